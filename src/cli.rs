@@ -1,0 +1,249 @@
+//! The command line: definitions only.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use segtool::device::DeviceChoice;
+
+/// Semantic segmentation: train, predict and score, in one program.
+#[derive(Debug, Parser)]
+#[command(
+    name = "segtool",
+    version,
+    about,
+    after_help = "Exit codes: 0 done; 1 failed; 2 wrong command line; 3 done, but some inputs were skipped."
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make a small seismic data set, train on it, predict, score and draw: about a minute, nothing to download
+    Demo(Demo),
+    /// Train a recipe on labelled pictures, or resume a run
+    Train(Box<Train>),
+    /// Predict pictures with a trained run; writes a .npy of label values for each
+    Predict(Predict),
+    /// Score predictions against label images: pixel accuracy and IoU
+    Metrics(Metrics),
+}
+
+/// Where and how wide to compute.
+#[derive(Debug, Args)]
+pub(crate) struct Compute {
+    /// auto, cpu, gpu, flex, libtorch or libtorch-cuda:N
+    #[arg(long, default_value = "auto", value_name = "DEVICE")]
+    pub(crate) device: DeviceChoice,
+    /// Threads that read and prepare pictures
+    #[arg(long, default_value_t = 2, value_name = "N", value_parser = positive)]
+    pub(crate) workers: usize,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  segtool demo --output-path segtool-demo")]
+pub(crate) struct Demo {
+    /// Folder for data, run, predictions and picture; an earlier demo in it is replaced
+    #[arg(long, default_value = "segtool-demo", value_name = "DIR")]
+    pub(crate) output_path: PathBuf,
+    /// Seed of data, weights and order
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub(crate) seed: u64,
+    /// Epochs; the recipe's by default
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub(crate) num_epoch: Option<usize>,
+    #[command(flatten)]
+    pub(crate) compute: Compute,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  segtool train --recipe unet-seeps-binary --train-list train_images.txt --label-list train_masks.txt \\
+      --val-list val_images.txt --val-label-list val_masks.txt --output-path runs/seeps
+  segtool train --recipe unet-seeps --dataset camvid --images train --labels trainannot --val-fraction 0.1 \\
+      --output-path runs/camvid
+  segtool train --resume runs/seeps
+
+Lists hold one path a line, relative to the list or to the working directory. Ctrl-C finishes the step and saves.")]
+pub(crate) struct Train {
+    /// A built-in recipe or a .toml file
+    #[arg(long, value_name = "NAME|FILE", required_unless_present = "resume", conflicts_with = "resume")]
+    pub(crate) recipe: Option<String>,
+    /// A built-in data set or a .toml file; the recipe's by default
+    #[arg(long, value_name = "NAME|FILE", conflicts_with = "resume")]
+    pub(crate) dataset: Option<String>,
+    /// List of training pictures (also -train)
+    #[arg(long, value_name = "FILE", requires = "label_list", conflicts_with_all = ["images", "resume"])]
+    pub(crate) train_list: Option<PathBuf>,
+    /// List of their label images (also -lab)
+    #[arg(long, value_name = "FILE", requires = "train_list")]
+    pub(crate) label_list: Option<PathBuf>,
+    /// Folder of training pictures, paired with --labels by file stem
+    #[arg(long, value_name = "DIR", requires = "labels", conflicts_with = "resume")]
+    pub(crate) images: Option<PathBuf>,
+    /// Folder of their label images
+    #[arg(long, value_name = "DIR", requires = "images")]
+    pub(crate) labels: Option<PathBuf>,
+    /// List of validation pictures
+    #[arg(long, value_name = "FILE", requires = "val_label_list", conflicts_with_all = ["val_fraction", "resume"])]
+    pub(crate) val_list: Option<PathBuf>,
+    /// List of their label images
+    #[arg(long, value_name = "FILE", requires = "val_list")]
+    pub(crate) val_label_list: Option<PathBuf>,
+    /// Share of the training pairs to set aside for validation, between 0 and 1
+    #[arg(long, value_name = "SHARE", conflicts_with = "resume")]
+    pub(crate) val_fraction: Option<f64>,
+    /// Train all classes but the first as one
+    #[arg(long, conflicts_with = "resume")]
+    pub(crate) merge_classes: bool,
+    /// Passes over the training set
+    #[arg(long, value_name = "N", value_parser = positive, conflicts_with = "resume")]
+    pub(crate) num_epoch: Option<usize>,
+    /// Pictures a step
+    #[arg(long, value_name = "N", value_parser = positive, conflicts_with = "resume")]
+    pub(crate) batch_size: Option<usize>,
+    /// Learning rate at the start
+    #[arg(long, value_name = "RATE", conflicts_with = "resume")]
+    pub(crate) learning_rate: Option<f64>,
+    /// adam or sgd, with PyTorch's defaults
+    #[arg(long, value_name = "NAME", conflicts_with = "resume")]
+    pub(crate) optimizer: Option<String>,
+    /// Channels of the network's first block
+    #[arg(long, value_name = "N", value_parser = positive, conflicts_with = "resume")]
+    pub(crate) width: Option<usize>,
+    /// Seed of weights, order and augmentation
+    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "resume")]
+    pub(crate) seed: u64,
+    /// Run folder to write
+    #[arg(long, value_name = "RUN", required_unless_present = "resume", conflicts_with = "resume")]
+    pub(crate) output_path: Option<PathBuf>,
+    /// Replace a run that is already there
+    #[arg(long, conflicts_with = "resume")]
+    pub(crate) overwrite: bool,
+    /// Continue this run where it was saved last, with its own settings
+    #[arg(long, value_name = "RUN")]
+    pub(crate) resume: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) compute: Compute,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  segtool predict --run runs/seeps --input-list val_images.txt --output-path predictions
+  segtool predict --run runs/seeps --output-path predictions --prob scene1.tif scenes/
+
+Writes <stem>.npy (2-d, the data set's own label values) for each picture and predictions.txt, the list of them.")]
+pub(crate) struct Predict {
+    /// Run folder that `segtool train` wrote
+    #[arg(long, value_name = "RUN")]
+    pub(crate) run: PathBuf,
+    /// Pictures, or folders of pictures
+    #[arg(value_name = "IMAGE", required_unless_present = "input_list")]
+    pub(crate) images: Vec<PathBuf>,
+    /// List of pictures
+    #[arg(long, value_name = "FILE", conflicts_with = "images")]
+    pub(crate) input_list: Option<PathBuf>,
+    /// Folder to write to
+    #[arg(long, value_name = "DIR")]
+    pub(crate) output_path: PathBuf,
+    /// Also write <stem>_prob.npy, float32, the probability of the predicted class
+    #[arg(long)]
+    pub(crate) prob: bool,
+    /// Pictures computed together where they have one size
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = positive)]
+    pub(crate) batch_size: usize,
+    #[command(flatten)]
+    pub(crate) compute: Compute,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  segtool metrics --list-predict predictions/predictions.txt --list-true val_masks.txt --dataset seeps
+  segtool metrics --list-predict P.txt --list-true L.txt --num-class 150
+
+Without --dataset, values are 1..K with 0 = not labelled, and a class that is absent counts as IoU 0 in the mean. With
+--dataset, values are the data set's, and absent classes are left out of the mean.")]
+pub(crate) struct Metrics {
+    /// List of predictions (.npy, or label images)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) list_predict: PathBuf,
+    /// List of label images, in the same order
+    #[arg(long, value_name = "FILE")]
+    pub(crate) list_true: PathBuf,
+    /// Number of classes, for label values 1..K
+    #[arg(long, value_name = "K", value_parser = positive, required_unless_present = "dataset", conflicts_with = "dataset")]
+    pub(crate) num_class: Option<usize>,
+    /// A built-in data set or a .toml file: class names and label values
+    #[arg(long, value_name = "NAME|FILE")]
+    pub(crate) dataset: Option<String>,
+    /// Score all classes but the first as one
+    #[arg(long, requires = "dataset")]
+    pub(crate) merge_classes: bool,
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+fn positive(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("must be at least 1".into()),
+        Ok(number) => Ok(number),
+        Err(_) => Err("is not a whole number".into()),
+    }
+}
+
+/// Rewrites the flags of the original scripts: `-train` and `-lab`, and underscores or capitals in long flags
+/// (`--List_predict`), so that an old command line works with the script's name exchanged.
+pub(crate) fn modernise(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut literal = false;
+    let rewrite = |argument: OsString| {
+        let Some(text) = argument.to_str().filter(|_| !literal) else { return argument };
+        literal = text == "--";
+        match text {
+            "-train" => "--train-list".into(),
+            "-lab" => "--label-list".into(),
+            _ => match text.strip_prefix("--") {
+                Some(flag) => {
+                    let (name, value) = flag.split_at(flag.find('=').unwrap_or(flag.len()));
+                    format!("--{}{value}", name.replace('_', "-").to_lowercase()).into()
+                }
+                None => argument,
+            },
+        }
+    };
+    arguments.map(rewrite).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn definitions_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn old_flags_are_understood() {
+        let old = ["segtool", "-train", "a_b.txt", "-lab", "c.txt", "--List_predict=P_1.txt", "--", "--Keep_me"];
+        let new = modernise(old.iter().map(OsString::from));
+        let expected = [
+            "segtool",
+            "--train-list",
+            "a_b.txt",
+            "--label-list",
+            "c.txt",
+            "--list-predict=P_1.txt",
+            "--",
+            "--Keep_me",
+        ];
+        assert_eq!(new, expected);
+    }
+}

@@ -1,0 +1,112 @@
+//! `segtool demo`: the whole way once, on made data.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use image::RgbImage;
+use segtool::data::synthetic::write_set;
+use segtool::data::{Descriptor, Pair, load_labels};
+use segtool::error::Size;
+use segtool::image::{Legend, color_labels, read_image, side_by_side, stack, write_png};
+use segtool::metric::{AbsentClass, Scores};
+use segtool::predict::{Options, Predictor, predict_files};
+use segtool::recipe::Recipe;
+use segtool::run::Run;
+use segtool::score::score_files;
+use segtool::train::{Outcome, Session, Source, prepare, start};
+
+use super::{metrics, train};
+use crate::Exit;
+use crate::cli::Demo;
+use crate::ui::{self, Progress};
+
+const SIZE: Size = Size { width: 128, height: 128 };
+const TRAINING: u64 = 96;
+const VALIDATION: u64 = 12;
+const TEST: u64 = 16;
+/// Test sections in the picture.
+const SHOWN: usize = 3;
+
+pub(crate) fn run(arguments: Demo) -> Result<Exit> {
+    let progress = Progress::new();
+    let device = arguments.compute.device.resolve()?;
+    let output = &arguments.output_path;
+    let (data, run, predictions) = (output.join("data"), output.join("run"), output.join("predictions"));
+    Run::check_target(&run, true)?;
+    ui::say(&format!("making {} seismic sections in {}", TRAINING + VALIDATION + TEST, data.display()));
+    let mut from = 0;
+    let mut set = |name: &str, count: u64| {
+        from += count;
+        write_set(&data, name, arguments.seed, from - count..from, SIZE)
+    };
+    set("train", TRAINING)?;
+    set("val", VALIDATION)?;
+    let test = set("test", TEST)?;
+
+    let mut recipe = Recipe::find("unet-demo")?;
+    recipe.training.epochs = arguments.num_epoch.unwrap_or(recipe.training.epochs);
+    let descriptor = Descriptor::find("demo")?;
+    let lists = |name: &str| Source::Lists {
+        images: data.join(format!("{name}_images.txt")),
+        labels: data.join(format!("{name}_labels.txt")),
+    };
+    let plan = prepare(recipe, &descriptor, &lists("train"), Some(&lists("val")), None, arguments.seed, &progress)?;
+    let stop = train::stop_on_signal()?;
+    ui::say(&format!("training {} for {} epochs on {device}", plan.recipe.name, plan.recipe.training.epochs));
+    let session = Session { device, workers: arguments.compute.workers, stop: &stop, sink: &progress };
+    if let Outcome::Stopped(_) = start(plan, &run, &session)? {
+        ui::result(&format!("stopped; continue with: segtool train --resume {}", run.display()));
+        return Ok(Exit::Done);
+    }
+
+    let predictor = Predictor::open(&run, arguments.compute.device)?;
+    let inputs: Vec<_> = test.iter().map(|pair| pair.image.clone()).collect();
+    let options =
+        Options { output: predictions.clone(), probability: false, batch_size: 4, workers: arguments.compute.workers };
+    let summary = predict_files(&predictor, &inputs, &options, &progress)?;
+    let scored: Vec<Pair> =
+        summary.written.iter().zip(&test).map(|(p, t)| Pair { image: p.clone(), label: t.label.clone() }).collect();
+    let tally = score_files(&scored, &descriptor, &progress);
+    let scores = Scores::new(&tally.matrix, AbsentClass::LeftOut);
+    let picture = output.join("side-by-side.png");
+    draw(&picture, &test, &scored, &descriptor)?;
+
+    ui::result(&metrics::table(&tally, &scores, &descriptor));
+    ui::result(&format!("always answering the commonest class would score {:.4}", constant_mean_iou(&scores)));
+    for (what, path) in [("data", &data), ("run", &run), ("predictions", &predictions), ("picture", &picture)] {
+        ui::result(&format!("{what:12} {}", path.display()));
+    }
+    Ok(Exit::Done)
+}
+
+/// Mean IoU of a prediction that is the commonest class everywhere: that class's share, 0 for the others.
+fn constant_mean_iou(scores: &Scores) -> f64 {
+    let commonest = scores.classes.iter().map(|c| c.pixels).max().unwrap_or(0);
+    let occurring = scores.classes.iter().filter(|c| c.pixels > 0).count();
+    commonest as f64 / scores.pixels.max(1) as f64 / occurring.max(1) as f64
+}
+
+/// Picture, label and prediction of the first test sections.
+fn draw(path: &Path, test: &[Pair], scored: &[Pair], descriptor: &Descriptor) -> Result<()> {
+    let colors = descriptor.colors();
+    let map = |path: &Path| -> Result<RgbImage> {
+        let labels = load_labels(path, descriptor)?;
+        Ok(enlarge(&color_labels(&labels.classes, labels.size.width, &colors)))
+    };
+    let (mut sections, mut labels, mut predictions) = (Vec::new(), Vec::new(), Vec::new());
+    for (pair, prediction) in test.iter().zip(scored).take(SHOWN) {
+        let raster = read_image(&pair.image)?;
+        let grey: Vec<u16> = raster.to_planes().iter().map(|v| (v * 255.0).round() as u16).collect();
+        let ramp: Vec<[u8; 3]> = (0..=255).map(|v| [v; 3]).collect();
+        sections.push(enlarge(&color_labels(&grey, raster.size.width, &ramp)));
+        labels.push(map(&pair.label)?);
+        predictions.push(map(&prediction.image)?);
+    }
+    let legend = Legend { entries: descriptor.classes.iter().map(|c| (c.name.clone(), c.color)).collect() };
+    let panels = [("section", stack(&sections)), ("label", stack(&labels)), ("prediction", stack(&predictions))];
+    write_png(path, &side_by_side(&panels, &legend)).context("cannot write the picture")
+}
+
+fn enlarge(picture: &RgbImage) -> RgbImage {
+    image::imageops::resize(picture, 2 * picture.width(), 2 * picture.height(), image::imageops::FilterType::Nearest)
+}

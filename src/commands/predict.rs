@@ -1,0 +1,45 @@
+//! `segtool predict`.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use segtool::data::{find_images, read_list};
+use segtool::predict::{Options, Predictor, predict_files};
+
+use crate::Exit;
+use crate::cli::Predict;
+use crate::ui::{self, Progress};
+
+pub(crate) fn run(arguments: Predict) -> Result<Exit> {
+    let progress = Progress::new();
+    let inputs = inputs(&arguments)?;
+    let predictor = Predictor::open(&arguments.run, arguments.compute.device)?;
+    let options = Options {
+        output: arguments.output_path.clone(),
+        probability: arguments.prob,
+        batch_size: arguments.batch_size,
+        workers: arguments.compute.workers,
+    };
+    let summary = predict_files(&predictor, &inputs, &options, &progress)?;
+    let folder = arguments.output_path.display();
+    if summary.written.is_empty() {
+        bail!("none of the {} pictures could be predicted", inputs.len());
+    }
+    ui::result(&format!("{} predictions in {folder}, listed in {folder}/predictions.txt", summary.written.len()));
+    if summary.skipped > 0 {
+        ui::say(&format!("{} of {} pictures were skipped", summary.skipped, inputs.len()));
+        return Ok(Exit::SomeSkipped);
+    }
+    Ok(Exit::Done)
+}
+
+fn inputs(arguments: &Predict) -> Result<Vec<PathBuf>> {
+    if let Some(list) = &arguments.input_list {
+        return Ok(read_list(list)?);
+    }
+    let mut inputs = Vec::new();
+    for path in &arguments.images {
+        if path.is_dir() { inputs.extend(find_images(path)?) } else { inputs.push(path.clone()) }
+    }
+    Ok(inputs)
+}

@@ -1,0 +1,370 @@
+//! What a data set means: its classes, the label values on disk, its bands and their normalisation.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Normalisation, ValidPixels};
+use crate::error::{Error, Result};
+use crate::files::read_text;
+use crate::image::RawLabels;
+use crate::label::{IGNORE, LabelMap};
+
+/// Descriptors that are compiled in, by name.
+const BUILT_IN: &[(&str, &str)] = &[
+    ("ade20k", include_str!("../../datasets/ade20k.toml")),
+    ("camvid", include_str!("../../datasets/camvid.toml")),
+    ("core", include_str!("../../datasets/core.toml")),
+    ("demo", include_str!("../../datasets/demo.toml")),
+    ("earthquake", include_str!("../../datasets/earthquake.toml")),
+    ("parihaka", include_str!("../../datasets/parihaka.toml")),
+    ("seeps", include_str!("../../datasets/seeps.toml")),
+];
+
+/// One class.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Class {
+    /// Its name, for tables and legends.
+    pub name: String,
+    /// The label values that stand for it on disk; predictions are written with the first.
+    #[serde(with = "one_or_many")]
+    pub values: Vec<u16>,
+    /// Its colour in pictures, and in RGB label images.
+    pub color: [u8; 3],
+}
+
+/// A data set, as a file in `datasets/` describes it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Descriptor {
+    /// Its short name.
+    pub name: String,
+    /// What it shows and where it is from.
+    #[serde(default)]
+    pub title: String,
+    /// Bands that the network gets. A grey picture fills all of them.
+    pub bands: usize,
+    /// Label values that mean "not labelled".
+    #[serde(default)]
+    pub ignore: Vec<u16>,
+    /// Colours that mean "not labelled", in RGB label images.
+    #[serde(default)]
+    pub ignore_colors: Vec<[u8; 3]>,
+    /// Name of all classes but the first, when they are merged into one.
+    #[serde(default = "foreground")]
+    pub merged_name: String,
+    /// How samples become network input.
+    pub normalisation: Normalisation,
+    /// The classes, in the order of the network's outputs; the first is the background where there is one.
+    pub classes: Vec<Class>,
+}
+
+fn foreground() -> String {
+    "foreground".into()
+}
+
+/// A label value that the descriptor does not define.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LabelFault {
+    /// The value or colour, as text.
+    pub value: String,
+    /// Column of the first such pixel.
+    pub x: usize,
+    /// Row of the first such pixel.
+    pub y: usize,
+    /// How many pixels have it.
+    pub pixels: usize,
+}
+
+impl Descriptor {
+    /// A built-in descriptor by name, or the one in a `.toml` file.
+    pub fn find(name_or_path: &str) -> Result<Self> {
+        if let Some((_, text)) = BUILT_IN.iter().find(|(name, _)| *name == name_or_path) {
+            return Self::parse(text, Path::new(name_or_path));
+        }
+        let path = Path::new(name_or_path);
+        if path.extension().is_some_and(|e| e == "toml") || path.is_file() {
+            return Self::parse(&read_text(path)?, path);
+        }
+        Err(Error::Config(format!(
+            "unknown data set '{name_or_path}'; there are {}, or give the path of a .toml file",
+            Self::names().collect::<Vec<_>>().join(", ")
+        )))
+    }
+
+    /// `classes` nameless classes with label values 1..=K and 0 for "not labelled", as ADE20K and the original
+    /// Capstone scripts have them.
+    pub fn numbered(classes: usize) -> Result<Self> {
+        if classes >= usize::from(u16::MAX) {
+            return Err(Error::Config(format!("{classes} classes are more than 16-bit label values can tell apart")));
+        }
+        let class = |value: u16| Class { name: format!("class {value}"), values: vec![value], color: [0; 3] };
+        Ok(Self {
+            name: format!("{classes} numbered classes"),
+            title: String::new(),
+            bands: 3,
+            ignore: vec![0],
+            ignore_colors: Vec::new(),
+            merged_name: foreground(),
+            normalisation: Normalisation::PerImage { valid: ValidPixels::All },
+            classes: (1..=classes as u16).map(class).collect(),
+        })
+    }
+
+    /// Names of the built-in descriptors.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        BUILT_IN.iter().map(|(name, _)| *name)
+    }
+
+    fn parse(text: &str, path: &Path) -> Result<Self> {
+        let descriptor: Self = toml::from_str(text).map_err(|e| Error::content(path, e))?;
+        descriptor.validate().map_err(|reason| Error::content(path, reason))?;
+        Ok(descriptor)
+    }
+
+    /// Checks what the format alone does not.
+    pub fn validate(&self) -> Result<(), String> {
+        if self.bands == 0 {
+            return Err("`bands` must be at least 1".into());
+        }
+        if !(2..=usize::from(u16::MAX) - 2).contains(&self.classes.len()) {
+            return Err(format!("a data set has 2 or more classes; found {}", self.classes.len()));
+        }
+        let mut names = BTreeSet::new();
+        let mut values: BTreeSet<u16> = self.ignore.iter().copied().collect();
+        for class in &self.classes {
+            if !names.insert(&class.name) {
+                return Err(format!("two classes are named '{}'", class.name));
+            }
+            if class.values.is_empty() {
+                return Err(format!("class '{}' has no label value", class.name));
+            }
+            for &value in &class.values {
+                if !values.insert(value) {
+                    return Err(format!("label value {value} of class '{}' is used twice", class.name));
+                }
+            }
+        }
+        self.normalisation.validate(self.bands)
+    }
+
+    /// Number of classes.
+    pub fn class_count(&self) -> usize {
+        self.classes.len()
+    }
+
+    /// The colours of the classes.
+    pub fn colors(&self) -> Vec<[u8; 3]> {
+        self.classes.iter().map(|c| c.color).collect()
+    }
+
+    /// The same data set with all classes but the first merged into one.
+    #[must_use]
+    pub fn merged(&self) -> Self {
+        let (background, rest) = (self.classes[0].clone(), &self.classes[1..]);
+        let foreground = Class {
+            name: self.merged_name.clone(),
+            values: rest.iter().flat_map(|c| c.values.iter().copied()).collect(),
+            color: rest[0].color,
+        };
+        Self { classes: vec![background, foreground], ..self.clone() }
+    }
+
+    /// The largest value that a prediction can carry.
+    pub fn largest_value(&self) -> u16 {
+        self.classes.iter().map(|c| c.values[0]).max().unwrap_or(0)
+    }
+
+    /// The value that a class index has on disk; the first ignore value (or the largest number) where there is none.
+    pub fn value_of(&self, class: u16) -> u16 {
+        let ignored = || self.ignore.first().copied().unwrap_or(u16::MAX);
+        self.classes.get(usize::from(class)).map_or_else(ignored, |c| c.values[0])
+    }
+
+    /// Class indices of a label image; the first value that is not defined is an error.
+    pub fn class_map(&self, path: &Path, labels: &RawLabels) -> Result<LabelMap> {
+        let size = labels.size();
+        let mut unknown = None;
+        let mut note = |i: usize| {
+            unknown.get_or_insert(i);
+            IGNORE
+        };
+        let classes = match labels {
+            RawLabels::Values(_, values) => {
+                let table = self.value_table();
+                let class = |(i, &v): (usize, &u16)| table[usize::from(v)].unwrap_or_else(|| note(i));
+                values.iter().enumerate().map(class).collect()
+            }
+            RawLabels::Colors(_, colors) => {
+                let table = self.color_table();
+                let class = |(i, c): (usize, &[u8; 3])| table.get(c).copied().unwrap_or_else(|| note(i));
+                colors.iter().enumerate().map(class).collect()
+            }
+        };
+        match unknown {
+            None => Ok(LabelMap { size, classes }),
+            Some(i) => Err(Error::LabelValue {
+                path: path.into(),
+                value: value_text(labels, i),
+                x: i % size.width,
+                y: i / size.width,
+                dataset: self.name.clone(),
+                expected: self.expected(labels),
+            }),
+        }
+    }
+
+    /// Every value of a label image that is not defined, each with its first pixel.
+    pub fn label_faults(&self, labels: &RawLabels) -> Vec<LabelFault> {
+        let width = labels.size().width;
+        let mut found: BTreeMap<[u8; 4], (usize, usize)> = BTreeMap::new();
+        let mut note = |key: [u8; 4], i: usize| found.entry(key).or_insert((i, 0)).1 += 1;
+        match labels {
+            RawLabels::Values(_, values) => {
+                let table = self.value_table();
+                for (i, &v) in values.iter().enumerate().filter(|(_, v)| table[usize::from(**v)].is_none()) {
+                    note(u32::from(v).to_be_bytes(), i);
+                }
+            }
+            RawLabels::Colors(_, colors) => {
+                let table = self.color_table();
+                for (i, c) in colors.iter().enumerate().filter(|(_, c)| !table.contains_key(*c)) {
+                    note([0, c[0], c[1], c[2]], i);
+                }
+            }
+        }
+        let fault = |(first, pixels): (usize, usize)| LabelFault {
+            value: value_text(labels, first),
+            x: first % width,
+            y: first / width,
+            pixels,
+        };
+        found.into_values().map(fault).collect()
+    }
+
+    /// The values (or colours) that label images of this kind may hold, as text.
+    pub fn expected(&self, labels: &RawLabels) -> String {
+        if matches!(labels, RawLabels::Colors(..)) {
+            return "colours: those of its classes".into();
+        }
+        let values: BTreeSet<u16> =
+            self.classes.iter().flat_map(|c| c.values.iter().copied()).chain(self.ignore.iter().copied()).collect();
+        format!("values {}", ranges(&values))
+    }
+
+    /// Class index (or [`IGNORE`]) by label value.
+    fn value_table(&self) -> Vec<Option<u16>> {
+        let mut table = vec![None; usize::from(u16::MAX) + 1];
+        for &value in &self.ignore {
+            table[usize::from(value)] = Some(IGNORE);
+        }
+        for (index, class) in self.classes.iter().enumerate() {
+            for &value in &class.values {
+                table[usize::from(value)] = Some(index as u16);
+            }
+        }
+        table
+    }
+
+    /// Class index (or [`IGNORE`]) by colour.
+    fn color_table(&self) -> HashMap<[u8; 3], u16> {
+        let ignored = self.ignore_colors.iter().map(|&c| (c, IGNORE));
+        ignored.chain(self.classes.iter().enumerate().map(|(i, c)| (c.color, i as u16))).collect()
+    }
+}
+
+fn value_text(labels: &RawLabels, i: usize) -> String {
+    match labels {
+        RawLabels::Values(_, values) => values[i].to_string(),
+        RawLabels::Colors(_, colors) => format!("colour {:?}", colors[i]),
+    }
+}
+
+/// `0..=7, 255` for {0, ..., 7, 255}.
+fn ranges(values: &BTreeSet<u16>) -> String {
+    let mut runs: Vec<(u16, u16)> = Vec::new();
+    for &value in values {
+        match runs.last_mut() {
+            Some((_, end)) if *end + 1 == value => *end = value,
+            _ => runs.push((value, value)),
+        }
+    }
+    let texts: Vec<String> =
+        runs.iter().map(|(a, b)| if a == b { a.to_string() } else { format!("{a}..={b}") }).collect();
+    texts.join(", ")
+}
+
+/// `values = 3` as well as `values = [3, 4]`.
+mod one_or_many {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum OneOrMany {
+        One(u16),
+        Many(Vec<u16>),
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u16>, D::Error> {
+        Ok(match OneOrMany::deserialize(deserializer)? {
+            OneOrMany::One(value) => vec![value],
+            OneOrMany::Many(values) => values,
+        })
+    }
+
+    pub(super) fn serialize<S: Serializer>(values: &[u16], serializer: S) -> Result<S::Ok, S::Error> {
+        values.serialize(serializer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Size;
+
+    #[test]
+    fn every_built_in_descriptor_is_valid_and_carries_its_name() {
+        for name in Descriptor::names() {
+            assert_eq!(Descriptor::find(name).unwrap().name, name);
+        }
+        assert_eq!(Descriptor::find("ade20k").unwrap().class_count(), 150);
+        assert!(Descriptor::find("nothing").unwrap_err().to_string().contains("seeps"));
+    }
+
+    #[test]
+    fn values_map_to_classes_and_back() {
+        let ade = Descriptor::find("ade20k").unwrap();
+        let labels = RawLabels::Values(Size { width: 3, height: 1 }, vec![0, 1, 150]);
+        assert_eq!(ade.class_map(Path::new("x"), &labels).unwrap().classes, [IGNORE, 0, 149]);
+        assert_eq!([ade.value_of(0), ade.value_of(149), ade.value_of(IGNORE)], [1, 150, 0]);
+    }
+
+    #[test]
+    fn an_undefined_value_is_named_with_its_pixel() {
+        let seeps = Descriptor::find("seeps").unwrap();
+        let labels = RawLabels::Values(Size { width: 2, height: 2 }, vec![0, 7, 9, 9]);
+        let message = seeps.class_map(Path::new("m.tif"), &labels).unwrap_err().to_string();
+        assert!(message.contains("m.tif: label 9 at pixel (0, 1)") && message.contains("0..=7"), "{message}");
+        let expected = LabelFault { value: "9".into(), x: 0, y: 1, pixels: 2 };
+        assert_eq!(seeps.label_faults(&labels), [expected]);
+    }
+
+    #[test]
+    fn merging_keeps_every_value() {
+        let merged = Descriptor::find("seeps").unwrap().merged();
+        let labels = RawLabels::Values(Size { width: 8, height: 1 }, (0..8).collect());
+        assert_eq!(merged.class_map(Path::new("x"), &labels).unwrap().classes, [0, 1, 1, 1, 1, 1, 1, 1]);
+        assert_eq!(merged.validate(), Ok(()));
+    }
+
+    #[test]
+    fn colours_are_looked_up_in_the_colour_map() {
+        let camvid = Descriptor::find("camvid").unwrap();
+        let colors = vec![camvid.classes[2].color, [1, 2, 3]];
+        let labels = RawLabels::Colors(Size { width: 2, height: 1 }, colors);
+        let message = camvid.class_map(Path::new("x.png"), &labels).unwrap_err().to_string();
+        assert!(message.contains("colour [1, 2, 3] at pixel (1, 0)"), "{message}");
+    }
+}

@@ -1,0 +1,209 @@
+//! Which files make up a data set.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::files::read_text;
+
+/// Most unmatched files that an error names.
+const MAX_NAMED: usize = 20;
+
+/// File names that count as pictures in a folder.
+const EXTENSIONS: [&str; 8] = ["jpg", "jpeg", "png", "tif", "tiff", "bmp", "webp", "npy"];
+
+/// A picture and its label image.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Pair {
+    /// The picture.
+    pub image: PathBuf,
+    /// Its label image.
+    pub label: PathBuf,
+}
+
+/// Reads a list: one path a line, blank lines and lines that begin with `#` left out. A relative path is looked for
+/// beside the list, then in the working directory.
+pub fn read_list(list: &Path) -> Result<Vec<PathBuf>> {
+    let text = read_text(list)?;
+    let folder = list.parent().unwrap_or(Path::new(""));
+    let entries: Vec<PathBuf> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(|line| {
+            let beside = folder.join(line);
+            if !beside.exists() && Path::new(line).exists() { line.into() } else { beside }
+        })
+        .collect();
+    if entries.is_empty() {
+        return Err(Error::content(list, "the list names no file; it needs one path a line"));
+    }
+    Ok(entries)
+}
+
+/// Pairs two lists line by line.
+pub fn pair_lists(images: &Path, labels: &Path) -> Result<Vec<Pair>> {
+    let (left, right) = (read_list(images)?, read_list(labels)?);
+    if left.len() != right.len() {
+        let (longer, shorter) = if left.len() > right.len() { (images, labels) } else { (labels, images) };
+        return Err(Error::Config(format!(
+            "the lists differ in length: {} names {} files, {} names {}; {} has entries without a partner in {}",
+            images.display(),
+            left.len(),
+            labels.display(),
+            right.len(),
+            longer.display(),
+            shorter.display()
+        )));
+    }
+    Ok(left.into_iter().zip(right).map(|(image, label)| Pair { image, label }).collect())
+}
+
+/// Pairs two folders by file stem (`a.jpg` with `a.png`), in the order of the names.
+pub fn pair_folders(images: &Path, labels: &Path) -> Result<Vec<Pair>> {
+    let (left, mut right) = (by_stem(images)?, by_stem(labels)?);
+    let mut pairs = Vec::with_capacity(left.len());
+    let mut alone = Vec::new();
+    for (stem, image) in left {
+        match right.remove(&stem) {
+            Some(label) => pairs.push(Pair { image, label }),
+            None => alone.push(image),
+        }
+    }
+    alone.extend(right.into_values());
+    if !alone.is_empty() {
+        let named: Vec<String> = alone.iter().take(MAX_NAMED).map(|path| path.display().to_string()).collect();
+        let more = if alone.len() > MAX_NAMED { ", ..." } else { "" };
+        return Err(Error::Config(format!(
+            "{} files of {} and {} have no partner of the same name: {}{more}",
+            alone.len(),
+            images.display(),
+            labels.display(),
+            named.join(", ")
+        )));
+    }
+    Ok(pairs)
+}
+
+/// The pictures of a folder, in the order of their names.
+pub fn find_images(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).map_err(|e| Error::read(folder, e))? {
+        let path = entry.map_err(|e| Error::read(folder, e))?.path();
+        let known = path
+            .extension()
+            .and_then(|e| e.to_str())
+            .is_some_and(|e| EXTENSIONS.contains(&e.to_ascii_lowercase().as_str()));
+        if known && path.is_file() {
+            found.push(path);
+        }
+    }
+    found.sort();
+    if found.is_empty() {
+        return Err(Error::content(folder, format!("the folder holds no picture ({})", EXTENSIONS.join(", "))));
+    }
+    Ok(found)
+}
+
+fn by_stem(folder: &Path) -> Result<BTreeMap<String, PathBuf>> {
+    let mut stems = BTreeMap::new();
+    for path in find_images(folder)? {
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        if let Some(other) = stems.insert(stem, path.clone()) {
+            return Err(Error::Config(format!(
+                "{} and {} have the same stem, so it is not clear which one to pair; use lists instead",
+                other.display(),
+                path.display()
+            )));
+        }
+    }
+    Ok(stems)
+}
+
+/// Sets a share of the pairs aside for validation, at least one, chosen by `seed`. Returns training, validation.
+pub fn split_validation(mut pairs: Vec<Pair>, fraction: f64, seed: u64) -> Result<(Vec<Pair>, Vec<Pair>)> {
+    if !(fraction > 0.0 && fraction < 1.0) {
+        return Err(Error::Config(format!("--val-fraction must lie between 0 and 1, not {fraction}")));
+    }
+    let count = ((pairs.len() as f64 * fraction).round() as usize).max(1);
+    if count >= pairs.len() {
+        return Err(Error::Config(format!(
+            "{} pairs are too few to set {fraction} of them aside for validation",
+            pairs.len()
+        )));
+    }
+    pairs.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
+    let mut validation = pairs.split_off(pairs.len() - count);
+    pairs.sort();
+    validation.sort();
+    Ok((pairs, validation))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
+        let path = folder.join(name);
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    #[test]
+    fn a_list_may_hold_comments_and_blank_lines() {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), "a b.png", "");
+        let list = write(folder.path(), "list.txt", "# images\n\na b.png\r\n  /abs/c.png  \n");
+        assert_eq!(read_list(&list).unwrap(), [folder.path().join("a b.png"), PathBuf::from("/abs/c.png")]);
+    }
+
+    #[test]
+    fn an_empty_list_and_lists_of_unequal_length_are_errors() {
+        let folder = tempfile::tempdir().unwrap();
+        let empty = write(folder.path(), "empty.txt", "# nothing\n");
+        assert!(read_list(&empty).unwrap_err().to_string().contains("names no file"));
+        let (one, two) = (write(folder.path(), "1.txt", "a\n"), write(folder.path(), "2.txt", "a\nb\n"));
+        let message = pair_lists(&one, &two).unwrap_err().to_string();
+        assert!(
+            message.contains("names 1 files") && message.contains("2.txt has entries without a partner"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn folders_are_paired_by_stem() {
+        let folder = tempfile::tempdir().unwrap();
+        let (images, labels) = (folder.path().join("i"), folder.path().join("l"));
+        fs::create_dir_all(&images).unwrap();
+        fs::create_dir_all(&labels).unwrap();
+        for name in ["b.jpg", "a.jpg", "notes.txt"] {
+            write(&images, name, "");
+        }
+        for name in ["a.png", "b.png"] {
+            write(&labels, name, "");
+        }
+        let pairs = pair_folders(&images, &labels).unwrap();
+        assert_eq!(pairs[1], Pair { image: images.join("b.jpg"), label: labels.join("b.png") });
+        write(&labels, "c.png", "");
+        assert!(pair_folders(&images, &labels).unwrap_err().to_string().contains("c.png"));
+    }
+
+    #[test]
+    fn the_split_is_seeded_and_complete() {
+        let pairs: Vec<Pair> =
+            (0..10).map(|i| Pair { image: format!("{i}").into(), label: format!("{i}").into() }).collect();
+        let (train, validation) = split_validation(pairs.clone(), 0.2, 7).unwrap();
+        assert_eq!((train.len(), validation.len()), (8, 2));
+        assert_eq!(split_validation(pairs.clone(), 0.2, 7).unwrap(), (train.clone(), validation.clone()));
+        let mut all = [train, validation].concat();
+        all.sort();
+        assert_eq!(all, pairs);
+        assert!(split_validation(pairs, 1.5, 7).is_err());
+    }
+}

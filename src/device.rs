@@ -1,0 +1,163 @@
+//! Where tensors live. The only file that names a backend or asks which were built in.
+
+use std::fmt;
+use std::str::FromStr;
+
+use burn::tensor::Device;
+
+use crate::error::{Error, Result};
+
+/// A device by name, as `--device` takes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DeviceChoice {
+    /// The best there is: CUDA, else libtorch on the CPU, else flex.
+    #[default]
+    Auto,
+    /// The best on the CPU: libtorch if it is built in, else flex.
+    Cpu,
+    /// The first GPU.
+    Gpu,
+    /// burn's own CPU backend; always there.
+    Flex,
+    /// libtorch on the CPU.
+    Libtorch,
+    /// libtorch on a CUDA GPU.
+    LibtorchCuda(usize),
+}
+
+impl FromStr for DeviceChoice {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        match name {
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            "gpu" | "cuda" => Ok(Self::Gpu),
+            "flex" => Ok(Self::Flex),
+            "libtorch" => Ok(Self::Libtorch),
+            "libtorch-cuda" => Ok(Self::LibtorchCuda(0)),
+            _ => name
+                .strip_prefix("libtorch-cuda:")
+                .and_then(|index| index.parse().ok())
+                .map(Self::LibtorchCuda)
+                .ok_or_else(|| {
+                    Error::Device(format!(
+                        "unknown device '{name}'; choose auto, cpu, gpu, flex, libtorch or libtorch-cuda:N"
+                    ))
+                }),
+        }
+    }
+}
+
+impl fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Cpu => f.write_str("cpu"),
+            Self::Gpu => f.write_str("gpu"),
+            Self::Flex => f.write_str("flex"),
+            Self::Libtorch => f.write_str("libtorch"),
+            Self::LibtorchCuda(index) => write!(f, "libtorch-cuda:{index}"),
+        }
+    }
+}
+
+impl DeviceChoice {
+    /// The concrete device that a word stands for on this machine. Never `Auto`, `Cpu` or `Gpu`.
+    pub fn resolve(self) -> Result<Self> {
+        let cpu = if libtorch::BUILT_IN { Self::Libtorch } else { Self::Flex };
+        let gpus = libtorch::cuda_devices();
+        match self {
+            Self::Auto if gpus > 0 => Ok(Self::LibtorchCuda(0)),
+            Self::Auto | Self::Cpu => Ok(cpu),
+            Self::Gpu => Self::LibtorchCuda(0).resolve(),
+            Self::Flex => Ok(self),
+            Self::Libtorch | Self::LibtorchCuda(_) if !libtorch::BUILT_IN => Err(Error::Device(format!(
+                "device '{self}' is not in this program: build it with `--features libtorch` (see the README), \
+                 or use `--device flex`"
+            ))),
+            Self::LibtorchCuda(index) if index >= gpus => Err(Error::Device(match gpus {
+                0 => {
+                    "libtorch finds no CUDA GPU: check that `nvidia-smi` lists one and that libtorch is a CUDA build, \
+                      or use `--device cpu`"
+                        .to_owned()
+                }
+                n => format!("there is no GPU {index}: libtorch finds {n}, numbered from 0"),
+            })),
+            Self::Libtorch | Self::LibtorchCuda(_) => Ok(self),
+        }
+    }
+
+    /// The burn device, without automatic differentiation.
+    pub fn open(self) -> Result<Device> {
+        match self.resolve()? {
+            Self::Libtorch => Ok(libtorch::cpu()),
+            Self::LibtorchCuda(index) => Ok(libtorch::cuda(index)),
+            _ => Ok(Device::flex()),
+        }
+    }
+}
+
+#[cfg(feature = "libtorch")]
+#[allow(deprecated)] // burn 0.22 is the last line with burn-tch; the design keeps it for its CUDA kernels
+mod libtorch {
+    use burn::tensor::{Device, DeviceType};
+
+    pub(super) const BUILT_IN: bool = true;
+
+    pub(super) fn cuda_devices() -> usize {
+        let cpu = Device::libtorch();
+        Device::enumerate(DeviceType::LibTorch).iter().filter(|device| **device != cpu).count()
+    }
+
+    pub(super) fn cpu() -> Device {
+        Device::libtorch()
+    }
+
+    pub(super) fn cuda(index: usize) -> Device {
+        Device::libtorch_cuda(index)
+    }
+}
+
+#[cfg(not(feature = "libtorch"))]
+mod libtorch {
+    use burn::tensor::Device;
+
+    pub(super) const BUILT_IN: bool = false;
+
+    pub(super) fn cuda_devices() -> usize {
+        0
+    }
+
+    // `resolve` never lets these two be reached in this build; flex keeps them total.
+    pub(super) fn cpu() -> Device {
+        Device::flex()
+    }
+
+    pub(super) fn cuda(_index: usize) -> Device {
+        Device::flex()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_round_trip() {
+        for name in ["auto", "cpu", "gpu", "flex", "libtorch", "libtorch-cuda:3"] {
+            assert_eq!(name.parse::<DeviceChoice>().unwrap().to_string(), name);
+        }
+        for name in ["", "tpu", "libtorch-cuda:", "libtorch-cuda:-1", "libtorch-cuda:x"] {
+            assert!(name.parse::<DeviceChoice>().unwrap_err().to_string().contains("choose auto"));
+        }
+    }
+
+    #[test]
+    fn a_backend_that_is_not_built_in_names_the_feature() {
+        if !libtorch::BUILT_IN {
+            let message = DeviceChoice::Libtorch.open().unwrap_err().to_string();
+            assert!(message.contains("--features libtorch"), "{message}");
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! What can go wrong, in words that name the file, the value and the way out.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// Result with the crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Width and height in pixels; displays as `480x360`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Size {
+    /// Columns.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}x{}", self.width, self.height)
+    }
+}
+
+/// Any failure of the library.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file or folder could not be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A file or folder could not be written.
+    #[error("cannot write {}: {source}{}", path.display(), write_advice(source))]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The content of a file is damaged or of a kind that is not understood.
+    #[error("{}: {reason}", path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What was found and what was expected.
+        reason: String,
+    },
+    /// An image and its label, or a label and its prediction, differ in size.
+    #[error(
+        "sizes differ: {} is {first_size}, {} is {second_size}; a pair must have the same width and height",
+        first.display(), second.display()
+    )]
+    SizeMismatch {
+        /// One file of the pair.
+        first: PathBuf,
+        /// Its size.
+        first_size: Size,
+        /// The other file of the pair.
+        second: PathBuf,
+        /// Its size.
+        second_size: Size,
+    },
+    /// A label image holds a value that the data set does not define.
+    #[error(
+        "{}: label {value} at pixel ({x}, {y}) is not in data set '{dataset}' (it defines {expected}); \
+         correct the label image, or add the value to a class or to `ignore` in the data set file",
+        path.display()
+    )]
+    LabelValue {
+        /// The label image.
+        path: PathBuf,
+        /// The value or colour, as text.
+        value: String,
+        /// Column of the first such pixel.
+        x: usize,
+        /// Row of the first such pixel.
+        y: usize,
+        /// Name of the data set descriptor.
+        dataset: String,
+        /// The values it defines, as text.
+        expected: String,
+    },
+    /// Several faults of a data set, found before training.
+    #[error("{}", fault_list(faults, *total))]
+    Faults {
+        /// The first faults, one line each.
+        faults: Vec<String>,
+        /// How many there are in all.
+        total: usize,
+    },
+    /// A setting has a value that cannot work.
+    #[error("{0}")]
+    Config(String),
+    /// Weights do not fit the network.
+    #[error("{}: the weights do not fit the network\n{details}", path.display())]
+    Weights {
+        /// The weight file.
+        path: PathBuf,
+        /// Missing, left-over and misshapen tensors, one line each.
+        details: String,
+    },
+    /// The device does not exist or was not built in.
+    #[error("{0}")]
+    Device(String),
+    /// The loss became infinite or not a number.
+    #[error(
+        "the loss became {loss} at epoch {epoch}, step {step}; files of this batch: {files}. The best weights so far are kept; \
+         try a smaller --learning-rate"
+    )]
+    NonFiniteLoss {
+        /// The loss.
+        loss: f64,
+        /// Epoch, from 1.
+        epoch: usize,
+        /// Step of the epoch, from 1.
+        step: usize,
+        /// Names of the images of the batch.
+        files: String,
+    },
+}
+
+impl Error {
+    /// [`Error::Read`] for `path`.
+    pub fn read(path: impl AsRef<Path>, source: std::io::Error) -> Self {
+        Self::Read { path: path.as_ref().into(), source }
+    }
+
+    /// [`Error::Write`] for `path`.
+    pub fn write(path: impl AsRef<Path>, source: std::io::Error) -> Self {
+        Self::Write { path: path.as_ref().into(), source }
+    }
+
+    /// [`Error::Content`] for `path`.
+    pub fn content(path: impl AsRef<Path>, reason: impl fmt::Display) -> Self {
+        Self::Content { path: path.as_ref().into(), reason: reason.to_string() }
+    }
+}
+
+/// The usual next step for the two write failures that users meet.
+fn write_advice(source: &std::io::Error) -> &'static str {
+    match source.kind() {
+        std::io::ErrorKind::StorageFull => "; free some space or choose another --output-path",
+        std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
+            "; choose a folder that you may write to with --output-path"
+        }
+        _ => "",
+    }
+}
+
+fn fault_list(faults: &[String], total: usize) -> String {
+    let noun = if total == 1 { "fault" } else { "faults" };
+    let mut text = format!("the data set has {total} {noun}:");
+    for fault in faults {
+        text.push_str("\n  ");
+        text.push_str(fault);
+    }
+    if total > faults.len() {
+        text.push_str(&format!("\n  ... and {} more", total - faults.len()));
+    }
+    text
+}

@@ -1,0 +1,114 @@
+//! Writes that leave the old file or the new one, never half of one.
+
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+use crate::error::{Error, Result};
+
+/// Writes `path` through a temporary file in the same folder: `fill` writes, then the file is flushed to disk and
+/// renamed over `path`. If anything fails, `path` is as it was.
+pub fn write_atomically(path: &Path, fill: impl FnOnce(&mut BufWriter<&File>) -> std::io::Result<()>) -> Result<()> {
+    let failed = |source| Error::write(path, source);
+    let folder = parent(path);
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".segtool-").suffix(".tmp");
+    // A temporary file is private by default; the result should obey the user's umask like any other file.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let file = builder.tempfile_in(folder).map_err(failed)?;
+    let mut writer = BufWriter::with_capacity(1 << 18, file.as_file());
+    fill(&mut writer).and_then(|()| writer.flush()).map_err(failed)?;
+    drop(writer);
+    file.as_file().sync_all().map_err(failed)?;
+    file.persist(path).map_err(|e| failed(e.error))?;
+    Ok(())
+}
+
+/// [`write_atomically`] for bytes at hand.
+pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_atomically(path, |out| out.write_all(bytes))
+}
+
+/// Creates a folder and the ones above it.
+pub fn create_folder(path: &Path) -> Result<()> {
+    fs::create_dir_all(path).map_err(|e| Error::write(path, e))
+}
+
+/// The whole file as text.
+pub fn read_text(path: &Path) -> Result<String> {
+    fs::read_to_string(path).map_err(|e| Error::read(path, e))
+}
+
+/// The whole file.
+pub fn read_bytes(path: &Path) -> Result<Vec<u8>> {
+    if path.is_dir() {
+        return Err(Error::content(path, "is a folder, not a file"));
+    }
+    fs::read(path).map_err(|e| Error::read(path, e))
+}
+
+/// Replaces the folder `target` by the finished folder `fresh` beside it. Killed in between, `target` may be missing,
+/// but then the old one still stands under [`old_name`].
+pub fn replace_folder(fresh: &Path, target: &Path) -> Result<()> {
+    let old = old_name(target);
+    let failed = |source| Error::write(target, source);
+    if target.exists() {
+        if old.exists() {
+            fs::remove_dir_all(&old).map_err(failed)?;
+        }
+        fs::rename(target, &old).map_err(failed)?;
+    }
+    fs::rename(fresh, target).map_err(failed)?;
+    if old.exists() {
+        fs::remove_dir_all(&old).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Where [`replace_folder`] keeps the previous folder while it works.
+pub fn old_name(target: &Path) -> std::path::PathBuf {
+    let mut name = target.file_name().unwrap_or_default().to_os_string();
+    name.push(".old");
+    target.with_file_name(name)
+}
+
+/// The folder of `path`, `.` for a bare name.
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_write_leaves_the_old_file_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.txt");
+        write_bytes(&path, b"old").unwrap();
+        let result = write_atomically(&path, |out| {
+            out.write_all(b"half")?;
+            Err(std::io::Error::other("stopped"))
+        });
+        assert!(matches!(result, Err(Error::Write { .. })));
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_folder_is_replaced_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let (target, fresh) = (folder.path().join("last"), folder.path().join("fresh"));
+        for content in ["one", "two"] {
+            create_folder(&fresh).unwrap();
+            write_bytes(&fresh.join("x"), content.as_bytes()).unwrap();
+            replace_folder(&fresh, &target).unwrap();
+            assert_eq!(read_text(&target.join("x")).unwrap(), content);
+            assert!(!fresh.exists() && !old_name(&target).exists());
+        }
+    }
+}

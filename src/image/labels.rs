@@ -1,0 +1,171 @@
+//! Label images: the numbers (or colours) that the file stores, untouched.
+
+use std::io::Cursor;
+use std::path::Path;
+
+use image::codecs::bmp::BmpDecoder;
+use image::{ColorType, DynamicImage, ImageDecoder, ImageFormat, ImageReader};
+
+use super::raster::{Samples, guess};
+use super::{image_size, read_label_npy, tiff};
+use crate::error::{Error, Result, Size};
+use crate::files::read_bytes;
+
+/// A label image as stored.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RawLabels {
+    /// Grey values or palette indices, row by row.
+    Values(Size, Vec<u16>),
+    /// Colours, row by row; to be looked up in a colour map. Alpha is dropped.
+    Colors(Size, Vec<[u8; 3]>),
+}
+
+impl RawLabels {
+    /// Width and height.
+    pub fn size(&self) -> Size {
+        match self {
+            Self::Values(size, _) | Self::Colors(size, _) => *size,
+        }
+    }
+}
+
+/// Reads a label image: 8/16-bit grey, palette (the index, not the colour), RGB(A) as colours, or a 2-d .npy.
+pub fn read_labels(path: &Path) -> Result<RawLabels> {
+    if is_npy(path) {
+        let (size, values) = read_label_npy(path)?;
+        return Ok(RawLabels::Values(size, values));
+    }
+    let bytes = read_bytes(path)?;
+    match guess(path, &bytes)? {
+        ImageFormat::Png => read_png(path, &bytes),
+        ImageFormat::Tiff => read_tiff(path, &bytes),
+        ImageFormat::Bmp => read_bmp(path, &bytes),
+        ImageFormat::Jpeg => Err(Error::content(
+            path,
+            "a JPEG cannot hold labels: its compression changes values at edges; save the label image as PNG or TIFF",
+        )),
+        format => {
+            let picture = ImageReader::with_format(Cursor::new(&bytes), format).decode().map_err(damaged(path))?;
+            from_dynamic(path, picture)
+        }
+    }
+}
+
+/// Width and height of a label image from its header.
+pub fn label_size(path: &Path) -> Result<Size> {
+    if is_npy(path) { super::npy::npy_size(path) } else { image_size(path) }
+}
+
+fn is_npy(path: &Path) -> bool {
+    path.extension().is_some_and(|e| e.eq_ignore_ascii_case("npy"))
+}
+
+fn damaged<E: std::fmt::Display>(path: &Path) -> impl Fn(E) -> Error + '_ {
+    move |e| Error::content(path, format!("damaged label image: {e}"))
+}
+
+fn read_png(path: &Path, bytes: &[u8]) -> Result<RawLabels> {
+    let mut decoder = png::Decoder::new(Cursor::new(bytes));
+    decoder.set_transformations(png::Transformations::IDENTITY);
+    let mut reader = decoder.read_info().map_err(damaged(path))?;
+    let length = reader.output_buffer_size().ok_or_else(|| Error::content(path, "the picture is too large"))?;
+    let mut buffer = vec![0; length];
+    let info = reader.next_frame(&mut buffer).map_err(damaged(path))?;
+    let size = Size { width: info.width as usize, height: info.height as usize };
+    let row = info.line_size;
+    let deep = info.bit_depth == png::BitDepth::Sixteen;
+    match info.color_type {
+        png::ColorType::Grayscale | png::ColorType::Indexed => {
+            Ok(RawLabels::Values(size, unpack(&buffer, size, row, info.bit_depth)))
+        }
+        png::ColorType::GrayscaleAlpha if deep => {
+            Ok(RawLabels::Values(size, buffer.chunks_exact(4).map(|p| u16::from_be_bytes([p[0], p[1]])).collect()))
+        }
+        png::ColorType::GrayscaleAlpha => {
+            Ok(RawLabels::Values(size, buffer.chunks_exact(2).map(|p| p[0].into()).collect()))
+        }
+        _ if deep => Err(sixteen_bit_colors(path)),
+        color => {
+            let step = color.samples();
+            Ok(RawLabels::Colors(size, buffer.chunks_exact(step).map(|p| [p[0], p[1], p[2]]).collect()))
+        }
+    }
+}
+
+/// Grey samples or palette indices of 1, 2, 4, 8 or 16 bits, packed from the high bit down as PNG does.
+fn unpack(buffer: &[u8], size: Size, row: usize, depth: png::BitDepth) -> Vec<u16> {
+    let bits = depth as usize;
+    let mut values = Vec::with_capacity(size.width * size.height);
+    for line in buffer.chunks_exact(row).take(size.height) {
+        match bits {
+            16 => values.extend(line.chunks_exact(2).map(|p| u16::from_be_bytes([p[0], p[1]]))),
+            8 => values.extend(line.iter().map(|&v| u16::from(v))),
+            _ => {
+                let mask = (1u8 << bits) - 1;
+                let sample = |x: usize| u16::from(line[x * bits / 8] >> (8 - bits - x * bits % 8) & mask);
+                values.extend((0..size.width).map(sample));
+            }
+        }
+    }
+    values
+}
+
+fn read_tiff(path: &Path, bytes: &[u8]) -> Result<RawLabels> {
+    let raster = tiff::read_raw(path, bytes)?;
+    match (raster.bands, raster.samples) {
+        (1 | 2, Samples::U8(v)) => {
+            Ok(RawLabels::Values(raster.size, v.into_iter().step_by(raster.bands).map(u16::from).collect()))
+        }
+        (1 | 2, Samples::U16(v)) => Ok(RawLabels::Values(raster.size, v.into_iter().step_by(raster.bands).collect())),
+        (1, Samples::F32(v)) => Ok(RawLabels::Values(raster.size, whole_numbers(path, &v, raster.size.width)?)),
+        (3 | 4, Samples::U8(v)) => {
+            let colors = v.chunks_exact(raster.bands).map(|p| [p[0], p[1], p[2]]).collect();
+            Ok(RawLabels::Colors(raster.size, colors))
+        }
+        (3 | 4, Samples::U16(_)) => Err(sixteen_bit_colors(path)),
+        (bands, _) => Err(Error::content(path, format!("a label image has 1 band or is RGB(A); this one has {bands}"))),
+    }
+}
+
+fn read_bmp(path: &Path, bytes: &[u8]) -> Result<RawLabels> {
+    let mut decoder = BmpDecoder::new(Cursor::new(bytes)).map_err(damaged(path))?;
+    let (width, height) = decoder.dimensions();
+    // Asking for indices keeps the palette out; a BMP without one must not be asked.
+    if decoder.get_palette().is_some() {
+        decoder.set_indexed_color(true);
+        let size = Size { width: width as usize, height: height as usize };
+        let mut buffer = vec![0; size.width * size.height];
+        debug_assert_eq!(decoder.color_type(), ColorType::L8);
+        decoder.read_image(&mut buffer).map_err(damaged(path))?;
+        return Ok(RawLabels::Values(size, buffer.into_iter().map(u16::from).collect()));
+    }
+    from_dynamic(path, DynamicImage::from_decoder(decoder).map_err(damaged(path))?)
+}
+
+fn from_dynamic(path: &Path, picture: DynamicImage) -> Result<RawLabels> {
+    let size = Size { width: picture.width() as usize, height: picture.height() as usize };
+    match picture {
+        DynamicImage::ImageLuma8(b) => Ok(RawLabels::Values(size, b.pixels().map(|p| p[0].into()).collect())),
+        DynamicImage::ImageLuma16(b) => Ok(RawLabels::Values(size, b.into_raw())),
+        DynamicImage::ImageRgb8(b) => Ok(RawLabels::Colors(size, b.pixels().map(|p| p.0).collect())),
+        DynamicImage::ImageRgba8(b) => Ok(RawLabels::Colors(size, b.pixels().map(|p| [p[0], p[1], p[2]]).collect())),
+        _ => Err(sixteen_bit_colors(path)),
+    }
+}
+
+fn sixteen_bit_colors(path: &Path) -> Error {
+    Error::content(path, "a colour label image must have 8 bits a channel")
+}
+
+/// Floats that hold whole numbers from 0 to 65,535.
+pub(super) fn whole_numbers(path: &Path, values: &[f32], width: usize) -> Result<Vec<u16>> {
+    let convert = |(i, &v): (usize, &f32)| {
+        if v.fract() == 0.0 && (0.0..=65535.0).contains(&v) {
+            Ok(v as u16)
+        } else {
+            let (x, y) = (i % width, i / width);
+            Err(Error::content(path, format!("label {v} at pixel ({x}, {y}) is not a whole number from 0 to 65535")))
+        }
+    };
+    values.iter().enumerate().map(convert).collect()
+}

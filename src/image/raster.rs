@@ -1,0 +1,134 @@
+//! Decoded pictures in the sample type of their file.
+
+use std::io::Cursor;
+use std::path::Path;
+
+use image::{DynamicImage, ImageFormat, ImageReader};
+
+use super::tiff;
+use crate::error::{Error, Result, Size};
+use crate::files::read_bytes;
+
+/// Samples in the type of the file, interleaved by pixel.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Samples {
+    /// 8-bit.
+    U8(Vec<u8>),
+    /// 16-bit.
+    U16(Vec<u16>),
+    /// Floating point, and signed or wider integers; taken as they are.
+    F32(Vec<f32>),
+}
+
+impl Samples {
+    /// Number of samples.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::U8(v) => v.len(),
+            Self::U16(v) => v.len(),
+            Self::F32(v) => v.len(),
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A decoded picture without its alpha channel. Palettes are expanded to RGB.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Raster {
+    /// Width and height.
+    pub size: Size,
+    /// Samples a pixel: 1 grey, 3 RGB, or what a multi-band TIFF holds.
+    pub bands: usize,
+    /// `height * width * bands` samples, interleaved.
+    pub samples: Samples,
+}
+
+impl Raster {
+    /// The samples as float32 planes `[bands, height, width]`; 8-bit values divided by 255, 16-bit by 65,535.
+    pub fn to_planes(&self) -> Vec<f32> {
+        match &self.samples {
+            Samples::U8(v) => planes(v, self.bands, |s| f32::from(s) / 255.0),
+            Samples::U16(v) => planes(v, self.bands, |s| f32::from(s) / 65535.0),
+            Samples::F32(v) => planes(v, self.bands, |s| s),
+        }
+    }
+}
+
+fn planes<T: Copy>(samples: &[T], bands: usize, value: impl Fn(T) -> f32) -> Vec<f32> {
+    let mut out = Vec::with_capacity(samples.len());
+    for band in 0..bands {
+        out.extend(samples[band..].iter().step_by(bands).map(|&s| value(s)));
+    }
+    out
+}
+
+/// Reads a JPEG, PNG, TIFF, BMP or WebP picture; the format is told from the content, not from the name.
+pub fn read_image(path: &Path) -> Result<Raster> {
+    let bytes = read_bytes(path)?;
+    let raster = match guess(path, &bytes)? {
+        ImageFormat::Tiff => tiff::read_raster(path, &bytes)?,
+        format => {
+            let picture = ImageReader::with_format(Cursor::new(&bytes), format)
+                .decode()
+                .map_err(|e| Error::content(path, format!("damaged or unsupported picture: {e}")))?;
+            from_dynamic(picture)
+        }
+    };
+    if raster.size.width == 0 || raster.size.height == 0 {
+        return Err(Error::content(path, "the picture has no pixels"));
+    }
+    Ok(raster)
+}
+
+/// Width and height from the header alone.
+pub fn image_size(path: &Path) -> Result<Size> {
+    let file = std::fs::File::open(path).map_err(|e| Error::read(path, e))?;
+    let reader =
+        ImageReader::new(std::io::BufReader::new(file)).with_guessed_format().map_err(|e| Error::read(path, e))?;
+    match reader.format() {
+        Some(ImageFormat::Tiff) => tiff::size(path, reader.into_inner()),
+        Some(_) => {
+            let (width, height) =
+                reader.into_dimensions().map_err(|e| Error::content(path, format!("damaged picture: {e}")))?;
+            Ok(Size { width: width as usize, height: height as usize })
+        }
+        None => Err(unknown_format(path)),
+    }
+}
+
+/// The format that the first bytes tell.
+pub(super) fn guess(path: &Path, bytes: &[u8]) -> Result<ImageFormat> {
+    if bytes.is_empty() {
+        return Err(Error::content(path, "the file is empty"));
+    }
+    image::guess_format(bytes).map_err(|_| unknown_format(path))
+}
+
+fn unknown_format(path: &Path) -> Error {
+    Error::content(path, "not a picture that segtool reads (JPEG, PNG, TIFF, BMP or WebP)")
+}
+
+fn from_dynamic(picture: DynamicImage) -> Raster {
+    let size = Size { width: picture.width() as usize, height: picture.height() as usize };
+    let (bands, samples) = match picture {
+        DynamicImage::ImageLuma8(b) => (1, Samples::U8(b.into_raw())),
+        DynamicImage::ImageRgb8(b) => (3, Samples::U8(b.into_raw())),
+        DynamicImage::ImageLumaA8(b) => (1, Samples::U8(without_alpha(&b.into_raw(), 2))),
+        DynamicImage::ImageRgba8(b) => (3, Samples::U8(without_alpha(&b.into_raw(), 4))),
+        DynamicImage::ImageLuma16(b) => (1, Samples::U16(b.into_raw())),
+        DynamicImage::ImageRgb16(b) => (3, Samples::U16(b.into_raw())),
+        DynamicImage::ImageLumaA16(b) => (1, Samples::U16(without_alpha(&b.into_raw(), 2))),
+        DynamicImage::ImageRgba16(b) => (3, Samples::U16(without_alpha(&b.into_raw(), 4))),
+        other => (3, Samples::F32(other.into_rgb32f().into_raw())),
+    };
+    Raster { size, bands, samples }
+}
+
+/// Drops the last of every `step` samples.
+pub(super) fn without_alpha<T: Copy>(samples: &[T], step: usize) -> Vec<T> {
+    samples.chunks_exact(step).flat_map(|pixel| pixel[..step - 1].iter().copied()).collect()
+}

@@ -1,0 +1,32 @@
+//! The `segtool` program: parse, run, exit code.
+
+mod cli;
+mod commands;
+mod ui;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
+
+/// How the program ends. A wrong command line ends with 2, inside clap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Exit {
+    Done = 0,
+    Failed = 1,
+    SomeSkipped = 3,
+}
+
+fn main() -> std::process::ExitCode {
+    let cli = Cli::parse_from(cli::modernise(std::env::args_os()));
+    let result = match cli.command {
+        Command::Demo(arguments) => commands::demo::run(arguments),
+        Command::Train(arguments) => commands::train::run(*arguments),
+        Command::Predict(arguments) => commands::predict::run(arguments),
+        Command::Metrics(arguments) => commands::metrics::run(arguments),
+    };
+    let exit = result.unwrap_or_else(|error| {
+        ui::error(&error);
+        Exit::Failed
+    });
+    std::process::ExitCode::from(exit as u8)
+}

@@ -1,0 +1,96 @@
+//! Networks. Parameter names are PyTorch's, so that saved weights load in Python.
+
+mod init;
+mod padding;
+mod parameters;
+mod seeps_unet;
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+
+pub use init::Init;
+pub use padding::{Crop, mirror_pad};
+pub use parameters::{Parameter, collect, identify, replace};
+pub use seeps_unet::{SeepsUnet, SeepsUnetConfig};
+
+use crate::error::Result;
+
+/// Architecture and hyperparameters of a network, as a recipe writes them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "architecture", rename_all = "kebab-case")]
+pub enum NetworkConfig {
+    /// The U-Net of the oil-seep system.
+    UnetSeeps(SeepsUnetConfig),
+}
+
+impl NetworkConfig {
+    /// Checks the hyperparameters, then builds the network with PyTorch's default initialisation, the same for the
+    /// same seed on every device.
+    pub fn init(&self, seed: u64, device: &Device) -> Result<Network> {
+        let mut init = Init::new(seed, device);
+        match self {
+            Self::UnetSeeps(config) => Ok(Network::SeepsUnet(config.init(&mut init)?)),
+        }
+    }
+
+    /// Replaces the width, the number of channels after the first block.
+    pub fn set_width(&mut self, width: usize) {
+        match self {
+            Self::UnetSeeps(config) => config.width = width,
+        }
+    }
+
+    /// Fills in the input bands and outputs where the recipe left them open; where it did not, they must agree.
+    pub fn fit(&mut self, bands: usize, outputs: usize) -> Result<()> {
+        let (own_bands, own_outputs) = match self {
+            Self::UnetSeeps(config) => (&mut config.bands, &mut config.outputs),
+        };
+        agree("bands", own_bands, bands)?;
+        agree("outputs", own_outputs, outputs)
+    }
+}
+
+fn agree(name: &str, own: &mut Option<usize>, wanted: usize) -> Result<()> {
+    match *own {
+        Some(fixed) if fixed != wanted => Err(crate::error::Error::Config(format!(
+            "the recipe sets {name} = {fixed}, but the data set needs {wanted}; remove the line from the recipe"
+        ))),
+        _ => {
+            *own = Some(wanted);
+            Ok(())
+        }
+    }
+}
+
+/// Any network that segtool knows.
+#[derive(Module, Debug)]
+#[allow(clippy::large_enum_variant)] // one network a process: boxing would buy nothing
+pub enum Network {
+    /// The U-Net of the oil-seep system.
+    SeepsUnet(SeepsUnet),
+}
+
+impl Network {
+    /// Logits `[batch, outputs, height, width]` for an input `[batch, bands, height, width]` of any size: sides that
+    /// the network cannot halve often enough are extended by mirroring, and the result is cropped back.
+    pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
+        let (input, crop) = mirror_pad(input, self.multiple());
+        let logits = match self {
+            Self::SeepsUnet(network) => network.forward(input),
+        };
+        crop.apply(logits)
+    }
+
+    /// The number that both sides of the input must be a multiple of.
+    pub fn multiple(&self) -> usize {
+        match self {
+            Self::SeepsUnet(network) => network.multiple(),
+        }
+    }
+}
+
+/// The PyTorch name of a parameter, from its path through the modules.
+fn torch_name(path: &str) -> String {
+    seeps_unet::torch_name(path)
+}

@@ -1,0 +1,71 @@
+//! Any input size: extend by mirroring, compute, crop back.
+
+use burn::tensor::{Int, Tensor, TensorData};
+
+/// How to cut the original area out of an enlarged result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Crop {
+    top: usize,
+    left: usize,
+    height: usize,
+    width: usize,
+}
+
+impl Crop {
+    /// Cuts the original area out of `tensor`, which has the enlarged size.
+    pub fn apply(self, tensor: Tensor<4>) -> Tensor<4> {
+        let [batch, channels, height, width] = tensor.dims();
+        if (height, width) == (self.height, self.width) {
+            return tensor;
+        }
+        tensor.slice([0..batch, 0..channels, self.top..self.top + self.height, self.left..self.left + self.width])
+    }
+}
+
+/// Extends `[batch, channels, height, width]` on all sides to the next multiple, by mirroring about the border pixels
+/// (numpy's `reflect`, which repeats the mirror where a side is shorter than the extension). An odd surplus goes to
+/// the bottom and the right.
+pub fn mirror_pad(tensor: Tensor<4>, multiple: usize) -> (Tensor<4>, Crop) {
+    let [_, _, height, width] = tensor.dims();
+    let (rows, columns) = (extension(height, multiple), extension(width, multiple));
+    let crop = Crop { top: rows.0, left: columns.0, height, width };
+    (extend(extend(tensor, 2, height, rows), 3, width, columns), crop)
+}
+
+fn extension(length: usize, multiple: usize) -> (usize, usize) {
+    let surplus = length.next_multiple_of(multiple) - length;
+    (surplus / 2, surplus - surplus / 2)
+}
+
+fn extend(tensor: Tensor<4>, dimension: usize, length: usize, (before, after): (usize, usize)) -> Tensor<4> {
+    if before + after == 0 {
+        return tensor;
+    }
+    let indices: Vec<i64> = (0..before + length + after).map(|i| mirrored(i as i64 - before as i64, length)).collect();
+    let count = indices.len();
+    let indices = Tensor::<1, Int>::from_data(TensorData::new(indices, [count]), &tensor.device());
+    tensor.select(dimension, indices)
+}
+
+/// Index of the sample that a position outside `0..length` mirrors to.
+fn mirrored(position: i64, length: usize) -> i64 {
+    let last = length as i64 - 1;
+    if last == 0 {
+        return 0;
+    }
+    let folded = position.rem_euclid(2 * last);
+    folded.min(2 * last - folded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mirrors_like_numpy_reflect() {
+        // numpy.pad([0, 1, 2], 4, "reflect")
+        let got: Vec<_> = (-4..7).map(|i| mirrored(i, 3)).collect();
+        assert_eq!(got, [0, 1, 2, 1, 0, 1, 2, 1, 0, 1, 2]);
+        assert!((-3..3).all(|i| mirrored(i, 1) == 0));
+    }
+}

@@ -1,0 +1,215 @@
+//! From pictures to label maps on disk.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::sync_channel;
+use std::thread;
+
+use burn::tensor::activation::{sigmoid, softmax};
+use burn::tensor::{Device, Tensor, TensorData};
+
+use crate::data::{Descriptor, load_image, ordered};
+use crate::device::DeviceChoice;
+use crate::error::{Error, Result, Size};
+use crate::evaluate::classes;
+use crate::event::{Event, Sink, Task};
+use crate::files::{create_folder, write_bytes};
+use crate::image::{write_label_npy, write_probability_npy};
+use crate::label::LabelMap;
+use crate::model::Network;
+use crate::run::Run;
+use crate::weights;
+
+/// A trained network with what its classes mean.
+pub struct Predictor {
+    network: Network,
+    descriptor: Descriptor,
+    device: Device,
+}
+
+/// The result for one picture.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Prediction {
+    /// The most probable class of every pixel.
+    pub labels: LabelMap,
+    /// Its probability, if asked for.
+    pub probability: Option<Vec<f32>>,
+}
+
+impl Predictor {
+    /// Loads the best weights of a run.
+    pub fn open(run: &Path, device: DeviceChoice) -> Result<Self> {
+        let run = Run::open(run)?;
+        let path = run.weights_path();
+        if !path.exists() {
+            return Err(Error::content(
+                run.folder(),
+                "the run has no model.safetensors yet: it is written after the first epoch; let the training go on \
+                 with `segtool train --resume`",
+            ));
+        }
+        let device = device.open()?;
+        let network = weights::load(run.config.recipe.network.init(run.config.seed, &device)?, &path)?;
+        Ok(Self { network, descriptor: run.config.dataset, device })
+    }
+
+    /// What pictures it takes and what its classes mean.
+    pub fn descriptor(&self) -> &Descriptor {
+        &self.descriptor
+    }
+
+    /// Predicts normalised pictures `[bands, height, width]` that all have one size.
+    pub fn predict(&self, size: Size, planes: &[Vec<f32>], probability: bool) -> Result<Vec<Prediction>> {
+        let shape = [planes.len(), self.descriptor.bands, size.height, size.width];
+        let input = Tensor::<4>::from_data(TensorData::new(planes.concat(), shape), &self.device);
+        let logits = self.network.forward(input);
+        let mut probabilities = match probability {
+            true => Some(highest_probability(logits.clone())?.into_iter()),
+            false => None,
+        };
+        let pixels = size.width * size.height;
+        let classes = classes(logits)?;
+        let predictions = classes.chunks_exact(pixels).map(|classes| Prediction {
+            labels: LabelMap { size, classes: classes.to_vec() },
+            probability: probabilities.as_mut().map(|p| p.by_ref().take(pixels).collect()),
+        });
+        Ok(predictions.collect())
+    }
+}
+
+/// Probability of the class that [`classes`] picks, row by row.
+fn highest_probability(logits: Tensor<4>) -> Result<Vec<f32>> {
+    let [_, outputs, _, _] = logits.dims();
+    let highest = if outputs == 1 {
+        // The other class has 1 - p.
+        let p = sigmoid(logits);
+        p.clone().max_pair(p.neg() + 1.0)
+    } else {
+        softmax(logits, 1).max_dim(1)
+    };
+    highest.try_into_vec_as().map_err(|e| Error::Device(format!("the result could not be read from the device: {e}")))
+}
+
+/// What to write where.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Folder of the results.
+    pub output: PathBuf,
+    /// Whether to write `<stem>_prob.npy` too.
+    pub probability: bool,
+    /// Pictures computed together where they have one size.
+    pub batch_size: usize,
+    /// Threads that read pictures.
+    pub workers: usize,
+}
+
+/// What became of the inputs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// The .npy files, in the order of the inputs.
+    pub written: Vec<PathBuf>,
+    /// Inputs that could not be read.
+    pub skipped: usize,
+}
+
+/// A picture read, or why not.
+type Read = (PathBuf, Result<(Size, Vec<f32>)>);
+
+/// Predicts files and writes `<stem>.npy` for each and `predictions.txt` for all. Reading, computing and writing
+/// overlap. A picture that cannot be read is reported and left out; a result that cannot be written ends the work.
+pub fn predict_files(predictor: &Predictor, inputs: &[PathBuf], options: &Options, sink: &dyn Sink) -> Result<Summary> {
+    refuse_equal_stems(inputs)?;
+    create_folder(&options.output)?;
+    sink.event(Event::Started { task: Task::Predict, total: inputs.len(), done: 0 });
+    let mut summary = Summary::default();
+    let (sender, receiver) = sync_channel::<(PathBuf, Prediction)>(2 * options.batch_size);
+    let outcome = thread::scope(|scope| {
+        let writer = scope.spawn(|| -> Result<Vec<PathBuf>> {
+            receiver
+                .into_iter()
+                .map(|(input, prediction)| write(&predictor.descriptor, &input, &prediction, options))
+                .collect()
+        });
+        let computed =
+            compute(predictor, inputs, options, sink, &mut summary.skipped, &|item| sender.send(item).is_ok());
+        drop(sender);
+        let written = writer.join().expect("the writer thread panicked");
+        // A failed write closes the channel, so its error comes first.
+        written.and_then(|written| computed.map(|()| written))
+    });
+    sink.event(Event::Finished);
+    summary.written = outcome?;
+    let list: String =
+        summary.written.iter().filter_map(|p| p.file_name()).map(|n| format!("{}\n", n.to_string_lossy())).collect();
+    write_bytes(&options.output.join("predictions.txt"), list.as_bytes())?;
+    Ok(summary)
+}
+
+/// Reads ahead, gathers neighbours of one size, computes them together and hands the results on until `send` declines.
+fn compute(
+    predictor: &Predictor,
+    inputs: &[PathBuf],
+    options: &Options,
+    sink: &dyn Sink,
+    skipped: &mut usize,
+    send: &dyn Fn((PathBuf, Prediction)) -> bool,
+) -> Result<()> {
+    let (paths, descriptor) = (inputs.to_vec(), predictor.descriptor.clone());
+    let reads = ordered(inputs.len(), options.workers, move |i| -> Read {
+        (paths[i].clone(), load_image(&paths[i], &descriptor))
+    });
+    let mut group: Vec<(PathBuf, Vec<f32>)> = Vec::new();
+    let mut group_size = None;
+    let mut done = 0;
+    let mut flush = |group: &mut Vec<(PathBuf, Vec<f32>)>, size: Option<Size>| -> Result<bool> {
+        let Some(size) = size.filter(|_| !group.is_empty()) else { return Ok(true) };
+        let (paths, planes): (Vec<_>, Vec<_>) = group.drain(..).unzip();
+        let predictions = predictor.predict(size, &planes, options.probability)?;
+        done += paths.len();
+        sink.event(Event::Advanced { done, loss: None });
+        Ok(paths.into_iter().zip(predictions).all(send))
+    };
+    for (path, read) in reads {
+        match read {
+            Err(e) => {
+                *skipped += 1;
+                sink.event(Event::Skipped { path, reason: e.to_string() });
+            }
+            Ok((size, planes)) => {
+                if (group_size != Some(size) || group.len() == options.batch_size) && !flush(&mut group, group_size)? {
+                    return Ok(());
+                }
+                group_size = Some(size);
+                group.push((path, planes));
+            }
+        }
+    }
+    flush(&mut group, group_size).map(|_| ())
+}
+
+fn write(descriptor: &Descriptor, input: &Path, prediction: &Prediction, options: &Options) -> Result<PathBuf> {
+    let stem = input.file_stem().unwrap_or_default().to_string_lossy();
+    let path = options.output.join(format!("{stem}.npy"));
+    let size = prediction.labels.size;
+    let values: Vec<u16> = prediction.labels.classes.iter().map(|&c| descriptor.value_of(c)).collect();
+    write_label_npy(&path, size, &values, descriptor.largest_value())?;
+    if let Some(probability) = &prediction.probability {
+        write_probability_npy(&options.output.join(format!("{stem}_prob.npy")), size, probability)?;
+    }
+    Ok(path)
+}
+
+/// Results are named by the stem of their input, so two inputs with one stem would overwrite each other.
+fn refuse_equal_stems(inputs: &[PathBuf]) -> Result<()> {
+    let mut seen = std::collections::HashMap::new();
+    for input in inputs {
+        if let Some(other) = seen.insert(input.file_stem(), input) {
+            return Err(Error::Config(format!(
+                "{} and {} would both be written as {}.npy; predict them into different folders",
+                other.display(),
+                input.display(),
+                input.file_stem().unwrap_or_default().to_string_lossy()
+            )));
+        }
+    }
+    Ok(())
+}

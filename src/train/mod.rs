@@ -1,0 +1,13 @@
+//! Training: from a plan to a run folder.
+
+mod checkpoint;
+mod curves;
+mod engine;
+mod log;
+mod optimizer;
+mod plan;
+
+pub use checkpoint::Position;
+pub use engine::{Outcome, Session, resume, start};
+pub use log::Row;
+pub use plan::{Plan, Source, prepare};

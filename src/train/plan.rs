@@ -1,0 +1,99 @@
+//! Everything settled and checked before a file is written.
+
+use std::path::PathBuf;
+
+use crate::data::{Descriptor, Normalisation, Pair, pair_folders, pair_lists, split_validation, survey};
+use crate::error::{Error, Result};
+use crate::event::{Event, Sink};
+use crate::recipe::Recipe;
+
+/// Where pairs come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// Two lists, paired line by line.
+    Lists {
+        /// Pictures.
+        images: PathBuf,
+        /// Label images.
+        labels: PathBuf,
+    },
+    /// Two folders, paired by stem.
+    Folders {
+        /// Pictures.
+        images: PathBuf,
+        /// Label images.
+        labels: PathBuf,
+    },
+}
+
+impl Source {
+    /// The pairs.
+    pub fn pairs(&self) -> Result<Vec<Pair>> {
+        match self {
+            Self::Lists { images, labels } => pair_lists(images, labels),
+            Self::Folders { images, labels } => pair_folders(images, labels),
+        }
+    }
+}
+
+/// A training that is ready to start.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// Network and training.
+    pub recipe: Recipe,
+    /// The data set as trained: merged, normalisation measured.
+    pub descriptor: Descriptor,
+    /// To train on.
+    pub train: Vec<Pair>,
+    /// To score after each epoch.
+    pub validation: Vec<Pair>,
+    /// Seed of weights, order and augmentation.
+    pub seed: u64,
+}
+
+/// Reads the lists, looks every file over and measures the normalisation where it is asked for. `validation` is a
+/// source of its own, or `fraction` of the training pairs, or none.
+pub fn prepare(
+    mut recipe: Recipe,
+    dataset: &Descriptor,
+    train: &Source,
+    validation: Option<&Source>,
+    fraction: Option<f64>,
+    seed: u64,
+    sink: &dyn Sink,
+) -> Result<Plan> {
+    let mut descriptor = recipe.fit(dataset)?;
+    let pairs = train.pairs()?;
+    let (train, validation) = match (validation, fraction) {
+        (Some(source), _) => (pairs, source.pairs()?),
+        (None, Some(fraction)) => split_validation(pairs, fraction, seed)?,
+        (None, None) => (pairs, Vec::new()),
+    };
+    let all = [train.as_slice(), validation.as_slice()].concat();
+    let everything = survey(&all, &descriptor, sink)?;
+    if everything.class_pixels.iter().all(|&pixels| pixels == 0) {
+        return Err(Error::Config("no pixel of the data set has a label, so there is nothing to learn".into()));
+    }
+    for (class, _) in descriptor.classes.iter().zip(&everything.class_pixels).filter(|(_, pixels)| **pixels == 0) {
+        sink.event(Event::Note(format!("class '{}' does not occur in any label image", class.name)));
+    }
+    if everything.sizes.len() > 1 && recipe.training.batch_size > 1 {
+        let (first, last) = (everything.sizes[0], everything.sizes[everything.sizes.len() - 1]);
+        sink.event(Event::Note(format!(
+            "pictures of {} sizes ({first} to {last}): the smaller ones of a batch are filled up with ignored pixels",
+            everything.sizes.len()
+        )));
+    }
+    if let Normalisation::PerDataset { valid } = descriptor.normalisation {
+        // The validation pictures must not leak into what the network sees of the training set.
+        let training = if validation.is_empty() { everything } else { survey(&train, &descriptor, sink)? };
+        let (mean, std) = training.statistics.mean_and_std();
+        sink.event(Event::Note(format!("normalisation measured: mean {}, std {}", numbers(&mean), numbers(&std))));
+        descriptor.normalisation = Normalisation::Fixed { mean, std, valid };
+    }
+    Ok(Plan { recipe, descriptor, train, validation, seed })
+}
+
+fn numbers(values: &[f64]) -> String {
+    values.iter().map(|v| format!("{v:.4}")).collect::<Vec<_>>().join(" ")
+}

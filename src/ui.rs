@@ -1,0 +1,146 @@
+//! Everything that is printed: progress and errors on standard error, results on standard output.
+
+#![allow(clippy::print_stderr)] // the one place that may
+
+use std::io::{IsTerminal, Write};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use segtool::event::{EpochReport, Event, Sink, Task};
+
+/// Between two progress lines where there is no terminal.
+const LINE_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Draws events: a bar on a terminal, lines elsewhere.
+pub(crate) struct Progress {
+    terminal: bool,
+    state: Mutex<State>,
+}
+
+struct State {
+    bar: Option<ProgressBar>,
+    title: String,
+    epochs: usize,
+    total: usize,
+    last_line: Instant,
+}
+
+impl Progress {
+    pub(crate) fn new() -> Self {
+        let state = State { bar: None, title: String::new(), epochs: 0, total: 0, last_line: Instant::now() };
+        Self { terminal: std::io::stderr().is_terminal(), state: Mutex::new(state) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Sink for Progress {
+    fn event(&self, event: Event) {
+        let mut state = self.state();
+        match event {
+            Event::Started { task, total, done } => state.start(task, total, done, self.terminal),
+            Event::Advanced { done, loss } => state.advance(done, loss),
+            Event::Finished => {
+                if let Some(bar) = state.bar.take() {
+                    bar.finish_and_clear();
+                }
+            }
+            Event::Epoch(report) => {
+                let text = epoch_line(&report, state.epochs);
+                state.line(&text);
+            }
+            Event::Note(text) => state.line(&format!("note: {text}")),
+            Event::Skipped { reason, .. } => state.line(&format!("skipped: {reason}")),
+            _ => {}
+        }
+    }
+}
+
+impl State {
+    fn start(&mut self, task: Task, total: usize, done: usize, terminal: bool) {
+        if let Task::Train(_, epochs) = task {
+            self.epochs = epochs;
+        }
+        self.title = title(&task);
+        self.total = total;
+        self.last_line = Instant::now();
+        if terminal {
+            let bar = ProgressBar::with_draw_target(Some(total as u64), ProgressDrawTarget::stderr());
+            let style = ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len}  {per_sec}  {eta} left  {msg}")
+                .unwrap_or_else(|_| ProgressStyle::default_bar());
+            bar.set_style(style);
+            bar.set_prefix(self.title.clone());
+            bar.set_position(done as u64);
+            bar.reset_eta();
+            self.bar = Some(bar);
+        }
+    }
+
+    fn advance(&mut self, done: usize, loss: Option<f64>) {
+        let loss = loss.map(|loss| format!("loss {loss:.4}"));
+        if let Some(bar) = &self.bar {
+            bar.set_position(done as u64);
+            if let Some(loss) = loss {
+                bar.set_message(loss);
+            }
+        } else if self.last_line.elapsed() >= LINE_INTERVAL {
+            self.last_line = Instant::now();
+            let loss = loss.map_or_else(String::new, |loss| format!("  {loss}"));
+            let text = format!("{} {done}/{}{loss}", self.title, self.total);
+            self.line(&text);
+        }
+    }
+
+    fn line(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| eprintln!("{text}")),
+            None => eprintln!("{text}"),
+        }
+    }
+}
+
+fn title(task: &Task) -> String {
+    match task {
+        Task::Check => "check".into(),
+        Task::Measure => "measure".into(),
+        Task::Train(epoch, epochs) => format!("epoch {epoch}/{epochs}"),
+        Task::Validate => "validate".into(),
+        Task::Predict => "predict".into(),
+        Task::Score => "score".into(),
+        _ => "work".into(),
+    }
+}
+
+fn epoch_line(report: &EpochReport, epochs: usize) -> String {
+    let scores = report.validation.as_ref().map_or_else(String::new, |v| {
+        format!("  val mean IoU {:.4}  pixel accuracy {:.4}", v.mean_iou, v.pixel_accuracy)
+    });
+    format!(
+        "epoch {}/{epochs}  loss {:.4}{scores}  {:.1} s  {:.2} images/s  data wait {:.1} %{}",
+        report.epoch,
+        report.train_loss,
+        report.seconds,
+        report.images_per_second,
+        100.0 * report.wait,
+        if report.best { "  best" } else { "" }
+    )
+}
+
+/// Prints a result. A reader that has gone (`| head`) ends the output in silence.
+pub(crate) fn result(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+}
+
+/// Prints a line about what happens.
+pub(crate) fn say(text: &str) {
+    eprintln!("{text}");
+}
+
+/// Prints an error with its causes.
+pub(crate) fn error(error: &anyhow::Error) {
+    eprintln!("error: {error:#}");
+}
