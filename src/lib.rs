@@ -1,15 +1,17 @@
 //! Semantic segmentation for geoscience and everyday images.
 //!
-//! Modules in order of level; each uses only those further down.
+//! Modules in groups, from the engines down to the leaves. A module uses only modules of groups further down; a test
+//! reads this list and the imports.
 
 pub mod predict;
-pub mod score;
 pub mod train;
 
 pub mod evaluate;
+pub mod score;
+
+pub mod run;
 
 pub mod recipe;
-pub mod run;
 pub mod weights;
 
 pub mod data;
@@ -20,7 +22,8 @@ pub mod loss;
 pub mod metric;
 
 pub mod device;
-pub mod error;
 pub mod event;
 pub mod files;
 pub mod label;
+
+pub mod error;

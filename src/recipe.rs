@@ -220,7 +220,7 @@ mod tests {
     fn poly_equals_pytorch() {
         // torch.optim.lr_scheduler.PolynomialLR(opt, 4, power=0.9) with lr 1.
         let poly = Schedule::Poly { power: 0.9 };
-        for (step, expected) in [1.0, 0.771_892_27, 0.535_886_73, 0.287_174_59, 0.0].into_iter().enumerate() {
+        for (step, expected) in [1.0, 0.771_889_51, 0.535_886_73, 0.287_174_59, 0.0].into_iter().enumerate() {
             assert!((poly.factor(step, 4) - expected).abs() < 1e-7, "{step}");
         }
     }

@@ -132,12 +132,8 @@ impl Descriptor {
         if !(2..=usize::from(u16::MAX) - 2).contains(&self.classes.len()) {
             return Err(format!("a data set has 2 or more classes; found {}", self.classes.len()));
         }
-        let mut names = BTreeSet::new();
         let mut values: BTreeSet<u16> = self.ignore.iter().copied().collect();
         for class in &self.classes {
-            if !names.insert(&class.name) {
-                return Err(format!("two classes are named '{}'", class.name));
-            }
             if class.values.is_empty() {
                 return Err(format!("class '{}' has no label value", class.name));
             }

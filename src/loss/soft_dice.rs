@@ -25,7 +25,7 @@ pub fn soft_dice(logits: Tensor<4>, target: &Target) -> Tensor<1> {
     }
     let both = per_class(probability.clone() * truth.clone());
     let dice = (both * 2.0 + SMOOTH) / (per_class(probability) + per_class(truth) + SMOOTH);
-    (dice.slice([1..classes]).mean().neg()) + 1.0
+    dice.narrow(0, 1, classes - 1).mean().neg() + 1.0
 }
 
 /// Sums over everything but the channel.

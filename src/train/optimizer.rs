@@ -18,7 +18,7 @@ pub(super) fn build(config: &OptimizerConfig) -> ModuleOptimizer {
             .init(),
         OptimizerConfig::Sgd { momentum, nesterov, weight_decay } => {
             // burn dampens the momentum by default; PyTorch does not.
-            let momentum = (momentum > 0.0).then(|| MomentumConfig { momentum, dampening: 0.0, nesterov });
+            let momentum = (momentum > 0.0).then_some(MomentumConfig { momentum, dampening: 0.0, nesterov });
             SgdConfig::new().with_weight_decay(decay(weight_decay)).with_momentum(momentum).init()
         }
     }

@@ -1,0 +1,122 @@
+"""Make the golden files of the U-Net and of the losses with PyTorch.
+
+Usage: make_unet_golden.py [OUT_FOLDER]        (default: tests/fixtures; needs torch 2.9 and safetensors)
+
+unet_seeps_weights.safetensors  random weights of a small U-Net under the original's names, as Python writes them
+unet_seeps_cases.safetensors    inputs `<case>.input` and outputs `<case>.output`; where a side is no multiple of the
+                                network's, the input is extended by numpy's reflect padding and the output cropped
+losses.safetensors              logits, classes, and each loss with its gradient to the logits, with and without
+                                ignored pixels (class -1)
+"""
+import pathlib
+import sys
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from torch import nn
+
+WIDTH, DEPTH, BANDS, OUTPUTS = 4, 3, 2, 3
+CASES = {"even": (2, 16, 24), "odd": (1, 13, 21), "tiny": (1, 1, 3)}
+
+
+def double(inputs, outputs):
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU(), nn.Conv2d(outputs, outputs, 3, padding=1), nn.ReLU()
+    )
+
+
+class SeepsUNet(nn.Module):
+    """The oil-seep system's U-Net, its levels counted from 1 in the names, with any width and depth."""
+
+    def __init__(self, width, depth, bands, outputs):
+        super().__init__()
+        self.depth = depth
+        for level in range(1, depth + 1):
+            inputs = bands if level == 1 else width << (level - 2)
+            setattr(self, f"dconv_down{level}", double(inputs, width << (level - 1)))
+        for level in range(1, depth):
+            setattr(self, f"dconv_up{level}", double((width << level) + (width << (level - 1)), width << (level - 1)))
+        self.conv_last = nn.Conv2d(width, outputs, 1)
+
+    def forward(self, x):
+        skips = []
+        for level in range(1, self.depth + 1):
+            if level > 1:
+                skips.append(x)
+                x = F.max_pool2d(x, 2)
+            x = getattr(self, f"dconv_down{level}")(x)
+        for level in range(self.depth - 1, 0, -1):
+            x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True)
+            x = getattr(self, f"dconv_up{level}")(torch.cat([x, skips.pop()], 1))
+        return self.conv_last(x)
+
+
+def padded_forward(net, x, multiple):
+    height, width = x.shape[2:]
+    rows, columns = (-height) % multiple, (-width) % multiple
+    top, left = rows // 2, columns // 2
+    pad = [(0, 0), (0, 0), (top, rows - top), (left, columns - left)]
+    y = net(torch.from_numpy(np.pad(x.numpy(), pad, "reflect")))
+    return y[:, :, top : top + height, left : left + width]
+
+
+def bce_dice(logits, y, ignore):
+    x, truth = logits[:, 0], (y == 1).float()
+    keep = y != ignore
+    bce = F.binary_cross_entropy_with_logits(x[keep], truth[keep])
+    p, t = torch.sigmoid(x)[keep], truth[keep]
+    return 0.3 * bce + 0.7 * (1 - (2 * (p * t).sum() + 1) / (p.sum() + t.sum() + 1))
+
+
+def soft_dice(logits, y, ignore):
+    classes = logits.shape[1]
+    keep = (y != ignore).float()[:, None]
+    p = logits.softmax(1) * keep
+    t = F.one_hot(y.clamp(min=0), classes).permute(0, 3, 1, 2).float() * keep
+    dims = (0, 2, 3)
+    dice = (2 * (p * t).sum(dims) + 1) / (p.sum(dims) + t.sum(dims) + 1)
+    return (1 - dice[1:]).mean()
+
+
+def losses():
+    out = {}
+    logits = torch.randn(2, 4, 5, 7) * 2
+    binary = torch.randn(2, 1, 5, 7) * 3
+    full = torch.randint(0, 3, (2, 5, 7))  # class 3 stays empty
+    some = full.clone()
+    some[torch.rand(full.shape) < 0.3] = -1
+    out.update({"logits": logits, "binary_logits": binary, "full": full.int(), "some": some.int()})
+    for name, y in {"full": full, "some": some}.items():
+        two = torch.where(y > 0, 1, y)
+        for kind, source, fn in [
+            ("cross_entropy", logits, lambda x: F.cross_entropy(x, y, ignore_index=-1)),
+            ("soft_dice", logits, lambda x: soft_dice(x, y, -1)),
+            ("bce_dice", binary, lambda x: bce_dice(x, two, -1)),
+        ]:
+            x = source.clone().requires_grad_(True)
+            value = fn(x)
+            value.backward()
+            out[f"{kind}.{name}"] = value.detach().reshape(1)
+            out[f"{kind}.{name}.grad"] = x.grad.clone()
+    return out
+
+
+def main():
+    folder = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else "tests/fixtures")
+    torch.manual_seed(0)
+    net = SeepsUNet(WIDTH, DEPTH, BANDS, OUTPUTS).eval()
+    save_file(net.state_dict(), folder / "unet_seeps_weights.safetensors", metadata={"format": "pt"})
+    cases = {}
+    with torch.no_grad():
+        for name, (batch, height, width) in CASES.items():
+            x = torch.randn(batch, BANDS, height, width)
+            cases[f"{name}.input"] = x
+            cases[f"{name}.output"] = padded_forward(net, x, 1 << (DEPTH - 1)).contiguous()
+    save_file(cases, folder / "unet_seeps_cases.safetensors")
+    save_file({k: v.contiguous() for k, v in losses().items()}, folder / "losses.safetensors")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,320 @@
+//! Broken input: each fault is named with its file, value and next step, and nothing is left half-written.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use common::{small_data, small_recipe, stderr_of, stdout_of, text};
+
+/// A folder with data and a recipe.
+struct Bench {
+    folder: tempfile::TempDir,
+    recipe: String,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        small_data(folder.path());
+        let recipe = small_recipe(folder.path(), 1);
+        Self { folder, recipe }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn data(&self, name: &str) -> String {
+        text(&self.path("data").join(name))
+    }
+
+    /// Arguments of a training into `run`, with the given list of pictures.
+    fn train<'a>(&'a self, list: &'a str, labels: &'a str, run: &'a str) -> Vec<&'a str> {
+        let recipe = self.recipe.as_str();
+        vec![
+            "train",
+            "--recipe",
+            recipe,
+            "--train-list",
+            list,
+            "--label-list",
+            labels,
+            "--output-path",
+            run,
+            "--device",
+            "flex",
+        ]
+    }
+
+    /// Trains, expecting failure before the run folder is made.
+    fn refused(&self, list: &str, labels: &str) -> String {
+        let run = text(&self.path("refused"));
+        let message = stderr_of(&self.train(list, labels, &run), 1);
+        assert!(!Path::new(&run).exists(), "the run folder was made");
+        message
+    }
+
+    /// A finished run.
+    fn trained(&self) -> String {
+        let run = text(&self.path("run"));
+        stdout_of(&self.train(&self.data("train_images.txt"), &self.data("train_labels.txt"), &run));
+        run
+    }
+}
+
+fn assert_says(message: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(message.contains(part), "'{part}' is not in:\n{message}");
+    }
+}
+
+#[test]
+fn an_empty_list_is_refused() {
+    let bench = Bench::new();
+    let list = bench.data("empty.txt");
+    fs::write(&list, "# no line\n\n").unwrap();
+    assert_says(&bench.refused(&list, &bench.data("train_labels.txt")), &["empty.txt", "names no file"]);
+}
+
+#[test]
+fn a_missing_list_is_refused() {
+    let bench = Bench::new();
+    assert_says(&bench.refused("nowhere.txt", &bench.data("train_labels.txt")), &["cannot read nowhere.txt"]);
+}
+
+#[test]
+fn faults_of_a_data_set_are_listed_together() {
+    let bench = Bench::new();
+    let images = bench.path("data/images");
+    // Missing, truncated, of another size, of an unknown value: one pair each.
+    fs::remove_file(images.join("000.png")).unwrap();
+    let whole = fs::read(images.join("001.png")).unwrap();
+    fs::write(images.join("001.png"), &whole[..whole.len() / 2]).unwrap();
+    image::GrayImage::new(31, 32).save(images.join("002.png")).unwrap();
+    let mut label = image::open(bench.path("data/labels/003.png")).unwrap().into_luma8();
+    label.put_pixel(5, 7, image::Luma([9]));
+    label.save(bench.path("data/labels/003.png")).unwrap();
+    fs::write(images.join("004.png"), b"").unwrap();
+    let message = bench.refused(&bench.data("train_images.txt"), &bench.data("train_labels.txt"));
+    assert_says(
+        &message,
+        &[
+            "the data set has 5 faults",
+            "000.png: No such file",
+            "001.png: damaged or unsupported picture",
+            "002.png is 31x32",
+            "003.png is 32x32",
+            "003.png: label 9 at pixel (5, 7), 1 pixels in all; data set 'demo' defines values 0..=3",
+            "004.png: the file is empty",
+        ]
+        .map(|part| if part.starts_with("003.png is") { "labels/002.png is 32x32" } else { part }),
+    );
+}
+
+#[test]
+fn at_most_twenty_faults_are_listed_with_their_total() {
+    let bench = Bench::new();
+    let list = bench.data("many.txt");
+    let names: String = (0..30).map(|i| format!("gone{i}.png\n")).collect();
+    fs::write(&list, &names).unwrap();
+    let message = bench.refused(&list, &list);
+    assert_says(&message, &["the data set has 60 faults", "... and 40 more"]);
+    assert_eq!(message.lines().filter(|line| line.contains("cannot read")).count(), 20);
+}
+
+#[test]
+fn a_truncated_tiff_is_named() {
+    let bench = Bench::new();
+    let pixels: Vec<u16> = (0..32 * 32).map(|i| i * 60).collect();
+    let whole = bench.path("whole.tif");
+    image::ImageBuffer::<image::Luma<u16>, _>::from_raw(32, 32, pixels).unwrap().save(&whole).unwrap();
+    let bytes = fs::read(&whole).unwrap();
+    let run = bench.trained();
+    for length in [3, 9, bytes.len() / 2] {
+        fs::write(bench.path("cut.tif"), &bytes[..length]).unwrap();
+        let out = text(&bench.path("out"));
+        let inputs = [text(&bench.path("cut.tif")), text(&whole)];
+        let message = stderr_of(
+            &["predict", "--run", &run, "--output-path", &out, &inputs[0], &inputs[1], "--device", "flex"],
+            3,
+        );
+        assert_says(&message, &["skipped: ", "cut.tif", "1 of 2 pictures were skipped"]);
+        assert_eq!(fs::read_to_string(bench.path("out/predictions.txt")).unwrap(), "whole.npy\n");
+    }
+}
+
+#[test]
+fn prediction_goes_on_past_missing_files_and_folders() {
+    let bench = Bench::new();
+    let run = bench.trained();
+    let list = bench.data("mixed.txt");
+    fs::write(&list, "images/009.png\ngone.png\nimages\nimages/010.png\n").unwrap();
+    let out = text(&bench.path("out"));
+    let arguments = ["predict", "--run", &run, "--input-list", &list, "--output-path", &out, "--device", "flex"];
+    let message = stderr_of(&arguments, 3);
+    assert_says(&message, &["gone.png: No such file", "is a folder, not a file", "2 of 4 pictures were skipped"]);
+    assert_eq!(fs::read_to_string(bench.path("out/predictions.txt")).unwrap(), "009.npy\n010.npy\n");
+}
+
+#[test]
+fn two_inputs_of_one_stem_are_refused() {
+    let bench = Bench::new();
+    let run = bench.trained();
+    let out = text(&bench.path("out"));
+    let image = bench.data("images/009.png");
+    let message = stderr_of(&["predict", "--run", &run, "--output-path", &out, &image, &image, "--device", "flex"], 1);
+    assert_says(&message, &["would both be written as 009.npy"]);
+    assert!(!bench.path("out").exists());
+}
+
+#[test]
+fn a_run_folder_must_be_one_and_have_weights() {
+    let bench = Bench::new();
+    let image = bench.data("images/009.png");
+    let out = text(&bench.path("out"));
+    let predict =
+        |run: &str| stderr_of(&["predict", "--run", run, "--output-path", &out, &image, "--device", "flex"], 1);
+    assert_says(&predict(&bench.data("images")), &["is not a run folder", "segtool train --output-path"]);
+    let run = bench.trained();
+    fs::remove_file(Path::new(&run).join("model.safetensors")).unwrap();
+    assert_says(&predict(&run), &["no model.safetensors yet", "--resume"]);
+    assert!(!bench.path("out").exists());
+}
+
+#[test]
+fn weights_of_another_width_are_named() {
+    let bench = Bench::new();
+    let run = bench.trained();
+    let other = text(&bench.path("other"));
+    let mut arguments = bench.train("", "", &other);
+    let (list, labels) = (bench.data("train_images.txt"), bench.data("train_labels.txt"));
+    (arguments[4], arguments[6]) = (&list, &labels);
+    arguments.extend(["--width", "6"]);
+    stdout_of(&arguments);
+    fs::copy(Path::new(&other).join("model.safetensors"), Path::new(&run).join("model.safetensors")).unwrap();
+    let (image, out) = (bench.data("images/009.png"), text(&bench.path("out")));
+    let message = stderr_of(&["predict", "--run", &run, "--output-path", &out, &image, "--device", "flex"], 1);
+    assert_says(&message, &["do not fit the network", "the file has [6, 1, 3, 3], the network [4, 1, 3, 3]"]);
+}
+
+#[test]
+fn an_existing_run_is_kept_unless_told_otherwise() {
+    let bench = Bench::new();
+    let run = bench.trained();
+    let (list, labels) = (bench.data("train_images.txt"), bench.data("train_labels.txt"));
+    let mut arguments = bench.train(&list, &labels, &run);
+    let before = fs::read(Path::new(&run).join("model.safetensors")).unwrap();
+    assert_says(&stderr_of(&arguments, 1), &["already holds a run", "--resume", "--overwrite"]);
+    assert_eq!(fs::read(Path::new(&run).join("model.safetensors")).unwrap(), before);
+    arguments.extend(["--overwrite", "--seed", "5"]);
+    stdout_of(&arguments);
+    assert_ne!(fs::read(Path::new(&run).join("model.safetensors")).unwrap(), before);
+    // A folder that is no run is never replaced.
+    let data = text(&bench.path("data"));
+    let mut arguments = bench.train(&list, &labels, &data);
+    arguments.push("--overwrite");
+    assert_says(&stderr_of(&arguments, 1), &["is not a run folder"]);
+}
+
+#[test]
+fn wrong_command_lines_end_with_2() {
+    let bench = Bench::new();
+    for arguments in [
+        vec!["train"],
+        vec!["train", "--recipe", "unet-seeps", "--output-path", "x", "--train-list", "a.txt"],
+        vec!["train", "--resume", "x", "--num-epoch", "3"],
+        vec!["metrics", "--list-predict", "a", "--list-true", "b"],
+        vec!["predict", "--run", "x", "--output-path", "y"],
+        vec!["train", "--recipe", "x", "--output-path", "y", "--batch-size", "0"],
+        vec!["demo", "--device", "tpu"],
+        vec!["nonsense"],
+    ] {
+        stderr_of(&arguments, 2);
+    }
+    let list = bench.data("train_images.txt");
+    let message = stderr_of(
+        &["train", "--recipe", "no-such", "--train-list", &list, "--label-list", &list, "--output-path", "x"],
+        1,
+    );
+    assert_says(&message, &["unknown recipe 'no-such'", "unet-seeps-binary"]);
+}
+
+#[test]
+fn predictions_of_another_size_or_damaged_are_skipped_by_metrics() {
+    let bench = Bench::new();
+    let run = bench.trained();
+    let out = text(&bench.path("out"));
+    let list = bench.data("val_images.txt");
+    stdout_of(&["predict", "--run", &run, "--input-list", &list, "--output-path", &out, "--device", "flex"]);
+    let written = fs::read(bench.path("out/009.npy")).unwrap();
+    fs::write(bench.path("out/009.npy"), &written[..written.len() - 1]).unwrap();
+    image::GrayImage::new(32, 31).save(bench.path("data/labels/010.png")).unwrap();
+    let (predictions, labels) = (text(&bench.path("out/predictions.txt")), bench.data("val_labels.txt"));
+    let arguments = ["metrics", "--list-predict", &predictions, "--list-true", &labels, "--dataset", "demo"];
+    let message = stderr_of(&arguments, 3);
+    assert_says(
+        &message,
+        &["009.npy: the .npy file is cut short", "sizes differ", "010.npy is 32x32", "010.png is 32x31"],
+    );
+}
+
+/// Mounts a tmpfs on `folder`; `None`, saying so, where that is not allowed.
+struct Mount<'a>(&'a Path);
+
+impl<'a> Mount<'a> {
+    fn new(folder: &'a Path, options: &str) -> Option<Self> {
+        fs::create_dir_all(folder).unwrap();
+        let status = Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(folder).output();
+        if status.is_ok_and(|output| output.status.success()) {
+            return Some(Self(folder));
+        }
+        #[allow(clippy::print_stdout)]
+        {
+            println!("skipped: a tmpfs cannot be mounted here");
+        }
+        None
+    }
+}
+
+impl Drop for Mount<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.0).status();
+    }
+}
+
+#[test]
+fn a_full_disk_leaves_no_half_files() {
+    let bench = Bench::new();
+    let disk = bench.path("disk");
+    let Some(_mount) = Mount::new(&disk, "size=48k") else { return };
+    let run = text(&disk.join("run"));
+    let (list, labels) = (bench.data("train_images.txt"), bench.data("train_labels.txt"));
+    let message = stderr_of(&bench.train(&list, &labels, &run), 1);
+    assert_says(&message, &["cannot write", "No space left on device", "free some space"]);
+    for entry in fs::read_dir(&run).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        assert!(!name.contains(".segtool-"), "{name} is left over");
+        match path.extension().and_then(|e| e.to_str()) {
+            Some("json") => drop(serde_json::from_slice::<serde_json::Value>(&fs::read(&path).unwrap()).unwrap()),
+            Some("png") => drop(image::open(&path).unwrap()),
+            Some("safetensors") => drop(common::read_tensors(&path)),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn a_read_only_folder_is_named_with_the_way_out() {
+    let bench = Bench::new();
+    let disk = bench.path("disk");
+    let Some(_mount) = Mount::new(&disk, "ro") else { return };
+    let run = text(&disk.join("run"));
+    let (list, labels) = (bench.data("train_images.txt"), bench.data("train_labels.txt"));
+    let message = stderr_of(&bench.train(&list, &labels, &run), 1);
+    assert_says(&message, &["cannot write", "Read-only file system", "--output-path"]);
+}

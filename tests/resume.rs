@@ -1,0 +1,171 @@
+//! A run that was stopped or killed and resumed ends with the very weights of one that was not.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use segtool::data::Descriptor;
+use segtool::device::DeviceChoice;
+use segtool::event::{Event, Sink};
+use segtool::recipe::Recipe;
+use segtool::train::{Outcome, Plan, Session, Source, prepare, resume, start};
+
+use common::{small_data, small_recipe, stderr_of, stdout_of, text};
+
+const SILENT: &(dyn Fn(Event) + Sync) = &|_| {};
+
+/// Asks to stop after a number of training steps.
+struct StopAfter<'a> {
+    steps: usize,
+    seen: AtomicUsize,
+    stop: &'a AtomicBool,
+}
+
+impl Sink for StopAfter<'_> {
+    fn event(&self, event: Event) {
+        if matches!(event, Event::Advanced { loss: Some(_), .. })
+            && self.seen.fetch_add(1, Ordering::Relaxed) + 1 == self.steps
+        {
+            self.stop.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+fn plan(folder: &Path, epochs: usize) -> Plan {
+    let lists = |name: &str| Source::Lists {
+        images: folder.join(format!("data/{name}_images.txt")),
+        labels: folder.join(format!("data/{name}_labels.txt")),
+    };
+    let recipe = Recipe::find(&small_recipe(folder, epochs)).unwrap();
+    let dataset = Descriptor::find("demo").unwrap();
+    prepare(recipe, &dataset, &lists("train"), Some(&lists("val")), None, 1, &SILENT).unwrap()
+}
+
+fn session<'a>(stop: &'a AtomicBool, sink: &'a dyn Sink, workers: usize) -> Session<'a> {
+    Session { device: DeviceChoice::Flex, workers, stop, sink }
+}
+
+/// The files that say what was learned. Seconds differ from run to run.
+fn learned(run: &Path) -> [Vec<u8>; 3] {
+    let log = fs::read_to_string(run.join("log.csv")).unwrap();
+    let timeless: String = log.lines().map(|line| line.rsplitn(4, ',').last().unwrap().to_owned() + "\n").collect();
+    [
+        fs::read(run.join("model.safetensors")).unwrap(),
+        fs::read(run.join("last/model.safetensors")).unwrap(),
+        timeless.into_bytes(),
+    ]
+}
+
+#[test]
+fn stopping_anywhere_and_resuming_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    small_data(folder.path());
+    let plan = plan(folder.path(), 3);
+    let never = AtomicBool::new(false);
+    let whole = folder.path().join("whole");
+    start(plan.clone(), &whole, &session(&never, &SILENT, 2)).unwrap();
+    // 9 pictures in batches of 2 are 5 steps an epoch: within an epoch, at its end, in the last one; several times.
+    for stops in [vec![1], vec![5], vec![3, 4, 1], vec![14]] {
+        let run = folder.path().join(format!("stopped{stops:?}"));
+        for (i, &steps) in stops.iter().enumerate() {
+            let stop = AtomicBool::new(false);
+            let sink = StopAfter { steps, seen: AtomicUsize::new(0), stop: &stop };
+            let session = session(&stop, &sink, 1);
+            let outcome = if i == 0 { start(plan.clone(), &run, &session) } else { resume(&run, &session) };
+            assert!(matches!(outcome.unwrap(), Outcome::Stopped(_)));
+        }
+        assert!(matches!(resume(&run, &session(&never, &SILENT, 3)).unwrap(), Outcome::Finished { .. }));
+        assert_eq!(learned(&run), learned(&whole), "{stops:?}");
+    }
+}
+
+#[test]
+fn a_finished_run_and_one_that_never_saved_say_so() {
+    let folder = tempfile::tempdir().unwrap();
+    small_data(folder.path());
+    let run = folder.path().join("run");
+    let never = AtomicBool::new(false);
+    start(plan(folder.path(), 1), &run, &session(&never, &SILENT, 1)).unwrap();
+    let message = stderr_of(&["train", "--resume", &text(&run), "--device", "flex"], 0);
+    assert!(message.contains("all 1 epochs of this run are done"), "{message}");
+    fs::remove_dir_all(run.join("last")).unwrap();
+    let message = stderr_of(&["train", "--resume", &text(&run), "--device", "flex"], 1);
+    assert!(message.contains("nothing to resume"), "{message}");
+}
+
+#[test]
+fn a_kill_while_the_save_is_replaced_leaves_the_old_one() {
+    let folder = tempfile::tempdir().unwrap();
+    small_data(folder.path());
+    let run = folder.path().join("run");
+    let stop = AtomicBool::new(false);
+    let sink = StopAfter { steps: 7, seen: AtomicUsize::new(0), stop: &stop };
+    start(plan(folder.path(), 2), &run, &session(&stop, &sink, 1)).unwrap();
+    fs::rename(run.join("last"), run.join("last.old")).unwrap();
+    let never = AtomicBool::new(false);
+    resume(&run, &session(&never, &SILENT, 1)).unwrap();
+    assert!(run.join("last/position.json").exists() && !run.join("last.old").exists());
+}
+
+/// Starts a training that takes a while and waits until its first epoch is saved.
+fn long_training(folder: &Path, run: &Path) -> Child {
+    let recipe = small_recipe(folder, 60);
+    let data = folder.join("data");
+    let child = Command::new(env!("CARGO_BIN_EXE_segtool"))
+        .args(["train", "--recipe", &recipe, "--device", "flex", "--seed", "1", "--output-path", &text(run)])
+        .args(["--train-list", &text(&data.join("train_images.txt"))])
+        .args(["--label-list", &text(&data.join("train_labels.txt"))])
+        .args(["--val-list", &text(&data.join("val_images.txt"))])
+        .args(["--val-label-list", &text(&data.join("val_labels.txt"))])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let start = Instant::now();
+    while !run.join("last/position.json").exists() {
+        assert!(start.elapsed() < Duration::from_secs(120), "no epoch was saved");
+        sleep(Duration::from_millis(5));
+    }
+    child
+}
+
+fn signal(child: &Child, name: &str) {
+    assert!(Command::new("kill").args([name, &child.id().to_string()]).status().unwrap().success());
+}
+
+#[test]
+fn ctrl_c_and_kill_leave_a_run_that_resumes_exactly() {
+    let folder = tempfile::tempdir().unwrap();
+    small_data(folder.path());
+    let whole = folder.path().join("whole");
+    let child = long_training(folder.path(), &whole);
+    assert!(child.wait_with_output().unwrap().status.success());
+
+    let run = folder.path().join("interrupted");
+    let child = long_training(folder.path(), &run);
+    signal(&child, "-INT");
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && said.contains("continue with: segtool train --resume"), "{said}");
+
+    for _ in 0..3 {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_segtool"))
+            .args(["train", "--resume", &text(&run), "--device", "flex"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        sleep(Duration::from_millis(300));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    stdout_of(&["train", "--resume", &text(&run), "--device", "flex"]);
+    assert_eq!(learned(&run), learned(&whole));
+}
