@@ -43,8 +43,6 @@ pub enum Event {
 pub enum Task {
     /// Looking the data set over.
     Check,
-    /// Measuring the normalisation.
-    Measure,
     /// Training, with epoch (from 1) and number of epochs.
     Train(usize, usize),
     /// Validation after an epoch.

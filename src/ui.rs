@@ -6,7 +6,7 @@ use std::io::{IsTerminal, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use segtool::event::{EpochReport, Event, Sink, Task};
 
 /// Between two progress lines where there is no terminal.
@@ -23,12 +23,17 @@ struct State {
     title: String,
     epochs: usize,
     total: usize,
+    /// Items done before this stretch began, and when it did.
+    done_before: usize,
+    began: Instant,
     last_line: Instant,
 }
 
 impl Progress {
     pub(crate) fn new() -> Self {
-        let state = State { bar: None, title: String::new(), epochs: 0, total: 0, last_line: Instant::now() };
+        let now = Instant::now();
+        let (title, epochs, total, done_before) = (String::new(), 0, 0, 0);
+        let state = State { bar: None, title, epochs, total, done_before, began: now, last_line: now };
         Self { terminal: std::io::stderr().is_terminal(), state: Mutex::new(state) }
     }
 
@@ -66,7 +71,9 @@ impl State {
         }
         self.title = title(&task);
         self.total = total;
-        self.last_line = Instant::now();
+        self.done_before = done;
+        self.began = Instant::now();
+        self.last_line = self.began;
         if terminal {
             let bar = ProgressBar::with_draw_target(Some(total as u64), ProgressDrawTarget::stderr());
             let style = ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len}  {per_sec}  {eta} left  {msg}")
@@ -89,7 +96,9 @@ impl State {
         } else if self.last_line.elapsed() >= LINE_INTERVAL {
             self.last_line = Instant::now();
             let loss = loss.map_or_else(String::new, |loss| format!("  {loss}"));
-            let text = format!("{} {done}/{}{loss}", self.title, self.total);
+            let rate = (done - self.done_before) as f64 / self.began.elapsed().as_secs_f64();
+            let left = HumanDuration(Duration::from_secs_f64((self.total - done) as f64 / rate.max(1e-6)));
+            let text = format!("{} {done}/{}  {rate:.2}/s  {left} left{loss}", self.title, self.total);
             self.line(&text);
         }
     }
@@ -105,7 +114,6 @@ impl State {
 fn title(task: &Task) -> String {
     match task {
         Task::Check => "check".into(),
-        Task::Measure => "measure".into(),
         Task::Train(epoch, epochs) => format!("epoch {epoch}/{epochs}"),
         Task::Validate => "validate".into(),
         Task::Predict => "predict".into(),

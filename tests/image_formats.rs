@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use image::{DynamicImage, ImageBuffer, ImageFormat, Luma, LumaA, Rgb, Rgba};
 use segtool::error::Size;
-use segtool::image::{RawLabels, Samples, image_size, read_image, read_label_npy, read_labels, write_label_npy};
+use segtool::image::{RawLabels, Samples, read_image, read_label_npy, read_labels, write_label_npy};
 use tiff::encoder::{TiffEncoder, colortype};
 use tiff::tags::Tag;
 
@@ -60,7 +60,8 @@ fn pictures_keep_their_sample_type_and_lose_alpha() {
     let grey_alpha = DynamicImage::ImageLumaA16(ImageBuffer::from_fn(3, 2, |x, _| LumaA([x as u16 * 999, 7])));
     for (name, picture, format, bands, deep) in [
         ("grey.png", grey8(), ImageFormat::Png, 1, false),
-        ("grey.bmp", grey8(), ImageFormat::Bmp, 1, false),
+        // BMP keeps grey as a palette, which is expanded.
+        ("grey.bmp", grey8(), ImageFormat::Bmp, 3, false),
         ("grey.tif", grey8(), ImageFormat::Tiff, 1, false),
         ("rgba.png", rgba.clone(), ImageFormat::Png, 3, false),
         ("rgba.tif", rgba.clone(), ImageFormat::Tiff, 3, false),
@@ -72,7 +73,6 @@ fn pictures_keep_their_sample_type_and_lose_alpha() {
         let path = write(folder.path(), name, &encoded(&picture, format));
         let raster = read_image(&path).unwrap();
         assert_eq!((raster.size, raster.bands), (SIZE, bands), "{name}");
-        assert_eq!(image_size(&path).unwrap(), SIZE, "{name}");
         assert_eq!(matches!(raster.samples, Samples::U16(_)), deep, "{name}");
         let wanted: Vec<f32> = match bands {
             1 => picture.to_luma32f().into_raw(),

@@ -37,8 +37,9 @@ pub(crate) fn run(arguments: Train) -> Result<Exit> {
     let plan =
         prepare(recipe, &dataset, &train, validation.as_ref(), arguments.val_fraction, arguments.seed, &progress)?;
     ui::say(&format!(
-        "training {} on {}: {} pictures, {} for validation, device {device}",
+        "training {} ({}) on {}: {} pictures, {} for validation, device {device}",
         plan.recipe.name,
+        plan.recipe.summary,
         plan.descriptor.name,
         plan.train.len(),
         plan.validation.len()

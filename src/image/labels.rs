@@ -7,7 +7,7 @@ use image::codecs::bmp::BmpDecoder;
 use image::{ColorType, DynamicImage, ImageDecoder, ImageFormat, ImageReader};
 
 use super::raster::{Samples, guess};
-use super::{image_size, read_label_npy, tiff};
+use super::{read_label_npy, tiff};
 use crate::error::{Error, Result, Size};
 use crate::files::read_bytes;
 
@@ -49,11 +49,6 @@ pub fn read_labels(path: &Path) -> Result<RawLabels> {
             from_dynamic(path, picture)
         }
     }
-}
-
-/// Width and height of a label image from its header.
-pub fn label_size(path: &Path) -> Result<Size> {
-    if is_npy(path) { super::npy::npy_size(path) } else { image_size(path) }
 }
 
 fn is_npy(path: &Path) -> bool {

@@ -7,9 +7,9 @@ mod raster;
 mod tiff;
 
 pub use draw::{Legend, color_labels, side_by_side, stack, write_png};
-pub use labels::{RawLabels, label_size, read_labels};
+pub use labels::{RawLabels, read_labels};
 pub use npy::{read_label_npy, write_label_npy, write_probability_npy};
-pub use raster::{Raster, Samples, image_size, read_image};
+pub use raster::{Raster, Samples, read_image};
 
 /// The font of legends and curves, compiled in so that none has to be installed.
 pub(crate) const FONT: &[u8] = epaint_default_fonts::UBUNTU_LIGHT;

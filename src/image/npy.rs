@@ -1,7 +1,6 @@
 //! Predictions as .npy: 2-d label values, and float32 probabilities.
 
-use std::fs::File;
-use std::io::{BufReader, Cursor};
+use std::io::Cursor;
 use std::path::Path;
 
 use ndarray::{Array2, ArrayView2};
@@ -20,12 +19,6 @@ fn header(path: &Path, reader: &mut impl std::io::Read) -> Result<(Header, Size)
             format!("has shape {:?}; a label map has two dimensions, (height, width), neither of them 0", header.shape),
         )),
     }
-}
-
-/// Width and height of a 2-d .npy from its header.
-pub(super) fn npy_size(path: &Path) -> Result<Size> {
-    let file = File::open(path).map_err(|e| Error::read(path, e))?;
-    header(path, &mut BufReader::new(file)).map(|(_, size)| size)
 }
 
 /// Reads a 2-d .npy of label values: any integer type, or floats that hold whole numbers; C or Fortran order; either

@@ -84,22 +84,6 @@ pub fn read_image(path: &Path) -> Result<Raster> {
     Ok(raster)
 }
 
-/// Width and height from the header alone.
-pub fn image_size(path: &Path) -> Result<Size> {
-    let file = std::fs::File::open(path).map_err(|e| Error::read(path, e))?;
-    let reader =
-        ImageReader::new(std::io::BufReader::new(file)).with_guessed_format().map_err(|e| Error::read(path, e))?;
-    match reader.format() {
-        Some(ImageFormat::Tiff) => tiff::size(path, reader.into_inner()),
-        Some(_) => {
-            let (width, height) =
-                reader.into_dimensions().map_err(|e| Error::content(path, format!("damaged picture: {e}")))?;
-            Ok(Size { width: width as usize, height: height as usize })
-        }
-        None => Err(unknown_format(path)),
-    }
-}
-
 /// The format that the first bytes tell.
 pub(super) fn guess(path: &Path, bytes: &[u8]) -> Result<ImageFormat> {
     if bytes.is_empty() {

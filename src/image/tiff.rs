@@ -1,7 +1,7 @@
 //! TIFF, read with the `tiff` crate itself: scientific TIFFs are float, 16-bit, multi-band or palette, and `image`
 //! hands out only the common ones.
 
-use std::io::{BufRead, Cursor, Read, Seek};
+use std::io::{Cursor, Read};
 use std::path::Path;
 
 use tiff::decoder::{Decoder, DecodingResult, Limits};
@@ -20,12 +20,6 @@ const MAX_BYTES: usize = 8 << 30;
 
 fn damaged(path: &Path) -> impl Fn(TiffError) -> Error + '_ {
     move |e| Error::content(path, format!("damaged or unsupported TIFF: {e}"))
-}
-
-/// Size from the header alone.
-pub(super) fn size(path: &Path, reader: impl BufRead + Seek) -> Result<Size> {
-    let (width, height) = Decoder::new(reader).and_then(|mut d| d.dimensions()).map_err(damaged(path))?;
-    Ok(Size { width: width as usize, height: height as usize })
 }
 
 /// The first page; a palette is expanded to RGB, alpha is dropped.
