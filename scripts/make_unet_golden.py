@@ -7,6 +7,7 @@ unet_seeps_cases.safetensors    inputs `<case>.input` and outputs `<case>.output
                                 network's, the input is extended by numpy's reflect padding and the output cropped
 losses.safetensors              logits, classes, and each loss with its gradient to the logits, with and without
                                 ignored pixels (class -1)
+training.safetensors            a small U-Net before (`start.`) and after four steps of each optimiser, with its batch
 """
 import pathlib
 import sys
@@ -103,6 +104,29 @@ def losses():
     return out
 
 
+def training():
+    """Four steps of each optimiser on one batch."""
+    torch.manual_seed(1)
+    start = SeepsUNet(2, 2, 1, 3)
+    x, y = torch.randn(2, 1, 8, 8), torch.randint(0, 3, (2, 8, 8))
+    out = {"input": x, "classes": y.int()} | {f"start.{k}": v.clone() for k, v in start.state_dict().items()}
+    for name, build in {
+        "adam": lambda p: torch.optim.Adam(p, lr=0.01),
+        "adam_decay": lambda p: torch.optim.Adam(p, lr=0.01, betas=(0.8, 0.95), eps=1e-6, weight_decay=0.1),
+        "sgd": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9),
+        "nesterov": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.8, nesterov=True, weight_decay=0.01),
+    }.items():
+        net = SeepsUNet(2, 2, 1, 3)
+        net.load_state_dict(start.state_dict())
+        optimizer = build(net.parameters())
+        for _ in range(4):
+            optimizer.zero_grad()
+            F.cross_entropy(net(x), y).backward()
+            optimizer.step()
+        out |= {f"{name}.{k}": v.clone() for k, v in net.state_dict().items()}
+    return out
+
+
 def main():
     folder = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else "tests/fixtures")
     torch.manual_seed(0)
@@ -116,6 +140,7 @@ def main():
             cases[f"{name}.output"] = padded_forward(net, x, 1 << (DEPTH - 1)).contiguous()
     save_file(cases, folder / "unet_seeps_cases.safetensors")
     save_file({k: v.contiguous() for k, v in losses().items()}, folder / "losses.safetensors")
+    save_file(training(), folder / "training.safetensors")
 
 
 if __name__ == "__main__":

@@ -15,18 +15,22 @@ set -euo pipefail
 kind=${1:-cuda}
 folder=${2:-.libtorch}
 
-for tool in python3 c++; do
-    command -v "$tool" >/dev/null || { echo "error: $tool is missing; on Debian and Ubuntu: apt-get install python3-venv g++" >&2; exit 1; }
-done
 case $kind in
     cuda) index=() ;;
     cpu) index=(--index-url https://download.pytorch.org/whl/cpu) ;;
     *) echo "error: unknown kind '$kind'; choose cuda or cpu" >&2; exit 2 ;;
 esac
 
-if ! [ -x "$folder/bin/python3" ]; then
-    python3 -m venv "$folder" || { echo "error: python3 cannot make environments; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+# What the build needs beside libtorch: a C++ compiler, and Python environments.
+if ! command -v c++ >/dev/null || ! python3 -c 'import venv, ensurepip' 2>/dev/null; then
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        apt-get update && apt-get install -y g++ python3-venv
+    else
+        echo "error: a C++ compiler (c++) and Python with venv are needed; on Debian and Ubuntu: sudo apt-get install g++ python3-venv" >&2
+        exit 1
+    fi
 fi
+[ -x "$folder/bin/pip" ] || python3 -m venv --clear "$folder"
 # setuptools: torch's list of include folders imports it. safetensors and numpy: the tests exchange weights with PyTorch.
 "$folder/bin/pip" install --quiet --disable-pip-version-check setuptools numpy safetensors
 "$folder/bin/pip" install --quiet --disable-pip-version-check "${index[@]}" torch==2.9.0

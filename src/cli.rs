@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use segtool::device::DeviceChoice;
 
 /// Semantic segmentation: train, predict and score, in one program.
@@ -34,12 +34,19 @@ pub(crate) enum Command {
 /// Where and how wide to compute.
 #[derive(Debug, Args)]
 pub(crate) struct Compute {
-    /// auto, cpu, gpu, flex, libtorch or libtorch-cuda:N
-    #[arg(long, default_value = "auto", value_name = "DEVICE")]
-    pub(crate) device: DeviceChoice,
+    /// auto, cpu, gpu, flex, libtorch or libtorch-cuda:N [default: auto, the best there is; a resumed run's own]
+    #[arg(long, value_name = "DEVICE")]
+    pub(crate) device: Option<DeviceChoice>,
     /// Threads that read and prepare pictures
     #[arg(long, default_value_t = 2, value_name = "N", value_parser = positive)]
     pub(crate) workers: usize,
+}
+
+/// The optimisers by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Optimizer {
+    Adam,
+    Sgd,
 }
 
 #[derive(Debug, Args)]
@@ -77,6 +84,7 @@ pub(crate) struct Train {
     pub(crate) dataset: Option<String>,
     /// List of training pictures (also -train)
     #[arg(long, value_name = "FILE", requires = "label_list", conflicts_with_all = ["images", "resume"])]
+    #[arg(required_unless_present_any = ["images", "resume"])]
     pub(crate) train_list: Option<PathBuf>,
     /// List of their label images (also -lab)
     #[arg(long, value_name = "FILE", requires = "train_list")]
@@ -106,11 +114,11 @@ pub(crate) struct Train {
     #[arg(long, value_name = "N", value_parser = positive, conflicts_with = "resume")]
     pub(crate) batch_size: Option<usize>,
     /// Learning rate at the start
-    #[arg(long, value_name = "RATE", conflicts_with = "resume")]
+    #[arg(long, value_name = "RATE", value_parser = rate, conflicts_with = "resume")]
     pub(crate) learning_rate: Option<f64>,
-    /// adam or sgd, with PyTorch's defaults
+    /// With the recipe's settings if it names the same one, else adam as in PyTorch, sgd with momentum 0.9
     #[arg(long, value_name = "NAME", conflicts_with = "resume")]
-    pub(crate) optimizer: Option<String>,
+    pub(crate) optimizer: Option<Optimizer>,
     /// Channels of the network's first block
     #[arg(long, value_name = "N", value_parser = positive, conflicts_with = "resume")]
     pub(crate) width: Option<usize>,
@@ -163,11 +171,12 @@ pub(crate) struct Predict {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  segtool metrics --list-predict predictions/predictions.txt --list-true val_masks.txt --dataset seeps
+  segtool metrics --list-predict predictions/predictions.txt --list-true val_masks.txt --dataset runs/seeps
   segtool metrics --list-predict P.txt --list-true L.txt --num-class 150
 
-Without --dataset, values are 1..K with 0 = not labelled, and a class that is absent counts as IoU 0 in the mean. With
---dataset, values are the data set's, and absent classes are left out of the mean.")]
+Without --dataset, values are 1..K, all others mean not labelled, and a class that is absent counts as IoU 0 in the mean. With
+--dataset, values are the data set's, and absent classes are left out of the mean. A run folder stands for the data set
+as it was trained on, classes merged or not.")]
 pub(crate) struct Metrics {
     /// List of predictions (.npy, or label images)
     #[arg(long, value_name = "FILE")]
@@ -178,8 +187,8 @@ pub(crate) struct Metrics {
     /// Number of classes, for label values 1..K
     #[arg(long, value_name = "K", value_parser = positive, required_unless_present = "dataset", conflicts_with = "dataset")]
     pub(crate) num_class: Option<usize>,
-    /// A built-in data set or a .toml file: class names and label values
-    #[arg(long, value_name = "NAME|FILE")]
+    /// A built-in data set, a .toml file or a run folder: class names and label values
+    #[arg(long, value_name = "NAME|FILE|RUN")]
     pub(crate) dataset: Option<String>,
     /// Score all classes but the first as one
     #[arg(long, requires = "dataset")]
@@ -194,6 +203,13 @@ fn positive(text: &str) -> Result<usize, String> {
         Ok(0) => Err("must be at least 1".into()),
         Ok(number) => Ok(number),
         Err(_) => Err("is not a whole number".into()),
+    }
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(rate) if rate > 0.0 && f64::is_finite(rate) => Ok(rate),
+        _ => Err("must be a number above 0".into()),
     }
 }
 

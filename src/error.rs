@@ -26,20 +26,20 @@ impl fmt::Display for Size {
 #[non_exhaustive]
 pub enum Error {
     /// A file or folder could not be read.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}: {cause}", path.display())]
     Read {
         /// The file or folder.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// A file or folder could not be written.
-    #[error("cannot write {}: {source}{}", path.display(), write_advice(source))]
+    #[error("cannot write {}: {cause}{}", path.display(), write_advice(cause))]
     Write {
         /// The file or folder.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// The content of a file is damaged or of a kind that is not understood.
     #[error("{}: {reason}", path.display())]
@@ -95,6 +95,16 @@ pub enum Error {
     /// A setting has a value that cannot work.
     #[error("{0}")]
     Config(String),
+    /// A built-in recipe, data set or the like was asked for by a name that there is not.
+    #[error("unknown {kind} '{name}'; there are {known}, or give the path of a .toml file")]
+    Unknown {
+        /// What was looked for.
+        kind: &'static str,
+        /// The name.
+        name: String,
+        /// The names there are.
+        known: String,
+    },
     /// Weights do not fit the network.
     #[error("{}: the weights do not fit the network\n{details}", path.display())]
     Weights {
@@ -108,8 +118,8 @@ pub enum Error {
     Device(String),
     /// The loss became infinite or not a number.
     #[error(
-        "the loss became {loss} at epoch {epoch}, step {step}; files of this batch: {files}. The best weights so far are kept; \
-         try a smaller --learning-rate"
+        "the loss became {loss} at epoch {epoch}, step {step}; files of this batch: {files}. The weights saved before are \
+         kept; start again with a smaller --learning-rate"
     )]
     NonFiniteLoss {
         /// The loss.
@@ -125,13 +135,13 @@ pub enum Error {
 
 impl Error {
     /// [`Error::Read`] for `path`.
-    pub fn read(path: impl AsRef<Path>, source: std::io::Error) -> Self {
-        Self::Read { path: path.as_ref().into(), source }
+    pub fn read(path: impl AsRef<Path>, cause: std::io::Error) -> Self {
+        Self::Read { path: path.as_ref().into(), cause }
     }
 
     /// [`Error::Write`] for `path`.
-    pub fn write(path: impl AsRef<Path>, source: std::io::Error) -> Self {
-        Self::Write { path: path.as_ref().into(), source }
+    pub fn write(path: impl AsRef<Path>, cause: std::io::Error) -> Self {
+        Self::Write { path: path.as_ref().into(), cause }
     }
 
     /// [`Error::Content`] for `path`.
@@ -141,8 +151,8 @@ impl Error {
 }
 
 /// The usual next step for the two write failures that users meet.
-fn write_advice(source: &std::io::Error) -> &'static str {
-    match source.kind() {
+fn write_advice(cause: &std::io::Error) -> &'static str {
+    match cause.kind() {
         std::io::ErrorKind::StorageFull => "; free some space or choose another --output-path",
         std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
             "; choose a folder that you may write to with --output-path"

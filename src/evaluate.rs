@@ -1,5 +1,7 @@
 //! A network scored on labelled pictures, and the way between batches and tensors that training shares.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 
 use crate::data::{Batch, Loader};
@@ -40,18 +42,29 @@ pub fn classes(logits: Tensor<4>) -> Result<Vec<u16>> {
     Ok(picked.into_iter().map(|c| c as u16).collect())
 }
 
-/// Predicts every picture of the loader and counts against its labels.
-pub fn evaluate(network: &Network, loader: &Loader, device: &Device, sink: &dyn Sink) -> Result<ConfusionMatrix> {
+/// Predicts every picture of the loader and counts against its labels. `None` if `stop` was set before the end.
+pub fn evaluate(
+    network: &Network,
+    loader: &Loader,
+    device: &Device,
+    stop: &AtomicBool,
+    sink: &dyn Sink,
+) -> Result<Option<ConfusionMatrix>> {
     let mut matrix = ConfusionMatrix::new(loader.descriptor.class_count());
     sink.event(Event::Started { task: Task::Validate, total: loader.pairs.len(), done: 0 });
     let mut done = 0;
-    for batch in loader.in_order() {
-        let batch = batch?;
-        let predictions = classes(network.forward(input_tensor(&batch, device)))?;
-        matrix.add(&batch.classes, &predictions);
-        done += batch.count;
+    for batches in loader.in_order() {
+        for batch in batches? {
+            let predictions = classes(network.forward(input_tensor(&batch, device)))?;
+            matrix.add(&batch.classes, &predictions);
+            done += batch.count;
+        }
         sink.event(Event::Advanced { done, loss: None });
+        if stop.load(Ordering::Relaxed) && done < loader.pairs.len() {
+            sink.event(Event::Finished);
+            return Ok(None);
+        }
     }
     sink.event(Event::Finished);
-    Ok(matrix)
+    Ok(Some(matrix))
 }

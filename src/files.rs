@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 /// Writes `path` through a temporary file in the same folder: `fill` writes, then the file is flushed to disk and
 /// renamed over `path`. If anything fails, `path` is as it was.
 pub fn write_atomically(path: &Path, fill: impl FnOnce(&mut BufWriter<&File>) -> std::io::Result<()>) -> Result<()> {
-    let failed = |source| Error::write(path, source);
+    let failed = |cause| Error::write(path, cause);
     let folder = parent(path);
     let mut builder = tempfile::Builder::new();
     builder.prefix(".segtool-").suffix(".tmp");
@@ -52,7 +52,7 @@ pub fn read_bytes(path: &Path) -> Result<Vec<u8>> {
 /// but then the old one still stands under [`old_name`].
 pub fn replace_folder(fresh: &Path, target: &Path) -> Result<()> {
     let old = old_name(target);
-    let failed = |source| Error::write(target, source);
+    let failed = |cause| Error::write(target, cause);
     if target.exists() {
         if old.exists() {
             fs::remove_dir_all(&old).map_err(failed)?;

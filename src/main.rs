@@ -8,11 +8,12 @@ use clap::Parser;
 
 use crate::cli::{Cli, Command};
 
-/// How the program ends. A wrong command line ends with 2, inside clap.
+/// How the program ends. clap, too, ends with 2 on a wrong command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Exit {
     Done = 0,
     Failed = 1,
+    WrongUsage = 2,
     SomeSkipped = 3,
 }
 
@@ -26,7 +27,10 @@ fn main() -> std::process::ExitCode {
     };
     let exit = result.unwrap_or_else(|error| {
         ui::error(&error);
-        Exit::Failed
+        match error.downcast_ref() {
+            Some(segtool::error::Error::Unknown { .. }) => Exit::WrongUsage,
+            _ => Exit::Failed,
+        }
     });
     std::process::ExitCode::from(exit as u8)
 }

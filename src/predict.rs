@@ -1,5 +1,6 @@
 //! From pictures to label maps on disk.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::sync_channel;
 use std::thread;
@@ -117,7 +118,7 @@ type Read = (PathBuf, Result<(Size, Vec<f32>)>);
 /// Predicts files and writes `<stem>.npy` for each and `predictions.txt` for all. Reading, computing and writing
 /// overlap. A picture that cannot be read is reported and left out; a result that cannot be written ends the work.
 pub fn predict_files(predictor: &Predictor, inputs: &[PathBuf], options: &Options, sink: &dyn Sink) -> Result<Summary> {
-    refuse_equal_stems(inputs)?;
+    refuse_equal_outputs(inputs, options.probability)?;
     create_folder(&options.output)?;
     sink.event(Event::Started { task: Task::Predict, total: inputs.len(), done: 0 });
     let mut summary = Summary::default();
@@ -187,28 +188,37 @@ fn compute(
 }
 
 fn write(descriptor: &Descriptor, input: &Path, prediction: &Prediction, options: &Options) -> Result<PathBuf> {
-    let stem = input.file_stem().unwrap_or_default().to_string_lossy();
-    let path = options.output.join(format!("{stem}.npy"));
+    let paths: Vec<PathBuf> =
+        output_names(input, options.probability).into_iter().map(|name| options.output.join(name)).collect();
     let size = prediction.labels.size;
     let values: Vec<u16> = prediction.labels.classes.iter().map(|&c| descriptor.value_of(c)).collect();
-    write_label_npy(&path, size, &values, descriptor.largest_value())?;
-    if let Some(probability) = &prediction.probability {
-        write_probability_npy(&options.output.join(format!("{stem}_prob.npy")), size, probability)?;
+    write_label_npy(&paths[0], size, &values, descriptor.largest_value())?;
+    if let (Some(probability), Some(path)) = (&prediction.probability, paths.get(1)) {
+        write_probability_npy(path, size, probability)?;
     }
-    Ok(path)
+    Ok(paths[0].clone())
 }
 
-/// Results are named by the stem of their input, so two inputs with one stem would overwrite each other.
-fn refuse_equal_stems(inputs: &[PathBuf]) -> Result<()> {
-    let mut seen = std::collections::HashMap::new();
+/// Names of the results of an input: label values, and probabilities if asked for.
+fn output_names(input: &Path, probability: bool) -> Vec<String> {
+    let stem = input.file_stem().unwrap_or_default().to_string_lossy();
+    let mut names = vec![format!("{stem}.npy")];
+    names.extend(probability.then(|| format!("{stem}_prob.npy")));
+    names
+}
+
+/// Results are named by the stem of their input, so two inputs may ask for one name; one would overwrite the other.
+fn refuse_equal_outputs(inputs: &[PathBuf], probability: bool) -> Result<()> {
+    let mut seen = HashMap::new();
     for input in inputs {
-        if let Some(other) = seen.insert(input.file_stem(), input) {
-            return Err(Error::Config(format!(
-                "{} and {} would both be written as {}.npy; predict them into different folders",
-                other.display(),
-                input.display(),
-                input.file_stem().unwrap_or_default().to_string_lossy()
-            )));
+        for name in output_names(input, probability) {
+            if let Some(other) = seen.insert(name.clone(), input) {
+                return Err(Error::Config(format!(
+                    "{} and {} would both be written as {name}; predict them into different folders",
+                    other.display(),
+                    input.display()
+                )));
+            }
         }
     }
     Ok(())

@@ -58,7 +58,7 @@ pub struct Training {
     pub augment: Vec<Augmentation>,
 }
 
-/// Optimisers, with PyTorch's defaults.
+/// Optimisers. Where a recipe is silent, Adam has PyTorch's defaults and SGD a momentum of 0.9.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum OptimizerConfig {
@@ -108,13 +108,14 @@ fn momentum() -> f64 {
 }
 
 impl OptimizerConfig {
-    /// An optimiser by name, with its defaults.
-    pub fn by_name(name: &str) -> Result<Self> {
-        match name {
-            "adam" => Ok(Self::Adam { beta_1: beta_1(), beta_2: beta_2(), epsilon: epsilon(), weight_decay: 0.0 }),
-            "sgd" => Ok(Self::Sgd { momentum: momentum(), nesterov: false, weight_decay: 0.0 }),
-            _ => Err(Error::Config(format!("unknown optimizer '{name}'; choose adam or sgd"))),
-        }
+    /// Adam with its defaults.
+    pub fn adam() -> Self {
+        Self::Adam { beta_1: beta_1(), beta_2: beta_2(), epsilon: epsilon(), weight_decay: 0.0 }
+    }
+
+    /// SGD with its defaults.
+    pub fn sgd() -> Self {
+        Self::Sgd { momentum: momentum(), nesterov: false, weight_decay: 0.0 }
     }
 }
 
@@ -151,10 +152,8 @@ impl Recipe {
         if path.extension().is_some_and(|e| e == "toml") || path.is_file() {
             return Self::parse(&read_text(path)?, path);
         }
-        Err(Error::Config(format!(
-            "unknown recipe '{name_or_path}'; there are {}, or give the path of a .toml file",
-            Self::names().collect::<Vec<_>>().join(", ")
-        )))
+        let known = Self::names().collect::<Vec<_>>().join(", ");
+        Err(Error::Unknown { kind: "recipe", name: name_or_path.into(), known })
     }
 
     /// Names of the built-in recipes.
@@ -181,6 +180,7 @@ impl Recipe {
             )));
         }
         self.network.fit(descriptor.bands, if binary { 1 } else { descriptor.class_count() })?;
+        self.network.check()?;
         let training = &self.training;
         for (name, value) in [("epochs", training.epochs), ("batch_size", training.batch_size)] {
             if value == 0 {

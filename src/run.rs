@@ -26,6 +26,8 @@ pub struct RunConfig {
     pub version: String,
     /// Seed of weights, order and augmentation.
     pub seed: u64,
+    /// Where it was trained; resumed there too unless told otherwise.
+    pub device: String,
     /// The recipe as used.
     pub recipe: Recipe,
     /// The data set as used: merged classes and measured normalisation are in it.
@@ -83,11 +85,12 @@ impl Run {
         for file in [run.weights_path(), run.log_path(), run.curves_path()] {
             fs::remove_file(&file).or_else(|e| failed(&file, e))?;
         }
-        for old in [run.last_path(), old_name(&run.last_path())] {
+        for old in [run.last_path(), old_name(&run.last_path()), run.last_path().with_extension("new")] {
             fs::remove_dir_all(&old).or_else(|e| failed(&old, e))?;
         }
-        write_json(&folder.join("samples.json"), samples)?;
+        // First what makes the folder a run, so that one that failed half-way can be overwritten.
         write_json(&folder.join("config.json"), &run.config)?;
+        write_json(&folder.join("samples.json"), samples)?;
         Ok(run)
     }
 

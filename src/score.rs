@@ -46,8 +46,24 @@ pub fn score_files(pairs: &[Pair], descriptor: &Descriptor, sink: &dyn Sink) -> 
     tally
 }
 
+/// The advice for a label value that is not defined is to correct the label image; a prediction has other causes.
+fn as_prediction(error: Error, descriptor: &Descriptor) -> Error {
+    match error {
+        Error::LabelValue { path, value, x, y, expected, .. } => Error::content(
+            path,
+            format!(
+                "predicted value {value} at pixel ({x}, {y}) is not in data set '{}' (it defines {expected}); was it \
+                 predicted for another data set, or are the lists exchanged?",
+                descriptor.name
+            ),
+        ),
+        other => other,
+    }
+}
+
 fn add_pair(matrix: &mut ConfusionMatrix, prediction: &Path, label: &Path, descriptor: &Descriptor) -> Result<()> {
-    let (predicted, labelled) = (load_labels(prediction, descriptor)?, load_labels(label, descriptor)?);
+    let predicted = load_labels(prediction, descriptor).map_err(|e| as_prediction(e, descriptor))?;
+    let labelled = load_labels(label, descriptor)?;
     if predicted.size != labelled.size {
         return Err(Error::SizeMismatch {
             first: prediction.into(),

@@ -12,6 +12,9 @@ use segtool::event::{EpochReport, Event, Sink, Task};
 /// Between two progress lines where there is no terminal.
 const LINE_INTERVAL: Duration = Duration::from_secs(30);
 
+/// Most classes whose IoU is shown after each epoch; the log has them all.
+const MAX_CLASSES: usize = 4;
+
 /// Draws events: a bar on a terminal, lines elsewhere.
 pub(crate) struct Progress {
     terminal: bool,
@@ -124,10 +127,19 @@ fn title(task: &Task) -> String {
 
 fn epoch_line(report: &EpochReport, epochs: usize) -> String {
     let scores = report.validation.as_ref().map_or_else(String::new, |v| {
-        format!("  val mean IoU {:.4}  pixel accuracy {:.4}", v.mean_iou, v.pixel_accuracy)
+        let text = format!("  val mean IoU {:.4}  pixel accuracy {:.4}", v.mean_iou, v.pixel_accuracy);
+        if v.class_iou.len() > MAX_CLASSES {
+            return text;
+        }
+        let class =
+            |(name, iou): &(String, Option<f64>)| format!("{name} {}", iou.map_or("-".into(), |i| format!("{i:.3}")));
+        format!("{text}  ({})", v.class_iou.iter().map(class).collect::<Vec<_>>().join(", "))
     });
+    let left = report.seconds * epochs.saturating_sub(report.epoch) as f64;
+    let left =
+        if left > 0.0 { format!("  {} left", HumanDuration(Duration::from_secs_f64(left))) } else { String::new() };
     format!(
-        "epoch {}/{epochs}  loss {:.4}{scores}  {:.1} s  {:.2} images/s  data wait {:.1} %{}",
+        "epoch {}/{epochs}  loss {:.4}{scores}  {:.1} s  {:.2} images/s  data wait {:.1} %{left}{}",
         report.epoch,
         report.train_loss,
         report.seconds,

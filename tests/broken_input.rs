@@ -108,7 +108,7 @@ fn faults_of_a_data_set_are_listed_together() {
             "001.png: damaged or unsupported picture",
             "002.png is 31x32",
             "003.png is 32x32",
-            "003.png: label 9 at pixel (5, 7), 1 pixels in all; data set 'demo' defines values 0..=3",
+            "003.png: label 9 at pixel (5, 7), in 1 of its pixels; data set 'demo' defines values 0..=3",
             "004.png: the file is empty",
         ]
         .map(|part| if part.starts_with("003.png is") { "labels/002.png is 32x32" } else { part }),
@@ -231,6 +231,32 @@ fn wrong_command_lines_end_with_2() {
         vec!["predict", "--run", "x", "--output-path", "y"],
         vec!["train", "--recipe", "x", "--output-path", "y", "--batch-size", "0"],
         vec!["demo", "--device", "tpu"],
+        vec!["train", "--recipe", "unet-seeps", "--output-path", "y"],
+        vec![
+            "train",
+            "--recipe",
+            "unet-seeps",
+            "--images",
+            "a",
+            "--labels",
+            "b",
+            "--output-path",
+            "y",
+            "--learning-rate=-1",
+        ],
+        vec![
+            "train",
+            "--recipe",
+            "unet-seeps",
+            "--images",
+            "a",
+            "--labels",
+            "b",
+            "--output-path",
+            "y",
+            "--optimizer",
+            "lamb",
+        ],
         vec!["nonsense"],
     ] {
         stderr_of(&arguments, 2);
@@ -238,7 +264,7 @@ fn wrong_command_lines_end_with_2() {
     let list = bench.data("train_images.txt");
     let message = stderr_of(
         &["train", "--recipe", "no-such", "--train-list", &list, "--label-list", &list, "--output-path", "x"],
-        1,
+        2,
     );
     assert_says(&message, &["unknown recipe 'no-such'", "unet-seeps-binary"]);
 }
@@ -295,11 +321,21 @@ fn a_full_disk_leaves_no_half_files() {
     let (list, labels) = (bench.data("train_images.txt"), bench.data("train_labels.txt"));
     let message = stderr_of(&bench.train(&list, &labels, &run), 1);
     assert_says(&message, &["cannot write", "No space left on device", "free some space"]);
-    for entry in fs::read_dir(&run).unwrap() {
+    check_whole(Path::new(&run));
+    // The run that failed half-way can be overwritten, once there is room.
+    let mut arguments = bench.train(&list, &labels, &run);
+    arguments.push("--overwrite");
+    assert_says(&stderr_of(&arguments, 1), &["cannot write", "No space left on device"]);
+}
+
+/// Every file below the folder is complete, and no temporary one is left over.
+fn check_whole(folder: &Path) {
+    for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        assert!(!name.contains(".segtool-"), "{name} is left over");
+        assert!(!name.contains(".segtool-") && !name.ends_with(".new"), "{name} is left over");
         match path.extension().and_then(|e| e.to_str()) {
+            _ if path.is_dir() => check_whole(&path),
             Some("json") => drop(serde_json::from_slice::<serde_json::Value>(&fs::read(&path).unwrap()).unwrap()),
             Some("png") => drop(image::open(&path).unwrap()),
             Some("safetensors") => drop(common::read_tensors(&path)),
@@ -317,4 +353,52 @@ fn a_read_only_folder_is_named_with_the_way_out() {
     let (list, labels) = (bench.data("train_images.txt"), bench.data("train_labels.txt"));
     let message = stderr_of(&bench.train(&list, &labels, &run), 1);
     assert_says(&message, &["cannot write", "Read-only file system", "--output-path"]);
+}
+
+#[test]
+fn exchanged_lists_are_told_in_a_few_lines() {
+    let bench = Bench::new();
+    let message = bench.refused(&bench.data("train_labels.txt"), &bench.data("train_images.txt"));
+    assert_says(&message, &["the data set has 36 faults", "more undefined values; are images and labels exchanged?"]);
+}
+
+#[test]
+fn a_network_too_large_to_build_is_refused_at_once() {
+    let bench = Bench::new();
+    let (list, labels) = (bench.data("train_images.txt"), bench.data("train_labels.txt"));
+    let run = text(&bench.path("run"));
+    let mut arguments = bench.train(&list, &labels, &run);
+    arguments.extend(["--width", "200000"]);
+    assert_says(&stderr_of(&arguments, 1), &["width 200000", "take a smaller --width"]);
+}
+
+#[test]
+fn the_demo_leaves_other_files_alone() {
+    let bench = Bench::new();
+    let folder = text(bench.folder.path());
+    assert_says(&stderr_of(&["demo", "--output-path", &folder], 1), &["holds files that are not a demo's"]);
+}
+
+#[test]
+fn a_probability_never_overwrites_a_label_map() {
+    let bench = Bench::new();
+    let run = bench.trained();
+    let (plain, tricky) = (bench.data("images/009.png"), bench.data("images/009_prob.png"));
+    fs::copy(&plain, &tricky).unwrap();
+    let out = text(&bench.path("out"));
+    let arguments = ["predict", "--run", &run, "--output-path", &out, &plain, &tricky, "--device", "flex"];
+    stdout_of(&arguments);
+    let message = stderr_of(&[arguments.as_slice(), &["--prob"]].concat(), 1);
+    assert_says(&message, &["would both be written as 009_prob.npy"]);
+}
+
+#[test]
+fn a_folder_is_predicted_again_into_itself() {
+    let bench = Bench::new();
+    let run = bench.trained();
+    let images = bench.data("images");
+    for _ in 0..2 {
+        stdout_of(&["predict", "--run", &run, "--output-path", &images, &images, "--device", "flex"]);
+    }
+    assert_eq!(fs::read_to_string(bench.path("data/images/predictions.txt")).unwrap().lines().count(), 12);
 }

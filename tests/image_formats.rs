@@ -99,6 +99,30 @@ fn a_jpeg_is_read_and_the_format_is_told_by_content() {
 }
 
 #[test]
+fn a_jpeg_that_is_cut_short_is_damaged_not_grey() {
+    let folder = tempfile::tempdir().unwrap();
+    let picture = DynamicImage::ImageRgb8(ImageBuffer::from_fn(64, 64, |x, y| Rgb([x as u8 * 3, y as u8 * 3, 90])));
+    let bytes = encoded(&picture, ImageFormat::Jpeg);
+    assert!(read_image(&write(folder.path(), "whole.jpg", &bytes)).is_ok());
+    for length in [bytes.len() / 2, bytes.len() - 2] {
+        let path = write(folder.path(), "cut.jpg", &bytes[..length]);
+        assert!(read_image(&path).unwrap_err().to_string().contains("its end is missing"), "{length}");
+    }
+}
+
+#[test]
+fn labels_of_a_white_is_zero_tiff_are_the_stored_numbers() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut bytes = Cursor::new(Vec::new());
+    let mut encoder = TiffEncoder::new(&mut bytes).unwrap();
+    let mut picture = encoder.new_image::<colortype::Gray8>(3, 2).unwrap();
+    picture.encoder().write_tag(Tag::PhotometricInterpretation, 0u16).unwrap();
+    picture.write_data(&VALUES.map(|v| v as u8)).unwrap();
+    let path = write(folder.path(), "inverted.tif", &bytes.into_inner());
+    assert_eq!(read_labels(&path).unwrap(), RawLabels::Values(SIZE, VALUES.to_vec()));
+}
+
+#[test]
 fn float_tiffs_are_taken_as_they_are() {
     let folder = tempfile::tempdir().unwrap();
     let mut bytes = Cursor::new(Vec::new());

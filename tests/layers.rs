@@ -35,17 +35,33 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Modules named after `crate::` in the code of a file, braces unfolded.
+/// Modules named after `crate::` in the code of a file; of `crate::{a::{b, c}, d}` both `a` and `d`.
 fn imports(text: &str) -> Vec<String> {
     let code: String = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
     let word = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
-    code.split("crate::")
-        .skip(1)
-        .flat_map(|rest| match rest.strip_prefix('{') {
-            Some(list) => list.split('}').next().unwrap_or("").split(',').map(|item| word(item.trim())).collect(),
-            None => vec![word(rest)],
-        })
-        .collect()
+    let mut found = Vec::new();
+    for rest in code.split("crate::").skip(1) {
+        let Some(list) = rest.strip_prefix('{') else {
+            found.push(word(rest));
+            continue;
+        };
+        let mut depth = 0;
+        let mut at_item = true;
+        for (i, character) in list.char_indices() {
+            match character {
+                '{' => depth += 1,
+                '}' if depth == 0 => break,
+                '}' => depth -= 1,
+                ',' if depth == 0 => at_item = true,
+                c if at_item && !c.is_whitespace() => {
+                    found.push(word(&list[i..]));
+                    at_item = false;
+                }
+                _ => {}
+            }
+        }
+    }
+    found
 }
 
 #[test]
@@ -73,4 +89,5 @@ fn imports_point_downwards() {
 fn the_test_sees_upward_imports() {
     assert_eq!(imports("use crate::train::Plan;\n// use crate::no;\nlet x = crate::run::a();"), ["train", "run"]);
     assert_eq!(imports("use crate::{error, files};"), ["error", "files"]);
+    assert_eq!(imports("use crate::{model::{A, B},\n    train};"), ["model", "train"]);
 }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use segtool::data::Descriptor;
 use segtool::device::DeviceChoice;
 use segtool::event::{Event, Sink};
-use segtool::recipe::Recipe;
+use segtool::recipe::{OptimizerConfig, Recipe};
 use segtool::train::{Outcome, Plan, Session, Source, prepare, resume, start};
 
 use common::{small_data, small_recipe, stderr_of, stdout_of, text};
@@ -65,9 +65,19 @@ fn learned(run: &Path) -> [Vec<u8>; 3] {
 
 #[test]
 fn stopping_anywhere_and_resuming_changes_nothing() {
+    stop_and_resume(OptimizerConfig::adam());
+}
+
+#[test]
+fn the_momentum_of_sgd_survives_too() {
+    stop_and_resume(OptimizerConfig::Sgd { momentum: 0.9, nesterov: true, weight_decay: 1e-3 });
+}
+
+fn stop_and_resume(optimizer: OptimizerConfig) {
     let folder = tempfile::tempdir().unwrap();
     small_data(folder.path());
-    let plan = plan(folder.path(), 3);
+    let mut plan = plan(folder.path(), 3);
+    plan.recipe.training.optimizer = optimizer;
     let never = AtomicBool::new(false);
     let whole = folder.path().join("whole");
     start(plan.clone(), &whole, &session(&never, &SILENT, 2)).unwrap();
@@ -168,4 +178,30 @@ fn ctrl_c_and_kill_leave_a_run_that_resumes_exactly() {
     }
     stdout_of(&["train", "--resume", &text(&run), "--device", "flex"]);
     assert_eq!(learned(&run), learned(&whole));
+}
+
+#[test]
+fn a_run_resumes_from_any_folder_on_its_own_device() {
+    let folder = tempfile::tempdir().unwrap();
+    small_data(folder.path());
+    small_recipe(folder.path(), 40);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_segtool"))
+        .current_dir(folder.path())
+        .args(["train", "--recipe", "small.toml", "--device", "flex", "--output-path", "run"])
+        .args(["--images", "data/images", "--labels", "data/labels"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let run = folder.path().join("run");
+    let start = Instant::now();
+    while !run.join("last/position.json").exists() {
+        assert!(start.elapsed() < Duration::from_secs(120), "no epoch was saved");
+        sleep(Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // No --device: the run's own, whatever else this build has.
+    let message = stderr_of(&["train", "--resume", &text(&run)], 0);
+    assert!(message.contains("on flex") && !message.contains("weights will differ"), "{message}");
 }

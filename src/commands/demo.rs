@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use image::RgbImage;
 use segtool::data::synthetic::write_set;
 use segtool::data::{Descriptor, Pair, load_labels};
 use segtool::error::Size;
+use segtool::files::{create_folder, write_bytes};
 use segtool::image::{Legend, color_labels, read_image, side_by_side, stack, write_png};
 use segtool::metric::{AbsentClass, Scores};
 use segtool::predict::{Options, Predictor, predict_files};
@@ -15,7 +16,8 @@ use segtool::run::Run;
 use segtool::score::score_files;
 use segtool::train::{Outcome, Session, Source, prepare, start};
 
-use super::{metrics, train};
+use super::metrics;
+use super::train::Stop;
 use crate::Exit;
 use crate::cli::Demo;
 use crate::ui::{self, Progress};
@@ -24,15 +26,19 @@ const SIZE: Size = Size { width: 128, height: 128 };
 const TRAINING: u64 = 96;
 const VALIDATION: u64 = 12;
 const TEST: u64 = 16;
+/// The file that tells a demo's folder from the user's own.
+const MARKER: &str = "made-by-segtool-demo.txt";
 /// Test sections in the picture.
 const SHOWN: usize = 3;
 
 pub(crate) fn run(arguments: Demo) -> Result<Exit> {
     let progress = Progress::new();
-    let device = arguments.compute.device.resolve()?;
+    let device = arguments.compute.device.unwrap_or_default().resolve()?;
     let output = &arguments.output_path;
     let (data, run, predictions) = (output.join("data"), output.join("run"), output.join("predictions"));
+    check_target(output)?;
     Run::check_target(&run, true)?;
+    write_bytes(&output.join(MARKER), b"Made by `segtool demo`, which replaces what is in this folder.\n")?;
     ui::say(&format!("making {} seismic sections in {}", TRAINING + VALIDATION + TEST, data.display()));
     let mut from = 0;
     let mut set = |name: &str, count: u64| {
@@ -51,15 +57,16 @@ pub(crate) fn run(arguments: Demo) -> Result<Exit> {
         labels: data.join(format!("{name}_labels.txt")),
     };
     let plan = prepare(recipe, &descriptor, &lists("train"), Some(&lists("val")), None, arguments.seed, &progress)?;
-    let stop = train::stop_on_signal()?;
+    let stop = Stop::on_signal()?;
     ui::say(&format!("training {} for {} epochs on {device}", plan.recipe.name, plan.recipe.training.epochs));
-    let session = Session { device, workers: arguments.compute.workers, stop: &stop, sink: &progress };
+    let session = Session { device, workers: arguments.compute.workers, stop: stop.flag(), sink: &progress };
     if let Outcome::Stopped(_) = start(plan, &run, &session)? {
         ui::result(&format!("stopped; continue with: segtool train --resume {}", run.display()));
         return Ok(Exit::Done);
     }
+    drop(stop);
 
-    let predictor = Predictor::open(&run, arguments.compute.device)?;
+    let predictor = Predictor::open(&run, device)?;
     let inputs: Vec<_> = test.iter().map(|pair| pair.image.clone()).collect();
     let options =
         Options { output: predictions.clone(), probability: false, batch_size: 4, workers: arguments.compute.workers };
@@ -77,6 +84,17 @@ pub(crate) fn run(arguments: Demo) -> Result<Exit> {
         ui::result(&format!("{what:12} {}", path.display()));
     }
     Ok(Exit::Done)
+}
+
+/// Makes the folder if it is not there; refuses one that holds anything but an earlier demo.
+fn check_target(output: &Path) -> Result<()> {
+    create_folder(output)?;
+    let occupied =
+        std::fs::read_dir(output).with_context(|| format!("cannot read {}", output.display()))?.next().is_some();
+    if occupied && !output.join(MARKER).exists() {
+        bail!("{} holds files that are not a demo's; choose another --output-path", output.display());
+    }
+    Ok(())
 }
 
 /// Mean IoU of a prediction that is the commonest class everywhere: that class's share, 0 for the others.

@@ -1,8 +1,11 @@
 //! `segtool metrics`.
 
+use std::path::Path;
+
 use anyhow::{Context, Result, bail};
 use segtool::data::{Descriptor, pair_lists};
 use segtool::metric::{AbsentClass, Scores};
+use segtool::run::Run;
 use segtool::score::{Tally, score_files};
 use serde_json::json;
 
@@ -12,6 +15,7 @@ use crate::ui::{self, Progress};
 
 pub(crate) fn run(arguments: Metrics) -> Result<Exit> {
     let (descriptor, absent) = match &arguments.dataset {
+        Some(name) if Path::new(name).is_dir() => (Run::open(Path::new(name))?.config.dataset, AbsentClass::LeftOut),
         Some(name) => (Descriptor::find(name)?, AbsentClass::LeftOut),
         None => (Descriptor::numbered(arguments.num_class.context("--num-class is missing")?)?, AbsentClass::Zero),
     };

@@ -13,7 +13,7 @@ use crate::ui::{self, Progress};
 pub(crate) fn run(arguments: Predict) -> Result<Exit> {
     let progress = Progress::new();
     let inputs = inputs(&arguments)?;
-    let predictor = Predictor::open(&arguments.run, arguments.compute.device)?;
+    let predictor = Predictor::open(&arguments.run, arguments.compute.device.unwrap_or_default())?;
     let options = Options {
         output: arguments.output_path.clone(),
         probability: arguments.prob,

@@ -1,29 +1,26 @@
 //! `segtool train`.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, bail};
 use segtool::data::Descriptor;
+use segtool::device::DeviceChoice;
 use segtool::recipe::{OptimizerConfig, Recipe};
 use segtool::run::Run;
 use segtool::train::{Outcome, Session, Source, prepare, resume, start};
 
 use crate::Exit;
-use crate::cli::Train;
+use crate::cli::{Compute, Optimizer, Train};
 use crate::ui::{self, Progress};
 
 pub(crate) fn run(arguments: Train) -> Result<Exit> {
     let progress = Progress::new();
-    // Asked for before anything is read: a device that is not there should not cost a look through the data.
-    let device = arguments.compute.device.resolve()?;
-    let stop = stop_on_signal()?;
-    let session = Session { device, workers: arguments.compute.workers, stop: &stop, sink: &progress };
     if let Some(folder) = &arguments.resume {
-        ui::say(&format!("resuming {} on {device}", folder.display()));
-        return finish(folder, &resume(folder, &session)?);
+        return continue_run(folder, &arguments.compute, &progress);
     }
+    // Asked for before anything is read: a device that is not there should not cost a look through the data.
+    let device = arguments.compute.device.unwrap_or_default().resolve()?;
     let folder = arguments.output_path.clone().context("--output-path is missing")?;
     Run::check_target(&folder, arguments.overwrite)?;
     let recipe = recipe(&arguments)?;
@@ -36,18 +33,30 @@ pub(crate) fn run(arguments: Train) -> Result<Exit> {
     let (train, validation) = sources(&arguments)?;
     let plan =
         prepare(recipe, &dataset, &train, validation.as_ref(), arguments.val_fraction, arguments.seed, &progress)?;
-    ui::say(&format!(
-        "training {} ({}) on {}: {} pictures, {} for validation, device {device}",
-        plan.recipe.name,
-        plan.recipe.summary,
-        plan.descriptor.name,
-        plan.train.len(),
-        plan.validation.len()
-    ));
+    ui::say(&format!("recipe {}: {}", plan.recipe.name, plan.recipe.summary));
+    ui::say(&format!("data set {}: {}", plan.descriptor.name, plan.descriptor.title));
+    let (train, validation) = (plan.train.len(), plan.validation.len());
+    ui::say(&format!("training on {train} pictures, {validation} for validation, on {device}"));
     if plan.validation.is_empty() {
         ui::say("note: no validation set, so the last weights count as the best; give --val-list or --val-fraction");
     }
+    let stop = Stop::on_signal()?;
+    let session = Session { device, workers: arguments.compute.workers, stop: stop.flag(), sink: &progress };
     finish(&folder, &start(plan, &folder, &session)?)
+}
+
+/// Resumes a run on its own device, unless another is asked for.
+fn continue_run(folder: &Path, compute: &Compute, progress: &Progress) -> Result<Exit> {
+    let trained_on: DeviceChoice = Run::open(folder)?.config.device.parse()?;
+    let device = compute.device.unwrap_or(trained_on).resolve().with_context(|| {
+        format!("the run was trained on {trained_on}; choose another device with --device, or build that one in")
+    })?;
+    ui::say(&format!("resuming {} on {device}", folder.display()));
+    if device != trained_on {
+        ui::say(&format!("note: it was trained on {trained_on} so far, so the weights will differ in the last digits"));
+    }
+    let stop = Stop::on_signal()?;
+    finish(folder, &resume(folder, &Session { device, workers: compute.workers, stop: stop.flag(), sink: progress })?)
 }
 
 fn recipe(arguments: &Train) -> Result<Recipe> {
@@ -60,8 +69,12 @@ fn recipe(arguments: &Train) -> Result<Recipe> {
     training.epochs = arguments.num_epoch.unwrap_or(training.epochs);
     training.batch_size = arguments.batch_size.unwrap_or(training.batch_size);
     training.learning_rate = arguments.learning_rate.unwrap_or(training.learning_rate);
-    if let Some(name) = &arguments.optimizer {
-        training.optimizer = OptimizerConfig::by_name(name)?;
+    match (arguments.optimizer, &training.optimizer) {
+        (None, _)
+        | (Some(Optimizer::Adam), OptimizerConfig::Adam { .. })
+        | (Some(Optimizer::Sgd), OptimizerConfig::Sgd { .. }) => {}
+        (Some(Optimizer::Adam), _) => training.optimizer = OptimizerConfig::adam(),
+        (Some(Optimizer::Sgd), _) => training.optimizer = OptimizerConfig::sgd(),
     }
     Ok(recipe)
 }
@@ -77,18 +90,38 @@ fn sources(arguments: &Train) -> Result<(Source, Option<Source>)> {
     Ok((train, validation))
 }
 
-/// A flag that the first SIGINT or SIGTERM sets; the second ends the program.
-pub(crate) fn stop_on_signal() -> Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&stop);
-    ctrlc::set_handler(move || {
-        if flag.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-        ui::say("stopping after this step; once more to stop at once");
-    })
-    .context("cannot listen for Ctrl-C")?;
-    Ok(stop)
+/// While it lives, the first SIGINT or SIGTERM asks the training to stop after its step; before and after, and at the
+/// second signal, the program ends at once.
+pub(crate) struct Stop {
+    flag: &'static AtomicBool,
+}
+
+static STOP: AtomicBool = AtomicBool::new(false);
+static TRAINING: AtomicBool = AtomicBool::new(false);
+
+impl Stop {
+    pub(crate) fn on_signal() -> Result<Self> {
+        TRAINING.store(true, Ordering::Relaxed);
+        ctrlc::set_handler(|| {
+            if !TRAINING.load(Ordering::Relaxed) || STOP.swap(true, Ordering::Relaxed) {
+                std::process::exit(130);
+            }
+            ui::say("stopping after this step; once more to stop at once");
+        })
+        .context("cannot listen for Ctrl-C")?;
+        Ok(Self { flag: &STOP })
+    }
+
+    /// Set once it is time to stop.
+    pub(crate) fn flag(&self) -> &AtomicBool {
+        self.flag
+    }
+}
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        TRAINING.store(false, Ordering::Relaxed);
+    }
 }
 
 fn finish(folder: &Path, outcome: &Outcome) -> Result<Exit> {

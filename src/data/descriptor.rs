@@ -33,6 +33,16 @@ pub struct Class {
     pub values: Vec<u16>,
     /// Its colour in pictures, and in RGB label images.
     pub color: [u8; 3],
+    /// Further colours that mean it in RGB label images.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub other_colors: Vec<[u8; 3]>,
+}
+
+impl Class {
+    /// All colours that mean it.
+    fn colors(&self) -> impl Iterator<Item = [u8; 3]> + '_ {
+        std::iter::once(self.color).chain(self.other_colors.iter().copied())
+    }
 }
 
 /// A data set, as a file in `datasets/` describes it.
@@ -88,25 +98,28 @@ impl Descriptor {
         if path.extension().is_some_and(|e| e == "toml") || path.is_file() {
             return Self::parse(&read_text(path)?, path);
         }
-        Err(Error::Config(format!(
-            "unknown data set '{name_or_path}'; there are {}, or give the path of a .toml file",
-            Self::names().collect::<Vec<_>>().join(", ")
-        )))
+        let known = Self::names().collect::<Vec<_>>().join(", ");
+        Err(Error::Unknown { kind: "data set", name: name_or_path.into(), known })
     }
 
-    /// `classes` nameless classes with label values 1..=K and 0 for "not labelled", as ADE20K and the original
-    /// Capstone scripts have them.
+    /// `classes` nameless classes with label values 1..=K; any other value means "not labelled". So the original
+    /// Capstone script reads ADE20K. Without colours, RGB label images cannot be read.
     pub fn numbered(classes: usize) -> Result<Self> {
         if classes >= usize::from(u16::MAX) {
             return Err(Error::Config(format!("{classes} classes are more than 16-bit label values can tell apart")));
         }
-        let class = |value: u16| Class { name: format!("class {value}"), values: vec![value], color: [0; 3] };
+        let class = |value: u16| Class {
+            name: format!("class {value}"),
+            values: vec![value],
+            color: [0; 3],
+            other_colors: Vec::new(),
+        };
         Ok(Self {
             name: format!("{classes} numbered classes"),
             title: String::new(),
             bands: 3,
-            ignore: vec![0],
-            ignore_colors: Vec::new(),
+            ignore: std::iter::once(0).chain(classes as u16 + 1..=u16::MAX).collect(),
+            ignore_colors: vec![[0; 3]],
             merged_name: foreground(),
             normalisation: Normalisation::PerImage { valid: ValidPixels::All },
             classes: (1..=classes as u16).map(class).collect(),
@@ -164,6 +177,7 @@ impl Descriptor {
             name: self.merged_name.clone(),
             values: rest.iter().flat_map(|c| c.values.iter().copied()).collect(),
             color: rest[0].color,
+            other_colors: rest.iter().flat_map(Class::colors).skip(1).collect(),
         };
         Self { classes: vec![background, foreground], ..self.clone() }
     }
@@ -212,8 +226,9 @@ impl Descriptor {
         }
     }
 
-    /// Every value of a label image that is not defined, each with its first pixel.
-    pub fn label_faults(&self, labels: &RawLabels) -> Vec<LabelFault> {
+    /// The first `limit` values of a label image that are not defined, each with its first pixel, and how many such
+    /// values there are.
+    pub fn label_faults(&self, labels: &RawLabels, limit: usize) -> (Vec<LabelFault>, usize) {
         let width = labels.size().width;
         let mut found: BTreeMap<[u8; 4], (usize, usize)> = BTreeMap::new();
         let mut note = |key: [u8; 4], i: usize| found.entry(key).or_insert((i, 0)).1 += 1;
@@ -237,13 +252,14 @@ impl Descriptor {
             y: first / width,
             pixels,
         };
-        found.into_values().map(fault).collect()
+        let total = found.len();
+        (found.into_values().take(limit).map(fault).collect(), total)
     }
 
     /// The values (or colours) that label images of this kind may hold, as text.
     pub fn expected(&self, labels: &RawLabels) -> String {
         if matches!(labels, RawLabels::Colors(..)) {
-            return "colours: those of its classes".into();
+            return "the colours of its classes, where no two share one".into();
         }
         let values: BTreeSet<u16> =
             self.classes.iter().flat_map(|c| c.values.iter().copied()).chain(self.ignore.iter().copied()).collect();
@@ -264,10 +280,19 @@ impl Descriptor {
         table
     }
 
-    /// Class index (or [`IGNORE`]) by colour.
+    /// Class index (or [`IGNORE`]) by colour. A colour that two classes share says nothing and is left out.
     fn color_table(&self) -> HashMap<[u8; 3], u16> {
-        let ignored = self.ignore_colors.iter().map(|&c| (c, IGNORE));
-        ignored.chain(self.classes.iter().enumerate().map(|(i, c)| (c.color, i as u16))).collect()
+        let ignored = self.ignore_colors.iter().map(|&color| (color, IGNORE));
+        let classes = self.classes.iter().enumerate();
+        let meanings = ignored.chain(classes.flat_map(|(i, class)| class.colors().map(move |color| (color, i as u16))));
+        let mut table: HashMap<[u8; 3], Option<u16>> = HashMap::new();
+        for (color, class) in meanings {
+            let entry = table.entry(color).or_insert(Some(class));
+            if *entry != Some(class) {
+                *entry = None;
+            }
+        }
+        table.into_iter().filter_map(|(color, class)| Some((color, class?))).collect()
     }
 }
 
@@ -297,7 +322,7 @@ mod one_or_many {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
     #[derive(Deserialize)]
-    #[serde(untagged)]
+    #[serde(untagged, expecting = "`values` must be a whole number from 0 to 65535, or a list of such numbers")]
     enum OneOrMany {
         One(u16),
         Many(Vec<u16>),
@@ -344,7 +369,7 @@ mod tests {
         let message = seeps.class_map(Path::new("m.tif"), &labels).unwrap_err().to_string();
         assert!(message.contains("m.tif: label 9 at pixel (0, 1)") && message.contains("0..=7"), "{message}");
         let expected = LabelFault { value: "9".into(), x: 0, y: 1, pixels: 2 };
-        assert_eq!(seeps.label_faults(&labels), [expected]);
+        assert_eq!(seeps.label_faults(&labels, 3), (vec![expected], 1));
     }
 
     #[test]
@@ -353,6 +378,28 @@ mod tests {
         let labels = RawLabels::Values(Size { width: 8, height: 1 }, (0..8).collect());
         assert_eq!(merged.class_map(Path::new("x"), &labels).unwrap().classes, [0, 1, 1, 1, 1, 1, 1, 1]);
         assert_eq!(merged.validate(), Ok(()));
+        let seeps = Descriptor::find("seeps").unwrap();
+        let labels = RawLabels::Colors(Size { width: 8, height: 1 }, seeps.colors());
+        assert_eq!(merged.class_map(Path::new("x"), &labels).unwrap().classes, [0, 1, 1, 1, 1, 1, 1, 1]);
+    }
+
+    #[test]
+    fn a_colour_that_two_classes_share_is_refused() {
+        let ade = Descriptor::find("ade20k").unwrap();
+        // Road (7) and skyscraper (49) have one colour in the published table.
+        assert_eq!(ade.classes[6].color, ade.classes[48].color);
+        let labels = |class: usize| RawLabels::Colors(Size { width: 1, height: 1 }, vec![ade.classes[class].color]);
+        assert!(ade.class_map(Path::new("x"), &labels(6)).is_err());
+        assert_eq!(ade.class_map(Path::new("x"), &labels(0)).unwrap().classes, [0]);
+        let black = RawLabels::Colors(Size { width: 1, height: 1 }, vec![[0; 3]]);
+        assert!(Descriptor::numbered(3).unwrap().class_map(Path::new("x"), &black).is_err());
+    }
+
+    #[test]
+    fn numbered_classes_ignore_every_other_value() {
+        let labels = RawLabels::Values(Size { width: 4, height: 1 }, vec![0, 1, 3, 4]);
+        let map = Descriptor::numbered(3).unwrap().class_map(Path::new("x"), &labels).unwrap();
+        assert_eq!(map.classes, [IGNORE, 0, 2, IGNORE]);
     }
 
     #[test]

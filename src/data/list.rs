@@ -16,7 +16,10 @@ use crate::files::read_text;
 const MAX_NAMED: usize = 20;
 
 /// File names that count as pictures in a folder.
-const EXTENSIONS: [&str; 8] = ["jpg", "jpeg", "png", "tif", "tiff", "bmp", "webp", "npy"];
+const PICTURES: [&str; 7] = ["jpg", "jpeg", "png", "tif", "tiff", "bmp", "webp"];
+
+/// File names that count as label images in a folder.
+const LABELS: [&str; 5] = ["png", "tif", "tiff", "bmp", "npy"];
 
 /// A picture and its label image.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -31,6 +34,8 @@ pub struct Pair {
 /// beside the list, then in the working directory.
 pub fn read_list(list: &Path) -> Result<Vec<PathBuf>> {
     let text = read_text(list)?;
+    // Windows editors begin a file with a byte order mark.
+    let text = text.trim_start_matches('\u{feff}');
     let folder = list.parent().unwrap_or(Path::new(""));
     let entries: Vec<PathBuf> = text
         .lines()
@@ -67,7 +72,7 @@ pub fn pair_lists(images: &Path, labels: &Path) -> Result<Vec<Pair>> {
 
 /// Pairs two folders by file stem (`a.jpg` with `a.png`), in the order of the names.
 pub fn pair_folders(images: &Path, labels: &Path) -> Result<Vec<Pair>> {
-    let (left, mut right) = (by_stem(images)?, by_stem(labels)?);
+    let (left, mut right) = (by_stem(images, &PICTURES)?, by_stem(labels, &LABELS)?);
     let mut pairs = Vec::with_capacity(left.len());
     let mut alone = Vec::new();
     for (stem, image) in left {
@@ -93,27 +98,34 @@ pub fn pair_folders(images: &Path, labels: &Path) -> Result<Vec<Pair>> {
 
 /// The pictures of a folder, in the order of their names.
 pub fn find_images(folder: &Path) -> Result<Vec<PathBuf>> {
+    find_files(folder, &PICTURES)
+}
+
+fn find_files(folder: &Path, extensions: &[&str]) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).map_err(|e| Error::read(folder, e))? {
         let path = entry.map_err(|e| Error::read(folder, e))?.path();
         let known = path
             .extension()
             .and_then(|e| e.to_str())
-            .is_some_and(|e| EXTENSIONS.contains(&e.to_ascii_lowercase().as_str()));
+            .is_some_and(|e| extensions.contains(&e.to_ascii_lowercase().as_str()));
         if known && path.is_file() {
             found.push(path);
         }
     }
     found.sort();
     if found.is_empty() {
-        return Err(Error::content(folder, format!("the folder holds no picture ({})", EXTENSIONS.join(", "))));
+        return Err(Error::content(
+            folder,
+            format!("the folder holds no file of a known kind ({})", extensions.join(", ")),
+        ));
     }
     Ok(found)
 }
 
-fn by_stem(folder: &Path) -> Result<BTreeMap<String, PathBuf>> {
+fn by_stem(folder: &Path, extensions: &[&str]) -> Result<BTreeMap<String, PathBuf>> {
     let mut stems = BTreeMap::new();
-    for path in find_images(folder)? {
+    for path in find_files(folder, extensions)? {
         let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         if let Some(other) = stems.insert(stem, path.clone()) {
             return Err(Error::Config(format!(
@@ -159,7 +171,7 @@ mod tests {
     fn a_list_may_hold_comments_and_blank_lines() {
         let folder = tempfile::tempdir().unwrap();
         write(folder.path(), "a b.png", "");
-        let list = write(folder.path(), "list.txt", "# images\n\na b.png\r\n  /abs/c.png  \n");
+        let list = write(folder.path(), "list.txt", "\u{feff}# images\n\na b.png\r\n  /abs/c.png  \n");
         assert_eq!(read_list(&list).unwrap(), [folder.path().join("a b.png"), PathBuf::from("/abs/c.png")]);
     }
 

@@ -76,9 +76,15 @@ impl Loader {
         self.pairs.len().div_ceil(self.batch_size)
     }
 
-    /// The batches in the order of the pairs, as they are.
-    pub fn in_order(&self) -> impl Iterator<Item = Result<Batch>> + use<> {
-        self.start((0..self.pairs.len()).collect(), 0, Box::new(|_, _| ()))
+    /// The samples in the order of the pairs, as they are, in batches of one size each: nothing is filled up, so a
+    /// sample's result does not depend on its neighbours.
+    pub fn in_order(&self) -> impl Iterator<Item = Result<Vec<Batch>>> + use<> {
+        let bands = self.descriptor.bands;
+        self.start((0..self.pairs.len()).collect(), 0, Box::new(|_, _| ()), move |samples, indices| {
+            let runs = samples.chunk_by(|a, b| a.labels.size == b.labels.size);
+            let mut indices = indices.into_iter();
+            runs.map(|run| Batch::new(run, bands, indices.by_ref().take(run.len()).collect())).collect()
+        })
     }
 
     /// The shuffled and augmented batches of an epoch, from batch `skip` on. Order and augmentation depend on `seed`,
@@ -99,10 +105,17 @@ impl Loader {
                 augmentation.apply(sample, &mut rng);
             }
         });
-        self.start(order, skip, change)
+        let bands = self.descriptor.bands;
+        self.start(order, skip, change, move |samples, indices| Batch::new(samples, bands, indices))
     }
 
-    fn start(&self, order: Vec<usize>, skip: usize, change: Change) -> impl Iterator<Item = Result<Batch>> + use<> {
+    fn start<T: Send + 'static, F: Fn(&[Sample], Vec<usize>) -> T + Send + Sync + 'static>(
+        &self,
+        order: Vec<usize>,
+        skip: usize,
+        change: Change,
+        gather: F,
+    ) -> impl Iterator<Item = Result<T>> + use<T, F> {
         let (pairs, descriptor, size) = (Arc::clone(&self.pairs), Arc::clone(&self.descriptor), self.batch_size);
         ordered(self.batches().saturating_sub(skip), self.workers, move |i| {
             let from = (i + skip) * size;
@@ -113,7 +126,7 @@ impl Loader {
                 Ok(sample)
             };
             let samples = indices.iter().map(load).collect::<Result<Vec<_>>>()?;
-            Ok(Batch::new(&samples, descriptor.bands, indices))
+            Ok(gather(&samples, indices))
         })
     }
 }

@@ -9,22 +9,23 @@ use super::sample::fit_bands;
 use super::{Descriptor, Normalisation, Pair, Statistics};
 use crate::error::{Error, Result, Size};
 use crate::event::{Event, Sink, Task};
-use crate::image::{read_image, read_labels};
+use crate::image::{RawLabels, read_image, read_labels};
 use crate::label::IGNORE;
 
 /// Most faults that are listed.
 const MAX_FAULTS: usize = 20;
 
+/// Most undefined values of one label image that are listed.
+const MAX_VALUES: usize = 3;
+
 /// What a data set holds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Survey {
-    /// Labelled pixels of each class.
+    /// Labelled pixels of each class, over training and validation.
     pub class_pixels: Vec<u64>,
-    /// Pixels without a label.
-    pub ignored: u64,
     /// The picture sizes that occur.
     pub sizes: Vec<Size>,
-    /// Sums for a per-data-set normalisation.
+    /// Sums over the training pictures, for a per-data-set normalisation.
     pub statistics: Statistics,
 }
 
@@ -32,19 +33,20 @@ pub struct Survey {
 struct PairReport {
     faults: Vec<String>,
     class_pixels: Vec<u64>,
-    ignored: u64,
     size: Option<Size>,
     statistics: Statistics,
 }
 
 /// Decodes every pair, compares sizes and checks label values, on all cores. If anything is wrong, the error lists the
 /// first faults, each with file, value and pixel, and their total.
-pub fn survey(pairs: &[Pair], descriptor: &Descriptor, sink: &dyn Sink) -> Result<Survey> {
-    sink.event(Event::Started { task: Task::Check, total: pairs.len(), done: 0 });
+pub fn survey(train: &[Pair], validation: &[Pair], descriptor: &Descriptor, sink: &dyn Sink) -> Result<Survey> {
+    let total = train.len() + validation.len();
+    sink.event(Event::Started { task: Task::Check, total, done: 0 });
     let done = AtomicUsize::new(0);
     // Reports keep the order of the pairs, so that sums of floats do not depend on the threads.
-    let reports: Vec<PairReport> = pairs
+    let reports: Vec<PairReport> = train
         .par_iter()
+        .chain(validation)
         .map(|pair| {
             let report = examine(pair, descriptor);
             sink.event(Event::Advanced { done: done.fetch_add(1, Ordering::Relaxed) + 1, loss: None });
@@ -59,17 +61,18 @@ pub fn survey(pairs: &[Pair], descriptor: &Descriptor, sink: &dyn Sink) -> Resul
     }
     let mut survey = Survey {
         class_pixels: vec![0; descriptor.class_count()],
-        ignored: 0,
         sizes: Vec::new(),
         statistics: Statistics::new(descriptor.bands),
     };
     let mut sizes = BTreeSet::new();
-    for report in &reports {
+    for (i, report) in reports.iter().enumerate() {
         for (sum, pixels) in survey.class_pixels.iter_mut().zip(&report.class_pixels) {
             *sum += pixels;
         }
-        survey.ignored += report.ignored;
-        survey.statistics.merge(&report.statistics);
+        // The validation pictures must not leak into what the network sees of the training set.
+        if i < train.len() {
+            survey.statistics.merge(&report.statistics);
+        }
         sizes.extend(report.size.map(|s| (s.width, s.height)));
     }
     survey.sizes = sizes.into_iter().map(|(width, height)| Size { width, height }).collect();
@@ -80,7 +83,6 @@ fn examine(pair: &Pair, descriptor: &Descriptor) -> PairReport {
     let mut report = PairReport {
         faults: Vec::new(),
         class_pixels: vec![0; descriptor.class_count()],
-        ignored: 0,
         size: None,
         statistics: Statistics::new(descriptor.bands),
     };
@@ -96,40 +98,41 @@ fn examine(pair: &Pair, descriptor: &Descriptor) -> PairReport {
         Err(e) => report.faults.push(e.to_string()),
     }
     match read_labels(&pair.label) {
-        Ok(labels) => {
-            let label_size = labels.size();
-            if let Some(size) = report.size.filter(|s| *s != label_size) {
-                let mismatch = Error::SizeMismatch {
-                    first: pair.image.clone(),
-                    first_size: size,
-                    second: pair.label.clone(),
-                    second_size: label_size,
-                };
-                report.faults.push(mismatch.to_string());
-            }
-            for fault in descriptor.label_faults(&labels) {
-                report.faults.push(format!(
-                    "{}: label {} at pixel ({}, {}), {} pixels in all; data set '{}' defines {}",
-                    pair.label.display(),
-                    fault.value,
-                    fault.x,
-                    fault.y,
-                    fault.pixels,
-                    descriptor.name,
-                    descriptor.expected(&labels)
-                ));
-            }
-            if let Ok(map) = descriptor.class_map(&pair.label, &labels) {
-                for class in map.classes {
-                    if class == IGNORE {
-                        report.ignored += 1;
-                    } else {
-                        report.class_pixels[usize::from(class)] += 1;
-                    }
-                }
-            }
-        }
+        Ok(labels) => report.examine_labels(pair, &labels, descriptor),
         Err(e) => report.faults.push(e.to_string()),
     }
     report
+}
+
+impl PairReport {
+    fn examine_labels(&mut self, pair: &Pair, labels: &RawLabels, descriptor: &Descriptor) {
+        let label_size = labels.size();
+        if let Some(size) = self.size.filter(|s| *s != label_size) {
+            let (first, second) = (pair.image.clone(), pair.label.clone());
+            let mismatch = Error::SizeMismatch { first, first_size: size, second, second_size: label_size };
+            self.faults.push(mismatch.to_string());
+        }
+        let (faults, values) = descriptor.label_faults(labels, MAX_VALUES);
+        let label = pair.label.display();
+        for fault in &faults {
+            self.faults.push(format!(
+                "{label}: label {} at pixel ({}, {}), in {} of its pixels; data set '{}' defines {}",
+                fault.value,
+                fault.x,
+                fault.y,
+                fault.pixels,
+                descriptor.name,
+                descriptor.expected(labels)
+            ));
+        }
+        if values > faults.len() {
+            let more = values - faults.len();
+            self.faults.push(format!("{label}: {more} more undefined values; are images and labels exchanged?"));
+        }
+        if let Ok(map) = descriptor.class_map(&pair.label, labels) {
+            for class in map.classes.into_iter().filter(|class| *class != IGNORE) {
+                self.class_pixels[usize::from(class)] += 1;
+            }
+        }
+    }
 }

@@ -4,9 +4,9 @@ use std::io::Cursor;
 use std::path::Path;
 
 use image::codecs::bmp::BmpDecoder;
-use image::{ColorType, DynamicImage, ImageDecoder, ImageFormat, ImageReader};
+use image::{ColorType, DynamicImage, ImageDecoder, ImageFormat};
 
-use super::raster::{Samples, guess};
+use super::raster::{Samples, decode, guess};
 use super::{read_label_npy, tiff};
 use crate::error::{Error, Result, Size};
 use crate::files::read_bytes;
@@ -45,7 +45,7 @@ pub fn read_labels(path: &Path) -> Result<RawLabels> {
             "a JPEG cannot hold labels: its compression changes values at edges; save the label image as PNG or TIFF",
         )),
         format => {
-            let picture = ImageReader::with_format(Cursor::new(&bytes), format).decode().map_err(damaged(path))?;
+            let picture = decode(&bytes, format).map_err(damaged(path))?;
             from_dynamic(path, picture)
         }
     }

@@ -3,11 +3,14 @@
 use std::io::Cursor;
 use std::path::Path;
 
-use image::{DynamicImage, ImageFormat, ImageReader};
+use image::{DynamicImage, ImageFormat, ImageReader, Limits};
 
 use super::tiff;
 use crate::error::{Error, Result, Size};
 use crate::files::read_bytes;
+
+/// Largest decoded picture: 8 GiB.
+pub(super) const MAX_BYTES: usize = 8 << 30;
 
 /// Samples in the type of the file, interleaved by pixel.
 #[derive(Debug, Clone, PartialEq)]
@@ -72,8 +75,10 @@ pub fn read_image(path: &Path) -> Result<Raster> {
     let raster = match guess(path, &bytes)? {
         ImageFormat::Tiff => tiff::read_raster(path, &bytes)?,
         format => {
-            let picture = ImageReader::with_format(Cursor::new(&bytes), format)
-                .decode()
+            if format == ImageFormat::Jpeg && jpeg_is_cut_short(&bytes) {
+                return Err(Error::content(path, "damaged JPEG: its end is missing; copy or download the file again"));
+            }
+            let picture = decode(&bytes, format)
                 .map_err(|e| Error::content(path, format!("damaged or unsupported picture: {e}")))?;
             from_dynamic(picture)
         }
@@ -82,6 +87,23 @@ pub fn read_image(path: &Path) -> Result<Raster> {
         return Err(Error::content(path, "the picture has no pixels"));
     }
     Ok(raster)
+}
+
+/// Decodes anything but TIFF, with room for large scenes.
+pub(super) fn decode(bytes: &[u8], format: ImageFormat) -> image::ImageResult<DynamicImage> {
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    let mut limits = Limits::no_limits();
+    limits.max_alloc = Some(MAX_BYTES as u64);
+    reader.limits(limits);
+    reader.decode()
+}
+
+/// Whether the scan has no end marker. The decoder would fill the rest with grey and say nothing. Inside a scan, 0xff
+/// is always followed by 0, so the markers cannot occur there by chance; those of an embedded thumbnail come before.
+fn jpeg_is_cut_short(bytes: &[u8]) -> bool {
+    let last = |marker: [u8; 2]| bytes.windows(2).rposition(|pair| pair == marker);
+    let (start_of_scan, end_of_image) = (last([0xff, 0xda]), last([0xff, 0xd9]));
+    end_of_image.is_none_or(|end| start_of_scan.is_some_and(|start| start > end))
 }
 
 /// The format that the first bytes tell.

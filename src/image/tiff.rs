@@ -8,15 +8,13 @@ use tiff::decoder::{Decoder, DecodingResult, Limits};
 use tiff::tags::Tag;
 use tiff::{ColorType, TiffError};
 
-use super::raster::{Raster, Samples, without_alpha};
+use super::raster::{MAX_BYTES, Raster, Samples, without_alpha};
 use crate::error::{Error, Result, Size};
 
 const PHOTOMETRIC: u16 = 262;
+const WHITE_IS_ZERO: u16 = 0;
 const PALETTE: u16 = 3;
 const BLACK_IS_ZERO: u16 = 1;
-
-/// Largest decoded TIFF: 8 GiB.
-const MAX_BYTES: usize = 8 << 30;
 
 fn damaged(path: &Path) -> impl Fn(TiffError) -> Error + '_ {
     move |e| Error::content(path, format!("damaged or unsupported TIFF: {e}"))
@@ -24,7 +22,7 @@ fn damaged(path: &Path) -> impl Fn(TiffError) -> Error + '_ {
 
 /// The first page; a palette is expanded to RGB, alpha is dropped.
 pub(super) fn read_raster(path: &Path, bytes: &[u8]) -> Result<Raster> {
-    let Some(indexed) = as_grey_if_palette(bytes) else {
+    let Some(indexed) = as_black_is_zero(bytes, &[PALETTE]) else {
         let (raster, alpha) = decode(path, bytes)?;
         return Ok(if alpha { drop_last_band(raster) } else { raster });
     };
@@ -45,10 +43,10 @@ pub(super) fn read_raster(path: &Path, bytes: &[u8]) -> Result<Raster> {
     Ok(Raster { size: raster.size, bands: 3, samples: Samples::U8(rgb) })
 }
 
-/// The first page as it is stored: palette indices are not expanded, alpha is kept.
+/// The first page as it is stored: palette indices are not expanded, white-is-zero is not inverted, alpha is kept.
 pub(super) fn read_raw(path: &Path, bytes: &[u8]) -> Result<Raster> {
-    match as_grey_if_palette(bytes) {
-        Some(indexed) => decode(path, &indexed),
+    match as_black_is_zero(bytes, &[PALETTE, WHITE_IS_ZERO]) {
+        Some(plain) => decode(path, &plain),
         None => decode(path, bytes),
     }
     .map(|(raster, _)| raster)
@@ -107,10 +105,10 @@ fn drop_last_band(raster: Raster) -> Raster {
     Raster { bands: step - 1, samples, ..raster }
 }
 
-/// For a palette TIFF, a copy whose photometric tag says grey: the decoder refuses palettes, yet the indices it would
-/// have to expand are just the label values that we want. `None` for any other file, damaged ones included (the
-/// decoder will name the damage).
-fn as_grey_if_palette(bytes: &[u8]) -> Option<Vec<u8>> {
+/// For a TIFF with one of the given photometric tags, a copy whose tag says black-is-zero, so that the stored numbers
+/// come out as they are: the decoder refuses palettes, yet their indices are just the label values that we want, and
+/// it inverts white-is-zero. `None` for any other file, damaged ones included (the decoder will name the damage).
+fn as_black_is_zero(bytes: &[u8], photometric: &[u16]) -> Option<Vec<u8>> {
     let little = match bytes.get(..4)? {
         b"II*\0" => true,
         b"MM\0*" => false,
@@ -128,7 +126,7 @@ fn as_grey_if_palette(bytes: &[u8]) -> Option<Vec<u8>> {
         .map(|i| directory + 2 + 12 * i)
         .find(|&entry| u16_at(entry) == Some(PHOTOMETRIC))
         .map(|entry| entry + 8)?;
-    if u16_at(value)? != PALETTE {
+    if !photometric.contains(&u16_at(value)?) {
         return None;
     }
     let mut copy = bytes.to_vec();

@@ -34,6 +34,13 @@ impl NetworkConfig {
         }
     }
 
+    /// Says what is wrong with the hyperparameters, without building anything.
+    pub fn check(&self) -> Result<()> {
+        match self {
+            Self::UnetSeeps(config) => config.check(),
+        }
+    }
+
     /// Replaces the width, the number of channels after the first block.
     pub fn set_width(&mut self, width: usize) {
         match self {

@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 use super::Init;
 use crate::error::{Error, Result};
 
+/// Most weights of the deepest level: 8 GiB as float32.
+const MAX_WEIGHTS: u128 = 2 << 30;
+
 /// Hyperparameters of [`SeepsUnet`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -27,8 +30,8 @@ pub struct SeepsUnetConfig {
 }
 
 impl SeepsUnetConfig {
-    /// Builds the network.
-    pub fn init(&self, init: &mut Init) -> Result<SeepsUnet> {
+    /// Bands and outputs, if they are set and everything is within what can be built.
+    fn checked(&self) -> Result<(usize, usize)> {
         let (Some(bands), Some(outputs)) = (self.bands, self.outputs) else {
             return Err(Error::Config("the network's bands and outputs are not set".into()));
         };
@@ -39,6 +42,27 @@ impl SeepsUnetConfig {
                 self.width, self.depth
             )));
         }
+        // The deepest level dominates: its two convolutions have 9 (w/2 + w) w weights.
+        let deepest = (self.width as u128) << (self.depth - 1);
+        let weights = 9 * deepest * deepest * 3 / 2;
+        if weights > MAX_WEIGHTS {
+            return Err(Error::Config(format!(
+                "unet-seeps of width {} and depth {} would have more than {weights} weights, at most {MAX_WEIGHTS} are \
+                 sensible; take a smaller --width",
+                self.width, self.depth
+            )));
+        }
+        Ok((bands, outputs))
+    }
+
+    /// Says what is wrong with the hyperparameters.
+    pub fn check(&self) -> Result<()> {
+        self.checked().map(drop)
+    }
+
+    /// Builds the network.
+    pub fn init(&self, init: &mut Init) -> Result<SeepsUnet> {
+        let (bands, outputs) = self.checked()?;
         let width = |level: usize| self.width << level;
         let inputs = |level: usize| if level == 0 { bands } else { width(level - 1) };
         Ok(SeepsUnet {

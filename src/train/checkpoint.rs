@@ -37,12 +37,20 @@ pub(super) fn save(folder: &Path, network: &Network, optimizer: &ModuleOptimizer
     if fresh.exists() {
         std::fs::remove_dir_all(&fresh).map_err(|e| Error::write(&fresh, e))?;
     }
-    create_folder(&fresh)?;
-    weights::save(network, &fresh.join("model.safetensors"))?;
+    let filled = fill(&fresh, network, optimizer, position);
+    if filled.is_err() {
+        // The disk may be full: what is written would only be in the way. The first error is the one to report.
+        let _ = std::fs::remove_dir_all(&fresh);
+    }
+    filled.and_then(|()| replace_folder(&fresh, folder))
+}
+
+fn fill(folder: &Path, network: &Network, optimizer: &ModuleOptimizer, position: &Position) -> Result<()> {
+    create_folder(folder)?;
+    weights::save(network, &folder.join("model.safetensors"))?;
     let state = optimizer.into_bytes().map_err(|e| Error::Config(format!("cannot encode the optimiser: {e}")))?;
-    write_bytes(&fresh.join("optimizer.bpk"), &state)?;
-    write_json(&fresh.join("position.json"), position)?;
-    replace_folder(&fresh, folder)
+    write_bytes(&folder.join("optimizer.bpk"), &state)?;
+    write_json(&folder.join("position.json"), position)
 }
 
 /// Reads `last/`, or its predecessor if the program was killed while it was being replaced.
@@ -54,7 +62,10 @@ pub(super) fn load(
     let old = old_name(folder);
     let folder = if !folder.exists() && old.exists() { &old } else { folder };
     if !folder.exists() {
-        return Err(Error::content(folder, "there is nothing to resume: the run has not saved yet; start it anew"));
+        return Err(Error::content(
+            folder,
+            "there is nothing to resume: the run has not saved yet; start it again with --overwrite",
+        ));
     }
     let position = read_json(&folder.join("position.json"))?;
     let network = weights::load(network, &folder.join("model.safetensors"))?;

@@ -10,7 +10,8 @@ use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::Device;
 
 use super::checkpoint::{self, Position};
-use super::{Plan, Row, curves, log, optimizer};
+use super::optimizer::build_optimizer;
+use super::{Plan, Row, curves, log};
 use crate::data::{Batch, Loader, Pair};
 use crate::device::DeviceChoice;
 use crate::error::{Error, Result};
@@ -53,11 +54,12 @@ pub fn start(plan: Plan, folder: &Path, session: &Session<'_>) -> Result<Outcome
     let config = RunConfig {
         version: env!("CARGO_PKG_VERSION").into(),
         seed: plan.seed,
+        device: session.device.resolve()?.to_string(),
         recipe: plan.recipe,
         dataset: plan.descriptor,
     };
     let run = Run::create(folder, config, &samples)?;
-    let optimizer = optimizer::build(&run.config.recipe.training.optimizer);
+    let optimizer = build_optimizer(&run.config.recipe.training.optimizer);
     let network = identify(network).train();
     Trainer::new(run, samples, device, network, optimizer, session)?.run(Position::default())
 }
@@ -70,7 +72,7 @@ pub fn resume(folder: &Path, session: &Session<'_>) -> Result<Outcome> {
     let training = &run.config.recipe.training;
     let network = identify(run.config.recipe.network.init(run.config.seed, &device)?);
     let (network, optimizer, position) =
-        checkpoint::load(&run.last_path(), network, optimizer::build(&training.optimizer))?;
+        checkpoint::load(&run.last_path(), network, build_optimizer(&training.optimizer))?;
     if position.epoch >= training.epochs {
         session.sink.event(Event::Note(format!("all {} epochs of this run are done", training.epochs)));
         return Ok(Outcome::Finished { best: position.best });
@@ -125,7 +127,10 @@ impl<'a> Trainer<'a> {
                 self.save(&position)?;
                 return Ok(Outcome::Stopped(position));
             }
-            let report = self.close_epoch(&mut position)?;
+            let Some(report) = self.close_epoch(&mut position)? else {
+                self.save(&position)?;
+                return Ok(Outcome::Stopped(position));
+            };
             let rate = self.learning_rate(position.epoch * self.train.batches());
             self.rows.push(Row::new(&report, rate, classes.len()));
             log::write(&self.run.log_path(), &classes, &self.rows)?;
@@ -180,13 +185,15 @@ impl<'a> Trainer<'a> {
         Ok(f64::from(value))
     }
 
-    /// Scores the epoch that is over, keeps the weights if they are the best, and moves on to the next.
-    fn close_epoch(&mut self, position: &mut Position) -> Result<EpochReport> {
+    /// Scores the epoch that is over, keeps the weights if they are the best, and moves on to the next. `None`, with
+    /// nothing changed, if asked to stop during validation.
+    fn close_epoch(&mut self, position: &mut Position) -> Result<Option<EpochReport>> {
         let network = self.network.valid();
         let validation = match &self.validation {
             None => None,
             Some(loader) => {
-                let matrix = evaluate(&network, loader, &self.device, self.session.sink)?;
+                let matrix = evaluate(&network, loader, &self.device, self.session.stop, self.session.sink)?;
+                let Some(matrix) = matrix else { return Ok(None) };
                 Some(self.summary(&Scores::new(&matrix, AbsentClass::LeftOut)))
             }
         };
@@ -210,7 +217,7 @@ impl<'a> Trainer<'a> {
             best: if best { score } else { position.best },
             ..Position::default()
         };
-        Ok(report)
+        Ok(Some(report))
     }
 
     fn summary(&self, scores: &Scores) -> Validation {

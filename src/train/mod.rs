@@ -10,4 +10,5 @@ mod plan;
 pub use checkpoint::Position;
 pub use engine::{Outcome, Session, resume, start};
 pub use log::Row;
+pub use optimizer::build_optimizer;
 pub use plan::{Plan, Source, prepare};

@@ -1,4 +1,4 @@
-//! burn's optimisers, with PyTorch's defaults.
+//! burn's optimisers, set so that their steps equal PyTorch's.
 
 use burn::optim::decay::WeightDecayConfig;
 use burn::optim::momentum::MomentumConfig;
@@ -7,7 +7,7 @@ use burn::optim::{AdamConfig, ModuleOptimizer, SgdConfig};
 use crate::recipe::OptimizerConfig;
 
 /// Builds the optimiser of a recipe.
-pub(super) fn build(config: &OptimizerConfig) -> ModuleOptimizer {
+pub fn build_optimizer(config: &OptimizerConfig) -> ModuleOptimizer {
     let decay = |penalty: f32| (penalty > 0.0).then(|| WeightDecayConfig::new(penalty));
     match *config {
         OptimizerConfig::Adam { beta_1, beta_2, epsilon, weight_decay } => AdamConfig::new()

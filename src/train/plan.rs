@@ -69,8 +69,8 @@ pub fn prepare(
         (None, Some(fraction)) => split_validation(pairs, fraction, seed)?,
         (None, None) => (pairs, Vec::new()),
     };
-    let all = [train.as_slice(), validation.as_slice()].concat();
-    let everything = survey(&all, &descriptor, sink)?;
+    let (train, validation) = (absolute(train)?, absolute(validation)?);
+    let everything = survey(&train, &validation, &descriptor, sink)?;
     if everything.class_pixels.iter().all(|&pixels| pixels == 0) {
         return Err(Error::Config("no pixel of the data set has a label, so there is nothing to learn".into()));
     }
@@ -85,13 +85,17 @@ pub fn prepare(
         )));
     }
     if let Normalisation::PerDataset { valid } = descriptor.normalisation {
-        // The validation pictures must not leak into what the network sees of the training set.
-        let training = if validation.is_empty() { everything } else { survey(&train, &descriptor, sink)? };
-        let (mean, std) = training.statistics.mean_and_std();
+        let (mean, std) = everything.statistics.mean_and_std();
         sink.event(Event::Note(format!("normalisation measured: mean {}, std {}", numbers(&mean), numbers(&std))));
         descriptor.normalisation = Normalisation::Fixed { mean, std, valid };
     }
     Ok(Plan { recipe, descriptor, train, validation, seed })
+}
+
+/// Paths that mean the same in whatever folder the run is resumed.
+fn absolute(pairs: Vec<Pair>) -> Result<Vec<Pair>> {
+    let whole = |path: PathBuf| std::path::absolute(&path).map_err(|e| Error::read(&path, e));
+    pairs.into_iter().map(|pair| Ok(Pair { image: whole(pair.image)?, label: whole(pair.label)? })).collect()
 }
 
 fn numbers(values: &[f64]) -> String {
