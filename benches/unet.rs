@@ -23,7 +23,7 @@ fn devices() -> Vec<DeviceChoice> {
 
 fn setup(choice: DeviceChoice) -> (Network, burn::tensor::Device) {
     let device = choice.open().expect("a device of this build");
-    let config = SeepsUnetConfig { width: 64, depth: 4, bands: Some(SHAPE[1]), outputs: Some(CLASSES) };
+    let config = SeepsUnetConfig::new(64, 4, SHAPE[1], CLASSES);
     (NetworkConfig::UnetSeeps(config).init(0, &device).expect("a valid configuration"), device)
 }
 

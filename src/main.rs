@@ -2,6 +2,7 @@
 
 mod cli;
 mod commands;
+mod memory;
 mod ui;
 
 use clap::Parser;
@@ -18,6 +19,7 @@ enum Exit {
 }
 
 fn main() -> std::process::ExitCode {
+    memory::keep_freed();
     let cli = Cli::parse_from(cli::modernise(std::env::args_os()));
     let result = match cli.command {
         Command::Demo(arguments) => commands::demo::run(arguments),

@@ -1,4 +1,4 @@
-//! PyTorch's default initialisation, drawn on the host: the same seed gives the same network on every device.
+//! Initial weights, drawn on the host: the same seed gives the same network on every device.
 
 use burn::module::Param;
 use burn::nn::PaddingConfig2d;
@@ -6,6 +6,19 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::tensor::{Device, TensorData};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+/// Distribution of initial weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Initialisation {
+    /// PyTorch's default for convolutions: weight and bias uniform in ±1/sqrt(fan-in).
+    #[default]
+    Pytorch,
+    /// He et al. (arXiv 1502.01852) for layers before a ReLU: weight uniform in ±sqrt(6/fan-in), bias 0. Keeps the
+    /// signal's size through a deep network without batch norm, where PyTorch's default lets it fade.
+    He,
+}
 
 /// Where new layers take their random numbers and their device from.
 #[derive(Debug)]
@@ -20,17 +33,23 @@ impl Init {
         Self { rng: ChaCha8Rng::seed_from_u64(seed), device: device.clone() }
     }
 
-    /// A convolution with bias, stride 1, that keeps the size (odd `kernel`). Weight and bias are uniform in
-    /// ±1/sqrt(fan-in), as PyTorch's `Conv2d.reset_parameters` makes them.
-    pub fn conv2d(&mut self, inputs: usize, outputs: usize, kernel: usize) -> Conv2d {
+    /// A convolution with bias, stride 1, that keeps the size (odd `kernel`).
+    pub fn conv2d(&mut self, inputs: usize, outputs: usize, kernel: usize, how: Initialisation) -> Conv2d {
         let side = kernel / 2;
         let mut conv = Conv2dConfig::new([inputs, outputs], [kernel, kernel])
             .with_padding(PaddingConfig2d::Explicit(side, side, side, side))
             .with_initializer(burn::nn::Initializer::Zeros)
             .init(&self.device);
-        let bound = 1.0 / ((inputs * kernel * kernel) as f32).sqrt();
+        let plain = 1.0 / ((inputs * kernel * kernel) as f32).sqrt();
+        let bound = match how {
+            Initialisation::Pytorch => plain,
+            Initialisation::He => 6f32.sqrt() * plain,
+        };
         conv.weight = Param::from_data(self.uniform(vec![outputs, inputs, kernel, kernel], bound), &self.device);
-        conv.bias = Some(Param::from_data(self.uniform(vec![outputs], bound), &self.device));
+        // The bias of `He` is the zero that the configuration asked for.
+        if how == Initialisation::Pytorch {
+            conv.bias = Some(Param::from_data(self.uniform(vec![outputs], bound), &self.device));
+        }
         conv
     }
 

@@ -9,7 +9,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-pub use init::Init;
+pub use init::{Init, Initialisation};
 pub use padding::{Crop, mirror_pad};
 pub use parameters::{Parameter, collect, identify, replace};
 pub use seeps_unet::{SeepsUnet, SeepsUnetConfig};
@@ -25,8 +25,8 @@ pub enum NetworkConfig {
 }
 
 impl NetworkConfig {
-    /// Checks the hyperparameters, then builds the network with PyTorch's default initialisation, the same for the
-    /// same seed on every device.
+    /// Checks the hyperparameters, then builds the network; its initial weights are the same for the same seed on
+    /// every device.
     pub fn init(&self, seed: u64, device: &Device) -> Result<Network> {
         let mut init = Init::new(seed, device);
         match self {

@@ -9,7 +9,7 @@ use burn::tensor::module::{interpolate, max_pool2d};
 use burn::tensor::ops::{InterpolateMode, InterpolateOptions, MaxPoolOptions};
 use serde::{Deserialize, Serialize};
 
-use super::Init;
+use super::{Init, Initialisation};
 use crate::error::{Error, Result};
 
 /// Most weights of the deepest level: 8 GiB as float32.
@@ -27,9 +27,17 @@ pub struct SeepsUnetConfig {
     pub bands: Option<usize>,
     /// Output channels; open until a data set is chosen.
     pub outputs: Option<usize>,
+    /// Initial weights of the 3x3 convolutions; the last, 1x1, has PyTorch's.
+    #[serde(default)]
+    pub initialisation: Initialisation,
 }
 
 impl SeepsUnetConfig {
+    /// A configuration with PyTorch's initial weights.
+    pub fn new(width: usize, depth: usize, bands: usize, outputs: usize) -> Self {
+        Self { width, depth, bands: Some(bands), outputs: Some(outputs), initialisation: Initialisation::Pytorch }
+    }
+
     /// Bands and outputs, if they are set and everything is within what can be built.
     fn checked(&self) -> Result<(usize, usize)> {
         let (Some(bands), Some(outputs)) = (self.bands, self.outputs) else {
@@ -65,10 +73,11 @@ impl SeepsUnetConfig {
         let (bands, outputs) = self.checked()?;
         let width = |level: usize| self.width << level;
         let inputs = |level: usize| if level == 0 { bands } else { width(level - 1) };
+        let block = |init: &mut Init, inputs, outputs| DoubleConv::new(init, inputs, outputs, self.initialisation);
         Ok(SeepsUnet {
-            dconv_down: (0..self.depth).map(|l| DoubleConv::new(init, inputs(l), width(l))).collect(),
-            dconv_up: (0..self.depth - 1).map(|l| DoubleConv::new(init, width(l) + width(l + 1), width(l))).collect(),
-            conv_last: init.conv2d(self.width, outputs, 1),
+            dconv_down: (0..self.depth).map(|l| block(init, inputs(l), width(l))).collect(),
+            dconv_up: (0..self.depth - 1).map(|l| block(init, width(l) + width(l + 1), width(l))).collect(),
+            conv_last: init.conv2d(self.width, outputs, 1, Initialisation::Pytorch),
         })
     }
 }
@@ -126,8 +135,8 @@ struct DoubleConv {
 }
 
 impl DoubleConv {
-    fn new(init: &mut Init, inputs: usize, outputs: usize) -> Self {
-        Self { first: init.conv2d(inputs, outputs, 3), second: init.conv2d(outputs, outputs, 3) }
+    fn new(init: &mut Init, inputs: usize, outputs: usize, how: Initialisation) -> Self {
+        Self { first: init.conv2d(inputs, outputs, 3, how), second: init.conv2d(outputs, outputs, 3, how) }
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
