@@ -87,7 +87,7 @@ fn seep_tiles_are_trained_on_predicted_and_scored() {
     stdout_of(&arguments);
     let log = std::fs::read_to_string(run.join("log.csv")).unwrap();
     let losses: Vec<f64> = log.lines().skip(1).map(|line| line.split(',').nth(2).unwrap().parse().unwrap()).collect();
-    assert!(losses.len() == 4 && losses.windows(2).all(|pair| pair[1] < pair[0]), "{losses:?}");
+    assert!(losses.len() == 4 && losses[3] < losses[0] - 0.1, "{losses:?}");
 
     let predict = ["predict", "--run", &run_text, "--input-list", &images, "--output-path", &out, "--device", "flex"];
     stdout_of(&[predict.as_slice(), &["--prob"]].concat());
