@@ -18,6 +18,7 @@ pub mod data;
 pub mod model;
 
 pub mod image;
+pub mod layer;
 pub mod loss;
 pub mod metric;
 
@@ -25,5 +26,6 @@ pub mod device;
 pub mod event;
 pub mod files;
 pub mod label;
+pub mod ops;
 
 pub mod error;

@@ -1,6 +1,5 @@
 //! Networks. Parameter names are PyTorch's, so that saved weights load in Python.
 
-mod init;
 mod padding;
 mod parameters;
 mod seeps_unet;
@@ -9,12 +8,12 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-pub use init::{Init, Initialisation};
 pub use padding::{Crop, mirror_pad};
 pub use parameters::{Parameter, collect, identify, replace};
 pub use seeps_unet::{SeepsUnet, SeepsUnetConfig};
 
 use crate::error::Result;
+use crate::layer::Init;
 
 /// Architecture and hyperparameters of a network, as a recipe writes them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -2,15 +2,12 @@
 //! bilinear enlargement with aligned corners.
 
 use burn::module::Module;
-use burn::nn::conv::Conv2d;
 use burn::tensor::Tensor;
-use burn::tensor::activation::relu;
-use burn::tensor::module::{interpolate, max_pool2d};
-use burn::tensor::ops::{InterpolateMode, InterpolateOptions, MaxPoolOptions};
 use serde::{Deserialize, Serialize};
 
-use super::{Init, Initialisation};
 use crate::error::{Error, Result};
+use crate::layer::{Conv2d, Init, Initialisation};
+use crate::ops::{Interpolation, PoolSettings, Resampling, interpolate, max_pool2d, relu};
 
 /// Most weights of the deepest level: 8 GiB as float32.
 const MAX_WEIGHTS: u128 = 2 << 30;
@@ -100,7 +97,7 @@ impl SeepsUnet {
         for (level, block) in self.dconv_down.iter().enumerate() {
             if level > 0 {
                 skips.push(x.clone());
-                x = max_pool2d(x, MaxPoolOptions::new([2, 2]));
+                x = max_pool2d(x, PoolSettings::square(2));
             }
             x = block.forward(x);
         }
@@ -121,10 +118,7 @@ impl SeepsUnet {
 /// Twice the size, bilinear, corners aligned.
 fn enlarge(x: Tensor<4>) -> Tensor<4> {
     let [_, _, height, width] = x.dims();
-    let options = InterpolateOptions::new(InterpolateMode::Bilinear)
-        .with_align_corners(true)
-        .with_output_size([2 * height, 2 * width]);
-    interpolate(x, options)
+    interpolate(x, [2 * height, 2 * width], Resampling { interpolation: Interpolation::Bilinear, align_corners: true })
 }
 
 /// Two 3x3 convolutions, each with a ReLU: `Sequential(conv, relu, conv, relu)`.

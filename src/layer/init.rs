@@ -1,0 +1,105 @@
+//! Initial weights, drawn on the host: the same seed gives the same network on every device.
+
+use burn::module::Param;
+use burn::tensor::{Device, Tensor, TensorData};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+use super::{BatchNorm2d, Conv2d, ConvTranspose2d};
+use crate::ops::{ConvSettings, ConvTransposeSettings, NormSettings};
+
+/// Distribution of initial weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Initialisation {
+    /// PyTorch's default for convolutions: weight and bias uniform in ±1/sqrt(fan-in).
+    #[default]
+    Pytorch,
+    /// He et al. (arXiv 1502.01852) for layers before a ReLU: weight uniform in ±sqrt(6/fan-in), bias 0. Keeps the
+    /// signal's size through a deep network without batch norm, where PyTorch's default lets it fade.
+    He,
+}
+
+impl Initialisation {
+    /// Bound of the uniform distribution of a weight.
+    fn bound(self, fan_in: usize) -> f32 {
+        let plain = 1.0 / (fan_in as f32).sqrt();
+        match self {
+            Self::Pytorch => plain,
+            Self::He => 6f32.sqrt() * plain,
+        }
+    }
+}
+
+/// Where new layers take their random numbers and their device from.
+#[derive(Debug)]
+pub struct Init {
+    rng: ChaCha8Rng,
+    device: Device,
+}
+
+impl Init {
+    /// Layers on `device`, random numbers from `seed`.
+    pub fn new(seed: u64, device: &Device) -> Self {
+        Self { rng: ChaCha8Rng::seed_from_u64(seed), device: device.clone() }
+    }
+
+    /// A convolution with bias, stride 1, that keeps the size (odd `kernel`).
+    pub fn conv2d(&mut self, inputs: usize, outputs: usize, kernel: usize, how: Initialisation) -> Conv2d {
+        let settings = ConvSettings { padding: [kernel / 2; 2], ..ConvSettings::default() };
+        self.conv2d_with([inputs, outputs], [kernel; 2], settings, true, how)
+    }
+
+    /// A convolution from `channels[0]` to `channels[1]`.
+    pub fn conv2d_with(
+        &mut self,
+        [inputs, outputs]: [usize; 2],
+        [rows, columns]: [usize; 2],
+        settings: ConvSettings,
+        bias: bool,
+        how: Initialisation,
+    ) -> Conv2d {
+        let shape = [outputs, inputs / settings.groups, rows, columns];
+        let bound = how.bound(shape[1] * rows * columns);
+        let weight = self.parameter(shape, bound);
+        Conv2d { weight, bias: bias.then(|| self.bias(outputs, bound, how)), settings }
+    }
+
+    /// A transposed convolution from `channels[0]` to `channels[1]`, with bias.
+    pub fn conv_transpose2d(
+        &mut self,
+        [inputs, outputs]: [usize; 2],
+        [rows, columns]: [usize; 2],
+        settings: ConvTransposeSettings,
+        how: Initialisation,
+    ) -> ConvTranspose2d {
+        let shape = [inputs, outputs / settings.conv.groups, rows, columns];
+        // PyTorch counts the fan-in along the weight's second axis, which is the outputs here.
+        let bound = how.bound(shape[1] * rows * columns);
+        let weight = self.parameter(shape, bound);
+        ConvTranspose2d { weight, bias: Some(self.bias(outputs, bound, how)), settings }
+    }
+
+    /// A batch norm with PyTorch's momentum and epsilon.
+    pub fn batch_norm2d(&self, channels: usize) -> BatchNorm2d {
+        BatchNorm2d::new(channels, NormSettings { momentum: 0.1, epsilon: 1e-5 }, &self.device)
+    }
+
+    fn bias(&mut self, outputs: usize, bound: f32, how: Initialisation) -> Param<Tensor<1>> {
+        match how {
+            Initialisation::Pytorch => self.parameter([outputs], bound),
+            Initialisation::He => Param::from_tensor(Tensor::zeros([outputs], &self.device)),
+        }
+    }
+
+    fn parameter<const D: usize>(&mut self, shape: [usize; D], bound: f32) -> Param<Tensor<D>> {
+        Param::from_data(self.uniform(shape.to_vec(), bound), &self.device)
+    }
+
+    fn uniform(&mut self, shape: Vec<usize>, bound: f32) -> TensorData {
+        let count = shape.iter().product();
+        let values: Vec<f32> = (0..count).map(|_| self.rng.random_range(-bound..bound)).collect();
+        TensorData::new(values, shape)
+    }
+}

@@ -1,0 +1,1 @@
+impl super::kernels::Kernels for burn::backend::Flex {}

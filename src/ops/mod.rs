@@ -1,0 +1,142 @@
+//! The operations that every network here stands on, with gradients as fast as the hardware allows.
+//!
+//! burn derives the gradient of a convolution from transposed convolutions and that of a batch norm from elementary
+//! operations. Here each operation is one step of burn's graph with a kernel for its gradients: libtorch's own on
+//! libtorch, matrix products over unfolded pictures on flex, and burn's on any other backend. Numbers are computed in
+//! the type of the pictures: with pictures in bfloat16, weights (kept in float32) are converted for convolutions, and
+//! statistics and losses stay float32, which is PyTorch's autocast.
+
+mod autodiff;
+mod dispatch;
+mod flex;
+mod kernels;
+#[cfg(feature = "libtorch")]
+mod libtorch;
+pub mod profile;
+mod settings;
+
+use burn::backend::Dispatch;
+use burn::tensor::{DType, Int, Tensor};
+
+use dispatch::{Maybe, Operations};
+pub use settings::{ConvSettings, ConvTransposeSettings, Interpolation, NormSettings, PoolSettings, Resampling};
+
+/// Convolution of `x` `[batch, inputs, height, width]` with `weight` `[outputs, inputs / groups, rows, columns]`.
+pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, settings: ConvSettings) -> Tensor<4> {
+    let dtype = x.dtype();
+    let bias: Maybe<Dispatch> = bias.map(|bias| as_type(bias, dtype).into_dispatch()).into();
+    let weight = as_type(weight, dtype).into_dispatch();
+    Tensor::from_dispatch(Dispatch::run_convolution(x.into_dispatch(), weight, bias, settings))
+}
+
+/// Transposed convolution of `x` `[batch, inputs, height, width]` with `weight`
+/// `[inputs, outputs / groups, rows, columns]`.
+pub fn conv_transpose2d(
+    x: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Option<Tensor<1>>,
+    settings: ConvTransposeSettings,
+) -> Tensor<4> {
+    let dtype = x.dtype();
+    let bias: Maybe<Dispatch> = bias.map(|bias| as_type(bias, dtype).into_dispatch()).into();
+    let weight = as_type(weight, dtype).into_dispatch();
+    Tensor::from_dispatch(Dispatch::run_transposed_convolution(x.into_dispatch(), weight, bias, settings))
+}
+
+/// The result of [`batch_norm_train`].
+#[derive(Debug, Clone)]
+pub struct BatchNormed {
+    /// Normalised by the statistics of the batch, scaled and shifted.
+    pub output: Tensor<4>,
+    /// Running mean after this batch.
+    pub running_mean: Tensor<1>,
+    /// Running variance after this batch; as in PyTorch from the unbiased variance of the batch.
+    pub running_var: Tensor<1>,
+}
+
+/// Batch norm of `x` `[batch, channels, height, width]` by the statistics of the batch. All else is `[channels]`.
+///
+/// # Panics
+///
+/// If a channel has a single value, which has no variance.
+pub fn batch_norm_train(
+    x: Tensor<4>,
+    weight: Tensor<1>,
+    bias: Tensor<1>,
+    running_mean: Tensor<1>,
+    running_var: Tensor<1>,
+    settings: NormSettings,
+) -> BatchNormed {
+    let [batch, _, height, width] = x.dims();
+    assert!(batch * height * width > 1, "batch norm in training needs more than one value a channel");
+    let (output, running_mean, running_var) = Dispatch::run_batch_normalisation(
+        x.into_dispatch(),
+        weight.into_dispatch(),
+        bias.into_dispatch(),
+        running_mean.into_dispatch(),
+        running_var.into_dispatch(),
+        settings,
+    );
+    BatchNormed {
+        output: Tensor::from_dispatch(output),
+        running_mean: Tensor::from_dispatch(running_mean),
+        running_var: Tensor::from_dispatch(running_var),
+    }
+}
+
+/// Batch norm by given statistics, all `[channels]`, of `x` `[batch, channels, height, width]`.
+pub fn batch_norm_infer(
+    x: Tensor<4>,
+    weight: Tensor<1>,
+    bias: Tensor<1>,
+    mean: Tensor<1>,
+    var: Tensor<1>,
+    epsilon: f64,
+) -> Tensor<4> {
+    burn::tensor::module::batch_norm(x, weight, bias, mean, var, epsilon)
+}
+
+/// `max(x, 0)`.
+pub fn relu(x: Tensor<4>) -> Tensor<4> {
+    Tensor::from_dispatch(Dispatch::run_rectify(x.into_dispatch()))
+}
+
+/// Maximum of every window of `x` `[batch, channels, height, width]`.
+pub fn max_pool2d(x: Tensor<4>, settings: PoolSettings) -> Tensor<4> {
+    Tensor::from_dispatch(Dispatch::run_maximum_pooling(x.into_dispatch(), settings))
+}
+
+/// Means of `x` `[batch, channels, height, width]` over `size` areas, rows and columns, that cover the picture.
+pub fn adaptive_avg_pool2d(x: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
+    Tensor::from_dispatch(Dispatch::run_adaptive_average_pooling(x.into_dispatch(), size))
+}
+
+/// `x` `[batch, channels, height, width]` at another `size`, rows and columns.
+pub fn interpolate(x: Tensor<4>, size: [usize; 2], how: Resampling) -> Tensor<4> {
+    let [_, _, height, width] = x.dims();
+    if [height, width] == size {
+        return x;
+    }
+    Tensor::from_dispatch(Dispatch::run_resample(x.into_dispatch(), size, how))
+}
+
+/// Softmax cross-entropy of `logits` `[batch, classes, height, width]` and `labels` `[batch, height, width]`: the mean
+/// over the labelled pixels, weighted by `class_weights` `[classes]`. A label that equals `ignore` counts for nothing; a
+/// batch without labels gives 0, where PyTorch gives NaN. Computed in float32.
+pub fn cross_entropy(
+    logits: Tensor<4>,
+    labels: Tensor<3, Int>,
+    class_weights: Option<Tensor<1>>,
+    ignore: i64,
+) -> Tensor<1> {
+    Tensor::from_dispatch(Dispatch::run_softmax_cross_entropy(
+        as_type(logits, DType::F32).into_dispatch(),
+        labels.into_dispatch(),
+        class_weights.map(Tensor::into_dispatch).into(),
+        ignore,
+    ))
+}
+
+fn as_type<const D: usize>(tensor: Tensor<D>, dtype: DType) -> Tensor<D> {
+    if tensor.dtype() == dtype { tensor } else { tensor.cast(dtype) }
+}

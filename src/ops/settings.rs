@@ -1,0 +1,127 @@
+//! Settings of the operations, in PyTorch's terms.
+
+pub use burn::tensor::ops::{ConvOptions, ConvTransposeOptions};
+
+/// Stride, padding, dilation and groups of a convolution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConvSettings {
+    /// Step between outputs, rows and columns.
+    pub stride: [usize; 2],
+    /// Zeros on each side, rows and columns.
+    pub padding: [usize; 2],
+    /// Step between the inputs of one output, rows and columns.
+    pub dilation: [usize; 2],
+    /// Groups of channels that see only each other.
+    pub groups: usize,
+}
+
+impl Default for ConvSettings {
+    fn default() -> Self {
+        Self { stride: [1, 1], padding: [0, 0], dilation: [1, 1], groups: 1 }
+    }
+}
+
+impl ConvSettings {
+    /// Sides of the result for an input of sides `input` and a kernel of sides `kernel`.
+    ///
+    /// # Panics
+    ///
+    /// If the kernel is larger than the padded input.
+    pub fn output(&self, input: [usize; 2], kernel: [usize; 2]) -> [usize; 2] {
+        std::array::from_fn(|i| {
+            let (padded, reach) = (input[i] + 2 * self.padding[i], self.dilation[i] * (kernel[i] - 1) + 1);
+            assert!(reach <= padded, "a kernel that reaches over {reach} pixels needs a larger picture than {padded}");
+            (padded - reach) / self.stride[i] + 1
+        })
+    }
+
+    pub(super) fn burn(&self) -> ConvOptions<2> {
+        ConvOptions::new(self.stride, self.padding, self.dilation, self.groups)
+    }
+}
+
+/// Settings of a transposed convolution: those of the convolution whose input gradient it computes, and the rows and
+/// columns that the stride leaves open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ConvTransposeSettings {
+    /// The convolution that it is the transpose of.
+    pub conv: ConvSettings,
+    /// Rows and columns added at the bottom and the right; less than the stride or the dilation.
+    pub output_padding: [usize; 2],
+}
+
+impl ConvTransposeSettings {
+    /// Sides of the result for an input of sides `input` and a kernel of sides `kernel`.
+    pub fn output(&self, input: [usize; 2], kernel: [usize; 2]) -> [usize; 2] {
+        let ConvSettings { stride, padding, dilation, .. } = self.conv;
+        std::array::from_fn(|i| {
+            (input[i] - 1) * stride[i] + dilation[i] * (kernel[i] - 1) + 1 + self.output_padding[i] - 2 * padding[i]
+        })
+    }
+
+    pub(super) fn burn(&self) -> ConvTransposeOptions<2> {
+        let ConvSettings { stride, padding, dilation, groups } = self.conv;
+        ConvTransposeOptions::new(stride, padding, self.output_padding, dilation, groups)
+    }
+}
+
+/// Window, step and border of a maximum pooling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolSettings {
+    /// Sides of the window.
+    pub kernel: [usize; 2],
+    /// Step between windows.
+    pub stride: [usize; 2],
+    /// Border that never wins.
+    pub padding: [usize; 2],
+    /// Step between the pixels of one window.
+    pub dilation: [usize; 2],
+    /// Whether a last window may reach over the border.
+    pub ceil_mode: bool,
+}
+
+impl PoolSettings {
+    /// Square windows side by side.
+    pub fn square(side: usize) -> Self {
+        Self { kernel: [side; 2], stride: [side; 2], padding: [0; 2], dilation: [1; 2], ceil_mode: false }
+    }
+}
+
+/// How to fill in between pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Interpolation {
+    /// Linear along both axes.
+    Bilinear,
+    /// Keys' cubic convolution with a = -0.75, as PyTorch and OpenCV have it.
+    Bicubic,
+}
+
+/// Interpolation and where its corners lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resampling {
+    /// How to fill in.
+    pub interpolation: Interpolation,
+    /// Whether the centres of the corner pixels stay corners; if not, the outer edges do.
+    pub align_corners: bool,
+}
+
+impl Resampling {
+    pub(super) fn burn(self) -> burn::tensor::ops::InterpolateOptions {
+        use burn::tensor::ops::{InterpolateMode, InterpolateOptions};
+        let mode = match self.interpolation {
+            Interpolation::Bilinear => InterpolateMode::Bilinear,
+            Interpolation::Bicubic => InterpolateMode::Bicubic,
+        };
+        InterpolateOptions::new(mode).with_align_corners(self.align_corners)
+    }
+}
+
+/// Settings of a batch norm in training.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct NormSettings {
+    /// Weight of the new statistics in the running ones.
+    pub momentum: f64,
+    /// Added to the variance.
+    pub epsilon: f64,
+}
