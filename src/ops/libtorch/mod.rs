@@ -1,1 +1,179 @@
-impl super::kernels::Kernels for burn::backend::LibTorch {}
+//! libtorch's own kernels.
+
+#![allow(deprecated)] // see `device.rs` on burn-tch
+
+mod ffi;
+
+use burn::backend::LibTorch;
+use burn::backend::libtorch::TchTensor;
+use burn::backend::tensor::{FloatTensor, IntTensor};
+use burn::tensor::Shape;
+use tch::{Kind, Tensor};
+
+use super::kernels::{CrossEntropy, Gradients, Kernels, Normalised, Statistics, Wanted};
+use super::settings::{ConvSettings, ConvTransposeSettings, Interpolation, NormSettings, Resampling};
+
+pub(super) use ffi::{allow_tf32, peak_memory};
+
+impl Kernels for LibTorch {
+    fn convolution(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: Option<FloatTensor<Self>>,
+        settings: ConvSettings,
+    ) -> FloatTensor<Self> {
+        let ConvSettings { stride, padding, dilation, groups } = settings;
+        let weight = laid_out(weight.tensor);
+        let bias = bias.map(|bias| bias.tensor);
+        let [stride, padding, dilation] = [stride, padding, dilation].map(signed);
+        TchTensor::new(x.tensor.conv2d(&weight, bias.as_ref(), stride, padding, dilation, groups as i64))
+    }
+
+    fn convolution_gradients(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        settings: ConvSettings,
+        wanted: Wanted<3>,
+    ) -> Gradients<Self, 3> {
+        let weight = laid_out(weight.tensor);
+        ffi::convolution_backward(&gradient.tensor, &x.tensor, &weight, settings, None, wanted)
+            .map(|gradient| gradient.map(TchTensor::new))
+    }
+
+    fn transposed_convolution_gradients(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        settings: ConvTransposeSettings,
+        wanted: Wanted<3>,
+    ) -> Gradients<Self, 3> {
+        let ConvTransposeSettings { conv, output_padding } = settings;
+        ffi::convolution_backward(&gradient.tensor, &x.tensor, &weight.tensor, conv, Some(output_padding), wanted)
+            .map(|gradient| gradient.map(TchTensor::new))
+    }
+
+    fn batch_normalisation(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        running_mean: FloatTensor<Self>,
+        running_var: FloatTensor<Self>,
+        settings: NormSettings,
+    ) -> Normalised<Self> {
+        // libtorch updates in place; whoever holds the old statistics keeps them.
+        let (mean, var) = (running_mean.tensor.copy(), running_var.tensor.copy());
+        let (output, saved) =
+            ffi::batch_norm(&x.tensor, &weight.tensor, &bias.tensor, &mean, &var, settings);
+        Normalised {
+            output: TchTensor::new(output),
+            running_mean: TchTensor::new(mean),
+            running_var: TchTensor::new(var),
+            statistics: Statistics {
+                mean: TchTensor::new(saved.mean),
+                inverse_deviation: TchTensor::new(saved.inverse_deviation),
+                reserved: Some((TchTensor::new(saved.reserved), saved.kernel)),
+            },
+        }
+    }
+
+    fn batch_normalisation_gradients(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        statistics: Statistics<Self>,
+        gradient: FloatTensor<Self>,
+        epsilon: f64,
+        wanted: Wanted<3>,
+    ) -> Gradients<Self, 3> {
+        let (reserved, kernel) = statistics.reserved.map_or_else(Default::default, |(t, kernel)| (t.tensor, kernel));
+        let saved = ffi::Saved {
+            mean: statistics.mean.tensor,
+            inverse_deviation: statistics.inverse_deviation.tensor,
+            reserved,
+            kernel,
+        };
+        ffi::batch_norm_backward(&gradient.tensor, &x.tensor, &weight.tensor, &saved, epsilon, wanted)
+            .map(|gradient| gradient.map(TchTensor::new))
+    }
+
+    fn rectify_gradient(output: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self> {
+        if !gradient.can_mut() {
+            return TchTensor::new(gradient.tensor.threshold_backward(&output.tensor, 0.0));
+        }
+        let result = gradient.tensor.threshold_backward_grad_input(&gradient.tensor, &output.tensor, 0.0);
+        TchTensor::from_existing(result, gradient.storage)
+    }
+
+    fn resample_gradient(gradient: FloatTensor<Self>, input: Shape, how: Resampling) -> FloatTensor<Self> {
+        let [batch, channels, height, width] = input.dims::<4>().map(|side| side as i64);
+        let input = [batch, channels, height, width];
+        let gradient = gradient.tensor;
+        let size = gradient.size();
+        let backward = match how.interpolation {
+            Interpolation::Bilinear => Tensor::upsample_bilinear2d_backward,
+            Interpolation::Bicubic => Tensor::upsample_bicubic2d_backward,
+        };
+        TchTensor::new(backward(&gradient, &size[2..], &input[..], how.align_corners, None, None))
+    }
+
+    fn softmax_cross_entropy(
+        logits: FloatTensor<Self>,
+        labels: IntTensor<Self>,
+        class_weights: Option<FloatTensor<Self>>,
+        ignore: i64,
+    ) -> CrossEntropy<Self> {
+        let log_probabilities = logits.tensor.log_softmax(1, Kind::Float);
+        let (classes, weights) = pixel_weights(&labels.tensor, class_weights.as_ref(), ignore);
+        let picked = log_probabilities.gather(1, &classes, false);
+        let total_weight = weights.sum(Kind::Float).clamp_min(f64::from(f32::MIN_POSITIVE)).reshape([1]);
+        let loss = (picked * weights).sum(Kind::Float).reshape([1]).neg() / &total_weight;
+        CrossEntropy {
+            loss: TchTensor::new(loss),
+            kept: TchTensor::new(log_probabilities),
+            total_weight: TchTensor::new(total_weight),
+        }
+    }
+
+    fn softmax_cross_entropy_gradient(
+        forward: CrossEntropy<Self>,
+        labels: IntTensor<Self>,
+        class_weights: Option<FloatTensor<Self>>,
+        ignore: i64,
+        gradient: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        // weight (softmax - one-hot) / total weight
+        let (classes, weights) = pixel_weights(&labels.tensor, class_weights.as_ref(), ignore);
+        let scale = gradient.tensor / forward.total_weight.tensor;
+        let weights = weights * scale.reshape([1, 1, 1, 1]);
+        let mut kept = forward.kept;
+        let mut result = if kept.can_mut() { kept.tensor.exp_() } else { kept.tensor.exp() };
+        let _ = result.g_mul_(&weights);
+        let _ = result.scatter_add_(1, &classes, &weights.neg());
+        TchTensor::new(result)
+    }
+}
+
+/// Class indices and weights `[batch, 1, height, width]` of the pixels; 0 and 0 where a pixel has no label.
+fn pixel_weights(labels: &Tensor, class_weights: Option<&TchTensor>, ignore: i64) -> (Tensor, Tensor) {
+    let labels = labels.unsqueeze(1);
+    let labelled = labels.ne(ignore);
+    let classes = labels * &labelled;
+    let weights = match class_weights {
+        None => labelled.to_kind(Kind::Float),
+        Some(weights) => weights.tensor.take(&classes) * labelled,
+    };
+    (classes, weights)
+}
+
+/// The weight of a convolution as it is fastest: with bfloat16 on a GPU, channels innermost, which libtorch then does to
+/// the pictures, too.
+fn laid_out(weight: Tensor) -> Tensor {
+    match (weight.kind(), weight.device().is_cuda()) {
+        (Kind::BFloat16, true) => ffi::channels_last(&weight),
+        _ => weight,
+    }
+}
+
+fn signed(pair: [usize; 2]) -> [i64; 2] {
+    pair.map(|side| side as i64)
+}

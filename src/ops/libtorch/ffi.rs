@@ -1,0 +1,195 @@
+//! Safe forms of the functions in `kernels.cpp`.
+//!
+//! Each takes tensors that live through the call and returns new ones that own themselves. libtorch's errors (out of
+//! memory, shapes that do not fit) are panics here, as everywhere in burn-tch.
+
+#![allow(unsafe_code)] // the boundary to C++
+
+use std::ffi::{CStr, c_char};
+
+use tch::Tensor;
+use torch_sys::C_tensor;
+
+use crate::ops::settings::{ConvSettings, NormSettings};
+
+unsafe extern "C" {
+    fn segtool_convolution_backward(
+        results: *mut *mut C_tensor,
+        gradient: *const C_tensor,
+        input: *const C_tensor,
+        weight: *const C_tensor,
+        geometry: *const i64,
+        groups: i64,
+        transposed: bool,
+        wanted: *const bool,
+    ) -> *mut c_char;
+    fn segtool_batch_norm(
+        results: *mut *mut C_tensor,
+        kernel: *mut i64,
+        input: *const C_tensor,
+        weight: *const C_tensor,
+        bias: *const C_tensor,
+        running_mean: *const C_tensor,
+        running_var: *const C_tensor,
+        momentum: f64,
+        epsilon: f64,
+    ) -> *mut c_char;
+    fn segtool_batch_norm_backward(
+        results: *mut *mut C_tensor,
+        kernel: i64,
+        gradient: *const C_tensor,
+        input: *const C_tensor,
+        weight: *const C_tensor,
+        mean: *const C_tensor,
+        inverse_deviation: *const C_tensor,
+        reserved: *const C_tensor,
+        epsilon: f64,
+        wanted: *const bool,
+    ) -> *mut c_char;
+    fn segtool_channels_last(result: *mut *mut C_tensor, input: *const C_tensor) -> *mut c_char;
+    fn segtool_allow_tf32(allowed: bool) -> *mut c_char;
+    fn segtool_peak_memory(bytes: *mut i64, device: i64) -> *mut c_char;
+}
+
+/// The message of a call that failed.
+fn outcome(message: *mut c_char) -> Result<(), String> {
+    if message.is_null() {
+        return Ok(());
+    }
+    // SAFETY: a non-null message is a NUL-terminated string from `strdup` that nothing else holds.
+    unsafe {
+        let text = CStr::from_ptr(message).to_string_lossy().into_owned();
+        libc::free(message.cast());
+        Err(text)
+    }
+}
+
+fn check(message: *mut c_char) {
+    if let Err(text) = outcome(message) {
+        panic!("libtorch: {text}");
+    }
+}
+
+/// Takes over a tensor that C++ handed out.
+fn own(tensor: *mut C_tensor) -> Option<Tensor> {
+    // SAFETY: not null, made with `new`, and nothing else holds it.
+    (!tensor.is_null()).then(|| unsafe { Tensor::from_ptr(tensor) })
+}
+
+/// The three gradients of a convolution or, if `transposed`, of a transposed one.
+pub(super) fn convolution_backward(
+    gradient: &Tensor,
+    input: &Tensor,
+    weight: &Tensor,
+    settings: ConvSettings,
+    output_padding: Option<[usize; 2]>,
+    wanted: [bool; 3],
+) -> [Option<Tensor>; 3] {
+    let mut results = [std::ptr::null_mut(); 3];
+    let ConvSettings { stride, padding, dilation, groups } = settings;
+    let geometry: Vec<i64> = [stride, padding, dilation, output_padding.unwrap_or_default()]
+        .iter()
+        .flat_map(|pair| pair.map(|side| side as i64))
+        .collect();
+    // SAFETY: every pointer is to a live tensor or to an array of the length that the function reads or writes.
+    check(unsafe {
+        segtool_convolution_backward(
+            results.as_mut_ptr(),
+            gradient.as_ptr(),
+            input.as_ptr(),
+            weight.as_ptr(),
+            geometry.as_ptr(),
+            groups as i64,
+            output_padding.is_some(),
+            wanted.as_ptr(),
+        )
+    });
+    results.map(own)
+}
+
+/// Statistics of a batch, and the kernel that computed them.
+pub(super) struct Saved {
+    pub(super) mean: Tensor,
+    pub(super) inverse_deviation: Tensor,
+    pub(super) reserved: Tensor,
+    pub(super) kernel: i64,
+}
+
+/// Batch norm in training; the running statistics are updated in place.
+pub(super) fn batch_norm(
+    input: &Tensor,
+    weight: &Tensor,
+    bias: &Tensor,
+    running_mean: &Tensor,
+    running_var: &Tensor,
+    settings: NormSettings,
+) -> (Tensor, Saved) {
+    let mut results = [std::ptr::null_mut(); 4];
+    let mut kernel = 0;
+    // SAFETY: as above.
+    check(unsafe {
+        segtool_batch_norm(
+            results.as_mut_ptr(),
+            &mut kernel,
+            input.as_ptr(),
+            weight.as_ptr(),
+            bias.as_ptr(),
+            running_mean.as_ptr(),
+            running_var.as_ptr(),
+            settings.momentum,
+            settings.epsilon,
+        )
+    });
+    let [output, mean, inverse_deviation, reserved] = results.map(|tensor| own(tensor).unwrap_or_default());
+    (output, Saved { mean, inverse_deviation, reserved, kernel })
+}
+
+/// The three gradients of a batch norm in training.
+pub(super) fn batch_norm_backward(
+    gradient: &Tensor,
+    input: &Tensor,
+    weight: &Tensor,
+    saved: &Saved,
+    epsilon: f64,
+    wanted: [bool; 3],
+) -> [Option<Tensor>; 3] {
+    let mut results = [std::ptr::null_mut(); 3];
+    // SAFETY: as above.
+    check(unsafe {
+        segtool_batch_norm_backward(
+            results.as_mut_ptr(),
+            saved.kernel,
+            gradient.as_ptr(),
+            input.as_ptr(),
+            weight.as_ptr(),
+            saved.mean.as_ptr(),
+            saved.inverse_deviation.as_ptr(),
+            saved.reserved.as_ptr(),
+            epsilon,
+            wanted.as_ptr(),
+        )
+    });
+    results.map(own)
+}
+
+/// The tensor with its channels innermost in memory.
+pub(super) fn channels_last(input: &Tensor) -> Tensor {
+    let mut result = std::ptr::null_mut();
+    // SAFETY: as above.
+    check(unsafe { segtool_channels_last(&mut result, input.as_ptr()) });
+    own(result).unwrap_or_default()
+}
+
+/// Whether float32 products on a GPU may be rounded to TF32 first.
+pub(in crate::ops) fn allow_tf32(allowed: bool) {
+    // SAFETY: no pointers.
+    check(unsafe { segtool_allow_tf32(allowed) });
+}
+
+/// Most bytes that tensors held at once on a GPU so far.
+pub(in crate::ops) fn peak_memory(device: usize) -> Option<u64> {
+    let mut bytes = 0;
+    // SAFETY: as above.
+    outcome(unsafe { segtool_peak_memory(&mut bytes, device as i64) }).ok()?;
+    u64::try_from(bytes).ok()
+}

@@ -1,0 +1,99 @@
+// The libtorch functions that the `tch` crate leaves out. Each returns null, or a message that the caller frees.
+
+#include <cstring>
+#include <exception>
+
+#include <ATen/Context.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/_batch_norm_impl_index.h>
+#include <ATen/ops/_batch_norm_impl_index_backward.h>
+#include <ATen/ops/convolution_backward.h>
+#include <c10/core/CachingDeviceAllocator.h>
+
+namespace {
+
+template <typename F>
+char *guarded(F run) {
+  try {
+    run();
+    return nullptr;
+  } catch (const std::exception &error) {
+    return strdup(error.what());
+  } catch (...) {
+    return strdup("an unknown error");
+  }
+}
+
+at::Tensor *hand_over(at::Tensor tensor) {
+  return tensor.defined() ? new at::Tensor(std::move(tensor)) : nullptr;
+}
+
+}  // namespace
+
+extern "C" {
+
+// geometry: stride, padding, dilation, output padding, each rows and columns.
+char *segtool_convolution_backward(at::Tensor **results, const at::Tensor *gradient, const at::Tensor *input,
+                                   const at::Tensor *weight, const int64_t *geometry, int64_t groups,
+                                   bool transposed, const bool *wanted) {
+  return guarded([&] {
+    const int64_t outputs = gradient->size(1);
+    const auto pair = [&](int i) { return at::IntArrayRef(geometry + 2 * i, 2); };
+    auto [x, w, b] =
+        at::convolution_backward(*gradient, *input, *weight, at::IntArrayRef(&outputs, 1), pair(0), pair(1), pair(2),
+                                 transposed, pair(3), groups, {wanted[0], wanted[1], wanted[2]});
+    results[0] = hand_over(x);
+    results[1] = hand_over(w);
+    results[2] = hand_over(b);
+  });
+}
+
+// Updates the running statistics in place. results: output, mean, inverse deviation, reserved space.
+char *segtool_batch_norm(at::Tensor **results, int64_t *kernel, const at::Tensor *input, const at::Tensor *weight,
+                         const at::Tensor *bias, const at::Tensor *running_mean, const at::Tensor *running_var,
+                         double momentum, double epsilon) {
+  return guarded([&] {
+    auto [output, mean, inverse_deviation, reserved, index] = at::_batch_norm_impl_index(
+        *input, *weight, *bias, *running_mean, *running_var, true, momentum, epsilon, at::globalContext().userEnabledCuDNN());
+    results[0] = hand_over(output);
+    results[1] = hand_over(mean);
+    results[2] = hand_over(inverse_deviation);
+    results[3] = hand_over(reserved);
+    *kernel = index;
+  });
+}
+
+char *segtool_batch_norm_backward(at::Tensor **results, int64_t kernel, const at::Tensor *gradient,
+                                  const at::Tensor *input, const at::Tensor *weight, const at::Tensor *mean,
+                                  const at::Tensor *inverse_deviation, const at::Tensor *reserved, double epsilon,
+                                  const bool *wanted) {
+  return guarded([&] {
+    auto [x, w, b] = at::_batch_norm_impl_index_backward(kernel, *input, *gradient, *weight, {}, {}, *mean,
+                                                         *inverse_deviation, true, epsilon,
+                                                         {wanted[0], wanted[1], wanted[2]}, *reserved);
+    results[0] = hand_over(x);
+    results[1] = hand_over(w);
+    results[2] = hand_over(b);
+  });
+}
+
+char *segtool_channels_last(at::Tensor **result, const at::Tensor *input) {
+  return guarded([&] { *result = hand_over(input->contiguous(at::MemoryFormat::ChannelsLast)); });
+}
+
+char *segtool_allow_tf32(bool allowed) {
+  return guarded([&] {
+    at::globalContext().setAllowTF32CuDNN(allowed);
+    at::globalContext().setAllowTF32CuBLAS(allowed);
+  });
+}
+
+// Most bytes that tensors held at once on a CUDA device.
+char *segtool_peak_memory(int64_t *bytes, int64_t device) {
+  return guarded([&] {
+    const auto stats = c10::getDeviceAllocator(c10::DeviceType::CUDA)->getDeviceStats(static_cast<int8_t>(device));
+    *bytes = stats.allocated_bytes[static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE)].peak;
+  });
+}
+
+}  // extern "C"
