@@ -10,6 +10,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::matrix::{Matrix, Target};
+use super::sums::sum;
 use super::unfold::{Geometry, fold, unfold};
 
 /// Output pixels of a tile.
@@ -211,22 +212,9 @@ fn input_gradient_by_folding(problem: &Problem, weight: &[f32], gradient: &[f32]
 
 /// Sum of every channel over batch and picture: the gradient of a bias.
 pub(super) fn channel_sums(gradient: &[f32], channels: usize, area: usize) -> Vec<f32> {
-    let sum = |channel: usize| {
+    let channel_sum = |channel: usize| {
         let planes = gradient.chunks_exact(area).skip(channel).step_by(channels);
-        planes.map(|plane| f64::from(plane_sum(plane))).sum::<f64>() as f32
+        planes.map(|plane| sum(plane, |value| value)).sum::<f64>() as f32
     };
-    (0..channels).into_par_iter().map(sum).collect()
-}
-
-/// Sum of a plane: in 16 lanes, so that it vectorises, over short stretches, so that it stays exact.
-fn plane_sum(plane: &[f32]) -> f32 {
-    let stretch = |values: &[f32]| {
-        let (lanes, rest) = values.as_chunks::<16>();
-        let mut sums = [0f32; 16];
-        for chunk in lanes {
-            sums.iter_mut().zip(chunk).for_each(|(sum, value)| *sum += value);
-        }
-        f64::from(sums.iter().sum::<f32>() + rest.iter().sum::<f32>())
-    };
-    plane.chunks(4096).map(stretch).sum::<f64>() as f32
+    (0..channels).into_par_iter().map(channel_sum).collect()
 }

@@ -1,19 +1,29 @@
 //! Kernels on the CPU without libtorch, in float32; other types go burn's way.
 
 mod conv;
+mod cross_entropy;
 mod matrix;
+mod norm;
+mod pool;
+mod resample;
+mod sums;
 mod unfold;
 
 use burn::backend::flex::{FlexTensor, Layout};
-use burn::backend::ops::{FloatTensorOps, ModuleOps};
-use burn::backend::tensor::FloatTensor;
+use burn::backend::ops::{FloatTensorOps, IntTensorOps, ModuleOps};
+use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Bytes, Flex, TensorMetadata};
-use burn::tensor::{DType, Shape};
+use burn::tensor::{DType, IntDType, Shape};
 
-use super::kernels::{Gradients, Kernels, Wanted};
-use super::settings::{ConvSettings, ConvTransposeSettings};
+use rayon::prelude::*;
+
+use super::kernels::{CrossEntropy, Gradients, Kernels, Normalised, Statistics, Wanted};
+use super::settings::{ConvSettings, ConvTransposeSettings, NormSettings, PoolSettings, Resampling};
 use conv::Problem;
 use unfold::Geometry;
+
+/// Values that one task works on.
+const STRETCH: usize = 1 << 16;
 
 impl Kernels for Flex {
     fn convolution(
@@ -89,6 +99,155 @@ impl Kernels for Flex {
         ];
         gradients.map(|gradient| gradient.map(|gradient| as_type(gradient, dtype)))
     }
+
+    fn batch_normalisation(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        running_mean: FloatTensor<Self>,
+        running_var: FloatTensor<Self>,
+        settings: NormSettings,
+    ) -> Normalised<Self> {
+        let (dtype, shape) = (x.dtype(), x.shape());
+        let (x, weight, bias) = (single(x), single(weight), single(bias));
+        let (channels, area) = (shape[1], shape[2] * shape[3]);
+        let values: &[f32] = x.storage();
+        let moments = norm::moments(values, channels, area);
+        let mean: Vec<f32> = moments.iter().map(|m| m.mean as f32).collect();
+        let inverse: Vec<f32> =
+            moments.iter().map(|m| (m.variance + settings.epsilon).sqrt().recip() as f32).collect();
+        let output = norm::normalise(values, area, &mean, &inverse, weight.storage(), bias.storage());
+        let count = (values.len() / channels) as f64;
+        let unbiased = moments.iter().map(|m| m.variance * count / (count - 1.0));
+        Normalised {
+            output: as_type(tensor(output, shape), dtype),
+            running_mean: moving(running_mean, moments.iter().map(|m| m.mean), settings.momentum),
+            running_var: moving(running_var, unbiased, settings.momentum),
+            statistics: Statistics {
+                mean: tensor(mean, [channels]),
+                inverse_deviation: tensor(inverse, [channels]),
+                reserved: None,
+            },
+        }
+    }
+
+    fn batch_normalisation_gradients(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        statistics: Statistics<Self>,
+        gradient: FloatTensor<Self>,
+        _epsilon: f64,
+        _wanted: Wanted<3>,
+    ) -> Gradients<Self, 3> {
+        let (dtype, shape) = (gradient.dtype(), x.shape());
+        let (x, weight, gradient) = (single(x), single(weight), single(gradient));
+        let [for_x, for_weight, for_bias] = norm::gradients(
+            x.storage(),
+            shape[2] * shape[3],
+            statistics.mean.storage(),
+            statistics.inverse_deviation.storage(),
+            weight.storage(),
+            gradient.storage(),
+        );
+        let channels = shape[1];
+        [
+            Some(as_type(tensor(for_x, shape), dtype)),
+            Some(tensor(for_weight, [channels])),
+            Some(tensor(for_bias, [channels])),
+        ]
+    }
+
+    fn rectify(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        let (dtype, shape) = (x.dtype(), x.shape());
+        let mut x = single(x);
+        // NaN stays NaN.
+        let rectified = |value: f32| if value < 0.0 { 0.0 } else { value };
+        match x.try_storage_mut::<f32>() {
+            Some(values) => {
+                values.par_chunks_mut(STRETCH).for_each(|values| values.iter_mut().for_each(|v| *v = rectified(*v)));
+                as_type(x, dtype)
+            }
+            None => {
+                let mut out = vec![0.0; shape.num_elements()];
+                let stretches = out.par_chunks_mut(STRETCH).zip(x.storage::<f32>().par_chunks(STRETCH));
+                stretches.for_each(|(out, x)| out.iter_mut().zip(x).for_each(|(out, x)| *out = rectified(*x)));
+                as_type(tensor(out, shape), dtype)
+            }
+        }
+    }
+
+    fn rectify_gradient(output: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self> {
+        let (dtype, shape) = (gradient.dtype(), gradient.shape());
+        let (output, mut gradient) = (single(output), single(gradient));
+        let output = output.storage::<f32>().par_chunks(STRETCH);
+        let passed = |output: f32, gradient: f32| if output > 0.0 { gradient } else { 0.0 };
+        if let Some(gradient) = gradient.try_storage_mut::<f32>() {
+            let stretches = gradient.par_chunks_mut(STRETCH).zip(output);
+            stretches.for_each(|(g, o)| g.iter_mut().zip(o).for_each(|(g, o)| *g = passed(*o, *g)));
+        } else {
+            let mut out = vec![0.0; shape.num_elements()];
+            let stretches = out.par_chunks_mut(STRETCH).zip(output).zip(gradient.storage::<f32>().par_chunks(STRETCH));
+            stretches.for_each(|((out, o), g)| {
+                out.iter_mut().zip(o).zip(g).for_each(|((out, o), g)| *out = passed(*o, *g));
+            });
+            gradient = tensor(out, shape);
+        }
+        as_type(gradient, dtype)
+    }
+
+    fn maximum_pooling(x: FloatTensor<Self>, settings: PoolSettings) -> (FloatTensor<Self>, IntTensor<Self>) {
+        let (dtype, [batch, channels, ..], input) = (x.dtype(), x.shape().dims::<4>(), sides(&x));
+        let (values, places) = pool::maximum(single(x).storage(), input, &settings);
+        let [height, width] = pool::output(input, &settings);
+        let shape = [batch, channels, height, width];
+        let places = FlexTensor::new(Bytes::from_elems(places), Layout::contiguous(shape.into()), DType::I32);
+        (as_type(tensor(values, shape), dtype), places)
+    }
+
+    fn maximum_pooling_gradient(
+        x: FloatTensor<Self>,
+        indices: IntTensor<Self>,
+        gradient: FloatTensor<Self>,
+        _settings: PoolSettings,
+    ) -> FloatTensor<Self> {
+        let (dtype, shape) = (gradient.dtype(), x.shape());
+        let [[height, width], input] = [sides(&gradient), sides(&x)];
+        let gradient = single(gradient);
+        let out = pool::gradient(gradient.storage(), indices.storage(), height * width, input[0] * input[1]);
+        as_type(tensor(out, shape), dtype)
+    }
+
+    fn resample(x: FloatTensor<Self>, size: [usize; 2], how: Resampling) -> FloatTensor<Self> {
+        let (dtype, [batch, channels, ..], input) = (x.dtype(), x.shape().dims::<4>(), sides(&x));
+        let out = resample::resample(single(x).storage(), input, size, how);
+        as_type(tensor(out, [batch, channels, size[0], size[1]]), dtype)
+    }
+
+    fn resample_gradient(gradient: FloatTensor<Self>, input: Shape, how: Resampling) -> FloatTensor<Self> {
+        let (dtype, size) = (gradient.dtype(), sides(&gradient));
+        let out = resample::gradient(single(gradient).storage(), [input[2], input[3]], size, how);
+        as_type(tensor(out, input), dtype)
+    }
+
+    fn softmax_cross_entropy(
+        logits: FloatTensor<Self>,
+        labels: IntTensor<Self>,
+        class_weights: Option<FloatTensor<Self>>,
+        ignore: i64,
+    ) -> CrossEntropy<Self> {
+        let shape = logits.shape();
+        let (logits, weights) = (single(logits), class_weights.map(single));
+        let labels = Flex::int_cast(labels, IntDType::I64).to_contiguous();
+        let weights = weights.as_ref().map(FlexTensor::storage::<f32>);
+        let (classes, area) = (shape[1], shape[2] * shape[3]);
+        let done = cross_entropy::forward(logits.storage(), labels.storage(), classes, area, weights, ignore);
+        let total_weight = (done.total_weight as f32).max(f32::MIN_POSITIVE);
+        CrossEntropy {
+            loss: tensor(vec![(done.weighted_sum / f64::from(total_weight)) as f32], [1]),
+            kept: tensor(done.kept, shape),
+            total_weight: tensor(vec![total_weight], [1]),
+        }
+    }
 }
 
 fn sides(picture: &FlexTensor) -> [usize; 2] {
@@ -131,6 +290,15 @@ fn weight_gradient(problem: &Problem, x: &FlexTensor, gradient: &FlexTensor, sha
 fn bias_gradient(gradient: &FlexTensor) -> FlexTensor {
     let [_, channels, height, width] = gradient.shape().dims();
     tensor(conv::channel_sums(gradient.storage(), channels, height * width), [channels])
+}
+
+/// The running statistics after a batch.
+fn moving(running: FlexTensor, batch: impl Iterator<Item = f64>, momentum: f64) -> FlexTensor {
+    let running = single(running);
+    let mix = |(old, new): (&f32, f64)| ((1.0 - momentum) * f64::from(*old) + momentum * new) as f32;
+    let values: Vec<f32> = running.storage::<f32>().iter().zip(batch).map(mix).collect();
+    let channels = values.len();
+    tensor(values, [channels])
 }
 
 /// In float32 and in one piece.
