@@ -73,13 +73,20 @@ pub(crate) fn read_tensors(path: &Path) -> HashMap<String, TensorData> {
         .collect()
 }
 
+/// An entry of a safetensors file's metadata.
+pub(crate) fn metadata(path: &Path, key: &str) -> String {
+    let bytes = std::fs::read(path).unwrap();
+    let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+    header.metadata().as_ref().unwrap()[key].clone()
+}
+
 /// Largest difference, relative to the largest expected value.
 pub(crate) fn relative_error(found: &[f32], expected: &[f32]) -> f32 {
     assert_eq!(found.len(), expected.len());
     let largest = expected.iter().fold(0.0f32, |a, b| a.max(b.abs()));
     let difference = found.iter().zip(expected).fold(0.0f32, |a, (f, e)| a.max((f - e).abs()));
     assert!(found.iter().all(|v| v.is_finite()));
-    difference / largest
+    difference / largest.max(f32::MIN_POSITIVE)
 }
 
 /// Values as float32.
