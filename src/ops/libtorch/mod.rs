@@ -98,9 +98,9 @@ impl Kernels for LibTorch {
 
     fn rectify_gradient(output: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self> {
         if !gradient.can_mut() {
-            return TchTensor::new(gradient.tensor.threshold_backward(&output.tensor, 0.0));
+            return TchTensor::new(output.tensor.threshold_backward(&gradient.tensor, 0.0));
         }
-        let result = gradient.tensor.threshold_backward_grad_input(&gradient.tensor, &output.tensor, 0.0);
+        let result = output.tensor.threshold_backward_grad_input(&gradient.tensor, &gradient.tensor, 0.0);
         TchTensor::from_existing(result, gradient.storage)
     }
 
