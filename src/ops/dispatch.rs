@@ -1,5 +1,7 @@
 //! The way from burn's tensors, whose backend is known at run time only, to the kernels.
 
+#![cfg_attr(feature = "libtorch", allow(deprecated))] // see `device.rs` on burn-tch
+
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, ExtensionType, Flex, TensorMetadata, backend_extension};
 
@@ -9,7 +11,7 @@ use super::settings::{ConvSettings, ConvTransposeSettings, NormSettings, PoolSet
 
 /// A tensor that may be missing, in a form that burn's dispatch understands.
 #[derive(Debug, Clone, ExtensionType)]
-pub enum Maybe<B: Backend> {
+pub(super) enum Maybe<B: Backend> {
     /// There is one.
     Some(FloatTensor<B>),
     /// There is none.
@@ -34,7 +36,7 @@ impl<B: Backend> Maybe<B> {
 
 /// Every operation once, for plain and for differentiated backends.
 #[backend_extension(Flex, LibTorch: cfg(feature = "libtorch"), Autodiff)]
-pub trait Operations: Backend {
+pub(super) trait Operations: Backend {
     /// See [`Kernels::convolution`].
     fn run_convolution(
         x: FloatTensor<Self>,

@@ -3,7 +3,7 @@
 //! The default bodies compose burn's own operations and work on any backend; `flex` and `libtorch` replace them by
 //! native ones.
 
-use burn::backend::ops::{FloatTensorOps, InterpolateOptions};
+use burn::backend::ops::InterpolateOptions;
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, Scalar, TensorMetadata};
 use burn::tensor::{FloatDType, IndexingUpdateOp, Shape};
@@ -11,48 +11,48 @@ use burn::tensor::{FloatDType, IndexingUpdateOp, Shape};
 use super::settings::{ConvSettings, ConvTransposeSettings, NormSettings, PoolSettings, Resampling};
 
 /// Which of the inputs a gradient is wanted for, in the order of the operation's arguments.
-pub type Wanted<const N: usize> = [bool; N];
+pub(super) type Wanted<const N: usize> = [bool; N];
 
 /// Gradients in the order of the operation's arguments; `None` where none was wanted.
-pub type Gradients<B, const N: usize> = [Option<FloatTensor<B>>; N];
+pub(super) type Gradients<B, const N: usize> = [Option<FloatTensor<B>>; N];
 
 /// The result of a batch norm in training.
 #[derive(Debug, Clone)]
-pub struct Normalised<B: Backend> {
+pub(super) struct Normalised<B: Backend> {
     /// The normalised, scaled and shifted input.
-    pub output: FloatTensor<B>,
+    pub(super) output: FloatTensor<B>,
     /// Running mean after this batch.
-    pub running_mean: FloatTensor<B>,
+    pub(super) running_mean: FloatTensor<B>,
     /// Running variance after this batch, from the unbiased variance of the batch.
-    pub running_var: FloatTensor<B>,
+    pub(super) running_var: FloatTensor<B>,
     /// What the gradient needs.
-    pub statistics: Statistics<B>,
+    pub(super) statistics: Statistics<B>,
 }
 
 /// Statistics of a batch, for the gradient.
 #[derive(Debug, Clone)]
-pub struct Statistics<B: Backend> {
+pub(super) struct Statistics<B: Backend> {
     /// Mean by channel.
-    pub mean: FloatTensor<B>,
+    pub(super) mean: FloatTensor<B>,
     /// `1 / sqrt(variance + epsilon)` by channel, with the biased variance.
-    pub inverse_deviation: FloatTensor<B>,
+    pub(super) inverse_deviation: FloatTensor<B>,
     /// What a backend's own kernel keeps beside, and the number of that kernel.
-    pub reserved: Option<(FloatTensor<B>, i64)>,
+    pub(super) reserved: Option<(FloatTensor<B>, i64)>,
 }
 
 /// A cross-entropy and what its gradient needs.
 #[derive(Debug, Clone)]
-pub struct CrossEntropy<B: Backend> {
+pub(super) struct CrossEntropy<B: Backend> {
     /// The loss, of shape `[1]`.
-    pub loss: FloatTensor<B>,
+    pub(super) loss: FloatTensor<B>,
     /// A tensor like the logits: what that is, is the backend's own affair.
-    pub kept: FloatTensor<B>,
+    pub(super) kept: FloatTensor<B>,
     /// Sum of the weights of the labelled pixels, of shape `[1]`, at least the smallest positive number.
-    pub total_weight: FloatTensor<B>,
+    pub(super) total_weight: FloatTensor<B>,
 }
 
 /// The operations of one backend. Shapes are PyTorch's: pictures `[batch, channels, height, width]`.
-pub trait Kernels: Backend {
+pub(super) trait Kernels: Backend {
     /// Convolution of `x` with `weight` `[outputs, inputs / groups, height, width]`.
     fn convolution(
         x: FloatTensor<Self>,

@@ -137,6 +137,26 @@ pub fn cross_entropy(
     ))
 }
 
+/// Whether float32 convolutions and products on an NVIDIA GPU may round their factors to TF32 (10 bits) first. Off until
+/// asked for; without libtorch there is nothing to set.
+pub fn allow_tf32(allowed: bool) {
+    #[cfg(feature = "libtorch")]
+    libtorch::allow_tf32(allowed);
+    #[cfg(not(feature = "libtorch"))]
+    let _ = allowed;
+}
+
+/// Most bytes that tensors have held at once on the GPU of that number, where that is known.
+pub fn peak_gpu_memory(device: usize) -> Option<u64> {
+    #[cfg(feature = "libtorch")]
+    return libtorch::peak_memory(device);
+    #[cfg(not(feature = "libtorch"))]
+    {
+        let _ = device;
+        None
+    }
+}
+
 fn as_type<const D: usize>(tensor: Tensor<D>, dtype: DType) -> Tensor<D> {
     if tensor.dtype() == dtype { tensor } else { tensor.cast(dtype) }
 }

@@ -1,6 +1,6 @@
 //! Settings of the operations, in PyTorch's terms.
 
-pub use burn::tensor::ops::{ConvOptions, ConvTransposeOptions};
+use burn::tensor::ops::{ConvOptions, ConvTransposeOptions, InterpolateMode, InterpolateOptions};
 
 /// Stride, padding, dilation and groups of a convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,8 +107,7 @@ pub struct Resampling {
 }
 
 impl Resampling {
-    pub(super) fn burn(self) -> burn::tensor::ops::InterpolateOptions {
-        use burn::tensor::ops::{InterpolateMode, InterpolateOptions};
+    pub(super) fn burn(self) -> InterpolateOptions {
         let mode = match self.interpolation {
             Interpolation::Bilinear => InterpolateMode::Bilinear,
             Interpolation::Bicubic => InterpolateMode::Bicubic,

@@ -114,8 +114,7 @@ impl Kernels for Flex {
         let values: &[f32] = x.storage();
         let moments = norm::moments(values, channels, area);
         let mean: Vec<f32> = moments.iter().map(|m| m.mean as f32).collect();
-        let inverse: Vec<f32> =
-            moments.iter().map(|m| (m.variance + settings.epsilon).sqrt().recip() as f32).collect();
+        let inverse: Vec<f32> = moments.iter().map(|m| (m.variance + settings.epsilon).sqrt().recip() as f32).collect();
         let output = norm::normalise(values, area, &mean, &inverse, weight.storage(), bias.storage());
         let count = (values.len() / channels) as f64;
         let unbiased = moments.iter().map(|m| m.variance * count / (count - 1.0));

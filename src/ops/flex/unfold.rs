@@ -138,7 +138,9 @@ mod tests {
     /// `fold` is the transpose of `unfold`: `<unfold(x), c> = <x, fold(c)>` for any `x` and `c`.
     #[test]
     fn fold_is_the_transpose_of_unfold() {
-        for (stride, padding, dilation) in [([1, 1], [1, 1], [1, 1]), ([2, 1], [0, 3], [1, 2]), ([3, 2], [2, 2], [2, 1])] {
+        for (stride, padding, dilation) in
+            [([1, 1], [1, 1], [1, 1]), ([2, 1], [0, 3], [1, 2]), ([3, 2], [2, 2], [2, 1])]
+        {
             let settings = ConvSettings { stride, padding, dilation, groups: 1 };
             let geometry = Geometry::new([7, 9], [3, 2], settings);
             let planes: Vec<f32> = (0..2 * 63).map(|i| ((i * 37) % 23) as f32).collect();

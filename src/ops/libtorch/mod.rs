@@ -63,8 +63,7 @@ impl Kernels for LibTorch {
     ) -> Normalised<Self> {
         // libtorch updates in place; whoever holds the old statistics keeps them.
         let (mean, var) = (running_mean.tensor.copy(), running_var.tensor.copy());
-        let (output, saved) =
-            ffi::batch_norm(&x.tensor, &weight.tensor, &bias.tensor, &mean, &var, settings);
+        let (output, saved) = ffi::batch_norm(&x.tensor, &weight.tensor, &bias.tensor, &mean, &var, settings);
         Normalised {
             output: TchTensor::new(output),
             running_mean: TchTensor::new(mean),
