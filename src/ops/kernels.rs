@@ -107,7 +107,7 @@ pub(super) trait Kernels: Backend {
         ]
     }
 
-    /// Batch norm with the statistics of the batch.
+    /// Batch norm with the statistics of the batch, computed in the type of the weight.
     fn batch_normalisation(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -118,14 +118,15 @@ pub(super) trait Kernels: Backend {
     ) -> Normalised<Self> {
         let shape = x.shape();
         let count = (shape.num_elements() / shape[1]) as f64;
-        let done = Self::batch_norm_train(x, weight, bias, settings.epsilon);
+        let (narrow, wide) = (float_dtype::<Self>(&x), float_dtype::<Self>(&weight));
+        let done = Self::batch_norm_train(as_type::<Self>(x, wide), weight, bias, settings.epsilon);
         let mix = |old, new, factor: f64| {
             let old = Self::float_mul_scalar(old, Scalar::Float(1.0 - settings.momentum));
             Self::float_add(old, Self::float_mul_scalar(new, Scalar::Float(settings.momentum * factor)))
         };
         let shifted = Self::float_add_scalar(done.variance.clone(), Scalar::Float(settings.epsilon));
         Normalised {
-            output: done.output,
+            output: as_type::<Self>(done.output, narrow),
             running_mean: mix(running_mean, done.mean.clone(), 1.0),
             running_var: mix(running_var, done.variance, count / (count - 1.0)),
             statistics: Statistics {
@@ -147,8 +148,10 @@ pub(super) trait Kernels: Backend {
     ) -> Gradients<Self, 3> {
         let squared = Self::float_mul(statistics.inverse_deviation.clone(), statistics.inverse_deviation);
         let variance = Self::float_add_scalar(Self::float_recip(squared), Scalar::Float(-epsilon));
+        let (narrow, wide) = (float_dtype::<Self>(&x), float_dtype::<Self>(&weight));
+        let (x, gradient) = (as_type::<Self>(x, wide), as_type::<Self>(gradient, wide));
         let done = Self::batch_norm_train_backward(x, weight, statistics.mean, variance, epsilon, gradient);
-        [Some(done.x_grad), Some(done.gamma_grad), Some(done.beta_grad)]
+        [Some(as_type::<Self>(done.x_grad, narrow)), Some(done.gamma_grad), Some(done.beta_grad)]
     }
 
     /// `max(x, 0)`, in the place of `x` where nothing else holds it.
@@ -261,6 +264,10 @@ pub(super) fn sum_by_channel<B: Backend>(gradient: FloatTensor<B>) -> FloatTenso
     let channels = gradient.shape()[1];
     let rows = B::float_sum_dim(B::float_sum_dim(gradient, 3), 2);
     B::float_reshape(B::float_sum_dim(rows, 0), Shape::new([channels]))
+}
+
+fn as_type<B: Backend>(tensor: FloatTensor<B>, dtype: FloatDType) -> FloatTensor<B> {
+    if float_dtype::<B>(&tensor) == dtype { tensor } else { B::float_cast(tensor, dtype) }
 }
 
 fn float_dtype<B: Backend>(tensor: &FloatTensor<B>) -> FloatDType {
