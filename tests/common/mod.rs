@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use burn::tensor::{Device, TensorData};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use safetensors::tensor::{Dtype, SafeTensors};
 use segtool::data::Pair;
 use segtool::data::synthetic::write_set;
@@ -87,6 +89,13 @@ pub(crate) fn relative_error(found: &[f32], expected: &[f32]) -> f32 {
     let difference = found.iter().zip(expected).fold(0.0f32, |a, (f, e)| a.max((f - e).abs()));
     assert!(found.iter().all(|v| v.is_finite()));
     difference / largest.max(f32::MIN_POSITIVE)
+}
+
+/// Pseudo-random numbers in ±1.
+pub(crate) fn noise(seed: u64, shape: &[usize]) -> TensorData {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let values: Vec<f32> = (0..shape.iter().product()).map(|_| rng.random_range(-1.0..1.0)).collect();
+    TensorData::new(values, shape.to_vec())
 }
 
 /// Values as float32.

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 
-use burn::tensor::{Device, Gradients, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, Gradients, Int, Tensor, TensorData};
 use segtool::ops::{self, ConvSettings, ConvTransposeSettings, Interpolation, NormSettings, PoolSettings, Resampling};
 use serde::Deserialize;
 
@@ -16,6 +16,17 @@ pub(crate) type Tensors = HashMap<String, TensorData>;
 
 /// Outputs by name, and gradients as `<input>.grad`.
 pub(crate) type Results = BTreeMap<String, TensorData>;
+
+/// In what form a case gets its tensors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// As the file has them.
+    Plain,
+    /// Views with another order in memory, inside larger tensors; the gradients of outputs likewise.
+    Views,
+    /// Pictures converted to bfloat16.
+    Bfloat16,
+}
 
 /// One case of the golden file.
 #[derive(Debug, Deserialize)]
@@ -98,11 +109,12 @@ impl Case {
     }
 
     /// Computes the case; on a device that differentiates also the gradients of those leaves that are `wanted`.
-    pub(crate) fn run(&self, golden: &Tensors, device: &Device, wanted: &dyn Fn(&str) -> bool) -> Results {
+    pub(crate) fn run(&self, golden: &Tensors, device: &Device, form: Form, wanted: &dyn Fn(&str) -> bool) -> Results {
         let run = Run {
             prefix: format!("{}.", self.name),
             golden,
             device,
+            form,
             wanted,
             leaves: RefCell::default(),
             loss: RefCell::default(),
@@ -147,6 +159,7 @@ struct Run<'a> {
     prefix: String,
     golden: &'a Tensors,
     device: &'a Device,
+    form: Form,
     wanted: &'a dyn Fn(&str) -> bool,
     leaves: RefCell<Vec<(String, Gradient)>>,
     loss: RefCell<Option<Tensor<1>>>,
@@ -159,11 +172,22 @@ impl Run<'_> {
     }
 
     fn constant<const D: usize>(&self, name: &str) -> Tensor<D> {
-        Tensor::from_data(self.data(name).unwrap(), self.device)
+        let tensor = Tensor::from_data(self.data(name).unwrap(), self.device);
+        if self.form == Form::Views { view(tensor) } else { tensor }
     }
 
     fn labels(&self) -> Tensor<3, Int> {
-        Tensor::from_data(self.data("labels").unwrap(), self.device)
+        let labels = Tensor::<3, Int>::from_data(self.data("labels").unwrap(), self.device);
+        if self.form != Form::Views {
+            return labels;
+        }
+        Tensor::<3, Int>::from_data(labels.swap_dims(1, 2).into_data(), self.device).swap_dims(1, 2)
+    }
+
+    /// A leaf of shape `[batch, channels, height, width]`.
+    fn picture(&self, name: &str) -> Tensor<4> {
+        let picture = self.leaf(name);
+        if self.form == Form::Bfloat16 { picture.cast(DType::BF16) } else { picture }
     }
 
     /// An input that has a gradient where that is wanted.
@@ -185,8 +209,20 @@ impl Run<'_> {
 
     /// A result that is part of the loss.
     fn output<const D: usize>(&self, name: &str, output: Tensor<D>) {
+        let loss = name == "loss";
+        assert_eq!(
+            output.dtype() == DType::BF16,
+            self.form == Form::Bfloat16 && !loss,
+            "type of {}{name}",
+            self.prefix
+        );
+        let output = output.cast(DType::F32);
         if self.device.is_autodiff() {
-            let part = (output.clone() * self.constant(&format!("{name}.upstream"))).sum();
+            let (result, upstream) = (output.clone(), self.constant(&format!("{name}.upstream")));
+            let turn = self.form == Form::Views && D > 1;
+            // As a view, the output's gradient comes with its axes exchanged.
+            let (result, upstream) = if turn { (turned(result), turned(upstream)) } else { (result, upstream) };
+            let part = (result * upstream).sum();
             let loss = self.loss.take();
             self.loss.replace(Some(loss.map_or(part.clone(), |loss| loss + part)));
         }
@@ -207,10 +243,28 @@ impl Run<'_> {
         for (name, gradient) in self.leaves.into_inner() {
             let gradient = gradient(&gradients);
             assert_eq!(gradient.is_some(), (self.wanted)(&name), "{}{name}", self.prefix);
+            assert!(gradient.iter().all(|gradient| gradient.dtype() == DType::F32), "{}{name}", self.prefix);
             results.extend(gradient.map(|gradient| (format!("{name}.grad"), gradient)));
         }
         results
     }
+}
+
+/// The last two axes exchanged.
+fn turned<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
+    tensor.swap_dims(D - 2, D - 1)
+}
+
+/// The same numbers, with the last two axes exchanged in memory, after others that do not belong to it.
+fn view<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
+    let device = tensor.device();
+    let rows = tensor.dims()[0];
+    let memory = Tensor::cat(vec![tensor.ones_like() * 1e6, tensor], 0);
+    if D == 1 {
+        return memory.slice([rows..2 * rows]);
+    }
+    let memory = Tensor::<D>::from_data(turned(memory).into_data(), &device);
+    turned(memory).slice([rows..2 * rows])
 }
 
 impl Operation {
@@ -219,32 +273,32 @@ impl Operation {
         match *self {
             Self::Conv2d { conv } => {
                 let (weight, bias) = weights();
-                run.output("output", ops::conv2d(run.leaf("x"), weight, bias, conv.settings()));
+                run.output("output", ops::conv2d(run.picture("x"), weight, bias, conv.settings()));
             }
             Self::ConvTranspose2d { conv, output_padding } => {
                 let (weight, bias) = weights();
                 let settings = ConvTransposeSettings { conv: conv.settings(), output_padding };
-                run.output("output", ops::conv_transpose2d(run.leaf("x"), weight, bias, settings));
+                run.output("output", ops::conv_transpose2d(run.picture("x"), weight, bias, settings));
             }
             Self::BatchNormTrain { momentum, epsilon } => batch_norm_train(run, NormSettings { momentum, epsilon }),
             Self::BatchNormInfer { epsilon } => {
                 let (weight, bias, mean, var) =
                     (run.leaf("weight"), run.leaf("bias"), run.constant("mean"), run.constant("var"));
-                run.output("output", ops::batch_norm_infer(run.leaf("x"), weight, bias, mean, var, epsilon));
+                run.output("output", ops::batch_norm_infer(run.picture("x"), weight, bias, mean, var, epsilon));
             }
-            Self::Relu => run.output("output", ops::relu(run.leaf("x"))),
+            Self::Relu => run.output("output", ops::relu(run.picture("x"))),
             Self::MaxPool2d { kernel, stride, padding, dilation, ceil_mode } => {
                 let settings = PoolSettings { kernel, stride, padding, dilation, ceil_mode };
-                run.output("output", ops::max_pool2d(run.leaf("x"), settings));
+                run.output("output", ops::max_pool2d(run.picture("x"), settings));
             }
-            Self::AdaptiveAvgPool2d { size } => run.output("output", ops::adaptive_avg_pool2d(run.leaf("x"), size)),
+            Self::AdaptiveAvgPool2d { size } => run.output("output", ops::adaptive_avg_pool2d(run.picture("x"), size)),
             Self::Interpolate { size, interpolation, align_corners } => {
                 let how = Resampling { interpolation, align_corners };
-                run.output("output", ops::interpolate(run.leaf("x"), size, how));
+                run.output("output", ops::interpolate(run.picture("x"), size, how));
             }
             Self::CrossEntropy { ignore } => {
                 let class_weights = run.data("class_weights").map(|_| run.constant("class_weights"));
-                run.output("loss", ops::cross_entropy(run.leaf("logits"), run.labels(), class_weights, ignore));
+                run.output("loss", ops::cross_entropy(run.picture("logits"), run.labels(), class_weights, ignore));
             }
             Self::Chain { ignore } => chain(run, ignore),
         }
@@ -256,7 +310,7 @@ fn batch_norm_train(run: &Run<'_>, settings: NormSettings) {
     let (weight, bias): (Tensor<1>, Tensor<1>) = (run.leaf("weight"), run.leaf("bias"));
     let (mut mean, mut var) = (run.constant("running_mean"), run.constant("running_var"));
     for i in 1..=2 {
-        let x = run.leaf(&format!("x{i}"));
+        let x = run.picture(&format!("x{i}"));
         let done = ops::batch_norm_train(x, weight.clone(), bias.clone(), mean, var, settings);
         run.output(&format!("output{i}"), done.output);
         (mean, var) = (done.running_mean, done.running_var);
@@ -273,7 +327,7 @@ fn chain(run: &Run<'_>, ignore: i64) {
     let (mean, var) = (run.constant("running_mean"), run.constant("running_var"));
     let settings = NormSettings { momentum: 0.1, epsilon: 1e-5 };
 
-    let x = ops::conv2d(run.leaf("x"), run.leaf("conv1"), None, same);
+    let x = ops::conv2d(run.picture("x"), run.leaf("conv1"), None, same);
     let done = ops::batch_norm_train(x, run.leaf("weight"), run.leaf("bias"), mean, var, settings);
     run.statistics(done.running_mean, done.running_var);
     let normed = done.output;

@@ -9,3 +9,4 @@ mod common;
 
 mod case;
 mod golden;
+mod naive;
