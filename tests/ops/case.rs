@@ -261,10 +261,10 @@ fn view<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
     let rows = tensor.dims()[0];
     let memory = Tensor::cat(vec![tensor.ones_like() * 1e6, tensor], 0);
     if D == 1 {
-        return memory.slice([rows..2 * rows]);
+        return memory.narrow(0, rows, rows);
     }
     let memory = Tensor::<D>::from_data(turned(memory).into_data(), &device);
-    turned(memory).slice([rows..2 * rows])
+    turned(memory).narrow(0, rows, rows)
 }
 
 impl Operation {

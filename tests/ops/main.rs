@@ -1,6 +1,6 @@
 //! The operations and their gradients: equal to PyTorch's on small cases (`golden`), to plain loops in float64 on larger
-//! ones (`naive`), to difference quotients (`numeric`), and well-behaved as parts of a graph (`graph`). On flex, and on
-//! libtorch where it is built in.
+//! ones (`naive`, `pictures`), to difference quotients (`numeric`), and well-behaved as parts of a graph (`graph`). On
+//! flex, and on libtorch where it is built in.
 
 #![allow(clippy::unwrap_used)]
 
@@ -9,4 +9,7 @@ mod common;
 
 mod case;
 mod golden;
+mod graph;
 mod naive;
+mod numeric;
+mod pictures;
