@@ -155,6 +155,28 @@ impl<B: Kernels + Operations, C: CheckpointStrategy> Operations for Autodiff<B, 
         (output, plain(done.running_mean), plain(done.running_var))
     }
 
+    fn run_fixed_normalisation(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        mean: FloatTensor<Self>,
+        var: FloatTensor<Self>,
+        epsilon: f64,
+    ) -> FloatTensor<Self> {
+        let ((x, x_node), (weight, weight_node), (bias, bias_node)) =
+            (x.into_parts(), weight.into_parts(), bias.into_parts());
+        let (mean, var) = (mean.into_primitive(), var.into_primitive());
+        let kept = (x.clone(), weight.clone(), mean.clone(), var.clone(), epsilon);
+        let output = B::run_fixed_normalisation(x, weight, bias, mean, var, epsilon);
+        let step = Step {
+            kind: "batch norm gradient",
+            gradients: |(x, weight, mean, var, epsilon), gradient, wanted| {
+                B::fixed_normalisation_gradients(x, weight, mean, var, gradient, epsilon, wanted)
+            },
+        };
+        record::<B, C, _, 3>(step, [x_node, weight_node, bias_node], output, kept)
+    }
+
     fn run_rectify(x: FloatTensor<Self>) -> FloatTensor<Self> {
         let (x, node) = x.into_parts();
         let output = B::run_rectify(x);

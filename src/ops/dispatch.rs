@@ -63,6 +63,16 @@ pub(super) trait Operations: Backend {
         settings: NormSettings,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 
+    /// See [`Kernels::fixed_normalisation`].
+    fn run_fixed_normalisation(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        mean: FloatTensor<Self>,
+        var: FloatTensor<Self>,
+        epsilon: f64,
+    ) -> FloatTensor<Self>;
+
     /// See [`Kernels::rectify`].
     fn run_rectify(x: FloatTensor<Self>) -> FloatTensor<Self>;
 
@@ -121,6 +131,19 @@ macro_rules! plain {
                 let run = || Self::batch_normalisation(x, weight, bias, running_mean, running_var, settings);
                 let done = timed::<Self, _>("batch norm", &device, run);
                 (done.output, done.running_mean, done.running_var)
+            }
+
+            fn run_fixed_normalisation(
+                x: FloatTensor<Self>,
+                weight: FloatTensor<Self>,
+                bias: FloatTensor<Self>,
+                mean: FloatTensor<Self>,
+                var: FloatTensor<Self>,
+                epsilon: f64,
+            ) -> FloatTensor<Self> {
+                let device = x.device();
+                let run = || Self::fixed_normalisation(x, weight, bias, mean, var, epsilon);
+                timed::<Self, _>("batch norm", &device, run)
             }
 
             fn run_rectify(x: FloatTensor<Self>) -> FloatTensor<Self> {

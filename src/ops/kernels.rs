@@ -37,6 +37,7 @@ pub(super) struct Statistics<B: Backend> {
     /// `1 / sqrt(variance + epsilon)` by channel, with the biased variance.
     pub(super) inverse_deviation: FloatTensor<B>,
     /// What a backend's own kernel keeps beside, and the number of that kernel.
+    #[cfg_attr(not(feature = "libtorch"), allow(dead_code))] // only libtorch keeps any
     pub(super) reserved: Option<(FloatTensor<B>, i64)>,
 }
 
@@ -152,6 +153,49 @@ pub(super) trait Kernels: Backend {
         let (x, gradient) = (as_type::<Self>(x, wide), as_type::<Self>(gradient, wide));
         let done = Self::batch_norm_train_backward(x, weight, statistics.mean, variance, epsilon, gradient);
         [Some(as_type::<Self>(done.x_grad, narrow)), Some(done.gamma_grad), Some(done.beta_grad)]
+    }
+
+    /// Batch norm with given statistics.
+    fn fixed_normalisation(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        mean: FloatTensor<Self>,
+        var: FloatTensor<Self>,
+        epsilon: f64,
+    ) -> FloatTensor<Self> {
+        let (narrow, wide) = (float_dtype::<Self>(&x), float_dtype::<Self>(&weight));
+        as_type::<Self>(Self::batch_norm(as_type::<Self>(x, wide), weight, bias, mean, var, epsilon), narrow)
+    }
+
+    /// Gradients for input, weight and bias.
+    fn fixed_normalisation_gradients(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        mean: FloatTensor<Self>,
+        var: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        epsilon: f64,
+        wanted: Wanted<3>,
+    ) -> Gradients<Self, 3> {
+        let (narrow, wide) = (float_dtype::<Self>(&x), float_dtype::<Self>(&weight));
+        let (x, gradient) = (as_type::<Self>(x, wide), as_type::<Self>(gradient, wide));
+        let spread = |channels: FloatTensor<Self>| {
+            let count = channels.shape()[0];
+            Self::float_reshape(channels, Shape::new([1, count, 1, 1]))
+        };
+        let shifted = Self::float_add_scalar(var, Scalar::Float(epsilon));
+        let inverse_deviation = spread(Self::float_recip(Self::float_sqrt(shifted)));
+        let for_x = || Self::float_mul(gradient.clone(), Self::float_mul(spread(weight), inverse_deviation.clone()));
+        let for_weight = || {
+            let normalised = Self::float_mul(Self::float_sub(x, spread(mean)), inverse_deviation.clone());
+            sum_by_channel::<Self>(Self::float_mul(gradient.clone(), normalised))
+        };
+        [
+            wanted[0].then(|| as_type::<Self>(for_x(), narrow)),
+            wanted[1].then(for_weight),
+            wanted[2].then(|| sum_by_channel::<Self>(gradient.clone())),
+        ]
     }
 
     /// `max(x, 0)`, in the place of `x` where nothing else holds it.

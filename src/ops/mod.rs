@@ -84,7 +84,8 @@ pub fn batch_norm_train(
     }
 }
 
-/// Batch norm by given statistics, all `[channels]`, of `x` `[batch, channels, height, width]`.
+/// Batch norm by given statistics, all `[channels]`, of `x` `[batch, channels, height, width]`. The statistics have no
+/// gradient.
 pub fn batch_norm_infer(
     x: Tensor<4>,
     weight: Tensor<1>,
@@ -93,7 +94,14 @@ pub fn batch_norm_infer(
     var: Tensor<1>,
     epsilon: f64,
 ) -> Tensor<4> {
-    burn::tensor::module::batch_norm(x, weight, bias, mean, var, epsilon)
+    Tensor::from_dispatch(Dispatch::run_fixed_normalisation(
+        x.into_dispatch(),
+        weight.into_dispatch(),
+        bias.into_dispatch(),
+        mean.into_dispatch(),
+        var.into_dispatch(),
+        epsilon,
+    ))
 }
 
 /// `max(x, 0)`.

@@ -156,6 +156,23 @@ impl Kernels for Flex {
         ]
     }
 
+    fn fixed_normalisation(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        mean: FloatTensor<Self>,
+        var: FloatTensor<Self>,
+        epsilon: f64,
+    ) -> FloatTensor<Self> {
+        let (dtype, shape) = (x.dtype(), x.shape());
+        let [x, weight, bias, mean, var] = [x, weight, bias, mean, var].map(single);
+        let inverse = |var: &f32| (f64::from(*var) + epsilon).sqrt().recip() as f32;
+        let inverse: Vec<f32> = var.storage::<f32>().iter().map(inverse).collect();
+        let (area, mean) = (shape[2] * shape[3], mean.storage());
+        let out = norm::normalise(x.storage(), area, mean, &inverse, weight.storage(), bias.storage());
+        as_type(tensor(out, shape), dtype)
+    }
+
     fn rectify(x: FloatTensor<Self>) -> FloatTensor<Self> {
         let (dtype, shape) = (x.dtype(), x.shape());
         let mut x = single(x);

@@ -95,6 +95,18 @@ impl Kernels for LibTorch {
             .map(|gradient| gradient.map(TchTensor::new))
     }
 
+    fn fixed_normalisation(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        mean: FloatTensor<Self>,
+        var: FloatTensor<Self>,
+        epsilon: f64,
+    ) -> FloatTensor<Self> {
+        let [weight, bias, mean, var] = [weight, bias, mean, var].map(|channels| Some(channels.tensor));
+        TchTensor::new(x.tensor.batch_norm(weight, bias, mean, var, false, 0.0, epsilon, true))
+    }
+
     fn rectify_gradient(output: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self> {
         if !gradient.can_mut() {
             return TchTensor::new(output.tensor.threshold_backward(&gradient.tensor, 0.0));
