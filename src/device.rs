@@ -6,6 +6,7 @@ use std::str::FromStr;
 use burn::tensor::Device;
 
 use crate::error::{Error, Result};
+use crate::precision::Precision;
 
 /// A device by name, as `--device` takes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -96,6 +97,44 @@ impl DeviceChoice {
             _ => Ok(Device::flex()),
         }
     }
+
+    /// [`Self::open`], set up to compute in `precision`; an error where the device cannot.
+    pub fn open_for(self, precision: Precision) -> Result<Device> {
+        self.supports(precision)?;
+        allow_tf32(precision == Precision::Tf32);
+        self.open()
+    }
+
+    /// Says whether the device computes in `precision`.
+    pub fn supports(self, precision: Precision) -> Result<()> {
+        let (fits, who) = match (precision, self.resolve()?) {
+            (Precision::Float32, _) => (true, ""),
+            (Precision::Tf32, device) => (matches!(device, Self::LibtorchCuda(_)), "NVIDIA GPUs (libtorch-cuda:N)"),
+            (Precision::Bf16, device) => (device != Self::Flex, "libtorch devices (libtorch, libtorch-cuda:N)"),
+        };
+        if fits {
+            return Ok(());
+        }
+        Err(Error::Device(format!(
+            "device '{}' does not compute in {precision}: only {who} do; choose one of them with --device, or \
+             --precision float32",
+            self.resolve()?
+        )))
+    }
+}
+
+/// Whether float32 products on NVIDIA GPUs may have 11 significant bits. Nothing to do without libtorch.
+pub fn allow_tf32(allow: bool) {
+    libtorch::allow_tf32(allow);
+}
+
+/// The most memory of a GPU, in bytes, that tensors held at a time since the program began; `None` where it is not
+/// measured, as on any CPU.
+pub fn peak_memory(device: DeviceChoice) -> Option<u64> {
+    match device {
+        DeviceChoice::LibtorchCuda(index) => libtorch::peak_memory(index),
+        _ => None,
+    }
 }
 
 #[cfg(feature = "libtorch")]
@@ -117,6 +156,13 @@ mod libtorch {
     pub(super) fn cuda(index: usize) -> Device {
         Device::libtorch_cuda(index)
     }
+
+    // The libtorch part of these two is filled in by the operations layer.
+    pub(super) fn allow_tf32(_allow: bool) {}
+
+    pub(super) fn peak_memory(_index: usize) -> Option<u64> {
+        None
+    }
 }
 
 #[cfg(not(feature = "libtorch"))]
@@ -136,6 +182,12 @@ mod libtorch {
 
     pub(super) fn cuda(_index: usize) -> Device {
         Device::flex()
+    }
+
+    pub(super) fn allow_tf32(_allow: bool) {}
+
+    pub(super) fn peak_memory(_index: usize) -> Option<u64> {
+        None
     }
 }
 

@@ -11,11 +11,12 @@ use crate::label::IGNORE;
 use crate::loss::Target;
 use crate::metric::ConfusionMatrix;
 use crate::model::Network;
+use crate::precision::Precision;
 
 /// The input of a batch on the device, `[count, bands, height, width]`.
-pub fn input_tensor(batch: &Batch, device: &Device) -> Tensor<4> {
+pub fn input_tensor(batch: &Batch, precision: Precision, device: &Device) -> Tensor<4> {
     let shape = [batch.count, batch.bands, batch.size.height, batch.size.width];
-    Tensor::from_data(TensorData::new(batch.planes.clone(), shape), device)
+    precision.of_input(Tensor::from_data(TensorData::new(batch.planes.clone(), shape), device))
 }
 
 /// The labels of a batch on the device.
@@ -46,6 +47,7 @@ pub fn classes(logits: Tensor<4>) -> Result<Vec<u16>> {
 pub fn evaluate(
     network: &Network,
     loader: &Loader,
+    precision: Precision,
     device: &Device,
     stop: &AtomicBool,
     sink: &dyn Sink,
@@ -55,7 +57,7 @@ pub fn evaluate(
     let mut done = 0;
     for batches in loader.in_order() {
         for batch in batches? {
-            let predictions = classes(network.forward(input_tensor(&batch, device)))?;
+            let predictions = classes(network.forward(input_tensor(&batch, precision, device)))?;
             matrix.add(&batch.classes, &predictions);
             done += batch.count;
         }

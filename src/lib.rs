@@ -3,11 +3,13 @@
 //! Modules in groups, from the engines down to the leaves. A module uses only modules of groups further down; a test
 //! reads this list and the imports.
 
+pub mod bench;
 pub mod predict;
 pub mod train;
 
 pub mod evaluate;
 pub mod score;
+pub mod step;
 
 pub mod run;
 
@@ -27,5 +29,7 @@ pub mod event;
 pub mod files;
 pub mod label;
 pub mod ops;
+
+pub mod precision;
 
 pub mod error;

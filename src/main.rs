@@ -26,6 +26,7 @@ fn main() -> std::process::ExitCode {
         Command::Train(arguments) => commands::train::run(*arguments),
         Command::Predict(arguments) => commands::predict::run(arguments),
         Command::Metrics(arguments) => commands::metrics::run(arguments),
+        Command::Bench(arguments) => commands::bench::run(arguments),
     };
     let exit = result.unwrap_or_else(|error| {
         ui::error(&error);

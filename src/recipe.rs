@@ -9,9 +9,11 @@ use crate::error::{Error, Result};
 use crate::files::read_text;
 use crate::loss::LossConfig;
 use crate::model::NetworkConfig;
+use crate::precision::Precision;
 
 /// Recipes that are compiled in, by name.
 const BUILT_IN: &[(&str, &str)] = &[
+    ("pspnet50-torchvision", include_str!("../models/pspnet50-torchvision.toml")),
     ("unet-demo", include_str!("../models/unet-demo.toml")),
     ("unet-seeps", include_str!("../models/unet-seeps.toml")),
     ("unet-seeps-binary", include_str!("../models/unet-seeps-binary.toml")),
@@ -56,6 +58,9 @@ pub struct Training {
     /// Random changes of the training pictures.
     #[serde(default)]
     pub augment: Vec<Augmentation>,
+    /// In which numbers to compute.
+    #[serde(default)]
+    pub precision: Precision,
 }
 
 /// Optimisers. Where a recipe is silent, Adam has PyTorch's defaults and SGD a momentum of 0.9.

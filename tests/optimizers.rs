@@ -10,7 +10,7 @@ use burn::tensor::{Int, Tensor};
 use segtool::loss::{LossConfig, Target};
 use segtool::model::{NetworkConfig, SeepsUnetConfig, collect, replace};
 use segtool::recipe::OptimizerConfig;
-use segtool::train::build_optimizer;
+use segtool::step::build_optimizer;
 
 use common::{devices, fixture, floats, relative_error};
 

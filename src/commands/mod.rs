@@ -1,5 +1,6 @@
 //! One file a subcommand: glue between the command line and the library, no algorithms.
 
+pub(crate) mod bench;
 pub(crate) mod demo;
 pub(crate) mod metrics;
 pub(crate) mod predict;

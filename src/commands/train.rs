@@ -24,6 +24,7 @@ pub(crate) fn run(arguments: Train) -> Result<Exit> {
     let folder = arguments.output_path.clone().context("--output-path is missing")?;
     Run::check_target(&folder, arguments.overwrite)?;
     let recipe = recipe(&arguments)?;
+    device.supports(recipe.training.precision)?;
     let name = arguments
         .dataset
         .as_ref()
@@ -68,6 +69,7 @@ fn recipe(arguments: &Train) -> Result<Recipe> {
     let training = &mut recipe.training;
     training.epochs = arguments.num_epoch.unwrap_or(training.epochs);
     training.batch_size = arguments.batch_size.unwrap_or(training.batch_size);
+    training.precision = arguments.precision.unwrap_or(training.precision);
     training.learning_rate = arguments.learning_rate.unwrap_or(training.learning_rate);
     match (arguments.optimizer, &training.optimizer) {
         (None, _)

@@ -19,15 +19,27 @@ pub enum Initialisation {
     /// He et al. (arXiv 1502.01852) for layers before a ReLU: weight uniform in ±sqrt(6/fan-in), bias 0. Keeps the
     /// signal's size through a deep network without batch norm, where PyTorch's default lets it fade.
     He,
+    /// torchvision's for residual networks: weight normal with variance 2/fan-out, bias 0.
+    Torchvision,
+}
+
+/// Distribution of the numbers of one parameter, around 0.
+#[derive(Debug, Clone, Copy)]
+enum Distribution {
+    /// Uniform in ± the bound.
+    Uniform(f32),
+    /// Normal with this standard deviation.
+    Normal(f32),
 }
 
 impl Initialisation {
-    /// Bound of the uniform distribution of a weight.
-    fn bound(self, fan_in: usize) -> f32 {
+    /// Of a weight with `outputs` rows of `fan_in` numbers, `kernel` of them for one input channel.
+    fn of_weight(self, outputs: usize, fan_in: usize, kernel: usize) -> Distribution {
         let plain = 1.0 / (fan_in as f32).sqrt();
         match self {
-            Self::Pytorch => plain,
-            Self::He => 6f32.sqrt() * plain,
+            Self::Pytorch => Distribution::Uniform(plain),
+            Self::He => Distribution::Uniform(6f32.sqrt() * plain),
+            Self::Torchvision => Distribution::Normal((2.0 / (outputs * kernel) as f32).sqrt()),
         }
     }
 }
@@ -61,9 +73,8 @@ impl Init {
         how: Initialisation,
     ) -> Conv2d {
         let shape = [outputs, inputs / settings.groups, rows, columns];
-        let bound = how.bound(shape[1] * rows * columns);
-        let weight = self.parameter(shape, bound);
-        Conv2d { weight, bias: bias.then(|| self.bias(outputs, bound, how)), settings }
+        let weight = self.weight(shape, how);
+        Conv2d { weight, bias: bias.then(|| self.bias(outputs, shape, how)), settings }
     }
 
     /// A transposed convolution from `channels[0]` to `channels[1]`, with bias.
@@ -76,9 +87,8 @@ impl Init {
     ) -> ConvTranspose2d {
         let shape = [inputs, outputs / settings.conv.groups, rows, columns];
         // PyTorch counts the fan-in along the weight's second axis, which is the outputs here.
-        let bound = how.bound(shape[1] * rows * columns);
-        let weight = self.parameter(shape, bound);
-        ConvTranspose2d { weight, bias: Some(self.bias(outputs, bound, how)), settings }
+        let weight = self.weight(shape, how);
+        ConvTranspose2d { weight, bias: Some(self.bias(outputs, shape, how)), settings }
     }
 
     /// A batch norm with PyTorch's momentum and epsilon.
@@ -86,20 +96,43 @@ impl Init {
         BatchNorm2d::new(channels, NormSettings { momentum: 0.1, epsilon: 1e-5 }, &self.device)
     }
 
-    fn bias(&mut self, outputs: usize, bound: f32, how: Initialisation) -> Param<Tensor<1>> {
+    fn weight(&mut self, shape: [usize; 4], how: Initialisation) -> Param<Tensor<4>> {
+        let [first, second, rows, columns] = shape;
+        self.parameter(shape, how.of_weight(first, second * rows * columns, rows * columns))
+    }
+
+    /// The bias of a layer with weights of `shape`.
+    fn bias(
+        &mut self,
+        outputs: usize,
+        [_, second, rows, columns]: [usize; 4],
+        how: Initialisation,
+    ) -> Param<Tensor<1>> {
         match how {
-            Initialisation::Pytorch => self.parameter([outputs], bound),
-            Initialisation::He => Param::from_tensor(Tensor::zeros([outputs], &self.device)),
+            Initialisation::Pytorch => {
+                let bound = 1.0 / ((second * rows * columns) as f32).sqrt();
+                self.parameter([outputs], Distribution::Uniform(bound))
+            }
+            Initialisation::He | Initialisation::Torchvision => {
+                Param::from_tensor(Tensor::zeros([outputs], &self.device))
+            }
         }
     }
 
-    fn parameter<const D: usize>(&mut self, shape: [usize; D], bound: f32) -> Param<Tensor<D>> {
-        Param::from_data(self.uniform(shape.to_vec(), bound), &self.device)
+    fn parameter<const D: usize>(&mut self, shape: [usize; D], from: Distribution) -> Param<Tensor<D>> {
+        let count = shape.iter().product();
+        let values: Vec<f32> = (0..count).map(|_| self.draw(from)).collect();
+        Param::from_data(TensorData::new(values, shape.to_vec()), &self.device)
     }
 
-    fn uniform(&mut self, shape: Vec<usize>, bound: f32) -> TensorData {
-        let count = shape.iter().product();
-        let values: Vec<f32> = (0..count).map(|_| self.rng.random_range(-bound..bound)).collect();
-        TensorData::new(values, shape)
+    fn draw(&mut self, from: Distribution) -> f32 {
+        match from {
+            Distribution::Uniform(bound) => self.rng.random_range(-bound..bound),
+            // Box and Muller; 1 - x keeps the logarithm's argument above 0.
+            Distribution::Normal(deviation) => {
+                let (radius, angle): (f32, f32) = (self.rng.random(), self.rng.random());
+                deviation * (-2.0 * (1.0 - radius).ln()).sqrt() * (std::f32::consts::TAU * angle).cos()
+            }
+        }
     }
 }

@@ -6,7 +6,7 @@ mod bce_dice;
 mod cross_entropy;
 mod soft_dice;
 
-use burn::tensor::{Bool, Int, Tensor};
+use burn::tensor::{Bool, DType, Int, Tensor};
 use serde::{Deserialize, Serialize};
 
 pub use bce_dice::bce_dice;
@@ -59,8 +59,9 @@ impl LossConfig {
         matches!(self, Self::BceDice { .. })
     }
 
-    /// The loss of a batch, a tensor of one element.
+    /// The loss of a batch, a tensor of one element; computed in float32 whatever the logits are.
     pub fn compute(&self, logits: Tensor<4>, target: &Target) -> Tensor<1> {
+        let logits = if logits.dtype() == DType::F32 { logits } else { logits.cast(DType::F32) };
         match *self {
             Self::CrossEntropy => cross_entropy(logits, target),
             Self::CrossEntropyDice { ce_weight, dice_weight } => {

@@ -1,9 +1,10 @@
 //! Parameters by their PyTorch names.
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::optim::GradientsParams;
 use burn::tensor::{Tensor, TensorData};
 
-use super::{Network, torch_name};
+use super::Network;
 
 /// A parameter's name and value.
 #[derive(Debug, Clone)]
@@ -14,41 +15,57 @@ pub struct Parameter {
     pub data: TensorData,
 }
 
-/// All parameters, in the order of the network.
+/// All parameters and running statistics, in the order of the network.
 pub fn collect(network: &Network) -> Vec<Parameter> {
-    let mut collector = Collector { path: Path::default(), parameters: Vec::new() };
-    network.visit(&mut collector);
+    let mut collector = Collector { path: Path::of(network), parameters: Vec::new() };
+    // In training, the statistics of the last step wait until someone asks; `valid` does.
+    network.valid().visit(&mut collector);
     collector.parameters
 }
 
-/// Gives every parameter the value that `value` returns for its name, or leaves it where that is `None`.
+/// The gradients, under the names of their parameters, in the order of the network.
+pub fn collect_gradients(network: &Network, gradients: &GradientsParams) -> Vec<Parameter> {
+    let mut collector = GradientCollector { path: Path::of(network), gradients, found: Vec::new() };
+    network.visit(&mut collector);
+    collector.found
+}
+
+/// Gives every parameter and running statistic the value that `value` returns for its name, or leaves it where that is `None`.
 pub fn replace(network: Network, value: impl FnMut(&str) -> Option<TensorData>) -> Network {
-    network.map(&mut Replacer { path: Path::default(), value })
+    let path = Path::of(&network);
+    network.map(&mut Replacer { path, value })
 }
 
 /// Gives every parameter an identity that depends on its name alone, so that the optimiser's saved state finds its
 /// parameters again in another process.
 pub fn identify(network: Network) -> Network {
-    network.map(&mut Identifier { path: Path::default() })
+    let path = Path::of(&network);
+    network.map(&mut Identifier { path })
 }
 
 /// The way through the modules down to the current parameter.
-#[derive(Default)]
-struct Path(Vec<String>);
+struct Path {
+    levels: Vec<String>,
+    torch_name: fn(&str) -> String,
+}
 
 impl Path {
+    fn of(network: &Network) -> Self {
+        Self { levels: Vec::new(), torch_name: network.torch_name() }
+    }
+
     fn enter(&mut self, name: &str, container: &str) {
         // An enum's variant is a choice of ours, not a level that PyTorch has.
-        self.0.push(if container.starts_with("Enum:") { String::new() } else { name.to_owned() });
+        self.levels.push(if container.starts_with("Enum:") { String::new() } else { name.to_owned() });
     }
 
     fn leave(&mut self) {
-        self.0.pop();
+        self.levels.pop();
     }
 
     fn name(&self) -> String {
-        let levels: Vec<&str> = self.0.iter().map(String::as_str).filter(|level| !level.is_empty()).collect();
-        torch_name(&levels.join("."))
+        let levels: Vec<&str> = self.levels.iter().map(String::as_str).filter(|level| !level.is_empty()).collect();
+        (self.torch_name)(&levels.join("."))
     }
 }
 
@@ -68,6 +85,28 @@ impl ModuleVisitor for Collector {
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         self.parameters.push(Parameter { name: self.path.name(), data: param.val().into_data() });
+    }
+}
+
+struct GradientCollector<'a> {
+    path: Path,
+    gradients: &'a GradientsParams,
+    found: Vec<Parameter>,
+}
+
+impl ModuleVisitor for GradientCollector<'_> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.leave();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(gradient) = self.gradients.get::<D>(param.id) {
+            self.found.push(Parameter { name: self.path.name(), data: gradient.into_data() });
+        }
     }
 }
 

@@ -6,11 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use burn::module::Module;
-use burn::optim::{GradientsParams, ModuleOptimizer};
+use burn::optim::ModuleOptimizer;
 use burn::tensor::Device;
 
 use super::checkpoint::{self, Position};
-use super::optimizer::build_optimizer;
 use super::{Plan, Row, curves, log};
 use crate::data::{Batch, Loader, Pair};
 use crate::device::DeviceChoice;
@@ -20,6 +19,7 @@ use crate::event::{EpochReport, Event, Sink, Task, Validation};
 use crate::metric::{AbsentClass, Scores};
 use crate::model::{Network, identify};
 use crate::run::{Run, RunConfig, Samples};
+use crate::step::{Learner, build_optimizer};
 use crate::weights;
 
 /// How a training ended.
@@ -48,7 +48,7 @@ pub struct Session<'a> {
 
 /// Trains from the beginning into `folder`.
 pub fn start(plan: Plan, folder: &Path, session: &Session<'_>) -> Result<Outcome> {
-    let device = session.device.open()?;
+    let device = session.device.open_for(plan.recipe.training.precision)?;
     let network = plan.recipe.network.init(plan.seed, &device)?;
     let samples = Samples { train: plan.train, validation: plan.validation };
     let config = RunConfig {
@@ -68,8 +68,8 @@ pub fn start(plan: Plan, folder: &Path, session: &Session<'_>) -> Result<Outcome
 pub fn resume(folder: &Path, session: &Session<'_>) -> Result<Outcome> {
     let run = Run::open(folder)?;
     let samples = run.samples()?;
-    let device = session.device.open()?;
     let training = &run.config.recipe.training;
+    let device = session.device.open_for(training.precision)?;
     let network = identify(run.config.recipe.network.init(run.config.seed, &device)?);
     let (network, optimizer, position) =
         checkpoint::load(&run.last_path(), network, build_optimizer(&training.optimizer))?;
@@ -83,8 +83,7 @@ pub fn resume(folder: &Path, session: &Session<'_>) -> Result<Outcome> {
 struct Trainer<'a> {
     run: Run,
     device: Device,
-    network: Network,
-    optimizer: ModuleOptimizer,
+    learner: Learner,
     train: Loader,
     validation: Option<Loader>,
     rows: Vec<Row>,
@@ -115,7 +114,8 @@ impl<'a> Trainer<'a> {
         };
         let train = loader(samples.train);
         let validation = (!samples.validation.is_empty()).then(|| loader(samples.validation));
-        Ok(Self { train, validation, rows: Vec::new(), run, device, network, optimizer, session })
+        let learner = Learner { network, optimizer, loss: run.config.recipe.training.loss.clone() };
+        Ok(Self { train, validation, rows: Vec::new(), run, device, learner, session })
     }
 
     fn run(mut self, mut position: Position) -> Result<Outcome> {
@@ -151,8 +151,7 @@ impl<'a> Trainer<'a> {
         for batch in self.train.shuffled(self.run.config.seed, epoch, position.step, &training.augment) {
             let batch = batch?;
             position.waited += clock.elapsed().as_secs_f64();
-            let rate = self.learning_rate(epoch * self.train.batches() + position.step);
-            let loss = self.step(&batch, rate)?;
+            let loss = self.step(&batch, epoch * self.train.batches() + position.step);
             if !loss.is_finite() {
                 return Err(self.non_finite(loss, position, &batch));
             }
@@ -173,26 +172,22 @@ impl<'a> Trainer<'a> {
     }
 
     /// One step; returns the loss before it.
-    fn step(&mut self, batch: &Batch, learning_rate: f64) -> Result<f64> {
+    fn step(&mut self, batch: &Batch, step: usize) -> f64 {
         let device = self.device.clone().autodiff();
-        let logits = self.network.forward(input_tensor(batch, &device));
-        let loss = self.run.config.recipe.training.loss.compute(logits, &target(batch, &device));
-        let value = loss.clone().into_scalar::<f32>();
-        if value.is_finite() {
-            let gradients = GradientsParams::from_grads(loss.backward(), &self.network);
-            self.network = self.optimizer.step(learning_rate, self.network.clone(), gradients);
-        }
-        Ok(f64::from(value))
+        let input = input_tensor(batch, self.run.config.recipe.training.precision, &device);
+        let draw = self.run.config.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(step as u64);
+        self.learner.step(input, &target(batch, &device), self.learning_rate(step), draw)
     }
 
     /// Scores the epoch that is over, keeps the weights if they are the best, and moves on to the next. `None`, with
     /// nothing changed, if asked to stop during validation.
     fn close_epoch(&mut self, position: &mut Position) -> Result<Option<EpochReport>> {
-        let network = self.network.valid();
+        let network = self.learner.network.valid();
+        let precision = self.run.config.recipe.training.precision;
         let validation = match &self.validation {
             None => None,
             Some(loader) => {
-                let matrix = evaluate(&network, loader, &self.device, self.session.stop, self.session.sink)?;
+                let matrix = evaluate(&network, loader, precision, &self.device, self.session.stop, self.session.sink)?;
                 let Some(matrix) = matrix else { return Ok(None) };
                 Some(self.summary(&Scores::new(&matrix, AbsentClass::LeftOut)))
             }
@@ -230,7 +225,7 @@ impl<'a> Trainer<'a> {
     }
 
     fn save(&self, position: &Position) -> Result<()> {
-        checkpoint::save(&self.run.last_path(), &self.network.valid(), &self.optimizer, position)
+        checkpoint::save(&self.run.last_path(), &self.learner.network.valid(), &self.learner.optimizer, position)
     }
 
     fn learning_rate(&self, step: usize) -> f64 {

@@ -4,11 +4,9 @@ mod checkpoint;
 mod curves;
 mod engine;
 mod log;
-mod optimizer;
 mod plan;
 
 pub use checkpoint::Position;
 pub use engine::{Outcome, Session, resume, start};
 pub use log::Row;
-pub use optimizer::build_optimizer;
 pub use plan::{Plan, Source, prepare};

@@ -1,0 +1,295 @@
+//! How long a forward pass or a training step of a recipe takes, on random pictures.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use burn::module::Module;
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde::Serialize;
+
+use crate::data::Descriptor;
+use crate::device::{DeviceChoice, peak_memory};
+use crate::error::{Error, Result};
+use crate::loss::{LossConfig, Target};
+use crate::model::NetworkConfig;
+use crate::ops::profile;
+use crate::precision::Precision;
+use crate::recipe::{OptimizerConfig, Recipe};
+use crate::step::{Learner, build_optimizer};
+
+/// Steps before the clock starts.
+const WARM_UP: usize = 2;
+
+/// Most different labels; the number does not matter for the time.
+const LABELS: usize = 8;
+
+/// Decides weights, pictures, labels and dropout.
+const SEED: u64 = 0;
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// A training step: forward, cross-entropy, backward, SGD with momentum.
+    Train,
+    /// The most probable class of every pixel.
+    Infer,
+}
+
+impl FromStr for Mode {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        match name {
+            "train" => Ok(Self::Train),
+            "infer" => Ok(Self::Infer),
+            _ => Err(Error::Config(format!("unknown mode '{name}'; choose train or infer"))),
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if *self == Self::Train { "train" } else { "infer" })
+    }
+}
+
+/// What to measure, and where.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The recipe, whose network is taken.
+    pub recipe: Recipe,
+    /// Output channels; those of the recipe's data set if left out.
+    pub classes: Option<usize>,
+    /// What is measured.
+    pub mode: Mode,
+    /// Pictures a step.
+    pub batch: usize,
+    /// Their width and height.
+    pub size: usize,
+    /// Where.
+    pub device: DeviceChoice,
+    /// In which numbers.
+    pub precision: Precision,
+    /// Steps to take the time of.
+    pub steps: usize,
+    /// Whether to run them once more for the time by kind of operation.
+    pub profile: bool,
+}
+
+/// What was measured; displays as one line.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Report {
+    /// Name of the recipe.
+    pub recipe: String,
+    /// What was measured.
+    pub mode: Mode,
+    /// Where.
+    pub device: String,
+    /// In which numbers.
+    pub precision: Precision,
+    /// Pictures a step.
+    pub batch: usize,
+    /// Their width and height.
+    pub size: usize,
+    /// Seconds of each step, in order.
+    pub times: Vec<f64>,
+    /// Their median.
+    pub seconds: f64,
+    /// Pictures a second at the median.
+    pub images_per_second: f64,
+    /// The most memory held at a time, in bytes: of the process on a CPU, of tensors on a GPU.
+    pub peak_memory: Option<u64>,
+    /// Time by kind of operation, if asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profile: Option<Vec<Row>>,
+}
+
+/// One kind of operation in a profile.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Row {
+    /// The kind.
+    pub kind: String,
+    /// Seconds a step.
+    pub seconds: f64,
+    /// Share of the step, from 0 to 1.
+    pub share: f64,
+    /// Calls a step.
+    pub calls: f64,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let peak = self.peak_memory.map_or(f64::NAN, |bytes| bytes as f64 / f64::from(1 << 30));
+        write!(
+            f,
+            "segtool-{}-{}-{}-{} b{} s{} {:.4}s {:.2} images/s peak {} GiB",
+            self.recipe,
+            self.mode,
+            self.device,
+            self.precision,
+            self.batch,
+            self.size,
+            self.seconds,
+            self.images_per_second,
+            // Rust writes NaN, the peers write nan.
+            if peak.is_nan() { "nan".to_owned() } else { format!("{peak:.2}") }
+        )
+    }
+}
+
+/// Measures; a run begins with two steps that do not count.
+pub fn run(options: &Options) -> Result<Report> {
+    let mut work = Work::new(options, options.device)?;
+    for _ in 0..WARM_UP {
+        work.step()?;
+    }
+    let times = (0..options.steps).map(|_| work.timed()).collect::<Result<Vec<_>>>()?;
+    let mut sorted = times.clone();
+    sorted.sort_by(f64::total_cmp);
+    let seconds = sorted[sorted.len() / 2];
+    let device = options.device.resolve()?;
+    Ok(Report {
+        recipe: options.recipe.name.clone(),
+        mode: options.mode,
+        device: device.to_string(),
+        precision: options.precision,
+        batch: options.batch,
+        size: options.size,
+        images_per_second: options.batch as f64 / seconds,
+        peak_memory: peak(device),
+        times,
+        seconds,
+        profile: if options.profile { Some(work.profile(options.steps)?) } else { None },
+    })
+}
+
+/// The most memory that was held at a time: on a GPU by tensors, else by the process.
+fn peak(device: DeviceChoice) -> Option<u64> {
+    if let DeviceChoice::LibtorchCuda(_) = device {
+        return peak_memory(device);
+    }
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kibibytes: u64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
+/// A network with something to do.
+struct Work {
+    learner: Learner,
+    mode: Mode,
+    input: Tensor<4>,
+    target: Target,
+    device: Device,
+    optimizer_time: Duration,
+}
+
+impl Work {
+    fn new(options: &Options, device: DeviceChoice) -> Result<Self> {
+        let Options { batch, size, mode, precision, .. } = *options;
+        let (network, bands, classes) = network(options)?;
+        let device = device.open_for(precision)?;
+        let network = network.init(SEED, &device)?;
+        let (network, device) = match mode {
+            Mode::Train => (network.train(), device.autodiff()),
+            Mode::Infer => (network, device),
+        };
+        let optimizer = build_optimizer(&OptimizerConfig::sgd());
+        let mut rng = ChaCha8Rng::seed_from_u64(SEED);
+        // As wide as the standard normal distribution.
+        let bound = 3f32.sqrt();
+        let values: Vec<f32> = (0..batch * bands * size * size).map(|_| rng.random_range(-bound..bound)).collect();
+        let input = Tensor::from_data(TensorData::new(values, [batch, bands, size, size]), &device);
+        let labels = 0..classes.min(LABELS) as i32;
+        let labels: Vec<i32> = (0..batch * size * size).map(|_| rng.random_range(labels.clone())).collect();
+        let labels = Tensor::<3, Int>::from_data(TensorData::new(labels, [batch, size, size]), &device);
+        Ok(Self {
+            learner: Learner { network, optimizer, loss: LossConfig::CrossEntropy },
+            mode,
+            input: precision.of_input(input),
+            target: Target { classes: labels, labelled: None },
+            device,
+            optimizer_time: Duration::ZERO,
+        })
+    }
+
+    /// One step, and until it is done.
+    fn step(&mut self) -> Result<()> {
+        match self.mode {
+            Mode::Train => drop(self.learner.step(self.input.clone(), &self.target, 1e-2, SEED)),
+            Mode::Infer => drop(self.learner.network.forward(self.input.clone()).argmax(1)),
+        }
+        wait(&self.device)
+    }
+
+    fn timed(&mut self) -> Result<f64> {
+        let start = Instant::now();
+        self.step()?;
+        Ok(start.elapsed().as_secs_f64())
+    }
+
+    /// A step whose optimiser has a clock of its own.
+    fn split_step(&mut self) -> Result<()> {
+        if self.mode == Mode::Infer {
+            return self.step();
+        }
+        let (_, gradients) = self.learner.gradients(self.input.clone(), &self.target, SEED);
+        wait(&self.device)?;
+        let start = Instant::now();
+        self.learner.apply(gradients, 1e-2);
+        wait(&self.device)?;
+        self.optimizer_time += start.elapsed();
+        Ok(())
+    }
+
+    /// Time by kind of operation over some steps, the longest first; then the optimiser and what is left.
+    fn profile(&mut self, steps: usize) -> Result<Vec<Row>> {
+        profile::start();
+        let start = Instant::now();
+        let done = (0..steps).try_for_each(|_| self.split_step());
+        let whole = start.elapsed();
+        let kinds = profile::stop();
+        done?;
+        let row = |kind: &str, time: Duration, calls: usize| Row {
+            kind: kind.to_owned(),
+            seconds: time.as_secs_f64() / steps as f64,
+            share: time.as_secs_f64() / whole.as_secs_f64(),
+            calls: calls as f64 / steps as f64,
+        };
+        let mut known: Duration = kinds.values().map(|spent| spent.time).sum();
+        let mut rows: Vec<Row> = kinds.iter().map(|(kind, spent)| row(kind, spent.time, spent.calls)).collect();
+        rows.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
+        if self.mode == Mode::Train {
+            known += self.optimizer_time;
+            rows.push(row("optimiser", self.optimizer_time, steps));
+        }
+        rows.push(row("other", whole.saturating_sub(known), steps));
+        Ok(rows)
+    }
+}
+
+/// The recipe's network with bands and classes of its data set, and what these are.
+fn network(options: &Options) -> Result<(NetworkConfig, usize, usize)> {
+    let recipe = &options.recipe;
+    let (bands, classes) = match &recipe.dataset {
+        None => (3, options.classes),
+        Some(name) => {
+            let dataset = Descriptor::find(name)?;
+            let dataset = if recipe.merge_classes { dataset.merged() } else { dataset };
+            (dataset.bands, options.classes.or(Some(dataset.class_count())))
+        }
+    };
+    let classes =
+        classes.ok_or_else(|| Error::Config(format!("recipe '{}' names no data set; give --classes", recipe.name)))?;
+    let mut network = recipe.network.clone();
+    network.fit(bands, classes)?;
+    Ok((network, bands, classes))
+}
+
+fn wait(device: &Device) -> Result<()> {
+    device.sync().map_err(|e| Error::Device(format!("the device failed: {e}")))
+}
