@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use segtool::data::Descriptor;
 use segtool::device::DeviceChoice;
 use segtool::event::{Event, Sink};
+use segtool::model::{NetworkConfig, PspNetConfig, ResNetConfig, Variant};
 use segtool::recipe::{OptimizerConfig, Recipe};
 use segtool::train::{Outcome, Plan, Session, Source, prepare, resume, start};
 
@@ -65,19 +66,27 @@ fn learned(run: &Path) -> [Vec<u8>; 3] {
 
 #[test]
 fn stopping_anywhere_and_resuming_changes_nothing() {
-    stop_and_resume(OptimizerConfig::adam());
+    stop_and_resume(|_| ());
 }
 
 #[test]
 fn the_momentum_of_sgd_survives_too() {
-    stop_and_resume(OptimizerConfig::Sgd { momentum: 0.9, nesterov: true, weight_decay: 1e-3 });
+    let optimizer = OptimizerConfig::Sgd { momentum: 0.9, nesterov: true, weight_decay: 1e-3 };
+    stop_and_resume(|recipe| recipe.training.optimizer = optimizer.clone());
 }
 
-fn stop_and_resume(optimizer: OptimizerConfig) {
+#[test]
+fn running_statistics_and_dropout_survive_too() {
+    let encoder = ResNetConfig { width: 2, ..ResNetConfig::new(Variant::Resnet18) };
+    let network = PspNetConfig { bins: vec![1, 2], dropout: 0.5, ..PspNetConfig::new(encoder, 1, 4) };
+    stop_and_resume(|recipe| recipe.network = NetworkConfig::PspNet(network.clone()));
+}
+
+fn stop_and_resume(change: impl Fn(&mut Recipe)) {
     let folder = tempfile::tempdir().unwrap();
     small_data(folder.path());
     let mut plan = plan(folder.path(), 3);
-    plan.recipe.training.optimizer = optimizer;
+    change(&mut plan.recipe);
     let never = AtomicBool::new(false);
     let whole = folder.path().join("whole");
     start(plan.clone(), &whole, &session(&never, &SILENT, 2)).unwrap();

@@ -1,0 +1,205 @@
+//! PSPNet on residual networks equals PyTorch's: names, outputs, gradients and running statistics.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use burn::module::Module;
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use safetensors::tensor::SafeTensors;
+use segtool::loss::{LossConfig, Target};
+use segtool::model::{
+    Dilation, Network, NetworkConfig, Parameter, PspNetConfig, ResNetConfig, Variant, collect, collect_gradients,
+    replace,
+};
+use segtool::recipe::OptimizerConfig;
+use segtool::step::{Learner, build_optimizer};
+
+use common::{devices, fixture, fixture_path, floats, relative_error};
+
+/// Sums of float32 in another order: 1e-4 leaves room, a wrong layer does not.
+const TOLERANCE: f32 = 1e-4;
+/// Gradients pass some sixty layers; PyTorch's own, in float32, differ from float64 by up to 2e-4.
+const GRADIENT_TOLERANCE: f32 = 1e-3;
+
+const INPUT: [usize; 4] = [4, 3, 65, 57];
+const CLASSES: usize = 5;
+const CASES: [(&str, Variant, Dilation); 3] = [
+    ("resnet50", Variant::Resnet50, Dilation::AfterStride),
+    ("resnet18", Variant::Resnet18, Dilation::AfterStride),
+    ("resnet34", Variant::Resnet34, Dilation::None),
+];
+
+/// The generator's networks: 4 channels after the stem, no dropout.
+fn config(variant: Variant, dilation: Dilation) -> PspNetConfig {
+    let encoder = ResNetConfig { width: 4, dilation, ..ResNetConfig::new(variant) };
+    PspNetConfig { dropout: 0.0, ..PspNetConfig::new(encoder, INPUT[1], CLASSES) }
+}
+
+/// The network with the generator's weights.
+fn golden(variant: Variant, dilation: Dilation, device: &Device) -> Network {
+    let network = NetworkConfig::PspNet(config(variant, dilation)).init(0, device).unwrap();
+    let shapes: BTreeMap<_, _> = collect(&network).into_iter().map(|p| (p.name, p.data.shape().to_vec())).collect();
+    replace(network, |name| Some(weight(name, shapes[name].clone())))
+}
+
+/// `numbers` of the generator.
+fn numbers(name: &str, count: usize) -> Vec<f32> {
+    let seed = name.bytes().fold(0x811c_9dc5u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    let number = |i: u32| {
+        let mut x = i.wrapping_add(seed).wrapping_mul(0x9e37_79b1);
+        x ^= x >> 15;
+        x = x.wrapping_mul(0x85eb_ca77);
+        x ^= x >> 13;
+        (x >> 8) as f32 / (1 << 23) as f32 - 1.0
+    };
+    (0..count as u32).map(number).collect()
+}
+
+/// `weight` of the generator.
+fn weight(name: &str, shape: Vec<usize>) -> TensorData {
+    let mut values = numbers(name, shape.iter().product());
+    let fan_in: usize = shape[1..].iter().product();
+    for value in &mut values {
+        *value = match shape.len() {
+            4 => *value * (6.0 / fan_in as f32).sqrt(),
+            _ if name.ends_with("running_var") => 1.0 + *value / 2.0,
+            _ if name.ends_with("weight") => 0.25 + *value / 8.0,
+            _ if name.ends_with("bias") => *value / 2.0 + if *value < 0.0 { -0.5 } else { 0.5 },
+            _ => *value / 4.0,
+        };
+    }
+    TensorData::new(values, shape)
+}
+
+fn input(pictures: usize, device: &Device) -> Tensor<4> {
+    let values: Vec<f32> = numbers("input", INPUT.iter().product()).into_iter().map(|v| v * 1.7).collect();
+    Tensor::<4>::from_data(TensorData::new(values, INPUT), device).narrow(0, 0, pictures)
+}
+
+fn target(device: &Device) -> Target {
+    let [batch, _, height, width] = INPUT;
+    let class = |v: f32| ((v + 1.0) * CLASSES as f32 / 2.0) as i32;
+    let classes: Vec<i32> = numbers("labels", batch * height * width).into_iter().map(class).collect();
+    let classes = Tensor::<3, Int>::from_data(TensorData::new(classes, [batch, height, width]), device);
+    Target { classes, labelled: None }
+}
+
+#[test]
+fn parameters_have_pytorchs_names_and_shapes() {
+    let bytes = std::fs::read(fixture_path("pspnet_cases.safetensors")).unwrap();
+    let (_, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
+    let (_, device) = devices().remove(0);
+    for (case, variant, dilation) in CASES {
+        let expected: BTreeMap<String, Vec<usize>> =
+            serde_json::from_str(&metadata.metadata().as_ref().unwrap()[case]).unwrap();
+        let network = NetworkConfig::PspNet(config(variant, dilation)).init(0, &device).unwrap();
+        let found: BTreeMap<_, _> = collect(&network).into_iter().map(|p| (p.name, p.data.shape().to_vec())).collect();
+        assert_eq!(found, expected, "{case}");
+    }
+}
+
+#[test]
+fn outputs_equal_pytorch() {
+    let cases = fixture("pspnet_cases.safetensors");
+    for (choice, device) in devices() {
+        for (case, variant, dilation) in CASES {
+            let output = golden(variant, dilation, &device).forward(input(1, &device)).into_data();
+            let expected = &cases[&format!("{case}.output")];
+            assert_eq!(output.shape(), expected.shape(), "{case} on {choice}");
+            let error = relative_error(&floats(&output), &floats(expected));
+            assert!(error < TOLERANCE, "{case} on {choice}: {error:e}");
+        }
+    }
+}
+
+#[test]
+fn a_training_step_equals_pytorch() {
+    let cases = fixture("pspnet_cases.safetensors");
+    for (choice, device) in devices() {
+        let network = golden(Variant::Resnet50, Dilation::AfterStride, &device).train();
+        let device = device.autodiff();
+        let (input, target) = (input(INPUT[0], &device), target(&device));
+        let loss = LossConfig::CrossEntropy;
+
+        // On a copy: a forward pass in training moves the running statistics.
+        let outputs = network.valid().train().forward_training(input.clone(), 0);
+        let (auxiliary, weight) = outputs.auxiliary.unwrap();
+        let losses: Vec<f32> =
+            [outputs.logits, auxiliary].into_iter().map(|logits| loss.compute(logits, &target).into_scalar()).collect();
+        let error = relative_error(&losses, &floats(&cases["losses"]));
+        assert!(error < TOLERANCE, "losses on {choice}: {error:e}");
+
+        let learner = Learner { network, optimizer: build_optimizer(&OptimizerConfig::sgd()), loss };
+        let (sum, gradients) = learner.gradients(input, &target, 0);
+        let expected = losses[0] + weight as f32 * losses[1];
+        assert!((sum.into_scalar::<f32>() - expected).abs() < TOLERANCE * expected, "{choice}");
+        let found = |parameters: Vec<Parameter>| -> BTreeMap<_, _> {
+            parameters.into_iter().map(|p| (p.name, floats(&p.data))).collect()
+        };
+        let gradients = found(collect_gradients(&learner.network, &gradients));
+        let after = found(collect(&learner.network));
+        assert!(!gradients.keys().any(|name| name.contains("running")));
+        for (name, expected) in &cases {
+            let (found, tolerance) = match name.split_once('.') {
+                Some(("grad", name)) => (&gradients[name], GRADIENT_TOLERANCE),
+                Some(("after", name)) => (&after[name], TOLERANCE),
+                _ => continue,
+            };
+            let error = relative_error(found, &floats(expected));
+            assert!(error < tolerance, "{name} on {choice}: {error:e}");
+        }
+    }
+}
+
+#[test]
+fn any_size_works_even_one_pixel() {
+    for (choice, device) in devices() {
+        let network = golden(Variant::Resnet18, Dilation::AfterStride, &device);
+        for [height, width] in [[1, 1], [3, 40], [33, 8]] {
+            let shape = [1, INPUT[1], height, width];
+            let values = numbers("any", shape.iter().product());
+            let output = network.forward(Tensor::from_data(TensorData::new(values.clone(), shape), &device));
+            assert_eq!(output.dims(), [1, CLASSES, height, width], "{choice}");
+            // In training, the pyramid's first level has a single value a channel.
+            let input = Tensor::from_data(TensorData::new(values, shape), &device.clone().autodiff());
+            let output = network.clone().train().forward_training(input, 0).logits.into_data();
+            assert!(floats(&output).iter().all(|v| v.is_finite()), "{height}x{width} on {choice}");
+        }
+    }
+}
+
+#[test]
+fn dropout_depends_on_the_draw_alone_and_is_off_outside_training() {
+    let (_, device) = devices().remove(0);
+    let config = PspNetConfig { dropout: 0.5, ..config(Variant::Resnet18, Dilation::AfterStride) };
+    let network = NetworkConfig::PspNet(config).init(0, &device).unwrap();
+    let logits = |draw| {
+        let input = input(2, &device.clone().autodiff());
+        floats(&network.clone().train().forward_training(input, draw).logits.into_data())
+    };
+    assert_eq!(logits(1), logits(1));
+    assert_ne!(logits(1), logits(2));
+    let plain = |pictures| floats(&network.forward(input(pictures, &device)).into_data());
+    assert_eq!(plain(1), plain(1));
+}
+
+#[test]
+fn hyperparameters_that_cannot_work_are_refused() {
+    let good = config(Variant::Resnet18, Dilation::None);
+    assert!(good.check().is_ok());
+    let wide = ResNetConfig { width: 100_000, ..good.encoder.clone() };
+    for bad in [
+        PspNetConfig { bins: vec![], ..good.clone() },
+        PspNetConfig { bins: vec![1, 0], ..good.clone() },
+        PspNetConfig { dropout: 1.0, ..good.clone() },
+        PspNetConfig { auxiliary: f64::NAN, ..good.clone() },
+        PspNetConfig { head_width: Some(1 << 40), ..good.clone() },
+        PspNetConfig { encoder: wide, ..good.clone() },
+        PspNetConfig { outputs: None, ..good.clone() },
+    ] {
+        assert!(bad.check().is_err(), "{bad:?}");
+    }
+}
