@@ -6,6 +6,7 @@ use std::str::FromStr;
 use burn::tensor::Device;
 
 use crate::error::{Error, Result};
+use crate::ops;
 use crate::precision::Precision;
 
 /// A device by name, as `--device` takes it.
@@ -101,7 +102,7 @@ impl DeviceChoice {
     /// [`Self::open`], set up to compute in `precision`; an error where the device cannot.
     pub fn open_for(self, precision: Precision) -> Result<Device> {
         self.supports(precision)?;
-        allow_tf32(precision == Precision::Tf32);
+        ops::allow_tf32(precision == Precision::Tf32);
         self.open()
     }
 
@@ -123,16 +124,11 @@ impl DeviceChoice {
     }
 }
 
-/// Whether float32 products on NVIDIA GPUs may have 11 significant bits. Nothing to do without libtorch.
-pub fn allow_tf32(allow: bool) {
-    libtorch::allow_tf32(allow);
-}
-
 /// The most memory of a GPU, in bytes, that tensors held at a time since the program began; `None` where it is not
 /// measured, as on any CPU.
 pub fn peak_memory(device: DeviceChoice) -> Option<u64> {
     match device {
-        DeviceChoice::LibtorchCuda(index) => libtorch::peak_memory(index),
+        DeviceChoice::LibtorchCuda(index) => ops::peak_gpu_memory(index),
         _ => None,
     }
 }
@@ -156,13 +152,6 @@ mod libtorch {
     pub(super) fn cuda(index: usize) -> Device {
         Device::libtorch_cuda(index)
     }
-
-    // The libtorch part of these two is filled in by the operations layer.
-    pub(super) fn allow_tf32(_allow: bool) {}
-
-    pub(super) fn peak_memory(_index: usize) -> Option<u64> {
-        None
-    }
 }
 
 #[cfg(not(feature = "libtorch"))]
@@ -182,12 +171,6 @@ mod libtorch {
 
     pub(super) fn cuda(_index: usize) -> Device {
         Device::flex()
-    }
-
-    pub(super) fn allow_tf32(_allow: bool) {}
-
-    pub(super) fn peak_memory(_index: usize) -> Option<u64> {
-        None
     }
 }
 

@@ -28,8 +28,8 @@ pub mod device;
 pub mod event;
 pub mod files;
 pub mod label;
-pub mod ops;
 
 pub mod precision;
 
 pub mod error;
+pub mod ops;
