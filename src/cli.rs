@@ -242,6 +242,9 @@ pub(crate) struct Bench {
     /// Channels of the network's first block
     #[arg(long, value_name = "N", value_parser = positive)]
     pub(crate) width: Option<usize>,
+    /// Compare output, loss and gradients with flex in float32 instead; more than 1e-3 apart in float32 is a failure
+    #[arg(long, conflicts_with = "profile")]
+    pub(crate) check: bool,
     /// Run the steps once more and print the time by kind of operation
     #[arg(long)]
     pub(crate) profile: bool,

@@ -1,20 +1,49 @@
 //! `segtool bench`.
 
-use anyhow::Result;
-use segtool::bench::{Options, Report, run as measure};
+use anyhow::{Result, bail};
+use segtool::bench::{Options, Report, check, run as measure};
+use segtool::precision::Precision;
 use segtool::recipe::Recipe;
 
 use crate::Exit;
 use crate::cli::Bench;
 use crate::ui;
 
+/// Largest relative difference from flex that rounding in float32 explains.
+const LIMIT: f64 = 1e-3;
+/// Gradients that are shown.
+const SHOWN: usize = 3;
+
 pub(crate) fn run(arguments: Bench) -> Result<Exit> {
     let options = options(&arguments)?;
+    if arguments.check {
+        return compare(&options, arguments.json);
+    }
     let report = measure(&options)?;
     if arguments.json {
         ui::result(&serde_json::to_string_pretty(&report)?);
     } else {
         ui::result(&text(&report));
+    }
+    Ok(Exit::Done)
+}
+
+/// Compares with flex; fails where float32 is further off than its limit.
+fn compare(options: &Options, json: bool) -> Result<Exit> {
+    let differences = check(options)?;
+    let what = format!("{} on {} in {}", options.recipe.name, options.device.resolve()?, options.precision);
+    if json {
+        ui::result(&serde_json::to_string_pretty(&differences)?);
+    } else {
+        ui::result(&format!("{what}, relative differences from flex in float32:"));
+        for difference in differences.iter().take(2 + SHOWN) {
+            ui::result(&format!("{:44} {:.2e}", difference.what, difference.error));
+        }
+        ui::result(&format!("the last {SHOWN} are the worst gradients of {}", differences.len() - 2));
+    }
+    let within = differences.iter().all(|difference| difference.error <= LIMIT);
+    if options.precision == Precision::Float32 && !within {
+        bail!("{what} differs from flex by more than {LIMIT}");
     }
     Ok(Exit::Done)
 }

@@ -1,10 +1,13 @@
 //! How long a forward pass or a training step of a recipe takes, on random pictures.
 
+mod check;
+
 use std::fmt;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use burn::module::Module;
+use burn::optim::GradientsParams;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -19,6 +22,7 @@ use crate::ops::profile;
 use crate::precision::Precision;
 use crate::recipe::{OptimizerConfig, Recipe};
 use crate::step::{Learner, build_optimizer};
+pub use check::{Difference, check};
 
 /// Steps before the clock starts.
 const WARM_UP: usize = 2;
@@ -143,7 +147,7 @@ impl fmt::Display for Report {
 
 /// Measures; a run begins with two steps that do not count.
 pub fn run(options: &Options) -> Result<Report> {
-    let mut work = Work::new(options, options.device)?;
+    let mut work = Work::new(options)?;
     for _ in 0..WARM_UP {
         work.step()?;
     }
@@ -189,10 +193,10 @@ struct Work {
 }
 
 impl Work {
-    fn new(options: &Options, device: DeviceChoice) -> Result<Self> {
+    fn new(options: &Options) -> Result<Self> {
         let Options { batch, size, mode, precision, .. } = *options;
         let (network, bands, classes) = network(options)?;
-        let device = device.open_for(precision)?;
+        let device = options.device.open_for(precision)?;
         let network = network.init(SEED, &device)?;
         let (network, device) = match mode {
             Mode::Train => (network.train(), device.autodiff()),
@@ -232,12 +236,17 @@ impl Work {
         Ok(start.elapsed().as_secs_f64())
     }
 
+    /// Loss and gradients of a training step.
+    fn gradients(&self) -> (Tensor<1>, GradientsParams) {
+        self.learner.gradients(self.input.clone(), &self.target, SEED)
+    }
+
     /// A step whose optimiser has a clock of its own.
     fn split_step(&mut self) -> Result<()> {
         if self.mode == Mode::Infer {
             return self.step();
         }
-        let (_, gradients) = self.learner.gradients(self.input.clone(), &self.target, SEED);
+        let (_, gradients) = self.gradients();
         wait(&self.device)?;
         let start = Instant::now();
         self.learner.apply(gradients, 1e-2);

@@ -1,0 +1,137 @@
+//! `segtool bench`: what it prints can be read by a program, and what cannot be measured is refused.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use common::{devices, stderr_of, stdout_of};
+
+const UNET: &[&str] = &["bench", "--recipe", "unet-seeps", "--width", "2", "--size", "16", "--steps", "2"];
+const PSPNET: &[&str] =
+    &["bench", "--recipe", "pspnet50-torchvision", "--width", "2", "--size", "17", "--batch", "2", "--steps", "1"];
+
+/// Name, seconds, pictures a second and memory of `NAME bB sS 1.2345s 3.24 images/s peak 1.23 GiB`.
+fn parse(line: &str) -> (String, f64, f64, f64) {
+    let words: Vec<&str> = line.split(' ').collect();
+    let [name, batch, size, seconds, rate, "images/s", "peak", memory, "GiB"] = words[..] else { panic!("{line}") };
+    let number = |text: &str, before: &str, after: &str| -> f64 {
+        text.strip_prefix(before).and_then(|t| t.strip_suffix(after)).unwrap().parse().unwrap()
+    };
+    let seconds = number(seconds, "", "s");
+    assert!(seconds > 0.0 && number(batch, "b", "") >= 1.0 && number(size, "s", "") >= 1.0, "{line}");
+    (name.to_owned(), seconds, number(rate, "", ""), number(memory, "", ""))
+}
+
+#[test]
+fn the_line_names_what_was_measured() {
+    for (choice, _) in devices() {
+        for (arguments, recipe, batch) in [(UNET, "unet-seeps", 1.0), (PSPNET, "pspnet50-torchvision", 2.0)] {
+            for mode in ["train", "infer"] {
+                let device = choice.to_string();
+                let said = stdout_of(&[arguments, &["--mode", mode, "--device", &device]].concat());
+                let (name, seconds, rate, memory) = parse(said.trim_end());
+                assert_eq!(name, format!("segtool-{recipe}-{mode}-{device}-float32"));
+                // Seconds are rounded to the tenth of a millisecond.
+                assert!((rate * seconds / batch - 1.0).abs() < 0.1 || seconds < 1e-3, "{said}");
+                assert!(if cfg!(target_os = "linux") { memory > 0.0 } else { memory.is_nan() }, "{said}");
+            }
+        }
+    }
+}
+
+#[test]
+fn json_holds_the_same_and_every_step() {
+    let said = stdout_of(&[UNET, &["--device", "flex", "--mode", "train", "--classes", "3", "--json"]].concat());
+    let report: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(
+        (&report["mode"], &report["precision"], &report["batch"]),
+        (&"train".into(), &"float32".into(), &1.into())
+    );
+    let times: Vec<f64> = report["times"].as_array().unwrap().iter().map(|t| t.as_f64().unwrap()).collect();
+    assert_eq!(times.len(), 2);
+    assert_eq!(report["seconds"], times[0].max(times[1]));
+    assert!(report.get("profile").is_none());
+}
+
+#[test]
+fn a_profile_accounts_for_the_whole_step() {
+    for (mode, kinds) in [
+        (
+            "train",
+            &["convolution", "convolution gradient", "relu", "max pooling", "interpolation", "optimiser", "other"][..],
+        ),
+        ("infer", &["convolution", "relu", "max pooling", "interpolation", "other"][..]),
+    ] {
+        let arguments = [UNET, &["--device", "flex", "--mode", mode, "--profile"]].concat();
+        let table = stdout_of(&arguments);
+        assert!(kinds.iter().all(|kind| table.lines().any(|line| line.starts_with(kind))), "{table}");
+        let report: Value = serde_json::from_str(&stdout_of(&[&arguments, &["--json"][..]].concat())).unwrap();
+        let rows = report["profile"].as_array().unwrap();
+        let share: f64 = rows.iter().map(|row| row["share"].as_f64().unwrap()).sum();
+        assert!((share - 1.0).abs() < 1e-6, "{share}");
+        let convolution = rows.iter().find(|row| row["kind"] == "convolution").unwrap();
+        // Four levels down, three up, two each, and the last.
+        assert_eq!(convolution["calls"], 15.0);
+    }
+}
+
+#[test]
+fn the_check_passes_on_every_device_of_this_build() {
+    for (choice, _) in devices() {
+        for arguments in [UNET, PSPNET] {
+            let device = choice.to_string();
+            let said = stdout_of(&[arguments, &["--device", &device, "--check"]].concat());
+            assert!(said.contains("loss") && said.contains("worst gradients"), "{said}");
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_measured_is_refused() {
+    for (arguments, code, words) in [
+        (vec!["bench", "--recipe", "nope"], 2, "there are pspnet50-torchvision"),
+        ([UNET, &["--batch", "0"]].concat(), 2, "must be at least 1"),
+        ([UNET, &["--mode", "sleep"]].concat(), 2, "choose train or infer"),
+        ([UNET, &["--precision", "int8"]].concat(), 2, "choose float32, tf32 or bf16"),
+        ([UNET, &["--device", "flex", "--precision", "bf16"]].concat(), 1, "only libtorch devices"),
+        ([UNET, &["--device", "flex", "--precision", "tf32"]].concat(), 1, "only NVIDIA GPUs"),
+    ] {
+        let said = stderr_of(&arguments, code);
+        assert!(said.contains(words), "{said}");
+    }
+}
+
+#[test]
+fn training_refuses_a_precision_before_it_reads_anything() {
+    let arguments =
+        ["train", "--recipe", "unet-seeps", "--images", "none", "--labels", "none", "--output-path", "none"];
+    let said = stderr_of(&[&arguments[..], &["--device", "flex", "--precision", "bf16"]].concat(), 1);
+    assert!(said.contains("device 'flex' does not compute in bf16") && !Path::new("none").exists(), "{said}");
+}
+
+#[test]
+fn the_comparison_with_pytorch_prints_a_table() {
+    let torch = Command::new("python3").args(["-c", "import torch, torchvision"]).output();
+    let (true, Ok(peer)) = (torch.is_ok_and(|output| output.status.success()), std::env::var("TORCH_BENCH")) else {
+        println!("skipped: python3 with torch is not there, or TORCH_BENCH does not name torch_bench.py");
+        return;
+    };
+    let output = Command::new("scripts/gpu_bench.sh")
+        .args(["--device", "cpu", "--models", "unet", "--modes", "infer", "--precisions", "float32"])
+        .args(["--variants", "plain", "--unet", "1x16", "--check", "1x16", "--steps", "1"])
+        .args([env!("CARGO_BIN_EXE_segtool"), &peer])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    let row = said.lines().find(|line| line.starts_with("| unet infer float32 b1 s16 |")).unwrap();
+    let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+    assert_eq!(cells.len(), 8, "{row}");
+    // PyTorch's time, segtool's and their ratio; the variants that were not asked for are left open.
+    assert!([1, 4, 5].iter().all(|&i| cells[i].parse::<f64>().is_ok()) && cells[2] == "-", "{row}");
+}
