@@ -9,6 +9,7 @@
 #include <ATen/ops/_batch_norm_impl_index_backward.h>
 #include <ATen/ops/convolution_backward.h>
 #include <c10/core/CachingDeviceAllocator.h>
+#include <c10/util/Exception.h>
 
 namespace {
 
@@ -27,6 +28,10 @@ char *guarded(F run) {
 at::Tensor *hand_over(at::Tensor tensor) {
   return tensor.defined() ? new at::Tensor(std::move(tensor)) : nullptr;
 }
+
+struct Silent : c10::WarningHandler {
+  void process(const c10::Warning &) override {}
+};
 
 }  // namespace
 
@@ -83,6 +88,9 @@ char *segtool_channels_last(at::Tensor **result, const at::Tensor *input) {
 
 char *segtool_allow_tf32(bool allowed) {
   return guarded([&] {
+    // The functions that replace these two differ between versions; libtorch's advice would be on standard error.
+    Silent silent;
+    c10::WarningUtils::WarningHandlerGuard guard(&silent);
     at::globalContext().setAllowTF32CuDNN(allowed);
     at::globalContext().setAllowTF32CuBLAS(allowed);
   });
