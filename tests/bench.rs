@@ -7,6 +7,7 @@ mod common;
 use std::path::Path;
 use std::process::Command;
 
+use segtool::device::DeviceChoice;
 use serde_json::Value;
 
 use common::{devices, stderr_of, stdout_of};
@@ -103,6 +104,17 @@ fn what_cannot_be_measured_is_refused() {
     ] {
         let said = stderr_of(&arguments, code);
         assert!(said.contains(words), "{said}");
+    }
+}
+
+#[test]
+fn libtorch_computes_in_bfloat16() {
+    if !devices().iter().any(|(choice, _)| *choice == DeviceChoice::Libtorch) {
+        return;
+    }
+    for mode in ["train", "infer"] {
+        let said = stdout_of(&[UNET, &["--device", "libtorch", "--precision", "bf16", "--mode", mode]].concat());
+        assert_eq!(parse(said.trim_end()).0, format!("segtool-unet-seeps-{mode}-libtorch-bf16"));
     }
 }
 

@@ -48,6 +48,8 @@ fn folders_a_validation_share_and_merged_classes_end_in_a_run_that_describes_its
         &run_text,
         "--device",
         "flex",
+        "--precision",
+        "float32",
     ]);
     let config = json(&run.join("config.json"));
     assert_eq!(config["seed"], 4);
@@ -56,6 +58,7 @@ fn folders_a_validation_share_and_merged_classes_end_in_a_run_that_describes_its
     assert_eq!(config["recipe"]["network"]["outputs"], 2);
     assert_eq!(config["recipe"]["training"]["optimizer"]["kind"], "sgd");
     assert_eq!(config["recipe"]["training"]["batch_size"], 3);
+    assert_eq!(config["recipe"]["training"]["precision"], "float32");
     assert_eq!(config["dataset"]["classes"][1]["values"], serde_json::json!([1, 2, 3]));
     // The measured normalisation is stored.
     assert_eq!(config["dataset"]["normalisation"]["kind"], "fixed");

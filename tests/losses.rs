@@ -6,7 +6,8 @@ mod common;
 
 use std::collections::HashMap;
 
-use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
+use burn::tensor::{Bool, DType, Device, Int, Tensor, TensorData};
+use segtool::device::DeviceChoice;
 use segtool::loss::{LossConfig, Target};
 
 use common::{devices, fixture, floats, relative_error};
@@ -82,6 +83,28 @@ fn a_batch_without_labels_has_a_finite_loss_and_no_gradient() {
             let (value, gradient) = value_and_gradient(&loss, &golden[logits], &target(&nothing, &device), &device);
             assert!(value.is_finite(), "{loss:?} on {choice}");
             assert!(gradient.iter().all(|g| *g == 0.0), "{loss:?} on {choice}");
+        }
+    }
+}
+
+#[test]
+fn losses_of_bfloat16_logits_are_float32() {
+    let golden = fixture("losses.safetensors");
+    // flex does not compute in bfloat16.
+    for (_, device) in devices().into_iter().filter(|(choice, _)| *choice != DeviceChoice::Flex) {
+        let target = target(&golden["full"], &device);
+        let logits = Tensor::<4>::from_data(golden["logits"].clone(), &device).cast(DType::BF16);
+        for loss in [
+            LossConfig::CrossEntropy,
+            LossConfig::SoftDice,
+            LossConfig::CrossEntropyDice { ce_weight: 1.0, dice_weight: 1.0 },
+            LossConfig::BceDice { bce_weight: 1.0, dice_weight: 1.0 },
+        ] {
+            let logits = if loss.is_binary() { logits.clone().narrow(1, 0, 1) } else { logits.clone() };
+            let rounded = loss.compute(logits.clone().cast(DType::F32), &target);
+            let found = loss.compute(logits, &target);
+            assert_eq!(found.dtype(), DType::F32);
+            assert_eq!(found.into_scalar::<f32>(), rounded.into_scalar::<f32>(), "{loss:?}");
         }
     }
 }

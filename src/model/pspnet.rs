@@ -75,7 +75,7 @@ impl PspNetConfig {
                 self.bins
             )));
         }
-        if !(0.0..1.0).contains(&self.dropout) || !(self.auxiliary >= 0.0 && self.auxiliary.is_finite()) {
+        if !(0.0..1.0).contains(&self.dropout) || !(0.0..f64::INFINITY).contains(&self.auxiliary) {
             return Err(Error::Config(format!(
                 "pspnet needs a dropout from 0 to below 1 and an auxiliary weight of at least 0; got {} and {}",
                 self.dropout, self.auxiliary
