@@ -90,8 +90,12 @@ impl DeviceChoice {
         }
     }
 
-    /// The burn device, without automatic differentiation.
+    /// The burn device, without automatic differentiation, set up to compute in float32.
     pub fn open(self) -> Result<Device> {
+        self.open_for(Precision::Float32)
+    }
+
+    fn connect(self) -> Result<Device> {
         match self.resolve()? {
             Self::Libtorch => Ok(libtorch::cpu()),
             Self::LibtorchCuda(index) => Ok(libtorch::cuda(index)),
@@ -102,8 +106,10 @@ impl DeviceChoice {
     /// [`Self::open`], set up to compute in `precision`; an error where the device cannot.
     pub fn open_for(self, precision: Precision) -> Result<Device> {
         self.supports(precision)?;
-        ops::allow_tf32(precision == Precision::Tf32);
-        self.open()
+        if matches!(self.resolve()?, Self::LibtorchCuda(_)) {
+            ops::allow_tf32(precision == Precision::Tf32);
+        }
+        self.connect()
     }
 
     /// Says whether the device computes in `precision`.

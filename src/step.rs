@@ -11,8 +11,8 @@ use crate::recipe::OptimizerConfig;
 
 /// A network that learns.
 pub struct Learner {
-    /// The network, on a device that differentiates.
-    pub network: Network,
+    /// Only missing while the optimiser has it.
+    network: Option<Network>,
     /// The optimiser and its state.
     pub optimizer: ModuleOptimizer,
     /// What is minimised.
@@ -20,6 +20,21 @@ pub struct Learner {
 }
 
 impl Learner {
+    /// A network on a device that differentiates, and how it learns.
+    pub fn new(network: Network, optimizer: ModuleOptimizer, loss: LossConfig) -> Self {
+        Self { network: Some(network), optimizer, loss }
+    }
+
+    /// The network as it is now.
+    pub fn network(&self) -> &Network {
+        self.network.as_ref().expect("the optimiser gives the network back")
+    }
+
+    /// Exchanges the network.
+    pub fn set_network(&mut self, network: Network) {
+        self.network = Some(network);
+    }
+
     /// One step on `input` `[batch, bands, height, width]`, with dropout as `draw` decides; returns the loss before it.
     /// If that is not finite, the network is spoilt.
     pub fn step(&mut self, input: Tensor<4>, target: &Target, learning_rate: f64, draw: u64) -> f64 {
@@ -31,18 +46,20 @@ impl Learner {
 
     /// The loss and its gradients.
     pub fn gradients(&self, input: Tensor<4>, target: &Target, draw: u64) -> (Tensor<1>, GradientsParams) {
-        let outputs = self.network.forward_training(input, draw);
+        let outputs = self.network().forward_training(input, draw);
         let mut loss = self.loss.compute(outputs.logits, target);
         if let Some((logits, weight)) = outputs.auxiliary {
             loss = loss + self.loss.compute(logits, target).mul_scalar(weight);
         }
-        let gradients = GradientsParams::from_grads(loss.backward(), &self.network);
+        let gradients = GradientsParams::from_grads(loss.backward(), self.network());
         (loss, gradients)
     }
 
     /// Moves the weights against their gradients.
     pub fn apply(&mut self, gradients: GradientsParams, learning_rate: f64) {
-        self.network = self.optimizer.step(learning_rate, self.network.clone(), gradients);
+        // Given away, not shared, so that the weights are updated where they are.
+        let network = self.network.take();
+        self.network = network.map(|network| self.optimizer.step(learning_rate, network, gradients));
     }
 }
 

@@ -53,13 +53,14 @@ pub fn check(options: &Options) -> Result<Vec<Difference>> {
 /// Output, loss and gradients.
 fn results(options: &Options) -> Result<Vec<Parameter>> {
     let mut work = Work::new(&Options { mode: Mode::Train, ..options.clone() })?;
-    work.learner.network = away_from_kinks(work.learner.network.valid()).train();
+    let network = away_from_kinks(work.learner.network().valid()).train();
+    work.learner.set_network(network);
     let named = |name: &str, data| Parameter { name: name.to_owned(), data };
     // The output first: in training, running statistics move.
-    let output = work.learner.network.valid().forward(work.input.clone().inner()).into_data();
+    let output = work.learner.network().valid().forward(work.input.clone().inner()).into_data();
     let (loss, gradients) = work.gradients();
     let mut results = vec![named("output", output), named("loss", loss.into_data())];
-    results.extend(collect_gradients(&work.learner.network, &gradients));
+    results.extend(collect_gradients(work.learner.network(), &gradients));
     Ok(results)
 }
 

@@ -212,7 +212,7 @@ impl Work {
         let labels: Vec<i32> = (0..batch * size * size).map(|_| rng.random_range(labels.clone())).collect();
         let labels = Tensor::<3, Int>::from_data(TensorData::new(labels, [batch, size, size]), &device);
         Ok(Self {
-            learner: Learner { network, optimizer, loss: LossConfig::CrossEntropy },
+            learner: Learner::new(network, optimizer, LossConfig::CrossEntropy),
             mode,
             input: precision.of_input(input),
             target: Target { classes: labels, labelled: None },
@@ -225,7 +225,7 @@ impl Work {
     fn step(&mut self) -> Result<()> {
         match self.mode {
             Mode::Train => drop(self.learner.step(self.input.clone(), &self.target, 1e-2, SEED)),
-            Mode::Infer => drop(self.learner.network.forward(self.input.clone()).argmax(1)),
+            Mode::Infer => drop(self.learner.network().forward(self.input.clone()).argmax(1)),
         }
         wait(&self.device)
     }

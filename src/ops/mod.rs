@@ -9,6 +9,7 @@
 mod autodiff;
 mod dispatch;
 mod flex;
+mod generic;
 mod kernels;
 #[cfg(feature = "libtorch")]
 mod libtorch;
@@ -22,7 +23,19 @@ use dispatch::{Maybe, Operations};
 pub use settings::{ConvSettings, ConvTransposeSettings, Interpolation, NormSettings, PoolSettings, Resampling};
 
 /// Convolution of `x` `[batch, inputs, height, width]` with `weight` `[outputs, inputs / groups, rows, columns]`.
+///
+/// # Panics
+///
+/// If channels do not fit, or the kernel is larger than the padded picture.
 pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, settings: ConvSettings) -> Tensor<4> {
+    let ([_, channels, ..], [outputs, inputs, ..]) = (x.dims(), weight.dims());
+    let groups = settings.groups;
+    assert!(
+        channels == inputs * groups && outputs % groups == 0,
+        "a weight of {:?} in {groups} groups does not fit a picture of {channels} channels",
+        weight.dims()
+    );
+    check_channels("bias", outputs, bias.iter());
     let dtype = x.dtype();
     let bias: Maybe<Dispatch> = bias.map(|bias| as_type(bias, dtype).into_dispatch()).into();
     let weight = as_type(weight, dtype).into_dispatch();
@@ -31,12 +44,27 @@ pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, settings
 
 /// Transposed convolution of `x` `[batch, inputs, height, width]` with `weight`
 /// `[inputs, outputs / groups, rows, columns]`.
+///
+/// # Panics
+///
+/// If channels do not fit, or the output padding is not less than the stride or the dilation.
 pub fn conv_transpose2d(
     x: Tensor<4>,
     weight: Tensor<4>,
     bias: Option<Tensor<1>>,
     settings: ConvTransposeSettings,
 ) -> Tensor<4> {
+    let ([_, channels, ..], [inputs, outputs, ..]) = (x.dims(), weight.dims());
+    let groups = settings.conv.groups;
+    assert!(
+        channels == inputs && inputs % groups == 0,
+        "a weight of {:?} in {groups} groups does not fit a picture of {channels} channels",
+        weight.dims()
+    );
+    let reach = |i: usize| settings.conv.stride[i].max(settings.conv.dilation[i]);
+    let padding = settings.output_padding;
+    assert!((0..2).all(|i| padding[i] < reach(i)), "output padding {padding:?} is not less than stride or dilation");
+    check_channels("bias", outputs * groups, bias.iter());
     let dtype = x.dtype();
     let bias: Maybe<Dispatch> = bias.map(|bias| as_type(bias, dtype).into_dispatch()).into();
     let weight = as_type(weight, dtype).into_dispatch();
@@ -67,7 +95,8 @@ pub fn batch_norm_train(
     running_var: Tensor<1>,
     settings: NormSettings,
 ) -> BatchNormed {
-    let [batch, _, height, width] = x.dims();
+    let [batch, channels, height, width] = x.dims();
+    check_channels("batch norm", channels, [&weight, &bias, &running_mean, &running_var]);
     assert!(batch * height * width > 1, "batch norm in training needs more than one value a channel");
     let (output, running_mean, running_var) = Dispatch::run_batch_normalisation(
         x.into_dispatch(),
@@ -94,6 +123,7 @@ pub fn batch_norm_infer(
     var: Tensor<1>,
     epsilon: f64,
 ) -> Tensor<4> {
+    check_channels("batch norm", x.dims()[1], [&weight, &bias, &mean, &var]);
     Tensor::from_dispatch(Dispatch::run_fixed_normalisation(
         x.into_dispatch(),
         weight.into_dispatch(),
@@ -110,7 +140,13 @@ pub fn relu(x: Tensor<4>) -> Tensor<4> {
 }
 
 /// Maximum of every window of `x` `[batch, channels, height, width]`.
+///
+/// # Panics
+///
+/// If the window is larger than the padded picture, or less than twice as large as the padding.
 pub fn max_pool2d(x: Tensor<4>, settings: PoolSettings) -> Tensor<4> {
+    let PoolSettings { kernel, padding, .. } = settings;
+    assert!((0..2).all(|i| 2 * padding[i] <= kernel[i]), "a padding of {padding:?} is too wide for windows {kernel:?}");
     Tensor::from_dispatch(Dispatch::run_maximum_pooling(x.into_dispatch(), settings))
 }
 
@@ -130,7 +166,8 @@ pub fn interpolate(x: Tensor<4>, size: [usize; 2], how: Resampling) -> Tensor<4>
 
 /// Softmax cross-entropy of `logits` `[batch, classes, height, width]` and `labels` `[batch, height, width]`: the mean
 /// over the labelled pixels, weighted by `class_weights` `[classes]`. A label that equals `ignore` counts for nothing; a
-/// batch without labels gives 0, where PyTorch gives NaN. Computed in float32.
+/// batch without labels gives 0, where PyTorch gives NaN. Computed in float32. Any other label must be a class: on a GPU,
+/// libtorch ends the program over one that is not.
 pub fn cross_entropy(
     logits: Tensor<4>,
     labels: Tensor<3, Int>,
@@ -145,8 +182,8 @@ pub fn cross_entropy(
     ))
 }
 
-/// Whether float32 convolutions and products on an NVIDIA GPU may round their factors to TF32 (10 bits) first. Off until
-/// asked for; without libtorch there is nothing to set.
+/// Whether float32 convolutions and products on an NVIDIA GPU may round their factors to TF32 (11 significant bits)
+/// first. libtorch does so in convolutions until told not to. Without libtorch there is nothing to set.
 pub fn allow_tf32(allowed: bool) {
     #[cfg(feature = "libtorch")]
     libtorch::allow_tf32(allowed);
@@ -162,6 +199,12 @@ pub fn peak_gpu_memory(device: usize) -> Option<u64> {
     {
         let _ = device;
         None
+    }
+}
+
+fn check_channels<'a>(what: &str, channels: usize, tensors: impl IntoIterator<Item = &'a Tensor<1>>) {
+    for tensor in tensors {
+        assert!(tensor.dims() == [channels], "{what} of {:?} values for {channels} channels", tensor.dims());
     }
 }
 

@@ -52,10 +52,16 @@ pub struct ConvTransposeSettings {
 
 impl ConvTransposeSettings {
     /// Sides of the result for an input of sides `input` and a kernel of sides `kernel`.
+    ///
+    /// # Panics
+    ///
+    /// If the padding takes all of it.
     pub fn output(&self, input: [usize; 2], kernel: [usize; 2]) -> [usize; 2] {
         let ConvSettings { stride, padding, dilation, .. } = self.conv;
         std::array::from_fn(|i| {
-            (input[i] - 1) * stride[i] + dilation[i] * (kernel[i] - 1) + 1 + self.output_padding[i] - 2 * padding[i]
+            let whole = (input[i] - 1) * stride[i] + dilation[i] * (kernel[i] - 1) + 1 + self.output_padding[i];
+            let side = whole.checked_sub(2 * padding[i]).filter(|side| *side > 0);
+            side.unwrap_or_else(|| panic!("a padding of {} leaves nothing of {whole} pixels", padding[i]))
         })
     }
 

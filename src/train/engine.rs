@@ -114,7 +114,7 @@ impl<'a> Trainer<'a> {
         };
         let train = loader(samples.train);
         let validation = (!samples.validation.is_empty()).then(|| loader(samples.validation));
-        let learner = Learner { network, optimizer, loss: run.config.recipe.training.loss.clone() };
+        let learner = Learner::new(network, optimizer, run.config.recipe.training.loss.clone());
         Ok(Self { train, validation, rows: Vec::new(), run, device, learner, session })
     }
 
@@ -182,7 +182,7 @@ impl<'a> Trainer<'a> {
     /// Scores the epoch that is over, keeps the weights if they are the best, and moves on to the next. `None`, with
     /// nothing changed, if asked to stop during validation.
     fn close_epoch(&mut self, position: &mut Position) -> Result<Option<EpochReport>> {
-        let network = self.learner.network.valid();
+        let network = self.learner.network().valid();
         let precision = self.run.config.recipe.training.precision;
         let validation = match &self.validation {
             None => None,
@@ -225,7 +225,7 @@ impl<'a> Trainer<'a> {
     }
 
     fn save(&self, position: &Position) -> Result<()> {
-        checkpoint::save(&self.run.last_path(), &self.learner.network.valid(), &self.learner.optimizer, position)
+        checkpoint::save(&self.run.last_path(), &self.learner.network().valid(), &self.learner.optimizer, position)
     }
 
     fn learning_rate(&self, step: usize) -> f64 {

@@ -56,6 +56,25 @@ fn the_same_computation_gives_the_same_bits() {
     }
 }
 
+/// On flex: how libtorch shares out its sums is its own affair.
+#[test]
+fn the_number_of_threads_changes_no_bit() {
+    let run = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| bits(&network(&Device::flex().autodiff())))
+    };
+    let one = run(1);
+    assert!(run(3) == one);
+    assert!(run(16) == one);
+}
+
+#[test]
+#[should_panic(expected = "does not fit a picture of 3 channels")]
+fn a_weight_for_other_channels_is_refused() {
+    let tensor = |shape: [usize; 4]| Tensor::<4>::zeros(shape, &Device::flex());
+    ops::conv2d(tensor([1, 3, 5, 5]), tensor([2, 4, 3, 3]), None, ConvSettings::default());
+}
+
 #[test]
 fn relu_leaves_a_tensor_alone_that_is_still_used() {
     for (choice, device) in devices() {
@@ -110,7 +129,7 @@ fn a_batch_without_labels_has_loss_0_and_gradient_0() {
             let labels = Tensor::<3, Int>::from_data(labels, &device);
             let weights = weights.map(|weights| Tensor::<1>::from_data(weights, &device));
             let loss = ops::cross_entropy(logits.clone(), labels, weights, IGNORE);
-            let gradients = loss.backward();
+            let gradients = (loss.clone() * 10.0).backward();
             let gradient = floats(&logits.grad(&gradients).unwrap().into_data());
             assert_eq!(loss.into_scalar::<f32>(), 0.0, "{choice}");
             assert!(gradient.iter().all(|value| *value == 0.0), "{choice}");

@@ -9,7 +9,8 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::matrix::{Matrix, Target};
+use super::buffer::{Target, written, zeros};
+use super::matrix::Matrix;
 use super::sums::sum;
 use super::unfold::{Geometry, fold, unfold};
 
@@ -59,44 +60,53 @@ fn blocks(length: usize, size: usize) -> Vec<Range<usize>> {
     (0..count).map(|i| i * length / count..(i + 1) * length / count).filter(|block| !block.is_empty()).collect()
 }
 
-/// Blocks of output channels: one, unless there are fewer tasks without than would keep all threads busy.
+/// Tasks that a result is split into at least, where it can be; not the number of threads, so that the sums come out the
+/// same on any machine.
+const TASKS: usize = 16;
+
+/// Blocks of output channels: one, unless the rest of the work makes too few tasks.
 fn output_blocks(outputs: usize, tasks: usize) -> Vec<Range<usize>> {
-    let wanted = (3 * rayon::current_num_threads()).div_ceil(tasks.max(1)).max(1);
-    blocks(outputs, outputs.div_ceil(wanted).max(16))
+    blocks(outputs, outputs.div_ceil(TASKS.div_ceil(tasks)).max(16))
 }
 
 fn product<T: Clone, U: Clone>(left: &[T], right: &[U]) -> Vec<(T, U)> {
     left.iter().flat_map(|l| right.iter().map(move |r| (l.clone(), r.clone()))).collect()
 }
 
-/// `out` `[batch, groups * outputs, output area]` from `x` `[batch, groups * inputs, input area]` and `weight`
+/// `[batch, groups * outputs, output area]` from `x` `[batch, groups * inputs, input area]` and `weight`
 /// `[groups * outputs, inputs * taps]`.
-pub(super) fn forward(problem: &Problem, x: &[f32], weight: &[f32], bias: Option<&[f32]>, out: &mut [f32]) {
+pub(super) fn forward(problem: &Problem, x: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
     let (tiles, channel_blocks) = (problem.tiles(), problem.channel_blocks());
     let (outputs, depth, area) = (problem.outputs, problem.depth(), problem.geometry.output_area());
+    let taps = problem.geometry.taps();
     let pictures: Vec<usize> = (0..problem.batch * problem.groups).collect();
     let output_blocks = output_blocks(outputs, pictures.len() * tiles.len());
     let tasks = product(&product(&pictures, &output_blocks), &tiles);
-    let target = Target::new(out);
-    tasks.into_par_iter().for_each_init(Vec::new, |columns, ((picture, block), pixels)| {
-        let (picture, group) = (picture / problem.groups, picture % problem.groups);
-        let first = group * outputs + block.start;
-        let start = (picture * problem.groups * outputs + first) * area + pixels.start;
-        for channels in &channel_blocks {
-            let planes = problem.input_planes(x, picture, group, channels);
-            let right = tile(&problem.geometry, planes, &pixels, columns);
-            let left = Matrix::new(&weight[first * depth + channels.start * problem.geometry.taps()..], depth);
-            let size = [block.len(), channels.len() * problem.geometry.taps(), pixels.len()];
-            // SAFETY: each task has its own output channels and pixels.
-            unsafe { target.product(start, area, size, left, right, channels.start > 0) };
-        }
-    });
-    if let Some(bias) = bias {
-        out.par_chunks_exact_mut(area).enumerate().for_each(|(plane, values)| {
-            let bias = bias[plane % bias.len()];
-            values.iter_mut().for_each(|value| *value += bias);
+    let run = |target: Target| {
+        tasks.into_par_iter().for_each_init(Vec::new, |columns, ((picture, block), pixels)| {
+            let (picture, group) = (picture / problem.groups, picture % problem.groups);
+            let first = group * outputs + block.start;
+            let start = (picture * problem.groups * outputs + first) * area + pixels.start;
+            if let Some(bias) = bias {
+                for (row, bias) in bias[first..first + block.len()].iter().enumerate() {
+                    // SAFETY: each task has its own output channels and pixels.
+                    unsafe { target.fill(start + row * area, pixels.len(), *bias) };
+                }
+            }
+            for channels in &channel_blocks {
+                let planes = problem.input_planes(x, picture, group, channels);
+                let right = tile(&problem.geometry, planes, &pixels, columns);
+                let left = Matrix::new(&weight[first * depth + channels.start * taps..], depth);
+                let size = [block.len(), channels.len() * taps, pixels.len()];
+                let add = bias.is_some() || channels.start > 0;
+                // SAFETY: as above.
+                unsafe { target.product(start, area, size, left, right, add) };
+            }
         });
-    }
+    };
+    // SAFETY: the tasks cover all pixels of all output channels of all pictures; the first product of each writes its
+    // part without reading it, or the bias was written before.
+    unsafe { written(problem.batch * problem.groups * outputs * area, run) }
 }
 
 /// The unfolded matrix of a tile; for pointwise convolutions the picture itself.
@@ -111,39 +121,50 @@ fn tile<'a>(geometry: &Geometry, planes: &'a [f32], pixels: &Range<usize>, colum
 }
 
 /// Gradient `[groups * outputs, inputs * taps]` of the weight, from `x` and the output's gradient.
-pub(super) fn weight_gradient(problem: &Problem, x: &[f32], gradient: &[f32], out: &mut [f32]) {
-    let tiles = problem.tiles();
+pub(super) fn weight_gradient(problem: &Problem, x: &[f32], gradient: &[f32]) -> Vec<f32> {
     let (outputs, depth, area) = (problem.outputs, problem.depth(), problem.geometry.output_area());
-    let groups: Vec<usize> = (0..problem.groups).collect();
-    let channel_blocks = problem.channel_blocks();
-    let output_blocks = output_blocks(outputs, groups.len() * channel_blocks.len());
-    let tasks = product(&product(&groups, &channel_blocks), &output_blocks);
-    let target = Target::new(out);
-    tasks.into_par_iter().for_each_init(Vec::new, |columns, ((group, channels), block)| {
-        let first = group * outputs + block.start;
-        let start = first * depth + channels.start * problem.geometry.taps();
-        let mut add = false;
-        for picture in 0..problem.batch {
-            let planes = problem.input_planes(x, picture, group, &channels);
-            for pixels in &tiles {
+    let (groups, channel_blocks): (Vec<usize>, _) = ((0..problem.groups).collect(), problem.channel_blocks());
+    let pictures: Vec<usize> = (0..problem.batch).collect();
+    let tiles = product(&pictures, &problem.tiles());
+    // Where there are few channels, the pictures are shared out, and the parts of the sum added up in the end.
+    let parts = blocks(tiles.len(), tiles.len().div_ceil(TASKS.div_ceil(groups.len() * channel_blocks.len())));
+    let numbered: Vec<(usize, Range<usize>)> = parts.iter().cloned().enumerate().collect();
+    let tasks = product(&product(&groups, &channel_blocks), &numbered);
+    let count = problem.groups * outputs * depth;
+    if parts.is_empty() {
+        return zeros(count);
+    }
+    let run = |target: Target| {
+        tasks.into_par_iter().for_each_init(Vec::new, |columns, ((group, channels), (part, range))| {
+            let taps = problem.geometry.taps();
+            let start = part * count + group * outputs * depth + channels.start * taps;
+            for (i, (picture, pixels)) in tiles[range].iter().enumerate() {
+                let planes = problem.input_planes(x, *picture, group, &channels);
                 let right = tile(&problem.geometry, planes, pixels, columns).transposed();
-                let left = (picture * problem.groups * outputs + first) * area + pixels.start;
+                let left = (picture * problem.groups + group) * outputs * area + pixels.start;
                 let left = Matrix::new(&gradient[left..], area);
-                let size = [block.len(), pixels.len(), channels.len() * problem.geometry.taps()];
-                // SAFETY: each task has its own output channels and rows of the unfolded matrix.
-                unsafe { target.product(start, depth, size, left, right, add) };
-                add = true;
+                let size = [outputs, pixels.len(), channels.len() * taps];
+                // SAFETY: each task has its own part, group and rows of the unfolded matrix.
+                unsafe { target.product(start, depth, size, left, right, i > 0) };
             }
-        }
-    });
+        });
+    };
+    // SAFETY: the tasks cover all weights in all parts; the first product of each writes without reading.
+    let mut sums = unsafe { written(parts.len() * count, run) };
+    let (total, others) = sums.split_at_mut(count);
+    for part in others.chunks_exact(count) {
+        total.iter_mut().zip(part).for_each(|(total, value)| *total += value);
+    }
+    sums.truncate(count);
+    sums
 }
 
 /// Gradient `[batch, groups * inputs, input area]` of the input, from the weight and the output's gradient; also the
 /// transposed convolution.
-pub(super) fn input_gradient(problem: &Problem, weight: &[f32], gradient: &[f32], out: &mut [f32]) {
+pub(super) fn input_gradient(problem: &Problem, weight: &[f32], gradient: &[f32]) -> Vec<f32> {
     match reversed(problem) {
-        Some(reversed) => forward(&reversed, gradient, &flipped(problem, weight), None, out),
-        None => input_gradient_by_folding(problem, weight, gradient, out),
+        Some(reversed) => forward(&reversed, gradient, &flipped(problem, weight), None),
+        None => input_gradient_by_folding(problem, weight, gradient),
     }
 }
 
@@ -168,7 +189,7 @@ fn reversed(problem: &Problem) -> Option<Problem> {
 fn flipped(problem: &Problem, weight: &[f32]) -> Vec<f32> {
     let taps = problem.geometry.taps();
     let (inputs, outputs) = (problem.inputs, problem.outputs);
-    let mut out = vec![0.0; weight.len()];
+    let mut out = zeros(weight.len());
     out.par_chunks_exact_mut(outputs * taps).enumerate().for_each(|(row, planes)| {
         let (group, input) = (row / inputs, row % inputs);
         for (output, plane) in planes.chunks_exact_mut(taps).enumerate() {
@@ -179,13 +200,14 @@ fn flipped(problem: &Problem, weight: &[f32]) -> Vec<f32> {
     out
 }
 
-fn input_gradient_by_folding(problem: &Problem, weight: &[f32], gradient: &[f32], out: &mut [f32]) {
+fn input_gradient_by_folding(problem: &Problem, weight: &[f32], gradient: &[f32]) -> Vec<f32> {
     let geometry = &problem.geometry;
     let (tiles, taps) = (problem.tiles(), geometry.taps());
     let (outputs, depth, area) = (problem.outputs, problem.depth(), geometry.output_area());
     let channel_blocks = problem.channel_blocks();
     // Every group of every picture in blocks of channels, in the order of memory.
-    let mut rest = out;
+    let mut out = zeros(problem.batch * problem.groups * problem.inputs * geometry.input_area());
+    let mut rest = out.as_mut_slice();
     let mut tasks = Vec::new();
     for picture in 0..problem.batch * problem.groups {
         for channels in &channel_blocks {
@@ -195,7 +217,6 @@ fn input_gradient_by_folding(problem: &Problem, weight: &[f32], gradient: &[f32]
         }
     }
     tasks.into_par_iter().for_each_init(Vec::new, |columns: &mut Vec<f32>, (picture, channels, planes)| {
-        planes.fill(0.0);
         let first = picture % problem.groups * outputs;
         let left = Matrix::new(&weight[first * depth + channels.start * taps..], depth).transposed();
         for pixels in &tiles {
@@ -208,13 +229,11 @@ fn input_gradient_by_folding(problem: &Problem, weight: &[f32], gradient: &[f32]
             fold(geometry, columns, pixels.clone(), planes);
         }
     });
+    out
 }
 
 /// Sum of every channel over batch and picture: the gradient of a bias.
 pub(super) fn channel_sums(gradient: &[f32], channels: usize, area: usize) -> Vec<f32> {
-    let channel_sum = |channel: usize| {
-        let planes = gradient.chunks_exact(area).skip(channel).step_by(channels);
-        planes.map(|plane| sum(plane, |value| value)).sum::<f64>() as f32
-    };
-    (0..channels).into_par_iter().map(channel_sum).collect()
+    let planes: Vec<f64> = gradient.par_chunks_exact(area).map(|plane| sum(plane, |value| value)).collect();
+    (0..channels).map(|channel| planes.iter().skip(channel).step_by(channels).sum::<f64>() as f32).collect()
 }

@@ -2,6 +2,8 @@
 
 use rayon::prelude::*;
 
+use super::buffer::zeros;
+
 /// Pixels that are worked on together: their logits of all classes stay in the cache.
 const STRIP: usize = 512;
 
@@ -26,7 +28,7 @@ pub(super) fn forward(
     class_weights: Option<&[f32]>,
     ignore: i64,
 ) -> Forward {
-    let mut kept = vec![0.0; logits.len()];
+    let mut kept = zeros(logits.len());
     let mut sums = (0.0, 0.0);
     let pictures = kept.chunks_exact_mut(classes * area).zip(logits.chunks_exact(classes * area));
     for ((kept, logits), labels) in pictures.zip(labels.chunks_exact(area)) {

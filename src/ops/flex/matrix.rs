@@ -2,6 +2,8 @@
 
 #![allow(unsafe_code)] // the kernels take pointers
 
+use super::buffer::Target;
+
 /// A matrix inside a slice.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Matrix<'a> {
@@ -26,23 +28,7 @@ impl<'a> Matrix<'a> {
     }
 }
 
-/// Where a product goes: parts of one buffer that tasks write side by side.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Target {
-    data: *mut f32,
-    length: usize,
-}
-
-// SAFETY: the one way to write, `Target::product`, is unsafe and asks for parts that do not overlap.
-unsafe impl Send for Target {}
-// SAFETY: as above.
-unsafe impl Sync for Target {}
-
 impl Target {
-    pub(super) fn new(data: &mut [f32]) -> Self {
-        Self { data: data.as_mut_ptr(), length: data.len() }
-    }
-
     /// Writes `left` (`rows` x `inner`) times `right` (`inner` x `columns`) into the rows that begin at `start` and are
     /// `row_stride` apart; or adds it, if `add`. On one thread: the callers split the work.
     ///
@@ -59,14 +45,14 @@ impl Target {
         add: bool,
     ) {
         assert!(rows * inner * columns > 0 && left.holds(rows, inner) && right.holds(inner, columns));
-        assert!(start + (rows - 1) * row_stride + columns <= self.length);
+        let first = self.rows(start, row_stride, rows, columns);
         // SAFETY: all elements that the kernel reads and writes lie inside their buffers, as was just checked.
         unsafe {
             gemm::gemm(
                 rows,
                 columns,
                 inner,
-                self.data.add(start),
+                first,
                 1,
                 row_stride as isize,
                 add,

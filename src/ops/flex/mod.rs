@@ -1,5 +1,6 @@
 //! Kernels on the CPU without libtorch, in float32; other types go burn's way.
 
+mod buffer;
 mod conv;
 mod cross_entropy;
 mod matrix;
@@ -37,12 +38,11 @@ impl Kernels for Flex {
             return <Self as ModuleOps<Self>>::conv2d(x, weight, bias, settings.burn());
         }
         let dtype = x.dtype();
-        let problem = problem(sides(&x), &x, &weight, settings);
+        let problem = convolution(&x, &weight, settings);
         let (x, weight, bias) = (single(x), single(weight), bias.map(single));
         let [rows, columns] = problem.geometry.output;
-        let mut out = vec![0.0; problem.batch * problem.groups * problem.outputs * rows * columns];
         let bias = bias.as_ref().map(FlexTensor::storage::<f32>);
-        conv::forward(&problem, x.storage(), weight.storage(), bias, &mut out);
+        let out = conv::forward(&problem, x.storage(), weight.storage(), bias);
         as_type(tensor(out, [problem.batch, problem.groups * problem.outputs, rows, columns]), dtype)
     }
 
@@ -53,7 +53,7 @@ impl Kernels for Flex {
         settings: ConvSettings,
         wanted: Wanted<3>,
     ) -> Gradients<Self, 3> {
-        let problem = problem(sides(&x), &x, &weight, settings);
+        let problem = convolution(&x, &weight, settings);
         let dtype = gradient.dtype();
         let (x, weight, gradient) = (single(x), single(weight), single(gradient));
         let gradients = [
@@ -93,7 +93,7 @@ impl Kernels for Flex {
         let (dtype, shape) = (gradient.dtype(), weight.shape());
         let (x, gradient) = (single(x), single(gradient));
         let gradients = [
-            wanted[0].then(|| Self::convolution(gradient.clone(), single(weight), None, settings.conv)),
+            wanted[0].then(|| transposed_input_gradient(&problem, &single(weight), &gradient)),
             wanted[1].then(|| weight_gradient(&problem, &gradient, &x, shape)),
             wanted[2].then(|| bias_gradient(&gradient)),
         ];
@@ -184,7 +184,7 @@ impl Kernels for Flex {
                 as_type(x, dtype)
             }
             None => {
-                let mut out = vec![0.0; shape.num_elements()];
+                let mut out = buffer::zeros(shape.num_elements());
                 let stretches = out.par_chunks_mut(STRETCH).zip(x.storage::<f32>().par_chunks(STRETCH));
                 stretches.for_each(|(out, x)| out.iter_mut().zip(x).for_each(|(out, x)| *out = rectified(*x)));
                 as_type(tensor(out, shape), dtype)
@@ -201,7 +201,7 @@ impl Kernels for Flex {
             let stretches = gradient.par_chunks_mut(STRETCH).zip(output);
             stretches.for_each(|(g, o)| g.iter_mut().zip(o).for_each(|(g, o)| *g = passed(*o, *g)));
         } else {
-            let mut out = vec![0.0; shape.num_elements()];
+            let mut out = buffer::zeros(shape.num_elements());
             let stretches = out.par_chunks_mut(STRETCH).zip(output).zip(gradient.storage::<f32>().par_chunks(STRETCH));
             stretches.for_each(|((out, o), g)| {
                 out.iter_mut().zip(o).zip(g).for_each(|((out, o), g)| *out = passed(*o, *g));
@@ -257,7 +257,8 @@ impl Kernels for Flex {
         let weights = weights.as_ref().map(FlexTensor::storage::<f32>);
         let (classes, area) = (shape[1], shape[2] * shape[3]);
         let done = cross_entropy::forward(logits.storage(), labels.storage(), classes, area, weights, ignore);
-        let total_weight = (done.total_weight as f32).max(f32::MIN_POSITIVE);
+        // Without a label the sums are 0, and so must their quotient be.
+        let total_weight = if done.total_weight == 0.0 { 1.0 } else { done.total_weight as f32 };
         CrossEntropy {
             loss: tensor(vec![(done.weighted_sum / f64::from(total_weight)) as f32], [1]),
             kept: tensor(done.kept, shape),
@@ -271,36 +272,40 @@ fn sides(picture: &FlexTensor) -> [usize; 2] {
     [height, width]
 }
 
-/// The convolution of `x` with `weight`; or, with the sides of its result for `input`, the one that a transposed
-/// convolution of `x` is the input gradient of.
-fn problem(input: [usize; 2], x: &FlexTensor, weight: &FlexTensor, settings: ConvSettings) -> Problem {
-    let [outputs, inputs, rows, columns] = weight.shape().dims();
-    Problem {
-        batch: x.shape()[0],
-        inputs,
-        outputs: outputs / settings.groups,
-        groups: settings.groups,
-        geometry: Geometry::new(input, [rows, columns], settings),
-    }
+fn convolution(x: &FlexTensor, weight: &FlexTensor, settings: ConvSettings) -> Problem {
+    let [_, _, rows, columns] = weight.shape().dims();
+    let (input, kernel) = (sides(x), [rows, columns]);
+    problem(x, weight, Geometry { input, output: settings.output(input, kernel), kernel, settings })
 }
 
+/// The convolution that a transposed convolution of `x` is the input gradient of.
 fn transposed_problem(x: &FlexTensor, weight: &FlexTensor, settings: ConvTransposeSettings) -> Problem {
     let [_, _, rows, columns] = weight.shape().dims();
-    problem(settings.output(sides(x), [rows, columns]), x, weight, settings.conv)
+    let (output, kernel) = (sides(x), [rows, columns]);
+    problem(x, weight, Geometry { input: settings.output(output, kernel), output, kernel, settings: settings.conv })
+}
+
+fn problem(x: &FlexTensor, weight: &FlexTensor, geometry: Geometry) -> Problem {
+    let groups = geometry.settings.groups;
+    let [outputs, inputs, ..] = weight.shape().dims::<4>();
+    Problem { batch: x.shape()[0], inputs, outputs: outputs / groups, groups, geometry }
 }
 
 fn input_gradient(problem: &Problem, weight: &FlexTensor, gradient: &FlexTensor) -> FlexTensor {
     let [height, width] = problem.geometry.input;
-    let channels = problem.groups * problem.inputs;
-    let mut out = vec![0.0; problem.batch * channels * height * width];
-    conv::input_gradient(problem, weight.storage(), gradient.storage(), &mut out);
-    tensor(out, [problem.batch, channels, height, width])
+    let out = conv::input_gradient(problem, weight.storage(), gradient.storage());
+    tensor(out, [problem.batch, problem.groups * problem.inputs, height, width])
+}
+
+/// The convolution itself, of the gradient.
+fn transposed_input_gradient(problem: &Problem, weight: &FlexTensor, gradient: &FlexTensor) -> FlexTensor {
+    let [height, width] = problem.geometry.output;
+    let out = conv::forward(problem, gradient.storage(), weight.storage(), None);
+    tensor(out, [problem.batch, problem.groups * problem.outputs, height, width])
 }
 
 fn weight_gradient(problem: &Problem, x: &FlexTensor, gradient: &FlexTensor, shape: Shape) -> FlexTensor {
-    let mut out = vec![0.0; shape.num_elements()];
-    conv::weight_gradient(problem, x.storage(), gradient.storage(), &mut out);
-    tensor(out, shape)
+    tensor(conv::weight_gradient(problem, x.storage(), gradient.storage()), shape)
 }
 
 fn bias_gradient(gradient: &FlexTensor) -> FlexTensor {

@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use super::buffer::zeros;
 use super::sums::{dot, sum};
 
 /// Mean and biased variance of a channel.
@@ -37,7 +38,7 @@ pub(super) fn normalise(
     weight: &[f32],
     bias: &[f32],
 ) -> Vec<f32> {
-    let mut out = vec![0.0; x.len()];
+    let mut out = zeros(x.len());
     out.par_chunks_exact_mut(area).zip(x.par_chunks_exact(area)).enumerate().for_each(|(plane, (out, x))| {
         let channel = plane % mean.len();
         let (mean, scale, shift) = (mean[channel], inverse_deviation[channel] * weight[channel], bias[channel]);
@@ -67,7 +68,7 @@ pub(super) fn gradients(
         (projected * f64::from(inverse_deviation[channel]), plain)
     };
     let (for_weight, for_bias): (Vec<f64>, Vec<f64>) = (0..channels).into_par_iter().map(sums).unzip();
-    let mut out = vec![0.0; x.len()];
+    let mut out = zeros(x.len());
     let planes = out.par_chunks_exact_mut(area).zip(x.par_chunks_exact(area)).zip(gradient.par_chunks_exact(area));
     planes.enumerate().for_each(|(plane, ((out, x), gradient))| {
         let channel = plane % channels;

@@ -2,6 +2,8 @@
 
 use rayon::prelude::*;
 
+use super::buffer::zeros;
+
 use crate::ops::settings::PoolSettings;
 
 /// Sides of the result, as PyTorch counts them: with `ceil_mode` a last window may reach over the border, but must
@@ -26,7 +28,7 @@ pub(super) fn maximum(x: &[f32], input: [usize; 2], settings: &PoolSettings) -> 
     let [height, width] = output(input, settings);
     let (area, input_area) = (height * width, input[0] * input[1]);
     let planes = x.len() / input_area;
-    let (mut values, mut places) = (vec![0.0; planes * area], vec![0; planes * area]);
+    let (mut values, mut places) = (zeros(planes * area), vec![0; planes * area]);
     let results = values.par_chunks_exact_mut(area).zip(places.par_chunks_exact_mut(area));
     results.zip(x.par_chunks_exact(input_area)).for_each(|((values, places), plane)| {
         for (i, (value, place)) in values.iter_mut().zip(places).enumerate() {
@@ -59,7 +61,7 @@ fn window(plane: &[f32], input: [usize; 2], at: [usize; 2], settings: &PoolSetti
 
 /// Gives every maximum's gradient to the pixel that it came from; planes of `input_area` pixels.
 pub(super) fn gradient(gradient: &[f32], places: &[i32], area: usize, input_area: usize) -> Vec<f32> {
-    let mut out = vec![0.0; gradient.len() / area * input_area];
+    let mut out = zeros(gradient.len() / area * input_area);
     let planes = out.par_chunks_exact_mut(input_area).zip(gradient.par_chunks_exact(area));
     planes.zip(places.par_chunks_exact(area)).for_each(|((out, gradient), places)| {
         gradient.iter().zip(places).for_each(|(value, &place)| out[place as usize] += value);

@@ -2,6 +2,8 @@
 
 use rayon::prelude::*;
 
+use super::buffer::zeros;
+
 use crate::ops::settings::{Interpolation, Resampling};
 
 /// For every output position along an axis, the input positions that it is mixed from and their weights.
@@ -72,19 +74,20 @@ pub(super) fn gradient(gradient: &[f32], from: [usize; 2], to: [usize; 2], how: 
 
 fn enlarge<const N: usize>(x: &[f32], rows: &Axis<N>, columns: &Axis<N>) -> Vec<f32> {
     let (width, area) = (columns.taps.len(), rows.taps.len() * columns.taps.len());
-    let mut out = vec![0.0; x.len() / (rows.input * columns.input) * area];
-    let planes = out.par_chunks_exact_mut(area).zip(x.par_chunks_exact(rows.input * columns.input));
-    planes.for_each_init(
+    let mut out = zeros(x.len() / (rows.input * columns.input) * area);
+    // By output rows: there may be few planes.
+    out.par_chunks_exact_mut(width).enumerate().for_each_init(
         || vec![0.0; columns.input],
-        |line, (out, plane)| {
-            for (out, (sources, weights)) in out.chunks_exact_mut(width).zip(&rows.taps) {
-                line.fill(0.0);
-                for (source, weight) in sources.iter().zip(weights) {
-                    add_scaled(line, &plane[source * columns.input..][..columns.input], *weight);
-                }
-                for (value, (sources, weights)) in out.iter_mut().zip(&columns.taps) {
-                    *value = sources.iter().zip(weights).map(|(&source, weight)| line[source] * weight).sum();
-                }
+        |line, (row, out)| {
+            let (plane, row) = (row / rows.taps.len(), row % rows.taps.len());
+            let plane = &x[plane * rows.input * columns.input..];
+            let (sources, weights) = &rows.taps[row];
+            line.fill(0.0);
+            for (source, weight) in sources.iter().zip(weights) {
+                add_scaled(line, &plane[source * columns.input..][..columns.input], *weight);
+            }
+            for (value, (sources, weights)) in out.iter_mut().zip(&columns.taps) {
+                *value = sources.iter().zip(weights).map(|(&source, weight)| line[source] * weight).sum();
             }
         },
     );
@@ -93,7 +96,7 @@ fn enlarge<const N: usize>(x: &[f32], rows: &Axis<N>, columns: &Axis<N>) -> Vec<
 
 fn spread<const N: usize>(gradient: &[f32], rows: &Axis<N>, columns: &Axis<N>) -> Vec<f32> {
     let (width, area) = (columns.taps.len(), rows.taps.len() * columns.taps.len());
-    let mut out = vec![0.0; gradient.len() / area * rows.input * columns.input];
+    let mut out = zeros(gradient.len() / area * rows.input * columns.input);
     let planes = out.par_chunks_exact_mut(rows.input * columns.input).zip(gradient.par_chunks_exact(area));
     planes.for_each_init(
         || vec![0.0; columns.input],

@@ -14,10 +14,6 @@ pub(super) struct Geometry {
 }
 
 impl Geometry {
-    pub(super) fn new(input: [usize; 2], kernel: [usize; 2], settings: ConvSettings) -> Self {
-        Self { input, output: settings.output(input, kernel), kernel, settings }
-    }
-
     /// Pixels of an input plane.
     pub(super) fn input_area(&self) -> usize {
         self.input[0] * self.input[1]
@@ -142,7 +138,8 @@ mod tests {
             [([1, 1], [1, 1], [1, 1]), ([2, 1], [0, 3], [1, 2]), ([3, 2], [2, 2], [2, 1])]
         {
             let settings = ConvSettings { stride, padding, dilation, groups: 1 };
-            let geometry = Geometry::new([7, 9], [3, 2], settings);
+            let geometry =
+                Geometry { input: [7, 9], output: settings.output([7, 9], [3, 2]), kernel: [3, 2], settings };
             let planes: Vec<f32> = (0..2 * 63).map(|i| ((i * 37) % 23) as f32).collect();
             let area = geometry.output_area();
             for pixels in [0..area, 3..area.min(17)] {

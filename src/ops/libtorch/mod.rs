@@ -62,7 +62,9 @@ impl Kernels for LibTorch {
         settings: NormSettings,
     ) -> Normalised<Self> {
         // libtorch updates in place; whoever holds the old statistics keeps them.
-        let (mean, var) = (running_mean.tensor.copy(), running_var.tensor.copy());
+        let [mut mean, mut var] = [&running_mean, &running_var].map(|statistic| statistic.tensor.empty_like());
+        mean.copy_(&running_mean.tensor);
+        var.copy_(&running_var.tensor);
         let (output, saved) = ffi::batch_norm(&x.tensor, &weight.tensor, &bias.tensor, &mean, &var, settings);
         Normalised {
             output: TchTensor::new(output),
@@ -136,7 +138,9 @@ impl Kernels for LibTorch {
         let log_probabilities = logits.tensor.log_softmax(1, Kind::Float);
         let (classes, weights) = pixel_weights(&labels.tensor, class_weights.as_ref(), ignore);
         let picked = log_probabilities.gather(1, &classes, false);
-        let total_weight = weights.sum(Kind::Float).clamp_min(f64::from(f32::MIN_POSITIVE)).reshape([1]);
+        // Without a label the sums are 0, and so must their quotient be.
+        let total_weight = weights.sum(Kind::Float).reshape([1]);
+        let total_weight = &total_weight + total_weight.eq(0.0);
         let loss = (picked * weights).sum(Kind::Float).reshape([1]).neg() / &total_weight;
         CrossEntropy {
             loss: TchTensor::new(loss),
