@@ -132,15 +132,15 @@ fn a_training_step_equals_pytorch() {
         let error = relative_error(&losses, &floats(&cases["losses"]));
         assert!(error < TOLERANCE, "losses on {choice}: {error:e}");
 
-        let learner = Learner { network, optimizer: build_optimizer(&OptimizerConfig::sgd()), loss };
+        let learner = Learner::new(network, build_optimizer(&OptimizerConfig::sgd()), loss);
         let (sum, gradients) = learner.gradients(input, &target, 0);
         let expected = losses[0] + weight as f32 * losses[1];
         assert!((sum.into_scalar::<f32>() - expected).abs() < TOLERANCE * expected, "{choice}");
         let found = |parameters: Vec<Parameter>| -> BTreeMap<_, _> {
             parameters.into_iter().map(|p| (p.name, floats(&p.data))).collect()
         };
-        let gradients = found(collect_gradients(&learner.network, &gradients));
-        let after = found(collect(&learner.network));
+        let gradients = found(collect_gradients(learner.network(), &gradients));
+        let after = found(collect(learner.network()));
         assert!(!gradients.keys().any(|name| name.contains("running")));
         for (name, expected) in cases.iter().collect::<BTreeMap<_, _>>() {
             let (found, tolerance) = match name.split_once('.') {
