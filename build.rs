@@ -9,8 +9,10 @@ fn main() {
 
 #[cfg(feature = "libtorch")]
 fn libtorch() {
-    const SOURCE: &str = "src/ops/libtorch/kernels.cpp";
-    println!("cargo:rerun-if-changed={SOURCE}");
+    const SOURCES: [&str; 2] = ["src/ops/libtorch/kernels.cpp", "src/ops/libtorch/memory.cpp"];
+    for source in SOURCES {
+        println!("cargo:rerun-if-changed={source}");
+    }
     println!("cargo:rerun-if-env-changed=DEP_TCH_LIBTORCH_LIB");
     // Set by torch-sys; on Windows it is not, and libtorch's folder has to be on the PATH.
     let Ok(folder) = std::env::var("DEP_TCH_LIBTORCH_LIB") else {
@@ -24,6 +26,6 @@ fn libtorch() {
         .warnings(false) // of libtorch's headers
         .include(&headers)
         .include(headers.join("torch/csrc/api/include"))
-        .file(SOURCE)
+        .files(SOURCES)
         .compile("segtool_libtorch");
 }

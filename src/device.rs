@@ -96,6 +96,7 @@ impl DeviceChoice {
     }
 
     fn connect(self) -> Result<Device> {
+        ops::keep_freed_memory();
         match self.resolve()? {
             Self::Libtorch => Ok(libtorch::cpu()),
             Self::LibtorchCuda(index) => Ok(libtorch::cuda(index)),

@@ -47,6 +47,7 @@ unsafe extern "C" {
         wanted: *const bool,
     ) -> *mut c_char;
     fn segtool_channels_last(result: *mut *mut C_tensor, input: *const C_tensor) -> *mut c_char;
+    fn segtool_keep_freed_memory();
     fn segtool_allow_tf32(allowed: bool) -> *mut c_char;
     fn segtool_peak_memory(bytes: *mut i64, device: i64) -> *mut c_char;
 }
@@ -178,6 +179,13 @@ pub(super) fn channels_last(input: &Tensor) -> Tensor {
     // SAFETY: as above.
     check(unsafe { segtool_channels_last(&mut result, input.as_ptr()) });
     own(result).unwrap_or_default()
+}
+
+/// Lets libtorch keep the memory of freed tensors on the CPU for new ones.
+pub(in crate::ops) fn keep_freed_memory() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    // SAFETY: sets a pointer that libtorch reads at each allocation; tensors know who allocated them.
+    ONCE.call_once(|| unsafe { segtool_keep_freed_memory() });
 }
 
 /// Whether float32 products on a GPU may be rounded to TF32 first.

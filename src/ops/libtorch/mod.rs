@@ -13,7 +13,7 @@ use tch::{Kind, Tensor};
 use super::kernels::{CrossEntropy, Gradients, Kernels, Normalised, Statistics, Wanted};
 use super::settings::{ConvSettings, ConvTransposeSettings, Interpolation, NormSettings, Resampling};
 
-pub(super) use ffi::{allow_tf32, peak_memory};
+pub(super) use ffi::{allow_tf32, keep_freed_memory, peak_memory};
 
 impl Kernels for LibTorch {
     fn convolution(
