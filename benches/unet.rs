@@ -9,6 +9,7 @@ use divan::counter::ItemsCount;
 use segtool::device::DeviceChoice;
 use segtool::loss::{LossConfig, Target};
 use segtool::model::{Network, NetworkConfig, SeepsUnetConfig};
+use segtool::ops::argmax_channels;
 
 const SHAPE: [usize; 4] = [4, 1, 256, 256];
 const CLASSES: usize = 8;
@@ -36,7 +37,9 @@ fn input(device: &burn::tensor::Device) -> Tensor<4> {
 fn forward(bencher: divan::Bencher<'_, '_>, choice: &DeviceChoice) {
     let (network, device) = setup(*choice);
     let input = input(&device);
-    bencher.counter(ItemsCount::new(SHAPE[0])).bench_local(|| network.forward(input.clone()).argmax(1).into_data());
+    bencher
+        .counter(ItemsCount::new(SHAPE[0]))
+        .bench_local(|| argmax_channels(network.forward(input.clone())).into_data());
 }
 
 #[divan::bench(args = devices(), sample_count = 5, sample_size = 1)]

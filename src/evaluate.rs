@@ -11,6 +11,7 @@ use crate::label::IGNORE;
 use crate::loss::Target;
 use crate::metric::ConfusionMatrix;
 use crate::model::Network;
+use crate::ops::argmax_channels;
 use crate::precision::Precision;
 
 /// The input of a batch on the device, `[count, bands, height, width]`.
@@ -37,7 +38,7 @@ pub fn classes(logits: Tensor<4>) -> Result<Vec<u16>> {
     let picked: Vec<i32> = if outputs == 1 {
         logits.greater_elem(0.0).int().try_into_vec_as()
     } else {
-        logits.argmax(1).try_into_vec_as()
+        argmax_channels(logits).try_into_vec_as()
     }
     .map_err(|e| Error::Device(format!("the result could not be read from the device: {e}")))?;
     Ok(picked.into_iter().map(|c| c as u16).collect())

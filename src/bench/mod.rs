@@ -18,7 +18,7 @@ use crate::device::{DeviceChoice, peak_memory};
 use crate::error::{Error, Result};
 use crate::loss::{LossConfig, Target};
 use crate::model::NetworkConfig;
-use crate::ops::profile;
+use crate::ops::{argmax_channels, profile};
 use crate::precision::Precision;
 use crate::recipe::{OptimizerConfig, Recipe};
 use crate::step::{Learner, build_optimizer};
@@ -225,7 +225,7 @@ impl Work {
     fn step(&mut self) -> Result<()> {
         match self.mode {
             Mode::Train => drop(self.learner.step(self.input.clone(), &self.target, 1e-2, SEED)),
-            Mode::Infer => drop(self.learner.network().forward(self.input.clone()).argmax(1)),
+            Mode::Infer => drop(argmax_channels(self.learner.network().forward(self.input.clone()))),
         }
         wait(&self.device)
     }

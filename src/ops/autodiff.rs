@@ -223,6 +223,10 @@ impl<B: Kernels + Operations, C: CheckpointStrategy> Operations for Autodiff<B, 
         record::<B, C, _, 1>(step, [node], output, (shape, how))
     }
 
+    fn run_argmax_channels(x: FloatTensor<Self>) -> IntTensor<Self> {
+        B::run_argmax_channels(x.into_parts().0)
+    }
+
     fn run_softmax_cross_entropy(
         logits: FloatTensor<Self>,
         labels: IntTensor<Self>,

@@ -85,6 +85,9 @@ pub(super) trait Operations: Backend {
     /// See [`Kernels::resample`].
     fn run_resample(x: FloatTensor<Self>, size: [usize; 2], how: Resampling) -> FloatTensor<Self>;
 
+    /// See [`Kernels::argmax_channels`].
+    fn run_argmax_channels(x: FloatTensor<Self>) -> IntTensor<Self>;
+
     /// See [`Kernels::softmax_cross_entropy`].
     fn run_softmax_cross_entropy(
         logits: FloatTensor<Self>,
@@ -164,6 +167,12 @@ macro_rules! plain {
             fn run_resample(x: FloatTensor<Self>, size: [usize; 2], how: Resampling) -> FloatTensor<Self> {
                 let device = x.device();
                 timed::<Self, _>("interpolation", &device, || Self::resample(x, size, how))
+            }
+
+            fn run_argmax_channels(x: FloatTensor<Self>) -> IntTensor<Self> {
+                let device = x.device();
+                let run = || Self::argmax_channels(x);
+                timed::<Self, _>("argmax", &device, run)
             }
 
             fn run_softmax_cross_entropy(

@@ -184,6 +184,11 @@ pub(super) fn adaptive_average_pooling_gradient<B: Backend>(
     B::adaptive_avg_pool2d_backward(x, gradient)
 }
 
+pub(super) fn argmax_channels<B: Backend>(x: FloatTensor<B>) -> IntTensor<B> {
+    let (shape, indices) = (x.shape(), burn::backend::get_or_init_device_settings::<B>(&x.device()).int_dtype);
+    B::int_reshape(B::float_argmax(x, 1, indices), Shape::new([shape[0], shape[2], shape[3]]))
+}
+
 pub(super) fn resample<B: Backend>(x: FloatTensor<B>, size: [usize; 2], how: Resampling) -> FloatTensor<B> {
     B::interpolate(x, size, how.burn())
 }

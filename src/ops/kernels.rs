@@ -189,6 +189,11 @@ pub(super) trait Kernels: Backend {
         generic::resample_gradient::<Self>(gradient, input, how)
     }
 
+    /// Index of the largest channel of every pixel, `[batch, height, width]`.
+    fn argmax_channels(x: FloatTensor<Self>) -> IntTensor<Self> {
+        generic::argmax_channels::<Self>(x)
+    }
+
     /// Mean over the labelled pixels of `-weight[class] log softmax(logits)[class]`, divided by the sum of those
     /// weights; 0 if no pixel has a label. `labels` `[batch, height, width]` are class indices or `ignore`.
     fn softmax_cross_entropy(

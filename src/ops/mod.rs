@@ -6,6 +6,7 @@
 //! the type of the pictures: with pictures in bfloat16, weights (kept in float32) are converted for convolutions, and
 //! statistics and losses stay float32, which is PyTorch's autocast.
 
+mod argmax;
 mod autodiff;
 mod dispatch;
 mod flex;
@@ -180,6 +181,12 @@ pub fn cross_entropy(
         class_weights.map(Tensor::into_dispatch).into(),
         ignore,
     ))
+}
+
+/// Index of the largest channel of every pixel of `x` `[batch, channels, height, width]`, the first where several are as
+/// large: `[batch, height, width]`. Has no gradient.
+pub fn argmax_channels(x: Tensor<4>) -> Tensor<3, Int> {
+    Tensor::from_dispatch(Dispatch::run_argmax_channels(x.into_dispatch()))
 }
 
 /// Whether float32 convolutions and products on an NVIDIA GPU may round their factors to TF32 (11 significant bits)

@@ -250,3 +250,26 @@ fn cross_entropy() {
         }
     }
 }
+
+#[test]
+fn argmax() {
+    for shape in [[2, 19, 61, 67], [3, 2, 1, 5], [1, 150, 33, 32]] {
+        // Rounded, so that the largest value often comes more than once: the first counts.
+        let values: Vec<f32> = floats(&noise(1, &shape)).iter().map(|value| (value * 9.0).round()).collect();
+        let [batch, channels, height, width] = shape;
+        let largest = |i: usize| {
+            let (picture, pixel) = (i / (height * width), i % (height * width));
+            let value = |channel: usize| values[(picture * channels + channel) * height * width + pixel];
+            (1..channels).fold(0, |best, channel| if value(channel) > value(best) { channel } else { best }) as i64
+        };
+        let expected: Vec<i64> = (0..batch * height * width).map(largest).collect();
+        for (choice, device) in devices() {
+            for device in [device.clone(), device.autodiff()] {
+                let x = Tensor::<4>::from_data(TensorData::new(values.clone(), shape), &device);
+                let found = ops::argmax_channels(x).into_data();
+                assert_eq!(found.shape(), [batch, height, width]);
+                assert_eq!(found.iter::<i64>().collect::<Vec<_>>(), expected, "{shape:?} on {choice}");
+            }
+        }
+    }
+}

@@ -14,10 +14,11 @@ use burn::backend::flex::{FlexTensor, Layout};
 use burn::backend::ops::{FloatTensorOps, IntTensorOps, ModuleOps};
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Bytes, Flex, TensorMetadata};
-use burn::tensor::{DType, IntDType, Shape};
+use burn::tensor::{DType, IntDType, Shape, TensorData};
 
 use rayon::prelude::*;
 
+use super::argmax::largest_channel;
 use super::kernels::{CrossEntropy, Gradients, Kernels, Normalised, Statistics, Wanted};
 use super::settings::{ConvSettings, ConvTransposeSettings, NormSettings, PoolSettings, Resampling};
 use conv::Problem;
@@ -243,6 +244,12 @@ impl Kernels for Flex {
         let (dtype, size) = (gradient.dtype(), sides(&gradient));
         let out = resample::gradient(single(gradient).storage(), [input[2], input[3]], size, how);
         as_type(tensor(out, input), dtype)
+    }
+
+    fn argmax_channels(x: FloatTensor<Self>) -> IntTensor<Self> {
+        let [batch, channels, height, width] = x.shape().dims::<4>();
+        let places = largest_channel(single(x).storage(), channels, height * width);
+        FlexTensor::from_data(TensorData::new(places, [batch, height, width]))
     }
 
     fn softmax_cross_entropy(

@@ -181,6 +181,16 @@ pub(super) fn channels_last(input: &Tensor) -> Tensor {
     own(result).unwrap_or_default()
 }
 
+/// What `read` makes of the values of a float32 tensor in main memory; `None` for any other.
+pub(super) fn with_floats<T>(tensor: &Tensor, read: impl FnOnce(&[f32]) -> T) -> Option<T> {
+    if tensor.kind() != tch::Kind::Float || tensor.device() != tch::Device::Cpu || tensor.numel() == 0 {
+        return None;
+    }
+    let tensor = tensor.contiguous();
+    // SAFETY: contiguous float32 values on the CPU, which `tensor` keeps alive and nothing changes meanwhile.
+    Some(read(unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast::<f32>(), tensor.numel()) }))
+}
+
 /// Lets libtorch keep the memory of freed tensors on the CPU for new ones.
 pub(in crate::ops) fn keep_freed_memory() {
     static ONCE: std::sync::Once = std::sync::Once::new();

@@ -10,6 +10,7 @@ use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::tensor::Shape;
 use tch::{Kind, Tensor};
 
+use super::argmax::largest_channel;
 use super::kernels::{CrossEntropy, Gradients, Kernels, Normalised, Statistics, Wanted};
 use super::settings::{ConvSettings, ConvTransposeSettings, Interpolation, NormSettings, Resampling};
 
@@ -127,6 +128,18 @@ impl Kernels for LibTorch {
             Interpolation::Bicubic => Tensor::upsample_bicubic2d_backward,
         };
         TchTensor::new(backward(&gradient, &size[2..], &input[..], how.align_corners, None, None))
+    }
+
+    fn argmax_channels(x: FloatTensor<Self>) -> IntTensor<Self> {
+        let x = x.tensor;
+        let size = x.size();
+        let (channels, area) = (size[1] as usize, (size[2] * size[3]) as usize);
+        // libtorch's own takes the pixels one after the other on the CPU, through all planes.
+        let places = ffi::with_floats(&x, |values| largest_channel(values, channels, area));
+        TchTensor::new(match places {
+            Some(places) => Tensor::from_slice(&places).reshape([size[0], size[2], size[3]]),
+            None => x.argmax(1, false),
+        })
     }
 
     fn softmax_cross_entropy(
