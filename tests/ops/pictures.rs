@@ -267,7 +267,7 @@ fn argmax() {
             for device in [device.clone(), device.autodiff()] {
                 let x = Tensor::<4>::from_data(TensorData::new(values.clone(), shape), &device);
                 let found = ops::argmax_channels(x).into_data();
-                assert_eq!(found.shape(), [batch, height, width]);
+                assert_eq!(found.shape()[..], [batch, height, width]);
                 assert_eq!(found.iter::<i64>().collect::<Vec<_>>(), expected, "{shape:?} on {choice}");
             }
         }

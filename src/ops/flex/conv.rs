@@ -172,9 +172,8 @@ pub(super) fn input_gradient(problem: &Problem, weight: &[f32], gradient: &[f32]
 /// kernel reaches.
 fn reversed(problem: &Problem) -> Option<Problem> {
     let Geometry { input, output, kernel, mut settings } = problem.geometry;
-    for i in 0..2 {
-        let reach = settings.dilation[i] * (kernel[i] - 1);
-        settings.padding[i] = reach.checked_sub(settings.padding[i])?;
+    for ((padding, dilation), side) in settings.padding.iter_mut().zip(settings.dilation).zip(kernel) {
+        *padding = (dilation * (side - 1)).checked_sub(*padding)?;
     }
     let geometry = Geometry { input: output, output: input, kernel, settings };
     (settings.stride == [1, 1] && settings.output(output, kernel) == input).then_some(Problem {
