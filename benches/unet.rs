@@ -8,7 +8,7 @@ use burn::tensor::{Int, Tensor, TensorData};
 use divan::counter::ItemsCount;
 use segtool::device::DeviceChoice;
 use segtool::loss::{LossConfig, Target};
-use segtool::model::{Network, NetworkConfig, SeepsUnetConfig};
+use segtool::model::{Network, NetworkConfig, UnetConfig};
 use segtool::ops::argmax_channels;
 
 const SHAPE: [usize; 4] = [4, 1, 256, 256];
@@ -24,7 +24,7 @@ fn devices() -> Vec<DeviceChoice> {
 
 fn setup(choice: DeviceChoice) -> (Network, burn::tensor::Device) {
     let device = choice.open().expect("a device of this build");
-    let config = SeepsUnetConfig::new(64, 4, SHAPE[1], CLASSES);
+    let config = UnetConfig::new(64, 4, SHAPE[1], CLASSES);
     (NetworkConfig::UnetSeeps(config).init(0, &device).expect("a valid configuration"), device)
 }
 

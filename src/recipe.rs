@@ -13,8 +13,19 @@ use crate::precision::Precision;
 
 /// Recipes that are compiled in, by name.
 const BUILT_IN: &[(&str, &str)] = &[
+    ("attention-unet-seeps", include_str!("../models/attention-unet-seeps.toml")),
+    ("mit-resnet34-c1", include_str!("../models/mit-resnet34-c1.toml")),
+    ("mit-resnet50-ppm", include_str!("../models/mit-resnet50-ppm.toml")),
+    ("mit-upernet50", include_str!("../models/mit-upernet50.toml")),
+    ("pspnet101-ade20k", include_str!("../models/pspnet101-ade20k.toml")),
+    ("pspnet50-ade20k", include_str!("../models/pspnet50-ade20k.toml")),
+    ("pspnet50-capstone", include_str!("../models/pspnet50-capstone.toml")),
     ("pspnet50-torchvision", include_str!("../models/pspnet50-torchvision.toml")),
+    ("resnet-unet-seeps", include_str!("../models/resnet-unet-seeps.toml")),
+    ("smp-unet-resnet34", include_str!("../models/smp-unet-resnet34.toml")),
     ("unet-demo", include_str!("../models/unet-demo.toml")),
+    ("unet-earthquake", include_str!("../models/unet-earthquake.toml")),
+    ("unet-milesial", include_str!("../models/unet-milesial.toml")),
     ("unet-seeps", include_str!("../models/unet-seeps.toml")),
     ("unet-seeps-binary", include_str!("../models/unet-seeps-binary.toml")),
 ];

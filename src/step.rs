@@ -48,7 +48,7 @@ impl Learner {
     pub fn gradients(&self, input: Tensor<4>, target: &Target, draw: u64) -> (Tensor<1>, GradientsParams) {
         let outputs = self.network().forward_training(input, draw);
         let mut loss = self.loss.compute(outputs.logits, target);
-        if let Some((logits, weight)) = outputs.auxiliary {
+        for (logits, weight) in outputs.auxiliary {
             loss = loss + self.loss.compute(logits, target).mul_scalar(weight);
         }
         let gradients = GradientsParams::from_grads(loss.backward(), self.network());

@@ -8,7 +8,7 @@ use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{Int, Tensor};
 use segtool::loss::{LossConfig, Target};
-use segtool::model::{NetworkConfig, SeepsUnetConfig, collect, replace};
+use segtool::model::{NetworkConfig, UnetConfig, collect, replace};
 use segtool::recipe::OptimizerConfig;
 use segtool::step::build_optimizer;
 
@@ -28,7 +28,7 @@ fn steps_equal_pytorch() {
         ("nesterov", OptimizerConfig::Sgd { momentum: 0.8, nesterov: true, weight_decay: 0.01 }, 0.1),
     ] {
         for (choice, device) in devices() {
-            let unet = SeepsUnetConfig::new(2, 2, 1, 3);
+            let unet = UnetConfig::new(2, 2, 1, 3);
             let network = NetworkConfig::UnetSeeps(unet).init(0, &device).unwrap();
             let mut network = replace(network, |name| Some(golden[&format!("start.{name}")].clone())).train();
             let device = device.autodiff();

@@ -8,16 +8,15 @@ use std::collections::BTreeMap;
 
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use safetensors::tensor::SafeTensors;
 use segtool::loss::{LossConfig, Target};
 use segtool::model::{
-    Dilation, Network, NetworkConfig, Parameter, PspNetConfig, ResNetConfig, Variant, collect, collect_gradients,
-    replace,
+    DecoderConfig, DeepSupervisionConfig, Dilation, EncoderDecoderConfig, Network, NetworkConfig, Parameter,
+    PyramidConfig, ResNetConfig, Variant, collect, collect_gradients, replace,
 };
 use segtool::recipe::OptimizerConfig;
 use segtool::step::{Learner, build_optimizer};
 
-use common::{devices, fixture, fixture_path, floats, relative_error};
+use common::{devices, fixture, fixture_path, floats, metadata, relative_error};
 
 /// Sums of float32 in another order: 1e-4 leaves room, a wrong layer does not.
 const TOLERANCE: f32 = 1e-4;
@@ -33,16 +32,48 @@ const CASES: [(&str, Variant, Dilation); 3] = [
 ];
 
 /// The generator's networks: 4 channels after the stem, no dropout.
-fn config(variant: Variant, dilation: Dilation) -> PspNetConfig {
+fn config(variant: Variant, dilation: Dilation) -> EncoderDecoderConfig {
+    with_decoder(variant, dilation, decoder())
+}
+
+fn decoder() -> PyramidConfig {
+    let deep_supervision = DeepSupervisionConfig { width: Some(32), ..DeepSupervisionConfig::default() };
+    PyramidConfig { dropout: 0.0, deep_supervision: Some(deep_supervision), ..PyramidConfig::default() }
+}
+
+fn with_decoder(variant: Variant, dilation: Dilation, decoder: PyramidConfig) -> EncoderDecoderConfig {
     let encoder = ResNetConfig { width: 4, dilation, ..ResNetConfig::new(variant) };
-    PspNetConfig { dropout: 0.0, ..PspNetConfig::new(encoder, INPUT[1], CLASSES) }
+    EncoderDecoderConfig::new(encoder, DecoderConfig::Pyramid(decoder), INPUT[1], CLASSES)
+}
+
+fn init(config: EncoderDecoderConfig, device: &Device) -> Network {
+    NetworkConfig::EncoderDecoder(config).init(0, device).unwrap()
+}
+
+/// Our name for the generator's.
+fn ours(theirs: &str) -> String {
+    let parts: Vec<&str> = theirs.splitn(3, '.').collect();
+    match parts[..] {
+        ["body", ..] => theirs.replacen("body", "encoder", 1),
+        ["stages", level, rest] => format!("decoder.ppm.{level}.{rest}"),
+        ["head", ..] => theirs.replacen("head", "decoder.conv_last", 1),
+        ["aux", "3", leaf] => format!("decoder.conv_last_deepsup.{leaf}"),
+        ["aux", ..] => theirs.replacen("aux", "decoder.cbr_deepsup", 1),
+        _ => panic!("{theirs}"),
+    }
+}
+
+/// Names and shapes that the generator's network has.
+fn shapes(case: &str) -> BTreeMap<String, Vec<usize>> {
+    serde_json::from_str(&metadata(&fixture_path("pspnet_cases.safetensors"), case)).unwrap()
 }
 
 /// The network with the generator's weights.
-fn golden(variant: Variant, dilation: Dilation, device: &Device) -> Network {
-    let network = NetworkConfig::PspNet(config(variant, dilation)).init(0, device).unwrap();
-    let shapes: BTreeMap<_, _> = collect(&network).into_iter().map(|p| (p.name, p.data.shape().to_vec())).collect();
-    replace(network, |name| Some(weight(name, shapes[name].clone())))
+fn golden((case, variant, dilation): (&str, Variant, Dilation), device: &Device) -> Network {
+    let network = init(config(variant, dilation), device);
+    let weights: BTreeMap<_, _> =
+        shapes(case).into_iter().map(|(name, shape)| (ours(&name), weight(&name, shape))).collect();
+    replace(network, |name| Some(weights[name].clone()))
 }
 
 /// `numbers` of the generator.
@@ -89,13 +120,11 @@ fn target(device: &Device) -> Target {
 
 #[test]
 fn parameters_have_pytorchs_names_and_shapes() {
-    let bytes = std::fs::read(fixture_path("pspnet_cases.safetensors")).unwrap();
-    let (_, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
     let (_, device) = devices().remove(0);
     for (case, variant, dilation) in CASES {
         let expected: BTreeMap<String, Vec<usize>> =
-            serde_json::from_str(&metadata.metadata().as_ref().unwrap()[case]).unwrap();
-        let network = NetworkConfig::PspNet(config(variant, dilation)).init(0, &device).unwrap();
+            shapes(case).into_iter().map(|(name, shape)| (ours(&name), shape)).collect();
+        let network = init(config(variant, dilation), &device);
         let found: BTreeMap<_, _> = collect(&network).into_iter().map(|p| (p.name, p.data.shape().to_vec())).collect();
         assert_eq!(found, expected, "{case}");
     }
@@ -106,7 +135,7 @@ fn outputs_equal_pytorch() {
     let cases = fixture("pspnet_cases.safetensors");
     for (choice, device) in devices() {
         for (case, variant, dilation) in CASES {
-            let output = golden(variant, dilation, &device).forward(input(1, &device)).into_data();
+            let output = golden((case, variant, dilation), &device).forward(input(1, &device)).into_data();
             let expected = &cases[&format!("{case}.output")];
             assert_eq!(output.shape(), expected.shape(), "{case} on {choice}");
             let error = relative_error(&floats(&output), &floats(expected));
@@ -119,14 +148,14 @@ fn outputs_equal_pytorch() {
 fn a_training_step_equals_pytorch() {
     let cases = fixture("pspnet_cases.safetensors");
     for (choice, device) in devices() {
-        let network = golden(Variant::Resnet50, Dilation::AfterStride, &device).train();
+        let network = golden(CASES[0], &device).train();
         let device = device.autodiff();
         let (input, target) = (input(INPUT[0], &device), target(&device));
         let loss = LossConfig::CrossEntropy;
 
         // On a copy: a forward pass in training moves the running statistics.
         let outputs = network.valid().train().forward_training(input.clone(), 0);
-        let (auxiliary, weight) = outputs.auxiliary.unwrap();
+        let (auxiliary, weight) = outputs.auxiliary[0].clone();
         let losses: Vec<f32> =
             [outputs.logits, auxiliary].into_iter().map(|logits| loss.compute(logits, &target).into_scalar()).collect();
         let error = relative_error(&losses, &floats(&cases["losses"]));
@@ -144,8 +173,8 @@ fn a_training_step_equals_pytorch() {
         assert!(!gradients.keys().any(|name| name.contains("running")));
         for (name, expected) in cases.iter().collect::<BTreeMap<_, _>>() {
             let (found, tolerance) = match name.split_once('.') {
-                Some(("grad", name)) => (&gradients[name], GRADIENT_TOLERANCE),
-                Some(("after", name)) => (&after[name], TOLERANCE),
+                Some(("grad", name)) => (&gradients[&ours(name)], GRADIENT_TOLERANCE),
+                Some(("after", name)) => (&after[&ours(name)], TOLERANCE),
                 _ => continue,
             };
             let error = relative_error(found, &floats(expected));
@@ -157,7 +186,7 @@ fn a_training_step_equals_pytorch() {
 #[test]
 fn any_size_works_even_one_pixel() {
     for (choice, device) in devices() {
-        let network = golden(Variant::Resnet18, Dilation::AfterStride, &device);
+        let network = golden(CASES[1], &device);
         for [height, width] in [[1, 1], [3, 40], [33, 8]] {
             let shape = [1, INPUT[1], height, width];
             let values = numbers("any", shape.iter().product());
@@ -174,8 +203,8 @@ fn any_size_works_even_one_pixel() {
 #[test]
 fn dropout_depends_on_the_draw_alone_and_is_off_outside_training() {
     let (_, device) = devices().remove(0);
-    let config = PspNetConfig { dropout: 0.5, ..config(Variant::Resnet18, Dilation::AfterStride) };
-    let network = NetworkConfig::PspNet(config).init(0, &device).unwrap();
+    let decoder = PyramidConfig { dropout: 0.5, ..decoder() };
+    let network = init(with_decoder(Variant::Resnet18, Dilation::AfterStride, decoder), &device);
     let logits = |draw| {
         let input = input(2, &device.clone().autodiff());
         floats(&network.clone().train().forward_training(input, draw).logits.into_data())
@@ -191,15 +220,23 @@ fn hyperparameters_that_cannot_work_are_refused() {
     let good = config(Variant::Resnet18, Dilation::None);
     assert!(good.check().is_ok());
     let wide = ResNetConfig { width: 100_000, ..good.encoder.clone() };
-    for bad in [
-        PspNetConfig { bins: vec![], ..good.clone() },
-        PspNetConfig { bins: vec![1, 0], ..good.clone() },
-        PspNetConfig { dropout: 1.0, ..good.clone() },
-        PspNetConfig { auxiliary: f64::NAN, ..good.clone() },
-        PspNetConfig { head_width: Some(1 << 40), ..good.clone() },
-        PspNetConfig { encoder: wide, ..good.clone() },
-        PspNetConfig { outputs: None, ..good.clone() },
-    ] {
+    let short = ResNetConfig { stages: 5, ..good.encoder.clone() };
+    let supervised = |config| PyramidConfig { deep_supervision: Some(config), ..decoder() };
+    let decoders = [
+        PyramidConfig { bins: vec![], ..decoder() },
+        PyramidConfig { bins: vec![1, 0], ..decoder() },
+        PyramidConfig { dropout: 1.0, ..decoder() },
+        PyramidConfig { level_width: Some(1 << 40), ..decoder() },
+        PyramidConfig { width: Some(0), ..decoder() },
+        supervised(DeepSupervisionConfig { weight: f64::NAN, ..DeepSupervisionConfig::default() }),
+        supervised(DeepSupervisionConfig { width: Some(0), ..DeepSupervisionConfig::default() }),
+    ];
+    let bad = decoders.into_iter().map(|decoder| with_decoder(Variant::Resnet18, Dilation::None, decoder));
+    for bad in bad.chain([
+        EncoderDecoderConfig { encoder: wide, ..good.clone() },
+        EncoderDecoderConfig { encoder: short, ..good.clone() },
+        EncoderDecoderConfig { outputs: None, ..good.clone() },
+    ]) {
         assert!(bad.check().is_err(), "{bad:?}");
     }
 }

@@ -14,7 +14,9 @@ use std::time::{Duration, Instant};
 use segtool::data::Descriptor;
 use segtool::device::DeviceChoice;
 use segtool::event::{Event, Sink};
-use segtool::model::{NetworkConfig, PspNetConfig, ResNetConfig, Variant};
+use segtool::model::{
+    DecoderConfig, DeepSupervisionConfig, EncoderDecoderConfig, NetworkConfig, PyramidConfig, ResNetConfig, Variant,
+};
 use segtool::recipe::{OptimizerConfig, Recipe};
 use segtool::train::{Outcome, Plan, Session, Source, prepare, resume, start};
 
@@ -78,8 +80,10 @@ fn the_momentum_of_sgd_survives_too() {
 #[test]
 fn running_statistics_and_dropout_survive_too() {
     let encoder = ResNetConfig { width: 2, ..ResNetConfig::new(Variant::Resnet18) };
-    let network = PspNetConfig { bins: vec![1, 2], dropout: 0.5, ..PspNetConfig::new(encoder, 1, 4) };
-    stop_and_resume(|recipe| recipe.network = NetworkConfig::PspNet(network.clone()));
+    let deep_supervision = Some(DeepSupervisionConfig { dropout: 0.5, ..DeepSupervisionConfig::default() });
+    let decoder = PyramidConfig { bins: vec![1, 2], dropout: 0.5, deep_supervision, ..PyramidConfig::default() };
+    let network = EncoderDecoderConfig::new(encoder, DecoderConfig::Pyramid(decoder), 1, 4);
+    stop_and_resume(|recipe| recipe.network = NetworkConfig::EncoderDecoder(network.clone()));
 }
 
 fn stop_and_resume(change: impl Fn(&mut Recipe)) {

@@ -7,7 +7,7 @@ mod common;
 use std::process::Command;
 
 use burn::tensor::{Device, Tensor};
-use segtool::model::{Network, NetworkConfig, SeepsUnetConfig, collect};
+use segtool::model::{Network, NetworkConfig, UnetConfig, collect};
 use segtool::weights;
 
 use common::{devices, fixture, fixture_path, floats, read_tensors, relative_error};
@@ -16,7 +16,7 @@ use common::{devices, fixture, fixture_path, floats, read_tensors, relative_erro
 const TOLERANCE: f32 = 1e-4;
 
 fn network(width: usize, device: &Device) -> Network {
-    let config = SeepsUnetConfig::new(width, 3, 2, 3);
+    let config = UnetConfig::new(width, 3, 2, 3);
     NetworkConfig::UnetSeeps(config).init(0, device).unwrap()
 }
 
@@ -39,7 +39,7 @@ fn output_equals_pytorch_at_even_odd_and_tiny_sizes() {
 #[test]
 fn initialisation_depends_on_the_seed_alone_and_has_pytorchs_bounds() {
     let all = |seed| -> Vec<Vec<f32>> {
-        let config = SeepsUnetConfig::new(4, 2, 1, 2);
+        let config = UnetConfig::new(4, 2, 1, 2);
         let (_, device) = devices().remove(0);
         let network = NetworkConfig::UnetSeeps(config).init(seed, &device).unwrap();
         collect(&network).iter().map(|p| floats(&p.data)).collect()
@@ -93,11 +93,11 @@ fn weights_that_do_not_fit_are_listed() {
     let golden = fixture_path("unet_seeps_weights.safetensors");
     let message = weights::load(network(8, &device), &golden).unwrap_err().to_string();
     assert!(message.contains("dconv_down1.0.weight: the file has [4, 2, 3, 3], the network [8, 2, 3, 3]"), "{message}");
-    let deeper = SeepsUnetConfig::new(4, 4, 2, 3);
+    let deeper = UnetConfig::new(4, 4, 2, 3);
     let deeper = NetworkConfig::UnetSeeps(deeper).init(0, &device).unwrap();
     let message = weights::load(deeper, &golden).unwrap_err().to_string();
     assert!(message.contains("missing: dconv_down4.0.weight [32, 16, 3, 3]"), "{message}");
-    let shallower = SeepsUnetConfig::new(4, 2, 2, 3);
+    let shallower = UnetConfig::new(4, 2, 2, 3);
     let shallower = NetworkConfig::UnetSeeps(shallower).init(0, &device).unwrap();
     let message = weights::load(shallower, &golden).unwrap_err().to_string();
     assert!(message.contains("left over: dconv_down3.0.bias [16]"), "{message}");

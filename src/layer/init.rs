@@ -49,12 +49,18 @@ impl Initialisation {
 pub struct Init {
     rng: ChaCha8Rng,
     device: Device,
+    norm: NormSettings,
 }
 
 impl Init {
     /// Layers on `device`, random numbers from `seed`.
     pub fn new(seed: u64, device: &Device) -> Self {
-        Self { rng: ChaCha8Rng::seed_from_u64(seed), device: device.clone() }
+        Self { rng: ChaCha8Rng::seed_from_u64(seed), device: device.clone(), norm: NormSettings::default() }
+    }
+
+    /// Batch norms with these settings from here on.
+    pub fn set_norm(&mut self, norm: NormSettings) {
+        self.norm = norm;
     }
 
     /// A convolution with bias, stride 1, that keeps the size (odd `kernel`).
@@ -91,9 +97,9 @@ impl Init {
         ConvTranspose2d { weight, bias: Some(self.bias(outputs, shape, how)), settings }
     }
 
-    /// A batch norm with PyTorch's momentum and epsilon.
+    /// A batch norm.
     pub fn batch_norm2d(&self, channels: usize) -> BatchNorm2d {
-        BatchNorm2d::new(channels, NormSettings { momentum: 0.1, epsilon: 1e-5 }, &self.device)
+        BatchNorm2d::new(channels, self.norm, &self.device)
     }
 
     fn weight(&mut self, shape: [usize; 4], how: Initialisation) -> Param<Tensor<4>> {

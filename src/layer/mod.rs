@@ -7,7 +7,7 @@ mod norm;
 mod unit;
 
 pub use conv::{Conv2d, ConvTranspose2d};
-pub use dropout::dropout_channels;
+pub use dropout::{dropout_channels, dropout_pixels};
 pub use init::{Init, Initialisation};
 pub use norm::BatchNorm2d;
 pub use unit::ConvNorm;

@@ -1,76 +1,117 @@
 //! Networks. Parameter names are PyTorch's, so that saved weights load in Python.
 
+mod attention_unet;
+mod decoder;
+mod encoder_decoder;
 mod padding;
 mod parameters;
-mod pspnet;
 mod resnet;
-mod seeps_unet;
+mod resnet_unet;
+mod unet;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
+pub use attention_unet::{AttentionUnet, AttentionUnetConfig};
+pub use decoder::{
+    C1, C1Config, Decoder, DecoderConfig, DeepSupervision, DeepSupervisionConfig, DropoutUnit, Pyramid, PyramidConfig,
+    PyramidForm, UnetDecoder, UnetDecoderConfig, UperNet, UperNetConfig,
+};
+pub use encoder_decoder::{EncoderDecoder, EncoderDecoderConfig};
 pub use padding::{Crop, mirror_pad};
 pub use parameters::{Parameter, collect, collect_gradients, identify, replace};
-pub use pspnet::{PspNet, PspNetConfig};
-pub use resnet::{Dilation, ResNet, ResNetConfig, Stem, Variant};
-pub use seeps_unet::{SeepsUnet, SeepsUnetConfig};
+pub use resnet::{Dilation, Features, ResNet, ResNetConfig, Stem, Style, Variant};
+pub use resnet_unet::{ResnetUnet, ResnetUnetConfig};
+pub use unet::{Enlargement, Form, Unet, UnetConfig};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::layer::Init;
 
 /// Architecture and hyperparameters of a network, as a recipe writes them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "architecture", rename_all = "kebab-case")]
 pub enum NetworkConfig {
+    /// A residual encoder and a decoder: PSPNet, UPerNet and their family.
+    EncoderDecoder(EncoderDecoderConfig),
     /// The U-Net of the oil-seep system.
-    UnetSeeps(SeepsUnetConfig),
-    /// The pyramid scene parsing network.
-    #[serde(rename = "pspnet")]
-    PspNet(PspNetConfig),
+    UnetSeeps(UnetConfig),
+    /// The U-Net of milesial/Pytorch-UNet.
+    UnetMilesial(UnetConfig),
+    /// The U-Net of the earthquake system.
+    UnetEarthquake(UnetConfig),
+    /// The oil-seep system's U-Net on ResNet-18.
+    UnetResnet(ResnetUnetConfig),
+    /// The attention U-Net with input pyramid and deep supervision.
+    UnetAttention(AttentionUnetConfig),
 }
 
 impl NetworkConfig {
     /// Checks the hyperparameters, then builds the network; its initial weights are the same for the same seed on
     /// every device.
     pub fn init(&self, seed: u64, device: &Device) -> Result<Network> {
-        let mut init = Init::new(seed, device);
-        match self {
-            Self::UnetSeeps(config) => Ok(Network::SeepsUnet(config.init(&mut init)?)),
-            Self::PspNet(config) => Ok(Network::PspNet(config.init(&mut init)?)),
-        }
+        let init = &mut Init::new(seed, device);
+        Ok(match self {
+            Self::EncoderDecoder(config) => Network::EncoderDecoder(config.init(init)?),
+            Self::UnetSeeps(config) => Network::Unet(config.init(Form::Seeps, init)?),
+            Self::UnetMilesial(config) => Network::Unet(config.init(Form::Milesial, init)?),
+            Self::UnetEarthquake(config) => Network::Unet(config.init(Form::Earthquake, init)?),
+            Self::UnetResnet(config) => Network::ResnetUnet(config.init(init)?),
+            Self::UnetAttention(config) => Network::AttentionUnet(config.init(init)?),
+        })
     }
 
     /// Says what is wrong with the hyperparameters, without building anything.
     pub fn check(&self) -> Result<()> {
         match self {
-            Self::UnetSeeps(config) => config.check(),
-            Self::PspNet(config) => config.check(),
+            Self::EncoderDecoder(config) => config.check(),
+            Self::UnetSeeps(config) => config.check(Form::Seeps),
+            Self::UnetMilesial(config) => config.check(Form::Milesial),
+            Self::UnetEarthquake(config) => config.check(Form::Earthquake),
+            Self::UnetResnet(config) => config.check(),
+            Self::UnetAttention(config) => config.check(),
         }
     }
 
     /// Replaces the width, the number of channels after the first block.
     pub fn set_width(&mut self, width: usize) {
-        match self {
-            Self::UnetSeeps(config) => config.width = width,
-            Self::PspNet(config) => config.encoder.width = width,
-        }
+        *match self {
+            Self::EncoderDecoder(config) => &mut config.encoder.width,
+            Self::UnetSeeps(config) | Self::UnetMilesial(config) | Self::UnetEarthquake(config) => &mut config.width,
+            Self::UnetResnet(config) => &mut config.encoder.width,
+            Self::UnetAttention(config) => &mut config.width,
+        } = width;
     }
 
     /// Fills in the input bands and outputs where the recipe left them open; where it did not, they must agree.
     pub fn fit(&mut self, bands: usize, outputs: usize) -> Result<()> {
         let (own_bands, own_outputs) = match self {
-            Self::UnetSeeps(config) => (&mut config.bands, &mut config.outputs),
-            Self::PspNet(config) => (&mut config.bands, &mut config.outputs),
+            Self::EncoderDecoder(config) => (&mut config.bands, &mut config.outputs),
+            Self::UnetSeeps(config) | Self::UnetMilesial(config) | Self::UnetEarthquake(config) => {
+                (&mut config.bands, &mut config.outputs)
+            }
+            Self::UnetResnet(config) => (&mut config.bands, &mut config.outputs),
+            Self::UnetAttention(config) => (&mut config.bands, &mut config.outputs),
         };
         agree("bands", own_bands, bands)?;
         agree("outputs", own_outputs, outputs)
     }
 }
 
+/// Bands and outputs, if they are set and can be.
+fn sizes(bands: Option<usize>, outputs: Option<usize>) -> Result<[usize; 2]> {
+    match (bands, outputs) {
+        (Some(bands @ 1..), Some(outputs @ 1..)) => Ok([bands, outputs]),
+        (Some(bands), Some(outputs)) => Err(Error::Config(format!(
+            "a network needs bands and outputs of at least 1, not {bands} and {outputs}"
+        ))),
+        _ => Err(Error::Config("the network's bands and outputs are not set".into())),
+    }
+}
+
 fn agree(name: &str, own: &mut Option<usize>, wanted: usize) -> Result<()> {
     match *own {
-        Some(fixed) if fixed != wanted => Err(crate::error::Error::Config(format!(
+        Some(fixed) if fixed != wanted => Err(Error::Config(format!(
             "the recipe sets {name} = {fixed}, but the data set needs {wanted}; remove the line from the recipe"
         ))),
         _ => {
@@ -85,59 +126,79 @@ fn agree(name: &str, own: &mut Option<usize>, wanted: usize) -> Result<()> {
 pub struct Outputs {
     /// Logits `[batch, outputs, height, width]`.
     pub logits: Tensor<4>,
-    /// Logits of an auxiliary head, of the same shape, and the weight of their loss.
-    pub auxiliary: Option<(Tensor<4>, f64)>,
+    /// Logits of further heads, of the same shape, and the weights of their losses.
+    pub auxiliary: Vec<(Tensor<4>, f64)>,
 }
 
 /// Any network that segtool knows.
 #[derive(Module, Debug)]
 #[allow(clippy::large_enum_variant)] // one network a process: boxing would buy nothing
 pub enum Network {
-    /// The U-Net of the oil-seep system.
-    SeepsUnet(SeepsUnet),
-    /// The pyramid scene parsing network.
-    PspNet(PspNet),
+    /// A residual encoder and a decoder.
+    EncoderDecoder(EncoderDecoder),
+    /// A U-Net of double convolutions.
+    Unet(Unet),
+    /// The oil-seep system's U-Net on ResNet-18.
+    ResnetUnet(ResnetUnet),
+    /// The attention U-Net.
+    AttentionUnet(AttentionUnet),
 }
 
 impl Network {
     /// Logits `[batch, outputs, height, width]` for an input `[batch, bands, height, width]` of any size: sides that
     /// the network cannot halve often enough are extended by mirroring, and the result is cropped back.
     pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        let (input, crop) = mirror_pad(input, self.multiple());
+        let (input, crop) = mirror_pad(input, self.multiple(), self.smallest());
         let logits = match self {
-            Self::SeepsUnet(network) => network.forward(input),
-            Self::PspNet(network) => network.forward(input),
+            Self::EncoderDecoder(network) => network.forward(input),
+            Self::Unet(network) => network.forward(input, None),
+            Self::ResnetUnet(network) => network.forward(input),
+            Self::AttentionUnet(network) => network.forward(input),
         };
         crop.apply(logits)
     }
 
-    /// Like [`Self::forward`], with what only training has: an auxiliary head, and dropout that depends on `draw`
-    /// alone.
+    /// Like [`Self::forward`], with what only training has: further heads, and dropout that depends on `draw` alone.
     pub fn forward_training(&self, input: Tensor<4>, draw: u64) -> Outputs {
-        let (input, crop) = mirror_pad(input, self.multiple());
+        let (input, crop) = mirror_pad(input, self.multiple(), self.smallest());
         let outputs = match self {
-            Self::SeepsUnet(network) => Outputs { logits: network.forward(input), auxiliary: None },
-            Self::PspNet(network) => network.forward_training(input, draw),
+            Self::EncoderDecoder(network) => network.forward_training(input, draw),
+            Self::Unet(network) => Outputs { logits: network.forward(input, Some(draw)), auxiliary: Vec::new() },
+            Self::ResnetUnet(network) => Outputs { logits: network.forward(input), auxiliary: Vec::new() },
+            Self::AttentionUnet(network) => network.forward_training(input),
         };
-        Outputs {
-            logits: crop.apply(outputs.logits),
-            auxiliary: outputs.auxiliary.map(|(logits, weight)| (crop.apply(logits), weight)),
-        }
+        let cropped = |(logits, weight)| (crop.apply(logits), weight);
+        Outputs { logits: crop.apply(outputs.logits), auxiliary: outputs.auxiliary.into_iter().map(cropped).collect() }
     }
 
     /// The number that both sides of the input must be a multiple of.
     pub fn multiple(&self) -> usize {
         match self {
-            Self::SeepsUnet(network) => network.multiple(),
-            Self::PspNet(_) => 1,
+            Self::EncoderDecoder(network) => network.multiple(),
+            Self::Unet(network) => network.multiple(),
+            Self::ResnetUnet(network) => network.multiple(),
+            Self::AttentionUnet(network) => network.multiple(),
+        }
+    }
+
+    /// The least side of the input.
+    fn smallest(&self) -> usize {
+        match self {
+            Self::Unet(network) => network.smallest(),
+            Self::EncoderDecoder(_) | Self::ResnetUnet(_) | Self::AttentionUnet(_) => 1,
         }
     }
 
     /// What turns a path through the modules into PyTorch's name.
-    fn torch_name(&self) -> fn(&str) -> String {
+    fn namer(&self) -> Namer {
         match self {
-            Self::SeepsUnet(_) => seeps_unet::torch_name,
-            Self::PspNet(_) => pspnet::torch_name,
+            Self::EncoderDecoder(network) => network.namer(),
+            Self::Unet(network) => network.namer(),
+            Self::ResnetUnet(_) => Box::new(resnet_unet::torch_name),
+            Self::AttentionUnet(_) => Box::new(attention_unet::torch_name),
         }
     }
 }
+
+/// PyTorch's name for a path through the modules.
+type Namer = Box<dyn Fn(&str) -> String>;

@@ -22,18 +22,28 @@ impl Crop {
     }
 }
 
-/// Extends `[batch, channels, height, width]` on all sides to the next multiple, by mirroring about the border pixels
-/// (numpy's `reflect`, which repeats the mirror where a side is shorter than the extension). An odd surplus goes to
-/// the bottom and the right.
-pub fn mirror_pad(tensor: Tensor<4>, multiple: usize) -> (Tensor<4>, Crop) {
+/// Extends `[batch, channels, height, width]` on all sides to the next multiple and at least to `smallest`, by mirroring
+/// about the border pixels (numpy's `reflect`, which repeats the mirror where a side is shorter than the extension). An
+/// odd surplus goes to the bottom and the right.
+pub fn mirror_pad(tensor: Tensor<4>, multiple: usize, smallest: usize) -> (Tensor<4>, Crop) {
     let [_, _, height, width] = tensor.dims();
-    let (rows, columns) = (extension(height, multiple), extension(width, multiple));
+    let extension = |length: usize| halves(length.max(smallest).next_multiple_of(multiple) - length);
+    let (rows, columns) = (extension(height), extension(width));
     let crop = Crop { top: rows.0, left: columns.0, height, width };
     (extend(extend(tensor, 2, height, rows), 3, width, columns), crop)
 }
 
-fn extension(length: usize, multiple: usize) -> (usize, usize) {
-    let surplus = length.next_multiple_of(multiple) - length;
+/// `tensor` in the middle of zeros of `size`, rows and columns; an odd surplus goes to the bottom and the right.
+pub(super) fn place(tensor: Tensor<4>, [rows, columns]: [usize; 2]) -> Tensor<4> {
+    let [_, _, height, width] = tensor.dims();
+    if [height, width] == [rows, columns] {
+        return tensor;
+    }
+    let ((top, bottom), (left, right)) = (halves(rows - height), halves(columns - width));
+    tensor.pad((left, right, top, bottom), 0.0)
+}
+
+fn halves(surplus: usize) -> (usize, usize) {
     (surplus / 2, surplus - surplus / 2)
 }
 

@@ -4,7 +4,7 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::{Tensor, TensorData};
 
-use super::Network;
+use super::{Namer, Network};
 
 /// A parameter's name and value.
 #[derive(Debug, Clone)]
@@ -46,12 +46,12 @@ pub fn identify(network: Network) -> Network {
 /// The way through the modules down to the current parameter.
 struct Path {
     levels: Vec<String>,
-    torch_name: fn(&str) -> String,
+    torch_name: Namer,
 }
 
 impl Path {
     fn of(network: &Network) -> Self {
-        Self { levels: Vec::new(), torch_name: network.torch_name() }
+        Self { levels: Vec::new(), torch_name: network.namer() }
     }
 
     fn enter(&mut self, name: &str, container: &str) {

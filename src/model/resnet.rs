@@ -26,13 +26,11 @@ pub enum Variant {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct BlockKind {
     kernels: &'static [usize],
-    /// Which convolution has the stride.
-    strided: usize,
     expansion: usize,
 }
 
-const BASIC: BlockKind = BlockKind { kernels: &[3, 3], strided: 0, expansion: 1 };
-const BOTTLENECK: BlockKind = BlockKind { kernels: &[1, 3, 1], strided: 1, expansion: 4 };
+const BASIC: BlockKind = BlockKind { kernels: &[3, 3], expansion: 1 };
+const BOTTLENECK: BlockKind = BlockKind { kernels: &[1, 3, 1], expansion: 4 };
 
 impl Variant {
     /// The block and how many of them each stage has.
@@ -53,6 +51,10 @@ pub enum Stem {
     /// One 7x7 convolution of stride 2, torchvision's.
     #[default]
     Conv7,
+    /// Three 3x3 convolutions, the first of stride 2, with 64, 64 and 128 channels: CSAIL's and hszhao's.
+    Deep,
+    /// The same with 32, 32 and 64 channels: mmseg's ResNetV1c.
+    DeepNarrow,
 }
 
 impl Stem {
@@ -60,6 +62,8 @@ impl Stem {
     fn convolutions(self, width: usize) -> Vec<(usize, usize, usize)> {
         match self {
             Self::Conv7 => vec![(width, 7, 2)],
+            Self::Deep => vec![(width, 3, 2), (width, 3, 1), (2 * width, 3, 1)],
+            Self::DeepNarrow => vec![(width / 2, 3, 2), (width / 2, 3, 1), (width, 3, 1)],
         }
     }
 }
@@ -70,14 +74,30 @@ impl Stem {
 pub enum Dilation {
     /// Nowhere: the features are 1/32 of the input.
     None,
+    /// In stage 4 alone, so that the features are 1/16 of the input: 1 where the stride was, then 2.
+    Stage4,
     /// In stages 3 and 4, so that the features are 1/8 of the input. The convolution that loses its stride keeps the
     /// dilation before it, those that follow have 2 in stage 3 and 4 in stage 4: torchvision's
     /// `replace_stride_with_dilation = [False, True, True]`, CSAIL and mmseg.
     #[default]
     AfterStride,
+    /// In stages 3 and 4, with 2 in every block of stage 3 and 4 in every block of stage 4: the published PSPNet,
+    /// hszhao/semseg and the Capstone.
+    Throughout,
 }
 
-/// Stride of a stage, dilation of the convolution that has it, and dilation of the other 3x3 ones.
+/// Which convolution of a bottleneck has the stride. (A basic block has it in the first.)
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Style {
+    /// The 3x3 one: torchvision and everything that follows it.
+    #[default]
+    Pytorch,
+    /// The first, 1x1: the paper, Caffe, and the Capstone.
+    Caffe,
+}
+
+/// Stride of a stage, dilation of the 3x3 convolution that has it (or would have), and dilation of the other 3x3 ones.
 #[derive(Debug, Clone, Copy)]
 struct Spacing(usize, usize, usize);
 
@@ -85,7 +105,9 @@ impl Dilation {
     fn stages(self) -> [Spacing; 4] {
         match self {
             Self::None => [Spacing(1, 1, 1), Spacing(2, 1, 1), Spacing(2, 1, 1), Spacing(2, 1, 1)],
+            Self::Stage4 => [Spacing(1, 1, 1), Spacing(2, 1, 1), Spacing(2, 1, 1), Spacing(1, 1, 2)],
             Self::AfterStride => [Spacing(1, 1, 1), Spacing(2, 1, 1), Spacing(1, 1, 2), Spacing(1, 2, 4)],
+            Self::Throughout => [Spacing(1, 1, 1), Spacing(2, 1, 1), Spacing(1, 2, 2), Spacing(1, 4, 4)],
         }
     }
 }
@@ -105,24 +127,52 @@ pub struct ResNetConfig {
     /// Where strides give way to dilation.
     #[serde(default)]
     pub dilation: Dilation,
+    /// Which convolution of a bottleneck has the stride.
+    #[serde(default)]
+    pub style: Style,
+    /// How many of the four stages there are.
+    #[serde(default = "all_stages")]
+    pub stages: usize,
 }
 
 fn published_width() -> usize {
     64
 }
 
+fn all_stages() -> usize {
+    4
+}
+
 impl ResNetConfig {
     /// torchvision's, with the features at 1/8 of the input.
     pub fn new(variant: Variant) -> Self {
-        Self { variant, width: published_width(), stem: Stem::Conv7, dilation: Dilation::AfterStride }
+        Self {
+            variant,
+            width: published_width(),
+            stem: Stem::Conv7,
+            dilation: Dilation::AfterStride,
+            style: Style::Pytorch,
+            stages: all_stages(),
+        }
     }
 
     /// Says what is wrong with the hyperparameters.
     pub fn check(&self) -> Result<()> {
-        if (1..=MAX_WIDTH).contains(&self.width) {
-            return Ok(());
+        if !(1..=MAX_WIDTH).contains(&self.width) || (self.stem == Stem::DeepNarrow && self.width < 2) {
+            return Err(Error::Config(format!(
+                "a ResNet has a width of 1 (with a deep-narrow stem 2) to {MAX_WIDTH} (64 is usual), not {}",
+                self.width
+            )));
         }
-        Err(Error::Config(format!("a ResNet has a width of 1 to {MAX_WIDTH} (64 is usual), not {}", self.width)))
+        if !(1..=4).contains(&self.stages) {
+            return Err(Error::Config(format!("a ResNet has 1 to 4 stages, not {}", self.stages)));
+        }
+        Ok(())
+    }
+
+    /// Output channels of the stem.
+    pub fn stem_channels(&self) -> usize {
+        self.stem.convolutions(self.width).last().map_or(0, |last| last.0)
     }
 
     /// Output channels of a stage, from 1 to 4.
@@ -139,13 +189,14 @@ impl ResNetConfig {
         };
         let stem = self.stem.convolutions(self.width).into_iter().map(&mut unit).collect();
         let (kind, counts) = self.variant.blocks();
-        let mut stages = Vec::with_capacity(counts.len());
-        for (stage, (count, spacing)) in counts.into_iter().zip(self.dilation.stages()).enumerate() {
+        let strided = if self.style == Style::Caffe || kind == BASIC { 0 } else { 1 };
+        let mut stages = Vec::with_capacity(self.stages);
+        for (stage, (count, spacing)) in counts.into_iter().zip(self.dilation.stages()).enumerate().take(self.stages) {
             let inner = self.width << stage;
             let rest = Spacing(1, spacing.2, spacing.2);
             let mut block = |i| {
                 let from = std::mem::replace(&mut inputs, inner * kind.expansion);
-                Block::new(init, kind, from, inner, if i == 0 { spacing } else { rest })
+                Block::new(init, (kind, strided), from, inner, if i == 0 { spacing } else { rest })
             };
             stages.push((0..count).map(&mut block).collect());
         }
@@ -160,15 +211,26 @@ pub struct ResNet {
     stages: Vec<Vec<Block>>,
 }
 
+/// What a [`ResNet`] sees in a picture.
+#[derive(Debug, Clone)]
+pub struct Features {
+    /// Of the stem, before its pooling: 1/2 of the input.
+    pub stem: Tensor<4>,
+    /// Of each stage.
+    pub stages: Vec<Tensor<4>>,
+}
+
 impl ResNet {
-    /// The features of the four stages for a picture `[batch, bands, height, width]`.
-    pub fn forward(&self, input: Tensor<4>) -> [Tensor<4>; 4] {
-        let x = self.stem.iter().fold(input, |x, unit| unit.forward_relu(x));
-        let mut x = max_pool2d(x, PoolSettings { stride: [2; 2], padding: [1; 2], ..PoolSettings::square(3) });
-        std::array::from_fn(|stage| {
-            x = self.stages[stage].iter().fold(x.clone(), |x, block| block.forward(x));
+    /// The features of stem and stages for a picture `[batch, bands, height, width]`.
+    pub fn forward(&self, input: Tensor<4>) -> Features {
+        let stem = self.stem.iter().fold(input, |x, unit| unit.forward_relu(x));
+        let mut x = max_pool2d(stem.clone(), PoolSettings { stride: [2; 2], padding: [1; 2], ..PoolSettings::square(3) });
+        let stages = self.stages.iter().map(|blocks| {
+            x = blocks.iter().fold(x.clone(), |x, block| block.forward(x));
             x.clone()
-        })
+        });
+        let stages = stages.collect();
+        Features { stem, stages }
     }
 }
 
@@ -183,7 +245,7 @@ struct Block {
 impl Block {
     fn new(
         init: &mut Init,
-        kind: BlockKind,
+        (kind, strided): (BlockKind, usize),
         inputs: usize,
         inner: usize,
         Spacing(stride, first, rest): Spacing,
@@ -193,8 +255,13 @@ impl Block {
         let last = kind.kernels.len() - 1;
         let unit = |(i, &kernel): (usize, &usize)| {
             let channels = [if i == 0 { inputs } else { inner }, if i == last { outputs } else { inner }];
-            let (stride, dilation) = if i == kind.strided { (stride, first) } else { (1, rest) };
-            init.unit(channels, kernel, stride, if kernel == 1 { 1 } else { dilation }, how)
+            // The first 3x3 convolution has, or had, the stride; a Caffe bottleneck's is in the 1x1 before it.
+            let dilation = match kernel {
+                1 => 1,
+                _ if kind.kernels[..i].contains(&3) => rest,
+                _ => first,
+            };
+            init.unit(channels, kernel, if i == strided { stride } else { 1 }, dilation, how)
         };
         let units = kind.kernels.iter().enumerate().map(unit).collect();
         let changed = stride != 1 || inputs != outputs;

@@ -270,6 +270,7 @@ mod tests {
     use burn::backend::{Flex, TensorData};
 
     use super::super::kernels::Kernels;
+    use super::super::settings::Interpolation;
     use super::*;
 
     fn noise(shape: &[usize], seed: u32) -> FlexTensor {
@@ -381,7 +382,7 @@ mod tests {
         let gradient = noise(&found.shape(), 2);
         let found = Flex::maximum_pooling_gradient(x.clone(), places, gradient.clone(), settings);
         assert_close("pooling", &found, &maximum_pooling_gradient::<Flex>(x.clone(), indices, gradient, settings));
-        for interpolation in [super::super::Interpolation::Bilinear, super::super::Interpolation::Bicubic] {
+        for interpolation in [Interpolation::Nearest, Interpolation::Bilinear, Interpolation::Bicubic] {
             for align_corners in [false, true] {
                 let how = Resampling { interpolation, align_corners };
                 let found = Flex::resample(x.clone(), [13, 5], how);

@@ -97,6 +97,8 @@ impl PoolSettings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Interpolation {
+    /// The pixel that the position lies in, along both axes.
+    Nearest,
     /// Linear along both axes.
     Bilinear,
     /// Keys' cubic convolution with a = -0.75, as PyTorch and OpenCV have it.
@@ -104,17 +106,26 @@ pub enum Interpolation {
 }
 
 /// Interpolation and where its corners lie.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Resampling {
     /// How to fill in.
     pub interpolation: Interpolation,
-    /// Whether the centres of the corner pixels stay corners; if not, the outer edges do.
+    /// Whether the centres of the corner pixels stay corners; if not, the outer edges do. Nearest knows only these.
     pub align_corners: bool,
+}
+
+impl Default for Resampling {
+    /// Bilinear between the outer edges.
+    fn default() -> Self {
+        Self { interpolation: Interpolation::Bilinear, align_corners: false }
+    }
 }
 
 impl Resampling {
     pub(super) fn burn(self) -> InterpolateOptions {
         let mode = match self.interpolation {
+            Interpolation::Nearest => InterpolateMode::Nearest,
             Interpolation::Bilinear => InterpolateMode::Bilinear,
             Interpolation::Bicubic => InterpolateMode::Bicubic,
         };
@@ -122,11 +133,18 @@ impl Resampling {
     }
 }
 
-/// Settings of a batch norm in training.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// Settings of a batch norm; by default PyTorch's.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct NormSettings {
     /// Weight of the new statistics in the running ones.
     pub momentum: f64,
     /// Added to the variance.
     pub epsilon: f64,
+}
+
+impl Default for NormSettings {
+    fn default() -> Self {
+        Self { momentum: 0.1, epsilon: 1e-5 }
+    }
 }

@@ -69,6 +69,7 @@ fn taps(input: usize, output: usize, how: Resampling) -> Axis {
         let place = source(i);
         let (first, t) = (place.floor() as i64, place - place.floor());
         let weights = match how.interpolation {
+            Interpolation::Nearest => return vec![(i * input / output, 1.0)],
             Interpolation::Bilinear => vec![(0, 1.0 - t), (1, t)],
             Interpolation::Bicubic => vec![(-1, far(1.0 + t)), (0, near(t)), (1, near(1.0 - t)), (2, far(2.0 - t))],
         };
@@ -82,7 +83,7 @@ fn interpolation() {
     let shape = [2, 19, 37, 53];
     let sides = [shape[2], shape[3]];
     for size in [[74, 106], [150, 99], [20, 31]] {
-        for interpolation in [Interpolation::Bilinear, Interpolation::Bicubic] {
+        for interpolation in [Interpolation::Nearest, Interpolation::Bilinear, Interpolation::Bicubic] {
             for align_corners in [true, false] {
                 let how = Resampling { interpolation, align_corners };
                 let axes = || [0, 1].map(|i| taps(sides[i], size[i], how));

@@ -1,4 +1,4 @@
-//! Bilinear and bicubic resampling on float32 slices, one axis after the other.
+//! Resampling on float32 slices, one axis after the other.
 
 use rayon::prelude::*;
 
@@ -29,6 +29,12 @@ impl<const N: usize> Axis<N> {
     }
 }
 
+impl Axis<1> {
+    fn nearest(input: usize, output: usize) -> Self {
+        Self { taps: (0..output).map(|i| ([i * input / output], [1.0])).collect(), input }
+    }
+}
+
 /// The two neighbours; positions before the first pixel's centre count as that.
 fn linear(position: f64) -> (i64, [f64; 2]) {
     let position = position.max(0.0);
@@ -50,6 +56,10 @@ macro_rules! with_axes {
     ($from:expr, $to:expr, $how:expr, |$rows:ident, $columns:ident| $body:expr) => {{
         let (from, to, how): ([usize; 2], [usize; 2], Resampling) = ($from, $to, $how);
         match how.interpolation {
+            Interpolation::Nearest => {
+                let [$rows, $columns] = [0, 1].map(|i| Axis::nearest(from[i], to[i]));
+                $body
+            }
             Interpolation::Bilinear => {
                 let [$rows, $columns] = [0, 1].map(|i| Axis::new(from[i], to[i], how.align_corners, linear));
                 $body

@@ -124,6 +124,10 @@ impl Kernels for LibTorch {
         let gradient = gradient.tensor;
         let size = gradient.size();
         let backward = match how.interpolation {
+            Interpolation::Nearest => {
+                let (size, input) = (&size[2..], &input[..]);
+                return TchTensor::new(Tensor::upsample_nearest2d_backward(&gradient, size, input, None, None));
+            }
             Interpolation::Bilinear => Tensor::upsample_bilinear2d_backward,
             Interpolation::Bicubic => Tensor::upsample_bicubic2d_backward,
         };

@@ -1,0 +1,123 @@
+//! An encoder and a decoder: PSPNet and its family.
+
+use burn::module::Module;
+use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
+
+use super::decoder::{Decoder, DecoderConfig, Heads};
+use super::resnet::{self, ResNet, ResNetConfig};
+use super::{Namer, Outputs, sizes};
+use crate::error::Result;
+use crate::layer::Init;
+use crate::ops::{NormSettings, Resampling, interpolate};
+
+/// Hyperparameters of [`EncoderDecoder`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EncoderDecoderConfig {
+    /// What sees.
+    pub encoder: ResNetConfig,
+    /// What decides.
+    pub decoder: DecoderConfig,
+    /// How the pyramid's levels and the logits are enlarged.
+    #[serde(default)]
+    pub resampling: Resampling,
+    /// Of all batch norms.
+    #[serde(default)]
+    pub norm: NormSettings,
+    /// Input bands; open until a data set is chosen.
+    pub bands: Option<usize>,
+    /// Output channels; open until a data set is chosen.
+    pub outputs: Option<usize>,
+}
+
+impl EncoderDecoderConfig {
+    /// Bilinear enlargement and PyTorch's batch norm.
+    pub fn new(encoder: ResNetConfig, decoder: DecoderConfig, bands: usize, outputs: usize) -> Self {
+        let (resampling, norm) = (Resampling::default(), NormSettings::default());
+        Self { encoder, decoder, resampling, norm, bands: Some(bands), outputs: Some(outputs) }
+    }
+
+    /// Bands and outputs, if everything is within what can be built.
+    fn checked(&self) -> Result<[usize; 2]> {
+        let [bands, outputs] = sizes(self.bands, self.outputs)?;
+        self.encoder.check()?;
+        self.decoder.check(&self.encoder, outputs)?;
+        Ok([bands, outputs])
+    }
+
+    /// Says what is wrong with the hyperparameters.
+    pub fn check(&self) -> Result<()> {
+        self.checked().map(drop)
+    }
+
+    /// Builds the network: torchvision's initial weights in the encoder, PyTorch's in the decoder.
+    pub fn init(&self, init: &mut Init) -> Result<EncoderDecoder> {
+        let [bands, outputs] = self.checked()?;
+        init.set_norm(self.norm);
+        Ok(EncoderDecoder {
+            encoder: self.encoder.init(bands, init),
+            decoder: self.decoder.init(&self.encoder, outputs, init),
+            resampling: self.resampling,
+            deep_supervision: self.decoder.deep_supervision().unwrap_or_default(),
+        })
+    }
+}
+
+/// The network; see [`EncoderDecoderConfig`].
+#[derive(Module, Debug)]
+pub struct EncoderDecoder {
+    encoder: ResNet,
+    decoder: Decoder,
+    #[module(skip)]
+    resampling: Resampling,
+    #[module(skip)]
+    deep_supervision: f64,
+}
+
+impl EncoderDecoder {
+    /// Logits `[batch, outputs, height, width]` for a picture `[batch, bands, height, width]` whose sides are multiples
+    /// of [`Self::multiple`].
+    pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
+        let enlarge = self.enlarge(&input);
+        enlarge(self.heads(input, None).logits)
+    }
+
+    /// The logits of all heads, with dropout as `draw` decides.
+    pub fn forward_training(&self, input: Tensor<4>, draw: u64) -> Outputs {
+        let enlarge = self.enlarge(&input);
+        let Heads { logits, auxiliary } = self.heads(input, Some(draw));
+        let auxiliary = auxiliary.map(|logits| (enlarge(logits), self.deep_supervision));
+        Outputs { logits: enlarge(logits), auxiliary: auxiliary.into_iter().collect() }
+    }
+
+    fn heads(&self, input: Tensor<4>, draw: Option<u64>) -> Heads {
+        self.decoder.forward(self.encoder.forward(input), draw, self.resampling)
+    }
+
+    fn enlarge(&self, input: &Tensor<4>) -> impl Fn(Tensor<4>) -> Tensor<4> + use<> {
+        let ([_, _, height, width], how) = (input.dims(), self.resampling);
+        move |logits| interpolate(logits, [height, width], how)
+    }
+
+    /// The number that both sides of the input must be a multiple of.
+    pub fn multiple(&self) -> usize {
+        self.decoder.multiple()
+    }
+
+    /// `encoder.` and torchvision's name, or `decoder.` and CSAIL's; segmentation_models_pytorch's for its U-Net.
+    pub(super) fn namer(&self) -> Namer {
+        let decoder_name = self.decoder.namer();
+        Box::new(move |path| match path.split_once('.') {
+            Some(("encoder", rest)) => format!("encoder.{}", resnet::torch_name(rest)),
+            Some(("decoder", rest)) => {
+                let parts: Vec<&str> = rest.split('.').collect();
+                match parts[..] {
+                    ["head", leaf] => format!("segmentation_head.0.{leaf}"),
+                    _ => format!("decoder.{}", decoder_name(&parts).as_deref().unwrap_or(rest)),
+                }
+            }
+            _ => path.to_owned(),
+        })
+    }
+}
