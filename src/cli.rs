@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use segtool::bench::Mode;
 use segtool::device::DeviceChoice;
 use segtool::precision::Precision;
+use segtool::weights::Target;
 
 /// Semantic segmentation: train, predict and score, in one program.
 #[derive(Debug, Parser)]
@@ -31,6 +32,12 @@ pub(crate) enum Command {
     Predict(Predict),
     /// Score predictions against label images: pixel accuracy and IoU
     Metrics(Metrics),
+    /// Bring in weights that other projects trained: recognised, checked, written as one safetensors file
+    Import(Import),
+    /// Write weights for another project, under its names
+    Export(Export),
+    /// List what there is: weights to download, recipes, data sets
+    Info(Info),
     /// Measure how long a recipe's forward pass or training step takes, on random pictures
     Bench(Bench),
 }
@@ -76,9 +83,12 @@ Examples:
       --val-list val_images.txt --val-label-list val_masks.txt --output-path runs/seeps
   segtool train --recipe unet-seeps --dataset camvid --images train --labels trainannot --val-fraction 0.1 \\
       --output-path runs/camvid
+  segtool train --recipe pspnet50-ade20k --dataset camvid --weights train_epoch_100.pth --new-head \\
+      --images train --labels trainannot --output-path runs/camvid
   segtool train --resume runs/seeps
 
-Lists hold one path a line, relative to the list or to the working directory. Ctrl-C finishes the step and saves.")]
+Weights may be of CSAIL, torchvision, hszhao/semseg, mmsegmentation, segmentation_models_pytorch, milesial or segtool; see
+segtool import. Lists hold one path a line, relative to the list or to the working directory. Ctrl-C finishes the step and saves.")]
 pub(crate) struct Train {
     /// A built-in recipe or a .toml file
     #[arg(long, value_name = "NAME|FILE", required_unless_present = "resume", conflicts_with = "resume")]
@@ -111,6 +121,12 @@ pub(crate) struct Train {
     /// Train all classes but the first as one
     #[arg(long, conflicts_with = "resume")]
     pub(crate) merge_classes: bool,
+    /// Begin with these weights; once more for a second file that completes the first
+    #[arg(long, value_name = "FILE|RUN|NAME|URL", conflicts_with_all = ["resume", "width"])]
+    pub(crate) weights: Vec<String>,
+    /// Begin the layers that give the classes anew
+    #[arg(long, requires = "weights")]
+    pub(crate) new_head: bool,
     /// Passes over the training set
     #[arg(long, value_name = "N", value_parser = positive, conflicts_with = "resume")]
     pub(crate) num_epoch: Option<usize>,
@@ -150,12 +166,19 @@ pub(crate) struct Train {
 Examples:
   segtool predict --run runs/seeps --input-list val_images.txt --output-path predictions
   segtool predict --run runs/seeps --output-path predictions --prob scene1.tif scenes/
+  segtool predict --weights encoder_epoch_20.pth --weights decoder_epoch_20.pth --output-path predictions photos/
 
 Writes <stem>.npy (2-d, the data set's own label values) for each picture and predictions.txt, the list of them.")]
 pub(crate) struct Predict {
     /// Run folder that `segtool train` wrote
-    #[arg(long, value_name = "RUN")]
-    pub(crate) run: PathBuf,
+    #[arg(long, value_name = "RUN", required_unless_present = "weights")]
+    pub(crate) run: Option<PathBuf>,
+    /// Weights instead of a run; once more for a second file that completes the first
+    #[arg(long, value_name = "FILE|NAME|URL", conflicts_with = "run")]
+    pub(crate) weights: Vec<String>,
+    /// What the classes of the weights are [default: ade20k for 150 classes, else label values 0 to K-1]
+    #[arg(long, value_name = "NAME|FILE", requires = "weights")]
+    pub(crate) dataset: Option<String>,
     /// Pictures, or folders of pictures
     #[arg(value_name = "IMAGE", required_unless_present = "input_list")]
     pub(crate) images: Vec<PathBuf>,
@@ -203,6 +226,98 @@ pub(crate) struct Metrics {
     /// Print one JSON object instead of a table
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  segtool import encoder_epoch_20.pth decoder_epoch_20.pth --output pspnet.safetensors
+  segtool import resnet50-imagenet --output resnet50.safetensors
+
+Recognised by their names: CSAIL's semantic-segmentation-pytorch (encoder and decoder), torchvision's ResNet and VGG-16,
+hszhao/semseg, mmsegmentation's PSPNet, segmentation_models_pytorch's Unet and PSPNet, milesial/Pytorch-UNet, the U-Nets of
+Oil_Seep_Detection, segtool's own. In .pth (nothing in it is executed) or .safetensors. What names and shapes do not show
+(dilation, alignment of corners, normalisation) is taken as that project has it.")]
+pub(crate) struct Import {
+    /// Weight files that belong together, or a name or URL
+    #[arg(value_name = "FILE|NAME|URL", required = true)]
+    pub(crate) files: Vec<String>,
+    /// File to write
+    #[arg(long, value_name = "FILE.safetensors")]
+    pub(crate) output: PathBuf,
+    /// Take dilation, alignment of corners and the like from this recipe
+    #[arg(long, value_name = "NAME|FILE")]
+    pub(crate) recipe: Option<String>,
+    /// Take the normalisation from this data set
+    #[arg(long, value_name = "NAME|FILE")]
+    pub(crate) dataset: Option<String>,
+}
+
+/// For whom weights are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExportTarget {
+    /// CSAIL's semantic-segmentation-pytorch: a folder with encoder.pth and decoder.pth
+    Csail,
+    /// The encoder alone
+    Torchvision,
+    /// mmsegmentation
+    Mmseg,
+    /// segmentation_models_pytorch
+    Smp,
+    /// hszhao/semseg
+    Semseg,
+    /// milesial/Pytorch-UNet
+    Milesial,
+    /// Oil_Seep_Detection
+    Seeps,
+}
+
+impl From<ExportTarget> for Target {
+    fn from(target: ExportTarget) -> Self {
+        match target {
+            ExportTarget::Csail => Self::Csail,
+            ExportTarget::Torchvision => Self::Torchvision,
+            ExportTarget::Mmseg => Self::Mmseg,
+            ExportTarget::Smp => Self::Smp,
+            ExportTarget::Semseg => Self::Semseg,
+            ExportTarget::Milesial => Self::Milesial,
+            ExportTarget::Seeps => Self::Seeps,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  segtool export runs/camvid --to semseg --output train_epoch_1.pth
+  segtool export pspnet.safetensors --to csail --output csail_weights
+
+Refused where that project would read another network out of the weights, such as one with another dilation.")]
+pub(crate) struct Export {
+    /// A run, or weight files that belong together
+    #[arg(value_name = "RUN|FILE", required = true)]
+    pub(crate) files: Vec<String>,
+    /// For whom
+    #[arg(long, value_name = "PROJECT")]
+    pub(crate) to: ExportTarget,
+    /// File to write, .pth or .safetensors; for csail a folder
+    #[arg(long, value_name = "FILE|DIR")]
+    pub(crate) output: PathBuf,
+}
+
+#[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("what").required(true).multiple(true)))]
+#[command(after_help = "Example:\n  segtool info --weights")]
+pub(crate) struct Info {
+    /// Weights that can be downloaded by name
+    #[arg(long, group = "what")]
+    pub(crate) weights: bool,
+    /// Built-in recipes
+    #[arg(long, group = "what")]
+    pub(crate) recipes: bool,
+    /// Built-in data sets
+    #[arg(long, group = "what")]
+    pub(crate) datasets: bool,
 }
 
 #[derive(Debug, Args)]

@@ -96,7 +96,7 @@ pub enum Error {
     #[error("{0}")]
     Config(String),
     /// A built-in recipe, data set or the like was asked for by a name that there is not.
-    #[error("unknown {kind} '{name}'; there are {known}, or give the path of a .toml file")]
+    #[error("unknown {kind} '{name}'; there are {known}, or give the path of a file")]
     Unknown {
         /// What was looked for.
         kind: &'static str,
@@ -112,6 +112,14 @@ pub enum Error {
         path: PathBuf,
         /// Missing, left-over and misshapen tensors, one line each.
         details: String,
+    },
+    /// A file could not be downloaded.
+    #[error("cannot download {url}: {reason}")]
+    Download {
+        /// Its URL.
+        url: String,
+        /// Why not.
+        reason: String,
     },
     /// The device does not exist or was not built in.
     #[error("{0}")]

@@ -41,6 +41,8 @@ pub enum Event {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Task {
+    /// Downloading a file, in MiB, with its name.
+    Download(String),
     /// Looking the data set over.
     Check,
     /// Training, with epoch (from 1) and number of epochs.

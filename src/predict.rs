@@ -8,7 +8,7 @@ use std::thread;
 use burn::tensor::activation::{sigmoid, softmax};
 use burn::tensor::{Device, Tensor, TensorData};
 
-use crate::data::{Descriptor, load_image, ordered};
+use crate::data::{Descriptor, Normalisation, ValidPixels, load_image, ordered};
 use crate::device::DeviceChoice;
 use crate::error::{Error, Result, Size};
 use crate::evaluate::classes;
@@ -18,7 +18,10 @@ use crate::image::{write_label_npy, write_probability_npy};
 use crate::label::LabelMap;
 use crate::model::Network;
 use crate::run::Run;
-use crate::weights;
+use crate::weights::{self, Report, Weights};
+
+/// Weights of so many classes are ADE20K's, if nobody says otherwise.
+const ADE20K_CLASSES: usize = 150;
 
 /// A trained network with what its classes mean.
 pub struct Predictor {
@@ -51,6 +54,49 @@ impl Predictor {
         let device = device.open()?;
         let network = weights::load(run.config.recipe.network.init(run.config.seed, &device)?, &path)?;
         Ok(Self { network, descriptor: run.config.dataset, device })
+    }
+
+    /// Weights without a run. What their classes are, `dataset` says; without one, 150 classes are ADE20K's and others have
+    /// label values 0 to K-1. Pictures are normalised as the weights are known to need it, else as the data set says.
+    pub fn from_weights(
+        weights: &Weights,
+        dataset: Option<Descriptor>,
+        device: DeviceChoice,
+    ) -> Result<(Self, Report)> {
+        let network = weights.network()?;
+        let (bands, outputs) = network.bands_and_outputs();
+        let (bands, outputs) = (bands.unwrap_or(0), outputs.unwrap_or(0));
+        let classes = if outputs == 1 { 2 } else { outputs };
+        let known = weights.description.normalisation.clone();
+        let mut descriptor = match dataset {
+            Some(dataset) if outputs == 1 => dataset.merged(),
+            Some(dataset) => dataset,
+            None if classes == ADE20K_CLASSES => Descriptor::find("ade20k")?,
+            None => {
+                let measured = Normalisation::PerDataset { valid: ValidPixels::All };
+                let values = weights.checkpoint.label_values().filter(|values| values.len() == classes);
+                Descriptor::unnamed(classes, values, (bands, known.clone().unwrap_or(measured)))?
+            }
+        };
+        if descriptor.class_count() != classes {
+            return Err(weights.checkpoint.error(format!(
+                "the weights have {outputs} outputs, but data set '{}' has {} classes; give the one they were trained on",
+                descriptor.name,
+                descriptor.class_count()
+            )));
+        }
+        descriptor.bands = bands;
+        descriptor.normalisation = known.unwrap_or(descriptor.normalisation);
+        descriptor.normalisation.validate(bands).map_err(|reason| weights.checkpoint.error(reason))?;
+        if let Normalisation::PerDataset { .. } = descriptor.normalisation {
+            return Err(weights.checkpoint.error(
+                "how its pictures were normalised is not known; give a data set whose normalisation is fixed or per-image \
+                 with --dataset",
+            ));
+        }
+        let device = device.open()?;
+        let (network, report) = weights.load(network.init(0, &device)?, false)?;
+        Ok((Self { network, descriptor, device }, report))
     }
 
     /// What pictures it takes and what its classes mean.

@@ -18,6 +18,7 @@ use crate::data::{Descriptor, Pair};
 use crate::error::{Error, Result};
 use crate::files::{create_folder, old_name, read_text, write_bytes};
 use crate::recipe::Recipe;
+use crate::weights::Description;
 
 /// What a run was made with.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,10 +29,20 @@ pub struct RunConfig {
     pub seed: u64,
     /// Where it was trained; resumed there too unless told otherwise.
     pub device: String,
+    /// Files of the weights it began with, if it did not begin with random ones.
+    #[serde(default)]
+    pub weights: Vec<PathBuf>,
     /// The recipe as used.
     pub recipe: Recipe,
     /// The data set as used: merged classes and measured normalisation are in it.
     pub dataset: Descriptor,
+}
+
+impl RunConfig {
+    /// What its weights are of.
+    pub fn description(&self) -> Description {
+        Description::own(self.recipe.network.clone(), self.dataset.normalisation.clone())
+    }
 }
 
 /// The pairs of a run.

@@ -116,6 +116,7 @@ impl State {
 
 fn title(task: &Task) -> String {
     match task {
+        Task::Download(name) => format!("download {name} (MiB)"),
         Task::Check => "check".into(),
         Task::Train(epoch, epochs) => format!("epoch {epoch}/{epochs}"),
         Task::Validate => "validate".into(),

@@ -95,7 +95,7 @@ fn the_check_passes_on_every_device_of_this_build() {
 #[test]
 fn what_cannot_be_measured_is_refused() {
     for (arguments, code, words) in [
-        (vec!["bench", "--recipe", "nope"], 2, "there are pspnet50-torchvision"),
+        (vec!["bench", "--recipe", "nope"], 2, "there are attention-unet-seeps"),
         ([UNET, &["--batch", "0"]].concat(), 2, "must be at least 1"),
         ([UNET, &["--mode", "sleep"]].concat(), 2, "choose train or infer"),
         ([UNET, &["--precision", "int8"]].concat(), 2, "choose float32, tf32 or bf16"),

@@ -7,17 +7,25 @@ mod common;
 use std::process::Command;
 
 use burn::tensor::{Device, Tensor};
+use segtool::data::{Normalisation, ValidPixels};
 use segtool::model::{Network, NetworkConfig, UnetConfig, collect};
-use segtool::weights;
+use segtool::weights::{self, Description};
 
 use common::{devices, fixture, fixture_path, floats, read_tensors, relative_error};
 
 /// Sums of float32 in another order: 1e-4 leaves room, a wrong layer does not.
 const TOLERANCE: f32 = 1e-4;
 
+fn config(width: usize) -> NetworkConfig {
+    NetworkConfig::UnetSeeps(UnetConfig::new(width, 3, 2, 3))
+}
+
 fn network(width: usize, device: &Device) -> Network {
-    let config = UnetConfig::new(width, 3, 2, 3);
-    NetworkConfig::UnetSeeps(config).init(0, device).unwrap()
+    config(width).init(0, device).unwrap()
+}
+
+fn description() -> Description {
+    Description::own(config(4), Normalisation::PerImage { valid: ValidPixels::All })
 }
 
 #[test]
@@ -57,7 +65,7 @@ fn saved_weights_are_the_ones_loaded() {
     let golden = fixture_path("unet_seeps_weights.safetensors");
     let folder = tempfile::tempdir().unwrap();
     let copy = folder.path().join("copy.safetensors");
-    weights::save(&weights::load(network(4, &device), &golden).unwrap(), &copy).unwrap();
+    weights::save(&weights::load(network(4, &device), &golden).unwrap(), &description(), &copy).unwrap();
     let (a, b) = (read_tensors(&golden), read_tensors(&copy));
     assert_eq!(a.len(), b.len());
     assert!(a.iter().all(|(name, data)| floats(data) == floats(&b[name]) && data.shape() == b[name].shape()));
@@ -75,7 +83,7 @@ fn python_reads_our_file_and_we_read_pythons() {
     let folder = tempfile::tempdir().unwrap();
     let (ours, theirs) = (folder.path().join("ours.safetensors"), folder.path().join("theirs.safetensors"));
     let network = network(4, &device);
-    weights::save(&network, &ours).unwrap();
+    weights::save(&network, &description(), &ours).unwrap();
     let output =
         Command::new("python3").arg(&script).arg(&ours).args(["4", "3", "2", "3"]).arg(&theirs).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

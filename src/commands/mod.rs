@@ -2,6 +2,9 @@
 
 pub(crate) mod bench;
 pub(crate) mod demo;
+pub(crate) mod export;
+pub(crate) mod import;
+pub(crate) mod info;
 pub(crate) mod metrics;
 pub(crate) mod predict;
 pub(crate) mod train;

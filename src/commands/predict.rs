@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use segtool::data::{find_images, read_list};
+use segtool::data::{Descriptor, find_images, read_list};
 use segtool::predict::{Options, Predictor, predict_files};
+use segtool::weights::{Weights, locate};
 
 use crate::Exit;
 use crate::cli::Predict;
@@ -13,7 +14,7 @@ use crate::ui::{self, Progress};
 pub(crate) fn run(arguments: Predict) -> Result<Exit> {
     let progress = Progress::new();
     let inputs = inputs(&arguments)?;
-    let predictor = Predictor::open(&arguments.run, arguments.compute.device.unwrap_or_default())?;
+    let predictor = predictor(&arguments, &progress)?;
     let options = Options {
         output: arguments.output_path.clone(),
         probability: arguments.prob,
@@ -31,6 +32,25 @@ pub(crate) fn run(arguments: Predict) -> Result<Exit> {
         return Ok(Exit::SomeSkipped);
     }
     Ok(Exit::Done)
+}
+
+fn predictor(arguments: &Predict, progress: &Progress) -> Result<Predictor> {
+    let device = arguments.compute.device.unwrap_or_default();
+    if let Some(run) = &arguments.run {
+        return Ok(Predictor::open(run, device)?);
+    }
+    let dataset = arguments.dataset.as_deref().map(Descriptor::find).transpose()?;
+    let weights = Weights::open(&locate(&arguments.weights, progress)?, None)?;
+    let (predictor, report) = Predictor::from_weights(&weights, dataset, device)?;
+    ui::say(&report.to_string());
+    for (what, value) in weights.facts().into_iter().skip(1) {
+        ui::say(&format!("{what}: {value}"));
+    }
+    let values: Vec<u16> = predictor.descriptor().classes.iter().map(|class| class.values[0]).collect();
+    let (first, last) = (values.first().copied().unwrap_or(0), values.last().copied().unwrap_or(0));
+    ui::say(&format!("classes: {}, label values {first} to {last}", predictor.descriptor().name));
+    ui::say(&format!("pictures: {} bands, {}", predictor.descriptor().bands, predictor.descriptor().normalisation));
+    Ok(predictor)
 }
 
 fn inputs(arguments: &Predict) -> Result<Vec<PathBuf>> {

@@ -8,7 +8,8 @@ use segtool::data::Descriptor;
 use segtool::device::DeviceChoice;
 use segtool::recipe::{OptimizerConfig, Recipe};
 use segtool::run::Run;
-use segtool::train::{Outcome, Session, Source, prepare, resume, start};
+use segtool::train::{Initial, Outcome, Session, Source, prepare, resume, start_with};
+use segtool::weights::{Weights, locate};
 
 use crate::Exit;
 use crate::cli::{Compute, Optimizer, Train};
@@ -23,15 +24,21 @@ pub(crate) fn run(arguments: Train) -> Result<Exit> {
     let device = arguments.compute.device.unwrap_or_default().resolve()?;
     let folder = arguments.output_path.clone().context("--output-path is missing")?;
     Run::check_target(&folder, arguments.overwrite)?;
-    let recipe = recipe(&arguments)?;
+    let mut recipe = recipe(&arguments)?;
     device.supports(recipe.training.precision)?;
     let name = arguments
         .dataset
         .as_ref()
         .or(recipe.dataset.as_ref())
         .context("the recipe names no data set; give --dataset")?;
-    let dataset = Descriptor::find(name)?;
+    let mut dataset = Descriptor::find(name)?;
     let (train, validation) = sources(&arguments)?;
+    let initial = initial(&arguments, &recipe, &progress)?;
+    if let Some(initial) = &initial {
+        for change in initial.fit(&mut recipe, &mut dataset)? {
+            ui::say(&format!("as the weights need it: {change}"));
+        }
+    }
     let plan =
         prepare(recipe, &dataset, &train, validation.as_ref(), arguments.val_fraction, arguments.seed, &progress)?;
     ui::say(&format!("recipe {}: {}", plan.recipe.name, plan.recipe.summary));
@@ -43,7 +50,7 @@ pub(crate) fn run(arguments: Train) -> Result<Exit> {
     }
     let stop = Stop::on_signal()?;
     let session = Session { device, workers: arguments.compute.workers, stop: stop.flag(), sink: &progress };
-    finish(&folder, &start(plan, &folder, &session)?)
+    finish(&folder, &start_with(plan, initial.as_ref(), &folder, &session)?)
 }
 
 /// Resumes a run on its own device, unless another is asked for.
@@ -79,6 +86,14 @@ fn recipe(arguments: &Train) -> Result<Recipe> {
         (Some(Optimizer::Sgd), _) => training.optimizer = OptimizerConfig::sgd(),
     }
     Ok(recipe)
+}
+
+fn initial(arguments: &Train, recipe: &Recipe, progress: &Progress) -> Result<Option<Initial>> {
+    if arguments.weights.is_empty() {
+        return Ok(None);
+    }
+    let weights = Weights::open_for(&locate(&arguments.weights, progress)?, &recipe.network)?;
+    Ok(Some(Initial { weights, new_head: arguments.new_head }))
 }
 
 fn sources(arguments: &Train) -> Result<(Source, Option<Source>)> {

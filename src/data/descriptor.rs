@@ -75,6 +75,14 @@ fn foreground() -> String {
     "foreground".into()
 }
 
+/// So many label values from `first`.
+fn values(first: u16, classes: usize) -> Result<Vec<u16>> {
+    if classes >= usize::from(u16::MAX) {
+        return Err(Error::Config(format!("{classes} classes are more than 16-bit label values can tell apart")));
+    }
+    Ok((first..first + classes as u16).collect())
+}
+
 /// A label value that the descriptor does not define.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LabelFault {
@@ -105,25 +113,37 @@ impl Descriptor {
     /// `classes` nameless classes with label values 1..=K; any other value means "not labelled". So the original
     /// Capstone script reads ADE20K. Without colours, RGB label images cannot be read.
     pub fn numbered(classes: usize) -> Result<Self> {
-        if classes >= usize::from(u16::MAX) {
-            return Err(Error::Config(format!("{classes} classes are more than 16-bit label values can tell apart")));
-        }
+        let name = format!("{classes} numbered classes");
+        let normalisation = Normalisation::PerImage { valid: ValidPixels::All };
+        let numbered = Self::nameless(name, values(1, classes)?, (3, normalisation));
+        let ignore = std::iter::once(0).chain(classes as u16 + 1..=u16::MAX).collect();
+        Ok(Self { ignore, ignore_colors: vec![[0; 3]], ..numbered })
+    }
+
+    /// What is known of the classes of weights that come without a data set: their number, and perhaps their label
+    /// values; 0..K-1 if not. `input` is the number of bands and how they are normalised.
+    pub fn unnamed(classes: usize, label_values: Option<Vec<u16>>, input: (usize, Normalisation)) -> Result<Self> {
+        let values = label_values.map_or_else(|| values(0, classes), Ok)?;
+        Ok(Self::nameless(format!("{classes} unnamed classes"), values, input))
+    }
+
+    fn nameless(name: String, values: Vec<u16>, (bands, normalisation): (usize, Normalisation)) -> Self {
         let class = |value: u16| Class {
             name: format!("class {value}"),
             values: vec![value],
             color: [0; 3],
             other_colors: Vec::new(),
         };
-        Ok(Self {
-            name: format!("{classes} numbered classes"),
+        Self {
+            name,
             title: String::new(),
-            bands: 3,
-            ignore: std::iter::once(0).chain(classes as u16 + 1..=u16::MAX).collect(),
-            ignore_colors: vec![[0; 3]],
+            bands,
+            ignore: Vec::new(),
+            ignore_colors: Vec::new(),
             merged_name: foreground(),
-            normalisation: Normalisation::PerImage { valid: ValidPixels::All },
-            classes: (1..=classes as u16).map(class).collect(),
-        })
+            normalisation,
+            classes: values.into_iter().map(class).collect(),
+        }
     }
 
     /// Names of the built-in descriptors.

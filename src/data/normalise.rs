@@ -1,5 +1,7 @@
 //! From samples between 0 and 1 to network input.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// Keeps a constant picture from being divided by nothing.
@@ -42,6 +44,17 @@ pub enum Normalisation {
         #[serde(default)]
         valid: ValidPixels,
     },
+}
+
+impl fmt::Display for Normalisation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let numbers = |values: &[f64]| values.iter().map(|v| format!("{v:.4}")).collect::<Vec<_>>().join(" ");
+        match self {
+            Self::Fixed { mean, std, .. } => write!(f, "mean {}, std {}", numbers(mean), numbers(std)),
+            Self::PerImage { .. } => write!(f, "each picture by its own mean and std"),
+            Self::PerDataset { .. } => write!(f, "mean and std of the training pictures"),
+        }
+    }
 }
 
 impl Normalisation {

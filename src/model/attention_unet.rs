@@ -2,8 +2,8 @@
 //! (nabsabraham/focal-tversky-unet, `attn_reg`) has it, but for the sigmoid of its outputs.
 
 use burn::module::Module;
-use burn::tensor::activation::sigmoid;
 use burn::tensor::Tensor;
+use burn::tensor::activation::sigmoid;
 use serde::{Deserialize, Serialize};
 
 use super::{Outputs, sizes};
@@ -258,7 +258,8 @@ impl Gate {
         let how = Initialisation::Pytorch;
         let halving = ConvSettings { stride: [2; 2], ..ConvSettings::default() };
         // Keras cuts a surplus of kernel - stride: one on each side at stride 1, one at the end at stride 2.
-        let conv = ConvSettings { stride: [factor; 2], padding: [usize::from(factor == 1); 2], ..ConvSettings::default() };
+        let conv =
+            ConvSettings { stride: [factor; 2], padding: [usize::from(factor == 1); 2], ..ConvSettings::default() };
         let settings = ConvTransposeSettings { conv, ..ConvTransposeSettings::default() };
         Self {
             theta: init.conv2d_with([level, inside], [2; 2], halving, true, how),

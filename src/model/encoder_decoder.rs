@@ -105,6 +105,11 @@ impl EncoderDecoder {
         self.decoder.multiple()
     }
 
+    /// The name of the layer that gives the logits.
+    pub(super) fn head(&self) -> &'static str {
+        self.decoder.head()
+    }
+
     /// `encoder.` and torchvision's name, or `decoder.` and CSAIL's; segmentation_models_pytorch's for its U-Net.
     pub(super) fn namer(&self) -> Namer {
         let decoder_name = self.decoder.namer();

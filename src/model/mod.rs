@@ -73,6 +73,41 @@ impl NetworkConfig {
         }
     }
 
+    /// The same with everything written out that follows from the rest where it is left out, so that equal networks are
+    /// equal here.
+    #[must_use]
+    pub fn resolved(mut self) -> Self {
+        match &mut self {
+            Self::EncoderDecoder(config) => config.decoder.resolve(&config.encoder),
+            Self::UnetSeeps(config) => config.resolve(Form::Seeps),
+            Self::UnetMilesial(config) => config.resolve(Form::Milesial),
+            Self::UnetEarthquake(config) => config.resolve(Form::Earthquake),
+            Self::UnetResnet(_) | Self::UnetAttention(_) => {}
+        }
+        self
+    }
+
+    /// The residual encoder, if there is one, and what the names of its parameters begin with.
+    pub fn encoder_mut(&mut self) -> Option<(&mut ResNetConfig, &'static str)> {
+        match self {
+            Self::EncoderDecoder(config) => Some((&mut config.encoder, "encoder.")),
+            Self::UnetResnet(config) => Some((&mut config.encoder, "base_model.")),
+            Self::UnetSeeps(_) | Self::UnetMilesial(_) | Self::UnetEarthquake(_) | Self::UnetAttention(_) => None,
+        }
+    }
+
+    /// Input bands and outputs, where they are set.
+    pub fn bands_and_outputs(&self) -> (Option<usize>, Option<usize>) {
+        match self {
+            Self::EncoderDecoder(config) => (config.bands, config.outputs),
+            Self::UnetSeeps(config) | Self::UnetMilesial(config) | Self::UnetEarthquake(config) => {
+                (config.bands, config.outputs)
+            }
+            Self::UnetResnet(config) => (config.bands, config.outputs),
+            Self::UnetAttention(config) => (config.bands, config.outputs),
+        }
+    }
+
     /// Replaces the width, the number of channels after the first block.
     pub fn set_width(&mut self, width: usize) {
         *match self {
@@ -102,9 +137,9 @@ impl NetworkConfig {
 fn sizes(bands: Option<usize>, outputs: Option<usize>) -> Result<[usize; 2]> {
     match (bands, outputs) {
         (Some(bands @ 1..), Some(outputs @ 1..)) => Ok([bands, outputs]),
-        (Some(bands), Some(outputs)) => Err(Error::Config(format!(
-            "a network needs bands and outputs of at least 1, not {bands} and {outputs}"
-        ))),
+        (Some(bands), Some(outputs)) => {
+            Err(Error::Config(format!("a network needs bands and outputs of at least 1, not {bands} and {outputs}")))
+        }
         _ => Err(Error::Config("the network's bands and outputs are not set".into())),
     }
 }
@@ -186,6 +221,25 @@ impl Network {
         match self {
             Self::Unet(network) => network.smallest(),
             Self::EncoderDecoder(_) | Self::ResnetUnet(_) | Self::AttentionUnet(_) => 1,
+        }
+    }
+
+    /// What the names of the parameters of its residual encoder begin with, if it has one.
+    pub fn encoder_prefix(&self) -> Option<&'static str> {
+        match self {
+            Self::EncoderDecoder(_) => Some("encoder."),
+            Self::ResnetUnet(_) => Some("base_model."),
+            Self::Unet(_) | Self::AttentionUnet(_) => None,
+        }
+    }
+
+    /// Names of the layers whose outputs are the classes.
+    pub fn heads(&self) -> Vec<&'static str> {
+        match self {
+            Self::EncoderDecoder(network) => vec![network.head(), "decoder.conv_last_deepsup"],
+            Self::Unet(network) => vec![network.head()],
+            Self::ResnetUnet(_) => vec!["conv_last"],
+            Self::AttentionUnet(_) => vec!["final", "pred1", "pred2", "pred3"],
         }
     }
 

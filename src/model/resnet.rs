@@ -20,6 +20,7 @@ pub enum Variant {
     Resnet34,
     Resnet50,
     Resnet101,
+    Resnet152,
 }
 
 /// What a block is made of: kernels of its convolutions, and channels of its output for one channel inside.
@@ -40,7 +41,16 @@ impl Variant {
             Self::Resnet34 => (BASIC, [3, 4, 6, 3]),
             Self::Resnet50 => (BOTTLENECK, [3, 4, 6, 3]),
             Self::Resnet101 => (BOTTLENECK, [3, 4, 23, 3]),
+            Self::Resnet152 => (BOTTLENECK, [3, 8, 36, 3]),
         }
+    }
+
+    /// The depth whose first stages have so many blocks, if it is a published one. A bottleneck has three convolutions, a
+    /// basic block two.
+    pub fn of(bottleneck: bool, blocks: &[usize]) -> Option<Self> {
+        let kind = if bottleneck { BOTTLENECK } else { BASIC };
+        let all = [Self::Resnet18, Self::Resnet34, Self::Resnet50, Self::Resnet101, Self::Resnet152];
+        all.into_iter().find(|variant| variant.blocks().0 == kind && variant.blocks().1.starts_with(blocks))
     }
 }
 
@@ -224,7 +234,8 @@ impl ResNet {
     /// The features of stem and stages for a picture `[batch, bands, height, width]`.
     pub fn forward(&self, input: Tensor<4>) -> Features {
         let stem = self.stem.iter().fold(input, |x, unit| unit.forward_relu(x));
-        let mut x = max_pool2d(stem.clone(), PoolSettings { stride: [2; 2], padding: [1; 2], ..PoolSettings::square(3) });
+        let mut x =
+            max_pool2d(stem.clone(), PoolSettings { stride: [2; 2], padding: [1; 2], ..PoolSettings::square(3) });
         let stages = self.stages.iter().map(|blocks| {
             x = blocks.iter().fold(x.clone(), |x, block| block.forward(x));
             x.clone()

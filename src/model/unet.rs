@@ -62,9 +62,7 @@ impl Form {
         };
         match self {
             Self::Seeps => plain,
-            Self::Milesial => {
-                Plan { norm: true, enlargement: Enlargement::Transposed, enlarged_first: false, ..plain }
-            }
+            Self::Milesial => Plan { norm: true, enlargement: Enlargement::Transposed, enlarged_first: false, ..plain },
             Self::Earthquake => Plan {
                 enlargement: Enlargement::Transposed,
                 initialisation: Initialisation::He,
@@ -138,6 +136,14 @@ impl UnetConfig {
         Ok([bands, outputs])
     }
 
+    /// Writes out what follows from the form where it is left out.
+    pub fn resolve(&mut self, form: Form) {
+        let plan = form.plan();
+        self.enlargement.get_or_insert(plan.enlargement);
+        self.initialisation.get_or_insert(plan.initialisation);
+        self.dropout.get_or_insert_with(|| plan.dropout.to_vec());
+    }
+
     /// Says what is wrong with the hyperparameters.
     pub fn check(&self, form: Form) -> Result<()> {
         self.checked(form).map(drop)
@@ -173,8 +179,9 @@ impl UnetConfig {
             ..ConvTransposeSettings::default()
         };
         let enlarge = (0..self.depth - 1).filter(|_| transposed);
-        let enlarge =
-            enlarge.map(|level| init.conv_transpose2d([width(level + 1), width(level)], [2; 2], settings, Initialisation::Pytorch));
+        let enlarge = enlarge.map(|level| {
+            init.conv_transpose2d([width(level + 1), width(level)], [2; 2], settings, Initialisation::Pytorch)
+        });
         Ok(Unet {
             down,
             up,
@@ -244,6 +251,15 @@ impl Unet {
     /// The least side: one pixel is left at the deepest level.
     pub fn smallest(&self) -> usize {
         1 << self.up.len()
+    }
+
+    /// The name of the layer that gives the logits.
+    pub(super) fn head(&self) -> &'static str {
+        match self.form {
+            Form::Seeps => "conv_last",
+            Form::Milesial => "outc.conv",
+            Form::Earthquake => "last",
+        }
     }
 
     /// The originals' names; those of the earthquake system's Keras layers are numbers that count up.

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::files::{create_folder, old_name, read_bytes, replace_folder, write_bytes};
 use crate::model::Network;
 use crate::run::{read_json, write_json};
-use crate::weights;
+use crate::weights::{self, Description};
 
 /// Where a training stands. Order and augmentation follow from seed, epoch and sample, so no random state is needed.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -32,12 +32,17 @@ pub struct Position {
 }
 
 /// Replaces `last/` as a whole.
-pub(super) fn save(folder: &Path, network: &Network, optimizer: &ModuleOptimizer, position: &Position) -> Result<()> {
+pub(super) fn save(
+    folder: &Path,
+    (network, description): (&Network, &Description),
+    optimizer: &ModuleOptimizer,
+    position: &Position,
+) -> Result<()> {
     let fresh = folder.with_extension("new");
     if fresh.exists() {
         std::fs::remove_dir_all(&fresh).map_err(|e| Error::write(&fresh, e))?;
     }
-    let filled = fill(&fresh, network, optimizer, position);
+    let filled = fill(&fresh, (network, description), optimizer, position);
     if filled.is_err() {
         // The disk may be full: what is written would only be in the way. The first error is the one to report.
         let _ = std::fs::remove_dir_all(&fresh);
@@ -45,9 +50,14 @@ pub(super) fn save(folder: &Path, network: &Network, optimizer: &ModuleOptimizer
     filled.and_then(|()| replace_folder(&fresh, folder))
 }
 
-fn fill(folder: &Path, network: &Network, optimizer: &ModuleOptimizer, position: &Position) -> Result<()> {
+fn fill(
+    folder: &Path,
+    (network, description): (&Network, &Description),
+    optimizer: &ModuleOptimizer,
+    position: &Position,
+) -> Result<()> {
     create_folder(folder)?;
-    weights::save(network, &folder.join("model.safetensors"))?;
+    weights::save(network, description, &folder.join("model.safetensors"))?;
     let state = optimizer.into_bytes().map_err(|e| Error::Config(format!("cannot encode the optimiser: {e}")))?;
     write_bytes(&folder.join("optimizer.bpk"), &state)?;
     write_json(&folder.join("position.json"), position)

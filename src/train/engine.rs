@@ -10,7 +10,7 @@ use burn::optim::ModuleOptimizer;
 use burn::tensor::Device;
 
 use super::checkpoint::{self, Position};
-use super::{Plan, Row, curves, log};
+use super::{Initial, Plan, Row, curves, log};
 use crate::data::{Batch, Loader, Pair};
 use crate::device::DeviceChoice;
 use crate::error::{Error, Result};
@@ -46,15 +46,27 @@ pub struct Session<'a> {
     pub sink: &'a dyn Sink,
 }
 
-/// Trains from the beginning into `folder`.
+/// Trains from the beginning into `folder`, with random initial weights.
 pub fn start(plan: Plan, folder: &Path, session: &Session<'_>) -> Result<Outcome> {
+    start_with(plan, None, folder, session)
+}
+
+/// Trains from the beginning into `folder`. The plan's recipe and data set have been made to fit the initial weights, if
+/// there are any, with [`Initial::fit`].
+pub fn start_with(plan: Plan, initial: Option<&Initial>, folder: &Path, session: &Session<'_>) -> Result<Outcome> {
     let device = session.device.open_for(plan.recipe.training.precision)?;
-    let network = plan.recipe.network.init(plan.seed, &device)?;
+    let mut network = plan.recipe.network.init(plan.seed, &device)?;
+    if let Some(initial) = initial {
+        let report;
+        (network, report) = initial.weights.load(network, initial.new_head)?;
+        session.sink.event(Event::Note(report.to_string()));
+    }
     let samples = Samples { train: plan.train, validation: plan.validation };
     let config = RunConfig {
         version: env!("CARGO_PKG_VERSION").into(),
         seed: plan.seed,
         device: session.device.resolve()?.to_string(),
+        weights: initial.map(Initial::files).unwrap_or_default(),
         recipe: plan.recipe,
         dataset: plan.descriptor,
     };
@@ -196,7 +208,7 @@ impl<'a> Trainer<'a> {
         // Without validation the latest weights are the best guess.
         let best = score.is_none_or(|score| position.best.is_none_or(|best| score > best));
         if best {
-            weights::save(&network, &self.run.weights_path())?;
+            weights::save(&network, &self.run.config.description(), &self.run.weights_path())?;
         }
         let report = EpochReport {
             epoch: position.epoch + 1,
@@ -225,7 +237,9 @@ impl<'a> Trainer<'a> {
     }
 
     fn save(&self, position: &Position) -> Result<()> {
-        checkpoint::save(&self.run.last_path(), &self.learner.network().valid(), &self.learner.optimizer, position)
+        let network = self.learner.network().valid();
+        let described = (&network, &self.run.config.description());
+        checkpoint::save(&self.run.last_path(), described, &self.learner.optimizer, position)
     }
 
     fn learning_rate(&self, step: usize) -> f64 {

@@ -1,7 +1,21 @@
-//! Weights on disk: safetensors with PyTorch's names, and what others call them.
+//! Weights on disk: segtool's own and everybody's.
 
+mod checkpoint;
+mod describe;
+mod download;
+mod export;
+mod load;
+mod manifest;
 mod names;
+mod recognise;
 mod safetensors;
+mod torch_file;
 
+pub use self::safetensors::{load, save};
+pub use checkpoint::{Checkpoint, Stored};
+pub use download::cache;
+pub use export::Target;
+pub use load::Report;
+pub use manifest::{Entry, entries, locate};
 pub use names::Names;
-pub use self::safetensors::{load, save, to_bytes};
+pub use recognise::{Content, Description, Weights};

@@ -2,13 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Whose names, for networks that more than one project has. (The U-Nets' names are the originals' anyway.)
+/// Whose names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Names {
+    /// segtool's own.
+    Segtool,
     /// CSAILVision/semantic-segmentation-pytorch; encoder and decoder are two files there.
     Csail,
-    /// torchvision's ResNet: an encoder.
+    /// CSAIL's two parts in one module.
+    CsailModule,
+    /// torchvision's ResNet and VGG: encoders.
     Torchvision,
     /// hszhao/semseg's PSPNet.
     Semseg,
@@ -18,12 +22,22 @@ pub enum Names {
     SmpUnet,
     /// segmentation_models_pytorch's PSPNet.
     SmpPspnet,
+    /// milesial/Pytorch-UNet.
+    Milesial,
+    /// The U-Net of EvgenyDyshlyuk/Oil_Seep_Detection (and of usuyama/pytorch-unet).
+    Seeps,
+    /// Their U-Net on ResNet-18.
+    SeepsResnet,
 }
 
 /// Another project's names and ours. `{}` stands for a number or a word, `{*}` for all the rest.
 type Rules = &'static [(&'static str, &'static str)];
 
+/// Where the names are segtool's own.
+const SAME: Rules = &[("{*}", "{*}")];
+
 const TORCHVISION: Rules = &[
+    ("features.{*}", "features.{*}"),
     ("conv1.{}", "encoder.conv1.{}"),
     ("bn1.{}", "encoder.bn1.{}"),
     ("layer{*}", "encoder.layer{*}"),
@@ -99,6 +113,21 @@ impl Names {
             Self::Mmseg => MMSEG,
             Self::SmpUnet => SMP_UNET,
             Self::SmpPspnet => SMP_PSPNET,
+            Self::Segtool | Self::CsailModule | Self::Milesial | Self::Seeps | Self::SeepsResnet => SAME,
+        }
+    }
+
+    /// Whose they are, for people.
+    pub fn owner(self) -> &'static str {
+        match self {
+            Self::Segtool => "segtool",
+            Self::Csail | Self::CsailModule => "CSAIL (semantic-segmentation-pytorch)",
+            Self::Torchvision => "torchvision",
+            Self::Semseg => "hszhao/semseg",
+            Self::Mmseg => "mmsegmentation",
+            Self::SmpUnet | Self::SmpPspnet => "segmentation_models_pytorch",
+            Self::Milesial => "milesial/Pytorch-UNet",
+            Self::Seeps | Self::SeepsResnet => "Oil_Seep_Detection",
         }
     }
 

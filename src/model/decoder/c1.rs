@@ -3,7 +3,9 @@
 use burn::module::Module;
 use serde::{Deserialize, Serialize};
 
-use super::{DeepSupervision, DeepSupervisionConfig, Heads, check_positive, check_weights, deep_supervision, entry, last_two};
+use super::{
+    DeepSupervision, DeepSupervisionConfig, Heads, check_positive, check_weights, deep_supervision, entry, last_two,
+};
 use crate::error::Result;
 use crate::layer::{Conv2d, ConvNorm, Init, Initialisation};
 use crate::model::resnet::{Features, ResNetConfig};
@@ -21,6 +23,11 @@ pub struct C1Config {
 impl C1Config {
     fn width(&self, encoder: &ResNetConfig) -> usize {
         self.width.unwrap_or_else(|| encoder.channels(encoder.stages).div_ceil(4))
+    }
+
+    pub(super) fn resolve(&mut self, encoder: &ResNetConfig) {
+        self.width = Some(self.width(encoder));
+        self.deep_supervision.iter_mut().for_each(|config| config.resolve(encoder));
     }
 
     pub(super) fn check(&self, encoder: &ResNetConfig, outputs: usize) -> Result<()> {

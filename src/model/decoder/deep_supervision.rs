@@ -38,12 +38,17 @@ impl DeepSupervisionConfig {
         self.width.unwrap_or_else(|| encoder.channels(encoder.stages - 1).div_ceil(2))
     }
 
+    pub(super) fn resolve(&mut self, encoder: &ResNetConfig) {
+        self.width = Some(self.width(encoder));
+    }
+
     pub(super) fn check(&self, encoder: &ResNetConfig) -> Result<()> {
         check_stages("deeply supervised", encoder, 2)?;
         let width = self.width(encoder);
         check_positive("deep supervision's", &[("width", width)])?;
         check_weights("deep supervision's", encoder.channels(encoder.stages - 1), width)?;
-        if !(0.0..1.0).contains(&self.dropout) || !(self.weight > 0.0 && self.weight.is_finite()) {
+        let sensible = (0.0..1.0).contains(&self.dropout) && self.weight > 0.0 && self.weight.is_finite();
+        if !sensible {
             return Err(Error::Config(format!(
                 "deep supervision needs a dropout from 0 to below 1 and a weight above 0, not {} and {}; for none, leave \
                  `deep_supervision` out",

@@ -60,6 +60,16 @@ impl DecoderConfig {
         }
     }
 
+    /// With the widths written out that follow from the encoder where they are left out.
+    pub fn resolve(&mut self, encoder: &ResNetConfig) {
+        match self {
+            Self::C1(config) => config.resolve(encoder),
+            Self::Pyramid(config) => config.resolve(encoder),
+            Self::UperNet(config) => config.resolve(encoder),
+            Self::Unet(_) => {}
+        }
+    }
+
     /// Weight of the second head's loss, if there is such a head.
     pub fn deep_supervision(&self) -> Option<f64> {
         let config = match self {
@@ -112,6 +122,16 @@ impl Decoder {
             Self::C1(_) | Self::UperNet(_) => 1,
             Self::Pyramid(decoder) => decoder.multiple(),
             Self::Unet(decoder) => decoder.multiple(),
+        }
+    }
+
+    /// The name of the layer that gives the logits.
+    pub(super) fn head(&self) -> &'static str {
+        match self {
+            Self::C1(_) => "decoder.conv_last",
+            Self::Pyramid(_) => "decoder.conv_last.4",
+            Self::UperNet(_) => "decoder.conv_last.1",
+            Self::Unet(_) => "segmentation_head.0",
         }
     }
 

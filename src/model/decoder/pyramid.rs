@@ -5,8 +5,8 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    DeepSupervision, DeepSupervisionConfig, Heads, check_positive, check_stages, check_weights, deep_supervision, entry,
-    last_two,
+    DeepSupervision, DeepSupervisionConfig, Heads, check_positive, check_stages, check_weights, deep_supervision,
+    entry, last_two,
 };
 use crate::error::{Error, Result};
 use crate::layer::{BatchNorm2d, Conv2d, ConvNorm, Init, Initialisation, dropout_channels, dropout_pixels};
@@ -108,6 +108,11 @@ impl PyramidConfig {
     /// Channels of features and levels together.
     fn joined(&self, encoder: &ResNetConfig) -> usize {
         encoder.channels(encoder.stages).saturating_add(self.bins.len().saturating_mul(self.widths(encoder)[0]))
+    }
+
+    pub(super) fn resolve(&mut self, encoder: &ResNetConfig) {
+        [self.level_width, self.width] = self.widths(encoder).map(Some);
+        self.deep_supervision.iter_mut().for_each(|config| config.resolve(encoder));
     }
 
     pub(super) fn check(&self, encoder: &ResNetConfig, outputs: usize) -> Result<()> {

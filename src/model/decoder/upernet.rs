@@ -44,6 +44,10 @@ impl UperNetConfig {
         encoder.channels(encoder.stages).saturating_add(self.bins.len().saturating_mul(self.widths(encoder)[0]))
     }
 
+    pub(super) fn resolve(&mut self, encoder: &ResNetConfig) {
+        [self.level_width, self.width] = self.widths(encoder).map(Some);
+    }
+
     pub(super) fn check(&self, encoder: &ResNetConfig, outputs: usize) -> Result<()> {
         let [level, width] = self.widths(encoder);
         check_stages("UPerNet", encoder, 2)?;
@@ -93,9 +97,8 @@ impl UperNet {
         };
         let x = features.stages.pop().unwrap_or(features.stem);
         // Enlarged before its convolution here, after it in a PSPNet.
-        let level = |(unit, &bin): (&ConvNorm, &usize)| {
-            unit.forward_relu(resize(adaptive_avg_pool2d(x.clone(), [bin; 2]), &x))
-        };
+        let level =
+            |(unit, &bin): (&ConvNorm, &usize)| unit.forward_relu(resize(adaptive_avg_pool2d(x.clone(), [bin; 2]), &x));
         let levels = self.ppm_conv.iter().zip(&self.bins).map(level).collect();
         let mut top = self.ppm_last_conv.forward_relu(Tensor::cat([vec![x.clone()], levels].concat(), 1));
         let mut pyramid = vec![top.clone()];

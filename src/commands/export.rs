@@ -1,0 +1,21 @@
+//! `segtool export`.
+
+use anyhow::Result;
+use segtool::weights::{Weights, locate};
+
+use crate::Exit;
+use crate::cli::Export;
+use crate::ui::{self, Progress};
+
+pub(crate) fn run(arguments: Export) -> Result<Exit> {
+    let files = locate(&arguments.files, &Progress::new())?;
+    let weights = Weights::open(&files, None)?;
+    let (written, notes) = weights.export(arguments.to.into(), &arguments.output)?;
+    for note in notes {
+        ui::say(&format!("note: {note}"));
+    }
+    for path in written {
+        ui::result(&format!("exported: {}", path.display()));
+    }
+    Ok(Exit::Done)
+}

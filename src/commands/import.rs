@@ -1,0 +1,34 @@
+//! `segtool import`.
+
+use anyhow::{Result, bail};
+use segtool::data::{Descriptor, Normalisation};
+use segtool::recipe::Recipe;
+use segtool::weights::{Weights, locate};
+
+use crate::Exit;
+use crate::cli::Import;
+use crate::ui::{self, Progress};
+
+pub(crate) fn run(arguments: Import) -> Result<Exit> {
+    if arguments.output.extension().is_none_or(|extension| extension != "safetensors") {
+        bail!("--output {}: imported weights are written as .safetensors", arguments.output.display());
+    }
+    let recipe = arguments.recipe.as_deref().map(Recipe::find).transpose()?.map(|recipe| recipe.network);
+    let files = locate(&arguments.files, &Progress::new())?;
+    let mut weights = Weights::open(&files, recipe.as_ref())?;
+    if let Some(name) = &arguments.dataset {
+        let dataset = Descriptor::find(name)?;
+        if let Normalisation::PerDataset { .. } = dataset.normalisation {
+            bail!("data set '{name}' measures its normalisation in training; give one whose normalisation is fixed");
+        }
+        weights.set_normalisation(dataset.normalisation)?;
+    }
+    let report = weights.check()?;
+    weights.write(&arguments.output)?;
+    ui::say(&report.to_string());
+    for (what, value) in weights.facts() {
+        ui::say(&format!("{what}: {value}"));
+    }
+    ui::result(&format!("imported: {}", arguments.output.display()));
+    Ok(Exit::Done)
+}

@@ -1,0 +1,289 @@
+//! Weights under the names of other projects, in files that these read.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+use super::checkpoint::{Checkpoint, MASK_VALUES, Stored};
+use super::recognise::{Content, ENTRY, KEPT, Weights, some};
+use super::safetensors::encode;
+use super::torch_file::{self, Around};
+use super::{Names, describe};
+use crate::error::{Error, Result};
+use crate::files::{create_folder, write_bytes};
+use crate::model::{DecoderConfig, Dilation, NetworkConfig, Stem, Style};
+use crate::ops::NormSettings;
+
+/// For whom weights are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// CSAIL's semantic-segmentation-pytorch: a folder with `encoder.pth` and `decoder.pth`.
+    Csail,
+    /// torchvision: the encoder alone.
+    Torchvision,
+    /// mmsegmentation.
+    Mmseg,
+    /// segmentation_models_pytorch: its Unet or PSPNet.
+    Smp,
+    /// hszhao/semseg.
+    Semseg,
+    /// milesial/Pytorch-UNet.
+    Milesial,
+    /// Oil_Seep_Detection: its UNet or ResNetUNet.
+    Seeps,
+}
+
+impl Target {
+    /// Whose names, for a network.
+    fn names(self, network: Option<&NetworkConfig>) -> Names {
+        match (self, network) {
+            (Self::Csail, _) => Names::Csail,
+            (Self::Torchvision, _) => Names::Torchvision,
+            (Self::Mmseg, _) => Names::Mmseg,
+            (Self::Semseg, _) => Names::Semseg,
+            (Self::Milesial, _) => Names::Milesial,
+            (Self::Smp, Some(NetworkConfig::EncoderDecoder(config)))
+                if matches!(config.decoder, DecoderConfig::Pyramid(_)) =>
+            {
+                Names::SmpPspnet
+            }
+            (Self::Smp, _) => Names::SmpUnet,
+            (Self::Seeps, Some(NetworkConfig::UnetResnet(_))) => Names::SeepsResnet,
+            (Self::Seeps, _) => Names::Seeps,
+        }
+    }
+}
+
+impl Weights {
+    /// Writes the weights as segtool's own safetensors file, which says what it holds.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let kept = self.kept.iter().map(|(name, (tensor, _))| (format!("{KEPT}{name}"), tensor.clone()));
+        let tensors: BTreeMap<String, Stored> =
+            self.tensors.iter().map(|(name, tensor)| (name.clone(), tensor.clone())).chain(kept).collect();
+        let text = serde_json::to_string(&self.description)
+            .map_err(|e| Error::Config(format!("cannot describe the weights: {e}")))?;
+        let values = self.checkpoint.metadata.get(MASK_VALUES).map(|values| (MASK_VALUES, values.as_str()));
+        write_safetensors(
+            path,
+            &tensors,
+            &[Some((ENTRY, text.as_str())), values].into_iter().flatten().collect::<Vec<_>>(),
+        )
+    }
+
+    /// Writes the weights for another project and returns the files. Refused where that project would read another network
+    /// out of them. The second value says what the user should know of the result, a line each.
+    pub fn export(&self, target: Target, output: &Path) -> Result<(Vec<PathBuf>, Vec<String>)> {
+        let network = match &self.description.content {
+            Content::Network(network) => Some(network),
+            _ => None,
+        };
+        let names = target.names(network);
+        let refuse = |reason: String| {
+            self.checkpoint.error(format!("holds {}; {} cannot have that: {reason}", self.summary(), names.owner()))
+        };
+        // mmsegmentation gives a stem of three convolutions other names than one of one.
+        let deep = self.tensors.contains_key("encoder.conv3.weight");
+        let (mut tensors, mut left_out) = (BTreeMap::new(), Vec::new());
+        for (name, tensor) in &self.tensors {
+            let theirs = match (names, name.strip_prefix("base_model."), name.strip_prefix("encoder.")) {
+                // ResNetUNet's encoder is torchvision's as any other.
+                (Names::Torchvision, Some(rest), _) => names.theirs(&format!("encoder.{rest}")),
+                (Names::Mmseg, _, Some(rest)) if !deep => Some(format!("backbone.{rest}")),
+                _ => names.theirs(name),
+            };
+            match theirs {
+                Some(theirs) => _ = tensors.insert(theirs, tensor.clone()),
+                None if names == Names::Torchvision => left_out.push(name.as_str()),
+                None => return Err(refuse(format!("{name} has no name there"))),
+            }
+        }
+        self.check_meaning(names, &tensors).map_err(refuse)?;
+        let mut notes = Vec::new();
+        if !left_out.is_empty() {
+            notes.push(format!("left out, {} tensors that have no place there: {}", left_out.len(), some(&left_out)));
+        }
+        if matches!(names, Names::Torchvision | Names::Csail) {
+            notes.extend(network.and_then(|network| dilation_note(names, network)));
+        }
+        if self.description.names == names {
+            tensors.extend(self.kept.iter().map(|(name, (tensor, _))| (name.clone(), tensor.clone())));
+        } else {
+            notes.extend(complete(names, &mut tensors));
+        }
+        let outputs = network.and_then(|network| network.bands_and_outputs().1).unwrap_or(0);
+        let values = || self.checkpoint.label_values().unwrap_or_else(|| (0..outputs.max(2) as u16).collect());
+        let around = match names {
+            Names::Semseg => Around::Epoch,
+            Names::Mmseg => Around::Meta,
+            Names::Milesial => Around::MaskValues(values()),
+            _ => Around::Nothing,
+        };
+        if matches!(names, Names::Seeps | Names::SeepsResnet) && self.description.names != names && outputs > 1 {
+            notes.push(
+                "Oil_Seep_Detection takes every output for a seep class, with a sigmoid; these were trained as segtool does"
+                    .into(),
+            );
+        }
+        Ok((write_files(names, tensors, &around, output)?, notes))
+    }
+
+    /// Says how the network differs from what the other project would take the weights for.
+    fn check_meaning(&self, names: Names, tensors: &BTreeMap<String, Stored>) -> Result<(), String> {
+        let checkpoint = Checkpoint { tensors: tensors.clone(), metadata: HashMap::new(), ..self.checkpoint.clone() };
+        let read = Self::recognise(checkpoint, None).map_err(|e| e.to_string())?;
+        if read.description.names != names {
+            return Err(format!("it would be taken for {}", read.summary()));
+        }
+        match (&self.description.content, &read.description.content) {
+            (Content::Network(ours), Content::Network(theirs)) => {
+                // CSAIL is told by name whether its encoder is dilated; see `dilation_note`.
+                let told =
+                    |path: &str| names == Names::Csail && path == "encoder.dilation" && csail_encoder(ours).is_some();
+                let differences = describe::differences(ours, theirs);
+                let lines: Vec<String> = differences
+                    .iter()
+                    .filter(|(path, ..)| !told(path))
+                    .map(|(path, ours, theirs)| format!("{path} is {ours}, there {theirs}"))
+                    .collect();
+                if lines.is_empty() { Ok(()) } else { Err(lines.join("; ")) }
+            }
+            (_, Content::Encoder { encoder, .. }) if names == Names::Torchvision && encoder.stem != Stem::Conv7 => {
+                Err("its stem is not one 7x7 convolution".into())
+            }
+            (Content::Network(ours), _) => check_encoder(ours),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What torchvision's ResNet cannot be told.
+fn check_encoder(network: &NetworkConfig) -> Result<(), String> {
+    let mut network = network.clone();
+    if let NetworkConfig::EncoderDecoder(config) = &network
+        && config.norm.epsilon != NormSettings::default().epsilon
+    {
+        return Err(format!("its batch norms have an epsilon of {}", config.norm.epsilon));
+    }
+    match network.encoder_mut() {
+        Some((encoder, _)) if encoder.style == Style::Caffe => {
+            Err("its strides are in the first convolution of a block".into())
+        }
+        Some((encoder, _)) if encoder.dilation == Dilation::Throughout => {
+            Err("all its convolutions of a stage are dilated, the first one, too".into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// How CSAIL names an encoder of this dilation, if it has it.
+fn csail_encoder(network: &NetworkConfig) -> Option<&'static str> {
+    let mut network = network.clone();
+    match network.encoder_mut()?.0.dilation {
+        Dilation::None => Some("the one without 'dilated' in its name"),
+        Dilation::Stage4 => Some("ResnetDilated(..., dilate_scale=16)"),
+        Dilation::AfterStride => Some("the one with 'dilated' in its name"),
+        Dilation::Throughout => None,
+    }
+}
+
+/// How the other project has to be told of dilation.
+fn dilation_note(names: Names, network: &NetworkConfig) -> Option<String> {
+    if names == Names::Csail {
+        return csail_encoder(network).map(|encoder| format!("as encoder choose {encoder}"));
+    }
+    let mut network = network.clone();
+    let stages = match network.encoder_mut()?.0.dilation {
+        Dilation::AfterStride => "[False, True, True]",
+        Dilation::Stage4 => "[False, False, True]",
+        Dilation::None | Dilation::Throughout => return None,
+    };
+    Some(format!("the encoder is dilated: give torchvision's ResNet replace_stride_with_dilation={stages}"))
+}
+
+/// Adds what the project's own files have beside the weights: counters of batch norms, and ResNetUNet's second names. Says
+/// what cannot be added.
+fn complete(names: Names, tensors: &mut BTreeMap<String, Stored>) -> Option<String> {
+    if names == Names::SeepsResnet {
+        let second = |name: &str| {
+            let inside = name.strip_prefix("base_model.")?;
+            Some(match inside.split_once('.')? {
+                ("conv1", leaf) => format!("layer0.0.{leaf}"),
+                ("bn1", leaf) => format!("layer0.1.{leaf}"),
+                ("layer1", rest) => format!("layer1.1.{rest}"),
+                _ => inside.to_owned(),
+            })
+        };
+        let more: Vec<_> = tensors.iter().filter_map(|(name, t)| Some((second(name)?, t.clone()))).collect();
+        tensors.extend(more);
+    }
+    let counters: Vec<String> = tensors
+        .keys()
+        .filter_map(|name| name.strip_suffix("running_mean"))
+        .map(|layer| format!("{layer}num_batches_tracked"))
+        .collect();
+    tensors.extend(counters.into_iter().map(|name| (name, Stored::zero_counter())));
+    let absent = match names {
+        Names::Torchvision => "fc",
+        Names::SeepsResnet => "base_model.fc",
+        Names::SmpUnet | Names::SmpPspnet => ["encoder.layer2", "encoder.layer3", "encoder.layer4"]
+            .into_iter()
+            .find(|stage| !tensors.contains_key(&format!("{stage}.0.conv1.weight")))?,
+        _ => return None,
+    };
+    Some(format!("{absent} is not there, which the original has but does not use: load with strict=False"))
+}
+
+/// CSAIL's are two files in a folder, the others' one.
+fn write_files(
+    names: Names,
+    tensors: BTreeMap<String, Stored>,
+    around: &Around,
+    output: &Path,
+) -> Result<Vec<PathBuf>> {
+    if names != Names::Csail {
+        write_one(output, tensors, around)?;
+        return Ok(vec![output.into()]);
+    }
+    if output.extension().is_some() {
+        return Err(Error::Config(format!(
+            "CSAIL's weights are two files: give a folder for them, not {}",
+            output.display()
+        )));
+    }
+    let decoders = |name: &str| names.ours(name).is_some_and(|ours| ours.starts_with("decoder."));
+    let (decoder, encoder): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        tensors.into_iter().partition(|(name, _)| decoders(name));
+    create_folder(output)?;
+    let mut written = Vec::new();
+    for (file, part) in [("encoder.pth", encoder), ("decoder.pth", decoder)] {
+        if !part.is_empty() {
+            write_one(&output.join(file), part, around)?;
+            written.push(output.join(file));
+        }
+    }
+    Ok(written)
+}
+
+fn write_one(path: &Path, tensors: BTreeMap<String, Stored>, around: &Around) -> Result<()> {
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("pth" | "pt") => {
+            // hszhao/semseg loads into a DataParallel.
+            let prefix = if *around == Around::Epoch { "module." } else { "" };
+            let tensors = tensors.into_iter().map(|(name, tensor)| (format!("{prefix}{name}"), tensor)).collect();
+            torch_file::write(path, &tensors, around)
+        }
+        Some("safetensors") => write_safetensors(path, &tensors, &[]),
+        _ => Err(Error::Config(format!(
+            "{}: weights are written as .pth (for torch.load) or .safetensors; give the output one of these endings",
+            path.display()
+        ))),
+    }
+}
+
+fn write_safetensors(path: &Path, tensors: &BTreeMap<String, Stored>, entries: &[(&str, &str)]) -> Result<()> {
+    // So that a damaged tensor is an error, and no hole in the new file.
+    for tensor in tensors.values() {
+        tensor.bytes()?;
+    }
+    let named = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor.clone()));
+    write_bytes(path, &encode(named, entries)?)
+}

@@ -1,0 +1,315 @@
+//! Weights into a network, with an account of what went where.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+
+use burn::tensor::TensorData;
+use serde_json::Value;
+
+use super::describe;
+use super::recognise::{Content, Weights, some};
+use super::safetensors::report as report_lines;
+use crate::device::DeviceChoice;
+use crate::error::{Error, Result};
+use crate::model::{C1Config, DecoderConfig, EncoderDecoderConfig, Network, NetworkConfig, collect, replace};
+
+/// What the names of a second head begin with.
+const SECOND_HEAD: &[&str] = &["decoder.cbr_deepsup.", "decoder.conv_last_deepsup."];
+
+/// The convolutions of torchvision's VGG-16: entry of `features`, and output channels.
+const VGG16: &[(usize, usize)] = &[
+    (0, 64),
+    (2, 64),
+    (5, 128),
+    (7, 128),
+    (10, 256),
+    (12, 256),
+    (14, 256),
+    (17, 512),
+    (19, 512),
+    (21, 512),
+    (24, 512),
+    (26, 512),
+    (28, 512),
+];
+
+/// What became of weights and of a network's parameters.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// What was given.
+    pub source: String,
+    /// Tensors that were loaded.
+    pub tensors: usize,
+    /// Numbers in them.
+    pub numbers: usize,
+    /// Parameters that keep their initial values, by the reason.
+    pub fresh: BTreeMap<String, Vec<String>>,
+    /// Tensors that were not loaded, by the reason.
+    pub skipped: BTreeMap<String, Vec<String>>,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "loaded {} tensors ({} numbers): {}", self.tensors, self.numbers, self.source)?;
+        for (word, groups) in [("starts anew", &self.fresh), ("not loaded", &self.skipped)] {
+            for (reason, names) in groups {
+                let names: Vec<&str> = names.iter().map(String::as_str).collect();
+                write!(f, "\n{word} ({reason}): {}", some(&names))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Weights {
+    /// A recipe's network, changed so that these weights fit and mean what they meant where they come from: stem,
+    /// dilation, alignment of corners, widths. Also says what was changed.
+    pub fn adapt(&self, recipe: &NetworkConfig) -> Result<(NetworkConfig, Vec<String>)> {
+        let refuse = |reason: String| self.checkpoint.error(reason);
+        let network = match &self.description.content {
+            Content::Network(weights) => describe::adapt(recipe, weights).map_err(refuse)?,
+            Content::Vgg16 { .. } => {
+                return Err(refuse(format!("holds {}, which no network of a recipe has", self.summary())));
+            }
+            Content::Encoder { encoder, .. } => {
+                let mut network = recipe.clone();
+                let Some((own, _)) = network.encoder_mut() else {
+                    return Err(refuse(format!(
+                        "holds {}, but the recipe's network has no residual encoder",
+                        self.summary()
+                    )));
+                };
+                if own.variant != encoder.variant {
+                    return Err(refuse(format!(
+                        "holds {}, but the recipe's encoder is {}; give weights of that, or take another recipe",
+                        self.summary(),
+                        describe::encoder(own)
+                    )));
+                }
+                (own.stem, own.width, own.style) = (encoder.stem, encoder.width, encoder.style);
+                network
+            }
+        };
+        let word = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let changes = describe::differences(recipe, &network);
+        Ok((
+            network,
+            changes.iter().map(|(path, from, to)| format!("{path}: {} -> {}", word(from), word(to))).collect(),
+        ))
+    }
+
+    /// Reads every tensor and checks that they make the network that they were recognised as.
+    pub fn check(&self) -> Result<Report> {
+        let config = match &self.description.content {
+            Content::Network(network) => network.clone(),
+            // An encoder is looked at in the smallest network that has one.
+            Content::Encoder { encoder, bands } => NetworkConfig::EncoderDecoder(EncoderDecoderConfig::new(
+                encoder.clone(),
+                DecoderConfig::C1(C1Config { width: Some(1), deep_supervision: None }),
+                *bands,
+                1,
+            )),
+            Content::Vgg16 { bands } => return self.check_vgg16(*bands),
+        };
+        let network = config.init(0, &DeviceChoice::Flex.open()?)?;
+        let (_, mut report) = self.load(network, false)?;
+        if let Content::Encoder { .. } = self.description.content {
+            report.fresh.clear();
+        }
+        Ok(report)
+    }
+
+    fn check_vgg16(&self, bands: usize) -> Result<Report> {
+        let mut report = Report { source: self.summary(), ..Report::default() };
+        let (mut inputs, mut faults) = (bands, Vec::new());
+        for (entry, outputs) in VGG16 {
+            for (leaf, wanted) in [("weight", vec![*outputs, inputs, 3, 3]), ("bias", vec![*outputs])] {
+                let name = format!("features.{entry}.{leaf}");
+                match self.tensors.get(&name) {
+                    Some(tensor) if tensor.shape() == wanted => {
+                        tensor.floats(&name)?;
+                        report.tensors += 1;
+                        report.numbers += tensor.len();
+                    }
+                    Some(tensor) => {
+                        faults.push(format!("{name}: the file has {:?}, VGG-16 {wanted:?}", tensor.shape()))
+                    }
+                    None => faults.push(format!("missing: {name} {wanted:?}")),
+                }
+            }
+            inputs = *outputs;
+        }
+        if report.tensors + faults.len() != self.tensors.len() || !faults.is_empty() {
+            return Err(Error::Weights { path: self.checkpoint.label().into(), details: report_lines(&faults) });
+        }
+        self.report_kept(&mut report);
+        Ok(report)
+    }
+
+    /// What the file holds beside what is loaded.
+    fn report_kept(&self, report: &mut Report) {
+        for (name, (_, reason)) in &self.kept {
+            report.skipped.entry((*reason).into()).or_default().push(name.clone());
+        }
+        let beside = self.checkpoint.beside.iter();
+        let names: Vec<String> = beside.map(|(word, count)| format!("{word} ({count} tensors)")).collect();
+        if !names.is_empty() {
+            report.skipped.insert("beside the weights".into(), names);
+        }
+    }
+
+    /// What was settled beside the numbers, as lines of a name and a value.
+    pub fn facts(&self) -> Vec<(String, String)> {
+        let mut facts = vec![("recognised".to_owned(), self.summary())];
+        if let Content::Network(network) = &self.description.content {
+            facts.extend(describe::facts(network));
+        }
+        let normalisation = self.description.normalisation.as_ref();
+        facts.push((
+            "normalisation".into(),
+            normalisation.map_or("not known: the data set's".into(), ToString::to_string),
+        ));
+        facts.extend(self.caution().map(|caution| ("note".into(), caution)));
+        facts
+    }
+
+    /// Gives a network these weights. With `new_head`, the layers that give the classes keep their initial values. What is
+    /// missing, left over or of another shape is an error, but for what an encoder alone cannot have, a second head that
+    /// only one side has, and an encoder's first convolution on other bands.
+    pub fn load(&self, network: Network, new_head: bool) -> Result<(Network, Report)> {
+        let mut report = Report { source: self.summary(), ..Report::default() };
+        let (mut values, mut faults) = (HashMap::<String, TensorData>::new(), Vec::new());
+        let alone = matches!(self.description.content, Content::Encoder { .. });
+        let prefix = network.encoder_prefix();
+        let heads = network.heads();
+        let is_head = |name: &str| name.rsplit_once('.').is_some_and(|(layer, _)| heads.contains(&layer));
+        let is_second = |name: &str| SECOND_HEAD.iter().any(|prefix| name.starts_with(prefix));
+        let no_second = !self.tensors.keys().any(|name| is_second(name));
+        // By our names in this network.
+        let mut left: BTreeMap<String, _> = self
+            .tensors
+            .iter()
+            .map(|(name, tensor)| match (alone, name.strip_prefix("encoder."), prefix) {
+                (true, Some(rest), Some(prefix)) => (format!("{prefix}{rest}"), (name, tensor)),
+                _ => (name.clone(), (name, tensor)),
+            })
+            .collect();
+        let first = prefix.map(|prefix| format!("{prefix}conv1.weight"));
+        let mut misfit = false;
+        for parameter in collect(&network) {
+            let (name, wanted) = (parameter.name, parameter.data.shape().to_vec());
+            let found = left.remove(&name);
+            let mut fresh = |reason: &str| report.fresh.entry(reason.into()).or_default().push(name.clone());
+            let Some((theirs, tensor)) = found.filter(|_| !(new_head && is_head(&name))) else {
+                if new_head && is_head(&name) {
+                    fresh("new head");
+                } else if alone && !prefix.is_some_and(|prefix| name.starts_with(prefix)) {
+                    fresh("the file holds an encoder alone");
+                } else if no_second && is_second(&name) {
+                    fresh("the file has no second head");
+                } else {
+                    faults.push(format!("missing: {name} {wanted:?}"));
+                }
+                continue;
+            };
+            let data = tensor.floats(theirs)?;
+            let adapted = match data.shape().as_slice() == wanted {
+                true => Some(data),
+                false if alone && Some(&name) == first.as_ref() => other_bands(&data, &wanted),
+                false => None,
+            };
+            match adapted {
+                Some(data) => {
+                    report.tensors += 1;
+                    report.numbers += tensor.len();
+                    if tensor.shape() != wanted {
+                        let note = format!("spread over {} bands instead of {}", wanted[1], tensor.shape()[1]);
+                        report.source = format!("{}; {name} {note}", report.source);
+                    }
+                    values.insert(name, data);
+                }
+                None => {
+                    misfit |= is_head(&name);
+                    faults.push(format!("{name}: the file has {:?}, the network {wanted:?}", tensor.shape()));
+                }
+            }
+        }
+        for (name, (theirs, tensor)) in left {
+            let reason = if is_second(&name) {
+                "the network has no second head"
+            } else if alone && prefix.is_some_and(|prefix| name.starts_with(&format!("{prefix}layer"))) {
+                "the network does not use that stage"
+            } else {
+                faults.push(format!("left over: {name} {:?}", tensor.shape()));
+                continue;
+            };
+            report.skipped.entry(reason.into()).or_default().push(theirs.clone());
+        }
+        self.report_kept(&mut report);
+        if faults.is_empty() {
+            return Ok((replace(network, |name| values.remove(name)), report));
+        }
+        let mut details = report_lines(&faults);
+        if misfit {
+            details.push_str("\nfor other classes than the file's, add --new-head: the last layers then start anew");
+        }
+        Err(Error::Weights { path: self.checkpoint.label().into(), details })
+    }
+}
+
+/// The first convolution of an encoder on other bands than it was trained on: its kernels in turn, summed where bands are
+/// fewer and scaled where they are more, so that a grey picture gives about what it gave (timm's way).
+fn other_bands(data: &TensorData, wanted: &[usize]) -> Option<TensorData> {
+    let (&[outputs, inputs, height, width], &[wanted_outputs, bands, wanted_height, wanted_width]) =
+        (data.shape().as_slice(), wanted)
+    else {
+        return None;
+    };
+    if (outputs, height, width) != (wanted_outputs, wanted_height, wanted_width) {
+        return None;
+    }
+    let values = data.as_slice::<f32>().ok()?;
+    let plane = height * width;
+    let kernel = |output: usize, input: usize| &values[(output * inputs + input) * plane..][..plane];
+    let mut spread = Vec::with_capacity(outputs * bands * plane);
+    for output in 0..outputs {
+        for band in 0..bands {
+            // Fewer bands than kernels: each takes the sum of its share.
+            let share: Vec<&[f32]> = if bands >= inputs {
+                vec![kernel(output, band % inputs)]
+            } else {
+                (band..inputs).step_by(bands).map(|input| kernel(output, input)).collect()
+            };
+            let scale = if bands > inputs { inputs as f32 / bands as f32 } else { 1.0 };
+            spread.extend((0..plane).map(|i| scale * share.iter().map(|kernel| kernel[i]).sum::<f32>()));
+        }
+    }
+    Some(TensorData::new(spread, wanted.to_vec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grey_picture_gives_the_same_in_other_bands() {
+        let data = TensorData::new((1..=12).map(|i| i as f32).collect::<Vec<_>>(), [2, 3, 1, 2]);
+        for bands in 1..8 {
+            let spread = other_bands(&data, &[2, bands, 1, 2]).unwrap();
+            let sums = |data: &TensorData, inputs: usize| -> Vec<f32> {
+                let values = data.as_slice::<f32>().unwrap();
+                let sum =
+                    |output: usize, i: usize| (0..inputs).map(|input| values[(output * inputs + input) * 2 + i]).sum();
+                (0..4).map(|k| sum(k / 2, k % 2)).collect()
+            };
+            // Kernels in turn are not all used equally often, so only multiples are exact.
+            if bands <= 3 || bands % 3 == 0 {
+                for (a, b) in sums(&data, 3).iter().zip(sums(&spread, bands)) {
+                    assert!((a - b).abs() < 1e-5, "{bands} bands: {a} {b}");
+                }
+            }
+            assert_eq!(spread.shape().as_slice(), [2, bands, 1, 2]);
+        }
+        assert!(other_bands(&data, &[3, 1, 1, 2]).is_none());
+    }
+}

@@ -1,0 +1,386 @@
+//! Whose weights a file holds, and of which network: by the names and shapes of its tensors.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::Names;
+use super::checkpoint::{Checkpoint, Stored};
+use super::describe;
+use crate::data::{Normalisation, ValidPixels};
+use crate::error::{Error, Result};
+use crate::model::{NetworkConfig, ResNetConfig};
+
+/// The entry of a safetensors file in which segtool says what it holds.
+pub(super) const ENTRY: &str = "segtool";
+/// What the names of tensors begin with that are kept for an export only.
+pub(super) const KEPT: &str = "kept.";
+
+/// Most names in a line.
+const MAX_NAMES: usize = 4;
+
+/// What weights are of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Content {
+    /// A whole network.
+    Network(NetworkConfig),
+    /// A residual encoder alone, such as one that was trained on ImageNet.
+    Encoder {
+        /// The encoder.
+        encoder: ResNetConfig,
+        /// Its input bands.
+        bands: usize,
+    },
+    /// The convolutions of a VGG-16.
+    Vgg16 {
+        /// Its input bands.
+        bands: usize,
+    },
+}
+
+/// What segtool's own files say of themselves.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Description {
+    /// Version of segtool that wrote it.
+    pub version: String,
+    /// Whose weights they were.
+    pub names: Names,
+    /// What they are of.
+    pub content: Content,
+    /// How samples became the network's input, if that is known.
+    pub normalisation: Option<Normalisation>,
+}
+
+impl Description {
+    /// Of weights that segtool trained.
+    pub fn own(network: NetworkConfig, normalisation: Normalisation) -> Self {
+        let version = env!("CARGO_PKG_VERSION").into();
+        Self { version, names: Names::Segtool, content: Content::Network(network), normalisation: Some(normalisation) }
+    }
+}
+
+/// Recognised weights.
+#[derive(Debug, Clone)]
+pub struct Weights {
+    /// Whose they are and what of.
+    pub description: Description,
+    /// The files.
+    pub checkpoint: Checkpoint,
+    /// The tensors of the network, by segtool's names.
+    pub tensors: BTreeMap<String, Stored>,
+    /// What no network here uses, by the names in the file, and why. Kept so that an export gives the whole file back.
+    pub kept: BTreeMap<String, (Stored, &'static str)>,
+}
+
+impl Weights {
+    /// Recognises a checkpoint. What its tensors do not show (where strides give way to dilation, whether corners are
+    /// aligned) is what the project that it comes from does; with a `recipe`, what that says.
+    pub fn recognise(checkpoint: Checkpoint, recipe: Option<&NetworkConfig>) -> Result<Self> {
+        let mut found = Self::as_they_are(&checkpoint, recipe)?;
+        match (recipe, &mut found.description.content) {
+            (Some(recipe), Content::Network(network)) => {
+                *network = describe::by_recipe(network, recipe).map_err(|reason| checkpoint.error(reason))?;
+            }
+            (Some(_), _) => {
+                let what = found.summary();
+                return Err(
+                    checkpoint.error(format!("holds {what}, of which a recipe of a whole network says nothing"))
+                );
+            }
+            (None, _) => {}
+        }
+        Ok(found)
+    }
+
+    /// Recognises a checkpoint for a training by `recipe`, which says what the tensors do not show only where nobody else
+    /// can: in segtool's own files that have lost their description.
+    pub fn recognise_for(checkpoint: Checkpoint, recipe: &NetworkConfig) -> Result<Self> {
+        let mut found = Self::as_they_are(&checkpoint, Some(recipe))?;
+        let undescribed = found.description.names == Names::Segtool && !checkpoint.metadata.contains_key(ENTRY);
+        if let (true, Content::Network(network)) = (undescribed, &mut found.description.content) {
+            *network = describe::by_recipe(network, recipe).map_err(|reason| checkpoint.error(reason))?;
+        }
+        Ok(found)
+    }
+
+    fn as_they_are(checkpoint: &Checkpoint, recipe: Option<&NetworkConfig>) -> Result<Self> {
+        match checkpoint.metadata.get(ENTRY) {
+            Some(text) => Self::own(checkpoint, text),
+            None => Self::foreign(checkpoint, recipe),
+        }
+    }
+
+    fn own(checkpoint: &Checkpoint, text: &str) -> Result<Self> {
+        let description: Description = serde_json::from_str(text).map_err(|e| {
+            checkpoint.error(format!("{e}; it is damaged, or was written by another version of segtool"))
+        })?;
+        let (mut tensors, mut kept) = (BTreeMap::new(), BTreeMap::new());
+        for (name, tensor) in &checkpoint.tensors {
+            match name.strip_prefix(KEPT) {
+                Some(name) => {
+                    _ = kept
+                        .insert(name.to_owned(), (tensor.clone(), unused(description.names, name).unwrap_or("kept")))
+                }
+                None => _ = tensors.insert(name.clone(), tensor.clone()),
+            }
+        }
+        Ok(Self { description, checkpoint: checkpoint.clone(), tensors, kept })
+    }
+
+    fn foreign(checkpoint: &Checkpoint, recipe: Option<&NetworkConfig>) -> Result<Self> {
+        let names = whose(checkpoint)?;
+        let (mut tensors, mut kept, mut strange) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+        for (name, tensor) in &checkpoint.tensors {
+            if let Some(reason) = unused(names, name) {
+                kept.insert(name.clone(), (tensor.clone(), reason));
+                continue;
+            }
+            match names.ours(name) {
+                Some(ours) => _ = tensors.insert(ours, tensor.clone()),
+                None => strange.push(name.as_str()),
+            }
+        }
+        if !strange.is_empty() {
+            return Err(checkpoint.error(format!(
+                "looks like weights of {}, but these tensors have no place there: {}; it is of another network, or of \
+                 another version of that project",
+                names.owner(),
+                some(&strange)
+            )));
+        }
+        same_twice(checkpoint, names)?;
+        let content = describe::content(names, &tensors, recipe)
+            .map_err(|reason| checkpoint.error(format!("looks like weights of {}, but {reason}", names.owner())))?;
+        if names == Names::SmpUnet || names == Names::SmpPspnet {
+            let used = describe::stages(&content);
+            let beyond = |name: &str| (used + 1..=4).any(|stage| name.starts_with(&format!("encoder.layer{stage}.")));
+            for name in tensors.keys().filter(|name| beyond(name)).cloned().collect::<Vec<_>>() {
+                if let Some(tensor) = tensors.remove(&name) {
+                    kept.insert(name, (tensor, "the decoder does not use that stage"));
+                }
+            }
+        }
+        let normalisation = normalisation(names, &content);
+        let description = Description { version: env!("CARGO_PKG_VERSION").into(), names, content, normalisation };
+        Ok(Self { description, checkpoint: checkpoint.clone(), tensors, kept })
+    }
+}
+
+/// Some of many names.
+pub(super) fn some(names: &[&str]) -> String {
+    let mut text = names.iter().take(MAX_NAMES).copied().collect::<Vec<_>>().join(", ");
+    if names.len() > MAX_NAMES {
+        text.push_str(&format!(" and {} more", names.len() - MAX_NAMES));
+    }
+    text
+}
+
+/// Tensors that only the weights of one project have, all of them; the first that fits decides.
+const SIGNS: &[(Names, &[&str])] = &[
+    (Names::Mmseg, &["backbone.", "decode_head."]),
+    (Names::SmpUnet, &["encoder.layer1.", "decoder.blocks.", "segmentation_head.0."]),
+    (Names::SmpPspnet, &["encoder.layer1.", "decoder.psp.blocks.", "segmentation_head.0."]),
+    (Names::Semseg, &["layer0.0.", "layer1.0.conv1.", "ppm.features."]),
+    (Names::Milesial, &["inc.double_conv.", "down1.maxpool_conv.", "outc.conv."]),
+    (Names::Seeps, &["dconv_down1.0.", "dconv_up1.0.", "conv_last."]),
+    (Names::SeepsResnet, &["base_model.conv1.", "layer0_1x1.0.", "conv_up0.0."]),
+    (Names::CsailModule, &["encoder.conv3.", "encoder.bn3.", "encoder.layer1.", "decoder.conv_last"]),
+    (Names::Segtool, &["encoder.layer1.", "decoder.conv_last"]),
+    (Names::Segtool, &["conv_scale2.", "center_1.", "final."]),
+    (Names::Segtool, &["down1.conv1.", "up1.enlarge."]),
+    (Names::Csail, &["conv1.", "conv3.", "bn3.", "layer1.0.conv1."]),
+    (Names::Torchvision, &["conv1.", "bn1.", "layer1.0.conv1."]),
+    (Names::Torchvision, &["features.0.", "features.28."]),
+];
+
+/// Signs of half a network, and what is missing.
+const HALVES: &[(&[&str], &str)] = &[
+    (&["ppm.0.1.", "conv_last."], "the decoder alone of CSAIL; give the encoder's file, too"),
+    (&["cbr.0.", "conv_last."], "the decoder alone of CSAIL; give the encoder's file, too"),
+    (&["ppm_conv.0.", "fpn_in.0."], "the decoder alone of CSAIL; give the encoder's file, too"),
+    (&["decode_head."], "a head of mmsegmentation without its backbone"),
+    (&["encoder.layer1.", "decoder."], "another network of segmentation_models_pytorch than Unet and PSPNet"),
+    (&["features.0."], "a VGG or another classifier of another depth; VGG-16 is known here"),
+    (&["layer0.0.", "layer1.0.conv1."], "a network of hszhao/semseg that is no PSPNet"),
+    (
+        &["backbone.layer1.0.conv1."],
+        "a torchvision segmentation network, or a backbone of mmsegmentation without its heads",
+    ),
+];
+
+/// A tensor that another network has which would pass for one that is known, and what that is.
+const IMPOSTORS: &[(&str, &str)] =
+    &[("features.1.running_mean", "a VGG with batch norm; the plain VGG-16 is known here")];
+
+/// Whether a name begins with `sign`.
+fn has<T>(tensors: &BTreeMap<String, T>, sign: &str) -> bool {
+    tensors.range(sign.to_owned()..).next().is_some_and(|(name, _)| name.starts_with(sign))
+}
+
+/// Whether the names are somebody's, with nothing before them.
+pub(super) fn is_known<T>(tensors: &BTreeMap<String, T>) -> bool {
+    let all = |signs: &[&str]| signs.iter().all(|sign| has(tensors, sign));
+    SIGNS.iter().any(|(_, signs)| all(signs)) || HALVES.iter().any(|(signs, _)| all(signs))
+}
+
+fn whose(checkpoint: &Checkpoint) -> Result<Names> {
+    let all = |signs: &[&str]| signs.iter().all(|sign| has(&checkpoint.tensors, sign));
+    let impostor = IMPOSTORS.iter().find(|(sign, _)| has(&checkpoint.tensors, sign)).map(|(_, what)| what);
+    if let (None, Some((names, _))) = (impostor, SIGNS.iter().find(|(_, signs)| all(signs))) {
+        return Ok(*names);
+    }
+    let half = || HALVES.iter().find(|(signs, _)| all(signs)).map(|(_, what)| what);
+    if let Some(what) = impostor.or_else(half) {
+        return Err(checkpoint.error(format!("looks like {what}")));
+    }
+    let names: Vec<&str> = checkpoint.tensors.keys().map(String::as_str).collect();
+    Err(checkpoint.error(format!(
+        "not recognised; its tensors are {}. Known are the weights of CSAIL's semantic-segmentation-pytorch, torchvision's \
+         ResNet and VGG-16, hszhao/semseg, mmsegmentation's PSPNet, segmentation_models_pytorch's Unet and PSPNet, \
+         milesial/Pytorch-UNet, the U-Nets of Oil_Seep_Detection, and segtool's own",
+        some(&names)
+    )))
+}
+
+/// Why no network here uses a tensor, if that is so.
+fn unused(names: Names, name: &str) -> Option<&'static str> {
+    let leaf = name.rsplit('.').next().unwrap_or(name);
+    if leaf == "num_batches_tracked" {
+        return Some("a counter of PyTorch's batch norm");
+    }
+    let classifier = || Some("the classifier of the pretraining");
+    match names {
+        Names::Csail if leaf.starts_with("_tmp_running_") || leaf == "_running_iter" => {
+            Some("a helper of CSAIL's batch norm")
+        }
+        Names::CsailModule if leaf.starts_with("_tmp_running_") || leaf == "_running_iter" => {
+            Some("a helper of CSAIL's batch norm")
+        }
+        Names::CsailModule if name.starts_with("encoder.fc.") => classifier(),
+        Names::Csail | Names::Torchvision if name.starts_with("fc.") || name.starts_with("classifier.") => classifier(),
+        Names::SeepsResnet if name.starts_with("base_model.fc.") => classifier(),
+        Names::SeepsResnet => second_name(name).map(|_| "the same as base_model"),
+        Names::SmpUnet | Names::SmpPspnet if name.starts_with("classification_head.") => {
+            Some("a head that classifies whole pictures")
+        }
+        _ => None,
+    }
+}
+
+/// The name under which `ResNetUNet` has a tensor of its encoder for the first time.
+fn second_name(name: &str) -> Option<String> {
+    let (layer, rest) = name.split_once('.')?;
+    let inside = match layer {
+        "layer0" => match rest.split_once('.')? {
+            ("0", leaf) => format!("conv1.{leaf}"),
+            ("1", leaf) => format!("bn1.{leaf}"),
+            _ => return None,
+        },
+        "layer1" => format!("layer1.{}", rest.strip_prefix("1.")?),
+        "layer2" | "layer3" | "layer4" => name.to_owned(),
+        _ => return None,
+    };
+    Some(format!("base_model.{inside}"))
+}
+
+/// Two names of one tensor must hold the same.
+fn same_twice(checkpoint: &Checkpoint, names: Names) -> Result<()> {
+    if names != Names::SeepsResnet {
+        return Ok(());
+    }
+    for (name, tensor) in &checkpoint.tensors {
+        let Some(first) = second_name(name) else { continue };
+        let equal = match checkpoint.tensors.get(&first) {
+            Some(other) => other.shape() == tensor.shape() && other.bytes()? == tensor.bytes()?,
+            None => false,
+        };
+        if !equal {
+            return Err(checkpoint.error(format!(
+                "{name} and {first} are one tensor in ResNetUNet, but differ here; which one counts cannot be told"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// What each project does with its pictures.
+fn normalisation(names: Names, content: &Content) -> Option<Normalisation> {
+    let bands = match content {
+        Content::Network(network) => network.bands_and_outputs().0?,
+        Content::Encoder { bands, .. } | Content::Vgg16 { bands } => *bands,
+    };
+    let fixed = |mean: &[f64], std: &[f64]| {
+        Some(Normalisation::Fixed { mean: mean.to_vec(), std: std.to_vec(), valid: ValidPixels::All })
+    };
+    match (names, bands) {
+        (Names::Segtool, _) => None,
+        (Names::Milesial, bands) => fixed(&vec![0.0; bands], &vec![1.0; bands]),
+        // Its notebook's figures for 16-bit samples, as shares of 65535.
+        (Names::Seeps | Names::SeepsResnet, 1) => fixed(&[28_974.714_06 / 65_535.0], &[10_697.437_589 / 65_535.0]),
+        // ImageNet's: torchvision's, and so everybody's; usuyama's, too, whose U-Nets the seep system has.
+        (_, 3) => fixed(&[0.485, 0.456, 0.406], &[0.229, 0.224, 0.225]),
+        _ => None,
+    }
+}
+
+impl Weights {
+    /// Opens files and recognises them.
+    pub fn open(paths: &[std::path::PathBuf], recipe: Option<&NetworkConfig>) -> Result<Self> {
+        Self::recognise(Checkpoint::open(paths)?, recipe)
+    }
+
+    /// Opens files for a training by `recipe`; see [`Self::recognise_for`].
+    pub fn open_for(paths: &[std::path::PathBuf], recipe: &NetworkConfig) -> Result<Self> {
+        Self::recognise_for(Checkpoint::open(paths)?, recipe)
+    }
+
+    /// Says how samples became the network's input, where that is known better.
+    pub fn set_normalisation(&mut self, normalisation: Normalisation) -> Result<()> {
+        let bands = match &self.description.content {
+            Content::Network(network) => network.bands_and_outputs().0.unwrap_or(0),
+            Content::Encoder { bands, .. } | Content::Vgg16 { bands } => *bands,
+        };
+        normalisation.validate(bands).map_err(|reason| self.checkpoint.error(reason))?;
+        self.description.normalisation = Some(normalisation);
+        Ok(())
+    }
+
+    /// What users should know of the outputs, if they are not plain classes.
+    pub fn caution(&self) -> Option<String> {
+        let seeps = matches!(self.description.names, Names::Seeps | Names::SeepsResnet);
+        let outputs = self.network().ok()?.bands_and_outputs().1?;
+        (seeps && outputs > 1).then(|| {
+            format!(
+                "Oil_Seep_Detection's {outputs} outputs are its seep classes 1 to {outputs}, each by a sigmoid and without a \
+                 background; here the largest of them is taken everywhere"
+            )
+        })
+    }
+
+    /// The network, where the weights are of a whole one.
+    pub fn network(&self) -> Result<&NetworkConfig> {
+        match &self.description.content {
+            Content::Network(network) => Ok(network),
+            Content::Encoder { .. } | Content::Vgg16 { .. } => Err(Error::content(
+                self.checkpoint.label(),
+                format!(
+                    "holds {}, which cannot predict on its own; train with it: segtool train --weights",
+                    self.summary()
+                ),
+            )),
+        }
+    }
+
+    /// What it is, in a few words.
+    pub fn summary(&self) -> String {
+        let Description { names, content, .. } = &self.description;
+        match content {
+            Content::Network(network) => format!("{} from {}", describe::summary(network), names.owner()),
+            Content::Encoder { encoder, .. } => {
+                format!("the encoder {} from {}", describe::encoder(encoder), names.owner())
+            }
+            Content::Vgg16 { .. } => format!("the convolutions of a VGG-16 from {}", names.owner()),
+        }
+    }
+}
