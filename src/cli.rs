@@ -253,39 +253,6 @@ pub(crate) struct Import {
     pub(crate) dataset: Option<String>,
 }
 
-/// For whom weights are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ExportTarget {
-    /// CSAIL's semantic-segmentation-pytorch: a folder with encoder.pth and decoder.pth
-    Csail,
-    /// The encoder alone
-    Torchvision,
-    /// mmsegmentation
-    Mmseg,
-    /// segmentation_models_pytorch
-    Smp,
-    /// hszhao/semseg
-    Semseg,
-    /// milesial/Pytorch-UNet
-    Milesial,
-    /// Oil_Seep_Detection
-    Seeps,
-}
-
-impl From<ExportTarget> for Target {
-    fn from(target: ExportTarget) -> Self {
-        match target {
-            ExportTarget::Csail => Self::Csail,
-            ExportTarget::Torchvision => Self::Torchvision,
-            ExportTarget::Mmseg => Self::Mmseg,
-            ExportTarget::Smp => Self::Smp,
-            ExportTarget::Semseg => Self::Semseg,
-            ExportTarget::Milesial => Self::Milesial,
-            ExportTarget::Seeps => Self::Seeps,
-        }
-    }
-}
-
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -297,9 +264,9 @@ pub(crate) struct Export {
     /// A run, or weight files that belong together
     #[arg(value_name = "RUN|FILE", required = true)]
     pub(crate) files: Vec<String>,
-    /// For whom
+    /// For whom: csail (a folder with two files), torchvision (the encoder), mmseg, smp, semseg, milesial or seeps
     #[arg(long, value_name = "PROJECT")]
-    pub(crate) to: ExportTarget,
+    pub(crate) to: Target,
     /// File to write, .pth or .safetensors; for csail a folder
     #[arg(long, value_name = "FILE|DIR")]
     pub(crate) output: PathBuf,

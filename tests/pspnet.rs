@@ -16,6 +16,7 @@ use segtool::model::{
 use segtool::recipe::OptimizerConfig;
 use segtool::step::{Learner, build_optimizer};
 
+use common::references::numbers;
 use common::{devices, fixture, fixture_path, floats, metadata, relative_error};
 
 /// Sums of float32 in another order: 1e-4 leaves room, a wrong layer does not.
@@ -74,19 +75,6 @@ fn golden((case, variant, dilation): (&str, Variant, Dilation), device: &Device)
     let weights: BTreeMap<_, _> =
         shapes(case).into_iter().map(|(name, shape)| (ours(&name), weight(&name, shape))).collect();
     replace(network, |name| Some(weights[name].clone()))
-}
-
-/// `numbers` of the generator.
-fn numbers(name: &str, count: usize) -> Vec<f32> {
-    let seed = name.bytes().fold(0x811c_9dc5u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
-    let number = |i: u32| {
-        let mut x = i.wrapping_add(seed).wrapping_mul(0x9e37_79b1);
-        x ^= x >> 15;
-        x = x.wrapping_mul(0x85eb_ca77);
-        x ^= x >> 13;
-        (x >> 8) as f32 / (1 << 23) as f32 - 1.0
-    };
-    (0..count as u32).map(number).collect()
 }
 
 /// `weight` of the generator.

@@ -10,7 +10,7 @@ use crate::ui::{self, Progress};
 pub(crate) fn run(arguments: Export) -> Result<Exit> {
     let files = locate(&arguments.files, &Progress::new())?;
     let weights = Weights::open(&files, None)?;
-    let (written, notes) = weights.export(arguments.to.into(), &arguments.output)?;
+    let (written, notes) = weights.export(arguments.to, &arguments.output)?;
     for note in notes {
         ui::say(&format!("note: {note}"));
     }

@@ -162,6 +162,21 @@ impl Tensors<'_> {
             .ok_or_else(|| format!("its pyramid takes {inputs} channels, which no stage of its encoder gives"))
     }
 
+    /// Encoder and decoder, put together as the project does it.
+    fn encoder_decoder(&self, names: Names) -> Described<NetworkConfig> {
+        let (mut encoder, bands) = self.encoder("encoder.")?;
+        let (mut decoder, outputs) = self.decoder()?;
+        encoder.stages = self.used_stages(&encoder, &decoder)?;
+        encoder.dilation = dilation(names, &decoder);
+        if let (DecoderConfig::Pyramid(config), Names::SmpPspnet) = (&mut decoder, names) {
+            config.dropout = 0.2;
+        }
+        let mut config = EncoderDecoderConfig::new(encoder, decoder, bands, outputs);
+        let align_corners = matches!(names, Names::Semseg | Names::SmpPspnet);
+        config.resampling = Resampling { interpolation: Interpolation::Bilinear, align_corners };
+        Ok(NetworkConfig::EncoderDecoder(config))
+    }
+
     fn unet(&self, first: &str, level: (&str, &str), head: &str) -> Described<UnetConfig> {
         let [width, bands, _] = self.conv(first)?;
         let depth = self.count(level.0, 1, level.1);
@@ -236,17 +251,7 @@ pub(super) fn content(
                         .into(),
                 );
             }
-            let (mut encoder, bands) = tensors.encoder("encoder.")?;
-            let (mut decoder, outputs) = tensors.decoder()?;
-            encoder.stages = tensors.used_stages(&encoder, &decoder)?;
-            encoder.dilation = dilation(names, &decoder);
-            if let (DecoderConfig::Pyramid(config), Names::SmpPspnet) = (&mut decoder, names) {
-                config.dropout = 0.2;
-            }
-            let mut config = EncoderDecoderConfig::new(encoder, decoder, bands, outputs);
-            let align_corners = matches!(names, Names::Semseg | Names::SmpPspnet);
-            config.resampling = Resampling { interpolation: Interpolation::Bilinear, align_corners };
-            NetworkConfig::EncoderDecoder(config)
+            tensors.encoder_decoder(names)?
         }
     };
     Ok(Content::Network(network))

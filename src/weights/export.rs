@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use super::checkpoint::{Checkpoint, MASK_VALUES, Stored};
 use super::recognise::{Content, ENTRY, KEPT, Weights, some};
@@ -30,6 +31,27 @@ pub enum Target {
     Milesial,
     /// Oil_Seep_Detection: its UNet or ResNetUNet.
     Seeps,
+}
+
+impl FromStr for Target {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        Ok(match name {
+            "csail" => Self::Csail,
+            "torchvision" => Self::Torchvision,
+            "mmseg" => Self::Mmseg,
+            "smp" => Self::Smp,
+            "semseg" => Self::Semseg,
+            "milesial" => Self::Milesial,
+            "seeps" => Self::Seeps,
+            _ => {
+                return Err(Error::Config(format!(
+                    "unknown project '{name}'; choose csail, torchvision, mmseg, smp, semseg, milesial or seeps"
+                )));
+            }
+        })
+    }
 }
 
 impl Target {
