@@ -27,19 +27,9 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import nn
 
+from make_pspnet_golden import numbers
+
 CLASSES, BATCH, STEP, SAMPLES, FLOOR, GOOD, CLEAR = 3, 4, 7, 8, 1e-3, 5e-5, 3e-6
-
-
-def numbers(name, count):
-    """`count` numbers in [-1, 1) that depend on the name: FNV-1a, then a multiplicative hash of the index."""
-    seed = 0x811C9DC5
-    for byte in name.encode():
-        seed = ((seed ^ byte) * 0x01000193) & 0xFFFFFFFF
-    x = (np.arange(count, dtype=np.uint32) + np.uint32(seed)) * np.uint32(0x9E3779B1)
-    x ^= x >> np.uint32(15)
-    x *= np.uint32(0x85EBCA77)
-    x ^= x >> np.uint32(13)
-    return (x >> np.uint32(8)).astype(np.float32) / np.float32(1 << 23) - np.float32(1)
 
 
 def weight(name, shape):
@@ -108,8 +98,9 @@ def csail(encoder, decoder):
         # Not by `build_encoder`, which downloads weights and has no ResNet-34.
         basic, deep = resnet.BasicBlock, resnet.Bottleneck
         blocks = {"18": (basic, [2, 2, 2, 2]), "34": (basic, [3, 4, 6, 3]), "50": (deep, [3, 4, 6, 3]), "101": (deep, [3, 4, 23, 3])}
-        plain = resnet.ResNet(*blocks[encoder.removeprefix("resnet").removesuffix("dilated")])
-        net.encoder = ResnetDilated(plain, dilate_scale=8) if encoder.endswith("dilated") else Resnet(plain)
+        depth, _, scale = encoder.removeprefix("resnet").partition("dilated")
+        plain = resnet.ResNet(*blocks[depth])
+        net.encoder = ResnetDilated(plain, dilate_scale=int(scale or 8)) if "dilated" in encoder else Resnet(plain)
         net.decoder = ModelBuilder.build_decoder(arch=decoder, fc_dim=fc_dim, num_class=CLASSES, weights="", use_softmax=False)
         # The decoders return log-probabilities: the logits are what their last convolutions return.
         last = Hooked(net.decoder.conv_last)
@@ -412,6 +403,8 @@ CASES = {
     "csail-resnet50dilated-ppm-deepsup": Case(network("resnet50", "deep", "after-stride", pyramid(deep_supervision=deep())), lambda: csail("resnet50dilated", "ppm_deepsup")(), [ODD, EVEN], None, TWO),
     "csail-resnet50dilated-ppm": Case(network("resnet50", "deep", "after-stride", pyramid()), lambda: csail("resnet50dilated", "ppm")(), [EVEN, ODD], None),
     "csail-resnet50-upernet": Case(network("resnet50", "deep", "none", {"kind": "upernet"}), lambda: csail("resnet50", "upernet")(), [(97, 65), (96, 64)], None),
+    # Not under CSAIL's name: its files do not show this scale.
+    "stride16-resnet18-c1": Case(network("resnet18", "deep", "stage4", C1), lambda: csail("resnet18dilated16", "c1")(), [ODD, EVEN], None),
     "semseg-pspnet50": Case(network("resnet50", "deep", "throughout", pyramid(deep_supervision=deep(width=256)), True), lambda: semseg(50)(), [EIGHT, (81, 49)], "semseg", TWO),
     "semseg-pspnet101": Case(network("resnet101", "deep", "throughout", pyramid(deep_supervision=deep(width=256)), True), lambda: semseg(101)(), [EIGHT], "semseg", TWO),
     "mmseg-pspnet50": Case(network("resnet50", "deep-narrow", "after-stride", pyramid(deep_supervision=deep(width=256)), False), mmseg, [ODD, EVEN], "mmseg", TWO),
