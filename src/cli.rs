@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use segtool::bench::Mode;
 use segtool::device::DeviceChoice;
+use segtool::metric::{BoundaryWidth, Convention};
 use segtool::precision::Precision;
 use segtool::weights::Target;
 
@@ -31,7 +32,7 @@ pub(crate) enum Command {
     /// Predict pictures with a trained run; writes a .npy of label values for each
     Predict(Predict),
     /// Score predictions against label images: pixel accuracy and IoU
-    Metrics(Metrics),
+    Metrics(Box<Metrics>),
     /// Bring in weights that other projects trained: recognised, checked, written as one safetensors file
     Import(Import),
     /// Write weights for another project, under its names
@@ -198,24 +199,65 @@ pub(crate) struct Predict {
     pub(crate) compute: Compute,
 }
 
+/// The columns of the table of classes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Column {
+    Index,
+    Name,
+    Iou,
+    Dice,
+    Accuracy,
+    Precision,
+    Pixels,
+}
+
 #[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("source").required(true).args(["list_predict", "predictions", "run", "merge"])))]
 #[command(after_help = "\
 Examples:
-  segtool metrics --list-predict predictions/predictions.txt --list-true val_masks.txt --dataset runs/seeps
   segtool metrics --list-predict P.txt --list-true L.txt --num-class 150
+  segtool metrics --predictions predictions/ --labels masks/ --dataset camvid --sort iou --confusion confusion.png
+  segtool metrics --run runs/seeps --per-image pictures.csv
+  segtool metrics --predictions job7/ --labels masks/ --dataset seeps --partial job7.json
+  segtool metrics --merge job*.json --json
 
-Without --dataset, values are 1..K, all others mean not labelled, and a class that is absent counts as IoU 0 in the mean. With
---dataset, values are the data set's, and absent classes are left out of the mean. A run folder stands for the data set
-as it was trained on, classes merged or not.")]
+Without --dataset, label values are 1..K, and all others mean not labelled, as the Capstone's script has it. A class that
+neither occurs nor was predicted scores 0, and means are over all K classes. --convention scores as another project does:
+  capstone, csail  values 1..K, others not labelled; absent classes score 0
+  semseg           values 0..K-1, 255 not labelled; absent classes score 0
+  mmseg            values 0..K-1, 255 not labelled; absent classes are left out of the means
+  paddle           values 0..K-1, 255 not labelled; absent classes score 0; accuracy over predicted pixels
+  nnunet           values 0..K-1; IoU and Dice a picture, averaged over pictures; means without value 0
+With --dataset or --run, the label values are the data set's.")]
 pub(crate) struct Metrics {
-    /// List of predictions (.npy, or label images)
-    #[arg(long, value_name = "FILE")]
-    pub(crate) list_predict: PathBuf,
+    /// List of predictions (.npy, or label images); also --List_predict
+    #[arg(long, value_name = "FILE", requires = "list_true")]
+    pub(crate) list_predict: Option<PathBuf>,
     /// List of label images, in the same order
-    #[arg(long, value_name = "FILE")]
-    pub(crate) list_true: PathBuf,
-    /// Number of classes, for label values 1..K
-    #[arg(long, value_name = "K", value_parser = positive, required_unless_present = "dataset", conflicts_with = "dataset")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["predictions", "merge"])]
+    pub(crate) list_true: Option<PathBuf>,
+    /// Folder of predictions, paired with --labels by file stem
+    #[arg(long, value_name = "DIR", requires = "labels")]
+    pub(crate) predictions: Option<PathBuf>,
+    /// Folder of label images
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["list_true", "list_predict", "merge"])]
+    pub(crate) labels: Option<PathBuf>,
+    /// Score a run's own predictions, without files in between; of its validation pictures, if no others are given
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["dataset", "num_class", "merge_classes"])]
+    pub(crate) run: Option<PathBuf>,
+    /// With --run: folder of pictures, paired with --labels by file stem
+    #[arg(long, value_name = "DIR", requires_all = ["run", "labels"])]
+    pub(crate) images: Option<PathBuf>,
+    /// With --run: list of pictures, in the order of --list-true
+    #[arg(long, value_name = "FILE", requires_all = ["run", "list_true"])]
+    pub(crate) image_list: Option<PathBuf>,
+    /// Add up counts that --partial wrote
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    #[arg(conflicts_with_all = ["dataset", "num_class", "merge_classes", "boundary", "per_image", "strict"])]
+    pub(crate) merge: Vec<PathBuf>,
+    /// Number of classes
+    #[arg(long, value_name = "K", value_parser = positive, conflicts_with = "dataset")]
+    #[arg(required_unless_present_any = ["dataset", "run", "merge"])]
     pub(crate) num_class: Option<usize>,
     /// A built-in data set, a .toml file or a run folder: class names and label values
     #[arg(long, value_name = "NAME|FILE|RUN")]
@@ -223,9 +265,49 @@ pub(crate) struct Metrics {
     /// Score all classes but the first as one
     #[arg(long, requires = "dataset")]
     pub(crate) merge_classes: bool,
-    /// Print one JSON object instead of a table
+    /// Whose way of scoring: capstone, csail, semseg, mmseg, paddle or nnunet [default: capstone]
+    #[arg(long, value_name = "PROJECT")]
+    pub(crate) convention: Option<Convention>,
+    /// Label value of the first class; the convention's by default
+    #[arg(long, value_name = "V", requires = "num_class")]
+    pub(crate) first_label: Option<u16>,
+    /// Label values that mean "not labelled" (-1 too), instead of the convention's or besides the data set's
+    #[arg(long, value_name = "V", value_delimiter = ',', allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(-1..=65535))]
+    #[arg(conflicts_with = "merge")]
+    pub(crate) ignore_label: Vec<i32>,
+    /// Score boundaries too: so many pixels wide, or a share of the diagonal such as 2%
+    #[arg(long, value_name = "WIDTH")]
+    pub(crate) boundary: Option<BoundaryWidth>,
+    /// Order of the classes in the table, best first
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) sort: Option<Column>,
+    /// Worst classes first; by IoU, unless --sort says otherwise
     #[arg(long)]
+    pub(crate) worst_first: bool,
+    /// Print one JSON object instead of a table
+    #[arg(long, conflicts_with = "csv")]
     pub(crate) json: bool,
+    /// Print the classes as CSV instead of a table
+    #[arg(long)]
+    pub(crate) csv: bool,
+    /// Write accuracy and IoU of every picture
+    #[arg(long, value_name = "FILE.csv")]
+    pub(crate) per_image: Option<PathBuf>,
+    /// Write the confusion matrix: as a picture (shares of each label), or as counts
+    #[arg(long, value_name = "FILE.png|csv|npy")]
+    pub(crate) confusion: Option<PathBuf>,
+    /// Write the counts for --merge
+    #[arg(long, value_name = "FILE")]
+    pub(crate) partial: Option<PathBuf>,
+    /// Fail at the first pair that cannot be used, instead of leaving it out
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// Threads [default: all cores]
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub(crate) workers: Option<usize>,
+    /// With --run: auto, cpu, gpu, flex, libtorch or libtorch-cuda:N [default: auto, the best there is]
+    #[arg(long, value_name = "DEVICE", requires = "run")]
+    pub(crate) device: Option<DeviceChoice>,
 }
 
 #[derive(Debug, Args)]

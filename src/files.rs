@@ -9,6 +9,27 @@ use crate::error::{Error, Result};
 /// Writes `path` through a temporary file in the same folder: `fill` writes, then the file is flushed to disk and
 /// renamed over `path`. If anything fails, `path` is as it was.
 pub fn write_atomically(path: &Path, fill: impl FnOnce(&mut BufWriter<&File>) -> std::io::Result<()>) -> Result<()> {
+    write_through(path, |file| {
+        let mut writer = BufWriter::with_capacity(1 << 18, file);
+        fill(&mut writer)?;
+        writer.flush()?;
+        drop(writer);
+        file.sync_all()
+    })
+}
+
+/// [`write_atomically`] for bytes at hand.
+pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_atomically(path, |out| out.write_all(bytes))
+}
+
+/// [`write_bytes`] without waiting for the disk, which takes longer than making a picture does. A program that is killed
+/// still leaves the old file or the new one; only a power failure may cost the last few. For what is quick to make again.
+pub fn write_bytes_unsynced(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_through(path, |mut file| file.write_all(bytes))
+}
+
+fn write_through(path: &Path, fill: impl FnOnce(&File) -> std::io::Result<()>) -> Result<()> {
     let failed = |cause| Error::write(path, cause);
     let folder = parent(path);
     let mut builder = tempfile::Builder::new();
@@ -17,17 +38,9 @@ pub fn write_atomically(path: &Path, fill: impl FnOnce(&mut BufWriter<&File>) ->
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     let file = builder.tempfile_in(folder).map_err(failed)?;
-    let mut writer = BufWriter::with_capacity(1 << 18, file.as_file());
-    fill(&mut writer).and_then(|()| writer.flush()).map_err(failed)?;
-    drop(writer);
-    file.as_file().sync_all().map_err(failed)?;
+    fill(file.as_file()).map_err(failed)?;
     file.persist(path).map_err(|e| failed(e.error))?;
     Ok(())
-}
-
-/// [`write_atomically`] for bytes at hand.
-pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
-    write_atomically(path, |out| out.write_all(bytes))
 }
 
 /// Creates a folder and the ones above it.

@@ -25,7 +25,7 @@ fn main() -> std::process::ExitCode {
         Command::Demo(arguments) => commands::demo::run(arguments),
         Command::Train(arguments) => commands::train::run(*arguments),
         Command::Predict(arguments) => commands::predict::run(arguments),
-        Command::Metrics(arguments) => commands::metrics::run(arguments),
+        Command::Metrics(arguments) => commands::metrics::run(&arguments),
         Command::Import(arguments) => commands::import::run(arguments),
         Command::Export(arguments) => commands::export::run(arguments),
         Command::Info(arguments) => commands::info::run(&arguments),

@@ -136,12 +136,10 @@ fn highest_probability(logits: Tensor<4>) -> Result<Vec<f32>> {
     highest.try_into_vec_as().map_err(|e| Error::Device(format!("the result could not be read from the device: {e}")))
 }
 
-/// What to write where.
+/// How pictures are predicted.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Folder of the results.
-    pub output: PathBuf,
-    /// Whether to write `<stem>_prob.npy` too.
+    /// Whether the probability of the predicted class is wanted too.
     pub probability: bool,
     /// Pictures computed together where they have one size.
     pub batch_size: usize,
@@ -158,84 +156,104 @@ pub struct Summary {
     pub skipped: usize,
 }
 
-/// A picture read, or why not.
-type Read = (PathBuf, Result<(Size, Vec<f32>)>);
-
-/// Predicts files and writes `<stem>.npy` for each and `predictions.txt` for all. Reading, computing and writing
-/// overlap. A picture that cannot be read is reported and left out; a result that cannot be written ends the work.
-pub fn predict_files(predictor: &Predictor, inputs: &[PathBuf], options: &Options, sink: &dyn Sink) -> Result<Summary> {
+/// Predicts files and writes `<stem>.npy` for each (and `<stem>_prob.npy`, if the probability is wanted) into the folder
+/// `output`, and `predictions.txt` for all. Reading, computing and writing overlap. A picture that cannot be read is
+/// reported and left out; a result that cannot be written ends the work.
+pub fn predict_files(
+    predictor: &Predictor,
+    inputs: &[PathBuf],
+    output: &Path,
+    options: &Options,
+    sink: &dyn Sink,
+) -> Result<Summary> {
     refuse_equal_outputs(inputs, options.probability)?;
-    create_folder(&options.output)?;
-    sink.event(Event::Started { task: Task::Predict, total: inputs.len(), done: 0 });
-    let mut summary = Summary::default();
-    let (sender, receiver) = sync_channel::<(PathBuf, Prediction)>(2 * options.batch_size);
-    let outcome = thread::scope(|scope| {
+    create_folder(output)?;
+    let (sender, receiver) = sync_channel::<(usize, Prediction)>(2 * options.batch_size);
+    let (written, skipped) = thread::scope(|scope| {
         let writer = scope.spawn(|| -> Result<Vec<PathBuf>> {
             receiver
                 .into_iter()
-                .map(|(input, prediction)| write(&predictor.descriptor, &input, &prediction, options))
+                .map(|(i, prediction)| write(&predictor.descriptor, &inputs[i], &prediction, output, options))
                 .collect()
         });
-        let computed =
-            compute(predictor, inputs, options, sink, &mut summary.skipped, &|item| sender.send(item).is_ok());
+        let computed = predict_each(predictor, inputs, options, sink, &mut |i, prediction| {
+            Ok(sender.send((i, prediction)).is_ok())
+        });
         drop(sender);
         let written = writer.join().expect("the writer thread panicked");
         // A failed write closes the channel, so its error comes first.
-        written.and_then(|written| computed.map(|()| written))
-    });
-    sink.event(Event::Finished);
-    summary.written = outcome?;
+        written.and_then(|written| Ok((written, computed?)))
+    })?;
+    let summary = Summary { written, skipped };
     let list: String =
         summary.written.iter().filter_map(|p| p.file_name()).map(|n| format!("{}\n", n.to_string_lossy())).collect();
-    write_bytes(&options.output.join("predictions.txt"), list.as_bytes())?;
+    write_bytes(&output.join("predictions.txt"), list.as_bytes())?;
     Ok(summary)
 }
 
-/// Reads ahead, gathers neighbours of one size, computes them together and hands the results on until `send` declines.
-fn compute(
+/// Reads pictures ahead, gathers neighbours of one size, computes them together and hands the predictions on with the
+/// index of their input, in order, until `handle` declines. Returns how many could not be read; each is reported.
+pub fn predict_each(
     predictor: &Predictor,
     inputs: &[PathBuf],
     options: &Options,
     sink: &dyn Sink,
-    skipped: &mut usize,
-    send: &dyn Fn((PathBuf, Prediction)) -> bool,
-) -> Result<()> {
+    handle: &mut dyn FnMut(usize, Prediction) -> Result<bool>,
+) -> Result<usize> {
     let (paths, descriptor) = (inputs.to_vec(), predictor.descriptor.clone());
-    let reads = ordered(inputs.len(), options.workers, move |i| -> Read {
-        (paths[i].clone(), load_image(&paths[i], &descriptor))
-    });
-    let mut group: Vec<(PathBuf, Vec<f32>)> = Vec::new();
+    let reads = ordered(inputs.len(), options.workers, move |i| load_image(&paths[i], &descriptor));
+    let mut group: Vec<(usize, Vec<f32>)> = Vec::new();
     let mut group_size = None;
-    let mut done = 0;
-    let mut flush = |group: &mut Vec<(PathBuf, Vec<f32>)>, size: Option<Size>| -> Result<bool> {
+    let (mut done, mut skipped) = (0, 0);
+    let mut flush = |group: &mut Vec<(usize, Vec<f32>)>, size: Option<Size>| -> Result<bool> {
         let Some(size) = size.filter(|_| !group.is_empty()) else { return Ok(true) };
-        let (paths, planes): (Vec<_>, Vec<_>) = group.drain(..).unzip();
+        let (indices, planes): (Vec<_>, Vec<_>) = group.drain(..).unzip();
         let predictions = predictor.predict(size, &planes, options.probability)?;
-        done += paths.len();
+        done += indices.len();
         sink.event(Event::Advanced { done, loss: None });
-        Ok(paths.into_iter().zip(predictions).all(send))
-    };
-    for (path, read) in reads {
-        match read {
-            Err(e) => {
-                *skipped += 1;
-                sink.event(Event::Skipped { path, reason: e.to_string() });
-            }
-            Ok((size, planes)) => {
-                if (group_size != Some(size) || group.len() == options.batch_size) && !flush(&mut group, group_size)? {
-                    return Ok(());
-                }
-                group_size = Some(size);
-                group.push((path, planes));
+        for (i, prediction) in indices.into_iter().zip(predictions) {
+            if !handle(i, prediction)? {
+                return Ok(false);
             }
         }
+        Ok(true)
+    };
+    sink.event(Event::Started { task: Task::Predict, total: inputs.len(), done: 0 });
+    let mut go_on = true;
+    for (i, read) in reads.enumerate() {
+        match read {
+            Err(e) => {
+                skipped += 1;
+                sink.event(Event::Skipped { path: inputs[i].clone(), reason: e.to_string() });
+            }
+            Ok((size, planes)) => {
+                if group_size != Some(size) || group.len() == options.batch_size {
+                    go_on = flush(&mut group, group_size)?;
+                }
+                group_size = Some(size);
+                group.push((i, planes));
+            }
+        }
+        if !go_on {
+            break;
+        }
     }
-    flush(&mut group, group_size).map(|_| ())
+    if go_on {
+        flush(&mut group, group_size)?;
+    }
+    sink.event(Event::Finished);
+    Ok(skipped)
 }
 
-fn write(descriptor: &Descriptor, input: &Path, prediction: &Prediction, options: &Options) -> Result<PathBuf> {
+fn write(
+    descriptor: &Descriptor,
+    input: &Path,
+    prediction: &Prediction,
+    output: &Path,
+    options: &Options,
+) -> Result<PathBuf> {
     let paths: Vec<PathBuf> =
-        output_names(input, options.probability).into_iter().map(|name| options.output.join(name)).collect();
+        output_names(input, options.probability).into_iter().map(|name| output.join(name)).collect();
     let size = prediction.labels.size;
     let values: Vec<u16> = prediction.labels.classes.iter().map(|&c| descriptor.value_of(c)).collect();
     write_label_npy(&paths[0], size, &values, descriptor.largest_value())?;

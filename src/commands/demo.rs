@@ -9,11 +9,11 @@ use segtool::data::{Descriptor, Pair, load_labels};
 use segtool::error::Size;
 use segtool::files::{create_folder, write_bytes};
 use segtool::image::{Legend, color_labels, read_image, side_by_side, stack, write_png};
-use segtool::metric::{AbsentClass, Scores};
+use segtool::metric::{ConfusionMatrix, Convention};
 use segtool::predict::{Options, Predictor, predict_files};
 use segtool::recipe::Recipe;
 use segtool::run::Run;
-use segtool::score::score_files;
+use segtool::score::{OnFault, Settings, score_files};
 use segtool::train::{Outcome, Session, Source, prepare, start};
 
 use super::metrics;
@@ -68,18 +68,17 @@ pub(crate) fn run(arguments: Demo) -> Result<Exit> {
 
     let predictor = Predictor::open(&run, device)?;
     let inputs: Vec<_> = test.iter().map(|pair| pair.image.clone()).collect();
-    let options =
-        Options { output: predictions.clone(), probability: false, batch_size: 4, workers: arguments.compute.workers };
-    let summary = predict_files(&predictor, &inputs, &options, &progress)?;
+    let options = Options { probability: false, batch_size: 4, workers: arguments.compute.workers };
+    let summary = predict_files(&predictor, &inputs, &predictions, &options, &progress)?;
     let scored: Vec<Pair> =
         summary.written.iter().zip(&test).map(|(p, t)| Pair { image: p.clone(), label: t.label.clone() }).collect();
-    let tally = score_files(&scored, &descriptor, &progress);
-    let scores = Scores::new(&tally.matrix, AbsentClass::LeftOut);
+    let settings = Settings { descriptor: descriptor.clone(), boundary: None, on_fault: OnFault::Skip };
+    let tally = score_files(&scored, &settings, None, &progress)?;
     let picture = output.join("side-by-side.png");
     draw(&picture, &test, &scored, &descriptor)?;
 
-    ui::result(&metrics::table(&tally, &scores, &descriptor));
-    ui::result(&format!("always answering the commonest class would score {:.4}", constant_mean_iou(&scores)));
+    ui::result(&metrics::Report::new(&tally, Convention::default(), &descriptor).table());
+    ui::result(&format!("always answering the commonest class would score {:.4}", constant_mean_iou(&tally.matrix)));
     for (what, path) in [("data", &data), ("run", &run), ("predictions", &predictions), ("picture", &picture)] {
         ui::result(&format!("{what:12} {}", path.display()));
     }
@@ -98,10 +97,11 @@ fn check_target(output: &Path) -> Result<()> {
 }
 
 /// Mean IoU of a prediction that is the commonest class everywhere: that class's share, 0 for the others.
-fn constant_mean_iou(scores: &Scores) -> f64 {
-    let commonest = scores.classes.iter().map(|c| c.pixels).max().unwrap_or(0);
-    let occurring = scores.classes.iter().filter(|c| c.pixels > 0).count();
-    commonest as f64 / scores.pixels.max(1) as f64 / occurring.max(1) as f64
+fn constant_mean_iou(matrix: &ConfusionMatrix) -> f64 {
+    let areas = matrix.areas();
+    let commonest = areas.iter().map(|class| class.label).max().unwrap_or(0);
+    let occurring = areas.iter().filter(|class| class.label > 0).count();
+    commonest as f64 / matrix.total().max(1) as f64 / occurring.max(1) as f64
 }
 
 /// Picture, label and prediction of the first test sections.

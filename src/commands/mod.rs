@@ -8,3 +8,11 @@ pub(crate) mod info;
 pub(crate) mod metrics;
 pub(crate) mod predict;
 pub(crate) mod train;
+
+use anyhow::{Context, Result};
+
+/// Has rayon work on so many threads; on all cores if nothing is said. To be called before it works at all.
+pub(crate) fn use_threads(threads: Option<usize>) -> Result<()> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.unwrap_or(0));
+    pool.build_global().context("cannot start the threads")
+}

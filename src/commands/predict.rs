@@ -15,13 +15,9 @@ pub(crate) fn run(arguments: Predict) -> Result<Exit> {
     let progress = Progress::new();
     let inputs = inputs(&arguments)?;
     let predictor = predictor(&arguments, &progress)?;
-    let options = Options {
-        output: arguments.output_path.clone(),
-        probability: arguments.prob,
-        batch_size: arguments.batch_size,
-        workers: arguments.compute.workers,
-    };
-    let summary = predict_files(&predictor, &inputs, &options, &progress)?;
+    let options =
+        Options { probability: arguments.prob, batch_size: arguments.batch_size, workers: arguments.compute.workers };
+    let summary = predict_files(&predictor, &inputs, &arguments.output_path, &options, &progress)?;
     let folder = arguments.output_path.display();
     if summary.written.is_empty() {
         bail!("none of the {} pictures could be predicted", inputs.len());

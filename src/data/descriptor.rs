@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::files::read_text;
 use crate::image::RawLabels;
 use crate::label::{IGNORE, LabelMap};
+use crate::metric::{Convention, LabelValues};
 
 /// Descriptors that are compiled in, by name.
 const BUILT_IN: &[(&str, &str)] = &[
@@ -59,6 +60,9 @@ pub struct Descriptor {
     /// Label values that mean "not labelled".
     #[serde(default)]
     pub ignore: Vec<u16>,
+    /// Whether every label value that is not listed means "not labelled" too, instead of being an error.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ignore_others: bool,
     /// Colours that mean "not labelled", in RGB label images.
     #[serde(default)]
     pub ignore_colors: Vec<[u8; 3]>,
@@ -77,8 +81,11 @@ fn foreground() -> String {
 
 /// So many label values from `first`.
 fn values(first: u16, classes: usize) -> Result<Vec<u16>> {
-    if classes >= usize::from(u16::MAX) {
-        return Err(Error::Config(format!("{classes} classes are more than 16-bit label values can tell apart")));
+    // The largest value stays free: it is read from -1, the usual "not labelled".
+    if usize::from(first) + classes > usize::from(u16::MAX) {
+        return Err(Error::Config(format!(
+            "{classes} classes from {first} are more than 16-bit label values can tell apart"
+        )));
     }
     Ok((first..first + classes as u16).collect())
 }
@@ -113,11 +120,18 @@ impl Descriptor {
     /// `classes` nameless classes with label values 1..=K; any other value means "not labelled". So the original
     /// Capstone script reads ADE20K. Without colours, RGB label images cannot be read.
     pub fn numbered(classes: usize) -> Result<Self> {
+        Self::numbered_from(classes, Convention::default().label_values())
+    }
+
+    /// `classes` nameless classes with label values as a convention of scoring has them.
+    pub fn numbered_from(classes: usize, LabelValues { first, ignore, strict }: LabelValues) -> Result<Self> {
         let name = format!("{classes} numbered classes");
         let normalisation = Normalisation::PerImage { valid: ValidPixels::All };
-        let numbered = Self::nameless(name, values(1, classes)?, (3, normalisation));
-        let ignore = std::iter::once(0).chain(classes as u16 + 1..=u16::MAX).collect();
-        Ok(Self { ignore, ignore_colors: vec![[0; 3]], ..numbered })
+        let numbered = Self::nameless(name, values(first, classes)?, (3, normalisation));
+        let ignore = ignore.into_iter().collect();
+        let numbered = Self { ignore, ignore_others: !strict, ignore_colors: vec![[0; 3]], ..numbered };
+        numbered.validate().map_err(Error::Config)?;
+        Ok(numbered)
     }
 
     /// What is known of the classes of weights that come without a data set: their number, and perhaps their label
@@ -139,6 +153,7 @@ impl Descriptor {
             title: String::new(),
             bands,
             ignore: Vec::new(),
+            ignore_others: false,
             ignore_colors: Vec::new(),
             merged_name: foreground(),
             normalisation,
@@ -281,14 +296,18 @@ impl Descriptor {
         if matches!(labels, RawLabels::Colors(..)) {
             return "the colours of its classes, where no two share one".into();
         }
-        let values: BTreeSet<u16> =
-            self.classes.iter().flat_map(|c| c.values.iter().copied()).chain(self.ignore.iter().copied()).collect();
-        format!("values {}", ranges(&values))
+        format!("values {}", ranges(&self.listed_values()))
     }
 
-    /// Class index (or [`IGNORE`]) by label value.
-    fn value_table(&self) -> Vec<Option<u16>> {
-        let mut table = vec![None; usize::from(u16::MAX) + 1];
+    /// The label values of its classes, and those that mean "not labelled".
+    pub fn listed_values(&self) -> BTreeSet<u16> {
+        self.classes.iter().flat_map(|c| c.values.iter().copied()).chain(self.ignore.iter().copied()).collect()
+    }
+
+    /// Class index (or [`IGNORE`]) by label value, `None` for a value that is an error.
+    pub fn value_table(&self) -> Vec<Option<u16>> {
+        let others = self.ignore_others.then_some(IGNORE);
+        let mut table = vec![others; usize::from(u16::MAX) + 1];
         for &value in &self.ignore {
             table[usize::from(value)] = Some(IGNORE);
         }
@@ -318,6 +337,7 @@ impl Descriptor {
 
 fn value_text(labels: &RawLabels, i: usize) -> String {
     match labels {
+        RawLabels::Values(_, values) if values[i] == u16::MAX => format!("{} (or -1)", u16::MAX),
         RawLabels::Values(_, values) => values[i].to_string(),
         RawLabels::Colors(_, colors) => format!("colour {:?}", colors[i]),
     }

@@ -21,6 +21,9 @@ const PICTURES: [&str; 7] = ["jpg", "jpeg", "png", "tif", "tiff", "bmp", "webp"]
 /// File names that count as label images in a folder.
 const LABELS: [&str; 5] = ["png", "tif", "tiff", "bmp", "npy"];
 
+/// What ends the stems of probabilities that were written beside predictions.
+const PROBABILITIES: [&str; 2] = ["_prob", "_probs"];
+
 /// A picture and its label image.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Pair {
@@ -72,7 +75,23 @@ pub fn pair_lists(images: &Path, labels: &Path) -> Result<Vec<Pair>> {
 
 /// Pairs two folders by file stem (`a.jpg` with `a.png`), in the order of the names.
 pub fn pair_folders(images: &Path, labels: &Path) -> Result<Vec<Pair>> {
-    let (left, mut right) = (by_stem(images, &PICTURES)?, by_stem(labels, &LABELS)?);
+    pair_stems(images, labels, by_stem(images, &PICTURES)?)
+}
+
+/// Pairs a folder of predictions with one of label images by file stem, in the order of the names. Probabilities that
+/// lie beside a prediction (`a_prob.npy` beside `a.npy`) are left out.
+pub fn pair_predictions(predictions: &Path, labels: &Path) -> Result<Vec<Pair>> {
+    let mut found = by_stem(predictions, &LABELS)?;
+    let beside = |stem: &&String| {
+        PROBABILITIES.iter().filter_map(|suffix| stem.strip_suffix(suffix)).any(|stem| found.contains_key(stem))
+    };
+    let beside: Vec<String> = found.keys().filter(beside).cloned().collect();
+    found.retain(|stem, _| !beside.contains(stem));
+    pair_stems(predictions, labels, found)
+}
+
+fn pair_stems(images: &Path, labels: &Path, left: BTreeMap<String, PathBuf>) -> Result<Vec<Pair>> {
+    let mut right = by_stem(labels, &LABELS)?;
     let mut pairs = Vec::with_capacity(left.len());
     let mut alone = Vec::new();
     for (stem, image) in left {
@@ -101,18 +120,40 @@ pub fn find_images(folder: &Path) -> Result<Vec<PathBuf>> {
     find_files(folder, &PICTURES)
 }
 
+/// The pictures of a folder and of the folders below it, in the order of their names. Links to folders are not followed.
+pub fn find_images_below(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).map_err(|e| Error::read(&folder, e))? {
+            let entry = entry.map_err(|e| Error::read(&folder, e))?;
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                folders.push(entry.path());
+            } else if is_of(&entry.path(), &PICTURES) {
+                found.push(entry.path());
+            }
+        }
+    }
+    sorted(found, folder, &PICTURES)
+}
+
 fn find_files(folder: &Path, extensions: &[&str]) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).map_err(|e| Error::read(folder, e))? {
         let path = entry.map_err(|e| Error::read(folder, e))?.path();
-        let known = path
-            .extension()
-            .and_then(|e| e.to_str())
-            .is_some_and(|e| extensions.contains(&e.to_ascii_lowercase().as_str()));
-        if known && path.is_file() {
+        if is_of(&path, extensions) {
             found.push(path);
         }
     }
+    sorted(found, folder, extensions)
+}
+
+fn is_of(path: &Path, extensions: &[&str]) -> bool {
+    let extension = path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
+    extension.is_some_and(|e| extensions.contains(&e.as_str())) && path.is_file()
+}
+
+fn sorted(mut found: Vec<PathBuf>, folder: &Path, extensions: &[&str]) -> Result<Vec<PathBuf>> {
     found.sort();
     if found.is_empty() {
         return Err(Error::content(

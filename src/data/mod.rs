@@ -12,7 +12,9 @@ pub mod synthetic;
 
 pub use augment::Augmentation;
 pub use descriptor::{Class, Descriptor, LabelFault};
-pub use list::{Pair, find_images, pair_folders, pair_lists, read_list, split_validation};
+pub use list::{
+    Pair, find_images, find_images_below, pair_folders, pair_lists, pair_predictions, read_list, split_validation,
+};
 pub use loader::{Batch, Loader};
 pub use normalise::{Normalisation, Statistics, ValidPixels};
 pub use prefetch::ordered;

@@ -1,13 +1,7 @@
 //! Pictures for people: colours for classes, panels side by side, a legend in real text.
 
-use std::io::Cursor;
-use std::path::Path;
-
 use ab_glyph::{Font, FontRef, PxScale, ScaleFont, point};
-use image::{ImageFormat, Rgb, RgbImage};
-
-use crate::error::{Error, Result};
-use crate::files::write_bytes;
+use image::{Rgb, RgbImage};
 
 const GAP: u32 = 8;
 const PAPER: Rgb<u8> = Rgb([255, 255, 255]);
@@ -33,13 +27,6 @@ pub fn stack(pictures: &[RgbImage]) -> RgbImage {
         top += i64::from(picture.height() + GAP);
     }
     canvas
-}
-
-/// Writes a PNG, atomically.
-pub fn write_png(path: &Path, picture: &RgbImage) -> Result<()> {
-    let mut bytes = Cursor::new(Vec::new());
-    picture.write_to(&mut bytes, ImageFormat::Png).map_err(|e| Error::content(path, e))?;
-    write_bytes(path, bytes.get_ref())
 }
 
 fn mix(bottom: u8, top: u8, opacity: f32) -> u8 {

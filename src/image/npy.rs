@@ -1,77 +1,204 @@
 //! Predictions as .npy: 2-d label values, and float32 probabilities.
 
-use std::io::Cursor;
+use std::fmt::Display;
+use std::fs::File;
+use std::io::{BufReader, Read, Seek};
 use std::path::Path;
 
-use ndarray::{Array2, ArrayView2};
-use ndarray_npy::npy::header::Header;
-use ndarray_npy::{ReadNpyError, ReadNpyExt, ReadableElement, WriteNpyExt};
+use half::f16;
+use ndarray::ArrayView2;
+use ndarray_npy::WriteNpyExt;
+use ndarray_npy::npy::header::{Header, Layout};
 
 use crate::error::{Error, Result, Size};
-use crate::files::{read_bytes, write_atomically};
+use crate::files::write_atomically;
 
-fn header(path: &Path, reader: &mut impl std::io::Read) -> Result<(Header, Size)> {
-    let header = Header::from_reader(reader).map_err(|e| Error::content(path, format!("not a .npy file: {e}")))?;
-    match header.shape[..] {
-        [height, width] if width > 0 && height > 0 => Ok((header, Size { width, height })),
-        _ => Err(Error::content(
-            path,
-            format!("has shape {:?}; a label map has two dimensions, (height, width), neither of them 0", header.shape),
-        )),
+/// Bytes read and converted at a time: they stay in the processor's cache, which a whole file does not.
+const CHUNK: usize = 1 << 16;
+
+/// Reads a 2-d .npy of label values: any integer type, or floats that hold whole numbers; C or Fortran order; either
+/// byte order. Values must lie in 0..=65535; -1, the usual "not labelled" of signed types, is read as 65535.
+pub fn read_label_npy(path: &Path) -> Result<(Size, Vec<u16>)> {
+    let npy = Npy::open(path)?;
+    match npy.kind.as_str() {
+        "b1" | "u1" => npy.labels::<u8, 1>(),
+        "u2" => npy.labels::<u16, 2>(),
+        "u4" => npy.labels::<u32, 4>(),
+        "u8" => npy.labels::<u64, 8>(),
+        "i1" => npy.labels::<i8, 1>(),
+        "i2" => npy.labels::<i16, 2>(),
+        "i4" => npy.labels::<i32, 4>(),
+        "i8" => npy.labels::<i64, 8>(),
+        "f2" => npy.labels::<f16, 2>(),
+        "f4" => npy.labels::<f32, 4>(),
+        "f8" => npy.labels::<f64, 8>(),
+        other => Err(Error::content(path, format!("holds type '{other}'; a label map holds integers"))),
     }
 }
 
-/// Reads a 2-d .npy of label values: any integer type, or floats that hold whole numbers; C or Fortran order; either
-/// byte order. Values must lie in 0..=65535.
-pub fn read_label_npy(path: &Path) -> Result<(Size, Vec<u16>)> {
-    let bytes = read_bytes(path)?;
-    let (header, size) = header(path, &mut Cursor::new(&bytes))?;
-    let descriptor = header.type_descriptor.to_string();
-    // The descriptor reads '<i8': byte order, kind, bytes a value.
-    let kind = descriptor.trim_matches('\'').trim_start_matches(['<', '>', '|', '=']);
-    let values = match kind {
-        "u1" => integers::<u8>(path, &bytes),
-        "u2" => integers::<u16>(path, &bytes),
-        "u4" => integers::<u32>(path, &bytes),
-        "u8" => integers::<u64>(path, &bytes),
-        "i1" => integers::<i8>(path, &bytes),
-        "i2" => integers::<i16>(path, &bytes),
-        "i4" => integers::<i32>(path, &bytes),
-        "i8" => integers::<i64>(path, &bytes),
-        "b1" => Ok(read::<bool>(path, &bytes)?.into_iter().map(u16::from).collect()),
-        "f4" => floats(path, read::<f32>(path, &bytes)?),
-        "f8" => floats(path, read::<f64>(path, &bytes)?.mapv(|v| v as f32)),
-        _ => Err(Error::content(path, format!("holds type {descriptor}; a label map holds integers"))),
-    }?;
-    Ok((size, values))
+/// A 2-d .npy file, read up to its values.
+struct Npy<'a> {
+    path: &'a Path,
+    size: Size,
+    /// Kind and bytes of a value, as numpy writes them: `i8`.
+    kind: String,
+    big_endian: bool,
+    fortran: bool,
+    /// The rest of the file, and how many bytes that is.
+    data: BufReader<File>,
+    bytes: u64,
 }
 
-fn read<T: ReadableElement>(path: &Path, bytes: &[u8]) -> Result<Array2<T>> {
-    Array2::read_npy(Cursor::new(bytes)).map_err(|e| match e {
-        ReadNpyError::MissingData => {
-            Error::content(path, "the .npy file is cut short: its header promises more values")
+impl<'a> Npy<'a> {
+    fn open(path: &'a Path) -> Result<Self> {
+        if path.is_dir() {
+            return Err(Error::content(path, "is a folder, not a file"));
         }
-        other => Error::content(path, format!("damaged .npy file: {other}")),
-    })
+        let failed = |e| Error::read(path, e);
+        let file = File::open(path).map_err(failed)?;
+        let length = file.metadata().map_err(failed)?.len();
+        // Room for the header alone: values are read past the buffer.
+        let mut data = BufReader::with_capacity(256, file);
+        let header =
+            Header::from_reader(&mut data).map_err(|e| Error::content(path, format!("not a .npy file: {e}")))?;
+        let bytes = length.saturating_sub(data.stream_position().map_err(failed)?);
+        let &[height, width] = header.shape.as_slice() else { return Err(wrong_shape(path, &header.shape)) };
+        if height == 0 || width == 0 {
+            return Err(wrong_shape(path, &header.shape));
+        }
+        // The descriptor reads '<i8': byte order, kind, bytes a value.
+        let descriptor = header.type_descriptor.to_string();
+        let descriptor = descriptor.trim_matches('\'');
+        Ok(Self {
+            path,
+            size: Size { width, height },
+            kind: descriptor.trim_start_matches(['<', '>', '|', '=']).to_owned(),
+            big_endian: descriptor.starts_with('>'),
+            fortran: header.layout == Layout::Fortran,
+            data,
+            bytes,
+        })
+    }
+
+    /// The values as labels, row by row.
+    fn labels<T: Value<N>, const N: usize>(mut self) -> Result<(Size, Vec<u16>)> {
+        let Size { width, height } = self.size;
+        let count = width.checked_mul(height).filter(|count| count.checked_mul(N).is_some()).unwrap_or(usize::MAX / N);
+        self.check_length(count as u64 * N as u64)?;
+        let mut values = Vec::with_capacity(count);
+        let mut buffer = vec![0; CHUNK.min(count * N)];
+        while values.len() < count {
+            let chunk = &mut buffer[..CHUNK.min((count - values.len()) * N)];
+            self.data.read_exact(chunk).map_err(|e| Error::read(self.path, e))?;
+            let (words, _) = chunk.as_chunks_mut::<N>();
+            if self.big_endian {
+                words.iter_mut().for_each(|word| word.reverse());
+            }
+            let first = values.len();
+            if !convert::<T, N>(words, &mut values) {
+                values.truncate(first);
+                for (i, word) in words.iter().enumerate() {
+                    values.push(T::read(*word).label().ok_or_else(|| self.no_label(first + i, T::read(*word)))?);
+                }
+            }
+        }
+        if self.fortran {
+            values = (0..count).map(|i| values[i % width * height + i / width]).collect();
+        }
+        Ok((self.size, values))
+    }
+
+    fn check_length(&self, expected: u64) -> Result<()> {
+        let problem = match self.bytes.cmp(&expected) {
+            std::cmp::Ordering::Less => "the .npy file is cut short: its header promises",
+            std::cmp::Ordering::Equal => return Ok(()),
+            std::cmp::Ordering::Greater => "the .npy file is longer than its header says:",
+        };
+        Err(Error::content(
+            self.path,
+            format!(
+                "{problem} {} values of type '{}', {expected} bytes, but it holds {}",
+                self.size, self.kind, self.bytes
+            ),
+        ))
+    }
+
+    fn no_label(&self, index: usize, value: impl Display) -> Error {
+        let (x, y) = match self.fortran {
+            false => (index % self.size.width, index / self.size.width),
+            true => (index / self.size.height, index % self.size.height),
+        };
+        Error::content(self.path, format!("label {value} at pixel ({x}, {y}) is not a whole number from 0 to 65535"))
+    }
 }
 
-fn integers<T: ReadableElement + Copy + std::fmt::Display + TryInto<u16>>(
-    path: &Path,
-    bytes: &[u8],
-) -> Result<Vec<u16>> {
-    let array = read::<T>(path, bytes)?;
-    let convert = |((y, x), &value): ((usize, usize), &T)| {
-        value
-            .try_into()
-            .map_err(|_| Error::content(path, format!("label {value} at pixel ({x}, {y}) is not in 0..=65535")))
-    };
-    array.indexed_iter().map(convert).collect()
+fn wrong_shape(path: &Path, shape: &[usize]) -> Error {
+    let reason = format!("has shape {shape:?}; a label map has two dimensions, (height, width), neither of them 0");
+    Error::content(path, reason)
 }
 
-fn floats(path: &Path, array: Array2<f32>) -> Result<Vec<u16>> {
-    let width = array.ncols();
-    let values: Vec<f32> = array.into_iter().collect();
-    super::labels::whole_numbers(path, &values, width)
+/// A number as stored, `N` bytes long.
+trait Value<const N: usize>: Copy + Display {
+    fn read(bytes: [u8; N]) -> Self;
+    /// The low bits, and whether they are all there is to it. Without branches, so that loops become vectors.
+    fn low_bits(self) -> (u16, bool);
+    /// The label that it means.
+    fn label(self) -> Option<u16>;
+}
+
+macro_rules! integers {
+    ($($type:ty, $unsigned:ty, $bytes:literal);*) => {$(
+        impl Value<$bytes> for $type {
+            fn read(bytes: [u8; $bytes]) -> Self {
+                Self::from_le_bytes(bytes)
+            }
+
+            #[allow(clippy::unnecessary_cast, unused_comparisons)]
+            fn low_bits(self) -> (u16, bool) {
+                (self as u16, self >= 0 && self as $unsigned as u64 <= u64::from(u16::MAX))
+            }
+
+            #[allow(unused_comparisons)]
+            fn label(self) -> Option<u16> {
+                if self < 0 && self.wrapping_add(1) == 0 { Some(u16::MAX) } else { u16::try_from(self).ok() }
+            }
+        }
+    )*};
+}
+
+integers!(u8, u8, 1; u16, u16, 2; u32, u32, 4; u64, u64, 8; i8, u8, 1; i16, u16, 2; i32, u32, 4; i64, u64, 8);
+
+macro_rules! floats {
+    ($($type:ty, $bytes:literal);*) => {$(
+        impl Value<$bytes> for $type {
+            fn read(bytes: [u8; $bytes]) -> Self {
+                Self::from_le_bytes(bytes)
+            }
+
+            fn low_bits(self) -> (u16, bool) {
+                let value = f64::from(self);
+                (value as u16, f64::from(value as u16) == value)
+            }
+
+            fn label(self) -> Option<u16> {
+                let (bits, whole) = self.low_bits();
+                if whole { Some(bits) } else { (f64::from(self) == -1.0).then_some(u16::MAX) }
+            }
+        }
+    )*};
+}
+
+floats!(f16, 2; f32, 4; f64, 8);
+
+/// Appends the values; whether all of them fit.
+fn convert<T: Value<N>, const N: usize>(words: &[[u8; N]], labels: &mut Vec<u16>) -> bool {
+    let mut fit = true;
+    labels.extend(words.iter().map(|&word| {
+        let (label, fits) = T::read(word).low_bits();
+        fit &= fits;
+        label
+    }));
+    fit
 }
 
 /// Writes label values `[height, width]` as the smallest unsigned type that holds `largest`, the data set's largest
@@ -89,6 +216,11 @@ pub fn write_label_npy(path: &Path, size: Size, values: &[u16], largest: u16) ->
 /// Writes probabilities `[height, width]` as float32.
 pub fn write_probability_npy(path: &Path, size: Size, values: &[f32]) -> Result<()> {
     write(path, ArrayView2::from_shape((size.height, size.width), values))
+}
+
+/// Writes counts `[rows, columns]` as unsigned 64-bit.
+pub fn write_count_npy(path: &Path, [rows, columns]: [usize; 2], counts: &[u64]) -> Result<()> {
+    write(path, ArrayView2::from_shape((rows, columns), counts))
 }
 
 fn write<T: ndarray_npy::WritableElement>(

@@ -71,8 +71,13 @@ fn planes<T: Copy>(samples: &[T], bands: usize, value: impl Fn(T) -> f32) -> Vec
 
 /// Reads a JPEG, PNG, TIFF, BMP or WebP picture; the format is told from the content, not from the name.
 pub fn read_image(path: &Path) -> Result<Raster> {
+    read_image_and_alpha(path).map(|(raster, _)| raster)
+}
+
+/// As [`read_image`], and the alpha samples of the pixels where there are some.
+pub fn read_image_and_alpha(path: &Path) -> Result<(Raster, Option<Samples>)> {
     let bytes = read_bytes(path)?;
-    let raster = match guess(path, &bytes)? {
+    let (raster, alpha) = match guess(path, &bytes)? {
         ImageFormat::Tiff => tiff::read_raster(path, &bytes)?,
         format => {
             if format == ImageFormat::Jpeg && jpeg_is_cut_short(&bytes) {
@@ -86,7 +91,7 @@ pub fn read_image(path: &Path) -> Result<Raster> {
     if raster.size.width == 0 || raster.size.height == 0 {
         return Err(Error::content(path, "the picture has no pixels"));
     }
-    Ok(raster)
+    Ok(if alpha { split_alpha(raster) } else { (raster, None) })
 }
 
 /// Decodes anything but TIFF, with room for large scenes.
@@ -118,23 +123,46 @@ fn unknown_format(path: &Path) -> Error {
     Error::content(path, "not a picture that segtool reads (JPEG, PNG, TIFF, BMP or WebP)")
 }
 
-fn from_dynamic(picture: DynamicImage) -> Raster {
+/// The picture with all its bands, and whether the last of them is alpha.
+fn from_dynamic(picture: DynamicImage) -> (Raster, bool) {
     let size = Size { width: picture.width() as usize, height: picture.height() as usize };
+    let alpha = picture.color().has_alpha();
     let (bands, samples) = match picture {
         DynamicImage::ImageLuma8(b) => (1, Samples::U8(b.into_raw())),
         DynamicImage::ImageRgb8(b) => (3, Samples::U8(b.into_raw())),
-        DynamicImage::ImageLumaA8(b) => (1, Samples::U8(without_alpha(&b.into_raw(), 2))),
-        DynamicImage::ImageRgba8(b) => (3, Samples::U8(without_alpha(&b.into_raw(), 4))),
+        DynamicImage::ImageLumaA8(b) => (2, Samples::U8(b.into_raw())),
+        DynamicImage::ImageRgba8(b) => (4, Samples::U8(b.into_raw())),
         DynamicImage::ImageLuma16(b) => (1, Samples::U16(b.into_raw())),
         DynamicImage::ImageRgb16(b) => (3, Samples::U16(b.into_raw())),
-        DynamicImage::ImageLumaA16(b) => (1, Samples::U16(without_alpha(&b.into_raw(), 2))),
-        DynamicImage::ImageRgba16(b) => (3, Samples::U16(without_alpha(&b.into_raw(), 4))),
+        DynamicImage::ImageLumaA16(b) => (2, Samples::U16(b.into_raw())),
+        DynamicImage::ImageRgba16(b) => (4, Samples::U16(b.into_raw())),
+        other if alpha => (4, Samples::F32(other.into_rgba32f().into_raw())),
         other => (3, Samples::F32(other.into_rgb32f().into_raw())),
     };
-    Raster { size, bands, samples }
+    (Raster { size, bands, samples }, alpha)
 }
 
-/// Drops the last of every `step` samples.
-pub(super) fn without_alpha<T: Copy>(samples: &[T], step: usize) -> Vec<T> {
-    samples.chunks_exact(step).flat_map(|pixel| pixel[..step - 1].iter().copied()).collect()
+/// Takes the last band off.
+fn split_alpha(raster: Raster) -> (Raster, Option<Samples>) {
+    fn split<T: Copy>(samples: &[T], step: usize) -> (Vec<T>, Vec<T>) {
+        let pixels = samples.chunks_exact(step);
+        let color = pixels.clone().flat_map(|pixel| pixel[..step - 1].iter().copied()).collect();
+        (color, pixels.map(|pixel| pixel[step - 1]).collect())
+    }
+    let Raster { size, bands, samples } = raster;
+    let (samples, alpha) = match samples {
+        Samples::U8(v) => {
+            let (color, alpha) = split(&v, bands);
+            (Samples::U8(color), Samples::U8(alpha))
+        }
+        Samples::U16(v) => {
+            let (color, alpha) = split(&v, bands);
+            (Samples::U16(color), Samples::U16(alpha))
+        }
+        Samples::F32(v) => {
+            let (color, alpha) = split(&v, bands);
+            (Samples::F32(color), Samples::F32(alpha))
+        }
+    };
+    (Raster { size, bands: bands - 1, samples }, Some(alpha))
 }

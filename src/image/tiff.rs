@@ -8,7 +8,7 @@ use tiff::decoder::{Decoder, DecodingResult, Limits};
 use tiff::tags::Tag;
 use tiff::{ColorType, TiffError};
 
-use super::raster::{MAX_BYTES, Raster, Samples, without_alpha};
+use super::raster::{MAX_BYTES, Raster, Samples};
 use crate::error::{Error, Result, Size};
 
 const PHOTOMETRIC: u16 = 262;
@@ -20,12 +20,9 @@ fn damaged(path: &Path) -> impl Fn(TiffError) -> Error + '_ {
     move |e| Error::content(path, format!("damaged or unsupported TIFF: {e}"))
 }
 
-/// The first page; a palette is expanded to RGB, alpha is dropped.
-pub(super) fn read_raster(path: &Path, bytes: &[u8]) -> Result<Raster> {
-    let Some(indexed) = as_black_is_zero(bytes, &[PALETTE]) else {
-        let (raster, alpha) = decode(path, bytes)?;
-        return Ok(if alpha { drop_last_band(raster) } else { raster });
-    };
+/// The first page, and whether its last band is alpha; a palette is expanded to RGB.
+pub(super) fn read_raster(path: &Path, bytes: &[u8]) -> Result<(Raster, bool)> {
+    let Some(indexed) = as_black_is_zero(bytes, &[PALETTE]) else { return decode(path, bytes) };
     let (raster, _) = decode(path, &indexed)?;
     let map = Decoder::new(Cursor::new(&indexed))
         .and_then(|mut d| d.get_tag_u16_vec(Tag::ColorMap))
@@ -40,7 +37,7 @@ pub(super) fn read_raster(path: &Path, bytes: &[u8]) -> Result<Raster> {
     // The colour map holds all reds, then all greens, then all blues, 16 bits each.
     let colors = indices.iter().flat_map(|&i| (0..3).map(move |band| (band, usize::from(i))));
     let rgb = colors.map(|(band, i)| (map[band * entries + i] >> 8) as u8).collect();
-    Ok(Raster { size: raster.size, bands: 3, samples: Samples::U8(rgb) })
+    Ok((Raster { size: raster.size, bands: 3, samples: Samples::U8(rgb) }, false))
 }
 
 /// The first page as it is stored: palette indices are not expanded, white-is-zero is not inverted, alpha is kept.
@@ -93,16 +90,6 @@ fn decode(path: &Path, bytes: &[u8]) -> Result<(Raster, bool)> {
     }
     let alpha = matches!(color, ColorType::GrayA(_) | ColorType::RGBA(_));
     Ok((Raster { size, bands, samples }, alpha))
-}
-
-fn drop_last_band(raster: Raster) -> Raster {
-    let step = raster.bands;
-    let samples = match raster.samples {
-        Samples::U8(v) => Samples::U8(without_alpha(&v, step)),
-        Samples::U16(v) => Samples::U16(without_alpha(&v, step)),
-        Samples::F32(v) => Samples::F32(without_alpha(&v, step)),
-    };
-    Raster { bands: step - 1, samples, ..raster }
 }
 
 /// For a TIFF with one of the given photometric tags, a copy whose tag says black-is-zero, so that the stored numbers

@@ -1,22 +1,47 @@
 //! Counting: everything else is derived from this matrix.
 
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
 use crate::label::IGNORE;
 
 /// Pixels counted by true and predicted class.
 ///
-/// Row `t` holds the pixels whose label is class `t`; column `p` those predicted as `p`; one further column holds
-/// predictions that are no class at all, which are wrong but take part in the totals. Unlabelled pixels are not
-/// counted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Row `t` holds the pixels whose label is class `t`; column `p` those predicted as `p`. One further column holds
+/// predictions that are no class at all, which are wrong but take part in the totals; one further row the pixels
+/// without a label, which take part in nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfusionMatrix {
     classes: usize,
     counts: Vec<u64>,
 }
 
+/// Most classes; the matrix of so many takes 128 MiB.
+const MAX_CLASSES: usize = 4096;
+
+/// So many pixels are looked at together: label maps are flat, and blocks that go on as the pixel before them did are
+/// counted without looking anything up.
+const BLOCK: usize = 8;
+
 impl ConfusionMatrix {
     /// An empty matrix for `classes` classes.
     pub fn new(classes: usize) -> Self {
-        Self { classes, counts: vec![0; classes * (classes + 1)] }
+        let cells = (classes + 1) * (classes + 1);
+        // Room for one more, which counting uses.
+        let mut counts = Vec::with_capacity(cells + 1);
+        counts.resize(cells, 0);
+        Self { classes, counts }
+    }
+
+    /// Refuses numbers of classes whose matrix would not fit into memory.
+    pub fn check_classes(classes: usize) -> Result<()> {
+        if classes <= MAX_CLASSES {
+            return Ok(());
+        }
+        let size = (classes + 1).pow(2) * size_of::<u64>() >> 20;
+        Err(Error::Config(format!(
+            "the confusion matrix of {classes} classes would take {size} MiB a thread; at most {MAX_CLASSES} classes can be scored"
+        )))
     }
 
     /// Number of classes.
@@ -24,20 +49,67 @@ impl ConfusionMatrix {
         self.classes
     }
 
+    /// Cells a row: the classes and one more.
+    fn row(&self) -> usize {
+        self.classes + 1
+    }
+
     /// Counts the pixels of one picture. Labels outside `0..classes` ([`IGNORE`] among them) are dropped.
     ///
     /// # Panics
     /// If the slices differ in length.
     pub fn add(&mut self, labels: &[u16], predictions: &[u16]) {
+        let (classes, row) = (self.classes, self.row());
+        let index = |class: u16| usize::from(class).min(classes);
+        let unknown = self.count(labels, predictions, |label| index(label) * row, index);
+        debug_assert_eq!(unknown, None);
+    }
+
+    /// Counts the pixels of one picture, given as values on disk. On a value that `codes` does not know, its place is
+    /// the error, and the counts are not to be used.
+    ///
+    /// # Panics
+    /// If the slices differ in length or the codes are of another number of classes.
+    pub fn add_values(&mut self, labels: &[u16], predictions: &[u16], codes: &Codes) -> Result<(), usize> {
+        assert_eq!(codes.classes, self.classes, "the codes must be of the same classes");
+        let cell = |table: &Table, value: u16| table[usize::from(value)] as usize;
+        let label = |value| cell(&codes.labels, value);
+        let prediction = |value| cell(&codes.predictions, value);
+        self.count(labels, predictions, label, prediction).map_or(Ok(()), Err)
+    }
+
+    /// Adds 1 to cell `label(l) + prediction(p)` for every pixel. The place of a pixel whose cell there is not.
+    fn count(
+        &mut self,
+        labels: &[u16],
+        predictions: &[u16],
+        label: impl Fn(u16) -> usize,
+        prediction: impl Fn(u16) -> usize,
+    ) -> Option<usize> {
         assert_eq!(labels.len(), predictions.len(), "labels and predictions must cover the same pixels");
-        let (classes, row) = (self.classes, self.classes + 1);
-        for (&label, &prediction) in labels.iter().zip(predictions) {
-            let label = usize::from(label);
-            if label < classes {
-                let prediction = usize::from(prediction).min(classes);
-                self.counts[label * row + prediction] += 1;
+        let ((label_blocks, label_rest), (prediction_blocks, prediction_rest)) =
+            (labels.as_chunks::<BLOCK>(), predictions.as_chunks::<BLOCK>());
+        // Pixels without a cell are counted beyond the others, and looked for only if there are some.
+        let unknown = self.counts.len();
+        self.counts.push(0);
+        let counts = &mut self.counts[..=unknown];
+        let mut add = |l: u16, p: u16, times: u64| counts[(label(l) + prediction(p)).min(unknown)] += times;
+        let (mut flat_label, mut flat_prediction, mut flat_blocks) = ([0; BLOCK], [0; BLOCK], 0);
+        for (l, p) in label_blocks.iter().zip(prediction_blocks) {
+            if *l == flat_label && *p == flat_prediction {
+                flat_blocks += 1;
+                continue;
             }
+            // No branch on single pixels: at the outlines of classes it would go either way.
+            l.iter().zip(p).for_each(|(&l, &p)| add(l, p, 1));
+            add(flat_label[0], flat_prediction[0], flat_blocks * BLOCK as u64);
+            (flat_label, flat_prediction, flat_blocks) = ([l[BLOCK - 1]; BLOCK], [p[BLOCK - 1]; BLOCK], 0);
         }
+        add(flat_label[0], flat_prediction[0], flat_blocks * BLOCK as u64);
+        label_rest.iter().zip(prediction_rest).for_each(|(&l, &p)| add(l, p, 1));
+        let missed = self.counts.pop() != Some(0);
+        let cell = |(&l, &p): (&u16, &u16)| label(l) + prediction(p);
+        if missed { labels.iter().zip(predictions).position(|pixel| cell(pixel) >= unknown) } else { None }
     }
 
     /// Adds the counts of another matrix of the same number of classes.
@@ -51,25 +123,121 @@ impl ConfusionMatrix {
         }
     }
 
-    /// Pixels of class `label` that were predicted as `prediction`.
-    pub fn count(&self, label: usize, prediction: usize) -> u64 {
-        self.counts[label * (self.classes + 1) + prediction]
+    /// Forgets all counts.
+    pub fn clear(&mut self) {
+        self.counts.fill(0);
+    }
+
+    /// Whether it has the cells that its number of classes asks for; one that was read from a file may not.
+    pub fn is_whole(&self) -> bool {
+        self.classes <= MAX_CLASSES && self.counts.len() == self.row() * self.row()
+    }
+
+    /// Pixels of class `label` that were predicted as `prediction`; as no class, where that is the number of classes.
+    pub fn at(&self, label: usize, prediction: usize) -> u64 {
+        self.counts[label * self.row() + prediction]
     }
 
     /// Pixels whose label is `class`.
     pub fn labelled(&self, class: usize) -> u64 {
-        let row = self.classes + 1;
-        self.counts[class * row..(class + 1) * row].iter().sum()
+        self.counts[class * self.row()..(class + 1) * self.row()].iter().sum()
     }
 
-    /// Labelled pixels that were predicted as `class`.
+    /// Labelled pixels that were predicted as `class`; as no class, where that is the number of classes.
     pub fn predicted(&self, class: usize) -> u64 {
-        (0..self.classes).map(|label| self.count(label, class)).sum()
+        (0..self.classes).map(|label| self.at(label, class)).sum()
+    }
+
+    /// Labelled and predicted pixels, and those that are both, of every class: one pass over the matrix.
+    pub fn areas(&self) -> Vec<Areas> {
+        let mut areas = vec![Areas::default(); self.classes];
+        for (class, row) in self.counts.chunks_exact(self.row()).take(self.classes).enumerate() {
+            areas[class].label = row.iter().sum();
+            areas[class].both = row[class];
+            for (area, count) in areas.iter_mut().zip(row) {
+                area.prediction += count;
+            }
+        }
+        areas
     }
 
     /// All labelled pixels.
     pub fn total(&self) -> u64 {
-        self.counts.iter().sum()
+        self.counts[..self.classes * self.row()].iter().sum()
+    }
+
+    /// Pixels without a label.
+    pub fn unlabelled(&self) -> u64 {
+        self.counts[self.classes * self.row()..].iter().sum()
+    }
+}
+
+/// Pixels of one class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Areas {
+    /// Pixels whose label it is.
+    pub label: u64,
+    /// Labelled pixels that were predicted as it.
+    pub prediction: u64,
+    /// Pixels that are both.
+    pub both: u64,
+}
+
+impl Areas {
+    /// Intersection over union, I / (label + prediction - I).
+    pub fn iou(&self) -> Option<f64> {
+        ratio(self.both, self.label + self.prediction - self.both)
+    }
+
+    /// Dice, which is also F1: 2 I / (label + prediction).
+    pub fn dice(&self) -> Option<f64> {
+        ratio(2 * self.both, self.label + self.prediction)
+    }
+
+    /// Recall, also called class accuracy: I / label.
+    pub fn recall(&self) -> Option<f64> {
+        ratio(self.both, self.label)
+    }
+
+    /// I / prediction.
+    pub fn precision(&self) -> Option<f64> {
+        ratio(self.both, self.prediction)
+    }
+}
+
+/// `None` where the denominator is 0.
+pub(super) fn ratio(part: u64, whole: u64) -> Option<f64> {
+    (whole > 0).then(|| part as f64 / whole as f64)
+}
+
+/// What the values on disk mean, as places in the matrix.
+#[derive(Debug, Clone)]
+pub struct Codes {
+    classes: usize,
+    /// Beginning of the row, by label value.
+    labels: Box<Table>,
+    /// Column, by predicted value.
+    predictions: Box<Table>,
+}
+
+/// By 16-bit value: an array, so that a look-up needs no check.
+type Table = [u32; 1 << 16];
+
+impl Codes {
+    /// `class` gives the class of a value, [`IGNORE`] for one that means "not labelled", `None` for one that is an error.
+    ///
+    /// # Panics
+    /// If there are more classes than [`ConfusionMatrix::check_classes`] lets through.
+    pub fn new(classes: usize, class: impl Fn(u16) -> Option<u16>) -> Self {
+        assert!(classes <= MAX_CLASSES);
+        // Beyond every cell, also when two are added.
+        const UNKNOWN: u32 = 1 << 30;
+        let table = |width: usize| -> Box<Table> {
+            let cell = |value| class(value).map_or(UNKNOWN, |c| (usize::from(c).min(classes) * width) as u32);
+            let cells: Box<[u32]> = (0..=u16::MAX).map(cell).collect();
+            cells.try_into().unwrap_or_else(|_| unreachable!("there is one cell a value"))
+        };
+        Self { classes, labels: table(classes + 1), predictions: table(1) }
     }
 }
 
@@ -83,8 +251,9 @@ mod tests {
     fn counts_drop_the_unlabelled_and_keep_predictions_of_no_class() {
         let mut matrix = ConfusionMatrix::new(2);
         matrix.add(&[0, 0, 1, 1, IGNORE], &[0, 1, 1, IGNORE, 0]);
-        assert_eq!([matrix.count(0, 0), matrix.count(0, 1), matrix.count(1, 1), matrix.count(1, 2)], [1, 1, 1, 1]);
-        assert_eq!((matrix.total(), matrix.labelled(1), matrix.predicted(1)), (4, 2, 2));
+        assert_eq!([matrix.at(0, 0), matrix.at(0, 1), matrix.at(1, 1), matrix.at(1, 2)], [1, 1, 1, 1]);
+        assert_eq!((matrix.total(), matrix.unlabelled(), matrix.labelled(1), matrix.predicted(1)), (4, 1, 2, 2));
+        assert_eq!(matrix.areas()[1], Areas { label: 2, prediction: 2, both: 1 });
     }
 
     #[test]
@@ -99,5 +268,44 @@ mod tests {
             parts.merge(&part);
         }
         assert_eq!(whole, parts);
+    }
+
+    #[test]
+    fn values_are_counted_as_their_classes_in_flat_and_in_mixed_blocks() {
+        // Values 1..=3 are classes, 0 is not labelled, all others are errors.
+        let codes = Codes::new(3, |value| match value {
+            0 => Some(IGNORE),
+            1..=3 => Some(value - 1),
+            _ => None,
+        });
+        let class = |value: u16| value.wrapping_sub(1);
+        for (step, length) in [(1, 100), (40, 200), (16, 96), (200, 150)] {
+            let labels: Vec<u16> = (0..length).map(|i| (i / step % 4) as u16).collect();
+            let predictions: Vec<u16> = (0..length).map(|i| (i / (step + 3) % 4) as u16).collect();
+            let (mut by_value, mut by_class) = (ConfusionMatrix::new(3), ConfusionMatrix::new(3));
+            assert_eq!(by_value.add_values(&labels, &predictions, &codes), Ok(()));
+            let classes = |values: &[u16]| values.iter().map(|&v| class(v)).collect::<Vec<_>>();
+            by_class.add(&classes(&labels), &classes(&predictions));
+            assert_eq!(by_value, by_class);
+            for at in [0, 17, length - 1] {
+                for (mut l, mut p, broken) in
+                    [(labels.clone(), predictions.clone(), 0), (labels.clone(), predictions.clone(), 1)]
+                {
+                    if broken == 0 {
+                        l[at] = 4
+                    } else {
+                        p[at] = 9
+                    }
+                    assert_eq!(ConfusionMatrix::new(3).add_values(&l, &p, &codes), Err(at));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn too_many_classes_are_refused_in_words() {
+        assert!(ConfusionMatrix::check_classes(MAX_CLASSES).is_ok());
+        let message = ConfusionMatrix::check_classes(60_000).unwrap_err().to_string();
+        assert!(message.contains("60000 classes would take 27466 MiB"), "{message}");
     }
 }

@@ -1,7 +1,15 @@
 //! Scores from one integer confusion matrix. Knows no tensor.
 
+mod boundary;
+mod cases;
 mod confusion;
+mod convention;
 mod scores;
+mod tally;
 
-pub use confusion::ConfusionMatrix;
-pub use scores::{AbsentClass, ClassScores, Scores};
+pub use boundary::{BoundaryCounts, BoundaryWidth, add_boundaries};
+pub use cases::{CaseSums, Sum};
+pub use confusion::{Areas, Codes, ConfusionMatrix};
+pub use convention::{AbsentClass, Convention, LabelValues};
+pub use scores::{ClassScores, Scores};
+pub use tally::{Boundary, Tally};

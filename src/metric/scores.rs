@@ -1,20 +1,10 @@
-//! Scores derived from a confusion matrix.
+//! Scores derived from counts.
 
 use serde::Serialize;
 
-use super::ConfusionMatrix;
+use super::{AbsentClass, Areas, ConfusionMatrix, Convention, Tally};
 
-/// How a class that neither occurs nor was predicted enters the mean IoU.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum AbsentClass {
-    /// Counts as 0; the mean is over all classes (the original Capstone script, CSAIL).
-    Zero,
-    /// Left out of the mean (mmsegmentation).
-    #[default]
-    LeftOut,
-}
-
-/// Scores of one class. Each is `None` where its denominator is 0.
+/// Scores of one class. Each is `None` where its denominator is 0, unless the convention says 0.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ClassScores {
     /// Intersection over union, I / (label + prediction - I).
@@ -27,6 +17,12 @@ pub struct ClassScores {
     pub precision: Option<f64>,
     /// Labelled pixels of the class.
     pub pixels: u64,
+    /// Boundary IoU, if asked for; see [`super::BoundaryCounts::iou`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub boundary_iou: Option<f64>,
+    /// Boundary F-score, if asked for; see [`super::BoundaryCounts::f_score`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub boundary_f_score: Option<f64>,
 }
 
 /// Scores of a whole set.
@@ -34,18 +30,24 @@ pub struct ClassScores {
 pub struct Scores {
     /// Labelled pixels that are right, over all labelled pixels.
     pub pixel_accuracy: f64,
-    /// Mean over the classes that have labelled pixels.
+    /// Mean over the classes of I / label.
     pub mean_class_accuracy: f64,
-    /// Mean IoU by the convention asked for.
+    /// Mean over the classes of the IoU.
     pub mean_iou: f64,
     /// IoU weighted by the labelled pixels of the class.
     pub frequency_weighted_iou: f64,
-    /// Mean Dice, with the same convention as the mean IoU.
+    /// Mean over the classes of Dice.
     pub mean_dice: f64,
     /// Cohen's kappa: agreement beyond what the marginals alone would give.
     pub kappa: f64,
     /// CSAIL's overall score: mean of pixel accuracy and mean IoU.
     pub overall_score: f64,
+    /// Mean over the classes of the boundary IoU, if asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mean_boundary_iou: Option<f64>,
+    /// Mean over the classes of the boundary F-score, if asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mean_boundary_f_score: Option<f64>,
     /// Labelled pixels.
     pub pixels: u64,
     /// One entry a class.
@@ -53,60 +55,102 @@ pub struct Scores {
 }
 
 impl Scores {
-    /// Derives all scores. A set without any labelled pixel scores 0 throughout.
+    /// Derives all scores; `absent` says how classes without pixels enter the means. A set without any labelled pixel
+    /// scores 0 throughout.
     pub fn new(matrix: &ConfusionMatrix, absent: AbsentClass) -> Self {
-        let classes: Vec<_> = (0..matrix.classes()).map(|c| class_scores(matrix, c)).collect();
+        let areas = matrix.areas();
+        let classes: Vec<_> = areas.iter().map(|areas| class_scores(areas, absent)).collect();
         let total = matrix.total();
-        let right: u64 = (0..matrix.classes()).map(|c| matrix.count(c, c)).sum();
-        let pixel_accuracy = ratio(right, total).unwrap_or(0.0);
-        let mean_iou = mean(classes.iter().map(|c| c.iou), absent);
-        let weighted = classes.iter().map(|c| c.iou.unwrap_or(0.0) * c.pixels as f64).sum::<f64>();
+        let right: u64 = areas.iter().map(|areas| areas.both).sum();
+        let share = |part: f64| if total == 0 { 0.0 } else { part / total as f64 };
+        let pixel_accuracy = share(right as f64);
+        let mean_iou = mean(classes.iter().map(|c| c.iou));
         Self {
             pixel_accuracy,
-            mean_class_accuracy: mean(classes.iter().map(|c| c.accuracy), AbsentClass::LeftOut),
+            mean_class_accuracy: mean(classes.iter().map(|c| c.accuracy)),
             mean_iou,
-            frequency_weighted_iou: if total == 0 { 0.0 } else { weighted / total as f64 },
-            mean_dice: mean(classes.iter().map(|c| c.dice), absent),
-            kappa: kappa(matrix, pixel_accuracy),
+            frequency_weighted_iou: share(classes.iter().map(|c| c.iou.unwrap_or(0.0) * c.pixels as f64).sum()),
+            mean_dice: mean(classes.iter().map(|c| c.dice)),
+            kappa: kappa(&areas, total, pixel_accuracy),
             overall_score: (pixel_accuracy + mean_iou) / 2.0,
+            mean_boundary_iou: None,
+            mean_boundary_f_score: None,
             pixels: total,
             classes,
         }
     }
-}
 
-fn class_scores(matrix: &ConfusionMatrix, class: usize) -> ClassScores {
-    let (label, prediction, both) = (matrix.labelled(class), matrix.predicted(class), matrix.count(class, class));
-    ClassScores {
-        iou: ratio(both, label + prediction - both),
-        dice: ratio(2 * both, label + prediction),
-        accuracy: ratio(both, label),
-        precision: ratio(both, prediction),
-        pixels: label,
+    /// The scores of a set as a project computes them. `background` is the class whose label value is 0, if there is one.
+    pub fn by(convention: Convention, tally: &Tally, background: Option<usize>) -> Self {
+        let mut scores = Self::new(&tally.matrix, convention.absent());
+        match convention {
+            Convention::Capstone | Convention::Csail | Convention::Semseg | Convention::Mmseg => {}
+            Convention::Paddle => {
+                let areas = tally.matrix.areas();
+                let predicted: u64 = areas.iter().map(|areas| areas.prediction).sum();
+                let right: u64 = areas.iter().map(|areas| areas.both).sum();
+                scores.pixel_accuracy = if predicted == 0 { 0.0 } else { right as f64 / predicted as f64 };
+            }
+            Convention::Nnunet => {
+                for (class, case) in scores.classes.iter_mut().zip(&tally.cases) {
+                    (class.iou, class.dice) = (case.iou.mean(), case.dice.mean());
+                }
+                scores.mean_iou = foreground_mean(&scores.classes, background, |c| c.iou);
+                scores.mean_dice = foreground_mean(&scores.classes, background, |c| c.dice);
+            }
+        }
+        scores.overall_score = (scores.pixel_accuracy + scores.mean_iou) / 2.0;
+        if let Some(boundary) = &tally.boundary {
+            for (class, counts) in scores.classes.iter_mut().zip(&boundary.classes) {
+                (class.boundary_iou, class.boundary_f_score) = (counts.iou(), counts.f_score());
+            }
+            scores.mean_boundary_iou = Some(mean(scores.classes.iter().map(|c| c.boundary_iou)));
+            scores.mean_boundary_f_score = Some(mean(scores.classes.iter().map(|c| c.boundary_f_score)));
+        }
+        scores
     }
 }
 
-fn ratio(part: u64, whole: u64) -> Option<f64> {
-    (whole > 0).then(|| part as f64 / whole as f64)
+fn class_scores(areas: &Areas, absent: AbsentClass) -> ClassScores {
+    let filled = |score: Option<f64>| match absent {
+        AbsentClass::Zero => Some(score.unwrap_or(0.0)),
+        AbsentClass::LeftOut => score,
+    };
+    ClassScores {
+        iou: filled(areas.iou()),
+        dice: filled(areas.dice()),
+        accuracy: filled(areas.recall()),
+        precision: filled(areas.precision()),
+        pixels: areas.label,
+        boundary_iou: None,
+        boundary_f_score: None,
+    }
 }
 
-fn mean(values: impl Iterator<Item = Option<f64>>, absent: AbsentClass) -> f64 {
-    let kept: Vec<f64> = match absent {
-        AbsentClass::Zero => values.map(|v| v.unwrap_or(0.0)).collect(),
-        AbsentClass::LeftOut => values.flatten().collect(),
-    };
+fn mean(values: impl Iterator<Item = Option<f64>>) -> f64 {
+    let kept: Vec<f64> = values.flatten().collect();
     if kept.is_empty() { 0.0 } else { kept.iter().sum::<f64>() / kept.len() as f64 }
+}
+
+/// nnU-Net's: not a number if one of the classes has no score.
+fn foreground_mean(
+    classes: &[ClassScores],
+    background: Option<usize>,
+    score: impl Fn(&ClassScores) -> Option<f64>,
+) -> f64 {
+    let foreground = classes.iter().enumerate().filter(|(index, _)| Some(*index) != background);
+    let scores: Vec<f64> = foreground.map(|(_, class)| score(class).unwrap_or(f64::NAN)).collect();
+    scores.iter().sum::<f64>() / scores.len() as f64
 }
 
 /// J. Cohen, "A coefficient of agreement for nominal scales" (1960): (p_o - p_e) / (1 - p_e). Where chance alone would
 /// agree everywhere, 0.
-fn kappa(matrix: &ConfusionMatrix, observed: f64) -> f64 {
-    let total = matrix.total() as f64;
-    if total == 0.0 {
+fn kappa(areas: &[Areas], total: u64, observed: f64) -> f64 {
+    if total == 0 {
         return 0.0;
     }
-    let share = |pixels: u64| pixels as f64 / total;
-    let chance: f64 = (0..matrix.classes()).map(|c| share(matrix.labelled(c)) * share(matrix.predicted(c))).sum();
+    let share = |pixels: u64| pixels as f64 / total as f64;
+    let chance: f64 = areas.iter().map(|areas| share(areas.label) * share(areas.prediction)).sum();
     if chance >= 1.0 { 0.0 } else { (observed - chance) / (1.0 - chance) }
 }
 

@@ -1,0 +1,74 @@
+//! What is scored, and what its label values mean.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use segtool::data::{Descriptor, Pair, pair_folders, pair_lists, pair_predictions};
+use segtool::metric::{Convention, LabelValues};
+use segtool::run::Run;
+
+use crate::cli::Metrics;
+use crate::ui;
+
+/// The pairs to score; `image` is the prediction, or the picture that a run predicts.
+pub(super) fn pairs(arguments: &Metrics) -> Result<Vec<Pair>> {
+    let Metrics { list_predict, list_true, predictions, labels, images, image_list, run, .. } = arguments;
+    Ok(match (list_predict, list_true, predictions, labels, images, image_list, run) {
+        (Some(predictions), Some(labels), ..) => matched(pair_lists(predictions, labels)?),
+        (_, _, Some(predictions), Some(labels), ..) => pair_predictions(predictions, labels)?,
+        (_, _, _, Some(labels), Some(images), ..) => pair_folders(images, labels)?,
+        (_, Some(labels), _, _, _, Some(images), _) => matched(pair_lists(images, labels)?),
+        (_, None, _, None, _, _, Some(run)) => {
+            let pairs = Run::open(run)?.samples()?.validation;
+            if pairs.is_empty() {
+                bail!("{} has no validation pictures; name some with --images and --labels", run.display());
+            }
+            pairs
+        }
+        _ => bail!("--labels goes with --predictions or --images, --list-true with --list-predict or --image-list"),
+    })
+}
+
+/// Warns once about pairs of different names: lists that are not in the same order score badly, and nothing else shows it.
+fn matched(pairs: Vec<Pair>) -> Vec<Pair> {
+    let differ = |pair: &&Pair| pair.image.file_stem() != pair.label.file_stem();
+    if let Some(first) = pairs.iter().find(differ) {
+        ui::say(&format!(
+            "note: {} of {} pairs differ in name (the first is {} with {}); are the lists in the same order?",
+            pairs.iter().filter(differ).count(),
+            pairs.len(),
+            first.image.display(),
+            first.label.display()
+        ));
+    }
+    pairs
+}
+
+/// What the label values mean.
+pub(super) fn descriptor(arguments: &Metrics, convention: Convention) -> Result<Descriptor> {
+    // -1 is read as the largest 16-bit value.
+    let ignored: Vec<u16> =
+        arguments.ignore_label.iter().map(|&value| u16::try_from(value).unwrap_or(u16::MAX)).collect();
+    let mut descriptor = match (&arguments.run, &arguments.dataset) {
+        (Some(run), _) => Run::open(run)?.config.dataset,
+        (None, Some(name)) if Path::new(name).is_dir() => Run::open(Path::new(name))?.config.dataset,
+        (None, Some(name)) => Descriptor::find(name)?,
+        (None, None) => {
+            let classes = arguments.num_class.context("--num-class is missing")?;
+            let values = convention.label_values();
+            let ignore = values.ignore.filter(|_| ignored.is_empty());
+            let first = arguments.first_label.unwrap_or(values.first);
+            // A first label of 0 leaves 0 no other meaning.
+            let ignore = ignore
+                .filter(|value| !(u32::from(first)..u32::from(first) + classes as u32).contains(&u32::from(*value)));
+            Descriptor::numbered_from(classes, LabelValues { first, ignore, ..values })?
+        }
+    };
+    for value in ignored {
+        if let Some(class) = descriptor.classes.iter().find(|class| class.values.contains(&value)) {
+            bail!("--ignore-label {value} is the label value of class '{}'", class.name);
+        }
+        descriptor.ignore.push(value);
+    }
+    Ok(if arguments.merge_classes { descriptor.merged() } else { descriptor })
+}

@@ -1,0 +1,145 @@
+//! `segtool metrics`.
+
+mod inputs;
+mod report;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use segtool::data::{Descriptor, Pair};
+use segtool::error::Error;
+use segtool::event::{Event, Sink};
+use segtool::files::write_atomically;
+use segtool::metric::{Convention, Tally};
+use segtool::predict::{Options, Predictor, predict_each};
+use segtool::score::{OnFault, OnPicture, Partial, PictureScores, Scorer, Settings, score_files};
+
+use super::use_threads;
+use crate::Exit;
+use crate::cli::Metrics;
+use crate::ui::{self, Progress};
+
+pub(crate) use report::Report;
+
+/// Pictures that a run computes together where they have one size.
+const BATCH: usize = 4;
+
+pub(crate) fn run(arguments: &Metrics) -> Result<Exit> {
+    report::check_targets(arguments)?;
+    let partial = if arguments.merge.is_empty() {
+        counted(arguments)?
+    } else {
+        let mut sum = Partial::merge(&arguments.merge)?;
+        if let Some(convention) = arguments.convention {
+            sum.convention = convention.to_string();
+        }
+        sum
+    };
+    if partial.tally.images == 0 {
+        bail!("none of the {} pairs could be scored", partial.tally.skipped);
+    }
+    let convention: Convention = partial.convention.parse()?;
+    let report = Report::new(&partial.tally, convention, &partial.descriptor);
+    report::write_files(arguments, &partial)?;
+    ui::result(&report.text(arguments)?);
+    Ok(if partial.tally.skipped > 0 { Exit::SomeSkipped } else { Exit::Done })
+}
+
+/// Counts what the command line asks for.
+fn counted(arguments: &Metrics) -> Result<Partial> {
+    let convention = arguments.convention.unwrap_or_default();
+    let descriptor = inputs::descriptor(arguments, convention)?;
+    let pairs = inputs::pairs(arguments)?;
+    let on_fault = if arguments.strict { OnFault::Stop } else { OnFault::Skip };
+    let settings = Settings { descriptor, boundary: arguments.boundary, on_fault };
+    let tally = match &arguments.per_image {
+        None => tally(arguments, &pairs, &settings, None)?,
+        Some(path) => {
+            with_rows(path, &settings.descriptor, |on_picture| tally(arguments, &pairs, &settings, Some(on_picture)))?
+        }
+    };
+    Ok(Partial::new(convention.to_string(), settings.descriptor, tally))
+}
+
+fn tally(
+    arguments: &Metrics,
+    pairs: &[Pair],
+    settings: &Settings,
+    on_picture: Option<&mut OnPicture<'_>>,
+) -> Result<Tally> {
+    match &arguments.run {
+        Some(run) => predicted(run, arguments, pairs, settings, on_picture),
+        None => {
+            use_threads(arguments.workers)?;
+            Ok(score_files(pairs, settings, on_picture, &Progress::new())?)
+        }
+    }
+}
+
+/// Predicts the pictures of the pairs and counts them at once.
+fn predicted(
+    run: &Path,
+    arguments: &Metrics,
+    pairs: &[Pair],
+    settings: &Settings,
+    mut on_picture: Option<&mut OnPicture<'_>>,
+) -> Result<Tally> {
+    let predictor = Predictor::open(run, arguments.device.unwrap_or_default())?;
+    let images: Vec<PathBuf> = pairs.iter().map(|pair| pair.image.clone()).collect();
+    let options = Options { probability: false, batch_size: BATCH, workers: arguments.workers.unwrap_or(2) };
+    let mut scorer = Scorer::new(settings)?;
+    let progress = Progress::new();
+    let unread = predict_each(&predictor, &images, &options, &progress, &mut |i, prediction| {
+        match scorer.add_map(&pairs[i].label, &prediction.labels) {
+            Ok(()) => match &mut on_picture {
+                Some(on_picture) => on_picture(&pairs[i], scorer.last())?,
+                None => {}
+            },
+            Err(fault) if settings.on_fault == OnFault::Stop => return Err(fault),
+            Err(fault) => {
+                scorer.skip();
+                progress.event(Event::Skipped { path: pairs[i].image.clone(), reason: fault.to_string() });
+            }
+        }
+        Ok(true)
+    })?;
+    if unread > 0 && settings.on_fault == OnFault::Stop {
+        bail!("{unread} of {} pictures could not be read", pairs.len());
+    }
+    (0..unread).for_each(|_| scorer.skip());
+    Ok(scorer.finish())
+}
+
+/// Runs `work` with a receiver of each picture's scores that writes them as rows of a CSV file.
+fn with_rows(
+    path: &Path,
+    descriptor: &Descriptor,
+    work: impl FnOnce(&mut OnPicture<'_>) -> Result<Tally>,
+) -> Result<Tally> {
+    let mut outcome = None;
+    let written = write_atomically(path, |out| {
+        let mut csv = csv::Writer::from_writer(out);
+        let columns = ["prediction", "label", "pixels", "pixel_accuracy", "mean_iou"].map(String::from);
+        let ious = descriptor.classes.iter().map(|class| format!("iou {}", class.name));
+        csv.write_record(columns.into_iter().chain(ious))?;
+        let mut write = |pair: &Pair, scores: PictureScores| {
+            csv.write_record(row(pair, &scores)).map_err(|e| Error::write(path, e.into()))
+        };
+        // Without a tally the rows are not kept either.
+        let counted = outcome.insert(work(&mut write)).is_ok();
+        if counted { csv.flush() } else { Err(std::io::Error::other("the pictures could not be scored")) }
+    });
+    match outcome {
+        Some(Err(fault)) => Err(fault),
+        Some(Ok(tally)) => Ok(written.map(|()| tally)?),
+        None => bail!("{}", written.err().map_or_else(String::new, |e| e.to_string())),
+    }
+}
+
+fn row(pair: &Pair, scores: &PictureScores) -> Vec<String> {
+    let paths = [&pair.image, &pair.label].map(|path| path.display().to_string());
+    let number = |value: f64| value.to_string();
+    let numbers = [scores.pixels.to_string(), number(scores.pixel_accuracy), number(scores.mean_iou)];
+    let ious = scores.class_iou.iter().map(|iou| iou.map_or_else(String::new, number));
+    paths.into_iter().chain(numbers).chain(ious).collect()
+}

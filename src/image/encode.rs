@@ -1,0 +1,68 @@
+//! Pictures to PNG.
+
+use std::path::Path;
+
+use image::RgbImage;
+use png::{BitDepth, ColorType, Compression, Encoder};
+
+use super::raster::Samples;
+use crate::error::{Error, Result, Size};
+use crate::files::write_bytes;
+
+/// Pixels as a PNG file holds them.
+#[derive(Debug, Clone, Copy)]
+pub enum Pixels<'a> {
+    /// 8-bit grey.
+    Gray8(&'a [u8]),
+    /// 16-bit grey.
+    Gray16(&'a [u16]),
+    /// 8-bit red, green, blue.
+    Rgb8(&'a [u8]),
+}
+
+impl<'a> Pixels<'a> {
+    /// Grey samples; `None` for floats, which PNG does not hold.
+    pub fn gray(samples: &'a Samples) -> Option<Self> {
+        match samples {
+            Samples::U8(samples) => Some(Self::Gray8(samples)),
+            Samples::U16(samples) => Some(Self::Gray16(samples)),
+            Samples::F32(_) => None,
+        }
+    }
+}
+
+/// A PNG file of the pixels, row by row. On photographs a little smaller than what libpng's fast settings give, in a
+/// fraction of the time.
+pub fn encode_png(size: Size, pixels: Pixels<'_>) -> Result<Vec<u8>> {
+    let failed = |e: png::EncodingError| Error::Config(format!("a picture of {size} cannot be written as PNG: {e}"));
+    let (color, depth) = match pixels {
+        Pixels::Gray8(_) => (ColorType::Grayscale, BitDepth::Eight),
+        Pixels::Gray16(_) => (ColorType::Grayscale, BitDepth::Sixteen),
+        Pixels::Rgb8(_) => (ColorType::Rgb, BitDepth::Eight),
+    };
+    let (Ok(width), Ok(height)) = (u32::try_from(size.width), u32::try_from(size.height)) else {
+        return Err(Error::Config(format!("a picture of {size} is too large for PNG")));
+    };
+    let mut file = Vec::new();
+    let mut encoder = Encoder::new(&mut file, width, height);
+    encoder.set_color(color);
+    encoder.set_depth(depth);
+    encoder.set_compression(Compression::Fast);
+    let mut writer = encoder.write_header().map_err(failed)?;
+    match pixels {
+        Pixels::Gray8(bytes) | Pixels::Rgb8(bytes) => writer.write_image_data(bytes),
+        Pixels::Gray16(samples) => {
+            let bytes: Vec<u8> = samples.iter().flat_map(|sample| sample.to_be_bytes()).collect();
+            writer.write_image_data(&bytes)
+        }
+    }
+    .map_err(failed)?;
+    writer.finish().map_err(failed)?;
+    Ok(file)
+}
+
+/// Writes a PNG, atomically.
+pub fn write_png(path: &Path, picture: &RgbImage) -> Result<()> {
+    let size = Size { width: picture.width() as usize, height: picture.height() as usize };
+    write_bytes(path, &encode_png(size, Pixels::Rgb8(picture.as_raw()))?)
+}

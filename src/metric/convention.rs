@@ -1,0 +1,93 @@
+//! How different projects score: the same counts, other means.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::error::{Error, Result};
+
+/// How a class that neither occurs nor was predicted enters a mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AbsentClass {
+    /// Counts as 0; the mean is over all classes.
+    Zero,
+    /// Left out of the mean.
+    #[default]
+    LeftOut,
+}
+
+/// A project whose way of scoring is followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Convention {
+    /// The Capstone's script: labels 1..=K, any other value is not labelled; an absent class scores 0.
+    #[default]
+    Capstone,
+    /// CSAIL semantic-segmentation-pytorch, `utils.intersectionAndUnion`: as the Capstone.
+    Csail,
+    /// hszhao/semseg, `util.intersectionAndUnion`: labels 0..K, 255 not labelled; an absent class scores 0.
+    Semseg,
+    /// mmsegmentation, `IoUMetric`: labels 0..K, 255 not labelled; means over the classes that occur (`nanmean`).
+    Mmseg,
+    /// PaddleSeg, `paddleseg/utils/metrics.py`: labels 0..K, 255 not labelled; an absent class scores 0; pixel accuracy is
+    /// over the pixels that were predicted as some class.
+    Paddle,
+    /// nnU-Net, `evaluate_predictions.py`: IoU and Dice of each picture, averaged over the pictures in which the class
+    /// occurs or was predicted; means without the background, and not a number if a class is in no picture.
+    Nnunet,
+}
+
+/// Label values that a convention reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LabelValues {
+    /// Value of the first class; the others follow.
+    pub first: u16,
+    /// The value that means "not labelled".
+    pub ignore: Option<u16>,
+    /// Whether values beyond these are errors, or not labelled (and, predicted, wrong).
+    pub strict: bool,
+}
+
+impl Convention {
+    const NAMES: [(&'static str, Self); 6] = [
+        ("capstone", Self::Capstone),
+        ("csail", Self::Csail),
+        ("semseg", Self::Semseg),
+        ("mmseg", Self::Mmseg),
+        ("paddle", Self::Paddle),
+        ("nnunet", Self::Nnunet),
+    ];
+
+    /// Label values, where no data set says otherwise.
+    pub fn label_values(self) -> LabelValues {
+        match self {
+            Self::Capstone | Self::Csail => LabelValues { first: 1, ignore: Some(0), strict: false },
+            Self::Semseg | Self::Mmseg | Self::Paddle => LabelValues { first: 0, ignore: Some(255), strict: true },
+            Self::Nnunet => LabelValues { first: 0, ignore: None, strict: true },
+        }
+    }
+
+    /// How absent classes enter means.
+    pub fn absent(self) -> AbsentClass {
+        match self {
+            Self::Capstone | Self::Csail | Self::Semseg | Self::Paddle => AbsentClass::Zero,
+            Self::Mmseg | Self::Nnunet => AbsentClass::LeftOut,
+        }
+    }
+}
+
+impl fmt::Display for Convention {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = Self::NAMES.iter().find(|(_, convention)| convention == self).map_or("", |(name, _)| name);
+        f.write_str(name)
+    }
+}
+
+impl FromStr for Convention {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::NAMES.iter().find(|(name, _)| *name == text).map(|(_, convention)| *convention).ok_or_else(|| {
+            let names: Vec<_> = Self::NAMES.iter().map(|(name, _)| *name).collect();
+            Error::Config(format!("there is no convention '{text}'; there are {}", names.join(", ")))
+        })
+    }
+}

@@ -1,0 +1,81 @@
+//! What is kept of a set of pictures: as much for a million as for one.
+
+use serde::{Deserialize, Serialize};
+
+use super::boundary::{BoundaryCounts, BoundaryWidth, add_boundaries};
+use super::{CaseSums, ConfusionMatrix};
+use crate::error::Size;
+
+/// Everything that scores are derived from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Tally {
+    /// The pixels of all pictures.
+    pub matrix: ConfusionMatrix,
+    /// Of every class, the scores of single pictures.
+    pub cases: Vec<CaseSums>,
+    /// Counts along boundaries, if asked for.
+    pub boundary: Option<Boundary>,
+    /// Pictures counted.
+    pub images: usize,
+    /// Pairs left out because a file could not be used.
+    pub skipped: usize,
+}
+
+/// Counts along the boundaries of every class.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Boundary {
+    /// How far from a boundary still counts.
+    pub width: BoundaryWidth,
+    /// One entry a class.
+    pub classes: Vec<BoundaryCounts>,
+}
+
+impl Tally {
+    /// Of no picture.
+    pub fn new(classes: usize, boundary: Option<BoundaryWidth>) -> Self {
+        let boundary = boundary.map(|width| Boundary { width, classes: vec![BoundaryCounts::default(); classes] });
+        let (matrix, cases) = (ConfusionMatrix::new(classes), vec![CaseSums::default(); classes]);
+        Self { matrix, cases, boundary, images: 0, skipped: 0 }
+    }
+
+    /// Adds one picture, counted by itself.
+    pub fn add(&mut self, picture: &ConfusionMatrix) {
+        self.matrix.merge(picture);
+        for (case, areas) in self.cases.iter_mut().zip(picture.areas()) {
+            case.add(&areas);
+        }
+        self.images += 1;
+    }
+
+    /// Adds the boundaries of one picture, if they are asked for. Class indices, row by row.
+    pub fn add_boundaries(&mut self, size: Size, labels: &[u16], predictions: &[u16]) {
+        if let Some(Boundary { width, classes }) = &mut self.boundary {
+            add_boundaries(classes, size, labels, predictions, *width);
+        }
+    }
+
+    /// Adds what was counted elsewhere, of the same classes and boundary width.
+    ///
+    /// # Panics
+    /// If the numbers of classes differ.
+    pub fn merge(&mut self, other: &Self) {
+        self.matrix.merge(&other.matrix);
+        for (mine, theirs) in self.cases.iter_mut().zip(&other.cases) {
+            mine.merge(theirs);
+        }
+        if let (Some(mine), Some(theirs)) = (&mut self.boundary, &other.boundary) {
+            for (mine, theirs) in mine.classes.iter_mut().zip(&theirs.classes) {
+                mine.merge(theirs);
+            }
+        }
+        self.images += other.images;
+        self.skipped += other.skipped;
+    }
+
+    /// Whether its parts agree on the number of classes; one that was read from a file may not.
+    pub fn is_whole(&self) -> bool {
+        let classes = self.matrix.classes();
+        let boundary = self.boundary.as_ref().is_none_or(|boundary| boundary.classes.len() == classes);
+        self.matrix.is_whole() && self.cases.len() == classes && boundary
+    }
+}

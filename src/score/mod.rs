@@ -1,0 +1,278 @@
+//! Predictions scored against label images: pictures in, one [`Tally`] out.
+
+mod partial;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use rayon::prelude::*;
+
+use crate::data::{Descriptor, Pair};
+use crate::error::{Error, Result};
+use crate::event::{Event, Sink, Task};
+use crate::image::{RawLabels, read_labels};
+use crate::label::LabelMap;
+use crate::metric::{AbsentClass, BoundaryWidth, Codes, ConfusionMatrix, Scores, Tally};
+
+pub use partial::Partial;
+
+/// Pairs whose scores are held until they are handed on in order.
+const CHUNK: usize = 1024;
+
+/// How pictures are scored.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// What label values mean.
+    pub descriptor: Descriptor,
+    /// Whether boundaries are scored too.
+    pub boundary: Option<BoundaryWidth>,
+    /// What happens at a pair that cannot be used.
+    pub on_fault: OnFault,
+}
+
+/// What happens at a pair that cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnFault {
+    /// It is reported and left out.
+    Skip,
+    /// It ends the work.
+    Stop,
+}
+
+/// The scores of one picture.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PictureScores {
+    /// Labelled pixels.
+    pub pixels: u64,
+    /// Labelled pixels that are right, over all labelled pixels.
+    pub pixel_accuracy: f64,
+    /// Mean IoU over the classes that occur in the picture or were predicted.
+    pub mean_iou: f64,
+    /// IoU of every class; `None` where it neither occurs nor was predicted.
+    pub class_iou: Vec<Option<f64>>,
+}
+
+/// Receives the scores of a pair.
+pub type OnPicture<'a> = dyn FnMut(&Pair, PictureScores) -> Result<()> + 'a;
+
+/// Counts pictures one after another; one for each thread.
+pub struct Scorer<'a> {
+    settings: &'a Settings,
+    codes: Codes,
+    picture: ConfusionMatrix,
+    tally: Tally,
+    unexpected: Unexpected,
+}
+
+/// Files with values that are let through although nobody said what they mean.
+#[derive(Debug, Default)]
+struct Unexpected {
+    /// The values of which somebody did, where others are let through.
+    listed: Option<BTreeSet<u16>>,
+    files: usize,
+    first: Option<(PathBuf, u16)>,
+}
+
+impl<'a> Scorer<'a> {
+    /// Refuses numbers of classes that cannot be counted.
+    pub fn new(settings: &'a Settings) -> Result<Self> {
+        let classes = settings.descriptor.class_count();
+        ConfusionMatrix::check_classes(classes)?;
+        let table = settings.descriptor.value_table();
+        let listed = settings.descriptor.ignore_others.then(|| settings.descriptor.listed_values());
+        Ok(Self {
+            settings,
+            codes: Codes::new(classes, |value| table[usize::from(value)]),
+            picture: ConfusionMatrix::new(classes),
+            tally: Tally::new(classes, settings.boundary),
+            unexpected: Unexpected { listed, ..Unexpected::default() },
+        })
+    }
+
+    /// Reads and counts a pair of files; `image` is the prediction.
+    pub fn add_files(&mut self, pair: &Pair) -> Result<()> {
+        let prediction = read_labels(&pair.image)?;
+        let label = read_labels(&pair.label)?;
+        if prediction.size() != label.size() {
+            return Err(Error::SizeMismatch {
+                first: pair.image.clone(),
+                first_size: prediction.size(),
+                second: pair.label.clone(),
+                second_size: label.size(),
+            });
+        }
+        self.picture.clear();
+        match (&label, &prediction) {
+            (RawLabels::Values(_, labels), RawLabels::Values(_, predictions)) if self.settings.boundary.is_none() => {
+                if self.picture.add_values(labels, predictions, &self.codes).is_err() {
+                    self.class_map(&pair.image, &prediction, Role::Prediction)?;
+                    self.class_map(&pair.label, &label, Role::Label)?;
+                }
+            }
+            _ => {
+                let predictions = self.class_map(&pair.image, &prediction, Role::Prediction)?;
+                let labels = self.class_map(&pair.label, &label, Role::Label)?;
+                self.picture.add(&labels.classes, &predictions.classes);
+                self.tally.add_boundaries(labels.size, &labels.classes, &predictions.classes);
+            }
+        }
+        if self.picture.unlabelled() > 0 {
+            self.unexpected.look(&pair.label, &label);
+        }
+        if self.picture.predicted(self.picture.classes()) > 0 {
+            self.unexpected.look(&pair.image, &prediction);
+        }
+        self.tally.add(&self.picture);
+        Ok(())
+    }
+
+    /// Counts a prediction that is at hand.
+    pub fn add_map(&mut self, label: &Path, prediction: &LabelMap) -> Result<()> {
+        let raw = read_labels(label)?;
+        let labels = self.class_map(label, &raw, Role::Label)?;
+        if labels.size != prediction.size {
+            return Err(Error::content(
+                label,
+                format!("is {}, but its picture is {}; a pair must have the same size", labels.size, prediction.size),
+            ));
+        }
+        self.picture.clear();
+        self.picture.add(&labels.classes, &prediction.classes);
+        self.tally.add_boundaries(labels.size, &labels.classes, &prediction.classes);
+        self.tally.add(&self.picture);
+        Ok(())
+    }
+
+    /// Notes a picture that was left out.
+    pub fn skip(&mut self) {
+        self.tally.skipped += 1;
+    }
+
+    /// The scores of the picture counted last.
+    pub fn last(&self) -> PictureScores {
+        let scores = Scores::new(&self.picture, AbsentClass::LeftOut);
+        PictureScores {
+            pixels: scores.pixels,
+            pixel_accuracy: scores.pixel_accuracy,
+            mean_iou: scores.mean_iou,
+            class_iou: scores.classes.into_iter().map(|class| class.iou).collect(),
+        }
+    }
+
+    /// What was counted.
+    pub fn finish(self) -> Tally {
+        self.tally
+    }
+
+    fn class_map(&self, path: &Path, raw: &RawLabels, role: Role) -> Result<LabelMap> {
+        let descriptor = &self.settings.descriptor;
+        descriptor.class_map(path, raw).map_err(|error| match role {
+            Role::Label => error,
+            Role::Prediction => as_prediction(error, descriptor),
+        })
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Role {
+    Prediction,
+    Label,
+}
+
+impl Unexpected {
+    /// Counts the file if one of its values is neither a class nor one for "not labelled".
+    fn look(&mut self, path: &Path, raw: &RawLabels) {
+        let RawLabels::Values(_, values) = raw else { return };
+        let Some(listed) = &self.listed else { return };
+        // Mostly the listed values are all from 0 to some number, and the largest value settles it.
+        let largest = values.iter().fold(0, |largest, &value| largest.max(value));
+        if listed.range(..=largest).count() == usize::from(largest) + 1 {
+            return;
+        }
+        if let Some(&value) = values.iter().find(|value| !listed.contains(value)) {
+            self.files += 1;
+            let found = (path.to_path_buf(), value);
+            // The same file is named however the threads share the work.
+            self.first = Some(self.first.take().map_or(found.clone(), |first| first.min(found)));
+        }
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.files += other.files;
+        self.first = self.first.take().into_iter().chain(other.first).min();
+    }
+}
+
+/// Counts all pairs (`image` is the prediction) on all threads of the rayon pool. A pair that cannot be used is reported
+/// and left out, or ends the work, as the settings say. `on_picture` gets the scores of each pair, in order.
+pub fn score_files(
+    pairs: &[Pair],
+    settings: &Settings,
+    mut on_picture: Option<&mut OnPicture<'_>>,
+    sink: &dyn Sink,
+) -> Result<Tally> {
+    let threads = rayon::current_num_threads();
+    let scorers = (0..threads).map(|_| Ok(Mutex::new(Scorer::new(settings)?))).collect::<Result<Vec<_>>>()?;
+    sink.event(Event::Started { task: Task::Score, total: pairs.len(), done: 0 });
+    let done = AtomicUsize::new(0);
+    let wanted = on_picture.is_some();
+    let score = |pair: &Pair| -> Result<Option<PictureScores>> {
+        // Each thread has its own, so this never waits.
+        let thread = rayon::current_thread_index().unwrap_or(0) % threads;
+        let mut scorer = scorers[thread].lock().unwrap_or_else(PoisonError::into_inner);
+        let scores = match scorer.add_files(pair) {
+            Ok(()) => wanted.then(|| scorer.last()),
+            Err(fault) if settings.on_fault == OnFault::Stop => return Err(fault),
+            Err(fault) => {
+                scorer.skip();
+                sink.event(Event::Skipped { path: pair.image.clone(), reason: fault.to_string() });
+                None
+            }
+        };
+        sink.event(Event::Advanced { done: done.fetch_add(1, Ordering::Relaxed) + 1, loss: None });
+        Ok(scores)
+    };
+    for chunk in pairs.chunks(CHUNK) {
+        let scores = chunk.par_iter().map(score).collect::<Result<Vec<_>>>()?;
+        if let Some(on_picture) = &mut on_picture {
+            for (pair, scores) in chunk.iter().zip(scores) {
+                scores.map_or(Ok(()), |scores| on_picture(pair, scores))?;
+            }
+        }
+    }
+    sink.event(Event::Finished);
+    let mut tally = Tally::new(settings.descriptor.class_count(), settings.boundary);
+    let mut unexpected = Unexpected::default();
+    for scorer in scorers {
+        let scorer = scorer.into_inner().unwrap_or_else(PoisonError::into_inner);
+        tally.merge(&scorer.tally);
+        unexpected.merge(scorer.unexpected);
+    }
+    if let Some((path, value)) = unexpected.first {
+        sink.event(Event::Note(format!(
+            "{} files hold values that are no class of {} (such as {value} in {}): taken as not labelled, or wrong where \
+             predicted",
+            unexpected.files,
+            settings.descriptor.name,
+            path.display()
+        )));
+    }
+    Ok(tally)
+}
+
+/// The advice for a label value that is not defined is to correct the label image; a prediction has other causes.
+fn as_prediction(error: Error, descriptor: &Descriptor) -> Error {
+    match error {
+        Error::LabelValue { path, value, x, y, expected, .. } => Error::content(
+            path,
+            format!(
+                "predicted value {value} at pixel ({x}, {y}) is not in data set '{}' (it defines {expected}); was it \
+                 predicted for another data set, or are the lists exchanged?",
+                descriptor.name
+            ),
+        ),
+        other => other,
+    }
+}
