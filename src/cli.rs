@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use segtool::bench::Mode;
 use segtool::device::DeviceChoice;
+use segtool::gray::Alpha;
+use segtool::image::GrayMethod;
 use segtool::metric::{BoundaryWidth, Convention};
 use segtool::precision::Precision;
 use segtool::weights::Target;
@@ -33,6 +35,9 @@ pub(crate) enum Command {
     Predict(Predict),
     /// Score predictions against label images: pixel accuracy and IoU
     Metrics(Box<Metrics>),
+    /// Turn colour pictures grey: luminance, gleam and nine more formulas
+    #[command(name = "rgb2gray")]
+    Rgb2Gray(Rgb2Gray),
     /// Bring in weights that other projects trained: recognised, checked, written as one safetensors file
     Import(Import),
     /// Write weights for another project, under its names
@@ -308,6 +313,57 @@ pub(crate) struct Metrics {
     /// With --run: auto, cpu, gpu, flex, libtorch or libtorch-cuda:N [default: auto, the best there is]
     #[arg(long, value_name = "DEVICE", requires = "run")]
     pub(crate) device: Option<DeviceChoice>,
+}
+
+#[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("input").required(true).multiple(true).args(["input_folder", "input_list", "images"])))]
+#[command(after_help = "\
+Examples:
+  segtool rgb2gray --input-folder photos --output-folder gray --method gleam
+  segtool rgb2gray --input-list photos.txt --output-folder gray --method \"luma'\" --stretch
+  segtool rgb2gray --recursive --output-folder gray survey1/ survey2/ single.tif
+
+Methods, of Kanan and Cottrell, \"Color-to-Grayscale: Does the Method Matter in Image Recognition?\" (PLoS ONE 7(1): e29740),
+with channels R, G, B from 0 to 1 and R' = R^(1/2.2); a method with a prime is x^(1/2.2) of the one without:
+  luminance, luminance'  0.3 R + 0.59 G + 0.11 B
+  intensity, intensity'  (R + G + B) / 3
+  gleam                  (R' + G' + B') / 3
+  luma, luma'            0.2126 R' + 0.7152 G' + 0.0722 B'
+  lightness              CIELAB's L / 100 of 0.2126 R + 0.7152 G + 0.0722 B
+  value, value'          max(R, G, B)
+  luster                 (max(R, G, B) + min(R, G, B)) / 2
+Grey pictures keep their samples. Output is <name>.png, 8 bits a pixel, or 16 where the picture has more.")]
+pub(crate) struct Rgb2Gray {
+    /// Folder of pictures
+    #[arg(long, value_name = "DIR")]
+    pub(crate) input_folder: Option<PathBuf>,
+    /// List of pictures
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["input_folder", "images"])]
+    pub(crate) input_list: Option<PathBuf>,
+    /// Pictures, or folders of pictures
+    #[arg(value_name = "IMAGE")]
+    pub(crate) images: Vec<PathBuf>,
+    /// Folder to write to; may be the input folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) output_folder: PathBuf,
+    /// The formula; luma' may be written luma-prime
+    #[arg(long, value_name = "METHOD", default_value_t = GrayMethod::Luminance)]
+    pub(crate) method: GrayMethod,
+    /// Go into sub-folders, and keep them
+    #[arg(long)]
+    pub(crate) recursive: bool,
+    /// Stretch each picture from its darkest to its lightest grey
+    #[arg(long)]
+    pub(crate) stretch: bool,
+    /// Lay transparent pixels over black or white, or ignore transparency
+    #[arg(long, value_name = "black|white|ignore", default_value_t = Alpha::Black)]
+    pub(crate) alpha: Alpha,
+    /// Make pictures again that are there already
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+    /// Threads [default: all cores]
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub(crate) workers: Option<usize>,
 }
 
 #[derive(Debug, Args)]

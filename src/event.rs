@@ -53,6 +53,8 @@ pub enum Task {
     Predict,
     /// Scoring predictions.
     Score,
+    /// Turning pictures grey.
+    Gray,
 }
 
 /// What one epoch brought.

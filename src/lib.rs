@@ -8,6 +8,7 @@ pub mod predict;
 pub mod train;
 
 pub mod evaluate;
+pub mod gray;
 pub mod score;
 pub mod step;
 

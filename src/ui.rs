@@ -122,6 +122,7 @@ fn title(task: &Task) -> String {
         Task::Validate => "validate".into(),
         Task::Predict => "predict".into(),
         Task::Score => "score".into(),
+        Task::Gray => "rgb2gray".into(),
         _ => "work".into(),
     }
 }

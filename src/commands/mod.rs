@@ -7,6 +7,7 @@ pub(crate) mod import;
 pub(crate) mod info;
 pub(crate) mod metrics;
 pub(crate) mod predict;
+pub(crate) mod rgb2gray;
 pub(crate) mod train;
 
 use anyhow::{Context, Result};

@@ -2,6 +2,7 @@
 
 mod draw;
 mod encode;
+mod gray;
 mod labels;
 mod npy;
 mod raster;
@@ -9,6 +10,7 @@ mod tiff;
 
 pub use draw::{Legend, color_labels, side_by_side, stack};
 pub use encode::{Pixels, encode_png, write_png};
+pub use gray::{GrayConverter, GrayMethod, Sample, stretch};
 pub use labels::{RawLabels, read_labels};
 pub use npy::{read_label_npy, write_count_npy, write_label_npy, write_probability_npy};
 pub use raster::{Raster, Samples, read_image, read_image_and_alpha};

@@ -212,7 +212,7 @@ pub(super) fn write_files(arguments: &Metrics, partial: &Partial) -> Result<()> 
     let Some(path) = &arguments.confusion else { return Ok(()) };
     let (matrix, names) = (&partial.tally.matrix, class_names(&partial.descriptor));
     match kind(path)? {
-        Kind::Png => bail!("confusion matrices as pictures are not there yet"),
+        Kind::Png => bail!("not yet"),
         Kind::Csv => write_confusion_csv(path, matrix, &names)?,
         Kind::Npy => {
             let classes = matrix.classes();

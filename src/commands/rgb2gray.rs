@@ -1,0 +1,58 @@
+//! `segtool rgb2gray`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use segtool::data::{find_images, find_images_below, read_list};
+use segtool::gray::{Job, Options, convert_files};
+
+use super::use_threads;
+use crate::Exit;
+use crate::cli::Rgb2Gray;
+use crate::ui::{self, Progress};
+
+pub(crate) fn run(arguments: Rgb2Gray) -> Result<Exit> {
+    let jobs = jobs(&arguments)?;
+    use_threads(arguments.workers)?;
+    let Rgb2Gray { method, stretch, alpha, overwrite, .. } = arguments;
+    let summary = convert_files(&jobs, Options { method, stretch, alpha, overwrite }, &Progress::new())?;
+    if summary.written + summary.kept == 0 {
+        bail!("none of the {} pictures could be used", jobs.len());
+    }
+    let kept = match summary.kept {
+        0 => String::new(),
+        kept => format!(", {kept} that were there kept (--overwrite makes them again)"),
+    };
+    let folder = arguments.output_folder.display();
+    ui::result(&format!("{} grey pictures ({method}) written to {folder}{kept}", summary.written));
+    if summary.skipped > 0 {
+        ui::say(&format!("{} of {} pictures were skipped", summary.skipped, jobs.len()));
+        return Ok(Exit::SomeSkipped);
+    }
+    Ok(Exit::Done)
+}
+
+/// The pictures, each with its place in the output folder; below a folder, sub-folders are kept.
+fn jobs(arguments: &Rgb2Gray) -> Result<Vec<Job>> {
+    let below = |folder: &Path| -> Result<Vec<Job>> {
+        let inputs = if arguments.recursive { find_images_below(folder)? } else { find_images(folder)? };
+        // What an earlier call wrote below the input folder is no input.
+        let output = &arguments.output_folder;
+        let made = |input: &PathBuf| output != folder && output.starts_with(folder) && input.starts_with(output);
+        Ok(inputs.into_iter().filter(|input| !made(input)).map(|input| job(arguments, folder, input)).collect())
+    };
+    let one = |input: PathBuf| job(arguments, &input.parent().map(Path::to_path_buf).unwrap_or_default(), input);
+    if let Some(list) = &arguments.input_list {
+        return Ok(read_list(list)?.into_iter().map(one).collect());
+    }
+    let mut jobs = Vec::new();
+    for input in arguments.input_folder.iter().chain(&arguments.images) {
+        if input.is_dir() { jobs.extend(below(input)?) } else { jobs.push(one(input.clone())) }
+    }
+    Ok(jobs)
+}
+
+fn job(arguments: &Rgb2Gray, root: &Path, input: PathBuf) -> Job {
+    let inside = input.strip_prefix(root).unwrap_or(&input).with_extension("png");
+    Job { output: arguments.output_folder.join(inside), input }
+}

@@ -1,0 +1,222 @@
+//! Folders of pictures turned grey.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rayon::prelude::*;
+
+use crate::error::{Error, Result};
+use crate::event::{Event, Sink, Task};
+use crate::files::{create_folder, write_bytes_unsynced};
+use crate::image::{
+    GrayConverter, GrayMethod, Pixels, Raster, Sample, Samples, encode_png, read_image_and_alpha, stretch,
+};
+
+/// What happens to transparent pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Alpha {
+    /// They are laid over black.
+    #[default]
+    Black,
+    /// They are laid over white.
+    White,
+    /// Their colours are taken as they are stored.
+    Ignore,
+}
+
+impl Alpha {
+    const NAMES: [(&'static str, Self); 3] = [("black", Self::Black), ("white", Self::White), ("ignore", Self::Ignore)];
+}
+
+impl fmt::Display for Alpha {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(Self::NAMES.iter().find(|(_, alpha)| alpha == self).map_or("", |(name, _)| name))
+    }
+}
+
+impl FromStr for Alpha {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let found = Self::NAMES.iter().find(|(name, _)| *name == text).map(|(_, alpha)| *alpha);
+        found.ok_or_else(|| {
+            Error::Config(format!("alpha is composed on black or on white, or ignored (ignore), not '{text}'"))
+        })
+    }
+}
+
+/// How pictures are turned grey.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// The formula.
+    pub method: GrayMethod,
+    /// Whether each picture is stretched to its own darkest and lightest grey.
+    pub stretch: bool,
+    /// What happens to transparent pixels.
+    pub alpha: Alpha,
+    /// Whether files that are there already are made again.
+    pub overwrite: bool,
+}
+
+/// A picture and the PNG that it becomes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job {
+    /// The picture.
+    pub input: PathBuf,
+    /// Where the grey one goes.
+    pub output: PathBuf,
+}
+
+/// What became of the pictures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Summary {
+    /// Grey pictures written.
+    pub written: usize,
+    /// Grey pictures that were there already and were kept.
+    pub kept: usize,
+    /// Pictures that could not be used.
+    pub skipped: usize,
+}
+
+/// Turns pictures of any depth grey; one for all threads.
+pub struct Gray {
+    options: Options,
+    eight: OnceLock<GrayConverter<256>>,
+    sixteen: OnceLock<GrayConverter<65536>>,
+}
+
+impl Gray {
+    /// With the options of a batch.
+    pub fn new(options: Options) -> Self {
+        Self { options, eight: OnceLock::new(), sixteen: OnceLock::new() }
+    }
+
+    /// The grey picture as a PNG file: 8 bits a sample, 16 where the picture has more. A grey picture keeps its samples.
+    pub fn encode(&self, input: &Path) -> Result<Vec<u8>> {
+        let (raster, alpha) = read_image_and_alpha(input)?;
+        let gray = self.gray(input, raster, alpha)?;
+        match Pixels::gray(&gray.samples) {
+            Some(pixels) => encode_png(gray.size, pixels),
+            None => Err(Error::content(input, "a float picture stayed a float picture")),
+        }
+    }
+
+    fn gray(&self, input: &Path, raster: Raster, alpha: Option<Samples>) -> Result<Raster> {
+        let Raster { size, bands, samples } = raster;
+        if !matches!(bands, 1 | 3) {
+            return Err(Error::content(
+                input,
+                format!("has {bands} bands; rgb2gray takes red, green and blue, or grey; pick three bands first"),
+            ));
+        }
+        let samples = match (samples, alpha) {
+            (Samples::U8(color), Some(Samples::U8(alpha))) => Samples::U8(self.composed(color, &alpha, bands)),
+            (Samples::U16(color), Some(Samples::U16(alpha))) => Samples::U16(self.composed(color, &alpha, bands)),
+            (Samples::F32(color), _) => Samples::U16(sixteen_bits(input, &color, size.width * bands, bands)?),
+            (samples, _) => samples,
+        };
+        let samples = match samples {
+            Samples::U8(samples) => Samples::U8(self.mixed(samples, bands, &self.eight)),
+            Samples::U16(samples) => Samples::U16(self.mixed(samples, bands, &self.sixteen)),
+            floats @ Samples::F32(_) => floats,
+        };
+        Ok(Raster { size, bands: 1, samples })
+    }
+
+    fn mixed<T: Sample<LEVELS>, const LEVELS: usize>(
+        &self,
+        samples: Vec<T>,
+        bands: usize,
+        converter: &OnceLock<GrayConverter<LEVELS>>,
+    ) -> Vec<T> {
+        let converter = || converter.get_or_init(|| GrayConverter::new(self.options.method));
+        match (bands, self.options.stretch) {
+            (1, false) => samples,
+            (1, true) => stretch(&samples.iter().map(|sample| sample.index() as f64).collect::<Vec<_>>()),
+            (_, false) => converter().convert(&samples),
+            (_, true) => stretch(&converter().numbers(&samples)),
+        }
+    }
+
+    /// Colours laid over the background: c a + b (1 - a), rounded.
+    fn composed<T: Sample<LEVELS>, const LEVELS: usize>(&self, color: Vec<T>, alpha: &[T], bands: usize) -> Vec<T> {
+        let opaque = LEVELS - 1;
+        let background = match self.options.alpha {
+            Alpha::Ignore => return color,
+            Alpha::Black => 0,
+            Alpha::White => opaque,
+        };
+        let over = |(i, sample): (usize, &T)| {
+            let alpha = alpha[i / bands].index();
+            let sum = sample.index() * alpha + background * (opaque - alpha);
+            T::round(sum as f64 / opaque as f64)
+        };
+        color.iter().enumerate().map(over).collect()
+    }
+}
+
+/// Float samples from 0 to 1 as 16-bit ones.
+fn sixteen_bits(path: &Path, samples: &[f32], row: usize, bands: usize) -> Result<Vec<u16>> {
+    let convert = |(i, &sample): (usize, &f32)| {
+        if (0.0..=1.0).contains(&sample) {
+            return Ok(u16::round(f64::from(sample) * f64::from(u16::MAX)));
+        }
+        let (x, y) = (i % row / bands, i / row);
+        Err(Error::content(
+            path,
+            format!("holds {sample} at pixel ({x}, {y}); float pictures must lie between 0 and 1, so scale it first"),
+        ))
+    };
+    samples.iter().enumerate().map(convert).collect()
+}
+
+/// Turns the pictures grey, on all threads of the rayon pool. A picture that cannot be used is reported and left out; one
+/// that cannot be written ends the work.
+pub fn convert_files(jobs: &[Job], options: Options, sink: &dyn Sink) -> Result<Summary> {
+    let jobs_to_do: Vec<&Job> = jobs.iter().filter(|job| options.overwrite || !job.output.exists()).collect();
+    refuse_equal_outputs(&jobs_to_do)?;
+    for folder in folders(&jobs_to_do) {
+        create_folder(folder)?;
+    }
+    let gray = Gray::new(options);
+    sink.event(Event::Started { task: Task::Gray, total: jobs_to_do.len(), done: 0 });
+    let (done, skipped) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    jobs_to_do.par_iter().try_for_each(|job| -> Result<()> {
+        match gray.encode(&job.input) {
+            Ok(file) => write_bytes_unsynced(&job.output, &file)?,
+            Err(fault) => {
+                skipped.fetch_add(1, Ordering::Relaxed);
+                sink.event(Event::Skipped { path: job.input.clone(), reason: fault.to_string() });
+            }
+        }
+        sink.event(Event::Advanced { done: done.fetch_add(1, Ordering::Relaxed) + 1, loss: None });
+        Ok(())
+    })?;
+    sink.event(Event::Finished);
+    let skipped = skipped.into_inner();
+    Ok(Summary { written: jobs_to_do.len() - skipped, kept: jobs.len() - jobs_to_do.len(), skipped })
+}
+
+fn folders<'a>(jobs: &[&'a Job]) -> std::collections::BTreeSet<&'a Path> {
+    jobs.iter().filter_map(|job| job.output.parent()).filter(|folder| !folder.as_os_str().is_empty()).collect()
+}
+
+/// `a.jpg` and `a.bmp` would both become `a.png`.
+fn refuse_equal_outputs(jobs: &[&Job]) -> Result<()> {
+    let mut seen: BTreeMap<&Path, &Path> = BTreeMap::new();
+    for job in jobs {
+        if let Some(other) = seen.insert(&job.output, &job.input) {
+            return Err(Error::Config(format!(
+                "{} and {} would both be written as {}; put one of them into another folder, or rename it",
+                other.display(),
+                job.input.display(),
+                job.output.display()
+            )));
+        }
+    }
+    Ok(())
+}

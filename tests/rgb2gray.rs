@@ -1,0 +1,167 @@
+//! `segtool rgb2gray`: formulas on every colour, files of every kind.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use image::{DynamicImage, GrayAlphaImage, GrayImage, ImageBuffer, Luma, LumaA, Rgb, RgbImage, Rgba, RgbaImage};
+use segtool::error::Size;
+use segtool::image::{GrayConverter, GrayMethod, Samples, read_image};
+use sha2::{Digest, Sha256};
+
+use common::{fixture_path, stderr_of, stdout_of, text};
+
+#[test]
+fn every_method_equals_numpy_on_all_colours() {
+    let goldens: BTreeMap<String, String> =
+        serde_json::from_slice(&std::fs::read(fixture_path("gray.json")).unwrap()).unwrap();
+    assert_eq!(goldens.len(), GrayMethod::ALL.len());
+    for (name, method) in GrayMethod::ALL {
+        let converter = GrayConverter::<256>::new(method);
+        let mut digest = Sha256::new();
+        for red in 0..=255u8 {
+            let plane: Vec<u8> = (0..=u16::MAX).flat_map(|gb| [red, (gb >> 8) as u8, gb as u8]).collect();
+            digest.update(converter.convert(&plane));
+        }
+        let found: String = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(found, goldens[name], "{name}");
+    }
+}
+
+/// A small colour picture with something in every corner of the cube.
+fn colors() -> RgbImage {
+    RgbImage::from_fn(20, 10, |x, y| Rgb([(x * 13) as u8, (y * 25) as u8, (x * y) as u8]))
+}
+
+fn gray_of(path: &Path) -> (Size, Samples) {
+    let raster = read_image(path).unwrap();
+    assert_eq!(raster.bands, 1, "{}", path.display());
+    (raster.size, raster.samples)
+}
+
+fn bytes_of(path: &Path) -> Vec<u8> {
+    match gray_of(path).1 {
+        Samples::U8(bytes) => bytes,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_folder_becomes_grey_pngs_of_the_same_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let (input, output) = (folder.path().join("in put"), folder.path().join("out"));
+    std::fs::create_dir_all(input.join("deep/er")).unwrap();
+    colors().save(input.join("a.jpg")).unwrap();
+    colors().save(input.join("Größe 2.bmp")).unwrap();
+    colors().save(input.join("deep/er/b.tif")).unwrap();
+    std::fs::write(input.join("notes.txt"), "no picture").unwrap();
+    let (from, to) = (text(&input), text(&output));
+    // The flags of the original script.
+    let arguments = ["rgb2gray", "--input_folder", &from, "--output_folder", &to, "--method", "gleam"];
+    assert!(stdout_of(&arguments).starts_with("2 grey pictures (gleam)"));
+    let gleam = GrayConverter::<256>::new(GrayMethod::Gleam);
+    assert_eq!(bytes_of(&output.join("Größe 2.png")), gleam.convert(colors().as_raw()));
+    assert!(output.join("a.png").exists() && !output.join("deep").exists());
+
+    assert!(stdout_of(&[&arguments[..], &["--recursive"]].concat()).starts_with("1 grey pictures (gleam)"));
+    assert_eq!(bytes_of(&output.join("deep/er/b.png")), gleam.convert(colors().as_raw()));
+    let names: Vec<_> = output.read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(names.len() == 3 && !names.iter().any(|name| name.to_string_lossy().ends_with(".tmp")), "{names:?}");
+}
+
+#[test]
+fn lists_and_single_files_work_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = text(&folder.path().join("out"));
+    colors().save(folder.path().join("one.png")).unwrap();
+    std::fs::write(folder.path().join("list.txt"), "one.png\n").unwrap();
+    let (one, list) = (text(&folder.path().join("one.png")), text(&folder.path().join("list.txt")));
+    stdout_of(&["rgb2gray", "--input-list", &list, "--output-folder", &out]);
+    let luminance = GrayConverter::<256>::new(GrayMethod::Luminance).convert(colors().as_raw());
+    assert_eq!(bytes_of(&folder.path().join("out/one.png")), luminance);
+    stdout_of(&["rgb2gray", &one, "--output-folder", &out, "--method", "luma-prime", "--overwrite"]);
+    let luma = GrayConverter::<256>::new(GrayMethod::LumaPrime).convert(colors().as_raw());
+    assert_eq!(bytes_of(&folder.path().join("out/one.png")), luma);
+}
+
+#[test]
+fn depth_alpha_and_grey_are_kept_as_they_should_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let wide = ImageBuffer::from_fn(4, 3, |x, y| Rgb([(x * 20_000) as u16, (y * 30_000) as u16, 65535]));
+    DynamicImage::ImageRgb16(wide.clone()).save(at("wide.png")).unwrap();
+    let see_through = RgbaImage::from_fn(3, 1, |x, _| Rgba([200, 100, 50, (x * 127) as u8]));
+    see_through.save(at("alpha.png")).unwrap();
+    let gray = GrayImage::from_fn(5, 2, |x, y| Luma([(x * 40 + y) as u8]));
+    gray.save(at("gray.png")).unwrap();
+    GrayAlphaImage::from_fn(2, 1, |x, _| LumaA([100, (x * 255) as u8])).save(at("gray_alpha.png")).unwrap();
+    let floats = ImageBuffer::from_fn(2, 2, |x, y| Rgb([x as f32, y as f32, 0.5]));
+    DynamicImage::ImageRgb32F(floats).save(at("float.tif")).unwrap();
+
+    let (from, out) = (text(folder.path()), folder.path().join("out"));
+    let out_text = text(&out);
+    let arguments = ["rgb2gray", "--input-folder", &from, "--output-folder", &out_text, "--method", "intensity"];
+    stdout_of(&arguments);
+    let intensity = GrayConverter::<65536>::new(GrayMethod::Intensity);
+    assert_eq!(gray_of(&out.join("wide.png")).1, Samples::U16(intensity.convert(wide.as_raw())));
+    let Samples::U16(floats) = gray_of(&out.join("float.png")).1 else { panic!("16 bits") };
+    assert_eq!(floats, [10923, 32768, 32768, 54613]);
+    assert_eq!(bytes_of(&out.join("gray.png")), *gray.as_raw());
+    assert_eq!(bytes_of(&out.join("gray_alpha.png")), [0, 100]);
+    // 200, 100, 50 times 0, 127/255 and 254/255, rounded: 0; 100, 50, 25; 199, 100, 50.
+    assert_eq!(bytes_of(&out.join("alpha.png")), [0, 58, 116]);
+    for (alpha, expected) in [("white", [255, 186, 117]), ("ignore", [117, 117, 117])] {
+        stdout_of(&[&arguments[..], &["--overwrite", "--alpha", alpha]].concat());
+        assert_eq!(bytes_of(&out.join("alpha.png")), expected, "{alpha}");
+    }
+    stdout_of(&[&arguments[..], &["--overwrite", "--stretch"]].concat());
+    let stretched = bytes_of(&out.join("gray.png"));
+    assert_eq!((stretched.iter().min(), stretched.iter().max()), (Some(&0), Some(&255)));
+}
+
+#[test]
+fn what_is_there_is_kept_and_the_folders_may_be_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    colors().save(at("a.jpg")).unwrap();
+    colors().save(at("b.png")).unwrap();
+    let before = std::fs::read(at("b.png")).unwrap();
+    let both = text(folder.path());
+    let arguments = ["rgb2gray", "--input-folder", &both, "--output-folder", &both];
+    assert!(stdout_of(&arguments).contains("1 grey pictures (luminance) written"));
+    assert_eq!(std::fs::read(at("b.png")).unwrap(), before);
+    let a = bytes_of(&at("a.png"));
+    assert!(stdout_of(&arguments).starts_with("0 grey pictures"));
+    assert_eq!(bytes_of(&at("a.png")), a);
+    let message = stderr_of(&[&arguments[..], &["--overwrite"]].concat(), 1);
+    assert!(message.contains("a.jpg and ") && message.contains("would both be written as"), "{message}");
+    assert_eq!(std::fs::read(at("b.png")).unwrap(), before);
+}
+
+#[test]
+fn bad_pictures_are_named_and_the_rest_is_done() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    colors().save(at("good.jpg")).unwrap();
+    let jpeg = std::fs::read(at("good.jpg")).unwrap();
+    std::fs::write(at("cut.jpg"), &jpeg[..jpeg.len() / 2]).unwrap();
+    std::fs::write(at("empty.png"), "").unwrap();
+    std::fs::write(at("text.png"), "this is no picture").unwrap();
+    let floats = ImageBuffer::from_fn(2, 2, |x, y| Rgb([x as f32, y as f32, 7.5]));
+    DynamicImage::ImageRgb32F(floats).save(at("float.tif")).unwrap();
+    let (from, out) = (text(folder.path()), text(&at("out")));
+    let message = stderr_of(&["rgb2gray", "--input-folder", &from, "--output-folder", &out], 3);
+    for expected in ["cut.jpg", "empty.png: the file is empty", "text.png", "float.tif: holds 7.5 at pixel (0, 0)"] {
+        assert!(message.contains(expected), "{expected}: {message}");
+    }
+    assert!(message.contains("4 of 5 pictures were skipped"), "{message}");
+    assert_eq!(std::fs::read_dir(&out).unwrap().count(), 1);
+    stderr_of(&["rgb2gray", &text(&at("empty.png")), "--output-folder", &out], 1);
+    let unknown = stderr_of(&["rgb2gray", &from, "--output-folder", &out, "--method", "mauve"], 2);
+    assert!(unknown.contains("there are luminance"), "{unknown}");
+    let missing = text(&at("nowhere"));
+    assert!(stderr_of(&["rgb2gray", "--input-folder", &missing, "--output-folder", &out], 1).contains("nowhere"));
+}
