@@ -113,10 +113,7 @@ fn draw(path: &Path, test: &[Pair], scored: &[Pair], descriptor: &Descriptor) ->
     };
     let (mut sections, mut labels, mut predictions) = (Vec::new(), Vec::new(), Vec::new());
     for (pair, prediction) in test.iter().zip(scored).take(SHOWN) {
-        let raster = read_image(&pair.image)?;
-        let grey: Vec<u16> = raster.to_planes().iter().map(|v| (v * 255.0).round() as u16).collect();
-        let ramp: Vec<[u8; 3]> = (0..=255).map(|v| [v; 3]).collect();
-        sections.push(enlarge(&color_labels(&grey, raster.size.width, &ramp)));
+        sections.push(enlarge(&read_image(&pair.image)?.to_rgb()));
         labels.push(map(&pair.label)?);
         predictions.push(map(&prediction.image)?);
     }

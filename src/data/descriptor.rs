@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Normalisation, ValidPixels};
 use crate::error::{Error, Result};
 use crate::files::read_text;
-use crate::image::RawLabels;
+use crate::image::{RawLabels, distinct_colors};
 use crate::label::{IGNORE, LabelMap};
 use crate::metric::{Convention, LabelValues};
 
@@ -202,6 +202,17 @@ impl Descriptor {
     /// The colours of the classes.
     pub fn colors(&self) -> Vec<[u8; 3]> {
         self.classes.iter().map(|c| c.color).collect()
+    }
+
+    /// Colours to show the classes with: their own, or, where all have one colour, generated ones that depend on a class's
+    /// label value alone.
+    pub fn shown_colors(&self) -> Vec<[u8; 3]> {
+        let colors = self.colors();
+        if colors.windows(2).any(|pair| pair[0] != pair[1]) {
+            return colors;
+        }
+        let generated = distinct_colors(usize::from(self.largest_value()) + 1);
+        self.classes.iter().map(|class| generated[usize::from(class.values[0])]).collect()
     }
 
     /// The same data set with all classes but the first merged into one.
@@ -440,6 +451,17 @@ mod tests {
         let labels = RawLabels::Values(Size { width: 4, height: 1 }, vec![0, 1, 3, 4]);
         let map = Descriptor::numbered(3).unwrap().class_map(Path::new("x"), &labels).unwrap();
         assert_eq!(map.classes, [IGNORE, 0, 2, IGNORE]);
+    }
+
+    #[test]
+    fn classes_without_colours_are_shown_with_those_of_their_value() {
+        let (few, many) = (Descriptor::numbered(3).unwrap(), Descriptor::numbered(40).unwrap());
+        let all = Descriptor::unnamed(9, None, (1, many.normalisation.clone())).unwrap();
+        assert_eq!(few.shown_colors(), many.shown_colors()[..3]);
+        assert_eq!(few.shown_colors(), all.shown_colors()[1..4]);
+        assert_eq!(few.colors(), [[0; 3]; 3]);
+        let camvid = Descriptor::find("camvid").unwrap();
+        assert_eq!(camvid.shown_colors(), camvid.colors());
     }
 
     #[test]

@@ -1,13 +1,9 @@
 //! Pictures to PNG.
 
-use std::path::Path;
-
-use image::RgbImage;
 use png::{BitDepth, ColorType, Compression, Encoder};
 
 use super::raster::Samples;
 use crate::error::{Error, Result, Size};
-use crate::files::write_bytes;
 
 /// Pixels as a PNG file holds them.
 #[derive(Debug, Clone, Copy)]
@@ -59,10 +55,4 @@ pub fn encode_png(size: Size, pixels: Pixels<'_>) -> Result<Vec<u8>> {
     .map_err(failed)?;
     writer.finish().map_err(failed)?;
     Ok(file)
-}
-
-/// Writes a PNG, atomically.
-pub fn write_png(path: &Path, picture: &RgbImage) -> Result<()> {
-    let size = Size { width: picture.width() as usize, height: picture.height() as usize };
-    write_bytes(path, &encode_png(size, Pixels::Rgb8(picture.as_raw()))?)
 }

@@ -5,14 +5,22 @@ mod encode;
 mod gray;
 mod labels;
 mod npy;
+mod oklab;
+mod palette;
 mod raster;
+mod show;
 mod tiff;
 
-pub use draw::{Legend, color_labels, side_by_side, stack};
-pub use encode::{Pixels, encode_png, write_png};
+pub use draw::{
+    Figure, Frame, Judgement, Legend, LegendRow, LegendTable, Panel, PictureFormat, color_bar_width, color_labels,
+    color_probabilities, encode_picture, figure, heatmap, judge, overlay_labels, panels_width, side_by_side, stack, with_color_bar,
+    write_png,
+};
+pub use encode::{Pixels, encode_png};
 pub use gray::{GrayConverter, GrayMethod, Sample, stretch};
 pub use labels::{RawLabels, read_labels};
-pub use npy::{read_label_npy, write_count_npy, write_label_npy, write_probability_npy};
+pub use npy::{read_label_npy, read_probability_npy, write_count_npy, write_label_npy, write_probability_npy};
+pub use palette::distinct_colors;
 pub use raster::{Raster, Samples, read_image, read_image_and_alpha};
 
 /// The font of legends and curves, compiled in so that none has to be installed.

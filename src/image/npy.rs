@@ -16,6 +16,9 @@ use crate::files::write_atomically;
 /// Bytes read and converted at a time: they stay in the processor's cache, which a whole file does not.
 const CHUNK: usize = 1 << 16;
 
+/// 1, with room for the rounding of sums.
+const ONE_ROUNDED: f64 = 1.0001;
+
 /// Reads a 2-d .npy of label values: any integer type, or floats that hold whole numbers; C or Fortran order; either
 /// byte order. Values must lie in 0..=65535; -1, the usual "not labelled" of signed types, is read as 65535.
 pub fn read_label_npy(path: &Path) -> Result<(Size, Vec<u16>)> {
@@ -33,6 +36,17 @@ pub fn read_label_npy(path: &Path) -> Result<(Size, Vec<u16>)> {
         "f4" => npy.labels::<f32, 4>(),
         "f8" => npy.labels::<f64, 8>(),
         other => Err(Error::content(path, format!("holds type '{other}'; a label map holds integers"))),
+    }
+}
+
+/// Reads a 2-d .npy of float32 or float64, such as the probabilities that a prediction comes with: `height * width`
+/// values row by row, all of them from 0 to 1.
+pub fn read_probability_npy(path: &Path) -> Result<(Size, Vec<f32>)> {
+    let npy = Npy::open(path)?;
+    match npy.kind.as_str() {
+        "f4" => npy.probabilities::<f32, 4>(),
+        "f8" => npy.probabilities::<f64, 8>(),
+        other => Err(Error::content(path, format!("holds type '{other}'; probabilities are float32 or float64"))),
     }
 }
 
@@ -81,7 +95,46 @@ impl<'a> Npy<'a> {
     }
 
     /// The values as labels, row by row.
-    fn labels<T: Value<N>, const N: usize>(mut self) -> Result<(Size, Vec<u16>)> {
+    fn labels<T: Value<N>, const N: usize>(self) -> Result<(Size, Vec<u16>)> {
+        self.values(|npy, words, labels| {
+            let first = labels.len();
+            if convert::<T, N>(words, labels) {
+                return Ok(());
+            }
+            labels.truncate(first);
+            for (i, word) in words.iter().enumerate() {
+                let value = T::read(*word);
+                labels.push(value.label().ok_or_else(|| {
+                    let (x, y) = npy.pixel(first + i);
+                    let reason = format!("label {value} at pixel ({x}, {y}) is not a whole number from 0 to 65535");
+                    Error::content(npy.path, reason)
+                })?);
+            }
+            Ok(())
+        })
+    }
+
+    /// The values as probabilities, row by row.
+    fn probabilities<T: Value<N> + Into<f64>, const N: usize>(self) -> Result<(Size, Vec<f32>)> {
+        self.values(|npy, words, probabilities| {
+            for word in words {
+                let value: f64 = T::read(*word).into();
+                if !(0.0..=ONE_ROUNDED).contains(&value) {
+                    let (x, y) = npy.pixel(probabilities.len());
+                    let reason = format!("probability {value} at pixel ({x}, {y}) is not in 0..=1");
+                    return Err(Error::content(npy.path, reason));
+                }
+                probabilities.push(value as f32);
+            }
+            Ok(())
+        })
+    }
+
+    /// The values row by row, converted piece by piece.
+    fn values<R: Copy, const N: usize>(
+        mut self,
+        convert: impl Fn(&Self, &[[u8; N]], &mut Vec<R>) -> Result<()>,
+    ) -> Result<(Size, Vec<R>)> {
         let Size { width, height } = self.size;
         let count = width.checked_mul(height).filter(|count| count.checked_mul(N).is_some()).unwrap_or(usize::MAX / N);
         self.check_length(count as u64 * N as u64)?;
@@ -94,18 +147,20 @@ impl<'a> Npy<'a> {
             if self.big_endian {
                 words.iter_mut().for_each(|word| word.reverse());
             }
-            let first = values.len();
-            if !convert::<T, N>(words, &mut values) {
-                values.truncate(first);
-                for (i, word) in words.iter().enumerate() {
-                    values.push(T::read(*word).label().ok_or_else(|| self.no_label(first + i, T::read(*word)))?);
-                }
-            }
+            convert(&self, words, &mut values)?;
         }
         if self.fortran {
             values = (0..count).map(|i| values[i % width * height + i / width]).collect();
         }
         Ok((self.size, values))
+    }
+
+    /// Column and row of a value, by its place in the file.
+    fn pixel(&self, index: usize) -> (usize, usize) {
+        match self.fortran {
+            false => (index % self.size.width, index / self.size.width),
+            true => (index / self.size.height, index % self.size.height),
+        }
     }
 
     fn check_length(&self, expected: u64) -> Result<()> {
@@ -122,18 +177,10 @@ impl<'a> Npy<'a> {
             ),
         ))
     }
-
-    fn no_label(&self, index: usize, value: impl Display) -> Error {
-        let (x, y) = match self.fortran {
-            false => (index % self.size.width, index / self.size.width),
-            true => (index / self.size.height, index % self.size.height),
-        };
-        Error::content(self.path, format!("label {value} at pixel ({x}, {y}) is not a whole number from 0 to 65535"))
-    }
 }
 
 fn wrong_shape(path: &Path, shape: &[usize]) -> Error {
-    let reason = format!("has shape {shape:?}; a label map has two dimensions, (height, width), neither of them 0");
+    let reason = format!("has shape {shape:?}; a map of pixels has two dimensions, (height, width), neither of them 0");
     Error::content(path, reason)
 }
 
