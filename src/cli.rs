@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use segtool::bench::Mode;
 use segtool::device::DeviceChoice;
 use segtool::gray::Alpha;
-use segtool::image::GrayMethod;
+use segtool::image::{GrayMethod, PictureFormat};
 use segtool::metric::{BoundaryWidth, Convention};
 use segtool::precision::Precision;
 use segtool::weights::Target;
@@ -38,6 +38,8 @@ pub(crate) enum Command {
     /// Turn colour pictures grey: luminance, gleam and nine more formulas
     #[command(name = "rgb2gray")]
     Rgb2Gray(Rgb2Gray),
+    /// Draw pictures, labels and predictions side by side, with names, colours and errors on request
+    Concat(Concat),
     /// Bring in weights that other projects trained: recognised, checked, written as one safetensors file
     Import(Import),
     /// Write weights for another project, under its names
@@ -367,6 +369,79 @@ pub(crate) struct Rgb2Gray {
 }
 
 #[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("predicted").required(true)))]
+#[command(group(clap::ArgGroup::new("truth")))]
+#[command(after_help = "\
+Examples:
+  segtool concat --image-predict ADE_val_00001772.npy --dataset ade20k --output-path figures
+  segtool concat --list-predict predictions/predictions.txt --image-list val_images.txt --label-list val_masks.txt \\
+      --dataset runs/seeps --titles --legend --errors --output-path figures
+  segtool concat --predictions predictions --images photos --num-class 150 --overlay 0.5 --prob --output-path figures
+
+Writes <stem>_concat.png for each prediction: picture, label, prediction, errors and probability from left to right, edge to
+edge unless there are titles or a legend. Without --image-list and --images, the picture is the one of the same stem beside
+the prediction. Samples of 16 bits and floats are stretched between their 2nd and 98th percentile.")]
+pub(crate) struct Concat {
+    /// One prediction (.npy, or a label image)
+    #[arg(long, value_name = "FILE", group = "predicted")]
+    pub(crate) image_predict: Option<PathBuf>,
+    /// List of predictions
+    #[arg(long, value_name = "FILE", group = "predicted")]
+    pub(crate) list_predict: Option<PathBuf>,
+    /// Folder of predictions (.npy)
+    #[arg(long, value_name = "DIR", group = "predicted")]
+    pub(crate) predictions: Option<PathBuf>,
+    /// List of pictures, in the order of the predictions
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["images", "predictions"])]
+    pub(crate) image_list: Option<PathBuf>,
+    /// Folder of pictures, matched by file stem; a single file for a single prediction
+    #[arg(long, value_name = "DIR|FILE")]
+    pub(crate) images: Option<PathBuf>,
+    /// List of label images, in the order of the predictions
+    #[arg(long, value_name = "FILE", group = "truth", conflicts_with = "predictions")]
+    pub(crate) label_list: Option<PathBuf>,
+    /// Folder of label images, matched by file stem; a single file for a single prediction
+    #[arg(long, value_name = "DIR|FILE", group = "truth")]
+    pub(crate) labels: Option<PathBuf>,
+    /// A built-in data set, a .toml file or a run folder: names, colours and label values
+    #[arg(long, value_name = "NAME|FILE|RUN", conflicts_with = "num_class")]
+    pub(crate) dataset: Option<String>,
+    /// Number of classes, for label values 1..K; without this and --dataset, values are class numbers from 0
+    #[arg(long, value_name = "K", value_parser = positive)]
+    pub(crate) num_class: Option<usize>,
+    /// Folder to write to
+    #[arg(long, value_name = "DIR")]
+    pub(crate) output_path: PathBuf,
+    /// Lay label and prediction over the picture with this opacity, 0 to 1
+    #[arg(long, value_name = "OPACITY", value_parser = opacity)]
+    pub(crate) overlay: Option<f32>,
+    /// Also show where the prediction is right, wrong and not judged
+    #[arg(long, requires = "truth")]
+    pub(crate) errors: bool,
+    /// Also show the probability, from <stem>_prob.npy beside the prediction
+    #[arg(long)]
+    pub(crate) prob: bool,
+    /// Name the panels
+    #[arg(long)]
+    pub(crate) titles: bool,
+    /// List the classes that occur below the panels, with colours and per cents of the labelled pixels
+    #[arg(long)]
+    pub(crate) legend: bool,
+    /// Enlarge or reduce the panels by this factor
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = rate)]
+    pub(crate) scale: f64,
+    /// Reduce the panels until everything is at most so wide, in pixels
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_width: Option<u32>,
+    /// png or jpeg
+    #[arg(long, value_name = "FORMAT", default_value_t = PictureFormat::Png)]
+    pub(crate) format: PictureFormat,
+    /// Threads [default: all cores]
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub(crate) workers: Option<usize>,
+}
+
+#[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   segtool import encoder_epoch_20.pth decoder_epoch_20.pth --output pspnet.safetensors
@@ -485,6 +560,13 @@ fn rate(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(rate) if rate > 0.0 && f64::is_finite(rate) => Ok(rate),
         _ => Err("must be a number above 0".into()),
+    }
+}
+
+fn opacity(text: &str) -> Result<f32, String> {
+    match text.parse() {
+        Ok(opacity) if (0.0..=1.0).contains(&opacity) => Ok(opacity),
+        _ => Err("must be a number from 0 to 1".into()),
     }
 }
 

@@ -55,6 +55,8 @@ pub enum Task {
     Score,
     /// Turning pictures grey.
     Gray,
+    /// Drawing pictures, labels and predictions side by side.
+    Concat,
 }
 
 /// What one epoch brought.

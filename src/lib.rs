@@ -7,6 +7,7 @@ pub mod bench;
 pub mod predict;
 pub mod train;
 
+pub mod concat;
 pub mod evaluate;
 pub mod gray;
 pub mod score;

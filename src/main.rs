@@ -27,6 +27,7 @@ fn main() -> std::process::ExitCode {
         Command::Predict(arguments) => commands::predict::run(arguments),
         Command::Metrics(arguments) => commands::metrics::run(&arguments),
         Command::Rgb2Gray(arguments) => commands::rgb2gray::run(arguments),
+        Command::Concat(arguments) => commands::concat::run(&arguments),
         Command::Import(arguments) => commands::import::run(arguments),
         Command::Export(arguments) => commands::export::run(arguments),
         Command::Info(arguments) => commands::info::run(&arguments),

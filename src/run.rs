@@ -45,6 +45,12 @@ impl RunConfig {
     }
 }
 
+/// A data set by name or file, or the one that a run folder was trained on, with its classes merged or not.
+pub fn find_dataset(name_or_run: &str) -> Result<Descriptor> {
+    let folder = Path::new(name_or_run);
+    if folder.is_dir() { Ok(Run::open(folder)?.config.dataset) } else { Descriptor::find(name_or_run) }
+}
+
 /// The pairs of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Samples {

@@ -123,6 +123,7 @@ fn title(task: &Task) -> String {
         Task::Predict => "predict".into(),
         Task::Score => "score".into(),
         Task::Gray => "rgb2gray".into(),
+        Task::Concat => "concat".into(),
         _ => "work".into(),
     }
 }

@@ -1,6 +1,6 @@
 //! Which files make up a data set.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -78,16 +78,9 @@ pub fn pair_folders(images: &Path, labels: &Path) -> Result<Vec<Pair>> {
     pair_stems(images, labels, by_stem(images, &PICTURES)?)
 }
 
-/// Pairs a folder of predictions with one of label images by file stem, in the order of the names. Probabilities that
-/// lie beside a prediction (`a_prob.npy` beside `a.npy`) are left out.
+/// Pairs the predictions of a folder ([`find_predictions`]) with label images by file stem, in the order of the names.
 pub fn pair_predictions(predictions: &Path, labels: &Path) -> Result<Vec<Pair>> {
-    let mut found = by_stem(predictions, &LABELS)?;
-    let beside = |stem: &&String| {
-        PROBABILITIES.iter().filter_map(|suffix| stem.strip_suffix(suffix)).any(|stem| found.contains_key(stem))
-    };
-    let beside: Vec<String> = found.keys().filter(beside).cloned().collect();
-    found.retain(|stem, _| !beside.contains(stem));
-    pair_stems(predictions, labels, found)
+    pair_stems(predictions, labels, one_a_stem(find_predictions(predictions)?)?)
 }
 
 fn pair_stems(images: &Path, labels: &Path, left: BTreeMap<String, PathBuf>) -> Result<Vec<Pair>> {
@@ -134,27 +127,49 @@ pub fn find_images_below(folder: &Path) -> Result<Vec<PathBuf>> {
             }
         }
     }
-    sorted(found, folder, &PICTURES)
+    found.sort();
+    not_empty(found, folder, &PICTURES)
+}
+
+/// The predictions of a folder, in the order of their names: its .npy files, or label images where there are none. A
+/// `<stem>_prob.npy` or `<stem>_probs.npy` beside a `<stem>.npy` is no prediction.
+pub fn find_predictions(folder: &Path) -> Result<Vec<PathBuf>> {
+    let arrays = list_files(folder, &["npy"])?;
+    let found = if arrays.is_empty() { find_files(folder, &LABELS)? } else { arrays };
+    let stems: BTreeSet<String> = found.iter().map(|path| stem(path)).collect();
+    let is_probability = |path: &Path| {
+        PROBABILITIES.iter().any(|end| stem(path).strip_suffix(end).is_some_and(|plain| stems.contains(plain)))
+    };
+    Ok(found.into_iter().filter(|path| !is_probability(path)).collect())
+}
+
+/// What a file of a folder may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileKind {
+    /// A picture.
+    Picture,
+    /// A label image.
+    Label,
+}
+
+/// The files of a folder that may be of a kind, by stem; there may be none.
+pub fn files_by_stem(folder: &Path, kind: FileKind) -> Result<BTreeMap<String, Vec<PathBuf>>> {
+    let extensions: &[&str] = match kind {
+        FileKind::Picture => &PICTURES,
+        FileKind::Label => &LABELS,
+    };
+    let mut stems: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+    for path in list_files(folder, extensions)? {
+        stems.entry(stem(&path)).or_default().push(path);
+    }
+    Ok(stems)
 }
 
 fn find_files(folder: &Path, extensions: &[&str]) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).map_err(|e| Error::read(folder, e))? {
-        let path = entry.map_err(|e| Error::read(folder, e))?.path();
-        if is_of(&path, extensions) {
-            found.push(path);
-        }
-    }
-    sorted(found, folder, extensions)
+    not_empty(list_files(folder, extensions)?, folder, extensions)
 }
 
-fn is_of(path: &Path, extensions: &[&str]) -> bool {
-    let extension = path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
-    extension.is_some_and(|e| extensions.contains(&e.as_str())) && path.is_file()
-}
-
-fn sorted(mut found: Vec<PathBuf>, folder: &Path, extensions: &[&str]) -> Result<Vec<PathBuf>> {
-    found.sort();
+fn not_empty(found: Vec<PathBuf>, folder: &Path, extensions: &[&str]) -> Result<Vec<PathBuf>> {
     if found.is_empty() {
         return Err(Error::content(
             folder,
@@ -164,11 +179,35 @@ fn sorted(mut found: Vec<PathBuf>, folder: &Path, extensions: &[&str]) -> Result
     Ok(found)
 }
 
+fn list_files(folder: &Path, extensions: &[&str]) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).map_err(|e| Error::read(folder, e))? {
+        let path = entry.map_err(|e| Error::read(folder, e))?.path();
+        if is_of(&path, extensions) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn is_of(path: &Path, extensions: &[&str]) -> bool {
+    let extension = path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
+    extension.is_some_and(|e| extensions.contains(&e.as_str())) && path.is_file()
+}
+
+fn stem(path: &Path) -> String {
+    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
 fn by_stem(folder: &Path, extensions: &[&str]) -> Result<BTreeMap<String, PathBuf>> {
+    one_a_stem(find_files(folder, extensions)?)
+}
+
+fn one_a_stem(paths: Vec<PathBuf>) -> Result<BTreeMap<String, PathBuf>> {
     let mut stems = BTreeMap::new();
-    for path in find_files(folder, extensions)? {
-        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        if let Some(other) = stems.insert(stem, path.clone()) {
+    for path in paths {
+        if let Some(other) = stems.insert(stem(&path), path.clone()) {
             return Err(Error::Config(format!(
                 "{} and {} have the same stem, so it is not clear which one to pair; use lists instead",
                 other.display(),

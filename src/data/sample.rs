@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::{Descriptor, Pair};
 use crate::error::{Error, Result, Size};
-use crate::image::{Raster, read_image, read_labels};
+use crate::image::{Raster, RawLabels, read_image, read_labels};
 use crate::label::LabelMap;
 
 /// A normalised picture with its class map.
@@ -44,6 +44,27 @@ pub fn load_image(path: &Path, descriptor: &Descriptor) -> Result<(Size, Vec<f32
 /// Reads a label image as class indices.
 pub fn load_labels(path: &Path, descriptor: &Descriptor) -> Result<LabelMap> {
     descriptor.class_map(path, &read_labels(path)?)
+}
+
+/// Reads a prediction as class indices.
+pub fn load_prediction(path: &Path, descriptor: &Descriptor) -> Result<LabelMap> {
+    prediction_map(path, &read_labels(path)?, descriptor)
+}
+
+/// Class indices of a prediction. The advice for a label value that is not defined is to correct the label image; a
+/// prediction has other causes.
+pub fn prediction_map(path: &Path, raw: &RawLabels, descriptor: &Descriptor) -> Result<LabelMap> {
+    descriptor.class_map(path, raw).map_err(|error| match error {
+        Error::LabelValue { path, value, x, y, expected, .. } => Error::content(
+            path,
+            format!(
+                "predicted value {value} at pixel ({x}, {y}) is not in data set '{}' (it defines {expected}); was it \
+                 predicted for another data set, or are the lists exchanged?",
+                descriptor.name
+            ),
+        ),
+        other => other,
+    })
 }
 
 /// Planes with the data set's number of bands: a grey picture fills all of them, and a colour picture whose bands are

@@ -13,8 +13,8 @@ mod tiff;
 
 pub use draw::{
     Figure, Frame, Judgement, Legend, LegendRow, LegendTable, Panel, PictureFormat, color_bar_width, color_labels,
-    color_probabilities, encode_picture, figure, heatmap, judge, overlay_labels, panels_width, side_by_side, stack, with_color_bar,
-    write_png,
+    color_probabilities, encode_picture, figure, heatmap, judge, overlay_labels, panels_width, side_by_side, stack,
+    with_color_bar, write_png,
 };
 pub use encode::{Pixels, encode_png};
 pub use gray::{GrayConverter, GrayMethod, Sample, stretch};

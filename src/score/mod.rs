@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
-use crate::data::{Descriptor, Pair};
+use crate::data::{Descriptor, Pair, load_labels, prediction_map};
 use crate::error::{Error, Result};
 use crate::event::{Event, Sink, Task};
 use crate::image::{RawLabels, read_labels};
@@ -104,16 +104,17 @@ impl<'a> Scorer<'a> {
             });
         }
         self.picture.clear();
+        let descriptor = &self.settings.descriptor;
         match (&label, &prediction) {
             (RawLabels::Values(_, labels), RawLabels::Values(_, predictions)) if self.settings.boundary.is_none() => {
                 if self.picture.add_values(labels, predictions, &self.codes).is_err() {
-                    self.class_map(&pair.image, &prediction, Role::Prediction)?;
-                    self.class_map(&pair.label, &label, Role::Label)?;
+                    prediction_map(&pair.image, &prediction, descriptor)?;
+                    descriptor.class_map(&pair.label, &label)?;
                 }
             }
             _ => {
-                let predictions = self.class_map(&pair.image, &prediction, Role::Prediction)?;
-                let labels = self.class_map(&pair.label, &label, Role::Label)?;
+                let predictions = prediction_map(&pair.image, &prediction, descriptor)?;
+                let labels = descriptor.class_map(&pair.label, &label)?;
                 self.picture.add(&labels.classes, &predictions.classes);
                 self.tally.add_boundaries(labels.size, &labels.classes, &predictions.classes);
             }
@@ -130,8 +131,7 @@ impl<'a> Scorer<'a> {
 
     /// Counts a prediction that is at hand.
     pub fn add_map(&mut self, label: &Path, prediction: &LabelMap) -> Result<()> {
-        let raw = read_labels(label)?;
-        let labels = self.class_map(label, &raw, Role::Label)?;
+        let labels = load_labels(label, &self.settings.descriptor)?;
         if labels.size != prediction.size {
             return Err(Error::content(
                 label,
@@ -165,20 +165,6 @@ impl<'a> Scorer<'a> {
     pub fn finish(self) -> Tally {
         self.tally
     }
-
-    fn class_map(&self, path: &Path, raw: &RawLabels, role: Role) -> Result<LabelMap> {
-        let descriptor = &self.settings.descriptor;
-        descriptor.class_map(path, raw).map_err(|error| match role {
-            Role::Label => error,
-            Role::Prediction => as_prediction(error, descriptor),
-        })
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Role {
-    Prediction,
-    Label,
 }
 
 impl Unexpected {
@@ -260,19 +246,4 @@ pub fn score_files(
         )));
     }
     Ok(tally)
-}
-
-/// The advice for a label value that is not defined is to correct the label image; a prediction has other causes.
-fn as_prediction(error: Error, descriptor: &Descriptor) -> Error {
-    match error {
-        Error::LabelValue { path, value, x, y, expected, .. } => Error::content(
-            path,
-            format!(
-                "predicted value {value} at pixel ({x}, {y}) is not in data set '{}' (it defines {expected}); was it \
-                 predicted for another data set, or are the lists exchanged?",
-                descriptor.name
-            ),
-        ),
-        other => other,
-    }
 }

@@ -1,11 +1,9 @@
 //! What is scored, and what its label values mean.
 
-use std::path::Path;
-
 use anyhow::{Context, Result, bail};
 use segtool::data::{Descriptor, Pair, pair_folders, pair_lists, pair_predictions};
 use segtool::metric::{Convention, LabelValues};
-use segtool::run::Run;
+use segtool::run::{Run, find_dataset};
 
 use crate::cli::Metrics;
 use crate::ui;
@@ -51,8 +49,7 @@ pub(super) fn descriptor(arguments: &Metrics, convention: Convention) -> Result<
         arguments.ignore_label.iter().map(|&value| u16::try_from(value).unwrap_or(u16::MAX)).collect();
     let mut descriptor = match (&arguments.run, &arguments.dataset) {
         (Some(run), _) => Run::open(run)?.config.dataset,
-        (None, Some(name)) if Path::new(name).is_dir() => Run::open(Path::new(name))?.config.dataset,
-        (None, Some(name)) => Descriptor::find(name)?,
+        (None, Some(name)) => find_dataset(name)?,
         (None, None) => {
             let classes = arguments.num_class.context("--num-class is missing")?;
             let values = convention.label_values();

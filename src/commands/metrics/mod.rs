@@ -30,6 +30,7 @@ pub(crate) fn run(arguments: &Metrics) -> Result<Exit> {
         counted(arguments)?
     } else {
         let mut sum = Partial::merge(&arguments.merge)?;
+        report::check_classes(arguments, sum.descriptor.class_count())?;
         if let Some(convention) = arguments.convention {
             sum.convention = convention.to_string();
         }
@@ -49,6 +50,7 @@ pub(crate) fn run(arguments: &Metrics) -> Result<Exit> {
 fn counted(arguments: &Metrics) -> Result<Partial> {
     let convention = arguments.convention.unwrap_or_default();
     let descriptor = inputs::descriptor(arguments, convention)?;
+    report::check_classes(arguments, descriptor.class_count())?;
     let pairs = inputs::pairs(arguments)?;
     let on_fault = if arguments.strict { OnFault::Stop } else { OnFault::Skip };
     let settings = Settings { descriptor, boundary: arguments.boundary, on_fault };

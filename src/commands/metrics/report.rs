@@ -4,15 +4,19 @@ use std::cmp::Ordering;
 use std::path::Path;
 
 use anyhow::{Result, bail};
+use image::RgbImage;
 use segtool::data::Descriptor;
 use segtool::error::Error;
 use segtool::files::write_atomically;
-use segtool::image::write_count_npy;
+use segtool::image::{heatmap, write_count_npy, write_png};
 use segtool::metric::{AbsentClass, ClassScores, ConfusionMatrix, Convention, Scores, Tally};
 use segtool::score::Partial;
 use serde::Serialize;
 
 use crate::cli::{Column, Metrics};
+
+/// Most classes whose confusion matrix is drawn: 6,000 pixels wide.
+const MOST_DRAWN: usize = 500;
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
@@ -204,6 +208,16 @@ pub(super) fn check_targets(arguments: &Metrics) -> Result<()> {
     Ok(())
 }
 
+/// Refuses, before any work, a picture of a matrix that nobody could look at.
+pub(super) fn check_classes(arguments: &Metrics, classes: usize) -> Result<()> {
+    match &arguments.confusion {
+        Some(path) if classes > MOST_DRAWN && matches!(kind(path)?, Kind::Png) => {
+            bail!("--confusion {}: {classes} classes are too many for a picture; take .csv or .npy", path.display())
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The files that the command line asks for.
 pub(super) fn write_files(arguments: &Metrics, partial: &Partial) -> Result<()> {
     if let Some(path) = &arguments.partial {
@@ -212,7 +226,7 @@ pub(super) fn write_files(arguments: &Metrics, partial: &Partial) -> Result<()> 
     let Some(path) = &arguments.confusion else { return Ok(()) };
     let (matrix, names) = (&partial.tally.matrix, class_names(&partial.descriptor));
     match kind(path)? {
-        Kind::Png => bail!("not yet"),
+        Kind::Png => write_png(path, &confusion_picture(matrix, &names))?,
         Kind::Csv => write_confusion_csv(path, matrix, &names)?,
         Kind::Npy => {
             let classes = matrix.classes();
@@ -241,6 +255,17 @@ fn kind(path: &Path) -> Result<Kind> {
 
 fn class_names(descriptor: &Descriptor) -> Vec<String> {
     descriptor.classes.iter().map(|class| class.name.clone()).collect()
+}
+
+/// Each label's pixels shared out over the predictions. Those predicted as no class are missing from the row.
+fn confusion_picture(matrix: &ConfusionMatrix, names: &[String]) -> RgbImage {
+    let areas = matrix.areas();
+    // Of a label that does not occur, 0 / 0: not a number, which is drawn as a grey row.
+    let share = |label: usize, prediction: usize| matrix.at(label, prediction) as f64 / areas[label].label as f64;
+    let classes = 0..matrix.classes();
+    let shares: Vec<f64> =
+        classes.clone().flat_map(|t| classes.clone().map(move |p| (t, p))).map(|(t, p)| share(t, p)).collect();
+    heatmap(names, &shares, "")
 }
 
 /// One row a label, one column a prediction; the last column is for predictions that are no class.

@@ -1,0 +1,149 @@
+//! From what was read to the finished picture.
+
+use image::RgbImage;
+
+use super::legend::{class_table, judgement_table};
+use super::size::{panel_size, resized};
+use crate::data::Descriptor;
+use crate::image::{
+    Figure, Frame, Panel, color_labels, color_probabilities, figure, judge, overlay_labels, with_color_bar,
+};
+
+/// How label and prediction are painted.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub enum Paint {
+    /// In the colours of the classes.
+    #[default]
+    Flat,
+    /// Over the picture, with an opacity from 0 to 1.
+    Overlay(f32),
+}
+
+/// What a picture shows and how large it is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Look {
+    /// How label and prediction are painted.
+    pub paint: Paint,
+    /// Whether right and wrong pixels are shown, where there is a label.
+    pub errors: bool,
+    /// Whether the probability is shown.
+    pub probability: bool,
+    /// Whether the panels are named.
+    pub titles: bool,
+    /// Whether classes and colours are listed below.
+    pub legend: bool,
+    /// By what factor panels are enlarged.
+    pub scale: f64,
+    /// Width that the whole picture may have, in pixels.
+    pub max_width: Option<u32>,
+}
+
+impl Default for Look {
+    fn default() -> Self {
+        Self {
+            paint: Paint::Flat,
+            errors: false,
+            probability: false,
+            titles: false,
+            legend: false,
+            scale: 1.0,
+            max_width: None,
+        }
+    }
+}
+
+/// What classes are called and painted with.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Classes {
+    /// By class index.
+    pub names: Vec<String>,
+    /// By class index.
+    pub colors: Vec<[u8; 3]>,
+}
+
+impl Classes {
+    /// Those of a data set; without colours of its own, with generated ones.
+    pub fn of(descriptor: &Descriptor) -> Self {
+        let names = descriptor.classes.iter().map(|class| class.name.clone()).collect();
+        Self { names, colors: descriptor.shown_colors() }
+    }
+}
+
+/// What is shown side by side: all parts have the size of the picture, row by row.
+#[derive(Debug, Clone)]
+pub struct Shown {
+    /// The picture.
+    pub image: RgbImage,
+    /// Classes by the label, where there is one.
+    pub label: Option<Vec<u16>>,
+    /// Classes by the prediction.
+    pub prediction: Vec<u16>,
+    /// Probabilities of the predicted classes, where they are shown.
+    pub probability: Option<Vec<f32>>,
+}
+
+/// Draws the panels that there are: picture, label, prediction, errors, probability. Says why not where the result would
+/// be too large, or cannot be as narrow as asked for.
+pub fn compose(shown: Shown, classes: &Classes, look: &Look) -> Result<RgbImage, String> {
+    let legends = if look.legend {
+        let mut tables = vec![class_table(&shown, classes)];
+        tables.extend(shown.label.as_ref().filter(|_| look.errors).map(|label| judgement_table(label, &shown)));
+        tables
+    } else {
+        Vec::new()
+    };
+    let frame = match (look.titles, look.legend) {
+        (true, _) => Frame::Titles,
+        (false, true) => Frame::Gaps,
+        (false, false) => Frame::None,
+    };
+    let size = panel_size(&shown, look, frame)?;
+    let shown = if size == shown.image.dimensions() { shown } else { resized(&shown, size) };
+    let panels = panels(shown, classes, look);
+    Ok(figure(&Figure { panels, frame, legends, max_width: look.max_width }))
+}
+
+fn panels(shown: Shown, classes: &Classes, look: &Look) -> Vec<Panel> {
+    let width = shown.image.width() as usize;
+    let painted = |labels: &[u16]| match look.paint {
+        Paint::Flat => color_labels(labels, width, &classes.colors),
+        Paint::Overlay(opacity) => overlay_labels(&shown.image, labels, &classes.colors, opacity),
+    };
+    let label = shown.label.as_ref().map(|label| ("label", painted(label)));
+    let prediction = ("prediction", painted(&shown.prediction));
+    let errors = shown.label.as_ref().filter(|_| look.errors);
+    let errors = errors.map(|label| ("errors", judge(label, &shown.prediction, width)));
+    let probability = shown.probability.as_ref().map(|values| with_color_bar(&color_probabilities(values, width)));
+    let probability = probability.map(|picture| ("probability", picture));
+    let image = Some(("image", shown.image));
+    let panel = |(title, picture): (&str, RgbImage)| Panel { title: title.to_owned(), picture };
+    [image, label, Some(prediction), errors, probability].into_iter().flatten().map(panel).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(width: u32, height: u32) -> Shown {
+        let pixels = (width * height) as usize;
+        let (label, probability) = (Some(vec![0; pixels]), Some(vec![0.5; pixels]));
+        Shown { image: RgbImage::new(width, height), label, prediction: vec![0; pixels], probability }
+    }
+
+    #[test]
+    fn any_width_that_can_be_kept_is_kept() {
+        for most in [200, 333, 1000] {
+            let look = Look { errors: true, legend: true, titles: true, max_width: Some(most), ..Look::default() };
+            let picture = compose(shown(300, 200), &Classes::default(), &look).unwrap();
+            assert!((most - 30..=most).contains(&picture.width()), "{} for {most}", picture.width());
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_drawn_is_said() {
+        let look = Look { max_width: Some(20), ..Look::default() };
+        assert!(compose(shown(300, 200), &Classes::default(), &look).unwrap_err().contains("--max-width"));
+        let look = Look { scale: 1e4, ..Look::default() };
+        assert!(compose(shown(300, 200), &Classes::default(), &look).unwrap_err().contains("--scale"));
+    }
+}
