@@ -23,7 +23,7 @@ const ONE_ROUNDED: f64 = 1.0001;
 /// byte order. Values must lie in 0..=65535; -1, the usual "not labelled" of signed types, is read as 65535.
 pub fn read_label_npy(path: &Path) -> Result<(Size, Vec<u16>)> {
     let npy = Npy::open(path)?;
-    match npy.kind.as_str() {
+    match npy.kind() {
         "b1" | "u1" => npy.labels::<u8, 1>(),
         "u2" => npy.labels::<u16, 2>(),
         "u4" => npy.labels::<u32, 4>(),
@@ -35,7 +35,7 @@ pub fn read_label_npy(path: &Path) -> Result<(Size, Vec<u16>)> {
         "f2" => npy.labels::<f16, 2>(),
         "f4" => npy.labels::<f32, 4>(),
         "f8" => npy.labels::<f64, 8>(),
-        other => Err(Error::content(path, format!("holds type '{other}'; a label map holds integers"))),
+        _ => Err(Error::content(path, format!("holds type '{}'; a label map holds integers", npy.descriptor))),
     }
 }
 
@@ -43,10 +43,12 @@ pub fn read_label_npy(path: &Path) -> Result<(Size, Vec<u16>)> {
 /// values row by row, all of them from 0 to 1.
 pub fn read_probability_npy(path: &Path) -> Result<(Size, Vec<f32>)> {
     let npy = Npy::open(path)?;
-    match npy.kind.as_str() {
+    match npy.kind() {
         "f4" => npy.probabilities::<f32, 4>(),
         "f8" => npy.probabilities::<f64, 8>(),
-        other => Err(Error::content(path, format!("holds type '{other}'; probabilities are float32 or float64"))),
+        _ => {
+            Err(Error::content(path, format!("holds type '{}'; probabilities are float32 or float64", npy.descriptor)))
+        }
     }
 }
 
@@ -54,9 +56,8 @@ pub fn read_probability_npy(path: &Path) -> Result<(Size, Vec<f32>)> {
 struct Npy<'a> {
     path: &'a Path,
     size: Size,
-    /// Kind and bytes of a value, as numpy writes them: `i8`.
-    kind: String,
-    big_endian: bool,
+    /// Type of a value, as numpy writes it: `<i8` is byte order, kind and bytes a value.
+    descriptor: String,
     fortran: bool,
     /// The rest of the file, and how many bytes that is.
     data: BufReader<File>,
@@ -80,18 +81,20 @@ impl<'a> Npy<'a> {
         if height == 0 || width == 0 {
             return Err(wrong_shape(path, &header.shape));
         }
-        // The descriptor reads '<i8': byte order, kind, bytes a value.
         let descriptor = header.type_descriptor.to_string();
-        let descriptor = descriptor.trim_matches('\'');
         Ok(Self {
             path,
             size: Size { width, height },
-            kind: descriptor.trim_start_matches(['<', '>', '|', '=']).to_owned(),
-            big_endian: descriptor.starts_with('>'),
+            descriptor: descriptor.trim_matches('\'').to_owned(),
             fortran: header.layout == Layout::Fortran,
             data,
             bytes,
         })
+    }
+
+    /// `i8` of `<i8`.
+    fn kind(&self) -> &str {
+        self.descriptor.trim_start_matches(['<', '>', '|', '='])
     }
 
     /// The values as labels, row by row.
@@ -144,7 +147,7 @@ impl<'a> Npy<'a> {
             let chunk = &mut buffer[..CHUNK.min((count - values.len()) * N)];
             self.data.read_exact(chunk).map_err(|e| Error::read(self.path, e))?;
             let (words, _) = chunk.as_chunks_mut::<N>();
-            if self.big_endian {
+            if self.descriptor.starts_with('>') {
                 words.iter_mut().for_each(|word| word.reverse());
             }
             convert(&self, words, &mut values)?;
@@ -173,7 +176,7 @@ impl<'a> Npy<'a> {
             self.path,
             format!(
                 "{problem} {} values of type '{}', {expected} bytes, but it holds {}",
-                self.size, self.kind, self.bytes
+                self.size, self.descriptor, self.bytes
             ),
         ))
     }
