@@ -200,7 +200,7 @@ fn random_maps_score_as_counted_pixel_by_pixel() {
         for (labels, predictions) in &pictures {
             let mut picture = ConfusionMatrix::new(classes.into());
             picture.add(labels, predictions);
-            tally.add(&picture);
+            tally.take(&mut picture);
         }
         for name in ["capstone", "csail", "semseg", "mmseg", "paddle", "nnunet"] {
             let convention: Convention = name.parse().unwrap();

@@ -123,9 +123,15 @@ impl ConfusionMatrix {
         }
     }
 
-    /// Forgets all counts.
-    pub fn clear(&mut self) {
-        self.counts.fill(0);
+    /// Moves the counts of `picture` over to this matrix, in one pass, and leaves it empty.
+    ///
+    /// # Panics
+    /// If the numbers of classes differ.
+    pub fn take(&mut self, picture: &mut Self) {
+        assert_eq!(self.classes, picture.classes, "matrices of different class counts cannot be added");
+        for (mine, theirs) in self.counts.iter_mut().zip(&mut picture.counts) {
+            *mine += std::mem::take(theirs);
+        }
     }
 
     /// Whether it has the cells that its number of classes asks for; one that was read from a file may not.

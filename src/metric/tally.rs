@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::boundary::{BoundaryCounts, BoundaryWidth, add_boundaries};
-use super::{CaseSums, ConfusionMatrix};
+use super::{Areas, CaseSums, ConfusionMatrix};
 use crate::error::Size;
 
 /// Everything that scores are derived from.
@@ -38,13 +38,15 @@ impl Tally {
         Self { matrix, cases, boundary, images: 0, skipped: 0 }
     }
 
-    /// Adds one picture, counted by itself.
-    pub fn add(&mut self, picture: &ConfusionMatrix) {
-        self.matrix.merge(picture);
-        for (case, areas) in self.cases.iter_mut().zip(picture.areas()) {
-            case.add(&areas);
+    /// Takes the counts of one picture, counted by itself, and returns its areas.
+    pub fn take(&mut self, picture: &mut ConfusionMatrix) -> Vec<Areas> {
+        let areas = picture.areas();
+        self.matrix.take(picture);
+        for (case, areas) in self.cases.iter_mut().zip(&areas) {
+            case.add(areas);
         }
         self.images += 1;
+        areas
     }
 
     /// Adds the boundaries of one picture, if they are asked for. Class indices, row by row.

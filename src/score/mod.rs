@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::event::{Event, Sink, Task};
 use crate::image::{RawLabels, read_labels};
 use crate::label::LabelMap;
-use crate::metric::{AbsentClass, BoundaryWidth, Codes, ConfusionMatrix, Scores, Tally};
+use crate::metric::{Areas, BoundaryWidth, Codes, ConfusionMatrix, Tally};
 
 pub use partial::Partial;
 
@@ -61,7 +61,10 @@ pub type OnPicture<'a> = dyn FnMut(&Pair, PictureScores) -> Result<()> + 'a;
 pub struct Scorer<'a> {
     settings: &'a Settings,
     codes: Codes,
+    /// Empty between pictures.
     picture: ConfusionMatrix,
+    /// Of the picture counted last.
+    last: Vec<Areas>,
     tally: Tally,
     unexpected: Unexpected,
 }
@@ -86,6 +89,7 @@ impl<'a> Scorer<'a> {
             settings,
             codes: Codes::new(classes, |value| table[usize::from(value)]),
             picture: ConfusionMatrix::new(classes),
+            last: Vec::new(),
             tally: Tally::new(classes, settings.boundary),
             unexpected: Unexpected { listed, ..Unexpected::default() },
         })
@@ -103,11 +107,11 @@ impl<'a> Scorer<'a> {
                 second_size: label.size(),
             });
         }
-        self.picture.clear();
         let descriptor = &self.settings.descriptor;
         match (&label, &prediction) {
             (RawLabels::Values(_, labels), RawLabels::Values(_, predictions)) if self.settings.boundary.is_none() => {
                 if self.picture.add_values(labels, predictions, &self.codes).is_err() {
+                    self.picture = ConfusionMatrix::new(self.picture.classes());
                     prediction_map(&pair.image, &prediction, descriptor)?;
                     descriptor.class_map(&pair.label, &label)?;
                 }
@@ -125,7 +129,7 @@ impl<'a> Scorer<'a> {
         if self.picture.predicted(self.picture.classes()) > 0 {
             self.unexpected.look(&pair.image, &prediction);
         }
-        self.tally.add(&self.picture);
+        self.last = self.tally.take(&mut self.picture);
         Ok(())
     }
 
@@ -138,10 +142,9 @@ impl<'a> Scorer<'a> {
                 format!("is {}, but its picture is {}; a pair must have the same size", labels.size, prediction.size),
             ));
         }
-        self.picture.clear();
         self.picture.add(&labels.classes, &prediction.classes);
         self.tally.add_boundaries(labels.size, &labels.classes, &prediction.classes);
-        self.tally.add(&self.picture);
+        self.last = self.tally.take(&mut self.picture);
         Ok(())
     }
 
@@ -152,12 +155,15 @@ impl<'a> Scorer<'a> {
 
     /// The scores of the picture counted last.
     pub fn last(&self) -> PictureScores {
-        let scores = Scores::new(&self.picture, AbsentClass::LeftOut);
+        let pixels: u64 = self.last.iter().map(|areas| areas.label).sum();
+        let right: u64 = self.last.iter().map(|areas| areas.both).sum();
+        let class_iou: Vec<Option<f64>> = self.last.iter().map(Areas::iou).collect();
+        let found: Vec<f64> = class_iou.iter().flatten().copied().collect();
         PictureScores {
-            pixels: scores.pixels,
-            pixel_accuracy: scores.pixel_accuracy,
-            mean_iou: scores.mean_iou,
-            class_iou: scores.classes.into_iter().map(|class| class.iou).collect(),
+            pixels,
+            pixel_accuracy: right as f64 / pixels.max(1) as f64,
+            mean_iou: found.iter().sum::<f64>() / found.len().max(1) as f64,
+            class_iou,
         }
     }
 
