@@ -38,7 +38,7 @@ def maps():
 
 
 def csail(pairs):
-    """The loop of CSAIL's eval.py; labels there are -1 where there is none."""
+    """The loop of CSAIL's eval.py; labels there are -1 where there is none. Labels of K or more are wrong throughout."""
     inter, union, right, valid = 0, 0, 0.0, 0
     for label, prediction in pairs:
         label = np.where(label == IGNORE, -1, label)

@@ -67,7 +67,8 @@ pub enum Error {
     /// A label image holds a value that the data set does not define.
     #[error(
         "{}: label {value} at pixel ({x}, {y}) is not in data set '{dataset}' (it defines {expected}); \
-         correct the label image, or add the value to a class or to `ignore` in the data set file",
+         correct the label image, or say what the value means (in the data set file, or with --num-class, --first-label and \
+         --ignore-label)",
         path.display()
     )]
     LabelValue {

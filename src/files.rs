@@ -1,8 +1,9 @@
 //! Writes that leave the old file or the new one, never half of one.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 
@@ -41,6 +42,14 @@ fn write_through(path: &Path, fill: impl FnOnce(&File) -> std::io::Result<()>) -
     fill(file.as_file()).map_err(failed)?;
     file.persist(path).map_err(|e| failed(e.error))?;
     Ok(())
+}
+
+/// Says, before any work, whether a file could be written.
+pub fn check_writable(path: &Path) -> Result<()> {
+    if path.is_dir() {
+        return Err(Error::content(path, "is a folder; give the name of a file"));
+    }
+    tempfile::tempfile_in(parent(path)).map(drop).map_err(|e| Error::write(path, e))
 }
 
 /// Creates a folder and the ones above it.
@@ -84,6 +93,22 @@ pub fn old_name(target: &Path) -> std::path::PathBuf {
     let mut name = target.file_name().unwrap_or_default().to_os_string();
     name.push(".old");
     target.with_file_name(name)
+}
+
+/// Says which two inputs would be written to one place, where one of them would overwrite the other.
+pub fn refuse_equal_outputs<'a>(outputs: impl IntoIterator<Item = (PathBuf, &'a Path)>) -> Result<()> {
+    let mut seen: BTreeMap<PathBuf, &Path> = BTreeMap::new();
+    for (output, input) in outputs {
+        if let Some(other) = seen.insert(output.clone(), input) {
+            return Err(Error::Config(format!(
+                "{} and {} would both be written as {}; write them to different folders, or rename one",
+                other.display(),
+                input.display(),
+                output.display()
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// The folder of `path`, `.` for a bare name.

@@ -1,6 +1,6 @@
 //! Folders of pictures turned grey.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -11,9 +11,9 @@ use rayon::prelude::*;
 
 use crate::error::{Error, Result};
 use crate::event::{Event, Sink, Task};
-use crate::files::{create_folder, write_bytes_unsynced};
+use crate::files::{create_folder, refuse_equal_outputs, write_bytes_unsynced};
 use crate::image::{
-    GrayConverter, GrayMethod, Pixels, Raster, Sample, Samples, encode_png, read_image_and_alpha, stretch,
+    AlphaBand, GrayConverter, GrayMethod, Pixels, Raster, Sample, Samples, encode_png, read_image_and_alpha, stretch,
 };
 
 /// What happens to transparent pixels.
@@ -105,7 +105,7 @@ impl Gray {
         }
     }
 
-    fn gray(&self, input: &Path, raster: Raster, alpha: Option<Samples>) -> Result<Raster> {
+    fn gray(&self, input: &Path, raster: Raster, alpha: Option<AlphaBand>) -> Result<Raster> {
         let Raster { size, bands, samples } = raster;
         if !matches!(bands, 1 | 3) {
             return Err(Error::content(
@@ -113,11 +113,24 @@ impl Gray {
                 format!("has {bands} bands; rgb2gray takes red, green and blue, or grey; pick three bands first"),
             ));
         }
+        let fixed = |samples: Samples, bands: usize| match samples {
+            Samples::F32(floats) => sixteen_bits(input, &floats, size.width, bands).map(Samples::U16),
+            fixed => Ok(fixed),
+        };
+        let samples = fixed(samples, bands)?;
+        let (alpha, associated) = match alpha {
+            Some(AlphaBand { samples, associated }) => (Some(fixed(samples, 1)?), associated),
+            None => (None, false),
+        };
         let samples = match (samples, alpha) {
-            (Samples::U8(color), Some(Samples::U8(alpha))) => Samples::U8(self.composed(color, &alpha, bands)),
-            (Samples::U16(color), Some(Samples::U16(alpha))) => Samples::U16(self.composed(color, &alpha, bands)),
-            (Samples::F32(color), _) => Samples::U16(sixteen_bits(input, &color, size.width * bands, bands)?),
-            (samples, _) => samples,
+            (Samples::U8(color), Some(Samples::U8(alpha))) => {
+                Samples::U8(self.composed(color, &alpha, bands, associated))
+            }
+            (Samples::U16(color), Some(Samples::U16(alpha))) => {
+                Samples::U16(self.composed(color, &alpha, bands, associated))
+            }
+            (_, Some(_)) => return Err(Error::content(input, "its alpha is of another sample type than its colours")),
+            (samples, None) => samples,
         };
         let samples = match samples {
             Samples::U8(samples) => Samples::U8(self.mixed(samples, bands, &self.eight)),
@@ -142,8 +155,14 @@ impl Gray {
         }
     }
 
-    /// Colours laid over the background: c a + b (1 - a), rounded.
-    fn composed<T: Sample<LEVELS>, const LEVELS: usize>(&self, color: Vec<T>, alpha: &[T], bands: usize) -> Vec<T> {
+    /// Colours laid over the background, rounded: c a + b (1 - a), or c + b (1 - a) if they are multiplied already.
+    fn composed<T: Sample<LEVELS>, const LEVELS: usize>(
+        &self,
+        color: Vec<T>,
+        alpha: &[T],
+        bands: usize,
+        associated: bool,
+    ) -> Vec<T> {
         let opaque = LEVELS - 1;
         let background = match self.options.alpha {
             Alpha::Ignore => return color,
@@ -152,23 +171,26 @@ impl Gray {
         };
         let over = |(i, sample): (usize, &T)| {
             let alpha = alpha[i / bands].index();
-            let sum = sample.index() * alpha + background * (opaque - alpha);
-            T::round(sum as f64 / opaque as f64)
+            let front = sample.index() * if associated { opaque } else { alpha };
+            T::round(((front + background * (opaque - alpha)) as f64 / opaque as f64).min(opaque as f64))
         };
         color.iter().enumerate().map(over).collect()
     }
 }
 
-/// Float samples from 0 to 1 as 16-bit ones.
-fn sixteen_bits(path: &Path, samples: &[f32], row: usize, bands: usize) -> Result<Vec<u16>> {
+/// Samples from 0 to 1 as 16-bit ones.
+fn sixteen_bits(path: &Path, samples: &[f32], width: usize, bands: usize) -> Result<Vec<u16>> {
     let convert = |(i, &sample): (usize, &f32)| {
         if (0.0..=1.0).contains(&sample) {
             return Ok(u16::round(f64::from(sample) * f64::from(u16::MAX)));
         }
-        let (x, y) = (i % row / bands, i / row);
+        let (x, y) = (i / bands % width, i / bands / width);
         Err(Error::content(
             path,
-            format!("holds {sample} at pixel ({x}, {y}); float pictures must lie between 0 and 1, so scale it first"),
+            format!(
+                "holds {sample} at pixel ({x}, {y}); samples that are neither 8 nor 16 bits wide must lie between 0 and 1, \
+                 so scale the picture first"
+            ),
         ))
     };
     samples.iter().enumerate().map(convert).collect()
@@ -177,8 +199,17 @@ fn sixteen_bits(path: &Path, samples: &[f32], row: usize, bands: usize) -> Resul
 /// Turns the pictures grey, on all threads of the rayon pool. A picture that cannot be used is reported and left out; one
 /// that cannot be written ends the work.
 pub fn convert_files(jobs: &[Job], options: Options, sink: &dyn Sink) -> Result<Summary> {
-    let jobs_to_do: Vec<&Job> = jobs.iter().filter(|job| options.overwrite || !job.output.exists()).collect();
-    refuse_equal_outputs(&jobs_to_do)?;
+    // What is the result of another job is no input: with one folder for both, a second call finds the first one's.
+    let outputs: BTreeMap<&Path, &Path> = jobs.iter().map(|job| (job.output.as_path(), job.input.as_path())).collect();
+    let is_result = |job: &Job| outputs.get(job.input.as_path()).is_some_and(|input| *input != job.input);
+    let is_there = |job: &Job| job.output.is_file() && job.input.exists();
+    let jobs_to_do: Vec<&Job> =
+        jobs.iter().filter(|job| if options.overwrite { !is_result(job) } else { !is_there(job) }).collect();
+    refuse_equal_outputs(jobs_to_do.iter().map(|job| (job.output.clone(), job.input.as_path())))?;
+    if let Some(job) = jobs_to_do.iter().find(|job| job.output.is_dir()) {
+        let reason = format!("is a folder, but {} would be written there; choose another folder", job.input.display());
+        return Err(Error::content(&job.output, reason));
+    }
     for folder in folders(&jobs_to_do) {
         create_folder(folder)?;
     }
@@ -201,22 +232,6 @@ pub fn convert_files(jobs: &[Job], options: Options, sink: &dyn Sink) -> Result<
     Ok(Summary { written: jobs_to_do.len() - skipped, kept: jobs.len() - jobs_to_do.len(), skipped })
 }
 
-fn folders<'a>(jobs: &[&'a Job]) -> std::collections::BTreeSet<&'a Path> {
+fn folders<'a>(jobs: &[&'a Job]) -> BTreeSet<&'a Path> {
     jobs.iter().filter_map(|job| job.output.parent()).filter(|folder| !folder.as_os_str().is_empty()).collect()
-}
-
-/// `a.jpg` and `a.bmp` would both become `a.png`.
-fn refuse_equal_outputs(jobs: &[&Job]) -> Result<()> {
-    let mut seen: BTreeMap<&Path, &Path> = BTreeMap::new();
-    for job in jobs {
-        if let Some(other) = seen.insert(&job.output, &job.input) {
-            return Err(Error::Config(format!(
-                "{} and {} would both be written as {}; put one of them into another folder, or rename it",
-                other.display(),
-                job.input.display(),
-                job.output.display()
-            )));
-        }
-    }
-    Ok(())
 }

@@ -5,6 +5,9 @@ use crate::error::Size;
 /// The class index that marks a pixel without a label: it takes part in neither loss nor score.
 pub const IGNORE: u16 = u16::MAX;
 
+/// The class index of a pixel whose label is no class but counts all the same: it is never right.
+pub const NO_CLASS: u16 = u16::MAX - 1;
+
 /// Class indices `0..K-1`, or [`IGNORE`], row by row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LabelMap {

@@ -1,6 +1,5 @@
 //! From pictures to label maps on disk.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::sync_channel;
 use std::thread;
@@ -13,7 +12,7 @@ use crate::device::DeviceChoice;
 use crate::error::{Error, Result, Size};
 use crate::evaluate::classes;
 use crate::event::{Event, Sink, Task};
-use crate::files::{create_folder, write_bytes};
+use crate::files::{create_folder, refuse_equal_outputs, write_bytes};
 use crate::image::{write_label_npy, write_probability_npy};
 use crate::label::LabelMap;
 use crate::model::Network;
@@ -166,7 +165,9 @@ pub fn predict_files(
     options: &Options,
     sink: &dyn Sink,
 ) -> Result<Summary> {
-    refuse_equal_outputs(inputs, options.probability)?;
+    let names = |input| output_names(input, options.probability).into_iter();
+    let outputs = inputs.iter().flat_map(|input| names(input).map(|name| (output.join(name), input.as_path())));
+    refuse_equal_outputs(outputs)?;
     create_folder(output)?;
     let (sender, receiver) = sync_channel::<(usize, Prediction)>(2 * options.batch_size);
     let (written, skipped) = thread::scope(|scope| {
@@ -269,21 +270,4 @@ fn output_names(input: &Path, probability: bool) -> Vec<String> {
     let mut names = vec![format!("{stem}.npy")];
     names.extend(probability.then(|| format!("{stem}_prob.npy")));
     names
-}
-
-/// Results are named by the stem of their input, so two inputs may ask for one name; one would overwrite the other.
-fn refuse_equal_outputs(inputs: &[PathBuf], probability: bool) -> Result<()> {
-    let mut seen = HashMap::new();
-    for input in inputs {
-        for name in output_names(input, probability) {
-            if let Some(other) = seen.insert(name.clone(), input) {
-                return Err(Error::Config(format!(
-                    "{} and {} would both be written as {name}; predict them into different folders",
-                    other.display(),
-                    input.display()
-                )));
-            }
-        }
-    }
-    Ok(())
 }

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use image::{GrayImage, ImageBuffer, Luma};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use segtool::label::IGNORE;
-use segtool::metric::{ConfusionMatrix, Convention, Scores, Tally};
+use segtool::data::Descriptor;
+use segtool::metric::{Codes, ConfusionMatrix, Convention, LabelValues, OtherValues, Scores, Tally};
 use serde_json::Value;
 
 use common::{fixture_path, small_data, small_recipe, stderr_of, stdout_of, text};
@@ -140,43 +140,89 @@ fn label_values_are_as_the_command_line_says() {
     assert!(all.iter().all(|scores| *scores == all[0]));
 }
 
-/// Scores by going over all pixels for each class; knows no matrix.
-fn naive(pictures: &[(Vec<u16>, Vec<u16>)], classes: u16, convention: Convention) -> (f64, Vec<Option<f64>>, f64) {
-    let valid: Vec<Vec<(u16, u16)>> = pictures
-        .iter()
-        .map(|(l, p)| l.iter().copied().zip(p.iter().copied()).filter(|(l, _)| *l < classes).collect())
-        .collect();
-    let iou = |pixels: &mut dyn Iterator<Item = &(u16, u16)>, class: u16| {
-        let (mut both, mut either) = (0, 0);
-        for (l, p) in pixels {
-            both += i32::from(*l == class && *p == class);
-            either += i32::from(*l == class || *p == class);
+/// One class by going over all pixels; knows no matrix. Pixels are (label, prediction); a label beyond the classes takes
+/// part without being any class.
+#[derive(Default, Clone, Copy)]
+struct Naive {
+    label: f64,
+    prediction: f64,
+    both: f64,
+}
+
+impl Naive {
+    fn of(pixels: &mut dyn Iterator<Item = (u16, u16)>, class: u16) -> Self {
+        pixels.fold(Self::default(), |sum, (l, p)| Self {
+            label: sum.label + f64::from(u8::from(l == class)),
+            prediction: sum.prediction + f64::from(u8::from(p == class)),
+            both: sum.both + f64::from(u8::from(l == class && p == class)),
+        })
+    }
+
+    /// IoU, Dice, recall, precision.
+    fn scores(self) -> [f64; 4] {
+        let union = self.label + self.prediction - self.both;
+        [
+            self.both / union,
+            2.0 * self.both / (self.label + self.prediction),
+            self.both / self.label,
+            self.both / self.prediction,
+        ]
+    }
+}
+
+fn nan_mean(values: impl Iterator<Item = f64>) -> f64 {
+    let kept: Vec<f64> = values.filter(|v| !v.is_nan()).collect();
+    kept.iter().sum::<f64>() / kept.len() as f64
+}
+
+/// All scores of a set by definition: those of the classes, then pixel accuracy, mean IoU, mean Dice, frequency-weighted
+/// IoU and kappa.
+fn naive(pictures: &[Vec<(u16, u16)>], classes: u16, convention: Convention) -> (Vec<[f64; 4]>, [f64; 5]) {
+    let all = || pictures.iter().flatten().copied();
+    let counts: Vec<Naive> = (0..classes).map(|class| Naive::of(&mut all(), class)).collect();
+    let mut scores: Vec<[f64; 4]> = counts.iter().map(|count| count.scores()).collect();
+    let zero = !matches!(convention, Convention::Mmseg | Convention::Nnunet);
+    if zero {
+        scores.iter_mut().flatten().for_each(|v| *v = if v.is_nan() { 0.0 } else { *v });
+    }
+    let total = all().count() as f64;
+    let weighted =
+        counts.iter().zip(&scores).filter(|(c, _)| c.label > 0.0).map(|(c, s)| c.label * s[0]).sum::<f64>() / total;
+    let right = all().filter(|(l, p)| l == p && *l < classes).count() as f64;
+    let chance: f64 = counts.iter().map(|c| c.label * c.prediction / total / total).sum();
+    let kappa = (right / total - chance) / (1.0 - chance);
+    let judged =
+        if convention == Convention::Paddle { all().filter(|(_, p)| *p < classes).count() as f64 } else { total };
+    if convention == Convention::Nnunet {
+        for (class, score) in scores.iter_mut().enumerate() {
+            let of_picture = |pixels: &Vec<_>| Naive::of(&mut pixels.iter().copied(), class as u16).scores();
+            for i in 0..2 {
+                score[i] = nan_mean(pictures.iter().map(|pixels| of_picture(pixels)[i]));
+            }
         }
-        (either > 0).then(|| f64::from(both) / f64::from(either))
-    };
-    let of_class = |class: u16| match convention {
-        Convention::Nnunet => {
-            let cases: Vec<f64> = valid.iter().filter_map(|pixels| iou(&mut pixels.iter(), class)).collect();
-            (!cases.is_empty()).then(|| cases.iter().sum::<f64>() / cases.len() as f64)
-        }
-        Convention::Mmseg => iou(&mut valid.iter().flatten(), class),
-        _ => Some(iou(&mut valid.iter().flatten(), class).unwrap_or(0.0)),
-    };
-    let ious: Vec<Option<f64>> = (0..classes).map(of_class).collect();
-    let mean = match convention {
-        Convention::Nnunet => {
-            let foreground: Vec<f64> = ious[1..].iter().map(|iou| iou.unwrap_or(f64::NAN)).collect();
-            foreground.iter().sum::<f64>() / foreground.len() as f64
-        }
-        _ => {
-            let kept: Vec<f64> = ious.iter().flatten().copied().collect();
-            kept.iter().sum::<f64>() / kept.len() as f64
-        }
-    };
-    let counted = |(_, p): &&(u16, u16)| convention != Convention::Paddle || *p < classes;
-    let right = valid.iter().flatten().filter(|(l, p)| l == p).count();
-    let accuracy = right as f64 / valid.iter().flatten().filter(counted).count() as f64;
-    (accuracy, ious, mean)
+        let mean = |i: usize| scores[1..].iter().map(|score| score[i]).sum::<f64>() / f64::from(classes - 1);
+        return (scores.clone(), [right / judged, mean(0), mean(1), weighted, kappa]);
+    }
+    let mean = |i: usize| nan_mean(scores.iter().map(|score| score[i]));
+    (scores.clone(), [right / judged, mean(0), mean(1), weighted, kappa])
+}
+
+/// Label values as a convention has them: stretches of one value and noise, classes that are rare, values that mean "not
+/// labelled" or are beyond the classes where that is allowed.
+fn values(rng: &mut ChaCha8Rng, classes: u16, convention: Convention, prediction: bool) -> Vec<u16> {
+    let LabelValues { first, ignore, others } = convention.label_values();
+    let mut values = Vec::new();
+    while values.len() < 500 {
+        let value = match (rng.random_range(0..12), ignore) {
+            (0, Some(ignore)) if !prediction || others != OtherValues::Error => ignore,
+            (1, _) if others != OtherValues::Error => first + classes + 2,
+            _ => first + rng.random_range(0..classes.max(3) - 1),
+        };
+        let length = if rng.random_bool(0.5) { 1 } else { rng.random_range(1..60) };
+        values.extend(std::iter::repeat_n(value, length));
+    }
+    values.truncate(500);
+    values
 }
 
 #[test]
@@ -184,34 +230,43 @@ fn random_maps_score_as_counted_pixel_by_pixel() {
     let mut rng = ChaCha8Rng::seed_from_u64(5);
     for round in 0..60u16 {
         let classes = 2 + round % 6;
-        // Some stretches are flat and some are noise; some classes are rare, some values are no class.
-        let mut map = |ignored: u16| -> Vec<u16> {
-            let mut values = Vec::new();
-            while values.len() < 500 {
-                let value = if rng.random_bool(0.1) { ignored } else { rng.random_range(0..classes.max(3) - 1) };
-                let length = if rng.random_bool(0.5) { 1 } else { rng.random_range(1..60) };
-                values.extend(std::iter::repeat_n(value, length));
-            }
-            values.truncate(500);
-            values
-        };
-        let pictures: Vec<_> = (0..4).map(|_| (map(IGNORE), map(classes + 3))).collect();
-        let mut tally = Tally::new(classes.into(), None);
-        for (labels, predictions) in &pictures {
-            let mut picture = ConfusionMatrix::new(classes.into());
-            picture.add(labels, predictions);
-            tally.take(&mut picture);
-        }
         for name in ["capstone", "csail", "semseg", "mmseg", "paddle", "nnunet"] {
             let convention: Convention = name.parse().unwrap();
+            let given = convention.label_values();
+            let table = Descriptor::numbered_from(classes.into(), given).unwrap().value_table();
+            let codes = Codes::new(classes.into(), |value| table[usize::from(value)]);
+            let mut tally = Tally::new(classes.into(), None);
+            let pictures: Vec<Vec<(u16, u16)>> = (0..4)
+                .map(|_| {
+                    let labels = values(&mut rng, classes, convention, false);
+                    let predictions = values(&mut rng, classes, convention, true);
+                    let mut picture = ConfusionMatrix::new(classes.into());
+                    picture.add_values(&labels, &predictions, &codes).unwrap();
+                    tally.take(&mut picture);
+                    let takes_part = |label: u16| {
+                        let class = label.wrapping_sub(given.first) < classes;
+                        class || given.others == OtherValues::Wrong && Some(label) != given.ignore
+                    };
+                    let class = |value: u16| value.wrapping_sub(given.first);
+                    let pixels = labels.iter().zip(&predictions).filter(|(l, _)| takes_part(**l));
+                    pixels.map(|(&l, &p)| (class(l), class(p))).collect()
+                })
+                .collect();
             let scores = Scores::by(convention, &tally, Some(0));
-            let (accuracy, ious, mean) = naive(&pictures, classes, convention);
-            assert!((scores.pixel_accuracy - accuracy).abs() < 1e-12, "{name}");
-            for (class, iou) in scores.classes.iter().zip(ious) {
-                assert_eq!(class.iou.is_some(), iou.is_some(), "{name}");
-                assert!((class.iou.unwrap_or(0.0) - iou.unwrap_or(0.0)).abs() < 1e-12, "{name}");
+            let (by_class, means) = naive(&pictures, classes, convention);
+            let same = |found: f64, expected: f64| {
+                assert!(
+                    (found - expected).abs() < 1e-12 || found.is_nan() && expected.is_nan(),
+                    "{name} {found} {expected}"
+                );
+            };
+            for (class, expected) in scores.classes.iter().zip(by_class) {
+                let found = [class.iou, class.dice, class.accuracy, class.precision];
+                found.iter().zip(expected).for_each(|(found, expected)| same(found.unwrap_or(f64::NAN), expected));
             }
-            assert!((scores.mean_iou - mean).abs() < 1e-12 || scores.mean_iou.is_nan() && mean.is_nan(), "{name}");
+            let found =
+                [scores.pixel_accuracy, scores.mean_iou, scores.mean_dice, scores.frequency_weighted_iou, scores.kappa];
+            found.into_iter().zip(means).for_each(|(found, expected)| same(found, expected));
         }
     }
 }
@@ -248,8 +303,62 @@ fn threads_order_and_parts_do_not_matter() {
         scored(&predictions, &labels, &[&common[..], &["--partial", &c]].concat());
         assert!(stderr_of(&["metrics", "--merge", &a, &c], 1).contains("c.json: was counted with another --boundary"));
     }
-    let list = stderr_of(&["metrics", "--merge", &labels], 1);
-    assert!(list.contains("not a file that `segtool metrics --partial` wrote"), "{list}");
+}
+
+#[test]
+fn parts_that_cannot_be_added_are_refused() {
+    let golden = Golden::read();
+    let folder = tempfile::tempdir().unwrap();
+    let (predictions, labels) = golden.write(folder.path(), 1, 0);
+    let at = |name: &str| text(&folder.path().join(name));
+    let merged = |files: &[&str]| stderr_of(&[&["metrics", "--merge"], files].concat(), 1);
+    let part = at("part.json");
+    scored(&predictions, &labels, &["--num-class", "6", "--partial", &part]);
+    let dotted = part.replace("/part.json", "/./part.json");
+    assert!(merged(&[&part, &dotted]).contains("is named twice, and its pictures would count twice"));
+    assert!(merged(&[&labels]).contains("not a file that `segtool metrics --partial` wrote"));
+
+    let whole = std::fs::read_to_string(&part).unwrap();
+    let damaged = at("damaged.json");
+    let faults = [
+        ("\"values\":[1]", "\"values\":[]", "has no label value"),
+        ("\"counts\":[", "\"counts\":[9223372036854775808,", "its counts are damaged"),
+        ("\"images\":5", "\"images\":9223372036854775808", "its counts are damaged"),
+        ("\"matrix\":{\"classes\":6", "\"matrix\":{\"classes\":5", "its counts are damaged"),
+        ("segtool-partial-1", "segtool-partial-9", "its format is segtool-partial-9"),
+        ("\"tally\"", "\"tal", "not a file that `segtool metrics --partial` wrote"),
+    ];
+    for (from, to, reason) in faults {
+        assert!(whole.contains(from), "{from}");
+        std::fs::write(&damaged, whole.replacen(from, to, 1)).unwrap();
+        let message = merged(&[&damaged]);
+        assert!(message.contains("damaged.json") && message.contains(reason), "{to}: {message}");
+    }
+    // A count that is too large for the sum, in its own place.
+    let (before, counts) = whole.split_once("\"counts\":[").unwrap();
+    let (_, rest) = counts.split_once(',').unwrap();
+    std::fs::write(&damaged, format!("{before}\"counts\":[9223372036854775808,{rest}")).unwrap();
+    assert!(merged(&[&damaged]).contains("its counts are damaged"));
+}
+
+#[test]
+fn options_that_would_be_ignored_are_refused() {
+    let lists = ["--list-predict", "p", "--list-true", "l", "--num-class", "3"];
+    let wrong: [&[&str]; 6] = [
+        &["--device", "flex"],
+        &["--images", "m"],
+        &["--image-list", "m"],
+        &["--merge-classes"],
+        &["--labels", "l"],
+        &["--merge", "a.json"],
+    ];
+    for more in wrong {
+        stderr_of(&[&["metrics"], &lists[..], more].concat(), 2);
+    }
+    stderr_of(&["metrics", "--list-predict", "p", "--list-true", "l", "--dataset", "seeps", "--first-label", "9"], 2);
+    for more in [["--device", "flex"], ["--first-label", "1"], ["--workers", "1"], ["--num-class", "3"]] {
+        stderr_of(&[&["metrics", "--merge", "a.json"], &more[..]].concat(), 2);
+    }
 }
 
 #[test]
@@ -260,7 +369,8 @@ fn totals_beyond_32_bits_are_right() {
     let part = |i: usize| text(&folder.path().join(format!("{i}.json")));
     let once = scored(&predictions, &labels, &["--num-class", "6", "--partial", &part(0)]);
     for i in 0..24 {
-        stdout_of(&["metrics", "--merge", &part(i), &part(i), "--partial", &part(i + 1)]);
+        std::fs::copy(part(i), part(100)).unwrap();
+        stdout_of(&["metrics", "--merge", &part(i), &part(100), "--partial", &part(i + 1)]);
     }
     let many: Value = serde_json::from_str(&stdout_of(&["metrics", "--merge", &part(24), "--json"])).unwrap();
     let pixels = many["pixels"].as_u64().unwrap();
@@ -383,7 +493,12 @@ fn values_of_no_class_are_let_through_with_a_note_or_refused() {
     assert_eq!(scored(&p, &l, &["--num-class", "2"])["pixel_accuracy"].as_f64(), Some(2.0 / 3.0));
     let note = stderr_of(&arguments, 0);
     assert!(note.contains("2 files hold values that are no class of 2 numbered classes (such as 8 in "), "{note}");
-    let refused = stderr_of(&[&arguments[..], &["--convention", "mmseg"]].concat(), 1);
+    // As CSAIL's code: under the label 8 every prediction is wrong.
+    assert_eq!(scored(&p, &l, &["--num-class", "2", "--convention", "csail"])["pixel_accuracy"].as_f64(), Some(0.5));
+    let strict = stderr_of(&[&arguments[..], &["--strict"]].concat(), 1);
+    assert!(strict.contains("l.npy: holds 8, which is no class of 2 numbered classes"), "{strict}");
+    assert_eq!(scored(&p, &l, &["--num-class", "1"])["pixel_accuracy"].as_f64(), Some(1.0));
+    let refused = stderr_of(&[&arguments[..], &["--convention", "MMSeg"]].concat(), 1);
     assert!(refused.contains("predicted value 2 at pixel (1, 0) is not in"), "{refused}");
     let many = stderr_of(&["metrics", "--list-predict", &p, "--list-true", &l, "--num-class", "9000"], 1);
     assert!(many.contains("at most 4096 classes"), "{many}");
@@ -468,11 +583,14 @@ fn tables_and_files_hold_the_same_scores() {
     assert_eq!((counts.dim(), counts[[1, 0]]), ((6, 7), cell(1, 0)));
     let at_png = at("matrix.png");
     stdout_of(&[&lists[..], &["--confusion", &at_png]].concat());
-    assert!(image::open(&at_png).unwrap().width() > 100);
+    let picture = image::open(&at_png).unwrap().to_rgb8();
+    // The last class occurs in no label: its row is grey from edge to edge.
+    let grey = |y: u32| (0..picture.width()).filter(|x| picture.get_pixel(*x, y).0 == [222; 3]).count() as u32;
+    assert!((0..picture.height()).map(grey).max().unwrap() > picture.width() / 2);
     let wrong = stderr_of(&[&lists[..], &["--confusion", &at("matrix.txt")]].concat(), 1);
     assert!(wrong.contains("must end in .png, .csv or .npy"), "{wrong}");
     let nowhere = stderr_of(&[&lists[..], &["--partial", &at("no/where.json")]].concat(), 1);
-    assert!(nowhere.contains("there is no folder"), "{nowhere}");
+    assert!(nowhere.contains("cannot write"), "{nowhere}");
 }
 
 #[test]

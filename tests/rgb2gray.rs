@@ -136,9 +136,86 @@ fn what_is_there_is_kept_and_the_folders_may_be_one() {
     let a = bytes_of(&at("a.png"));
     assert!(stdout_of(&arguments).starts_with("0 grey pictures"));
     assert_eq!(bytes_of(&at("a.png")), a);
-    let message = stderr_of(&[&arguments[..], &["--overwrite"]].concat(), 1);
-    assert!(message.contains("a.jpg and ") && message.contains("would both be written as"), "{message}");
-    assert_eq!(std::fs::read(at("b.png")).unwrap(), before);
+    // Made again: a.png from a.jpg, not from itself; b.png has no other source and becomes grey.
+    let again = [&arguments[..], &["--overwrite", "--method", "value"]].concat();
+    assert!(stdout_of(&again).starts_with("2 grey pictures (value)"));
+    assert!(bytes_of(&at("a.png")) != a && std::fs::read(at("b.png")).unwrap() != before);
+
+    colors().save(at("a.bmp")).unwrap();
+    let message = stderr_of(&again, 1);
+    assert!(message.contains("a.bmp and ") && message.contains("would both be written as"), "{message}");
+    std::fs::remove_file(at("a.bmp")).unwrap();
+    std::fs::create_dir_all(at("out/b.png")).unwrap();
+    let message = stderr_of(&["rgb2gray", &text(&at("b.png")), "--output-folder", &text(&at("out"))], 1);
+    assert!(message.contains("b.png: is a folder"), "{message}");
+}
+
+#[test]
+fn results_below_the_input_folder_are_no_input() {
+    let folder = tempfile::tempdir().unwrap();
+    colors().save(folder.path().join("a.jpg")).unwrap();
+    let run = |input: &str, output: &str| {
+        let arguments = ["rgb2gray", "--recursive", "--input-folder", input, "--output-folder", output];
+        let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_segtool"));
+        let output = program.args(arguments).current_dir(folder.path()).output().unwrap();
+        assert!(output.status.success());
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let whole = text(folder.path());
+    assert!(run(".", "gray").starts_with("1 grey"));
+    for (input, output) in [(".", "gray"), (&*whole, "gray"), (".", "./gray")] {
+        assert!(run(input, output).starts_with("0 grey pictures"), "{input} {output}");
+    }
+    assert!(!folder.path().join("gray/gray").exists());
+}
+
+/// An uncompressed RGBA TIFF of 2x1 pixels, with a word on what the fourth band is.
+fn rgba_tiff(extra_samples: u16, pixels: [u8; 8]) -> Vec<u8> {
+    let entries: [(u16, u16, u32, u32); 10] = [
+        (256, 3, 1, 2),
+        (257, 3, 1, 1),
+        (258, 3, 4, 8 + 2 + 120 + 4),
+        (259, 3, 1, 1),
+        (262, 3, 1, 2),
+        (273, 4, 1, 8 + 2 + 120 + 4 + 8),
+        (277, 3, 1, 4),
+        (278, 3, 1, 1),
+        (279, 4, 1, 8),
+        (338, 3, 1, extra_samples.into()),
+    ];
+    let mut file = b"II*\0\x08\0\0\0\x0a\0".to_vec();
+    for (tag, kind, count, value) in entries {
+        file.extend([tag.to_le_bytes(), kind.to_le_bytes()].concat());
+        file.extend([count.to_le_bytes(), value.to_le_bytes()].concat());
+    }
+    file.extend([0; 4]);
+    file.extend([8, 0, 8, 0, 8, 0, 8, 0]);
+    file.extend(pixels);
+    file
+}
+
+#[test]
+fn alpha_of_floats_and_premultiplied_alpha_are_composed_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let half = ImageBuffer::from_pixel(2, 1, Rgba([1.0f32, 1.0, 1.0, 0.5]));
+    DynamicImage::ImageRgba32F(half).save(at("half.tif")).unwrap();
+    let pixels = [100, 100, 100, 100, 60, 60, 60, 255];
+    std::fs::write(at("multiplied.tif"), rgba_tiff(1, pixels)).unwrap();
+    std::fs::write(at("plain.tif"), rgba_tiff(2, pixels)).unwrap();
+    std::fs::write(at("infrared.tif"), rgba_tiff(0, pixels)).unwrap();
+    let (from, out) = (text(folder.path()), text(&at("out")));
+    let arguments = ["rgb2gray", "--input-folder", &from, "--output-folder", &out, "--overwrite", "--method", "value"];
+    for (alpha, half, multiplied, plain) in
+        [("black", 32768, [100, 60], [39, 60]), ("white", 65535, [255, 60], [194, 60])]
+    {
+        // A fourth band that is not alpha is none of the three that are wanted.
+        let message = stderr_of(&[&arguments[..], &["--alpha", alpha]].concat(), 3);
+        assert!(message.contains("infrared.tif: has 4 bands"), "{message}");
+        assert_eq!(gray_of(&at("out/half.png")).1, Samples::U16(vec![half; 2]));
+        assert_eq!(bytes_of(&at("out/multiplied.png")), multiplied);
+        assert_eq!(bytes_of(&at("out/plain.png")), plain);
+    }
 }
 
 #[test]

@@ -12,9 +12,6 @@ use crate::Exit;
 use crate::cli::Concat;
 use crate::ui::{self, Progress};
 
-/// Classes by label value where no data set says otherwise: as many as a descriptor can have.
-const ALL_VALUES: usize = u16::MAX as usize - 2;
-
 pub(crate) fn run(arguments: &Concat) -> Result<Exit> {
     let descriptor = descriptor(arguments)?;
     let triples = inputs(arguments)?.find()?;
@@ -36,9 +33,11 @@ fn descriptor(arguments: &Concat) -> Result<Descriptor> {
     Ok(match (&arguments.dataset, arguments.num_class) {
         (Some(name), _) => find_dataset(name)?,
         (None, Some(classes)) => Descriptor::numbered(classes)?,
-        (None, None) => {
-            Descriptor::unnamed(ALL_VALUES, None, (3, Normalisation::PerImage { valid: ValidPixels::All }))?
-        }
+        (None, None) => Descriptor::unnamed(
+            Descriptor::MAX_CLASSES,
+            None,
+            (3, Normalisation::PerImage { valid: ValidPixels::All }),
+        )?,
     })
 }
 

@@ -36,9 +36,16 @@ pub(crate) fn run(arguments: Rgb2Gray) -> Result<Exit> {
 fn jobs(arguments: &Rgb2Gray) -> Result<Vec<Job>> {
     let below = |folder: &Path| -> Result<Vec<Job>> {
         let inputs = if arguments.recursive { find_images_below(folder)? } else { find_images(folder)? };
-        // What an earlier call wrote below the input folder is no input.
-        let output = &arguments.output_folder;
-        let made = |input: &PathBuf| output != folder && output.starts_with(folder) && input.starts_with(output);
+        // What an earlier call wrote below the input folder is no input. It may be spelled otherwise.
+        let written = arguments
+            .output_folder
+            .canonicalize()
+            .ok()
+            .filter(|output| folder.canonicalize().ok().as_ref() != Some(output));
+        let made = |input: &PathBuf| match (&written, input.canonicalize()) {
+            (Some(output), Ok(input)) => input.starts_with(output),
+            _ => false,
+        };
         Ok(inputs.into_iter().filter(|input| !made(input)).map(|input| job(arguments, folder, input)).collect())
     };
     let one = |input: PathBuf| job(arguments, &input.parent().map(Path::to_path_buf).unwrap_or_default(), input);

@@ -9,6 +9,9 @@ use crate::image::{
     Figure, Frame, Panel, color_labels, color_probabilities, figure, judge, overlay_labels, with_color_bar,
 };
 
+/// Narrowest picture with a legend, in pixels.
+const LEAST_LEGEND: u32 = 240;
+
 /// How label and prediction are painted.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub enum Paint {
@@ -85,6 +88,11 @@ pub struct Shown {
 /// Draws the panels that there are: picture, label, prediction, errors, probability. Says why not where the result would
 /// be too large, or cannot be as narrow as asked for.
 pub fn compose(shown: Shown, classes: &Classes, look: &Look) -> Result<RgbImage, String> {
+    if let Some(most) = look.max_width.filter(|most| look.legend && *most < LEAST_LEGEND) {
+        return Err(format!(
+            "a legend does not fit into a width of {most} pixels; take a --max-width of {LEAST_LEGEND}"
+        ));
+    }
     let legends = if look.legend {
         let mut tables = vec![class_table(&shown, classes)];
         tables.extend(shown.label.as_ref().filter(|_| look.errors).map(|label| judgement_table(label, &shown)));
@@ -132,7 +140,7 @@ mod tests {
 
     #[test]
     fn any_width_that_can_be_kept_is_kept() {
-        for most in [200, 333, 1000] {
+        for most in [240, 333, 1000] {
             let look = Look { errors: true, legend: true, titles: true, max_width: Some(most), ..Look::default() };
             let picture = compose(shown(300, 200), &Classes::default(), &look).unwrap();
             assert!((most - 30..=most).contains(&picture.width()), "{} for {most}", picture.width());

@@ -8,7 +8,6 @@ mod size;
 pub use compose::{Classes, Look, Paint, Shown, compose};
 pub use inputs::{Inputs, Partners, Predictions, Triple};
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -17,7 +16,7 @@ use rayon::prelude::*;
 use crate::data::{Descriptor, load_labels, load_prediction};
 use crate::error::{Error, Result, Size};
 use crate::event::{Event, Sink, Task};
-use crate::files::{create_folder, write_bytes_unsynced};
+use crate::files::{create_folder, refuse_equal_outputs, write_bytes_unsynced};
 use crate::image::{PictureFormat, encode_picture, read_image, read_probability_npy};
 
 /// What to draw where.
@@ -49,7 +48,9 @@ pub fn concat_files(
     options: &Options,
     sink: &dyn Sink,
 ) -> Result<Summary> {
-    refuse_equal_outputs(triples, options.format)?;
+    // Pictures are named by the stem of their prediction.
+    let output = |triple: &Triple| options.output.join(output_name(&triple.prediction, options.format));
+    refuse_equal_outputs(triples.iter().map(|triple| (output(triple), triple.prediction.as_path())))?;
     create_folder(&options.output)?;
     let classes = Classes::of(descriptor);
     sink.event(Event::Started { task: Task::Concat, total: triples.len(), done: 0 });
@@ -62,8 +63,7 @@ pub fn concat_files(
         });
         let summary = match picture {
             Ok(file) => {
-                let path = options.output.join(output_name(&triple.prediction, options.format));
-                write_bytes_unsynced(&path, &file)?;
+                write_bytes_unsynced(&output(triple), &file)?;
                 Summary { written: 1, skipped: 0 }
             }
             Err(e) => {
@@ -124,20 +124,4 @@ fn probability_path(prediction: &Path) -> Result<PathBuf> {
 fn output_name(prediction: &Path, format: PictureFormat) -> String {
     let stem = prediction.file_stem().unwrap_or_default().to_string_lossy();
     format!("{stem}_concat.{}", format.extension())
-}
-
-/// Pictures are named by the stem of their prediction; of two with one name, one would overwrite the other.
-fn refuse_equal_outputs(triples: &[Triple], format: PictureFormat) -> Result<()> {
-    let mut seen = BTreeMap::new();
-    for triple in triples {
-        let name = output_name(&triple.prediction, format);
-        if let Some(other) = seen.insert(name.clone(), &triple.prediction) {
-            return Err(Error::Config(format!(
-                "{} and {} would both be written as {name}; draw them into different folders",
-                other.display(),
-                triple.prediction.display()
-            )));
-        }
-    }
-    Ok(())
 }

@@ -9,8 +9,8 @@ use super::{Normalisation, ValidPixels};
 use crate::error::{Error, Result};
 use crate::files::read_text;
 use crate::image::{RawLabels, distinct_colors};
-use crate::label::{IGNORE, LabelMap};
-use crate::metric::{Convention, LabelValues};
+use crate::label::{IGNORE, LabelMap, NO_CLASS};
+use crate::metric::{Convention, LabelValues, OtherValues};
 
 /// Descriptors that are compiled in, by name.
 const BUILT_IN: &[(&str, &str)] = &[
@@ -60,9 +60,9 @@ pub struct Descriptor {
     /// Label values that mean "not labelled".
     #[serde(default)]
     pub ignore: Vec<u16>,
-    /// Whether every label value that is not listed means "not labelled" too, instead of being an error.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub ignore_others: bool,
+    /// What label values are that are not listed.
+    #[serde(default)]
+    pub other_values: OtherValues,
     /// Colours that mean "not labelled", in RGB label images.
     #[serde(default)]
     pub ignore_colors: Vec<[u8; 3]>,
@@ -104,6 +104,9 @@ pub struct LabelFault {
 }
 
 impl Descriptor {
+    /// Most classes that 16-bit values tell apart, with two values of another meaning.
+    pub const MAX_CLASSES: usize = u16::MAX as usize - 2;
+
     /// A built-in descriptor by name, or the one in a `.toml` file.
     pub fn find(name_or_path: &str) -> Result<Self> {
         if let Some((_, text)) = BUILT_IN.iter().find(|(name, _)| *name == name_or_path) {
@@ -124,13 +127,13 @@ impl Descriptor {
     }
 
     /// `classes` nameless classes with label values as a convention of scoring has them.
-    pub fn numbered_from(classes: usize, LabelValues { first, ignore, strict }: LabelValues) -> Result<Self> {
+    pub fn numbered_from(classes: usize, LabelValues { first, ignore, others }: LabelValues) -> Result<Self> {
         let name = format!("{classes} numbered classes");
         let normalisation = Normalisation::PerImage { valid: ValidPixels::All };
         let numbered = Self::nameless(name, values(first, classes)?, (3, normalisation));
         let ignore = ignore.into_iter().collect();
-        let numbered = Self { ignore, ignore_others: !strict, ignore_colors: vec![[0; 3]], ..numbered };
-        numbered.validate().map_err(Error::Config)?;
+        let numbered = Self { ignore, other_values: others, ignore_colors: vec![[0; 3]], ..numbered };
+        numbered.check_values().map_err(Error::Config)?;
         Ok(numbered)
     }
 
@@ -153,7 +156,7 @@ impl Descriptor {
             title: String::new(),
             bands,
             ignore: Vec::new(),
-            ignore_others: false,
+            other_values: OtherValues::Error,
             ignore_colors: Vec::new(),
             merged_name: foreground(),
             normalisation,
@@ -169,6 +172,9 @@ impl Descriptor {
     fn parse(text: &str, path: &Path) -> Result<Self> {
         let descriptor: Self = toml::from_str(text).map_err(|e| Error::content(path, e))?;
         descriptor.validate().map_err(|reason| Error::content(path, reason))?;
+        if descriptor.other_values == OtherValues::Wrong {
+            return Err(Error::content(path, "`other_values` is \"error\" or \"unlabelled\""));
+        }
         Ok(descriptor)
     }
 
@@ -177,8 +183,16 @@ impl Descriptor {
         if self.bands == 0 {
             return Err("`bands` must be at least 1".into());
         }
-        if !(2..=usize::from(u16::MAX) - 2).contains(&self.classes.len()) {
+        if self.classes.len() < 2 {
             return Err(format!("a data set has 2 or more classes; found {}", self.classes.len()));
+        }
+        self.check_values()
+    }
+
+    /// As [`Self::validate`], but a single class will do, as it does for scoring.
+    pub fn check_values(&self) -> Result<(), String> {
+        if !(1..=Self::MAX_CLASSES).contains(&self.classes.len()) {
+            return Err(format!("there are 1 to {} classes; found {}", Self::MAX_CLASSES, self.classes.len()));
         }
         let mut values: BTreeSet<u16> = self.ignore.iter().copied().collect();
         for class in &self.classes {
@@ -304,6 +318,9 @@ impl Descriptor {
 
     /// The values (or colours) that label images of this kind may hold, as text.
     pub fn expected(&self, labels: &RawLabels) -> String {
+        if matches!(labels, RawLabels::Colors(..)) && self.color_table().len() <= self.ignore_colors.len() {
+            return "no colours; grey values are wanted, or a data set with colours".into();
+        }
         if matches!(labels, RawLabels::Colors(..)) {
             return "the colours of its classes, where no two share one".into();
         }
@@ -315,9 +332,13 @@ impl Descriptor {
         self.classes.iter().flat_map(|c| c.values.iter().copied()).chain(self.ignore.iter().copied()).collect()
     }
 
-    /// Class index (or [`IGNORE`]) by label value, `None` for a value that is an error.
+    /// Class index (or [`IGNORE`], or [`NO_CLASS`]) by label value, `None` for a value that is an error.
     pub fn value_table(&self) -> Vec<Option<u16>> {
-        let others = self.ignore_others.then_some(IGNORE);
+        let others = match self.other_values {
+            OtherValues::Error => None,
+            OtherValues::Unlabelled => Some(IGNORE),
+            OtherValues::Wrong => Some(NO_CLASS),
+        };
         let mut table = vec![others; usize::from(u16::MAX) + 1];
         for &value in &self.ignore {
             table[usize::from(value)] = Some(IGNORE);

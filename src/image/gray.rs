@@ -91,7 +91,7 @@ impl FromStr for GrayMethod {
 
     /// `luma'`, or `luma-prime` where a quote is in the way.
     fn from_str(text: &str) -> Result<Self> {
-        let name = text.replace("-prime", "'").replace("_prime", "'");
+        let name = text.to_lowercase().replace("-prime", "'").replace("_prime", "'");
         Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, method)| *method).ok_or_else(|| {
             let names: Vec<_> = Self::ALL.iter().map(|(name, _)| *name).collect();
             Error::Config(format!("there is no method '{text}'; there are {}", names.join(", ")))

@@ -21,7 +21,7 @@ pub use gray::{GrayConverter, GrayMethod, Sample, stretch};
 pub use labels::{RawLabels, read_labels};
 pub use npy::{read_label_npy, read_probability_npy, write_count_npy, write_label_npy, write_probability_npy};
 pub use palette::distinct_colors;
-pub use raster::{Raster, Samples, read_image, read_image_and_alpha};
+pub use raster::{AlphaBand, Raster, Samples, read_image, read_image_and_alpha};
 
 /// The font of legends and curves, compiled in so that none has to be installed.
 pub(crate) const FONT: &[u8] = epaint_default_fonts::UBUNTU_LIGHT;

@@ -74,10 +74,27 @@ pub fn read_image(path: &Path) -> Result<Raster> {
     read_image_and_alpha(path).map(|(raster, _)| raster)
 }
 
-/// As [`read_image`], and the alpha samples of the pixels where there are some.
-pub fn read_image_and_alpha(path: &Path) -> Result<(Raster, Option<Samples>)> {
+/// How opaque pixels are.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AlphaBand {
+    /// From 0, transparent, to white, in the type of the picture.
+    pub samples: Samples,
+    /// Whether the colours have been multiplied by it already.
+    pub associated: bool,
+}
+
+/// What the last band of a decoded picture is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LastBand {
+    Color,
+    Alpha,
+    AssociatedAlpha,
+}
+
+/// As [`read_image`], and the alpha of the pixels where there is one.
+pub fn read_image_and_alpha(path: &Path) -> Result<(Raster, Option<AlphaBand>)> {
     let bytes = read_bytes(path)?;
-    let (raster, alpha) = match guess(path, &bytes)? {
+    let (raster, last_band) = match guess(path, &bytes)? {
         ImageFormat::Tiff => tiff::read_raster(path, &bytes)?,
         format => {
             if format == ImageFormat::Jpeg && jpeg_is_cut_short(&bytes) {
@@ -91,7 +108,11 @@ pub fn read_image_and_alpha(path: &Path) -> Result<(Raster, Option<Samples>)> {
     if raster.size.width == 0 || raster.size.height == 0 {
         return Err(Error::content(path, "the picture has no pixels"));
     }
-    Ok(if alpha { split_alpha(raster) } else { (raster, None) })
+    if last_band == LastBand::Color {
+        return Ok((raster, None));
+    }
+    let (raster, samples) = split_alpha(raster);
+    Ok((raster, Some(AlphaBand { samples, associated: last_band == LastBand::AssociatedAlpha })))
 }
 
 /// Decodes anything but TIFF, with room for large scenes.
@@ -123,8 +144,8 @@ fn unknown_format(path: &Path) -> Error {
     Error::content(path, "not a picture that segtool reads (JPEG, PNG, TIFF, BMP or WebP)")
 }
 
-/// The picture with all its bands, and whether the last of them is alpha.
-fn from_dynamic(picture: DynamicImage) -> (Raster, bool) {
+/// The picture with all its bands.
+fn from_dynamic(picture: DynamicImage) -> (Raster, LastBand) {
     let size = Size { width: picture.width() as usize, height: picture.height() as usize };
     let alpha = picture.color().has_alpha();
     let (bands, samples) = match picture {
@@ -139,11 +160,11 @@ fn from_dynamic(picture: DynamicImage) -> (Raster, bool) {
         other if alpha => (4, Samples::F32(other.into_rgba32f().into_raw())),
         other => (3, Samples::F32(other.into_rgb32f().into_raw())),
     };
-    (Raster { size, bands, samples }, alpha)
+    (Raster { size, bands, samples }, if alpha { LastBand::Alpha } else { LastBand::Color })
 }
 
 /// Takes the last band off.
-fn split_alpha(raster: Raster) -> (Raster, Option<Samples>) {
+fn split_alpha(raster: Raster) -> (Raster, Samples) {
     fn split<T: Copy>(samples: &[T], step: usize) -> (Vec<T>, Vec<T>) {
         let pixels = samples.chunks_exact(step);
         let color = pixels.clone().flat_map(|pixel| pixel[..step - 1].iter().copied()).collect();
@@ -164,5 +185,5 @@ fn split_alpha(raster: Raster) -> (Raster, Option<Samples>) {
             (Samples::F32(color), Samples::F32(alpha))
         }
     };
-    (Raster { size, bands: bands - 1, samples }, Some(alpha))
+    (Raster { size, bands: bands - 1, samples }, alpha)
 }

@@ -8,7 +8,7 @@ use tiff::decoder::{Decoder, DecodingResult, Limits};
 use tiff::tags::Tag;
 use tiff::{ColorType, TiffError};
 
-use super::raster::{MAX_BYTES, Raster, Samples};
+use super::raster::{LastBand, MAX_BYTES, Raster, Samples};
 use crate::error::{Error, Result, Size};
 
 const PHOTOMETRIC: u16 = 262;
@@ -20,8 +20,8 @@ fn damaged(path: &Path) -> impl Fn(TiffError) -> Error + '_ {
     move |e| Error::content(path, format!("damaged or unsupported TIFF: {e}"))
 }
 
-/// The first page, and whether its last band is alpha; a palette is expanded to RGB.
-pub(super) fn read_raster(path: &Path, bytes: &[u8]) -> Result<(Raster, bool)> {
+/// The first page; a palette is expanded to RGB.
+pub(super) fn read_raster(path: &Path, bytes: &[u8]) -> Result<(Raster, LastBand)> {
     let Some(indexed) = as_black_is_zero(bytes, &[PALETTE]) else { return decode(path, bytes) };
     let (raster, _) = decode(path, &indexed)?;
     let map = Decoder::new(Cursor::new(&indexed))
@@ -37,7 +37,7 @@ pub(super) fn read_raster(path: &Path, bytes: &[u8]) -> Result<(Raster, bool)> {
     // The colour map holds all reds, then all greens, then all blues, 16 bits each.
     let colors = indices.iter().flat_map(|&i| (0..3).map(move |band| (band, usize::from(i))));
     let rgb = colors.map(|(band, i)| (map[band * entries + i] >> 8) as u8).collect();
-    Ok((Raster { size: raster.size, bands: 3, samples: Samples::U8(rgb) }, false))
+    Ok((Raster { size: raster.size, bands: 3, samples: Samples::U8(rgb) }, LastBand::Color))
 }
 
 /// The first page as it is stored: palette indices are not expanded, white-is-zero is not inverted, alpha is kept.
@@ -49,8 +49,8 @@ pub(super) fn read_raw(path: &Path, bytes: &[u8]) -> Result<Raster> {
     .map(|(raster, _)| raster)
 }
 
-/// Decodes the first page; also says whether the last band is alpha.
-fn decode(path: &Path, bytes: &[u8]) -> Result<(Raster, bool)> {
+/// Decodes the first page.
+fn decode(path: &Path, bytes: &[u8]) -> Result<(Raster, LastBand)> {
     let mut limits = Limits::default();
     limits.decoding_buffer_size = MAX_BYTES;
     limits.intermediate_buffer_size = MAX_BYTES;
@@ -88,8 +88,16 @@ fn decode(path: &Path, bytes: &[u8]) -> Result<(Raster, bool)> {
             ),
         ));
     }
-    let alpha = matches!(color, ColorType::GrayA(_) | ColorType::RGBA(_));
-    Ok((Raster { size, bands, samples }, alpha))
+    let last_band = match color {
+        ColorType::GrayA(_) | ColorType::RGBA(_) => match decoder.get_tag_u16_vec(Tag::ExtraSamples).as_deref() {
+            // "Unspecified": a further band of measurements, such as near infrared.
+            Ok([0, ..]) => LastBand::Color,
+            Ok([1, ..]) => LastBand::AssociatedAlpha,
+            _ => LastBand::Alpha,
+        },
+        _ => LastBand::Color,
+    };
+    Ok((Raster { size, bands, samples }, last_band))
 }
 
 /// For a TIFF with one of the given photometric tags, a copy whose tag says black-is-zero, so that the stored numbers

@@ -2,6 +2,7 @@
 //!
 //! Predictions on unlabelled pixels are made unlabelled first, so that both maps end at the same places there.
 
+use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -81,6 +82,15 @@ impl BoundaryCounts {
         self.f_score.mean()
     }
 
+    /// Whether pixels and pictures can have these counts.
+    pub(super) fn is_possible(&self) -> bool {
+        let room = |count: u64| count < 1 << 62;
+        room(self.label)
+            && room(self.prediction)
+            && self.both <= self.label.min(self.prediction)
+            && self.f_score.is_possible()
+    }
+
     /// Adds what was counted elsewhere.
     pub fn merge(&mut self, other: &Self) {
         self.label += other.label;
@@ -145,10 +155,8 @@ fn band(classes: &[u16], size: Size, width: usize) -> Vec<bool> {
 
 fn add_f_scores(counts: &mut [BoundaryCounts], size: Size, labels: &[u16], predictions: &[u16], width: usize) {
     let (truth, seen) = (outline(labels, size), outline(predictions, size));
-    let offsets = disk(width);
     let classes = counts.len();
-    let (recall, precision) =
-        (hits(&truth, &seen, size, &offsets, classes), hits(&seen, &truth, size, &offsets, classes));
+    let (recall, precision) = (hits(&truth, &seen, size, width, classes), hits(&seen, &truth, size, width, classes));
     for ((count, recall), precision) in counts.iter_mut().zip(recall).zip(precision) {
         if recall.1 + precision.1 == 0 {
             continue;
@@ -180,26 +188,28 @@ fn outline(classes: &[u16], size: Size) -> Vec<u16> {
     outline
 }
 
-/// Offsets (x, y) within a radius, the near ones first.
-fn disk(radius: usize) -> Vec<(isize, isize)> {
-    let r = radius as isize;
-    let mut offsets: Vec<(isize, isize)> =
-        (-r..=r).flat_map(|y| (-r..=r).map(move |x| (x, y))).filter(|(x, y)| x * x + y * y <= r * r).collect();
-    offsets.sort_by_key(|(x, y)| x * x + y * y);
-    offsets
-}
-
-/// Of every class: outline pixels that have one of the other map's outline within reach, and all of them.
-fn hits(from: &[u16], to: &[u16], size: Size, offsets: &[(isize, isize)], classes: usize) -> Vec<(u64, u64)> {
+/// Of every class: outline pixels that have one of the other map's outline within a radius, and all of them.
+fn hits(from: &[u16], to: &[u16], size: Size, radius: usize, classes: usize) -> Vec<(u64, u64)> {
+    // Columns of the other outline by class and row, in order.
+    let mut columns: BTreeMap<(u16, usize), Vec<usize>> = BTreeMap::new();
+    for (i, &class) in to.iter().enumerate().filter(|(_, class)| **class != IGNORE) {
+        columns.entry((class, i / size.width)).or_default().push(i % size.width);
+    }
+    // In a row so far away, half the width of the disk. The near rows first: mostly they settle it.
+    let reach: Vec<usize> = (0..=radius).map(|dy| (radius * radius - dy * dy).isqrt()).collect();
     let mut hits = vec![(0, 0); classes];
     for (i, &class) in from.iter().enumerate() {
         let Some(hit) = hits.get_mut(usize::from(class)) else { continue };
         let (x, y) = (i % size.width, i / size.width);
-        let near = |&(dx, dy): &(isize, isize)| {
-            let (Some(x), Some(y)) = (x.checked_add_signed(dx), y.checked_add_signed(dy)) else { return false };
-            x < size.width && y < size.height && to[y * size.width + x] == class
+        let near = |row: Option<usize>, reach: usize| {
+            let found = row.and_then(|row| columns.get(&(class, row)));
+            found.is_some_and(|columns| {
+                let next = columns.partition_point(|&column| column + reach < x);
+                columns.get(next).is_some_and(|&column| column <= x + reach)
+            })
         };
-        hit.0 += u64::from(offsets.iter().any(near));
+        let mut rows = reach.iter().enumerate();
+        hit.0 += u64::from(rows.any(|(dy, &reach)| near(y.checked_sub(dy), reach) || near(Some(y + dy), reach)));
         hit.1 += 1;
     }
     hits

@@ -27,6 +27,11 @@ impl Sum {
         self.count += other.count;
     }
 
+    /// Whether numbers from 0 to 1 can have this sum.
+    pub(super) fn is_possible(&self) -> bool {
+        self.count < 1 << 62 && self.units <= u128::from(self.count) << 64
+    }
+
     /// The mean of the numbers; `None` of none.
     pub fn mean(&self) -> Option<f64> {
         (self.count > 0).then(|| self.units as f64 / UNIT / self.count as f64)

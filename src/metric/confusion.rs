@@ -8,8 +8,9 @@ use crate::label::IGNORE;
 /// Pixels counted by true and predicted class.
 ///
 /// Row `t` holds the pixels whose label is class `t`; column `p` those predicted as `p`. One further column holds
-/// predictions that are no class at all, which are wrong but take part in the totals; one further row the pixels
-/// without a label, which take part in nothing.
+/// predictions that are no class at all, which are wrong but take part in the totals. Below the classes, one row holds
+/// labels that are no class, under which everything is wrong, and one the pixels without a label, which take part in
+/// nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfusionMatrix {
     classes: usize,
@@ -26,7 +27,7 @@ const BLOCK: usize = 8;
 impl ConfusionMatrix {
     /// An empty matrix for `classes` classes.
     pub fn new(classes: usize) -> Self {
-        let cells = (classes + 1) * (classes + 1);
+        let cells = (classes + 2) * (classes + 1);
         // Room for one more, which counting uses.
         let mut counts = Vec::with_capacity(cells + 1);
         counts.resize(cells, 0);
@@ -38,7 +39,7 @@ impl ConfusionMatrix {
         if classes <= MAX_CLASSES {
             return Ok(());
         }
-        let size = (classes + 1).pow(2) * size_of::<u64>() >> 20;
+        let size = (classes + 2) * (classes + 1) * size_of::<u64>() >> 20;
         Err(Error::Config(format!(
             "the confusion matrix of {classes} classes would take {size} MiB a thread; at most {MAX_CLASSES} classes can be scored"
         )))
@@ -54,14 +55,16 @@ impl ConfusionMatrix {
         self.classes + 1
     }
 
-    /// Counts the pixels of one picture. Labels outside `0..classes` ([`IGNORE`] among them) are dropped.
+    /// Counts the pixels of one picture, given as class indices. Labels that are [`IGNORE`] take part in nothing; others
+    /// outside `0..classes` are wrong whatever is predicted.
     ///
     /// # Panics
     /// If the slices differ in length.
     pub fn add(&mut self, labels: &[u16], predictions: &[u16]) {
         let (classes, row) = (self.classes, self.row());
         let index = |class: u16| usize::from(class).min(classes);
-        let unknown = self.count(labels, predictions, |label| index(label) * row, index);
+        let label_row = |label: u16| if label == IGNORE { (classes + 1) * row } else { index(label) * row };
+        let unknown = self.count(labels, predictions, label_row, index);
         debug_assert_eq!(unknown, None);
     }
 
@@ -136,10 +139,10 @@ impl ConfusionMatrix {
 
     /// Whether it has the cells that its number of classes asks for; one that was read from a file may not.
     pub fn is_whole(&self) -> bool {
-        self.classes <= MAX_CLASSES && self.counts.len() == self.row() * self.row()
+        self.classes <= MAX_CLASSES && self.counts.len() == (self.classes + 2) * self.row()
     }
 
-    /// Pixels of class `label` that were predicted as `prediction`; as no class, where that is the number of classes.
+    /// Pixels of class `label` that were predicted as `prediction`. The number of classes, for either, is no class.
     pub fn at(&self, label: usize, prediction: usize) -> u64 {
         self.counts[label * self.row() + prediction]
     }
@@ -151,15 +154,17 @@ impl ConfusionMatrix {
 
     /// Labelled pixels that were predicted as `class`; as no class, where that is the number of classes.
     pub fn predicted(&self, class: usize) -> u64 {
-        (0..self.classes).map(|label| self.at(label, class)).sum()
+        (0..=self.classes).map(|label| self.at(label, class)).sum()
     }
 
     /// Labelled and predicted pixels, and those that are both, of every class: one pass over the matrix.
     pub fn areas(&self) -> Vec<Areas> {
         let mut areas = vec![Areas::default(); self.classes];
-        for (class, row) in self.counts.chunks_exact(self.row()).take(self.classes).enumerate() {
-            areas[class].label = row.iter().sum();
-            areas[class].both = row[class];
+        for (class, row) in self.counts.chunks_exact(self.row()).take(self.classes + 1).enumerate() {
+            if let Some(area) = areas.get_mut(class) {
+                area.label = row.iter().sum();
+                area.both = row[class];
+            }
             for (area, count) in areas.iter_mut().zip(row) {
                 area.prediction += count;
             }
@@ -169,12 +174,21 @@ impl ConfusionMatrix {
 
     /// All labelled pixels.
     pub fn total(&self) -> u64 {
-        self.counts[..self.classes * self.row()].iter().sum()
+        self.labelled_counts().iter().sum()
+    }
+
+    /// All labelled pixels, unless they are more than there are numbers; counts that were read from a file may be.
+    pub fn checked_total(&self) -> Option<u64> {
+        self.counts.iter().try_fold(0u64, |sum, &count| sum.checked_add(count))
+    }
+
+    fn labelled_counts(&self) -> &[u64] {
+        &self.counts[..(self.classes + 1) * self.row()]
     }
 
     /// Pixels without a label.
     pub fn unlabelled(&self) -> u64 {
-        self.counts[self.classes * self.row()..].iter().sum()
+        self.counts[(self.classes + 1) * self.row()..].iter().sum()
     }
 }
 
@@ -230,7 +244,8 @@ pub struct Codes {
 type Table = [u32; 1 << 16];
 
 impl Codes {
-    /// `class` gives the class of a value, [`IGNORE`] for one that means "not labelled", `None` for one that is an error.
+    /// `class` gives the class of a value, [`IGNORE`] for one that means "not labelled", a number beyond the classes for a
+    /// label that is no class, `None` for one that is an error.
     ///
     /// # Panics
     /// If there are more classes than [`ConfusionMatrix::check_classes`] lets through.
@@ -238,20 +253,20 @@ impl Codes {
         assert!(classes <= MAX_CLASSES);
         // Beyond every cell, also when two are added.
         const UNKNOWN: u32 = 1 << 30;
-        let table = |width: usize| -> Box<Table> {
-            let cell = |value| class(value).map_or(UNKNOWN, |c| (usize::from(c).min(classes) * width) as u32);
+        let table = |width: usize, ignored: usize| -> Box<Table> {
+            let place = |class: u16| if class == IGNORE { ignored } else { usize::from(class).min(classes) };
+            let cell = |value| class(value).map_or(UNKNOWN, |class| (place(class) * width) as u32);
             let cells: Box<[u32]> = (0..=u16::MAX).map(cell).collect();
             cells.try_into().unwrap_or_else(|_| unreachable!("there is one cell a value"))
         };
-        Self { classes, labels: table(classes + 1), predictions: table(1) }
+        Self { classes, labels: table(classes + 1, classes + 1), predictions: table(1, classes) }
     }
 }
-
-const _: () = assert!(IGNORE == u16::MAX, "`add` drops ignored pixels because they exceed every class index");
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::label::NO_CLASS;
 
     #[test]
     fn counts_drop_the_unlabelled_and_keep_predictions_of_no_class() {
@@ -309,9 +324,37 @@ mod tests {
     }
 
     #[test]
+    fn labels_of_no_class_are_wrong_whatever_is_predicted() {
+        let codes = Codes::new(2, |value| Some([IGNORE, 0, 1].get(usize::from(value)).copied().unwrap_or(NO_CLASS)));
+        let mut matrix = ConfusionMatrix::new(2);
+        matrix.add_values(&[1, 2, 7, 7, 0], &[1, 2, 1, 7, 2], &codes).unwrap();
+        assert_eq!((matrix.total(), matrix.unlabelled(), matrix.at(2, 0), matrix.at(2, 2)), (4, 1, 1, 1));
+        assert_eq!(
+            matrix.areas(),
+            [Areas { label: 1, prediction: 2, both: 1 }, Areas { label: 1, prediction: 1, both: 1 }]
+        );
+    }
+
+    #[test]
+    fn a_value_of_zero_is_no_class_unless_somebody_says_so() {
+        let codes = Codes::new(2, |value| matches!(value, 1 | 2).then(|| value - 1));
+        for length in [1, 7, 8, 30, 64] {
+            let (zeros, ones) = (vec![0; length], vec![1; length]);
+            assert_eq!(ConfusionMatrix::new(2).add_values(&zeros, &zeros, &codes), Err(0));
+            let (mut labels, mut predictions) = (zeros.clone(), zeros);
+            labels.extend(&ones);
+            predictions.extend(&ones);
+            assert_eq!(ConfusionMatrix::new(2).add_values(&labels, &predictions, &codes), Err(0));
+            labels.rotate_left(length);
+            predictions.rotate_left(length);
+            assert_eq!(ConfusionMatrix::new(2).add_values(&labels, &predictions, &codes), Err(length));
+        }
+    }
+
+    #[test]
     fn too_many_classes_are_refused_in_words() {
         assert!(ConfusionMatrix::check_classes(MAX_CLASSES).is_ok());
         let message = ConfusionMatrix::check_classes(60_000).unwrap_err().to_string();
-        assert!(message.contains("60000 classes would take 27466 MiB"), "{message}");
+        assert!(message.contains("60000 classes would take 27467 MiB"), "{message}");
     }
 }

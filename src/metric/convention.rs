@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Error, Result};
 
 /// How a class that neither occurs nor was predicted enters a mean.
@@ -21,7 +23,8 @@ pub enum Convention {
     /// The Capstone's script: labels 1..=K, any other value is not labelled; an absent class scores 0.
     #[default]
     Capstone,
-    /// CSAIL semantic-segmentation-pytorch, `utils.intersectionAndUnion`: as the Capstone.
+    /// CSAIL semantic-segmentation-pytorch, `utils.intersectionAndUnion` and `utils.accuracy`: as the Capstone, but pixels
+    /// with a label above K take part, and whatever is predicted there is wrong.
     Csail,
     /// hszhao/semseg, `util.intersectionAndUnion`: labels 0..K, 255 not labelled; an absent class scores 0.
     Semseg,
@@ -42,8 +45,21 @@ pub struct LabelValues {
     pub first: u16,
     /// The value that means "not labelled".
     pub ignore: Option<u16>,
-    /// Whether values beyond these are errors, or not labelled (and, predicted, wrong).
-    pub strict: bool,
+    /// What all other values are.
+    pub others: OtherValues,
+}
+
+/// What label values are that nobody has said the meaning of. Where they are no error, they are wrong as predictions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OtherValues {
+    /// An error.
+    #[default]
+    Error,
+    /// Not labelled.
+    Unlabelled,
+    /// Labelled, as no class: whatever is predicted there is wrong.
+    Wrong,
 }
 
 impl Convention {
@@ -59,9 +75,12 @@ impl Convention {
     /// Label values, where no data set says otherwise.
     pub fn label_values(self) -> LabelValues {
         match self {
-            Self::Capstone | Self::Csail => LabelValues { first: 1, ignore: Some(0), strict: false },
-            Self::Semseg | Self::Mmseg | Self::Paddle => LabelValues { first: 0, ignore: Some(255), strict: true },
-            Self::Nnunet => LabelValues { first: 0, ignore: None, strict: true },
+            Self::Capstone => LabelValues { first: 1, ignore: Some(0), others: OtherValues::Unlabelled },
+            Self::Csail => LabelValues { first: 1, ignore: Some(0), others: OtherValues::Wrong },
+            Self::Semseg | Self::Mmseg | Self::Paddle => {
+                LabelValues { first: 0, ignore: Some(255), others: OtherValues::Error }
+            }
+            Self::Nnunet => LabelValues { first: 0, ignore: None, others: OtherValues::Error },
         }
     }
 
@@ -85,9 +104,11 @@ impl FromStr for Convention {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        Self::NAMES.iter().find(|(name, _)| *name == text).map(|(_, convention)| *convention).ok_or_else(|| {
-            let names: Vec<_> = Self::NAMES.iter().map(|(name, _)| *name).collect();
-            Error::Config(format!("there is no convention '{text}'; there are {}", names.join(", ")))
-        })
+        Self::NAMES.iter().find(|(name, _)| *name == text.to_lowercase()).map(|(_, convention)| *convention).ok_or_else(
+            || {
+                let names: Vec<_> = Self::NAMES.iter().map(|(name, _)| *name).collect();
+                Error::Config(format!("there is no convention '{text}'; there are {}", names.join(", ")))
+            },
+        )
     }
 }

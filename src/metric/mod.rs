@@ -10,6 +10,6 @@ mod tally;
 pub use boundary::{BoundaryCounts, BoundaryWidth, add_boundaries};
 pub use cases::{CaseSums, Sum};
 pub use confusion::{Areas, Codes, ConfusionMatrix};
-pub use convention::{AbsentClass, Convention, LabelValues};
+pub use convention::{AbsentClass, Convention, LabelValues, OtherValues};
 pub use scores::{ClassScores, Scores};
 pub use tally::{Boundary, Tally};

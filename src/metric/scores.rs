@@ -157,6 +157,7 @@ fn kappa(areas: &[Areas], total: u64, observed: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::label::IGNORE;
 
     /// Scores from sets of pixels, by definition, with no matrix.
     fn naive_iou(labels: &[u16], predictions: &[u16], class: u16) -> Option<f64> {
@@ -174,8 +175,8 @@ mod tests {
             (state >> 16) % n
         };
         for _ in 0..50 {
-            // Class 3 is rare, so that some maps lack it; 4 and 5 stand for "no label" and "no class".
-            let labels: Vec<u16> = (0..40).map(|_| [0, 1, 2, 4, 0, 1, 2, 3][random(8) as usize]).collect();
+            // Class 3 is rare, so that some maps lack it; 5 stands for "no class".
+            let labels: Vec<u16> = (0..40).map(|_| [0, 1, 2, IGNORE, 0, 1, 2, 3][random(8) as usize]).collect();
             let predictions: Vec<u16> = (0..40).map(|_| [0, 1, 2, 5, 0, 1][random(6) as usize]).collect();
             let mut matrix = ConfusionMatrix::new(4);
             matrix.add(&labels, &predictions);

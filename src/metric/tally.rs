@@ -74,10 +74,21 @@ impl Tally {
         self.skipped += other.skipped;
     }
 
-    /// Whether its parts agree on the number of classes; one that was read from a file may not.
+    /// Whether its parts agree on the number of classes and its counts leave room for as many again; those of one that was
+    /// read from a file may not.
     pub fn is_whole(&self) -> bool {
         let classes = self.matrix.classes();
-        let boundary = self.boundary.as_ref().is_none_or(|boundary| boundary.classes.len() == classes);
-        self.matrix.is_whole() && self.cases.len() == classes && boundary
+        let boundary = self.boundary.as_ref().is_none_or(|boundary| {
+            boundary.classes.len() == classes && boundary.classes.iter().all(BoundaryCounts::is_possible)
+        });
+        let room = |count: u64| count < 1 << 62;
+        let cases = self.cases.len() == classes
+            && self.cases.iter().all(|case| case.iou.is_possible() && case.dice.is_possible());
+        self.matrix.is_whole()
+            && self.matrix.checked_total().is_some_and(room)
+            && room(self.images as u64)
+            && room(self.skipped as u64)
+            && cases
+            && boundary
     }
 }

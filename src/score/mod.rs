@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::event::{Event, Sink, Task};
 use crate::image::{RawLabels, read_labels};
 use crate::label::LabelMap;
-use crate::metric::{Areas, BoundaryWidth, Codes, ConfusionMatrix, Tally};
+use crate::metric::{Areas, BoundaryWidth, Codes, ConfusionMatrix, OtherValues, Tally};
 
 pub use partial::Partial;
 
@@ -78,13 +78,36 @@ struct Unexpected {
     first: Option<(PathBuf, u16)>,
 }
 
+/// A prediction and its label image as stored, of one size.
+struct RawPair<'a> {
+    pair: &'a Pair,
+    prediction: RawLabels,
+    label: RawLabels,
+}
+
+impl<'a> RawPair<'a> {
+    fn read(pair: &'a Pair) -> Result<Self> {
+        let (prediction, label) = (read_labels(&pair.image)?, read_labels(&pair.label)?);
+        if prediction.size() == label.size() {
+            return Ok(Self { pair, prediction, label });
+        }
+        Err(Error::SizeMismatch {
+            first: pair.image.clone(),
+            first_size: prediction.size(),
+            second: pair.label.clone(),
+            second_size: label.size(),
+        })
+    }
+}
+
 impl<'a> Scorer<'a> {
     /// Refuses numbers of classes that cannot be counted.
     pub fn new(settings: &'a Settings) -> Result<Self> {
         let classes = settings.descriptor.class_count();
         ConfusionMatrix::check_classes(classes)?;
         let table = settings.descriptor.value_table();
-        let listed = settings.descriptor.ignore_others.then(|| settings.descriptor.listed_values());
+        let let_through = settings.descriptor.other_values != OtherValues::Error;
+        let listed = let_through.then(|| settings.descriptor.listed_values());
         Ok(Self {
             settings,
             codes: Codes::new(classes, |value| table[usize::from(value)]),
@@ -95,42 +118,49 @@ impl<'a> Scorer<'a> {
         })
     }
 
-    /// Reads and counts a pair of files; `image` is the prediction.
-    pub fn add_files(&mut self, pair: &Pair) -> Result<()> {
-        let prediction = read_labels(&pair.image)?;
-        let label = read_labels(&pair.label)?;
-        if prediction.size() != label.size() {
-            return Err(Error::SizeMismatch {
-                first: pair.image.clone(),
-                first_size: prediction.size(),
-                second: pair.label.clone(),
-                second_size: label.size(),
-            });
-        }
+    /// Counts a pair of files that were read.
+    fn add(&mut self, RawPair { pair, prediction, label }: &RawPair<'_>) -> Result<()> {
         let descriptor = &self.settings.descriptor;
-        match (&label, &prediction) {
+        match (label, prediction) {
             (RawLabels::Values(_, labels), RawLabels::Values(_, predictions)) if self.settings.boundary.is_none() => {
-                if self.picture.add_values(labels, predictions, &self.codes).is_err() {
+                if let Err(pixel) = self.picture.add_values(labels, predictions, &self.codes) {
                     self.picture = ConfusionMatrix::new(self.picture.classes());
-                    prediction_map(&pair.image, &prediction, descriptor)?;
-                    descriptor.class_map(&pair.label, &label)?;
+                    prediction_map(&pair.image, prediction, descriptor)?;
+                    descriptor.class_map(&pair.label, label)?;
+                    return Err(Error::content(&pair.image, format!("pixel {pixel} cannot be counted")));
                 }
             }
             _ => {
-                let predictions = prediction_map(&pair.image, &prediction, descriptor)?;
-                let labels = descriptor.class_map(&pair.label, &label)?;
+                let predictions = prediction_map(&pair.image, prediction, descriptor)?;
+                let labels = descriptor.class_map(&pair.label, label)?;
                 self.picture.add(&labels.classes, &predictions.classes);
                 self.tally.add_boundaries(labels.size, &labels.classes, &predictions.classes);
             }
         }
-        if self.picture.unlabelled() > 0 {
-            self.unexpected.look(&pair.label, &label);
+        let classes = self.picture.classes();
+        if self.picture.unlabelled() > 0 || self.picture.labelled(classes) > 0 {
+            self.look(&pair.label, label)?;
         }
-        if self.picture.predicted(self.picture.classes()) > 0 {
-            self.unexpected.look(&pair.image, &prediction);
+        if self.picture.predicted(classes) > 0 {
+            self.look(&pair.image, prediction)?;
         }
         self.last = self.tally.take(&mut self.picture);
         Ok(())
+    }
+
+    /// Notes a file with values that are let through although nobody said what they mean, or refuses it.
+    fn look(&mut self, path: &Path, raw: &RawLabels) -> Result<()> {
+        match self.unexpected.find(raw) {
+            Some(value) if self.settings.on_fault == OnFault::Stop => Err(Error::content(
+                path,
+                format!("holds {value}, which is no class of {}", self.settings.descriptor.name),
+            )),
+            Some(value) => {
+                self.unexpected.note(path, value);
+                Ok(())
+            }
+            None => Ok(()),
+        }
     }
 
     /// Counts a prediction that is at hand.
@@ -174,21 +204,22 @@ impl<'a> Scorer<'a> {
 }
 
 impl Unexpected {
-    /// Counts the file if one of its values is neither a class nor one for "not labelled".
-    fn look(&mut self, path: &Path, raw: &RawLabels) {
-        let RawLabels::Values(_, values) = raw else { return };
-        let Some(listed) = &self.listed else { return };
+    /// A value that is neither a class nor one for "not labelled".
+    fn find(&self, raw: &RawLabels) -> Option<u16> {
+        let (RawLabels::Values(_, values), Some(listed)) = (raw, &self.listed) else { return None };
         // Mostly the listed values are all from 0 to some number, and the largest value settles it.
         let largest = values.iter().fold(0, |largest, &value| largest.max(value));
         if listed.range(..=largest).count() == usize::from(largest) + 1 {
-            return;
+            return None;
         }
-        if let Some(&value) = values.iter().find(|value| !listed.contains(value)) {
-            self.files += 1;
-            let found = (path.to_path_buf(), value);
-            // The same file is named however the threads share the work.
-            self.first = Some(self.first.take().map_or(found.clone(), |first| first.min(found)));
-        }
+        values.iter().find(|value| !listed.contains(value)).copied()
+    }
+
+    /// The same file is kept for the report however the threads share the work.
+    fn note(&mut self, path: &Path, value: u16) {
+        self.files += 1;
+        let found = (path.to_path_buf(), value);
+        self.first = Some(self.first.take().map_or(found.clone(), |first| first.min(found)));
     }
 
     fn merge(&mut self, other: Self) {
@@ -211,10 +242,11 @@ pub fn score_files(
     let done = AtomicUsize::new(0);
     let wanted = on_picture.is_some();
     let score = |pair: &Pair| -> Result<Option<PictureScores>> {
+        let raw = RawPair::read(pair);
         // Each thread has its own, so this never waits.
         let thread = rayon::current_thread_index().unwrap_or(0) % threads;
         let mut scorer = scorers[thread].lock().unwrap_or_else(PoisonError::into_inner);
-        let scores = match scorer.add_files(pair) {
+        let scores = match raw.and_then(|raw| scorer.add(&raw)) {
             Ok(()) => wanted.then(|| scorer.last()),
             Err(fault) if settings.on_fault == OnFault::Stop => return Err(fault),
             Err(fault) => {

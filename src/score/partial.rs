@@ -1,5 +1,6 @@
 //! Counts on disk, so that the jobs of a cluster score their shares of a set and one of them adds up.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -40,9 +41,15 @@ impl Partial {
         let what = "not a file that `segtool metrics --partial` wrote";
         let partial: Self =
             serde_json::from_str(&read_text(path)?).map_err(|e| Error::content(path, format!("{what}: {e}")))?;
-        let classes = partial.descriptor.class_count();
-        if partial.format != FORMAT || !partial.tally.is_whole() || partial.tally.matrix.classes() != classes {
-            return Err(Error::content(path, format!("{what} (format {FORMAT}, {classes} classes)")));
+        let fault = |reason: &str| Err(Error::content(path, format!("{what}: {reason}")));
+        if partial.format != FORMAT {
+            return fault(&format!("its format is {}, not {FORMAT}", partial.format));
+        }
+        if let Err(reason) = partial.descriptor.check_values() {
+            return fault(&reason);
+        }
+        if !partial.tally.is_whole() || partial.tally.matrix.classes() != partial.descriptor.class_count() {
+            return fault("its counts are damaged");
         }
         Ok(partial)
     }
@@ -50,8 +57,12 @@ impl Partial {
     /// Adds the files up. They must be of the same classes, convention and boundary width.
     pub fn merge(files: &[impl AsRef<Path>]) -> Result<Self> {
         let mut sum: Option<Self> = None;
+        let mut seen = BTreeSet::new();
         for path in files.iter().map(AsRef::as_ref) {
             let next = Self::read(path)?;
+            if !seen.insert(path.canonicalize().map_err(|e| Error::read(path, e))?) {
+                return Err(Error::content(path, "is named twice, and its pictures would count twice"));
+            }
             let Some(sum) = &mut sum else {
                 sum = Some(next);
                 continue;
@@ -64,6 +75,9 @@ impl Partial {
                 ));
             }
             sum.tally.merge(&next.tally);
+            if !sum.tally.is_whole() {
+                return Err(Error::content(path, "together with the files before it, the counts are too large to add"));
+            }
         }
         sum.ok_or_else(|| Error::Config("there is no file to merge".into()))
     }

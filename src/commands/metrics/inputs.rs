@@ -1,5 +1,7 @@
 //! What is scored, and what its label values mean.
 
+use std::path::Path;
+
 use anyhow::{Context, Result, bail};
 use segtool::data::{Descriptor, Pair, pair_folders, pair_lists, pair_predictions};
 use segtool::metric::{Convention, LabelValues};
@@ -8,22 +10,47 @@ use segtool::run::{Run, find_dataset};
 use crate::cli::Metrics;
 use crate::ui;
 
+/// Where the pairs are.
+enum Source<'a> {
+    /// Two lists, the first of predictions or of pictures that a run predicts.
+    Lists(&'a Path, &'a Path),
+    /// Two folders, the first of predictions.
+    Predictions(&'a Path, &'a Path),
+    /// Two folders, the first of pictures that a run predicts.
+    Pictures(&'a Path, &'a Path),
+    /// The validation pictures of a run.
+    Run(&'a Path),
+}
+
+fn source(arguments: &Metrics) -> Result<Source<'_>> {
+    let lists = arguments.list_predict.as_deref().or(arguments.image_list.as_deref());
+    if let (Some(first), Some(labels)) = (lists, arguments.list_true.as_deref()) {
+        return Ok(Source::Lists(first, labels));
+    }
+    match (arguments.predictions.as_deref(), arguments.images.as_deref(), arguments.labels.as_deref()) {
+        (Some(predictions), _, Some(labels)) => return Ok(Source::Predictions(predictions, labels)),
+        (_, Some(images), Some(labels)) => return Ok(Source::Pictures(images, labels)),
+        _ => {}
+    }
+    match &arguments.run {
+        Some(run) if arguments.labels.is_none() && arguments.list_true.is_none() => Ok(Source::Run(run)),
+        _ => bail!("--labels goes with --predictions or --images, --list-true with --list-predict or --image-list"),
+    }
+}
+
 /// The pairs to score; `image` is the prediction, or the picture that a run predicts.
 pub(super) fn pairs(arguments: &Metrics) -> Result<Vec<Pair>> {
-    let Metrics { list_predict, list_true, predictions, labels, images, image_list, run, .. } = arguments;
-    Ok(match (list_predict, list_true, predictions, labels, images, image_list, run) {
-        (Some(predictions), Some(labels), ..) => matched(pair_lists(predictions, labels)?),
-        (_, _, Some(predictions), Some(labels), ..) => pair_predictions(predictions, labels)?,
-        (_, _, _, Some(labels), Some(images), ..) => pair_folders(images, labels)?,
-        (_, Some(labels), _, _, _, Some(images), _) => matched(pair_lists(images, labels)?),
-        (_, None, _, None, _, _, Some(run)) => {
+    Ok(match source(arguments)? {
+        Source::Lists(first, labels) => matched(pair_lists(first, labels)?),
+        Source::Predictions(predictions, labels) => pair_predictions(predictions, labels)?,
+        Source::Pictures(images, labels) => pair_folders(images, labels)?,
+        Source::Run(run) => {
             let pairs = Run::open(run)?.samples()?.validation;
             if pairs.is_empty() {
                 bail!("{} has no validation pictures; name some with --images and --labels", run.display());
             }
             pairs
         }
-        _ => bail!("--labels goes with --predictions or --images, --list-true with --list-predict or --image-list"),
     })
 }
 

@@ -36,13 +36,16 @@ pub(crate) fn run(arguments: &Metrics) -> Result<Exit> {
         }
         sum
     };
+    if partial.tally.images > 0 {
+        let convention: Convention = partial.convention.parse()?;
+        let report = Report::new(&partial.tally, convention, &partial.descriptor);
+        ui::result(&report.text(arguments)?);
+    }
+    // Of a share of a set, the pairs that were left out count too.
+    report::write_files(arguments, &partial)?;
     if partial.tally.images == 0 {
         bail!("none of the {} pairs could be scored", partial.tally.skipped);
     }
-    let convention: Convention = partial.convention.parse()?;
-    let report = Report::new(&partial.tally, convention, &partial.descriptor);
-    report::write_files(arguments, &partial)?;
-    ui::result(&report.text(arguments)?);
     Ok(if partial.tally.skipped > 0 { Exit::SomeSkipped } else { Exit::Done })
 }
 

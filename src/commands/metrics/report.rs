@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use image::RgbImage;
 use segtool::data::Descriptor;
 use segtool::error::Error;
-use segtool::files::write_atomically;
+use segtool::files::{check_writable, write_atomically};
 use segtool::image::{heatmap, write_count_npy, write_png};
 use segtool::metric::{AbsentClass, ClassScores, ConfusionMatrix, Convention, Scores, Tally};
 use segtool::score::Partial;
@@ -200,10 +200,7 @@ pub(super) fn check_targets(arguments: &Metrics) -> Result<()> {
         kind(path)?;
     }
     for path in [&arguments.confusion, &arguments.partial, &arguments.per_image].into_iter().flatten() {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
-            bail!("cannot write {}: there is no folder {}", path.display(), folder.display());
-        }
+        check_writable(path)?;
     }
     Ok(())
 }

@@ -1,16 +1,17 @@
 //! The command line: definitions only.
 
+mod without_network;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use segtool::bench::Mode;
 use segtool::device::DeviceChoice;
-use segtool::gray::Alpha;
-use segtool::image::{GrayMethod, PictureFormat};
-use segtool::metric::{BoundaryWidth, Convention};
 use segtool::precision::Precision;
 use segtool::weights::Target;
+
+pub(crate) use without_network::{Column, Concat, Metrics, Rgb2Gray};
 
 /// Semantic segmentation: train, predict and score, in one program.
 #[derive(Debug, Parser)]
@@ -206,241 +207,6 @@ pub(crate) struct Predict {
     pub(crate) compute: Compute,
 }
 
-/// The columns of the table of classes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Column {
-    Index,
-    Name,
-    Iou,
-    Dice,
-    Accuracy,
-    Precision,
-    Pixels,
-}
-
-#[derive(Debug, Args)]
-#[command(group(clap::ArgGroup::new("source").required(true).args(["list_predict", "predictions", "run", "merge"])))]
-#[command(after_help = "\
-Examples:
-  segtool metrics --list-predict P.txt --list-true L.txt --num-class 150
-  segtool metrics --predictions predictions/ --labels masks/ --dataset camvid --sort iou --confusion confusion.png
-  segtool metrics --run runs/seeps --per-image pictures.csv
-  segtool metrics --predictions job7/ --labels masks/ --dataset seeps --partial job7.json
-  segtool metrics --merge job*.json --json
-
-Without --dataset, label values are 1..K, and all others mean not labelled, as the Capstone's script has it. A class that
-neither occurs nor was predicted scores 0, and means are over all K classes. --convention scores as another project does:
-  capstone, csail  values 1..K, others not labelled; absent classes score 0
-  semseg           values 0..K-1, 255 not labelled; absent classes score 0
-  mmseg            values 0..K-1, 255 not labelled; absent classes are left out of the means
-  paddle           values 0..K-1, 255 not labelled; absent classes score 0; accuracy over predicted pixels
-  nnunet           values 0..K-1; IoU and Dice a picture, averaged over pictures; means without value 0
-With --dataset or --run, the label values are the data set's.")]
-pub(crate) struct Metrics {
-    /// List of predictions (.npy, or label images); also --List_predict
-    #[arg(long, value_name = "FILE", requires = "list_true")]
-    pub(crate) list_predict: Option<PathBuf>,
-    /// List of label images, in the same order
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["predictions", "merge"])]
-    pub(crate) list_true: Option<PathBuf>,
-    /// Folder of predictions, paired with --labels by file stem
-    #[arg(long, value_name = "DIR", requires = "labels")]
-    pub(crate) predictions: Option<PathBuf>,
-    /// Folder of label images
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["list_true", "list_predict", "merge"])]
-    pub(crate) labels: Option<PathBuf>,
-    /// Score a run's own predictions, without files in between; of its validation pictures, if no others are given
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["dataset", "num_class", "merge_classes"])]
-    pub(crate) run: Option<PathBuf>,
-    /// With --run: folder of pictures, paired with --labels by file stem
-    #[arg(long, value_name = "DIR", requires_all = ["run", "labels"])]
-    pub(crate) images: Option<PathBuf>,
-    /// With --run: list of pictures, in the order of --list-true
-    #[arg(long, value_name = "FILE", requires_all = ["run", "list_true"])]
-    pub(crate) image_list: Option<PathBuf>,
-    /// Add up counts that --partial wrote
-    #[arg(long, value_name = "FILE", num_args = 1..)]
-    #[arg(conflicts_with_all = ["dataset", "num_class", "merge_classes", "boundary", "per_image", "strict"])]
-    pub(crate) merge: Vec<PathBuf>,
-    /// Number of classes
-    #[arg(long, value_name = "K", value_parser = positive, conflicts_with = "dataset")]
-    #[arg(required_unless_present_any = ["dataset", "run", "merge"])]
-    pub(crate) num_class: Option<usize>,
-    /// A built-in data set, a .toml file or a run folder: class names and label values
-    #[arg(long, value_name = "NAME|FILE|RUN")]
-    pub(crate) dataset: Option<String>,
-    /// Score all classes but the first as one
-    #[arg(long, requires = "dataset")]
-    pub(crate) merge_classes: bool,
-    /// Whose way of scoring: capstone, csail, semseg, mmseg, paddle or nnunet [default: capstone]
-    #[arg(long, value_name = "PROJECT")]
-    pub(crate) convention: Option<Convention>,
-    /// Label value of the first class; the convention's by default
-    #[arg(long, value_name = "V", requires = "num_class")]
-    pub(crate) first_label: Option<u16>,
-    /// Label values that mean "not labelled" (-1 too), instead of the convention's or besides the data set's
-    #[arg(long, value_name = "V", value_delimiter = ',', allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(-1..=65535))]
-    #[arg(conflicts_with = "merge")]
-    pub(crate) ignore_label: Vec<i32>,
-    /// Score boundaries too: so many pixels wide, or a share of the diagonal such as 2%
-    #[arg(long, value_name = "WIDTH")]
-    pub(crate) boundary: Option<BoundaryWidth>,
-    /// Order of the classes in the table, best first
-    #[arg(long, value_name = "COLUMN")]
-    pub(crate) sort: Option<Column>,
-    /// Worst classes first; by IoU, unless --sort says otherwise
-    #[arg(long)]
-    pub(crate) worst_first: bool,
-    /// Print one JSON object instead of a table
-    #[arg(long, conflicts_with = "csv")]
-    pub(crate) json: bool,
-    /// Print the classes as CSV instead of a table
-    #[arg(long)]
-    pub(crate) csv: bool,
-    /// Write accuracy and IoU of every picture
-    #[arg(long, value_name = "FILE.csv")]
-    pub(crate) per_image: Option<PathBuf>,
-    /// Write the confusion matrix: as a picture (shares of each label), or as counts
-    #[arg(long, value_name = "FILE.png|csv|npy")]
-    pub(crate) confusion: Option<PathBuf>,
-    /// Write the counts for --merge
-    #[arg(long, value_name = "FILE")]
-    pub(crate) partial: Option<PathBuf>,
-    /// Fail at the first pair that cannot be used, instead of leaving it out
-    #[arg(long)]
-    pub(crate) strict: bool,
-    /// Threads [default: all cores]
-    #[arg(long, value_name = "N", value_parser = positive)]
-    pub(crate) workers: Option<usize>,
-    /// With --run: auto, cpu, gpu, flex, libtorch or libtorch-cuda:N [default: auto, the best there is]
-    #[arg(long, value_name = "DEVICE", requires = "run")]
-    pub(crate) device: Option<DeviceChoice>,
-}
-
-#[derive(Debug, Args)]
-#[command(group(clap::ArgGroup::new("input").required(true).multiple(true).args(["input_folder", "input_list", "images"])))]
-#[command(after_help = "\
-Examples:
-  segtool rgb2gray --input-folder photos --output-folder gray --method gleam
-  segtool rgb2gray --input-list photos.txt --output-folder gray --method \"luma'\" --stretch
-  segtool rgb2gray --recursive --output-folder gray survey1/ survey2/ single.tif
-
-Methods, of Kanan and Cottrell, \"Color-to-Grayscale: Does the Method Matter in Image Recognition?\" (PLoS ONE 7(1): e29740),
-with channels R, G, B from 0 to 1 and R' = R^(1/2.2); a method with a prime is x^(1/2.2) of the one without:
-  luminance, luminance'  0.3 R + 0.59 G + 0.11 B
-  intensity, intensity'  (R + G + B) / 3
-  gleam                  (R' + G' + B') / 3
-  luma, luma'            0.2126 R' + 0.7152 G' + 0.0722 B'
-  lightness              CIELAB's L / 100 of 0.2126 R + 0.7152 G + 0.0722 B
-  value, value'          max(R, G, B)
-  luster                 (max(R, G, B) + min(R, G, B)) / 2
-Grey pictures keep their samples. Output is <name>.png, 8 bits a pixel, or 16 where the picture has more.")]
-pub(crate) struct Rgb2Gray {
-    /// Folder of pictures
-    #[arg(long, value_name = "DIR")]
-    pub(crate) input_folder: Option<PathBuf>,
-    /// List of pictures
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["input_folder", "images"])]
-    pub(crate) input_list: Option<PathBuf>,
-    /// Pictures, or folders of pictures
-    #[arg(value_name = "IMAGE")]
-    pub(crate) images: Vec<PathBuf>,
-    /// Folder to write to; may be the input folder
-    #[arg(long, value_name = "DIR")]
-    pub(crate) output_folder: PathBuf,
-    /// The formula; luma' may be written luma-prime
-    #[arg(long, value_name = "METHOD", default_value_t = GrayMethod::Luminance)]
-    pub(crate) method: GrayMethod,
-    /// Go into sub-folders, and keep them
-    #[arg(long)]
-    pub(crate) recursive: bool,
-    /// Stretch each picture from its darkest to its lightest grey
-    #[arg(long)]
-    pub(crate) stretch: bool,
-    /// Lay transparent pixels over black or white, or ignore transparency
-    #[arg(long, value_name = "black|white|ignore", default_value_t = Alpha::Black)]
-    pub(crate) alpha: Alpha,
-    /// Make pictures again that are there already
-    #[arg(long)]
-    pub(crate) overwrite: bool,
-    /// Threads [default: all cores]
-    #[arg(long, value_name = "N", value_parser = positive)]
-    pub(crate) workers: Option<usize>,
-}
-
-#[derive(Debug, Args)]
-#[command(group(clap::ArgGroup::new("predicted").required(true)))]
-#[command(group(clap::ArgGroup::new("truth")))]
-#[command(after_help = "\
-Examples:
-  segtool concat --image-predict ADE_val_00001772.npy --dataset ade20k --output-path figures
-  segtool concat --list-predict predictions/predictions.txt --image-list val_images.txt --label-list val_masks.txt \\
-      --dataset runs/seeps --titles --legend --errors --output-path figures
-  segtool concat --predictions predictions --images photos --num-class 150 --overlay 0.5 --prob --output-path figures
-
-Writes <stem>_concat.png for each prediction: picture, label, prediction, errors and probability from left to right, edge to
-edge unless there are titles or a legend. Without --image-list and --images, the picture is the one of the same stem beside
-the prediction. Samples of 16 bits and floats are stretched between their 2nd and 98th percentile.")]
-pub(crate) struct Concat {
-    /// One prediction (.npy, or a label image)
-    #[arg(long, value_name = "FILE", group = "predicted")]
-    pub(crate) image_predict: Option<PathBuf>,
-    /// List of predictions
-    #[arg(long, value_name = "FILE", group = "predicted")]
-    pub(crate) list_predict: Option<PathBuf>,
-    /// Folder of predictions (.npy)
-    #[arg(long, value_name = "DIR", group = "predicted")]
-    pub(crate) predictions: Option<PathBuf>,
-    /// List of pictures, in the order of the predictions
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["images", "predictions"])]
-    pub(crate) image_list: Option<PathBuf>,
-    /// Folder of pictures, matched by file stem; a single file for a single prediction
-    #[arg(long, value_name = "DIR|FILE")]
-    pub(crate) images: Option<PathBuf>,
-    /// List of label images, in the order of the predictions
-    #[arg(long, value_name = "FILE", group = "truth", conflicts_with = "predictions")]
-    pub(crate) label_list: Option<PathBuf>,
-    /// Folder of label images, matched by file stem; a single file for a single prediction
-    #[arg(long, value_name = "DIR|FILE", group = "truth")]
-    pub(crate) labels: Option<PathBuf>,
-    /// A built-in data set, a .toml file or a run folder: names, colours and label values
-    #[arg(long, value_name = "NAME|FILE|RUN", conflicts_with = "num_class")]
-    pub(crate) dataset: Option<String>,
-    /// Number of classes, for label values 1..K; without this and --dataset, values are class numbers from 0
-    #[arg(long, value_name = "K", value_parser = positive)]
-    pub(crate) num_class: Option<usize>,
-    /// Folder to write to
-    #[arg(long, value_name = "DIR")]
-    pub(crate) output_path: PathBuf,
-    /// Lay label and prediction over the picture with this opacity, 0 to 1
-    #[arg(long, value_name = "OPACITY", value_parser = opacity)]
-    pub(crate) overlay: Option<f32>,
-    /// Also show where the prediction is right, wrong and not judged
-    #[arg(long, requires = "truth")]
-    pub(crate) errors: bool,
-    /// Also show the probability, from <stem>_prob.npy beside the prediction
-    #[arg(long)]
-    pub(crate) prob: bool,
-    /// Name the panels
-    #[arg(long)]
-    pub(crate) titles: bool,
-    /// List the classes that occur below the panels, with colours and per cents of the labelled pixels
-    #[arg(long)]
-    pub(crate) legend: bool,
-    /// Enlarge or reduce the panels by this factor
-    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = rate)]
-    pub(crate) scale: f64,
-    /// Reduce the panels until everything is at most so wide, in pixels
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) max_width: Option<u32>,
-    /// png or jpeg
-    #[arg(long, value_name = "FORMAT", default_value_t = PictureFormat::Png)]
-    pub(crate) format: PictureFormat,
-    /// Threads [default: all cores]
-    #[arg(long, value_name = "N", value_parser = positive)]
-    pub(crate) workers: Option<usize>,
-}
-
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -560,13 +326,6 @@ fn rate(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(rate) if rate > 0.0 && f64::is_finite(rate) => Ok(rate),
         _ => Err("must be a number above 0".into()),
-    }
-}
-
-fn opacity(text: &str) -> Result<f32, String> {
-    match text.parse() {
-        Ok(opacity) if (0.0..=1.0).contains(&opacity) => Ok(opacity),
-        _ => Err("must be a number from 0 to 1".into()),
     }
 }
 
