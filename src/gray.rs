@@ -1,6 +1,6 @@
 //! Folders of pictures turned grey.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -200,8 +200,11 @@ fn sixteen_bits(path: &Path, samples: &[f32], width: usize, bands: usize) -> Res
 /// that cannot be written ends the work.
 pub fn convert_files(jobs: &[Job], options: Options, sink: &dyn Sink) -> Result<Summary> {
     // What is the result of another job is no input: with one folder for both, a second call finds the first one's.
-    let outputs: BTreeMap<&Path, &Path> = jobs.iter().map(|job| (job.output.as_path(), job.input.as_path())).collect();
-    let is_result = |job: &Job| outputs.get(job.input.as_path()).is_some_and(|input| *input != job.input);
+    let made = |job: &Job| {
+        job.output.canonicalize().ok().filter(|output| job.input.canonicalize().ok().as_ref() != Some(output))
+    };
+    let made: BTreeSet<PathBuf> = jobs.iter().filter_map(made).collect();
+    let is_result = |job: &Job| job.input.canonicalize().is_ok_and(|input| made.contains(&input));
     let is_there = |job: &Job| job.output.is_file() && job.input.exists();
     let jobs_to_do: Vec<&Job> =
         jobs.iter().filter(|job| if options.overwrite { !is_result(job) } else { !is_there(job) }).collect();

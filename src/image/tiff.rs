@@ -90,8 +90,6 @@ fn decode(path: &Path, bytes: &[u8]) -> Result<(Raster, LastBand)> {
     }
     let last_band = match color {
         ColorType::GrayA(_) | ColorType::RGBA(_) => match decoder.get_tag_u16_vec(Tag::ExtraSamples).as_deref() {
-            // "Unspecified": a further band of measurements, such as near infrared.
-            Ok([0, ..]) => LastBand::Color,
             Ok([1, ..]) => LastBand::AssociatedAlpha,
             _ => LastBand::Alpha,
         },
