@@ -12,7 +12,7 @@ use segtool::data::{Descriptor, Pair};
 use segtool::image::read_labels;
 use segtool::score::{OnFault, Settings, score_files};
 
-const PAIRS: usize = 24;
+const PAIRS: usize = 48;
 const CLASSES: usize = 150;
 
 fn main() {

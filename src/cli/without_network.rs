@@ -29,8 +29,8 @@ Examples:
   segtool metrics --list-predict P.txt --list-true L.txt --num-class 150
   segtool metrics --predictions predictions/ --labels masks/ --dataset camvid --sort iou --confusion confusion.png
   segtool metrics --run runs/seeps --per-image pictures.csv
-  segtool metrics --predictions job7/ --labels masks/ --dataset seeps --partial job7.json
-  segtool metrics --merge job*.json --json
+  segtool metrics --list-predict share7.txt --list-true labels7.txt --dataset seeps --partial share7.json
+  segtool metrics --merge share*.json --json
 
 Without --dataset, label values are 1..K and all others mean not labelled, as in the
 Capstone's script. A class that neither occurs nor was predicted scores 0, and means are over

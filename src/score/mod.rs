@@ -5,7 +5,7 @@ mod partial;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
 
@@ -60,7 +60,7 @@ pub type OnPicture<'a> = dyn FnMut(&Pair, PictureScores) -> Result<()> + 'a;
 /// Counts pictures one after another; one for each thread.
 pub struct Scorer<'a> {
     settings: &'a Settings,
-    codes: Codes,
+    codes: Arc<Codes>,
     /// Empty between pictures.
     picture: ConfusionMatrix,
     /// Of the picture counted last.
@@ -110,12 +110,25 @@ impl<'a> Scorer<'a> {
         let listed = let_through.then(|| settings.descriptor.listed_values());
         Ok(Self {
             settings,
-            codes: Codes::new(classes, |value| table[usize::from(value)]),
+            codes: Arc::new(Codes::new(classes, |value| table[usize::from(value)])),
             picture: ConfusionMatrix::new(classes),
             last: Vec::new(),
             tally: Tally::new(classes, settings.boundary),
             unexpected: Unexpected { listed, ..Unexpected::default() },
         })
+    }
+
+    /// Another one for the same settings, which has counted nothing yet.
+    fn sibling(&self) -> Self {
+        let classes = self.picture.classes();
+        Self {
+            settings: self.settings,
+            codes: Arc::clone(&self.codes),
+            picture: ConfusionMatrix::new(classes),
+            last: Vec::new(),
+            tally: Tally::new(classes, self.settings.boundary),
+            unexpected: Unexpected { listed: self.unexpected.listed.clone(), ..Unexpected::default() },
+        }
     }
 
     /// Counts a pair of files that were read.
@@ -237,7 +250,8 @@ pub fn score_files(
     sink: &dyn Sink,
 ) -> Result<Tally> {
     let threads = rayon::current_num_threads();
-    let scorers = (0..threads).map(|_| Ok(Mutex::new(Scorer::new(settings)?))).collect::<Result<Vec<_>>>()?;
+    let first = Scorer::new(settings)?;
+    let scorers: Vec<_> = (0..threads).map(|_| Mutex::new(first.sibling())).collect();
     sink.event(Event::Started { task: Task::Score, total: pairs.len(), done: 0 });
     let done = AtomicUsize::new(0);
     let wanted = on_picture.is_some();
