@@ -23,7 +23,7 @@ fn count(bencher: divan::Bencher<'_, '_>, classes: u16) {
 /// Every pixel another class: nothing to count at once.
 #[divan::bench]
 fn noise(bencher: divan::Bencher<'_, '_>) {
-    let map = |factor: usize| (0..PIXELS).map(|i| (i * factor >> 7) as u16 % 150).collect::<Vec<_>>();
+    let map = |factor: usize| (0..PIXELS).map(|i| ((i * factor) >> 7) as u16 % 150).collect::<Vec<_>>();
     let (labels, predictions) = (map(0x9e37_79b1), map(0x85eb_ca77));
     let mut matrix = ConfusionMatrix::new(150);
     bencher.counter(ItemsCount::new(PIXELS)).bench_local(|| matrix.add(&labels, &predictions));

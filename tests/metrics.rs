@@ -196,8 +196,8 @@ fn naive(pictures: &[Vec<(u16, u16)>], classes: u16, convention: Convention) -> 
     if convention == Convention::Nnunet {
         for (class, score) in scores.iter_mut().enumerate() {
             let of_picture = |pixels: &Vec<_>| Naive::of(&mut pixels.iter().copied(), class as u16).scores();
-            for i in 0..2 {
-                score[i] = nan_mean(pictures.iter().map(|pixels| of_picture(pixels)[i]));
+            for (i, value) in score.iter_mut().enumerate().take(2) {
+                *value = nan_mean(pictures.iter().map(|pixels| of_picture(pixels)[i]));
             }
         }
         let mean = |i: usize| scores[1..].iter().map(|score| score[i]).sum::<f64>() / f64::from(classes - 1);
@@ -389,7 +389,8 @@ fn every_npy_type_order_and_version_is_read() {
     let columns: [u16; 6] = [1, 3, 2, 2, 3, 1];
     let label = folder.path().join("l.npy");
     write_npy(&label, size, &values.map(i64::from));
-    let types: [(&str, &dyn Fn(u16) -> Vec<u8>); 11] = [
+    type Bytes<'a> = &'a dyn Fn(u16) -> Vec<u8>;
+    let types: [(&str, Bytes<'_>); 11] = [
         ("b1", &|v| vec![u8::from(v > 0)]),
         ("u1", &|v| vec![v as u8]),
         ("i1", &|v| vec![v as u8]),

@@ -39,7 +39,7 @@ impl ConfusionMatrix {
         if classes <= MAX_CLASSES {
             return Ok(());
         }
-        let size = (classes + 2) * (classes + 1) * size_of::<u64>() >> 20;
+        let size = ((classes + 2) * (classes + 1) * size_of::<u64>()) >> 20;
         Err(Error::Config(format!(
             "the confusion matrix of {classes} classes would take {size} MiB a thread; at most {MAX_CLASSES} classes can be scored"
         )))

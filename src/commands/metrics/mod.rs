@@ -96,10 +96,11 @@ fn predicted(
     let progress = Progress::new();
     let unread = predict_each(&predictor, &images, &options, &progress, &mut |i, prediction| {
         match scorer.add_map(&pairs[i].label, &prediction.labels) {
-            Ok(()) => match &mut on_picture {
-                Some(on_picture) => on_picture(&pairs[i], scorer.last())?,
-                None => {}
-            },
+            Ok(()) => {
+                if let Some(on_picture) = &mut on_picture {
+                    on_picture(&pairs[i], scorer.last())?;
+                }
+            }
             Err(fault) if settings.on_fault == OnFault::Stop => return Err(fault),
             Err(fault) => {
                 scorer.skip();
