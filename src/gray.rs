@@ -15,6 +15,7 @@ use crate::files::{create_folder, refuse_equal_outputs, write_bytes_unsynced};
 use crate::image::{
     AlphaBand, GrayConverter, GrayMethod, Pixels, Raster, Sample, Samples, encode_png, read_image_and_alpha, stretch,
 };
+use crate::named::{by_name, name_of};
 
 /// What happens to transparent pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -34,7 +35,7 @@ impl Alpha {
 
 impl fmt::Display for Alpha {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(Self::NAMES.iter().find(|(_, alpha)| alpha == self).map_or("", |(name, _)| name))
+        f.write_str(name_of(self, &Self::NAMES))
     }
 }
 
@@ -42,10 +43,7 @@ impl FromStr for Alpha {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let found = Self::NAMES.iter().find(|(name, _)| *name == text).map(|(_, alpha)| *alpha);
-        found.ok_or_else(|| {
-            Error::Config(format!("alpha is composed on black or on white, or ignored (ignore), not '{text}'"))
-        })
+        by_name("way with alpha", text, &Self::NAMES)
     }
 }
 

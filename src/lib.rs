@@ -30,6 +30,7 @@ pub mod device;
 pub mod event;
 pub mod files;
 pub mod label;
+pub mod named;
 
 pub mod precision;
 

@@ -11,6 +11,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
+use crate::named::{by_name, name_of};
 
 const GAMMA: f64 = 2.2;
 
@@ -82,7 +83,7 @@ const REC_709: [f64; 3] = [0.2126, 0.7152, 0.0722];
 
 impl fmt::Display for GrayMethod {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(Self::ALL.iter().find(|(_, method)| method == self).map_or("", |(name, _)| name))
+        f.write_str(name_of(self, &Self::ALL))
     }
 }
 
@@ -91,11 +92,7 @@ impl FromStr for GrayMethod {
 
     /// `luma'`, or `luma-prime` where a quote is in the way.
     fn from_str(text: &str) -> Result<Self> {
-        let name = text.to_lowercase().replace("-prime", "'").replace("_prime", "'");
-        Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, method)| *method).ok_or_else(|| {
-            let names: Vec<_> = Self::ALL.iter().map(|(name, _)| *name).collect();
-            Error::Config(format!("there is no method '{text}'; there are {}", names.join(", ")))
-        })
+        by_name("method", &text.replace("-prime", "'").replace("_prime", "'"), &Self::ALL)
     }
 }
 

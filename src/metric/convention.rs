@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::named::{by_name, name_of};
 
 /// How a class that neither occurs nor was predicted enters a mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -95,8 +96,7 @@ impl Convention {
 
 impl fmt::Display for Convention {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = Self::NAMES.iter().find(|(_, convention)| convention == self).map_or("", |(name, _)| name);
-        f.write_str(name)
+        f.write_str(name_of(self, &Self::NAMES))
     }
 }
 
@@ -104,11 +104,6 @@ impl FromStr for Convention {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        Self::NAMES.iter().find(|(name, _)| *name == text.to_lowercase()).map(|(_, convention)| *convention).ok_or_else(
-            || {
-                let names: Vec<_> = Self::NAMES.iter().map(|(name, _)| *name).collect();
-                Error::Config(format!("there is no convention '{text}'; there are {}", names.join(", ")))
-            },
-        )
+        by_name("convention", text, &Self::NAMES)
     }
 }
