@@ -21,6 +21,7 @@ pub mod weights;
 pub mod data;
 pub mod model;
 
+pub mod fuse;
 pub mod image;
 pub mod layer;
 pub mod loss;
@@ -34,5 +35,6 @@ pub mod named;
 
 pub mod precision;
 
-pub mod error;
 pub mod ops;
+
+pub mod error;

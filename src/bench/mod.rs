@@ -3,6 +3,7 @@
 mod check;
 
 use std::fmt;
+use std::hint::black_box;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
@@ -15,10 +16,11 @@ use serde::Serialize;
 
 use crate::data::Descriptor;
 use crate::device::{DeviceChoice, peak_memory};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Size};
+use crate::fuse::{Look, Wanted, decide};
 use crate::loss::{LossConfig, Target};
-use crate::model::NetworkConfig;
-use crate::ops::{argmax_channels, profile};
+use crate::model::{InferenceNetwork, NetworkConfig};
+use crate::ops::profile;
 use crate::precision::Precision;
 use crate::recipe::{OptimizerConfig, Recipe};
 use crate::step::{Learner, build_optimizer};
@@ -190,6 +192,8 @@ struct Work {
     target: Target,
     device: Device,
     optimizer_time: Duration,
+    /// To predict with.
+    inference: Option<InferenceNetwork>,
 }
 
 impl Work {
@@ -202,6 +206,7 @@ impl Work {
             Mode::Train => (network.train(), device.autodiff()),
             Mode::Infer => (network, device),
         };
+        let inference = (mode == Mode::Infer).then(|| network.clone().into());
         let optimizer = build_optimizer(&OptimizerConfig::sgd());
         let mut rng = ChaCha8Rng::seed_from_u64(SEED);
         // As wide as the standard normal distribution.
@@ -218,6 +223,7 @@ impl Work {
             target: Target { classes: labels, labelled: None },
             device,
             optimizer_time: Duration::ZERO,
+            inference,
         })
     }
 
@@ -225,9 +231,21 @@ impl Work {
     fn step(&mut self) -> Result<()> {
         match self.mode {
             Mode::Train => drop(self.learner.step(self.input.clone(), &self.target, 1e-2, SEED)),
-            Mode::Infer => drop(argmax_channels(self.learner.network().forward(self.input.clone()))),
+            Mode::Infer => self.infer()?,
         }
         wait(&self.device)
+    }
+
+    /// The labels of all pixels, as prediction finds them.
+    fn infer(&self) -> Result<()> {
+        let Some(network) = &self.inference else { return Ok(()) };
+        let [_, _, height, width] = self.input.dims();
+        let size = Size { width, height };
+        let scores = network.scores(self.input.clone());
+        for look in Look::of_batch(scores.logits, scores.enlargement, |_| false)? {
+            black_box(decide(&[look], size, 0..height, Wanted::default()));
+        }
+        Ok(())
     }
 
     fn timed(&mut self) -> Result<f64> {

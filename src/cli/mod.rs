@@ -8,7 +8,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use segtool::bench::Mode;
 use segtool::device::DeviceChoice;
+use segtool::error::Size;
+use segtool::ops::Interpolation;
 use segtool::precision::Precision;
+use segtool::predict::{NpyType, Scales};
 use segtool::weights::Target;
 
 pub(crate) use without_network::{Column, Concat, Metrics, Rgb2Gray};
@@ -50,6 +53,9 @@ pub(crate) enum Command {
     /// Measure how long a recipe's forward pass or training step takes, on random pictures
     Bench(Bench),
 }
+
+/// Longest side that pictures are resized to.
+const MAX_SIDE: usize = 1 << 16;
 
 /// Where and how wide to compute.
 #[derive(Debug, Args)]
@@ -174,14 +180,25 @@ pub(crate) struct Train {
 #[command(after_help = "\
 Examples:
   segtool predict --run runs/seeps --input-list val_images.txt --output-path predictions
-  segtool predict --run runs/seeps --output-path predictions --prob scene1.tif scenes/
-  segtool predict --weights encoder_epoch_20.pth --weights decoder_epoch_20.pth --output-path predictions photos/
+  segtool predict --run runs/ade20k --resize 473 --flip --prob --overlay --output-path predictions photos/
+  segtool predict --run runs/quake --tile 256 --output-path predictions scene.tif
+  segtool predict --weights encoder_epoch_20.pth --weights decoder_epoch_20.pth --scales csail --output-path out photos/
 
-Writes <stem>.npy (2-d, the data set's own label values) for each picture and predictions.txt, the list of them.")]
+Writes <stem>.npy (2-d, the data set's own label values) for each picture and predictions.txt, the list of them.
+Probabilities are averaged over mirrored looks, windows and scales, enlarged to the picture, and then decided on.
+
+--scales takes factors of the picture's size, as in 0.5,1,1.5, or the test procedure of another project:
+  csail    five short sides (or csail:300,450), the long one at most 1000, to multiples of 8
+  semseg   hszhao/semseg: long sides of 0.5 to 1.75 times 512 (or semseg:1), mirrored windows of 473
+  mmseg    mmsegmentation on ADE20K: within 2048x512; with --tile and --stride its slide mode; mmseg:0.5,1,1.5 with
+           --flip its test-time augmentation")]
 pub(crate) struct Predict {
     /// Run folder that `segtool train` wrote
     #[arg(long, value_name = "RUN", required_unless_present = "weights")]
     pub(crate) run: Option<PathBuf>,
+    /// Take dilation, alignment of corners and the like of the weights from this recipe
+    #[arg(long, value_name = "NAME|FILE", requires = "weights")]
+    pub(crate) recipe: Option<String>,
     /// Weights instead of a run; once more for a second file that completes the first
     #[arg(long, value_name = "FILE|NAME|URL", conflicts_with = "run")]
     pub(crate) weights: Vec<String>,
@@ -197,14 +214,70 @@ pub(crate) struct Predict {
     /// Folder to write to
     #[arg(long, value_name = "DIR")]
     pub(crate) output_path: PathBuf,
-    /// Also write <stem>_prob.npy, float32, the probability of the predicted class
-    #[arg(long)]
-    pub(crate) prob: bool,
-    /// Pictures computed together where they have one size
+    #[command(flatten)]
+    pub(crate) looks: Looks,
+    #[command(flatten)]
+    pub(crate) written: Written,
+    /// Most pictures, mirrored looks or windows of one size to compute together
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = positive)]
     pub(crate) batch_size: usize,
+    /// Most memory to use, such as 8GiB or 500MiB [default: what is free]
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    pub(crate) memory: Option<u64>,
+    /// float32, tf32 (NVIDIA GPUs) or bf16 (libtorch)
+    #[arg(long, value_name = "PRECISION", default_value_t = Precision::Float32)]
+    pub(crate) precision: Precision,
     #[command(flatten)]
     pub(crate) compute: Compute,
+}
+
+/// At which sizes and in which pieces pictures are looked at.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Looking")]
+pub(crate) struct Looks {
+    /// Sizes to look at each picture: factors, or csail, semseg or mmseg (see below)
+    #[arg(long, value_name = "LIST|PRESET", conflicts_with = "resize")]
+    pub(crate) scales: Option<Scales>,
+    /// Look at the mirrored picture, too
+    #[arg(long)]
+    pub(crate) flip: bool,
+    /// Look at every picture at this size, a side or HxW, whatever its shape; 473 is the Capstone's
+    #[arg(long, value_name = "N|HxW", value_parser = sides)]
+    pub(crate) resize: Option<Size>,
+    /// How probabilities are enlarged to the picture: bilinear, bicubic or nearest
+    #[arg(long, value_name = "HOW")]
+    pub(crate) upsample: Option<Interpolation>,
+    /// Go over larger pictures in windows of this side
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub(crate) tile: Option<usize>,
+    /// Step between windows [default: two thirds of their side]
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub(crate) stride: Option<usize>,
+}
+
+/// What is written besides label values.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Files")]
+pub(crate) struct Written {
+    /// Also write <stem>_prob.npy, float32 [height, width], the probability of the predicted class
+    #[arg(long)]
+    pub(crate) prob: bool,
+    /// Also write <stem>_probs.npy, float32 [classes, height, width]
+    #[arg(long)]
+    pub(crate) prob_all: bool,
+    /// Also write <stem>.png, the label values in grey
+    #[arg(long)]
+    pub(crate) png: bool,
+    /// Also write <stem>_color.png, the classes in their colours
+    #[arg(long)]
+    pub(crate) color: bool,
+    /// Also write <stem>_overlay.png, the colours over the picture, this opaque
+    #[arg(long, value_name = "OPACITY", num_args = 0..=1, require_equals = true, default_missing_value = "0.5")]
+    #[arg(value_parser = without_network::opacity)]
+    pub(crate) overlay: Option<f32>,
+    /// Type of the label values in .npy files: smallest or int64
+    #[arg(long, value_name = "TYPE", default_value = "smallest")]
+    pub(crate) npy_dtype: NpyType,
 }
 
 #[derive(Debug, Args)]
@@ -320,6 +393,35 @@ fn positive(text: &str) -> Result<usize, String> {
         Ok(number) => Ok(number),
         Err(_) => Err("is not a whole number".into()),
     }
+}
+
+/// `8GiB`, `500MiB`, `1.5G` or a number of bytes.
+fn bytes(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let factor = match text[digits.len()..].to_ascii_lowercase().as_str() {
+        "" | "b" => 0,
+        "k" | "kb" | "kib" => 10,
+        "m" | "mb" | "mib" => 20,
+        "g" | "gb" | "gib" => 30,
+        "t" | "tb" | "tib" => 40,
+        unit => return Err(format!("unknown unit '{unit}'; choose MiB or GiB")),
+    };
+    match digits.trim().parse::<f64>() {
+        Ok(number) if number > 0.0 && number.is_finite() => {
+            Ok((number * f64::from(1u32 << 10).powi(factor / 10)) as u64)
+        }
+        _ => Err("is not a size such as 8GiB or 500MiB".into()),
+    }
+}
+
+/// `473`, or `360x480`, height first.
+fn sides(text: &str) -> Result<Size, String> {
+    let side = |text: &str| match text.trim().parse::<usize>() {
+        Ok(side @ 1..=MAX_SIDE) => Ok(side),
+        _ => Err(format!("sides are whole numbers from 1 to {MAX_SIDE}: one, or height and width as in 360x480")),
+    };
+    let (height, width) = text.split_once('x').unwrap_or((text, text));
+    Ok(Size { height: side(height)?, width: side(width)? })
 }
 
 fn rate(text: &str) -> Result<f64, String> {

@@ -258,7 +258,7 @@ pub(crate) struct Concat {
     pub(crate) workers: Option<usize>,
 }
 
-fn opacity(text: &str) -> Result<f32, String> {
+pub(super) fn opacity(text: &str) -> Result<f32, String> {
     match text.parse() {
         Ok(opacity) if (0.0..=1.0).contains(&opacity) => Ok(opacity),
         _ => Err("must be a number from 0 to 1".into()),

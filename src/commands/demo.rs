@@ -10,7 +10,8 @@ use segtool::error::Size;
 use segtool::files::{create_folder, write_bytes};
 use segtool::image::{Legend, color_labels, read_image, side_by_side, stack, write_png};
 use segtool::metric::{ConfusionMatrix, Convention};
-use segtool::predict::{Options, Predictor, predict_files};
+use segtool::precision::Precision;
+use segtool::predict::{Options, Outputs, Predictor, predict_files};
 use segtool::recipe::Recipe;
 use segtool::run::Run;
 use segtool::score::{OnFault, Settings, score_files};
@@ -66,10 +67,10 @@ pub(crate) fn run(arguments: Demo) -> Result<Exit> {
     }
     drop(stop);
 
-    let predictor = Predictor::open(&run, device)?;
+    let predictor = Predictor::open(&run, device, Precision::default())?;
     let inputs: Vec<_> = test.iter().map(|pair| pair.image.clone()).collect();
-    let options = Options { probability: false, batch_size: 4, workers: arguments.compute.workers };
-    let summary = predict_files(&predictor, &inputs, &predictions, &options, &progress)?;
+    let options = Options::new(4, arguments.compute.workers);
+    let summary = predict_files(&predictor, &inputs, &predictions, &Outputs::default(), &options, &progress)?;
     let scored: Vec<Pair> =
         summary.written.iter().zip(&test).map(|(p, t)| Pair { image: p.clone(), label: t.label.clone() }).collect();
     let settings = Settings { descriptor: descriptor.clone(), boundary: None, on_fault: OnFault::Skip };

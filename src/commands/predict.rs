@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use segtool::data::{Descriptor, find_images, read_list};
-use segtool::predict::{Options, Predictor, predict_files};
+use segtool::predict::{Choices, Options, Outputs, Predictor, Procedure, predict_files};
+use segtool::recipe::Recipe;
 use segtool::weights::{Weights, locate};
 
 use crate::Exit;
@@ -13,11 +14,16 @@ use crate::ui::{self, Progress};
 
 pub(crate) fn run(arguments: Predict) -> Result<Exit> {
     let progress = Progress::new();
+    let procedure = Procedure::new(&choices(&arguments))?;
     let inputs = inputs(&arguments)?;
     let predictor = predictor(&arguments, &progress)?;
-    let options =
-        Options { probability: arguments.prob, batch_size: arguments.batch_size, workers: arguments.compute.workers };
-    let summary = predict_files(&predictor, &inputs, &arguments.output_path, &options, &progress)?;
+    let options = Options {
+        procedure,
+        memory: arguments.memory,
+        ..Options::new(arguments.batch_size, arguments.compute.workers)
+    };
+    let summary =
+        predict_files(&predictor, &inputs, &arguments.output_path, &outputs(&arguments), &options, &progress)?;
     let folder = arguments.output_path.display();
     if summary.written.is_empty() {
         bail!("none of the {} pictures could be predicted", inputs.len());
@@ -30,14 +36,40 @@ pub(crate) fn run(arguments: Predict) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
+fn choices(arguments: &Predict) -> Choices {
+    let looks = &arguments.looks;
+    Choices {
+        scales: looks.scales.clone(),
+        flip: looks.flip,
+        resize: looks.resize,
+        tile: looks.tile,
+        stride: looks.stride,
+        upsample: looks.upsample,
+    }
+}
+
+fn outputs(arguments: &Predict) -> Outputs {
+    let written = &arguments.written;
+    Outputs {
+        prob: written.prob,
+        prob_all: written.prob_all,
+        png: written.png,
+        color: written.color,
+        overlay: written.overlay.is_some(),
+        opacity: written.overlay.unwrap_or_default(),
+        npy_type: written.npy_dtype,
+    }
+}
+
 fn predictor(arguments: &Predict, progress: &Progress) -> Result<Predictor> {
     let device = arguments.compute.device.unwrap_or_default();
     if let Some(run) = &arguments.run {
-        return Ok(Predictor::open(run, device)?);
+        return Ok(Predictor::open(run, device, arguments.precision)?);
     }
     let dataset = arguments.dataset.as_deref().map(Descriptor::find).transpose()?;
-    let weights = Weights::open(&locate(&arguments.weights, progress)?, None)?;
-    let (predictor, report) = Predictor::from_weights(&weights, dataset, device)?;
+    let recipe = arguments.recipe.as_deref().map(Recipe::find).transpose()?.map(|recipe| recipe.network);
+    let weights = Weights::open(&locate(&arguments.weights, progress)?, recipe.as_ref())?;
+    let (predictor, report) = Predictor::from_weights(&weights, dataset, device, arguments.precision)?;
     ui::say(&report.to_string());
     for (what, value) in weights.facts().into_iter().skip(1) {
         ui::say(&format!("{what}: {value}"));

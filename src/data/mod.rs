@@ -19,5 +19,5 @@ pub use list::{
 pub use loader::{Batch, Loader};
 pub use normalise::{Normalisation, Statistics, ValidPixels};
 pub use prefetch::ordered;
-pub use sample::{Sample, load_image, load_labels, load_prediction, prediction_map};
+pub use sample::{Sample, load_image, load_labels, load_prediction, network_input, prediction_map};
 pub use survey::{Survey, survey};

@@ -36,9 +36,14 @@ impl Sample {
 /// Reads a picture as normalised planes `[bands, height, width]`.
 pub fn load_image(path: &Path, descriptor: &Descriptor) -> Result<(Size, Vec<f32>)> {
     let raster = read_image(path)?;
-    let mut planes = fit_bands(path, &raster, descriptor)?;
+    Ok((raster.size, network_input(path, &raster, descriptor)?))
+}
+
+/// A picture as normalised planes `[bands, height, width]`; `path` is what errors call it.
+pub fn network_input(path: &Path, raster: &Raster, descriptor: &Descriptor) -> Result<Vec<f32>> {
+    let mut planes = fit_bands(path, raster, descriptor)?;
     descriptor.normalisation.apply(&mut planes, descriptor.bands);
-    Ok((raster.size, planes))
+    Ok(planes)
 }
 
 /// Reads a label image as class indices.

@@ -8,6 +8,7 @@ mod npy;
 mod oklab;
 mod palette;
 mod raster;
+mod resize;
 mod show;
 mod tiff;
 
@@ -19,9 +20,13 @@ pub use draw::{
 pub use encode::{Pixels, encode_png};
 pub use gray::{GrayConverter, GrayMethod, Sample, stretch};
 pub use labels::{RawLabels, read_labels};
-pub use npy::{read_label_npy, read_probability_npy, write_count_npy, write_label_npy, write_probability_npy};
+pub use npy::{
+    read_label_npy, read_probability_npy, write_count_npy, write_label_npy, write_label_npy_as_i64,
+    write_probabilities_npy, write_probability_npy,
+};
 pub use palette::distinct_colors;
-pub use raster::{AlphaBand, Raster, Samples, read_image, read_image_and_alpha};
+pub use raster::{AlphaBand, Raster, Samples, read_image, read_image_and_alpha, read_size};
+pub use resize::Scaling;
 
 /// The font of legends and curves, compiled in so that none has to be installed.
 pub(crate) const FONT: &[u8] = epaint_default_fonts::UBUNTU_LIGHT;

@@ -6,7 +6,7 @@ use std::io::{BufReader, Read, Seek};
 use std::path::Path;
 
 use half::f16;
-use ndarray::ArrayView2;
+use ndarray::{ArrayView, ArrayView2, ArrayView3, Dimension};
 use ndarray_npy::WriteNpyExt;
 use ndarray_npy::npy::header::{Header, Layout};
 
@@ -263,6 +263,18 @@ pub fn write_label_npy(path: &Path, size: Size, values: &[u16], largest: u16) ->
     }
 }
 
+/// Writes label values `[height, width]` as int64.
+pub fn write_label_npy_as_i64(path: &Path, size: Size, values: &[u16]) -> Result<()> {
+    let values: Vec<i64> = values.iter().map(|&value| i64::from(value)).collect();
+    write(path, ArrayView2::from_shape((size.height, size.width), &values))
+}
+
+/// Writes probabilities `[classes, height, width]` as float32.
+pub fn write_probabilities_npy(path: &Path, size: Size, values: &[f32]) -> Result<()> {
+    let classes = values.len() / (size.height * size.width);
+    write(path, ArrayView3::from_shape((classes, size.height, size.width), values))
+}
+
 /// Writes probabilities `[height, width]` as float32.
 pub fn write_probability_npy(path: &Path, size: Size, values: &[f32]) -> Result<()> {
     write(path, ArrayView2::from_shape((size.height, size.width), values))
@@ -273,9 +285,9 @@ pub fn write_count_npy(path: &Path, [rows, columns]: [usize; 2], counts: &[u64])
     write(path, ArrayView2::from_shape((rows, columns), counts))
 }
 
-fn write<T: ndarray_npy::WritableElement>(
+fn write<T: ndarray_npy::WritableElement, D: Dimension>(
     path: &Path,
-    array: std::result::Result<ArrayView2<T>, ndarray::ShapeError>,
+    array: std::result::Result<ArrayView<T, D>, ndarray::ShapeError>,
 ) -> Result<()> {
     let array = array.map_err(|e| Error::Config(format!("{}: {e}", path.display())))?;
     write_atomically(path, |out| {

@@ -61,6 +61,19 @@ impl Raster {
     }
 }
 
+impl Raster {
+    /// The same with float32 samples, 8-bit values divided by 255, 16-bit by 65,535.
+    #[must_use]
+    pub fn into_floats(self) -> Self {
+        let samples = match self.samples {
+            Samples::U8(v) => v.into_iter().map(|s| f32::from(s) / 255.0).collect(),
+            Samples::U16(v) => v.into_iter().map(|s| f32::from(s) / 65535.0).collect(),
+            Samples::F32(v) => v,
+        };
+        Self { samples: Samples::F32(samples), ..self }
+    }
+}
+
 fn planes<T: Copy>(samples: &[T], bands: usize, value: impl Fn(T) -> f32) -> Vec<f32> {
     let mut out = Vec::with_capacity(samples.len());
     for band in 0..bands {
@@ -72,6 +85,12 @@ fn planes<T: Copy>(samples: &[T], bands: usize, value: impl Fn(T) -> f32) -> Vec
 /// Reads a JPEG, PNG, TIFF, BMP or WebP picture; the format is told from the content, not from the name.
 pub fn read_image(path: &Path) -> Result<Raster> {
     read_image_and_alpha(path).map(|(raster, _)| raster)
+}
+
+/// Width and height, from the beginning of the file; `None` where there is no picture that tells them.
+pub fn read_size(path: &Path) -> Option<Size> {
+    let (width, height) = ImageReader::open(path).ok()?.with_guessed_format().ok()?.into_dimensions().ok()?;
+    Some(Size { width: width as usize, height: height as usize })
 }
 
 /// How opaque pixels are.

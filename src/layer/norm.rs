@@ -33,6 +33,13 @@ impl BatchNorm2d {
         }
     }
 
+    /// What the running statistics come to, by channel: factor and summand.
+    pub fn scale_and_shift(&self) -> (Tensor<1>, Tensor<1>) {
+        let (mean, var) = (self.running_mean.value_sync(), self.running_var.value_sync());
+        let scale = self.weight.val() / (var + self.settings.epsilon).sqrt();
+        (scale.clone(), self.bias.val() - mean * scale)
+    }
+
     /// `[batch, channels, height, width]`, normalised, scaled and shifted. A channel with a single value (one picture of
     /// one pixel) has no variance: it is normalised by the running statistics in training, too.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {

@@ -6,24 +6,42 @@ use burn::tensor::Tensor;
 use super::{BatchNorm2d, Conv2d, Init, Initialisation};
 use crate::ops::{ConvSettings, relu};
 
-/// A convolution without bias, then a batch norm; made by [`Init::unit`].
+/// A convolution, then a batch norm, if there is one that was not folded into the convolution.
 #[derive(Module, Debug)]
 pub struct ConvNorm {
     /// The convolution.
     pub conv: Conv2d,
     /// The batch norm.
-    pub norm: BatchNorm2d,
+    pub norm: Option<BatchNorm2d>,
 }
 
 impl ConvNorm {
     /// Normalised `[batch, outputs, height, width]` of a picture `[batch, inputs, height, width]`.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        self.norm.forward(self.conv.forward(x))
+        self.norm.iter().fold(self.conv.forward(x), |x, norm| norm.forward(x))
     }
 
     /// [`Self::forward`], then a ReLU.
     pub fn forward_relu(&self, x: Tensor<4>) -> Tensor<4> {
-        relu(self.forward(x))
+        match &self.norm {
+            Some(_) => relu(self.forward(x)),
+            None => self.conv.forward_relu(x, None),
+        }
+    }
+
+    /// [`Self::forward`] plus `shortcut`, of the same shape, then a ReLU: the end of a residual block.
+    pub fn forward_add_relu(&self, x: Tensor<4>, shortcut: Tensor<4>) -> Tensor<4> {
+        match &self.norm {
+            Some(_) => relu(self.forward(x) + shortcut),
+            None => self.conv.forward_relu(x, Some(shortcut)),
+        }
+    }
+
+    /// Makes the batch norm, by its running statistics, a part of the convolution: for prediction alone.
+    pub fn fold(&mut self) {
+        if let Some(norm) = self.norm.take() {
+            self.conv.fold(&norm);
+        }
     }
 }
 
@@ -45,6 +63,6 @@ impl Init {
             ..ConvSettings::default()
         };
         let conv = self.conv2d_with(channels, [kernel; 2], settings, false, how);
-        ConvNorm { conv, norm: self.batch_norm2d(channels[1]) }
+        ConvNorm { conv, norm: Some(self.batch_norm2d(channels[1])) }
     }
 }

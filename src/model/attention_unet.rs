@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Outputs, sizes};
 use crate::error::{Error, Result};
-use crate::layer::{BatchNorm2d, Conv2d, ConvTranspose2d, Init, Initialisation};
+use crate::layer::{Conv2d, ConvNorm, ConvTranspose2d, Init, Initialisation};
 use crate::ops::{
     ConvSettings, ConvTransposeSettings, Interpolation, NormSettings, PoolSettings, Resampling, adaptive_avg_pool2d,
     interpolate, max_pool2d, relu,
@@ -102,7 +102,7 @@ impl AttentionUnetConfig {
             down: range().map(|i| DoubleConv::new(init, down[i], levels[i])).collect(),
             center: DoubleConv::new(init, levels[3], 16 * w),
             // The third gate listens to the first joined level, not to the second.
-            signals: [16 * w, joined[0], joined[0]].into_iter().map(|c| Unit::new(init, [c, c], 1)).collect(),
+            signals: [16 * w, joined[0], joined[0]].into_iter().map(|c| unit(init, [c, c], 1)).collect(),
             gates: vec![
                 Gate::new(init, [levels[3], 16 * w, 4 * w], 1),
                 Gate::new(init, [levels[2], joined[0], 2 * w], 1),
@@ -125,7 +125,7 @@ pub struct AttentionUnet {
     down: Vec<DoubleConv>,
     center: DoubleConv,
     /// What the gates listen to, the deepest first, as in all that follows.
-    signals: Vec<Unit>,
+    signals: Vec<ConvNorm>,
     gates: Vec<Gate>,
     up: Vec<ConvTranspose2d>,
     heads: Vec<DoubleConv>,
@@ -169,7 +169,7 @@ impl AttentionUnet {
         for (block, scale) in self.down[1..].iter().zip(&self.scales) {
             let [_, _, height, width] = picture.dims();
             picture = adaptive_avg_pool2d(picture, [height / 2, width / 2]);
-            let small = relu(scale.forward(picture.clone()));
+            let small = scale.forward_relu(picture.clone(), None);
             let pooled = max_pool2d(levels[levels.len() - 1].clone(), PoolSettings::square(2));
             levels.push(block.forward(Tensor::cat(vec![small, pooled], 1)));
         }
@@ -180,7 +180,7 @@ impl AttentionUnet {
             let through = match self.gates.get(i) {
                 Some(gate) => {
                     let heard = if i == 0 { &center } else { &joined[0] };
-                    gate.forward(level, self.signals[i].forward(heard.clone()))
+                    gate.forward(level, self.signals[i].forward_relu(heard.clone()))
                 }
                 None => level,
             };
@@ -188,6 +188,12 @@ impl AttentionUnet {
             joined.push(Tensor::cat(vec![up, through], 1));
         }
         joined
+    }
+
+    /// Leaves what only prediction needs, with every batch norm a part of the convolution before it.
+    pub(super) fn fold(&mut self) {
+        self.down.iter_mut().chain(&mut self.heads).chain([&mut self.center]).for_each(DoubleConv::fold);
+        self.signals.iter_mut().chain(self.gates.iter_mut().map(|gate| &mut gate.out)).for_each(ConvNorm::fold);
     }
 
     /// Both sides are halved four times.
@@ -202,38 +208,31 @@ fn enlarge(layer: &ConvTranspose2d, x: Tensor<4>, factor: usize) -> Tensor<4> {
     layer.forward(x).narrow(2, 0, factor * height).narrow(3, 0, factor * width)
 }
 
-/// A convolution with bias, batch norm, ReLU.
-#[derive(Module, Debug)]
-struct Unit {
-    conv: Conv2d,
-    norm: BatchNorm2d,
-}
-
-impl Unit {
-    fn new(init: &mut Init, [inputs, outputs]: [usize; 2], kernel: usize) -> Self {
-        let conv = init.conv2d(inputs, outputs, kernel, Initialisation::Pytorch);
-        Self { conv, norm: init.batch_norm2d(outputs) }
-    }
-
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        relu(self.norm.forward(self.conv.forward(x)))
-    }
+/// A convolution with bias, then a batch norm.
+fn unit(init: &mut Init, [inputs, outputs]: [usize; 2], kernel: usize) -> ConvNorm {
+    let conv = init.conv2d(inputs, outputs, kernel, Initialisation::Pytorch);
+    ConvNorm { conv, norm: Some(init.batch_norm2d(outputs)) }
 }
 
 /// Two 3x3 convolutions, each with batch norm and ReLU.
 #[derive(Module, Debug)]
 struct DoubleConv {
-    first: Unit,
-    second: Unit,
+    first: ConvNorm,
+    second: ConvNorm,
 }
 
 impl DoubleConv {
     fn new(init: &mut Init, inputs: usize, outputs: usize) -> Self {
-        Self { first: Unit::new(init, [inputs, outputs], 3), second: Unit::new(init, [outputs, outputs], 3) }
+        Self { first: unit(init, [inputs, outputs], 3), second: unit(init, [outputs, outputs], 3) }
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        self.second.forward(self.first.forward(x))
+        self.second.forward_relu(self.first.forward_relu(x))
+    }
+
+    fn fold(&mut self) {
+        self.first.fold();
+        self.second.fold();
     }
 }
 
@@ -246,8 +245,7 @@ struct Gate {
     phi: Conv2d,
     signal_up: ConvTranspose2d,
     psi: Conv2d,
-    out: Conv2d,
-    norm: BatchNorm2d,
+    out: ConvNorm,
     #[module(skip)]
     factor: usize,
 }
@@ -266,8 +264,7 @@ impl Gate {
             phi: init.conv2d(signal, inside, 1, how),
             signal_up: init.conv_transpose2d([inside, inside], [3; 2], settings, how),
             psi: init.conv2d(inside, 1, 1, how),
-            out: init.conv2d(level, level, 1, how),
-            norm: init.batch_norm2d(level),
+            out: unit(init, [level, level], 1),
             factor,
         }
     }
@@ -278,7 +275,7 @@ impl Gate {
         let attention = sigmoid(self.psi.forward(relu(signal + self.theta.forward(level.clone()))));
         let nearest = Resampling { interpolation: Interpolation::Nearest, align_corners: false };
         let attention = interpolate(attention, [height, width], nearest);
-        self.norm.forward(self.out.forward(level * attention))
+        self.out.forward(level * attention)
     }
 }
 
@@ -296,12 +293,13 @@ pub(super) fn torch_name(path: &str) -> String {
         ["signals", i, part, leaf] => {
             format!("g{}_{}.{leaf}", number(i) + 1, if part == "norm" { "bn" } else { "conv" })
         }
+        ["gates", i, "out", part, leaf] => {
+            format!("q_attn_{}_{}.{leaf}", if part == "norm" { "bn" } else { "conv" }, number(i) + 1)
+        }
         ["gates", i, part, leaf] => {
             let name = match part {
                 "theta" => "xl",
                 "signal_up" => "g_up",
-                "out" => "q_attn_conv",
-                "norm" => "q_attn_bn",
                 other => other,
             };
             format!("{name}_{}.{leaf}", number(i) + 1)

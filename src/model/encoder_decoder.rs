@@ -91,6 +91,17 @@ impl EncoderDecoder {
         Outputs { logits: enlarge(logits), auxiliary: auxiliary.into_iter().collect() }
     }
 
+    /// Logits at the size that the decoder works at, and how they are enlarged to the input's.
+    pub(super) fn forward_small(&self, input: Tensor<4>) -> (Tensor<4>, Resampling) {
+        (self.heads(input, None).logits, self.resampling)
+    }
+
+    /// Leaves what only prediction needs, with every batch norm a part of the convolution before it.
+    pub(super) fn fold(&mut self) {
+        self.encoder.fold();
+        self.decoder.fold();
+    }
+
     fn heads(&self, input: Tensor<4>, draw: Option<u64>) -> Heads {
         self.decoder.forward(self.encoder.forward(input), draw, self.resampling)
     }

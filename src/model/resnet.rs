@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::layer::{ConvNorm, Init, Initialisation};
-use crate::ops::{PoolSettings, max_pool2d, relu};
+use crate::ops::{PoolSettings, max_pool2d};
 
 /// Widest first stage: 8 times the published one.
 const MAX_WIDTH: usize = 512;
@@ -243,6 +243,12 @@ impl ResNet {
         let stages = stages.collect();
         Features { stem, stages }
     }
+
+    /// Makes every batch norm a part of the convolution before it.
+    pub(super) fn fold(&mut self) {
+        self.stem.iter_mut().for_each(ConvNorm::fold);
+        self.stages.iter_mut().flatten().for_each(Block::fold);
+    }
 }
 
 /// Two or three convolutions around which the input is added.
@@ -281,12 +287,14 @@ impl Block {
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let mut y = x.clone();
-        for (i, unit) in self.units.iter().enumerate() {
-            y = unit.forward(if i == 0 { y } else { relu(y) });
-        }
-        let x = self.downsample.iter().fold(x, |x, unit| unit.forward(x));
-        relu(y + x)
+        let [before @ .., last] = &self.units[..] else { unreachable!("a block has units") };
+        let y = before.iter().fold(x.clone(), |y, unit| unit.forward_relu(y));
+        let shortcut = self.downsample.iter().fold(x, |x, unit| unit.forward(x));
+        last.forward_add_relu(y, shortcut)
+    }
+
+    fn fold(&mut self) {
+        self.units.iter_mut().chain(&mut self.downsample).for_each(ConvNorm::fold);
     }
 }
 

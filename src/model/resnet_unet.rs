@@ -9,7 +9,7 @@ use super::resnet::{self, Dilation, ResNet, ResNetConfig, Variant};
 use super::sizes;
 use crate::error::{Error, Result};
 use crate::layer::{Conv2d, Init, Initialisation};
-use crate::ops::{Interpolation, NormSettings, Resampling, interpolate, relu};
+use crate::ops::{Interpolation, NormSettings, Resampling, interpolate};
 
 /// Hyperparameters of [`ResnetUnet`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -91,16 +91,20 @@ impl ResnetUnet {
     /// Logits `[batch, outputs, height, width]`; height and width must be multiples of [`Self::multiple`].
     pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
         let [first, second, third] = &self.original;
-        let original = relu(second.forward(relu(first.forward(input.clone()))));
+        let original = second.forward_relu(first.forward_relu(input.clone(), None), None);
         let features = self.base_model.forward(input);
         let features = [vec![features.stem], features.stages].concat();
         let mut laterals: Vec<_> =
-            features.into_iter().zip(&self.lateral).map(|(x, conv)| relu(conv.forward(x))).collect();
+            features.into_iter().zip(&self.lateral).map(|(x, conv)| conv.forward_relu(x, None)).collect();
         let mut x = laterals.pop().expect("an encoder has stages");
         for (lateral, conv) in laterals.into_iter().zip(&self.up).rev() {
-            x = relu(conv.forward(Tensor::cat(vec![twice(x), lateral], 1)));
+            x = conv.forward_relu(Tensor::cat(vec![twice(x), lateral], 1), None);
         }
-        self.last.forward(relu(third.forward(Tensor::cat(vec![twice(x), original], 1))))
+        self.last.forward(third.forward_relu(Tensor::cat(vec![twice(x), original], 1), None))
+    }
+
+    pub(super) fn fold(&mut self) {
+        self.base_model.fold();
     }
 
     /// The encoder halves both sides five times.

@@ -230,6 +230,11 @@ impl Unet {
         self.last.forward(x)
     }
 
+    /// Makes every batch norm a part of the convolution before it.
+    pub(super) fn fold(&mut self) {
+        self.down.iter_mut().chain(&mut self.up).for_each(DoubleConv::fold);
+    }
+
     /// `x` at twice its size, on the way to `level`.
     fn enlarged(&self, x: Tensor<4>, level: usize) -> Tensor<4> {
         if let Some(layer) = self.enlarge.get(level) {
@@ -309,12 +314,23 @@ impl DoubleConv {
 
     fn forward(&self, mut x: Tensor<4>, draws: &mut Option<Draws>) -> Tensor<4> {
         for (i, conv) in self.convs.iter().enumerate() {
-            x = relu(self.norms.get(i).into_iter().fold(conv.forward(x), |x, norm| norm.forward(x)));
+            x = match self.norms.get(i) {
+                Some(norm) => relu(norm.forward(conv.forward(x))),
+                None => conv.forward_relu(x, None),
+            };
             if let (0, Some(draws)) = (i, draws.as_mut()) {
                 x = dropout_pixels(x, self.dropout, draws.next());
             }
         }
         x
+    }
+}
+
+impl DoubleConv {
+    fn fold(&mut self) {
+        for (conv, norm) in self.convs.iter_mut().zip(self.norms.drain(..)) {
+            conv.fold(&norm);
+        }
     }
 }
 

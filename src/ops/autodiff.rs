@@ -5,6 +5,7 @@ use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients as GradientStore;
 use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops, OpsKind};
+use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, TensorMetadata};
 
@@ -105,6 +106,18 @@ impl<B: Kernels + Operations, C: CheckpointStrategy> Operations for Autodiff<B, 
                 record::<B, C, _, 3>(conv_step(), [x_node, weight_node, bias_node], output, kept)
             }
         }
+    }
+
+    // The callers take the steps one by one where there are gradients; this is for completeness.
+    fn run_rectified_convolution(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: Maybe<Self>,
+        shortcut: Maybe<Self>,
+        settings: ConvSettings,
+    ) -> FloatTensor<Self> {
+        let out = Self::run_convolution(x, weight, bias, settings);
+        Self::run_rectify(shortcut.into_option().into_iter().fold(out, Self::float_add))
     }
 
     fn run_transposed_convolution(

@@ -45,6 +45,15 @@ pub(super) trait Operations: Backend {
         settings: ConvSettings,
     ) -> FloatTensor<Self>;
 
+    /// See [`Kernels::rectified_convolution`].
+    fn run_rectified_convolution(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        #[extension_type] bias: Maybe<Self>,
+        #[extension_type] shortcut: Maybe<Self>,
+        settings: ConvSettings,
+    ) -> FloatTensor<Self>;
+
     /// See [`Kernels::transposed_convolution`].
     fn run_transposed_convolution(
         x: FloatTensor<Self>,
@@ -109,6 +118,19 @@ macro_rules! plain {
             ) -> FloatTensor<Self> {
                 let device = x.device();
                 timed::<Self, _>("convolution", &device, || Self::convolution(x, weight, bias.into_option(), settings))
+            }
+
+            fn run_rectified_convolution(
+                x: FloatTensor<Self>,
+                weight: FloatTensor<Self>,
+                bias: Maybe<Self>,
+                shortcut: Maybe<Self>,
+                settings: ConvSettings,
+            ) -> FloatTensor<Self> {
+                let device = x.device();
+                let (bias, shortcut) = (bias.into_option(), shortcut.into_option());
+                let run = || Self::rectified_convolution(x, weight, bias, shortcut, settings);
+                timed::<Self, _>("convolution", &device, run)
             }
 
             fn run_transposed_convolution(

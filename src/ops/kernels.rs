@@ -63,6 +63,18 @@ pub(super) trait Kernels: Backend {
         generic::convolution::<Self>(x, weight, bias, settings)
     }
 
+    /// `max(convolution + shortcut, 0)`; the sums may come in another order than in [`Self::convolution`].
+    fn rectified_convolution(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: Option<FloatTensor<Self>>,
+        shortcut: Option<FloatTensor<Self>>,
+        settings: ConvSettings,
+    ) -> FloatTensor<Self> {
+        let out = Self::convolution(x, weight, bias, settings);
+        Self::rectify(shortcut.into_iter().fold(out, Self::float_add))
+    }
+
     /// Gradients for input, weight and bias.
     fn convolution_gradients(
         x: FloatTensor<Self>,

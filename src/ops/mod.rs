@@ -8,6 +8,7 @@
 
 mod argmax;
 mod autodiff;
+pub(crate) mod axis;
 mod dispatch;
 mod flex;
 mod generic;
@@ -29,18 +30,43 @@ pub use settings::{ConvSettings, ConvTransposeSettings, Interpolation, NormSetti
 ///
 /// If channels do not fit, or the kernel is larger than the padded picture.
 pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, settings: ConvSettings) -> Tensor<4> {
-    let ([_, channels, ..], [outputs, inputs, ..]) = (x.dims(), weight.dims());
-    let groups = settings.groups;
-    assert!(
-        channels == inputs * groups && outputs % groups == 0,
-        "a weight of {:?} in {groups} groups does not fit a picture of {channels} channels",
-        weight.dims()
-    );
-    check_channels("bias", outputs, bias.iter());
+    check_groups(x.dims()[1], weight.dims(), settings.groups);
+    check_channels("bias", weight.dims()[0], bias.iter());
     let dtype = x.dtype();
     let bias: Maybe<Dispatch> = bias.map(|bias| as_type(bias, dtype).into_dispatch()).into();
     let weight = as_type(weight, dtype).into_dispatch();
     Tensor::from_dispatch(Dispatch::run_convolution(x.into_dispatch(), weight, bias, settings))
+}
+
+/// [`conv2d`], plus `shortcut`, of the result's shape, if there is one, then `max(., 0)`. Without gradients it is computed
+/// in one go, by whatever algorithm is fastest: sums come in another order than in [`conv2d`].
+///
+/// # Panics
+///
+/// As [`conv2d`], and if the shortcut has another shape than the result.
+pub fn conv2d_relu(
+    x: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Option<Tensor<1>>,
+    shortcut: Option<Tensor<4>>,
+    settings: ConvSettings,
+) -> Tensor<4> {
+    if x.device().is_autodiff() {
+        let out = conv2d(x, weight, bias, settings);
+        return relu(shortcut.into_iter().fold(out, |out, shortcut| out + shortcut));
+    }
+    let ([batch, _, height, width], [outputs, inputs, rows, columns]) = (x.dims(), weight.dims());
+    check_groups(x.dims()[1], [outputs, inputs, rows, columns], settings.groups);
+    check_channels("bias", outputs, bias.iter());
+    let [height, width] = settings.output([height, width], [rows, columns]);
+    if let Some(shortcut) = &shortcut {
+        assert_eq!(shortcut.dims(), [batch, outputs, height, width], "the shortcut has another shape than the result");
+    }
+    let dtype = x.dtype();
+    let bias: Maybe<Dispatch> = bias.map(|bias| as_type(bias, dtype).into_dispatch()).into();
+    let shortcut: Maybe<Dispatch> = shortcut.map(|shortcut| as_type(shortcut, dtype).into_dispatch()).into();
+    let weight = as_type(weight, dtype).into_dispatch();
+    Tensor::from_dispatch(Dispatch::run_rectified_convolution(x.into_dispatch(), weight, bias, shortcut, settings))
 }
 
 /// Transposed convolution of `x` `[batch, inputs, height, width]` with `weight`
@@ -215,6 +241,14 @@ pub fn peak_gpu_memory(device: usize) -> Option<u64> {
         let _ = device;
         None
     }
+}
+
+fn check_groups(channels: usize, weight: [usize; 4], groups: usize) {
+    let [outputs, inputs, ..] = weight;
+    assert!(
+        channels == inputs * groups && outputs % groups == 0,
+        "a weight of {weight:?} in {groups} groups does not fit a picture of {channels} channels"
+    );
 }
 
 fn check_channels<'a>(what: &str, channels: usize, tensors: impl IntoIterator<Item = &'a Tensor<1>>) {

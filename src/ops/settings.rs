@@ -2,6 +2,8 @@
 
 use burn::tensor::ops::{ConvOptions, ConvTransposeOptions, InterpolateMode, InterpolateOptions};
 
+use crate::error::Error;
+
 /// Stride, padding, dilation and groups of a convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConvSettings {
@@ -103,6 +105,18 @@ pub enum Interpolation {
     Bilinear,
     /// Keys' cubic convolution with a = -0.75, as PyTorch and OpenCV have it.
     Bicubic,
+}
+
+impl std::str::FromStr for Interpolation {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self, Error> {
+        let table = [("nearest", Self::Nearest), ("bilinear", Self::Bilinear), ("bicubic", Self::Bicubic)];
+        let known = table.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
+        known.ok_or_else(|| {
+            Error::Config(format!("unknown interpolation '{name}'; choose nearest, bilinear or bicubic"))
+        })
+    }
 }
 
 /// Interpolation and where its corners lie.

@@ -11,6 +11,7 @@ use segtool::error::Error;
 use segtool::event::{Event, Sink};
 use segtool::files::write_atomically;
 use segtool::metric::{Convention, Tally};
+use segtool::precision::Precision;
 use segtool::predict::{Options, Predictor, predict_each};
 use segtool::score::{OnFault, OnPicture, Partial, PictureScores, Scorer, Settings, score_files};
 
@@ -89,9 +90,9 @@ fn predicted(
     settings: &Settings,
     mut on_picture: Option<&mut OnPicture<'_>>,
 ) -> Result<Tally> {
-    let predictor = Predictor::open(run, arguments.device.unwrap_or_default())?;
+    let predictor = Predictor::open(run, arguments.device.unwrap_or_default(), Precision::default())?;
     let images: Vec<PathBuf> = pairs.iter().map(|pair| pair.image.clone()).collect();
-    let options = Options { probability: false, batch_size: BATCH, workers: arguments.workers.unwrap_or(2) };
+    let options = Options::new(BATCH, arguments.workers.unwrap_or(2));
     let mut scorer = Scorer::new(settings)?;
     let progress = Progress::new();
     let unread = predict_each(&predictor, &images, &options, &progress, &mut |i, prediction| {

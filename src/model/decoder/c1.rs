@@ -65,6 +65,11 @@ impl C1 {
             auxiliary: heads.map(|((head, x), draw)| head.forward(x, draw)),
         }
     }
+
+    pub(super) fn fold(&mut self) {
+        self.unit.fold();
+        self.deep_supervision = None;
+    }
 }
 
 pub(super) fn torch_name(parts: &[&str]) -> Option<String> {

@@ -116,6 +116,16 @@ impl Decoder {
         }
     }
 
+    /// Leaves what only prediction needs, with every batch norm a part of the convolution before it.
+    pub(super) fn fold(&mut self) {
+        match self {
+            Self::C1(decoder) => decoder.fold(),
+            Self::Pyramid(decoder) => decoder.fold(),
+            Self::UperNet(decoder) => decoder.fold(),
+            Self::Unet(decoder) => decoder.fold(),
+        }
+    }
+
     /// The number that both sides of the input must be a multiple of.
     pub(super) fn multiple(&self) -> usize {
         match self {

@@ -9,9 +9,9 @@ use super::{
     entry, last_two,
 };
 use crate::error::{Error, Result};
-use crate::layer::{BatchNorm2d, Conv2d, ConvNorm, Init, Initialisation, dropout_channels, dropout_pixels};
+use crate::layer::{Conv2d, ConvNorm, Init, Initialisation, dropout_channels, dropout_pixels};
 use crate::model::resnet::{Features, ResNetConfig};
-use crate::ops::{ConvSettings, Resampling, adaptive_avg_pool2d, interpolate, relu};
+use crate::ops::{Resampling, adaptive_avg_pool2d, interpolate};
 
 /// Hyperparameters of [`Pyramid`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -138,7 +138,11 @@ impl PyramidConfig {
         let [level, width] = self.widths(encoder);
         let channels = encoder.channels(encoder.stages);
         let plain = |bin| self.form == PyramidForm::Smp && bin == 1;
-        let levels = self.bins.iter().map(|&bin| Level::new(init, [channels, level], plain(bin))).collect();
+        let conv_level = |&bin: &usize| match plain(bin) {
+            false => init.unit([channels, level], 1, 1, 1, how),
+            true => ConvNorm { conv: init.conv2d(channels, level, 1, how), norm: None },
+        };
+        let levels = self.bins.iter().map(conv_level).collect();
         let [first, last] = self.form.kernels();
         Pyramid {
             levels,
@@ -169,7 +173,8 @@ struct Settings {
 /// The decoder; see [`PyramidConfig`].
 #[derive(Module, Debug)]
 pub struct Pyramid {
-    levels: Vec<Level>,
+    /// Without a batch norm where there is a bias.
+    levels: Vec<ConvNorm>,
     unit: ConvNorm,
     last: Conv2d,
     deep_supervision: Option<DeepSupervision>,
@@ -196,8 +201,8 @@ impl Pyramid {
     /// Features and their averages over ever smaller areas: `[B, C, H, W] -> [B, C + levels * level width, H, W]`.
     fn pool(&self, x: Tensor<4>, resampling: Resampling) -> Tensor<4> {
         let [_, _, height, width] = x.dims();
-        let level = |(level, &bin): (&Level, &usize)| {
-            interpolate(level.forward(adaptive_avg_pool2d(x.clone(), [bin; 2])), [height, width], resampling)
+        let level = |(level, &bin): (&ConvNorm, &usize)| {
+            interpolate(level.forward_relu(adaptive_avg_pool2d(x.clone(), [bin; 2])), [height, width], resampling)
         };
         let levels: Vec<_> = self.levels.iter().zip(&self.settings.bins).map(level).collect();
         let joined = match self.settings.form {
@@ -207,30 +212,18 @@ impl Pyramid {
         Tensor::cat(joined, 1)
     }
 
+    pub(super) fn fold(&mut self) {
+        self.levels.iter_mut().for_each(ConvNorm::fold);
+        self.unit.fold();
+        self.deep_supervision = None;
+    }
+
     /// segmentation_models_pytorch enlarges by the encoder's reduction and takes no other sizes.
     pub(super) fn multiple(&self) -> usize {
         match self.settings.form {
             PyramidForm::Published => 1,
             PyramidForm::Smp => 2 << self.settings.stages,
         }
-    }
-}
-
-/// A 1x1 convolution, batch norm (but for one form's first level), ReLU.
-#[derive(Module, Debug)]
-struct Level {
-    conv: Conv2d,
-    norm: Option<BatchNorm2d>,
-}
-
-impl Level {
-    fn new(init: &mut Init, channels: [usize; 2], plain: bool) -> Self {
-        let conv = init.conv2d_with(channels, [1; 2], ConvSettings::default(), plain, Initialisation::Pytorch);
-        Self { conv, norm: (!plain).then(|| init.batch_norm2d(channels[1])) }
-    }
-
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        relu(self.norm.iter().fold(self.conv.forward(x), |x, norm| norm.forward(x)))
     }
 }
 

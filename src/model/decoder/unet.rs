@@ -88,6 +88,10 @@ impl UnetDecoder {
         self.head.forward(x)
     }
 
+    pub(super) fn fold(&mut self) {
+        self.blocks.iter_mut().flat_map(|block| [&mut block.conv1, &mut block.conv2]).for_each(ConvNorm::fold);
+    }
+
     /// Both sides are halved once a block.
     pub(super) fn multiple(&self) -> usize {
         1 << self.blocks.len()

@@ -114,6 +114,13 @@ impl UperNet {
     }
 }
 
+impl UperNet {
+    pub(super) fn fold(&mut self) {
+        let lists = [&mut self.ppm_conv, &mut self.fpn_in, &mut self.fpn_out];
+        lists.into_iter().flatten().chain([&mut self.ppm_last_conv, &mut self.unit]).for_each(ConvNorm::fold);
+    }
+}
+
 pub(super) fn torch_name(parts: &[&str]) -> Option<String> {
     match parts {
         ["ppm_conv", level, part, leaf] => Some(format!("ppm_conv.{level}.{}.{leaf}", entry(part, 0))),

@@ -60,15 +60,26 @@ impl Target {
         unsafe { self.data.add(start) }
     }
 
-    /// Sets `columns` elements from `start` on to `value`.
+    /// Writes `values` from `start` on.
     ///
     /// # Safety
     ///
     /// The buffer must be alive, and until this returns, nothing else may read or write those elements.
-    pub(super) unsafe fn fill(self, start: usize, columns: usize, value: f32) {
+    pub(super) unsafe fn copy(self, start: usize, values: &[f32]) {
+        let first = self.rows(start, values.len(), 1, values.len());
+        // SAFETY: the elements lie inside the buffer, which `values` cannot overlap: they are this call's own.
+        unsafe { std::ptr::copy_nonoverlapping(values.as_ptr(), first, values.len()) };
+    }
+
+    /// The `columns` elements from `start` on.
+    ///
+    /// # Safety
+    ///
+    /// The buffer must be alive and those elements written, and as long as the slice is used, nothing else may read or
+    /// write them.
+    pub(super) unsafe fn slice<'a>(self, start: usize, columns: usize) -> &'a mut [f32] {
         let first = self.rows(start, columns, 1, columns);
-        // SAFETY: the elements lie inside the buffer, and the caller promises that they are this call's own.
-        unsafe { std::slice::from_raw_parts_mut(first.cast::<MaybeUninit<f32>>(), columns) }
-            .fill(MaybeUninit::new(value));
+        // SAFETY: the elements lie inside the buffer, and the caller promises the rest.
+        unsafe { std::slice::from_raw_parts_mut(first, columns) }
     }
 }

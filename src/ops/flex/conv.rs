@@ -54,8 +54,39 @@ impl Problem {
     }
 }
 
+/// What is done to a result as soon as its sums are complete.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Epilogue<'a> {
+    /// Added, by output channel.
+    pub(super) bias: Option<&'a [f32]>,
+    /// Added, by place in the result.
+    pub(super) shortcut: Option<&'a [f32]>,
+    /// Whether negative values become 0 in the end.
+    pub(super) rectify: bool,
+}
+
+impl Epilogue<'_> {
+    fn is_empty(&self) -> bool {
+        self.bias.is_none() && self.shortcut.is_none() && !self.rectify
+    }
+
+    /// Completes `values` of one channel, which begin at `start` in the result.
+    pub(super) fn apply(&self, values: &mut [f32], channel: usize, start: usize) {
+        if let Some(bias) = self.bias {
+            values.iter_mut().for_each(|value| *value += bias[channel]);
+        }
+        if let Some(shortcut) = self.shortcut {
+            values.iter_mut().zip(&shortcut[start..]).for_each(|(value, shortcut)| *value += shortcut);
+        }
+        if self.rectify {
+            // NaN stays NaN.
+            values.iter_mut().for_each(|value| *value = if *value < 0.0 { 0.0 } else { *value });
+        }
+    }
+}
+
 /// `0..length` in equal pieces of at most about `size`.
-fn blocks(length: usize, size: usize) -> Vec<Range<usize>> {
+pub(super) fn blocks(length: usize, size: usize) -> Vec<Range<usize>> {
     let count = length.div_ceil(size.max(1)).max(1);
     (0..count).map(|i| i * length / count..(i + 1) * length / count).filter(|block| !block.is_empty()).collect()
 }
@@ -75,7 +106,7 @@ fn product<T: Clone, U: Clone>(left: &[T], right: &[U]) -> Vec<(T, U)> {
 
 /// `[batch, groups * outputs, output area]` from `x` `[batch, groups * inputs, input area]` and `weight`
 /// `[groups * outputs, inputs * taps]`.
-pub(super) fn forward(problem: &Problem, x: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
+pub(super) fn forward(problem: &Problem, x: &[f32], weight: &[f32], epilogue: &Epilogue<'_>) -> Vec<f32> {
     let (tiles, channel_blocks) = (problem.tiles(), problem.channel_blocks());
     let (outputs, depth, area) = (problem.outputs, problem.depth(), problem.geometry.output_area());
     let taps = problem.geometry.taps();
@@ -87,25 +118,23 @@ pub(super) fn forward(problem: &Problem, x: &[f32], weight: &[f32], bias: Option
             let (picture, group) = (picture / problem.groups, picture % problem.groups);
             let first = group * outputs + block.start;
             let start = (picture * problem.groups * outputs + first) * area + pixels.start;
-            if let Some(bias) = bias {
-                for (row, bias) in bias[first..first + block.len()].iter().enumerate() {
-                    // SAFETY: each task has its own output channels and pixels.
-                    unsafe { target.fill(start + row * area, pixels.len(), *bias) };
-                }
-            }
             for channels in &channel_blocks {
                 let planes = problem.input_planes(x, picture, group, channels);
                 let right = tile(&problem.geometry, planes, &pixels, columns);
                 let left = Matrix::new(&weight[first * depth + channels.start * taps..], depth);
                 let size = [block.len(), channels.len() * taps, pixels.len()];
-                let add = bias.is_some() || channels.start > 0;
-                // SAFETY: as above.
-                unsafe { target.product(start, area, size, left, right, add) };
+                // SAFETY: each task has its own output channels and pixels.
+                unsafe { target.product(start, area, size, left, right, channels.start > 0) };
+            }
+            for row in (0..block.len()).filter(|_| !epilogue.is_empty()) {
+                let start = start + row * area;
+                // SAFETY: as above; the products have written them.
+                epilogue.apply(unsafe { target.slice(start, pixels.len()) }, first + row, start);
             }
         });
     };
     // SAFETY: the tasks cover all pixels of all output channels of all pictures; the first product of each writes its
-    // part without reading it, or the bias was written before.
+    // part without reading it.
     unsafe { written(problem.batch * problem.groups * outputs * area, run) }
 }
 
@@ -163,7 +192,7 @@ pub(super) fn weight_gradient(problem: &Problem, x: &[f32], gradient: &[f32]) ->
 /// transposed convolution.
 pub(super) fn input_gradient(problem: &Problem, weight: &[f32], gradient: &[f32]) -> Vec<f32> {
     match reversed(problem) {
-        Some(reversed) => forward(&reversed, gradient, &flipped(problem, weight), None),
+        Some(reversed) => forward(&reversed, gradient, &flipped(problem, weight), &Epilogue::default()),
         None => input_gradient_by_folding(problem, weight, gradient),
     }
 }

@@ -9,6 +9,7 @@ mod pool;
 mod resample;
 mod sums;
 mod unfold;
+mod winograd;
 
 use burn::backend::flex::{FlexTensor, Layout};
 use burn::backend::ops::{FloatTensorOps, IntTensorOps, ModuleOps};
@@ -21,7 +22,7 @@ use rayon::prelude::*;
 use super::argmax::largest_channel;
 use super::kernels::{CrossEntropy, Gradients, Kernels, Normalised, Statistics, Wanted};
 use super::settings::{ConvSettings, ConvTransposeSettings, NormSettings, PoolSettings, Resampling};
-use conv::Problem;
+use conv::{Epilogue, Problem};
 use unfold::Geometry;
 
 /// Values that one task works on.
@@ -43,7 +44,33 @@ impl Kernels for Flex {
         let (x, weight, bias) = (single(x), single(weight), bias.map(single));
         let [rows, columns] = problem.geometry.output;
         let bias = bias.as_ref().map(FlexTensor::storage::<f32>);
-        let out = conv::forward(&problem, x.storage(), weight.storage(), bias);
+        let epilogue = Epilogue { bias, ..Epilogue::default() };
+        let out = conv::forward(&problem, x.storage(), weight.storage(), &epilogue);
+        as_type(tensor(out, [problem.batch, problem.groups * problem.outputs, rows, columns]), dtype)
+    }
+
+    fn rectified_convolution(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: Option<FloatTensor<Self>>,
+        shortcut: Option<FloatTensor<Self>>,
+        settings: ConvSettings,
+    ) -> FloatTensor<Self> {
+        if weight.shape()[1] == 1 && settings.groups > 1 {
+            let out = Self::convolution(x, weight, bias, settings);
+            return Self::rectify(shortcut.into_iter().fold(out, Self::float_add));
+        }
+        let dtype = x.dtype();
+        let problem = convolution(&x, &weight, settings);
+        let (x, weight, bias, shortcut) = (single(x), single(weight), bias.map(single), shortcut.map(single));
+        let epilogue = Epilogue {
+            bias: bias.as_ref().map(FlexTensor::storage),
+            shortcut: shortcut.as_ref().map(FlexTensor::storage),
+            rectify: true,
+        };
+        let forward = if winograd::suits(&problem) { winograd::forward } else { conv::forward };
+        let out = forward(&problem, x.storage(), weight.storage(), &epilogue);
+        let [rows, columns] = problem.geometry.output;
         as_type(tensor(out, [problem.batch, problem.groups * problem.outputs, rows, columns]), dtype)
     }
 
@@ -307,7 +334,7 @@ fn input_gradient(problem: &Problem, weight: &FlexTensor, gradient: &FlexTensor)
 /// The convolution itself, of the gradient.
 fn transposed_input_gradient(problem: &Problem, weight: &FlexTensor, gradient: &FlexTensor) -> FlexTensor {
     let [height, width] = problem.geometry.output;
-    let out = conv::forward(problem, gradient.storage(), weight.storage(), None);
+    let out = conv::forward(problem, gradient.storage(), weight.storage(), &Epilogue::default());
     tensor(out, [problem.batch, problem.groups * problem.outputs, height, width])
 }
 

@@ -4,52 +4,8 @@ use rayon::prelude::*;
 
 use super::buffer::zeros;
 
+use crate::ops::axis::{Axis, cubic, linear};
 use crate::ops::settings::{Interpolation, Resampling};
-
-/// For every output position along an axis, the input positions that it is mixed from and their weights.
-#[derive(Debug)]
-struct Axis<const N: usize> {
-    taps: Vec<([usize; N], [f32; N])>,
-    input: usize,
-}
-
-impl<const N: usize> Axis<N> {
-    fn new(input: usize, output: usize, align_corners: bool, mix: impl Fn(f64) -> (i64, [f64; N])) -> Self {
-        let position = |i: usize| match (align_corners, output) {
-            (true, 1) => 0.0,
-            (true, _) => i as f64 * (input - 1) as f64 / (output - 1) as f64,
-            (false, _) => (i as f64 + 0.5) * input as f64 / output as f64 - 0.5,
-        };
-        let last = input as i64 - 1;
-        let tap = |i: usize| {
-            let (first, weights) = mix(position(i));
-            (std::array::from_fn(|n| (first + n as i64).clamp(0, last) as usize), weights.map(|w| w as f32))
-        };
-        Self { taps: (0..output).map(tap).collect(), input }
-    }
-}
-
-impl Axis<1> {
-    fn nearest(input: usize, output: usize) -> Self {
-        Self { taps: (0..output).map(|i| ([i * input / output], [1.0])).collect(), input }
-    }
-}
-
-/// The two neighbours; positions before the first pixel's centre count as that.
-fn linear(position: f64) -> (i64, [f64; 2]) {
-    let position = position.max(0.0);
-    let part = position - position.floor();
-    (position.floor() as i64, [1.0 - part, part])
-}
-
-/// The four neighbours by Keys' kernel (IEEE ASSP 29, 1981) with a = -0.75.
-fn cubic(position: f64) -> (i64, [f64; 4]) {
-    const A: f64 = -0.75;
-    let near = |x: f64| ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0;
-    let far = |x: f64| ((A * x - 5.0 * A) * x + 8.0 * A) * x - 4.0 * A;
-    let part = position - position.floor();
-    (position.floor() as i64 - 1, [far(part + 1.0), near(part), near(1.0 - part), far(2.0 - part)])
-}
 
 /// Runs the body with both axes in the kind that the resampling asks for.
 macro_rules! with_axes {

@@ -1,0 +1,368 @@
+//! From class scores, of one or several looks at a picture, to probabilities and classes of its pixels.
+//!
+//! Scores come at the size that a network gives them in, often an eighth of the picture. They are enlarged row by row,
+//! averaged and decided on at once, so that scores of all classes at the picture's size are never held.
+
+use burn::tensor::Tensor;
+use pulp::Arch;
+use rayon::prelude::*;
+
+use crate::error::{Error, Result, Size};
+use crate::ops::Resampling;
+use crate::ops::axis::{Tap, taps};
+
+/// What the numbers of a [`ScoreMap`] are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Before the softmax.
+    Logits,
+    /// After it.
+    Probabilities,
+}
+
+/// Scores of all classes, pixel by pixel.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScoreMap {
+    /// Width and height.
+    pub size: Size,
+    /// Scores a pixel.
+    pub classes: usize,
+    /// What they are.
+    pub kind: Kind,
+    /// `[height, width, classes]`, without the rows above `top` and below the last that is there.
+    pub values: Vec<f32>,
+    /// The row that `values` begins with.
+    pub top: usize,
+}
+
+impl ScoreMap {
+    /// Zeros.
+    pub fn zeros(size: Size, classes: usize, kind: Kind) -> Self {
+        Self { size, classes, kind, values: vec![0.0; size.width * size.height * classes], top: 0 }
+    }
+
+    /// The logits of one picture as networks give them, `[outputs, height, width]`; `mirrored` if they are those of the
+    /// picture with left and right exchanged, which is undone. A single output is the logit of class 1 of two, where
+    /// that of class 0 is 0: its softmax is the sigmoid.
+    pub fn from_planes(planes: &[f32], size: Size, mirrored: bool) -> Self {
+        let (width, area) = (size.width, size.width * size.height);
+        let outputs = planes.len() / area;
+        let classes = outputs.max(2);
+        let mut values = vec![0.0; area * classes];
+        values.par_chunks_exact_mut(width * classes).enumerate().for_each(|(y, row)| {
+            for output in 0..outputs {
+                let line = &planes[output * area + y * width..][..width];
+                let pixels = row[output + classes - outputs..].iter_mut().step_by(classes);
+                if mirrored {
+                    pixels.zip(line.iter().rev()).for_each(|(to, from)| *to = *from);
+                } else {
+                    pixels.zip(line).for_each(|(to, from)| *to = *from);
+                }
+            }
+        });
+        Self { size, classes, kind: Kind::Logits, values, top: 0 }
+    }
+
+    /// With left and right exchanged.
+    #[must_use]
+    pub fn mirrored(mut self) -> Self {
+        let classes = self.classes;
+        self.values.par_chunks_exact_mut(self.size.width * classes).for_each(|row| {
+            let width = row.len() / classes;
+            for x in 0..width / 2 {
+                let (left, right) = row.split_at_mut((width - 1 - x) * classes);
+                left[x * classes..][..classes].swap_with_slice(&mut right[..classes]);
+            }
+        });
+        self
+    }
+
+    fn row(&self, y: usize) -> &[f32] {
+        let length = self.size.width * self.classes;
+        &self.values[(y - self.top) * length..][..length]
+    }
+}
+
+/// Scores and how they come to another size.
+#[derive(Debug, Clone)]
+pub struct Look {
+    /// The scores.
+    pub map: ScoreMap,
+    /// How they are enlarged.
+    pub enlargement: Resampling,
+}
+
+impl Look {
+    /// One look for each picture of a batch of logits `[batch, outputs, height, width]`.
+    pub fn of_batch(logits: Tensor<4>, enlargement: Resampling, mirrored: impl Fn(usize) -> bool) -> Result<Vec<Self>> {
+        let [_, outputs, height, width] = logits.dims();
+        let values: Vec<f32> = logits
+            .try_into_vec_as()
+            .map_err(|e| Error::Device(format!("the result could not be read from the device: {e}")))?;
+        let look = |(i, planes): (usize, &[f32])| {
+            let map = ScoreMap::from_planes(planes, Size { width, height }, mirrored(i));
+            Self { map, enlargement }
+        };
+        Ok(values.chunks_exact(outputs * width * height).enumerate().map(look).collect())
+    }
+
+    /// Drops the rows that no row of a picture of `size` from `next` on is mixed from.
+    pub fn drop_above(&mut self, next: usize, size: Size) {
+        let map = &mut self.map;
+        let first = if map.size == size {
+            next
+        } else {
+            let (count, taps) = taps(map.size.height, size.height, self.enlargement);
+            taps.get(next).map_or(map.size.height, |tap| tap.positions[..count].iter().copied().min().unwrap_or(0))
+        };
+        let first = first.clamp(map.top, map.top + map.values.len() / (map.size.width * map.classes));
+        map.values.drain(..(first - map.top) * map.size.width * map.classes);
+        map.top = first;
+    }
+}
+
+/// Classes of the pixels of a picture, or of some rows of it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Decision {
+    /// The most probable class of each pixel, the first of equally probable ones.
+    pub classes: Vec<u16>,
+    /// Its probability, if asked for.
+    pub highest: Option<Vec<f32>>,
+    /// The probabilities of all classes, `[classes, height, width]`, if asked for.
+    pub all: Option<Vec<f32>>,
+}
+
+/// What is wanted of a [`Decision`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// The probability of the class that is picked.
+    pub highest: bool,
+    /// The probabilities of all classes.
+    pub all: bool,
+}
+
+/// Looks at their new size.
+struct Enlarged<'a> {
+    looks: Vec<Source<'a>>,
+    classes: usize,
+    width: usize,
+}
+
+/// One look, and where each of the new pixels lies in it; nothing if it has the size already.
+struct Source<'a> {
+    map: &'a ScoreMap,
+    count: usize,
+    taps: Option<[Vec<Tap>; 2]>,
+}
+
+impl<'a> Enlarged<'a> {
+    fn new(looks: &'a [Look], size: Size) -> Self {
+        let source = |look: &'a Look| {
+            let (map, how) = (&look.map, look.enlargement);
+            if map.size == size {
+                return Source { map, count: 1, taps: None };
+            }
+            let (count, rows) = taps(map.size.height, size.height, how);
+            let (_, columns) = taps(map.size.width, size.width, how);
+            Source { map, count, taps: Some([rows, columns]) }
+        };
+        let classes = looks.first().map_or(0, |look| look.map.classes);
+        Self { looks: looks.iter().map(source).collect(), classes, width: size.width }
+    }
+
+    /// The mean over the looks of the probabilities of a row, `[width, classes]`.
+    fn mean(&self, y: usize, scratch: &mut Scratch) {
+        let share = 1.0 / self.looks.len() as f32;
+        scratch.mean.clear();
+        scratch.mean.resize(self.width * self.classes, 0.0);
+        for source in &self.looks {
+            source.row(y, self.width, &mut scratch.blended, &mut scratch.row);
+            if source.map.kind == Kind::Logits {
+                softmax(&mut scratch.row, self.classes);
+            }
+            add_scaled(&mut scratch.mean, &scratch.row, share);
+        }
+    }
+}
+
+impl Source<'_> {
+    /// A row of scores at the new size, `[width, classes]`.
+    fn row(&self, y: usize, width: usize, blended: &mut Vec<f32>, out: &mut Vec<f32>) {
+        let classes = self.map.classes;
+        let Some([rows, columns]) = &self.taps else {
+            out.clear();
+            out.extend_from_slice(self.map.row(y));
+            return;
+        };
+        blended.clear();
+        blended.resize(self.map.size.width * classes, 0.0);
+        for (row, weight) in rows[y].positions.iter().zip(&rows[y].weights).take(self.count) {
+            add_scaled(blended, self.map.row(*row), *weight);
+        }
+        out.resize(width * classes, 0.0);
+        Arch::new().dispatch(|| match self.count {
+            1 => blend::<1>(blended, columns, classes, out),
+            2 => blend::<2>(blended, columns, classes, out),
+            _ => blend::<4>(blended, columns, classes, out),
+        });
+    }
+}
+
+/// Buffers of one thread.
+#[derive(Debug, Default)]
+struct Scratch {
+    blended: Vec<f32>,
+    row: Vec<f32>,
+    mean: Vec<f32>,
+}
+
+/// The mean of the looks' probabilities, as a map of `size`. Looks must agree in their classes, and there must be one.
+pub fn probabilities(looks: &[Look], size: Size) -> ScoreMap {
+    let enlarged = Enlarged::new(looks, size);
+    let mut map = ScoreMap::zeros(size, enlarged.classes, Kind::Probabilities);
+    let rows = map.values.par_chunks_exact_mut(size.width * enlarged.classes).enumerate();
+    rows.for_each_init(Scratch::default, |scratch, (y, row)| {
+        enlarged.mean(y, scratch);
+        row.copy_from_slice(&scratch.mean);
+    });
+    map
+}
+
+/// A look's own scores as a map of `size`.
+pub fn enlarged(look: Look, size: Size) -> ScoreMap {
+    if look.map.size == size {
+        return look.map;
+    }
+    let looks = [look];
+    let enlarged = Enlarged::new(&looks, size);
+    let mut map = ScoreMap::zeros(size, enlarged.classes, looks[0].map.kind);
+    let rows = map.values.par_chunks_exact_mut(size.width * enlarged.classes).enumerate();
+    rows.for_each_init(Scratch::default, |scratch, (y, row)| {
+        enlarged.looks[0].row(y, size.width, &mut scratch.blended, &mut scratch.row);
+        row.copy_from_slice(&scratch.row);
+    });
+    map
+}
+
+/// How many of the rows of a picture of `size` follow from the first `rows` rows of the look alone.
+pub fn rows_known(look: &Look, rows: usize, size: Size) -> usize {
+    if look.map.size == size || rows == look.map.size.height {
+        return if rows == look.map.size.height { size.height } else { rows };
+    }
+    let (count, taps) = taps(look.map.size.height, size.height, look.enlargement);
+    taps.iter().position(|tap| tap.positions[..count].iter().any(|row| *row >= rows)).unwrap_or(size.height)
+}
+
+/// Decides on the rows `rows` of a picture of `size`. The looks' probabilities are averaged; of a single look whose
+/// probabilities are not wanted, the scores themselves decide.
+pub fn decide(looks: &[Look], size: Size, rows: std::ops::Range<usize>, wanted: Wanted) -> Decision {
+    let enlarged = Enlarged::new(looks, size);
+    let (classes, width) = (enlarged.classes, size.width);
+    let plain = looks.len() == 1 && !wanted.highest && !wanted.all;
+    let mut picked = vec![0u16; rows.len() * width];
+    let mut highest = vec![0.0f32; picked.len()];
+    let lines = picked.par_chunks_exact_mut(width).zip(highest.par_chunks_exact_mut(width)).zip(rows.clone());
+    lines.for_each_init(Scratch::default, |scratch, ((picked, highest), y)| {
+        if plain {
+            enlarged.looks[0].row(y, width, &mut scratch.blended, &mut scratch.row);
+            std::mem::swap(&mut scratch.row, &mut scratch.mean);
+        } else {
+            enlarged.mean(y, scratch);
+        }
+        Arch::new().dispatch(|| pick(&scratch.mean, classes, picked, highest));
+    });
+    let all = wanted.all.then(|| {
+        let mut all = vec![0.0; classes * picked.len()];
+        let means: Vec<Vec<f32>> = rows
+            .into_par_iter()
+            .map_init(Scratch::default, |scratch, y| {
+                enlarged.mean(y, scratch);
+                std::mem::take(&mut scratch.mean)
+            })
+            .collect();
+        all.par_chunks_exact_mut(means.len().max(1) * width).enumerate().for_each(|(class, plane)| {
+            for (line, mean) in plane.chunks_exact_mut(width).zip(&means) {
+                line.iter_mut().zip(mean[class..].iter().step_by(classes)).for_each(|(to, from)| *to = unit(*from));
+            }
+        });
+        all
+    });
+    highest.iter_mut().for_each(|value| *value = unit(*value));
+    Decision { classes: picked, highest: wanted.highest.then_some(highest), all }
+}
+
+/// Cubic enlargement overshoots, and sums round.
+fn unit(probability: f32) -> f32 {
+    probability.clamp(0.0, 1.0)
+}
+
+#[inline(always)]
+fn blend<const N: usize>(line: &[f32], columns: &[Tap], classes: usize, out: &mut [f32]) {
+    for (pixel, tap) in out.chunks_exact_mut(classes).zip(columns) {
+        let from: [&[f32]; N] = std::array::from_fn(|i| &line[tap.positions[i] * classes..][..classes]);
+        for (class, value) in pixel.iter_mut().enumerate() {
+            let mut sum = from[0][class] * tap.weights[0];
+            for i in 1..N {
+                sum += from[i][class] * tap.weights[i];
+            }
+            *value = sum;
+        }
+    }
+}
+
+fn add_scaled(to: &mut [f32], from: &[f32], weight: f32) {
+    Arch::new().dispatch(|| to.iter_mut().zip(from).for_each(|(to, from)| *to += weight * from));
+}
+
+/// Softmax over the classes of each pixel.
+fn softmax(row: &mut [f32], classes: usize) {
+    Arch::new().dispatch(|| {
+        for pixel in row.chunks_exact_mut(classes) {
+            let largest = pixel.iter().fold(f32::NEG_INFINITY, |largest, &v| if v > largest { v } else { largest });
+            let mut sum = 0.0;
+            for value in pixel.iter_mut() {
+                *value = exp(*value - largest);
+            }
+            for value in pixel.iter() {
+                sum += *value;
+            }
+            let scale = 1.0 / sum;
+            pixel.iter_mut().for_each(|value| *value *= scale);
+        }
+    });
+}
+
+/// `e^x` for x of at most 0, within 2 units in the last place, without branches (Cody and Waite's reduction and a
+/// polynomial of degree 6, Taylor's around 0). NaN stays NaN.
+#[inline(always)]
+fn exp(x: f32) -> f32 {
+    const LN2_HIGH: f32 = 0.693_359_4;
+    const LN2_LOW: f32 = -2.121_944_4e-4;
+    // Adding it rounds to a whole number.
+    const ROUND: f32 = 12_582_912.0;
+    let x = if x < -87.0 { -87.0 } else { x };
+    let rounded = x * std::f32::consts::LOG2_E + ROUND;
+    let n = rounded - ROUND;
+    let r = x - n * LN2_HIGH - n * LN2_LOW;
+    let p = 1.0 / 720.0;
+    let p = p * r + 1.0 / 120.0;
+    let p = p * r + 1.0 / 24.0;
+    let p = p * r + 1.0 / 6.0;
+    let p = p * r + 0.5;
+    let p = p * r + 1.0;
+    let p = p * r + 1.0;
+    p * f32::from_bits((rounded.to_bits() << 23).wrapping_add(0x3f80_0000))
+}
+
+/// The largest score of each pixel, and whose it is.
+#[inline(always)]
+fn pick(scores: &[f32], classes: usize, picked: &mut [u16], highest: &mut [f32]) {
+    for ((pixel, picked), highest) in scores.chunks_exact(classes).zip(picked).zip(highest) {
+        let mut largest = pixel[0];
+        for &value in &pixel[1..] {
+            largest = if value > largest { value } else { largest };
+        }
+        *highest = largest;
+        *picked = pixel.iter().position(|&value| value == largest).unwrap_or(0) as u16;
+    }
+}

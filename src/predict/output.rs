@@ -1,0 +1,160 @@
+//! What a prediction leaves on disk.
+
+use std::path::{Path, PathBuf};
+
+use image::RgbImage;
+
+use super::Prediction;
+use crate::concat::Classes;
+use crate::data::Descriptor;
+use crate::error::{Error, Result, Size};
+use crate::files::{refuse_equal_outputs, write_bytes};
+use crate::fuse::Wanted;
+use crate::image::{
+    Pixels, color_labels, encode_png, overlay_labels, write_label_npy, write_label_npy_as_i64, write_probabilities_npy,
+    write_probability_npy,
+};
+use crate::named;
+
+/// Type of the label values in .npy files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum NpyType {
+    /// The smallest unsigned integer that holds the data set's largest label value.
+    #[default]
+    Smallest,
+    /// int64, as the original scripts wrote.
+    Int64,
+}
+
+impl std::str::FromStr for NpyType {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        named::by_name("type of label values", name, &[("smallest", Self::Smallest), ("int64", Self::Int64)])
+    }
+}
+
+/// Which files are written for a picture, besides `<stem>.npy` with the label values.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Outputs {
+    /// `<stem>_prob.npy`: float32 `[height, width]`, the highest class probability.
+    pub prob: bool,
+    /// `<stem>_probs.npy`: float32 `[classes, height, width]`.
+    pub prob_all: bool,
+    /// `<stem>.png`: the label values, 8- or 16-bit grey.
+    pub png: bool,
+    /// `<stem>_color.png`: the classes in their colours.
+    pub color: bool,
+    /// `<stem>_overlay.png`: the same over the picture.
+    pub overlay: bool,
+    /// How opaque they are there, from 0 to 1.
+    pub opacity: f32,
+    /// Type of the label values in .npy files.
+    pub npy_type: NpyType,
+}
+
+impl Outputs {
+    pub(super) fn wanted(&self) -> Wanted {
+        Wanted { highest: self.prob, all: self.prob_all }
+    }
+
+    /// Names of the files, the label values first.
+    fn names(&self, input: &Path) -> Vec<String> {
+        let stem = input.file_stem().unwrap_or_default().to_string_lossy();
+        let endings = [
+            (true, ".npy"),
+            (self.prob, "_prob.npy"),
+            (self.prob_all, "_probs.npy"),
+            (self.png, ".png"),
+            (self.color, "_color.png"),
+            (self.overlay, "_overlay.png"),
+        ];
+        endings.into_iter().filter(|(wanted, _)| *wanted).map(|(_, ending)| format!("{stem}{ending}")).collect()
+    }
+
+    /// Says which inputs would overwrite each other's results, or would be overwritten themselves.
+    pub(super) fn refuse_collisions(&self, inputs: &[PathBuf], output: &Path) -> Result<()> {
+        let named = inputs
+            .iter()
+            .flat_map(|input| self.names(input).into_iter().map(move |name| (output.join(name), input.as_path())));
+        refuse_equal_outputs(named.clone())?;
+        if !(self.png || self.color || self.overlay) {
+            return Ok(());
+        }
+        let same = |file: &Path, input: &Path| match (file.canonicalize(), input.canonicalize()) {
+            (Ok(file), Ok(input)) => file == input,
+            _ => false,
+        };
+        let existing: Vec<(PathBuf, &Path)> = named.filter(|(file, _)| file.exists()).collect();
+        for (file, input) in existing {
+            if inputs.iter().any(|other| same(&file, other)) {
+                return Err(Error::Config(format!(
+                    "the result of {} would overwrite the picture {}; choose another --output-path",
+                    input.display(),
+                    file.display()
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the files of one picture; returns the first.
+    pub(super) fn write(
+        &self,
+        descriptor: &Descriptor,
+        input: &Path,
+        prediction: &Prediction,
+        shown: Option<RgbImage>,
+        output: &Path,
+    ) -> Result<PathBuf> {
+        let stem = input.file_stem().unwrap_or_default().to_string_lossy();
+        let file = |ending: &str| output.join(format!("{stem}{ending}"));
+        let LabelValues { size, values, largest } = LabelValues::of(prediction, descriptor);
+        let first = file(".npy");
+        match self.npy_type {
+            NpyType::Smallest => write_label_npy(&first, size, &values, largest)?,
+            NpyType::Int64 => write_label_npy_as_i64(&first, size, &values)?,
+        }
+        if let Some(probability) = prediction.probability.as_ref().filter(|_| self.prob) {
+            write_probability_npy(&file("_prob.npy"), size, probability)?;
+        }
+        if let Some(probabilities) = &prediction.probabilities {
+            write_probabilities_npy(&file("_probs.npy"), size, probabilities)?;
+        }
+        if self.png {
+            write_bytes(&file(".png"), &label_png(size, &values, largest)?)?;
+        }
+        let classes = &prediction.labels.classes;
+        let colors = Classes::of(descriptor).colors;
+        let picture = |picture: RgbImage| encode_png(size, Pixels::Rgb8(picture.as_raw()));
+        if self.color {
+            write_bytes(&file("_color.png"), &picture(color_labels(classes, size.width, &colors))?)?;
+        }
+        if let Some(shown) = shown.filter(|_| self.overlay) {
+            write_bytes(&file("_overlay.png"), &picture(overlay_labels(&shown, classes, &colors, self.opacity))?)?;
+        }
+        Ok(first)
+    }
+}
+
+/// A prediction in the data set's own values.
+struct LabelValues {
+    size: Size,
+    values: Vec<u16>,
+    largest: u16,
+}
+
+impl LabelValues {
+    fn of(prediction: &Prediction, descriptor: &Descriptor) -> Self {
+        let values = prediction.labels.classes.iter().map(|&class| descriptor.value_of(class)).collect();
+        Self { size: prediction.labels.size, values, largest: descriptor.largest_value() }
+    }
+}
+
+fn label_png(size: Size, values: &[u16], largest: u16) -> Result<Vec<u8>> {
+    if largest > u16::from(u8::MAX) {
+        return encode_png(size, Pixels::Gray16(values));
+    }
+    let bytes: Vec<u8> = values.iter().map(|&value| value as u8).collect();
+    encode_png(size, Pixels::Gray8(&bytes))
+}
