@@ -366,3 +366,74 @@ fn pick(scores: &[f32], classes: usize, picked: &mut [u16], highest: &mut [f32])
         *picked = pixel.iter().position(|&value| value == largest).unwrap_or(0) as u16;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::Interpolation;
+
+    fn numbers(count: usize) -> Vec<f32> {
+        (0..count).map(|i| ((i * 7919 + 13) % 1000) as f32 / 100.0 - 5.0).collect()
+    }
+
+    #[test]
+    fn exponentials_are_right_to_the_last_places() {
+        for i in 0..200_000 {
+            let x = -(i as f32) / 2300.0;
+            let (found, expected) = (exp(x), f64::from(x).exp());
+            assert!((f64::from(found) / expected - 1.0).abs() < 3e-7, "{x}: {found} {expected}");
+        }
+        assert!(exp(0.0) == 1.0 && exp(f32::NEG_INFINITY) < 1e-37 && exp(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn a_single_output_is_a_sigmoid() {
+        let size = Size { width: 3, height: 1 };
+        let looks =
+            [Look { map: ScoreMap::from_planes(&[-2.0, 0.0, 3.0], size, false), enlargement: Resampling::default() }];
+        let wanted = Wanted { highest: true, all: true };
+        let decision = decide(&looks, size, 0..1, wanted);
+        assert_eq!(decision.classes, [0, 0, 1]);
+        let sigmoid = |x: f32| 1.0 / (1.0 + (-x).exp());
+        let expected = [sigmoid(2.0), 0.5, sigmoid(3.0), sigmoid(-2.0), 0.5, sigmoid(3.0)];
+        let all = decision.all.unwrap();
+        assert!(all[3..].iter().zip(&expected[3..]).all(|(a, b)| (a - b).abs() < 1e-6), "{all:?}");
+        assert!(decision.highest.unwrap().iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6));
+    }
+
+    /// Rows decided on one after the other, from maps that begin further down, are those of the whole.
+    #[test]
+    fn strips_equal_the_whole() {
+        let (small, large) = (Size { width: 5, height: 6 }, Size { width: 13, height: 17 });
+        for interpolation in [Interpolation::Nearest, Interpolation::Bilinear, Interpolation::Bicubic] {
+            let enlargement = Resampling { interpolation, align_corners: false };
+            let map = ScoreMap::from_planes(&numbers(3 * 30), small, false);
+            let wanted = Wanted { highest: true, all: false };
+            let whole = decide(&[Look { map: map.clone(), enlargement }], large, 0..17, wanted);
+            let (mut classes, mut highest, mut done) = (Vec::new(), Vec::new(), 0);
+            let mut look = Look { map: ScoreMap { values: Vec::new(), ..map.clone() }, enlargement };
+            for rows in 1..=6 {
+                look.map.values.extend_from_slice(&map.values[(rows - 1) * 15..rows * 15]);
+                let known = rows_known(&look, rows, large);
+                let looks = [look];
+                let strip = decide(&looks, large, done..known, wanted);
+                [look] = looks;
+                classes.extend(strip.classes);
+                highest.extend(strip.highest.unwrap());
+                done = known;
+                look.drop_above(done, large);
+            }
+            assert_eq!((classes, Some(highest)), (whole.classes, whole.highest), "{interpolation:?}");
+            assert!(look.map.values.len() < map.values.len());
+        }
+    }
+
+    #[test]
+    fn mirroring_twice_changes_nothing() {
+        let size = Size { width: 5, height: 2 };
+        let planes = numbers(30);
+        let map = ScoreMap::from_planes(&planes, size, false);
+        assert_eq!(ScoreMap::from_planes(&planes, size, true).mirrored(), map);
+        assert_eq!(map.clone().mirrored().mirrored(), map);
+    }
+}

@@ -392,6 +392,132 @@ fn a_probability_never_overwrites_a_label_map() {
     assert_says(&message, &["would both be written as", "009_prob.npy"]);
 }
 
+/// A PNG that says it has that size, and holds next to nothing.
+fn hollow_png(path: &Path, width: u32, height: u32) {
+    let mut encoder = png::Encoder::new(fs::File::create(path).unwrap(), width, height);
+    encoder.set_color(png::ColorType::Rgb);
+    let mut writer = encoder.write_header().unwrap();
+    // The beginning of the pixels; the rest never comes.
+    writer.write_chunk(png::chunk::IDAT, &[0x78, 0x01]).unwrap();
+}
+
+#[test]
+fn pictures_of_odd_sizes_are_predicted_and_huge_ones_refused_with_the_way_out() {
+    let bench = Bench::new();
+    let run = bench.trained();
+    let out = text(&bench.path("out"));
+    let names = ["one.png", "wide.png", "high.png", "two words \u{e4}\u{6f22}.png"];
+    for (name, (width, height)) in names.iter().zip([(1, 1), (5000, 1), (1, 5000), (21, 17)]) {
+        image::GrayImage::from_fn(width, height, |x, y| image::Luma([(x * 7 + y * 3) as u8]))
+            .save(bench.path(name))
+            .unwrap();
+    }
+    let paths: Vec<String> = names.iter().map(|name| text(&bench.path(name))).collect();
+    let base = ["predict", "--run", &run, "--output-path", &out, "--device", "flex", "--overlay", "--prob-all"];
+    for looks in [vec![], vec!["--flip", "--scales", "0.5,1.5"], vec!["--tile", "64"], vec!["--resize", "32"]] {
+        let images: Vec<&str> = paths.iter().map(String::as_str).collect();
+        stdout_of(&[&base[..], &looks[..], &images[..]].concat());
+        for (name, shape) in names.iter().zip([(1, 1), (1, 5000), (5000, 1), (17, 21)]) {
+            let file = bench.path("out").join(name).with_extension("npy");
+            let labels: ndarray::Array2<u8> = ndarray_npy::read_npy(file).unwrap();
+            assert_eq!(labels.dim(), shape, "{name}");
+        }
+    }
+    let huge = bench.path("huge.png");
+    hollow_png(&huge, 20_000, 20_000);
+    let huge = text(&huge);
+    let message = stderr_of(&[&base[..], &["--memory", "3GiB", &huge, &paths[0]]].concat(), 3);
+    assert_says(
+        &message,
+        &["huge.png", "20000x20000", "GiB of memory, and 3.0 GiB may be used", "--tile 512", "--memory"],
+    );
+    let message = stderr_of(&[&base[..], &["--memory", "lots", &huge]].concat(), 2);
+    assert_says(&message, &["8GiB"]);
+}
+
+#[test]
+fn unusual_files_are_predicted_or_named_and_the_rest_goes_on() {
+    let bench = Bench::new();
+    let run = bench.trained();
+    let file = |name: &str| bench.path(name);
+    let gray = |x: u32, y: u32| ((x * 9 + y * 5) % 256) as u16;
+    // The same picture in 8 and 16 bits, as PNG and TIFF.
+    image::GrayImage::from_fn(24, 16, |x, y| image::Luma([gray(x, y) as u8])).save(file("eight.png")).unwrap();
+    for name in ["sixteen.png", "sixteen_too.tif"] {
+        let picture = image::ImageBuffer::from_fn(24, 16, |x, y| image::Luma([gray(x, y) * 257]));
+        picture.save(file(name)).unwrap();
+    }
+    // Black ink alone: a grey picture in CMYK.
+    let ink: Vec<u8> = (0..16).flat_map(|y| (0..24).flat_map(move |x| [0, 0, 0, 255 - gray(x, y) as u8])).collect();
+    let encoder = jpeg_encoder::Encoder::new_file(file("ink.jpg"), 100).unwrap();
+    encoder.encode(&ink, 24, 16, jpeg_encoder::ColorType::Cmyk).unwrap();
+    fs::write(file("nothing.png"), []).unwrap();
+    fs::create_dir(file("folder.png")).unwrap();
+    let mut animation = png::Encoder::new(fs::File::create(file("moving.png")).unwrap(), 2, 1);
+    animation.set_animated(2, 0).unwrap();
+    let mut writer = animation.write_header().unwrap();
+    writer.write_image_data(&[1, 2]).unwrap();
+    writer.write_image_data(&[3, 4]).unwrap();
+    writer.finish().unwrap();
+    fs::write(file("moving.gif"), b"GIF89a\x01\x00\x01\x00\x00\x00\x00;").unwrap();
+
+    let names = [
+        "eight.png",
+        "nothing.png",
+        "sixteen.png",
+        "folder.png",
+        "sixteen_too.tif",
+        "moving.png",
+        "moving.gif",
+        "ink.jpg",
+    ];
+    fs::write(file("list.txt"), names.join("\n").replace("moving.gif", "moving.gif")).unwrap();
+    let (list, out) = (text(&file("list.txt")), text(&file("out")));
+    let refused =
+        stderr_of(&["predict", "--run", &run, "--input-list", &list, "--output-path", &out, "--device", "flex"], 1);
+    assert_says(&refused, &["moving.png and", "would both be written as"]);
+    fs::write(file("list.txt"), names.join("\n").replace("moving.gif\n", "")).unwrap();
+    let arguments =
+        ["predict", "--run", &run, "--input-list", &list, "--output-path", &out, "--prob", "--device", "flex"];
+    let message = stderr_of(&arguments, 3);
+    assert_says(
+        &message,
+        &["nothing.png: the file is empty", "folder.png: is a folder", "moving.png: is an animation"],
+    );
+    let written = fs::read_to_string(file("out/predictions.txt")).unwrap();
+    assert_eq!(written, "eight.npy\nsixteen.npy\nsixteen_too.npy\nink.npy\n");
+    let prob = |name: &str| -> ndarray::Array2<f32> { ndarray_npy::read_npy(file("out").join(name)).unwrap() };
+    let eight = prob("eight_prob.npy");
+    let difference =
+        |other: &ndarray::Array2<f32>| eight.iter().zip(other).fold(0.0f32, |most, (a, b)| most.max((a - b).abs()));
+    assert!(difference(&prob("sixteen_prob.npy")) < 1e-5 && difference(&prob("sixteen_too_prob.npy")) < 1e-5);
+    // JPEG's rounding, no other colours.
+    assert!(difference(&prob("ink_prob.npy")) < 0.1, "{}", difference(&prob("ink_prob.npy")));
+
+    fs::write(file("list.txt"), "moving.gif\n").unwrap();
+    let message =
+        stderr_of(&["predict", "--run", &run, "--input-list", &list, "--output-path", &out, "--device", "flex"], 1);
+    assert_says(&message, &["moving.gif: not a picture that segtool reads (JPEG, PNG, TIFF, BMP or WebP)"]);
+}
+
+#[test]
+fn a_result_never_overwrites_a_picture_and_choices_must_fit() {
+    let bench = Bench::new();
+    let run = bench.trained();
+    let images = bench.data("images");
+    let base = ["predict", "--run", &run, "--output-path", &images, &images, "--device", "flex"];
+    let message = stderr_of(&[&base[..], &["--png"]].concat(), 1);
+    assert_says(&message, &["would overwrite the picture", "000.png", "--output-path"]);
+    let refused = |more: &[&str], code| stderr_of(&[&base[..], more].concat(), code);
+    assert_says(&refused(&["--scales", "1,x"], 2), &["'x' is not a number"]);
+    assert_says(&refused(&["--scales", "pspnet"], 2), &["there are csail, semseg, mmseg"]);
+    assert_says(&refused(&["--scales", "csail", "--tile", "64"], 1), &["whole pictures"]);
+    assert_says(&refused(&["--scales", "1", "--resize", "64"], 2), &["cannot be used with"]);
+    assert_says(&refused(&["--stride", "64"], 1), &["--tile"]);
+    assert_says(&refused(&["--tile", "32", "--stride", "64"], 1), &["from 1 to 32"]);
+    assert_says(&refused(&["--scales", "semseg", "--upsample", "bicubic"], 1), &["its own enlargement"]);
+}
+
 #[test]
 fn a_folder_is_predicted_again_into_itself() {
     let bench = Bench::new();

@@ -8,7 +8,8 @@ use std::collections::HashMap;
 
 use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
-use segtool::model::collect_gradients;
+use segtool::model::{InferenceNetwork, collect_gradients};
+use segtool::ops::interpolate;
 
 use common::references::{STEP, cases, numbers};
 use common::{devices, fixture, floats, relative_error};
@@ -48,6 +49,30 @@ fn outputs_equal_the_references() {
                 let error = relative_error(&found, &floats(&golden[&format!("{name}.{height}x{width}")]));
                 println!("{name} {height}x{width} on {choice}: {error:.1e}");
                 assert!(error < TOLERANCE, "{name} {height}x{width} on {choice}: {error:e}");
+            }
+        }
+    }
+}
+
+/// As prediction has them: batch norms in the convolutions, Winograd's method where it is used.
+#[test]
+fn folded_networks_equal_the_references() {
+    let golden = fixture("networks.safetensors");
+    for (name, case) in cases() {
+        for (choice, device) in devices() {
+            let network = InferenceNetwork::from(case.network(&device));
+            for size in &case.sizes {
+                let picture = case.picture("input", 1, *size, &device);
+                let output = floats(&network.forward(picture.clone()).into_data());
+                let found: Vec<f32> = output.iter().copied().step_by(STEP).collect();
+                let [height, width] = size;
+                let error = relative_error(&found, &floats(&golden[&format!("{name}.{height}x{width}")]));
+                println!("{name} {height}x{width}, folded, on {choice}: {error:.1e}");
+                assert!(error < TOLERANCE, "{name} {height}x{width} on {choice}: {error:e}");
+                // The small scores, enlarged, are the same.
+                let scores = network.scores(picture);
+                let enlarged = floats(&interpolate(scores.logits, *size, scores.enlargement).into_data());
+                assert!(relative_error(&enlarged, &output) < 1e-6, "{name} {height}x{width} on {choice}");
             }
         }
     }

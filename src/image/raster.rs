@@ -3,6 +3,8 @@
 use std::io::Cursor;
 use std::path::Path;
 
+use image::codecs::png::PngDecoder;
+use image::codecs::webp::WebPDecoder;
 use image::{DynamicImage, ImageFormat, ImageReader, Limits};
 
 use super::tiff;
@@ -119,6 +121,10 @@ pub fn read_image_and_alpha(path: &Path) -> Result<(Raster, Option<AlphaBand>)> 
             if format == ImageFormat::Jpeg && jpeg_is_cut_short(&bytes) {
                 return Err(Error::content(path, "damaged JPEG: its end is missing; copy or download the file again"));
             }
+            if is_animated(&bytes, format) {
+                let reason = "is an animation; save the frame that is meant as a picture of its own";
+                return Err(Error::content(path, reason));
+            }
             let picture = decode(&bytes, format)
                 .map_err(|e| Error::content(path, format!("damaged or unsupported picture: {e}")))?;
             from_dynamic(picture)
@@ -143,6 +149,15 @@ pub(super) fn decode(bytes: &[u8], format: ImageFormat) -> image::ImageResult<Dy
     reader.decode()
 }
 
+/// Whether there is more than one picture to see; a decoder would take the first and say nothing.
+fn is_animated(bytes: &[u8], format: ImageFormat) -> bool {
+    match format {
+        ImageFormat::Png => PngDecoder::new(Cursor::new(bytes)).is_ok_and(|png| png.is_apng().unwrap_or(false)),
+        ImageFormat::WebP => WebPDecoder::new(Cursor::new(bytes)).is_ok_and(|webp| webp.has_animation()),
+        _ => false,
+    }
+}
+
 /// Whether the scan has no end marker. The decoder would fill the rest with grey and say nothing. Inside a scan, 0xff
 /// is always followed by 0, so the markers cannot occur there by chance; those of an embedded thumbnail come before.
 fn jpeg_is_cut_short(bytes: &[u8]) -> bool {
@@ -156,7 +171,8 @@ pub(super) fn guess(path: &Path, bytes: &[u8]) -> Result<ImageFormat> {
     if bytes.is_empty() {
         return Err(Error::content(path, "the file is empty"));
     }
-    image::guess_format(bytes).map_err(|_| unknown_format(path))
+    let read = [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::Tiff, ImageFormat::Bmp, ImageFormat::WebP];
+    image::guess_format(bytes).ok().filter(|format| read.contains(format)).ok_or_else(|| unknown_format(path))
 }
 
 fn unknown_format(path: &Path) -> Error {

@@ -21,7 +21,7 @@ use crate::files::{create_folder, write_bytes};
 use crate::fuse::{Decision, Look, ScoreMap, Wanted, decide, rows_known};
 use crate::image::{Raster, read_image};
 use crate::label::LabelMap;
-use crate::model::{InferenceNetwork, NetworkConfig};
+use crate::model::{InferenceNetwork, Network, NetworkConfig};
 use crate::precision::Precision;
 use crate::run::Run;
 use crate::weights::{self, Report, Weights};
@@ -29,7 +29,7 @@ use crate::weights::{self, Report, Weights};
 use look::{Seer, View};
 use memory::Budget;
 pub use output::{NpyType, Outputs};
-pub use procedure::{Choices, Join, Preset, Procedure, Scales, Tiles};
+pub use procedure::{Choices, Join, Preset, Procedure, Scales, Sizes, Tiles};
 
 /// Weights of so many classes are ADE20K's, if nobody says otherwise.
 const ADE20K_CLASSES: usize = 150;
@@ -89,6 +89,18 @@ impl Predictor {
         let device = choice.open_for(precision)?;
         let (network, report) = weights.load(config.init_empty(&device)?, false)?;
         Ok((Self { network: network.into(), config, descriptor, choice, device, precision }, report))
+    }
+
+    /// A network that is at hand, on `choice`, in float32.
+    pub fn from_network(
+        config: NetworkConfig,
+        network: Network,
+        descriptor: Descriptor,
+        choice: DeviceChoice,
+    ) -> Result<Self> {
+        let (choice, precision) = (choice.resolve()?, Precision::Float32);
+        let device = choice.open()?;
+        Ok(Self { network: network.into(), config, descriptor, choice, device, precision })
     }
 
     /// What pictures it takes and what its classes mean.

@@ -128,7 +128,8 @@ pub enum Join {
 /// From a picture to its classes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Procedure {
-    sizes: Sizes,
+    /// The sizes that it is looked at.
+    pub sizes: Sizes,
     /// Whether the mirrored picture counts, too.
     pub flip: bool,
     /// Windows, if it is not looked at whole.
@@ -143,16 +144,39 @@ pub struct Procedure {
     pub float_scaling: bool,
 }
 
+/// The sizes that a picture is looked at.
 #[derive(Debug, Clone, PartialEq)]
-enum Sizes {
+pub enum Sizes {
+    /// Its own.
     Own,
+    /// One for all pictures.
     Fixed(Size),
+    /// So many times its own.
     Factors(Vec<f64>),
-    /// Short sides.
-    Csail(Vec<f64>),
-    Semseg(Vec<f64>),
-    MmsegFit,
-    Mmseg(Vec<f64>),
+    /// CSAIL's: the short side is each of these, unless the long one were above `longest`; rounded down, then up to a
+    /// multiple of 8.
+    ShortSides {
+        /// In pixels.
+        sides: Vec<f64>,
+        /// Of the long side, in pixels.
+        longest: f64,
+    },
+    /// hszhao/semseg's: the long side is so many times `base`, rounded to whole numbers.
+    LongSides {
+        /// By which `base` is multiplied.
+        factors: Vec<f64>,
+        /// In pixels.
+        base: f64,
+    },
+    /// mmsegmentation's: the largest whose long and short side are within these.
+    Within {
+        /// Of the long side, in pixels.
+        long: f64,
+        /// Of the short side, in pixels.
+        short: f64,
+    },
+    /// mmsegmentation's in test-time augmentation: within so many times its own size.
+    WithinFactors(Vec<f64>),
 }
 
 impl Default for Procedure {
@@ -175,14 +199,14 @@ impl Procedure {
     pub fn new(choices: &Choices) -> Result<Self> {
         let Choices { scales, flip, resize, tile, stride, upsample } = choices;
         let refuse = |reason: &str| Err(Error::Config(reason.into()));
-        let mut procedure = Self { flip: *flip, ..Self::default() };
         let preset = scales.as_ref().and_then(|scales| scales.preset);
-        match (scales, resize) {
+        let mut procedure = match (scales, resize) {
             (Some(_), Some(_)) => return refuse("--resize gives the size, so that --scales has nothing to scale"),
-            (None, Some(size)) => procedure.sizes = Sizes::Fixed(*size),
-            (Some(scales), None) => procedure.set_scales(scales),
-            (None, None) => {}
-        }
+            (None, Some(size)) => Self { sizes: Sizes::Fixed(*size), ..Self::default() },
+            (Some(scales), None) => Self::of_scales(scales),
+            (None, None) => Self::default(),
+        };
+        procedure.flip |= flip;
         if let Some(interpolation) = upsample {
             if preset.is_some() {
                 return refuse("a preset of --scales has its own enlargement: leave --upsample out");
@@ -198,7 +222,7 @@ impl Procedure {
                 );
             }
             (Some(side), stride) => {
-                let stride = stride.unwrap_or((2 * side).div_ceil(3));
+                let stride = stride.unwrap_or_else(|| two_thirds(side));
                 if side == 0 || stride == 0 || stride > side {
                     return Err(Error::Config(format!(
                         "windows of {side} that lie {stride} apart would leave pixels out: --stride must be from 1 to {side}"
@@ -210,23 +234,39 @@ impl Procedure {
         Ok(procedure)
     }
 
-    fn set_scales(&mut self, scales: &Scales) {
-        let own = |standard: &[f64]| if scales.numbers.is_empty() { standard.to_vec() } else { scales.numbers.clone() };
-        match scales.preset {
-            None => self.sizes = Sizes::Factors(scales.numbers.clone()),
-            Some(Preset::Csail) => {
-                (self.sizes, self.join) = (Sizes::Csail(own(&CSAIL_SIDES)), Join::Direct);
+    /// CSAIL's test: a look for each of the short sides, the long one at most `longest`.
+    pub fn csail(sides: &[f64], longest: f64) -> Self {
+        let sizes = Sizes::ShortSides { sides: sides.to_vec(), longest };
+        Self { sizes, join: Join::Direct, ..Self::default() }
+    }
+
+    /// hszhao/semseg's test: long sides of `factors` times `base`, in mirrored windows.
+    pub fn semseg(factors: &[f64], base: f64, window: usize) -> Self {
+        Self {
+            sizes: Sizes::LongSides { factors: factors.to_vec(), base },
+            flip: true,
+            tiles: Some(Tiles { side: window, stride: two_thirds(window), padded: true }),
+            scaling: Scaling::OpenCv,
+            float_scaling: true,
+            ..Self::default()
+        }
+    }
+
+    /// mmsegmentation's test: whole pictures, or windows, of `sizes`.
+    pub fn mmseg(sizes: Sizes) -> Self {
+        Self { sizes, join: Join::Logits, scaling: Scaling::OpenCv, ..Self::default() }
+    }
+
+    fn of_scales(Scales { preset, numbers }: &Scales) -> Self {
+        let or = |standard: &[f64]| if numbers.is_empty() { standard.to_vec() } else { numbers.clone() };
+        match preset {
+            None => Self { sizes: Sizes::Factors(numbers.clone()), ..Self::default() },
+            Some(Preset::Csail) => Self::csail(&or(&CSAIL_SIDES), CSAIL_LONGEST),
+            Some(Preset::Semseg) => Self::semseg(&or(&SEMSEG_FACTORS), SEMSEG_BASE, SEMSEG_TILE),
+            Some(Preset::Mmseg) if numbers.is_empty() => {
+                Self::mmseg(Sizes::Within { long: MMSEG_LONG, short: MMSEG_SHORT })
             }
-            Some(Preset::Semseg) => {
-                self.sizes = Sizes::Semseg(own(&SEMSEG_FACTORS));
-                (self.scaling, self.float_scaling, self.flip) = (Scaling::OpenCv, true, true);
-                self.tiles = Some(Tiles { side: SEMSEG_TILE, stride: SEMSEG_TILE, padded: true });
-            }
-            Some(Preset::Mmseg) => {
-                let fit = scales.numbers.is_empty();
-                self.sizes = if fit { Sizes::MmsegFit } else { Sizes::Mmseg(scales.numbers.clone()) };
-                (self.scaling, self.join) = (Scaling::OpenCv, Join::Logits);
-            }
+            Some(Preset::Mmseg) => Self::mmseg(Sizes::WithinFactors(numbers.clone())),
         }
     }
 
@@ -236,18 +276,27 @@ impl Procedure {
             Sizes::Own => vec![picture],
             Sizes::Fixed(size) => vec![*size],
             Sizes::Factors(factors) => factors.iter().map(|factor| nearest(picture, *factor)).collect(),
-            Sizes::Csail(sides) => sides.iter().map(|side| csail(picture, *side)).collect(),
-            Sizes::Semseg(factors) => factors.iter().map(|factor| semseg(picture, *factor)).collect(),
-            Sizes::MmsegFit => vec![fit(picture, MMSEG_LONG, MMSEG_SHORT)],
-            Sizes::Mmseg(factors) => {
+            Sizes::ShortSides { sides, longest } => {
+                sides.iter().map(|side| short_side(picture, *side, *longest)).collect()
+            }
+            Sizes::LongSides { factors, base } => {
+                factors.iter().map(|factor| long_side(picture, (factor * base).round_ties_even())).collect()
+            }
+            Sizes::Within { long, short } => vec![within(picture, *long, *short)],
+            Sizes::WithinFactors(factors) => {
                 let bounded = |factor: &f64| {
-                    let Size { width, height } = nearest(picture, *factor);
-                    fit(picture, width.max(height) as f64, width.min(height) as f64)
+                    let (long, short) = long_and_short(nearest(picture, *factor));
+                    within(picture, long, short)
                 };
                 factors.iter().map(bounded).collect()
             }
         }
     }
+}
+
+/// Of the side of a window, rounded up: how far apart hszhao/semseg lays them.
+fn two_thirds(side: usize) -> usize {
+    (2 * side).div_ceil(3)
 }
 
 /// `side * factor`, halves up, but at least 1.
@@ -263,27 +312,76 @@ fn long_and_short(picture: Size) -> (f64, f64) {
     (picture.width.max(picture.height) as f64, picture.width.min(picture.height) as f64)
 }
 
-fn csail(picture: Size, side: f64) -> Size {
+fn short_side(picture: Size, side: f64, longest: f64) -> Size {
     let (long, short) = long_and_short(picture);
-    let factor = (side / short).min(CSAIL_LONGEST / long);
+    let factor = (side / short).min(longest / long);
     let side = |side: usize| ((side as f64 * factor) as usize).max(1).next_multiple_of(CSAIL_MULTIPLE);
     Size { width: side(picture.width), height: side(picture.height) }
 }
 
-fn semseg(picture: Size, factor: f64) -> Size {
-    let long = (factor * SEMSEG_BASE).round_ties_even();
-    let other =
-        |long_side: usize, side: usize| (long / long_side as f64 * side as f64).round_ties_even().max(1.0) as usize;
-    let Size { width, height } = picture;
-    if height > width {
-        Size { width: other(height, width), height: long.max(1.0) as usize }
+fn long_side(picture: Size, long: f64) -> Size {
+    let (own_long, own_short) = long_and_short(picture);
+    let short = (long / own_long * own_short).round_ties_even();
+    let [long, short] = [long, short].map(|side| side.max(1.0) as usize);
+    if picture.height > picture.width {
+        Size { width: short, height: long }
     } else {
-        Size { width: long.max(1.0) as usize, height: other(width, height) }
+        Size { width: long, height: short }
     }
 }
 
 /// The largest size of the picture's shape within `long` and `short`.
-fn fit(picture: Size, long: f64, short: f64) -> Size {
+fn within(picture: Size, long: f64, short: f64) -> Size {
     let (own_long, own_short) = long_and_short(picture);
     nearest(picture, (long / own_long).min(short / own_short))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size(width: usize, height: usize) -> Size {
+        Size { width, height }
+    }
+
+    #[test]
+    fn sizes_are_those_of_the_projects() {
+        let procedure = |scales: &str| {
+            Procedure::new(&Choices { scales: Some(scales.parse().unwrap()), ..Choices::default() }).unwrap()
+        };
+        // 683x512 by each project's own code.
+        let picture = size(683, 512);
+        let csail = [(400, 304), (504, 376), (600, 456), (704, 528), (800, 600)];
+        assert_eq!(procedure("csail").views(picture), csail.map(|(w, h)| size(w, h)));
+        assert_eq!(procedure("semseg:0.5,1").views(picture), [size(256, 192), size(512, 384)]);
+        assert_eq!(procedure("mmseg").views(size(1000, 700)), [size(731, 512)]);
+        assert_eq!(procedure("mmseg").views(size(100, 10)), [size(2048, 205)]);
+        assert_eq!(procedure("0.5,2").views(picture), [size(342, 256), size(1366, 1024)]);
+        assert_eq!(procedure("0.001").views(size(3, 3)), [size(1, 1)]);
+    }
+
+    #[test]
+    fn windows_cover_every_pixel_and_end_with_the_picture() {
+        let starts = |length, side, stride| Tiles { side, stride, padded: false }.starts(length);
+        assert_eq!(starts(10, 4, 3), [0, 3, 6]);
+        assert_eq!(starts(11, 4, 3), [0, 3, 6, 7]);
+        assert_eq!(starts(4, 4, 1), [0]);
+        assert_eq!(starts(3, 4, 2), [0]);
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_in_words() {
+        let refused = |change: fn(&mut Choices)| {
+            let mut choices = Choices::default();
+            change(&mut choices);
+            Procedure::new(&choices).unwrap_err().to_string()
+        };
+        assert!(refused(|c| c.stride = Some(3)).contains("--tile"));
+        assert!(refused(|c| (c.tile, c.stride) = (Some(8), Some(9))).contains("from 1 to 8"));
+        assert!(refused(|c| (c.scales, c.tile) = ("csail".parse().ok(), Some(9))).contains("whole pictures"));
+        for wrong in ["", "0", "-1", "x", "csail:", "semseg:99", "1,,2", "nan"] {
+            assert!(wrong.parse::<Scales>().is_err(), "{wrong}");
+        }
+        assert_eq!("csail:300,450".parse::<Scales>().unwrap().to_string(), "csail:300,450");
+    }
 }

@@ -198,3 +198,50 @@ fn transposed() {
     check(convolution(([1, 48, 37], [34, 42], [4, 4], [2, 1, 1, 1])), Direction::Transposed);
     check(convolution(([2, 26, 38], [29, 31], [3, 3], [1, 1, 1, 2])), Direction::Transposed);
 }
+
+/// [`ops::conv2d_relu`], with and without bias and shortcut.
+fn check_rectified(conv: Convolution) {
+    let [input, kernel, output] = conv.shapes();
+    let numbers = [noise(1, &input), noise(2, &kernel), noise(3, &[output[1]]), noise(4, &output)];
+    let [sums, ..] = expected(conv, Direction::Forward, numbers.each_ref());
+    let [x, weight, bias, shortcut] = numbers;
+    let pixels = output[2] * output[3];
+    for (choice, device) in devices() {
+        for (has_bias, has_shortcut) in [(true, true), (true, false), (false, false)] {
+            let value = |(i, sum): (usize, &f64)| {
+                let bias = if has_bias { 0.0 } else { -wide(&bias)[i / pixels % output[1]] };
+                sum + bias
+            };
+            let mut expected: Vec<f64> =
+                if has_bias { sums.clone() } else { sums.iter().enumerate().map(value).collect() };
+            if has_shortcut {
+                expected.iter_mut().zip(wide(&shortcut)).for_each(|(value, shortcut)| *value += shortcut);
+            }
+            expected.iter_mut().for_each(|value| *value = value.max(0.0));
+            let put = |data: &TensorData| Tensor::<4>::from_data(data.clone(), &device);
+            let bias = has_bias.then(|| Tensor::<1>::from_data(bias.clone(), &device));
+            let y = ops::conv2d_relu(put(&x), put(&weight), bias, has_shortcut.then(|| put(&shortcut)), conv.settings);
+            compare(&format!("{conv:?}, rectified, on {choice}"), &y.into_data(), &expected);
+        }
+    }
+}
+
+#[test]
+fn rectified() {
+    for row in [
+        ([2, 70, 66], [37, 53], [3, 3], [1, 1, 1, 1]),
+        ([1, 40, 35], [39, 45], [3, 3], [1, 2, 2, 1]),
+        ([2, 33, 40], [33, 29], [3, 3], [1, 4, 4, 1]),
+        ([1, 64, 32], [17, 19], [3, 3], [1, 0, 1, 1]),
+        ([1, 32, 32], [16, 23], [3, 3], [1, 3, 2, 1]),
+        ([1, 300, 40], [12, 9], [3, 3], [1, 1, 1, 1]),
+        ([1, 32, 33], [1, 40], [3, 3], [1, 1, 1, 1]),
+        ([1, 40, 40], [45, 38], [3, 3], [2, 1, 1, 1]),
+        ([2, 130, 71], [41, 33], [1, 1], [1, 0, 1, 1]),
+        ([2, 48, 70], [29, 35], [3, 3], [1, 1, 1, 2]),
+        ([1, 67, 67], [40, 70], [3, 3], [1, 1, 1, 67]),
+        ([1, 3, 64], [61, 84], [7, 7], [2, 3, 1, 1]),
+    ] {
+        check_rectified(convolution(row));
+    }
+}
