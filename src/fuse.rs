@@ -302,8 +302,8 @@ fn blend<const N: usize>(line: &[f32], columns: &[Tap], classes: usize, out: &mu
         let from: [&[f32]; N] = std::array::from_fn(|i| &line[tap.positions[i] * classes..][..classes]);
         for (class, value) in pixel.iter_mut().enumerate() {
             let mut sum = from[0][class] * tap.weights[0];
-            for i in 1..N {
-                sum += from[i][class] * tap.weights[i];
+            for (line, weight) in from.iter().zip(&tap.weights).skip(1) {
+                sum += line[class] * weight;
             }
             *value = sum;
         }

@@ -301,15 +301,42 @@ impl Kernels for Flex {
     }
 }
 
+/// Whether [`winograd`] computes a convolution of pictures and weights of these shapes.
+#[cfg(feature = "libtorch")]
+pub(super) fn suits_winograd([x, weight]: [[usize; 4]; 2], settings: ConvSettings) -> bool {
+    weight[2..] == [3, 3] && winograd::suits(&problem_of(x, weight, settings))
+}
+
+/// `max(convolution + shortcut, 0)` for other backends' tensors in main memory, and its shape.
+#[cfg(feature = "libtorch")]
+pub(super) fn winograd(
+    [x_shape, weight_shape]: [[usize; 4]; 2],
+    [x, weight]: [&[f32]; 2],
+    bias: Option<&[f32]>,
+    shortcut: Option<&[f32]>,
+    settings: ConvSettings,
+) -> (Vec<f32>, [usize; 4]) {
+    let problem = problem_of(x_shape, weight_shape, settings);
+    let [height, width] = problem.geometry.output;
+    let out = winograd::forward(&problem, x, weight, &Epilogue { bias, shortcut, rectify: true });
+    (out, [problem.batch, problem.outputs, height, width])
+}
+
 fn sides(picture: &FlexTensor) -> [usize; 2] {
     let [_, _, height, width] = picture.shape().dims();
     [height, width]
 }
 
 fn convolution(x: &FlexTensor, weight: &FlexTensor, settings: ConvSettings) -> Problem {
-    let [_, _, rows, columns] = weight.shape().dims();
-    let (input, kernel) = (sides(x), [rows, columns]);
-    problem(x, weight, Geometry { input, output: settings.output(input, kernel), kernel, settings })
+    problem_of(x.shape().dims(), weight.shape().dims(), settings)
+}
+
+/// The convolution of pictures and weights of these shapes.
+fn problem_of(x: [usize; 4], weight: [usize; 4], settings: ConvSettings) -> Problem {
+    let ([batch, _, height, width], [outputs, inputs, rows, columns]) = (x, weight);
+    let (input, kernel, groups) = ([height, width], [rows, columns], settings.groups);
+    let geometry = Geometry { input, output: settings.output(input, kernel), kernel, settings };
+    Problem { batch, inputs, outputs: outputs / groups, groups, geometry }
 }
 
 /// The convolution that a transposed convolution of `x` is the input gradient of.

@@ -181,14 +181,28 @@ pub(super) fn channels_last(input: &Tensor) -> Tensor {
     own(result).unwrap_or_default()
 }
 
-/// What `read` makes of the values of a float32 tensor in main memory; `None` for any other.
-pub(super) fn with_floats<T>(tensor: &Tensor, read: impl FnOnce(&[f32]) -> T) -> Option<T> {
-    if tensor.kind() != tch::Kind::Float || tensor.device() != tch::Device::Cpu || tensor.numel() == 0 {
-        return None;
+/// The values of a float32 tensor in main memory.
+pub(super) struct Floats<'a> {
+    tensor: Tensor,
+    /// Nothing changes the values meanwhile.
+    _source: &'a Tensor,
+}
+
+impl<'a> Floats<'a> {
+    /// `None` for a tensor of another type, in other memory, or of nothing.
+    pub(super) fn of(source: &'a Tensor) -> Option<Self> {
+        let readable = source.kind() == tch::Kind::Float && source.device() == tch::Device::Cpu && source.numel() > 0;
+        readable.then(|| Self { tensor: source.contiguous(), _source: source })
     }
-    let tensor = tensor.contiguous();
-    // SAFETY: contiguous float32 values on the CPU, which `tensor` keeps alive and nothing changes meanwhile.
-    Some(read(unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast::<f32>(), tensor.numel()) }))
+}
+
+impl std::ops::Deref for Floats<'_> {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        // SAFETY: contiguous float32 values on the CPU, which `tensor` keeps alive.
+        unsafe { std::slice::from_raw_parts(self.tensor.data_ptr().cast::<f32>(), self.tensor.numel()) }
+    }
 }
 
 /// Lets libtorch keep the memory of freed tensors on the CPU for new ones.

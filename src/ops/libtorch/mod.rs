@@ -5,15 +5,18 @@
 mod ffi;
 
 use burn::backend::LibTorch;
+use burn::backend::TensorMetadata;
 use burn::backend::libtorch::TchTensor;
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::tensor::Shape;
 use tch::{Kind, Tensor};
 
 use super::argmax::largest_channel;
+use super::flex;
 use super::kernels::{CrossEntropy, Gradients, Kernels, Normalised, Statistics, Wanted};
 use super::settings::{ConvSettings, ConvTransposeSettings, Interpolation, NormSettings, Resampling};
 
+use ffi::Floats;
 pub(super) use ffi::{allow_tf32, keep_freed_memory, peak_memory};
 
 impl Kernels for LibTorch {
@@ -28,6 +31,24 @@ impl Kernels for LibTorch {
         let bias = bias.map(|bias| bias.tensor);
         let [stride, padding, dilation] = [stride, padding, dilation].map(signed);
         TchTensor::new(x.tensor.conv2d(&weight, bias.as_ref(), stride, padding, dilation, groups as i64))
+    }
+
+    fn rectified_convolution(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: Option<FloatTensor<Self>>,
+        shortcut: Option<FloatTensor<Self>>,
+        settings: ConvSettings,
+    ) -> FloatTensor<Self> {
+        if let Some(out) = winograd(&x, &weight, bias.as_ref(), shortcut.as_ref(), settings) {
+            return out;
+        }
+        // The sum is nobody else's yet.
+        let mut out = Self::convolution(x, weight, bias, settings).tensor;
+        if let Some(shortcut) = shortcut {
+            let _ = out.g_add_(&shortcut.tensor);
+        }
+        TchTensor::new(out.relu_())
     }
 
     fn convolution_gradients(
@@ -139,7 +160,7 @@ impl Kernels for LibTorch {
         let size = x.size();
         let (channels, area) = (size[1] as usize, (size[2] * size[3]) as usize);
         // libtorch's own takes the pixels one after the other on the CPU, through all planes.
-        let places = ffi::with_floats(&x, |values| largest_channel(values, channels, area));
+        let places = Floats::of(&x).map(|values| largest_channel(&values, channels, area));
         TchTensor::new(match places {
             Some(places) => Tensor::from_slice(&places).reshape([size[0], size[2], size[3]]),
             None => x.argmax(1, false),
@@ -183,6 +204,31 @@ impl Kernels for LibTorch {
         let _ = result.scatter_add_(1, &classes, &weights.neg());
         TchTensor::new(result)
     }
+}
+
+/// The convolution by the kernel that flex has for it, which needs a quarter of the multiplications; `None` where it is
+/// not for that, or not in main memory.
+fn winograd<'a>(
+    x: &'a TchTensor,
+    weight: &'a TchTensor,
+    bias: Option<&'a TchTensor>,
+    shortcut: Option<&'a TchTensor>,
+    settings: ConvSettings,
+) -> Option<TchTensor> {
+    let shapes = [x, weight].map(|tensor| tensor.shape().dims::<4>());
+    if !flex::suits_winograd(shapes, settings) {
+        return None;
+    }
+    let [x, weight] = [x, weight].map(|tensor| Floats::of(&tensor.tensor));
+    // Where there is one, it must be readable, too.
+    let optional = |tensor: Option<&'a TchTensor>| match tensor {
+        None => Some(None),
+        Some(tensor) => Floats::of(&tensor.tensor).map(Some),
+    };
+    let ((x, weight), bias, shortcut) = (x.zip(weight)?, optional(bias)?, optional(shortcut)?);
+    let (bias, shortcut) = (bias.as_deref(), shortcut.as_deref());
+    let (out, shape) = flex::winograd(shapes, [&x, &weight], bias, shortcut, settings);
+    Some(TchTensor::new(Tensor::from_slice(&out).reshape(shape.map(|side| side as i64))))
 }
 
 /// Class indices and weights `[batch, 1, height, width]` of the pixels; 0 and 0 where a pixel has no label.
