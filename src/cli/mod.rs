@@ -8,7 +8,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use segtool::bench::Mode;
 use segtool::device::DeviceChoice;
+use segtool::error::Size;
 use segtool::precision::Precision;
+use segtool::summary::MAX_SIDE;
 use segtool::weights::Target;
 
 pub(crate) use without_network::{Column, Concat, Metrics, Rgb2Gray};
@@ -45,7 +47,7 @@ pub(crate) enum Command {
     Import(Import),
     /// Write weights for another project, under its names
     Export(Export),
-    /// List what there is: weights to download, recipes, data sets
+    /// List what there is, or the layers, parameters and memory of a recipe
     Info(Info),
     /// Measure how long a recipe's forward pass or training step takes, on random pictures
     Bench(Bench),
@@ -253,7 +255,16 @@ pub(crate) struct Export {
 
 #[derive(Debug, Args)]
 #[command(group(clap::ArgGroup::new("what").required(true).multiple(true)))]
-#[command(after_help = "Example:\n  segtool info --weights")]
+#[command(after_help = "\
+Examples:
+  segtool info --recipes
+  segtool info --recipe pspnet50-ade20k --size 473 --batch 2
+  segtool info --recipe unet-seeps --classes 8 --size 360x480 --json
+
+Of a recipe, its layers under PyTorch's names: output for one picture, trained parameters (running statistics do not
+count), multiply-adds for one picture (of convolutions, transposed ones too; other layers count as 0). Then the memory of
+inference and of training: weights, activations, gradients, the program; in float32, with the cross-entropy and SGD with
+momentum, as bench measures them. Nothing is computed, so that any size can be asked for.")]
 pub(crate) struct Info {
     /// Weights that can be downloaded by name
     #[arg(long, group = "what")]
@@ -264,6 +275,27 @@ pub(crate) struct Info {
     /// Built-in data sets
     #[arg(long, group = "what")]
     pub(crate) datasets: bool,
+    /// Layers, parameters, multiply-adds and memory of a built-in recipe or a .toml file
+    #[arg(long, value_name = "NAME|FILE", group = "what")]
+    pub(crate) recipe: Option<String>,
+    /// Sides of the pictures, or height and width
+    #[arg(long, value_name = "N|HxW", default_value = "473", value_parser = size, requires = "recipe")]
+    pub(crate) size: Size,
+    /// Pictures at a time
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive, requires = "recipe")]
+    pub(crate) batch: usize,
+    /// Output classes; those of the recipe's data set by default
+    #[arg(long, value_name = "K", value_parser = positive, requires = "recipe")]
+    pub(crate) classes: Option<usize>,
+    /// Channels of the network's first block
+    #[arg(long, value_name = "N", value_parser = positive, requires = "recipe")]
+    pub(crate) width: Option<usize>,
+    /// Whose memory: auto, cpu, gpu, flex, libtorch or libtorch-cuda:N [default: auto, the best there is]
+    #[arg(long, value_name = "DEVICE", requires = "recipe")]
+    pub(crate) device: Option<DeviceChoice>,
+    /// Print one JSON object instead
+    #[arg(long, requires = "recipe", conflicts_with_all = ["weights", "recipes", "datasets"])]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -319,6 +351,16 @@ fn positive(text: &str) -> Result<usize, String> {
         Ok(0) => Err("must be at least 1".into()),
         Ok(number) => Ok(number),
         Err(_) => Err("is not a whole number".into()),
+    }
+}
+
+/// `473` or, height first, `360x480`.
+fn size(text: &str) -> Result<Size, String> {
+    let (height, width) = text.split_once('x').unwrap_or((text, text));
+    let size = Size { height: positive(height)?, width: positive(width)? };
+    match size.height.max(size.width) {
+        ..=MAX_SIDE => Ok(size),
+        side => Err(format!("{side} pixels are too many: a side has at most {MAX_SIDE}")),
     }
 }
 

@@ -3,7 +3,7 @@
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 
-use crate::ops::{self, ConvSettings, ConvTransposeSettings};
+use crate::ops::{self, ConvSettings, ConvTransposeSettings, dry};
 
 /// A convolution; made by [`super::Init::conv2d`].
 #[derive(Module, Debug)]
@@ -19,7 +19,12 @@ pub struct Conv2d {
 impl Conv2d {
     /// `[batch, outputs, height, width]` of a picture `[batch, inputs, height, width]`.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        ops::conv2d(x, self.weight.val(), self.bias.as_ref().map(Param::val), self.settings)
+        let out = ops::conv2d(x, self.weight.val(), self.bias.as_ref().map(Param::val), self.settings);
+        dry::layer(self.weight.id, "Conv2d", &out, || {
+            let [_, _, height, width] = out.dims();
+            multiply_adds(&self.weight.val(), [height, width])
+        });
+        out
     }
 }
 
@@ -37,6 +42,15 @@ pub struct ConvTranspose2d {
 impl ConvTranspose2d {
     /// `[batch, outputs, height, width]` of a picture `[batch, inputs, height, width]`.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        ops::conv_transpose2d(x, self.weight.val(), self.bias.as_ref().map(Param::val), self.settings)
+        let [_, _, height, width] = x.dims();
+        let out = ops::conv_transpose2d(x, self.weight.val(), self.bias.as_ref().map(Param::val), self.settings);
+        // Every pixel of the input meets every weight of its channel.
+        dry::layer(self.weight.id, "ConvTranspose2d", &out, || multiply_adds(&self.weight.val(), [height, width]));
+        out
     }
+}
+
+/// Multiplications by `weight` at so many pixels of one picture.
+fn multiply_adds(weight: &Tensor<4>, [height, width]: [usize; 2]) -> u64 {
+    weight.dims().into_iter().chain([height, width]).fold(1, |product, side| product.saturating_mul(side as u64))
 }

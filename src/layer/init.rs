@@ -47,7 +47,8 @@ impl Initialisation {
 /// Where new layers take their random numbers and their device from.
 #[derive(Debug)]
 pub struct Init {
-    rng: ChaCha8Rng,
+    /// None for layers of which only the shapes count.
+    rng: Option<ChaCha8Rng>,
     device: Device,
     norm: NormSettings,
 }
@@ -55,7 +56,13 @@ pub struct Init {
 impl Init {
     /// Layers on `device`, random numbers from `seed`.
     pub fn new(seed: u64, device: &Device) -> Self {
-        Self { rng: ChaCha8Rng::seed_from_u64(seed), device: device.clone(), norm: NormSettings::default() }
+        Self { rng: Some(ChaCha8Rng::seed_from_u64(seed)), device: device.clone(), norm: NormSettings::default() }
+    }
+
+    /// Layers on `device` whose weights have the right shapes, but are all one number in memory: quick to make, of any
+    /// size, and of no use but for a dry run.
+    pub fn hollow(device: &Device) -> Self {
+        Self { rng: None, device: device.clone(), norm: NormSettings::default() }
     }
 
     /// Batch norms with these settings from here on.
@@ -126,19 +133,22 @@ impl Init {
     }
 
     fn parameter<const D: usize>(&mut self, shape: [usize; D], from: Distribution) -> Param<Tensor<D>> {
+        let Some(rng) = &mut self.rng else {
+            return Param::from_tensor(Tensor::<1>::zeros([1], &self.device).expand(shape));
+        };
         let count = shape.iter().product();
-        let values: Vec<f32> = (0..count).map(|_| self.draw(from)).collect();
+        let values: Vec<f32> = (0..count).map(|_| draw(rng, from)).collect();
         Param::from_data(TensorData::new(values, shape.to_vec()), &self.device)
     }
+}
 
-    fn draw(&mut self, from: Distribution) -> f32 {
-        match from {
-            Distribution::Uniform(bound) => self.rng.random_range(-bound..bound),
-            // Box and Muller; 1 - x keeps the logarithm's argument above 0.
-            Distribution::Normal(deviation) => {
-                let (radius, angle): (f32, f32) = (self.rng.random(), self.rng.random());
-                deviation * (-2.0 * (1.0 - radius).ln()).sqrt() * (std::f32::consts::TAU * angle).cos()
-            }
+fn draw(rng: &mut ChaCha8Rng, from: Distribution) -> f32 {
+    match from {
+        Distribution::Uniform(bound) => rng.random_range(-bound..bound),
+        // Box and Muller; 1 - x keeps the logarithm's argument above 0.
+        Distribution::Normal(deviation) => {
+            let (radius, angle): (f32, f32) = (rng.random(), rng.random());
+            deviation * (-2.0 * (1.0 - radius).ln()).sqrt() * (std::f32::consts::TAU * angle).cos()
         }
     }
 }

@@ -20,7 +20,7 @@ pub use decoder::{
 };
 pub use encoder_decoder::{EncoderDecoder, EncoderDecoderConfig};
 pub use padding::{Crop, mirror_pad};
-pub use parameters::{Parameter, collect, collect_gradients, identify, replace};
+pub use parameters::{Parameter, ParameterShape, collect, collect_gradients, identify, replace, shapes};
 pub use resnet::{Dilation, Features, ResNet, ResNetConfig, Stem, Style, Variant};
 pub use resnet_unet::{ResnetUnet, ResnetUnetConfig};
 pub use unet::{Enlargement, Form, Unet, UnetConfig};
@@ -50,7 +50,15 @@ impl NetworkConfig {
     /// Checks the hyperparameters, then builds the network; its initial weights are the same for the same seed on
     /// every device.
     pub fn init(&self, seed: u64, device: &Device) -> Result<Network> {
-        let init = &mut Init::new(seed, device);
+        self.build(&mut Init::new(seed, device))
+    }
+
+    /// Like [`Self::init`], with weights that have shapes but no values, for a dry run.
+    pub fn hollow(&self, device: &Device) -> Result<Network> {
+        self.build(&mut Init::hollow(device))
+    }
+
+    fn build(&self, init: &mut Init) -> Result<Network> {
         Ok(match self {
             Self::EncoderDecoder(config) => Network::EncoderDecoder(config.init(init)?),
             Self::UnetSeeps(config) => Network::Unet(config.init(Form::Seeps, init)?),

@@ -9,7 +9,7 @@ use super::resnet::{self, Dilation, ResNet, ResNetConfig, Variant};
 use super::sizes;
 use crate::error::{Error, Result};
 use crate::layer::{Conv2d, Init, Initialisation};
-use crate::ops::{Interpolation, NormSettings, Resampling, interpolate, relu};
+use crate::ops::{Interpolation, NormSettings, Resampling, concatenate, interpolate, relu};
 
 /// Hyperparameters of [`ResnetUnet`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -98,9 +98,9 @@ impl ResnetUnet {
             features.into_iter().zip(&self.lateral).map(|(x, conv)| relu(conv.forward(x))).collect();
         let mut x = laterals.pop().expect("an encoder has stages");
         for (lateral, conv) in laterals.into_iter().zip(&self.up).rev() {
-            x = relu(conv.forward(Tensor::cat(vec![twice(x), lateral], 1)));
+            x = relu(conv.forward(concatenate(vec![twice(x), lateral])));
         }
-        self.last.forward(relu(third.forward(Tensor::cat(vec![twice(x), original], 1))))
+        self.last.forward(relu(third.forward(concatenate(vec![twice(x), original]))))
     }
 
     /// The encoder halves both sides five times.

@@ -9,6 +9,7 @@
 mod argmax;
 mod autodiff;
 mod dispatch;
+pub mod dry;
 mod flex;
 mod generic;
 mod kernels;
@@ -98,7 +99,7 @@ pub fn batch_norm_train(
 ) -> BatchNormed {
     let [batch, channels, height, width] = x.dims();
     check_channels("batch norm", channels, [&weight, &bias, &running_mean, &running_var]);
-    assert!(batch * height * width > 1, "batch norm in training needs more than one value a channel");
+    assert!(batch * height * width != 1, "batch norm in training needs more than one value a channel");
     let (output, running_mean, running_var) = Dispatch::run_batch_normalisation(
         x.into_dispatch(),
         weight.into_dispatch(),
@@ -133,6 +134,12 @@ pub fn batch_norm_infer(
         var.into_dispatch(),
         epsilon,
     ))
+}
+
+/// Tensors `[batch, channels, height, width]`, joined along their channels.
+pub fn concatenate(parts: Vec<Tensor<4>>) -> Tensor<4> {
+    dry::keep(&parts);
+    Tensor::cat(parts, 1)
 }
 
 /// `max(x, 0)`.

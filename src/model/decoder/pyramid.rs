@@ -11,7 +11,7 @@ use super::{
 use crate::error::{Error, Result};
 use crate::layer::{BatchNorm2d, Conv2d, ConvNorm, Init, Initialisation, dropout_channels, dropout_pixels};
 use crate::model::resnet::{Features, ResNetConfig};
-use crate::ops::{ConvSettings, Resampling, adaptive_avg_pool2d, interpolate, relu};
+use crate::ops::{ConvSettings, Resampling, adaptive_avg_pool2d, concatenate, interpolate, relu};
 
 /// Hyperparameters of [`Pyramid`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -204,7 +204,7 @@ impl Pyramid {
             PyramidForm::Published => [vec![x], levels].concat(),
             PyramidForm::Smp => [levels, vec![x]].concat(),
         };
-        Tensor::cat(joined, 1)
+        concatenate(joined)
     }
 
     /// segmentation_models_pytorch enlarges by the encoder's reduction and takes no other sizes.
