@@ -89,7 +89,7 @@ fn a_dry_run_ends_with_the_shape_of_a_real_one() {
         let (logits, record) = dry::record(|| hollow.forward(pictures(0)));
         assert_eq!(logits.dims(), [0, outputs.unwrap(), height, width], "{name}");
         assert_eq!(real.forward(pictures(1)).dims()[1..], logits.dims()[1..], "{name}");
-        assert!(!record.layers.is_empty() && !record.peaks.is_empty());
+        assert!(!record.layers.is_empty() && !record.events.is_empty());
         let names = |network| shapes(network).into_iter().map(|p| (p.name, p.shape)).collect::<Vec<_>>();
         assert_eq!(names(&real), names(&hollow), "{name}");
         let sizes: usize = collect(&real).iter().map(|p| p.data.num_elements()).sum();
@@ -148,7 +148,8 @@ fn the_table_ends_with_the_totals() {
 
 #[test]
 fn json_is_one_object_with_the_totals() {
-    let arguments = ["info", "--recipe", "mit-resnet50-ppm", "--size", "65", "--batch", "2", "--classes", "7", "--json"];
+    let arguments =
+        ["info", "--recipe", "mit-resnet50-ppm", "--size", "65", "--batch", "2", "--classes", "7", "--json"];
     let report: Value = serde_json::from_str(&stdout_of(&arguments)).unwrap();
     let expected = of(&recipe("mit-resnet50-ppm", Some(7)), 65);
     assert_eq!(report["parameters"], expected.parameters);
@@ -173,4 +174,30 @@ fn wrong_arguments_are_refused() {
     stderr_of(&["info", "--size", "64"], 2);
     stderr_of(&["info", "--recipe", "unet-demo", "--batch", "0"], 2);
     stderr_of(&["info", "--recipe", "unet-demo", "--width", "100000000"], 1);
+}
+
+/// What a process really held, against the estimate.
+#[test]
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn memory_is_as_measured() {
+    let cases: [&[&str]; 2] = [
+        &["--recipe", "unet-seeps", "--width", "32", "--size", "160", "--batch", "2"],
+        &["--recipe", "mit-resnet34-c1", "--width", "32", "--size", "193", "--batch", "3"],
+    ];
+    for (device, _) in common::devices() {
+        let device = device.to_string();
+        for case in cases {
+            let run = |what: &[&str]| -> Value {
+                let arguments = [what, case, &["--device", &device, "--json"]].concat();
+                serde_json::from_str(&stdout_of(&arguments)).unwrap()
+            };
+            let estimated = &run(&["info"])["memory"];
+            for (mode, key) in [("infer", "inference"), ("train", "training")] {
+                let measured = run(&["bench", "--mode", mode, "--steps", "1"])["peak_memory"].as_f64().unwrap();
+                let ratio = estimated[key]["bytes"].as_f64().unwrap() / measured;
+                println!("{case:?} {mode} on {device}: {ratio:.3} of {:.0} MiB", measured / f64::from(1 << 20));
+                assert!((0.8..1.2).contains(&ratio), "{case:?} {mode} on {device}: {ratio}");
+            }
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use segtool::data::Descriptor;
 use segtool::recipe::{OptimizerConfig, Recipe};
-use segtool::summary::{Layer, Memory, Summary, summarise};
+use segtool::summary::{Held, Layer, Memory, Summary, summarise};
 use segtool::weights::{cache, entries};
 use serde_json::{Value, json};
 
@@ -93,13 +93,13 @@ fn describe(name: &str, arguments: &Info) -> Result<()> {
 }
 
 fn memory(memory: &Memory, batch: usize) -> Value {
-    let parts = memory.parts(batch);
-    json!({ "bytes": memory.bytes(batch), "fixed": parts.fixed, "per_picture": parts.per_picture })
+    let Held { fixed, per_picture } = memory.parts(batch);
+    json!({ "bytes": memory.bytes(batch), "fixed": fixed, "per_picture": per_picture })
 }
 
 fn memory_line(memory: &Memory, batch: usize) -> String {
-    let parts = memory.parts(batch);
-    let [whole, fixed, per_picture] = [memory.bytes(batch), parts.fixed, parts.per_picture].map(mebibytes);
+    let Held { fixed, per_picture } = memory.parts(batch);
+    let [whole, fixed, per_picture] = [memory.bytes(batch), fixed, per_picture].map(mebibytes);
     format!("{whole:>14}: {fixed} and {per_picture} a picture")
 }
 

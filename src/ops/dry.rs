@@ -2,8 +2,8 @@
 //!
 //! Tensors of a batch of no pictures have all their other sides and no numbers, so that burn's own operations cost
 //! nothing. In a dry run, the kernels of flex compute nothing either: they make tensors of the right shape, and for the
-//! gradients of parameters such as hold one number in place of all. This module counts the bytes that those tensors would
-//! hold, for as long as the program holds them.
+//! gradients of parameters such as hold one number in place of all. This module notes the bytes that those tensors would
+//! take, and when the program lets go of them.
 
 use std::cell::RefCell;
 use std::sync::{Arc, Weak};
@@ -16,36 +16,33 @@ thread_local! {
     static RUN: RefCell<Option<Run>> = const { RefCell::new(None) };
 }
 
-/// Bytes that are held at one time.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Held {
+/// Bytes that a tensor takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
     /// Whatever the batch is.
-    pub fixed: u64,
+    Fixed(u64),
     /// For every picture of the batch.
-    pub per_picture: u64,
+    PerPicture(u64),
 }
 
-impl Held {
-    /// What a tensor of `shape` holds, with `size` bytes an element. A tensor of no pictures stands for a batch of any.
+impl Need {
+    /// What a tensor of `shape` takes, with `size` bytes an element. A tensor of no pictures stands for a batch of any.
     fn of(shape: &Shape, size: u64) -> Self {
         let bytes = |sides: &[usize]| sides.iter().fold(size, |bytes, &side| bytes.saturating_mul(side as u64));
         match shape.as_slice() {
-            [0, picture @ ..] => Self { fixed: 0, per_picture: bytes(picture) },
-            sides => Self { fixed: bytes(sides), per_picture: 0 },
+            [0, picture @ ..] => Self::PerPicture(bytes(picture)),
+            sides => Self::Fixed(bytes(sides)),
         }
     }
+}
 
-    fn and(self, other: Self) -> Self {
-        Self {
-            fixed: self.fixed.saturating_add(other.fixed),
-            per_picture: self.per_picture.saturating_add(other.per_picture),
-        }
-    }
-
-    /// Whether this is as much as `other` for a batch of any size.
-    fn covers(self, other: Self) -> bool {
-        self.fixed >= other.fixed && self.per_picture >= other.per_picture
-    }
+/// What happens to memory. Tensors are numbered from 0 in the order in which they take it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// The next tensor takes this.
+    Take(Need),
+    /// The tensor of that number gives back what it took.
+    GiveBack(usize),
 }
 
 /// A layer with weights, as it ran.
@@ -64,8 +61,8 @@ pub struct LayerRun {
 /// What a dry run found.
 #[derive(Debug, Clone, Default)]
 pub struct Record {
-    /// The times at which most is held: for a batch of any size, one of these is the worst.
-    pub peaks: Vec<Held>,
+    /// What happened to memory, in order; what was not given back was held until the end. Parameters are not in it.
+    pub events: Vec<Event>,
     /// The layers with weights in the order in which they ran.
     pub layers: Vec<LayerRun>,
 }
@@ -73,9 +70,10 @@ pub struct Record {
 #[derive(Debug, Default)]
 struct Run {
     record: Record,
-    alive: Vec<(Weak<Bytes>, Held)>,
-    /// What an operation of burn's read, until its result is counted.
-    inputs: Vec<Tensor<4>>,
+    /// How many tensors took memory.
+    taken: usize,
+    /// The tensors that hold memory, with their numbers.
+    alive: Vec<(usize, Weak<Bytes>)>,
 }
 
 /// Runs `work` dry on this thread, on flex. Results of operations in it hold no numbers.
@@ -84,68 +82,63 @@ pub fn record<T>(work: impl FnOnce() -> T) -> (T, Record) {
     struct End;
     impl Drop for End {
         fn drop(&mut self) {
-            let run = RUN.with(RefCell::take);
-            drop(run);
+            RUN.set(None);
         }
     }
     RUN.set(Some(Run::default()));
-    let end = End;
+    let _end = End;
     let result = work();
-    let record = RUN.with(|run| run.borrow_mut().as_mut().map(|run| std::mem::take(&mut run.record)));
-    drop(end);
+    let record = RUN.with_borrow_mut(|run| run.as_mut().map(|run| std::mem::take(&mut run.record)));
     (result, record.unwrap_or_default())
 }
 
 /// Whether this thread runs dry.
 pub(super) fn is_on() -> bool {
-    RUN.with(|run| run.borrow().is_some())
+    RUN.with_borrow(Option::is_some)
 }
 
-/// Counts what `storage` would hold, unless it is counted already: a tensor of `shape` with `size` bytes an element.
+/// Notes that `storage` takes memory, unless that is known: a tensor of `shape` with `size` bytes an element.
 pub(super) fn count(storage: &Arc<Bytes>, shape: &Shape, size: u64) {
-    let inputs = RUN.with(|run| run.borrow_mut().as_mut().map(|run| run.count(storage, Held::of(shape, size))));
-    drop(inputs); // may run code of burn's
+    RUN.with_borrow_mut(|run| run.iter_mut().for_each(|run| run.count(storage, Need::of(shape, size))));
 }
 
-/// Counts bytes that are needed for a moment only.
-pub(super) fn count_for_a_moment(fixed: u64) {
-    RUN.with(|run| run.borrow_mut().iter_mut().for_each(|run| run.peak(Held { fixed, per_picture: 0 })));
-}
-
-/// Keeps the inputs of an operation of burn's until its result is counted.
-pub(super) fn keep(inputs: &[Tensor<4>]) {
-    RUN.with(|run| run.borrow_mut().iter_mut().for_each(|run| run.inputs.extend_from_slice(inputs)));
+/// Notes that a kernel takes `bytes` for itself, whatever the batch.
+pub(super) fn count_for_a_moment(bytes: u64) {
+    RUN.with_borrow_mut(|run| {
+        run.iter_mut().for_each(|run| {
+            let number = run.take(Need::Fixed(bytes));
+            run.record.events.push(Event::GiveBack(number));
+        });
+    });
 }
 
 /// Notes that a layer ran.
 pub(crate) fn layer(weight: ParamId, kind: &'static str, output: &Tensor<4>, multiply_adds: impl FnOnce() -> u64) {
-    RUN.with(|run| {
-        if let Some(run) = run.borrow_mut().as_mut() {
-            let multiply_adds = multiply_adds();
-            run.record.layers.push(LayerRun { weight, kind, output: output.dims(), multiply_adds });
-        }
-    });
+    if is_on() {
+        let layer = LayerRun { weight, kind, output: output.dims(), multiply_adds: multiply_adds() };
+        RUN.with_borrow_mut(|run| run.iter_mut().for_each(|run| run.record.layers.push(layer)));
+    }
 }
 
 impl Run {
-    /// Returns inputs that need to be kept no longer.
-    fn count(&mut self, storage: &Arc<Bytes>, held: Held) -> Vec<Tensor<4>> {
-        if self.alive.iter().any(|(known, _)| known.as_ptr() == Arc::as_ptr(storage)) {
-            return Vec::new();
+    fn count(&mut self, storage: &Arc<Bytes>, need: Need) {
+        // A storage that is gone may have had the same address.
+        let same = |known: &Weak<Bytes>| known.strong_count() > 0 && known.as_ptr() == Arc::as_ptr(storage);
+        if !self.alive.iter().any(|(_, known)| same(known)) {
+            let number = self.take(need);
+            self.alive.push((number, Arc::downgrade(storage)));
         }
-        self.alive.push((Arc::downgrade(storage), held));
-        self.peak(Held::default());
-        std::mem::take(&mut self.inputs)
     }
 
-    /// Notes what is held now, and `more`.
-    fn peak(&mut self, more: Held) {
-        self.alive.retain(|(storage, _)| storage.strong_count() > 0);
-        let now = self.alive.iter().fold(more, |sum, (_, held)| sum.and(*held));
-        let peaks = &mut self.record.peaks;
-        if !peaks.iter().any(|peak| peak.covers(now)) {
-            peaks.retain(|peak| !now.covers(*peak));
-            peaks.push(now);
-        }
+    fn take(&mut self, need: Need) -> usize {
+        let events = &mut self.record.events;
+        self.alive.retain(|(number, storage)| {
+            let alive = storage.strong_count() > 0;
+            events.extend((!alive).then_some(Event::GiveBack(*number)));
+            alive
+        });
+        events.push(Event::Take(need));
+        self.taken += 1;
+        self.taken - 1
     }
 }

@@ -19,7 +19,7 @@ use crate::ops::argmax_channels;
 use crate::ops::dry::{self, LayerRun, Record};
 use crate::recipe::OptimizerConfig;
 use crate::step::{Learner, build_optimizer};
-pub use memory::Memory;
+pub use memory::{Held, Memory};
 
 /// Longest side of a picture, in pixels, that is accepted.
 pub const MAX_SIDE: usize = 1 << 20;
@@ -64,7 +64,7 @@ pub fn summarise(config: &NetworkConfig, size: Size, device: DeviceChoice) -> Re
     let (inference, training) = (outline.infer(), outline.train());
     let parameters = shapes(&outline.network);
     let layers = layers(&parameters, &inference.layers, &training.layers);
-    let process = memory::of_process(device.resolve()?);
+    let device = device.resolve()?;
     // SGD keeps the last step of every parameter.
     let weights = numbers(&parameters, |_| true);
     let trained = numbers(&parameters, is_trained);
@@ -72,8 +72,8 @@ pub fn summarise(config: &NetworkConfig, size: Size, device: DeviceChoice) -> Re
         parameters: layers.iter().map(|layer| layer.parameters).sum(),
         multiply_adds: layers.iter().filter(|layer| !layer.training_only).map(|layer| layer.multiply_adds).sum(),
         layers,
-        inference: Memory::new(&inference, process + 4 * weights),
-        training: Memory::new(&training, process + 4 * (weights + trained)),
+        inference: Memory::new(device, &inference.events, 4 * weights),
+        training: Memory::new(device, &training.events, 4 * (weights + trained)),
     })
 }
 
@@ -82,7 +82,7 @@ pub fn summarise(config: &NetworkConfig, size: Size, device: DeviceChoice) -> Re
 pub fn inference_memory(config: &NetworkConfig, size: Size, device: DeviceChoice) -> Result<Memory> {
     let outline = Outline::new(config, size)?;
     let weights = numbers(&shapes(&outline.network), |_| true);
-    Ok(Memory::new(&outline.infer(), memory::of_process(device.resolve()?) + 4 * weights))
+    Ok(Memory::new(device.resolve()?, &outline.infer().events, 4 * weights))
 }
 
 /// A network without values, and the shape of its pictures.

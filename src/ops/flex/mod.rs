@@ -83,7 +83,7 @@ impl Kernels for Flex {
             Some(bias) => {
                 let channels = bias.shape()[0];
                 let out = Self::float_add(out, bias.reshape(Shape::new([1, channels, 1, 1])));
-                if dry::is_on() { hollow::counted(out) } else { out }
+                hollow::counted(out)
             }
         }
     }
@@ -296,6 +296,10 @@ impl Kernels for Flex {
         }
         let places = largest_channel(x.storage(), channels, height * width);
         FlexTensor::from_data(TensorData::new(places, [batch, height, width]))
+    }
+
+    fn note(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        hollow::counted(x)
     }
 
     fn softmax_cross_entropy(
