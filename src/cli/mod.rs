@@ -262,9 +262,10 @@ Examples:
   segtool info --recipe unet-seeps --classes 8 --size 360x480 --json
 
 Of a recipe, its layers under PyTorch's names: output for one picture, trained parameters (running statistics do not
-count), multiply-adds for one picture (of convolutions, transposed ones too; other layers count as 0). Then the memory of
-inference and of training: weights, activations, gradients, the program; in float32, with the cross-entropy and SGD with
-momentum, as bench measures them. Nothing is computed, so that any size can be asked for.")]
+count), multiply-adds for one picture (of convolutions, transposed ones too; other layers count as 0). Layers of training
+alone are in the sum of the parameters, not in that of the multiply-adds. Then an estimate of the memory of inference and of
+training: weights, activations, gradients, the program; in float32, with the cross-entropy and SGD with momentum, as bench
+measures them. Nothing is computed, so that any size can be asked for.")]
 pub(crate) struct Info {
     /// Weights that can be downloaded by name
     #[arg(long, group = "what")]

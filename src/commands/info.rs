@@ -78,11 +78,8 @@ fn describe(name: &str, arguments: &Info) -> Result<()> {
     for line in table(&summary) {
         ui::result(&line);
     }
-    ui::result(&format!(
-        "\nmemory, {} pictures of {} on {device}:",
-        arguments.batch,
-        sides([arguments.size.height, arguments.size.width])
-    ));
+    let [height, width] = [arguments.size.height, arguments.size.width];
+    ui::result(&format!("\nmemory on {device}, {height} x {width}, batch {}:", arguments.batch));
     ui::result(&format!("inference {}", memory_line(&summary.inference, arguments.batch)));
     let more = match recipe.training.optimizer {
         OptimizerConfig::Adam { .. } => format!("; Adam: {} more", mebibytes(4 * summary.parameters)),
@@ -118,10 +115,6 @@ fn table(summary: &Summary) -> Vec<String> {
     let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or_default();
     let [w0, w1, w2, w3, w4] = [0, 1, 2, 3, 4].map(width);
     rows.iter().map(|[a, b, c, d, e]| format!("{a:w0$}  {b:w1$}  {c:>w2$}  {d:>w3$}  {e:>w4$}")).collect()
-}
-
-fn sides([height, width]: [usize; 2]) -> String {
-    format!("{height} x {width}")
 }
 
 fn mebibytes(bytes: u64) -> String {

@@ -82,7 +82,9 @@ impl Memory {
 
     /// What is held at the worst time for a batch of so many pictures.
     pub fn parts(&self, batch: usize) -> Held {
-        self.peaks.iter().copied().max_by_key(|held| held.bytes(batch)).unwrap_or_default()
+        // Wider than `bytes`, which ends at the largest number.
+        let bytes = |held: &Held| u128::from(held.fixed) + u128::from(held.per_picture) * batch as u128;
+        self.peaks.iter().copied().max_by_key(bytes).unwrap_or_default()
     }
 
     /// The largest batch that `limit` bytes suffice for; 0 if they do not suffice for one picture.
