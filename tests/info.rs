@@ -182,7 +182,7 @@ fn wrong_arguments_are_refused() {
 fn memory_is_as_measured() {
     let cases: [&[&str]; 2] = [
         &["--recipe", "unet-seeps", "--width", "32", "--size", "160", "--batch", "2"],
-        &["--recipe", "mit-resnet34-c1", "--width", "32", "--size", "193", "--batch", "3"],
+        &["--recipe", "pspnet50-torchvision", "--width", "16", "--size", "193", "--batch", "2"],
     ];
     for (device, _) in common::devices() {
         let device = device.to_string();
