@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::device::DeviceChoice;
+use crate::device::{DeviceChoice, library_memory};
 use crate::ops::dry::{Event, Need};
 
 /// Bytes that are held at one time.
@@ -48,8 +48,8 @@ impl Overhead {
             // There, tensors alone count.
             DeviceChoice::LibtorchCuda(_) => Self { process: 0, parameters: 0, tensors: 0 },
             // Its convolutions keep weights in an order of their own, too.
-            DeviceChoice::Libtorch => Self { process: 400 << 20, parameters: 3, tensors: 2 },
-            _ => Self { process: 14 << 20, parameters: 0, tensors: 2 },
+            DeviceChoice::Libtorch => Self { process: library_memory() + (30 << 20), parameters: 3, tensors: 2 },
+            _ => Self { process: library_memory() + (14 << 20), parameters: 0, tensors: 2 },
         }
     }
 }
