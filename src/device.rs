@@ -140,6 +140,12 @@ pub fn peak_memory(device: DeviceChoice) -> Option<u64> {
     }
 }
 
+/// Bytes that the libraries of this build occupy in a process, whichever device it computes on. Measured with the CUDA
+/// build of libtorch 2.9; that for CPUs alone may take less.
+pub fn library_memory() -> u64 {
+    if libtorch::BUILT_IN { 370 << 20 } else { 0 }
+}
+
 #[cfg(feature = "libtorch")]
 #[allow(deprecated)] // burn 0.22 is the last line with burn-tch; the design keeps it for its CUDA kernels
 mod libtorch {

@@ -7,6 +7,8 @@ pub mod bench;
 pub mod predict;
 pub mod train;
 
+pub mod summary;
+
 pub mod concat;
 pub mod evaluate;
 pub mod gray;

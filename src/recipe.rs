@@ -181,6 +181,26 @@ impl Recipe {
         toml::from_str(text).map_err(|e| Error::content(path, e))
     }
 
+    /// The network for the bands and classes of the recipe's data set, or for `classes` outputs; 3 bands if the recipe
+    /// names no data set.
+    pub fn fitted_network(&self, classes: Option<usize>) -> Result<NetworkConfig> {
+        let (bands, own) = match &self.dataset {
+            None => (3, None),
+            Some(name) => {
+                let dataset = Descriptor::find(name)?;
+                let dataset = if self.merge_classes { dataset.merged() } else { dataset };
+                let outputs = if self.training.loss.is_binary() { 1 } else { dataset.class_count() };
+                (dataset.bands, Some(outputs))
+            }
+        };
+        let Some(classes) = classes.or(own) else {
+            return Err(Error::Config(format!("recipe '{}' names no data set; give --classes", self.name)));
+        };
+        let mut network = self.network.clone();
+        network.fit(bands, classes)?;
+        Ok(network)
+    }
+
     /// Settles what the data set decides (bands, outputs, merged classes) and checks that everything goes together.
     /// Returns the descriptor to train with.
     pub fn fit(&mut self, descriptor: &Descriptor) -> Result<Descriptor> {

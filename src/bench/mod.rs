@@ -14,12 +14,11 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
-use crate::data::Descriptor;
 use crate::device::{DeviceChoice, peak_memory};
 use crate::error::{Error, Result, Size};
 use crate::fuse::{Look, Wanted, decide};
 use crate::loss::{LossConfig, Target};
-use crate::model::{InferenceNetwork, NetworkConfig};
+use crate::model::InferenceNetwork;
 use crate::ops::profile;
 use crate::precision::Precision;
 use crate::recipe::{OptimizerConfig, Recipe};
@@ -199,7 +198,9 @@ struct Work {
 impl Work {
     fn new(options: &Options) -> Result<Self> {
         let Options { batch, size, mode, precision, .. } = *options;
-        let (network, bands, classes) = network(options)?;
+        let network = options.recipe.fitted_network(options.classes)?;
+        let (bands, classes) = network.bands_and_outputs();
+        let (bands, classes) = (bands.unwrap_or_default(), classes.unwrap_or_default());
         let device = options.device.open_for(precision)?;
         let network = network.init(SEED, &device)?;
         let (network, device) = match mode {
@@ -297,24 +298,6 @@ impl Work {
         rows.push(row("other", whole.saturating_sub(known), steps));
         Ok(rows)
     }
-}
-
-/// The recipe's network with bands and classes of its data set, and what these are.
-fn network(options: &Options) -> Result<(NetworkConfig, usize, usize)> {
-    let recipe = &options.recipe;
-    let (bands, classes) = match &recipe.dataset {
-        None => (3, options.classes),
-        Some(name) => {
-            let dataset = Descriptor::find(name)?;
-            let dataset = if recipe.merge_classes { dataset.merged() } else { dataset };
-            (dataset.bands, options.classes.or(Some(dataset.class_count())))
-        }
-    };
-    let classes =
-        classes.ok_or_else(|| Error::Config(format!("recipe '{}' names no data set; give --classes", recipe.name)))?;
-    let mut network = recipe.network.clone();
-    network.fit(bands, classes)?;
-    Ok((network, bands, classes))
 }
 
 fn wait(device: &Device) -> Result<()> {

@@ -12,6 +12,7 @@ use segtool::error::Size;
 use segtool::ops::Interpolation;
 use segtool::precision::Precision;
 use segtool::predict::{NpyType, Scales};
+use segtool::summary::MAX_SIDE;
 use segtool::weights::Target;
 
 pub(crate) use without_network::{Column, Concat, Metrics, Rgb2Gray};
@@ -48,14 +49,11 @@ pub(crate) enum Command {
     Import(Import),
     /// Write weights for another project, under its names
     Export(Export),
-    /// List what there is: weights to download, recipes, data sets
+    /// List what there is, or the layers, parameters and memory of a recipe
     Info(Info),
     /// Measure how long a recipe's forward pass or training step takes, on random pictures
     Bench(Bench),
 }
-
-/// Longest side that pictures are resized to.
-const MAX_SIDE: usize = 1 << 16;
 
 /// Where and how wide to compute.
 #[derive(Debug, Args)]
@@ -242,7 +240,7 @@ pub(crate) struct Looks {
     #[arg(long)]
     pub(crate) flip: bool,
     /// Look at every picture at this size, a side or HxW, whatever its shape; 473 is the Capstone's
-    #[arg(long, value_name = "N|HxW", value_parser = sides)]
+    #[arg(long, value_name = "N|HxW", value_parser = size)]
     pub(crate) resize: Option<Size>,
     /// How probabilities are enlarged to the picture: bilinear, bicubic or nearest
     #[arg(long, value_name = "HOW")]
@@ -326,7 +324,17 @@ pub(crate) struct Export {
 
 #[derive(Debug, Args)]
 #[command(group(clap::ArgGroup::new("what").required(true).multiple(true)))]
-#[command(after_help = "Example:\n  segtool info --weights")]
+#[command(after_help = "\
+Examples:
+  segtool info --recipes
+  segtool info --recipe pspnet50-ade20k --size 473 --batch 2
+  segtool info --recipe unet-seeps --classes 8 --size 360x480 --json
+
+Of a recipe, its layers under PyTorch's names: output for one picture, trained parameters (running statistics do not
+count), multiply-adds for one picture (of convolutions, transposed ones too; other layers count as 0). Layers of training
+alone are in the sum of the parameters, not in that of the multiply-adds. Then an estimate of the memory of inference and of
+training: weights, activations, gradients, the program; in float32, with the cross-entropy and SGD with momentum, as bench
+measures them. Nothing is computed, so that any size can be asked for.")]
 pub(crate) struct Info {
     /// Weights that can be downloaded by name
     #[arg(long, group = "what")]
@@ -337,6 +345,27 @@ pub(crate) struct Info {
     /// Built-in data sets
     #[arg(long, group = "what")]
     pub(crate) datasets: bool,
+    /// Layers, parameters, multiply-adds and memory of a built-in recipe or a .toml file
+    #[arg(long, value_name = "NAME|FILE", group = "what")]
+    pub(crate) recipe: Option<String>,
+    /// Sides of the pictures, or height and width
+    #[arg(long, value_name = "N|HxW", default_value = "473", value_parser = size, requires = "recipe")]
+    pub(crate) size: Size,
+    /// Pictures at a time
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive, requires = "recipe")]
+    pub(crate) batch: usize,
+    /// Output classes; those of the recipe's data set by default
+    #[arg(long, value_name = "K", value_parser = positive, requires = "recipe")]
+    pub(crate) classes: Option<usize>,
+    /// Channels of the network's first block
+    #[arg(long, value_name = "N", value_parser = positive, requires = "recipe")]
+    pub(crate) width: Option<usize>,
+    /// Whose memory: auto, cpu, gpu, flex, libtorch or libtorch-cuda:N [default: auto, the best there is]
+    #[arg(long, value_name = "DEVICE", requires = "recipe")]
+    pub(crate) device: Option<DeviceChoice>,
+    /// Print one JSON object instead
+    #[arg(long, requires = "recipe", conflicts_with_all = ["weights", "recipes", "datasets"])]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -400,28 +429,26 @@ fn bytes(text: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let factor = match text[digits.len()..].to_ascii_lowercase().as_str() {
         "" | "b" => 0,
-        "k" | "kb" | "kib" => 10,
-        "m" | "mb" | "mib" => 20,
-        "g" | "gb" | "gib" => 30,
-        "t" | "tb" | "tib" => 40,
+        "k" | "kb" | "kib" => 1,
+        "m" | "mb" | "mib" => 2,
+        "g" | "gb" | "gib" => 3,
+        "t" | "tb" | "tib" => 4,
         unit => return Err(format!("unknown unit '{unit}'; choose MiB or GiB")),
     };
     match digits.trim().parse::<f64>() {
-        Ok(number) if number > 0.0 && number.is_finite() => {
-            Ok((number * f64::from(1u32 << 10).powi(factor / 10)) as u64)
-        }
+        Ok(number) if number > 0.0 && number.is_finite() => Ok((number * 1024f64.powi(factor)) as u64),
         _ => Err("is not a size such as 8GiB or 500MiB".into()),
     }
 }
 
-/// `473`, or `360x480`, height first.
-fn sides(text: &str) -> Result<Size, String> {
-    let side = |text: &str| match text.trim().parse::<usize>() {
-        Ok(side @ 1..=MAX_SIDE) => Ok(side),
-        _ => Err(format!("sides are whole numbers from 1 to {MAX_SIDE}: one, or height and width as in 360x480")),
-    };
+/// `473` or, height first, `360x480`.
+fn size(text: &str) -> Result<Size, String> {
     let (height, width) = text.split_once('x').unwrap_or((text, text));
-    Ok(Size { height: side(height)?, width: side(width)? })
+    let size = Size { height: positive(height)?, width: positive(width)? };
+    match size.height.max(size.width) {
+        ..=MAX_SIDE => Ok(size),
+        side => Err(format!("{side} pixels are too many: a side has at most {MAX_SIDE}")),
+    }
 }
 
 fn rate(text: &str) -> Result<f64, String> {

@@ -4,6 +4,8 @@ use burn::tensor::{Tensor, TensorData};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use crate::ops::noted;
+
 /// `x` `[batch, channels, height, width]` with each channel of each picture set to 0 with probability `rate`, and the
 /// others divided by `1 - rate` (PyTorch's `Dropout2d`, arXiv 1411.4280); `draw` alone decides which.
 pub fn dropout_channels(x: Tensor<4>, rate: f64, draw: u64) -> Tensor<4> {
@@ -26,7 +28,7 @@ fn drop(x: Tensor<4>, shape: [usize; 4], rate: f64, draw: u64) -> Tensor<4> {
     let kept = (1.0 / (1.0 - rate)) as f32;
     let count = shape.iter().product();
     let factors: Vec<f32> = (0..count).map(|_| if rng.random_bool(rate) { 0.0 } else { kept }).collect();
-    let factors = Tensor::<4>::from_data(TensorData::new(factors, shape), &x.device());
+    let factors = noted(Tensor::from_data(TensorData::new(factors, shape), &x.device()));
     let dtype = x.dtype();
-    x * factors.cast(dtype)
+    noted(x * factors.cast(dtype))
 }

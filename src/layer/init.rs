@@ -47,7 +47,7 @@ impl Initialisation {
 /// Where new layers take their random numbers and their device from.
 #[derive(Debug)]
 pub struct Init {
-    /// Without one, everything is 0.
+    /// None for layers of which only the shapes count.
     rng: Option<ChaCha8Rng>,
     device: Device,
     norm: NormSettings,
@@ -60,8 +60,9 @@ impl Init {
         Self { rng, device: device.clone(), norm: NormSettings::default() }
     }
 
-    /// Layers of zeros on `device`, quickly, for weights that are loaded next.
-    pub fn empty(device: &Device) -> Self {
+    /// Layers on `device` whose weights have the right shapes, but are all one number in memory: quick to make, of any
+    /// size; for weights that are loaded next, and for dry runs.
+    pub fn hollow(device: &Device) -> Self {
         Self { rng: None, device: device.clone(), norm: NormSettings::default() }
     }
 
@@ -133,7 +134,9 @@ impl Init {
     }
 
     fn parameter<const D: usize>(&mut self, shape: [usize; D], from: Distribution) -> Param<Tensor<D>> {
-        let Some(rng) = &mut self.rng else { return Param::from_tensor(Tensor::zeros(shape, &self.device)) };
+        let Some(rng) = &mut self.rng else {
+            return Param::from_tensor(Tensor::<1>::zeros([1], &self.device).expand(shape));
+        };
         let count = shape.iter().product();
         let values: Vec<f32> = (0..count).map(|_| draw(rng, from)).collect();
         Param::from_data(TensorData::new(values, shape.to_vec()), &self.device)

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::layer::{Conv2d, ConvNorm, ConvTranspose2d, Init, Initialisation};
 use crate::ops::{
     ConvSettings, ConvTransposeSettings, Interpolation, NormSettings, PoolSettings, Resampling, adaptive_avg_pool2d,
-    interpolate, max_pool2d, relu,
+    concatenate, interpolate, max_pool2d, relu,
 };
 
 /// Widest first level: 16 times the published one.
@@ -171,7 +171,7 @@ impl AttentionUnet {
             picture = adaptive_avg_pool2d(picture, [height / 2, width / 2]);
             let small = scale.forward_relu(picture.clone(), None);
             let pooled = max_pool2d(levels[levels.len() - 1].clone(), PoolSettings::square(2));
-            levels.push(block.forward(Tensor::cat(vec![small, pooled], 1)));
+            levels.push(block.forward(concatenate(vec![small, pooled])));
         }
         let center = self.center.forward(max_pool2d(levels[3].clone(), PoolSettings::square(2)));
         let mut joined: Vec<Tensor<4>> = Vec::with_capacity(4);
@@ -185,7 +185,7 @@ impl AttentionUnet {
                 None => level,
             };
             let up = relu(enlarge(&self.up[i], below, 2));
-            joined.push(Tensor::cat(vec![up, through], 1));
+            joined.push(concatenate(vec![up, through]));
         }
         joined
     }

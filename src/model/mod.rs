@@ -22,7 +22,7 @@ pub use decoder::{
 pub use encoder_decoder::{EncoderDecoder, EncoderDecoderConfig};
 pub use inference::{InferenceNetwork, Scores};
 pub use padding::{Crop, mirror_pad};
-pub use parameters::{Parameter, collect, collect_gradients, identify, replace};
+pub use parameters::{Parameter, ParameterShape, collect, collect_gradients, identify, replace, shapes};
 pub use resnet::{Dilation, Features, ResNet, ResNetConfig, Stem, Style, Variant};
 pub use resnet_unet::{ResnetUnet, ResnetUnetConfig};
 pub use unet::{Enlargement, Form, Unet, UnetConfig};
@@ -55,9 +55,9 @@ impl NetworkConfig {
         self.build(&mut Init::new(seed, device))
     }
 
-    /// As [`Self::init`], with zeros for weights: quicker where others are loaded next.
-    pub fn init_empty(&self, device: &Device) -> Result<Network> {
-        self.build(&mut Init::empty(device))
+    /// Like [`Self::init`], with weights that have shapes but no values, for weights that are loaded next and for dry runs.
+    pub fn hollow(&self, device: &Device) -> Result<Network> {
+        self.build(&mut Init::hollow(device))
     }
 
     fn build(&self, init: &mut Init) -> Result<Network> {

@@ -15,6 +15,31 @@ pub struct Parameter {
     pub data: TensorData,
 }
 
+/// A parameter's name and shape.
+#[derive(Debug, Clone)]
+pub struct ParameterShape {
+    /// Its identity, by which layers know it.
+    pub id: ParamId,
+    /// PyTorch's name.
+    pub name: String,
+    /// The shape.
+    pub shape: Vec<usize>,
+}
+
+impl ParameterShape {
+    /// How many numbers it has.
+    pub fn count(&self) -> u64 {
+        self.shape.iter().map(|&side| side as u64).product()
+    }
+}
+
+/// Names and shapes of all parameters and running statistics, in the order of the network.
+pub fn shapes(network: &Network) -> Vec<ParameterShape> {
+    let mut lister = Lister { path: Path::of(network), found: Vec::new() };
+    network.visit(&mut lister);
+    lister.found
+}
+
 /// All parameters and running statistics, in the order of the network.
 pub fn collect(network: &Network) -> Vec<Parameter> {
     let mut collector = Collector { path: Path::of(network), parameters: Vec::new() };
@@ -85,6 +110,25 @@ impl ModuleVisitor for Collector {
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         self.parameters.push(Parameter { name: self.path.name(), data: param.val().into_data() });
+    }
+}
+
+struct Lister {
+    path: Path,
+    found: Vec<ParameterShape>,
+}
+
+impl ModuleVisitor for Lister {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.leave();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.found.push(ParameterShape { id: param.id, name: self.path.name(), shape: param.val().dims().to_vec() });
     }
 }
 

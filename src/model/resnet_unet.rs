@@ -9,7 +9,7 @@ use super::resnet::{self, Dilation, ResNet, ResNetConfig, Variant};
 use super::sizes;
 use crate::error::{Error, Result};
 use crate::layer::{Conv2d, Init, Initialisation};
-use crate::ops::{Interpolation, NormSettings, Resampling, interpolate};
+use crate::ops::{Interpolation, NormSettings, Resampling, concatenate, interpolate};
 
 /// Hyperparameters of [`ResnetUnet`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -98,9 +98,9 @@ impl ResnetUnet {
             features.into_iter().zip(&self.lateral).map(|(x, conv)| conv.forward_relu(x, None)).collect();
         let mut x = laterals.pop().expect("an encoder has stages");
         for (lateral, conv) in laterals.into_iter().zip(&self.up).rev() {
-            x = conv.forward_relu(Tensor::cat(vec![twice(x), lateral], 1), None);
+            x = conv.forward_relu(concatenate(vec![twice(x), lateral]), None);
         }
-        self.last.forward(third.forward_relu(Tensor::cat(vec![twice(x), original], 1), None))
+        self.last.forward(third.forward_relu(concatenate(vec![twice(x), original]), None))
     }
 
     pub(super) fn fold(&mut self) {

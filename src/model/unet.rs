@@ -9,7 +9,8 @@ use super::{Namer, sizes};
 use crate::error::{Error, Result};
 use crate::layer::{BatchNorm2d, Conv2d, ConvTranspose2d, Init, Initialisation, dropout_pixels};
 use crate::ops::{
-    ConvSettings, ConvTransposeSettings, Interpolation, PoolSettings, Resampling, interpolate, max_pool2d, relu,
+    ConvSettings, ConvTransposeSettings, Interpolation, PoolSettings, Resampling, concatenate, interpolate, max_pool2d,
+    relu,
 };
 
 /// Most weights of the deepest level: 8 GiB as float32.
@@ -225,7 +226,7 @@ impl Unet {
             // Only where the side was odd, which only milesial's takes.
             let x_large = place(self.enlarged(x, level), [height, width]);
             let joined = if self.form.plan().enlarged_first { vec![x_large, skip] } else { vec![skip, x_large] };
-            x = block.forward(Tensor::cat(joined, 1), &mut draws);
+            x = block.forward(concatenate(joined), &mut draws);
         }
         self.last.forward(x)
     }

@@ -240,6 +240,10 @@ impl<B: Kernels + Operations, C: CheckpointStrategy> Operations for Autodiff<B, 
         B::run_argmax_channels(x.into_parts().0)
     }
 
+    fn run_note(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        <Self as burn::backend::backend::AutodiffBackend>::from_inner(B::run_note(x.into_parts().0))
+    }
+
     fn run_softmax_cross_entropy(
         logits: FloatTensor<Self>,
         labels: IntTensor<Self>,

@@ -97,6 +97,9 @@ pub(super) trait Operations: Backend {
     /// See [`Kernels::argmax_channels`].
     fn run_argmax_channels(x: FloatTensor<Self>) -> IntTensor<Self>;
 
+    /// See [`Kernels::note`].
+    fn run_note(x: FloatTensor<Self>) -> FloatTensor<Self>;
+
     /// See [`Kernels::softmax_cross_entropy`].
     fn run_softmax_cross_entropy(
         logits: FloatTensor<Self>,
@@ -195,6 +198,10 @@ macro_rules! plain {
                 let device = x.device();
                 let run = || Self::argmax_channels(x);
                 timed::<Self, _>("argmax", &device, run)
+            }
+
+            fn run_note(x: FloatTensor<Self>) -> FloatTensor<Self> {
+                Self::note(x)
             }
 
             fn run_softmax_cross_entropy(

@@ -206,6 +206,11 @@ pub(super) trait Kernels: Backend {
         generic::argmax_channels::<Self>(x)
     }
 
+    /// `x` itself; in a dry run, its memory is counted.
+    fn note(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        x
+    }
+
     /// Mean over the labelled pixels of `-weight[class] log softmax(logits)[class]`, divided by the sum of those
     /// weights; 0 if no pixel has a label. `labels` `[batch, height, width]` are class indices or `ignore`.
     fn softmax_cross_entropy(

@@ -10,6 +10,7 @@ mod argmax;
 mod autodiff;
 pub(crate) mod axis;
 mod dispatch;
+pub mod dry;
 mod flex;
 mod generic;
 mod kernels;
@@ -124,7 +125,7 @@ pub fn batch_norm_train(
 ) -> BatchNormed {
     let [batch, channels, height, width] = x.dims();
     check_channels("batch norm", channels, [&weight, &bias, &running_mean, &running_var]);
-    assert!(batch * height * width > 1, "batch norm in training needs more than one value a channel");
+    assert!(batch * height * width != 1, "batch norm in training needs more than one value a channel");
     let (output, running_mean, running_var) = Dispatch::run_batch_normalisation(
         x.into_dispatch(),
         weight.into_dispatch(),
@@ -159,6 +160,23 @@ pub fn batch_norm_infer(
         var.into_dispatch(),
         epsilon,
     ))
+}
+
+/// Tensors `[batch, channels, height, width]`, joined along their channels.
+pub fn concatenate(parts: Vec<Tensor<4>>) -> Tensor<4> {
+    let parts: Vec<Tensor<4>> = parts.into_iter().map(noted).collect();
+    let held = dry::is_on().then(|| parts.clone());
+    let joined = noted(Tensor::cat(parts, 1));
+    drop(held);
+    joined
+}
+
+/// `x`, which an operation of burn's made: in a dry run, its memory is counted.
+pub(crate) fn noted(x: Tensor<4>) -> Tensor<4> {
+    if dry::is_on() {
+        drop(Dispatch::run_note(x.clone().into_dispatch()));
+    }
+    x
 }
 
 /// `max(x, 0)`.

@@ -7,6 +7,7 @@ use crate::device::DeviceChoice;
 use crate::error::{Error, Result, Size};
 use crate::fuse::Wanted;
 use crate::image::read_size;
+use crate::summary::inference_memory;
 
 /// Bytes of a float32.
 const FLOAT: u64 = 4;
@@ -120,10 +121,12 @@ fn area(size: Size) -> u64 {
     size.width as u64 * size.height as u64
 }
 
-/// Bytes of the weights, and of the features for one pixel of the input.
+/// Bytes of the process with the weights, and of the features for one pixel of the input.
 fn network_memory(predictor: &Predictor) -> Result<(u64, f64)> {
-    let _ = &predictor.config;
-    Ok((0, 3000.0))
+    // Features grow with the area; one size tells by how much.
+    let sample = Size { width: 256, height: 256 };
+    let held = inference_memory(&predictor.config, sample, predictor.choice)?.parts(1);
+    Ok((held.fixed, held.per_picture as f64 / area(sample) as f64))
 }
 
 /// Memory that the system has free for programs, in bytes, where it says so.

@@ -71,7 +71,7 @@ impl Predictor {
         let choice = device.resolve()?;
         let device = choice.open_for(precision)?;
         let config = run.config.recipe.network;
-        let network = weights::load(config.init_empty(&device)?, &path)?.into();
+        let network = weights::load(config.hollow(&device)?, &path)?.into();
         Ok(Self { network, config, descriptor: run.config.dataset, choice, device, precision })
     }
 
@@ -87,7 +87,7 @@ impl Predictor {
         let descriptor = descriptor_of(weights, &config, dataset)?;
         let choice = device.resolve()?;
         let device = choice.open_for(precision)?;
-        let (network, report) = weights.load(config.init_empty(&device)?, false)?;
+        let (network, report) = weights.load(config.hollow(&device)?, false)?;
         Ok((Self { network: network.into(), config, descriptor, choice, device, precision }, report))
     }
 

@@ -11,7 +11,7 @@ use super::{
 use crate::error::{Error, Result};
 use crate::layer::{Conv2d, ConvNorm, Init, Initialisation, dropout_channels, dropout_pixels};
 use crate::model::resnet::{Features, ResNetConfig};
-use crate::ops::{Resampling, adaptive_avg_pool2d, interpolate};
+use crate::ops::{Resampling, adaptive_avg_pool2d, concatenate, interpolate};
 
 /// Hyperparameters of [`Pyramid`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -209,7 +209,7 @@ impl Pyramid {
             PyramidForm::Published => [vec![x], levels].concat(),
             PyramidForm::Smp => [levels, vec![x]].concat(),
         };
-        Tensor::cat(joined, 1)
+        concatenate(joined)
     }
 
     pub(super) fn fold(&mut self) {

@@ -8,7 +8,7 @@ use super::{check_positive, check_weights, entry};
 use crate::error::{Error, Result};
 use crate::layer::{Conv2d, ConvNorm, Init, Initialisation};
 use crate::model::resnet::{Dilation, Features, ResNetConfig};
-use crate::ops::{Interpolation, Resampling, interpolate};
+use crate::ops::{Interpolation, Resampling, concatenate, interpolate};
 
 /// Hyperparameters of [`UnetDecoder`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -113,7 +113,7 @@ struct Block {
 
 impl Block {
     fn forward(&self, joined: Vec<Tensor<4>>) -> Tensor<4> {
-        self.conv2.forward_relu(self.conv1.forward_relu(Tensor::cat(joined, 1)))
+        self.conv2.forward_relu(self.conv1.forward_relu(concatenate(joined)))
     }
 }
 

@@ -8,7 +8,7 @@ use super::{check_positive, check_stages, check_weights, entry};
 use crate::error::{Error, Result};
 use crate::layer::{Conv2d, ConvNorm, Init, Initialisation};
 use crate::model::resnet::{Features, ResNetConfig};
-use crate::ops::{Resampling, adaptive_avg_pool2d, interpolate};
+use crate::ops::{Resampling, adaptive_avg_pool2d, concatenate, interpolate};
 
 /// Hyperparameters of [`UperNet`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -100,7 +100,7 @@ impl UperNet {
         let level =
             |(unit, &bin): (&ConvNorm, &usize)| unit.forward_relu(resize(adaptive_avg_pool2d(x.clone(), [bin; 2]), &x));
         let levels = self.ppm_conv.iter().zip(&self.bins).map(level).collect();
-        let mut top = self.ppm_last_conv.forward_relu(Tensor::cat([vec![x.clone()], levels].concat(), 1));
+        let mut top = self.ppm_last_conv.forward_relu(concatenate([vec![x.clone()], levels].concat()));
         let mut pyramid = vec![top.clone()];
         for ((stage, into), out) in features.stages.into_iter().zip(&self.fpn_in).zip(&self.fpn_out).rev() {
             let lateral = into.forward_relu(stage);
@@ -110,7 +110,7 @@ impl UperNet {
         pyramid.reverse();
         let finest = pyramid[0].clone();
         let joined = pyramid.into_iter().map(|level| resize(level, &finest)).collect();
-        self.last.forward(self.unit.forward_relu(Tensor::cat(joined, 1)))
+        self.last.forward(self.unit.forward_relu(concatenate(joined)))
     }
 }
 

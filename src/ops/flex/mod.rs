@@ -3,6 +3,7 @@
 mod buffer;
 mod conv;
 mod cross_entropy;
+mod hollow;
 mod matrix;
 mod norm;
 mod pool;
@@ -20,9 +21,12 @@ use burn::tensor::{DType, IntDType, Shape, TensorData};
 use rayon::prelude::*;
 
 use super::argmax::largest_channel;
+use super::dry;
+use super::generic;
 use super::kernels::{CrossEntropy, Gradients, Kernels, Normalised, Statistics, Wanted};
 use super::settings::{ConvSettings, ConvTransposeSettings, NormSettings, PoolSettings, Resampling};
 use conv::{Epilogue, Problem};
+use hollow::hollow;
 use unfold::Geometry;
 
 /// Values that one task works on.
@@ -45,8 +49,8 @@ impl Kernels for Flex {
         let [rows, columns] = problem.geometry.output;
         let bias = bias.as_ref().map(FlexTensor::storage::<f32>);
         let epilogue = Epilogue { bias, ..Epilogue::default() };
-        let out = conv::forward(&problem, x.storage(), weight.storage(), &epilogue);
-        as_type(tensor(out, [problem.batch, problem.groups * problem.outputs, rows, columns]), dtype)
+        let shape = [problem.batch, problem.groups * problem.outputs, rows, columns];
+        as_type(computed(shape, || conv::forward(&problem, x.storage(), weight.storage(), &epilogue)), dtype)
     }
 
     fn rectified_convolution(
@@ -63,15 +67,21 @@ impl Kernels for Flex {
         let dtype = x.dtype();
         let problem = convolution(&x, &weight, settings);
         let (x, weight, bias, shortcut) = (single(x), single(weight), bias.map(single), shortcut.map(single));
-        let epilogue = Epilogue {
-            bias: bias.as_ref().map(FlexTensor::storage),
-            shortcut: shortcut.as_ref().map(FlexTensor::storage),
-            rectify: true,
+        let by_winograd = winograd::suits(&problem);
+        if by_winograd {
+            dry::count_for_a_moment(winograd::workspace(&problem));
+        }
+        let compute = || {
+            let epilogue = Epilogue {
+                bias: bias.as_ref().map(FlexTensor::storage),
+                shortcut: shortcut.as_ref().map(FlexTensor::storage),
+                rectify: true,
+            };
+            let forward = if by_winograd { winograd::forward } else { conv::forward };
+            forward(&problem, x.storage(), weight.storage(), &epilogue)
         };
-        let forward = if winograd::suits(&problem) { winograd::forward } else { conv::forward };
-        let out = forward(&problem, x.storage(), weight.storage(), &epilogue);
         let [rows, columns] = problem.geometry.output;
-        as_type(tensor(out, [problem.batch, problem.groups * problem.outputs, rows, columns]), dtype)
+        as_type(computed([problem.batch, problem.groups * problem.outputs, rows, columns], compute), dtype)
     }
 
     fn convolution_gradients(
@@ -105,7 +115,8 @@ impl Kernels for Flex {
             None => out,
             Some(bias) => {
                 let channels = bias.shape()[0];
-                Self::float_add(out, bias.reshape(Shape::new([1, channels, 1, 1])))
+                let out = Self::float_add(out, bias.reshape(Shape::new([1, channels, 1, 1])));
+                hollow::counted(out)
             }
         }
     }
@@ -139,6 +150,9 @@ impl Kernels for Flex {
         let (dtype, shape) = (x.dtype(), x.shape());
         let (x, weight, bias) = (single(x), single(weight), single(bias));
         let (channels, area) = (shape[1], shape[2] * shape[3]);
+        if dry::is_on() {
+            return hollow::normalised(shape);
+        }
         let values: &[f32] = x.storage();
         let moments = norm::moments(values, channels, area);
         let mean: Vec<f32> = moments.iter().map(|m| m.mean as f32).collect();
@@ -168,6 +182,10 @@ impl Kernels for Flex {
     ) -> Gradients<Self, 3> {
         let (dtype, shape) = (gradient.dtype(), x.shape());
         let (x, weight, gradient) = (single(x), single(weight), single(gradient));
+        if dry::is_on() {
+            return hollow::normalised_gradients(shape);
+        }
+        let channels = shape[1];
         let [for_x, for_weight, for_bias] = norm::gradients(
             x.storage(),
             shape[2] * shape[3],
@@ -176,7 +194,6 @@ impl Kernels for Flex {
             weight.storage(),
             gradient.storage(),
         );
-        let channels = shape[1];
         [
             Some(as_type(tensor(for_x, shape), dtype)),
             Some(tensor(for_weight, [channels])),
@@ -195,15 +212,20 @@ impl Kernels for Flex {
         let (dtype, shape) = (x.dtype(), x.shape());
         let [x, weight, bias, mean, var] = [x, weight, bias, mean, var].map(single);
         let inverse = |var: &f32| (f64::from(*var) + epsilon).sqrt().recip() as f32;
-        let inverse: Vec<f32> = var.storage::<f32>().iter().map(inverse).collect();
-        let (area, mean) = (shape[2] * shape[3], mean.storage());
-        let out = norm::normalise(x.storage(), area, mean, &inverse, weight.storage(), bias.storage());
-        as_type(tensor(out, shape), dtype)
+        let out = computed(shape.clone(), || {
+            let inverse: Vec<f32> = var.storage::<f32>().iter().map(inverse).collect();
+            let (area, mean) = (shape[2] * shape[3], mean.storage());
+            norm::normalise(x.storage(), area, mean, &inverse, weight.storage(), bias.storage())
+        });
+        as_type(out, dtype)
     }
 
     fn rectify(x: FloatTensor<Self>) -> FloatTensor<Self> {
         let (dtype, shape) = (x.dtype(), x.shape());
         let mut x = single(x);
+        if dry::is_on() {
+            return if x.is_unique() { x } else { hollow(shape, DType::F32) };
+        }
         // NaN stays NaN.
         let rectified = |value: f32| if value < 0.0 { 0.0 } else { value };
         match x.try_storage_mut::<f32>() {
@@ -223,6 +245,9 @@ impl Kernels for Flex {
     fn rectify_gradient(output: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self> {
         let (dtype, shape) = (gradient.dtype(), gradient.shape());
         let (output, mut gradient) = (single(output), single(gradient));
+        if dry::is_on() {
+            return if gradient.is_unique() { gradient } else { hollow(shape, DType::F32) };
+        }
         let output = output.storage::<f32>().par_chunks(STRETCH);
         let passed = |output: f32, gradient: f32| if output > 0.0 { gradient } else { 0.0 };
         if let Some(gradient) = gradient.try_storage_mut::<f32>() {
@@ -241,9 +266,13 @@ impl Kernels for Flex {
 
     fn maximum_pooling(x: FloatTensor<Self>, settings: PoolSettings) -> (FloatTensor<Self>, IntTensor<Self>) {
         let (dtype, [batch, channels, ..], input) = (x.dtype(), x.shape().dims::<4>(), sides(&x));
-        let (values, places) = pool::maximum(single(x).storage(), input, &settings);
         let [height, width] = pool::output(input, &settings);
         let shape = [batch, channels, height, width];
+        let x = single(x);
+        if dry::is_on() {
+            return (hollow(shape, DType::F32), hollow(shape, DType::I32));
+        }
+        let (values, places) = pool::maximum(x.storage(), input, &settings);
         let places = FlexTensor::new(Bytes::from_elems(places), Layout::contiguous(shape.into()), DType::I32);
         (as_type(tensor(values, shape), dtype), places)
     }
@@ -257,26 +286,53 @@ impl Kernels for Flex {
         let (dtype, shape) = (gradient.dtype(), x.shape());
         let [[height, width], input] = [sides(&gradient), sides(&x)];
         let gradient = single(gradient);
-        let out = pool::gradient(gradient.storage(), indices.storage(), height * width, input[0] * input[1]);
-        as_type(tensor(out, shape), dtype)
+        let (area, input_area) = (height * width, input[0] * input[1]);
+        let out = computed(shape, || pool::gradient(gradient.storage(), indices.storage(), area, input_area));
+        as_type(out, dtype)
+    }
+
+    fn adaptive_average_pooling(x: FloatTensor<Self>, size: [usize; 2]) -> FloatTensor<Self> {
+        let [batch, channels, ..] = x.shape().dims::<4>();
+        if dry::is_on() {
+            let _x = single(x);
+            return hollow([batch, channels, size[0], size[1]], DType::F32);
+        }
+        generic::adaptive_average_pooling::<Self>(x, size)
+    }
+
+    fn adaptive_average_pooling_gradient(x: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self> {
+        if dry::is_on() {
+            let (shape, _gradient) = (x.shape(), single(gradient));
+            return hollow(shape, DType::F32);
+        }
+        generic::adaptive_average_pooling_gradient::<Self>(x, gradient)
     }
 
     fn resample(x: FloatTensor<Self>, size: [usize; 2], how: Resampling) -> FloatTensor<Self> {
         let (dtype, [batch, channels, ..], input) = (x.dtype(), x.shape().dims::<4>(), sides(&x));
-        let out = resample::resample(single(x).storage(), input, size, how);
-        as_type(tensor(out, [batch, channels, size[0], size[1]]), dtype)
+        let x = single(x);
+        let shape = [batch, channels, size[0], size[1]];
+        as_type(computed(shape, || resample::resample(x.storage(), input, size, how)), dtype)
     }
 
     fn resample_gradient(gradient: FloatTensor<Self>, input: Shape, how: Resampling) -> FloatTensor<Self> {
         let (dtype, size) = (gradient.dtype(), sides(&gradient));
-        let out = resample::gradient(single(gradient).storage(), [input[2], input[3]], size, how);
-        as_type(tensor(out, input), dtype)
+        let (gradient, sides) = (single(gradient), [input[2], input[3]]);
+        as_type(computed(input, || resample::gradient(gradient.storage(), sides, size, how)), dtype)
     }
 
     fn argmax_channels(x: FloatTensor<Self>) -> IntTensor<Self> {
         let [batch, channels, height, width] = x.shape().dims::<4>();
-        let places = largest_channel(single(x).storage(), channels, height * width);
+        let x = single(x);
+        if dry::is_on() {
+            return hollow([batch, height, width], DType::I64);
+        }
+        let places = largest_channel(x.storage(), channels, height * width);
         FlexTensor::from_data(TensorData::new(places, [batch, height, width]))
+    }
+
+    fn note(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        hollow::counted(x)
     }
 
     fn softmax_cross_entropy(
@@ -287,6 +343,9 @@ impl Kernels for Flex {
     ) -> CrossEntropy<Self> {
         let shape = logits.shape();
         let (logits, weights) = (single(logits), class_weights.map(single));
+        if dry::is_on() {
+            return hollow::cross_entropy(shape, labels);
+        }
         let labels = Flex::int_cast(labels, IntDType::I64).to_contiguous();
         let weights = weights.as_ref().map(FlexTensor::storage::<f32>);
         let (classes, area) = (shape[1], shape[2] * shape[3]);
@@ -354,24 +413,26 @@ fn problem(x: &FlexTensor, weight: &FlexTensor, geometry: Geometry) -> Problem {
 
 fn input_gradient(problem: &Problem, weight: &FlexTensor, gradient: &FlexTensor) -> FlexTensor {
     let [height, width] = problem.geometry.input;
-    let out = conv::input_gradient(problem, weight.storage(), gradient.storage());
-    tensor(out, [problem.batch, problem.groups * problem.inputs, height, width])
+    // The turned weight that the quick way needs.
+    dry::count_for_a_moment(4 * weight.shape().num_elements() as u64);
+    let shape = [problem.batch, problem.groups * problem.inputs, height, width];
+    computed(shape, || conv::input_gradient(problem, weight.storage(), gradient.storage()))
 }
 
 /// The convolution itself, of the gradient.
 fn transposed_input_gradient(problem: &Problem, weight: &FlexTensor, gradient: &FlexTensor) -> FlexTensor {
     let [height, width] = problem.geometry.output;
-    let out = conv::forward(problem, gradient.storage(), weight.storage(), &Epilogue::default());
-    tensor(out, [problem.batch, problem.groups * problem.outputs, height, width])
+    let shape = [problem.batch, problem.groups * problem.outputs, height, width];
+    computed(shape, || conv::forward(problem, gradient.storage(), weight.storage(), &Epilogue::default()))
 }
 
 fn weight_gradient(problem: &Problem, x: &FlexTensor, gradient: &FlexTensor, shape: Shape) -> FlexTensor {
-    tensor(conv::weight_gradient(problem, x.storage(), gradient.storage()), shape)
+    computed(shape, || conv::weight_gradient(problem, x.storage(), gradient.storage()))
 }
 
 fn bias_gradient(gradient: &FlexTensor) -> FlexTensor {
     let [_, channels, height, width] = gradient.shape().dims();
-    tensor(conv::channel_sums(gradient.storage(), channels, height * width), [channels])
+    computed([channels], || conv::channel_sums(gradient.storage(), channels, height * width))
 }
 
 /// The running statistics after a batch.
@@ -385,11 +446,20 @@ fn moving(running: FlexTensor, batch: impl Iterator<Item = f64>, momentum: f64) 
 
 /// In float32 and in one piece.
 fn single(tensor: FlexTensor) -> FlexTensor {
+    if dry::is_on() {
+        return hollow::input(tensor);
+    }
     as_type(tensor, DType::F32).to_contiguous()
 }
 
 fn as_type(tensor: FlexTensor, dtype: DType) -> FlexTensor {
     if tensor.dtype() == dtype { tensor } else { Flex::float_cast(tensor, dtype.into()) }
+}
+
+/// The tensor of `shape` whose values `compute` gives; in a dry run one without values.
+fn computed(shape: impl Into<Shape>, compute: impl FnOnce() -> Vec<f32>) -> FlexTensor {
+    let shape = shape.into();
+    if dry::is_on() { hollow(shape, DType::F32) } else { tensor(compute(), shape) }
 }
 
 fn tensor(values: Vec<f32>, shape: impl Into<Shape>) -> FlexTensor {

@@ -42,6 +42,23 @@ pub(super) fn suits(problem: &Problem) -> bool {
         && problem.geometry.output.iter().zip(settings.dilation).all(|(side, dilation)| *side >= OUT * dilation)
 }
 
+/// Bytes that [`forward`] takes besides its result, for one picture.
+pub(super) fn workspace(problem: &Problem) -> u64 {
+    let [height, width] = problem.geometry.output;
+    let dilation = problem.geometry.settings.dilation;
+    let in_row = Columns::new(width, dilation[1]).tiles.len();
+    let rows: usize = (0..dilation[0].min(height)).map(|phase| (height - phase).div_ceil(OUT * dilation[0])).sum();
+    let tiles = rows.min(rows_at_once(in_row)) * in_row;
+    let channels = problem.inputs.min(CHANNELS);
+    let numbers = tiles * (problem.outputs + channels) + problem.outputs * channels;
+    (POINTS * numbers * size_of::<f32>()) as u64
+}
+
+/// Rows of so many tiles that are computed together.
+fn rows_at_once(tiles: usize) -> usize {
+    (TILES / tiles).max(1)
+}
+
 /// A row of tiles: of one picture, for the output rows `first`, `first + dilation`, ...
 #[derive(Debug, Clone, Copy)]
 struct Row {
@@ -86,9 +103,8 @@ pub(super) fn forward(problem: &Problem, x: &[f32], weight: &[f32], epilogue: &E
             (phase..height).step_by(OUT * dilation[0]).map(move |first| Row { picture, first })
         })
         .collect();
-    let rows_at_once = (TILES / columns.tiles.len()).max(1);
     let run = |target: Target| {
-        for rows in rows.chunks(rows_at_once) {
+        for rows in rows.chunks(rows_at_once(columns.tiles.len())) {
             let products = products(problem, x, weight, rows, &columns);
             (0..problem.outputs).into_par_iter().for_each(|output| {
                 // SAFETY: each task has its own output channel.
