@@ -6,7 +6,7 @@ use burn::module::Module;
 use burn::tensor::TensorData;
 use serde::Serialize;
 
-use super::{Mode, Options, Work};
+use super::{Job, Mode, Options, SEED, Work};
 use crate::device::DeviceChoice;
 use crate::error::Result;
 use crate::model::{Network, Parameter, collect, collect_gradients, replace};
@@ -52,15 +52,16 @@ pub fn check(options: &Options) -> Result<Vec<Difference>> {
 
 /// Output, loss and gradients.
 fn results(options: &Options) -> Result<Vec<Parameter>> {
-    let mut work = Work::new(&Options { mode: Mode::Train, ..options.clone() })?;
-    let network = away_from_kinks(work.learner.network().valid()).train();
-    work.learner.set_network(network);
+    let work = Work::new(&Options { mode: Mode::Train, ..options.clone() })?;
+    let Job::Train(mut learner, target) = work.network else { unreachable!("a training was asked for") };
+    let network = away_from_kinks(learner.network().valid()).train();
+    learner.set_network(network);
     let named = |name: &str, data| Parameter { name: name.to_owned(), data };
     // The output first: in training, running statistics move.
-    let output = work.learner.network().valid().forward(work.input.clone().inner()).into_data();
-    let (loss, gradients) = work.gradients();
+    let output = learner.network().valid().forward(work.input.clone().inner()).into_data();
+    let (loss, gradients) = learner.gradients(work.input, &target, SEED);
     let mut results = vec![named("output", output), named("loss", loss.into_data())];
-    results.extend(collect_gradients(work.learner.network(), &gradients));
+    results.extend(collect_gradients(learner.network(), &gradients));
     Ok(results)
 }
 

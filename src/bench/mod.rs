@@ -8,7 +8,6 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use burn::module::Module;
-use burn::optim::GradientsParams;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -183,70 +182,55 @@ fn peak(device: DeviceChoice) -> Option<u64> {
     Some(kibibytes * 1024)
 }
 
-/// A network with something to do.
+/// A network with something to do, and the pictures to do it with.
 struct Work {
-    learner: Learner,
-    mode: Mode,
+    network: Job,
     input: Tensor<4>,
-    target: Target,
     device: Device,
     optimizer_time: Duration,
-    /// To predict with.
-    inference: Option<InferenceNetwork>,
+}
+
+/// A network and what is done with it.
+enum Job {
+    Train(Box<Learner>, Target),
+    Infer(InferenceNetwork),
 }
 
 impl Work {
     fn new(options: &Options) -> Result<Self> {
         let Options { batch, size, mode, precision, .. } = *options;
-        let network = options.recipe.fitted_network(options.classes)?;
-        let (bands, classes) = network.bands_and_outputs();
+        let config = options.recipe.fitted_network(options.classes)?;
+        let (bands, classes) = config.bands_and_outputs();
         let (bands, classes) = (bands.unwrap_or_default(), classes.unwrap_or_default());
         let device = options.device.open_for(precision)?;
-        let network = network.init(SEED, &device)?;
-        let (network, device) = match mode {
-            Mode::Train => (network.train(), device.autodiff()),
-            Mode::Infer => (network, device),
-        };
-        let inference = (mode == Mode::Infer).then(|| network.clone().into());
-        let optimizer = build_optimizer(&OptimizerConfig::sgd());
+        let network = config.init(SEED, &device)?;
+        let device = if mode == Mode::Train { device.autodiff() } else { device };
         let mut rng = ChaCha8Rng::seed_from_u64(SEED);
         // As wide as the standard normal distribution.
         let bound = 3f32.sqrt();
         let values: Vec<f32> = (0..batch * bands * size * size).map(|_| rng.random_range(-bound..bound)).collect();
         let input = Tensor::from_data(TensorData::new(values, [batch, bands, size, size]), &device);
-        let labels = 0..classes.min(LABELS) as i32;
-        let labels: Vec<i32> = (0..batch * size * size).map(|_| rng.random_range(labels.clone())).collect();
-        let labels = Tensor::<3, Int>::from_data(TensorData::new(labels, [batch, size, size]), &device);
-        Ok(Self {
-            learner: Learner::new(network, optimizer, LossConfig::CrossEntropy),
-            mode,
-            input: precision.of_input(input),
-            target: Target { classes: labels, labelled: None },
-            device,
-            optimizer_time: Duration::ZERO,
-            inference,
-        })
+        let network = match mode {
+            Mode::Infer => Job::Infer(network.into()),
+            Mode::Train => {
+                let labels = 0..classes.min(LABELS) as i32;
+                let labels: Vec<i32> = (0..batch * size * size).map(|_| rng.random_range(labels.clone())).collect();
+                let labels = Tensor::<3, Int>::from_data(TensorData::new(labels, [batch, size, size]), &device);
+                let optimizer = build_optimizer(&OptimizerConfig::sgd());
+                let learner = Learner::new(network.train(), optimizer, LossConfig::CrossEntropy);
+                Job::Train(Box::new(learner), Target { classes: labels, labelled: None })
+            }
+        };
+        Ok(Self { network, input: precision.of_input(input), device, optimizer_time: Duration::ZERO })
     }
 
     /// One step, and until it is done.
     fn step(&mut self) -> Result<()> {
-        match self.mode {
-            Mode::Train => drop(self.learner.step(self.input.clone(), &self.target, 1e-2, SEED)),
-            Mode::Infer => self.infer()?,
+        match &mut self.network {
+            Job::Train(learner, target) => drop(learner.step(self.input.clone(), target, 1e-2, SEED)),
+            Job::Infer(network) => infer(network, &self.input)?,
         }
         wait(&self.device)
-    }
-
-    /// The labels of all pixels, as prediction finds them.
-    fn infer(&self) -> Result<()> {
-        let Some(network) = &self.inference else { return Ok(()) };
-        let [_, _, height, width] = self.input.dims();
-        let size = Size { width, height };
-        let scores = network.scores(self.input.clone());
-        for look in Look::of_batch(scores.logits, scores.enlargement, |_| false)? {
-            black_box(decide(&[look], size, 0..height, Wanted::default()));
-        }
-        Ok(())
     }
 
     fn timed(&mut self) -> Result<f64> {
@@ -255,20 +239,13 @@ impl Work {
         Ok(start.elapsed().as_secs_f64())
     }
 
-    /// Loss and gradients of a training step.
-    fn gradients(&self) -> (Tensor<1>, GradientsParams) {
-        self.learner.gradients(self.input.clone(), &self.target, SEED)
-    }
-
     /// A step whose optimiser has a clock of its own.
     fn split_step(&mut self) -> Result<()> {
-        if self.mode == Mode::Infer {
-            return self.step();
-        }
-        let (_, gradients) = self.gradients();
+        let Job::Train(learner, target) = &mut self.network else { return self.step() };
+        let (_, gradients) = learner.gradients(self.input.clone(), target, SEED);
         wait(&self.device)?;
         let start = Instant::now();
-        self.learner.apply(gradients, 1e-2);
+        learner.apply(gradients, 1e-2);
         wait(&self.device)?;
         self.optimizer_time += start.elapsed();
         Ok(())
@@ -291,13 +268,24 @@ impl Work {
         let mut known: Duration = kinds.values().map(|spent| spent.time).sum();
         let mut rows: Vec<Row> = kinds.iter().map(|(kind, spent)| row(kind, spent.time, spent.calls)).collect();
         rows.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
-        if self.mode == Mode::Train {
+        if let Job::Train(..) = self.network {
             known += self.optimizer_time;
             rows.push(row("optimiser", self.optimizer_time, steps));
         }
         rows.push(row("other", whole.saturating_sub(known), steps));
         Ok(rows)
     }
+}
+
+/// The labels of all pixels, as prediction finds them.
+fn infer(network: &InferenceNetwork, input: &Tensor<4>) -> Result<()> {
+    let [_, _, height, width] = input.dims();
+    let size = Size { width, height };
+    let scores = network.scores(input.clone());
+    for look in Look::of_batch(scores.logits, scores.enlargement, |_| false)? {
+        black_box(decide(&[look], size, 0..height, Wanted::default()));
+    }
+    Ok(())
 }
 
 fn wait(device: &Device) -> Result<()> {
