@@ -66,7 +66,7 @@ fn a_profile_accounts_for_the_whole_step() {
             "train",
             &["convolution", "convolution gradient", "relu", "max pooling", "interpolation", "optimiser", "other"][..],
         ),
-        ("infer", &["convolution", "relu", "max pooling", "interpolation", "other"][..]),
+        ("infer", &["convolution", "max pooling", "interpolation", "classes", "other"][..]),
     ] {
         let arguments = [UNET, &["--device", "flex", "--mode", mode, "--profile"]].concat();
         let table = stdout_of(&arguments);

@@ -282,10 +282,13 @@ fn infer(network: &InferenceNetwork, input: &Tensor<4>) -> Result<()> {
     let [_, _, height, width] = input.dims();
     let size = Size { width, height };
     let scores = network.scores(input.clone());
-    for look in Look::of_batch(scores.logits, scores.enlargement, |_| false)? {
-        black_box(decide(&[look], size, 0..height, Wanted::default()));
-    }
-    Ok(())
+    wait(&input.device())?;
+    profile::timed_on_host("classes", || {
+        for look in Look::of_batch(scores.logits, scores.enlargement, |_| false)? {
+            black_box(decide(&[look], size, 0..height, Wanted::default()));
+        }
+        Ok(())
+    })
 }
 
 fn wait(device: &Device) -> Result<()> {

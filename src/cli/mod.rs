@@ -427,16 +427,16 @@ fn positive(text: &str) -> Result<usize, String> {
 /// `8GiB`, `500MiB`, `1.5G` or a number of bytes.
 fn bytes(text: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let factor = match text[digits.len()..].to_ascii_lowercase().as_str() {
-        "" | "b" => 0,
-        "k" | "kb" | "kib" => 1,
-        "m" | "mb" | "mib" => 2,
-        "g" | "gb" | "gib" => 3,
-        "t" | "tb" | "tib" => 4,
-        unit => return Err(format!("unknown unit '{unit}'; choose MiB or GiB")),
+    let power = match text[digits.len()..].to_ascii_lowercase().as_str() {
+        "" | "b" => Some(0),
+        "k" | "kb" | "kib" => Some(1),
+        "m" | "mb" | "mib" => Some(2),
+        "g" | "gb" | "gib" => Some(3),
+        "t" | "tb" | "tib" => Some(4),
+        _ => None,
     };
-    match digits.trim().parse::<f64>() {
-        Ok(number) if number > 0.0 && number.is_finite() => Ok((number * 1024f64.powi(factor)) as u64),
+    match (digits.trim().parse::<f64>(), power) {
+        (Ok(number), Some(power)) if number > 0.0 && number.is_finite() => Ok((number * 1024f64.powi(power)) as u64),
         _ => Err("is not a size such as 8GiB or 500MiB".into()),
     }
 }
