@@ -19,7 +19,7 @@ fn looks(count: usize) -> Vec<Look> {
     let planes: Vec<f32> =
         (0..CLASSES * SMALL.width * SMALL.height).map(|i| (i * 7919 % 1000) as f32 / 100.0).collect();
     let map = ScoreMap::from_planes(&planes, SMALL, false);
-    vec![Look { map, enlargement: Resampling::default() }; count]
+    vec![Look { map, enlargement: Resampling::default(), share: 1.0 }; count]
 }
 
 /// Classes of 473x473 pixels from 150 scores at an eighth of the size; the items are scores at full size.

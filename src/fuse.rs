@@ -90,6 +90,8 @@ pub struct Look {
     pub map: ScoreMap,
     /// How they are enlarged.
     pub enlargement: Resampling,
+    /// Its weight in the mean, relative to the others'.
+    pub share: f32,
 }
 
 impl Look {
@@ -101,7 +103,7 @@ impl Look {
             .map_err(|e| Error::Device(format!("the result could not be read from the device: {e}")))?;
         let look = |(i, planes): (usize, &[f32])| {
             let map = ScoreMap::from_planes(planes, Size { width, height }, mirrored(i));
-            Self { map, enlargement }
+            Self { map, enlargement, share: 1.0 }
         };
         Ok(values.chunks_exact(outputs * width * height).enumerate().map(look).collect())
     }
@@ -151,6 +153,7 @@ struct Enlarged<'a> {
 /// One look, and where each of the new pixels lies in it; nothing if it has the size already.
 struct Source<'a> {
     map: &'a ScoreMap,
+    share: f32,
     count: usize,
     taps: Option<[Vec<Tap>; 2]>,
 }
@@ -158,13 +161,13 @@ struct Source<'a> {
 impl<'a> Enlarged<'a> {
     fn new(looks: &'a [Look], size: Size) -> Self {
         let source = |look: &'a Look| {
-            let (map, how) = (&look.map, look.enlargement);
+            let (map, how, share) = (&look.map, look.enlargement, look.share);
             if map.size == size {
-                return Source { map, count: 1, taps: None };
+                return Source { map, share, count: 1, taps: None };
             }
             let (count, rows) = taps(map.size.height, size.height, how);
             let (_, columns) = taps(map.size.width, size.width, how);
-            Source { map, count, taps: Some([rows, columns]) }
+            Source { map, share, count, taps: Some([rows, columns]) }
         };
         let classes = looks.first().map_or(0, |look| look.map.classes);
         Self { looks: looks.iter().map(source).collect(), classes, width: size.width }
@@ -172,7 +175,7 @@ impl<'a> Enlarged<'a> {
 
     /// The mean over the looks of the probabilities of a row, `[width, classes]`.
     fn mean(&self, y: usize, scratch: &mut Scratch) {
-        let share = 1.0 / self.looks.len() as f32;
+        let total: f32 = self.looks.iter().map(|source| source.share).sum();
         scratch.mean.clear();
         scratch.mean.resize(self.width * self.classes, 0.0);
         for source in &self.looks {
@@ -180,7 +183,7 @@ impl<'a> Enlarged<'a> {
             if source.map.kind == Kind::Logits {
                 softmax(&mut scratch.row, self.classes);
             }
-            add_scaled(&mut scratch.mean, &scratch.row, share);
+            add_scaled(&mut scratch.mean, &scratch.row, source.share / total);
         }
     }
 }
@@ -214,6 +217,7 @@ struct Scratch {
     blended: Vec<f32>,
     row: Vec<f32>,
     mean: Vec<f32>,
+    highest: Vec<f32>,
 }
 
 /// The mean of the looks' probabilities, as a map of `size`. Looks must agree in their classes, and there must be one.
@@ -260,35 +264,48 @@ pub fn decide(looks: &[Look], size: Size, rows: std::ops::Range<usize>, wanted: 
     let (classes, width) = (enlarged.classes, size.width);
     let plain = looks.len() == 1 && !wanted.highest && !wanted.all;
     let mut picked = vec![0u16; rows.len() * width];
-    let mut highest = vec![0.0f32; picked.len()];
-    let lines = picked.par_chunks_exact_mut(width).zip(highest.par_chunks_exact_mut(width)).zip(rows.clone());
-    lines.for_each_init(Scratch::default, |scratch, ((picked, highest), y)| {
+    let mut highest = vec![0.0f32; if wanted.highest { picked.len() } else { 0 }];
+    let mut all = vec![0.0f32; if wanted.all { classes * picked.len() } else { 0 }];
+    let mut lines: Vec<Line<'_>> = picked.chunks_exact_mut(width).map(Line::new).collect();
+    lines.iter_mut().zip(highest.chunks_exact_mut(width)).for_each(|(line, values)| line.highest = Some(values));
+    for (i, values) in all.chunks_exact_mut(width).enumerate() {
+        lines[i % rows.len()].all.push(values);
+    }
+    lines.into_par_iter().zip(rows).for_each_init(Scratch::default, |scratch, (line, y)| {
         if plain {
             enlarged.looks[0].row(y, width, &mut scratch.blended, &mut scratch.row);
             std::mem::swap(&mut scratch.row, &mut scratch.mean);
         } else {
             enlarged.mean(y, scratch);
         }
-        Arch::new().dispatch(|| pick(&scratch.mean, classes, picked, highest));
+        line.fill(&scratch.mean, classes, &mut scratch.highest);
     });
-    let all = wanted.all.then(|| {
-        let mut all = vec![0.0; classes * picked.len()];
-        let means: Vec<Vec<f32>> = rows
-            .into_par_iter()
-            .map_init(Scratch::default, |scratch, y| {
-                enlarged.mean(y, scratch);
-                std::mem::take(&mut scratch.mean)
-            })
-            .collect();
-        all.par_chunks_exact_mut(means.len().max(1) * width).enumerate().for_each(|(class, plane)| {
-            for (line, mean) in plane.chunks_exact_mut(width).zip(&means) {
-                line.iter_mut().zip(mean[class..].iter().step_by(classes)).for_each(|(to, from)| *to = unit(*from));
-            }
-        });
-        all
-    });
-    highest.iter_mut().for_each(|value| *value = unit(*value));
-    Decision { classes: picked, highest: wanted.highest.then_some(highest), all }
+    Decision { classes: picked, highest: wanted.highest.then_some(highest), all: wanted.all.then_some(all) }
+}
+
+/// A row of a [`Decision`] to be filled.
+struct Line<'a> {
+    picked: &'a mut [u16],
+    highest: Option<&'a mut [f32]>,
+    /// By class.
+    all: Vec<&'a mut [f32]>,
+}
+
+impl<'a> Line<'a> {
+    fn new(picked: &'a mut [u16]) -> Self {
+        Self { picked, highest: None, all: Vec::new() }
+    }
+
+    fn fill(self, scores: &[f32], classes: usize, largest: &mut Vec<f32>) {
+        largest.resize(self.picked.len(), 0.0);
+        Arch::new().dispatch(|| pick(scores, classes, self.picked, largest));
+        if let Some(highest) = self.highest {
+            highest.iter_mut().zip(largest).for_each(|(to, from)| *to = unit(*from));
+        }
+        for (class, line) in self.all.into_iter().enumerate() {
+            line.iter_mut().zip(scores[class..].iter().step_by(classes)).for_each(|(to, from)| *to = unit(*from));
+        }
+    }
 }
 
 /// Cubic enlargement overshoots, and sums round.
@@ -389,8 +406,11 @@ mod tests {
     #[test]
     fn a_single_output_is_a_sigmoid() {
         let size = Size { width: 3, height: 1 };
-        let looks =
-            [Look { map: ScoreMap::from_planes(&[-2.0, 0.0, 3.0], size, false), enlargement: Resampling::default() }];
+        let looks = [Look {
+            map: ScoreMap::from_planes(&[-2.0, 0.0, 3.0], size, false),
+            enlargement: Resampling::default(),
+            share: 1.0,
+        }];
         let wanted = Wanted { highest: true, all: true };
         let decision = decide(&looks, size, 0..1, wanted);
         assert_eq!(decision.classes, [0, 0, 1]);
@@ -409,9 +429,9 @@ mod tests {
             let enlargement = Resampling { interpolation, align_corners: false };
             let map = ScoreMap::from_planes(&numbers(3 * 30), small, false);
             let wanted = Wanted { highest: true, all: false };
-            let whole = decide(&[Look { map: map.clone(), enlargement }], large, 0..17, wanted);
+            let whole = decide(&[Look { map: map.clone(), enlargement, share: 1.0 }], large, 0..17, wanted);
             let (mut classes, mut highest, mut done) = (Vec::new(), Vec::new(), 0);
-            let mut look = Look { map: ScoreMap { values: Vec::new(), ..map.clone() }, enlargement };
+            let mut look = Look { map: ScoreMap { values: Vec::new(), ..map.clone() }, enlargement, share: 1.0 };
             for rows in 1..=6 {
                 look.map.values.extend_from_slice(&map.values[(rows - 1) * 15..rows * 15]);
                 let known = rows_known(&look, rows, large);

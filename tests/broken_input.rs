@@ -414,25 +414,44 @@ fn pictures_of_odd_sizes_are_predicted_and_huge_ones_refused_with_the_way_out() 
     }
     let paths: Vec<String> = names.iter().map(|name| text(&bench.path(name))).collect();
     let base = ["predict", "--run", &run, "--output-path", &out, "--device", "flex", "--overlay", "--prob-all"];
-    for looks in [vec![], vec!["--flip", "--scales", "0.5,1.5"], vec!["--tile", "64"], vec!["--resize", "32"]] {
+    for looks in
+        [vec![], vec!["--flip", "--scales", "0.5,1.5"], vec!["--tile", "64"], vec!["--resize", "64", "--tile", "32"]]
+    {
         let images: Vec<&str> = paths.iter().map(String::as_str).collect();
         stdout_of(&[&base[..], &looks[..], &images[..]].concat());
         for (name, shape) in names.iter().zip([(1, 1), (1, 5000), (5000, 1), (17, 21)]) {
             let file = bench.path("out").join(name).with_extension("npy");
             let labels: ndarray::Array2<u8> = ndarray_npy::read_npy(file).unwrap();
             assert_eq!(labels.dim(), shape, "{name}");
+            let stem = Path::new(name).file_stem().unwrap().to_string_lossy();
+            let all: ndarray::Array3<f32> =
+                ndarray_npy::read_npy(bench.path("out").join(format!("{stem}_probs.npy"))).unwrap();
+            assert_eq!(all.dim(), (4, shape.0, shape.1), "{name}");
+            assert!(all.sum_axis(ndarray::Axis(0)).iter().all(|sum| (sum - 1.0).abs() < 1e-5), "{name}");
         }
     }
     let huge = bench.path("huge.png");
     hollow_png(&huge, 20_000, 20_000);
     let huge = text(&huge);
-    let message = stderr_of(&[&base[..], &["--memory", "3GiB", &huge, &paths[0]]].concat(), 3);
+    let message = stderr_of(&[&base[..7], &["--memory", "8GiB", &huge, &paths[0]]].concat(), 3);
     assert_says(
         &message,
-        &["huge.png", "20000x20000", "GiB of memory, and 3.0 GiB may be used", "--tile 512", "--memory"],
+        &["huge.png", "20000x20000", "8.0 GiB may be used; go over it in windows with --tile 512, or look", "--memory"],
     );
     let message = stderr_of(&[&base[..], &["--memory", "lots", &huge]].concat(), 2);
     assert_says(&message, &["8GiB"]);
+}
+
+/// `moving.png` and `moving.gif`.
+fn animations(bench: &Bench) {
+    let file = |name: &str| bench.path(name);
+    let mut animation = png::Encoder::new(fs::File::create(file("moving.png")).unwrap(), 2, 1);
+    animation.set_animated(2, 0).unwrap();
+    let mut writer = animation.write_header().unwrap();
+    writer.write_image_data(&[1, 2]).unwrap();
+    writer.write_image_data(&[3, 4]).unwrap();
+    writer.finish().unwrap();
+    fs::write(file("moving.gif"), b"GIF89a\x01\x00\x01\x00\x00\x00\x00;").unwrap();
 }
 
 #[test]
@@ -453,13 +472,7 @@ fn unusual_files_are_predicted_or_named_and_the_rest_goes_on() {
     encoder.encode(&ink, 24, 16, jpeg_encoder::ColorType::Cmyk).unwrap();
     fs::write(file("nothing.png"), []).unwrap();
     fs::create_dir(file("folder.png")).unwrap();
-    let mut animation = png::Encoder::new(fs::File::create(file("moving.png")).unwrap(), 2, 1);
-    animation.set_animated(2, 0).unwrap();
-    let mut writer = animation.write_header().unwrap();
-    writer.write_image_data(&[1, 2]).unwrap();
-    writer.write_image_data(&[3, 4]).unwrap();
-    writer.finish().unwrap();
-    fs::write(file("moving.gif"), b"GIF89a\x01\x00\x01\x00\x00\x00\x00;").unwrap();
+    animations(&bench);
 
     let names = [
         "eight.png",
@@ -488,8 +501,10 @@ fn unusual_files_are_predicted_or_named_and_the_rest_goes_on() {
     assert_eq!(written, "eight.npy\nsixteen.npy\nsixteen_too.npy\nink.npy\n");
     let prob = |name: &str| -> ndarray::Array2<f32> { ndarray_npy::read_npy(file("out").join(name)).unwrap() };
     let eight = prob("eight_prob.npy");
-    let difference =
-        |other: &ndarray::Array2<f32>| eight.iter().zip(other).fold(0.0f32, |most, (a, b)| most.max((a - b).abs()));
+    let difference = |other: &ndarray::Array2<f32>| {
+        assert!(other.dim() == eight.dim() && other.iter().all(|value| value.is_finite()));
+        eight.iter().zip(other).fold(0.0f32, |most, (a, b)| most.max((a - b).abs()))
+    };
     assert!(difference(&prob("sixteen_prob.npy")) < 1e-5 && difference(&prob("sixteen_too_prob.npy")) < 1e-5);
     // JPEG's rounding, no other colours.
     assert!(difference(&prob("ink_prob.npy")) < 0.1, "{}", difference(&prob("ink_prob.npy")));
@@ -514,6 +529,7 @@ fn a_result_never_overwrites_a_picture_and_choices_must_fit() {
     assert_says(&refused(&["--scales", "csail", "--tile", "64"], 1), &["whole pictures"]);
     assert_says(&refused(&["--scales", "1", "--resize", "64"], 2), &["cannot be used with"]);
     assert_says(&refused(&["--stride", "64"], 1), &["--tile"]);
+    assert_says(&refused(&["--upsample", "bicubic"], 1), &["--resize or --scales"]);
     assert_says(&refused(&["--tile", "32", "--stride", "64"], 1), &["from 1 to 32"]);
     assert_says(&refused(&["--scales", "semseg", "--upsample", "bicubic"], 1), &["its own enlargement"]);
 }

@@ -7,6 +7,7 @@ mod common;
 use std::fs;
 use std::path::Path;
 
+use ndarray::Array3;
 use serde_json::Value;
 
 use common::{small_data, small_recipe, stdout_of, text};
@@ -138,6 +139,30 @@ fn prediction_does_not_depend_on_the_batch_and_probabilities_match() {
     }
     assert_eq!(results[0][1].dim(), (13, 21));
     assert_eq!(results[0], results[1]);
+    looks_average(folder.path(), &run, &mixed);
+}
+
+/// Mirrored looks count half each, sizes all the same, windows and memory as little as the batch.
+fn looks_average(folder: &Path, run: &str, list: &str) {
+    let predicted = |name: &str, looks: &[&str]| -> Array3<f32> {
+        let out = folder.join(name);
+        let base = ["predict", "--run", run, "--input-list", list, "--output-path", &text(&out), "--prob-all"];
+        stdout_of(&[&base[..], &["--device", "flex"], looks].concat());
+        ndarray_npy::read_npy(out.join("odd_probs.npy")).unwrap()
+    };
+    let difference =
+        |a: &Array3<f32>, b: &Array3<f32>| (a - b).iter().fold(0.0f32, |most, value| most.max(value.abs()));
+    let half = predicted("half", &["--scales", "0.5", "--flip"]);
+    let own = predicted("own", &["--scales", "1", "--flip"]);
+    assert!(difference(&half, &own) > 1e-3);
+    let mean = (half + own) / 2.0;
+    assert!(difference(&mean, &predicted("both", &["--scales", "0.5,1", "--flip"])) < 1e-5);
+    let windows = ["--tile", "16", "--stride", "9", "--flip"];
+    let one = predicted("windows", &[&windows[..], &["--batch-size", "1"]].concat());
+    assert_eq!(one.dim().1, 13);
+    for more in [&["--batch-size", "5"][..], &["--memory", "40MiB", "--workers", "5"]] {
+        assert!(difference(&one, &predicted("more", &[&windows[..], more].concat())) < 1e-5, "{more:?}");
+    }
 }
 
 #[test]

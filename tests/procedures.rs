@@ -114,6 +114,12 @@ fn words(data: &[u8]) -> Vec<f32> {
     data.as_chunks::<4>().0.iter().map(|word| f32::from_le_bytes(*word)).collect()
 }
 
+/// The largest difference.
+fn difference(a: &[f32], b: &[f32]) -> f32 {
+    assert!(a.len() == b.len() && a.iter().chain(b).all(|value| value.is_finite()));
+    a.iter().zip(b).fold(0.0, |most, (a, b)| most.max((a - b).abs()))
+}
+
 fn compare(slow: bool) {
     let content = std::fs::read(fixture_path("procedures.safetensors")).unwrap();
     let file = SafeTensors::deserialize(&content).unwrap();
@@ -141,8 +147,6 @@ fn compare(slow: bool) {
             let picture = Raster { size, bands: 3, samples: Samples::U8(samples.clone()) };
             let found = predictor.predict(Path::new(name), picture.clone(), &options).unwrap();
             let found_all = found.probabilities.clone().unwrap();
-            let difference =
-                |a: &[f32], b: &[f32]| a.iter().zip(b).fold(0.0f32, |most, (a, b)| most.max((a - b).abs()));
             let (worst, worst_best) =
                 (difference(&found_all, &all), difference(found.probability.as_ref().unwrap(), &best));
             let area = size.width * size.height;
@@ -202,8 +206,8 @@ fn pictures_are_resized_like_pillow_and_opencv() {
             Samples::F32(found) => {
                 let expected = words(view.data());
                 let largest = expected.iter().fold(0.0f32, |most, v| most.max(v.abs()));
-                let worst = found.iter().zip(&expected).fold(0.0f32, |most, (a, b)| most.max((a - b).abs()));
-                assert!(found.len() == expected.len() && worst <= 1e-6 * largest, "{name}: {worst:e}");
+                let worst = difference(&found, &expected);
+                assert!(worst <= 1e-6 * largest, "{name}: {worst:e}");
             }
             Samples::U16(_) => unreachable!("no such input"),
         }

@@ -53,7 +53,7 @@ pub fn check(options: &Options) -> Result<Vec<Difference>> {
 /// Output, loss and gradients.
 fn results(options: &Options) -> Result<Vec<Parameter>> {
     let work = Work::new(&Options { mode: Mode::Train, ..options.clone() })?;
-    let Job::Train(mut learner, target) = work.network else { unreachable!("a training was asked for") };
+    let Job::Train(mut learner, target) = work.job else { unreachable!("a training was asked for") };
     let network = away_from_kinks(learner.network().valid()).train();
     learner.set_network(network);
     let named = |name: &str, data| Parameter { name: name.to_owned(), data };

@@ -184,7 +184,7 @@ fn peak(device: DeviceChoice) -> Option<u64> {
 
 /// A network with something to do, and the pictures to do it with.
 struct Work {
-    network: Job,
+    job: Job,
     input: Tensor<4>,
     device: Device,
     optimizer_time: Duration,
@@ -193,7 +193,7 @@ struct Work {
 /// A network and what is done with it.
 enum Job {
     Train(Box<Learner>, Target),
-    Infer(InferenceNetwork),
+    Infer(Box<InferenceNetwork>),
 }
 
 impl Work {
@@ -210,8 +210,8 @@ impl Work {
         let bound = 3f32.sqrt();
         let values: Vec<f32> = (0..batch * bands * size * size).map(|_| rng.random_range(-bound..bound)).collect();
         let input = Tensor::from_data(TensorData::new(values, [batch, bands, size, size]), &device);
-        let network = match mode {
-            Mode::Infer => Job::Infer(network.into()),
+        let job = match mode {
+            Mode::Infer => Job::Infer(Box::new(network.into())),
             Mode::Train => {
                 let labels = 0..classes.min(LABELS) as i32;
                 let labels: Vec<i32> = (0..batch * size * size).map(|_| rng.random_range(labels.clone())).collect();
@@ -221,12 +221,12 @@ impl Work {
                 Job::Train(Box::new(learner), Target { classes: labels, labelled: None })
             }
         };
-        Ok(Self { network, input: precision.of_input(input), device, optimizer_time: Duration::ZERO })
+        Ok(Self { job, input: precision.of_input(input), device, optimizer_time: Duration::ZERO })
     }
 
     /// One step, and until it is done.
     fn step(&mut self) -> Result<()> {
-        match &mut self.network {
+        match &mut self.job {
             Job::Train(learner, target) => drop(learner.step(self.input.clone(), target, 1e-2, SEED)),
             Job::Infer(network) => infer(network, &self.input)?,
         }
@@ -241,7 +241,7 @@ impl Work {
 
     /// A step whose optimiser has a clock of its own.
     fn split_step(&mut self) -> Result<()> {
-        let Job::Train(learner, target) = &mut self.network else { return self.step() };
+        let Job::Train(learner, target) = &mut self.job else { return self.step() };
         let (_, gradients) = learner.gradients(self.input.clone(), target, SEED);
         wait(&self.device)?;
         let start = Instant::now();
@@ -268,7 +268,7 @@ impl Work {
         let mut known: Duration = kinds.values().map(|spent| spent.time).sum();
         let mut rows: Vec<Row> = kinds.iter().map(|(kind, spent)| row(kind, spent.time, spent.calls)).collect();
         rows.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
-        if let Job::Train(..) = self.network {
+        if let Job::Train(..) = self.job {
             known += self.optimizer_time;
             rows.push(row("optimiser", self.optimizer_time, steps));
         }

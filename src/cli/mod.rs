@@ -36,7 +36,7 @@ pub(crate) enum Command {
     Demo(Demo),
     /// Train a recipe on labelled pictures, or resume a run
     Train(Box<Train>),
-    /// Predict pictures with a trained run; writes a .npy of label values for each
+    /// Predict pictures with a run or with weights; writes a .npy of label values for each
     Predict(Predict),
     /// Score predictions against label images: pixel accuracy and IoU
     Metrics(Box<Metrics>),
@@ -219,7 +219,7 @@ pub(crate) struct Predict {
     /// Most pictures, mirrored looks or windows of one size to compute together
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = positive)]
     pub(crate) batch_size: usize,
-    /// Most memory to use, such as 8GiB or 500MiB [default: what is free]
+    /// Most main memory to use, such as 8GiB or 500MiB [default: on Linux what is free, elsewhere any amount]
     #[arg(long, value_name = "SIZE", value_parser = bytes)]
     pub(crate) memory: Option<u64>,
     /// float32, tf32 (NVIDIA GPUs) or bf16 (libtorch)
@@ -236,13 +236,13 @@ pub(crate) struct Looks {
     /// Sizes to look at each picture: factors, or csail, semseg or mmseg (see below)
     #[arg(long, value_name = "LIST|PRESET", conflicts_with = "resize")]
     pub(crate) scales: Option<Scales>,
-    /// Look at the mirrored picture, too
+    /// Look at the mirrored picture, too; the preset semseg does in any case
     #[arg(long)]
     pub(crate) flip: bool,
-    /// Look at every picture at this size, a side or HxW, whatever its shape; 473 is the Capstone's
+    /// Look at every picture at this size, a side or HxW, whatever its shape
     #[arg(long, value_name = "N|HxW", value_parser = size)]
     pub(crate) resize: Option<Size>,
-    /// How probabilities are enlarged to the picture: bilinear, bicubic or nearest
+    /// How probabilities seen at another size come to the picture's: bilinear, bicubic or nearest [default: bilinear]
     #[arg(long, value_name = "HOW")]
     pub(crate) upsample: Option<Interpolation>,
     /// Go over larger pictures in windows of this side
@@ -436,7 +436,7 @@ fn bytes(text: &str) -> Result<u64, String> {
         _ => None,
     };
     match (digits.trim().parse::<f64>(), power) {
-        (Ok(number), Some(power)) if number > 0.0 && number.is_finite() => Ok((number * 1024f64.powi(power)) as u64),
+        (Ok(number), Some(power)) if number * 1024f64.powi(power) >= 1.0 => Ok((number * 1024f64.powi(power)) as u64),
         _ => Err("is not a size such as 8GiB or 500MiB".into()),
     }
 }

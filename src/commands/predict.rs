@@ -18,7 +18,7 @@ pub(crate) fn run(arguments: Predict) -> Result<Exit> {
     let inputs = inputs(&arguments)?;
     let predictor = predictor(&arguments, &progress)?;
     let options = Options {
-        procedure,
+        procedure: procedure.fitted_to(predictor.network()),
         memory: arguments.memory,
         ..Options::new(arguments.batch_size, arguments.compute.workers)
     };

@@ -91,7 +91,11 @@ pub fn read_image(path: &Path) -> Result<Raster> {
 
 /// Width and height, from the beginning of the file; `None` where there is no picture that tells them.
 pub fn read_size(path: &Path) -> Option<Size> {
-    let (width, height) = ImageReader::open(path).ok()?.with_guessed_format().ok()?.into_dimensions().ok()?;
+    let reader = ImageReader::open(path).ok()?.with_guessed_format().ok()?;
+    let (width, height) = match reader.format()? {
+        ImageFormat::Tiff => tiff::dimensions(reader.into_inner()).ok()?,
+        _ => reader.into_dimensions().ok()?,
+    };
     Some(Size { width: width as usize, height: height as usize })
 }
 

@@ -1,7 +1,7 @@
 //! TIFF, read with the `tiff` crate itself: scientific TIFFs are float, 16-bit, multi-band or palette, and `image`
 //! hands out only the common ones.
 
-use std::io::{Cursor, Read};
+use std::io::{Cursor, Read, Seek};
 use std::path::Path;
 
 use tiff::decoder::{Decoder, DecodingResult, Limits};
@@ -18,6 +18,11 @@ const BLACK_IS_ZERO: u16 = 1;
 
 fn damaged(path: &Path) -> impl Fn(TiffError) -> Error + '_ {
     move |e| Error::content(path, format!("damaged or unsupported TIFF: {e}"))
+}
+
+/// Width and height of the first page.
+pub(super) fn dimensions(file: impl Read + Seek) -> tiff::TiffResult<(u32, u32)> {
+    Decoder::new(file)?.dimensions()
 }
 
 /// The first page; a palette is expanded to RGB.

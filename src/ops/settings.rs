@@ -112,7 +112,7 @@ impl std::str::FromStr for Interpolation {
 
     fn from_str(name: &str) -> Result<Self, Error> {
         let table = [("nearest", Self::Nearest), ("bilinear", Self::Bilinear), ("bicubic", Self::Bicubic)];
-        let known = table.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
+        let known = table.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| *value);
         known.ok_or_else(|| {
             Error::Config(format!("unknown interpolation '{name}'; choose nearest, bilinear or bicubic"))
         })

@@ -72,15 +72,18 @@ impl Seer<'_> {
         let mut looks = self.look(&windows, size)?.into_iter();
         let mut found = Vec::with_capacity(views.len());
         for _ in views {
-            let looks: Vec<Look> = looks.by_ref().take(each).collect();
+            let share = 1.0 / each as f32;
+            let looks: Vec<Look> = looks.by_ref().take(each).map(|look| Look { share, ..look }).collect();
             found.push(match procedure.join {
                 Join::Direct => {
                     looks.into_iter().map(|look| Look { enlargement: procedure.upsample, ..look }).collect()
                 }
                 // The network's own enlargement is then the last.
                 _ if size == picture => looks,
-                Join::Probabilities => vec![upsampled(probabilities(&looks, size), procedure)],
-                Join::Logits => looks.into_iter().map(|look| upsampled(enlarged(look, size), procedure)).collect(),
+                Join::Probabilities => vec![upsampled(probabilities(&looks, size), procedure, 1.0)],
+                Join::Logits => {
+                    looks.into_iter().map(|look| upsampled(enlarged(look, size), procedure, share)).collect()
+                }
             });
         }
         Ok(found)
@@ -154,7 +157,7 @@ impl Seer<'_> {
             })?;
             let map = whole.expect("a view has rows");
             let map = if mirrored { map.mirrored() } else { map };
-            looks.push(upsampled(cropped(map, corner, view.size), procedure));
+            looks.push(upsampled(cropped(map, corner, view.size), procedure, if mirrored_views { 0.5 } else { 1.0 }));
         }
         Ok(looks)
     }
@@ -183,8 +186,8 @@ impl View {
 }
 
 /// A map at the size of a view, on its way to the picture's.
-fn upsampled(map: ScoreMap, procedure: &Procedure) -> Look {
-    Look { map, enlargement: procedure.upsample }
+fn upsampled(map: ScoreMap, procedure: &Procedure, share: f32) -> Look {
+    Look { map, enlargement: procedure.upsample, share }
 }
 
 /// Adds the scores of a window.

@@ -27,7 +27,7 @@ use crate::run::Run;
 use crate::weights::{self, Report, Weights};
 
 use look::{Seer, View};
-use memory::Budget;
+use memory::{Budget, Reservation};
 pub use output::{NpyType, Outputs};
 pub use procedure::{Choices, Join, Preset, Procedure, Scales, Sizes, Tiles};
 
@@ -101,6 +101,11 @@ impl Predictor {
         let (choice, precision) = (choice.resolve()?, Precision::Float32);
         let device = choice.open()?;
         Ok(Self { network: network.into(), config, descriptor, choice, device, precision })
+    }
+
+    /// The network.
+    pub fn network(&self) -> &NetworkConfig {
+        &self.config
     }
 
     /// What pictures it takes and what its classes mean.
@@ -206,8 +211,8 @@ pub fn predict_files(
     let (sender, receiver) = sync_channel::<(usize, Pending)>(1);
     let (written, skipped) = thread::scope(|scope| {
         let writer = scope.spawn(|| -> Result<Vec<PathBuf>> {
-            let write = |(i, pending): (usize, Pending)| {
-                let shown = pending.shown.clone();
+            let write = |(i, mut pending): (usize, Pending)| {
+                let (shown, _reserved) = (pending.shown.take(), pending.reserved.take());
                 outputs.write(&predictor.descriptor, &inputs[i], &pending.finish(), shown, output)
             };
             receiver.into_iter().map(write).collect()
@@ -221,6 +226,9 @@ pub fn predict_files(
         written.and_then(|written| Ok((written, computed?)))
     })?;
     let summary = Summary { written, skipped };
+    if summary.written.is_empty() {
+        return Ok(summary);
+    }
     let list: String =
         summary.written.iter().filter_map(|p| p.file_name()).map(|n| format!("{}\n", n.to_string_lossy())).collect();
     write_bytes(&output.join("predictions.txt"), list.as_bytes())?;
@@ -246,6 +254,7 @@ struct Read {
     views: Vec<View>,
     /// The picture to look at, where it is wanted.
     shown: Option<RgbImage>,
+    reserved: Option<Reservation>,
 }
 
 /// What reading threads know.
@@ -257,23 +266,29 @@ struct Reading {
 }
 
 impl Reading {
-    fn read(&self, path: &Path, shown: bool) -> Result<Read> {
-        self.budget.check_file(path)?;
+    /// Reads the picture whose turn it is, when there is room for it.
+    fn read(&self, turn: usize, path: &Path, shown: bool) -> Result<Read> {
+        let reserved = self.budget.admit(path, turn)?;
         let picture = read_image(path)?;
+        // The beginning of the file may not have told the size.
+        self.budget.check(path, picture.size)?;
         let shown = shown.then(|| picture.clone().to_rgb());
-        Ok(Read { shown, ..self.prepare(path, picture)? })
+        Ok(Read { shown, reserved: Some(reserved), ..self.prepare(path, picture)? })
     }
 
     /// The picture at the sizes that it is looked at.
     fn prepare(&self, path: &Path, picture: Raster) -> Result<Read> {
         let size = picture.size;
-        let picture = if self.procedure.float_scaling { picture.into_floats() } else { picture };
-        let view = |view: Size| {
-            let planes = network_input(path, &picture.clone().resized(view, self.procedure.scaling), &self.descriptor)?;
+        let sizes = self.procedure.views(size);
+        // The last view takes the picture itself.
+        let last = if self.procedure.float_scaling { picture.into_floats() } else { picture };
+        let copies: Vec<Raster> = vec![last.clone(); sizes.len().saturating_sub(1)];
+        let view = |(picture, view): (Raster, Size)| {
+            let planes = network_input(path, &picture.resized(view, self.procedure.scaling), &self.descriptor)?;
             Ok(View { size: view, planes })
         };
-        let views = self.procedure.views(size).into_iter().map(view).collect::<Result<_>>()?;
-        Ok(Read { size, views, shown: None })
+        let views = copies.into_iter().chain([last]).zip(sizes).map(view).collect::<Result<_>>()?;
+        Ok(Read { size, views, shown: None, reserved: None })
     }
 }
 
@@ -284,6 +299,8 @@ struct Pending {
     seen: Seen,
     wanted: Wanted,
     shown: Option<RgbImage>,
+    /// Held until this is gone.
+    reserved: Option<Reservation>,
 }
 
 #[derive(Debug)]
@@ -329,13 +346,12 @@ impl<'a> Work<'a> {
     /// Reads pictures ahead, gathers neighbours of one size and computes them together.
     fn each(&self, inputs: &[PathBuf], shown: bool, sink: &dyn Sink, handle: &mut Handle<'_>) -> Result<usize> {
         let (paths, reading) = (inputs.to_vec(), Arc::clone(&self.reading));
-        let reads = ordered(inputs.len(), self.options.workers, move |i| reading.read(&paths[i], shown));
+        let reads = ordered(inputs.len(), self.options.workers, move |i| reading.read(i, &paths[i], shown));
         let mut group: Vec<(usize, Read)> = Vec::new();
-        let (mut done, mut skipped) = (0, 0);
-        let mut flush = |group: &mut Vec<(usize, Read)>| -> Result<bool> {
-            let count = group.len();
+        let mut skipped = 0;
+        // Everything before the next picture is done or was skipped.
+        let mut flush = |group: &mut Vec<(usize, Read)>, done: usize| -> Result<bool> {
             let go_on = self.compute(std::mem::take(group), handle)?;
-            done += count;
             sink.event(Event::Advanced { done, loss: None });
             Ok(go_on)
         };
@@ -348,11 +364,16 @@ impl<'a> Work<'a> {
                     sink.event(Event::Skipped { path: inputs[i].clone(), reason: e.to_string() });
                 }
                 Ok(read) => {
-                    let full = group.len() == self.group_size(read.size);
-                    if full || group.last().is_some_and(|(_, last)| last.size != read.size) {
-                        go_on = flush(&mut group)?;
+                    if group.last().is_some_and(|(_, last)| last.size != read.size) {
+                        go_on = flush(&mut group, i)?;
                     }
+                    let full = group.len() + 1 >= self.group_size(read.size);
                     group.push((i, read));
+                    let bytes =
+                        group.iter().filter_map(|(_, read)| read.reserved.as_ref()).map(|held| held.bytes).sum();
+                    if go_on && (full || !self.budget.may_wait(bytes)) {
+                        go_on = flush(&mut group, i + 1)?;
+                    }
                 }
             }
             if !go_on {
@@ -360,7 +381,7 @@ impl<'a> Work<'a> {
             }
         }
         if go_on && !group.is_empty() {
-            flush(&mut group)?;
+            flush(&mut group, inputs.len())?;
         }
         sink.event(Event::Finished);
         Ok(skipped)
@@ -369,6 +390,10 @@ impl<'a> Work<'a> {
     /// Pictures of a size that are computed together.
     fn group_size(&self, size: Size) -> usize {
         let views = self.options.procedure.views(size);
+        let in_windows = |tiles: Tiles| views.iter().any(|view| view.width.max(view.height) > tiles.side);
+        if self.options.procedure.tiles.is_some_and(in_windows) {
+            return 1;
+        }
         let looks = if self.options.procedure.flip { 2 } else { 1 };
         let fitting = views.iter().map(|view| self.budget.at_once(*view)).min().unwrap_or(1);
         (fitting / looks).max(1)
@@ -399,7 +424,7 @@ impl<'a> Work<'a> {
                 Some(tiles) if self.is_large(&pictures, tiles) => {
                     for (i, read) in pictures {
                         let seen = Seen::All(self.in_strips(&seer, &read.views[0], tiles, size)?);
-                        if !handle(i, Pending { size, seen, wanted: self.options.wanted, shown: read.shown })? {
+                        if !handle(i, self.pending(read, seen))? {
                             return Ok(false);
                         }
                     }
@@ -410,12 +435,16 @@ impl<'a> Work<'a> {
             looks.iter_mut().zip(seen).for_each(|(looks, seen)| looks.extend(seen));
         }
         for ((i, read), looks) in pictures.into_iter().zip(looks) {
-            let seen = Seen::Looks(looks);
-            if !handle(i, Pending { size, seen, wanted: self.options.wanted, shown: read.shown })? {
+            if !handle(i, self.pending(read, Seen::Looks(looks)))? {
                 return Ok(false);
             }
         }
         Ok(true)
+    }
+
+    fn pending(&self, read: Read, seen: Seen) -> Pending {
+        let Read { size, shown, reserved, .. } = read;
+        Pending { size, seen, wanted: self.options.wanted, shown, reserved }
     }
 
     /// Whether windows go over one size of the picture, once, so that rows can be decided on as they are complete.
@@ -440,7 +469,7 @@ impl<'a> Work<'a> {
         let mut done = 0;
         seer.sweep(view, tiles, procedure, &mut |rows: ScoreMap| {
             let look = match held.take() {
-                None => Look { map: rows, enlargement: procedure.upsample },
+                None => Look { map: rows, enlargement: procedure.upsample, share: 1.0 },
                 Some(mut look) => {
                     look.map.values.extend(rows.values);
                     look
@@ -466,7 +495,8 @@ impl<'a> Work<'a> {
 
 /// Strips `[classes, rows, width]` as one `[classes, height, width]`.
 fn stacked(strips: &[(usize, Vec<f32>)], size: Size) -> Vec<f32> {
-    let classes = strips.first().map_or(0, |(rows, strip)| strip.len() / (rows * size.width).max(1));
+    let filled = strips.iter().find(|(rows, _)| *rows > 0);
+    let classes = filled.map_or(0, |(rows, strip)| strip.len() / (rows * size.width));
     let mut all = Vec::with_capacity(classes * size.width * size.height);
     for class in 0..classes {
         for (rows, strip) in strips {

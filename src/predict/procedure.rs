@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use crate::error::{Error, Result, Size};
 use crate::image::Scaling;
+use crate::model::{DecoderConfig, NetworkConfig};
 use crate::named;
 use crate::ops::{Interpolation, Resampling};
 
@@ -25,10 +26,11 @@ pub enum Preset {
 
 const PRESETS: [(&str, Preset); 3] = [("csail", Preset::Csail), ("semseg", Preset::Semseg), ("mmseg", Preset::Mmseg)];
 
-/// CSAIL's short sides, longest side, and what both sides are multiples of.
+/// CSAIL's short sides, longest side, and what both sides are multiples of, with UPerNet's decoder and others.
 const CSAIL_SIDES: [f64; 5] = [300.0, 375.0, 450.0, 525.0, 600.0];
 const CSAIL_LONGEST: f64 = 1000.0;
 const CSAIL_MULTIPLE: usize = 8;
+const CSAIL_UPERNET_MULTIPLE: usize = 32;
 /// hszhao/semseg's factors, the long side that they refer to, and the side of its windows.
 const SEMSEG_FACTORS: [f64; 6] = [0.5, 0.75, 1.0, 1.25, 1.5, 1.75];
 const SEMSEG_BASE: f64 = 512.0;
@@ -107,6 +109,11 @@ pub struct Tiles {
 }
 
 impl Tiles {
+    /// Windows of that side, two thirds of it apart (rounded up), as hszhao/semseg lays them.
+    pub fn two_thirds_apart(side: usize) -> Self {
+        Self { side, stride: two_thirds(side), padded: false }
+    }
+
     /// Where windows begin along a side.
     pub fn starts(&self, length: usize) -> Vec<usize> {
         let last = length.saturating_sub(self.side);
@@ -154,12 +161,14 @@ pub enum Sizes {
     /// So many times its own.
     Factors(Vec<f64>),
     /// CSAIL's: the short side is each of these, unless the long one were above `longest`; rounded down, then up to a
-    /// multiple of 8.
+    /// multiple.
     ShortSides {
         /// In pixels.
         sides: Vec<f64>,
         /// Of the long side, in pixels.
         longest: f64,
+        /// What both sides are multiples of.
+        multiple: usize,
     },
     /// hszhao/semseg's: the long side is so many times `base`, rounded to whole numbers.
     LongSides {
@@ -211,6 +220,12 @@ impl Procedure {
             if preset.is_some() {
                 return refuse("a preset of --scales has its own enlargement: leave --upsample out");
             }
+            if procedure.sizes == Sizes::Own {
+                return refuse(
+                    "--upsample is for pictures looked at in another size, with --resize or --scales; at its own, the network \
+                     itself enlarges what it says",
+                );
+            }
             procedure.upsample = Resampling { interpolation: *interpolation, align_corners: false };
         }
         match (tile.or(procedure.tiles.map(|tiles| tiles.side)), stride) {
@@ -236,7 +251,7 @@ impl Procedure {
 
     /// CSAIL's test: a look for each of the short sides, the long one at most `longest`.
     pub fn csail(sides: &[f64], longest: f64) -> Self {
-        let sizes = Sizes::ShortSides { sides: sides.to_vec(), longest };
+        let sizes = Sizes::ShortSides { sides: sides.to_vec(), longest, multiple: CSAIL_MULTIPLE };
         Self { sizes, join: Join::Direct, ..Self::default() }
     }
 
@@ -245,7 +260,7 @@ impl Procedure {
         Self {
             sizes: Sizes::LongSides { factors: factors.to_vec(), base },
             flip: true,
-            tiles: Some(Tiles { side: window, stride: two_thirds(window), padded: true }),
+            tiles: Some(Tiles { padded: true, ..Tiles::two_thirds_apart(window) }),
             scaling: Scaling::OpenCv,
             float_scaling: true,
             ..Self::default()
@@ -255,6 +270,19 @@ impl Procedure {
     /// mmsegmentation's test: whole pictures, or windows, of `sizes`.
     pub fn mmseg(sizes: Sizes) -> Self {
         Self { sizes, join: Join::Logits, scaling: Scaling::OpenCv, ..Self::default() }
+    }
+
+    /// As the projects run such a network: CSAIL has larger multiples for UPerNet.
+    #[must_use]
+    pub fn fitted_to(mut self, network: &NetworkConfig) -> Self {
+        let is_upernet = match network {
+            NetworkConfig::EncoderDecoder(config) => matches!(config.decoder, DecoderConfig::UperNet(_)),
+            _ => false,
+        };
+        if let Sizes::ShortSides { multiple, .. } = &mut self.sizes {
+            *multiple = if is_upernet { CSAIL_UPERNET_MULTIPLE } else { *multiple };
+        }
+        self
     }
 
     fn of_scales(Scales { preset, numbers }: &Scales) -> Self {
@@ -276,8 +304,8 @@ impl Procedure {
             Sizes::Own => vec![picture],
             Sizes::Fixed(size) => vec![*size],
             Sizes::Factors(factors) => factors.iter().map(|factor| nearest(picture, *factor)).collect(),
-            Sizes::ShortSides { sides, longest } => {
-                sides.iter().map(|side| short_side(picture, *side, *longest)).collect()
+            Sizes::ShortSides { sides, longest, multiple } => {
+                sides.iter().map(|side| short_side(picture, *side, *longest, *multiple)).collect()
             }
             Sizes::LongSides { factors, base } => {
                 factors.iter().map(|factor| long_side(picture, (factor * base).round_ties_even())).collect()
@@ -294,7 +322,6 @@ impl Procedure {
     }
 }
 
-/// Of the side of a window, rounded up: how far apart hszhao/semseg lays them.
 fn two_thirds(side: usize) -> usize {
     (2 * side).div_ceil(3)
 }
@@ -312,10 +339,10 @@ fn long_and_short(picture: Size) -> (f64, f64) {
     (picture.width.max(picture.height) as f64, picture.width.min(picture.height) as f64)
 }
 
-fn short_side(picture: Size, side: f64, longest: f64) -> Size {
+fn short_side(picture: Size, side: f64, longest: f64, multiple: usize) -> Size {
     let (long, short) = long_and_short(picture);
     let factor = (side / short).min(longest / long);
-    let side = |side: usize| ((side as f64 * factor) as usize).max(1).next_multiple_of(CSAIL_MULTIPLE);
+    let side = |side: usize| ((side as f64 * factor) as usize).max(1).next_multiple_of(multiple);
     Size { width: side(picture.width), height: side(picture.height) }
 }
 
@@ -361,6 +388,16 @@ mod tests {
     }
 
     #[test]
+    fn csail_has_larger_multiples_for_upernet() {
+        let views = |recipe: &str| {
+            let network = crate::recipe::Recipe::find(recipe).unwrap().network;
+            Procedure::csail(&[300.0], 1000.0).fitted_to(&network).views(size(683, 512))
+        };
+        assert_eq!(views("mit-upernet50"), [size(416, 320)]);
+        assert_eq!(views("mit-resnet34-c1"), [size(400, 304)]);
+    }
+
+    #[test]
     fn windows_cover_every_pixel_and_end_with_the_picture() {
         let starts = |length, side, stride| Tiles { side, stride, padded: false }.starts(length);
         assert_eq!(starts(10, 4, 3), [0, 3, 6]);
@@ -376,6 +413,7 @@ mod tests {
             change(&mut choices);
             Procedure::new(&choices).unwrap_err().to_string()
         };
+        assert!(refused(|c| c.upsample = Some(Interpolation::Bicubic)).contains("--resize or --scales"));
         assert!(refused(|c| c.stride = Some(3)).contains("--tile"));
         assert!(refused(|c| (c.tile, c.stride) = (Some(8), Some(9))).contains("from 1 to 8"));
         assert!(refused(|c| (c.scales, c.tile) = ("csail".parse().ok(), Some(9))).contains("whole pictures"));
