@@ -6,7 +6,7 @@ use burn::module::Module;
 use burn::tensor::TensorData;
 use serde::Serialize;
 
-use super::{Job, Mode, Options, SEED, Work};
+use super::{Job, Mode, Options, SEED, Training, Work};
 use crate::device::DeviceChoice;
 use crate::error::Result;
 use crate::model::{Network, Parameter, collect, collect_gradients, replace};
@@ -53,7 +53,8 @@ pub fn check(options: &Options) -> Result<Vec<Difference>> {
 /// Output, loss and gradients.
 fn results(options: &Options) -> Result<Vec<Parameter>> {
     let work = Work::new(&Options { mode: Mode::Train, ..options.clone() })?;
-    let Job::Train(mut learner, target) = work.job else { unreachable!("a training was asked for") };
+    let Job::Train(training) = work.job else { unreachable!("a training was asked for") };
+    let Training { mut learner, target } = *training;
     let network = away_from_kinks(learner.network().valid()).train();
     learner.set_network(network);
     let named = |name: &str, data| Parameter { name: name.to_owned(), data };

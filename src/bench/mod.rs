@@ -192,8 +192,13 @@ struct Work {
 
 /// A network and what is done with it.
 enum Job {
-    Train(Box<Learner>, Target),
+    Train(Box<Training>),
     Infer(Box<InferenceNetwork>),
+}
+
+struct Training {
+    learner: Learner,
+    target: Target,
 }
 
 impl Work {
@@ -218,7 +223,7 @@ impl Work {
                 let labels = Tensor::<3, Int>::from_data(TensorData::new(labels, [batch, size, size]), &device);
                 let optimizer = build_optimizer(&OptimizerConfig::sgd());
                 let learner = Learner::new(network.train(), optimizer, LossConfig::CrossEntropy);
-                Job::Train(Box::new(learner), Target { classes: labels, labelled: None })
+                Job::Train(Box::new(Training { learner, target: Target { classes: labels, labelled: None } }))
             }
         };
         Ok(Self { job, input: precision.of_input(input), device, optimizer_time: Duration::ZERO })
@@ -227,7 +232,10 @@ impl Work {
     /// One step, and until it is done.
     fn step(&mut self) -> Result<()> {
         match &mut self.job {
-            Job::Train(learner, target) => drop(learner.step(self.input.clone(), target, 1e-2, SEED)),
+            Job::Train(training) => {
+                let Training { learner, target } = &mut **training;
+                learner.step(self.input.clone(), target, 1e-2, SEED);
+            }
             Job::Infer(network) => infer(network, &self.input)?,
         }
         wait(&self.device)
@@ -241,7 +249,8 @@ impl Work {
 
     /// A step whose optimiser has a clock of its own.
     fn split_step(&mut self) -> Result<()> {
-        let Job::Train(learner, target) = &mut self.job else { return self.step() };
+        let Job::Train(training) = &mut self.job else { return self.step() };
+        let Training { learner, target } = &mut **training;
         let (_, gradients) = learner.gradients(self.input.clone(), target, SEED);
         wait(&self.device)?;
         let start = Instant::now();
