@@ -10,8 +10,9 @@ project's procedure and `segtool predict` run on the same file. A line a picture
 of them are near-ties (the two highest probabilities less than 1e-4 apart), largest difference of the highest probability,
 and the seconds of both; segtool's are those of the whole program, the project's those of the prediction alone.
 
-It fails where more than a pixel in a thousand has another class without being a near-tie, or a probability differs by more than 0.002. Rounding is
-seen in such networks: two backends of PyTorch differ by 4e-4 in mmseg's, and in 36 pixels, 33 of them near-ties.
+It fails where more than a pixel in a thousand has another class without being a near-tie, or a probability differs by
+more than 0.002. Rounding is seen in such networks: two backends of PyTorch differ by 4e-4 in mmseg's, and in 36 pixels,
+33 of them near-ties.
 
 Weights and the project's predictions stay in OUT_FOLDER and are used again; without `--segtool` they are only made.
 """
@@ -124,7 +125,8 @@ def check(name, case, args, pictures, made):
         if args.segtool:
             weights = [word for file in files for word in ("--weights", file)]
             start = time.perf_counter()
-            foreign.run(args.segtool, "predict", *weights, "--dataset", "ade20k", *case.options, "--prob", "--device", args.device, "--output-path", folder / "predictions", picture)
+            options = ["--dataset", "ade20k", *case.options, "--prob", "--device", args.device]
+            foreign.run(args.segtool, "predict", *weights, *options, "--output-path", folder / "predictions", picture)
             seconds = time.perf_counter() - start
             ours = np.load(folder / "predictions" / f"{picture.stem}.npy").astype(int) - 1
             best = np.load(folder / "predictions" / f"{picture.stem}_prob.npy")

@@ -1,6 +1,6 @@
 //! Whole predictions equal those of other projects' own code, and pictures are resized as their libraries do it.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod common;
 
