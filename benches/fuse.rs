@@ -2,6 +2,7 @@
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
+use segtool::activation::Rule;
 use segtool::error::Size;
 use segtool::fuse::{Look, ScoreMap, Wanted, decide};
 use segtool::image::{Raster, Samples, Scaling};
@@ -18,7 +19,7 @@ fn main() {
 fn looks(count: usize) -> Vec<Look> {
     let planes: Vec<f32> =
         (0..CLASSES * SMALL.width * SMALL.height).map(|i| (i * 7919 % 1000) as f32 / 100.0).collect();
-    let map = ScoreMap::from_planes(&planes, SMALL, false);
+    let map = ScoreMap::from_planes(&planes, SMALL, Rule::MostProbable, false);
     vec![Look { map, enlargement: Resampling::default(), share: 1.0 }; count]
 }
 

@@ -43,14 +43,14 @@ fn pairs(wide: bool) -> (tempfile::TempDir, Vec<Pair>) {
         } else {
             write_npy(path(".npy"), &prediction).expect("a prediction");
         }
-        Pair { image: path(".npy"), label: path(".png") }
+        Pair { image: path(".npy"), label: path(".png").into() }
     };
     let pairs = (0..PAIRS).map(make).collect();
     (folder, pairs)
 }
 
 fn bytes(pairs: &[Pair]) -> u64 {
-    pairs.iter().flat_map(|p| [&p.image, &p.label]).map(|p| p.metadata().map_or(0, |m| m.len())).sum()
+    pairs.iter().flat_map(|p| [p.image.as_path(), p.label.name()]).map(|p| p.metadata().map_or(0, |m| m.len())).sum()
 }
 
 #[divan::bench(args = [("int64", 1), ("int64", 2), ("uint8", 1), ("uint8", 2)])]
@@ -72,7 +72,7 @@ fn read_and_decode(bencher: divan::Bencher<'_, '_>, kind: &str) {
     bencher.counter(ItemsCount::new(PAIRS)).counter(BytesCount::new(bytes(&pairs))).bench_local(|| {
         for pair in &pairs {
             divan::black_box(read_labels(&pair.image).expect("a prediction"));
-            divan::black_box(read_labels(&pair.label).expect("a label image"));
+            divan::black_box(read_labels(pair.label.name()).expect("a label image"));
         }
     });
 }

@@ -7,7 +7,7 @@ use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::{Int, Tensor, TensorData};
 use divan::counter::ItemsCount;
 use segtool::device::DeviceChoice;
-use segtool::loss::{LossConfig, Target};
+use segtool::loss::{Loss, Target};
 use segtool::model::{Network, NetworkConfig, UnetConfig};
 use segtool::ops::argmax_channels;
 
@@ -54,7 +54,7 @@ fn train_step(bencher: divan::Bencher<'_, '_>, choice: &DeviceChoice) {
     let classes = Tensor::<3, Int>::from_data(TensorData::new(classes, shape), &device);
     let target = Target { classes, labelled: None };
     bencher.counter(ItemsCount::new(SHAPE[0])).bench_local(|| {
-        let loss = LossConfig::CrossEntropy.compute(network.forward(input.clone()), &target);
+        let loss = Loss::cross_entropy().compute(network.forward(input.clone()), &target);
         let gradients = GradientsParams::from_grads(loss.backward(), &network);
         network = optimizer.step(1e-2, network.clone(), gradients);
         loss.into_scalar::<f32>()

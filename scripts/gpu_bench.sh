@@ -14,6 +14,13 @@
 #   --pspnet BATCHxSIZE  likewise (8x473)
 #   --check BATCHxSIZE   likewise, for the comparison with the pure Rust backend that comes first (8x65)
 #   --steps N            steps to take the time of (20)
+#   --recipes LIST       recipes whose own training step and inference are measured, without a peer (mit-resnet34-c1,
+#                        mit-resnet50-ppm, mit-upernet50, pspnet101-ade20k, smp-unet-resnet34, unet-milesial); none for none
+#   --recipe-shape BATCHxSIZE  pictures a step and their side there (8x473)
+#   --seeps FOLDER       train on the seeps tiles, train_images.txt and so on in FOLDER, all classes (not done by default)
+#   --seeps-peer FILE    unet_peer.py, the same training in PyTorch ($UNET_PEER; without it, segtool alone)
+#   --seeps-width N      channels of the first level (64)
+#   --seeps-epochs N     epochs (12)
 #
 # LIST is separated by commas. The machine needs python3 with PyTorch 2.9.0, whose libtorch the binary then uses, and no
 # Rust. A measurement that fails or takes more than $LIMIT seconds (900) is `failed` in the table. The exit code is 1
@@ -24,11 +31,14 @@ usage() { sed -n '2,/^set -/p' "$0" | sed '/^set -/d; s/^# \{0,1\}//'; }
 
 device=cuda models=unet,pspnet50 modes=train,infer precisions='' variants=plain,channels-last,compile
 unet=16x256 pspnet50=8x473 check=8x65 steps=20
+recipes=mit-resnet34-c1,mit-resnet50-ppm,mit-upernet50,pspnet101-ade20k,smp-unet-resnet34,unet-milesial
+recipe_shape=8x473 seeps='' seeps_peer=${UNET_PEER:-} seeps_width=64 seeps_epochs=12
 positional=()
 while [ $# -gt 0 ]; do
     case $1 in
     --help) usage && exit 0 ;;
-    --device | --models | --modes | --precisions | --variants | --unet | --pspnet | --check | --steps)
+    --device | --models | --modes | --precisions | --variants | --unet | --pspnet | --check | --steps | \
+        --recipes | --recipe-shape | --seeps | --seeps-peer | --seeps-width | --seeps-epochs)
         [ $# -ge 2 ] || { echo "$1 needs a value" >&2 && exit 2; }
         case $1 in
         --device) device=$2 ;;
@@ -40,6 +50,12 @@ while [ $# -gt 0 ]; do
         --pspnet) pspnet50=$2 ;;
         --check) check=$2 ;;
         --steps) steps=$2 ;;
+        --recipes) recipes=${2/#none/} ;;
+        --recipe-shape) recipe_shape=$2 ;;
+        --seeps) seeps=$2 ;;
+        --seeps-peer) seeps_peer=$2 ;;
+        --seeps-width) seeps_width=$2 ;;
+        --seeps-epochs) seeps_epochs=$2 ;;
         esac
         shift 2
         ;;
@@ -58,13 +74,17 @@ esac
 [ -x "$segtool" ] || { echo "$segtool is not a program; build it, or give its path" >&2 && exit 2; }
 [ -f "$peer" ] || { echo "torch_bench.py is not at '$peer'; give its path, or set TORCH_BENCH" >&2 && exit 2; }
 
+[ -z "$seeps" ] || [ -f "$seeps/train_images.txt" ] || { echo "$seeps holds no train_images.txt" >&2 && exit 2; }
+[ -z "$seeps_peer" ] || [ -f "$seeps_peer" ] || { echo "unet_peer.py is not at '$seeps_peer'" >&2 && exit 2; }
+
 torch=$(python3 -c 'import torch; print(torch.__path__[0])')
 libraries=$torch/lib
 for folder in "$torch"/../nvidia/*/lib; do
     [ -d "$folder" ] && libraries+=:$folder
 done
 # Only for segtool: PyTorch finds its own.
-run_segtool() { LD_LIBRARY_PATH="$libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" timeout "$limit" "$segtool" bench "$@"; }
+with_libraries() { LD_LIBRARY_PATH="$libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" "$@"; }
+run_segtool() { with_libraries timeout "$limit" "$segtool" bench "$@"; }
 
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
@@ -159,6 +179,50 @@ for model in $(words "$models"); do
     done
 done
 
+# The recipes with all that belongs to a step of theirs: loss, optimiser, clipping, average.
+own=
+for recipe in $(words "$recipes"); do
+    shape=(--batch "${recipe_shape%x*}" --size "${recipe_shape#*x}" --steps "$steps" --device "$name" --recipe "$recipe")
+    read -r infer infer_peak < <(measure run_segtool "${shape[@]}" --mode infer)
+    read -r train train_peak < <(measure run_segtool "${shape[@]}" --mode train --own-step)
+    read -r again again_peak < <(measure run_segtool "${shape[@]}" --mode train --own-step --set training.checkpointing=true)
+    own+="| $recipe b${recipe_shape%x*} s${recipe_shape#*x} | $infer | $infer_peak | $train | $train_peak | $again | $again_peak |"$'\n'
+done
+
+# Prints what a training on the seeps tiles came to.
+train_on_seeps() {
+    local run line
+    run=$(mktemp -d)
+    if with_libraries "$segtool" train --recipe unet-seeps --width "$seeps_width" --num-epoch "$seeps_epochs" --device "$name" \
+        --train-list "$seeps/train_images.txt" --label-list "$seeps/train_masks.txt" --val-list "$seeps/val_images.txt" \
+        --val-label-list "$seeps/val_masks.txt" --output-path "$run/run" >"$log" 2>&1; then
+        line=$(python3 - "$run/run/log.csv" <<'SCRIPT'
+import csv, sys
+rows = list(csv.DictReader(open(sys.argv[1])))
+iou = [f"{float(v):.3f}" if v else "-" for k, v in rows[-1].items() if k.startswith("iou ")]
+rate = sorted(float(row["images_per_second"]) for row in rows)[len(rows) // 2]
+print(f"{rate:.1f} images/s, validation IoU {' '.join(iou)}")
+SCRIPT
+)
+        echo "segtool: $line, $(grep -o 'at most .* of memory' "$log" | tail -n 1)"
+    else
+        echo "segtool: failed: $(tail -n 1 "$log")"
+    fi
+    rm -rf "$run"
+    if [ -n "$seeps_peer" ]; then
+        if python3 "$seeps_peer" "$seeps" --width "$seeps_width" --epochs "$seeps_epochs" --classes 8 --device "$device" >"$log" 2>&1; then
+            echo "PyTorch: $(tail -n 1 "$log")"
+        else
+            echo "PyTorch: failed: $(tail -n 1 "$log")"
+        fi
+    fi
+}
+
+trained=
+if [ -n "$seeps" ]; then
+    trained=$(train_on_seeps)
+fi
+
 gpu=$(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader 2>/dev/null | head -n 1 || true)
 [ "$device" = cuda ] || gpu="CPU: $(grep -m 1 'model name' /proc/cpuinfo | cut -d: -f2 | xargs), $(nproc) cores"
 version=$(python3 -c 'import torch; print(torch.__version__)')
@@ -174,6 +238,17 @@ both programs (NVIDIA_TF32_OVERRIDE=0); in rows of tf32, PyTorch runs with its d
 $table
     python3 torch_bench.py MODEL --batch B --size S --mode MODE --device $device --dtype DTYPE [--channels-last | --compile] --steps $steps
     segtool bench --recipe RECIPE --batch B --size S --mode MODE --device $name --precision PRECISION --steps $steps
+
+The recipes' own steps (seconds, and memory in GiB), float32, also with activations computed again:
+
+| recipe | inference | memory | training step | memory | with checkpointing | memory |
+| --- | --- | --- | --- | --- | --- | --- |
+$own
+    segtool bench --recipe RECIPE --batch B --size S --mode train --own-step [--set training.checkpointing=true] --device $name
+
+U-Net of width $seeps_width on the seeps tiles, all classes, $seeps_epochs epochs (the last one's scores):
+
+    ${trained:-not asked for (--seeps)}
 
 Before that, segtool on this device against its pure Rust backend:
 

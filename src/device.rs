@@ -131,13 +131,39 @@ impl DeviceChoice {
     }
 }
 
-/// The most memory of a GPU, in bytes, that tensors held at a time since the program began; `None` where it is not
-/// measured, as on any CPU.
+/// The most memory that was held at a time since the program began, in bytes: on a GPU by tensors, else by the process;
+/// `None` where it is not measured.
 pub fn peak_memory(device: DeviceChoice) -> Option<u64> {
-    match device {
-        DeviceChoice::LibtorchCuda(index) => ops::peak_gpu_memory(index),
-        _ => None,
+    if let DeviceChoice::LibtorchCuda(index) = device {
+        return ops::peak_gpu_memory(index);
     }
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kibibytes: u64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
+/// Bytes that are free on a device, where that is known: of a GPU as nvidia-smi says, else of main memory on Linux, in the
+/// machine and in the container, if it is in one.
+pub fn free_memory(device: DeviceChoice) -> Option<u64> {
+    if let DeviceChoice::LibtorchCuda(index) = device {
+        return free_gpu_memory(index);
+    }
+    let number = |path: &str| std::fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let machine = line.split_whitespace().next()?.parse::<u64>().ok()? * 1024;
+    let most = number("/sys/fs/cgroup/memory.max");
+    let container = most.zip(number("/sys/fs/cgroup/memory.current")).map(|(most, held)| most.saturating_sub(held));
+    Some(container.map_or(machine, |container| machine.min(container)))
+}
+
+/// Asks the driver's own program: libtorch does not say without a context on the GPU, which takes memory itself.
+fn free_gpu_memory(index: usize) -> Option<u64> {
+    let asked = ["--query-gpu=memory.free", "--format=csv,noheader,nounits"];
+    let output = std::process::Command::new("nvidia-smi").arg(format!("--id={index}")).args(asked).output().ok()?;
+    let mebibytes: u64 = String::from_utf8(output.stdout).ok()?.lines().next()?.trim().parse().ok()?;
+    Some(mebibytes << 20)
 }
 
 /// Bytes that the libraries of this build occupy in a process, whichever device it computes on. Measured with the CUDA

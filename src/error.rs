@@ -125,6 +125,13 @@ pub enum Error {
     /// The device does not exist or was not built in.
     #[error("{0}")]
     Device(String),
+    /// The device's memory does not suffice.
+    #[error(
+        "the device's memory does not suffice; try a smaller --batch-size (with --accumulate for the same steps), \
+         --checkpointing, --precision bf16 where the device has it, or smaller pictures, such as --augment crop=256. What was \
+         saved before is kept"
+    )]
+    OutOfMemory,
     /// The loss became infinite or not a number.
     #[error(
         "the loss became {loss} at epoch {epoch}, step {step}; files of this batch: {files}. The weights saved before are \

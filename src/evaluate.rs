@@ -2,13 +2,14 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
+use burn::tensor::{Bool, DType, Device, Int, Tensor, TensorData};
 
+use crate::activation::Rule;
 use crate::data::{Batch, Loader};
 use crate::error::{Error, Result};
 use crate::event::{Event, Sink, Task};
-use crate::label::IGNORE;
-use crate::loss::Target;
+use crate::label::{IGNORE, LabelMap};
+use crate::loss::{Loss, Target};
 use crate::metric::ConfusionMatrix;
 use crate::model::Network;
 use crate::ops::argmax_channels;
@@ -31,43 +32,92 @@ pub fn target(batch: &Batch, device: &Device) -> Target {
     Target { classes: Tensor::<3, Int>::from_data(TensorData::new(classes, shape), device), labelled }
 }
 
-/// The most probable class of every pixel, `[count, height, width]` row by row. A single output is a sigmoid: class 1
-/// where it is above one half.
-pub fn classes(logits: Tensor<4>) -> Result<Vec<u16>> {
-    let [_, outputs, _, _] = logits.dims();
-    let picked: Vec<i32> = if outputs == 1 {
-        logits.greater_elem(0.0).int().try_into_vec_as()
-    } else {
-        argmax_channels(logits).try_into_vec_as()
-    }
-    .map_err(|e| Error::Device(format!("the result could not be read from the device: {e}")))?;
+/// The class of every pixel by `rule`, from logits `[count, outputs, height, width]`; row by row.
+pub fn classes(logits: Tensor<4>, rule: Rule) -> Result<Vec<u16>> {
+    let scores = match rule {
+        Rule::MostProbable => logits,
+        // The background wins where no other class is above the threshold's logit.
+        Rule::Above(threshold) => {
+            let [count, _, height, width] = logits.dims();
+            let logits = if logits.dtype() == DType::F32 { logits } else { logits.cast(DType::F32) };
+            let limit = Tensor::full([count, 1, height, width], Rule::logit(threshold), (&logits.device(), DType::F32));
+            Tensor::cat(vec![limit, logits], 1)
+        }
+    };
+    let picked: Vec<i32> = argmax_channels(scores)
+        .try_into_vec_as()
+        .map_err(|e| Error::Device(format!("the result could not be read from the device: {e}")))?;
     Ok(picked.into_iter().map(|c| c as u16).collect())
 }
 
-/// Predicts every picture of the loader and counts against its labels. `None` if `stop` was set before the end.
-pub fn evaluate(
-    network: &Network,
-    loader: &Loader,
-    precision: Precision,
-    device: &Device,
-    stop: &AtomicBool,
-    sink: &dyn Sink,
-) -> Result<Option<ConfusionMatrix>> {
-    let mut matrix = ConfusionMatrix::new(loader.descriptor.class_count());
-    sink.event(Event::Started { task: Task::Validate, total: loader.pairs.len(), done: 0 });
-    let mut done = 0;
-    for batches in loader.in_order() {
-        for batch in batches? {
-            let predictions = classes(network.forward(input_tensor(&batch, precision, device)))?;
-            matrix.add(&batch.classes, &predictions);
-            done += batch.count;
+/// Receives each picture's place in the loader's pairs, its label and its prediction.
+pub type OnPicture<'a> = dyn FnMut(usize, &LabelMap, &LabelMap) + 'a;
+
+/// How labelled pictures are predicted and scored.
+#[derive(Debug)]
+pub struct Examination<'a> {
+    /// The pictures.
+    pub loader: &'a Loader,
+    /// How scores become classes.
+    pub rule: Rule,
+    /// In which numbers to compute.
+    pub precision: Precision,
+    /// Where.
+    pub device: &'a Device,
+    /// What is to be computed besides the classes.
+    pub loss: Option<&'a Loss>,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Findings {
+    /// Every labelled pixel, counted.
+    pub matrix: ConfusionMatrix,
+    /// Mean of the batches' losses, weighted by pictures.
+    pub loss: Option<f64>,
+}
+
+impl Examination<'_> {
+    /// Predicts every picture and counts against its labels. `None` if `stop` was set before the end.
+    pub fn run(
+        &self,
+        network: &Network,
+        stop: &AtomicBool,
+        sink: &dyn Sink,
+        on_picture: &mut OnPicture<'_>,
+    ) -> Result<Option<Findings>> {
+        let total = self.loader.pairs.len();
+        let mut matrix = ConfusionMatrix::new(self.loader.descriptor.class_count());
+        sink.event(Event::Started { task: Task::Validate, total, done: 0 });
+        let (mut done, mut losses) = (0, 0.0);
+        for batches in self.loader.in_order() {
+            for batch in batches? {
+                let logits = network.forward(input_tensor(&batch, self.precision, self.device));
+                if let Some(loss) = self.loss {
+                    let loss = loss.compute(logits.clone(), &target(&batch, self.device)).into_scalar::<f32>();
+                    losses += f64::from(loss) * batch.count as f64;
+                }
+                let predictions = classes(logits, self.rule)?;
+                matrix.add(&batch.classes, &predictions);
+                each_picture(&batch, &predictions, on_picture);
+                done += batch.count;
+            }
+            sink.event(Event::Advanced { done, loss: None });
+            if stop.load(Ordering::Relaxed) && done < total {
+                sink.event(Event::Finished);
+                return Ok(None);
+            }
         }
-        sink.event(Event::Advanced { done, loss: None });
-        if stop.load(Ordering::Relaxed) && done < loader.pairs.len() {
-            sink.event(Event::Finished);
-            return Ok(None);
-        }
+        sink.event(Event::Finished);
+        Ok(Some(Findings { matrix, loss: self.loss.map(|_| losses / total.max(1) as f64) }))
     }
-    sink.event(Event::Finished);
-    Ok(Some(matrix))
+}
+
+fn each_picture(batch: &Batch, predictions: &[u16], on_picture: &mut OnPicture<'_>) {
+    let pixels = batch.size.width * batch.size.height;
+    let map = |classes: &[u16]| LabelMap { size: batch.size, classes: classes.to_vec() };
+    let pictures = batch.classes.chunks_exact(pixels).zip(predictions.chunks_exact(pixels));
+    for (&index, (labels, prediction)) in batch.indices.iter().zip(pictures) {
+        on_picture(index, &map(labels), &map(prediction));
+    }
 }

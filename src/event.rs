@@ -64,6 +64,8 @@ pub enum Task {
 pub struct EpochReport {
     /// Epoch, from 1.
     pub epoch: usize,
+    /// Phase that it belongs to, from 1.
+    pub phase: usize,
     /// Mean training loss over the images.
     pub train_loss: f64,
     /// Result on the validation set, if there is one.
@@ -81,6 +83,8 @@ pub struct EpochReport {
 /// Scores of one validation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Validation {
+    /// The mean of the loss that is trained on; `None` where it was not computed.
+    pub loss: Option<f64>,
     /// Share of the labelled pixels that are right.
     pub pixel_accuracy: f64,
     /// Mean IoU over the classes that occur.

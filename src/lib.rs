@@ -29,6 +29,7 @@ pub mod layer;
 pub mod loss;
 pub mod metric;
 
+pub mod activation;
 pub mod device;
 pub mod event;
 pub mod files;

@@ -8,13 +8,17 @@
 //! | `last/` | model, optimiser and position of the last save |
 //! | `log.csv` | one row an epoch |
 //! | `curves.png` | the log as curves |
+//! | `report.html` | what came of it, to open in a browser |
+//! | `tensorboard/` | curves for TensorBoard, by step |
+//! | `validation/` | the best and worst validation pictures of each epoch, on request |
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::{Descriptor, Pair};
+use crate::data::{ClassPresence, Descriptor, Pair};
 use crate::error::{Error, Result};
 use crate::files::{create_folder, old_name, read_text, write_bytes};
 use crate::recipe::Recipe;
@@ -32,8 +36,14 @@ pub struct RunConfig {
     /// Files of the weights it began with, if it did not begin with random ones.
     #[serde(default)]
     pub weights: Vec<PathBuf>,
+    /// When it began, by [`utc`]; older runs do not say.
+    #[serde(default)]
+    pub started: Option<String>,
     /// The recipe as used.
     pub recipe: Recipe,
+    /// What a pixel of each class counts in the losses that are means over pixels, where they do not all count the same.
+    #[serde(default)]
+    pub class_weights: Option<Vec<f32>>,
     /// The data set as used: merged classes and measured normalisation are in it.
     pub dataset: Descriptor,
 }
@@ -41,7 +51,8 @@ pub struct RunConfig {
 impl RunConfig {
     /// What its weights are of.
     pub fn description(&self) -> Description {
-        Description::own(self.recipe.network.clone(), self.dataset.normalisation.clone())
+        let own = Description::own(self.recipe.network.clone(), self.dataset.normalisation.clone());
+        own.deciding_by(self.recipe.activation, self.recipe.threshold)
     }
 }
 
@@ -58,6 +69,9 @@ pub struct Samples {
     pub train: Vec<Pair>,
     /// Scored after each epoch; may be empty.
     pub validation: Vec<Pair>,
+    /// What the pairs that are trained on show.
+    #[serde(default)]
+    pub presence: ClassPresence,
 }
 
 /// A run folder.
@@ -99,10 +113,12 @@ impl Run {
             std::io::ErrorKind::NotFound => Ok(()),
             _ => Err(Error::write(path, e)),
         };
-        for file in [run.weights_path(), run.log_path(), run.curves_path()] {
+        for file in [run.weights_path(), run.log_path(), run.curves_path(), run.report_path()] {
             fs::remove_file(&file).or_else(|e| failed(&file, e))?;
         }
-        for old in [run.last_path(), old_name(&run.last_path()), run.last_path().with_extension("new")] {
+        let last = run.last_path();
+        let unfinished = [old_name(&last), last.with_extension("new")];
+        for old in [last, run.tensorboard_path(), run.validation_path()].into_iter().chain(unfinished) {
             fs::remove_dir_all(&old).or_else(|e| failed(&old, e))?;
         }
         // First what makes the folder a run, so that one that failed half-way can be overwritten.
@@ -152,6 +168,37 @@ impl Run {
     pub fn curves_path(&self) -> PathBuf {
         self.folder.join("curves.png")
     }
+
+    /// The report.
+    pub fn report_path(&self) -> PathBuf {
+        self.folder.join("report.html")
+    }
+
+    /// Folder of the event files.
+    pub fn tensorboard_path(&self) -> PathBuf {
+        self.folder.join("tensorboard")
+    }
+
+    /// Folder of the best and worst validation pictures.
+    pub fn validation_path(&self) -> PathBuf {
+        self.folder.join("validation")
+    }
+}
+
+/// A time as ISO 8601 has it, to the second: `2026-01-31T23:59:59Z`.
+pub fn utc(time: SystemTime) -> String {
+    let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    // Days since the 1st of March of the year 0, so that leap days end years; 400 years have 146,097 days.
+    let day = days + 719_468;
+    let (era, day) = (day / 146_097, day % 146_097);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let march_month = (5 * day + 2) / 153;
+    let day = day - (153 * march_month + 2) / 5 + 1;
+    let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
+    let year = 400 * era + year + u64::from(month < 3);
+    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", second / 3600, second / 60 % 60, second % 60)
 }
 
 /// Writes a value as JSON, atomically.
@@ -164,4 +211,53 @@ pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
 pub fn read_json<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<T> {
     serde_json::from_str(&read_text(path)?)
         .map_err(|e| Error::content(path, format!("{e}; it is damaged, or was written by another version of segtool")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_new_run_leaves_nothing_of_the_old_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = RunConfig {
+            version: "0.1.0".into(),
+            seed: 1,
+            device: "flex".into(),
+            weights: Vec::new(),
+            started: None,
+            class_weights: None,
+            recipe: Recipe::find("unet-demo").unwrap(),
+            dataset: Descriptor::find("demo").unwrap(),
+        };
+        let samples = Samples { train: Vec::new(), validation: Vec::new(), presence: ClassPresence::default() };
+        let run = Run::create(folder.path(), config.clone(), &samples).unwrap();
+        for file in [run.weights_path(), run.log_path(), run.curves_path(), run.report_path()] {
+            fs::write(file, "old").unwrap();
+        }
+        for old in [run.last_path(), run.tensorboard_path(), run.validation_path().join("epoch_0001")] {
+            create_folder(&old).unwrap();
+            fs::write(old.join("file"), "old").unwrap();
+        }
+        Run::create(folder.path(), config, &samples).unwrap();
+        let mut left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["config.json", "samples.json"]);
+    }
+
+    #[test]
+    fn times_are_written_as_the_calendar_has_them() {
+        // By Python's datetime.
+        for (seconds, expected) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_399, "2000-02-28T23:59:59Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (1_735_689_599, "2024-12-31T23:59:59Z"),
+            (4_107_542_400, "2100-03-01T00:00:00Z"),
+        ] {
+            assert_eq!(utc(UNIX_EPOCH + Duration::from_secs(seconds)), expected);
+        }
+    }
 }

@@ -67,7 +67,9 @@ fn folders_a_validation_share_and_merged_classes_end_in_a_run_that_describes_its
     assert_eq!((samples["train"].as_array().unwrap().len(), samples["validation"].as_array().unwrap().len()), (9, 3));
     let log = fs::read_to_string(run.join("log.csv")).unwrap();
     assert!(
-        log.starts_with("epoch,learning_rate,train_loss,pixel_accuracy,mean_iou,iou shale,iou foreground,"),
+        log.starts_with(
+            "epoch,phase,learning_rate,train_loss,val_loss,pixel_accuracy,mean_iou,iou shale,iou foreground,"
+        ),
         "{log}"
     );
     assert_eq!(log.lines().count(), 3);

@@ -25,6 +25,7 @@ fn the_demo_learns_and_shows_where_everything_is() {
         "data/train_images.txt",
         "run/model.safetensors",
         "run/curves.png",
+        "run/report.html",
         "predictions/predictions.txt",
         "side-by-side.png",
     ] {

@@ -1,4 +1,5 @@
-//! Losses and their gradients equal PyTorch's, with and without ignored pixels.
+//! Losses and their gradients equal those of PyTorch and of the projects they come from, with and without ignored
+//! pixels.
 
 #![allow(clippy::unwrap_used)]
 
@@ -7,12 +8,35 @@ mod common;
 use std::collections::HashMap;
 
 use burn::tensor::{Bool, DType, Device, Int, Tensor, TensorData};
+use segtool::activation::Activation;
 use segtool::device::DeviceChoice;
-use segtool::loss::{LossConfig, Target};
+use segtool::loss::{Loss, LossTerm, Target, parse_terms};
+use serde::Deserialize;
 
-use common::{devices, fixture, floats, relative_error};
+use common::{devices, fixture, fixture_path, floats, metadata, noise, relative_error};
 
 const TOLERANCE: f32 = 1e-4;
+
+/// A case of scripts/make_loss_goldens.py.
+#[derive(Debug, Deserialize)]
+struct Case {
+    name: String,
+    loss: Vec<LossTerm>,
+    activation: Activation,
+    class_weights: Option<Vec<f32>>,
+    logits: String,
+    labels: String,
+}
+
+impl Case {
+    fn loss(&self) -> Loss {
+        Loss::new(&self.loss, self.activation, self.class_weights.clone()).unwrap()
+    }
+}
+
+fn cases() -> Vec<Case> {
+    serde_json::from_str(&metadata(&fixture_path("losses.safetensors"), "cases")).unwrap()
+}
 
 fn target(classes: &TensorData, device: &Device) -> Target {
     let values: Vec<i32> = classes.iter::<i32>().collect();
@@ -25,7 +49,14 @@ fn target(classes: &TensorData, device: &Device) -> Target {
     Target { classes: Tensor::<3, Int>::from_data(TensorData::new(kept, shape), device), labelled }
 }
 
-fn value_and_gradient(loss: &LossConfig, logits: &TensorData, target: &Target, device: &Device) -> (f32, Vec<f32>) {
+/// The labels of a case: with one output there are two classes.
+fn labels(golden: &HashMap<String, TensorData>, case: &Case) -> TensorData {
+    let labels = &golden[&case.labels];
+    let last = if case.logits == "one" { 1 } else { i32::MAX };
+    TensorData::new(labels.iter::<i32>().map(|c| c.min(last)).collect::<Vec<_>>(), labels.shape().to_vec())
+}
+
+fn value_and_gradient(loss: &Loss, logits: &TensorData, target: &Target, device: &Device) -> (f32, Vec<f32>) {
     let logits = Tensor::<4>::from_data(logits.clone(), device).require_grad();
     let value = loss.compute(logits.clone(), target);
     let gradients = value.backward();
@@ -33,58 +64,165 @@ fn value_and_gradient(loss: &LossConfig, logits: &TensorData, target: &Target, d
     (value.into_scalar::<f32>(), floats(&gradient))
 }
 
-fn check(kind: &str, loss: &LossConfig, binary: bool) {
-    let golden: HashMap<String, TensorData> = fixture("losses.safetensors");
+#[test]
+fn every_loss_equals_its_reference() {
+    let golden = fixture("losses.safetensors");
+    let cases = cases();
+    assert!(cases.len() > 100);
+    let mut faults = Vec::new();
     for (choice, device) in devices() {
         let device = device.autodiff();
-        for labels in ["full", "some"] {
-            let mut target = target(&golden[labels], &device);
-            if binary {
-                target.classes = target.classes.clamp_max(1);
+        for case in &cases {
+            let target = target(&labels(&golden, case), &device);
+            let (value, gradient) = value_and_gradient(&case.loss(), &golden[&case.logits], &target, &device);
+            let expected = |what| floats(&golden[&format!("{}.{what}", case.name)]);
+            let errors = [relative_error(&[value], &expected("value")), relative_error(&gradient, &expected("grad"))];
+            if errors.iter().any(|error| *error > TOLERANCE) {
+                faults.push(format!("{} on {choice}: value and gradient off by {errors:?}", case.name));
             }
-            let logits = &golden[if binary { "binary_logits" } else { "logits" }];
-            let (value, gradient) = value_and_gradient(loss, logits, &target, &device);
-            let error = relative_error(&[value], &floats(&golden[&format!("{kind}.{labels}")]));
-            assert!(error < TOLERANCE, "{kind} {labels} on {choice}: {error:e}");
-            let error = relative_error(&gradient, &floats(&golden[&format!("{kind}.{labels}.grad")]));
-            assert!(error < TOLERANCE, "gradient of {kind} {labels} on {choice}: {error:e}");
         }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn a_gradient_scales_with_what_the_loss_goes_into() {
+    let golden = fixture("losses.safetensors");
+    let loss = Loss::new(&parse_terms("focal+lovasz").unwrap(), Activation::Softmax, None).unwrap();
+    for (choice, device) in devices() {
+        let device = device.autodiff();
+        let target = target(&golden["some"], &device);
+        let (_, once) = value_and_gradient(&loss, &golden["classes"], &target, &device);
+        let logits = Tensor::<4>::from_data(golden["classes"].clone(), &device).require_grad();
+        let sum = loss.compute(logits.clone() * 1.0, &target) * 2.0 + loss.compute(logits.clone(), &target);
+        let found = floats(&logits.grad(&sum.backward()).unwrap().into_data());
+        let expected: Vec<f32> = once.iter().map(|g| 3.0 * g).collect();
+        assert!(relative_error(&found, &expected) < 1e-6, "{choice}");
     }
 }
 
 #[test]
-fn cross_entropy_equals_pytorch() {
-    check("cross_entropy", &LossConfig::CrossEntropy, false);
-}
-
-#[test]
-fn soft_dice_equals_its_definition() {
-    check("soft_dice", &LossConfig::SoftDice, false);
-}
-
-#[test]
-fn bce_dice_equals_pytorch() {
-    check("bce_dice", &LossConfig::BceDice { bce_weight: 0.3, dice_weight: 0.7 }, true);
+fn the_value_is_the_same_without_gradients() {
+    let golden = fixture("losses.safetensors");
+    for (choice, device) in devices() {
+        let plain = device.clone();
+        let device = device.autodiff();
+        for case in &cases() {
+            let labels = labels(&golden, case);
+            let logits = &golden[&case.logits];
+            let (value, _) = value_and_gradient(&case.loss(), logits, &target(&labels, &device), &device);
+            let found = case.loss().compute(Tensor::from_data(logits.clone(), &plain), &target(&labels, &plain));
+            assert_eq!(found.into_scalar::<f32>(), value, "{} on {choice}", case.name);
+        }
+    }
 }
 
 #[test]
 fn a_batch_without_labels_has_a_finite_loss_and_no_gradient() {
     let golden = fixture("losses.safetensors");
-    let nothing = TensorData::new(vec![-1i32; 2 * 5 * 7], [2, 5, 7]);
+    let nothing = TensorData::new(vec![-1i32; 2 * 7 * 5], [2, 7, 5]);
     for (choice, device) in devices() {
         let device = device.autodiff();
-        let cases = [
-            (LossConfig::CrossEntropy, "logits"),
-            (LossConfig::SoftDice, "logits"),
-            (LossConfig::CrossEntropyDice { ce_weight: 1.0, dice_weight: 1.0 }, "logits"),
-            (LossConfig::BceDice { bce_weight: 1.0, dice_weight: 1.0 }, "binary_logits"),
-        ];
-        for (loss, logits) in cases {
-            let (value, gradient) = value_and_gradient(&loss, &golden[logits], &target(&nothing, &device), &device);
-            assert!(value.is_finite(), "{loss:?} on {choice}");
-            assert!(gradient.iter().all(|g| *g == 0.0), "{loss:?} on {choice}");
+        for case in &cases() {
+            let (value, gradient) =
+                value_and_gradient(&case.loss(), &golden[&case.logits], &target(&nothing, &device), &device);
+            assert!(value.is_finite(), "{} on {choice}", case.name);
+            assert!(gradient.iter().all(|g| *g == 0.0), "{} on {choice}", case.name);
         }
     }
+}
+
+#[test]
+fn a_batch_of_no_pictures_is_no_fault() {
+    for (_, device) in devices() {
+        let device = device.autodiff();
+        for case in &cases() {
+            let outputs = if case.logits == "classes" {
+                4
+            } else if case.logits == "outputs" {
+                3
+            } else {
+                1
+            };
+            let logits = Tensor::<4>::zeros([0, outputs, 7, 5], &device).require_grad();
+            let target = Target { classes: Tensor::zeros([0, 7, 5], &device), labelled: None };
+            let value = case.loss().compute(logits, &target).into_scalar::<f32>();
+            assert!(value.is_finite(), "{}", case.name);
+        }
+    }
+}
+
+/// Logits of which a network is as certain as float32 allows, right or wrong everywhere.
+#[test]
+fn certain_networks_have_finite_gradients() {
+    let golden = fixture("losses.safetensors");
+    for (choice, device) in devices() {
+        let device = device.autodiff();
+        for case in &cases() {
+            let labels = labels(&golden, case);
+            let outputs = golden[&case.logits].shape()[1];
+            let first = usize::from(case.activation == Activation::Sigmoid);
+            let classes: Vec<i32> = labels.iter().collect();
+            for height in [200.0f32, -200.0, 20.0] {
+                let value = |i: usize| {
+                    let (picture, output, pixel) = (i / (35 * outputs), i / 35 % outputs, i % 35);
+                    let there = classes[picture * 35 + pixel] == (output + first) as i32;
+                    if there { height } else { -height }
+                };
+                let logits =
+                    TensorData::new((0..2 * outputs * 35).map(value).collect::<Vec<f32>>(), [2, outputs, 7, 5]);
+                let (value, gradient) = value_and_gradient(&case.loss(), &logits, &target(&labels, &device), &device);
+                let finite = value.is_finite() && gradient.iter().all(|g| g.is_finite());
+                assert!(finite, "{} at {height} on {choice}: {value}", case.name);
+            }
+        }
+    }
+}
+
+/// Sixteen pictures of 256x256: the sums that losses are made of, in float32 on the device and in float64 here.
+#[test]
+fn sums_over_a_million_pixels_are_exact() {
+    let (batch, side) = (16, 256);
+    let logits = noise(5, &[batch, 1, side, side]);
+    let scores = floats(&logits);
+    let truth: Vec<i32> = scores.iter().enumerate().map(|(i, x)| i32::from(*x > 0.5 || i % 100 == 0)).collect();
+    let probability = |x: &f32| 1.0 / (1.0 + (-f64::from(*x)).exp());
+    let sums = scores.iter().zip(&truth).fold([0.0; 4], |[both, predicted, present, log], (x, &t)| {
+        let (p, t) = (probability(x), f64::from(t));
+        [both + p * t, predicted + p, present + t, log - if t > 0.5 { p.ln() } else { (1.0 - p).ln() }]
+    });
+    let [both, predicted, present, log] = sums;
+    let dice = 1.0 - (2.0 * both + 1.0) / (predicted + present + 1.0);
+    let bce = log / scores.len() as f64;
+    let hinge = hinge(&scores, &truth);
+    for (choice, device) in devices() {
+        let device = device.autodiff();
+        let classes = TensorData::new(truth.clone(), [batch, side, side]);
+        let target = target(&classes, &device);
+        for (name, expected) in [("dice", dice), ("bce", bce), ("lovasz", hinge)] {
+            let loss = Loss::new(&parse_terms(name).unwrap(), Activation::Sigmoid, None).unwrap();
+            let (found, _) = value_and_gradient(&loss, &logits, &target, &device);
+            let error = (f64::from(found) / expected - 1.0).abs();
+            assert!(error < 2e-6, "{name} on {choice}: {found} instead of {expected}, {error:e}");
+        }
+    }
+}
+
+/// The Lovasz hinge as the paper's algorithm 1 has it.
+fn hinge(scores: &[f32], truth: &[i32]) -> f64 {
+    let mut pixels: Vec<(f64, i32)> =
+        scores.iter().zip(truth).map(|(&x, &t)| (1.0 - f64::from(x) * f64::from(2 * t - 1), t)).collect();
+    pixels.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let mut intersection = truth.iter().map(|&t| f64::from(t)).sum::<f64>();
+    let (mut union, mut before, mut sum) = (intersection, 0.0, 0.0);
+    for (error, t) in pixels {
+        intersection -= f64::from(t);
+        union += f64::from(1 - t);
+        let jaccard = 1.0 - intersection / union;
+        sum += error.max(0.0) * (jaccard - before);
+        before = jaccard;
+    }
+    sum
 }
 
 #[test]
@@ -92,19 +230,13 @@ fn losses_of_bfloat16_logits_are_float32() {
     let golden = fixture("losses.safetensors");
     // flex does not compute in bfloat16.
     for (_, device) in devices().into_iter().filter(|(choice, _)| *choice != DeviceChoice::Flex) {
-        let target = target(&golden["full"], &device);
-        let logits = Tensor::<4>::from_data(golden["logits"].clone(), &device).cast(DType::BF16);
-        for loss in [
-            LossConfig::CrossEntropy,
-            LossConfig::SoftDice,
-            LossConfig::CrossEntropyDice { ce_weight: 1.0, dice_weight: 1.0 },
-            LossConfig::BceDice { bce_weight: 1.0, dice_weight: 1.0 },
-        ] {
-            let logits = if loss.is_binary() { logits.clone().narrow(1, 0, 1) } else { logits.clone() };
-            let rounded = loss.compute(logits.clone().cast(DType::F32), &target);
-            let found = loss.compute(logits, &target);
+        for case in &cases() {
+            let target = target(&labels(&golden, case), &device);
+            let logits = Tensor::<4>::from_data(golden[&case.logits].clone(), &device).cast(DType::BF16);
+            let rounded = case.loss().compute(logits.clone().cast(DType::F32), &target);
+            let found = case.loss().compute(logits, &target);
             assert_eq!(found.dtype(), DType::F32);
-            assert_eq!(found.into_scalar::<f32>(), rounded.into_scalar::<f32>(), "{loss:?}");
+            assert_eq!(found.into_scalar::<f32>(), rounded.into_scalar::<f32>(), "{}", case.name);
         }
     }
 }

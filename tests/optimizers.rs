@@ -5,12 +5,11 @@
 mod common;
 
 use burn::module::Module;
-use burn::optim::GradientsParams;
 use burn::tensor::{Int, Tensor};
-use segtool::loss::{LossConfig, Target};
+use segtool::loss::{Loss, Target};
 use segtool::model::{NetworkConfig, UnetConfig, collect, replace};
-use segtool::recipe::OptimizerConfig;
-use segtool::step::build_optimizer;
+use segtool::recipe::{Decayed, OptimizerConfig};
+use segtool::step::{Learner, Part, Settings};
 
 use common::{devices, fixture, floats, relative_error};
 
@@ -20,28 +19,37 @@ const TOLERANCE: f32 = 1e-3;
 #[test]
 fn steps_equal_pytorch() {
     let golden = fixture("training.safetensors");
-    let adam = |beta_1, beta_2, epsilon, weight_decay| OptimizerConfig::Adam { beta_1, beta_2, epsilon, weight_decay };
+    let adam = |beta_1, beta_2, epsilon, weight_decay| OptimizerConfig::Adam {
+        beta_1,
+        beta_2,
+        epsilon,
+        weight_decay,
+        decay: Decayed::All,
+    };
     for (name, config, rate) in [
         ("adam", OptimizerConfig::adam(), 0.01),
         ("adam_decay", adam(0.8, 0.95, 1e-6, 0.1), 0.01),
         ("sgd", OptimizerConfig::sgd(), 0.1),
-        ("nesterov", OptimizerConfig::Sgd { momentum: 0.8, nesterov: true, weight_decay: 0.01 }, 0.1),
+        (
+            "nesterov",
+            OptimizerConfig::Sgd { momentum: 0.8, nesterov: true, weight_decay: 0.01, decay: Decayed::All },
+            0.1,
+        ),
     ] {
         for (choice, device) in devices() {
             let unet = UnetConfig::new(2, 2, 1, 3);
             let network = NetworkConfig::UnetSeeps(unet).init(0, &device).unwrap();
-            let mut network = replace(network, |name| Some(golden[&format!("start.{name}")].clone())).train();
+            let network = replace(network, |name| Some(golden[&format!("start.{name}")].clone())).train();
             let device = device.autodiff();
             let classes = Tensor::<3, Int>::from_data(golden["classes"].clone(), &device);
             let target = Target { classes, labelled: None };
-            let mut optimizer = build_optimizer(&config);
-            for _ in 0..4 {
-                let logits = network.forward(Tensor::from_data(golden["input"].clone(), &device));
-                let loss = LossConfig::CrossEntropy.compute(logits, &target);
-                let gradients = GradientsParams::from_grads(loss.backward(), &network);
-                network = optimizer.step(rate, network, gradients);
+            let mut learner = Learner::new(network, Settings::plain(config.clone()), Loss::cross_entropy()).unwrap();
+            let input = Tensor::from_data(golden["input"].clone(), &device);
+            for step in 0..4 {
+                learner.step([Part { input: input.clone(), target: target.clone(), draw: 0 }], rate, step);
             }
-            for parameter in collect(&network.valid()) {
+            let network = learner.predictor();
+            for parameter in collect(&network) {
                 let before = floats(&golden[&format!("start.{}", parameter.name)]);
                 let change = |values: Vec<f32>| values.iter().zip(&before).map(|(v, b)| v - b).collect::<Vec<_>>();
                 let wanted = change(floats(&golden[&format!("{name}.{}", parameter.name)]));

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use burn::tensor::TensorData;
 use safetensors::tensor::{Dtype, SafeTensors};
+use segtool::activation::Rule;
 use segtool::data::{Descriptor, Normalisation, ValidPixels};
 use segtool::error::Size;
 use segtool::fuse::Wanted;
@@ -98,7 +99,8 @@ impl Golden {
             let mut replaced = 0;
             let network = replace(case.network(&device), |name| find(name).inspect(|_| replaced += 1));
             assert_eq!(replaced, 2, "{}", self.head);
-            Predictor::from_network(case.config.clone(), network, descriptor.clone(), choice).unwrap()
+            Predictor::from_network(case.config.clone(), network, descriptor.clone(), Rule::MostProbable, choice)
+                .unwrap()
         };
         devices().into_iter().map(predictor).collect()
     }

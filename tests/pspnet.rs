@@ -8,13 +8,13 @@ use std::collections::BTreeMap;
 
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use segtool::loss::{LossConfig, Target};
+use segtool::loss::{Loss, Target};
 use segtool::model::{
     DecoderConfig, DeepSupervisionConfig, Dilation, EncoderDecoderConfig, Network, NetworkConfig, Parameter,
     PyramidConfig, ResNetConfig, Variant, collect, collect_gradients, replace,
 };
 use segtool::recipe::OptimizerConfig;
-use segtool::step::{Learner, build_optimizer};
+use segtool::step::{Learner, Part, Settings};
 
 use common::references::numbers;
 use common::{devices, fixture, fixture_path, floats, metadata, relative_error};
@@ -139,7 +139,7 @@ fn a_training_step_equals_pytorch() {
         let network = golden(CASES[0], &device).train();
         let device = device.autodiff();
         let (input, target) = (input(INPUT[0], &device), target(&device));
-        let loss = LossConfig::CrossEntropy;
+        let loss = Loss::cross_entropy();
 
         // On a copy: a forward pass in training moves the running statistics.
         let outputs = network.valid().train().forward_training(input.clone(), 0);
@@ -149,8 +149,8 @@ fn a_training_step_equals_pytorch() {
         let error = relative_error(&losses, &floats(&cases["losses"]));
         assert!(error < TOLERANCE, "losses on {choice}: {error:e}");
 
-        let learner = Learner::new(network, build_optimizer(&OptimizerConfig::sgd()), loss);
-        let (sum, gradients) = learner.gradients(input, &target, 0);
+        let learner = Learner::new(network, Settings::plain(OptimizerConfig::sgd()), loss).unwrap();
+        let (sum, gradients) = learner.gradients(Part { input, target, draw: 0 });
         let expected = losses[0] + weight as f32 * losses[1];
         assert!((sum.into_scalar::<f32>() - expected).abs() < TOLERANCE * expected, "{choice}");
         let found = |parameters: Vec<Parameter>| -> BTreeMap<_, _> {

@@ -86,7 +86,9 @@ fn seep_tiles_are_trained_on_predicted_and_scored() {
     arguments.extend(["--output-path", &run_text, "--device", "flex"]);
     stdout_of(&arguments);
     let log = std::fs::read_to_string(run.join("log.csv")).unwrap();
-    let losses: Vec<f64> = log.lines().skip(1).map(|line| line.split(',').nth(2).unwrap().parse().unwrap()).collect();
+    let column = log.lines().next().unwrap().split(',').position(|name| name == "train_loss").unwrap();
+    let losses: Vec<f64> =
+        log.lines().skip(1).map(|line| line.split(',').nth(column).unwrap().parse().unwrap()).collect();
     assert!(losses.len() == 4 && losses[3] < losses[0] - 0.1, "{losses:?}");
 
     let predict = ["predict", "--run", &run_text, "--input-list", &images, "--output-path", &out, "--device", "flex"];

@@ -11,13 +11,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use segtool::data::Descriptor;
+use segtool::data::{Augmentation, Descriptor};
 use segtool::device::DeviceChoice;
 use segtool::event::{Event, Sink};
+use segtool::loss::{ClassWeights, parse_terms};
 use segtool::model::{
     DecoderConfig, DeepSupervisionConfig, EncoderDecoderConfig, NetworkConfig, PyramidConfig, ResNetConfig, Variant,
 };
-use segtool::recipe::{OptimizerConfig, Recipe};
+use segtool::recipe::{Criterion, Decayed, OptimizerConfig, Phase, Recipe, Schedule, Warmup};
 use segtool::train::{Outcome, Plan, Session, Source, prepare, resume, start};
 
 use common::{small_data, small_recipe, stderr_of, stdout_of, text};
@@ -52,7 +53,7 @@ fn plan(folder: &Path, epochs: usize) -> Plan {
 }
 
 fn session<'a>(stop: &'a AtomicBool, sink: &'a dyn Sink, workers: usize) -> Session<'a> {
-    Session { device: DeviceChoice::Flex, workers, stop, sink }
+    Session { workers, ..Session::new(DeviceChoice::Flex, stop, sink) }
 }
 
 /// The files that say what was learned. Seconds differ from run to run.
@@ -73,7 +74,7 @@ fn stopping_anywhere_and_resuming_changes_nothing() {
 
 #[test]
 fn the_momentum_of_sgd_survives_too() {
-    let optimizer = OptimizerConfig::Sgd { momentum: 0.9, nesterov: true, weight_decay: 1e-3 };
+    let optimizer = OptimizerConfig::Sgd { momentum: 0.9, nesterov: true, weight_decay: 1e-3, decay: Decayed::All };
     stop_and_resume(|recipe| recipe.training.optimizer = optimizer.clone());
 }
 
@@ -86,7 +87,50 @@ fn running_statistics_and_dropout_survive_too() {
     stop_and_resume(|recipe| recipe.network = NetworkConfig::EncoderDecoder(network.clone()));
 }
 
+#[test]
+fn phases_averages_and_everything_random_survive_too() {
+    let kernels = OptimizerConfig::Sgd { momentum: 0.9, nesterov: false, weight_decay: 1e-3, decay: Decayed::Kernels };
+    let augment = "flip-horizontal,rotate=20,scale=0.7:1.3,crop=40:0.9,color-jitter,blur,noise";
+    let optimizers = [OptimizerConfig::adam(), OptimizerConfig::adam_w(), kernels];
+    for (i, optimizer) in optimizers.into_iter().enumerate() {
+        stop_and_resume(|recipe| {
+            let training = &mut recipe.training;
+            training.optimizer = optimizer.clone();
+            training.augment = Augmentation::parse_list(augment).unwrap();
+            training.sampling.foreground = 0.5;
+            training.ema = Some(0.9);
+            training.clip_norm = Some(1.0);
+            training.class_weights = ClassWeights::Auto;
+            training.checkpointing = i == 1;
+            training.schedule = Schedule::Cosine { floor: 0.1, warmup: Some(Warmup { steps: 3, start: 0.1 }) };
+            let loss = parse_terms("cross-entropy+focal-tversky+lovasz").unwrap();
+            let second =
+                Phase { epochs: 2, loss: Some(loss), from_best: true, learning_rate: Some(0.02), ..Phase::default() };
+            training.phases = vec![Phase { epochs: 1, ..Phase::default() }, second];
+        });
+    }
+}
+
+#[test]
+fn accumulated_gradients_and_patience_survive_too() {
+    // 3 steps an epoch; the first phase ends early or not, but always at the same place.
+    stop_and_resume_at(&[vec![1], vec![3], vec![2, 2]], |recipe| {
+        let training = &mut recipe.training;
+        training.accumulate = 2;
+        training.patience = Some(1);
+        training.best_by = Criterion::Loss;
+        training.learning_rate = 0.05;
+        let phase = |epochs| Phase { epochs, ..Phase::default() };
+        training.phases = vec![phase(4), phase(3)];
+    });
+}
+
 fn stop_and_resume(change: impl Fn(&mut Recipe)) {
+    // 9 pictures in batches of 2 are 5 steps an epoch: within an epoch, at its end, in the last one; several times.
+    stop_and_resume_at(&[vec![1], vec![5], vec![3, 4, 1], vec![14]], change);
+}
+
+fn stop_and_resume_at(places: &[Vec<usize>], change: impl Fn(&mut Recipe)) {
     let folder = tempfile::tempdir().unwrap();
     small_data(folder.path());
     let mut plan = plan(folder.path(), 3);
@@ -94,8 +138,7 @@ fn stop_and_resume(change: impl Fn(&mut Recipe)) {
     let never = AtomicBool::new(false);
     let whole = folder.path().join("whole");
     start(plan.clone(), &whole, &session(&never, &SILENT, 2)).unwrap();
-    // 9 pictures in batches of 2 are 5 steps an epoch: within an epoch, at its end, in the last one; several times.
-    for stops in [vec![1], vec![5], vec![3, 4, 1], vec![14]] {
+    for stops in places {
         let run = folder.path().join(format!("stopped{stops:?}"));
         for (i, &steps) in stops.iter().enumerate() {
             let stop = AtomicBool::new(false);

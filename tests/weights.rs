@@ -484,7 +484,7 @@ fn recipe(folder: &Path, network: &str) -> String {
     let path = folder.join("recipe.toml");
     let text_ = format!(
         "name = \"r\"\ndataset = \"demo\"\n[network]\n{network}\n[training]\nepochs = 4\nbatch_size = 3\nlearning_rate = 0.02\n\
-         optimizer = {{ kind = \"adam\" }}\nschedule = {{ kind = \"constant\" }}\nloss = {{ kind = \"cross-entropy\" }}\n"
+         optimizer = {{ kind = \"adam\" }}\nschedule = {{ kind = \"constant\" }}\nloss = [{{ kind = \"cross-entropy\" }}]\n"
     );
     fs::write(&path, text_).unwrap();
     text(&path)

@@ -6,11 +6,13 @@ use burn::module::Module;
 use burn::tensor::TensorData;
 use serde::Serialize;
 
-use super::{Job, Mode, Options, SEED, Training, Work};
+use super::{Job, Mode, Options, Training, Work};
 use crate::device::DeviceChoice;
 use crate::error::Result;
 use crate::model::{Network, Parameter, collect, collect_gradients, replace};
 use crate::precision::Precision;
+use crate::recipe::OptimizerConfig;
+use crate::step::{Learner, Settings};
 
 /// Of layers in the check.
 const SCALE: f32 = 0.1;
@@ -54,13 +56,13 @@ pub fn check(options: &Options) -> Result<Vec<Difference>> {
 fn results(options: &Options) -> Result<Vec<Parameter>> {
     let work = Work::new(&Options { mode: Mode::Train, ..options.clone() })?;
     let Job::Train(training) = work.job else { unreachable!("a training was asked for") };
-    let Training { mut learner, target } = *training;
+    let Training { learner, part } = *training;
     let network = away_from_kinks(learner.network().valid()).train();
-    learner.set_network(network);
+    let learner = Learner::new(network, Settings::plain(OptimizerConfig::sgd()), learner.loss().clone())?;
     let named = |name: &str, data| Parameter { name: name.to_owned(), data };
     // The output first: in training, running statistics move.
-    let output = learner.network().valid().forward(work.input.clone().inner()).into_data();
-    let (loss, gradients) = learner.gradients(work.input, &target, SEED);
+    let output = learner.network().valid().forward(part.input.clone().inner()).into_data();
+    let (loss, gradients) = learner.gradients(part);
     let mut results = vec![named("output", output), named("loss", loss.into_data())];
     results.extend(collect_gradients(learner.network(), &gradients));
     Ok(results)

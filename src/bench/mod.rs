@@ -13,15 +13,16 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
+use crate::activation::Rule;
 use crate::device::{DeviceChoice, peak_memory};
 use crate::error::{Error, Result, Size};
 use crate::fuse::{Look, Wanted, decide};
-use crate::loss::{LossConfig, Target};
+use crate::loss::{Loss, Target};
 use crate::model::InferenceNetwork;
 use crate::ops::profile;
 use crate::precision::Precision;
 use crate::recipe::{OptimizerConfig, Recipe};
-use crate::step::{Learner, build_optimizer};
+use crate::step::{Learner, Part, Settings};
 pub use check::{Difference, check};
 
 /// Steps before the clock starts.
@@ -32,6 +33,9 @@ const LABELS: usize = 8;
 
 /// Decides weights, pictures, labels and dropout.
 const SEED: u64 = 0;
+
+/// Learning rate of the steps.
+const RATE: f64 = 1e-2;
 
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -82,6 +86,9 @@ pub struct Options {
     pub steps: usize,
     /// Whether to run them once more for the time by kind of operation.
     pub profile: bool,
+    /// Whether a training step is the recipe's own, with its loss, optimiser, clipping, moving average and
+    /// checkpointing; else cross-entropy and SGD.
+    pub own_step: bool,
 }
 
 /// What was measured; displays as one line.
@@ -164,22 +171,11 @@ pub fn run(options: &Options) -> Result<Report> {
         batch: options.batch,
         size: options.size,
         images_per_second: options.batch as f64 / seconds,
-        peak_memory: peak(device),
+        peak_memory: peak_memory(device),
         times,
         seconds,
         profile: if options.profile { Some(work.profile(options.steps)?) } else { None },
     })
-}
-
-/// The most memory that was held at a time: on a GPU by tensors, else by the process.
-fn peak(device: DeviceChoice) -> Option<u64> {
-    if let DeviceChoice::LibtorchCuda(_) = device {
-        return peak_memory(device);
-    }
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kibibytes: u64 = line.split_whitespace().next()?.parse().ok()?;
-    Some(kibibytes * 1024)
 }
 
 /// A network with something to do, and the pictures to do it with.
@@ -193,12 +189,12 @@ struct Work {
 /// A network and what is done with it.
 enum Job {
     Train(Box<Training>),
-    Infer(Box<InferenceNetwork>),
+    Infer(Box<InferenceNetwork>, Rule),
 }
 
 struct Training {
     learner: Learner,
-    target: Target,
+    part: Part,
 }
 
 impl Work {
@@ -216,14 +212,22 @@ impl Work {
         let values: Vec<f32> = (0..batch * bands * size * size).map(|_| rng.random_range(-bound..bound)).collect();
         let input = Tensor::from_data(TensorData::new(values, [batch, bands, size, size]), &device);
         let job = match mode {
-            Mode::Infer => Job::Infer(Box::new(network.into())),
+            Mode::Infer => Job::Infer(Box::new(network.into()), options.recipe.rule()),
             Mode::Train => {
                 let labels = 0..classes.min(LABELS) as i32;
                 let labels: Vec<i32> = (0..batch * size * size).map(|_| rng.random_range(labels.clone())).collect();
                 let labels = Tensor::<3, Int>::from_data(TensorData::new(labels, [batch, size, size]), &device);
-                let optimizer = build_optimizer(&OptimizerConfig::sgd());
-                let learner = Learner::new(network.train(), optimizer, LossConfig::CrossEntropy);
-                Job::Train(Box::new(Training { learner, target: Target { classes: labels, labelled: None } }))
+                let training = &options.recipe.training;
+                let (settings, loss) = if options.own_step {
+                    let loss = Loss::new(&training.loss, options.recipe.activation, None)?;
+                    (Settings::from(training), loss)
+                } else {
+                    (Settings::plain(OptimizerConfig::sgd()), Loss::cross_entropy())
+                };
+                let learner = Learner::new(network.train(), settings, loss)?;
+                let target = Target { classes: labels, labelled: None };
+                let part = Part { input: precision.of_input(input.clone()), target, draw: SEED };
+                Job::Train(Box::new(Training { learner, part }))
             }
         };
         Ok(Self { job, input: precision.of_input(input), device, optimizer_time: Duration::ZERO })
@@ -233,10 +237,10 @@ impl Work {
     fn step(&mut self) -> Result<()> {
         match &mut self.job {
             Job::Train(training) => {
-                let Training { learner, target } = &mut **training;
-                learner.step(self.input.clone(), target, 1e-2, SEED);
+                let Training { learner, part } = &mut **training;
+                learner.step([part.clone()], RATE, 0);
             }
-            Job::Infer(network) => infer(network, &self.input)?,
+            Job::Infer(network, rule) => infer(network, *rule, &self.input)?,
         }
         wait(&self.device)
     }
@@ -250,11 +254,11 @@ impl Work {
     /// A step whose optimiser has a clock of its own.
     fn split_step(&mut self) -> Result<()> {
         let Job::Train(training) = &mut self.job else { return self.step() };
-        let Training { learner, target } = &mut **training;
-        let (_, gradients) = learner.gradients(self.input.clone(), target, SEED);
+        let Training { learner, part } = &mut **training;
+        let (_, gradients) = learner.gradients(part.clone());
         wait(&self.device)?;
         let start = Instant::now();
-        learner.apply(gradients, 1e-2);
+        learner.apply(gradients, RATE, 0);
         wait(&self.device)?;
         self.optimizer_time += start.elapsed();
         Ok(())
@@ -287,13 +291,13 @@ impl Work {
 }
 
 /// The labels of all pixels, as prediction finds them.
-fn infer(network: &InferenceNetwork, input: &Tensor<4>) -> Result<()> {
+fn infer(network: &InferenceNetwork, rule: Rule, input: &Tensor<4>) -> Result<()> {
     let [_, _, height, width] = input.dims();
     let size = Size { width, height };
     let scores = network.scores(input.clone());
     wait(&input.device())?;
     profile::timed_on_host("classes", || {
-        for look in Look::of_batch(scores.logits, scores.enlargement, |_| false)? {
+        for look in Look::of_batch(scores.logits, scores.enlargement, rule, |_| false)? {
             black_box(decide(&[look], size, 0..height, Wanted::default()));
         }
         Ok(())

@@ -1,20 +1,23 @@
 //! The command line: definitions only.
 
+mod training;
+mod values;
 mod without_network;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use segtool::bench::Mode;
 use segtool::device::DeviceChoice;
 use segtool::error::Size;
 use segtool::ops::Interpolation;
 use segtool::precision::Precision;
 use segtool::predict::{NpyType, Scales};
-use segtool::summary::MAX_SIDE;
 use segtool::weights::Target;
 
+pub(crate) use training::{Limits, Optimizer, Procedure};
+use values::{bytes, positive, size, threshold};
 pub(crate) use without_network::{Column, Concat, Metrics, Rgb2Gray};
 
 /// Semantic segmentation: train, predict and score, in one program.
@@ -66,13 +69,6 @@ pub(crate) struct Compute {
     pub(crate) workers: usize,
 }
 
-/// The optimisers by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Optimizer {
-    Adam,
-    Sgd,
-}
-
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  segtool demo --output-path segtool-demo")]
 pub(crate) struct Demo {
@@ -98,6 +94,7 @@ Examples:
       --output-path runs/camvid
   segtool train --recipe pspnet50-ade20k --dataset camvid --weights train_epoch_100.pth --new-head \\
       --images train --labels trainannot --output-path runs/camvid
+  segtool train --recipe unet-earthquake --mask-folders stage1_train --val-fraction 0.1 --output-path runs/quake
   segtool train --resume runs/seeps
 
 Weights may be of CSAIL, torchvision, hszhao/semseg, mmsegmentation, segmentation_models_pytorch, milesial or segtool; see
@@ -111,7 +108,7 @@ pub(crate) struct Train {
     pub(crate) dataset: Option<String>,
     /// List of training pictures (also -train)
     #[arg(long, value_name = "FILE", requires = "label_list", conflicts_with_all = ["images", "resume"])]
-    #[arg(required_unless_present_any = ["images", "resume"])]
+    #[arg(required_unless_present_any = ["images", "mask_folders", "resume"])]
     pub(crate) train_list: Option<PathBuf>,
     /// List of their label images (also -lab)
     #[arg(long, value_name = "FILE", requires = "train_list")]
@@ -122,12 +119,18 @@ pub(crate) struct Train {
     /// Folder of their label images
     #[arg(long, value_name = "DIR", requires = "images")]
     pub(crate) labels: Option<PathBuf>,
+    /// Folder with a folder for each picture, which holds images/ with the picture and masks/ with its masks
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["train_list", "images", "resume"])]
+    pub(crate) mask_folders: Option<PathBuf>,
     /// List of validation pictures
     #[arg(long, value_name = "FILE", requires = "val_label_list", conflicts_with_all = ["val_fraction", "resume"])]
     pub(crate) val_list: Option<PathBuf>,
     /// List of their label images
     #[arg(long, value_name = "FILE", requires = "val_list")]
     pub(crate) val_label_list: Option<PathBuf>,
+    /// Folder of validation pictures with their masks, as --mask-folders
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["val_list", "val_fraction", "resume"])]
+    pub(crate) val_mask_folders: Option<PathBuf>,
     /// Share of the training pairs to set aside for validation, between 0 and 1
     #[arg(long, value_name = "SHARE", conflicts_with = "resume")]
     pub(crate) val_fraction: Option<f64>,
@@ -140,29 +143,11 @@ pub(crate) struct Train {
     /// Begin the layers that give the classes anew
     #[arg(long, requires = "weights")]
     pub(crate) new_head: bool,
-    /// Passes over the training set
-    #[arg(long, value_name = "N", value_parser = positive, conflicts_with = "resume")]
-    pub(crate) num_epoch: Option<usize>,
-    /// Pictures a step
-    #[arg(long, value_name = "N", value_parser = positive, conflicts_with = "resume")]
-    pub(crate) batch_size: Option<usize>,
-    /// Learning rate at the start
-    #[arg(long, value_name = "RATE", value_parser = rate, conflicts_with = "resume")]
-    pub(crate) learning_rate: Option<f64>,
-    /// With the recipe's settings if it names the same one, else adam as in PyTorch, sgd with momentum 0.9
-    #[arg(long, value_name = "NAME", conflicts_with = "resume")]
-    pub(crate) optimizer: Option<Optimizer>,
-    /// Channels of the network's first block
-    #[arg(long, value_name = "N", value_parser = positive, conflicts_with = "resume")]
-    pub(crate) width: Option<usize>,
-    /// float32, tf32 (NVIDIA GPUs) or bf16 (libtorch); the recipe's by default
-    #[arg(long, value_name = "PRECISION", conflicts_with = "resume")]
-    pub(crate) precision: Option<Precision>,
     /// Seed of weights, order and augmentation
     #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "resume")]
     pub(crate) seed: u64,
     /// Run folder to write
-    #[arg(long, value_name = "RUN", required_unless_present = "resume", conflicts_with = "resume")]
+    #[arg(long, value_name = "RUN", required_unless_present_any = ["resume", "show_augmented"], conflicts_with = "resume")]
     pub(crate) output_path: Option<PathBuf>,
     /// Replace a run that is already there
     #[arg(long, conflicts_with = "resume")]
@@ -170,6 +155,10 @@ pub(crate) struct Train {
     /// Continue this run where it was saved last, with its own settings
     #[arg(long, value_name = "RUN")]
     pub(crate) resume: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) procedure: Procedure,
+    #[command(flatten)]
+    pub(crate) limits: Limits,
     #[command(flatten)]
     pub(crate) compute: Compute,
 }
@@ -179,7 +168,7 @@ pub(crate) struct Train {
 Examples:
   segtool predict --run runs/seeps --input-list val_images.txt --output-path predictions
   segtool predict --run runs/ade20k --resize 473 --flip --prob --overlay --output-path predictions photos/
-  segtool predict --run runs/quake --tile 256 --output-path predictions scene.tif
+  segtool predict --run runs/quake --tile 256 --threshold 0.9 --output-path predictions scene.tif
   segtool predict --weights encoder_epoch_20.pth --weights decoder_epoch_20.pth --scales csail --output-path out photos/
 
 Writes <stem>.npy (2-d, the data set's own label values) for each picture and predictions.txt, the list of them.
@@ -194,7 +183,7 @@ pub(crate) struct Predict {
     /// Run folder that `segtool train` wrote
     #[arg(long, value_name = "RUN", required_unless_present = "weights")]
     pub(crate) run: Option<PathBuf>,
-    /// Take dilation, alignment of corners and the like of the weights from this recipe
+    /// Take dilation, alignment of corners, activation and the like of the weights from this recipe
     #[arg(long, value_name = "NAME|FILE", requires = "weights")]
     pub(crate) recipe: Option<String>,
     /// Weights instead of a run; once more for a second file that completes the first
@@ -203,7 +192,7 @@ pub(crate) struct Predict {
     /// What the classes of the weights are [default: ade20k for 150 classes, else label values 0 to K-1]
     #[arg(long, value_name = "NAME|FILE", requires = "weights")]
     pub(crate) dataset: Option<String>,
-    /// Pictures, or folders of pictures
+    /// Pictures, folders of pictures, or folders as --mask-folders takes them
     #[arg(value_name = "IMAGE", required_unless_present = "input_list")]
     pub(crate) images: Vec<PathBuf>,
     /// List of pictures
@@ -216,6 +205,9 @@ pub(crate) struct Predict {
     pub(crate) looks: Looks,
     #[command(flatten)]
     pub(crate) written: Written,
+    /// With a sigmoid: a class is there above this probability, 0 to below 1; the run's or the weights' own by default
+    #[arg(long, value_name = "P", value_parser = threshold)]
+    pub(crate) threshold: Option<f64>,
     /// Most pictures, mirrored looks or windows of one size to compute together
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = positive)]
     pub(crate) batch_size: usize,
@@ -287,7 +279,7 @@ Examples:
 Recognised by their names: CSAIL's semantic-segmentation-pytorch (encoder and decoder), torchvision's ResNet and VGG-16,
 hszhao/semseg, mmsegmentation's PSPNet, segmentation_models_pytorch's Unet and PSPNet, milesial/Pytorch-UNet, the U-Nets of
 Oil_Seep_Detection, segtool's own. In .pth (nothing in it is executed) or .safetensors. What names and shapes do not show
-(dilation, alignment of corners, normalisation) is taken as that project has it.")]
+(dilation, alignment of corners, activation, normalisation) is taken as that project has it.")]
 pub(crate) struct Import {
     /// Weight files that belong together, or a name or URL
     #[arg(value_name = "FILE|NAME|URL", required = true)]
@@ -295,7 +287,7 @@ pub(crate) struct Import {
     /// File to write
     #[arg(long, value_name = "FILE.safetensors")]
     pub(crate) output: PathBuf,
-    /// Take dilation, alignment of corners and the like from this recipe
+    /// Take dilation, alignment of corners, activation and the like from this recipe
     #[arg(long, value_name = "NAME|FILE")]
     pub(crate) recipe: Option<String>,
     /// Take the normalisation from this data set
@@ -405,6 +397,12 @@ pub(crate) struct Bench {
     /// Channels of the network's first block
     #[arg(long, value_name = "N", value_parser = positive)]
     pub(crate) width: Option<usize>,
+    /// Train with the recipe's own loss, optimiser and further settings instead of cross-entropy and SGD
+    #[arg(long)]
+    pub(crate) own_step: bool,
+    /// Set a value of the recipe, as in training.ema=0.999; once more for another
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
     /// Compare output, loss and gradients with flex in float32 instead; more than 1e-3 apart in float32 is a failure
     #[arg(long, conflicts_with = "profile")]
     pub(crate) check: bool,
@@ -414,48 +412,6 @@ pub(crate) struct Bench {
     /// Print one JSON object instead
     #[arg(long)]
     pub(crate) json: bool,
-}
-
-fn positive(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) => Err("must be at least 1".into()),
-        Ok(number) => Ok(number),
-        Err(_) => Err("is not a whole number".into()),
-    }
-}
-
-/// `8GiB`, `500MiB`, `1.5G` or a number of bytes.
-fn bytes(text: &str) -> Result<u64, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let power = match text[digits.len()..].to_ascii_lowercase().as_str() {
-        "" | "b" => Some(0),
-        "k" | "kb" | "kib" => Some(1),
-        "m" | "mb" | "mib" => Some(2),
-        "g" | "gb" | "gib" => Some(3),
-        "t" | "tb" | "tib" => Some(4),
-        _ => None,
-    };
-    match (digits.trim().parse::<f64>(), power) {
-        (Ok(number), Some(power)) if number * 1024f64.powi(power) >= 1.0 => Ok((number * 1024f64.powi(power)) as u64),
-        _ => Err("is not a size such as 8GiB or 500MiB".into()),
-    }
-}
-
-/// `473` or, height first, `360x480`.
-fn size(text: &str) -> Result<Size, String> {
-    let (height, width) = text.split_once('x').unwrap_or((text, text));
-    let size = Size { height: positive(height)?, width: positive(width)? };
-    match size.height.max(size.width) {
-        ..=MAX_SIDE => Ok(size),
-        side => Err(format!("{side} pixels are too many: a side has at most {MAX_SIDE}")),
-    }
-}
-
-fn rate(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(rate) if rate > 0.0 && f64::is_finite(rate) => Ok(rate),
-        _ => Err("must be a number above 0".into()),
-    }
 }
 
 /// Rewrites the flags of the original scripts: `-train` and `-lab`, and underscores or capitals in long flags

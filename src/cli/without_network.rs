@@ -24,6 +24,7 @@ pub(crate) enum Column {
 
 #[derive(Debug, Args)]
 #[command(group(clap::ArgGroup::new("source").required(true).args(["list_predict", "predictions", "run", "merge"])))]
+#[command(group(clap::ArgGroup::new("truth").args(["labels", "mask_folders"])))]
 #[command(after_help = "\
 Examples:
   segtool metrics --list-predict P.txt --list-true L.txt --num-class 150
@@ -54,11 +55,15 @@ pub(crate) struct Metrics {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["predictions", "merge"])]
     pub(crate) list_true: Option<PathBuf>,
     /// Folder of predictions, paired with --labels by file stem
-    #[arg(long, value_name = "DIR", requires = "labels")]
+    #[arg(long, value_name = "DIR", requires = "truth")]
     pub(crate) predictions: Option<PathBuf>,
     /// Folder of label images
     #[arg(long, value_name = "DIR", conflicts_with_all = ["list_true", "list_predict", "merge"])]
     pub(crate) labels: Option<PathBuf>,
+    /// Instead of --labels: folder with a folder for each picture, which holds images/ with the picture and masks/ with its
+    /// masks; with --run, these pictures are predicted
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["labels", "list_true", "list_predict", "merge", "images", "image_list"])]
+    pub(crate) mask_folders: Option<PathBuf>,
     /// Score a run's own predictions, without files in between; of its validation pictures, if no others are given
     #[arg(long, value_name = "RUN", conflicts_with_all = ["dataset", "num_class", "merge_classes"])]
     pub(crate) run: Option<PathBuf>,
@@ -125,6 +130,10 @@ pub(crate) struct Metrics {
     /// Threads [default: all cores; with --run, 2 that read pictures]
     #[arg(long, value_name = "N", value_parser = positive, conflicts_with = "merge")]
     pub(crate) workers: Option<usize>,
+    /// With --run, of a network with a sigmoid: a class is there above this probability; the run's own by default
+    #[arg(long, value_name = "P", value_parser = super::threshold, requires = "run")]
+    #[arg(conflicts_with_all = ["list_predict", "predictions", "merge"])]
+    pub(crate) threshold: Option<f64>,
     /// With --run: auto, cpu, gpu, flex, libtorch or libtorch-cuda:N [default: auto, the best there is]
     #[arg(long, value_name = "DEVICE", requires = "run")]
     #[arg(conflicts_with_all = ["list_predict", "predictions", "merge"])]

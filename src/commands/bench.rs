@@ -49,7 +49,7 @@ fn compare(options: &Options, json: bool) -> Result<Exit> {
 }
 
 fn options(arguments: &Bench) -> Result<Options> {
-    let mut recipe = Recipe::find(&arguments.recipe)?;
+    let mut recipe = Recipe::find_with(&arguments.recipe, &arguments.set)?;
     if let Some(width) = arguments.width {
         recipe.network.set_width(width);
     }
@@ -63,6 +63,7 @@ fn options(arguments: &Bench) -> Result<Options> {
         precision: arguments.precision,
         steps: arguments.steps,
         profile: arguments.profile,
+        own_step: arguments.own_step,
     })
 }
 

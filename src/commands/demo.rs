@@ -60,7 +60,7 @@ pub(crate) fn run(arguments: Demo) -> Result<Exit> {
     let plan = prepare(recipe, &descriptor, &lists("train"), Some(&lists("val")), None, arguments.seed, &progress)?;
     let stop = Stop::on_signal()?;
     ui::say(&format!("training {} for {} epochs on {device}", plan.recipe.name, plan.recipe.training.epochs));
-    let session = Session { device, workers: arguments.compute.workers, stop: stop.flag(), sink: &progress };
+    let session = Session { workers: arguments.compute.workers, ..Session::new(device, stop.flag(), &progress) };
     if let Outcome::Stopped(_) = start(plan, &run, &session)? {
         ui::result(&format!("stopped; continue with: segtool train --resume {}", run.display()));
         return Ok(Exit::Done);
@@ -115,7 +115,7 @@ fn draw(path: &Path, test: &[Pair], scored: &[Pair], descriptor: &Descriptor) ->
     let (mut sections, mut labels, mut predictions) = (Vec::new(), Vec::new(), Vec::new());
     for (pair, prediction) in test.iter().zip(scored).take(SHOWN) {
         sections.push(enlarge(&read_image(&pair.image)?.to_rgb()));
-        labels.push(map(&pair.label)?);
+        labels.push(map(pair.label.name())?);
         predictions.push(map(&prediction.image)?);
     }
     let legend = Legend { entries: descriptor.classes.iter().map(|c| (c.name.clone(), c.color)).collect() };

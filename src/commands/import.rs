@@ -13,9 +13,12 @@ pub(crate) fn run(arguments: Import) -> Result<Exit> {
     if arguments.output.extension().is_none_or(|extension| extension != "safetensors") {
         bail!("--output {}: imported weights are written as .safetensors", arguments.output.display());
     }
-    let recipe = arguments.recipe.as_deref().map(Recipe::find).transpose()?.map(|recipe| recipe.network);
+    let recipe = arguments.recipe.as_deref().map(Recipe::find).transpose()?;
     let files = locate(&arguments.files, &Progress::new())?;
-    let mut weights = Weights::open(&files, recipe.as_ref())?;
+    let mut weights = Weights::open(&files, recipe.as_ref().map(|recipe| &recipe.network))?;
+    if let Some(recipe) = &recipe {
+        weights.set_activation(recipe.activation, recipe.threshold);
+    }
     if let Some(name) = &arguments.dataset {
         let dataset = Descriptor::find(name)?;
         if let Normalisation::PerDataset { .. } = dataset.normalisation {

@@ -82,7 +82,9 @@ fn describe(name: &str, arguments: &Info) -> Result<()> {
     ui::result(&format!("\nmemory on {device}, {height} x {width}, batch {}:", arguments.batch));
     ui::result(&format!("inference {}", memory_line(&summary.inference, arguments.batch)));
     let more = match recipe.training.optimizer {
-        OptimizerConfig::Adam { .. } => format!("; Adam: {} more", mebibytes(4 * summary.parameters)),
+        OptimizerConfig::Adam { .. } | OptimizerConfig::AdamW { .. } => {
+            format!("; Adam: {} more", mebibytes(4 * summary.parameters))
+        }
         OptimizerConfig::Sgd { .. } => String::new(),
     };
     ui::result(&format!("training  {}{more}", memory_line(&summary.training, arguments.batch)));

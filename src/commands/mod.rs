@@ -8,6 +8,7 @@ pub(crate) mod import;
 pub(crate) mod info;
 pub(crate) mod metrics;
 pub(crate) mod predict;
+mod procedure;
 pub(crate) mod rgb2gray;
 pub(crate) mod train;
 

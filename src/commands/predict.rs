@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use segtool::data::{Descriptor, find_images, read_list};
+use segtool::data::{Descriptor, find_images_or_ids, read_list};
 use segtool::predict::{Choices, Options, Outputs, Predictor, Procedure, predict_files};
 use segtool::recipe::Recipe;
 use segtool::weights::{Weights, locate};
@@ -16,7 +16,10 @@ pub(crate) fn run(arguments: Predict) -> Result<Exit> {
     let progress = Progress::new();
     let procedure = Procedure::new(&choices(&arguments))?;
     let inputs = inputs(&arguments)?;
-    let predictor = predictor(&arguments, &progress)?;
+    let mut predictor = predictor(&arguments, &progress)?;
+    if let Some(threshold) = arguments.threshold {
+        predictor.set_threshold(threshold)?;
+    }
     let options = Options {
         procedure: procedure.fitted_to(predictor.network()),
         memory: arguments.memory,
@@ -67,8 +70,12 @@ fn predictor(arguments: &Predict, progress: &Progress) -> Result<Predictor> {
         return Ok(Predictor::open(run, device, arguments.precision)?);
     }
     let dataset = arguments.dataset.as_deref().map(Descriptor::find).transpose()?;
-    let recipe = arguments.recipe.as_deref().map(Recipe::find).transpose()?.map(|recipe| recipe.network);
-    let weights = Weights::open(&locate(&arguments.weights, progress)?, recipe.as_ref())?;
+    let recipe = arguments.recipe.as_deref().map(Recipe::find).transpose()?;
+    let files = locate(&arguments.weights, progress)?;
+    let mut weights = Weights::open(&files, recipe.as_ref().map(|recipe| &recipe.network))?;
+    if let Some(recipe) = &recipe {
+        weights.set_activation(recipe.activation, recipe.threshold);
+    }
     let (predictor, report) = Predictor::from_weights(&weights, dataset, device, arguments.precision)?;
     ui::say(&report.to_string());
     for (what, value) in weights.facts().into_iter().skip(1) {
@@ -87,7 +94,7 @@ fn inputs(arguments: &Predict) -> Result<Vec<PathBuf>> {
     }
     let mut inputs = Vec::new();
     for path in &arguments.images {
-        if path.is_dir() { inputs.extend(find_images(path)?) } else { inputs.push(path.clone()) }
+        if path.is_dir() { inputs.extend(find_images_or_ids(path)?) } else { inputs.push(path.clone()) }
     }
     Ok(inputs)
 }

@@ -2,61 +2,111 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use segtool::data::Descriptor;
-use segtool::device::DeviceChoice;
-use segtool::recipe::{OptimizerConfig, Recipe};
+use segtool::device::{DeviceChoice, free_memory, peak_memory};
+use segtool::recipe::Recipe;
 use segtool::run::Run;
-use segtool::train::{Initial, Outcome, Session, Source, prepare, resume, start_with};
+use segtool::train::{Initial, Need, Outcome, Plan, Session, Source, prepare, resume, start_with, write_contact_sheet};
 use segtool::weights::{Weights, locate};
 
+use super::procedure;
 use crate::Exit;
-use crate::cli::{Compute, Optimizer, Train};
+use crate::cli::{Compute, Limits, Train};
 use crate::ui::{self, Progress};
+
+/// Share of the free memory that decoded pictures may take.
+const CACHE_SHARE: u64 = 4;
 
 pub(crate) fn run(arguments: Train) -> Result<Exit> {
     let progress = Progress::new();
     if let Some(folder) = &arguments.resume {
-        return continue_run(folder, &arguments.compute, &progress);
+        return continue_run(folder, &arguments, &progress);
     }
     // Asked for before anything is read: a device that is not there should not cost a look through the data.
     let device = arguments.compute.device.unwrap_or_default().resolve()?;
-    let folder = arguments.output_path.clone().context("--output-path is missing")?;
-    Run::check_target(&folder, arguments.overwrite)?;
-    let mut recipe = recipe(&arguments)?;
+    if let Some(folder) = &arguments.output_path {
+        Run::check_target(folder, arguments.overwrite)?;
+    }
+    let name = arguments.recipe.as_deref().context("--recipe is missing")?;
+    let mut recipe = procedure::recipe(name, &arguments.procedure)?;
+    recipe.merge_classes |= arguments.merge_classes;
     device.supports(recipe.training.precision)?;
-    let name = arguments
-        .dataset
-        .as_ref()
-        .or(recipe.dataset.as_ref())
-        .context("the recipe names no data set; give --dataset")?;
-    let mut dataset = Descriptor::find(name)?;
-    let (train, validation) = sources(&arguments)?;
     let initial = initial(&arguments, &recipe, &progress)?;
-    if let Some(initial) = &initial {
+    let plan = plan(&arguments, recipe, initial.as_ref(), &progress)?;
+    if let Some(path) = &arguments.limits.show_augmented {
+        return show(path, &plan, arguments.compute.workers);
+    }
+    say_what(&plan, device);
+    let need = Need::of(&plan, device)?;
+    ui::say(&format!("{need}"));
+    if !arguments.limits.ignore_memory {
+        need.check()?;
+    }
+    let folder = arguments.output_path.clone().context("--output-path is missing")?;
+    let stop = Stop::on_signal()?;
+    let session = session(device, &arguments.limits, &arguments.compute, &stop, &progress);
+    finish(&folder, device, &start_with(plan, initial.as_ref(), &folder, &session)?)
+}
+
+/// Everything settled and checked.
+fn plan(arguments: &Train, mut recipe: Recipe, initial: Option<&Initial>, progress: &Progress) -> Result<Plan> {
+    let name = arguments.dataset.as_ref().or(recipe.dataset.as_ref());
+    let mut dataset = Descriptor::find(name.context("the recipe names no data set; give --dataset")?)?;
+    let (train, validation) = sources(arguments)?;
+    if let Some(initial) = initial {
         for change in initial.fit(&mut recipe, &mut dataset)? {
             ui::say(&format!("as the weights need it: {change}"));
         }
     }
-    let plan =
-        prepare(recipe, &dataset, &train, validation.as_ref(), arguments.val_fraction, arguments.seed, &progress)?;
+    let (fraction, seed) = (arguments.val_fraction, arguments.seed);
+    Ok(prepare(recipe, &dataset, &train, validation.as_ref(), fraction, seed, progress)?)
+}
+
+fn say_what(plan: &Plan, device: DeviceChoice) {
     ui::say(&format!("recipe {}: {}", plan.recipe.name, plan.recipe.summary));
     ui::say(&format!("data set {}: {}", plan.descriptor.name, plan.descriptor.title));
     let (train, validation) = (plan.train.len(), plan.validation.len());
     ui::say(&format!("training on {train} pictures, {validation} for validation, on {device}"));
     if plan.validation.is_empty() {
-        ui::say("note: no validation set, so the last weights count as the best; give --val-list or --val-fraction");
+        ui::say(
+            "note: no validation set, so the last weights count as the best; give --val-list, --val-mask-folders or \
+             --val-fraction",
+        );
     }
-    let stop = Stop::on_signal()?;
-    let session = Session { device, workers: arguments.compute.workers, stop: stop.flag(), sink: &progress };
-    finish(&folder, &start_with(plan, initial.as_ref(), &folder, &session)?)
+}
+
+/// Draws training samples as the network would see them.
+fn show(path: &Path, plan: &Plan, workers: usize) -> Result<Exit> {
+    let augment = &plan.recipe.training.resolved_phases()[0].augment;
+    write_contact_sheet(path, &plan.loader(workers)?, plan.seed, augment)?;
+    ui::result(&format!("drawn: {}", path.display()));
+    Ok(Exit::Done)
+}
+
+fn session<'a>(
+    device: DeviceChoice,
+    limits: &Limits,
+    compute: &Compute,
+    stop: &'a Stop,
+    progress: &'a Progress,
+) -> Session<'a> {
+    let free = || free_memory(DeviceChoice::Flex).map_or(0, |free| free / CACHE_SHARE);
+    Session {
+        workers: compute.workers,
+        cache: limits.cache.unwrap_or_else(free),
+        validation_pictures: limits.validation_pictures,
+        deadline: limits.max_time.map(|time| Instant::now() + time),
+        ..Session::new(device, stop.flag(), progress)
+    }
 }
 
 /// Resumes a run on its own device, unless another is asked for.
-fn continue_run(folder: &Path, compute: &Compute, progress: &Progress) -> Result<Exit> {
+fn continue_run(folder: &Path, arguments: &Train, progress: &Progress) -> Result<Exit> {
     let trained_on: DeviceChoice = Run::open(folder)?.config.device.parse()?;
-    let device = compute.device.unwrap_or(trained_on).resolve().with_context(|| {
+    let device = arguments.compute.device.unwrap_or(trained_on).resolve().with_context(|| {
         format!("the run was trained on {trained_on}; choose another device with --device, or build that one in")
     })?;
     ui::say(&format!("resuming {} on {device}", folder.display()));
@@ -64,28 +114,8 @@ fn continue_run(folder: &Path, compute: &Compute, progress: &Progress) -> Result
         ui::say(&format!("note: it was trained on {trained_on} so far, so the weights will differ in the last digits"));
     }
     let stop = Stop::on_signal()?;
-    finish(folder, &resume(folder, &Session { device, workers: compute.workers, stop: stop.flag(), sink: progress })?)
-}
-
-fn recipe(arguments: &Train) -> Result<Recipe> {
-    let mut recipe = Recipe::find(arguments.recipe.as_deref().context("--recipe is missing")?)?;
-    recipe.merge_classes |= arguments.merge_classes;
-    if let Some(width) = arguments.width {
-        recipe.network.set_width(width);
-    }
-    let training = &mut recipe.training;
-    training.epochs = arguments.num_epoch.unwrap_or(training.epochs);
-    training.batch_size = arguments.batch_size.unwrap_or(training.batch_size);
-    training.precision = arguments.precision.unwrap_or(training.precision);
-    training.learning_rate = arguments.learning_rate.unwrap_or(training.learning_rate);
-    match (arguments.optimizer, &training.optimizer) {
-        (None, _)
-        | (Some(Optimizer::Adam), OptimizerConfig::Adam { .. })
-        | (Some(Optimizer::Sgd), OptimizerConfig::Sgd { .. }) => {}
-        (Some(Optimizer::Adam), _) => training.optimizer = OptimizerConfig::adam(),
-        (Some(Optimizer::Sgd), _) => training.optimizer = OptimizerConfig::sgd(),
-    }
-    Ok(recipe)
+    let session = session(device, &arguments.limits, &arguments.compute, &stop, progress);
+    finish(folder, device, &resume(folder, &session)?)
 }
 
 fn initial(arguments: &Train, recipe: &Recipe, progress: &Progress) -> Result<Option<Initial>> {
@@ -101,9 +131,15 @@ fn sources(arguments: &Train) -> Result<(Source, Option<Source>)> {
     let train = match (&arguments.train_list, &arguments.label_list, &arguments.images, &arguments.labels) {
         (Some(images), Some(labels), ..) => lists(images, labels),
         (_, _, Some(images), Some(labels)) => Source::Folders { images: images.clone(), labels: labels.clone() },
-        _ => bail!("say what to train on: --train-list and --label-list, or --images and --labels"),
+        _ => match &arguments.mask_folders {
+            Some(root) => Source::MaskFolders(root.clone()),
+            None => bail!(
+                "say what to train on: --train-list and --label-list, or --images and --labels, or --mask-folders"
+            ),
+        },
     };
-    let validation = arguments.val_list.as_ref().zip(arguments.val_label_list.as_ref()).map(|(i, l)| lists(i, l));
+    let lists = arguments.val_list.as_ref().zip(arguments.val_label_list.as_ref()).map(|(i, l)| lists(i, l));
+    let validation = lists.or_else(|| arguments.val_mask_folders.clone().map(Source::MaskFolders));
     Ok((train, validation))
 }
 
@@ -141,7 +177,10 @@ impl Drop for Stop {
     }
 }
 
-fn finish(folder: &Path, outcome: &Outcome) -> Result<Exit> {
+fn finish(folder: &Path, device: DeviceChoice, outcome: &Outcome) -> Result<Exit> {
+    if let Some(bytes) = peak_memory(device) {
+        ui::say(&format!("at most {:.2} GiB of memory", bytes as f64 / f64::from(1 << 30)));
+    }
     match outcome {
         Outcome::Finished { best } => {
             let best = best.map_or_else(String::new, |best| format!(", best validation mean IoU {best:.4}"));
@@ -153,9 +192,9 @@ fn finish(folder: &Path, outcome: &Outcome) -> Result<Exit> {
         }
         Outcome::Stopped(position) => {
             ui::result(&format!(
-                "stopped in epoch {} after step {}; continue with: segtool train --resume {}",
+                "stopped in epoch {} after batch {}; continue with: segtool train --resume {}",
                 position.epoch + 1,
-                position.step,
+                position.batch,
                 folder.display()
             ));
         }

@@ -83,6 +83,8 @@ pub struct Shown {
     pub prediction: Vec<u16>,
     /// Probabilities of the predicted classes, where they are shown.
     pub probability: Option<Vec<f32>>,
+    /// Mean IoU of the prediction, for its title.
+    pub mean_iou: Option<f64>,
 }
 
 /// Draws the panels that there are: picture, label, prediction, errors, probability. Says why not where the result would
@@ -117,14 +119,15 @@ fn panels(shown: Shown, classes: &Classes, look: &Look) -> Vec<Panel> {
         Paint::Flat => color_labels(labels, width, &classes.colors),
         Paint::Overlay(opacity) => overlay_labels(&shown.image, labels, &classes.colors, opacity),
     };
-    let label = shown.label.as_ref().map(|label| ("label", painted(label)));
-    let prediction = ("prediction", painted(&shown.prediction));
+    let label = shown.label.as_ref().map(|label| ("label".to_owned(), painted(label)));
+    let score = shown.mean_iou.map_or_else(String::new, |iou| format!(", mean IoU {iou:.3}"));
+    let prediction = (format!("prediction{score}"), painted(&shown.prediction));
     let errors = shown.label.as_ref().filter(|_| look.errors);
-    let errors = errors.map(|label| ("errors", judge(label, &shown.prediction, width)));
+    let errors = errors.map(|label| ("errors".to_owned(), judge(label, &shown.prediction, width)));
     let probability = shown.probability.as_ref().map(|values| with_color_bar(&color_probabilities(values, width)));
-    let probability = probability.map(|picture| ("probability", picture));
-    let image = Some(("image", shown.image));
-    let panel = |(title, picture): (&str, RgbImage)| Panel { title: title.to_owned(), picture };
+    let probability = probability.map(|picture| ("probability".to_owned(), picture));
+    let image = Some(("image".to_owned(), shown.image));
+    let panel = |(title, picture): (String, RgbImage)| Panel { title, picture };
     [image, label, Some(prediction), errors, probability].into_iter().flatten().map(panel).collect()
 }
 
@@ -135,7 +138,7 @@ mod tests {
     fn shown(width: u32, height: u32) -> Shown {
         let pixels = (width * height) as usize;
         let (label, probability) = (Some(vec![0; pixels]), Some(vec![0.5; pixels]));
-        Shown { image: RgbImage::new(width, height), label, prediction: vec![0; pixels], probability }
+        Shown { image: RgbImage::new(width, height), label, prediction: vec![0; pixels], probability, mean_iou: None }
     }
 
     #[test]

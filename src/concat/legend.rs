@@ -107,7 +107,8 @@ mod tests {
     use super::*;
 
     fn shown(label: Option<Vec<u16>>, prediction: Vec<u16>) -> Shown {
-        Shown { image: RgbImage::new(prediction.len() as u32, 1), label, prediction, probability: None }
+        let image = RgbImage::new(prediction.len() as u32, 1);
+        Shown { image, label, prediction, probability: None, mean_iou: None }
     }
 
     fn classes(count: usize) -> Classes {

@@ -7,6 +7,7 @@ mod size;
 
 pub use compose::{Classes, Look, Paint, Shown, compose};
 pub use inputs::{Inputs, Partners, Predictions, Triple};
+pub(crate) use size::nearest;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -108,7 +109,7 @@ fn load(triple: &Triple, descriptor: &Descriptor, look: &Look) -> Result<Shown> 
     };
     let raster = read_image(&triple.image)?;
     check(&triple.image, raster.size)?;
-    Ok(Shown { image: raster.to_rgb(), label, prediction: prediction.classes, probability })
+    Ok(Shown { image: raster.to_rgb(), label, prediction: prediction.classes, probability, mean_iou: None })
 }
 
 /// `<stem>_prob.npy` beside the prediction, which must be there.

@@ -51,10 +51,12 @@ pub(super) fn resized(shown: &Shown, (width, height): (u32, u32)) -> Shown {
         label: shown.label.as_ref().map(|label| nearest(label, from, (width, height))),
         prediction: nearest(&shown.prediction, from, (width, height)),
         probability: shown.probability.as_ref().map(|values| nearest(values, from, (width, height))),
+        mean_iou: shown.mean_iou,
     }
 }
 
-fn nearest<T: Copy>(values: &[T], from: (u32, u32), to: (u32, u32)) -> Vec<T> {
+/// Values at another size, those of the nearest pixels.
+pub(crate) fn nearest<T: Copy>(values: &[T], from: (u32, u32), to: (u32, u32)) -> Vec<T> {
     let source = |i: u32, from: u32, to: u32| ((2 * u64::from(i) + 1) * u64::from(from) / (2 * u64::from(to))) as usize;
     let columns: Vec<usize> = (0..to.0).map(|x| source(x, from.0, to.0)).collect();
     let mut out = Vec::with_capacity(to.0 as usize * to.1 as usize);

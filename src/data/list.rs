@@ -9,6 +9,7 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
+use super::masks::{Labels, pair_mask_folders};
 use crate::error::{Error, Result};
 use crate::files::read_text;
 
@@ -24,13 +25,13 @@ const LABELS: [&str; 5] = ["png", "tif", "tiff", "bmp", "npy"];
 /// What ends the stems of probabilities that were written beside predictions.
 const PROBABILITIES: [&str; 2] = ["_prob", "_probs"];
 
-/// A picture and its label image.
+/// A picture and its labels.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Pair {
     /// The picture.
     pub image: PathBuf,
-    /// Its label image.
-    pub label: PathBuf,
+    /// Its label image, or its masks.
+    pub label: Labels,
 }
 
 /// Reads a list: one path a line, blank lines and lines that begin with `#` left out. A relative path is looked for
@@ -70,7 +71,7 @@ pub fn pair_lists(images: &Path, labels: &Path) -> Result<Vec<Pair>> {
             shorter.display()
         )));
     }
-    Ok(left.into_iter().zip(right).map(|(image, label)| Pair { image, label }).collect())
+    Ok(left.into_iter().zip(right).map(|(image, label)| Pair { image, label: label.into() }).collect())
 }
 
 /// Pairs two folders by file stem (`a.jpg` with `a.png`), in the order of the names.
@@ -83,13 +84,34 @@ pub fn pair_predictions(predictions: &Path, labels: &Path) -> Result<Vec<Pair>> 
     pair_stems(predictions, labels, one_a_stem(find_predictions(predictions)?)?)
 }
 
+/// Pairs the predictions of a folder ([`find_predictions`]) with the masks below `root` ([`pair_mask_folders`]) by the
+/// pictures' file stems, in the order of the names.
+pub fn pair_mask_predictions(predictions: &Path, root: &Path) -> Result<Vec<Pair>> {
+    let pictures = pair_mask_folders(root)?;
+    let mut masks: BTreeMap<PathBuf, Labels> =
+        pictures.iter().map(|pair| (pair.image.clone(), pair.label.clone())).collect();
+    let pictures = one_a_stem(pictures.into_iter().map(|pair| pair.image).collect())?;
+    let pairs = match_stems([predictions, root], one_a_stem(find_predictions(predictions)?)?, pictures)?;
+    let with_masks = |(image, picture)| Some(Pair { image, label: masks.remove(&picture)? });
+    Ok(pairs.into_iter().filter_map(with_masks).collect())
+}
+
 fn pair_stems(images: &Path, labels: &Path, left: BTreeMap<String, PathBuf>) -> Result<Vec<Pair>> {
-    let mut right = by_stem(labels, &LABELS)?;
+    let matched = match_stems([images, labels], left, by_stem(labels, &LABELS)?)?;
+    Ok(matched.into_iter().map(|(image, label)| Pair { image, label: label.into() }).collect())
+}
+
+/// The files of two folders that have the same stems; all must have a partner.
+fn match_stems(
+    [images, labels]: [&Path; 2],
+    left: BTreeMap<String, PathBuf>,
+    mut right: BTreeMap<String, PathBuf>,
+) -> Result<Vec<(PathBuf, PathBuf)>> {
     let mut pairs = Vec::with_capacity(left.len());
     let mut alone = Vec::new();
     for (stem, image) in left {
         match right.remove(&stem) {
-            Some(label) => pairs.push(Pair { image, label }),
+            Some(label) => pairs.push((image, label)),
             None => alone.push(image),
         }
     }
@@ -111,6 +133,11 @@ fn pair_stems(images: &Path, labels: &Path, left: BTreeMap<String, PathBuf>) -> 
 /// The pictures of a folder, in the order of their names.
 pub fn find_images(folder: &Path) -> Result<Vec<PathBuf>> {
     find_files(folder, &PICTURES)
+}
+
+/// The pictures of a folder, in the order of their names; there may be none.
+pub(super) fn pictures_of(folder: &Path) -> Result<Vec<PathBuf>> {
+    list_files(folder, &PICTURES)
 }
 
 /// The pictures of a folder and of the folders below it, in the order of their names. Links to folders are not followed.
@@ -281,15 +308,17 @@ mod tests {
             write(&labels, name, "");
         }
         let pairs = pair_folders(&images, &labels).unwrap();
-        assert_eq!(pairs[1], Pair { image: images.join("b.jpg"), label: labels.join("b.png") });
+        assert_eq!(pairs[1], Pair { image: images.join("b.jpg"), label: labels.join("b.png").into() });
         write(&labels, "c.png", "");
         assert!(pair_folders(&images, &labels).unwrap_err().to_string().contains("c.png"));
     }
 
     #[test]
     fn the_split_is_seeded_and_complete() {
-        let pairs: Vec<Pair> =
-            (0..10).map(|i| Pair { image: format!("{i}").into(), label: format!("{i}").into() }).collect();
+        let pairs: Vec<Pair> = (0..10)
+            .map(|i| PathBuf::from(format!("{i}")))
+            .map(|i| Pair { image: i.clone(), label: i.into() })
+            .collect();
         let (train, validation) = split_validation(pairs.clone(), 0.2, 7).unwrap();
         assert_eq!((train.len(), validation.len()), (8, 2));
         assert_eq!(split_validation(pairs.clone(), 0.2, 7).unwrap(), (train.clone(), validation.clone()));

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use rand::SeedableRng;
-use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-use super::{Augmentation, Descriptor, Pair, Sample, ordered};
-use crate::error::{Result, Size};
+use super::augment::Draws;
+use super::presence::Group;
+use super::sample::Decoded;
+use super::sampling::{Pick, Pool};
+use super::{Augmentation, Cache, ClassPresence, Descriptor, Pair, Sample, Sampling, ordered};
+use crate::error::{Error, Result, Size};
 use crate::label::IGNORE;
 
 /// Several samples in one piece. Smaller samples are filled up at the right and the bottom: the input with 0 (the
@@ -54,9 +57,6 @@ fn copy_rows<T: Copy>(source: &[T], size: Size, target: &mut [T], width: usize) 
     }
 }
 
-/// What is done to the sample at a position of the pairs.
-type Change = Box<dyn Fn(&mut Sample, usize) + Send + Sync>;
-
 /// Prepares batches of a list of pairs.
 #[derive(Debug, Clone)]
 pub struct Loader {
@@ -68,27 +68,100 @@ pub struct Loader {
     pub batch_size: usize,
     /// Threads that prepare batches.
     pub workers: usize,
+    /// Which pairs make up an epoch.
+    pub sampling: Sampling,
+    /// What the pairs show; sampling may ask.
+    pub presence: Arc<ClassPresence>,
+    /// Decoded pairs.
+    pub cache: Arc<Cache>,
+}
+
+/// A training sample as it looks, before normalisation.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Preview {
+    /// Position in the loader's pairs.
+    pub pair: usize,
+    /// Samples between 0 and 1, NaN where nothing was measured or covered.
+    pub sample: Sample,
+    /// Whether the file has 8-bit samples, which can be shown as they are.
+    pub is_8_bit: bool,
+}
+
+/// What is done to every sample of an epoch.
+struct Changes {
+    seed: u64,
+    epoch: usize,
+    augmentations: Vec<Augmentation>,
 }
 
 impl Loader {
-    /// Batches an epoch has.
+    /// Every pair once an epoch, none kept in memory.
+    pub fn new(pairs: Vec<Pair>, descriptor: Arc<Descriptor>, batch_size: usize, workers: usize) -> Self {
+        Self {
+            pairs: Arc::new(pairs),
+            descriptor,
+            batch_size: batch_size.max(1),
+            workers,
+            sampling: Sampling::default(),
+            presence: Arc::default(),
+            cache: Arc::default(),
+        }
+    }
+
+    /// The same with epochs made up in another way. `presence` must be that of the pairs where the sampling asks for
+    /// it.
+    pub fn sampled(self, sampling: Sampling, presence: Arc<ClassPresence>) -> Result<Self> {
+        sampling.check()?;
+        if sampling.needs_presence() && presence.len() != self.pairs.len() {
+            return Err(Error::Config(format!(
+                "the sampling needs to know what the {} training pictures show, but {} are known; start the run again",
+                self.pairs.len(),
+                presence.len()
+            )));
+        }
+        if sampling.foreground > 0.0 && presence.pairs_by_class(Group::All).is_empty() {
+            return Err(Error::Config(
+                "`foreground` asks for pictures that show a class other than the first, and there are none".into(),
+            ));
+        }
+        Ok(Self { sampling, presence, ..self })
+    }
+
+    /// The same with a cache, of these pairs alone.
+    #[must_use]
+    pub fn cached(self, cache: Arc<Cache>) -> Self {
+        Self { cache, ..self }
+    }
+
+    fn pool(&self) -> Pool<'_> {
+        Pool { pairs: self.pairs.len(), presence: &self.presence, batch_size: self.batch_size }
+    }
+
+    /// Batches an epoch of training has.
     pub fn batches(&self) -> usize {
-        self.pairs.len().div_ceil(self.batch_size)
+        self.sampling.batches(self.pool())
+    }
+
+    /// Samples an epoch of training has.
+    pub fn samples(&self) -> usize {
+        self.sampling.samples(self.pool())
     }
 
     /// The samples in the order of the pairs, as they are, in batches of one size each: nothing is filled up, so a
     /// sample's result does not depend on its neighbours.
     pub fn in_order(&self) -> impl Iterator<Item = Result<Vec<Batch>>> + use<> {
         let bands = self.descriptor.bands;
-        self.start((0..self.pairs.len()).collect(), 0, Box::new(|_, _| ()), move |samples, indices| {
+        let picks: Vec<Pick> = (0..self.pairs.len()).map(|pair| Pick { pair, class: None }).collect();
+        let batches = picks.chunks(self.batch_size).map(<[Pick]>::to_vec).collect();
+        self.start(batches, 0, None, move |samples, indices| {
             let runs = samples.chunk_by(|a, b| a.labels.size == b.labels.size);
             let mut indices = indices.into_iter();
             runs.map(|run| Batch::new(run, bands, indices.by_ref().take(run.len()).collect())).collect()
         })
     }
 
-    /// The shuffled and augmented batches of an epoch, from batch `skip` on. Order and augmentation depend on `seed`,
-    /// `epoch` and the sample alone, not on the workers or on where the epoch is entered.
+    /// The sampled and augmented batches of an epoch, from batch `skip` on. They depend on `seed`, `epoch` and their
+    /// place in the epoch alone, not on the workers, the cache or where the epoch is entered.
     pub fn shuffled(
         &self,
         seed: u64,
@@ -96,45 +169,95 @@ impl Loader {
         skip: usize,
         augmentations: &[Augmentation],
     ) -> impl Iterator<Item = Result<Batch>> + use<> {
-        let mut order: Vec<usize> = (0..self.pairs.len()).collect();
-        order.shuffle(&mut stream(seed, epoch, usize::MAX));
-        let augmentations = augmentations.to_vec();
-        let change: Change = Box::new(move |sample, index| {
-            let mut rng = stream(seed, epoch, index);
-            for augmentation in &augmentations {
-                augmentation.apply(sample, &mut rng);
-            }
-        });
+        let batches = self.sampling.epoch(self.pool(), seed, epoch);
+        let changes = Changes { seed, epoch, augmentations: augmentations.to_vec() };
         let bands = self.descriptor.bands;
-        self.start(order, skip, change, move |samples, indices| Batch::new(samples, bands, indices))
+        self.start(batches, skip, Some(changes), move |samples, indices| Batch::new(samples, bands, indices))
+    }
+
+    /// The first `count` samples of an epoch, as [`Self::shuffled`] makes them, before normalisation.
+    pub fn preview(
+        &self,
+        seed: u64,
+        epoch: usize,
+        count: usize,
+        augmentations: &[Augmentation],
+    ) -> impl Iterator<Item = Result<Preview>> {
+        let changes = Changes { seed, epoch, augmentations: augmentations.to_vec() };
+        let batches = self.sampling.epoch(self.pool(), seed, epoch);
+        let places = batches
+            .into_iter()
+            .enumerate()
+            .flat_map(|(batch, picks)| picks.into_iter().enumerate().map(move |(slot, pick)| (batch, slot, pick)));
+        let size = self.batch_size;
+        places.take(count).map(move |(batch, slot, pick)| {
+            let decoded = self.decoded(pick.pair)?;
+            let (mut sample, _) = decoded.sample(&self.pairs[pick.pair], &self.descriptor)?;
+            changes.apply(&mut sample, pick, batch, batch * size + slot);
+            Ok(Preview { pair: pick.pair, sample, is_8_bit: decoded.has_bytes() })
+        })
+    }
+
+    fn decoded(&self, pair: usize) -> Result<Arc<Decoded>> {
+        self.cache.get(pair, || Decoded::load(&self.pairs[pair], &self.descriptor))
     }
 
     fn start<T: Send + 'static, F: Fn(&[Sample], Vec<usize>) -> T + Send + Sync + 'static>(
         &self,
-        order: Vec<usize>,
+        batches: Vec<Vec<Pick>>,
         skip: usize,
-        change: Change,
+        changes: Option<Changes>,
         gather: F,
     ) -> impl Iterator<Item = Result<T>> + use<T, F> {
-        let (pairs, descriptor, size) = (Arc::clone(&self.pairs), Arc::clone(&self.descriptor), self.batch_size);
-        ordered(self.batches().saturating_sub(skip), self.workers, move |i| {
-            let from = (i + skip) * size;
-            let indices = order[from..(from + size).min(order.len())].to_vec();
-            let load = |&index: &usize| -> Result<Sample> {
-                let mut sample = Sample::load(&pairs[index], &descriptor)?;
-                change(&mut sample, index);
+        let loader = self.clone();
+        ordered(batches.len().saturating_sub(skip), self.workers, move |i| {
+            let batch = i + skip;
+            let load = |(slot, &pick): (usize, &Pick)| -> Result<Sample> {
+                let decoded = loader.decoded(pick.pair)?;
+                let (mut sample, normaliser) = decoded.sample(&loader.pairs[pick.pair], &loader.descriptor)?;
+                drop(decoded);
+                if let Some(changes) = &changes {
+                    changes.apply(&mut sample, pick, batch, batch * loader.batch_size + slot);
+                }
+                normaliser.apply(&mut sample.planes);
                 Ok(sample)
             };
-            let samples = indices.iter().map(load).collect::<Result<Vec<_>>>()?;
-            Ok(gather(&samples, indices))
+            let samples = batches[batch].iter().enumerate().map(load).collect::<Result<Vec<_>>>()?;
+            Ok(gather(&samples, batches[batch].iter().map(|pick| pick.pair).collect()))
         })
     }
 }
 
-/// The random stream of one sample in one epoch (or of the epoch's order).
-fn stream(seed: u64, epoch: usize, index: usize) -> ChaCha8Rng {
+impl Changes {
+    /// Augments the sample at a place of the epoch.
+    fn apply(&self, sample: &mut Sample, pick: Pick, batch: usize, place: usize) {
+        let mut draws = Draws {
+            own: stream(self.seed, self.epoch, place, Purpose::Sample),
+            shared: stream(self.seed, self.epoch, batch, Purpose::Batch),
+            class: pick.class,
+        };
+        for augmentation in &self.augmentations {
+            augmentation.apply(sample, &mut draws);
+        }
+    }
+}
+
+/// What a random stream decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// The changes of one sample, or the order of all.
+    Sample,
+    /// What the samples of a batch have in common.
+    Batch,
+    /// The picture of a sample that is to show a class.
+    Foreground,
+}
+
+/// The random stream of one place in one epoch (or, at `usize::MAX`, of a shuffle).
+pub(super) fn stream(seed: u64, epoch: usize, place: usize, purpose: Purpose) -> ChaCha8Rng {
     let mut key = [0; 32];
-    for (part, number) in key.chunks_exact_mut(8).zip([seed, epoch as u64, index as u64, 0x5e67_7001]) {
+    let numbers = [seed, epoch as u64, place as u64, 0x5e67_7001 + purpose as u64];
+    for (part, number) in key.chunks_exact_mut(8).zip(numbers) {
         part.copy_from_slice(&number.to_le_bytes());
     }
     ChaCha8Rng::from_seed(key)

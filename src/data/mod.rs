@@ -1,23 +1,32 @@
 //! From files to samples: descriptors, lists, decoding, normalisation, augmentation, batches.
 
 mod augment;
+mod cache;
 mod descriptor;
 mod list;
 mod loader;
+mod masks;
 mod normalise;
 mod prefetch;
+mod presence;
 mod sample;
+mod sampling;
 mod survey;
 pub mod synthetic;
 
-pub use augment::Augmentation;
+pub(crate) use augment::nearest;
+pub use augment::{Augmentation, Change, Extent, largest_after};
+pub use cache::{Cache, CacheUsage};
 pub use descriptor::{Class, Descriptor, LabelFault};
 pub use list::{
     FileKind, Pair, files_by_stem, find_images, find_images_below, find_predictions, pair_folders, pair_lists,
-    pair_predictions, read_list, split_validation,
+    pair_mask_predictions, pair_predictions, read_list, split_validation,
 };
-pub use loader::{Batch, Loader};
+pub use loader::{Batch, Loader, Preview};
+pub use masks::{Labels, find_images_or_ids, load_pair_labels, pair_mask_folders};
 pub use normalise::{Normalisation, Statistics, ValidPixels};
 pub use prefetch::ordered;
+pub use presence::ClassPresence;
 pub use sample::{Sample, load_image, load_labels, load_prediction, network_input, prediction_map};
+pub use sampling::Sampling;
 pub use survey::{Survey, survey};

@@ -84,6 +84,12 @@ impl Normalisation {
     /// Normalises planes `[bands, height, width]` in place. A per-data-set normalisation that was never measured acts
     /// as per-image.
     pub fn apply(&self, planes: &mut [f32], bands: usize) {
+        self.prepare(planes, bands).apply(planes);
+    }
+
+    /// Marks pixels that are not valid with NaN, in all bands, and says what is to be taken off the others and what
+    /// they are to be divided by: that of the whole picture, which parts of it are normalised with, too.
+    pub(super) fn prepare(&self, planes: &mut [f32], bands: usize) -> Normaliser {
         let pixels = planes.len() / bands;
         let valid = valid_mask(planes, bands, self.valid());
         let (mean, std) = match self {
@@ -94,10 +100,28 @@ impl Normalisation {
                 statistics.mean_and_std()
             }
         };
+        for plane in planes.chunks_exact_mut(pixels) {
+            plane.iter_mut().zip(&valid).filter(|(_, valid)| !**valid).for_each(|(sample, _)| *sample = f32::NAN);
+        }
+        Normaliser { mean, std }
+    }
+}
+
+/// Mean and standard deviation of each band, as a picture is normalised with.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Normaliser {
+    mean: Vec<f64>,
+    std: Vec<f64>,
+}
+
+impl Normaliser {
+    /// Normalises planes in place; NaN becomes 0, the mean.
+    pub(super) fn apply(&self, planes: &mut [f32]) {
+        let pixels = planes.len() / self.mean.len();
         for (band, plane) in planes.chunks_exact_mut(pixels).enumerate() {
-            let (mean, scale) = (mean[band] as f32, (1.0 / std[band]) as f32);
-            for (sample, &valid) in plane.iter_mut().zip(&valid) {
-                *sample = if valid { (*sample - mean) * scale } else { 0.0 };
+            let (mean, scale) = (self.mean[band] as f32, (1.0 / self.std[band]) as f32);
+            for sample in plane {
+                *sample = if sample.is_nan() { 0.0 } else { (*sample - mean) * scale };
             }
         }
     }

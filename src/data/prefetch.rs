@@ -1,14 +1,16 @@
 //! Work done ahead on other threads, handed over in order.
 
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 /// Results that each worker may have ready before it waits.
 const AHEAD: usize = 2;
 
-/// Computes `make(0), make(1), ..., make(count - 1)` on `workers` threads and yields the results in that order. At
-/// most a few results a worker wait to be taken; dropping the iterator ends the work.
+/// Computes `make(0), make(1), ..., make(count - 1)` on `workers` threads and yields the results in that order. Each
+/// worker holds at most three results that nobody has taken; dropping the iterator ends the work. A worker's panic goes
+/// on in the thread that takes the results.
 pub fn ordered<T: Send + 'static>(
     count: usize,
     workers: usize,
@@ -16,27 +18,48 @@ pub fn ordered<T: Send + 'static>(
 ) -> impl Iterator<Item = T> {
     let make = Arc::new(make);
     let workers = workers.clamp(1, count.max(1));
-    let receivers: Vec<Receiver<T>> = (0..workers)
-        .map(|worker| {
-            let (sender, receiver) = sync_channel(AHEAD);
-            let make = Arc::clone(&make);
-            thread::spawn(move || {
-                for i in (worker..count).step_by(workers) {
-                    // The receiver is gone when nobody wants the rest.
-                    if sender.send(make(i)).is_err() {
-                        break;
-                    }
+    let start = |worker: usize| {
+        let (sender, receiver) = sync_channel(AHEAD);
+        let make = Arc::clone(&make);
+        let thread = thread::spawn(move || {
+            for i in (worker..count).step_by(workers) {
+                // The receiver is gone when nobody wants the rest.
+                if sender.send(make(i)).is_err() {
+                    break;
                 }
-            });
-            receiver
-        })
-        .collect();
-    // A channel that closes early means that its worker panicked: pass the defect on, never a shorter sequence.
-    (0..count).map(move |i| receivers[i % workers].recv().expect("a worker thread panicked"))
+            }
+        });
+        Worker { receiver, thread: Some(thread) }
+    };
+    let mut workers: Vec<Worker<T>> = (0..workers).map(start).collect();
+    let places = workers.len();
+    (0..count).map_while(move |i| workers[i % places].take())
+}
+
+struct Worker<T> {
+    receiver: Receiver<T>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl<T> Worker<T> {
+    /// The next result. A channel that closes early means a panic: the defect is passed on, never a shorter sequence.
+    fn take(&mut self) -> Option<T> {
+        let result = self.receiver.recv().ok();
+        if result.is_none()
+            && let Some(Err(panic)) = self.thread.take().map(JoinHandle::join)
+        {
+            resume_unwind(panic);
+        }
+        result
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread::sleep;
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -45,5 +68,23 @@ mod tests {
             assert!(ordered(10, workers, |i| i * i).eq((0..10).map(|i| i * i)));
         }
         assert_eq!(ordered(0, 2, |i| i).count(), 0);
+    }
+
+    #[test]
+    fn no_more_is_made_than_asked_for_and_held() {
+        let made = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&made);
+        let mut results = ordered(1_000, 2, move |i| (i, count.fetch_add(1, Ordering::SeqCst)).0);
+        assert_eq!(results.by_ref().take(4).collect::<Vec<_>>(), [0, 1, 2, 3]);
+        sleep(Duration::from_millis(50));
+        drop(results);
+        sleep(Duration::from_millis(50));
+        assert!(made.load(Ordering::SeqCst) <= 4 + 2 * (AHEAD + 1));
+    }
+
+    #[test]
+    #[should_panic(expected = "seven")]
+    fn a_panic_is_passed_on() {
+        ordered(10, 3, |i| assert!(i != 7, "seven")).for_each(drop);
     }
 }

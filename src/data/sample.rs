@@ -2,15 +2,17 @@
 
 use std::path::Path;
 
-use super::{Descriptor, Pair};
+use super::normalise::Normaliser;
+use super::{Descriptor, Pair, load_pair_labels};
 use crate::error::{Error, Result, Size};
-use crate::image::{Raster, RawLabels, read_image, read_labels};
-use crate::label::LabelMap;
+use crate::image::{Raster, RawLabels, Samples, read_image, read_labels};
+use crate::label::{IGNORE, LabelMap};
 
-/// A normalised picture with its class map.
+/// A picture with its class map.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
-    /// Network input `[bands, height, width]`.
+    /// Network input `[bands, height, width]`; before normalisation, samples between 0 and 1, NaN where a pixel carries
+    /// no measurement, in all bands.
     pub planes: Vec<f32>,
     /// Classes of the pixels.
     pub labels: LabelMap,
@@ -19,17 +21,84 @@ pub struct Sample {
 impl Sample {
     /// Reads, checks and normalises a pair.
     pub fn load(pair: &Pair, descriptor: &Descriptor) -> Result<Self> {
-        let (size, planes) = load_image(&pair.image, descriptor)?;
-        let labels = load_labels(&pair.label, descriptor)?;
-        if size != labels.size {
-            return Err(Error::SizeMismatch {
-                first: pair.image.clone(),
-                first_size: size,
-                second: pair.label.clone(),
-                second_size: labels.size,
-            });
+        let (mut sample, normaliser) = Decoded::load(pair, descriptor)?.sample(pair, descriptor)?;
+        normaliser.apply(&mut sample.planes);
+        Ok(sample)
+    }
+
+    /// Bands of the picture.
+    pub(super) fn bands(&self) -> usize {
+        self.planes.len() / self.labels.classes.len()
+    }
+}
+
+/// A pair as its files hold it, before anything is computed: 8-bit samples take a byte, and so do labels of less than
+/// 255 classes.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Decoded {
+    raster: Raster,
+    labels: CompactLabels,
+}
+
+/// Class indices as small as they come.
+#[derive(Debug, Clone, PartialEq)]
+enum CompactLabels {
+    /// `u8::MAX` stands for [`IGNORE`].
+    Bytes(Vec<u8>),
+    Words(Vec<u16>),
+}
+
+impl Decoded {
+    /// Reads and checks a pair.
+    pub(super) fn load(pair: &Pair, descriptor: &Descriptor) -> Result<Self> {
+        let raster = read_image(&pair.image)?;
+        let labels = load_pair_labels(pair, raster.size, descriptor)?;
+        Ok(Self { raster, labels: CompactLabels::new(labels.classes) })
+    }
+
+    /// Bytes that it takes in memory.
+    pub(super) fn bytes(&self) -> usize {
+        let image = match &self.raster.samples {
+            Samples::U8(v) => v.capacity(),
+            Samples::U16(v) => 2 * v.capacity(),
+            Samples::F32(v) => 4 * v.capacity(),
+        };
+        let labels = match &self.labels {
+            CompactLabels::Bytes(v) => v.capacity(),
+            CompactLabels::Words(v) => 2 * v.capacity(),
+        };
+        size_of::<Self>() + image + labels
+    }
+
+    /// Whether its samples are bytes, which can be looked at as they are.
+    pub(super) fn has_bytes(&self) -> bool {
+        matches!(self.raster.samples, Samples::U8(_))
+    }
+
+    /// The sample before normalisation, and what it is to be normalised with.
+    pub(super) fn sample(&self, pair: &Pair, descriptor: &Descriptor) -> Result<(Sample, Normaliser)> {
+        let mut planes = fit_bands(&pair.image, &self.raster, descriptor)?;
+        let normaliser = descriptor.normalisation.prepare(&mut planes, descriptor.bands);
+        let labels = LabelMap { size: self.raster.size, classes: self.labels.to_classes() };
+        Ok((Sample { planes, labels }, normaliser))
+    }
+}
+
+impl CompactLabels {
+    fn new(classes: Vec<u16>) -> Self {
+        if classes.iter().all(|class| *class == IGNORE || *class < u16::from(u8::MAX)) {
+            // IGNORE is all ones in either width.
+            return Self::Bytes(classes.into_iter().map(|class| class as u8).collect());
         }
-        Ok(Self { planes, labels })
+        Self::Words(classes)
+    }
+
+    fn to_classes(&self) -> Vec<u16> {
+        let wide = |class: &u8| if *class == u8::MAX { IGNORE } else { u16::from(*class) };
+        match self {
+            Self::Bytes(classes) => classes.iter().map(wide).collect(),
+            Self::Words(classes) => classes.clone(),
+        }
     }
 }
 
@@ -88,5 +157,19 @@ pub(super) fn fit_bands(path: &Path, raster: &Raster, descriptor: &Descriptor) -
                 descriptor.name
             ),
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_take_a_byte_where_they_fit() {
+        for (classes, bytes) in [(vec![0, 254, IGNORE], true), (vec![255, 0, IGNORE], false), (vec![7; 4], true)] {
+            let compact = CompactLabels::new(classes.clone());
+            assert_eq!(matches!(compact, CompactLabels::Bytes(_)), bytes);
+            assert_eq!(compact.to_classes(), classes);
+        }
     }
 }

@@ -1,16 +1,18 @@
 //! A data set looked over before anything is written.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
+use super::masks::{background, merge};
 use super::sample::fit_bands;
-use super::{Descriptor, Normalisation, Pair, Statistics};
+use super::{ClassPresence, Descriptor, Normalisation, Pair, Statistics};
 use crate::error::{Error, Result, Size};
 use crate::event::{Event, Sink, Task};
 use crate::image::{RawLabels, read_image, read_labels};
-use crate::label::IGNORE;
+use crate::label::{IGNORE, LabelMap};
 
 /// Most faults that are listed.
 const MAX_FAULTS: usize = 20;
@@ -27,6 +29,8 @@ pub struct Survey {
     pub sizes: Vec<Size>,
     /// Sums over the training pictures, for a per-data-set normalisation.
     pub statistics: Statistics,
+    /// What each training pair shows, in their order.
+    pub presence: ClassPresence,
 }
 
 /// What one pair holds, or what is wrong with it.
@@ -63,6 +67,7 @@ pub fn survey(train: &[Pair], validation: &[Pair], descriptor: &Descriptor, sink
         class_pixels: vec![0; descriptor.class_count()],
         sizes: Vec::new(),
         statistics: Statistics::new(descriptor.bands),
+        presence: ClassPresence::default(),
     };
     let mut sizes = BTreeSet::new();
     for (i, report) in reports.iter().enumerate() {
@@ -72,6 +77,7 @@ pub fn survey(train: &[Pair], validation: &[Pair], descriptor: &Descriptor, sink
         // The validation pictures must not leak into what the network sees of the training set.
         if i < train.len() {
             survey.statistics.merge(&report.statistics);
+            survey.presence.push(report.size.unwrap_or(Size { width: 0, height: 0 }), &report.class_pixels);
         }
         sizes.extend(report.size.map(|s| (s.width, s.height)));
     }
@@ -97,26 +103,41 @@ fn examine(pair: &Pair, descriptor: &Descriptor) -> PairReport {
         }
         Err(e) => report.faults.push(e.to_string()),
     }
-    match read_labels(&pair.label) {
-        Ok(labels) => report.examine_labels(pair, &labels, descriptor),
-        Err(e) => report.faults.push(e.to_string()),
+    let mut merged = None;
+    for file in pair.label.files() {
+        match read_labels(file) {
+            Ok(labels) => report.examine_labels(&pair.image, file, &labels, descriptor, &mut merged),
+            Err(e) => report.faults.push(e.to_string()),
+        }
+    }
+    let merged = merged.or_else(|| report.size.map(background));
+    for class in merged.into_iter().flat_map(|map| map.classes).filter(|class| *class != IGNORE) {
+        report.class_pixels[usize::from(class)] += 1;
     }
     report
 }
 
 impl PairReport {
-    fn examine_labels(&mut self, pair: &Pair, labels: &RawLabels, descriptor: &Descriptor) {
+    /// Examines a label image or a mask, and merges it with those before it if it is of the picture's size.
+    fn examine_labels(
+        &mut self,
+        image: &Path,
+        label: &Path,
+        labels: &RawLabels,
+        descriptor: &Descriptor,
+        merged: &mut Option<LabelMap>,
+    ) {
         let label_size = labels.size();
         if let Some(size) = self.size.filter(|s| *s != label_size) {
-            let (first, second) = (pair.image.clone(), pair.label.clone());
+            let (first, second) = (image.to_path_buf(), label.to_path_buf());
             let mismatch = Error::SizeMismatch { first, first_size: size, second, second_size: label_size };
             self.faults.push(mismatch.to_string());
         }
         let (faults, values) = descriptor.label_faults(labels, MAX_VALUES);
-        let label = pair.label.display();
+        let shown = label.display();
         for fault in &faults {
             self.faults.push(format!(
-                "{label}: label {} at pixel ({}, {}), in {} of its pixels; data set '{}' defines {}",
+                "{shown}: label {} at pixel ({}, {}), in {} of its pixels; data set '{}' defines {}",
                 fault.value,
                 fault.x,
                 fault.y,
@@ -127,12 +148,11 @@ impl PairReport {
         }
         if values > faults.len() {
             let more = values - faults.len();
-            self.faults.push(format!("{label}: {more} more undefined values; are images and labels exchanged?"));
+            self.faults.push(format!("{shown}: {more} more undefined values; are images and labels exchanged?"));
         }
-        if let Ok(map) = descriptor.class_map(&pair.label, labels) {
-            for class in map.classes.into_iter().filter(|class| *class != IGNORE) {
-                self.class_pixels[usize::from(class)] += 1;
-            }
+        let fits = self.size == Some(label_size);
+        if let (true, Ok(map)) = (fits, descriptor.class_map(label, labels)) {
+            merge(merged, map);
         }
     }
 }

@@ -171,10 +171,10 @@ pub fn write_set(folder: &Path, name: &str, seed: u64, range: std::ops::Range<u6
     for index in range {
         let section = section(seed, index, size);
         let file = format!("{index:03}.png");
-        let pair = Pair { image: images.join(&file), label: labels.join(&file) };
+        let pair = Pair { image: images.join(&file), label: labels.join(&file).into() };
         write_grey_png(&pair.image, size, &section.pixels)?;
         let values: Vec<u8> = section.labels.classes.iter().map(|&c| c as u8).collect();
-        write_grey_png(&pair.label, size, &values)?;
+        write_grey_png(&labels.join(&file), size, &values)?;
         pairs.push(pair);
     }
     for kind in ["images", "labels"] {

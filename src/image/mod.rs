@@ -14,10 +14,10 @@ mod tiff;
 
 pub use draw::{
     Figure, Frame, Judgement, Legend, LegendRow, LegendTable, Panel, PictureFormat, color_bar_width, color_labels,
-    color_probabilities, encode_picture, figure, heatmap, judge, overlay_labels, panels_width, side_by_side, stack,
-    with_color_bar, write_png,
+    color_probabilities, encode_jpeg, encode_picture, figure, heatmap, judge, overlay_labels, panels_width,
+    side_by_side, stack, with_color_bar, write_png,
 };
-pub use encode::{Pixels, encode_png};
+pub use encode::{Pixels, encode_png, encode_small_png};
 pub use gray::{GrayConverter, GrayMethod, Sample, stretch};
 pub use labels::{RawLabels, read_labels};
 pub use npy::{
@@ -26,7 +26,7 @@ pub use npy::{
 };
 pub use palette::distinct_colors;
 pub use raster::{AlphaBand, Raster, Samples, read_image, read_image_and_alpha, read_size};
-pub use resize::Scaling;
+pub use resize::{Scaling, resize_floats};
 
 /// The font of legends and curves, compiled in so that none has to be installed.
 pub(crate) const FONT: &[u8] = epaint_default_fonts::UBUNTU_LIGHT;

@@ -29,16 +29,23 @@ impl Raster {
         let samples = match (self.samples, how) {
             (Samples::U8(v), Scaling::Pillow) => Samples::U8(pillow(v, bands, from, size)),
             (Samples::U16(v), Scaling::Pillow) => Samples::U16(pillow(v, bands, from, size)),
-            (Samples::F32(v), Scaling::Pillow) => Samples::F32(pillow(v, bands, from, size)),
+            (Samples::F32(v), how) => Samples::F32(resize_floats(v, bands, (from, size), how)),
             (Samples::U8(v), Scaling::OpenCv) => Samples::U8(opencv_bytes(&v, bands, from, size)),
             (Samples::U16(v), Scaling::OpenCv) => {
                 let floats: Vec<f32> = v.into_iter().map(f32::from).collect();
                 let whole = |value: f32| value.round_ties_even() as u16;
                 Samples::U16(opencv_floats(&floats, bands, from, size).into_iter().map(whole).collect())
             }
-            (Samples::F32(v), Scaling::OpenCv) => Samples::F32(opencv_floats(&v, bands, from, size)),
         };
         Self { size, bands, samples }
+    }
+}
+
+/// Floats, interleaved by pixel, from one size to another.
+pub fn resize_floats(samples: Vec<f32>, bands: usize, (from, to): (Size, Size), how: Scaling) -> Vec<f32> {
+    match how {
+        Scaling::Pillow => pillow(samples, bands, from, to),
+        Scaling::OpenCv => opencv_floats(&samples, bands, from, to),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Batch norm.
 
-use burn::module::{Module, Param, RunningState};
+use burn::module::{Flag, Module, Param, RunningState};
 use burn::tensor::{Device, Tensor};
 
 use crate::ops::{self, NormSettings, dry};
@@ -17,6 +17,8 @@ pub struct BatchNorm2d {
     pub running_mean: RunningState<Tensor<1>>,
     /// Unbiased variance by channel, over the batches so far.
     pub running_var: RunningState<Tensor<1>>,
+    /// Whether training goes by the statistics of the batch and updates the running ones.
+    pub training: Param<Flag>,
     #[module(skip)]
     settings: NormSettings,
 }
@@ -29,6 +31,7 @@ impl BatchNorm2d {
             bias: Param::from_tensor(Tensor::zeros([channels], device)),
             running_mean: RunningState::new(Tensor::zeros([channels], device)),
             running_var: RunningState::new(Tensor::ones([channels], device)),
+            training: Param::<Flag>::from_bool(true),
             settings,
         }
     }
@@ -51,7 +54,7 @@ impl BatchNorm2d {
     fn normalised(&self, x: Tensor<4>) -> Tensor<4> {
         let [batch, _, height, width] = x.dims();
         let (weight, bias) = (self.weight.val(), self.bias.val());
-        if !x.device().is_autodiff() || batch * height * width == 1 {
+        if !x.device().is_autodiff() || !self.training.val().is_enabled() || batch * height * width == 1 {
             let (mean, var) = (self.running_mean.value_sync(), self.running_var.value_sync());
             return ops::batch_norm_infer(x, weight, bias, mean, var, self.settings.epsilon);
         }

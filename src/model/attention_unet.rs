@@ -6,12 +6,12 @@ use burn::tensor::Tensor;
 use burn::tensor::activation::sigmoid;
 use serde::{Deserialize, Serialize};
 
-use super::{Outputs, sizes};
+use super::{Outputs, State, sizes};
 use crate::error::{Error, Result};
 use crate::layer::{Conv2d, ConvNorm, ConvTranspose2d, Init, Initialisation};
 use crate::ops::{
     ConvSettings, ConvTransposeSettings, Interpolation, NormSettings, PoolSettings, Resampling, adaptive_avg_pool2d,
-    concatenate, interpolate, max_pool2d, relu,
+    concatenate, cut, interpolate, max_pool2d, relu,
 };
 
 /// Widest first level: 16 times the published one.
@@ -137,15 +137,42 @@ pub struct AttentionUnet {
 impl AttentionUnet {
     /// Logits `[batch, outputs, height, width]`; height and width must be multiples of [`Self::multiple`].
     pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        let joined = self.joined(input);
+        let joined = self.joined(self.levels(input));
         self.head(3, joined[3].clone())
     }
 
     /// The logits at full size, and those of the smaller sizes, enlarged.
     pub fn forward_training(&self, input: Tensor<4>) -> Outputs {
-        let [_, _, height, width] = input.dims();
+        self.finish(self.levels(input))
+    }
+
+    /// The levels of the encoder.
+    pub(super) fn segments(&self) -> usize {
+        self.down.len()
+    }
+
+    /// Adds a level to those that are there, and halves the picture, which stands before them.
+    pub(super) fn segment(&self, i: usize, mut state: State) -> State {
+        let Some(last) = state.last().filter(|_| i > 0) else {
+            return vec![state[0].clone(), self.down[0].forward(state.remove(0))];
+        };
+        let pooled = max_pool2d(last.clone(), PoolSettings::square(2));
+        let [_, _, height, width] = state[0].dims();
+        state[0] = adaptive_avg_pool2d(state[0].clone(), [height / 2, width / 2]);
+        let small = self.scales[i - 1].forward_relu(state[0].clone(), None);
+        state.push(self.down[i].forward(concatenate(vec![small, pooled])));
+        state
+    }
+
+    fn levels(&self, input: Tensor<4>) -> State {
+        (0..self.segments()).fold(vec![input], |state, i| self.segment(i, state))
+    }
+
+    /// The logits of all heads.
+    pub(super) fn finish(&self, state: State) -> Outputs {
+        let [_, _, height, width] = state[1].dims();
         let how = Resampling { interpolation: Interpolation::Bilinear, align_corners: false };
-        let mut joined = self.joined(input);
+        let mut joined = self.joined(state);
         let last = joined.pop().map(|x| self.head(3, x));
         let smaller = joined.into_iter().enumerate().filter(|_| self.deep_supervision > 0.0);
         let auxiliary =
@@ -155,7 +182,7 @@ impl AttentionUnet {
 
     /// The logits at 1/8, 1/4, 1/2 and all of the size.
     pub fn forward_all(&self, input: Tensor<4>) -> Vec<Tensor<4>> {
-        self.joined(input).into_iter().enumerate().map(|(i, x)| self.head(i, x)).collect()
+        self.joined(self.levels(input)).into_iter().enumerate().map(|(i, x)| self.head(i, x)).collect()
     }
 
     fn head(&self, i: usize, x: Tensor<4>) -> Tensor<4> {
@@ -163,16 +190,8 @@ impl AttentionUnet {
     }
 
     /// The decoder's levels, the deepest first: what comes up, and what the gates let through.
-    fn joined(&self, input: Tensor<4>) -> Vec<Tensor<4>> {
-        let mut picture = input.clone();
-        let mut levels = vec![self.down[0].forward(input)];
-        for (block, scale) in self.down[1..].iter().zip(&self.scales) {
-            let [_, _, height, width] = picture.dims();
-            picture = adaptive_avg_pool2d(picture, [height / 2, width / 2]);
-            let small = scale.forward_relu(picture.clone(), None);
-            let pooled = max_pool2d(levels[levels.len() - 1].clone(), PoolSettings::square(2));
-            levels.push(block.forward(concatenate(vec![small, pooled])));
-        }
+    fn joined(&self, mut state: State) -> Vec<Tensor<4>> {
+        let levels = state.split_off(1);
         let center = self.center.forward(max_pool2d(levels[3].clone(), PoolSettings::square(2)));
         let mut joined: Vec<Tensor<4>> = Vec::with_capacity(4);
         for (i, level) in levels.into_iter().rev().enumerate() {
@@ -205,7 +224,7 @@ impl AttentionUnet {
 /// A 3x3 transposed convolution as Keras pads it: `factor` times the size, the surplus at the end cut off.
 fn enlarge(layer: &ConvTranspose2d, x: Tensor<4>, factor: usize) -> Tensor<4> {
     let [_, _, height, width] = x.dims();
-    layer.forward(x).narrow(2, 0, factor * height).narrow(3, 0, factor * width)
+    cut(layer.forward(x), 0..factor * height, 0..factor * width)
 }
 
 /// A convolution with bias, then a batch norm.

@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::decoder::{Decoder, DecoderConfig, Heads};
-use super::resnet::{self, ResNet, ResNetConfig};
+use super::resnet::{self, Features, ResNet, ResNetConfig};
 use super::{Namer, Outputs, sizes};
 use crate::error::Result;
 use crate::layer::Init;
@@ -79,21 +79,31 @@ impl EncoderDecoder {
     /// Logits `[batch, outputs, height, width]` for a picture `[batch, bands, height, width]` whose sides are multiples
     /// of [`Self::multiple`].
     pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        let enlarge = self.enlarge(&input);
-        enlarge(self.heads(input, None).logits)
+        let [_, _, height, width] = input.dims();
+        interpolate(self.heads(input).logits, [height, width], self.resampling)
     }
 
     /// The logits of all heads, with dropout as `draw` decides.
     pub fn forward_training(&self, input: Tensor<4>, draw: u64) -> Outputs {
-        let enlarge = self.enlarge(&input);
-        let Heads { logits, auxiliary } = self.heads(input, Some(draw));
+        let [_, _, height, width] = input.dims();
+        self.finish(self.encoder.forward(input), [height, width], draw)
+    }
+
+    pub(super) fn encoder(&self) -> &ResNet {
+        &self.encoder
+    }
+
+    /// The logits of all heads for a picture of that height and width.
+    pub(super) fn finish(&self, features: Features, size: [usize; 2], draw: u64) -> Outputs {
+        let enlarge = |logits| interpolate(logits, size, self.resampling);
+        let Heads { logits, auxiliary } = self.decoder.forward(features, Some(draw), self.resampling);
         let auxiliary = auxiliary.map(|logits| (enlarge(logits), self.deep_supervision));
         Outputs { logits: enlarge(logits), auxiliary: auxiliary.into_iter().collect() }
     }
 
     /// Logits at the size that the decoder works at, and how they are enlarged to the input's.
     pub(super) fn forward_small(&self, input: Tensor<4>) -> (Tensor<4>, Resampling) {
-        (self.heads(input, None).logits, self.resampling)
+        (self.heads(input).logits, self.resampling)
     }
 
     /// Leaves what only prediction needs, with every batch norm a part of the convolution before it.
@@ -102,13 +112,8 @@ impl EncoderDecoder {
         self.decoder.fold();
     }
 
-    fn heads(&self, input: Tensor<4>, draw: Option<u64>) -> Heads {
-        self.decoder.forward(self.encoder.forward(input), draw, self.resampling)
-    }
-
-    fn enlarge(&self, input: &Tensor<4>) -> impl Fn(Tensor<4>) -> Tensor<4> + use<> {
-        let ([_, _, height, width], how) = (input.dims(), self.resampling);
-        move |logits| interpolate(logits, [height, width], how)
+    fn heads(&self, input: Tensor<4>) -> Heads {
+        self.decoder.forward(self.encoder.forward(input), None, self.resampling)
     }
 
     /// The number that both sides of the input must be a multiple of.

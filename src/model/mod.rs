@@ -8,6 +8,7 @@ mod padding;
 mod parameters;
 mod resnet;
 mod resnet_unet;
+mod segments;
 mod unet;
 
 use burn::module::Module;
@@ -22,9 +23,12 @@ pub use decoder::{
 pub use encoder_decoder::{EncoderDecoder, EncoderDecoderConfig};
 pub use inference::{InferenceNetwork, Scores};
 pub use padding::{Crop, mirror_pad};
-pub use parameters::{Parameter, ParameterShape, collect, collect_gradients, identify, replace, shapes};
+pub use parameters::{
+    Parameter, ParameterShape, collect, collect_gradients, freeze, identify, replace, shapes, untracked,
+};
 pub use resnet::{Dilation, Features, ResNet, ResNetConfig, Stem, Style, Variant};
 pub use resnet_unet::{ResnetUnet, ResnetUnetConfig};
+pub use segments::State;
 pub use unet::{Enlargement, Form, Unet, UnetConfig};
 
 use crate::error::{Error, Result};
@@ -205,15 +209,10 @@ impl Network {
 
     /// Like [`Self::forward`], with what only training has: further heads, and dropout that depends on `draw` alone.
     pub fn forward_training(&self, input: Tensor<4>, draw: u64) -> Outputs {
-        let (input, crop) = mirror_pad(input, self.multiple(), self.smallest());
-        let outputs = match self {
-            Self::EncoderDecoder(network) => network.forward_training(input, draw),
-            Self::Unet(network) => Outputs { logits: network.forward(input, Some(draw)), auxiliary: Vec::new() },
-            Self::ResnetUnet(network) => Outputs { logits: network.forward(input), auxiliary: Vec::new() },
-            Self::AttentionUnet(network) => network.forward_training(input),
-        };
-        let cropped = |(logits, weight)| (crop.apply(logits), weight);
-        Outputs { logits: crop.apply(outputs.logits), auxiliary: outputs.auxiliary.into_iter().map(cropped).collect() }
+        let (state, crop) = self.begin(input);
+        let [_, _, height, width] = state[0].dims();
+        let state = (0..self.segments()).fold(state, |state, i| self.segment(i, state, draw));
+        self.finish(state, [height, width], crop, draw)
     }
 
     /// The number that both sides of the input must be a multiple of.

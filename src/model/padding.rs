@@ -2,6 +2,8 @@
 
 use burn::tensor::{Int, Tensor, TensorData};
 
+use crate::ops::cut;
+
 /// How to cut the original area out of an enlarged result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Crop {
@@ -14,11 +16,11 @@ pub struct Crop {
 impl Crop {
     /// Cuts the original area out of `tensor`, which has the enlarged size.
     pub fn apply(self, tensor: Tensor<4>) -> Tensor<4> {
-        let [batch, channels, height, width] = tensor.dims();
+        let [_, _, height, width] = tensor.dims();
         if (height, width) == (self.height, self.width) {
             return tensor;
         }
-        tensor.slice([0..batch, 0..channels, self.top..self.top + self.height, self.left..self.left + self.width])
+        cut(tensor, self.top..self.top + self.height, self.left..self.left + self.width)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Parameters by their PyTorch names.
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::module::{Flag, Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::{Tensor, TensorData};
 
@@ -66,6 +66,18 @@ pub fn replace(network: Network, value: impl FnMut(&str) -> Option<TensorData>) 
 pub fn identify(network: Network) -> Network {
     let path = Path::of(&network);
     network.map(&mut Identifier { path })
+}
+
+/// Lets parameters whose name `frozen` picks stay as they are in training, and makes batch norms whose `training` it picks
+/// (as in `bn1.training`) use and keep their running statistics; the others learn.
+pub fn freeze(network: Network, frozen: impl FnMut(&str) -> bool) -> Network {
+    let path = Path::of(&network);
+    network.map(&mut Freezer { path, frozen })
+}
+
+/// Parameters that do not learn, with the same values and running statistics.
+pub fn untracked(network: Network) -> Network {
+    network.map(&mut Untracker)
 }
 
 /// The way through the modules down to the current parameter.
@@ -172,6 +184,39 @@ impl<F: FnMut(&str) -> Option<TensorData>> ModuleMapper for Replacer<F> {
         let Some(data) = (self.value)(&self.path.name()) else { return param };
         let (id, old, mapper) = param.consume();
         Param::from_mapped_value(id, Tensor::from_data(data, &old.device()), mapper)
+    }
+}
+
+struct Freezer<F> {
+    path: Path,
+    frozen: F,
+}
+
+impl<F: FnMut(&str) -> bool> ModuleMapper for Freezer<F> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.leave();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let learns = !(self.frozen)(&self.path.name());
+        param.set_require_grad(learns)
+    }
+
+    fn map_flag(&mut self, flag: Param<Flag>) -> Param<Flag> {
+        let learns = !(self.frozen)(&self.path.name());
+        flag.with_value(learns)
+    }
+}
+
+struct Untracker;
+
+impl ModuleMapper for Untracker {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        param.set_require_grad(false)
     }
 }
 

@@ -4,6 +4,7 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
+use super::State;
 use crate::error::{Error, Result};
 use crate::layer::{ConvNorm, Init, Initialisation};
 use crate::ops::{PoolSettings, max_pool2d};
@@ -233,15 +234,50 @@ pub struct Features {
 impl ResNet {
     /// The features of stem and stages for a picture `[batch, bands, height, width]`.
     pub fn forward(&self, input: Tensor<4>) -> Features {
-        let stem = self.stem.iter().fold(input, |x, unit| unit.forward_relu(x));
-        let mut x =
-            max_pool2d(stem.clone(), PoolSettings { stride: [2; 2], padding: [1; 2], ..PoolSettings::square(3) });
-        let stages = self.stages.iter().map(|blocks| {
-            x = blocks.iter().fold(x.clone(), |x, block| block.forward(x));
-            x.clone()
-        });
-        let stages = stages.collect();
-        Features { stem, stages }
+        Self::features((0..self.segments()).fold(vec![input], |state, i| self.segment(i, state)))
+    }
+
+    /// The stem, and every block.
+    pub(super) fn segments(&self) -> usize {
+        1 + self.stages.iter().map(Vec::len).sum::<usize>()
+    }
+
+    /// The stem, or a block: a stage's first adds to what there is, each further one replaces the last.
+    pub(super) fn segment(&self, i: usize, mut state: State) -> State {
+        if i == 0 {
+            return state
+                .into_iter()
+                .map(|input| self.stem.iter().fold(input, |x, unit| unit.forward_relu(x)))
+                .collect();
+        }
+        let (stage, block) = self.place_of(i - 1);
+        let x = match (stage, block) {
+            (0, 0) => {
+                let pooling = PoolSettings { stride: [2; 2], padding: [1; 2], ..PoolSettings::square(3) };
+                max_pool2d(state[0].clone(), pooling)
+            }
+            (_, 0) => state[stage].clone(),
+            _ => state.pop().expect("the block before"),
+        };
+        state.push(self.stages[stage][block].forward(x));
+        state
+    }
+
+    /// Stage and place in it of the block of that number.
+    fn place_of(&self, mut block: usize) -> (usize, usize) {
+        for (stage, blocks) in self.stages.iter().enumerate() {
+            if block < blocks.len() {
+                return (stage, block);
+            }
+            block -= blocks.len();
+        }
+        unreachable!("the encoder has no block of that number")
+    }
+
+    /// What is there after the last segment.
+    pub(super) fn features(mut state: State) -> Features {
+        let stages = state.split_off(1);
+        Features { stem: state.remove(0), stages }
     }
 
     /// Makes every batch norm a part of the convolution before it.

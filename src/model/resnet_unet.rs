@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::resnet::{self, Dilation, ResNet, ResNetConfig, Variant};
-use super::sizes;
+use super::{State, sizes};
 use crate::error::{Error, Result};
 use crate::layer::{Conv2d, Init, Initialisation};
 use crate::ops::{Interpolation, NormSettings, Resampling, concatenate, interpolate};
@@ -90,16 +90,33 @@ pub struct ResnetUnet {
 impl ResnetUnet {
     /// Logits `[batch, outputs, height, width]`; height and width must be multiples of [`Self::multiple`].
     pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        let [first, second, third] = &self.original;
-        let original = second.forward_relu(first.forward_relu(input.clone(), None), None);
-        let features = self.base_model.forward(input);
-        let features = [vec![features.stem], features.stages].concat();
+        self.finish((0..self.segments()).fold(vec![input], |state, i| self.segment(i, state)))
+    }
+
+    /// Those of the encoder; the first has the branch at full size, too.
+    pub(super) fn segments(&self) -> usize {
+        self.base_model.segments()
+    }
+
+    pub(super) fn segment(&self, i: usize, mut state: State) -> State {
+        if i == 0 {
+            let [first, second, _] = &self.original;
+            state.insert(0, second.forward_relu(first.forward_relu(state[0].clone(), None), None));
+        }
+        let features = state.split_off(1);
+        state.extend(self.base_model.segment(i, features));
+        state
+    }
+
+    pub(super) fn finish(&self, mut state: State) -> Tensor<4> {
+        let original = state.remove(0);
         let mut laterals: Vec<_> =
-            features.into_iter().zip(&self.lateral).map(|(x, conv)| conv.forward_relu(x, None)).collect();
+            state.into_iter().zip(&self.lateral).map(|(x, conv)| conv.forward_relu(x, None)).collect();
         let mut x = laterals.pop().expect("an encoder has stages");
         for (lateral, conv) in laterals.into_iter().zip(&self.up).rev() {
             x = conv.forward_relu(concatenate(vec![twice(x), lateral]), None);
         }
+        let [_, _, third] = &self.original;
         self.last.forward(third.forward_relu(concatenate(vec![twice(x), original]), None))
     }
 

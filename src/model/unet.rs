@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::padding::place;
-use super::{Namer, sizes};
+use super::{Namer, State, sizes};
 use crate::error::{Error, Result};
 use crate::layer::{BatchNorm2d, Conv2d, ConvTranspose2d, Init, Initialisation, dropout_pixels};
 use crate::ops::{
@@ -211,24 +211,41 @@ impl Unet {
     /// Logits `[batch, outputs, height, width]`; height and width must be multiples of [`Self::multiple`]. In training,
     /// `draw` decides on dropout.
     pub fn forward(&self, input: Tensor<4>, draw: Option<u64>) -> Tensor<4> {
-        let mut draws = draw.map(Draws);
-        let mut x = input;
-        let mut skips = Vec::with_capacity(self.up.len());
-        for (level, block) in self.down.iter().enumerate() {
-            if level > 0 {
-                skips.push(x.clone());
-                x = max_pool2d(x, PoolSettings::square(2));
-            }
-            x = block.forward(x, &mut draws);
-        }
-        for ((level, block), skip) in self.up.iter().enumerate().rev().zip(skips.into_iter().rev()) {
-            let [_, _, height, width] = skip.dims();
-            // Only where the side was odd, which only milesial's takes.
-            let x_large = place(self.enlarged(x, level), [height, width]);
-            let joined = if self.form.plan().enlarged_first { vec![x_large, skip] } else { vec![skip, x_large] };
-            x = block.forward(concatenate(joined), &mut draws);
-        }
-        self.last.forward(x)
+        let levels = (0..self.segments()).fold(vec![input], |state, i| self.segment(i, state, draw));
+        self.finish(levels, draw)
+    }
+
+    /// All blocks but the last.
+    pub(super) fn segments(&self) -> usize {
+        self.down.len() + self.up.len() - 1
+    }
+
+    /// A block on the way down, which adds the result of its level, or on the way up, which joins the last two.
+    pub(super) fn segment(&self, i: usize, mut state: State, draw: Option<u64>) -> State {
+        let mut draws = draw.map(|draw| Draws::after(draw, i));
+        let x = match self.down.get(i) {
+            Some(block) if i == 0 => block.forward(state.remove(0), &mut draws),
+            Some(block) => block.forward(max_pool2d(state[i - 1].clone(), PoolSettings::square(2)), &mut draws),
+            None => self.join(self.up.len() - 1 - (i - self.down.len()), &mut state, &mut draws),
+        };
+        state.push(x);
+        state
+    }
+
+    /// The block at full size, and the logits.
+    pub(super) fn finish(&self, mut state: State, draw: Option<u64>) -> Tensor<4> {
+        let mut draws = draw.map(|draw| Draws::after(draw, self.segments()));
+        self.last.forward(self.join(0, &mut state, &mut draws))
+    }
+
+    /// Takes the last result, enlarges it to that of `level`, and gives the block of both.
+    fn join(&self, level: usize, state: &mut State, draws: &mut Option<Draws>) -> Tensor<4> {
+        let (below, skip) = (state.pop().expect("a level below"), state.pop().expect("a level to join"));
+        let [_, _, height, width] = skip.dims();
+        // Only where the side was odd, which only milesial's takes.
+        let enlarged = place(self.enlarged(below, level), [height, width]);
+        let joined = if self.form.plan().enlarged_first { vec![enlarged, skip] } else { vec![skip, enlarged] };
+        self.up[level].forward(concatenate(joined), draws)
     }
 
     /// Makes every batch norm a part of the convolution before it.
@@ -288,6 +305,11 @@ impl Unet {
 struct Draws(u64);
 
 impl Draws {
+    /// Those that come after the first `used`.
+    fn after(draw: u64, used: usize) -> Self {
+        Self(draw.wrapping_add(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(used as u64)))
+    }
+
     fn next(&mut self) -> u64 {
         // Weyl's sequence with the golden ratio: all different, and far apart.
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);

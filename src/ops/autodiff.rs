@@ -8,6 +8,7 @@ use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops, OpsKind};
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, TensorMetadata};
+use burn::tensor::Shape;
 
 use super::dispatch::{Maybe, Operations};
 use super::kernels::{CrossEntropy, Gradients, Kernels, Wanted};
@@ -242,6 +243,21 @@ impl<B: Kernels + Operations, C: CheckpointStrategy> Operations for Autodiff<B, 
 
     fn run_note(x: FloatTensor<Self>) -> FloatTensor<Self> {
         <Self as burn::backend::backend::AutodiffBackend>::from_inner(B::run_note(x.into_parts().0))
+    }
+
+    fn run_with_gradient(
+        x: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let (_, node) = x.into_parts();
+        let step = Step {
+            kind: "loss gradient",
+            gradients: |gradient, factor, _| {
+                [Some(B::float_mul(gradient, B::float_reshape(factor, Shape::new([1, 1, 1, 1]))))]
+            },
+        };
+        record::<B, C, _, 1>(step, [node], value.into_primitive(), gradient.into_primitive())
     }
 
     fn run_softmax_cross_entropy(

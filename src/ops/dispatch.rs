@@ -100,6 +100,13 @@ pub(super) trait Operations: Backend {
     /// See [`Kernels::note`].
     fn run_note(x: FloatTensor<Self>) -> FloatTensor<Self>;
 
+    /// `value`; where there are gradients, that for `x` is `gradient`.
+    fn run_with_gradient(
+        x: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+    ) -> FloatTensor<Self>;
+
     /// See [`Kernels::softmax_cross_entropy`].
     fn run_softmax_cross_entropy(
         logits: FloatTensor<Self>,
@@ -202,6 +209,14 @@ macro_rules! plain {
 
             fn run_note(x: FloatTensor<Self>) -> FloatTensor<Self> {
                 Self::note(x)
+            }
+
+            fn run_with_gradient(
+                _x: FloatTensor<Self>,
+                value: FloatTensor<Self>,
+                _gradient: FloatTensor<Self>,
+            ) -> FloatTensor<Self> {
+                value
             }
 
             fn run_softmax_cross_entropy(

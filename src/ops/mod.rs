@@ -19,8 +19,11 @@ mod libtorch;
 pub mod profile;
 mod settings;
 
+use std::ops::Range;
+
 use burn::backend::Dispatch;
-use burn::tensor::{DType, Int, Tensor};
+use burn::backend::ops::FloatTensorOps;
+use burn::tensor::{DType, Int, Slice, Tensor};
 
 use dispatch::{Maybe, Operations};
 pub use settings::{ConvSettings, ConvTransposeSettings, Interpolation, NormSettings, PoolSettings, Resampling};
@@ -171,6 +174,14 @@ pub fn concatenate(parts: Vec<Tensor<4>>) -> Tensor<4> {
     joined
 }
 
+/// Rows and columns of `x` `[batch, channels, height, width]`. burn's own cut of an empty batch leaves the graph, and with it
+/// a dry run.
+pub fn cut(x: Tensor<4>, rows: Range<usize>, columns: Range<usize>) -> Tensor<4> {
+    let [batch, channels, _, _] = x.dims();
+    let slices = [0..batch, 0..channels, rows, columns].map(Slice::from);
+    noted(Tensor::from_dispatch(Dispatch::float_slice(x.into_dispatch(), &slices)))
+}
+
 /// `x`, which an operation of burn's made: in a dry run, its memory is counted.
 pub(crate) fn noted(x: Tensor<4>) -> Tensor<4> {
     if dry::is_on() {
@@ -225,6 +236,21 @@ pub fn cross_entropy(
         class_weights.map(Tensor::into_dispatch).into(),
         ignore,
     ))
+}
+
+/// `value` `[1]`, which is a function of `x`: whatever it goes into, its gradient for `x` is `gradient`, of the shape of
+/// `x`. Neither `value` nor `gradient` is differentiated itself.
+///
+/// # Panics
+///
+/// If `gradient` has another shape than `x`.
+pub fn with_gradient(x: Tensor<4>, value: Tensor<1>, gradient: Tensor<4>) -> Tensor<1> {
+    assert_eq!(x.dims(), gradient.dims(), "a gradient of another shape");
+    if !x.is_autodiff() {
+        return value;
+    }
+    let (value, gradient) = (value.autodiff().into_dispatch(), gradient.autodiff().into_dispatch());
+    Tensor::from_dispatch(Dispatch::run_with_gradient(x.into_dispatch(), value, gradient))
 }
 
 /// Index of the largest channel of every pixel of `x` `[batch, channels, height, width]`, the first where several are as

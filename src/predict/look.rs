@@ -3,6 +3,7 @@
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::procedure::{Join, Procedure, Tiles};
+use crate::activation::Rule;
 use crate::error::{Result, Size};
 use crate::fuse::{Look, ScoreMap, enlarged, probabilities};
 use crate::model::InferenceNetwork;
@@ -42,6 +43,7 @@ pub(super) struct Seer<'a> {
     pub(super) network: &'a InferenceNetwork,
     pub(super) device: &'a Device,
     pub(super) precision: Precision,
+    pub(super) rule: Rule,
     pub(super) bands: usize,
     /// Inputs computed at once, for a size of theirs.
     pub(super) at_once: &'a dyn Fn(Size) -> usize,
@@ -57,7 +59,7 @@ impl Seer<'_> {
             let shape = [windows.len(), self.bands, size.height, size.width];
             let input = Tensor::<4>::from_data(TensorData::new(values, shape), self.device);
             let scores = self.network.scores(self.precision.of_input(input));
-            looks.extend(Look::of_batch(scores.logits, scores.enlargement, |i| windows[i].mirrored)?);
+            looks.extend(Look::of_batch(scores.logits, scores.enlargement, self.rule, |i| windows[i].mirrored)?);
         }
         Ok(looks)
     }
@@ -120,8 +122,8 @@ impl Seer<'_> {
                             looks.into_iter().next().map(|look| enlarged(look, window)).expect("one look a window")
                         }
                     };
-                    let (classes, kind) = (seen.classes, seen.kind);
-                    let sum = sum.get_or_insert(ScoreMap { size, classes, kind, values: Vec::new(), top: 0 });
+                    let ScoreMap { classes, kind, rule, .. } = seen;
+                    let sum = sum.get_or_insert(ScoreMap { size, classes, kind, rule, values: Vec::new(), top: 0 });
                     add(sum, &seen, [left, top]);
                 }
             }
@@ -220,7 +222,7 @@ fn complete(sum: &mut ScoreMap, next: usize, [lefts, tops]: [&[usize]; 2], windo
         }
     }
     let top = std::mem::replace(&mut sum.top, next);
-    ScoreMap { size: sum.size, classes: sum.classes, kind: sum.kind, values, top }
+    ScoreMap { values, top, ..*sum }
 }
 
 /// The part of a map that a view takes in it.
@@ -231,5 +233,5 @@ fn cropped(map: ScoreMap, [left, top]: [usize; 2], size: Size) -> ScoreMap {
     let classes = map.classes;
     let rows = map.values.chunks_exact(map.size.width * classes).skip(top).take(size.height);
     let values = rows.flat_map(|row| row[left * classes..][..size.width * classes].iter().copied()).collect();
-    ScoreMap { size, classes, kind: map.kind, values, top: 0 }
+    ScoreMap { size, values, top: 0, ..map }
 }

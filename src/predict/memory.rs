@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::{Join, Options, Predictor, Procedure, Sizes, Tiles};
-use crate::device::DeviceChoice;
+use crate::device::{DeviceChoice, free_memory};
 use crate::error::{Error, Result, Size};
 use crate::fuse::Wanted;
 use crate::image::read_size;
@@ -43,7 +43,7 @@ impl Budget {
         let (network, features) = if on_gpu { (0, 0.0) } else { network_memory(predictor)? };
         Ok(Self {
             // The network is there already.
-            limit: options.memory.or_else(|| free_memory().map(|free| free.saturating_add(network))),
+            limit: options.memory.or_else(|| free_memory(DeviceChoice::Flex).map(|free| free.saturating_add(network))),
             network,
             features,
             small_scores: predictor.network.gives_small_scores(),
@@ -192,17 +192,6 @@ fn network_memory(predictor: &Predictor) -> Result<(u64, f64)> {
     let sample = Size { width: 256, height: 256 };
     let held = inference_memory(&predictor.config, sample, predictor.choice)?.parts(1);
     Ok((held.fixed, held.per_picture as f64 / area(sample) as f64))
-}
-
-/// Memory that is free for this process on Linux, in bytes: in the machine, and in the container, if it is in one.
-fn free_memory() -> Option<u64> {
-    let number = |path: &str| std::fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    let machine = line.split_whitespace().next()?.parse::<u64>().ok()? * 1024;
-    let most = number("/sys/fs/cgroup/memory.max");
-    let container = most.zip(number("/sys/fs/cgroup/memory.current")).map(|(most, held)| most.saturating_sub(held));
-    Some(container.map_or(machine, |container| machine.min(container)))
 }
 
 /// Lets pictures in one after the other, as long as there is room.

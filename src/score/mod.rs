@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
 
-use crate::data::{Descriptor, Pair, load_labels, prediction_map};
+use crate::data::{Descriptor, Labels, Pair, load_pair_labels, load_prediction, prediction_map};
 use crate::error::{Error, Result};
 use crate::event::{Event, Sink, Task};
 use crate::image::{RawLabels, read_labels};
@@ -80,23 +80,42 @@ struct Unexpected {
 
 /// A prediction and its label image as stored, of one size.
 struct RawPair<'a> {
-    pair: &'a Pair,
+    paths: [&'a Path; 2],
     prediction: RawLabels,
     label: RawLabels,
 }
 
 impl<'a> RawPair<'a> {
-    fn read(pair: &'a Pair) -> Result<Self> {
-        let (prediction, label) = (read_labels(&pair.image)?, read_labels(&pair.label)?);
+    fn read(paths: [&'a Path; 2]) -> Result<Self> {
+        let (prediction, label) = (read_labels(paths[0])?, read_labels(paths[1])?);
         if prediction.size() == label.size() {
-            return Ok(Self { pair, prediction, label });
+            return Ok(Self { paths, prediction, label });
         }
         Err(Error::SizeMismatch {
-            first: pair.image.clone(),
+            first: paths[0].into(),
             first_size: prediction.size(),
-            second: pair.label.clone(),
+            second: paths[1].into(),
             second_size: label.size(),
         })
+    }
+}
+
+/// What is counted of a pair of files.
+enum ReadPair<'a> {
+    Raw(RawPair<'a>),
+    /// Labels that were merged from masks, and predictions.
+    Maps(LabelMap, LabelMap),
+}
+
+impl<'a> ReadPair<'a> {
+    fn read(pair: &'a Pair, descriptor: &Descriptor) -> Result<Self> {
+        match &pair.label {
+            Labels::File(label) => RawPair::read([&pair.image, label]).map(Self::Raw),
+            Labels::Masks(_) => {
+                let predictions = load_prediction(&pair.image, descriptor)?;
+                Ok(Self::Maps(load_pair_labels(pair, predictions.size, descriptor)?, predictions))
+            }
+        }
     }
 }
 
@@ -131,31 +150,42 @@ impl<'a> Scorer<'a> {
         }
     }
 
-    /// Counts a pair of files that were read.
-    fn add(&mut self, RawPair { pair, prediction, label }: &RawPair<'_>) -> Result<()> {
+    /// Counts a pair that was read.
+    fn add(&mut self, pair: &ReadPair<'_>) -> Result<()> {
+        match pair {
+            ReadPair::Raw(pair) => self.add_raw(pair),
+            ReadPair::Maps(labels, predictions) => {
+                self.add_maps(labels, predictions);
+                Ok(())
+            }
+        }
+    }
+
+    fn add_raw(&mut self, RawPair { paths, prediction, label }: &RawPair<'_>) -> Result<()> {
+        let [prediction_path, label_path] = *paths;
         let descriptor = &self.settings.descriptor;
         match (label, prediction) {
             (RawLabels::Values(_, labels), RawLabels::Values(_, predictions)) if self.settings.boundary.is_none() => {
                 if let Err(pixel) = self.picture.add_values(labels, predictions, &self.codes) {
                     self.picture = ConfusionMatrix::new(self.picture.classes());
-                    prediction_map(&pair.image, prediction, descriptor)?;
-                    descriptor.class_map(&pair.label, label)?;
-                    return Err(Error::content(&pair.image, format!("pixel {pixel} cannot be counted")));
+                    prediction_map(prediction_path, prediction, descriptor)?;
+                    descriptor.class_map(label_path, label)?;
+                    return Err(Error::content(prediction_path, format!("pixel {pixel} cannot be counted")));
                 }
             }
             _ => {
-                let predictions = prediction_map(&pair.image, prediction, descriptor)?;
-                let labels = descriptor.class_map(&pair.label, label)?;
+                let predictions = prediction_map(prediction_path, prediction, descriptor)?;
+                let labels = descriptor.class_map(label_path, label)?;
                 self.picture.add(&labels.classes, &predictions.classes);
                 self.tally.add_boundaries(labels.size, &labels.classes, &predictions.classes);
             }
         }
         let classes = self.picture.classes();
         if self.picture.unlabelled() > 0 || self.picture.labelled(classes) > 0 {
-            self.look(&pair.label, label)?;
+            self.look(label_path, label)?;
         }
         if self.picture.predicted(classes) > 0 {
-            self.look(&pair.image, prediction)?;
+            self.look(prediction_path, prediction)?;
         }
         self.last = self.tally.take(&mut self.picture);
         Ok(())
@@ -176,19 +206,18 @@ impl<'a> Scorer<'a> {
         }
     }
 
-    /// Counts a prediction that is at hand.
-    pub fn add_map(&mut self, label: &Path, prediction: &LabelMap) -> Result<()> {
-        let labels = load_labels(label, &self.settings.descriptor)?;
-        if labels.size != prediction.size {
-            return Err(Error::content(
-                label,
-                format!("is {}, but its picture is {}; a pair must have the same size", labels.size, prediction.size),
-            ));
-        }
-        self.picture.add(&labels.classes, &prediction.classes);
-        self.tally.add_boundaries(labels.size, &labels.classes, &prediction.classes);
-        self.last = self.tally.take(&mut self.picture);
+    /// Counts a prediction that is at hand, of the pair's picture.
+    pub fn add_map(&mut self, pair: &Pair, prediction: &LabelMap) -> Result<()> {
+        let labels = load_pair_labels(pair, prediction.size, &self.settings.descriptor)?;
+        self.add_maps(&labels, prediction);
         Ok(())
+    }
+
+    /// Counts maps of one size.
+    fn add_maps(&mut self, labels: &LabelMap, predictions: &LabelMap) {
+        self.picture.add(&labels.classes, &predictions.classes);
+        self.tally.add_boundaries(labels.size, &labels.classes, &predictions.classes);
+        self.last = self.tally.take(&mut self.picture);
     }
 
     /// Notes a picture that was left out.
@@ -256,11 +285,11 @@ pub fn score_files(
     let done = AtomicUsize::new(0);
     let wanted = on_picture.is_some();
     let score = |pair: &Pair| -> Result<Option<PictureScores>> {
-        let raw = RawPair::read(pair);
+        let read = ReadPair::read(pair, &settings.descriptor);
         // Each thread has its own, so this never waits.
         let thread = rayon::current_thread_index().unwrap_or(0) % threads;
         let mut scorer = scorers[thread].lock().unwrap_or_else(PoisonError::into_inner);
-        let scores = match raw.and_then(|raw| scorer.add(&raw)) {
+        let scores = match read.and_then(|read| scorer.add(&read)) {
             Ok(()) => wanted.then(|| scorer.last()),
             Err(fault) if settings.on_fault == OnFault::Stop => return Err(fault),
             Err(fault) => {

@@ -13,11 +13,11 @@ use serde::Serialize;
 
 use crate::device::DeviceChoice;
 use crate::error::{Error, Result, Size};
-use crate::loss::{LossConfig, Target};
+use crate::loss::{Loss, Target};
 use crate::model::{InferenceNetwork, Network, NetworkConfig, ParameterShape, shapes};
 use crate::ops::dry::{self, LayerRun, Record};
 use crate::recipe::OptimizerConfig;
-use crate::step::{Learner, build_optimizer};
+use crate::step::{Learner, Part, Settings};
 pub use memory::{Held, Memory};
 
 /// Longest side of a picture, in pixels, that is accepted.
@@ -60,7 +60,8 @@ pub struct Summary {
 /// hyperparameters are wrong, a side is 0 or more than [`MAX_SIDE`], or the device is not there.
 pub fn summarise(config: &NetworkConfig, size: Size, device: DeviceChoice) -> Result<Summary> {
     let outline = Outline::new(config, size)?;
-    let (inference, training) = (outline.infer(), outline.train());
+    let (inference, training) =
+        (outline.infer(), outline.train(Settings::plain(OptimizerConfig::sgd()), Loss::cross_entropy())?);
     let parameters = shapes(&outline.network);
     let layers = layers(&parameters, &inference.layers, &training.layers);
     let device = device.resolve()?;
@@ -82,6 +83,26 @@ pub fn inference_memory(config: &NetworkConfig, size: Size, device: DeviceChoice
     let outline = Outline::new(config, size)?;
     let weights = numbers(&shapes(&outline.network), |_| true);
     Ok(Memory::new(device.resolve()?, &outline.predict().events, 4 * weights))
+}
+
+/// Memory of a training step as `settings` have it, on pictures of `size`, in float32 on `device`; with `loss`. Errors are those of [`summarise`].
+pub fn training_memory(
+    config: &NetworkConfig,
+    size: Size,
+    device: DeviceChoice,
+    settings: &Settings,
+    loss: &Loss,
+) -> Result<Memory> {
+    let outline = Outline::new(config, size)?;
+    let parameters = shapes(&outline.network);
+    let (weights, trained) = (numbers(&parameters, |_| true), numbers(&parameters, is_trained));
+    let states = match settings.optimizer {
+        OptimizerConfig::Adam { .. } | OptimizerConfig::AdamW { .. } => 2,
+        OptimizerConfig::Sgd { .. } => 1,
+    };
+    let copies = 1 + u64::from(settings.ema.is_some());
+    let events = outline.train(settings.clone(), loss.clone())?.events;
+    Ok(Memory::new(device.resolve()?, &events, 4 * (copies * weights + states * trained)))
 }
 
 /// A network without values, and the shape of its pictures.
@@ -121,14 +142,14 @@ impl Outline {
         dry::record(|| drop(InferenceNetwork::from(self.network.clone()).scores(pictures.clone()))).1
     }
 
-    fn train(&self) -> Record {
+    fn train(&self, settings: Settings, loss: Loss) -> Result<Record> {
         let device = self.device.clone().autodiff();
         let pictures = self.pictures(&device);
         let labels = TensorData::new(Vec::<i32>::new(), [0, self.size.height, self.size.width]);
         let target = Target { classes: Tensor::<3, Int>::from_data(labels, &device), labelled: None };
-        let optimizer = build_optimizer(&OptimizerConfig::sgd());
-        let learner = Learner::new(self.network.clone().train(), optimizer, LossConfig::CrossEntropy);
-        dry::record(|| drop(learner.gradients(pictures.clone(), &target, 0))).1
+        let part = Part { input: pictures, target, draw: 0 };
+        let learner = Learner::new(self.network.clone().train(), settings, loss)?;
+        Ok(dry::record(|| drop(learner.gradients(part.clone()))).1)
     }
 }
 

@@ -3,24 +3,32 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
 use burn::module::Module;
-use burn::optim::ModuleOptimizer;
 use burn::tensor::Device;
 
-use super::checkpoint::{self, Position};
-use super::{Initial, Plan, Row, curves, log};
-use crate::data::{Batch, Loader, Pair};
+use super::checkpoint::{self, Saved};
+use super::course::{Course, Position};
+use super::record::Record;
+use super::report::{Gallery, Status};
+use super::{Initial, PictureRanking, Plan, oom, write_pictures};
+use crate::concat::Classes;
+use crate::data::{Batch, Cache, Loader, Pair};
 use crate::device::DeviceChoice;
 use crate::error::{Error, Result};
-use crate::evaluate::{evaluate, input_tensor, target};
+use crate::evaluate::{Examination, Findings, input_tensor, target};
 use crate::event::{EpochReport, Event, Sink, Task, Validation};
+use crate::loss::Loss;
 use crate::metric::{AbsentClass, Scores};
 use crate::model::{Network, identify};
-use crate::run::{Run, RunConfig, Samples};
-use crate::step::{Learner, build_optimizer};
+use crate::recipe::Training;
+use crate::run::{Run, RunConfig, Samples, utc};
+use crate::step::{Learner, Part, Settings};
 use crate::weights;
+
+/// Between two saves within an epoch.
+const SAVE_INTERVAL: Duration = Duration::from_secs(600);
 
 /// How a training ended.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,7 +38,7 @@ pub enum Outcome {
         /// Best validation mean IoU, where there is validation.
         best: Option<f64>,
     },
-    /// It was asked to stop; `last/` is saved.
+    /// It was asked to stop, or its time was up; `last/` is saved.
     Stopped(Position),
 }
 
@@ -40,10 +48,31 @@ pub struct Session<'a> {
     pub device: DeviceChoice,
     /// Threads that prepare batches.
     pub workers: usize,
+    /// Bytes in which decoded pictures may be kept.
+    pub cache: u64,
+    /// How many of the best and of the worst validation pictures are drawn after each epoch.
+    pub validation_pictures: usize,
     /// Set from outside to stop after the current step.
     pub stop: &'a AtomicBool,
+    /// When to stop by itself.
+    pub deadline: Option<Instant>,
     /// Who is told.
     pub sink: &'a dyn Sink,
+}
+
+impl<'a> Session<'a> {
+    /// On `device`, with two workers and without anything that is not needed.
+    pub fn new(device: DeviceChoice, stop: &'a AtomicBool, sink: &'a dyn Sink) -> Self {
+        Self { device, workers: 2, cache: 0, validation_pictures: 0, stop, deadline: None, sink }
+    }
+
+    fn is_over(&self) -> bool {
+        self.stop.load(Ordering::Relaxed) || self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
+    fn note(&self, text: String) {
+        self.sink.event(Event::Note(text));
+    }
 }
 
 /// Trains from the beginning into `folder`, with random initial weights.
@@ -59,21 +88,24 @@ pub fn start_with(plan: Plan, initial: Option<&Initial>, folder: &Path, session:
     if let Some(initial) = initial {
         let report;
         (network, report) = initial.weights.load(network, initial.new_head)?;
-        session.sink.event(Event::Note(report.to_string()));
+        session.note(report.to_string());
     }
-    let samples = Samples { train: plan.train, validation: plan.validation };
+    let samples = Samples { train: plan.train, validation: plan.validation, presence: plan.presence };
     let config = RunConfig {
         version: env!("CARGO_PKG_VERSION").into(),
         seed: plan.seed,
         device: session.device.resolve()?.to_string(),
         weights: initial.map(Initial::files).unwrap_or_default(),
+        started: Some(utc(SystemTime::now())),
         recipe: plan.recipe,
+        class_weights: plan.class_weights,
         dataset: plan.descriptor,
     };
-    let run = Run::create(folder, config, &samples)?;
-    let optimizer = build_optimizer(&run.config.recipe.training.optimizer);
     let network = identify(network).train();
-    Trainer::new(run, samples, device, network, optimizer, session)?.run(Position::default())
+    let first = &config.recipe.training.resolved_phases()[0];
+    let learner = Learner::new(network, Settings::from(first), loss_of(&config, first)?)?;
+    let run = Run::create(folder, config, &samples)?;
+    Trainer::new(run, samples, device, learner, session)?.run(Position::default())
 }
 
 /// Continues a run from its last save.
@@ -81,170 +113,242 @@ pub fn resume(folder: &Path, session: &Session<'_>) -> Result<Outcome> {
     let run = Run::open(folder)?;
     let samples = run.samples()?;
     let training = &run.config.recipe.training;
+    let saved = Saved::open(&run.last_path())?;
+    let Some(phase) = training.resolved_phases().into_iter().nth(saved.position.phase) else {
+        session.note(format!("all {} epochs of this run are done", saved.position.epoch));
+        return Ok(Outcome::Finished { best: saved.position.best.map(|best| best.mean_iou) });
+    };
     let device = session.device.open_for(training.precision)?;
-    let network = identify(run.config.recipe.network.init(run.config.seed, &device)?);
-    let (network, optimizer, position) =
-        checkpoint::load(&run.last_path(), network, build_optimizer(&training.optimizer))?;
-    if position.epoch >= training.epochs {
-        session.sink.event(Event::Note(format!("all {} epochs of this run are done", training.epochs)));
-        return Ok(Outcome::Finished { best: position.best });
-    }
-    Trainer::new(run, samples, device, network.train(), optimizer, session)?.run(position)
+    let network = saved.network(identify(run.config.recipe.network.init(run.config.seed, &device)?))?;
+    let mut learner = Learner::new(network.train(), Settings::from(&phase), loss_of(&run.config, &phase)?)?;
+    saved.restore(&mut learner)?;
+    let position = saved.position;
+    Trainer::new(run, samples, device, learner, session)?.run(position)
+}
+
+fn loss_of(config: &RunConfig, phase: &Training) -> Result<Loss> {
+    Loss::new(&phase.loss, config.recipe.activation, config.class_weights.clone())
 }
 
 struct Trainer<'a> {
     run: Run,
+    course: Course,
     device: Device,
     learner: Learner,
     train: Loader,
     validation: Option<Loader>,
-    rows: Vec<Row>,
     session: &'a Session<'a>,
+    last_save: Instant,
 }
 
-/// How an epoch ended.
-enum EpochEnd {
-    Done,
-    Stopped,
+/// A validation and what it showed.
+struct Exam {
+    findings: Findings,
+    gallery: Gallery,
+    ranking: PictureRanking,
 }
 
 impl<'a> Trainer<'a> {
-    fn new(
-        run: Run,
-        samples: Samples,
-        device: Device,
-        network: Network,
-        optimizer: ModuleOptimizer,
-        session: &'a Session<'a>,
-    ) -> Result<Self> {
+    fn new(run: Run, samples: Samples, device: Device, learner: Learner, session: &'a Session<'a>) -> Result<Self> {
         let descriptor = Arc::new(run.config.dataset.clone());
-        let loader = |pairs: Vec<Pair>| Loader {
-            pairs: Arc::new(pairs),
-            descriptor: Arc::clone(&descriptor),
-            batch_size: run.config.recipe.training.batch_size,
-            workers: session.workers,
+        let training = &run.config.recipe.training;
+        // The validation set comes first: it is looked at in whole every epoch.
+        let whole = (samples.train.len() + samples.validation.len()).max(1) as u64;
+        let loader = |pairs: Vec<Pair>| {
+            let share = session.cache * pairs.len() as u64 / whole;
+            let loader = Loader::new(pairs, Arc::clone(&descriptor), training.batch_size, session.workers);
+            loader.cached(Arc::new(Cache::new(usize::try_from(share).unwrap_or(usize::MAX))))
         };
-        let train = loader(samples.train);
         let validation = (!samples.validation.is_empty()).then(|| loader(samples.validation));
-        let learner = Learner::new(network, optimizer, run.config.recipe.training.loss.clone());
-        Ok(Self { train, validation, rows: Vec::new(), run, device, learner, session })
+        let train = loader(samples.train).sampled(training.sampling.clone(), Arc::new(samples.presence))?;
+        let course = Course::new(training, train.batches());
+        Ok(Self { train, validation, course, run, device, learner, session, last_save: Instant::now() })
     }
 
     fn run(mut self, mut position: Position) -> Result<Outcome> {
-        let epochs = self.run.config.recipe.training.epochs;
-        let classes: Vec<String> = self.run.config.dataset.classes.iter().map(|c| c.name.clone()).collect();
-        self.rows = log::read(&self.run.log_path(), classes.len(), position.epoch)?;
-        while position.epoch < epochs {
-            if let EpochEnd::Stopped = self.epoch(&mut position)? {
-                self.save(&position)?;
-                return Ok(Outcome::Stopped(position));
+        let pairs = self.validation.as_ref().map(|loader| Arc::clone(&loader.pairs)).unwrap_or_default();
+        let size = (self.train.pairs.len(), self.course.steps());
+        let mut record = Record::open(&self.run, size, pairs, &position, self.session.sink)?;
+        while let Some(phase) = self.course.phase(&position).cloned() {
+            if self.course.phase_is_over(&position) {
+                self.begin_phase(&mut position)?;
+                continue;
             }
-            let Some(report) = self.close_epoch(&mut position)? else {
+            let over = self.epoch(&phase, &mut position, &mut record)?;
+            let rate = self.course.learning_rate(&position);
+            let report = if over { self.close_epoch(&mut position, &mut record)? } else { None };
+            let Some(report) = report else {
                 self.save(&position)?;
+                record.report(Status::Stopped(position.epoch + 1));
                 return Ok(Outcome::Stopped(position));
             };
-            let rate = self.learning_rate(position.epoch * self.train.batches());
-            self.rows.push(Row::new(&report, rate, classes.len()));
-            log::write(&self.run.log_path(), &classes, &self.rows)?;
-            curves::write(&self.run.curves_path(), &self.rows)?;
+            record.epoch(&report, rate, position.steps)?;
             self.save(&position)?;
             self.session.sink.event(Event::Epoch(report));
         }
-        Ok(Outcome::Finished { best: position.best })
+        self.save(&position)?;
+        if record.lacks_best() {
+            self.score_best(&mut record)?;
+        }
+        record.report(Status::Finished);
+        Ok(Outcome::Finished { best: position.best.map(|best| best.mean_iou) })
     }
 
-    /// Trains from the position to the end of its epoch, or until asked to stop.
-    fn epoch(&mut self, position: &mut Position) -> Result<EpochEnd> {
-        let training = self.run.config.recipe.training.clone();
-        let (epoch, total) = (position.epoch, self.train.pairs.len());
-        let task = Task::Train(epoch + 1, training.epochs);
-        self.session.sink.event(Event::Started { task, total, done: position.samples });
-        let mut clock = Instant::now();
-        for batch in self.train.shuffled(self.run.config.seed, epoch, position.step, &training.augment) {
-            let batch = batch?;
-            position.waited += clock.elapsed().as_secs_f64();
-            let loss = self.step(&batch, epoch * self.train.batches() + position.step);
-            if !loss.is_finite() {
-                return Err(self.non_finite(loss, position, &batch));
+    /// Moves on to the next phase, if there is one: another optimiser, another loss, the last weights or the best.
+    fn begin_phase(&mut self, position: &mut Position) -> Result<()> {
+        let training = &self.run.config.recipe.training;
+        if self.course.phase(position).is_some_and(|phase| position.phase_epoch < phase.epochs) {
+            self.session.note(format!("no better validation for {} epochs: the phase is over", position.since_best));
+        }
+        *position = position.next_phase(training.best_by);
+        let Some(phase) = self.course.phase(position) else { return Ok(()) };
+        let (number, phases) = (position.phase + 1, self.course.phases());
+        self.session.note(format!("phase {number} of {phases}: {} epochs", phase.epochs));
+        let mut network = self.learner.network().valid();
+        if training.phases.get(position.phase).is_some_and(|phase| phase.from_best) {
+            network = weights::load(network, &self.run.weights_path())?;
+        }
+        let loss = loss_of(&self.run.config, phase)?;
+        self.learner = Learner::new(network.train(), Settings::from(phase), loss)?;
+        Ok(())
+    }
+
+    /// Trains from the position to the end of its epoch; says whether it came so far before it was time to stop.
+    fn epoch(&mut self, phase: &Training, position: &mut Position, record: &mut Record<'_>) -> Result<bool> {
+        let task = Task::Train(position.epoch + 1, self.course.epochs());
+        self.session.sink.event(Event::Started { task, total: self.train.samples(), done: position.samples });
+        let mut batches = self.train.shuffled(self.run.config.seed, position.epoch, position.batch, &phase.augment);
+        loop {
+            let clock = Instant::now();
+            let next = batches.by_ref().take(phase.accumulate).collect::<Result<Vec<Batch>>>()?;
+            if next.is_empty() {
+                break;
             }
-            position.step += 1;
-            position.samples += batch.count;
-            position.loss_sum += loss * batch.count as f64;
+            position.waited += clock.elapsed().as_secs_f64();
+            let rate = self.course.learning_rate(position);
+            let loss = oom::caught(|| self.step(&next, rate, position))?;
+            record.step(position.steps, loss, rate);
             position.seconds += clock.elapsed().as_secs_f64();
-            clock = Instant::now();
             let mean = position.loss_sum / position.samples as f64;
             self.session.sink.event(Event::Advanced { done: position.samples, loss: Some(mean) });
-            if self.session.stop.load(Ordering::Relaxed) {
+            if self.session.is_over() {
                 self.session.sink.event(Event::Finished);
-                return Ok(EpochEnd::Stopped);
+                return Ok(false);
+            }
+            if self.last_save.elapsed() >= SAVE_INTERVAL {
+                record.flush();
+                self.save(position)?;
             }
         }
         self.session.sink.event(Event::Finished);
-        Ok(EpochEnd::Done)
+        Ok(true)
     }
 
-    /// One step; returns the loss before it.
-    fn step(&mut self, batch: &Batch, step: usize) -> f64 {
+    /// One step of the optimiser on all of `batches`; returns their mean loss.
+    fn step(&mut self, batches: &[Batch], rate: f64, position: &mut Position) -> Result<f64> {
         let device = self.device.clone().autodiff();
-        let input = input_tensor(batch, self.run.config.recipe.training.precision, &device);
-        let draw = self.run.config.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(step as u64);
-        self.learner.step(input, &target(batch, &device), self.learning_rate(step), draw)
+        let config = &self.run.config;
+        let (precision, seed) = (config.recipe.training.precision, config.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let first = position.epoch * self.train.batches() + position.batch;
+        let parts = batches.iter().enumerate().map(|(i, batch)| Part {
+            input: input_tensor(batch, precision, &device),
+            target: target(batch, &device),
+            draw: seed.wrapping_add((first + i) as u64),
+        });
+        let losses = self.learner.step(parts, rate, position.steps);
+        let mean = losses.iter().sum::<f64>() / losses.len() as f64;
+        for (batch, loss) in batches.iter().zip(losses) {
+            if !loss.is_finite() {
+                return Err(self.non_finite(loss, position, batch));
+            }
+            position.batch += 1;
+            position.samples += batch.count;
+            position.loss_sum += loss * batch.count as f64;
+        }
+        position.steps += 1;
+        Ok(mean)
+    }
+
+    /// Validates `network`, if there is something to validate with. `None` if it is time to stop.
+    fn examine(&self, network: &Network, record: &Record<'_>) -> Result<Option<Option<Exam>>> {
+        let Some(loader) = &self.validation else { return Ok(Some(None)) };
+        let recipe = &self.run.config.recipe;
+        let examination = Examination {
+            loader,
+            rule: recipe.rule(),
+            precision: recipe.training.precision,
+            device: &self.device,
+            loss: Some(self.learner.loss()),
+        };
+        let mut gallery = record.gallery();
+        let mut ranking = PictureRanking::new(self.run.config.dataset.class_count(), self.session.validation_pictures);
+        let mut look = |index, labels: &_, prediction: &_| {
+            gallery.add(index, labels, prediction);
+            ranking.add(index, labels, prediction);
+        };
+        let found = oom::caught(|| examination.run(network, self.session.stop, self.session.sink, &mut look))?;
+        Ok(found.map(|findings| Some(Exam { findings, gallery, ranking })))
     }
 
     /// Scores the epoch that is over, keeps the weights if they are the best, and moves on to the next. `None`, with
-    /// nothing changed, if asked to stop during validation.
-    fn close_epoch(&mut self, position: &mut Position) -> Result<Option<EpochReport>> {
-        let network = self.learner.network().valid();
-        let precision = self.run.config.recipe.training.precision;
-        let validation = match &self.validation {
-            None => None,
-            Some(loader) => {
-                let matrix = evaluate(&network, loader, precision, &self.device, self.session.stop, self.session.sink)?;
-                let Some(matrix) = matrix else { return Ok(None) };
-                Some(self.summary(&Scores::new(&matrix, AbsentClass::LeftOut)))
-            }
-        };
-        let score = validation.as_ref().map(|v| v.mean_iou);
-        // Without validation the latest weights are the best guess.
-        let best = score.is_none_or(|score| position.best.is_none_or(|best| score > best));
+    /// nothing changed, if it is time to stop during validation.
+    fn close_epoch(&mut self, position: &mut Position, record: &mut Record<'_>) -> Result<Option<EpochReport>> {
+        let clock = Instant::now();
+        let network = self.learner.predictor();
+        let config = &self.run.config;
+        let Some(exam) = self.examine(&network, record)? else { return Ok(None) };
+        let validation = exam.as_ref().map(|exam| self.summary(&exam.findings));
+        let done = position.clone();
+        let seconds = done.seconds + clock.elapsed().as_secs_f64();
+        let best = position.close_epoch(config.recipe.training.best_by, validation.as_ref(), seconds);
         if best {
-            weights::save(&network, &self.run.config.description(), &self.run.weights_path())?;
+            weights::save(&network, &config.description(), &self.run.weights_path())?;
         }
-        let report = EpochReport {
-            epoch: position.epoch + 1,
-            train_loss: position.loss_sum / position.samples as f64,
+        if let (Some(exam), Some(loader)) = (exam, &self.validation) {
+            if self.session.validation_pictures > 0 {
+                let folder = self.run.validation_path().join(format!("epoch_{:04}", position.epoch));
+                write_pictures(&folder, &exam.ranking, &loader.pairs, &Classes::of(&config.dataset))?;
+            }
+            if best {
+                record.keep_best(exam.findings.matrix, exam.gallery);
+            }
+        }
+        Ok(Some(EpochReport {
+            epoch: position.epoch,
+            phase: position.phase + 1,
+            train_loss: done.loss_sum / done.samples as f64,
             validation,
             best,
-            seconds: position.seconds,
-            images_per_second: position.samples as f64 / position.seconds,
-            wait: position.waited / position.seconds,
-        };
-        *position = Position {
-            epoch: position.epoch + 1,
-            best: if best { score } else { position.best },
-            ..Position::default()
-        };
-        Ok(Some(report))
+            seconds: done.seconds,
+            images_per_second: done.samples as f64 / done.seconds,
+            wait: done.waited / done.seconds,
+        }))
     }
 
-    fn summary(&self, scores: &Scores) -> Validation {
+    /// Scores the best weights once more, for the report.
+    fn score_best(&self, record: &mut Record<'_>) -> Result<()> {
+        let network = weights::load(self.learner.predictor(), &self.run.weights_path())?;
+        if let Some(Some(exam)) = self.examine(&network, record)? {
+            record.keep_best(exam.findings.matrix, exam.gallery);
+        }
+        Ok(())
+    }
+
+    fn summary(&self, findings: &Findings) -> Validation {
+        let scores = Scores::new(&findings.matrix, AbsentClass::LeftOut);
         let names = self.run.config.dataset.classes.iter().map(|c| c.name.clone());
         Validation {
+            loss: findings.loss,
             pixel_accuracy: scores.pixel_accuracy,
             mean_iou: scores.mean_iou,
             class_iou: names.zip(scores.classes.iter().map(|c| c.iou)).collect(),
         }
     }
 
-    fn save(&self, position: &Position) -> Result<()> {
-        let network = self.learner.network().valid();
-        let described = (&network, &self.run.config.description());
-        checkpoint::save(&self.run.last_path(), described, &self.learner.optimizer, position)
-    }
-
-    fn learning_rate(&self, step: usize) -> f64 {
-        let training = &self.run.config.recipe.training;
-        training.learning_rate * training.schedule.factor(step, training.epochs * self.train.batches())
+    fn save(&mut self, position: &Position) -> Result<()> {
+        checkpoint::save(&self.run.last_path(), &self.learner, &self.run.config.description(), position)?;
+        self.last_save = Instant::now();
+        Ok(())
     }
 
     fn non_finite(&self, loss: f64, position: &Position, batch: &Batch) -> Error {
@@ -252,7 +356,7 @@ impl<'a> Trainer<'a> {
         Error::NonFiniteLoss {
             loss,
             epoch: position.epoch + 1,
-            step: position.step + 1,
+            step: position.batch + 1,
             files: batch.indices.iter().map(name).collect::<Vec<_>>().join(", "),
         }
     }

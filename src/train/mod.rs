@@ -1,14 +1,28 @@
 //! Training: from a plan to a run folder.
 
+mod axis;
 mod checkpoint;
+mod contact_sheet;
+mod course;
 mod curves;
 mod engine;
+mod estimate;
 mod initial;
 mod log;
+mod oom;
+mod pictures;
 mod plan;
+mod record;
+pub mod report;
+mod tensorboard;
 
-pub use checkpoint::Position;
+pub use contact_sheet::write_contact_sheet;
+pub use course::{Best, Position};
 pub use engine::{Outcome, Session, resume, start, start_with};
+pub use estimate::Need;
 pub use initial::Initial;
 pub use log::Row;
+pub use oom::is_out_of_memory;
+pub use pictures::{PictureRanking, RankedPicture, write_pictures};
 pub use plan::{Plan, Source, prepare};
+pub use tensorboard::EventFile;

@@ -1,9 +1,13 @@
 //! Everything settled and checked before a file is written.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use crate::data::{Descriptor, Normalisation, Pair, pair_folders, pair_lists, split_validation, survey};
-use crate::error::{Error, Result};
+use crate::data::{
+    ClassPresence, Descriptor, Loader, Normalisation, Pair, pair_folders, pair_lists, pair_mask_folders,
+    split_validation, survey,
+};
+use crate::error::{Error, Result, Size};
 use crate::event::{Event, Sink};
 use crate::recipe::Recipe;
 
@@ -24,6 +28,8 @@ pub enum Source {
         /// Label images.
         labels: PathBuf,
     },
+    /// A folder with a folder for each picture, which may have several masks.
+    MaskFolders(PathBuf),
 }
 
 impl Source {
@@ -32,6 +38,7 @@ impl Source {
         match self {
             Self::Lists { images, labels } => pair_lists(images, labels),
             Self::Folders { images, labels } => pair_folders(images, labels),
+            Self::MaskFolders(root) => pair_mask_folders(root),
         }
     }
 }
@@ -47,6 +54,12 @@ pub struct Plan {
     pub train: Vec<Pair>,
     /// To score after each epoch.
     pub validation: Vec<Pair>,
+    /// What each training pair shows.
+    pub presence: ClassPresence,
+    /// Width and height of the largest pictures.
+    pub largest: Size,
+    /// What a pixel of each class counts, where they do not all count the same.
+    pub class_weights: Option<Vec<f32>>,
     /// Seed of weights, order and augmentation.
     pub seed: u64,
 }
@@ -89,13 +102,36 @@ pub fn prepare(
         sink.event(Event::Note(format!("normalisation measured: mean {}, std {}", numbers(&mean), numbers(&std))));
         descriptor.normalisation = Normalisation::Fixed { mean, std, valid };
     }
-    Ok(Plan { recipe, descriptor, train, validation, seed })
+    let (pixels, pixels_where_present) = everything.presence.frequencies(descriptor.class_count());
+    let class_weights = recipe.training.class_weights.resolve(&pixels, &pixels_where_present)?;
+    if let Some(weights) = &class_weights {
+        sink.event(Event::Note(format!("class weights: {}", shares(weights, &descriptor))));
+    }
+    let longest = |side: fn(&Size) -> usize| everything.sizes.iter().map(side).max().unwrap_or_default();
+    let largest = Size { width: longest(|size| size.width), height: longest(|size| size.height) };
+    let presence = everything.presence;
+    Ok(Plan { recipe, descriptor, train, validation, presence, largest, class_weights, seed })
+}
+
+impl Plan {
+    /// What prepares the batches of the training set.
+    pub fn loader(&self, workers: usize) -> Result<Loader> {
+        let training = &self.recipe.training;
+        let descriptor = Arc::new(self.descriptor.clone());
+        let loader = Loader::new(self.train.clone(), descriptor, training.batch_size, workers);
+        loader.sampled(training.sampling.clone(), Arc::new(self.presence.clone()))
+    }
+}
+
+fn shares(weights: &[f32], descriptor: &Descriptor) -> String {
+    let named = weights.iter().zip(&descriptor.classes).map(|(weight, class)| format!("{} {weight:.3}", class.name));
+    named.collect::<Vec<_>>().join(", ")
 }
 
 /// Paths that mean the same in whatever folder the run is resumed.
 fn absolute(pairs: Vec<Pair>) -> Result<Vec<Pair>> {
     let whole = |path: PathBuf| std::path::absolute(&path).map_err(|e| Error::read(&path, e));
-    pairs.into_iter().map(|pair| Ok(Pair { image: whole(pair.image)?, label: whole(pair.label)? })).collect()
+    pairs.into_iter().map(|pair| Ok(Pair { image: whole(pair.image)?, label: pair.label.map(whole)? })).collect()
 }
 
 fn numbers(values: &[f64]) -> String {

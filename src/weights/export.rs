@@ -9,6 +9,7 @@ use super::recognise::{Content, ENTRY, KEPT, Weights, some};
 use super::safetensors::encode;
 use super::torch_file::{self, Around};
 use super::{Names, describe};
+use crate::activation::Activation;
 use crate::error::{Error, Result};
 use crate::files::{create_folder, write_bytes};
 use crate::model::{DecoderConfig, Dilation, NetworkConfig, Stem, Style};
@@ -132,19 +133,15 @@ impl Weights {
             notes.extend(complete(names, &mut tensors));
         }
         let outputs = network.and_then(|network| network.bands_and_outputs().1).unwrap_or(0);
-        let values = || self.checkpoint.label_values().unwrap_or_else(|| (0..outputs.max(2) as u16).collect());
+        let classes = self.class_count().unwrap_or(0) as u16;
+        let values = || self.checkpoint.label_values().unwrap_or_else(|| (0..classes).collect());
         let around = match names {
             Names::Semseg => Around::Epoch,
             Names::Mmseg => Around::Meta,
             Names::Milesial => Around::MaskValues(values()),
             _ => Around::Nothing,
         };
-        if matches!(names, Names::Seeps | Names::SeepsResnet) && self.description.names != names && outputs > 1 {
-            notes.push(
-                "Oil_Seep_Detection takes every output for a seep class, with a sigmoid; these were trained as segtool does"
-                    .into(),
-            );
-        }
+        notes.extend(network.and_then(|_| activation_note(names, self.description.activation, outputs)));
         Ok((write_files(names, tensors, &around, output)?, notes))
     }
 
@@ -193,6 +190,24 @@ fn check_encoder(network: &NetworkConfig) -> Result<(), String> {
             Err("all its convolutions of a stage are dilated, the first one, too".into())
         }
         _ => Ok(()),
+    }
+}
+
+/// What the other project would make of outputs that it cannot be told about.
+fn activation_note(names: Names, activation: Activation, outputs: usize) -> Option<String> {
+    let by_sigmoid = matches!(names, Names::Seeps | Names::SeepsResnet);
+    match activation {
+        Activation::Softmax if by_sigmoid => Some(format!(
+            "{} takes every output for a seep class, with a sigmoid; these {outputs} are classes with a background, for a \
+             softmax",
+            names.owner()
+        )),
+        Activation::Sigmoid if !by_sigmoid && outputs > 1 && names != Names::Torchvision => Some(format!(
+            "these {outputs} outputs are the classes but the background, each for a sigmoid; {} may take them for a \
+             softmax's",
+            names.owner()
+        )),
+        _ => None,
     }
 }
 

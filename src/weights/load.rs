@@ -169,7 +169,7 @@ impl Weights {
             "normalisation".into(),
             normalisation.map_or("not known: the data set's".into(), ToString::to_string),
         ));
-        facts.extend(self.caution().map(|caution| ("note".into(), caution)));
+        facts.extend(self.deciding().map(|deciding| ("activation".into(), deciding)));
         facts
     }
 

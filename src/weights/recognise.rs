@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::Names;
 use super::checkpoint::{Checkpoint, Stored};
 use super::describe;
+use crate::activation::{Activation, Rule};
 use crate::data::{Normalisation, ValidPixels};
 use crate::error::{Error, Result};
 use crate::model::{NetworkConfig, ResNetConfig};
@@ -50,13 +51,39 @@ pub struct Description {
     pub content: Content,
     /// How samples became the network's input, if that is known.
     pub normalisation: Option<Normalisation>,
+    /// How a whole network's scores become probabilities.
+    #[serde(default)]
+    pub activation: Activation,
+    /// With a sigmoid: the probability above which a class is there.
+    #[serde(default = "half")]
+    pub threshold: f64,
+}
+
+fn half() -> f64 {
+    0.5
 }
 
 impl Description {
     /// Of weights that segtool trained.
     pub fn own(network: NetworkConfig, normalisation: Normalisation) -> Self {
-        let version = env!("CARGO_PKG_VERSION").into();
-        Self { version, names: Names::Segtool, content: Content::Network(network), normalisation: Some(normalisation) }
+        Self::new(Names::Segtool, Content::Network(network), Some(normalisation))
+    }
+
+    /// With the activation that weights of those names have.
+    fn new(names: Names, content: Content, normalisation: Option<Normalisation>) -> Self {
+        let activation = activation(names, &content);
+        Self { version: env!("CARGO_PKG_VERSION").into(), names, content, normalisation, activation, threshold: half() }
+    }
+
+    /// With another activation and threshold.
+    #[must_use]
+    pub fn deciding_by(self, activation: Activation, threshold: f64) -> Self {
+        Self { activation, threshold, ..self }
+    }
+
+    /// How its network's scores become classes.
+    pub fn rule(&self) -> Rule {
+        Rule::new(self.activation, self.threshold)
     }
 }
 
@@ -112,9 +139,19 @@ impl Weights {
     }
 
     fn own(checkpoint: &Checkpoint, text: &str) -> Result<Self> {
-        let description: Description = serde_json::from_str(text).map_err(|e| {
+        let mut description: Description = serde_json::from_str(text).map_err(|e| {
             checkpoint.error(format!("{e}; it is damaged, or was written by another version of segtool"))
         })?;
+        if !(0.0..1.0).contains(&description.threshold) {
+            return Err(checkpoint.error(format!(
+                "its threshold is {}, which is no probability below 1; it is damaged",
+                description.threshold
+            )));
+        }
+        // Older files do not say so.
+        if outputs(&description.content) == Some(1) {
+            description.activation = Activation::Sigmoid;
+        }
         let (mut tensors, mut kept) = (BTreeMap::new(), BTreeMap::new());
         for (name, tensor) in &checkpoint.tensors {
             match name.strip_prefix(KEPT) {
@@ -162,7 +199,7 @@ impl Weights {
             }
         }
         let normalisation = normalisation(names, &content);
-        let description = Description { version: env!("CARGO_PKG_VERSION").into(), names, content, normalisation };
+        let description = Description::new(names, content, normalisation);
         Ok(Self { description, checkpoint: checkpoint.clone(), tensors, kept })
     }
 }
@@ -304,6 +341,22 @@ fn same_twice(checkpoint: &Checkpoint, names: Names) -> Result<()> {
     Ok(())
 }
 
+/// Outputs of a whole network.
+fn outputs(content: &Content) -> Option<usize> {
+    match content {
+        Content::Network(network) => network.bands_and_outputs().1,
+        Content::Encoder { .. } | Content::Vgg16 { .. } => None,
+    }
+}
+
+/// What each project makes of its outputs. A single one can only be a sigmoid's.
+fn activation(names: Names, content: &Content) -> Activation {
+    match (names, outputs(content)) {
+        (Names::Seeps | Names::SeepsResnet, _) | (_, Some(1)) => Activation::Sigmoid,
+        _ => Activation::Softmax,
+    }
+}
+
 /// What each project does with its pictures.
 fn normalisation(names: Names, content: &Content) -> Option<Normalisation> {
     let bands = match content {
@@ -346,15 +399,28 @@ impl Weights {
         Ok(())
     }
 
-    /// What users should know of the outputs, if they are not plain classes.
-    pub fn caution(&self) -> Option<String> {
-        let seeps = matches!(self.description.names, Names::Seeps | Names::SeepsResnet);
-        let outputs = self.network().ok()?.bands_and_outputs().1?;
-        (seeps && outputs > 1).then(|| {
-            format!(
-                "Oil_Seep_Detection's {outputs} outputs are its seep classes 1 to {outputs}, each by a sigmoid and without a \
-                 background; here the largest of them is taken everywhere"
-            )
+    /// Says how scores become classes, where that is known better; a single output stays a sigmoid.
+    pub fn set_activation(&mut self, activation: Activation, threshold: f64) {
+        if outputs(&self.description.content) != Some(1) {
+            self.description.activation = activation;
+        }
+        self.description.threshold = threshold;
+    }
+
+    /// Classes of the network, where the weights are of a whole one.
+    pub fn class_count(&self) -> Option<usize> {
+        outputs(&self.description.content).map(|outputs| self.description.activation.classes(outputs))
+    }
+
+    /// How scores become classes, in words, where the weights are of a whole network.
+    pub(super) fn deciding(&self) -> Option<String> {
+        let outputs = outputs(&self.description.content)?;
+        Some(match (self.description.activation, outputs) {
+            (Activation::Softmax, _) => format!("softmax over {outputs} classes"),
+            (Activation::Sigmoid, 1) => format!("sigmoid, class 1 above {}", self.description.threshold),
+            (Activation::Sigmoid, _) => {
+                format!("sigmoid, the largest of classes 1 to {outputs} above {}", self.description.threshold)
+            }
         })
     }
 

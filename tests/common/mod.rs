@@ -129,7 +129,7 @@ batch_size = 2
 learning_rate = 0.01
 optimizer = {{ kind = "adam" }}
 schedule = {{ kind = "poly", power = 0.9 }}
-loss = {{ kind = "cross-entropy-dice", ce_weight = 1.0, dice_weight = 1.0 }}
+loss = [{{ kind = "cross-entropy" }}, {{ kind = "dice" }}]
 augment = ["flip-horizontal", "flip-vertical", "rotate180"]
 "#
     );

@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use segtool::data::{Descriptor, Pair, pair_folders, pair_lists, pair_predictions};
+use segtool::data::{
+    Descriptor, Pair, pair_folders, pair_lists, pair_mask_folders, pair_mask_predictions, pair_predictions,
+};
 use segtool::metric::{Convention, LabelValues};
 use segtool::run::{Run, find_dataset};
 
@@ -18,6 +20,10 @@ enum Source<'a> {
     Predictions(&'a Path, &'a Path),
     /// Two folders, the first of pictures that a run predicts.
     Pictures(&'a Path, &'a Path),
+    /// A folder of predictions, and one of pictures with their masks.
+    MaskedPredictions(&'a Path, &'a Path),
+    /// Pictures with their masks, which a run predicts.
+    Masked(&'a Path),
     /// The validation pictures of a run.
     Run(&'a Path),
 }
@@ -26,6 +32,11 @@ fn source(arguments: &Metrics) -> Result<Source<'_>> {
     let lists = arguments.list_predict.as_deref().or(arguments.image_list.as_deref());
     if let (Some(first), Some(labels)) = (lists, arguments.list_true.as_deref()) {
         return Ok(Source::Lists(first, labels));
+    }
+    match (arguments.predictions.as_deref(), arguments.mask_folders.as_deref()) {
+        (Some(predictions), Some(root)) => return Ok(Source::MaskedPredictions(predictions, root)),
+        (None, Some(root)) => return Ok(Source::Masked(root)),
+        (_, None) => {}
     }
     match (arguments.predictions.as_deref(), arguments.images.as_deref(), arguments.labels.as_deref()) {
         (Some(predictions), _, Some(labels)) => return Ok(Source::Predictions(predictions, labels)),
@@ -44,10 +55,15 @@ pub(super) fn pairs(arguments: &Metrics) -> Result<Vec<Pair>> {
         Source::Lists(first, labels) => matched(pair_lists(first, labels)?),
         Source::Predictions(predictions, labels) => pair_predictions(predictions, labels)?,
         Source::Pictures(images, labels) => pair_folders(images, labels)?,
+        Source::MaskedPredictions(predictions, root) => pair_mask_predictions(predictions, root)?,
+        Source::Masked(root) => pair_mask_folders(root)?,
         Source::Run(run) => {
             let pairs = Run::open(run)?.samples()?.validation;
             if pairs.is_empty() {
-                bail!("{} has no validation pictures; name some with --images and --labels", run.display());
+                bail!(
+                    "{} has no validation pictures; name some with --images and --labels or --mask-folders",
+                    run.display()
+                );
             }
             pairs
         }
@@ -56,14 +72,14 @@ pub(super) fn pairs(arguments: &Metrics) -> Result<Vec<Pair>> {
 
 /// Warns once about pairs of different names: lists that are not in the same order score badly, and nothing else shows it.
 fn matched(pairs: Vec<Pair>) -> Vec<Pair> {
-    let differ = |pair: &&Pair| pair.image.file_stem() != pair.label.file_stem();
+    let differ = |pair: &&Pair| pair.image.file_stem() != pair.label.name().file_stem();
     if let Some(first) = pairs.iter().find(differ) {
         ui::say(&format!(
             "note: {} of {} pairs differ in name (the first is {} with {}); are the lists in the same order?",
             pairs.iter().filter(differ).count(),
             pairs.len(),
             first.image.display(),
-            first.label.display()
+            first.label.name().display()
         ));
     }
     pairs

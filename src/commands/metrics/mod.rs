@@ -90,13 +90,16 @@ fn predicted(
     settings: &Settings,
     mut on_picture: Option<&mut OnPicture<'_>>,
 ) -> Result<Tally> {
-    let predictor = Predictor::open(run, arguments.device.unwrap_or_default(), Precision::default())?;
+    let mut predictor = Predictor::open(run, arguments.device.unwrap_or_default(), Precision::default())?;
+    if let Some(threshold) = arguments.threshold {
+        predictor.set_threshold(threshold)?;
+    }
     let images: Vec<PathBuf> = pairs.iter().map(|pair| pair.image.clone()).collect();
     let options = Options::new(BATCH, arguments.workers.unwrap_or(2));
     let mut scorer = Scorer::new(settings)?;
     let progress = Progress::new();
     let unread = predict_each(&predictor, &images, &options, &progress, &mut |i, prediction| {
-        match scorer.add_map(&pairs[i].label, &prediction.labels) {
+        match scorer.add_map(&pairs[i], &prediction.labels) {
             Ok(()) => {
                 if let Some(on_picture) = &mut on_picture {
                     on_picture(&pairs[i], scorer.last())?;
@@ -144,7 +147,7 @@ fn with_rows(
 }
 
 fn row(pair: &Pair, scores: &PictureScores) -> Vec<String> {
-    let paths = [&pair.image, &pair.label].map(|path| path.display().to_string());
+    let paths = [pair.image.as_path(), pair.label.name()].map(|path| path.display().to_string());
     let number = |value: f64| value.to_string();
     let numbers = [scores.pixels.to_string(), number(scores.pixel_accuracy), number(scores.mean_iou)];
     let ious = scores.class_iou.iter().map(|iou| iou.map_or_else(String::new, number));

@@ -60,17 +60,21 @@ pub fn encode_picture(picture: &RgbImage, format: PictureFormat) -> Result<Vec<u
     let size = Size { width: picture.width() as usize, height: picture.height() as usize };
     match format {
         PictureFormat::Png => encode_png(size, Pixels::Rgb8(picture.as_raw())),
-        PictureFormat::Jpeg => {
-            let too_large = || Error::Config(format!("a picture of {size} is too large for JPEG; choose png"));
-            let (Ok(width), Ok(height)) = (u16::try_from(size.width), u16::try_from(size.height)) else {
-                return Err(too_large());
-            };
-            let mut bytes = Vec::new();
-            let encoder = Encoder::new(&mut bytes, JPEG_QUALITY);
-            encoder.encode(picture.as_raw(), width, height, ColorType::Rgb).map_err(|_| too_large())?;
-            Ok(bytes)
-        }
+        PictureFormat::Jpeg => encode_jpeg(picture, JPEG_QUALITY),
     }
+}
+
+/// The picture as a JPEG file of a quality from 1 to 100.
+pub fn encode_jpeg(picture: &RgbImage, quality: u8) -> Result<Vec<u8>> {
+    let size = Size { width: picture.width() as usize, height: picture.height() as usize };
+    let too_large = || Error::Config(format!("a picture of {size} is too large for JPEG; choose png"));
+    let (Ok(width), Ok(height)) = (u16::try_from(size.width), u16::try_from(size.height)) else {
+        return Err(too_large());
+    };
+    let mut bytes = Vec::new();
+    let encoder = Encoder::new(&mut bytes, quality);
+    encoder.encode(picture.as_raw(), width, height, ColorType::Rgb).map_err(|_| too_large())?;
+    Ok(bytes)
 }
 
 /// Writes a PNG, atomically.

@@ -11,7 +11,7 @@ mod text;
 
 pub use color_bar::{color_bar_width, with_color_bar};
 pub use figure::{Figure, Frame, Legend, Panel, figure, panels_width, side_by_side, stack};
-pub use file::{PictureFormat, encode_picture, write_png};
+pub use file::{PictureFormat, encode_jpeg, encode_picture, write_png};
 pub use heatmap::heatmap;
 pub use legend::{LegendRow, LegendTable};
 pub use panels::{Judgement, color_labels, color_probabilities, judge, overlay_labels};

@@ -3,18 +3,22 @@
 //! Scores come at the size that a network gives them in, often an eighth of the picture. They are enlarged row by row,
 //! averaged and decided on at once, so that scores of all classes at the picture's size are never held.
 
+mod pixel;
+
 use burn::tensor::Tensor;
 use pulp::Arch;
 use rayon::prelude::*;
 
+use crate::activation::Rule;
 use crate::error::{Error, Result, Size};
 use crate::ops::Resampling;
 use crate::ops::axis::{Tap, taps};
+use pixel::{Choice, activate, complete, pick};
 
 /// What the numbers of a [`ScoreMap`] are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Before the softmax.
+    /// Before the activation; with a sigmoid, that of the background is 0.
     Logits,
     /// After it.
     Probabilities,
@@ -29,6 +33,8 @@ pub struct ScoreMap {
     pub classes: usize,
     /// What they are.
     pub kind: Kind,
+    /// What they decide.
+    pub rule: Rule,
     /// `[height, width, classes]`, without the rows above `top` and below the last that is there.
     pub values: Vec<f32>,
     /// The row that `values` begins with.
@@ -37,17 +43,16 @@ pub struct ScoreMap {
 
 impl ScoreMap {
     /// Zeros.
-    pub fn zeros(size: Size, classes: usize, kind: Kind) -> Self {
-        Self { size, classes, kind, values: vec![0.0; size.width * size.height * classes], top: 0 }
+    pub fn zeros(size: Size, classes: usize, kind: Kind, rule: Rule) -> Self {
+        Self { size, classes, kind, rule, values: vec![0.0; size.width * size.height * classes], top: 0 }
     }
 
     /// The logits of one picture as networks give them, `[outputs, height, width]`; `mirrored` if they are those of the
-    /// picture with left and right exchanged, which is undone. A single output is the logit of class 1 of two, where
-    /// that of class 0 is 0: its softmax is the sigmoid.
-    pub fn from_planes(planes: &[f32], size: Size, mirrored: bool) -> Self {
+    /// picture with left and right exchanged, which is undone.
+    pub fn from_planes(planes: &[f32], size: Size, rule: Rule, mirrored: bool) -> Self {
         let (width, area) = (size.width, size.width * size.height);
         let outputs = planes.len() / area;
-        let classes = outputs.max(2);
+        let classes = rule.activation().classes(outputs);
         let mut values = vec![0.0; area * classes];
         values.par_chunks_exact_mut(width * classes).enumerate().for_each(|(y, row)| {
             for output in 0..outputs {
@@ -60,7 +65,7 @@ impl ScoreMap {
                 }
             }
         });
-        Self { size, classes, kind: Kind::Logits, values, top: 0 }
+        Self { size, classes, kind: Kind::Logits, rule, values, top: 0 }
     }
 
     /// With left and right exchanged.
@@ -96,13 +101,18 @@ pub struct Look {
 
 impl Look {
     /// One look for each picture of a batch of logits `[batch, outputs, height, width]`.
-    pub fn of_batch(logits: Tensor<4>, enlargement: Resampling, mirrored: impl Fn(usize) -> bool) -> Result<Vec<Self>> {
+    pub fn of_batch(
+        logits: Tensor<4>,
+        enlargement: Resampling,
+        rule: Rule,
+        mirrored: impl Fn(usize) -> bool,
+    ) -> Result<Vec<Self>> {
         let [_, outputs, height, width] = logits.dims();
         let values: Vec<f32> = logits
             .try_into_vec_as()
             .map_err(|e| Error::Device(format!("the result could not be read from the device: {e}")))?;
         let look = |(i, planes): (usize, &[f32])| {
-            let map = ScoreMap::from_planes(planes, Size { width, height }, mirrored(i));
+            let map = ScoreMap::from_planes(planes, Size { width, height }, rule, mirrored(i));
             Self { map, enlargement, share: 1.0 }
         };
         Ok(values.chunks_exact(outputs * width * height).enumerate().map(look).collect())
@@ -126,7 +136,7 @@ impl Look {
 /// Classes of the pixels of a picture, or of some rows of it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Decision {
-    /// The most probable class of each pixel, the first of equally probable ones.
+    /// The class of each pixel by the looks' rule.
     pub classes: Vec<u16>,
     /// Its probability, if asked for.
     pub highest: Option<Vec<f32>>,
@@ -147,6 +157,7 @@ pub struct Wanted {
 struct Enlarged<'a> {
     looks: Vec<Source<'a>>,
     classes: usize,
+    rule: Rule,
     width: usize,
 }
 
@@ -169,8 +180,8 @@ impl<'a> Enlarged<'a> {
             let (_, columns) = taps(map.size.width, size.width, how);
             Source { map, share, count, taps: Some([rows, columns]) }
         };
-        let classes = looks.first().map_or(0, |look| look.map.classes);
-        Self { looks: looks.iter().map(source).collect(), classes, width: size.width }
+        let (classes, rule) = looks.first().map_or((0, Rule::MostProbable), |look| (look.map.classes, look.map.rule));
+        Self { looks: looks.iter().map(source).collect(), classes, rule, width: size.width }
     }
 
     /// The mean over the looks of the probabilities of a row, `[width, classes]`.
@@ -181,10 +192,11 @@ impl<'a> Enlarged<'a> {
         for source in &self.looks {
             source.row(y, self.width, &mut scratch.blended, &mut scratch.row);
             if source.map.kind == Kind::Logits {
-                softmax(&mut scratch.row, self.classes);
+                activate(&mut scratch.row, self.classes, self.rule.activation());
             }
             add_scaled(&mut scratch.mean, &scratch.row, source.share / total);
         }
+        complete(&mut scratch.mean, self.classes, self.rule.activation());
     }
 }
 
@@ -217,13 +229,14 @@ struct Scratch {
     blended: Vec<f32>,
     row: Vec<f32>,
     mean: Vec<f32>,
-    highest: Vec<f32>,
+    chosen: Vec<f32>,
 }
 
-/// The mean of the looks' probabilities, as a map of `size`. Looks must agree in their classes, and there must be one.
+/// The mean of the looks' probabilities, as a map of `size`. Looks must agree in classes and rule, and there must be
+/// one.
 pub fn probabilities(looks: &[Look], size: Size) -> ScoreMap {
     let enlarged = Enlarged::new(looks, size);
-    let mut map = ScoreMap::zeros(size, enlarged.classes, Kind::Probabilities);
+    let mut map = ScoreMap::zeros(size, enlarged.classes, Kind::Probabilities, enlarged.rule);
     let rows = map.values.par_chunks_exact_mut(size.width * enlarged.classes).enumerate();
     rows.for_each_init(Scratch::default, |scratch, (y, row)| {
         enlarged.mean(y, scratch);
@@ -239,7 +252,7 @@ pub fn enlarged(look: Look, size: Size) -> ScoreMap {
     }
     let looks = [look];
     let enlarged = Enlarged::new(&looks, size);
-    let mut map = ScoreMap::zeros(size, enlarged.classes, looks[0].map.kind);
+    let mut map = ScoreMap::zeros(size, enlarged.classes, looks[0].map.kind, enlarged.rule);
     let rows = map.values.par_chunks_exact_mut(size.width * enlarged.classes).enumerate();
     rows.for_each_init(Scratch::default, |scratch, (y, row)| {
         enlarged.looks[0].row(y, size.width, &mut scratch.blended, &mut scratch.row);
@@ -263,6 +276,8 @@ pub fn decide(looks: &[Look], size: Size, rows: std::ops::Range<usize>, wanted: 
     let enlarged = Enlarged::new(looks, size);
     let (classes, width) = (enlarged.classes, size.width);
     let plain = looks.len() == 1 && !wanted.highest && !wanted.all;
+    let logits = plain && looks[0].map.kind == Kind::Logits;
+    let choice = Choice::new(enlarged.rule, logits);
     let mut picked = vec![0u16; rows.len() * width];
     let mut highest = vec![0.0f32; if wanted.highest { picked.len() } else { 0 }];
     let mut all = vec![0.0f32; if wanted.all { classes * picked.len() } else { 0 }];
@@ -275,10 +290,13 @@ pub fn decide(looks: &[Look], size: Size, rows: std::ops::Range<usize>, wanted: 
         if plain {
             enlarged.looks[0].row(y, width, &mut scratch.blended, &mut scratch.row);
             std::mem::swap(&mut scratch.row, &mut scratch.mean);
+            if !logits {
+                complete(&mut scratch.mean, classes, enlarged.rule.activation());
+            }
         } else {
             enlarged.mean(y, scratch);
         }
-        line.fill(&scratch.mean, classes, &mut scratch.highest);
+        line.fill(&scratch.mean, classes, choice, &mut scratch.chosen);
     });
     Decision { classes: picked, highest: wanted.highest.then_some(highest), all: wanted.all.then_some(all) }
 }
@@ -296,11 +314,11 @@ impl<'a> Line<'a> {
         Self { picked, highest: None, all: Vec::new() }
     }
 
-    fn fill(self, scores: &[f32], classes: usize, largest: &mut Vec<f32>) {
-        largest.resize(self.picked.len(), 0.0);
-        Arch::new().dispatch(|| pick(scores, classes, self.picked, largest));
+    fn fill(self, scores: &[f32], classes: usize, choice: Choice, chosen: &mut Vec<f32>) {
+        chosen.resize(self.picked.len(), 0.0);
+        pick(scores, classes, choice, self.picked, chosen);
         if let Some(highest) = self.highest {
-            highest.iter_mut().zip(largest).for_each(|(to, from)| *to = unit(*from));
+            highest.iter_mut().zip(chosen).for_each(|(to, from)| *to = unit(*from));
         }
         for (class, line) in self.all.into_iter().enumerate() {
             line.iter_mut().zip(scores[class..].iter().step_by(classes)).for_each(|(to, from)| *to = unit(*from));
@@ -331,59 +349,6 @@ fn add_scaled(to: &mut [f32], from: &[f32], weight: f32) {
     Arch::new().dispatch(|| to.iter_mut().zip(from).for_each(|(to, from)| *to += weight * from));
 }
 
-/// Softmax over the classes of each pixel.
-fn softmax(row: &mut [f32], classes: usize) {
-    Arch::new().dispatch(|| {
-        for pixel in row.chunks_exact_mut(classes) {
-            let largest = pixel.iter().fold(f32::NEG_INFINITY, |largest, &v| if v > largest { v } else { largest });
-            let mut sum = 0.0;
-            for value in pixel.iter_mut() {
-                *value = exp(*value - largest);
-            }
-            for value in pixel.iter() {
-                sum += *value;
-            }
-            let scale = 1.0 / sum;
-            pixel.iter_mut().for_each(|value| *value *= scale);
-        }
-    });
-}
-
-/// `e^x` for x of at most 0, within 2 units in the last place, without branches (Cody and Waite's reduction and a
-/// polynomial of degree 6, Taylor's around 0). NaN stays NaN.
-#[inline(always)]
-fn exp(x: f32) -> f32 {
-    const LN2_HIGH: f32 = 0.693_359_4;
-    const LN2_LOW: f32 = -2.121_944_4e-4;
-    // Adding it rounds to a whole number.
-    const ROUND: f32 = 12_582_912.0;
-    let x = if x < -87.0 { -87.0 } else { x };
-    let rounded = x * std::f32::consts::LOG2_E + ROUND;
-    let n = rounded - ROUND;
-    let r = x - n * LN2_HIGH - n * LN2_LOW;
-    let p = 1.0 / 720.0;
-    let p = p * r + 1.0 / 120.0;
-    let p = p * r + 1.0 / 24.0;
-    let p = p * r + 1.0 / 6.0;
-    let p = p * r + 0.5;
-    let p = p * r + 1.0;
-    let p = p * r + 1.0;
-    p * f32::from_bits((rounded.to_bits() << 23).wrapping_add(0x3f80_0000))
-}
-
-/// The largest score of each pixel, and whose it is.
-#[inline(always)]
-fn pick(scores: &[f32], classes: usize, picked: &mut [u16], highest: &mut [f32]) {
-    for ((pixel, picked), highest) in scores.chunks_exact(classes).zip(picked).zip(highest) {
-        let mut largest = pixel[0];
-        for &value in &pixel[1..] {
-            largest = if value > largest { value } else { largest };
-        }
-        *highest = largest;
-        *picked = pixel.iter().position(|&value| value == largest).unwrap_or(0) as u16;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -394,20 +359,10 @@ mod tests {
     }
 
     #[test]
-    fn exponentials_are_right_to_the_last_places() {
-        for i in 0..200_000 {
-            let x = -(i as f32) / 2300.0;
-            let (found, expected) = (exp(x), f64::from(x).exp());
-            assert!((f64::from(found) / expected - 1.0).abs() < 3e-7, "{x}: {found} {expected}");
-        }
-        assert!(exp(0.0) == 1.0 && exp(f32::NEG_INFINITY) < 1e-37 && exp(f32::NAN).is_nan());
-    }
-
-    #[test]
     fn a_single_output_is_a_sigmoid() {
         let size = Size { width: 3, height: 1 };
         let looks = [Look {
-            map: ScoreMap::from_planes(&[-2.0, 0.0, 3.0], size, false),
+            map: ScoreMap::from_planes(&[-2.0, 0.0, 3.0], size, Rule::Above(0.5), false),
             enlargement: Resampling::default(),
             share: 1.0,
         }];
@@ -421,13 +376,34 @@ mod tests {
         assert!(decision.highest.unwrap().iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6));
     }
 
+    #[test]
+    fn one_sigmoid_is_the_softmax_of_nought_and_its_logit() {
+        let (small, large) = (Size { width: 7, height: 5 }, Size { width: 20, height: 11 });
+        for interpolation in [Interpolation::Nearest, Interpolation::Bilinear, Interpolation::Bicubic] {
+            let enlargement = Resampling { interpolation, align_corners: false };
+            let looks = |rule: Rule, zeros: usize, count: usize| -> Vec<Look> {
+                let planes = |i: usize| [vec![0.0; zeros * 35], numbers(70)[i..i + 35].to_vec()].concat();
+                let map = |i| ScoreMap::from_planes(&planes(i), small, rule, false);
+                (0..count).map(|i| Look { map: map(i), enlargement, share: (i + 1) as f32 }).collect()
+            };
+            for (count, highest) in [(1, false), (1, true), (3, true)] {
+                let wanted = Wanted { highest, all: highest };
+                let sigmoid = decide(&looks(Rule::Above(0.5), 0, count), large, 0..11, wanted);
+                assert_eq!(sigmoid, decide(&looks(Rule::MostProbable, 1, count), large, 0..11, wanted));
+            }
+            let maps = [(Rule::Above(0.5), 0), (Rule::MostProbable, 1)].map(|(rule, zeros)| looks(rule, zeros, 3));
+            let [a, b] = maps.map(|looks| probabilities(&looks, large).values);
+            assert_eq!(a, b);
+        }
+    }
+
     /// Rows decided on one after the other, from maps that begin further down, are those of the whole.
     #[test]
     fn strips_equal_the_whole() {
         let (small, large) = (Size { width: 5, height: 6 }, Size { width: 13, height: 17 });
         for interpolation in [Interpolation::Nearest, Interpolation::Bilinear, Interpolation::Bicubic] {
             let enlargement = Resampling { interpolation, align_corners: false };
-            let map = ScoreMap::from_planes(&numbers(3 * 30), small, false);
+            let map = ScoreMap::from_planes(&numbers(3 * 30), small, Rule::MostProbable, false);
             let wanted = Wanted { highest: true, all: false };
             let whole = decide(&[Look { map: map.clone(), enlargement, share: 1.0 }], large, 0..17, wanted);
             let (mut classes, mut highest, mut done) = (Vec::new(), Vec::new(), 0);
@@ -452,8 +428,8 @@ mod tests {
     fn mirroring_twice_changes_nothing() {
         let size = Size { width: 5, height: 2 };
         let planes = numbers(30);
-        let map = ScoreMap::from_planes(&planes, size, false);
-        assert_eq!(ScoreMap::from_planes(&planes, size, true).mirrored(), map);
+        let map = ScoreMap::from_planes(&planes, size, Rule::MostProbable, false);
+        assert_eq!(ScoreMap::from_planes(&planes, size, Rule::MostProbable, true).mirrored(), map);
         assert_eq!(map.clone().mirrored().mirrored(), map);
     }
 }

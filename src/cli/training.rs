@@ -1,0 +1,122 @@
+//! How a training goes, where not as the recipe says.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use segtool::data::Augmentation;
+use segtool::loss::{ClassWeights, LossTerm, parse_terms};
+use segtool::precision::Precision;
+use segtool::recipe::{Criterion, Freeze};
+
+use super::values::{bytes, positive, rate, share, span};
+
+/// The optimisers by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Optimizer {
+    Adam,
+    #[value(name = "adamw")]
+    AdamW,
+    Sgd,
+}
+
+/// The summands of a loss, from one text.
+#[derive(Debug, Clone)]
+pub(crate) struct Terms(pub(crate) Vec<LossTerm>);
+
+/// Changes of the training pictures, from one text.
+#[derive(Debug, Clone)]
+pub(crate) struct Changes(pub(crate) Vec<Augmentation>);
+
+fn terms(text: &str) -> segtool::error::Result<Terms> {
+    parse_terms(text).map(Terms)
+}
+
+fn changes(text: &str) -> segtool::error::Result<Changes> {
+    Augmentation::parse_list(text).map(Changes)
+}
+
+/// What a recipe says, said otherwise.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Procedure (the recipe's by default)")]
+#[group(conflicts_with = "resume")]
+pub(crate) struct Procedure {
+    /// Passes over the training set; with phases one number for each, as in 10,20
+    #[arg(long, value_name = "N", value_parser = positive, value_delimiter = ',')]
+    pub(crate) num_epoch: Vec<usize>,
+    /// Pictures a batch
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub(crate) batch_size: Option<usize>,
+    /// Batches whose gradients are averaged to make one step
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub(crate) accumulate: Option<usize>,
+    /// Learning rate at the start, of all phases
+    #[arg(long, value_name = "RATE", value_parser = rate)]
+    pub(crate) learning_rate: Option<f64>,
+    /// Factor on the learning rate of everything but the encoder
+    #[arg(long, value_name = "FACTOR", value_parser = rate)]
+    pub(crate) head_rate: Option<f64>,
+    /// With the recipe's settings if it names the same one, else as in PyTorch, sgd with momentum 0.9
+    #[arg(long, value_name = "NAME")]
+    pub(crate) optimizer: Option<Optimizer>,
+    /// What is minimised in all phases, as in cross-entropy+0.5*dice
+    #[arg(long, value_name = "SUM", value_parser = terms)]
+    pub(crate) loss: Option<Terms>,
+    /// What a pixel of each class counts: equal, auto (median frequency) or numbers, as in 1,2.5,2.5
+    #[arg(long, value_name = "HOW")]
+    pub(crate) class_weights: Option<ClassWeights>,
+    /// Scale gradients down to this Euclidean norm over all parameters
+    #[arg(long, value_name = "NORM", value_parser = rate)]
+    pub(crate) clip_norm: Option<f64>,
+    /// Keep a moving average of the weights, this share of it at each step, and validate and predict with it
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    pub(crate) ema: Option<f64>,
+    /// What does not learn: encoder, norm (all batch norms), or both
+    #[arg(long, value_name = "PART", value_delimiter = ',')]
+    pub(crate) freeze: Vec<Freeze>,
+    /// Random changes of the pictures in all phases, such as flip-horizontal,rotate=10,scale=0.5:2,crop=473; or none
+    #[arg(long, value_name = "LIST", value_parser = changes)]
+    pub(crate) augment: Option<Changes>,
+    /// Share of the samples that are chosen to show a class other than the first, rare ones as often as others
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    pub(crate) foreground: Option<f64>,
+    /// Choose the best weights by mean-iou, pixel-accuracy or loss
+    #[arg(long, value_name = "SCORE")]
+    pub(crate) best_by: Option<Criterion>,
+    /// End a phase after so many epochs without a better validation
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub(crate) patience: Option<usize>,
+    /// Channels of the network's first block
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub(crate) width: Option<usize>,
+    /// float32, tf32 (NVIDIA GPUs) or bf16 (libtorch)
+    #[arg(long, value_name = "PRECISION")]
+    pub(crate) precision: Option<Precision>,
+    /// Compute activations again for the gradients instead of keeping them: less memory, more time
+    #[arg(long)]
+    pub(crate) checkpointing: bool,
+    /// Set any value of the recipe, as in training.schedule.power=0.5 (before all flags); once more for another
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+}
+
+/// What may be used and what is shown; also for a run that is resumed.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Limits and pictures")]
+pub(crate) struct Limits {
+    /// Save and stop after this time, such as 90m or 1h30m
+    #[arg(long, value_name = "TIME", value_parser = span)]
+    pub(crate) max_time: Option<Duration>,
+    /// Keep decoded pictures in this much memory [default: a quarter of what is free, where that is known]
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    pub(crate) cache: Option<u64>,
+    /// Start even if the memory does not seem to suffice
+    #[arg(long)]
+    pub(crate) ignore_memory: bool,
+    /// Draw so many of the best and of the worst validation pictures of each epoch, into validation/
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) validation_pictures: usize,
+    /// Write a sheet of training samples as the network would see them, and stop
+    #[arg(long, value_name = "FILE.png", conflicts_with_all = ["resume", "output_path"])]
+    pub(crate) show_augmented: Option<PathBuf>,
+}

@@ -1,0 +1,88 @@
+//! What flags change in a recipe.
+
+use anyhow::{Result, bail};
+use segtool::recipe::{OptimizerConfig, Recipe, Training};
+
+use crate::cli::{Optimizer, Procedure};
+
+/// The recipe as the flags want it.
+pub(super) fn recipe(name: &str, procedure: &Procedure) -> Result<Recipe> {
+    let mut recipe = Recipe::find_with(name, &procedure.set)?;
+    if let Some(width) = procedure.width {
+        recipe.network.set_width(width);
+    }
+    let training = &mut recipe.training;
+    set_epochs(training, &procedure.num_epoch)?;
+    let numbers = [(&mut training.batch_size, procedure.batch_size), (&mut training.accumulate, procedure.accumulate)];
+    for (place, value) in numbers {
+        *place = value.unwrap_or(*place);
+    }
+    training.precision = procedure.precision.unwrap_or(training.precision);
+    training.head_rate = procedure.head_rate.unwrap_or(training.head_rate);
+    training.class_weights = procedure.class_weights.clone().unwrap_or(training.class_weights.clone());
+    training.clip_norm = procedure.clip_norm.or(training.clip_norm);
+    training.ema = procedure.ema.or(training.ema);
+    training.sampling.foreground = procedure.foreground.unwrap_or(training.sampling.foreground);
+    training.best_by = procedure.best_by.unwrap_or(training.best_by);
+    training.patience = procedure.patience.or(training.patience);
+    training.checkpointing |= procedure.checkpointing;
+    set_in_all_phases(training, procedure);
+    Ok(recipe)
+}
+
+/// One number a phase.
+fn set_epochs(training: &mut Training, epochs: &[usize]) -> Result<()> {
+    match (epochs, &mut training.phases[..]) {
+        ([], _) => {}
+        ([epochs], []) => training.epochs = *epochs,
+        (epochs, phases) if epochs.len() == phases.len() => {
+            phases.iter_mut().zip(epochs).for_each(|(phase, epochs)| phase.epochs = *epochs);
+        }
+        (_, phases) => bail!(
+            "--num-epoch has {} numbers, but the recipe trains in {} phases; give one number for each, as in {}",
+            epochs.len(),
+            phases.len().max(1),
+            vec!["10"; phases.len().max(1)].join(",")
+        ),
+    }
+    Ok(())
+}
+
+/// What phases have of their own is set in each of them.
+fn set_in_all_phases(training: &mut Training, procedure: &Procedure) {
+    if let Some(rate) = procedure.learning_rate {
+        training.learning_rate = rate;
+        training.phases.iter_mut().for_each(|phase| phase.learning_rate = None);
+    }
+    if let Some(terms) = &procedure.loss {
+        training.loss.clone_from(&terms.0);
+        training.phases.iter_mut().for_each(|phase| phase.loss = None);
+    }
+    if let Some(changes) = &procedure.augment {
+        training.augment.clone_from(&changes.0);
+        training.phases.iter_mut().for_each(|phase| phase.augment = None);
+    }
+    if !procedure.freeze.is_empty() {
+        training.freeze.clone_from(&procedure.freeze);
+        training.phases.iter_mut().for_each(|phase| phase.freeze = None);
+    }
+    if let Some(wanted) = procedure.optimizer {
+        let same = |config: &OptimizerConfig| {
+            matches!(
+                (wanted, config),
+                (Optimizer::Adam, OptimizerConfig::Adam { .. })
+                    | (Optimizer::AdamW, OptimizerConfig::AdamW { .. })
+                    | (Optimizer::Sgd, OptimizerConfig::Sgd { .. })
+            )
+        };
+        let named = match wanted {
+            Optimizer::Adam => OptimizerConfig::adam(),
+            Optimizer::AdamW => OptimizerConfig::adam_w(),
+            Optimizer::Sgd => OptimizerConfig::sgd(),
+        };
+        if !same(&training.optimizer) {
+            training.optimizer = named;
+        }
+        training.phases.iter_mut().for_each(|phase| phase.optimizer = phase.optimizer.take().filter(&same));
+    }
+}

@@ -1,0 +1,282 @@
+//! Pictures read ahead, computed together where they have one size, and handed on.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use image::RgbImage;
+
+use super::look::{Seer, View};
+use super::memory::{Budget, Reservation};
+use super::{Join, Options, Prediction, Predictor, Procedure, Tiles};
+use crate::data::{Descriptor, network_input, ordered};
+use crate::error::{Result, Size};
+use crate::event::{Event, Sink, Task};
+use crate::fuse::{Decision, Look, ScoreMap, Wanted, decide, rows_known};
+use crate::image::{Raster, read_image};
+use crate::label::LabelMap;
+
+/// A picture as it was read: what the network takes.
+#[derive(Debug)]
+pub(super) struct Read {
+    size: Size,
+    views: Vec<View>,
+    /// The picture to look at, where it is wanted.
+    shown: Option<RgbImage>,
+    reserved: Option<Reservation>,
+}
+
+/// What reading threads know.
+#[derive(Debug, Clone)]
+pub(super) struct Reading {
+    descriptor: Descriptor,
+    procedure: Procedure,
+    budget: Budget,
+}
+
+impl Reading {
+    /// Reads the picture whose turn it is, when there is room for it.
+    fn read(&self, turn: usize, path: &Path, shown: bool) -> Result<Read> {
+        let reserved = self.budget.admit(path, turn)?;
+        let picture = read_image(path)?;
+        // The beginning of the file may not have told the size.
+        self.budget.check(path, picture.size)?;
+        let shown = shown.then(|| picture.clone().to_rgb());
+        Ok(Read { shown, reserved: Some(reserved), ..self.prepare(path, picture)? })
+    }
+
+    /// The picture at the sizes that it is looked at.
+    pub(super) fn prepare(&self, path: &Path, picture: Raster) -> Result<Read> {
+        let size = picture.size;
+        let sizes = self.procedure.views(size);
+        // The last view takes the picture itself.
+        let last = if self.procedure.float_scaling { picture.into_floats() } else { picture };
+        let copies: Vec<Raster> = vec![last.clone(); sizes.len().saturating_sub(1)];
+        let view = |(picture, view): (Raster, Size)| {
+            let planes = network_input(path, &picture.resized(view, self.procedure.scaling), &self.descriptor)?;
+            Ok(View { size: view, planes })
+        };
+        let views = copies.into_iter().chain([last]).zip(sizes).map(view).collect::<Result<_>>()?;
+        Ok(Read { size, views, shown: None, reserved: None })
+    }
+}
+
+/// A picture whose looks are not averaged yet, or are.
+#[derive(Debug)]
+pub(super) struct Pending {
+    size: Size,
+    seen: Seen,
+    wanted: Wanted,
+    pub(super) shown: Option<RgbImage>,
+    /// Held until this is gone.
+    pub(super) reserved: Option<Reservation>,
+}
+
+#[derive(Debug)]
+enum Seen {
+    Looks(Vec<Look>),
+    All(Decision),
+}
+
+impl Pending {
+    pub(super) fn finish(self) -> Prediction {
+        let size = self.size;
+        let decision = match self.seen {
+            Seen::Looks(looks) => decide(&looks, size, 0..size.height, self.wanted),
+            Seen::All(decision) => decision,
+        };
+        Prediction {
+            labels: LabelMap { size, classes: decision.classes },
+            probability: decision.highest,
+            probabilities: decision.all,
+        }
+    }
+}
+
+/// Takes what was seen of a picture, with the index of the input; whether there should be more.
+pub(super) type Handle<'a> = dyn FnMut(usize, Pending) -> Result<bool> + 'a;
+
+/// Everything that one piece of work needs.
+pub(super) struct Work<'a> {
+    predictor: &'a Predictor,
+    options: &'a Options,
+    pub(super) reading: Arc<Reading>,
+    pub(super) budget: Budget,
+}
+
+impl<'a> Work<'a> {
+    pub(super) fn new(predictor: &'a Predictor, options: &'a Options) -> Result<Self> {
+        let budget = Budget::new(predictor, options)?;
+        let (descriptor, procedure) = (predictor.descriptor.clone(), options.procedure.clone());
+        let reading = Arc::new(Reading { descriptor, procedure, budget: budget.clone() });
+        Ok(Self { predictor, options, reading, budget })
+    }
+
+    /// Reads pictures ahead, gathers neighbours of one size and computes them together.
+    pub(super) fn each(
+        &self,
+        inputs: &[PathBuf],
+        shown: bool,
+        sink: &dyn Sink,
+        handle: &mut Handle<'_>,
+    ) -> Result<usize> {
+        let (paths, reading) = (inputs.to_vec(), Arc::clone(&self.reading));
+        let reads = ordered(inputs.len(), self.options.workers, move |i| reading.read(i, &paths[i], shown));
+        let mut group: Vec<(usize, Read)> = Vec::new();
+        let mut skipped = 0;
+        // Everything before the next picture is done or was skipped.
+        let mut flush = |group: &mut Vec<(usize, Read)>, done: usize| -> Result<bool> {
+            let go_on = self.compute(std::mem::take(group), handle)?;
+            sink.event(Event::Advanced { done, loss: None });
+            Ok(go_on)
+        };
+        sink.event(Event::Started { task: Task::Predict, total: inputs.len(), done: 0 });
+        let mut go_on = true;
+        for (i, read) in reads.enumerate() {
+            match read {
+                Err(e) => {
+                    skipped += 1;
+                    sink.event(Event::Skipped { path: inputs[i].clone(), reason: e.to_string() });
+                }
+                Ok(read) => {
+                    if group.last().is_some_and(|(_, last)| last.size != read.size) {
+                        go_on = flush(&mut group, i)?;
+                    }
+                    let full = group.len() + 1 >= self.group_size(read.size);
+                    group.push((i, read));
+                    let bytes =
+                        group.iter().filter_map(|(_, read)| read.reserved.as_ref()).map(|held| held.bytes).sum();
+                    if go_on && (full || !self.budget.may_wait(bytes)) {
+                        go_on = flush(&mut group, i + 1)?;
+                    }
+                }
+            }
+            if !go_on {
+                break;
+            }
+        }
+        if go_on && !group.is_empty() {
+            flush(&mut group, inputs.len())?;
+        }
+        sink.event(Event::Finished);
+        Ok(skipped)
+    }
+
+    /// Pictures of a size that are computed together.
+    fn group_size(&self, size: Size) -> usize {
+        let views = self.options.procedure.views(size);
+        let in_windows = |tiles: Tiles| views.iter().any(|view| view.width.max(view.height) > tiles.side);
+        if self.options.procedure.tiles.is_some_and(in_windows) {
+            return 1;
+        }
+        let looks = if self.options.procedure.flip { 2 } else { 1 };
+        let fitting = views.iter().map(|view| self.budget.at_once(*view)).min().unwrap_or(1);
+        (fitting / looks).max(1)
+    }
+
+    /// Computes pictures of one size.
+    pub(super) fn compute(&self, pictures: Vec<(usize, Read)>, handle: &mut Handle<'_>) -> Result<bool> {
+        let Some(size) = pictures.first().map(|(_, read)| read.size) else { return Ok(true) };
+        let procedure = &self.options.procedure;
+        let at_once = |size| self.budget.at_once(size);
+        let predictor = self.predictor;
+        let seer = Seer {
+            network: &predictor.network,
+            device: &predictor.device,
+            precision: predictor.precision,
+            rule: predictor.rule,
+            bands: predictor.descriptor.bands,
+            at_once: &at_once,
+        };
+        let mut looks: Vec<Vec<Look>> = pictures.iter().map(|_| Vec::new()).collect();
+        for view in 0..pictures[0].1.views.len() {
+            let views: Vec<&View> = pictures.iter().map(|(_, read)| &read.views[view]).collect();
+            let tiles = procedure.tiles.filter(|tiles| {
+                let Size { width, height } = views[0].size;
+                tiles.padded || width.max(height) > tiles.side
+            });
+            let seen = match tiles {
+                None => seer.whole(&views, size, procedure)?,
+                Some(tiles) if self.goes_in_strips(&pictures, tiles) => {
+                    for (i, read) in pictures {
+                        let seen = Seen::All(self.in_strips(&seer, &read.views[0], tiles, size)?);
+                        if !handle(i, self.pending(read, seen))? {
+                            return Ok(false);
+                        }
+                    }
+                    return Ok(true);
+                }
+                Some(tiles) => views.iter().map(|view| seer.tiled(view, tiles, procedure)).collect::<Result<_>>()?,
+            };
+            looks.iter_mut().zip(seen).for_each(|(looks, seen)| looks.extend(seen));
+        }
+        for ((i, read), looks) in pictures.into_iter().zip(looks) {
+            if !handle(i, self.pending(read, Seen::Looks(looks)))? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn pending(&self, read: Read, seen: Seen) -> Pending {
+        let Read { size, shown, reserved, .. } = read;
+        Pending { size, seen, wanted: self.options.wanted, shown, reserved }
+    }
+
+    /// Whether windows go over one size of the picture, once, so that rows can be decided on as they are complete.
+    fn goes_in_strips(&self, pictures: &[(usize, Read)], tiles: Tiles) -> bool {
+        let procedure = &self.options.procedure;
+        let once = !procedure.flip || procedure.join == Join::Probabilities;
+        once && !tiles.padded && pictures.iter().all(|(_, read)| read.views.len() == 1)
+    }
+
+    /// Goes over a view from the top down and decides on the picture's rows as soon as they are known, so that only the
+    /// scores of a few rows are held.
+    fn in_strips(&self, seer: &Seer<'_>, view: &View, tiles: Tiles, picture: Size) -> Result<Decision> {
+        let procedure = &self.options.procedure;
+        let wanted = self.options.wanted;
+        let mut decision = Decision {
+            classes: Vec::with_capacity(picture.width * picture.height),
+            highest: wanted.highest.then(Vec::new),
+            all: None,
+        };
+        let mut strips: Vec<(usize, Vec<f32>)> = Vec::new();
+        let mut held: Option<Look> = None;
+        let mut done = 0;
+        seer.sweep(view, tiles, procedure, &mut |rows: ScoreMap| {
+            let look = match held.take() {
+                None => Look { map: rows, enlargement: procedure.upsample, share: 1.0 },
+                Some(mut look) => {
+                    look.map.values.extend(rows.values);
+                    look
+                }
+            };
+            let bottom = look.map.top + look.map.values.len() / (look.map.size.width * look.map.classes);
+            let known = rows_known(&look, bottom, picture);
+            let looks = [look];
+            let strip = decide(&looks, picture, done..known, wanted);
+            decision.classes.extend(strip.classes);
+            decision.highest.iter_mut().for_each(|all| all.extend(strip.highest.iter().flatten()));
+            strips.extend(strip.all.map(|all| (known - done, all)));
+            done = known;
+            let [mut look] = looks;
+            look.drop_above(done, picture);
+            held = Some(look);
+            Ok(())
+        })?;
+        decision.all = wanted.all.then(|| stacked(&strips, picture));
+        Ok(decision)
+    }
+}
+
+/// Strips `[classes, rows, width]` as one `[classes, height, width]`.
+fn stacked(strips: &[(usize, Vec<f32>)], size: Size) -> Vec<f32> {
+    let filled = strips.iter().find(|(rows, _)| *rows > 0);
+    let classes = filled.map_or(0, |(rows, strip)| strip.len() / (rows * size.width));
+    let mut all = Vec::with_capacity(classes * size.width * size.height);
+    for class in 0..classes {
+        for (rows, strip) in strips {
+            all.extend_from_slice(&strip[class * rows * size.width..][..rows * size.width]);
+        }
+    }
+    all
+}

@@ -1,0 +1,165 @@
+//! Recipes: a network with the training that goes with it, as files in `models/` write them.
+
+mod overrides;
+mod schedule;
+mod training;
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+pub use schedule::{Schedule, Warmup};
+pub use training::{Criterion, Decayed, Freeze, OptimizerConfig, Phase, Training};
+
+use crate::activation::{Activation, Rule};
+use crate::data::Descriptor;
+use crate::error::{Error, Result};
+use crate::files::read_text;
+use crate::loss::Loss;
+use crate::model::NetworkConfig;
+
+/// Recipes that are compiled in, by name.
+const BUILT_IN: &[(&str, &str)] = &[
+    ("attention-unet-seeps", include_str!("../../models/attention-unet-seeps.toml")),
+    ("mit-resnet34-c1", include_str!("../../models/mit-resnet34-c1.toml")),
+    ("mit-resnet50-ppm", include_str!("../../models/mit-resnet50-ppm.toml")),
+    ("mit-upernet50", include_str!("../../models/mit-upernet50.toml")),
+    ("pspnet101-ade20k", include_str!("../../models/pspnet101-ade20k.toml")),
+    ("pspnet50-ade20k", include_str!("../../models/pspnet50-ade20k.toml")),
+    ("pspnet50-capstone", include_str!("../../models/pspnet50-capstone.toml")),
+    ("pspnet50-torchvision", include_str!("../../models/pspnet50-torchvision.toml")),
+    ("pspnet18", include_str!("../../models/pspnet18.toml")),
+    ("resnet-unet-seeps", include_str!("../../models/resnet-unet-seeps.toml")),
+    ("smp-unet-resnet34", include_str!("../../models/smp-unet-resnet34.toml")),
+    ("unet-demo", include_str!("../../models/unet-demo.toml")),
+    ("unet-earthquake", include_str!("../../models/unet-earthquake.toml")),
+    ("unet-milesial", include_str!("../../models/unet-milesial.toml")),
+    ("unet-seeps", include_str!("../../models/unet-seeps.toml")),
+    ("unet-seeps-binary", include_str!("../../models/unet-seeps-binary.toml")),
+    ("unet-seeps-phases", include_str!("../../models/unet-seeps-phases.toml")),
+    ("unet-seeps-phases-binary", include_str!("../../models/unet-seeps-phases-binary.toml")),
+];
+
+/// A network and its training.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// Its short name.
+    pub name: String,
+    /// One line on what it is.
+    #[serde(default)]
+    pub summary: String,
+    /// The data set it is made for; `--dataset` chooses another.
+    pub dataset: Option<String>,
+    /// Whether all classes but the first are trained as one.
+    #[serde(default)]
+    pub merge_classes: bool,
+    /// How scores become probabilities.
+    #[serde(default)]
+    pub activation: Activation,
+    /// With a sigmoid: the probability above which a class is there.
+    #[serde(default = "half")]
+    pub threshold: f64,
+    /// The network.
+    pub network: NetworkConfig,
+    /// How it is trained.
+    pub training: Training,
+}
+
+fn half() -> f64 {
+    0.5
+}
+
+impl Recipe {
+    /// A built-in recipe by name, or the one in a `.toml` file.
+    pub fn find(name_or_path: &str) -> Result<Self> {
+        Self::find_with(name_or_path, &[])
+    }
+
+    /// The same with other values for some of its keys: `changes` are such as `training.ema=0.999`, the value as TOML
+    /// writes it, text also without quotes.
+    pub fn find_with(name_or_path: &str, changes: &[String]) -> Result<Self> {
+        let path = Path::new(name_or_path);
+        if let Some((_, text)) = BUILT_IN.iter().find(|(name, _)| *name == name_or_path) {
+            return Self::parse(text, changes, path);
+        }
+        if path.extension().is_some_and(|e| e == "toml") || path.is_file() {
+            return Self::parse(&read_text(path)?, changes, path);
+        }
+        let known = Self::names().collect::<Vec<_>>().join(", ");
+        Err(Error::Unknown { kind: "recipe", name: name_or_path.into(), known })
+    }
+
+    /// Names of the built-in recipes.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        BUILT_IN.iter().map(|(name, _)| *name)
+    }
+
+    fn parse(text: &str, changes: &[String], path: &Path) -> Result<Self> {
+        if changes.is_empty() {
+            return toml::from_str(text).map_err(|e| Error::content(path, e));
+        }
+        let mut table = text.parse().map_err(|e| Error::content(path, e))?;
+        for change in changes {
+            overrides::apply(&mut table, change)?;
+        }
+        table.try_into().map_err(|e| {
+            Error::Config(format!("recipe {} with {}: {}", path.display(), changes.join(" "), e.to_string().trim_end()))
+        })
+    }
+
+    /// The network for the bands and classes of the recipe's data set, or for `classes` outputs; 3 bands if the recipe
+    /// names no data set.
+    pub fn fitted_network(&self, classes: Option<usize>) -> Result<NetworkConfig> {
+        let (bands, own) = match &self.dataset {
+            None => (3, None),
+            Some(name) => {
+                let dataset = Descriptor::find(name)?;
+                let dataset = if self.merge_classes { dataset.merged() } else { dataset };
+                (dataset.bands, Some(self.activation.outputs(dataset.class_count())))
+            }
+        };
+        let Some(classes) = classes.or(own) else {
+            return Err(Error::Config(format!("recipe '{}' names no data set; give --classes", self.name)));
+        };
+        let mut network = self.network.clone();
+        network.fit(bands, classes)?;
+        Ok(network)
+    }
+
+    /// How its network's scores become classes.
+    pub fn rule(&self) -> Rule {
+        Rule::new(self.activation, self.threshold)
+    }
+
+    /// Settles what the data set decides (bands, outputs, merged classes) and checks that everything goes together.
+    /// Returns the descriptor to train with.
+    pub fn fit(&mut self, descriptor: &Descriptor) -> Result<Descriptor> {
+        let descriptor = if self.merge_classes { descriptor.merged() } else { descriptor.clone() };
+        self.network.fit(descriptor.bands, self.activation.outputs(descriptor.class_count()))?;
+        self.network.check()?;
+        if !(0.0..1.0).contains(&self.threshold) {
+            return Err(Error::Config(format!("`threshold` is a probability below 1, not {}", self.threshold)));
+        }
+        self.training.check()?;
+        for phase in self.training.resolved_phases() {
+            Loss::new(&phase.loss, self.activation, None)?;
+        }
+        Ok(descriptor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_built_in_recipe_fits_its_data_set() {
+        for name in Recipe::names() {
+            let mut recipe = Recipe::find(name).unwrap();
+            assert_eq!(recipe.name, name);
+            let dataset = Descriptor::find(recipe.dataset.as_deref().unwrap()).unwrap();
+            recipe.fit(&dataset).unwrap();
+        }
+    }
+}

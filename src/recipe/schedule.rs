@@ -1,0 +1,153 @@
+//! How the learning rate changes over the steps.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// A warm-up, if there is one, then a curve.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Schedule {
+    /// The learning rate stays.
+    Constant {
+        /// How it begins.
+        warmup: Option<Warmup>,
+    },
+    /// `(1 - step / steps)^power`, as PyTorch's `PolynomialLR`.
+    Poly {
+        /// The exponent.
+        #[serde(default = "usual_power")]
+        power: f64,
+        /// How it begins.
+        warmup: Option<Warmup>,
+    },
+    /// Half a cosine from 1 to `floor`, as PyTorch's `CosineAnnealingLR`.
+    Cosine {
+        /// The factor at the end.
+        #[serde(default)]
+        floor: f64,
+        /// How it begins.
+        warmup: Option<Warmup>,
+    },
+    /// Multiplied by `factor` at the end of every `every` epochs, as PyTorch's `StepLR`.
+    Step {
+        /// Epochs between two falls.
+        every: usize,
+        /// What is left of the rate at each.
+        #[serde(default = "usual_factor")]
+        factor: f64,
+        /// How it begins.
+        warmup: Option<Warmup>,
+    },
+}
+
+/// A linear rise of the factor to that of the curve.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Warmup {
+    /// Steps it takes.
+    pub steps: usize,
+    /// The share of the rate that the first step has.
+    #[serde(default = "usual_start")]
+    pub start: f64,
+}
+
+fn usual_power() -> f64 {
+    0.9
+}
+
+fn usual_factor() -> f64 {
+    0.1
+}
+
+fn usual_start() -> f64 {
+    1e-3
+}
+
+impl Schedule {
+    /// The factor on the learning rate at `step` (from 0) of `steps`, of which `epoch_steps` make an epoch.
+    pub fn factor(&self, step: usize, steps: usize, epoch_steps: usize) -> f64 {
+        let part = step.min(steps) as f64 / steps.max(1) as f64;
+        let curve = match *self {
+            Self::Constant { .. } => 1.0,
+            Self::Poly { power, .. } => (1.0 - part).powf(power),
+            Self::Cosine { floor, .. } => floor + (1.0 - floor) * (1.0 + (std::f64::consts::PI * part).cos()) / 2.0,
+            Self::Step { every, factor, .. } => factor.powf((step / (every * epoch_steps).max(1)) as f64),
+        };
+        match self.warmup() {
+            Some(Warmup { steps, start }) if step < steps => {
+                curve * (start + (1.0 - start) * step as f64 / steps as f64)
+            }
+            _ => curve,
+        }
+    }
+
+    fn warmup(&self) -> Option<Warmup> {
+        match self {
+            Self::Constant { warmup }
+            | Self::Poly { warmup, .. }
+            | Self::Cosine { warmup, .. }
+            | Self::Step { warmup, .. } => *warmup,
+        }
+    }
+
+    /// Says what is wrong with the numbers.
+    pub fn check(&self) -> Result<()> {
+        let within = |name: &str, value: f64, most: f64| {
+            if (0.0..=most).contains(&value) {
+                return Ok(());
+            }
+            Err(Error::Config(format!("`{name}` of the schedule must be between 0 and {most}, not {value}")))
+        };
+        if let Some(Warmup { start, .. }) = self.warmup() {
+            within("start", start, 1.0)?;
+        }
+        match *self {
+            Self::Constant { .. } => Ok(()),
+            Self::Poly { power, .. } => within("power", power, 100.0),
+            Self::Cosine { floor, .. } => within("floor", floor, 1.0),
+            Self::Step { every: 0, .. } => Err(Error::Config("`every` of the schedule must be at least 1".into())),
+            Self::Step { factor, .. } => within("factor", factor, 1.0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn assert_factors(schedule: &Schedule, steps: usize, epoch_steps: usize, expected: &[f64]) {
+        for (step, expected) in expected.iter().enumerate() {
+            let found = schedule.factor(step, steps, epoch_steps);
+            assert!((found - expected).abs() < 1e-7, "{schedule:?} at {step}: {found}");
+        }
+    }
+
+    #[test]
+    fn poly_equals_pytorch() {
+        // torch.optim.lr_scheduler.PolynomialLR(opt, 4, power=0.9) with lr 1.
+        let poly = Schedule::Poly { power: 0.9, warmup: None };
+        assert_factors(&poly, 4, 2, &[1.0, 0.771_889_51, 0.535_886_73, 0.287_174_59, 0.0]);
+    }
+
+    #[test]
+    fn cosine_equals_pytorch() {
+        // torch.optim.lr_scheduler.CosineAnnealingLR(opt, 4, eta_min=0.1) with lr 1.
+        let cosine = Schedule::Cosine { floor: 0.1, warmup: None };
+        assert_factors(&cosine, 4, 2, &[1.0, 0.868_198_05, 0.55, 0.231_801_95, 0.1]);
+    }
+
+    #[test]
+    fn step_equals_pytorch() {
+        // torch.optim.lr_scheduler.StepLR(opt, 2, gamma=0.1), stepped once an epoch of two steps.
+        let step = Schedule::Step { every: 2, factor: 0.1, warmup: None };
+        assert_factors(&step, 10, 2, &[1.0, 1.0, 1.0, 1.0, 0.1, 0.1, 0.1, 0.1, 0.01, 0.01]);
+    }
+
+    #[test]
+    fn warm_up_equals_pytorch() {
+        // LinearLR(opt, start_factor=0.25, total_iters=3) times a constant.
+        let warmup = Some(Warmup { steps: 3, start: 0.25 });
+        assert_factors(&Schedule::Constant { warmup }, 5, 5, &[0.25, 0.5, 0.75, 1.0, 1.0]);
+    }
+}

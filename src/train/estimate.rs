@@ -1,0 +1,98 @@
+//! Whether a training fits into the memory, before it begins.
+
+use std::fmt;
+
+use super::Plan;
+use crate::data::largest_after;
+use crate::device::{DeviceChoice, free_memory};
+use crate::error::{Error, Result, Size};
+use crate::loss::Loss;
+use crate::precision::Precision;
+use crate::recipe::Training;
+use crate::step::Settings;
+use crate::summary::{Memory, training_memory};
+
+/// What a training needs, and what there is.
+#[derive(Debug, Clone)]
+pub struct Need {
+    memory: Memory,
+    /// Pictures a batch.
+    pub batch_size: usize,
+    /// Their size, the largest that occurs.
+    pub size: Size,
+    /// Bytes that are free on the device, where that is known.
+    pub free: Option<u64>,
+    /// Bytes with activations computed again, if they are not already.
+    checkpointed: Option<u64>,
+    /// Whether half as many bytes a number are possible and not used.
+    halves: bool,
+}
+
+impl Need {
+    /// Of the plan's phase that needs most, in float32: other precisions need less.
+    pub fn of(plan: &Plan, device: DeviceChoice) -> Result<Self> {
+        let device = device.resolve()?;
+        let recipe = &plan.recipe;
+        let phases = recipe.training.resolved_phases();
+        let size_of = |phase: &Training| largest_after(&phase.augment, plan.largest);
+        let most = phases.iter().max_by_key(|phase| size_of(phase).width * size_of(phase).height);
+        let most = most.unwrap_or(&recipe.training);
+        let size = size_of(most);
+        let settings = Settings::from(most);
+        let loss = Loss::new(&most.loss, recipe.activation, None)?;
+        let estimate = |checkpointing| {
+            let settings = Settings { checkpointing, ..settings.clone() };
+            training_memory(&recipe.network, size, device, &settings, &loss)
+        };
+        let memory = estimate(settings.checkpointing)?;
+        let batch_size = most.batch_size;
+        let checkpointed = if settings.checkpointing { None } else { Some(estimate(true)?.bytes(batch_size)) };
+        let halves = device.supports(Precision::Bf16).is_ok() && most.precision != Precision::Bf16;
+        Ok(Self { memory, batch_size, size, free: free_memory(device), checkpointed, halves })
+    }
+
+    /// Bytes that are needed.
+    pub fn bytes(&self) -> u64 {
+        self.memory.bytes(self.batch_size)
+    }
+
+    /// An error that says what to change if the memory does not suffice.
+    pub fn check(&self) -> Result<()> {
+        let Some(free) = self.free.filter(|free| *free < self.bytes()) else { return Ok(()) };
+        let mut advice = Vec::new();
+        match self.memory.pictures_within(free) {
+            0 => {}
+            fitting => advice.push(format!("--batch-size {fitting} (with --accumulate for the same steps)")),
+        }
+        if let Some(bytes) = self.checkpointed.filter(|bytes| *bytes < self.bytes()) {
+            advice.push(format!("--checkpointing (then about {})", gibibytes(bytes)));
+        }
+        if self.halves {
+            advice.push("--precision bf16".into());
+        }
+        advice.push("smaller pictures, such as --augment crop=256".into());
+        Err(Error::Config(format!(
+            "training on batches of {} pictures of {} needs about {} of memory, and {} are free; try {}; --ignore-memory \
+             starts nevertheless",
+            self.batch_size,
+            self.size,
+            gibibytes(self.bytes()),
+            gibibytes(free),
+            advice.join(", or ")
+        )))
+    }
+}
+
+impl fmt::Display for Need {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "needs about {} of memory", gibibytes(self.bytes()))?;
+        match self.free {
+            Some(free) => write!(f, ", {} are free", gibibytes(free)),
+            None => Ok(()),
+        }
+    }
+}
+
+fn gibibytes(bytes: u64) -> String {
+    format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30))
+}
