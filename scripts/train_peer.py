@@ -77,7 +77,8 @@ class PSPNet18(nn.Module):
         self.levels = nn.ModuleList([unit(c[3], c[3] // 4, 1) for _ in range(4)])
         self.last = nn.Sequential(unit(2 * c[3], c[3] // 4), nn.ReLU(True), nn.Dropout2d(0.1), nn.Conv2d(c[3] // 4, classes, 1))
         self.second = nn.Sequential(unit(c[2], c[2] // 4), nn.ReLU(True), nn.Dropout2d(0.1), nn.Conv2d(c[2] // 4, classes, 1))
-        for m in self.modules():
+        # As in segtool, the heads begin with PyTorch's own.
+        for m in [*self.stem.modules(), *self.stages.modules()]:
             if isinstance(m, nn.Conv2d):
                 nn.init.kaiming_normal_(m.weight, mode="fan_out", nonlinearity="relu")
 
@@ -113,7 +114,7 @@ def sample(pair, a):
     if a.scale:
         s = random.uniform(*a.scale)
         size = [max(1, round(n * s)) for n in y.shape]
-        x = F.interpolate(x[None], size, mode="bilinear", antialias=True)[0]
+        x = F.interpolate(x[None], size, mode="bilinear")[0]
         y = F.interpolate(y[None, None].float(), size, mode="nearest-exact")[0, 0].long()
     dy, dx = (max(0, a.crop - n) for n in y.shape)
     x, y = F.pad(x, (0, dx, 0, dy)), F.pad(y, (0, dx, 0, dy), value=IGNORE)

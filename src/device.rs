@@ -154,14 +154,26 @@ pub fn free_memory(device: DeviceChoice) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     let machine = line.split_whitespace().next()?.parse::<u64>().ok()? * 1024;
     let most = number("/sys/fs/cgroup/memory.max");
-    let container = most.zip(number("/sys/fs/cgroup/memory.current")).map(|(most, held)| most.saturating_sub(held));
+    let held = number("/sys/fs/cgroup/memory.current").map(|held| held.saturating_sub(cached_files()));
+    let container = most.zip(held).map(|(most, held)| most.saturating_sub(held));
     Some(container.map_or(machine, |container| machine.min(container)))
+}
+
+/// Bytes of files that the container counts as held, but gives up when memory is needed.
+fn cached_files() -> u64 {
+    let text = std::fs::read_to_string("/sys/fs/cgroup/memory.stat").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("inactive_file "));
+    line.and_then(|bytes| bytes.trim().parse().ok()).unwrap_or(0)
 }
 
 /// Asks the driver's own program: libtorch does not say without a context on the GPU, which takes memory itself.
 fn free_gpu_memory(index: usize) -> Option<u64> {
     let asked = ["--query-gpu=memory.free", "--format=csv,noheader,nounits"];
-    let output = std::process::Command::new("nvidia-smi").arg(format!("--id={index}")).args(asked).output().ok()?;
+    let id = match std::env::var("CUDA_VISIBLE_DEVICES") {
+        Ok(visible) => visible.split(',').nth(index)?.trim().to_owned(),
+        Err(_) => index.to_string(),
+    };
+    let output = std::process::Command::new("nvidia-smi").arg(format!("--id={id}")).args(asked).output().ok()?;
     let mebibytes: u64 = String::from_utf8(output.stdout).ok()?.lines().next()?.trim().parse().ok()?;
     Some(mebibytes << 20)
 }

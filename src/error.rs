@@ -132,9 +132,20 @@ pub enum Error {
          saved before is kept"
     )]
     OutOfMemory,
+    /// Weights became infinite or not a number.
+    #[error(
+        "the weights are no longer numbers after epoch {epoch}, batch {batch}. Those saved before are kept; start again with \
+         a smaller --learning-rate or with --clip-norm"
+    )]
+    NonFiniteWeights {
+        /// Epoch, from 1.
+        epoch: usize,
+        /// Batch of the epoch, from 1.
+        batch: usize,
+    },
     /// The loss became infinite or not a number.
     #[error(
-        "the loss became {loss} at epoch {epoch}, step {step}; files of this batch: {files}. The weights saved before are \
+        "the loss became {loss} at epoch {epoch}, batch {batch}; files of this batch: {files}. The weights saved before are \
          kept; start again with a smaller --learning-rate"
     )]
     NonFiniteLoss {
@@ -143,7 +154,7 @@ pub enum Error {
         /// Epoch, from 1.
         epoch: usize,
         /// Step of the epoch, from 1.
-        step: usize,
+        batch: usize,
         /// Names of the images of the batch.
         files: String,
     },

@@ -1,7 +1,5 @@
 //! A network scored on labelled pictures, and the way between batches and tensors that training shares.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use burn::tensor::{Bool, DType, Device, Int, Tensor, TensorData};
 
 use crate::activation::Rule;
@@ -78,11 +76,11 @@ pub struct Findings {
 }
 
 impl Examination<'_> {
-    /// Predicts every picture and counts against its labels. `None` if `stop` was set before the end.
+    /// Predicts every picture and counts against its labels. `None` if `is_over` said so before the end.
     pub fn run(
         &self,
         network: &Network,
-        stop: &AtomicBool,
+        is_over: &dyn Fn() -> bool,
         sink: &dyn Sink,
         on_picture: &mut OnPicture<'_>,
     ) -> Result<Option<Findings>> {
@@ -103,7 +101,7 @@ impl Examination<'_> {
                 done += batch.count;
             }
             sink.event(Event::Advanced { done, loss: None });
-            if stop.load(Ordering::Relaxed) && done < total {
+            if done < total && is_over() {
                 sink.event(Event::Finished);
                 return Ok(None);
             }

@@ -5,7 +5,11 @@ mod commands;
 mod memory;
 mod ui;
 
+use std::panic::{self, AssertUnwindSafe};
+
+use anyhow::bail;
 use clap::Parser;
+use segtool::train::is_out_of_memory;
 
 use crate::cli::{Cli, Command};
 
@@ -21,7 +25,18 @@ enum Exit {
 fn main() -> std::process::ExitCode {
     memory::keep_freed();
     let cli = Cli::parse_from(cli::modernise(std::env::args_os()));
-    let result = match cli.command {
+    let exit = in_words(|| run(cli.command)).unwrap_or_else(|error| {
+        ui::error(&error);
+        match error.downcast_ref() {
+            Some(segtool::error::Error::Unknown { .. }) => Exit::WrongUsage,
+            _ => Exit::Failed,
+        }
+    });
+    std::process::ExitCode::from(exit as u8)
+}
+
+fn run(command: Command) -> anyhow::Result<Exit> {
+    match command {
         Command::Demo(arguments) => commands::demo::run(arguments),
         Command::Train(arguments) => commands::train::run(*arguments),
         Command::Predict(arguments) => commands::predict::run(arguments),
@@ -32,13 +47,21 @@ fn main() -> std::process::ExitCode {
         Command::Export(arguments) => commands::export::run(arguments),
         Command::Info(arguments) => commands::info::run(&arguments),
         Command::Bench(arguments) => commands::bench::run(arguments),
-    };
-    let exit = result.unwrap_or_else(|error| {
-        ui::error(&error);
-        match error.downcast_ref() {
-            Some(segtool::error::Error::Unknown { .. }) => Exit::WrongUsage,
-            _ => Exit::Failed,
+    }
+}
+
+/// Runs a command. That a device has no memory left, of which burn panics, becomes an error without a trace.
+fn in_words(command: impl FnOnce() -> anyhow::Result<Exit>) -> anyhow::Result<Exit> {
+    let usual = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        if !is_out_of_memory(info.payload()) {
+            usual(info);
         }
-    });
-    std::process::ExitCode::from(exit as u8)
+    }));
+    panic::catch_unwind(AssertUnwindSafe(command)).unwrap_or_else(|payload| {
+        if is_out_of_memory(payload.as_ref()) {
+            bail!("the device ran out of memory; smaller pictures at a time take less: --tile, or --batch-size")
+        }
+        panic::resume_unwind(payload)
+    })
 }

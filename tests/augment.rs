@@ -104,6 +104,7 @@ fn batches_do_not_depend_on_workers_cache_or_entry() {
         }
         let usage = cache.usage(23);
         assert!(usage.held > 3 && usage.held < 23 && usage.bytes <= 20_000, "{usage}");
+        assert!(cache.is_full());
         assert_ne!(epoch(&loader, 2, 0, &everything()), expected);
     }
 }
@@ -120,6 +121,7 @@ fn a_cache_changes_nothing_in_validation() {
     let pixels: usize = (0..23).map(|i| if i % 4 == 0 { 20 * (30 + i) } else { (40 + i) * 24 }).sum();
     assert!(usage.held == 23 && (2 * pixels..2 * pixels + 23 * 200).contains(&usage.bytes), "{usage}");
     assert!(usage.to_string().ends_with("MiB hold 23 of 23 pictures"), "{usage}");
+    assert!(!cached.cache.is_full());
 }
 
 #[test]

@@ -133,6 +133,23 @@ fn a_batch_without_labels_has_a_finite_loss_and_no_gradient() {
 }
 
 #[test]
+fn pixels_that_weigh_nothing_have_no_loss_and_no_gradient() {
+    let golden = fixture("losses.safetensors");
+    let logits = &golden["classes"];
+    let only_first = TensorData::new(vec![0i32; 2 * 7 * 5], [2, 7, 5]);
+    for (choice, device) in devices() {
+        let device = device.autodiff();
+        for label_smoothing in [0.0, 0.1] {
+            let term = LossTerm::CrossEntropy { weight: 1.0, label_smoothing };
+            let loss = Loss::new(&[term], Activation::Softmax, Some(vec![0.0, 1.0, 1.0, 1.0])).unwrap();
+            let (value, gradient) = value_and_gradient(&loss, logits, &target(&only_first, &device), &device);
+            assert_eq!(value, 0.0, "{label_smoothing} on {choice}");
+            assert!(gradient.iter().all(|g| *g == 0.0), "{label_smoothing} on {choice}");
+        }
+    }
+}
+
+#[test]
 fn a_batch_of_no_pictures_is_no_fault() {
     for (_, device) in devices() {
         let device = device.autodiff();

@@ -11,7 +11,7 @@ use segtool::data::{Class, Descriptor, Pair, synthetic};
 use segtool::error::Size;
 use segtool::label::{IGNORE, LabelMap};
 use segtool::metric::ConfusionMatrix;
-use segtool::recipe::{Criterion, Recipe};
+use segtool::recipe::Recipe;
 use segtool::run::RunConfig;
 use segtool::train::Row;
 use segtool::train::report::{Gallery, Report, SamplePrediction, Status};
@@ -96,7 +96,8 @@ fn report<'a>(
 ) -> Report<'a> {
     let pictures = (1234, if matrix.is_some() { 56 } else { 0 });
     let written = UNIX_EPOCH + Duration::from_secs(1_767_323_045);
-    Report { config, rows, matrix, samples, pictures, status: Status::Finished, written }
+    let best_epoch = matrix.map(|_| 12);
+    Report { config, rows, best_epoch, matrix, samples, pictures, status: Status::Finished, written }
 }
 
 /// Elements that are opened and closed in turn, and no requests.
@@ -209,8 +210,16 @@ fn a_stop_in_the_first_epoch_is_a_report_too() {
     save("stopped.html", &html);
     assert_sound(&html);
     let epochs = config.recipe.training.epochs;
-    assert!(html.contains(&format!("stopped in epoch 1 of {epochs}")) && html.contains("No epoch is complete yet"));
+    assert!(
+        epochs > 0
+            && html.contains(&format!("stopped in epoch 1 of {epochs}"))
+            && html.contains("No epoch is complete yet")
+    );
     assert!(html.contains("No epoch has been validated yet"));
+    let mut phases = config.clone();
+    phases.recipe.training = Recipe::find("unet-seeps-phases").unwrap().training;
+    let stopped = Report { status: Status::Stopped(11), ..report(&phases, &[], None, &[]) };
+    assert!(stopped.html().unwrap().contains("stopped in epoch 11 of 70"));
     // Not a labelled pixel in the validation set: no score is a number.
     assert_sound(&report(&config, &rows(3, true)[..1], Some(&matrix), &[]).html().unwrap());
 }
@@ -227,16 +236,10 @@ fn values_that_are_no_numbers_are_left_out() {
 }
 
 #[test]
-fn the_best_epoch_is_by_the_recipe() {
-    let mut config = config(3);
-    let rows = rows(3, true);
-    let lowest = rows
-        .iter()
-        .filter(|row| row.validation_loss.is_some())
-        .min_by(|a, b| a.validation_loss.unwrap().total_cmp(&b.validation_loss.unwrap()));
-    config.recipe.training.best_by = Criterion::Loss;
-    let html = report(&config, &rows, Some(&matrix(3)), &[]).html().unwrap();
-    assert!(html.contains(&format!("<b>{} of 12</b>", lowest.unwrap().epoch)));
+fn the_best_epoch_is_that_of_the_weights() {
+    let (config, rows, matrix) = (config(3), rows(3, true), matrix(3));
+    let html = Report { best_epoch: Some(4), ..report(&config, &rows, Some(&matrix), &[]) }.html().unwrap();
+    assert!(html.contains("<b>4 of 12</b>") && html.contains("best epoch"), "{html}");
 }
 
 #[test]

@@ -125,6 +125,19 @@ fn accumulated_gradients_and_patience_survive_too() {
     });
 }
 
+#[test]
+fn weights_that_are_no_numbers_are_not_saved() {
+    let folder = tempfile::tempdir().unwrap();
+    small_data(folder.path());
+    let mut plan = plan(folder.path(), 2);
+    // One step, whose loss is a number: only the weights after it are not.
+    (plan.recipe.training.batch_size, plan.recipe.training.learning_rate) = (100, 1e39);
+    let (never, run) = (AtomicBool::new(false), folder.path().join("run"));
+    let message = start(plan, &run, &session(&never, &SILENT, 2)).unwrap_err().to_string();
+    assert!(message.contains("no longer numbers after epoch 1, batch 1"), "{message}");
+    assert!(!run.join("model.safetensors").exists() && !run.join("last").exists());
+}
+
 fn stop_and_resume(change: impl Fn(&mut Recipe)) {
     // 9 pictures in batches of 2 are 5 steps an epoch: within an epoch, at its end, in the last one; several times.
     stop_and_resume_at(&[vec![1], vec![5], vec![3, 4, 1], vec![14]], change);
@@ -135,6 +148,8 @@ fn stop_and_resume_at(places: &[Vec<usize>], change: impl Fn(&mut Recipe)) {
     small_data(folder.path());
     let mut plan = plan(folder.path(), 3);
     change(&mut plan.recipe);
+    let (own, all) = plan.presence.frequencies(plan.descriptor.class_count());
+    plan.class_weights = plan.recipe.training.class_weights.resolve(&own, &all).unwrap();
     let never = AtomicBool::new(false);
     let whole = folder.path().join("whole");
     start(plan.clone(), &whole, &session(&never, &SILENT, 2)).unwrap();

@@ -233,11 +233,15 @@ fn rates_and_decay_go_by_kinds_of_parameters() {
 }
 
 #[test]
-fn a_network_without_an_encoder_says_so() {
+fn a_network_without_what_is_to_be_frozen_says_so() {
     let config = NetworkConfig::UnetSeeps(UnetConfig::new(4, 3, 2, CLASSES));
     for settings in [Settings { head_rate: 10.0, ..sgd() }, Settings { freeze: vec![Freeze::Encoder], ..sgd() }] {
         let network = config.init(0, &Device::flex()).unwrap().train();
         let message = Learner::new(network, settings, Loss::cross_entropy()).err().unwrap().to_string();
         assert!(message.contains("no encoder"), "{message}");
     }
+    let network = config.init(0, &Device::flex()).unwrap().train();
+    let settings = Settings { freeze: vec![Freeze::Norm], ..sgd() };
+    let message = Learner::new(network, settings, Loss::cross_entropy()).err().unwrap().to_string();
+    assert!(message.contains("no batch norms"), "{message}");
 }

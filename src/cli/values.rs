@@ -30,6 +30,11 @@ pub(super) fn bytes(text: &str) -> Result<u64, String> {
     }
 }
 
+/// The same, or 0.
+pub(super) fn bytes_or_none(text: &str) -> Result<u64, String> {
+    if text.trim() == "0" { Ok(0) } else { bytes(text) }
+}
+
 /// `473` or, height first, `360x480`.
 pub(super) fn size(text: &str) -> Result<Size, String> {
     let (height, width) = text.split_once('x').unwrap_or((text, text));

@@ -1,7 +1,7 @@
 //! `segtool bench`.
 
 use anyhow::{Result, bail};
-use segtool::bench::{Options, Report, check, run as measure};
+use segtool::bench::{Mode, Options, Report, check, run as measure};
 use segtool::precision::Precision;
 use segtool::recipe::Recipe;
 
@@ -49,6 +49,9 @@ fn compare(options: &Options, json: bool) -> Result<Exit> {
 }
 
 fn options(arguments: &Bench) -> Result<Options> {
+    if arguments.own_step && arguments.mode != Mode::Train {
+        bail!("--own-step is about training; give --mode train, too");
+    }
     let mut recipe = Recipe::find_with(&arguments.recipe, &arguments.set)?;
     if let Some(width) = arguments.width {
         recipe.network.set_width(width);

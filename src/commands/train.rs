@@ -7,6 +7,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use segtool::data::Descriptor;
 use segtool::device::{DeviceChoice, free_memory, peak_memory};
+use segtool::files::check_writable;
 use segtool::recipe::Recipe;
 use segtool::run::Run;
 use segtool::train::{Initial, Need, Outcome, Plan, Session, Source, prepare, resume, start_with, write_contact_sheet};
@@ -14,16 +15,17 @@ use segtool::weights::{Weights, locate};
 
 use super::procedure;
 use crate::Exit;
-use crate::cli::{Compute, Limits, Train};
+use crate::cli::Train;
 use crate::ui::{self, Progress};
 
 /// Share of the free memory that decoded pictures may take.
 const CACHE_SHARE: u64 = 4;
 
 pub(crate) fn run(arguments: Train) -> Result<Exit> {
+    let deadline = arguments.limits.max_time.map(|time| Instant::now() + time);
     let progress = Progress::new();
     if let Some(folder) = &arguments.resume {
-        return continue_run(folder, &arguments, &progress);
+        return continue_run(folder, &arguments, deadline, &progress);
     }
     // Asked for before anything is read: a device that is not there should not cost a look through the data.
     let device = arguments.compute.device.unwrap_or_default().resolve()?;
@@ -34,12 +36,15 @@ pub(crate) fn run(arguments: Train) -> Result<Exit> {
     let mut recipe = procedure::recipe(name, &arguments.procedure)?;
     recipe.merge_classes |= arguments.merge_classes;
     device.supports(recipe.training.precision)?;
+    if let Some(path) = &arguments.limits.show_augmented {
+        check_writable(path)?;
+    }
     let initial = initial(&arguments, &recipe, &progress)?;
     let plan = plan(&arguments, recipe, initial.as_ref(), &progress)?;
     if let Some(path) = &arguments.limits.show_augmented {
         return show(path, &plan, arguments.compute.workers);
     }
-    say_what(&plan, device);
+    say_what(&plan, &arguments, device);
     let need = Need::of(&plan, device)?;
     ui::say(&format!("{need}"));
     if !arguments.limits.ignore_memory {
@@ -47,7 +52,11 @@ pub(crate) fn run(arguments: Train) -> Result<Exit> {
     }
     let folder = arguments.output_path.clone().context("--output-path is missing")?;
     let stop = Stop::on_signal()?;
-    let session = session(device, &arguments.limits, &arguments.compute, &stop, &progress);
+    let session = Session {
+        deadline,
+        cache: arguments.limits.cache.unwrap_or_else(|| cache_beside(&need, device)),
+        ..session(device, &arguments, &stop, &progress)
+    };
     finish(&folder, device, &start_with(plan, initial.as_ref(), &folder, &session)?)
 }
 
@@ -65,12 +74,15 @@ fn plan(arguments: &Train, mut recipe: Recipe, initial: Option<&Initial>, progre
     Ok(prepare(recipe, &dataset, &train, validation.as_ref(), fraction, seed, progress)?)
 }
 
-fn say_what(plan: &Plan, device: DeviceChoice) {
+fn say_what(plan: &Plan, arguments: &Train, device: DeviceChoice) {
     ui::say(&format!("recipe {}: {}", plan.recipe.name, plan.recipe.summary));
     ui::say(&format!("data set {}: {}", plan.descriptor.name, plan.descriptor.title));
     let (train, validation) = (plan.train.len(), plan.validation.len());
     ui::say(&format!("training on {train} pictures, {validation} for validation, on {device}"));
     if plan.validation.is_empty() {
+        if arguments.limits.validation_pictures > 0 {
+            ui::say("note: --validation-pictures draws nothing without a validation set");
+        }
         ui::say(
             "note: no validation set, so the last weights count as the best; give --val-list, --val-mask-folders or \
              --val-fraction",
@@ -86,25 +98,24 @@ fn show(path: &Path, plan: &Plan, workers: usize) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn session<'a>(
-    device: DeviceChoice,
-    limits: &Limits,
-    compute: &Compute,
-    stop: &'a Stop,
-    progress: &'a Progress,
-) -> Session<'a> {
-    let free = || free_memory(DeviceChoice::Flex).map_or(0, |free| free / CACHE_SHARE);
+fn session<'a>(device: DeviceChoice, arguments: &Train, stop: &'a Stop, progress: &'a Progress) -> Session<'a> {
     Session {
-        workers: compute.workers,
-        cache: limits.cache.unwrap_or_else(free),
-        validation_pictures: limits.validation_pictures,
-        deadline: limits.max_time.map(|time| Instant::now() + time),
+        workers: arguments.compute.workers,
+        validation_pictures: arguments.limits.validation_pictures,
         ..Session::new(device, stop.flag(), progress)
     }
 }
 
+/// Bytes for decoded pictures: a part of the main memory that is free, and of what the training leaves if it takes place
+/// there, too.
+fn cache_beside(need: &Need, device: DeviceChoice) -> u64 {
+    let taken = if matches!(device, DeviceChoice::LibtorchCuda(_)) { 0 } else { need.bytes() };
+    let free = free_memory(DeviceChoice::Flex).unwrap_or(0);
+    (free / CACHE_SHARE).min(free.saturating_sub(taken) / 2)
+}
+
 /// Resumes a run on its own device, unless another is asked for.
-fn continue_run(folder: &Path, arguments: &Train, progress: &Progress) -> Result<Exit> {
+fn continue_run(folder: &Path, arguments: &Train, deadline: Option<Instant>, progress: &Progress) -> Result<Exit> {
     let trained_on: DeviceChoice = Run::open(folder)?.config.device.parse()?;
     let device = arguments.compute.device.unwrap_or(trained_on).resolve().with_context(|| {
         format!("the run was trained on {trained_on}; choose another device with --device, or build that one in")
@@ -114,7 +125,9 @@ fn continue_run(folder: &Path, arguments: &Train, progress: &Progress) -> Result
         ui::say(&format!("note: it was trained on {trained_on} so far, so the weights will differ in the last digits"));
     }
     let stop = Stop::on_signal()?;
-    let session = session(device, &arguments.limits, &arguments.compute, &stop, progress);
+    let free = free_memory(DeviceChoice::Flex).map_or(0, |free| free / CACHE_SHARE);
+    let cache = arguments.limits.cache.unwrap_or(free);
+    let session = Session { deadline, cache, ..session(device, arguments, &stop, progress) };
     finish(folder, device, &resume(folder, &session)?)
 }
 

@@ -7,7 +7,6 @@ mod size;
 
 pub use compose::{Classes, Look, Paint, Shown, compose};
 pub use inputs::{Inputs, Partners, Predictions, Triple};
-pub(crate) use size::nearest;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};

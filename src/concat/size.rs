@@ -3,7 +3,8 @@
 use image::imageops::{FilterType, resize};
 
 use super::compose::{Look, Shown};
-use crate::image::{Frame, color_bar_width, panels_width};
+use crate::error::Size;
+use crate::image::{Frame, color_bar_width, nearest, panels_width};
 
 /// Most pixels of a finished picture.
 const MOST_PIXELS: f64 = (1u64 << 29) as f64;
@@ -45,35 +46,16 @@ pub(super) fn panel_size(shown: &Shown, look: &Look, frame: Frame) -> Result<(u3
 
 /// The same at another size: the picture filtered, the rest by the nearest pixel.
 pub(super) fn resized(shown: &Shown, (width, height): (u32, u32)) -> Shown {
-    let from = shown.image.dimensions();
+    let (from, to) = (size(shown.image.dimensions()), size((width, height)));
     Shown {
         image: resize(&shown.image, width, height, FilterType::CatmullRom),
-        label: shown.label.as_ref().map(|label| nearest(label, from, (width, height))),
-        prediction: nearest(&shown.prediction, from, (width, height)),
-        probability: shown.probability.as_ref().map(|values| nearest(values, from, (width, height))),
+        label: shown.label.as_ref().map(|label| nearest(label, from, to)),
+        prediction: nearest(&shown.prediction, from, to),
+        probability: shown.probability.as_ref().map(|values| nearest(values, from, to)),
         mean_iou: shown.mean_iou,
     }
 }
 
-/// Values at another size, those of the nearest pixels.
-pub(crate) fn nearest<T: Copy>(values: &[T], from: (u32, u32), to: (u32, u32)) -> Vec<T> {
-    let source = |i: u32, from: u32, to: u32| ((2 * u64::from(i) + 1) * u64::from(from) / (2 * u64::from(to))) as usize;
-    let columns: Vec<usize> = (0..to.0).map(|x| source(x, from.0, to.0)).collect();
-    let mut out = Vec::with_capacity(to.0 as usize * to.1 as usize);
-    for y in 0..to.1 {
-        let line = &values[source(y, from.1, to.1) * from.0 as usize..];
-        out.extend(columns.iter().map(|&x| line[x]));
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_nearest_pixel_is_taken() {
-        assert_eq!(nearest(&[1, 2, 3, 4], (2, 2), (4, 2)), [1, 1, 2, 2, 3, 3, 4, 4]);
-        assert_eq!(nearest(&[1, 2, 3, 4, 5, 6, 7, 8, 9], (3, 3), (1, 1)), [5]);
-    }
+fn size((width, height): (u32, u32)) -> Size {
+    Size { width: width as usize, height: height as usize }
 }

@@ -18,6 +18,7 @@ pub struct Cache {
 #[derive(Debug, Default)]
 struct Held {
     bytes: usize,
+    full: bool,
     pairs: HashMap<usize, Arc<Decoded>>,
 }
 
@@ -51,6 +52,11 @@ impl Cache {
         CacheUsage { bytes: held.bytes, held: held.pairs.len(), pairs }
     }
 
+    /// Whether a pair found no room.
+    pub fn is_full(&self) -> bool {
+        self.held.read().unwrap_or_else(PoisonError::into_inner).full
+    }
+
     /// The pair at a position, decoded now if it is not held.
     pub(super) fn get(&self, pair: usize, decode: impl FnOnce() -> Result<Decoded>) -> Result<Arc<Decoded>> {
         if self.limit == 0 {
@@ -63,9 +69,14 @@ impl Cache {
         let bytes = decoded.bytes();
         let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
         // Another thread may have decoded it, too.
-        if held.bytes + bytes <= self.limit && !held.pairs.contains_key(&pair) {
+        if held.pairs.contains_key(&pair) {
+            return Ok(decoded);
+        }
+        if held.bytes + bytes <= self.limit {
             held.bytes += bytes;
             held.pairs.insert(pair, Arc::clone(&decoded));
+        } else {
+            held.full = true;
         }
         Ok(decoded)
     }

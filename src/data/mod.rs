@@ -14,8 +14,7 @@ mod sampling;
 mod survey;
 pub mod synthetic;
 
-pub(crate) use augment::nearest;
-pub use augment::{Augmentation, Change, Extent, largest_after};
+pub use augment::{Augmentation, Change, Extent, largest_after, largest_after_all};
 pub use cache::{Cache, CacheUsage};
 pub use descriptor::{Class, Descriptor, LabelFault};
 pub use list::{

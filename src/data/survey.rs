@@ -25,8 +25,10 @@ const MAX_VALUES: usize = 3;
 pub struct Survey {
     /// Labelled pixels of each class, over training and validation.
     pub class_pixels: Vec<u64>,
-    /// The picture sizes that occur.
+    /// The sizes of the training pictures that occur.
     pub sizes: Vec<Size>,
+    /// Those of the validation pictures.
+    pub validation_sizes: Vec<Size>,
     /// Sums over the training pictures, for a per-data-set normalisation.
     pub statistics: Statistics,
     /// What each training pair shows, in their order.
@@ -66,10 +68,11 @@ pub fn survey(train: &[Pair], validation: &[Pair], descriptor: &Descriptor, sink
     let mut survey = Survey {
         class_pixels: vec![0; descriptor.class_count()],
         sizes: Vec::new(),
+        validation_sizes: Vec::new(),
         statistics: Statistics::new(descriptor.bands),
         presence: ClassPresence::default(),
     };
-    let mut sizes = BTreeSet::new();
+    let mut sizes = [BTreeSet::new(), BTreeSet::new()];
     for (i, report) in reports.iter().enumerate() {
         for (sum, pixels) in survey.class_pixels.iter_mut().zip(&report.class_pixels) {
             *sum += pixels;
@@ -79,9 +82,10 @@ pub fn survey(train: &[Pair], validation: &[Pair], descriptor: &Descriptor, sink
             survey.statistics.merge(&report.statistics);
             survey.presence.push(report.size.unwrap_or(Size { width: 0, height: 0 }), &report.class_pixels);
         }
-        sizes.extend(report.size.map(|s| (s.width, s.height)));
+        sizes[usize::from(i >= train.len())].extend(report.size.map(|s| (s.width, s.height)));
     }
-    survey.sizes = sizes.into_iter().map(|(width, height)| Size { width, height }).collect();
+    let listed = |sizes: BTreeSet<_>| sizes.into_iter().map(|(width, height)| Size { width, height }).collect();
+    [survey.sizes, survey.validation_sizes] = sizes.map(listed);
     Ok(survey)
 }
 

@@ -26,6 +26,7 @@ pub use npy::{
 };
 pub use palette::distinct_colors;
 pub use raster::{AlphaBand, Raster, Samples, read_image, read_image_and_alpha, read_size};
+pub(crate) use resize::nearest;
 pub use resize::{Scaling, resize_floats};
 
 /// The font of legends and curves, compiled in so that none has to be installed.

@@ -250,3 +250,27 @@ fn opencv_floats(samples: &[f32], bands: usize, from: Size, to: Size) -> Vec<f32
     });
     out
 }
+
+/// A plane at another size, by the nearest pixel, where pixels are squares: position `i` lies at `i + 1/2`.
+pub(crate) fn nearest<T: Copy>(plane: &[T], from: Size, to: Size) -> Vec<T> {
+    let old = |i: usize, from: usize, to: usize| (2 * i + 1) * from / (2 * to);
+    let columns: Vec<usize> = (0..to.width).map(|x| old(x, from.width, to.width)).collect();
+    let mut out = Vec::with_capacity(to.width * to.height);
+    for y in 0..to.height {
+        let row = &plane[old(y, from.height, to.height) * from.width..][..from.width];
+        out.extend(columns.iter().map(|&x| row[x]));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_pixel_is_taken() {
+        let size = |width, height| Size { width, height };
+        assert_eq!(nearest(&[1, 2, 3, 4], size(2, 2), size(4, 2)), [1, 1, 2, 2, 3, 3, 4, 4]);
+        assert_eq!(nearest(&[1, 2, 3, 4, 5, 6, 7, 8, 9], size(3, 3), size(1, 1)), [5]);
+    }
+}

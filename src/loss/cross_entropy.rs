@@ -39,7 +39,7 @@ pub(super) fn of_all_classes(pixels: &Pixels) -> Part {
     let weights: Tensor<4> = weights.reshape([1, classes as i64, 1, 1]) / classes as f64;
     let all = weights.clone().sum_dim(1);
     let sum = total(pixels.weights());
-    let per = as_picture(sum.clone().mask_fill(sum.equal_elem(0.0), 1.0)).recip();
+    let per = as_picture(sum.clone().recip().mask_fill(sum.equal_elem(0.0), 0.0));
     // log softmax(x) = x - log sum exp x.
     let each = pixels.log_partition() * all.clone() - (pixels.logits.clone() * weights.clone()).sum_dim(1);
     let value = total(pixels.fill_unlabelled(each, 0.0) * per.clone());

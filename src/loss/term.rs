@@ -262,6 +262,14 @@ impl LossTerm {
         }
     }
 
+    /// Whether the weights of the classes count in it.
+    pub fn takes_class_weights(&self) -> bool {
+        matches!(
+            self,
+            Self::CrossEntropy { .. } | Self::OhemCrossEntropy { .. } | Self::Bce { .. } | Self::Focal { .. }
+        )
+    }
+
     /// Says what is wrong with it.
     pub(super) fn check(&self, activation: Activation) -> Result<()> {
         let name = self.name();

@@ -141,11 +141,6 @@ impl AttentionUnet {
         self.head(3, joined[3].clone())
     }
 
-    /// The logits at full size, and those of the smaller sizes, enlarged.
-    pub fn forward_training(&self, input: Tensor<4>) -> Outputs {
-        self.finish(self.levels(input))
-    }
-
     /// The levels of the encoder.
     pub(super) fn segments(&self) -> usize {
         self.down.len()
@@ -178,11 +173,6 @@ impl AttentionUnet {
         let auxiliary =
             smaller.map(|(i, x)| (interpolate(self.head(i, x), [height, width], how), self.deep_supervision));
         Outputs { auxiliary: auxiliary.collect(), logits: last.expect("there are four levels") }
-    }
-
-    /// The logits at 1/8, 1/4, 1/2 and all of the size.
-    pub fn forward_all(&self, input: Tensor<4>) -> Vec<Tensor<4>> {
-        self.joined(self.levels(input)).into_iter().enumerate().map(|(i, x)| self.head(i, x)).collect()
     }
 
     fn head(&self, i: usize, x: Tensor<4>) -> Tensor<4> {

@@ -83,12 +83,6 @@ impl EncoderDecoder {
         interpolate(self.heads(input).logits, [height, width], self.resampling)
     }
 
-    /// The logits of all heads, with dropout as `draw` decides.
-    pub fn forward_training(&self, input: Tensor<4>, draw: u64) -> Outputs {
-        let [_, _, height, width] = input.dims();
-        self.finish(self.encoder.forward(input), [height, width], draw)
-    }
-
     pub(super) fn encoder(&self) -> &ResNet {
         &self.encoder
     }

@@ -24,7 +24,7 @@ pub use encoder_decoder::{EncoderDecoder, EncoderDecoderConfig};
 pub use inference::{InferenceNetwork, Scores};
 pub use padding::{Crop, mirror_pad};
 pub use parameters::{
-    Parameter, ParameterShape, collect, collect_gradients, freeze, identify, replace, shapes, untracked,
+    Parameter, ParameterShape, are_finite, collect, collect_gradients, freeze, identify, replace, shapes, untracked,
 };
 pub use resnet::{Dilation, Features, ResNet, ResNetConfig, Stem, Style, Variant};
 pub use resnet_unet::{ResnetUnet, ResnetUnetConfig};

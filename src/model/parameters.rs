@@ -2,7 +2,7 @@
 
 use burn::module::{Flag, Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{DType, Tensor, TensorData};
 
 use super::{Namer, Network};
 
@@ -55,6 +55,13 @@ pub fn collect_gradients(network: &Network, gradients: &GradientsParams) -> Vec<
     collector.found
 }
 
+/// Whether every parameter is a finite number.
+pub fn are_finite(network: &Network) -> bool {
+    let mut sum = Magnitude(None);
+    network.valid().visit(&mut sum);
+    sum.0.is_none_or(|sum| sum.into_scalar::<f32>().is_finite())
+}
+
 /// Gives every parameter and running statistic the value that `value` returns for its name, or leaves it where that is `None`.
 pub fn replace(network: Network, value: impl FnMut(&str) -> Option<TensorData>) -> Network {
     let path = Path::of(&network);
@@ -78,6 +85,19 @@ pub fn freeze(network: Network, frozen: impl FnMut(&str) -> bool) -> Network {
 /// Parameters that do not learn, with the same values and running statistics.
 pub fn untracked(network: Network) -> Network {
     network.map(&mut Untracker)
+}
+
+/// The sum of the parameters' absolute values: not finite as soon as one is not.
+struct Magnitude(Option<Tensor<1>>);
+
+impl ModuleVisitor for Magnitude {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let sum = param.val().abs().sum().cast(DType::F32);
+        self.0 = Some(match self.0.take() {
+            Some(other) => other + sum,
+            None => sum,
+        });
+    }
 }
 
 /// The way through the modules down to the current parameter.

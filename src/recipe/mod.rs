@@ -15,7 +15,7 @@ use crate::activation::{Activation, Rule};
 use crate::data::Descriptor;
 use crate::error::{Error, Result};
 use crate::files::read_text;
-use crate::loss::Loss;
+use crate::loss::{ClassWeights, Loss, LossTerm};
 use crate::model::NetworkConfig;
 
 /// Recipes that are compiled in, by name.
@@ -141,9 +141,24 @@ impl Recipe {
         if !(0.0..1.0).contains(&self.threshold) {
             return Err(Error::Config(format!("`threshold` is a probability below 1, not {}", self.threshold)));
         }
+        if self.activation == Activation::Softmax && self.threshold != half() {
+            return Err(Error::Config(
+                "`threshold` is for a sigmoid; with a softmax the most probable class is there, so leave it out".into(),
+            ));
+        }
         self.training.check()?;
-        for phase in self.training.resolved_phases() {
+        self.training.class_weights.check(descriptor.class_count())?;
+        let phases = self.training.resolved_phases();
+        for phase in &phases {
             Loss::new(&phase.loss, self.activation, None)?;
+        }
+        let weighed = phases.iter().flat_map(|phase| &phase.loss).any(LossTerm::takes_class_weights);
+        if self.training.class_weights != ClassWeights::Equal && !weighed {
+            return Err(Error::Config(
+                "class weights are for losses that are means over pixels (cross-entropy, ohem-cross-entropy, bce, focal), \
+                 and there is none of them; leave the class weights out, or add such a loss"
+                    .into(),
+            ));
         }
         Ok(descriptor)
     }
@@ -161,5 +176,29 @@ mod tests {
             let dataset = Descriptor::find(recipe.dataset.as_deref().unwrap()).unwrap();
             recipe.fit(&dataset).unwrap();
         }
+    }
+
+    #[test]
+    fn what_would_do_nothing_or_harm_is_refused() {
+        for (name, change, words) in [
+            ("unet-seeps", "training.patience=0", "`patience`"),
+            ("unet-seeps", "training.optimizer.beta_1=1.0", "`beta_1`"),
+            ("unet-seeps", "training.optimizer.epsilon=0", "`epsilon`"),
+            ("unet-seeps", "training.optimizer.weight_decay=-1", "`weight_decay`"),
+            ("unet-seeps", "training.optimizer={ kind = 'sgd', momentum = -0.9 }", "`momentum`"),
+            ("unet-seeps", "training.optimizer={ kind = 'sgd', momentum = 0, nesterov = true }", "`nesterov`"),
+            ("unet-seeps", "threshold=0.7", "`threshold`"),
+            ("unet-seeps", "training.class_weights=[1, 2]", "8 classes, but 2"),
+            ("unet-seeps-phases", "training.epochs=5", "`epochs = 5`"),
+            ("unet-seeps-phases", "training.phases.1.epochs=0", "`epochs`"),
+        ] {
+            let mut recipe = Recipe::find_with(name, &[change.into()]).unwrap();
+            let said = recipe.fit(&Descriptor::find("seeps").unwrap()).unwrap_err().to_string();
+            assert!(said.contains(words), "{change}: {said}");
+        }
+        let changes = ["training.class_weights=auto", "training.loss=[{ kind = 'dice' }]"].map(String::from);
+        let mut recipe = Recipe::find_with("unet-seeps", &changes).unwrap();
+        let said = recipe.fit(&Descriptor::find("seeps").unwrap()).unwrap_err().to_string();
+        assert!(said.contains("class weights are for losses"), "{said}");
     }
 }

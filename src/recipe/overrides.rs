@@ -25,7 +25,7 @@ fn set_in_table(table: &mut Table, keys: &[&str], value: Value) -> Result<(), St
         [] => Err("there is no key".into()),
         [last] => {
             // Another kind has keys of its own.
-            if *last == "kind" && table.get("kind") != Some(&value) {
+            if *last == "kind" && table.get("kind").is_some_and(|old| *old != value) {
                 table.clear();
             }
             table.insert((*last).to_owned(), value);

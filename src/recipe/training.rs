@@ -245,6 +245,34 @@ impl OptimizerConfig {
     }
 }
 
+impl OptimizerConfig {
+    /// Says what is wrong with the numbers.
+    fn check(&self) -> Result<()> {
+        let (shares, decay): (Vec<(&str, f64)>, f32) = match *self {
+            Self::Adam { beta_1, beta_2, epsilon, weight_decay, .. }
+            | Self::AdamW { beta_1, beta_2, epsilon, weight_decay, .. } => {
+                if !(epsilon > 0.0 && epsilon.is_finite()) {
+                    return Err(Error::Config(format!("`epsilon` of the optimiser must be above 0, not {epsilon}")));
+                }
+                (vec![("beta_1", beta_1.into()), ("beta_2", beta_2.into())], weight_decay)
+            }
+            Self::Sgd { momentum, nesterov, weight_decay, .. } => {
+                if nesterov && momentum == 0.0 {
+                    return Err(Error::Config("`nesterov` needs a momentum above 0".into()));
+                }
+                (vec![("momentum", momentum)], weight_decay)
+            }
+        };
+        if let Some((name, value)) = shares.into_iter().find(|(_, value)| !(0.0..1.0).contains(value)) {
+            return Err(Error::Config(format!("`{name}` of the optimiser is a share from 0 to below 1, not {value}")));
+        }
+        if !(decay >= 0.0 && decay.is_finite()) {
+            return Err(Error::Config(format!("`weight_decay` must be 0 or above, not {decay}")));
+        }
+        Ok(())
+    }
+}
+
 impl Training {
     /// The phases with everything written out; one if the recipe has none.
     pub fn resolved_phases(&self) -> Vec<Training> {
@@ -273,6 +301,12 @@ impl Training {
 
     /// Says what is wrong with the numbers.
     pub fn check(&self) -> Result<()> {
+        if !self.phases.is_empty() && self.epochs != 0 {
+            return Err(Error::Config(format!(
+                "`epochs = {}` stands beside phases, which have their own; set phases.0.epochs and so on",
+                self.epochs
+            )));
+        }
         for training in self.resolved_phases() {
             training.check_phase()?;
         }
@@ -300,6 +334,10 @@ impl Training {
                 self.ema.unwrap_or_default()
             )));
         }
+        if self.patience == Some(0) {
+            return Err(Error::Config("`patience` must be at least 1; leave it out to train all epochs".into()));
+        }
+        self.optimizer.check()?;
         self.augment.iter().try_for_each(Augmentation::check)?;
         self.sampling.check()?;
         self.schedule.check()

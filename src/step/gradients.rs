@@ -29,13 +29,13 @@ impl Sum {
 }
 
 /// `gradients`, scaled down to a Euclidean norm of `most` over all parameters where it is larger: PyTorch's
-/// `clip_grad_norm_`. A norm that is not finite stays, and shows in the next loss.
+/// `clip_grad_norm_`. With a norm that is not finite they stay as they are, and spoil the weights, which shows.
 pub(super) fn limit(network: &Network, gradients: GradientsParams, most: f64) -> GradientsParams {
     let mut squares = Squares { gradients: &gradients, sum: None };
     network.visit(&mut squares);
     let norm = squares.sum.map_or(0.0, |sum| f64::from(sum.into_scalar::<f32>()).sqrt());
     let factor = most / (norm + EPSILON);
-    if factor < 1.0 { scaled(network, gradients, factor) } else { gradients }
+    if norm.is_finite() && factor < 1.0 { scaled(network, gradients, factor) } else { gradients }
 }
 
 struct Squares<'a> {

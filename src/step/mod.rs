@@ -42,6 +42,33 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// Whether `network` has what they name.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] if it has no encoder, or no batch norm, and one is to be frozen or to have a learning rate of
+    /// its own.
+    pub fn check(&self, network: &Network) -> Result<()> {
+        self.check_kinds(&Kinds::of(network))
+    }
+
+    fn check_kinds(&self, kinds: &Kinds) -> Result<()> {
+        let frozen = |part| self.freeze.contains(&part);
+        if !kinds.has_encoder() && (self.head_rate != 1.0 || frozen(Freeze::Encoder)) {
+            return Err(Error::Config(
+                "the network has no encoder of its own that could be frozen or learn at another rate; leave `freeze = \
+                 [\"encoder\"]` and `head_rate` out"
+                    .into(),
+            ));
+        }
+        if frozen(Freeze::Norm) && !kinds.has_norms() {
+            return Err(Error::Config("the network has no batch norms; leave `freeze = [\"norm\"]` out".into()));
+        }
+        Ok(())
+    }
+}
+
 impl From<&Training> for Settings {
     fn from(training: &Training) -> Self {
         Self {
@@ -78,17 +105,11 @@ pub struct Learner {
 }
 
 impl Learner {
-    /// A network, and how it learns; its device must differentiate. An error if the network has no encoder and one is to
-    /// be frozen or to have a learning rate of its own.
+    /// A network, and how it learns; its device must differentiate. Errors are those of
+    /// [`Settings::check`].
     pub fn new(network: Network, settings: Settings, loss: Loss) -> Result<Self> {
         let kinds = Kinds::of(&network);
-        if kinds.encoder().is_none() && (settings.head_rate != 1.0 || settings.freeze.contains(&Freeze::Encoder)) {
-            return Err(Error::Config(
-                "the network has no encoder of its own that could be frozen or learn at another rate; leave `freeze = \
-                 [\"encoder\"]` and `head_rate` out"
-                    .into(),
-            ));
-        }
+        settings.check_kinds(&kinds)?;
         let optimizer = build_optimizer(&settings.optimizer, settings.head_rate, &kinds);
         let average = settings.ema.map(|_| network.valid());
         let mut settings = settings;
@@ -134,8 +155,8 @@ impl Learner {
         Ok(())
     }
 
-    /// One step, the `number`th of this training from 0, by the mean gradient of `parts`; returns the loss of each before
-    /// it. If one is not finite, the network is spoilt.
+    /// One step, the `number`th of this training from 0, by the mean gradient of `parts`; returns the loss of each
+    /// before it. If one is not finite, the network is spoilt.
     pub fn step(&mut self, parts: impl IntoIterator<Item = Part>, learning_rate: f64, number: usize) -> Vec<f64> {
         let mut sum = Sum::default();
         let mut losses = Vec::new();

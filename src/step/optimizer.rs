@@ -27,9 +27,12 @@ impl Kinds {
         Self { encoder: network.encoder_prefix(), norms: norms.collect(), parameters }
     }
 
-    /// What the names of the encoder's parameters begin with.
-    pub(super) fn encoder(&self) -> Option<&'static str> {
-        self.encoder
+    pub(super) fn has_encoder(&self) -> bool {
+        self.encoder.is_some()
+    }
+
+    pub(super) fn has_norms(&self) -> bool {
+        !self.norms.is_empty()
     }
 
     fn in_encoder(&self, name: &str) -> bool {

@@ -87,6 +87,13 @@ impl Memory {
         self.peaks.iter().copied().max_by_key(bytes).unwrap_or_default()
     }
 
+    /// The same with half of what the pictures add, as with numbers of 16 bits.
+    #[must_use]
+    pub fn with_halved_pictures(mut self) -> Self {
+        self.peaks.iter_mut().for_each(|held| held.per_picture /= 2);
+        self
+    }
+
     /// The largest batch that `limit` bytes suffice for; 0 if they do not suffice for one picture.
     pub fn pictures_within(&self, limit: u64) -> usize {
         let most = |held: &Held| match limit.checked_sub(held.fixed) {

@@ -85,7 +85,8 @@ pub fn inference_memory(config: &NetworkConfig, size: Size, device: DeviceChoice
     Ok(Memory::new(device.resolve()?, &outline.predict().events, 4 * weights))
 }
 
-/// Memory of a training step as `settings` have it, on pictures of `size`, in float32 on `device`; with `loss`. Errors are those of [`summarise`].
+/// Memory of a training step as `settings` have it, on pictures of `size`, in float32 on `device`; with `loss`. Errors
+/// are those of [`summarise`].
 pub fn training_memory(
     config: &NetworkConfig,
     size: Size,

@@ -5,10 +5,11 @@ use std::path::Path;
 
 use image::{RgbImage, imageops};
 
-use crate::data::{Augmentation, Descriptor, Loader, Preview, nearest};
+use crate::data::{Augmentation, Descriptor, Loader, Preview};
 use crate::error::{Result, Size};
 use crate::image::{
-    Figure, Frame, LegendRow, LegendTable, Panel, Raster, Samples, Scaling, figure, overlay_labels, stack, write_png,
+    Figure, Frame, LegendRow, LegendTable, Panel, Raster, Samples, Scaling, figure, nearest, overlay_labels, stack,
+    write_png,
 };
 use crate::label::IGNORE;
 

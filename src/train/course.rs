@@ -27,8 +27,6 @@ pub struct Position {
     pub seconds: f64,
     /// Seconds of these spent waiting for data.
     pub waited: f64,
-    /// Seconds of all epochs that are over, validation included.
-    pub seconds_before: f64,
     /// The best validation so far.
     pub best: Option<Best>,
     /// Epochs of the current phase since it was found.
@@ -47,14 +45,13 @@ pub struct Best {
 }
 
 impl Position {
-    /// The place at which the next epoch begins, after `seconds` in all for this one.
-    fn after_epoch(&self, seconds: f64) -> Self {
+    /// The place at which the next epoch begins.
+    fn after_epoch(&self) -> Self {
         Self {
             phase: self.phase,
             phase_epoch: self.phase_epoch + 1,
             epoch: self.epoch + 1,
             steps: self.steps,
-            seconds_before: self.seconds_before + seconds,
             best: self.best,
             since_best: self.since_best,
             ..Self::default()
@@ -62,22 +59,15 @@ impl Position {
     }
 
     /// The place at which the next phase begins.
-    pub(super) fn next_phase(&self, criterion: Criterion) -> Self {
-        Self {
-            phase: self.phase + 1,
-            phase_epoch: 0,
-            since_best: 0,
-            // Another loss has other values.
-            best: self.best.filter(|_| criterion != Criterion::Loss),
-            ..self.clone()
-        }
+    pub(super) fn next_phase(&self) -> Self {
+        Self { phase: self.phase + 1, phase_epoch: 0, since_best: 0, ..self.clone() }
     }
 
-    /// Moves on to the next epoch; says whether `validation` is the best so far. Without validation the latest weights are
-    /// the best guess.
-    pub(super) fn close_epoch(&mut self, criterion: Criterion, validation: Option<&Validation>, seconds: f64) -> bool {
+    /// Moves on to the next epoch; says whether its weights are to be kept: `validation` is the best so far, or there
+    /// is none yet that is a number, so that the latest weights are the best guess.
+    pub(super) fn close_epoch(&mut self, criterion: Criterion, validation: Option<&Validation>) -> bool {
         let Some(validation) = validation else {
-            *self = self.after_epoch(seconds);
+            *self = self.after_epoch();
             return true;
         };
         let value = match criterion {
@@ -86,15 +76,16 @@ impl Position {
             Criterion::Loss => validation.loss.unwrap_or(f64::INFINITY),
         };
         let better = |best: &Best| if criterion == Criterion::Loss { value < best.value } else { value > best.value };
-        let found = self.best.as_ref().is_none_or(better);
-        *self = self.after_epoch(seconds);
+        let found = value.is_finite() && self.best.as_ref().is_none_or(better);
+        let none_yet = self.best.is_none();
+        *self = self.after_epoch();
         if found {
             self.best = Some(Best { epoch: self.epoch, value, mean_iou: validation.mean_iou });
             self.since_best = 0;
         } else {
             self.since_best += 1;
         }
-        found
+        found || none_yet
     }
 }
 
@@ -136,11 +127,20 @@ impl Course {
         })
     }
 
-    /// The learning rate at a place of the current phase.
+    /// The learning rate of the step that begins at a place of the current phase.
     pub(super) fn learning_rate(&self, position: &Position) -> f64 {
+        self.rate_of_step(position, 0)
+    }
+
+    /// The learning rate of the step that ends there.
+    pub(super) fn last_learning_rate(&self, position: &Position) -> f64 {
+        self.rate_of_step(position, 1)
+    }
+
+    fn rate_of_step(&self, position: &Position, back: usize) -> f64 {
         let Some(phase) = self.phase(position) else { return 0.0 };
         let epoch_steps = self.epoch_batches.div_ceil(phase.accumulate);
         let step = position.phase_epoch * epoch_steps + position.batch.div_ceil(phase.accumulate);
-        phase.learning_rate * phase.schedule.factor(step, phase.epochs * epoch_steps, epoch_steps)
+        phase.learning_rate * phase.schedule.factor(step.saturating_sub(back), phase.epochs * epoch_steps, epoch_steps)
     }
 }

@@ -21,8 +21,8 @@ use crate::evaluate::{Examination, Findings, input_tensor, target};
 use crate::event::{EpochReport, Event, Sink, Task, Validation};
 use crate::loss::Loss;
 use crate::metric::{AbsentClass, Scores};
-use crate::model::{Network, identify};
-use crate::recipe::Training;
+use crate::model::{Network, are_finite, identify};
+use crate::recipe::{Criterion, Training};
 use crate::run::{Run, RunConfig, Samples, utc};
 use crate::step::{Learner, Part, Settings};
 use crate::weights;
@@ -83,6 +83,8 @@ pub fn start(plan: Plan, folder: &Path, session: &Session<'_>) -> Result<Outcome
 /// Trains from the beginning into `folder`. The plan's recipe and data set have been made to fit the initial weights, if
 /// there are any, with [`Initial::fit`].
 pub fn start_with(plan: Plan, initial: Option<&Initial>, folder: &Path, session: &Session<'_>) -> Result<Outcome> {
+    // Everything that may be refused comes before an old run is replaced.
+    plan.loader(session.workers)?;
     let device = session.device.open_for(plan.recipe.training.precision)?;
     let mut network = plan.recipe.network.init(plan.seed, &device)?;
     if let Some(initial) = initial {
@@ -102,7 +104,11 @@ pub fn start_with(plan: Plan, initial: Option<&Initial>, folder: &Path, session:
         dataset: plan.descriptor,
     };
     let network = identify(network).train();
-    let first = &config.recipe.training.resolved_phases()[0];
+    let phases = config.recipe.training.resolved_phases();
+    for phase in &phases {
+        Settings::from(phase).check(&network)?;
+    }
+    let first = &phases[0];
     let learner = Learner::new(network, Settings::from(first), loss_of(&config, first)?)?;
     let run = Run::create(folder, config, &samples)?;
     Trainer::new(run, samples, device, learner, session)?.run(Position::default())
@@ -139,6 +145,7 @@ struct Trainer<'a> {
     validation: Option<Loader>,
     session: &'a Session<'a>,
     last_save: Instant,
+    cache_noted: bool,
 }
 
 /// A validation and what it showed.
@@ -152,17 +159,17 @@ impl<'a> Trainer<'a> {
     fn new(run: Run, samples: Samples, device: Device, learner: Learner, session: &'a Session<'a>) -> Result<Self> {
         let descriptor = Arc::new(run.config.dataset.clone());
         let training = &run.config.recipe.training;
-        // The validation set comes first: it is looked at in whole every epoch.
-        let whole = (samples.train.len() + samples.validation.len()).max(1) as u64;
+        let whole = (samples.train.len() + samples.validation.len()).max(1) as u128;
         let loader = |pairs: Vec<Pair>| {
-            let share = session.cache * pairs.len() as u64 / whole;
+            let share = u128::from(session.cache) * pairs.len() as u128 / whole;
             let loader = Loader::new(pairs, Arc::clone(&descriptor), training.batch_size, session.workers);
             loader.cached(Arc::new(Cache::new(usize::try_from(share).unwrap_or(usize::MAX))))
         };
         let validation = (!samples.validation.is_empty()).then(|| loader(samples.validation));
         let train = loader(samples.train).sampled(training.sampling.clone(), Arc::new(samples.presence))?;
         let course = Course::new(training, train.batches());
-        Ok(Self { train, validation, course, run, device, learner, session, last_save: Instant::now() })
+        let last_save = Instant::now();
+        Ok(Self { train, validation, course, run, device, learner, session, last_save, cache_noted: false })
     }
 
     fn run(mut self, mut position: Position) -> Result<Outcome> {
@@ -175,22 +182,23 @@ impl<'a> Trainer<'a> {
                 continue;
             }
             let over = self.epoch(&phase, &mut position, &mut record)?;
-            let rate = self.course.learning_rate(&position);
+            let rate = self.course.last_learning_rate(&position);
             let report = if over { self.close_epoch(&mut position, &mut record)? } else { None };
             let Some(report) = report else {
                 self.save(&position)?;
-                record.report(Status::Stopped(position.epoch + 1));
+                record.report(Status::Stopped(position.epoch + 1), &position);
                 return Ok(Outcome::Stopped(position));
             };
             record.epoch(&report, rate, position.steps)?;
             self.save(&position)?;
+            self.note_full_cache();
             self.session.sink.event(Event::Epoch(report));
         }
         self.save(&position)?;
         if record.lacks_best() {
             self.score_best(&mut record)?;
         }
-        record.report(Status::Finished);
+        record.report(Status::Finished, &position);
         Ok(Outcome::Finished { best: position.best.map(|best| best.mean_iou) })
     }
 
@@ -200,16 +208,25 @@ impl<'a> Trainer<'a> {
         if self.course.phase(position).is_some_and(|phase| position.phase_epoch < phase.epochs) {
             self.session.note(format!("no better validation for {} epochs: the phase is over", position.since_best));
         }
-        *position = position.next_phase(training.best_by);
+        *position = position.next_phase();
         let Some(phase) = self.course.phase(position) else { return Ok(()) };
+        if training.best_by == Criterion::Loss {
+            // Another loss has other values.
+            position.best = None;
+        }
         let (number, phases) = (position.phase + 1, self.course.phases());
         self.session.note(format!("phase {number} of {phases}: {} epochs", phase.epochs));
         let mut network = self.learner.network().valid();
-        if training.phases.get(position.phase).is_some_and(|phase| phase.from_best) {
+        let from_best = training.phases.get(position.phase).is_some_and(|phase| phase.from_best);
+        if from_best {
             network = weights::load(network, &self.run.weights_path())?;
         }
         let loss = loss_of(&self.run.config, phase)?;
+        let average = self.learner.average().filter(|_| !from_best).cloned();
         self.learner = Learner::new(network.train(), Settings::from(phase), loss)?;
+        if let Some(average) = average {
+            self.learner.set_average(average);
+        }
         Ok(())
     }
 
@@ -286,28 +303,30 @@ impl<'a> Trainer<'a> {
             gallery.add(index, labels, prediction);
             ranking.add(index, labels, prediction);
         };
-        let found = oom::caught(|| examination.run(network, self.session.stop, self.session.sink, &mut look))?;
+        let found = oom::caught(|| examination.run(network, &|| self.session.is_over(), self.session.sink, &mut look))?;
         Ok(found.map(|findings| Some(Exam { findings, gallery, ranking })))
     }
 
     /// Scores the epoch that is over, keeps the weights if they are the best, and moves on to the next. `None`, with
     /// nothing changed, if it is time to stop during validation.
     fn close_epoch(&mut self, position: &mut Position, record: &mut Record<'_>) -> Result<Option<EpochReport>> {
-        let clock = Instant::now();
+        self.check_weights(position)?;
         let network = self.learner.predictor();
         let config = &self.run.config;
         let Some(exam) = self.examine(&network, record)? else { return Ok(None) };
         let validation = exam.as_ref().map(|exam| self.summary(&exam.findings));
         let done = position.clone();
-        let seconds = done.seconds + clock.elapsed().as_secs_f64();
-        let best = position.close_epoch(config.recipe.training.best_by, validation.as_ref(), seconds);
+        let best = position.close_epoch(config.recipe.training.best_by, validation.as_ref());
         if best {
             weights::save(&network, &config.description(), &self.run.weights_path())?;
         }
         if let (Some(exam), Some(loader)) = (exam, &self.validation) {
             if self.session.validation_pictures > 0 {
                 let folder = self.run.validation_path().join(format!("epoch_{:04}", position.epoch));
-                write_pictures(&folder, &exam.ranking, &loader.pairs, &Classes::of(&config.dataset))?;
+                let classes = Classes::of(&config.dataset);
+                if let Err(e) = write_pictures(&folder, &exam.ranking, &loader.pairs, &classes) {
+                    self.session.note(format!("no validation pictures of epoch {}: {e}", position.epoch));
+                }
             }
             if best {
                 record.keep_best(exam.findings.matrix, exam.gallery);
@@ -345,7 +364,25 @@ impl<'a> Trainer<'a> {
         }
     }
 
+    /// Says, once, that the cache did not suffice.
+    fn note_full_cache(&mut self) {
+        let cache = &self.train.cache;
+        if cache.is_full() && !std::mem::replace(&mut self.cache_noted, true) {
+            let usage = cache.usage(self.train.pairs.len());
+            self.session.note(format!("the cache is full: {usage}; --cache may allow it more"));
+        }
+    }
+
+    /// An update can spoil the weights without any loss that shows it yet.
+    fn check_weights(&self, position: &Position) -> Result<()> {
+        if are_finite(self.learner.network()) {
+            return Ok(());
+        }
+        Err(Error::NonFiniteWeights { epoch: position.epoch + 1, batch: position.batch })
+    }
+
     fn save(&mut self, position: &Position) -> Result<()> {
+        self.check_weights(position)?;
         checkpoint::save(&self.run.last_path(), &self.learner, &self.run.config.description(), position)?;
         self.last_save = Instant::now();
         Ok(())
@@ -356,7 +393,7 @@ impl<'a> Trainer<'a> {
         Error::NonFiniteLoss {
             loss,
             epoch: position.epoch + 1,
-            step: position.batch + 1,
+            batch: position.batch + 1,
             files: batch.indices.iter().map(name).collect::<Vec<_>>().join(", "),
         }
     }

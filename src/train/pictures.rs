@@ -46,6 +46,9 @@ impl PictureRanking {
 
     /// Takes a picture in; one without a label has no place. `index` is its place among the pairs.
     pub fn add(&mut self, index: usize, labels: &LabelMap, prediction: &LabelMap) {
+        if self.count == 0 {
+            return;
+        }
         let Some(mean_iou) = picture_iou(labels, prediction, self.classes) else { return };
         let place = |kept: &[Arc<RankedPicture>], better: fn(f64, f64) -> bool| {
             let behind = |other: &Arc<RankedPicture>| {

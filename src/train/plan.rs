@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::data::{
-    ClassPresence, Descriptor, Loader, Normalisation, Pair, pair_folders, pair_lists, pair_mask_folders,
-    split_validation, survey,
+    ClassPresence, Descriptor, Loader, Normalisation, Pair, Survey, largest_after, pair_folders, pair_lists,
+    pair_mask_folders, split_validation, survey,
 };
 use crate::error::{Error, Result, Size};
 use crate::event::{Event, Sink};
-use crate::recipe::Recipe;
+use crate::recipe::{Criterion, Recipe, Training};
 
 /// Where pairs come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,8 +56,10 @@ pub struct Plan {
     pub validation: Vec<Pair>,
     /// What each training pair shows.
     pub presence: ClassPresence,
-    /// Width and height of the largest pictures.
-    pub largest: Size,
+    /// The sizes of the training pictures that occur.
+    pub sizes: Vec<Size>,
+    /// Those of the validation pictures.
+    pub validation_sizes: Vec<Size>,
     /// What a pixel of each class counts, where they do not all count the same.
     pub class_weights: Option<Vec<f32>>,
     /// Seed of weights, order and augmentation.
@@ -90,12 +92,10 @@ pub fn prepare(
     for (class, _) in descriptor.classes.iter().zip(&everything.class_pixels).filter(|(_, pixels)| **pixels == 0) {
         sink.event(Event::Note(format!("class '{}' does not occur in any label image", class.name)));
     }
-    if everything.sizes.len() > 1 && recipe.training.batch_size > 1 {
-        let (first, last) = (everything.sizes[0], everything.sizes[everything.sizes.len() - 1]);
-        sink.event(Event::Note(format!(
-            "pictures of {} sizes ({first} to {last}): the smaller ones of a batch are filled up with ignored pixels",
-            everything.sizes.len()
-        )));
+    note_sizes(&recipe.training, &everything.sizes, sink);
+    if validation.is_empty() && (recipe.training.patience.is_some() || recipe.training.best_by != Criterion::MeanIou) {
+        let text = "without a validation set, `patience` and `best_by` have nothing to go by: the last weights count";
+        sink.event(Event::Note(text.into()));
     }
     if let Normalisation::PerDataset { valid } = descriptor.normalisation {
         let (mean, std) = everything.statistics.mean_and_std();
@@ -107,10 +107,24 @@ pub fn prepare(
     if let Some(weights) = &class_weights {
         sink.event(Event::Note(format!("class weights: {}", shares(weights, &descriptor))));
     }
-    let longest = |side: fn(&Size) -> usize| everything.sizes.iter().map(side).max().unwrap_or_default();
-    let largest = Size { width: longest(|size| size.width), height: longest(|size| size.height) };
-    let presence = everything.presence;
-    Ok(Plan { recipe, descriptor, train, validation, presence, largest, class_weights, seed })
+    let Survey { presence, sizes, validation_sizes, .. } = everything;
+    Ok(Plan { recipe, descriptor, train, validation, presence, sizes, validation_sizes, class_weights, seed })
+}
+
+/// Says that samples of a batch differ in size, if they do.
+fn note_sizes(training: &Training, sizes: &[Size], sink: &dyn Sink) {
+    let phases = training.resolved_phases();
+    let differ = |phase: &Training| {
+        let mut after = sizes.iter().map(|size| largest_after(&phase.augment, *size));
+        let first = after.next();
+        after.any(|size| Some(size) != first)
+    };
+    if let ([first, .., last], true) = (sizes, training.batch_size > 1 && phases.iter().any(differ)) {
+        sink.event(Event::Note(format!(
+            "pictures of {} sizes ({first} to {last}): the smaller ones of a batch are filled up with ignored pixels",
+            sizes.len()
+        )));
+    }
 }
 
 impl Plan {

@@ -81,14 +81,14 @@ impl<'a> Record<'a> {
     }
 
     /// Writes the report. If that fails, it is said; the training is saved all the same.
-    pub(super) fn report(&mut self, status: Status) {
+    pub(super) fn report(&mut self, status: Status, position: &Position) {
         self.board.flush();
-        if let Err(e) = self.write_report(status) {
+        if let Err(e) = self.write_report(status, position) {
             self.sink.event(Event::Note(format!("no report: {e}")));
         }
     }
 
-    fn write_report(&self, status: Status) -> Result<()> {
+    fn write_report(&self, status: Status, position: &Position) -> Result<()> {
         let samples = match &self.best {
             Some(best) => best.gallery.samples(&self.validation)?,
             None => Vec::new(),
@@ -96,6 +96,7 @@ impl<'a> Record<'a> {
         let report = Report {
             config: &self.run.config,
             rows: &self.rows,
+            best_epoch: position.best.map(|best| best.epoch),
             matrix: self.best.as_ref().map(|best| &best.matrix),
             samples: &samples,
             pictures: (self.training, self.validation.len()),

@@ -2,7 +2,7 @@
 
 use super::Sample;
 use crate::error::Size;
-use crate::image::{Scaling, resize_floats};
+use crate::image::{Scaling, nearest, resize_floats};
 use crate::label::IGNORE;
 
 /// The old sample's planes and labels, with the new ones put in their place by `make` and `make_labels`.
@@ -134,18 +134,6 @@ pub(super) fn resize(sample: &mut Sample, to: Size, how: Scaling) {
 pub(super) fn coverage(plane: &[f32]) -> Option<Vec<f32>> {
     let mask = || plane.iter().map(|value| f32::from(u8::from(!value.is_nan()))).collect();
     plane.iter().any(|value| value.is_nan()).then(mask)
-}
-
-/// A plane at another size, by the nearest pixel, where pixels are squares: position `i` lies at `i + 1/2`.
-pub(crate) fn nearest<T: Copy>(plane: &[T], from: Size, to: Size) -> Vec<T> {
-    let old = |i: usize, from: usize, to: usize| (2 * i + 1) * from / (2 * to);
-    let columns: Vec<usize> = (0..to.width).map(|x| old(x, from.width, to.width)).collect();
-    let mut out = Vec::with_capacity(to.width * to.height);
-    for y in 0..to.height {
-        let row = &plane[old(y, from.height, to.height) * from.width..][..from.width];
-        out.extend(columns.iter().map(|&x| row[x]));
-    }
-    out
 }
 
 #[cfg(test)]

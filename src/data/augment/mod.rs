@@ -17,8 +17,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::Sample;
-pub(crate) use geometry::nearest;
-pub use reach::largest_after;
+pub use reach::{largest_after, largest_after_all};
 
 use crate::error::Size;
 use crate::image::Scaling;

@@ -3,6 +3,12 @@
 use super::{Augmentation, Change};
 use crate::error::Size;
 
+/// The least size that holds every picture of `sizes`, each as large as it can be after all of `augmentations`.
+pub fn largest_after_all(augmentations: &[Augmentation], sizes: &[Size]) -> Size {
+    let nothing = Size { width: 0, height: 0 };
+    sizes.iter().fold(nothing, |largest, size| enclosing(largest, largest_after(augmentations, *size)))
+}
+
 /// The largest size that a picture of `size` can have after all of `augmentations`.
 pub fn largest_after(augmentations: &[Augmentation], size: Size) -> Size {
     augmentations.iter().fold(size, |size, augmentation| {
@@ -58,5 +64,8 @@ mod tests {
         assert_eq!(after("scale=0.5:2"), (1280, 960));
         assert_eq!(after("scale=0.5:2,crop=473"), (473, 473));
         assert_eq!(after("rotate90"), (640, 640));
+        let list = Augmentation::parse_list("resize-short=300").unwrap();
+        let sizes = [[1000, 200], [200, 400]].map(|[width, height]| Size { width, height });
+        assert_eq!(largest_after_all(&list, &sizes), Size { width: 1500, height: 600 });
     }
 }

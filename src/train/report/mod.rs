@@ -15,7 +15,6 @@ use crate::concat::Classes;
 use crate::error::{Error, Result};
 use crate::files::write_bytes;
 use crate::metric::{ConfusionMatrix, Scores};
-use crate::recipe::Criterion;
 use crate::run::{RunConfig, utc};
 use text::{count, duration, escaped, filled, score};
 
@@ -40,6 +39,8 @@ pub struct Report<'a> {
     pub config: &'a RunConfig,
     /// Its epochs.
     pub rows: &'a [Row],
+    /// The epoch of the best weights, from 1, where there are scores.
+    pub best_epoch: Option<usize>,
     /// Counts of the best weights on the validation set, where they are known.
     pub matrix: Option<&'a ConfusionMatrix>,
     /// Predictions of the best weights.
@@ -80,7 +81,7 @@ impl Report<'_> {
     }
 
     fn status(&self) -> String {
-        let epochs = self.config.recipe.training.epochs;
+        let epochs = self.config.recipe.training.all_epochs();
         match self.status {
             Status::Finished => "finished".into(),
             Status::Stopped(epoch) => format!("stopped in epoch {epoch} of {epochs}"),
@@ -109,19 +110,9 @@ impl Report<'_> {
         facts.iter().map(|(name, value)| format!("<div><dt>{name}</dt><dd>{}</dd></div>\n", escaped(value))).collect()
     }
 
-    /// The epoch that the best weights are of: the first with the best score, or the last where there are no scores.
+    /// The epoch that the best weights are of, or the last where there are no scores.
     fn best(&self) -> Option<&Row> {
-        let value = |row: &Row| match self.config.recipe.training.best_by {
-            Criterion::MeanIou => row.mean_iou(),
-            Criterion::PixelAccuracy => row.pixel_accuracy(),
-            Criterion::Loss => row.validation_loss.map(|loss| -loss),
-        };
-        let better = |best: Option<(f64, &'_ Row)>, row| match (best, value(row)) {
-            (Some((best, _)), Some(value)) if value <= best => None,
-            (_, value) => value.map(|value| (value, row)),
-        };
-        let best = self.rows.iter().fold(None, |best, row| better(best, row).or(best));
-        best.map(|(_, row)| row).or(self.rows.last())
+        self.rows.iter().find(|row| Some(row.epoch) == self.best_epoch).or(self.rows.last())
     }
 
     fn tiles(&self) -> String {

@@ -7,10 +7,10 @@ use image::imageops::{FilterType, resize};
 use serde::Serialize;
 
 use super::text::{data_uri, hex, json, per_cent, score};
-use crate::concat::{Classes, nearest};
+use crate::concat::Classes;
 use crate::data::Pair;
 use crate::error::{Result, Size};
-use crate::image::{Judgement, Pixels, encode_jpeg, encode_small_png, read_image};
+use crate::image::{Judgement, Pixels, encode_jpeg, encode_small_png, nearest, read_image};
 use crate::label::{IGNORE, LabelMap};
 use crate::train::pictures::picture_iou;
 
@@ -96,8 +96,7 @@ fn reduced(map: &LabelMap) -> LabelMap {
     }
     let side = |length: usize| ((length as f64 * scale).round() as usize).max(1);
     let size = Size { width: side(width), height: side(height) };
-    let pair = |size: Size| (size.width as u32, size.height as u32);
-    LabelMap { size, classes: nearest(&map.classes, pair(map.size), pair(size)) }
+    LabelMap { size, classes: nearest(&map.classes, map.size, size) }
 }
 
 /// A sample as the script reads it.
