@@ -2,13 +2,13 @@
 
 Usage: train_peer.py IMAGES.txt LABELS.txt VAL_IMAGES.txt VAL_LABELS.txt --classes K [--model unet|pspnet18] [--width 16]
            [--epochs 40] [--batch 8] [--rate 1e-3] [--crop 256] [--scale 0.75 1.5] [--loss ce|ce+dice] [--ignore VALUE]
-           [--flip-vertical] [--gray] [--seed 0]
+           [--flip-vertical] [--gray] [--foreground SHARE] [--seed 0]
 
 unet: milesial's (batch norm, transposed convolutions, depth 5). pspnet18: a ResNet-18 at 1/8 of the input (7x7 stem; stages
 3 and 4 dilated 2 and 4), pyramid pooling 1, 2, 3, 6 and a second head on stage 3 of weight 0.4, as `models/pspnet18.toml` has
-them. Adam, poly 0.9 a step; random scale, crop padded with ignored pixels, flips; colour pictures normalised by ImageNet's
-numbers, grey ones by the training set's. Prints the IoU of every class after every epoch, classes that do not occur left out of
-the mean, and the images a second.
+them. Adam, poly 0.9 a step; random scale, crop padded with ignored pixels (a share of them placed to show a class
+other than the first), flips; colour pictures normalised by ImageNet's numbers, grey ones by the training set's. Prints the
+IoU of every class after every epoch, classes that do not occur left out of the mean, and the images a second.
 """
 import argparse
 import pathlib
@@ -119,6 +119,11 @@ def sample(pair, a):
     dy, dx = (max(0, a.crop - n) for n in y.shape)
     x, y = F.pad(x, (0, dx, 0, dy)), F.pad(y, (0, dx, 0, dy), value=IGNORE)
     top, left = (random.randint(0, n - a.crop) for n in y.shape)
+    there = [c for c in range(1, a.classes) if (y == c).any()] if random.random() < a.foreground else []
+    if there:
+        places = (y == random.choice(there)).nonzero()
+        place = places[random.randrange(len(places))].tolist()
+        top, left = (min(max(0, p - random.randrange(a.crop)), n - a.crop) for p, n in zip(place, y.shape))
     x, y = x[:, top : top + a.crop, left : left + a.crop], y[top : top + a.crop, left : left + a.crop]
     for axis in [-1] + ([-2] if a.flip_vertical else []):
         if random.random() < 0.5:
@@ -165,6 +170,7 @@ def main():
     p.add_argument("--ignore", type=int, default=IGNORE)
     p.add_argument("--flip-vertical", action="store_true")
     p.add_argument("--gray", action="store_true")
+    p.add_argument("--foreground", type=float, default=0.0)
     p.add_argument("--seed", type=int, default=0)
     a = p.parse_args()
     torch.manual_seed(a.seed)

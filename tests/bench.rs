@@ -136,6 +136,7 @@ fn the_comparison_with_pytorch_prints_a_table() {
     let output = Command::new("scripts/gpu_bench.sh")
         .args(["--device", "cpu", "--models", "unet", "--modes", "infer", "--precisions", "float32"])
         .args(["--variants", "plain", "--unet", "1x16", "--check", "1x16", "--steps", "1"])
+        .args(["--recipes", "unet-demo", "--recipe-shape", "1x32"])
         .args([env!("CARGO_BIN_EXE_segtool"), &peer])
         .output()
         .unwrap();
@@ -146,4 +147,8 @@ fn the_comparison_with_pytorch_prints_a_table() {
     assert_eq!(cells.len(), 8, "{row}");
     // PyTorch's time, segtool's and their ratio; the variants that were not asked for are left open.
     assert!([1, 4, 5].iter().all(|&i| cells[i].parse::<f64>().is_ok()) && cells[2] == "-", "{row}");
+    let row = said.lines().find(|line| line.starts_with("| unet-demo b1 s32 |")).unwrap();
+    let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+    // Inference, a training step and one with checkpointing, each with its memory.
+    assert!(cells.len() == 7 && cells[1..].iter().all(|cell| cell.parse::<f64>().is_ok()), "{row}");
 }

@@ -16,8 +16,9 @@ use common::{devices, fixture, floats, relative_error};
 
 /// Sums of float32 in another order: 1e-4 leaves room, a wrong layer does not.
 const TOLERANCE: f32 = 1e-4;
-/// Gradients pass up to a hundred layers.
-const GRADIENT_TOLERANCE: f32 = 1e-3;
+/// Gradients pass up to a hundred layers, and those of the first batch norms are sums that cancel: they are up to 1e-3
+/// apart between processors.
+const GRADIENT_TOLERANCE: f32 = 3e-3;
 /// A gradient that is this much smaller than the largest of its network is rounding.
 const FLOOR: f32 = 1e-3;
 
