@@ -23,6 +23,7 @@ pub mod weights;
 pub mod data;
 pub mod model;
 
+pub mod forest;
 pub mod fuse;
 pub mod image;
 pub mod layer;
