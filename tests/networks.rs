@@ -8,6 +8,7 @@ use std::collections::HashMap;
 
 use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
+use segtool::device::DeviceChoice;
 use segtool::model::{InferenceNetwork, collect_gradients};
 use segtool::ops::interpolate;
 
@@ -16,9 +17,11 @@ use common::{devices, fixture, floats, relative_error};
 
 /// Sums of float32 in another order: 1e-4 leaves room, a wrong layer does not.
 const TOLERANCE: f32 = 1e-4;
-/// Gradients pass up to a hundred layers, and those of the first batch norms are sums that cancel: they are up to 1e-3
-/// apart between processors.
-const GRADIENT_TOLERANCE: f32 = 3e-3;
+/// Gradients pass up to a hundred layers: for each parameter, and for the median one.
+const FLEX_GRADIENTS: [f32; 2] = [1e-3, 1e-3];
+/// libtorch rounds as the processor has it. Some batch norms learn from two values here, and a ReLU passes a gradient or not
+/// by the sign of what is nearly 0: one of them moves all gradients before it by some thousandths.
+const LIBTORCH_GRADIENTS: [f32; 2] = [0.1, 1e-2];
 /// A gradient that is this much smaller than the largest of its network is rounding.
 const FLOOR: f32 = 1e-3;
 
@@ -101,7 +104,8 @@ fn gradients_equal_the_references() {
             let gradients = burn::optim::GradientsParams::from_grads(loss.backward(), &network);
             let found: HashMap<_, _> =
                 collect_gradients(&network, &gradients).into_iter().map(|p| (p.name, floats(&p.data))).collect();
-            let mut worst = 0.0f32;
+            let [limit, median_limit] = if choice == DeviceChoice::Flex { FLEX_GRADIENTS } else { LIBTORCH_GRADIENTS };
+            let mut errors = Vec::new();
             for ((theirs, _), row) in case.shapes.iter().zip(&rows).filter(|(_, row)| row[0] >= 0.0) {
                 let Some(found) = case.ours(theirs).and_then(|ours| found.get(&ours)) else {
                     panic!("{name}: no gradient of {theirs}");
@@ -111,10 +115,13 @@ fn gradients_equal_the_references() {
                 let pairs = std::iter::once(largest).chain(picked).zip(row.iter());
                 let difference = pairs.fold(0.0f32, |worst, (found, expected)| worst.max((found - expected).abs()));
                 let error = difference / row[0].max(FLOOR * longest);
-                worst = worst.max(error);
-                assert!(error < GRADIENT_TOLERANCE, "{name}, {theirs} on {choice}: {error:e}");
+                assert!(error < limit, "{name}, {theirs} on {choice}: {error:e}");
+                errors.push(error);
             }
-            println!("{name}, gradients on {choice}: {worst:.1e}");
+            errors.sort_by(f32::total_cmp);
+            let (median, worst) = (errors[errors.len() / 2], errors[errors.len() - 1]);
+            println!("{name}, gradients on {choice}: median {median:.1e}, worst {worst:.1e}");
+            assert!(median < median_limit, "{name} on {choice}: median {median:e}");
         }
     }
 }
