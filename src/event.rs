@@ -51,6 +51,10 @@ pub enum Task {
     Validate,
     /// Predicting images.
     Predict,
+    /// Computing features of labelled pixels, in windows.
+    Features,
+    /// Fitting a forest, in trees, with what for.
+    Fit(&'static str),
     /// Scoring predictions.
     Score,
     /// Turning pictures grey.

@@ -3,6 +3,8 @@
 //! Modules in groups, from the engines down to the leaves. A module uses only modules of groups further down; a test
 //! reads this list and the imports.
 
+pub mod pixel_classifier;
+
 pub mod bench;
 pub mod predict;
 pub mod train;
@@ -12,6 +14,7 @@ pub mod summary;
 pub mod concat;
 pub mod evaluate;
 pub mod gray;
+pub mod proportions;
 pub mod score;
 pub mod step;
 
@@ -19,6 +22,8 @@ pub mod run;
 
 pub mod recipe;
 pub mod weights;
+
+pub mod hypercolumn;
 
 pub mod data;
 pub mod model;

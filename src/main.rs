@@ -8,10 +8,9 @@ mod ui;
 use std::panic::{self, AssertUnwindSafe};
 
 use anyhow::bail;
-use clap::Parser;
 use segtool::train::is_out_of_memory;
 
-use crate::cli::{Cli, Command};
+use crate::cli::Command;
 
 /// How the program ends. clap, too, ends with 2 on a wrong command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +23,7 @@ enum Exit {
 
 fn main() -> std::process::ExitCode {
     memory::keep_freed();
-    let cli = Cli::parse_from(cli::modernise(std::env::args_os()));
+    let cli = cli::parse(std::env::args_os());
     let exit = in_words(|| run(cli.command)).unwrap_or_else(|error| {
         ui::error(&error);
         match error.downcast_ref() {
@@ -39,7 +38,7 @@ fn run(command: Command) -> anyhow::Result<Exit> {
     match command {
         Command::Demo(arguments) => commands::demo::run(arguments),
         Command::Train(arguments) => commands::train::run(*arguments),
-        Command::Predict(arguments) => commands::predict::run(arguments),
+        Command::Predict(arguments) => commands::predict::run(*arguments),
         Command::Metrics(arguments) => commands::metrics::run(&arguments),
         Command::Rgb2Gray(arguments) => commands::rgb2gray::run(arguments),
         Command::Concat(arguments) => commands::concat::run(&arguments),

@@ -1,5 +1,7 @@
 //! The run folder: everything that `predict` and `--resume` need, in one place.
 //!
+//! Of a network:
+//!
 //! | file | content |
 //! | --- | --- |
 //! | `config.json` | recipe as used, data set descriptor, seed, version |
@@ -11,17 +13,21 @@
 //! | `report.html` | what came of it, to open in a browser |
 //! | `tensorboard/` | curves for TensorBoard, by step |
 //! | `validation/` | the best and worst validation pictures of each epoch, on request |
+//!
+//! Of a random forest: `config.json`, `samples.json` (pictures and where their labels are), `forest.bin`,
+//! `encoder.safetensors` (what gives the features), `scores.json` and `report.html`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::data::{ClassPresence, Descriptor, Pair};
 use crate::error::{Error, Result};
 use crate::files::{create_folder, old_name, read_text, write_bytes};
-use crate::recipe::Recipe;
+use crate::recipe::{ForestRecipe, Recipe};
 use crate::weights::Description;
 
 /// What a run was made with.
@@ -56,10 +62,35 @@ impl RunConfig {
     }
 }
 
+/// What a run of a random forest was made with.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ForestRunConfig {
+    /// Version of segtool that wrote it.
+    pub version: String,
+    /// Seed of the forest, of the split and of random weights.
+    pub seed: u64,
+    /// Where features were computed.
+    pub device: String,
+    /// Files of the encoder's weights, if they are not random ones.
+    pub weights: Vec<PathBuf>,
+    /// When it was made, by [`utc`].
+    pub started: String,
+    /// The recipe as used.
+    pub recipe: ForestRecipe,
+    /// The data set as used.
+    pub dataset: Descriptor,
+}
+
 /// A data set by name or file, or the one that a run folder was trained on, with its classes merged or not.
 pub fn find_dataset(name_or_run: &str) -> Result<Descriptor> {
     let folder = Path::new(name_or_run);
-    if folder.is_dir() { Ok(Run::open(folder)?.config.dataset) } else { Descriptor::find(name_or_run) }
+    if !folder.is_dir() {
+        return Descriptor::find(name_or_run);
+    }
+    Ok(match AnyRun::open(folder)? {
+        AnyRun::Network(run) => run.config.dataset,
+        AnyRun::Forest(run) => run.config.dataset,
+    })
 }
 
 /// The pairs of a run.
@@ -74,7 +105,83 @@ pub struct Samples {
     pub presence: ClassPresence,
 }
 
-/// A run folder.
+/// What a forest's run has and a network's has not.
+const FOREST_FILES: [&str; 3] = ["forest.bin", "encoder.safetensors", "scores.json"];
+
+/// The folder of a random forest's run.
+#[derive(Debug, Clone)]
+pub struct ForestRun {
+    folder: PathBuf,
+    /// What it was made with.
+    pub config: ForestRunConfig,
+}
+
+/// A run of either kind.
+#[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant)] // one a process
+pub enum AnyRun {
+    /// Of a network.
+    Network(Run),
+    /// Of a random forest.
+    Forest(ForestRun),
+}
+
+impl AnyRun {
+    /// Opens the folder of a run.
+    pub fn open(folder: &Path) -> Result<Self> {
+        let path = folder.join("config.json");
+        if !path.exists() {
+            return Err(Error::content(
+                folder,
+                "is not a run folder (it has no config.json); give the folder that `segtool train --output-path` wrote",
+            ));
+        }
+        let config: Value = read_json(&path)?;
+        let of_forest = config.get("recipe").is_some_and(|recipe| recipe.get("forest").is_some());
+        let folder = folder.into();
+        Ok(match of_forest {
+            true => Self::Forest(ForestRun { folder, config: read_json(&path)? }),
+            false => Self::Network(Run { folder, config: read_json(&path)? }),
+        })
+    }
+}
+
+impl ForestRun {
+    /// A run to be written to an empty folder.
+    pub fn create(folder: &Path, config: ForestRunConfig, samples: &Samples) -> Result<Self> {
+        create_folder(folder)?;
+        write_json(&folder.join("config.json"), &config)?;
+        write_json(&folder.join("samples.json"), samples)?;
+        Ok(Self { folder: folder.into(), config })
+    }
+
+    /// The folder itself.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The forest.
+    pub fn forest_path(&self) -> PathBuf {
+        self.folder.join(FOREST_FILES[0])
+    }
+
+    /// The encoder's weights.
+    pub fn encoder_path(&self) -> PathBuf {
+        self.folder.join(FOREST_FILES[1])
+    }
+
+    /// What was found out about the forest.
+    pub fn scores_path(&self) -> PathBuf {
+        self.folder.join(FOREST_FILES[2])
+    }
+
+    /// The same to look at.
+    pub fn report_path(&self) -> PathBuf {
+        self.folder.join("report.html")
+    }
+}
+
+/// A network's run folder.
 #[derive(Debug, Clone)]
 pub struct Run {
     folder: PathBuf,
@@ -113,7 +220,9 @@ impl Run {
             std::io::ErrorKind::NotFound => Ok(()),
             _ => Err(Error::write(path, e)),
         };
-        for file in [run.weights_path(), run.log_path(), run.curves_path(), run.report_path()] {
+        // A forest's run may have been there.
+        let forest = FOREST_FILES.map(|name| folder.join(name));
+        for file in [run.weights_path(), run.log_path(), run.curves_path(), run.report_path()].into_iter().chain(forest) {
             fs::remove_file(&file).or_else(|e| failed(&file, e))?;
         }
         let last = run.last_path();
@@ -127,16 +236,19 @@ impl Run {
         Ok(run)
     }
 
-    /// Opens the folder of a run.
+    /// Opens the folder of a network's run.
     pub fn open(folder: &Path) -> Result<Self> {
-        let path = folder.join("config.json");
-        if !path.exists() {
-            return Err(Error::content(
+        match AnyRun::open(folder)? {
+            AnyRun::Network(run) => Ok(run),
+            AnyRun::Forest(run) => Err(Error::content(
                 folder,
-                "is not a run folder (it has no config.json); give the folder that `segtool train --output-path` wrote",
-            ));
+                format!(
+                    "is a run of a random forest (recipe {}), and a network's is wanted here; `segtool predict --run` takes \
+                     either",
+                    run.config.recipe.name
+                ),
+            )),
         }
-        Ok(Self { folder: folder.into(), config: read_json(&path)? })
     }
 
     /// The pairs it was trained on.

@@ -121,6 +121,8 @@ fn title(task: &Task) -> String {
         Task::Train(epoch, epochs) => format!("epoch {epoch}/{epochs}"),
         Task::Validate => "validate".into(),
         Task::Predict => "predict".into(),
+        Task::Features => "features".into(),
+        Task::Fit(what) => format!("fit {what}"),
         Task::Score => "score".into(),
         Task::Gray => "rgb2gray".into(),
         Task::Concat => "concat".into(),

@@ -1,5 +1,6 @@
 //! The command line: definitions only.
 
+mod forest;
 mod training;
 mod values;
 mod without_network;
@@ -7,15 +8,18 @@ mod without_network;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Id, Parser, Subcommand};
 use segtool::bench::Mode;
 use segtool::device::DeviceChoice;
 use segtool::error::Size;
+use segtool::model::Tap;
 use segtool::ops::Interpolation;
 use segtool::precision::Precision;
 use segtool::predict::{NpyType, Scales};
 use segtool::weights::Target;
 
+pub(crate) use forest::{Core, PixelTraining};
 pub(crate) use training::{Limits, Optimizer, Procedure};
 use values::{bytes, positive, size, threshold};
 pub(crate) use without_network::{Column, Concat, Metrics, Rgb2Gray};
@@ -40,7 +44,7 @@ pub(crate) enum Command {
     /// Train a recipe on labelled pictures, or resume a run
     Train(Box<Train>),
     /// Predict pictures with a run or with weights; writes a .npy of label values for each
-    Predict(Predict),
+    Predict(Box<Predict>),
     /// Score predictions against label images: pixel accuracy and IoU
     Metrics(Box<Metrics>),
     /// Turn colour pictures grey: luminance, gleam and nine more formulas
@@ -95,10 +99,17 @@ Examples:
   segtool train --recipe pspnet50-ade20k --dataset camvid --weights train_epoch_100.pth --new-head \\
       --images train --labels trainannot --output-path runs/camvid
   segtool train --recipe unet-earthquake --mask-folders stage1_train --val-fraction 0.1 --output-path runs/quake
+  segtool train --recipe hypercolumn-core --images core.png --labels strokes.png --weights vgg16-imagenet \\
+      --output-path runs/core
+  segtool train --recipe hypercolumn-core --label-csv points.csv --cache-features features --output-path runs/core
   segtool train --resume runs/seeps
 
 Weights may be of CSAIL, torchvision, hszhao/semseg, mmsegmentation, segmentation_models_pytorch, milesial or segtool; see
-segtool import. Lists hold one path a line, relative to the list or to the working directory. Ctrl-C finishes the step and saves.")]
+segtool import. Lists hold one path a line, relative to the list or to the working directory. Ctrl-C finishes the step and saves.
+
+hypercolumn-core trains no network: it learns from labelled pixels, which may be few (see README). Labels are label images
+that leave most pixels unlabelled, strokes in the classes' colours on a transparent PNG, or a table of points or rectangles:
+file,x,y,class or file,x0,y0,x1,y1,class, pixels from 0 at the top left, both corners inside.")]
 pub(crate) struct Train {
     /// A built-in recipe or a .toml file
     #[arg(long, value_name = "NAME|FILE", required_unless_present = "resume", conflicts_with = "resume")]
@@ -108,16 +119,16 @@ pub(crate) struct Train {
     pub(crate) dataset: Option<String>,
     /// List of training pictures (also -train)
     #[arg(long, value_name = "FILE", requires = "label_list", conflicts_with_all = ["images", "resume"])]
-    #[arg(required_unless_present_any = ["images", "mask_folders", "resume"])]
+    #[arg(required_unless_present_any = ["images", "mask_folders", "label_csv", "resume"])]
     pub(crate) train_list: Option<PathBuf>,
     /// List of their label images (also -lab)
     #[arg(long, value_name = "FILE", requires = "train_list")]
     pub(crate) label_list: Option<PathBuf>,
-    /// Folder of training pictures, paired with --labels by file stem
-    #[arg(long, value_name = "DIR", requires = "labels", conflicts_with = "resume")]
+    /// Folder of training pictures, paired with --labels by file stem; or one picture
+    #[arg(long, value_name = "DIR|FILE", conflicts_with = "resume")]
     pub(crate) images: Option<PathBuf>,
-    /// Folder of their label images
-    #[arg(long, value_name = "DIR", requires = "images")]
+    /// Folder of their label images; or one label image
+    #[arg(long, value_name = "DIR|FILE", requires = "images")]
     pub(crate) labels: Option<PathBuf>,
     /// Folder with a folder for each picture, which holds images/ with the picture and masks/ with its masks
     #[arg(long, value_name = "DIR", conflicts_with_all = ["train_list", "images", "resume"])]
@@ -131,7 +142,7 @@ pub(crate) struct Train {
     /// Folder of validation pictures with their masks, as --mask-folders
     #[arg(long, value_name = "DIR", conflicts_with_all = ["val_list", "val_fraction", "resume"])]
     pub(crate) val_mask_folders: Option<PathBuf>,
-    /// Share of the training pairs to set aside for validation, between 0 and 1
+    /// Share of the training pairs to set aside for validation, between 0 and 1; for a forest of the labelled pixels [0.05]
     #[arg(long, value_name = "SHARE", conflicts_with = "resume")]
     pub(crate) val_fraction: Option<f64>,
     /// Train all classes but the first as one
@@ -160,7 +171,12 @@ pub(crate) struct Train {
     #[command(flatten)]
     pub(crate) limits: Limits,
     #[command(flatten)]
+    pub(crate) pixels: PixelTraining,
+    #[command(flatten)]
     pub(crate) compute: Compute,
+    /// Names of what was given.
+    #[arg(skip)]
+    pub(crate) given: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -169,10 +185,12 @@ Examples:
   segtool predict --run runs/seeps --input-list val_images.txt --output-path predictions
   segtool predict --run runs/ade20k --resize 473 --flip --prob --overlay --output-path predictions photos/
   segtool predict --run runs/quake --tile 256 --threshold 0.9 --output-path predictions scene.tif
+  segtool predict --run runs/core --color --proportions --depth-top 120 --depth-bottom 124.5 --output-path out core.png
   segtool predict --weights encoder_epoch_20.pth --weights decoder_epoch_20.pth --scales csail --output-path out photos/
 
-Writes <stem>.npy (2-d, the data set's own label values) for each picture and predictions.txt, the list of them.
-Probabilities are averaged over mirrored looks, windows and scales, enlarged to the picture, and then decided on.
+Writes <stem>.npy (2-d, the data set's own label values) for each picture and predictions.txt, the list of them. A forest
+(recipe hypercolumn-core) classifies every pixel in windows, whose size changes nothing. A network's
+probabilities are averaged over mirrored looks, windows and scales, enlarged to the picture, and then decided on.
 
 --scales takes factors of the picture's size, as in 0.5,1,1.5, or the test procedure of another project:
   csail    five short sides (or csail:300,450), the long one at most 1000, to multiples of 8
@@ -205,6 +223,11 @@ pub(crate) struct Predict {
     pub(crate) looks: Looks,
     #[command(flatten)]
     pub(crate) written: Written,
+    #[command(flatten)]
+    pub(crate) core: Core,
+    /// With a forest: keep features of pictures in this folder, and take them from there
+    #[arg(long, value_name = "DIR", requires = "run")]
+    pub(crate) cache_features: Option<PathBuf>,
     /// With a sigmoid: a class is there above this probability, 0 to below 1; the run's or the weights' own by default
     #[arg(long, value_name = "P", value_parser = threshold)]
     pub(crate) threshold: Option<f64>,
@@ -219,6 +242,9 @@ pub(crate) struct Predict {
     pub(crate) precision: Precision,
     #[command(flatten)]
     pub(crate) compute: Compute,
+    /// Names of what was given.
+    #[arg(skip)]
+    pub(crate) given: Vec<String>,
 }
 
 /// At which sizes and in which pieces pictures are looked at.
@@ -321,12 +347,16 @@ Examples:
   segtool info --recipes
   segtool info --recipe pspnet50-ade20k --size 473 --batch 2
   segtool info --recipe unet-seeps --classes 8 --size 360x480 --json
+  segtool info --features core.png --tap pool1 --channel 28 --encoder-weights vgg16-imagenet
 
 Of a recipe, its layers under PyTorch's names: output for one picture, trained parameters (running statistics do not
 count), multiply-adds for one picture (of convolutions, transposed ones too; other layers count as 0). Layers of training
 alone are in the sum of the parameters, not in that of the multiply-adds. Then an estimate of the memory of inference and of
 training: weights, activations, gradients, the program; in float32, with the cross-entropy and SGD with momentum, as bench
-measures them. Nothing is computed, so that any size can be asked for.")]
+measures them. Nothing is computed, so that any size can be asked for. Of a recipe of hypercolumns, its taps and the memory
+that features of one window take.
+
+--features draws what one channel of an encoder's layer shows of a picture, dark for low values, light for high ones.")]
 pub(crate) struct Info {
     /// Weights that can be downloaded by name
     #[arg(long, group = "what")]
@@ -340,6 +370,24 @@ pub(crate) struct Info {
     /// Layers, parameters, multiply-adds and memory of a built-in recipe or a .toml file
     #[arg(long, value_name = "NAME|FILE", group = "what")]
     pub(crate) recipe: Option<String>,
+    /// Draw what a layer of a recipe's encoder [default: hypercolumn-core] or of a run's shows of this picture
+    #[arg(long, value_name = "IMAGE", group = "what", requires_all = ["tap", "channel"], conflicts_with = "json")]
+    pub(crate) features: Option<PathBuf>,
+    /// Which layer, such as colors, conv1_1, relu3_2 or pool2, or stem and layer1 of a ResNet
+    #[arg(long, value_name = "TAP", requires = "features")]
+    pub(crate) tap: Option<Tap>,
+    /// Which of its channels, from 0
+    #[arg(long, value_name = "N", requires = "features")]
+    pub(crate) channel: Option<usize>,
+    /// The encoder of this run of a forest
+    #[arg(long, value_name = "RUN", requires = "features", conflicts_with_all = ["recipe", "encoder_weights"])]
+    pub(crate) run: Option<PathBuf>,
+    /// Weights of the encoder; random ones by default
+    #[arg(long, value_name = "FILE|RUN|NAME|URL", requires = "features")]
+    pub(crate) encoder_weights: Vec<String>,
+    /// Picture to write [default: <stem>_<tap>_<channel>.png in the working directory]
+    #[arg(long, value_name = "FILE.png", requires = "features")]
+    pub(crate) output: Option<PathBuf>,
     /// Sides of the pictures, or height and width
     #[arg(long, value_name = "N|HxW", default_value = "473", value_parser = size, requires = "recipe")]
     pub(crate) size: Size,
@@ -352,8 +400,8 @@ pub(crate) struct Info {
     /// Channels of the network's first block
     #[arg(long, value_name = "N", value_parser = positive, requires = "recipe")]
     pub(crate) width: Option<usize>,
-    /// Whose memory: auto, cpu, gpu, flex, libtorch or libtorch-cuda:N [default: auto, the best there is]
-    #[arg(long, value_name = "DEVICE", requires = "recipe")]
+    /// Whose memory, or what computes features: auto, cpu, gpu, flex, libtorch or libtorch-cuda:N [default: auto, the best there is]
+    #[arg(long, value_name = "DEVICE", conflicts_with_all = ["weights", "recipes", "datasets"])]
     pub(crate) device: Option<DeviceChoice>,
     /// Print one JSON object instead
     #[arg(long, requires = "recipe", conflicts_with_all = ["weights", "recipes", "datasets"])]
@@ -414,6 +462,22 @@ pub(crate) struct Bench {
     pub(crate) json: bool,
 }
 
+/// Reads the command line; one that is wrong ends the program.
+pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Cli {
+    let matches = Cli::command().get_matches_from(modernise(arguments));
+    let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let given = |matches: &ArgMatches| {
+        let typed = |id: &&Id| matches.value_source(id.as_str()) == Some(ValueSource::CommandLine);
+        matches.ids().filter(typed).map(|id| id.as_str().to_owned()).collect()
+    };
+    match (&mut cli.command, matches.subcommand()) {
+        (Command::Train(train), Some((_, matches))) => train.given = given(matches),
+        (Command::Predict(predict), Some((_, matches))) => predict.given = given(matches),
+        _ => {}
+    }
+    cli
+}
+
 /// Rewrites the flags of the original scripts: `-train` and `-lab`, and underscores or capitals in long flags
 /// (`--List_predict`), so that an old command line works with the script's name exchanged.
 pub(crate) fn modernise(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
@@ -438,8 +502,6 @@ pub(crate) fn modernise(arguments: impl Iterator<Item = OsString>) -> Vec<OsStri
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

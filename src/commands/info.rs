@@ -2,11 +2,12 @@
 
 use anyhow::Result;
 use segtool::data::Descriptor;
-use segtool::recipe::{OptimizerConfig, Recipe};
+use segtool::recipe::{AnyRecipe, OptimizerConfig, Recipe};
 use segtool::summary::{Held, Layer, Memory, Summary, summarise};
 use segtool::weights::{cache, entries};
 use serde_json::{Value, json};
 
+use super::pixels;
 use crate::Exit;
 use crate::cli::Info;
 use crate::ui;
@@ -17,7 +18,7 @@ pub(crate) fn run(arguments: &Info) -> Result<Exit> {
     }
     if arguments.recipes {
         for name in Recipe::names() {
-            ui::result(&format!("{name:22} {}", Recipe::find(name)?.summary));
+            ui::result(&format!("{name:22} {}", AnyRecipe::find(name)?.summary()));
         }
     }
     if arguments.datasets {
@@ -25,8 +26,14 @@ pub(crate) fn run(arguments: &Info) -> Result<Exit> {
             ui::result(&format!("{name:22} {}", Descriptor::find(name)?.title));
         }
     }
+    if let Some(image) = &arguments.features {
+        return pixels::draw_features(arguments, image);
+    }
     if let Some(name) = &arguments.recipe {
-        describe(name, arguments)?;
+        match AnyRecipe::find(name)? {
+            AnyRecipe::Network(recipe) => describe(*recipe, arguments)?,
+            AnyRecipe::Forest(recipe) => return pixels::describe(&recipe, arguments),
+        }
     }
     Ok(Exit::Done)
 }
@@ -46,8 +53,7 @@ fn list_weights() -> Result<()> {
 }
 
 /// Layers, parameters, multiply-adds and memory of a recipe.
-fn describe(name: &str, arguments: &Info) -> Result<()> {
-    let mut recipe = Recipe::find(name)?;
+fn describe(mut recipe: Recipe, arguments: &Info) -> Result<()> {
     if let Some(width) = arguments.width {
         recipe.network.set_width(width);
     }

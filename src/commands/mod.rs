@@ -7,6 +7,7 @@ pub(crate) mod export;
 pub(crate) mod import;
 pub(crate) mod info;
 pub(crate) mod metrics;
+mod pixels;
 pub(crate) mod predict;
 mod procedure;
 pub(crate) mod rgb2gray;

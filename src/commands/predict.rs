@@ -1,18 +1,29 @@
 //! `segtool predict`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use segtool::data::{Descriptor, find_images_or_ids, read_list};
-use segtool::predict::{Choices, Options, Outputs, Predictor, Procedure, predict_files};
+use segtool::predict::{Along, Choices, Options, Outputs, Predictor, Procedure, Summary, predict_files};
+use segtool::proportions::{Axis, Depths};
 use segtool::recipe::Recipe;
+use segtool::run::AnyRun;
 use segtool::weights::{Weights, locate};
 
+use super::pixels;
 use crate::Exit;
 use crate::cli::Predict;
 use crate::ui::{self, Progress};
 
 pub(crate) fn run(arguments: Predict) -> Result<Exit> {
+    if let Some(folder) = &arguments.run
+        && let AnyRun::Forest(run) = AnyRun::open(folder)?
+    {
+        return pixels::predict_with_forest(&arguments, &run, &inputs(&arguments)?);
+    }
+    if arguments.cache_features.is_some() {
+        bail!("--cache-features would do nothing for a network; leave that out");
+    }
     let progress = Progress::new();
     let procedure = Procedure::new(&choices(&arguments))?;
     let inputs = inputs(&arguments)?;
@@ -26,14 +37,19 @@ pub(crate) fn run(arguments: Predict) -> Result<Exit> {
         ..Options::new(arguments.batch_size, arguments.compute.workers)
     };
     let summary =
-        predict_files(&predictor, &inputs, &arguments.output_path, &outputs(&arguments), &options, &progress)?;
-    let folder = arguments.output_path.display();
+        predict_files(&predictor, &inputs, &arguments.output_path, &outputs(&arguments)?, &options, &progress)?;
+    finish(&summary, inputs.len(), &arguments.output_path)
+}
+
+/// Says what became of the pictures.
+pub(super) fn finish(summary: &Summary, pictures: usize, folder: &Path) -> Result<Exit> {
+    let folder = folder.display();
     if summary.written.is_empty() {
-        bail!("none of the {} pictures could be predicted", inputs.len());
+        bail!("none of the {pictures} pictures could be predicted");
     }
     ui::result(&format!("{} predictions in {folder}, listed in {folder}/predictions.txt", summary.written.len()));
     if summary.skipped > 0 {
-        ui::say(&format!("{} of {} pictures were skipped", summary.skipped, inputs.len()));
+        ui::say(&format!("{} of {pictures} pictures were skipped", summary.skipped));
         return Ok(Exit::SomeSkipped);
     }
     Ok(Exit::Done)
@@ -51,17 +67,20 @@ fn choices(arguments: &Predict) -> Choices {
     }
 }
 
-fn outputs(arguments: &Predict) -> Outputs {
-    let written = &arguments.written;
-    Outputs {
+pub(super) fn outputs(arguments: &Predict) -> Result<Outputs> {
+    let (written, core) = (&arguments.written, &arguments.core);
+    let depths = core.depth_top.zip(core.depth_bottom).map(|(top, bottom)| Depths::new(top, bottom)).transpose()?;
+    let axis = core.along.map(Axis::from);
+    Ok(Outputs {
         prob: written.prob,
         prob_all: written.prob_all,
         png: written.png,
         color: written.color,
         overlay: written.overlay.is_some(),
         opacity: written.overlay.unwrap_or_default(),
+        proportions: core.proportions.map(|parts| Along { parts, axis, depths }),
         npy_type: written.npy_dtype,
-    }
+    })
 }
 
 fn predictor(arguments: &Predict, progress: &Progress) -> Result<Predictor> {

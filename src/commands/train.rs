@@ -8,12 +8,12 @@ use anyhow::{Context, Result, bail};
 use segtool::data::Descriptor;
 use segtool::device::{DeviceChoice, free_memory, peak_memory};
 use segtool::files::check_writable;
-use segtool::recipe::Recipe;
+use segtool::recipe::{AnyRecipe, Recipe};
 use segtool::run::Run;
 use segtool::train::{Initial, Need, Outcome, Plan, Session, Source, prepare, resume, start_with, write_contact_sheet};
 use segtool::weights::{Weights, locate};
 
-use super::procedure;
+use super::{pixels, procedure};
 use crate::Exit;
 use crate::cli::Train;
 use crate::ui::{self, Progress};
@@ -27,12 +27,16 @@ pub(crate) fn run(arguments: Train) -> Result<Exit> {
     if let Some(folder) = &arguments.resume {
         return continue_run(folder, &arguments, deadline, &progress);
     }
+    let name = arguments.recipe.as_deref().context("--recipe is missing")?;
+    if let AnyRecipe::Forest(recipe) = AnyRecipe::find_with(name, &arguments.procedure.set)? {
+        return pixels::train_forest(&arguments, *recipe);
+    }
+    pixels::refuse_for_network(&arguments.given)?;
     // Asked for before anything is read: a device that is not there should not cost a look through the data.
     let device = arguments.compute.device.unwrap_or_default().resolve()?;
     if let Some(folder) = &arguments.output_path {
         Run::check_target(folder, arguments.overwrite)?;
     }
-    let name = arguments.recipe.as_deref().context("--recipe is missing")?;
     let mut recipe = procedure::recipe(name, &arguments.procedure)?;
     recipe.merge_classes |= arguments.merge_classes;
     device.supports(recipe.training.precision)?;

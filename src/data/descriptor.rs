@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Normalisation, ValidPixels};
+use super::{Normalisation, ValidPixels, one_or_many};
 use crate::error::{Error, Result};
 use crate::files::read_text;
 use crate::image::{RawLabels, distinct_colors};
@@ -255,10 +255,23 @@ impl Descriptor {
 
     /// Class indices of a label image; the first value that is not defined is an error.
     pub fn class_map(&self, path: &Path, labels: &RawLabels) -> Result<LabelMap> {
+        self.class_map_where(path, labels, |_| true)
+    }
+
+    /// As [`Self::class_map`], but a value that is not defined is an error only at pixels that `counts` is true for;
+    /// elsewhere it is [`IGNORE`].
+    pub(super) fn class_map_where(
+        &self,
+        path: &Path,
+        labels: &RawLabels,
+        counts: impl Fn(usize) -> bool,
+    ) -> Result<LabelMap> {
         let size = labels.size();
         let mut unknown = None;
         let mut note = |i: usize| {
-            unknown.get_or_insert(i);
+            if unknown.is_none() && counts(i) {
+                unknown = Some(i);
+            }
             IGNORE
         };
         let classes = match labels {
@@ -387,29 +400,6 @@ fn ranges(values: &BTreeSet<u16>) -> String {
     let texts: Vec<String> =
         runs.iter().map(|(a, b)| if a == b { a.to_string() } else { format!("{a}..={b}") }).collect();
     texts.join(", ")
-}
-
-/// `values = 3` as well as `values = [3, 4]`.
-mod one_or_many {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    #[derive(Deserialize)]
-    #[serde(untagged, expecting = "`values` must be a whole number from 0 to 65535, or a list of such numbers")]
-    enum OneOrMany {
-        One(u16),
-        Many(Vec<u16>),
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u16>, D::Error> {
-        Ok(match OneOrMany::deserialize(deserializer)? {
-            OneOrMany::One(value) => vec![value],
-            OneOrMany::Many(values) => values,
-        })
-    }
-
-    pub(super) fn serialize<S: Serializer>(values: &[u16], serializer: S) -> Result<S::Ok, S::Error> {
-        values.serialize(serializer)
-    }
 }
 
 #[cfg(test)]

@@ -74,8 +74,18 @@ pub fn pair_lists(images: &Path, labels: &Path) -> Result<Vec<Pair>> {
     Ok(left.into_iter().zip(right).map(|(image, label)| Pair { image, label: label.into() }).collect())
 }
 
-/// Pairs two folders by file stem (`a.jpg` with `a.png`), in the order of the names.
+/// Pairs two folders by file stem (`a.jpg` with `a.png`), in the order of the names; or two files.
 pub fn pair_folders(images: &Path, labels: &Path) -> Result<Vec<Pair>> {
+    if images.is_file() && labels.is_file() {
+        return Ok(vec![Pair { image: images.into(), label: labels.to_path_buf().into() }]);
+    }
+    if images.is_file() != labels.is_file() {
+        return Err(Error::Config(format!(
+            "{} and {} must be two folders or two files",
+            images.display(),
+            labels.display()
+        )));
+    }
     pair_stems(images, labels, by_stem(images, &PICTURES)?)
 }
 

@@ -72,17 +72,19 @@ pub fn load_pair_labels(pair: &Pair, size: Size, descriptor: &Descriptor) -> Res
     let mut merged: Option<LabelMap> = None;
     for file in pair.label.files() {
         let labels = load_labels(file, descriptor)?;
-        if labels.size != size {
-            return Err(Error::SizeMismatch {
-                first: pair.image.clone(),
-                first_size: size,
-                second: file.clone(),
-                second_size: labels.size,
-            });
-        }
+        check_size((&pair.image, size), (file, labels.size))?;
         merge(&mut merged, labels);
     }
     Ok(merged.unwrap_or_else(|| background(size)))
+}
+
+/// Refuses labels that differ in size from their picture.
+pub fn check_size((image, size): (&Path, Size), (label, label_size): (&Path, Size)) -> Result<()> {
+    if label_size == size {
+        return Ok(());
+    }
+    let (first, second) = (image.into(), label.into());
+    Err(Error::SizeMismatch { first, first_size: size, second, second_size: label_size })
 }
 
 /// Adds a mask to those before it, of the same size.

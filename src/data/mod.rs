@@ -7,10 +7,12 @@ mod list;
 mod loader;
 mod masks;
 mod normalise;
+mod one_or_many;
 mod prefetch;
 mod presence;
 mod sample;
 mod sampling;
+mod sparse;
 mod survey;
 pub mod synthetic;
 
@@ -22,10 +24,14 @@ pub use list::{
     pair_mask_predictions, pair_predictions, read_list, split_validation,
 };
 pub use loader::{Batch, Loader, Preview};
-pub use masks::{Labels, find_images_or_ids, load_pair_labels, pair_mask_folders};
+pub use masks::{Labels, check_size, find_images_or_ids, load_pair_labels, pair_mask_folders};
 pub use normalise::{Normalisation, Statistics, ValidPixels};
 pub use prefetch::ordered;
 pub use presence::ClassPresence;
-pub use sample::{Sample, load_image, load_labels, load_prediction, network_input, prediction_map};
+pub use sample::{Sample, load_image, load_labels, load_prediction, measured, network_input, prediction_map, settled};
 pub use sampling::Sampling;
+pub use sparse::{
+    CsvLabels, NO_REGION, Region, Regions, Shape, load_sparse_labels, pixel_split, read_label_csv, region_folds,
+    region_split,
+};
 pub use survey::{Survey, survey};

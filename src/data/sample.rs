@@ -1,12 +1,15 @@
 //! One picture and its label, ready for the network.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::normalise::Normaliser;
-use super::{Descriptor, Pair, load_pair_labels};
+use super::{Descriptor, Normalisation, Pair, Statistics, load_pair_labels};
 use crate::error::{Error, Result, Size};
 use crate::image::{Raster, RawLabels, Samples, read_image, read_labels};
 use crate::label::{IGNORE, LabelMap};
+
+/// Rows that are measured at a time.
+const SETTLED_ROWS: usize = 256;
 
 /// A picture with its class map.
 #[derive(Debug, Clone, PartialEq)]
@@ -113,6 +116,46 @@ pub fn network_input(path: &Path, raster: &Raster, descriptor: &Descriptor) -> R
     let mut planes = fit_bands(path, raster, descriptor)?;
     descriptor.normalisation.apply(&mut planes, descriptor.bands);
     Ok(planes)
+}
+
+/// The data set as it is for one picture, of which parts are to be normalised like the whole: a normalisation by the
+/// picture's own statistics becomes a fixed one. An error if its bands do not fit.
+pub fn settled(path: &Path, raster: &Raster, descriptor: &Descriptor) -> Result<Descriptor> {
+    let fits = raster.bands == 1 || raster.bands == descriptor.bands;
+    if fits && matches!(descriptor.normalisation, Normalisation::Fixed { .. }) {
+        return Ok(descriptor.clone());
+    }
+    let statistics = statistics(path, raster, descriptor)?;
+    let normalisation = match &descriptor.normalisation {
+        fixed @ Normalisation::Fixed { .. } => fixed.clone(),
+        Normalisation::PerImage { .. } | Normalisation::PerDataset { .. } => {
+            let (mean, std) = statistics.mean_and_std();
+            Normalisation::Fixed { mean, std, valid: descriptor.normalisation.valid() }
+        }
+    };
+    Ok(Descriptor { normalisation, ..descriptor.clone() })
+}
+
+/// The data set with the normalisation that its pictures have together, where it is by these.
+pub fn measured(paths: &[PathBuf], descriptor: &Descriptor) -> Result<Descriptor> {
+    let Normalisation::PerDataset { valid } = descriptor.normalisation else { return Ok(descriptor.clone()) };
+    let mut all = Statistics::new(descriptor.bands);
+    for path in paths {
+        all.merge(&statistics(path, &read_image(path)?, descriptor)?);
+    }
+    let (mean, std) = all.mean_and_std();
+    Ok(Descriptor { normalisation: Normalisation::Fixed { mean, std, valid }, ..descriptor.clone() })
+}
+
+/// Sums over the valid pixels of a picture, some rows at a time.
+fn statistics(path: &Path, raster: &Raster, descriptor: &Descriptor) -> Result<Statistics> {
+    let Size { width, height } = raster.size;
+    let mut statistics = Statistics::new(descriptor.bands);
+    for top in (0..height).step_by(SETTLED_ROWS) {
+        let part = raster.cropped(top..height.min(top + SETTLED_ROWS), 0..width);
+        statistics.add(&fit_bands(path, &part, descriptor)?, descriptor.normalisation.valid());
+    }
+    Ok(statistics)
 }
 
 /// Reads a label image as class indices.

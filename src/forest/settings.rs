@@ -31,7 +31,8 @@ pub struct Settings {
     pub bins: usize,
     /// Whether the forest is scored on the samples that its trees did not see; `true`. Needs `bootstrap`.
     pub out_of_bag: bool,
-    /// Seed of all random choices; 0.
+    /// Seed of all random choices; 0. A run has it, not its recipe.
+    #[serde(skip)]
     pub seed: u64,
 }
 

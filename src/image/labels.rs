@@ -6,7 +6,7 @@ use std::path::Path;
 use image::codecs::bmp::BmpDecoder;
 use image::{ColorType, DynamicImage, ImageDecoder, ImageFormat};
 
-use super::raster::{Samples, decode, guess};
+use super::raster::{AlphaBand, Samples, decode, guess, without_alpha};
 use super::{read_label_npy, tiff};
 use crate::error::{Error, Result, Size};
 use crate::files::read_bytes;
@@ -29,11 +29,20 @@ impl RawLabels {
     }
 }
 
+/// A label image and its alpha, where there is one.
+type WithAlpha = (RawLabels, Option<AlphaBand>);
+
 /// Reads a label image: 8/16-bit grey, palette (the index, not the colour), RGB(A) as colours, or a 2-d .npy.
 pub fn read_labels(path: &Path) -> Result<RawLabels> {
+    read_labels_and_alpha(path).map(|(labels, _)| labels)
+}
+
+/// As [`read_labels`], and the alpha of the pixels where there is one: a channel, that of palette entries, or none at a
+/// grey value or colour that a PNG declares transparent.
+pub fn read_labels_and_alpha(path: &Path) -> Result<(RawLabels, Option<AlphaBand>)> {
     if is_npy(path) {
         let (size, values) = read_label_npy(path)?;
-        return Ok(RawLabels::Values(size, values));
+        return Ok((RawLabels::Values(size, values), None));
     }
     let bytes = read_bytes(path)?;
     match guess(path, &bytes)? {
@@ -59,7 +68,7 @@ fn damaged<E: std::fmt::Display>(path: &Path) -> impl Fn(E) -> Error + '_ {
     move |e| Error::content(path, format!("damaged label image: {e}"))
 }
 
-fn read_png(path: &Path, bytes: &[u8]) -> Result<RawLabels> {
+fn read_png(path: &Path, bytes: &[u8]) -> Result<WithAlpha> {
     let mut decoder = png::Decoder::new(Cursor::new(bytes));
     decoder.set_transformations(png::Transformations::IDENTITY);
     let mut reader = decoder.read_info().map_err(damaged(path))?;
@@ -69,22 +78,48 @@ fn read_png(path: &Path, bytes: &[u8]) -> Result<RawLabels> {
     let size = Size { width: info.width as usize, height: info.height as usize };
     let row = info.line_size;
     let deep = info.bit_depth == png::BitDepth::Sixteen;
-    match info.color_type {
+    let word = |bytes: &[u8]| u16::from_be_bytes([bytes[0], bytes[1]]);
+    let (labels, alpha) = match info.color_type {
         png::ColorType::Grayscale | png::ColorType::Indexed => {
-            Ok(RawLabels::Values(size, unpack(&buffer, size, row, info.bit_depth)))
+            (RawLabels::Values(size, unpack(&buffer, size, row, info.bit_depth)), None)
         }
         png::ColorType::GrayscaleAlpha if deep => {
-            Ok(RawLabels::Values(size, buffer.chunks_exact(4).map(|p| u16::from_be_bytes([p[0], p[1]])).collect()))
+            let pixels = buffer.chunks_exact(4);
+            let alpha = pixels.clone().map(|p| word(&p[2..])).collect();
+            (RawLabels::Values(size, pixels.map(word).collect()), Some(Samples::U16(alpha)))
         }
         png::ColorType::GrayscaleAlpha => {
-            Ok(RawLabels::Values(size, buffer.chunks_exact(2).map(|p| p[0].into()).collect()))
+            let pixels = buffer.chunks_exact(2);
+            let alpha = pixels.clone().map(|p| p[1]).collect();
+            (RawLabels::Values(size, pixels.map(|p| p[0].into()).collect()), Some(Samples::U8(alpha)))
         }
-        _ if deep => Err(sixteen_bit_colors(path)),
+        _ if deep => return Err(sixteen_bit_colors(path)),
         color => {
-            let step = color.samples();
-            Ok(RawLabels::Colors(size, buffer.chunks_exact(step).map(|p| [p[0], p[1], p[2]]).collect()))
+            let pixels = buffer.chunks_exact(color.samples());
+            let alpha = || Samples::U8(pixels.clone().map(|p| p[3]).collect());
+            let alpha = (color == png::ColorType::Rgba).then(alpha);
+            (RawLabels::Colors(size, pixels.map(|p| [p[0], p[1], p[2]]).collect()), alpha)
         }
-    }
+    };
+    let declared = reader.info().trns.as_deref();
+    let alpha = alpha.or_else(|| declared.map(|trns| declared_alpha(trns, &labels, info.color_type)));
+    Ok((labels, alpha.map(|samples| AlphaBand { samples, associated: false })))
+}
+
+/// The alpha that a PNG's tRNS chunk declares, of the first palette entries or of one grey value or colour.
+fn declared_alpha(trns: &[u8], labels: &RawLabels, color: png::ColorType) -> Samples {
+    let opaque_unless = |transparent: bool| if transparent { 0 } else { u8::MAX };
+    Samples::U8(match labels {
+        RawLabels::Values(_, indices) if color == png::ColorType::Indexed => {
+            indices.iter().map(|&i| trns.get(usize::from(i)).copied().unwrap_or(u8::MAX)).collect()
+        }
+        RawLabels::Values(_, values) => {
+            // One byte, or two where samples have 16 bits.
+            let transparent = trns.iter().fold(0, |value, &byte| value << 8 | u16::from(byte));
+            values.iter().map(|&value| opaque_unless(value == transparent)).collect()
+        }
+        RawLabels::Colors(_, colors) => colors.iter().map(|color| opaque_unless(color == trns)).collect(),
+    })
 }
 
 /// Grey samples or palette indices of 1, 2, 4, 8 or 16 bits, packed from the high bit down as PNG does.
@@ -105,24 +140,28 @@ fn unpack(buffer: &[u8], size: Size, row: usize, depth: png::BitDepth) -> Vec<u1
     values
 }
 
-fn read_tiff(path: &Path, bytes: &[u8]) -> Result<RawLabels> {
-    let raster = tiff::read_raw(path, bytes)?;
-    match (raster.bands, raster.samples) {
+fn read_tiff(path: &Path, bytes: &[u8]) -> Result<WithAlpha> {
+    let (raster, last_band) = tiff::read_raw(path, bytes)?;
+    let (raster, alpha) = without_alpha(raster, last_band);
+    let labels = match (raster.bands, raster.samples) {
         (1 | 2, Samples::U8(v)) => {
-            Ok(RawLabels::Values(raster.size, v.into_iter().step_by(raster.bands).map(u16::from).collect()))
+            RawLabels::Values(raster.size, v.into_iter().step_by(raster.bands).map(u16::from).collect())
         }
-        (1 | 2, Samples::U16(v)) => Ok(RawLabels::Values(raster.size, v.into_iter().step_by(raster.bands).collect())),
-        (1, Samples::F32(v)) => Ok(RawLabels::Values(raster.size, whole_numbers(path, &v, raster.size.width)?)),
+        (1 | 2, Samples::U16(v)) => RawLabels::Values(raster.size, v.into_iter().step_by(raster.bands).collect()),
+        (1, Samples::F32(v)) => RawLabels::Values(raster.size, whole_numbers(path, &v, raster.size.width)?),
         (3 | 4, Samples::U8(v)) => {
             let colors = v.chunks_exact(raster.bands).map(|p| [p[0], p[1], p[2]]).collect();
-            Ok(RawLabels::Colors(raster.size, colors))
+            RawLabels::Colors(raster.size, colors)
         }
-        (3 | 4, Samples::U16(_)) => Err(sixteen_bit_colors(path)),
-        (bands, _) => Err(Error::content(path, format!("a label image has 1 band or is RGB(A); this one has {bands}"))),
-    }
+        (3 | 4, Samples::U16(_)) => return Err(sixteen_bit_colors(path)),
+        (bands, _) => {
+            return Err(Error::content(path, format!("a label image has 1 band or is RGB(A); this one has {bands}")));
+        }
+    };
+    Ok((labels, alpha))
 }
 
-fn read_bmp(path: &Path, bytes: &[u8]) -> Result<RawLabels> {
+fn read_bmp(path: &Path, bytes: &[u8]) -> Result<WithAlpha> {
     let mut decoder = BmpDecoder::new(Cursor::new(bytes)).map_err(damaged(path))?;
     let (width, height) = decoder.dimensions();
     // Asking for indices keeps the palette out; a BMP without one must not be asked.
@@ -132,20 +171,22 @@ fn read_bmp(path: &Path, bytes: &[u8]) -> Result<RawLabels> {
         let mut buffer = vec![0; size.width * size.height];
         debug_assert_eq!(decoder.color_type(), ColorType::L8);
         decoder.read_image(&mut buffer).map_err(damaged(path))?;
-        return Ok(RawLabels::Values(size, buffer.into_iter().map(u16::from).collect()));
+        return Ok((RawLabels::Values(size, buffer.into_iter().map(u16::from).collect()), None));
     }
     from_dynamic(path, DynamicImage::from_decoder(decoder).map_err(damaged(path))?)
 }
 
-fn from_dynamic(path: &Path, picture: DynamicImage) -> Result<RawLabels> {
+fn from_dynamic(path: &Path, picture: DynamicImage) -> Result<WithAlpha> {
     let size = Size { width: picture.width() as usize, height: picture.height() as usize };
-    match picture {
-        DynamicImage::ImageLuma8(b) => Ok(RawLabels::Values(size, b.pixels().map(|p| p[0].into()).collect())),
-        DynamicImage::ImageLuma16(b) => Ok(RawLabels::Values(size, b.into_raw())),
-        DynamicImage::ImageRgb8(b) => Ok(RawLabels::Colors(size, b.pixels().map(|p| p.0).collect())),
-        DynamicImage::ImageRgba8(b) => Ok(RawLabels::Colors(size, b.pixels().map(|p| [p[0], p[1], p[2]]).collect())),
-        _ => Err(sixteen_bit_colors(path)),
-    }
+    let labels = match &picture {
+        DynamicImage::ImageLuma8(b) => RawLabels::Values(size, b.pixels().map(|p| p[0].into()).collect()),
+        DynamicImage::ImageLuma16(b) => RawLabels::Values(size, b.as_raw().clone()),
+        DynamicImage::ImageRgb8(b) => RawLabels::Colors(size, b.pixels().map(|p| p.0).collect()),
+        DynamicImage::ImageRgba8(b) => RawLabels::Colors(size, b.pixels().map(|p| [p[0], p[1], p[2]]).collect()),
+        _ => return Err(sixteen_bit_colors(path)),
+    };
+    let alpha = picture.as_rgba8().map(|b| Samples::U8(b.pixels().map(|p| p[3]).collect()));
+    Ok((labels, alpha.map(|samples| AlphaBand { samples, associated: false })))
 }
 
 fn sixteen_bit_colors(path: &Path) -> Error {

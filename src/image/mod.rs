@@ -12,6 +12,7 @@ mod resize;
 mod show;
 mod tiff;
 
+pub(crate) use draw::{FAINT, GAP, INK, PAPER, Text, draw_tables, fill, paste, tables_height, ticks};
 pub use draw::{
     Figure, Frame, Judgement, Legend, LegendRow, LegendTable, Panel, PictureFormat, color_bar_width, color_labels,
     color_probabilities, encode_jpeg, encode_picture, figure, heatmap, judge, overlay_labels, panels_width,
@@ -19,7 +20,7 @@ pub use draw::{
 };
 pub use encode::{Pixels, encode_png, encode_small_png};
 pub use gray::{GrayConverter, GrayMethod, Sample, stretch};
-pub use labels::{RawLabels, read_labels};
+pub use labels::{RawLabels, read_labels, read_labels_and_alpha};
 pub use npy::{
     read_label_npy, read_probability_npy, write_count_npy, write_label_npy, write_label_npy_as_i64,
     write_probabilities_npy, write_probability_npy,

@@ -1,6 +1,7 @@
 //! Decoded pictures in the sample type of their file.
 
 use std::io::Cursor;
+use std::ops::Range;
 use std::path::Path;
 
 use image::codecs::png::PngDecoder;
@@ -64,6 +65,22 @@ impl Raster {
 }
 
 impl Raster {
+    /// A part of the picture.
+    #[must_use]
+    pub fn cropped(&self, rows: Range<usize>, columns: Range<usize>) -> Self {
+        fn crop<T: Copy>(samples: &[T], row: usize, rows: Range<usize>, part: Range<usize>) -> Vec<T> {
+            samples[rows.start * row..rows.end * row].chunks_exact(row).flat_map(|row| &row[part.clone()]).copied().collect()
+        }
+        let (row, part) = (self.size.width * self.bands, columns.start * self.bands..columns.end * self.bands);
+        let size = Size { width: columns.len(), height: rows.len() };
+        let samples = match &self.samples {
+            Samples::U8(v) => Samples::U8(crop(v, row, rows, part)),
+            Samples::U16(v) => Samples::U16(crop(v, row, rows, part)),
+            Samples::F32(v) => Samples::F32(crop(v, row, rows, part)),
+        };
+        Self { size, bands: self.bands, samples }
+    }
+
     /// The same with float32 samples, 8-bit values divided by 255, 16-bit by 65,535.
     #[must_use]
     pub fn into_floats(self) -> Self {
@@ -137,11 +154,16 @@ pub fn read_image_and_alpha(path: &Path) -> Result<(Raster, Option<AlphaBand>)> 
     if raster.size.width == 0 || raster.size.height == 0 {
         return Err(Error::content(path, "the picture has no pixels"));
     }
+    Ok(without_alpha(raster, last_band))
+}
+
+/// The picture and its alpha apart.
+pub(super) fn without_alpha(raster: Raster, last_band: LastBand) -> (Raster, Option<AlphaBand>) {
     if last_band == LastBand::Color {
-        return Ok((raster, None));
+        return (raster, None);
     }
     let (raster, samples) = split_alpha(raster);
-    Ok((raster, Some(AlphaBand { samples, associated: last_band == LastBand::AssociatedAlpha })))
+    (raster, Some(AlphaBand { samples, associated: last_band == LastBand::AssociatedAlpha }))
 }
 
 /// Decodes anything but TIFF, with room for large scenes.

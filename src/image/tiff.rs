@@ -46,12 +46,11 @@ pub(super) fn read_raster(path: &Path, bytes: &[u8]) -> Result<(Raster, LastBand
 }
 
 /// The first page as it is stored: palette indices are not expanded, white-is-zero is not inverted, alpha is kept.
-pub(super) fn read_raw(path: &Path, bytes: &[u8]) -> Result<Raster> {
+pub(super) fn read_raw(path: &Path, bytes: &[u8]) -> Result<(Raster, LastBand)> {
     match as_black_is_zero(bytes, &[PALETTE, WHITE_IS_ZERO]) {
         Some(plain) => decode(path, &plain),
         None => decode(path, bytes),
     }
-    .map(|(raster, _)| raster)
 }
 
 /// Decodes the first page.
@@ -93,11 +92,11 @@ fn decode(path: &Path, bytes: &[u8]) -> Result<(Raster, LastBand)> {
             ),
         ));
     }
-    let last_band = match color {
-        ColorType::GrayA(_) | ColorType::RGBA(_) => match decoder.get_tag_u16_vec(Tag::ExtraSamples).as_deref() {
-            Ok([1, ..]) => LastBand::AssociatedAlpha,
-            _ => LastBand::Alpha,
-        },
+    let extra = decoder.get_tag_u16_vec(Tag::ExtraSamples).unwrap_or_default();
+    let last_band = match (color, extra.as_slice()) {
+        // The decoder calls grey with alpha a picture of two bands.
+        (ColorType::RGBA(_) | ColorType::Multiband { num_samples: 2, .. }, [1, ..]) => LastBand::AssociatedAlpha,
+        (ColorType::RGBA(_), _) | (ColorType::Multiband { num_samples: 2, .. }, [2, ..]) => LastBand::Alpha,
         _ => LastBand::Color,
     };
     Ok((Raster { size, bands, samples }, last_band))

@@ -55,6 +55,18 @@ impl ConfusionMatrix {
         self.classes + 1
     }
 
+    /// Adds pixels that were counted elsewhere: `[label, prediction]`, both classes.
+    ///
+    /// # Panics
+    /// If there is not a count for every pair of classes.
+    pub fn add_counts(&mut self, counts: &[u64]) {
+        assert_eq!(counts.len(), self.classes * self.classes);
+        let columns = self.row();
+        for (row, counts) in self.counts.chunks_exact_mut(columns).zip(counts.chunks_exact(self.classes.max(1))) {
+            row.iter_mut().zip(counts).for_each(|(all, count)| *all += count);
+        }
+    }
+
     /// Counts the pixels of one picture, given as class indices. Labels that are [`IGNORE`] take part in nothing; others
     /// outside `0..classes` are wrong whatever is predicted.
     ///

@@ -3,6 +3,7 @@
 mod attention_unet;
 mod decoder;
 mod encoder_decoder;
+mod features;
 mod inference;
 mod padding;
 mod parameters;
@@ -10,6 +11,7 @@ mod resnet;
 mod resnet_unet;
 mod segments;
 mod unet;
+mod vgg;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -21,15 +23,18 @@ pub use decoder::{
     PyramidForm, UnetDecoder, UnetDecoderConfig, UperNet, UperNetConfig,
 };
 pub use encoder_decoder::{EncoderDecoder, EncoderDecoderConfig};
+pub use features::{FeatureEncoder, FeatureEncoderConfig, Reach, Tap};
 pub use inference::{InferenceNetwork, Scores};
+pub(crate) use padding::mirrored;
 pub use padding::{Crop, mirror_pad};
 pub use parameters::{
-    Parameter, ParameterShape, are_finite, collect, collect_gradients, freeze, identify, replace, shapes, untracked,
+    Named, Parameter, ParameterShape, are_finite, collect, collect_gradients, freeze, identify, replace, shapes, untracked,
 };
 pub use resnet::{Dilation, Features, ResNet, ResNetConfig, Stem, Style, Variant};
 pub use resnet_unet::{ResnetUnet, ResnetUnetConfig};
 pub use segments::State;
 pub use unet::{Enlargement, Form, Unet, UnetConfig};
+pub use vgg::{Vgg, VggConfig};
 
 use crate::error::{Error, Result};
 use crate::layer::Init;
@@ -252,7 +257,9 @@ impl Network {
         }
     }
 
-    /// What turns a path through the modules into PyTorch's name.
+}
+
+impl Named for Network {
     fn namer(&self) -> Namer {
         match self {
             Self::EncoderDecoder(network) => network.namer(),
@@ -264,4 +271,4 @@ impl Network {
 }
 
 /// PyTorch's name for a path through the modules.
-type Namer = Box<dyn Fn(&str) -> String>;
+pub type Namer = Box<dyn Fn(&str) -> String>;

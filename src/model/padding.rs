@@ -53,20 +53,20 @@ fn extend(tensor: Tensor<4>, dimension: usize, length: usize, (before, after): (
     if before + after == 0 {
         return tensor;
     }
-    let indices: Vec<i64> = (0..before + length + after).map(|i| mirrored(i as i64 - before as i64, length)).collect();
+    let indices: Vec<i64> = (0..before + length + after).map(|i| mirrored(i as i64 - before as i64, length) as i64).collect();
     let count = indices.len();
     let indices = Tensor::<1, Int>::from_data(TensorData::new(indices, [count]), &tensor.device());
     tensor.select(dimension, indices)
 }
 
 /// Index of the sample that a position outside `0..length` mirrors to.
-fn mirrored(position: i64, length: usize) -> i64 {
+pub(crate) fn mirrored(position: i64, length: usize) -> usize {
     let last = length as i64 - 1;
     if last == 0 {
         return 0;
     }
     let folded = position.rem_euclid(2 * last);
-    folded.min(2 * last - folded)
+    folded.min(2 * last - folded) as usize
 }
 
 #[cfg(test)]

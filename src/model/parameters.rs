@@ -4,7 +4,13 @@ use burn::module::{Flag, Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::{DType, Tensor, TensorData};
 
-use super::{Namer, Network};
+use super::Namer;
+
+/// A module whose parameters have names in PyTorch.
+pub trait Named: Module {
+    /// What turns a path through the modules into PyTorch's name.
+    fn namer(&self) -> Namer;
+}
 
 /// A parameter's name and value.
 #[derive(Debug, Clone)]
@@ -34,14 +40,14 @@ impl ParameterShape {
 }
 
 /// Names and shapes of all parameters and running statistics, in the order of the network.
-pub fn shapes(network: &Network) -> Vec<ParameterShape> {
+pub fn shapes(network: &impl Named) -> Vec<ParameterShape> {
     let mut lister = Lister { path: Path::of(network), found: Vec::new() };
     network.visit(&mut lister);
     lister.found
 }
 
 /// All parameters and running statistics, in the order of the network.
-pub fn collect(network: &Network) -> Vec<Parameter> {
+pub fn collect(network: &impl Named) -> Vec<Parameter> {
     let mut collector = Collector { path: Path::of(network), parameters: Vec::new() };
     // In training, the statistics of the last step wait until someone asks; `valid` does.
     network.valid().visit(&mut collector);
@@ -49,41 +55,41 @@ pub fn collect(network: &Network) -> Vec<Parameter> {
 }
 
 /// The gradients, under the names of their parameters, in the order of the network.
-pub fn collect_gradients(network: &Network, gradients: &GradientsParams) -> Vec<Parameter> {
+pub fn collect_gradients(network: &impl Named, gradients: &GradientsParams) -> Vec<Parameter> {
     let mut collector = GradientCollector { path: Path::of(network), gradients, found: Vec::new() };
     network.visit(&mut collector);
     collector.found
 }
 
 /// Whether every parameter is a finite number.
-pub fn are_finite(network: &Network) -> bool {
+pub fn are_finite(network: &impl Named) -> bool {
     let mut sum = Magnitude(None);
     network.valid().visit(&mut sum);
     sum.0.is_none_or(|sum| sum.into_scalar::<f32>().is_finite())
 }
 
 /// Gives every parameter and running statistic the value that `value` returns for its name, or leaves it where that is `None`.
-pub fn replace(network: Network, value: impl FnMut(&str) -> Option<TensorData>) -> Network {
+pub fn replace<M: Named>(network: M, value: impl FnMut(&str) -> Option<TensorData>) -> M {
     let path = Path::of(&network);
     network.map(&mut Replacer { path, value })
 }
 
 /// Gives every parameter an identity that depends on its name alone, so that the optimiser's saved state finds its
 /// parameters again in another process.
-pub fn identify(network: Network) -> Network {
+pub fn identify<M: Named>(network: M) -> M {
     let path = Path::of(&network);
     network.map(&mut Identifier { path })
 }
 
 /// Lets parameters whose name `frozen` picks stay as they are in training, and makes batch norms whose `training` it picks
 /// (as in `bn1.training`) use and keep their running statistics; the others learn.
-pub fn freeze(network: Network, frozen: impl FnMut(&str) -> bool) -> Network {
+pub fn freeze<M: Named>(network: M, frozen: impl FnMut(&str) -> bool) -> M {
     let path = Path::of(&network);
     network.map(&mut Freezer { path, frozen })
 }
 
 /// Parameters that do not learn, with the same values and running statistics.
-pub fn untracked(network: Network) -> Network {
+pub fn untracked<M: Named>(network: M) -> M {
     network.map(&mut Untracker)
 }
 
@@ -107,7 +113,7 @@ struct Path {
 }
 
 impl Path {
-    fn of(network: &Network) -> Self {
+    fn of(network: &impl Named) -> Self {
         Self { levels: Vec::new(), torch_name: network.namer() }
     }
 

@@ -1,10 +1,12 @@
 //! Residual networks (He et al., arXiv 1512.03385) as encoders, with torchvision's layers and names.
 
+use std::fmt;
+
 use burn::module::Module;
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::State;
+use super::{Reach, State};
 use crate::error::{Error, Result};
 use crate::layer::{ConvNorm, Init, Initialisation};
 use crate::ops::{PoolSettings, max_pool2d};
@@ -33,6 +35,18 @@ struct BlockKind {
 
 const BASIC: BlockKind = BlockKind { kernels: &[3, 3], expansion: 1 };
 const BOTTLENECK: BlockKind = BlockKind { kernels: &[1, 3, 1], expansion: 4 };
+
+impl fmt::Display for Variant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Resnet18 => "ResNet-18",
+            Self::Resnet34 => "ResNet-34",
+            Self::Resnet50 => "ResNet-50",
+            Self::Resnet101 => "ResNet-101",
+            Self::Resnet152 => "ResNet-152",
+        })
+    }
+}
 
 impl Variant {
     /// The block and how many of them each stage has.
@@ -191,6 +205,27 @@ impl ResNetConfig {
         (self.width << (stage - 1)) * self.variant.blocks().0.expansion
     }
 
+    /// What a number of the stem (0) or of a stage (from 1) sees.
+    pub(super) fn reach(&self, stage: usize) -> Reach {
+        let mut reach = Reach { rounds_up: true, ..Reach::default() };
+        for (_, kernel, stride) in self.stem.convolutions(self.width) {
+            reach.convolve(kernel, stride, 1);
+        }
+        reach.channels = self.stem_channels();
+        if stage > 0 {
+            reach.convolve(3, 2, 1);
+            reach.channels = self.channels(stage);
+        }
+        let (kind, counts) = self.variant.blocks();
+        for (Spacing(stride, first, rest), count) in self.dilation.stages().into_iter().zip(counts).take(stage) {
+            // A basic block has two 3x3 convolutions, a bottleneck one.
+            let wide = kind.kernels.iter().filter(|kernel| **kernel == 3).count();
+            reach.convolve(3, stride, first);
+            (1..wide * count).for_each(|_| reach.convolve(3, 1, rest));
+        }
+        reach
+    }
+
     /// Builds the encoder for `bands` input bands, with torchvision's initial weights.
     pub fn init(&self, bands: usize, init: &mut Init) -> ResNet {
         let mut inputs = bands;
@@ -235,6 +270,11 @@ impl ResNet {
     /// The features of stem and stages for a picture `[batch, bands, height, width]`.
     pub fn forward(&self, input: Tensor<4>) -> Features {
         Self::features((0..self.segments()).fold(vec![input], |state, i| self.segment(i, state)))
+    }
+
+    /// The features of the stem alone.
+    pub(super) fn stem(&self, input: Tensor<4>) -> Features {
+        Self::features(self.segment(0, vec![input]))
     }
 
     /// The stem, and every block.

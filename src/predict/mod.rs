@@ -26,7 +26,7 @@ use crate::precision::Precision;
 use crate::run::Run;
 use crate::weights::{self, Names, Report, Weights};
 
-pub use output::{NpyType, Outputs};
+pub use output::{Along, NpyType, Outputs};
 pub use procedure::{Choices, Join, Preset, Procedure, Scales, Sizes, Tiles};
 use work::{Pending, Work};
 
@@ -250,7 +250,7 @@ pub fn predict_files(
         });
         let work = Work::new(predictor, &options)?;
         let computed =
-            work.each(inputs, outputs.overlay, sink, &mut |i, pending| Ok(sender.send((i, pending)).is_ok()));
+            work.each(inputs, outputs.show_picture(), sink, &mut |i, pending| Ok(sender.send((i, pending)).is_ok()));
         drop(sender);
         let written = writer.join().expect("the writer thread panicked");
         // A failed write closes the channel, so its error comes first.

@@ -11,10 +11,11 @@ use crate::error::{Error, Result, Size};
 use crate::files::{refuse_equal_outputs, write_bytes};
 use crate::fuse::Wanted;
 use crate::image::{
-    Pixels, color_labels, encode_png, overlay_labels, write_label_npy, write_label_npy_as_i64, write_probabilities_npy,
-    write_probability_npy,
+    Pixels, color_labels, encode_png, overlay_labels, write_label_npy, write_label_npy_as_i64, write_png,
+    write_probabilities_npy, write_probability_npy,
 };
 use crate::named;
+use crate::proportions::{Axis, Depths, Proportions};
 
 /// Type of the label values in .npy files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -34,6 +35,17 @@ impl std::str::FromStr for NpyType {
     }
 }
 
+/// How shares of the classes along a picture are written.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Along {
+    /// Parts of equal length; fewer where the picture is not as many pixels long.
+    pub parts: usize,
+    /// Along which side; the longer one if left out.
+    pub axis: Option<Axis>,
+    /// Depths of its ends, if they are known.
+    pub depths: Option<Depths>,
+}
+
 /// Which files are written for a picture, besides `<stem>.npy` with the label values.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Outputs {
@@ -49,12 +61,19 @@ pub struct Outputs {
     pub overlay: bool,
     /// How opaque they are there, from 0 to 1.
     pub opacity: f32,
+    /// `<stem>_proportions.csv` and `<stem>_proportions.png`: shares of the classes along the picture.
+    pub proportions: Option<Along>,
     /// Type of the label values in .npy files.
     pub npy_type: NpyType,
 }
 
 impl Outputs {
-    pub(super) fn wanted(&self) -> Wanted {
+    /// Whether a file shows the picture itself.
+    pub(crate) fn show_picture(&self) -> bool {
+        self.overlay || self.proportions.is_some()
+    }
+
+    pub(crate) fn wanted(&self) -> Wanted {
         Wanted { highest: self.prob, all: self.prob_all }
     }
 
@@ -68,17 +87,19 @@ impl Outputs {
             (self.png, ".png"),
             (self.color, "_color.png"),
             (self.overlay, "_overlay.png"),
+            (self.proportions.is_some(), "_proportions.csv"),
+            (self.proportions.is_some(), "_proportions.png"),
         ];
         endings.into_iter().filter(|(wanted, _)| *wanted).map(|(_, ending)| format!("{stem}{ending}")).collect()
     }
 
     /// Says which inputs would overwrite each other's results, or would be overwritten themselves.
-    pub(super) fn refuse_collisions(&self, inputs: &[PathBuf], output: &Path) -> Result<()> {
+    pub(crate) fn refuse_collisions(&self, inputs: &[PathBuf], output: &Path) -> Result<()> {
         let named = inputs
             .iter()
             .flat_map(|input| self.names(input).into_iter().map(move |name| (output.join(name), input.as_path())));
         refuse_equal_outputs(named.clone())?;
-        if !(self.png || self.color || self.overlay) {
+        if !(self.png || self.color || self.show_picture()) {
             return Ok(());
         }
         let same = |file: &Path, input: &Path| match (file.canonicalize(), input.canonicalize()) {
@@ -99,7 +120,7 @@ impl Outputs {
     }
 
     /// Writes the files of one picture; returns the first.
-    pub(super) fn write(
+    pub(crate) fn write(
         &self,
         descriptor: &Descriptor,
         input: &Path,
@@ -125,13 +146,19 @@ impl Outputs {
             write_bytes(&file(".png"), &label_png(size, &values, largest)?)?;
         }
         let classes = &prediction.labels.classes;
-        let colors = Classes::of(descriptor).colors;
+        let Classes { names, colors } = Classes::of(descriptor);
         let picture = |picture: RgbImage| encode_png(size, Pixels::Rgb8(picture.as_raw()));
         if self.color {
             write_bytes(&file("_color.png"), &picture(color_labels(classes, size.width, &colors))?)?;
         }
-        if let Some(shown) = shown.filter(|_| self.overlay) {
-            write_bytes(&file("_overlay.png"), &picture(overlay_labels(&shown, classes, &colors, self.opacity))?)?;
+        if let Some(shown) = shown.as_ref().filter(|_| self.overlay) {
+            write_bytes(&file("_overlay.png"), &picture(overlay_labels(shown, classes, &colors, self.opacity))?)?;
+        }
+        if let Some(Along { parts, axis, depths }) = self.proportions {
+            let axis = axis.unwrap_or_else(|| Axis::longer(size));
+            let proportions = Proportions::of(&prediction.labels, names.len(), axis, parts)?;
+            write_bytes(&file("_proportions.csv"), proportions.to_csv(&names, depths)?.as_bytes())?;
+            write_png(&file("_proportions.png"), &proportions.picture(shown.as_ref(), &colors, &names, depths)?)?;
         }
         Ok(first)
     }

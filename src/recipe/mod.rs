@@ -1,5 +1,6 @@
-//! Recipes: a network with the training that goes with it, as files in `models/` write them.
+//! Recipes, as files in `models/` write them: a network with the training that goes with it, or features and a forest.
 
+mod forest;
 mod overrides;
 mod schedule;
 mod training;
@@ -8,6 +9,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+pub use forest::ForestRecipe;
 pub use schedule::{Schedule, Warmup};
 pub use training::{Criterion, Decayed, Freeze, OptimizerConfig, Phase, Training};
 
@@ -21,6 +23,7 @@ use crate::model::NetworkConfig;
 /// Recipes that are compiled in, by name.
 const BUILT_IN: &[(&str, &str)] = &[
     ("attention-unet-seeps", include_str!("../../models/attention-unet-seeps.toml")),
+    ("hypercolumn-core", include_str!("../../models/hypercolumn-core.toml")),
     ("mit-resnet34-c1", include_str!("../../models/mit-resnet34-c1.toml")),
     ("mit-resnet50-ppm", include_str!("../../models/mit-resnet50-ppm.toml")),
     ("mit-upernet50", include_str!("../../models/mit-upernet50.toml")),
@@ -70,7 +73,16 @@ fn half() -> f64 {
     0.5
 }
 
-impl Recipe {
+/// A recipe of either kind.
+#[derive(Debug, Clone, PartialEq)]
+pub enum AnyRecipe {
+    /// A network and its training.
+    Network(Box<Recipe>),
+    /// Features and a forest.
+    Forest(Box<ForestRecipe>),
+}
+
+impl AnyRecipe {
     /// A built-in recipe by name, or the one in a `.toml` file.
     pub fn find(name_or_path: &str) -> Result<Self> {
         Self::find_with(name_or_path, &[])
@@ -86,26 +98,62 @@ impl Recipe {
         if path.extension().is_some_and(|e| e == "toml") || path.is_file() {
             return Self::parse(&read_text(path)?, changes, path);
         }
-        let known = Self::names().collect::<Vec<_>>().join(", ");
+        let known = Recipe::names().collect::<Vec<_>>().join(", ");
         Err(Error::Unknown { kind: "recipe", name: name_or_path.into(), known })
     }
 
-    /// Names of the built-in recipes.
-    pub fn names() -> impl Iterator<Item = &'static str> {
-        BUILT_IN.iter().map(|(name, _)| *name)
-    }
-
     fn parse(text: &str, changes: &[String], path: &Path) -> Result<Self> {
+        let mut table: toml::Table = text.parse().map_err(|e| Error::content(path, e))?;
+        let of_forest = table.contains_key("forest") || table.contains_key("features");
         if changes.is_empty() {
-            return toml::from_str(text).map_err(|e| Error::content(path, e));
+            // From the text, so that errors tell the line.
+            let failed = |e| Error::content(path, e);
+            return Ok(match of_forest {
+                true => Self::Forest(toml::from_str(text).map_err(failed)?),
+                false => Self::Network(toml::from_str(text).map_err(failed)?),
+            });
         }
-        let mut table = text.parse().map_err(|e| Error::content(path, e))?;
         for change in changes {
             overrides::apply(&mut table, change)?;
         }
-        table.try_into().map_err(|e| {
+        let failed = |e: toml::de::Error| {
             Error::Config(format!("recipe {} with {}: {}", path.display(), changes.join(" "), e.to_string().trim_end()))
+        };
+        Ok(match of_forest {
+            true => Self::Forest(table.try_into().map_err(failed)?),
+            false => Self::Network(table.try_into().map_err(failed)?),
         })
+    }
+
+    /// One line on what it is.
+    pub fn summary(&self) -> &str {
+        match self {
+            Self::Network(recipe) => &recipe.summary,
+            Self::Forest(recipe) => &recipe.summary,
+        }
+    }
+}
+
+impl Recipe {
+    /// A built-in recipe of a network by name, or the one in a `.toml` file.
+    pub fn find(name_or_path: &str) -> Result<Self> {
+        Self::find_with(name_or_path, &[])
+    }
+
+    /// The same with other values for some of its keys; see [`AnyRecipe::find_with`].
+    pub fn find_with(name_or_path: &str, changes: &[String]) -> Result<Self> {
+        match AnyRecipe::find_with(name_or_path, changes)? {
+            AnyRecipe::Network(recipe) => Ok(*recipe),
+            AnyRecipe::Forest(_) => Err(Error::Config(format!(
+                "recipe '{name_or_path}' is of hypercolumns and a random forest, which this command does not take; \
+                 `segtool train` and `segtool info` do"
+            ))),
+        }
+    }
+
+    /// Names of the built-in recipes of either kind.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        BUILT_IN.iter().map(|(name, _)| *name)
     }
 
     /// The network for the bands and classes of the recipe's data set, or for `classes` outputs; 3 bands if the recipe
@@ -171,10 +219,18 @@ mod tests {
     #[test]
     fn every_built_in_recipe_fits_its_data_set() {
         for name in Recipe::names() {
-            let mut recipe = Recipe::find(name).unwrap();
-            assert_eq!(recipe.name, name);
-            let dataset = Descriptor::find(recipe.dataset.as_deref().unwrap()).unwrap();
-            recipe.fit(&dataset).unwrap();
+            let dataset = |name: Option<String>| Descriptor::find(&name.unwrap()).unwrap();
+            let own = match AnyRecipe::find(name).unwrap() {
+                AnyRecipe::Network(mut recipe) => {
+                    recipe.fit(&dataset(recipe.dataset.clone())).unwrap();
+                    recipe.name
+                }
+                AnyRecipe::Forest(recipe) => {
+                    recipe.check(&dataset(recipe.dataset.clone())).unwrap();
+                    recipe.name
+                }
+            };
+            assert_eq!(own, name);
         }
     }
 

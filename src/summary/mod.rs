@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use crate::device::DeviceChoice;
 use crate::error::{Error, Result, Size};
+use crate::hypercolumn::HypercolumnConfig;
 use crate::loss::{Loss, Target};
 use crate::model::{InferenceNetwork, Network, NetworkConfig, ParameterShape, shapes};
 use crate::ops::dry::{self, LayerRun, Record};
@@ -85,6 +86,17 @@ pub fn inference_memory(config: &NetworkConfig, size: Size, device: DeviceChoice
     Ok(Memory::new(device.resolve()?, &outline.predict().events, 4 * weights))
 }
 
+/// Memory of the features of one picture of `size`, as [`inference_memory`] has it.
+pub fn feature_memory(config: &HypercolumnConfig, bands: usize, size: Size, device: DeviceChoice) -> Result<Memory> {
+    let flex = DeviceChoice::Flex.open()?;
+    let encoder = config.encoder.hollow(bands, &config.taps, &flex)?;
+    let weights = numbers(&shapes(&encoder), |_| true);
+    let pictures = no_pictures([bands, size.height, size.width], &flex);
+    let folded = dry::record(|| encoder.folded(&config.taps)).0;
+    let record = dry::record(|| drop(folded.forward(pictures.clone(), &config.taps))).1;
+    Ok(Memory::new(device.resolve()?, &record.events, 4 * weights))
+}
+
 /// Memory of a training step as `settings` have it, on pictures of `size`, in float32 on `device`; with `loss`. Errors
 /// are those of [`summarise`].
 pub fn training_memory(
@@ -128,8 +140,7 @@ impl Outline {
 
     /// No pictures, all of that shape.
     fn pictures(&self, device: &Device) -> Tensor<4> {
-        let shape = [0, self.bands, self.size.height, self.size.width];
-        Tensor::from_data(TensorData::new(Vec::<f32>::new(), shape), device)
+        no_pictures([self.bands, self.size.height, self.size.width], device)
     }
 
     fn infer(&self) -> Record {
@@ -152,6 +163,11 @@ impl Outline {
         let learner = Learner::new(self.network.clone().train(), settings, loss)?;
         Ok(dry::record(|| drop(learner.gradients(part.clone()))).1)
     }
+}
+
+/// No pictures, all of bands, height and width.
+fn no_pictures([bands, height, width]: [usize; 3], device: &Device) -> Tensor<4> {
+    Tensor::from_data(TensorData::new(Vec::<f32>::new(), [0, bands, height, width]), device)
 }
 
 /// The layers by name: those that inference runs, then those of training alone.

@@ -1,21 +1,9 @@
-//! Ranges, ticks and numbers of axes, for all curves.
+//! Ranges, epochs and numbers of axes, for all curves.
 
 /// The ends of an axis from 0, or from the least value below it, to a little above the largest.
 pub(super) fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
     let (low, high) = values.filter(|v| v.is_finite()).fold((0.0f64, 0.0f64), |(l, h), v| (l.min(v), h.max(v)));
     if high > low { (1.05 * low, 1.05 * high) } else { (0.0, 1.0) }
-}
-
-/// Round numbers from `low` to `high`, about `count` or a few more.
-pub(super) fn ticks(low: f64, high: f64, count: usize) -> Vec<f64> {
-    let raw = (high - low) / count.max(1) as f64;
-    if !(raw.is_finite() && raw > 0.0) {
-        return vec![low];
-    }
-    let decade = 10f64.powf(raw.log10().floor());
-    let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|m| m * decade).find(|step| *step >= 0.7 * raw).unwrap_or(raw);
-    let (first, last) = ((low / step - 1e-9).ceil() as i64, (high / step + 1e-9).floor() as i64);
-    (first..=last).map(|i| i as f64 * step).collect()
 }
 
 /// Whole numbers from 1 to `last` in steps of which there are about `count`; the epochs on an axis.
@@ -47,21 +35,6 @@ pub(super) fn short(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ticks_are_round() {
-        assert_eq!(ticks(0.0, 1.05, 5).len(), 6);
-        assert_eq!(
-            ticks(0.0, 1.0, 5).iter().map(|&t| short(t)).collect::<Vec<_>>(),
-            ["0", "0.2", "0.4", "0.6", "0.8", "1"]
-        );
-        assert_eq!(
-            ticks(-0.3, 0.2, 5).iter().map(|&t| short(t)).collect::<Vec<_>>(),
-            ["-0.3", "-0.2", "-0.1", "0", "0.1", "0.2"]
-        );
-        assert_eq!(ticks(3.0, 3.0, 5), [3.0]);
-        assert_eq!(ticks(0.0, f64::NAN, 5), [0.0]);
-    }
 
     #[test]
     fn epochs_are_whole() {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::data::{Descriptor, Normalisation};
+use crate::data::Descriptor;
 use crate::error::Result;
 use crate::recipe::Recipe;
 use crate::weights::Weights;
@@ -22,18 +22,7 @@ impl Initial {
     pub fn fit(&self, recipe: &mut Recipe, dataset: &mut Descriptor) -> Result<Vec<String>> {
         let (network, mut changes) = self.weights.adapt(&recipe.network)?;
         recipe.network = network;
-        let theirs = match &self.weights.description.normalisation {
-            Some(Normalisation::Fixed { mean, std, .. }) if mean.len() == dataset.bands => {
-                let valid = dataset.normalisation.valid();
-                Some(Normalisation::Fixed { mean: mean.clone(), std: std.clone(), valid })
-            }
-            Some(theirs @ Normalisation::PerImage { .. }) => Some(theirs.clone()),
-            _ => None,
-        };
-        if let Some(theirs) = theirs.filter(|theirs| *theirs != dataset.normalisation) {
-            changes.push(format!("normalisation: {} -> {theirs}", dataset.normalisation));
-            dataset.normalisation = theirs;
-        }
+        changes.extend(self.weights.fit_normalisation(dataset));
         Ok(changes)
     }
 

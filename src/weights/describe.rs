@@ -195,10 +195,12 @@ pub(super) fn content(
     let network = match names {
         Names::Torchvision if tensors.has("features.0.weight") => {
             let [width, bands, kernel] = tensors.conv("features.0.weight")?;
-            if (width, kernel) != (64, 3) || tensors.outputs("features.28.weight")? != 512 {
+            let batch_norm = tensors.has("features.1.running_mean");
+            let last = if batch_norm { "features.40.weight" } else { "features.28.weight" };
+            if (width, kernel) != (64, 3) || tensors.outputs(last)? != 512 {
                 return Err("its convolutions are not a VGG-16's".into());
             }
-            return Ok(Content::Vgg16 { bands });
+            return Ok(Content::Vgg16 { bands, batch_norm });
         }
         Names::Torchvision => {
             return tensors.encoder("encoder.").map(|(encoder, bands)| Content::Encoder { encoder, bands });

@@ -7,31 +7,18 @@ use burn::tensor::TensorData;
 use serde_json::Value;
 
 use super::describe;
+use super::features::BEYOND;
 use super::recognise::{Content, Weights, some};
 use super::safetensors::report as report_lines;
 use crate::device::DeviceChoice;
 use crate::error::{Error, Result};
-use crate::model::{C1Config, DecoderConfig, EncoderDecoderConfig, Network, NetworkConfig, collect, replace};
+use crate::model::{
+    C1Config, DecoderConfig, EncoderDecoderConfig, FeatureEncoderConfig, Network, NetworkConfig, Tap, VggConfig, collect,
+    replace,
+};
 
 /// What the names of a second head begin with.
 const SECOND_HEAD: &[&str] = &["decoder.cbr_deepsup.", "decoder.conv_last_deepsup."];
-
-/// The convolutions of torchvision's VGG-16: entry of `features`, and output channels.
-const VGG16: &[(usize, usize)] = &[
-    (0, 64),
-    (2, 64),
-    (5, 128),
-    (7, 128),
-    (10, 256),
-    (12, 256),
-    (14, 256),
-    (17, 512),
-    (19, 512),
-    (21, 512),
-    (24, 512),
-    (26, 512),
-    (28, 512),
-];
 
 /// What became of weights and of a network's parameters.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -69,7 +56,7 @@ impl Weights {
         let network = match &self.description.content {
             Content::Network(weights) => describe::adapt(recipe, weights).map_err(refuse)?,
             Content::Vgg16 { .. } => {
-                return Err(refuse(format!("holds {}, which no network of a recipe has", self.summary())));
+                return Err(refuse(format!("holds {}, which a recipe of hypercolumns can take, but this recipe's network cannot", self.summary())));
             }
             Content::Encoder { encoder, .. } => {
                 let mut network = recipe.clone();
@@ -109,7 +96,7 @@ impl Weights {
                 *bands,
                 1,
             )),
-            Content::Vgg16 { bands } => return self.check_vgg16(*bands),
+            Content::Vgg16 { bands, batch_norm } => return self.check_vgg16(*bands, *batch_norm),
         };
         let network = config.init(0, &DeviceChoice::Flex.open()?)?;
         let (_, mut report) = self.load(network, false)?;
@@ -119,35 +106,19 @@ impl Weights {
         Ok(report)
     }
 
-    fn check_vgg16(&self, bands: usize) -> Result<Report> {
-        let mut report = Report { source: self.summary(), ..Report::default() };
-        let (mut inputs, mut faults) = (bands, Vec::new());
-        for (entry, outputs) in VGG16 {
-            for (leaf, wanted) in [("weight", vec![*outputs, inputs, 3, 3]), ("bias", vec![*outputs])] {
-                let name = format!("features.{entry}.{leaf}");
-                match self.tensors.get(&name) {
-                    Some(tensor) if tensor.shape() == wanted => {
-                        tensor.floats(&name)?;
-                        report.tensors += 1;
-                        report.numbers += tensor.len();
-                    }
-                    Some(tensor) => {
-                        faults.push(format!("{name}: the file has {:?}, VGG-16 {wanted:?}", tensor.shape()))
-                    }
-                    None => faults.push(format!("missing: {name} {wanted:?}")),
-                }
-            }
-            inputs = *outputs;
+    fn check_vgg16(&self, bands: usize, batch_norm: bool) -> Result<Report> {
+        let config = FeatureEncoderConfig::Vgg16(VggConfig { batch_norm });
+        let encoder = config.hollow(bands, &[Tap::Pool(5)], &DeviceChoice::Flex.open()?)?;
+        let (_, report) = self.load_features(encoder)?;
+        if let Some((reason, names)) = report.skipped.iter().find(|(reason, _)| *reason == BEYOND) {
+            let lines: Vec<String> = names.iter().map(|name| format!("{reason}: {name}")).collect();
+            return Err(Error::Weights { path: self.checkpoint.label().into(), details: report_lines(&lines) });
         }
-        if report.tensors + faults.len() != self.tensors.len() || !faults.is_empty() {
-            return Err(Error::Weights { path: self.checkpoint.label().into(), details: report_lines(&faults) });
-        }
-        self.report_kept(&mut report);
         Ok(report)
     }
 
     /// What the file holds beside what is loaded.
-    fn report_kept(&self, report: &mut Report) {
+    pub(super) fn report_kept(&self, report: &mut Report) {
         for (name, (_, reason)) in &self.kept {
             report.skipped.entry((*reason).into()).or_default().push(name.clone());
         }
@@ -259,7 +230,7 @@ impl Weights {
 
 /// The first convolution of an encoder on other bands than it was trained on: its kernels in turn, summed where bands are
 /// fewer and scaled where they are more, so that a grey picture gives about what it gave (timm's way).
-fn other_bands(data: &TensorData, wanted: &[usize]) -> Option<TensorData> {
+pub(super) fn other_bands(data: &TensorData, wanted: &[usize]) -> Option<TensorData> {
     let (&[outputs, inputs, height, width], &[wanted_outputs, bands, wanted_height, wanted_width]) =
         (data.shape().as_slice(), wanted)
     else {

@@ -4,6 +4,7 @@ mod checkpoint;
 mod describe;
 mod download;
 mod export;
+mod features;
 mod load;
 mod manifest;
 mod names;
@@ -11,7 +12,7 @@ mod recognise;
 mod safetensors;
 mod torch_file;
 
-pub use self::safetensors::{load, save};
+pub use self::safetensors::{load, save, save_encoder};
 pub use checkpoint::{Checkpoint, Stored};
 pub use download::cache;
 pub use export::Target;

@@ -37,6 +37,9 @@ pub enum Content {
     Vgg16 {
         /// Its input bands.
         bands: usize,
+        /// Whether a batch norm follows every convolution.
+        #[serde(default)]
+        batch_norm: bool,
     },
 }
 
@@ -238,17 +241,13 @@ const HALVES: &[(&[&str], &str)] = &[
     (&["ppm_conv.0.", "fpn_in.0."], "the decoder alone of CSAIL; give the encoder's file, too"),
     (&["decode_head."], "a head of mmsegmentation without its backbone"),
     (&["encoder.layer1.", "decoder."], "another network of segmentation_models_pytorch than Unet and PSPNet"),
-    (&["features.0."], "a VGG or another classifier of another depth; VGG-16 is known here"),
+    (&["features.0."], "a VGG of another depth, or another classifier; VGG-16 is known here"),
     (&["layer0.0.", "layer1.0.conv1."], "a network of hszhao/semseg that is no PSPNet"),
     (
         &["backbone.layer1.0.conv1."],
         "a torchvision segmentation network, or a backbone of mmsegmentation without its heads",
     ),
 ];
-
-/// A tensor that another network has which would pass for one that is known, and what that is.
-const IMPOSTORS: &[(&str, &str)] =
-    &[("features.1.running_mean", "a VGG with batch norm; the plain VGG-16 is known here")];
 
 /// Whether a name begins with `sign`.
 fn has<T>(tensors: &BTreeMap<String, T>, sign: &str) -> bool {
@@ -263,12 +262,10 @@ pub(super) fn is_known<T>(tensors: &BTreeMap<String, T>) -> bool {
 
 fn whose(checkpoint: &Checkpoint) -> Result<Names> {
     let all = |signs: &[&str]| signs.iter().all(|sign| has(&checkpoint.tensors, sign));
-    let impostor = IMPOSTORS.iter().find(|(sign, _)| has(&checkpoint.tensors, sign)).map(|(_, what)| what);
-    if let (None, Some((names, _))) = (impostor, SIGNS.iter().find(|(_, signs)| all(signs))) {
+    if let Some((names, _)) = SIGNS.iter().find(|(_, signs)| all(signs)) {
         return Ok(*names);
     }
-    let half = || HALVES.iter().find(|(signs, _)| all(signs)).map(|(_, what)| what);
-    if let Some(what) = impostor.or_else(half) {
+    if let Some((_, what)) = HALVES.iter().find(|(signs, _)| all(signs)) {
         return Err(checkpoint.error(format!("looks like {what}")));
     }
     let names: Vec<&str> = checkpoint.tensors.keys().map(String::as_str).collect();
@@ -361,7 +358,7 @@ fn activation(names: Names, content: &Content) -> Activation {
 fn normalisation(names: Names, content: &Content) -> Option<Normalisation> {
     let bands = match content {
         Content::Network(network) => network.bands_and_outputs().0?,
-        Content::Encoder { bands, .. } | Content::Vgg16 { bands } => *bands,
+        Content::Encoder { bands, .. } | Content::Vgg16 { bands, .. } => *bands,
     };
     let fixed = |mean: &[f64], std: &[f64]| {
         Some(Normalisation::Fixed { mean: mean.to_vec(), std: std.to_vec(), valid: ValidPixels::All })
@@ -392,7 +389,7 @@ impl Weights {
     pub fn set_normalisation(&mut self, normalisation: Normalisation) -> Result<()> {
         let bands = match &self.description.content {
             Content::Network(network) => network.bands_and_outputs().0.unwrap_or(0),
-            Content::Encoder { bands, .. } | Content::Vgg16 { bands } => *bands,
+            Content::Encoder { bands, .. } | Content::Vgg16 { bands, .. } => *bands,
         };
         normalisation.validate(bands).map_err(|reason| self.checkpoint.error(reason))?;
         self.description.normalisation = Some(normalisation);
@@ -446,7 +443,10 @@ impl Weights {
             Content::Encoder { encoder, .. } => {
                 format!("the encoder {} from {}", describe::encoder(encoder), names.owner())
             }
-            Content::Vgg16 { .. } => format!("the convolutions of a VGG-16 from {}", names.owner()),
+            Content::Vgg16 { batch_norm, .. } => {
+                let norms = if *batch_norm { " with batch norm" } else { "" };
+                format!("the convolutions of a VGG-16{norms} from {}", names.owner())
+            }
         }
     }
 }

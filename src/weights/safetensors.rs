@@ -11,19 +11,25 @@ use super::checkpoint::Checkpoint;
 use super::recognise::{Description, ENTRY};
 use crate::error::{Error, Result};
 use crate::files::write_bytes;
-use crate::model::{Network, collect, replace};
+use crate::model::{FeatureEncoder, Named, Network, Parameter, collect, replace};
 
 /// Most lines of a report on weights that do not fit.
 const MAX_LINES: usize = 20;
 
 /// Writes all parameters as float32, and what they are of. Equal weights give equal bytes.
 pub fn save(network: &Network, description: &Description, path: &Path) -> Result<()> {
-    let tensors: Vec<(String, Float32)> = collect(network)
-        .into_iter()
-        .map(|p| (p.name, Float32 { shape: p.data.shape().to_vec(), bytes: p.data.as_bytes().to_vec() }))
-        .collect();
     let text = serde_json::to_string(description).map_err(encoding)?;
-    write_bytes(path, &encode(tensors, &[(ENTRY, &text)])?)
+    write_bytes(path, &encode(tensors(network), &[(ENTRY, &text)])?)
+}
+
+/// Writes the parameters of an encoder that gives features, under torchvision's names.
+pub fn save_encoder(encoder: &FeatureEncoder, path: &Path) -> Result<()> {
+    write_bytes(path, &encode(tensors(encoder), &[])?)
+}
+
+fn tensors(network: &impl Named) -> Vec<(String, Float32)> {
+    let float = |p: Parameter| Float32 { shape: p.data.shape().to_vec(), bytes: p.data.as_bytes().to_vec() };
+    collect(network).into_iter().map(|p| (p.name.clone(), float(p))).collect()
 }
 
 fn encoding(e: impl std::fmt::Display) -> Error {
@@ -76,7 +82,7 @@ impl View for Float32 {
 
 /// Gives `network` the weights of a file. Every parameter must be there in its shape, and nothing else; otherwise the
 /// error lists what misses, is left over or differs.
-pub fn load(network: Network, path: &Path) -> Result<Network> {
+pub fn load<M: Named>(network: M, path: &Path) -> Result<M> {
     let mut found = Checkpoint::open(&[path.into()])?.tensors;
     let mut faults = Vec::new();
     let mut values = HashMap::<String, TensorData>::new();

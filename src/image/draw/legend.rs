@@ -141,12 +141,12 @@ impl<'a> Placed<'a> {
 }
 
 /// Tables below each other: the height they need in `width`.
-pub(super) fn tables_height(tables: &[LegendTable], text: &Text, width: u32) -> u32 {
+pub(crate) fn tables_height(tables: &[LegendTable], text: &Text, width: u32) -> u32 {
     tables.iter().map(|table| table.place(text, width).height() + GAP).sum()
 }
 
 /// Draws tables below each other from `(left, top)`.
-pub(super) fn draw_tables(
+pub(crate) fn draw_tables(
     canvas: &mut RgbImage,
     tables: &[LegendTable],
     text: &Text,

@@ -1,5 +1,6 @@
 //! Pictures for people: colours for classes, panels side by side, legends in real text, matrices.
 
+mod axis;
 mod color_bar;
 mod figure;
 mod file;
@@ -9,21 +10,24 @@ mod panels;
 mod ramp;
 mod text;
 
+pub(crate) use axis::ticks;
 pub use color_bar::{color_bar_width, with_color_bar};
 pub use figure::{Figure, Frame, Legend, Panel, figure, panels_width, side_by_side, stack};
 pub use file::{PictureFormat, encode_jpeg, encode_picture, write_png};
 pub use heatmap::heatmap;
 pub use legend::{LegendRow, LegendTable};
+pub(crate) use legend::{draw_tables, tables_height};
 pub use panels::{Judgement, color_labels, color_probabilities, judge, overlay_labels};
+pub(crate) use text::{FAINT, INK, Text};
 
 use image::{Rgb, RgbImage};
 
 /// Between panels, in pixels.
-const GAP: u32 = 8;
-const PAPER: Rgb<u8> = Rgb([255, 255, 255]);
+pub(crate) const GAP: u32 = 8;
+pub(crate) const PAPER: Rgb<u8> = Rgb([255, 255, 255]);
 
 /// Fills a rectangle, as far as it lies on the canvas.
-fn fill(canvas: &mut RgbImage, (left, top): (u32, u32), (width, height): (u32, u32), color: [u8; 3]) {
+pub(crate) fn fill(canvas: &mut RgbImage, (left, top): (u32, u32), (width, height): (u32, u32), color: [u8; 3]) {
     let (right, bottom) = ((left + width).min(canvas.width()), (top + height).min(canvas.height()));
     let row = 3 * canvas.width() as usize;
     let samples: &mut [u8] = canvas;
@@ -34,7 +38,7 @@ fn fill(canvas: &mut RgbImage, (left, top): (u32, u32), (width, height): (u32, u
 
 /// Copies a picture to a place of the canvas, as far as it lies on it; row by row, which is several times as fast as
 /// `image` does it.
-fn paste(canvas: &mut RgbImage, picture: &RgbImage, (left, top): (u32, u32)) {
+pub(crate) fn paste(canvas: &mut RgbImage, picture: &RgbImage, (left, top): (u32, u32)) {
     let (width, height) = canvas.dimensions();
     let columns = picture.width().min(width.saturating_sub(left)) as usize;
     if columns == 0 || top >= height {

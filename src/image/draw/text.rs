@@ -10,16 +10,16 @@ use image::RgbImage;
 use super::PAPER;
 
 /// Nearly black.
-pub(super) const INK: [u8; 3] = [24, 24, 24];
+pub(crate) const INK: [u8; 3] = [24, 24, 24];
 /// For what is said in passing, such as headings of columns.
-pub(super) const FAINT: [u8; 3] = [96, 96, 96];
+pub(crate) const FAINT: [u8; 3] = [96, 96, 96];
 /// The font is a light one: below 1, this darkens the edges of its strokes.
 const STROKE: f32 = 0.7;
 /// Positions within a pixel that a character is drawn at.
 const FRACTIONS: f32 = 4.0;
 
 /// Text of one height.
-pub(super) struct Text {
+pub(crate) struct Text {
     font: Option<FontRef<'static>>,
     scale: PxScale,
     /// Drawn characters by position within a pixel: a legend has the same digits over and over.
@@ -38,18 +38,18 @@ struct Drawn {
 
 impl Text {
     /// Lines of this height in pixels.
-    pub(super) fn new(pixels: f32) -> Self {
+    pub(crate) fn new(pixels: f32) -> Self {
         let font = FontRef::try_from_slice(super::super::FONT).ok();
         Self { font, scale: PxScale::from(pixels), drawn: RefCell::default() }
     }
 
     /// Height of a line.
-    pub(super) fn height(&self) -> u32 {
+    pub(crate) fn height(&self) -> u32 {
         self.scale.y.ceil() as u32
     }
 
     /// Width of a text.
-    pub(super) fn width(&self, text: &str) -> u32 {
+    pub(crate) fn width(&self, text: &str) -> u32 {
         text.chars().map(|c| self.advance(c)).sum::<f32>().ceil() as u32
     }
 
@@ -72,7 +72,7 @@ impl Text {
     }
 
     /// Draws a text with its upper left corner at `(left, top)`; what lies beyond the canvas is cut off.
-    pub(super) fn draw(&self, canvas: &mut RgbImage, (left, top): (u32, u32), text: &str, ink: [u8; 3]) {
+    pub(crate) fn draw(&self, canvas: &mut RgbImage, (left, top): (u32, u32), text: &str, ink: [u8; 3]) {
         let mut pen = left as f32;
         for character in text.chars() {
             self.glyph(character, pen.fract()).blend(canvas, pen as i64, i64::from(top), ink);

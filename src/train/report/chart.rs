@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::image::ticks;
 use crate::train::{Row, axis};
 
 /// Sizes in units of the drawing.
@@ -83,7 +84,7 @@ fn chart(title: &str, curves: &[Curve], rows: &[Row], (low, high): (f64, f64)) -
 
 fn axes(scale: &Scale) -> String {
     let mut out = String::new();
-    for tick in axis::ticks(scale.low, scale.high, 5) {
+    for tick in ticks(scale.low, scale.high, 5) {
         let y = scale.y(tick);
         let _ = write!(
             out,

@@ -2,8 +2,8 @@
 
 mod chart;
 mod samples;
-mod tables;
-mod text;
+pub(crate) mod tables;
+pub(crate) mod text;
 
 use std::path::Path;
 use std::time::SystemTime;
@@ -20,8 +20,8 @@ use text::{count, duration, escaped, filled, score};
 
 const PAGE: &str = include_str!("page.html");
 const VIEWER: &str = include_str!("viewer.html");
-const STYLE: &str = include_str!("style.css");
-const SCRIPT: &str = include_str!("script.js");
+pub(crate) const STYLE: &str = include_str!("style.css");
+pub(crate) const SCRIPT: &str = include_str!("script.js");
 
 /// How far a training has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -189,18 +189,18 @@ impl Report<'_> {
     }
 }
 
-fn section(id: &str, title: &str, content: &str) -> String {
+pub(crate) fn section(id: &str, title: &str, content: &str) -> String {
     format!("<section id=\"{id}\">\n<h2>{title}</h2>\n{content}\n</section>\n")
 }
 
-fn note(text: &str) -> String {
+pub(crate) fn note(text: &str) -> String {
     format!(r#"<p class="note">{}</p>"#, escaped(text))
 }
 
-fn tile(name: &str, value: &str) -> String {
+pub(crate) fn tile(name: &str, value: &str) -> String {
     format!(r#"<div class="tile"><b>{}</b><span>{name}</span></div>"#, escaped(value))
 }
 
-fn as_toml(value: &impl serde::Serialize) -> Result<String> {
+pub(crate) fn as_toml(value: &impl serde::Serialize) -> Result<String> {
     toml::to_string(value).map_err(|e| Error::Config(format!("cannot write the settings: {e}")))
 }

@@ -19,7 +19,7 @@ const MOST_DECIMALS: usize = 12;
 const MOST_CONFUSIONS: usize = 12;
 
 /// One row a class; the script sorts them.
-pub(super) fn class_table(matrix: &ConfusionMatrix, classes: &Classes) -> String {
+pub(crate) fn class_table(matrix: &ConfusionMatrix, classes: &Classes) -> String {
     let scores = Scores::new(matrix, AbsentClass::LeftOut);
     let mut rows = String::new();
     for (index, class) in scores.classes.iter().enumerate() {
@@ -56,7 +56,7 @@ fn cell(value: Option<f64>) -> String {
 }
 
 /// The matrix as a table, or as a picture of many classes, or not at all of very many.
-pub(super) fn confusion(matrix: &ConfusionMatrix, classes: &Classes) -> Result<String> {
+pub(crate) fn confusion(matrix: &ConfusionMatrix, classes: &Classes) -> Result<String> {
     if classes.names.len() <= MOST_CELLS {
         return Ok(confusion_table(matrix, classes));
     }
@@ -122,7 +122,7 @@ fn swatch(classes: &Classes, class: usize) -> String {
 }
 
 /// The pairs of classes that most pixels are mistaken between.
-pub(super) fn confusions(matrix: &ConfusionMatrix, classes: &Classes) -> String {
+pub(crate) fn confusions(matrix: &ConfusionMatrix, classes: &Classes) -> String {
     let range = 0..matrix.classes();
     let wrong = |label: usize| range.clone().filter(move |p| *p != label).map(move |p| (matrix.at(label, p), label, p));
     let mut all: Vec<(u64, usize, usize)> = range.clone().flat_map(wrong).filter(|(pixels, ..)| *pixels > 0).collect();

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 const NONE: &str = "–";
 
 /// Text from users, for content and attributes alike.
-pub(super) fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
@@ -32,7 +32,7 @@ pub(super) fn json(value: &impl Serialize) -> Result<String> {
 }
 
 /// Puts values in the places `{{name}}` of a template. Values are not looked into for further places.
-pub(super) fn filled(template: &str, values: &[(&str, &str)]) -> String {
+pub(crate) fn filled(template: &str, values: &[(&str, &str)]) -> String {
     let mut parts = template.split("{{");
     let mut out = parts.next().unwrap_or_default().to_owned();
     for part in parts {
@@ -56,12 +56,12 @@ pub(super) fn hex([red, green, blue]: [u8; 3]) -> String {
 }
 
 /// A number from 0 to 1, or a loss.
-pub(super) fn score(value: Option<f64>) -> String {
+pub(crate) fn score(value: Option<f64>) -> String {
     value.filter(|v| v.is_finite()).map_or_else(|| NONE.into(), |v| format!("{v:.4}"))
 }
 
 /// A count, with commas.
-pub(super) fn count(value: u64) -> String {
+pub(crate) fn count(value: u64) -> String {
     let digits = value.to_string();
     let mut out = String::new();
     for (i, digit) in digits.chars().enumerate() {
@@ -74,7 +74,7 @@ pub(super) fn count(value: u64) -> String {
 }
 
 /// A share as per cent.
-pub(super) fn per_cent(part: u64, whole: u64) -> String {
+pub(crate) fn per_cent(part: u64, whole: u64) -> String {
     match 100.0 * part as f64 / whole.max(1) as f64 {
         0.0 => "0 %".into(),
         small if small < 0.05 => "<0.1 %".into(),
@@ -83,7 +83,7 @@ pub(super) fn per_cent(part: u64, whole: u64) -> String {
 }
 
 /// Seconds in the two largest units that they fill.
-pub(super) fn duration(seconds: f64) -> String {
+pub(crate) fn duration(seconds: f64) -> String {
     if !seconds.is_finite() {
         return NONE.into();
     }

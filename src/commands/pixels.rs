@@ -1,0 +1,276 @@
+//! `segtool train` and `segtool predict` for random forests over hypercolumns, and `segtool info --features`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use segtool::data::{Descriptor, pair_folders, pair_lists};
+use segtool::device::{DeviceChoice, peak_memory};
+use segtool::hypercolumn::Part;
+use segtool::image::{color_probabilities, write_png};
+use segtool::model::{ParameterShape, shapes};
+use segtool::pixel_classifier::{
+    ChannelPicture, LabelledPicture, Options, Outcome, PixelPredictor, Plan, Session, Split, draw_channel,
+    predict_files, train,
+};
+use segtool::recipe::{AnyRecipe, ForestRecipe};
+use segtool::run::{AnyRun, ForestRun, Run};
+use segtool::summary::feature_memory;
+use segtool::weights::{Weights, locate};
+use serde_json::{Value, json};
+
+use super::train::Stop;
+use crate::Exit;
+use crate::cli::{Info, Predict, Train};
+use crate::ui::{self, Progress};
+
+/// What a training of a forest takes of the flags of `train`, by their names in the code.
+const TRAIN: [&str; 20] = [
+    "recipe",
+    "dataset",
+    "train_list",
+    "label_list",
+    "images",
+    "labels",
+    "val_list",
+    "val_label_list",
+    "val_fraction",
+    "weights",
+    "seed",
+    "output_path",
+    "overwrite",
+    "set",
+    "device",
+    "label_csv",
+    "split",
+    "taps",
+    "scales",
+    "cache_features",
+];
+
+/// What it alone takes.
+const ONLY_FORESTS: [&str; 5] = ["label_csv", "split", "taps", "scales", "cache_features"];
+
+/// What a forest's prediction takes of the flags of `predict`.
+const PREDICT: [&str; 18] = [
+    "run",
+    "images",
+    "input_list",
+    "output_path",
+    "tile",
+    "prob",
+    "prob_all",
+    "png",
+    "color",
+    "overlay",
+    "npy_dtype",
+    "proportions",
+    "along",
+    "depth_top",
+    "depth_bottom",
+    "memory",
+    "device",
+    "cache_features",
+];
+
+/// Share of the labelled pixels that is held out as published.
+const HELD_OUT: f64 = 0.05;
+
+/// Refuses flags that would do nothing.
+fn refuse(given: &[String], what: &str, taken: impl Fn(&str) -> bool) -> Result<()> {
+    // Groups of flags are in the list, too, under the names of their types.
+    let flags = given.iter().filter(|id| id.chars().all(|c| !c.is_ascii_uppercase()));
+    let wrong: Vec<String> = flags.filter(|id| !taken(id)).map(|id| format!("--{}", id.replace('_', "-"))).collect();
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    bail!("{} would do nothing for {what}; leave that out", wrong.join(" and "))
+}
+
+/// Refuses flags of a forest's training for a network's.
+pub(super) fn refuse_for_network(given: &[String]) -> Result<()> {
+    refuse(given, "a recipe of a network", |id| !ONLY_FORESTS.contains(&id))
+}
+
+/// Trains a forest.
+pub(super) fn train_forest(arguments: &Train, mut recipe: ForestRecipe) -> Result<Exit> {
+    refuse(&arguments.given, "a recipe of a random forest", |id| TRAIN.contains(&id))?;
+    let progress = Progress::new();
+    let device = arguments.compute.device.unwrap_or_default().resolve()?;
+    let folder = arguments.output_path.clone().context("--output-path is missing")?;
+    Run::check_target(&folder, arguments.overwrite)?;
+    let options = &arguments.pixels;
+    if !options.taps.is_empty() {
+        recipe.features.taps.clone_from(&options.taps);
+    }
+    if !options.scales.is_empty() {
+        recipe.features.scales.clone_from(&options.scales);
+    }
+    let name = arguments.dataset.as_ref().or(recipe.dataset.as_ref());
+    let dataset = Descriptor::find(name.context("the recipe names no data set; give --dataset")?)?;
+    recipe.check(&dataset)?;
+    let (split, held_out) = (options.split.unwrap_or_default(), arguments.val_fraction.unwrap_or(HELD_OUT));
+    if split == Split::None && arguments.val_fraction.is_some() {
+        bail!("--val-fraction would do nothing with --split none; leave one of them out");
+    }
+    let (pictures, validation) = (pictures(arguments, &dataset)?, validation(arguments)?);
+    ui::say(&format!("recipe {}: {}", recipe.name, recipe.summary));
+    ui::say(&format!("data set {}: {}", dataset.name, dataset.title));
+    ui::say(&format!("learning from pixels of {} pictures, features on {device}", pictures.len()));
+    let weights = encoder_weights(&arguments.weights, &progress)?;
+    if weights.is_none() {
+        ui::say("note: the encoder's weights are random; trained ones usually see more: --weights vgg16-imagenet");
+    }
+    let plan = Plan { recipe, dataset, pictures, validation, split, held_out, seed: arguments.seed };
+    let stop = Stop::on_signal()?;
+    let cache = options.cache_features.as_deref();
+    let session = Session { device, weights: weights.as_ref(), cache, stop: stop.flag(), sink: &progress };
+    match train(plan, &folder, &session)? {
+        Outcome::Stopped => {
+            ui::result("stopped; nothing was written");
+        }
+        Outcome::Finished(report) => {
+            report.table().iter().for_each(|line| ui::result(line));
+            if let Some(found) = &report.out_of_bag {
+                ui::result(&format!("out-of-bag error {:.4}", 1.0 - found.accuracy));
+            }
+            for importance in &report.importances {
+                ui::result(&format!("importance of {}: {:.1} %", importance.name, 100.0 * importance.importance));
+            }
+            say_peak(device);
+            ui::result(&format!("trained: {}; report: {}", folder.display(), folder.join("report.html").display()));
+            ui::say(&format!(
+                "predict with: segtool predict --run {} --color --output-path predictions IMAGE...",
+                folder.display()
+            ));
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn say_peak(device: DeviceChoice) {
+    if let Some(bytes) = peak_memory(device) {
+        ui::say(&format!("at most {:.2} GiB of memory", bytes as f64 / f64::from(1 << 30)));
+    }
+}
+
+fn encoder_weights(sources: &[String], progress: &Progress) -> Result<Option<Weights>> {
+    if sources.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(Weights::open(&locate(sources, progress)?, None)?))
+}
+
+fn pictures(arguments: &Train, dataset: &Descriptor) -> Result<Vec<LabelledPicture>> {
+    if let Some(table) = &arguments.pixels.label_csv {
+        return Ok(LabelledPicture::from_table(table, dataset, arguments.images.as_deref())?);
+    }
+    let pairs = match (&arguments.train_list, &arguments.label_list, &arguments.images, &arguments.labels) {
+        (Some(images), Some(labels), ..) => pair_lists(images, labels)?,
+        (_, _, Some(images), Some(labels)) => pair_folders(images, labels)?,
+        _ => bail!("say where the labels are: --images and --labels, --train-list and --label-list, or --label-csv"),
+    };
+    Ok(LabelledPicture::from_pairs(pairs)?)
+}
+
+fn validation(arguments: &Train) -> Result<Vec<LabelledPicture>> {
+    match (&arguments.val_list, &arguments.val_label_list) {
+        (Some(images), Some(labels)) => Ok(LabelledPicture::from_pairs(pair_lists(images, labels)?)?),
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// Predicts with a forest's run.
+pub(super) fn predict_with_forest(arguments: &Predict, run: &ForestRun, inputs: &[PathBuf]) -> Result<Exit> {
+    refuse(&arguments.given, "a run of a random forest", |id| PREDICT.contains(&id))?;
+    let progress = Progress::new();
+    let device = arguments.compute.device.unwrap_or_default();
+    let predictor = PixelPredictor::open(run, device)?;
+    let options = Options {
+        memory: arguments.memory,
+        side: arguments.looks.tile,
+        cache: arguments.cache_features.clone(),
+    };
+    let outputs = super::predict::outputs(arguments)?;
+    let summary = predict_files(&predictor, inputs, &arguments.output_path, &outputs, &options, &progress)?;
+    super::predict::finish(&summary, inputs.len(), &arguments.output_path)
+}
+
+/// Taps, features, parameters and memory of a recipe of hypercolumns.
+pub(super) fn describe(recipe: &ForestRecipe, arguments: &Info) -> Result<Exit> {
+    if arguments.width.is_some() || arguments.classes.is_some() || arguments.batch != 1 {
+        bail!("--width, --classes and --batch are for recipes of networks; {} is of hypercolumns", recipe.name);
+    }
+    let bands = Descriptor::find(recipe.dataset.as_deref().unwrap_or("core"))?.bands;
+    let (config, device) = (&recipe.features, arguments.device.unwrap_or_default().resolve()?);
+    config.check(bands)?;
+    let memory = feature_memory(config, bands, arguments.size, device)?.bytes(1);
+    let encoder = config.encoder.hollow(bands, &config.taps, &DeviceChoice::Flex.open()?)?;
+    let parameters: u64 = shapes(&encoder).iter().map(ParameterShape::count).sum();
+    let (parts, features) = (config.parts(bands)?, config.features(bands)?);
+    let stride = |tap| config.encoder.reach(tap, bands).map(|reach| reach.stride);
+    if arguments.json {
+        let part = |part: &Part| -> Result<Value> {
+            let Part { scale, tap, channels } = part;
+            Ok(json!({ "tap": tap, "scale": scale, "features": channels, "stride": stride(*tap)? }))
+        };
+        let report = json!({
+            "recipe": recipe.name,
+            "encoder": config.encoder.to_string(),
+            "bands": bands,
+            "taps": parts.iter().map(part).collect::<Result<Vec<_>>>()?,
+            "features": features,
+            "parameters": parameters,
+            "trees": recipe.forest.trees,
+            "height": arguments.size.height,
+            "width": arguments.size.width,
+            "device": device.to_string(),
+            "memory": memory,
+        });
+        ui::result(&serde_json::to_string_pretty(&report)?);
+        return Ok(Exit::Done);
+    }
+    ui::result(&format!("{}, {bands} bands, {parameters} parameters up to the last tap", config.encoder));
+    ui::result(&format!("{:20}  {:>8}  {:>6}", "tap", "features", "stride"));
+    for part in &parts {
+        let name = part.to_string();
+        ui::result(&format!("{name:20}  {:>8}  {:>6}", part.channels, stride(part.tap)? * part.scale));
+    }
+    ui::result(&format!("{:20}  {features:>8}", "all"));
+    ui::result(&format!("forest of {} trees", recipe.forest.trees));
+    let [height, width] = [arguments.size.height, arguments.size.width];
+    let mebibytes = memory.div_ceil(1 << 20);
+    ui::result(&format!("features of a window of {height} x {width} on {device}: {mebibytes} MiB"));
+    Ok(Exit::Done)
+}
+
+/// Draws what a channel of an encoder's layer shows of a picture.
+pub(super) fn draw_features(arguments: &Info, image: &Path) -> Result<Exit> {
+    let progress = Progress::new();
+    let (tap, channel) = (arguments.tap.context("--tap is missing")?, arguments.channel.context("--channel is missing")?);
+    let stem = image.file_stem().unwrap_or_default().to_string_lossy();
+    let output = arguments.output.clone().unwrap_or_else(|| format!("{stem}_{tap}_{channel}.png").into());
+    let device = arguments.device.unwrap_or_default().resolve()?;
+    let drawn = match &arguments.run {
+        Some(folder) => match AnyRun::open(folder)? {
+            AnyRun::Forest(run) => draw_channel(image, tap, channel, ChannelPicture::of_run(&run, device)?)?,
+            AnyRun::Network(_) => {
+                bail!("{} is a run of a network; --run is for runs of random forests here", folder.display())
+            }
+        },
+        None => {
+            let name = arguments.recipe.as_deref().unwrap_or("hypercolumn-core");
+            let AnyRecipe::Forest(recipe) = AnyRecipe::find(name)? else {
+                bail!("recipe '{name}' is of a network; --features takes recipes of hypercolumns");
+            };
+            let weights = encoder_weights(&arguments.encoder_weights, &progress)?;
+            if weights.is_none() {
+                ui::say("note: the encoder's weights are random; give some with --encoder-weights vgg16-imagenet");
+            }
+            draw_channel(image, tap, channel, ChannelPicture::of_recipe(&recipe, weights.as_ref(), device)?)?
+        }
+    };
+    write_png(&output, &color_probabilities(&drawn.shares, drawn.size.width))?;
+    let (low, high) = (drawn.limits.0, drawn.limits.1);
+    ui::result(&format!("drawn: {} ({}, {low:.4} dark to {high:.4} light)", output.display(), drawn.size));
+    Ok(Exit::Done)
+}

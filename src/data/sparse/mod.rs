@@ -1,0 +1,15 @@
+//! Labels of a few pixels, such as a random forest learns from: strokes, points and rectangles; the regions that they
+//! form, and which of them are held out to score what was learnt from the others.
+//!
+//! Region numbers begin at 0 in every picture. Over several pictures, append their [`Regions::regions`], and add to a
+//! picture's numbers how many regions the pictures before it have.
+
+mod csv;
+mod regions;
+mod split;
+mod strokes;
+
+pub use csv::{CsvLabels, Shape, read_label_csv};
+pub use regions::{NO_REGION, Region, Regions};
+pub use split::{pixel_split, region_folds, region_split};
+pub use strokes::load_sparse_labels;

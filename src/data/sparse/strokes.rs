@@ -1,0 +1,225 @@
+//! Label images in which transparent pixels are not labelled, as strokes on a layer of their own are saved.
+
+use std::path::Path;
+
+use crate::data::Descriptor;
+use crate::error::{Error, Result};
+use crate::image::{AlphaBand, Samples, read_labels_and_alpha};
+use crate::label::{IGNORE, LabelMap};
+
+/// Reads a label image as class indices, as [`load_labels`](crate::data::load_labels) does, but transparent pixels are
+/// [`IGNORE`], whatever their value or colour. Along soft edges, those with an alpha of at least half count as drawn.
+pub fn load_sparse_labels(path: &Path, descriptor: &Descriptor) -> Result<LabelMap> {
+    let (raw, alpha) = read_labels_and_alpha(path)?;
+    let Some(alpha) = alpha else { return descriptor.class_map(path, &raw) };
+    let drawn = opaque(path, &alpha, raw.size().width)?;
+    let mut labels = descriptor.class_map_where(path, &raw, |i| drawn[i])?;
+    for (class, _) in labels.classes.iter_mut().zip(&drawn).filter(|(_, drawn)| !**drawn) {
+        *class = IGNORE;
+    }
+    Ok(labels)
+}
+
+/// Which pixels are opaque, at least by half.
+fn opaque(path: &Path, alpha: &AlphaBand, width: usize) -> Result<Vec<bool>> {
+    let (opaque, soft) = match &alpha.samples {
+        Samples::U8(samples) => at_least(samples, [1 << 7, u8::MAX]),
+        Samples::U16(samples) => at_least(samples, [1 << 15, u16::MAX]),
+        Samples::F32(samples) => at_least(samples, [0.5, 1.0]),
+    };
+    match soft.filter(|_| alpha.associated) {
+        None => Ok(opaque),
+        Some(i) => Err(Error::content(
+            path,
+            format!(
+                "the value of the half-transparent pixel ({}, {}) is multiplied by its alpha, so that its class is \
+                 lost; save the label image with unassociated alpha, or as PNG",
+                i % width,
+                i / width
+            ),
+        )),
+    }
+}
+
+/// Which samples reach half, and the first of these that is not full.
+fn at_least<T: Copy + PartialOrd>(samples: &[T], [half, full]: [T; 2]) -> (Vec<bool>, Option<usize>) {
+    let soft = samples.iter().position(|sample| (half..full).contains(sample));
+    (samples.iter().map(|sample| *sample >= half).collect(), soft)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::Cursor;
+    use std::path::PathBuf;
+
+    use image::{DynamicImage, ImageBuffer, ImageFormat, LumaA, Rgba};
+    use tiff::encoder::{TiffEncoder, colortype};
+    use tiff::tags::ExtraSamples;
+
+    use super::*;
+    use crate::data::check_size;
+    use crate::error::Size;
+
+    const SIZE: Size = Size { width: 3, height: 2 };
+
+    /// Classes 0 to 3 are values 1 to 4; 0 is not labelled.
+    fn core() -> Descriptor {
+        Descriptor::find("core").unwrap()
+    }
+
+    fn save(folder: &Path, name: &str, picture: &DynamicImage, format: ImageFormat) -> PathBuf {
+        let mut bytes = Cursor::new(Vec::new());
+        picture.write_to(&mut bytes, format).unwrap();
+        let path = folder.join(name);
+        fs::write(&path, bytes.into_inner()).unwrap();
+        path
+    }
+
+    fn classes(path: &Path) -> Vec<u16> {
+        let labels = load_sparse_labels(path, &core()).unwrap();
+        assert_eq!(labels.size, SIZE);
+        labels.classes
+    }
+
+    fn message(path: &Path) -> String {
+        load_sparse_labels(path, &core()).unwrap_err().to_string()
+    }
+
+    /// A stroke of the first class with a soft edge, one of the fourth, and nonsense where it is transparent.
+    fn strokes() -> ImageBuffer<Rgba<u8>, Vec<u8>> {
+        let [sand, gap] = [[222, 184, 135], [25, 25, 25]];
+        let pixels = [(sand, 255), (sand, 128), (sand, 127), ([1, 2, 3], 0), ([9, 9, 9], 127), (gap, 200)];
+        let samples = pixels.iter().flat_map(|&([r, g, b], alpha)| [r, g, b, alpha]).collect();
+        ImageBuffer::from_vec(3, 2, samples).unwrap()
+    }
+
+    const WANTED: [u16; 6] = [0, 0, IGNORE, IGNORE, IGNORE, 3];
+
+    #[test]
+    fn transparent_pixels_of_strokes_are_not_labelled() {
+        let folder = tempfile::tempdir().unwrap();
+        for format in [ImageFormat::Png, ImageFormat::Tiff, ImageFormat::WebP] {
+            let path = save(folder.path(), "strokes", &DynamicImage::ImageRgba8(strokes()), format);
+            assert_eq!(classes(&path), WANTED, "{format:?}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_colour_is_an_error_where_it_is_opaque() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut picture = strokes();
+        picture.put_pixel(1, 1, Rgba([9, 9, 9, 128]));
+        let path = save(folder.path(), "strokes.png", &DynamicImage::ImageRgba8(picture), ImageFormat::Png);
+        let message = message(&path);
+        assert!(
+            message.contains("strokes.png: label colour [9, 9, 9] at pixel (1, 1) is not in data set"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn sixteen_bit_colours_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let picture = DynamicImage::ImageRgba8(strokes()).into_rgba16().into();
+        for (name, format) in [("deep.png", ImageFormat::Png), ("deep.tif", ImageFormat::Tiff)] {
+            let path = save(folder.path(), name, &picture, format);
+            let wanted = format!("{}: a colour label image must have 8 bits a channel", path.display());
+            assert_eq!(message(&path), wanted);
+        }
+    }
+
+    #[test]
+    fn grey_with_alpha_holds_values() {
+        let folder = tempfile::tempdir().unwrap();
+        let pixels = [(1, 255), (1, 128), (1, 127), (77, 0), (0, 255), (4, 255)];
+        let wanted = [0, 0, IGNORE, IGNORE, IGNORE, 3];
+        let pixel = |x: u32, y: u32| pixels[(3 * y + x) as usize];
+        let shallow = ImageBuffer::from_fn(3, 2, |x, y| LumaA([pixel(x, y).0, pixel(x, y).1]));
+        // 16-bit alpha is cut at half as well: 127 becomes 0x7fff, 128 becomes 0x8000.
+        let deep_alpha = |alpha: u8| (u16::from(alpha) << 8) + if alpha < 128 { 255 } else { 0 };
+        let deep = ImageBuffer::from_fn(3, 2, |x, y| LumaA([u16::from(pixel(x, y).0), deep_alpha(pixel(x, y).1)]));
+        for (name, picture) in
+            [("8.png", DynamicImage::ImageLumaA8(shallow)), ("16.png", DynamicImage::ImageLumaA16(deep))]
+        {
+            assert_eq!(classes(&save(folder.path(), name, &picture, ImageFormat::Png)), wanted, "{name}");
+        }
+        let samples: Vec<u8> = pixels.iter().flat_map(|&(value, alpha)| [value, alpha]).collect();
+        assert_eq!(classes(&grey_tiff(folder.path(), ExtraSamples::UnassociatedAlpha, &samples)), wanted);
+    }
+
+    fn grey_tiff(folder: &Path, extra: ExtraSamples, samples: &[u8]) -> PathBuf {
+        let mut bytes = Cursor::new(Vec::new());
+        let mut encoder = TiffEncoder::new(&mut bytes).unwrap();
+        let mut picture = encoder.new_image::<colortype::Gray8>(3, 2).unwrap();
+        picture.extra_samples(&[extra]).unwrap();
+        picture.write_data(samples).unwrap();
+        let path = folder.join("grey.tif");
+        fs::write(&path, bytes.into_inner()).unwrap();
+        path
+    }
+
+    #[test]
+    fn alpha_that_values_were_multiplied_by_must_be_all_or_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let hard = [1, 255, 2, 255, 0, 0, 0, 100, 3, 255, 4, 255];
+        let path = grey_tiff(folder.path(), ExtraSamples::AssociatedAlpha, &hard);
+        assert_eq!(classes(&path), [0, 1, IGNORE, IGNORE, 2, 3]);
+        let soft = [1, 255, 2, 255, 0, 0, 0, 0, 3, 200, 4, 255];
+        let message = message(&grey_tiff(folder.path(), ExtraSamples::AssociatedAlpha, &soft));
+        assert!(
+            message.contains("grey.tif: the value of the half-transparent pixel (1, 1) is multiplied"),
+            "{message}"
+        );
+        // A second band that is not alpha says nothing about labels.
+        let path = grey_tiff(folder.path(), ExtraSamples::Unspecified, &[1, 0, 2, 0, 3, 0, 4, 0, 1, 0, 0, 0]);
+        assert_eq!(classes(&path), [0, 1, 2, 3, 0, IGNORE]);
+    }
+
+    fn declared(folder: &Path, color: png::ColorType, trns: &[u8], data: &[u8]) -> PathBuf {
+        let mut bytes = Vec::new();
+        let mut encoder = png::Encoder::new(&mut bytes, 3, 2);
+        encoder.set_color(color);
+        if color == png::ColorType::Indexed {
+            encoder.set_palette([7; 3 * 10].as_slice());
+        }
+        encoder.set_trns(trns);
+        encoder.write_header().unwrap().write_image_data(data).unwrap();
+        let path = folder.join("declared.png");
+        fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    #[test]
+    fn transparency_that_a_png_declares_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        // Entries 1 and 9 are transparent, 2 is by less than half, and those without an alpha are opaque.
+        let alphas = [255, 0, 128, 255, 255, 255, 255, 255, 255, 5];
+        let path = declared(folder.path(), png::ColorType::Indexed, &alphas, &[0, 1, 2, 3, 4, 9]);
+        assert_eq!(classes(&path), [IGNORE, IGNORE, 1, 2, 3, IGNORE]);
+        let path = declared(folder.path(), png::ColorType::Indexed, &[255, 0], &[0, 1, 2, 3, 4, 9]);
+        assert!(message(&path).contains("declared.png: label 9 at pixel (2, 1)"));
+        let path = declared(folder.path(), png::ColorType::Grayscale, &[0, 77], &[0, 1, 2, 3, 4, 77]);
+        assert_eq!(classes(&path), [IGNORE, 0, 1, 2, 3, IGNORE]);
+        let colors = [[222, 184, 135], [9, 9, 9], [25, 25, 25], [9, 9, 9], [9, 9, 9], [9, 9, 9]].concat();
+        let path = declared(folder.path(), png::ColorType::Rgb, &[0, 9, 0, 9, 0, 9], &colors);
+        assert_eq!(classes(&path), [0, IGNORE, 3, IGNORE, IGNORE, IGNORE]);
+    }
+
+    #[test]
+    fn without_alpha_it_is_any_label_image() {
+        let folder = tempfile::tempdir().unwrap();
+        let picture = DynamicImage::ImageLuma8(ImageBuffer::from_vec(3, 2, vec![0, 1, 2, 3, 4, 0]).unwrap());
+        let path = save(folder.path(), "grey.png", &picture, ImageFormat::Png);
+        assert_eq!(classes(&path), [IGNORE, 0, 1, 2, 3, IGNORE]);
+        assert_eq!(load_sparse_labels(&path, &core()).unwrap(), crate::data::load_labels(&path, &core()).unwrap());
+    }
+
+    #[test]
+    fn labels_of_another_size_than_the_picture_are_refused() {
+        let (picture, labels) = (Path::new("a.jpg"), Path::new("a.png"));
+        assert!(check_size((picture, SIZE), (labels, SIZE)).is_ok());
+        let message = check_size((picture, SIZE), (labels, Size { width: 2, height: 3 })).unwrap_err().to_string();
+        assert!(message.contains("sizes differ: a.jpg is 3x2, a.png is 2x3"), "{message}");
+    }
+}

@@ -1,0 +1,120 @@
+//! Features of pixels, from what the layers showed of a window.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::layout::{Layout, Step, Window};
+
+/// What a tap shows of a window.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Map {
+    /// Row by row, channel by channel.
+    pub(super) values: Vec<f32>,
+    /// Channels, rows, columns.
+    pub(super) shape: [usize; 3],
+    /// Row and column of its first place in the map of the whole picture.
+    pub(super) corner: [usize; 2],
+}
+
+/// A tap's map, and where the pixels of the window lie in it.
+#[derive(Debug)]
+struct Part {
+    map: Map,
+    rows: Vec<Step>,
+    columns: Vec<Step>,
+}
+
+/// What the features of a window's pixels are sampled from.
+#[derive(Debug)]
+pub struct WindowFeatures {
+    window: Window,
+    parts: Vec<Part>,
+    features: usize,
+}
+
+impl WindowFeatures {
+    pub(super) fn new(layout: &Layout, window: &Window, maps: Vec<Map>) -> Self {
+        let features = maps.iter().map(|map| map.shape[0]).sum();
+        let part = |(number, map): (usize, Map)| {
+            let (scale, tap) = (number / layout.taps(), number % layout.taps());
+            let [top, left] = map.corner;
+            let within = |mut steps: Vec<Step>, first: usize| {
+                for step in &mut steps {
+                    (step.before, step.after) = (step.before - first, step.after - first);
+                }
+                steps
+            };
+            let rows = within(layout.row_steps(scale, tap, window), top);
+            let columns = within(layout.column_steps(scale, tap, window), left);
+            Part { map, rows, columns }
+        };
+        let parts = maps.into_iter().enumerate().map(part).collect();
+        Self { window: window.clone(), parts, features }
+    }
+
+    /// What is stored of it.
+    pub(super) fn maps(&self) -> impl Iterator<Item = &Map> {
+        self.parts.iter().map(|part| &part.map)
+    }
+
+    /// Writes the features of a block of the window's pixels, `rows` x `columns` of the picture, to `planes`,
+    /// `[features, stride]`, of which each plane's first numbers are filled, row by row.
+    pub fn fill(&self, rows: Range<usize>, columns: Range<usize>, planes: &mut [f32], stride: usize) {
+        let (top, left) = (self.window.rows.start, self.window.columns.start);
+        let (rows, columns) = (rows.start - top..rows.end - top, columns.start - left..columns.end - left);
+        let (mut planes, mut line) = (planes.chunks_mut(stride), Vec::new());
+        for part in &self.parts {
+            let steps = &part.columns[columns.clone()];
+            let (Some(first), Some(last)) = (steps.first(), steps.last()) else { return };
+            let (start, end) = (first.before, last.after + 1);
+            let [_, height, width] = part.map.shape;
+            for (channel, plane) in part.map.values.chunks_exact(height * width).zip(&mut planes) {
+                let line_of = |row: usize| &channel[row * width..][start..end];
+                for (row, out) in part.rows[rows.clone()].iter().zip(plane.chunks_mut(steps.len())) {
+                    line.clear();
+                    let pairs = line_of(row.before).iter().zip(line_of(row.after));
+                    line.extend(pairs.map(|(above, below)| above * (1.0 - row.share) + below * row.share));
+                    for (out, step) in out.iter_mut().zip(steps) {
+                        let (before, after) = (line[step.before - start], line[step.after - start]);
+                        *out = before * (1.0 - step.share) + after * step.share;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes the features of single pixels of the window, (row, column) of the picture, to `planes`, `[features, stride]`,
+    /// from place `first` of every plane on.
+    pub fn pick(&self, pixels: &[(usize, usize)], planes: &mut [f32], stride: usize, first: usize) {
+        let (top, left) = (self.window.rows.start, self.window.columns.start);
+        let mut planes = planes;
+        for part in &self.parts {
+            let [channels, height, width] = part.map.shape;
+            let (own, rest) = std::mem::take(&mut planes).split_at_mut(channels * stride);
+            planes = rest;
+            let channels = part.map.values.par_chunks_exact(height * width);
+            channels.zip(own.par_chunks_exact_mut(stride)).for_each(|(channel, plane)| {
+                for (out, &(y, x)) in plane[first..].iter_mut().zip(pixels) {
+                    let (row, column) = (part.rows[y - top], part.columns[x - left]);
+                    // In the order of `fill`, so that a pixel has the same features either way.
+                    let at = |x: usize| {
+                        let [above, below] = [row.before, row.after].map(|y| channel[y * width + x]);
+                        above * (1.0 - row.share) + below * row.share
+                    };
+                    *out = at(column.before) * (1.0 - column.share) + at(column.after) * column.share;
+                }
+            });
+        }
+    }
+
+    /// How many features a pixel has.
+    pub fn features(&self) -> usize {
+        self.features
+    }
+
+    /// The window.
+    pub fn window(&self) -> &Window {
+        &self.window
+    }
+}

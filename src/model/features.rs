@@ -1,0 +1,275 @@
+//! Encoders as givers of features: what their inner layers, the taps, show of a picture.
+
+use std::fmt;
+use std::str::FromStr;
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+
+use super::resnet;
+use super::{Named, Namer, ResNet, ResNetConfig, Vgg, VggConfig};
+use crate::error::{Error, Result};
+use crate::layer::Init;
+
+/// A place in an encoder where its features are taken off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub enum Tap {
+    /// `colors`: the normalised picture itself.
+    Colors,
+    /// `conv1_2`: the second convolution of a VGG's first block, before its batch norm and ReLU.
+    Conv(usize, usize),
+    /// `relu1_2`: the same after them.
+    Relu(usize, usize),
+    /// `pool1`: the pooling that ends a VGG's first block.
+    Pool(usize),
+    /// `stem`: a ResNet's stem, before its pooling.
+    Stem,
+    /// `layer1`: a ResNet's first stage.
+    Layer(usize),
+}
+
+impl fmt::Display for Tap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Colors => f.write_str("colors"),
+            Self::Conv(block, i) => write!(f, "conv{block}_{i}"),
+            Self::Relu(block, i) => write!(f, "relu{block}_{i}"),
+            Self::Pool(block) => write!(f, "pool{block}"),
+            Self::Stem => f.write_str("stem"),
+            Self::Layer(stage) => write!(f, "layer{stage}"),
+        }
+    }
+}
+
+impl FromStr for Tap {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let text = text.trim().to_lowercase();
+        let number = |kind: &str| text.strip_prefix(kind)?.parse::<usize>().ok();
+        let numbers = |kind: &str| {
+            let (block, i) = text.strip_prefix(kind)?.split_once('_')?;
+            Some((block.parse::<usize>().ok()?, i.parse::<usize>().ok()?))
+        };
+        let named = match text.as_str() {
+            "colors" | "colours" => Some(Self::Colors),
+            "stem" => Some(Self::Stem),
+            _ => None,
+        };
+        named
+            .or_else(|| numbers("conv").map(|(block, i)| Self::Conv(block, i)))
+            .or_else(|| numbers("relu").map(|(block, i)| Self::Relu(block, i)))
+            .or_else(|| number("pool").map(Self::Pool))
+            .or_else(|| number("layer").map(Self::Layer))
+            .ok_or_else(|| {
+                Error::Config(format!(
+                    "there is no tap '{text}'; taps are colors, of a VGG such as conv1_1, relu1_1 and pool1, of a ResNet \
+                     stem and layer1 to layer4"
+                ))
+            })
+    }
+}
+
+impl From<Tap> for String {
+    fn from(tap: Tap) -> Self {
+        tap.to_string()
+    }
+}
+
+impl TryFrom<String> for Tap {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self> {
+        text.parse()
+    }
+}
+
+/// What a number at a tap stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reach {
+    /// Numbers at each place.
+    pub channels: usize,
+    /// Pixels between places; sides of the picture are divided by it.
+    pub stride: usize,
+    /// A number depends on the pixels of its place (`stride` of them) and, at most, on so many before and after these.
+    pub margin: usize,
+    /// Whether a part of a place at the end of a side counts as one.
+    pub rounds_up: bool,
+}
+
+impl Default for Reach {
+    fn default() -> Self {
+        Self { channels: 0, stride: 1, margin: 0, rounds_up: false }
+    }
+}
+
+impl Reach {
+    /// Goes on through a convolution, or a pooling that is padded as one.
+    pub(super) fn convolve(&mut self, kernel: usize, stride: usize, dilation: usize) {
+        self.margin += kernel / 2 * dilation * self.stride;
+        self.stride *= stride;
+    }
+
+    /// Goes on through a 2x2 pooling, whose windows are the new places.
+    pub(super) fn pool(&mut self) {
+        self.stride *= 2;
+    }
+
+    /// Places along a side of so many pixels; none where the picture is too small.
+    pub fn places(self, pixels: usize) -> usize {
+        if self.rounds_up { pixels.div_ceil(self.stride) } else { pixels / self.stride }
+    }
+}
+
+/// Which encoder gives features, as a recipe writes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "architecture", rename_all = "lowercase")]
+pub enum FeatureEncoderConfig {
+    /// The convolutions of VGG-16.
+    Vgg16(VggConfig),
+    /// A residual network.
+    Resnet(ResNetConfig),
+}
+
+impl FeatureEncoderConfig {
+    /// What a number at a tap stands for, in pictures of `bands` bands; an error that lists the taps if it is not one.
+    pub fn reach(&self, tap: Tap, bands: usize) -> Result<Reach> {
+        let reach = match (self, tap) {
+            (_, Tap::Colors) => Some(Reach { channels: bands, ..Reach::default() }),
+            (Self::Vgg16(_), tap) => VggConfig::reach(tap, bands),
+            (Self::Resnet(config), Tap::Stem) => Some(config.reach(0)),
+            (Self::Resnet(config), Tap::Layer(stage @ 1..=4)) => Some(config.reach(stage)),
+            (Self::Resnet(_), _) => None,
+        };
+        reach.ok_or_else(|| {
+            let known: Vec<String> = self.taps().iter().map(Tap::to_string).collect();
+            Error::Config(format!("{self} has no tap '{tap}'; there are colors, {}", known.join(", ")))
+        })
+    }
+
+    /// The taps beside the colours.
+    pub fn taps(&self) -> Vec<Tap> {
+        match self {
+            Self::Vgg16(_) => VggConfig::taps(),
+            Self::Resnet(_) => [Tap::Stem].into_iter().chain((1..=4).map(Tap::Layer)).collect(),
+        }
+    }
+
+    /// Says what is wrong with the hyperparameters.
+    pub fn check(&self) -> Result<()> {
+        match self {
+            Self::Vgg16(_) => Ok(()),
+            Self::Resnet(config) => config.check(),
+        }
+    }
+
+    /// Builds what the taps need, with torchvision's initial weights: the same for the same seed on every device.
+    pub fn init(&self, bands: usize, taps: &[Tap], seed: u64, device: &Device) -> Result<FeatureEncoder> {
+        self.build(bands, taps, &mut Init::new(seed, device))
+    }
+
+    /// Like [`Self::init`], with weights that have shapes but no values.
+    pub fn hollow(&self, bands: usize, taps: &[Tap], device: &Device) -> Result<FeatureEncoder> {
+        self.build(bands, taps, &mut Init::hollow(device))
+    }
+
+    fn build(&self, bands: usize, taps: &[Tap], init: &mut Init) -> Result<FeatureEncoder> {
+        self.check()?;
+        for tap in taps {
+            self.reach(*tap, bands)?;
+        }
+        Ok(match self {
+            Self::Vgg16(config) => FeatureEncoder::Vgg(config.init(bands, taps, init)),
+            Self::Resnet(config) => {
+                let stages = taps.iter().map(|tap| if let Tap::Layer(stage) = tap { *stage } else { 1 }).max();
+                let config = ResNetConfig { stages: stages.unwrap_or(1), ..config.clone() };
+                FeatureEncoder::Resnet(config.init(bands, init))
+            }
+        })
+    }
+}
+
+impl fmt::Display for FeatureEncoderConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Vgg16(VggConfig { batch_norm: false }) => f.write_str("VGG-16"),
+            Self::Vgg16(VggConfig { batch_norm: true }) => f.write_str("VGG-16 with batch norm"),
+            Self::Resnet(config) => write!(f, "{}", config.variant),
+        }
+    }
+}
+
+/// An encoder that gives features.
+#[derive(Module, Debug)]
+#[allow(clippy::large_enum_variant)] // one encoder a process: boxing would buy nothing
+pub enum FeatureEncoder {
+    /// VGG-16.
+    Vgg(Vgg),
+    /// A residual network.
+    Resnet(ResNet),
+}
+
+impl FeatureEncoder {
+    /// What the taps, which it was built for, show of pictures `[batch, bands, height, width]`, in their order.
+    pub fn forward(&self, input: Tensor<4>, taps: &[Tap]) -> Vec<Tensor<4>> {
+        match self {
+            Self::Vgg(network) => network.forward(input, taps),
+            Self::Resnet(network) => {
+                if taps.iter().all(|tap| *tap == Tap::Colors) {
+                    return vec![input; taps.len()];
+                }
+                let colors = input.clone();
+                let wanted = |tap: &Tap| matches!(tap, Tap::Layer(_));
+                let features = if taps.iter().any(wanted) { network.forward(input) } else { network.stem(input) };
+                let see = |tap: &Tap| match tap {
+                    Tap::Layer(stage) => features.stages[stage - 1].clone(),
+                    Tap::Stem => features.stem.clone(),
+                    _ => colors.clone(),
+                };
+                taps.iter().map(see).collect()
+            }
+        }
+    }
+
+    /// The same encoder with its batch norms as parts of the convolutions, where no tap looks between the two.
+    #[must_use]
+    pub fn folded(mut self, taps: &[Tap]) -> Self {
+        match &mut self {
+            Self::Vgg(network) => network.fold(taps),
+            Self::Resnet(network) => network.fold(),
+        }
+        self
+    }
+}
+
+impl Named for FeatureEncoder {
+    fn namer(&self) -> Namer {
+        match self {
+            Self::Vgg(network) => {
+                let batch_norm = network.has_norms();
+                Box::new(move |path| Vgg::torch_name(batch_norm, path))
+            }
+            Self::Resnet(_) => Box::new(resnet::torch_name),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn taps_read_as_they_are_written() {
+        let vgg = FeatureEncoderConfig::Vgg16(VggConfig::default());
+        for tap in vgg.taps().into_iter().chain([Tap::Colors, Tap::Stem, Tap::Layer(3)]) {
+            assert_eq!(tap.to_string().parse::<Tap>().unwrap(), tap);
+        }
+        for wrong in ["pool", "conv1", "conv1_", "layer-1", "pool1_1", ""] {
+            assert!(wrong.parse::<Tap>().unwrap_err().to_string().contains("conv1_1, relu1_1 and pool1"), "{wrong}");
+        }
+        let said = vgg.reach(Tap::Layer(1), 3).unwrap_err().to_string();
+        assert!(said.contains("VGG-16 has no tap 'layer1'; there are colors, conv1_1, relu1_1"), "{said}");
+    }
+}

@@ -1,0 +1,182 @@
+//! Labelled pixels and their features.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::LabelledPicture;
+use super::budget::Budget;
+use crate::data::{Descriptor, NO_REGION, Region, Regions, pixel_split};
+use crate::error::{Error, Result, Size};
+use crate::event::{Event, Sink, Task};
+use crate::forest::Features;
+use crate::hypercolumn::{FeatureCache, Hypercolumns, Picture, Window};
+use crate::image::read_image;
+
+/// Most faults that are named.
+const MAX_FAULTS: usize = 20;
+
+/// A labelled pixel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Pixel {
+    row: u32,
+    column: u32,
+    class: u16,
+    region: u32,
+}
+
+/// The labelled pixels of some pictures, before anything is known of them.
+#[derive(Debug)]
+pub(super) struct Labelled<'a> {
+    pictures: Vec<(&'a LabelledPicture, Size, Vec<Pixel>)>,
+    /// The connected regions that they make, of all pictures.
+    pub(super) regions: Vec<Region>,
+    /// Labelled pixels that there are, of which these may be a part.
+    pub(super) total: usize,
+}
+
+impl<'a> Labelled<'a> {
+    /// Reads the labels. All faults are found before any is told.
+    pub(super) fn read(pictures: &'a [LabelledPicture], descriptor: &Descriptor) -> Result<Self> {
+        let (mut found, mut regions, mut faults) = (Vec::<(_, _, Vec<Pixel>)>::new(), Vec::new(), Vec::new());
+        for picture in pictures {
+            match picture.load(descriptor) {
+                Ok((size, labels)) => {
+                    let parts = Regions::of(&labels);
+                    let first = regions.len() as u32;
+                    let pixel = |(i, (&class, &region)): (usize, (&u16, &u32))| {
+                        let (row, column) = ((i / size.width) as u32, (i % size.width) as u32);
+                        (region != NO_REGION).then(|| Pixel { row, column, class, region: first + region })
+                    };
+                    let pixels = labels.classes.iter().zip(&parts.numbers).enumerate().filter_map(pixel).collect();
+                    found.push((picture, size, pixels));
+                    regions.extend(parts.regions);
+                }
+                Err(error) => faults.push(error.to_string()),
+            }
+        }
+        if !faults.is_empty() {
+            let total = faults.len();
+            faults.truncate(MAX_FAULTS);
+            return Err(Error::Faults { faults, total });
+        }
+        let total = found.iter().map(|(_, _, pixels)| pixels.len()).sum();
+        Ok(Self { pictures: found, regions, total })
+    }
+
+    /// Classes of the pixels, in order.
+    pub(super) fn classes(&self) -> Vec<u16> {
+        self.pixels().map(|pixel| pixel.class).collect()
+    }
+
+    fn pixels(&self) -> impl Iterator<Item = &Pixel> {
+        self.pictures.iter().flat_map(|(_, _, pixels)| pixels)
+    }
+
+    /// Leaves so many pixels at most, a random part of every class; whether any had to go.
+    pub(super) fn thin_out(&mut self, most: usize, seed: u64) -> Result<bool> {
+        if self.total <= most {
+            return Ok(false);
+        }
+        let classes = self.classes();
+        let mut of_class = vec![0usize; usize::from(u16::MAX) + 1];
+        classes.iter().for_each(|class| of_class[usize::from(*class)] += 1);
+        let chosen = pixel_split(&classes, most as f64 / classes.len() as f64, seed)?;
+        let mut kept = chosen.iter().zip(&classes).map(|(chosen, class)| *chosen || of_class[usize::from(*class)] == 1);
+        for (_, _, pixels) in &mut self.pictures {
+            pixels.retain(|_| kept.next().unwrap_or(false));
+        }
+        Ok(true)
+    }
+}
+
+/// Pixels with their features and classes.
+#[derive(Debug)]
+pub(super) struct Samples {
+    /// `[features, samples]`.
+    planes: Vec<f32>,
+    features: usize,
+    pub(super) classes: Vec<u16>,
+    pub(super) regions: Vec<u32>,
+}
+
+impl Samples {
+    /// A view for the forest.
+    pub(super) fn features(&self) -> Result<Features<'_>> {
+        let samples = self.classes.len();
+        Features::planes(&self.planes, self.features, samples, samples)
+    }
+
+    /// Those that `chosen` is true for.
+    pub(super) fn part(&self, chosen: &[bool]) -> Self {
+        fn part<T: Copy>(values: &[T], chosen: &[bool]) -> Vec<T> {
+            values.iter().zip(chosen).filter(|(_, chosen)| **chosen).map(|(value, _)| *value).collect()
+        }
+        let planes = self.planes.chunks_exact(chosen.len().max(1)).flat_map(|plane| part(plane, chosen)).collect();
+        let (classes, regions) = (part(&self.classes, chosen), part(&self.regions, chosen));
+        Self { planes, features: self.features, classes, regions }
+    }
+}
+
+/// What features of pixels are computed with.
+pub(super) struct Seeing<'a> {
+    pub(super) hypercolumns: &'a Hypercolumns,
+    pub(super) descriptor: &'a Descriptor,
+    pub(super) cache: Option<&'a FeatureCache>,
+    pub(super) budget: &'a Budget,
+    pub(super) stop: &'a AtomicBool,
+    pub(super) sink: &'a dyn Sink,
+}
+
+impl Seeing<'_> {
+    /// The features of labelled pixels; `None` if it was stopped. Windows without a label are not computed.
+    pub(super) fn samples(&self, labelled: &Labelled<'_>) -> Result<Option<Samples>> {
+        let features = self.hypercolumns.features();
+        let (mut classes, mut regions) = (Vec::new(), Vec::new());
+        let count = labelled.pixels().count();
+        let mut planes = vec![0.0; features * count];
+        let mut work = Vec::new();
+        for (picture, size, pixels) in &labelled.pictures {
+            let windows = self.budget.windows(&picture.image, *size, (features * count * 8) as u64)?;
+            work.push((picture, pixels, within(pixels, windows)));
+        }
+        let total = work.iter().map(|(_, _, windows)| windows.len()).sum();
+        self.sink.event(Event::Started { task: Task::Features, total, done: 0 });
+        let mut done = 0;
+        for (labelled, pixels, windows) in work.into_iter().filter(|(_, _, windows)| !windows.is_empty()) {
+            let raster = read_image(&labelled.image)?;
+            let layout = self.hypercolumns.layout(raster.size);
+            let picture = Picture::new(&labelled.image, &raster, self.descriptor)?;
+            let stored =
+                self.cache.map(|cache| cache.picture(&labelled.image, self.hypercolumns)).transpose()?;
+            for (window, members) in windows {
+                if self.stop.load(Ordering::Relaxed) {
+                    return Ok(None);
+                }
+                let seen = match &stored {
+                    Some(stored) => stored.see(self.hypercolumns, &picture, &layout, &window)?,
+                    None => self.hypercolumns.see(&picture, &layout, &window)?,
+                };
+                let places: Vec<(usize, usize)> =
+                    members.iter().map(|i| (pixels[*i].row as usize, pixels[*i].column as usize)).collect();
+                seen.pick(&places, &mut planes, count, classes.len());
+                classes.extend(members.iter().map(|i| pixels[*i].class));
+                regions.extend(members.iter().map(|i| pixels[*i].region));
+                done += 1;
+                self.sink.event(Event::Advanced { done, loss: None });
+            }
+        }
+        self.sink.event(Event::Finished);
+        Ok(Some(Samples { planes, features, classes, regions }))
+    }
+}
+
+/// The windows that have labelled pixels, and which.
+fn within(pixels: &[Pixel], windows: Vec<Window>) -> Vec<(Window, Vec<usize>)> {
+    let members = |window: &Window| -> Vec<usize> {
+        let inside = |pixel: &Pixel| {
+            window.rows.contains(&(pixel.row as usize)) && window.columns.contains(&(pixel.column as usize))
+        };
+        (0..pixels.len()).filter(|i| inside(&pixels[*i])).collect()
+    };
+    let found = windows.into_iter().map(|window| (members(&window), window));
+    found.filter(|(members, _)| !members.is_empty()).map(|(members, window)| (window, members)).collect()
+}

@@ -1,0 +1,263 @@
+//! Label maps of whole pictures by a forest.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use super::budget::{BLOCK, Budget};
+use crate::data::Descriptor;
+use crate::device::DeviceChoice;
+use crate::error::{Error, Result, Size};
+use crate::event::{Event, Sink, Task};
+use crate::files::{create_folder, read_bytes, write_bytes};
+use crate::forest::{Features, Forest};
+use crate::fuse::Wanted;
+use crate::hypercolumn::{FeatureCache, Hypercolumns, Picture, Window, WindowFeatures};
+use crate::image::{Raster, read_image, read_size};
+use crate::label::{IGNORE, LabelMap};
+use crate::predict::{Outputs, Prediction, Summary};
+use crate::run::ForestRun;
+use crate::weights;
+
+/// A forest with what gives it its features.
+#[derive(Debug)]
+pub struct PixelPredictor {
+    hypercolumns: Hypercolumns,
+    forest: Forest,
+    descriptor: Descriptor,
+    device: DeviceChoice,
+}
+
+/// How pictures are gone over.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Most bytes to hold; what is free on this machine if left out.
+    pub memory: Option<u64>,
+    /// Side of the windows, if not the usual ones.
+    pub side: Option<usize>,
+    /// Folder to keep features in.
+    pub cache: Option<PathBuf>,
+}
+
+impl PixelPredictor {
+    /// Loads forest and encoder of a run; features are computed on `device`.
+    pub fn open(run: &ForestRun, device: DeviceChoice) -> Result<Self> {
+        let path = run.forest_path();
+        let forest = Forest::read(&read_bytes(&path)?).map_err(|reason| Error::content(&path, reason))?;
+        let descriptor = run.config.dataset.clone();
+        let config = &run.config.recipe.features;
+        let device = device.resolve()?;
+        let opened = device.open()?;
+        let encoder = config.encoder.hollow(descriptor.bands, &config.taps, &opened)?;
+        let encoder = weights::load(encoder, &run.encoder_path())?;
+        let hypercolumns = Hypercolumns::new(config.clone(), encoder, descriptor.bands, opened)?;
+        let (features, classes) = (hypercolumns.features(), descriptor.class_count());
+        if (forest.features(), forest.classes()) != (features, classes) {
+            return Err(Error::content(
+                &path,
+                format!(
+                    "is of {} features and {} classes, the run's config.json of {features} and {classes}; they do not \
+                     belong together, train again",
+                    forest.features(),
+                    forest.classes()
+                ),
+            ));
+        }
+        Ok(Self { hypercolumns, forest, descriptor, device })
+    }
+
+    /// What gives the features.
+    pub fn hypercolumns(&self) -> &Hypercolumns {
+        &self.hypercolumns
+    }
+
+    /// What pictures it takes and what its classes mean.
+    pub fn descriptor(&self) -> &Descriptor {
+        &self.descriptor
+    }
+
+    fn budget(&self, options: &Options) -> Budget {
+        let config = self.hypercolumns.config();
+        Budget::new(config, self.descriptor.bands, self.device, options.memory, options.side)
+    }
+
+    /// Predicts a picture that has been decoded; `path` is where it comes from.
+    pub fn predict(&self, path: &Path, raster: &Raster, wanted: Wanted, options: &Options) -> Result<Prediction> {
+        let windows = self.budget(options).windows(path, raster.size, self.held(raster.size, wanted))?;
+        let cache = options.cache.as_deref().map(FeatureCache::open).transpose()?;
+        self.predict_in(path, raster, &windows, wanted, cache.as_ref(), &mut || ())
+    }
+
+    /// Bytes of a prediction until it is written.
+    fn held(&self, size: Size, wanted: Wanted) -> u64 {
+        let classes = self.descriptor.class_count() as u64;
+        let all = if wanted.all { 2 * 4 * classes } else { 0 };
+        // Classes, label values and what is encoded from them; the picture and its colours, where they are drawn.
+        (size.width * size.height) as u64 * (2 + 2 + 2 + 6 + if wanted.highest { 4 } else { 0 } + all)
+    }
+
+    fn predict_in(
+        &self,
+        path: &Path,
+        raster: &Raster,
+        windows: &[Window],
+        wanted: Wanted,
+        cache: Option<&FeatureCache>,
+        done: &mut dyn FnMut(),
+    ) -> Result<Prediction> {
+        let layout = self.hypercolumns.layout(raster.size);
+        let picture = Picture::new(path, raster, &self.descriptor)?;
+        let stored = cache.map(|cache| cache.picture(path, &self.hypercolumns)).transpose()?;
+        let mut canvas = Canvas::new(raster.size, self.descriptor.class_count(), wanted);
+        for window in windows {
+            let seen = match &stored {
+                Some(stored) => stored.see(&self.hypercolumns, &picture, &layout, window)?,
+                None => self.hypercolumns.see(&picture, &layout, window)?,
+            };
+            let decided: Vec<(Window, Decided)> = blocks(window)
+                .into_par_iter()
+                .map(|block| self.decide(&seen, &block, wanted).map(|decided| (block, decided)))
+                .collect::<Result<_>>()?;
+            decided.iter().for_each(|(block, decided)| canvas.paint(block, decided));
+            done();
+        }
+        Ok(canvas.finish())
+    }
+
+    /// Classes, and probabilities where they are wanted, of a block of pixels.
+    fn decide(&self, seen: &WindowFeatures, block: &Window, wanted: Wanted) -> Result<Decided> {
+        let (pixels, features) = (block.pixels(), seen.features());
+        let mut planes = vec![0.0; features * pixels];
+        seen.fill(block.rows.clone(), block.columns.clone(), &mut planes, pixels);
+        let view = Features::planes(&planes, features, pixels, pixels)?;
+        if !wanted.highest && !wanted.all {
+            return Ok(Decided { classes: self.forest.predict(&view)?, probabilities: Vec::new() });
+        }
+        let probabilities = self.forest.probabilities(&view)?;
+        let first_greatest = |row: &[f32]| {
+            (1..row.len()).fold(0, |best, class| if row[class] > row[best] { class } else { best }) as u16
+        };
+        let classes = probabilities.chunks_exact(self.forest.classes()).map(first_greatest).collect();
+        Ok(Decided { classes, probabilities })
+    }
+}
+
+/// What a forest says of a block.
+struct Decided {
+    classes: Vec<u16>,
+    /// `[pixels, classes]`, or nothing.
+    probabilities: Vec<f32>,
+}
+
+/// Blocks of a window that threads take one after another.
+fn blocks(window: &Window) -> Vec<Window> {
+    let wide = window.columns.len().clamp(1, BLOCK);
+    let tall = (BLOCK / wide).max(1);
+    let steps = |range: &Range<usize>, step: usize| -> Vec<Range<usize>> {
+        range.clone().step_by(step).map(|start| start..range.end.min(start + step)).collect()
+    };
+    let columns = steps(&window.columns, wide);
+    let across = |rows: Range<usize>| {
+        columns.iter().map(move |columns| Window { rows: rows.clone(), columns: columns.clone() })
+    };
+    steps(&window.rows, tall).into_iter().flat_map(across).collect()
+}
+
+/// A prediction that fills up block by block.
+struct Canvas {
+    prediction: Prediction,
+    classes: usize,
+}
+
+impl Canvas {
+    fn new(size: Size, classes: usize, wanted: Wanted) -> Self {
+        let pixels = size.width * size.height;
+        let prediction = Prediction {
+            labels: LabelMap { size, classes: vec![IGNORE; pixels] },
+            probability: wanted.highest.then(|| vec![0.0; pixels]),
+            probabilities: wanted.all.then(|| vec![0.0; classes * pixels]),
+        };
+        Self { prediction, classes }
+    }
+
+    fn paint(&mut self, block: &Window, decided: &Decided) {
+        let Size { width, height } = self.prediction.labels.size;
+        let wide = block.columns.len();
+        for (i, row) in block.rows.clone().enumerate() {
+            let start = row * width + block.columns.start;
+            let classes = &decided.classes[i * wide..(i + 1) * wide];
+            self.prediction.labels.classes[start..start + wide].copy_from_slice(classes);
+            for column in 0..wide {
+                let pixel = i * wide + column;
+                if let Some(highest) = &mut self.prediction.probability {
+                    highest[start + column] = decided.probabilities[pixel * self.classes + usize::from(classes[column])];
+                }
+                if let Some(all) = &mut self.prediction.probabilities {
+                    let own = &decided.probabilities[pixel * self.classes..][..self.classes];
+                    let planes = all.chunks_exact_mut(width * height);
+                    planes.zip(own).for_each(|(plane, probability)| plane[start + column] = *probability);
+                }
+            }
+        }
+    }
+
+    fn finish(self) -> Prediction {
+        self.prediction
+    }
+}
+
+/// Predicts files and writes what `outputs` says for each into the folder `output`, and `predictions.txt` for all. A picture
+/// that cannot be read, or for which the memory does not suffice, is reported and left out; a result that cannot be written
+/// ends the work.
+pub fn predict_files(
+    predictor: &PixelPredictor,
+    inputs: &[PathBuf],
+    output: &Path,
+    outputs: &Outputs,
+    options: &Options,
+    sink: &dyn Sink,
+) -> Result<Summary> {
+    outputs.refuse_collisions(inputs, output)?;
+    create_folder(output)?;
+    let cache = options.cache.as_deref().map(FeatureCache::open).transpose()?;
+    let (budget, wanted) = (predictor.budget(options), outputs.wanted());
+    let windows = |path: &Path, size: Size| budget.windows(path, size, predictor.held(size, wanted));
+    // A picture whose size cannot be told beforehand counts as one window.
+    let planned = |path: &PathBuf| read_size(path).map_or(1, |size| windows(path, size).map_or(1, |all| all.len()));
+    sink.event(Event::Started { task: Task::Predict, total: inputs.iter().map(planned).sum(), done: 0 });
+    let (mut summary, mut done) = (Summary::default(), 0);
+    for path in inputs {
+        let mut read = || {
+            let raster = match read_size(path) {
+                Some(size) => windows(path, size).and_then(|_| read_image(path))?,
+                None => read_image(path)?,
+            };
+            let windows = windows(path, raster.size)?;
+            let mut advance = || {
+                done += 1;
+                sink.event(Event::Advanced { done, loss: None });
+            };
+            let prediction =
+                predictor.predict_in(path, &raster, &windows, wanted, cache.as_ref(), &mut advance)?;
+            Ok((prediction, outputs.show_picture().then(|| raster.to_rgb())))
+        };
+        match read() {
+            Ok((prediction, shown)) => {
+                summary.written.push(outputs.write(&predictor.descriptor, path, &prediction, shown, output)?);
+            }
+            Err(error @ Error::Write { .. }) => return Err(error),
+            Err(error) => {
+                summary.skipped += 1;
+                sink.event(Event::Skipped { path: path.clone(), reason: error.to_string() });
+            }
+        }
+    }
+    sink.event(Event::Finished);
+    if !summary.written.is_empty() {
+        let name = |path: &PathBuf| path.file_name().map(|name| format!("{}\n", name.to_string_lossy()));
+        let list: String = summary.written.iter().filter_map(name).collect();
+        write_bytes(&output.join("predictions.txt"), list.as_bytes())?;
+    }
+    Ok(summary)
+}

@@ -1,0 +1,320 @@
+//! From labelled pixels to a run folder.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::time::{Instant, SystemTime};
+
+use super::budget::Budget;
+use super::evaluate::{Evaluation, Fitting, Split};
+use super::labels::LabelledPicture;
+use super::pixels::{Labelled, Samples, Seeing};
+use super::report::{ClassReport, Importance, Report};
+use crate::data::{Descriptor, measured};
+use crate::device::DeviceChoice;
+use crate::error::{Error, Result};
+use crate::event::{Event, Sink};
+use crate::files::{create_folder, replace_folder, write_atomically};
+use crate::forest::{Fitted, Settings};
+use crate::hypercolumn::{FeatureCache, HypercolumnConfig, Hypercolumns};
+use crate::metric::ConfusionMatrix;
+use crate::model::FeatureEncoder;
+use crate::recipe::ForestRecipe;
+use crate::run::{ForestRun, ForestRunConfig, Samples as RunSamples, utc, write_json};
+use crate::weights::{Weights, save_encoder};
+
+/// Features that the report names.
+const STRONGEST: usize = 10;
+
+/// What is to be learnt from what.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Features and forest.
+    pub recipe: ForestRecipe,
+    /// What labels mean.
+    pub dataset: Descriptor,
+    /// Pictures to learn from.
+    pub pictures: Vec<LabelledPicture>,
+    /// Further pictures to score on.
+    pub validation: Vec<LabelledPicture>,
+    /// Which of the labelled pixels are scored on, too.
+    pub split: Split,
+    /// Share of the labelled pixels that are held out as single ones.
+    pub held_out: f64,
+    /// Seed of forest, splits and random weights.
+    pub seed: u64,
+}
+
+/// Where and how it is done.
+#[derive(Clone, Copy)]
+pub struct Session<'a> {
+    /// What computes features.
+    pub device: DeviceChoice,
+    /// Weights of the encoder; random ones if there are none.
+    pub weights: Option<&'a Weights>,
+    /// Folder to keep features in.
+    pub cache: Option<&'a Path>,
+    /// Ends the training soon after it is set; nothing is written then.
+    pub stop: &'a AtomicBool,
+    /// Takes the events.
+    pub sink: &'a dyn Sink,
+}
+
+/// How a training ended.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// With a run, of which this is known.
+    Finished(Box<Report>),
+    /// Stopped from outside; nothing was written.
+    Stopped,
+}
+
+impl Session<'_> {
+    fn note(&self, text: String) {
+        self.sink.event(Event::Note(text));
+    }
+}
+
+/// Learns, scores, and writes the run to `folder`, replacing what is there. The forest that is kept learnt from all labelled
+/// pixels; the scores are those of forests that did not see what they were scored on.
+pub fn train(plan: Plan, folder: &Path, session: &Session<'_>) -> Result<Outcome> {
+    let plan = fitted_to_weights(plan, session)?;
+    plan.recipe.check(&plan.dataset)?;
+    let began = SystemTime::now();
+    let mut labelled = Labelled::read(&plan.pictures, &plan.dataset)?;
+    let classes = check_labels(&labelled, &plan, session)?;
+    if labelled.thin_out(plan.recipe.max_pixels, plan.seed)? {
+        session.note(format!(
+            "{} pixels are labelled; a random {} of them are learnt from (max_pixels in the recipe)",
+            labelled.total,
+            labelled.classes().len()
+        ));
+    }
+    let validation = Labelled::read(&plan.validation, &plan.dataset)?;
+    let (config, bands) = (&plan.recipe.features, plan.dataset.bands);
+    let (encoder, plain) = encoder(&plan, session)?;
+    let hypercolumns = Hypercolumns::new(config.clone(), encoder, bands, session.device.open()?)?;
+    let cache = session.cache.map(FeatureCache::open).transpose()?;
+    let seeing = Seeing {
+        hypercolumns: &hypercolumns,
+        descriptor: &plan.dataset,
+        cache: cache.as_ref(),
+        budget: &Budget::new(config, bands, session.device, None, None),
+        stop: session.stop,
+        sink: session.sink,
+    };
+    let clock = Instant::now();
+    let (Some(samples), Some(others)) = (seeing.samples(&labelled)?, seeing.samples(&validation)?) else {
+        return Ok(Outcome::Stopped);
+    };
+    let seconds = clock.elapsed().as_secs_f64();
+    let settings = Settings { seed: plan.seed, ..plan.recipe.forest.clone() };
+    let fitting =
+        Fitting { settings: &settings, classes: plan.dataset.class_count(), stop: session.stop, sink: session.sink };
+    let Some(learnt) = learn(&fitting, &samples, &labelled, &plan)? else { return Ok(Outcome::Stopped) };
+    let report = Report {
+        classes,
+        features: samples.features()?.features(),
+        labelled_pixels: labelled.total,
+        pixels: samples.classes.len(),
+        feature_seconds: seconds,
+        validation: learnt.on(&others, plan.dataset.class_count())?,
+        ..learnt.report(config, bands)?
+    };
+    write(folder, &plan, &learnt.fitted, &plain, (session, began), &report)?;
+    Ok(Outcome::Finished(Box::new(report)))
+}
+
+/// With the encoder and normalisation that the weights need, and a normalisation that is by the training pictures settled.
+fn fitted_to_weights(mut plan: Plan, session: &Session<'_>) -> Result<Plan> {
+    if let Some(weights) = session.weights {
+        let (encoder, mut changes) = weights.adapt_features(&plan.recipe.features.encoder)?;
+        plan.recipe.features.encoder = encoder;
+        changes.extend(weights.fit_normalisation(&mut plan.dataset));
+        changes.into_iter().for_each(|change| session.note(format!("as the weights need it: {change}")));
+    }
+    let paths: Vec<PathBuf> = plan.pictures.iter().map(|picture| picture.image.clone()).collect();
+    plan.dataset = measured(&paths, &plan.dataset)?;
+    Ok(plan)
+}
+
+/// The encoder, and the same once more as it is saved.
+fn encoder(plan: &Plan, session: &Session<'_>) -> Result<(FeatureEncoder, FeatureEncoder)> {
+    let HypercolumnConfig { encoder, taps, .. } = &plan.recipe.features;
+    let (bands, device) = (plan.dataset.bands, session.device.open()?);
+    let Some(weights) = session.weights else {
+        let random = encoder.init(bands, taps, plan.seed, &device)?;
+        return Ok((random.clone(), random));
+    };
+    let (loaded, report) = weights.load_features(encoder.hollow(bands, taps, &device)?)?;
+    session.note(format!("loaded {} tensors ({} numbers): {}", report.tensors, report.numbers, report.source));
+    Ok((loaded.clone(), loaded))
+}
+
+/// Pixels and regions of every class; an error in words if nothing can be learnt from them.
+fn check_labels(labelled: &Labelled<'_>, plan: &Plan, session: &Session<'_>) -> Result<Vec<ClassReport>> {
+    let count = |class: usize| {
+        let own = labelled.regions.iter().filter(|region| usize::from(region.class) == class);
+        let pixels = own.clone().map(|region| region.pixels).sum();
+        ClassReport { name: plan.dataset.classes[class].name.clone(), pixels, regions: own.count() }
+    };
+    let classes: Vec<ClassReport> = (0..plan.dataset.class_count()).map(count).collect();
+    let names = |wanted: &dyn Fn(&ClassReport) -> bool| -> Vec<String> {
+        classes.iter().filter(|class| wanted(class)).map(|class| format!("'{}'", class.name)).collect()
+    };
+    let present = names(&|class| class.pixels > 0);
+    match &present[..] {
+        [] => Err(Error::Config(format!(
+            "none of the {} pictures has a labelled pixel; in label images of data set '{}', {} means not labelled",
+            plan.pictures.len(),
+            plan.dataset.name,
+            plan.dataset.ignore.first().map_or_else(|| "no value".into(), u16::to_string)
+        ))),
+        [only] => Err(Error::Config(format!(
+            "all {} labelled pixels are of class {only}; label some pixels of another class, too",
+            labelled.total
+        ))),
+        _ => {
+            let absent = names(&|class| class.pixels == 0);
+            if !absent.is_empty() {
+                session.note(format!("no pixel is labelled {}; it is never predicted then", absent.join(" or ")));
+            }
+            let single = names(&|class| class.pixels == 1);
+            if !single.is_empty() {
+                session.note(format!(
+                    "a single pixel is labelled {}: it is learnt from, but nothing can be scored",
+                    single.join(" and another one ")
+                ));
+            }
+            if plan.split == Split::Region {
+                let alone = names(&|class| class.regions == 1);
+                if !alone.is_empty() {
+                    session.note(format!(
+                        "the labels of {} hang together, so that none of them can be held out by region; label a second place",
+                        alone.join(", and those of ")
+                    ));
+                }
+            }
+            Ok(classes)
+        }
+    }
+}
+
+/// What was learnt and found out.
+struct Learnt {
+    by_region: Option<Evaluation>,
+    by_pixel: Option<Evaluation>,
+    fitted: Fitted,
+    fit_seconds: f64,
+}
+
+/// Scores, then learns from everything; `None` if it was stopped.
+fn learn(fitting: &Fitting<'_>, samples: &Samples, labelled: &Labelled<'_>, plan: &Plan) -> Result<Option<Learnt>> {
+    let (mut by_region, mut by_pixel) = (None, None);
+    if plan.split == Split::Region {
+        by_region = fitting.by_region(samples, &labelled.regions, plan.seed)?;
+        if by_region.is_none() {
+            return Ok(None);
+        }
+    }
+    if plan.split != Split::None {
+        by_pixel = fitting.by_pixel(samples, plan.held_out, plan.seed)?;
+        if by_pixel.is_none() {
+            return Ok(None);
+        }
+    }
+    let clock = Instant::now();
+    let fitted = fitting.fit(samples, "all pixels")?;
+    let fit_seconds = clock.elapsed().as_secs_f64();
+    Ok(fitted.map(|fitted| Learnt { by_region, by_pixel, fitted, fit_seconds }))
+}
+
+impl Learnt {
+    /// Counts on pixels of other pictures, if there are any.
+    fn on(&self, others: &Samples, classes: usize) -> Result<Option<Evaluation>> {
+        if others.classes.is_empty() {
+            return Ok(None);
+        }
+        let mut matrix = ConfusionMatrix::new(classes);
+        matrix.add(&others.classes, &self.fitted.forest.predict(&others.features()?)?);
+        Ok(Some(Evaluation::new(matrix)))
+    }
+
+    fn report(&self, config: &HypercolumnConfig, bands: usize) -> Result<Report> {
+        let out_of_bag = self.fitted.out_of_bag.as_ref().map(|counts| {
+            let mut matrix = ConfusionMatrix::new(counts.classes);
+            matrix.add_counts(&counts.confusion);
+            Evaluation::new(matrix)
+        });
+        let (importances, strongest) = importances(self.fitted.forest.importances(), config, bands)?;
+        Ok(Report {
+            by_region: self.by_region.clone(),
+            by_pixel: self.by_pixel.clone(),
+            out_of_bag,
+            importances,
+            strongest,
+            trees: self.fitted.forest.trees(),
+            splits: self.fitted.forest.splits(),
+            fit_seconds: self.fit_seconds,
+            ..Report::default()
+        })
+    }
+}
+
+/// Importances by tap, in the order of the features, and the strongest single features.
+fn importances(
+    of_features: &[f64],
+    config: &HypercolumnConfig,
+    bands: usize,
+) -> Result<(Vec<Importance>, Vec<Importance>)> {
+    let (mut by_tap, mut single, mut rest) = (Vec::new(), Vec::new(), of_features);
+    for part in config.parts(bands)? {
+        let (own, after) = rest.split_at(part.channels);
+        rest = after;
+        by_tap.push(Importance { name: part.to_string(), channels: part.channels, importance: own.iter().sum() });
+        let channel = |(channel, importance): (usize, &f64)| {
+            let name = format!("{part} channel {channel}");
+            Importance { name, channels: 1, importance: *importance }
+        };
+        single.extend(own.iter().enumerate().map(channel));
+    }
+    single.sort_by(|a, b| b.importance.total_cmp(&a.importance));
+    single.truncate(STRONGEST);
+    Ok((by_tap, single))
+}
+
+/// Writes the run beside its place, then puts it there.
+fn write(
+    folder: &Path,
+    plan: &Plan,
+    fitted: &Fitted,
+    encoder: &FeatureEncoder,
+    (session, began): (&Session<'_>, SystemTime),
+    report: &Report,
+) -> Result<()> {
+    let mut name = folder.file_name().unwrap_or_default().to_os_string();
+    name.push(".new");
+    let fresh = folder.with_file_name(name);
+    if fresh.exists() {
+        std::fs::remove_dir_all(&fresh).map_err(|e| Error::write(&fresh, e))?;
+    }
+    let whole = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
+    let config = ForestRunConfig {
+        version: env!("CARGO_PKG_VERSION").into(),
+        seed: plan.seed,
+        device: session.device.to_string(),
+        weights: session.weights.map_or_else(Vec::new, |weights| weights.checkpoint.paths.iter().map(whole).collect()),
+        started: utc(began),
+        recipe: plan.recipe.clone(),
+        dataset: plan.dataset.clone(),
+    };
+    let pairs = |pictures: &[LabelledPicture]| pictures.iter().map(LabelledPicture::pair).collect();
+    let samples =
+        RunSamples { train: pairs(&plan.pictures), validation: pairs(&plan.validation), presence: Default::default() };
+    create_folder(&fresh)?;
+    let run = ForestRun::create(&fresh, config, &samples)?;
+    write_atomically(&run.forest_path(), |out| fitted.forest.write(out))?;
+    save_encoder(encoder, &run.encoder_path())?;
+    write_json(&run.scores_path(), report)?;
+    report.write_html(&run)?;
+    replace_folder(&fresh, folder)
+}

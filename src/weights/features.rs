@@ -1,0 +1,123 @@
+//! Weights of encoders that give features.
+
+use std::collections::{BTreeMap, HashMap};
+
+use burn::tensor::TensorData;
+
+use super::checkpoint::Stored;
+use super::load::other_bands;
+use super::recognise::Content;
+use super::safetensors::report as report_lines;
+use super::{Report, Weights};
+use crate::data::{Descriptor, Normalisation};
+use crate::error::{Error, Result};
+use crate::model::{FeatureEncoder, FeatureEncoderConfig, ResNetConfig, VggConfig, collect, replace};
+
+/// Why layers of an encoder are not loaded.
+pub(super) const BEYOND: &str = "no tap needs it";
+
+impl Weights {
+    /// A recipe's encoder of features, changed so that these weights fit, and what was changed. The weights may be of an
+    /// encoder alone or of a whole network with one.
+    pub fn adapt_features(&self, recipe: &FeatureEncoderConfig) -> Result<(FeatureEncoderConfig, Vec<String>)> {
+        let refuse = || {
+            self.checkpoint.error(format!(
+                "holds {}, but the recipe's features are of {recipe}; give weights of that, or choose another encoder, as \
+                 in --set features.encoder='{{ architecture = \"resnet\", variant = \"resnet50\" }}' with --taps layer1",
+                self.summary()
+            ))
+        };
+        let found = match (&self.description.content, recipe) {
+            (Content::Vgg16 { batch_norm, .. }, FeatureEncoderConfig::Vgg16(_)) => {
+                FeatureEncoderConfig::Vgg16(VggConfig { batch_norm: *batch_norm })
+            }
+            (content, FeatureEncoderConfig::Resnet(own)) => {
+                let theirs = residual(content).filter(|theirs| theirs.variant == own.variant).ok_or_else(refuse)?;
+                let ResNetConfig { stem, width, style, .. } = theirs;
+                FeatureEncoderConfig::Resnet(ResNetConfig { stem, width, style, ..own.clone() })
+            }
+            _ => return Err(refuse()),
+        };
+        let changed = (found != *recipe).then(|| format!("encoder: {recipe} -> {}", self.summary()));
+        Ok((found, changed.into_iter().collect()))
+    }
+
+    /// Makes a data set's pictures be normalised as these weights need it, where that is known; says what was changed.
+    pub fn fit_normalisation(&self, dataset: &mut Descriptor) -> Option<String> {
+        let theirs = match &self.description.normalisation {
+            Some(Normalisation::Fixed { mean, std, .. }) if mean.len() == dataset.bands => {
+                let valid = dataset.normalisation.valid();
+                Normalisation::Fixed { mean: mean.clone(), std: std.clone(), valid }
+            }
+            Some(theirs @ Normalisation::PerImage { .. }) => theirs.clone(),
+            _ => return None,
+        };
+        if theirs == dataset.normalisation {
+            return None;
+        }
+        let change = format!("normalisation: {} -> {theirs}", dataset.normalisation);
+        dataset.normalisation = theirs;
+        Some(change)
+    }
+
+    /// Gives an encoder, which was built as [`Self::adapt_features`] says, these weights. What it lacks is an error; what no
+    /// tap needs is left out. Kernels of the first convolution are spread over other bands than the file's.
+    pub fn load_features(&self, encoder: FeatureEncoder) -> Result<(FeatureEncoder, Report)> {
+        let mut report = Report { source: self.summary(), ..Report::default() };
+        let (mut values, mut faults) = (HashMap::<String, TensorData>::new(), Vec::new());
+        let mut left = self.encoder_tensors();
+        let first = collect(&encoder).first().map(|parameter| parameter.name.clone());
+        for parameter in collect(&encoder) {
+            let (name, wanted) = (parameter.name, parameter.data.shape().to_vec());
+            let Some(tensor) = left.remove(name.as_str()) else {
+                faults.push(format!("missing: {name} {wanted:?}"));
+                continue;
+            };
+            let data = tensor.floats(&name)?;
+            let fitting = match data.shape().as_slice() == wanted {
+                true => Some(data),
+                false if Some(&name) == first.as_ref() => other_bands(&data, &wanted),
+                false => None,
+            };
+            match fitting {
+                Some(data) => {
+                    report.tensors += 1;
+                    report.numbers += tensor.len();
+                    if tensor.shape() != wanted {
+                        let note = format!("spread over {} bands instead of {}", wanted[1], tensor.shape()[1]);
+                        report.source = format!("{}; {name} {note}", report.source);
+                    }
+                    values.insert(name, data);
+                }
+                None => faults.push(format!("{name}: the file has {:?}, the encoder {wanted:?}", tensor.shape())),
+            }
+        }
+        if !faults.is_empty() {
+            return Err(Error::Weights { path: self.checkpoint.label().into(), details: report_lines(&faults) });
+        }
+        if !left.is_empty() {
+            report.skipped.insert(BEYOND.into(), left.into_keys().map(str::to_owned).collect());
+        }
+        self.report_kept(&mut report);
+        Ok((replace(encoder, |name| values.remove(name)), report))
+    }
+
+    /// The tensors of the encoder, by torchvision's names.
+    fn encoder_tensors(&self) -> BTreeMap<&str, &Stored> {
+        let prefix = match &self.description.content {
+            Content::Vgg16 { .. } => "",
+            Content::Encoder { .. } => "encoder.",
+            Content::Network(network) => network.clone().encoder_mut().map_or("encoder.", |(_, prefix)| prefix),
+        };
+        self.tensors.iter().filter_map(|(name, tensor)| Some((name.strip_prefix(prefix)?, tensor))).collect()
+    }
+}
+
+/// The residual encoder of weights, if there is one.
+fn residual(content: &Content) -> Option<ResNetConfig> {
+    match content {
+        Content::Encoder { encoder, .. } => Some(encoder.clone()),
+        Content::Network(network) => network.clone().encoder_mut().map(|(encoder, _)| encoder.clone()),
+        Content::Vgg16 { .. } => None,
+    }
+}
