@@ -222,7 +222,8 @@ impl Run {
         };
         // A forest's run may have been there.
         let forest = FOREST_FILES.map(|name| folder.join(name));
-        for file in [run.weights_path(), run.log_path(), run.curves_path(), run.report_path()].into_iter().chain(forest) {
+        for file in [run.weights_path(), run.log_path(), run.curves_path(), run.report_path()].into_iter().chain(forest)
+        {
             fs::remove_file(&file).or_else(|e| failed(&file, e))?;
         }
         let last = run.last_path();

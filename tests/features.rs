@@ -58,9 +58,8 @@ fn goldens() -> Goldens {
 
 /// The encoder of a case.
 fn encoder(case: &str) -> FeatureEncoderConfig {
-    let residual = |variant, dilation| {
-        FeatureEncoderConfig::Resnet(ResNetConfig { dilation, ..ResNetConfig::new(variant) })
-    };
+    let residual =
+        |variant, dilation| FeatureEncoderConfig::Resnet(ResNetConfig { dilation, ..ResNetConfig::new(variant) });
     match case {
         "vgg16" => FeatureEncoderConfig::Vgg16(VggConfig { batch_norm: false }),
         "vgg16_bn" => FeatureEncoderConfig::Vgg16(VggConfig { batch_norm: true }),
@@ -83,10 +82,8 @@ fn weight(name: &str, shape: Vec<usize>) -> TensorData {
 
 fn built(config: &FeatureEncoderConfig, taps: &[Tap], device: &Device) -> FeatureEncoder {
     let encoder = config.init(3, taps, 0, device).unwrap();
-    let values: BTreeMap<String, TensorData> = collect(&encoder)
-        .into_iter()
-        .map(|p| (p.name.clone(), weight(&p.name, p.data.shape().to_vec())))
-        .collect();
+    let values: BTreeMap<String, TensorData> =
+        collect(&encoder).into_iter().map(|p| (p.name.clone(), weight(&p.name, p.data.shape().to_vec()))).collect();
     replace(encoder, |name| values.get(name).cloned())
 }
 

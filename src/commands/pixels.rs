@@ -185,11 +185,8 @@ pub(super) fn predict_with_forest(arguments: &Predict, run: &ForestRun, inputs: 
     let progress = Progress::new();
     let device = arguments.compute.device.unwrap_or_default();
     let predictor = PixelPredictor::open(run, device)?;
-    let options = Options {
-        memory: arguments.memory,
-        side: arguments.looks.tile,
-        cache: arguments.cache_features.clone(),
-    };
+    let options =
+        Options { memory: arguments.memory, side: arguments.looks.tile, cache: arguments.cache_features.clone() };
     let outputs = super::predict::outputs(arguments)?;
     let summary = predict_files(&predictor, inputs, &arguments.output_path, &outputs, &options, &progress)?;
     super::predict::finish(&summary, inputs.len(), &arguments.output_path)
@@ -246,7 +243,8 @@ pub(super) fn describe(recipe: &ForestRecipe, arguments: &Info) -> Result<Exit> 
 /// Draws what a channel of an encoder's layer shows of a picture.
 pub(super) fn draw_features(arguments: &Info, image: &Path) -> Result<Exit> {
     let progress = Progress::new();
-    let (tap, channel) = (arguments.tap.context("--tap is missing")?, arguments.channel.context("--channel is missing")?);
+    let (tap, channel) =
+        (arguments.tap.context("--tap is missing")?, arguments.channel.context("--channel is missing")?);
     let stem = image.file_stem().unwrap_or_default().to_string_lossy();
     let output = arguments.output.clone().unwrap_or_else(|| format!("{stem}_{tap}_{channel}.png").into());
     let device = arguments.device.unwrap_or_default().resolve()?;

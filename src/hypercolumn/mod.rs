@@ -85,7 +85,9 @@ impl HypercolumnConfig {
             return Err(Error::Config("features: `scales` is empty; 1 is the picture's own size".into()));
         }
         if let Some(scale) = self.scales.iter().find(|scale| !(1..=MAX_SCALE).contains(*scale)) {
-            return Err(Error::Config(format!("features: scales are whole numbers from 1 to {MAX_SCALE}, not {scale}")));
+            return Err(Error::Config(format!(
+                "features: scales are whole numbers from 1 to {MAX_SCALE}, not {scale}"
+            )));
         }
         self.reaches(bands).map(drop)
     }

@@ -69,7 +69,11 @@ impl Raster {
     #[must_use]
     pub fn cropped(&self, rows: Range<usize>, columns: Range<usize>) -> Self {
         fn crop<T: Copy>(samples: &[T], row: usize, rows: Range<usize>, part: Range<usize>) -> Vec<T> {
-            samples[rows.start * row..rows.end * row].chunks_exact(row).flat_map(|row| &row[part.clone()]).copied().collect()
+            samples[rows.start * row..rows.end * row]
+                .chunks_exact(row)
+                .flat_map(|row| &row[part.clone()])
+                .copied()
+                .collect()
         }
         let (row, part) = (self.size.width * self.bands, columns.start * self.bands..columns.end * self.bands);
         let size = Size { width: columns.len(), height: rows.len() };

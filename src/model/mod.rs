@@ -28,7 +28,8 @@ pub use inference::{InferenceNetwork, Scores};
 pub(crate) use padding::mirrored;
 pub use padding::{Crop, mirror_pad};
 pub use parameters::{
-    Named, Parameter, ParameterShape, are_finite, collect, collect_gradients, freeze, identify, replace, shapes, untracked,
+    Named, Parameter, ParameterShape, are_finite, collect, collect_gradients, freeze, identify, replace, shapes,
+    untracked,
 };
 pub use resnet::{Dilation, Features, ResNet, ResNetConfig, Stem, Style, Variant};
 pub use resnet_unet::{ResnetUnet, ResnetUnetConfig};
@@ -256,7 +257,6 @@ impl Network {
             Self::AttentionUnet(_) => vec!["final", "pred1", "pred2", "pred3"],
         }
     }
-
 }
 
 impl Named for Network {

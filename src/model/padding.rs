@@ -53,7 +53,8 @@ fn extend(tensor: Tensor<4>, dimension: usize, length: usize, (before, after): (
     if before + after == 0 {
         return tensor;
     }
-    let indices: Vec<i64> = (0..before + length + after).map(|i| mirrored(i as i64 - before as i64, length) as i64).collect();
+    let indices: Vec<i64> =
+        (0..before + length + after).map(|i| mirrored(i as i64 - before as i64, length) as i64).collect();
     let count = indices.len();
     let indices = Tensor::<1, Int>::from_data(TensorData::new(indices, [count]), &tensor.device());
     tensor.select(dimension, indices)

@@ -90,7 +90,8 @@ pub fn draw_channel(image: &Path, tap: Tap, channel: usize, from: ChannelPicture
     let config = HypercolumnConfig { encoder: from.encoder.clone(), taps: vec![tap], scales: vec![1] };
     let channels = config.features(from.descriptor.bands)?;
     if channel >= channels {
-        let reason = format!("{tap} of {} has {channels} channels, numbered from 0; there is no {channel}", from.encoder);
+        let reason =
+            format!("{tap} of {} has {channels} channels, numbered from 0; there is no {channel}", from.encoder);
         return Err(Error::Config(reason));
     }
     let hypercolumns = Hypercolumns::new(config, from.encoder(tap)?, from.descriptor.bands, from.device.open()?)?;

@@ -58,8 +58,7 @@ pub struct Evaluation {
 impl Evaluation {
     pub(super) fn new(matrix: ConfusionMatrix) -> Self {
         let scores = Scores::new(&matrix, AbsentClass::LeftOut);
-        let f1: Vec<Option<f64>> =
-            scores.classes.iter().map(|class| class.dice.filter(|_| class.pixels > 0)).collect();
+        let f1: Vec<Option<f64>> = scores.classes.iter().map(|class| class.dice.filter(|_| class.pixels > 0)).collect();
         let known: Vec<f64> = f1.iter().flatten().copied().collect();
         let mean_f1 = (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64);
         let classes = 0..matrix.classes();

@@ -28,12 +28,14 @@ pub struct LabelledPicture {
 impl LabelledPicture {
     /// Pictures with their label images; an error for masks, which say nothing of pixels without a label.
     pub fn from_pairs(pairs: Vec<Pair>) -> Result<Vec<Self>> {
-        let picture = |pair: Pair| match pair.label {
+        let picture = |pair: Pair| {
+            match pair.label {
             Labels::File(file) => Ok(Self { image: pair.image, labels: LabelSource::Image(file) }),
             Labels::Masks(_) => Err(Error::Config(
                 "a forest learns from label images, strokes or a table of points and rectangles, not from folders of masks"
                     .into(),
             )),
+        }
         };
         pairs.into_iter().map(picture).collect()
     }

@@ -145,8 +145,7 @@ impl Seeing<'_> {
             let raster = read_image(&labelled.image)?;
             let layout = self.hypercolumns.layout(raster.size);
             let picture = Picture::new(&labelled.image, &raster, self.descriptor)?;
-            let stored =
-                self.cache.map(|cache| cache.picture(&labelled.image, self.hypercolumns)).transpose()?;
+            let stored = self.cache.map(|cache| cache.picture(&labelled.image, self.hypercolumns)).transpose()?;
             for (window, members) in windows {
                 if self.stop.load(Ordering::Relaxed) {
                     return Ok(None);

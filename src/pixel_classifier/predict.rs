@@ -158,9 +158,8 @@ fn blocks(window: &Window) -> Vec<Window> {
         range.clone().step_by(step).map(|start| start..range.end.min(start + step)).collect()
     };
     let columns = steps(&window.columns, wide);
-    let across = |rows: Range<usize>| {
-        columns.iter().map(move |columns| Window { rows: rows.clone(), columns: columns.clone() })
-    };
+    let across =
+        |rows: Range<usize>| columns.iter().map(move |columns| Window { rows: rows.clone(), columns: columns.clone() });
     steps(&window.rows, tall).into_iter().flat_map(across).collect()
 }
 
@@ -191,7 +190,8 @@ impl Canvas {
             for column in 0..wide {
                 let pixel = i * wide + column;
                 if let Some(highest) = &mut self.prediction.probability {
-                    highest[start + column] = decided.probabilities[pixel * self.classes + usize::from(classes[column])];
+                    highest[start + column] =
+                        decided.probabilities[pixel * self.classes + usize::from(classes[column])];
                 }
                 if let Some(all) = &mut self.prediction.probabilities {
                     let own = &decided.probabilities[pixel * self.classes..][..self.classes];
@@ -238,8 +238,7 @@ pub fn predict_files(
                 done += 1;
                 sink.event(Event::Advanced { done, loss: None });
             };
-            let prediction =
-                predictor.predict_in(path, &raster, &windows, wanted, cache.as_ref(), &mut advance)?;
+            let prediction = predictor.predict_in(path, &raster, &windows, wanted, cache.as_ref(), &mut advance)?;
             Ok((prediction, outputs.show_picture().then(|| raster.to_rgb())))
         };
         match read() {

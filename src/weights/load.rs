@@ -13,8 +13,8 @@ use super::safetensors::report as report_lines;
 use crate::device::DeviceChoice;
 use crate::error::{Error, Result};
 use crate::model::{
-    C1Config, DecoderConfig, EncoderDecoderConfig, FeatureEncoderConfig, Network, NetworkConfig, Tap, VggConfig, collect,
-    replace,
+    C1Config, DecoderConfig, EncoderDecoderConfig, FeatureEncoderConfig, Network, NetworkConfig, Tap, VggConfig,
+    collect, replace,
 };
 
 /// What the names of a second head begin with.
@@ -56,7 +56,10 @@ impl Weights {
         let network = match &self.description.content {
             Content::Network(weights) => describe::adapt(recipe, weights).map_err(refuse)?,
             Content::Vgg16 { .. } => {
-                return Err(refuse(format!("holds {}, which a recipe of hypercolumns can take, but this recipe's network cannot", self.summary())));
+                return Err(refuse(format!(
+                    "holds {}, which a recipe of hypercolumns can take, but this recipe's network cannot",
+                    self.summary()
+                )));
             }
             Content::Encoder { encoder, .. } => {
                 let mut network = recipe.clone();

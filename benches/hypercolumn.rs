@@ -1,0 +1,68 @@
+//! Features of every pixel of a core section (4464x53, VGG-16's first two poolings), beside the forest that takes them.
+//!
+//! `see` is the encoder's share, `fill` that of enlarging what it gives; with libtorch built in, for both devices.
+
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+
+use divan::counter::ItemsCount;
+use divan::{Bencher, black_box};
+use segtool::data::Descriptor;
+use segtool::device::DeviceChoice;
+use segtool::error::Size;
+use segtool::hypercolumn::{HypercolumnConfig, Hypercolumns, Picture, WindowFeatures};
+use segtool::image::{Raster, Samples};
+use segtool::model::{FeatureEncoderConfig, Tap, VggConfig};
+
+const SIZE: Size = Size { width: 4464, height: 53 };
+const DEVICES: &[&str] = if cfg!(feature = "libtorch") { &["flex", "libtorch"] } else { &["flex"] };
+
+fn main() {
+    divan::main();
+}
+
+fn raster() -> Raster {
+    let noise = |i: u32| (i.wrapping_mul(2_654_435_761) >> 24) as u8;
+    let samples = (0..(3 * SIZE.width * SIZE.height) as u32).map(noise).collect();
+    Raster { size: SIZE, bands: 3, samples: Samples::U8(samples) }
+}
+
+fn hypercolumns(device: &str) -> Hypercolumns {
+    let device = device.parse::<DeviceChoice>().unwrap().open().unwrap();
+    let encoder = FeatureEncoderConfig::Vgg16(VggConfig::default());
+    let config = HypercolumnConfig { encoder, taps: vec![Tap::Pool(1), Tap::Pool(2)], scales: vec![1] };
+    let encoder = config.encoder.init(3, &config.taps, 0, &device).unwrap();
+    Hypercolumns::new(config, encoder, 3, device).unwrap()
+}
+
+fn seen(hypercolumns: &Hypercolumns, raster: &Raster) -> Vec<WindowFeatures> {
+    let descriptor = Descriptor::find("core").unwrap();
+    let picture = Picture::new(Path::new("picture"), raster, &descriptor).unwrap();
+    let layout = hypercolumns.layout(SIZE);
+    layout.windows(None).iter().map(|window| hypercolumns.see(&picture, &layout, window).unwrap()).collect()
+}
+
+#[divan::bench(args = DEVICES, sample_count = 10, sample_size = 1)]
+fn see(bencher: Bencher<'_, '_>, device: &str) {
+    let (hypercolumns, raster) = (hypercolumns(device), raster());
+    bencher.counter(ItemsCount::new(SIZE.width * SIZE.height)).bench_local(|| seen(&hypercolumns, black_box(&raster)));
+}
+
+#[divan::bench(sample_count = 10, sample_size = 1)]
+fn fill(bencher: Bencher<'_, '_>) {
+    let (hypercolumns, raster) = (hypercolumns("flex"), raster());
+    let windows = seen(&hypercolumns, &raster);
+    let mut planes = vec![0.0; hypercolumns.features() * 512];
+    bencher.counter(ItemsCount::new(SIZE.width * SIZE.height)).bench_local(|| {
+        for seen in &windows {
+            let window = seen.window();
+            for row in window.rows.clone() {
+                for start in window.columns.clone().step_by(512) {
+                    let end = window.columns.end.min(start + 512);
+                    seen.fill(row..row + 1, start..end, black_box(&mut planes), 512);
+                }
+            }
+        }
+    });
+}
