@@ -26,7 +26,7 @@ use serde_json::Value;
 
 use crate::data::{ClassPresence, Descriptor, Pair};
 use crate::error::{Error, Result};
-use crate::files::{create_folder, old_name, read_text, write_bytes};
+use crate::files::{create_folder, read_text, write_bytes};
 use crate::recipe::{ForestRecipe, Recipe};
 use crate::weights::Description;
 
@@ -105,8 +105,51 @@ pub struct Samples {
     pub presence: ClassPresence,
 }
 
-/// What a forest's run has and a network's has not.
-const FOREST_FILES: [&str; 3] = ["forest.bin", "encoder.safetensors", "scores.json"];
+/// Files of either kind of run beside its config.json, and folders.
+const FILES: [&str; 7] =
+    ["model.safetensors", "log.csv", "curves.png", "report.html", "forest.bin", "encoder.safetensors", "scores.json"];
+const FOLDERS: [&str; 5] = ["last", "last.old", "last.new", "tensorboard", "validation"];
+
+/// Removes what an older run left in a folder, and nothing else.
+fn clear(folder: &Path) -> Result<()> {
+    let failed = |path: &Path, e: std::io::Error| match e.kind() {
+        std::io::ErrorKind::NotFound => Ok(()),
+        _ => Err(Error::write(path, e)),
+    };
+    for file in FILES.map(|name| folder.join(name)) {
+        fs::remove_file(&file).or_else(|e| failed(&file, e))?;
+    }
+    for old in FOLDERS.map(|name| folder.join(name)) {
+        fs::remove_dir_all(&old).or_else(|e| failed(&old, e))?;
+    }
+    Ok(())
+}
+
+/// A folder that a run is to be written to. If nothing is, and it was not there before, it goes again.
+#[derive(Debug)]
+pub struct Place {
+    folder: PathBuf,
+    new: bool,
+}
+
+impl Place {
+    /// Makes the folder, if it is not there, and tries to write to it.
+    pub fn claim(folder: &Path) -> Result<Self> {
+        let place = Self { folder: folder.into(), new: !folder.exists() };
+        create_folder(folder)?;
+        tempfile::tempfile_in(folder).map_err(|e| Error::write(folder, e))?;
+        Ok(place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if self.new {
+            // Fails where something is in it, as it should.
+            let _ = fs::remove_dir(&self.folder);
+        }
+    }
+}
 
 /// The folder of a random forest's run.
 #[derive(Debug, Clone)]
@@ -147,9 +190,10 @@ impl AnyRun {
 }
 
 impl ForestRun {
-    /// A run to be written to an empty folder.
+    /// Makes the folder and writes what the run is made with; an older run in it goes.
     pub fn create(folder: &Path, config: ForestRunConfig, samples: &Samples) -> Result<Self> {
         create_folder(folder)?;
+        clear(folder)?;
         write_json(&folder.join("config.json"), &config)?;
         write_json(&folder.join("samples.json"), samples)?;
         Ok(Self { folder: folder.into(), config })
@@ -162,17 +206,17 @@ impl ForestRun {
 
     /// The forest.
     pub fn forest_path(&self) -> PathBuf {
-        self.folder.join(FOREST_FILES[0])
+        self.folder.join("forest.bin")
     }
 
     /// The encoder's weights.
     pub fn encoder_path(&self) -> PathBuf {
-        self.folder.join(FOREST_FILES[1])
+        self.folder.join("encoder.safetensors")
     }
 
     /// What was found out about the forest.
     pub fn scores_path(&self) -> PathBuf {
-        self.folder.join(FOREST_FILES[2])
+        self.folder.join("scores.json")
     }
 
     /// The same to look at.
@@ -198,11 +242,14 @@ impl Run {
             Err(e) => return Err(Error::read(folder, e)),
         };
         let is_run = folder.join("config.json").exists();
+        let go_on = match AnyRun::open(folder) {
+            Ok(AnyRun::Forest(_)) => String::new(),
+            _ => format!("continue it with --resume {}, ", folder.display()),
+        };
         match (occupied, is_run, overwrite) {
             (false, ..) | (true, true, true) => Ok(()),
             (true, true, false) => Err(Error::Config(format!(
-                "{} already holds a run; continue it with --resume {0}, replace it with --overwrite, or choose another \
-                 --output-path",
+                "{} already holds a run; {go_on}replace it with --overwrite, or choose another --output-path",
                 folder.display()
             ))),
             (true, false, _) => Err(Error::Config(format!(
@@ -215,22 +262,8 @@ impl Run {
     /// Makes the folder and writes what the run is made with; an older run in it goes.
     pub fn create(folder: &Path, config: RunConfig, samples: &Samples) -> Result<Self> {
         create_folder(folder)?;
+        clear(folder)?;
         let run = Self { folder: folder.into(), config };
-        let failed = |path: &Path, e: std::io::Error| match e.kind() {
-            std::io::ErrorKind::NotFound => Ok(()),
-            _ => Err(Error::write(path, e)),
-        };
-        // A forest's run may have been there.
-        let forest = FOREST_FILES.map(|name| folder.join(name));
-        for file in [run.weights_path(), run.log_path(), run.curves_path(), run.report_path()].into_iter().chain(forest)
-        {
-            fs::remove_file(&file).or_else(|e| failed(&file, e))?;
-        }
-        let last = run.last_path();
-        let unfinished = [old_name(&last), last.with_extension("new")];
-        for old in [last, run.tensorboard_path(), run.validation_path()].into_iter().chain(unfinished) {
-            fs::remove_dir_all(&old).or_else(|e| failed(&old, e))?;
-        }
         // First what makes the folder a run, so that one that failed half-way can be overwritten.
         write_json(&folder.join("config.json"), &run.config)?;
         write_json(&folder.join("samples.json"), samples)?;

@@ -13,7 +13,8 @@ use segtool::error::Size;
 use segtool::hypercolumn::{FeatureCache, HypercolumnConfig, Hypercolumns, Picture, Window};
 use segtool::image::{Raster, Samples};
 use segtool::model::{
-    Dilation, FeatureEncoder, FeatureEncoderConfig, ResNetConfig, Tap, Variant, VggConfig, collect, replace,
+    Dilation, FeatureEncoder, FeatureEncoderConfig, ResNetFeaturesConfig, Stem, Style, Tap, Variant, VggConfig,
+    collect, replace,
 };
 use serde::Deserialize;
 use tempfile::tempdir;
@@ -58,14 +59,25 @@ fn goldens() -> Goldens {
 
 /// The encoder of a case.
 fn encoder(case: &str) -> FeatureEncoderConfig {
-    let residual =
-        |variant, dilation| FeatureEncoderConfig::Resnet(ResNetConfig { dilation, ..ResNetConfig::new(variant) });
+    let residual = |variant, dilation| {
+        FeatureEncoderConfig::Resnet(ResNetFeaturesConfig { dilation, ..ResNetFeaturesConfig::new(variant) })
+    };
     match case {
         "vgg16" => FeatureEncoderConfig::Vgg16(VggConfig { batch_norm: false }),
         "vgg16_bn" => FeatureEncoderConfig::Vgg16(VggConfig { batch_norm: true }),
         "resnet18" => residual(Variant::Resnet18, Dilation::None),
         "resnet50" => residual(Variant::Resnet50, Dilation::None),
         "resnet50_dilated" => residual(Variant::Resnet50, Dilation::AfterStride),
+        "caffe" => FeatureEncoderConfig::Resnet(ResNetFeaturesConfig {
+            style: Style::Caffe,
+            ..ResNetFeaturesConfig::new(Variant::Resnet50)
+        }),
+        "deep" => FeatureEncoderConfig::Resnet(ResNetFeaturesConfig {
+            stem: Stem::Deep,
+            dilation: Dilation::Stage4,
+            ..ResNetFeaturesConfig::new(Variant::Resnet18)
+        }),
+        "throughout" => residual(Variant::Resnet50, Dilation::Throughout),
         _ => panic!("{case}"),
     }
 }
@@ -193,6 +205,9 @@ fn windows_change_nothing() {
         ("vgg16", "colors,conv1_1,relu3_1,pool4", vec![1, 2, 3], [101, 150], 40),
         ("resnet18", "stem,layer1,layer2,layer3", vec![1, 2], [77, 190], 50),
         ("resnet50_dilated", "layer3", vec![1], [60, 300], 70),
+        ("caffe", "layer2", vec![1], [20, 500], 24),
+        ("deep", "stem,layer1,layer3", vec![1], [30, 400], 37),
+        ("throughout", "layer3", vec![1], [30, 400], 60),
     ] {
         let config = HypercolumnConfig { encoder: encoder(case), taps: taps(names), scales };
         for (choice, device) in devices() {
@@ -218,14 +233,20 @@ fn single_pixels_have_the_features_of_blocks() {
     let (features, pixels) = (hypercolumns.features(), window.pixels());
     let mut block = vec![0.0; features * pixels];
     seen.fill(window.rows.clone(), window.columns.clone(), &mut block, pixels);
-    let wanted = [(8, 16), (40, 59), (23, 31), (39, 16)];
+    let wanted = [[8, 16], [40, 59], [23, 31], [39, 16]];
     let mut picked = vec![0.0; features * 6];
-    seen.pick(&wanted, &mut picked, 6, 2);
-    for (i, (y, x)) in wanted.into_iter().enumerate() {
+    let places: Vec<([usize; 2], usize)> = wanted.into_iter().zip([5, 0, 3, 1]).collect();
+    seen.pick(&places, &mut picked, 6);
+    let mut alone = vec![0.0; pixels];
+    for ([y, x], to) in places {
         let place = (y - 8) * window.columns.len() + x - 16;
         for feature in 0..features {
-            assert_eq!(picked[feature * 6 + 2 + i], block[feature * pixels + place]);
+            assert_eq!(picked[feature * 6 + to], block[feature * pixels + place]);
         }
+    }
+    for feature in [0, 3, 100, features - 1] {
+        seen.fill_one(feature, window.rows.clone(), window.columns.clone(), &mut alone);
+        assert_eq!(alone, block[feature * pixels..(feature + 1) * pixels]);
     }
 }
 
@@ -240,35 +261,39 @@ fn stored_features_are_those_that_were_computed_and_damaged_ones_are_computed_an
     let picture = Picture::new(&file, &raster, &descriptor).unwrap();
     let (layout, window) = (hypercolumns.layout(raster.size), Window::whole(raster.size));
     let cache = FeatureCache::open(&folder.path().join("cache")).unwrap();
-    let all = |hypercolumns: &Hypercolumns| {
-        let stored = cache.picture(&file, hypercolumns).unwrap();
-        let seen = stored.see(hypercolumns, &picture, &layout, &window).unwrap();
+    let all = |hypercolumns: &Hypercolumns, picture: &Picture<'_>| {
+        let stored = cache.picture(hypercolumns, picture).unwrap();
+        let seen = hypercolumns.recall(Some(&stored), picture, &layout, &window).unwrap();
         let mut block = vec![0.0; hypercolumns.features() * window.pixels()];
         seen.fill(window.rows.clone(), window.columns.clone(), &mut block, window.pixels());
         block
     };
-    let first = all(&hypercolumns);
+    let first = all(&hypercolumns, &picture);
     let below = |folder: &Path| std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect::<Vec<_>>();
     let pictures = below(&folder.path().join("cache"));
     let files = below(&pictures[0]);
     assert_eq!((pictures.len(), files.len()), (1, 1));
-    assert_eq!(all(&hypercolumns), first);
-    // What is read is what is in the file.
+    assert_eq!(all(&hypercolumns, &picture), first);
+    // It is read, not written again.
     let bytes = std::fs::read(&files[0]).unwrap();
-    let mut changed = bytes.clone();
-    let last = changed.len() - 4;
-    changed[last..].copy_from_slice(&1234.5f32.to_le_bytes());
-    std::fs::write(&files[0], &changed).unwrap();
-    assert!(all(&hypercolumns).contains(&1234.5));
-    changed[last..].copy_from_slice(&f32::NAN.to_le_bytes());
-    for damaged in [&bytes[..bytes.len() / 2], &[], &changed] {
+    let written = std::fs::metadata(&files[0]).unwrap().modified().unwrap();
+    assert_eq!(all(&hypercolumns, &picture), first);
+    assert_eq!(std::fs::metadata(&files[0]).unwrap().modified().unwrap(), written);
+    // What a power failure, a full disk or a bad sector may leave.
+    let (mut zeros, mut changed) = (bytes.clone(), bytes.clone());
+    zeros[bytes.len() / 4..].fill(0);
+    *changed.last_mut().unwrap() ^= 1;
+    for damaged in [&bytes[..bytes.len() / 2], &[], &zeros, &changed] {
         std::fs::write(&files[0], damaged).unwrap();
-        assert_eq!(all(&hypercolumns), first);
+        assert_eq!(all(&hypercolumns, &picture), first);
         assert_eq!(std::fs::read(&files[0]).unwrap(), bytes);
     }
-    // Other weights have a place of their own.
+    // Another normalisation, and other weights, have places of their own.
+    let normalisation = Normalisation::Fixed { mean: vec![0.1; 3], std: vec![1.0; 3], valid: ValidPixels::All };
+    let shifted = Picture::new(&file, &raster, &Descriptor { normalisation, ..as_it_is() }).unwrap();
+    assert_ne!(all(&hypercolumns, &shifted), first);
     let other = encoder("vgg16").init(3, &config.taps, 1, &device).unwrap();
     let other = Hypercolumns::new(config, other, 3, device).unwrap();
-    assert_ne!(all(&other), first);
-    assert_eq!(below(&folder.path().join("cache")).len(), 2);
+    assert_ne!(all(&other, &picture), first);
+    assert_eq!(below(&folder.path().join("cache")).len(), 3);
 }

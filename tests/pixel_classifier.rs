@@ -14,10 +14,13 @@ use ndarray::{Array2, Array3};
 use ndarray_npy::read_npy;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use segtool::device::DeviceChoice;
+use segtool::model::{FeatureEncoderConfig, ResNetFeaturesConfig, Tap, Variant, VggConfig};
+use segtool::weights::save_encoder;
 use serde_json::Value;
 use tempfile::{TempDir, tempdir};
 
-use common::{stderr_of, stdout_of, text};
+use common::{floats, read_tensors, stderr_of, stdout_of, text};
 
 /// Class names of data set `core`, by label value.
 const NAMES: [&str; 5] = ["", "intact sandstone", "rubble", "grey granodiorite", "dark gap"];
@@ -213,7 +216,7 @@ fn neither_threads_nor_windows_nor_stored_features_change_the_result() {
         labels_of(&out, "core")
     };
     let whole = predict(&[]);
-    for more in [["--tile", "17"], ["--tile", "64"], ["--memory", "120MiB"], ["--cache-features", &cache]] {
+    for more in [["--tile", "17"], ["--tile", "64"], ["--cache-features", &cache]] {
         assert_eq!(predict(&more), whole, "{more:?}");
     }
     // Damaged features are computed anew.
@@ -297,11 +300,17 @@ fn labels_that_cannot_be_learnt_from_are_refused_in_words() {
     assert!(said.contains("core.png is 240x40") && said.contains("small.png is 239x40"), "{said}");
     let said = with("value.png", GrayImage::from_pixel(240, 40, Luma([9])));
     assert!(said.contains("label 9 at pixel (0, 0)"), "{said}");
+    let missing = ["train", "--recipe", "hypercolumn-core", "--images", "no.png", "--labels", &made.labels];
+    let said = stderr_of(&[&missing[..], &["--output-path", &run]].concat(), 1);
+    assert!(said.contains("cannot read no.png"), "{said}");
     // A table with a pixel that is not in the picture.
     let table = made.path("table.csv");
     fs::write(&table, "file,x,y,class\ncore.png,5,5,rubble\ncore.png,240,5,rubble\n").unwrap();
     let said = stderr_of(&["train", "--recipe", "hypercolumn-core", "--label-csv", &table, "--output-path", &run], 1);
     assert!(said.contains("table.csv") && said.contains("240x40") && said.contains("line 3"), "{said}");
+    let first = ["train", "--recipe", "hypercolumn-core", "--label-csv", &table, "--output-path", &run];
+    let said = stderr_of(&[&first[..], &["--images", &made.core]].concat(), 1);
+    assert!(said.contains("is no folder; with --label-csv"), "{said}");
 }
 
 #[test]
@@ -332,6 +341,12 @@ fn more_labels_than_are_wanted_are_thinned_out_evenly() {
     let said = stderr_of(&made.training(&run, &["--set", "max_pixels=300"]), 0);
     assert!(said.contains("1212 pixels are labelled; a random 30"), "{said}");
     assert!((298..=302).contains(&scores(&run)["pixels"].as_u64().unwrap()));
+    // So few that some regions have none left.
+    stdout_of(&made.training(&run, &["--set", "max_pixels=14", "--overwrite"]));
+    let scores = scores(&run);
+    assert!(scores["by_region"]["f1"].as_array().unwrap().iter().any(|f1| f1.as_f64().is_some_and(|f1| f1 > 0.5)));
+    let held_out = scores["by_region"]["pixels"].as_u64().unwrap();
+    assert!(held_out <= scores["pixels"].as_u64().unwrap(), "{held_out}");
 }
 
 #[test]
@@ -396,7 +411,9 @@ fn what_would_do_nothing_is_refused() {
             vec!["--set", "forest.class_weights=[1, 2]"],
             "class_weights has 2 numbers, but data set 'core' has 4 classes",
         ),
-        (vec!["--val-fraction", "1.5"], "1.5"),
+        (vec!["--val-fraction", "1.5"], "--val-fraction is 1.5; it must lie between 0 and 1"),
+        (vec!["--val-fraction", "NaN"], "--val-fraction is NaN"),
+        (vec!["--set", "features.encoder.stages=1"], "unknown field `stages`"),
     ] {
         let mut arguments = made.training(&run, &more);
         if more.contains(&"forest.trees=0") {
@@ -434,7 +451,7 @@ fn damaged_runs_are_refused_and_old_ones_replaced_whole() {
     let (run, out) = (made.path("run"), made.path("out"));
     stdout_of(&made.training(&run, &["--split", "none"]));
     let said = stderr_of(&made.training(&run, &[]), 1);
-    assert!(said.contains("already holds a run") && said.contains("--overwrite"), "{said}");
+    assert!(said.contains("already holds a run; replace it with --overwrite"), "{said}");
     let predict = ["predict", "--run", &run, "--output-path", &out, &made.core];
     let forest = bytes(&run, "forest.bin");
     let put = |file: &str, content: &[u8]| fs::write(Path::new(&run).join(file), content).unwrap();
@@ -451,8 +468,10 @@ fn damaged_runs_are_refused_and_old_ones_replaced_whole() {
     stdout_of(&made.training(&other, &["--split", "none", "--taps", "pool1"]));
     put("forest.bin", &bytes(&other, "forest.bin"));
     assert!(stderr_of(&predict, 1).contains("is of 64 features and 4 classes"), "{}", stderr_of(&predict, 1));
+    let said = stderr_of(&made.training(&other, &["--weights", &run, "--overwrite"]), 1);
+    assert!(said.contains("is a run of a random forest, whose encoder goes no further"), "{said}");
     fs::remove_file(Path::new(&run).join("forest.bin")).unwrap();
-    assert!(stderr_of(&predict, 1).contains("forest.bin"));
+    assert!(stderr_of(&predict, 1).contains("its training did not finish"));
     assert!(!Path::new(&out).exists());
     // A forest in the place of a forest, then a network in its place, then a forest again.
     let of_network = ["train", "--recipe", "unet-demo", "--set", "training.epochs=1", "--set", "network.width=2"];
@@ -481,11 +500,23 @@ fn further_pictures_can_be_scored_on_and_several_be_learnt_from() {
     let (images, labels) = (made.path("images.txt"), made.path("labels.txt"));
     let first = ["train", "--recipe", "hypercolumn-core", "--train-list", &images, "--label-list", &labels];
     let more = ["--val-list", &images, "--val-label-list", &labels, "--set", "forest.trees=10", "--output-path", &run];
-    stdout_of(&[&first[..], &more].concat());
+    let said = stderr_of(&[&first[..], &more].concat(), 0);
+    assert!(
+        said.contains("core.png is named twice") && said.contains("is validated with, but was named before"),
+        "{said}"
+    );
     let scores = scores(&run);
     assert_eq!(scores["labelled_pixels"], 2 * 1212);
     assert_eq!(scores["validation"]["pixels"], 2 * 1212);
     assert!(scores["validation"]["mean_f1"].as_f64().unwrap() > 0.99);
+    GrayImage::new(240, 40).save(made.path("nothing.png")).unwrap();
+    fs::write(made.path("val.txt"), "core.png\n").unwrap();
+    fs::write(made.path("val_labels.txt"), "nothing.png\n").unwrap();
+    let (images, labels, other) = (made.path("val.txt"), made.path("val_labels.txt"), made.path("other"));
+    let more = ["--val-list", &images, "--val-label-list", &labels];
+    let said = stderr_of(&made.training(&other, &more), 1);
+    assert!(said.contains("none of the 1 validation pictures has a labelled pixel"), "{said}");
+    assert!(!Path::new(&other).exists());
 }
 
 #[test]
@@ -522,13 +553,130 @@ fn channels_are_drawn_and_recipes_described() {
 }
 
 #[test]
-fn memory_that_does_not_suffice_is_told_beforehand() {
+fn memory_decides_on_windows_and_what_does_not_suffice_is_told_beforehand() {
     let made = Made::new();
-    let (run, out) = (made.path("run"), made.path("out"));
+    let (run, out, wide) = (made.path("run"), made.path("out"), made.path("wide.png"));
     stdout_of(&made.training(&run, &["--split", "none"]));
-    let predict = ["predict", "--run", &run, "--output-path", &out, "--memory", "20MiB", &made.core];
-    let said = stderr_of(&predict, 1);
-    assert!(said.contains("core.png: a picture of 240x40 would take about") && said.contains("20 MiB"), "{said}");
+    let color = core();
+    RgbImage::from_fn(2400, 40, |x, y| *color.get_pixel(x % 240, y)).save(&wide).unwrap();
+    let predict = |more: &[&str], code: i32| {
+        let first = ["predict", "--run", &run, "--device", "flex", "--output-path", &out, &wide];
+        stderr_of(&[&first[..], more].concat(), code);
+        stderr_of(&[&first[..], more].concat(), code)
+    };
+    let said = predict(&["--memory", "3MiB"], 1);
+    assert!(said.contains("wide.png: a picture of 2400x40 would take about"), "{said}");
+    assert!(said.contains("3 MiB may be used; allow more with --memory"), "{said}");
+    // The smallest windows that there are take so much.
+    let least: u64 = said.split("about ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+    predict(&[], 0);
+    let whole = labels_of(&out, "wide");
+    predict(&["--memory", &format!("{}MiB", least + 1)], 0);
+    assert_eq!(labels_of(&out, "wide"), whole);
+    let said = predict(&["--memory", &format!("{}MiB", least + 1), "--tile", "3000"], 1);
+    assert!(said.contains("choose a smaller --tile"), "{said}");
+}
+
+#[test]
+fn nothing_of_the_users_is_touched() {
+    let made = Made::new();
+    let run = made.path("run");
+    // Neighbours, and what lies in the run folder without being of a run.
+    for name in ["run.new", "run.old", "run.tmp"] {
+        fs::create_dir(made.path(name)).unwrap();
+        fs::write(made.path(name) + "/mine.txt", "mine").unwrap();
+    }
+    let cache = made.path("run/features");
+    stdout_of(&made.training(&run, &["--split", "none"]));
+    stdout_of(&made.training(&run, &["--split", "none", "--overwrite", "--cache-features", &cache]));
+    fs::write(made.path("run/mine.txt"), "mine").unwrap();
+    stdout_of(&made.training(&run, &["--split", "none", "--overwrite", "--cache-features", &cache]));
+    for name in ["run.new/mine.txt", "run.old/mine.txt", "run.tmp/mine.txt", "run/mine.txt"] {
+        assert_eq!(fs::read_to_string(made.path(name)).unwrap(), "mine", "{name}");
+    }
+    assert_eq!(fs::read_dir(&cache).unwrap().count(), 1);
+    // A run that cannot be written is told of before anything is computed, and leaves nothing.
+    let file = made.path("file");
+    fs::write(&file, "mine").unwrap();
+    let said = stderr_of(&made.training(&(file.clone() + "/run"), &[]), 1);
+    assert!(said.contains("/file/run") && !said.contains("features"), "{said}");
+    // A picture is not drawn over.
+    let first = ["info", "--features", &made.core, "--tap", "pool1", "--channel", "3", "--output"];
+    let before = fs::read(&made.core).unwrap();
+    let said = stderr_of(&[&first[..], &[&made.core]].concat(), 1);
+    assert!(said.contains("would overwrite the picture"), "{said}");
+    let said = stderr_of(&[&first[..], &["x.jpg"]].concat(), 1);
+    assert!(said.contains("a name that ends in .png"), "{said}");
+    assert_eq!(fs::read(&made.core).unwrap(), before);
+    let said = stderr_of(&[&first[..], &["x.png", "--recipe", "hypercolumn-core", "--width", "3"]].concat(), 2);
+    assert!(said.contains("--width"), "{said}");
+}
+
+/// A whole encoder with random weights as torchvision's file has it.
+fn torchvision_file(made: &Made, name: &str, config: &FeatureEncoderConfig, last: Tap) -> String {
+    let path = made.path(name);
+    let encoder = config.init(3, &[last], 7, &DeviceChoice::Flex.open().unwrap()).unwrap();
+    save_encoder(&encoder, Path::new(&path)).unwrap();
+    path
+}
+
+#[test]
+fn encoders_take_torchvisions_files() {
+    let made = Made::new();
+    let run = made.path("run");
+    let vgg = |batch_norm| FeatureEncoderConfig::Vgg16(VggConfig { batch_norm });
+    let residual = FeatureEncoderConfig::Resnet(ResNetFeaturesConfig::new(Variant::Resnet18));
+    let plain = torchvision_file(&made, "vgg16.safetensors", &vgg(false), Tap::Pool(5));
+    let normed = torchvision_file(&made, "vgg16_bn.safetensors", &vgg(true), Tap::Pool(5));
+    let resnet = torchvision_file(&made, "resnet18.safetensors", &residual, Tap::Layer(4));
+    let set = "features.encoder={ architecture = 'resnet', variant = 'resnet18' }";
+    for (file, more, features, expected) in [
+        (&plain, vec![], 192, "loaded 8 tensors (260160 numbers): the convolutions of a VGG-16 from torchvision"),
+        (&normed, vec![], 192, "batch_norm = false -> architecture = \"vgg16\", batch_norm = true"),
+        (&resnet, vec!["--set", set, "--taps", "stem,layer2"], 64 + 128, "the encoder resnet18"),
+    ] {
+        let more = [&more[..], &["--weights", file, "--split", "pixel", "--overwrite"]].concat();
+        let said = stderr_of(&made.training(&run, &more), 0);
+        assert!(said.contains(expected), "{said}");
+        assert!(!said.contains("weights are random"), "{said}");
+        assert_eq!(scores(&run)["features"], features);
+        assert!(scores(&run)["by_pixel"]["mean_f1"].as_f64().unwrap() > 0.9, "{file}: {}", scores(&run)["by_pixel"]);
+        let (theirs, own) = (read_tensors(Path::new(file)), read_tensors(&Path::new(&run).join("encoder.safetensors")));
+        assert!(own.len() > 7 && own.len() < theirs.len());
+        own.iter().for_each(|(name, data)| assert_eq!(floats(data), floats(&theirs[name]), "{name}"));
+        stdout_of(&["predict", "--run", &run, "--output-path", &made.path("out"), &made.core]);
+    }
+    // Another encoder than the recipe's, and a part of one.
+    let said = stderr_of(&made.training(&made.path("other"), &["--weights", &resnet]), 1);
+    assert!(
+        said.contains("holds the encoder resnet18") && said.contains("the recipe's features are of VGG-16"),
+        "{said}"
+    );
+    let own = text(&Path::new(&run).join("encoder.safetensors"));
+    stderr_of(&made.training(&made.path("other"), &["--weights", &own]), 1);
+    // A channel of a layer that the run does not need.
+    let picture = made.path("channel.png");
+    let first = ["info", "--features", &made.core, "--output", &picture, "--encoder-weights", &normed];
+    stdout_of(&[&first[..], &["--tap", "conv4_2", "--channel", "500"]].concat());
+    // Its kernels are spread over one band; a grey picture then needs no colours.
+    let dataset = made.path("grey.toml");
+    let text = fs::read_to_string("datasets/core.toml").unwrap();
+    let text = text.replace("bands = 3", "bands = 1");
+    let text = text.lines().map(|line| match line.starts_with("normalisation") {
+        true => "normalisation = { kind = \"per-dataset\" }\n".to_owned(),
+        false => format!("{line}\n"),
+    });
+    fs::write(&dataset, text.collect::<String>()).unwrap();
+    let grey = made.path("grey.png");
+    image::DynamicImage::ImageRgb8(core()).into_luma8().save(&grey).unwrap();
+    let run = made.path("grey");
+    let first = ["train", "--recipe", "hypercolumn-core", "--dataset", &dataset, "--images", &grey];
+    let more = ["--labels", &made.labels, "--weights", &plain, "--taps", "colors,pool1", "--output-path", &run];
+    let said = stderr_of(&[&first[..], &more].concat(), 0);
+    assert!(said.contains("spread over 1 bands instead of 3"), "{said}");
+    let config: Value = serde_json::from_slice(&bytes(&run, "config.json")).unwrap();
+    assert_eq!(config["dataset"]["normalisation"]["kind"], "fixed");
+    assert!(scores(&run)["by_pixel"]["mean_f1"].as_f64().unwrap() > 0.9);
 }
 
 /// The published task on the real section, with random weights.

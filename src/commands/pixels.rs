@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use segtool::data::{Descriptor, pair_folders, pair_lists};
 use segtool::device::{DeviceChoice, peak_memory};
+use segtool::files::check_writable;
 use segtool::hypercolumn::Part;
 use segtool::image::{color_probabilities, write_png};
 use segtool::model::{ParameterShape, shapes};
@@ -109,6 +110,9 @@ pub(super) fn train_forest(arguments: &Train, mut recipe: ForestRecipe) -> Resul
     let dataset = Descriptor::find(name.context("the recipe names no data set; give --dataset")?)?;
     recipe.check(&dataset)?;
     let (split, held_out) = (options.split.unwrap_or_default(), arguments.val_fraction.unwrap_or(HELD_OUT));
+    if !(held_out > 0.0 && held_out < 1.0) {
+        bail!("--val-fraction is {held_out}; it must lie between 0 and 1, as in 0.05");
+    }
     if split == Split::None && arguments.val_fraction.is_some() {
         bail!("--val-fraction would do nothing with --split none; leave one of them out");
     }
@@ -125,9 +129,7 @@ pub(super) fn train_forest(arguments: &Train, mut recipe: ForestRecipe) -> Resul
     let cache = options.cache_features.as_deref();
     let session = Session { device, weights: weights.as_ref(), cache, stop: stop.flag(), sink: &progress };
     match train(plan, &folder, &session)? {
-        Outcome::Stopped => {
-            ui::result("stopped; nothing was written");
-        }
+        Outcome::Stopped => bail!("stopped; nothing was written"),
         Outcome::Finished(report) => {
             report.table().iter().for_each(|line| ui::result(line));
             if let Some(found) = &report.out_of_bag {
@@ -162,6 +164,9 @@ fn encoder_weights(sources: &[String], progress: &Progress) -> Result<Option<Wei
 
 fn pictures(arguments: &Train, dataset: &Descriptor) -> Result<Vec<LabelledPicture>> {
     if let Some(table) = &arguments.pixels.label_csv {
+        if let Some(folder) = arguments.images.as_deref().filter(|folder| !folder.is_dir()) {
+            bail!("{} is no folder; with --label-csv, --images is the folder of the pictures", folder.display());
+        }
         return Ok(LabelledPicture::from_table(table, dataset, arguments.images.as_deref())?);
     }
     let pairs = match (&arguments.train_list, &arguments.label_list, &arguments.images, &arguments.labels) {
@@ -208,7 +213,7 @@ pub(super) fn describe(recipe: &ForestRecipe, arguments: &Info) -> Result<Exit> 
     if arguments.json {
         let part = |part: &Part| -> Result<Value> {
             let Part { scale, tap, channels } = part;
-            Ok(json!({ "tap": tap, "scale": scale, "features": channels, "stride": stride(*tap)? }))
+            Ok(json!({ "tap": tap, "scale": scale, "features": channels, "stride": stride(*tap)? * scale }))
         };
         let report = json!({
             "recipe": recipe.name,
@@ -240,6 +245,19 @@ pub(super) fn describe(recipe: &ForestRecipe, arguments: &Info) -> Result<Exit> 
     Ok(Exit::Done)
 }
 
+/// Says, before any work, whether a PNG can be written, and that it would not take the place of the picture.
+fn check_output(image: &Path, output: &Path) -> Result<()> {
+    if !output.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("png")) {
+        bail!("{} is written as PNG; give it a name that ends in .png", output.display());
+    }
+    if let (Ok(image), Ok(output)) = (image.canonicalize(), output.canonicalize())
+        && image == output
+    {
+        bail!("the result would overwrite the picture {}; choose another --output", image.display());
+    }
+    Ok(check_writable(output)?)
+}
+
 /// Draws what a channel of an encoder's layer shows of a picture.
 pub(super) fn draw_features(arguments: &Info, image: &Path) -> Result<Exit> {
     let progress = Progress::new();
@@ -247,6 +265,7 @@ pub(super) fn draw_features(arguments: &Info, image: &Path) -> Result<Exit> {
         (arguments.tap.context("--tap is missing")?, arguments.channel.context("--channel is missing")?);
     let stem = image.file_stem().unwrap_or_default().to_string_lossy();
     let output = arguments.output.clone().unwrap_or_else(|| format!("{stem}_{tap}_{channel}.png").into());
+    check_output(image, &output)?;
     let device = arguments.device.unwrap_or_default().resolve()?;
     let drawn = match &arguments.run {
         Some(folder) => match AnyRun::open(folder)? {

@@ -76,6 +76,9 @@ pub fn pair_lists(images: &Path, labels: &Path) -> Result<Vec<Pair>> {
 
 /// Pairs two folders by file stem (`a.jpg` with `a.png`), in the order of the names; or two files.
 pub fn pair_folders(images: &Path, labels: &Path) -> Result<Vec<Pair>> {
+    for path in [images, labels] {
+        fs::metadata(path).map_err(|e| Error::read(path, e))?;
+    }
     if images.is_file() && labels.is_file() {
         return Ok(vec![Pair { image: images.into(), label: labels.to_path_buf().into() }]);
     }

@@ -43,6 +43,20 @@ impl Forest {
         Ok(probabilities)
     }
 
+    /// What [`Self::predict`] and [`Self::probabilities`] give, in one pass.
+    ///
+    /// # Errors
+    /// As [`Self::predict`].
+    pub fn predict_with_probabilities(&self, features: &Features<'_>) -> Result<(Vec<u16>, Vec<f32>)> {
+        let mut sums = vec![0.0; features.samples() * self.classes];
+        self.groups(features, &mut sums, Wanted::Probabilities, <[f32]>::copy_from_slice)?;
+        // Of the sums: two that differ may give one quotient.
+        let classes = sums.chunks_exact(self.classes).map(|sums| greatest(sums) as u16).collect();
+        let trees = self.trees.len() as f32;
+        sums.iter_mut().for_each(|sum| *sum /= trees);
+        Ok((classes, sums))
+    }
+
     /// Hands the sums over the trees of every sample, in groups on all threads, to `write` with its results.
     fn groups<T: Send>(
         &self,
@@ -135,6 +149,8 @@ pub(super) mod tests {
                 let rows = &data(samples + 50).0[300..];
                 let found = forest.probabilities(&Features::rows(rows, 6).unwrap()).unwrap();
                 let classes = forest.predict(&Features::rows(rows, 6).unwrap()).unwrap();
+                let both = forest.predict_with_probabilities(&Features::rows(rows, 6).unwrap()).unwrap();
+                assert!(both.0 == classes && both.1 == found);
                 for ((row, found), class) in rows.chunks(6).zip(found.chunks(4)).zip(classes) {
                     let mut sums = [0.0; 4];
                     for tree in &forest.trees {

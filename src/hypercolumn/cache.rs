@@ -1,7 +1,9 @@
 //! Features on disk, so that another training on the same pictures need not compute them again.
 
 use std::borrow::Cow;
-use std::fs;
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use safetensors::SafeTensors;
@@ -12,9 +14,17 @@ use super::layout::{Layout, Window};
 use super::sampler::Map;
 use super::{Hypercolumns, Picture, WindowFeatures};
 use crate::error::{Error, Result};
-use crate::files::{create_folder, read_bytes, write_bytes_unsynced};
+use crate::files::{create_folder, write_bytes_unsynced};
 
-/// A folder with the features of some pictures: a folder for each picture and kind of features, a file for each window.
+/// Stored features are computed anew when this changes.
+const FORMAT: &[u8] = b"segtool features 1";
+/// The entry of a file that tells whether it is whole.
+const CHECK: &str = "crc32c";
+/// Characters of a picture's name in that of its folder.
+const LONGEST_STEM: usize = 60;
+
+/// A folder with the features of some pictures: in it a folder for each picture and kind of features, with a file for each
+/// window.
 #[derive(Debug, Clone)]
 pub struct FeatureCache {
     root: PathBuf,
@@ -33,16 +43,42 @@ impl FeatureCache {
         Ok(Self { root: root.into() })
     }
 
-    /// The place of a picture's features: by its content, not its name, and by what else they depend on.
-    pub fn picture(&self, path: &Path, hypercolumns: &Hypercolumns) -> Result<StoredFeatures> {
+    /// The place of a picture's features: by its content, not its name, and by all that they depend on besides.
+    pub fn picture(&self, hypercolumns: &Hypercolumns, picture: &Picture<'_>) -> Result<StoredFeatures> {
+        let path = picture.path();
         let mut hash = Sha256::new();
+        hash.update(FORMAT);
         hash.update(hypercolumns.fingerprint);
-        hash.update(read_bytes(path)?);
+        hash.update(picture.normalisation());
+        let failed = |e| Error::read(path, e);
+        let (mut file, mut buffer) = (File::open(path).map_err(failed)?, vec![0; 1 << 16]);
+        loop {
+            match file.read(&mut buffer).map_err(failed)? {
+                0 => break,
+                count => hash.update(&buffer[..count]),
+            }
+        }
         let hash: String = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        let stem: String = path.file_stem().unwrap_or_default().to_string_lossy().chars().take(LONGEST_STEM).collect();
         let folder = self.root.join(format!("{stem}-{hash}"));
         create_folder(&folder)?;
         Ok(StoredFeatures { folder })
+    }
+}
+
+impl Hypercolumns {
+    /// What a window's features are sampled from: as it is stored, where there is a store, else computed.
+    pub fn recall(
+        &self,
+        stored: Option<&StoredFeatures>,
+        picture: &Picture<'_>,
+        layout: &Layout,
+        window: &Window,
+    ) -> Result<WindowFeatures> {
+        match stored {
+            Some(stored) => stored.see(self, picture, layout, window),
+            None => self.see(picture, layout, window),
+        }
     }
 }
 
@@ -53,7 +89,7 @@ impl StoredFeatures {
     }
 
     /// The features of a window as they are stored, or computed and then stored. What is damaged is computed anew.
-    pub fn see(
+    fn see(
         &self,
         hypercolumns: &Hypercolumns,
         picture: &Picture<'_>,
@@ -66,7 +102,8 @@ impl StoredFeatures {
         }
         let features = hypercolumns.see(picture, layout, window)?;
         let named = features.maps().enumerate().map(|(i, map)| (i.to_string(), map));
-        let bytes = safetensors::serialize(named, None).map_err(|e| Error::content(&path, e))?;
+        let check = HashMap::from([(CHECK.to_owned(), checksum(features.maps()).to_string())]);
+        let bytes = safetensors::serialize(named, Some(check)).map_err(|e| Error::content(&path, e))?;
         write_bytes_unsynced(&path, &bytes)?;
         Ok(features)
     }
@@ -75,6 +112,8 @@ impl StoredFeatures {
 /// The maps in a file, if they are what this window needs.
 fn stored(bytes: &[u8], hypercolumns: &Hypercolumns, layout: &Layout, window: &Window) -> Option<Vec<Map>> {
     let file = SafeTensors::deserialize(bytes).ok()?;
+    let (_, header) = SafeTensors::read_metadata(bytes).ok()?;
+    let check = header.metadata().as_ref()?.get(CHECK)?.parse::<u32>().ok()?;
     let parts = hypercolumns.config.parts(hypercolumns.bands).ok()?;
     let mut maps = Vec::with_capacity(parts.len());
     for (number, part) in parts.iter().enumerate() {
@@ -87,13 +126,20 @@ fn stored(bytes: &[u8], hypercolumns: &Hypercolumns, layout: &Layout, window: &W
             return None;
         }
         let values: Vec<f32> = view.data().as_chunks::<4>().0.iter().map(|word| f32::from_le_bytes(*word)).collect();
-        // A file that was written in part before a power failure may hold zeros only, or rubbish.
-        if !values.iter().all(|value| value.is_finite()) {
-            return None;
-        }
         maps.push(Map { values, shape, corner: layout.corner(tap, &input) });
     }
-    (file.len() == maps.len()).then_some(maps)
+    // A power failure may leave any part of a file unwritten.
+    (file.len() == maps.len() && checksum(maps.iter()) == check).then_some(maps)
+}
+
+fn checksum<'a>(maps: impl Iterator<Item = &'a Map>) -> u32 {
+    maps.fold(0, |sum, map| crc32c::crc32c_append(sum, &map.bytes()))
+}
+
+impl Map {
+    fn bytes(&self) -> Vec<u8> {
+        self.values.iter().flat_map(|value| value.to_le_bytes()).collect()
+    }
 }
 
 impl View for &Map {
@@ -106,7 +152,7 @@ impl View for &Map {
     }
 
     fn data(&self) -> Cow<'_, [u8]> {
-        Cow::Owned(self.values.iter().flat_map(|value| value.to_le_bytes()).collect())
+        Cow::Owned(self.bytes())
     }
 
     fn data_len(&self) -> usize {

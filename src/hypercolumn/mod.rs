@@ -2,7 +2,7 @@
 //! features of that pixel.
 //!
 //! A picture is gone over in windows, each computed with as much around it as its features depend on, so that windows
-//! change nothing. What the layers show is kept as small as they give it; it is enlarged (bilinear, as PyTorch's
+//! change no more than the rounding of sums. What the layers show is kept as small as they give it; it is enlarged (bilinear, as PyTorch's
 //! `interpolate` without aligned corners does) only where pixels are asked for.
 
 mod cache;
@@ -16,7 +16,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-pub use cache::FeatureCache;
+pub use cache::{FeatureCache, StoredFeatures};
 pub use layout::{Layout, Window};
 pub use picture::Picture;
 pub use sampler::WindowFeatures;
@@ -132,7 +132,7 @@ impl Hypercolumns {
     /// Of an encoder that was built for the taps of `config` and `bands` bands, on `device`.
     pub fn new(config: HypercolumnConfig, encoder: FeatureEncoder, bands: usize, device: Device) -> Result<Self> {
         config.check(bands)?;
-        let fingerprint = fingerprint(&config, &encoder)?;
+        let fingerprint = fingerprint(&config, &encoder, &device)?;
         let encoder = encoder.folded(&config.taps);
         Ok(Self { config, encoder, device, bands, fingerprint })
     }
@@ -170,9 +170,10 @@ impl Hypercolumns {
     }
 }
 
-/// What features of a picture depend on beside the picture: equal fingerprints, equal features.
-fn fingerprint(config: &HypercolumnConfig, encoder: &FeatureEncoder) -> Result<[u8; 32]> {
+/// What features of a picture depend on beside the normalised picture; the device, by their last digits.
+fn fingerprint(config: &HypercolumnConfig, encoder: &FeatureEncoder, device: &Device) -> Result<[u8; 32]> {
     let mut hash = Sha256::new();
+    hash.update(format!("{device:?}"));
     hash.update(serde_json::to_vec(config).map_err(|e| Error::Config(e.to_string()))?);
     for parameter in collect(encoder) {
         hash.update(parameter.name.as_bytes());

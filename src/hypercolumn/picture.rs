@@ -23,6 +23,16 @@ impl<'a> Picture<'a> {
         Ok(Self { path, raster, descriptor: settled(path, raster, descriptor)? })
     }
 
+    /// What it is called.
+    pub(super) fn path(&self) -> &Path {
+        self.path
+    }
+
+    /// All that is done to its samples, as bytes.
+    pub(super) fn normalisation(&self) -> Vec<u8> {
+        format!("{} {:?}", self.descriptor.bands, self.descriptor.normalisation).into_bytes()
+    }
+
     /// Normalised planes `[bands, rows, columns]` of a part of the picture that was reduced to means of `scale` x `scale`
     /// pixels. Rows and columns beyond its end mirror those before it.
     pub(super) fn reduced(&self, scale: usize, rows: &Range<usize>, columns: &Range<usize>) -> Result<Vec<f32>> {

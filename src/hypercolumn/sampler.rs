@@ -61,32 +61,55 @@ impl WindowFeatures {
     /// Writes the features of a block of the window's pixels, `rows` x `columns` of the picture, to `planes`,
     /// `[features, stride]`, of which each plane's first numbers are filled, row by row.
     pub fn fill(&self, rows: Range<usize>, columns: Range<usize>, planes: &mut [f32], stride: usize) {
-        let (top, left) = (self.window.rows.start, self.window.columns.start);
-        let (rows, columns) = (rows.start - top..rows.end - top, columns.start - left..columns.end - left);
-        let (mut planes, mut line) = (planes.chunks_mut(stride), Vec::new());
+        let mut line = Vec::new();
+        let channels = self.parts.iter().flat_map(|part| (0..part.map.shape[0]).map(move |channel| (part, channel)));
+        for ((part, channel), plane) in channels.zip(planes.chunks_mut(stride)) {
+            self.enlarge(part, channel, [rows.clone(), columns.clone()], plane, &mut line);
+        }
+    }
+
+    /// Writes one feature of a block of the window's pixels, row by row.
+    pub fn fill_one(&self, feature: usize, rows: Range<usize>, columns: Range<usize>, plane: &mut [f32]) {
+        let mut before = 0;
         for part in &self.parts {
-            let steps = &part.columns[columns.clone()];
-            let (Some(first), Some(last)) = (steps.first(), steps.last()) else { return };
-            let (start, end) = (first.before, last.after + 1);
-            let [_, height, width] = part.map.shape;
-            for (channel, plane) in part.map.values.chunks_exact(height * width).zip(&mut planes) {
-                let line_of = |row: usize| &channel[row * width..][start..end];
-                for (row, out) in part.rows[rows.clone()].iter().zip(plane.chunks_mut(steps.len())) {
-                    line.clear();
-                    let pairs = line_of(row.before).iter().zip(line_of(row.after));
-                    line.extend(pairs.map(|(above, below)| above * (1.0 - row.share) + below * row.share));
-                    for (out, step) in out.iter_mut().zip(steps) {
-                        let (before, after) = (line[step.before - start], line[step.after - start]);
-                        *out = before * (1.0 - step.share) + after * step.share;
-                    }
-                }
+            let channels = part.map.shape[0];
+            if (before..before + channels).contains(&feature) {
+                return self.enlarge(part, feature - before, [rows, columns], plane, &mut Vec::new());
+            }
+            before += channels;
+        }
+    }
+
+    /// One channel, in rows and columns of the picture.
+    fn enlarge(
+        &self,
+        part: &Part,
+        channel: usize,
+        [rows, columns]: [Range<usize>; 2],
+        plane: &mut [f32],
+        line: &mut Vec<f32>,
+    ) {
+        let (top, left) = (self.window.rows.start, self.window.columns.start);
+        let steps = &part.columns[columns.start - left..columns.end - left];
+        let (Some(first), Some(last)) = (steps.first(), steps.last()) else { return };
+        let (start, end) = (first.before, last.after + 1);
+        let [_, height, width] = part.map.shape;
+        let values = &part.map.values[channel * height * width..][..height * width];
+        let line_of = |row: usize| &values[row * width..][start..end];
+        for (row, out) in part.rows[rows.start - top..rows.end - top].iter().zip(plane.chunks_mut(steps.len())) {
+            line.clear();
+            let pairs = line_of(row.before).iter().zip(line_of(row.after));
+            line.extend(pairs.map(|(above, below)| above * (1.0 - row.share) + below * row.share));
+            for (out, step) in out.iter_mut().zip(steps) {
+                let (before, after) = (line[step.before - start], line[step.after - start]);
+                *out = before * (1.0 - step.share) + after * step.share;
             }
         }
     }
 
-    /// Writes the features of single pixels of the window, (row, column) of the picture, to `planes`, `[features, stride]`,
-    /// from place `first` of every plane on.
-    pub fn pick(&self, pixels: &[(usize, usize)], planes: &mut [f32], stride: usize, first: usize) {
+    /// Writes the features of single pixels of the window to `planes`, `[features, stride]`: of each, (row, column) of the
+    /// picture and its place in every plane.
+    pub fn pick(&self, pixels: &[([usize; 2], usize)], planes: &mut [f32], stride: usize) {
         let (top, left) = (self.window.rows.start, self.window.columns.start);
         let mut planes = planes;
         for part in &self.parts {
@@ -95,14 +118,14 @@ impl WindowFeatures {
             planes = rest;
             let channels = part.map.values.par_chunks_exact(height * width);
             channels.zip(own.par_chunks_exact_mut(stride)).for_each(|(channel, plane)| {
-                for (out, &(y, x)) in plane[first..].iter_mut().zip(pixels) {
+                for &([y, x], place) in pixels {
                     let (row, column) = (part.rows[y - top], part.columns[x - left]);
                     // In the order of `fill`, so that a pixel has the same features either way.
                     let at = |x: usize| {
                         let [above, below] = [row.before, row.after].map(|y| channel[y * width + x]);
                         above * (1.0 - row.share) + below * row.share
                     };
-                    *out = at(column.before) * (1.0 - column.share) + at(column.after) * column.share;
+                    plane[place] = at(column.before) * (1.0 - column.share) + at(column.after) * column.share;
                 }
             });
         }

@@ -8,7 +8,7 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::resnet;
-use super::{Named, Namer, ResNet, ResNetConfig, Vgg, VggConfig};
+use super::{Dilation, Named, Namer, ResNet, ResNetConfig, Stem, Style, Variant, Vgg, VggConfig};
 use crate::error::{Error, Result};
 use crate::layer::Init;
 
@@ -130,7 +130,55 @@ pub enum FeatureEncoderConfig {
     /// The convolutions of VGG-16.
     Vgg16(VggConfig),
     /// A residual network.
-    Resnet(ResNetConfig),
+    Resnet(ResNetFeaturesConfig),
+}
+
+/// A residual network whose features are looked at: as deep as the taps need, and not dilated unless it says so, as
+/// torchvision has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResNetFeaturesConfig {
+    /// The depth.
+    pub variant: Variant,
+    /// As [`ResNetConfig::width`].
+    #[serde(default = "published_width")]
+    pub width: usize,
+    /// What comes before the first stage.
+    #[serde(default)]
+    pub stem: Stem,
+    /// Where strides give way to dilation.
+    #[serde(default = "undilated")]
+    pub dilation: Dilation,
+    /// Which convolution of a bottleneck has the stride.
+    #[serde(default)]
+    pub style: Style,
+}
+
+fn published_width() -> usize {
+    64
+}
+
+fn undilated() -> Dilation {
+    Dilation::None
+}
+
+impl ResNetFeaturesConfig {
+    /// torchvision's.
+    pub fn new(variant: Variant) -> Self {
+        Self::from(ResNetConfig { dilation: Dilation::None, ..ResNetConfig::new(variant) })
+    }
+
+    /// With so many stages.
+    fn network(&self, stages: usize) -> ResNetConfig {
+        let Self { variant, width, stem, dilation, style } = *self;
+        ResNetConfig { variant, width, stem, dilation, style, stages }
+    }
+}
+
+impl From<ResNetConfig> for ResNetFeaturesConfig {
+    fn from(ResNetConfig { variant, width, stem, dilation, style, stages: _ }: ResNetConfig) -> Self {
+        Self { variant, width, stem, dilation, style }
+    }
 }
 
 impl FeatureEncoderConfig {
@@ -139,8 +187,8 @@ impl FeatureEncoderConfig {
         let reach = match (self, tap) {
             (_, Tap::Colors) => Some(Reach { channels: bands, ..Reach::default() }),
             (Self::Vgg16(_), tap) => VggConfig::reach(tap, bands),
-            (Self::Resnet(config), Tap::Stem) => Some(config.reach(0)),
-            (Self::Resnet(config), Tap::Layer(stage @ 1..=4)) => Some(config.reach(stage)),
+            (Self::Resnet(config), Tap::Stem) => Some(config.network(1).reach(0)),
+            (Self::Resnet(config), Tap::Layer(stage @ 1..=4)) => Some(config.network(stage).reach(stage)),
             (Self::Resnet(_), _) => None,
         };
         reach.ok_or_else(|| {
@@ -161,7 +209,7 @@ impl FeatureEncoderConfig {
     pub fn check(&self) -> Result<()> {
         match self {
             Self::Vgg16(_) => Ok(()),
-            Self::Resnet(config) => config.check(),
+            Self::Resnet(config) => config.network(1).check(),
         }
     }
 
@@ -184,8 +232,7 @@ impl FeatureEncoderConfig {
             Self::Vgg16(config) => FeatureEncoder::Vgg(config.init(bands, taps, init)),
             Self::Resnet(config) => {
                 let stages = taps.iter().map(|tap| if let Tap::Layer(stage) = tap { *stage } else { 1 }).max();
-                let config = ResNetConfig { stages: stages.unwrap_or(1), ..config.clone() };
-                FeatureEncoder::Resnet(config.init(bands, init))
+                FeatureEncoder::Resnet(config.network(stages.unwrap_or(1)).init(bands, init))
             }
         })
     }

@@ -23,7 +23,7 @@ pub use decoder::{
     PyramidForm, UnetDecoder, UnetDecoderConfig, UperNet, UperNetConfig,
 };
 pub use encoder_decoder::{EncoderDecoder, EncoderDecoderConfig};
-pub use features::{FeatureEncoder, FeatureEncoderConfig, Reach, Tap};
+pub use features::{FeatureEncoder, FeatureEncoderConfig, Reach, ResNetFeaturesConfig, Tap};
 pub use inference::{InferenceNetwork, Scores};
 pub(crate) use padding::mirrored;
 pub use padding::{Crop, mirror_pad};

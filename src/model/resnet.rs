@@ -218,9 +218,11 @@ impl ResNetConfig {
         }
         let (kind, counts) = self.variant.blocks();
         for (Spacing(stride, first, rest), count) in self.dilation.stages().into_iter().zip(counts).take(stage) {
-            // A basic block has two 3x3 convolutions, a bottleneck one.
+            // A basic block has two 3x3 convolutions, a bottleneck one, which a 1x1 may take the stride from.
             let wide = kind.kernels.iter().filter(|kernel| **kernel == 3).count();
-            reach.convolve(3, stride, first);
+            let before = if kind == BOTTLENECK && self.style == Style::Caffe { stride } else { 1 };
+            reach.convolve(1, before, 1);
+            reach.convolve(3, stride / before, first);
             (1..wide * count).for_each(|_| reach.convolve(3, 1, rest));
         }
         reach

@@ -101,11 +101,9 @@ pub fn draw_channel(image: &Path, tap: Tap, channel: usize, from: ChannelPicture
     let mut values = vec![0.0; size.width * size.height];
     for window in layout.windows(None) {
         let seen = hypercolumns.see(&picture, &layout, &window)?;
-        let wide = window.columns.len();
-        let mut planes = vec![0.0; channels * wide];
         for row in window.rows.clone() {
-            seen.fill(row..row + 1, window.columns.clone(), &mut planes, wide);
-            values[row * size.width..][window.columns.clone()].copy_from_slice(&planes[channel * wide..][..wide]);
+            let out = &mut values[row * size.width..][window.columns.clone()];
+            seen.fill_one(channel, row..row + 1, window.columns.clone(), out);
         }
     }
     let mut sorted = values.clone();

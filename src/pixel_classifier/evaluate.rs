@@ -1,5 +1,6 @@
 //! How well a forest does on labelled pixels that it did not learn from.
 
+use std::collections::HashMap;
 use std::str::FromStr;
 use std::sync::atomic::AtomicBool;
 
@@ -115,15 +116,32 @@ impl Fitting<'_> {
     }
 
     /// Holds every connected region out once, in folds; never the only region of a class.
-    pub(super) fn by_region(&self, samples: &Samples, regions: &[Region], seed: u64) -> Result<Option<Evaluation>> {
+    pub(super) fn by_region(&self, samples: &Samples, seed: u64) -> Result<Option<Evaluation>> {
         let mut matrix = ConfusionMatrix::new(self.classes);
-        let folds = region_folds(regions, FOLDS, seed)?;
+        let (regions, of_samples) = regions(samples);
+        let folds = region_folds(&regions, FOLDS, seed)?;
         for fold in 0..FOLDS {
-            let held_out = region_split(&samples.regions, &folds, fold);
+            let held_out = region_split(&of_samples, &folds, fold);
             if held_out.contains(&true) && self.hold_out(samples, &held_out, &mut matrix)?.is_none() {
                 return Ok(None);
             }
         }
         Ok(Some(Evaluation::new(matrix)))
     }
+}
+
+/// The regions that samples are of, with their numbers of samples, and which each sample is of. Not all regions of the
+/// pictures need have samples.
+fn regions(samples: &Samples) -> (Vec<Region>, Vec<u32>) {
+    let (mut regions, mut numbers): (Vec<Region>, HashMap<u32, u32>) = (Vec::new(), HashMap::new());
+    let mut number = |(region, class): (&u32, &u16)| {
+        let number = *numbers.entry(*region).or_insert_with(|| {
+            regions.push(Region { class: *class, pixels: 0 });
+            regions.len() as u32 - 1
+        });
+        regions[number as usize].pixels += 1;
+        number
+    };
+    let of_samples = samples.regions.iter().zip(&samples.classes).map(&mut number).collect();
+    (regions, of_samples)
 }

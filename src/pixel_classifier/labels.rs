@@ -2,10 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::data::{CsvLabels, Descriptor, Labels, Pair, load_sparse_labels, read_label_csv};
+use crate::data::{CsvLabels, Descriptor, Labels, Pair, check_size, load_sparse_labels, read_label_csv};
 use crate::error::{Error, Result, Size};
 use crate::image::{read_image, read_size};
 use crate::label::LabelMap;
+
+const NO_MASKS: &str =
+    "a forest learns from label images, strokes or a table of points and rectangles, not from folders of masks";
 
 /// What says which pixels of a picture are what.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,14 +31,9 @@ pub struct LabelledPicture {
 impl LabelledPicture {
     /// Pictures with their label images; an error for masks, which say nothing of pixels without a label.
     pub fn from_pairs(pairs: Vec<Pair>) -> Result<Vec<Self>> {
-        let picture = |pair: Pair| {
-            match pair.label {
+        let picture = |pair: Pair| match pair.label {
             Labels::File(file) => Ok(Self { image: pair.image, labels: LabelSource::Image(file) }),
-            Labels::Masks(_) => Err(Error::Config(
-                "a forest learns from label images, strokes or a table of points and rectangles, not from folders of masks"
-                    .into(),
-            )),
-        }
+            Labels::Masks(_) => Err(Error::Config(NO_MASKS.into())),
         };
         pairs.into_iter().map(picture).collect()
     }
@@ -68,15 +66,8 @@ impl LabelledPicture {
             LabelSource::Table(table, labels) => Ok((size, labels.paint(table, size)?)),
             LabelSource::Image(file) => {
                 let labels = load_sparse_labels(file, descriptor)?;
-                if labels.size == size {
-                    return Ok((size, labels));
-                }
-                Err(Error::SizeMismatch {
-                    first: self.image.clone(),
-                    first_size: size,
-                    second: file.clone(),
-                    second_size: labels.size,
-                })
+                check_size((&self.image, size), (file, labels.size))?;
+                Ok((size, labels))
             }
         }
     }

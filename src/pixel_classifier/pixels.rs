@@ -71,7 +71,7 @@ impl<'a> Labelled<'a> {
         self.pictures.iter().flat_map(|(_, _, pixels)| pixels)
     }
 
-    /// Leaves so many pixels at most, a random part of every class; whether any had to go.
+    /// Leaves about so many pixels, a random part of every class; whether any had to go.
     pub(super) fn thin_out(&mut self, most: usize, seed: u64) -> Result<bool> {
         if self.total <= most {
             return Ok(false);
@@ -130,52 +130,49 @@ impl Seeing<'_> {
     /// The features of labelled pixels; `None` if it was stopped. Windows without a label are not computed.
     pub(super) fn samples(&self, labelled: &Labelled<'_>) -> Result<Option<Samples>> {
         let features = self.hypercolumns.features();
-        let (mut classes, mut regions) = (Vec::new(), Vec::new());
         let count = labelled.pixels().count();
         let mut planes = vec![0.0; features * count];
-        let mut work = Vec::new();
+        let (mut work, mut first) = (Vec::new(), 0);
         for (picture, size, pixels) in &labelled.pictures {
             let windows = self.budget.windows(&picture.image, *size, (features * count * 8) as u64)?;
-            work.push((picture, pixels, within(pixels, windows)));
+            work.push((picture, within(pixels, first, windows)));
+            first += pixels.len();
         }
-        let total = work.iter().map(|(_, _, windows)| windows.len()).sum();
+        let total = work.iter().map(|(_, windows)| windows.len()).sum();
         self.sink.event(Event::Started { task: Task::Features, total, done: 0 });
         let mut done = 0;
-        for (labelled, pixels, windows) in work.into_iter().filter(|(_, _, windows)| !windows.is_empty()) {
+        for (labelled, windows) in work.into_iter().filter(|(_, windows)| !windows.is_empty()) {
             let raster = read_image(&labelled.image)?;
             let layout = self.hypercolumns.layout(raster.size);
             let picture = Picture::new(&labelled.image, &raster, self.descriptor)?;
-            let stored = self.cache.map(|cache| cache.picture(&labelled.image, self.hypercolumns)).transpose()?;
-            for (window, members) in windows {
+            let stored = self.cache.map(|cache| cache.picture(self.hypercolumns, &picture)).transpose()?;
+            for (window, places) in windows {
                 if self.stop.load(Ordering::Relaxed) {
                     return Ok(None);
                 }
-                let seen = match &stored {
-                    Some(stored) => stored.see(self.hypercolumns, &picture, &layout, &window)?,
-                    None => self.hypercolumns.see(&picture, &layout, &window)?,
-                };
-                let places: Vec<(usize, usize)> =
-                    members.iter().map(|i| (pixels[*i].row as usize, pixels[*i].column as usize)).collect();
-                seen.pick(&places, &mut planes, count, classes.len());
-                classes.extend(members.iter().map(|i| pixels[*i].class));
-                regions.extend(members.iter().map(|i| pixels[*i].region));
+                let seen = self.hypercolumns.recall(stored.as_ref(), &picture, &layout, &window)?;
+                seen.pick(&places, &mut planes, count);
                 done += 1;
                 self.sink.event(Event::Advanced { done, loss: None });
             }
         }
         self.sink.event(Event::Finished);
+        let (classes, regions) = labelled.pixels().map(|pixel| (pixel.class, pixel.region)).unzip();
         Ok(Some(Samples { planes, features, classes, regions }))
     }
 }
 
-/// The windows that have labelled pixels, and which.
-fn within(pixels: &[Pixel], windows: Vec<Window>) -> Vec<(Window, Vec<usize>)> {
-    let members = |window: &Window| -> Vec<usize> {
-        let inside = |pixel: &Pixel| {
-            window.rows.contains(&(pixel.row as usize)) && window.columns.contains(&(pixel.column as usize))
+/// The windows that have labelled pixels, each with the rows and columns of these and their places among all pixels; the
+/// first is at `first`.
+fn within(pixels: &[Pixel], first: usize, windows: Vec<Window>) -> Vec<(Window, Vec<([usize; 2], usize)>)> {
+    let places = |window: &Window| -> Vec<([usize; 2], usize)> {
+        let place = |(i, pixel): (usize, &Pixel)| {
+            let [row, column] = [pixel.row as usize, pixel.column as usize];
+            let inside = window.rows.contains(&row) && window.columns.contains(&column);
+            inside.then_some(([row, column], first + i))
         };
-        (0..pixels.len()).filter(|i| inside(&pixels[*i])).collect()
+        pixels.iter().enumerate().filter_map(place).collect()
     };
-    let found = windows.into_iter().map(|window| (members(&window), window));
-    found.filter(|(members, _)| !members.is_empty()).map(|(members, window)| (window, members)).collect()
+    let found = windows.into_iter().map(|window| (places(&window), window));
+    found.filter(|(places, _)| !places.is_empty()).map(|(places, window)| (window, places)).collect()
 }

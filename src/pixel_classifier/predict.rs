@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::budget::{BLOCK, Budget};
+use super::budget::{BLOCK, Budget, Limits};
 use crate::data::Descriptor;
 use crate::device::DeviceChoice;
 use crate::error::{Error, Result, Size};
@@ -41,9 +41,25 @@ pub struct Options {
 }
 
 impl PixelPredictor {
+    /// Of what is at hand; features are computed on `device`.
+    pub(super) fn new(
+        hypercolumns: Hypercolumns,
+        forest: Forest,
+        descriptor: Descriptor,
+        device: DeviceChoice,
+    ) -> Self {
+        Self { hypercolumns, forest, descriptor, device }
+    }
+
     /// Loads forest and encoder of a run; features are computed on `device`.
     pub fn open(run: &ForestRun, device: DeviceChoice) -> Result<Self> {
         let path = run.forest_path();
+        if !path.exists() {
+            return Err(Error::content(
+                run.folder(),
+                "the run has no forest.bin: its training did not finish; train again with --overwrite",
+            ));
+        }
         let forest = Forest::read(&read_bytes(&path)?).map_err(|reason| Error::content(&path, reason))?;
         let descriptor = run.config.dataset.clone();
         let config = &run.config.recipe.features;
@@ -72,6 +88,11 @@ impl PixelPredictor {
         &self.hypercolumns
     }
 
+    /// The forest.
+    pub fn forest(&self) -> &Forest {
+        &self.forest
+    }
+
     /// What pictures it takes and what its classes mean.
     pub fn descriptor(&self) -> &Descriptor {
         &self.descriptor
@@ -79,7 +100,8 @@ impl PixelPredictor {
 
     fn budget(&self, options: &Options) -> Budget {
         let config = self.hypercolumns.config();
-        Budget::new(config, self.descriptor.bands, self.device, options.memory, options.side)
+        let limits = Limits { memory: options.memory, side: options.side, stored: options.cache.is_some() };
+        Budget::new(config, self.descriptor.bands, self.device, limits)
     }
 
     /// Predicts a picture that has been decoded; `path` is where it comes from.
@@ -108,13 +130,10 @@ impl PixelPredictor {
     ) -> Result<Prediction> {
         let layout = self.hypercolumns.layout(raster.size);
         let picture = Picture::new(path, raster, &self.descriptor)?;
-        let stored = cache.map(|cache| cache.picture(path, &self.hypercolumns)).transpose()?;
+        let stored = cache.map(|cache| cache.picture(&self.hypercolumns, &picture)).transpose()?;
         let mut canvas = Canvas::new(raster.size, self.descriptor.class_count(), wanted);
         for window in windows {
-            let seen = match &stored {
-                Some(stored) => stored.see(&self.hypercolumns, &picture, &layout, window)?,
-                None => self.hypercolumns.see(&picture, &layout, window)?,
-            };
+            let seen = self.hypercolumns.recall(stored.as_ref(), &picture, &layout, window)?;
             let decided: Vec<(Window, Decided)> = blocks(window)
                 .into_par_iter()
                 .map(|block| self.decide(&seen, &block, wanted).map(|decided| (block, decided)))
@@ -122,7 +141,7 @@ impl PixelPredictor {
             decided.iter().for_each(|(block, decided)| canvas.paint(block, decided));
             done();
         }
-        Ok(canvas.finish())
+        Ok(canvas.prediction)
     }
 
     /// Classes, and probabilities where they are wanted, of a block of pixels.
@@ -134,11 +153,7 @@ impl PixelPredictor {
         if !wanted.highest && !wanted.all {
             return Ok(Decided { classes: self.forest.predict(&view)?, probabilities: Vec::new() });
         }
-        let probabilities = self.forest.probabilities(&view)?;
-        let first_greatest = |row: &[f32]| {
-            (1..row.len()).fold(0, |best, class| if row[class] > row[best] { class } else { best }) as u16
-        };
-        let classes = probabilities.chunks_exact(self.forest.classes()).map(first_greatest).collect();
+        let (classes, probabilities) = self.forest.predict_with_probabilities(&view)?;
         Ok(Decided { classes, probabilities })
     }
 }
@@ -200,10 +215,6 @@ impl Canvas {
                 }
             }
         }
-    }
-
-    fn finish(self) -> Prediction {
-        self.prediction
     }
 }
 

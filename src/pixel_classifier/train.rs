@@ -1,25 +1,29 @@
 //! From labelled pixels to a run folder.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime};
 
-use super::budget::Budget;
+use super::budget::{Budget, Limits};
 use super::evaluate::{Evaluation, Fitting, Split};
 use super::labels::LabelledPicture;
 use super::pixels::{Labelled, Samples, Seeing};
+use super::predict::{Options, PixelPredictor};
 use super::report::{ClassReport, Importance, Report};
 use crate::data::{Descriptor, measured};
 use crate::device::DeviceChoice;
 use crate::error::{Error, Result};
-use crate::event::{Event, Sink};
-use crate::files::{create_folder, replace_folder, write_atomically};
+use crate::event::{Event, Sink, Task};
+use crate::files::write_atomically;
 use crate::forest::{Fitted, Settings};
+use crate::fuse::Wanted;
 use crate::hypercolumn::{FeatureCache, HypercolumnConfig, Hypercolumns};
+use crate::image::read_image;
 use crate::metric::ConfusionMatrix;
 use crate::model::FeatureEncoder;
 use crate::recipe::ForestRecipe;
-use crate::run::{ForestRun, ForestRunConfig, Samples as RunSamples, utc, write_json};
+use crate::run::{ForestRun, ForestRunConfig, Place, Samples as RunSamples, utc, write_json};
 use crate::weights::{Weights, save_encoder};
 
 /// Features that the report names.
@@ -74,12 +78,14 @@ impl Session<'_> {
     }
 }
 
-/// Learns, scores, and writes the run to `folder`, replacing what is there. The forest that is kept learnt from all labelled
-/// pixels; the scores are those of forests that did not see what they were scored on.
+/// Learns, scores, and writes the run to `folder`, in the place of one that is there. The forest that is kept learnt from
+/// all labelled pixels; the scores are those of forests that did not see what they were scored on.
 pub fn train(plan: Plan, folder: &Path, session: &Session<'_>) -> Result<Outcome> {
+    let _place = Place::claim(folder)?;
     let plan = fitted_to_weights(plan, session)?;
     plan.recipe.check(&plan.dataset)?;
     let began = SystemTime::now();
+    note_repeated(&plan, session);
     let mut labelled = Labelled::read(&plan.pictures, &plan.dataset)?;
     let classes = check_labels(&labelled, &plan, session)?;
     if labelled.thin_out(plan.recipe.max_pixels, plan.seed)? {
@@ -89,39 +95,83 @@ pub fn train(plan: Plan, folder: &Path, session: &Session<'_>) -> Result<Outcome
             labelled.classes().len()
         ));
     }
-    let validation = Labelled::read(&plan.validation, &plan.dataset)?;
     let (config, bands) = (&plan.recipe.features, plan.dataset.bands);
-    let (encoder, plain) = encoder(&plan, session)?;
-    let hypercolumns = Hypercolumns::new(config.clone(), encoder, bands, session.device.open()?)?;
+    let encoder = encoder(&plan, session)?;
+    let hypercolumns = Hypercolumns::new(config.clone(), encoder.clone(), bands, session.device.open()?)?;
     let cache = session.cache.map(FeatureCache::open).transpose()?;
+    let limits = Limits { stored: cache.is_some(), ..Limits::default() };
     let seeing = Seeing {
         hypercolumns: &hypercolumns,
         descriptor: &plan.dataset,
         cache: cache.as_ref(),
-        budget: &Budget::new(config, bands, session.device, None, None),
+        budget: &Budget::new(config, bands, session.device, limits),
         stop: session.stop,
         sink: session.sink,
     };
     let clock = Instant::now();
-    let (Some(samples), Some(others)) = (seeing.samples(&labelled)?, seeing.samples(&validation)?) else {
-        return Ok(Outcome::Stopped);
-    };
+    let Some(samples) = seeing.samples(&labelled)? else { return Ok(Outcome::Stopped) };
     let seconds = clock.elapsed().as_secs_f64();
     let settings = Settings { seed: plan.seed, ..plan.recipe.forest.clone() };
     let fitting =
         Fitting { settings: &settings, classes: plan.dataset.class_count(), stop: session.stop, sink: session.sink };
-    let Some(learnt) = learn(&fitting, &samples, &labelled, &plan)? else { return Ok(Outcome::Stopped) };
-    let report = Report {
+    let Some(learnt) = learn(&fitting, &samples, &plan)? else { return Ok(Outcome::Stopped) };
+    let mut report = learnt.report(config, bands)?;
+    report = Report {
         classes,
-        features: samples.features()?.features(),
+        features: hypercolumns.features(),
         labelled_pixels: labelled.total,
         pixels: samples.classes.len(),
         feature_seconds: seconds,
-        validation: learnt.on(&others, plan.dataset.class_count())?,
-        ..learnt.report(config, bands)?
+        ..report
     };
-    write(folder, &plan, &learnt.fitted, &plain, (session, began), &report)?;
+    drop(samples);
+    let predictor = PixelPredictor::new(hypercolumns, learnt.fitted.forest, plan.dataset.clone(), session.device);
+    if !plan.validation.is_empty() {
+        let Some(found) = validate(&predictor, &plan, session)? else { return Ok(Outcome::Stopped) };
+        report.validation = Some(found);
+    }
+    write(folder, &plan, (&predictor, &encoder), (session, began), &report)?;
     Ok(Outcome::Finished(Box::new(report)))
+}
+
+/// Counts on further pictures, one after the other; `None` if it was stopped.
+fn validate(predictor: &PixelPredictor, plan: &Plan, session: &Session<'_>) -> Result<Option<Evaluation>> {
+    let mut matrix = ConfusionMatrix::new(plan.dataset.class_count());
+    let options = Options { cache: session.cache.map(Path::to_path_buf), ..Options::default() };
+    session.sink.event(Event::Started { task: Task::Validate, total: plan.validation.len(), done: 0 });
+    for (done, picture) in plan.validation.iter().enumerate() {
+        if session.stop.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let (_, labels) = picture.load(&plan.dataset)?;
+        let found = predictor.predict(&picture.image, &read_image(&picture.image)?, Wanted::default(), &options)?;
+        matrix.add(&labels.classes, &found.labels.classes);
+        session.sink.event(Event::Advanced { done: done + 1, loss: None });
+    }
+    session.sink.event(Event::Finished);
+    if matrix.total() == 0 {
+        return Err(Error::Config(format!(
+            "none of the {} validation pictures has a labelled pixel; label some, or leave the validation set out",
+            plan.validation.len()
+        )));
+    }
+    Ok(Some(Evaluation::new(matrix)))
+}
+
+/// Pictures that are there twice make scores too good: the forest has seen them.
+fn note_repeated(plan: &Plan, session: &Session<'_>) {
+    let mut seen = BTreeSet::new();
+    for (picture, validation) in plan
+        .pictures
+        .iter()
+        .map(|picture| (picture, false))
+        .chain(plan.validation.iter().map(|picture| (picture, true)))
+    {
+        if !seen.insert(picture.image.canonicalize().unwrap_or_else(|_| picture.image.clone())) {
+            let what = if validation { "is validated with, but was named before" } else { "is named twice" };
+            session.note(format!("{} {what}; scores will be too good", picture.image.display()));
+        }
+    }
 }
 
 /// With the encoder and normalisation that the weights need, and a normalisation that is by the training pictures settled.
@@ -130,6 +180,12 @@ fn fitted_to_weights(mut plan: Plan, session: &Session<'_>) -> Result<Plan> {
         let (encoder, mut changes) = weights.adapt_features(&plan.recipe.features.encoder)?;
         plan.recipe.features.encoder = encoder;
         changes.extend(weights.fit_normalisation(&mut plan.dataset));
+        if let Some(bands) = weights.other_bands(&plan.dataset) {
+            session.note(format!(
+                "the weights' own normalisation is of {bands} bands, data set '{}' has {}; its own is kept",
+                plan.dataset.name, plan.dataset.bands
+            ));
+        }
         changes.into_iter().for_each(|change| session.note(format!("as the weights need it: {change}")));
     }
     let paths: Vec<PathBuf> = plan.pictures.iter().map(|picture| picture.image.clone()).collect();
@@ -137,17 +193,14 @@ fn fitted_to_weights(mut plan: Plan, session: &Session<'_>) -> Result<Plan> {
     Ok(plan)
 }
 
-/// The encoder, and the same once more as it is saved.
-fn encoder(plan: &Plan, session: &Session<'_>) -> Result<(FeatureEncoder, FeatureEncoder)> {
+/// The encoder with its weights.
+fn encoder(plan: &Plan, session: &Session<'_>) -> Result<FeatureEncoder> {
     let HypercolumnConfig { encoder, taps, .. } = &plan.recipe.features;
     let (bands, device) = (plan.dataset.bands, session.device.open()?);
-    let Some(weights) = session.weights else {
-        let random = encoder.init(bands, taps, plan.seed, &device)?;
-        return Ok((random.clone(), random));
-    };
+    let Some(weights) = session.weights else { return encoder.init(bands, taps, plan.seed, &device) };
     let (loaded, report) = weights.load_features(encoder.hollow(bands, taps, &device)?)?;
     session.note(format!("loaded {} tensors ({} numbers): {}", report.tensors, report.numbers, report.source));
-    Ok((loaded.clone(), loaded))
+    Ok(loaded)
 }
 
 /// Pixels and regions of every class; an error in words if nothing can be learnt from them.
@@ -208,10 +261,10 @@ struct Learnt {
 }
 
 /// Scores, then learns from everything; `None` if it was stopped.
-fn learn(fitting: &Fitting<'_>, samples: &Samples, labelled: &Labelled<'_>, plan: &Plan) -> Result<Option<Learnt>> {
+fn learn(fitting: &Fitting<'_>, samples: &Samples, plan: &Plan) -> Result<Option<Learnt>> {
     let (mut by_region, mut by_pixel) = (None, None);
     if plan.split == Split::Region {
-        by_region = fitting.by_region(samples, &labelled.regions, plan.seed)?;
+        by_region = fitting.by_region(samples, plan.seed)?;
         if by_region.is_none() {
             return Ok(None);
         }
@@ -229,16 +282,6 @@ fn learn(fitting: &Fitting<'_>, samples: &Samples, labelled: &Labelled<'_>, plan
 }
 
 impl Learnt {
-    /// Counts on pixels of other pictures, if there are any.
-    fn on(&self, others: &Samples, classes: usize) -> Result<Option<Evaluation>> {
-        if others.classes.is_empty() {
-            return Ok(None);
-        }
-        let mut matrix = ConfusionMatrix::new(classes);
-        matrix.add(&others.classes, &self.fitted.forest.predict(&others.features()?)?);
-        Ok(Some(Evaluation::new(matrix)))
-    }
-
     fn report(&self, config: &HypercolumnConfig, bands: usize) -> Result<Report> {
         let out_of_bag = self.fitted.out_of_bag.as_ref().map(|counts| {
             let mut matrix = ConfusionMatrix::new(counts.classes);
@@ -282,21 +325,14 @@ fn importances(
     Ok((by_tap, single))
 }
 
-/// Writes the run beside its place, then puts it there.
+/// Writes the run.
 fn write(
     folder: &Path,
     plan: &Plan,
-    fitted: &Fitted,
-    encoder: &FeatureEncoder,
+    (predictor, encoder): (&PixelPredictor, &FeatureEncoder),
     (session, began): (&Session<'_>, SystemTime),
     report: &Report,
 ) -> Result<()> {
-    let mut name = folder.file_name().unwrap_or_default().to_os_string();
-    name.push(".new");
-    let fresh = folder.with_file_name(name);
-    if fresh.exists() {
-        std::fs::remove_dir_all(&fresh).map_err(|e| Error::write(&fresh, e))?;
-    }
     let whole = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
     let config = ForestRunConfig {
         version: env!("CARGO_PKG_VERSION").into(),
@@ -310,11 +346,10 @@ fn write(
     let pairs = |pictures: &[LabelledPicture]| pictures.iter().map(LabelledPicture::pair).collect();
     let samples =
         RunSamples { train: pairs(&plan.pictures), validation: pairs(&plan.validation), presence: Default::default() };
-    create_folder(&fresh)?;
-    let run = ForestRun::create(&fresh, config, &samples)?;
-    write_atomically(&run.forest_path(), |out| fitted.forest.write(out))?;
+    let run = ForestRun::create(folder, config, &samples)?;
     save_encoder(encoder, &run.encoder_path())?;
     write_json(&run.scores_path(), report)?;
     report.write_html(&run)?;
-    replace_folder(&fresh, folder)
+    // Last, so that a run without it is known to be unfinished.
+    write_atomically(&run.forest_path(), |out| predictor.forest().write(out))
 }

@@ -11,7 +11,9 @@ use super::safetensors::report as report_lines;
 use super::{Report, Weights};
 use crate::data::{Descriptor, Normalisation};
 use crate::error::{Error, Result};
-use crate::model::{FeatureEncoder, FeatureEncoderConfig, ResNetConfig, VggConfig, collect, replace};
+use crate::model::{
+    FeatureEncoder, FeatureEncoderConfig, ResNetConfig, ResNetFeaturesConfig, VggConfig, collect, replace,
+};
 
 /// Why layers of an encoder are not loaded.
 pub(super) const BEYOND: &str = "no tap needs it";
@@ -33,12 +35,20 @@ impl Weights {
             }
             (content, FeatureEncoderConfig::Resnet(own)) => {
                 let theirs = residual(content).filter(|theirs| theirs.variant == own.variant).ok_or_else(refuse)?;
-                let ResNetConfig { stem, width, style, .. } = theirs;
-                FeatureEncoderConfig::Resnet(ResNetConfig { stem, width, style, ..own.clone() })
+                // An encoder alone does not know where it is to be dilated.
+                let dilation = match content {
+                    Content::Network(_) => theirs.dilation,
+                    _ => own.dilation,
+                };
+                FeatureEncoderConfig::Resnet(ResNetFeaturesConfig { dilation, ..theirs.into() })
             }
             _ => return Err(refuse()),
         };
-        let changed = (found != *recipe).then(|| format!("encoder: {recipe} -> {}", self.summary()));
+        let text = |config: &FeatureEncoderConfig| toml::to_string(config).unwrap_or_default().replace('\n', ", ");
+        let changed = (found != *recipe).then(|| {
+            let [from, to] = [recipe, &found].map(|config| text(config).trim_end_matches(", ").to_owned());
+            format!("encoder: {from} -> {to}")
+        });
         Ok((found, changed.into_iter().collect()))
     }
 
@@ -58,6 +68,14 @@ impl Weights {
         let change = format!("normalisation: {} -> {theirs}", dataset.normalisation);
         dataset.normalisation = theirs;
         Some(change)
+    }
+
+    /// Bands that the weights' normalisation is of, where the data set has another number.
+    pub fn other_bands(&self, dataset: &Descriptor) -> Option<usize> {
+        match &self.description.normalisation {
+            Some(Normalisation::Fixed { mean, .. }) => Some(mean.len()).filter(|bands| *bands != dataset.bands),
+            _ => None,
+        }
     }
 
     /// Gives an encoder, which was built as [`Self::adapt_features`] says, these weights. What it lacks is an error; what no
