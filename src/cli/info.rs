@@ -60,10 +60,12 @@ pub(crate) struct Info {
     #[arg(long, value_name = "FILE.png", requires = "features")]
     pub(crate) output: Option<PathBuf>,
     /// Sides of the pictures, or height and width
-    #[arg(long, value_name = "N|HxW", default_value = "473", value_parser = size, requires = "recipe", conflicts_with = "features")]
+    #[arg(long, value_name = "N|HxW", default_value = "473", value_parser = size)]
+    #[arg(requires = "recipe", conflicts_with = "features")]
     pub(crate) size: Size,
     /// Pictures at a time
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive, requires = "recipe", conflicts_with = "features")]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive)]
+    #[arg(requires = "recipe", conflicts_with = "features")]
     pub(crate) batch: usize,
     /// Output classes; those of the recipe's data set by default
     #[arg(long, value_name = "K", value_parser = positive, requires = "recipe", conflicts_with = "features")]
@@ -71,7 +73,7 @@ pub(crate) struct Info {
     /// Channels of the network's first block
     #[arg(long, value_name = "N", value_parser = positive, requires = "recipe", conflicts_with = "features")]
     pub(crate) width: Option<usize>,
-    /// Whose memory, or what computes features: auto, cpu, gpu, flex, libtorch or libtorch-cuda:N [default: auto, the best there is]
+    /// Whose memory, or where to compute features: auto, cpu, gpu, flex, libtorch or libtorch-cuda:N [default: auto]
     #[arg(long, value_name = "DEVICE", conflicts_with_all = ["weights", "recipes", "datasets"])]
     pub(crate) device: Option<DeviceChoice>,
     /// Print one JSON object instead

@@ -2,8 +2,8 @@
 //! features of that pixel.
 //!
 //! A picture is gone over in windows, each computed with as much around it as its features depend on, so that windows
-//! change no more than the rounding of sums. What the layers show is kept as small as they give it; it is enlarged (bilinear, as PyTorch's
-//! `interpolate` without aligned corners does) only where pixels are asked for.
+//! change no more than the rounding of sums. What the layers show is kept as small as they give it; it is enlarged
+//! (bilinear, as PyTorch's `interpolate` without aligned corners does) only where pixels are asked for.
 
 mod cache;
 mod layout;

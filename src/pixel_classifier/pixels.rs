@@ -146,7 +146,7 @@ impl Seeing<'_> {
             let layout = self.hypercolumns.layout(raster.size);
             let picture = Picture::new(&labelled.image, &raster, self.descriptor)?;
             let stored = self.cache.map(|cache| cache.picture(self.hypercolumns, &picture)).transpose()?;
-            for (window, places) in windows {
+            for WindowPixels { window, places } in windows {
                 if self.stop.load(Ordering::Relaxed) {
                     return Ok(None);
                 }
@@ -162,17 +162,22 @@ impl Seeing<'_> {
     }
 }
 
-/// The windows that have labelled pixels, each with the rows and columns of these and their places among all pixels; the
-/// first is at `first`.
-fn within(pixels: &[Pixel], first: usize, windows: Vec<Window>) -> Vec<(Window, Vec<([usize; 2], usize)>)> {
-    let places = |window: &Window| -> Vec<([usize; 2], usize)> {
+/// A window with labelled pixels: rows and columns of these, and their places among all.
+struct WindowPixels {
+    window: Window,
+    places: Vec<([usize; 2], usize)>,
+}
+
+/// The windows that have labelled pixels, the first of which is at `first` among all.
+fn within(pixels: &[Pixel], first: usize, windows: Vec<Window>) -> Vec<WindowPixels> {
+    let filled = |window: Window| {
         let place = |(i, pixel): (usize, &Pixel)| {
             let [row, column] = [pixel.row as usize, pixel.column as usize];
             let inside = window.rows.contains(&row) && window.columns.contains(&column);
             inside.then_some(([row, column], first + i))
         };
-        pixels.iter().enumerate().filter_map(place).collect()
+        let places: Vec<_> = pixels.iter().enumerate().filter_map(place).collect();
+        (!places.is_empty()).then_some(WindowPixels { window, places })
     };
-    let found = windows.into_iter().map(|window| (places(&window), window));
-    found.filter(|(places, _)| !places.is_empty()).map(|(places, window)| (window, places)).collect()
+    windows.into_iter().filter_map(filled).collect()
 }

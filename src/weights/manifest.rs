@@ -70,7 +70,8 @@ fn locate_one(source: &str, sink: &dyn Sink) -> Result<PathBuf> {
                 path,
                 match path.join("forest.bin").exists() {
                     true => {
-                        "is a run of a random forest, whose encoder goes no further than its taps; give the weights that it was trained with"
+                        "is a run of a random forest, whose encoder goes no further than its taps; give the weights that it \
+                     was trained with"
                     }
                     false => "is a folder without model.safetensors; give a run folder, or a file of weights",
                 },
