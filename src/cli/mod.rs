@@ -171,9 +171,9 @@ pub(crate) struct Train {
     #[command(flatten)]
     pub(crate) limits: Limits,
     #[command(flatten)]
-    pub(crate) pixels: PixelTraining,
-    #[command(flatten)]
     pub(crate) compute: Compute,
+    #[command(flatten)]
+    pub(crate) pixels: PixelTraining,
     /// Names of what was given.
     #[arg(skip)]
     pub(crate) given: Vec<String>,
@@ -188,9 +188,9 @@ Examples:
   segtool predict --run runs/core --color --proportions --depth-top 120 --depth-bottom 124.5 --output-path out core.png
   segtool predict --weights encoder_epoch_20.pth --weights decoder_epoch_20.pth --scales csail --output-path out photos/
 
-Writes <stem>.npy (2-d, the data set's own label values) for each picture and predictions.txt, the list of them. A forest
-(recipe hypercolumn-core) classifies every pixel in windows, whose size changes nothing. A network's
-probabilities are averaged over mirrored looks, windows and scales, enlarged to the picture, and then decided on.
+Writes <stem>.npy (2-d, the data set's own label values) for each picture and predictions.txt, the list of them.
+A network's probabilities are averaged over mirrored looks, windows and scales, enlarged to the picture, and then decided
+on. A forest (recipe hypercolumn-core) classifies every pixel, in windows whose size changes nothing beyond rounding.
 
 --scales takes factors of the picture's size, as in 0.5,1,1.5, or the test procedure of another project:
   csail    five short sides (or csail:300,450), the long one at most 1000, to multiples of 8
@@ -223,8 +223,6 @@ pub(crate) struct Predict {
     pub(crate) looks: Looks,
     #[command(flatten)]
     pub(crate) written: Written,
-    #[command(flatten)]
-    pub(crate) core: Core,
     /// With a forest: keep features of pictures in this folder, and take them from there
     #[arg(long, value_name = "DIR", requires = "run")]
     pub(crate) cache_features: Option<PathBuf>,
@@ -242,6 +240,8 @@ pub(crate) struct Predict {
     pub(crate) precision: Precision,
     #[command(flatten)]
     pub(crate) compute: Compute,
+    #[command(flatten)]
+    pub(crate) core: Core,
     /// Names of what was given.
     #[arg(skip)]
     pub(crate) given: Vec<String>,

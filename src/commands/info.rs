@@ -17,7 +17,7 @@ pub(crate) fn run(arguments: &Info) -> Result<Exit> {
         list_weights()?;
     }
     if arguments.recipes {
-        for name in Recipe::names() {
+        for name in AnyRecipe::names() {
             ui::result(&format!("{name:22} {}", AnyRecipe::find(name)?.summary()));
         }
     }

@@ -7,12 +7,14 @@
 //! u32      classes C           u32  features F          u32  trees T          u32  leaves L that are not pure
 //! f64 * F  importances         f32 * L * C  distributions of those leaves
 //! T times: u32 splits S, i32 root, S * (f32 threshold, u32 feature, i32 left, i32 right)
-//! u64      FNV-1a hash of all bytes before it
+//! u32      CRC-32C of all bytes before it
 //! ```
 //!
 //! A child is the number of a later split of its tree, or `-1 - leaf`; leaf `c < C` is pure, the others follow.
 
 use std::io::{self, Write};
+
+use crc32c::{crc32c, crc32c_append};
 
 use super::{Forest, MAX_CLASSES, MAX_TREES, Node, Tree, lanes};
 
@@ -25,7 +27,7 @@ impl Forest {
     /// # Errors
     /// What the output says.
     pub fn write(&self, output: &mut impl Write) -> io::Result<()> {
-        let mut output = Hashing { output, hash: HASH_START };
+        let mut output = Checked { output, checksum: 0 };
         let lanes = lanes(self.classes);
         output.write_all(&MAGIC)?;
         let leaves = self.leaves.len() / lanes;
@@ -46,8 +48,8 @@ impl Forest {
                 output.write_all(parts.as_flattened())?;
             }
         }
-        let hash = output.hash;
-        output.write_all(&hash.to_le_bytes())
+        let checksum = output.checksum;
+        output.write_all(&checksum.to_le_bytes())
     }
 
     /// Reads a forest that [`Self::write`] wrote. Nothing in the bytes is trusted: what is not a forest through and
@@ -65,8 +67,8 @@ impl Forest {
             let age = if version > VERSION { "; a later version of the program wrote it" } else { "" };
             return Err(format!("the forest is in format {version}, but format {VERSION} is understood{age}"));
         }
-        let Some((body, hash)) = input.bytes.split_last_chunk::<8>() else { return Err(ENDS_EARLY.into()) };
-        if u64::from_le_bytes(*hash) != hashed(HASH_START, &bytes[..bytes.len() - hash.len()]) {
+        let Some((body, checksum)) = input.bytes.split_last_chunk::<4>() else { return Err(ENDS_EARLY.into()) };
+        if u32::from_le_bytes(*checksum) != crc32c(&bytes[..bytes.len() - checksum.len()]) {
             return Err("the forest is damaged: its checksum differs".into());
         }
         input.bytes = body;
@@ -177,22 +179,15 @@ fn node(bytes: &[u8; 16]) -> Node {
     }
 }
 
-const HASH_START: u64 = 0xcbf2_9ce4_8422_2325;
-
-/// FNV-1a, 64 bits (RFC 9923).
-fn hashed(start: u64, bytes: &[u8]) -> u64 {
-    bytes.iter().fold(start, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
-}
-
-/// Writes on, and hashes what it writes.
-struct Hashing<'a, W> {
+/// Writes on, and sums up what it writes.
+struct Checked<'a, W> {
     output: &'a mut W,
-    hash: u64,
+    checksum: u32,
 }
 
-impl<W: Write> Hashing<'_, W> {
+impl<W: Write> Checked<'_, W> {
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.hash = hashed(self.hash, bytes);
+        self.checksum = crc32c_append(self.checksum, bytes);
         self.output.write_all(bytes)
     }
 }
@@ -222,9 +217,9 @@ mod tests {
     }
 
     fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
-        let end = bytes.len() - 8;
-        let hash = hashed(HASH_START, &bytes[..end]);
-        bytes[end..].copy_from_slice(&hash.to_le_bytes());
+        let end = bytes.len() - 4;
+        let checksum = crc32c(&bytes[..end]);
+        bytes[end..].copy_from_slice(&checksum.to_le_bytes());
         bytes
     }
 
@@ -256,12 +251,12 @@ mod tests {
         let bytes = bytes(&small());
         let values: Vec<f32> = (0..99).map(|i| (i * 31 % 97) as f32).collect();
         let mut refused = 0;
-        let forged = (0..(bytes.len() - 8) * 8).map(|bit| {
+        let forged = (0..(bytes.len() - 4) * 8).map(|bit| {
             let mut forged = bytes.clone();
             forged[bit / 8] ^= 1 << (bit % 8);
             sealed(forged)
         });
-        let cut = (20..bytes.len() - 8).map(|length| sealed(bytes[..length].to_vec()));
+        let cut = (20..bytes.len() - 4).map(|length| sealed(bytes[..length].to_vec()));
         for forged in forged.chain(cut) {
             match Forest::read(&forged) {
                 Ok(forest) => {

@@ -86,6 +86,7 @@ pub fn train(plan: Plan, folder: &Path, session: &Session<'_>) -> Result<Outcome
     plan.recipe.check(&plan.dataset)?;
     let began = SystemTime::now();
     note_repeated(&plan, session);
+    check_validation(&plan)?;
     let mut labelled = Labelled::read(&plan.pictures, &plan.dataset)?;
     let classes = check_labels(&labelled, &plan, session)?;
     if labelled.thin_out(plan.recipe.max_pixels, plan.seed)? {
@@ -149,13 +150,18 @@ fn validate(predictor: &PixelPredictor, plan: &Plan, session: &Session<'_>) -> R
         session.sink.event(Event::Advanced { done: done + 1, loss: None });
     }
     session.sink.event(Event::Finished);
-    if matrix.total() == 0 {
-        return Err(Error::Config(format!(
-            "none of the {} validation pictures has a labelled pixel; label some, or leave the validation set out",
-            plan.validation.len()
-        )));
-    }
     Ok(Some(Evaluation::new(matrix)))
+}
+
+/// Says before any work what is wrong with the labels of further pictures.
+fn check_validation(plan: &Plan) -> Result<()> {
+    if plan.validation.is_empty() || Labelled::read(&plan.validation, &plan.dataset)?.total > 0 {
+        return Ok(());
+    }
+    Err(Error::Config(format!(
+        "none of the {} validation pictures has a labelled pixel; label some, or leave the validation set out",
+        plan.validation.len()
+    )))
 }
 
 /// Pictures that are there twice make scores too good: the forest has seen them.

@@ -98,8 +98,13 @@ impl AnyRecipe {
         if path.extension().is_some_and(|e| e == "toml") || path.is_file() {
             return Self::parse(&read_text(path)?, changes, path);
         }
-        let known = Recipe::names().collect::<Vec<_>>().join(", ");
+        let known = Self::names().collect::<Vec<_>>().join(", ");
         Err(Error::Unknown { kind: "recipe", name: name_or_path.into(), known })
+    }
+
+    /// Names of the built-in recipes of either kind.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        BUILT_IN.iter().map(|(name, _)| *name)
     }
 
     fn parse(text: &str, changes: &[String], path: &Path) -> Result<Self> {
@@ -151,9 +156,9 @@ impl Recipe {
         }
     }
 
-    /// Names of the built-in recipes of either kind.
+    /// Names of the built-in recipes of networks.
     pub fn names() -> impl Iterator<Item = &'static str> {
-        BUILT_IN.iter().map(|(name, _)| *name)
+        AnyRecipe::names().filter(|name| matches!(AnyRecipe::find(name), Ok(AnyRecipe::Network(_))))
     }
 
     /// The network for the bands and classes of the recipe's data set, or for `classes` outputs; 3 bands if the recipe
@@ -218,7 +223,7 @@ mod tests {
 
     #[test]
     fn every_built_in_recipe_fits_its_data_set() {
-        for name in Recipe::names() {
+        for name in AnyRecipe::names() {
             let dataset = |name: Option<String>| Descriptor::find(&name.unwrap()).unwrap();
             let own = match AnyRecipe::find(name).unwrap() {
                 AnyRecipe::Network(mut recipe) => {
