@@ -67,8 +67,8 @@ pub enum Error {
     /// A label image holds a value that the data set does not define.
     #[error(
         "{}: label {value} at pixel ({x}, {y}) is not in data set '{dataset}' (it defines {expected}); \
-         correct the label image, or say what the value means (in the data set file, or with --num-class, --first-label and \
-         --ignore-label)",
+         correct the label image, or say what the value means (in the data set file; of metrics also with --num-class, \
+         --first-label and --ignore-label)",
         path.display()
     )]
     LabelValue {

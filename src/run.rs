@@ -190,13 +190,27 @@ impl AnyRun {
 }
 
 impl ForestRun {
-    /// Makes the folder and writes what the run is made with; an older run in it goes.
-    pub fn create(folder: &Path, config: ForestRunConfig, samples: &Samples) -> Result<Self> {
+    /// Writes a run: what it is made with, and what `fill` adds. An older run in the folder goes when all of it is on the
+    /// disk.
+    pub fn write(
+        folder: &Path,
+        config: ForestRunConfig,
+        samples: &Samples,
+        fill: impl FnOnce(&Self) -> Result<()>,
+    ) -> Result<()> {
         create_folder(folder)?;
+        let failed = |cause| Error::write(folder, cause);
+        let fresh = tempfile::Builder::new().prefix(".segtool-").tempdir_in(folder).map_err(failed)?;
+        let run = Self { folder: fresh.path().into(), config };
+        write_json(&fresh.path().join("samples.json"), samples)?;
+        fill(&run)?;
+        write_json(&fresh.path().join("config.json"), &run.config)?;
         clear(folder)?;
-        write_json(&folder.join("config.json"), &config)?;
-        write_json(&folder.join("samples.json"), samples)?;
-        Ok(Self { folder: folder.into(), config })
+        for entry in fs::read_dir(fresh.path()).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            fs::rename(entry.path(), folder.join(entry.file_name())).map_err(failed)?;
+        }
+        Ok(())
     }
 
     /// The folder itself.
@@ -277,8 +291,8 @@ impl Run {
             AnyRun::Forest(run) => Err(Error::content(
                 folder,
                 format!(
-                    "is a run of a random forest (recipe {}), and a network's is wanted here; `segtool predict --run` takes \
-                     either",
+                    "is a run of a random forest (recipe {}), and a network's is wanted here; it is predicted with as any run \
+                     is, its predictions are scored by `segtool metrics --predictions`, and it is not resumed but trained anew",
                     run.config.recipe.name
                 ),
             )),

@@ -264,6 +264,8 @@ fn probabilities_and_proportions_are_written() {
         }
     }
     assert!(image::open(Path::new(&out).join("core_proportions.png")).unwrap().width() > 600);
+    let two = [&first[..], &depths, &[&made.core, &made.labels]].concat();
+    assert!(stderr_of(&two, 1).contains("are those of one core, but 2 pictures are given"));
     let wrong = [&first[..], &["--depth-top", "9", "--depth-bottom", "3"], &[&made.core]].concat();
     assert!(stderr_of(&wrong, 1).contains("depth"), "{}", stderr_of(&wrong, 1));
 }
@@ -332,6 +334,23 @@ fn a_class_with_a_single_pixel_is_learnt_from_but_not_scored() {
     }
     let learnt: u64 = scores["classes"].as_array().unwrap().iter().map(|class| class["pixels"].as_u64().unwrap()).sum();
     assert_eq!(scores["pixels"], learnt);
+}
+
+#[test]
+fn pixels_without_a_measurement_are_not_learnt_from() {
+    let made = Made::new();
+    let (run, picture) = (made.path("run"), made.path("nan.tif"));
+    let samples: Vec<f32> = core().pixels().flat_map(|pixel| pixel.0.map(|v| f32::from(v) / 255.0)).collect();
+    let samples: Vec<f32> = samples.iter().enumerate().map(|(i, v)| if i % 30 == 0 { f32::NAN } else { *v }).collect();
+    let mut encoder = tiff::encoder::TiffEncoder::new(fs::File::create(&picture).unwrap()).unwrap();
+    encoder.write_image::<tiff::encoder::colortype::RGB32Float>(240, 40, &samples).unwrap();
+    let first = ["train", "--recipe", "hypercolumn-core", "--images", &picture, "--labels", &made.labels];
+    stdout_of(&[&first[..], &["--split", "none", "--output-path", &run]].concat());
+    // Every tenth pixel of a row of 240 has one band that is no number.
+    let left = (0..240 * 40).filter(|i| i % 10 != 0 && label_value(i % 240, i / 240) != 0).count();
+    assert_eq!(scores(&run)["labelled_pixels"], left);
+    stdout_of(&["predict", "--run", &run, "--output-path", &made.path("out"), &picture]);
+    assert_eq!(labels_of(&made.path("out"), "nan").dim(), (40, 240));
 }
 
 #[test]
@@ -509,6 +528,15 @@ fn further_pictures_can_be_scored_on_and_several_be_learnt_from() {
     assert_eq!(scores["labelled_pixels"], 2 * 1212);
     assert_eq!(scores["validation"]["pixels"], 2 * 1212);
     assert!(scores["validation"]["mean_f1"].as_f64().unwrap() > 0.99);
+    // A damaged picture is told of before the training.
+    fs::write(made.path("cut.png"), &fs::read(&made.core).unwrap()[..3000]).unwrap();
+    fs::write(made.path("cut.txt"), "cut.png\n").unwrap();
+    fs::write(made.path("cut_labels.txt"), "labels.png\n").unwrap();
+    let (cut, cut_labels) = (made.path("cut.txt"), made.path("cut_labels.txt"));
+    let said =
+        stderr_of(&made.training(&run, &["--val-list", &cut, "--val-label-list", &cut_labels, "--overwrite"]), 1);
+    assert!(said.contains("cut.png: damaged") && !said.contains("fit "), "{said}");
+    assert!(Path::new(&run).join("forest.bin").exists());
     GrayImage::new(240, 40).save(made.path("nothing.png")).unwrap();
     fs::write(made.path("val.txt"), "core.png\n").unwrap();
     fs::write(made.path("val_labels.txt"), "nothing.png\n").unwrap();
@@ -600,6 +628,8 @@ fn nothing_of_the_users_is_touched() {
     fs::write(&file, "mine").unwrap();
     let said = stderr_of(&made.training(&(file.clone() + "/run"), &[]), 1);
     assert!(said.contains("/file/run") && !said.contains("features"), "{said}");
+    let said = stderr_of(&made.training(&made.path("other"), &["--cache-features", &(file.clone() + "/cache")]), 1);
+    assert!(said.contains("/file/cache") && said.contains("name another folder with --cache-features"), "{said}");
     // A picture is not drawn over.
     let first = ["info", "--features", &made.core, "--tap", "pool1", "--channel", "3", "--output"];
     let before = fs::read(&made.core).unwrap();

@@ -119,7 +119,8 @@ pub(super) fn train_forest(arguments: &Train, mut recipe: ForestRecipe) -> Resul
     let (pictures, validation) = (pictures(arguments, &dataset)?, validation(arguments)?);
     ui::say(&format!("recipe {}: {}", recipe.name, recipe.summary));
     ui::say(&format!("data set {}: {}", dataset.name, dataset.title));
-    ui::say(&format!("learning from pixels of {} pictures, features on {device}", pictures.len()));
+    let count = if pictures.len() == 1 { "a picture".to_owned() } else { format!("{} pictures", pictures.len()) };
+    ui::say(&format!("learning from pixels of {count}, features on {device}"));
     let weights = encoder_weights(&arguments.weights, &progress)?;
     if weights.is_none() {
         ui::say("note: the encoder's weights are random; trained ones usually see more: --weights vgg16-imagenet");
@@ -192,7 +193,7 @@ pub(super) fn predict_with_forest(arguments: &Predict, run: &ForestRun, inputs: 
     let predictor = PixelPredictor::open(run, device)?;
     let options =
         Options { memory: arguments.memory, side: arguments.looks.tile, cache: arguments.cache_features.clone() };
-    let outputs = super::predict::outputs(arguments)?;
+    let outputs = super::predict::outputs(arguments, inputs.len())?;
     let summary = predict_files(&predictor, inputs, &arguments.output_path, &outputs, &options, &progress)?;
     super::predict::finish(&summary, inputs.len(), &arguments.output_path)
 }

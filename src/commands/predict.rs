@@ -36,8 +36,8 @@ pub(crate) fn run(arguments: Predict) -> Result<Exit> {
         memory: arguments.memory,
         ..Options::new(arguments.batch_size, arguments.compute.workers)
     };
-    let summary =
-        predict_files(&predictor, &inputs, &arguments.output_path, &outputs(&arguments)?, &options, &progress)?;
+    let outputs = outputs(&arguments, inputs.len())?;
+    let summary = predict_files(&predictor, &inputs, &arguments.output_path, &outputs, &options, &progress)?;
     finish(&summary, inputs.len(), &arguments.output_path)
 }
 
@@ -67,10 +67,15 @@ fn choices(arguments: &Predict) -> Choices {
     }
 }
 
-pub(super) fn outputs(arguments: &Predict) -> Result<Outputs> {
+pub(super) fn outputs(arguments: &Predict, pictures: usize) -> Result<Outputs> {
     let (written, core) = (&arguments.written, &arguments.core);
     let depths = core.depth_top.zip(core.depth_bottom).map(|(top, bottom)| Depths::new(top, bottom)).transpose()?;
     let axis = core.along.map(Axis::from);
+    if depths.is_some() && pictures > 1 {
+        bail!(
+            "--depth-top and --depth-bottom are those of one core, but {pictures} pictures are given; predict one at a time"
+        );
+    }
     Ok(Outputs {
         prob: written.prob,
         prob_all: written.prob_all,

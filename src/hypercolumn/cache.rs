@@ -20,8 +20,6 @@ use crate::files::{create_folder, write_bytes_unsynced};
 const FORMAT: &[u8] = b"segtool features 1";
 /// The entry of a file that tells whether it is whole.
 const CHECK: &str = "crc32c";
-/// Characters of a picture's name in that of its folder.
-const LONGEST_STEM: usize = 60;
 
 /// A folder with the features of some pictures: in it a folder for each picture and kind of features, with a file for each
 /// window.
@@ -39,7 +37,7 @@ pub struct StoredFeatures {
 impl FeatureCache {
     /// Makes the folder, if it is not there.
     pub fn open(root: &Path) -> Result<Self> {
-        create_folder(root)?;
+        create_folder(root).map_err(unwritable)?;
         Ok(Self { root: root.into() })
     }
 
@@ -58,10 +56,9 @@ impl FeatureCache {
                 count => hash.update(&buffer[..count]),
             }
         }
-        let hash: String = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        let stem: String = path.file_stem().unwrap_or_default().to_string_lossy().chars().take(LONGEST_STEM).collect();
-        let folder = self.root.join(format!("{stem}-{hash}"));
-        create_folder(&folder)?;
+        let hash: String = hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        let folder = self.root.join(hash);
+        create_folder(&folder).map_err(unwritable)?;
         Ok(StoredFeatures { folder })
     }
 }
@@ -104,8 +101,19 @@ impl StoredFeatures {
         let named = features.maps().enumerate().map(|(i, map)| (i.to_string(), map));
         let check = HashMap::from([(CHECK.to_owned(), checksum(features.maps()).to_string())]);
         let bytes = safetensors::serialize(named, Some(check)).map_err(|e| Error::content(&path, e))?;
-        write_bytes_unsynced(&path, &bytes)?;
+        write_bytes_unsynced(&path, &bytes).map_err(unwritable)?;
         Ok(features)
+    }
+}
+
+/// A failed write, with the way out that there is here.
+fn unwritable(error: Error) -> Error {
+    match error {
+        Error::Write { path, cause } => Error::content(
+            path,
+            format!("features cannot be stored: {cause}; name another folder with --cache-features, or leave that out"),
+        ),
+        other => other,
     }
 }
 

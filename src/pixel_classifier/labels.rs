@@ -2,10 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::data::{CsvLabels, Descriptor, Labels, Pair, check_size, load_sparse_labels, read_label_csv};
+use crate::data::{
+    CsvLabels, Descriptor, Labels, Pair, ValidPixels, check_size, load_sparse_labels, read_label_csv, settled,
+};
 use crate::error::{Error, Result, Size};
-use crate::image::{read_image, read_size};
-use crate::label::LabelMap;
+use crate::image::{Samples, read_image};
+use crate::label::{IGNORE, LabelMap};
 
 const NO_MASKS: &str =
     "a forest learns from label images, strokes or a table of points and rectangles, not from folders of masks";
@@ -55,20 +57,41 @@ impl LabelledPicture {
         Pair { image: whole(&self.image), label: whole(&label).into() }
     }
 
-    /// The size of the picture, and the classes of its pixels.
+    /// The size of the picture, and the classes of its pixels; those without a measurement have none. Both files are decoded,
+    /// so that what is wrong with them is known before anything is computed.
     pub(super) fn load(&self, descriptor: &Descriptor) -> Result<(Size, LabelMap)> {
-        // The whole picture is read only if its beginning does not tell its size; what is wrong with it is said then.
-        let size = match read_size(&self.image) {
-            Some(size) => size,
-            None => read_image(&self.image)?.size,
-        };
-        match &self.labels {
-            LabelSource::Table(table, labels) => Ok((size, labels.paint(table, size)?)),
+        let raster = read_image(&self.image)?;
+        let mut labels = match &self.labels {
+            LabelSource::Table(table, labels) => labels.paint(table, raster.size)?,
             LabelSource::Image(file) => {
                 let labels = load_sparse_labels(file, descriptor)?;
-                check_size((&self.image, size), (file, labels.size))?;
-                Ok((size, labels))
+                check_size((&self.image, raster.size), (file, labels.size))?;
+                labels
             }
+        };
+        settled(&self.image, &raster, descriptor)?;
+        let nonzero = descriptor.normalisation.valid() == ValidPixels::Nonzero;
+        match &raster.samples {
+            Samples::U8(samples) if nonzero => {
+                leave_out(&mut labels, samples, raster.bands, |p| p.iter().all(|s| *s == 0))
+            }
+            Samples::U16(samples) if nonzero => {
+                leave_out(&mut labels, samples, raster.bands, |p| p.iter().all(|s| *s == 0))
+            }
+            Samples::F32(samples) => leave_out(&mut labels, samples, raster.bands, |p| {
+                p.iter().any(|s| !s.is_finite()) || (nonzero && p.iter().all(|s| *s == 0.0))
+            }),
+            Samples::U8(_) | Samples::U16(_) => {}
+        }
+        Ok((raster.size, labels))
+    }
+}
+
+/// Takes the labels of pixels away that `nothing` is true for.
+fn leave_out<T>(labels: &mut LabelMap, samples: &[T], bands: usize, nothing: impl Fn(&[T]) -> bool) {
+    for (class, pixel) in labels.classes.iter_mut().zip(samples.chunks_exact(bands)) {
+        if nothing(pixel) {
+            *class = IGNORE;
         }
     }
 }

@@ -37,6 +37,22 @@ pub struct Importance {
     pub importance: f64,
 }
 
+/// What a score is of.
+fn explained(name: &str) -> String {
+    match name {
+        "by region" => format!(
+            "connected regions of labels were held out, each once in {FOLDS} parts, and decided by forests that did not see them"
+        ),
+        "by pixel" => {
+            "single labelled pixels were held out; their neighbours were learnt from and look the same, so that this \
+                       is too good for other places"
+                .into()
+        }
+        "out of bag" => "every pixel was decided by the trees that did not draw it, with the same reservation".into(),
+        _ => "by the forest that was kept, on further pictures".into(),
+    }
+}
+
 /// What came of a training.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Report {
@@ -175,11 +191,11 @@ impl Report {
             .iter()
             .map(|(_, found)| format!(r#"<td class="number"><b>{}</b></td>"#, score(found.mean_f1)))
             .collect();
+        let kinds: String =
+            evaluations.iter().map(|(name, _)| format!("<li>F1 {name}: {}</li>", explained(name))).collect();
         let table = format!(
-            r#"<p>The forest that was kept learnt from all labelled pixels. It is scored by forests that did not see what they
-were scored on: by region, connected regions of labels are held out, each once in {FOLDS} parts; by pixel, single pixels
-are held out, whose neighbours are learnt from and look the same, so that this score is too good for other places; out of
-bag, every pixel is decided by the trees that did not draw it, with the same reservation.</p>
+            r#"<p>The forest that was kept learnt from all labelled pixels. Means are of the classes that have a score.</p>
+<ul>{kinds}</ul>
 <div class="scroll"><table><thead><tr><th scope="col">class</th><th scope="col">labelled pixels</th><th scope="col">regions</th>{heads}</tr></thead>
 <tbody>{rows}<tr><td><b>mean</b></td><td class="number">{}</td><td></td>{means}</tr></tbody></table></div>"#,
             count(self.labelled_pixels as u64)

@@ -223,7 +223,8 @@ fn check_labels(labelled: &Labelled<'_>, plan: &Plan, session: &Session<'_>) -> 
     let present = names(&|class| class.pixels > 0);
     match &present[..] {
         [] => Err(Error::Config(format!(
-            "none of the {} pictures has a labelled pixel; in label images of data set '{}', {} means not labelled",
+            "none of the {} pictures has a labelled pixel; in label images of data set '{}', {} means not labelled, and so \
+             do transparent pixels",
             plan.pictures.len(),
             plan.dataset.name,
             plan.dataset.ignore.first().map_or_else(|| "no value".into(), u16::to_string)
@@ -245,10 +246,11 @@ fn check_labels(labelled: &Labelled<'_>, plan: &Plan, session: &Session<'_>) -> 
                 ));
             }
             if plan.split == Split::Region {
-                let alone = names(&|class| class.regions == 1);
+                let alone = names(&|class| class.regions == 1 && class.pixels > 1);
                 if !alone.is_empty() {
                     session.note(format!(
-                        "the labels of {} hang together, so that none of them can be held out by region; label a second place",
+                        "the labels of {} hang together, so that none of them can be held out by region, and the mean is of the \
+                         other classes; label a second place",
                         alone.join(", and those of ")
                     ));
                 }
@@ -352,10 +354,10 @@ fn write(
     let pairs = |pictures: &[LabelledPicture]| pictures.iter().map(LabelledPicture::pair).collect();
     let samples =
         RunSamples { train: pairs(&plan.pictures), validation: pairs(&plan.validation), presence: Default::default() };
-    let run = ForestRun::create(folder, config, &samples)?;
-    save_encoder(encoder, &run.encoder_path())?;
-    write_json(&run.scores_path(), report)?;
-    report.write_html(&run)?;
-    // Last, so that a run without it is known to be unfinished.
-    write_atomically(&run.forest_path(), |out| predictor.forest().write(out))
+    ForestRun::write(folder, config, &samples, |run| {
+        save_encoder(encoder, &run.encoder_path())?;
+        write_json(&run.scores_path(), report)?;
+        report.write_html(run)?;
+        write_atomically(&run.forest_path(), |out| predictor.forest().write(out))
+    })
 }

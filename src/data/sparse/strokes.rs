@@ -1,23 +1,70 @@
 //! Label images in which transparent pixels are not labelled, as strokes on a layer of their own are saved.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use crate::data::Descriptor;
 use crate::error::{Error, Result};
-use crate::image::{AlphaBand, Samples, read_labels_and_alpha};
+use crate::image::{AlphaBand, RawLabels, Samples, read_image, read_labels_and_alpha};
 use crate::label::{IGNORE, LabelMap};
 
+/// Soft edges mix colours a little: one may be so far from its class's, in every channel.
+const NEAR: u8 = 32;
+
 /// Reads a label image as class indices, as [`load_labels`](crate::data::load_labels) does, but transparent pixels are
-/// [`IGNORE`], whatever their value or colour. Along soft edges, those with an alpha of at least half count as drawn.
+/// [`IGNORE`], whatever their value or colour. Along soft edges, those with an alpha of at least half count as drawn, and
+/// colours close to a single class's mean that class. A palette with transparent entries is one of colours where all that is
+/// drawn has the colours of classes, for programs number them as they like; else its indices are label values.
 pub fn load_sparse_labels(path: &Path, descriptor: &Descriptor) -> Result<LabelMap> {
-    let (raw, alpha) = read_labels_and_alpha(path)?;
+    let (mut raw, alpha) = read_labels_and_alpha(path)?;
     let Some(alpha) = alpha else { return descriptor.class_map(path, &raw) };
     let drawn = opaque(path, &alpha, raw.size().width)?;
+    if let RawLabels::Colors(_, colors) = &mut raw {
+        settle(colors, &drawn, descriptor);
+    } else if let Some(colors) = palette_colors(path)?
+        && descriptor.class_map_where(path, &colors, |i| drawn[i]).is_ok()
+    {
+        raw = colors;
+    }
     let mut labels = descriptor.class_map_where(path, &raw, |i| drawn[i])?;
     for (class, _) in labels.classes.iter_mut().zip(&drawn).filter(|(_, drawn)| !**drawn) {
         *class = IGNORE;
     }
     Ok(labels)
+}
+
+/// The colours of a label image with a palette.
+fn palette_colors(path: &Path) -> Result<Option<RawLabels>> {
+    let picture = read_image(path)?;
+    Ok(match (picture.bands, &picture.samples) {
+        (3, Samples::U8(samples)) => Some(RawLabels::Colors(picture.size, samples.as_chunks::<3>().0.to_vec())),
+        _ => None,
+    })
+}
+
+/// Makes drawn colours that are close to one class's colour, and to no other's, that colour.
+fn settle(colors: &mut [[u8; 3]], drawn: &[bool], descriptor: &Descriptor) {
+    let classes: Vec<Vec<[u8; 3]>> = descriptor
+        .classes
+        .iter()
+        .map(|class| std::iter::once(class.color).chain(class.other_colors.iter().copied()).collect())
+        .chain([descriptor.ignore_colors.clone()])
+        .collect();
+    let mut known: HashMap<[u8; 3], [u8; 3]> = HashMap::new();
+    for (color, _) in colors.iter_mut().zip(drawn).filter(|(_, drawn)| **drawn) {
+        *color = *known.entry(*color).or_insert_with(|| nearest(*color, &classes).unwrap_or(*color));
+    }
+}
+
+/// The class's colour that a colour is meant to be; none if it is close to none, or nearly as close to another class's.
+fn nearest(color: [u8; 3], classes: &[Vec<[u8; 3]>]) -> Option<[u8; 3]> {
+    let distance = |other: &[u8; 3]| color.iter().zip(other).map(|(a, b)| a.abs_diff(*b)).max().unwrap_or(0);
+    let closest = |colors: &Vec<[u8; 3]>| colors.iter().map(|own| (distance(own), *own)).min();
+    let mut found: Vec<(u8, [u8; 3])> = classes.iter().filter_map(closest).collect();
+    found.sort_unstable();
+    let (first, own) = *found.first()?;
+    let clear = found.get(1).is_none_or(|(second, _)| u16::from(*second) > 2 * u16::from(first));
+    (first <= NEAR && clear).then_some(own)
 }
 
 /// Which pixels are opaque, at least by half.
@@ -109,13 +156,49 @@ mod tests {
     fn an_unknown_colour_is_an_error_where_it_is_opaque() {
         let folder = tempfile::tempdir().unwrap();
         let mut picture = strokes();
-        picture.put_pixel(1, 1, Rgba([9, 9, 9, 128]));
+        picture.put_pixel(1, 1, Rgba([9, 200, 9, 128]));
         let path = save(folder.path(), "strokes.png", &DynamicImage::ImageRgba8(picture), ImageFormat::Png);
         let message = message(&path);
         assert!(
-            message.contains("strokes.png: label colour [9, 9, 9] at pixel (1, 1) is not in data set"),
+            message.contains("strokes.png: label colour [9, 200, 9] at pixel (1, 1) is not in data set"),
             "{message}"
         );
+    }
+
+    #[test]
+    fn colours_of_soft_edges_mean_the_class_that_they_are_close_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut picture = strokes();
+        picture.put_pixel(0, 0, Rgba([209, 190, 120, 255]));
+        picture.put_pixel(2, 1, Rgba([3, 5, 40, 255]));
+        let path = save(folder.path(), "strokes.png", &DynamicImage::ImageRgba8(picture), ImageFormat::Png);
+        assert_eq!(classes(&path), WANTED);
+        let classes = [vec![[0, 0, 0]], vec![[20, 20, 20], [90, 90, 90]]];
+        assert_eq!(nearest([4, 2, 0], &classes), Some([0; 3]));
+        assert_eq!(nearest([9, 10, 10], &classes), None);
+        assert_eq!(nearest([80, 70, 95], &classes), Some([90; 3]));
+        assert_eq!(nearest([128, 90, 90], &classes), None);
+    }
+
+    #[test]
+    fn palettes_of_the_classes_colours_are_colours() {
+        let folder = tempfile::tempdir().unwrap();
+        let palette = [[25, 25, 25], [160, 82, 45], [1, 2, 3], [222, 184, 135]];
+        let write = |palette: &[[u8; 3]]| {
+            let mut bytes = Vec::new();
+            let mut encoder = png::Encoder::new(&mut bytes, 3, 2);
+            encoder.set_color(png::ColorType::Indexed);
+            encoder.set_palette(palette.concat());
+            encoder.set_trns(&[255u8, 255, 0, 255][..]);
+            encoder.write_header().unwrap().write_image_data(&[0, 1, 2, 3, 1, 2]).unwrap();
+            let path = folder.path().join("indexed.png");
+            fs::write(&path, bytes).unwrap();
+            path
+        };
+        assert_eq!(classes(&write(&palette)), [3, 1, IGNORE, 0, 1, IGNORE]);
+        // With any other colour, the indices are label values.
+        let other = [[25, 25, 26], palette[1], palette[2], palette[3]];
+        assert_eq!(classes(&write(&other)), [IGNORE, 0, IGNORE, 2, 0, IGNORE]);
     }
 
     #[test]
