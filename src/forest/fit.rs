@@ -131,7 +131,7 @@ fn used(labels: &[u16], weights: &[f64]) -> Result<Vec<Sample>> {
     if samples.iter().all(|sample| sample.class == first.class) {
         let class = first.class;
         return Err(fault(format!(
-            "all samples that have a weight are of class number {class}; at least two classes need samples and a weight"
+            "all samples that have a weight are of class {class}; at least two classes need samples and a weight"
         )));
     }
     Ok(samples)
