@@ -248,9 +248,13 @@ fn check_labels(labelled: &Labelled<'_>, plan: &Plan, session: &Session<'_>) -> 
             if plan.split == Split::Region {
                 let alone = names(&|class| class.regions == 1 && class.pixels > 1);
                 if !alone.is_empty() {
+                    let rest = match classes.iter().any(|class| class.regions > 1) {
+                        true => "the mean by region is of the other classes",
+                        false => "there is no score by region",
+                    };
                     session.note(format!(
-                        "the labels of {} hang together, so that none of them can be held out by region, and the mean is of the \
-                         other classes; label a second place",
+                        "the labels of {} hang together, so that none of them can be held out by region: {rest}; label a \
+                         second place",
                         alone.join(", and those of ")
                     ));
                 }
