@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use segtool::data::{Descriptor, pair_folders, pair_lists};
-use segtool::device::{DeviceChoice, peak_memory};
+use segtool::device::DeviceChoice;
 use segtool::files::check_writable;
 use segtool::hypercolumn::Part;
 use segtool::image::{color_probabilities, write_png};
@@ -19,7 +19,7 @@ use segtool::summary::feature_memory;
 use segtool::weights::{Weights, locate};
 use serde_json::{Value, json};
 
-use super::train::Stop;
+use super::train::{Stop, say_peak};
 use crate::Exit;
 use crate::cli::{Info, Predict, Train};
 use crate::ui::{self, Progress};
@@ -148,12 +148,6 @@ pub(super) fn train_forest(arguments: &Train, mut recipe: ForestRecipe) -> Resul
         }
     }
     Ok(Exit::Done)
-}
-
-fn say_peak(device: DeviceChoice) {
-    if let Some(bytes) = peak_memory(device) {
-        ui::say(&format!("at most {:.2} GiB of memory", bytes as f64 / f64::from(1 << 30)));
-    }
 }
 
 fn encoder_weights(sources: &[String], progress: &Progress) -> Result<Option<Weights>> {

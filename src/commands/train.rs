@@ -194,10 +194,15 @@ impl Drop for Stop {
     }
 }
 
-fn finish(folder: &Path, device: DeviceChoice, outcome: &Outcome) -> Result<Exit> {
+/// Says how much memory it took.
+pub(super) fn say_peak(device: DeviceChoice) {
     if let Some(bytes) = peak_memory(device) {
         ui::say(&format!("at most {:.2} GiB of memory", bytes as f64 / f64::from(1 << 30)));
     }
+}
+
+fn finish(folder: &Path, device: DeviceChoice, outcome: &Outcome) -> Result<Exit> {
+    say_peak(device);
     match outcome {
         Outcome::Finished { best } => {
             let best = best.map_or_else(String::new, |best| format!(", best validation mean IoU {best:.4}"));

@@ -35,12 +35,7 @@ impl Forest {
     /// # Errors
     /// As [`Self::predict`].
     pub fn probabilities(&self, features: &Features<'_>) -> Result<Vec<f32>> {
-        let mut probabilities = vec![0.0; features.samples() * self.classes];
-        let trees = self.trees.len() as f32;
-        self.groups(features, &mut probabilities, Wanted::Probabilities, |row, sums| {
-            row.iter_mut().zip(sums).for_each(|(probability, sum)| *probability = sum / trees);
-        })?;
-        Ok(probabilities)
+        self.predict_with_probabilities(features).map(|(_, probabilities)| probabilities)
     }
 
     /// What [`Self::predict`] and [`Self::probabilities`] give, in one pass.

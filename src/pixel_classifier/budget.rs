@@ -6,6 +6,7 @@ use std::path::Path;
 use crate::device::{DeviceChoice, free_memory};
 use crate::error::{Error, Result, Size};
 use crate::hypercolumn::{HypercolumnConfig, Part, Window};
+use crate::predict::in_words;
 use crate::summary::feature_memory;
 
 /// Sides of windows that are tried, where the usual ones do not fit.
@@ -102,9 +103,4 @@ impl Budget {
         let blocks = rayon::current_num_threads() * self.config.features(self.bands)? * BLOCK * 4;
         Ok(encoder + part + copies * maps + blocks as u64)
     }
-}
-
-fn in_words(bytes: u64) -> String {
-    let mebibytes = bytes as f64 / f64::from(1 << 20);
-    if mebibytes < 1024.0 { format!("{mebibytes:.0} MiB") } else { format!("{:.1} GiB", mebibytes / 1024.0) }
 }

@@ -10,7 +10,7 @@ use crate::data::Descriptor;
 use crate::device::DeviceChoice;
 use crate::error::{Error, Result, Size};
 use crate::event::{Event, Sink, Task};
-use crate::files::{create_folder, read_bytes, write_bytes};
+use crate::files::{create_folder, read_bytes};
 use crate::forest::{Features, Forest};
 use crate::fuse::Wanted;
 use crate::hypercolumn::{FeatureCache, Hypercolumns, Picture, Window, WindowFeatures};
@@ -81,11 +81,6 @@ impl PixelPredictor {
             ));
         }
         Ok(Self { hypercolumns, forest, descriptor, device })
-    }
-
-    /// What gives the features.
-    pub fn hypercolumns(&self) -> &Hypercolumns {
-        &self.hypercolumns
     }
 
     /// The forest.
@@ -264,10 +259,6 @@ pub fn predict_files(
         }
     }
     sink.event(Event::Finished);
-    if !summary.written.is_empty() {
-        let name = |path: &PathBuf| path.file_name().map(|name| format!("{}\n", name.to_string_lossy()));
-        let list: String = summary.written.iter().filter_map(name).collect();
-        write_bytes(&output.join("predictions.txt"), list.as_bytes())?;
-    }
+    summary.write_list(output)?;
     Ok(summary)
 }

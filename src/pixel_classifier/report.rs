@@ -10,10 +10,8 @@ use crate::error::Result;
 use crate::files::write_bytes;
 use crate::run::{ForestRun, ForestRunConfig};
 use crate::train::report::tables::{class_table, confusion};
-use crate::train::report::text::{count, duration, escaped, filled, per_cent, score};
-use crate::train::report::{SCRIPT, STYLE, as_toml, section, tile};
-
-const PAGE: &str = include_str!("page.html");
+use crate::train::report::text::{count, duration, escaped, per_cent, score};
+use crate::train::report::{Page, section, tile};
 
 /// Labels of a class.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -126,28 +124,22 @@ impl Report {
     pub(super) fn write_html(&self, run: &ForestRun) -> Result<()> {
         let classes = Classes::of(&run.config.dataset);
         let recipe = &run.config.recipe;
-        let values = [
-            ("style", STYLE),
-            ("script", SCRIPT),
-            ("name", &escaped(&recipe.name)),
-            ("summary", &escaped(&recipe.summary)),
-            ("facts", &self.facts(&run.config)),
-            ("tiles", &self.tiles()),
-            ("labels", &self.labels()),
-            ("scores", &self.scores(&classes)?),
-            ("importances", &self.shares()),
-            ("recipe", &escaped(&as_toml(recipe)?)),
-            ("dataset", &escaped(&as_toml(&run.config.dataset)?)),
-        ];
-        write_bytes(&run.report_path(), filled(PAGE, &values).as_bytes())
+        let page = Page {
+            title: (&recipe.name, &recipe.summary),
+            status: "finished",
+            facts: &self.facts(&run.config),
+            tiles: &self.tiles(),
+            sections: &(self.labels() + &self.scores(&classes)? + &self.shares()),
+        };
+        write_bytes(&run.report_path(), page.html(recipe, &run.config.dataset)?.as_bytes())
     }
 
-    fn facts(&self, config: &ForestRunConfig) -> String {
+    fn facts(&self, config: &ForestRunConfig) -> Vec<(&'static str, String)> {
         let files: Vec<String> = config.weights.iter().map(|path| path.display().to_string()).collect();
         let weights = if files.is_empty() { "random".to_owned() } else { files.join(", ") };
         let features = format!("{} of {}", self.features, config.recipe.features.encoder);
         let forest = format!("{} trees, {} splits", count(self.trees as u64), count(self.splits as u64));
-        let facts = [
+        vec![
             ("data set", config.dataset.name.clone()),
             ("features", features),
             ("weights", weights),
@@ -158,8 +150,7 @@ impl Report {
             ("seed", config.seed.to_string()),
             ("made", config.started.replace('T', " ").replace('Z', " UTC")),
             ("segtool", config.version.clone()),
-        ];
-        facts.iter().map(|(name, value)| format!("<div><dt>{name}</dt><dd>{}</dd></div>\n", escaped(value))).collect()
+        ]
     }
 
     fn tiles(&self) -> String {

@@ -181,7 +181,8 @@ fn area(size: Size) -> u64 {
     size.width as u64 * size.height as u64
 }
 
-fn in_words(bytes: u64) -> String {
+/// A number of bytes as people write it.
+pub(crate) fn in_words(bytes: u64) -> String {
     let mebibytes = bytes as f64 / f64::from(1 << 20);
     if mebibytes < 1024.0 { format!("{mebibytes:.0} MiB") } else { format!("{:.1} GiB", mebibytes / 1024.0) }
 }

@@ -26,6 +26,7 @@ use crate::precision::Precision;
 use crate::run::Run;
 use crate::weights::{self, Names, Report, Weights};
 
+pub(crate) use memory::in_words;
 pub use output::{Along, NpyType, Outputs};
 pub use procedure::{Choices, Join, Preset, Procedure, Scales, Sizes, Tiles};
 use work::{Pending, Work};
@@ -225,6 +226,18 @@ pub struct Summary {
     pub skipped: usize,
 }
 
+impl Summary {
+    /// Writes `predictions.txt`, the list of what was written, if anything was.
+    pub(crate) fn write_list(&self, folder: &Path) -> Result<()> {
+        if self.written.is_empty() {
+            return Ok(());
+        }
+        let name = |path: &PathBuf| path.file_name().map(|name| format!("{}\n", name.to_string_lossy()));
+        let list: String = self.written.iter().filter_map(name).collect();
+        write_bytes(&folder.join("predictions.txt"), list.as_bytes())
+    }
+}
+
 /// Predicts files and writes what `outputs` says for each into the folder `output`, and `predictions.txt` for all. Reading,
 /// computing and writing overlap. A picture that cannot be read is reported and left out; a result that cannot be
 /// written ends the work.
@@ -257,12 +270,7 @@ pub fn predict_files(
         written.and_then(|written| Ok((written, computed?)))
     })?;
     let summary = Summary { written, skipped };
-    if summary.written.is_empty() {
-        return Ok(summary);
-    }
-    let list: String =
-        summary.written.iter().filter_map(|p| p.file_name()).map(|n| format!("{}\n", n.to_string_lossy())).collect();
-    write_bytes(&output.join("predictions.txt"), list.as_bytes())?;
+    summary.write_list(output)?;
     Ok(summary)
 }
 

@@ -184,6 +184,17 @@ impl Tensors<'_> {
     }
 }
 
+/// A VGG-16, by its first and last convolutions.
+fn vgg16(tensors: &Tensors<'_>) -> Described<Content> {
+    let [width, bands, kernel] = tensors.conv("features.0.weight")?;
+    let batch_norm = tensors.has("features.1.running_mean");
+    let last = if batch_norm { "features.40.weight" } else { "features.28.weight" };
+    if (width, kernel) != (64, 3) || tensors.outputs(last)? != 512 {
+        return Err("its convolutions are not a VGG-16's".into());
+    }
+    Ok(Content::Vgg16 { bands, batch_norm })
+}
+
 /// What tensors are of. Settings that they cannot show are those of the project; segtool's own files without a
 /// description need a recipe for them.
 pub(super) fn content(
@@ -194,13 +205,7 @@ pub(super) fn content(
     let tensors = Tensors(tensors);
     let network = match names {
         Names::Torchvision if tensors.has("features.0.weight") => {
-            let [width, bands, kernel] = tensors.conv("features.0.weight")?;
-            let batch_norm = tensors.has("features.1.running_mean");
-            let last = if batch_norm { "features.40.weight" } else { "features.28.weight" };
-            if (width, kernel) != (64, 3) || tensors.outputs(last)? != 512 {
-                return Err("its convolutions are not a VGG-16's".into());
-            }
-            return Ok(Content::Vgg16 { bands, batch_norm });
+            return vgg16(&tensors);
         }
         Names::Torchvision => {
             return tensors.encoder("encoder.").map(|(encoder, bands)| Content::Encoder { encoder, bands });

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, HashMap};
 use burn::tensor::TensorData;
 
 use super::checkpoint::Stored;
-use super::load::other_bands;
 use super::recognise::Content;
 use super::safetensors::report as report_lines;
 use super::{Report, Weights};
@@ -91,22 +90,8 @@ impl Weights {
                 faults.push(format!("missing: {name} {wanted:?}"));
                 continue;
             };
-            let data = tensor.floats(&name)?;
-            let fitting = match data.shape().as_slice() == wanted {
-                true => Some(data),
-                false if Some(&name) == first.as_ref() => other_bands(&data, &wanted),
-                false => None,
-            };
-            match fitting {
-                Some(data) => {
-                    report.tensors += 1;
-                    report.numbers += tensor.len();
-                    if tensor.shape() != wanted {
-                        let note = format!("spread over {} bands instead of {}", wanted[1], tensor.shape()[1]);
-                        report.source = format!("{}; {name} {note}", report.source);
-                    }
-                    values.insert(name, data);
-                }
+            match report.take((&name, &wanted), (&name, tensor), Some(&name) == first.as_ref())? {
+                Some(data) => _ = values.insert(name, data),
                 None => faults.push(format!("{name}: the file has {:?}, the encoder {wanted:?}", tensor.shape())),
             }
         }

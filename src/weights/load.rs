@@ -6,6 +6,7 @@ use std::fmt;
 use burn::tensor::TensorData;
 use serde_json::Value;
 
+use super::checkpoint::Stored;
 use super::describe;
 use super::features::BEYOND;
 use super::recognise::{Content, Weights, some};
@@ -45,6 +46,33 @@ impl fmt::Display for Report {
             }
         }
         Ok(())
+    }
+}
+
+impl Report {
+    /// The values of a tensor, which is called `theirs` in the file, for a parameter of that shape; counted. With `spread`,
+    /// the kernels of a first convolution may be spread over other bands. `None` if the tensor does not fit.
+    pub(super) fn take(
+        &mut self,
+        (name, wanted): (&str, &[usize]),
+        (theirs, tensor): (&str, &Stored),
+        spread: bool,
+    ) -> Result<Option<TensorData>> {
+        let data = tensor.floats(theirs)?;
+        let fits = data.shape().as_slice() == wanted;
+        let fitting = match spread && !fits {
+            true => other_bands(&data, wanted),
+            false => fits.then_some(data),
+        };
+        if fitting.is_some() {
+            self.tensors += 1;
+            self.numbers += tensor.len();
+            if !fits {
+                let note = format!("spread over {} bands instead of {}", wanted[1], tensor.shape()[1]);
+                self.source = format!("{}; {name} {note}", self.source);
+            }
+        }
+        Ok(fitting)
     }
 }
 
@@ -186,22 +214,9 @@ impl Weights {
                 }
                 continue;
             };
-            let data = tensor.floats(theirs)?;
-            let adapted = match data.shape().as_slice() == wanted {
-                true => Some(data),
-                false if alone && Some(&name) == first.as_ref() => other_bands(&data, &wanted),
-                false => None,
-            };
-            match adapted {
-                Some(data) => {
-                    report.tensors += 1;
-                    report.numbers += tensor.len();
-                    if tensor.shape() != wanted {
-                        let note = format!("spread over {} bands instead of {}", wanted[1], tensor.shape()[1]);
-                        report.source = format!("{}; {name} {note}", report.source);
-                    }
-                    values.insert(name, data);
-                }
+            let spread = alone && Some(&name) == first.as_ref();
+            match report.take((&name, &wanted), (theirs, tensor), spread)? {
+                Some(data) => _ = values.insert(name, data),
                 None => {
                     misfit |= is_head(&name);
                     faults.push(format!("{name}: the file has {:?}, the network {wanted:?}", tensor.shape()));
@@ -233,7 +248,7 @@ impl Weights {
 
 /// The first convolution of an encoder on other bands than it was trained on: its kernels in turn, summed where bands are
 /// fewer and scaled where they are more, so that a grey picture gives about what it gave (timm's way).
-pub(super) fn other_bands(data: &TensorData, wanted: &[usize]) -> Option<TensorData> {
+fn other_bands(data: &TensorData, wanted: &[usize]) -> Option<TensorData> {
     let (&[outputs, inputs, height, width], &[wanted_outputs, bands, wanted_height, wanted_width]) =
         (data.shape().as_slice(), wanted)
     else {

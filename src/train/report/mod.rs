@@ -20,8 +20,8 @@ use text::{count, duration, escaped, filled, score};
 
 const PAGE: &str = include_str!("page.html");
 const VIEWER: &str = include_str!("viewer.html");
-pub(crate) const STYLE: &str = include_str!("style.css");
-pub(crate) const SCRIPT: &str = include_str!("script.js");
+const STYLE: &str = include_str!("style.css");
+const SCRIPT: &str = include_str!("script.js");
 
 /// How far a training has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +53,40 @@ pub struct Report<'a> {
     pub written: SystemTime,
 }
 
+/// A report of any kind of run.
+pub(crate) struct Page<'a> {
+    /// The recipe's name, and what it is.
+    pub(crate) title: (&'a str, &'a str),
+    /// How it ended.
+    pub(crate) status: &'a str,
+    /// What the run was made with.
+    pub(crate) facts: &'a [(&'a str, String)],
+    /// The main figures.
+    pub(crate) tiles: &'a str,
+    /// Everything between these and the settings.
+    pub(crate) sections: &'a str,
+}
+
+impl Page<'_> {
+    /// The file's text, with recipe and data set as settings.
+    pub(crate) fn html(&self, recipe: &impl serde::Serialize, dataset: &impl serde::Serialize) -> Result<String> {
+        let fact = |(name, value): &(&str, String)| format!("<div><dt>{name}</dt><dd>{}</dd></div>\n", escaped(value));
+        let values = [
+            ("style", STYLE),
+            ("script", SCRIPT),
+            ("name", &escaped(self.title.0)),
+            ("summary", &escaped(self.title.1)),
+            ("status", self.status),
+            ("facts", &self.facts.iter().map(fact).collect::<String>()),
+            ("tiles", self.tiles),
+            ("sections", self.sections),
+            ("recipe", &escaped(&as_toml(recipe)?)),
+            ("dataset", &escaped(&as_toml(dataset)?)),
+        ];
+        Ok(filled(PAGE, &values))
+    }
+}
+
 impl Report<'_> {
     /// Writes the file, atomically.
     pub fn write(&self, path: &Path) -> Result<()> {
@@ -63,21 +97,16 @@ impl Report<'_> {
     pub fn html(&self) -> Result<String> {
         let classes = Classes::of(&self.config.dataset);
         let recipe = &self.config.recipe;
-        let values = [
-            ("style", STYLE),
-            ("script", SCRIPT),
-            ("name", &escaped(&recipe.name)),
-            ("summary", &escaped(&recipe.summary)),
-            ("status", &self.status()),
-            ("facts", &self.facts()),
-            ("tiles", &self.tiles()),
-            ("curves", &self.curves()),
-            ("scores", &self.scores(&classes)?),
-            ("samples", &self.viewer(&classes)?),
-            ("recipe", &escaped(&as_toml(recipe)?)),
-            ("dataset", &escaped(&as_toml(&self.config.dataset)?)),
-        ];
-        Ok(filled(PAGE, &values))
+        let page = Page {
+            title: (&recipe.name, &recipe.summary),
+            status: &self.status(),
+            facts: &self.facts(),
+            tiles: &self.tiles(),
+            sections: &(section("training", "Training", &self.curves())
+                + &self.scores(&classes)?
+                + &self.viewer(&classes)?),
+        };
+        page.html(recipe, &self.config.dataset)
     }
 
     fn status(&self) -> String {
@@ -88,7 +117,7 @@ impl Report<'_> {
         }
     }
 
-    fn facts(&self) -> String {
+    fn facts(&self) -> Vec<(&'static str, String)> {
         let RunConfig { recipe, dataset, .. } = self.config;
         let title = if dataset.title.is_empty() { String::new() } else { format!(": {}", dataset.title) };
         let (train, validation) = self.pictures;
@@ -107,7 +136,7 @@ impl Report<'_> {
         facts.extend(self.config.started.as_ref().map(|started| ("begun", readable(started))));
         facts.push(("report made", readable(&utc(self.written))));
         facts.push(("segtool", self.config.version.clone()));
-        facts.iter().map(|(name, value)| format!("<div><dt>{name}</dt><dd>{}</dd></div>\n", escaped(value))).collect()
+        facts
     }
 
     /// The epoch that the best weights are of, or the last where there are no scores.
@@ -201,6 +230,6 @@ pub(crate) fn tile(name: &str, value: &str) -> String {
     format!(r#"<div class="tile"><b>{}</b><span>{name}</span></div>"#, escaped(value))
 }
 
-pub(crate) fn as_toml(value: &impl serde::Serialize) -> Result<String> {
+fn as_toml(value: &impl serde::Serialize) -> Result<String> {
     toml::to_string(value).map_err(|e| Error::Config(format!("cannot write the settings: {e}")))
 }

@@ -32,7 +32,7 @@ pub(super) fn json(value: &impl Serialize) -> Result<String> {
 }
 
 /// Puts values in the places `{{name}}` of a template. Values are not looked into for further places.
-pub(crate) fn filled(template: &str, values: &[(&str, &str)]) -> String {
+pub(super) fn filled(template: &str, values: &[(&str, &str)]) -> String {
     let mut parts = template.split("{{");
     let mut out = parts.next().unwrap_or_default().to_owned();
     for part in parts {
