@@ -44,7 +44,7 @@ fn probabilities(bencher: Bencher<'_, '_>, count: usize) {
 fn resize(bencher: Bencher<'_, '_>, how: &Scaling) {
     let size = Size { width: 683, height: 512 };
     let samples = (0..size.width * size.height * 3).map(|i| (i * 31 % 251) as u8).collect();
-    let raster = Raster { size, bands: 3, samples: Samples::U8(samples) };
+    let raster = Raster::new(size, 3, Samples::U8(samples));
     bencher
         .counter(ItemsCount::new(1usize))
         .with_inputs(|| raster.clone())

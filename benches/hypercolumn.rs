@@ -25,7 +25,7 @@ fn main() {
 fn raster() -> Raster {
     let noise = |i: u32| (i.wrapping_mul(2_654_435_761) >> 24) as u8;
     let samples = (0..(3 * SIZE.width * SIZE.height) as u32).map(noise).collect();
-    Raster { size: SIZE, bands: 3, samples: Samples::U8(samples) }
+    Raster::new(SIZE, 3, Samples::U8(samples))
 }
 
 fn hypercolumns(device: &str) -> Hypercolumns {

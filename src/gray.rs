@@ -13,7 +13,8 @@ use crate::error::{Error, Result};
 use crate::event::{Event, Sink, Task};
 use crate::files::{create_folder, refuse_equal_outputs, write_bytes_unsynced};
 use crate::image::{
-    AlphaBand, GrayConverter, GrayMethod, Pixels, Raster, Sample, Samples, encode_png, read_image_and_alpha, stretch,
+    AlphaBand, GrayConverter, GrayMethod, Pixels, Raster, Sample, Samples, encode_png, read_image, report_notes,
+    stretch,
 };
 use crate::named::{by_name, name_of};
 
@@ -95,16 +96,19 @@ impl Gray {
 
     /// The grey picture as a PNG file: 8 bits a sample, 16 where the picture has more. A grey picture keeps its samples.
     pub fn encode(&self, input: &Path) -> Result<Vec<u8>> {
-        let (raster, alpha) = read_image_and_alpha(input)?;
-        let gray = self.gray(input, raster, alpha)?;
+        let gray = self.gray(input, read_image(input)?)?;
         match Pixels::gray(&gray.samples) {
             Some(pixels) => encode_png(gray.size, pixels),
             None => Err(Error::content(input, "a float picture stayed a float picture")),
         }
     }
 
-    fn gray(&self, input: &Path, raster: Raster, alpha: Option<AlphaBand>) -> Result<Raster> {
-        let Raster { size, bands, samples } = raster;
+    /// Pixels without data become black, and take no part in stretching.
+    fn gray(&self, input: &Path, mut raster: Raster) -> Result<Raster> {
+        let alpha = raster.alpha.take();
+        // Transparent pixels are laid over the background.
+        let nodata = raster.pixels_without_data(&[]);
+        let Raster { size, bands, samples, .. } = raster;
         if !matches!(bands, 1 | 3) {
             return Err(Error::content(
                 input,
@@ -112,12 +116,14 @@ impl Gray {
             ));
         }
         let fixed = |samples: Samples, bands: usize| match samples {
-            Samples::F32(floats) => sixteen_bits(input, &floats, size.width, bands).map(Samples::U16),
+            Samples::F32(floats) => {
+                sixteen_bits(input, &floats, size.width, bands, nodata.as_deref()).map(Samples::U16)
+            }
             fixed => Ok(fixed),
         };
         let samples = fixed(samples, bands)?;
         let (alpha, associated) = match alpha {
-            Some(AlphaBand { samples, associated }) => (Some(fixed(samples, 1)?), associated),
+            Some(AlphaBand { samples, associated, .. }) => (Some(fixed(samples, 1)?), associated),
             None => (None, false),
         };
         let samples = match (samples, alpha) {
@@ -131,26 +137,31 @@ impl Gray {
             (samples, None) => samples,
         };
         let samples = match samples {
-            Samples::U8(samples) => Samples::U8(self.mixed(samples, bands, &self.eight)),
-            Samples::U16(samples) => Samples::U16(self.mixed(samples, bands, &self.sixteen)),
+            Samples::U8(samples) => Samples::U8(self.mixed(samples, bands, nodata.as_deref(), &self.eight)),
+            Samples::U16(samples) => Samples::U16(self.mixed(samples, bands, nodata.as_deref(), &self.sixteen)),
             floats @ Samples::F32(_) => floats,
         };
-        Ok(Raster { size, bands: 1, samples })
+        Ok(Raster::new(size, 1, samples))
     }
 
     fn mixed<T: Sample<LEVELS>, const LEVELS: usize>(
         &self,
         samples: Vec<T>,
         bands: usize,
+        nodata: Option<&[bool]>,
         converter: &OnceLock<GrayConverter<LEVELS>>,
     ) -> Vec<T> {
         let converter = || converter.get_or_init(|| GrayConverter::new(self.options.method));
-        match (bands, self.options.stretch) {
-            (1, false) => samples,
-            (1, true) => stretch(&samples.iter().map(|sample| sample.index() as f64).collect::<Vec<_>>()),
-            (_, false) => converter().convert(&samples),
-            (_, true) => stretch(&converter().numbers(&samples)),
+        let mut numbers = match (bands, self.options.stretch) {
+            (1, false) => return blackened(samples, nodata),
+            (_, false) => return blackened(converter().convert(&samples), nodata),
+            (1, true) => samples.iter().map(|sample| sample.index() as f64).collect(),
+            (_, true) => converter().numbers(&samples),
+        };
+        for (number, _) in numbers.iter_mut().zip(nodata.into_iter().flatten()).filter(|(_, nodata)| **nodata) {
+            *number = f64::NAN;
         }
+        stretch(&numbers)
     }
 
     /// Colours laid over the background, rounded: c a + b (1 - a), or c + b (1 - a) if they are multiplied already.
@@ -176,9 +187,20 @@ impl Gray {
     }
 }
 
-/// Samples from 0 to 1 as 16-bit ones.
-fn sixteen_bits(path: &Path, samples: &[f32], width: usize, bands: usize) -> Result<Vec<u16>> {
+/// The samples with black for pixels without data.
+fn blackened<T: Sample<LEVELS>, const LEVELS: usize>(mut samples: Vec<T>, nodata: Option<&[bool]>) -> Vec<T> {
+    for (sample, _) in samples.iter_mut().zip(nodata.into_iter().flatten()).filter(|(_, nodata)| **nodata) {
+        *sample = T::from_index(0);
+    }
+    samples
+}
+
+/// Samples from 0 to 1 as 16-bit ones; 0 for pixels without data.
+fn sixteen_bits(path: &Path, samples: &[f32], width: usize, bands: usize, nodata: Option<&[bool]>) -> Result<Vec<u16>> {
     let convert = |(i, &sample): (usize, &f32)| {
+        if nodata.is_some_and(|nodata| nodata[i / bands]) {
+            return Ok(0);
+        }
         if (0.0..=1.0).contains(&sample) {
             return Ok(u16::round(f64::from(sample) * f64::from(u16::MAX)));
         }
@@ -229,6 +251,7 @@ pub fn convert_files(jobs: &[Job], options: Options, sink: &dyn Sink) -> Result<
         Ok(())
     })?;
     sink.event(Event::Finished);
+    report_notes(sink);
     let skipped = skipped.into_inner();
     Ok(Summary { written: jobs_to_do.len() - skipped, kept: jobs.len() - jobs_to_do.len(), skipped })
 }

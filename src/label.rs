@@ -16,3 +16,12 @@ pub struct LabelMap {
     /// `height * width` class indices.
     pub classes: Vec<u16>,
 }
+
+impl LabelMap {
+    /// Makes pixels without data [`IGNORE`].
+    pub fn leave_out(&mut self, nodata: &[bool]) {
+        for (class, _) in self.classes.iter_mut().zip(nodata).filter(|(_, nodata)| **nodata) {
+            *class = IGNORE;
+        }
+    }
+}

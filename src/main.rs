@@ -24,6 +24,9 @@ enum Exit {
 fn main() -> std::process::ExitCode {
     memory::keep_freed();
     let cli = cli::parse(std::env::args_os());
+    if let Some(policy) = cli.orientation {
+        segtool::image::set_orientation_policy(policy);
+    }
     let exit = in_words(|| run(cli.command)).unwrap_or_else(|error| {
         ui::error(&error);
         match error.downcast_ref() {
@@ -49,11 +52,12 @@ fn run(command: Command) -> anyhow::Result<Exit> {
     }
 }
 
-/// Runs a command. That a device has no memory left, of which burn panics, becomes an error without a trace.
+/// Runs a command. That a device has no memory left, of which burn panics, becomes an error without a trace; panics of image
+/// decoders become errors of their files before they get here.
 fn in_words(command: impl FnOnce() -> anyhow::Result<Exit>) -> anyhow::Result<Exit> {
     let usual = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
-        if !is_out_of_memory(info.payload()) {
+        if !is_out_of_memory(info.payload()) && !segtool::image::is_decoding() {
             usual(info);
         }
     }));

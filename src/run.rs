@@ -87,10 +87,12 @@ pub fn find_dataset(name_or_run: &str) -> Result<Descriptor> {
     if !folder.is_dir() {
         return Descriptor::find(name_or_run);
     }
-    Ok(match AnyRun::open(folder)? {
+    let dataset = match AnyRun::open(folder)? {
         AnyRun::Network(run) => run.config.dataset,
         AnyRun::Forest(run) => run.config.dataset,
-    })
+    };
+    dataset.follow_orientation();
+    Ok(dataset)
 }
 
 /// The pairs of a run.

@@ -224,7 +224,7 @@ fn a_contact_sheet_shows_samples_beside_their_labels() {
     write_contact_sheet(&path, &loader, 3, &everything()).unwrap();
     let sheet = read_image(&path).unwrap();
     assert!(sheet.size.width > 1_600 && sheet.size.height > 1_200, "{}", sheet.size);
-    let rgb = sheet.to_rgb();
+    let rgb = sheet.to_rgb(&[]);
     let reddish = rgb.pixels().filter(|p| p.0[0] > 120 && p.0[1] < 60).count();
     let hatched = rgb.pixels().filter(|p| p.0 == [150; 3]).count();
     assert!(reddish > 100 && hatched > 1_000, "{reddish} {hatched}");

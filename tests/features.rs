@@ -141,7 +141,7 @@ fn as_it_is() -> Descriptor {
 fn raster([height, width]: [usize; 2]) -> Raster {
     let planes = numbers_of_picture([height, width]);
     let samples = (0..height * width).flat_map(|i| [0, 1, 2].map(|band| planes[band * height * width + i])).collect();
-    Raster { size: Size { width, height }, bands: 3, samples: Samples::F32(samples) }
+    Raster::new(Size { width, height }, 3, Samples::F32(samples))
 }
 
 fn hypercolumns(config: &HypercolumnConfig, device: &Device) -> Hypercolumns {

@@ -146,7 +146,7 @@ fn compare(slow: bool) {
         for predictor in golden.predictor(name, &tensors, &networks[&golden.network]) {
             let wanted = Wanted { highest: true, all: true };
             let options = Options { procedure: golden.procedure(), wanted, ..Options::new(4, 1) };
-            let picture = Raster { size, bands: 3, samples: Samples::U8(samples.clone()) };
+            let picture = Raster::new(size, 3, Samples::U8(samples.clone()));
             let found = predictor.predict(Path::new(name), picture.clone(), &options).unwrap();
             let found_all = found.probabilities.clone().unwrap();
             let (worst, worst_best) =
@@ -201,7 +201,7 @@ fn pictures_are_resized_like_pillow_and_opencv() {
         let bands = input.shape().get(2).copied().unwrap_or(1);
         let is_float = case.starts_with("float");
         let samples = if is_float { Samples::F32(words(input.data())) } else { Samples::U8(input.data().to_vec()) };
-        let raster = Raster { size: sides(input.shape()), bands, samples };
+        let raster = Raster::new(sides(input.shape()), bands, samples);
         let resized = raster.resized(sides(view.shape()), how);
         match resized.samples {
             Samples::U8(found) => assert_eq!(found, view.data(), "{name}"),

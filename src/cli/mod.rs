@@ -13,6 +13,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Id, Parser, Subcommand};
 use segtool::device::DeviceChoice;
 use segtool::error::Size;
+use segtool::image::OrientationPolicy;
 use segtool::ops::Interpolation;
 use segtool::precision::Precision;
 use segtool::predict::{NpyType, Scales};
@@ -35,6 +36,9 @@ pub(crate) use without_network::{Column, Concat, Metrics, Rgb2Gray};
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
+    /// Orientation that images and label images declare (EXIF, TIFF): apply or ignore [default: apply; a run's own]
+    #[arg(long, global = true, value_name = "WHAT")]
+    pub(crate) orientation: Option<OrientationPolicy>,
 }
 
 #[derive(Debug, Subcommand)]

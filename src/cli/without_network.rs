@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use segtool::data::StoredNumber;
 use segtool::device::DeviceChoice;
 use segtool::gray::Alpha;
 use segtool::image::{GrayMethod, PictureFormat};
@@ -95,10 +96,10 @@ pub(crate) struct Metrics {
     /// Label value of the first class; the convention's by default
     #[arg(long, value_name = "V", requires = "num_class", conflicts_with_all = ["dataset", "run", "merge"])]
     pub(crate) first_label: Option<u16>,
-    /// Label values that mean "not labelled" (-1 too), instead of the convention's or besides the data set's
-    #[arg(long, value_name = "V", value_delimiter = ',', allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(-1..=65535))]
-    #[arg(conflicts_with = "merge")]
-    pub(crate) ignore_label: Vec<i32>,
+    /// Label values that mean "not labelled", such as 255, -1, -9999 or nan, instead of the convention's or besides the data
+    /// set's
+    #[arg(long, value_name = "V", value_delimiter = ',', allow_negative_numbers = true, conflicts_with = "merge")]
+    pub(crate) ignore_label: Vec<StoredNumber>,
     /// Score boundaries too: so many pixels wide, or a share of the diagonal such as 2%
     #[arg(long, value_name = "WIDTH")]
     pub(crate) boundary: Option<BoundaryWidth>,

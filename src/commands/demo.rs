@@ -114,7 +114,7 @@ fn draw(path: &Path, test: &[Pair], scored: &[Pair], descriptor: &Descriptor) ->
     };
     let (mut sections, mut labels, mut predictions) = (Vec::new(), Vec::new(), Vec::new());
     for (pair, prediction) in test.iter().zip(scored).take(SHOWN) {
-        sections.push(enlarge(&read_image(&pair.image)?.to_rgb()));
+        sections.push(enlarge(&read_image(&pair.image)?.to_rgb(&[])));
         labels.push(map(pair.label.name())?);
         predictions.push(map(&prediction.image)?);
     }

@@ -55,20 +55,22 @@ impl Default for Look {
     }
 }
 
-/// What classes are called and painted with.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// What drawings need to know of a data set.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Classes {
     /// By class index.
     pub names: Vec<String>,
     /// By class index.
     pub colors: Vec<[u8; 3]>,
+    /// Numbers in images that mean "no data", which drawings leave blank.
+    pub nodata: Vec<f64>,
 }
 
 impl Classes {
     /// Those of a data set; without colours of its own, with generated ones.
     pub fn of(descriptor: &Descriptor) -> Self {
         let names = descriptor.classes.iter().map(|class| class.name.clone()).collect();
-        Self { names, colors: descriptor.shown_colors() }
+        Self { names, colors: descriptor.shown_colors(), nodata: descriptor.nodata_numbers() }
     }
 }
 

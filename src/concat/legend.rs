@@ -112,7 +112,11 @@ mod tests {
     }
 
     fn classes(count: usize) -> Classes {
-        Classes { names: (0..count).map(|i| format!("class {i}")).collect(), colors: vec![[9; 3]; count] }
+        Classes {
+            names: (0..count).map(|i| format!("class {i}")).collect(),
+            colors: vec![[9; 3]; count],
+            nodata: Vec::new(),
+        }
     }
 
     fn lines(table: &LegendTable) -> Vec<String> {

@@ -17,7 +17,7 @@ use crate::data::{Descriptor, load_labels, load_prediction};
 use crate::error::{Error, Result, Size};
 use crate::event::{Event, Sink, Task};
 use crate::files::{create_folder, refuse_equal_outputs, write_bytes_unsynced};
-use crate::image::{PictureFormat, encode_picture, read_image, read_probability_npy};
+use crate::image::{PictureFormat, encode_picture, read_image, read_probability_npy, report_notes};
 
 /// What to draw where.
 #[derive(Debug, Clone)]
@@ -77,6 +77,7 @@ pub fn concat_files(
     let add = |a: Summary, b: Summary| Ok(Summary { written: a.written + b.written, skipped: a.skipped + b.skipped });
     let summary = triples.par_iter().with_max_len(1).map(draw).try_reduce(Summary::default, add);
     sink.event(Event::Finished);
+    report_notes(sink);
     summary
 }
 
@@ -108,7 +109,13 @@ fn load(triple: &Triple, descriptor: &Descriptor, look: &Look) -> Result<Shown> 
     };
     let raster = read_image(&triple.image)?;
     check(&triple.image, raster.size)?;
-    Ok(Shown { image: raster.to_rgb(), label, prediction: prediction.classes, probability, mean_iou: None })
+    Ok(Shown {
+        image: raster.to_rgb(&descriptor.nodata_numbers()),
+        label,
+        prediction: prediction.classes,
+        probability,
+        mean_iou: None,
+    })
 }
 
 /// `<stem>_prob.npy` beside the prediction, which must be there.

@@ -5,10 +5,12 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Normalisation, ValidPixels, one_or_many};
+use super::{Normalisation, StoredNumber, TrainedSamples, ValidPixels, one_or_many};
 use crate::error::{Error, Result};
 use crate::files::read_text;
-use crate::image::{RawLabels, distinct_colors};
+use crate::image::{
+    MINUS_ONE, NumberLabels, OrientationPolicy, RawLabels, distinct_colors, orientation_policy, set_orientation_policy,
+};
 use crate::label::{IGNORE, LabelMap, NO_CLASS};
 use crate::metric::{Convention, LabelValues, OtherValues};
 
@@ -57,9 +59,19 @@ pub struct Descriptor {
     pub title: String,
     /// Bands that the network gets. A grey picture fills all of them.
     pub bands: usize,
-    /// Label values that mean "not labelled".
+    /// Label values that mean "not labelled"; negative numbers and NaN may be among them.
     #[serde(default)]
-    pub ignore: Vec<u16>,
+    pub ignore: Vec<StoredNumber>,
+    /// Numbers in images that mean "no data", as stored: such pixels are never learnt from, scored or drawn, and are "not
+    /// labelled" in predictions. The nodata value, mask and alpha band of a file count in any case.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodata: Vec<StoredNumber>,
+    /// The samples that a run was trained on; training writes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub samples: Option<TrainedSamples>,
+    /// What a run's training did with declared orientations, if it did not apply them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub orientation: Option<OrientationPolicy>,
     /// What label values are that are not listed.
     #[serde(default)]
     pub other_values: OtherValues,
@@ -131,7 +143,7 @@ impl Descriptor {
         let name = format!("{classes} numbered classes");
         let normalisation = Normalisation::PerImage { valid: ValidPixels::All };
         let numbered = Self::nameless(name, values(first, classes)?, (3, normalisation));
-        let ignore = ignore.into_iter().collect();
+        let ignore = ignore.into_iter().map(StoredNumber::from).collect();
         let numbered = Self { ignore, other_values: others, ignore_colors: vec![[0; 3]], ..numbered };
         numbered.check_values().map_err(Error::Config)?;
         Ok(numbered)
@@ -156,6 +168,9 @@ impl Descriptor {
             title: String::new(),
             bands,
             ignore: Vec::new(),
+            nodata: Vec::new(),
+            samples: None,
+            orientation: None,
             other_values: OtherValues::Error,
             ignore_colors: Vec::new(),
             merged_name: foreground(),
@@ -194,7 +209,7 @@ impl Descriptor {
         if !(1..=Self::MAX_CLASSES).contains(&self.classes.len()) {
             return Err(format!("there are 1 to {} classes; found {}", Self::MAX_CLASSES, self.classes.len()));
         }
-        let mut values: BTreeSet<u16> = self.ignore.iter().copied().collect();
+        let mut values: BTreeSet<u16> = self.ignored_values().collect();
         for class in &self.classes {
             if class.values.is_empty() {
                 return Err(format!("class '{}' has no label value", class.name));
@@ -247,15 +262,56 @@ impl Descriptor {
         self.classes.iter().map(|c| c.values[0]).max().unwrap_or(0)
     }
 
-    /// The value that a class index has on disk; the first ignore value (or the largest number) where there is none.
+    /// The value that a class index has on disk; [`Self::unlabelled_value`] for [`IGNORE`].
     pub fn value_of(&self, class: u16) -> u16 {
-        let ignored = || self.ignore.first().copied().unwrap_or(u16::MAX);
-        self.classes.get(usize::from(class)).map_or_else(ignored, |c| c.values[0])
+        self.classes.get(usize::from(class)).map_or_else(|| self.unlabelled_value(), |c| c.values[0])
+    }
+
+    /// The value that predictions carry where there is no class: the data set's first ignore value that the type of the
+    /// predictions holds; without one, 255, or the next smaller number that no class has.
+    pub fn unlabelled_value(&self) -> u16 {
+        let largest = if self.largest_value() <= u16::from(u8::MAX) { u8::MAX.into() } else { u16::MAX };
+        let declared = self.ignore.iter().filter_map(|number| number.as_value()).find(|value| *value <= largest);
+        let free = || (0..=largest).rev().find(|value| !self.classes.iter().any(|class| class.values.contains(value)));
+        declared.or_else(free).unwrap_or(u16::MAX)
+    }
+
+    /// The data set as a run records it: with the samples that training saw, unless an earlier one is recorded, and with
+    /// what was done with declared orientations.
+    pub(crate) fn trained_on(&self, samples: Option<TrainedSamples>) -> Self {
+        let orientation = Some(orientation_policy()).filter(|policy| *policy != OrientationPolicy::default());
+        Self { samples: self.samples.clone().or(samples), orientation, ..self.clone() }
+    }
+
+    /// Has images and labels read as training read them.
+    pub(crate) fn follow_orientation(&self) {
+        self.orientation.into_iter().for_each(set_orientation_policy);
+    }
+
+    /// The numbers that mean "no data" in images.
+    pub fn nodata_numbers(&self) -> Vec<f64> {
+        self.nodata.iter().map(|number| number.0).collect()
+    }
+
+    /// Ignore values as 16-bit label images hold them.
+    fn ignored_values(&self) -> impl Iterator<Item = u16> + '_ {
+        let value = |number: &StoredNumber| if number.0 == -1.0 { Some(MINUS_ONE) } else { number.as_value() };
+        self.ignore.iter().filter_map(value)
     }
 
     /// Class indices of a label image; the first value that is not defined is an error.
     pub fn class_map(&self, path: &Path, labels: &RawLabels) -> Result<LabelMap> {
         self.class_map_where(path, labels, |_| true)
+    }
+
+    /// Class indices of a prediction: as [`Self::class_map`], but the value that predictions carry for "not labelled" is
+    /// understood even if the data set does not list it.
+    pub fn prediction_class_map(&self, path: &Path, labels: &RawLabels) -> Result<LabelMap> {
+        let unlabelled = self.unlabelled_value();
+        match labels {
+            RawLabels::Values(_, values) => self.class_map_where(path, labels, |i| values[i] != unlabelled),
+            _ => self.class_map(path, labels),
+        }
     }
 
     /// As [`Self::class_map`], but a value that is not defined is an error only at pixels that `counts` is true for;
@@ -280,6 +336,12 @@ impl Descriptor {
                 let class = |(i, &v): (usize, &u16)| table[usize::from(v)].unwrap_or_else(|| note(i));
                 values.iter().enumerate().map(class).collect()
             }
+            RawLabels::Numbers(numbers) => {
+                let table = self.value_table();
+                let class =
+                    |(i, &v): (usize, &f64)| self.class_of_number(&table, numbers, v).unwrap_or_else(|| note(i));
+                numbers.values.iter().enumerate().map(class).collect()
+            }
             RawLabels::Colors(_, colors) => {
                 let table = self.color_table();
                 let class = |(i, c): (usize, &[u8; 3])| table.get(c).copied().unwrap_or_else(|| note(i));
@@ -303,19 +365,27 @@ impl Descriptor {
     /// values there are.
     pub fn label_faults(&self, labels: &RawLabels, limit: usize) -> (Vec<LabelFault>, usize) {
         let width = labels.size().width;
-        let mut found: BTreeMap<[u8; 4], (usize, usize)> = BTreeMap::new();
-        let mut note = |key: [u8; 4], i: usize| found.entry(key).or_insert((i, 0)).1 += 1;
+        let mut found: BTreeMap<[u8; 8], (usize, usize)> = BTreeMap::new();
+        let mut note = |key: u64, i: usize| found.entry(key.to_be_bytes()).or_insert((i, 0)).1 += 1;
         match labels {
             RawLabels::Values(_, values) => {
                 let table = self.value_table();
                 for (i, &v) in values.iter().enumerate().filter(|(_, v)| table[usize::from(**v)].is_none()) {
-                    note(u32::from(v).to_be_bytes(), i);
+                    note(v.into(), i);
+                }
+            }
+            RawLabels::Numbers(numbers) => {
+                let table = self.value_table();
+                for (i, &v) in numbers.values.iter().enumerate() {
+                    if self.class_of_number(&table, numbers, v).is_none() {
+                        note(v.to_bits(), i);
+                    }
                 }
             }
             RawLabels::Colors(_, colors) => {
                 let table = self.color_table();
                 for (i, c) in colors.iter().enumerate().filter(|(_, c)| !table.contains_key(*c)) {
-                    note([0, c[0], c[1], c[2]], i);
+                    note(u32::from_be_bytes([0, c[0], c[1], c[2]]).into(), i);
                 }
             }
         }
@@ -337,23 +407,20 @@ impl Descriptor {
         if matches!(labels, RawLabels::Colors(..)) {
             return "the colours of its classes, where no two share one".into();
         }
-        format!("values {}", ranges(&self.listed_values()))
+        let others = self.ignore.iter().filter(|number| number.as_value().is_none() && number.0 != -1.0);
+        let others: String = others.map(|number| format!(", {number}")).collect();
+        format!("values {}{others}", ranges(&self.listed_values()))
     }
 
     /// The label values of its classes, and those that mean "not labelled".
     pub fn listed_values(&self) -> BTreeSet<u16> {
-        self.classes.iter().flat_map(|c| c.values.iter().copied()).chain(self.ignore.iter().copied()).collect()
+        self.classes.iter().flat_map(|c| c.values.iter().copied()).chain(self.ignored_values()).collect()
     }
 
     /// Class index (or [`IGNORE`], or [`NO_CLASS`]) by label value, `None` for a value that is an error.
     pub fn value_table(&self) -> Vec<Option<u16>> {
-        let others = match self.other_values {
-            OtherValues::Error => None,
-            OtherValues::Unlabelled => Some(IGNORE),
-            OtherValues::Wrong => Some(NO_CLASS),
-        };
-        let mut table = vec![others; usize::from(u16::MAX) + 1];
-        for &value in &self.ignore {
+        let mut table = vec![self.meaning_of_others(); usize::from(u16::MAX) + 1];
+        for value in self.ignored_values() {
             table[usize::from(value)] = Some(IGNORE);
         }
         for (index, class) in self.classes.iter().enumerate() {
@@ -362,6 +429,32 @@ impl Descriptor {
             }
         }
         table
+    }
+
+    /// The class index (or [`IGNORE`], or [`NO_CLASS`]) of a number in a label image. What the data set says of a value goes
+    /// before the file's own nodata value, which is often 0.
+    fn class_of_number(&self, table: &[Option<u16>], labels: &NumberLabels, number: f64) -> Option<u16> {
+        if number == NumberLabels::MASKED || self.ignore.iter().any(|ignored| ignored.is(number)) {
+            return Some(IGNORE);
+        }
+        let value = StoredNumber(number).as_value();
+        let listed = value.filter(|value| self.classes.iter().any(|class| class.values.contains(value)));
+        if listed.is_none() && labels.is_nodata(number) {
+            return Some(IGNORE);
+        }
+        match value {
+            Some(value) => table[usize::from(value)],
+            None => self.meaning_of_others(),
+        }
+    }
+
+    /// What label values are that are not listed.
+    fn meaning_of_others(&self) -> Option<u16> {
+        match self.other_values {
+            OtherValues::Error => None,
+            OtherValues::Unlabelled => Some(IGNORE),
+            OtherValues::Wrong => Some(NO_CLASS),
+        }
     }
 
     /// Class index (or [`IGNORE`]) by colour. A colour that two classes share says nothing and is left out.
@@ -382,7 +475,8 @@ impl Descriptor {
 
 fn value_text(labels: &RawLabels, i: usize) -> String {
     match labels {
-        RawLabels::Values(_, values) if values[i] == u16::MAX => format!("{} (or -1)", u16::MAX),
+        RawLabels::Values(_, values) if values[i] == MINUS_ONE => format!("{MINUS_ONE} (or -1)"),
+        RawLabels::Numbers(labels) => StoredNumber(labels.values[i]).to_string(),
         RawLabels::Values(_, values) => values[i].to_string(),
         RawLabels::Colors(_, colors) => format!("colour {:?}", colors[i]),
     }

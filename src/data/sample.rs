@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use super::normalise::Normaliser;
-use super::{Descriptor, Normalisation, Pair, Statistics, load_pair_labels};
+use super::prepare::range;
+use super::{Descriptor, Normalisation, Pair, Statistics, TrainedSamples, load_pair_labels, load_raster};
 use crate::error::{Error, Result, Size};
-use crate::image::{Raster, RawLabels, Samples, read_image, read_labels};
+use crate::image::{Raster, RawLabels, Samples, read_labels};
 use crate::label::{IGNORE, LabelMap};
 
 /// Rows that are measured at a time.
@@ -54,8 +55,9 @@ enum CompactLabels {
 impl Decoded {
     /// Reads and checks a pair.
     pub(super) fn load(pair: &Pair, descriptor: &Descriptor) -> Result<Self> {
-        let raster = read_image(&pair.image)?;
-        let labels = load_pair_labels(pair, raster.size, descriptor)?;
+        let raster = load_raster(&pair.image, descriptor)?;
+        let mut labels = load_pair_labels(pair, raster.size, descriptor)?;
+        raster.nodata.iter().for_each(|nodata| labels.leave_out(nodata));
         Ok(Self { raster, labels: CompactLabels::new(labels.classes) })
     }
 
@@ -70,7 +72,7 @@ impl Decoded {
             CompactLabels::Bytes(v) => v.capacity(),
             CompactLabels::Words(v) => 2 * v.capacity(),
         };
-        size_of::<Self>() + image + labels
+        size_of::<Self>() + image + labels + self.raster.nodata.as_ref().map_or(0, Vec::capacity)
     }
 
     /// Whether its samples are bytes, which can be looked at as they are.
@@ -107,11 +109,12 @@ impl CompactLabels {
 
 /// Reads a picture as normalised planes `[bands, height, width]`.
 pub fn load_image(path: &Path, descriptor: &Descriptor) -> Result<(Size, Vec<f32>)> {
-    let raster = read_image(path)?;
+    let raster = load_raster(path, descriptor)?;
     Ok((raster.size, network_input(path, &raster, descriptor)?))
 }
 
-/// A picture as normalised planes `[bands, height, width]`; `path` is what errors call it.
+/// An image that was [prepared](super::prepared), or a part of it, as normalised planes `[bands, height, width]`; `path` is
+/// what errors call it.
 pub fn network_input(path: &Path, raster: &Raster, descriptor: &Descriptor) -> Result<Vec<f32>> {
     let mut planes = fit_bands(path, raster, descriptor)?;
     descriptor.normalisation.apply(&mut planes, descriptor.bands);
@@ -136,15 +139,26 @@ pub fn settled(path: &Path, raster: &Raster, descriptor: &Descriptor) -> Result<
     Ok(Descriptor { normalisation, ..descriptor.clone() })
 }
 
-/// The data set with the normalisation that its pictures have together, where it is by these.
+/// The data set with what its images have in common: the normalisation, where it is by all of them, the sample type, and
+/// what was done with declared orientations.
 pub fn measured(paths: &[PathBuf], descriptor: &Descriptor) -> Result<Descriptor> {
-    let Normalisation::PerDataset { valid } = descriptor.normalisation else { return Ok(descriptor.clone()) };
     let mut all = Statistics::new(descriptor.bands);
+    let mut seen = Vec::new();
     for path in paths {
-        all.merge(&statistics(path, &read_image(path)?, descriptor)?);
+        let raster = load_raster(path, descriptor)?;
+        seen.push((raster.sample_type, range(&raster)));
+        if matches!(descriptor.normalisation, Normalisation::PerDataset { .. }) {
+            all.merge(&statistics(path, &raster, descriptor)?);
+        }
     }
-    let (mean, std) = all.mean_and_std();
-    Ok(Descriptor { normalisation: Normalisation::Fixed { mean, std, valid }, ..descriptor.clone() })
+    let normalisation = match &descriptor.normalisation {
+        Normalisation::PerDataset { valid } => {
+            let (mean, std) = all.mean_and_std();
+            Normalisation::Fixed { mean, std, valid: *valid }
+        }
+        other => other.clone(),
+    };
+    Ok(Descriptor { normalisation, ..descriptor.trained_on(TrainedSamples::most_frequent(seen)) })
 }
 
 /// Sums over the valid pixels of a picture, some rows at a time.
@@ -171,7 +185,7 @@ pub fn load_prediction(path: &Path, descriptor: &Descriptor) -> Result<LabelMap>
 /// Class indices of a prediction. The advice for a label value that is not defined is to correct the label image; a
 /// prediction has other causes.
 pub fn prediction_map(path: &Path, raw: &RawLabels, descriptor: &Descriptor) -> Result<LabelMap> {
-    descriptor.class_map(path, raw).map_err(|error| match error {
+    descriptor.prediction_class_map(path, raw).map_err(|error| match error {
         Error::LabelValue { path, value, x, y, expected, .. } => Error::content(
             path,
             format!(
@@ -187,12 +201,20 @@ pub fn prediction_map(path: &Path, raw: &RawLabels, descriptor: &Descriptor) -> 
 /// Planes with the data set's number of bands: a grey picture fills all of them, and a colour picture whose bands are
 /// all equal is grey. Anything else that does not match is an error: which band to drop is not ours to guess.
 pub(super) fn fit_bands(path: &Path, raster: &Raster, descriptor: &Descriptor) -> Result<Vec<f32>> {
-    let planes = raster.to_planes();
+    let mut planes = raster.to_planes();
     let pixels = raster.size.width * raster.size.height;
+    if let Some(nodata) = &raster.nodata {
+        for plane in planes.chunks_exact_mut(pixels) {
+            plane.iter_mut().zip(nodata).filter(|(_, nodata)| **nodata).for_each(|(sample, _)| *sample = f32::NAN);
+        }
+    }
+    let equal = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| a == b || (a.is_nan() && b.is_nan()));
     match (raster.bands, descriptor.bands) {
         (found, wanted) if found == wanted => Ok(planes),
         (1, wanted) => Ok(planes.repeat(wanted)),
-        (_, 1) if planes.chunks_exact(pixels).all(|plane| plane == &planes[..pixels]) => Ok(planes[..pixels].to_vec()),
+        (_, 1) if planes.chunks_exact(pixels).all(|plane| equal(plane, &planes[..pixels])) => {
+            Ok(planes[..pixels].to_vec())
+        }
         (found, wanted) => Err(Error::content(
             path,
             format!(

@@ -7,11 +7,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rayon::prelude::*;
 
 use super::masks::{background, merge};
+use super::prepare::{check_normalisation, range};
 use super::sample::fit_bands;
-use super::{ClassPresence, Descriptor, Normalisation, Pair, Statistics};
+use super::{ClassPresence, Descriptor, Normalisation, Pair, Statistics, TrainedSamples, load_raster};
 use crate::error::{Error, Result, Size};
 use crate::event::{Event, Sink, Task};
-use crate::image::{RawLabels, read_image, read_labels};
+use crate::image::{RawLabels, SampleType, read_image, read_labels, report_notes};
 use crate::label::{IGNORE, LabelMap};
 
 /// Most faults that are listed.
@@ -33,6 +34,8 @@ pub struct Survey {
     pub statistics: Statistics,
     /// What each training pair shows, in their order.
     pub presence: ClassPresence,
+    /// The samples of the training images; those that the data set names already, if it does.
+    pub samples: Option<TrainedSamples>,
 }
 
 /// What one pair holds, or what is wrong with it.
@@ -41,6 +44,8 @@ struct PairReport {
     class_pixels: Vec<u64>,
     size: Option<Size>,
     statistics: Statistics,
+    /// Type of the image's samples, and the range of those with data.
+    samples: Option<(SampleType, (f64, f64))>,
 }
 
 /// Decodes every pair, compares sizes and checks label values, on all cores. If anything is wrong, the error lists the
@@ -48,18 +53,36 @@ struct PairReport {
 pub fn survey(train: &[Pair], validation: &[Pair], descriptor: &Descriptor, sink: &dyn Sink) -> Result<Survey> {
     let total = train.len() + validation.len();
     sink.event(Event::Started { task: Task::Check, total, done: 0 });
+    if let Some(raster) = train.first().and_then(|pair| read_image(&pair.image).ok()) {
+        let (sample_type, scale) = (raster.sample_type, raster.sample_type.full_scale());
+        check_normalisation(&descriptor.normalisation, sample_type, scale).map_err(Error::Config)?;
+    }
     let done = AtomicUsize::new(0);
+    let pairs: Vec<&Pair> = train.iter().chain(validation).collect();
     // Reports keep the order of the pairs, so that sums of floats do not depend on the threads.
-    let reports: Vec<PairReport> = train
+    let mut reports: Vec<PairReport> = pairs
         .par_iter()
-        .chain(validation)
         .map(|pair| {
             let report = examine(pair, descriptor);
             sink.event(Event::Advanced { done: done.fetch_add(1, Ordering::Relaxed) + 1, loss: None });
             report
         })
         .collect();
+    let samples = {
+        let seen = reports[..train.len()].iter().filter_map(|report| report.samples);
+        descriptor.samples.clone().or_else(|| TrainedSamples::most_frequent(seen))
+    };
+    if let Some(trained) = &samples {
+        // Those of another type mean something else beside the others than alone.
+        let descriptor = Descriptor { samples: samples.clone(), ..descriptor.clone() };
+        let scale = trained.sample_type.full_scale();
+        let differs = |report: &PairReport| report.samples.is_some_and(|(own, _)| own.full_scale() != scale);
+        reports.par_iter_mut().zip(&pairs).filter(|(report, _)| differs(report)).for_each(|(report, pair)| {
+            *report = examine(pair, &descriptor);
+        });
+    }
     sink.event(Event::Finished);
+    report_notes(sink);
     let total: usize = reports.iter().map(|r| r.faults.len()).sum();
     if total > 0 {
         let faults = reports.into_iter().flat_map(|r| r.faults).take(MAX_FAULTS).collect();
@@ -71,6 +94,7 @@ pub fn survey(train: &[Pair], validation: &[Pair], descriptor: &Descriptor, sink
         validation_sizes: Vec::new(),
         statistics: Statistics::new(descriptor.bands),
         presence: ClassPresence::default(),
+        samples,
     };
     let mut sizes = [BTreeSet::new(), BTreeSet::new()];
     for (i, report) in reports.iter().enumerate() {
@@ -95,15 +119,19 @@ fn examine(pair: &Pair, descriptor: &Descriptor) -> PairReport {
         class_pixels: vec![0; descriptor.class_count()],
         size: None,
         statistics: Statistics::new(descriptor.bands),
+        samples: None,
     };
-    let image = read_image(&pair.image)
-        .and_then(|raster| fit_bands(&pair.image, &raster, descriptor).map(|planes| (raster.size, planes)));
+    let image = load_raster(&pair.image, descriptor)
+        .and_then(|raster| fit_bands(&pair.image, &raster, descriptor).map(|planes| (raster, planes)));
+    let mut nodata = None;
     match image {
-        Ok((size, planes)) => {
-            report.size = Some(size);
+        Ok((raster, planes)) => {
+            report.size = Some(raster.size);
+            report.samples = Some((raster.sample_type, range(&raster)));
             if matches!(descriptor.normalisation, Normalisation::PerDataset { .. }) {
                 report.statistics.add(&planes, descriptor.normalisation.valid());
             }
+            nodata = raster.nodata;
         }
         Err(e) => report.faults.push(e.to_string()),
     }
@@ -115,7 +143,9 @@ fn examine(pair: &Pair, descriptor: &Descriptor) -> PairReport {
         }
     }
     let merged = merged.or_else(|| report.size.map(background));
-    for class in merged.into_iter().flat_map(|map| map.classes).filter(|class| *class != IGNORE) {
+    let nodata = |i: usize| nodata.as_ref().is_some_and(|nodata| nodata[i]);
+    let classes = merged.into_iter().flat_map(|map| map.classes).enumerate();
+    for (_, class) in classes.filter(|(i, class)| *class != IGNORE && !nodata(*i)) {
         report.class_pixels[usize::from(class)] += 1;
     }
     report

@@ -17,8 +17,8 @@ pub struct Picture<'a> {
 }
 
 impl<'a> Picture<'a> {
-    /// A picture that `path` is called in errors, to be normalised as the data set says; one that is normalised by its own
-    /// statistics by those of the whole. An error if its bands do not fit.
+    /// An image that was [prepared](crate::data::prepared), which errors call `path`, to be normalised as the data set says:
+    /// where that is by the image's own statistics, by those of the whole image. An error if its bands do not fit.
     pub fn new(path: &'a Path, raster: &'a Raster, descriptor: &Descriptor) -> Result<Self> {
         Ok(Self { path, raster, descriptor: settled(path, raster, descriptor)? })
     }
@@ -30,7 +30,8 @@ impl<'a> Picture<'a> {
 
     /// All that is done to its samples, as bytes.
     pub(super) fn normalisation(&self) -> Vec<u8> {
-        format!("{} {:?}", self.descriptor.bands, self.descriptor.normalisation).into_bytes()
+        let Descriptor { bands, normalisation, nodata, samples, .. } = &self.descriptor;
+        format!("{bands} {normalisation:?} {nodata:?} {samples:?}").into_bytes()
     }
 
     /// Normalised planes `[bands, rows, columns]` of a part of the picture that was reduced to means of `scale` x `scale`

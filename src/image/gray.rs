@@ -287,10 +287,14 @@ impl Sample<65536> for u16 {
     }
 }
 
-/// Grey numbers spread so that the least becomes black and the largest white; a picture of one grey stays as it is.
+/// Grey numbers spread so that the least becomes black and the largest white; an image of one grey stays as it is. NaN, of
+/// pixels without data, becomes black.
 pub fn stretch<T: Sample<LEVELS>, const LEVELS: usize>(numbers: &[f64]) -> Vec<T> {
     let (least, largest) = numbers.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), &n| (a.min(n), b.max(n)));
     let spread = |number: &f64| {
+        if number.is_nan() {
+            return T::from_index(0);
+        }
         let share = if largest > least { (number - least) / (largest - least) * (LEVELS - 1) as f64 } else { *number };
         T::round(share)
     };

@@ -3,21 +3,52 @@
 use std::io::Cursor;
 use std::path::Path;
 
-use image::codecs::bmp::BmpDecoder;
-use image::{ColorType, DynamicImage, ImageDecoder, ImageFormat};
+use image::{DynamicImage, ImageFormat};
 
-use super::raster::{AlphaBand, Samples, decode, guess, without_alpha};
-use super::{read_label_npy, tiff};
+use super::bmp;
+use super::guard::contained;
+use super::orientation::Orientation;
+use super::raster::{AlphaBand, Samples};
+use super::read::{MAX_BYTES, decode, guess, signature};
+use super::read_label_npy;
+use super::tiff::{self, Numbers};
 use crate::error::{Error, Result, Size};
 use crate::files::read_bytes;
+
+/// The number that a `-1` in a label image of a signed type is read as, where all others fit into 16 bits.
+pub const MINUS_ONE: u16 = u16::MAX;
 
 /// A label image as stored.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RawLabels {
-    /// Grey values or palette indices, row by row.
+    /// Grey values or palette indices, row by row; -1 is [`MINUS_ONE`].
     Values(Size, Vec<u16>),
+    /// The same where there are other numbers than 0 to 65,535 and -1, or pixels without data.
+    Numbers(NumberLabels),
     /// Colours, row by row; to be looked up in a colour map. Alpha is dropped.
     Colors(Size, Vec<[u8; 3]>),
+}
+
+/// Labels that need not be whole or positive.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NumberLabels {
+    /// Width and height.
+    pub size: Size,
+    /// The numbers row by row, NaN among them; [`NumberLabels::MASKED`] where the file's mask says that there is no data.
+    pub values: Vec<f64>,
+    /// The file's nodata value: "not labelled", unless the data set says what it means.
+    pub nodata: Option<f64>,
+}
+
+impl NumberLabels {
+    /// Stands for a pixel that the file's mask excludes.
+    pub const MASKED: f64 = f64::NEG_INFINITY;
+
+    /// Whether the file says that a number means "no data".
+    pub fn is_nodata(&self, number: f64) -> bool {
+        number == Self::MASKED
+            || self.nodata.is_some_and(|nodata| nodata == number || (nodata.is_nan() && number.is_nan()))
+    }
 }
 
 impl RawLabels {
@@ -25,39 +56,125 @@ impl RawLabels {
     pub fn size(&self) -> Size {
         match self {
             Self::Values(size, _) | Self::Colors(size, _) => *size,
+            Self::Numbers(labels) => labels.size,
         }
     }
+
+    /// Stored numbers as the smallest kind of labels that holds them, with the file's nodata value and with the pixels that
+    /// its mask excludes.
+    pub(super) fn from_numbers(size: Size, numbers: Numbers, nodata: Option<f64>, masked: Option<Vec<bool>>) -> Self {
+        let masked = masked.filter(|masked| masked.contains(&true));
+        let occurs = |word: u16| nodata == Some(f64::from(word));
+        let signed = matches!(numbers, Numbers::Wide(_));
+        let words = match numbers {
+            Numbers::Bytes(v) => Ok(v.into_iter().map(u16::from).collect()),
+            Numbers::Words(v) => Ok(v),
+            Numbers::Wide(v) => as_words(v),
+        };
+        let mut values: Vec<f64> = match words {
+            Ok(words) if masked.is_none() && !words.iter().any(|word| occurs(*word)) => {
+                return Self::Values(size, words);
+            }
+            Ok(words) => words.into_iter().map(|v| if signed && v == MINUS_ONE { -1.0 } else { v.into() }).collect(),
+            Err(values) => values,
+        };
+        for (value, _) in values.iter_mut().zip(masked.into_iter().flatten()).filter(|(_, masked)| *masked) {
+            *value = NumberLabels::MASKED;
+        }
+        Self::Numbers(NumberLabels { size, values, nodata })
+    }
+}
+
+/// Whole numbers from 0 to 65,535, and -1, as words; the numbers themselves if there are others, or if -1 would be
+/// taken for a number that occurs.
+fn as_words(numbers: Vec<f64>) -> Result<Vec<u16>, Vec<f64>> {
+    let fits = |&v: &f64| v == -1.0 || (v.fract() == 0.0 && (0.0..=65535.0).contains(&v));
+    let both = numbers.contains(&-1.0) && numbers.contains(&f64::from(MINUS_ONE));
+    if both || !numbers.iter().all(fits) {
+        return Err(numbers);
+    }
+    Ok(numbers.into_iter().map(|v| if v < 0.0 { MINUS_ONE } else { v as u16 }).collect())
 }
 
 /// A label image and its alpha, where there is one.
-type WithAlpha = (RawLabels, Option<AlphaBand>);
-
-/// Reads a label image: 8/16-bit grey, palette (the index, not the colour), RGB(A) as colours, or a 2-d .npy.
-pub fn read_labels(path: &Path) -> Result<RawLabels> {
-    read_labels_and_alpha(path).map(|(labels, _)| labels)
+#[derive(Debug, Clone, PartialEq)]
+pub struct LabelImage {
+    /// The labels.
+    pub raw: RawLabels,
+    /// The opacity of the pixels: a channel, that of palette entries, or none at a grey value or colour that a PNG declares
+    /// transparent.
+    pub alpha: Option<AlphaBand>,
 }
 
-/// As [`read_labels`], and the alpha of the pixels where there is one: a channel, that of palette entries, or none at a
-/// grey value or colour that a PNG declares transparent.
-pub fn read_labels_and_alpha(path: &Path) -> Result<(RawLabels, Option<AlphaBand>)> {
+impl LabelImage {
+    fn new(raw: RawLabels, alpha: Option<Samples>) -> Self {
+        Self { raw, alpha: alpha.map(|samples| AlphaBand { samples, associated: false, position: 1 }) }
+    }
+
+    /// The same turned upright.
+    pub(super) fn oriented(self, orientation: Orientation) -> Self {
+        let stored = self.raw.size();
+        let size = orientation.size(stored);
+        let raw = match self.raw {
+            RawLabels::Values(_, v) => RawLabels::Values(size, orientation.apply_to(stored, &v)),
+            RawLabels::Colors(_, v) => RawLabels::Colors(size, orientation.apply_to(stored, &v)),
+            RawLabels::Numbers(labels) => {
+                let values = orientation.apply_to(stored, &labels.values);
+                RawLabels::Numbers(NumberLabels { size, values, nodata: labels.nodata })
+            }
+        };
+        let upright =
+            |alpha: AlphaBand| AlphaBand { samples: orientation.apply_to_samples(stored, &alpha.samples), ..alpha };
+        Self { raw, alpha: self.alpha.map(upright) }
+    }
+}
+
+/// Reads a label image: grey of any type, palette (the index, not the colour), RGB(A) as colours, or a 2-d .npy.
+pub fn read_labels(path: &Path) -> Result<RawLabels> {
+    read_labels_and_alpha(path).map(|labels| labels.raw)
+}
+
+/// As [`read_labels`], and the alpha of the pixels.
+pub fn read_labels_and_alpha(path: &Path) -> Result<LabelImage> {
     if is_npy(path) {
         let (size, values) = read_label_npy(path)?;
-        return Ok((RawLabels::Values(size, values), None));
+        return Ok(LabelImage::new(RawLabels::Values(size, values), None));
+    }
+    let format = guess(path, &signature(path)?)?;
+    if format == ImageFormat::Tiff {
+        return contained(path, || tiff::read_labels(path));
     }
     let bytes = read_bytes(path)?;
-    match guess(path, &bytes)? {
+    contained(path, || match format {
         ImageFormat::Png => read_png(path, &bytes),
-        ImageFormat::Tiff => read_tiff(path, &bytes),
         ImageFormat::Bmp => read_bmp(path, &bytes),
-        ImageFormat::Jpeg => Err(Error::content(
-            path,
-            "a JPEG cannot hold labels: its compression changes values at edges; save the label image as PNG or TIFF",
-        )),
-        format => {
-            let picture = decode(&bytes, format).map_err(damaged(path))?;
-            from_dynamic(path, picture)
+        ImageFormat::Jpeg => Err(lossy(path, "a JPEG")),
+        ImageFormat::WebP if is_lossy_webp(&bytes) => Err(lossy(path, "a WebP with lossy compression")),
+        format => read_others(path, &bytes, format),
+    })
+}
+
+fn lossy(path: &Path, what: &str) -> Error {
+    let reason = format!(
+        "{what} cannot hold labels: its compression changes values at edges; save the label image as PNG or TIFF"
+    );
+    Error::content(path, reason)
+}
+
+/// Whether the image data of a WebP are of its lossy kind.
+fn is_lossy_webp(bytes: &[u8]) -> bool {
+    let mut chunks = bytes.get(12..).unwrap_or_default();
+    while let Some((head, rest)) = chunks.split_first_chunk::<8>() {
+        let [name @ .., a, b, c, d] = *head;
+        match &name {
+            b"VP8 " => return true,
+            b"VP8L" => return false,
+            _ => {}
         }
+        let length = u32::from_le_bytes([a, b, c, d]) as usize;
+        chunks = rest.get(length + length % 2..).unwrap_or_default();
     }
+    false
 }
 
 fn is_npy(path: &Path) -> bool {
@@ -68,20 +185,46 @@ fn damaged<E: std::fmt::Display>(path: &Path) -> impl Fn(E) -> Error + '_ {
     move |e| Error::content(path, format!("damaged label image: {e}"))
 }
 
-fn read_png(path: &Path, bytes: &[u8]) -> Result<WithAlpha> {
+fn read_png(path: &Path, bytes: &[u8]) -> Result<LabelImage> {
     let mut decoder = png::Decoder::new(Cursor::new(bytes));
     decoder.set_transformations(png::Transformations::IDENTITY);
     let mut reader = decoder.read_info().map_err(damaged(path))?;
-    let length = reader.output_buffer_size().ok_or_else(|| Error::content(path, "the picture is too large"))?;
-    let mut buffer = vec![0; length];
+    if reader.info().animation_control.is_some_and(|animation| animation.num_frames > 1) {
+        return Err(Error::content(path, "is an animation; save the frame that is meant as a label image"));
+    }
+    let length = reader.output_buffer_size().filter(|length| *length <= MAX_BYTES);
+    let mut buffer = Vec::new();
+    let Some(length) = length.filter(|length| buffer.try_reserve_exact(*length).is_ok()) else {
+        let (width, height) = reader.info().size();
+        return Err(Error::content(
+            path,
+            format!("its header announces {width}x{height} pixels: more than memory holds"),
+        ));
+    };
+    buffer.resize(length, 0);
     let info = reader.next_frame(&mut buffer).map_err(damaged(path))?;
+    // EXIF data may follow the pixels; without them, or cut short, there is no orientation.
+    let _ = reader.finish();
     let size = Size { width: info.width as usize, height: info.height as usize };
-    let row = info.line_size;
-    let deep = info.bit_depth == png::BitDepth::Sixteen;
+    let labels = png_labels(path, reader.info(), &info, size, &buffer)?;
+    Ok(match Orientation::in_png(reader.info()).and_then(Orientation::from_exif) {
+        Some(upright) => labels.oriented(upright),
+        None => labels,
+    })
+}
+
+fn png_labels(
+    path: &Path,
+    header: &png::Info<'_>,
+    frame: &png::OutputInfo,
+    size: Size,
+    buffer: &[u8],
+) -> Result<LabelImage> {
+    let deep = frame.bit_depth == png::BitDepth::Sixteen;
     let word = |bytes: &[u8]| u16::from_be_bytes([bytes[0], bytes[1]]);
-    let (labels, alpha) = match info.color_type {
+    let (raw, alpha) = match frame.color_type {
         png::ColorType::Grayscale | png::ColorType::Indexed => {
-            (RawLabels::Values(size, unpack(&buffer, size, row, info.bit_depth)), None)
+            (RawLabels::Values(size, unpack(buffer, size, frame.line_size, frame.bit_depth)), None)
         }
         png::ColorType::GrayscaleAlpha if deep => {
             let pixels = buffer.chunks_exact(4);
@@ -93,17 +236,25 @@ fn read_png(path: &Path, bytes: &[u8]) -> Result<WithAlpha> {
             let alpha = pixels.clone().map(|p| p[1]).collect();
             (RawLabels::Values(size, pixels.map(|p| p[0].into()).collect()), Some(Samples::U8(alpha)))
         }
-        _ if deep => return Err(sixteen_bit_colors(path)),
         color => {
-            let pixels = buffer.chunks_exact(color.samples());
+            let samples = if deep { narrowed(path, buffer.chunks_exact(2).map(word))? } else { buffer.to_vec() };
+            let pixels = samples.chunks_exact(color.samples());
             let alpha = || Samples::U8(pixels.clone().map(|p| p[3]).collect());
             let alpha = (color == png::ColorType::Rgba).then(alpha);
             (RawLabels::Colors(size, pixels.map(|p| [p[0], p[1], p[2]]).collect()), alpha)
         }
     };
-    let declared = reader.info().trns.as_deref();
-    let alpha = alpha.or_else(|| declared.map(|trns| declared_alpha(trns, &labels, info.color_type)));
-    Ok((labels, alpha.map(|samples| AlphaBand { samples, associated: false })))
+    let alpha = alpha.or_else(|| header.trns.as_deref().map(|trns| declared_alpha(trns, &raw, frame.color_type)));
+    Ok(LabelImage::new(raw, alpha))
+}
+
+/// 16-bit samples as 8-bit ones, where they are 8-bit ones spread.
+pub(super) fn narrowed(path: &Path, words: impl Iterator<Item = u16>) -> Result<Vec<u8>> {
+    let byte = |word: u16| {
+        let refuse = || Error::content(path, "a colour label image must have 8 bits a channel");
+        if word.is_multiple_of(257) { Ok((word / 257) as u8) } else { Err(refuse()) }
+    };
+    words.map(byte).collect()
 }
 
 /// The alpha that a PNG's tRNS chunk declares, of the first palette entries or of one grey value or colour.
@@ -119,6 +270,7 @@ fn declared_alpha(trns: &[u8], labels: &RawLabels, color: png::ColorType) -> Sam
             values.iter().map(|&value| opaque_unless(value == transparent)).collect()
         }
         RawLabels::Colors(_, colors) => colors.iter().map(|color| opaque_unless(color == trns)).collect(),
+        RawLabels::Numbers(labels) => vec![u8::MAX; labels.values.len()],
     })
 }
 
@@ -140,68 +292,34 @@ fn unpack(buffer: &[u8], size: Size, row: usize, depth: png::BitDepth) -> Vec<u1
     values
 }
 
-fn read_tiff(path: &Path, bytes: &[u8]) -> Result<WithAlpha> {
-    let (raster, last_band) = tiff::read_raw(path, bytes)?;
-    let (raster, alpha) = without_alpha(raster, last_band);
-    let labels = match (raster.bands, raster.samples) {
-        (1 | 2, Samples::U8(v)) => {
-            RawLabels::Values(raster.size, v.into_iter().step_by(raster.bands).map(u16::from).collect())
+fn read_bmp(path: &Path, bytes: &[u8]) -> Result<LabelImage> {
+    match bmp::indices(bytes).map_err(damaged(path))? {
+        Some((size, indices)) => {
+            Ok(LabelImage::new(RawLabels::Values(size, indices.into_iter().map(u16::from).collect()), None))
         }
-        (1 | 2, Samples::U16(v)) => RawLabels::Values(raster.size, v.into_iter().step_by(raster.bands).collect()),
-        (1, Samples::F32(v)) => RawLabels::Values(raster.size, whole_numbers(path, &v, raster.size.width)?),
-        (3 | 4, Samples::U8(v)) => {
-            let colors = v.chunks_exact(raster.bands).map(|p| [p[0], p[1], p[2]]).collect();
-            RawLabels::Colors(raster.size, colors)
-        }
-        (3 | 4, Samples::U16(_)) => return Err(sixteen_bit_colors(path)),
-        (bands, _) => {
-            return Err(Error::content(path, format!("a label image has 1 band or is RGB(A); this one has {bands}")));
-        }
-    };
-    Ok((labels, alpha))
-}
-
-fn read_bmp(path: &Path, bytes: &[u8]) -> Result<WithAlpha> {
-    let mut decoder = BmpDecoder::new(Cursor::new(bytes)).map_err(damaged(path))?;
-    let (width, height) = decoder.dimensions();
-    // Asking for indices keeps the palette out; a BMP without one must not be asked.
-    if decoder.get_palette().is_some() {
-        decoder.set_indexed_color(true);
-        let size = Size { width: width as usize, height: height as usize };
-        let mut buffer = vec![0; size.width * size.height];
-        debug_assert_eq!(decoder.color_type(), ColorType::L8);
-        decoder.read_image(&mut buffer).map_err(damaged(path))?;
-        return Ok((RawLabels::Values(size, buffer.into_iter().map(u16::from).collect()), None));
+        None => read_others(path, bytes, ImageFormat::Bmp),
     }
-    from_dynamic(path, DynamicImage::from_decoder(decoder).map_err(damaged(path))?)
 }
 
-fn from_dynamic(path: &Path, picture: DynamicImage) -> Result<WithAlpha> {
-    let size = Size { width: picture.width() as usize, height: picture.height() as usize };
-    let labels = match &picture {
+/// Formats and kinds that `image` decodes without loss of what is stored.
+fn read_others(path: &Path, bytes: &[u8], format: ImageFormat) -> Result<LabelImage> {
+    let (image, orientation) = decode(bytes, format).map_err(damaged(path))?;
+    let labels = from_dynamic(path, &image)?;
+    Ok(match orientation {
+        Some(upright) => labels.oriented(upright),
+        None => labels,
+    })
+}
+
+fn from_dynamic(path: &Path, image: &DynamicImage) -> Result<LabelImage> {
+    let size = Size { width: image.width() as usize, height: image.height() as usize };
+    let raw = match image {
         DynamicImage::ImageLuma8(b) => RawLabels::Values(size, b.pixels().map(|p| p[0].into()).collect()),
         DynamicImage::ImageLuma16(b) => RawLabels::Values(size, b.as_raw().clone()),
         DynamicImage::ImageRgb8(b) => RawLabels::Colors(size, b.pixels().map(|p| p.0).collect()),
         DynamicImage::ImageRgba8(b) => RawLabels::Colors(size, b.pixels().map(|p| [p[0], p[1], p[2]]).collect()),
-        _ => return Err(sixteen_bit_colors(path)),
+        other => return Err(Error::content(path, format!("labels as {:?} are not supported", other.color()))),
     };
-    let alpha = picture.as_rgba8().map(|b| Samples::U8(b.pixels().map(|p| p[3]).collect()));
-    Ok((labels, alpha.map(|samples| AlphaBand { samples, associated: false })))
-}
-
-fn sixteen_bit_colors(path: &Path) -> Error {
-    Error::content(path, "a colour label image must have 8 bits a channel")
-}
-
-/// Floats that hold whole numbers from 0 to 65,535.
-pub(super) fn whole_numbers(path: &Path, values: &[f32], width: usize) -> Result<Vec<u16>> {
-    let convert = |(i, &v): (usize, &f32)| {
-        if v.fract() == 0.0 && (0.0..=65535.0).contains(&v) {
-            Ok(v as u16)
-        } else {
-            let (x, y) = (i % width, i / width);
-            Err(Error::content(path, format!("label {v} at pixel ({x}, {y}) is not a whole number from 0 to 65535")))
-        }
-    };
-    values.iter().enumerate().map(convert).collect()
+    let alpha = image.as_rgba8().map(|b| Samples::U8(b.pixels().map(|p| p[3]).collect()));
+    Ok(LabelImage::new(raw, alpha))
 }

@@ -1,13 +1,18 @@
-//! Pixels on disk: pictures, label images, .npy arrays, and drawing. Knows no tensor.
+//! Pixels on disk: images, label images, .npy arrays, and drawing. Knows no tensor.
 
+mod bmp;
 mod draw;
 mod encode;
 mod gray;
+mod guard;
 mod labels;
+mod notes;
 mod npy;
 mod oklab;
+mod orientation;
 mod palette;
 mod raster;
+mod read;
 mod resize;
 mod show;
 mod tiff;
@@ -20,13 +25,18 @@ pub use draw::{
 };
 pub use encode::{Pixels, encode_png, encode_small_png};
 pub use gray::{GrayConverter, GrayMethod, Sample, stretch};
-pub use labels::{RawLabels, read_labels, read_labels_and_alpha};
+pub use guard::is_decoding;
+pub use labels::{LabelImage, MINUS_ONE, NumberLabels, RawLabels, read_labels, read_labels_and_alpha};
+pub(crate) use notes::note_file;
+pub use notes::report_notes;
 pub use npy::{
     read_label_npy, read_probability_npy, write_count_npy, write_label_npy, write_label_npy_as_i64,
     write_probabilities_npy, write_probability_npy,
 };
+pub use orientation::{OrientationPolicy, orientation_policy, set_orientation_policy};
 pub use palette::distinct_colors;
-pub use raster::{AlphaBand, Raster, Samples, read_image, read_image_and_alpha, read_size};
+pub use raster::{AlphaBand, Raster, SampleType, Samples};
+pub use read::{read_image, read_size};
 pub(crate) use resize::nearest;
 pub use resize::{Scaling, resize_floats};
 

@@ -1,99 +1,278 @@
-//! Decoded pictures in the sample type of their file.
+//! Decoded images in the sample type of their file.
 
-use std::io::Cursor;
+use std::fmt;
 use std::ops::Range;
-use std::path::Path;
 
-use image::codecs::png::PngDecoder;
-use image::codecs::webp::WebPDecoder;
-use image::{DynamicImage, ImageFormat, ImageReader, Limits};
+use serde::{Deserialize, Serialize};
 
-use super::tiff;
-use crate::error::{Error, Result, Size};
-use crate::files::read_bytes;
+use crate::error::Size;
 
-/// Largest decoded picture: 8 GiB.
-pub(super) const MAX_BYTES: usize = 8 << 30;
-
-/// Samples in the type of the file, interleaved by pixel.
+/// Samples as they are held in memory, interleaved by pixel.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Samples {
-    /// 8-bit.
+    /// Unsigned, up to 8 bits.
     U8(Vec<u8>),
-    /// 16-bit.
+    /// Unsigned, 9 to 16 bits.
     U16(Vec<u16>),
-    /// Floating point, and signed or wider integers; taken as they are.
+    /// Floating point, and signed or wider integers, as numbers.
     F32(Vec<f32>),
+}
+
+/// Applies one generic expression to whichever vector of samples there is; the result is of the same kind.
+macro_rules! map_samples {
+    ($samples:expr, $vector:ident => $result:expr) => {
+        match $samples {
+            Samples::U8($vector) => Samples::U8($result),
+            Samples::U16($vector) => Samples::U16($result),
+            Samples::F32($vector) => Samples::F32($result),
+        }
+    };
+}
+
+/// The same for a result that does not depend on the kind of samples.
+macro_rules! with_samples {
+    ($samples:expr, $vector:ident => $result:expr) => {
+        match $samples {
+            Samples::U8($vector) => $result,
+            Samples::U16($vector) => $result,
+            Samples::F32($vector) => $result,
+        }
+    };
 }
 
 impl Samples {
     /// Number of samples.
     pub fn len(&self) -> usize {
-        match self {
-            Self::U8(v) => v.len(),
-            Self::U16(v) => v.len(),
-            Self::F32(v) => v.len(),
-        }
+        with_samples!(self, v => v.len())
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
-}
 
-/// A decoded picture without its alpha channel. Palettes are expanded to RGB.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Raster {
-    /// Width and height.
-    pub size: Size,
-    /// Samples a pixel: 1 grey, 3 RGB, or what a multi-band TIFF holds.
-    pub bands: usize,
-    /// `height * width * bands` samples, interleaved.
-    pub samples: Samples,
-}
+    /// The type in memory.
+    fn sample_type(&self) -> SampleType {
+        match self {
+            Self::U8(_) => SampleType::Uint8,
+            Self::U16(_) => SampleType::Uint16,
+            Self::F32(_) => SampleType::Float32,
+        }
+    }
 
-impl Raster {
-    /// The samples as float32 planes `[bands, height, width]`; 8-bit values divided by 255, 16-bit by 65,535.
-    pub fn to_planes(&self) -> Vec<f32> {
-        match &self.samples {
-            Samples::U8(v) => planes(v, self.bands, |s| f32::from(s) / 255.0),
-            Samples::U16(v) => planes(v, self.bands, |s| f32::from(s) / 65535.0),
-            Samples::F32(v) => planes(v, self.bands, |s| s),
+    /// Pixels of `bands` samples, taken from the given positions.
+    pub(super) fn pixels_at(&self, bands: usize, positions: impl Iterator<Item = usize>) -> Self {
+        map_samples!(self, v => positions.flat_map(|i| &v[i * bands..(i + 1) * bands]).copied().collect())
+    }
+
+    /// The samples that lie in one of `bands` bands, and the others.
+    pub(super) fn split_band(self, bands: usize, band: usize) -> (Self, Self) {
+        fn split<T: Copy>(samples: &[T], bands: usize, band: usize) -> (Vec<T>, Vec<T>) {
+            let rest = samples.iter().enumerate().filter(|(i, _)| i % bands != band).map(|(_, sample)| *sample);
+            (samples.iter().skip(band).step_by(bands).copied().collect(), rest.collect())
+        }
+        match self {
+            Self::U8(v) => {
+                let (one, rest) = split(&v, bands, band);
+                (Self::U8(one), Self::U8(rest))
+            }
+            Self::U16(v) => {
+                let (one, rest) = split(&v, bands, band);
+                (Self::U16(one), Self::U16(rest))
+            }
+            Self::F32(v) => {
+                let (one, rest) = split(&v, bands, band);
+                (Self::F32(one), Self::F32(rest))
+            }
+        }
+    }
+
+    /// The opposite of [`Self::split_band`]: `one` becomes band `band` among the `bands` that there are then. Samples of
+    /// another type are dropped; both come from one file.
+    fn with_band(&self, bands: usize, band: usize, one: &Self) -> Self {
+        fn join<T: Copy>(rest: &[T], one: &[T], bands: usize, band: usize) -> Vec<T> {
+            let pixels = rest.chunks_exact(bands - 1).zip(one);
+            pixels.flat_map(|(rest, one)| rest[..band].iter().chain([one]).chain(&rest[band..])).copied().collect()
+        }
+        match (self, one) {
+            (Self::U8(rest), Self::U8(one)) => Self::U8(join(rest, one, bands, band)),
+            (Self::U16(rest), Self::U16(one)) => Self::U16(join(rest, one, bands, band)),
+            (Self::F32(rest), Self::F32(one)) => Self::F32(join(rest, one, bands, band)),
+            (rest, _) => rest.clone(),
         }
     }
 }
 
+/// The type of a file's samples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)] // the names say it
+pub enum SampleType {
+    Uint8,
+    Uint16,
+    Uint32,
+    Uint64,
+    Int8,
+    Int16,
+    Int32,
+    Int64,
+    Float16,
+    Float32,
+    Float64,
+}
+
+impl SampleType {
+    /// The number that white is, of types whose samples are taken as shares of it: 255 or 65,535. 1 for all others,
+    /// whose samples are taken as they are.
+    pub fn full_scale(self) -> f32 {
+        match self {
+            Self::Uint8 => 255.0,
+            Self::Uint16 => 65535.0,
+            _ => 1.0,
+        }
+    }
+}
+
+impl fmt::Display for SampleType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
+/// The opacity of the pixels.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AlphaBand {
+    /// From 0, transparent, to full scale, in the type of the image's other samples.
+    pub samples: Samples,
+    /// Whether the colours have been multiplied by it already.
+    pub associated: bool,
+    /// Its place among the file's bands, from 0.
+    pub position: usize,
+}
+
+/// A decoded image. Palettes are expanded to RGB, YCbCr, CMYK and CIELab converted to it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Raster {
+    /// Width and height.
+    pub size: Size,
+    /// Samples a pixel, without alpha: 1 grey, 3 RGB, or as many as a multi-band file has.
+    pub bands: usize,
+    /// `height * width * bands` samples, interleaved.
+    pub samples: Samples,
+    /// Type of the samples in the file.
+    pub sample_type: SampleType,
+    /// The alpha band, if there is one.
+    pub alpha: Option<AlphaBand>,
+    /// Pixels that the file itself declares to be without data (GDAL's nodata value or mask); none if left out.
+    pub nodata: Option<Vec<bool>>,
+}
+
 impl Raster {
-    /// A part of the picture.
+    /// An image all of whose pixels hold data, without alpha.
+    pub fn new(size: Size, bands: usize, samples: Samples) -> Self {
+        let sample_type = samples.sample_type();
+        Self { size, bands, samples, sample_type, alpha: None, nodata: None }
+    }
+
+    /// The same with the last band taken as alpha.
+    pub(super) fn with_last_band_as_alpha(self) -> Self {
+        let position = self.bands - 1;
+        let (alpha, samples) = self.samples.split_band(self.bands, position);
+        let alpha = Some(AlphaBand { samples: alpha, associated: false, position });
+        Self { bands: position, samples, alpha, ..self }
+    }
+
+    /// The same with alpha as one of the bands, in its place.
+    #[must_use]
+    pub fn with_alpha_as_band(&self) -> Self {
+        let Some(alpha) = &self.alpha else { return self.clone() };
+        let bands = self.bands + 1;
+        let samples = self.samples.with_band(bands, alpha.position, &alpha.samples);
+        Self { size: self.size, bands, samples, alpha: None, nodata: self.nodata.clone(), ..*self }
+    }
+
+    /// The samples as float32 planes `[bands, height, width]`; 8-bit values divided by 255, 16-bit by 65,535.
+    pub fn to_planes(&self) -> Vec<f32> {
+        self.to_planes_over(match &self.samples {
+            Samples::U8(_) => 255.0,
+            Samples::U16(_) => 65535.0,
+            Samples::F32(_) => 1.0,
+        })
+    }
+
+    /// The samples as float32 planes `[bands, height, width]`, divided by `scale`.
+    pub fn to_planes_over(&self, scale: f32) -> Vec<f32> {
+        match &self.samples {
+            Samples::U8(v) => planes(v, self.bands, |s| f32::from(s) / scale),
+            Samples::U16(v) => planes(v, self.bands, |s| f32::from(s) / scale),
+            Samples::F32(v) if scale == 1.0 => planes(v, self.bands, |s| s),
+            Samples::F32(v) => planes(v, self.bands, |s| s / scale),
+        }
+    }
+
+    /// A part of the image.
     #[must_use]
     pub fn cropped(&self, rows: Range<usize>, columns: Range<usize>) -> Self {
-        fn crop<T: Copy>(samples: &[T], row: usize, rows: Range<usize>, part: Range<usize>) -> Vec<T> {
-            samples[rows.start * row..rows.end * row]
-                .chunks_exact(row)
-                .flat_map(|row| &row[part.clone()])
-                .copied()
-                .collect()
-        }
-        let (row, part) = (self.size.width * self.bands, columns.start * self.bands..columns.end * self.bands);
+        let width = self.size.width;
         let size = Size { width: columns.len(), height: rows.len() };
-        let samples = match &self.samples {
-            Samples::U8(v) => Samples::U8(crop(v, row, rows, part)),
-            Samples::U16(v) => Samples::U16(crop(v, row, rows, part)),
-            Samples::F32(v) => Samples::F32(crop(v, row, rows, part)),
-        };
-        Self { size, bands: self.bands, samples }
+        self.rearranged(size, rows.flat_map(move |row| (row * width + columns.start)..(row * width + columns.end)))
+    }
+
+    /// An image of `size` whose pixels are those at the given positions of this one, row by row.
+    pub(super) fn rearranged(&self, size: Size, positions: impl Iterator<Item = usize> + Clone) -> Self {
+        let alpha = self.alpha.as_ref().map(|alpha| AlphaBand {
+            samples: alpha.samples.pixels_at(1, positions.clone()),
+            associated: alpha.associated,
+            position: alpha.position,
+        });
+        let nodata = self.nodata.as_ref().map(|nodata| positions.clone().map(|i| nodata[i]).collect());
+        let samples = self.samples.pixels_at(self.bands, positions);
+        Self { size, bands: self.bands, samples, sample_type: self.sample_type, alpha, nodata }
     }
 
     /// The same with float32 samples, 8-bit values divided by 255, 16-bit by 65,535.
     #[must_use]
     pub fn into_floats(self) -> Self {
-        let samples = match self.samples {
-            Samples::U8(v) => v.into_iter().map(|s| f32::from(s) / 255.0).collect(),
-            Samples::U16(v) => v.into_iter().map(|s| f32::from(s) / 65535.0).collect(),
-            Samples::F32(v) => v,
+        let floats = |samples: Samples| match samples {
+            Samples::U8(v) => Samples::F32(v.into_iter().map(|s| f32::from(s) / 255.0).collect()),
+            Samples::U16(v) => Samples::F32(v.into_iter().map(|s| f32::from(s) / 65535.0).collect()),
+            floats @ Samples::F32(_) => floats,
         };
-        Self { samples: Samples::F32(samples), ..self }
+        let alpha = self.alpha.map(|alpha| AlphaBand { samples: floats(alpha.samples), ..alpha });
+        Self { samples: floats(self.samples), alpha, ..self }
+    }
+
+    /// Pixels without data, `height * width`; none if there is no such pixel. They are those that the file declares,
+    /// transparent ones, those with a band that is not finite, and those that hold a `declared` nodata value (a number as
+    /// stored, or NaN): in any band where the value cannot be a measurement by its type, in all bands where it can, as 0
+    /// or a value of unsigned samples can.
+    pub fn pixels_without_data(&self, declared: &[f64]) -> Option<Vec<bool>> {
+        let mut found = self.nodata.clone();
+        let mut mark = |pixels: &mut dyn Iterator<Item = bool>| {
+            let all = found.get_or_insert_with(|| vec![false; self.size.width * self.size.height]);
+            all.iter_mut().zip(pixels).for_each(|(all, pixel)| *all |= pixel);
+        };
+        if let Some(alpha) = &self.alpha {
+            with_samples!(&alpha.samples, v => mark(&mut v.iter().map(|&sample| f64::from(sample) == 0.0)));
+        }
+        if let Samples::F32(v) = &self.samples {
+            mark(&mut v.chunks_exact(self.bands).map(|pixel| pixel.iter().any(|sample| !sample.is_finite())));
+        }
+        for &value in declared.iter().filter(|value| !value.is_nan()) {
+            mark(&mut matching(&self.samples, self.bands, value).into_iter());
+        }
+        found.filter(|pixels| pixels.contains(&true))
+    }
+}
+
+/// Pixels that hold a nodata value that is a number.
+pub(super) fn matching(samples: &Samples, bands: usize, value: f64) -> Vec<bool> {
+    match samples {
+        Samples::U8(v) => v.chunks_exact(bands).map(|pixel| pixel.iter().all(|&s| f64::from(s) == value)).collect(),
+        Samples::U16(v) => v.chunks_exact(bands).map(|pixel| pixel.iter().all(|&s| f64::from(s) == value)).collect(),
+        Samples::F32(v) if value == 0.0 => v.chunks_exact(bands).map(|pixel| pixel.iter().all(|&s| s == 0.0)).collect(),
+        // Written with more digits than a float32 has, or for a float64 file.
+        Samples::F32(v) => v.chunks_exact(bands).map(|pixel| pixel.contains(&(value as f32))).collect(),
     }
 }
 
@@ -105,150 +284,39 @@ fn planes<T: Copy>(samples: &[T], bands: usize, value: impl Fn(T) -> f32) -> Vec
     out
 }
 
-/// Reads a JPEG, PNG, TIFF, BMP or WebP picture; the format is told from the content, not from the name.
-pub fn read_image(path: &Path) -> Result<Raster> {
-    read_image_and_alpha(path).map(|(raster, _)| raster)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Width and height, from the beginning of the file; `None` where there is no picture that tells them.
-pub fn read_size(path: &Path) -> Option<Size> {
-    let reader = ImageReader::open(path).ok()?.with_guessed_format().ok()?;
-    let (width, height) = match reader.format()? {
-        ImageFormat::Tiff => tiff::dimensions(reader.into_inner()).ok()?,
-        _ => reader.into_dimensions().ok()?,
-    };
-    Some(Size { width: width as usize, height: height as usize })
-}
+    const SIZE: Size = Size { width: 2, height: 1 };
 
-/// How opaque pixels are.
-#[derive(Debug, Clone, PartialEq)]
-pub struct AlphaBand {
-    /// From 0, transparent, to white, in the type of the picture.
-    pub samples: Samples,
-    /// Whether the colours have been multiplied by it already.
-    pub associated: bool,
-}
-
-/// What the last band of a decoded picture is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum LastBand {
-    Color,
-    Alpha,
-    AssociatedAlpha,
-}
-
-/// As [`read_image`], and the alpha of the pixels where there is one.
-pub fn read_image_and_alpha(path: &Path) -> Result<(Raster, Option<AlphaBand>)> {
-    let bytes = read_bytes(path)?;
-    let (raster, last_band) = match guess(path, &bytes)? {
-        ImageFormat::Tiff => tiff::read_raster(path, &bytes)?,
-        format => {
-            if format == ImageFormat::Jpeg && jpeg_is_cut_short(&bytes) {
-                return Err(Error::content(path, "damaged JPEG: its end is missing; copy or download the file again"));
-            }
-            if is_animated(&bytes, format) {
-                let reason = "is an animation; save the frame that is meant as a picture of its own";
-                return Err(Error::content(path, reason));
-            }
-            let picture = decode(&bytes, format)
-                .map_err(|e| Error::content(path, format!("damaged or unsupported picture: {e}")))?;
-            from_dynamic(picture)
-        }
-    };
-    if raster.size.width == 0 || raster.size.height == 0 {
-        return Err(Error::content(path, "the picture has no pixels"));
+    #[test]
+    fn alpha_goes_out_and_back_in_at_its_place() {
+        let four = Raster::new(SIZE, 4, Samples::U8(vec![1, 2, 3, 4, 5, 6, 7, 8]));
+        let three = four.clone().with_last_band_as_alpha();
+        assert_eq!((three.bands, &three.samples), (3, &Samples::U8(vec![1, 2, 3, 5, 6, 7])));
+        assert_eq!(three.with_alpha_as_band(), four);
     }
-    Ok(without_alpha(raster, last_band))
-}
 
-/// The picture and its alpha apart.
-pub(super) fn without_alpha(raster: Raster, last_band: LastBand) -> (Raster, Option<AlphaBand>) {
-    if last_band == LastBand::Color {
-        return (raster, None);
+    #[test]
+    fn a_value_that_can_be_a_measurement_is_nodata_only_in_all_bands() {
+        let bytes = Raster::new(SIZE, 2, Samples::U8(vec![0, 9, 0, 0]));
+        assert_eq!(bytes.pixels_without_data(&[0.0]), Some(vec![false, true]));
+        let floats = Raster::new(SIZE, 2, Samples::F32(vec![0.0, 0.5, -9999.0, 0.5]));
+        assert_eq!(floats.pixels_without_data(&[0.0]), None);
+        assert_eq!(floats.pixels_without_data(&[-9999.0]), Some(vec![false, true]));
+        let holes = Raster::new(SIZE, 1, Samples::F32(vec![f32::NAN, 1.0]));
+        assert_eq!(holes.pixels_without_data(&[]), Some(vec![true, false]));
     }
-    let (raster, samples) = split_alpha(raster);
-    (raster, Some(AlphaBand { samples, associated: last_band == LastBand::AssociatedAlpha }))
-}
 
-/// Decodes anything but TIFF, with room for large scenes.
-pub(super) fn decode(bytes: &[u8], format: ImageFormat) -> image::ImageResult<DynamicImage> {
-    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
-    let mut limits = Limits::no_limits();
-    limits.max_alloc = Some(MAX_BYTES as u64);
-    reader.limits(limits);
-    reader.decode()
-}
-
-/// Whether there is more than one picture to see; a decoder would take the first and say nothing.
-fn is_animated(bytes: &[u8], format: ImageFormat) -> bool {
-    match format {
-        ImageFormat::Png => PngDecoder::new(Cursor::new(bytes)).is_ok_and(|png| png.is_apng().unwrap_or(false)),
-        ImageFormat::WebP => WebPDecoder::new(Cursor::new(bytes)).is_ok_and(|webp| webp.has_animation()),
-        _ => false,
+    #[test]
+    fn transparent_pixels_and_those_the_file_names_hold_no_data() {
+        let alpha = AlphaBand { samples: Samples::U8(vec![0, 1]), associated: false, position: 1 };
+        let plain = Raster::new(SIZE, 1, Samples::U8(vec![7, 7]));
+        assert_eq!(plain.pixels_without_data(&[]), None);
+        let transparent = Raster { alpha: Some(alpha), ..plain.clone() };
+        assert_eq!(transparent.pixels_without_data(&[]), Some(vec![true, false]));
+        let masked = Raster { nodata: Some(vec![false, true]), ..plain };
+        assert_eq!(masked.pixels_without_data(&[]), Some(vec![false, true]));
     }
-}
-
-/// Whether the scan has no end marker. The decoder would fill the rest with grey and say nothing. Inside a scan, 0xff
-/// is always followed by 0, so the markers cannot occur there by chance; those of an embedded thumbnail come before.
-fn jpeg_is_cut_short(bytes: &[u8]) -> bool {
-    let last = |marker: [u8; 2]| bytes.windows(2).rposition(|pair| pair == marker);
-    let (start_of_scan, end_of_image) = (last([0xff, 0xda]), last([0xff, 0xd9]));
-    end_of_image.is_none_or(|end| start_of_scan.is_some_and(|start| start > end))
-}
-
-/// The format that the first bytes tell.
-pub(super) fn guess(path: &Path, bytes: &[u8]) -> Result<ImageFormat> {
-    if bytes.is_empty() {
-        return Err(Error::content(path, "the file is empty"));
-    }
-    let read = [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::Tiff, ImageFormat::Bmp, ImageFormat::WebP];
-    image::guess_format(bytes).ok().filter(|format| read.contains(format)).ok_or_else(|| unknown_format(path))
-}
-
-fn unknown_format(path: &Path) -> Error {
-    Error::content(path, "not a picture that segtool reads (JPEG, PNG, TIFF, BMP or WebP)")
-}
-
-/// The picture with all its bands.
-fn from_dynamic(picture: DynamicImage) -> (Raster, LastBand) {
-    let size = Size { width: picture.width() as usize, height: picture.height() as usize };
-    let alpha = picture.color().has_alpha();
-    let (bands, samples) = match picture {
-        DynamicImage::ImageLuma8(b) => (1, Samples::U8(b.into_raw())),
-        DynamicImage::ImageRgb8(b) => (3, Samples::U8(b.into_raw())),
-        DynamicImage::ImageLumaA8(b) => (2, Samples::U8(b.into_raw())),
-        DynamicImage::ImageRgba8(b) => (4, Samples::U8(b.into_raw())),
-        DynamicImage::ImageLuma16(b) => (1, Samples::U16(b.into_raw())),
-        DynamicImage::ImageRgb16(b) => (3, Samples::U16(b.into_raw())),
-        DynamicImage::ImageLumaA16(b) => (2, Samples::U16(b.into_raw())),
-        DynamicImage::ImageRgba16(b) => (4, Samples::U16(b.into_raw())),
-        other if alpha => (4, Samples::F32(other.into_rgba32f().into_raw())),
-        other => (3, Samples::F32(other.into_rgb32f().into_raw())),
-    };
-    (Raster { size, bands, samples }, if alpha { LastBand::Alpha } else { LastBand::Color })
-}
-
-/// Takes the last band off.
-fn split_alpha(raster: Raster) -> (Raster, Samples) {
-    fn split<T: Copy>(samples: &[T], step: usize) -> (Vec<T>, Vec<T>) {
-        let pixels = samples.chunks_exact(step);
-        let color = pixels.clone().flat_map(|pixel| pixel[..step - 1].iter().copied()).collect();
-        (color, pixels.map(|pixel| pixel[step - 1]).collect())
-    }
-    let Raster { size, bands, samples } = raster;
-    let (samples, alpha) = match samples {
-        Samples::U8(v) => {
-            let (color, alpha) = split(&v, bands);
-            (Samples::U8(color), Samples::U8(alpha))
-        }
-        Samples::U16(v) => {
-            let (color, alpha) = split(&v, bands);
-            (Samples::U16(color), Samples::U16(alpha))
-        }
-        Samples::F32(v) => {
-            let (color, alpha) = split(&v, bands);
-            (Samples::F32(color), Samples::F32(alpha))
-        }
-    };
-    (Raster { size, bands: bands - 1, samples }, alpha)
 }

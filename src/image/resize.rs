@@ -19,26 +19,66 @@ pub enum Scaling {
 }
 
 impl Raster {
-    /// The picture at another size.
+    /// The image at another size, without its alpha. Pixels without data have no share in those beside them; a pixel that
+    /// lies on such for more than half has no data.
     #[must_use]
     pub fn resized(self, size: Size, how: Scaling) -> Self {
         if self.size == size {
             return self;
         }
         let (from, bands) = (self.size, self.bands);
-        let samples = match (self.samples, how) {
-            (Samples::U8(v), Scaling::Pillow) => Samples::U8(pillow(v, bands, from, size)),
-            (Samples::U16(v), Scaling::Pillow) => Samples::U16(pillow(v, bands, from, size)),
-            (Samples::F32(v), how) => Samples::F32(resize_floats(v, bands, (from, size), how)),
-            (Samples::U8(v), Scaling::OpenCv) => Samples::U8(opencv_bytes(&v, bands, from, size)),
-            (Samples::U16(v), Scaling::OpenCv) => {
-                let floats: Vec<f32> = v.into_iter().map(f32::from).collect();
-                let whole = |value: f32| value.round_ties_even() as u16;
-                Samples::U16(opencv_floats(&floats, bands, from, size).into_iter().map(whole).collect())
+        let (samples, nodata) = match self.nodata {
+            None => (resized(self.samples, bands, (from, size), how), None),
+            Some(nodata) => {
+                let (samples, nodata) = resized_around(self.samples, &nodata, bands, (from, size), how);
+                (samples, Some(nodata))
             }
         };
-        Self { size, bands, samples }
+        Self { size, bands, samples, sample_type: self.sample_type, alpha: None, nodata }
     }
+}
+
+fn resized(samples: Samples, bands: usize, (from, to): (Size, Size), how: Scaling) -> Samples {
+    match (samples, how) {
+        (Samples::U8(v), Scaling::Pillow) => Samples::U8(pillow(v, bands, from, to)),
+        (Samples::U16(v), Scaling::Pillow) => Samples::U16(pillow(v, bands, from, to)),
+        (Samples::F32(v), how) => Samples::F32(resize_floats(v, bands, (from, to), how)),
+        (Samples::U8(v), Scaling::OpenCv) => Samples::U8(opencv_bytes(&v, bands, from, to)),
+        (Samples::U16(v), Scaling::OpenCv) => {
+            let floats: Vec<f32> = v.into_iter().map(f32::from).collect();
+            let whole = |value: f32| value.round_ties_even() as u16;
+            Samples::U16(opencv_floats(&floats, bands, from, to).into_iter().map(whole).collect())
+        }
+    }
+}
+
+/// The same without the pixels that `nodata` marks, and the marks: sums over the others are divided by the share of these.
+fn resized_around(
+    samples: Samples,
+    nodata: &[bool],
+    bands: usize,
+    sizes: (Size, Size),
+    how: Scaling,
+) -> (Samples, Vec<bool>) {
+    let known: Vec<f32> = nodata.iter().map(|nodata| if *nodata { 0.0 } else { 1.0 }).collect();
+    let shares = resize_floats(known, 1, sizes, how);
+    let mean = |samples: Vec<f32>| {
+        let kept = samples.into_iter().enumerate().map(|(i, sample)| if nodata[i / bands] { 0.0 } else { sample });
+        let sums = resize_floats(kept.collect(), bands, sizes, how);
+        sums.into_iter().enumerate().map(|(i, sum)| sum / shares[i / bands].max(f32::MIN_POSITIVE)).collect::<Vec<_>>()
+    };
+    let samples = match samples {
+        Samples::U8(v) => {
+            let means = mean(v.into_iter().map(f32::from).collect());
+            Samples::U8(means.into_iter().map(|value| value.round_ties_even() as u8).collect())
+        }
+        Samples::U16(v) => {
+            let means = mean(v.into_iter().map(f32::from).collect());
+            Samples::U16(means.into_iter().map(|value| value.round_ties_even() as u16).collect())
+        }
+        Samples::F32(v) => Samples::F32(mean(v)),
+    };
+    (samples, shares.into_iter().map(|share| share < 0.5).collect())
 }
 
 /// Floats, interleaved by pixel, from one size to another.
@@ -266,6 +306,22 @@ pub(crate) fn nearest<T: Copy>(plane: &[T], from: Size, to: Size) -> Vec<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pixels_without_data_have_no_share_in_their_neighbours() {
+        let from = Size { width: 4, height: 1 };
+        let to = Size { width: 2, height: 1 };
+        let scene = Raster {
+            nodata: Some(vec![false, false, true, true]),
+            ..Raster::new(from, 1, Samples::F32(vec![2.0, 2.0, -9999.0, f32::NAN]))
+        };
+        for how in [Scaling::Pillow, Scaling::OpenCv] {
+            let small = scene.clone().resized(to, how);
+            let Samples::F32(values) = small.samples else { panic!("floats stay floats") };
+            assert!((values[0] - 2.0).abs() < 1e-6, "{how:?}: {values:?}");
+            assert_eq!(small.nodata, Some(vec![false, true]), "{how:?}");
+        }
+    }
 
     #[test]
     fn the_nearest_pixel_is_taken() {

@@ -2,11 +2,10 @@
 
 use std::path::Path;
 
-use crate::data::Descriptor;
+use crate::data::{Descriptor, load_raster};
 use crate::device::DeviceChoice;
 use crate::error::{Error, Result, Size};
 use crate::hypercolumn::{HypercolumnConfig, Hypercolumns, Picture};
-use crate::image::read_image;
 use crate::model::{FeatureEncoder, FeatureEncoderConfig, Tap, shapes};
 use crate::recipe::ForestRecipe;
 use crate::run::ForestRun;
@@ -95,7 +94,7 @@ pub fn draw_channel(image: &Path, tap: Tap, channel: usize, from: ChannelPicture
         return Err(Error::Config(reason));
     }
     let hypercolumns = Hypercolumns::new(config, from.encoder(tap)?, from.descriptor.bands, from.device.open()?)?;
-    let raster = read_image(image)?;
+    let raster = load_raster(image, &from.descriptor)?;
     let (size, layout) = (raster.size, hypercolumns.layout(raster.size));
     let picture = Picture::new(image, &raster, &from.descriptor)?;
     let mut values = vec![0.0; size.width * size.height];

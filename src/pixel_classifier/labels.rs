@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use crate::data::{
-    CsvLabels, Descriptor, Labels, Pair, ValidPixels, check_size, load_sparse_labels, read_label_csv, settled,
+    CsvLabels, Descriptor, Labels, Pair, ValidPixels, check_size, load_raster, load_sparse_labels, read_label_csv,
+    settled,
 };
 use crate::error::{Error, Result, Size};
-use crate::image::{Samples, read_image};
+use crate::image::Samples;
 use crate::label::{IGNORE, LabelMap};
 
 const NO_MASKS: &str =
@@ -60,7 +61,7 @@ impl LabelledPicture {
     /// The size of the picture, and the classes of its pixels; those without a measurement have none. Both files are decoded,
     /// so that what is wrong with them is known before anything is computed.
     pub(super) fn load(&self, descriptor: &Descriptor) -> Result<(Size, LabelMap)> {
-        let raster = read_image(&self.image)?;
+        let raster = load_raster(&self.image, descriptor)?;
         let mut labels = match &self.labels {
             LabelSource::Table(table, labels) => labels.paint(table, raster.size)?,
             LabelSource::Image(file) => {
@@ -78,11 +79,12 @@ impl LabelledPicture {
             Samples::U16(samples) if nonzero => {
                 leave_out(&mut labels, samples, raster.bands, |p| p.iter().all(|s| *s == 0))
             }
-            Samples::F32(samples) => leave_out(&mut labels, samples, raster.bands, |p| {
-                p.iter().any(|s| !s.is_finite()) || (nonzero && p.iter().all(|s| *s == 0.0))
-            }),
-            Samples::U8(_) | Samples::U16(_) => {}
+            Samples::F32(samples) if nonzero => {
+                leave_out(&mut labels, samples, raster.bands, |p| p.iter().all(|s| *s == 0.0))
+            }
+            _ => {}
         }
+        raster.nodata.iter().for_each(|nodata| labels.leave_out(nodata));
         Ok((raster.size, labels))
     }
 }

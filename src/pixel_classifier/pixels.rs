@@ -4,12 +4,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::LabelledPicture;
 use super::budget::Budget;
-use crate::data::{Descriptor, NO_REGION, Region, Regions, pixel_split};
+use crate::data::{Descriptor, NO_REGION, Region, Regions, load_raster, pixel_split};
 use crate::error::{Error, Result, Size};
 use crate::event::{Event, Sink, Task};
 use crate::forest::Features;
 use crate::hypercolumn::{FeatureCache, Hypercolumns, Picture, Window};
-use crate::image::read_image;
 
 /// Most faults that are named.
 const MAX_FAULTS: usize = 20;
@@ -142,7 +141,7 @@ impl Seeing<'_> {
         self.sink.event(Event::Started { task: Task::Features, total, done: 0 });
         let mut done = 0;
         for (labelled, windows) in work.into_iter().filter(|(_, windows)| !windows.is_empty()) {
-            let raster = read_image(&labelled.image)?;
+            let raster = load_raster(&labelled.image, self.descriptor)?;
             let layout = self.hypercolumns.layout(raster.size);
             let picture = Picture::new(&labelled.image, &raster, self.descriptor)?;
             let stored = self.cache.map(|cache| cache.picture(self.hypercolumns, &picture)).transpose()?;

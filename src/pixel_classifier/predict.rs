@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::budget::{BLOCK, Budget, Limits};
-use crate::data::Descriptor;
+use crate::data::{Descriptor, load_raster, prepared};
 use crate::device::DeviceChoice;
 use crate::error::{Error, Result, Size};
 use crate::event::{Event, Sink, Task};
@@ -14,7 +14,7 @@ use crate::files::{create_folder, read_bytes};
 use crate::forest::{Features, Forest};
 use crate::fuse::Wanted;
 use crate::hypercolumn::{FeatureCache, Hypercolumns, Picture, Window, WindowFeatures};
-use crate::image::{Raster, read_image, read_size};
+use crate::image::{Raster, read_size, report_notes};
 use crate::label::{IGNORE, LabelMap};
 use crate::predict::{Outputs, Prediction, Summary};
 use crate::run::ForestRun;
@@ -62,6 +62,7 @@ impl PixelPredictor {
         }
         let forest = Forest::read(&read_bytes(&path)?).map_err(|reason| Error::content(&path, reason))?;
         let descriptor = run.config.dataset.clone();
+        descriptor.follow_orientation();
         let config = &run.config.recipe.features;
         let device = device.resolve()?;
         let opened = device.open()?;
@@ -103,7 +104,8 @@ impl PixelPredictor {
     pub fn predict(&self, path: &Path, raster: &Raster, wanted: Wanted, options: &Options) -> Result<Prediction> {
         let windows = self.budget(options).windows(path, raster.size, self.held(raster.size, wanted))?;
         let cache = options.cache.as_deref().map(FeatureCache::open).transpose()?;
-        self.predict_in(path, raster, &windows, wanted, cache.as_ref(), &mut || ())
+        let raster = prepared(path, raster.clone(), &self.descriptor)?;
+        self.predict_in(path, &raster, &windows, wanted, cache.as_ref(), &mut || ())
     }
 
     /// Bytes of a prediction until it is written.
@@ -136,7 +138,9 @@ impl PixelPredictor {
             decided.iter().for_each(|(block, decided)| canvas.paint(block, decided));
             done();
         }
-        Ok(canvas.prediction)
+        let mut prediction = canvas.prediction;
+        prediction.leave_out(raster.nodata.as_deref());
+        Ok(prediction)
     }
 
     /// Classes, and probabilities where they are wanted, of a block of pixels.
@@ -236,8 +240,8 @@ pub fn predict_files(
     for path in inputs {
         let mut read = || {
             let raster = match read_size(path) {
-                Some(size) => windows(path, size).and_then(|_| read_image(path))?,
-                None => read_image(path)?,
+                Some(size) => windows(path, size).and_then(|_| load_raster(path, &predictor.descriptor))?,
+                None => load_raster(path, &predictor.descriptor)?,
             };
             let windows = windows(path, raster.size)?;
             let mut advance = || {
@@ -245,7 +249,7 @@ pub fn predict_files(
                 sink.event(Event::Advanced { done, loss: None });
             };
             let prediction = predictor.predict_in(path, &raster, &windows, wanted, cache.as_ref(), &mut advance)?;
-            Ok((prediction, outputs.show_picture().then(|| raster.to_rgb())))
+            Ok((prediction, outputs.show_picture().then(|| raster.to_rgb(&[]))))
         };
         match read() {
             Ok((prediction, shown)) => {
@@ -259,6 +263,7 @@ pub fn predict_files(
         }
     }
     sink.event(Event::Finished);
+    report_notes(sink);
     summary.write_list(output)?;
     Ok(summary)
 }

@@ -11,7 +11,7 @@ use super::labels::LabelledPicture;
 use super::pixels::{Labelled, Samples, Seeing};
 use super::predict::{Options, PixelPredictor};
 use super::report::{ClassReport, Importance, Report};
-use crate::data::{Descriptor, measured};
+use crate::data::{Descriptor, StoredNumber, load_raster, measured};
 use crate::device::DeviceChoice;
 use crate::error::{Error, Result};
 use crate::event::{Event, Sink, Task};
@@ -19,7 +19,6 @@ use crate::files::write_atomically;
 use crate::forest::{Fitted, Settings};
 use crate::fuse::Wanted;
 use crate::hypercolumn::{FeatureCache, HypercolumnConfig, Hypercolumns};
-use crate::image::read_image;
 use crate::metric::ConfusionMatrix;
 use crate::model::FeatureEncoder;
 use crate::recipe::ForestRecipe;
@@ -145,7 +144,12 @@ fn validate(predictor: &PixelPredictor, plan: &Plan, session: &Session<'_>) -> R
             return Ok(None);
         }
         let (_, labels) = picture.load(&plan.dataset)?;
-        let found = predictor.predict(&picture.image, &read_image(&picture.image)?, Wanted::default(), &options)?;
+        let found = predictor.predict(
+            &picture.image,
+            &load_raster(&picture.image, &plan.dataset)?,
+            Wanted::default(),
+            &options,
+        )?;
         matrix.add(&labels.classes, &found.labels.classes);
         session.sink.event(Event::Advanced { done: done + 1, loss: None });
     }
@@ -227,7 +231,7 @@ fn check_labels(labelled: &Labelled<'_>, plan: &Plan, session: &Session<'_>) -> 
              do transparent pixels",
             plan.pictures.len(),
             plan.dataset.name,
-            plan.dataset.ignore.first().map_or_else(|| "no value".into(), u16::to_string)
+            plan.dataset.ignore.first().map_or_else(|| "no value".into(), StoredNumber::to_string)
         ))),
         [only] => Err(Error::Config(format!(
             "all {} labelled pixels are of class {only}; label some pixels of another class, too",

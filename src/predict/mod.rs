@@ -13,13 +13,13 @@ use std::thread;
 use burn::tensor::Device;
 
 use crate::activation::{Activation, Rule};
-use crate::data::{Descriptor, Normalisation, ValidPixels};
+use crate::data::{Descriptor, Normalisation, ValidPixels, prepared};
 use crate::device::DeviceChoice;
 use crate::error::{Error, Result};
 use crate::event::Sink;
 use crate::files::{create_folder, write_bytes};
 use crate::fuse::Wanted;
-use crate::image::Raster;
+use crate::image::{Raster, report_notes};
 use crate::label::LabelMap;
 use crate::model::{InferenceNetwork, Network, NetworkConfig};
 use crate::precision::Precision;
@@ -59,10 +59,23 @@ pub struct Prediction {
     pub probabilities: Option<Vec<f32>>,
 }
 
+impl Prediction {
+    /// Takes class and probabilities away from pixels without data: they are "not labelled", of probability 0.
+    pub(crate) fn leave_out(&mut self, nodata: Option<&[bool]>) {
+        let Some(nodata) = nodata else { return };
+        self.labels.leave_out(nodata);
+        let planes = self.probabilities.iter_mut().flat_map(|all| all.chunks_exact_mut(nodata.len()));
+        for plane in self.probability.iter_mut().map(Vec::as_mut_slice).chain(planes) {
+            plane.iter_mut().zip(nodata).filter(|(_, nodata)| **nodata).for_each(|(value, _)| *value = 0.0);
+        }
+    }
+}
+
 impl Predictor {
     /// Loads the best weights of a run.
     pub fn open(run: &Path, device: DeviceChoice, precision: Precision) -> Result<Self> {
         let run = Run::open(run)?;
+        run.config.dataset.follow_orientation();
         let path = run.weights_path();
         if !path.exists() {
             return Err(Error::content(
@@ -141,7 +154,7 @@ impl Predictor {
     pub fn predict(&self, name: &Path, picture: Raster, options: &Options) -> Result<Prediction> {
         let work = Work::new(self, options)?;
         work.budget.check(name, picture.size)?;
-        let read = work.reading.prepare(name, picture)?;
+        let read = work.reading.prepare(name, prepared(name, picture, &self.descriptor)?)?;
         let mut found = Vec::new();
         work.compute(vec![(0, read)], &mut |_, pending| {
             found.push(pending.finish());
@@ -269,6 +282,7 @@ pub fn predict_files(
         // A failed write closes the channel, so its error comes first.
         written.and_then(|written| Ok((written, computed?)))
     })?;
+    report_notes(sink);
     let summary = Summary { written, skipped };
     summary.write_list(output)?;
     Ok(summary)
@@ -283,5 +297,8 @@ pub fn predict_each(
     sink: &dyn Sink,
     handle: &mut dyn FnMut(usize, Prediction) -> Result<bool>,
 ) -> Result<usize> {
-    Work::new(predictor, options)?.each(inputs, false, sink, &mut |i, pending| handle(i, pending.finish()))
+    let skipped =
+        Work::new(predictor, options)?.each(inputs, false, sink, &mut |i, pending| handle(i, pending.finish()));
+    report_notes(sink);
+    skipped
 }

@@ -146,7 +146,7 @@ impl Outputs {
             write_bytes(&file(".png"), &label_png(size, &values, largest)?)?;
         }
         let classes = &prediction.labels.classes;
-        let Classes { names, colors } = Classes::of(descriptor);
+        let Classes { names, colors, .. } = Classes::of(descriptor);
         let picture = |picture: RgbImage| encode_png(size, Pixels::Rgb8(picture.as_raw()));
         if self.color {
             write_bytes(&file("_color.png"), &picture(color_labels(classes, size.width, &colors))?)?;

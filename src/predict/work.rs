@@ -8,11 +8,11 @@ use image::RgbImage;
 use super::look::{Seer, View};
 use super::memory::{Budget, Reservation};
 use super::{Join, Options, Prediction, Predictor, Procedure, Tiles};
-use crate::data::{Descriptor, network_input, ordered};
+use crate::data::{Descriptor, load_raster, network_input, ordered};
 use crate::error::{Result, Size};
 use crate::event::{Event, Sink, Task};
 use crate::fuse::{Decision, Look, ScoreMap, Wanted, decide, rows_known};
-use crate::image::{Raster, read_image};
+use crate::image::Raster;
 use crate::label::LabelMap;
 
 /// A picture as it was read: what the network takes.
@@ -20,6 +20,8 @@ use crate::label::LabelMap;
 pub(super) struct Read {
     size: Size,
     views: Vec<View>,
+    /// Pixels without data.
+    nodata: Option<Vec<bool>>,
     /// The picture to look at, where it is wanted.
     shown: Option<RgbImage>,
     reserved: Option<Reservation>,
@@ -37,16 +39,16 @@ impl Reading {
     /// Reads the picture whose turn it is, when there is room for it.
     fn read(&self, turn: usize, path: &Path, shown: bool) -> Result<Read> {
         let reserved = self.budget.admit(path, turn)?;
-        let picture = read_image(path)?;
+        let picture = load_raster(path, &self.descriptor)?;
         // The beginning of the file may not have told the size.
         self.budget.check(path, picture.size)?;
-        let shown = shown.then(|| picture.clone().to_rgb());
+        let shown = shown.then(|| picture.clone().to_rgb(&[]));
         Ok(Read { shown, reserved: Some(reserved), ..self.prepare(path, picture)? })
     }
 
-    /// The picture at the sizes that it is looked at.
+    /// An image that the data set has [prepared](crate::data::prepared), at the sizes at which it is predicted.
     pub(super) fn prepare(&self, path: &Path, picture: Raster) -> Result<Read> {
-        let size = picture.size;
+        let (size, nodata) = (picture.size, picture.nodata.clone());
         let sizes = self.procedure.views(size);
         // The last view takes the picture itself.
         let last = if self.procedure.float_scaling { picture.into_floats() } else { picture };
@@ -56,7 +58,7 @@ impl Reading {
             Ok(View { size: view, planes })
         };
         let views = copies.into_iter().chain([last]).zip(sizes).map(view).collect::<Result<_>>()?;
-        Ok(Read { size, views, shown: None, reserved: None })
+        Ok(Read { size, views, nodata, shown: None, reserved: None })
     }
 }
 
@@ -66,6 +68,7 @@ pub(super) struct Pending {
     size: Size,
     seen: Seen,
     wanted: Wanted,
+    nodata: Option<Vec<bool>>,
     pub(super) shown: Option<RgbImage>,
     /// Held until this is gone.
     pub(super) reserved: Option<Reservation>,
@@ -84,11 +87,13 @@ impl Pending {
             Seen::Looks(looks) => decide(&looks, size, 0..size.height, self.wanted),
             Seen::All(decision) => decision,
         };
-        Prediction {
+        let mut prediction = Prediction {
             labels: LabelMap { size, classes: decision.classes },
             probability: decision.highest,
             probabilities: decision.all,
-        }
+        };
+        prediction.leave_out(self.nodata.as_deref());
+        prediction
     }
 }
 
@@ -218,8 +223,8 @@ impl<'a> Work<'a> {
     }
 
     fn pending(&self, read: Read, seen: Seen) -> Pending {
-        let Read { size, shown, reserved, .. } = read;
-        Pending { size, seen, wanted: self.options.wanted, shown, reserved }
+        let Read { size, nodata, shown, reserved, .. } = read;
+        Pending { size, seen, wanted: self.options.wanted, nodata, shown, reserved }
     }
 
     /// Whether windows go over one size of the picture, once, so that rows can be decided on as they are complete.

@@ -12,8 +12,8 @@ use rayon::prelude::*;
 use crate::data::{Descriptor, Labels, Pair, load_pair_labels, load_prediction, prediction_map};
 use crate::error::{Error, Result};
 use crate::event::{Event, Sink, Task};
-use crate::image::{RawLabels, read_labels};
-use crate::label::LabelMap;
+use crate::image::{RawLabels, read_labels, report_notes};
+use crate::label::{IGNORE, LabelMap, NO_CLASS};
 use crate::metric::{Areas, BoundaryWidth, Codes, ConfusionMatrix, OtherValues, Tally};
 
 pub use partial::Partial;
@@ -69,9 +69,11 @@ pub struct Scorer<'a> {
     unexpected: Unexpected,
 }
 
-/// Files with values that are let through although nobody said what they mean.
+/// Values in files that a reader of the scores should know of.
 #[derive(Debug, Default)]
 struct Unexpected {
+    /// Predictions that leave labelled pixels without a class, and such pixels.
+    unpredicted: (usize, u64),
     /// The values of which somebody did, where others are let through.
     listed: Option<BTreeSet<u16>>,
     files: usize,
@@ -164,23 +166,23 @@ impl<'a> Scorer<'a> {
     fn add_raw(&mut self, RawPair { paths, prediction, label }: &RawPair<'_>) -> Result<()> {
         let [prediction_path, label_path] = *paths;
         let descriptor = &self.settings.descriptor;
-        match (label, prediction) {
+        let counted = match (label, prediction) {
             (RawLabels::Values(_, labels), RawLabels::Values(_, predictions)) if self.settings.boundary.is_none() => {
-                if let Err(pixel) = self.picture.add_values(labels, predictions, &self.codes) {
-                    self.picture = ConfusionMatrix::new(self.picture.classes());
-                    prediction_map(prediction_path, prediction, descriptor)?;
-                    descriptor.class_map(label_path, label)?;
-                    return Err(Error::content(prediction_path, format!("pixel {pixel} cannot be counted")));
-                }
+                self.picture.add_values(labels, predictions, &self.codes).is_ok()
             }
-            _ => {
-                let predictions = prediction_map(prediction_path, prediction, descriptor)?;
-                let labels = descriptor.class_map(label_path, label)?;
-                self.picture.add(&labels.classes, &predictions.classes);
-                self.tally.add_boundaries(labels.size, &labels.classes, &predictions.classes);
-            }
-        }
+            _ => false,
+        };
         let classes = self.picture.classes();
+        if !counted {
+            self.picture = ConfusionMatrix::new(classes);
+            let predictions = prediction_map(prediction_path, prediction, descriptor)?;
+            let labels = descriptor.class_map(label_path, label)?;
+            self.picture.add(&labels.classes, &predictions.classes);
+            self.tally.add_boundaries(labels.size, &labels.classes, &predictions.classes);
+        }
+        if self.picture.predicted(classes) > 0 {
+            self.unexpected.count_unpredicted(prediction, label, descriptor);
+        }
         if self.picture.unlabelled() > 0 || self.picture.labelled(classes) > 0 {
             self.look(label_path, label)?;
         }
@@ -206,9 +208,12 @@ impl<'a> Scorer<'a> {
         }
     }
 
-    /// Counts a prediction that is at hand, of the pair's picture.
+    /// Counts a prediction that is at hand, of the pair's image. Pixels without data, which have no class there, do not
+    /// count.
     pub fn add_map(&mut self, pair: &Pair, prediction: &LabelMap) -> Result<()> {
-        let labels = load_pair_labels(pair, prediction.size, &self.settings.descriptor)?;
+        let mut labels = load_pair_labels(pair, prediction.size, &self.settings.descriptor)?;
+        let nodata: Vec<bool> = prediction.classes.iter().map(|class| *class == IGNORE).collect();
+        labels.leave_out(&nodata);
         self.add_maps(&labels, prediction);
         Ok(())
     }
@@ -264,7 +269,19 @@ impl Unexpected {
         self.first = Some(self.first.take().map_or(found.clone(), |first| first.min(found)));
     }
 
+    /// Counts labelled pixels whose prediction is "not labelled".
+    fn count_unpredicted(&mut self, prediction: &RawLabels, label: &RawLabels, descriptor: &Descriptor) {
+        let (RawLabels::Values(_, predictions), RawLabels::Values(_, labels)) = (prediction, label) else { return };
+        let (unlabelled, table) = (descriptor.unlabelled_value(), descriptor.value_table());
+        let is_class = |value: u16| table[usize::from(value)].is_some_and(|class| class != IGNORE && class != NO_CLASS);
+        let missed = predictions.iter().zip(labels).filter(|(p, l)| **p == unlabelled && is_class(**l)).count();
+        self.unpredicted.0 += usize::from(missed > 0);
+        self.unpredicted.1 += missed as u64;
+    }
+
     fn merge(&mut self, other: Self) {
+        self.unpredicted.0 += other.unpredicted.0;
+        self.unpredicted.1 += other.unpredicted.1;
         self.files += other.files;
         self.first = self.first.take().into_iter().chain(other.first).min();
     }
@@ -310,12 +327,20 @@ pub fn score_files(
         }
     }
     sink.event(Event::Finished);
+    report_notes(sink);
     let mut tally = Tally::new(settings.descriptor.class_count(), settings.boundary);
     let mut unexpected = Unexpected::default();
     for scorer in scorers {
         let scorer = scorer.into_inner().unwrap_or_else(PoisonError::into_inner);
         tally.merge(&scorer.tally);
         unexpected.merge(scorer.unexpected);
+    }
+    if let (files @ 1.., pixels) = unexpected.unpredicted {
+        sink.event(Event::Note(format!(
+            "{pixels} labelled pixels in {files} predictions are predicted as \"not labelled\" ({}), as pixels without data \
+             are, and count as wrong; `segtool metrics --run` leaves pixels without data out",
+            settings.descriptor.unlabelled_value()
+        )));
     }
     if let Some((path, value)) = unexpected.first {
         sink.event(Event::Note(format!(

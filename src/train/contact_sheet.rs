@@ -88,12 +88,12 @@ fn to_rgb(preview: &Preview) -> RgbImage {
     } else {
         Samples::F32(interleaved.collect())
     };
-    Raster { size, bands, samples }.to_rgb()
+    Raster::new(size, bands, samples).to_rgb(&[])
 }
 
 fn resized(picture: RgbImage, to: Size) -> RgbImage {
     let size = Size { width: picture.width() as usize, height: picture.height() as usize };
-    Raster { size, bands: 3, samples: Samples::U8(picture.into_raw()) }.resized(to, Scaling::Pillow).to_rgb()
+    Raster::new(size, 3, Samples::U8(picture.into_raw())).resized(to, Scaling::Pillow).to_rgb(&[])
 }
 
 /// The classes that occur.

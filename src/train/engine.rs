@@ -117,6 +117,7 @@ pub fn start_with(plan: Plan, initial: Option<&Initial>, folder: &Path, session:
 /// Continues a run from its last save.
 pub fn resume(folder: &Path, session: &Session<'_>) -> Result<Outcome> {
     let run = Run::open(folder)?;
+    run.config.dataset.follow_orientation();
     let samples = run.samples()?;
     let training = &run.config.recipe.training;
     let saved = Saved::open(&run.last_path())?;

@@ -126,7 +126,7 @@ fn draw(picture: &RankedPicture, pair: &Pair, classes: &Classes) -> Result<Vec<u
         });
     }
     let shown = Shown {
-        image: raster.to_rgb(),
+        image: raster.to_rgb(&classes.nodata),
         label: Some(picture.labels.classes.clone()),
         prediction: picture.prediction.classes.clone(),
         probability: None,

@@ -102,6 +102,7 @@ pub fn prepare(
         sink.event(Event::Note(format!("normalisation measured: mean {}, std {}", numbers(&mean), numbers(&std))));
         descriptor.normalisation = Normalisation::Fixed { mean, std, valid };
     }
+    descriptor = descriptor.trained_on(everything.samples.clone());
     let (pixels, pixels_where_present) = everything.presence.frequencies(descriptor.class_count());
     let class_weights = recipe.training.class_weights.resolve(&pixels, &pixels_where_present)?;
     if let Some(weights) = &class_weights {

@@ -90,7 +90,7 @@ impl<'a> Record<'a> {
 
     fn write_report(&self, status: Status, position: &Position) -> Result<()> {
         let samples = match &self.best {
-            Some(best) => best.gallery.samples(&self.validation)?,
+            Some(best) => best.gallery.samples(&self.validation, &self.run.config.dataset.nodata_numbers())?,
             None => Vec::new(),
         };
         let report = Report {

@@ -87,11 +87,9 @@ fn matched(pairs: Vec<Pair>) -> Vec<Pair> {
 
 /// What the label values mean.
 pub(super) fn descriptor(arguments: &Metrics, convention: Convention) -> Result<Descriptor> {
-    // -1 is read as the largest 16-bit value.
-    let ignored: Vec<u16> =
-        arguments.ignore_label.iter().map(|&value| u16::try_from(value).unwrap_or(u16::MAX)).collect();
+    let ignored = &arguments.ignore_label;
     let mut descriptor = match (&arguments.run, &arguments.dataset) {
-        (Some(run), _) => Run::open(run)?.config.dataset,
+        (Some(run), _) => find_dataset(&run.to_string_lossy())?,
         (None, Some(name)) => find_dataset(name)?,
         (None, None) => {
             let classes = arguments.num_class.context("--num-class is missing")?;
@@ -104,11 +102,12 @@ pub(super) fn descriptor(arguments: &Metrics, convention: Convention) -> Result<
             Descriptor::numbered_from(classes, LabelValues { first, ignore, ..values })?
         }
     };
-    for value in ignored {
-        if let Some(class) = descriptor.classes.iter().find(|class| class.values.contains(&value)) {
-            bail!("--ignore-label {value} is the label value of class '{}'", class.name);
+    for number in ignored {
+        let value = number.as_value();
+        if let Some(class) = descriptor.classes.iter().find(|class| value.is_some_and(|v| class.values.contains(&v))) {
+            bail!("--ignore-label {number} is the label value of class '{}'", class.name);
         }
-        descriptor.ignore.push(value);
+        descriptor.ignore.push(*number);
     }
     Ok(if arguments.merge_classes { descriptor.merged() } else { descriptor })
 }

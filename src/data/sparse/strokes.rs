@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::data::Descriptor;
 use crate::error::{Error, Result};
-use crate::image::{AlphaBand, RawLabels, Samples, read_image, read_labels_and_alpha};
+use crate::image::{AlphaBand, LabelImage, RawLabels, Samples, read_image, read_labels_and_alpha};
 use crate::label::{IGNORE, LabelMap};
 
 /// Soft edges mix colours a little: one may be so far from its class's, in every channel.
@@ -16,7 +16,7 @@ const NEAR: u8 = 32;
 /// colours close to a single class's mean that class. A palette with transparent entries is one of colours where all that is
 /// drawn has the colours of classes, for programs number them as they like; else its indices are label values.
 pub fn load_sparse_labels(path: &Path, descriptor: &Descriptor) -> Result<LabelMap> {
-    let (mut raw, alpha) = read_labels_and_alpha(path)?;
+    let LabelImage { mut raw, alpha } = read_labels_and_alpha(path)?;
     let Some(alpha) = alpha else { return descriptor.class_map(path, &raw) };
     let drawn = opaque(path, &alpha, raw.size().width)?;
     if let RawLabels::Colors(_, colors) = &mut raw {

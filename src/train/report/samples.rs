@@ -70,12 +70,12 @@ impl Gallery {
         }
     }
 
-    /// The samples with their pictures, which are read again.
-    pub fn samples(&self, pairs: &[Pair]) -> Result<Vec<SamplePrediction>> {
+    /// The samples with their images, which are read again; `nodata` are numbers that mean "no data" in them.
+    pub fn samples(&self, pairs: &[Pair], nodata: &[f64]) -> Result<Vec<SamplePrediction>> {
         let known = self.kept.iter().filter_map(|(index, kept)| Some((pairs.get(*index)?, kept)));
         let sample = |(pair, kept): (&Pair, &Kept)| {
             let size = kept.labels.size;
-            let picture = read_image(&pair.image)?.to_rgb();
+            let picture = read_image(&pair.image)?.to_rgb(nodata);
             Ok(SamplePrediction {
                 name: pair.image.file_name().unwrap_or_default().to_string_lossy().into_owned(),
                 picture: resize(&picture, size.width as u32, size.height as u32, FilterType::Triangle),

@@ -1,0 +1,196 @@
+//! Images as a data set means them: its bands, its nodata values, its sample type.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Descriptor, Normalisation};
+use crate::error::{Error, Result};
+use crate::image::{Raster, SampleType, Samples, note_file, read_image};
+
+/// The samples that training saw. Images of another type are read accordingly.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainedSamples {
+    /// Their type in most of the files.
+    pub sample_type: SampleType,
+    /// The smallest number that occurred, as stored.
+    pub smallest: f64,
+    /// The largest.
+    pub largest: f64,
+}
+
+impl TrainedSamples {
+    /// The type that most images have, and the range of their samples.
+    pub(super) fn most_frequent(seen: impl IntoIterator<Item = (SampleType, (f64, f64))>) -> Option<Self> {
+        let mut types: BTreeMap<SampleType, (usize, (f64, f64))> = BTreeMap::new();
+        for (sample_type, range) in seen {
+            let (files, all) = types.entry(sample_type).or_insert((0, range));
+            *files += 1;
+            *all = (all.0.min(range.0), all.1.max(range.1));
+        }
+        let (&sample_type, &(_, (smallest, largest))) = types.iter().max_by_key(|(_, (files, _))| *files)?;
+        Some(Self { sample_type, smallest, largest })
+    }
+}
+
+/// Reads an image as the data set means it; see [`prepared`].
+pub fn load_raster(path: &Path, descriptor: &Descriptor) -> Result<Raster> {
+    prepared(path, read_image(path)?, descriptor)
+}
+
+/// An image as the data set means it: alpha is a band if the data set has one band more than the image has colours, and
+/// says which pixels hold no data otherwise; [`Raster::nodata`] are all pixels without data, those that the data set's
+/// `nodata` names among them; samples of another type than those of training become comparable to these.
+pub fn prepared(path: &Path, raster: Raster, descriptor: &Descriptor) -> Result<Raster> {
+    let raster = match &raster.alpha {
+        Some(_) if raster.bands + 1 == descriptor.bands => raster.with_alpha_as_band(),
+        _ => raster,
+    };
+    let nodata = raster.pixels_without_data(&descriptor.nodata_numbers());
+    let raster = Raster { alpha: None, nodata, ..raster };
+    let own = raster.sample_type.full_scale();
+    let scale = scale(path, &raster, descriptor.samples.as_ref());
+    check_normalisation(&descriptor.normalisation, raster.sample_type, scale)
+        .map_err(|reason| Error::content(path, reason))?;
+    Ok(if scale == own { raster } else { rescaled(raster, scale) })
+}
+
+/// Means and deviations that were written for samples from 0 to 255 (or 65,535) are refused, with the right ones.
+pub(super) fn check_normalisation(
+    normalisation: &Normalisation,
+    sample_type: SampleType,
+    scale: f32,
+) -> Result<(), String> {
+    let Normalisation::Fixed { mean, std, .. } = normalisation else { return Ok(()) };
+    let of_unit = |value: &f64| value.abs() <= 1.0;
+    if scale == 1.0 || (mean.iter().all(of_unit) && std.iter().all(of_unit)) {
+        return Ok(());
+    }
+    // Whole pictures of 16 bits may have been described in 8-bit numbers.
+    let largest = mean.iter().chain(std).fold(0.0_f64, |a, b| a.max(b.abs()));
+    let divisor = if largest <= 255.0 { 255.0 } else { f64::from(scale) };
+    let shares = |values: &[f64]| values.iter().map(|v| format!("{:.4}", v / divisor)).collect::<Vec<_>>().join(", ");
+    Err(format!(
+        "the data set's normalisation has mean {mean:?} and std {std:?}, but samples of type {sample_type} are divided by \
+         {scale} first and lie between 0 and 1; write mean = [{}], std = [{}]",
+        shares(mean),
+        shares(std)
+    ))
+}
+
+/// What the stored numbers are divided by: what 1 was in training.
+fn scale(path: &Path, raster: &Raster, trained: Option<&TrainedSamples>) -> f32 {
+    let own = raster.sample_type.full_scale();
+    let Some(trained) = trained.filter(|trained| trained.sample_type != raster.sample_type) else { return own };
+    let theirs = trained.sample_type.full_scale();
+    if own == theirs {
+        return own;
+    }
+    let (smallest, largest) = range(raster);
+    let shares = |smallest: f64, largest: f64| smallest >= 0.0 && largest <= 1.0;
+    let same_numbers = match (trained.sample_type, raster.sample_type) {
+        // 16-bit files often hold 8-bit numbers; stretched to 16 bits, they are larger.
+        (SampleType::Uint8, SampleType::Uint16) => largest <= 255.0,
+        (SampleType::Uint16, SampleType::Uint8) => trained.largest <= 255.0,
+        (SampleType::Uint8 | SampleType::Uint16, _) => !shares(smallest, largest) || trained.largest <= 1.0,
+        _ => !shares(trained.smallest, trained.largest),
+    };
+    note_file(
+        path,
+        &format!(
+            "samples of type {} where training had {}; taken {}",
+            raster.sample_type,
+            trained.sample_type,
+            if same_numbers { "as the same numbers" } else { "by their share of the full range" }
+        ),
+    );
+    if same_numbers { theirs } else { own }
+}
+
+/// The smallest and the largest number among pixels with data; 0 if there is none.
+pub(super) fn range(raster: &Raster) -> (f64, f64) {
+    fn range_of<T: Copy + Into<f64>>(samples: &[T], bands: usize, nodata: Option<&[bool]>) -> (f64, f64) {
+        let mut range = (f64::INFINITY, f64::NEG_INFINITY);
+        for (i, pixel) in samples.chunks_exact(bands).enumerate() {
+            if nodata.is_some_and(|nodata| nodata[i]) {
+                continue;
+            }
+            for &sample in pixel {
+                let number: f64 = sample.into();
+                range = (range.0.min(number), range.1.max(number));
+            }
+        }
+        if range.0 > range.1 { (0.0, 0.0) } else { range }
+    }
+    let nodata = raster.nodata.as_deref();
+    match &raster.samples {
+        Samples::U8(v) => range_of(v, raster.bands, nodata),
+        Samples::U16(v) => range_of(v, raster.bands, nodata),
+        Samples::F32(v) => range_of(v, raster.bands, nodata),
+    }
+}
+
+fn rescaled(raster: Raster, scale: f32) -> Raster {
+    let samples = Samples::F32(match raster.samples {
+        Samples::U8(v) => v.into_iter().map(|s| f32::from(s) / scale).collect(),
+        Samples::U16(v) => v.into_iter().map(|s| f32::from(s) / scale).collect(),
+        Samples::F32(v) => v.into_iter().map(|s| s / scale).collect(),
+    });
+    Raster { samples, ..raster }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::ValidPixels;
+    use crate::error::Size;
+
+    fn dataset(trained: Option<(SampleType, f64, f64)>) -> Descriptor {
+        let samples = trained.map(|(sample_type, smallest, largest)| TrainedSamples { sample_type, smallest, largest });
+        Descriptor { bands: 1, samples, ..Descriptor::find("seeps").unwrap() }
+    }
+
+    fn planes(trained: (SampleType, f64, f64), sample_type: SampleType, samples: Samples) -> Vec<f32> {
+        let size = Size { width: samples.len(), height: 1 };
+        let raster = Raster { sample_type, ..Raster::new(size, 1, samples) };
+        prepared(Path::new("a.tif"), raster, &dataset(Some(trained))).unwrap().to_planes()
+    }
+
+    #[test]
+    fn the_same_numbers_in_another_type_are_the_same_input() {
+        let trained = (SampleType::Uint16, 0.0, 4000.0);
+        let expected = planes(trained, SampleType::Uint16, Samples::U16(vec![0, 655, 4000]));
+        for sample_type in [SampleType::Int16, SampleType::Int32, SampleType::Float32, SampleType::Float64] {
+            let found = planes(trained, sample_type, Samples::F32(vec![0.0, 655.0, 4000.0]));
+            assert_eq!(found, expected, "{sample_type}");
+        }
+        let bytes = planes((SampleType::Uint8, 0.0, 255.0), SampleType::Uint16, Samples::U16(vec![0, 51, 255]));
+        assert_eq!(bytes, [0.0, 0.2, 1.0]);
+    }
+
+    #[test]
+    fn shares_of_the_full_range_stay_shares() {
+        let stretched = planes((SampleType::Uint8, 0.0, 255.0), SampleType::Uint16, Samples::U16(vec![0, 65535]));
+        assert_eq!(stretched, [0.0, 1.0]);
+        let unit = planes((SampleType::Uint8, 0.0, 255.0), SampleType::Float32, Samples::F32(vec![0.25, 1.0]));
+        assert_eq!(unit, [0.25, 1.0]);
+        let numbers = planes((SampleType::Float32, -20.0, 900.0), SampleType::Uint8, Samples::U8(vec![3, 200]));
+        assert_eq!(numbers, [3.0, 200.0]);
+    }
+
+    #[test]
+    fn a_normalisation_for_numbers_up_to_255_is_refused_with_the_right_one() {
+        let imagenet = Normalisation::Fixed {
+            mean: vec![123.675, 116.28, 103.53],
+            std: vec![58.395, 57.12, 57.375],
+            valid: ValidPixels::All,
+        };
+        let message = check_normalisation(&imagenet, SampleType::Uint8, 255.0).unwrap_err();
+        assert!(message.contains("mean = [0.4850, 0.4560, 0.4060], std = [0.2290, 0.2240, 0.2250]"), "{message}");
+        assert_eq!(check_normalisation(&imagenet, SampleType::Float32, 1.0), Ok(()));
+        let right = Normalisation::Fixed { mean: vec![0.485; 3], std: vec![0.229; 3], valid: ValidPixels::All };
+        assert_eq!(check_normalisation(&right, SampleType::Uint8, 255.0), Ok(()));
+    }
+}

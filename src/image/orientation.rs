@@ -1,0 +1,174 @@
+//! The orientation that a file declares (EXIF, or tag 274 of a TIFF), applied as image viewers, OpenCV and labelling tools
+//! apply it.
+
+use std::sync::OnceLock;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Raster, Samples, notes};
+use crate::error::Size;
+use crate::named::by_name;
+
+/// Whether images are turned upright as their files declare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OrientationPolicy {
+    /// They are.
+    #[default]
+    Apply,
+    /// Pixels stay in the order in which they are stored.
+    Ignore,
+}
+
+impl std::str::FromStr for OrientationPolicy {
+    type Err = crate::error::Error;
+
+    fn from_str(text: &str) -> crate::error::Result<Self> {
+        by_name("orientation policy", text, &[("apply", Self::Apply), ("ignore", Self::Ignore)])
+    }
+}
+
+static POLICY: OnceLock<OrientationPolicy> = OnceLock::new();
+
+/// Sets what is done with declared orientations, for the whole process: images and their labels must be read alike. The
+/// first call counts; without any, they are applied.
+pub fn set_orientation_policy(policy: OrientationPolicy) {
+    // Whoever asked first, the command line before a run's own record, is right.
+    let _ = POLICY.set(policy);
+}
+
+/// What is done with declared orientations.
+pub fn orientation_policy() -> OrientationPolicy {
+    POLICY.get().copied().unwrap_or_default()
+}
+
+/// A declared orientation, by where the stored first row and first column belong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Orientation {
+    /// Rows and columns are exchanged before anything else.
+    transposed: bool,
+    /// Then columns run from right to left.
+    mirrored: bool,
+    /// Then rows run from the bottom up.
+    flipped: bool,
+}
+
+impl Orientation {
+    /// Of EXIF's number, 1 to 8; `None` where there is nothing to do, or where the policy is to do nothing.
+    pub(super) fn from_exif(value: u16) -> Option<Self> {
+        let (transposed, mirrored, flipped) = match value {
+            2 => (false, true, false),
+            3 => (false, true, true),
+            4 => (false, false, true),
+            5 => (true, false, false),
+            6 => (true, true, false),
+            7 => (true, true, true),
+            8 => (true, false, true),
+            _ => return None,
+        };
+        (orientation_policy() == OrientationPolicy::Apply).then_some(Self { transposed, mirrored, flipped })
+    }
+
+    /// EXIF's number in a block of EXIF data, with or without the marker that JPEG puts in front.
+    pub(super) fn in_exif(exif: &[u8]) -> Option<u16> {
+        let exif = exif.strip_prefix(b"Exif\0\0").unwrap_or(exif);
+        image::metadata::Orientation::from_exif_chunk(exif).map(|orientation| orientation.to_exif().into())
+    }
+
+    /// EXIF's number in the chunks of a PNG: its own, the text that ImageMagick writes (EXIF data in hexadecimal digits), or
+    /// XMP data.
+    pub(super) fn in_png(header: &png::Info<'_>) -> Option<u16> {
+        const IMAGE_MAGICK: &str = "Raw profile type exif";
+        let raw = || {
+            let compressed = header.compressed_latin1_text.iter().filter(|text| text.keyword == IMAGE_MAGICK);
+            let plain = header.uncompressed_latin1_text.iter().filter(|text| text.keyword == IMAGE_MAGICK);
+            let text =
+                compressed.filter_map(|text| text.get_text().ok()).chain(plain.map(|text| text.text.clone())).next()?;
+            // A blank line, the name, the number of bytes, then the digits.
+            let digits: Vec<u8> = text.lines().skip(3).flat_map(str::bytes).collect();
+            let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+            let exif: Vec<u8> = digits.chunks_exact(2).map_while(byte).collect();
+            Self::in_exif(&exif)
+        };
+        let xmp = || {
+            let text = header.utf8_text.iter().find(|text| text.keyword == "XML:com.adobe.xmp")?;
+            Self::in_xmp(text.get_text().ok()?.as_bytes())
+        };
+        header.exif_metadata.as_deref().and_then(Self::in_exif).or_else(raw).or_else(xmp)
+    }
+
+    /// EXIF's number in XMP data, where it is an attribute or an element.
+    pub(super) fn in_xmp(xmp: &[u8]) -> Option<u16> {
+        let text = String::from_utf8_lossy(xmp);
+        let (_, rest) = text.split_once("tiff:Orientation")?;
+        let digit = rest.trim_start_matches(['=', '>', '"', '\'', ' ']).chars().next()?.to_digit(10)?;
+        u16::try_from(digit).ok()
+    }
+
+    /// The size of an upright image.
+    pub(super) fn size(self, Size { width, height }: Size) -> Size {
+        if self.transposed { Size { width: height, height: width } } else { Size { width, height } }
+    }
+
+    /// For each pixel of an upright image, row by row, its position in the stored one, which is of `size`.
+    fn positions(self, stored: Size) -> impl Iterator<Item = usize> + Clone {
+        let upright = self.size(stored);
+        let place = move |x: usize, y: usize| {
+            let x = if self.mirrored { upright.width - 1 - x } else { x };
+            let y = if self.flipped { upright.height - 1 - y } else { y };
+            if self.transposed { x * stored.width + y } else { y * stored.width + x }
+        };
+        (0..upright.height).flat_map(move |y| (0..upright.width).map(move |x| place(x, y)))
+    }
+
+    /// The image upright.
+    pub(super) fn apply(self, raster: &Raster) -> Raster {
+        raster.rearranged(self.size(raster.size), self.positions(raster.size))
+    }
+
+    /// Values of pixels, row by row, upright.
+    pub(super) fn apply_to<T: Copy>(self, stored: Size, values: &[T]) -> Vec<T> {
+        self.positions(stored).map(|i| values[i]).collect()
+    }
+
+    /// The opacity of pixels, upright.
+    pub(super) fn apply_to_samples(self, stored: Size, samples: &Samples) -> Samples {
+        samples.pixels_at(1, self.positions(stored))
+    }
+}
+
+/// Notes that a file was turned upright.
+pub(super) fn note(path: &std::path::Path) {
+    notes::add(notes::Kind::Oriented, path);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_is_found_in_exif_and_in_xmp() {
+        let block = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
+        assert_eq!((Orientation::in_exif(block), Orientation::in_exif(&block[6..])), (Some(6), Some(6)));
+        assert_eq!(Orientation::in_xmp(b"<rdf:Description tiff:Orientation=\"8\"/>"), Some(8));
+        assert_eq!(Orientation::in_xmp(b"<tiff:Orientation>3</tiff:Orientation>"), Some(3));
+        assert_eq!((Orientation::in_xmp(b"<x/>"), Orientation::in_exif(b"Exif")), (None, None));
+    }
+
+    /// EXIF's table: which corner of the upright image the stored first pixel is, and along which side the first row runs.
+    #[test]
+    fn every_orientation_puts_rows_and_columns_where_exif_says() {
+        let stored = Size { width: 3, height: 2 };
+        let upright = |value: u16| {
+            Orientation::from_exif(value).map_or_else(Vec::new, |o| o.apply_to(stored, &[1, 2, 3, 4, 5, 6]))
+        };
+        assert!(upright(1).is_empty() && upright(0).is_empty() && upright(9).is_empty());
+        assert_eq!(upright(2), [3, 2, 1, 6, 5, 4]);
+        assert_eq!(upright(3), [6, 5, 4, 3, 2, 1]);
+        assert_eq!(upright(4), [4, 5, 6, 1, 2, 3]);
+        assert_eq!(upright(5), [1, 4, 2, 5, 3, 6]);
+        assert_eq!(upright(6), [4, 1, 5, 2, 6, 3]);
+        assert_eq!(upright(7), [6, 3, 5, 2, 4, 1]);
+        assert_eq!(upright(8), [3, 6, 2, 5, 1, 4]);
+    }
+}

@@ -1,0 +1,174 @@
+//! Images read from their files.
+
+use std::fs::File;
+use std::io::{BufReader, Cursor, Read};
+use std::path::Path;
+
+use image::codecs::webp::WebPDecoder;
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+
+use super::bmp;
+use super::guard::contained;
+use super::orientation::{self, Orientation};
+use super::raster::{Raster, Samples};
+use super::tiff;
+use crate::error::{Error, Result, Size};
+use crate::files::read_bytes;
+
+/// Largest decoded image: 8 GiB.
+pub(super) const MAX_BYTES: usize = 8 << 30;
+
+/// Bytes at the beginning of a file that tell its format.
+const SIGNATURE: usize = 16;
+
+/// Reads an image of any format that segtool knows, upright; the format is told from the content, not from the name.
+pub fn read_image(path: &Path) -> Result<Raster> {
+    let raster = match guess(path, &signature(path)?)? {
+        ImageFormat::Tiff => contained(path, || tiff::read_image(path))?,
+        format => {
+            let bytes = read_bytes(path)?;
+            contained(path, || read_encoded(path, &bytes, format))?
+        }
+    };
+    if raster.size.width == 0 || raster.size.height == 0 {
+        return Err(Error::content(path, "the image has no pixels"));
+    }
+    Ok(raster)
+}
+
+/// Width and height of the upright image, from the beginning of the file; `None` where there is no image that tells them.
+pub fn read_size(path: &Path) -> Option<Size> {
+    let format = guess(path, &signature(path).ok()?).ok()?;
+    let read = || match format {
+        ImageFormat::Tiff => tiff::read_size(path),
+        format => {
+            let open = || File::open(path).map_err(|e| Error::read(path, e));
+            let reader = ImageReader::with_format(BufReader::new(open()?), format);
+            let mut decoder = reader.into_decoder().map_err(|e| Error::content(path, e))?;
+            let (width, height) = decoder.dimensions();
+            let size = Size { width: width as usize, height: height as usize };
+            let orientation = match format {
+                ImageFormat::Png => png_orientation(BufReader::new(open()?)),
+                _ => declared_orientation(&mut decoder),
+            };
+            Ok(orientation.map_or(size, |orientation| orientation.size(size)))
+        }
+    };
+    contained(path, read).ok()
+}
+
+/// The first bytes of a file.
+pub(super) fn signature(path: &Path) -> Result<Vec<u8>> {
+    if path.is_dir() {
+        return Err(Error::content(path, "is a folder, not a file"));
+    }
+    let mut bytes = Vec::with_capacity(SIGNATURE);
+    let file = File::open(path).map_err(|e| Error::read(path, e))?;
+    file.take(SIGNATURE as u64).read_to_end(&mut bytes).map_err(|e| Error::read(path, e))?;
+    Ok(bytes)
+}
+
+/// The format that the first bytes tell.
+pub(super) fn guess(path: &Path, bytes: &[u8]) -> Result<ImageFormat> {
+    if bytes.is_empty() {
+        return Err(Error::content(path, "the file is empty"));
+    }
+    if tiff::is_tiff(bytes) {
+        return Ok(ImageFormat::Tiff);
+    }
+    let read = [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::Bmp, ImageFormat::WebP];
+    image::guess_format(bytes)
+        .ok()
+        .filter(|format| read.contains(format))
+        .ok_or_else(|| Error::content(path, "not an image that segtool reads (JPEG, PNG, TIFF, BMP or WebP)"))
+}
+
+/// Decodes anything but TIFF.
+fn read_encoded(path: &Path, bytes: &[u8], format: ImageFormat) -> Result<Raster> {
+    if format == ImageFormat::Jpeg && jpeg_is_cut_short(bytes) {
+        return Err(Error::content(path, "damaged JPEG: its end is missing; copy or download the file again"));
+    }
+    if format == ImageFormat::Bmp
+        && let Some((size, colors)) =
+            bmp::colors(bytes).map_err(|e| Error::content(path, format!("damaged BMP: {e}")))?
+    {
+        return Ok(Raster::new(size, 3, Samples::U8(colors.into_flattened())));
+    }
+    if is_animated(bytes, format) {
+        let reason = "is an animation; save the frame that is meant as an image";
+        return Err(Error::content(path, reason));
+    }
+    let (image, mut orientation) =
+        decode(bytes, format).map_err(|e| Error::content(path, format!("damaged or unsupported image: {e}")))?;
+    if format == ImageFormat::Png {
+        orientation = png_orientation(Cursor::new(bytes));
+    }
+    let raster = from_dynamic(image);
+    Ok(match orientation {
+        Some(upright) => {
+            orientation::note(path);
+            upright.apply(&raster)
+        }
+        None => raster,
+    })
+}
+
+/// Decodes anything but TIFF, with room for large scenes. With it, what has to be done to the image to turn it upright.
+pub(super) fn decode(bytes: &[u8], format: ImageFormat) -> image::ImageResult<(DynamicImage, Option<Orientation>)> {
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    let mut limits = Limits::no_limits();
+    limits.max_alloc = Some(MAX_BYTES as u64);
+    reader.limits(limits);
+    let mut decoder = reader.into_decoder()?;
+    let orientation = declared_orientation(&mut decoder);
+    Ok((DynamicImage::from_decoder(decoder)?, orientation))
+}
+
+/// The orientation that EXIF data declare, or XMP data without these; damaged ones declare none.
+pub(super) fn declared_orientation(decoder: &mut impl ImageDecoder) -> Option<Orientation> {
+    let exif = decoder.exif_metadata().ok().flatten().and_then(|exif| Orientation::in_exif(&exif));
+    let xmp = || decoder.xmp_metadata().ok().flatten().and_then(|xmp| Orientation::in_xmp(&xmp));
+    Orientation::from_exif(exif.or_else(xmp)?)
+}
+
+fn png_orientation(bytes: impl std::io::BufRead + std::io::Seek) -> Option<Orientation> {
+    Orientation::from_exif(Orientation::in_png(png::Decoder::new(bytes).read_info().ok()?.info())?)
+}
+
+/// Whether there is more than one image to see; a decoder would take the first and say nothing.
+fn is_animated(bytes: &[u8], format: ImageFormat) -> bool {
+    match format {
+        ImageFormat::Png => png::Decoder::new(Cursor::new(bytes))
+            .read_info()
+            .is_ok_and(|png| png.info().animation_control.is_some_and(|animation| animation.num_frames > 1)),
+        ImageFormat::WebP => WebPDecoder::new(Cursor::new(bytes)).is_ok_and(|webp| webp.has_animation()),
+        _ => false,
+    }
+}
+
+/// Whether the scan has no end marker. The decoder would fill the rest with grey and say nothing. Inside a scan, 0xff
+/// is always followed by 0, so the markers cannot occur there by chance; those of an embedded thumbnail come before.
+fn jpeg_is_cut_short(bytes: &[u8]) -> bool {
+    let last = |marker: [u8; 2]| bytes.windows(2).rposition(|pair| pair == marker);
+    let (start_of_scan, end_of_image) = (last([0xff, 0xda]), last([0xff, 0xd9]));
+    end_of_image.is_none_or(|end| start_of_scan.is_some_and(|start| start > end))
+}
+
+fn from_dynamic(image: DynamicImage) -> Raster {
+    let size = Size { width: image.width() as usize, height: image.height() as usize };
+    let alpha = image.color().has_alpha();
+    let (bands, samples) = match image {
+        DynamicImage::ImageLuma8(b) => (1, Samples::U8(b.into_raw())),
+        DynamicImage::ImageRgb8(b) => (3, Samples::U8(b.into_raw())),
+        DynamicImage::ImageLumaA8(b) => (2, Samples::U8(b.into_raw())),
+        DynamicImage::ImageRgba8(b) => (4, Samples::U8(b.into_raw())),
+        DynamicImage::ImageLuma16(b) => (1, Samples::U16(b.into_raw())),
+        DynamicImage::ImageRgb16(b) => (3, Samples::U16(b.into_raw())),
+        DynamicImage::ImageLumaA16(b) => (2, Samples::U16(b.into_raw())),
+        DynamicImage::ImageRgba16(b) => (4, Samples::U16(b.into_raw())),
+        other if alpha => (4, Samples::F32(other.into_rgba32f().into_raw())),
+        other => (3, Samples::F32(other.into_rgb32f().into_raw())),
+    };
+    let raster = Raster::new(size, bands, samples);
+    if alpha { raster.with_last_band_as_alpha() } else { raster }
+}

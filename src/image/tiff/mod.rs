@@ -1,0 +1,256 @@
+//! TIFF and BigTIFF, read as GDAL and libtiff read them.
+//!
+//! The crate `tiff-reader` parses directories and decodes strips and tiles. What is done here is what the numbers mean: pages,
+//! palettes, alpha, masks, nodata, orientation, and blocks that a sparse file does not store.
+
+mod blocks;
+mod color;
+mod numbers;
+mod refusal;
+mod sparse;
+
+use std::path::Path;
+
+use tiff_reader::{ExtraSample, Ifd, OpenOptions, PhotometricInterpretation, TiffFile};
+
+use super::labels::{LabelImage, RawLabels};
+use super::orientation::{self, Orientation};
+use super::raster::{AlphaBand, Raster, Samples, matching};
+use super::{notes, read::MAX_BYTES};
+use crate::error::{Error, Result, Size};
+pub(super) use numbers::Numbers;
+use numbers::Stored;
+use refusal::refused;
+
+/// Bytes that are decoded together.
+const WINDOW_BYTES: usize = 32 << 20;
+
+const NEW_SUBFILE_TYPE: u16 = 254;
+const SUBFILE_TYPE: u16 = 255;
+const ORIENTATION: u16 = 274;
+const GDAL_NODATA: u16 = 42113;
+
+/// Bits of NewSubfileType.
+const REDUCED: u64 = 1;
+const MASK: u64 = 4;
+
+/// JPEG, and its obsolete form.
+const JPEG: [u16; 2] = [7, 6];
+
+/// Whether a file begins as a TIFF or a BigTIFF does.
+pub(super) fn is_tiff(bytes: &[u8]) -> bool {
+    matches!(bytes.get(..4), Some(b"II*\0" | b"MM\0*" | b"II+\0" | b"MM\0+"))
+}
+
+/// The image in a TIFF, upright and without its alpha band; palettes, YCbCr, CMYK and CIELab as RGB.
+pub(super) fn read_image(path: &Path) -> Result<Raster> {
+    let tiff = Tiff::open(path)?;
+    let raster = tiff.image()?;
+    Ok(match tiff.orientation() {
+        Some(upright) => {
+            orientation::note(path);
+            upright.apply(&raster)
+        }
+        None => raster,
+    })
+}
+
+/// The label image in a TIFF: numbers or colours as they are stored, upright, with their alpha.
+pub(super) fn read_labels(path: &Path) -> Result<LabelImage> {
+    let tiff = Tiff::open(path)?;
+    let labels = tiff.labels()?;
+    Ok(match tiff.orientation() {
+        Some(upright) => labels.oriented(upright),
+        None => labels,
+    })
+}
+
+/// Width and height of the upright image.
+pub(super) fn read_size(path: &Path) -> Result<Size> {
+    let tiff = Tiff::open(path)?;
+    Ok(tiff.orientation().map_or(tiff.size(), |orientation| orientation.size(tiff.size())))
+}
+
+/// An open file, with the page that is the image.
+struct Tiff<'a> {
+    path: &'a Path,
+    file: TiffFile,
+    page: Ifd,
+    /// Which pixels hold data.
+    mask: Option<Ifd>,
+}
+
+/// What the samples of a pixel are.
+struct Bands {
+    /// Colours, measurements or palette indices, in front.
+    count: usize,
+    /// The alpha band, its place, and whether colours have been multiplied by it.
+    alpha: Option<(usize, bool)>,
+}
+
+impl<'a> Tiff<'a> {
+    fn open(path: &'a Path) -> Result<Self> {
+        // Every strip and tile is decoded once, so that nothing is gained by keeping them.
+        let options = OpenOptions { block_cache_bytes: 0, decode_output_bytes: MAX_BYTES, ..OpenOptions::default() };
+        let file = TiffFile::open_with_options(path, options).map_err(|e| refused(path, e))?;
+        let first = file.ifds().iter().position(|ifd| subfile_type(ifd) & (REDUCED | MASK) == 0).unwrap_or(0);
+        let page = file.ifd(first).map_err(|e| refused(path, e))?.clone();
+        let size = |ifd: &Ifd| (ifd.width(), ifd.height());
+        let others = || file.ifds().iter().enumerate().filter(|(i, _)| *i != first).map(|(_, ifd)| ifd);
+        let mask =
+            others().find(|ifd| subfile_type(ifd) & (REDUCED | MASK) == MASK && size(ifd) == size(&page)).cloned();
+        let pages = || others().filter(|ifd| subfile_type(ifd) & (REDUCED | MASK) == 0);
+        let equal = pages().filter(|ifd| size(ifd) == size(&page)).count();
+        if equal > 0 {
+            return Err(refusal::pages(path, equal + 1));
+        }
+        if pages().next().is_some() {
+            notes::add(notes::Kind::SmallerPages, path);
+        }
+        Ok(Self { path, file, page, mask })
+    }
+
+    fn size(&self) -> Size {
+        Size { width: self.page.width() as usize, height: self.page.height() as usize }
+    }
+
+    fn orientation(&self) -> Option<Orientation> {
+        Orientation::from_exif(self.page.tag(ORIENTATION)?.value.as_u16()?)
+    }
+
+    fn photometric(&self) -> Option<PhotometricInterpretation> {
+        self.page.photometric_interpretation_enum()
+    }
+
+    /// GDAL's nodata value.
+    fn nodata(&self) -> Option<f64> {
+        let text = self.page.tag(GDAL_NODATA)?.value.as_str()?.trim_matches(['\0', ' ', '\n']);
+        // Old Windows libraries write 1.#QNAN.
+        if text.to_ascii_lowercase().contains("nan") || text.contains("#IND") {
+            Some(f64::NAN)
+        } else {
+            text.parse().ok()
+        }
+    }
+
+    /// Colours of a pixel and its alpha. Extra samples that are not called alpha, such as near infrared, are bands.
+    fn bands(&self) -> Result<Bands> {
+        let samples = usize::from(self.page.samples_per_pixel());
+        let extra = self.page.extra_samples().map_err(|e| refused(self.path, e))?;
+        let first = samples.saturating_sub(extra.len());
+        let kind = |sample: &ExtraSample| match sample {
+            ExtraSample::AssociatedAlpha => Some(true),
+            ExtraSample::UnassociatedAlpha => Some(false),
+            _ => None,
+        };
+        let alpha = extra.iter().enumerate().find_map(|(i, sample)| Some((first + i, kind(sample)?)));
+        Ok(Bands { count: samples, alpha: alpha.filter(|(position, _)| *position > 0) })
+    }
+
+    fn image(&self) -> Result<Raster> {
+        let Bands { count, alpha } = self.bands()?;
+        let stored = self.stored()?;
+        let bits = stored.bits;
+        let raster =
+            Raster { sample_type: stored.sample_type, ..Raster::new(self.size(), stored.bands, stored.samples) };
+        let raster = Raster { nodata: self.pixels_without_data(&raster)?, ..raster };
+        let Some((position, associated)) = alpha else { return color::to_rgb(self, raster, bits) };
+        // Colours may have become more bands, or fewer; those behind alpha have not.
+        let behind = count - 1 - position;
+        let (alpha, samples) = raster.samples.split_band(raster.bands, raster.bands - 1 - behind);
+        let raster = color::to_rgb(self, Raster { bands: raster.bands - 1, samples, ..raster }, bits)?;
+        let samples = color::alpha_like(alpha, &raster.samples, bits);
+        let position = raster.bands - behind;
+        Ok(Raster { alpha: Some(AlphaBand { samples, associated, position }), ..raster })
+    }
+
+    /// Pixels that the nodata value or the mask names.
+    fn pixels_without_data(&self, raster: &Raster) -> Result<Option<Vec<bool>>> {
+        let named = self.nodata().filter(|value| !value.is_nan());
+        let named = named.map(|value| matching(&raster.samples, raster.bands, value)).filter(|all| all.contains(&true));
+        let masked = self.masked_out()?;
+        Ok(match (named, masked) {
+            (Some(mut named), Some(masked)) => {
+                named.iter_mut().zip(masked).for_each(|(named, masked)| *named |= masked);
+                Some(named)
+            }
+            (named, masked) => named.or(masked),
+        })
+    }
+
+    /// Pixels that the mask excludes, if there is one: a page of the file, or the `.msk` that GDAL writes beside it.
+    fn masked_out(&self) -> Result<Option<Vec<bool>>> {
+        let beside = || -> Result<Option<Samples>> {
+            let mut name = self.path.as_os_str().to_owned();
+            name.push(".msk");
+            let path = Path::new(&name);
+            if !path.is_file() {
+                return Ok(None);
+            }
+            let mask = Tiff::open(path)?;
+            if mask.size() != self.size() || mask.page.samples_per_pixel() != 1 {
+                return Err(Error::content(path, format!("is no mask of {}: its size differs", self.path.display())));
+            }
+            Ok(Some(numbers::read(path, &mask.file, &mask.page)?.samples))
+        };
+        let samples = match &self.mask {
+            Some(mask) => Some(numbers::read(self.path, &self.file, mask)?.samples),
+            None => beside()?,
+        };
+        let Some(Samples::U8(values)) = samples else { return Ok(None) };
+        Ok(Some(values.into_iter().map(|value| value == 0).collect()))
+    }
+
+    /// The samples as the file stores them, but with the colours of JPEG, YCbCr, CMYK and CIELab as RGB.
+    fn stored(&self) -> Result<Stored> {
+        let mut stored = if color::is_converted(self) {
+            numbers::read_converted(self.path, &self.file, &self.page)?
+        } else {
+            numbers::read(self.path, &self.file, &self.page)?
+        };
+        if let Some(value) = self.nodata().filter(|value| *value != 0.0) {
+            sparse::fill(&self.page, &mut stored, value);
+        }
+        Ok(stored)
+    }
+
+    fn labels(&self) -> Result<LabelImage> {
+        let Bands { count, alpha } = self.bands()?;
+        if JPEG.contains(&self.page.compression()) {
+            return Err(Error::content(
+                self.path,
+                "labels in a TIFF with JPEG compression are not the ones that were saved: it changes values at edges; save \
+                 the label image again without it, as with gdal_translate -co COMPRESS=DEFLATE",
+            ));
+        }
+        let size = self.size();
+        let labels = count - usize::from(alpha.is_some());
+        if !matches!(labels, 1 | 3 | 4) || color::is_converted(self) {
+            let reason = format!("a label image has 1 band or is RGB(A); this one has {labels} bands");
+            return Err(Error::content(self.path, reason));
+        }
+        let mut numbers = numbers::read_exactly(self.path, &self.file, &self.page)?;
+        if let Some(value) = self.nodata().filter(|value| *value != 0.0) {
+            sparse::fill_numbers(&self.page, &mut numbers, value);
+        }
+        let (numbers, alpha) = match alpha {
+            None => (numbers, None),
+            Some((position, associated)) => {
+                let (samples, numbers) = numbers.split_band(count, position);
+                (numbers, samples.into_samples().map(|samples| AlphaBand { samples, associated, position }))
+            }
+        };
+        let raw = if labels == 1 {
+            RawLabels::from_numbers(size, numbers, self.nodata(), self.masked_out()?)
+        } else {
+            RawLabels::Colors(size, color::label_colors(self.path, numbers, labels)?)
+        };
+        Ok(LabelImage { raw, alpha })
+    }
+}
+
+/// NewSubfileType, or what its predecessor says.
+fn subfile_type(ifd: &Ifd) -> u64 {
+    let number = |code| ifd.tag(code).and_then(|tag| tag.value.as_u64());
+    number(NEW_SUBFILE_TYPE).unwrap_or_else(|| u64::from(number(SUBFILE_TYPE) == Some(2)) * REDUCED)
+}

@@ -1,0 +1,268 @@
+//! The stored numbers of a page, in memory of a type that holds them.
+
+use std::path::Path;
+
+use half::f16;
+use tiff_reader::{Ifd, TiffError, TiffFile};
+
+use super::blocks::{Blocks, Layout};
+use super::refusal::refused;
+use super::{MAX_BYTES, WINDOW_BYTES};
+use crate::error::{Error, Result};
+use crate::image::raster::{SampleType, Samples};
+
+/// Samples of a page, interleaved by pixel.
+pub(super) struct Stored {
+    pub(super) samples: Samples,
+    pub(super) sample_type: SampleType,
+    /// Bits a sample.
+    pub(super) bits: u16,
+    /// Samples a pixel.
+    pub(super) bands: usize,
+}
+
+/// The same as exact numbers, for label images: float32 does not hold every 32-bit integer.
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::image) enum Numbers {
+    Bytes(Vec<u8>),
+    Words(Vec<u16>),
+    Wide(Vec<f64>),
+}
+
+impl Numbers {
+    /// One of `bands` bands, and the others.
+    pub(super) fn split_band(self, bands: usize, band: usize) -> (Self, Self) {
+        fn split<T: Copy>(all: &[T], bands: usize, band: usize) -> (Vec<T>, Vec<T>) {
+            let rest = all.iter().enumerate().filter(|(i, _)| i % bands != band).map(|(_, number)| *number);
+            (all.iter().skip(band).step_by(bands).copied().collect(), rest.collect())
+        }
+        match self {
+            Self::Bytes(v) => {
+                let (one, rest) = split(&v, bands, band);
+                (Self::Bytes(one), Self::Bytes(rest))
+            }
+            Self::Words(v) => {
+                let (one, rest) = split(&v, bands, band);
+                (Self::Words(one), Self::Words(rest))
+            }
+            Self::Wide(v) => {
+                let (one, rest) = split(&v, bands, band);
+                (Self::Wide(one), Self::Wide(rest))
+            }
+        }
+    }
+
+    /// Unsigned samples of up to 16 bits.
+    pub(super) fn into_samples(self) -> Option<Samples> {
+        match self {
+            Self::Bytes(v) => Some(Samples::U8(v)),
+            Self::Words(v) => Some(Samples::U16(v)),
+            Self::Wide(_) => None,
+        }
+    }
+}
+
+/// The samples as they are stored: palette indices, packed bits as numbers.
+pub(super) fn read(path: &Path, file: &TiffFile, page: &Ifd) -> Result<Stored> {
+    read_with(path, file, page, |source| source.samples())
+}
+
+/// Reads with the stricter decoder, and what that refuses with the more lenient one, if this decodes all of it.
+fn read_with<T>(path: &Path, file: &TiffFile, page: &Ifd, read: impl Fn(&Source<'_>) -> Result<T>) -> Result<T> {
+    Source::stored(path, file, page).and_then(|source| read(&source)).or_else(|refusal| {
+        match Source::lenient(path, file, page) {
+            Ok(Some(source)) => read(&source).map_err(|_| refusal),
+            _ => Err(refusal),
+        }
+    })
+}
+
+/// The samples with YCbCr, CMYK and CIELab converted to RGB.
+pub(super) fn read_converted(path: &Path, file: &TiffFile, page: &Ifd) -> Result<Stored> {
+    Source::converted(path, file, page)?.samples()
+}
+
+/// The samples of a label image.
+pub(super) fn read_exactly(path: &Path, file: &TiffFile, page: &Ifd) -> Result<Numbers> {
+    read_with(path, file, page, |source| source.numbers())
+}
+/// Where the numbers of a page come from, some rows at a time from the top down.
+struct Source<'a> {
+    path: &'a Path,
+    file: &'a TiffFile,
+    page: &'a Ifd,
+    way: Way<'a>,
+    sample_type: SampleType,
+    bits: u16,
+    width: usize,
+    height: usize,
+    /// Samples a pixel.
+    bands: usize,
+}
+
+enum Way<'a> {
+    /// `tiff-reader`, without and with its conversion of colours.
+    Stored,
+    Converted,
+    /// Codecs and sample types that it does not know.
+    Blocks(Blocks<'a>),
+}
+
+impl<'a> Source<'a> {
+    fn stored(path: &'a Path, file: &'a TiffFile, page: &'a Ifd) -> Result<Self> {
+        if let Some(blocks) = Blocks::of(path, file, page)? {
+            return Self::blocks(path, file, page, blocks);
+        }
+        let layout = page.raster_layout().map_err(|e| refused(path, e))?;
+        Self::of(path, file, page, Way::Stored, layout)
+    }
+
+    fn lenient(path: &'a Path, file: &'a TiffFile, page: &'a Ifd) -> Result<Option<Self>> {
+        Blocks::lenient(path, file, page)?.map(|blocks| Self::blocks(path, file, page, blocks)).transpose()
+    }
+
+    fn blocks(path: &'a Path, file: &'a TiffFile, page: &'a Ifd, blocks: Blocks<'a>) -> Result<Self> {
+        let Layout { width, height, bands, bits, sample_format, .. } = blocks.layout();
+        let sample_type = sample_type(path, sample_format, bits)?;
+        Ok(Self { path, file, page, way: Way::Blocks(blocks), sample_type, bits, width, height, bands })
+    }
+
+    fn converted(path: &'a Path, file: &'a TiffFile, page: &'a Ifd) -> Result<Self> {
+        let layout = page.decoded_raster_layout().map_err(|e| refused(path, e))?;
+        Self::of(path, file, page, Way::Converted, layout)
+    }
+
+    fn of(
+        path: &'a Path,
+        file: &'a TiffFile,
+        page: &'a Ifd,
+        way: Way<'a>,
+        layout: tiff_reader::RasterLayout,
+    ) -> Result<Self> {
+        let bits = layout.bits_per_sample;
+        let sample_type = sample_type(path, layout.sample_format, bits)?;
+        let (width, height, bands) = (layout.width, layout.height, layout.samples_per_pixel);
+        Ok(Self { path, file, page, way, sample_type, bits, width, height, bands })
+    }
+
+    /// An empty vector with room for all samples.
+    fn room<T>(&self) -> Result<Vec<T>> {
+        let count = self.width.checked_mul(self.height).and_then(|pixels| pixels.checked_mul(self.bands));
+        let fits = |count: &usize| count.checked_mul(size_of::<T>()).is_some_and(|bytes| bytes <= MAX_BYTES);
+        let mut room = Vec::new();
+        let reserved = count.filter(fits).is_some_and(|count| room.try_reserve_exact(count).is_ok());
+        if reserved {
+            return Ok(room);
+        }
+        let (width, height, bands) = (self.width, self.height, self.bands);
+        let reason = format!(
+            "its header announces {width}x{height} pixels of {bands} bands, which is more than the memory holds; cut the \
+             image into pieces, as with gdal_translate -srcwin"
+        );
+        Err(Error::content(self.path, reason))
+    }
+
+    fn samples(&self) -> Result<Stored> {
+        let samples = match self.sample_type {
+            SampleType::Uint8 => {
+                let mut samples = self.room()?;
+                self.each(&mut |bytes| samples.extend_from_slice(bytes))?;
+                Samples::U8(samples)
+            }
+            SampleType::Uint16 => {
+                let mut samples: Vec<u16> = self.room()?;
+                self.each(&mut |bytes| samples.extend(bytes.as_chunks().0.iter().map(|b| u16::from_ne_bytes(*b))))?;
+                Samples::U16(samples)
+            }
+            sample_type => {
+                let mut samples = self.room()?;
+                self.each(&mut |bytes| append_f32(&mut samples, bytes, sample_type))?;
+                Samples::F32(samples)
+            }
+        };
+        Ok(Stored { samples, sample_type: self.sample_type, bits: self.bits, bands: self.bands })
+    }
+
+    fn numbers(&self) -> Result<Numbers> {
+        if !matches!(self.sample_type, SampleType::Uint8 | SampleType::Uint16) {
+            let mut numbers = self.room()?;
+            self.each(&mut |bytes| append_f64(&mut numbers, bytes, self.sample_type))?;
+            return Ok(Numbers::Wide(numbers));
+        }
+        Ok(match self.samples()?.samples {
+            Samples::U8(v) => Numbers::Bytes(v),
+            Samples::U16(v) => Numbers::Words(v),
+            Samples::F32(v) => Numbers::Wide(v.into_iter().map(f64::from).collect()),
+        })
+    }
+
+    /// Hands the samples on, in the machine's byte order, whole rows of strips or tiles at a time.
+    fn each(&self, sink: &mut dyn FnMut(&[u8])) -> Result<()> {
+        let step = self.rows_at_once();
+        for top in (0..self.height).step_by(step) {
+            let rows = step.min(self.height - top);
+            let (file, page, width) = (self.file, self.page, self.width);
+            let bytes = match &self.way {
+                Way::Stored => file.read_window_bytes_from_ifd(page, top, 0, rows, width),
+                Way::Converted => file.read_decoded_window_bytes_from_ifd(page, top, 0, rows, width),
+                Way::Blocks(blocks) => Ok(blocks.rows(top, rows)?),
+            };
+            sink(&bytes.map_err(|e| refused(self.path, e))?);
+        }
+        Ok(())
+    }
+
+    /// Whole strips or tiles, as many as fit into a window.
+    fn rows_at_once(&self) -> usize {
+        let block = self.page.tile_height().unwrap_or_else(|| self.page.rows_per_strip()).max(1) as usize;
+        let row = self.width * self.bands * usize::from(self.bits.div_ceil(8)).next_power_of_two();
+        let blocks = (WINDOW_BYTES / row.max(1)).div_ceil(block).max(1);
+        blocks.saturating_mul(block).min(self.height.max(1))
+    }
+}
+
+fn sample_type(path: &Path, format: u16, bits: u16) -> Result<SampleType> {
+    Ok(match (format, bits) {
+        (1, 1..=8) => SampleType::Uint8,
+        (1, 9..=16) => SampleType::Uint16,
+        (1, 17..=32) => SampleType::Uint32,
+        (1, 64) => SampleType::Uint64,
+        (2, 8) => SampleType::Int8,
+        (2, 16) => SampleType::Int16,
+        (2, 32) => SampleType::Int32,
+        (2, 64) => SampleType::Int64,
+        (3, 16) => SampleType::Float16,
+        (3, 32) => SampleType::Float32,
+        (3, 64) => SampleType::Float64,
+        _ => return Err(refused(path, TiffError::UnsupportedBitsPerSample(bits))),
+    })
+}
+
+/// Defines a function that appends samples of any type as numbers of one.
+macro_rules! append_as {
+    ($name:ident, $number:ty) => {
+        fn $name(numbers: &mut Vec<$number>, bytes: &[u8], sample_type: SampleType) {
+            macro_rules! append {
+                ($sample:ty, $convert:expr) => {
+                    numbers.extend(bytes.as_chunks().0.iter().map(|b| $convert(<$sample>::from_ne_bytes(*b))))
+                };
+            }
+            match sample_type {
+                SampleType::Uint8 => append!(u8, <$number>::from),
+                SampleType::Uint16 => append!(u16, <$number>::from),
+                SampleType::Uint32 => append!(u32, |v| v as $number),
+                SampleType::Uint64 => append!(u64, |v| v as $number),
+                SampleType::Int8 => append!(i8, <$number>::from),
+                SampleType::Int16 => append!(i16, <$number>::from),
+                SampleType::Int32 => append!(i32, |v| v as $number),
+                SampleType::Int64 => append!(i64, |v| v as $number),
+                SampleType::Float16 => append!(f16, <$number>::from),
+                SampleType::Float32 => append!(f32, <$number>::from),
+                SampleType::Float64 => append!(f64, |v| v as $number),
+            }
+        }
+    };
+}
+
+append_as!(append_f32, f32);
+append_as!(append_f64, f64);
