@@ -7,7 +7,7 @@ use image::codecs::bmp::BmpDecoder;
 use image::{ColorType, DynamicImage, ImageDecoder, ImageFormat};
 
 use super::raster::{AlphaBand, Samples, decode, guess, without_alpha};
-use super::{read_label_npy, tiff};
+use super::{npy, read_label_npy, tiff};
 use crate::error::{Error, Result, Size};
 use crate::files::read_bytes;
 
@@ -32,7 +32,7 @@ impl RawLabels {
 /// A label image and its alpha, where there is one.
 type WithAlpha = (RawLabels, Option<AlphaBand>);
 
-/// Reads a label image: 8/16-bit grey, palette (the index, not the colour), RGB(A) as colours, or a 2-d .npy.
+/// Reads a label image: 8/16-bit grey, palette (the index, not the colour), RGB(A) as colours, or a 2-d .npy or .npz.
 pub fn read_labels(path: &Path) -> Result<RawLabels> {
     read_labels_and_alpha(path).map(|(labels, _)| labels)
 }
@@ -40,7 +40,7 @@ pub fn read_labels(path: &Path) -> Result<RawLabels> {
 /// As [`read_labels`], and the alpha of the pixels where there is one: a channel, that of palette entries, or none at a
 /// grey value or colour that a PNG declares transparent.
 pub fn read_labels_and_alpha(path: &Path) -> Result<(RawLabels, Option<AlphaBand>)> {
-    if is_npy(path) {
+    if npy::is_npy(path) {
         let (size, values) = read_label_npy(path)?;
         return Ok((RawLabels::Values(size, values), None));
     }
@@ -58,10 +58,6 @@ pub fn read_labels_and_alpha(path: &Path) -> Result<(RawLabels, Option<AlphaBand
             from_dynamic(path, picture)
         }
     }
-}
-
-fn is_npy(path: &Path) -> bool {
-    path.extension().is_some_and(|e| e.eq_ignore_ascii_case("npy"))
 }
 
 fn damaged<E: std::fmt::Display>(path: &Path) -> impl Fn(E) -> Error + '_ {

@@ -4,6 +4,7 @@ mod draw;
 mod encode;
 mod gray;
 mod labels;
+pub mod limits;
 mod npy;
 mod oklab;
 mod palette;
@@ -22,8 +23,8 @@ pub use encode::{Pixels, encode_png, encode_small_png};
 pub use gray::{GrayConverter, GrayMethod, Sample, stretch};
 pub use labels::{RawLabels, read_labels, read_labels_and_alpha};
 pub use npy::{
-    read_label_npy, read_probability_npy, write_count_npy, write_label_npy, write_label_npy_as_i64,
-    write_probabilities_npy, write_probability_npy,
+    npy_size, read_image_npy, read_label_npy, read_probability_npy, write_count_npy, write_label_npy,
+    write_label_npy_as_i64, write_probabilities_npy, write_probability_npy,
 };
 pub use palette::distinct_colors;
 pub use raster::{AlphaBand, Raster, Samples, read_image, read_image_and_alpha, read_size};

@@ -8,7 +8,7 @@ use image::codecs::png::PngDecoder;
 use image::codecs::webp::WebPDecoder;
 use image::{DynamicImage, ImageFormat, ImageReader, Limits};
 
-use super::tiff;
+use super::{npy, tiff};
 use crate::error::{Error, Result, Size};
 use crate::files::read_bytes;
 
@@ -54,6 +54,11 @@ pub struct Raster {
 }
 
 impl Raster {
+    /// An image of `height * width * bands` samples, interleaved.
+    pub fn new(size: Size, bands: usize, samples: Samples) -> Self {
+        Self { size, bands, samples }
+    }
+
     /// The samples as float32 planes `[bands, height, width]`; 8-bit values divided by 255, 16-bit by 65,535.
     pub fn to_planes(&self) -> Vec<f32> {
         match &self.samples {
@@ -105,13 +110,17 @@ fn planes<T: Copy>(samples: &[T], bands: usize, value: impl Fn(T) -> f32) -> Vec
     out
 }
 
-/// Reads a JPEG, PNG, TIFF, BMP or WebP picture; the format is told from the content, not from the name.
+/// Reads a JPEG, PNG, TIFF, BMP or WebP picture, whose format is told from the content, not from the name; or an array of
+/// numpy ([`read_image_npy`](npy::read_image_npy)) in a .npy or .npz.
 pub fn read_image(path: &Path) -> Result<Raster> {
     read_image_and_alpha(path).map(|(raster, _)| raster)
 }
 
 /// Width and height, from the beginning of the file; `None` where there is no picture that tells them.
 pub fn read_size(path: &Path) -> Option<Size> {
+    if npy::is_npy(path) {
+        return npy::npy_size(path);
+    }
     let reader = ImageReader::open(path).ok()?.with_guessed_format().ok()?;
     let (width, height) = match reader.format()? {
         ImageFormat::Tiff => tiff::dimensions(reader.into_inner()).ok()?,
@@ -139,6 +148,9 @@ pub(super) enum LastBand {
 
 /// As [`read_image`], and the alpha of the pixels where there is one.
 pub fn read_image_and_alpha(path: &Path) -> Result<(Raster, Option<AlphaBand>)> {
+    if npy::is_npy(path) {
+        return Ok((npy::read_image_npy(path)?, None));
+    }
     let bytes = read_bytes(path)?;
     let (raster, last_band) = match guess(path, &bytes)? {
         ImageFormat::Tiff => tiff::read_raster(path, &bytes)?,
