@@ -153,6 +153,32 @@ pub enum Coding {
 }
 
 impl Coding {
+    /// How a PNG, JPEG or BMP is coded, from its first bytes; [`Self::Any`] for all others.
+    pub fn of(bytes: &[u8]) -> Self {
+        let half = |place: usize| Some(u32::from(u16::from_le_bytes(*bytes.get(place..)?.first_chunk()?)));
+        let found = if bytes.starts_with(b"\x89PNG") {
+            let samples = match bytes.get(25) {
+                Some(2) => 3,
+                Some(4) => 2,
+                Some(6) => 4,
+                _ => 1,
+            };
+            bytes.get(24).map(|depth| Self::Deflate(u32::from(*depth) * samples))
+        } else if bytes.starts_with(b"\xff\xd8") {
+            Some(Self::Jpeg)
+        } else if bytes.starts_with(b"BM") {
+            // 1 and 2 are run lengths, 4 and 5 a JPEG or PNG inside.
+            match half(30) {
+                Some(0 | 3) => half(28).map(Self::Plain),
+                Some(1 | 2) => Some(Self::BmpRle),
+                _ => None,
+            }
+        } else {
+            None
+        };
+        found.unwrap_or(Self::Any)
+    }
+
     /// The most pixels that a file of this size can hold.
     pub fn most_pixels(self, file_bytes: u64) -> u64 {
         let bits = |ratio: u64, bits: u32| file_bytes.saturating_mul(8 * ratio) / u64::from(bits.max(1));
@@ -219,6 +245,28 @@ mod tests {
             let claim =
                 format!("claims {}x{} pixels, which cannot be stored in a file of {bytes} bytes", size[0], size[1]);
             assert!(said.contains("a.bin: damaged or cut short") && said.contains(&claim), "{coding:?}: {said}");
+        }
+    }
+
+    #[test]
+    fn the_coding_is_told_by_the_first_bytes() {
+        let png = |depth: u8, color: u8| [b"\x89PNG\r\n\x1a\n".as_slice(), &[0; 16], &[depth, color]].concat();
+        let bmp = |bits: u8, compression: u8| [b"BM".as_slice(), &[0; 26], &[bits, 0, compression, 0]].concat();
+        for (bytes, expected) in [
+            (png(1, 3), Coding::Deflate(1)),
+            (png(8, 2), Coding::Deflate(24)),
+            (png(16, 6), Coding::Deflate(64)),
+            (b"\xff\xd8\xff\xe0".to_vec(), Coding::Jpeg),
+            (bmp(4, 0), Coding::Plain(4)),
+            (bmp(32, 3), Coding::Plain(32)),
+            (bmp(8, 1), Coding::BmpRle),
+            (bmp(4, 2), Coding::BmpRle),
+            (bmp(0, 4), Coding::Any),
+            (b"II*\0".to_vec(), Coding::Any),
+            (b"BM".to_vec(), Coding::Any),
+            (Vec::new(), Coding::Any),
+        ] {
+            assert_eq!(Coding::of(&bytes), expected, "{bytes:?}");
         }
     }
 
