@@ -70,6 +70,23 @@ pub fn read_bytes(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).map_err(|e| Error::read(path, e))
 }
 
+/// Opens a file for reading, and says how long it is. Devices and pipes are refused: some of them have no end, others wait
+/// for a writer that never comes.
+pub fn open_file(path: &Path) -> Result<(File, u64)> {
+    let failed = |e| Error::read(path, e);
+    let found = fs::metadata(path).map_err(failed)?;
+    if found.is_dir() {
+        return Err(Error::content(path, "is a folder, not a file"));
+    }
+    if !found.is_file() {
+        return Err(Error::content(
+            path,
+            "is no regular file but a device or a pipe; copy what it gives into a file first",
+        ));
+    }
+    Ok((File::open(path).map_err(failed)?, found.len()))
+}
+
 /// Replaces the folder `target` by the finished folder `fresh` beside it. Killed in between, `target` may be missing,
 /// but then the old one still stands under [`old_name`].
 pub fn replace_folder(fresh: &Path, target: &Path) -> Result<()> {

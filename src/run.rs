@@ -55,6 +55,12 @@ pub struct RunConfig {
 }
 
 impl RunConfig {
+    /// Checks what recipe and data set files are checked for, and that both go together.
+    fn check(&self) -> Result<()> {
+        check_dataset(&self.dataset)?;
+        self.recipe.clone().fit(&self.dataset).map(drop)
+    }
+
     /// What its weights are of.
     pub fn description(&self) -> Description {
         let own = Description::own(self.recipe.network.clone(), self.dataset.normalisation.clone());
@@ -79,6 +85,22 @@ pub struct ForestRunConfig {
     pub recipe: ForestRecipe,
     /// The data set as used.
     pub dataset: Descriptor,
+}
+
+impl ForestRunConfig {
+    /// Checks what recipe and data set files are checked for, and that both go together.
+    fn check(&self) -> Result<()> {
+        check_dataset(&self.dataset)?;
+        self.recipe.check(&self.dataset)
+    }
+}
+
+fn check_dataset(dataset: &Descriptor) -> Result<()> {
+    dataset.validate().map_err(Error::Config)?;
+    if dataset.bands > usize::from(u16::MAX) {
+        return Err(Error::Config(format!("`bands` is {}, and images have at most {}", dataset.bands, u16::MAX)));
+    }
+    Ok(())
 }
 
 /// A data set by name or file, or the one that a run folder was trained on, with its classes merged or not.
@@ -184,9 +206,18 @@ impl AnyRun {
         let config: Value = read_json(&path)?;
         let of_forest = config.get("recipe").is_some_and(|recipe| recipe.get("forest").is_some());
         let folder = folder.into();
+        let damaged = |e: Error| Error::content(&path, format!("{e}; it is damaged, or was changed by hand"));
         Ok(match of_forest {
-            true => Self::Forest(ForestRun { folder, config: read_json(&path)? }),
-            false => Self::Network(Run { folder, config: read_json(&path)? }),
+            true => {
+                let config: ForestRunConfig = read_json(&path)?;
+                config.check().map_err(damaged)?;
+                Self::Forest(ForestRun { folder, config })
+            }
+            false => {
+                let config: RunConfig = read_json(&path)?;
+                config.check().map_err(damaged)?;
+                Self::Network(Run { folder, config })
+            }
         })
     }
 }

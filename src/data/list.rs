@@ -20,7 +20,10 @@ const MAX_NAMED: usize = 20;
 const PICTURES: [&str; 7] = ["jpg", "jpeg", "png", "tif", "tiff", "bmp", "webp"];
 
 /// File names that count as label images in a folder.
-const LABELS: [&str; 5] = ["png", "tif", "tiff", "bmp", "npy"];
+const LABELS: [&str; 6] = ["png", "tif", "tiff", "bmp", "npy", "npz"];
+
+/// File names of arrays.
+const ARRAYS: [&str; 2] = ["npy", "npz"];
 
 /// What ends the stems of probabilities that were written beside predictions.
 const PROBABILITIES: [&str; 2] = ["_prob", "_probs"];
@@ -89,7 +92,7 @@ pub fn pair_folders(images: &Path, labels: &Path) -> Result<Vec<Pair>> {
             labels.display()
         )));
     }
-    pair_stems(images, labels, by_stem(images, &PICTURES)?)
+    pair_stems(images, labels, one_a_stem(find_images(images)?)?)
 }
 
 /// Pairs the predictions of a folder ([`find_predictions`]) with label images by file stem, in the order of the names.
@@ -143,9 +146,12 @@ fn match_stems(
     Ok(pairs)
 }
 
-/// The pictures of a folder, in the order of their names.
+/// The pictures of a folder, in the order of their names. Arrays (.npy, .npz) are taken for pictures where there are no
+/// others; beside pictures they are mostly predictions.
 pub fn find_images(folder: &Path) -> Result<Vec<PathBuf>> {
-    find_files(folder, &PICTURES)
+    let pictures = pictures_of(folder)?;
+    let found = if pictures.is_empty() { list_files(folder, &ARRAYS)? } else { pictures };
+    not_empty(found, folder, &PICTURES)
 }
 
 /// The pictures of a folder, in the order of their names; there may be none.

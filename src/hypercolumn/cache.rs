@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -14,7 +13,7 @@ use super::layout::{Layout, Window};
 use super::sampler::Map;
 use super::{Hypercolumns, Picture, WindowFeatures};
 use crate::error::{Error, Result};
-use crate::files::{create_folder, write_bytes_unsynced};
+use crate::files::{create_folder, open_file, read_bytes, write_bytes_unsynced};
 
 /// Stored features are computed anew when this changes.
 const FORMAT: &[u8] = b"segtool features 1";
@@ -49,7 +48,7 @@ impl FeatureCache {
         hash.update(hypercolumns.fingerprint);
         hash.update(picture.normalisation());
         let failed = |e| Error::read(path, e);
-        let (mut file, mut buffer) = (File::open(path).map_err(failed)?, vec![0; 1 << 16]);
+        let ((mut file, _), mut buffer) = (open_file(path)?, vec![0; 1 << 16]);
         loop {
             match file.read(&mut buffer).map_err(failed)? {
                 0 => break,
@@ -94,7 +93,7 @@ impl StoredFeatures {
         window: &Window,
     ) -> Result<WindowFeatures> {
         let path = self.file(window);
-        if let Some(maps) = fs::read(&path).ok().and_then(|bytes| stored(&bytes, hypercolumns, layout, window)) {
+        if let Some(maps) = read_bytes(&path).ok().and_then(|bytes| stored(&bytes, hypercolumns, layout, window)) {
             return Ok(WindowFeatures::new(layout, window, maps));
         }
         let features = hypercolumns.see(picture, layout, window)?;

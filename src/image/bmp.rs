@@ -3,15 +3,16 @@
 //! After Microsoft's description of bitmap storage: rows of 1, 2, 4 or 8 bits a pixel, padded to four bytes, from the bottom up
 //! (from the top down where the height is negative), or runs (RLE4 and RLE8).
 
-use crate::error::Size;
+use std::path::Path;
+
+use super::limits::{self, Coding, check_image};
+use crate::error::{Error, Result, Size};
 
 const FILE_HEADER: usize = 14;
 const CORE_HEADER: usize = 12;
 const PLAIN: u32 = 0;
 const RLE8: u32 = 1;
 const RLE4: u32 = 2;
-/// As many as a 16-bit side times another one has: more is no label image.
-const MAX_PIXELS: usize = 1 << 32;
 
 struct Header {
     size: Size,
@@ -22,8 +23,8 @@ struct Header {
 }
 
 /// The colours of a BMP with a palette, row by row from the top; `None` for one without.
-pub(super) fn colors(bytes: &[u8]) -> Result<Option<(Size, Vec<[u8; 3]>)>, String> {
-    let Some((size, indices)) = indices(bytes)? else { return Ok(None) };
+pub(super) fn colors(path: &Path, bytes: &[u8]) -> Result<Option<(Size, Vec<[u8; 3]>)>> {
+    let Some((size, indices)) = indices(path, bytes)? else { return Ok(None) };
     let length = u32_at(bytes, FILE_HEADER).unwrap_or(0) as usize;
     let entry = if length == CORE_HEADER { 3 } else { 4 };
     let first = FILE_HEADER + length;
@@ -40,39 +41,35 @@ pub(super) fn colors(bytes: &[u8]) -> Result<Option<(Size, Vec<[u8; 3]>)>, Strin
 }
 
 /// The palette indices, row by row from the top; `None` for a BMP without a palette.
-pub(super) fn indices(bytes: &[u8]) -> Result<Option<(Size, Vec<u8>)>, String> {
-    let header = header(bytes).ok_or("its header is cut short or makes no sense")?;
-    if !matches!(header.bits, 1 | 2 | 4 | 8) {
+pub(super) fn indices(path: &Path, bytes: &[u8]) -> Result<Option<(Size, Vec<u8>)>> {
+    let damaged = |reason: &str| Error::content(path, format!("damaged BMP: {reason}"));
+    let header = header(bytes).ok_or_else(|| damaged("its header is cut short or makes no sense"))?;
+    let (bits, Size { width, height }) = (header.bits, header.size);
+    if !matches!(bits, 1 | 2 | 4 | 8) {
         return Ok(None);
     }
-    let Size { width, height } = header.size;
-    let count = width.checked_mul(height).filter(|count| (1..=MAX_PIXELS).contains(count));
-    let count = count.ok_or_else(|| format!("its header announces {width}x{height} pixels"))?;
+    let coding = if header.compression == PLAIN { Coding::Plain(bits as u32) } else { Coding::BmpRle };
+    // Indices, and what is made of them.
+    let _held = check_image(path, header.size, 4, bytes.len() as u64, coding)?;
     let data = bytes.get(header.pixels..).unwrap_or_default();
-    let mut rows = Vec::new();
-    let announced = || format!("its header announces {} pixels: more than memory or the file holds", header.size);
-    match (header.compression, header.bits) {
+    let mut rows = limits::zeros(path, width * height)?;
+    match (header.compression, bits) {
         (PLAIN, bits) => {
             let stride = (width * bits).div_ceil(32) * 4;
-            if data.len() < stride * (height - 1) + (width * bits).div_ceil(8) {
-                return Err("its end is missing; copy or download the file again".into());
+            if height > 0 && data.len() < stride * (height - 1) + (width * bits).div_ceil(8) {
+                return Err(damaged("its end is missing; copy or download the file again"));
             }
-            rows.try_reserve_exact(count).map_err(|_| announced())?;
-            data.chunks(stride).take(height).for_each(|row| rows.extend((0..width).map(|x| sample(row, x, bits))));
-        }
-        (RLE8, 8) | (RLE4, 4) => {
-            // An escape of four bytes may skip 255 rows and columns, but nobody fills an image with these.
-            if count / 255 > data.len().saturating_mul(255) {
-                return Err(announced());
+            for (row, packed) in rows.chunks_exact_mut(width.max(1)).zip(data.chunks(stride.max(1))) {
+                row.iter_mut().enumerate().for_each(|(x, index)| *index = sample(packed, x, bits));
             }
-            rows.try_reserve_exact(count).map_err(|_| announced())?;
-            rows.resize(count, 0);
-            unpack_runs(data, header.size, header.bits, &mut rows)?;
         }
-        (other, bits) => return Err(format!("compression {other} with {bits} bits a pixel is not supported")),
+        (RLE8, 8) | (RLE4, 4) => unpack_runs(data, header.size, bits, &mut rows).map_err(damaged)?,
+        (other, bits) => {
+            return Err(damaged(&format!("compression {other} with {bits} bits a pixel is not supported")));
+        }
     }
     if !header.top_down {
-        rows = rows.chunks_exact(width).rev().flatten().copied().collect();
+        rows = rows.chunks_exact(width.max(1)).rev().flatten().copied().collect();
     }
     Ok(Some((header.size, rows)))
 }
@@ -103,7 +100,12 @@ fn sample(row: &[u8], x: usize, bits: usize) -> u8 {
 }
 
 /// Unpacks runs into rows from the bottom up. Pixels that they skip stay 0.
-fn unpack_runs(data: &[u8], Size { width, height }: Size, bits: usize, out: &mut [u8]) -> Result<(), String> {
+fn unpack_runs(
+    data: &[u8],
+    Size { width, height }: Size,
+    bits: usize,
+    out: &mut [u8],
+) -> std::result::Result<(), &'static str> {
     let cut = "its runs end too soon; copy or download the file again";
     let mut rest = data;
     let (mut x, mut y) = (0, 0);
@@ -114,20 +116,20 @@ fn unpack_runs(data: &[u8], Size { width, height }: Size, bits: usize, out: &mut
         *x += 1;
     };
     while y < height {
-        let Some(([count, value], after)) = rest.split_first_chunk::<2>() else { return Err(cut.into()) };
+        let Some(([count, value], after)) = rest.split_first_chunk::<2>() else { return Err(cut) };
         rest = after;
         match (*count, usize::from(*value)) {
             (0, 0) => (x, y) = (0, y + 1),
             (0, 1) => return Ok(()),
             (0, 2) => {
-                let Some(([right, up], after)) = rest.split_first_chunk::<2>() else { return Err(cut.into()) };
+                let Some(([right, up], after)) = rest.split_first_chunk::<2>() else { return Err(cut) };
                 (x, y) = (x + usize::from(*right), y + usize::from(*up));
                 rest = after;
             }
             (0, literal) => {
                 let length = (literal * bits).div_ceil(8);
                 // Literal pixels are padded to two bytes; the last padding may be missing.
-                let Some(packed) = rest.get(..length) else { return Err(cut.into()) };
+                let Some(packed) = rest.get(..length) else { return Err(cut) };
                 (0..literal).for_each(|i| put(&mut x, y, sample(packed, i, bits)));
                 rest = rest.get(length.next_multiple_of(2)..).unwrap_or_default();
             }
@@ -153,8 +155,9 @@ mod tests {
         bytes
     }
 
-    fn read(bits: u16, compression: u32, size: [i32; 2], data: &[u8]) -> Result<Vec<u8>, String> {
-        indices(&file(bits, compression, size, data)).map(|found| found.unwrap().1)
+    fn read(bits: u16, compression: u32, size: [i32; 2], data: &[u8]) -> std::result::Result<Vec<u8>, String> {
+        let found = indices(Path::new("a.bmp"), &file(bits, compression, size, data));
+        found.map(|found| found.unwrap().1).map_err(|e| e.to_string())
     }
 
     #[test]
@@ -165,8 +168,9 @@ mod tests {
         assert_eq!(read(2, PLAIN, [3, 1], &[0b1101_1000, 0, 0, 0]).unwrap(), [3, 1, 2]);
         assert_eq!(read(4, PLAIN, [3, 1], &[0x12, 0x30, 0, 0]).unwrap(), [1, 2, 3]);
         assert_eq!(read(8, PLAIN, [3, 1], &[7, 8, 255, 0]).unwrap(), [7, 8, 255]);
-        assert!(read(8, PLAIN, [3, 2], &[7, 8, 255, 0]).unwrap_err().contains("its end is missing"));
-        assert_eq!(indices(&file(24, PLAIN, [1, 1], &[0; 4])).unwrap(), None);
+        let cut: Vec<u8> = (0..255).collect();
+        assert!(read(8, PLAIN, [16, 16], &cut).unwrap_err().contains("its end is missing"));
+        assert_eq!(indices(Path::new("a.bmp"), &file(24, PLAIN, [1, 1], &[0; 4])).unwrap(), None);
     }
 
     #[test]

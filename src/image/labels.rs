@@ -5,13 +5,13 @@ use std::path::Path;
 
 use image::{DynamicImage, ImageFormat};
 
-use super::bmp;
 use super::guard::contained;
+use super::limits::{self, Coding, check_image};
 use super::orientation::Orientation;
 use super::raster::{AlphaBand, Samples};
-use super::read::{MAX_BYTES, decode, guess, signature};
-use super::read_label_npy;
+use super::read::{decode, guess, signature};
 use super::tiff::{self, Numbers};
+use super::{bmp, npy};
 use crate::error::{Error, Result, Size};
 use crate::files::read_bytes;
 
@@ -129,16 +129,16 @@ impl LabelImage {
     }
 }
 
-/// Reads a label image: grey of any type, palette (the index, not the colour), RGB(A) as colours, or a 2-d .npy.
+/// Reads a label image: grey of any type, palette (the index, not the colour), RGB(A) as colours, or a 2-d .npy or
+/// .npz.
 pub fn read_labels(path: &Path) -> Result<RawLabels> {
     read_labels_and_alpha(path).map(|labels| labels.raw)
 }
 
 /// As [`read_labels`], and the alpha of the pixels.
 pub fn read_labels_and_alpha(path: &Path) -> Result<LabelImage> {
-    if is_npy(path) {
-        let (size, values) = read_label_npy(path)?;
-        return Ok(LabelImage::new(RawLabels::Values(size, values), None));
+    if npy::is_npy(path) {
+        return Ok(LabelImage::new(npy::read_raw_labels(path)?, None));
     }
     let format = guess(path, &signature(path)?)?;
     if format == ImageFormat::Tiff {
@@ -177,10 +177,6 @@ fn is_lossy_webp(bytes: &[u8]) -> bool {
     false
 }
 
-fn is_npy(path: &Path) -> bool {
-    path.extension().is_some_and(|e| e.eq_ignore_ascii_case("npy"))
-}
-
 fn damaged<E: std::fmt::Display>(path: &Path) -> impl Fn(E) -> Error + '_ {
     move |e| Error::content(path, format!("damaged label image: {e}"))
 }
@@ -192,20 +188,15 @@ fn read_png(path: &Path, bytes: &[u8]) -> Result<LabelImage> {
     if reader.info().animation_control.is_some_and(|animation| animation.num_frames > 1) {
         return Err(Error::content(path, "is an animation; save the frame that is meant as a label image"));
     }
-    let length = reader.output_buffer_size().filter(|length| *length <= MAX_BYTES);
-    let mut buffer = Vec::new();
-    let Some(length) = length.filter(|length| buffer.try_reserve_exact(*length).is_ok()) else {
-        let (width, height) = reader.info().size();
-        return Err(Error::content(
-            path,
-            format!("its header announces {width}x{height} pixels: more than memory holds"),
-        ));
-    };
-    buffer.resize(length, 0);
+    let (width, height) = reader.info().size();
+    let size = Size { width: width as usize, height: height as usize };
+    // Decoded, and as label values.
+    let pixel = reader.info().bytes_per_pixel() + 2;
+    let _held = check_image(path, size, pixel, bytes.len() as u64, Coding::of(bytes))?;
+    let mut buffer = limits::zeros(path, reader.output_buffer_size().unwrap_or(usize::MAX))?;
     let info = reader.next_frame(&mut buffer).map_err(damaged(path))?;
     // EXIF data may follow the pixels; without them, or cut short, there is no orientation.
     let _ = reader.finish();
-    let size = Size { width: info.width as usize, height: info.height as usize };
     let labels = png_labels(path, reader.info(), &info, size, &buffer)?;
     Ok(match Orientation::in_png(reader.info()).and_then(Orientation::from_exif) {
         Some(upright) => labels.oriented(upright),
@@ -293,7 +284,7 @@ fn unpack(buffer: &[u8], size: Size, row: usize, depth: png::BitDepth) -> Vec<u1
 }
 
 fn read_bmp(path: &Path, bytes: &[u8]) -> Result<LabelImage> {
-    match bmp::indices(bytes).map_err(damaged(path))? {
+    match bmp::indices(path, bytes)? {
         Some((size, indices)) => {
             Ok(LabelImage::new(RawLabels::Values(size, indices.into_iter().map(u16::from).collect()), None))
         }
@@ -303,7 +294,7 @@ fn read_bmp(path: &Path, bytes: &[u8]) -> Result<LabelImage> {
 
 /// Formats and kinds that `image` decodes without loss of what is stored.
 fn read_others(path: &Path, bytes: &[u8], format: ImageFormat) -> Result<LabelImage> {
-    let (image, orientation) = decode(bytes, format).map_err(damaged(path))?;
+    let (image, orientation) = decode(path, bytes, format, damaged(path))?;
     let labels = from_dynamic(path, &image)?;
     Ok(match orientation {
         Some(upright) => labels.oriented(upright),

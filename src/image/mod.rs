@@ -6,6 +6,7 @@ mod encode;
 mod gray;
 mod guard;
 mod labels;
+pub mod limits;
 mod notes;
 mod npy;
 mod oklab;
@@ -30,8 +31,8 @@ pub use labels::{LabelImage, MINUS_ONE, NumberLabels, RawLabels, read_labels, re
 pub(crate) use notes::note_file;
 pub use notes::report_notes;
 pub use npy::{
-    read_label_npy, read_probability_npy, write_count_npy, write_label_npy, write_label_npy_as_i64,
-    write_probabilities_npy, write_probability_npy,
+    npy_size, read_image_npy, read_label_npy, read_probability_npy, write_count_npy, write_label_npy,
+    write_label_npy_as_i64, write_probabilities_npy, write_probability_npy,
 };
 pub use orientation::{OrientationPolicy, orientation_policy, set_orientation_policy};
 pub use palette::distinct_colors;

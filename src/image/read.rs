@@ -9,9 +9,10 @@ use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
 use super::bmp;
 use super::guard::contained;
+use super::limits::{Coding, check_image};
 use super::orientation::{self, Orientation};
 use super::raster::{Raster, Samples};
-use super::tiff;
+use super::{npy, tiff};
 use crate::error::{Error, Result, Size};
 use crate::files::read_bytes;
 
@@ -21,8 +22,12 @@ pub(super) const MAX_BYTES: usize = 8 << 30;
 /// Bytes at the beginning of a file that tell its format.
 const SIGNATURE: usize = 16;
 
-/// Reads an image of any format that segtool knows, upright; the format is told from the content, not from the name.
+/// Reads an image of any format that segtool knows, upright. The format is told from the content, not from the name, but for
+/// the .npy and .npz of numpy ([`read_image_npy`](super::read_image_npy)).
 pub fn read_image(path: &Path) -> Result<Raster> {
+    if npy::is_npy(path) {
+        return npy::read_image_npy(path);
+    }
     let raster = match guess(path, &signature(path)?)? {
         ImageFormat::Tiff => contained(path, || tiff::read_image(path))?,
         format => {
@@ -38,6 +43,9 @@ pub fn read_image(path: &Path) -> Result<Raster> {
 
 /// Width and height of the upright image, from the beginning of the file; `None` where there is no image that tells them.
 pub fn read_size(path: &Path) -> Option<Size> {
+    if npy::is_npy(path) {
+        return npy::npy_size(path);
+    }
     let format = guess(path, &signature(path).ok()?).ok()?;
     let read = || match format {
         ImageFormat::Tiff => tiff::read_size(path),
@@ -89,8 +97,7 @@ fn read_encoded(path: &Path, bytes: &[u8], format: ImageFormat) -> Result<Raster
         return Err(Error::content(path, "damaged JPEG: its end is missing; copy or download the file again"));
     }
     if format == ImageFormat::Bmp
-        && let Some((size, colors)) =
-            bmp::colors(bytes).map_err(|e| Error::content(path, format!("damaged BMP: {e}")))?
+        && let Some((size, colors)) = bmp::colors(path, bytes)?
     {
         return Ok(Raster::new(size, 3, Samples::U8(colors.into_flattened())));
     }
@@ -99,7 +106,7 @@ fn read_encoded(path: &Path, bytes: &[u8], format: ImageFormat) -> Result<Raster
         return Err(Error::content(path, reason));
     }
     let (image, mut orientation) =
-        decode(bytes, format).map_err(|e| Error::content(path, format!("damaged or unsupported image: {e}")))?;
+        decode(path, bytes, format, |e| Error::content(path, format!("damaged or unsupported image: {e}")))?;
     if format == ImageFormat::Png {
         orientation = png_orientation(Cursor::new(bytes));
     }
@@ -113,15 +120,25 @@ fn read_encoded(path: &Path, bytes: &[u8], format: ImageFormat) -> Result<Raster
     })
 }
 
-/// Decodes anything but TIFF, with room for large scenes. With it, what has to be done to the image to turn it upright.
-pub(super) fn decode(bytes: &[u8], format: ImageFormat) -> image::ImageResult<(DynamicImage, Option<Orientation>)> {
+/// Decodes anything but TIFF, if the memory allows. With it, what has to be done to the image to turn it upright.
+pub(super) fn decode(
+    path: &Path,
+    bytes: &[u8],
+    format: ImageFormat,
+    damaged: impl Fn(image::ImageError) -> Error,
+) -> Result<(DynamicImage, Option<Orientation>)> {
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(MAX_BYTES as u64);
     reader.limits(limits);
-    let mut decoder = reader.into_decoder()?;
+    let mut decoder = reader.into_decoder().map_err(&damaged)?;
+    let (width, height) = decoder.dimensions();
+    let size = Size { width: width as usize, height: height as usize };
+    // Decoded, and converted to what is made of it.
+    let pixel = 2 * usize::from(decoder.color_type().bytes_per_pixel());
+    let _held = check_image(path, size, pixel, bytes.len() as u64, Coding::of(bytes))?;
     let orientation = declared_orientation(&mut decoder);
-    Ok((DynamicImage::from_decoder(decoder)?, orientation))
+    Ok((DynamicImage::from_decoder(decoder).map_err(damaged)?, orientation))
 }
 
 /// The orientation that EXIF data declare, or XMP data without these; damaged ones declare none.

@@ -155,10 +155,11 @@ impl NetworkConfig {
 
 /// Bands and outputs, if they are set and can be.
 fn sizes(bands: Option<usize>, outputs: Option<usize>) -> Result<[usize; 2]> {
+    const MOST: usize = u16::MAX as usize;
     match (bands, outputs) {
-        (Some(bands @ 1..), Some(outputs @ 1..)) => Ok([bands, outputs]),
+        (Some(bands @ 1..=MOST), Some(outputs @ 1..=MOST)) => Ok([bands, outputs]),
         (Some(bands), Some(outputs)) => {
-            Err(Error::Config(format!("a network needs bands and outputs of at least 1, not {bands} and {outputs}")))
+            Err(Error::Config(format!("a network has 1 to {MOST} bands and outputs, not {bands} and {outputs}")))
         }
         _ => Err(Error::Config("the network's bands and outputs are not set".into())),
     }

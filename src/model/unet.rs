@@ -126,7 +126,7 @@ impl UnetConfig {
         }
         // The deepest level dominates: its two convolutions have 9 (w/2 + w) w weights.
         let deepest = (self.width as u128) << (self.depth - 1);
-        let weights = 9 * deepest * deepest * 3 / 2;
+        let weights = deepest.saturating_mul(deepest).saturating_mul(9 * 3) / 2;
         if weights > MAX_WEIGHTS {
             return Err(Error::Config(format!(
                 "{name} of width {} and depth {} would have more than {weights} weights, at most {MAX_WEIGHTS} are \

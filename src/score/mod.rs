@@ -10,9 +10,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rayon::prelude::*;
 
 use crate::data::{Descriptor, Labels, Pair, load_pair_labels, load_prediction, prediction_map};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Size};
 use crate::event::{Event, Sink, Task};
-use crate::image::{RawLabels, read_labels, report_notes};
+use crate::image::{RawLabels, read_labels, read_size, report_notes};
 use crate::label::{IGNORE, LabelMap, NO_CLASS};
 use crate::metric::{Areas, BoundaryWidth, Codes, ConfusionMatrix, OtherValues, Tally};
 
@@ -89,15 +89,35 @@ struct RawPair<'a> {
 
 impl<'a> RawPair<'a> {
     fn read(paths: [&'a Path; 2]) -> Result<Self> {
+        Self::compare_headers(paths)?;
         let (prediction, label) = (read_labels(paths[0])?, read_labels(paths[1])?);
-        if prediction.size() == label.size() {
-            return Ok(Self { paths, prediction, label });
+        Self::compare(paths, prediction.size(), label.size())?;
+        Ok(Self { paths, prediction, label })
+    }
+
+    /// Compares what the headers say, so that of a pair that cannot be scored nothing is decoded: a few bytes may claim to
+    /// be billions of pixels. An array is as long as it claims, so two of them are as quickly read as looked at.
+    fn compare_headers(paths: [&Path; 2]) -> Result<()> {
+        let is_array = |path: &Path| path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("npy"));
+        if paths.into_iter().all(is_array) {
+            return Ok(());
+        }
+        match paths.map(read_size) {
+            [Some(prediction), Some(label)] => Self::compare(paths, prediction, label),
+            // Whoever reads it will say what is wrong.
+            _ => Ok(()),
+        }
+    }
+
+    fn compare(paths: [&Path; 2], prediction: Size, label: Size) -> Result<()> {
+        if prediction == label {
+            return Ok(());
         }
         Err(Error::SizeMismatch {
             first: paths[0].into(),
-            first_size: prediction.size(),
+            first_size: prediction,
             second: paths[1].into(),
-            second_size: label.size(),
+            second_size: label,
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
+use std::io::{BufReader, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,10 +11,12 @@ use burn::tensor::TensorData;
 use half::{bf16, f16};
 use pytorch_reader::{DType, PickleValue, PytorchReader};
 use safetensors::tensor::{Dtype, SafeTensors, View};
+use zip::ZipArchive;
 
 use super::recognise::{ENTRY, is_known};
 use crate::error::{Error, Result};
-use crate::files::read_bytes;
+use crate::files::{open_file, read_bytes};
+use crate::image::limits::{self, Coding};
 
 /// Under these names, one in the other, people save their weights beside the state of a training.
 const WRAPPERS: &[&str] =
@@ -21,6 +24,9 @@ const WRAPPERS: &[&str] =
 
 /// What milesial's checkpoints say beside the weights: the label value of each class.
 pub(super) const MASK_VALUES: &str = "mask_values";
+
+/// Most bytes that an object takes which a pickle describes in one.
+const OBJECT: u64 = 100;
 
 /// A tensor of a weight file.
 #[derive(Debug, Clone)]
@@ -196,10 +202,17 @@ fn open_one(path: &Path) -> Result<Opened> {
         return Err(Error::content(path, "is a folder, not a file of weights"));
     }
     let mut head = Vec::new();
-    let file = std::fs::File::open(path).map_err(|e| Error::read(path, e))?;
-    std::io::Read::read_to_end(&mut std::io::Read::take(file, 9), &mut head).map_err(|e| Error::read(path, e))?;
+    let (file, _) = open_file(path)?;
+    file.take(9).read_to_end(&mut head).map_err(|e| Error::read(path, e))?;
     // A safetensors file begins with the length of its header, and that with a brace.
-    if head.get(8) == Some(&b'{') { open_safetensors(path) } else { open_torch(path) }
+    if head.get(8) == Some(&b'{') {
+        open_safetensors(path)
+    } else if head.starts_with(b"PK") {
+        check_archive(path)?;
+        open_torch(path)
+    } else {
+        open_torch(path)
+    }
 }
 
 fn open_safetensors(path: &Path) -> Result<Opened> {
@@ -218,16 +231,40 @@ fn open_safetensors(path: &Path) -> Result<Opened> {
     Ok((tensors.collect(), header.metadata().clone().unwrap_or_default()))
 }
 
+/// Looks at what a zip archive claims to unpack to. PyTorch compresses nothing, but others do.
+fn check_archive(path: &Path) -> Result<()> {
+    let (file, length) = open_file(path)?;
+    let mut archive = ZipArchive::new(BufReader::new(file)).map_err(|e| not_readable(path, e))?;
+    let (mut pickles, mut all) = (0u64, 0u64);
+    for place in 0..archive.len() {
+        let entry = archive.by_index_raw(place).map_err(|e| not_readable(path, e))?;
+        all = all.saturating_add(entry.size());
+        if entry.name().is_ok_and(|name| name.ends_with("data.pkl")) {
+            pickles = pickles.saturating_add(entry.size());
+        }
+    }
+    if all > Coding::Deflate(8).most_pixels(length) {
+        return Err(not_readable(path, format!("it claims to hold {all} bytes, which {length} bytes cannot")));
+    }
+    let claim = format_args!("it unpacks to {all} bytes, {pickles} of them descriptions of tensors");
+    limits::check(path, claim, pickles.saturating_mul(OBJECT).saturating_add(all))
+}
+
+fn not_readable(path: &Path, reason: impl std::fmt::Display) -> Error {
+    Error::content(
+        path,
+        format!(
+            "not a readable weight file ({reason}); it may be cut short, or of another kind: safetensors and what PyTorch's \
+             torch.save writes can be read"
+        ),
+    )
+}
+
 fn open_torch(path: &Path) -> Result<Opened> {
-    let reader = PytorchReader::new(path).map_err(|e| {
-        Error::content(
-            path,
-            format!(
-                "not a readable weight file ({e}); it may be cut short, or of another kind: safetensors and what PyTorch's \
-                 torch.save writes can be read"
-            ),
-        )
-    })?;
+    let reader = PytorchReader::new(path).map_err(|e| not_readable(path, e))?;
+    // A tensor may claim the same numbers over and over, by strides of 0.
+    let bytes = reader.tensors().values().fold(0u64, |sum, tensor| sum.saturating_add(tensor.byte_len() as u64));
+    limits::check(path, format_args!("its {} tensors claim {bytes} bytes", reader.len()), bytes)?;
     let shared: Arc<Path> = path.into();
     let tensors = reader.into_tensors().into_iter().map(|(name, tensor)| {
         let (shape, dtype) = (tensor.shape().to_vec(), dtype(tensor.dtype()));

@@ -11,7 +11,7 @@ use super::{Report, Weights};
 use crate::data::{Descriptor, Normalisation};
 use crate::error::{Error, Result};
 use crate::model::{
-    FeatureEncoder, FeatureEncoderConfig, ResNetConfig, ResNetFeaturesConfig, VggConfig, collect, replace,
+    FeatureEncoder, FeatureEncoderConfig, ResNetConfig, ResNetFeaturesConfig, VggConfig, replace, shapes,
 };
 
 /// Why layers of an encoder are not loaded.
@@ -83,9 +83,10 @@ impl Weights {
         let mut report = Report { source: self.summary(), ..Report::default() };
         let (mut values, mut faults) = (HashMap::<String, TensorData>::new(), Vec::new());
         let mut left = self.encoder_tensors();
-        let first = collect(&encoder).first().map(|parameter| parameter.name.clone());
-        for parameter in collect(&encoder) {
-            let (name, wanted) = (parameter.name, parameter.data.shape().to_vec());
+        let parameters = shapes(&encoder);
+        let first = parameters.first().map(|parameter| parameter.name.clone());
+        for parameter in parameters {
+            let (name, wanted) = (parameter.name, parameter.shape);
             let Some(tensor) = left.remove(name.as_str()) else {
                 faults.push(format!("missing: {name} {wanted:?}"));
                 continue;

@@ -15,7 +15,7 @@ use crate::device::DeviceChoice;
 use crate::error::{Error, Result};
 use crate::model::{
     C1Config, DecoderConfig, EncoderDecoderConfig, FeatureEncoderConfig, Network, NetworkConfig, Tap, VggConfig,
-    collect, replace,
+    replace, shapes,
 };
 
 /// What the names of a second head begin with.
@@ -129,7 +129,7 @@ impl Weights {
             )),
             Content::Vgg16 { bands, batch_norm } => return self.check_vgg16(*bands, *batch_norm),
         };
-        let network = config.init(0, &DeviceChoice::Flex.open()?)?;
+        let network = config.hollow(&DeviceChoice::Flex.open()?)?;
         let (_, mut report) = self.load(network, false)?;
         if let Content::Encoder { .. } = self.description.content {
             report.fresh.clear();
@@ -198,8 +198,8 @@ impl Weights {
             .collect();
         let first = prefix.map(|prefix| format!("{prefix}conv1.weight"));
         let mut misfit = false;
-        for parameter in collect(&network) {
-            let (name, wanted) = (parameter.name, parameter.data.shape().to_vec());
+        for parameter in shapes(&network) {
+            let (name, wanted) = (parameter.name, parameter.shape);
             let found = left.remove(&name);
             let mut fresh = |reason: &str| report.fresh.entry(reason.into()).or_default().push(name.clone());
             let Some((theirs, tensor)) = found.filter(|_| !(new_head && is_head(&name))) else {

@@ -84,6 +84,25 @@ impl Description {
         Self { activation, threshold, ..self }
     }
 
+    /// Says which numbers are beyond what can be built.
+    fn check(&self) -> Result<(), String> {
+        let bands = match &self.content {
+            Content::Network(network) => {
+                network.check().map_err(|e| e.to_string())?;
+                network.bands_and_outputs().0.unwrap_or(0)
+            }
+            Content::Encoder { encoder, bands } => {
+                encoder.check().map_err(|e| e.to_string())?;
+                *bands
+            }
+            Content::Vgg16 { bands, .. } => *bands,
+        };
+        if !(1..=usize::from(u16::MAX)).contains(&bands) {
+            return Err(format!("it is said to be of {bands} bands"));
+        }
+        self.normalisation.as_ref().map_or(Ok(()), |normalisation| normalisation.validate(bands))
+    }
+
     /// How its network's scores become classes.
     pub fn rule(&self) -> Rule {
         Rule::new(self.activation, self.threshold)
@@ -135,10 +154,19 @@ impl Weights {
     }
 
     fn as_they_are(checkpoint: &Checkpoint, recipe: Option<&NetworkConfig>) -> Result<Self> {
-        match checkpoint.metadata.get(ENTRY) {
+        let found = match checkpoint.metadata.get(ENTRY) {
             Some(text) => Self::own(checkpoint, text),
             None => Self::foreign(checkpoint, recipe),
+        }?;
+        // Networks are made by these numbers, which a tensor without values may claim for nothing.
+        if let Some((name, tensor)) = found.tensors.iter().find(|(_, tensor)| tensor.is_empty()) {
+            let shape = tensor.shape();
+            return Err(
+                checkpoint.error(format!("tensor {name} of shape {shape:?} holds no number; the file is damaged"))
+            );
         }
+        found.description.check().map_err(|reason| checkpoint.error(format!("{reason}; the file is damaged")))?;
+        Ok(found)
     }
 
     fn own(checkpoint: &Checkpoint, text: &str) -> Result<Self> {

@@ -11,7 +11,7 @@ use super::checkpoint::Checkpoint;
 use super::recognise::{Description, ENTRY};
 use crate::error::{Error, Result};
 use crate::files::write_bytes;
-use crate::model::{FeatureEncoder, Named, Network, Parameter, collect, replace};
+use crate::model::{FeatureEncoder, Named, Network, Parameter, collect, replace, shapes};
 
 /// Most lines of a report on weights that do not fit.
 const MAX_LINES: usize = 20;
@@ -86,8 +86,8 @@ pub fn load<M: Named>(network: M, path: &Path) -> Result<M> {
     let mut found = Checkpoint::open(&[path.into()])?.tensors;
     let mut faults = Vec::new();
     let mut values = HashMap::<String, TensorData>::new();
-    for parameter in collect(&network) {
-        let wanted = parameter.data.shape().to_vec();
+    for parameter in shapes(&network) {
+        let wanted = parameter.shape;
         match found.remove(parameter.name.as_str()) {
             None => faults.push(format!("missing: {} {wanted:?}", parameter.name)),
             Some(tensor) if tensor.shape() != wanted => {

@@ -17,6 +17,8 @@ use crate::cli::{Column, Metrics};
 
 /// Most classes whose confusion matrix is drawn: 6,000 pixels wide.
 const MOST_DRAWN: usize = 500;
+/// Most characters of a name that the table makes room for.
+const WIDEST_NAME: usize = 200;
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
@@ -122,7 +124,7 @@ impl Report {
 
     /// The table; its last two lines are those of the Capstone's script.
     pub(crate) fn table(&self) -> String {
-        let wide = self.classes.iter().map(|row| row.name.chars().count()).max().unwrap_or(0).max(5);
+        let wide = self.classes.iter().map(|row| row.name.chars().count()).max().unwrap_or(0).clamp(5, WIDEST_NAME);
         let boundary = self.mean_boundary_iou.is_some();
         let mut lines = vec![format!("{:wide$}     IoU    Dice  accuracy  precision        pixels", "class")];
         if boundary {

@@ -14,6 +14,7 @@ use std::path::Path;
 use tiff_reader::{ExtraSample, Ifd, OpenOptions, PhotometricInterpretation, TiffFile};
 
 use super::labels::{LabelImage, RawLabels};
+use super::limits::{self, Reservation};
 use super::orientation::{self, Orientation};
 use super::raster::{AlphaBand, Raster, Samples, matching};
 use super::{notes, read::MAX_BYTES};
@@ -122,6 +123,18 @@ impl<'a> Tiff<'a> {
         self.page.photometric_interpretation_enum()
     }
 
+    /// Memory for all samples, and for what is made of them.
+    fn reserve(&self) -> Result<Reservation> {
+        let bits = self.page.bits_per_sample().ok().and_then(|bits| bits.first().copied()).unwrap_or(1);
+        let sample = u64::from(bits.div_ceil(8)).min(8);
+        let samples = u64::from(self.page.width())
+            .saturating_mul(self.page.height().into())
+            .saturating_mul(self.page.samples_per_pixel().into());
+        let window = samples.saturating_mul(sample).min(2 * WINDOW_BYTES as u64);
+        let claim = format_args!("its header claims {} pixels", self.size());
+        limits::reserve(self.path, claim, samples.saturating_mul(sample.max(2)).saturating_add(window))
+    }
+
     /// GDAL's nodata value.
     fn nodata(&self) -> Option<f64> {
         let text = self.page.tag(GDAL_NODATA)?.value.as_str()?.trim_matches(['\0', ' ', '\n']);
@@ -148,6 +161,7 @@ impl<'a> Tiff<'a> {
     }
 
     fn image(&self) -> Result<Raster> {
+        let _held = self.reserve()?;
         let Bands { count, alpha } = self.bands()?;
         let stored = self.stored()?;
         let bits = stored.bits;
@@ -223,6 +237,7 @@ impl<'a> Tiff<'a> {
                  the label image again without it, as with gdal_translate -co COMPRESS=DEFLATE",
             ));
         }
+        let _held = self.reserve()?;
         let size = self.size();
         let labels = count - usize::from(alpha.is_some());
         if !matches!(labels, 1 | 3 | 4) || color::is_converted(self) {

@@ -5,10 +5,11 @@ use std::path::Path;
 use half::f16;
 use tiff_reader::{Ifd, TiffError, TiffFile};
 
+use super::WINDOW_BYTES;
 use super::blocks::{Blocks, Layout};
 use super::refusal::refused;
-use super::{MAX_BYTES, WINDOW_BYTES};
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::image::limits;
 use crate::image::raster::{SampleType, Samples};
 
 /// Samples of a page, interleaved by pixel.
@@ -147,19 +148,7 @@ impl<'a> Source<'a> {
 
     /// An empty vector with room for all samples.
     fn room<T>(&self) -> Result<Vec<T>> {
-        let count = self.width.checked_mul(self.height).and_then(|pixels| pixels.checked_mul(self.bands));
-        let fits = |count: &usize| count.checked_mul(size_of::<T>()).is_some_and(|bytes| bytes <= MAX_BYTES);
-        let mut room = Vec::new();
-        let reserved = count.filter(fits).is_some_and(|count| room.try_reserve_exact(count).is_ok());
-        if reserved {
-            return Ok(room);
-        }
-        let (width, height, bands) = (self.width, self.height, self.bands);
-        let reason = format!(
-            "its header announces {width}x{height} pixels of {bands} bands, which is more than the memory holds; cut the \
-             image into pieces, as with gdal_translate -srcwin"
-        );
-        Err(Error::content(self.path, reason))
+        limits::buffer(self.path, self.width.saturating_mul(self.height).saturating_mul(self.bands))
     }
 
     fn samples(&self) -> Result<Stored> {

@@ -168,7 +168,7 @@ fn entry(part: &str, first: usize) -> usize {
 }
 
 fn check_weights(decoder: &str, inputs: usize, outputs: usize) -> Result<()> {
-    let weights = 9 * inputs as u128 * outputs as u128;
+    let weights = (inputs as u128).saturating_mul(outputs as u128).saturating_mul(9);
     if weights <= MAX_WEIGHTS {
         return Ok(());
     }
