@@ -3,6 +3,7 @@
 mod draw;
 mod encode;
 mod gray;
+mod jpeg;
 mod labels;
 mod npy;
 mod oklab;

@@ -8,7 +8,7 @@ use image::codecs::png::PngDecoder;
 use image::codecs::webp::WebPDecoder;
 use image::{DynamicImage, ImageFormat, ImageReader, Limits};
 
-use super::tiff;
+use super::{jpeg, tiff};
 use crate::error::{Error, Result, Size};
 use crate::files::read_bytes;
 
@@ -143,8 +143,11 @@ pub fn read_image_and_alpha(path: &Path) -> Result<(Raster, Option<AlphaBand>)> 
     let (raster, last_band) = match guess(path, &bytes)? {
         ImageFormat::Tiff => tiff::read_raster(path, &bytes)?,
         format => {
-            if format == ImageFormat::Jpeg && jpeg_is_cut_short(&bytes) {
-                return Err(Error::content(path, "damaged JPEG: its end is missing; copy or download the file again"));
+            if format == ImageFormat::Jpeg {
+                if let Some((size, _)) = jpeg::size_and_claim(&bytes).filter(|(_, claim)| *claim > MAX_BYTES as u64) {
+                    return Err(Error::content(path, format!("a JPEG of {size} is too large to decode; reduce it")));
+                }
+                jpeg::check(&bytes).map_err(|reason| Error::content(path, reason))?;
             }
             if is_animated(&bytes, format) {
                 let reason = "is an animation; save the frame that is meant as a picture of its own";
@@ -186,14 +189,6 @@ fn is_animated(bytes: &[u8], format: ImageFormat) -> bool {
         ImageFormat::WebP => WebPDecoder::new(Cursor::new(bytes)).is_ok_and(|webp| webp.has_animation()),
         _ => false,
     }
-}
-
-/// Whether the scan has no end marker. The decoder would fill the rest with grey and say nothing. Inside a scan, 0xff
-/// is always followed by 0, so the markers cannot occur there by chance; those of an embedded thumbnail come before.
-fn jpeg_is_cut_short(bytes: &[u8]) -> bool {
-    let last = |marker: [u8; 2]| bytes.windows(2).rposition(|pair| pair == marker);
-    let (start_of_scan, end_of_image) = (last([0xff, 0xda]), last([0xff, 0xd9]));
-    end_of_image.is_none_or(|end| start_of_scan.is_some_and(|start| start > end))
 }
 
 /// The format that the first bytes tell.
