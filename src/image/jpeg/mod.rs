@@ -1,11 +1,12 @@
 //! Whether the data of a JPEG is whole. The decoder fills what is missing with grey and says nothing, so the markers
-//! are walked through first, by the rules of libjpeg: what it reads is read, and what it refuses is refused.
+//! are walked through first, by the rules of libjpeg. Where libjpeg warns of damage within the image data and goes on,
+//! the file is refused, too: no two decoders make the same pixels of it.
+
+mod scan;
 
 use memchr::memchr;
-use zune_jpeg::JpegDecoder;
-use zune_jpeg::zune_core::bytestream::ZCursor;
-use zune_jpeg::zune_core::options::DecoderOptions;
 
+use self::scan::{Table, Tables, is_whole};
 use crate::error::Size;
 
 const TEM: u8 = 0x01;
@@ -49,7 +50,7 @@ pub(super) fn check(bytes: &[u8]) -> Result<JpegEnd, String> {
     }
     match marked {
         true => Ok(JpegEnd::Marked),
-        false if !walk.several_scans && decodes_to_the_end(bytes) => Ok(JpegEnd::Unmarked),
+        false if walk.is_whole() => Ok(JpegEnd::Unmarked),
         false => Err("damaged JPEG: its end is missing; copy or download the file again".into()),
     }
 }
@@ -68,8 +69,15 @@ pub(super) fn size_and_claim(bytes: &[u8]) -> Option<(Size, u64)> {
 struct Frame {
     progressive: bool,
     size: Size,
-    /// Their identifiers.
-    components: Vec<u8>,
+    components: Vec<Component>,
+}
+
+#[derive(Debug)]
+struct Component {
+    id: u8,
+    /// Blocks of a minimum coded unit.
+    across: u8,
+    down: u8,
 }
 
 impl Frame {
@@ -87,7 +95,12 @@ struct Walk<'a> {
     several_scans: bool,
     /// Whether only compressed data and restart markers came since the last header of a scan.
     in_scan: bool,
-    restarts: bool,
+    /// Minimum coded units between restart markers; 0 where there are none.
+    interval: usize,
+    next_restart: u8,
+    tables: Tables,
+    /// Where the data of the first scan begins, and the tables of its components.
+    first_scan: (usize, Vec<u8>),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,34 +124,38 @@ impl<'a> Walk<'a> {
     }
 
     fn step(&mut self) -> Result<Step, String> {
+        let from = self.at;
         let Some(marker) = self.next_marker() else { return Ok(Step::Cut) };
-        match marker {
-            EOI => return Ok(Step::End),
-            RST0..=RST7 | TEM => return Ok(Step::On),
-            // libjpeg looks for the next restart marker instead.
-            0x02..0xc0 if self.in_scan && self.restarts => return Ok(Step::On),
-            _ => {}
-        }
         let start = self.at - 2;
         let foreign = || {
             format!(
                 "damaged JPEG: marker {marker:02x} at byte {start} does not belong there; copy or download the file again"
             )
         };
-        if !has_segment(marker) {
-            return Err(unsupported(marker).filter(|_| self.frame.is_none()).map_or_else(foreign, not_read));
+        // libjpeg goes on after such damage, with what is left of the image shifted or grey.
+        if self.scans > 0 && !self.in_scan && self.bytes[from] != 0xff {
+            return Err(format!(
+                "damaged JPEG: the image data is interrupted before byte {from}; copy or download the file again"
+            ));
+        }
+        match marker {
+            EOI => return Ok(Step::End),
+            RST0..=RST7 if self.in_scan && self.interval > 0 && marker == RST0 + self.next_restart => {
+                self.next_restart = (self.next_restart + 1) % 8;
+                return Ok(Step::On);
+            }
+            TEM if self.scans == 0 => return Ok(Step::On),
+            _ if has_segment(marker) => {}
+            _ => return Err(unsupported(marker).filter(|_| self.frame.is_none()).map_or_else(foreign, not_read)),
         }
         let Some(body) = self.segment().map_err(|()| foreign())? else { return Ok(Step::Cut) };
         self.in_scan = marker == SOS;
         match marker {
             SOS => self.scan(body).ok_or_else(foreign)?,
-            DRI => {
-                let interval = <[u8; 2]>::try_from(body).map_err(|_| foreign())?;
-                self.restarts = interval != [0, 0];
-            }
+            DRI => self.interval = u16::from_be_bytes(body.try_into().map_err(|_| foreign())?).into(),
             0xc0..=0xc2 if self.frame.is_some() => return Err(foreign()),
             0xc0..=0xc2 => self.frame = Some(frame(marker, body).ok_or_else(foreign)??),
-            DHT if !are_huffman_tables(body) => return Err(foreign()),
+            DHT => self.huffman_tables(body).ok_or_else(foreign)?,
             DQT if !are_quantisation_tables(body) => return Err(foreign()),
             _ => {}
         }
@@ -178,7 +195,7 @@ impl<'a> Walk<'a> {
         let frame = self.frame.as_ref()?;
         let (&count, selectors) = body.split_first()?;
         let count = usize::from(count);
-        let known = |selector: &[u8]| frame.components.contains(&selector[0]);
+        let known = |selector: &[u8]| frame.components.iter().any(|component| component.id == selector[0]);
         if !(1..=4).contains(&count)
             || selectors.len() != 2 * count + 3
             || !selectors[..2 * count].chunks_exact(2).all(known)
@@ -187,11 +204,34 @@ impl<'a> Walk<'a> {
         }
         if self.scans == 0 {
             self.several_scans = frame.progressive || count < frame.components.len();
+            self.first_scan = (self.at, selectors[..2 * count].chunks_exact(2).map(|selector| selector[1]).collect());
         } else if !self.several_scans {
             return None;
         }
         self.scans += 1;
+        self.next_restart = 0;
         Some(())
+    }
+
+    fn huffman_tables(&mut self, mut body: &[u8]) -> Option<()> {
+        while let Some((&which, rest)) = body.split_first() {
+            let (counts, rest) = rest.split_first_chunk::<16>()?;
+            let (symbols, rest) = rest.split_at_checked(counts.iter().map(|&count| usize::from(count)).sum())?;
+            let tables = if which & 0x10 == 0 { &mut self.tables.direct } else { &mut self.tables.alternating };
+            if symbols.len() > 256 {
+                return None;
+            }
+            *tables.get_mut(usize::from(which & !0x10))? = Some(Table::new(counts, symbols));
+            body = rest;
+        }
+        Some(())
+    }
+
+    /// Whether the pixels of a file without an end marker are all there.
+    fn is_whole(&self) -> bool {
+        let (start, selectors) = &self.first_scan;
+        let (Some(frame), Some(data)) = (&self.frame, self.bytes.get(*start..)) else { return false };
+        self.scans > 0 && !self.several_scans && is_whole(data, frame, selectors, &self.tables, self.interval)
     }
 }
 
@@ -224,20 +264,12 @@ fn frame(marker: u8, body: &[u8]) -> Option<Result<Frame, String>> {
     if precision != 8 {
         return Some(Err(not_read(&format!("a JPEG of {precision} bits a sample"))));
     }
-    let components = components.chunks_exact(3).map(|component| component[0]).collect();
-    Some(Ok(Frame { progressive: marker == 0xc2, size, components }))
-}
-
-fn are_huffman_tables(mut body: &[u8]) -> bool {
-    while let Some((&[which, ..], rest)) = body.split_first_chunk::<1>() {
-        let Some((counts, rest)) = rest.split_first_chunk::<16>() else { return false };
-        let symbols: usize = counts.iter().map(|&count| usize::from(count)).sum();
-        if which & !0x13 != 0 || symbols > 256 || symbols > rest.len() {
-            return false;
-        }
-        body = &rest[symbols..];
+    let component = |bytes: &[u8]| Component { id: bytes[0], across: bytes[1] >> 4, down: bytes[1] & 0xf };
+    let components: Vec<Component> = components.chunks_exact(3).map(component).collect();
+    if components.iter().any(|c| !(1..=4).contains(&c.across) || !(1..=4).contains(&c.down)) {
+        return None;
     }
-    true
+    Some(Ok(Frame { progressive: marker == 0xc2, size, components }))
 }
 
 fn are_quantisation_tables(mut body: &[u8]) -> bool {
@@ -249,12 +281,6 @@ fn are_quantisation_tables(mut body: &[u8]) -> bool {
         body = &rest[length..];
     }
     true
-}
-
-/// Whether the decoder finds every pixel in a file without an end marker.
-fn decodes_to_the_end(bytes: &[u8]) -> bool {
-    let options = DecoderOptions::default().set_strict_mode(true).set_max_width(usize::MAX).set_max_height(usize::MAX);
-    JpegDecoder::new_with_options(ZCursor::new(bytes), options).decode().is_ok()
 }
 
 #[cfg(test)]
@@ -292,7 +318,7 @@ mod tests {
         for tail in [&b""[..], b"\xff", &[0; 5000], b"hello"] {
             assert_eq!(check(&[open, tail].concat()), Ok(JpegEnd::Unmarked), "{tail:?}");
         }
-        for kept in [3, 20, 200, whole.len() / 2, whole.len() - 60] {
+        for kept in [3, 20, 200, whole.len() / 2, whole.len() - 60, whole.len() - 4] {
             let reason = check(&whole[..kept]).unwrap_err();
             assert!(reason.starts_with("damaged JPEG: ") && reason.ends_with("file again"), "{kept}: {reason}");
         }
@@ -300,12 +326,14 @@ mod tests {
     }
 
     #[test]
-    fn foreign_markers_in_a_scan_are_damage_where_libjpeg_says_so() {
+    fn foreign_markers_in_a_scan_are_damage() {
         for bytes in [
             &b"\xff\xd8"[..],
             b"\xff\x02",
             b"\xff\xbf",
             b"\xff\xf0",
+            b"\xff\xd3",
+            b"\xff\x01",
             b"\xff\xc0\0\x10",
             b"\xff\xc3\0\x10",
             b"\xff\xc4\0\x10",
@@ -316,7 +344,11 @@ mod tests {
             let reason = check(&with_middle(bytes)).unwrap_err();
             assert!(reason.contains(&format!("marker {:02x} at byte ", bytes[1])), "{reason}");
         }
-        for bytes in [&b"\xff\0"[..], b"\xff\xff\0", b"\xff\xd3", b"\xff\x01", b"\xff\xe1\0\x10", b"\xff\xfe\0\x10"] {
+        for bytes in [b"\xff\xe1\0\x10", b"\xff\xfe\0\x10", b"\xff\xdc\0\x04"] {
+            let reason = check(&with_middle(bytes)).unwrap_err();
+            assert!(reason.contains("the image data is interrupted before byte "), "{reason}");
+        }
+        for bytes in [&b"\xff\0"[..], b"\xff\xff\0"] {
             assert_eq!(check(&with_middle(bytes)), Ok(JpegEnd::Marked), "{bytes:?}");
         }
     }
