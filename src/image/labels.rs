@@ -7,7 +7,7 @@ use image::codecs::bmp::BmpDecoder;
 use image::{ColorType, DynamicImage, ImageDecoder, ImageFormat};
 
 use super::raster::{AlphaBand, Samples, decode, guess, without_alpha};
-use super::{read_label_npy, tiff};
+use super::{gif, read_label_npy, tiff};
 use crate::error::{Error, Result, Size};
 use crate::files::read_bytes;
 
@@ -49,6 +49,7 @@ pub fn read_labels_and_alpha(path: &Path) -> Result<(RawLabels, Option<AlphaBand
         ImageFormat::Png => read_png(path, &bytes),
         ImageFormat::Tiff => read_tiff(path, &bytes),
         ImageFormat::Bmp => read_bmp(path, &bytes),
+        ImageFormat::Gif => gif::read_labels(path, &bytes),
         ImageFormat::Jpeg => Err(Error::content(
             path,
             "a JPEG cannot hold labels: its compression changes values at edges; save the label image as PNG or TIFF",

@@ -2,12 +2,15 @@
 
 mod draw;
 mod encode;
+mod foreign;
+mod gif;
 mod gray;
 mod jpeg;
 mod labels;
 mod npy;
 mod oklab;
 mod palette;
+mod pnm;
 mod raster;
 mod resize;
 mod show;
@@ -20,6 +23,7 @@ pub use draw::{
     side_by_side, stack, with_color_bar, write_png,
 };
 pub use encode::{Pixels, encode_png, encode_small_png};
+pub(crate) use foreign::image_inside;
 pub use gray::{GrayConverter, GrayMethod, Sample, stretch};
 pub use labels::{RawLabels, read_labels, read_labels_and_alpha};
 pub use npy::{

@@ -8,12 +8,23 @@ use image::codecs::png::PngDecoder;
 use image::codecs::webp::WebPDecoder;
 use image::{DynamicImage, ImageFormat, ImageReader, Limits};
 
-use super::{jpeg, tiff};
+use super::{foreign, gif, jpeg, pnm, tiff};
 use crate::error::{Error, Result, Size};
 use crate::files::read_bytes;
 
 /// Largest decoded picture: 8 GiB.
 pub(super) const MAX_BYTES: usize = 8 << 30;
+
+/// The formats that are read.
+pub(super) const READ: [ImageFormat; 7] = [
+    ImageFormat::Jpeg,
+    ImageFormat::Png,
+    ImageFormat::Tiff,
+    ImageFormat::Bmp,
+    ImageFormat::Gif,
+    ImageFormat::WebP,
+    ImageFormat::Pnm,
+];
 
 /// Samples in the type of the file, interleaved by pixel.
 #[derive(Debug, Clone, PartialEq)]
@@ -142,6 +153,7 @@ pub fn read_image_and_alpha(path: &Path) -> Result<(Raster, Option<AlphaBand>)> 
     let bytes = read_bytes(path)?;
     let (raster, last_band) = match guess(path, &bytes)? {
         ImageFormat::Tiff => tiff::read_raster(path, &bytes)?,
+        ImageFormat::Gif => gif::read_raster(path, &bytes)?,
         format => {
             if format == ImageFormat::Jpeg {
                 if let Some((size, _)) = jpeg::size_and_claim(&bytes).filter(|(_, claim)| *claim > MAX_BYTES as u64) {
@@ -155,7 +167,11 @@ pub fn read_image_and_alpha(path: &Path) -> Result<(Raster, Option<AlphaBand>)> 
             }
             let picture = decode(&bytes, format)
                 .map_err(|e| Error::content(path, format!("damaged or unsupported picture: {e}")))?;
-            from_dynamic(picture)
+            let (mut raster, last_band) = from_dynamic(picture);
+            if format == ImageFormat::Pnm {
+                raster.samples = pnm::scaled(&bytes, raster.samples);
+            }
+            (raster, last_band)
         }
     };
     if raster.size.width == 0 || raster.size.height == 0 {
@@ -196,12 +212,11 @@ pub(super) fn guess(path: &Path, bytes: &[u8]) -> Result<ImageFormat> {
     if bytes.is_empty() {
         return Err(Error::content(path, "the file is empty"));
     }
-    let read = [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::Tiff, ImageFormat::Bmp, ImageFormat::WebP];
-    image::guess_format(bytes).ok().filter(|format| read.contains(format)).ok_or_else(|| unknown_format(path))
-}
-
-fn unknown_format(path: &Path) -> Error {
-    Error::content(path, "not a picture that segtool reads (JPEG, PNG, TIFF, BMP or WebP)")
+    match image::guess_format(bytes) {
+        Ok(ImageFormat::Tiff) if let Some(fault) = foreign::refuse_raw(path) => Err(fault),
+        Ok(format) if READ.contains(&format) => Ok(format),
+        _ => Err(foreign::not_read(path, bytes)),
+    }
 }
 
 /// The picture with all its bands.
