@@ -1,22 +1,28 @@
-//! Writes that leave the old file or the new one, never half of one.
+//! Writes that leave the old file or the new one, never half of one, and reads that take only what is meant to be read.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 
+/// Most links that are followed from one to the next, as on Linux.
+const MAX_LINKS: usize = 40;
+
+/// Most bytes of text that are taken from a pipe.
+const MAX_PIPED: u64 = 64 << 20;
+
 /// Writes `path` through a temporary file in the same folder: `fill` writes, then the file is flushed to disk and
-/// renamed over `path`. If anything fails, `path` is as it was.
+/// renamed over `path`. If anything fails, `path` is as it was. Links are followed, and the file that is replaced keeps
+/// its mode and owner. A pipe or device is written to as it stands.
 pub fn write_atomically(path: &Path, fill: impl FnOnce(&mut BufWriter<&File>) -> std::io::Result<()>) -> Result<()> {
-    write_through(path, |file| {
+    let fill = |file: &File| {
         let mut writer = BufWriter::with_capacity(1 << 18, file);
         fill(&mut writer)?;
-        writer.flush()?;
-        drop(writer);
-        file.sync_all()
-    })
+        writer.flush()
+    };
+    write_through(path, Flush::Wait, fill)
 }
 
 /// [`write_atomically`] for bytes at hand.
@@ -27,29 +33,133 @@ pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
 /// [`write_bytes`] without waiting for the disk, which takes longer than making a picture does. A program that is killed
 /// still leaves the old file or the new one; only a power failure may cost the last few. For what is quick to make again.
 pub fn write_bytes_unsynced(path: &Path, bytes: &[u8]) -> Result<()> {
-    write_through(path, |mut file| file.write_all(bytes))
+    write_through(path, Flush::Skip, |mut file| file.write_all(bytes))
 }
 
-fn write_through(path: &Path, fill: impl FnOnce(&File) -> std::io::Result<()>) -> Result<()> {
+/// Whether a write waits for the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flush {
+    Wait,
+    Skip,
+}
+
+fn write_through(path: &Path, flush: Flush, fill: impl FnOnce(&File) -> std::io::Result<()>) -> Result<()> {
     let failed = |cause| Error::write(path, cause);
-    let folder = parent(path);
+    let (target, replaced) = match destination(path)? {
+        Destination::Open(file) => return fill(&file).map_err(failed),
+        Destination::Stream => {
+            let file = fs::OpenOptions::new().write(true).open(path).map_err(failed)?;
+            return fill(&file).map_err(failed);
+        }
+        Destination::File { target, replaced } => (target, replaced),
+    };
     let mut builder = tempfile::Builder::new();
     builder.prefix(".segtool-").suffix(".tmp");
     // A temporary file is private by default; the result should obey the user's umask like any other file.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let file = builder.tempfile_in(folder).map_err(failed)?;
+    let file = builder.tempfile_in(parent(&target)).map_err(failed)?;
+    if let Some(replaced) = replaced {
+        keep_owner_and_mode(file.as_file(), &replaced).map_err(failed)?;
+    }
     fill(file.as_file()).map_err(failed)?;
-    file.persist(path).map_err(|e| failed(e.error))?;
+    if flush == Flush::Wait {
+        file.as_file().sync_all().map_err(failed)?;
+    }
+    file.persist(&target).map_err(|e| failed(e.error))?;
     Ok(())
+}
+
+/// Where a write goes.
+enum Destination {
+    /// To a regular file, behind all links, which replaces the one of that metadata.
+    File { target: PathBuf, replaced: Option<fs::Metadata> },
+    /// To a pipe or device, which a file must not take the place of.
+    Stream,
+    /// To the program's own output, where it goes on.
+    Open(File),
+}
+
+fn destination(path: &Path) -> Result<Destination> {
+    let failed = |cause| Error::write(path, cause);
+    if let Some(file) = own_output(path).map_err(failed)? {
+        return Ok(Destination::Open(file));
+    }
+    let replaced = match fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => {
+            return Err(Error::content(path, "is a folder; give the name of a file"));
+        }
+        Ok(metadata) if metadata.is_file() => Some(metadata),
+        Ok(metadata) if is_stream(&metadata) => return Ok(Destination::Stream),
+        Ok(_) => return Err(Error::content(path, "is neither a file nor a pipe; give the name of a file")),
+        Err(_) => None,
+    };
+    Ok(Destination::File { target: behind_links(path).map_err(failed)?, replaced })
+}
+
+/// What `path` points to in the end; it need not exist.
+fn behind_links(path: &Path) -> std::io::Result<PathBuf> {
+    let mut target = path.to_path_buf();
+    for _ in 0..MAX_LINKS {
+        match fs::read_link(&target) {
+            Ok(next) => target = parent(&target).join(next),
+            Err(_) => return Ok(target),
+        }
+    }
+    Err(std::io::Error::other("too many links that point to each other"))
+}
+
+/// Standard output or error, if `path` names it. Opened once more, a file behind it would be written over from its start.
+#[cfg(unix)]
+fn own_output(path: &Path) -> std::io::Result<Option<File>> {
+    use std::os::fd::AsFd;
+    let owned = match path.to_str() {
+        Some("/dev/stdout" | "/dev/fd/1" | "/proc/self/fd/1") => std::io::stdout().as_fd().try_clone_to_owned()?,
+        Some("/dev/stderr" | "/dev/fd/2" | "/proc/self/fd/2") => std::io::stderr().as_fd().try_clone_to_owned()?,
+        _ => return Ok(None),
+    };
+    Ok(Some(owned.into()))
+}
+
+#[cfg(not(unix))]
+fn own_output(_path: &Path) -> std::io::Result<Option<File>> {
+    Ok(None)
+}
+
+/// Whether bytes can be read or written one after the other, as in a pipe, a terminal or /dev/null.
+#[cfg(unix)]
+fn is_stream(metadata: &fs::Metadata) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    let kind = metadata.file_type();
+    kind.is_fifo() || kind.is_char_device()
+}
+
+#[cfg(not(unix))]
+fn is_stream(_metadata: &fs::Metadata) -> bool {
+    false
+}
+
+fn keep_owner_and_mode(file: &File, replaced: &fs::Metadata) -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let own = file.metadata()?;
+        if (own.uid(), own.gid()) != (replaced.uid(), replaced.gid()) {
+            // Only root may give files away.
+            let _ = std::os::unix::fs::fchown(file, Some(replaced.uid()), Some(replaced.gid()));
+        }
+    }
+    file.set_permissions(replaced.permissions())
 }
 
 /// Says, before any work, whether a file could be written.
 pub fn check_writable(path: &Path) -> Result<()> {
-    if path.is_dir() {
-        return Err(Error::content(path, "is a folder; give the name of a file"));
+    match destination(path)? {
+        Destination::File { target, .. } => {
+            tempfile::tempfile_in(parent(&target)).map(drop).map_err(|e| Error::write(path, e))
+        }
+        Destination::Stream | Destination::Open(_) => Ok(()),
     }
-    tempfile::tempfile_in(parent(path)).map(drop).map_err(|e| Error::write(path, e))
 }
 
 /// Creates a folder and the ones above it.
@@ -57,17 +167,67 @@ pub fn create_folder(path: &Path) -> Result<()> {
     fs::create_dir_all(path).map_err(|e| Error::write(path, e))
 }
 
-/// The whole file as text.
+/// The whole file as text, without a byte order mark. UTF-16 with one is understood, too. The file may be a pipe, as of
+/// a shell's `<(...)`.
 pub fn read_text(path: &Path) -> Result<String> {
-    fs::read_to_string(path).map_err(|e| Error::read(path, e))
+    let bytes = match fs::metadata(path) {
+        Ok(metadata) if is_stream(&metadata) => read_piped(path)?,
+        _ => read_bytes(path)?,
+    };
+    decode_text(bytes).map_err(|reason| Error::content(path, reason))
 }
 
-/// The whole file.
+/// The whole file, which must be a regular one.
 pub fn read_bytes(path: &Path) -> Result<Vec<u8>> {
-    if path.is_dir() {
+    let failed = |cause| Error::read(path, cause);
+    let metadata = fs::metadata(path).map_err(failed)?;
+    if metadata.is_dir() {
         return Err(Error::content(path, "is a folder, not a file"));
     }
-    fs::read(path).map_err(|e| Error::read(path, e))
+    // A pipe would be waited for, and a device may have no end.
+    if !metadata.is_file() {
+        return Err(Error::content(path, "is a pipe, socket or device; copy its content to a file first"));
+    }
+    fs::read(path).map_err(failed)
+}
+
+fn read_piped(path: &Path) -> Result<Vec<u8>> {
+    let failed = |cause| Error::read(path, cause);
+    let mut bytes = Vec::new();
+    File::open(path).map_err(failed)?.take(MAX_PIPED + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > MAX_PIPED {
+        return Err(Error::content(path, "gives more than 64 MiB; copy its content to a file first"));
+    }
+    Ok(bytes)
+}
+
+/// UTF-8, or UTF-16 with a byte order mark.
+fn decode_text(bytes: Vec<u8>) -> Result<String, String> {
+    let wide = |to_word: fn([u8; 2]) -> u16, bytes: &[u8]| {
+        let (words, rest) = bytes.as_chunks::<2>();
+        let words: Vec<u16> = words.iter().map(|&pair| to_word(pair)).collect();
+        String::from_utf16(&words)
+            .ok()
+            .filter(|_| rest.is_empty())
+            .ok_or_else(|| "begins as UTF-16 but is damaged; save it as UTF-8".to_string())
+    };
+    match bytes.as_slice() {
+        [0xff, 0xfe, rest @ ..] => return wide(u16::from_le_bytes, rest),
+        [0xfe, 0xff, rest @ ..] => return wide(u16::from_be_bytes, rest),
+        [first, 0, third, 0, ..] | [0, first, 0, third, ..] if *first != 0 && *third != 0 => {
+            return Err("is UTF-16; save it as UTF-8".into());
+        }
+        _ => {}
+    }
+    let mut text = String::from_utf8(bytes).map_err(|fault| {
+        let (at, bytes) = (fault.utf8_error().valid_up_to(), fault.as_bytes());
+        let line = bytes[..at].iter().filter(|&&byte| byte == b'\n').count() + 1;
+        format!("line {line} holds byte 0x{:02x}, which is not UTF-8; save it as UTF-8", bytes[at])
+    })?;
+    if text.starts_with('\u{feff}') {
+        text.drain(..'\u{feff}'.len_utf8());
+    }
+    Ok(text)
 }
 
 /// Opens a file for reading, and says how long it is. Devices and pipes are refused: some of them have no end, others wait
@@ -152,6 +312,112 @@ mod tests {
         assert!(matches!(result, Err(Error::Write { .. })));
         assert_eq!(fs::read(&path).unwrap(), b"old");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn text_may_be_utf_16_and_what_is_not_text_is_told_by_its_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("list.txt");
+        let wide = |to_bytes: fn(u16) -> [u8; 2]| "\u{feff}é.png\r\n".encode_utf16().flat_map(to_bytes).collect();
+        let texts: [Vec<u8>; 4] = [
+            wide(u16::to_le_bytes),
+            wide(u16::to_be_bytes),
+            "\u{feff}é.png\r\n".as_bytes().to_vec(),
+            "é.png\r\n".as_bytes().to_vec(),
+        ];
+        for bytes in texts {
+            fs::write(&path, &bytes).unwrap();
+            assert_eq!(read_text(&path).unwrap(), "é.png\r\n", "{bytes:?}");
+        }
+        for (bytes, reason) in [
+            (&b"a\0.\0p\0"[..], "is UTF-16; save it as UTF-8"),
+            (b"\0a\0.\0p", "is UTF-16; save it as UTF-8"),
+            (b"\xff\xfea\0.", "begins as UTF-16 but is damaged; save it as UTF-8"),
+            (b"a.png\nb.png\nf\xfcr.png\n", "line 3 holds byte 0xfc, which is not UTF-8; save it as UTF-8"),
+        ] {
+            fs::write(&path, bytes).unwrap();
+            assert!(read_text(&path).unwrap_err().to_string().ends_with(reason), "{bytes:?}");
+        }
+    }
+
+    #[cfg(unix)]
+    mod unix {
+        use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
+        use std::thread;
+
+        use super::*;
+
+        fn fifo(folder: &Path) -> PathBuf {
+            let path = folder.join("pipe");
+            assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+            path
+        }
+
+        #[test]
+        fn a_pipe_is_written_to_and_stays_a_pipe() {
+            let folder = tempfile::tempdir().unwrap();
+            let path = fifo(folder.path());
+            check_writable(&path).unwrap();
+            let reader = thread::spawn({
+                let path = path.clone();
+                move || fs::read(path).unwrap()
+            });
+            write_bytes(&path, b"counts").unwrap();
+            assert_eq!(reader.join().unwrap(), b"counts");
+            assert!(fs::symlink_metadata(&path).unwrap().file_type().is_fifo());
+        }
+
+        #[test]
+        fn text_comes_from_pipes_and_other_content_does_not() {
+            let folder = tempfile::tempdir().unwrap();
+            let path = fifo(folder.path());
+            let writer = thread::spawn({
+                let path = path.clone();
+                move || fs::write(path, "a.png\n").unwrap()
+            });
+            assert_eq!(read_text(&path).unwrap(), "a.png\n");
+            writer.join().unwrap();
+            assert!(read_bytes(&path).unwrap_err().to_string().contains("is a pipe, socket or device"));
+        }
+
+        #[test]
+        fn links_are_followed_and_those_that_dangle_get_their_target() {
+            let folder = tempfile::tempdir().unwrap();
+            let (disk, link) = (folder.path().join("disk"), folder.path().join("link.json"));
+            create_folder(&disk).unwrap();
+            symlink("disk/second.json", &link).unwrap();
+            symlink("real.json", disk.join("second.json")).unwrap();
+            for content in ["new", "newer"] {
+                check_writable(&link).unwrap();
+                write_bytes(&link, content.as_bytes()).unwrap();
+                assert_eq!(read_text(&disk.join("real.json")).unwrap(), content);
+                assert_eq!(fs::read_dir(&disk).unwrap().count(), 2);
+                assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+            }
+            let turning = folder.path().join("turning");
+            symlink(&turning, &turning).unwrap();
+            assert!(write_bytes(&turning, b"x").unwrap_err().to_string().contains("too many links"));
+        }
+
+        #[test]
+        fn a_file_that_is_replaced_keeps_its_mode() {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("private.json");
+            fs::write(&path, "old").unwrap();
+            for mode in [0o600, 0o640, 0o444] {
+                fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+                write_bytes(&path, b"new").unwrap();
+                assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, mode);
+            }
+            assert_eq!(read_text(&path).unwrap(), "new");
+        }
+
+        #[test]
+        fn standard_output_is_not_replaced() {
+            for name in ["/dev/stdout", "/dev/fd/2", "/proc/self/fd/1"] {
+                assert!(matches!(destination(Path::new(name)).unwrap(), Destination::Open(_)), "{name}");
+            }
+        }
     }
 
     #[test]

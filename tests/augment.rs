@@ -31,7 +31,7 @@ fn pairs(folder: &Path) -> Vec<Pair> {
         labels.save(folder.join(format!("labels/{i:02}.png"))).unwrap();
         image.save(folder.join(format!("images/{i:02}.png"))).unwrap();
     }
-    pair_folders(&folder.join("images"), &folder.join("labels")).unwrap()
+    pair_folders(&folder.join("images"), &folder.join("labels"), &|_| {}).unwrap()
 }
 
 /// Three classes with values 0 to 2, one band.
@@ -200,7 +200,7 @@ fn crops_are_normalised_like_the_whole_picture() {
 #[test]
 fn a_damaged_picture_ends_the_epoch_with_its_name() {
     let Set { _folder, loader, root, .. } = set(4);
-    std::fs::write(find_images(&root.join("images")).unwrap().remove(5), "nothing").unwrap();
+    std::fs::write(find_images(&root.join("images"), &|_| {}).unwrap().remove(5), "nothing").unwrap();
     let errors: Vec<String> =
         loader.shuffled(1, 0, 0, &[]).filter_map(Result::err).map(|error| error.to_string()).collect();
     assert!(errors.len() == 1 && errors[0].contains("05.png"), "{errors:?}");

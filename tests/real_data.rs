@@ -32,7 +32,7 @@ fn unpacked(name: &str, folder: &Path) -> Option<PathBuf> {
 fn surveyed(name: &str, labels: &str) -> Option<(usize, Vec<Size>, Vec<u64>)> {
     let folder = tempfile::tempdir().unwrap();
     let data = unpacked(name, folder.path())?;
-    let pairs = pair_lists(&data.join("val_images.txt"), &data.join(labels)).unwrap();
+    let pairs = pair_lists(&data.join("val_images.txt"), &data.join(labels), &|_| {}).unwrap();
     let survey = survey(&pairs, &[], &Descriptor::find(name).unwrap(), &|_: Event| {}).unwrap();
     Some((pairs.len(), survey.sizes, survey.class_pixels))
 }

@@ -11,7 +11,7 @@ and no inversion.
 
 Verdicts: equal; wrong (differs from every reference that reads the file); refused (an error, although a reference reads
 it); both-refuse; only-us (no reference reads it); by-design (a refusal that is meant: several pages or frames, complex
-numbers, label maps of 2 or of 4 and more bands); panic; hang. Exits with 1 if any file is wrong, panics or hangs.
+numbers, label maps of several bands that are no colours of 8 bits, or with JPEG compression); panic; hang. Exits with 1 if any file is wrong, panics or hangs.
 """
 import argparse
 import collections
@@ -42,7 +42,7 @@ MAGIC = dict(jpeg=rb"\xff\xd8\xff", png=rb"\x89PNG\r\n", tiff=rb"II[*+]\0|MM\0[*
 DRIVERS = dict(jpeg="JPEG", png="PNG", tiff="GTiff", gif="GIF", bmp="BMP", webp="WEBP", jp2="JP2OpenJPEG")  # of GDAL
 LIMIT = 60  # seconds per file
 CHUNK = 50  # files per run of the program, so that its output does not fill the disk
-MEMORY = 8 << 30  # bytes of address space for the program
+MEMORY = (8 << 30, 8 << 30)  # bytes of address space for the program
 LARGEST = 1 << 26  # samples; a reference is not asked to read more
 
 # Decoders of lossy formats may differ: their inverse cosine transforms round differently, and chroma planes of lower
@@ -88,16 +88,11 @@ def gather(folder):
 def ask(program, labels, paths, work):
     """Runs the program once. Returns its answers, and how it ended if some are missing."""
     command = [program, *(["--labels"] if labels else []), tempfile.mkdtemp(dir=work)]
-
-    def confine():
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-
     with tempfile.TemporaryFile() as questions, tempfile.TemporaryFile() as messages:
         questions.write(b"".join(os.fsencode(path) + b"\n" for path in paths))
         questions.seek(0)
-        process = subprocess.Popen(
-            command, stdin=questions, stdout=subprocess.PIPE, stderr=messages, preexec_fn=confine
-        )
+        streams = dict(stdin=questions, stdout=subprocess.PIPE, stderr=messages)
+        process = subprocess.Popen(command, **streams, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, MEMORY))
         lines = queue.Queue()
 
         def listen():
@@ -191,13 +186,15 @@ def forms(array, facts, labels):
         ink = array.astype("f8")
         array = (top - ink[..., :3]) * (top - ink[..., 3:4]) / top
     if facts.photometric == 0:
-        # What white-is-zero means for signed and for real numbers is nowhere said.
+        # What white-is-zero means for signed and for real numbers, or for bands beyond the first, is nowhere said.
         right = [top - array] if unsigned else [array, ~array] if array.dtype.kind == "i" else [array, 1 - array]
+        if array.shape[2] > 1:
+            right += [array, np.concatenate([right[-1][..., :1], array[..., 1:]], axis=2)]
     else:
         right = [array]
     if unsigned and bits in (1, 2, 4):  # Readers differ in whether they stretch them to 8 bits.
-        return [(right[0], top), (right[0] * np.uint8(255 // top), 255)]
-    return [(array, top) for array in right]
+        return [pair for one in right for pair in ((one, top), (one * np.uint8(255 // top), 255))]
+    return [(one, top) for one in right]
 
 
 def by_pillow(path, facts, labels):
@@ -320,8 +317,10 @@ def judge(answer, facts, found, masks, labels):
     right = [array for pairs in found.values() for array, _ in pairs]
     if words := answer.get("error"):
         several = facts.frames > 1 and re.search(r"pages|animation|frames", words, re.IGNORECASE)
-        odd_bands = labels and right and all(array.ndim == 3 and array.shape[2] != 3 for array in right)
-        if several or odd_bands or (facts.complex and "complex" in words.lower()):
+        # Label maps are one band, or three of 8 bits; what JPEG has changed is no label map.
+        no_labels = labels and all(one.ndim == 3 and (one.shape[2] != 3 or one.dtype != np.uint8) for one in right)
+        no_labels = (no_labels and found) or (labels and facts.lossy and re.search("jpe?g|lossy", words, re.IGNORECASE))
+        if several or no_labels or (facts.complex and "complex" in words.lower()):
             return "by-design", words
         return "refused" if found or facts.complex else "both-refuse", words
     if not found:
@@ -329,6 +328,8 @@ def judge(answer, facts, found, masks, labels):
     ours = np.load(answer["npy"])
     if labels:
         ours = ours[..., 0] if ours.ndim == 3 and ours.shape[2] == 1 else ours
+        if masks and ours.shape == masks[0].shape:  # A label without data may be NaN.
+            ours = np.where(np.isnan(ours) & masks[0], right[0], ours)
     else:  # Networks compute in single precision, so images may be rounded to it.
         with np.errstate(over="ignore"):
             single = {name: [(array.astype("f4"), top) for array, top in pairs] for name, pairs in found.items()}
@@ -338,7 +339,8 @@ def judge(answer, facts, found, masks, labels):
         return "wrong", "; ".join(f"{name}: {words[0]}" for name, words in apart.items())
     if masks and "invalid" in answer:
         mask = np.load(answer["invalid"]) != 0 if answer["invalid"] else np.zeros_like(masks[0])
-        if not any(np.array_equal(mask, one) for one in masks):
+        nan = np.isnan(ours).reshape(*mask.shape, -1).any(axis=2)  # which says as much as the mask
+        if not any(np.array_equal(marked, one) for one in masks for marked in (mask, mask | nan)):
             counts = sorted({np.count_nonzero(one) for one in masks})
             return "wrong", f"nodata: {np.count_nonzero(mask)} pixels instead of {' or '.join(map(str, counts))}"
     return "equal", ""
@@ -377,9 +379,8 @@ def main():
     for verdict in ("panic", "hang", "wrong", "refused", "only-us"):
         for result in results:
             if result["verdict"] == verdict:
-                others = [f"{name}: {words}" for name, words in result["not_read_by"].items()]
-                readers = f"read by {', '.join(result['read_by']) or 'none'}"
-                print(f"{verdict}: {result['path']}: {result['reason']} ({'; '.join([readers, *others])})")
+                others = "".join(f"; {name}: {words}" for name, words in result["not_read_by"].items())
+                print(f"{verdict}: {result['path']}: {result['reason']} (read by {result['read_by']}{others})")
     counts = collections.Counter((result["folder"], result["verdict"]) for result in results)
     width = max(map(len, [*args.folders, "folder"]))
     print(f"\n{'folder':{width}}  {'files':>6}", *(f"{verdict:>12}" for verdict in VERDICTS))

@@ -69,8 +69,9 @@ def legal(s):
         codec != "WEBP" or extras in ("none", "alpha"),
         # A strip of JPEG is whole blocks of 8 or 16 rows, and its pixels are grey or colours.
         codec != "JPEG" or s["layout"] not in ("strips of 1", "strips of 7"),
-        codec != "JPEG" or (kind == "uint8" and photometric != "palette" and (bands in (1, 3) or not pixel)),
+        codec != "JPEG" or (kind == "uint8" and photometric != "palette" and (bands in (1, colours) or not pixel)),
         photometric != "ycbcr" or (codec == "JPEG" and bands == 3 and pixel),
+        photometric != "ycbcr" or not s["special"].startswith("sparse"),  # its sharp edge blurs in more than one way
         photometric != "rgb" or (not real and bits in (8, 16, 32)),
         photometric != "miniswhite" or kind.startswith("uint") or narrow,
         photometric != "palette" or (kind in ("uint8", "4 bits", "uint16") and s["predictor"] != 3),
@@ -230,7 +231,7 @@ def write_tifffile(path, s, array):
         for index, colour in colour_table(bits_of(s["type"])).items():
             options["colormap"][:, index] = np.array(colour[:3]) * 257
     if s["special"] == "nodata":
-        options["extratags"].append((42113, "s", 0, str(array[0, 0, 0].item()), True))
+        options["extratags"].append((42113, "s", 0, str(+array[0, 0, 0].item()), True))
     if bands > 1:
         options["planarconfig"] = "contig" if s["interleaving"] == "pixel" else "separate"
     array = array[..., 0] if bands == 1 else array if s["interleaving"] == "pixel" else np.moveaxis(array, 2, 0)

@@ -121,8 +121,8 @@ pub(crate) struct Train {
     /// A built-in data set or a .toml file; the recipe's by default
     #[arg(long, value_name = "NAME|FILE", conflicts_with = "resume")]
     pub(crate) dataset: Option<String>,
-    /// List of training pictures (also -train)
-    #[arg(long, value_name = "FILE", requires = "label_list", conflicts_with_all = ["images", "resume"])]
+    /// List of training pictures, or of pictures and their label images in each line (also -train)
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["images", "resume"])]
     #[arg(required_unless_present_any = ["images", "mask_folders", "label_csv", "resume"])]
     pub(crate) train_list: Option<PathBuf>,
     /// List of their label images (also -lab)
@@ -137,8 +137,8 @@ pub(crate) struct Train {
     /// Folder with a folder for each picture, which holds images/ with the picture and masks/ with its masks
     #[arg(long, value_name = "DIR", conflicts_with_all = ["train_list", "images", "resume"])]
     pub(crate) mask_folders: Option<PathBuf>,
-    /// List of validation pictures
-    #[arg(long, value_name = "FILE", requires = "val_label_list", conflicts_with_all = ["val_fraction", "resume"])]
+    /// List of validation pictures, or of pictures and their label images in each line
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["val_fraction", "resume"])]
     pub(crate) val_list: Option<PathBuf>,
     /// List of their label images
     #[arg(long, value_name = "FILE", requires = "val_list")]

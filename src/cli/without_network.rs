@@ -49,8 +49,8 @@ Values that are none of these are an error of that pair; with capstone and csail
 through with a note, unless there is --strict.
 With --dataset or --run, the label values are the data set's.")]
 pub(crate) struct Metrics {
-    /// List of predictions (.npy, or label images); also --List_predict
-    #[arg(long, value_name = "FILE", requires = "list_true")]
+    /// List of predictions (.npy, or label images), or of predictions and label images in each line; also --List_predict
+    #[arg(long, value_name = "FILE")]
     pub(crate) list_predict: Option<PathBuf>,
     /// List of label images, in the same order
     #[arg(long, value_name = "FILE", conflicts_with_all = ["predictions", "merge"])]
@@ -72,8 +72,8 @@ pub(crate) struct Metrics {
     #[arg(long, value_name = "DIR", requires_all = ["run", "labels"])]
     #[arg(conflicts_with_all = ["list_predict", "predictions", "merge", "image_list"])]
     pub(crate) images: Option<PathBuf>,
-    /// With --run: list of pictures, in the order of --list-true
-    #[arg(long, value_name = "FILE", requires_all = ["run", "list_true"])]
+    /// With --run: list of pictures, in the order of --list-true, or of pictures and label images in each line
+    #[arg(long, value_name = "FILE", requires = "run")]
     #[arg(conflicts_with_all = ["list_predict", "predictions", "merge"])]
     pub(crate) image_list: Option<PathBuf>,
     /// Add up counts that --partial wrote

@@ -14,10 +14,11 @@ use crate::ui::{self, Progress};
 
 pub(crate) fn run(arguments: &Concat) -> Result<Exit> {
     let descriptor = descriptor(arguments)?;
-    let triples = inputs(arguments)?.find()?;
+    let progress = Progress::new();
+    let triples = inputs(arguments)?.find(&progress)?;
     let options = options(arguments);
     use_threads(arguments.workers)?;
-    let summary = concat_files(&triples, &descriptor, &options, &Progress::new())?;
+    let summary = concat_files(&triples, &descriptor, &options, &progress)?;
     if summary.written == 0 {
         bail!("none of the {} predictions could be drawn", triples.len());
     }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use segtool::data::{Descriptor, pair_folders, pair_lists};
+use segtool::data::{Descriptor, pair_folders, pair_lists, read_pairs};
 use segtool::device::DeviceChoice;
 use segtool::files::check_writable;
 use segtool::hypercolumn::Part;
@@ -116,7 +116,7 @@ pub(super) fn train_forest(arguments: &Train, mut recipe: ForestRecipe) -> Resul
     if split == Split::None && arguments.val_fraction.is_some() {
         bail!("--val-fraction would do nothing with --split none; leave one of them out");
     }
-    let (pictures, validation) = (pictures(arguments, &dataset)?, validation(arguments)?);
+    let (pictures, validation) = (pictures(arguments, &dataset, &progress)?, validation(arguments, &progress)?);
     ui::say(&format!("recipe {}: {}", recipe.name, recipe.summary));
     ui::say(&format!("data set {}: {}", dataset.name, dataset.title));
     let count = if pictures.len() == 1 { "a picture".to_owned() } else { format!("{} pictures", pictures.len()) };
@@ -157,7 +157,7 @@ fn encoder_weights(sources: &[String], progress: &Progress) -> Result<Option<Wei
     Ok(Some(Weights::open(&locate(sources, progress)?, None)?))
 }
 
-fn pictures(arguments: &Train, dataset: &Descriptor) -> Result<Vec<LabelledPicture>> {
+fn pictures(arguments: &Train, dataset: &Descriptor, progress: &Progress) -> Result<Vec<LabelledPicture>> {
     if let Some(table) = &arguments.pixels.label_csv {
         if let Some(folder) = arguments.images.as_deref().filter(|folder| !folder.is_dir()) {
             bail!("{} is no folder; with --label-csv, --images is the folder of the pictures", folder.display());
@@ -165,16 +165,18 @@ fn pictures(arguments: &Train, dataset: &Descriptor) -> Result<Vec<LabelledPictu
         return Ok(LabelledPicture::from_table(table, dataset, arguments.images.as_deref())?);
     }
     let pairs = match (&arguments.train_list, &arguments.label_list, &arguments.images, &arguments.labels) {
-        (Some(images), Some(labels), ..) => pair_lists(images, labels)?,
-        (_, _, Some(images), Some(labels)) => pair_folders(images, labels)?,
+        (Some(images), Some(labels), ..) => pair_lists(images, labels, progress)?,
+        (Some(pairs), None, ..) => read_pairs(pairs)?,
+        (_, _, Some(images), Some(labels)) => pair_folders(images, labels, progress)?,
         _ => bail!("say where the labels are: --images and --labels, --train-list and --label-list, or --label-csv"),
     };
     Ok(LabelledPicture::from_pairs(pairs)?)
 }
 
-fn validation(arguments: &Train) -> Result<Vec<LabelledPicture>> {
+fn validation(arguments: &Train, progress: &Progress) -> Result<Vec<LabelledPicture>> {
     match (&arguments.val_list, &arguments.val_label_list) {
-        (Some(images), Some(labels)) => Ok(LabelledPicture::from_pairs(pair_lists(images, labels)?)?),
+        (Some(images), Some(labels)) => Ok(LabelledPicture::from_pairs(pair_lists(images, labels, progress)?)?),
+        (Some(pairs), None) => Ok(LabelledPicture::from_pairs(read_pairs(pairs)?)?),
         _ => Ok(Vec::new()),
     }
 }

@@ -19,14 +19,14 @@ pub(crate) fn run(arguments: Predict) -> Result<Exit> {
     if let Some(folder) = &arguments.run
         && let AnyRun::Forest(run) = AnyRun::open(folder)?
     {
-        return pixels::predict_with_forest(&arguments, &run, &inputs(&arguments)?);
+        return pixels::predict_with_forest(&arguments, &run, &inputs(&arguments, &Progress::new())?);
     }
     if arguments.cache_features.is_some() {
         bail!("--cache-features would do nothing for a network; leave that out");
     }
     let progress = Progress::new();
     let procedure = Procedure::new(&choices(&arguments))?;
-    let inputs = inputs(&arguments)?;
+    let inputs = inputs(&arguments, &progress)?;
     let mut predictor = predictor(&arguments, &progress)?;
     if let Some(threshold) = arguments.threshold {
         predictor.set_threshold(threshold)?;
@@ -112,13 +112,13 @@ fn predictor(arguments: &Predict, progress: &Progress) -> Result<Predictor> {
     Ok(predictor)
 }
 
-fn inputs(arguments: &Predict) -> Result<Vec<PathBuf>> {
+fn inputs(arguments: &Predict, progress: &Progress) -> Result<Vec<PathBuf>> {
     if let Some(list) = &arguments.input_list {
-        return Ok(read_list(list)?);
+        return Ok(read_list(list, progress)?);
     }
     let mut inputs = Vec::new();
     for path in &arguments.images {
-        if path.is_dir() { inputs.extend(find_images_or_ids(path)?) } else { inputs.push(path.clone()) }
+        if path.is_dir() { inputs.extend(find_images_or_ids(path, progress)?) } else { inputs.push(path.clone()) }
     }
     Ok(inputs)
 }

@@ -12,10 +12,11 @@ use crate::cli::Rgb2Gray;
 use crate::ui::{self, Progress};
 
 pub(crate) fn run(arguments: Rgb2Gray) -> Result<Exit> {
-    let jobs = jobs(&arguments)?;
+    let progress = Progress::new();
+    let jobs = jobs(&arguments, &progress)?;
     use_threads(arguments.workers)?;
     let Rgb2Gray { method, stretch, alpha, overwrite, .. } = arguments;
-    let summary = convert_files(&jobs, Options { method, stretch, alpha, overwrite }, &Progress::new())?;
+    let summary = convert_files(&jobs, Options { method, stretch, alpha, overwrite }, &progress)?;
     if summary.written + summary.kept == 0 {
         bail!("none of the {} pictures could be used", jobs.len());
     }
@@ -33,9 +34,10 @@ pub(crate) fn run(arguments: Rgb2Gray) -> Result<Exit> {
 }
 
 /// The pictures, each with its place in the output folder; below a folder, sub-folders are kept.
-fn jobs(arguments: &Rgb2Gray) -> Result<Vec<Job>> {
+fn jobs(arguments: &Rgb2Gray, progress: &Progress) -> Result<Vec<Job>> {
     let below = |folder: &Path| -> Result<Vec<Job>> {
-        let inputs = if arguments.recursive { find_images_below(folder)? } else { find_images(folder)? };
+        let inputs =
+            if arguments.recursive { find_images_below(folder, progress)? } else { find_images(folder, progress)? };
         // What an earlier call wrote below the input folder is no input. It may be spelled otherwise.
         let written = arguments
             .output_folder
@@ -50,7 +52,7 @@ fn jobs(arguments: &Rgb2Gray) -> Result<Vec<Job>> {
     };
     let one = |input: PathBuf| job(arguments, &input.parent().map(Path::to_path_buf).unwrap_or_default(), input);
     if let Some(list) = &arguments.input_list {
-        return Ok(read_list(list)?.into_iter().map(one).collect());
+        return Ok(read_list(list, progress)?.into_iter().map(one).collect());
     }
     let mut jobs = Vec::new();
     for input in arguments.input_folder.iter().chain(&arguments.images) {

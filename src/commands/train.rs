@@ -147,6 +147,7 @@ fn sources(arguments: &Train) -> Result<(Source, Option<Source>)> {
     let lists = |images: &PathBuf, labels: &PathBuf| Source::Lists { images: images.clone(), labels: labels.clone() };
     let train = match (&arguments.train_list, &arguments.label_list, &arguments.images, &arguments.labels) {
         (Some(images), Some(labels), ..) => lists(images, labels),
+        (Some(pairs), None, ..) => Source::PairList(pairs.clone()),
         (_, _, Some(images), Some(labels)) => Source::Folders { images: images.clone(), labels: labels.clone() },
         _ => match &arguments.mask_folders {
             Some(root) => Source::MaskFolders(root.clone()),
@@ -155,7 +156,10 @@ fn sources(arguments: &Train) -> Result<(Source, Option<Source>)> {
             ),
         },
     };
-    let lists = arguments.val_list.as_ref().zip(arguments.val_label_list.as_ref()).map(|(i, l)| lists(i, l));
+    let lists = arguments.val_list.as_ref().map(|images| match &arguments.val_label_list {
+        Some(labels) => lists(images, labels),
+        None => Source::PairList(images.clone()),
+    });
     let validation = lists.or_else(|| arguments.val_mask_folders.clone().map(Source::MaskFolders));
     Ok((train, validation))
 }

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::data::{FileKind, files_by_stem, find_predictions, read_list};
+use crate::data::{FileKind, files_by_stem, find_predictions, read_label_list, read_list};
 use crate::error::{Error, Result};
+use crate::event::Sink;
 
 /// Most predictions without a partner that an error names.
 const MAX_NAMED: usize = 20;
@@ -56,24 +57,30 @@ pub struct Inputs {
 impl Inputs {
     /// Finds what belongs together, in the order of the predictions. A prediction without a partner is an error, and so
     /// are lists of unequal length.
-    pub fn find(&self) -> Result<Vec<Triple>> {
+    pub fn find(&self, sink: &dyn Sink) -> Result<Vec<Triple>> {
         let predictions = match &self.predictions {
             Predictions::File(path) => vec![path.clone()],
-            Predictions::List(list) => read_list(list)?,
+            Predictions::List(list) => read_list(list, sink)?,
             Predictions::Folder(folder) => find_predictions(folder)?,
         };
-        let images = self.partners(&predictions, &self.images, FileKind::Picture)?;
+        let images = self.partners(&predictions, &self.images, FileKind::Picture, sink)?;
         let labels = match &self.labels {
-            Some(labels) => self.partners(&predictions, labels, FileKind::Label)?.into_iter().map(Some).collect(),
+            Some(labels) => self.partners(&predictions, labels, FileKind::Label, sink)?.into_iter().map(Some).collect(),
             None => vec![None; predictions.len()],
         };
         let triple = |((prediction, image), label)| Triple { image, label, prediction };
         Ok(predictions.into_iter().zip(images).zip(labels).map(triple).collect())
     }
 
-    fn partners(&self, predictions: &[PathBuf], partners: &Partners, kind: FileKind) -> Result<Vec<PathBuf>> {
+    fn partners(
+        &self,
+        predictions: &[PathBuf],
+        partners: &Partners,
+        kind: FileKind,
+        sink: &dyn Sink,
+    ) -> Result<Vec<PathBuf>> {
         match partners {
-            Partners::List(list) => self.in_order(predictions, list),
+            Partners::List(list) => self.in_order(predictions, list, kind, sink),
             Partners::Path(file) if file.is_file() && predictions.len() == 1 => Ok(vec![file.clone()]),
             Partners::Path(file) if file.is_file() => Err(Error::content(
                 file,
@@ -84,8 +91,11 @@ impl Inputs {
         }
     }
 
-    fn in_order(&self, predictions: &[PathBuf], list: &Path) -> Result<Vec<PathBuf>> {
-        let found = read_list(list)?;
+    fn in_order(&self, predictions: &[PathBuf], list: &Path, kind: FileKind, sink: &dyn Sink) -> Result<Vec<PathBuf>> {
+        let found = match kind {
+            FileKind::Picture => read_list(list, sink)?,
+            FileKind::Label => read_label_list(list, sink)?,
+        };
         if found.len() == predictions.len() {
             return Ok(found);
         }

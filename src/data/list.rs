@@ -1,6 +1,6 @@
 //! Which files make up a data set.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -9,24 +9,14 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
+use super::folder::{IMAGES, LABELS, find_images, find_labels, find_predictions, has_ending, stem};
 use super::masks::{Labels, pair_mask_folders};
 use crate::error::{Error, Result};
+use crate::event::{Event, Sink};
 use crate::files::read_text;
 
 /// Most unmatched files that an error names.
 const MAX_NAMED: usize = 20;
-
-/// File names that count as pictures in a folder.
-const PICTURES: [&str; 7] = ["jpg", "jpeg", "png", "tif", "tiff", "bmp", "webp"];
-
-/// File names that count as label images in a folder.
-const LABELS: [&str; 6] = ["png", "tif", "tiff", "bmp", "npy", "npz"];
-
-/// File names of arrays.
-const ARRAYS: [&str; 2] = ["npy", "npz"];
-
-/// What ends the stems of probabilities that were written beside predictions.
-const PROBABILITIES: [&str; 2] = ["_prob", "_probs"];
 
 /// A picture and its labels.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -38,30 +28,21 @@ pub struct Pair {
 }
 
 /// Reads a list: one path a line, blank lines and lines that begin with `#` left out. A relative path is looked for
-/// beside the list, then in the working directory.
-pub fn read_list(list: &Path) -> Result<Vec<PathBuf>> {
-    let text = read_text(list)?;
-    // Windows editors begin a file with a byte order mark.
-    let text = text.trim_start_matches('\u{feff}');
-    let folder = list.parent().unwrap_or(Path::new(""));
-    let entries: Vec<PathBuf> = text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .map(|line| {
-            let beside = folder.join(line);
-            if !beside.exists() && Path::new(line).exists() { line.into() } else { beside }
-        })
-        .collect();
-    if entries.is_empty() {
-        return Err(Error::content(list, "the list names no file; it needs one path a line"));
-    }
-    Ok(entries)
+/// beside the list, then in the working directory. Of an image and a label image in one line the image is taken, with a
+/// note.
+pub fn read_list(list: &Path, sink: &dyn Sink) -> Result<Vec<PathBuf>> {
+    read_column(list, Column::First, sink)
 }
 
-/// Pairs two lists line by line.
-pub fn pair_lists(images: &Path, labels: &Path) -> Result<Vec<Pair>> {
-    let (left, right) = (read_list(images)?, read_list(labels)?);
+/// As [`read_list`], but of an image and a label image in one line the label image is taken.
+pub fn read_label_list(list: &Path, sink: &dyn Sink) -> Result<Vec<PathBuf>> {
+    read_column(list, Column::Last, sink)
+}
+
+/// Pairs two lists line by line. Where a list names an image and its label image in each line, the one that is asked for
+/// is taken.
+pub fn pair_lists(images: &Path, labels: &Path, sink: &dyn Sink) -> Result<Vec<Pair>> {
+    let (left, right) = (read_list(images, sink)?, read_label_list(labels, sink)?);
     if left.len() != right.len() {
         let (longer, shorter) = if left.len() > right.len() { (images, labels) } else { (labels, images) };
         return Err(Error::Config(format!(
@@ -77,8 +58,109 @@ pub fn pair_lists(images: &Path, labels: &Path) -> Result<Vec<Pair>> {
     Ok(left.into_iter().zip(right).map(|(image, label)| Pair { image, label: label.into() }).collect())
 }
 
+/// Reads a list of an image and its label image in each line, separated by blanks, a tab, a comma or a semicolon.
+pub fn read_pairs(list: &Path) -> Result<Vec<Pair>> {
+    let pair = |(number, line)| match line {
+        Line::Two(image, label) => Ok(Pair { image, label: label.into() }),
+        Line::One(path) => Err(Error::content(
+            list,
+            format!(
+                "line {number} names one file, {}; it needs an image and its label image, or give the list of the label \
+                 images, too",
+                path.display()
+            ),
+        )),
+    };
+    read_lines(list)?.into_iter().map(pair).collect()
+}
+
+/// Which file is meant where a line names two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Column {
+    First,
+    Last,
+}
+
+fn read_column(list: &Path, column: Column, sink: &dyn Sink) -> Result<Vec<PathBuf>> {
+    let lines = read_lines(list)?;
+    let of_two = |(_, line): &&(usize, Line)| matches!(line, Line::Two(..));
+    if let (Some((two, _)), Some((one, _))) = (lines.iter().find(of_two), lines.iter().find(|line| !of_two(line))) {
+        return Err(Error::content(list, format!("line {two} names two files, but line {one} only one")));
+    }
+    if lines.iter().any(|line| of_two(&line)) {
+        let which = if column == Column::First { "first" } else { "second" };
+        let list = list.display();
+        sink.event(Event::Note(format!("{list} names two files in each line, of which the {which} are taken")));
+    }
+    let path = |(_, line)| match (line, column) {
+        (Line::One(path), _) | (Line::Two(path, _), Column::First) | (Line::Two(_, path), Column::Last) => path,
+    };
+    Ok(lines.into_iter().map(path).collect())
+}
+
+/// A line of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Line {
+    One(PathBuf),
+    /// An image and its label image.
+    Two(PathBuf, PathBuf),
+}
+
+/// The lines that name files, with their numbers, from 1.
+fn read_lines(list: &Path) -> Result<Vec<(usize, Line)>> {
+    let text = read_text(list)?;
+    let folder = list.parent().unwrap_or(Path::new(""));
+    let lines = text.lines().map(str::trim).enumerate();
+    let named = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+    let lines: Vec<(usize, Line)> = named.map(|(i, line)| (i + 1, parse_line(line, folder))).collect();
+    if lines.is_empty() {
+        return Err(Error::content(list, "the list names no file; it needs one path a line"));
+    }
+    Ok(lines)
+}
+
+/// One path if there is such a file, blanks and all; else two, if there are both or if both look like it.
+fn parse_line(line: &str, folder: &Path) -> Line {
+    let found = |name: &str| find(name, folder);
+    if let Some(path) = found(line).or_else(|| found(unquoted(line))) {
+        return Line::One(path);
+    }
+    let halves = |(at, separator): (usize, char)| {
+        (unquoted(line[..at].trim()), unquoted(line[at + separator.len_utf8()..].trim()))
+    };
+    let separators = || line.char_indices().filter(|(_, c)| matches!(c, '\t' | ' ' | ',' | ';'));
+    for (left, right) in separators().map(halves) {
+        if let (Some(image), Some(label)) = (found(left), found(right)) {
+            return Line::Two(image, label);
+        }
+    }
+    let place = |name: &str| found(name).unwrap_or_else(|| folder.join(name));
+    let mut names = line.split(['\t', ' ', ',', ';']).filter(|name| !name.is_empty()).map(unquoted);
+    let is_file = |name: &str| [&IMAGES[..], &LABELS].iter().any(|endings| has_ending(Path::new(name), endings));
+    match (names.next(), names.next(), names.next()) {
+        (Some(image), Some(label), None) if is_file(image) && is_file(label) => Line::Two(place(image), place(label)),
+        _ => Line::One(place(unquoted(line))),
+    }
+}
+
+/// The file beside the list, else in the working directory. Lists that were written on Windows may name it with `\`.
+fn find(name: &str, folder: &Path) -> Option<PathBuf> {
+    let there = |path: &PathBuf| fs::symlink_metadata(path).is_ok();
+    let places = |name: &str| [folder.join(name), name.into()].into_iter().find(there);
+    if name.is_empty() {
+        return None;
+    }
+    places(name).or_else(|| name.contains('\\').then(|| places(&name.replace('\\', "/")))?)
+}
+
+/// Without the quotes that surround it, as "copy as path" of Windows writes them.
+fn unquoted(name: &str) -> &str {
+    let inner = |quote: char| name.strip_prefix(quote)?.strip_suffix(quote).filter(|inner| !inner.contains(quote));
+    inner('"').or_else(|| inner('\'')).unwrap_or(name)
+}
+
 /// Pairs two folders by file stem (`a.jpg` with `a.png`), in the order of the names; or two files.
-pub fn pair_folders(images: &Path, labels: &Path) -> Result<Vec<Pair>> {
+pub fn pair_folders(images: &Path, labels: &Path, sink: &dyn Sink) -> Result<Vec<Pair>> {
     for path in [images, labels] {
         fs::metadata(path).map_err(|e| Error::read(path, e))?;
     }
@@ -92,7 +174,7 @@ pub fn pair_folders(images: &Path, labels: &Path) -> Result<Vec<Pair>> {
             labels.display()
         )));
     }
-    pair_stems(images, labels, one_a_stem(find_images(images)?)?)
+    pair_stems(images, labels, one_a_stem(find_images(images, sink)?)?)
 }
 
 /// Pairs the predictions of a folder ([`find_predictions`]) with label images by file stem, in the order of the names.
@@ -113,7 +195,7 @@ pub fn pair_mask_predictions(predictions: &Path, root: &Path) -> Result<Vec<Pair
 }
 
 fn pair_stems(images: &Path, labels: &Path, left: BTreeMap<String, PathBuf>) -> Result<Vec<Pair>> {
-    let matched = match_stems([images, labels], left, by_stem(labels, &LABELS)?)?;
+    let matched = match_stems([images, labels], left, one_a_stem(find_labels(labels)?)?)?;
     Ok(matched.into_iter().map(|(image, label)| Pair { image, label: label.into() }).collect())
 }
 
@@ -144,110 +226,6 @@ fn match_stems(
         )));
     }
     Ok(pairs)
-}
-
-/// The pictures of a folder, in the order of their names. Arrays (.npy, .npz) are taken for pictures where there are no
-/// others; beside pictures they are mostly predictions.
-pub fn find_images(folder: &Path) -> Result<Vec<PathBuf>> {
-    let pictures = pictures_of(folder)?;
-    let found = if pictures.is_empty() { list_files(folder, &ARRAYS)? } else { pictures };
-    not_empty(found, folder, &PICTURES)
-}
-
-/// The pictures of a folder, in the order of their names; there may be none.
-pub(super) fn pictures_of(folder: &Path) -> Result<Vec<PathBuf>> {
-    list_files(folder, &PICTURES)
-}
-
-/// The pictures of a folder and of the folders below it, in the order of their names. Links to folders are not followed.
-pub fn find_images_below(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    let mut folders = vec![folder.to_path_buf()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).map_err(|e| Error::read(&folder, e))? {
-            let entry = entry.map_err(|e| Error::read(&folder, e))?;
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                folders.push(entry.path());
-            } else if is_of(&entry.path(), &PICTURES) {
-                found.push(entry.path());
-            }
-        }
-    }
-    found.sort();
-    not_empty(found, folder, &PICTURES)
-}
-
-/// The predictions of a folder, in the order of their names: its .npy files, or label images where there are none. A
-/// `<stem>_prob.npy` or `<stem>_probs.npy` beside a `<stem>.npy` is no prediction.
-pub fn find_predictions(folder: &Path) -> Result<Vec<PathBuf>> {
-    let arrays = list_files(folder, &["npy"])?;
-    let found = if arrays.is_empty() { find_files(folder, &LABELS)? } else { arrays };
-    let stems: BTreeSet<String> = found.iter().map(|path| stem(path)).collect();
-    let is_probability = |path: &Path| {
-        PROBABILITIES.iter().any(|end| stem(path).strip_suffix(end).is_some_and(|plain| stems.contains(plain)))
-    };
-    Ok(found.into_iter().filter(|path| !is_probability(path)).collect())
-}
-
-/// What a file of a folder may be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FileKind {
-    /// A picture.
-    Picture,
-    /// A label image.
-    Label,
-}
-
-/// The files of a folder that may be of a kind, by stem; there may be none.
-pub fn files_by_stem(folder: &Path, kind: FileKind) -> Result<BTreeMap<String, Vec<PathBuf>>> {
-    let extensions: &[&str] = match kind {
-        FileKind::Picture => &PICTURES,
-        FileKind::Label => &LABELS,
-    };
-    let mut stems: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
-    for path in list_files(folder, extensions)? {
-        stems.entry(stem(&path)).or_default().push(path);
-    }
-    Ok(stems)
-}
-
-fn find_files(folder: &Path, extensions: &[&str]) -> Result<Vec<PathBuf>> {
-    not_empty(list_files(folder, extensions)?, folder, extensions)
-}
-
-fn not_empty(found: Vec<PathBuf>, folder: &Path, extensions: &[&str]) -> Result<Vec<PathBuf>> {
-    if found.is_empty() {
-        return Err(Error::content(
-            folder,
-            format!("the folder holds no file of a known kind ({})", extensions.join(", ")),
-        ));
-    }
-    Ok(found)
-}
-
-fn list_files(folder: &Path, extensions: &[&str]) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).map_err(|e| Error::read(folder, e))? {
-        let path = entry.map_err(|e| Error::read(folder, e))?.path();
-        if is_of(&path, extensions) {
-            found.push(path);
-        }
-    }
-    found.sort();
-    Ok(found)
-}
-
-fn is_of(path: &Path, extensions: &[&str]) -> bool {
-    let extension = path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
-    extension.is_some_and(|e| extensions.contains(&e.as_str())) && path.is_file()
-}
-
-fn stem(path: &Path) -> String {
-    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-fn by_stem(folder: &Path, extensions: &[&str]) -> Result<BTreeMap<String, PathBuf>> {
-    one_a_stem(find_files(folder, extensions)?)
 }
 
 fn one_a_stem(paths: Vec<PathBuf>) -> Result<BTreeMap<String, PathBuf>> {
@@ -287,6 +265,8 @@ pub fn split_validation(mut pairs: Vec<Pair>, fraction: f64, seed: u64) -> Resul
 mod tests {
     use super::*;
 
+    fn silent(_: Event) {}
+
     fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
         let path = folder.join(name);
         fs::write(&path, text).unwrap();
@@ -298,20 +278,65 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         write(folder.path(), "a b.png", "");
         let list = write(folder.path(), "list.txt", "\u{feff}# images\n\na b.png\r\n  /abs/c.png  \n");
-        assert_eq!(read_list(&list).unwrap(), [folder.path().join("a b.png"), PathBuf::from("/abs/c.png")]);
+        assert_eq!(read_list(&list, &silent).unwrap(), [folder.path().join("a b.png"), PathBuf::from("/abs/c.png")]);
     }
 
     #[test]
     fn an_empty_list_and_lists_of_unequal_length_are_errors() {
         let folder = tempfile::tempdir().unwrap();
         let empty = write(folder.path(), "empty.txt", "# nothing\n");
-        assert!(read_list(&empty).unwrap_err().to_string().contains("names no file"));
+        assert!(read_list(&empty, &silent).unwrap_err().to_string().contains("names no file"));
         let (one, two) = (write(folder.path(), "1.txt", "a\n"), write(folder.path(), "2.txt", "a\nb\n"));
-        let message = pair_lists(&one, &two).unwrap_err().to_string();
+        let message = pair_lists(&one, &two, &silent).unwrap_err().to_string();
         assert!(
             message.contains("names 1 files") && message.contains("2.txt has entries without a partner"),
             "{message}"
         );
+    }
+
+    #[test]
+    fn a_line_may_name_an_image_and_its_label_image() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        for name in ["a.png", "a_label.png", "b c.png", "b c.npy", "x, y.png"] {
+            write(folder.path(), name, "");
+        }
+        for separator in [" ", "\t", ", ", ",", ";", "   "] {
+            let text = format!("a.png{separator}a_label.png\n\"b c.png\"{separator}b c.npy\nno.png{separator}no.npy\n");
+            let list = write(folder.path(), "pairs.txt", &text);
+            let wanted = [("a.png", "a_label.png"), ("b c.png", "b c.npy"), ("no.png", "no.npy")];
+            let wanted = wanted.map(|(image, label)| Pair { image: path(image), label: path(label).into() });
+            assert_eq!(read_pairs(&list).unwrap(), wanted, "{separator:?}");
+            assert_eq!(pair_lists(&list, &list, &silent).unwrap(), wanted, "{separator:?}");
+            let notes = std::sync::Mutex::new(Vec::new());
+            let images = read_list(&list, &|event| notes.lock().unwrap().push(format!("{event:?}"))).unwrap();
+            assert_eq!(images, wanted.map(|pair| pair.image));
+            assert!(
+                notes.into_inner().unwrap()[0].contains("names two files in each line, of which the first are taken")
+            );
+        }
+        let mixed = write(folder.path(), "mixed.txt", "a.png a_label.png\n# more\nb c.png\n");
+        let message = read_list(&mixed, &silent).unwrap_err().to_string();
+        assert!(message.contains("line 1 names two files, but line 3 only one"), "{message}");
+        assert!(read_pairs(&mixed).unwrap_err().to_string().contains("line 3 names one file"));
+    }
+
+    #[test]
+    fn paths_may_be_quoted_or_of_windows_and_blanks_are_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::create_dir(path("m")).unwrap();
+        for name in ["m/1.png", "m/2 2.png", "'q'.png", "a.png b.png", "a.png", "b.png"] {
+            write(folder.path(), name, "");
+        }
+        let text = "\"m/1.png\"\n'm/2 2.png'\n'q'.png\nm\\1.png\na.png b.png\n\"gone 1.png\"\nm\\gone.png\n";
+        let list = write(folder.path(), "list.txt", text);
+        let wanted =
+            ["m/1.png", "m/2 2.png", "'q'.png", "m/1.png", "a.png b.png", "gone 1.png", "m\\gone.png"].map(path);
+        assert_eq!(read_list(&list, &silent).unwrap(), wanted);
+        let wide: Vec<u8> = "\u{feff}m/1.png\r\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        fs::write(&list, wide).unwrap();
+        assert_eq!(read_list(&list, &silent).unwrap(), [path("m/1.png")]);
     }
 
     #[test]
@@ -326,10 +351,10 @@ mod tests {
         for name in ["a.png", "b.png"] {
             write(&labels, name, "");
         }
-        let pairs = pair_folders(&images, &labels).unwrap();
+        let pairs = pair_folders(&images, &labels, &silent).unwrap();
         assert_eq!(pairs[1], Pair { image: images.join("b.jpg"), label: labels.join("b.png").into() });
         write(&labels, "c.png", "");
-        assert!(pair_folders(&images, &labels).unwrap_err().to_string().contains("c.png"));
+        assert!(pair_folders(&images, &labels, &silent).unwrap_err().to_string().contains("c.png"));
     }
 
     #[test]

@@ -15,9 +15,11 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::list::{Pair, find_images, pictures_of};
+use super::folder::{find_images, images_of};
+use super::list::Pair;
 use super::{Descriptor, load_labels};
 use crate::error::{Error, Result, Size};
+use crate::event::Sink;
 use crate::label::{IGNORE, LabelMap};
 
 /// Most faults that are listed.
@@ -134,17 +136,18 @@ pub fn pair_mask_folders(root: &Path) -> Result<Vec<Pair>> {
 }
 
 /// The pictures of a folder, or, if it holds none itself, those of its id folders (`<id>/images/*`).
-pub fn find_images_or_ids(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut found = pictures_of(folder)?;
-    if found.is_empty() {
-        for id in id_folders(folder)? {
-            let images = id.join("images");
-            if images.is_dir() {
-                found.extend(pictures_of(&images)?);
-            }
+pub fn find_images_or_ids(folder: &Path, sink: &dyn Sink) -> Result<Vec<PathBuf>> {
+    let mut found = images_of(folder)?;
+    if !found.is_empty() {
+        return find_images(folder, sink);
+    }
+    for id in id_folders(folder)? {
+        let images = id.join("images");
+        if images.is_dir() {
+            found.extend(images_of(&images)?);
         }
     }
-    if found.is_empty() { find_images(folder) } else { Ok(found) }
+    if found.is_empty() { find_images(folder, sink) } else { Ok(found) }
 }
 
 /// The folders in a folder but hidden ones, in the order of their names.
@@ -160,7 +163,7 @@ fn pair_of(id: &Path) -> Result<Pair> {
             "has no folder images/ with its picture; add it, or move the folder elsewhere if it is no picture's",
         ));
     }
-    let image = match pictures_of(&images)?.as_slice() {
+    let image = match images_of(&images)?.as_slice() {
         [image] => image.clone(),
         [] => return Err(Error::content(images, "holds no picture of a known kind; one is wanted")),
         [first, second, ..] => {

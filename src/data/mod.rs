@@ -3,6 +3,7 @@
 mod augment;
 mod cache;
 mod descriptor;
+mod folder;
 mod list;
 mod loader;
 mod masks;
@@ -21,9 +22,10 @@ pub mod synthetic;
 pub use augment::{Augmentation, Change, Extent, largest_after, largest_after_all};
 pub use cache::{Cache, CacheUsage};
 pub use descriptor::{Class, Descriptor, LabelFault};
+pub use folder::{FileKind, files_by_stem, find_images, find_images_below, find_predictions};
 pub use list::{
-    FileKind, Pair, files_by_stem, find_images, find_images_below, find_predictions, pair_folders, pair_lists,
-    pair_mask_predictions, pair_predictions, read_list, split_validation,
+    Pair, pair_folders, pair_lists, pair_mask_predictions, pair_predictions, read_label_list, read_list, read_pairs,
+    split_validation,
 };
 pub use loader::{Batch, Loader, Preview};
 pub use masks::{Labels, check_size, find_images_or_ids, load_pair_labels, pair_mask_folders};

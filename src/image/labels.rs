@@ -11,7 +11,7 @@ use super::orientation::Orientation;
 use super::raster::{AlphaBand, Samples};
 use super::read::{decode, guess, signature};
 use super::tiff::{self, Numbers};
-use super::{bmp, npy};
+use super::{bmp, gif, npy};
 use crate::error::{Error, Result, Size};
 use crate::files::read_bytes;
 
@@ -107,7 +107,7 @@ pub struct LabelImage {
 }
 
 impl LabelImage {
-    fn new(raw: RawLabels, alpha: Option<Samples>) -> Self {
+    pub(super) fn new(raw: RawLabels, alpha: Option<Samples>) -> Self {
         Self { raw, alpha: alpha.map(|samples| AlphaBand { samples, associated: false, position: 1 }) }
     }
 
@@ -148,6 +148,7 @@ pub fn read_labels_and_alpha(path: &Path) -> Result<LabelImage> {
     contained(path, || match format {
         ImageFormat::Png => read_png(path, &bytes),
         ImageFormat::Bmp => read_bmp(path, &bytes),
+        ImageFormat::Gif => gif::read_labels(path, &bytes),
         ImageFormat::Jpeg => Err(lossy(path, "a JPEG")),
         ImageFormat::WebP if is_lossy_webp(&bytes) => Err(lossy(path, "a WebP with lossy compression")),
         format => read_others(path, &bytes, format),

@@ -3,8 +3,11 @@
 mod bmp;
 mod draw;
 mod encode;
+mod foreign;
+mod gif;
 mod gray;
 mod guard;
+mod jpeg;
 mod labels;
 pub mod limits;
 mod notes;
@@ -12,6 +15,7 @@ mod npy;
 mod oklab;
 mod orientation;
 mod palette;
+mod pnm;
 mod raster;
 mod read;
 mod resize;
@@ -25,6 +29,7 @@ pub use draw::{
     side_by_side, stack, with_color_bar, write_png,
 };
 pub use encode::{Pixels, encode_png, encode_small_png};
+pub(crate) use foreign::image_inside;
 pub use gray::{GrayConverter, GrayMethod, Sample, stretch};
 pub use guard::is_decoding;
 pub use labels::{LabelImage, MINUS_ONE, NumberLabels, RawLabels, read_labels, read_labels_and_alpha};

@@ -8,19 +8,28 @@ use image::codecs::webp::WebPDecoder;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
 use super::bmp;
+use super::foreign::HEAD;
 use super::guard::contained;
-use super::limits::{Coding, check_image};
+use super::limits::{self, Coding, check_image};
 use super::orientation::{self, Orientation};
 use super::raster::{Raster, Samples};
-use super::{npy, tiff};
+use super::{foreign, gif, jpeg, npy, pnm, tiff};
 use crate::error::{Error, Result, Size};
-use crate::files::read_bytes;
+use crate::files::{open_file, read_bytes};
 
 /// Largest decoded image: 8 GiB.
 pub(super) const MAX_BYTES: usize = 8 << 30;
 
-/// Bytes at the beginning of a file that tell its format.
-const SIGNATURE: usize = 16;
+/// The formats that are read.
+pub(super) const READ: [ImageFormat; 7] = [
+    ImageFormat::Jpeg,
+    ImageFormat::Png,
+    ImageFormat::Tiff,
+    ImageFormat::Bmp,
+    ImageFormat::Gif,
+    ImageFormat::WebP,
+    ImageFormat::Pnm,
+];
 
 /// Reads an image of any format that segtool knows, upright. The format is told from the content, not from the name, but for
 /// the .npy and .npz of numpy ([`read_image_npy`](super::read_image_npy)).
@@ -67,12 +76,9 @@ pub fn read_size(path: &Path) -> Option<Size> {
 
 /// The first bytes of a file.
 pub(super) fn signature(path: &Path) -> Result<Vec<u8>> {
-    if path.is_dir() {
-        return Err(Error::content(path, "is a folder, not a file"));
-    }
-    let mut bytes = Vec::with_capacity(SIGNATURE);
-    let file = File::open(path).map_err(|e| Error::read(path, e))?;
-    file.take(SIGNATURE as u64).read_to_end(&mut bytes).map_err(|e| Error::read(path, e))?;
+    let mut bytes = Vec::with_capacity(HEAD);
+    let (file, _) = open_file(path)?;
+    file.take(HEAD as u64).read_to_end(&mut bytes).map_err(|e| Error::read(path, e))?;
     Ok(bytes)
 }
 
@@ -82,19 +88,22 @@ pub(super) fn guess(path: &Path, bytes: &[u8]) -> Result<ImageFormat> {
         return Err(Error::content(path, "the file is empty"));
     }
     if tiff::is_tiff(bytes) {
-        return Ok(ImageFormat::Tiff);
+        return foreign::refuse_raw(path).map_or(Ok(ImageFormat::Tiff), Err);
     }
-    let read = [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::Bmp, ImageFormat::WebP];
-    image::guess_format(bytes)
-        .ok()
-        .filter(|format| read.contains(format))
-        .ok_or_else(|| Error::content(path, "not an image that segtool reads (JPEG, PNG, TIFF, BMP or WebP)"))
+    image::guess_format(bytes).ok().filter(|format| READ.contains(format)).ok_or_else(|| foreign::not_read(path, bytes))
 }
 
 /// Decodes anything but TIFF.
 fn read_encoded(path: &Path, bytes: &[u8], format: ImageFormat) -> Result<Raster> {
-    if format == ImageFormat::Jpeg && jpeg_is_cut_short(bytes) {
-        return Err(Error::content(path, "damaged JPEG: its end is missing; copy or download the file again"));
+    match format {
+        ImageFormat::Jpeg => {
+            if let Some((size, claim)) = jpeg::size_and_claim(bytes) {
+                limits::check(path, format_args!("its header claims {size} pixels"), claim)?;
+            }
+            jpeg::check(bytes).map_err(|reason| Error::content(path, reason))?;
+        }
+        ImageFormat::Gif => return gif::read_image(path, bytes),
+        _ => {}
     }
     if format == ImageFormat::Bmp
         && let Some((size, colors)) = bmp::colors(path, bytes)?
@@ -110,7 +119,10 @@ fn read_encoded(path: &Path, bytes: &[u8], format: ImageFormat) -> Result<Raster
     if format == ImageFormat::Png {
         orientation = png_orientation(Cursor::new(bytes));
     }
-    let raster = from_dynamic(image);
+    let mut raster = from_dynamic(image);
+    if format == ImageFormat::Pnm {
+        raster.samples = pnm::scaled(bytes, raster.samples);
+    }
     Ok(match orientation {
         Some(upright) => {
             orientation::note(path);
@@ -161,14 +173,6 @@ fn is_animated(bytes: &[u8], format: ImageFormat) -> bool {
         ImageFormat::WebP => WebPDecoder::new(Cursor::new(bytes)).is_ok_and(|webp| webp.has_animation()),
         _ => false,
     }
-}
-
-/// Whether the scan has no end marker. The decoder would fill the rest with grey and say nothing. Inside a scan, 0xff
-/// is always followed by 0, so the markers cannot occur there by chance; those of an embedded thumbnail come before.
-fn jpeg_is_cut_short(bytes: &[u8]) -> bool {
-    let last = |marker: [u8; 2]| bytes.windows(2).rposition(|pair| pair == marker);
-    let (start_of_scan, end_of_image) = (last([0xff, 0xda]), last([0xff, 0xd9]));
-    end_of_image.is_none_or(|end| start_of_scan.is_some_and(|start| start > end))
 }
 
 fn from_dynamic(image: DynamicImage) -> Raster {

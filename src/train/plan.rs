@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::data::{
     ClassPresence, Descriptor, Loader, Normalisation, Pair, Survey, largest_after, pair_folders, pair_lists,
-    pair_mask_folders, split_validation, survey,
+    pair_mask_folders, read_pairs, split_validation, survey,
 };
 use crate::error::{Error, Result, Size};
 use crate::event::{Event, Sink};
@@ -21,6 +21,8 @@ pub enum Source {
         /// Label images.
         labels: PathBuf,
     },
+    /// A list of an image and its label image in each line.
+    PairList(PathBuf),
     /// Two folders, paired by stem.
     Folders {
         /// Pictures.
@@ -34,10 +36,11 @@ pub enum Source {
 
 impl Source {
     /// The pairs.
-    pub fn pairs(&self) -> Result<Vec<Pair>> {
+    pub fn pairs(&self, sink: &dyn Sink) -> Result<Vec<Pair>> {
         match self {
-            Self::Lists { images, labels } => pair_lists(images, labels),
-            Self::Folders { images, labels } => pair_folders(images, labels),
+            Self::Lists { images, labels } => pair_lists(images, labels, sink),
+            Self::PairList(list) => read_pairs(list),
+            Self::Folders { images, labels } => pair_folders(images, labels, sink),
             Self::MaskFolders(root) => pair_mask_folders(root),
         }
     }
@@ -78,9 +81,9 @@ pub fn prepare(
     sink: &dyn Sink,
 ) -> Result<Plan> {
     let mut descriptor = recipe.fit(dataset)?;
-    let pairs = train.pairs()?;
+    let pairs = train.pairs(sink)?;
     let (train, validation) = match (validation, fraction) {
-        (Some(source), _) => (pairs, source.pairs()?),
+        (Some(source), _) => (pairs, source.pairs(sink)?),
         (None, Some(fraction)) => split_validation(pairs, fraction, seed)?,
         (None, None) => (pairs, Vec::new()),
     };

@@ -4,18 +4,20 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use segtool::data::{
-    Descriptor, Pair, pair_folders, pair_lists, pair_mask_folders, pair_mask_predictions, pair_predictions,
+    Descriptor, Pair, pair_folders, pair_lists, pair_mask_folders, pair_mask_predictions, pair_predictions, read_pairs,
 };
 use segtool::metric::{Convention, LabelValues};
 use segtool::run::{Run, find_dataset};
 
 use crate::cli::Metrics;
-use crate::ui;
+use crate::ui::{self, Progress};
 
 /// Where the pairs are.
 enum Source<'a> {
     /// Two lists, the first of predictions or of pictures that a run predicts.
     Lists(&'a Path, &'a Path),
+    /// A list of both in each line.
+    PairList(&'a Path),
     /// Two folders, the first of predictions.
     Predictions(&'a Path, &'a Path),
     /// Two folders, the first of pictures that a run predicts.
@@ -32,6 +34,9 @@ fn source(arguments: &Metrics) -> Result<Source<'_>> {
     let lists = arguments.list_predict.as_deref().or(arguments.image_list.as_deref());
     if let (Some(first), Some(labels)) = (lists, arguments.list_true.as_deref()) {
         return Ok(Source::Lists(first, labels));
+    }
+    if let Some(list) = lists {
+        return Ok(Source::PairList(list));
     }
     match (arguments.predictions.as_deref(), arguments.mask_folders.as_deref()) {
         (Some(predictions), Some(root)) => return Ok(Source::MaskedPredictions(predictions, root)),
@@ -51,10 +56,12 @@ fn source(arguments: &Metrics) -> Result<Source<'_>> {
 
 /// The pairs to score; `image` is the prediction, or the picture that a run predicts.
 pub(super) fn pairs(arguments: &Metrics) -> Result<Vec<Pair>> {
+    let progress = Progress::new();
     Ok(match source(arguments)? {
-        Source::Lists(first, labels) => matched(pair_lists(first, labels)?),
+        Source::Lists(first, labels) => matched(pair_lists(first, labels, &progress)?),
+        Source::PairList(list) => read_pairs(list)?,
         Source::Predictions(predictions, labels) => pair_predictions(predictions, labels)?,
-        Source::Pictures(images, labels) => pair_folders(images, labels)?,
+        Source::Pictures(images, labels) => pair_folders(images, labels, &progress)?,
         Source::MaskedPredictions(predictions, root) => pair_mask_predictions(predictions, root)?,
         Source::Masked(root) => pair_mask_folders(root)?,
         Source::Run(run) => {
