@@ -3,6 +3,8 @@
 mod augment;
 mod cache;
 mod descriptor;
+mod image_probe;
+mod label_survey;
 mod list;
 mod loader;
 mod masks;
@@ -10,6 +12,7 @@ mod normalise;
 mod one_or_many;
 mod prefetch;
 mod presence;
+mod proposal;
 mod sample;
 mod sampling;
 mod sparse;
@@ -19,6 +22,11 @@ pub mod synthetic;
 pub use augment::{Augmentation, Change, Extent, largest_after, largest_after_all};
 pub use cache::{Cache, CacheUsage};
 pub use descriptor::{Class, Descriptor, LabelFault};
+pub use image_probe::{ImageProbe, SampleKind, probe_images};
+pub use label_survey::{
+    Count, FilesOfKind, FoundLabel, LabelFiles, LabelNumber, LabelSurvey, MAX_LABELS, RawLabel, find_images_of,
+    shell_word, suggestion, survey_labels,
+};
 pub use list::{
     FileKind, Pair, files_by_stem, find_images, find_images_below, find_predictions, pair_folders, pair_lists,
     pair_mask_predictions, pair_predictions, read_list, split_validation,
@@ -28,6 +36,7 @@ pub use masks::{Labels, check_size, find_images_or_ids, load_pair_labels, pair_m
 pub use normalise::{Normalisation, Statistics, ValidPixels};
 pub use prefetch::ordered;
 pub use presence::ClassPresence;
+pub use proposal::{ClassNames, Known, NamedClass, Proposal, propose};
 pub use sample::{Sample, load_image, load_labels, load_prediction, measured, network_input, prediction_map, settled};
 pub use sampling::Sampling;
 pub use sparse::{
