@@ -142,7 +142,7 @@ pub(super) fn roles(items: &[Item], survey: &LabelSurvey) -> Result<Vec<Role>, S
     let mut roles = soft_edges(items, survey)?;
     for (item, role) in items.iter().zip(&mut roles) {
         match item.number.map(LabelNumber::get) {
-            Some(number) if item.value().is_some() || *role == Role::Edge => debug_assert!(number >= 0.0),
+            Some(_) if item.value().is_some() => {}
             Some(number) if number.is_nan() || number < 0.0 => *role = Role::NoLabel("no number of a class".into()),
             Some(number) => {
                 return Err(format!(
