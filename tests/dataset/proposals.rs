@@ -212,7 +212,7 @@ fn photographs_are_refused() {
 fn thin_classes_are_no_soft_edges() {
     let folder = tempfile::tempdir().unwrap();
     // Strokes of ten classes, one pixel wide.
-    let value = |x: u32, y: u32| if y % 4 == 0 && x < 20 { y as u8 / 4 + 1 } else { 0 };
+    let value = |x: u32, y: u32| if y.is_multiple_of(4) && x < 20 { y as u8 / 4 + 1 } else { 0 };
     GrayImage::from_fn(SIDE, SIDE, |x, y| Luma([value(x, y)])).save(folder.path().join("a.png")).unwrap();
     assert_eq!(fitting(folder.path()).descriptor.class_count(), 11);
 }
