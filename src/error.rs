@@ -86,12 +86,14 @@ pub enum Error {
         expected: String,
     },
     /// Several faults of a data set, found before training.
-    #[error("{}", fault_list(faults, *total))]
+    #[error("{}", fault_list(faults, *total, advice.as_deref()))]
     Faults {
         /// The first faults, one line each.
         faults: Vec<String>,
         /// How many there are in all.
         total: usize,
+        /// What mends them, where it is the same for many.
+        advice: Option<String>,
     },
     /// A setting has a value that cannot work.
     #[error("{0}")]
@@ -188,7 +190,7 @@ fn write_advice(cause: &std::io::Error) -> &'static str {
     }
 }
 
-fn fault_list(faults: &[String], total: usize) -> String {
+fn fault_list(faults: &[String], total: usize, advice: Option<&str>) -> String {
     let noun = if total == 1 { "fault" } else { "faults" };
     let mut text = format!("the data set has {total} {noun}:");
     for fault in faults {
@@ -197,6 +199,10 @@ fn fault_list(faults: &[String], total: usize) -> String {
     }
     if total > faults.len() {
         text.push_str(&format!("\n  ... and {} more", total - faults.len()));
+    }
+    if let Some(advice) = advice {
+        text.push('\n');
+        text.push_str(advice);
     }
     text
 }

@@ -42,7 +42,7 @@ MAGIC = dict(jpeg=rb"\xff\xd8\xff", png=rb"\x89PNG\r\n", tiff=rb"II[*+]\0|MM\0[*
 DRIVERS = dict(jpeg="JPEG", png="PNG", tiff="GTiff", gif="GIF", bmp="BMP", webp="WEBP", jp2="JP2OpenJPEG")  # of GDAL
 LIMIT = 60  # seconds per file
 CHUNK = 50  # files per run of the program, so that its output does not fill the disk
-MEMORY = (8 << 30, 8 << 30)  # bytes of address space for the program
+MEMORY = (8 << 30, 8 << 30)  # bytes of address space, for the program and for this script
 LARGEST = 1 << 26  # samples; a reference is not asked to read more
 
 # Decoders of lossy formats may differ: their inverse cosine transforms round differently, and chroma planes of lower
@@ -91,8 +91,7 @@ def ask(program, labels, paths, work):
     with tempfile.TemporaryFile() as questions, tempfile.TemporaryFile() as messages:
         questions.write(b"".join(os.fsencode(path) + b"\n" for path in paths))
         questions.seek(0)
-        streams = dict(stdin=questions, stdout=subprocess.PIPE, stderr=messages)
-        process = subprocess.Popen(command, **streams, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, MEMORY))
+        process = subprocess.Popen(command, stdin=questions, stdout=subprocess.PIPE, stderr=messages)
         lines = queue.Queue()
 
         def listen():
@@ -157,7 +156,8 @@ def look_at(path):
     facts.lossy = five_bits or facts.kind in ("jpeg", "jp2") or (facts.kind == "webp" and b"VP8 " in data)
     with contextlib.suppress(Exception), Image.open(path) as image:
         facts.frames = getattr(image, "n_frames", 1)
-        image.load()
+        if image.width * image.height <= LARGEST:
+            image.load()  # Chunks with EXIF may follow the pixels.
         exif = Image.Exif()  # Not that of the image, which may hold what XMP says. Few readers ask XMP.
         exif.load(image.info.get("exif", b""))
         facts.orientation = exif.get(274, 1)
@@ -361,6 +361,7 @@ def main():
     # C libraries write their warnings to descriptor 2 themselves; only Python's messages are wanted.
     sys.stderr = os.fdopen(os.dup(2), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    resource.setrlimit(resource.RLIMIT_AS, MEMORY)
     Image.MAX_IMAGE_PIXELS = None  # LARGEST is used instead.
     results = []
     # Files beside the image, such as world files and .aux.xml, are not looked at, and none are written.

@@ -16,6 +16,7 @@ use super::values::{positive, size};
 #[command(after_help = "\
 Examples:
   segtool info --recipes
+  segtool info --print unet-seeps > my-recipe.toml
   segtool info --recipe pspnet50-ade20k --size 473 --batch 2
   segtool info --recipe unet-seeps --classes 8 --size 360x480 --json
   segtool info --features core.png --tap pool1 --channel 28 --encoder-weights vgg16-imagenet
@@ -38,6 +39,9 @@ pub(crate) struct Info {
     /// Built-in data sets
     #[arg(long, group = "what")]
     pub(crate) datasets: bool,
+    /// Print the file of a built-in recipe or data set, to copy and edit
+    #[arg(long, value_name = "NAME", group = "what", conflicts_with_all = ["weights", "recipes", "datasets", "recipe", "features"])]
+    pub(crate) print: Option<String>,
     /// Layers, parameters, multiply-adds and memory of a built-in recipe or a .toml file
     #[arg(long, value_name = "NAME|FILE", group = "what")]
     pub(crate) recipe: Option<String>,
@@ -74,7 +78,7 @@ pub(crate) struct Info {
     #[arg(long, value_name = "N", value_parser = positive, requires = "recipe", conflicts_with = "features")]
     pub(crate) width: Option<usize>,
     /// Whose memory, or where to compute features: auto, cpu, gpu, flex, libtorch or libtorch-cuda:N [default: auto]
-    #[arg(long, value_name = "DEVICE", conflicts_with_all = ["weights", "recipes", "datasets"])]
+    #[arg(long, value_name = "DEVICE", conflicts_with_all = ["weights", "recipes", "datasets", "print"])]
     pub(crate) device: Option<DeviceChoice>,
     /// Print one JSON object instead
     #[arg(long, requires = "recipe", conflicts_with_all = ["weights", "recipes", "datasets"])]

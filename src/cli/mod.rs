@@ -1,5 +1,6 @@
 //! The command line: definitions only.
 
+mod dataset;
 mod forest;
 mod info;
 mod training;
@@ -19,6 +20,7 @@ use segtool::precision::Precision;
 use segtool::predict::{NpyType, Scales};
 use segtool::weights::Target;
 
+pub(crate) use dataset::Dataset;
 pub(crate) use forest::{Core, PixelTraining};
 pub(crate) use info::{Bench, Info};
 pub(crate) use training::{Limits, Optimizer, Procedure};
@@ -45,6 +47,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Make a small seismic data set, train on it, predict, score and draw: about a minute, nothing to download
     Demo(Demo),
+    /// Look over label images and write the data set file that fits them
+    Dataset(Dataset),
     /// Train a recipe on labelled pictures, or resume a run
     Train(Box<Train>),
     /// Predict pictures with a run or with weights; writes a .npy of label values for each

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use segtool::data::Descriptor;
+use segtool::error::Error;
 use segtool::recipe::{AnyRecipe, OptimizerConfig, Recipe};
 use segtool::summary::{Held, Layer, Memory, Summary, summarise};
 use segtool::weights::{cache, entries};
@@ -26,6 +27,9 @@ pub(crate) fn run(arguments: &Info) -> Result<Exit> {
             ui::result(&format!("{name:22} {}", Descriptor::find(name)?.title));
         }
     }
+    if let Some(name) = &arguments.print {
+        ui::result(built_in_file(name)?.trim_end());
+    }
     if let Some(image) = &arguments.features {
         return pixels::draw_features(arguments, image);
     }
@@ -36,6 +40,14 @@ pub(crate) fn run(arguments: &Info) -> Result<Exit> {
         }
     }
     Ok(Exit::Done)
+}
+
+/// The text of the file of a built-in recipe or data set.
+fn built_in_file(name: &str) -> Result<&'static str, Error> {
+    AnyRecipe::built_in_text(name).or_else(|| Descriptor::built_in_text(name)).ok_or_else(|| {
+        let known = AnyRecipe::names().chain(Descriptor::names()).collect::<Vec<_>>().join(", ");
+        Error::Config(format!("there is no built-in recipe or data set '{name}'; there are {known}"))
+    })
 }
 
 fn list_weights() -> Result<()> {

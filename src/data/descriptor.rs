@@ -184,7 +184,13 @@ impl Descriptor {
         BUILT_IN.iter().map(|(name, _)| *name)
     }
 
-    fn parse(text: &str, path: &Path) -> Result<Self> {
+    /// The text of a built-in descriptor's file.
+    pub fn built_in_text(name: &str) -> Option<&'static str> {
+        BUILT_IN.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
+    }
+
+    /// The descriptor that a file with this text holds; `path` is what errors call it.
+    pub fn parse(text: &str, path: &Path) -> Result<Self> {
         let descriptor: Self = toml::from_str(text).map_err(|e| Error::content(path, e))?;
         descriptor.validate().map_err(|reason| Error::content(path, reason))?;
         if descriptor.other_values == OtherValues::Wrong {

@@ -132,7 +132,7 @@ pub fn pair_mask_folders(root: &Path) -> Result<Vec<Pair>> {
     }
     let total = faults.len();
     faults.truncate(MAX_FAULTS);
-    Err(Error::Faults { faults, total })
+    Err(Error::Faults { faults, total, advice: None })
 }
 
 /// The pictures of a folder, or, if it holds none itself, those of its id folders (`<id>/images/*`).

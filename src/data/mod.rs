@@ -4,6 +4,8 @@ mod augment;
 mod cache;
 mod descriptor;
 mod folder;
+mod image_probe;
+mod label_survey;
 mod list;
 mod loader;
 mod masks;
@@ -13,6 +15,7 @@ mod one_or_many;
 mod prefetch;
 mod prepare;
 mod presence;
+mod proposal;
 mod sample;
 mod sampling;
 mod sparse;
@@ -23,6 +26,11 @@ pub use augment::{Augmentation, Change, Extent, largest_after, largest_after_all
 pub use cache::{Cache, CacheUsage};
 pub use descriptor::{Class, Descriptor, LabelFault};
 pub use folder::{FileKind, files_by_stem, find_images, find_images_below, find_predictions};
+pub use image_probe::{ImageProbe, SampleKind, probe_images};
+pub use label_survey::{
+    Count, FilesOfKind, FoundLabel, LabelFiles, LabelNumber, LabelSurvey, MAX_LABELS, RawLabel, find_images_of,
+    shell_word, suggestion, survey_labels,
+};
 pub use list::{
     Pair, pair_folders, pair_lists, pair_mask_predictions, pair_predictions, read_label_list, read_list, read_pairs,
     split_validation,
@@ -34,6 +42,7 @@ pub use number::StoredNumber;
 pub use prefetch::ordered;
 pub use prepare::{TrainedSamples, load_raster, prepared};
 pub use presence::ClassPresence;
+pub use proposal::{ClassNames, Known, NamedClass, Proposal, propose};
 pub use sample::{Sample, load_image, load_labels, load_prediction, measured, network_input, prediction_map, settled};
 pub use sampling::Sampling;
 pub use sparse::{

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::masks::{background, merge};
 use super::prepare::{check_normalisation, range};
 use super::sample::fit_bands;
-use super::{ClassPresence, Descriptor, Normalisation, Pair, Statistics, TrainedSamples, load_raster};
+use super::{ClassPresence, Descriptor, Normalisation, Pair, Statistics, TrainedSamples, load_raster, suggestion};
 use crate::error::{Error, Result, Size};
 use crate::event::{Event, Sink, Task};
 use crate::image::{RawLabels, SampleType, read_image, read_labels, report_notes};
@@ -86,7 +86,8 @@ pub fn survey(train: &[Pair], validation: &[Pair], descriptor: &Descriptor, sink
     let total: usize = reports.iter().map(|r| r.faults.len()).sum();
     if total > 0 {
         let faults = reports.into_iter().flat_map(|r| r.faults).take(MAX_FAULTS).collect();
-        return Err(Error::Faults { faults, total });
+        let advice = suggestion(&pairs, descriptor);
+        return Err(Error::Faults { faults, total, advice });
     }
     let mut survey = Survey {
         class_pixels: vec![0; descriptor.class_count()],

@@ -55,7 +55,7 @@ impl<'a> Labelled<'a> {
         if !faults.is_empty() {
             let total = faults.len();
             faults.truncate(MAX_FAULTS);
-            return Err(Error::Faults { faults, total });
+            return Err(Error::Faults { faults, total, advice: None });
         }
         let total = found.iter().map(|(_, _, pixels)| pixels.len()).sum();
         Ok(Self { pictures: found, regions, total })

@@ -107,6 +107,11 @@ impl AnyRecipe {
         BUILT_IN.iter().map(|(name, _)| *name)
     }
 
+    /// The text of a built-in recipe's file.
+    pub fn built_in_text(name: &str) -> Option<&'static str> {
+        BUILT_IN.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
+    }
+
     fn parse(text: &str, changes: &[String], path: &Path) -> Result<Self> {
         let mut table: toml::Table = text.parse().map_err(|e| Error::content(path, e))?;
         let of_forest = table.contains_key("forest") || table.contains_key("features");

@@ -6,7 +6,7 @@ mod report;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use segtool::data::{Descriptor, Pair};
+use segtool::data::{Descriptor, Pair, suggestion};
 use segtool::error::Error;
 use segtool::event::{Event, Sink};
 use segtool::files::write_atomically;
@@ -64,6 +64,11 @@ fn counted(arguments: &Metrics) -> Result<Partial> {
             with_rows(path, &settings.descriptor, |on_picture| tally(arguments, &pairs, &settings, Some(on_picture)))?
         }
     };
+    if tally.skipped > 0
+        && let Some(way_out) = suggestion(&pairs, &settings.descriptor)
+    {
+        ui::say(&format!("note: {way_out}"));
+    }
     Ok(Partial::new(convention.to_string(), settings.descriptor, tally))
 }
 

@@ -1,0 +1,186 @@
+//! `segtool dataset`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use segtool::data::{
+    ClassNames, ImageProbe, Known, LabelFiles, LabelSurvey, Proposal, RawLabel, find_images_of, probe_images, propose,
+    shell_word, survey_labels,
+};
+use segtool::files::{check_writable, write_bytes};
+use serde_json::{Value, json};
+
+use super::use_threads;
+use crate::Exit;
+use crate::cli::Dataset;
+use crate::ui::{self, Progress};
+
+/// Most numbers and colours in the table; JSON has them all.
+const MAX_ROWS: usize = 60;
+
+pub(crate) fn run(arguments: &Dataset) -> Result<Exit> {
+    if let Some(output) = &arguments.output {
+        check_target(output, arguments.overwrite)?;
+    }
+    // A names file that was asked for is read first: a wrong one should not cost a look through all label images.
+    let given = arguments.names.as_deref().map(ClassNames::read).transpose()?;
+    let progress = Progress::new();
+    let source = LabelFiles::find(&arguments.labels, &progress)?;
+    use_threads(arguments.workers)?;
+    let images = arguments
+        .images
+        .as_deref()
+        .map(|path| find_images_of(path, &progress))
+        .transpose()?
+        .unwrap_or(source.images.clone());
+    let survey = survey_labels(&source, &progress)?;
+    let images = if images.is_empty() { None } else { Some(probe_images(&images, &progress)?) };
+    let proposal = proposal(arguments, &survey, images.as_ref(), given.as_ref());
+    if arguments.json {
+        ui::result(&serde_json::to_string_pretty(&report(&survey, proposal.as_ref()))?);
+    } else {
+        let print = if arguments.output.is_some() { ui::result } else { ui::say };
+        table(&survey, proposal.as_ref().ok()).iter().for_each(|line| print(line));
+    }
+    let proposal = proposal?;
+    match &arguments.output {
+        Some(output) => {
+            write_bytes(output, proposal.text.as_bytes())?;
+            let classes = proposal.descriptor.class_count();
+            ui::say(&format!("written: {}, {classes} classes; edit their names, then train with:", output.display()));
+            ui::say(&next_command(arguments, output, source.masks));
+        }
+        None if !arguments.json => ui::result(proposal.text.trim_end()),
+        None => {}
+    }
+    if survey.skipped > 0 {
+        ui::say(&format!("{} of {} label images were skipped", survey.skipped, source.files.len()));
+        return Ok(Exit::SomeSkipped);
+    }
+    Ok(Exit::Done)
+}
+
+fn check_target(output: &Path, overwrite: bool) -> Result<()> {
+    if output.is_file() && !overwrite {
+        bail!("{} is there already; choose another --output, or replace it with --overwrite", output.display());
+    }
+    Ok(check_writable(output)?)
+}
+
+/// Proposes a data set file. Names that merely lie beside the label images are left out, with a note, if they do not fit.
+fn proposal(
+    arguments: &Dataset,
+    survey: &LabelSurvey,
+    images: Option<&ImageProbe>,
+    given: Option<&ClassNames>,
+) -> Result<Proposal> {
+    let (name, labels) = (name(arguments), labels_text(&arguments.labels));
+    let known = Known { name: &name, labels: &labels, images, names: given };
+    if given.is_none()
+        && let Some(path) = ClassNames::beside(&arguments.labels)
+    {
+        let named = ClassNames::read(&path).and_then(|names| propose(survey, &Known { names: Some(&names), ..known }));
+        match named {
+            Ok(proposal) => {
+                ui::say(&format!("note: names of the classes are taken from {}", path.display()));
+                return Ok(proposal);
+            }
+            Err(error) => ui::say(&format!("note: class names are not taken from there: {error}")),
+        }
+    }
+    Ok(propose(survey, &known)?)
+}
+
+fn name(arguments: &Dataset) -> String {
+    let stem = |path: &Path| {
+        let whole = std::path::absolute(path).unwrap_or_else(|_| path.into());
+        whole.file_stem().map(|stem| stem.to_string_lossy().into_owned())
+    };
+    let of_file = || arguments.output.as_deref().or(arguments.labels.first().map(PathBuf::as_path)).and_then(stem);
+    arguments.name.clone().or_else(of_file).unwrap_or_else(|| "my data set".into())
+}
+
+fn labels_text(labels: &[PathBuf]) -> String {
+    let (shown, more) = (labels.iter().take(3), if labels.len() > 3 { ", ..." } else { "" });
+    format!("{}{more}", shown.map(|path| path.display().to_string()).collect::<Vec<_>>().join(", "))
+}
+
+fn next_command(arguments: &Dataset, output: &Path, masks: bool) -> String {
+    let word = |path: Option<&PathBuf>, name: &str| path.map_or_else(|| name.to_owned(), |path| shell_word(path));
+    let (labels, images) = (arguments.labels.first(), arguments.images.as_ref());
+    let is_folder = labels.is_some_and(|labels| labels.is_dir());
+    let source = match (masks, is_folder) {
+        (true, _) => format!("--mask-folders {}", word(labels, "DIR")),
+        (false, true) => format!("--images {} --labels {}", word(images, "IMAGES"), word(labels, "LABELS")),
+        (false, false) => {
+            format!("--train-list {} --label-list {}", word(images, "IMAGES.txt"), word(labels, "LABELS.txt"))
+        }
+    };
+    let run = format!("runs/{}", output.file_stem().unwrap_or_default().to_string_lossy());
+    format!(
+        "  segtool train --recipe unet-milesial --dataset {} {source} --val-fraction 0.1 --output-path {}",
+        shell_word(output),
+        shell_word(Path::new(&run))
+    )
+}
+
+/// The numbers and colours, largest first where they are colours, and what each is taken as.
+fn table(survey: &LabelSurvey, proposal: Option<&Proposal>) -> Vec<String> {
+    let mut found: Vec<_> = survey.labels.iter().collect();
+    found.sort_by_key(|found| match found.label {
+        RawLabel::Number(_) => (false, 0),
+        RawLabel::Color(_) => (true, u64::MAX - found.count.pixels),
+    });
+    let heading = if survey.with_colors.count == 0 { "value" } else { "value or colour" };
+    let heading =
+        [heading, "pixels", "share", "files", if proposal.is_some() { "taken as" } else { "" }].map(String::from);
+    let row = |found: &&segtool::data::FoundLabel| {
+        let share = format!("{:.2} %", 100.0 * survey.share(found.count.pixels));
+        let meaning = proposal.and_then(|proposal| proposal.meanings.get(&found.label)).cloned().unwrap_or_default();
+        [found.label.to_string(), found.count.pixels.to_string(), share, found.files.to_string(), meaning]
+    };
+    let rows: Vec<[String; 5]> = [heading].into_iter().chain(found.iter().take(MAX_ROWS).map(row)).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
+    let [w0, w1, w2, w3] = [0, 1, 2, 3].map(width);
+    let line =
+        |[a, b, c, d, e]: &[String; 5]| format!("{a:>w0$}  {b:>w1$}  {c:>w2$}  {d:>w3$}  {e}").trim_end().to_owned();
+    let mut lines = vec![format!("{} label images: {}", survey.files(), survey.sentence())];
+    lines.extend(rows.iter().map(line));
+    if found.len() > MAX_ROWS {
+        lines.push(format!("... and {} more (--json lists them)", found.len() - MAX_ROWS));
+    }
+    lines
+}
+
+fn report(survey: &LabelSurvey, proposal: Result<&Proposal, &anyhow::Error>) -> Value {
+    let label = |label: RawLabel| match label {
+        RawLabel::Number(number) if number.get().is_nan() => json!("nan"),
+        RawLabel::Number(number) => match number.class_value() {
+            Some(value) => json!(value),
+            None => json!(number.get()),
+        },
+        RawLabel::Color(color) => json!(color),
+    };
+    let found = survey.labels.iter().map(|found| {
+        json!({
+            "label": label(found.label),
+            "pixels": found.count.pixels,
+            "share": survey.share(found.count.pixels),
+            "files": found.files,
+            "palette_color": found.palette,
+            "taken_as": proposal.ok().and_then(|proposal| proposal.meanings.get(&found.label)),
+        })
+    });
+    json!({
+        "files": survey.files(),
+        "files_with_values": survey.with_numbers.count,
+        "files_with_colors": survey.with_colors.count,
+        "skipped": survey.skipped,
+        "pixels": survey.pixels,
+        "complete": survey.complete,
+        "labels": found.collect::<Vec<_>>(),
+        "dataset": proposal.ok().map(|proposal| &proposal.descriptor),
+        "toml": proposal.ok().map(|proposal| &proposal.text),
+        "error": proposal.err().map(|error| format!("{error:#}")),
+    })
+}

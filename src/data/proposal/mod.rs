@@ -1,0 +1,246 @@
+//! A data set file that fits label images, proposed from what they hold.
+
+mod meaning;
+mod names;
+mod write;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::label_survey::{Count, LabelSurvey, RawLabel};
+use super::{Descriptor, ImageProbe};
+use crate::error::{Error, Result};
+use meaning::{Item, Role, items, roles};
+
+pub use names::{ClassNames, NamedClass};
+
+/// What a proposal is made from, besides the label images.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Known<'a> {
+    /// Name of the data set.
+    pub name: &'a str,
+    /// What the label images are called.
+    pub labels: &'a str,
+    /// What the images are like.
+    pub images: Option<&'a ImageProbe>,
+    /// What the classes are called.
+    pub names: Option<&'a ClassNames>,
+}
+
+/// A data set file that fits label images.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Proposal {
+    /// The file, with comments.
+    pub text: String,
+    /// What it says.
+    pub descriptor: Descriptor,
+    /// What each number and colour of the label images is taken as: the name of a class, or "not labelled".
+    pub meanings: BTreeMap<RawLabel, String>,
+}
+
+/// A class as proposed.
+#[derive(Debug, Clone, Default)]
+struct Draft {
+    name: String,
+    /// Colour for drawings, where one is known.
+    shown: Option<[u8; 3]>,
+    /// Colours that mean it in label images.
+    colors: Vec<[u8; 3]>,
+    count: Count,
+    files: usize,
+}
+
+/// What means "not labelled".
+#[derive(Debug, Clone)]
+struct NoLabel {
+    /// The number or colour as TOML writes it.
+    text: String,
+    reason: String,
+    /// Where it occurs, unless a names file alone speaks of it.
+    found: Option<(Count, usize)>,
+}
+
+/// What the file is to say.
+#[derive(Debug, Default)]
+struct Content {
+    /// By label value.
+    classes: BTreeMap<u16, Draft>,
+    ignore: Vec<NoLabel>,
+    ignore_colors: Vec<NoLabel>,
+    /// Pixels along soft edges.
+    edges: u64,
+    meanings: BTreeMap<RawLabel, String>,
+}
+
+/// Proposes a data set file. The error says why there is none: what the label images hold cannot be a set of classes.
+pub fn propose(survey: &LabelSurvey, known: &Known<'_>) -> Result<Proposal> {
+    let items = items(survey).map_err(Error::Config)?;
+    let roles = roles(&items, survey).map_err(Error::Config)?;
+    let content = content(&items, roles, survey, known.names)?;
+    if content.classes.len() < 2 {
+        let reason = "a data set has two or more classes, so there is nothing to tell apart";
+        return Err(Error::Config(format!("the label images hold {}; {reason}", survey.sentence())));
+    }
+    let text = write::data_set_file(&content, survey, known);
+    let descriptor = Descriptor::parse(&text, Path::new(known.name))?;
+    // Such as a colour that a names file gives to two classes.
+    if !content.meanings.is_empty() && survey.undefined_in(&descriptor) > 0 {
+        return Err(Error::Config(format!(
+            "{} gives one colour to several classes; give each a colour of its own",
+            known.names.map_or_else(|| "the palette".into(), |names| names.path.display().to_string())
+        )));
+    }
+    Ok(Proposal { text, descriptor, meanings: content.meanings })
+}
+
+/// Classes and what is no class, with the names that are known.
+fn content(items: &[Item], mut roles: Vec<Role>, survey: &LabelSurvey, names: Option<&ClassNames>) -> Result<Content> {
+    let mut content = Content::default();
+    let by_value = items.iter().all(|item| item.number.is_some());
+    if let Some(names) = names {
+        let faulty = |reason| Error::content(&names.path, reason);
+        content.take_names(names, items, &roles, by_value).map_err(faulty)?;
+        content.overrule(items, &mut roles, names);
+    }
+    let named = names.is_some();
+    for (item, role) in items.iter().zip(roles) {
+        match role {
+            Role::Class => content.add_class(item, named),
+            Role::NoLabel(reason) => content.add_no_label(item, &reason),
+            Role::Edge => {
+                content.edges += item.count.pixels;
+                content.mean(item, "soft edge, not labelled");
+            }
+        }
+    }
+    if survey.masks && by_value && !content.classes.contains_key(&0) {
+        // An image without a mask is all background.
+        content.classes.insert(0, Draft { name: "background".into(), ..Draft::default() });
+    }
+    if !named && let Some(draft) = content.only_foreground() {
+        draft.name = "foreground".into();
+    }
+    Ok(content)
+}
+
+impl Content {
+    /// The classes of a names file, whether they occur or not.
+    fn take_names(&mut self, names: &ClassNames, items: &[Item], roles: &[Role], by_value: bool) -> Result<(), String> {
+        let classes = items.iter().zip(roles).filter(|(_, role)| **role == Role::Class);
+        let found: Vec<u16> = classes.filter_map(|(item, _)| item.value()).collect();
+        let counted = || names.classes.iter().filter(|class| !class.means_no_label());
+        let valued: Vec<(u16, &NamedClass)> = match (by_value, names.has_values()) {
+            (true, _) | (false, true) => names.with_values(&found)?,
+            // Values of one's own: those that mean no label get none.
+            (false, false) => (0..=u16::MAX).zip(counted()).collect(),
+        };
+        if !by_value && names.classes.iter().any(|class| class.color.is_none()) {
+            return Err(
+                "names no colours, and the label images hold colours; add them, as in a table of name,r,g,b".into()
+            );
+        }
+        let reason = |class: &NamedClass| format!("called '{}' in {}", class.name, names.path.display());
+        for (value, class) in valued {
+            if class.means_no_label() {
+                self.ignore.push(NoLabel { text: value.to_string(), reason: reason(class), found: None });
+                continue;
+            }
+            let colors = if by_value { Vec::new() } else { class.color.into_iter().collect() };
+            let draft = Draft { name: class.name.clone(), shown: class.color, colors, ..Draft::default() };
+            self.classes.insert(value, draft);
+        }
+        if !by_value {
+            for class in names.classes.iter().filter(|class| class.means_no_label()) {
+                let text = class.color.map(|color| format!("{color:?}")).unwrap_or_default();
+                self.ignore_colors.push(NoLabel { text, reason: reason(class), found: None });
+            }
+        }
+        Ok(())
+    }
+
+    /// What a names file says, or leaves out, counts for more than what the label images look like.
+    fn overrule(&self, items: &[Item], roles: &mut [Role], names: &ClassNames) {
+        for (item, role) in items.iter().zip(roles) {
+            let unlabelled = self.no_label_of(item).map(|known| known.reason.clone());
+            let usual = match item.value() {
+                Some(value) => names.has_values() && [0, 255].contains(&value),
+                None => item.colors.contains(&[0; 3]),
+            } && names.classes.len() >= 2;
+            if let Some(reason) = unlabelled {
+                *role = Role::NoLabel(reason);
+            } else if self.place_of(item).is_some_and(|value| self.classes.contains_key(&value)) {
+                *role = Role::Class;
+            } else if usual && *role == Role::Class {
+                *role = Role::NoLabel(format!("not in {}", names.path.display()));
+            }
+        }
+    }
+
+    fn no_label_of(&self, item: &Item) -> Option<&NoLabel> {
+        let number = item.number.map(|number| number.to_string());
+        let color = || item.colors.first().map(|color| format!("{color:?}"));
+        let (list, text) = match number {
+            Some(text) => (&self.ignore, text),
+            None => (&self.ignore_colors, color()?),
+        };
+        list.iter().find(|known| known.text == text)
+    }
+
+    /// The label value of an item: its own, or that of the class of its colour.
+    fn place_of(&self, item: &Item) -> Option<u16> {
+        let by_color = || {
+            let is_of = |draft: &Draft| draft.colors.iter().any(|color| item.colors.contains(color));
+            self.classes.iter().find(|(_, draft)| is_of(draft)).map(|(value, _)| *value)
+        };
+        item.value().or_else(by_color)
+    }
+
+    fn add_class(&mut self, item: &Item, named: bool) {
+        let next = self.classes.keys().last().map_or(0, |last| last + 1);
+        let value = self.place_of(item).unwrap_or(next);
+        let first = value == 0 && !named && (item.number.is_some() || item.colors.contains(&[0; 3]));
+        let draft = self.classes.entry(value).or_insert_with(|| Draft {
+            name: if first { "background".into() } else { format!("class {value}") },
+            ..Draft::default()
+        });
+        draft.count = item.count;
+        draft.files = item.files;
+        let own = if item.number.is_none() { item.colors.first().copied() } else { item.palette };
+        draft.shown = draft.shown.or(own);
+        for color in &item.colors {
+            if !draft.colors.contains(color) {
+                draft.colors.push(*color);
+            }
+        }
+        let name = draft.name.clone();
+        self.mean(item, &name);
+    }
+
+    fn add_no_label(&mut self, item: &Item, reason: &str) {
+        let found = Some((item.count, item.files));
+        let no_label = |text: String| NoLabel { text, reason: reason.into(), found };
+        if let Some(number) = item.number {
+            let text = if number.get().is_nan() { "\"nan\"".into() } else { number.to_string() };
+            self.ignore.retain(|known| known.text != text);
+            self.ignore.push(no_label(text));
+        }
+        for color in &item.colors {
+            let text = format!("{color:?}");
+            self.ignore_colors.retain(|known| known.text != text);
+            self.ignore_colors.push(no_label(text));
+        }
+        self.mean(item, "not labelled");
+    }
+
+    fn mean(&mut self, item: &Item, meaning: &str) {
+        let colors = item.colors.iter().map(|color| RawLabel::Color(*color));
+        let labels = item.number.map(RawLabel::Number).into_iter().chain(colors);
+        self.meanings.extend(labels.map(|label| (label, meaning.to_owned())));
+    }
+
+    /// The second of two classes, where the first is the background.
+    fn only_foreground(&mut self) -> Option<&mut Draft> {
+        let two = self.classes.len() == 2 && self.classes.get(&0).is_some_and(|first| first.name == "background");
+        self.classes.values_mut().nth(1).filter(|_| two)
+    }
+}
