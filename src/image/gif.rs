@@ -1,6 +1,6 @@
 //! GIF of one frame: colours for images, palette indices for labels.
 
-use std::io::Cursor;
+use std::io::{Cursor, Read};
 use std::num::NonZeroU64;
 use std::path::Path;
 
@@ -17,6 +17,14 @@ struct Indexed {
     /// Red, green and blue of each entry.
     palette: Vec<u8>,
     transparent: Option<u8>,
+}
+
+/// Width and height of the canvas.
+pub(super) fn dimensions(mut file: impl Read) -> Option<(u32, u32)> {
+    let mut header = [0; 10];
+    file.read_exact(&mut header).ok()?;
+    let number = |at: usize| u32::from(u16::from_le_bytes([header[at], header[at + 1]]));
+    Some((number(6), number(8)))
 }
 
 /// The colours, with alpha where an entry is transparent.

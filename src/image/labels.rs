@@ -7,7 +7,7 @@ use image::codecs::bmp::BmpDecoder;
 use image::{ColorType, DynamicImage, ImageDecoder, ImageFormat};
 
 use super::raster::{AlphaBand, Samples, decode, guess, without_alpha};
-use super::{gif, read_label_npy, tiff};
+use super::{gif, pnm, read_label_npy, tiff};
 use crate::error::{Error, Result, Size};
 use crate::files::read_bytes;
 
@@ -56,7 +56,8 @@ pub fn read_labels_and_alpha(path: &Path) -> Result<(RawLabels, Option<AlphaBand
         )),
         format => {
             let picture = decode(&bytes, format).map_err(damaged(path))?;
-            from_dynamic(path, picture)
+            let (labels, alpha) = from_dynamic(path, picture)?;
+            Ok((if format == ImageFormat::Pnm { pnm::unscaled(&bytes, labels) } else { labels }, alpha))
         }
     }
 }

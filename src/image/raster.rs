@@ -8,7 +8,7 @@ use image::codecs::png::PngDecoder;
 use image::codecs::webp::WebPDecoder;
 use image::{DynamicImage, ImageFormat, ImageReader, Limits};
 
-use super::{foreign, gif, jpeg, pnm, tiff};
+use super::{foreign, gif, jpeg, tiff};
 use crate::error::{Error, Result, Size};
 use crate::files::read_bytes;
 
@@ -123,9 +123,10 @@ pub fn read_image(path: &Path) -> Result<Raster> {
 
 /// Width and height, from the beginning of the file; `None` where there is no picture that tells them.
 pub fn read_size(path: &Path) -> Option<Size> {
-    let reader = ImageReader::open(path).ok()?.with_guessed_format().ok()?;
+    let reader = path.is_file().then(|| ImageReader::open(path))?.ok()?.with_guessed_format().ok()?;
     let (width, height) = match reader.format()? {
         ImageFormat::Tiff => tiff::dimensions(reader.into_inner()).ok()?,
+        ImageFormat::Gif => gif::dimensions(reader.into_inner())?,
         _ => reader.into_dimensions().ok()?,
     };
     Some(Size { width: width as usize, height: height as usize })
@@ -167,11 +168,7 @@ pub fn read_image_and_alpha(path: &Path) -> Result<(Raster, Option<AlphaBand>)> 
             }
             let picture = decode(&bytes, format)
                 .map_err(|e| Error::content(path, format!("damaged or unsupported picture: {e}")))?;
-            let (mut raster, last_band) = from_dynamic(picture);
-            if format == ImageFormat::Pnm {
-                raster.samples = pnm::scaled(&bytes, raster.samples);
-            }
-            (raster, last_band)
+            from_dynamic(picture)
         }
     };
     if raster.size.width == 0 || raster.size.height == 0 {
