@@ -222,7 +222,7 @@ fn what_is_no_picture_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     for (name, bytes, words) in [
         ("empty.png", b"".as_slice(), "the file is empty"),
-        ("text.png", b"hello, this is text", "not a picture that segtool reads"),
+        ("text.png", b"hello, this is text", "not an image that segtool reads"),
         ("header.tif", b"II*\0\x08\0\0\0", "damaged or unsupported TIFF"),
         ("header.png", b"\x89PNG\r\n\x1a\n", "damaged"),
     ] {

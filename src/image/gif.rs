@@ -21,6 +21,13 @@ struct Indexed {
     transparent: Option<u8>,
 }
 
+/// Width and height of the canvas, from the first bytes.
+pub(super) fn read_size(path: &Path, head: &[u8]) -> Result<Size> {
+    let number = |at: usize| Some(u16::from_le_bytes([*head.get(at)?, *head.get(at + 1)?]).into());
+    let size = number(6).zip(number(8)).map(|(width, height)| Size { width, height });
+    size.ok_or_else(|| Error::content(path, "damaged GIF: it is cut short; copy or download the file again"))
+}
+
 /// The colours, with alpha where an entry is transparent.
 pub(super) fn read_image(path: &Path, bytes: &[u8]) -> Result<Raster> {
     let Indexed { size, indices, palette, transparent } = decode(path, bytes)?;

@@ -11,7 +11,7 @@ use super::orientation::Orientation;
 use super::raster::{AlphaBand, Samples};
 use super::read::{decode, guess, signature};
 use super::tiff::{self, Numbers};
-use super::{bmp, gif, npy};
+use super::{bmp, gif, npy, pnm};
 use crate::error::{Error, Result, Size};
 use crate::files::read_bytes;
 
@@ -296,7 +296,10 @@ fn read_bmp(path: &Path, bytes: &[u8]) -> Result<LabelImage> {
 /// Formats and kinds that `image` decodes without loss of what is stored.
 fn read_others(path: &Path, bytes: &[u8], format: ImageFormat) -> Result<LabelImage> {
     let (image, orientation) = decode(path, bytes, format, damaged(path))?;
-    let labels = from_dynamic(path, &image)?;
+    let mut labels = from_dynamic(path, &image)?;
+    if format == ImageFormat::Pnm {
+        labels.raw = pnm::unscaled(bytes, labels.raw);
+    }
     Ok(match orientation {
         Some(upright) => labels.oriented(upright),
         None => labels,

@@ -1,18 +1,21 @@
-//! PNM files may declare any number as white.
+//! PNM files may declare any number as white; the decoder scales samples from there to 255 or 65,535, as is right for
+//! images. Labels are wanted as they are stored.
 
-use super::raster::Samples;
+use super::labels::RawLabels;
 
-/// The samples from 0 to 255 or 65,535, as other programs show them. The decoder leaves them from 0 to the declared
-/// white.
-pub(super) fn scaled(bytes: &[u8], samples: Samples) -> Samples {
-    let Some(white) = white(bytes) else { return samples };
-    let scale = |sample: u32, full: u32| (sample * full + white / 2).checked_div(white).map_or(full, |s| s.min(full));
-    match samples {
-        Samples::U8(v) if white != 255 => Samples::U8(v.into_iter().map(|s| scale(s.into(), 255) as u8).collect()),
-        Samples::U16(v) if white != 65535 => {
-            Samples::U16(v.into_iter().map(|s| scale(s.into(), 65535) as u16).collect())
+/// The labels as stored.
+pub(super) fn unscaled(bytes: &[u8], labels: RawLabels) -> RawLabels {
+    let Some(white) = white(bytes) else { return labels };
+    let full = if white < 256 { 255 } else { 65535 };
+    let stored = |sample: u32| (sample * white + full / 2) / full;
+    match labels {
+        RawLabels::Values(size, values) if white != full => {
+            RawLabels::Values(size, values.into_iter().map(|value| stored(value.into()) as u16).collect())
         }
-        samples => samples,
+        RawLabels::Colors(size, colors) if white != full => {
+            RawLabels::Colors(size, colors.into_iter().map(|color| color.map(|s| stored(s.into()) as u8)).collect())
+        }
+        labels => labels,
     }
 }
 
@@ -35,21 +38,26 @@ fn white(bytes: &[u8]) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Size;
 
     #[test]
-    fn samples_are_scaled_from_the_declared_white() {
-        for (head, samples, wanted) in [
-            (&b"P5\n# made by hand\n3 1 # size\n15\n"[..], Samples::U8(vec![0, 7, 15]), Samples::U8(vec![0, 119, 255])),
-            (b"P5 3 1 255\n", Samples::U8(vec![0, 7, 15]), Samples::U8(vec![0, 7, 15])),
-            (b"P6\n1 1\n4095\n", Samples::U16(vec![0, 1, 4095]), Samples::U16(vec![0, 16, 65535])),
-            (
-                b"P7\nWIDTH 3\nHEIGHT 1\nDEPTH 1\nMAXVAL 3\nENDHDR\n",
-                Samples::U8(vec![0, 1, 3]),
-                Samples::U8(vec![0, 85, 255]),
-            ),
-            (b"P4\n3 1\n", Samples::U8(vec![0, 255]), Samples::U8(vec![0, 255])),
+    fn labels_are_scaled_back_to_what_is_stored() {
+        let size = Size { width: 3, height: 1 };
+        for (head, scaled, stored) in [
+            (&b"P5\n# made by hand\n3 1 # size\n15\n"[..], [0, 119, 255], [0, 7, 15]),
+            (b"P5 3 1 255\n", [0, 7, 15], [0, 7, 15]),
+            (b"P2\n3 1\n4095\n", [0, 16, 65535], [0, 1, 4095]),
+            (b"P7\nWIDTH 3\nHEIGHT 1\nDEPTH 1\nMAXVAL 3\nENDHDR\n", [0, 85, 255], [0, 1, 3]),
+            (b"P4\n3 1\n", [0, 255, 255], [0, 255, 255]),
         ] {
-            assert_eq!(scaled(head, samples), wanted);
+            let labels = unscaled(head, RawLabels::Values(size, scaled.to_vec()));
+            assert_eq!(labels, RawLabels::Values(size, stored.to_vec()));
+        }
+        for white in 1..=255u32 {
+            let head = format!("P5 3 1 {white}\n");
+            let stored: Vec<u16> = (0..=white as u16).collect();
+            let scaled = stored.iter().map(|&s| ((u32::from(s) * 255 + white / 2) / white) as u16).collect();
+            assert_eq!(unscaled(head.as_bytes(), RawLabels::Values(size, scaled)), RawLabels::Values(size, stored));
         }
     }
 }

@@ -13,7 +13,7 @@ use super::guard::contained;
 use super::limits::{self, Coding, check_image};
 use super::orientation::{self, Orientation};
 use super::raster::{Raster, Samples};
-use super::{foreign, gif, jpeg, npy, pnm, tiff};
+use super::{foreign, gif, jpeg, npy, tiff};
 use crate::error::{Error, Result, Size};
 use crate::files::{open_file, read_bytes};
 
@@ -55,9 +55,11 @@ pub fn read_size(path: &Path) -> Option<Size> {
     if npy::is_npy(path) {
         return npy::npy_size(path);
     }
-    let format = guess(path, &signature(path).ok()?).ok()?;
+    let head = signature(path).ok()?;
+    let format = guess(path, &head).ok()?;
     let read = || match format {
         ImageFormat::Tiff => tiff::read_size(path),
+        ImageFormat::Gif => gif::read_size(path, &head),
         format => {
             let open = || File::open(path).map_err(|e| Error::read(path, e));
             let reader = ImageReader::with_format(BufReader::new(open()?), format);
@@ -119,10 +121,7 @@ fn read_encoded(path: &Path, bytes: &[u8], format: ImageFormat) -> Result<Raster
     if format == ImageFormat::Png {
         orientation = png_orientation(Cursor::new(bytes));
     }
-    let mut raster = from_dynamic(image);
-    if format == ImageFormat::Pnm {
-        raster.samples = pnm::scaled(bytes, raster.samples);
-    }
+    let raster = from_dynamic(image);
     Ok(match orientation {
         Some(upright) => {
             orientation::note(path);
