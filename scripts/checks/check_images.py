@@ -11,7 +11,8 @@ and no inversion.
 
 Verdicts: equal; wrong (differs from every reference that reads the file); refused (an error, although a reference reads
 it); both-refuse; only-us (no reference reads it); by-design (a refusal that is meant: several pages or frames, complex
-numbers, label maps of several bands that are no colours of 8 bits, or with JPEG compression); panic; hang. Exits with 1 if any file is wrong, panics or hangs.
+numbers, label maps of several bands that are no colours of 8 bits, or with JPEG compression); panic; hang. Exits with 1
+if any file is wrong, panics or hangs.
 """
 import argparse
 import collections
