@@ -60,8 +60,8 @@ fn pictures_keep_their_sample_type_and_lose_alpha() {
     let grey_alpha = DynamicImage::ImageLumaA16(ImageBuffer::from_fn(3, 2, |x, _| LumaA([x as u16 * 999, 7])));
     for (name, picture, format, bands, deep) in [
         ("grey.png", grey8(), ImageFormat::Png, 1, false),
-        // BMP keeps grey as a palette, which is expanded.
-        ("grey.bmp", grey8(), ImageFormat::Bmp, 3, false),
+        // BMP keeps grey as a palette.
+        ("grey.bmp", grey8(), ImageFormat::Bmp, 1, false),
         ("grey.tif", grey8(), ImageFormat::Tiff, 1, false),
         ("rgba.png", rgba.clone(), ImageFormat::Png, 3, false),
         ("rgba.tif", rgba.clone(), ImageFormat::Tiff, 3, false),

@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use super::limits::{self, Coding, check_image};
+use super::raster::{Raster, Samples};
 use crate::error::{Error, Result, Size};
 
 const FILE_HEADER: usize = 14;
@@ -22,8 +23,8 @@ struct Header {
     pixels: usize,
 }
 
-/// The colours of a BMP with a palette, row by row from the top; `None` for one without.
-pub(super) fn colors(path: &Path, bytes: &[u8]) -> Result<Option<(Size, Vec<[u8; 3]>)>> {
+/// The image in a BMP with a palette, grey where all of that is; `None` for one without.
+pub(super) fn read_image(path: &Path, bytes: &[u8]) -> Result<Option<Raster>> {
     let Some((size, indices)) = indices(path, bytes)? else { return Ok(None) };
     let length = u32_at(bytes, FILE_HEADER).unwrap_or(0) as usize;
     let entry = if length == CORE_HEADER { 3 } else { 4 };
@@ -37,7 +38,12 @@ pub(super) fn colors(path: &Path, bytes: &[u8]) -> Result<Option<(Size, Vec<[u8;
         .collect();
     // Indices beyond the palette are black, as in other readers.
     let color = |index: u8| palette.get(usize::from(index)).copied().unwrap_or_default();
-    Ok(Some((size, indices.into_iter().map(color).collect())))
+    let is_grey = palette.iter().all(|[red, green, blue]| red == green && green == blue);
+    let (bands, samples) = match is_grey {
+        true => (1, indices.into_iter().map(|index| color(index)[0]).collect()),
+        false => (3, indices.into_iter().flat_map(color).collect()),
+    };
+    Ok(Some(Raster::new(size, bands, Samples::U8(samples))))
 }
 
 /// The palette indices, row by row from the top; `None` for a BMP without a palette.

@@ -108,9 +108,9 @@ fn read_encoded(path: &Path, bytes: &[u8], format: ImageFormat) -> Result<Raster
         _ => {}
     }
     if format == ImageFormat::Bmp
-        && let Some((size, colors)) = bmp::colors(path, bytes)?
+        && let Some(raster) = bmp::read_image(path, bytes)?
     {
-        return Ok(Raster::new(size, 3, Samples::U8(colors.into_flattened())));
+        return Ok(raster);
     }
     if is_animated(bytes, format) {
         let reason = "is an animation; save the frame that is meant as an image";

@@ -211,10 +211,7 @@ impl<'a> Blocks<'a> {
         let layout = &self.layout;
         let mut bytes = unpacked.map_err(|e| self.damaged(index, &e.to_string()))?;
         let row = layout.packed_row();
-        let rows_needed = match self.page.is_tiled() {
-            true => layout.block.1,
-            false => layout.block.1.min(layout.height - index % layout.blocks() * layout.block.1),
-        };
+        let rows_needed = self.rows_needed(index);
         if bytes.len() < row * rows_needed {
             return Err(self.damaged(index, &format!("{} of {} bytes", bytes.len(), row * rows_needed)));
         }
@@ -231,8 +228,14 @@ impl<'a> Blocks<'a> {
         Ok(bytes)
     }
 
+    /// Rows of a block that belong to the image: the last strip may have fewer than the others.
+    fn rows_needed(&self, index: usize) -> usize {
+        let high = self.layout.block.1;
+        if self.page.is_tiled() { high } else { high.min(self.layout.height - index % self.layout.blocks() * high) }
+    }
+
     fn fax(&self, index: usize, bytes: &[u8]) -> Result<Vec<u8>> {
-        let (columns, rows) = self.layout.block;
+        let (columns, rows) = (self.layout.block.0, self.rows_needed(index));
         let codec = self.page.compression();
         let options = self.page.tag(T4_OPTIONS).and_then(|tag| tag.value.as_u64()).unwrap_or(0);
         let encoding = match codec {
@@ -255,7 +258,7 @@ impl<'a> Blocks<'a> {
         if page.pixels.len() < columns * rows {
             decoded.map_err(|e| self.damaged(index, &e.to_string()))?;
         }
-        page.pixels.resize(columns * rows, 0);
+        page.pixels.resize(columns * self.layout.block.1, 0);
         Ok(page.pixels)
     }
 

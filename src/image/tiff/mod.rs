@@ -138,7 +138,7 @@ impl<'a> Tiff<'a> {
     /// GDAL's nodata value.
     fn nodata(&self) -> Option<f64> {
         let text = self.page.tag(GDAL_NODATA)?.value.as_str()?.trim_matches(['\0', ' ', '\n']);
-        // Old Windows libraries write 1.#QNAN.
+        // Old Windows libraries write 1.#QNAN and 1.#INF.
         if text.to_ascii_lowercase().contains("nan") || text.contains("#IND") {
             Some(f64::NAN)
         } else {
@@ -167,12 +167,16 @@ impl<'a> Tiff<'a> {
         let bits = stored.bits;
         let raster =
             Raster { sample_type: stored.sample_type, ..Raster::new(self.size(), stored.bands, stored.samples) };
-        let raster = Raster { nodata: self.pixels_without_data(&raster)?, ..raster };
-        let Some((position, associated)) = alpha else { return color::to_rgb(self, raster, bits) };
+        let Some((position, associated)) = alpha else {
+            let nodata = self.pixels_without_data(&raster)?;
+            return color::to_rgb(self, Raster { nodata, ..raster }, bits);
+        };
         // Colours may have become more bands, or fewer; those behind alpha have not.
         let behind = count - 1 - position;
         let (alpha, samples) = raster.samples.split_band(raster.bands, raster.bands - 1 - behind);
-        let raster = color::to_rgb(self, Raster { bands: raster.bands - 1, samples, ..raster }, bits)?;
+        let raster = Raster { bands: raster.bands - 1, samples, ..raster };
+        let nodata = self.pixels_without_data(&raster)?;
+        let raster = color::to_rgb(self, Raster { nodata, ..raster }, bits)?;
         let samples = color::alpha_like(alpha, &raster.samples, bits);
         let position = raster.bands - behind;
         Ok(Raster { alpha: Some(AlphaBand { samples, associated, position }), ..raster })
@@ -180,8 +184,13 @@ impl<'a> Tiff<'a> {
 
     /// Pixels that the nodata value or the mask names.
     fn pixels_without_data(&self, raster: &Raster) -> Result<Option<Vec<bool>>> {
-        let named = self.nodata().filter(|value| !value.is_nan());
-        let named = named.map(|value| matching(&raster.samples, raster.bands, value)).filter(|all| all.contains(&true));
+        let named = match self.nodata().filter(|value| !value.is_nan()) {
+            // In single precision it would be 0.
+            Some(value) if value != 0.0 && value as f32 == 0.0 => self.holding(value)?,
+            Some(value) => matching(&raster.samples, raster.bands, value),
+            None => Vec::new(),
+        };
+        let named = Some(named).filter(|all| all.contains(&true));
         let masked = self.masked_out()?;
         Ok(match (named, masked) {
             (Some(mut named), Some(masked)) => {
@@ -190,6 +199,15 @@ impl<'a> Tiff<'a> {
             }
             (named, masked) => named.or(masked),
         })
+    }
+
+    /// Pixels with a sample that equals a number in double precision.
+    fn holding(&self, value: f64) -> Result<Vec<bool>> {
+        let Numbers::Wide(numbers) = numbers::read_exactly(self.path, &self.file, &self.page)? else {
+            return Ok(Vec::new());
+        };
+        let samples = usize::from(self.page.samples_per_pixel());
+        Ok(numbers.chunks_exact(samples).map(|pixel| pixel.contains(&value)).collect())
     }
 
     /// Pixels that the mask excludes, if there is one: a page of the file, or the `.msk` that GDAL writes beside it.
@@ -240,7 +258,7 @@ impl<'a> Tiff<'a> {
         let _held = self.reserve()?;
         let size = self.size();
         let labels = count - usize::from(alpha.is_some());
-        if !matches!(labels, 1 | 3 | 4) || color::is_converted(self) {
+        if !matches!(labels, 1 | 3) || color::is_converted(self) {
             let reason = format!("a label image has 1 band or is RGB(A); this one has {labels} bands");
             return Err(Error::content(self.path, reason));
         }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use half::f16;
-use tiff_reader::{Ifd, TiffError, TiffFile};
+use tiff_reader::{ByteOrder, Ifd, TiffError, TiffFile};
 
 use super::WINDOW_BYTES;
 use super::blocks::{Blocks, Layout};
@@ -185,9 +185,18 @@ impl<'a> Source<'a> {
         })
     }
 
+    /// Whether samples come in the other byte order. libtiff turns the bytes of a file's order around before it hands them to
+    /// LERC, and after LERC has unpacked them; `tiff-reader` does not.
+    fn is_swapped(&self) -> bool {
+        const LERC: u16 = 34887;
+        let native = if cfg!(target_endian = "big") { ByteOrder::BigEndian } else { ByteOrder::LittleEndian };
+        matches!(self.way, Way::Stored) && self.page.compression() == LERC && self.file.byte_order() != native
+    }
+
     /// Hands the samples on, in the machine's byte order, whole rows of strips or tiles at a time.
     fn each(&self, sink: &mut dyn FnMut(&[u8])) -> Result<()> {
         let step = self.rows_at_once();
+        let swapped = self.is_swapped();
         for top in (0..self.height).step_by(step) {
             let rows = step.min(self.height - top);
             let (file, page, width) = (self.file, self.page, self.width);
@@ -196,7 +205,11 @@ impl<'a> Source<'a> {
                 Way::Converted => file.read_decoded_window_bytes_from_ifd(page, top, 0, rows, width),
                 Way::Blocks(blocks) => Ok(blocks.rows(top, rows)?),
             };
-            sink(&bytes.map_err(|e| refused(self.path, e))?);
+            let mut bytes = bytes.map_err(|e| refused(self.path, e))?;
+            if swapped {
+                bytes.chunks_exact_mut(usize::from(self.bits.div_ceil(8))).for_each(<[u8]>::reverse);
+            }
+            sink(&bytes);
         }
         Ok(())
     }
