@@ -1,10 +1,10 @@
 //! Checksums and lengths put right after the damage, so that it reaches the code behind them.
 
 /// Leaves everything as it is.
-pub(crate) fn nothing(_: &mut Vec<u8>) {}
+pub(crate) fn nothing(_: &mut [u8]) {}
 
 /// The checksums of a PNG's chunks; other files stay as they are.
-pub(crate) fn png(bytes: &mut Vec<u8>) {
+pub(crate) fn png(bytes: &mut [u8]) {
     if !bytes.starts_with(b"\x89PNG") {
         return;
     }
@@ -20,7 +20,7 @@ pub(crate) fn png(bytes: &mut Vec<u8>) {
 }
 
 /// The length of a .npy's header, or the checksums of a zip archive.
-pub(crate) fn npy(bytes: &mut Vec<u8>) {
+pub(crate) fn npy(bytes: &mut [u8]) {
     if bytes.starts_with(b"PK") {
         zip(bytes);
     } else if let (Some(end), Some(place)) = (bytes.iter().position(|byte| *byte == b'\n'), bytes.get_mut(8..10)) {
@@ -29,7 +29,7 @@ pub(crate) fn npy(bytes: &mut Vec<u8>) {
 }
 
 /// The checksums of a zip archive's entries that are stored as they are.
-pub(crate) fn zip(bytes: &mut Vec<u8>) {
+pub(crate) fn zip(bytes: &mut [u8]) {
     let entries: Vec<usize> = (0..bytes.len()).filter(|start| bytes[*start..].starts_with(b"PK\x01\x02")).collect();
     for entry in entries {
         let (Some(length), Some(local)) =
@@ -51,7 +51,7 @@ pub(crate) fn zip(bytes: &mut Vec<u8>) {
 }
 
 /// The length of a safetensors file's header.
-pub(crate) fn safetensors(bytes: &mut Vec<u8>) {
+pub(crate) fn safetensors(bytes: &mut [u8]) {
     let (mut depth, mut quoted) = (0usize, false);
     let text = bytes.get(8..).unwrap_or_default();
     let end = text.iter().position(|byte| {
@@ -70,7 +70,7 @@ pub(crate) fn safetensors(bytes: &mut Vec<u8>) {
 }
 
 /// The checksum at the end of a forest.
-pub(crate) fn forest(bytes: &mut Vec<u8>) {
+pub(crate) fn forest(bytes: &mut [u8]) {
     if let Some(end) = bytes.len().checked_sub(4) {
         let sum = crc32c::crc32c(&bytes[..end]).to_le_bytes();
         bytes[end..].copy_from_slice(&sum);

@@ -39,7 +39,7 @@ pub(crate) struct Target<'a> {
     /// Sound files.
     pub(crate) seeds: Vec<Vec<u8>>,
     /// Puts right, in half of the inputs, what would keep damage from the code behind it.
-    pub(crate) repair: fn(&mut Vec<u8>),
+    pub(crate) repair: fn(&mut [u8]),
     /// Reads the file; whether it was taken for a sound one.
     pub(crate) read: &'a dyn Fn(&Path) -> bool,
 }
