@@ -71,7 +71,7 @@ fn color_images() {
 
 #[test]
 fn lists() {
-    let read = |path: &Path| read_list(path).is_ok();
+    let read = |path: &Path| read_list(path, &|_| ()).is_ok();
     fuzz(&Target { name: "lists", file: "a.txt", seeds: seeds::lists(), repair: repair::nothing, read: &read });
 }
 
