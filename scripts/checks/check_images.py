@@ -187,8 +187,9 @@ def forms(array, facts, labels):
         ink = array.astype("f8")
         array = (top - ink[..., :3]) * (top - ink[..., 3:4]) / top
     if facts.photometric == 0:
-        # What white-is-zero means for signed and for real numbers, or for bands beyond the first, is nowhere said.
-        right = [top - array] if unsigned else [array, ~array] if array.dtype.kind == "i" else [array, 1 - array]
+        # What white-is-zero means for signed and for real numbers, or for bands beyond the first, is nowhere said. Of 32
+        # and 64 bits nobody uses the whole range; GDAL and tifffile leave them as they are.
+        right = [array, top - array] if unsigned and bits > 16 else [top - array] if unsigned else [array, ~array] if array.dtype.kind == "i" else [array, 1 - array]
         if array.shape[2] > 1:
             right += [array, np.concatenate([right[-1][..., :1], array[..., 1:]], axis=2)]
     else:
