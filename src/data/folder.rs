@@ -9,13 +9,14 @@ use crate::event::{Event, Sink};
 use crate::image::image_inside;
 
 /// Endings of images.
-pub(super) const IMAGES: [&str; 17] = [
+pub(super) const IMAGES: [&str; 21] = [
     "jpg", "jpeg", "jpe", "jfif", "mpo", "png", "apng", "tif", "tiff", "bmp", "dib", "gif", "webp", "pgm", "ppm",
-    "pbm", "pnm",
+    "pbm", "pnm", "jp2", "j2k", "j2c", "jpx",
 ];
 
 /// Endings of label images.
-pub(super) const LABELS: [&str; 11] = ["png", "tif", "tiff", "bmp", "dib", "gif", "pgm", "ppm", "pbm", "pnm", "npy"];
+pub(super) const LABELS: [&str; 13] =
+    ["png", "tif", "tiff", "bmp", "dib", "gif", "pgm", "ppm", "pbm", "pnm", "jp2", "j2k", "npy"];
 
 /// Endings of formats that change label values.
 const LOSSY: [&str; 6] = ["jpg", "jpeg", "jpe", "jfif", "mpo", "webp"];

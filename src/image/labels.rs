@@ -7,7 +7,7 @@ use image::codecs::bmp::BmpDecoder;
 use image::{ColorType, DynamicImage, ImageDecoder, ImageFormat};
 
 use super::raster::{AlphaBand, Samples, decode, guess, without_alpha};
-use super::{gif, pnm, read_label_npy, tiff};
+use super::{gif, jp2, pnm, read_label_npy, tiff};
 use crate::error::{Error, Result, Size};
 use crate::files::read_bytes;
 
@@ -45,6 +45,9 @@ pub fn read_labels_and_alpha(path: &Path) -> Result<(RawLabels, Option<AlphaBand
         return Ok((RawLabels::Values(size, values), None));
     }
     let bytes = read_bytes(path)?;
+    if jp2::is_jp2(&bytes) {
+        return Ok((jp2::read_labels(path, &bytes)?, None));
+    }
     match guess(path, &bytes)? {
         ImageFormat::Png => read_png(path, &bytes),
         ImageFormat::Tiff => read_tiff(path, &bytes),

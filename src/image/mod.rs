@@ -5,6 +5,7 @@ mod encode;
 mod foreign;
 mod gif;
 mod gray;
+mod jp2;
 mod jpeg;
 mod labels;
 mod npy;

@@ -8,7 +8,7 @@ use image::codecs::png::PngDecoder;
 use image::codecs::webp::WebPDecoder;
 use image::{DynamicImage, ImageFormat, ImageReader, Limits};
 
-use super::{foreign, gif, jpeg, tiff};
+use super::{foreign, gif, jp2, jpeg, tiff};
 use crate::error::{Error, Result, Size};
 use crate::files::read_bytes;
 
@@ -152,6 +152,10 @@ pub(super) enum LastBand {
 /// As [`read_image`], and the alpha of the pixels where there is one.
 pub fn read_image_and_alpha(path: &Path) -> Result<(Raster, Option<AlphaBand>)> {
     let bytes = read_bytes(path)?;
+    if jp2::is_jp2(&bytes) {
+        let (raster, last_band) = jp2::read_raster(path, &bytes)?;
+        return Ok(without_alpha(raster, last_band));
+    }
     let (raster, last_band) = match guess(path, &bytes)? {
         ImageFormat::Tiff => tiff::read_raster(path, &bytes)?,
         ImageFormat::Gif => gif::read_raster(path, &bytes)?,
