@@ -35,7 +35,7 @@ pub(super) enum JpegEnd {
 /// Looks through the markers of the first image. The error says what is damaged.
 pub(super) fn check(bytes: &[u8]) -> Result<JpegEnd, String> {
     let mut walk = Walk { bytes, at: 2, ..Walk::default() };
-    let marked = walk.to_end()?;
+    let marked = walk.finish()?;
     let Some(frame) = &walk.frame else {
         return Err("damaged JPEG: it holds no image; copy or download the file again".into());
     };
@@ -113,7 +113,7 @@ enum Step {
 
 impl<'a> Walk<'a> {
     /// Whether there is an end marker.
-    fn to_end(&mut self) -> Result<bool, String> {
+    fn finish(&mut self) -> Result<bool, String> {
         loop {
             match self.step()? {
                 Step::On => {}
