@@ -9,14 +9,14 @@ use crate::event::{Event, Sink};
 use crate::image::image_inside;
 
 /// Endings of images.
-pub(super) const IMAGES: [&str; 17] = [
+pub(super) const IMAGES: [&str; 21] = [
     "jpg", "jpeg", "jpe", "jfif", "mpo", "png", "apng", "tif", "tiff", "bmp", "dib", "gif", "webp", "pgm", "ppm",
-    "pbm", "pnm",
+    "pbm", "pnm", "jp2", "j2k", "j2c", "jpx",
 ];
 
 /// Endings of label images.
-pub(super) const LABELS: [&str; 12] =
-    ["png", "tif", "tiff", "bmp", "dib", "gif", "pgm", "ppm", "pbm", "pnm", "npy", "npz"];
+pub(super) const LABELS: [&str; 14] =
+    ["png", "tif", "tiff", "bmp", "dib", "gif", "pgm", "ppm", "pbm", "pnm", "jp2", "j2k", "npy", "npz"];
 
 /// Endings of arrays.
 const ARRAYS: [&str; 2] = ["npy", "npz"];

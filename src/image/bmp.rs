@@ -91,7 +91,12 @@ fn header(bytes: &[u8]) -> Option<Header> {
     }
     let (width, height) = (u32_at(18)? as i32, u32_at(22)? as i32);
     let size = Size { width: usize::try_from(width).ok()?, height: height.unsigned_abs() as usize };
-    let (bits, compression) = (u16_at(28)?.into(), u32_at(30)?);
+    let (bits, compression) = (usize::from(u16_at(28)?), u32_at(30)?);
+    // Some writers do not count the palette in where they say that the pixels begin.
+    let palette = FILE_HEADER + length;
+    let colors = u32_at(46).unwrap_or(0) as usize;
+    let counted = if (1..=1 << bits.min(8)).contains(&colors) { colors } else { 1 << bits.min(8) };
+    let pixels = if bits <= 8 && pixels == palette { palette + 4 * counted } else { pixels };
     Some(Header { size, bits, top_down: height < 0, compression, pixels })
 }
 
@@ -134,11 +139,15 @@ fn unpack_runs(
             }
             (0, literal) => {
                 let length = (literal * bits).div_ceil(8);
+                if x + literal > width {
+                    return Err("a run reaches beyond the end of its row");
+                }
                 // Literal pixels are padded to two bytes; the last padding may be missing.
                 let Some(packed) = rest.get(..length) else { return Err(cut) };
                 (0..literal).for_each(|i| put(&mut x, y, sample(packed, i, bits)));
                 rest = rest.get(length.next_multiple_of(2)..).unwrap_or_default();
             }
+            (count, _) if x + usize::from(count) > width => return Err("a run reaches beyond the end of its row"),
             (count, _) => (0..usize::from(count)).for_each(|i| put(&mut x, y, sample(&[*value], i % (8 / bits), bits))),
         }
     }

@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::error::Error;
 
 /// What is read, for messages.
-const READ: &str = "JPEG, PNG, TIFF, BMP, GIF, WebP or PNM";
+const READ: &str = "JPEG, PNG, TIFF, JPEG 2000, BMP, GIF, WebP or PNM";
 
 /// Bytes that tell a kind: the one that begins last is at 344.
 pub(super) const HEAD: usize = 1024;
@@ -26,7 +26,7 @@ const UNPACK: &str = "unpack it first";
 const RASTERISE: &str = "rasterise it, as with: gdal_rasterize -a CLASS -tr 1 1 in.gpkg out.tif";
 
 /// The first that fits counts.
-const KINDS: [Kind; 66] = [
+const KINDS: [Kind; 64] = [
     ("a HEIC image", 4, b"ftypheic", HEIC),
     ("a HEIC image", 4, b"ftypheix", HEIC),
     ("a HEIC image", 4, b"ftyphevc", HEIC),
@@ -38,8 +38,6 @@ const KINDS: [Kind; 66] = [
     ("a video", 0, b"\x1a\x45\xdf\xa3", FRAMES),
     ("a JPEG XL image", 0, b"\xff\x0a", "convert it, as with: djxl in.jxl out.png"),
     ("a JPEG XL image", 0, b"\0\0\0\x0cJXL ", "convert it, as with: djxl in.jxl out.png"),
-    ("a JPEG 2000 image", 0, b"\0\0\0\x0cjP  ", "convert it, as with: gdal_translate in.jp2 out.tif"),
-    ("a JPEG 2000 image", 0, b"\xff\x4f\xff\x51", "convert it, as with: gdal_translate in.j2k out.tif"),
     ("a Photoshop file", 0, b"8BPS", "convert it, as with: magick in.psd[0] out.png"),
     ("a PDF", 0, b"%PDF", "draw its pages, as with: pdftoppm -r 300 -png in.pdf page"),
     ("PostScript", 0, b"%!PS", "draw it, as with: gs -sDEVICE=png16m -r300 -o out.png in.eps"),
@@ -148,6 +146,9 @@ pub(crate) fn image_inside(path: &Path) -> Option<String> {
         && let Some(extension) = super::read::READ.contains(&format).then(|| format.extensions_str()[0])
     {
         return Some(format!("a {} image by its content; rename it", extension.to_uppercase()));
+    }
+    if super::jp2::is_jp2(&head) {
+        return Some("a JPEG 2000 image by its content; rename it".into());
     }
     let (name, advice) = recognise(&head)?;
     let is_image = ["image", "drawing", "Photoshop", "PDF"].iter().any(|word| name.contains(word));

@@ -11,7 +11,7 @@ use super::orientation::Orientation;
 use super::raster::{AlphaBand, Samples};
 use super::read::{decode, guess, signature};
 use super::tiff::{self, Numbers};
-use super::{bmp, gif, npy, pnm};
+use super::{bmp, gif, jp2, npy, pnm};
 use crate::error::{Error, Result, Size};
 use crate::files::read_bytes;
 
@@ -140,7 +140,12 @@ pub fn read_labels_and_alpha(path: &Path) -> Result<LabelImage> {
     if npy::is_npy(path) {
         return Ok(LabelImage::new(npy::read_raw_labels(path)?, None));
     }
-    let format = guess(path, &signature(path)?)?;
+    let head = signature(path)?;
+    if jp2::is_jp2(&head) {
+        let bytes = read_bytes(path)?;
+        return contained(path, || jp2::read_labels(path, &bytes));
+    }
+    let format = guess(path, &head)?;
     if format == ImageFormat::Tiff {
         return contained(path, || tiff::read_labels(path));
     }

@@ -7,6 +7,7 @@ mod foreign;
 mod gif;
 mod gray;
 mod guard;
+mod jp2;
 mod jpeg;
 mod labels;
 pub mod limits;

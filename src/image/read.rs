@@ -10,10 +10,10 @@ use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 use super::bmp;
 use super::foreign::HEAD;
 use super::guard::contained;
-use super::limits::{self, Coding, check_image};
+use super::limits::{Coding, check_image};
 use super::orientation::{self, Orientation};
 use super::raster::{Raster, Samples};
-use super::{foreign, gif, jpeg, npy, tiff};
+use super::{foreign, gif, jp2, jpeg, npy, tiff};
 use crate::error::{Error, Result, Size};
 use crate::files::{open_file, read_bytes};
 
@@ -31,13 +31,21 @@ pub(super) const READ: [ImageFormat; 7] = [
     ImageFormat::Pnm,
 ];
 
+/// The boxes before the code of a JPEG 2000 image, georeference and all, mostly end before this byte.
+const JP2_HEADERS: u64 = 1 << 20;
+
 /// Reads an image of any format that segtool knows, upright. The format is told from the content, not from the name, but for
 /// the .npy and .npz of numpy ([`read_image_npy`](super::read_image_npy)).
 pub fn read_image(path: &Path) -> Result<Raster> {
     if npy::is_npy(path) {
         return npy::read_image_npy(path);
     }
-    let raster = match guess(path, &signature(path)?)? {
+    let head = signature(path)?;
+    if jp2::is_jp2(&head) {
+        let bytes = read_bytes(path)?;
+        return contained(path, || jp2::read_image(path, &bytes));
+    }
+    let raster = match guess(path, &head)? {
         ImageFormat::Tiff => contained(path, || tiff::read_image(path))?,
         format => {
             let bytes = read_bytes(path)?;
@@ -56,6 +64,11 @@ pub fn read_size(path: &Path) -> Option<Size> {
         return npy::npy_size(path);
     }
     let head = signature(path).ok()?;
+    if jp2::is_jp2(&head) {
+        let mut bytes = Vec::new();
+        open_file(path).ok()?.0.take(JP2_HEADERS).read_to_end(&mut bytes).ok()?;
+        return jp2::read_size(path, &bytes).ok();
+    }
     let format = guess(path, &head).ok()?;
     let read = || match format {
         ImageFormat::Tiff => tiff::read_size(path),
@@ -99,10 +112,8 @@ pub(super) fn guess(path: &Path, bytes: &[u8]) -> Result<ImageFormat> {
 fn read_encoded(path: &Path, bytes: &[u8], format: ImageFormat) -> Result<Raster> {
     match format {
         ImageFormat::Jpeg => {
-            if let Some((size, claim)) = jpeg::size_and_claim(bytes) {
-                limits::check(path, format_args!("its header claims {size} pixels"), claim)?;
-            }
-            jpeg::check(bytes).map_err(|reason| Error::content(path, reason))?;
+            let (raster, orientation) = jpeg::read(path, bytes)?;
+            return Ok(upright(path, raster, orientation));
         }
         ImageFormat::Gif => return gif::read_image(path, bytes),
         _ => {}
@@ -121,14 +132,18 @@ fn read_encoded(path: &Path, bytes: &[u8], format: ImageFormat) -> Result<Raster
     if format == ImageFormat::Png {
         orientation = png_orientation(Cursor::new(bytes));
     }
-    let raster = from_dynamic(image);
-    Ok(match orientation {
-        Some(upright) => {
+    Ok(upright(path, from_dynamic(image), orientation))
+}
+
+/// The image turned as its file declares.
+fn upright(path: &Path, raster: Raster, orientation: Option<Orientation>) -> Raster {
+    match orientation {
+        Some(orientation) => {
             orientation::note(path);
-            upright.apply(&raster)
+            orientation.apply(&raster)
         }
         None => raster,
-    })
+    }
 }
 
 /// Decodes anything but TIFF, if the memory allows. With it, what has to be done to the image to turn it upright.

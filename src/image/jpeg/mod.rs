@@ -2,9 +2,12 @@
 //! are walked through first, by the rules of libjpeg. Where libjpeg warns of damage within the image data and goes on,
 //! the file is refused, too: no two decoders make the same pixels of it.
 
+mod decode;
 mod scan;
 
 use memchr::memchr;
+
+pub(super) use self::decode::read;
 
 use self::scan::{Table, Tables, is_whole};
 use crate::error::Size;
@@ -25,7 +28,7 @@ const COM: u8 = 0xfe;
 
 /// How the first image of a file ends. What follows it, such as the video of a motion photo, is not looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum JpegEnd {
+enum JpegEnd {
     /// With the end marker.
     Marked,
     /// Without, but every pixel is there.
@@ -33,9 +36,9 @@ pub(super) enum JpegEnd {
 }
 
 /// Looks through the markers of the first image. The error says what is damaged.
-pub(super) fn check(bytes: &[u8]) -> Result<JpegEnd, String> {
+fn check(bytes: &[u8]) -> Result<JpegEnd, String> {
     let mut walk = Walk { bytes, at: 2, ..Walk::default() };
-    let marked = walk.to_end()?;
+    let marked = walk.finish()?;
     let Some(frame) = &walk.frame else {
         return Err("damaged JPEG: it holds no image; copy or download the file again".into());
     };
@@ -55,8 +58,14 @@ pub(super) fn check(bytes: &[u8]) -> Result<JpegEnd, String> {
     }
 }
 
+/// Whether every block of a single scan can be decoded.
+fn whole_scan(bytes: &[u8]) -> bool {
+    let mut walk = Walk { bytes, at: 2, ..Walk::default() };
+    walk.finish().is_ok() && walk.is_whole()
+}
+
 /// Width and height, and the bytes of memory that decoding takes; `None` where no header tells them.
-pub(super) fn size_and_claim(bytes: &[u8]) -> Option<(Size, u64)> {
+fn size_and_claim(bytes: &[u8]) -> Option<(Size, u64)> {
     let mut walk = Walk { bytes, at: 2, ..Walk::default() };
     while walk.scans == 0 && walk.step().ok()? == Step::On {}
     let frame = walk.frame?;
@@ -113,7 +122,7 @@ enum Step {
 
 impl<'a> Walk<'a> {
     /// Whether there is an end marker.
-    fn to_end(&mut self) -> Result<bool, String> {
+    fn finish(&mut self) -> Result<bool, String> {
         loop {
             match self.step()? {
                 Step::On => {}
