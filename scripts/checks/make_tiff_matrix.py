@@ -72,6 +72,8 @@ def legal(s):
         codec != "JPEG" or (kind == "uint8" and photometric != "palette" and (bands in (1, colours) or not pixel)),
         photometric != "ycbcr" or (codec == "JPEG" and bands == 3 and pixel),
         photometric != "ycbcr" or not s["special"].startswith("sparse"),  # its sharp edge blurs in more than one way
+        # tifffile packs the bits of several bands in a way of its own, which GDAL reads as something else.
+        kind != "bool" or bands == 1,
         photometric != "rgb" or (not real and bits in (8, 16, 32)),
         photometric != "miniswhite" or kind.startswith("uint") or narrow,
         photometric != "palette" or (kind in ("uint8", "4 bits", "uint16") and s["predictor"] != 3),

@@ -27,8 +27,9 @@ const LZW: u16 = 5;
 const DEFLATE: u16 = 8;
 const OLD_DEFLATE: u16 = 32946;
 const WEBP: u16 = 50001;
+const PACKBITS: u16 = 32773;
 /// No compression, PackBits and ZSTD, which `tiff-reader` unpacks for us.
-const OTHERS: [u16; 3] = [1, 32773, 50000];
+const OTHERS: [u16; 3] = [1, PACKBITS, 50000];
 const T4_OPTIONS: u16 = 292;
 const TWO_DIMENSIONAL: u64 = 1;
 const FLOAT: u16 = 3;
@@ -200,6 +201,8 @@ impl<'a> Blocks<'a> {
             DEFLATE | OLD_DEFLATE => unpacked(flate2::read::ZlibDecoder::new(bytes.as_slice()), limit),
             LZW => Ok(unpacked_lzw(&bytes, limit)),
             WEBP => unpacked_webp(&bytes, layout.block_bands()).map_err(std::io::Error::other),
+            // Two bytes may stand for 128, and more rows than asked for may follow.
+            PACKBITS => decompress(PACKBITS, &bytes, index, None, 64 * bytes.len()).map_err(std::io::Error::other),
             codec => decompress(codec, &bytes, index, None, limit).map_err(std::io::Error::other),
         };
         self.samples(index, unpacked)

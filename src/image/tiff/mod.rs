@@ -157,6 +157,9 @@ impl<'a> Tiff<'a> {
             _ => None,
         };
         let alpha = extra.iter().enumerate().find_map(|(i, sample)| Some((first + i, kind(sample)?)));
+        // A fourth sample of which nothing is said is alpha to GDAL, too.
+        let unnamed = extra.is_empty() && samples == 4 && self.photometric() == Some(PhotometricInterpretation::Rgb);
+        let alpha = alpha.or(unnamed.then_some((3, false)));
         Ok(Bands { count: samples, alpha: alpha.filter(|(position, _)| *position > 0) })
     }
 
