@@ -1,7 +1,7 @@
 //! Decodes images (or, with `--labels`, label images) to .npy, so that other programs can compare.
 //!
 //! Reads a path a line from standard input and prints a line of JSON for each: the .npy with float64 numbers
-//! `[height, width, bands]` as segtool reads them, or why it does not.
+//! `[height, width, bands]` as segtool reads them (NaN for labels that a mask excludes), or why it does not.
 //!
 //!     find photos -type f | cargo run --release --example decode_images -- OUT_DIR
 
@@ -78,7 +78,10 @@ fn label_image(path: &Path, folder: &Path, stem: &str) -> Outcome<Value> {
     let (height, width) = (labels.size().height, labels.size().width);
     let (bands, values) = match labels {
         RawLabels::Values(_, values) => (1, values.into_iter().map(f64::from).collect()),
-        RawLabels::Numbers(NumberLabels { values, .. }) => (1, values),
+        RawLabels::Numbers(NumberLabels { values, .. }) => {
+            let number = |value: f64| if value == NumberLabels::MASKED { f64::NAN } else { value };
+            (1, values.into_iter().map(number).collect())
+        }
         RawLabels::Colors(_, colors) => (3, colors.into_flattened().into_iter().map(f64::from).collect()),
     };
     let npy = write(folder, &format!("{stem}.npy"), &Array3::from_shape_vec((height, width, bands), values)?)?;

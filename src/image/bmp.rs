@@ -23,7 +23,7 @@ struct Header {
     pixels: usize,
 }
 
-/// The image in a BMP with a palette, grey where all of that is; `None` for one without.
+/// The image in a BMP with a palette, grey where that is a ramp from black; `None` for one without.
 pub(super) fn read_image(path: &Path, bytes: &[u8]) -> Result<Option<Raster>> {
     let Some((size, indices)) = indices(path, bytes)? else { return Ok(None) };
     let length = u32_at(bytes, FILE_HEADER).unwrap_or(0) as usize;
@@ -38,7 +38,9 @@ pub(super) fn read_image(path: &Path, bytes: &[u8]) -> Result<Option<Raster>> {
         .collect();
     // Indices beyond the palette are black, as in other readers.
     let color = |index: u8| palette.get(usize::from(index)).copied().unwrap_or_default();
-    let is_grey = palette.iter().all(|[red, green, blue]| red == green && green == blue);
+    let black_and_white = [[0; 3], [u8::MAX; 3]];
+    let is_grey =
+        palette == black_and_white || palette.iter().zip(0..=u8::MAX).all(|(color, grey)| *color == [grey; 3]);
     let (bands, samples) = match is_grey {
         true => (1, indices.into_iter().map(|index| color(index)[0]).collect()),
         false => (3, indices.into_iter().flat_map(color).collect()),

@@ -9,7 +9,7 @@ use super::guard::contained;
 use super::limits::{self, Coding, check_image};
 use super::orientation::Orientation;
 use super::raster::{AlphaBand, Samples};
-use super::read::{decode, guess, signature};
+use super::read::{decode, guess, is_animated, signature};
 use super::tiff::{self, Numbers};
 use super::{bmp, gif, jp2, npy, pnm};
 use crate::error::{Error, Result, Size};
@@ -300,6 +300,9 @@ fn read_bmp(path: &Path, bytes: &[u8]) -> Result<LabelImage> {
 
 /// Formats and kinds that `image` decodes without loss of what is stored.
 fn read_others(path: &Path, bytes: &[u8], format: ImageFormat) -> Result<LabelImage> {
+    if is_animated(bytes, format) {
+        return Err(Error::content(path, "is an animation; save the frame that is meant as a label image"));
+    }
     let (image, orientation) = decode(path, bytes, format, damaged(path))?;
     let mut labels = from_dynamic(path, &image)?;
     if format == ImageFormat::Pnm {

@@ -179,7 +179,7 @@ fn png_orientation(bytes: impl std::io::BufRead + std::io::Seek) -> Option<Orien
 }
 
 /// Whether there is more than one image to see; a decoder would take the first and say nothing.
-fn is_animated(bytes: &[u8], format: ImageFormat) -> bool {
+pub(super) fn is_animated(bytes: &[u8], format: ImageFormat) -> bool {
     match format {
         ImageFormat::Png => png::Decoder::new(Cursor::new(bytes))
             .read_info()

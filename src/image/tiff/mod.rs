@@ -261,7 +261,14 @@ impl<'a> Tiff<'a> {
         let _held = self.reserve()?;
         let size = self.size();
         let labels = count - usize::from(alpha.is_some());
-        if !matches!(labels, 1 | 3) || color::is_converted(self) {
+        if color::is_converted(self) {
+            return Err(Error::content(
+                self.path,
+                "a label image in YCbCr, CMYK or CIELab: converting its colours would change them; save it again in RGB, or \
+                 with label values",
+            ));
+        }
+        if !matches!(labels, 1 | 3) {
             let reason = format!("a label image has 1 band or is RGB(A); this one has {labels} bands");
             return Err(Error::content(self.path, reason));
         }
