@@ -177,6 +177,9 @@ pub fn read_text(path: &Path) -> Result<String> {
     decode_text(bytes).map_err(|reason| Error::content(path, reason))
 }
 
+/// What is said of inputs that would be waited for, or have no end.
+const NOT_REGULAR: &str = "is a pipe, socket or device, not a regular file; save its contents to a file first";
+
 /// The whole file, which must be a regular one.
 pub fn read_bytes(path: &Path) -> Result<Vec<u8>> {
     let failed = |cause| Error::read(path, cause);
@@ -186,7 +189,7 @@ pub fn read_bytes(path: &Path) -> Result<Vec<u8>> {
     }
     // A pipe would be waited for, and a device may have no end.
     if !metadata.is_file() {
-        return Err(Error::content(path, "is a pipe, socket or device; copy its content to a file first"));
+        return Err(Error::content(path, NOT_REGULAR));
     }
     fs::read(path).map_err(failed)
 }
@@ -196,7 +199,7 @@ fn read_piped(path: &Path) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path).map_err(failed)?.take(MAX_PIPED + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > MAX_PIPED {
-        return Err(Error::content(path, "gives more than 64 MiB; copy its content to a file first"));
+        return Err(Error::content(path, "gives more than 64 MiB; save its contents to a file first"));
     }
     Ok(bytes)
 }
@@ -239,10 +242,7 @@ pub fn open_file(path: &Path) -> Result<(File, u64)> {
         return Err(Error::content(path, "is a folder, not a file"));
     }
     if !found.is_file() {
-        return Err(Error::content(
-            path,
-            "is no regular file but a device or a pipe; copy what it gives into a file first",
-        ));
+        return Err(Error::content(path, NOT_REGULAR));
     }
     Ok((File::open(path).map_err(failed)?, found.len()))
 }

@@ -58,7 +58,12 @@ impl RunConfig {
     /// Checks what recipe and data set files are checked for, and that both go together.
     fn check(&self) -> Result<()> {
         check_dataset(&self.dataset)?;
-        self.recipe.clone().fit(&self.dataset).map(drop)
+        let mut recipe = self.recipe.clone();
+        // Beside the phases, a run records the epochs of all of them; in a recipe that is a mistake.
+        if recipe.training.epochs == recipe.training.all_epochs() && !recipe.training.phases.is_empty() {
+            recipe.training.epochs = 0;
+        }
+        recipe.fit(&self.dataset).map(drop)
     }
 
     /// What its weights are of.

@@ -105,7 +105,7 @@ fn faults_of_a_data_set_are_listed_together() {
         &[
             "the data set has 5 faults",
             "000.png: No such file",
-            "001.png: damaged or unsupported picture",
+            "001.png: damaged or unsupported image",
             "002.png is 31x32",
             "003.png is 32x32",
             "003.png: label 9 at pixel (5, 7), in 1 of its pixels; data set 'demo' defines values 0..=3",

@@ -451,7 +451,7 @@ fn bad_pairs_are_named_and_the_rest_is_scored() {
         ("fraction", "label 1.5 at pixel (1, 2)"),
         ("cut", "cut short: its header promises 5x4 values of type '<i8', 160 bytes, but it holds 150"),
         ("long", "longer than its header says: 5x4 values"),
-        ("huge", "cut short"),
+        ("huge", "sizes differ"),
         ("complex", "holds type '<c8'"),
         ("text", "not a .npy file"),
         ("empty", "not a .npy file"),

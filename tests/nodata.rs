@@ -172,7 +172,10 @@ fn the_same_numbers_in_another_sample_type_give_the_same_prediction() {
     let mut arguments = vec!["predict".to_owned(), "--run".into(), text(&run), "--output-path".into(), text(&out)];
     arguments.extend(paths);
     let said = stderr_of(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), 0);
-    assert!(said.contains("samples of type int16 where training had uint16; taken as the same numbers"), "{said}");
+    assert!(
+        said.contains("int16 image, but the model was trained on uint16: its values are taken as they are"),
+        "{said}"
+    );
     let predicted = |name: &str| read_label_npy(&out.join(format!("{name}.npy"))).unwrap().1;
     let expected = predicted("uint16");
     assert!(expected.contains(&0) && expected.contains(&1), "the network learnt to tell the classes");

@@ -203,19 +203,20 @@ fn alpha_of_floats_and_premultiplied_alpha_are_composed_once() {
     let pixels = [100, 100, 100, 100, 60, 60, 60, 255];
     std::fs::write(at("multiplied.tif"), rgba_tiff(1, pixels)).unwrap();
     std::fs::write(at("plain.tif"), rgba_tiff(2, pixels)).unwrap();
-    std::fs::write(at("infrared.tif"), rgba_tiff(0, pixels)).unwrap();
     let (from, out) = (text(folder.path()), text(&at("out")));
     let arguments = ["rgb2gray", "--input-folder", &from, "--output-folder", &out, "--overwrite", "--method", "value"];
     for (alpha, half, multiplied, plain) in
         [("black", 32768, [100, 60], [39, 60]), ("white", 65535, [255, 60], [194, 60])]
     {
         stdout_of(&[&arguments[..], &["--alpha", alpha]].concat());
-        // A fourth band that is not said to be alpha hides nothing.
-        assert_eq!(bytes_of(&at("out/infrared.png")), [100, 60]);
         assert_eq!(gray_of(&at("out/half.png")).1, Samples::U16(vec![half; 2]));
         assert_eq!(bytes_of(&at("out/multiplied.png")), multiplied);
         assert_eq!(bytes_of(&at("out/plain.png")), plain);
     }
+    // A fourth band that is said to be something else is not alpha.
+    std::fs::write(at("infrared.tif"), rgba_tiff(0, pixels)).unwrap();
+    let said = stderr_of(&["rgb2gray", "--output-folder", &out, &text(&at("infrared.tif"))], 1);
+    assert!(said.contains("infrared.tif: has 4 bands; rgb2gray takes red, green and blue, or grey"), "{said}");
 }
 
 #[test]

@@ -47,7 +47,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Make a small seismic data set, train on it, predict, score and draw: about a minute, nothing to download
     Demo(Demo),
-    /// Look over label images and write the data set file that fits them
+    /// Inspect label images and write a matching data set file
     Dataset(Dataset),
     /// Train a recipe on labelled pictures, or resume a run
     Train(Box<Train>),
@@ -125,7 +125,7 @@ pub(crate) struct Train {
     /// A built-in data set or a .toml file; the recipe's by default
     #[arg(long, value_name = "NAME|FILE", conflicts_with = "resume")]
     pub(crate) dataset: Option<String>,
-    /// List of training pictures, or of pictures and their label images in each line (also -train)
+    /// List of training images, one a line, each optionally followed by its label image (also -train)
     #[arg(long, value_name = "FILE", conflicts_with_all = ["images", "resume"])]
     #[arg(required_unless_present_any = ["images", "mask_folders", "label_csv", "resume"])]
     pub(crate) train_list: Option<PathBuf>,

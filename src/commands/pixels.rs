@@ -25,7 +25,8 @@ use crate::cli::{Info, Predict, Train};
 use crate::ui::{self, Progress};
 
 /// What a training of a forest takes of the flags of `train`, by their names in the code.
-const TRAIN: [&str; 20] = [
+const TRAIN: [&str; 21] = [
+    "orientation",
     "recipe",
     "dataset",
     "train_list",
@@ -52,7 +53,8 @@ const TRAIN: [&str; 20] = [
 const ONLY_FORESTS: [&str; 5] = ["label_csv", "split", "taps", "scales", "cache_features"];
 
 /// What a forest's prediction takes of the flags of `predict`.
-const PREDICT: [&str; 18] = [
+const PREDICT: [&str; 19] = [
+    "orientation",
     "run",
     "images",
     "input_list",

@@ -64,13 +64,15 @@ pub struct Classes {
     pub colors: Vec<[u8; 3]>,
     /// Numbers in images that mean "no data", which drawings leave blank.
     pub nodata: Vec<f64>,
+    /// Bands of the data set.
+    pub bands: usize,
 }
 
 impl Classes {
     /// Those of a data set; without colours of its own, with generated ones.
     pub fn of(descriptor: &Descriptor) -> Self {
         let names = descriptor.classes.iter().map(|class| class.name.clone()).collect();
-        Self { names, colors: descriptor.shown_colors(), nodata: descriptor.nodata_numbers() }
+        Self { names, colors: descriptor.shown_colors(), nodata: descriptor.nodata_numbers(), bands: descriptor.bands }
     }
 }
 

@@ -116,6 +116,7 @@ mod tests {
             names: (0..count).map(|i| format!("class {i}")).collect(),
             colors: vec![[9; 3]; count],
             nodata: Vec::new(),
+            bands: 3,
         }
     }
 

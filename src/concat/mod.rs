@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
-use crate::data::{Descriptor, load_labels, load_prediction};
+use crate::data::{Descriptor, displayed, load_labels, load_prediction};
 use crate::error::{Error, Result, Size};
 use crate::event::{Event, Sink, Task};
 use crate::files::{create_folder, refuse_equal_outputs, write_bytes_unsynced};
@@ -110,7 +110,7 @@ fn load(triple: &Triple, descriptor: &Descriptor, look: &Look) -> Result<Shown> 
     let raster = read_image(&triple.image)?;
     check(&triple.image, raster.size)?;
     Ok(Shown {
-        image: raster.to_rgb(&descriptor.nodata_numbers()),
+        image: displayed(raster, descriptor.bands, &descriptor.nodata_numbers()),
         label,
         prediction: prediction.classes,
         probability,

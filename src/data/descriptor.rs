@@ -9,7 +9,8 @@ use super::{Normalisation, StoredNumber, TrainedSamples, ValidPixels, one_or_man
 use crate::error::{Error, Result};
 use crate::files::read_text;
 use crate::image::{
-    MINUS_ONE, NumberLabels, OrientationPolicy, RawLabels, distinct_colors, orientation_policy, set_orientation_policy,
+    MINUS_ONE, NumberLabels, OrientationPolicy, RawLabels, distinct_colors, follow_orientation_policy,
+    orientation_policy,
 };
 use crate::label::{IGNORE, LabelMap, NO_CLASS};
 use crate::metric::{Convention, LabelValues, OtherValues};
@@ -289,9 +290,9 @@ impl Descriptor {
         Self { samples: self.samples.clone().or(samples), orientation, ..self.clone() }
     }
 
-    /// Has images and labels read as training read them.
+    /// Has images and labels read as training read them, unless [`crate::image::set_orientation_policy`] said otherwise.
     pub(crate) fn follow_orientation(&self) {
-        self.orientation.into_iter().for_each(set_orientation_policy);
+        follow_orientation_policy(self.orientation.unwrap_or_default());
     }
 
     /// The numbers that mean "no data" in images.
@@ -316,7 +317,10 @@ impl Descriptor {
         let unlabelled = self.unlabelled_value();
         match labels {
             RawLabels::Values(_, values) => self.class_map_where(path, labels, |i| values[i] != unlabelled),
-            _ => self.class_map(path, labels),
+            RawLabels::Numbers(labels_of_numbers) => {
+                self.class_map_where(path, labels, |i| labels_of_numbers.values[i] != f64::from(unlabelled))
+            }
+            RawLabels::Colors(..) => self.class_map(path, labels),
         }
     }
 
@@ -343,9 +347,8 @@ impl Descriptor {
                 values.iter().enumerate().map(class).collect()
             }
             RawLabels::Numbers(numbers) => {
-                let table = self.value_table();
-                let class =
-                    |(i, &v): (usize, &f64)| self.class_of_number(&table, numbers, v).unwrap_or_else(|| note(i));
+                let meaning = self.number_meaning(numbers);
+                let class = |(i, &v): (usize, &f64)| meaning(v).unwrap_or_else(|| note(i));
                 numbers.values.iter().enumerate().map(class).collect()
             }
             RawLabels::Colors(_, colors) => {
@@ -381,11 +384,9 @@ impl Descriptor {
                 }
             }
             RawLabels::Numbers(numbers) => {
-                let table = self.value_table();
-                for (i, &v) in numbers.values.iter().enumerate() {
-                    if self.class_of_number(&table, numbers, v).is_none() {
-                        note(v.to_bits(), i);
-                    }
+                let meaning = self.number_meaning(numbers);
+                for (i, v) in numbers.values.iter().enumerate().filter(|(_, v)| meaning(**v).is_none()) {
+                    note(v.to_bits(), i);
                 }
             }
             RawLabels::Colors(_, colors) => {
@@ -437,20 +438,25 @@ impl Descriptor {
         table
     }
 
-    /// The class index (or [`IGNORE`], or [`NO_CLASS`]) of a number in a label image. What the data set says of a value goes
-    /// before the file's own nodata value, which is often 0.
-    fn class_of_number(&self, table: &[Option<u16>], labels: &NumberLabels, number: f64) -> Option<u16> {
-        if number == NumberLabels::MASKED || self.ignore.iter().any(|ignored| ignored.is(number)) {
-            return Some(IGNORE);
+    /// The class index (or [`IGNORE`], or [`NO_CLASS`]) by number, of a label image that may hold any. A class's own values
+    /// go before the file's nodata value, which is often 0. Numbers that no class could have are errors unless they are named
+    /// as "not labelled" or as nodata.
+    fn number_meaning<'a>(&'a self, labels: &'a NumberLabels) -> impl Fn(f64) -> Option<u16> + 'a {
+        let mut table = self.value_table();
+        if let Some(nodata) = labels.nodata.and_then(|nodata| StoredNumber(nodata).as_value())
+            && !self.classes.iter().any(|class| class.values.contains(&nodata))
+        {
+            table[usize::from(nodata)] = Some(IGNORE);
         }
-        let value = StoredNumber(number).as_value();
-        let listed = value.filter(|value| self.classes.iter().any(|class| class.values.contains(value)));
-        if listed.is_none() && labels.is_nodata(number) {
-            return Some(IGNORE);
-        }
-        match value {
-            Some(value) => table[usize::from(value)],
-            None => self.meaning_of_others(),
+        move |number| {
+            let value = number as u16;
+            if f64::from(value) == number {
+                return table[usize::from(value)];
+            }
+            if labels.is_nodata(number) || self.ignore.iter().any(|ignored| ignored.is(number)) {
+                return Some(IGNORE);
+            }
+            if number == -1.0 { table[usize::from(MINUS_ONE)] } else { None }
         }
     }
 

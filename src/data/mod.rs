@@ -40,7 +40,7 @@ pub use masks::{Labels, check_size, find_images_or_ids, load_pair_labels, pair_m
 pub use normalise::{Normalisation, Statistics, ValidPixels};
 pub use number::StoredNumber;
 pub use prefetch::ordered;
-pub use prepare::{TrainedSamples, load_raster, prepared};
+pub use prepare::{TrainedSamples, displayed, load_raster, prepared};
 pub use presence::ClassPresence;
 pub use proposal::{ClassNames, Known, NamedClass, Proposal, propose};
 pub use sample::{Sample, load_image, load_labels, load_prediction, measured, network_input, prediction_map, settled};

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use image::RgbImage;
 use serde::{Deserialize, Serialize};
 
 use super::{Descriptor, Normalisation};
@@ -54,7 +55,16 @@ pub fn prepared(path: &Path, raster: Raster, descriptor: &Descriptor) -> Result<
     let scale = scale(path, &raster, descriptor.samples.as_ref());
     check_normalisation(&descriptor.normalisation, raster.sample_type, scale)
         .map_err(|reason| Error::content(path, reason))?;
-    Ok(if scale == own { raster } else { rescaled(raster, scale) })
+    Ok(match &descriptor.samples {
+        Some(trained) if scale != own => rescaled(raster, scale, trained.sample_type),
+        _ => raster,
+    })
+}
+
+/// An image as 8-bit RGB for display, blank where a data set of `bands` bands and these nodata values sees no data.
+pub fn displayed(raster: Raster, bands: usize, nodata: &[f64]) -> RgbImage {
+    let alpha = raster.alpha.clone().filter(|_| raster.bands + 1 != bands);
+    Raster { alpha, ..raster }.to_rgb(nodata)
 }
 
 /// Means and deviations that were written for samples from 0 to 255 (or 65,535) are refused, with the right ones.
@@ -68,7 +78,7 @@ pub(super) fn check_normalisation(
     if scale == 1.0 || (mean.iter().all(of_unit) && std.iter().all(of_unit)) {
         return Ok(());
     }
-    // Whole pictures of 16 bits may have been described in 8-bit numbers.
+    // Images of 16 bits may have been described in 8-bit numbers.
     let largest = mean.iter().chain(std).fold(0.0_f64, |a, b| a.max(b.abs()));
     let divisor = if largest <= 255.0 { 255.0 } else { f64::from(scale) };
     let shares = |values: &[f64]| values.iter().map(|v| format!("{:.4}", v / divisor)).collect::<Vec<_>>().join(", ");
@@ -100,10 +110,14 @@ fn scale(path: &Path, raster: &Raster, trained: Option<&TrainedSamples>) -> f32 
     note_file(
         path,
         &format!(
-            "samples of type {} where training had {}; taken {}",
+            "{} image, but the model was trained on {}: {}",
             raster.sample_type,
             trained.sample_type,
-            if same_numbers { "as the same numbers" } else { "by their share of the full range" }
+            if same_numbers {
+                "its values are taken as they are, on the scale of the training images"
+            } else {
+                "its values are rescaled, each type's full range to 0 to 1"
+            }
         ),
     );
     if same_numbers { theirs } else { own }
@@ -132,13 +146,14 @@ pub(super) fn range(raster: &Raster) -> (f64, f64) {
     }
 }
 
-fn rescaled(raster: Raster, scale: f32) -> Raster {
+/// The samples divided by `scale`, as `sample_type`: nothing is divided again when the same image is prepared twice.
+fn rescaled(raster: Raster, scale: f32, sample_type: SampleType) -> Raster {
     let samples = Samples::F32(match raster.samples {
         Samples::U8(v) => v.into_iter().map(|s| f32::from(s) / scale).collect(),
         Samples::U16(v) => v.into_iter().map(|s| f32::from(s) / scale).collect(),
         Samples::F32(v) => v.into_iter().map(|s| s / scale).collect(),
     });
-    Raster { samples, ..raster }
+    Raster { samples, sample_type, ..raster }
 }
 
 #[cfg(test)]

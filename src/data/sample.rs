@@ -142,23 +142,19 @@ pub fn settled(path: &Path, raster: &Raster, descriptor: &Descriptor) -> Result<
 /// The data set with what its images have in common: the normalisation, where it is by all of them, the sample type, and
 /// what was done with declared orientations.
 pub fn measured(paths: &[PathBuf], descriptor: &Descriptor) -> Result<Descriptor> {
-    let mut all = Statistics::new(descriptor.bands);
-    let mut seen = Vec::new();
-    for path in paths {
-        let raster = load_raster(path, descriptor)?;
-        seen.push((raster.sample_type, range(&raster)));
-        if matches!(descriptor.normalisation, Normalisation::PerDataset { .. }) {
-            all.merge(&statistics(path, &raster, descriptor)?);
+    let ranges = |path: &PathBuf| load_raster(path, descriptor).map(|raster| (raster.sample_type, range(&raster)));
+    let seen: Vec<_> = paths.iter().map(ranges).collect::<Result<_>>()?;
+    // What samples of another type mean is known from here on.
+    let mut descriptor = descriptor.trained_on(TrainedSamples::most_frequent(seen));
+    if let Normalisation::PerDataset { valid } = descriptor.normalisation {
+        let mut all = Statistics::new(descriptor.bands);
+        for path in paths {
+            all.merge(&statistics(path, &load_raster(path, &descriptor)?, &descriptor)?);
         }
+        let (mean, std) = all.mean_and_std();
+        descriptor.normalisation = Normalisation::Fixed { mean, std, valid };
     }
-    let normalisation = match &descriptor.normalisation {
-        Normalisation::PerDataset { valid } => {
-            let (mean, std) = all.mean_and_std();
-            Normalisation::Fixed { mean, std, valid: *valid }
-        }
-        other => other.clone(),
-    };
-    Ok(Descriptor { normalisation, ..descriptor.trained_on(TrainedSamples::most_frequent(seen)) })
+    Ok(descriptor)
 }
 
 /// Sums over the valid pixels of a picture, some rows at a time.

@@ -41,6 +41,8 @@ pub struct Survey {
 /// What one pair holds, or what is wrong with it.
 struct PairReport {
     faults: Vec<String>,
+    /// Whether label values that the data set does not define are among the faults.
+    undefined_labels: bool,
     class_pixels: Vec<u64>,
     size: Option<Size>,
     statistics: Statistics,
@@ -53,7 +55,9 @@ struct PairReport {
 pub fn survey(train: &[Pair], validation: &[Pair], descriptor: &Descriptor, sink: &dyn Sink) -> Result<Survey> {
     let total = train.len() + validation.len();
     sink.event(Event::Started { task: Task::Check, total, done: 0 });
-    if let Some(raster) = train.first().and_then(|pair| read_image(&pair.image).ok()) {
+    if descriptor.samples.is_none()
+        && let Some(raster) = train.first().and_then(|pair| read_image(&pair.image).ok())
+    {
         let (sample_type, scale) = (raster.sample_type, raster.sample_type.full_scale());
         check_normalisation(&descriptor.normalisation, sample_type, scale).map_err(Error::Config)?;
     }
@@ -85,8 +89,9 @@ pub fn survey(train: &[Pair], validation: &[Pair], descriptor: &Descriptor, sink
     report_notes(sink);
     let total: usize = reports.iter().map(|r| r.faults.len()).sum();
     if total > 0 {
+        let undefined = reports.iter().any(|report| report.undefined_labels);
         let faults = reports.into_iter().flat_map(|r| r.faults).take(MAX_FAULTS).collect();
-        let advice = suggestion(&pairs, descriptor);
+        let advice = undefined.then(|| suggestion(&pairs, descriptor)).flatten();
         return Err(Error::Faults { faults, total, advice });
     }
     let mut survey = Survey {
@@ -117,6 +122,7 @@ pub fn survey(train: &[Pair], validation: &[Pair], descriptor: &Descriptor, sink
 fn examine(pair: &Pair, descriptor: &Descriptor) -> PairReport {
     let mut report = PairReport {
         faults: Vec::new(),
+        undefined_labels: false,
         class_pixels: vec![0; descriptor.class_count()],
         size: None,
         statistics: Statistics::new(descriptor.bands),
@@ -170,6 +176,7 @@ impl PairReport {
         }
         let (faults, values) = descriptor.label_faults(labels, MAX_VALUES);
         let shown = label.display();
+        self.undefined_labels |= values > 0;
         for fault in &faults {
             self.faults.push(format!(
                 "{shown}: label {} at pixel ({}, {}), in {} of its pixels; data set '{}' defines {}",

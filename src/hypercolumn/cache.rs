@@ -14,9 +14,10 @@ use super::sampler::Map;
 use super::{Hypercolumns, Picture, WindowFeatures};
 use crate::error::{Error, Result};
 use crate::files::{create_folder, open_file, read_bytes, write_bytes_unsynced};
+use crate::image::orientation_policy;
 
 /// Stored features are computed anew when this changes.
-const FORMAT: &[u8] = b"segtool features 1";
+const FORMAT: &[u8] = b"segtool features 2";
 /// The entry of a file that tells whether it is whole.
 const CHECK: &str = "crc32c";
 
@@ -47,6 +48,7 @@ impl FeatureCache {
         hash.update(FORMAT);
         hash.update(hypercolumns.fingerprint);
         hash.update(picture.normalisation());
+        hash.update(format!("{:?}", orientation_policy()));
         let failed = |e| Error::read(path, e);
         let ((mut file, _), mut buffer) = (open_file(path)?, vec![0; 1 << 16]);
         loop {

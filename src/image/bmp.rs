@@ -51,7 +51,7 @@ pub(super) fn read_image(path: &Path, bytes: &[u8]) -> Result<Option<Raster>> {
 /// The palette indices, row by row from the top; `None` for a BMP without a palette.
 pub(super) fn indices(path: &Path, bytes: &[u8]) -> Result<Option<(Size, Vec<u8>)>> {
     let damaged = |reason: &str| Error::content(path, format!("damaged BMP: {reason}"));
-    let header = header(bytes).ok_or_else(|| damaged("its header is cut short or makes no sense"))?;
+    let header = header(bytes).ok_or_else(|| damaged("its header is cut short or invalid"))?;
     let (bits, Size { width, height }) = (header.bits, header.size);
     if !matches!(bits, 1 | 2 | 4 | 8) {
         return Ok(None);
@@ -98,7 +98,10 @@ fn header(bytes: &[u8]) -> Option<Header> {
     let palette = FILE_HEADER + length;
     let colors = u32_at(46).unwrap_or(0) as usize;
     let counted = if (1..=1 << bits.min(8)).contains(&colors) { colors } else { 1 << bits.min(8) };
-    let pixels = if bits <= 8 && pixels == palette { palette + 4 * counted } else { pixels };
+    let behind = palette.saturating_add(4 * counted);
+    let row = if compression == PLAIN { (size.width * bits).div_ceil(32) * 4 } else { 0 };
+    let enough = bytes.len() >= behind.saturating_add(row.saturating_mul(size.height).max(1));
+    let pixels = if bits <= 8 && pixels == palette && enough { behind } else { pixels };
     Some(Header { size, bits, top_down: height < 0, compression, pixels })
 }
 

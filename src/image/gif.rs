@@ -59,6 +59,8 @@ fn decode(path: &Path, bytes: &[u8]) -> Result<Indexed> {
     let damaged = |e: DecodingError| Error::content(path, format!("damaged GIF: {e}; copy or download the file again"));
     let mut options = DecodeOptions::new();
     options.set_color_output(ColorOutput::Indexed);
+    // A frame beyond the canvas would be given memory before its data show that it is not there.
+    options.check_frame_consistency(true);
     options.set_memory_limit(NonZeroU64::new(MAX_BYTES as u64).map_or(MemoryLimit::Unlimited, MemoryLimit::Bytes));
     let mut decoder = options.read_info(Cursor::new(bytes)).map_err(damaged)?;
     let size = Size { width: decoder.width().into(), height: decoder.height().into() };

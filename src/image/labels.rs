@@ -64,18 +64,17 @@ impl RawLabels {
     /// its mask excludes.
     pub(super) fn from_numbers(size: Size, numbers: Numbers, nodata: Option<f64>, masked: Option<Vec<bool>>) -> Self {
         let masked = masked.filter(|masked| masked.contains(&true));
-        let occurs = |word: u16| nodata == Some(f64::from(word));
         let signed = matches!(numbers, Numbers::Wide(_));
+        let number = |word: u16| if signed && word == MINUS_ONE { -1.0 } else { f64::from(word) };
+        let occurs = |words: &[u16]| nodata.is_some_and(|nodata| words.iter().any(|word| number(*word) == nodata));
         let words = match numbers {
             Numbers::Bytes(v) => Ok(v.into_iter().map(u16::from).collect()),
             Numbers::Words(v) => Ok(v),
             Numbers::Wide(v) => as_words(v),
         };
         let mut values: Vec<f64> = match words {
-            Ok(words) if masked.is_none() && !words.iter().any(|word| occurs(*word)) => {
-                return Self::Values(size, words);
-            }
-            Ok(words) => words.into_iter().map(|v| if signed && v == MINUS_ONE { -1.0 } else { v.into() }).collect(),
+            Ok(words) if masked.is_none() && !occurs(&words) => return Self::Values(size, words),
+            Ok(words) => words.into_iter().map(number).collect(),
             Err(values) => values,
         };
         for (value, _) in values.iter_mut().zip(masked.into_iter().flatten()).filter(|(_, masked)| *masked) {

@@ -95,8 +95,8 @@ fn too_large(path: &Path, claim: impl fmt::Display, bytes: u64, free: u64) -> Er
     Error::content(
         path,
         format!(
-            "{claim}; reading it would take {} of memory, but {} may be used. If the file is sound, cut it into parts, or read \
-             it on a machine with more memory",
+            "{claim}; reading it would take {} of memory, but only {} is available. If the file is intact, split it into \
+             tiles, or read it on a machine with more memory",
             amount(bytes),
             amount(free)
         ),

@@ -40,6 +40,7 @@ pub use npy::{
     npy_size, read_image_npy, read_label_npy, read_probability_npy, write_count_npy, write_label_npy,
     write_label_npy_as_i64, write_probabilities_npy, write_probability_npy,
 };
+pub(crate) use orientation::follow_orientation_policy;
 pub use orientation::{OrientationPolicy, orientation_policy, set_orientation_policy};
 pub use palette::distinct_colors;
 pub use raster::{AlphaBand, Raster, SampleType, Samples};

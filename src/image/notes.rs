@@ -1,6 +1,6 @@
 //! What readers noticed about files that they read, gathered so that a batch is told once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -23,22 +23,23 @@ impl Kind {
         let (images, were) = if files == 1 { ("image", "was") } else { ("images", "were") };
         match self {
             Self::Oriented => format!(
-                "{files} {images} {were} turned upright as the orientation tag says, such as {such}; --orientation ignore \
-                 takes the pixels as stored"
+                "{files} {images} {were} turned upright as the orientation tag says (such as {such}); --orientation ignore \
+                 keeps the stored pixel order"
             ),
             Self::SmallerPages => format!(
-                "{files} TIFF {images} {were} read without the smaller pages that follow the first, such as those of {such}"
+                "only the first page was read of {files} TIFF {images} (such as {such}); the smaller pages that follow were \
+                 skipped"
             ),
             Self::Other(sentence) if files == 1 => format!("{such}: {sentence}"),
-            Self::Other(sentence) => format!("{files} files, such as {such}: {sentence}"),
+            Self::Other(sentence) => format!("{files} files (such as {such}): {sentence}"),
         }
     }
 }
 
 #[derive(Debug, Default)]
 struct Found {
-    /// Files, and the first of them by name.
-    files: BTreeMap<Kind, (usize, PathBuf)>,
+    /// Files by what was noticed about them.
+    files: BTreeMap<Kind, BTreeSet<PathBuf>>,
     /// What has been told already.
     told: Vec<Kind>,
 }
@@ -51,11 +52,7 @@ pub(crate) fn add(kind: Kind, path: &Path) {
     if found.told.contains(&kind) {
         return;
     }
-    let (files, first) = found.files.entry(kind).or_insert_with(|| (0, path.into()));
-    *files += 1;
-    if path < first.as_path() {
-        *first = path.into();
-    }
+    found.files.entry(kind).or_default().insert(path.into());
 }
 
 /// Reports what was noticed since the last call, a note for each kind. A kind is reported once in the life of the process:
@@ -65,8 +62,9 @@ pub fn report_notes(sink: &dyn Sink) {
     let files = std::mem::take(&mut found.files);
     found.told.extend(files.keys().cloned());
     drop(found);
-    for (kind, (files, first)) in files {
-        sink.event(Event::Note(kind.sentence(files, &first)));
+    for (kind, files) in files {
+        let first = files.first().map_or(Path::new(""), PathBuf::as_path);
+        sink.event(Event::Note(kind.sentence(files.len(), first)));
     }
 }
 

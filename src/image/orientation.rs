@@ -1,7 +1,8 @@
 //! The orientation that a file declares (EXIF, or tag 274 of a TIFF), applied as image viewers, OpenCV and labelling tools
 //! apply it.
 
-use std::sync::OnceLock;
+use std::fmt;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +21,12 @@ pub enum OrientationPolicy {
     Ignore,
 }
 
+impl fmt::Display for OrientationPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
 impl std::str::FromStr for OrientationPolicy {
     type Err = crate::error::Error;
 
@@ -28,18 +35,46 @@ impl std::str::FromStr for OrientationPolicy {
     }
 }
 
-static POLICY: OnceLock<OrientationPolicy> = OnceLock::new();
+/// A policy that may not be set.
+struct Setting(AtomicU8);
 
-/// Sets what is done with declared orientations, for the whole process: images and their labels must be read alike. The
-/// first call counts; without any, they are applied.
+impl Setting {
+    const fn unset() -> Self {
+        Self(AtomicU8::new(0))
+    }
+
+    fn set(&self, policy: OrientationPolicy) {
+        self.0.store(if policy == OrientationPolicy::Apply { 1 } else { 2 }, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> Option<OrientationPolicy> {
+        match self.0.load(Ordering::Relaxed) {
+            0 => None,
+            1 => Some(OrientationPolicy::Apply),
+            _ => Some(OrientationPolicy::Ignore),
+        }
+    }
+}
+
+/// What the user asked for.
+static REQUESTED: Setting = Setting::unset();
+/// What the run that was opened last was trained with.
+static FOLLOWED: Setting = Setting::unset();
+
+/// Sets what is done with declared orientations, for the whole process: images and their labels must be read alike. Without
+/// it, the policy of the run that was opened last holds; without a run, orientations are applied.
 pub fn set_orientation_policy(policy: OrientationPolicy) {
-    // Whoever asked first, the command line before a run's own record, is right.
-    let _ = POLICY.set(policy);
+    REQUESTED.set(policy);
+}
+
+/// Takes over the policy of a run, unless another was requested.
+pub(crate) fn follow_orientation_policy(policy: OrientationPolicy) {
+    FOLLOWED.set(policy);
 }
 
 /// What is done with declared orientations.
 pub fn orientation_policy() -> OrientationPolicy {
-    POLICY.get().copied().unwrap_or_default()
+    REQUESTED.get().or_else(|| FOLLOWED.get()).unwrap_or_default()
 }
 
 /// A declared orientation, by where the stored first row and first column belong.

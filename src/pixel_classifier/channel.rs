@@ -94,6 +94,7 @@ pub fn draw_channel(image: &Path, tap: Tap, channel: usize, from: ChannelPicture
         return Err(Error::Config(reason));
     }
     let hypercolumns = Hypercolumns::new(config, from.encoder(tap)?, from.descriptor.bands, from.device.open()?)?;
+    from.descriptor.follow_orientation();
     let raster = load_raster(image, &from.descriptor)?;
     let (size, layout) = (raster.size, hypercolumns.layout(raster.size));
     let picture = Picture::new(image, &raster, &from.descriptor)?;

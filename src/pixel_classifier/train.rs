@@ -19,6 +19,7 @@ use crate::files::write_atomically;
 use crate::forest::{Fitted, Settings};
 use crate::fuse::Wanted;
 use crate::hypercolumn::{FeatureCache, HypercolumnConfig, Hypercolumns};
+use crate::image::report_notes;
 use crate::metric::ConfusionMatrix;
 use crate::model::FeatureEncoder;
 use crate::recipe::ForestRecipe;
@@ -86,6 +87,7 @@ pub fn train(plan: Plan, folder: &Path, session: &Session<'_>) -> Result<Outcome
     let began = SystemTime::now();
     note_repeated(&plan, session);
     check_validation(&plan)?;
+    report_notes(session.sink);
     let mut labelled = Labelled::read(&plan.pictures, &plan.dataset)?;
     let classes = check_labels(&labelled, &plan, session)?;
     if labelled.thin_out(plan.recipe.max_pixels, plan.seed)? {

@@ -98,8 +98,9 @@ impl<'a> RawPair<'a> {
     /// Compares what the headers say, so that of a pair that cannot be scored nothing is decoded: a few bytes may claim to
     /// be billions of pixels. An array is as long as it claims, so two of them are as quickly read as looked at.
     fn compare_headers(paths: [&Path; 2]) -> Result<()> {
-        let is_array = |path: &Path| path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("npy"));
-        if paths.into_iter().all(is_array) {
+        let ends = |path: &Path, wanted| path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case(wanted));
+        // Of the arrays in an archive, the header that is read may be another's than that of the label map.
+        if paths.into_iter().all(|path| ends(path, "npy")) || paths.into_iter().any(|path| ends(path, "npz")) {
             return Ok(());
         }
         match paths.map(read_size) {
@@ -357,8 +358,8 @@ pub fn score_files(
     }
     if let (files @ 1.., pixels) = unexpected.unpredicted {
         sink.event(Event::Note(format!(
-            "{pixels} labelled pixels in {files} predictions are predicted as \"not labelled\" ({}), as pixels without data \
-             are, and count as wrong; `segtool metrics --run` leaves pixels without data out",
+            "{files} predictions assign the ignore value {} to {pixels} labelled pixels, as they do where images hold no data; \
+             these count as errors, but `segtool metrics --run` leaves pixels without data out",
             settings.descriptor.unlabelled_value()
         )));
     }

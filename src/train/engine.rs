@@ -19,6 +19,7 @@ use crate::device::DeviceChoice;
 use crate::error::{Error, Result};
 use crate::evaluate::{Examination, Findings, input_tensor, target};
 use crate::event::{EpochReport, Event, Sink, Task, Validation};
+use crate::image::orientation_policy;
 use crate::loss::Loss;
 use crate::metric::{AbsentClass, Scores};
 use crate::model::{Network, are_finite, identify};
@@ -118,6 +119,12 @@ pub fn start_with(plan: Plan, initial: Option<&Initial>, folder: &Path, session:
 pub fn resume(folder: &Path, session: &Session<'_>) -> Result<Outcome> {
     let run = Run::open(folder)?;
     run.config.dataset.follow_orientation();
+    let (trained, requested) = (run.config.dataset.orientation.unwrap_or_default(), orientation_policy());
+    if trained != requested {
+        return Err(Error::Config(format!(
+            "this run reads images with --orientation {trained}; it cannot be resumed with --orientation {requested}: leave              that out, or train anew"
+        )));
+    }
     let samples = run.samples()?;
     let training = &run.config.recipe.training;
     let saved = Saved::open(&run.last_path())?;

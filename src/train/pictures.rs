@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::concat::{Classes, Look, Shown, compose};
-use crate::data::Pair;
+use crate::data::{Pair, displayed};
 use crate::error::{Error, Result};
 use crate::files::{create_folder, write_bytes_unsynced};
 use crate::image::{PictureFormat, encode_picture, read_image};
@@ -126,7 +126,7 @@ fn draw(picture: &RankedPicture, pair: &Pair, classes: &Classes) -> Result<Vec<u
         });
     }
     let shown = Shown {
-        image: raster.to_rgb(&classes.nodata),
+        image: displayed(raster, classes.bands, &classes.nodata),
         label: Some(picture.labels.classes.clone()),
         prediction: picture.prediction.classes.clone(),
         probability: None,

@@ -90,7 +90,7 @@ impl<'a> Record<'a> {
 
     fn write_report(&self, status: Status, position: &Position) -> Result<()> {
         let samples = match &self.best {
-            Some(best) => best.gallery.samples(&self.validation, &self.run.config.dataset.nodata_numbers())?,
+            Some(best) => best.gallery.samples(&self.validation, &self.run.config.dataset)?,
             None => Vec::new(),
         };
         let report = Report {

@@ -68,7 +68,7 @@ pub(crate) fn arrays() -> Vec<Vec<u8>> {
 }
 
 pub(crate) fn lists() -> Vec<Vec<u8>> {
-    let lists = ["a.png\nb.png\n", "\u{feff}# images\r\n\r\nfolder/a b.jpg\r\n", "/x/y.tif\tz.png\n\"q u.png\"\n"];
+    let lists = ["a.png\nb.png\n", "\u{feff}# images\r\n\r\nfolder/a b.jpg\r\n", "/x/y.tif\n\"q u.png\"\n"];
     lists.map(|text| text.as_bytes().to_vec()).to_vec()
 }
 

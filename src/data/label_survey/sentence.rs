@@ -10,6 +10,8 @@ use crate::image::{NumberLabels, RawLabels};
 
 /// Most colours, and fewer than these ranges of numbers, that are listed.
 const MAX_LISTED: usize = 8;
+/// Most label images that are read for an error message.
+const MAX_READ: usize = 100;
 /// Most numbers that are listed one by one.
 const MAX_SINGLE: usize = 5;
 
@@ -102,7 +104,7 @@ pub fn shell_word(path: &Path) -> String {
 /// define all of it.
 pub fn suggestion<P: Borrow<Pair>>(pairs: &[P], descriptor: &Descriptor) -> Option<String> {
     let pairs: Vec<&Pair> = pairs.iter().map(Borrow::borrow).collect();
-    let files: Vec<PathBuf> = pairs.iter().flat_map(|pair| pair.label.files()).cloned().collect();
+    let files: Vec<PathBuf> = pairs.iter().flat_map(|pair| pair.label.files()).take(MAX_READ).cloned().collect();
     let masks = pairs.iter().any(|pair| matches!(pair.label, Labels::Masks(_)));
     let folder = labels_folder(&pairs);
     let survey = survey_labels(&LabelFiles { files, masks, images: Vec::new() }, &|_| ()).ok()?;

@@ -146,7 +146,7 @@ pub(super) fn roles(items: &[Item], survey: &LabelSurvey) -> Result<Vec<Role>, S
             Some(number) if number.is_nan() || number < 0.0 => *role = Role::NoLabel("no number of a class".into()),
             Some(number) => {
                 return Err(format!(
-                    "the label images hold {number}, which is no whole number from 0 to 65535; are they measurements instead \
+                    "the label images hold {number}, which is not an integer from 0 to 65535; are they measurements instead \
                      of labels?"
                 ));
             }

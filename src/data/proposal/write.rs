@@ -40,8 +40,8 @@ pub(super) fn data_set_file(content: &Content, survey: &LabelSurvey, known: &Kno
     }
     text += &normalisation(known.images);
     text += &comment(
-        "Classes, the background first if there is one. What means \"not labelled\" is no class: it goes to `ignore = [...]`, \
-         as a colour to `ignore_colors = [...]`.",
+        "Classes, the background first if there is one. Values that mean \"not labelled\" are not classes: list them in \
+         `ignore = [...]`, colours in `ignore_colors = [...]`.",
     );
     text + &classes(content, survey)
 }
@@ -90,7 +90,7 @@ fn not_labelled(key: &str, list: &[NoLabel], survey: &LabelSurvey) -> String {
     let lines: String = list.iter().map(line).collect();
     format!(
         "{}{key} = [\n{lines}]\n",
-        comment("Not labelled: neither learnt nor scored. Move what is a class to `classes`.")
+        comment("Not labelled: excluded from training and scores. Move a value that is a class to `classes`.")
     )
 }
 
@@ -103,7 +103,7 @@ fn normalisation(images: Option<&ImageProbe>) -> String {
     let mut text =
         comment(&format!("Mean and standard deviation of the training images{without}, measured before training."));
     if images.is_none_or(|images| images.bands == 3 && images.samples == SampleKind::Bytes) {
-        text += "# With weights pretrained on ImageNet rather:\n";
+        text += "# For ImageNet-pretrained weights, use:\n";
         text += "# normalisation = { kind = \"fixed\", mean = [0.485, 0.456, 0.406], std = [0.229, 0.224, 0.225] }\n";
     }
     format!("{text}normalisation = {{ kind = \"per-dataset\"{valid} }}\n")

@@ -204,7 +204,10 @@ mod tests {
     #[test]
     fn sixteen_bit_colours_are_refused() {
         let folder = tempfile::tempdir().unwrap();
-        let picture = DynamicImage::ImageRgba8(strokes()).into_rgba16().into();
+        // Not those that are 8-bit colours spread.
+        let mut deep = DynamicImage::ImageRgba8(strokes()).into_rgba16();
+        deep.pixels_mut().for_each(|pixel| pixel.0[0] |= 1);
+        let picture = deep.into();
         for (name, format) in [("deep.png", ImageFormat::Png), ("deep.tif", ImageFormat::Tiff)] {
             let path = save(folder.path(), name, &picture, format);
             let wanted = format!("{}: a colour label image must have 8 bits a channel", path.display());

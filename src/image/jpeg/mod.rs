@@ -136,11 +136,8 @@ impl<'a> Walk<'a> {
         let from = self.at;
         let Some(marker) = self.next_marker() else { return Ok(Step::Cut) };
         let start = self.at - 2;
-        let foreign = || {
-            format!(
-                "damaged JPEG: marker {marker:02x} at byte {start} does not belong there; copy or download the file again"
-            )
-        };
+        let foreign =
+            || format!("damaged JPEG: unexpected marker {marker:02x} at byte {start}; copy or download the file again");
         // libjpeg goes on after such damage, with what is left of the image shifted or grey.
         if self.scans > 0 && !self.in_scan && self.bytes[from] != 0xff {
             return Err(format!(

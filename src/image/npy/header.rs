@@ -44,7 +44,7 @@ impl Header {
         }
         let mut text = vec![0; length];
         fill(input, &mut text)?;
-        let text = std::str::from_utf8(&text).map_err(|e| format!("its header is no text: {e}"))?;
+        let text = std::str::from_utf8(&text).map_err(|e| format!("its header is not text: {e}"))?;
         Ok((Literal { rest: text }.header()?, (before + length) as u64))
     }
 
@@ -94,7 +94,7 @@ impl<'a> Literal<'a> {
             }
         }
         if !self.rest.trim_start().is_empty() {
-            return Err("its header goes on after its end".into());
+            return Err("its header has trailing data after the dictionary".into());
         }
         let missing = |key: &str| format!("its header has no entry '{key}'");
         Ok(Header {
@@ -209,7 +209,7 @@ mod tests {
             (plain.replace("'shape'", "'size'"), "an entry 'size'"),
             (plain.replace(", 'shape': (24, 32)", ""), "no entry 'shape'"),
             (plain.replace('}', ""), "'}'"),
-            (plain.to_owned() + " 1", "goes on after its end"),
+            (plain.to_owned() + " 1", "trailing data after the dictionary"),
             ("{".repeat(9000), "a text"),
             (" ".repeat(20_000), "claims 20000 bytes"),
             (String::new(), "'{'"),

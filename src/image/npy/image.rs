@@ -251,6 +251,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         assert!(read_image_npy(folder.path()).unwrap_err().to_string().contains("is a folder"));
         #[cfg(unix)]
-        assert!(read_image_npy(Path::new("/dev/zero")).unwrap_err().to_string().contains("is no regular file"));
+        assert!(read_image_npy(Path::new("/dev/zero")).unwrap_err().to_string().contains("not a regular file"));
     }
 }

@@ -32,7 +32,10 @@ const PACKBITS: u16 = 32773;
 const OTHERS: [u16; 3] = [1, PACKBITS, 50000];
 const T4_OPTIONS: u16 = 292;
 const TWO_DIMENSIONAL: u64 = 1;
+const UNSIGNED: u16 = 1;
 const FLOAT: u16 = 3;
+/// Of a sample format, which is read as unsigned.
+const UNDEFINED: u16 = 4;
 
 /// How the samples of a page are laid out.
 #[derive(Debug, Clone, Copy)]
@@ -60,14 +63,17 @@ impl Layout {
         let block_bytes = block.0.checked_mul(block.1).and_then(|pixels| pixels.checked_mul(8 * bands));
         let sound = [width, height, bands, block.0, block.1].iter().all(|side| *side > 0);
         if !sound || block_bytes.is_none_or(|bytes| bytes > MAX_BYTES) || !all_equal(&bits) || !all_equal(&formats) {
-            return Err(Error::content(path, "damaged or unsupported TIFF: its size or sample type makes no sense"));
+            return Err(Error::content(path, "damaged or unsupported TIFF: its size or sample type is invalid"));
         }
         Ok(Self {
             width,
             height,
             bands,
             bits: bits.first().copied().unwrap_or(1),
-            sample_format: formats.first().copied().unwrap_or(1),
+            sample_format: formats
+                .first()
+                .copied()
+                .map_or(UNSIGNED, |format| if format == UNDEFINED { UNSIGNED } else { format }),
             separate: page.planar_configuration() == 2,
             block,
         })

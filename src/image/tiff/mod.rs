@@ -26,6 +26,13 @@ use refusal::refused;
 /// Bytes that are decoded together.
 const WINDOW_BYTES: usize = 32 << 20;
 
+/// Bytes of a tile that may be far larger than its image.
+const LARGEST_BLOCK: u64 = 64 << 20;
+
+/// Bytes of a sample in memory: float32 in images, float64 beside class indices in label images.
+const IMAGE_SAMPLE: u64 = 4;
+const LABEL_SAMPLE: u64 = 10;
+
 const NEW_SUBFILE_TYPE: u16 = 254;
 const SUBFILE_TYPE: u16 = 255;
 const ORIENTATION: u16 = 274;
@@ -98,8 +105,10 @@ impl<'a> Tiff<'a> {
         let page = file.ifd(first).map_err(|e| refused(path, e))?.clone();
         let size = |ifd: &Ifd| (ifd.width(), ifd.height());
         let others = || file.ifds().iter().enumerate().filter(|(i, _)| *i != first).map(|(_, ifd)| ifd);
-        let mask =
-            others().find(|ifd| subfile_type(ifd) & (REDUCED | MASK) == MASK && size(ifd) == size(&page)).cloned();
+        let is_mask = |ifd: &&Ifd| {
+            subfile_type(ifd) & (REDUCED | MASK) == MASK && size(ifd) == size(&page) && ifd.samples_per_pixel() == 1
+        };
+        let mask = others().find(is_mask).cloned();
         let pages = || others().filter(|ifd| subfile_type(ifd) & (REDUCED | MASK) == 0);
         let equal = pages().filter(|ifd| size(ifd) == size(&page)).count();
         if equal > 0 {
@@ -123,16 +132,33 @@ impl<'a> Tiff<'a> {
         self.page.photometric_interpretation_enum()
     }
 
-    /// Memory for all samples, and for what is made of them.
-    fn reserve(&self) -> Result<Reservation> {
-        let bits = self.page.bits_per_sample().ok().and_then(|bits| bits.first().copied()).unwrap_or(1);
-        let sample = u64::from(bits.div_ceil(8)).min(8);
-        let samples = u64::from(self.page.width())
-            .saturating_mul(self.page.height().into())
-            .saturating_mul(self.page.samples_per_pixel().into());
-        let window = samples.saturating_mul(sample).min(2 * WINDOW_BYTES as u64);
+    /// Memory for all samples, for what is made of them, and for the blocks that are decoded at a time; `other` are the bytes
+    /// that a sample takes in memory where it is not unsigned of up to 16 bits.
+    fn reserve(&self, other: u64) -> Result<Reservation> {
+        const UNSIGNED: u16 = 1;
+        let page = &self.page;
+        let bits = page.bits_per_sample().ok().and_then(|bits| bits.first().copied()).unwrap_or(1);
+        let format = page.sample_format().ok().and_then(|formats| formats.first().copied()).unwrap_or(UNSIGNED);
+        let stored = u64::from(bits.div_ceil(8)).min(8);
+        let held = if format == UNSIGNED && bits <= 16 { 2 * stored } else { other };
+        let (width, height) = (u64::from(page.width()), u64::from(page.height()));
+        let (wide, high) = match (page.tile_width(), page.tile_height()) {
+            (Some(wide), Some(high)) => (u64::from(wide), u64::from(high)),
+            _ => (width, u64::from(page.rows_per_strip()).min(height)),
+        };
+        let bytes = |pixels: u64| pixels.saturating_mul(page.samples_per_pixel().into()).saturating_mul(stored);
+        let (image, block) = (bytes(width.saturating_mul(height)), bytes(wide.saturating_mul(high)));
+        if block > LARGEST_BLOCK && block / 4 > image {
+            return Err(Error::content(
+                self.path,
+                format!("damaged TIFF: its header claims tiles of {wide}x{high} for an image of {}", self.size()),
+            ));
+        }
+        let row_of_blocks = block.saturating_mul(width.div_ceil(wide.max(1)));
+        let window = row_of_blocks.max(image.min(2 * WINDOW_BYTES as u64));
         let claim = format_args!("its header claims {} pixels", self.size());
-        limits::reserve(self.path, claim, samples.saturating_mul(sample.max(2)).saturating_add(window))
+        let all = (image / stored.max(1)).saturating_mul(held);
+        limits::reserve(self.path, claim, all.saturating_add(window))
     }
 
     /// GDAL's nodata value.
@@ -164,7 +190,7 @@ impl<'a> Tiff<'a> {
     }
 
     fn image(&self) -> Result<Raster> {
-        let _held = self.reserve()?;
+        let _held = self.reserve(IMAGE_SAMPLE)?;
         let Bands { count, alpha } = self.bands()?;
         let stored = self.stored()?;
         let bits = stored.bits;
@@ -181,7 +207,7 @@ impl<'a> Tiff<'a> {
         let nodata = self.pixels_without_data(&raster)?;
         let raster = color::to_rgb(self, Raster { nodata, ..raster }, bits)?;
         let samples = color::alpha_like(alpha, &raster.samples, bits);
-        let position = raster.bands - behind;
+        let position = raster.bands.saturating_sub(behind);
         Ok(Raster { alpha: Some(AlphaBand { samples, associated, position }), ..raster })
     }
 
@@ -215,7 +241,7 @@ impl<'a> Tiff<'a> {
 
     /// Pixels that the mask excludes, if there is one: a page of the file, or the `.msk` that GDAL writes beside it.
     fn masked_out(&self) -> Result<Option<Vec<bool>>> {
-        let beside = || -> Result<Option<Samples>> {
+        let beside = || -> Result<Option<Stored>> {
             let mut name = self.path.as_os_str().to_owned();
             name.push(".msk");
             let path = Path::new(&name);
@@ -223,17 +249,28 @@ impl<'a> Tiff<'a> {
                 return Ok(None);
             }
             let mask = Tiff::open(path)?;
-            if mask.size() != self.size() || mask.page.samples_per_pixel() != 1 {
-                return Err(Error::content(path, format!("is no mask of {}: its size differs", self.path.display())));
+            if mask.size() != self.size() {
+                let reason = format!(
+                    "is {}, but the image that it masks is {}; remove it or make it again",
+                    mask.size(),
+                    self.size()
+                );
+                return Err(Error::content(path, reason));
             }
-            Ok(Some(numbers::read(path, &mask.file, &mask.page)?.samples))
+            let _held = mask.reserve(IMAGE_SAMPLE)?;
+            numbers::read(path, &mask.file, &mask.page).map(Some)
         };
-        let samples = match &self.mask {
-            Some(mask) => Some(numbers::read(self.path, &self.file, mask)?.samples),
+        let mask = match &self.mask {
+            Some(mask) => Some(numbers::read(self.path, &self.file, mask)?),
             None => beside()?,
         };
-        let Some(Samples::U8(values)) = samples else { return Ok(None) };
-        Ok(Some(values.into_iter().map(|value| value == 0).collect()))
+        // With a mask for each band, as GDAL may write, a pixel needs all of them.
+        let excluded = |stored: Stored| match stored.samples {
+            Samples::U8(v) => v.chunks_exact(stored.bands).map(|pixel| pixel.contains(&0)).collect(),
+            Samples::U16(v) => v.chunks_exact(stored.bands).map(|pixel| pixel.contains(&0)).collect(),
+            Samples::F32(v) => v.chunks_exact(stored.bands).map(|pixel| pixel.contains(&0.0)).collect(),
+        };
+        Ok(mask.map(excluded))
     }
 
     /// The samples as the file stores them, but with the colours of JPEG, YCbCr, CMYK and CIELab as RGB.
@@ -258,9 +295,11 @@ impl<'a> Tiff<'a> {
                  the label image again without it, as with gdal_translate -co COMPRESS=DEFLATE",
             ));
         }
-        let _held = self.reserve()?;
+        let _held = self.reserve(LABEL_SAMPLE)?;
         let size = self.size();
-        let labels = count - usize::from(alpha.is_some());
+        // A second band of which the file says nothing, such as a confidence, is no label either.
+        let spare = count == 2 && alpha.is_none() && self.page.extra_samples().is_ok_and(|extra| extra.len() == 1);
+        let labels = count - usize::from(alpha.is_some() || spare);
         if color::is_converted(self) {
             return Err(Error::content(
                 self.path,
@@ -277,6 +316,7 @@ impl<'a> Tiff<'a> {
             sparse::fill_numbers(&self.page, &mut numbers, value);
         }
         let (numbers, alpha) = match alpha {
+            None if spare => (numbers.split_band(count, 1).1, None),
             None => (numbers, None),
             Some((position, associated)) => {
                 let (samples, numbers) = numbers.split_band(count, position);

@@ -62,7 +62,7 @@ pub(super) fn refused(path: &Path, error: TiffError) -> Error {
 /// Several images in one file.
 pub(super) fn pages(path: &Path, pages: usize) -> Error {
     let reason = format!(
-        "holds {pages} pages of the same size, and which of them is meant is not known; save one as an image, as with \
+        "holds {pages} pages of the same size, and it is not clear which one to read; extract one, as with \
          tiffcp in.tif,0 out.tif, or all as bands, as with gdal_merge.py -separate"
     );
     Error::content(path, reason)

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::text::{data_uri, hex, json, per_cent, score};
 use crate::concat::Classes;
-use crate::data::Pair;
+use crate::data::{Descriptor, Pair, displayed};
 use crate::error::{Result, Size};
 use crate::image::{Judgement, Pixels, encode_jpeg, encode_small_png, nearest, read_image};
 use crate::label::{IGNORE, LabelMap};
@@ -70,12 +70,12 @@ impl Gallery {
         }
     }
 
-    /// The samples with their images, which are read again; `nodata` are numbers that mean "no data" in them.
-    pub fn samples(&self, pairs: &[Pair], nodata: &[f64]) -> Result<Vec<SamplePrediction>> {
+    /// The samples with their images, which are read again.
+    pub fn samples(&self, pairs: &[Pair], dataset: &Descriptor) -> Result<Vec<SamplePrediction>> {
         let known = self.kept.iter().filter_map(|(index, kept)| Some((pairs.get(*index)?, kept)));
         let sample = |(pair, kept): (&Pair, &Kept)| {
             let size = kept.labels.size;
-            let picture = read_image(&pair.image)?.to_rgb(nodata);
+            let picture = displayed(read_image(&pair.image)?, dataset.bands, &dataset.nodata_numbers());
             Ok(SamplePrediction {
                 name: pair.image.file_name().unwrap_or_default().to_string_lossy().into_owned(),
                 picture: resize(&picture, size.width as u32, size.height as u32, FilterType::Triangle),
