@@ -59,8 +59,8 @@ impl RunConfig {
     fn check(&self) -> Result<()> {
         check_dataset(&self.dataset)?;
         let mut recipe = self.recipe.clone();
-        // Beside the phases, a run records the epochs of all of them; in a recipe that is a mistake.
-        if recipe.training.epochs == recipe.training.all_epochs() && !recipe.training.phases.is_empty() {
+        // Epochs beside phases, a mistake in a recipe, change nothing in a run that went by its phases.
+        if !recipe.training.phases.is_empty() {
             recipe.training.epochs = 0;
         }
         recipe.fit(&self.dataset).map(drop)

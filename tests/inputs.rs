@@ -66,7 +66,7 @@ fn motion_photos_are_read_and_damaged_jpegs_are_not() {
         assert_eq!(read_image(&good).unwrap(), wanted, "{}", good.display());
     }
     let foreign = file("foreign.jpg", &[&whole[..middle], b"\xff\x00\x13\xff\xd8\xff\xe1", &whole[middle + 20..]]);
-    assert!(read_image(&foreign).unwrap_err().to_string().contains("damaged JPEG: marker d8 at byte"));
+    assert!(read_image(&foreign).unwrap_err().to_string().contains("damaged JPEG: unexpected marker d8 at byte"));
     let cut = file("cut.jpg", &[&whole[..middle]]);
     assert!(read_image(&cut).unwrap_err().to_string().contains("damaged JPEG: its end is missing"));
 }

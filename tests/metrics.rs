@@ -447,8 +447,8 @@ fn bad_pairs_are_named_and_the_rest_is_scored() {
     GrayImage::from_pixel(5, 4, Luma([1])).save(at("label.png")).unwrap();
     let names = [
         ("small", "sizes differ"),
-        ("wild", "label 70000 at pixel (2, 1) is not a whole number from 0 to 65535"),
-        ("fraction", "label 1.5 at pixel (1, 2)"),
+        ("wild", "predicted value 70000 at pixel (2, 1) is not in data set"),
+        ("fraction", "predicted value 1.5 at pixel (1, 2)"),
         ("cut", "cut short: its header promises 5x4 values of type '<i8', 160 bytes, but it holds 150"),
         ("long", "longer than its header says: 5x4 values"),
         ("huge", "sizes differ"),

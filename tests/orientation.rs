@@ -7,12 +7,12 @@ mod common;
 use std::fs::{self, File};
 use std::path::Path;
 
-use common::{stderr_of, text};
+use common::{small_recipe, stderr_of, text};
 use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 use segtool::error::Size;
-use segtool::image::{RawLabels, read_image, read_labels, read_size};
+use segtool::image::{RawLabels, read_image, read_label_npy, read_labels, read_size};
 
 /// EXIF data with nothing but an orientation.
 fn exif(orientation: u8) -> Vec<u8> {
@@ -75,4 +75,38 @@ fn a_batch_gets_one_note_and_a_switch_leaves_pixels_as_stored() {
     let said = stderr_of(&[&arguments[..], &["--overwrite", "--orientation", "ignore"]].concat(), 0);
     assert!(!said.contains("upright"), "{said}");
     assert_eq!([size("1.png"), size("3.png")], [(16, 8), (16, 8)]);
+}
+
+#[test]
+fn a_run_reads_images_as_its_training_did() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::create_dir(at("images")).unwrap();
+    for i in 0..4 {
+        write(&at("images").join(format!("{i}.png")), 6);
+    }
+    let dataset = r#"
+name = "halves"
+bands = 1
+normalisation = { kind = "per-dataset" }
+classes = [
+  { name = "dark", values = 20, color = [0, 0, 0] },
+  { name = "light", values = 220, color = [255, 255, 0] },
+]
+"#;
+    fs::write(at("halves.toml"), dataset).unwrap();
+    let recipe = small_recipe(folder.path(), 1);
+    let [dataset, images, run, out] = ["halves.toml", "images", "run", "out"].map(|name| text(&at(name)));
+    let lists = ["--images", &images, "--labels", &images, "--val-fraction", "0.5", "--orientation", "ignore"];
+    let train = ["train", "--recipe", &recipe, "--dataset", &dataset, "--device", "flex", "--output-path", &run];
+    stderr_of(&[&train[..], &lists].concat(), 0);
+    let image = text(&at("images").join("0.png"));
+    let predict = ["predict", "--run", &run, "--output-path", &out, &image];
+    let size = || read_label_npy(&at("out").join("0.npy")).unwrap().0;
+    stderr_of(&predict, 0);
+    assert_eq!(size(), Size { width: 16, height: 8 });
+    stderr_of(&[&predict[..], &["--orientation", "apply"]].concat(), 0);
+    assert_eq!(size(), Size { width: 8, height: 16 });
+    let said = stderr_of(&["train", "--resume", &run, "--orientation", "apply"], 1);
+    assert!(said.contains("it cannot be resumed with --orientation apply"), "{said}");
 }

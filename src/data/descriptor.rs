@@ -1,6 +1,6 @@
 //! What a data set means: its classes, the label values on disk, its bands and their normalisation.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -8,11 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Normalisation, StoredNumber, TrainedSamples, ValidPixels, one_or_many};
 use crate::error::{Error, Result};
 use crate::files::read_text;
-use crate::image::{
-    MINUS_ONE, NumberLabels, OrientationPolicy, RawLabels, distinct_colors, follow_orientation_policy,
-    orientation_policy,
-};
-use crate::label::{IGNORE, LabelMap, NO_CLASS};
+use crate::image::{MINUS_ONE, OrientationPolicy, distinct_colors, follow_orientation_policy, orientation_policy};
 use crate::metric::{Convention, LabelValues, OtherValues};
 
 /// Descriptors that are compiled in, by name.
@@ -44,7 +40,7 @@ pub struct Class {
 
 impl Class {
     /// All colours that mean it.
-    fn colors(&self) -> impl Iterator<Item = [u8; 3]> + '_ {
+    pub(super) fn colors(&self) -> impl Iterator<Item = [u8; 3]> + '_ {
         std::iter::once(self.color).chain(self.other_colors.iter().copied())
     }
 }
@@ -101,19 +97,6 @@ fn values(first: u16, classes: usize) -> Result<Vec<u16>> {
         )));
     }
     Ok((first..first + classes as u16).collect())
-}
-
-/// A label value that the descriptor does not define.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LabelFault {
-    /// The value or colour, as text.
-    pub value: String,
-    /// Column of the first such pixel.
-    pub x: usize,
-    /// Row of the first such pixel.
-    pub y: usize,
-    /// How many pixels have it.
-    pub pixels: usize,
 }
 
 impl Descriptor {
@@ -269,7 +252,7 @@ impl Descriptor {
         self.classes.iter().map(|c| c.values[0]).max().unwrap_or(0)
     }
 
-    /// The value that a class index has on disk; [`Self::unlabelled_value`] for [`IGNORE`].
+    /// The value that a class index has on disk; [`Self::unlabelled_value`] for [`IGNORE`](crate::label::IGNORE).
     pub fn value_of(&self, class: u16) -> u16 {
         self.classes.get(usize::from(class)).map_or_else(|| self.unlabelled_value(), |c| c.values[0])
     }
@@ -301,217 +284,18 @@ impl Descriptor {
     }
 
     /// Ignore values as 16-bit label images hold them.
-    fn ignored_values(&self) -> impl Iterator<Item = u16> + '_ {
+    pub(super) fn ignored_values(&self) -> impl Iterator<Item = u16> + '_ {
         let value = |number: &StoredNumber| if number.0 == -1.0 { Some(MINUS_ONE) } else { number.as_value() };
         self.ignore.iter().filter_map(value)
     }
-
-    /// Class indices of a label image; the first value that is not defined is an error.
-    pub fn class_map(&self, path: &Path, labels: &RawLabels) -> Result<LabelMap> {
-        self.class_map_where(path, labels, |_| true)
-    }
-
-    /// Class indices of a prediction: as [`Self::class_map`], but the value that predictions carry for "not labelled" is
-    /// understood even if the data set does not list it.
-    pub fn prediction_class_map(&self, path: &Path, labels: &RawLabels) -> Result<LabelMap> {
-        let unlabelled = self.unlabelled_value();
-        match labels {
-            RawLabels::Values(_, values) => self.class_map_where(path, labels, |i| values[i] != unlabelled),
-            RawLabels::Numbers(labels_of_numbers) => {
-                self.class_map_where(path, labels, |i| labels_of_numbers.values[i] != f64::from(unlabelled))
-            }
-            RawLabels::Colors(..) => self.class_map(path, labels),
-        }
-    }
-
-    /// As [`Self::class_map`], but a value that is not defined is an error only at pixels that `counts` is true for;
-    /// elsewhere it is [`IGNORE`].
-    pub(super) fn class_map_where(
-        &self,
-        path: &Path,
-        labels: &RawLabels,
-        counts: impl Fn(usize) -> bool,
-    ) -> Result<LabelMap> {
-        let size = labels.size();
-        let mut unknown = None;
-        let mut note = |i: usize| {
-            if unknown.is_none() && counts(i) {
-                unknown = Some(i);
-            }
-            IGNORE
-        };
-        let classes = match labels {
-            RawLabels::Values(_, values) => {
-                let table = self.value_table();
-                let class = |(i, &v): (usize, &u16)| table[usize::from(v)].unwrap_or_else(|| note(i));
-                values.iter().enumerate().map(class).collect()
-            }
-            RawLabels::Numbers(numbers) => {
-                let meaning = self.number_meaning(numbers);
-                let class = |(i, &v): (usize, &f64)| meaning(v).unwrap_or_else(|| note(i));
-                numbers.values.iter().enumerate().map(class).collect()
-            }
-            RawLabels::Colors(_, colors) => {
-                let table = self.color_table();
-                let class = |(i, c): (usize, &[u8; 3])| table.get(c).copied().unwrap_or_else(|| note(i));
-                colors.iter().enumerate().map(class).collect()
-            }
-        };
-        match unknown {
-            None => Ok(LabelMap { size, classes }),
-            Some(i) => Err(Error::LabelValue {
-                path: path.into(),
-                value: value_text(labels, i),
-                x: i % size.width,
-                y: i / size.width,
-                dataset: self.name.clone(),
-                expected: self.expected(labels),
-            }),
-        }
-    }
-
-    /// The first `limit` values of a label image that are not defined, each with its first pixel, and how many such
-    /// values there are.
-    pub fn label_faults(&self, labels: &RawLabels, limit: usize) -> (Vec<LabelFault>, usize) {
-        let width = labels.size().width;
-        let mut found: BTreeMap<[u8; 8], (usize, usize)> = BTreeMap::new();
-        let mut note = |key: u64, i: usize| found.entry(key.to_be_bytes()).or_insert((i, 0)).1 += 1;
-        match labels {
-            RawLabels::Values(_, values) => {
-                let table = self.value_table();
-                for (i, &v) in values.iter().enumerate().filter(|(_, v)| table[usize::from(**v)].is_none()) {
-                    note(v.into(), i);
-                }
-            }
-            RawLabels::Numbers(numbers) => {
-                let meaning = self.number_meaning(numbers);
-                for (i, v) in numbers.values.iter().enumerate().filter(|(_, v)| meaning(**v).is_none()) {
-                    note(v.to_bits(), i);
-                }
-            }
-            RawLabels::Colors(_, colors) => {
-                let table = self.color_table();
-                for (i, c) in colors.iter().enumerate().filter(|(_, c)| !table.contains_key(*c)) {
-                    note(u32::from_be_bytes([0, c[0], c[1], c[2]]).into(), i);
-                }
-            }
-        }
-        let fault = |(first, pixels): (usize, usize)| LabelFault {
-            value: value_text(labels, first),
-            x: first % width,
-            y: first / width,
-            pixels,
-        };
-        let total = found.len();
-        (found.into_values().take(limit).map(fault).collect(), total)
-    }
-
-    /// The values (or colours) that label images of this kind may hold, as text.
-    pub fn expected(&self, labels: &RawLabels) -> String {
-        if matches!(labels, RawLabels::Colors(..)) && self.color_table().len() <= self.ignore_colors.len() {
-            return "no colours; grey values are wanted, or a data set with colours".into();
-        }
-        if matches!(labels, RawLabels::Colors(..)) {
-            return "the colours of its classes, where no two share one".into();
-        }
-        let others = self.ignore.iter().filter(|number| number.as_value().is_none() && number.0 != -1.0);
-        let others: String = others.map(|number| format!(", {number}")).collect();
-        format!("values {}{others}", ranges(&self.listed_values()))
-    }
-
-    /// The label values of its classes, and those that mean "not labelled".
-    pub fn listed_values(&self) -> BTreeSet<u16> {
-        self.classes.iter().flat_map(|c| c.values.iter().copied()).chain(self.ignored_values()).collect()
-    }
-
-    /// Class index (or [`IGNORE`], or [`NO_CLASS`]) by label value, `None` for a value that is an error.
-    pub fn value_table(&self) -> Vec<Option<u16>> {
-        let mut table = vec![self.meaning_of_others(); usize::from(u16::MAX) + 1];
-        for value in self.ignored_values() {
-            table[usize::from(value)] = Some(IGNORE);
-        }
-        for (index, class) in self.classes.iter().enumerate() {
-            for &value in &class.values {
-                table[usize::from(value)] = Some(index as u16);
-            }
-        }
-        table
-    }
-
-    /// The class index (or [`IGNORE`], or [`NO_CLASS`]) by number, of a label image that may hold any. A class's own values
-    /// go before the file's nodata value, which is often 0. Numbers that no class could have are errors unless they are named
-    /// as "not labelled" or as nodata.
-    fn number_meaning<'a>(&'a self, labels: &'a NumberLabels) -> impl Fn(f64) -> Option<u16> + 'a {
-        let mut table = self.value_table();
-        if let Some(nodata) = labels.nodata.and_then(|nodata| StoredNumber(nodata).as_value())
-            && !self.classes.iter().any(|class| class.values.contains(&nodata))
-        {
-            table[usize::from(nodata)] = Some(IGNORE);
-        }
-        move |number| {
-            let value = number as u16;
-            if f64::from(value) == number {
-                return table[usize::from(value)];
-            }
-            if labels.is_nodata(number) || self.ignore.iter().any(|ignored| ignored.is(number)) {
-                return Some(IGNORE);
-            }
-            if number == -1.0 { table[usize::from(MINUS_ONE)] } else { None }
-        }
-    }
-
-    /// What label values are that are not listed.
-    fn meaning_of_others(&self) -> Option<u16> {
-        match self.other_values {
-            OtherValues::Error => None,
-            OtherValues::Unlabelled => Some(IGNORE),
-            OtherValues::Wrong => Some(NO_CLASS),
-        }
-    }
-
-    /// Class index (or [`IGNORE`]) by colour. A colour that two classes share says nothing and is left out.
-    fn color_table(&self) -> HashMap<[u8; 3], u16> {
-        let ignored = self.ignore_colors.iter().map(|&color| (color, IGNORE));
-        let classes = self.classes.iter().enumerate();
-        let meanings = ignored.chain(classes.flat_map(|(i, class)| class.colors().map(move |color| (color, i as u16))));
-        let mut table: HashMap<[u8; 3], Option<u16>> = HashMap::new();
-        for (color, class) in meanings {
-            let entry = table.entry(color).or_insert(Some(class));
-            if *entry != Some(class) {
-                *entry = None;
-            }
-        }
-        table.into_iter().filter_map(|(color, class)| Some((color, class?))).collect()
-    }
-}
-
-fn value_text(labels: &RawLabels, i: usize) -> String {
-    match labels {
-        RawLabels::Values(_, values) if values[i] == MINUS_ONE => format!("{MINUS_ONE} (or -1)"),
-        RawLabels::Numbers(labels) => StoredNumber(labels.values[i]).to_string(),
-        RawLabels::Values(_, values) => values[i].to_string(),
-        RawLabels::Colors(_, colors) => format!("colour {:?}", colors[i]),
-    }
-}
-
-/// `0..=7, 255` for {0, ..., 7, 255}.
-fn ranges(values: &BTreeSet<u16>) -> String {
-    let mut runs: Vec<(u16, u16)> = Vec::new();
-    for &value in values {
-        match runs.last_mut() {
-            Some((_, end)) if *end + 1 == value => *end = value,
-            _ => runs.push((value, value)),
-        }
-    }
-    let texts: Vec<String> =
-        runs.iter().map(|(a, b)| if a == b { a.to_string() } else { format!("{a}..={b}") }).collect();
-    texts.join(", ")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::error::Size;
+    use crate::image::RawLabels;
+    use crate::label::IGNORE;
 
     #[test]
     fn every_built_in_descriptor_is_valid_and_carries_its_name() {
@@ -531,16 +315,6 @@ mod tests {
     }
 
     #[test]
-    fn an_undefined_value_is_named_with_its_pixel() {
-        let seeps = Descriptor::find("seeps").unwrap();
-        let labels = RawLabels::Values(Size { width: 2, height: 2 }, vec![0, 7, 9, 9]);
-        let message = seeps.class_map(Path::new("m.tif"), &labels).unwrap_err().to_string();
-        assert!(message.contains("m.tif: label 9 at pixel (0, 1)") && message.contains("0..=7"), "{message}");
-        let expected = LabelFault { value: "9".into(), x: 0, y: 1, pixels: 2 };
-        assert_eq!(seeps.label_faults(&labels, 3), (vec![expected], 1));
-    }
-
-    #[test]
     fn merging_keeps_every_value() {
         let merged = Descriptor::find("seeps").unwrap().merged();
         let labels = RawLabels::Values(Size { width: 8, height: 1 }, (0..8).collect());
@@ -549,18 +323,6 @@ mod tests {
         let seeps = Descriptor::find("seeps").unwrap();
         let labels = RawLabels::Colors(Size { width: 8, height: 1 }, seeps.colors());
         assert_eq!(merged.class_map(Path::new("x"), &labels).unwrap().classes, [0, 1, 1, 1, 1, 1, 1, 1]);
-    }
-
-    #[test]
-    fn a_colour_that_two_classes_share_is_refused() {
-        let ade = Descriptor::find("ade20k").unwrap();
-        // Road (7) and skyscraper (49) have one colour in the published table.
-        assert_eq!(ade.classes[6].color, ade.classes[48].color);
-        let labels = |class: usize| RawLabels::Colors(Size { width: 1, height: 1 }, vec![ade.classes[class].color]);
-        assert!(ade.class_map(Path::new("x"), &labels(6)).is_err());
-        assert_eq!(ade.class_map(Path::new("x"), &labels(0)).unwrap().classes, [0]);
-        let black = RawLabels::Colors(Size { width: 1, height: 1 }, vec![[0; 3]]);
-        assert!(Descriptor::numbered(3).unwrap().class_map(Path::new("x"), &black).is_err());
     }
 
     #[test]
@@ -579,14 +341,5 @@ mod tests {
         assert_eq!(few.colors(), [[0; 3]; 3]);
         let camvid = Descriptor::find("camvid").unwrap();
         assert_eq!(camvid.shown_colors(), camvid.colors());
-    }
-
-    #[test]
-    fn colours_are_looked_up_in_the_colour_map() {
-        let camvid = Descriptor::find("camvid").unwrap();
-        let colors = vec![camvid.classes[2].color, [1, 2, 3]];
-        let labels = RawLabels::Colors(Size { width: 2, height: 1 }, colors);
-        let message = camvid.class_map(Path::new("x.png"), &labels).unwrap_err().to_string();
-        assert!(message.contains("colour [1, 2, 3] at pixel (1, 0)"), "{message}");
     }
 }

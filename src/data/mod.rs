@@ -5,6 +5,7 @@ mod cache;
 mod descriptor;
 mod folder;
 mod image_probe;
+mod label_meaning;
 mod label_survey;
 mod list;
 mod loader;
@@ -24,9 +25,10 @@ pub mod synthetic;
 
 pub use augment::{Augmentation, Change, Extent, largest_after, largest_after_all};
 pub use cache::{Cache, CacheUsage};
-pub use descriptor::{Class, Descriptor, LabelFault};
+pub use descriptor::{Class, Descriptor};
 pub use folder::{FileKind, files_by_stem, find_images, find_images_below, find_predictions};
 pub use image_probe::{ImageProbe, SampleKind, probe_images};
+pub use label_meaning::LabelFault;
 pub use label_survey::{
     Count, FilesOfKind, FoundLabel, LabelFiles, LabelNumber, LabelSurvey, MAX_LABELS, RawLabel, find_images_of,
     shell_word, suggestion, survey_labels,

@@ -186,6 +186,16 @@ mod tests {
     }
 
     #[test]
+    fn an_image_that_was_prepared_stays_as_it_is() {
+        let dataset = dataset(Some((SampleType::Uint16, 0.0, 4000.0)));
+        for samples in [Samples::U8(vec![7, 200]), Samples::F32(vec![7.0, 200.0])] {
+            let raster = Raster::new(Size { width: 2, height: 1 }, 1, samples);
+            let once = prepared(Path::new("a.tif"), raster, &dataset).unwrap();
+            assert_eq!(prepared(Path::new("a.tif"), once.clone(), &dataset).unwrap(), once);
+        }
+    }
+
+    #[test]
     fn shares_of_the_full_range_stay_shares() {
         let stretched = planes((SampleType::Uint8, 0.0, 255.0), SampleType::Uint16, Samples::U16(vec![0, 65535]));
         assert_eq!(stretched, [0.0, 1.0]);

@@ -84,7 +84,7 @@ impl RawLabels {
     }
 }
 
-/// Whole numbers from 0 to 65,535, and -1, as words; the numbers themselves if there are others, or if -1 would be
+/// Integers from 0 to 65,535, and -1, as words; the numbers themselves if there are others, or if -1 would be
 /// taken for a number that occurs.
 fn as_words(numbers: Vec<f64>) -> Result<Vec<u16>, Vec<f64>> {
     let fits = |&v: &f64| v == -1.0 || (v.fract() == 0.0 && (0.0..=65535.0).contains(&v));
@@ -324,4 +324,28 @@ fn from_dynamic(path: &Path, image: &DynamicImage) -> Result<LabelImage> {
     };
     let alpha = image.as_rgba8().map(|b| Samples::U8(b.pixels().map(|p| p[3]).collect()));
     Ok(LabelImage::new(raw, alpha))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIZE: Size = Size { width: 3, height: 1 };
+
+    #[test]
+    fn numbers_are_kept_where_one_of_them_is_nodata() {
+        let read = |numbers: &Numbers, nodata| RawLabels::from_numbers(SIZE, numbers.clone(), nodata, None);
+        let bytes = Numbers::Bytes(vec![0, 1, 255]);
+        assert_eq!(read(&bytes, Some(9.0)), RawLabels::Values(SIZE, vec![0, 1, 255]));
+        let numbers =
+            |values: &[f64], nodata| RawLabels::Numbers(NumberLabels { size: SIZE, values: values.to_vec(), nodata });
+        assert_eq!(read(&bytes, Some(255.0)), numbers(&[0.0, 1.0, 255.0], Some(255.0)));
+        let signed = Numbers::Wide(vec![-1.0, 0.0, 5.0]);
+        assert_eq!(read(&signed, None), RawLabels::Values(SIZE, vec![MINUS_ONE, 0, 5]));
+        assert_eq!(read(&signed, Some(-1.0)), numbers(&[-1.0, 0.0, 5.0], Some(-1.0)));
+        let both = Numbers::Wide(vec![-1.0, 65535.0, 5.0]);
+        assert_eq!(read(&both, None), numbers(&[-1.0, 65535.0, 5.0], None));
+        let masked = RawLabels::from_numbers(SIZE, bytes, None, Some(vec![false, true, false]));
+        assert_eq!(masked, numbers(&[0.0, NumberLabels::MASKED, 255.0], None));
+    }
 }

@@ -67,21 +67,17 @@ impl Samples {
 
     /// The samples that lie in one of `bands` bands, and the others.
     pub(super) fn split_band(self, bands: usize, band: usize) -> (Self, Self) {
-        fn split<T: Copy>(samples: &[T], bands: usize, band: usize) -> (Vec<T>, Vec<T>) {
-            let rest = samples.iter().enumerate().filter(|(i, _)| i % bands != band).map(|(_, sample)| *sample);
-            (samples.iter().skip(band).step_by(bands).copied().collect(), rest.collect())
-        }
         match self {
             Self::U8(v) => {
-                let (one, rest) = split(&v, bands, band);
+                let (one, rest) = split_band(&v, bands, band);
                 (Self::U8(one), Self::U8(rest))
             }
             Self::U16(v) => {
-                let (one, rest) = split(&v, bands, band);
+                let (one, rest) = split_band(&v, bands, band);
                 (Self::U16(one), Self::U16(rest))
             }
             Self::F32(v) => {
-                let (one, rest) = split(&v, bands, band);
+                let (one, rest) = split_band(&v, bands, band);
                 (Self::F32(one), Self::F32(rest))
             }
         }
@@ -101,6 +97,12 @@ impl Samples {
             (rest, _) => rest.clone(),
         }
     }
+}
+
+/// The samples that lie in one of `bands` bands, and the others.
+pub(super) fn split_band<T: Copy>(samples: &[T], bands: usize, band: usize) -> (Vec<T>, Vec<T>) {
+    let rest = samples.iter().enumerate().filter(|(i, _)| i % bands != band).map(|(_, sample)| *sample);
+    (samples.iter().skip(band).step_by(bands).copied().collect(), rest.collect())
 }
 
 /// The type of a file's samples.

@@ -293,7 +293,11 @@ impl Unexpected {
     /// Counts labelled pixels whose prediction is "not labelled".
     fn count_unpredicted(&mut self, prediction: &RawLabels, label: &RawLabels, descriptor: &Descriptor) {
         let (RawLabels::Values(_, predictions), RawLabels::Values(_, labels)) = (prediction, label) else { return };
-        let (unlabelled, table) = (descriptor.unlabelled_value(), descriptor.value_table());
+        let unlabelled = descriptor.unlabelled_value();
+        if !predictions.contains(&unlabelled) {
+            return;
+        }
+        let table = descriptor.value_table();
         let is_class = |value: u16| table[usize::from(value)].is_some_and(|class| class != IGNORE && class != NO_CLASS);
         let missed = predictions.iter().zip(labels).filter(|(p, l)| **p == unlabelled && is_class(**l)).count();
         self.unpredicted.0 += usize::from(missed > 0);

@@ -109,7 +109,7 @@ fn a_file_that_cannot_be_read_is_left_out_and_named() {
     fs::remove_file(labels.join("torn.png")).unwrap();
     write_values(&labels.join("a.jpg"), &[0, 1]);
     let said = stderr_of(&["dataset", &text(&labels)], 1);
-    assert!(said.contains("holds 1 images, but none of a kind that keeps label values"), "{said}");
+    assert!(said.contains("holds 1 images, but none in a lossless format"), "{said}");
 }
 
 #[test]

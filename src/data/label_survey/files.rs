@@ -48,7 +48,7 @@ impl LabelFiles {
             return Err(Error::content(
                 folder,
                 format!(
-                    "holds {} images, but none of a kind that keeps label values (png, tif, tiff, bmp, npy); compression \
+                    "holds {} images, but none in a lossless format (png, tif, bmp, npy and others); compression \
                      such as JPEG's changes them, so save the label images as PNG or TIFF from where they were drawn",
                     images.len()
                 ),

@@ -26,17 +26,9 @@ const APP0: u8 = 0xe0;
 const APP15: u8 = 0xef;
 const COM: u8 = 0xfe;
 
-/// How the first image of a file ends. What follows it, such as the video of a motion photo, is not looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum JpegEnd {
-    /// With the end marker.
-    Marked,
-    /// Without, but every pixel is there.
-    Unmarked,
-}
-
-/// Looks through the markers of the first image. The error says what is damaged.
-fn check(bytes: &[u8]) -> Result<JpegEnd, String> {
+/// Checks the markers of the first image; what follows it, such as the video of a motion photo, does not matter, and an end
+/// marker may be missing where every pixel is there. The error says what is damaged.
+fn check(bytes: &[u8]) -> Result<(), String> {
     let mut walk = Walk { bytes, at: 2, ..Walk::default() };
     let marked = walk.finish()?;
     let Some(frame) = &walk.frame else {
@@ -51,11 +43,10 @@ fn check(bytes: &[u8]) -> Result<JpegEnd, String> {
             frame.size
         ));
     }
-    match marked {
-        true => Ok(JpegEnd::Marked),
-        false if walk.is_whole() => Ok(JpegEnd::Unmarked),
-        false => Err("damaged JPEG: its end is missing; copy or download the file again".into()),
+    if !marked && !walk.is_whole() {
+        return Err("damaged JPEG: its end is missing; copy or download the file again".into());
     }
+    Ok(())
 }
 
 /// Whether every block of a single scan can be decoded.
@@ -313,7 +304,7 @@ mod tests {
     fn what_follows_the_end_is_not_looked_at() {
         let whole = encoded();
         for tail in [&b""[..], b"MotionPhoto_Data\xff\xda\0\x10\xff\xc0", &whole, b"\xff\xd9", &[0; 99]] {
-            assert_eq!(check(&[&whole, tail].concat()), Ok(JpegEnd::Marked));
+            assert_eq!(check(&[&whole, tail].concat()), Ok(()));
         }
     }
 
@@ -322,7 +313,7 @@ mod tests {
         let whole = encoded();
         let open = &whole[..whole.len() - 2];
         for tail in [&b""[..], b"\xff", &[0; 5000], b"hello"] {
-            assert_eq!(check(&[open, tail].concat()), Ok(JpegEnd::Unmarked), "{tail:?}");
+            assert_eq!(check(&[open, tail].concat()), Ok(()), "{tail:?}");
         }
         for kept in [3, 20, 200, whole.len() / 2, whole.len() - 60, whole.len() - 4] {
             let reason = check(&whole[..kept]).unwrap_err();
@@ -355,7 +346,7 @@ mod tests {
             assert!(reason.contains("the image data is interrupted before byte "), "{reason}");
         }
         for bytes in [&b"\xff\0"[..], b"\xff\xff\0"] {
-            assert_eq!(check(&with_middle(bytes)), Ok(JpegEnd::Marked), "{bytes:?}");
+            assert_eq!(check(&with_middle(bytes)), Ok(()), "{bytes:?}");
         }
     }
 

@@ -10,7 +10,7 @@ use super::blocks::{Blocks, Layout};
 use super::refusal::refused;
 use crate::error::Result;
 use crate::image::limits;
-use crate::image::raster::{SampleType, Samples};
+use crate::image::raster::{SampleType, Samples, split_band};
 
 /// Samples of a page, interleaved by pixel.
 pub(super) struct Stored {
@@ -33,21 +33,17 @@ pub(in crate::image) enum Numbers {
 impl Numbers {
     /// One of `bands` bands, and the others.
     pub(super) fn split_band(self, bands: usize, band: usize) -> (Self, Self) {
-        fn split<T: Copy>(all: &[T], bands: usize, band: usize) -> (Vec<T>, Vec<T>) {
-            let rest = all.iter().enumerate().filter(|(i, _)| i % bands != band).map(|(_, number)| *number);
-            (all.iter().skip(band).step_by(bands).copied().collect(), rest.collect())
-        }
         match self {
             Self::Bytes(v) => {
-                let (one, rest) = split(&v, bands, band);
+                let (one, rest) = split_band(&v, bands, band);
                 (Self::Bytes(one), Self::Bytes(rest))
             }
             Self::Words(v) => {
-                let (one, rest) = split(&v, bands, band);
+                let (one, rest) = split_band(&v, bands, band);
                 (Self::Words(one), Self::Words(rest))
             }
             Self::Wide(v) => {
-                let (one, rest) = split(&v, bands, band);
+                let (one, rest) = split_band(&v, bands, band);
                 (Self::Wide(one), Self::Wide(rest))
             }
         }
