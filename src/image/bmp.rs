@@ -23,6 +23,19 @@ struct Header {
     pixels: usize,
 }
 
+impl Header {
+    /// Bytes of a row that is not compressed, with its padding.
+    fn stride(&self) -> usize {
+        (self.size.width * self.bits).div_ceil(32) * 4
+    }
+
+    /// Bytes of all rows; the last one's padding may be missing.
+    fn plain_bytes(&self) -> usize {
+        let last = (self.size.width * self.bits).div_ceil(8);
+        self.size.height.checked_sub(1).map_or(0, |rows| self.stride().saturating_mul(rows).saturating_add(last))
+    }
+}
+
 /// The image in a BMP with a palette, grey where that is a ramp from black; `None` for one without.
 pub(super) fn read_image(path: &Path, bytes: &[u8]) -> Result<Option<Raster>> {
     let Some((size, indices)) = indices(path, bytes)? else { return Ok(None) };
@@ -63,8 +76,8 @@ pub(super) fn indices(path: &Path, bytes: &[u8]) -> Result<Option<(Size, Vec<u8>
     let mut rows = limits::zeros(path, width * height)?;
     match (header.compression, bits) {
         (PLAIN, bits) => {
-            let stride = (width * bits).div_ceil(32) * 4;
-            if height > 0 && data.len() < stride * (height - 1) + (width * bits).div_ceil(8) {
+            let stride = header.stride();
+            if data.len() < header.plain_bytes() {
                 return Err(damaged("its end is missing; copy or download the file again"));
             }
             for (row, packed) in rows.chunks_exact_mut(width.max(1)).zip(data.chunks(stride.max(1))) {
@@ -99,10 +112,12 @@ fn header(bytes: &[u8]) -> Option<Header> {
     let colors = u32_at(46).unwrap_or(0) as usize;
     let counted = if (1..=1 << bits.min(8)).contains(&colors) { colors } else { 1 << bits.min(8) };
     let behind = palette.saturating_add(4 * counted);
-    let row = if compression == PLAIN { (size.width * bits).div_ceil(32) * 4 } else { 0 };
-    let enough = bytes.len() >= behind.saturating_add(row.saturating_mul(size.height).max(1));
-    let pixels = if bits <= 8 && pixels == palette && enough { behind } else { pixels };
-    Some(Header { size, bits, top_down: height < 0, compression, pixels })
+    let header = Header { size, bits, top_down: height < 0, compression, pixels };
+    let needed = if compression == PLAIN { header.plain_bytes() } else { 1 };
+    if bits <= 8 && pixels == palette && bytes.len() >= behind.saturating_add(needed) {
+        return Some(Header { pixels: behind, ..header });
+    }
+    Some(header)
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {

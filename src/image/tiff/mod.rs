@@ -300,6 +300,9 @@ impl<'a> Tiff<'a> {
         // A second band of which the file says nothing, such as a confidence, is no label either.
         let spare = count == 2 && alpha.is_none() && self.page.extra_samples().is_ok_and(|extra| extra.len() == 1);
         let labels = count - usize::from(alpha.is_some() || spare);
+        if spare {
+            notes::note_file(self.path, "a label image with a second band, which is not alpha and is left out");
+        }
         if color::is_converted(self) {
             return Err(Error::content(
                 self.path,
