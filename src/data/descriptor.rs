@@ -69,7 +69,7 @@ pub struct Descriptor {
     /// What a run's training did with declared orientations, if it did not apply them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub orientation: Option<OrientationPolicy>,
-    /// What label values are that are not listed.
+    /// What label values from 0 to 65,535 are that are not listed; other numbers are errors unless `ignore` names them.
     #[serde(default)]
     pub other_values: OtherValues,
     /// Colours that mean "not labelled", in RGB label images.

@@ -89,9 +89,17 @@ pub fn survey(train: &[Pair], validation: &[Pair], descriptor: &Descriptor, sink
     report_notes(sink);
     let total: usize = reports.iter().map(|r| r.faults.len()).sum();
     if total > 0 {
-        let undefined = reports.iter().any(|report| report.undefined_labels);
+        // Those that hold the undefined values first: not all of many are read again.
+        let (undefined, others): (Vec<usize>, Vec<usize>) =
+            (0..pairs.len()).partition(|&i| reports[i].undefined_labels);
         let faults = reports.into_iter().flat_map(|r| r.faults).take(MAX_FAULTS).collect();
-        let advice = undefined.then(|| suggestion(&pairs, descriptor)).flatten();
+        let advice = match undefined.is_empty() {
+            true => None,
+            false => {
+                let ordered: Vec<&Pair> = undefined.into_iter().chain(others).map(|i| pairs[i]).collect();
+                suggestion(&ordered, descriptor)
+            }
+        };
         return Err(Error::Faults { faults, total, advice });
     }
     let mut survey = Survey {

@@ -113,8 +113,10 @@ fn header(bytes: &[u8]) -> Option<Header> {
     let counted = if (1..=1 << bits.min(8)).contains(&colors) { colors } else { 1 << bits.min(8) };
     let behind = palette.saturating_add(4 * counted);
     let header = Header { size, bits, top_down: height < 0, compression, pixels };
-    let needed = if compression == PLAIN { header.plain_bytes() } else { 1 };
-    if bits <= 8 && pixels == palette && bytes.len() >= behind.saturating_add(needed) {
+    // Without a palette, the file ends with the pixels and perhaps two more bytes.
+    let without = pixels.saturating_add(header.stride().saturating_mul(size.height)).saturating_add(2);
+    let counts = if compression == PLAIN { bytes.len() > without } else { bytes.len() > behind };
+    if bits <= 8 && pixels == palette && counts {
         return Some(Header { pixels: behind, ..header });
     }
     Some(header)
@@ -205,6 +207,10 @@ mod tests {
         assert_eq!(read(8, PLAIN, [3, 1], &[7, 8, 255, 0]).unwrap(), [7, 8, 255]);
         let cut: Vec<u8> = (0..255).collect();
         assert!(read(8, PLAIN, [16, 16], &cut).unwrap_err().contains("its end is missing"));
+        // The palette is there, but its end and all pixels are not.
+        assert!(read(8, PLAIN, [16, 16], &[0; 900]).unwrap_err().contains("its end is missing"));
+        let behind: Vec<u8> = [vec![9; 1024], vec![1, 2, 3]].concat();
+        assert_eq!(read(8, PLAIN, [3, 1], &behind).unwrap(), [1, 2, 3]);
         assert_eq!(indices(Path::new("a.bmp"), &file(24, PLAIN, [1, 1], &[0; 4])).unwrap(), None);
     }
 

@@ -64,24 +64,29 @@ impl RawLabels {
     /// its mask excludes.
     pub(super) fn from_numbers(size: Size, numbers: Numbers, nodata: Option<f64>, masked: Option<Vec<bool>>) -> Self {
         let masked = masked.filter(|masked| masked.contains(&true));
-        let signed = matches!(numbers, Numbers::Wide(_));
-        let number = |word: u16| if signed && word == MINUS_ONE { -1.0 } else { f64::from(word) };
-        let occurs = |words: &[u16]| nodata.is_some_and(|nodata| words.iter().any(|word| number(*word) == nodata));
-        let words = match numbers {
-            Numbers::Bytes(v) => Ok(v.into_iter().map(u16::from).collect()),
-            Numbers::Words(v) => Ok(v),
-            Numbers::Wide(v) => as_words(v),
-        };
-        let mut values: Vec<f64> = match words {
-            Ok(words) if masked.is_none() && !occurs(&words) => return Self::Values(size, words),
-            Ok(words) => words.into_iter().map(number).collect(),
-            Err(values) => values,
+        let plain = |named: bool| masked.is_none() && !named;
+        let mut values: Vec<f64> = match numbers {
+            Numbers::Bytes(v) if plain(holds(&v, nodata)) => {
+                return Self::Values(size, v.into_iter().map(u16::from).collect());
+            }
+            Numbers::Words(v) if plain(holds(&v, nodata)) => return Self::Values(size, v),
+            Numbers::Wide(v) if plain(holds(&v, nodata)) => match as_words(v) {
+                Ok(words) => return Self::Values(size, words),
+                Err(values) => values,
+            },
+            Numbers::Bytes(v) => v.into_iter().map(f64::from).collect(),
+            Numbers::Words(v) => v.into_iter().map(f64::from).collect(),
+            Numbers::Wide(v) => v,
         };
         for (value, _) in values.iter_mut().zip(masked.into_iter().flatten()).filter(|(_, masked)| *masked) {
             *value = NumberLabels::MASKED;
         }
         Self::Numbers(NumberLabels { size, values, nodata })
     }
+}
+
+fn holds<T: Copy + Into<f64>>(numbers: &[T], wanted: Option<f64>) -> bool {
+    wanted.is_some_and(|wanted| numbers.iter().any(|&number| number.into() == wanted))
 }
 
 /// Integers from 0 to 65,535, and -1, as words; the numbers themselves if there are others, or if -1 would be
@@ -343,6 +348,9 @@ mod tests {
         let signed = Numbers::Wide(vec![-1.0, 0.0, 5.0]);
         assert_eq!(read(&signed, None), RawLabels::Values(SIZE, vec![MINUS_ONE, 0, 5]));
         assert_eq!(read(&signed, Some(-1.0)), numbers(&[-1.0, 0.0, 5.0], Some(-1.0)));
+        let large = Numbers::Wide(vec![0.0, 1.0, 65535.0]);
+        assert_eq!(read(&large, Some(65535.0)), numbers(&[0.0, 1.0, 65535.0], Some(65535.0)));
+        assert_eq!(read(&large, Some(-1.0)), RawLabels::Values(SIZE, vec![0, 1, 65535]));
         let both = Numbers::Wide(vec![-1.0, 65535.0, 5.0]);
         assert_eq!(read(&both, None), numbers(&[-1.0, 65535.0, 5.0], None));
         let masked = RawLabels::from_numbers(SIZE, bytes, None, Some(vec![false, true, false]));

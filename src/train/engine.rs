@@ -122,7 +122,8 @@ pub fn resume(folder: &Path, session: &Session<'_>) -> Result<Outcome> {
     let (trained, requested) = (run.config.dataset.orientation.unwrap_or_default(), orientation_policy());
     if trained != requested {
         return Err(Error::Config(format!(
-            "this run reads images with --orientation {trained}; it cannot be resumed with --orientation {requested}: leave              that out, or train anew"
+            "this run reads images with --orientation {trained}; it cannot be resumed with --orientation {requested}: leave \
+             that out, or train anew"
         )));
     }
     let samples = run.samples()?;

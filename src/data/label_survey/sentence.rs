@@ -100,11 +100,13 @@ pub fn shell_word(path: &Path) -> String {
     if !text.is_empty() && text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
-/// What the label images of all pairs hold and how to get a data set file that fits them, where the given one does not
+/// What the label images of the first pairs hold and how to get a data set file that fits them, where the given one does not
 /// define all of it.
 pub fn suggestion<P: Borrow<Pair>>(pairs: &[P], descriptor: &Descriptor) -> Option<String> {
     let pairs: Vec<&Pair> = pairs.iter().map(Borrow::borrow).collect();
-    let files: Vec<PathBuf> = pairs.iter().flat_map(|pair| pair.label.files()).take(MAX_READ).cloned().collect();
+    let all = || pairs.iter().flat_map(|pair| pair.label.files());
+    let files: Vec<PathBuf> = all().take(MAX_READ).cloned().collect();
+    let total = all().count();
     let masks = pairs.iter().any(|pair| matches!(pair.label, Labels::Masks(_)));
     let folder = labels_folder(&pairs);
     let survey = survey_labels(&LabelFiles { files, masks, images: Vec::new() }, &|_| ()).ok()?;
@@ -112,7 +114,8 @@ pub fn suggestion<P: Borrow<Pair>>(pairs: &[P], descriptor: &Descriptor) -> Opti
         return None;
     }
     Some(format!(
-        "the label images hold {}; `segtool dataset {} --output my.toml` writes a data set file that fits them",
+        "{} hold {}; `segtool dataset {} --output my.toml` writes a data set file that fits them",
+        if total > MAX_READ { format!("{MAX_READ} of the {total} label images") } else { "the label images".into() },
         survey.sentence(),
         folder.as_deref().map_or_else(|| "LABELS".into(), shell_word)
     ))

@@ -9,7 +9,7 @@ mod numbers;
 mod refusal;
 mod sparse;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tiff_reader::{ExtraSample, Ifd, OpenOptions, PhotometricInterpretation, TiffFile};
 
@@ -29,9 +29,11 @@ const WINDOW_BYTES: usize = 32 << 20;
 /// Bytes of a tile that may be far larger than its image.
 const LARGEST_BLOCK: u64 = 64 << 20;
 
-/// Bytes of a sample in memory: float32 in images, float64 beside class indices in label images.
-const IMAGE_SAMPLE: u64 = 4;
-const LABEL_SAMPLE: u64 = 10;
+/// Bytes of a label that is held as a float64, and of its class.
+const NUMBER_AND_CLASS: u64 = 10;
+
+/// The most bytes of a mask's pixel.
+const MASK_SAMPLE: u64 = 4;
 
 const NEW_SUBFILE_TYPE: u16 = 254;
 const SUBFILE_TYPE: u16 = 255;
@@ -114,6 +116,10 @@ impl<'a> Tiff<'a> {
         if equal > 0 {
             return Err(refusal::pages(path, equal + 1));
         }
+        let pixels = |ifd: &Ifd| u64::from(ifd.width()) * u64::from(ifd.height());
+        if pages().any(|ifd| pixels(ifd) > pixels(&page)) {
+            return Err(refusal::larger_page(path));
+        }
         if pages().next().is_some() {
             notes::add(notes::Kind::SmallerPages, path);
         }
@@ -132,15 +138,29 @@ impl<'a> Tiff<'a> {
         self.page.photometric_interpretation_enum()
     }
 
-    /// Memory for all samples, for what is made of them, and for the blocks that are decoded at a time; `other` are the bytes
-    /// that a sample takes in memory where it is not unsigned of up to 16 bits.
-    fn reserve(&self, other: u64) -> Result<Reservation> {
+    /// Memory for all samples, for what is made of them, for a mask, and for the blocks that are decoded at a time.
+    fn reserve(&self, labels: bool) -> Result<Reservation> {
         const UNSIGNED: u16 = 1;
+        const UNDEFINED: u16 = 4;
         let page = &self.page;
         let bits = page.bits_per_sample().ok().and_then(|bits| bits.first().copied()).unwrap_or(1);
         let format = page.sample_format().ok().and_then(|formats| formats.first().copied()).unwrap_or(UNSIGNED);
         let stored = u64::from(bits.div_ceil(8)).min(8);
-        let held = if format == UNSIGNED && bits <= 16 { 2 * stored } else { other };
+        let unsigned = matches!(format, UNSIGNED | UNDEFINED) && bits <= 16;
+        let masked = self.mask.is_some() || self.mask_beside().is_file();
+        let split = page.extra_samples().is_ok_and(|extra| !extra.is_empty());
+        let held = match labels {
+            true if !unsigned || masked || self.nodata().is_some() => NUMBER_AND_CLASS,
+            _ if unsigned => 2 * stored,
+            // float32, twice where alpha is taken out.
+            _ => {
+                if split {
+                    8
+                } else {
+                    4
+                }
+            }
+        };
         let (width, height) = (u64::from(page.width()), u64::from(page.height()));
         let (wide, high) = match (page.tile_width(), page.tile_height()) {
             (Some(wide), Some(high)) => (u64::from(wide), u64::from(high)),
@@ -158,7 +178,9 @@ impl<'a> Tiff<'a> {
         let window = row_of_blocks.max(image.min(2 * WINDOW_BYTES as u64));
         let claim = format_args!("its header claims {} pixels", self.size());
         let all = (image / stored.max(1)).saturating_mul(held);
-        limits::reserve(self.path, claim, all.saturating_add(window))
+        // Its samples, and what they say.
+        let mask = if masked { width.saturating_mul(height).saturating_mul(MASK_SAMPLE + 1) } else { 0 };
+        limits::reserve(self.path, claim, all.saturating_add(window).saturating_add(mask))
     }
 
     /// GDAL's nodata value.
@@ -190,7 +212,7 @@ impl<'a> Tiff<'a> {
     }
 
     fn image(&self) -> Result<Raster> {
-        let _held = self.reserve(IMAGE_SAMPLE)?;
+        let _held = self.reserve(false)?;
         let Bands { count, alpha } = self.bands()?;
         let stored = self.stored()?;
         let bits = stored.bits;
@@ -239,12 +261,17 @@ impl<'a> Tiff<'a> {
         Ok(numbers.chunks_exact(samples).map(|pixel| pixel.contains(&value)).collect())
     }
 
+    /// Where GDAL writes a mask that is not in the file.
+    fn mask_beside(&self) -> PathBuf {
+        let mut name = self.path.as_os_str().to_owned();
+        name.push(".msk");
+        name.into()
+    }
+
     /// Pixels that the mask excludes, if there is one: a page of the file, or the `.msk` that GDAL writes beside it.
     fn masked_out(&self) -> Result<Option<Vec<bool>>> {
         let beside = || -> Result<Option<Stored>> {
-            let mut name = self.path.as_os_str().to_owned();
-            name.push(".msk");
-            let path = Path::new(&name);
+            let path = &*self.mask_beside();
             if !path.is_file() {
                 return Ok(None);
             }
@@ -257,7 +284,11 @@ impl<'a> Tiff<'a> {
                 );
                 return Err(Error::content(path, reason));
             }
-            let _held = mask.reserve(IMAGE_SAMPLE)?;
+            let bits =
+                mask.page.bits_per_sample().map_err(|e| refused(path, e))?.iter().map(|bits| u64::from(*bits)).sum();
+            if !(1..=8 * MASK_SAMPLE).contains(&bits) {
+                return Err(Error::content(path, format!("is not a mask: its pixels have {bits} bits")));
+            }
             numbers::read(path, &mask.file, &mask.page).map(Some)
         };
         let mask = match &self.mask {
@@ -295,7 +326,7 @@ impl<'a> Tiff<'a> {
                  the label image again without it, as with gdal_translate -co COMPRESS=DEFLATE",
             ));
         }
-        let _held = self.reserve(LABEL_SAMPLE)?;
+        let _held = self.reserve(true)?;
         let size = self.size();
         // A second band of which the file says nothing, such as a confidence, is no label either.
         let spare = count == 2 && alpha.is_none() && self.page.extra_samples().is_ok_and(|extra| extra.len() == 1);

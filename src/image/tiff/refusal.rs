@@ -67,3 +67,10 @@ pub(super) fn pages(path: &Path, pages: usize) -> Error {
     );
     Error::content(path, reason)
 }
+
+/// A first page that is no more than a thumbnail, or one of several images.
+pub(super) fn larger_page(path: &Path) -> Error {
+    let reason = "holds several pages, the first smaller than a later one, and it is not clear which one to read; extract \
+                  one, as with tiffcp in.tif,1 out.tif";
+    Error::content(path, reason)
+}
