@@ -235,3 +235,17 @@ fn what_is_no_picture_is_refused() {
     }
     assert!(read_image(folder.path()).unwrap_err().to_string().contains("is a folder"));
 }
+
+#[test]
+fn lossy_webp_in_a_tiff_holds_no_labels() {
+    let lossless = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiff/webp.tif");
+    assert!(segtool::image::read_labels(&lossless).is_ok());
+    let mut bytes = std::fs::read(lossless).unwrap();
+    let kind = bytes.windows(4).position(|word| word == b"VP8L").unwrap();
+    bytes[kind + 3] = b' ';
+    let folder = tempfile::tempdir().unwrap();
+    let lossy = folder.path().join("labels.tif");
+    std::fs::write(&lossy, bytes).unwrap();
+    let said = segtool::image::read_labels(&lossy).unwrap_err().to_string();
+    assert!(said.contains("labels.tif: labels in a TIFF with lossy WebP compression"), "{said}");
+}

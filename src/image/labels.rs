@@ -172,7 +172,7 @@ fn lossy(path: &Path, what: &str) -> Error {
 }
 
 /// Whether the image data of a WebP are of its lossy kind.
-fn is_lossy_webp(bytes: &[u8]) -> bool {
+pub(super) fn is_lossy_webp(bytes: &[u8]) -> bool {
     let mut chunks = bytes.get(12..).unwrap_or_default();
     while let Some((head, rest)) = chunks.split_first_chunk::<8>() {
         let [name @ .., a, b, c, d] = *head;

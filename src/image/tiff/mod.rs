@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use tiff_reader::{ExtraSample, Ifd, OpenOptions, PhotometricInterpretation, TiffFile};
 
-use super::labels::{LabelImage, RawLabels};
+use super::labels::{LabelImage, RawLabels, is_lossy_webp};
 use super::limits::{self, Reservation};
 use super::orientation::{self, Orientation};
 use super::raster::{AlphaBand, Raster, Samples, matching};
@@ -46,6 +46,7 @@ const MASK: u64 = 4;
 
 /// JPEG, and its obsolete form.
 const JPEG: [u16; 2] = [7, 6];
+const WEBP: u16 = 50001;
 
 /// Whether a file begins as a TIFF or a BigTIFF does.
 pub(super) fn is_tiff(bytes: &[u8]) -> bool {
@@ -317,6 +318,20 @@ impl<'a> Tiff<'a> {
         Ok(stored)
     }
 
+    /// The bytes of the first strip or tile that is stored.
+    fn first_block(&self) -> Result<Option<Vec<u8>>> {
+        let page = &self.page;
+        let tables = page.tile_offsets().zip(page.tile_byte_counts());
+        let (offsets, counts) =
+            tables.or_else(|| page.strip_offsets().zip(page.strip_byte_counts())).unwrap_or_default();
+        let stored = offsets.into_iter().zip(counts).find(|(offset, count)| *offset > 0 && *count > 0);
+        let read = |(offset, count)| {
+            let count = usize::try_from(count).unwrap_or(usize::MAX);
+            self.file.source().read_exact_at(offset, count).map_err(|e| refused(self.path, e))
+        };
+        stored.map(read).transpose()
+    }
+
     fn labels(&self) -> Result<LabelImage> {
         let Bands { count, alpha } = self.bands()?;
         if JPEG.contains(&self.page.compression()) {
@@ -324,6 +339,13 @@ impl<'a> Tiff<'a> {
                 self.path,
                 "labels in a TIFF with JPEG compression are not the ones that were saved: it changes values at edges; save \
                  the label image again without it, as with gdal_translate -co COMPRESS=DEFLATE",
+            ));
+        }
+        if self.page.compression() == WEBP && self.first_block()?.is_some_and(|block| is_lossy_webp(&block)) {
+            return Err(Error::content(
+                self.path,
+                "labels in a TIFF with lossy WebP compression are not the ones that were saved: it changes values at edges; \
+                 save the label image again without it, as with gdal_translate -co COMPRESS=DEFLATE",
             ));
         }
         let _held = self.reserve(true)?;
