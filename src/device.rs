@@ -131,6 +131,11 @@ impl DeviceChoice {
     }
 }
 
+/// Whether tensors of `device` lie in the memory of a GPU: what is small there comes home sooner.
+pub(crate) fn is_gpu(device: &Device) -> bool {
+    *device != Device::flex() && *device != libtorch::cpu()
+}
+
 /// The most memory that was held at a time since the program began, in bytes: on a GPU by tensors, else by the process;
 /// `None` where it is not measured.
 pub fn peak_memory(device: DeviceChoice) -> Option<u64> {

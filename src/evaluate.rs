@@ -1,51 +1,42 @@
 //! A network scored on labelled pictures, and the way between batches and tensors that training shares.
 
-use burn::tensor::{Bool, DType, Device, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
 use crate::activation::Rule;
 use crate::data::{Batch, Loader};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::event::{Event, Sink, Task};
+use crate::fuse::{decided, read_classes};
 use crate::label::{IGNORE, LabelMap};
 use crate::loss::{Loss, Target};
 use crate::metric::ConfusionMatrix;
 use crate::model::Network;
-use crate::ops::argmax_channels;
 use crate::precision::Precision;
 
-/// The input of a batch on the device, `[count, bands, height, width]`.
-pub fn input_tensor(batch: &Batch, precision: Precision, device: &Device) -> Tensor<4> {
+/// The input of a batch on the device, `[count, bands, height, width]`; it is taken out of the batch.
+pub fn input_tensor(batch: &mut Batch, precision: Precision, device: &Device) -> Tensor<4> {
     let shape = [batch.count, batch.bands, batch.size.height, batch.size.width];
-    precision.of_input(Tensor::from_data(TensorData::new(batch.planes.clone(), shape), device))
+    let planes = std::mem::take(&mut batch.planes);
+    precision.of_input(Tensor::from_data(TensorData::new(planes, shape), device))
 }
 
 /// The labels of a batch on the device.
 pub fn target(batch: &Batch, device: &Device) -> Target {
     let shape = [batch.count, batch.size.height, batch.size.width];
-    let classes: Vec<i32> = batch.classes.iter().map(|&c| if c == IGNORE { 0 } else { i32::from(c) }).collect();
-    let labelled = batch.classes.contains(&IGNORE).then(|| {
-        let mask: Vec<bool> = batch.classes.iter().map(|&c| c != IGNORE).collect();
-        Tensor::<3, Bool>::from_data(TensorData::new(mask, shape), device)
-    });
-    Target { classes: Tensor::<3, Int>::from_data(TensorData::new(classes, shape), device), labelled }
+    // In two bytes each on the way to a GPU; [`IGNORE`] becomes -1.
+    let labels: Vec<i16> = batch.classes.iter().map(|&class| class as i16).collect();
+    let labels = Tensor::<3, Int>::from_data(TensorData::new(labels, shape), (device, DType::I16));
+    let dtype = DType::from(device.settings().int_dtype);
+    let labels = labels.cast(dtype);
+    if !batch.classes.contains(&IGNORE) {
+        return Target { classes: labels, labelled: None };
+    }
+    Target { labelled: Some(labels.clone().greater_equal_elem(0)), classes: labels.clamp_min(0) }
 }
 
 /// The class of every pixel by `rule`, from logits `[count, outputs, height, width]`; row by row.
 pub fn classes(logits: Tensor<4>, rule: Rule) -> Result<Vec<u16>> {
-    let scores = match rule {
-        Rule::MostProbable => logits,
-        // The background wins where no other class is above the threshold's logit.
-        Rule::Above(threshold) => {
-            let [count, _, height, width] = logits.dims();
-            let logits = if logits.dtype() == DType::F32 { logits } else { logits.cast(DType::F32) };
-            let limit = Tensor::full([count, 1, height, width], Rule::logit(threshold), (&logits.device(), DType::F32));
-            Tensor::cat(vec![limit, logits], 1)
-        }
-    };
-    let picked: Vec<i32> = argmax_channels(scores)
-        .try_into_vec_as()
-        .map_err(|e| Error::Device(format!("the result could not be read from the device: {e}")))?;
-    Ok(picked.into_iter().map(|c| c as u16).collect())
+    read_classes(decided(logits, rule))
 }
 
 /// Receives each picture's place in the loader's pairs, its label and its prediction.
@@ -89,10 +80,12 @@ impl Examination<'_> {
         sink.event(Event::Started { task: Task::Validate, total, done: 0 });
         let (mut done, mut losses) = (0, 0.0);
         for batches in self.loader.in_order() {
-            for batch in batches? {
-                let logits = network.forward(input_tensor(&batch, self.precision, self.device));
-                if let Some(loss) = self.loss {
-                    let loss = loss.compute(logits.clone(), &target(&batch, self.device)).into_scalar::<f32>();
+            for mut batch in batches? {
+                // Before the forward pass, which it would wait for.
+                let target = self.loss.map(|_| target(&batch, self.device));
+                let logits = network.forward(input_tensor(&mut batch, self.precision, self.device));
+                if let Some((loss, target)) = self.loss.zip(target.as_ref()) {
+                    let loss = loss.compute(logits.clone(), target).into_scalar::<f32>();
                     losses += f64::from(loss) * batch.count as f64;
                 }
                 let predictions = classes(logits, self.rule)?;

@@ -16,7 +16,7 @@ use serde::Serialize;
 use crate::activation::Rule;
 use crate::device::{DeviceChoice, peak_memory};
 use crate::error::{Error, Result, Size};
-use crate::fuse::{Look, Wanted, decide};
+use crate::fuse::{Look, Wanted, decide, decide_on_device, decides_on_device};
 use crate::loss::{Loss, Target};
 use crate::model::InferenceNetwork;
 use crate::ops::profile;
@@ -297,6 +297,10 @@ fn infer(network: &InferenceNetwork, rule: Rule, input: &Tensor<4>) -> Result<()
     let scores = network.scores(input.clone());
     wait(&input.device())?;
     profile::timed_on_host("classes", || {
+        if decides_on_device(&input.device(), scores.logits.dims()[1], size) {
+            black_box(decide_on_device(&scores.logits, scores.enlargement, rule, size)?);
+            return Ok(());
+        }
         for look in Look::of_batch(scores.logits, scores.enlargement, rule, |_| false)? {
             black_box(decide(&[look], size, 0..height, Wanted::default()));
         }

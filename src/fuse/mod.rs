@@ -3,6 +3,8 @@
 //! Scores come at the size that a network gives them in, often an eighth of the picture. They are enlarged row by row,
 //! averaged and decided on at once, so that scores of all classes at the picture's size are never held.
 
+mod home;
+mod on_device;
 mod pixel;
 
 use burn::tensor::Tensor;
@@ -13,6 +15,8 @@ use crate::activation::Rule;
 use crate::error::{Error, Result, Size};
 use crate::ops::Resampling;
 use crate::ops::axis::{Tap, taps};
+pub use home::read_classes;
+pub use on_device::{decide_on_device, decided, decides_on_device};
 use pixel::{Choice, activate, complete, pick};
 
 /// What the numbers of a [`ScoreMap`] are.

@@ -14,6 +14,7 @@ use super::dispatch::{Maybe, Operations};
 use super::kernels::{CrossEntropy, Gradients, Kernels, Wanted};
 use super::profile::timed;
 use super::settings::{ConvSettings, ConvTransposeSettings, NormSettings, PoolSettings, Resampling};
+use super::update::{AdamStep, SgdStep};
 
 /// A step of the graph with `N` inputs: its gradients are a function of what the forward pass kept, of the gradient of
 /// its output, and of which inputs want one.
@@ -280,5 +281,32 @@ impl<B: Kernels + Operations, C: CheckpointStrategy> Operations for Autodiff<B, 
         };
         let loss = forward.loss.clone();
         record::<B, C, _, 1>(step, [node], loss, (forward, kept_labels, kept_weights, ignore))
+    }
+
+    // Optimisers work on parameters without a graph; what comes here has none to go on with.
+    fn run_sgd(
+        parameter: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        velocity: FloatTensor<Self>,
+        step: SgdStep,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let [parameter, gradient, velocity] = [parameter, gradient, velocity].map(|tensor| tensor.into_primitive());
+        let (parameter, velocity) = B::sgd(parameter, gradient, velocity, step);
+        let plain = <Self as burn::backend::backend::AutodiffBackend>::from_inner;
+        (plain(parameter), plain(velocity))
+    }
+
+    fn run_adam(
+        parameter: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        first: FloatTensor<Self>,
+        second: FloatTensor<Self>,
+        step: AdamStep,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let [parameter, gradient, first, second] =
+            [parameter, gradient, first, second].map(|tensor| tensor.into_primitive());
+        let (parameter, first, second) = B::adam(parameter, gradient, [first, second], step);
+        let plain = <Self as burn::backend::backend::AutodiffBackend>::from_inner;
+        (plain(parameter), plain(first), plain(second))
     }
 }

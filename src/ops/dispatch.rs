@@ -8,6 +8,7 @@ use burn::backend::{Backend, ExtensionType, Flex, TensorMetadata, backend_extens
 use super::kernels::Kernels;
 use super::profile::timed;
 use super::settings::{ConvSettings, ConvTransposeSettings, NormSettings, PoolSettings, Resampling};
+use super::update::{AdamStep, SgdStep};
 
 /// A tensor that may be missing, in a form that burn's dispatch understands.
 #[derive(Debug, Clone, ExtensionType)]
@@ -114,6 +115,23 @@ pub(super) trait Operations: Backend {
         #[extension_type] class_weights: Maybe<Self>,
         ignore: i64,
     ) -> FloatTensor<Self>;
+
+    /// See [`Kernels::sgd`].
+    fn run_sgd(
+        parameter: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        velocity: FloatTensor<Self>,
+        step: SgdStep,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
+
+    /// See [`Kernels::adam`].
+    fn run_adam(
+        parameter: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        first: FloatTensor<Self>,
+        second: FloatTensor<Self>,
+        step: AdamStep,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 }
 
 /// Without gradients, an operation is its kernel.
@@ -228,6 +246,25 @@ macro_rules! plain {
                 let device = logits.device();
                 let run = || Self::softmax_cross_entropy(logits, labels, class_weights.into_option(), ignore);
                 timed::<Self, _>("cross-entropy", &device, run).loss
+            }
+
+            fn run_sgd(
+                parameter: FloatTensor<Self>,
+                gradient: FloatTensor<Self>,
+                velocity: FloatTensor<Self>,
+                step: SgdStep,
+            ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+                Self::sgd(parameter, gradient, velocity, step)
+            }
+
+            fn run_adam(
+                parameter: FloatTensor<Self>,
+                gradient: FloatTensor<Self>,
+                first: FloatTensor<Self>,
+                second: FloatTensor<Self>,
+                step: AdamStep,
+            ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+                Self::adam(parameter, gradient, [first, second], step)
             }
         }
     };

@@ -8,6 +8,7 @@ use burn::tensor::Shape;
 
 use super::generic;
 use super::settings::{ConvSettings, ConvTransposeSettings, NormSettings, PoolSettings, Resampling};
+use super::update::{self, AdamStep, SgdStep};
 
 /// Which of the inputs a gradient is wanted for, in the order of the operation's arguments.
 pub(super) type Wanted<const N: usize> = [bool; N];
@@ -231,5 +232,25 @@ pub(super) trait Kernels: Backend {
         gradient: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
         generic::softmax_cross_entropy_gradient::<Self>(forward, labels, class_weights, ignore, gradient)
+    }
+
+    /// Parameter and velocity after a step.
+    fn sgd(
+        parameter: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        velocity: FloatTensor<Self>,
+        step: SgdStep,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        update::generic_sgd::<Self>(parameter, gradient, velocity, step)
+    }
+
+    /// Parameter and both moments after a step.
+    fn adam(
+        parameter: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        moments: [FloatTensor<Self>; 2],
+        step: AdamStep,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        update::generic_adam::<Self>(parameter, gradient, moments, step)
     }
 }

@@ -96,7 +96,7 @@ impl PoolSettings {
 }
 
 /// How to fill in between pixels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Interpolation {
     /// The pixel that the position lies in, along both axes.
@@ -120,7 +120,7 @@ impl std::str::FromStr for Interpolation {
 }
 
 /// Interpolation and where its corners lie.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Resampling {
     /// How to fill in.

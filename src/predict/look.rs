@@ -5,8 +5,8 @@ use burn::tensor::{Device, Tensor, TensorData};
 use super::procedure::{Join, Procedure, Tiles};
 use crate::activation::Rule;
 use crate::error::{Result, Size};
-use crate::fuse::{Look, ScoreMap, enlarged, probabilities};
-use crate::model::InferenceNetwork;
+use crate::fuse::{Look, ScoreMap, decide_on_device, decides_on_device, enlarged, probabilities};
+use crate::model::{InferenceNetwork, Scores};
 use crate::precision::Precision;
 
 /// A normalised picture at one size.
@@ -45,23 +45,44 @@ pub(super) struct Seer<'a> {
     pub(super) precision: Precision,
     pub(super) rule: Rule,
     pub(super) bands: usize,
+    pub(super) outputs: usize,
     /// Inputs computed at once, for a size of theirs.
     pub(super) at_once: &'a dyn Fn(Size) -> usize,
 }
 
 impl Seer<'_> {
+    fn scores(&self, windows: &[Window<'_>], size: Size) -> Scores {
+        let mut values = Vec::with_capacity(windows.len() * self.bands * size.width * size.height);
+        windows.iter().for_each(|window| window.copy_to(size, &mut values));
+        let shape = [windows.len(), self.bands, size.height, size.width];
+        let input = Tensor::<4>::from_data(TensorData::new(values, shape), self.device);
+        self.network.scores(self.precision.of_input(input))
+    }
+
     /// The logits of windows of `size`, those of mirrored ones mirrored back.
     fn look(&self, windows: &[Window<'_>], size: Size) -> Result<Vec<Look>> {
         let mut looks = Vec::with_capacity(windows.len());
         for windows in windows.chunks((self.at_once)(size).max(1)) {
-            let mut values = Vec::with_capacity(windows.len() * self.bands * size.width * size.height);
-            windows.iter().for_each(|window| window.copy_to(size, &mut values));
-            let shape = [windows.len(), self.bands, size.height, size.width];
-            let input = Tensor::<4>::from_data(TensorData::new(values, shape), self.device);
-            let scores = self.network.scores(self.precision.of_input(input));
+            let scores = self.scores(windows, size);
             looks.extend(Look::of_batch(scores.logits, scores.enlargement, self.rule, |i| windows[i].mirrored)?);
         }
         Ok(looks)
+    }
+
+    /// The classes of whole images, each seen once at its own size, where the device decides faster than the CPU.
+    pub(super) fn decided(&self, views: &[&View]) -> Result<Option<Vec<Vec<u16>>>> {
+        let Some(size) = views.first().map(|view| view.size) else { return Ok(None) };
+        if !decides_on_device(self.device, self.outputs, size) {
+            return Ok(None);
+        }
+        let mut found = Vec::with_capacity(views.len());
+        for views in views.chunks((self.at_once)(size).max(1)) {
+            let windows: Vec<Window<'_>> =
+                views.iter().map(|view| Window { view, corner: [0, 0], mirrored: false }).collect();
+            let scores = self.scores(&windows, size);
+            found.extend(decide_on_device(&scores.logits, scores.enlargement, self.rule, size)?);
+        }
+        Ok(Some(found))
     }
 
     /// What is seen in whole views of one size: for each, what the procedure averages for a picture of `picture`.

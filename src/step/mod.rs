@@ -4,6 +4,7 @@ mod average;
 mod checkpointed;
 mod gradients;
 mod optimizer;
+mod rules;
 
 use burn::module::Module;
 use burn::optim::{GradientsParams, ModuleOptimizer};

@@ -4,10 +4,10 @@ use std::collections::HashSet;
 
 use burn::module::{ParamGroup, ParamId};
 use burn::optim::decay::WeightDecayConfig;
-use burn::optim::momentum::MomentumConfig;
-use burn::optim::{AdamConfig, AdamWConfig, LearningRate, ModuleOptimizer, Optimizer, SgdConfig};
+use burn::optim::{AdamConfig, AdamWConfig, LearningRate, ModuleOptimizer, Optimizer};
 use burn::tensor::{Device, Tensor};
 
+use super::rules::{Adaptive, Sgd, adam_step};
 use crate::model::{Network, ParameterShape, shapes};
 use crate::recipe::{Decayed, Freeze, OptimizerConfig};
 
@@ -65,23 +65,21 @@ pub(super) fn build_optimizer(config: &OptimizerConfig, head_rate: f64, kinds: &
         OptimizerConfig::Adam { beta_1, beta_2, epsilon, weight_decay, decay } => {
             let build = |weight_decay| {
                 let config = AdamConfig::new().with_beta_1(beta_1).with_beta_2(beta_2).with_epsilon(epsilon);
-                config.with_weight_decay(penalty(weight_decay)).build()
+                let inner = config.with_weight_decay(penalty(weight_decay)).build();
+                Adaptive { inner, numbers: adam_step([beta_1, beta_2, epsilon, weight_decay], false) }
             };
             grouped(build, (weight_decay, decay), head_rate, kinds)
         }
         OptimizerConfig::AdamW { beta_1, beta_2, epsilon, weight_decay, decay } => {
             let build = |weight_decay| {
                 let config = AdamWConfig::new().with_beta_1(beta_1).with_beta_2(beta_2).with_epsilon(epsilon);
-                config.with_weight_decay(weight_decay).build()
+                let inner = config.with_weight_decay(weight_decay).build();
+                Adaptive { inner, numbers: adam_step([beta_1, beta_2, epsilon, weight_decay], true) }
             };
             grouped(build, (weight_decay, decay), head_rate, kinds)
         }
         OptimizerConfig::Sgd { momentum, nesterov, weight_decay, decay } => {
-            let build = |weight_decay| {
-                // burn dampens the momentum by default; PyTorch does not.
-                let momentum = (momentum > 0.0).then_some(MomentumConfig { momentum, dampening: 0.0, nesterov });
-                SgdConfig::new().with_weight_decay(penalty(weight_decay)).with_momentum(momentum).build()
-            };
+            let build = |weight_decay| Sgd { momentum, nesterov, weight_decay };
             grouped(build, (weight_decay, decay), head_rate, kinds)
         }
     }

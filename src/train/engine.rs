@@ -246,13 +246,13 @@ impl<'a> Trainer<'a> {
         let mut batches = self.train.shuffled(self.run.config.seed, position.epoch, position.batch, &phase.augment);
         loop {
             let clock = Instant::now();
-            let next = batches.by_ref().take(phase.accumulate).collect::<Result<Vec<Batch>>>()?;
+            let mut next = batches.by_ref().take(phase.accumulate).collect::<Result<Vec<Batch>>>()?;
             if next.is_empty() {
                 break;
             }
             position.waited += clock.elapsed().as_secs_f64();
             let rate = self.course.learning_rate(position);
-            let loss = oom::caught(|| self.step(&next, rate, position))?;
+            let loss = oom::caught(|| self.step(&mut next, rate, position))?;
             record.step(position.steps, loss, rate);
             position.seconds += clock.elapsed().as_secs_f64();
             let mean = position.loss_sum / position.samples as f64;
@@ -271,14 +271,14 @@ impl<'a> Trainer<'a> {
     }
 
     /// One step of the optimiser on all of `batches`; returns their mean loss.
-    fn step(&mut self, batches: &[Batch], rate: f64, position: &mut Position) -> Result<f64> {
+    fn step(&mut self, batches: &mut [Batch], rate: f64, position: &mut Position) -> Result<f64> {
         let device = self.device.clone().autodiff();
         let config = &self.run.config;
         let (precision, seed) = (config.recipe.training.precision, config.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let first = position.epoch * self.train.batches() + position.batch;
-        let parts = batches.iter().enumerate().map(|(i, batch)| Part {
-            input: input_tensor(batch, precision, &device),
+        let parts = batches.iter_mut().enumerate().map(|(i, batch)| Part {
             target: target(batch, &device),
+            input: input_tensor(batch, precision, &device),
             draw: seed.wrapping_add((first + i) as u64),
         });
         let losses = self.learner.step(parts, rate, position.steps);

@@ -5,8 +5,17 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use crate::error::{Error, Result};
 
-/// What libtorch says when an allocation fails, on a GPU and on the CPU.
-const SIGNS: [&str; 3] = ["out of memory", "can't allocate memory", "not enough memory"];
+/// What libtorch says when an allocation fails, on a GPU and on the CPU; the last four are of cuDNN and cuBLAS, which
+/// then find no memory to work in.
+const SIGNS: [&str; 7] = [
+    "out of memory",
+    "can't allocate memory",
+    "not enough memory",
+    "STATUS_ALLOC_FAILED",
+    "unable to find an engine to execute",
+    "Unable to find a valid cuDNN algorithm",
+    "STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+];
 
 /// Whether what ended a computation was that there was no memory for it.
 pub fn is_out_of_memory(payload: &(dyn Any + Send)) -> bool {

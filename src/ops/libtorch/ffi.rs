@@ -6,11 +6,16 @@
 #![allow(unsafe_code)] // the boundary to C++
 
 use std::ffi::{CStr, c_char};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tch::Tensor;
 use torch_sys::C_tensor;
 
 use crate::ops::settings::{ConvSettings, NormSettings};
+use crate::ops::update::{AdamStep, SgdStep};
+
+/// Whether products may be rounded to TF32 first. libtorch's own setting has another name in every version.
+static TF32: AtomicBool = AtomicBool::new(false);
 
 unsafe extern "C" {
     fn segtool_convolution_backward(
@@ -45,6 +50,28 @@ unsafe extern "C" {
         reserved: *const C_tensor,
         epsilon: f64,
         wanted: *const bool,
+    ) -> *mut c_char;
+    fn segtool_sgd(
+        parameter: *const C_tensor,
+        gradient: *const C_tensor,
+        velocity: *const C_tensor,
+        rate: f64,
+        momentum: f64,
+        weight_decay: f64,
+        nesterov: bool,
+    ) -> *mut c_char;
+    fn segtool_adam(
+        parameter: *const C_tensor,
+        gradient: *const C_tensor,
+        first: *const C_tensor,
+        second: *const C_tensor,
+        time: *const C_tensor,
+        rate: f64,
+        beta_1: f64,
+        beta_2: f64,
+        weight_decay: f64,
+        epsilon: f64,
+        decoupled: bool,
     ) -> *mut c_char;
     fn segtool_channels_last(result: *mut *mut C_tensor, input: *const C_tensor) -> *mut c_char;
     fn segtool_keep_freed_memory();
@@ -214,8 +241,51 @@ pub(in crate::ops) fn keep_freed_memory() {
 
 /// Whether float32 products on a GPU may be rounded to TF32 first.
 pub(in crate::ops) fn allow_tf32(allowed: bool) {
+    TF32.store(allowed, Ordering::Relaxed);
     // SAFETY: no pointers.
     check(unsafe { segtool_allow_tf32(allowed) });
+}
+
+/// A step of stochastic gradient descent; parameter and velocity are updated in place.
+pub(super) fn sgd(parameter: &mut Tensor, gradient: &Tensor, velocity: &mut Tensor, step: SgdStep) {
+    let SgdStep { rate, momentum, nesterov, weight_decay } = step;
+    let (parameter, gradient, velocity) = (parameter.as_ptr(), gradient.as_ptr(), velocity.as_ptr());
+    // SAFETY: every pointer is to a live tensor, and those that are written to are borrowed for that.
+    check(unsafe { segtool_sgd(parameter, gradient, velocity, rate, momentum, weight_decay, nesterov) });
+}
+
+/// A step of Adam or AdamW; parameter and moments are updated in place. `time` is the number of the step, one float on
+/// their device.
+pub(super) fn adam(
+    parameter: &mut Tensor,
+    gradient: &Tensor,
+    moments: &mut [Tensor; 2],
+    time: &Tensor,
+    step: AdamStep,
+) {
+    let AdamStep { rate, beta_1, beta_2, epsilon, weight_decay, decoupled, time: _ } = step;
+    let [first, second] = moments.each_mut().map(|moment| moment.as_ptr());
+    // SAFETY: as above.
+    check(unsafe {
+        segtool_adam(
+            parameter.as_ptr(),
+            gradient.as_ptr(),
+            first,
+            second,
+            time.as_ptr(),
+            rate,
+            beta_1,
+            beta_2,
+            weight_decay,
+            epsilon,
+            decoupled,
+        )
+    });
+}
+
+/// What [`allow_tf32`] was told last.
+pub(super) fn tf32_is_allowed() -> bool {
+    TF32.load(Ordering::Relaxed)
 }
 
 /// Most bytes that tensors held at once on a GPU so far.

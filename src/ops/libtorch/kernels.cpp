@@ -7,7 +7,11 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/_batch_norm_impl_index.h>
 #include <ATen/ops/_batch_norm_impl_index_backward.h>
+#include <ATen/ops/_fused_adam.h>
+#include <ATen/ops/_fused_adamw.h>
+#include <ATen/ops/_fused_sgd.h>
 #include <ATen/ops/convolution_backward.h>
+#include <ATen/ops/empty_strided.h>
 #include <c10/core/CachingDeviceAllocator.h>
 #include <c10/util/Exception.h>
 
@@ -27,6 +31,12 @@ char *guarded(F run) {
 
 at::Tensor *hand_over(at::Tensor tensor) {
   return tensor.defined() ? new at::Tensor(std::move(tensor)) : nullptr;
+}
+
+// The values in the layout of another tensor, which the fused optimisers demand.
+at::Tensor laid_out_as(const at::Tensor &values, const at::Tensor &other) {
+  if (values.strides() == other.strides()) return values;
+  return at::empty_strided(other.sizes(), other.strides(), values.options()).copy_(values);
 }
 
 struct Silent : c10::WarningHandler {
@@ -73,12 +83,39 @@ char *segtool_batch_norm_backward(at::Tensor **results, int64_t kernel, const at
                                   const at::Tensor *inverse_deviation, const at::Tensor *reserved, double epsilon,
                                   const bool *wanted) {
   return guarded([&] {
-    auto [x, w, b] = at::_batch_norm_impl_index_backward(kernel, *input, *gradient, *weight, {}, {}, *mean,
+    // cuDNN takes no other layout, and its forward pass made itself a copy.
+    const auto values = input->contiguous(input->suggest_memory_format());
+    auto [x, w, b] = at::_batch_norm_impl_index_backward(kernel, values, *gradient, *weight, {}, {}, *mean,
                                                          *inverse_deviation, true, epsilon,
                                                          {wanted[0], wanted[1], wanted[2]}, *reserved);
     results[0] = hand_over(x);
     results[1] = hand_over(w);
     results[2] = hand_over(b);
+  });
+}
+
+// Updates parameter and velocity in place.
+char *segtool_sgd(const at::Tensor *parameter, const at::Tensor *gradient, const at::Tensor *velocity, double rate,
+                  double momentum, double weight_decay, bool nesterov) {
+  return guarded([&] {
+    at::_fused_sgd_({*parameter}, {laid_out_as(*gradient, *parameter)}, {*velocity}, weight_decay, momentum, rate, 0.0,
+                    nesterov, false, false);
+  });
+}
+
+// Updates parameter and moments in place. time: the number of the step, one float on the parameter's device.
+char *segtool_adam(const at::Tensor *parameter, const at::Tensor *gradient, const at::Tensor *first,
+                   const at::Tensor *second, const at::Tensor *time, double rate, double beta_1, double beta_2,
+                   double weight_decay, double epsilon, bool decoupled) {
+  return guarded([&] {
+    const auto values = laid_out_as(*gradient, *parameter);
+    if (decoupled) {
+      at::_fused_adamw_({*parameter}, {values}, {*first}, {*second}, {}, {*time}, rate, beta_1, beta_2, weight_decay,
+                        epsilon, false, false);
+    } else {
+      at::_fused_adam_({*parameter}, {values}, {*first}, {*second}, {}, {*time}, rate, beta_1, beta_2, weight_decay,
+                       epsilon, false, false);
+    }
   });
 }
 

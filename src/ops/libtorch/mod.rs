@@ -3,6 +3,7 @@
 #![allow(deprecated)] // see `device.rs` on burn-tch
 
 mod ffi;
+mod products;
 
 use burn::backend::LibTorch;
 use burn::backend::TensorMetadata;
@@ -15,6 +16,7 @@ use super::argmax::largest_channel;
 use super::flex;
 use super::kernels::{CrossEntropy, Gradients, Kernels, Normalised, Statistics, Wanted};
 use super::settings::{ConvSettings, ConvTransposeSettings, Interpolation, NormSettings, Resampling};
+use super::update::{self, AdamStep, SgdStep};
 
 use ffi::Floats;
 pub(super) use ffi::{allow_tf32, keep_freed_memory, peak_memory};
@@ -144,6 +146,9 @@ impl Kernels for LibTorch {
         let input = [batch, channels, height, width];
         let gradient = gradient.tensor;
         let size = gradient.size();
+        if products::suits(gradient.device(), [height, width], [size[2], size[3]], how) {
+            return TchTensor::new(products::resample_gradient(&gradient, [height, width], how));
+        }
         let backward = match how.interpolation {
             Interpolation::Nearest => {
                 let (size, input) = (&size[2..], &input[..]);
@@ -173,7 +178,7 @@ impl Kernels for LibTorch {
         class_weights: Option<FloatTensor<Self>>,
         ignore: i64,
     ) -> CrossEntropy<Self> {
-        let log_probabilities = logits.tensor.log_softmax(1, Kind::Float);
+        let log_probabilities = log_softmax(&logits.tensor);
         let (classes, weights) = pixel_weights(&labels.tensor, class_weights.as_ref(), ignore);
         let picked = log_probabilities.gather(1, &classes, false);
         // Without a label the sums are 0, and so must their quotient be.
@@ -204,6 +209,37 @@ impl Kernels for LibTorch {
         let _ = result.scatter_add_(1, &classes, &weights.neg());
         TchTensor::new(result)
     }
+
+    fn sgd(
+        parameter: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        velocity: FloatTensor<Self>,
+        step: SgdStep,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        if !parameter.tensor.device().is_cuda() {
+            return update::generic_sgd::<Self>(parameter, gradient, velocity, step);
+        }
+        let [mut parameter, mut velocity] = [parameter, velocity].map(writable);
+        ffi::sgd(&mut parameter, &gradient.tensor, &mut velocity, step);
+        (TchTensor::new(parameter), TchTensor::new(velocity))
+    }
+
+    fn adam(
+        parameter: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        moments: [FloatTensor<Self>; 2],
+        step: AdamStep,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let device = parameter.tensor.device();
+        if !device.is_cuda() {
+            return update::generic_adam::<Self>(parameter, gradient, moments, step);
+        }
+        let (mut parameter, mut moments) = (writable(parameter), moments.map(writable));
+        let time = Tensor::full([1], step.time as f64, (Kind::Float, device)).squeeze();
+        ffi::adam(&mut parameter, &gradient.tensor, &mut moments, &time, step);
+        let [first, second] = moments.map(TchTensor::new);
+        (TchTensor::new(parameter), first, second)
+    }
 }
 
 /// The convolution by the kernel that flex has for it, which needs a quarter of the multiplications; `None` where it is
@@ -231,6 +267,20 @@ fn winograd<'a>(
     Some(TchTensor::new(Tensor::from_slice(&out).reshape(shape.map(|side| side as i64))))
 }
 
+/// The tensor itself if nothing else holds it, else a copy.
+fn writable(tensor: TchTensor) -> Tensor {
+    if tensor.can_mut() { tensor.tensor } else { tensor.tensor.copy() }
+}
+
+/// Over the channels. Where they lie innermost they stay there: libtorch's own kernel for the second dimension would first
+/// make a copy in the other order.
+fn log_softmax(logits: &Tensor) -> Tensor {
+    if logits.size()[1] > 1 && logits.stride()[1] == 1 {
+        return logits.permute([0, 2, 3, 1]).log_softmax(-1, Kind::Float).permute([0, 3, 1, 2]);
+    }
+    logits.log_softmax(1, Kind::Float)
+}
+
 /// Class indices and weights `[batch, 1, height, width]` of the pixels; 0 and 0 where a pixel has no label.
 fn pixel_weights(labels: &Tensor, class_weights: Option<&TchTensor>, ignore: i64) -> (Tensor, Tensor) {
     let labels = labels.unsqueeze(1);
@@ -243,15 +293,74 @@ fn pixel_weights(labels: &Tensor, class_weights: Option<&TchTensor>, ignore: i64
     (classes, weights)
 }
 
-/// The weight of a convolution as it is fastest: with bfloat16 on a GPU, channels innermost, which libtorch then does to
-/// the pictures, too.
+/// The weight of a convolution as it is fastest: where a GPU's tensor cores compute (bfloat16 and TF32), channels
+/// innermost, which libtorch then does to the images, too.
 fn laid_out(weight: Tensor) -> Tensor {
-    match (weight.kind(), weight.device().is_cuda()) {
-        (Kind::BFloat16, true) => ffi::channels_last(&weight),
-        _ => weight,
-    }
+    let in_tensor_cores = match weight.kind() {
+        Kind::BFloat16 => true,
+        Kind::Float => ffi::tf32_is_allowed(),
+        _ => false,
+    };
+    if in_tensor_cores && weight.device().is_cuda() { ffi::channels_last(&weight) } else { weight }
 }
 
 fn signed(pair: [usize; 2]) -> [i64; 2] {
     pair.map(|side| side as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn noise(seed: i64) -> Tensor {
+        tch::manual_seed(seed);
+        Tensor::randn([3, 4], (Kind::Float, tch::Device::Cpu))
+    }
+
+    fn assert_close(what: &str, found: &Tensor, expected: &Tensor) {
+        let off = (found - expected).abs().max().double_value(&[]);
+        assert!(off < 1e-6, "{what}: {off} off");
+    }
+
+    #[test]
+    fn fused_steps_are_the_generic_ones() {
+        let [parameter, gradient] = [1, 2].map(noise);
+        for nesterov in [false, true] {
+            let step = SgdStep { rate: 0.1, momentum: 0.9, nesterov, weight_decay: 0.01 };
+            let mut found = [parameter.copy(), Tensor::zeros_like(&parameter)];
+            let mut expected = found.each_ref().map(|tensor| TchTensor::new(tensor.copy()));
+            for _ in 0..3 {
+                let [weights, velocity] = &mut found;
+                ffi::sgd(weights, &gradient, velocity, step);
+                let [weights, velocity] = expected;
+                let next = update::generic_sgd::<LibTorch>(weights, TchTensor::new(gradient.copy()), velocity, step);
+                expected = [next.0, next.1];
+            }
+            found.iter().zip(&expected).for_each(|(found, expected)| assert_close("sgd", found, &expected.tensor));
+        }
+        for decoupled in [false, true] {
+            let mut weights = parameter.copy();
+            let mut moments = [(); 2].map(|()| Tensor::zeros_like(&parameter));
+            let mut expected = [&weights, &moments[0], &moments[1]].map(|tensor| TchTensor::new(tensor.copy()));
+            for time in 1..=3 {
+                let step = AdamStep {
+                    rate: 0.1,
+                    beta_1: 0.9,
+                    beta_2: 0.99,
+                    epsilon: 1e-3,
+                    weight_decay: 0.02,
+                    decoupled,
+                    time,
+                };
+                ffi::adam(&mut weights, &gradient, &mut moments, &Tensor::from(time as f32), step);
+                let [parameter, first, second] = expected;
+                let gradient = TchTensor::new(gradient.copy());
+                let next = update::generic_adam::<LibTorch>(parameter, gradient, [first, second], step);
+                expected = [next.0, next.1, next.2];
+            }
+            for (found, expected) in [&weights, &moments[0], &moments[1]].into_iter().zip(&expected) {
+                assert_close("adam", found, &expected.tensor);
+            }
+        }
+    }
 }
