@@ -12,6 +12,7 @@
 //! | `curves.png` | the log as curves |
 //! | `report.html` | what came of it, to open in a browser |
 //! | `tensorboard/` | curves for TensorBoard, by step |
+//! | `epochs/` | the weights of every Nth epoch, on request |
 //! | `validation/` | the best and worst validation pictures of each epoch, on request |
 //!
 //! Of a random forest: `config.json`, `samples.json` (pictures and where their labels are), `forest.bin`,
@@ -150,7 +151,7 @@ pub struct Samples {
 /// Files of either kind of run beside its config.json, and folders.
 const FILES: [&str; 7] =
     ["model.safetensors", "log.csv", "curves.png", "report.html", "forest.bin", "encoder.safetensors", "scores.json"];
-const FOLDERS: [&str; 5] = ["last", "last.old", "last.new", "tensorboard", "validation"];
+const FOLDERS: [&str; 6] = ["last", "last.old", "last.new", "tensorboard", "validation", "epochs"];
 
 /// Removes what an older run left in a folder, and nothing else.
 fn clear(folder: &Path) -> Result<()> {
@@ -393,6 +394,11 @@ impl Run {
     /// Folder of the event files.
     pub fn tensorboard_path(&self) -> PathBuf {
         self.folder.join("tensorboard")
+    }
+
+    /// The weights of an epoch, where they are kept.
+    pub fn epoch_path(&self, epoch: usize) -> PathBuf {
+        self.folder.join("epochs").join(format!("epoch_{epoch:04}.safetensors"))
     }
 
     /// Folder of the best and worst validation pictures.

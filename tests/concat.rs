@@ -293,7 +293,7 @@ fn lists_are_drawn_line_by_line_with_the_old_flags() {
     let out = bench.text("out");
     let arguments = ["concat", "--List_predict", predictions, "--Image_list", images, "--label_list", labels];
     let said = stdout_of(&[arguments.as_slice(), &["--dataset", "camvid", "--output_path", &out]].concat());
-    assert_says(&said, &["3 pictures in"]);
+    assert_says(&said, &["3 figures in"]);
     assert!(["a", "b", "c"].iter().all(|stem| bench.path(&format!("out/{stem}_concat.png")).exists()));
 }
 
@@ -304,7 +304,7 @@ fn a_folder_of_predictions_leaves_probabilities_out() {
     let [predictions, images, labels, out] = ["predictions", "images", "labels", "out"].map(|name| bench.text(name));
     let arguments = ["concat", "--predictions", &predictions, "--images", &images, "--labels", &labels];
     let said = stdout_of(&[arguments.as_slice(), &["--dataset", "camvid", "--output-path", &out]].concat());
-    assert_says(&said, &["3 pictures in"]);
+    assert_says(&said, &["3 figures in"]);
     assert_eq!(fs::read_dir(bench.path("out")).unwrap().count(), 3);
 }
 
@@ -372,7 +372,7 @@ fn folders_with_masks_are_images_and_labels() {
 
     fs::remove_dir_all(bench.path("ids/b")).unwrap();
     let arguments = ["concat", "--predictions", &predictions, "--mask-folders", &ids, "--output-path", &out];
-    assert_says(&stderr_of(&arguments, 1), &["1 of 2 predictions have no picture", "b.png", "ids"]);
+    assert_says(&stderr_of(&arguments, 1), &["1 of 2 predictions have no image", "b.png", "ids"]);
 }
 
 #[test]
@@ -381,7 +381,7 @@ fn labels_are_drawn_without_predictions() {
     let [images, labels, out] = ["images", "labels", "out"].map(|name| bench.text(name));
     let common = ["concat", "--dataset", "camvid", "--output-path", &out, "--titles", "--legend"];
     let said = stdout_of(&[&common[..], &["--images", &images, "--labels", &labels]].concat());
-    assert_says(&said, &["3 pictures in"]);
+    assert_says(&said, &["3 figures in"]);
     let [image_list, label_list] = ["images.txt", "labels.txt"].map(|name| bench.text(name));
     stdout_of(&[&common[..], &["--image-list", &image_list, "--label-list", &label_list]].concat());
     // Beside the labels, an image of the same stem.

@@ -86,8 +86,10 @@ fn the_lines_of_training_work_with_a_recipe_and_a_folder_of_their_own() {
 fn without_weights_the_recipe_is_the_scripts_and_ckpt_and_modelname_name_the_folder() {
     let folder = capstone();
     let line = "train -train data/data_train.txt -lab data/data_label.txt --num_epoch 1 --optimizer Adam --batch_size 3 \
-                --width 2 --augment none --dataset demo --ckpt weights/ --modelname pspade20k";
+                --width 2 --augment none --dataset demo --ckpt weights/ --modelname pspade20k --save_epoch 1 --num_gpus 1";
     let text = said(folder.path(), line);
+    assert!(text.contains("--num-gpus is left out"), "{text}");
+    assert!(folder.path().join("weights/pspade20k/epochs/epoch_0001.safetensors").exists());
     assert!(text.contains("no --recipe: pspnet50-capstone is taken"), "{text}");
     let config = config(&folder.path().join("weights/pspade20k"));
     assert_eq!(config["recipe"]["name"], "pspnet50-capstone");
@@ -154,7 +156,7 @@ fn the_lines_of_concat_find_image_and_label_where_the_script_did() {
         "concat --image_predict results/ADE_val_00000001.npy results/ADE_val_00000002.npy --output_path listed",
     ] {
         let text = said(folder.path(), line);
-        assert!(text.contains("2 pictures in listed"), "{text}");
+        assert!(text.contains("2 figures in listed"), "{text}");
         assert_eq!(fs::read_dir(folder.path().join("listed")).unwrap().count(), 2);
         fs::remove_dir_all(folder.path().join("listed")).unwrap();
     }

@@ -362,7 +362,8 @@ pub(crate) struct Export {
 /// Reads the command line; one that is wrong ends the program.
 pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Cli {
     let mut command = Cli::command();
-    let arguments = scripts::modernise(arguments, &command);
+    let mut arguments = scripts::modernise(arguments, &command);
+    scripts::drop_flags(&mut arguments).iter().for_each(|note| crate::ui::say(&format!("note: {note}")));
     if let Some(tip) = scripts::tip(&arguments, &command) {
         command.error(ErrorKind::InvalidSubcommand, tip).exit();
     }

@@ -10,6 +10,12 @@ use segtool::named::usual_spelling;
 /// What scripts call a flag, and its name here.
 const FLAGS: [(&str, &str); 3] = [("train", "train-list"), ("lab", "label-list"), ("il", "input-list")];
 
+/// Flags of scripts that have a value and no counterpart, and what there is instead.
+const DROPPED: [(&str, &str); 2] = [
+    ("num-gpus", "segtool computes on one device, which --device names"),
+    ("print-report", "report.html in the run folder is always written"),
+];
+
 /// The model of the Capstone's scripts, and the recipe that is its.
 const MODEL: (&str, &str) = ("pspnet50_ade20k", "pspnet50-capstone");
 
@@ -62,6 +68,24 @@ pub(super) fn recipe_of_model(recipe: &mut Option<String>) {
     {
         MODEL.1.clone_into(name);
     }
+}
+
+/// Takes out flags of the scripts that have no counterpart, and says what there is instead.
+pub(super) fn drop_flags(arguments: &mut Vec<OsString>) -> Vec<String> {
+    if !arguments.get(1).is_some_and(|command| command == "train" || command == "predict") {
+        return Vec::new();
+    }
+    let mut notes = Vec::new();
+    for (flag, instead) in DROPPED {
+        let (alone, with_value) = (format!("--{flag}"), format!("--{flag}="));
+        let is_it = |argument: &OsString| argument.to_str().is_some_and(|t| t == alone || t.starts_with(&with_value));
+        while let Some(at) = arguments.iter().take_while(|argument| *argument != "--").position(is_it) {
+            let values = usize::from(arguments[at] == *alone && at + 1 < arguments.len());
+            arguments.drain(at..=at + values);
+            notes.push(format!("--{flag} is left out: {instead}"));
+        }
+    }
+    notes
 }
 
 /// Whether there is a run folder of that name.
@@ -138,6 +162,19 @@ mod tests {
         ] {
             assert_eq!(modern(old), new);
         }
+    }
+
+    #[test]
+    fn flags_without_a_counterpart_are_left_out_with_a_word() {
+        let left = |text: &str| {
+            let mut arguments = words(text);
+            let notes = drop_flags(&mut arguments);
+            (arguments.iter().map(|word| word.to_str().unwrap()).collect::<Vec<_>>().join(" "), notes.len())
+        };
+        let line = "segtool train --num-gpus 1 --train-list a --print-report=True -- --num-gpus";
+        assert_eq!(left(line), ("segtool train --train-list a -- --num-gpus".into(), 2));
+        assert_eq!(left("segtool metrics --num-gpus 1"), ("segtool metrics --num-gpus 1".into(), 0));
+        assert_eq!(left("segtool predict --num-gpus"), ("segtool predict".into(), 1));
     }
 
     #[test]

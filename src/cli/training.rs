@@ -110,6 +110,9 @@ pub(crate) struct Limits {
     /// Keep decoded pictures in this much memory, 0 for none [default: a part of what is free, where that is known]
     #[arg(long, value_name = "SIZE", value_parser = bytes_or_none)]
     pub(crate) cache: Option<u64>,
+    /// Also keep the weights of every Nth epoch, as epochs/epoch_NNNN.safetensors in the run folder
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub(crate) save_epoch: Option<usize>,
     /// Start even if the memory does not seem to suffice
     #[arg(long)]
     pub(crate) ignore_memory: bool,
@@ -118,16 +121,17 @@ pub(crate) struct Limits {
     pub(crate) validation_pictures: usize,
     /// Write a sheet of training samples as the network would see them, and stop
     #[arg(long, value_name = "FILE.png", conflicts_with_all = ["output_path", "overwrite"])]
-    #[arg(conflicts_with_all = ["cache", "max_time", "validation_pictures", "ignore_memory"])]
+    #[arg(conflicts_with_all = ["cache", "max_time", "validation_pictures", "save_epoch", "ignore_memory"])]
     pub(crate) show_augmented: Option<PathBuf>,
 }
 
 /// What may be said anew of a run that goes on, by the names in the code.
-const RESUMED: [&str; 9] = [
+const RESUMED: [&str; 10] = [
     "resume",
     "num_epoch",
     "max_time",
     "save_every",
+    "save_epoch",
     "cache",
     "validation_pictures",
     "device",

@@ -35,7 +35,7 @@ pub(crate) fn run(arguments: &Concat) -> Result<Exit> {
     if summary.written == 0 {
         bail!("none of the {} {what} could be drawn", triples.len());
     }
-    ui::result(&format!("{} pictures in {}", summary.written, options.output.display()));
+    ui::result(&format!("{} figures in {}", summary.written, options.output.display()));
     if summary.skipped > 0 {
         ui::say(&format!("{} of {} {what} were skipped", summary.skipped, triples.len()));
         return Ok(Exit::SomeSkipped);

@@ -73,7 +73,7 @@ fn trained(name: &str) -> Result<Option<(Recipe, Descriptor)>> {
         AnyRun::Network(run) => {
             let mut recipe = run.config.recipe;
             recipe.network.unfit();
-            Some((recipe, run.config.dataset))
+            Some((recipe, find_dataset(name)?))
         }
         AnyRun::Forest(_) => None,
     })

@@ -120,6 +120,7 @@ fn session<'a>(device: DeviceChoice, arguments: &Train, stop: &'a Stop, progress
     Session {
         workers: arguments.compute.workers,
         validation_pictures: arguments.limits.validation_pictures,
+        keep_every: arguments.limits.save_epoch,
         ..Session::new(device, stop.flag(), progress)
     }
 }

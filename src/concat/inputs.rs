@@ -265,7 +265,7 @@ fn beside(prediction: &Path) -> PathBuf {
 
 fn without_partner(alone: &[(&PathBuf, PathBuf)], all: usize, kind: FileKind) -> Error {
     let (what, flags) = match kind {
-        FileKind::Picture => ("picture", "--images or --image-list"),
+        FileKind::Picture => ("image", "--images, --image-list or --mask-folders"),
         FileKind::Label => ("label image", "--labels, --label-list or --mask-folders"),
     };
     let named: Vec<String> = alone

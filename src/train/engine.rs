@@ -20,6 +20,7 @@ use crate::device::DeviceChoice;
 use crate::error::{Error, Result};
 use crate::evaluate::{Examination, Findings, input_tensor, target};
 use crate::event::{EpochReport, Event, Sink, Task, Validation};
+use crate::files::create_folder;
 use crate::image::orientation_policy;
 use crate::loss::Loss;
 use crate::metric::{AbsentClass, Scores};
@@ -54,6 +55,8 @@ pub struct Session<'a> {
     pub cache: u64,
     /// How many of the best and of the worst validation pictures are drawn after each epoch.
     pub validation_pictures: usize,
+    /// Every how many epochs the weights are kept beside the best and the last ones.
+    pub keep_every: Option<usize>,
     /// Set from outside to stop after the current step.
     pub stop: &'a AtomicBool,
     /// When to stop by itself.
@@ -65,7 +68,7 @@ pub struct Session<'a> {
 impl<'a> Session<'a> {
     /// On `device`, with two workers and without anything that is not needed.
     pub fn new(device: DeviceChoice, stop: &'a AtomicBool, sink: &'a dyn Sink) -> Self {
-        Self { device, workers: 2, cache: 0, validation_pictures: 0, stop, deadline: None, sink }
+        Self { device, workers: 2, cache: 0, validation_pictures: 0, keep_every: None, stop, deadline: None, sink }
     }
 
     fn is_over(&self) -> bool {
@@ -244,6 +247,7 @@ impl<'a> Trainer<'a> {
             };
             record.epoch(&report, position.steps)?;
             self.save(&position)?;
+            self.keep_weights(position.epoch);
             self.note_full_cache();
             self.pace.closed(clock.elapsed());
             let outlook = self.pace.outlook(self.course.epochs_left(&position), self.session.deadline);
@@ -426,6 +430,19 @@ impl<'a> Trainer<'a> {
             pixel_accuracy: scores.pixel_accuracy,
             mean_iou: scores.mean_iou,
             class_iou: names.zip(scores.classes.iter().map(|c| c.iou)).collect(),
+        }
+    }
+
+    /// Keeps the weights of an epoch, if that is wanted. If that fails, it is said; the training goes on.
+    fn keep_weights(&self, epoch: usize) {
+        if self.session.keep_every.is_none_or(|every| !epoch.is_multiple_of(every)) {
+            return;
+        }
+        let (path, description) = (self.run.epoch_path(epoch), self.run.config.description());
+        let kept = create_folder(path.parent().unwrap_or(&path))
+            .and_then(|()| weights::save(&self.learner.predictor(), &description, &path));
+        if let Err(e) = kept {
+            self.session.note(format!("the weights of epoch {epoch} are not kept: {e}"));
         }
     }
 
