@@ -21,7 +21,7 @@ fn shown() -> Shown {
         (0..WIDTH * HEIGHT).map(class).collect()
     };
     let image = RgbImage::from_fn(WIDTH, HEIGHT, |x, y| Rgb([value(x, y), value(y, x), value(x, x)]));
-    Shown { image, label: Some(classes(0)), prediction: classes(9), probability: None, mean_iou: None }
+    Shown { image, label: Some(classes(0)), prediction: Some(classes(9)), probability: None, mean_iou: None }
 }
 
 #[divan::bench(args = [PictureFormat::Png, PictureFormat::Jpeg])]

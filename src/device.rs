@@ -31,14 +31,14 @@ impl FromStr for DeviceChoice {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self> {
-        match name {
+        match name.to_ascii_lowercase().as_str() {
             "auto" => Ok(Self::Auto),
             "cpu" => Ok(Self::Cpu),
             "gpu" | "cuda" => Ok(Self::Gpu),
             "flex" => Ok(Self::Flex),
             "libtorch" => Ok(Self::Libtorch),
             "libtorch-cuda" => Ok(Self::LibtorchCuda(0)),
-            _ => name
+            lower => lower
                 .strip_prefix("libtorch-cuda:")
                 .and_then(|index| index.parse().ok())
                 .map(Self::LibtorchCuda)
@@ -183,6 +183,17 @@ fn free_gpu_memory(index: usize) -> Option<u64> {
     Some(mebibytes << 20)
 }
 
+/// A number of bytes as people write it: `250 MiB`, `1.5 GiB`.
+pub fn in_words(bytes: u64) -> String {
+    let mebibytes = bytes as f64 / f64::from(1 << 20);
+    match mebibytes {
+        0.0 => "0 MiB".into(),
+        ..1.0 => "less than 1 MiB".into(),
+        ..1024.0 => format!("{mebibytes:.0} MiB"),
+        _ => format!("{:.1} GiB", mebibytes / 1024.0),
+    }
+}
+
 /// Bytes that the libraries of this build occupy in a process, whichever device it computes on. Measured with the CUDA
 /// build of libtorch 2.9; that for CPUs alone may take less.
 pub fn library_memory() -> u64 {
@@ -239,9 +250,19 @@ mod tests {
         for name in ["auto", "cpu", "gpu", "flex", "libtorch", "libtorch-cuda:3"] {
             assert_eq!(name.parse::<DeviceChoice>().unwrap().to_string(), name);
         }
+        assert_eq!("Libtorch-CUDA:1".parse::<DeviceChoice>().unwrap(), DeviceChoice::LibtorchCuda(1));
         for name in ["", "tpu", "libtorch-cuda:", "libtorch-cuda:-1", "libtorch-cuda:x"] {
             assert!(name.parse::<DeviceChoice>().unwrap_err().to_string().contains("choose auto"));
         }
+    }
+
+    #[test]
+    fn bytes_are_told_in_a_unit_that_shows_them() {
+        let found = [0, 1, (1 << 20) - 1, 1 << 20, 38 << 20, 1023 << 20, 1 << 30, 3 << 29, u64::MAX].map(in_words);
+        let expected =
+            ["0 MiB", "less than 1 MiB", "less than 1 MiB", "1 MiB", "38 MiB", "1023 MiB", "1.0 GiB", "1.5 GiB"];
+        assert_eq!(found[..8], expected);
+        assert!(found[8].ends_with(" GiB"));
     }
 
     #[test]

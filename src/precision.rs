@@ -38,7 +38,7 @@ impl FromStr for Precision {
     fn from_str(name: &str) -> Result<Self> {
         [Self::Float32, Self::Tf32, Self::Bf16]
             .into_iter()
-            .find(|precision| precision.to_string() == name)
+            .find(|precision| precision.to_string().eq_ignore_ascii_case(name))
             .ok_or_else(|| Error::Config(format!("unknown precision '{name}'; choose float32, tf32 or bf16")))
     }
 }

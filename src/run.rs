@@ -12,6 +12,7 @@
 //! | `curves.png` | the log as curves |
 //! | `report.html` | what came of it, to open in a browser |
 //! | `tensorboard/` | curves for TensorBoard, by step |
+//! | `epochs/` | the weights of every Nth epoch, on request |
 //! | `validation/` | the best and worst validation pictures of each epoch, on request |
 //!
 //! Of a random forest: `config.json`, `samples.json` (pictures and where their labels are), `forest.bin`,
@@ -25,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::data::{ClassPresence, Descriptor, Pair};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, plain_types};
 use crate::files::{create_folder, read_text, write_bytes};
 use crate::recipe::{ForestRecipe, Recipe};
 use crate::weights::Description;
@@ -108,11 +109,21 @@ fn check_dataset(dataset: &Descriptor) -> Result<()> {
     Ok(())
 }
 
-/// A data set by name or file, or the one that a run folder was trained on, with its classes merged or not.
+/// A data set by name or file, or the one that a run folder was trained on, with its classes merged or not. A folder that is
+/// no run does not stand in the way of a data set of its name.
 pub fn find_dataset(name_or_run: &str) -> Result<Descriptor> {
     let folder = Path::new(name_or_run);
-    if !folder.is_dir() {
-        return Descriptor::find(name_or_run);
+    if !folder.join(CONFIG).is_file() {
+        return Descriptor::find(name_or_run).map_err(|e| match e {
+            Error::Unknown { known, .. } if folder.is_dir() => Error::content(
+                folder,
+                format!(
+                    "is neither a run folder (it has no {CONFIG}) nor the name of a data set; give the folder that `segtool \
+                     train --output-path` wrote, a .toml file, or one of {known}"
+                ),
+            ),
+            e => e,
+        });
     }
     let dataset = match AnyRun::open(folder)? {
         AnyRun::Network(run) => run.config.dataset,
@@ -121,6 +132,9 @@ pub fn find_dataset(name_or_run: &str) -> Result<Descriptor> {
     dataset.follow_orientation();
     Ok(dataset)
 }
+
+/// Holds what a run was made with, and so tells a run's folder.
+const CONFIG: &str = "config.json";
 
 /// The pairs of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -137,7 +151,7 @@ pub struct Samples {
 /// Files of either kind of run beside its config.json, and folders.
 const FILES: [&str; 7] =
     ["model.safetensors", "log.csv", "curves.png", "report.html", "forest.bin", "encoder.safetensors", "scores.json"];
-const FOLDERS: [&str; 5] = ["last", "last.old", "last.new", "tensorboard", "validation"];
+const FOLDERS: [&str; 6] = ["last", "last.old", "last.new", "tensorboard", "validation", "epochs"];
 
 /// Removes what an older run left in a folder, and nothing else.
 fn clear(folder: &Path) -> Result<()> {
@@ -337,6 +351,11 @@ impl Run {
         }
     }
 
+    /// Writes what the run is made with once more, after a change.
+    pub fn rewrite_config(&self) -> Result<()> {
+        write_json(&self.folder.join(CONFIG), &self.config)
+    }
+
     /// The pairs it was trained on.
     pub fn samples(&self) -> Result<Samples> {
         read_json(&self.folder.join("samples.json"))
@@ -377,6 +396,11 @@ impl Run {
         self.folder.join("tensorboard")
     }
 
+    /// The weights of an epoch, where they are kept.
+    pub fn epoch_path(&self, epoch: usize) -> PathBuf {
+        self.folder.join("epochs").join(format!("epoch_{epoch:04}.safetensors"))
+    }
+
     /// Folder of the best and worst validation pictures.
     pub fn validation_path(&self) -> PathBuf {
         self.folder.join("validation")
@@ -407,8 +431,10 @@ pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
 
 /// Reads a value from JSON.
 pub fn read_json<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<T> {
-    serde_json::from_str(&read_text(path)?)
-        .map_err(|e| Error::content(path, format!("{e}; it is damaged, or was written by another version of segtool")))
+    serde_json::from_str(&read_text(path)?).map_err(|e| {
+        let reason = plain_types(&e.to_string());
+        Error::content(path, format!("{reason}; it is damaged, or was written by another version of segtool"))
+    })
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use segtool::event::{EpochReport, Event, Sink, Task};
+use segtool::event::{EpochReport, Event, Left, Outlook, Sink, Task};
 
 /// Between two progress lines where there is no terminal.
 const LINE_INTERVAL: Duration = Duration::from_secs(30);
@@ -30,13 +30,22 @@ struct State {
     done_before: usize,
     began: Instant,
     last_line: Instant,
+    /// What follows this stretch, where it is one of a training.
+    outlook: Option<(Stage, Outlook)>,
+}
+
+/// The stretches of an epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Training,
+    Closing,
 }
 
 impl Progress {
     pub(crate) fn new() -> Self {
         let now = Instant::now();
         let (title, epochs, total, done_before) = (String::new(), 0, 0, 0);
-        let state = State { bar: None, title, epochs, total, done_before, began: now, last_line: now };
+        let state = State { bar: None, title, epochs, total, done_before, began: now, last_line: now, outlook: None };
         Self { terminal: std::io::stderr().is_terminal(), state: Mutex::new(state) }
     }
 
@@ -50,6 +59,7 @@ impl Sink for Progress {
         let mut state = self.state();
         match event {
             Event::Started { task, total, done } => state.start(task, total, done, self.terminal),
+            Event::Outlook(outlook) => state.outlook = Some((Stage::Training, outlook)),
             Event::Advanced { done, loss } => state.advance(done, loss),
             Event::Finished => {
                 if let Some(bar) = state.bar.take() {
@@ -72,6 +82,11 @@ impl State {
         if let Task::Train(_, epochs) = task {
             self.epochs = epochs;
         }
+        self.outlook = match (&task, self.outlook) {
+            (Task::Train(..), Some((_, outlook))) => Some((Stage::Training, outlook)),
+            (Task::Validate, Some((_, outlook))) => Some((Stage::Closing, outlook)),
+            _ => None,
+        };
         self.title = title(&task);
         self.total = total;
         self.done_before = done;
@@ -79,7 +94,7 @@ impl State {
         self.last_line = self.began;
         if terminal {
             let bar = ProgressBar::with_draw_target(Some(total as u64), ProgressDrawTarget::stderr());
-            let style = ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len}  {per_sec}  {eta} left  {msg}")
+            let style = ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len}  {per_sec}  {msg}")
                 .unwrap_or_else(|_| ProgressStyle::default_bar());
             bar.set_style(style);
             bar.set_prefix(self.title.clone());
@@ -90,19 +105,27 @@ impl State {
     }
 
     fn advance(&mut self, done: usize, loss: Option<f64>) {
-        let loss = loss.map(|loss| format!("loss {loss:.4}"));
+        let loss = loss.map_or_else(String::new, |loss| format!("  loss {loss:.4}"));
+        let now = Instant::now();
+        let rate = done.saturating_sub(self.done_before) as f64 / now.duration_since(self.began).as_secs_f64();
+        let left = left_in_words(self.left(done, rate, now));
         if let Some(bar) = &self.bar {
             bar.set_position(done as u64);
-            if let Some(loss) = loss {
-                bar.set_message(loss);
-            }
-        } else if self.last_line.elapsed() >= LINE_INTERVAL {
-            self.last_line = Instant::now();
-            let loss = loss.map_or_else(String::new, |loss| format!("  {loss}"));
-            let rate = (done - self.done_before) as f64 / self.began.elapsed().as_secs_f64();
-            let left = HumanDuration(Duration::from_secs_f64((self.total - done) as f64 / rate.max(1e-6)));
-            let text = format!("{} {done}/{}  {rate:.2}/s  {left} left{loss}", self.title, self.total);
-            self.line(&text);
+            bar.set_message(format!("{left}{loss}"));
+        } else if now.duration_since(self.last_line) >= LINE_INTERVAL {
+            self.last_line = now;
+            self.line(&format!("{} {done}/{}  {rate:.2}/s  {left}{loss}", self.title, self.total));
+        }
+    }
+
+    /// The time until the whole job is over: of a training until its last epoch is.
+    fn left(&self, done: usize, rate: f64, now: Instant) -> Left {
+        let rate = rate.max(1e-6);
+        let (rest, whole) = (self.total.saturating_sub(done) as f64 / rate, self.total as f64 / rate);
+        match self.outlook {
+            Some((Stage::Training, outlook)) => outlook.in_training(rest, whole, now),
+            Some((Stage::Closing, outlook)) => outlook.in_closing(rest, whole, now),
+            None => Left { time: Duration::from_secs_f64(rest), by_deadline: false },
         }
     }
 
@@ -141,18 +164,22 @@ fn epoch_line(report: &EpochReport, epochs: usize) -> String {
             |(name, iou): &(String, Option<f64>)| format!("{name} {}", iou.map_or("-".into(), |i| format!("{i:.3}")));
         format!("{text}  ({})", v.class_iou.iter().map(class).collect::<Vec<_>>().join(", "))
     });
-    let left = report.seconds * epochs.saturating_sub(report.epoch) as f64;
-    let left =
-        if left > 0.0 { format!("  {} left", HumanDuration(Duration::from_secs_f64(left))) } else { String::new() };
+    let left = report.left.map_or_else(String::new, |left| format!("  {}", left_in_words(left)));
     format!(
-        "epoch {}/{epochs}  loss {:.4}{scores}  {:.1} s  {:.2} images/s  data wait {:.1} %{left}{}",
+        "epoch {}/{epochs}  rate {:.2e}  loss {:.4}{scores}  {:.1} s  {:.2} images/s  data wait {:.1} %{left}{}",
         report.epoch,
+        report.learning_rate,
         report.train_loss,
         report.seconds,
         report.images_per_second,
         100.0 * report.wait,
         if report.best { "  best" } else { "" }
     )
+}
+
+fn left_in_words(left: Left) -> String {
+    let until = if left.by_deadline { "until --max-time" } else { "left" };
+    format!("{} {until}", HumanDuration(left.time))
 }
 
 /// Prints a result. A reader that has gone (`| head`) ends the output in silence.
@@ -169,4 +196,60 @@ pub(crate) fn say(text: &str) {
 /// Prints an error with its causes.
 pub(crate) fn error(error: &anyhow::Error) {
     eprintln!("error: {error:#}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIRST: Outlook =
+        Outlook { epochs: 2, training: None, closing: Some(10.0), closing_share: 0.0, deadline: None };
+
+    fn report() -> EpochReport {
+        EpochReport {
+            epoch: 3,
+            phase: 1,
+            learning_rate: 0.000_25,
+            train_loss: 0.5,
+            validation: None,
+            best: true,
+            seconds: 12.0,
+            images_per_second: 4.0,
+            wait: 0.25,
+            left: Some(Left { time: Duration::from_secs(7200), by_deadline: false }),
+        }
+    }
+
+    #[test]
+    fn the_line_of_an_epoch_has_its_rate_and_the_time_that_all_others_take() {
+        let line = epoch_line(&report(), 9);
+        let expected =
+            "epoch 3/9  rate 2.50e-4  loss 0.5000  12.0 s  4.00 images/s  data wait 25.0 %  2 hours left  best";
+        assert_eq!(line, expected);
+        let limited = Left { time: Duration::from_secs(600), by_deadline: true };
+        assert!(
+            epoch_line(&EpochReport { left: Some(limited), ..report() }, 9).contains("10 minutes until --max-time")
+        );
+        assert!(epoch_line(&EpochReport { left: None, ..report() }, 9).ends_with("data wait 25.0 %  best"));
+    }
+
+    #[test]
+    fn within_an_epoch_the_time_left_is_that_of_the_whole_training() {
+        let progress = Progress::new();
+        let left = |done| {
+            let state = progress.state();
+            // 5 pictures a second.
+            state.left(done, 5.0, state.began).time.as_secs()
+        };
+        progress.event(Event::Outlook(FIRST));
+        progress.state().start(Task::Train(1, 3), 100, 0, false);
+        // 15 more seconds, the validation, and two epochs of 20 seconds with theirs.
+        assert_eq!(left(25), 15 + 10 + 2 * (20 + 10));
+        progress.event(Event::Outlook(Outlook { training: Some(30.0), ..FIRST }));
+        progress.state().start(Task::Validate, 40, 0, false);
+        assert_eq!(left(20), 4 + 2 * (30 + 8));
+        // What comes afterwards is no part of the training.
+        progress.state().start(Task::Predict, 10, 0, false);
+        assert_eq!(left(5), 1);
+    }
 }

@@ -7,7 +7,10 @@ mod common;
 use std::path::Path;
 use std::process::Command;
 
+use segtool::bench::{Mode, Options, check};
 use segtool::device::DeviceChoice;
+use segtool::precision::Precision;
+use segtool::recipe::AnyRecipe;
 use serde_json::Value;
 
 use common::{devices, stderr_of, stdout_of};
@@ -90,6 +93,66 @@ fn the_check_passes_on_every_device_of_this_build() {
             assert!(said.contains("loss") && said.contains("worst gradients"), "{said}");
         }
     }
+}
+
+/// Sides of pictures that every network takes, in multiples of the largest stride.
+const SIDE: usize = 64;
+
+#[test]
+fn the_own_step_of_every_recipe_is_finite_and_the_same_on_every_device() {
+    for name in AnyRecipe::names() {
+        let AnyRecipe::Network(mut recipe) = AnyRecipe::find(name).unwrap() else {
+            let said = stderr_of(&["bench", "--recipe", name, "--check"], 1);
+            assert!(said.contains("random forest, which this command does not take"), "{said}");
+            continue;
+        };
+        recipe.network.set_width(2);
+        let phases = recipe.training.resolved_phases().len();
+        for (device, _) in devices() {
+            let options = Options {
+                recipe: (*recipe).clone(),
+                classes: None,
+                mode: Mode::Train,
+                batch: 2,
+                size: SIDE,
+                device,
+                precision: Precision::Float32,
+                steps: 1,
+                profile: false,
+                own_step: true,
+            };
+            let differences = check(&options).unwrap();
+            let losses = differences.iter().filter(|difference| difference.what == "loss").count();
+            assert_eq!(losses, phases, "{name}");
+            for difference in &differences {
+                // Flex is compared with itself.
+                let most = if device == DeviceChoice::Flex { 0.0 } else { 1e-3 };
+                assert!(difference.error <= most, "{name} on {device}: {difference:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_recipe_with_a_sigmoid_is_compared_by_its_own_loss() {
+    let arguments = ["bench", "--recipe", "unet-earthquake", "--width", "2", "--size", "32", "--device", "flex"];
+    let said = stdout_of(&[&arguments[..], &["--check", "--batch", "2"]].concat());
+    assert!(said.contains("loss") && !said.to_lowercase().contains("nan"), "{said}");
+    let said = stdout_of(&[&arguments[..], &["--mode", "train", "--steps", "1"]].concat());
+    assert!(said.starts_with("segtool-unet-earthquake-train"), "{said}");
+    let phases =
+        ["bench", "--recipe", "unet-seeps-phases", "--width", "2", "--size", "32", "--device", "flex", "--check"];
+    let said = stdout_of(&phases);
+    assert!(said.contains("phase 1: loss") && said.contains("phase 2: loss"), "{said}");
+}
+
+#[test]
+fn numbers_that_are_not_finite_fail_the_check() {
+    // Gradients that overflow: the weights after the step are no numbers.
+    let huge = "training.learning_rate=1e39";
+    let arguments = ["bench", "--check", "--recipe", "unet-seeps", "--width", "2", "--size", "16", "--set", huge];
+    let said = stderr_of(&[&arguments[..], &["--device", "flex"]].concat(), 1);
+    assert!(said.contains("not finite"), "{said}");
 }
 
 #[test]

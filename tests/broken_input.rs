@@ -226,8 +226,8 @@ fn wrong_command_lines_end_with_2() {
     for arguments in [
         vec!["train"],
         vec!["train", "--recipe", "unet-seeps", "--output-path", "x", "--label-list", "a.txt"],
-        vec!["train", "--resume", "x", "--num-epoch", "3"],
-        vec!["metrics", "--list-predict", "a", "--list-true", "b"],
+        vec!["train", "--resume", "x", "--batch-size", "3"],
+        vec!["metrics", "--list-true", "b", "--num-class", "3"],
         vec!["predict", "--run", "x", "--output-path", "y"],
         vec!["train", "--recipe", "x", "--output-path", "y", "--batch-size", "0"],
         vec!["demo", "--device", "tpu"],

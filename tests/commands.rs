@@ -10,7 +10,7 @@ use std::path::Path;
 use ndarray::Array3;
 use serde_json::Value;
 
-use common::{small_data, small_recipe, stdout_of, text};
+use common::{small_data, small_recipe, stderr_of, stdout_of, text};
 
 fn json(path: &Path) -> Value {
     serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
@@ -185,4 +185,48 @@ fn metrics_without_a_data_set_follow_the_original_script() {
     let mean_iou = (1.0 / 2.0 + 2.0 / 3.0) / 3.0;
     assert!(said.contains("Mean Accuracy is 0.750000"), "{said}");
     assert!(said.contains(&format!("Mean IOU is {mean_iou:.6}")), "{said}");
+}
+
+/// What is said by a training of an epoch on small data with further arguments.
+fn trained(folder: &Path, more: &[&str]) -> String {
+    let (recipe, data) = (small_recipe(folder, 1), folder.join("data"));
+    let (images, labels, run) = (text(&data.join("images")), text(&data.join("labels")), text(&folder.join("run")));
+    let base = ["train", "--recipe", &recipe, "--images", &images, "--labels", &labels, "--output-path", &run];
+    stderr_of(&[&base[..], &["--overwrite", "--device", "flex"], more].concat(), 0)
+}
+
+#[test]
+fn what_concerns_many_classes_is_one_note() {
+    let folder = tempfile::tempdir().unwrap();
+    small_data(folder.path());
+    let said = trained(folder.path(), &["--dataset", "ade20k"]);
+    let notes: Vec<&str> = said.lines().filter(|line| line.contains("occur in any label image")).collect();
+    // Of the label values 0 to 3, 0 means not labelled.
+    assert_eq!(notes.len(), 1, "{said}");
+    assert!(
+        notes[0].starts_with("note: 147 of 150 classes do not occur") && notes[0].contains("and 142 more"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_warm_up_that_is_longer_than_the_training_is_noted() {
+    let folder = tempfile::tempdir().unwrap();
+    small_data(folder.path());
+    let said = trained(folder.path(), &["--set", "training.schedule.warmup={steps=500}"]);
+    // 12 pictures in batches of 2.
+    assert!(said.contains("the warm-up takes 500 steps, but the training has only 6"), "{said}");
+    let said = trained(folder.path(), &["--set", "training.schedule.warmup={steps=6}"]);
+    assert!(!said.contains("warm-up"), "{said}");
+}
+
+#[test]
+fn an_epochs_line_has_its_rate_and_memory_is_told_in_a_unit_that_shows_it() {
+    let folder = tempfile::tempdir().unwrap();
+    small_data(folder.path());
+    let said = trained(folder.path(), &["--set", "training.schedule.kind=constant"]);
+    assert!(said.contains("epoch 1/1  rate 1.00e-2  loss "), "{said}");
+    let memory: Vec<&str> = said.lines().filter(|line| line.contains(" of memory")).collect();
+    assert!(memory.len() == 2 && memory.iter().all(|line| line.contains(" MiB of memory")), "{said}");
+    assert!(!said.contains("0.0 GiB") && !said.contains("0.0 MiB"), "{said}");
 }

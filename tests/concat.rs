@@ -293,7 +293,7 @@ fn lists_are_drawn_line_by_line_with_the_old_flags() {
     let out = bench.text("out");
     let arguments = ["concat", "--List_predict", predictions, "--Image_list", images, "--label_list", labels];
     let said = stdout_of(&[arguments.as_slice(), &["--dataset", "camvid", "--output_path", &out]].concat());
-    assert_says(&said, &["3 pictures in"]);
+    assert_says(&said, &["3 figures in"]);
     assert!(["a", "b", "c"].iter().all(|stem| bench.path(&format!("out/{stem}_concat.png")).exists()));
 }
 
@@ -304,7 +304,7 @@ fn a_folder_of_predictions_leaves_probabilities_out() {
     let [predictions, images, labels, out] = ["predictions", "images", "labels", "out"].map(|name| bench.text(name));
     let arguments = ["concat", "--predictions", &predictions, "--images", &images, "--labels", &labels];
     let said = stdout_of(&[arguments.as_slice(), &["--dataset", "camvid", "--output-path", &out]].concat());
-    assert_says(&said, &["3 pictures in"]);
+    assert_says(&said, &["3 figures in"]);
     assert_eq!(fs::read_dir(bench.path("out")).unwrap().count(), 3);
 }
 
@@ -327,6 +327,100 @@ fn a_prediction_without_a_partner_is_named_before_any_work() {
     let message = stderr_of(&[arguments.as_slice(), &["--output-path", &out]].concat(), 1);
     assert_says(&message, &["1 of 3 predictions have no label image", "b.npy", "--label-list"]);
     assert!(!bench.path("out").exists());
+}
+
+/// The same pictures in folders with their masks, of 0 and 255, and predictions of them.
+fn masks(bench: &Bench) {
+    for stem in ["a", "b"] {
+        for folder in ["images", "masks"] {
+            fs::create_dir_all(bench.path(&format!("ids/{stem}/{folder}"))).unwrap();
+        }
+        fs::copy(bench.path(&format!("images/{stem}.png")), bench.path(&format!("ids/{stem}/images/{stem}.png")))
+            .unwrap();
+        for (name, values) in [("1", [255, 0, 0]), ("2", [0, 255, 0])] {
+            stripes(values).save(bench.path(&format!("ids/{stem}/masks/{name}.png"))).unwrap();
+        }
+    }
+    fs::remove_file(bench.path("predictions/c.npy")).unwrap();
+    fs::create_dir(bench.path("masked")).unwrap();
+    for stem in ["a", "b"] {
+        stripes([255, 0, 255]).save(bench.path(&format!("masked/{stem}.png"))).unwrap();
+    }
+}
+
+#[test]
+fn folders_with_masks_are_images_and_labels() {
+    let bench = Bench::new();
+    masks(&bench);
+    let [predictions, ids, images, out] = ["masked", "ids", "images", "out"].map(|name| bench.text(name));
+    let drawn = |arguments: &[&str]| {
+        stdout_of(&[&["concat", "--dataset", "earthquake", "--output-path", &out], arguments].concat());
+        image::open(bench.path("out/b_concat.png")).unwrap().to_rgb8()
+    };
+    let colors = Descriptor::find("earthquake").unwrap().colors();
+    let (merged, predicted) = ([colors[1], colors[1], colors[0]], [colors[1], colors[0], colors[1]]);
+    // Images and labels, images alone, labels alone beside images from elsewhere.
+    let both = drawn(&["--predictions", &predictions, "--mask-folders", &ids]);
+    assert_eq!((both.width(), both.get_pixel(33, 44)), (3 * WIDTH, &photo(33, 44)));
+    assert_eq!((stripe_colors(&both, 1), stripe_colors(&both, 2)), (merged, predicted));
+    let without = drawn(&["--predictions", &predictions, "--images", &ids]);
+    assert_eq!((without.width(), stripe_colors(&without, 1)), (2 * WIDTH, predicted));
+    let elsewhere = drawn(&["--predictions", &predictions, "--images", &images, "--mask-folders", &ids]);
+    assert_eq!(elsewhere, both);
+    let labels = drawn(&["--mask-folders", &ids]);
+    assert_eq!((labels.width(), stripe_colors(&labels, 1)), (2 * WIDTH, merged));
+
+    fs::remove_dir_all(bench.path("ids/b")).unwrap();
+    let arguments = ["concat", "--predictions", &predictions, "--mask-folders", &ids, "--output-path", &out];
+    assert_says(&stderr_of(&arguments, 1), &["1 of 2 predictions have no image", "b.png", "ids"]);
+}
+
+#[test]
+fn labels_are_drawn_without_predictions() {
+    let bench = Bench::new();
+    let [images, labels, out] = ["images", "labels", "out"].map(|name| bench.text(name));
+    let common = ["concat", "--dataset", "camvid", "--output-path", &out, "--titles", "--legend"];
+    let said = stdout_of(&[&common[..], &["--images", &images, "--labels", &labels]].concat());
+    assert_says(&said, &["3 figures in"]);
+    let [image_list, label_list] = ["images.txt", "labels.txt"].map(|name| bench.text(name));
+    stdout_of(&[&common[..], &["--image-list", &image_list, "--label-list", &label_list]].concat());
+    // Beside the labels, an image of the same stem.
+    fs::write(bench.path("one.txt"), "labels/x.png\n").unwrap();
+    fs::copy(bench.path("labels/a.png"), bench.path("labels/x.png")).unwrap();
+    image::open(bench.path("images/a.png")).unwrap().save(bench.path("labels/x.jpg")).unwrap();
+    let one = bench.text("one.txt");
+    stdout_of(&["concat", "--dataset", "camvid", "--output-path", &out, "--label-list", &one]);
+    let drawn = image::open(bench.path("out/x_concat.png")).unwrap().to_rgb8();
+    assert_eq!(drawn.dimensions(), (2 * WIDTH, HEIGHT));
+    assert_eq!(stripe_colors(&drawn, 1), [camvid(0), camvid(1), [0; 3]]);
+    for more in [["--errors"], ["--prob"]] {
+        let arguments = [&common[..5], &["--images", &images, "--labels", &labels], &more].concat();
+        assert_says(&stderr_of(&arguments, 2), &["--image-predict"]);
+    }
+}
+
+#[test]
+fn a_vertical_layout_stands_panels_on_each_other() {
+    let bench = Bench::new();
+    let column = bench.draw(&["--labels", "labels", "--errors", "--layout", "Vertical"]);
+    assert_eq!(column.dimensions(), (WIDTH, 4 * HEIGHT));
+    let row = bench.draw(&["--labels", "labels", "--errors"]);
+    for panel in 0..4 {
+        for (x, y) in [(5, 5), (60, 40), (119, 89)] {
+            assert_eq!(column.get_pixel(x, panel * HEIGHT + y), row.get_pixel(panel * WIDTH + x, y), "{panel}");
+        }
+    }
+    // A width is that of one panel.
+    let narrow = bench.draw(&["--labels", "labels", "--layout", "vertical", "--max-width", "60"]);
+    assert_eq!(narrow.dimensions(), (60, 3 * 45));
+    let titled = bench.draw(&["--labels", "labels", "--layout", "vertical", "--titles", "--legend"]);
+    assert!(titled.height() > 3 * HEIGHT + 3 * 12 && titled.width() < 2 * WIDTH + 200, "{:?}", titled.dimensions());
+    assert_says(&bench_refusal(&bench), &["there is no layout 'diagonal'; there are horizontal, vertical"]);
+}
+
+fn bench_refusal(bench: &Bench) -> String {
+    let arguments = bench.arguments(&["--layout", "diagonal"]);
+    stderr_of(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), 2)
 }
 
 #[test]

@@ -19,7 +19,7 @@ use segtool::model::{
     DecoderConfig, DeepSupervisionConfig, EncoderDecoderConfig, NetworkConfig, PyramidConfig, ResNetConfig, Variant,
 };
 use segtool::recipe::{Criterion, Decayed, OptimizerConfig, Phase, Recipe, Schedule, Warmup};
-use segtool::train::{Outcome, Plan, Session, Source, prepare, resume, start};
+use segtool::train::{Outcome, Plan, Session, Source, prepare, resume, resume_for, start};
 
 use common::{small_data, small_recipe, stderr_of, stdout_of, text};
 
@@ -179,6 +179,101 @@ fn a_finished_run_and_one_that_never_saved_say_so() {
     fs::remove_dir_all(run.join("last")).unwrap();
     let message = stderr_of(&["train", "--resume", &text(&run), "--device", "flex"], 1);
     assert!(message.contains("nothing to resume"), "{message}");
+}
+
+#[test]
+fn a_run_whose_rate_does_not_depend_on_its_length_goes_on_as_if_it_had_been_longer() {
+    let folder = tempfile::tempdir().unwrap();
+    small_data(folder.path());
+    let never = AtomicBool::new(false);
+    let warmup = Some(Warmup { steps: 3, start: 0.1 });
+    let phase = |epochs| Phase { epochs, ..Phase::default() };
+    for (i, (schedule, phases)) in [
+        (Schedule::Constant { warmup }, vec![]),
+        (Schedule::Step { every: 2, factor: 0.5, warmup: None }, vec![]),
+        (Schedule::Constant { warmup: None }, vec![1]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let of = |epochs: usize| {
+            let mut plan = plan(folder.path(), epochs);
+            let training = &mut plan.recipe.training;
+            training.schedule = schedule.clone();
+            training.ema = Some(0.9);
+            if !phases.is_empty() {
+                training.epochs = 0;
+                training.phases = phases.iter().copied().chain([epochs]).map(phase).collect();
+            }
+            plan
+        };
+        let numbers = |epochs| phases.iter().copied().chain([epochs]).collect::<Vec<usize>>();
+        let whole = folder.path().join(format!("whole{i}"));
+        start(of(4), &whole, &session(&never, &SILENT, 2)).unwrap();
+        // After its end, and in the middle of its second epoch.
+        let ended = folder.path().join(format!("ended{i}"));
+        start(of(2), &ended, &session(&never, &SILENT, 2)).unwrap();
+        let midway = folder.path().join(format!("midway{i}"));
+        let stop = AtomicBool::new(false);
+        let sink = StopAfter { steps: 7, seen: AtomicUsize::new(0), stop: &stop };
+        start(of(3), &midway, &session(&stop, &sink, 2)).unwrap();
+        for run in [&ended, &midway] {
+            resume_for(run, &numbers(4), &session(&never, &SILENT, 1)).unwrap();
+            assert_eq!(learned(run), learned(&whole), "{} {i}", run.display());
+        }
+        // The run has the new number: another kill goes on to that.
+        let longer = folder.path().join(format!("longer{i}"));
+        start(of(2), &longer, &session(&never, &SILENT, 2)).unwrap();
+        let stop = AtomicBool::new(false);
+        let sink = StopAfter { steps: 2, seen: AtomicUsize::new(0), stop: &stop };
+        let outcome = resume_for(&longer, &numbers(4), &session(&stop, &sink, 1)).unwrap();
+        assert!(matches!(outcome, Outcome::Stopped(_)));
+        resume(&longer, &session(&never, &SILENT, 1)).unwrap();
+        assert_eq!(learned(&longer), learned(&whole), "{i}");
+    }
+}
+
+#[test]
+fn a_run_that_cannot_go_on_for_longer_says_why_and_how_to_train_on() {
+    let folder = tempfile::tempdir().unwrap();
+    small_data(folder.path());
+    let never = AtomicBool::new(false);
+    let run = folder.path().join("run");
+    start(plan(folder.path(), 2), &run, &session(&never, &SILENT, 1)).unwrap();
+    let way_out = format!("segtool train ... --weights {} --output-path NEW", run.display());
+    let resumed = ["train", "--resume", &text(&run)].map(String::from);
+    let said = |more: &[&str], code| {
+        let base: Vec<&str> = resumed.iter().map(String::as_str).collect();
+        stderr_of(&[&base[..], more].concat(), code)
+    };
+    let before = learned(&run);
+    let message = said(&[], 0);
+    assert!(message.contains("all 2 epochs of this run are done") && message.contains(&way_out), "{message}");
+    let message = said(&["--num-epoch", "10"], 1);
+    assert!(message.contains("falls over 2 epochs") && message.contains(&way_out), "{message}");
+    let message = said(&["--batch-size", "3", "--set", "training.ema=0.9"], 2);
+    assert!(message.contains("--batch-size and --set cannot be used with --resume"), "{message}");
+    assert!(message.contains(&way_out) && !message.contains("--accumulate"), "{message}");
+    assert_eq!(learned(&run), before);
+
+    // Patience came to its end: more epochs would change nothing.
+    let patient = folder.path().join("patient");
+    let mut short = plan(folder.path(), 20);
+    short.recipe.training.patience = Some(2);
+    short.recipe.training.learning_rate = 1e-12;
+    short.recipe.training.schedule = Schedule::Constant { warmup: None };
+    start(short, &patient, &session(&never, &SILENT, 1)).unwrap();
+    let message = stderr_of(&["train", "--resume", &text(&patient)], 0);
+    assert!(message.contains("ended after epoch 3 of 20: no better validation for 2 epochs"), "{message}");
+    let message = stderr_of(&["train", "--resume", &text(&patient), "--num-epoch", "30"], 1);
+    assert!(message.contains("no better validation for 2 epochs") && message.contains("--weights"), "{message}");
+
+    // The words can be followed: from the weights, with the recipe and the data set of the run.
+    let (images, labels) = (text(&folder.path().join("data/images")), text(&folder.path().join("data/labels")));
+    let (weights, next) = (text(&run), text(&folder.path().join("next")));
+    let arguments = ["train", "--images", &images, "--labels", &labels, "--weights", &weights, "--output-path", &next];
+    let message = stderr_of(&[&arguments[..], &["--num-epoch", "1"]].concat(), 0);
+    assert!(message.contains("recipe small"), "{message}");
 }
 
 #[test]

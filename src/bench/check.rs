@@ -8,11 +8,10 @@ use serde::Serialize;
 
 use super::{Job, Mode, Options, Training, Work};
 use crate::device::DeviceChoice;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::{Network, Parameter, collect, collect_gradients, replace};
 use crate::precision::Precision;
-use crate::recipe::OptimizerConfig;
-use crate::step::{Learner, Settings};
+use crate::step::Learner;
 
 /// Of layers in the check.
 const SCALE: f32 = 0.1;
@@ -29,43 +28,78 @@ const FLOOR: f64 = 1e-3;
 /// (or, for a gradient, to a thousandth of the longest one's if that is more).
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Difference {
+    /// The phase of the training, from 1, where the recipe has several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phase: Option<usize>,
     /// `output`, `loss`, or the parameter whose gradient it is.
     pub what: String,
     /// The relative difference.
     pub error: f64,
 }
 
-/// Computes output, loss and all gradients of a training step twice, in float32 on flex and as the options say; the
-/// gradients come last, the worst first.
+/// Computes output, loss and all gradients of the recipe's own training step twice, in float32 on flex and as the options
+/// say; for each phase of the recipe, with the gradients last, the worst first.
+///
+/// # Errors
+///
+/// [`Error::Config`] if a result, or a weight after the step, is not a finite number; those of opening the devices.
 pub fn check(options: &Options) -> Result<Vec<Difference>> {
-    let reference = Options { device: DeviceChoice::Flex, precision: Precision::Float32, ..options.clone() };
-    let expected = results(&reference)?;
-    let found = results(options)?;
+    let own = Options { own_step: true, mode: Mode::Train, ..options.clone() };
+    let reference = Options { device: DeviceChoice::Flex, precision: Precision::Float32, ..own.clone() };
+    let phases = options.recipe.training.resolved_phases().len();
+    let mut all = Vec::new();
+    for phase in 0..phases {
+        let mut differences = compare(&results(&reference, phase)?, &results(&own, phase)?);
+        differences.iter_mut().for_each(|difference| difference.phase = (phases > 1).then_some(phase + 1));
+        all.extend(differences);
+    }
+    Ok(all)
+}
+
+fn compare(expected: &[Parameter], found: &[Parameter]) -> Vec<Difference> {
     let largest = expected[GRADIENTS..].iter().map(|gradient| length(gradient.data.iter())).fold(0.0, f64::max);
     let difference = |(i, (expected, found)): (usize, (&Parameter, &Parameter))| {
         let floor = if i < GRADIENTS { 0.0 } else { FLOOR * largest };
         let apart = length(expected.data.iter::<f64>().zip(found.data.iter::<f64>()).map(|(e, f)| e - f));
-        Difference { what: expected.name.clone(), error: apart / length(expected.data.iter()).max(floor) }
+        // What is the same is no further apart for being 0.
+        let error = if apart == 0.0 { 0.0 } else { apart / length(expected.data.iter()).max(floor) };
+        Difference { phase: None, what: expected.name.clone(), error }
     };
-    let mut differences: Vec<Difference> = expected.iter().zip(&found).enumerate().map(difference).collect();
+    let mut differences: Vec<Difference> = expected.iter().zip(found).enumerate().map(difference).collect();
     differences[GRADIENTS..].sort_by(|a, b| b.error.total_cmp(&a.error));
-    Ok(differences)
+    differences
 }
 
-/// Output, loss and gradients.
-fn results(options: &Options) -> Result<Vec<Parameter>> {
-    let work = Work::new(&Options { mode: Mode::Train, ..options.clone() })?;
+/// Output, loss and gradients of a phase.
+fn results(options: &Options, phase: usize) -> Result<Vec<Parameter>> {
+    let work = Work::of_phase(options, phase)?;
     let Job::Train(training) = work.job else { unreachable!("a training was asked for") };
     let Training { learner, part } = *training;
     let network = away_from_kinks(learner.network().valid()).train();
-    let learner = Learner::new(network, Settings::plain(OptimizerConfig::sgd()), learner.loss().clone())?;
+    let mut learner = Learner::new(network, learner.settings().clone(), learner.loss().clone())?;
     let named = |name: &str, data| Parameter { name: name.to_owned(), data };
     // The output first: in training, running statistics move.
     let output = learner.network().valid().forward(part.input.clone().inner()).into_data();
     let (loss, gradients) = learner.gradients(part);
     let mut results = vec![named("output", output), named("loss", loss.into_data())];
     results.extend(collect_gradients(learner.network(), &gradients));
+    check_finite(options, &results)?;
+    learner.apply(gradients, options.recipe.training.learning_rate, 0);
+    check_finite(options, &collect(learner.network()))?;
     Ok(results)
+}
+
+/// Refuses what is not a finite number: it can be compared with nothing.
+fn check_finite(options: &Options, results: &[Parameter]) -> Result<()> {
+    let odd = |result: &&Parameter| result.data.iter::<f64>().any(|value| !value.is_finite());
+    match results.iter().find(odd) {
+        None => Ok(()),
+        Some(result) => Err(Error::Config(format!(
+            "a training step of recipe {} on {} in {} comes to numbers that are not finite ({}), so it can be compared with \
+             nothing",
+            options.recipe.name, options.device, options.precision, result.name
+        ))),
+    }
 }
 
 /// Weights with which layers shift by more than they scale: hardly a value lies close to a ReLU's kink, where the last
@@ -92,4 +126,23 @@ fn away_from_kinks(network: Network) -> Network {
 
 fn length(values: impl Iterator<Item = f64>) -> f64 {
     values.map(|value| value * value).sum::<f64>().sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn results(values: [f32; 3]) -> Vec<Parameter> {
+        let named = |(name, value): (&str, f32)| Parameter { name: name.into(), data: TensorData::from([value]) };
+        ["output", "loss", "weight"].into_iter().zip(values).map(named).collect()
+    }
+
+    #[test]
+    fn equal_results_are_not_apart_even_where_they_are_0() {
+        let errors = |expected, found| compare(&results(expected), &results(found)).iter().map(|d| d.error).collect();
+        let found: Vec<f64> = errors([1.0, 0.0, 0.0], [1.5, 0.0, 0.0]);
+        assert_eq!(found, [0.5, 0.0, 0.0]);
+        let found: Vec<f64> = errors([1.0, 0.0, 1.0], [f32::NAN, 1.0, 1.0]);
+        assert!(found[0].is_nan() && found[1].is_infinite() && found[2] == 0.0, "{found:?}");
+    }
 }

@@ -13,12 +13,13 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
-use crate::activation::Rule;
+use crate::activation::{Activation, Rule};
 use crate::device::{DeviceChoice, peak_memory};
 use crate::error::{Error, Result, Size};
 use crate::fuse::{Look, Wanted, decide, decide_on_device, decides_on_device};
 use crate::loss::{Loss, Target};
 use crate::model::InferenceNetwork;
+use crate::named::usual_spelling;
 use crate::ops::profile;
 use crate::precision::Precision;
 use crate::recipe::{OptimizerConfig, Recipe};
@@ -41,7 +42,7 @@ const RATE: f64 = 1e-2;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// A training step: forward, cross-entropy, backward, SGD with momentum.
+    /// A training step: forward, loss, backward, optimiser.
     Train,
     /// The most probable class of every pixel.
     Infer,
@@ -51,7 +52,7 @@ impl FromStr for Mode {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self> {
-        match name {
+        match usual_spelling(name).as_str() {
             "train" => Ok(Self::Train),
             "infer" => Ok(Self::Infer),
             _ => Err(Error::Config(format!("unknown mode '{name}'; choose train or infer"))),
@@ -86,9 +87,24 @@ pub struct Options {
     pub steps: usize,
     /// Whether to run them once more for the time by kind of operation.
     pub profile: bool,
-    /// Whether a training step is the recipe's own, with its loss, optimiser, clipping, moving average and
-    /// checkpointing; else cross-entropy and SGD.
+    /// Whether a training step is the recipe's own (of its first phase), with its loss, optimiser, clipping, moving
+    /// average and checkpointing; else SGD on the cross-entropy or, with a sigmoid, on the recipe's loss.
     pub own_step: bool,
+}
+
+impl Options {
+    /// How a step of a phase learns: as the recipe says, or by SGD; from the recipe's loss, or from the cross-entropy.
+    /// A sigmoid has an output fewer than there are classes, so that only the recipe's own loss goes with it.
+    fn learning(&self, phase: usize) -> Result<(Settings, Loss)> {
+        let phases = self.recipe.training.resolved_phases();
+        let training = phases.get(phase).unwrap_or(&self.recipe.training);
+        let settings = if self.own_step { Settings::from(training) } else { Settings::plain(OptimizerConfig::sgd()) };
+        let loss = match self.own_step || self.recipe.activation == Activation::Sigmoid {
+            true => Loss::new(&training.loss, self.recipe.activation, None)?,
+            false => Loss::cross_entropy(),
+        };
+        Ok((settings, loss))
+    }
 }
 
 /// What was measured; displays as one line.
@@ -199,10 +215,15 @@ struct Training {
 
 impl Work {
     fn new(options: &Options) -> Result<Self> {
+        Self::of_phase(options, 0)
+    }
+
+    /// The work of one of the recipe's phases, counted from 0.
+    fn of_phase(options: &Options, phase: usize) -> Result<Self> {
         let Options { batch, size, mode, precision, .. } = *options;
         let config = options.recipe.fitted_network(options.classes)?;
-        let (bands, classes) = config.bands_and_outputs();
-        let (bands, classes) = (bands.unwrap_or_default(), classes.unwrap_or_default());
+        let (bands, outputs) = config.bands_and_outputs();
+        let (bands, outputs) = (bands.unwrap_or_default(), outputs.unwrap_or_default());
         let device = options.device.open_for(precision)?;
         let network = config.init(SEED, &device)?;
         let device = if mode == Mode::Train { device.autodiff() } else { device };
@@ -214,16 +235,11 @@ impl Work {
         let job = match mode {
             Mode::Infer => Job::Infer(Box::new(network.into()), options.recipe.rule()),
             Mode::Train => {
+                let classes = options.recipe.activation.classes(outputs);
                 let labels = 0..classes.min(LABELS) as i32;
                 let labels: Vec<i32> = (0..batch * size * size).map(|_| rng.random_range(labels.clone())).collect();
                 let labels = Tensor::<3, Int>::from_data(TensorData::new(labels, [batch, size, size]), &device);
-                let training = &options.recipe.training;
-                let (settings, loss) = if options.own_step {
-                    let loss = Loss::new(&training.loss, options.recipe.activation, None)?;
-                    (Settings::from(training), loss)
-                } else {
-                    (Settings::plain(OptimizerConfig::sgd()), Loss::cross_entropy())
-                };
+                let (settings, loss) = options.learning(phase)?;
                 let learner = Learner::new(network.train(), settings, loss)?;
                 let target = Target { classes: labels, labelled: None };
                 let part = Part { input: precision.of_input(input.clone()), target, draw: SEED };

@@ -12,7 +12,6 @@ use super::values::positive;
 /// How a forest is trained, where not as the recipe says.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Hypercolumns and random forest (recipe hypercolumn-core)")]
-#[group(conflicts_with = "resume")]
 pub(crate) struct PixelTraining {
     /// Table of labelled points or rectangles; pictures are looked for beside it and in --images
     #[arg(long, value_name = "FILE.csv", conflicts_with_all = ["train_list", "labels", "mask_folders"])]
@@ -57,7 +56,7 @@ pub(crate) struct Core {
     #[arg(value_parser = positive)]
     pub(crate) proportions: Option<usize>,
     /// Along which side [default: the longer one]
-    #[arg(long, value_name = "SIDE", requires = "proportions")]
+    #[arg(long, value_name = "SIDE", requires = "proportions", ignore_case = true)]
     pub(crate) along: Option<Along>,
     /// Depth of the left or upper end in metres
     #[arg(long, value_name = "METRES", requires_all = ["proportions", "depth_bottom"], allow_negative_numbers = true)]

@@ -93,7 +93,9 @@ Examples:
 
 Prints one line: what, batch, size, the median time of a step after two that do not count, pictures a second, and the
 most memory that was held (of the process on a CPU, of tensors on a GPU). A training step is the forward pass, the
-cross-entropy against random labels, the backward pass and SGD with momentum.")]
+cross-entropy against random labels (with a sigmoid, the recipe's own loss), the backward pass and SGD with momentum.
+
+--check takes the recipe's own step, of each of its phases. Results that are not finite numbers fail, whatever the precision.")]
 pub(crate) struct Bench {
     /// A built-in recipe or a .toml file
     #[arg(long, value_name = "NAME|FILE")]
@@ -128,7 +130,8 @@ pub(crate) struct Bench {
     /// Set a value of the recipe, as in training.ema=0.999; once more for another
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
-    /// Compare output, loss and gradients with flex in float32 instead; more than 1e-3 apart in float32 is a failure
+    /// Compare output, loss and gradients of the recipe's own step with flex in float32 instead; more than 1e-3 apart in
+    /// float32 is a failure
     #[arg(long, conflicts_with = "profile")]
     pub(crate) check: bool,
     /// Run the steps once more and print the time by kind of operation

@@ -3,6 +3,7 @@
 mod dataset;
 mod forest;
 mod info;
+mod scripts;
 mod training;
 mod values;
 mod without_network;
@@ -10,6 +11,7 @@ mod without_network;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Id, Parser, Subcommand};
 use segtool::device::DeviceChoice;
@@ -111,67 +113,76 @@ Examples:
       --output-path runs/core
   segtool train --recipe hypercolumn-core --label-csv points.csv --cache-features features --output-path runs/core
   segtool train --resume runs/seeps
+  segtool train -train train_images.txt -lab train_masks.txt --weights runs/seeps --num_epoch 5 --optimizer SGD
 
-Weights may be of CSAIL, torchvision, hszhao/semseg, mmsegmentation, segmentation_models_pytorch, milesial or segtool; see
+The last line is one of the Capstone's script. Weights may be of CSAIL, torchvision, hszhao/semseg, mmsegmentation, segmentation_models_pytorch, milesial or segtool; see
 segtool import. Lists hold one path a line, relative to the list or to the working directory. Ctrl-C finishes the step and saves.
 
 hypercolumn-core trains no network: it learns from labelled pixels, which may be few (see README). Labels are label images
 that leave most pixels unlabelled, strokes in the classes' colours on a transparent PNG, or a table of points or rectangles:
 file,x,y,class or file,x0,y0,x1,y1,class, pixels from 0 at the top left, both corners inside.")]
 pub(crate) struct Train {
-    /// A built-in recipe or a .toml file
-    #[arg(long, value_name = "NAME|FILE", required_unless_present = "resume", conflicts_with = "resume")]
+    /// A built-in recipe, a .toml file or a run folder [default: that of the run in --weights; unet-earthquake with --mask-folders,
+    /// hypercolumn-core with --label-csv, else pspnet50-capstone]
+    #[arg(long, short = 'm', alias = "model", value_name = "NAME|FILE|RUN")]
     pub(crate) recipe: Option<String>,
-    /// A built-in data set or a .toml file; the recipe's by default
-    #[arg(long, value_name = "NAME|FILE", conflicts_with = "resume")]
+    /// A built-in data set, a .toml file or a run folder; the recipe's by default
+    #[arg(long, value_name = "NAME|FILE|RUN")]
     pub(crate) dataset: Option<String>,
     /// List of training images, one a line, each optionally followed by its label image (also -train)
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["images", "resume"])]
+    #[arg(long, value_name = "FILE", conflicts_with = "images")]
     #[arg(required_unless_present_any = ["images", "mask_folders", "label_csv", "resume"])]
     pub(crate) train_list: Option<PathBuf>,
     /// List of their label images (also -lab)
     #[arg(long, value_name = "FILE", requires = "train_list")]
     pub(crate) label_list: Option<PathBuf>,
     /// Folder of training pictures, paired with --labels by file stem; or one picture
-    #[arg(long, value_name = "DIR|FILE", conflicts_with = "resume")]
+    #[arg(long, value_name = "DIR|FILE")]
     pub(crate) images: Option<PathBuf>,
     /// Folder of their label images; or one label image
     #[arg(long, value_name = "DIR|FILE", requires = "images")]
     pub(crate) labels: Option<PathBuf>,
     /// Folder with a folder for each picture, which holds images/ with the picture and masks/ with its masks
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["train_list", "images", "resume"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["train_list", "images"])]
     pub(crate) mask_folders: Option<PathBuf>,
     /// List of validation pictures, or of pictures and their label images in each line
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["val_fraction", "resume"])]
+    #[arg(long, value_name = "FILE", conflicts_with = "val_fraction")]
     pub(crate) val_list: Option<PathBuf>,
     /// List of their label images
     #[arg(long, value_name = "FILE", requires = "val_list")]
     pub(crate) val_label_list: Option<PathBuf>,
     /// Folder of validation pictures with their masks, as --mask-folders
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["val_list", "val_fraction", "resume"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["val_list", "val_fraction"])]
     pub(crate) val_mask_folders: Option<PathBuf>,
     /// Share of the training pairs to set aside for validation, between 0 and 1; for a forest of the labelled pixels [0.05]
-    #[arg(long, value_name = "SHARE", conflicts_with = "resume")]
+    #[arg(long, value_name = "SHARE")]
     pub(crate) val_fraction: Option<f64>,
     /// Train all classes but the first as one
-    #[arg(long, conflicts_with = "resume")]
+    #[arg(long)]
     pub(crate) merge_classes: bool,
     /// Begin with these weights; once more for a second file that completes the first
-    #[arg(long, value_name = "FILE|RUN|NAME|URL", conflicts_with_all = ["resume", "width"])]
+    #[arg(long, value_name = "FILE|RUN|NAME|URL", conflicts_with = "width")]
     pub(crate) weights: Vec<String>,
     /// Begin the layers that give the classes anew
     #[arg(long, requires = "weights")]
     pub(crate) new_head: bool,
     /// Seed of weights, order and augmentation
-    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "resume")]
+    #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,
-    /// Run folder to write
-    #[arg(long, value_name = "RUN", required_unless_present_any = ["resume", "show_augmented"], conflicts_with = "resume")]
+    /// Run folder to write [default: a new one, named after the recipe, in --ckpt]
+    #[arg(long, value_name = "RUN")]
     pub(crate) output_path: Option<PathBuf>,
+    /// Where run folders go that have no --output-path
+    #[arg(long, value_name = "DIR", default_value = "runs", conflicts_with = "output_path")]
+    pub(crate) ckpt: PathBuf,
+    /// Name of the run folder there; the recipe's by default
+    #[arg(long, value_name = "NAME", conflicts_with = "output_path")]
+    pub(crate) modelname: Option<String>,
     /// Replace a run that is already there
-    #[arg(long, conflicts_with = "resume")]
+    #[arg(long)]
     pub(crate) overwrite: bool,
-    /// Continue this run where it was saved last, with its own settings
+    /// Continue this run where it was saved last, with its own settings; with --num-epoch for longer, where its learning
+    /// rate does not depend on the number of epochs
     #[arg(long, value_name = "RUN")]
     pub(crate) resume: Option<PathBuf>,
     #[command(flatten)]
@@ -207,13 +218,13 @@ on. A forest (recipe hypercolumn-core) classifies every pixel, in windows whose 
            --flip its test-time augmentation")]
 pub(crate) struct Predict {
     /// Run folder that `segtool train` wrote
-    #[arg(long, value_name = "RUN", required_unless_present = "weights")]
+    #[arg(long, value_name = "RUN", required_unless_present_any = ["weights", "recipe"])]
     pub(crate) run: Option<PathBuf>,
     /// Take dilation, alignment of corners, activation and the like of the weights from this recipe
-    #[arg(long, value_name = "NAME|FILE", requires = "weights")]
+    #[arg(long, short = 'm', alias = "model", value_name = "NAME|FILE")]
     pub(crate) recipe: Option<String>,
     /// Weights instead of a run; once more for a second file that completes the first
-    #[arg(long, value_name = "FILE|NAME|URL", conflicts_with = "run")]
+    #[arg(long, short = 'w', value_name = "FILE|NAME|URL", conflicts_with = "run")]
     pub(crate) weights: Vec<String>,
     /// What the classes of the weights are [default: ade20k for 150 classes, else label values 0 to K-1]
     #[arg(long, value_name = "NAME|FILE", requires = "weights")]
@@ -225,7 +236,7 @@ pub(crate) struct Predict {
     #[arg(long, value_name = "FILE", conflicts_with = "images")]
     pub(crate) input_list: Option<PathBuf>,
     /// Folder to write to
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, short = 'o', value_name = "DIR", default_value = "results")]
     pub(crate) output_path: PathBuf,
     #[command(flatten)]
     pub(crate) looks: Looks,
@@ -263,7 +274,7 @@ pub(crate) struct Looks {
     #[arg(long, value_name = "LIST|PRESET", conflicts_with = "resize")]
     pub(crate) scales: Option<Scales>,
     /// Look at the mirrored picture, too; the preset semseg does in any case
-    #[arg(long)]
+    #[arg(long, short = 'f')]
     pub(crate) flip: bool,
     /// Look at every picture at this size, a side or HxW, whatever its shape
     #[arg(long, value_name = "N|HxW", value_parser = size)]
@@ -350,40 +361,52 @@ pub(crate) struct Export {
 
 /// Reads the command line; one that is wrong ends the program.
 pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Cli {
-    let matches = Cli::command().get_matches_from(modernise(arguments));
+    let mut command = Cli::command();
+    let mut arguments = scripts::modernise(arguments, &command);
+    scripts::drop_flags(&mut arguments).iter().for_each(|note| crate::ui::say(&format!("note: {note}")));
+    if let Some(tip) = scripts::tip(&arguments, &command) {
+        command.error(ErrorKind::InvalidSubcommand, tip).exit();
+    }
+    let matches = command.clone().get_matches_from(arguments);
     let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    let given = |matches: &ArgMatches| {
-        let typed = |id: &&Id| matches.value_source(id.as_str()) == Some(ValueSource::CommandLine);
-        matches.ids().filter(typed).map(|id| id.as_str().to_owned()).collect()
-    };
-    match (&mut cli.command, matches.subcommand()) {
-        (Command::Train(train), Some((_, matches))) => train.given = given(matches),
-        (Command::Predict(predict), Some((_, matches))) => predict.given = given(matches),
-        _ => {}
+    if let Some((_, matches)) = matches.subcommand()
+        && let Err(reason) = settle(&mut cli.command, matches)
+    {
+        command.error(ErrorKind::ArgumentConflict, reason).exit();
     }
     cli
 }
 
-/// Rewrites the flags of the original scripts: `-train` and `-lab`, and underscores or capitals in long flags
-/// (`--List_predict`), so that an old command line works with the script's name exchanged.
-pub(crate) fn modernise(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
-    let mut literal = false;
-    let rewrite = |argument: OsString| {
-        let Some(text) = argument.to_str().filter(|_| !literal) else { return argument };
-        literal = text == "--";
-        match text {
-            "-train" => "--train-list".into(),
-            "-lab" => "--label-list".into(),
-            _ => match text.strip_prefix("--") {
-                Some(flag) => {
-                    let (name, value) = flag.split_at(flag.find('=').unwrap_or(flag.len()));
-                    format!("--{}{value}", name.replace('_', "-").to_lowercase()).into()
-                }
-                None => argument,
-            },
+/// Keeps what was given, and says what does not go together for reasons that clap does not know.
+fn settle(command: &mut Command, matches: &ArgMatches) -> Result<(), String> {
+    let typed = |id: &&Id| matches.value_source(id.as_str()) == Some(ValueSource::CommandLine);
+    let given = matches.ids().filter(typed).map(|id| id.as_str().to_owned()).collect();
+    match command {
+        Command::Train(train) => {
+            train.given = given;
+            scripts::recipe_of_model(&mut train.recipe);
+            training::check_resume(train)
         }
-    };
-    arguments.map(rewrite).collect()
+        Command::Predict(predict) => {
+            predict.given = given;
+            scripts::recipe_of_model(&mut predict.recipe);
+            take_model_for_run(predict)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A recipe without weights must be a run folder: the scripts' `--model` names either.
+fn take_model_for_run(predict: &mut Predict) -> Result<(), String> {
+    let Some(name) = predict.recipe.as_ref().filter(|_| predict.weights.is_empty()) else { return Ok(()) };
+    if predict.run.is_some() || !scripts::is_run(name) {
+        return Err(format!(
+            "--recipe {name} goes with --weights: it says how their network is built; a run folder, --run RUN, needs none"
+        ));
+    }
+    predict.run = predict.recipe.take().map(PathBuf::from);
+    predict.given.iter_mut().filter(|id| *id == "recipe").for_each(|id| *id = "run".into());
+    Ok(())
 }
 
 #[cfg(test)]
@@ -393,22 +416,5 @@ mod tests {
     #[test]
     fn definitions_are_consistent() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn old_flags_are_understood() {
-        let old = ["segtool", "-train", "a_b.txt", "-lab", "c.txt", "--List_predict=P_1.txt", "--", "--Keep_me"];
-        let new = modernise(old.iter().map(OsString::from));
-        let expected = [
-            "segtool",
-            "--train-list",
-            "a_b.txt",
-            "--label-list",
-            "c.txt",
-            "--list-predict=P_1.txt",
-            "--",
-            "--Keep_me",
-        ];
-        assert_eq!(new, expected);
     }
 }

@@ -9,13 +9,14 @@ use segtool::loss::{ClassWeights, LossTerm, parse_terms};
 use segtool::precision::Precision;
 use segtool::recipe::{Criterion, Freeze};
 
+use super::Train;
 use super::values::{bytes_or_none, positive, rate, share, span};
 
 /// The optimisers by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Optimizer {
     Adam,
-    #[value(name = "adamw")]
+    #[value(name = "adamw", aliases = ["adam-w", "adam_w"])]
     AdamW,
     Sgd,
 }
@@ -39,7 +40,6 @@ fn changes(text: &str) -> segtool::error::Result<Changes> {
 /// What a recipe says, said otherwise.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Procedure (the recipe's by default)")]
-#[group(conflicts_with = "resume")]
 pub(crate) struct Procedure {
     /// Passes over the training set; with phases one number for each, as in 10,20
     #[arg(long, value_name = "N", value_parser = positive, value_delimiter = ',')]
@@ -57,7 +57,7 @@ pub(crate) struct Procedure {
     #[arg(long, value_name = "FACTOR", value_parser = rate)]
     pub(crate) head_rate: Option<f64>,
     /// With the recipe's settings if it names the same one, else as in PyTorch, sgd with momentum 0.9
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", ignore_case = true)]
     pub(crate) optimizer: Option<Optimizer>,
     /// What is minimised in all phases, as in cross-entropy+0.5*dice
     #[arg(long, value_name = "SUM", value_parser = terms)]
@@ -110,14 +110,49 @@ pub(crate) struct Limits {
     /// Keep decoded pictures in this much memory, 0 for none [default: a part of what is free, where that is known]
     #[arg(long, value_name = "SIZE", value_parser = bytes_or_none)]
     pub(crate) cache: Option<u64>,
+    /// Also keep the weights of every Nth epoch, as epochs/epoch_NNNN.safetensors in the run folder
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub(crate) save_epoch: Option<usize>,
     /// Start even if the memory does not seem to suffice
-    #[arg(long, conflicts_with = "resume")]
+    #[arg(long)]
     pub(crate) ignore_memory: bool,
     /// Draw so many of the best and of the worst validation pictures of each epoch, into validation/
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) validation_pictures: usize,
     /// Write a sheet of training samples as the network would see them, and stop
-    #[arg(long, value_name = "FILE.png", conflicts_with_all = ["resume", "output_path", "overwrite"])]
-    #[arg(conflicts_with_all = ["cache", "max_time", "validation_pictures", "ignore_memory"])]
+    #[arg(long, value_name = "FILE.png", conflicts_with_all = ["output_path", "overwrite"])]
+    #[arg(conflicts_with_all = ["cache", "max_time", "validation_pictures", "save_epoch", "ignore_memory"])]
     pub(crate) show_augmented: Option<PathBuf>,
+}
+
+/// What may be said anew of a run that goes on, by the names in the code.
+const RESUMED: [&str; 10] = [
+    "resume",
+    "num_epoch",
+    "max_time",
+    "save_every",
+    "save_epoch",
+    "cache",
+    "validation_pictures",
+    "device",
+    "workers",
+    "orientation",
+];
+
+/// Refuses flags that cannot change a run that goes on.
+pub(super) fn check_resume(train: &Train) -> Result<(), String> {
+    let Some(run) = &train.resume else { return Ok(()) };
+    // Groups of flags are in the list, too, under the names of their types.
+    let flags = train.given.iter().filter(|id| id.chars().all(|c| !c.is_ascii_uppercase()));
+    let wrong: Vec<String> =
+        flags.filter(|id| !RESUMED.contains(&id.as_str())).map(|id| format!("--{}", id.replace('_', "-"))).collect();
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    Err(format!(
+        "{} cannot be used with --resume: a run goes on with its own settings (of which --num-epoch alone may change); to \
+         train on from its weights: segtool train ... --weights {} --output-path NEW",
+        wrong.join(" and "),
+        run.display()
+    ))
 }

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use segtool::data::StoredNumber;
 use segtool::device::DeviceChoice;
 use segtool::gray::Alpha;
-use segtool::image::{GrayMethod, PictureFormat};
+use segtool::image::{GrayMethod, Layout, PictureFormat};
 use segtool::metric::{BoundaryWidth, Convention};
 
 use super::positive;
@@ -80,9 +80,8 @@ pub(crate) struct Metrics {
     #[arg(long, value_name = "FILE", num_args = 1..)]
     #[arg(conflicts_with_all = ["dataset", "num_class", "merge_classes", "boundary", "per_image", "strict"])]
     pub(crate) merge: Vec<PathBuf>,
-    /// Number of classes, for label values as the convention has them
+    /// Number of classes, for label values as the convention has them [default: 150, ADE20K's, as in the Capstone's script]
     #[arg(long, value_name = "K", value_parser = positive, conflicts_with = "dataset")]
-    #[arg(required_unless_present_any = ["dataset", "run", "merge"])]
     pub(crate) num_class: Option<usize>,
     /// A built-in data set, a .toml file or a run folder: class names and label values
     #[arg(long, value_name = "NAME|FILE|RUN")]
@@ -195,33 +194,39 @@ pub(crate) struct Rgb2Gray {
 }
 
 #[derive(Debug, Args)]
-#[command(group(clap::ArgGroup::new("predicted").required(true)))]
+#[command(group(clap::ArgGroup::new("predicted")))]
 #[command(group(clap::ArgGroup::new("truth")))]
+#[command(group(clap::ArgGroup::new("shown").required(true).multiple(true)
+    .args(["image_predict", "list_predict", "predictions", "label_list", "labels", "mask_folders"])))]
 #[command(after_help = "\
 Examples:
   segtool concat --image-predict ADE_val_00001772.npy --dataset ade20k --output-path figures
   segtool concat --list-predict predictions/predictions.txt --image-list val_images.txt --label-list val_masks.txt \\
       --dataset runs/seeps --titles --legend --errors --output-path figures
   segtool concat --predictions predictions --images photos --num-class 150 --overlay 0.5 --prob --output-path figures
+  segtool concat --predictions predictions --mask-folders stage1_train --dataset earthquake --output-path figures
+  segtool concat --images cores --labels strokes --dataset core --layout vertical --titles --output-path figures
 
-Writes <stem>_concat.png for each prediction: picture, label, prediction, errors and
-probability from left to right, edge to edge unless there are titles or a legend. Without
---image-list and --images, the picture is the one of the same stem beside the prediction.
-Samples of 16 bits and floats are stretched between their 2nd and 98th percentile.")]
+Writes <stem>_concat.png for each prediction: image, label, prediction, errors and probability from left to right or, with
+--layout vertical, from top to bottom; edge to edge unless there are titles or a legend. Without predictions, images and
+labels are drawn. Without --image-list, --images and --mask-folders, the image is the one of the same stem beside the
+prediction; of ADE_val_ and ADE_train_ predictions, image and label below data/ADEChallengeData2016, as in the Capstone's
+script. Samples of 16 bits and floats are stretched between their 2nd and 98th percentile.")]
 pub(crate) struct Concat {
-    /// One prediction (.npy, or a label image)
-    #[arg(long, value_name = "FILE", group = "predicted")]
-    pub(crate) image_predict: Option<PathBuf>,
+    /// Predictions (.npy, or label images), or a list of them
+    #[arg(long, value_name = "FILE|LIST", group = "predicted", num_args = 1..)]
+    pub(crate) image_predict: Vec<PathBuf>,
     /// List of predictions
     #[arg(long, value_name = "FILE", group = "predicted")]
     pub(crate) list_predict: Option<PathBuf>,
     /// Folder of predictions (.npy)
     #[arg(long, value_name = "DIR", group = "predicted")]
     pub(crate) predictions: Option<PathBuf>,
-    /// List of pictures, in the order of the predictions
+    /// List of images, in the order of the predictions
     #[arg(long, value_name = "FILE", conflicts_with_all = ["images", "predictions"])]
     pub(crate) image_list: Option<PathBuf>,
-    /// Folder of pictures, matched by file stem; a single file for a single prediction
+    /// Folder of images, matched by file stem, or of folders as --mask-folders takes them; a single file for a single
+    /// prediction
     #[arg(long, value_name = "DIR|FILE")]
     pub(crate) images: Option<PathBuf>,
     /// List of label images, in the order of the predictions
@@ -230,6 +235,9 @@ pub(crate) struct Concat {
     /// Folder of label images, matched by file stem; a single file for a single prediction
     #[arg(long, value_name = "DIR|FILE", group = "truth")]
     pub(crate) labels: Option<PathBuf>,
+    /// Folder with a folder for each image, which holds images/ with the image and masks/ with its masks
+    #[arg(long, value_name = "DIR", group = "truth")]
+    pub(crate) mask_folders: Option<PathBuf>,
     /// A built-in data set, a .toml file or a run folder: names, colours and label values
     #[arg(long, value_name = "NAME|FILE|RUN", conflicts_with = "num_class")]
     pub(crate) dataset: Option<String>,
@@ -237,16 +245,19 @@ pub(crate) struct Concat {
     #[arg(long, value_name = "K", value_parser = positive)]
     pub(crate) num_class: Option<usize>,
     /// Folder to write to
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", default_value = ".")]
     pub(crate) output_path: PathBuf,
+    /// How panels are arranged: horizontal, or vertical, as for cores
+    #[arg(long, value_name = "LAYOUT", default_value_t = Layout::Horizontal)]
+    pub(crate) layout: Layout,
     /// Lay label and prediction over the picture with this opacity, 0 to 1
     #[arg(long, value_name = "OPACITY", value_parser = opacity)]
     pub(crate) overlay: Option<f32>,
     /// Also show where the prediction is right, wrong and not judged
-    #[arg(long, requires = "truth")]
+    #[arg(long, requires_all = ["truth", "predicted"])]
     pub(crate) errors: bool,
     /// Also show the probability, from <stem>_prob.npy beside the prediction
-    #[arg(long)]
+    #[arg(long, requires = "predicted")]
     pub(crate) prob: bool,
     /// Name the panels
     #[arg(long)]

@@ -1,7 +1,7 @@
 //! `segtool bench`.
 
-use anyhow::{Result, bail};
-use segtool::bench::{Mode, Options, Report, check, run as measure};
+use anyhow::{Result, anyhow, bail};
+use segtool::bench::{Difference, Mode, Options, Report, check, run as measure};
 use segtool::precision::Precision;
 use segtool::recipe::Recipe;
 
@@ -28,7 +28,7 @@ pub(crate) fn run(arguments: Bench) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Compares with flex; fails where float32 is further off than its limit.
+/// Compares with flex; fails where float32 is further off than its limit, or where a difference is no number.
 fn compare(options: &Options, json: bool) -> Result<Exit> {
     let differences = check(options)?;
     let what = format!("{} on {} in {}", options.recipe.name, options.device.resolve()?, options.precision);
@@ -36,16 +36,29 @@ fn compare(options: &Options, json: bool) -> Result<Exit> {
         ui::result(&serde_json::to_string_pretty(&differences)?);
     } else {
         ui::result(&format!("{what}, relative differences from flex in float32:"));
-        for difference in differences.iter().take(2 + SHOWN) {
-            ui::result(&format!("{:44} {:.2e}", difference.what, difference.error));
+        for phase in differences.chunk_by(|a, b| a.phase == b.phase) {
+            phase.iter().take(2 + SHOWN).for_each(|difference| ui::result(&line(difference)));
+            ui::result(&format!("the last {SHOWN} are the worst gradients of {}", phase.len() - 2));
         }
-        ui::result(&format!("the last {SHOWN} are the worst gradients of {}", differences.len() - 2));
     }
-    let within = differences.iter().all(|difference| difference.error <= LIMIT);
-    if options.precision == Precision::Float32 && !within {
-        bail!("{what} differs from flex by more than {LIMIT}");
-    }
+    judge(&differences, options.precision).map_err(|reason| anyhow!("{what} {reason}"))?;
     Ok(Exit::Done)
+}
+
+fn line(difference: &Difference) -> String {
+    let phase = difference.phase.map_or_else(String::new, |phase| format!("phase {phase}: "));
+    format!("{:44} {:.2e}", format!("{phase}{}", difference.what), difference.error)
+}
+
+/// What speaks against the differences. One that is no number is never good enough.
+fn judge(differences: &[Difference], precision: Precision) -> Result<(), String> {
+    if let Some(odd) = differences.iter().find(|difference| !difference.error.is_finite()) {
+        return Err(format!("cannot be compared with flex: the difference of {} is {}", odd.what, odd.error));
+    }
+    if precision == Precision::Float32 && differences.iter().any(|difference| difference.error > LIMIT) {
+        return Err(format!("differs from flex by more than {LIMIT}"));
+    }
+    Ok(())
 }
 
 fn options(arguments: &Bench) -> Result<Options> {
@@ -80,4 +93,22 @@ fn text(report: &Report) -> String {
         text.push_str(&format!("\n{:32} {milliseconds:>9.2} ms {percent:>6.1} % {:>12.1}", row.kind, row.calls));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_that_is_no_number_fails_in_every_precision() {
+        let differences = |error| [0.0, error].map(|error| Difference { phase: None, what: "loss".into(), error });
+        for precision in [Precision::Float32, Precision::Tf32, Precision::Bf16] {
+            for odd in [f64::NAN, f64::INFINITY] {
+                let said = judge(&differences(odd), precision).unwrap_err();
+                assert!(said.contains("cannot be compared"), "{said}");
+            }
+            assert_eq!(judge(&differences(LIMIT), precision), Ok(()));
+            assert_eq!(judge(&differences(2.0 * LIMIT), precision).is_err(), precision == Precision::Float32);
+        }
+    }
 }

@@ -1,10 +1,10 @@
 //! `segtool concat`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use segtool::concat::{Inputs, Look, Options, Paint, Partners, Predictions, concat_files};
-use segtool::data::{Descriptor, Normalisation, ValidPixels};
+use segtool::data::{Descriptor, Normalisation, ValidPixels, ends_as_label_image, find_predictions, read_list};
 use segtool::run::find_dataset;
 
 use super::use_threads;
@@ -12,28 +12,42 @@ use crate::Exit;
 use crate::cli::Concat;
 use crate::ui::{self, Progress};
 
+/// Where the Capstone's script looks for image and label of ADE20K's predictions.
+const ADE20K: &str = "data/ADEChallengeData2016";
+
 pub(crate) fn run(arguments: &Concat) -> Result<Exit> {
-    let descriptor = descriptor(arguments)?;
     let progress = Progress::new();
-    let triples = inputs(arguments)?.find(&progress)?;
+    let predictions = predictions(arguments, &progress)?;
+    let in_ade20k = in_ade20k(arguments, predictions.as_ref());
+    let descriptor = descriptor(arguments, in_ade20k.is_some())?;
+    let inputs = match in_ade20k {
+        Some([images, labels]) => {
+            ui::say(&format!("note: images of {}, labels of {}", images.display(), labels.display()));
+            Inputs { predictions, images: Partners::Path(images), labels: Some(Partners::Path(labels)) }
+        }
+        None => inputs(arguments, predictions),
+    };
+    let triples = inputs.find(&progress)?;
     let options = options(arguments);
     use_threads(arguments.workers)?;
     let summary = concat_files(&triples, &descriptor, &options, &progress)?;
+    let what = if inputs.predictions.is_some() { "predictions" } else { "labels" };
     if summary.written == 0 {
-        bail!("none of the {} predictions could be drawn", triples.len());
+        bail!("none of the {} {what} could be drawn", triples.len());
     }
-    ui::result(&format!("{} pictures in {}", summary.written, options.output.display()));
+    ui::result(&format!("{} figures in {}", summary.written, options.output.display()));
     if summary.skipped > 0 {
-        ui::say(&format!("{} of {} predictions were skipped", summary.skipped, triples.len()));
+        ui::say(&format!("{} of {} {what} were skipped", summary.skipped, triples.len()));
         return Ok(Exit::SomeSkipped);
     }
     Ok(Exit::Done)
 }
 
-fn descriptor(arguments: &Concat) -> Result<Descriptor> {
+fn descriptor(arguments: &Concat, of_ade20k: bool) -> Result<Descriptor> {
     Ok(match (&arguments.dataset, arguments.num_class) {
         (Some(name), _) => find_dataset(name)?,
         (None, Some(classes)) => Descriptor::numbered(classes)?,
+        (None, None) if of_ade20k => Descriptor::find("ade20k")?,
         (None, None) => Descriptor::unnamed(
             Descriptor::MAX_CLASSES,
             None,
@@ -42,25 +56,67 @@ fn descriptor(arguments: &Concat) -> Result<Descriptor> {
     })
 }
 
-fn inputs(arguments: &Concat) -> Result<Inputs> {
-    let predictions = match (&arguments.image_predict, &arguments.list_predict, &arguments.predictions) {
-        (Some(file), ..) => Predictions::File(file.clone()),
-        (_, Some(list), _) => Predictions::List(list.clone()),
-        (.., Some(folder)) => Predictions::Folder(folder.clone()),
-        _ => bail!("--image-predict, --list-predict or --predictions is missing"),
+/// The predictions; what `--image-predict` names may be lists of them.
+fn predictions(arguments: &Concat, progress: &Progress) -> Result<Option<Predictions>> {
+    if let Some(list) = &arguments.list_predict {
+        return Ok(Some(Predictions::List(list.clone())));
+    }
+    if let Some(folder) = &arguments.predictions {
+        return Ok(Some(Predictions::Folder(folder.clone())));
+    }
+    match &arguments.image_predict[..] {
+        [] => Ok(None),
+        [list] if !ends_as_label_image(list) => Ok(Some(Predictions::List(list.clone()))),
+        several => {
+            let mut files = Vec::new();
+            for path in several {
+                match ends_as_label_image(path) {
+                    true => files.push(path.clone()),
+                    false => files.extend(read_list(path, progress)?),
+                }
+            }
+            Ok(Some(Predictions::Files(files)))
+        }
+    }
+}
+
+/// The folders of images and labels of a part of ADE20K, if the predictions are of it by their names, nothing else is said
+/// and they are there.
+fn in_ade20k(arguments: &Concat, predictions: Option<&Predictions>) -> Option<[PathBuf; 2]> {
+    let Concat { image_list, images, label_list, labels, mask_folders, .. } = arguments;
+    if [image_list, images, label_list, labels, mask_folders].iter().any(|given| given.is_some()) {
+        return None;
+    }
+    let first = match predictions? {
+        Predictions::Files(files) => files.first()?.clone(),
+        Predictions::List(list) => read_list(list, &|_| {}).ok()?.first()?.clone(),
+        Predictions::Folder(folder) => find_predictions(folder).ok()?.first()?.clone(),
     };
+    let name = first.file_name()?.to_string_lossy();
+    let part = match () {
+        () if name.starts_with("ADE_val_") => "validation",
+        () if name.starts_with("ADE_train_") => "training",
+        () => return None,
+    };
+    let folders = ["images", "annotations"].map(|kind| Path::new(ADE20K).join(kind).join(part));
+    folders.iter().all(|folder| folder.is_dir()).then_some(folders)
+}
+
+fn inputs(arguments: &Concat, predictions: Option<Predictions>) -> Inputs {
     let partners = |list: &Option<PathBuf>, path: &Option<PathBuf>| match (list, path) {
         (Some(list), _) => Some(Partners::List(list.clone())),
         (_, Some(path)) => Some(Partners::Path(path.clone())),
         _ => None,
     };
-    let images = partners(&arguments.image_list, &arguments.images).unwrap_or(Partners::Beside);
-    Ok(Inputs { predictions, images, labels: partners(&arguments.label_list, &arguments.labels) })
+    let masks = || arguments.mask_folders.clone().map(Partners::MaskFolders);
+    let images = partners(&arguments.image_list, &arguments.images).or_else(masks).unwrap_or(Partners::Beside);
+    Inputs { predictions, images, labels: partners(&arguments.label_list, &arguments.labels).or_else(masks) }
 }
 
 fn options(arguments: &Concat) -> Options {
     let look = Look {
         paint: arguments.overlay.map_or(Paint::Flat, Paint::Overlay),
+        layout: arguments.layout,
         errors: arguments.errors,
         probability: arguments.prob,
         titles: arguments.titles,

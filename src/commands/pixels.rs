@@ -14,7 +14,7 @@ use segtool::pixel_classifier::{
     predict_files, train,
 };
 use segtool::recipe::{AnyRecipe, ForestRecipe};
-use segtool::run::{AnyRun, ForestRun, Run};
+use segtool::run::{AnyRun, ForestRun, Run, find_dataset};
 use segtool::summary::feature_memory;
 use segtool::weights::{Weights, locate};
 use serde_json::{Value, json};
@@ -25,7 +25,7 @@ use crate::cli::{Info, Predict, Train};
 use crate::ui::{self, Progress};
 
 /// What a training of a forest takes of the flags of `train`, by their names in the code.
-const TRAIN: [&str; 21] = [
+const TRAIN: [&str; 23] = [
     "orientation",
     "recipe",
     "dataset",
@@ -39,6 +39,8 @@ const TRAIN: [&str; 21] = [
     "weights",
     "seed",
     "output_path",
+    "ckpt",
+    "modelname",
     "overwrite",
     "set",
     "device",
@@ -95,12 +97,11 @@ pub(super) fn refuse_for_network(given: &[String]) -> Result<()> {
 }
 
 /// Trains a forest.
-pub(super) fn train_forest(arguments: &Train, mut recipe: ForestRecipe) -> Result<Exit> {
+pub(super) fn train_forest(arguments: &Train, folder: &Path, mut recipe: ForestRecipe) -> Result<Exit> {
     refuse(&arguments.given, "a recipe of a random forest", |id| TRAIN.contains(&id))?;
     let progress = Progress::new();
     let device = arguments.compute.device.unwrap_or_default().resolve()?;
-    let folder = arguments.output_path.clone().context("--output-path is missing")?;
-    Run::check_target(&folder, arguments.overwrite)?;
+    Run::check_target(folder, arguments.overwrite)?;
     let options = &arguments.pixels;
     if !options.taps.is_empty() {
         recipe.features.taps.clone_from(&options.taps);
@@ -109,7 +110,7 @@ pub(super) fn train_forest(arguments: &Train, mut recipe: ForestRecipe) -> Resul
         recipe.features.scales.clone_from(&options.scales);
     }
     let name = arguments.dataset.as_ref().or(recipe.dataset.as_ref());
-    let dataset = Descriptor::find(name.context("the recipe names no data set; give --dataset")?)?;
+    let dataset = find_dataset(name.context("the recipe names no data set; give --dataset")?)?;
     recipe.check(&dataset)?;
     let (split, held_out) = (options.split.unwrap_or_default(), arguments.val_fraction.unwrap_or(HELD_OUT));
     if !(held_out > 0.0 && held_out < 1.0) {
@@ -131,7 +132,7 @@ pub(super) fn train_forest(arguments: &Train, mut recipe: ForestRecipe) -> Resul
     let stop = Stop::on_signal()?;
     let cache = options.cache_features.as_deref();
     let session = Session { device, weights: weights.as_ref(), cache, stop: stop.flag(), sink: &progress };
-    match train(plan, &folder, &session)? {
+    match train(plan, folder, &session)? {
         Outcome::Stopped => bail!("stopped; nothing was written"),
         Outcome::Finished(report) => {
             report.table().iter().for_each(|line| ui::result(line));

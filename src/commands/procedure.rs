@@ -5,9 +5,8 @@ use segtool::recipe::{OptimizerConfig, Recipe, Training};
 
 use crate::cli::{Optimizer, Procedure};
 
-/// The recipe as the flags want it.
-pub(super) fn recipe(name: &str, procedure: &Procedure) -> Result<Recipe> {
-    let mut recipe = Recipe::find_with(name, &procedure.set)?;
+/// The recipe as the flags want it, but for `--set`, which comes before them.
+pub(super) fn adjusted(mut recipe: Recipe, procedure: &Procedure) -> Result<Recipe> {
     if let Some(width) = procedure.width {
         recipe.network.set_width(width);
     }

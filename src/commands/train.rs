@@ -6,13 +6,16 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use segtool::data::Descriptor;
-use segtool::device::{DeviceChoice, free_memory, peak_memory};
+use segtool::device::{DeviceChoice, free_memory, in_words, peak_memory};
 use segtool::files::check_writable;
 use segtool::recipe::{AnyRecipe, Recipe};
-use segtool::run::Run;
-use segtool::train::{Initial, Need, Outcome, Plan, Session, Source, prepare, resume, start_with, write_contact_sheet};
+use segtool::run::{Run, find_dataset};
+use segtool::train::{
+    Initial, Need, Outcome, Plan, Session, Source, prepare, resume_for, start_with, write_contact_sheet,
+};
 use segtool::weights::{Weights, locate};
 
+use super::start::Start;
 use super::{pixels, procedure};
 use crate::Exit;
 use crate::cli::Train;
@@ -27,24 +30,26 @@ pub(crate) fn run(arguments: Train) -> Result<Exit> {
     if let Some(folder) = &arguments.resume {
         return continue_run(folder, &arguments, deadline, &progress);
     }
-    let name = arguments.recipe.as_deref().context("--recipe is missing")?;
-    if let AnyRecipe::Forest(recipe) = AnyRecipe::find_with(name, &arguments.procedure.set)? {
-        return pixels::train_forest(&arguments, *recipe);
-    }
+    let start = Start::of(&arguments)?;
+    start.notes.iter().for_each(|note| ui::say(&format!("note: {note}")));
+    let own = match start.recipe {
+        AnyRecipe::Forest(recipe) => return pixels::train_forest(&arguments, &start.folder, *recipe),
+        AnyRecipe::Network(recipe) => *recipe,
+    };
     pixels::refuse_for_network(&arguments.given)?;
     // Asked for before anything is read: a device that is not there should not cost a look through the data.
     let device = arguments.compute.device.unwrap_or_default().resolve()?;
-    if let Some(folder) = &arguments.output_path {
-        Run::check_target(folder, arguments.overwrite)?;
+    if arguments.limits.show_augmented.is_none() {
+        Run::check_target(&start.folder, arguments.overwrite)?;
     }
-    let mut recipe = procedure::recipe(name, &arguments.procedure)?;
+    let mut recipe = procedure::adjusted(own, &arguments.procedure)?;
     recipe.merge_classes |= arguments.merge_classes;
     device.supports(recipe.training.precision)?;
     if let Some(path) = &arguments.limits.show_augmented {
         check_writable(path)?;
     }
     let initial = initial(&arguments, &recipe, &progress)?;
-    let plan = plan(&arguments, recipe, initial.as_ref(), &progress)?;
+    let plan = plan(&arguments, recipe, start.dataset, initial.as_ref(), &progress)?;
     if let Some(path) = &arguments.limits.show_augmented {
         return show(path, &plan, arguments.compute.workers);
     }
@@ -54,7 +59,7 @@ pub(crate) fn run(arguments: Train) -> Result<Exit> {
     if !arguments.limits.ignore_memory {
         need.check()?;
     }
-    let folder = arguments.output_path.clone().context("--output-path is missing")?;
+    let folder = start.folder;
     let stop = Stop::on_signal()?;
     let session = Session {
         deadline,
@@ -65,9 +70,18 @@ pub(crate) fn run(arguments: Train) -> Result<Exit> {
 }
 
 /// Everything settled and checked.
-fn plan(arguments: &Train, mut recipe: Recipe, initial: Option<&Initial>, progress: &Progress) -> Result<Plan> {
-    let name = arguments.dataset.as_ref().or(recipe.dataset.as_ref());
-    let mut dataset = Descriptor::find(name.context("the recipe names no data set; give --dataset")?)?;
+fn plan(
+    arguments: &Train,
+    mut recipe: Recipe,
+    dataset: Option<Descriptor>,
+    initial: Option<&Initial>,
+    progress: &Progress,
+) -> Result<Plan> {
+    let mut dataset = match (dataset, &recipe.dataset) {
+        (Some(dataset), _) => dataset,
+        (None, Some(name)) => find_dataset(name)?,
+        (None, None) => bail!("the recipe names no data set; give --dataset"),
+    };
     let (train, validation) = sources(arguments)?;
     if let Some(initial) = initial {
         for change in initial.fit(&mut recipe, &mut dataset)? {
@@ -106,6 +120,7 @@ fn session<'a>(device: DeviceChoice, arguments: &Train, stop: &'a Stop, progress
     Session {
         workers: arguments.compute.workers,
         validation_pictures: arguments.limits.validation_pictures,
+        keep_every: arguments.limits.save_epoch,
         ..Session::new(device, stop.flag(), progress)
     }
 }
@@ -132,7 +147,7 @@ fn continue_run(folder: &Path, arguments: &Train, deadline: Option<Instant>, pro
     let free = free_memory(DeviceChoice::Flex).map_or(0, |free| free / CACHE_SHARE);
     let cache = arguments.limits.cache.unwrap_or(free);
     let session = Session { deadline, cache, ..session(device, arguments, &stop, progress) };
-    finish(folder, device, &resume(folder, &session)?)
+    finish(folder, device, &resume_for(folder, &arguments.procedure.num_epoch, &session)?)
 }
 
 fn initial(arguments: &Train, recipe: &Recipe, progress: &Progress) -> Result<Option<Initial>> {
@@ -201,7 +216,7 @@ impl Drop for Stop {
 /// Says how much memory it took.
 pub(super) fn say_peak(device: DeviceChoice) {
     if let Some(bytes) = peak_memory(device) {
-        ui::say(&format!("at most {:.2} GiB of memory", bytes as f64 / f64::from(1 << 30)));
+        ui::say(&format!("at most {} of memory", in_words(bytes)));
     }
 }
 

@@ -6,7 +6,7 @@ use super::legend::{class_table, judgement_table};
 use super::size::{panel_size, resized};
 use crate::data::Descriptor;
 use crate::image::{
-    Figure, Frame, Panel, color_labels, color_probabilities, figure, judge, overlay_labels, with_color_bar,
+    Figure, Frame, Layout, Panel, color_labels, color_probabilities, figure, judge, overlay_labels, with_color_bar,
 };
 
 /// Narrowest picture with a legend, in pixels.
@@ -27,7 +27,9 @@ pub enum Paint {
 pub struct Look {
     /// How label and prediction are painted.
     pub paint: Paint,
-    /// Whether right and wrong pixels are shown, where there is a label.
+    /// How panels are arranged.
+    pub layout: Layout,
+    /// Whether right and wrong pixels are shown, where there are a label and a prediction.
     pub errors: bool,
     /// Whether the probability is shown.
     pub probability: bool,
@@ -45,6 +47,7 @@ impl Default for Look {
     fn default() -> Self {
         Self {
             paint: Paint::Flat,
+            layout: Layout::Horizontal,
             errors: false,
             probability: false,
             titles: false,
@@ -83,12 +86,19 @@ pub struct Shown {
     pub image: RgbImage,
     /// Classes by the label, where there is one.
     pub label: Option<Vec<u16>>,
-    /// Classes by the prediction.
-    pub prediction: Vec<u16>,
+    /// Classes by the prediction, where there is one.
+    pub prediction: Option<Vec<u16>>,
     /// Probabilities of the predicted classes, where they are shown.
     pub probability: Option<Vec<f32>>,
     /// Mean IoU of the prediction, for its title.
     pub mean_iou: Option<f64>,
+}
+
+impl Shown {
+    /// Label and prediction, where both are there.
+    pub(super) fn judged(&self) -> Option<(&[u16], &[u16])> {
+        Some((self.label.as_deref()?, self.prediction.as_deref()?))
+    }
 }
 
 /// Draws the panels that there are: picture, label, prediction, errors, probability. Says why not where the result would
@@ -101,7 +111,8 @@ pub fn compose(shown: Shown, classes: &Classes, look: &Look) -> Result<RgbImage,
     }
     let legends = if look.legend {
         let mut tables = vec![class_table(&shown, classes)];
-        tables.extend(shown.label.as_ref().filter(|_| look.errors).map(|label| judgement_table(label, &shown)));
+        tables
+            .extend(shown.judged().filter(|_| look.errors).map(|(label, predicted)| judgement_table(label, predicted)));
         tables
     } else {
         Vec::new()
@@ -114,7 +125,7 @@ pub fn compose(shown: Shown, classes: &Classes, look: &Look) -> Result<RgbImage,
     let size = panel_size(&shown, look, frame)?;
     let shown = if size == shown.image.dimensions() { shown } else { resized(&shown, size) };
     let panels = panels(shown, classes, look);
-    Ok(figure(&Figure { panels, frame, legends, max_width: look.max_width }))
+    Ok(figure(&Figure { panels, layout: look.layout, frame, legends, max_width: look.max_width }))
 }
 
 fn panels(shown: Shown, classes: &Classes, look: &Look) -> Vec<Panel> {
@@ -125,14 +136,14 @@ fn panels(shown: Shown, classes: &Classes, look: &Look) -> Vec<Panel> {
     };
     let label = shown.label.as_ref().map(|label| ("label".to_owned(), painted(label)));
     let score = shown.mean_iou.map_or_else(String::new, |iou| format!(", mean IoU {iou:.3}"));
-    let prediction = (format!("prediction{score}"), painted(&shown.prediction));
-    let errors = shown.label.as_ref().filter(|_| look.errors);
-    let errors = errors.map(|label| ("errors".to_owned(), judge(label, &shown.prediction, width)));
+    let prediction = shown.prediction.as_ref().map(|found| (format!("prediction{score}"), painted(found)));
+    let errors = shown.judged().filter(|_| look.errors);
+    let errors = errors.map(|(label, predicted)| ("errors".to_owned(), judge(label, predicted, width)));
     let probability = shown.probability.as_ref().map(|values| with_color_bar(&color_probabilities(values, width)));
     let probability = probability.map(|picture| ("probability".to_owned(), picture));
     let image = Some(("image".to_owned(), shown.image));
     let panel = |(title, picture): (String, RgbImage)| Panel { title, picture };
-    [image, label, Some(prediction), errors, probability].into_iter().flatten().map(panel).collect()
+    [image, label, prediction, errors, probability].into_iter().flatten().map(panel).collect()
 }
 
 #[cfg(test)]
@@ -142,7 +153,8 @@ mod tests {
     fn shown(width: u32, height: u32) -> Shown {
         let pixels = (width * height) as usize;
         let (label, probability) = (Some(vec![0; pixels]), Some(vec![0.5; pixels]));
-        Shown { image: RgbImage::new(width, height), label, prediction: vec![0; pixels], probability, mean_iou: None }
+        let prediction = label.clone();
+        Shown { image: RgbImage::new(width, height), label, prediction, probability, mean_iou: None }
     }
 
     #[test]

@@ -22,8 +22,8 @@ impl Area {
     }
 }
 
-/// The classes that occur, the largest predicted first, with their per cent of the labelled pixels by the prediction and,
-/// where there is one, by the label. Without a label, all predicted pixels count.
+/// The classes that occur, the largest predicted first, with their per cent of the labelled pixels by the prediction and by
+/// the label, where there are both. Without a label, all predicted pixels count.
 pub(super) fn class_table(shown: &Shown, classes: &Classes) -> LegendTable {
     let (areas, pixels) = areas(shown, classes.names.len());
     let mut present: Vec<usize> = (0..areas.len()).filter(|&class| areas[class].larger() > 0).collect();
@@ -34,9 +34,9 @@ pub(super) fn class_table(shown: &Shown, classes: &Classes) -> LegendTable {
         present.retain(|class| !tail.contains(class));
     }
     let values = |area: Area| {
-        let mut values = vec![per_cent(area.predicted, pixels)];
-        values.extend(shown.label.as_ref().map(|_| per_cent(area.labelled, pixels)));
-        values
+        let predicted = shown.prediction.as_ref().map(|_| per_cent(area.predicted, pixels));
+        let labelled = shown.label.as_ref().map(|_| per_cent(area.labelled, pixels));
+        predicted.into_iter().chain(labelled).collect()
     };
     let row = |&class: &usize| LegendRow {
         color: classes.colors.get(class).copied(),
@@ -49,37 +49,43 @@ pub(super) fn class_table(shown: &Shown, classes: &Classes) -> LegendTable {
         let rest = Area { predicted: sum(|a| a.predicted), labelled: sum(|a| a.labelled) };
         rows.push(LegendRow { color: None, name: format!("{} others", tail.len()), values: values(rest) });
     }
-    let columns: &[&str] = if shown.label.is_some() { &["prediction", "label"] } else { &["prediction"] };
-    LegendTable { columns: columns.iter().map(|&name| name.to_owned()).collect(), rows }
+    let columns = [("prediction", shown.prediction.is_some()), ("label", shown.label.is_some())];
+    LegendTable {
+        columns: columns.iter().filter(|(_, there)| *there).map(|(name, _)| (*name).to_owned()).collect(),
+        rows,
+    }
 }
 
 /// Pixels of each class, and all that count.
 fn areas(shown: &Shown, classes: usize) -> (Vec<Area>, u64) {
     let mut areas = vec![Area::default(); classes];
     let mut pixels = 0;
-    let mut count = |predicted: u16, label: Option<u16>| {
+    let mut count = |predicted: Option<u16>, label: Option<u16>| {
         pixels += 1;
-        if let Some(area) = areas.get_mut(usize::from(predicted)) {
+        if let Some(area) = predicted.and_then(|predicted| areas.get_mut(usize::from(predicted))) {
             area.predicted += 1;
         }
         if let Some(area) = label.and_then(|label| areas.get_mut(usize::from(label))) {
             area.labelled += 1;
         }
     };
-    match &shown.label {
-        Some(label) => {
-            let pairs = shown.prediction.iter().zip(label);
-            pairs.filter(|(_, l)| **l != IGNORE).for_each(|(&p, &l)| count(p, Some(l)));
+    let is_class = |class: &&u16| **class != IGNORE;
+    match (&shown.label, &shown.prediction) {
+        (Some(label), Some(prediction)) => {
+            let pairs = prediction.iter().zip(label);
+            pairs.filter(|(_, label)| is_class(label)).for_each(|(&p, &l)| count(Some(p), Some(l)));
         }
-        None => shown.prediction.iter().filter(|p| **p != IGNORE).for_each(|&p| count(p, None)),
+        (Some(label), None) => label.iter().filter(is_class).for_each(|&l| count(None, Some(l))),
+        (None, Some(prediction)) => prediction.iter().filter(is_class).for_each(|&p| count(Some(p), None)),
+        (None, None) => {}
     }
     (areas, pixels)
 }
 
 /// What the colours of the errors mean, with per cents of the labelled pixels and, for those without a label, of all.
-pub(super) fn judgement_table(label: &[u16], shown: &Shown) -> LegendTable {
+pub(super) fn judgement_table(label: &[u16], predicted: &[u16]) -> LegendTable {
     let labelled = label.iter().filter(|&&label| label != IGNORE).count() as u64;
-    let right = label.iter().zip(&shown.prediction).filter(|(l, p)| **l != IGNORE && l == p).count() as u64;
+    let right = label.iter().zip(predicted).filter(|(l, p)| **l != IGNORE && l == p).count() as u64;
     let row =
         |judgement: Judgement, name: String| LegendRow { color: Some(judgement.color()), name, values: Vec::new() };
     let mut rows = vec![
@@ -108,7 +114,7 @@ mod tests {
 
     fn shown(label: Option<Vec<u16>>, prediction: Vec<u16>) -> Shown {
         let image = RgbImage::new(prediction.len() as u32, 1);
-        Shown { image, label, prediction, probability: None, mean_iou: None }
+        Shown { image, label, prediction: Some(prediction), probability: None, mean_iou: None }
     }
 
     fn classes(count: usize) -> Classes {
@@ -138,6 +144,14 @@ mod tests {
     }
 
     #[test]
+    fn without_a_prediction_all_labelled_pixels_count() {
+        let shown = Shown { prediction: None, ..shown(Some(vec![2, 2, 0, IGNORE]), vec![0; 4]) };
+        let table = class_table(&shown, &classes(3));
+        assert_eq!(table.columns, ["label"]);
+        assert_eq!(lines(&table), ["class 2: 66.7 %", "class 0: 33.3 %"]);
+    }
+
+    #[test]
     fn many_classes_that_are_hardly_seen_share_a_line() {
         let mut prediction: Vec<u16> = (0..40).collect();
         prediction.extend((0..30).flat_map(|class| vec![class; 10_000]));
@@ -148,8 +162,7 @@ mod tests {
 
     #[test]
     fn errors_are_counted_over_labelled_pixels() {
-        let shown = shown(Some(vec![1, 1, 0, IGNORE]), vec![1, IGNORE, 1, 1]);
-        let table = judgement_table(shown.label.as_ref().unwrap(), &shown);
+        let table = judgement_table(&[1, 1, 0, IGNORE], &[1, IGNORE, 1, 1]);
         assert_eq!(lines(&table), ["right 33.3 %: ", "wrong 66.7 %: ", "not labelled: "]);
     }
 }

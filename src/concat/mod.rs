@@ -5,6 +5,7 @@ mod inputs;
 mod legend;
 mod size;
 
+pub use crate::image::Layout;
 pub use compose::{Classes, Look, Paint, Shown, compose};
 pub use inputs::{Inputs, Partners, Predictions, Triple};
 
@@ -13,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
-use crate::data::{Descriptor, displayed, load_labels, load_prediction};
+use crate::data::{Descriptor, Labels, Pair, check_size, displayed, load_labels, load_pair_labels, load_prediction};
 use crate::error::{Error, Result, Size};
 use crate::event::{Event, Sink, Task};
 use crate::files::{create_folder, refuse_equal_outputs, write_bytes_unsynced};
@@ -39,7 +40,8 @@ pub struct Summary {
     pub skipped: usize,
 }
 
-/// Draws every triple as `<stem of the prediction>_concat.png` (or .jpg), on all cores. A triple that cannot be used is
+/// Draws every triple as `<stem>_concat.png` (or .jpg), named after its prediction or, without one, its picture, on all
+/// cores. A triple that cannot be used is
 /// reported and left out; a picture that cannot be written ends the work. Two triples that would be written under one
 /// name are refused before any work.
 pub fn concat_files(
@@ -48,9 +50,8 @@ pub fn concat_files(
     options: &Options,
     sink: &dyn Sink,
 ) -> Result<Summary> {
-    // Pictures are named by the stem of their prediction.
-    let output = |triple: &Triple| options.output.join(output_name(&triple.prediction, options.format));
-    refuse_equal_outputs(triples.iter().map(|triple| (output(triple), triple.prediction.as_path())))?;
+    let output = |triple: &Triple| options.output.join(output_name(triple.name(), options.format));
+    refuse_equal_outputs(triples.iter().map(|triple| (output(triple), triple.name())))?;
     create_folder(&options.output)?;
     let classes = Classes::of(descriptor);
     sink.event(Event::Started { task: Task::Concat, total: triples.len(), done: 0 });
@@ -58,7 +59,7 @@ pub fn concat_files(
     let draw = |triple: &Triple| -> Result<Summary> {
         let picture = load(triple, descriptor, &options.look).and_then(|shown| {
             let picture = compose(shown, &classes, &options.look);
-            let picture = picture.map_err(|reason| Error::content(&triple.prediction, reason))?;
+            let picture = picture.map_err(|reason| Error::content(triple.name(), reason))?;
             encode_picture(&picture, options.format)
         });
         let summary = match picture {
@@ -67,7 +68,7 @@ pub fn concat_files(
                 Summary { written: 1, skipped: 0 }
             }
             Err(e) => {
-                sink.event(Event::Skipped { path: triple.prediction.clone(), reason: e.to_string() });
+                sink.event(Event::Skipped { path: triple.name().into(), reason: e.to_string() });
                 Summary { written: 0, skipped: 1 }
             }
         };
@@ -83,36 +84,47 @@ pub fn concat_files(
 
 /// Reads what a picture shows; all parts must have one size.
 fn load(triple: &Triple, descriptor: &Descriptor, look: &Look) -> Result<Shown> {
-    let prediction = load_prediction(&triple.prediction, descriptor)?;
-    let check = |path: &Path, size: Size| {
-        if size == prediction.size {
-            return Ok(());
-        }
-        let (first, second) = (path.into(), triple.prediction.clone());
-        Err(Error::SizeMismatch { first, first_size: size, second, second_size: prediction.size })
-    };
-    let label = match &triple.label {
-        Some(path) => {
-            let label = load_labels(path, descriptor)?;
-            check(path, label.size)?;
-            Some(label.classes)
-        }
+    let prediction = match &triple.prediction {
+        Some(path) => Some((path, load_prediction(path, descriptor)?)),
         None => None,
     };
-    let probability = if look.probability {
-        let path = probability_path(&triple.prediction)?;
-        let (size, probability) = read_probability_npy(&path)?;
-        check(&path, size)?;
-        Some(probability)
-    } else {
-        None
+    let check = |path: &Path, size: Size| match &prediction {
+        Some((prediction, map)) if map.size != size => {
+            let (first, second) = (path.into(), prediction.to_path_buf());
+            Err(Error::SizeMismatch { first, first_size: size, second, second_size: map.size })
+        }
+        _ => Ok(()),
+    };
+    // Before the picture, which is the largest file.
+    let mut label = None;
+    if let Some(Labels::File(path)) = &triple.label {
+        let map = load_labels(path, descriptor)?;
+        check(path, map.size)?;
+        label = Some(map);
+    }
+    let probability = match (&triple.prediction, look.probability) {
+        (Some(prediction), true) => {
+            let path = probability_path(prediction)?;
+            let (size, probability) = read_probability_npy(&path)?;
+            check(&path, size)?;
+            Some(probability)
+        }
+        _ => None,
     };
     let raster = read_image(&triple.image)?;
     check(&triple.image, raster.size)?;
+    match (&triple.label, &label) {
+        (Some(Labels::File(path)), Some(map)) => check_size((&triple.image, raster.size), (path, map.size))?,
+        (Some(masks), _) => {
+            let pair = Pair { image: triple.image.clone(), label: masks.clone() };
+            label = Some(load_pair_labels(&pair, raster.size, descriptor)?);
+        }
+        (None, _) => {}
+    }
     Ok(Shown {
         image: displayed(raster, descriptor.bands, &descriptor.nodata_numbers()),
-        label,
-        prediction: prediction.classes,
+        label: label.map(|label| label.classes),
+        prediction: prediction.map(|(_, map)| map.classes),
         probability,
         mean_iou: None,
     })
@@ -128,7 +140,7 @@ fn probability_path(prediction: &Path) -> Result<PathBuf> {
     Ok(path)
 }
 
-fn output_name(prediction: &Path, format: PictureFormat) -> String {
-    let stem = prediction.file_stem().unwrap_or_default().to_string_lossy();
+fn output_name(named_after: &Path, format: PictureFormat) -> String {
+    let stem = named_after.file_stem().unwrap_or_default().to_string_lossy();
     format!("{stem}_concat.{}", format.extension())
 }

@@ -12,12 +12,14 @@ const MOST_PIXELS: f64 = (1u64 << 29) as f64;
 /// Width and height of the panels: scaled, then reduced until all of them fit into the width asked for.
 pub(super) fn panel_size(shown: &Shown, look: &Look, frame: Frame) -> Result<(u32, u32), String> {
     let (width, height) = shown.image.dimensions();
-    let count = 2 + usize::from(shown.label.is_some()) * (1 + usize::from(look.errors));
+    let errors = look.errors && shown.judged().is_some();
+    let count =
+        [true, shown.label.is_some(), shown.prediction.is_some(), errors].iter().filter(|there| **there).count();
     let height_at = |w: u32| ((f64::from(height) * f64::from(w) / f64::from(width)).round() as u32).max(1);
     let total = |w: u32| {
         let mut widths = vec![w; count];
         widths.extend(shown.probability.as_ref().map(|_| w.saturating_add(color_bar_width(height_at(w)))));
-        panels_width(&widths, frame)
+        panels_width(&widths, frame, look.layout)
     };
     let scaled = (f64::from(width) * look.scale).round().max(1.0);
     let scaled_height = (f64::from(height) * look.scale).round().max(1.0);
@@ -50,7 +52,7 @@ pub(super) fn resized(shown: &Shown, (width, height): (u32, u32)) -> Shown {
     Shown {
         image: resize(&shown.image, width, height, FilterType::CatmullRom),
         label: shown.label.as_ref().map(|label| nearest(label, from, to)),
-        prediction: nearest(&shown.prediction, from, to),
+        prediction: shown.prediction.as_ref().map(|prediction| nearest(prediction, from, to)),
         probability: shown.probability.as_ref().map(|values| nearest(values, from, to)),
         mean_iou: shown.mean_iou,
     }

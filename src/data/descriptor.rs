@@ -6,10 +6,11 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::{Normalisation, StoredNumber, TrainedSamples, ValidPixels, one_or_many};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, plain_types};
 use crate::files::read_text;
 use crate::image::{MINUS_ONE, OrientationPolicy, distinct_colors, follow_orientation_policy, orientation_policy};
 use crate::metric::{Convention, LabelValues, OtherValues};
+use crate::named::usual_spelling;
 
 /// Descriptors that are compiled in, by name.
 const BUILT_IN: &[(&str, &str)] = &[
@@ -105,12 +106,15 @@ impl Descriptor {
 
     /// A built-in descriptor by name, or the one in a `.toml` file.
     pub fn find(name_or_path: &str) -> Result<Self> {
-        if let Some((_, text)) = BUILT_IN.iter().find(|(name, _)| *name == name_or_path) {
-            return Self::parse(text, Path::new(name_or_path));
-        }
         let path = Path::new(name_or_path);
+        if let Some(text) = Self::built_in_text(name_or_path) {
+            return Self::parse(text, path);
+        }
         if path.extension().is_some_and(|e| e == "toml") || path.is_file() {
             return Self::parse(&read_text(path)?, path);
+        }
+        if let Some(text) = Self::built_in_text(&usual_spelling(name_or_path)) {
+            return Self::parse(text, path);
         }
         let known = Self::names().collect::<Vec<_>>().join(", ");
         Err(Error::Unknown { kind: "data set", name: name_or_path.into(), known })
@@ -175,7 +179,8 @@ impl Descriptor {
 
     /// The descriptor that a file with this text holds; `path` is what errors call it.
     pub fn parse(text: &str, path: &Path) -> Result<Self> {
-        let descriptor: Self = toml::from_str(text).map_err(|e| Error::content(path, e))?;
+        let failed = |e: toml::de::Error| Error::content(path, plain_types(&e.to_string()));
+        let descriptor: Self = toml::from_str(text).map_err(failed)?;
         descriptor.validate().map_err(|reason| Error::content(path, reason))?;
         if descriptor.other_values == OtherValues::Wrong {
             return Err(Error::content(path, "`other_values` is \"error\" or \"unlabelled\""));
@@ -303,6 +308,7 @@ mod tests {
             assert_eq!(Descriptor::find(name).unwrap().name, name);
         }
         assert_eq!(Descriptor::find("ade20k").unwrap().class_count(), 150);
+        assert_eq!(Descriptor::find("CamVid").unwrap().name, "camvid");
         assert!(Descriptor::find("nothing").unwrap_err().to_string().contains("seeps"));
     }
 

@@ -72,7 +72,7 @@ pub fn find_predictions(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// The label images of a folder, in the order of their names.
-pub(super) fn find_labels(folder: &Path) -> Result<Vec<PathBuf>> {
+pub fn find_labels(folder: &Path) -> Result<Vec<PathBuf>> {
     let found = Listing::of(folder, &LABELS)?.found;
     if let (true, Some(lossy)) = (found.is_empty(), Listing::of(folder, &LOSSY)?.found.first()) {
         return Err(Error::content(
@@ -85,6 +85,11 @@ pub(super) fn find_labels(folder: &Path) -> Result<Vec<PathBuf>> {
         ));
     }
     not_empty(found, folder, &LABELS)
+}
+
+/// Whether a file may be a label image by its ending; others are lists.
+pub fn ends_as_label_image(path: &Path) -> bool {
+    has_ending(path, &LABELS)
 }
 
 /// What a file of a folder may be.

@@ -26,7 +26,9 @@ pub mod synthetic;
 pub use augment::{Augmentation, Change, Extent, largest_after, largest_after_all};
 pub use cache::{Cache, CacheUsage};
 pub use descriptor::{Class, Descriptor};
-pub use folder::{FileKind, files_by_stem, find_images, find_images_below, find_predictions};
+pub use folder::{
+    FileKind, ends_as_label_image, files_by_stem, find_images, find_images_below, find_labels, find_predictions,
+};
 pub use image_probe::{ImageProbe, SampleKind, probe_images};
 pub use label_meaning::LabelFault;
 pub use label_survey::{

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::device::in_words;
 use crate::device::{DeviceChoice, free_memory};
 use crate::error::{Error, Result, Size};
 
@@ -97,16 +98,10 @@ fn too_large(path: &Path, claim: impl fmt::Display, bytes: u64, free: u64) -> Er
         format!(
             "{claim}; reading it would take {} of memory, but only {} is available. If the file is intact, split it, or \
              use a machine with more memory",
-            amount(bytes),
-            amount(free)
+            in_words(bytes),
+            in_words(free)
         ),
     )
-}
-
-/// Bytes as text, in the unit that suits them.
-fn amount(bytes: u64) -> String {
-    let mebibytes = bytes as f64 / f64::from(1 << 20);
-    if mebibytes < 1024.0 { format!("{mebibytes:.1} MiB") } else { format!("{:.1} GiB", mebibytes / 1024.0) }
 }
 
 /// An empty vector with room for `length` items; an error of `path` where the system has no memory for it.
@@ -118,7 +113,7 @@ pub fn buffer<T>(path: &Path, length: usize) -> Result<Vec<T>> {
             path,
             format!(
                 "reading it takes {} of memory, which the system does not give; read fewer files at a time",
-                amount(bytes)
+                in_words(bytes)
             ),
         )
     })?;

@@ -25,9 +25,9 @@ mod tiff;
 
 pub(crate) use draw::{FAINT, GAP, INK, PAPER, Text, draw_tables, fill, paste, tables_height, ticks};
 pub use draw::{
-    Figure, Frame, Judgement, Legend, LegendRow, LegendTable, Panel, PictureFormat, color_bar_width, color_labels,
-    color_probabilities, encode_jpeg, encode_picture, figure, heatmap, judge, overlay_labels, panels_width,
-    side_by_side, stack, with_color_bar, write_png,
+    Figure, Frame, Judgement, Layout, Legend, LegendRow, LegendTable, Panel, PictureFormat, color_bar_width,
+    color_labels, color_probabilities, encode_jpeg, encode_picture, figure, heatmap, judge, overlay_labels,
+    panels_width, side_by_side, stack, with_color_bar, write_png,
 };
 pub use encode::{Pixels, encode_png, encode_small_png};
 pub(crate) use foreign::image_inside;

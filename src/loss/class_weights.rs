@@ -7,6 +7,7 @@ use serde::de::{SeqAccess, Visitor, value::SeqAccessDeserializer};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{Error, Result};
+use crate::named::usual_spelling;
 
 /// What a pixel of each class counts. Written `"equal"`, `"auto"` or as a list of numbers.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -91,7 +92,7 @@ impl FromStr for ClassWeights {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        match text.trim() {
+        match usual_spelling(text).as_str() {
             "equal" => return Ok(Self::Equal),
             "auto" => return Ok(Self::Auto),
             _ => {}

@@ -6,6 +6,7 @@ use serde_json::json;
 use super::region::Region;
 use crate::activation::Activation;
 use crate::error::{Error, Result};
+use crate::named::usual_spelling;
 
 /// One summand of a loss, as a recipe writes it.
 ///
@@ -218,7 +219,7 @@ fn parse_term(text: &str) -> Result<LossTerm> {
         let known = KINDS.join(", ");
         Error::Config(format!("there is no loss '{name}'; there are {known}. A sum is written cross-entropy+0.5*dice"))
     };
-    let mut term: LossTerm = serde_json::from_value(json!({ "kind": name })).map_err(unknown)?;
+    let mut term: LossTerm = serde_json::from_value(json!({ "kind": usual_spelling(name) })).map_err(unknown)?;
     if let Some(weight) = weight {
         let number = weight.parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0);
         let wrong = || Error::Config(format!("the weight of loss '{name}' must be a number from 0 up, not '{weight}'"));
@@ -423,7 +424,8 @@ mod tests {
         let terms = parse_terms("cross-entropy + 0.5 * dice+2e-1*lovasz").unwrap();
         let found: Vec<_> = terms.iter().map(|term| (term.name(), term.weight())).collect();
         assert_eq!(found, [("cross-entropy", 1.0), ("dice", 0.5), ("lovasz", 0.2)]);
-        for wrong in ["", "cross", "cross-entropy+", "0.5*", "CROSS-ENTROPY"] {
+        assert_eq!(parse_terms("Cross_Entropy+0.5*DICE").unwrap(), parse_terms("cross-entropy+0.5*dice").unwrap());
+        for wrong in ["", "cross", "cross-entropy+", "0.5*", "crossentropy"] {
             let said = parse_terms(wrong).unwrap_err().to_string();
             assert!(said.contains("there is no loss") && said.contains("focal-tversky"), "{wrong}: {said}");
         }

@@ -138,18 +138,28 @@ impl NetworkConfig {
         } = width;
     }
 
+    /// Leaves the input bands and outputs open, for another data set.
+    pub fn unfit(&mut self) {
+        let (bands, outputs) = self.sizes_mut();
+        (*bands, *outputs) = (None, None);
+    }
+
     /// Fills in the input bands and outputs where the recipe left them open; where it did not, they must agree.
     pub fn fit(&mut self, bands: usize, outputs: usize) -> Result<()> {
-        let (own_bands, own_outputs) = match self {
+        let (own_bands, own_outputs) = self.sizes_mut();
+        agree("bands", own_bands, bands)?;
+        agree("outputs", own_outputs, outputs)
+    }
+
+    fn sizes_mut(&mut self) -> (&mut Option<usize>, &mut Option<usize>) {
+        match self {
             Self::EncoderDecoder(config) => (&mut config.bands, &mut config.outputs),
             Self::UnetSeeps(config) | Self::UnetMilesial(config) | Self::UnetEarthquake(config) => {
                 (&mut config.bands, &mut config.outputs)
             }
             Self::UnetResnet(config) => (&mut config.bands, &mut config.outputs),
             Self::UnetAttention(config) => (&mut config.bands, &mut config.outputs),
-        };
-        agree("bands", own_bands, bands)?;
-        agree("outputs", own_outputs, outputs)
+        }
     }
 }
 

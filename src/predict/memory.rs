@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::{Join, Options, Predictor, Procedure, Sizes, Tiles};
+pub(crate) use crate::device::in_words;
 use crate::device::{DeviceChoice, free_memory};
 use crate::error::{Error, Result, Size};
 use crate::fuse::Wanted;
@@ -179,12 +180,6 @@ impl Budget {
 
 fn area(size: Size) -> u64 {
     size.width as u64 * size.height as u64
-}
-
-/// A number of bytes as people write it.
-pub(crate) fn in_words(bytes: u64) -> String {
-    let mebibytes = bytes as f64 / f64::from(1 << 20);
-    if mebibytes < 1024.0 { format!("{mebibytes:.0} MiB") } else { format!("{:.1} GiB", mebibytes / 1024.0) }
 }
 
 /// Bytes of the process with the weights, and of the features for one pixel of the input.

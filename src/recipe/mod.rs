@@ -15,10 +15,11 @@ pub use training::{Criterion, Decayed, Freeze, OptimizerConfig, Phase, Training}
 
 use crate::activation::{Activation, Rule};
 use crate::data::Descriptor;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, plain_types};
 use crate::files::read_text;
 use crate::loss::{ClassWeights, Loss, LossTerm};
 use crate::model::NetworkConfig;
+use crate::named::usual_spelling;
 
 /// Recipes that are compiled in, by name.
 const BUILT_IN: &[(&str, &str)] = &[
@@ -92,11 +93,14 @@ impl AnyRecipe {
     /// writes it, text also without quotes.
     pub fn find_with(name_or_path: &str, changes: &[String]) -> Result<Self> {
         let path = Path::new(name_or_path);
-        if let Some((_, text)) = BUILT_IN.iter().find(|(name, _)| *name == name_or_path) {
+        if let Some(text) = Self::built_in_text(name_or_path) {
             return Self::parse(text, changes, path);
         }
         if path.extension().is_some_and(|e| e == "toml") || path.is_file() {
             return Self::parse(&read_text(path)?, changes, path);
+        }
+        if let Some(text) = Self::built_in_text(&usual_spelling(name_or_path)) {
+            return Self::parse(text, changes, path);
         }
         let known = Self::names().collect::<Vec<_>>().join(", ");
         Err(Error::Unknown { kind: "recipe", name: name_or_path.into(), known })
@@ -117,7 +121,7 @@ impl AnyRecipe {
         let of_forest = table.contains_key("forest") || table.contains_key("features");
         if changes.is_empty() {
             // From the text, so that errors tell the line.
-            let failed = |e| Error::content(path, e);
+            let failed = |e: toml::de::Error| Error::content(path, plain_types(&e.to_string()));
             return Ok(match of_forest {
                 true => Self::Forest(toml::from_str(text).map_err(failed)?),
                 false => Self::Network(toml::from_str(text).map_err(failed)?),
@@ -127,12 +131,25 @@ impl AnyRecipe {
             overrides::apply(&mut table, change)?;
         }
         let failed = |e: toml::de::Error| {
-            Error::Config(format!("recipe {} with {}: {}", path.display(), changes.join(" "), e.to_string().trim_end()))
+            Error::Config(format!(
+                "recipe {} with {}: {}",
+                path.display(),
+                changes.join(" "),
+                plain_types(e.to_string().trim_end())
+            ))
         };
         Ok(match of_forest {
             true => Self::Forest(table.try_into().map_err(failed)?),
             false => Self::Network(table.try_into().map_err(failed)?),
         })
+    }
+
+    /// Its short name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Network(recipe) => &recipe.name,
+            Self::Forest(recipe) => &recipe.name,
+        }
     }
 
     /// One line on what it is.
@@ -159,6 +176,19 @@ impl Recipe {
                  `segtool train` and `segtool info` do"
             ))),
         }
+    }
+
+    /// The same recipe with other values for some of its keys; see [`AnyRecipe::find_with`].
+    pub fn changed(&self, changes: &[String]) -> Result<Self> {
+        let failed = |e: &dyn std::fmt::Display| {
+            let reason = plain_types(e.to_string().trim_end());
+            Error::Config(format!("recipe {} with {}: {reason}", self.name, changes.join(" ")))
+        };
+        let mut table = toml::Table::try_from(self).map_err(|e| failed(&e))?;
+        for change in changes {
+            overrides::apply(&mut table, change)?;
+        }
+        table.try_into().map_err(|e: toml::de::Error| failed(&e))
     }
 
     /// Names of the built-in recipes of networks.
@@ -242,6 +272,43 @@ mod tests {
             };
             assert_eq!(own, name);
         }
+    }
+
+    #[test]
+    fn names_and_kinds_are_known_in_other_spellings() {
+        assert_eq!(Recipe::find("UNet_Seeps").unwrap().name, "unet-seeps");
+        for spelling in ["adamw", "adam-w", "AdamW", "adam_w"] {
+            let change = format!("training.optimizer.kind={spelling}");
+            let recipe = Recipe::find_with("unet-seeps", &[change]).unwrap();
+            assert_eq!(recipe.training.optimizer, OptimizerConfig::adam_w(), "{spelling}");
+        }
+        // Written as the README has it.
+        assert_eq!(serde_json::to_value(OptimizerConfig::adam_w()).unwrap()["kind"], "adamw");
+    }
+
+    #[test]
+    fn a_recipe_at_hand_takes_other_values_too() {
+        for name in Recipe::names() {
+            let recipe = Recipe::find(name).unwrap();
+            assert_eq!(recipe.changed(&[]).unwrap(), recipe);
+        }
+        let changed = Recipe::find("unet-seeps").unwrap().changed(&["training.ema=0.5".into()]).unwrap();
+        assert_eq!(changed, Recipe::find_with("unet-seeps", &["training.ema=0.5".into()]).unwrap());
+    }
+
+    #[test]
+    fn numbers_of_another_kind_are_refused_in_plain_words() {
+        for (change, words) in [
+            ("training.epochs=-3", "expected a whole number from 0 up"),
+            ("training.epochs=2.5", "expected a whole number from 0 up"),
+            ("training.learning_rate=fast", "expected a number"),
+            ("training.loss=dice", "expected a list"),
+        ] {
+            let said = Recipe::find_with("unet-seeps", &[change.into()]).unwrap_err().to_string();
+            assert!(said.contains(words) && !said.contains("usize") && !said.contains("f64"), "{change}: {said}");
+        }
+        let said = AnyRecipe::parse("name = 'x'\n[training]\nepochs = -3", &[], Path::new("x.toml")).unwrap_err();
+        assert!(!said.to_string().contains("usize"), "{said}");
     }
 
     #[test]

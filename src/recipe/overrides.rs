@@ -3,6 +3,7 @@
 use toml::{Table, Value};
 
 use crate::error::{Error, Result};
+use crate::named::usual_spelling;
 
 /// Sets what `change` names, such as `training.optimizer.weight_decay=1e-4` or `training.phases.0.epochs=5`. Tables on the
 /// way that are not there are made.
@@ -24,6 +25,11 @@ fn set_in_table(table: &mut Table, keys: &[&str], value: Value) -> Result<(), St
     match keys {
         [] => Err("there is no key".into()),
         [last] => {
+            // Kinds are names, and known in any spelling.
+            let value = match value {
+                Value::String(name) if *last == "kind" => Value::String(usual_spelling(&name)),
+                value => value,
+            };
             // Another kind has keys of its own.
             if *last == "kind" && table.get("kind").is_some_and(|old| *old != value) {
                 table.clear();

@@ -82,7 +82,14 @@ impl Schedule {
         }
     }
 
-    fn warmup(&self) -> Option<Warmup> {
+    /// Whether the rate of a step depends on how many steps there are in all, so that a longer training would have gone
+    /// otherwise from its first step.
+    pub fn depends_on_length(&self) -> bool {
+        matches!(self, Self::Poly { .. } | Self::Cosine { .. })
+    }
+
+    /// How the rate rises at the beginning.
+    pub fn warmup(&self) -> Option<Warmup> {
         match self {
             Self::Constant { warmup }
             | Self::Poly { warmup, .. }
@@ -142,6 +149,20 @@ mod tests {
         // torch.optim.lr_scheduler.StepLR(opt, 2, gamma=0.1), stepped once an epoch of two steps.
         let step = Schedule::Step { every: 2, factor: 0.1, warmup: None };
         assert_factors(&step, 10, 2, &[1.0, 1.0, 1.0, 1.0, 0.1, 0.1, 0.1, 0.1, 0.01, 0.01]);
+    }
+
+    #[test]
+    fn what_depends_on_the_length_is_told() {
+        let warmup = Some(Warmup { steps: 3, start: 0.25 });
+        for schedule in [
+            Schedule::Constant { warmup },
+            Schedule::Step { every: 2, factor: 0.1, warmup },
+            Schedule::Poly { power: 0.9, warmup },
+            Schedule::Cosine { floor: 0.1, warmup },
+        ] {
+            let same = (0..20).all(|step| schedule.factor(step, 20, 5) == schedule.factor(step, 40, 5));
+            assert_eq!(schedule.depends_on_length(), !same, "{schedule:?}");
+        }
     }
 
     #[test]

@@ -144,6 +144,7 @@ pub enum OptimizerConfig {
         decay: Decayed,
     },
     /// Adam with decoupled weight decay (arXiv 1711.05101).
+    #[serde(rename = "adamw", alias = "adam-w", alias = "adam_w")]
     AdamW {
         /// Decay of the mean of the gradient.
         #[serde(default = "beta_1")]

@@ -140,6 +140,11 @@ impl Learner {
         self.average = Some(average);
     }
 
+    /// How it learns.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     /// What is minimised.
     pub fn loss(&self) -> &Loss {
         &self.loss

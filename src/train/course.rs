@@ -31,6 +31,18 @@ pub struct Position {
     pub best: Option<Best>,
     /// Epochs of the current phase since it was found.
     pub since_best: usize,
+    /// How the phase before ended, until the current one begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Ended>,
+}
+
+/// How a phase ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// Epochs that it had.
+    pub epochs: usize,
+    /// Epochs since its best validation.
+    pub since_best: usize,
 }
 
 /// The best validation so far.
@@ -60,7 +72,16 @@ impl Position {
 
     /// The place at which the next phase begins.
     pub(super) fn next_phase(&self) -> Self {
-        Self { phase: self.phase + 1, phase_epoch: 0, since_best: 0, ..self.clone() }
+        let ended = Some(Ended { epochs: self.phase_epoch, since_best: self.since_best });
+        Self { phase: self.phase + 1, phase_epoch: 0, since_best: 0, ended, ..self.clone() }
+    }
+
+    /// The end of the phase before, at which the training stood when that was found to be over; `None` within a phase,
+    /// and in runs of before this was recorded.
+    pub(super) fn reopened(&self) -> Option<Self> {
+        let Ended { epochs, since_best } = self.ended?;
+        let phase = self.phase.checked_sub(1)?;
+        Some(Self { phase, phase_epoch: epochs, since_best, ended: None, ..self.clone() })
     }
 
     /// Moves on to the next epoch; says whether its weights are to be kept: `validation` is the best so far, or there
@@ -115,9 +136,21 @@ impl Course {
         self.phases.iter().map(|phase| phase.epochs).sum()
     }
 
+    /// Epochs that are still to begin or to end, in the current phase and those after it.
+    pub(super) fn epochs_left(&self, position: &Position) -> usize {
+        let later = self.phases.iter().skip(position.phase + 1).map(|phase| phase.epochs).sum::<usize>();
+        let current = self.phase(position).filter(|_| !self.phase_is_over(position));
+        later + current.map_or(0, |phase| phase.epochs - position.phase_epoch)
+    }
+
     /// Steps of all phases.
     pub(super) fn steps(&self) -> usize {
-        self.phases.iter().map(|phase| phase.epochs * self.epoch_batches.div_ceil(phase.accumulate)).sum()
+        self.phases.iter().map(|phase| self.phase_steps(phase)).sum()
+    }
+
+    /// Steps of a phase.
+    pub(super) fn phase_steps(&self, phase: &Training) -> usize {
+        phase.epochs * self.epoch_batches.div_ceil(phase.accumulate)
     }
 
     /// Whether the current phase is over: its epochs are done, or its patience is at an end.
@@ -142,5 +175,25 @@ impl Course {
         let epoch_steps = self.epoch_batches.div_ceil(phase.accumulate);
         let step = position.phase_epoch * epoch_steps + position.batch.div_ceil(phase.accumulate);
         phase.learning_rate * phase.schedule.factor(step.saturating_sub(back), phase.epochs * epoch_steps, epoch_steps)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recipe::{Phase, Recipe};
+
+    #[test]
+    fn the_epochs_left_are_those_of_all_phases() {
+        let mut training = Recipe::find("unet-demo").unwrap().training;
+        training.patience = Some(2);
+        training.phases = [4, 3].map(|epochs| Phase { epochs, ..Phase::default() }).to_vec();
+        let course = Course::new(&training, 5);
+        let at = |phase, phase_epoch, since_best| {
+            course.epochs_left(&Position { phase, phase_epoch, since_best, ..Position::default() })
+        };
+        assert_eq!([at(0, 0, 0), at(0, 3, 1), at(0, 4, 0), at(1, 0, 0), at(1, 2, 0), at(2, 0, 0)], [7, 4, 3, 3, 1, 0]);
+        // The first phase ends early, and the second follows.
+        assert_eq!(at(0, 2, 2), 3);
     }
 }

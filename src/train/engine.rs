@@ -10,15 +10,17 @@ use burn::tensor::Device;
 
 use super::checkpoint::{self, Saved};
 use super::course::{Course, Position};
+use super::pace::Pace;
 use super::record::Record;
 use super::report::{Gallery, Status};
-use super::{Initial, PictureRanking, Plan, oom, write_pictures};
+use super::{Initial, PictureRanking, Plan, longer, oom, write_pictures};
 use crate::concat::Classes;
 use crate::data::{Batch, Cache, Loader, Pair};
 use crate::device::DeviceChoice;
 use crate::error::{Error, Result};
 use crate::evaluate::{Examination, Findings, input_tensor, target};
 use crate::event::{EpochReport, Event, Sink, Task, Validation};
+use crate::files::create_folder;
 use crate::image::orientation_policy;
 use crate::loss::Loss;
 use crate::metric::{AbsentClass, Scores};
@@ -53,6 +55,8 @@ pub struct Session<'a> {
     pub cache: u64,
     /// How many of the best and of the worst validation pictures are drawn after each epoch.
     pub validation_pictures: usize,
+    /// Every how many epochs the weights are kept beside the best and the last ones.
+    pub keep_every: Option<usize>,
     /// Set from outside to stop after the current step.
     pub stop: &'a AtomicBool,
     /// When to stop by itself.
@@ -64,7 +68,7 @@ pub struct Session<'a> {
 impl<'a> Session<'a> {
     /// On `device`, with two workers and without anything that is not needed.
     pub fn new(device: DeviceChoice, stop: &'a AtomicBool, sink: &'a dyn Sink) -> Self {
-        Self { device, workers: 2, cache: 0, validation_pictures: 0, stop, deadline: None, sink }
+        Self { device, workers: 2, cache: 0, validation_pictures: 0, keep_every: None, stop, deadline: None, sink }
     }
 
     fn is_over(&self) -> bool {
@@ -117,7 +121,16 @@ pub fn start_with(plan: Plan, initial: Option<&Initial>, folder: &Path, session:
 
 /// Continues a run from its last save.
 pub fn resume(folder: &Path, session: &Session<'_>) -> Result<Outcome> {
-    let run = Run::open(folder)?;
+    resume_for(folder, &[], session)
+}
+
+/// Continues a run from its last save, for other numbers of epochs if there are any, one a phase.
+///
+/// # Errors
+///
+/// [`Error::Config`] where the run would have gone otherwise so far with these numbers.
+pub fn resume_for(folder: &Path, epochs: &[usize], session: &Session<'_>) -> Result<Outcome> {
+    let mut run = Run::open(folder)?;
     run.config.dataset.follow_orientation();
     let (trained, requested) = (run.config.dataset.orientation.unwrap_or_default(), orientation_policy());
     if trained != requested {
@@ -127,18 +140,46 @@ pub fn resume(folder: &Path, session: &Session<'_>) -> Result<Outcome> {
         )));
     }
     let samples = run.samples()?;
-    let training = &run.config.recipe.training;
-    let saved = Saved::open(&run.last_path())?;
-    let Some(phase) = training.resolved_phases().into_iter().nth(saved.position.phase) else {
-        session.note(format!("all {} epochs of this run are done", saved.position.epoch));
+    let mut saved = Saved::open(&run.last_path())?;
+    if !go_on(&mut run, &mut saved.position, epochs, session)? {
         return Ok(Outcome::Finished { best: saved.position.best.map(|best| best.mean_iou) });
-    };
+    }
+    let training = &run.config.recipe.training;
+    let phases = training.resolved_phases();
+    let phase = phases.get(saved.position.phase).unwrap_or(training).clone();
     let device = session.device.open_for(training.precision)?;
     let network = saved.network(identify(run.config.recipe.network.init(run.config.seed, &device)?))?;
     let mut learner = Learner::new(network.train(), Settings::from(&phase), loss_of(&run.config, &phase)?)?;
     saved.restore(&mut learner)?;
     let position = saved.position;
     Trainer::new(run, samples, device, learner, session)?.run(position)
+}
+
+/// Settles for how many epochs a run goes on, and from where; says so if it does not because all of them are done.
+fn go_on(run: &mut Run, position: &mut Position, epochs: &[usize], session: &Session<'_>) -> Result<bool> {
+    let phases = run.config.recipe.training.resolved_phases().len();
+    let end = position.reopened().filter(|_| position.phase >= phases);
+    if !epochs.is_empty() {
+        let folder = run.folder().to_path_buf();
+        let training = &mut run.config.recipe.training;
+        let before = training.clone();
+        longer::set_epochs(training, epochs, end.as_ref().unwrap_or(position), &folder)?;
+        if *training != before {
+            run.rewrite_config()?;
+        }
+    }
+    let training = &run.config.recipe.training;
+    if position.phase < phases {
+        return Ok(true);
+    }
+    match end {
+        Some(end) if !longer::is_over(training, &end) => *position = end,
+        end => {
+            session.note(longer::finished(training, end.as_ref(), position.epoch, run.folder()));
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn loss_of(config: &RunConfig, phase: &Training) -> Result<Loss> {
@@ -155,6 +196,7 @@ struct Trainer<'a> {
     session: &'a Session<'a>,
     last_save: Instant,
     cache_noted: bool,
+    pace: Pace,
 }
 
 /// A validation and what it showed.
@@ -176,9 +218,10 @@ impl<'a> Trainer<'a> {
         };
         let validation = (!samples.validation.is_empty()).then(|| loader(samples.validation));
         let train = loader(samples.train).sampled(training.sampling.clone(), Arc::new(samples.presence))?;
+        let pace = Pace::new(train.samples(), validation.as_ref().map_or(0, |loader| loader.pairs.len()));
         let course = Course::new(training, train.batches());
         let last_save = Instant::now();
-        Ok(Self { train, validation, course, run, device, learner, session, last_save, cache_noted: false })
+        Ok(Self { train, validation, course, run, device, learner, session, last_save, cache_noted: false, pace })
     }
 
     fn run(mut self, mut position: Position) -> Result<Outcome> {
@@ -191,16 +234,24 @@ impl<'a> Trainer<'a> {
                 continue;
             }
             let over = self.epoch(&phase, &mut position, &mut record)?;
-            let rate = self.course.last_learning_rate(&position);
+            if over {
+                self.pace.trained(position.seconds);
+                self.tell_outlook(&position);
+            }
+            let clock = Instant::now();
             let report = if over { self.close_epoch(&mut position, &mut record)? } else { None };
-            let Some(report) = report else {
+            let Some(mut report) = report else {
                 self.save(&position)?;
                 record.report(Status::Stopped(position.epoch + 1), &position);
                 return Ok(Outcome::Stopped(position));
             };
-            record.epoch(&report, rate, position.steps)?;
+            record.epoch(&report, position.steps)?;
             self.save(&position)?;
+            self.keep_weights(position.epoch);
             self.note_full_cache();
+            self.pace.closed(clock.elapsed());
+            let outlook = self.pace.outlook(self.course.epochs_left(&position), self.session.deadline);
+            report.left = outlook.between(Instant::now());
             self.session.sink.event(Event::Epoch(report));
         }
         self.save(&position)?;
@@ -241,6 +292,7 @@ impl<'a> Trainer<'a> {
 
     /// Trains from the position to the end of its epoch; says whether it came so far before it was time to stop.
     fn epoch(&mut self, phase: &Training, position: &mut Position, record: &mut Record<'_>) -> Result<bool> {
+        self.tell_outlook(position);
         let task = Task::Train(position.epoch + 1, self.course.epochs());
         self.session.sink.event(Event::Started { task, total: self.train.samples(), done: position.samples });
         let mut batches = self.train.shuffled(self.run.config.seed, position.epoch, position.batch, &phase.augment);
@@ -344,13 +396,21 @@ impl<'a> Trainer<'a> {
         Ok(Some(EpochReport {
             epoch: position.epoch,
             phase: position.phase + 1,
+            learning_rate: self.course.last_learning_rate(&done),
             train_loss: done.loss_sum / done.samples as f64,
             validation,
             best,
             seconds: done.seconds,
             images_per_second: done.samples as f64 / done.seconds,
             wait: done.waited / done.seconds,
+            left: None,
         }))
+    }
+
+    /// Says what follows the epoch at which the training stands.
+    fn tell_outlook(&self, position: &Position) {
+        let after = self.course.epochs_left(position).saturating_sub(1);
+        self.session.sink.event(Event::Outlook(self.pace.outlook(after, self.session.deadline)));
     }
 
     /// Scores the best weights once more, for the report.
@@ -370,6 +430,19 @@ impl<'a> Trainer<'a> {
             pixel_accuracy: scores.pixel_accuracy,
             mean_iou: scores.mean_iou,
             class_iou: names.zip(scores.classes.iter().map(|c| c.iou)).collect(),
+        }
+    }
+
+    /// Keeps the weights of an epoch, if that is wanted. If that fails, it is said; the training goes on.
+    fn keep_weights(&self, epoch: usize) {
+        if self.session.keep_every.is_none_or(|every| !epoch.is_multiple_of(every)) {
+            return;
+        }
+        let (path, description) = (self.run.epoch_path(epoch), self.run.config.description());
+        let kept = create_folder(path.parent().unwrap_or(&path))
+            .and_then(|()| weights::save(&self.learner.predictor(), &description, &path));
+        if let Err(e) = kept {
+            self.session.note(format!("the weights of epoch {epoch} are not kept: {e}"));
         }
     }
 

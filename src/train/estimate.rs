@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::Plan;
 use crate::data::largest_after_all;
-use crate::device::{DeviceChoice, free_memory};
+use crate::device::{DeviceChoice, free_memory, in_words};
 use crate::error::{Error, Result, Size};
 use crate::loss::Loss;
 use crate::precision::Precision;
@@ -94,7 +94,7 @@ impl Need {
             }
             Kind::Training { checkpointed, halves } => {
                 if let Some(bytes) = checkpointed.filter(|bytes| *bytes < self.bytes()) {
-                    advice.push(format!("--checkpointing (then about {})", gibibytes(bytes)));
+                    advice.push(format!("--checkpointing (then about {})", in_words(bytes)));
                 }
                 if halves {
                     advice.push("--precision bf16".into());
@@ -108,8 +108,8 @@ impl Need {
              starts nevertheless",
             self.batch_size,
             self.size,
-            gibibytes(self.bytes()),
-            gibibytes(free),
+            in_words(self.bytes()),
+            in_words(free),
             advice.join(", or ")
         )))
     }
@@ -117,14 +117,10 @@ impl Need {
 
 impl fmt::Display for Need {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "needs about {} of memory", gibibytes(self.bytes()))?;
+        write!(f, "needs about {} of memory", in_words(self.bytes()))?;
         match self.free {
-            Some(free) => write!(f, ", {} are free", gibibytes(free)),
+            Some(free) => write!(f, ", {} are free", in_words(free)),
             None => Ok(()),
         }
     }
-}
-
-fn gibibytes(bytes: u64) -> String {
-    format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30))
 }

@@ -38,7 +38,7 @@ pub struct Row {
 
 impl Row {
     /// The row of a report.
-    pub(super) fn new(report: &EpochReport, learning_rate: f64, classes: usize) -> Self {
+    pub(super) fn new(report: &EpochReport, classes: usize) -> Self {
         let scores = match &report.validation {
             None => vec![None; classes + 2],
             Some(Validation { pixel_accuracy, mean_iou, class_iou, .. }) => [Some(*pixel_accuracy), Some(*mean_iou)]
@@ -49,7 +49,7 @@ impl Row {
         Self {
             epoch: report.epoch,
             phase: report.phase,
-            learning_rate,
+            learning_rate: report.learning_rate,
             train_loss: report.train_loss,
             validation_loss: report.validation.as_ref().and_then(|v| v.loss).filter(|loss| loss.is_finite()),
             scores,
@@ -214,13 +214,15 @@ mod tests {
         let report = EpochReport {
             epoch: 1,
             phase: 1,
+            learning_rate: 0.1,
             train_loss: 1.0,
             validation: Some(validation),
             best: true,
             seconds: 1.0,
             images_per_second: 1.0,
             wait: 0.0,
+            left: None,
         };
-        assert_eq!(Row::new(&report, 0.1, 0).validation_loss, None);
+        assert_eq!(Row::new(&report, 0).validation_loss, None);
     }
 }

@@ -128,7 +128,7 @@ fn draw(picture: &RankedPicture, pair: &Pair, classes: &Classes) -> Result<Vec<u
     let shown = Shown {
         image: displayed(raster, classes.bands, &classes.nodata),
         label: Some(picture.labels.classes.clone()),
-        prediction: picture.prediction.classes.clone(),
+        prediction: Some(picture.prediction.classes.clone()),
         probability: None,
         mean_iou: Some(picture.mean_iou),
     };

@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::course::Course;
 use crate::data::{
     ClassPresence, Descriptor, Loader, Normalisation, Pair, Survey, largest_after, pair_folders, pair_lists,
     pair_mask_folders, read_pairs, split_validation, survey,
 };
 use crate::error::{Error, Result, Size};
 use crate::event::{Event, Sink};
+use crate::named::some_of;
 use crate::recipe::{Criterion, Recipe, Training};
 
 /// Where pairs come from.
@@ -92,9 +94,7 @@ pub fn prepare(
     if everything.class_pixels.iter().all(|&pixels| pixels == 0) {
         return Err(Error::Config("no pixel of the data set has a label, so there is nothing to learn".into()));
     }
-    for (class, _) in descriptor.classes.iter().zip(&everything.class_pixels).filter(|(_, pixels)| **pixels == 0) {
-        sink.event(Event::Note(format!("class '{}' does not occur in any label image", class.name)));
-    }
+    note_absent(&descriptor, &everything.class_pixels, sink);
     note_sizes(&recipe.training, &everything.sizes, sink);
     if validation.is_empty() && (recipe.training.patience.is_some() || recipe.training.best_by != Criterion::MeanIou) {
         let text = "without a validation set, `patience` and `best_by` have nothing to go by: the last weights count";
@@ -112,7 +112,46 @@ pub fn prepare(
         sink.event(Event::Note(format!("class weights: {}", shares(weights, &descriptor))));
     }
     let Survey { presence, sizes, validation_sizes, .. } = everything;
-    Ok(Plan { recipe, descriptor, train, validation, presence, sizes, validation_sizes, class_weights, seed })
+    let plan = Plan { recipe, descriptor, train, validation, presence, sizes, validation_sizes, class_weights, seed };
+    note_warmup(&plan, sink)?;
+    Ok(plan)
+}
+
+/// Says which classes no label image shows.
+fn note_absent(descriptor: &Descriptor, pixels: &[u64], sink: &dyn Sink) {
+    let absent = descriptor.classes.iter().zip(pixels).filter(|(_, pixels)| **pixels == 0);
+    let absent: Vec<&str> = absent.map(|(class, _)| class.name.as_str()).collect();
+    let names = some_of(absent.iter().copied());
+    match absent.len() {
+        0 => {}
+        1 => sink.event(Event::Note(format!("class {names} does not occur in any label image"))),
+        count => sink.event(Event::Note(format!(
+            "{count} of {} classes do not occur in any label image: {names}",
+            descriptor.class_count()
+        ))),
+    }
+}
+
+/// Says that a warm-up does not come to its end.
+fn note_warmup(plan: &Plan, sink: &dyn Sink) -> Result<()> {
+    let course = Course::new(&plan.recipe.training, plan.loader(1)?.batches());
+    let phases = plan.recipe.training.resolved_phases();
+    for (i, phase) in phases.iter().enumerate() {
+        let steps = course.phase_steps(phase);
+        let Some(warmup) = phase.schedule.warmup().filter(|warmup| warmup.steps > steps) else { continue };
+        let (what, key) = match phases.len() {
+            1 => ("the training".to_owned(), "training.schedule".to_owned()),
+            _ => (format!("phase {}", i + 1), format!("training.phases.{i}.schedule")),
+        };
+        sink.event(Event::Note(format!(
+            "the warm-up takes {} steps, but {what} has only {steps}: the learning rate never comes to {}; shorten it, as \
+             with --set {key}.warmup.steps={}",
+            warmup.steps,
+            phase.learning_rate,
+            (steps / 10).max(1)
+        )));
+    }
+    Ok(())
 }
 
 /// Says that samples of a batch differ in size, if they do.

@@ -72,8 +72,8 @@ impl<'a> Record<'a> {
     }
 
     /// Records an epoch that ended with a step.
-    pub(super) fn epoch(&mut self, report: &EpochReport, learning_rate: f64, step: usize) -> Result<()> {
-        let row = Row::new(report, learning_rate, self.classes.len());
+    pub(super) fn epoch(&mut self, report: &EpochReport, step: usize) -> Result<()> {
+        let row = Row::new(report, self.classes.len());
         self.board.epoch(step, &row, &self.classes);
         self.rows.push(row);
         log::write(&self.run.log_path(), &self.classes, &self.rows)?;

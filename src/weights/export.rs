@@ -13,6 +13,7 @@ use crate::activation::Activation;
 use crate::error::{Error, Result};
 use crate::files::{create_folder, write_bytes};
 use crate::model::{DecoderConfig, Dilation, NetworkConfig, Stem, Style};
+use crate::named::usual_spelling;
 use crate::ops::NormSettings;
 
 /// For whom weights are written.
@@ -38,7 +39,7 @@ impl FromStr for Target {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self> {
-        Ok(match name {
+        Ok(match usual_spelling(name).as_str() {
             "csail" => Self::Csail,
             "torchvision" => Self::Torchvision,
             "mmseg" => Self::Mmseg,

@@ -62,7 +62,10 @@ pub fn locate(sources: &[String], sink: &dyn Sink) -> Result<Vec<PathBuf>> {
 
 fn locate_one(source: &str, sink: &dyn Sink) -> Result<PathBuf> {
     let path = Path::new(source);
-    if path.is_dir() {
+    let entries = entries();
+    let entry = entries.iter().find(|entry| entry.name == source);
+    // A folder that holds no weights does not stand in the way of those of its name.
+    if path.is_dir() && (entry.is_none() || path.join("model.safetensors").exists()) {
         let weights = path.join("model.safetensors");
         return match weights.exists() {
             true => Ok(weights),
@@ -78,14 +81,13 @@ fn locate_one(source: &str, sink: &dyn Sink) -> Result<PathBuf> {
             )),
         };
     }
-    if path.exists() {
+    if path.is_file() {
         return Ok(path.into());
     }
     if source.starts_with("https://") || source.starts_with("http://") {
         return download::fetch(&Remote::parse(source)?, sink);
     }
-    let entries = entries();
-    if let Some(entry) = entries.iter().find(|entry| entry.name == source) {
+    if let Some(entry) = entry {
         return download::fetch(&entry.remote()?, sink);
     }
     if path.extension().is_some() || path.components().count() > 1 {

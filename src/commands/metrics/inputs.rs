@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use segtool::data::{
     Descriptor, Pair, pair_folders, pair_lists, pair_mask_folders, pair_mask_predictions, pair_predictions, read_pairs,
 };
@@ -11,6 +11,9 @@ use segtool::run::{Run, find_dataset};
 
 use crate::cli::Metrics;
 use crate::ui::{self, Progress};
+
+/// Classes where nothing says how many there are.
+const USUAL_CLASSES: usize = 150;
 
 /// Where the pairs are.
 enum Source<'a> {
@@ -99,7 +102,13 @@ pub(super) fn descriptor(arguments: &Metrics, convention: Convention) -> Result<
         (Some(run), _) => find_dataset(&run.to_string_lossy())?,
         (None, Some(name)) => find_dataset(name)?,
         (None, None) => {
-            let classes = arguments.num_class.context("--num-class is missing")?;
+            let classes = arguments.num_class.unwrap_or_else(|| {
+                ui::say(&format!(
+                    "note: neither --num-class nor --dataset: {USUAL_CLASSES} classes, those of ADE20K, as in the Capstone's \
+                     script"
+                ));
+                USUAL_CLASSES
+            });
             let values = convention.label_values();
             let ignore = values.ignore.filter(|_| ignored.is_empty());
             let first = arguments.first_label.unwrap_or(values.first);

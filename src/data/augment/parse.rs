@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Augmentation, Change};
 use crate::error::{Error, Result};
+use crate::named::usual_spelling;
 
 impl Augmentation {
     /// A list such as `flip-horizontal,rotate=10,scale=0.5:2,crop=473`; `none` is the empty one. Values are, in this
@@ -112,8 +113,9 @@ impl FromStr for Augmentation {
 
     fn from_str(text: &str) -> Result<Self> {
         let table = match text.split_once('=') {
-            None => Ok(usual(text)),
+            None => Ok(usual(&usual_spelling(text))),
             Some((name, values)) => {
+                let name = &usual_spelling(name);
                 let values: Result<Vec<Value>, String> = values.split(':').map(number).collect();
                 let named = |reason| format!("augmentation '{name}': {reason}");
                 values.and_then(|values| with_values(name, &values)).map_err(named)

@@ -10,6 +10,7 @@ use jpeg_encoder::{ColorType, Encoder};
 use crate::error::{Error, Result, Size};
 use crate::files::write_bytes;
 use crate::image::encode::{Pixels, encode_png};
+use crate::named::usual_spelling;
 
 /// Of 100; edges between class colours stay clean.
 const JPEG_QUALITY: u8 = 92;
@@ -38,7 +39,7 @@ impl FromStr for PictureFormat {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self> {
-        match name {
+        match usual_spelling(name).as_str() {
             "png" => Ok(Self::Png),
             "jpeg" | "jpg" => Ok(Self::Jpeg),
             _ => Err(Error::Config(format!("unknown picture format '{name}'; choose png or jpeg"))),

@@ -12,7 +12,7 @@ mod text;
 
 pub(crate) use axis::ticks;
 pub use color_bar::{color_bar_width, with_color_bar};
-pub use figure::{Figure, Frame, Legend, Panel, figure, panels_width, side_by_side, stack};
+pub use figure::{Figure, Frame, Layout, Legend, Panel, figure, panels_width, side_by_side, stack};
 pub use file::{PictureFormat, encode_jpeg, encode_picture, write_png};
 pub use heatmap::heatmap;
 pub use legend::{LegendRow, LegendTable};
