@@ -14,15 +14,17 @@ use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
 use crate::activation::Rule;
-use crate::device::{DeviceChoice, peak_memory};
+use crate::device::{DeviceChoice, free_memory, peak_memory};
 use crate::error::{Error, Result, Size};
 use crate::fuse::{Look, Wanted, decide};
 use crate::loss::{Loss, Target};
 use crate::model::InferenceNetwork;
 use crate::ops::profile;
 use crate::precision::Precision;
+use crate::predict::in_words;
 use crate::recipe::{OptimizerConfig, Recipe};
 use crate::step::{Learner, Part, Settings};
+use crate::summary::{inference_memory, training_memory};
 pub use check::{Difference, check};
 
 /// Steps before the clock starts.
@@ -152,8 +154,44 @@ impl fmt::Display for Report {
     }
 }
 
+/// Says whether a step fits into the memory that is free.
+fn check_memory(options: &Options) -> Result<()> {
+    let Options { recipe, batch, size: side, device, precision, .. } = options;
+    let (config, size) = (recipe.fitted_network(options.classes)?, Size { width: *side, height: *side });
+    let memory = match options.mode {
+        Mode::Infer => inference_memory(&config, size, *device)?,
+        Mode::Train => {
+            let (settings, loss) = options.step()?;
+            training_memory(&config, size, *device, &settings, &loss)?
+        }
+    };
+    let memory = if *precision == Precision::Bf16 { memory.with_halved_pictures() } else { memory };
+    let (needed, free) = (memory.bytes(*batch), free_memory(device.resolve()?).unwrap_or(u64::MAX / 2));
+    if needed <= free {
+        return Ok(());
+    }
+    Err(Error::Config(format!(
+        "a step on a batch of {batch} images of {size} needs about {} of memory, and {} are free; choose a smaller --batch \
+         or --size",
+        in_words(needed),
+        in_words(free)
+    )))
+}
+
+impl Options {
+    /// What a training step is.
+    fn step(&self) -> Result<(Settings, Loss)> {
+        let training = &self.recipe.training;
+        if !self.own_step {
+            return Ok((Settings::plain(OptimizerConfig::sgd()), Loss::cross_entropy()));
+        }
+        Ok((Settings::from(training), Loss::new(&training.loss, self.recipe.activation, None)?))
+    }
+}
+
 /// Measures; a run begins with two steps that do not count.
 pub fn run(options: &Options) -> Result<Report> {
+    check_memory(options)?;
     let mut work = Work::new(options)?;
     for _ in 0..WARM_UP {
         work.step()?;
@@ -217,13 +255,7 @@ impl Work {
                 let labels = 0..classes.min(LABELS) as i32;
                 let labels: Vec<i32> = (0..batch * size * size).map(|_| rng.random_range(labels.clone())).collect();
                 let labels = Tensor::<3, Int>::from_data(TensorData::new(labels, [batch, size, size]), &device);
-                let training = &options.recipe.training;
-                let (settings, loss) = if options.own_step {
-                    let loss = Loss::new(&training.loss, options.recipe.activation, None)?;
-                    (Settings::from(training), loss)
-                } else {
-                    (Settings::plain(OptimizerConfig::sgd()), Loss::cross_entropy())
-                };
+                let (settings, loss) = options.step()?;
                 let learner = Learner::new(network.train(), settings, loss)?;
                 let target = Target { classes: labels, labelled: None };
                 let part = Part { input: precision.of_input(input.clone()), target, draw: SEED };

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use segtool::concat::{Inputs, Look, Options, Paint, Partners, Predictions, concat_files};
 use segtool::data::{Descriptor, Normalisation, ValidPixels};
+use segtool::predict::origins;
 use segtool::run::find_dataset;
 
 use super::use_threads;
@@ -16,6 +17,9 @@ pub(crate) fn run(arguments: &Concat) -> Result<Exit> {
     let descriptor = descriptor(arguments)?;
     let progress = Progress::new();
     let triples = inputs(arguments)?.find(&progress)?;
+    origins(triples.iter().map(|triple| triple.prediction.as_path()))
+        .iter()
+        .for_each(|note| ui::say(&format!("note: {note}")));
     let options = options(arguments);
     use_threads(arguments.workers)?;
     let summary = concat_files(&triples, &descriptor, &options, &progress)?;

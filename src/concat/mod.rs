@@ -18,6 +18,7 @@ use crate::error::{Error, Result, Size};
 use crate::event::{Event, Sink, Task};
 use crate::files::{create_folder, refuse_equal_outputs, write_bytes_unsynced};
 use crate::image::{PictureFormat, encode_picture, read_image, read_probability_npy, report_notes};
+use crate::inputs::ReadFiles;
 
 /// What to draw where.
 #[derive(Debug, Clone)]
@@ -51,6 +52,7 @@ pub fn concat_files(
     // Pictures are named by the stem of their prediction.
     let output = |triple: &Triple| options.output.join(output_name(&triple.prediction, options.format));
     refuse_equal_outputs(triples.iter().map(|triple| (output(triple), triple.prediction.as_path())))?;
+    refuse_inputs(triples, &output)?;
     create_folder(&options.output)?;
     let classes = Classes::of(descriptor);
     sink.event(Event::Started { task: Task::Concat, total: triples.len(), done: 0 });
@@ -79,6 +81,14 @@ pub fn concat_files(
     sink.event(Event::Finished);
     report_notes(sink);
     summary
+}
+
+/// Refuses to draw over a file that is drawn, or that belongs to it.
+fn refuse_inputs(triples: &[Triple], output: &dyn Fn(&Triple) -> PathBuf) -> Result<()> {
+    let files =
+        triples.iter().flat_map(|triple| [Some(&triple.image), Some(&triple.prediction), triple.label.as_ref()]);
+    let inputs = ReadFiles::new(files.flatten());
+    triples.iter().try_for_each(|triple| inputs.refuse(&output(triple), "--output-path"))
 }
 
 /// Reads what a picture shows; all parts must have one size.
