@@ -1,11 +1,13 @@
 //! Where tensors live. The only file that names a backend or asks which were built in.
 
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 
 use burn::tensor::Device;
 
 use crate::error::{Error, Result};
+use crate::main_memory;
 use crate::ops;
 use crate::precision::Precision;
 
@@ -149,26 +151,12 @@ pub fn peak_memory(device: DeviceChoice) -> Option<u64> {
 }
 
 /// Bytes that are free on a device, where that is known: of a GPU as nvidia-smi says, else of main memory on Linux, in the
-/// machine and in the container, if it is in one.
+/// machine, in the control groups of the process (containers, batch systems) and within its own limits (`ulimit`).
 pub fn free_memory(device: DeviceChoice) -> Option<u64> {
-    if let DeviceChoice::LibtorchCuda(index) = device {
-        return free_gpu_memory(index);
+    match device {
+        DeviceChoice::LibtorchCuda(index) => free_gpu_memory(index),
+        _ => main_memory::free(Path::new("/")),
     }
-    let number = |path: &str| std::fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    let machine = line.split_whitespace().next()?.parse::<u64>().ok()? * 1024;
-    let most = number("/sys/fs/cgroup/memory.max");
-    let held = number("/sys/fs/cgroup/memory.current").map(|held| held.saturating_sub(cached_files()));
-    let container = most.zip(held).map(|(most, held)| most.saturating_sub(held));
-    Some(container.map_or(machine, |container| machine.min(container)))
-}
-
-/// Bytes of files that the container counts as held, but gives up when memory is needed.
-fn cached_files() -> u64 {
-    let text = std::fs::read_to_string("/sys/fs/cgroup/memory.stat").unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("inactive_file "));
-    line.and_then(|bytes| bytes.trim().parse().ok()).unwrap_or(0)
 }
 
 /// Asks the driver's own program: libtorch does not say without a context on the GPU, which takes memory itself.

@@ -1,5 +1,6 @@
 //! What can go wrong, in words that name the file, the value and the way out.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -46,7 +47,7 @@ impl fmt::Display for Size {
 #[non_exhaustive]
 pub enum Error {
     /// A file or folder could not be read.
-    #[error("cannot read {}: {cause}", path.display())]
+    #[error("cannot read {}: {cause}", shown(path))]
     Read {
         /// The file or folder.
         path: PathBuf,
@@ -54,7 +55,7 @@ pub enum Error {
         cause: std::io::Error,
     },
     /// A file or folder could not be written.
-    #[error("cannot write {}: {cause}{}", path.display(), write_advice(cause))]
+    #[error("cannot write {}: {cause}{}", shown(path), write_advice(cause))]
     Write {
         /// The file or folder.
         path: PathBuf,
@@ -62,7 +63,7 @@ pub enum Error {
         cause: std::io::Error,
     },
     /// The content of a file is damaged or of a kind that is not understood.
-    #[error("{}: {reason}", path.display())]
+    #[error("{}: {reason}", shown(path))]
     Content {
         /// The file.
         path: PathBuf,
@@ -72,7 +73,8 @@ pub enum Error {
     /// An image and its label, or a label and its prediction, differ in size.
     #[error(
         "sizes differ: {} is {first_size}, {} is {second_size}; a pair must have the same width and height",
-        first.display(), second.display()
+        shown(first),
+        shown(second)
     )]
     SizeMismatch {
         /// One file of the pair.
@@ -89,7 +91,7 @@ pub enum Error {
         "{}: label {value} at pixel ({x}, {y}) is not in data set '{dataset}' (it defines {expected}); \
          correct the label image, or say what the value means (in the data set file; of metrics also with --num-class, \
          --first-label and --ignore-label)",
-        path.display()
+        shown(path)
     )]
     LabelValue {
         /// The label image.
@@ -129,7 +131,7 @@ pub enum Error {
         known: String,
     },
     /// Weights do not fit the network.
-    #[error("{}: the weights do not fit the network\n{details}", path.display())]
+    #[error("{}: the weights do not fit the network\n{details}", shown(path))]
     Weights {
         /// The weight file.
         path: PathBuf,
@@ -147,6 +149,9 @@ pub enum Error {
     /// The device does not exist or was not built in.
     #[error("{0}")]
     Device(String),
+    /// Work was given up because somebody asked for that.
+    #[error("stopped")]
+    Stopped,
     /// The device's memory does not suffice.
     #[error(
         "the device's memory does not suffice; try a smaller --batch-size (with --accumulate for the same steps), \
@@ -199,6 +204,22 @@ impl Error {
     }
 }
 
+/// Most characters of a path that are shown; systems take up to 4096 bytes, but lists may hold any line.
+const LONGEST_PATH: usize = 4096;
+
+/// A path as text in one line: control characters, which names may hold, are written out, and what no system takes for a path
+/// is cut.
+fn shown(path: &Path) -> Cow<'_, str> {
+    let text = path.to_string_lossy();
+    let cut = text.char_indices().nth(LONGEST_PATH).map(|(at, _)| at);
+    if cut.is_none() && !text.contains(char::is_control) {
+        return text;
+    }
+    let (text, rest) = (&text[..cut.unwrap_or(text.len())], if cut.is_some() { "..." } else { "" });
+    let shown = text.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() });
+    shown.chain([rest.to_owned()]).collect()
+}
+
 /// The usual next step for the two write failures that users meet.
 fn write_advice(cause: &std::io::Error) -> &'static str {
     match cause.kind() {
@@ -225,4 +246,17 @@ fn fault_list(faults: &[String], total: usize, advice: Option<&str>) -> String {
         text.push_str(advice);
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_with_control_characters_stay_in_their_line() {
+        let error = Error::content("a\nb\u{1b}[31m é.png", "is damaged");
+        assert_eq!(error.to_string(), "a\\nb\\u{1b}[31m é.png: is damaged");
+        let long = Error::content("é".repeat(1 << 16), "is damaged").to_string();
+        assert!(long.ends_with("é...: is damaged") && long.chars().count() < 5000);
+    }
 }

@@ -46,7 +46,7 @@ enum Flush {
 fn write_through(path: &Path, flush: Flush, fill: impl FnOnce(&File) -> std::io::Result<()>) -> Result<()> {
     let failed = |cause| Error::write(path, cause);
     let (target, replaced) = match destination(path)? {
-        Destination::Open(file) => return fill(&file).map_err(failed),
+        Destination::Open(file) => return fill(&file).or_else(quiet_if_closed).map_err(failed),
         Destination::Stream => {
             let file = fs::OpenOptions::new().write(true).open(path).map_err(failed)?;
             return fill(&file).map_err(failed);
@@ -58,7 +58,7 @@ fn write_through(path: &Path, flush: Flush, fill: impl FnOnce(&File) -> std::io:
     // A temporary file is private by default; the result should obey the user's umask like any other file.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let file = builder.tempfile_in(parent(&target)).map_err(failed)?;
+    let file = builder.tempfile_in(folder_of(&target)).map_err(failed)?;
     if let Some(replaced) = replaced {
         keep_owner_and_mode(file.as_file(), &replaced).map_err(failed)?;
     }
@@ -68,6 +68,11 @@ fn write_through(path: &Path, flush: Flush, fill: impl FnOnce(&File) -> std::io:
     }
     file.persist(&target).map_err(|e| failed(e.error))?;
     Ok(())
+}
+
+/// Whoever reads the program's own output may have had enough of it.
+fn quiet_if_closed(cause: std::io::Error) -> std::io::Result<()> {
+    if cause.kind() == std::io::ErrorKind::BrokenPipe { Ok(()) } else { Err(cause) }
 }
 
 /// Where a write goes.
@@ -102,7 +107,7 @@ fn behind_links(path: &Path) -> std::io::Result<PathBuf> {
     let mut target = path.to_path_buf();
     for _ in 0..MAX_LINKS {
         match fs::read_link(&target) {
-            Ok(next) => target = parent(&target).join(next),
+            Ok(next) => target = folder_of(&target).join(next),
             Err(_) => return Ok(target),
         }
     }
@@ -156,7 +161,7 @@ fn keep_owner_and_mode(file: &File, replaced: &fs::Metadata) -> std::io::Result<
 pub fn check_writable(path: &Path) -> Result<()> {
     match destination(path)? {
         Destination::File { target, .. } => {
-            tempfile::tempfile_in(parent(&target)).map(drop).map_err(|e| Error::write(path, e))
+            tempfile::tempfile_in(folder_of(&target)).map(drop).map_err(|e| Error::write(path, e))
         }
         Destination::Stream | Destination::Open(_) => Ok(()),
     }
@@ -289,7 +294,7 @@ pub fn refuse_equal_outputs<'a>(outputs: impl IntoIterator<Item = (PathBuf, &'a 
 }
 
 /// The folder of `path`, `.` for a bare name.
-fn parent(path: &Path) -> &Path {
+pub(crate) fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),

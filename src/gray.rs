@@ -11,12 +11,16 @@ use rayon::prelude::*;
 
 use crate::error::{Error, Result};
 use crate::event::{Event, Sink, Task};
-use crate::files::{create_folder, refuse_equal_outputs, write_bytes_unsynced};
+use crate::files::{create_folder, folder_of, refuse_equal_outputs, write_bytes_unsynced};
 use crate::image::{
-    AlphaBand, GrayConverter, GrayMethod, Pixels, Raster, Sample, Samples, encode_png, read_image, report_notes,
-    stretch,
+    AlphaBand, GrayConverter, GrayMethod, Pixels, Raster, Sample, Samples, encode_marked_png, is_made_by, read_image,
+    report_notes, stretch,
 };
+use crate::inputs::ReadFiles;
 use crate::named::{by_name, name_of};
+
+/// What the files say made them: in a folder of images, a grey one is told from an image or a label image by it.
+const MAKER: &str = "segtool rgb2gray";
 
 /// What happens to transparent pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -98,7 +102,7 @@ impl Gray {
     pub fn encode(&self, input: &Path) -> Result<Vec<u8>> {
         let gray = self.gray(input, read_image(input)?)?;
         match Pixels::gray(&gray.samples) {
-            Some(pixels) => encode_png(gray.size, pixels),
+            Some(pixels) => encode_marked_png(gray.size, pixels, MAKER),
             None => Err(Error::content(input, "a float picture stayed a float picture")),
         }
     }
@@ -224,11 +228,13 @@ pub fn convert_files(jobs: &[Job], options: Options, sink: &dyn Sink) -> Result<
         job.output.canonicalize().ok().filter(|output| job.input.canonicalize().ok().as_ref() != Some(output))
     };
     let made: BTreeSet<PathBuf> = jobs.iter().filter_map(made).collect();
-    let is_result = |job: &Job| job.input.canonicalize().is_ok_and(|input| made.contains(&input));
+    let is_result =
+        |job: &Job| job.input.canonicalize().is_ok_and(|input| made.contains(&input)) && is_made_by(&job.input, MAKER);
     let is_there = |job: &Job| job.output.is_file() && job.input.exists();
     let jobs_to_do: Vec<&Job> =
         jobs.iter().filter(|job| if options.overwrite { !is_result(job) } else { !is_there(job) }).collect();
     refuse_equal_outputs(jobs_to_do.iter().map(|job| (job.output.clone(), job.input.as_path())))?;
+    refuse_inputs(jobs, &jobs_to_do)?;
     if let Some(job) = jobs_to_do.iter().find(|job| job.output.is_dir()) {
         let reason = format!("is a folder, but {} would be written there; choose another folder", job.input.display());
         return Err(Error::content(&job.output, reason));
@@ -254,6 +260,27 @@ pub fn convert_files(jobs: &[Job], options: Options, sink: &dyn Sink) -> Result<
     report_notes(sink);
     let skipped = skipped.into_inner();
     Ok(Summary { written: jobs_to_do.len() - skipped, kept: jobs.len() - jobs_to_do.len(), skipped })
+}
+
+/// Refuses to write over an image, or over a file beside it that may be its label image.
+fn refuse_inputs(jobs: &[Job], jobs_to_do: &[&Job]) -> Result<()> {
+    let inputs = ReadFiles::new(jobs.iter().map(|job| &job.input));
+    for Job { input, output } in jobs_to_do.iter().filter(|job| job.output.is_file()) {
+        ReadFiles::new([input]).refuse(output, "--output-folder")?;
+        if is_made_by(output, MAKER) {
+            continue;
+        }
+        inputs.refuse(output, "--output-folder")?;
+        if ReadFiles::new([folder_of(input)]).replaced_by(folder_of(output)).is_some() {
+            return Err(Error::Config(format!(
+                "the result of {} would overwrite {}, which lies beside it and was not made by rgb2gray: it may be a label \
+                 image; choose another --output-folder",
+                input.display(),
+                output.display()
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn folders<'a>(jobs: &[&'a Job]) -> BTreeSet<&'a Path> {

@@ -39,7 +39,9 @@ pub mod activation;
 pub mod device;
 pub mod event;
 pub mod files;
+pub mod inputs;
 pub mod label;
+mod main_memory;
 pub mod named;
 
 pub mod precision;

@@ -12,18 +12,26 @@ use segtool::train::is_out_of_memory;
 
 use crate::cli::Command;
 
-/// How the program ends. clap, too, ends with 2 on a wrong command line.
+/// How the program ends. clap, too, ends with 2 on a wrong command line. What a signal has stopped ends as shells count it,
+/// 128 and the signal's number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Exit {
     Done = 0,
     Failed = 1,
     WrongUsage = 2,
     SomeSkipped = 3,
+    HungUp = 129,
+    Interrupted = 130,
+    Terminated = 143,
 }
 
 fn main() -> std::process::ExitCode {
     memory::keep_freed();
+    let note = memory::limit_threads(cli::most_threads());
     let cli = cli::parse(std::env::args_os());
+    if let Some(note) = note {
+        ui::say(&format!("note: {note}"));
+    }
     if let Some(policy) = cli.orientation {
         segtool::image::set_orientation_policy(policy);
     }
@@ -34,7 +42,14 @@ fn main() -> std::process::ExitCode {
             _ => Exit::Failed,
         }
     });
-    std::process::ExitCode::from(exit as u8)
+    std::process::ExitCode::from(printed(exit) as u8)
+}
+
+/// What was asked for is not done if its result is lost.
+fn printed(exit: Exit) -> Exit {
+    let Some(cause) = ui::unprinted() else { return exit };
+    ui::say(&format!("error: cannot write the result to standard output: {cause}"));
+    if exit == Exit::Done || exit == Exit::SomeSkipped { Exit::Failed } else { exit }
 }
 
 fn run(command: Command) -> anyhow::Result<Exit> {

@@ -1,9 +1,8 @@
 //! Everything that is printed: progress and errors on standard error, results on standard output.
 
-#![allow(clippy::print_stderr)] // the one place that may
-
-use std::io::{IsTerminal, Write};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::borrow::Cow;
+use std::io::{self, IsTerminal, Write};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -131,8 +130,8 @@ impl State {
 
     fn line(&self, text: &str) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| eprintln!("{text}")),
-            None => eprintln!("{text}"),
+            Some(bar) => bar.suspend(|| say(text)),
+            None => say(text),
         }
     }
 }
@@ -160,8 +159,9 @@ fn epoch_line(report: &EpochReport, epochs: usize) -> String {
         if v.class_iou.len() > MAX_CLASSES {
             return text;
         }
-        let class =
-            |(name, iou): &(String, Option<f64>)| format!("{name} {}", iou.map_or("-".into(), |i| format!("{i:.3}")));
+        let class = |(name, iou): &(String, Option<f64>)| {
+            format!("{} {}", one_line(name), iou.map_or("-".into(), |i| format!("{i:.3}")))
+        };
         format!("{text}  ({})", v.class_iou.iter().map(class).collect::<Vec<_>>().join(", "))
     });
     let left = report.left.map_or_else(String::new, |left| format!("  {}", left_in_words(left)));
@@ -182,25 +182,75 @@ fn left_in_words(left: Left) -> String {
     format!("{} {until}", HumanDuration(left.time))
 }
 
-/// Prints a result. A reader that has gone (`| head`) ends the output in silence.
+/// Why a result could not be printed.
+static UNPRINTED: OnceLock<io::Error> = OnceLock::new();
+
+/// Prints a result. A reader that has gone (`| head`) ends the output in silence; any other failure, such as a full disk,
+/// is kept for [`unprinted`].
 pub(crate) fn result(text: &str) {
-    let mut out = std::io::stdout().lock();
-    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+    let mut out = io::stdout().lock();
+    keep_failure(writeln!(out, "{}", visible(text)).and_then(|()| out.flush()));
 }
 
-/// Prints a line about what happens.
+/// Notes how printing to standard output went.
+pub(crate) fn keep_failure(printed: io::Result<()>) {
+    if let Err(cause) = printed
+        && cause.kind() != io::ErrorKind::BrokenPipe
+    {
+        let _ = UNPRINTED.set(cause);
+    }
+}
+
+/// Why results are missing on standard output, if they are.
+pub(crate) fn unprinted() -> Option<&'static io::Error> {
+    UNPRINTED.get()
+}
+
+/// Prints a line about what happens. Work goes on where nobody can read it: its reader may have gone, or the disk with the
+/// log may be full.
 pub(crate) fn say(text: &str) {
-    eprintln!("{text}");
+    let _ = writeln!(io::stderr().lock(), "{}", visible(text));
 }
 
 /// Prints an error with its causes.
 pub(crate) fn error(error: &anyhow::Error) {
-    eprintln!("error: {error:#}");
+    say(&format!("error: {error:#}"));
+}
+
+/// The text with control characters, such as names may hold, written out: they could clear or recolour the terminal.
+fn visible(text: &str) -> Cow<'_, str> {
+    escaped(text, |c| c.is_control() && !matches!(c, '\n' | '\t'))
+}
+
+/// A name such that it takes no more than its line.
+pub(crate) fn one_line(name: &str) -> Cow<'_, str> {
+    escaped(name, char::is_control)
+}
+
+fn escaped(text: &str, hidden: fn(char) -> bool) -> Cow<'_, str> {
+    if !text.contains(hidden) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(text.chars().fold(String::with_capacity(text.len()), |mut all, c| {
+        if hidden(c) {
+            all.extend(c.escape_default())
+        } else {
+            all.push(c)
+        }
+        all
+    }))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn control_characters_are_shown_and_lines_stay_lines() {
+        assert_eq!(visible("a\tb\nc é"), "a\tb\nc é");
+        assert_eq!(one_line("a\tb\nc"), "a\\tb\\nc");
+        assert_eq!(visible("\u{1b}[2Ja\r\u{7}\u{9b}"), "\\u{1b}[2Ja\\r\\u{7}\\u{9b}");
+    }
 
     const FIRST: Outlook =
         Outlook { epochs: 2, training: None, closing: Some(10.0), closing_share: 0.0, deadline: None };

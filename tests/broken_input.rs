@@ -413,7 +413,8 @@ fn pictures_of_odd_sizes_are_predicted_and_huge_ones_refused_with_the_way_out() 
             .unwrap();
     }
     let paths: Vec<String> = names.iter().map(|name| text(&bench.path(name))).collect();
-    let base = ["predict", "--run", &run, "--output-path", &out, "--device", "flex", "--overlay", "--prob-all"];
+    let base =
+        ["predict", "--run", &run, "--output-path", &out, "--overwrite", "--device", "flex", "--overlay", "--prob-all"];
     for looks in
         [vec![], vec!["--flip", "--scales", "0.5,1.5"], vec!["--tile", "64"], vec!["--resize", "64", "--tile", "32"]]
     {
@@ -519,13 +520,13 @@ fn unusual_files_are_predicted_or_named_and_the_rest_goes_on() {
 }
 
 #[test]
-fn a_result_never_overwrites_a_picture_and_choices_must_fit() {
+fn a_result_never_overwrites_an_image_and_choices_must_fit() {
     let bench = Bench::new();
     let run = bench.trained();
     let images = bench.data("images");
     let base = ["predict", "--run", &run, "--output-path", &images, &images, "--device", "flex"];
     let message = stderr_of(&[&base[..], &["--png"]].concat(), 1);
-    assert_says(&message, &["would overwrite the picture", "000.png", "--output-path"]);
+    assert_says(&message, &["would overwrite the input", "000.png", "--output-path"]);
     let refused = |more: &[&str], code| stderr_of(&[&base[..], more].concat(), code);
     assert_says(&refused(&["--scales", "1,x"], 2), &["'x' is not a number"]);
     assert_says(&refused(&["--scales", "pspnet"], 2), &["there are csail, semseg, mmseg"]);

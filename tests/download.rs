@@ -167,6 +167,32 @@ fn a_damaged_file_in_the_cache_is_downloaded_again() {
 }
 
 #[test]
+fn a_cache_that_cannot_be_written_to_serves_what_it_has() {
+    let folder = tempdir().unwrap();
+    let server = Server::start(|_, request| part(&weights(), request.from, 1 << 30));
+    let url = server.url("w.pth", &weights());
+    succeeds(&import(&url, &folder), &folder);
+    // Whoever runs the tests may be allowed to write anywhere, but nobody writes to a folder.
+    let lock = folder.path().join("cache").join(format!(".{}-w.pth.lock", &sha256(&weights())[..8]));
+    fs::remove_file(&lock).unwrap();
+    fs::create_dir(&lock).unwrap();
+    succeeds(&import(&url, &folder), &folder);
+    assert_eq!(server.seen().len(), 1);
+    fs::write(folder.path().join("cache").join(&cached(&folder)[0]), "damaged").unwrap();
+    let said = String::from_utf8(import(&url, &folder).stderr).unwrap();
+    assert!(said.contains("a download cannot be kept here") && said.contains("with SEGTOOL_CACHE"), "{said}");
+    assert!(!said.contains("--output-path"), "{said}");
+}
+
+#[test]
+fn a_very_long_name_is_cut() {
+    let folder = tempdir().unwrap();
+    let server = Server::start(|_, request| part(&weights(), request.from, 1 << 30));
+    succeeds(&import(&server.url(&format!("{}.pth", "w".repeat(300)), &weights()), &folder), &folder);
+    assert!(cached(&folder)[0].ends_with("ww.pth"));
+}
+
+#[test]
 fn a_cut_connection_goes_on_where_it_stopped() {
     let folder = tempdir().unwrap();
     let server =

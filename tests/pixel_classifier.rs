@@ -414,6 +414,31 @@ fn pictures_of_any_shape_and_depth_are_classified() {
 }
 
 #[test]
+fn colours_alone_are_features() {
+    let made = Made::new();
+    let (run, out) = (made.path("run"), made.path("out"));
+    stdout_of(&made.training(&run, &["--taps", "colors", "--scales", "1,2", "--split", "none"]));
+    assert_eq!(scores(&run)["features"], 6);
+    stdout_of(&["predict", "--run", &run, "--output-path", &out, &made.core]);
+    assert_eq!(labels_of(&out, "core").dim(), (40, 240));
+    let picture = made.path("channel.png");
+    stdout_of(&[
+        "info",
+        "--features",
+        &made.core,
+        "--run",
+        &run,
+        "--tap",
+        "colors",
+        "--channel",
+        "2",
+        "--output",
+        &picture,
+    ]);
+    assert!(Path::new(&picture).exists());
+}
+
+#[test]
 fn what_would_do_nothing_is_refused() {
     let made = Made::new();
     let run = made.path("run");
@@ -634,7 +659,7 @@ fn nothing_of_the_users_is_touched() {
     let first = ["info", "--features", &made.core, "--tap", "pool1", "--channel", "3", "--output"];
     let before = fs::read(&made.core).unwrap();
     let said = stderr_of(&[&first[..], &[&made.core]].concat(), 1);
-    assert!(said.contains("would overwrite the picture"), "{said}");
+    assert!(said.contains("would overwrite the input"), "{said}");
     let said = stderr_of(&[&first[..], &["x.jpg"]].concat(), 1);
     assert!(said.contains("a name that ends in .png"), "{said}");
     assert_eq!(fs::read(&made.core).unwrap(), before);

@@ -136,10 +136,24 @@ fn what_is_there_is_kept_and_the_folders_may_be_one() {
     let a = bytes_of(&at("a.png"));
     assert!(stdout_of(&arguments).starts_with("0 grey pictures"));
     assert_eq!(bytes_of(&at("a.png")), a);
-    // Made again: a.png from a.jpg, not from itself; b.png has no other source and becomes grey.
+    // b.png has no other source, and would become grey itself.
     let again = [&arguments[..], &["--overwrite", "--method", "value"]].concat();
-    assert!(stdout_of(&again).starts_with("2 grey pictures (value)"));
-    assert!(bytes_of(&at("a.png")) != a && std::fs::read(at("b.png")).unwrap() != before);
+    let message = stderr_of(&again, 1);
+    assert!(message.contains("would overwrite the input") && message.contains("b.png"), "{message}");
+    assert!(bytes_of(&at("a.png")) == a && std::fs::read(at("b.png")).unwrap() == before);
+    // Made again: a.png from a.jpg, not from itself.
+    std::fs::remove_file(at("b.png")).unwrap();
+    assert!(stdout_of(&again).starts_with("1 grey pictures (value)"));
+    assert!(bytes_of(&at("a.png")) != a);
+    // An image that merely has the name of a result is none.
+    colors().save(at("c.jpg")).unwrap();
+    std::fs::write(at("c.png"), &before).unwrap();
+    let message = stderr_of(&again, 1);
+    assert!(message.contains("c.png would both be written as"), "{message}");
+    assert_eq!(std::fs::read(at("c.png")).unwrap(), before);
+    std::fs::remove_file(at("c.png")).unwrap();
+    std::fs::write(at("b.png"), &before).unwrap();
+    std::fs::remove_file(at("c.jpg")).unwrap();
 
     colors().save(at("a.bmp")).unwrap();
     let message = stderr_of(&again, 1);

@@ -14,7 +14,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
 use crate::activation::{Activation, Rule};
-use crate::device::{DeviceChoice, peak_memory};
+use crate::device::{DeviceChoice, free_memory, peak_memory};
 use crate::error::{Error, Result, Size};
 use crate::fuse::{Look, Wanted, decide, decide_on_device, decides_on_device};
 use crate::loss::{Loss, Target};
@@ -22,8 +22,10 @@ use crate::model::InferenceNetwork;
 use crate::named::usual_spelling;
 use crate::ops::profile;
 use crate::precision::Precision;
+use crate::predict::in_words;
 use crate::recipe::{OptimizerConfig, Recipe};
 use crate::step::{Learner, Part, Settings};
+use crate::summary::{inference_memory, training_memory};
 pub use check::{Difference, check};
 
 /// Steps before the clock starts.
@@ -168,8 +170,33 @@ impl fmt::Display for Report {
     }
 }
 
+/// Says whether a step fits into the memory that is free.
+fn check_memory(options: &Options) -> Result<()> {
+    let Options { recipe, batch, size: side, device, precision, .. } = options;
+    let (config, size) = (recipe.fitted_network(options.classes)?, Size { width: *side, height: *side });
+    let memory = match options.mode {
+        Mode::Infer => inference_memory(&config, size, *device)?,
+        Mode::Train => {
+            let (settings, loss) = options.learning(0)?;
+            training_memory(&config, size, *device, &settings, &loss)?
+        }
+    };
+    let memory = if *precision == Precision::Bf16 { memory.with_halved_pictures() } else { memory };
+    let (needed, free) = (memory.bytes(*batch), free_memory(device.resolve()?).unwrap_or(u64::MAX / 2));
+    if needed <= free {
+        return Ok(());
+    }
+    Err(Error::Config(format!(
+        "a step on a batch of {batch} images of {size} needs about {} of memory, and {} are free; choose a smaller --batch \
+         or --size",
+        in_words(needed),
+        in_words(free)
+    )))
+}
+
 /// Measures; a run begins with two steps that do not count.
 pub fn run(options: &Options) -> Result<Report> {
+    check_memory(options)?;
     let mut work = Work::new(options)?;
     for _ in 0..WARM_UP {
         work.step()?;

@@ -4,8 +4,6 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::positive;
-
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -45,6 +43,6 @@ pub(crate) struct Dataset {
     #[arg(long)]
     pub(crate) json: bool,
     /// Threads [default: all cores]
-    #[arg(long, value_name = "N", value_parser = positive)]
+    #[arg(long, value_name = "N", value_parser = super::threads)]
     pub(crate) workers: Option<usize>,
 }

@@ -9,7 +9,7 @@ use segtool::error::Size;
 use segtool::model::Tap;
 use segtool::precision::Precision;
 
-use super::values::{positive, size};
+use super::values::{positive, side, size};
 
 #[derive(Debug, Args)]
 #[command(group(clap::ArgGroup::new("what").required(true).multiple(true)))]
@@ -107,7 +107,7 @@ pub(crate) struct Bench {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive)]
     pub(crate) batch: usize,
     /// Width and height of the pictures
-    #[arg(long, value_name = "N", default_value_t = 256, value_parser = positive)]
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = side)]
     pub(crate) size: usize,
     /// auto, cpu, gpu, flex, libtorch or libtorch-cuda:N [default: auto, the best there is]
     #[arg(long, value_name = "DEVICE")]

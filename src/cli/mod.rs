@@ -22,11 +22,14 @@ use segtool::precision::Precision;
 use segtool::predict::{NpyType, Scales};
 use segtool::weights::Target;
 
+use crate::{Exit, ui};
+
 pub(crate) use dataset::Dataset;
 pub(crate) use forest::{Core, PixelTraining};
 pub(crate) use info::{Bench, Info};
 pub(crate) use training::{Limits, Optimizer, Procedure};
-use values::{bytes, positive, size, threshold};
+pub(crate) use values::most_threads;
+use values::{bytes, positive, side, size, threads, threshold};
 pub(crate) use without_network::{Column, Concat, Metrics, Rgb2Gray};
 
 /// Semantic segmentation: train, predict and score, in one program.
@@ -35,7 +38,8 @@ pub(crate) use without_network::{Column, Concat, Metrics, Rgb2Gray};
     name = "segtool",
     version,
     about,
-    after_help = "Exit codes: 0 done; 1 failed; 2 wrong command line; 3 done, but some inputs were skipped."
+    after_help = "Exit codes: 0 done; 1 failed; 2 wrong command line; 3 done, but some inputs were skipped; 130, 143 stopped by a \
+                  signal (SIGINT, SIGTERM)."
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -79,7 +83,7 @@ pub(crate) struct Compute {
     #[arg(long, value_name = "DEVICE")]
     pub(crate) device: Option<DeviceChoice>,
     /// Threads that read and prepare pictures
-    #[arg(long, default_value_t = 2, value_name = "N", value_parser = positive)]
+    #[arg(long, default_value_t = 2, value_name = "N", value_parser = threads)]
     pub(crate) workers: usize,
 }
 
@@ -207,7 +211,9 @@ Examples:
   segtool predict --run runs/core --color --proportions --depth-top 120 --depth-bottom 124.5 --output-path out core.png
   segtool predict --weights encoder_epoch_20.pth --weights decoder_epoch_20.pth --scales csail --output-path out photos/
 
-Writes <stem>.npy (2-d, the data set's own label values) for each picture and predictions.txt, the list of them.
+Writes <stem>.npy (2-d, the data set's own label values) for each image, predictions.txt, the list of them, and
+predictions.json, which says what made each: segtool metrics tells predictions of two networks apart by it. The same command
+may be run again; --overwrite replaces results of another network. Ctrl-C ends with a list of what is done.
 A network's probabilities are averaged over mirrored looks, windows and scales, enlarged to the picture, and then decided
 on. A forest (recipe hypercolumn-core) classifies every pixel, in windows whose size changes nothing beyond rounding.
 
@@ -238,6 +244,9 @@ pub(crate) struct Predict {
     /// Folder to write to
     #[arg(long, short = 'o', value_name = "DIR", default_value = "results")]
     pub(crate) output_path: PathBuf,
+    /// Replace results that another network, other options or other images gave, and files of unknown origin
+    #[arg(long)]
+    pub(crate) overwrite: bool,
     #[command(flatten)]
     pub(crate) looks: Looks,
     #[command(flatten)]
@@ -283,10 +292,10 @@ pub(crate) struct Looks {
     #[arg(long, value_name = "HOW")]
     pub(crate) upsample: Option<Interpolation>,
     /// Go over larger pictures in windows of this side
-    #[arg(long, value_name = "N", value_parser = positive)]
+    #[arg(long, value_name = "N", value_parser = side)]
     pub(crate) tile: Option<usize>,
     /// Step between windows [default: two thirds of their side]
-    #[arg(long, value_name = "N", value_parser = positive)]
+    #[arg(long, value_name = "N", value_parser = side)]
     pub(crate) stride: Option<usize>,
 }
 
@@ -365,16 +374,29 @@ pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Cli {
     let mut arguments = scripts::modernise(arguments, &command);
     scripts::drop_flags(&mut arguments).iter().for_each(|note| crate::ui::say(&format!("note: {note}")));
     if let Some(tip) = scripts::tip(&arguments, &command) {
-        command.error(ErrorKind::InvalidSubcommand, tip).exit();
+        end(&command.error(ErrorKind::InvalidSubcommand, tip));
     }
-    let matches = command.clone().get_matches_from(arguments);
-    let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let matches = command.clone().try_get_matches_from(arguments).unwrap_or_else(|error| end(&error));
+    let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| end(&error));
     if let Some((_, matches)) = matches.subcommand()
         && let Err(reason) = settle(&mut cli.command, matches)
     {
-        command.error(ErrorKind::ArgumentConflict, reason).exit();
+        end(&command.error(ErrorKind::ArgumentConflict, reason));
     }
     cli
+}
+
+/// Prints help, version or what is wrong, and ends the program.
+fn end(error: &clap::Error) -> ! {
+    let printed = error.print();
+    if !error.use_stderr() {
+        ui::keep_failure(printed);
+        if let Some(cause) = ui::unprinted() {
+            ui::say(&format!("error: cannot write to standard output: {cause}"));
+            std::process::exit(Exit::Failed as i32);
+        }
+    }
+    std::process::exit(error.exit_code())
 }
 
 /// Keeps what was given, and says what does not go together for reasons that clap does not know.

@@ -1,16 +1,51 @@
 //! Values of flags, from text.
 
+use std::num::IntErrorKind;
 use std::time::Duration;
 
 use segtool::error::Size;
 use segtool::summary::MAX_SIDE;
 
+/// Most of anything that is counted: products of two such numbers are numbers still.
+const MOST: usize = 1_000_000_000;
+/// More threads than this, or than so many a core, only take memory from each other.
+const MOST_THREADS: usize = 256;
+const THREADS_A_CORE: usize = 8;
+/// Longest time, in seconds: ten years.
+const LONGEST: u64 = 10 * 365 * 24 * 3600;
+
 pub(super) fn positive(text: &str) -> Result<usize, String> {
-    match text.parse() {
+    count(text, MOST)
+}
+
+/// From 1 to `most`.
+fn count(text: &str, most: usize) -> Result<usize, String> {
+    match text.parse::<usize>().map_err(|fault| fault.kind().clone()) {
         Ok(0) => Err("must be at least 1".into()),
-        Ok(number) => Ok(number),
+        Ok(number) if number <= most => Ok(number),
+        Ok(_) | Err(IntErrorKind::PosOverflow) => Err(format!("must be at most {most}")),
         Err(_) => Err("is not a whole number".into()),
     }
+}
+
+/// A number of threads that makes sense on this machine.
+pub(super) fn threads(text: &str) -> Result<usize, String> {
+    let most = most_threads();
+    count(text, most).map_err(|fault| match text.parse::<usize>() {
+        Ok(number) if number > most => format!("{fault} threads on this machine"),
+        _ => fault,
+    })
+}
+
+/// Most threads that make sense on this machine.
+pub(crate) fn most_threads() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    MOST_THREADS.max(THREADS_A_CORE * cores)
+}
+
+/// From 1 to the longest side of an image.
+pub(super) fn side(text: &str) -> Result<usize, String> {
+    count(text, MAX_SIDE).map_err(|fault| if fault.contains("at most") { format!("{fault} pixels") } else { fault })
 }
 
 /// `8GiB`, `500MiB`, `1.5G` or a number of bytes.
@@ -38,11 +73,7 @@ pub(super) fn bytes_or_none(text: &str) -> Result<u64, String> {
 /// `473` or, height first, `360x480`.
 pub(super) fn size(text: &str) -> Result<Size, String> {
     let (height, width) = text.split_once('x').unwrap_or((text, text));
-    let size = Size { height: positive(height)?, width: positive(width)? };
-    match size.height.max(size.width) {
-        ..=MAX_SIDE => Ok(size),
-        side => Err(format!("{side} pixels are too many: a side has at most {MAX_SIDE}")),
-    }
+    Ok(Size { height: side(height)?, width: side(width)? })
 }
 
 pub(super) fn rate(text: &str) -> Result<f64, String> {
@@ -63,6 +94,7 @@ pub(super) fn share(text: &str) -> Result<f64, String> {
 pub(super) fn span(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(Duration::ZERO) => Err("must be more than nothing".into()),
+        Ok(span) if span.as_secs() > LONGEST => Err("must be at most ten years".into()),
         Ok(span) => Ok(span),
         Err(_) => Err("is not a time such as 45s, 90m or 1h30m".into()),
     }
@@ -73,5 +105,31 @@ pub(super) fn threshold(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(threshold) if (0.0..1.0).contains(&threshold) => Ok(threshold),
         _ => Err("must be a probability from 0 to below 1".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_beyond_reason_are_refused_in_words() {
+        let most = most_threads();
+        assert_eq!(threads(&most.to_string()), Ok(most));
+        for text in [(most + 1).to_string(), "4294967296".into(), u64::MAX.to_string()] {
+            assert_eq!(threads(&text).unwrap_err(), format!("must be at most {most} threads on this machine"));
+        }
+        for text in ["1000000001", "18446744073709551615", "99999999999999999999999"] {
+            assert_eq!(positive(text).unwrap_err(), "must be at most 1000000000", "{text}");
+            assert!(side(text).unwrap_err().ends_with("pixels") && size(&format!("1x{text}")).is_err(), "{text}");
+        }
+        for text in ["", "-1", "1.5", "x", "1e3"] {
+            assert_eq!(positive(text).unwrap_err(), "is not a whole number", "{text}");
+            assert_eq!(threads(text).unwrap_err(), "is not a whole number", "{text}");
+        }
+        assert_eq!(positive("0").unwrap_err(), "must be at least 1");
+        assert_eq!((positive("1000000000"), side("1048576")), (Ok(1_000_000_000), Ok(1 << 20)));
+        assert_eq!(span("99999999999years").unwrap_err().split(' ').next(), Some("must"));
+        assert!(span("11years").is_err() && span("9years").is_ok());
     }
 }

@@ -128,7 +128,7 @@ pub(crate) struct Metrics {
     #[arg(long)]
     pub(crate) strict: bool,
     /// Threads [default: all cores; with --run, 2 that read pictures]
-    #[arg(long, value_name = "N", value_parser = positive, conflicts_with = "merge")]
+    #[arg(long, value_name = "N", value_parser = super::threads, conflicts_with = "merge")]
     pub(crate) workers: Option<usize>,
     /// With --run, of a network with a sigmoid: a class is there above this probability; the run's own by default
     #[arg(long, value_name = "P", value_parser = super::threshold, requires = "run")]
@@ -189,7 +189,7 @@ pub(crate) struct Rgb2Gray {
     #[arg(long)]
     pub(crate) overwrite: bool,
     /// Threads [default: all cores]
-    #[arg(long, value_name = "N", value_parser = positive)]
+    #[arg(long, value_name = "N", value_parser = super::threads)]
     pub(crate) workers: Option<usize>,
 }
 
@@ -275,7 +275,7 @@ pub(crate) struct Concat {
     #[arg(long, value_name = "FORMAT", default_value_t = PictureFormat::Png)]
     pub(crate) format: PictureFormat,
     /// Threads [default: all cores]
-    #[arg(long, value_name = "N", value_parser = positive)]
+    #[arg(long, value_name = "N", value_parser = super::threads)]
     pub(crate) workers: Option<usize>,
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use segtool::concat::{Inputs, Look, Options, Paint, Partners, Predictions, concat_files};
 use segtool::data::{Descriptor, Normalisation, ValidPixels, ends_as_label_image, find_predictions, read_list};
+use segtool::predict::origins;
 use segtool::run::find_dataset;
 
 use super::use_threads;
@@ -28,6 +29,9 @@ pub(crate) fn run(arguments: &Concat) -> Result<Exit> {
         None => inputs(arguments, predictions),
     };
     let triples = inputs.find(&progress)?;
+    origins(triples.iter().filter_map(|triple| triple.prediction.as_deref()))
+        .iter()
+        .for_each(|note| ui::say(&format!("note: {note}")));
     let options = options(arguments);
     use_threads(arguments.workers)?;
     let summary = concat_files(&triples, &descriptor, &options, &progress)?;

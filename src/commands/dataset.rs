@@ -8,6 +8,7 @@ use segtool::data::{
     shell_word, survey_labels,
 };
 use segtool::files::{check_writable, write_bytes};
+use segtool::inputs::ReadFiles;
 use serde_json::{Value, json};
 
 use super::use_threads;
@@ -26,6 +27,11 @@ pub(crate) fn run(arguments: &Dataset) -> Result<Exit> {
     let given = arguments.names.as_deref().map(ClassNames::read).transpose()?;
     let progress = Progress::new();
     let source = LabelFiles::find(&arguments.labels, &progress)?;
+    if let Some(output) = &arguments.output {
+        let mut read = ReadFiles::new(&source.files);
+        read.add(arguments.names.iter().chain(&arguments.labels).chain(&arguments.images));
+        read.refuse(output, "--output")?;
+    }
     use_threads(arguments.workers)?;
     let images = arguments
         .images

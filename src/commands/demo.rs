@@ -11,7 +11,7 @@ use segtool::files::{create_folder, write_bytes};
 use segtool::image::{Legend, color_labels, read_image, side_by_side, stack, write_png};
 use segtool::metric::{ConfusionMatrix, Convention};
 use segtool::precision::Precision;
-use segtool::predict::{Options, Outputs, Predictor, predict_files};
+use segtool::predict::{Options, Outputs, Predictor, Target, predict_files};
 use segtool::recipe::Recipe;
 use segtool::run::Run;
 use segtool::score::{OnFault, Settings, score_files};
@@ -70,7 +70,8 @@ pub(crate) fn run(arguments: Demo) -> Result<Exit> {
     let predictor = Predictor::open(&run, device, Precision::default())?;
     let inputs: Vec<_> = test.iter().map(|pair| pair.image.clone()).collect();
     let options = Options::new(4, arguments.compute.workers);
-    let summary = predict_files(&predictor, &inputs, &predictions, &Outputs::default(), &options, &progress)?;
+    let target = Target { overwrite: true, ..Target::new(&predictions) };
+    let summary = predict_files(&predictor, &inputs, &target, &Outputs::default(), &options, &progress)?;
     let scored: Vec<Pair> =
         summary.written.iter().zip(&test).map(|(p, t)| Pair { image: p.clone(), label: t.label.clone() }).collect();
     let settings = Settings { descriptor: descriptor.clone(), boundary: None, on_fault: OnFault::Skip };

@@ -1,6 +1,7 @@
 //! `segtool export`.
 
 use anyhow::Result;
+use segtool::inputs::ReadFiles;
 use segtool::weights::{Weights, locate};
 
 use crate::Exit;
@@ -9,6 +10,12 @@ use crate::ui::{self, Progress};
 
 pub(crate) fn run(arguments: Export) -> Result<Exit> {
     let files = locate(&arguments.files, &Progress::new())?;
+    let read = ReadFiles::new(&files);
+    // For CSAIL, the output is a folder with two files.
+    for output in [arguments.output.clone(), arguments.output.join("encoder.pth"), arguments.output.join("decoder.pth")]
+    {
+        read.refuse(&output, "--output")?;
+    }
     let weights = Weights::open(&files, None)?;
     let (written, notes) = weights.export(arguments.to, &arguments.output)?;
     for note in notes {

@@ -2,6 +2,7 @@
 
 use anyhow::{Result, bail};
 use segtool::data::{Descriptor, Normalisation};
+use segtool::inputs::ReadFiles;
 use segtool::recipe::Recipe;
 use segtool::weights::{Weights, locate};
 
@@ -15,6 +16,7 @@ pub(crate) fn run(arguments: Import) -> Result<Exit> {
     }
     let recipe = arguments.recipe.as_deref().map(Recipe::find).transpose()?;
     let files = locate(&arguments.files, &Progress::new())?;
+    ReadFiles::new(&files).refuse(&arguments.output, "--output")?;
     let mut weights = Weights::open(&files, recipe.as_ref().map(|recipe| &recipe.network))?;
     if let Some(recipe) = &recipe {
         weights.set_activation(recipe.activation, recipe.threshold);

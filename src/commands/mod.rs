@@ -13,6 +13,7 @@ pub(crate) mod predict;
 mod procedure;
 pub(crate) mod rgb2gray;
 mod start;
+mod stop;
 pub(crate) mod train;
 
 use anyhow::{Context, Result};

@@ -8,6 +8,7 @@ use segtool::device::DeviceChoice;
 use segtool::files::check_writable;
 use segtool::hypercolumn::Part;
 use segtool::image::{color_probabilities, write_png};
+use segtool::inputs::ReadFiles;
 use segtool::model::{ParameterShape, shapes};
 use segtool::pixel_classifier::{
     ChannelPicture, LabelledPicture, Options, Outcome, PixelPredictor, Plan, Session, Split, draw_channel,
@@ -19,7 +20,8 @@ use segtool::summary::feature_memory;
 use segtool::weights::{Weights, locate};
 use serde_json::{Value, json};
 
-use super::train::{Stop, say_peak};
+use super::stop::Stop;
+use super::train::{Stop as TrainStop, say_peak};
 use crate::Exit;
 use crate::cli::{Info, Predict, Train};
 use crate::ui::{self, Progress};
@@ -55,12 +57,13 @@ const TRAIN: [&str; 23] = [
 const ONLY_FORESTS: [&str; 5] = ["label_csv", "split", "taps", "scales", "cache_features"];
 
 /// What a forest's prediction takes of the flags of `predict`.
-const PREDICT: [&str; 19] = [
+const PREDICT: [&str; 20] = [
     "orientation",
     "run",
     "images",
     "input_list",
     "output_path",
+    "overwrite",
     "tile",
     "prob",
     "prob_all",
@@ -129,7 +132,7 @@ pub(super) fn train_forest(arguments: &Train, folder: &Path, mut recipe: ForestR
         ui::say("note: the encoder's weights are random; trained ones usually see more: --weights vgg16-imagenet");
     }
     let plan = Plan { recipe, dataset, pictures, validation, split, held_out, seed: arguments.seed };
-    let stop = Stop::on_signal()?;
+    let stop = TrainStop::on_signal()?;
     let cache = options.cache_features.as_deref();
     let session = Session { device, weights: weights.as_ref(), cache, stop: stop.flag(), sink: &progress };
     match train(plan, folder, &session)? {
@@ -193,8 +196,10 @@ pub(super) fn predict_with_forest(arguments: &Predict, run: &ForestRun, inputs: 
     let options =
         Options { memory: arguments.memory, side: arguments.looks.tile, cache: arguments.cache_features.clone() };
     let outputs = super::predict::outputs(arguments, inputs.len())?;
-    let summary = predict_files(&predictor, inputs, &arguments.output_path, &outputs, &options, &progress)?;
-    super::predict::finish(&summary, inputs.len(), &arguments.output_path)
+    let stop = Stop::on_signal()?;
+    let read: Vec<PathBuf> = arguments.input_list.iter().cloned().collect();
+    let summary = predict_files(&predictor, inputs, &arguments.target(&read, &stop), &outputs, &options, &progress)?;
+    super::predict::finish(&summary, inputs.len(), &arguments.output_path, &stop)
 }
 
 /// Taps, features, parameters and memory of a recipe of hypercolumns.
@@ -245,16 +250,12 @@ pub(super) fn describe(recipe: &ForestRecipe, arguments: &Info) -> Result<Exit> 
     Ok(Exit::Done)
 }
 
-/// Says, before any work, whether a PNG can be written, and that it would not take the place of the picture.
+/// Says, before any work, whether a PNG can be written, and that it would not take the place of the image.
 fn check_output(image: &Path, output: &Path) -> Result<()> {
     if !output.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("png")) {
         bail!("{} is written as PNG; give it a name that ends in .png", output.display());
     }
-    if let (Ok(image), Ok(output)) = (image.canonicalize(), output.canonicalize())
-        && image == output
-    {
-        bail!("the result would overwrite the picture {}; choose another --output", image.display());
-    }
+    ReadFiles::new([image]).refuse(output, "--output")?;
     Ok(check_writable(output)?)
 }
 

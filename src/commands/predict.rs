@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use segtool::data::{Descriptor, find_images_or_ids, read_list};
-use segtool::predict::{Along, Choices, Options, Outputs, Predictor, Procedure, Summary, predict_files};
+use segtool::predict::{Along, Choices, Options, Outputs, Predictor, Procedure, Summary, Target, predict_files};
 use segtool::proportions::{Axis, Depths};
 use segtool::recipe::Recipe;
 use segtool::run::AnyRun;
 use segtool::weights::{Weights, locate};
 
 use super::pixels;
+use super::stop::Stop;
 use crate::Exit;
 use crate::cli::Predict;
 use crate::ui::{self, Progress};
@@ -37,22 +38,44 @@ pub(crate) fn run(arguments: Predict) -> Result<Exit> {
         ..Options::new(arguments.batch_size, arguments.compute.workers)
     };
     let outputs = outputs(&arguments, inputs.len())?;
-    let summary = predict_files(&predictor, &inputs, &arguments.output_path, &outputs, &options, &progress)?;
-    finish(&summary, inputs.len(), &arguments.output_path)
+    let stop = Stop::on_signal()?;
+    let read = files_read(&arguments);
+    let target = arguments.target(&read, &stop);
+    let summary = predict_files(&predictor, &inputs, &target, &outputs, &options, &progress)?;
+    finish(&summary, inputs.len(), &arguments.output_path, &stop)
 }
 
-/// Says what became of the pictures.
-pub(super) fn finish(summary: &Summary, pictures: usize, folder: &Path) -> Result<Exit> {
+impl Predict {
+    /// Where results go; `read` are files that are read besides the images.
+    pub(super) fn target<'a>(&'a self, read: &'a [PathBuf], stop: &'a Stop) -> Target<'a> {
+        Target { folder: &self.output_path, overwrite: self.overwrite, read, stop: Some(stop.flag()) }
+    }
+}
+
+/// Lists, weights and data set files on the command line.
+fn files_read(arguments: &Predict) -> Vec<PathBuf> {
+    let named = arguments.weights.iter().chain(&arguments.dataset).chain(&arguments.recipe).map(PathBuf::from);
+    arguments.input_list.iter().cloned().chain(named).collect()
+}
+
+/// Says what became of the images.
+pub(super) fn finish(summary: &Summary, images: usize, folder: &Path, stop: &Stop) -> Result<Exit> {
     let folder = folder.display();
-    if summary.written.is_empty() {
-        bail!("none of the {pictures} pictures could be predicted");
-    }
-    ui::result(&format!("{} predictions in {folder}, listed in {folder}/predictions.txt", summary.written.len()));
+    let written = summary.written.len();
     if summary.skipped > 0 {
-        ui::say(&format!("{} of {pictures} pictures were skipped", summary.skipped));
-        return Ok(Exit::SomeSkipped);
+        ui::say(&format!("{} of {images} images were skipped", summary.skipped));
     }
-    Ok(Exit::Done)
+    if written == 0 && !summary.stopped {
+        bail!("none of the {images} images could be predicted");
+    }
+    if written > 0 {
+        ui::result(&format!("{written} predictions in {folder}, listed in {folder}/predictions.txt"));
+    }
+    if summary.stopped {
+        ui::say(&format!("stopped: {written} of {images} images are predicted; the same command begins again"));
+        return Ok(stop.exit().unwrap_or(Exit::Failed));
+    }
+    Ok(if summary.skipped > 0 { Exit::SomeSkipped } else { Exit::Done })
 }
 
 fn choices(arguments: &Predict) -> Choices {

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use segtool::data::Descriptor;
 use segtool::device::{DeviceChoice, free_memory, in_words, peak_memory};
 use segtool::files::check_writable;
+use segtool::inputs::ReadFiles;
 use segtool::recipe::{AnyRecipe, Recipe};
 use segtool::run::{Run, find_dataset};
 use segtool::train::{
@@ -111,6 +112,8 @@ fn say_what(plan: &Plan, arguments: &Train, device: DeviceChoice) {
 /// Draws training samples as the network would see them.
 fn show(path: &Path, plan: &Plan, workers: usize) -> Result<Exit> {
     let augment = &plan.recipe.training.resolved_phases()[0].augment;
+    let pairs = plan.train.iter().flat_map(|pair| [pair.image.as_path(), pair.label.name()]);
+    ReadFiles::new(pairs).refuse(path, "--show-augmented")?;
     write_contact_sheet(path, &plan.loader(workers)?, plan.seed, augment)?;
     ui::result(&format!("drawn: {}", path.display()));
     Ok(Exit::Done)

@@ -19,6 +19,7 @@ use crate::error::{Error, Result, Size};
 use crate::event::{Event, Sink, Task};
 use crate::files::{create_folder, refuse_equal_outputs, write_bytes_unsynced};
 use crate::image::{PictureFormat, encode_picture, read_image, read_probability_npy, report_notes};
+use crate::inputs::ReadFiles;
 
 /// What to draw where.
 #[derive(Debug, Clone)]
@@ -52,6 +53,7 @@ pub fn concat_files(
 ) -> Result<Summary> {
     let output = |triple: &Triple| options.output.join(output_name(triple.name(), options.format));
     refuse_equal_outputs(triples.iter().map(|triple| (output(triple), triple.name())))?;
+    refuse_inputs(triples, &output)?;
     create_folder(&options.output)?;
     let classes = Classes::of(descriptor);
     sink.event(Event::Started { task: Task::Concat, total: triples.len(), done: 0 });
@@ -80,6 +82,16 @@ pub fn concat_files(
     sink.event(Event::Finished);
     report_notes(sink);
     summary
+}
+
+/// Refuses to draw over a file that is drawn, or that belongs to it.
+fn refuse_inputs(triples: &[Triple], output: &dyn Fn(&Triple) -> PathBuf) -> Result<()> {
+    let files = triples.iter().flat_map(|triple| {
+        let labels = triple.label.iter().flat_map(Labels::files);
+        [&triple.image].into_iter().chain(&triple.prediction).chain(labels)
+    });
+    let inputs = ReadFiles::new(files);
+    triples.iter().try_for_each(|triple| inputs.refuse(&output(triple), "--output-path"))
 }
 
 /// Reads what a picture shows; all parts must have one size.

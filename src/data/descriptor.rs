@@ -103,6 +103,8 @@ fn values(first: u16, classes: usize) -> Result<Vec<u16>> {
 impl Descriptor {
     /// Most classes that 16-bit values tell apart, with two values of another meaning.
     pub const MAX_CLASSES: usize = u16::MAX as usize - 2;
+    /// Most characters of a class's name.
+    pub const LONGEST_NAME: usize = 1000;
 
     /// A built-in descriptor by name, or the one in a `.toml` file.
     pub fn find(name_or_path: &str) -> Result<Self> {
@@ -206,6 +208,14 @@ impl Descriptor {
         }
         let mut values: BTreeSet<u16> = self.ignored_values().collect();
         for class in &self.classes {
+            let letters = class.name.chars().count();
+            if letters > Self::LONGEST_NAME {
+                let beginning: String = class.name.chars().take(20).collect();
+                return Err(format!(
+                    "the name of class '{beginning}...' has {letters} characters; at most {} are possible",
+                    Self::LONGEST_NAME
+                ));
+            }
             if class.values.is_empty() {
                 return Err(format!("class '{}' has no label value", class.name));
             }

@@ -27,8 +27,8 @@ pub struct Pair {
     pub label: Labels,
 }
 
-/// Reads a list: one path a line, blank lines and lines that begin with `#` left out. A relative path is looked for
-/// beside the list, then in the working directory. Of an image and a label image in one line the image is taken, with a
+/// Reads a list: one path a line, blank lines and lines that begin with `#` left out, unless there is a file of that name.
+/// A relative path is looked for beside the list, then in the working directory. Of an image and a label image in one line the image is taken, with a
 /// note.
 pub fn read_list(list: &Path, sink: &dyn Sink) -> Result<Vec<PathBuf>> {
     read_column(list, Column::First, sink)
@@ -110,20 +110,28 @@ enum Line {
 fn read_lines(list: &Path) -> Result<Vec<(usize, Line)>> {
     let text = read_text(list)?;
     let folder = list.parent().unwrap_or(Path::new(""));
-    let lines = text.lines().map(str::trim).enumerate();
-    let named = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
-    let lines: Vec<(usize, Line)> = named.map(|(i, line)| (i + 1, parse_line(line, folder))).collect();
+    let parsed = text.lines().enumerate().filter_map(|(i, line)| Some((i + 1, parse_line(line, folder)?)));
+    let lines: Vec<(usize, Line)> = parsed.collect();
     if lines.is_empty() {
         return Err(Error::content(list, "the list names no file; it needs one path a line"));
     }
     Ok(lines)
 }
 
-/// One path if there is such a file, blanks and all; else two, if there are both or if both look like it.
-fn parse_line(line: &str, folder: &Path) -> Line {
+/// One path if there is such a file, blanks and all; nothing of a blank line or a comment; else two paths, if there are both
+/// or if both look like it.
+fn parse_line(whole: &str, folder: &Path) -> Option<Line> {
     let found = |name: &str| find(name, folder);
-    if let Some(path) = found(line).or_else(|| found(unquoted(line))) {
-        return Line::One(path);
+    let line = whole.trim();
+    if line.is_empty() {
+        return None;
+    }
+    let whole = if whole.len() == line.len() { None } else { found(whole) };
+    if let Some(path) = whole.or_else(|| found(line)).or_else(|| found(unquoted(line))) {
+        return Some(Line::One(path));
+    }
+    if line.starts_with('#') {
+        return None;
     }
     let halves = |(at, separator): (usize, char)| {
         (unquoted(line[..at].trim()), unquoted(line[at + separator.len_utf8()..].trim()))
@@ -131,16 +139,16 @@ fn parse_line(line: &str, folder: &Path) -> Line {
     let separators = || line.char_indices().filter(|(_, c)| matches!(c, '\t' | ' ' | ',' | ';'));
     for (left, right) in separators().map(halves) {
         if let (Some(image), Some(label)) = (found(left), found(right)) {
-            return Line::Two(image, label);
+            return Some(Line::Two(image, label));
         }
     }
     let place = |name: &str| found(name).unwrap_or_else(|| folder.join(name));
     let mut names = line.split(['\t', ' ', ',', ';']).filter(|name| !name.is_empty()).map(unquoted);
     let is_file = |name: &str| [&IMAGES[..], &LABELS].iter().any(|endings| has_ending(Path::new(name), endings));
-    match (names.next(), names.next(), names.next()) {
+    Some(match (names.next(), names.next(), names.next()) {
         (Some(image), Some(label), None) if is_file(image) && is_file(label) => Line::Two(place(image), place(label)),
         _ => Line::One(place(unquoted(line))),
-    }
+    })
 }
 
 /// The file beside the list, else in the working directory. Lists that were written on Windows may name it with `\`.
@@ -337,6 +345,18 @@ mod tests {
         let wide: Vec<u8> = "\u{feff}m/1.png\r\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
         fs::write(&list, wide).unwrap();
         assert_eq!(read_list(&list, &silent).unwrap(), [path("m/1.png")]);
+    }
+
+    #[test]
+    fn names_may_begin_with_a_comment_sign_or_with_blanks() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["#1.png", " 2.png", "3.png ", "4.png"] {
+            write(folder.path(), name, "");
+        }
+        let list =
+            write(folder.path(), "list.txt", "# 4.png\n#1.png\n 2.png\n3.png \n \t\n  4.png\n#gone.png\n./#1.png\n");
+        let found = read_list(&list, &silent).unwrap();
+        assert_eq!(found, ["#1.png", " 2.png", "3.png ", "4.png", "./#1.png"].map(|name| folder.path().join(name)));
     }
 
     #[test]

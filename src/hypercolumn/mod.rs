@@ -23,6 +23,7 @@ pub use sampler::WindowFeatures;
 
 use crate::error::{Error, Result, Size};
 use crate::model::{FeatureEncoder, FeatureEncoderConfig, Reach, Tap, collect};
+use crate::weights::checksum_of;
 use sampler::Map;
 
 /// Smallest of the sizes that a picture may be looked at: a 64th.
@@ -126,6 +127,7 @@ pub struct Hypercolumns {
     device: Device,
     bands: usize,
     fingerprint: [u8; 32],
+    checksum: String,
 }
 
 impl Hypercolumns {
@@ -133,8 +135,15 @@ impl Hypercolumns {
     pub fn new(config: HypercolumnConfig, encoder: FeatureEncoder, bands: usize, device: Device) -> Result<Self> {
         config.check(bands)?;
         let fingerprint = fingerprint(&config, &encoder, &device)?;
+        let hyperparameters = serde_json::to_string(&config).map_err(|e| Error::Config(e.to_string()))?;
+        let checksum = checksum_of(&hyperparameters, &encoder);
         let encoder = encoder.folded(&config.taps);
-        Ok(Self { config, encoder, device, bands, fingerprint })
+        Ok(Self { config, encoder, device, bands, fingerprint, checksum })
+    }
+
+    /// What tells these features from others, on whatever device.
+    pub(crate) fn checksum(&self) -> &str {
+        &self.checksum
     }
 
     /// Which features.

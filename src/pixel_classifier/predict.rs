@@ -1,5 +1,6 @@
 //! Label maps of whole pictures by a forest.
 
+use std::io::Write;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -10,19 +11,21 @@ use crate::data::{Descriptor, load_raster, prepared};
 use crate::device::DeviceChoice;
 use crate::error::{Error, Result, Size};
 use crate::event::{Event, Sink, Task};
-use crate::files::{create_folder, read_bytes};
+use crate::files::read_bytes;
 use crate::forest::{Features, Forest};
 use crate::fuse::Wanted;
 use crate::hypercolumn::{FeatureCache, Hypercolumns, Picture, Window, WindowFeatures};
-use crate::image::{Raster, read_size, report_notes};
+use crate::image::{Raster, orientation_policy, read_size, report_notes};
 use crate::label::{IGNORE, LabelMap};
-use crate::predict::{Outputs, Prediction, Summary};
+use crate::predict::{Claim, Maker, Outputs, Prediction, Summary, Target};
 use crate::run::ForestRun;
-use crate::weights;
+use crate::weights::{self, Checksum};
 
 /// A forest with what gives it its features.
 #[derive(Debug)]
 pub struct PixelPredictor {
+    /// Where it comes from.
+    source: String,
     hypercolumns: Hypercolumns,
     forest: Forest,
     descriptor: Descriptor,
@@ -48,7 +51,7 @@ impl PixelPredictor {
         descriptor: Descriptor,
         device: DeviceChoice,
     ) -> Self {
-        Self { hypercolumns, forest, descriptor, device }
+        Self { source: "a forest in memory".into(), hypercolumns, forest, descriptor, device }
     }
 
     /// Loads forest and encoder of a run; features are computed on `device`.
@@ -81,7 +84,8 @@ impl PixelPredictor {
                 ),
             ));
         }
-        Ok(Self { hypercolumns, forest, descriptor, device })
+        let source = format!("run {}", run.folder().display());
+        Ok(Self { source, hypercolumns, forest, descriptor, device })
     }
 
     /// The forest.
@@ -92,6 +96,15 @@ impl PixelPredictor {
     /// What pictures it takes and what its classes mean.
     pub fn descriptor(&self) -> &Descriptor {
         &self.descriptor
+    }
+
+    /// What makes the predictions. Devices and windows, which change no more than roundings, do not count.
+    pub fn maker(&self) -> Result<Maker> {
+        let mut checksum = Checksum::default();
+        let written = checksum.write_all(self.hypercolumns.checksum().as_bytes());
+        written.and_then(|()| self.forest.write(&mut checksum)).map_err(|e| Error::Config(e.to_string()))?;
+        let options = format!("every pixel; orientation {}", orientation_policy());
+        Ok(Maker::new(self.source.clone(), checksum.hex(), &self.descriptor, options))
     }
 
     fn budget(&self, options: &Options) -> Budget {
@@ -105,7 +118,7 @@ impl PixelPredictor {
         let windows = self.budget(options).windows(path, raster.size, self.held(raster.size, wanted))?;
         let cache = options.cache.as_deref().map(FeatureCache::open).transpose()?;
         let raster = prepared(path, raster.clone(), &self.descriptor)?;
-        self.predict_in(path, &raster, &windows, wanted, cache.as_ref(), &mut || ())
+        self.predict_in(path, &raster, &windows, wanted, cache.as_ref(), &mut || Ok(()))
     }
 
     /// Bytes of a prediction until it is written.
@@ -123,7 +136,7 @@ impl PixelPredictor {
         windows: &[Window],
         wanted: Wanted,
         cache: Option<&FeatureCache>,
-        done: &mut dyn FnMut(),
+        done: &mut dyn FnMut() -> Result<()>,
     ) -> Result<Prediction> {
         let layout = self.hypercolumns.layout(raster.size);
         let picture = Picture::new(path, raster, &self.descriptor)?;
@@ -136,7 +149,7 @@ impl PixelPredictor {
                 .map(|block| self.decide(&seen, &block, wanted).map(|decided| (block, decided)))
                 .collect::<Result<_>>()?;
             decided.iter().for_each(|(block, decided)| canvas.paint(block, decided));
-            done();
+            done()?;
         }
         let mut prediction = canvas.prediction;
         prediction.leave_out(raster.nodata.as_deref());
@@ -217,23 +230,27 @@ impl Canvas {
     }
 }
 
-/// Predicts files and writes what `outputs` says for each into the folder `output`, and `predictions.txt` for all. A picture
-/// that cannot be read, or for which the memory does not suffice, is reported and left out; a result that cannot be written
-/// ends the work.
+/// Predicts files and writes what `outputs` says for each into the folder of `target`, `predictions.json`, which says what
+/// made them, and `predictions.txt`, the list of what was written. An image that cannot be read, or for which the memory does
+/// not suffice, is reported and left out; a result that cannot be written ends the work.
+///
+/// # Errors
+/// Among others: a result would take the place of an input, or of a file that `target` does not let go.
 pub fn predict_files(
     predictor: &PixelPredictor,
     inputs: &[PathBuf],
-    output: &Path,
+    target: &Target<'_>,
     outputs: &Outputs,
     options: &Options,
     sink: &dyn Sink,
 ) -> Result<Summary> {
-    outputs.refuse_collisions(inputs, output)?;
-    create_folder(output)?;
+    let maker = predictor.maker()?;
+    let claim = Claim::new(target, inputs, outputs, &maker)?;
     let cache = options.cache.as_deref().map(FeatureCache::open).transpose()?;
+    claim.begin(sink)?;
     let (budget, wanted) = (predictor.budget(options), outputs.wanted());
     let windows = |path: &Path, size: Size| budget.windows(path, size, predictor.held(size, wanted));
-    // A picture whose size cannot be told beforehand counts as one window.
+    // An image whose size cannot be told beforehand counts as one window.
     let planned = |path: &PathBuf| read_size(path).map_or(1, |size| windows(path, size).map_or(1, |all| all.len()));
     sink.event(Event::Started { task: Task::Predict, total: inputs.iter().map(planned).sum(), done: 0 });
     let (mut summary, mut done) = (Summary::default(), 0);
@@ -247,23 +264,29 @@ pub fn predict_files(
             let mut advance = || {
                 done += 1;
                 sink.event(Event::Advanced { done, loss: None });
+                if target.is_stopped() { Err(Error::Stopped) } else { Ok(()) }
             };
             let prediction = predictor.predict_in(path, &raster, &windows, wanted, cache.as_ref(), &mut advance)?;
             Ok((prediction, outputs.show_picture().then(|| raster.to_rgb(&[]))))
         };
         match read() {
             Ok((prediction, shown)) => {
-                summary.written.push(outputs.write(&predictor.descriptor, path, &prediction, shown, output)?);
+                summary.written.push(outputs.write(&predictor.descriptor, path, &prediction, shown, target.folder)?);
             }
+            Err(Error::Stopped) => {}
             Err(error @ Error::Write { .. }) => return Err(error),
             Err(error) => {
                 summary.skipped += 1;
                 sink.event(Event::Skipped { path: path.clone(), reason: error.to_string() });
             }
         }
+        if target.is_stopped() {
+            break;
+        }
     }
     sink.event(Event::Finished);
     report_notes(sink);
-    summary.write_list(output)?;
+    summary.stopped = target.is_stopped() && summary.written.len() + summary.skipped < inputs.len();
+    claim.finish(&summary.written, !summary.stopped, sink)?;
     Ok(summary)
 }

@@ -1,10 +1,12 @@
 //! What the network says of a picture at one size, whole or window by window.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::procedure::{Join, Procedure, Tiles};
 use crate::activation::Rule;
-use crate::error::{Result, Size};
+use crate::error::{Error, Result, Size};
 use crate::fuse::{Look, ScoreMap, decide_on_device, decides_on_device, enlarged, probabilities};
 use crate::model::{InferenceNetwork, Scores};
 use crate::precision::Precision;
@@ -48,6 +50,8 @@ pub(super) struct Seer<'a> {
     pub(super) outputs: usize,
     /// Inputs computed at once, for a size of theirs.
     pub(super) at_once: &'a dyn Fn(Size) -> usize,
+    /// Once it is set, going over windows ends with [`Error::Stopped`].
+    pub(super) stop: Option<&'a AtomicBool>,
 }
 
 impl Seer<'_> {
@@ -127,6 +131,9 @@ impl Seer<'_> {
             if procedure.flip && procedure.join == Join::Probabilities { &[false, true] } else { &[false] };
         let mut sum: Option<ScoreMap> = None;
         for (i, &top) in tops.iter().enumerate() {
+            if self.stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
+                return Err(Error::Stopped);
+            }
             let windows: Vec<Window<'_>> = lefts
                 .iter()
                 .flat_map(|&left| mirrored.iter().map(move |&mirrored| Window { view, corner: [left, top], mirrored }))

@@ -4,6 +4,9 @@ mod look;
 mod memory;
 mod output;
 mod procedure;
+mod record;
+mod target;
+mod words;
 mod work;
 
 use std::path::{Path, PathBuf};
@@ -17,18 +20,20 @@ use crate::data::{Descriptor, Normalisation, ValidPixels, prepared};
 use crate::device::DeviceChoice;
 use crate::error::{Error, Result};
 use crate::event::Sink;
-use crate::files::{create_folder, write_bytes};
 use crate::fuse::Wanted;
-use crate::image::{Raster, report_notes};
+use crate::image::{Raster, orientation_policy, report_notes};
 use crate::label::LabelMap;
 use crate::model::{InferenceNetwork, Network, NetworkConfig};
 use crate::precision::Precision;
 use crate::run::Run;
-use crate::weights::{self, Names, Report, Weights};
+use crate::weights::{self, Names, Report, Weights, checksum_of};
 
 pub(crate) use memory::in_words;
 pub use output::{Along, NpyType, Outputs};
 pub use procedure::{Choices, Join, Preset, Procedure, Scales, Sizes, Tiles};
+pub use record::{Maker, RECORD, Record, origins};
+pub(crate) use target::Claim;
+pub use target::Target;
 use work::{Pending, Work};
 
 /// Weights of so many classes are ADE20K's, if nobody says otherwise.
@@ -40,6 +45,9 @@ const SEEPS_CLASSES: usize = 8;
 #[derive(Debug)]
 pub struct Predictor {
     network: InferenceNetwork,
+    /// Where its weights come from, and what tells them from others.
+    source: String,
+    checksum: String,
     config: NetworkConfig,
     descriptor: Descriptor,
     choice: DeviceChoice,
@@ -87,9 +95,11 @@ impl Predictor {
         let choice = device.resolve()?;
         let device = choice.open_for(precision)?;
         let rule = run.config.recipe.rule();
+        let source = format!("run {}", run.folder().display());
         let config = run.config.recipe.network;
-        let network = weights::load(config.hollow(&device)?, &path)?.into();
-        Ok(Self { network, config, descriptor: run.config.dataset, choice, device, precision, rule })
+        let network = weights::load(config.hollow(&device)?, &path)?;
+        let given = Given { source, network, config, descriptor: run.config.dataset, rule };
+        given.on(choice, device, precision)
     }
 
     /// Weights without a run. What their classes are, `dataset` says; without one, 150 classes are ADE20K's and others have
@@ -105,8 +115,9 @@ impl Predictor {
         let choice = device.resolve()?;
         let device = choice.open_for(precision)?;
         let (network, report) = weights.load(config.hollow(&device)?, false)?;
-        let rule = weights.description.rule();
-        Ok((Self { network: network.into(), config, descriptor, choice, device, precision, rule }, report))
+        let (source, rule) = (weights.checkpoint.label(), weights.description.rule());
+        let given = Given { source, network, config, descriptor, rule };
+        Ok((given.on(choice, device, precision)?, report))
     }
 
     /// A network that is at hand, which decides by `rule`, on `choice`, in float32.
@@ -117,9 +128,10 @@ impl Predictor {
         rule: Rule,
         choice: DeviceChoice,
     ) -> Result<Self> {
-        let (choice, precision) = (choice.resolve()?, Precision::Float32);
+        let choice = choice.resolve()?;
         let device = choice.open()?;
-        Ok(Self { network: network.into(), config, descriptor, choice, device, precision, rule })
+        let given = Given { source: "a network in memory".into(), network, config, descriptor, rule };
+        given.on(choice, device, Precision::Float32)
     }
 
     /// Takes a class for there only above another probability, from 0 to below 1. An error without a sigmoid.
@@ -150,7 +162,19 @@ impl Predictor {
         &self.descriptor
     }
 
-    /// Predicts a picture that has been decoded; `name` is what errors call it.
+    /// What makes the predictions by this procedure. Devices and batches, which change no more than roundings, do not
+    /// count.
+    pub fn maker(&self, procedure: &Procedure) -> Maker {
+        let rule = match self.rule {
+            Rule::MostProbable => "the most probable class".to_owned(),
+            Rule::Above(threshold) => format!("above {threshold}"),
+        };
+        let orientation = orientation_policy();
+        let options = format!("{procedure}; {rule}; {}; orientation {orientation}", self.precision);
+        Maker::new(self.source.clone(), self.checksum.clone(), &self.descriptor, options)
+    }
+
+    /// Predicts an image that has been decoded; `name` is what errors call it.
     pub fn predict(&self, name: &Path, picture: Raster, options: &Options) -> Result<Prediction> {
         let work = Work::new(self, options)?;
         work.budget.check(name, picture.size)?;
@@ -161,6 +185,25 @@ impl Predictor {
             Ok(true)
         })?;
         found.pop().ok_or_else(|| Error::Device("the picture was not computed".into()))
+    }
+}
+
+/// What a predictor is made of.
+struct Given {
+    source: String,
+    network: Network,
+    config: NetworkConfig,
+    descriptor: Descriptor,
+    rule: Rule,
+}
+
+impl Given {
+    fn on(self, choice: DeviceChoice, device: Device, precision: Precision) -> Result<Predictor> {
+        let Self { source, network, config, descriptor, rule } = self;
+        let hyperparameters = serde_json::to_string(&config).map_err(|e| Error::Config(e.to_string()))?;
+        let checksum = checksum_of(&hyperparameters, &network);
+        let network = network.into();
+        Ok(Predictor { network, source, checksum, config, descriptor, choice, device, precision, rule })
     }
 }
 
@@ -237,55 +280,56 @@ pub struct Summary {
     pub written: Vec<PathBuf>,
     /// Inputs that could not be read.
     pub skipped: usize,
+    /// Whether it was stopped before all inputs were done.
+    pub stopped: bool,
 }
 
-impl Summary {
-    /// Writes `predictions.txt`, the list of what was written, if anything was.
-    pub(crate) fn write_list(&self, folder: &Path) -> Result<()> {
-        if self.written.is_empty() {
-            return Ok(());
-        }
-        let name = |path: &PathBuf| path.file_name().map(|name| format!("{}\n", name.to_string_lossy()));
-        let list: String = self.written.iter().filter_map(name).collect();
-        write_bytes(&folder.join("predictions.txt"), list.as_bytes())
-    }
-}
-
-/// Predicts files and writes what `outputs` says for each into the folder `output`, and `predictions.txt` for all. Reading,
-/// computing and writing overlap. A picture that cannot be read is reported and left out; a result that cannot be
-/// written ends the work.
+/// Predicts files and writes what `outputs` says for each into the folder of `target`, `predictions.json`, which says what
+/// made them, and `predictions.txt`, the list of what was written. Reading, computing and writing overlap. An image that
+/// cannot be read is reported and left out; a result that cannot be written ends the work.
+///
+/// # Errors
+/// Among others: a result would take the place of an input, or of a file that `target` does not let go.
 pub fn predict_files(
     predictor: &Predictor,
     inputs: &[PathBuf],
-    output: &Path,
+    target: &Target<'_>,
     outputs: &Outputs,
     options: &Options,
     sink: &dyn Sink,
 ) -> Result<Summary> {
-    outputs.refuse_collisions(inputs, output)?;
-    create_folder(output)?;
+    let maker = predictor.maker(&options.procedure);
+    let claim = Claim::new(target, inputs, outputs, &maker)?;
     let options = Options { wanted: outputs.wanted(), ..options.clone() };
+    let mut work = Work::new(predictor, &options)?;
+    work.stop = target.stop;
+    claim.begin(sink)?;
     let (sender, receiver) = sync_channel::<(usize, Pending)>(1);
     let (written, skipped) = thread::scope(|scope| {
         let writer = scope.spawn(|| -> Result<Vec<PathBuf>> {
             let write = |(i, mut pending): (usize, Pending)| {
                 let (shown, _reserved) = (pending.shown.take(), pending.reserved.take());
-                outputs.write(&predictor.descriptor, &inputs[i], &pending.finish(), shown, output)
+                outputs.write(&predictor.descriptor, &inputs[i], &pending.finish(), shown, target.folder)
             };
             receiver.into_iter().map(write).collect()
         });
-        let work = Work::new(predictor, &options)?;
-        let computed =
-            work.each(inputs, outputs.show_picture(), sink, &mut |i, pending| Ok(sender.send((i, pending)).is_ok()));
+        let computed = work.each(inputs, outputs.show_picture(), sink, &mut |i, pending| {
+            Ok(sender.send((i, pending)).is_ok() && !target.is_stopped())
+        });
         drop(sender);
         let written = writer.join().expect("the writer thread panicked");
         // A failed write closes the channel, so its error comes first.
-        written.and_then(|written| Ok((written, computed?)))
+        written.and_then(|written| Ok((written, computed.or_else(at_a_stop)?)))
     })?;
     report_notes(sink);
-    let summary = Summary { written, skipped };
-    summary.write_list(output)?;
-    Ok(summary)
+    let stopped = target.is_stopped() && written.len() + skipped < inputs.len();
+    claim.finish(&written, !stopped, sink)?;
+    Ok(Summary { written, skipped, stopped })
+}
+
+/// An image that was given up because of a stop counts as not begun.
+fn at_a_stop(error: Error) -> Result<usize> {
+    if matches!(error, Error::Stopped) { Ok(0) } else { Err(error) }
 }
 
 /// Predicts files and hands the predictions on with the index of their input, in order, until `handle` declines. Returns

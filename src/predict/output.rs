@@ -8,7 +8,7 @@ use super::Prediction;
 use crate::concat::Classes;
 use crate::data::Descriptor;
 use crate::error::{Error, Result, Size};
-use crate::files::{refuse_equal_outputs, write_bytes};
+use crate::files::write_bytes;
 use crate::fuse::Wanted;
 use crate::image::{
     Pixels, color_labels, encode_png, overlay_labels, write_label_npy, write_label_npy_as_i64, write_png,
@@ -78,7 +78,7 @@ impl Outputs {
     }
 
     /// Names of the files, the label values first.
-    fn names(&self, input: &Path) -> Vec<String> {
+    pub(super) fn names(&self, input: &Path) -> Vec<String> {
         let stem = input.file_stem().unwrap_or_default().to_string_lossy();
         let endings = [
             (true, ".npy"),
@@ -93,33 +93,13 @@ impl Outputs {
         endings.into_iter().filter(|(wanted, _)| *wanted).map(|(_, ending)| format!("{stem}{ending}")).collect()
     }
 
-    /// Says which inputs would overwrite each other's results, or would be overwritten themselves.
-    pub(crate) fn refuse_collisions(&self, inputs: &[PathBuf], output: &Path) -> Result<()> {
-        let named = inputs
-            .iter()
-            .flat_map(|input| self.names(input).into_iter().map(move |name| (output.join(name), input.as_path())));
-        refuse_equal_outputs(named.clone())?;
-        if !(self.png || self.color || self.show_picture()) {
-            return Ok(());
-        }
-        let same = |file: &Path, input: &Path| match (file.canonicalize(), input.canonicalize()) {
-            (Ok(file), Ok(input)) => file == input,
-            _ => false,
-        };
-        let existing: Vec<(PathBuf, &Path)> = named.filter(|(file, _)| file.exists()).collect();
-        for (file, input) in existing {
-            if inputs.iter().any(|other| same(&file, other)) {
-                return Err(Error::Config(format!(
-                    "the result of {} would overwrite the picture {}; choose another --output-path",
-                    input.display(),
-                    file.display()
-                )));
-            }
-        }
-        Ok(())
+    /// Names of all files that only a prediction has, besides the label values, for an image of that stem.
+    pub(super) fn all_beside(stem: &str) -> impl Iterator<Item = String> {
+        let endings = ["_prob.npy", "_probs.npy", "_color.png", "_overlay.png", "_proportions.csv", "_proportions.png"];
+        endings.into_iter().map(move |ending| format!("{stem}{ending}"))
     }
 
-    /// Writes the files of one picture; returns the first.
+    /// Writes the files of one image; returns the first.
     pub(crate) fn write(
         &self,
         descriptor: &Descriptor,

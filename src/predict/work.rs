@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use image::RgbImage;
 
@@ -106,6 +107,8 @@ pub(super) struct Work<'a> {
     options: &'a Options,
     pub(super) reading: Arc<Reading>,
     pub(super) budget: Budget,
+    /// Once it is set, an image that is gone over in windows is given up.
+    pub(super) stop: Option<&'a AtomicBool>,
 }
 
 impl<'a> Work<'a> {
@@ -113,7 +116,7 @@ impl<'a> Work<'a> {
         let budget = Budget::new(predictor, options)?;
         let (descriptor, procedure) = (predictor.descriptor.clone(), options.procedure.clone());
         let reading = Arc::new(Reading { descriptor, procedure, budget: budget.clone() });
-        Ok(Self { predictor, options, reading, budget })
+        Ok(Self { predictor, options, reading, budget, stop: None })
     }
 
     /// Reads pictures ahead, gathers neighbours of one size and computes them together.
@@ -192,6 +195,7 @@ impl<'a> Work<'a> {
             bands: predictor.descriptor.bands,
             outputs: predictor.config.bands_and_outputs().1.unwrap_or(usize::MAX),
             at_once: &at_once,
+            stop: self.stop,
         };
         if self.is_one_glance(&pictures[0].1) {
             let views: Vec<&View> = pictures.iter().map(|(_, read)| &read.views[0]).collect();

@@ -24,6 +24,8 @@ const PAUSES: [Duration; 3] = [Duration::from_millis(200), Duration::from_secs(1
 const PATIENCE: Duration = Duration::from_secs(30);
 const MAX_REDIRECTS: u32 = 10;
 const MIB: u64 = 1 << 20;
+/// Most bytes of a file's name that are kept; file systems take 255, with what is put before and after it.
+const LONGEST_NAME: usize = 200;
 
 /// A file on the web whose checksum is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,10 +70,11 @@ impl Remote {
     }
 }
 
-/// The last part of a URL's path.
+/// The last part of a URL's path; of a very long one, its end, which tells the type of the file.
 fn file_name(url: &str) -> &str {
     let path = url.split(['?', '#']).next().unwrap_or(url);
-    path.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or("weights")
+    let name = path.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or("weights");
+    &name[name.ceil_char_boundary(name.len().saturating_sub(LONGEST_NAME))..]
 }
 
 /// The folder that downloads are kept in.
@@ -89,6 +92,27 @@ pub fn cache() -> Result<PathBuf> {
 /// call or in a later one; what does not have the checksum is thrown away.
 pub(super) fn fetch(remote: &Remote, sink: &dyn Sink) -> Result<PathBuf> {
     let target = remote.path()?;
+    // What is there and whole needs no lock, so that a cache that others fill, which cannot be written to, serves, too.
+    if target.exists() && checksum(&target)?.starts_with(&remote.sha256) {
+        return Ok(target);
+    }
+    download(remote, &target, sink).map_err(unwritable)
+}
+
+/// A failed write, with the way out that there is here.
+fn unwritable(error: Error) -> Error {
+    match error {
+        Error::Write { path, cause } => Error::content(
+            path,
+            format!(
+                "a download cannot be kept here: {cause}; name a folder that can be written to with {CACHE_VARIABLE}"
+            ),
+        ),
+        other => other,
+    }
+}
+
+fn download(remote: &Remote, target: &Path, sink: &dyn Sink) -> Result<PathBuf> {
     let folder = target.parent().unwrap_or(Path::new("."));
     create_folder(folder)?;
     // A file of its own, which is never renamed or removed: two processes cannot hold locks on different files.
@@ -106,13 +130,13 @@ pub(super) fn fetch(remote: &Remote, sink: &dyn Sink) -> Result<PathBuf> {
         Err(TryLockError::Error(e)) => return Err(lock_failed(e)),
     }
     if target.exists() {
-        if checksum(&target)?.starts_with(&remote.sha256) {
-            return Ok(target);
+        if checksum(target)?.starts_with(&remote.sha256) {
+            return Ok(target.into());
         }
         sink.event(Event::Note(format!("{} is damaged and is downloaded again", target.display())));
-        fs::remove_file(&target).map_err(|e| Error::write(&target, e))?;
+        fs::remove_file(target).map_err(|e| Error::write(target, e))?;
     }
-    let part_path = part_path(&target);
+    let part_path = part_path(target);
     let failed = |e| Error::write(&part_path, e);
     let mut part = open(&part_path).map_err(failed)?;
     let resumed = part.metadata().map_err(failed)?.len() > 0;
@@ -141,8 +165,8 @@ pub(super) fn fetch(remote: &Remote, sink: &dyn Sink) -> Result<PathBuf> {
         });
     }
     part.sync_all().map_err(failed)?;
-    fs::rename(&part_path, &target).map_err(|e| Error::write(&target, e))?;
-    Ok(target)
+    fs::rename(&part_path, target).map_err(|e| Error::write(target, e))?;
+    Ok(target.into())
 }
 
 fn part_path(target: &Path) -> PathBuf {

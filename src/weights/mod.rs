@@ -1,6 +1,7 @@
 //! Weights on disk: segtool's own and everybody's.
 
 mod checkpoint;
+mod checksum;
 mod describe;
 mod download;
 mod export;
@@ -14,6 +15,7 @@ mod torch_file;
 
 pub use self::safetensors::{load, save, save_encoder};
 pub use checkpoint::{Checkpoint, Stored};
+pub(crate) use checksum::{Checksum, checksum_of, checksum_of_text};
 pub use download::cache;
 pub use export::Target;
 pub use load::Report;

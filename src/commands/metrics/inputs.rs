@@ -4,9 +4,12 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 use segtool::data::{
-    Descriptor, Pair, pair_folders, pair_lists, pair_mask_folders, pair_mask_predictions, pair_predictions, read_pairs,
+    Descriptor, Labels, Pair, pair_folders, pair_lists, pair_mask_folders, pair_mask_predictions, pair_predictions,
+    read_pairs,
 };
+use segtool::inputs::ReadFiles;
 use segtool::metric::{Convention, LabelValues};
+use segtool::predict::origins;
 use segtool::run::{Run, find_dataset};
 
 use crate::cli::Metrics;
@@ -59,6 +62,16 @@ fn source(arguments: &Metrics) -> Result<Source<'_>> {
 
 /// The pairs to score; `image` is the prediction, or the picture that a run predicts.
 pub(super) fn pairs(arguments: &Metrics) -> Result<Vec<Pair>> {
+    let pairs = found(arguments)?;
+    if arguments.run.is_none() {
+        origins(pairs.iter().map(|pair| pair.image.as_path()))
+            .iter()
+            .for_each(|note| ui::say(&format!("note: {note}")));
+    }
+    Ok(pairs)
+}
+
+fn found(arguments: &Metrics) -> Result<Vec<Pair>> {
     let progress = Progress::new();
     Ok(match source(arguments)? {
         Source::Lists(first, labels) => matched(pair_lists(first, labels, &progress)?),
@@ -78,6 +91,29 @@ pub(super) fn pairs(arguments: &Metrics) -> Result<Vec<Pair>> {
             pairs
         }
     })
+}
+
+/// Refuses, before any work, to write a result over a file that is read.
+pub(super) fn refuse_written(arguments: &Metrics, pairs: &[Pair]) -> Result<()> {
+    let labels = pairs.iter().flat_map(|pair| match &pair.label {
+        Labels::File(file) => std::slice::from_ref(file),
+        Labels::Masks(files) => files,
+    });
+    let mut read = ReadFiles::new(pairs.iter().map(|pair| &pair.image).chain(labels));
+    let lists = [&arguments.list_predict, &arguments.list_true, &arguments.image_list];
+    read.add(lists.into_iter().flatten().chain(&arguments.merge));
+    read.add(&arguments.dataset);
+    let written = [
+        ("--confusion", &arguments.confusion),
+        ("--partial", &arguments.partial),
+        ("--per-image", &arguments.per_image),
+    ];
+    for (flag, path) in written.into_iter().filter_map(|(flag, path)| Some((flag, path.as_ref()?))) {
+        if path.is_file() {
+            read.refuse(path, flag)?;
+        }
+    }
+    Ok(())
 }
 
 /// Warns once about pairs of different names: lists that are not in the same order score badly, and nothing else shows it.

@@ -30,6 +30,7 @@ pub(crate) fn run(arguments: &Metrics) -> Result<Exit> {
     let partial = if arguments.merge.is_empty() {
         counted(arguments)?
     } else {
+        inputs::refuse_written(arguments, &[])?;
         let mut sum = Partial::merge(&arguments.merge)?;
         report::check_classes(arguments, sum.descriptor.class_count())?;
         if let Some(convention) = arguments.convention {
@@ -56,6 +57,7 @@ fn counted(arguments: &Metrics) -> Result<Partial> {
     let descriptor = inputs::descriptor(arguments, convention)?;
     report::check_classes(arguments, descriptor.class_count())?;
     let pairs = inputs::pairs(arguments)?;
+    inputs::refuse_written(arguments, &pairs)?;
     let on_fault = if arguments.strict { OnFault::Stop } else { OnFault::Skip };
     let settings = Settings { descriptor, boundary: arguments.boundary, on_fault };
     let tally = match &arguments.per_image {

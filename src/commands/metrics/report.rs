@@ -14,6 +14,7 @@ use segtool::score::Partial;
 use serde::Serialize;
 
 use crate::cli::{Column, Metrics};
+use crate::ui;
 
 /// Most classes whose confusion matrix is drawn: 6,000 pixels wide.
 const MOST_DRAWN: usize = 500;
@@ -124,7 +125,13 @@ impl Report {
 
     /// The table; its last two lines are those of the Capstone's script.
     pub(crate) fn table(&self) -> String {
-        let wide = self.classes.iter().map(|row| row.name.chars().count()).max().unwrap_or(0).clamp(5, WIDEST_NAME);
+        let wide = self
+            .classes
+            .iter()
+            .map(|row| ui::one_line(&row.name).chars().count())
+            .max()
+            .unwrap_or(0)
+            .clamp(5, WIDEST_NAME);
         let boundary = self.mean_boundary_iou.is_some();
         let mut lines = vec![format!("{:wide$}     IoU    Dice  accuracy  precision        pixels", "class")];
         if boundary {
@@ -133,6 +140,7 @@ impl Report {
         for Row { name, scores, .. } in &self.classes {
             let [iou, dice, accuracy, precision] =
                 [scores.iou, scores.dice, scores.accuracy, scores.precision].map(fixed);
+            let name = ui::one_line(name);
             let mut line = format!("{name:wide$}  {iou}  {dice}    {accuracy}     {precision}  {:>12}", scores.pixels);
             if boundary {
                 let [iou, f_score] = [scores.boundary_iou, scores.boundary_f_score].map(fixed);

@@ -1,0 +1,280 @@
+//! The folder that predictions go to: what is there already, whose it is, and what may take its place.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::output::Outputs;
+use super::record::{Entry, Maker, RECORD, Record};
+use crate::error::{Error, Result};
+use crate::event::{Event, Sink};
+use crate::files::{create_folder, folder_of, refuse_equal_outputs, write_bytes};
+use crate::inputs::ReadFiles;
+
+/// The list of the results.
+const LIST: &str = "predictions.txt";
+/// Longest name of a file on usual file systems, in bytes.
+const LONGEST_NAME: usize = 255;
+
+/// Where predictions go, and what may be replaced there.
+#[derive(Debug, Clone, Copy)]
+pub struct Target<'a> {
+    /// The folder.
+    pub folder: &'a Path,
+    /// Whether results of another network, with other options or of other images, and files of unknown origin may be
+    /// replaced. Results of the same images by the same network with the same options always may, inputs never.
+    pub overwrite: bool,
+    /// Files that are read besides the images, such as a list of them.
+    pub read: &'a [PathBuf],
+    /// Once it is set, no further image is predicted.
+    pub stop: Option<&'a AtomicBool>,
+}
+
+impl<'a> Target<'a> {
+    /// A folder where nothing foreign is replaced.
+    pub fn new(folder: &'a Path) -> Self {
+        Self { folder, overwrite: false, read: &[], stop: None }
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stop.is_some_and(|stop| stop.load(Ordering::Relaxed))
+    }
+}
+
+/// What is to be written into a folder: checked, but not begun.
+#[derive(Debug)]
+pub(crate) struct Claim<'a> {
+    target: &'a Target<'a>,
+    maker: &'a Maker,
+    /// File stem, image and names of the files of each result.
+    results: Vec<(String, String, Vec<String>)>,
+    /// What is there and would be replaced.
+    found: Found,
+}
+
+/// Files in the way, by whose they are.
+#[derive(Debug, Default)]
+struct Found {
+    /// Results of the same images, network and options.
+    own: usize,
+    /// Other results that are in the record, by what tells them apart.
+    others: Vec<(String, String)>,
+    /// The rest.
+    unknown: Vec<String>,
+}
+
+impl<'a> Claim<'a> {
+    /// Says what stands against writing these results. Touches nothing.
+    pub(crate) fn new(target: &'a Target<'a>, inputs: &[PathBuf], outputs: &Outputs, maker: &'a Maker) -> Result<Self> {
+        let result = |input: &PathBuf| {
+            let whole =
+                fs::canonicalize(input).or_else(|_| std::path::absolute(input)).unwrap_or_else(|_| input.clone());
+            (stem_of(input), whole.to_string_lossy().into_owned(), outputs.names(input))
+        };
+        let results: Vec<_> = inputs.iter().map(result).collect();
+        let named = results.iter().zip(inputs).flat_map(|((_, _, names), input)| {
+            names.iter().map(move |name| (target.folder.join(name), input.as_path()))
+        });
+        refuse_equal_outputs(named)?;
+        let mut claim = Self { target, maker, results, found: Found::default() };
+        let there = names_in(target.folder)?;
+        claim.refuse_inputs(inputs, &there)?;
+        claim.refuse_long_names()?;
+        let record = match Record::read(target.folder) {
+            Err(_) if target.overwrite => None,
+            record => record
+                .map_err(|e| Error::Config(format!("{e}; remove it, and replace the results with --overwrite")))?,
+        };
+        claim.found = claim.find(&there, record.as_ref());
+        claim.refuse_foreign(inputs)?;
+        Ok(claim)
+    }
+
+    fn names(&self) -> impl Iterator<Item = &String> {
+        self.results.iter().flat_map(|(_, _, names)| names)
+    }
+
+    fn refuse_inputs(&self, inputs: &[PathBuf], there: &BTreeSet<String>) -> Result<()> {
+        let mut read = ReadFiles::new(inputs);
+        read.add(self.target.read);
+        let (list, record) = (LIST.to_owned(), RECORD.to_owned());
+        let mut written = self.names().chain([&list, &record]).filter(|name| there.contains(*name));
+        written.try_for_each(|name| read.refuse(&self.target.folder.join(name), "--output-path"))
+    }
+
+    fn refuse_long_names(&self) -> Result<()> {
+        let Some(name) = self.names().find(|name| name.len() > LONGEST_NAME) else { return Ok(()) };
+        Err(Error::Config(format!(
+            "{} has {} bytes, and a file's name at most {LONGEST_NAME}; rename the image",
+            self.target.folder.join(name).display(),
+            name.len()
+        )))
+    }
+
+    fn find(&self, there: &BTreeSet<String>, record: Option<&Record>) -> Found {
+        let mut found = Found::default();
+        let mut recorded = BTreeSet::new();
+        for (stem, input, names) in &self.results {
+            let entry = record.and_then(|record| Some((record, record.results.get(stem)?)));
+            if let Some((record, entry)) = entry {
+                let left: Vec<&String> = entry.files.iter().filter(|name| there.contains(*name)).collect();
+                recorded.extend(left.iter().map(|name| (*name).clone()));
+                let maker = &record.makers[entry.maker];
+                if maker.is_same(self.maker) && entry.input == *input {
+                    found.own += usize::from(!left.is_empty());
+                } else {
+                    let whose = if maker.is_same(self.maker) { entry.input.clone() } else { maker.to_string() };
+                    found.others.extend(left.into_iter().map(|name| (name.clone(), whose.clone())));
+                }
+            }
+            let is_unknown = |name: &&String| there.contains(*name) && !recorded.contains(*name);
+            let before = found.unknown.len();
+            found.unknown.extend(names.iter().filter(is_unknown).cloned());
+            if found.unknown.len() > before {
+                // What an earlier version wrote beside the label values would be taken for that of the new ones.
+                let beside = Outputs::all_beside(stem).filter(|name| !names.contains(name));
+                found.unknown.extend(beside.filter(|name| is_unknown(&name)));
+            }
+        }
+        if record.is_none() && there.contains(LIST) {
+            found.unknown.push(LIST.into());
+        }
+        found
+    }
+
+    /// Refuses to replace what this network did not write, unless it may. Label images beside images never go.
+    fn refuse_foreign(&self, inputs: &[PathBuf]) -> Result<()> {
+        let Found { others, unknown, .. } = &self.found;
+        let folder = self.target.folder;
+        if let Some(name) = unknown.iter().find(|name| *name != LIST) {
+            let folders: BTreeSet<&Path> = inputs.iter().map(|input| folder_of(input)).collect();
+            if ReadFiles::new(folders).replaced_by(folder).is_some() {
+                return Err(Error::Config(format!(
+                    "{} lies beside the images and was not written by `segtool predict` as {RECORD} has it: the result would \
+                     overwrite what may be a label image; choose another --output-path",
+                    folder.join(name).display()
+                )));
+            }
+        }
+        let Some((name, whose)) = others.first().map(|(name, whose)| (name, format!("is of {whose}"))).or_else(|| {
+            unknown.first().map(|name| (name, format!("is there already, and {RECORD} does not say what made it")))
+        }) else {
+            return Ok(());
+        };
+        if self.target.overwrite {
+            return Ok(());
+        }
+        let more = match others.len() + unknown.len() - 1 {
+            0 => String::new(),
+            more => format!(" (and {more} more files)"),
+        };
+        Err(Error::Config(format!(
+            "{} {whose}{more}; replace such results with --overwrite, or choose another --output-path",
+            folder.join(name).display()
+        )))
+    }
+
+    /// Makes the folder ready. The old list goes first, then the results that are not of this network, and only then does
+    /// the record say that what comes is: killed in between, it still names the network of every file that is left.
+    pub(crate) fn begin(&self, sink: &dyn Sink) -> Result<()> {
+        let folder = self.target.folder;
+        create_folder(folder)?;
+        let _lock = Lock::hold(folder);
+        let Found { own, others, unknown } = &self.found;
+        if others.len() + unknown.len() > 0 {
+            let (name, whose) =
+                others.first().cloned().unwrap_or_else(|| (unknown[0].clone(), "unknown origin".into()));
+            sink.event(Event::Note(format!(
+                "replacing {} files in {}: the first, {name}, is of {whose}",
+                others.len() + unknown.len(),
+                folder.display()
+            )));
+        }
+        if *own > 0 {
+            sink.event(Event::Note(format!(
+                "replacing {own} earlier results of the same network and options in {}",
+                folder.display()
+            )));
+        }
+        remove(&folder.join(LIST))?;
+        others.iter().map(|(name, _)| name).chain(unknown).try_for_each(|name| remove(&folder.join(name)))?;
+        let mut record = Record::read(folder).ok().flatten().unwrap_or_default();
+        let maker = record.index_of(self.maker);
+        for (stem, input, names) in &self.results {
+            let mut files = names.clone();
+            if let Some(old) = record.results.remove(stem).filter(|old| record.makers[old.maker].is_same(self.maker)) {
+                files.extend(old.files.into_iter().filter(|name| !names.contains(name) && folder.join(name).exists()));
+            }
+            record.results.insert(stem.clone(), Entry { maker, input: input.clone(), files });
+        }
+        record.write(folder)
+    }
+
+    /// Says in the record what was written, and writes the list of it. Of an image that was skipped, an earlier result by the
+    /// same network stays recorded.
+    pub(crate) fn finish(&self, written: &[PathBuf], is_whole: bool, sink: &dyn Sink) -> Result<()> {
+        let folder = self.target.folder;
+        if is_whole {
+            let _lock = Lock::hold(folder);
+            let mut record = Record::read(folder)?.unwrap_or_default();
+            for (stem, ..) in &self.results {
+                let gone = |entry: &Entry| !entry.files.iter().any(|name| folder.join(name).exists());
+                if record.results.get(stem).is_some_and(gone) {
+                    record.results.remove(stem);
+                }
+            }
+            record.write(folder)?;
+        }
+        write_list(folder, written, sink)
+    }
+}
+
+/// Holds other predictions into the same folder back while its record changes; nothing where the system cannot.
+struct Lock(#[allow(dead_code)] Option<File>);
+
+impl Lock {
+    fn hold(folder: &Path) -> Self {
+        Self(File::open(folder).ok().filter(|folder| folder.lock().is_ok()))
+    }
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::write(path, e)),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn stem_of(input: &Path) -> String {
+    input.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// Names in a folder; none if it is not there.
+fn names_in(folder: &Path) -> Result<BTreeSet<String>> {
+    match fs::read_dir(folder) {
+        Ok(entries) => {
+            let name = |entry: std::io::Result<fs::DirEntry>| Ok(entry?.file_name().to_string_lossy().into_owned());
+            entries.map(name).collect::<std::io::Result<_>>().map_err(|e| Error::read(folder, e))
+        }
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(BTreeSet::new()),
+        Err(e) => Err(Error::read(folder, e)),
+    }
+}
+
+/// Writes the list of what was written, if anything was. Names that a list would take for something else are written as
+/// paths from the folder.
+fn write_list(folder: &Path, written: &[PathBuf], sink: &dyn Sink) -> Result<()> {
+    let mut list = String::new();
+    for name in written.iter().filter_map(|path| path.file_name()).map(|name| name.to_string_lossy()) {
+        if name.contains(['\n', '\r']) {
+            sink.event(Event::Note(format!(
+                "{name:?} holds a line break, so that {LIST} leaves it out; rename the image"
+            )));
+            continue;
+        }
+        let plain = !name.starts_with(['#', '"', '\'']) && name.trim() == name;
+        list.extend([if plain { "" } else { "./" }, &name, "\n"]);
+    }
+    if list.is_empty() { Ok(()) } else { write_bytes(&folder.join(LIST), list.as_bytes()) }
+}
