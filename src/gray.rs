@@ -13,14 +13,19 @@ use crate::error::{Error, Result};
 use crate::event::{Event, Sink, Task};
 use crate::files::{create_folder, folder_of, refuse_equal_outputs, write_bytes_unsynced};
 use crate::image::{
-    AlphaBand, GrayConverter, GrayMethod, Pixels, Raster, Sample, Samples, encode_marked_png, is_made_by, read_image,
+    AlphaBand, GrayConverter, GrayMethod, Pixels, Raster, Sample, Samples, encode_marked_png, maker_of, read_image,
     report_notes, stretch,
 };
 use crate::inputs::ReadFiles;
 use crate::named::{by_name, name_of};
 
-/// What the files say made them: in a folder of images, a grey one is told from an image or a label image by it.
-const MAKER: &str = "segtool rgb2gray";
+/// What the files say made them, before how: in a folder of images, a grey one is told from an image or a label image by it.
+const MAKER: &str = "segtool rgb2gray ";
+
+/// Whether a file was made here, from another.
+fn is_own(path: &Path) -> bool {
+    maker_of(path).is_some_and(|maker| maker.starts_with(MAKER))
+}
 
 /// What happens to transparent pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -65,6 +70,14 @@ pub struct Options {
     pub overwrite: bool,
 }
 
+impl Options {
+    /// What the files say made them.
+    fn mark(&self) -> String {
+        let Self { method, stretch, alpha, .. } = self;
+        format!("{MAKER}{method}, over {alpha}{}", if *stretch { ", stretched" } else { "" })
+    }
+}
+
 /// A picture and the PNG that it becomes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
@@ -79,8 +92,10 @@ pub struct Job {
 pub struct Summary {
     /// Grey pictures written.
     pub written: usize,
-    /// Grey pictures that were there already and were kept.
+    /// Grey images that were there already and were kept.
     pub kept: usize,
+    /// Of these, such as were made with other options, or not here.
+    pub others: usize,
     /// Pictures that could not be used.
     pub skipped: usize,
 }
@@ -102,7 +117,7 @@ impl Gray {
     pub fn encode(&self, input: &Path) -> Result<Vec<u8>> {
         let gray = self.gray(input, read_image(input)?)?;
         match Pixels::gray(&gray.samples) {
-            Some(pixels) => encode_marked_png(gray.size, pixels, MAKER),
+            Some(pixels) => encode_marked_png(gray.size, pixels, &self.options.mark()),
             None => Err(Error::content(input, "a float picture stayed a float picture")),
         }
     }
@@ -228,8 +243,7 @@ pub fn convert_files(jobs: &[Job], options: Options, sink: &dyn Sink) -> Result<
         job.output.canonicalize().ok().filter(|output| job.input.canonicalize().ok().as_ref() != Some(output))
     };
     let made: BTreeSet<PathBuf> = jobs.iter().filter_map(made).collect();
-    let is_result =
-        |job: &Job| job.input.canonicalize().is_ok_and(|input| made.contains(&input)) && is_made_by(&job.input, MAKER);
+    let is_result = |job: &Job| job.input.canonicalize().is_ok_and(|input| made.contains(&input)) && is_own(&job.input);
     let is_there = |job: &Job| job.output.is_file() && job.input.exists();
     let jobs_to_do: Vec<&Job> =
         jobs.iter().filter(|job| if options.overwrite { !is_result(job) } else { !is_there(job) }).collect();
@@ -242,6 +256,7 @@ pub fn convert_files(jobs: &[Job], options: Options, sink: &dyn Sink) -> Result<
     for folder in folders(&jobs_to_do) {
         create_folder(folder)?;
     }
+    let to_do: BTreeSet<&Path> = jobs_to_do.iter().map(|job| job.output.as_path()).collect();
     let gray = Gray::new(options);
     sink.event(Event::Started { task: Task::Gray, total: jobs_to_do.len(), done: 0 });
     let (done, skipped) = (AtomicUsize::new(0), AtomicUsize::new(0));
@@ -258,8 +273,10 @@ pub fn convert_files(jobs: &[Job], options: Options, sink: &dyn Sink) -> Result<
     })?;
     sink.event(Event::Finished);
     report_notes(sink);
-    let skipped = skipped.into_inner();
-    Ok(Summary { written: jobs_to_do.len() - skipped, kept: jobs.len() - jobs_to_do.len(), skipped })
+    let (skipped, mark) = (skipped.into_inner(), options.mark());
+    let is_other = |job: &&Job| !options.overwrite && is_there(job) && maker_of(&job.output).as_ref() != Some(&mark);
+    let others = jobs.iter().filter(|job| !to_do.contains(job.output.as_path())).filter(is_other).count();
+    Ok(Summary { written: jobs_to_do.len() - skipped, kept: jobs.len() - jobs_to_do.len(), others, skipped })
 }
 
 /// Refuses to write over an image, or over a file beside it that may be its label image.
@@ -267,7 +284,7 @@ fn refuse_inputs(jobs: &[Job], jobs_to_do: &[&Job]) -> Result<()> {
     let inputs = ReadFiles::new(jobs.iter().map(|job| &job.input));
     for Job { input, output } in jobs_to_do.iter().filter(|job| job.output.is_file()) {
         ReadFiles::new([input]).refuse(output, "--output-folder")?;
-        if is_made_by(output, MAKER) {
+        if is_own(output) {
             continue;
         }
         inputs.refuse(output, "--output-folder")?;

@@ -127,7 +127,7 @@ pub(super) fn train_forest(arguments: &Train, folder: &Path, mut recipe: ForestR
     ui::say(&format!("data set {}: {}", dataset.name, dataset.title));
     let count = if pictures.len() == 1 { "a picture".to_owned() } else { format!("{} pictures", pictures.len()) };
     ui::say(&format!("learning from pixels of {count}, features on {device}"));
-    let weights = encoder_weights(&arguments.weights, &progress)?;
+    let weights = encoder_weights(&arguments.weights, Some(&folder), &progress)?;
     if weights.is_none() {
         ui::say("note: the encoder's weights are random; trained ones usually see more: --weights vgg16-imagenet");
     }
@@ -156,11 +156,14 @@ pub(super) fn train_forest(arguments: &Train, folder: &Path, mut recipe: ForestR
     Ok(Exit::Done)
 }
 
-fn encoder_weights(sources: &[String], progress: &Progress) -> Result<Option<Weights>> {
+/// Weights of an encoder, for a run in `folder`.
+fn encoder_weights(sources: &[String], folder: Option<&Path>, progress: &Progress) -> Result<Option<Weights>> {
     if sources.is_empty() {
         return Ok(None);
     }
-    Ok(Some(Weights::open(&locate(sources, progress)?, None)?))
+    let files = locate(sources, progress)?;
+    super::refuse_own_weights(&files, folder)?;
+    Ok(Some(Weights::open(&files, None)?))
 }
 
 fn pictures(arguments: &Train, dataset: &Descriptor, progress: &Progress) -> Result<Vec<LabelledPicture>> {
@@ -280,7 +283,7 @@ pub(super) fn draw_features(arguments: &Info, image: &Path) -> Result<Exit> {
             let AnyRecipe::Forest(recipe) = AnyRecipe::find(name)? else {
                 bail!("recipe '{name}' is of a network; --features takes recipes of hypercolumns");
             };
-            let weights = encoder_weights(&arguments.encoder_weights, &progress)?;
+            let weights = encoder_weights(&arguments.encoder_weights, None, &progress)?;
             if weights.is_none() {
                 ui::say("note: the encoder's weights are random; give some with --encoder-weights vgg16-imagenet");
             }

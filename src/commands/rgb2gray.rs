@@ -24,6 +24,12 @@ pub(crate) fn run(arguments: Rgb2Gray) -> Result<Exit> {
         0 => String::new(),
         kept => format!(", {kept} that were there kept (--overwrite makes them again)"),
     };
+    if summary.others > 0 {
+        ui::say(&format!(
+            "note: {} of those that were kept were not made with {method} and these options; --overwrite makes them again",
+            summary.others
+        ));
+    }
     let folder = arguments.output_folder.display();
     ui::result(&format!("{} grey pictures ({method}) written to {folder}{kept}", summary.written));
     if summary.skipped > 0 {

@@ -157,7 +157,9 @@ fn initial(arguments: &Train, recipe: &Recipe, progress: &Progress) -> Result<Op
     if arguments.weights.is_empty() {
         return Ok(None);
     }
-    let weights = Weights::open_for(&locate(&arguments.weights, progress)?, &recipe.network)?;
+    let files = locate(&arguments.weights, progress)?;
+    super::refuse_own_weights(&files, arguments.output_path.as_deref())?;
+    let weights = Weights::open_for(&files, &recipe.network)?;
     Ok(Some(Initial { weights, new_head: arguments.new_head }))
 }
 

@@ -45,17 +45,20 @@ pub fn encode_png(size: Size, pixels: Pixels<'_>) -> Result<Vec<u8>> {
     encode(size, pixels, Compression::Fast, None)
 }
 
-/// [`encode_png`], with what made it in the file's text, where [`is_made_by`] finds it.
+/// [`encode_png`], with what made it in the file's text, where [`maker_of`] finds it.
 pub fn encode_marked_png(size: Size, pixels: Pixels<'_>, maker: &str) -> Result<Vec<u8>> {
     encode(size, pixels, Compression::Fast, Some(maker))
 }
 
-/// Whether a file is a PNG that [`encode_marked_png`] made with this text.
-pub fn is_made_by(path: &Path, maker: &str) -> bool {
+/// What [`encode_marked_png`] said made a file; `None` of other files.
+pub fn maker_of(path: &Path) -> Option<String> {
     let mut beginning = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(BEGINNING).read_to_end(&mut beginning));
-    let mark = [b"tEXt", SOFTWARE.as_bytes(), b"\0", maker.as_bytes()].concat();
-    read.is_ok() && beginning.starts_with(b"\x89PNG") && memmem::find(&beginning, &mark).is_some()
+    File::open(path).ok()?.take(BEGINNING).read_to_end(&mut beginning).ok()?;
+    let key = [b"tEXt", SOFTWARE.as_bytes(), b"\0"].concat();
+    let at = memmem::find(&beginning, &key).filter(|_| beginning.starts_with(b"\x89PNG"))?;
+    let length = u32::from_be_bytes(beginning.get(at.checked_sub(4)?..at)?.try_into().ok()?) as usize;
+    let text = beginning.get(at + key.len()..(at + 4).checked_add(length)?)?;
+    String::from_utf8(text.to_vec()).ok()
 }
 
 /// [`encode_png`], smaller and slower: for what is embedded in other files.
@@ -98,4 +101,24 @@ fn encode(size: Size, pixels: Pixels<'_>, compression: Compression, maker: Optio
     .map_err(failed)?;
     writer.finish().map_err(failed)?;
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_says_what_made_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.png");
+        let (size, pixels) = (Size { width: 2, height: 1 }, Pixels::Gray8(&[1, 2]));
+        std::fs::write(&path, encode_marked_png(size, pixels, "segtool x").unwrap()).unwrap();
+        assert_eq!(maker_of(&path).as_deref(), Some("segtool x"));
+        assert_eq!(image::open(&path).unwrap().into_luma8().into_raw(), [1, 2]);
+        for other in [encode_png(size, pixels).unwrap(), b"\x89PNG tEXtSoftware\0".to_vec(), Vec::new()] {
+            std::fs::write(&path, other).unwrap();
+            assert_eq!(maker_of(&path), None);
+        }
+        assert_eq!(maker_of(folder.path()), None);
+    }
 }

@@ -29,7 +29,7 @@ pub use draw::{
     color_labels, color_probabilities, encode_jpeg, encode_picture, figure, heatmap, judge, overlay_labels,
     panels_width, side_by_side, stack, with_color_bar, write_png,
 };
-pub use encode::{Pixels, encode_marked_png, encode_png, encode_small_png, is_made_by};
+pub use encode::{Pixels, encode_marked_png, encode_png, encode_small_png, maker_of};
 pub(crate) use foreign::image_inside;
 pub use gray::{GrayConverter, GrayMethod, Sample, stretch};
 pub use guard::is_decoding;

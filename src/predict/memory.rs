@@ -140,12 +140,12 @@ impl Budget {
             Some(Tiles { side, .. }) => area(Size { width: view.width.min(side), height: view.height.min(side) }),
             None => area(*view),
         };
-        procedure.views(picture).iter().map(window).max().unwrap_or(0)
+        procedure.views(picture).iter().map(|view| window(&extended(procedure, *view))).max().unwrap_or(0)
     }
 
     /// Bytes of one picture from reading to writing, beside the network.
     fn held(&self, procedure: &Procedure, picture: Size) -> u64 {
-        let views = procedure.views(picture);
+        let views: Vec<Size> = procedure.views(picture).into_iter().map(|view| extended(procedure, view)).collect();
         let pixels = area(picture);
         let seen: u64 = views.iter().map(|view| area(*view)).sum();
         // Decoded, and where several sizes are made of it, kept beside; then in floats at every size.
@@ -175,6 +175,14 @@ impl Budget {
             (None, _) if procedure.join == Join::Direct || !self.small_scores => 0,
             (None, _) => kept * views.iter().filter(|view| **view != picture).map(|view| area(*view)).sum::<u64>(),
         }
+    }
+}
+
+/// A view with what is put around it where windows must be whole.
+fn extended(procedure: &Procedure, view: Size) -> Size {
+    match procedure.tiles {
+        Some(Tiles { side, padded: true, .. }) => Size { width: view.width.max(side), height: view.height.max(side) },
+        _ => view,
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -92,13 +93,14 @@ impl Record {
     /// The record of a folder, if it has one.
     pub fn read(folder: &Path) -> Result<Option<Self>> {
         let path = folder.join(RECORD);
-        if !path.exists() {
-            return Ok(None);
-        }
+        let text = match read_text(&path) {
+            Err(Error::Read { cause, .. }) if cause.kind() == ErrorKind::NotFound => return Ok(None),
+            text => text?,
+        };
         let fault = |reason: &dyn fmt::Display| {
             Error::content(&path, format!("not a file that `segtool predict` wrote: {reason}"))
         };
-        let record: Self = serde_json::from_str(&read_text(&path)?).map_err(|e| fault(&e))?;
+        let record: Self = serde_json::from_str(&text).map_err(|e| fault(&e))?;
         if record.format != FORMAT {
             return Err(fault(&format!("its format is {}, not {FORMAT}", record.format)));
         }

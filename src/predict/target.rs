@@ -37,6 +37,17 @@ impl<'a> Target<'a> {
         Self { folder, overwrite: false, read: &[], stop: None }
     }
 
+    /// What the folder's record says. One that is damaged is replaced with the results that it is of.
+    fn record(&self) -> Result<Option<Record>> {
+        match Record::read(self.folder) {
+            Err(Error::Content { .. }) if self.overwrite => Ok(None),
+            Err(e @ Error::Content { .. }) => {
+                Err(Error::Config(format!("{e}; replace the results beside it with --overwrite")))
+            }
+            record => record,
+        }
+    }
+
     pub(crate) fn is_stopped(&self) -> bool {
         self.stop.is_some_and(|stop| stop.load(Ordering::Relaxed))
     }
@@ -81,11 +92,7 @@ impl<'a> Claim<'a> {
         let there = names_in(target.folder)?;
         claim.refuse_inputs(inputs, &there)?;
         claim.refuse_long_names()?;
-        let record = match Record::read(target.folder) {
-            Err(_) if target.overwrite => None,
-            record => record
-                .map_err(|e| Error::Config(format!("{e}; remove it, and replace the results with --overwrite")))?,
-        };
+        let record = target.record()?;
         claim.found = claim.find(&there, record.as_ref());
         claim.refuse_foreign(inputs)?;
         Ok(claim)
@@ -180,7 +187,7 @@ impl<'a> Claim<'a> {
     pub(crate) fn begin(&self, sink: &dyn Sink) -> Result<()> {
         let folder = self.target.folder;
         create_folder(folder)?;
-        let _lock = Lock::hold(folder);
+        let lock = Lock::hold(folder);
         let Found { own, others, unknown } = &self.found;
         if others.len() + unknown.len() > 0 {
             let (name, whose) =
@@ -199,7 +206,8 @@ impl<'a> Claim<'a> {
         }
         remove(&folder.join(LIST))?;
         others.iter().map(|(name, _)| name).chain(unknown).try_for_each(|name| remove(&folder.join(name)))?;
-        let mut record = Record::read(folder).ok().flatten().unwrap_or_default();
+        lock.sync();
+        let mut record = self.target.record()?.unwrap_or_default();
         let maker = record.index_of(self.maker);
         for (stem, input, names) in &self.results {
             let mut files = names.clone();
@@ -219,7 +227,8 @@ impl<'a> Claim<'a> {
             let _lock = Lock::hold(folder);
             let mut record = Record::read(folder)?.unwrap_or_default();
             for (stem, ..) in &self.results {
-                let gone = |entry: &Entry| !entry.files.iter().any(|name| folder.join(name).exists());
+                let is_gone = |name: &String| matches!(folder.join(name).try_exists(), Ok(false));
+                let gone = |entry: &Entry| entry.files.iter().all(is_gone);
                 if record.results.get(stem).is_some_and(gone) {
                     record.results.remove(stem);
                 }
@@ -231,11 +240,16 @@ impl<'a> Claim<'a> {
 }
 
 /// Holds other predictions into the same folder back while its record changes; nothing where the system cannot.
-struct Lock(#[allow(dead_code)] Option<File>);
+struct Lock(Option<File>);
 
 impl Lock {
     fn hold(folder: &Path) -> Self {
         Self(File::open(folder).ok().filter(|folder| folder.lock().is_ok()))
+    }
+
+    /// Waits until what was removed is gone from the disk, too.
+    fn sync(&self) {
+        let _ = self.0.as_ref().map(File::sync_all);
     }
 }
 

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use csv::{ReaderBuilder, StringRecord, Trim};
+use csv::{ReaderBuilder, StringRecord};
 
 use crate::data::Descriptor;
 use crate::error::{Error, Result, Size};
@@ -78,15 +78,21 @@ pub fn read_label_csv(path: &Path, descriptor: &Descriptor, folder: Option<&Path
     // Windows programs begin a file with a byte order mark.
     let text = text.trim_start_matches('\u{feff}');
     let mut records = records(path, text)?.into_iter();
-    let Some((line, header)) = records.next() else {
+    let Some((line, mut header)) = records.next() else {
         return Err(Error::content(path, format!("the table is empty; it needs the columns {WANTED}")));
     };
+    header.trim();
     let columns = Columns::find(&header).map_err(|reason| at_line(path, line, reason))?;
     let classes = Classes::new(descriptor);
     let mut pictures = Pictures::new(path, folder);
     for (line, record) in records {
-        let shape = columns.shape(line, &record, &classes).and_then(|shape| {
-            pictures.of(&record[columns.file])?.shapes.push(shape);
+        let mut fields = record.clone();
+        fields.trim();
+        let shape = columns.shape(line, &fields, &classes).and_then(|shape| {
+            let (whole, file) = (&record[columns.file], &fields[columns.file]);
+            // A name may begin or end with a blank.
+            let is_whole = whole != file && (pictures.by_name.contains_key(whole) || pictures.find(whole).is_ok());
+            pictures.of(if is_whole { whole } else { file })?.shapes.push(shape);
             Ok(())
         });
         shape.map_err(|reason| at_line(path, line, reason))?;
@@ -107,12 +113,12 @@ fn records(path: &Path, text: &str) -> Result<Vec<(u64, StringRecord)>> {
     let count = |separator: &char| header.matches(*separator).count();
     let separator = SEPARATORS.into_iter().max_by_key(count).unwrap_or(',');
     let mut builder = ReaderBuilder::new();
-    builder.delimiter(separator as u8).has_headers(false).flexible(true).trim(Trim::All);
+    builder.delimiter(separator as u8).has_headers(false).flexible(true);
     let mut found = Vec::new();
     for record in builder.from_reader(text.as_bytes()).into_records() {
         let record = record.map_err(|e| Error::content(path, e))?;
         // Spreadsheets write rows of separators where nothing is.
-        if record.iter().any(|field| !field.is_empty()) {
+        if record.iter().any(|field| !field.trim().is_empty()) {
             found.push((line_of(text, &record), record));
         }
     }
@@ -273,6 +279,22 @@ mod tests {
     use super::*;
 
     const SIZE: Size = Size { width: 4, height: 3 };
+
+    #[test]
+    fn names_may_begin_with_a_comment_sign_or_with_blanks() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["#1.png", " 2.png", "3.png"] {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        let table = folder.path().join("table.csv");
+        fs::write(&table, "file , x,y, class\n#1.png,0,0, 1\n 2.png, 1 ,1,1\n\" 2.png\",2,1,1\n 3.png ,0,0,1\n")
+            .unwrap();
+        let dataset = Descriptor::find("core").unwrap();
+        let found = read_label_csv(&table, &dataset, None).unwrap();
+        let names: Vec<_> = found.iter().map(|labels| labels.image.file_name().unwrap().to_str().unwrap()).collect();
+        assert_eq!(names, ["#1.png", " 2.png", "3.png"]);
+        assert_eq!(found[1].shapes.len(), 2);
+    }
 
     /// A folder with the pictures a.png and b.png and a table.
     fn table(text: &str) -> (TempDir, PathBuf) {
