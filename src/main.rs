@@ -12,13 +12,17 @@ use segtool::train::is_out_of_memory;
 
 use crate::cli::Command;
 
-/// How the program ends. clap, too, ends with 2 on a wrong command line.
+/// How the program ends. clap, too, ends with 2 on a wrong command line. What a signal has stopped ends as shells count it,
+/// 128 and the signal's number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Exit {
     Done = 0,
     Failed = 1,
     WrongUsage = 2,
     SomeSkipped = 3,
+    HungUp = 129,
+    Interrupted = 130,
+    Terminated = 143,
 }
 
 fn main() -> std::process::ExitCode {

@@ -12,6 +12,7 @@ mod pixels;
 pub(crate) mod predict;
 mod procedure;
 pub(crate) mod rgb2gray;
+mod stop;
 pub(crate) mod train;
 
 use anyhow::{Context, Result};

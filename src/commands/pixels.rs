@@ -14,12 +14,13 @@ use segtool::pixel_classifier::{
     predict_files, train,
 };
 use segtool::recipe::{AnyRecipe, ForestRecipe};
-use segtool::run::{AnyRun, ForestRun, Run};
+use segtool::run::{AnyRun, ForestRun, RunLock};
 use segtool::summary::feature_memory;
 use segtool::weights::{Weights, locate};
 use serde_json::{Value, json};
 
-use super::train::{Stop, say_peak};
+use super::stop::Stop;
+use super::train::say_peak;
 use crate::Exit;
 use crate::cli::{Info, Predict, Train};
 use crate::ui::{self, Progress};
@@ -100,7 +101,7 @@ pub(super) fn train_forest(arguments: &Train, mut recipe: ForestRecipe) -> Resul
     let progress = Progress::new();
     let device = arguments.compute.device.unwrap_or_default().resolve()?;
     let folder = arguments.output_path.clone().context("--output-path is missing")?;
-    Run::check_target(&folder, arguments.overwrite)?;
+    let lock = RunLock::claim(&folder, arguments.overwrite)?;
     let options = &arguments.pixels;
     if !options.taps.is_empty() {
         recipe.features.taps.clone_from(&options.taps);
@@ -130,9 +131,13 @@ pub(super) fn train_forest(arguments: &Train, mut recipe: ForestRecipe) -> Resul
     let plan = Plan { recipe, dataset, pictures, validation, split, held_out, seed: arguments.seed };
     let stop = Stop::on_signal()?;
     let cache = options.cache_features.as_deref();
-    let session = Session { device, weights: weights.as_ref(), cache, stop: stop.flag(), sink: &progress };
+    let (lock, flag) = (Some(&lock), stop.flag());
+    let session = Session { device, weights: weights.as_ref(), cache, lock, stop: flag, sink: &progress };
     match train(plan, &folder, &session)? {
-        Outcome::Stopped => bail!("stopped; nothing was written"),
+        Outcome::Stopped => {
+            ui::say("stopped; nothing was written");
+            return Ok(stop.exit().unwrap_or(Exit::Failed));
+        }
         Outcome::Finished(report) => {
             report.table().iter().for_each(|line| ui::result(line));
             if let Some(found) = &report.out_of_bag {
