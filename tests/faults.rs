@@ -15,12 +15,13 @@ use tempfile::tempdir;
 
 use common::faults::{BROKEN, Fate, KILL, NO_SPACE, at, shim, sweep};
 use common::tiny::{Tiny, strings};
-use common::{segtool, stdout_of, text};
+use common::{segtool, stderr_of, stdout_of, text};
 
 /// What was learned, file by file. Times differ from run to run.
 fn learned(run: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut found = BTreeMap::new();
-    for name in ["model.safetensors", "last/model.safetensors", "last/average.safetensors", "last/optimizer.bpk"] {
+    // The optimiser's state is in no order; what comes of it is in the weights.
+    for name in ["model.safetensors", "last/model.safetensors", "last/average.safetensors"] {
         found.insert(name.to_owned(), fs::read(run.join(name)).unwrap());
     }
     for name in ["log.csv", "last/log.csv"] {
@@ -110,19 +111,19 @@ fn a_training_killed_at_any_call_ends_with_the_same_bits() {
 
 #[test]
 fn a_training_killed_within_an_epoch_ends_with_the_same_bits() {
-    println!("{} kills", sweep_training(7, KILL, &[], &["--save-every", "1ns"]));
+    println!("{} kills", sweep_training(13, KILL, &[], &["--save-every", "1ns"]));
 }
 
 #[test]
 fn a_full_or_broken_disk_ends_with_the_same_bits() {
-    println!("{} full disks", sweep_training(5, NO_SPACE, &[], &[]));
-    println!("{} broken disks", sweep_training(5, BROKEN, &[], &[]));
+    println!("{} full disks", sweep_training(9, NO_SPACE, &[], &[]));
+    println!("{} broken disks", sweep_training(9, BROKEN, &[], &[]));
 }
 
 #[test]
 fn folders_that_cannot_be_renamed_and_file_systems_without_links_do() {
     let settings = [("FAULTS_EXDEV", "1"), ("FAULTS_NO_LINKS", "1")];
-    println!("{} kills", sweep_training(9, KILL, &settings, &[]));
+    println!("{} kills", sweep_training(17, KILL, &settings, &[]));
 }
 
 /// The files of a forest's run, wherever they are, without what differs from time to time.
@@ -196,8 +197,8 @@ fn a_forest_that_replaces_another_leaves_the_old_or_the_new_one() {
             fs::remove_dir_all(run).unwrap();
             true
         });
-        println!("{count} of {kind}");
-        assert!(count > 10, "{count} of {kind}");
+        println!("{count} with {kind}");
+        assert!(count > 10, "{count} with {kind}");
     }
 }
 
@@ -232,7 +233,7 @@ fn a_network_killed_while_it_replaces_a_run_leaves_one_of_them() {
     let (old, new) = (tiny.path("old"), tiny.path("new"));
     stdout_of(&strings(&tiny.train(&old, &["--num-epoch", "1,1", "--seed", "9"])));
     stdout_of(&strings(&tiny.train(&new, &[])));
-    let count = sweep(11, |number| {
+    let count = sweep(13, |number| {
         let run = tiny.path(&format!("run{number}"));
         copy_folder(&old, &run);
         let fate = at(shim, &run, (number, KILL), &[], &strings(&tiny.train(&run, &["--overwrite"])));
@@ -279,4 +280,22 @@ fn a_batch_clears_what_one_of_before_left_when_it_was_killed() {
         }
     }
     assert!(left > 0);
+}
+
+#[test]
+fn a_log_that_cannot_be_written_is_a_note() {
+    let tiny = Tiny::new();
+    let (run, whole) = (tiny.path("run"), tiny.path("whole"));
+    stdout_of(&strings(&tiny.train(&whole, &[])));
+    stdout_of(&strings(&tiny.train(&run, &["--max-time", "1ms"])));
+    for name in ["log.csv", "curves.png"] {
+        fs::create_dir_all(run.join(name)).unwrap();
+    }
+    let said = stderr_of(&["train", "--resume", &text(&run)], 0);
+    for name in ["log.csv", "curves.png"] {
+        assert!(said.contains(&format!("{name}: is a folder")) && said.contains("the training goes on"), "{said}");
+        fs::remove_dir(run.join(name)).unwrap();
+        fs::copy(whole.join(name), run.join(name)).unwrap();
+    }
+    check_same(&run, &whole, true, "no log");
 }

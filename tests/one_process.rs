@@ -58,7 +58,7 @@ fn a_run_that_is_being_trained_is_refused_by_the_name_of_its_process() {
     let run = tiny.path("run");
     let child = spawn(&strings(&tiny.train(&run, &LONG)));
     wait_for_steps(&run);
-    let named = format!("{} is being trained by process {} (since ", run.display(), child.id());
+    let named = format!("{}: is being trained by process {} (since ", run.display(), child.id());
     let core = tiny.path("core.png");
     image::GrayImage::new(8, 8).save(&core).unwrap();
     let (run_text, core) = (text(&run), text(&core));

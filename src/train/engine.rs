@@ -236,12 +236,16 @@ impl<'a> Trainer<'a> {
             self.note_full_cache();
             self.session.sink.event(Event::Epoch(report));
         }
+        self.finish(&position, record)
+    }
+
+    fn finish(mut self, position: &Position, mut record: Record<'_>) -> Result<Outcome> {
         if record.lacks_best() {
             self.score_best(&mut record);
         }
-        record.report(Status::Finished, &position);
+        record.report(Status::Finished, position);
         // Last: a run that is over is not resumed, so everything must be there.
-        self.save(&position, &record, None)?;
+        self.save(position, &record, None)?;
         Ok(Outcome::Finished { best: position.best.map(|best| best.mean_iou) })
     }
 
