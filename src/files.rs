@@ -1,11 +1,18 @@
 //! Writes that leave the old file or the new one, never half of one, and reads that take only what is meant to be read.
 
+mod leftovers;
+mod process;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{BufWriter, Read, Write};
+use std::io::{BufWriter, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+
+pub(crate) use leftovers::holds_only;
+pub use leftovers::{clear_leftovers, is_empty_folder, is_temporary};
+pub(crate) use process::{ProcessId, host_name};
 
 /// Most links that are followed from one to the next, as on Linux.
 const MAX_LINKS: usize = 40;
@@ -54,7 +61,8 @@ fn write_through(path: &Path, flush: Flush, fill: impl FnOnce(&File) -> std::io:
         Destination::File { target, replaced } => (target, replaced),
     };
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".segtool-").suffix(".tmp");
+    let prefix = leftovers::own_prefix();
+    builder.prefix(&prefix).suffix(".tmp");
     // A temporary file is private by default; the result should obey the user's umask like any other file.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
@@ -66,7 +74,9 @@ fn write_through(path: &Path, flush: Flush, fill: impl FnOnce(&File) -> std::io:
     if flush == Flush::Wait {
         file.as_file().sync_all().map_err(failed)?;
     }
-    file.persist(&target).map_err(|e| failed(e.error))?;
+    fs::rename(file.path(), &target).map_err(failed)?;
+    // Under its name there is nothing left to remove.
+    let _ = file.into_temp_path().keep();
     Ok(())
 }
 
@@ -167,9 +177,59 @@ pub fn check_writable(path: &Path) -> Result<()> {
     }
 }
 
-/// Creates a folder and the ones above it.
+/// Creates a folder and the ones above it. From one that is there, what killed programs left is removed.
 pub fn create_folder(path: &Path) -> Result<()> {
-    fs::create_dir_all(path).map_err(|e| Error::write(path, e))
+    fs::create_dir_all(path).map_err(|e| Error::write(path, e))?;
+    leftovers::clear_once(path);
+    Ok(())
+}
+
+/// Removes a file that may be there.
+pub(crate) fn remove_file(path: &Path) -> Result<()> {
+    gone(path, fs::remove_file(path))
+}
+
+/// Removes a folder that may be there, with all that is in it.
+pub(crate) fn remove_folder(path: &Path) -> Result<()> {
+    gone(path, fs::remove_dir_all(path))
+}
+
+fn gone(path: &Path, removed: std::io::Result<()>) -> Result<()> {
+    removed.or_else(|e| if e.kind() == ErrorKind::NotFound { Ok(()) } else { Err(Error::write(path, e)) })
+}
+
+/// Whether something is there; unlike [`Path::exists`], it does not say no when the disk cannot be read.
+pub(crate) fn is_there(path: &Path) -> Result<bool> {
+    path.try_exists().or_else(|e| match e.kind() {
+        ErrorKind::NotADirectory => Ok(false),
+        _ => Err(Error::read(path, e)),
+    })
+}
+
+/// Waits until the names in a folder are on the disk, where the file system can. That matters when the power fails.
+pub(crate) fn sync_folder(path: &Path) {
+    if let Ok(folder) = File::open(path) {
+        let _ = folder.sync_all();
+    }
+}
+
+/// Puts the file `from` in the place of `to` as well, under both names.
+pub(crate) fn link_file(from: &Path, to: &Path) -> Result<()> {
+    let temporary = folder_of(to).join(leftovers::own_prefix() + "link.tmp");
+    remove_file(&temporary)?;
+    // Not every file system has links.
+    if fs::hard_link(from, &temporary).is_err() {
+        return copy_file(from, to);
+    }
+    fs::rename(&temporary, to).map_err(|e| Error::write(to, e))?;
+    // Nothing is renamed if it was in its place before.
+    remove_file(&temporary)
+}
+
+/// Copies a file in the place of another, which stays as it is until all is there.
+pub(crate) fn copy_file(from: &Path, to: &Path) -> Result<()> {
+    let mut source = File::open(from).map_err(|e| Error::read(from, e))?;
+    write_atomically(to, |out| std::io::copy(&mut source, out).map(drop))
 }
 
 /// The whole file as text, without a byte order mark. UTF-16 with one is understood, too. The file may be a pipe, as of
@@ -250,31 +310,6 @@ pub fn open_file(path: &Path) -> Result<(File, u64)> {
         return Err(Error::content(path, NOT_REGULAR));
     }
     Ok((File::open(path).map_err(failed)?, found.len()))
-}
-
-/// Replaces the folder `target` by the finished folder `fresh` beside it. Killed in between, `target` may be missing,
-/// but then the old one still stands under [`old_name`].
-pub fn replace_folder(fresh: &Path, target: &Path) -> Result<()> {
-    let old = old_name(target);
-    let failed = |cause| Error::write(target, cause);
-    if target.exists() {
-        if old.exists() {
-            fs::remove_dir_all(&old).map_err(failed)?;
-        }
-        fs::rename(target, &old).map_err(failed)?;
-    }
-    fs::rename(fresh, target).map_err(failed)?;
-    if old.exists() {
-        fs::remove_dir_all(&old).map_err(failed)?;
-    }
-    Ok(())
-}
-
-/// Where [`replace_folder`] keeps the previous folder while it works.
-pub fn old_name(target: &Path) -> std::path::PathBuf {
-    let mut name = target.file_name().unwrap_or_default().to_os_string();
-    name.push(".old");
-    target.with_file_name(name)
 }
 
 /// Says which two inputs would be written to one place, where one of them would overwrite the other.
@@ -426,15 +461,15 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_is_replaced_whole() {
+    fn a_file_is_put_in_two_places_and_again_in_the_same() {
         let folder = tempfile::tempdir().unwrap();
-        let (target, fresh) = (folder.path().join("last"), folder.path().join("fresh"));
-        for content in ["one", "two"] {
-            create_folder(&fresh).unwrap();
-            write_bytes(&fresh.join("x"), content.as_bytes()).unwrap();
-            replace_folder(&fresh, &target).unwrap();
-            assert_eq!(read_text(&target.join("x")).unwrap(), content);
-            assert!(!fresh.exists() && !old_name(&target).exists());
+        let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+        write_bytes(&to, b"old").unwrap();
+        write_bytes(&from, b"new").unwrap();
+        for put in [link_file, link_file, copy_file] {
+            put(&from, &to).unwrap();
+            assert_eq!(read_text(&to).unwrap() + &read_text(&from).unwrap(), "newnew");
+            assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
         }
     }
 }

@@ -7,7 +7,7 @@
 //! | `config.json` | recipe as used, data set descriptor, seed, version |
 //! | `samples.json` | the training and validation pairs |
 //! | `model.safetensors` | the best weights |
-//! | `last/` | model, optimiser and position of the last save |
+//! | `last/` | model, optimiser, position and log of the last save |
 //! | `log.csv` | one row an epoch |
 //! | `curves.png` | the log as curves |
 //! | `report.html` | what came of it, to open in a browser |
@@ -17,8 +17,13 @@
 //!
 //! Of a random forest: `config.json`, `samples.json` (pictures and where their labels are), `forest.bin`,
 //! `encoder.safetensors` (what gives the features), `scores.json` and `report.html`.
+//!
+//! While a process writes to a run folder, `.segtool.lock` says which ([`RunLock`]); `.segtool.next/` holds a new run until
+//! it is in the place of the old one.
 
-use std::fs;
+mod lock;
+mod replace;
+
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -27,9 +32,15 @@ use serde_json::Value;
 
 use crate::data::{ClassPresence, Descriptor, Pair};
 use crate::error::{Error, Result, plain_types};
-use crate::files::{create_folder, read_text, write_bytes};
+use crate::files::{holds_only, is_there, read_text, write_bytes};
 use crate::recipe::{ForestRecipe, Recipe};
 use crate::weights::Description;
+
+pub use lock::RunLock;
+
+/// What a run was made with; it makes a folder a run.
+const CONFIG: &str = "config.json";
+const SAMPLES: &str = "samples.json";
 
 /// What a run was made with.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -65,6 +76,11 @@ impl RunConfig {
             recipe.training.epochs = 0;
         }
         recipe.fit(&self.dataset).map(drop)
+    }
+
+    /// Names of the classes.
+    pub(crate) fn class_names(&self) -> Vec<String> {
+        self.dataset.classes.iter().map(|class| class.name.clone()).collect()
     }
 
     /// What its weights are of.
@@ -133,9 +149,6 @@ pub fn find_dataset(name_or_run: &str) -> Result<Descriptor> {
     Ok(dataset)
 }
 
-/// Holds what a run was made with, and so tells a run's folder.
-const CONFIG: &str = "config.json";
-
 /// The pairs of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Samples {
@@ -146,52 +159,6 @@ pub struct Samples {
     /// What the pairs that are trained on show.
     #[serde(default)]
     pub presence: ClassPresence,
-}
-
-/// Files of either kind of run beside its config.json, and folders.
-const FILES: [&str; 7] =
-    ["model.safetensors", "log.csv", "curves.png", "report.html", "forest.bin", "encoder.safetensors", "scores.json"];
-const FOLDERS: [&str; 6] = ["last", "last.old", "last.new", "tensorboard", "validation", "epochs"];
-
-/// Removes what an older run left in a folder, and nothing else.
-fn clear(folder: &Path) -> Result<()> {
-    let failed = |path: &Path, e: std::io::Error| match e.kind() {
-        std::io::ErrorKind::NotFound => Ok(()),
-        _ => Err(Error::write(path, e)),
-    };
-    for file in FILES.map(|name| folder.join(name)) {
-        fs::remove_file(&file).or_else(|e| failed(&file, e))?;
-    }
-    for old in FOLDERS.map(|name| folder.join(name)) {
-        fs::remove_dir_all(&old).or_else(|e| failed(&old, e))?;
-    }
-    Ok(())
-}
-
-/// A folder that a run is to be written to. If nothing is, and it was not there before, it goes again.
-#[derive(Debug)]
-pub struct Place {
-    folder: PathBuf,
-    new: bool,
-}
-
-impl Place {
-    /// Makes the folder, if it is not there, and tries to write to it.
-    pub fn claim(folder: &Path) -> Result<Self> {
-        let place = Self { folder: folder.into(), new: !folder.exists() };
-        create_folder(folder)?;
-        tempfile::tempfile_in(folder).map_err(|e| Error::write(folder, e))?;
-        Ok(place)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if self.new {
-            // Fails where something is in it, as it should.
-            let _ = fs::remove_dir(&self.folder);
-        }
-    }
 }
 
 /// The folder of a random forest's run.
@@ -215,8 +182,9 @@ pub enum AnyRun {
 impl AnyRun {
     /// Opens the folder of a run.
     pub fn open(folder: &Path) -> Result<Self> {
-        let path = folder.join("config.json");
-        if !path.exists() {
+        let home = replace::home(folder)?;
+        let path = home.join(CONFIG);
+        if !is_there(&path)? {
             return Err(Error::content(
                 folder,
                 "is not a run folder (it has no config.json); give the folder that `segtool train --output-path` wrote",
@@ -224,7 +192,7 @@ impl AnyRun {
         }
         let config: Value = read_json(&path)?;
         let of_forest = config.get("recipe").is_some_and(|recipe| recipe.get("forest").is_some());
-        let folder = folder.into();
+        let folder = home;
         let damaged = |e: Error| Error::content(&path, format!("{e}; it is damaged, or was changed by hand"));
         Ok(match of_forest {
             true => {
@@ -250,19 +218,12 @@ impl ForestRun {
         samples: &Samples,
         fill: impl FnOnce(&Self) -> Result<()>,
     ) -> Result<()> {
-        create_folder(folder)?;
-        let failed = |cause| Error::write(folder, cause);
-        let fresh = tempfile::Builder::new().prefix(".segtool-").tempdir_in(folder).map_err(failed)?;
-        let run = Self { folder: fresh.path().into(), config };
-        write_json(&fresh.path().join("samples.json"), samples)?;
-        fill(&run)?;
-        write_json(&fresh.path().join("config.json"), &run.config)?;
-        clear(folder)?;
-        for entry in fs::read_dir(fresh.path()).map_err(failed)? {
-            let entry = entry.map_err(failed)?;
-            fs::rename(entry.path(), folder.join(entry.file_name())).map_err(failed)?;
-        }
-        Ok(())
+        let mut run = Self { folder: folder.into(), config };
+        replace::replace(folder, &run.config.clone(), |next| {
+            run.folder = next.into();
+            write_json(&next.join(SAMPLES), samples)?;
+            fill(&run)
+        })
     }
 
     /// The folder itself.
@@ -302,12 +263,8 @@ pub struct Run {
 impl Run {
     /// Says whether [`Self::create`] would be refused, without touching anything.
     pub fn check_target(folder: &Path, overwrite: bool) -> Result<()> {
-        let occupied = match fs::read_dir(folder) {
-            Ok(mut entries) => entries.next().is_some(),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => false,
-            Err(e) => return Err(Error::read(folder, e)),
-        };
-        let is_run = folder.join("config.json").exists();
+        let is_run = is_there(&replace::home(folder)?.join(CONFIG))?;
+        let occupied = is_run || !holds_only(folder, &[lock::LOCK, replace::NEXT])?;
         let go_on = match AnyRun::open(folder) {
             Ok(AnyRun::Forest(_)) => String::new(),
             _ => format!("continue it with --resume {}, ", folder.display()),
@@ -327,12 +284,23 @@ impl Run {
 
     /// Makes the folder and writes what the run is made with; an older run in it goes.
     pub fn create(folder: &Path, config: RunConfig, samples: &Samples) -> Result<Self> {
-        create_folder(folder)?;
-        clear(folder)?;
-        let run = Self { folder: folder.into(), config };
-        // First what makes the folder a run, so that one that failed half-way can be overwritten.
-        write_json(&folder.join("config.json"), &run.config)?;
-        write_json(&folder.join("samples.json"), samples)?;
+        Self::create_with(folder, config, samples, |_| Ok(()))
+    }
+
+    /// [`Self::create`] with what `fill` adds: the run that it is given is not in its place yet.
+    pub(crate) fn create_with(
+        folder: &Path,
+        config: RunConfig,
+        samples: &Samples,
+        fill: impl FnOnce(&Self) -> Result<()>,
+    ) -> Result<Self> {
+        let mut run = Self { folder: folder.into(), config };
+        replace::replace(folder, &run.config.clone(), |next| {
+            run.folder = next.into();
+            write_json(&next.join(SAMPLES), samples)?;
+            fill(&run)
+        })?;
+        run.folder = folder.into();
         Ok(run)
     }
 
@@ -358,7 +326,7 @@ impl Run {
 
     /// The pairs it was trained on.
     pub fn samples(&self) -> Result<Samples> {
-        read_json(&self.folder.join("samples.json"))
+        read_json(&self.folder.join(SAMPLES))
     }
 
     /// The folder itself.
@@ -439,9 +407,11 @@ pub fn read_json<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::time::Duration;
 
     use super::*;
+    use crate::files::create_folder;
 
     #[test]
     fn a_new_run_leaves_nothing_of_the_old_one() {

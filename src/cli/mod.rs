@@ -119,8 +119,12 @@ Examples:
   segtool train --resume runs/seeps
   segtool train -train train_images.txt -lab train_masks.txt --weights runs/seeps --num_epoch 5 --optimizer SGD
 
-The last line is one of the Capstone's script. Weights may be of CSAIL, torchvision, hszhao/semseg, mmsegmentation, segmentation_models_pytorch, milesial or segtool; see
-segtool import. Lists hold one path a line, relative to the list or to the working directory. Ctrl-C finishes the step and saves.
+The last line is one of the Capstone's script. Weights may be of CSAIL, torchvision, hszhao/semseg, mmsegmentation,
+segmentation_models_pytorch, milesial or segtool; see segtool import. Lists hold one path a line, relative to the list or to the
+working directory.
+
+Ctrl-C (SIGINT), SIGTERM and --max-time finish the step and save; --resume goes on exactly. Exit code 130 after SIGINT, 143
+after SIGTERM, 0 after --max-time. A second signal, a second later or more, ends at once.
 
 hypercolumn-core trains no network: it learns from labelled pixels, which may be few (see README). Labels are label images
 that leave most pixels unlabelled, strokes in the classes' colours on a transparent PNG, or a table of points or rectangles:

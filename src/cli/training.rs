@@ -10,7 +10,7 @@ use segtool::precision::Precision;
 use segtool::recipe::{Criterion, Freeze};
 
 use super::Train;
-use super::values::{bytes_or_none, positive, rate, share, span};
+use super::values::{Interval, bytes_or_none, interval, positive, rate, share, span};
 
 /// The optimisers by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -107,6 +107,9 @@ pub(crate) struct Limits {
     /// Save and stop after this time, such as 90m or 1h30m
     #[arg(long, value_name = "TIME", value_parser = span)]
     pub(crate) max_time: Option<Duration>,
+    /// Save within an epoch, too, this often by the clock; none for only at its end
+    #[arg(long, value_name = "TIME", value_parser = interval, default_value = "10m")]
+    pub(crate) save_every: Interval,
     /// Keep decoded pictures in this much memory, 0 for none [default: a part of what is free, where that is known]
     #[arg(long, value_name = "SIZE", value_parser = bytes_or_none)]
     pub(crate) cache: Option<u64>,
@@ -121,7 +124,7 @@ pub(crate) struct Limits {
     pub(crate) validation_pictures: usize,
     /// Write a sheet of training samples as the network would see them, and stop
     #[arg(long, value_name = "FILE.png", conflicts_with_all = ["output_path", "overwrite"])]
-    #[arg(conflicts_with_all = ["cache", "max_time", "validation_pictures", "save_epoch", "ignore_memory"])]
+    #[arg(conflicts_with_all = ["cache", "max_time", "save_every", "validation_pictures", "save_epoch", "ignore_memory"])]
     pub(crate) show_augmented: Option<PathBuf>,
 }
 

@@ -100,6 +100,19 @@ pub(super) fn span(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// How often; never, if there is none.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Interval(pub(crate) Option<Duration>);
+
+/// A time, or `0` or `none` for never.
+pub(super) fn interval(text: &str) -> Result<Interval, String> {
+    match text {
+        "0" | "none" => Ok(Interval(None)),
+        text if humantime::parse_duration(text) == Ok(Duration::ZERO) => Ok(Interval(None)),
+        text => span(text).map(|span| Interval(Some(span))).map_err(|fault| format!("{fault}, or none")),
+    }
+}
+
 /// From 0 to below 1.
 pub(super) fn threshold(text: &str) -> Result<f64, String> {
     match text.parse() {

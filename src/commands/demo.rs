@@ -7,18 +7,18 @@ use image::RgbImage;
 use segtool::data::synthetic::write_set;
 use segtool::data::{Descriptor, Pair, load_labels};
 use segtool::error::Size;
-use segtool::files::{create_folder, write_bytes};
+use segtool::files::{create_folder, is_empty_folder, write_bytes};
 use segtool::image::{Legend, color_labels, read_image, side_by_side, stack, write_png};
 use segtool::metric::{ConfusionMatrix, Convention};
 use segtool::precision::Precision;
 use segtool::predict::{Options, Outputs, Predictor, Target, predict_files};
 use segtool::recipe::Recipe;
-use segtool::run::Run;
+use segtool::run::{Run, RunLock};
 use segtool::score::{OnFault, Settings, score_files};
 use segtool::train::{Outcome, Session, Source, prepare, start};
 
 use super::metrics;
-use super::train::Stop;
+use super::stop::Stop;
 use crate::Exit;
 use crate::cli::Demo;
 use crate::ui::{self, Progress};
@@ -40,6 +40,7 @@ pub(crate) fn run(arguments: Demo) -> Result<Exit> {
     check_target(output)?;
     Run::check_target(&run, true)?;
     write_bytes(&output.join(MARKER), b"Made by `segtool demo`, which replaces what is in this folder.\n")?;
+    let lock = RunLock::claim(&run, true)?;
     ui::say(&format!("making {} seismic sections in {}", TRAINING + VALIDATION + TEST, data.display()));
     let mut from = 0;
     let mut set = |name: &str, count: u64| {
@@ -60,10 +61,11 @@ pub(crate) fn run(arguments: Demo) -> Result<Exit> {
     let plan = prepare(recipe, &descriptor, &lists("train"), Some(&lists("val")), None, arguments.seed, &progress)?;
     let stop = Stop::on_signal()?;
     ui::say(&format!("training {} for {} epochs on {device}", plan.recipe.name, plan.recipe.training.epochs));
-    let session = Session { workers: arguments.compute.workers, ..Session::new(device, stop.flag(), &progress) };
+    let workers = arguments.compute.workers;
+    let session = Session { workers, lock: Some(&lock), ..Session::new(device, stop.flag(), &progress) };
     if let Outcome::Stopped(_) = start(plan, &run, &session)? {
         ui::result(&format!("stopped; continue with: segtool train --resume {}", run.display()));
-        return Ok(Exit::Done);
+        return Ok(stop.exit().unwrap_or(Exit::Done));
     }
     drop(stop);
 
@@ -90,9 +92,7 @@ pub(crate) fn run(arguments: Demo) -> Result<Exit> {
 /// Makes the folder if it is not there; refuses one that holds anything but an earlier demo.
 fn check_target(output: &Path) -> Result<()> {
     create_folder(output)?;
-    let occupied =
-        std::fs::read_dir(output).with_context(|| format!("cannot read {}", output.display()))?.next().is_some();
-    if occupied && !output.join(MARKER).exists() {
+    if !is_empty_folder(output)? && !output.join(MARKER).exists() {
         bail!("{} holds files that are not a demo's; choose another --output-path", output.display());
     }
     Ok(())

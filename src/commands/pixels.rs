@@ -15,13 +15,13 @@ use segtool::pixel_classifier::{
     predict_files, train,
 };
 use segtool::recipe::{AnyRecipe, ForestRecipe};
-use segtool::run::{AnyRun, ForestRun, Run, find_dataset};
+use segtool::run::{AnyRun, ForestRun, RunLock, find_dataset};
 use segtool::summary::feature_memory;
 use segtool::weights::{Weights, locate};
 use serde_json::{Value, json};
 
 use super::stop::Stop;
-use super::train::{Stop as TrainStop, say_peak};
+use super::train::say_peak;
 use crate::Exit;
 use crate::cli::{Info, Predict, Train};
 use crate::ui::{self, Progress};
@@ -104,7 +104,7 @@ pub(super) fn train_forest(arguments: &Train, folder: &Path, mut recipe: ForestR
     refuse(&arguments.given, "a recipe of a random forest", |id| TRAIN.contains(&id))?;
     let progress = Progress::new();
     let device = arguments.compute.device.unwrap_or_default().resolve()?;
-    Run::check_target(folder, arguments.overwrite)?;
+    let lock = RunLock::claim(folder, arguments.overwrite)?;
     let options = &arguments.pixels;
     if !options.taps.is_empty() {
         recipe.features.taps.clone_from(&options.taps);
@@ -127,16 +127,20 @@ pub(super) fn train_forest(arguments: &Train, folder: &Path, mut recipe: ForestR
     ui::say(&format!("data set {}: {}", dataset.name, dataset.title));
     let count = if pictures.len() == 1 { "a picture".to_owned() } else { format!("{} pictures", pictures.len()) };
     ui::say(&format!("learning from pixels of {count}, features on {device}"));
-    let weights = encoder_weights(&arguments.weights, Some(&folder), &progress)?;
+    let weights = encoder_weights(&arguments.weights, Some(folder), &progress)?;
     if weights.is_none() {
         ui::say("note: the encoder's weights are random; trained ones usually see more: --weights vgg16-imagenet");
     }
     let plan = Plan { recipe, dataset, pictures, validation, split, held_out, seed: arguments.seed };
-    let stop = TrainStop::on_signal()?;
+    let stop = Stop::on_signal()?;
     let cache = options.cache_features.as_deref();
-    let session = Session { device, weights: weights.as_ref(), cache, stop: stop.flag(), sink: &progress };
+    let (lock, flag) = (Some(&lock), stop.flag());
+    let session = Session { device, weights: weights.as_ref(), cache, lock, stop: flag, sink: &progress };
     match train(plan, folder, &session)? {
-        Outcome::Stopped => bail!("stopped; nothing was written"),
+        Outcome::Stopped => {
+            ui::say("stopped; nothing was written");
+            return Ok(stop.exit().unwrap_or(Exit::Failed));
+        }
         Outcome::Finished(report) => {
             report.table().iter().for_each(|line| ui::result(line));
             if let Some(found) = &report.out_of_bag {

@@ -1,7 +1,6 @@
 //! `segtool train`.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -10,13 +9,14 @@ use segtool::device::{DeviceChoice, free_memory, in_words, peak_memory};
 use segtool::files::check_writable;
 use segtool::inputs::ReadFiles;
 use segtool::recipe::{AnyRecipe, Recipe};
-use segtool::run::{Run, find_dataset};
+use segtool::run::{Run, RunLock, find_dataset};
 use segtool::train::{
     Initial, Need, Outcome, Plan, Session, Source, prepare, resume_for, start_with, write_contact_sheet,
 };
 use segtool::weights::{Weights, locate};
 
 use super::start::Start;
+use super::stop::Stop;
 use super::{pixels, procedure};
 use crate::Exit;
 use crate::cli::Train;
@@ -40,9 +40,9 @@ pub(crate) fn run(arguments: Train) -> Result<Exit> {
     pixels::refuse_for_network(&arguments.given)?;
     // Asked for before anything is read: a device that is not there should not cost a look through the data.
     let device = arguments.compute.device.unwrap_or_default().resolve()?;
-    if arguments.limits.show_augmented.is_none() {
-        Run::check_target(&start.folder, arguments.overwrite)?;
-    }
+    // Held from here on, so that a second process is refused before it has read through its data.
+    let writes = arguments.limits.show_augmented.is_none();
+    let lock = writes.then(|| RunLock::claim(&start.folder, arguments.overwrite)).transpose()?;
     let mut recipe = procedure::adjusted(own, &arguments.procedure)?;
     recipe.merge_classes |= arguments.merge_classes;
     device.supports(recipe.training.precision)?;
@@ -65,9 +65,11 @@ pub(crate) fn run(arguments: Train) -> Result<Exit> {
     let session = Session {
         deadline,
         cache: arguments.limits.cache.unwrap_or_else(|| cache_beside(&need, device)),
+        lock: lock.as_ref(),
         ..session(device, &arguments, &stop, &progress)
     };
-    finish(&folder, device, &start_with(plan, initial.as_ref(), &folder, &session)?)
+    let outcome = start_with(plan, initial.as_ref(), &folder, &session)?;
+    Ok(finish(&folder, device, &outcome, &stop))
 }
 
 /// Everything settled and checked.
@@ -124,6 +126,7 @@ fn session<'a>(device: DeviceChoice, arguments: &Train, stop: &'a Stop, progress
         workers: arguments.compute.workers,
         validation_pictures: arguments.limits.validation_pictures,
         keep_every: arguments.limits.save_epoch,
+        save_every: arguments.limits.save_every.0,
         ..Session::new(device, stop.flag(), progress)
     }
 }
@@ -139,6 +142,7 @@ fn cache_beside(need: &Need, device: DeviceChoice) -> u64 {
 /// Resumes a run on its own device, unless another is asked for.
 fn continue_run(folder: &Path, arguments: &Train, deadline: Option<Instant>, progress: &Progress) -> Result<Exit> {
     let trained_on: DeviceChoice = Run::open(folder)?.config.device.parse()?;
+    let lock = RunLock::acquire(folder)?;
     let device = arguments.compute.device.unwrap_or(trained_on).resolve().with_context(|| {
         format!("the run was trained on {trained_on}; choose another device with --device, or build that one in")
     })?;
@@ -149,8 +153,9 @@ fn continue_run(folder: &Path, arguments: &Train, deadline: Option<Instant>, pro
     let stop = Stop::on_signal()?;
     let free = free_memory(DeviceChoice::Flex).map_or(0, |free| free / CACHE_SHARE);
     let cache = arguments.limits.cache.unwrap_or(free);
-    let session = Session { deadline, cache, ..session(device, arguments, &stop, progress) };
-    finish(folder, device, &resume_for(folder, &arguments.procedure.num_epoch, &session)?)
+    let session = Session { deadline, cache, lock: Some(&lock), ..session(device, arguments, &stop, progress) };
+    let outcome = resume_for(folder, &arguments.procedure.num_epoch, &session)?;
+    Ok(finish(folder, device, &outcome, &stop))
 }
 
 fn initial(arguments: &Train, recipe: &Recipe, progress: &Progress) -> Result<Option<Initial>> {
@@ -184,40 +189,6 @@ fn sources(arguments: &Train) -> Result<(Source, Option<Source>)> {
     Ok((train, validation))
 }
 
-/// While it lives, the first SIGINT or SIGTERM asks the training to stop after its step; before and after, and at the
-/// second signal, the program ends at once.
-pub(crate) struct Stop {
-    flag: &'static AtomicBool,
-}
-
-static STOP: AtomicBool = AtomicBool::new(false);
-static TRAINING: AtomicBool = AtomicBool::new(false);
-
-impl Stop {
-    pub(crate) fn on_signal() -> Result<Self> {
-        TRAINING.store(true, Ordering::Relaxed);
-        ctrlc::set_handler(|| {
-            if !TRAINING.load(Ordering::Relaxed) || STOP.swap(true, Ordering::Relaxed) {
-                std::process::exit(130);
-            }
-            ui::say("stopping after this step; once more to stop at once");
-        })
-        .context("cannot listen for Ctrl-C")?;
-        Ok(Self { flag: &STOP })
-    }
-
-    /// Set once it is time to stop.
-    pub(crate) fn flag(&self) -> &AtomicBool {
-        self.flag
-    }
-}
-
-impl Drop for Stop {
-    fn drop(&mut self) {
-        TRAINING.store(false, Ordering::Relaxed);
-    }
-}
-
 /// Says how much memory it took.
 pub(super) fn say_peak(device: DeviceChoice) {
     if let Some(bytes) = peak_memory(device) {
@@ -225,7 +196,7 @@ pub(super) fn say_peak(device: DeviceChoice) {
     }
 }
 
-fn finish(folder: &Path, device: DeviceChoice, outcome: &Outcome) -> Result<Exit> {
+fn finish(folder: &Path, device: DeviceChoice, outcome: &Outcome, stop: &Stop) -> Exit {
     say_peak(device);
     match outcome {
         Outcome::Finished { best } => {
@@ -235,6 +206,7 @@ fn finish(folder: &Path, device: DeviceChoice, outcome: &Outcome) -> Result<Exit
                 "predict with: segtool predict --run {} --output-path predictions IMAGE...",
                 folder.display()
             ));
+            Exit::Done
         }
         Outcome::Stopped(position) => {
             ui::result(&format!(
@@ -243,7 +215,8 @@ fn finish(folder: &Path, device: DeviceChoice, outcome: &Outcome) -> Result<Exit
                 position.batch,
                 folder.display()
             ));
+            // At --max-time it stops as it was told to.
+            stop.exit().unwrap_or(Exit::Done)
         }
     }
-    Ok(Exit::Done)
 }

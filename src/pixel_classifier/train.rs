@@ -23,7 +23,7 @@ use crate::image::report_notes;
 use crate::metric::ConfusionMatrix;
 use crate::model::FeatureEncoder;
 use crate::recipe::ForestRecipe;
-use crate::run::{ForestRun, ForestRunConfig, Place, Samples as RunSamples, utc, write_json};
+use crate::run::{ForestRun, ForestRunConfig, RunLock, Samples as RunSamples, utc, write_json};
 use crate::weights::{Weights, save_encoder};
 
 /// Features that the report names.
@@ -57,6 +57,8 @@ pub struct Session<'a> {
     pub weights: Option<&'a Weights>,
     /// Folder to keep features in.
     pub cache: Option<&'a Path>,
+    /// The lock of the run folder, if the caller has it; else the training takes it.
+    pub lock: Option<&'a RunLock>,
     /// Ends the training soon after it is set; nothing is written then.
     pub stop: &'a AtomicBool,
     /// Takes the events.
@@ -81,7 +83,7 @@ impl Session<'_> {
 /// Learns, scores, and writes the run to `folder`, in the place of one that is there. The forest that is kept learnt from
 /// all labelled pixels; the scores are those of forests that did not see what they were scored on.
 pub fn train(plan: Plan, folder: &Path, session: &Session<'_>) -> Result<Outcome> {
-    let _place = Place::claim(folder)?;
+    let _lock = session.lock.is_none().then(|| RunLock::acquire(folder)).transpose()?;
     let plan = fitted_to_weights(plan, session)?;
     plan.recipe.check(&plan.dataset)?;
     let began = SystemTime::now();

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant, SystemTime};
 use burn::module::Module;
 use burn::tensor::Device;
 
-use super::checkpoint::{self, Saved};
+use super::checkpoint::{self, Saved, State};
 use super::course::{Course, Position};
 use super::pace::Pace;
 use super::record::Record;
 use super::report::{Gallery, Status};
-use super::{Initial, PictureRanking, Plan, longer, oom, write_pictures};
+use super::{Initial, PictureRanking, Plan, Row, longer, oom, write_pictures};
 use crate::concat::Classes;
 use crate::data::{Batch, Cache, Loader, Pair};
 use crate::device::DeviceChoice;
@@ -26,11 +26,11 @@ use crate::loss::Loss;
 use crate::metric::{AbsentClass, Scores};
 use crate::model::{Network, are_finite, identify};
 use crate::recipe::{Criterion, Training};
-use crate::run::{Run, RunConfig, Samples, utc};
+use crate::run::{Run, RunConfig, RunLock, Samples, utc};
 use crate::step::{Learner, Part, Settings};
 use crate::weights;
 
-/// Between two saves within an epoch.
+/// Between two saves within an epoch, by default.
 const SAVE_INTERVAL: Duration = Duration::from_secs(600);
 
 /// How a training ended.
@@ -61,6 +61,10 @@ pub struct Session<'a> {
     pub stop: &'a AtomicBool,
     /// When to stop by itself.
     pub deadline: Option<Instant>,
+    /// How often to save within an epoch, beside the saves at the end of each; `None` for never.
+    pub save_every: Option<Duration>,
+    /// The lock of the run folder, if the caller has it; else the training takes it.
+    pub lock: Option<&'a RunLock>,
     /// Who is told.
     pub sink: &'a dyn Sink,
 }
@@ -68,7 +72,23 @@ pub struct Session<'a> {
 impl<'a> Session<'a> {
     /// On `device`, with two workers and without anything that is not needed.
     pub fn new(device: DeviceChoice, stop: &'a AtomicBool, sink: &'a dyn Sink) -> Self {
-        Self { device, workers: 2, cache: 0, validation_pictures: 0, keep_every: None, stop, deadline: None, sink }
+        Self {
+            device,
+            workers: 2,
+            cache: 0,
+            validation_pictures: 0,
+            keep_every: None,
+            stop,
+            deadline: None,
+            save_every: Some(SAVE_INTERVAL),
+            lock: None,
+            sink,
+        }
+    }
+
+    /// A lock on the folder, if the caller has none.
+    fn lock(&self, folder: &Path) -> Result<Option<RunLock>> {
+        self.lock.is_none().then(|| RunLock::acquire(folder)).transpose()
     }
 
     fn is_over(&self) -> bool {
@@ -89,6 +109,7 @@ pub fn start(plan: Plan, folder: &Path, session: &Session<'_>) -> Result<Outcome
 /// there are any, with [`Initial::fit`].
 pub fn start_with(plan: Plan, initial: Option<&Initial>, folder: &Path, session: &Session<'_>) -> Result<Outcome> {
     // Everything that may be refused comes before an old run is replaced.
+    let _lock = session.lock(folder)?;
     plan.loader(session.workers)?;
     let device = session.device.open_for(plan.recipe.training.precision)?;
     let mut network = plan.recipe.network.init(plan.seed, &device)?;
@@ -115,8 +136,8 @@ pub fn start_with(plan: Plan, initial: Option<&Initial>, folder: &Path, session:
     }
     let first = &phases[0];
     let learner = Learner::new(network, Settings::from(first), loss_of(&config, first)?)?;
-    let run = Run::create(folder, config, &samples)?;
-    Trainer::new(run, samples, device, learner, session)?.run(Position::default())
+    let run = Run::create_with(folder, config, &samples, |run| checkpoint::begin(run, &learner))?;
+    Trainer::new(run, samples, device, learner, session)?.run(Position::default(), None)
 }
 
 /// Continues a run from its last save.
@@ -130,6 +151,9 @@ pub fn resume(folder: &Path, session: &Session<'_>) -> Result<Outcome> {
 ///
 /// [`Error::Config`] where the run would have gone otherwise so far with these numbers.
 pub fn resume_for(folder: &Path, epochs: &[usize], session: &Session<'_>) -> Result<Outcome> {
+    // Before it is locked: a folder that is no run is left as it is.
+    Run::open(folder)?;
+    let _lock = session.lock(folder)?;
     let mut run = Run::open(folder)?;
     run.config.dataset.follow_orientation();
     let (trained, requested) = (run.config.dataset.orientation.unwrap_or_default(), orientation_policy());
@@ -140,7 +164,7 @@ pub fn resume_for(folder: &Path, epochs: &[usize], session: &Session<'_>) -> Res
         )));
     }
     let samples = run.samples()?;
-    let mut saved = Saved::open(&run.last_path())?;
+    let mut saved = Saved::open(&run)?;
     if !go_on(&mut run, &mut saved.position, epochs, session)? {
         return Ok(Outcome::Finished { best: saved.position.best.map(|best| best.mean_iou) });
     }
@@ -151,8 +175,8 @@ pub fn resume_for(folder: &Path, epochs: &[usize], session: &Session<'_>) -> Res
     let network = saved.network(identify(run.config.recipe.network.init(run.config.seed, &device)?))?;
     let mut learner = Learner::new(network.train(), Settings::from(&phase), loss_of(&run.config, &phase)?)?;
     saved.restore(&mut learner)?;
-    let position = saved.position;
-    Trainer::new(run, samples, device, learner, session)?.run(position)
+    let (position, rows) = (saved.position, saved.rows);
+    Trainer::new(run, samples, device, learner, session)?.run(position, Some(rows))
 }
 
 /// Settles for how many epochs a run goes on, and from where; says so if it does not because all of them are done.
@@ -199,6 +223,9 @@ struct Trainer<'a> {
     pace: Pace,
 }
 
+/// What an epoch brought, and its weights if they are the best so far.
+type Closed = (EpochReport, Option<Network>);
+
 /// A validation and what it showed.
 struct Exam {
     findings: Findings,
@@ -224,13 +251,19 @@ impl<'a> Trainer<'a> {
         Ok(Self { train, validation, course, run, device, learner, session, last_save, cache_noted: false, pace })
     }
 
-    fn run(mut self, mut position: Position) -> Result<Outcome> {
+    /// From the position to the end, or to where it is time to stop. `resumed` are the epochs of a run that goes on.
+    fn run(mut self, mut position: Position, resumed: Option<Vec<Row>>) -> Result<Outcome> {
         let pairs = self.validation.as_ref().map(|loader| Arc::clone(&loader.pairs)).unwrap_or_default();
         let size = (self.train.pairs.len(), self.course.steps());
-        let mut record = Record::open(&self.run, size, pairs, &position, self.session.sink)?;
+        let resumed = (resumed.is_some().then_some(position.steps), resumed.unwrap_or_default());
+        let mut record = Record::open(&self.run, size, pairs, resumed, self.session.sink);
         while let Some(phase) = self.course.phase(&position).cloned() {
             if self.course.phase_is_over(&position) {
                 self.begin_phase(&mut position)?;
+                if self.course.phase(&position).is_some() {
+                    // Its first weights may be the best of before, which are replaced by better ones of its own.
+                    self.save(&position, &record, None)?;
+                }
                 continue;
             }
             let over = self.epoch(&phase, &mut position, &mut record)?;
@@ -239,26 +272,33 @@ impl<'a> Trainer<'a> {
                 self.tell_outlook(&position);
             }
             let clock = Instant::now();
-            let report = if over { self.close_epoch(&mut position, &mut record)? } else { None };
-            let Some(mut report) = report else {
-                self.save(&position)?;
+            let closed = if over { self.close_epoch(&mut position, &mut record)? } else { None };
+            let Some((mut report, best)) = closed else {
+                self.save(&position, &record, None)?;
                 record.report(Status::Stopped(position.epoch + 1), &position);
                 return Ok(Outcome::Stopped(position));
             };
-            record.epoch(&report, position.steps)?;
-            self.save(&position)?;
+            record.epoch(&report, position.steps);
+            // Before the position: what is killed in between does the epoch again.
             self.keep_weights(position.epoch);
+            self.save(&position, &record, best.as_ref())?;
+            record.write();
             self.note_full_cache();
             self.pace.closed(clock.elapsed());
             let outlook = self.pace.outlook(self.course.epochs_left(&position), self.session.deadline);
             report.left = outlook.between(Instant::now());
             self.session.sink.event(Event::Epoch(report));
         }
-        self.save(&position)?;
+        self.finish(&position, record)
+    }
+
+    fn finish(mut self, position: &Position, mut record: Record<'_>) -> Result<Outcome> {
         if record.lacks_best() {
-            self.score_best(&mut record)?;
+            self.score_best(&mut record);
         }
-        record.report(Status::Finished, &position);
+        record.report(Status::Finished, position);
+        // Last: a run that is over is not resumed, so everything must be there.
+        self.save(position, &record, None)?;
         Ok(Outcome::Finished { best: position.best.map(|best| best.mean_iou) })
     }
 
@@ -313,9 +353,9 @@ impl<'a> Trainer<'a> {
                 self.session.sink.event(Event::Finished);
                 return Ok(false);
             }
-            if self.last_save.elapsed() >= SAVE_INTERVAL {
+            if self.session.save_every.is_some_and(|interval| self.last_save.elapsed() >= interval) {
                 record.flush();
-                self.save(position)?;
+                self.save(position, record, None)?;
             }
         }
         self.session.sink.event(Event::Finished);
@@ -368,9 +408,9 @@ impl<'a> Trainer<'a> {
         Ok(found.map(|findings| Some(Exam { findings, gallery, ranking })))
     }
 
-    /// Scores the epoch that is over, keeps the weights if they are the best, and moves on to the next. `None`, with
+    /// Scores the epoch that is over and moves on to the next; returns its weights, too, if they are the best. `None`, with
     /// nothing changed, if it is time to stop during validation.
-    fn close_epoch(&mut self, position: &mut Position, record: &mut Record<'_>) -> Result<Option<EpochReport>> {
+    fn close_epoch(&mut self, position: &mut Position, record: &mut Record<'_>) -> Result<Option<Closed>> {
         self.check_weights(position)?;
         let network = self.learner.predictor();
         let config = &self.run.config;
@@ -378,9 +418,6 @@ impl<'a> Trainer<'a> {
         let validation = exam.as_ref().map(|exam| self.summary(&exam.findings));
         let done = position.clone();
         let best = position.close_epoch(config.recipe.training.best_by, validation.as_ref());
-        if best {
-            weights::save(&network, &config.description(), &self.run.weights_path())?;
-        }
         if let (Some(exam), Some(loader)) = (exam, &self.validation) {
             if self.session.validation_pictures > 0 {
                 let folder = self.run.validation_path().join(format!("epoch_{:04}", position.epoch));
@@ -393,7 +430,7 @@ impl<'a> Trainer<'a> {
                 record.keep_best(exam.findings.matrix, exam.gallery);
             }
         }
-        Ok(Some(EpochReport {
+        let report = EpochReport {
             epoch: position.epoch,
             phase: position.phase + 1,
             learning_rate: self.course.last_learning_rate(&done),
@@ -404,7 +441,8 @@ impl<'a> Trainer<'a> {
             images_per_second: done.samples as f64 / done.seconds,
             wait: done.waited / done.seconds,
             left: None,
-        }))
+        };
+        Ok(Some((report, best.then_some(network))))
     }
 
     /// Says what follows the epoch at which the training stands.
@@ -413,13 +451,15 @@ impl<'a> Trainer<'a> {
         self.session.sink.event(Event::Outlook(self.pace.outlook(after, self.session.deadline)));
     }
 
-    /// Scores the best weights once more, for the report.
-    fn score_best(&self, record: &mut Record<'_>) -> Result<()> {
-        let network = weights::load(self.learner.predictor(), &self.run.weights_path())?;
-        if let Some(Some(exam)) = self.examine(&network, record)? {
-            record.keep_best(exam.findings.matrix, exam.gallery);
+    /// Scores the best weights once more, for the report. If that fails, it is said: they are there all the same.
+    fn score_best(&self, record: &mut Record<'_>) {
+        let exam = weights::load(self.learner.predictor(), &self.run.weights_path())
+            .and_then(|network| self.examine(&network, record));
+        match exam {
+            Ok(Some(Some(exam))) => record.keep_best(exam.findings.matrix, exam.gallery),
+            Ok(_) => {}
+            Err(e) => self.session.note(format!("the report lacks predictions of the best weights: {e}")),
         }
-        Ok(())
     }
 
     fn summary(&self, findings: &Findings) -> Validation {
@@ -463,9 +503,10 @@ impl<'a> Trainer<'a> {
         Err(Error::NonFiniteWeights { epoch: position.epoch + 1, batch: position.batch })
     }
 
-    fn save(&mut self, position: &Position) -> Result<()> {
+    fn save(&mut self, position: &Position, record: &Record<'_>, best: Option<&Network>) -> Result<()> {
         self.check_weights(position)?;
-        checkpoint::save(&self.run.last_path(), &self.learner, &self.run.config.description(), position)?;
+        let state = State { learner: &self.learner, position, rows: record.rows(), best };
+        checkpoint::save(&self.run, &state)?;
         self.last_save = Instant::now();
         Ok(())
     }

@@ -6,7 +6,7 @@ use csv::StringRecord;
 
 use crate::error::{Error, Result};
 use crate::event::{EpochReport, Validation};
-use crate::files::{read_text, write_bytes};
+use crate::files::{read_bytes, read_text, write_bytes};
 
 /// Columns before the IoU of the classes.
 const BEFORE: [&str; 7] = ["epoch", "phase", "learning_rate", "train_loss", "val_loss", "pixel_accuracy", "mean_iou"];
@@ -109,14 +109,22 @@ fn header(classes: &[String]) -> Vec<String> {
 
 /// Writes all rows.
 pub(super) fn write(path: &Path, classes: &[String], rows: &[Row]) -> Result<()> {
+    write_bytes(path, &encode(path, classes, rows)?)
+}
+
+/// Whether a file holds these rows and nothing else.
+pub(super) fn holds(path: &Path, classes: &[String], rows: &[Row]) -> bool {
+    encode(path, classes, rows).ok().is_some_and(|wanted| read_bytes(path).is_ok_and(|found| found == wanted))
+}
+
+fn encode(path: &Path, classes: &[String], rows: &[Row]) -> Result<Vec<u8>> {
     let failed = |e: csv::Error| Error::content(path, e);
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record(header(classes)).map_err(failed)?;
     for row in rows {
         writer.write_record(row.fields()).map_err(failed)?;
     }
-    let bytes = writer.into_inner().map_err(|e| Error::content(path, e))?;
-    write_bytes(path, &bytes)
+    writer.into_inner().map_err(|e| Error::content(path, e))
 }
 
 /// Reads the first `count` rows back.
@@ -172,6 +180,7 @@ mod tests {
         for classes in [names(["sand, coarse", "salt"]), names(["a \"b\"", "line\nbreak"])] {
             write(&path, &classes, &rows).unwrap();
             assert_eq!(read(&path, &classes, 3).unwrap(), rows);
+            assert!(holds(&path, &classes, &rows) && !holds(&path, &classes, &rows[..2]));
             assert_eq!(read(&path, &classes, 1).unwrap(), rows[..1]);
             assert!(read(&path, &classes, 4).is_err());
         }

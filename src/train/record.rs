@@ -31,18 +31,32 @@ pub(super) struct Record<'a> {
 }
 
 impl<'a> Record<'a> {
-    /// Goes on where a training on so many pictures stands, which will take so many steps in all.
+    /// Of a training on so many images that will take so many steps in all, and of which `rows` are over; `resumed` with a
+    /// step, it goes on there.
     pub(super) fn open(
         run: &Run,
         (training, steps): (usize, usize),
         validation: Arc<Vec<Pair>>,
-        position: &Position,
+        (resumed, rows): (Option<usize>, Vec<Row>),
         sink: &'a dyn Sink,
-    ) -> Result<Self> {
-        let classes: Vec<String> = run.config.dataset.classes.iter().map(|class| class.name.clone()).collect();
-        let rows = log::read(&run.log_path(), &classes, position.epoch)?;
-        let board = Board::open(&run.tensorboard_path(), position.steps, steps, sink);
-        Ok(Self { run: run.clone(), classes, training, validation, rows, board, best: None, sink })
+    ) -> Self {
+        let classes = run.config.class_names();
+        let board = Board::open(&run.tensorboard_path(), resumed, steps, sink);
+        let record = Self { run: run.clone(), classes, training, validation, rows, board, best: None, sink };
+        record.complete();
+        record
+    }
+
+    /// The epochs that are over.
+    pub(super) fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
+    /// Writes log and curves if they are not those of the last save: a program may have been killed before it came to them.
+    fn complete(&self) {
+        if !self.rows.is_empty() && !log::holds(&self.run.log_path(), &self.classes, &self.rows) {
+            self.write();
+        }
     }
 
     /// Records a step, counted from 1 over all epochs.
@@ -71,18 +85,27 @@ impl<'a> Record<'a> {
         self.best.is_none() && !self.validation.is_empty()
     }
 
-    /// Records an epoch that ended with a step.
-    pub(super) fn epoch(&mut self, report: &EpochReport, step: usize) -> Result<()> {
+    /// Records an epoch that ended with a step, before it is saved.
+    pub(super) fn epoch(&mut self, report: &EpochReport, step: usize) {
         let row = Row::new(report, self.classes.len());
         self.board.epoch(step, &row, &self.classes);
         self.rows.push(row);
-        log::write(&self.run.log_path(), &self.classes, &self.rows)?;
-        curves::write(&self.run.curves_path(), &self.rows)
+    }
+
+    /// Writes curves and log. If that fails, it is said: the training does not need them.
+    pub(super) fn write(&self) {
+        // The log last: where it is complete, both are.
+        let curves = curves::write(&self.run.curves_path(), &self.rows);
+        let log = log::write(&self.run.log_path(), &self.classes, &self.rows);
+        for fault in [curves, log].into_iter().filter_map(Result::err) {
+            self.sink.event(Event::Note(format!("{fault}; the training goes on")));
+        }
     }
 
     /// Writes the report. If that fails, it is said; the training is saved all the same.
     pub(super) fn report(&mut self, status: Status, position: &Position) {
         self.board.flush();
+        self.complete();
         if let Err(e) = self.write_report(status, position) {
             self.sink.event(Event::Note(format!("no report: {e}")));
         }

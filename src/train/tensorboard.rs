@@ -164,11 +164,14 @@ pub(super) struct Board<'a> {
 }
 
 impl<'a> Board<'a> {
-    /// Begins a file in the folder, for a training of `steps` steps of which `done` are done.
-    pub(super) fn open(folder: &Path, done: usize, steps: usize, sink: &'a dyn Sink) -> Self {
+    /// Begins a file in the folder, for a training of `steps` steps, which is new or `resumed` with so many done.
+    pub(super) fn open(folder: &Path, resumed: Option<usize>, steps: usize, sink: &'a dyn Sink) -> Self {
         let mut board = Self { file: None, every: (steps / STEPS).max(1), sink };
         // The scores of an epoch have the number of its last step, which is done.
-        let file = if done == 0 { EventFile::create(folder) } else { EventFile::resume(folder, done as u64 + 1) };
+        let file = match resumed {
+            None => EventFile::create(folder),
+            Some(done) => EventFile::resume(folder, done as u64 + 1),
+        };
         board.file = board.noted(file);
         board
     }
@@ -291,7 +294,7 @@ mod tests {
         fs::write(&occupied, "a file").unwrap();
         let notes = Mutex::new(Vec::new());
         let sink = |event: Event| notes.lock().unwrap().push(event);
-        let mut board = Board::open(&occupied, 0, 10, &sink);
+        let mut board = Board::open(&occupied, None, 10, &sink);
         for step in 1..5 {
             board.step(step, 1.0, 0.1);
         }
@@ -303,7 +306,7 @@ mod tests {
     #[test]
     fn long_trainings_are_thinned_out() {
         let folder = tempfile::tempdir().unwrap();
-        let mut board = Board::open(folder.path(), 0, 100_000, &|_| ());
+        let mut board = Board::open(folder.path(), None, 100_000, &|_| ());
         for step in 1..=1000 {
             board.step(step, 1.0, 0.1);
         }

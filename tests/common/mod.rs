@@ -2,7 +2,9 @@
 
 #![allow(dead_code, clippy::unwrap_used)] // each test file uses its own part
 
+pub(crate) mod faults;
 pub(crate) mod references;
+pub(crate) mod tiny;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
