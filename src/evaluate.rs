@@ -71,7 +71,7 @@ pub struct Examination<'a> {
 pub struct Findings {
     /// Every labelled pixel, counted.
     pub matrix: ConfusionMatrix,
-    /// Mean of the batches' losses, weighted by pictures.
+    /// Mean of the batches' losses, weighted by images; NaN if a score is not a number.
     pub loss: Option<f64>,
 }
 
@@ -93,7 +93,9 @@ impl Examination<'_> {
                 let logits = network.forward(input_tensor(&batch, self.precision, self.device));
                 if let Some(loss) = self.loss {
                     let loss = loss.compute(logits.clone(), &target(&batch, self.device)).into_scalar::<f32>();
-                    losses += f64::from(loss) * batch.count as f64;
+                    // A loss may be finite although scores are not, and these would be taken for the first class.
+                    let numeric = logits.clone().sum().into_scalar::<f32>().is_finite();
+                    losses += if numeric { f64::from(loss) * batch.count as f64 } else { f64::NAN };
                 }
                 let predictions = classes(logits, self.rule)?;
                 matrix.add(&batch.classes, &predictions);

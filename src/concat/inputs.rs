@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::data::{FileKind, files_by_stem, find_predictions, read_label_list, read_list};
+use crate::data::{FileKind, files_by_stem, find_predictions, name_note, read_label_list, read_list};
 use crate::error::{Error, Result};
-use crate::event::Sink;
+use crate::event::{Event, Sink};
 
 /// Most predictions without a partner that an error names.
 const MAX_NAMED: usize = 20;
@@ -56,7 +56,7 @@ pub struct Inputs {
 
 impl Inputs {
     /// Finds what belongs together, in the order of the predictions. A prediction without a partner is an error, and so
-    /// are lists of unequal length.
+    /// are lists of unequal length; names that do not match are noted.
     pub fn find(&self, sink: &dyn Sink) -> Result<Vec<Triple>> {
         let predictions = match &self.predictions {
             Predictions::File(path) => vec![path.clone()],
@@ -97,6 +97,8 @@ impl Inputs {
             FileKind::Label => read_label_list(list, sink)?,
         };
         if found.len() == predictions.len() {
+            let names: Vec<[&Path; 2]> = found.iter().zip(predictions).map(|(a, b)| [a.as_path(), b]).collect();
+            name_note(&names).into_iter().for_each(|note| sink.event(Event::Note(note)));
             return Ok(found);
         }
         let (longer, shorter) = match found.len() > predictions.len() {

@@ -29,7 +29,7 @@ use crate::weights::{self, Names, Report, Weights};
 pub(crate) use memory::in_words;
 pub use output::{Along, NpyType, Outputs};
 pub use procedure::{Choices, Join, Preset, Procedure, Scales, Sizes, Tiles};
-use work::{Pending, Work};
+use work::{Pending, Work, not_numbers};
 
 /// Weights of so many classes are ADE20K's, if nobody says otherwise.
 const ADE20K_CLASSES: usize = 150;
@@ -160,7 +160,7 @@ impl Predictor {
             found.push(pending.finish());
             Ok(true)
         })?;
-        found.pop().ok_or_else(|| Error::Device("the picture was not computed".into()))
+        found.pop().ok_or_else(|| not_numbers(name))
     }
 }
 
