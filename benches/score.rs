@@ -57,7 +57,7 @@ fn bytes(pairs: &[Pair]) -> u64 {
 fn score(bencher: divan::Bencher<'_, '_>, (kind, threads): (&str, usize)) {
     let (_folder, pairs) = pairs(kind == "int64");
     let descriptor = Descriptor::numbered(CLASSES).expect("150 classes");
-    let settings = Settings { descriptor, boundary: None, on_fault: OnFault::Stop };
+    let settings = Settings { descriptor, boundary: None, on_fault: OnFault::Stop, implied_ignore: None };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
     bencher
         .counter(ItemsCount::new(PAIRS))

@@ -62,7 +62,7 @@ pub struct Examination<'a> {
 pub struct Findings {
     /// Every labelled pixel, counted.
     pub matrix: ConfusionMatrix,
-    /// Mean of the batches' losses, weighted by pictures.
+    /// Mean of the batches' losses, weighted by images; NaN if a score is not a number.
     pub loss: Option<f64>,
 }
 
@@ -85,7 +85,9 @@ impl Examination<'_> {
                 let target = self.loss.map(|_| target(&batch, self.device));
                 let logits = network.forward(input_tensor(&mut batch, self.precision, self.device));
                 if let Some((loss, target)) = self.loss.zip(target.as_ref()) {
-                    let loss = loss.compute(logits.clone(), target).into_scalar::<f32>();
+                    // A loss may be finite although scores are not, and these would be taken for the first class.
+                    let spoilt = logits.clone().sum().cast(DType::F32).mul_scalar(0.0);
+                    let loss = (loss.compute(logits.clone(), target) + spoilt).into_scalar::<f32>();
                     losses += f64::from(loss) * batch.count as f64;
                 }
                 let predictions = classes(logits, self.rule)?;

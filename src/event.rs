@@ -79,7 +79,7 @@ pub struct EpochReport {
     pub train_loss: f64,
     /// Result on the validation set, if there is one.
     pub validation: Option<Validation>,
-    /// Whether these weights are the best so far.
+    /// Whether these weights are the best so far; never where the validation is not a number.
     pub best: bool,
     /// Seconds of training.
     pub seconds: f64,
@@ -154,6 +154,13 @@ pub struct Validation {
     pub mean_iou: f64,
     /// Name and IoU of every class; `None` where a class neither occurs nor was predicted.
     pub class_iou: Vec<(String, Option<f64>)>,
+}
+
+impl Validation {
+    /// Whether loss and scores are numbers.
+    pub fn is_numeric(&self) -> bool {
+        [Some(self.pixel_accuracy), Some(self.mean_iou), self.loss].into_iter().flatten().all(f64::is_finite)
+    }
 }
 
 /// Receives events. A closure will do.

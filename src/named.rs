@@ -1,4 +1,4 @@
-//! Options that are chosen by name: one table for reading and for writing them.
+//! Options that are chosen by name: one table for reading and for writing them. Names in sentences.
 
 use crate::error::{Error, Result};
 
@@ -21,15 +21,24 @@ pub fn name_of<T: PartialEq>(value: &T, table: &[(&'static str, T)]) -> &'static
     table.iter().find(|(_, known)| known == value).map_or("", |(name, _)| name)
 }
 
-/// The first of several names in quotes, and how many more there are.
-pub fn some_of<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
-    const SHOWN: usize = 5;
-    let more = names.len().saturating_sub(SHOWN);
-    let shown: Vec<String> = names.take(SHOWN).map(|name| format!("'{name}'")).collect();
-    match more {
-        0 => shown.join(", "),
-        more => format!("{} and {more} more", shown.join(", ")),
-    }
+/// Most names that a sentence lists.
+const MOST_LISTED: usize = 5;
+
+/// Classes by name as the subject of a sentence, with the form of the verb that goes with them: `class 'a' is`,
+/// `classes 'a' and 'b' are`, `classes 'a', 'b', 'c', 'd', 'e' and 9 more are`. `None` if there is no class.
+pub fn classes_that<'a>(names: impl IntoIterator<Item = &'a str>, [one, several]: [&str; 2]) -> Option<String> {
+    let names: Vec<String> = names.into_iter().map(|name| format!("'{name}'")).collect();
+    Some(match names.as_slice() {
+        [] => return None,
+        [only] => format!("class {only} {one}"),
+        [before @ .., last] if names.len() <= MOST_LISTED => {
+            format!("classes {} and {last} {several}", before.join(", "))
+        }
+        _ => {
+            let (listed, more) = (names[..MOST_LISTED].join(", "), names.len() - MOST_LISTED);
+            format!("classes {listed} and {more} more {several}")
+        }
+    })
 }
 
 #[cfg(test)]
@@ -46,10 +55,13 @@ mod tests {
     }
 
     #[test]
-    fn long_lists_are_cut_with_their_count() {
-        let names: Vec<String> = (0..8).map(|i| i.to_string()).collect();
-        let listed = |count| some_of(names[..count].iter().map(String::as_str));
-        assert_eq!(listed(2), "'0', '1'");
-        assert_eq!(listed(8), "'0', '1', '2', '3', '4' and 3 more");
+    fn classes_are_listed_up_to_a_few() {
+        let of =
+            |count: usize| classes_that(["a", "b", "c", "d", "e", "f", "g"].into_iter().take(count), ["is", "are"]);
+        assert_eq!(of(0), None);
+        assert_eq!(of(1).unwrap(), "class 'a' is");
+        assert_eq!(of(2).unwrap(), "classes 'a' and 'b' are");
+        assert_eq!(of(5).unwrap(), "classes 'a', 'b', 'c', 'd' and 'e' are");
+        assert_eq!(of(7).unwrap(), "classes 'a', 'b', 'c', 'd', 'e' and 2 more are");
     }
 }

@@ -155,6 +155,9 @@ fn title(task: &Task) -> String {
 fn epoch_line(report: &EpochReport, epochs: usize) -> String {
     let scores = report.validation.as_ref().map_or_else(String::new, |v| {
         let loss = v.loss.map_or_else(String::new, |loss| format!("  val loss {loss:.4}"));
+        if !v.is_numeric() {
+            return format!("{loss}  val scores are not numbers");
+        }
         let text = format!("{loss}  val mean IoU {:.4}  pixel accuracy {:.4}", v.mean_iou, v.pixel_accuracy);
         if v.class_iou.len() > MAX_CLASSES {
             return text;

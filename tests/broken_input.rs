@@ -356,10 +356,10 @@ fn a_read_only_folder_is_named_with_the_way_out() {
 }
 
 #[test]
-fn exchanged_lists_are_told_in_a_few_lines() {
+fn exchanged_lists_are_told_in_one_line() {
     let bench = Bench::new();
     let message = bench.refused(&bench.data("train_labels.txt"), &bench.data("train_images.txt"));
-    assert_says(&message, &["the data set has 36 faults", "more undefined values; are images and labels exchanged?"]);
+    assert_says(&message, &["error: images and label images seem to be exchanged: "]);
 }
 
 #[test]

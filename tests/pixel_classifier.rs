@@ -546,7 +546,9 @@ fn further_pictures_can_be_scored_on_and_several_be_learnt_from() {
     let more = ["--val-list", &images, "--val-label-list", &labels, "--set", "forest.trees=10", "--output-path", &run];
     let said = stderr_of(&[&first[..], &more].concat(), 0);
     assert!(
-        said.contains("core.png is named twice") && said.contains("is validated with, but was named before"),
+        said.contains("1 of 2 training images repeat an earlier one (")
+            && said.contains("1 of 2 validation images repeat an earlier one (")
+            && said.contains("2 of 2 validation images are also in the training set ("),
         "{said}"
     );
     let scores = scores(&run);
@@ -568,7 +570,7 @@ fn further_pictures_can_be_scored_on_and_several_be_learnt_from() {
     let (images, labels, other) = (made.path("val.txt"), made.path("val_labels.txt"), made.path("other"));
     let more = ["--val-list", &images, "--val-label-list", &labels];
     let said = stderr_of(&made.training(&other, &more), 1);
-    assert!(said.contains("none of the 1 validation pictures has a labelled pixel"), "{said}");
+    assert!(said.contains("none of the 1 validation images has a labelled pixel"), "{said}");
     assert!(!Path::new(&other).exists());
 }
 

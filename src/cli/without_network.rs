@@ -46,7 +46,8 @@ all K classes. --convention scores as another project does:
   nnunet    values 0..K-1; IoU and Dice of each picture, averaged over pictures; means
             without value 0, not a number if a class is in no picture
 Values that are none of these are an error of that pair; with capstone and csail they are let
-through with a note, unless there is --strict.
+through with a note, unless there is --strict. A value that occurs and counts as not labelled by
+convention alone is noted, with the way to count it.
 With --dataset or --run, the label values are the data set's.")]
 pub(crate) struct Metrics {
     /// List of predictions (.npy, or label images), or of predictions and label images in each line; also --List_predict

@@ -76,7 +76,8 @@ pub(crate) fn run(arguments: Demo) -> Result<Exit> {
     let summary = predict_files(&predictor, &inputs, &target, &Outputs::default(), &options, &progress)?;
     let scored: Vec<Pair> =
         summary.written.iter().zip(&test).map(|(p, t)| Pair { image: p.clone(), label: t.label.clone() }).collect();
-    let settings = Settings { descriptor: descriptor.clone(), boundary: None, on_fault: OnFault::Skip };
+    let settings =
+        Settings { descriptor: descriptor.clone(), boundary: None, on_fault: OnFault::Skip, implied_ignore: None };
     let tally = score_files(&scored, &settings, None, &progress)?;
     let picture = output.join("side-by-side.png");
     draw(&picture, &test, &scored, &descriptor)?;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use segtool::data::{Descriptor, pair_folders, pair_lists, read_pairs};
+use segtool::data::{Descriptor, pair_folders, pair_lists, read_pairs, refuse_exchanged};
 use segtool::device::DeviceChoice;
 use segtool::files::check_writable;
 use segtool::hypercolumn::Part;
@@ -122,7 +122,8 @@ pub(super) fn train_forest(arguments: &Train, folder: &Path, mut recipe: ForestR
     if split == Split::None && arguments.val_fraction.is_some() {
         bail!("--val-fraction would do nothing with --split none; leave one of them out");
     }
-    let (pictures, validation) = (pictures(arguments, &dataset, &progress)?, validation(arguments, &progress)?);
+    let pictures = pictures(arguments, &dataset, &progress)?;
+    let validation = validation(arguments, &dataset, &progress)?;
     ui::say(&format!("recipe {}: {}", recipe.name, recipe.summary));
     ui::say(&format!("data set {}: {}", dataset.name, dataset.title));
     let count = if pictures.len() == 1 { "a picture".to_owned() } else { format!("{} pictures", pictures.len()) };
@@ -179,19 +180,22 @@ fn pictures(arguments: &Train, dataset: &Descriptor, progress: &Progress) -> Res
     }
     let pairs = match (&arguments.train_list, &arguments.label_list, &arguments.images, &arguments.labels) {
         (Some(images), Some(labels), ..) => pair_lists(images, labels, progress)?,
-        (Some(pairs), None, ..) => read_pairs(pairs)?,
+        (Some(pairs), None, ..) => read_pairs(pairs, progress)?,
         (_, _, Some(images), Some(labels)) => pair_folders(images, labels, progress)?,
         _ => bail!("say where the labels are: --images and --labels, --train-list and --label-list, or --label-csv"),
     };
+    refuse_exchanged(&pairs, dataset, "--images and --labels, or --train-list and --label-list")?;
     Ok(LabelledPicture::from_pairs(pairs)?)
 }
 
-fn validation(arguments: &Train, progress: &Progress) -> Result<Vec<LabelledPicture>> {
-    match (&arguments.val_list, &arguments.val_label_list) {
-        (Some(images), Some(labels)) => Ok(LabelledPicture::from_pairs(pair_lists(images, labels, progress)?)?),
-        (Some(pairs), None) => Ok(LabelledPicture::from_pairs(read_pairs(pairs)?)?),
-        _ => Ok(Vec::new()),
-    }
+fn validation(arguments: &Train, dataset: &Descriptor, progress: &Progress) -> Result<Vec<LabelledPicture>> {
+    let pairs = match (&arguments.val_list, &arguments.val_label_list) {
+        (Some(images), Some(labels)) => pair_lists(images, labels, progress)?,
+        (Some(pairs), None) => read_pairs(pairs, progress)?,
+        _ => Vec::new(),
+    };
+    refuse_exchanged(&pairs, dataset, "--val-list and --val-label-list")?;
+    Ok(LabelledPicture::from_pairs(pairs)?)
 }
 
 /// Predicts with a forest's run.

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::data::{
-    FileKind, Labels, Pair, files_by_stem, find_images_or_ids, find_labels, find_predictions, pair_folders, pair_lists,
-    pair_mask_folders, read_label_list, read_list,
+    FileKind, Labels, Pair, files_by_stem, find_images_or_ids, find_labels, find_predictions, name_note, pair_folders,
+    pair_lists, pair_mask_folders, read_label_list, read_list,
 };
 use crate::error::{Error, Result};
-use crate::event::Sink;
+use crate::event::{Event, Sink};
 
 /// Most predictions without a partner that an error names.
 const MAX_NAMED: usize = 20;
@@ -69,7 +69,7 @@ pub struct Inputs {
 
 impl Inputs {
     /// Finds what belongs together, in the order of the predictions or, without any, of the pictures. What lacks a partner
-    /// is an error, and so are lists of unequal length.
+    /// is an error, and so are lists of unequal length; names that do not match are noted.
     ///
     /// # Errors
     ///
@@ -124,6 +124,8 @@ impl Inputs {
             FileKind::Label => read_label_list(list, sink)?,
         };
         if found.len() == predictions.len() {
+            let names: Vec<[&Path; 2]> = found.iter().zip(predictions).map(|(a, b)| [a.as_path(), b]).collect();
+            name_note(&names).into_iter().for_each(|note| sink.event(Event::Note(note)));
             return Ok(found);
         }
         let (longer, shorter) = match found.len() > predictions.len() {

@@ -71,6 +71,11 @@ pub fn find_predictions(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(found.into_iter().filter(|path| !is_probability(path)).collect())
 }
 
+/// Whether a folder holds images, but none in a format that keeps label values.
+pub(super) fn only_lossy(folder: &Path) -> Result<bool> {
+    Ok(Listing::of(folder, &LABELS)?.found.is_empty() && !Listing::of(folder, &LOSSY)?.found.is_empty())
+}
+
 /// The label images of a folder, in the order of their names.
 pub fn find_labels(folder: &Path) -> Result<Vec<PathBuf>> {
     let found = Listing::of(folder, &LABELS)?.found;

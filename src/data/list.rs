@@ -9,8 +9,9 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::folder::{IMAGES, LABELS, find_images, find_labels, find_predictions, has_ending, stem};
+use super::folder::{IMAGES, LABELS, find_images, find_labels, find_predictions, has_ending, only_lossy, stem};
 use super::masks::{Labels, pair_mask_folders};
+use super::pair_names::name_note;
 use crate::error::{Error, Result};
 use crate::event::{Event, Sink};
 use crate::files::read_text;
@@ -39,8 +40,8 @@ pub fn read_label_list(list: &Path, sink: &dyn Sink) -> Result<Vec<PathBuf>> {
     read_column(list, Column::Last, sink)
 }
 
-/// Pairs two lists line by line. Where a list names an image and its label image in each line, the one that is asked for
-/// is taken.
+/// Pairs two lists line by line; names that do not match are noted. Where a list names an image and its label image in each
+/// line, the one that is asked for is taken.
 pub fn pair_lists(images: &Path, labels: &Path, sink: &dyn Sink) -> Result<Vec<Pair>> {
     let (left, right) = (read_list(images, sink)?, read_label_list(labels, sink)?);
     if left.len() != right.len() {
@@ -55,11 +56,22 @@ pub fn pair_lists(images: &Path, labels: &Path, sink: &dyn Sink) -> Result<Vec<P
             shorter.display()
         )));
     }
-    Ok(left.into_iter().zip(right).map(|(image, label)| Pair { image, label: label.into() }).collect())
+    let pairs: Vec<Pair> =
+        left.into_iter().zip(right).map(|(image, label)| Pair { image, label: label.into() }).collect();
+    note_names(&pairs, sink);
+    Ok(pairs)
 }
 
-/// Reads a list of an image and its label image in each line, separated by blanks, a tab, a comma or a semicolon.
-pub fn read_pairs(list: &Path) -> Result<Vec<Pair>> {
+fn note_names(pairs: &[Pair], sink: &dyn Sink) {
+    let names: Vec<[&Path; 2]> = pairs.iter().map(|pair| [pair.image.as_path(), pair.label.name()]).collect();
+    if let Some(note) = name_note(&names) {
+        sink.event(Event::Note(note));
+    }
+}
+
+/// Reads a list of an image and its label image in each line, separated by blanks, a tab, a comma or a semicolon. Names that
+/// do not match are noted.
+pub fn read_pairs(list: &Path, sink: &dyn Sink) -> Result<Vec<Pair>> {
     let pair = |(number, line)| match line {
         Line::Two(image, label) => Ok(Pair { image, label: label.into() }),
         Line::One(path) => Err(Error::content(
@@ -71,7 +83,9 @@ pub fn read_pairs(list: &Path) -> Result<Vec<Pair>> {
             ),
         )),
     };
-    read_lines(list)?.into_iter().map(pair).collect()
+    let pairs: Vec<Pair> = read_lines(list)?.into_iter().map(pair).collect::<Result<_>>()?;
+    note_names(&pairs, sink);
+    Ok(pairs)
 }
 
 /// Which file is meant where a line names two.
@@ -182,7 +196,16 @@ pub fn pair_folders(images: &Path, labels: &Path, sink: &dyn Sink) -> Result<Vec
             labels.display()
         )));
     }
-    pair_stems(images, labels, one_a_stem(find_images(images, sink)?)?)
+    let found = find_images(images, sink)?;
+    if only_lossy(labels)? && !only_lossy(images)? {
+        return Err(Error::Config(format!(
+            "images and label images seem to be exchanged: {} holds no label images but JPEG or WebP files, and {} holds files \
+             of formats that label images have",
+            labels.display(),
+            images.display()
+        )));
+    }
+    pair_stems(images, labels, one_a_stem(found)?)
 }
 
 /// Pairs the predictions of a folder ([`find_predictions`]) with label images by file stem, in the order of the names.
@@ -314,7 +337,7 @@ mod tests {
             let list = write(folder.path(), "pairs.txt", &text);
             let wanted = [("a.png", "a_label.png"), ("b c.png", "b c.npy"), ("no.png", "no.npy")];
             let wanted = wanted.map(|(image, label)| Pair { image: path(image), label: path(label).into() });
-            assert_eq!(read_pairs(&list).unwrap(), wanted, "{separator:?}");
+            assert_eq!(read_pairs(&list, &silent).unwrap(), wanted, "{separator:?}");
             assert_eq!(pair_lists(&list, &list, &silent).unwrap(), wanted, "{separator:?}");
             let notes = std::sync::Mutex::new(Vec::new());
             let images = read_list(&list, &|event| notes.lock().unwrap().push(format!("{event:?}"))).unwrap();
@@ -326,7 +349,7 @@ mod tests {
         let mixed = write(folder.path(), "mixed.txt", "a.png a_label.png\n# more\nb c.png\n");
         let message = read_list(&mixed, &silent).unwrap_err().to_string();
         assert!(message.contains("line 1 names two files, but line 3 only one"), "{message}");
-        assert!(read_pairs(&mixed).unwrap_err().to_string().contains("line 3 names one file"));
+        assert!(read_pairs(&mixed, &silent).unwrap_err().to_string().contains("line 3 names one file"));
     }
 
     #[test]

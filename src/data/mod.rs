@@ -3,6 +3,7 @@
 mod augment;
 mod cache;
 mod descriptor;
+mod exchanged;
 mod folder;
 mod image_probe;
 mod label_meaning;
@@ -13,10 +14,12 @@ mod masks;
 mod normalise;
 mod number;
 mod one_or_many;
+mod pair_names;
 mod prefetch;
 mod prepare;
 mod presence;
 mod proposal;
+mod repeats;
 mod sample;
 mod sampling;
 mod sparse;
@@ -26,6 +29,7 @@ pub mod synthetic;
 pub use augment::{Augmentation, Change, Extent, largest_after, largest_after_all};
 pub use cache::{Cache, CacheUsage};
 pub use descriptor::{Class, Descriptor};
+pub use exchanged::refuse_exchanged;
 pub use folder::{
     FileKind, ends_as_label_image, files_by_stem, find_images, find_images_below, find_labels, find_predictions,
 };
@@ -43,10 +47,12 @@ pub use loader::{Batch, Loader, Preview};
 pub use masks::{Labels, check_size, find_images_or_ids, load_pair_labels, pair_mask_folders};
 pub use normalise::{Normalisation, Statistics, ValidPixels};
 pub use number::StoredNumber;
+pub use pair_names::name_note;
 pub use prefetch::ordered;
 pub use prepare::{TrainedSamples, displayed, load_raster, prepared};
 pub use presence::ClassPresence;
 pub use proposal::{ClassNames, Known, NamedClass, Proposal, propose};
+pub use repeats::{Fingerprint, KnownImage, repeat_notes};
 pub use sample::{Sample, load_image, load_labels, load_prediction, measured, network_input, prediction_map, settled};
 pub use sampling::Sampling;
 pub use sparse::{

@@ -8,6 +8,7 @@ use rayon::prelude::*;
 
 use super::masks::{background, merge};
 use super::prepare::{check_normalisation, range};
+use super::repeats::{Fingerprint, KnownImage, repeat_notes};
 use super::sample::fit_bands;
 use super::{ClassPresence, Descriptor, Normalisation, Pair, Statistics, TrainedSamples, load_raster, suggestion};
 use crate::error::{Error, Result, Size};
@@ -24,13 +25,15 @@ const MAX_VALUES: usize = 3;
 /// What a data set holds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Survey {
-    /// Labelled pixels of each class, over training and validation.
+    /// Labelled pixels of each class in the training set.
     pub class_pixels: Vec<u64>,
-    /// The sizes of the training pictures that occur.
+    /// Those in the validation set.
+    pub validation_pixels: Vec<u64>,
+    /// The sizes of the training images that occur.
     pub sizes: Vec<Size>,
-    /// Those of the validation pictures.
+    /// Those of the validation images.
     pub validation_sizes: Vec<Size>,
-    /// Sums over the training pictures, for a per-data-set normalisation.
+    /// Sums over the training images, for a per-data-set normalisation.
     pub statistics: Statistics,
     /// What each training pair shows, in their order.
     pub presence: ClassPresence,
@@ -48,30 +51,20 @@ struct PairReport {
     statistics: Statistics,
     /// Type of the image's samples, and the range of those with data.
     samples: Option<(SampleType, (f64, f64))>,
+    content: Fingerprint,
 }
 
 /// Decodes every pair, compares sizes and checks label values, on all cores. If anything is wrong, the error lists the
-/// first faults, each with file, value and pixel, and their total.
+/// first faults, each with file, value and pixel, and their total. Images that are there more than once are noted.
 pub fn survey(train: &[Pair], validation: &[Pair], descriptor: &Descriptor, sink: &dyn Sink) -> Result<Survey> {
-    let total = train.len() + validation.len();
-    sink.event(Event::Started { task: Task::Check, total, done: 0 });
     if descriptor.samples.is_none()
         && let Some(raster) = train.first().and_then(|pair| read_image(&pair.image).ok())
     {
         let (sample_type, scale) = (raster.sample_type, raster.sample_type.full_scale());
         check_normalisation(&descriptor.normalisation, sample_type, scale).map_err(Error::Config)?;
     }
-    let done = AtomicUsize::new(0);
     let pairs: Vec<&Pair> = train.iter().chain(validation).collect();
-    // Reports keep the order of the pairs, so that sums of floats do not depend on the threads.
-    let mut reports: Vec<PairReport> = pairs
-        .par_iter()
-        .map(|pair| {
-            let report = examine(pair, descriptor);
-            sink.event(Event::Advanced { done: done.fetch_add(1, Ordering::Relaxed) + 1, loss: None });
-            report
-        })
-        .collect();
+    let mut reports = examine_all(&pairs, descriptor, sink);
     let samples = {
         let seen = reports[..train.len()].iter().filter_map(|report| report.samples);
         descriptor.samples.clone().or_else(|| TrainedSamples::most_frequent(seen))
@@ -85,46 +78,80 @@ pub fn survey(train: &[Pair], validation: &[Pair], descriptor: &Descriptor, sink
             *report = examine(pair, &descriptor);
         });
     }
-    sink.event(Event::Finished);
     report_notes(sink);
+    refuse_faults(&reports, &pairs, descriptor)?;
+    let known: Vec<KnownImage<'_>> =
+        pairs.iter().zip(&reports).map(|(pair, report)| (pair.image.as_path(), report.content)).collect();
+    let (first, others) = known.split_at(train.len());
+    repeat_notes(first, others).into_iter().for_each(|note| sink.event(Event::Note(note)));
+    Ok(Survey::of(reports.split_at(train.len()), descriptor, samples))
+}
+
+/// Reports keep the order of the pairs, so that sums of floats do not depend on the threads.
+fn examine_all(pairs: &[&Pair], descriptor: &Descriptor, sink: &dyn Sink) -> Vec<PairReport> {
+    sink.event(Event::Started { task: Task::Check, total: pairs.len(), done: 0 });
+    let done = AtomicUsize::new(0);
+    let reports = pairs
+        .par_iter()
+        .map(|pair| {
+            let report = examine(pair, descriptor);
+            sink.event(Event::Advanced { done: done.fetch_add(1, Ordering::Relaxed) + 1, loss: None });
+            report
+        })
+        .collect();
+    sink.event(Event::Finished);
+    reports
+}
+
+fn refuse_faults(reports: &[PairReport], pairs: &[&Pair], descriptor: &Descriptor) -> Result<()> {
     let total: usize = reports.iter().map(|r| r.faults.len()).sum();
-    if total > 0 {
-        // Those that hold the undefined values first: not all of many are read again.
-        let (undefined, others): (Vec<usize>, Vec<usize>) =
-            (0..pairs.len()).partition(|&i| reports[i].undefined_labels);
-        let faults = reports.into_iter().flat_map(|r| r.faults).take(MAX_FAULTS).collect();
-        let advice = match undefined.is_empty() {
-            true => None,
-            false => {
-                let ordered: Vec<&Pair> = undefined.into_iter().chain(others).map(|i| pairs[i]).collect();
-                suggestion(&ordered, descriptor)
-            }
-        };
-        return Err(Error::Faults { faults, total, advice });
+    if total == 0 {
+        return Ok(());
     }
-    let mut survey = Survey {
-        class_pixels: vec![0; descriptor.class_count()],
-        sizes: Vec::new(),
-        validation_sizes: Vec::new(),
-        statistics: Statistics::new(descriptor.bands),
-        presence: ClassPresence::default(),
-        samples,
+    // Those that hold the undefined values first: not all of many are read again.
+    let (undefined, others): (Vec<usize>, Vec<usize>) = (0..pairs.len()).partition(|&i| reports[i].undefined_labels);
+    let faults = reports.iter().flat_map(|r| r.faults.iter().cloned()).take(MAX_FAULTS).collect();
+    let advice = match undefined.is_empty() {
+        true => None,
+        false => {
+            let ordered: Vec<&Pair> = undefined.into_iter().chain(others).map(|i| pairs[i]).collect();
+            suggestion(&ordered, descriptor)
+        }
     };
-    let mut sizes = [BTreeSet::new(), BTreeSet::new()];
-    for (i, report) in reports.iter().enumerate() {
-        for (sum, pixels) in survey.class_pixels.iter_mut().zip(&report.class_pixels) {
-            *sum += pixels;
+    Err(Error::Faults { faults, total, advice })
+}
+
+impl Survey {
+    /// The sums of the reports on training and on validation pairs.
+    fn of(
+        (train, validation): (&[PairReport], &[PairReport]),
+        descriptor: &Descriptor,
+        samples: Option<TrainedSamples>,
+    ) -> Self {
+        let pixels = |reports: &[PairReport]| {
+            let sum = |class: usize| reports.iter().map(|report| report.class_pixels[class]).sum();
+            (0..descriptor.class_count()).map(sum).collect()
+        };
+        let sizes = |reports: &[PairReport]| {
+            let found: BTreeSet<_> = reports.iter().filter_map(|r| r.size).map(|s| (s.width, s.height)).collect();
+            found.into_iter().map(|(width, height)| Size { width, height }).collect()
+        };
+        let (mut statistics, mut presence) = (Statistics::new(descriptor.bands), ClassPresence::default());
+        // The validation images must not leak into what the network sees of the training set.
+        for report in train {
+            statistics.merge(&report.statistics);
+            presence.push(report.size.unwrap_or(Size { width: 0, height: 0 }), &report.class_pixels);
         }
-        // The validation pictures must not leak into what the network sees of the training set.
-        if i < train.len() {
-            survey.statistics.merge(&report.statistics);
-            survey.presence.push(report.size.unwrap_or(Size { width: 0, height: 0 }), &report.class_pixels);
+        Self {
+            class_pixels: pixels(train),
+            validation_pixels: pixels(validation),
+            sizes: sizes(train),
+            validation_sizes: sizes(validation),
+            statistics,
+            presence,
+            samples,
         }
-        sizes[usize::from(i >= train.len())].extend(report.size.map(|s| (s.width, s.height)));
     }
-    let listed = |sizes: BTreeSet<_>| sizes.into_iter().map(|(width, height)| Size { width, height }).collect();
-    [survey.sizes, survey.validation_sizes] = sizes.map(listed);
-    Ok(survey)
 }
 
 fn examine(pair: &Pair, descriptor: &Descriptor) -> PairReport {
@@ -135,6 +162,7 @@ fn examine(pair: &Pair, descriptor: &Descriptor) -> PairReport {
         size: None,
         statistics: Statistics::new(descriptor.bands),
         samples: None,
+        content: Fingerprint::default(),
     };
     let image = load_raster(&pair.image, descriptor)
         .and_then(|raster| fit_bands(&pair.image, &raster, descriptor).map(|planes| (raster, planes)));
@@ -142,6 +170,7 @@ fn examine(pair: &Pair, descriptor: &Descriptor) -> PairReport {
     match image {
         Ok((raster, planes)) => {
             report.size = Some(raster.size);
+            report.content.image = Fingerprint::image(&raster);
             report.samples = Some((raster.sample_type, range(&raster)));
             if matches!(descriptor.normalisation, Normalisation::PerDataset { .. }) {
                 report.statistics.add(&planes, descriptor.normalisation.valid());
@@ -158,6 +187,7 @@ fn examine(pair: &Pair, descriptor: &Descriptor) -> PairReport {
         }
     }
     let merged = merged.or_else(|| report.size.map(background));
+    report.content.labels = merged.as_ref().map_or(0, Fingerprint::labels);
     let nodata = |i: usize| nodata.as_ref().is_some_and(|nodata| nodata[i]);
     let classes = merged.into_iter().flat_map(|map| map.classes).enumerate();
     for (_, class) in classes.filter(|(i, class)| *class != IGNORE && !nodata(*i)) {

@@ -25,7 +25,11 @@ pub fn read_classes<const D: usize>(classes: Tensor<D, Int>) -> Result<Vec<u16>>
 }
 
 fn read<T: burn::tensor::Element>(tensor: Tensor<1, Int>) -> Result<Vec<T>> {
-    tensor.try_into_vec_as().map_err(|e| Error::Device(format!("the result could not be read from the device: {e}")))
+    tensor.try_into_vec_as().map_err(unreadable)
+}
+
+pub(super) fn unreadable(cause: impl std::fmt::Display) -> Error {
+    Error::Device(format!("the result could not be read from the device: {cause}"))
 }
 
 /// Four classes a number, the first of them in its lowest bits; the last number is completed with zeros.

@@ -19,6 +19,9 @@ pub use home::read_classes;
 pub use on_device::{decide_on_device, decided, decides_on_device};
 use pixel::{Choice, activate, complete, pick};
 
+/// Scores that a thread checks in one go.
+const CHUNK: usize = 1 << 16;
+
 /// What the numbers of a [`ScoreMap`] are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -120,6 +123,12 @@ impl Look {
             Self { map, enlargement, share: 1.0 }
         };
         Ok(values.chunks_exact(outputs * width * height).enumerate().map(look).collect())
+    }
+
+    /// Whether all scores are numbers. Others would decide for the first class.
+    pub fn is_numeric(&self) -> bool {
+        let numeric = |scores: &[f32]| scores.iter().fold(true, |all, score| all & score.is_finite());
+        self.map.values.par_chunks(CHUNK).all(numeric)
     }
 
     /// Drops the rows that no row of a picture of `size` from `next` on is mixed from.
@@ -425,6 +434,19 @@ mod tests {
             }
             assert_eq!((classes, Some(highest)), (whole.classes, whole.highest), "{interpolation:?}");
             assert!(look.map.values.len() < map.values.len());
+        }
+    }
+
+    #[test]
+    fn scores_that_are_not_numbers_are_found_wherever_they_are() {
+        let size = Size { width: CHUNK, height: 1 };
+        let look = |map: ScoreMap| Look { map, enlargement: Resampling::default(), share: 1.0 };
+        let zeros = ScoreMap::zeros(size, 3, Kind::Logits, Rule::MostProbable);
+        assert!(look(zeros.clone()).is_numeric());
+        for (place, score) in [(0, f32::NAN), (CHUNK, f32::INFINITY), (3 * CHUNK - 1, f32::NEG_INFINITY)] {
+            let mut map = zeros.clone();
+            map.values[place] = score;
+            assert!(!look(map).is_numeric(), "{score} at {place}");
         }
     }
 

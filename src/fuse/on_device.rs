@@ -2,7 +2,7 @@
 
 use burn::tensor::{DType, Device, Int, Tensor};
 
-use super::home::read_classes;
+use super::home::{read_classes, unreadable};
 use crate::activation::Rule;
 use crate::device::is_gpu;
 use crate::error::{Result, Size};
@@ -20,20 +20,29 @@ pub fn decides_on_device(device: &Device, outputs: usize, size: Size) -> bool {
     is_gpu(device) && bytes <= LARGEST
 }
 
-/// The classes of each image of a batch of logits `[batch, outputs, height, width]`, enlarged to `size` on their device.
+/// The classes of each image of a batch of logits `[batch, outputs, height, width]`, enlarged to `size` on their device;
+/// `None` for an image with logits that are not numbers, which would decide for any class.
 ///
 /// # Errors
 ///
 /// [`Error::Device`](crate::error::Error::Device) if the device fails.
-pub fn decide_on_device(logits: &Tensor<4>, enlargement: Resampling, rule: Rule, size: Size) -> Result<Vec<Vec<u16>>> {
-    let [batch, _, _, _] = logits.dims();
+pub fn decide_on_device(
+    logits: &Tensor<4>,
+    enlargement: Resampling,
+    rule: Rule,
+    size: Size,
+) -> Result<Vec<Option<Vec<u16>>>> {
+    let [batch, outputs, height, width] = logits.dims();
+    let sums = logits.clone().cast(DType::F32).reshape([batch, outputs * height * width]).sum_dim(1);
     // One by one: at their full size, the scores of many classes are large.
     let classes = (0..batch).map(|i| {
         let scores = logits.clone().narrow(0, i, 1).cast(DType::F32);
         decided(interpolate(scores, [size.height, size.width], enlargement), rule)
     });
     let all = read_classes(Tensor::cat(classes.collect(), 0))?;
-    Ok(all.chunks_exact(size.width * size.height).map(<[u16]>::to_vec).collect())
+    let sums: Vec<f32> = sums.try_into_vec_as().map_err(unreadable)?;
+    let images = all.chunks_exact(size.width * size.height).zip(sums);
+    Ok(images.map(|(classes, sum)| sum.is_finite().then(|| classes.to_vec())).collect())
 }
 
 /// The class of every pixel by `rule`, `[count, height, width]`, from logits `[count, outputs, height, width]`.
@@ -65,12 +74,15 @@ mod tests {
         let values: Vec<f32> = (0..2 * outputs * 42).map(|i| ((i * 7919 + 13) % 1000) as f32 / 100.0 - 5.0).collect();
         let data = TensorData::new(values, [2, outputs, small[0], small[1]]);
         let logits = Tensor::<4>::from_data(data, &Device::flex());
+        let spoilt = logits.clone().mask_fill(logits.clone().equal_elem(-5.0), f32::NAN);
+        let found = decide_on_device(&spoilt, Resampling::default(), Rule::MostProbable, size).unwrap();
+        assert!(found.iter().any(Option::is_none));
         for interpolation in [Interpolation::Bilinear, Interpolation::Bicubic] {
             for rule in [Rule::MostProbable, Rule::Above(0.5), Rule::Above(0.9)] {
                 let how = Resampling { interpolation, align_corners: false };
                 let there = decide_on_device(&logits, how, rule, size).unwrap();
                 let looks = Look::of_batch(logits.clone(), how, rule, |_| false).unwrap();
-                for (found, look) in there.iter().zip(looks) {
+                for (found, look) in there.iter().flatten().zip(looks) {
                     let expected = decide(&[look], size, 0..size.height, Wanted::default()).classes;
                     let unlike = found.iter().zip(&expected).filter(|(a, b)| a != b).count();
                     assert!(unlike <= 1, "{unlike} of {} pixels, {rule:?}, {how:?}", expected.len());

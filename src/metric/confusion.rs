@@ -184,6 +184,12 @@ impl ConfusionMatrix {
         areas
     }
 
+    /// The classes that occur in the labels, but in no prediction of a labelled pixel.
+    pub fn never_predicted(&self) -> Vec<usize> {
+        let areas = self.areas().into_iter().enumerate();
+        areas.filter(|(_, areas)| areas.label > 0 && areas.prediction == 0).map(|(class, _)| class).collect()
+    }
+
     /// All labelled pixels.
     pub fn total(&self) -> u64 {
         self.labelled_counts().iter().sum()
@@ -287,6 +293,14 @@ mod tests {
         assert_eq!([matrix.at(0, 0), matrix.at(0, 1), matrix.at(1, 1), matrix.at(1, 2)], [1, 1, 1, 1]);
         assert_eq!((matrix.total(), matrix.unlabelled(), matrix.labelled(1), matrix.predicted(1)), (4, 1, 2, 2));
         assert_eq!(matrix.areas()[1], Areas { label: 2, prediction: 2, both: 1 });
+    }
+
+    #[test]
+    fn classes_that_are_never_predicted_are_those_that_occur() {
+        let mut matrix = ConfusionMatrix::new(4);
+        // Class 1 occurs and is not predicted, class 2 is predicted alone, class 3 only where there is no label.
+        matrix.add(&[0, 1, 1, IGNORE], &[0, 0, 2, 3]);
+        assert_eq!(matrix.never_predicted(), [1]);
     }
 
     #[test]

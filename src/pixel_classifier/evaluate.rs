@@ -54,6 +54,8 @@ pub struct Evaluation {
     pub pixels: u64,
     /// `[label, prediction]`.
     pub confusion: Vec<Vec<u64>>,
+    /// Indices of the classes that occur in the labels, but in no prediction.
+    pub never_predicted: Vec<usize>,
 }
 
 impl Evaluation {
@@ -65,7 +67,8 @@ impl Evaluation {
         let classes = 0..matrix.classes();
         let row = |label: usize| classes.clone().map(|prediction| matrix.at(label, prediction)).collect();
         let confusion = classes.clone().map(row).collect();
-        Self { f1, mean_f1, accuracy: scores.pixel_accuracy, pixels: scores.pixels, confusion, matrix }
+        let (accuracy, pixels, never_predicted) = (scores.pixel_accuracy, scores.pixels, matrix.never_predicted());
+        Self { f1, mean_f1, accuracy, pixels, confusion, never_predicted, matrix }
     }
 }
 

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use crate::data::{
-    CsvLabels, Descriptor, Labels, Pair, ValidPixels, check_size, load_raster, load_sparse_labels, read_label_csv,
-    settled,
+    CsvLabels, Descriptor, Fingerprint, Labels, Pair, ValidPixels, check_size, load_raster, load_sparse_labels,
+    read_label_csv, settled,
 };
 use crate::error::{Error, Result, Size};
 use crate::image::Samples;
@@ -58,9 +58,9 @@ impl LabelledPicture {
         Pair { image: whole(&self.image), label: whole(&label).into() }
     }
 
-    /// The size of the picture, and the classes of its pixels; those without a measurement have none. Both files are decoded,
-    /// so that what is wrong with them is known before anything is computed.
-    pub(super) fn load(&self, descriptor: &Descriptor) -> Result<(Size, LabelMap)> {
+    /// The classes of the image's pixels, of which those without a measurement have none. Both files are decoded, so that what
+    /// is wrong with them is known before anything is computed.
+    pub(super) fn load(&self, descriptor: &Descriptor) -> Result<Loaded> {
         let raster = load_raster(&self.image, descriptor)?;
         let mut labels = match &self.labels {
             LabelSource::Table(table, labels) => labels.paint(table, raster.size)?,
@@ -85,8 +85,16 @@ impl LabelledPicture {
             _ => {}
         }
         raster.nodata.iter().for_each(|nodata| labels.leave_out(nodata));
-        Ok((raster.size, labels))
+        let content = Fingerprint { image: Fingerprint::image(&raster), labels: Fingerprint::labels(&labels) };
+        Ok(Loaded { size: raster.size, labels, content })
     }
+}
+
+/// The labels of an image that was decoded with them.
+pub(super) struct Loaded {
+    pub(super) size: Size,
+    pub(super) labels: LabelMap,
+    pub(super) content: Fingerprint,
 }
 
 /// Takes the labels of pixels away that `nothing` is true for.

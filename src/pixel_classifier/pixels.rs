@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::LabelledPicture;
 use super::budget::Budget;
-use crate::data::{Descriptor, NO_REGION, Region, Regions, load_raster, pixel_split};
+use super::labels::Loaded;
+use crate::data::{Descriptor, Fingerprint, KnownImage, NO_REGION, Region, Regions, load_raster, pixel_split};
 use crate::error::{Error, Result, Size};
 use crate::event::{Event, Sink, Task};
 use crate::forest::Features;
@@ -30,15 +31,19 @@ pub(super) struct Labelled<'a> {
     pub(super) regions: Vec<Region>,
     /// Labelled pixels that there are, of which these may be a part.
     pub(super) total: usize,
+    /// What the images show.
+    contents: Vec<Fingerprint>,
 }
 
 impl<'a> Labelled<'a> {
     /// Reads the labels. All faults are found before any is told.
     pub(super) fn read(pictures: &'a [LabelledPicture], descriptor: &Descriptor) -> Result<Self> {
         let (mut found, mut regions, mut faults) = (Vec::<(_, _, Vec<Pixel>)>::new(), Vec::new(), Vec::new());
+        let mut contents = Vec::new();
         for picture in pictures {
             match picture.load(descriptor) {
-                Ok((size, labels)) => {
+                Ok(Loaded { size, labels, content }) => {
+                    contents.push(content);
                     let parts = Regions::of(&labels);
                     let first = regions.len() as u32;
                     let pixel = |(i, (&class, &region)): (usize, (&u16, &u32))| {
@@ -58,7 +63,18 @@ impl<'a> Labelled<'a> {
             return Err(Error::Faults { faults, total, advice: None });
         }
         let total = found.iter().map(|(_, _, pixels)| pixels.len()).sum();
-        Ok(Self { pictures: found, regions, total })
+        Ok(Self { pictures: found, regions, total, contents })
+    }
+
+    /// The images with what they show.
+    pub(super) fn known(&self) -> Vec<KnownImage<'a>> {
+        let images = self.pictures.iter().map(|(picture, _, _)| picture.image.as_path());
+        images.zip(self.contents.iter().copied()).collect()
+    }
+
+    /// Labelled pixels of a class.
+    pub(super) fn pixels_of(&self, class: usize) -> usize {
+        self.regions.iter().filter(|region| usize::from(region.class) == class).map(|region| region.pixels).sum()
     }
 
     /// Classes of the pixels, in order.

@@ -8,6 +8,7 @@ use super::evaluate::{Evaluation, FOLDS};
 use crate::concat::Classes;
 use crate::error::Result;
 use crate::files::write_bytes;
+use crate::named::classes_that;
 use crate::run::{ForestRun, ForestRunConfig};
 use crate::train::report::tables::{class_table, confusion};
 use crate::train::report::text::{count, duration, escaped, per_cent, score};
@@ -117,6 +118,11 @@ impl Report {
         let regions: usize = self.classes.iter().map(|class| class.regions).sum();
         let means = evaluations.iter().map(|(_, found)| found.mean_f1).collect();
         lines.push(line("mean", count(self.labelled_pixels as u64), regions.to_string(), means));
+        for (name, found) in &evaluations {
+            let never = found.never_predicted.iter().map(|class| self.classes[*class].name.as_str());
+            let sentence = classes_that(never, ["occurs in the labels, but is", "occur in the labels, but are"]);
+            lines.extend(sentence.map(|classes| format!("{name}: {classes} never predicted")));
+        }
         lines
     }
 

@@ -1,17 +1,16 @@
 //! From labelled pixels to a run folder.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime};
 
 use super::budget::{Budget, Limits};
 use super::evaluate::{Evaluation, Fitting, Split};
-use super::labels::LabelledPicture;
+use super::labels::{LabelledPicture, Loaded};
 use super::pixels::{Labelled, Samples, Seeing};
 use super::predict::{Options, PixelPredictor};
 use super::report::{ClassReport, Importance, Report};
-use crate::data::{Descriptor, StoredNumber, load_raster, measured};
+use crate::data::{Descriptor, StoredNumber, load_raster, measured, repeat_notes};
 use crate::device::DeviceChoice;
 use crate::error::{Error, Result};
 use crate::event::{Event, Sink, Task};
@@ -22,6 +21,7 @@ use crate::hypercolumn::{FeatureCache, HypercolumnConfig, Hypercolumns};
 use crate::image::report_notes;
 use crate::metric::ConfusionMatrix;
 use crate::model::FeatureEncoder;
+use crate::named::classes_that;
 use crate::recipe::ForestRecipe;
 use crate::run::{ForestRun, ForestRunConfig, RunLock, Samples as RunSamples, utc, write_json};
 use crate::weights::{Weights, save_encoder};
@@ -87,11 +87,12 @@ pub fn train(plan: Plan, folder: &Path, session: &Session<'_>) -> Result<Outcome
     let plan = fitted_to_weights(plan, session)?;
     plan.recipe.check(&plan.dataset)?;
     let began = SystemTime::now();
-    note_repeated(&plan, session);
-    check_validation(&plan)?;
+    let validation = read_validation(&plan)?;
     report_notes(session.sink);
     let mut labelled = Labelled::read(&plan.pictures, &plan.dataset)?;
     let classes = check_labels(&labelled, &plan, session)?;
+    compare(&labelled, &validation, &plan, session);
+    drop(validation);
     if labelled.thin_out(plan.recipe.max_pixels, plan.seed)? {
         session.note(format!(
             "{} pixels are labelled; a random {} of them are learnt from (max_pixels in the recipe)",
@@ -147,7 +148,7 @@ fn validate(predictor: &PixelPredictor, plan: &Plan, session: &Session<'_>) -> R
         if session.stop.load(Ordering::Relaxed) {
             return Ok(None);
         }
-        let (_, labels) = picture.load(&plan.dataset)?;
+        let Loaded { labels, .. } = picture.load(&plan.dataset)?;
         let found = predictor.predict(
             &picture.image,
             &load_raster(&picture.image, &plan.dataset)?,
@@ -161,31 +162,34 @@ fn validate(predictor: &PixelPredictor, plan: &Plan, session: &Session<'_>) -> R
     Ok(Some(Evaluation::new(matrix)))
 }
 
-/// Says before any work what is wrong with the labels of further pictures.
-fn check_validation(plan: &Plan) -> Result<()> {
-    if plan.validation.is_empty() || Labelled::read(&plan.validation, &plan.dataset)?.total > 0 {
-        return Ok(());
+/// The labels of further pictures; before any work, what is wrong with them.
+fn read_validation(plan: &Plan) -> Result<Labelled<'_>> {
+    let labelled = Labelled::read(&plan.validation, &plan.dataset)?;
+    if plan.validation.is_empty() || labelled.total > 0 {
+        return Ok(labelled);
     }
     Err(Error::Config(format!(
-        "none of the {} validation pictures has a labelled pixel; label some, or leave the validation set out",
+        "none of the {} validation images has a labelled pixel; label some, or leave the validation set out",
         plan.validation.len()
     )))
 }
 
-/// Pictures that are there twice make scores too good: the forest has seen them.
-fn note_repeated(plan: &Plan, session: &Session<'_>) {
-    let mut seen = BTreeSet::new();
-    for (picture, validation) in plan
-        .pictures
-        .iter()
-        .map(|picture| (picture, false))
-        .chain(plan.validation.iter().map(|picture| (picture, true)))
-    {
-        if !seen.insert(picture.image.canonicalize().unwrap_or_else(|_| picture.image.clone())) {
-            let what = if validation { "is validated with, but was named before" } else { "is named twice" };
-            session.note(format!("{} {what}; scores will be too good", picture.image.display()));
-        }
+/// Notes images that are there more than once, and classes that one of the sets alone has.
+fn compare(labelled: &Labelled<'_>, validation: &Labelled<'_>, plan: &Plan, session: &Session<'_>) {
+    repeat_notes(&labelled.known(), &validation.known()).into_iter().for_each(|note| session.note(note));
+    if plan.validation.is_empty() {
+        return;
     }
+    let note = |wanted: &dyn Fn(bool, bool) -> bool, what: &str| {
+        let classes = plan.dataset.classes.iter().enumerate();
+        let there = |class: usize| (labelled.pixels_of(class) > 0, validation.pixels_of(class) > 0);
+        let names = classes.filter(|(class, _)| wanted(there(*class).0, there(*class).1)).map(|(_, c)| c.name.as_str());
+        if let Some(classes) = classes_that(names, ["is", "are"]) {
+            session.note(format!("{classes} {what}"));
+        }
+    };
+    note(&|learnt, scored| scored && !learnt, "labelled in the validation set alone: not learnt, and scored 0");
+    note(&|learnt, scored| learnt && !scored, "not labelled in the validation set: not scored there");
 }
 
 /// With the encoder and normalisation that the weights need, and a normalisation that is by the training pictures settled.
@@ -221,7 +225,7 @@ fn encoder(plan: &Plan, session: &Session<'_>) -> Result<FeatureEncoder> {
 fn check_labels(labelled: &Labelled<'_>, plan: &Plan, session: &Session<'_>) -> Result<Vec<ClassReport>> {
     let count = |class: usize| {
         let own = labelled.regions.iter().filter(|region| usize::from(region.class) == class);
-        let pixels = own.clone().map(|region| region.pixels).sum();
+        let pixels = labelled.pixels_of(class);
         ClassReport { name: plan.dataset.classes[class].name.clone(), pixels, regions: own.count() }
     };
     let classes: Vec<ClassReport> = (0..plan.dataset.class_count()).map(count).collect();

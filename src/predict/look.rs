@@ -74,7 +74,7 @@ impl Seer<'_> {
     }
 
     /// The classes of whole images, each seen once at its own size, where the device decides faster than the CPU.
-    pub(super) fn decided(&self, views: &[&View]) -> Result<Option<Vec<Vec<u16>>>> {
+    pub(super) fn decided(&self, views: &[&View]) -> Result<Option<Vec<Option<Vec<u16>>>>> {
         let Some(size) = views.first().map(|view| view.size) else { return Ok(None) };
         if !decides_on_device(self.device, self.outputs, size) {
             return Ok(None);

@@ -34,7 +34,7 @@ pub use procedure::{Choices, Join, Preset, Procedure, Scales, Sizes, Tiles};
 pub use record::{Maker, RECORD, Record, origins};
 pub(crate) use target::Claim;
 pub use target::Target;
-use work::{Pending, Work};
+use work::{Pending, Work, not_numbers};
 
 /// Weights of so many classes are ADE20K's, if nobody says otherwise.
 const ADE20K_CLASSES: usize = 150;
@@ -184,7 +184,7 @@ impl Predictor {
             found.push(pending.finish());
             Ok(true)
         })?;
-        found.pop().ok_or_else(|| Error::Device("the picture was not computed".into()))
+        found.pop().ok_or_else(|| not_numbers(name))
     }
 }
 

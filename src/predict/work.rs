@@ -1,5 +1,6 @@
 //! Pictures read ahead, computed together where they have one size, and handed on.
 
+use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -10,7 +11,7 @@ use super::look::{Seer, View};
 use super::memory::{Budget, Reservation};
 use super::{Join, Options, Prediction, Predictor, Procedure, Tiles};
 use crate::data::{Descriptor, load_raster, network_input, ordered};
-use crate::error::{Result, Size};
+use crate::error::{Error, Result, Size};
 use crate::event::{Event, Sink, Task};
 use crate::fuse::{Decision, Look, ScoreMap, Wanted, decide, rows_known};
 use crate::image::Raster;
@@ -109,6 +110,17 @@ pub(super) struct Work<'a> {
     pub(super) budget: Budget,
     /// Once it is set, an image that is gone over in windows is given up.
     pub(super) stop: Option<&'a AtomicBool>,
+    /// Inputs whose scores are not numbers, until somebody is told.
+    unscored: RefCell<Vec<usize>>,
+}
+
+/// That a picture has no prediction because its scores are not numbers.
+pub(super) fn not_numbers(path: &Path) -> Error {
+    Error::content(
+        path,
+        "the network's scores are not numbers (NaN or infinite), so there is no prediction; its weights may come from a \
+         training that broke down: train with a smaller --learning-rate, or take other weights",
+    )
 }
 
 impl<'a> Work<'a> {
@@ -116,7 +128,7 @@ impl<'a> Work<'a> {
         let budget = Budget::new(predictor, options)?;
         let (descriptor, procedure) = (predictor.descriptor.clone(), options.procedure.clone());
         let reading = Arc::new(Reading { descriptor, procedure, budget: budget.clone() });
-        Ok(Self { predictor, options, reading, budget, stop: None })
+        Ok(Self { predictor, options, reading, budget, stop: None, unscored: RefCell::default() })
     }
 
     /// Reads pictures ahead, gathers neighbours of one size and computes them together.
@@ -130,10 +142,15 @@ impl<'a> Work<'a> {
         let (paths, reading) = (inputs.to_vec(), Arc::clone(&self.reading));
         let reads = ordered(inputs.len(), self.options.workers, move |i| reading.read(i, &paths[i], shown));
         let mut group: Vec<(usize, Read)> = Vec::new();
-        let mut skipped = 0;
+        let skipped = Cell::new(0);
+        let skip = |i: usize, fault: Error| {
+            skipped.set(skipped.get() + 1);
+            sink.event(Event::Skipped { path: inputs[i].clone(), reason: fault.to_string() });
+        };
         // Everything before the next picture is done or was skipped.
         let mut flush = |group: &mut Vec<(usize, Read)>, done: usize| -> Result<bool> {
             let go_on = self.compute(std::mem::take(group), handle)?;
+            self.unscored.take().into_iter().for_each(|i| skip(i, not_numbers(&inputs[i])));
             sink.event(Event::Advanced { done, loss: None });
             Ok(go_on)
         };
@@ -141,10 +158,7 @@ impl<'a> Work<'a> {
         let mut go_on = true;
         for (i, read) in reads.enumerate() {
             match read {
-                Err(e) => {
-                    skipped += 1;
-                    sink.event(Event::Skipped { path: inputs[i].clone(), reason: e.to_string() });
-                }
+                Err(e) => skip(i, e),
                 Ok(read) => {
                     if group.last().is_some_and(|(_, last)| last.size != read.size) {
                         go_on = flush(&mut group, i)?;
@@ -166,7 +180,7 @@ impl<'a> Work<'a> {
             flush(&mut group, inputs.len())?;
         }
         sink.event(Event::Finished);
-        Ok(skipped)
+        Ok(skipped.get())
     }
 
     /// Pictures of a size that are computed together.
@@ -181,7 +195,7 @@ impl<'a> Work<'a> {
         (fitting / looks).max(1)
     }
 
-    /// Computes pictures of one size.
+    /// Computes pictures of one size; those whose scores are not numbers are not handed on.
     pub(super) fn compute(&self, pictures: Vec<(usize, Read)>, handle: &mut Handle<'_>) -> Result<bool> {
         let Some(size) = pictures.first().map(|(_, read)| read.size) else { return Ok(true) };
         let procedure = &self.options.procedure;
@@ -201,6 +215,10 @@ impl<'a> Work<'a> {
             let views: Vec<&View> = pictures.iter().map(|(_, read)| &read.views[0]).collect();
             if let Some(found) = seer.decided(&views)? {
                 for ((i, read), classes) in pictures.into_iter().zip(found) {
+                    let Some(classes) = classes else {
+                        self.unscored.borrow_mut().push(i);
+                        continue;
+                    };
                     let seen = Seen::All(Decision { classes, ..Decision::default() });
                     if !handle(i, self.pending(read, seen))? {
                         return Ok(false);
@@ -220,7 +238,11 @@ impl<'a> Work<'a> {
                 None => seer.whole(&views, size, procedure)?,
                 Some(tiles) if self.goes_in_strips(&pictures, tiles) => {
                     for (i, read) in pictures {
-                        let seen = Seen::All(self.in_strips(&seer, &read.views[0], tiles, size)?);
+                        let Some(seen) = self.in_strips(&seer, &read.views[0], tiles, size)? else {
+                            self.unscored.borrow_mut().push(i);
+                            continue;
+                        };
+                        let seen = Seen::All(seen);
                         if !handle(i, self.pending(read, seen))? {
                             return Ok(false);
                         }
@@ -232,6 +254,10 @@ impl<'a> Work<'a> {
             looks.iter_mut().zip(seen).for_each(|(looks, seen)| looks.extend(seen));
         }
         for ((i, read), looks) in pictures.into_iter().zip(looks) {
+            if !looks.iter().all(Look::is_numeric) {
+                self.unscored.borrow_mut().push(i);
+                continue;
+            }
             if !handle(i, self.pending(read, Seen::Looks(looks)))? {
                 return Ok(false);
             }
@@ -261,8 +287,8 @@ impl<'a> Work<'a> {
     }
 
     /// Goes over a view from the top down and decides on the picture's rows as soon as they are known, so that only the
-    /// scores of a few rows are held.
-    fn in_strips(&self, seer: &Seer<'_>, view: &View, tiles: Tiles, picture: Size) -> Result<Decision> {
+    /// scores of a few rows are held. `None` if the scores are not numbers.
+    fn in_strips(&self, seer: &Seer<'_>, view: &View, tiles: Tiles, picture: Size) -> Result<Option<Decision>> {
         let procedure = &self.options.procedure;
         let wanted = self.options.wanted;
         let mut decision = Decision {
@@ -272,7 +298,7 @@ impl<'a> Work<'a> {
         };
         let mut strips: Vec<(usize, Vec<f32>)> = Vec::new();
         let mut held: Option<Look> = None;
-        let mut done = 0;
+        let (mut done, mut numeric) = (0, true);
         seer.sweep(view, tiles, procedure, &mut |rows: ScoreMap| {
             let look = match held.take() {
                 None => Look { map: rows, enlargement: procedure.upsample, share: 1.0 },
@@ -281,6 +307,7 @@ impl<'a> Work<'a> {
                     look
                 }
             };
+            numeric &= look.is_numeric();
             let bottom = look.map.top + look.map.values.len() / (look.map.size.width * look.map.classes);
             let known = rows_known(&look, bottom, picture);
             let looks = [look];
@@ -295,7 +322,7 @@ impl<'a> Work<'a> {
             Ok(())
         })?;
         decision.all = wanted.all.then(|| stacked(&strips, picture));
-        Ok(decision)
+        Ok(numeric.then_some(decision))
     }
 }
 

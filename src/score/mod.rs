@@ -30,6 +30,8 @@ pub struct Settings {
     pub boundary: Option<BoundaryWidth>,
     /// What happens at a pair that cannot be used.
     pub on_fault: OnFault,
+    /// A value that is taken as "not labelled" although nobody said so: it is noted where it occurs.
+    pub implied_ignore: Option<u16>,
 }
 
 /// What happens at a pair that cannot be used.
@@ -78,6 +80,8 @@ struct Unexpected {
     listed: Option<BTreeSet<u16>>,
     files: usize,
     first: Option<(PathBuf, u16)>,
+    /// Label pixels that hold [`Settings::implied_ignore`].
+    ignored: u64,
 }
 
 /// A prediction and its label image as stored, of one size.
@@ -178,6 +182,8 @@ impl<'a> Scorer<'a> {
         match pair {
             ReadPair::Raw(pair) => self.add_raw(pair),
             ReadPair::Maps(labels, predictions) => {
+                let ignored = labels.classes.iter().filter(|class| **class == IGNORE).count();
+                self.unexpected.ignored += if self.settings.implied_ignore.is_some() { ignored as u64 } else { 0 };
                 self.add_maps(labels, predictions);
                 Ok(())
             }
@@ -203,6 +209,9 @@ impl<'a> Scorer<'a> {
         }
         if self.picture.predicted(classes) > 0 {
             self.unexpected.count_unpredicted(prediction, label, descriptor);
+        }
+        if let Some(value) = self.settings.implied_ignore.filter(|_| self.picture.unlabelled() > 0) {
+            self.unexpected.count_ignored(label, value);
         }
         if self.picture.unlabelled() > 0 || self.picture.labelled(classes) > 0 {
             self.look(label_path, label)?;
@@ -304,7 +313,41 @@ impl Unexpected {
         self.unpredicted.1 += missed as u64;
     }
 
+    fn count_ignored(&mut self, label: &RawLabels, value: u16) {
+        self.ignored += match label {
+            RawLabels::Values(_, values) => values.iter().filter(|found| **found == value).count() as u64,
+            RawLabels::Numbers(labels) => {
+                labels.values.iter().filter(|found| **found == f64::from(value)).count() as u64
+            }
+            RawLabels::Colors(..) => 0,
+        };
+    }
+
+    /// Notes all of it.
+    fn report(&self, tally: &Tally, settings: &Settings, sink: &dyn Sink) {
+        let name = &settings.descriptor.name;
+        if let (Some(value), 1..) = (settings.implied_ignore, self.ignored) {
+            sink.event(Event::Note(ignored_note(value, self.ignored, tally, settings)));
+        }
+        if let (files @ 1.., pixels) = self.unpredicted {
+            sink.event(Event::Note(format!(
+                "{files} predictions assign the ignore value {} to {pixels} labelled pixels, as they do where images hold no data; \
+                 these count as errors, but `segtool metrics --run` leaves pixels without data out",
+                settings.descriptor.unlabelled_value()
+            )));
+        }
+        if let Some((path, value)) = &self.first {
+            sink.event(Event::Note(format!(
+                "{} files hold values that are no class of {name} (such as {value} in {}): taken as not labelled, or wrong where \
+                 predicted; a larger --num-class, --first-label or --dataset makes classes of them",
+                self.files,
+                path.display()
+            )));
+        }
+    }
+
     fn merge(&mut self, other: Self) {
+        self.ignored += other.ignored;
         self.unpredicted.0 += other.unpredicted.0;
         self.unpredicted.1 += other.unpredicted.1;
         self.files += other.files;
@@ -360,21 +403,24 @@ pub fn score_files(
         tally.merge(&scorer.tally);
         unexpected.merge(scorer.unexpected);
     }
-    if let (files @ 1.., pixels) = unexpected.unpredicted {
-        sink.event(Event::Note(format!(
-            "{files} predictions assign the ignore value {} to {pixels} labelled pixels, as they do where images hold no data; \
-             these count as errors, but `segtool metrics --run` leaves pixels without data out",
-            settings.descriptor.unlabelled_value()
-        )));
-    }
-    if let Some((path, value)) = unexpected.first {
-        sink.event(Event::Note(format!(
-            "{} files hold values that are no class of {} (such as {value} in {}): taken as not labelled, or wrong where \
-             predicted",
-            unexpected.files,
-            settings.descriptor.name,
-            path.display()
-        )));
-    }
+    unexpected.report(&tally, settings, sink);
     Ok(tally)
+}
+
+/// The note on label pixels of a value that counts as "not labelled" by convention alone, with the way to count them.
+fn ignored_note(value: u16, pixels: u64, tally: &Tally, settings: &Settings) -> String {
+    let (classes, all) = (&settings.descriptor.classes, tally.matrix.total() + tally.matrix.unlabelled());
+    let share = 100.0 * pixels as f64 / all.max(1) as f64;
+    let share = if share < 0.1 { "less than 0.1".to_owned() } else { format!("{share:.1}") };
+    let follows = classes.first().is_some_and(|class| value.checked_add(1) == Some(class.values[0]));
+    let last = classes.len().saturating_sub(1);
+    let last_occurs = tally.matrix.labelled(last) + tally.matrix.predicted(last) > 0;
+    let way = match (follows, last_occurs) {
+        (true, true) => {
+            format!("--first-label {value} --num-class {} counts it, and so does --dataset", classes.len() + 1)
+        }
+        (true, false) => format!("--first-label {value} counts it, and so does --dataset"),
+        (false, _) => "--dataset with a file that makes it a class counts it".to_owned(),
+    };
+    format!("value {value} ({share} % of the label pixels) is taken as not labelled; {way}")
 }

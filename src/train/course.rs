@@ -50,10 +50,36 @@ pub struct Ended {
 pub struct Best {
     /// Its epoch, from 1.
     pub epoch: usize,
-    /// What it was chosen by: higher is better, but for the loss.
-    pub value: f64,
+    /// What it was chosen by: higher is better, but for the loss. `None` if that was another loss than today's: any is better.
+    pub value: Option<f64>,
     /// Its mean IoU.
     pub mean_iou: f64,
+    /// Its loss, which decides between equal values; `None` if there was none, or if it was another loss than today's.
+    #[serde(default)]
+    pub loss: Option<f64>,
+}
+
+impl Best {
+    /// Whether another validation takes its place.
+    fn gives_way_to(&self, other: &Self, criterion: Criterion) -> bool {
+        let (Some(mine), Some(theirs)) = (self.value, other.value) else { return true };
+        let lower_loss = || self.loss.zip(other.loss).is_some_and(|(mine, theirs)| theirs < mine);
+        match criterion {
+            Criterion::Loss => theirs < mine,
+            Criterion::MeanIou | Criterion::PixelAccuracy => theirs > mine || (theirs == mine && lower_loss()),
+        }
+    }
+}
+
+/// What becomes of the weights of an epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// They are kept: the best so far, or the latest where nothing is validated.
+    Best,
+    /// They are kept although their validation is not a number: no other was, so that they are the best guess.
+    Guess,
+    /// They are not kept.
+    Worse,
 }
 
 impl Position {
@@ -84,29 +110,39 @@ impl Position {
         Some(Self { phase, phase_epoch: epochs, since_best, ended: None, ..self.clone() })
     }
 
-    /// Moves on to the next epoch; says whether its weights are to be kept: `validation` is the best so far, or there
-    /// is none yet that is a number, so that the latest weights are the best guess.
-    pub(super) fn close_epoch(&mut self, criterion: Criterion, validation: Option<&Validation>) -> bool {
+    /// Forgets what another loss than today's came to: its values are no measure of the new one's.
+    pub(super) fn forget_loss(&mut self, criterion: Criterion) {
+        if let Some(best) = &mut self.best {
+            best.loss = None;
+            if criterion == Criterion::Loss {
+                best.value = None;
+            }
+        }
+    }
+
+    /// Moves on to the next epoch; says whether its weights are to be kept. Of validations with the same score, the one with
+    /// the lower loss is better, or else the first; one whose loss or score is not a number is never the best.
+    pub(super) fn close_epoch(&mut self, criterion: Criterion, validation: Option<&Validation>) -> Verdict {
         let Some(validation) = validation else {
             *self = self.after_epoch();
-            return true;
+            return Verdict::Best;
         };
         let value = match criterion {
             Criterion::MeanIou => validation.mean_iou,
             Criterion::PixelAccuracy => validation.pixel_accuracy,
             Criterion::Loss => validation.loss.unwrap_or(f64::INFINITY),
         };
-        let better = |best: &Best| if criterion == Criterion::Loss { value < best.value } else { value > best.value };
-        let found = value.is_finite() && self.best.as_ref().is_none_or(better);
-        let none_yet = self.best.is_none();
+        let (value, mean_iou, loss) = (Some(value), validation.mean_iou, validation.loss);
+        let own = Best { epoch: self.epoch + 1, value, mean_iou, loss };
+        let before = self.best;
         *self = self.after_epoch();
-        if found {
-            self.best = Some(Best { epoch: self.epoch, value, mean_iou: validation.mean_iou });
+        if validation.is_numeric() && before.is_none_or(|best| best.gives_way_to(&own, criterion)) {
+            self.best = Some(own);
             self.since_best = 0;
-        } else {
-            self.since_best += 1;
+            return Verdict::Best;
         }
-        found || none_yet
+        self.since_best += 1;
+        if before.is_none() { Verdict::Guess } else { Verdict::Worse }
     }
 }
 
@@ -195,5 +231,49 @@ mod tests {
         assert_eq!([at(0, 0, 0), at(0, 3, 1), at(0, 4, 0), at(1, 0, 0), at(1, 2, 0), at(2, 0, 0)], [7, 4, 3, 3, 1, 0]);
         // The first phase ends early, and the second follows.
         assert_eq!(at(0, 2, 2), 3);
+    }
+
+    fn validation(mean_iou: f64, loss: f64) -> Validation {
+        Validation { loss: Some(loss), pixel_accuracy: mean_iou, mean_iou, class_iou: Vec::new() }
+    }
+
+    /// What becomes of the epochs, and which of them is the best in the end.
+    fn judged(criterion: Criterion, epochs: &[(f64, f64)]) -> (Vec<Verdict>, Option<usize>) {
+        let mut position = Position::default();
+        let verdicts = epochs.iter().map(|(iou, loss)| position.close_epoch(criterion, Some(&validation(*iou, *loss))));
+        (verdicts.collect(), position.best.map(|best| best.epoch))
+    }
+
+    #[test]
+    fn of_equal_scores_the_lower_loss_is_best() {
+        use Verdict::{Best, Worse};
+        let epochs = [(0.32, 0.61), (0.32, 0.55), (0.32, 0.55), (0.32, 0.58), (0.31, 0.1)];
+        for criterion in [Criterion::MeanIou, Criterion::PixelAccuracy] {
+            assert_eq!(judged(criterion, &epochs), (vec![Best, Best, Worse, Worse, Worse], Some(2)));
+        }
+        assert_eq!(judged(Criterion::Loss, &epochs), (vec![Best, Best, Worse, Worse, Best], Some(5)));
+    }
+
+    #[test]
+    fn what_is_not_a_number_is_never_the_best() {
+        use Verdict::{Best, Guess, Worse};
+        for criterion in [Criterion::MeanIou, Criterion::PixelAccuracy, Criterion::Loss] {
+            let (nan, infinite) = ((0.9, f64::NAN), (0.9, f64::INFINITY));
+            assert_eq!(judged(criterion, &[nan, infinite]), (vec![Guess, Guess], None));
+            assert_eq!(judged(criterion, &[nan, (0.1, 2.0), infinite]), (vec![Guess, Best, Worse], Some(2)));
+        }
+    }
+
+    #[test]
+    fn another_loss_is_not_compared_with() {
+        let mut position = Position::default();
+        for (criterion, verdict) in [(Criterion::Loss, Verdict::Best), (Criterion::MeanIou, Verdict::Worse)] {
+            position.best = None;
+            position.close_epoch(criterion, Some(&validation(0.5, 0.1)));
+            position.forget_loss(criterion);
+            // The weights of the first epoch are not given up for some that are no numbers.
+            assert_eq!(position.close_epoch(criterion, Some(&validation(0.5, f64::NAN))), Verdict::Worse);
+            assert_eq!(position.close_epoch(criterion, Some(&validation(0.5, 7.0))), verdict);
+        }
     }
 }

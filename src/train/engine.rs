@@ -9,7 +9,7 @@ use burn::module::Module;
 use burn::tensor::Device;
 
 use super::checkpoint::{self, Saved, State};
-use super::course::{Course, Position};
+use super::course::{Course, Position, Verdict};
 use super::pace::Pace;
 use super::record::Record;
 use super::report::{Gallery, Status};
@@ -25,7 +25,7 @@ use crate::image::orientation_policy;
 use crate::loss::Loss;
 use crate::metric::{AbsentClass, Scores};
 use crate::model::{Network, are_finite, identify};
-use crate::recipe::{Criterion, Training};
+use crate::recipe::Training;
 use crate::run::{Run, RunConfig, RunLock, Samples, utc};
 use crate::step::{Learner, Part, Settings};
 use crate::weights;
@@ -293,9 +293,10 @@ impl<'a> Trainer<'a> {
     }
 
     fn finish(mut self, position: &Position, mut record: Record<'_>) -> Result<Outcome> {
-        if record.lacks_best() {
+        if record.lacks_best() && position.best.is_some() {
             self.score_best(&mut record);
         }
+        record.note_never_predicted();
         record.report(Status::Finished, position);
         // Last: a run that is over is not resumed, so everything must be there.
         self.save(position, &record, None)?;
@@ -305,14 +306,14 @@ impl<'a> Trainer<'a> {
     /// Moves on to the next phase, if there is one: another optimiser, another loss, the last weights or the best.
     fn begin_phase(&mut self, position: &mut Position) -> Result<()> {
         let training = &self.run.config.recipe.training;
+        let loss_before = self.course.phase(position).map(|phase| phase.loss.clone());
         if self.course.phase(position).is_some_and(|phase| position.phase_epoch < phase.epochs) {
             self.session.note(format!("no better validation for {} epochs: the phase is over", position.since_best));
         }
         *position = position.next_phase();
         let Some(phase) = self.course.phase(position) else { return Ok(()) };
-        if training.best_by == Criterion::Loss {
-            // Another loss has other values.
-            position.best = None;
+        if loss_before.is_some_and(|loss| loss != phase.loss) {
+            position.forget_loss(training.best_by);
         }
         let (number, phases) = (position.phase + 1, self.course.phases());
         self.session.note(format!("phase {number} of {phases}: {} epochs", phase.epochs));
@@ -417,7 +418,15 @@ impl<'a> Trainer<'a> {
         let Some(exam) = self.examine(&network, record)? else { return Ok(None) };
         let validation = exam.as_ref().map(|exam| self.summary(&exam.findings));
         let done = position.clone();
-        let best = position.close_epoch(config.recipe.training.best_by, validation.as_ref());
+        let verdict = position.close_epoch(config.recipe.training.best_by, validation.as_ref());
+        if let Some(validation) = validation.as_ref().filter(|validation| !validation.is_numeric()) {
+            self.session.note(format!(
+                "epoch {}: loss {} in the validation, so its scores mean nothing and it is not the best; a smaller \
+                 --learning-rate or --clip-norm may help",
+                position.epoch,
+                validation.loss.unwrap_or(f64::NAN)
+            ));
+        }
         if let (Some(exam), Some(loader)) = (exam, &self.validation) {
             if self.session.validation_pictures > 0 {
                 let folder = self.run.validation_path().join(format!("epoch_{:04}", position.epoch));
@@ -426,7 +435,7 @@ impl<'a> Trainer<'a> {
                     self.session.note(format!("no validation pictures of epoch {}: {e}", position.epoch));
                 }
             }
-            if best {
+            if verdict == Verdict::Best {
                 record.keep_best(exam.findings.matrix, exam.gallery);
             }
         }
@@ -436,13 +445,13 @@ impl<'a> Trainer<'a> {
             learning_rate: self.course.last_learning_rate(&done),
             train_loss: done.loss_sum / done.samples as f64,
             validation,
-            best,
+            best: verdict == Verdict::Best,
             seconds: done.seconds,
             images_per_second: done.samples as f64 / done.seconds,
             wait: done.waited / done.seconds,
             left: None,
         };
-        Ok(Some((report, best.then_some(network))))
+        Ok(Some((report, (verdict != Verdict::Worse).then_some(network))))
     }
 
     /// Says what follows the epoch at which the training stands.

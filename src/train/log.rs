@@ -26,7 +26,7 @@ pub struct Row {
     pub train_loss: f64,
     /// Mean loss on the validation set, where it was computed and is a number.
     pub validation_loss: Option<f64>,
-    /// Pixel accuracy, mean IoU, then the IoU of each class, where there is validation.
+    /// Pixel accuracy, mean IoU, then the IoU of each class, where there is validation and it gave numbers.
     pub scores: Vec<Option<f64>>,
     /// Seconds of training.
     pub seconds: f64,
@@ -39,7 +39,8 @@ pub struct Row {
 impl Row {
     /// The row of a report.
     pub(super) fn new(report: &EpochReport, classes: usize) -> Self {
-        let scores = match &report.validation {
+        // Scores of a network that says nothing would be those of the first class.
+        let scores = match report.validation.as_ref().filter(|validation| validation.is_numeric()) {
             None => vec![None; classes + 2],
             Some(Validation { pixel_accuracy, mean_iou, class_iou, .. }) => [Some(*pixel_accuracy), Some(*mean_iou)]
                 .into_iter()

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use super::course::Course;
 use crate::data::{
     ClassPresence, Descriptor, Loader, Normalisation, Pair, Survey, largest_after, pair_folders, pair_lists,
-    pair_mask_folders, read_pairs, split_validation, survey,
+    pair_mask_folders, read_pairs, refuse_exchanged, split_validation, survey,
 };
 use crate::error::{Error, Result, Size};
 use crate::event::{Event, Sink};
-use crate::named::some_of;
+use crate::named::classes_that;
 use crate::recipe::{Criterion, Recipe, Training};
 
 /// Where pairs come from.
@@ -41,7 +41,7 @@ impl Source {
     pub fn pairs(&self, sink: &dyn Sink) -> Result<Vec<Pair>> {
         match self {
             Self::Lists { images, labels } => pair_lists(images, labels, sink),
-            Self::PairList(list) => read_pairs(list),
+            Self::PairList(list) => read_pairs(list, sink),
             Self::Folders { images, labels } => pair_folders(images, labels, sink),
             Self::MaskFolders(root) => pair_mask_folders(root),
         }
@@ -71,7 +71,7 @@ pub struct Plan {
     pub seed: u64,
 }
 
-/// Reads the lists, looks every file over and measures the normalisation where it is asked for. `validation` is a
+/// Reads the lists, checks every file and measures the normalisation where it is asked for. `validation` is a
 /// source of its own, or `fraction` of the training pairs, or none.
 pub fn prepare(
     mut recipe: Recipe,
@@ -90,11 +90,10 @@ pub fn prepare(
         (None, None) => (pairs, Vec::new()),
     };
     let (train, validation) = (absolute(train)?, absolute(validation)?);
+    refuse_exchanged(&train, &descriptor, "--images and --labels, or --train-list and --label-list")?;
+    refuse_exchanged(&validation, &descriptor, "--val-list and --val-label-list")?;
     let everything = survey(&train, &validation, &descriptor, sink)?;
-    if everything.class_pixels.iter().all(|&pixels| pixels == 0) {
-        return Err(Error::Config("no pixel of the data set has a label, so there is nothing to learn".into()));
-    }
-    note_absent(&descriptor, &everything.class_pixels, sink);
+    check_classes(&descriptor, &everything, validation.is_empty(), sink)?;
     note_sizes(&recipe.training, &everything.sizes, sink);
     if validation.is_empty() && (recipe.training.patience.is_some() || recipe.training.best_by != Criterion::MeanIou) {
         let text = "without a validation set, `patience` and `best_by` have nothing to go by: the last weights count";
@@ -117,21 +116,6 @@ pub fn prepare(
     Ok(plan)
 }
 
-/// Says which classes no label image shows.
-fn note_absent(descriptor: &Descriptor, pixels: &[u64], sink: &dyn Sink) {
-    let absent = descriptor.classes.iter().zip(pixels).filter(|(_, pixels)| **pixels == 0);
-    let absent: Vec<&str> = absent.map(|(class, _)| class.name.as_str()).collect();
-    let names = some_of(absent.iter().copied());
-    match absent.len() {
-        0 => {}
-        1 => sink.event(Event::Note(format!("class {names} does not occur in any label image"))),
-        count => sink.event(Event::Note(format!(
-            "{count} of {} classes do not occur in any label image: {names}",
-            descriptor.class_count()
-        ))),
-    }
-}
-
 /// Says that a warm-up does not come to its end.
 fn note_warmup(plan: &Plan, sink: &dyn Sink) -> Result<()> {
     let course = Course::new(&plan.recipe.training, plan.loader(1)?.batches());
@@ -151,6 +135,43 @@ fn note_warmup(plan: &Plan, sink: &dyn Sink) -> Result<()> {
             (steps / 10).max(1)
         )));
     }
+    Ok(())
+}
+
+/// Refuses sets without a labelled pixel, and says which classes do not occur in both.
+fn check_classes(descriptor: &Descriptor, survey: &Survey, only_training: bool, sink: &dyn Sink) -> Result<()> {
+    let (learnt, scored) = (&survey.class_pixels, &survey.validation_pixels);
+    let nothing = |pixels: &[u64]| pixels.iter().all(|pixels| *pixels == 0);
+    if nothing(learnt) {
+        return Err(Error::Config(format!(
+            "no pixel of the training set has a label, so there is nothing to learn; check the label images, and what data \
+             set '{}' takes as not labelled",
+            descriptor.name
+        )));
+    }
+    if !only_training && nothing(scored) {
+        return Err(Error::Config(
+            "no pixel of the validation set has a label, so there is nothing to score; label some, or leave the validation \
+             set out"
+                .into(),
+        ));
+    }
+    let note = |wanted: &dyn Fn(u64, u64) -> bool, what: &str| {
+        let pixels = learnt.iter().zip(scored).zip(&descriptor.classes);
+        let names = pixels.filter(|((a, b), _)| wanted(**a, **b)).map(|(_, class)| class.name.as_str());
+        if let Some(classes) = classes_that(names, ["does not occur", "do not occur"]) {
+            sink.event(Event::Note(format!("{classes} in {what}")));
+        }
+    };
+    note(&|learnt, scored| learnt + scored == 0, "any label image");
+    note(
+        &|learnt, scored| learnt == 0 && scored > 0,
+        "any label image of the training set, only of the validation set: not learnt, and scored 0",
+    );
+    note(
+        &|learnt, scored| !only_training && learnt > 0 && scored == 0,
+        "any label image of the validation set, only of the training set: not scored",
+    );
     Ok(())
 }
 

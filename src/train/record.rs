@@ -10,6 +10,7 @@ use crate::data::Pair;
 use crate::error::Result;
 use crate::event::{EpochReport, Event, Sink};
 use crate::metric::ConfusionMatrix;
+use crate::named::classes_that;
 use crate::run::Run;
 
 /// The best weights on the validation set.
@@ -83,6 +84,17 @@ impl<'a> Record<'a> {
     /// training was resumed was the best.
     pub(super) fn lacks_best(&self) -> bool {
         self.best.is_none() && !self.validation.is_empty()
+    }
+
+    /// Says which classes occur in the validation set, but are never predicted by the best weights.
+    pub(super) fn note_never_predicted(&self) {
+        let never = self.best.iter().flat_map(|best| best.matrix.never_predicted());
+        let names = never.map(|class| self.classes[class].as_str());
+        if let Some(classes) = classes_that(names, ["occurs", "occur"]) {
+            self.sink.event(Event::Note(format!(
+                "{classes} in the validation set, but in no prediction of the best weights"
+            )));
+        }
     }
 
     /// Records an epoch that ended with a step, before it is saved.

@@ -1,5 +1,6 @@
 //! What is scored, and what its label values mean.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Result, bail};
@@ -74,8 +75,8 @@ pub(super) fn pairs(arguments: &Metrics) -> Result<Vec<Pair>> {
 fn found(arguments: &Metrics) -> Result<Vec<Pair>> {
     let progress = Progress::new();
     Ok(match source(arguments)? {
-        Source::Lists(first, labels) => matched(pair_lists(first, labels, &progress)?),
-        Source::PairList(list) => read_pairs(list)?,
+        Source::Lists(first, labels) => pair_lists(first, labels, &progress)?,
+        Source::PairList(list) => read_pairs(list, &progress)?,
         Source::Predictions(predictions, labels) => pair_predictions(predictions, labels)?,
         Source::Pictures(images, labels) => pair_folders(images, labels, &progress)?,
         Source::MaskedPredictions(predictions, root) => pair_mask_predictions(predictions, root)?,
@@ -116,21 +117,6 @@ pub(super) fn refuse_written(arguments: &Metrics, pairs: &[Pair]) -> Result<()> 
     Ok(())
 }
 
-/// Warns once about pairs of different names: lists that are not in the same order score badly, and nothing else shows it.
-fn matched(pairs: Vec<Pair>) -> Vec<Pair> {
-    let differ = |pair: &&Pair| pair.image.file_stem() != pair.label.name().file_stem();
-    if let Some(first) = pairs.iter().find(differ) {
-        ui::say(&format!(
-            "note: {} of {} pairs differ in name (the first is {} with {}); are the lists in the same order?",
-            pairs.iter().filter(differ).count(),
-            pairs.len(),
-            first.image.display(),
-            first.label.name().display()
-        ));
-    }
-    pairs
-}
-
 /// What the label values mean.
 pub(super) fn descriptor(arguments: &Metrics, convention: Convention) -> Result<Descriptor> {
     let ignored = &arguments.ignore_label;
@@ -146,11 +132,8 @@ pub(super) fn descriptor(arguments: &Metrics, convention: Convention) -> Result<
                 USUAL_CLASSES
             });
             let values = convention.label_values();
-            let ignore = values.ignore.filter(|_| ignored.is_empty());
             let first = arguments.first_label.unwrap_or(values.first);
-            // A first label of 0 leaves 0 no other meaning.
-            let ignore = ignore
-                .filter(|value| !(u32::from(first)..u32::from(first) + classes as u32).contains(&u32::from(*value)));
+            let ignore = implied_ignore(arguments, convention);
             Descriptor::numbered_from(classes, LabelValues { first, ignore, ..values })?
         }
     };
@@ -162,4 +145,25 @@ pub(super) fn descriptor(arguments: &Metrics, convention: Convention) -> Result<
         descriptor.ignore.push(*number);
     }
     Ok(if arguments.merge_classes { descriptor.merged() } else { descriptor })
+}
+
+/// The value that means "not labelled" by convention alone, where nothing else says what values mean.
+pub(super) fn implied_ignore(arguments: &Metrics, convention: Convention) -> Option<u16> {
+    let classes = arguments.num_class.filter(|_| arguments.run.is_none() && arguments.dataset.is_none())?;
+    let values = convention.label_values();
+    let first = u32::from(arguments.first_label.unwrap_or(values.first));
+    // A first label of 0 leaves 0 no other meaning.
+    let is_class = |value: &u16| (first..first + classes as u32).contains(&u32::from(*value));
+    values.ignore.filter(|value| arguments.ignore_label.is_empty() && !is_class(value))
+}
+
+/// Says that a pair is there more than once: it counts as often.
+pub(super) fn note_repeated(pairs: &[Pair]) {
+    let mut seen = BTreeSet::new();
+    let repeated: Vec<&Pair> = pairs.iter().filter(|pair| !seen.insert((&pair.image, pair.label.files()))).collect();
+    if let Some(first) = repeated.first() {
+        let (count, all) = (repeated.len(), pairs.len());
+        let image = first.image.display();
+        ui::say(&format!("note: {count} of {all} pairs repeat an earlier one and count again (the first is {image})"));
+    }
 }

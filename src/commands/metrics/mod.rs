@@ -6,7 +6,7 @@ mod report;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use segtool::data::{Descriptor, Pair, suggestion};
+use segtool::data::{Descriptor, Pair, refuse_exchanged, suggestion};
 use segtool::error::Error;
 use segtool::event::{Event, Sink};
 use segtool::files::write_atomically;
@@ -40,6 +40,11 @@ pub(crate) fn run(arguments: &Metrics) -> Result<Exit> {
     };
     if partial.tally.images > 0 {
         let convention: Convention = partial.convention.parse()?;
+        if partial.tally.matrix.total() == 0 {
+            ui::say(
+                "note: no pixel of the label images counts as labelled, so every score is 0; check what the values mean",
+            );
+        }
         let report = Report::new(&partial.tally, convention, &partial.descriptor);
         ui::result(&report.text(arguments)?);
     }
@@ -58,8 +63,13 @@ fn counted(arguments: &Metrics) -> Result<Partial> {
     report::check_classes(arguments, descriptor.class_count())?;
     let pairs = inputs::pairs(arguments)?;
     inputs::refuse_written(arguments, &pairs)?;
+    inputs::note_repeated(&pairs);
+    if arguments.run.is_some() {
+        refuse_exchanged(&pairs, &descriptor, "--images and --labels, or --image-list and --list-true")?;
+    }
     let on_fault = if arguments.strict { OnFault::Stop } else { OnFault::Skip };
-    let settings = Settings { descriptor, boundary: arguments.boundary, on_fault };
+    let implied_ignore = inputs::implied_ignore(arguments, convention);
+    let settings = Settings { descriptor, boundary: arguments.boundary, on_fault, implied_ignore };
     let tally = match &arguments.per_image {
         None => tally(arguments, &pairs, &settings, None)?,
         Some(path) => {
@@ -121,7 +131,7 @@ fn predicted(
         Ok(true)
     })?;
     if unread > 0 && settings.on_fault == OnFault::Stop {
-        bail!("{unread} of {} pictures could not be read", pairs.len());
+        bail!("{unread} of {} images could not be predicted", pairs.len());
     }
     (0..unread).for_each(|_| scorer.skip());
     Ok(scorer.finish())

@@ -10,6 +10,7 @@ use segtool::error::Error;
 use segtool::files::{check_writable, write_atomically};
 use segtool::image::{heatmap, write_count_npy, write_png};
 use segtool::metric::{AbsentClass, ClassScores, ConfusionMatrix, Convention, Scores, Tally};
+use segtool::named::classes_that;
 use segtool::score::Partial;
 use serde::Serialize;
 
@@ -41,6 +42,8 @@ pub(crate) struct Report {
     convention: String,
     /// Classes that neither occur nor were predicted.
     absent: usize,
+    /// Names of the classes that occur in the labels, but in no prediction.
+    never_predicted: Vec<String>,
     classes: Vec<Row>,
 }
 
@@ -65,6 +68,7 @@ impl Report {
             name: class.name.clone(),
             scores,
         };
+        let names = |classes: Vec<usize>| classes.into_iter().map(|i| descriptor.classes[i].name.clone()).collect();
         Self {
             pixel_accuracy: scores.pixel_accuracy,
             mean_class_accuracy: scores.mean_class_accuracy,
@@ -80,6 +84,7 @@ impl Report {
             skipped: tally.skipped,
             convention: convention.to_string(),
             absent: tally.matrix.areas().iter().filter(|areas| areas.label + areas.prediction == 0).count(),
+            never_predicted: names(tally.matrix.never_predicted()),
             classes: rows.map(row).collect(),
         }
     }
@@ -150,6 +155,11 @@ impl Report {
         }
         lines.push(format!("{} images, {} skipped, {} labelled pixels", self.images, self.skipped, self.pixels));
         lines.extend(self.absent_line());
+        let never = self.never_predicted.iter().map(String::as_str);
+        lines.extend(
+            classes_that(never, ["occurs in the labels, but is never", "occur in the labels, but are never"])
+                .map(|classes| format!("{classes} predicted")),
+        );
         let [iou, f_score] = [self.mean_boundary_iou, self.mean_boundary_f_score];
         let means = [
             ("mean class accuracy", Some(self.mean_class_accuracy)),

@@ -15,6 +15,7 @@ use crate::concat::Classes;
 use crate::error::{Error, Result};
 use crate::files::write_bytes;
 use crate::metric::{ConfusionMatrix, Scores};
+use crate::named::classes_that;
 use crate::run::{RunConfig, utc};
 use text::{count, duration, escaped, filled, score};
 
@@ -151,7 +152,7 @@ impl Report<'_> {
         };
         let validated = best.mean_iou().is_some();
         let epoch = format!("{} of {}", best.epoch, self.rows.len());
-        let mut tiles = tile(if validated { "best epoch" } else { "last epoch" }, &epoch);
+        let mut tiles = tile(if self.best_epoch.is_some() { "best epoch" } else { "last epoch" }, &epoch);
         if validated {
             tiles += &tile("mean IoU", &score(best.mean_iou()));
             tiles += &tile("pixel accuracy", &score(best.pixel_accuracy()));
@@ -185,7 +186,7 @@ impl Report<'_> {
             score(Some(scores.mean_dice)),
             score(Some(scores.frequency_weighted_iou)),
             score(Some(scores.kappa)),
-        );
+        ) + &never_predicted(matrix, classes);
         let table = format!(r#"{means}<div class="scroll tall">{}</div>"#, tables::class_table(matrix, classes));
         let confusion = format!(
             r#"<p>Each row is a label, shared out over what was predicted, in per cent.</p>
@@ -203,6 +204,8 @@ impl Report<'_> {
             "There is no validation set, so that nothing was scored."
         } else if self.rows.is_empty() {
             "No epoch has been validated yet."
+        } else if self.best_epoch.is_none() {
+            "No validation gave numbers for scores and loss, so that there is nothing to show."
         } else {
             "The best weights were not scored since the training was resumed; they are when it finishes, or by \
              segtool metrics --run."
@@ -216,6 +219,13 @@ impl Report<'_> {
         let viewer = filled(VIEWER, &[("data", &samples::sample_data(self.samples, classes)?)]);
         Ok(section("samples", "Predictions", &viewer))
     }
+}
+
+/// A sentence on the classes that occur and are never predicted, if there are any.
+fn never_predicted(matrix: &ConfusionMatrix, classes: &Classes) -> String {
+    let names = matrix.never_predicted().into_iter().map(|class| classes.names[class].as_str());
+    let sentence = classes_that(names, ["occurs in the labels, but is", "occur in the labels, but are"]);
+    sentence.map_or_else(String::new, |classes| note(&format!("{classes} never predicted.")))
 }
 
 pub(crate) fn section(id: &str, title: &str, content: &str) -> String {

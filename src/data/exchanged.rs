@@ -1,0 +1,77 @@
+//! Images and label images given in each other's place.
+
+use std::path::Path;
+
+use super::{Descriptor, Pair};
+use crate::error::{Error, Result};
+use crate::image::{RawLabels, read_image, read_labels};
+
+/// Most pairs that are read.
+const MAX_READ: usize = 3;
+
+/// So many undefined values a photograph has at least; a label image of another data set may have a few.
+const UNDEFINED: usize = 4;
+
+/// Refuses pairs whose images are label images of the data set, and whose label images are none. A few pairs are read, before
+/// all are: one line tells more than a list of faults of every file. `flags` is what to exchange.
+pub fn refuse_exchanged(pairs: &[Pair], descriptor: &Descriptor, flags: &str) -> Result<()> {
+    let chosen = [0, pairs.len() / 2, pairs.len().saturating_sub(1)];
+    let mut chosen: Vec<&Pair> = chosen.into_iter().take(MAX_READ.min(pairs.len())).map(|i| &pairs[i]).collect();
+    chosen.dedup();
+    let mut varied = false;
+    let mut exchanged = |pair: &&Pair| {
+        let labels = pair.label.files();
+        let shown = only_listed(&pair.image, descriptor);
+        varied |= shown.as_ref().is_some_and(varies);
+        shown.is_some() && !labels.is_empty() && labels.iter().all(|label| shows_no_classes(label, descriptor))
+    };
+    match chosen.first() {
+        Some(first) if chosen.iter().all(&mut exchanged) && varied => Err(Error::Config(format!(
+            "images and label images seem to be exchanged: {}, given as an image, holds label values of data set '{}' alone, \
+             and {}, given as its label image, holds others; exchange {flags}",
+            first.image.display(),
+            descriptor.name,
+            first.label.files().first().map_or(first.label.name(), |file| file.as_path()).display()
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// The labels of a file that holds none but those of the data set.
+fn only_listed(path: &Path, descriptor: &Descriptor) -> Option<RawLabels> {
+    read_labels(path).ok().filter(|labels| undefined(labels, descriptor) == 0)
+}
+
+/// Whether a file is an image, and no label image of the data set.
+fn shows_no_classes(path: &Path, descriptor: &Descriptor) -> bool {
+    match read_labels(path) {
+        Ok(labels) => undefined(&labels, descriptor) >= UNDEFINED,
+        // A JPEG, for instance.
+        Err(_) => read_image(path).is_ok(),
+    }
+}
+
+/// How many values or colours the data set does not list, up to a few; those that it lets pass are among them.
+fn undefined(labels: &RawLabels, descriptor: &Descriptor) -> usize {
+    let RawLabels::Values(_, values) = labels else { return descriptor.label_faults(labels, 0).1 };
+    let listed = descriptor.listed_values();
+    let mut others: Vec<u16> = Vec::new();
+    for value in values {
+        if !listed.contains(value) && !others.contains(value) {
+            others.push(*value);
+            if others.len() >= UNDEFINED {
+                break;
+            }
+        }
+    }
+    others.len()
+}
+
+/// Whether there are two values or more: an image that is black all over says nothing.
+fn varies(labels: &RawLabels) -> bool {
+    match labels {
+        RawLabels::Values(_, values) => values.iter().any(|value| *value != values[0]),
+        RawLabels::Colors(_, colors) => colors.iter().any(|color| *color != colors[0]),
+        RawLabels::Numbers(labels) => labels.values.iter().any(|value| *value != labels.values[0]),
+    }
+}
