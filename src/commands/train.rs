@@ -8,6 +8,7 @@ use segtool::data::Descriptor;
 use segtool::device::{DeviceChoice, free_memory, in_words, peak_memory};
 use segtool::files::check_writable;
 use segtool::inputs::ReadFiles;
+use segtool::precision::Precision;
 use segtool::recipe::{AnyRecipe, Recipe};
 use segtool::run::{Run, RunLock, find_dataset};
 use segtool::train::{
@@ -98,6 +99,12 @@ fn plan(
 fn say_what(plan: &Plan, arguments: &Train, device: DeviceChoice) {
     ui::say(&format!("recipe {}: {}", plan.recipe.name, plan.recipe.summary));
     ui::say(&format!("data set {}: {}", plan.descriptor.name, plan.descriptor.title));
+    if matches!(device, DeviceChoice::LibtorchCuda(_)) && plan.recipe.training.precision == Precision::Float32 {
+        ui::say(
+            "note: float32 is exact, but slow on a GPU; on recent NVIDIA GPUs --precision tf32 trains up to three times as \
+             fast, with nearly the same result",
+        );
+    }
     let (train, validation) = (plan.train.len(), plan.validation.len());
     ui::say(&format!("training on {train} pictures, {validation} for validation, on {device}"));
     if plan.validation.is_empty() {

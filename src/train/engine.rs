@@ -2,8 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use burn::module::Module;
 use burn::tensor::Device;
@@ -13,92 +12,22 @@ use super::course::{Course, Position, Verdict};
 use super::pace::Pace;
 use super::record::Record;
 use super::report::{Gallery, Status};
+use super::session::{Outcome, Session};
 use super::{Initial, PictureRanking, Plan, Row, longer, oom, write_pictures};
 use crate::concat::Classes;
 use crate::data::{Batch, Cache, Loader, Pair};
-use crate::device::DeviceChoice;
 use crate::error::{Error, Result};
 use crate::evaluate::{Examination, Findings, input_tensor, target};
-use crate::event::{EpochReport, Event, Sink, Task, Validation};
+use crate::event::{EpochReport, Event, Task, Validation};
 use crate::files::create_folder;
 use crate::image::orientation_policy;
 use crate::loss::Loss;
 use crate::metric::{AbsentClass, Scores};
 use crate::model::{Network, are_finite, identify};
 use crate::recipe::Training;
-use crate::run::{Run, RunConfig, RunLock, Samples, utc};
+use crate::run::{Run, RunConfig, Samples, utc};
 use crate::step::{Learner, Part, Settings};
 use crate::weights;
-
-/// Between two saves within an epoch, by default.
-const SAVE_INTERVAL: Duration = Duration::from_secs(600);
-
-/// How a training ended.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Outcome {
-    /// All epochs are done.
-    Finished {
-        /// Best validation mean IoU, where there is validation.
-        best: Option<f64>,
-    },
-    /// It was asked to stop, or its time was up; `last/` is saved.
-    Stopped(Position),
-}
-
-/// What a training needs beside its plan.
-pub struct Session<'a> {
-    /// Where to compute.
-    pub device: DeviceChoice,
-    /// Threads that prepare batches.
-    pub workers: usize,
-    /// Bytes in which decoded pictures may be kept.
-    pub cache: u64,
-    /// How many of the best and of the worst validation pictures are drawn after each epoch.
-    pub validation_pictures: usize,
-    /// Every how many epochs the weights are kept beside the best and the last ones.
-    pub keep_every: Option<usize>,
-    /// Set from outside to stop after the current step.
-    pub stop: &'a AtomicBool,
-    /// When to stop by itself.
-    pub deadline: Option<Instant>,
-    /// How often to save within an epoch, beside the saves at the end of each; `None` for never.
-    pub save_every: Option<Duration>,
-    /// The lock of the run folder, if the caller has it; else the training takes it.
-    pub lock: Option<&'a RunLock>,
-    /// Who is told.
-    pub sink: &'a dyn Sink,
-}
-
-impl<'a> Session<'a> {
-    /// On `device`, with two workers and without anything that is not needed.
-    pub fn new(device: DeviceChoice, stop: &'a AtomicBool, sink: &'a dyn Sink) -> Self {
-        Self {
-            device,
-            workers: 2,
-            cache: 0,
-            validation_pictures: 0,
-            keep_every: None,
-            stop,
-            deadline: None,
-            save_every: Some(SAVE_INTERVAL),
-            lock: None,
-            sink,
-        }
-    }
-
-    /// A lock on the folder, if the caller has none.
-    fn lock(&self, folder: &Path) -> Result<Option<RunLock>> {
-        self.lock.is_none().then(|| RunLock::acquire(folder)).transpose()
-    }
-
-    fn is_over(&self) -> bool {
-        self.stop.load(Ordering::Relaxed) || self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
-    }
-
-    fn note(&self, text: String) {
-        self.sink.event(Event::Note(text));
-    }
-}
 
 /// Trains from the beginning into `folder`, with random initial weights.
 pub fn start(plan: Plan, folder: &Path, session: &Session<'_>) -> Result<Outcome> {
