@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use segtool::concat::{Inputs, Look, Options, Paint, Partners, Predictions, concat_files};
-use segtool::data::{Descriptor, Normalisation, ValidPixels};
+use segtool::concat::{Inputs, Look, Options, Paint, Partners, Predictions, Triple, concat_files};
+use segtool::data::{Descriptor, Normalisation, Pair, ValidPixels, refuse_exchanged};
 use segtool::run::find_dataset;
 
 use super::use_threads;
@@ -16,6 +16,11 @@ pub(crate) fn run(arguments: &Concat) -> Result<Exit> {
     let descriptor = descriptor(arguments)?;
     let progress = Progress::new();
     let triples = inputs(arguments)?.find(&progress)?;
+    if arguments.dataset.is_some() || arguments.num_class.is_some() {
+        let pair = |triple: &Triple| Some(Pair { image: triple.image.clone(), label: triple.label.clone()?.into() });
+        let pairs: Vec<Pair> = triples.iter().filter_map(pair).collect();
+        refuse_exchanged(&pairs, &descriptor, "--images and --labels, or --image-list and --label-list")?;
+    }
     let options = options(arguments);
     use_threads(arguments.workers)?;
     let summary = concat_files(&triples, &descriptor, &options, &progress)?;

@@ -62,7 +62,8 @@ fn counted(arguments: &Metrics) -> Result<Partial> {
     report::check_classes(arguments, descriptor.class_count())?;
     let pairs = inputs::pairs(arguments)?;
     inputs::note_repeated(&pairs);
-    if arguments.run.is_some() {
+    if let Some(run) = &arguments.run {
+        inputs::note_trained_on(&pairs, run)?;
         refuse_exchanged(&pairs, &descriptor, "--images and --labels, or --image-list and --list-true")?;
     }
     let on_fault = if arguments.strict { OnFault::Stop } else { OnFault::Skip };
