@@ -323,6 +323,15 @@ fn exchanged_images_and_labels_are_one_line() {
     let photos = bench.list("photos.txt", &photos);
     let three = bench.list("three.txt", &bench.files("labels", 0..3));
     assert_exchanged(&bench.train(&three, &photos, &[], 1), "exchange --images and --labels");
+    let said = stderr_of(
+        &[
+            &["concat", "--list-predict", &labels_list, "--image-list", &labels_list, "--label-list", &images_list][..],
+            &["--dataset", "demo", "--output-path", &bench.text("drawn")],
+        ]
+        .concat(),
+        1,
+    );
+    assert_exchanged(&said, "--image-list and --label-list");
     // A label image of another data set is none of this: all its faults are told.
     for number in 0..3 {
         bench.label(number, |x, y| (x / 2 + y) as u8);
@@ -336,12 +345,16 @@ fn exchanged_images_and_labels_are_one_line() {
 fn a_network_is_told_of_exchanged_images_when_it_is_scored() {
     let bench = Bench::new();
     let [images, labels] = ["images", "labels"].map(|kind| bench.text(&format!("data/train_{kind}.txt")));
-    bench.train(&images, &labels, &[], 0);
+    let [val_images, val_labels] = ["images", "labels"].map(|kind| bench.text(&format!("data/val_{kind}.txt")));
+    bench.train(&images, &labels, &["--val-list", &val_images, "--val-label-list", &val_labels], 0);
     let (run, images, labels) = (bench.text("run"), bench.text("data/images"), bench.text("data/labels"));
     let score = |images: &str, labels: &str, code: i32| {
         stderr_of(&["metrics", "--run", &run, "--images", images, "--labels", labels], code)
     };
-    score(&images, &labels, 0);
+    // The validation images are among them.
+    let said = score(&images, &labels, 0);
+    assert!(said.contains("run was trained on 9 of these 12 images, so the scores will be too good"), "{said}");
+    assert!(!stderr_of(&["metrics", "--run", &run], 0).contains("trained on"));
     assert_exchanged(&score(&labels, &images, 1), "exchange --images and --labels");
 }
 

@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use segtool::concat::{Inputs, Look, Options, Paint, Partners, Predictions, concat_files};
-use segtool::data::{Descriptor, Normalisation, ValidPixels, ends_as_label_image, find_predictions, read_list};
+use segtool::concat::{Inputs, Look, Options, Paint, Partners, Predictions, Triple, concat_files};
+use segtool::data::{
+    Descriptor, Normalisation, Pair, ValidPixels, ends_as_label_image, find_predictions, read_list, refuse_exchanged,
+};
 use segtool::predict::origins;
 use segtool::run::find_dataset;
 
@@ -29,6 +31,11 @@ pub(crate) fn run(arguments: &Concat) -> Result<Exit> {
         None => inputs(arguments, predictions),
     };
     let triples = inputs.find(&progress)?;
+    if arguments.dataset.is_some() || arguments.num_class.is_some() {
+        let pair = |triple: &Triple| Some(Pair { image: triple.image.clone(), label: triple.label.clone()? });
+        let pairs: Vec<Pair> = triples.iter().filter_map(pair).collect();
+        refuse_exchanged(&pairs, &descriptor, "--images and --labels, or --image-list and --label-list")?;
+    }
     origins(triples.iter().filter_map(|triple| triple.prediction.as_deref()))
         .iter()
         .for_each(|note| ui::say(&format!("note: {note}")));

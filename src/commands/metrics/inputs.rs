@@ -1,7 +1,7 @@
 //! What is scored, and what its label values mean.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use segtool::data::{
@@ -166,4 +166,18 @@ pub(super) fn note_repeated(pairs: &[Pair]) {
         let image = first.image.display();
         ui::say(&format!("note: {count} of {all} pairs repeat an earlier one and count again (the first is {image})"));
     }
+}
+
+/// Says that a run learnt from images that it is scored on.
+pub(super) fn note_trained_on(pairs: &[Pair], run: &Path) -> Result<()> {
+    let whole = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.into());
+    // A run that was handed on need not come with its list of files.
+    let Ok(samples) = Run::open(run)?.samples() else { return Ok(()) };
+    let learnt: BTreeSet<PathBuf> = samples.train.iter().map(|pair| whole(&pair.image)).collect();
+    let count = pairs.iter().filter(|pair| learnt.contains(&whole(&pair.image))).count();
+    if count > 0 {
+        let (all, run) = (pairs.len(), run.display());
+        ui::say(&format!("note: {run} was trained on {count} of these {all} images, so the scores will be too good"));
+    }
+    Ok(())
 }

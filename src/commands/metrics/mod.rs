@@ -64,7 +64,8 @@ fn counted(arguments: &Metrics) -> Result<Partial> {
     let pairs = inputs::pairs(arguments)?;
     inputs::refuse_written(arguments, &pairs)?;
     inputs::note_repeated(&pairs);
-    if arguments.run.is_some() {
+    if let Some(run) = &arguments.run {
+        inputs::note_trained_on(&pairs, run)?;
         refuse_exchanged(&pairs, &descriptor, "--images and --labels, or --image-list and --list-true")?;
     }
     let on_fault = if arguments.strict { OnFault::Stop } else { OnFault::Skip };
