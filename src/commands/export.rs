@@ -9,7 +9,7 @@ use crate::ui::{self, Progress};
 
 pub(crate) fn run(arguments: Export) -> Result<Exit> {
     let files = locate(&arguments.files, &Progress::new())?;
-    let weights = Weights::open(&files, None)?;
+    let weights = Weights::open_chosen(&files, None, &arguments.chosen.choice())?;
     let (written, notes) = weights.export(arguments.to, &arguments.output)?;
     for note in notes {
         ui::say(&format!("note: {note}"));

@@ -3,6 +3,7 @@
 #![allow(dead_code, clippy::unwrap_used)] // each test file uses its own part
 
 pub(crate) mod references;
+pub(crate) mod tensors;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
