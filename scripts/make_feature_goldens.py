@@ -1,6 +1,6 @@
 """Make tests/fixtures/features.safetensors: outputs of torchvision's encoders at every tap, and hypercolumns of them.
 
-Usage: make_feature_goldens.py [OUT_FILE]        (needs torch 2.9, torchvision 0.24 and safetensors)
+Usage: make_feature_goldens.py [OUT_FILE]        (needs torch, torchvision, timm and safetensors)
 
 `<case>.<height>x<width>.<tap>`  every 211th value of what the encoder of the case has at the tap, of [channels, h, w]:
                                  `conv<block>_<i>` a convolution's output, before batch norm and ReLU, `relu<block>_<i>`
@@ -23,6 +23,7 @@ import pathlib
 import sys
 
 import numpy as np
+import timm
 import torch
 import torch.nn.functional as F
 import torchvision
@@ -35,13 +36,15 @@ from make_pspnet_golden import numbers
 STEP, COLUMN_STEP = 211, 97
 ODD, EVEN = (53, 75), (32, 48)
 STAGES = ["layer1", "layer2", "layer3", "layer4"]
-# torchvision's function, its settings, the pictures' sizes and the taps (None: all).
+# torchvision's or timm's function, its settings, the pictures' sizes and the taps (None: all).
 CASES = {
     "vgg16": ("vgg16", {}, [ODD, EVEN], None),
     "vgg16_bn": ("vgg16_bn", {}, [ODD, EVEN], None),
     "resnet18": ("resnet18", {}, [ODD], None),
     "resnet50": ("resnet50", {}, [ODD], None),
     "resnet50_dilated": ("resnet50", {"replace_stride_with_dilation": [False, True, True]}, [ODD], STAGES[2:]),
+    # torchvision refuses to dilate basic blocks.
+    "resnet18_timm_dilated": ("timm.resnet18", {"output_stride": 8}, [ODD], STAGES[2:]),
 }
 COLUMNS = {
     "hypercolumns": {"case": "vgg16", "taps": ["pool1", "pool2"], "scales": [1], "sizes": [ODD, (10, 64), (33, 47)]},
@@ -66,7 +69,10 @@ def picture(height, width):
 
 
 def build(function, settings):
-    net = getattr(torchvision.models, function)(weights=None, **settings)
+    if function.startswith("timm."):
+        net = timm.create_model(function.removeprefix("timm."), **settings)
+    else:
+        net = getattr(torchvision.models, function)(weights=None, **settings)
     for part in ("classifier", "fc"):  # no part of an encoder
         if hasattr(net, part):
             setattr(net, part, nn.Identity())

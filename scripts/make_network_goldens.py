@@ -149,7 +149,7 @@ class Compiled(types.ModuleType):
         return type(name, (nn.Module,), {})
 
 
-def mmseg():
+def mmseg(depth=50):
     sys.modules.setdefault("mmcv.ops", Compiled("mmcv.ops"))
     from mmseg.models import FCNHead, PSPHead
     from mmseg.models.backbones import ResNetV1c
@@ -157,12 +157,14 @@ def mmseg():
     norm = dict(type="BN", requires_grad=True)
     net = nn.Module()
     net.backbone = ResNetV1c(
-        depth=50, num_stages=4, out_indices=(0, 1, 2, 3), dilations=(1, 1, 2, 4), strides=(1, 2, 1, 1), norm_cfg=norm,
+        depth=depth, num_stages=4, out_indices=(0, 1, 2, 3), dilations=(1, 1, 2, 4), strides=(1, 2, 1, 1), norm_cfg=norm,
         norm_eval=False, style="pytorch", contract_dilation=True,
     )  # fmt: skip
     shared = dict(dropout_ratio=0.1, num_classes=CLASSES, norm_cfg=norm, align_corners=False)
-    net.decode_head = PSPHead(in_channels=2048, in_index=3, channels=512, pool_scales=(1, 2, 3, 6), **shared)
-    net.auxiliary_head = FCNHead(in_channels=1024, in_index=2, channels=256, num_convs=1, concat_input=False, **shared)
+    # As in its configurations: pspnet_r50-d8 and pspnet_r18-d8.
+    wide = 4 if depth >= 50 else 1
+    net.decode_head = PSPHead(in_channels=512 * wide, in_index=3, channels=128 * wide, pool_scales=(1, 2, 3, 6), **shared)
+    net.auxiliary_head = FCNHead(in_channels=256 * wide, in_index=2, channels=64 * wide, num_convs=1, concat_input=False, **shared)
 
     def forward(net, x):
         features = net.backbone(x)
@@ -175,11 +177,11 @@ def mmseg():
 # segmentation_models_pytorch -----------------------------------------------------------------------------------------
 
 
-def smp(name, encoder):
+def smp(name, encoder, **settings):
     def build():
         import segmentation_models_pytorch as package
 
-        net = getattr(package, name)(encoder, encoder_weights=None, classes=CLASSES)
+        net = getattr(package, name)(encoder, encoder_weights=None, classes=CLASSES, **settings)
         return net, lambda net, x: [net(x)]
 
     return build
@@ -408,6 +410,17 @@ CASES = {
     "semseg-pspnet50": Case(network("resnet50", "deep", "throughout", pyramid(deep_supervision=deep(width=256)), True), lambda: semseg(50)(), [EIGHT, (81, 49)], "semseg", TWO),
     "semseg-pspnet101": Case(network("resnet101", "deep", "throughout", pyramid(deep_supervision=deep(width=256)), True), lambda: semseg(101)(), [EIGHT], "semseg", TWO),
     "mmseg-pspnet50": Case(network("resnet50", "deep-narrow", "after-stride", pyramid(deep_supervision=deep(width=256)), False), mmseg, [ODD, EVEN], "mmseg", TWO),
+    **{
+        f"mmseg-pspnet{depth}": Case(network(f"resnet{depth}", "deep-narrow", "after-stride-conv1", pyramid(level_width=128, width=128, deep_supervision=deep(width=64)), False), lambda depth=depth: mmseg(depth), [ODD, EVEN], "mmseg", TWO)
+        for depth in (18, 34)
+    },
+    # Sides that cannot be halved five times are fine there since 0.5.
+    "smp-unet-resnet18": Case(network("resnet18", "conv7", "none", {"kind": "unet"}), lambda: smp("Unet", "resnet18")(), [(65, 57), (32, 64)], "smp-unet"),
+    # Not under smp's name: its files do not show how the decoder enlarges.
+    **{
+        f"{mode}-unet-resnet18": Case(network("resnet18", "conv7", "none", {"kind": "unet", "interpolation": mode}), lambda mode=mode: smp("Unet", "resnet18", decoder_interpolation=mode)(), [(65, 57), (32, 64)], "smp-unet")
+        for mode in ("bilinear", "bicubic")
+    },
     "smp-unet-resnet34": Case(network("resnet34", "conv7", "none", {"kind": "unet"}), lambda: smp("Unet", "resnet34")(), [(64, 96), (32, 32)], "smp-unet"),
     "smp-unet-resnet50": Case(network("resnet50", "conv7", "none", {"kind": "unet"}), lambda: smp("Unet", "resnet50")(), [(64, 96)], "smp-unet"),
     "smp-pspnet-resnet34": Case(network("resnet34", "conv7", "none", pyramid(form="smp"), True, stages=2), lambda: smp("PSPNet", "resnet34")(), [(64, 56), (72, 48)], "smp-pspnet"),

@@ -86,7 +86,7 @@ impl RunConfig {
     /// What its weights are of.
     pub fn description(&self) -> Description {
         let own = Description::own(self.recipe.network.clone(), self.dataset.normalisation.clone());
-        own.deciding_by(self.recipe.activation, self.recipe.threshold)
+        own.deciding_by(self.recipe.activation, self.recipe.threshold).of_classes(self.dataset.clone())
     }
 }
 

@@ -68,6 +68,7 @@ fn encoder(case: &str) -> FeatureEncoderConfig {
         "resnet18" => residual(Variant::Resnet18, Dilation::None),
         "resnet50" => residual(Variant::Resnet50, Dilation::None),
         "resnet50_dilated" => residual(Variant::Resnet50, Dilation::AfterStride),
+        "resnet18_timm_dilated" => residual(Variant::Resnet18, Dilation::AfterStride),
         "caffe" => FeatureEncoderConfig::Resnet(ResNetFeaturesConfig {
             style: Style::Caffe,
             ..ResNetFeaturesConfig::new(Variant::Resnet50)

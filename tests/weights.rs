@@ -4,13 +4,11 @@
 
 mod common;
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use burn::tensor::TensorData;
 use safetensors::tensor::{Dtype, SafeTensors, View};
 use segtool::device::DeviceChoice;
 use segtool::model::{
@@ -21,6 +19,7 @@ use segtool::weights::{Checkpoint, Content, Names, Target, Weights};
 use tempfile::{TempDir, tempdir};
 
 use common::references::{Case, STEP, cases, weight};
+use common::tensors::{Raw, raw, torchvision, write};
 use common::{
     devices, fixture, fixture_path, floats, read_tensors, relative_error, segtool, small_data, stderr_of, stdout_of,
     text,
@@ -28,33 +27,6 @@ use common::{
 
 /// Sums of float32 in another order: 1e-4 leaves room, another dilation does not.
 const TOLERANCE: f32 = 1e-4;
-
-/// A tensor to write.
-struct Raw(Vec<usize>, Dtype, Vec<u8>);
-
-impl View for Raw {
-    fn dtype(&self) -> Dtype {
-        self.1
-    }
-    fn shape(&self) -> &[usize] {
-        &self.0
-    }
-    fn data(&self) -> Cow<'_, [u8]> {
-        Cow::Borrowed(&self.2)
-    }
-    fn data_len(&self) -> usize {
-        self.2.len()
-    }
-}
-
-fn raw(data: &TensorData) -> Raw {
-    Raw(data.shape().to_vec(), Dtype::F32, data.as_bytes().to_vec())
-}
-
-fn write(path: &Path, tensors: impl IntoIterator<Item = (String, Raw)>) -> PathBuf {
-    fs::write(path, safetensors::serialize(tensors, None).unwrap()).unwrap();
-    path.into()
-}
 
 /// Files as a case's project writes them: weights and counters under its names, `state_dict.module.` before them.
 fn foreign(case: &Case, name: &str, folder: &Path) -> Vec<PathBuf> {
@@ -130,18 +102,6 @@ fn weights_of_every_project_mean_what_they_meant_and_are_written_back() {
         assert!(notes.is_empty() || names == Names::Csail, "{name}: {notes:?}");
         assert!(tensors_of(&files) == tensors_of(&written), "{name}");
     }
-}
-
-/// A small residual encoder with torchvision's names and a classifier.
-fn torchvision(variant: Variant, width: usize, folder: &Path) -> PathBuf {
-    let encoder = ResNetConfig { width, dilation: Dilation::None, ..ResNetConfig::new(variant) };
-    let decoder = DecoderConfig::C1(C1Config::default());
-    let config = NetworkConfig::EncoderDecoder(EncoderDecoderConfig::new(encoder, decoder, 3, 2));
-    let network = config.init(7, &DeviceChoice::Flex.open().unwrap()).unwrap();
-    let tensors =
-        collect(&network).into_iter().filter_map(|p| Some((p.name.strip_prefix("encoder.")?.to_owned(), raw(&p.data))));
-    let classifier = ("fc.weight".to_owned(), Raw(vec![2, 3], Dtype::F32, vec![0; 24]));
-    write(&folder.join("torchvision.safetensors"), tensors.chain([classifier]))
 }
 
 #[test]
@@ -381,8 +341,8 @@ fn doubtful_weights_are_refused_in_words() {
 #[test]
 fn export_refuses_what_the_other_project_would_misread() {
     let folder = tempdir().unwrap();
-    let save = |dilation: Dilation, stem: Stem| {
-        let encoder = ResNetConfig { width: 4, stem, dilation, ..ResNetConfig::new(Variant::Resnet18) };
+    let save = |variant: Variant, dilation: Dilation, stem: Stem| {
+        let encoder = ResNetConfig { width: 4, stem, dilation, ..ResNetConfig::new(variant) };
         let config = EncoderDecoderConfig::new(encoder, DecoderConfig::C1(C1Config::default()), 3, 2);
         let config = NetworkConfig::EncoderDecoder(config);
         let network = config.init(0, &DeviceChoice::Flex.open().unwrap()).unwrap();
@@ -398,6 +358,8 @@ fn export_refuses_what_the_other_project_would_misread() {
         "csail" => export(path, to, "out", code),
         _ => export(path, to, "out.pth", code),
     };
+    let torchvisions = save;
+    let save = |dilation: Dilation, stem: Stem| torchvisions(Variant::Resnet18, dilation, stem);
     for (dilation, note) in [
         (Dilation::AfterStride, "the one with 'dilated'"),
         (Dilation::None, "the one without 'dilated'"),
@@ -412,11 +374,18 @@ fn export_refuses_what_the_other_project_would_misread() {
     assert!(said.contains("cannot have that"), "{said}");
     let said = export(&save(Dilation::AfterStride, Stem::Deep), "milesial", 1);
     assert!(said.contains("cannot have that"), "{said}");
-    let said = export(&save(Dilation::Throughout, Stem::Conv7), "torchvision", 1);
+    let deep = |dilation: Dilation| torchvisions(Variant::Resnet50, dilation, Stem::Conv7);
+    let said = export(&deep(Dilation::Throughout), "torchvision", 1);
     assert!(said.contains("the first one, too"), "{said}");
-    let said = export(&save(Dilation::AfterStride, Stem::Conv7), "torchvision", 0);
+    let said = export(&deep(Dilation::AfterStride), "torchvision", 0);
     assert!(said.contains("replace_stride_with_dilation=[False, True, True]"), "{said}");
     assert!(said.contains("left out, 7 tensors") && said.contains("fc is not there"), "{said}");
+    // torchvision's basic blocks cannot be dilated.
+    for dilation in [Dilation::AfterStride, Dilation::AfterStrideConv1, Dilation::Stage4, Dilation::Throughout] {
+        let said = export(&save(dilation, Stem::Conv7), "torchvision", 1);
+        assert!(said.contains("which torchvision refuses for the basic blocks of ResNet-18"), "{said}");
+    }
+    export(&save(Dilation::None, Stem::Conv7), "torchvision", 0);
 }
 
 #[test]

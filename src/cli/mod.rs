@@ -20,7 +20,7 @@ use segtool::image::OrientationPolicy;
 use segtool::ops::Interpolation;
 use segtool::precision::Precision;
 use segtool::predict::{NpyType, Scales};
-use segtool::weights::Target;
+use segtool::weights::{Choice, Target};
 
 use crate::{Exit, ui};
 
@@ -233,12 +233,15 @@ pub(crate) struct Predict {
     /// Take dilation, alignment of corners, activation and the like of the weights from this recipe
     #[arg(long, short = 'm', alias = "model", value_name = "NAME|FILE")]
     pub(crate) recipe: Option<String>,
-    /// Weights instead of a run; once more for a second file that completes the first
-    #[arg(long, short = 'w', value_name = "FILE|NAME|URL", conflicts_with = "run")]
+    /// Weights instead of a run; once more for a second file that completes the first. A run folder is that run
+    #[arg(long, short = 'w', value_name = "FILE|RUN|NAME|URL", conflicts_with = "run")]
     pub(crate) weights: Vec<String>,
-    /// What the classes of the weights are [default: ade20k for 150 classes, else label values 0 to K-1]
+    /// What the classes of the weights are [default: what the file says; else ade20k for 150 classes, else label values
+    /// 0 to K-1]
     #[arg(long, value_name = "NAME|FILE", requires = "weights")]
     pub(crate) dataset: Option<String>,
+    #[command(flatten)]
+    pub(crate) chosen: Chosen,
     /// Pictures, folders of pictures, or folders as --mask-folders takes them
     #[arg(value_name = "IMAGE", required_unless_present = "input_list")]
     pub(crate) images: Vec<PathBuf>,
@@ -333,11 +336,13 @@ pub(crate) struct Written {
 Examples:
   segtool import encoder_epoch_20.pth decoder_epoch_20.pth --output pspnet.safetensors
   segtool import resnet50-imagenet --output resnet50.safetensors
+  segtool import last.ckpt --ema --output unet.safetensors
 
 Recognised by their names: CSAIL's semantic-segmentation-pytorch (encoder and decoder), torchvision's ResNet and VGG-16,
 hszhao/semseg, mmsegmentation's PSPNet, segmentation_models_pytorch's Unet and PSPNet, milesial/Pytorch-UNet, the U-Nets of
 Oil_Seep_Detection, segtool's own. In .pth (nothing in it is executed) or .safetensors. What names and shapes do not show
-(dilation, alignment of corners, activation, normalisation) is taken as that project has it.")]
+(dilation, enlargement, activation, normalisation) is taken from a config.json of save_pretrained or mmsegmentation's
+configuration in the file, else as that project has it by default.")]
 pub(crate) struct Import {
     /// Weight files that belong together, or a name or URL
     #[arg(value_name = "FILE|NAME|URL", required = true)]
@@ -348,9 +353,28 @@ pub(crate) struct Import {
     /// Take dilation, alignment of corners, activation and the like from this recipe
     #[arg(long, value_name = "NAME|FILE")]
     pub(crate) recipe: Option<String>,
-    /// Take the normalisation from this data set
+    /// Take the normalisation from this data set, and what the classes are where it has as many
     #[arg(long, value_name = "NAME|FILE")]
     pub(crate) dataset: Option<String>,
+    #[command(flatten)]
+    pub(crate) chosen: Chosen,
+}
+
+/// Which weights of a file are meant, where it holds several.
+#[derive(Debug, Args)]
+pub(crate) struct Chosen {
+    /// Where a file holds several networks: what the names of the wanted tensors begin with, such as student.backbone
+    #[arg(long, value_name = "PREFIX")]
+    prefix: Option<String>,
+    /// Take the averaged weights (EMA, SWA) that a file holds beside the last ones
+    #[arg(long, conflicts_with = "prefix")]
+    ema: bool,
+}
+
+impl Chosen {
+    pub(crate) fn choice(&self) -> Choice {
+        Choice { prefix: self.prefix.clone(), averaged: self.ema }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -367,6 +391,8 @@ pub(crate) struct Export {
     /// For whom: csail (a folder with two files), torchvision (the encoder), mmseg, smp, semseg, milesial or seeps
     #[arg(long, value_name = "PROJECT")]
     pub(crate) to: Target,
+    #[command(flatten)]
+    pub(crate) chosen: Chosen,
     /// File to write, .pth or .safetensors; for csail a folder
     #[arg(long, value_name = "FILE|DIR")]
     pub(crate) output: PathBuf,

@@ -16,7 +16,7 @@ pub(crate) fn run(arguments: Export) -> Result<Exit> {
     {
         read.refuse(&output, "--output")?;
     }
-    let weights = Weights::open(&files, None)?;
+    let weights = Weights::open_chosen(&files, None, &arguments.chosen.choice())?;
     let (written, notes) = weights.export(arguments.to, &arguments.output)?;
     for note in notes {
         ui::say(&format!("note: {note}"));

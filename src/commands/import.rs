@@ -17,7 +17,8 @@ pub(crate) fn run(arguments: Import) -> Result<Exit> {
     let recipe = arguments.recipe.as_deref().map(Recipe::find).transpose()?;
     let files = locate(&arguments.files, &Progress::new())?;
     ReadFiles::new(&files).refuse(&arguments.output, "--output")?;
-    let mut weights = Weights::open(&files, recipe.as_ref().map(|recipe| &recipe.network))?;
+    let choice = arguments.chosen.choice();
+    let mut weights = Weights::open_chosen(&files, recipe.as_ref().map(|recipe| &recipe.network), &choice)?;
     if let Some(recipe) = &recipe {
         weights.set_activation(recipe.activation, recipe.threshold);
     }
@@ -26,7 +27,8 @@ pub(crate) fn run(arguments: Import) -> Result<Exit> {
         if let Normalisation::PerDataset { .. } = dataset.normalisation {
             bail!("data set '{name}' measures its normalisation in training; give one whose normalisation is fixed");
         }
-        weights.set_normalisation(dataset.normalisation)?;
+        weights.set_normalisation(dataset.normalisation.clone())?;
+        weights.set_dataset(dataset);
     }
     let report = weights.check()?;
     weights.write(&arguments.output)?;

@@ -8,7 +8,7 @@ use segtool::predict::{Along, Choices, Options, Outputs, Predictor, Procedure, S
 use segtool::proportions::{Axis, Depths};
 use segtool::recipe::Recipe;
 use segtool::run::AnyRun;
-use segtool::weights::{Weights, locate};
+use segtool::weights::{Choice, Weights, locate};
 
 use super::pixels;
 use super::stop::Stop;
@@ -16,7 +16,8 @@ use crate::Exit;
 use crate::cli::Predict;
 use crate::ui::{self, Progress};
 
-pub(crate) fn run(arguments: Predict) -> Result<Exit> {
+pub(crate) fn run(mut arguments: Predict) -> Result<Exit> {
+    take_run_for_weights(&mut arguments);
     if let Some(folder) = &arguments.run
         && let AnyRun::Forest(run) = AnyRun::open(folder)?
     {
@@ -43,6 +44,20 @@ pub(crate) fn run(arguments: Predict) -> Result<Exit> {
     let target = arguments.target(&read, &stop);
     let summary = predict_files(&predictor, &inputs, &target, &outputs, &options, &progress)?;
     finish(&summary, inputs.len(), &arguments.output_path, &stop)
+}
+
+/// Has a run folder that is given where weights are expected predicted with as a run: its classes, normalisation and
+/// procedure are known. With options that say these of weights, the weights in it are meant.
+fn take_run_for_weights(arguments: &mut Predict) {
+    let plain =
+        arguments.recipe.is_none() && arguments.dataset.is_none() && arguments.chosen.choice() == Choice::default();
+    if let ([folder], true) = (&arguments.weights[..], plain)
+        && Path::new(folder).is_dir()
+        && AnyRun::open(Path::new(folder)).is_ok()
+    {
+        arguments.run = Some(folder.into());
+        arguments.weights.clear();
+    }
 }
 
 impl Predict {
@@ -119,7 +134,8 @@ fn predictor(arguments: &Predict, progress: &Progress) -> Result<Predictor> {
     let dataset = arguments.dataset.as_deref().map(Descriptor::find).transpose()?;
     let recipe = arguments.recipe.as_deref().map(Recipe::find).transpose()?;
     let files = locate(&arguments.weights, progress)?;
-    let mut weights = Weights::open(&files, recipe.as_ref().map(|recipe| &recipe.network))?;
+    let choice = arguments.chosen.choice();
+    let mut weights = Weights::open_chosen(&files, recipe.as_ref().map(|recipe| &recipe.network), &choice)?;
     if let Some(recipe) = &recipe {
         weights.set_activation(recipe.activation, recipe.threshold);
     }

@@ -90,7 +90,7 @@ impl EncoderDecoder {
     /// The logits of all heads for a picture of that height and width.
     pub(super) fn finish(&self, features: Features, size: [usize; 2], draw: u64) -> Outputs {
         let enlarge = |logits| interpolate(logits, size, self.resampling);
-        let Heads { logits, auxiliary } = self.decoder.forward(features, Some(draw), self.resampling);
+        let Heads { logits, auxiliary } = self.decoder.forward(features, size, Some(draw), self.resampling);
         let auxiliary = auxiliary.map(|logits| (enlarge(logits), self.deep_supervision));
         Outputs { logits: enlarge(logits), auxiliary: auxiliary.into_iter().collect() }
     }
@@ -107,12 +107,18 @@ impl EncoderDecoder {
     }
 
     fn heads(&self, input: Tensor<4>) -> Heads {
-        self.decoder.forward(self.encoder.forward(input), None, self.resampling)
+        let [_, _, height, width] = input.dims();
+        self.decoder.forward(self.encoder.forward(input), [height, width], None, self.resampling)
     }
 
     /// The number that both sides of the input must be a multiple of.
     pub fn multiple(&self) -> usize {
         self.decoder.multiple()
+    }
+
+    /// Whether the logits are much smaller than the input, whatever its size.
+    pub(super) fn gives_small_logits(&self) -> bool {
+        self.multiple() == 1 && !matches!(self.decoder, Decoder::Unet(_))
     }
 
     /// The name of the layer that gives the logits.

@@ -33,7 +33,7 @@ impl From<Network> for InferenceNetwork {
 impl InferenceNetwork {
     /// Whether the logits of [`Self::scores`] are always much smaller than the input.
     pub fn gives_small_scores(&self) -> bool {
-        matches!(&self.0, Network::EncoderDecoder(network) if network.multiple() == 1)
+        matches!(&self.0, Network::EncoderDecoder(network) if network.gives_small_logits())
     }
 
     /// Logits for an input `[batch, bands, height, width]` of any size, at the size that the network gives them in.

@@ -60,6 +60,11 @@ impl Variant {
         }
     }
 
+    /// Whether its blocks are basic ones, of two 3x3 convolutions.
+    pub fn is_basic(self) -> bool {
+        self.blocks().0 == BASIC
+    }
+
     /// The depth whose first stages have so many blocks, if it is a published one. A bottleneck has three convolutions, a
     /// basic block two.
     pub fn of(bottleneck: bool, blocks: &[usize]) -> Option<Self> {
@@ -103,9 +108,13 @@ pub enum Dilation {
     Stage4,
     /// In stages 3 and 4, so that the features are 1/8 of the input. The convolution that loses its stride keeps the
     /// dilation before it, those that follow have 2 in stage 3 and 4 in stage 4: torchvision's
-    /// `replace_stride_with_dilation = [False, True, True]`, CSAIL and mmseg.
+    /// `replace_stride_with_dilation = [False, True, True]`, CSAIL, and the bottlenecks of mmsegmentation.
     #[default]
     AfterStride,
+    /// The same in the first convolution of a basic block, and no dilation in the second: ResNet-18 and -34 of
+    /// mmsegmentation.
+    #[serde(rename = "after-stride-conv1")]
+    AfterStrideConv1,
     /// In stages 3 and 4, with 2 in every block of stage 3 and 4 in every block of stage 4: the published PSPNet,
     /// hszhao/semseg and the Capstone.
     Throughout,
@@ -122,18 +131,43 @@ pub enum Style {
     Caffe,
 }
 
-/// Stride of a stage, dilation of the 3x3 convolution that has it (or would have), and dilation of the other 3x3 ones.
+/// Stride of a stage, and the dilation of its 3x3 convolutions.
 #[derive(Debug, Clone, Copy)]
-struct Spacing(usize, usize, usize);
+struct Spacing {
+    stride: usize,
+    /// Of the convolution that has the stride, or would have it.
+    strided: usize,
+    /// Of the first one of every further block.
+    first: usize,
+    /// Of a basic block's second one.
+    second: usize,
+}
+
+impl Spacing {
+    /// Stride, dilation of the convolution that has it, dilation of all others.
+    const fn new(stride: usize, strided: usize, others: usize) -> Self {
+        Self { stride, strided, first: others, second: others }
+    }
+
+    /// Of the blocks after the first.
+    fn further(self) -> Self {
+        Self { stride: 1, strided: self.first, ..self }
+    }
+}
 
 impl Dilation {
     fn stages(self) -> [Spacing; 4] {
-        match self {
-            Self::None => [Spacing(1, 1, 1), Spacing(2, 1, 1), Spacing(2, 1, 1), Spacing(2, 1, 1)],
-            Self::Stage4 => [Spacing(1, 1, 1), Spacing(2, 1, 1), Spacing(2, 1, 1), Spacing(1, 1, 2)],
-            Self::AfterStride => [Spacing(1, 1, 1), Spacing(2, 1, 1), Spacing(1, 1, 2), Spacing(1, 2, 4)],
-            Self::Throughout => [Spacing(1, 1, 1), Spacing(2, 1, 1), Spacing(1, 2, 2), Spacing(1, 4, 4)],
-        }
+        let plain = [Spacing::new(1, 1, 1), Spacing::new(2, 1, 1)];
+        let [third, fourth] = match self {
+            Self::None => [Spacing::new(2, 1, 1), Spacing::new(2, 1, 1)],
+            Self::Stage4 => [Spacing::new(2, 1, 1), Spacing::new(1, 1, 2)],
+            Self::AfterStride => [Spacing::new(1, 1, 2), Spacing::new(1, 2, 4)],
+            Self::AfterStrideConv1 => {
+                [Spacing::new(1, 1, 2), Spacing::new(1, 2, 4)].map(|stage| Spacing { second: 1, ..stage })
+            }
+            Self::Throughout => [Spacing::new(1, 2, 2), Spacing::new(1, 4, 4)],
+        };
+        [plain[0], plain[1], third, fourth]
     }
 }
 
@@ -192,6 +226,13 @@ impl ResNetConfig {
         if !(1..=4).contains(&self.stages) {
             return Err(Error::Config(format!("a ResNet has 1 to 4 stages, not {}", self.stages)));
         }
+        if self.dilation == Dilation::AfterStrideConv1 && !self.variant.is_basic() {
+            return Err(Error::Config(format!(
+                "dilation = \"after-stride-conv1\" is of the basic blocks of ResNet-18 and -34; for {} set \
+                 dilation = \"after-stride\"",
+                self.variant
+            )));
+        }
         Ok(())
     }
 
@@ -217,13 +258,18 @@ impl ResNetConfig {
             reach.channels = self.channels(stage);
         }
         let (kind, counts) = self.variant.blocks();
-        for (Spacing(stride, first, rest), count) in self.dilation.stages().into_iter().zip(counts).take(stage) {
-            // A basic block has two 3x3 convolutions, a bottleneck one, which a 1x1 may take the stride from.
-            let wide = kind.kernels.iter().filter(|kernel| **kernel == 3).count();
-            let before = if kind == BOTTLENECK && self.style == Style::Caffe { stride } else { 1 };
-            reach.convolve(1, before, 1);
-            reach.convolve(3, stride / before, first);
-            (1..wide * count).for_each(|_| reach.convolve(3, 1, rest));
+        for (spacing, count) in self.dilation.stages().into_iter().zip(counts).take(stage) {
+            let before = if kind == BOTTLENECK && self.style == Style::Caffe { spacing.stride } else { 1 };
+            for block in 0..count {
+                let Spacing { stride, strided, second, .. } = if block == 0 { spacing } else { spacing.further() };
+                let before = before.min(stride);
+                reach.convolve(1, before, 1);
+                reach.convolve(3, stride / before, strided);
+                // A basic block has two 3x3 convolutions, a bottleneck one, which a 1x1 may take the stride from.
+                if kind == BASIC {
+                    reach.convolve(3, 1, second);
+                }
+            }
         }
         reach
     }
@@ -241,10 +287,9 @@ impl ResNetConfig {
         let mut stages = Vec::with_capacity(self.stages);
         for (stage, (count, spacing)) in counts.into_iter().zip(self.dilation.stages()).enumerate().take(self.stages) {
             let inner = self.width << stage;
-            let rest = Spacing(1, spacing.2, spacing.2);
             let mut block = |i| {
                 let from = std::mem::replace(&mut inputs, inner * kind.expansion);
-                Block::new(init, (kind, strided), from, inner, if i == 0 { spacing } else { rest })
+                Block::new(init, (kind, strided), from, inner, if i == 0 { spacing } else { spacing.further() })
             };
             stages.push((0..count).map(&mut block).collect());
         }
@@ -343,7 +388,7 @@ impl Block {
         (kind, strided): (BlockKind, usize),
         inputs: usize,
         inner: usize,
-        Spacing(stride, first, rest): Spacing,
+        Spacing { stride, strided: first, second, .. }: Spacing,
     ) -> Self {
         let how = Initialisation::Torchvision;
         let outputs = inner * kind.expansion;
@@ -353,7 +398,7 @@ impl Block {
             // The first 3x3 convolution has, or had, the stride; a Caffe bottleneck's is in the 1x1 before it.
             let dilation = match kernel {
                 1 => 1,
-                _ if kind.kernels[..i].contains(&3) => rest,
+                _ if kind.kernels[..i].contains(&3) => second,
                 _ => first,
             };
             init.unit(channels, kernel, if i == strided { stride } else { 1 }, dilation, how)

@@ -102,8 +102,8 @@ impl Predictor {
         given.on(choice, device, precision)
     }
 
-    /// Weights without a run. What their classes are, `dataset` says; without one, 150 classes are ADE20K's and others have
-    /// label values 0 to K-1. Pictures are normalised as the weights are known to need it, else as the data set says.
+    /// Weights without a run. What their classes are, `dataset` says; without one the file, if it knows; else 150 classes
+    /// are ADE20K's, and others have label values 0 to K-1. Pictures are normalised as the weights are known to need it, else as the data set says.
     pub fn from_weights(
         weights: &Weights,
         dataset: Option<Descriptor>,
@@ -214,12 +214,17 @@ fn descriptor_of(weights: &Weights, config: &NetworkConfig, dataset: Option<Desc
     let activation = weights.description.activation;
     let classes = activation.classes(outputs);
     let known = weights.description.normalisation.clone();
-    let mut descriptor = match dataset {
-        Some(dataset) if activation == Activation::Sigmoid && classes == 2 => dataset.merged(),
-        Some(dataset) => dataset,
-        None if classes == ADE20K_CLASSES => Descriptor::find("ade20k")?,
-        None if is_seeps(weights, classes) => Descriptor::find("seeps")?,
-        None => {
+    let told = weights.description.dataset.as_deref().filter(|told| told.class_count() == classes);
+    let mut descriptor = match (dataset, told) {
+        (Some(dataset), _) if activation == Activation::Sigmoid && classes == 2 => dataset.merged(),
+        (Some(dataset), _) => dataset,
+        (None, Some(told)) => {
+            told.follow_orientation();
+            told.clone()
+        }
+        (None, None) if classes == ADE20K_CLASSES => Descriptor::find("ade20k")?,
+        (None, None) if is_seeps(weights, classes) => Descriptor::find("seeps")?,
+        (None, None) => {
             let measured = Normalisation::PerDataset { valid: ValidPixels::All };
             let values = weights.checkpoint.label_values().filter(|values| values.len() == classes);
             Descriptor::unnamed(classes, values, (bands, known.clone().unwrap_or(measured)))?

@@ -2,31 +2,31 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::io::{BufReader, Read};
+use std::io::Read;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::tensor::TensorData;
 use half::{bf16, f16};
-use pytorch_reader::{DType, PickleValue, PytorchReader};
 use safetensors::tensor::{Dtype, SafeTensors, View};
-use zip::ZipArchive;
 
-use super::recognise::{ENTRY, is_known};
+use super::foreign_files;
+use super::recognise::ENTRY;
+use super::torch::{self, Storages, Strided, TorchFile};
+use super::unwrap::{Choice, Unwrapped, unwrap};
 use crate::error::{Error, Result};
 use crate::files::{open_file, read_bytes};
-use crate::image::limits::{self, Coding};
-
-/// Under these names, one in the other, people save their weights beside the state of a training.
-const WRAPPERS: &[&str] =
-    &["state_dict", "model_state_dict", "model_state", "module", "_orig_mod", "model", "network", "net"];
 
 /// What milesial's checkpoints say beside the weights: the label value of each class.
 pub(super) const MASK_VALUES: &str = "mask_values";
+/// How smp's decoder enlarges, where a pickled module says it.
+pub(super) const INTERPOLATION_MODE: &str = "interpolation_mode";
+/// The text of the configuration that mmsegmentation writes beside the weights.
+pub(super) const MMSEG_CONFIG: &str = "mmseg_config";
 
-/// Most bytes that an object takes which a pickle describes in one.
-const OBJECT: u64 = 100;
+/// As much of a file as shows its kind.
+const HEAD: u64 = 512;
 
 /// A tensor of a weight file.
 #[derive(Debug, Clone)]
@@ -39,7 +39,7 @@ pub struct Stored {
 
 #[derive(Debug, Clone)]
 enum Source {
-    Torch(pytorch_reader::Tensor),
+    Torch(Arc<Storages>, Strided),
     File(Arc<Vec<u8>>, Range<usize>),
 }
 
@@ -65,6 +65,12 @@ impl Stored {
         self.len() == 0
     }
 
+    /// Whether it is a whole number, as counters of steps and epochs are.
+    pub(super) fn is_counter(&self) -> bool {
+        let float = [Dtype::F64, Dtype::F32, Dtype::F16, Dtype::BF16].contains(&self.dtype);
+        !float && self.shape.iter().product::<usize>() == 1
+    }
+
     /// Type of its elements.
     pub(super) fn dtype(&self) -> Dtype {
         self.dtype
@@ -73,8 +79,8 @@ impl Stored {
     /// Its elements, little-endian.
     pub(super) fn bytes(&self) -> Result<Cow<'_, [u8]>> {
         match &self.source {
-            Source::Torch(tensor) => tensor
-                .read()
+            Source::Torch(storages, tensor) => tensor
+                .read(storages)
                 .map(Cow::Owned)
                 .map_err(|e| Error::content(&self.path, format!("damaged ({e}); fetch or copy the file again"))),
             Source::File(bytes, range) => Ok(Cow::Borrowed(&bytes[range.clone()])),
@@ -129,7 +135,7 @@ impl View for Stored {
 
     fn data_len(&self) -> usize {
         match &self.source {
-            Source::Torch(tensor) => tensor.byte_len(),
+            Source::Torch(_, tensor) => tensor.byte_len().unwrap_or_default(),
             Source::File(_, range) => range.len(),
         }
     }
@@ -142,41 +148,74 @@ pub struct Checkpoint {
     pub paths: Vec<PathBuf>,
     /// By name, without what they are wrapped in.
     pub tensors: BTreeMap<String, Stored>,
-    /// What the files hold beside the weights, by its first word, and how many tensors that is.
+    /// Tensors among them that cannot be read, and what they are.
+    pub odd: BTreeMap<String, String>,
+    /// What the files hold beside the weights, by the first words of the names, and how many tensors that is.
     pub beside: BTreeMap<String, usize>,
-    /// The text entries of a safetensors file.
+    /// The text entries of a safetensors file, and what else lies beside the weights as text.
     pub metadata: HashMap<String, String>,
+    /// What the user should know of how the files were read, a line each.
+    pub notes: Vec<String>,
 }
 
 impl Checkpoint {
     /// Opens weight files that belong together: safetensors, or what `torch.save` wrote (zip, or the pickles before
-    /// PyTorch 1.6). Nothing in a pickle is executed. Names lose the `state_dict.`, `model.`, `module.` before them.
+    /// PyTorch 1.6). Nothing in a pickle is executed. Names lose what is before those of a network that is known, such as
+    /// `state_dict.module.`.
     pub fn open(paths: &[PathBuf]) -> Result<Self> {
-        let mut all =
-            Self { paths: paths.to_vec(), tensors: BTreeMap::new(), beside: BTreeMap::new(), metadata: HashMap::new() };
+        Self::open_chosen(paths, &Choice::default())
+    }
+
+    /// The same for files that hold several networks: `choice` says which.
+    pub fn open_chosen(paths: &[PathBuf], choice: &Choice) -> Result<Self> {
+        let mut all = Self {
+            paths: paths.to_vec(),
+            tensors: BTreeMap::new(),
+            odd: BTreeMap::new(),
+            beside: BTreeMap::new(),
+            metadata: HashMap::new(),
+            notes: Vec::new(),
+        };
         for path in paths {
-            let (tensors, metadata) = open_one(path)?;
-            if tensors.is_empty() {
-                return Err(Error::content(path, "holds no tensor; give a file of weights"));
-            }
-            let (tensors, beside) = match metadata.contains_key(ENTRY) {
-                true => (tensors, BTreeMap::new()),
-                false => unwrap(tensors, is_known),
-            };
-            all.metadata.extend(metadata);
-            for (word, count) in beside {
-                *all.beside.entry(word).or_default() += count;
-            }
-            for (name, tensor) in tensors {
-                if all.tensors.insert(name.clone(), tensor).is_some() {
-                    return Err(Error::content(
-                        path,
-                        format!("tensor {name} is in another of the files, too; give files that complete each other"),
-                    ));
-                }
-            }
+            all.add(path, open_one(path)?, choice)?;
         }
         Ok(all)
+    }
+
+    fn add(&mut self, path: &Path, file: Opened, choice: &Choice) -> Result<()> {
+        if file.tensors.is_empty() {
+            return Err(Error::content(path, "holds no tensor; give a file of weights"));
+        }
+        let own = file.metadata.contains_key(ENTRY);
+        let mut found = match own && *choice == Choice::default() {
+            true => Unwrapped::plain(file.tensors),
+            false => unwrap(file.tensors, choice).map_err(|reason| Error::content(path, reason))?,
+        };
+        self.metadata.extend(file.metadata);
+        self.notes.extend(file.notes);
+        for (name, what) in file.odd {
+            // A name without a point is an entry beside a state dict's, and no part of a module.
+            match found.inside(&name).filter(|name| name.contains('.')) {
+                Some(name) => _ = self.odd.insert(name.to_owned(), what),
+                None => *found.beside.entry(format!("{name}, {what}")).or_default() += 1,
+            }
+        }
+        for (word, count) in found.beside {
+            *self.beside.entry(word).or_default() += count;
+        }
+        if !found.averaged.is_empty() {
+            let places = found.averaged.join(", ");
+            self.notes.push(format!("averaged weights lie beside these, under {places}; --ema takes those"));
+        }
+        for (name, tensor) in found.tensors {
+            if self.tensors.insert(name.clone(), tensor).is_some() {
+                return Err(Error::content(
+                    path,
+                    format!("tensor {name} is in another of the files, too; give files that complete each other"),
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// The label value of each class, where the file says it.
@@ -195,7 +234,13 @@ impl Checkpoint {
     }
 }
 
-type Opened = (BTreeMap<String, Stored>, HashMap<String, String>);
+/// What one file holds.
+struct Opened {
+    tensors: BTreeMap<String, Stored>,
+    odd: BTreeMap<String, String>,
+    metadata: HashMap<String, String>,
+    notes: Vec<String>,
+}
 
 fn open_one(path: &Path) -> Result<Opened> {
     if path.is_dir() {
@@ -203,15 +248,14 @@ fn open_one(path: &Path) -> Result<Opened> {
     }
     let mut head = Vec::new();
     let (file, _) = open_file(path)?;
-    file.take(9).read_to_end(&mut head).map_err(|e| Error::read(path, e))?;
+    file.take(HEAD).read_to_end(&mut head).map_err(|e| Error::read(path, e))?;
     // A safetensors file begins with the length of its header, and that with a brace.
     if head.get(8) == Some(&b'{') {
-        open_safetensors(path)
-    } else if head.starts_with(b"PK") {
-        check_archive(path)?;
-        open_torch(path)
-    } else {
-        open_torch(path)
+        return open_safetensors(path);
+    }
+    match foreign_files::by_head(path, &head) {
+        Some(what) => Err(Error::content(path, what)),
+        None => Ok(of_torch(path, torch::open(path)?)),
     }
 }
 
@@ -228,133 +272,29 @@ fn open_safetensors(path: &Path) -> Result<Opened> {
         let tensor = Stored { shape: view.shape().to_vec(), dtype: view.dtype(), source, path: shared.clone() };
         (name.to_owned(), tensor)
     });
-    Ok((tensors.collect(), header.metadata().clone().unwrap_or_default()))
+    let metadata = header.metadata().clone().unwrap_or_default();
+    Ok(Opened { tensors: tensors.collect(), odd: BTreeMap::new(), metadata, notes: Vec::new() })
 }
 
-/// Looks at what a zip archive claims to unpack to. PyTorch compresses nothing, but others do.
-fn check_archive(path: &Path) -> Result<()> {
-    let (file, length) = open_file(path)?;
-    let mut archive = ZipArchive::new(BufReader::new(file)).map_err(|e| not_readable(path, e))?;
-    let (mut pickles, mut all) = (0u64, 0u64);
-    for place in 0..archive.len() {
-        let entry = archive.by_index_raw(place).map_err(|e| not_readable(path, e))?;
-        all = all.saturating_add(entry.size());
-        if entry.name().is_ok_and(|name| name.ends_with("data.pkl")) {
-            pickles = pickles.saturating_add(entry.size());
-        }
-    }
-    if all > Coding::Deflate(8).most_pixels(length) {
-        return Err(not_readable(path, format!("it claims to hold {all} bytes, which {length} bytes cannot")));
-    }
-    let claim = format_args!("it unpacks to {all} bytes, {pickles} of them descriptions of tensors");
-    limits::check(path, claim, pickles.saturating_mul(OBJECT).saturating_add(all))
-}
-
-fn not_readable(path: &Path, reason: impl std::fmt::Display) -> Error {
-    Error::content(
-        path,
-        format!(
-            "not a readable weight file ({reason}); it may be cut short, or of another kind: safetensors and what PyTorch's \
-             torch.save writes can be read"
-        ),
-    )
-}
-
-fn open_torch(path: &Path) -> Result<Opened> {
-    let reader = PytorchReader::new(path).map_err(|e| not_readable(path, e))?;
-    // A tensor may claim the same numbers over and over, by strides of 0.
-    let bytes = reader.tensors().values().fold(0u64, |sum, tensor| sum.saturating_add(tensor.byte_len() as u64));
-    limits::check(path, format_args!("its {} tensors claim {bytes} bytes", reader.len()), bytes)?;
+fn of_torch(path: &Path, file: TorchFile) -> Opened {
     let shared: Arc<Path> = path.into();
-    let tensors = reader.into_tensors().into_iter().map(|(name, tensor)| {
-        let (shape, dtype) = (tensor.shape().to_vec(), dtype(tensor.dtype()));
-        (name, Stored { shape, dtype, source: Source::Torch(tensor), path: shared.clone() })
+    let tensors = file.tensors.into_iter().map(|(name, tensor)| {
+        let (shape, dtype) = (tensor.shape().to_vec(), tensor.dtype());
+        let source = Source::Torch(file.storages.clone(), tensor);
+        (name, Stored { shape, dtype, source, path: shared.clone() })
     });
-    let tensors: BTreeMap<String, Stored> = tensors.collect();
-    let mut metadata = HashMap::new();
-    if tensors.contains_key("inc.double_conv.0.weight")
-        && let Ok(PickleValue::List(values)) = PytorchReader::read_pickle_data(path, Some(MASK_VALUES))
-    {
-        let number = |value: &PickleValue| match value {
-            PickleValue::Int(number) => Some(*number),
-            _ => None,
-        };
-        if let Some(values) = values.iter().map(number).collect::<Option<Vec<_>>>() {
-            metadata.insert(MASK_VALUES.to_owned(), serde_json::json!(values).to_string());
-        }
-    }
-    Ok((tensors, metadata))
-}
-
-fn dtype(torch: DType) -> Dtype {
-    match torch {
-        DType::F64 => Dtype::F64,
-        DType::F32 => Dtype::F32,
-        DType::F16 => Dtype::F16,
-        DType::BF16 => Dtype::BF16,
-        DType::I64 => Dtype::I64,
-        DType::I32 => Dtype::I32,
-        DType::I16 => Dtype::I16,
-        DType::I8 => Dtype::I8,
-        DType::U64 => Dtype::U64,
-        DType::U32 => Dtype::U32,
-        DType::U16 => Dtype::U16,
-        DType::U8 => Dtype::U8,
-        DType::Bool => Dtype::BOOL,
-    }
-}
-
-/// Takes the wrappers off the names until `known` knows them, or none is left. Returns the weights, and what was beside them.
-fn unwrap<T>(
-    mut tensors: BTreeMap<String, T>,
-    known: impl Fn(&BTreeMap<String, T>) -> bool,
-) -> (BTreeMap<String, T>, BTreeMap<String, usize>) {
-    let mut beside = BTreeMap::new();
-    while !known(&tensors) {
-        let wrapper = WRAPPERS.iter().map(|wrapper| format!("{wrapper}."));
-        let Some(prefix) = wrapper.into_iter().find(|prefix| tensors.keys().any(|name| name.starts_with(prefix)))
-        else {
-            break;
-        };
-        let mut inside = BTreeMap::new();
-        for (name, tensor) in tensors {
-            match name.strip_prefix(&prefix) {
-                Some(rest) => _ = inside.insert(rest.to_owned(), tensor),
-                None => *beside.entry(name.split('.').next().unwrap_or_default().to_owned()).or_default() += 1,
-            }
-        }
-        tensors = inside;
-    }
-    (tensors, beside)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn wrappers_come_off_and_training_state_stays_behind() {
-        for (names, expected) in [
-            (vec!["conv1.weight", "fc.bias"], vec!["conv1.weight", "fc.bias"]),
-            (
-                vec!["state_dict.module.conv1.weight", "optimizer.state.0.momentum_buffer", "best_acc1"],
-                vec!["conv1.weight"],
-            ),
-            (vec!["module._orig_mod.model.conv1.weight", "n_averaged"], vec!["conv1.weight"]),
-            (vec!["model.conv1.weight", "ema.conv1.weight"], vec!["conv1.weight"]),
-            // As PyTorch Lightning saves segmentation_models_pytorch's example.
-            (
-                vec!["state_dict.model.conv1.weight", "state_dict.mean", "optimizer_states.0", "callbacks.x"],
-                vec!["conv1.weight"],
-            ),
-            // Known as it is: what is called `model` in it is no wrapper.
-            (vec!["conv1.weight", "model.conv2.weight"], vec!["conv1.weight", "model.conv2.weight"]),
-            (vec!["head.weight", "body.weight"], vec!["body.weight", "head.weight"]),
-        ] {
-            let tensors: BTreeMap<String, ()> = names.iter().map(|name| ((*name).to_owned(), ())).collect();
-            let (found, beside) = unwrap(tensors, |tensors| tensors.contains_key("conv1.weight"));
-            assert_eq!(found.keys().collect::<Vec<_>>(), expected, "{names:?}");
-            assert_eq!(beside.values().sum::<usize>(), names.len() - expected.len());
-        }
+    let values = file.mask_values.map(|values| (MASK_VALUES, serde_json::json!(values).to_string()));
+    let mode = file.interpolation_mode.map(|mode| (INTERPOLATION_MODE, mode));
+    let config = file.config.map(|config| (MMSEG_CONFIG, config));
+    let texts = [values, mode, config].into_iter().flatten();
+    let class = file.modules.iter().next().map(|(_, class)| class);
+    let notes = class.map(|class| {
+        format!("a whole module was pickled, of {class}: its parameters and buffers are read, its code is not")
+    });
+    Opened {
+        tensors: tensors.collect(),
+        odd: file.odd,
+        metadata: texts.map(|(key, text)| (key.to_owned(), text)).collect(),
+        notes: notes.into_iter().collect(),
     }
 }

@@ -28,6 +28,7 @@ const NOT_SHOWN: &[&str] = &[
     "norm.epsilon",
     "decoder.bins",
     "deep_supervision",
+    "decoder.interpolation",
 ];
 /// Settings that make it another network.
 const IDENTITY: &[&str] = &["architecture", "encoder.variant", "decoder.kind", "decoder.form"];
@@ -58,10 +59,32 @@ impl Tensors<'_> {
         (first..).take_while(|i| self.has(&format!("{prefix}{i}{suffix}"))).count()
     }
 
+    /// Channels inside the blocks of the first stage, where these are a plain residual network's.
+    fn inner_width(&self, prefix: &str) -> Described<usize> {
+        let name = |rest: &str| format!("{prefix}layer1.0.{rest}.weight");
+        let width = self.outputs(&name("conv1"))?;
+        if !self.has(&name("conv3")) {
+            return Ok(width);
+        }
+        let [_, inputs, _] = self.conv(&name("conv2"))?;
+        let outputs = self.outputs(&name("conv3"))?;
+        let plain = "the plain ResNet-18, -34, -50, -101 and -152 are known here; take weights of one of these";
+        if inputs != width {
+            let groups = width / inputs.max(1);
+            return Err(format!("it is a ResNeXt, with {groups} groups in a convolution; {plain}"));
+        }
+        if outputs != 4 * width {
+            return Err(format!(
+                "it is a wide ResNet, of {width} channels inside a block and {outputs} after it; {plain}"
+            ));
+        }
+        Ok(width)
+    }
+
     /// The encoder whose names begin with `prefix`, and its input bands.
     fn encoder(&self, prefix: &str) -> Described<(ResNetConfig, usize)> {
         let name = |rest: &str| format!("{prefix}{rest}");
-        let width = self.outputs(&name("layer1.0.conv1.weight"))?;
+        let width = self.inner_width(prefix)?;
         let [first, bands, kernel] = self.conv(&name("conv1.weight"))?;
         let stem = if self.has(&name("conv3.weight")) {
             match self.outputs(&name("conv3.weight"))? {
@@ -84,12 +107,6 @@ impl Tensors<'_> {
         let variant = Variant::of(bottleneck, &blocks).ok_or_else(|| {
             format!("a residual network of {blocks:?} blocks is not known; 18, 34, 50, 101 and 152 layers are")
         })?;
-        if bottleneck {
-            let [_, inputs, _] = self.conv(&name("layer1.0.conv2.weight"))?;
-            if inputs != width {
-                return Err("its convolutions are grouped, as in a ResNeXt; plain residual networks are known".into());
-            }
-        }
         let (dilation, style) = (Dilation::None, Style::Pytorch);
         Ok((ResNetConfig { variant, width, stem, dilation, style, stages: blocks.len() }, bands))
     }
@@ -143,7 +160,8 @@ impl Tensors<'_> {
         if self.has("decoder.blocks.0.conv1.0.weight") {
             let blocks = self.count("decoder.blocks.", 0, ".conv1.0.weight");
             let channels = (0..blocks).map(|i| self.outputs(&format!("decoder.blocks.{i}.conv1.0.weight")));
-            let config = UnetDecoderConfig { channels: channels.collect::<Described<_>>()? };
+            let config =
+                UnetDecoderConfig { channels: channels.collect::<Described<_>>()?, ..UnetDecoderConfig::default() };
             return Ok((DecoderConfig::Unet(config), self.outputs("segmentation_head.0.weight")?));
         }
         Err("its decoder is not known; C1, pyramid pooling (PPM), UPerNet and segmentation_models_pytorch's U-Net are"
@@ -167,12 +185,12 @@ impl Tensors<'_> {
         let (mut encoder, bands) = self.encoder("encoder.")?;
         let (mut decoder, outputs) = self.decoder()?;
         encoder.stages = self.used_stages(&encoder, &decoder)?;
-        encoder.dilation = dilation(names, &decoder);
-        if let (DecoderConfig::Pyramid(config), Names::SmpPspnet) = (&mut decoder, names) {
+        encoder.dilation = dilation(names, &encoder, &decoder)?;
+        if let (DecoderConfig::Pyramid(config), true) = (&mut decoder, names.is_smp()) {
             config.dropout = 0.2;
         }
         let mut config = EncoderDecoderConfig::new(encoder, decoder, bands, outputs);
-        let align_corners = matches!(names, Names::Semseg | Names::SmpPspnet);
+        let align_corners = matches!(names, Names::Semseg | Names::SmpPspnet | Names::SmpPspnetTimm);
         config.resampling = Resampling { interpolation: Interpolation::Bilinear, align_corners };
         Ok(NetworkConfig::EncoderDecoder(config))
     }
@@ -251,6 +269,8 @@ pub(super) fn content(
         | Names::Mmseg
         | Names::SmpUnet
         | Names::SmpPspnet
+        | Names::SmpUnetTimm
+        | Names::SmpPspnetTimm
         | Names::Segtool => {
             if names == Names::Segtool && recipe.is_none() {
                 return Err(
@@ -265,14 +285,22 @@ pub(super) fn content(
 }
 
 /// What each project trains with.
-fn dilation(names: Names, decoder: &DecoderConfig) -> Dilation {
-    match (names, decoder) {
-        (Names::Csail | Names::CsailModule, DecoderConfig::UperNet(_)) | (Names::SmpUnet | Names::SmpPspnet, _) => {
-            Dilation::None
+fn dilation(names: Names, encoder: &ResNetConfig, decoder: &DecoderConfig) -> Described<Dilation> {
+    Ok(match (names, decoder) {
+        (Names::Csail | Names::CsailModule, DecoderConfig::UperNet(_)) => Dilation::None,
+        _ if names.is_smp() => Dilation::None,
+        // Its PSPNet moves the strides of bottlenecks alone, and refuses other depths than 50, 101 and 152.
+        (Names::Semseg, _) if encoder.variant.is_basic() => {
+            return Err(format!(
+                "its encoder is {}, for which that project does not say where strides give way to dilation; its own are \
+                 ResNet-50, -101 and -152",
+                encoder.variant
+            ));
         }
         (Names::Semseg, _) => Dilation::Throughout,
+        (Names::Mmseg, _) if encoder.variant.is_basic() => Dilation::AfterStrideConv1,
         _ => Dilation::AfterStride,
-    }
+    })
 }
 
 /// Stages of the encoder that the network uses; all where there is none.
@@ -320,11 +348,14 @@ pub(super) fn encoder(config: &ResNetConfig) -> String {
 
 /// What weights are taken for that their shapes do not show.
 pub(super) fn facts(network: &NetworkConfig) -> Vec<(String, String)> {
-    let shown =
-        ["encoder.stem", "encoder.dilation", "resampling.interpolation", "resampling.align_corners", "enlargement"];
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let settings = settings(network);
-    shown.iter().filter_map(|path| Some(((*path).to_owned(), text(settings.get(*path)?)))).collect()
+    // The U-Net decoder's logits are as large as the input: only its blocks enlarge.
+    let enlarges_logits = !settings.contains_key("decoder.interpolation");
+    let shown = ["encoder.stem", "encoder.dilation", "decoder.interpolation"];
+    let logits = ["resampling.interpolation", "resampling.align_corners"].into_iter().filter(|_| enlarges_logits);
+    let paths = shown.into_iter().chain(logits).chain(["enlargement"]);
+    paths.filter_map(|path| Some((path.to_owned(), text(settings.get(path)?)))).collect()
 }
 
 /// The settings of a network by their paths, such as `encoder.stem`. Lists count as one setting.

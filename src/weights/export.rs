@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use super::beside::CLASSES;
 use super::checkpoint::{Checkpoint, MASK_VALUES, Stored};
 use super::recognise::{Content, ENTRY, KEPT, Weights, some};
 use super::safetensors::encode;
@@ -12,9 +13,9 @@ use super::{Names, describe};
 use crate::activation::Activation;
 use crate::error::{Error, Result};
 use crate::files::{create_folder, write_bytes};
-use crate::model::{DecoderConfig, Dilation, NetworkConfig, Stem, Style};
+use crate::model::{DecoderConfig, Dilation, EncoderDecoderConfig, NetworkConfig, Stem, Style};
 use crate::named::usual_spelling;
-use crate::ops::NormSettings;
+use crate::ops::{Interpolation, NormSettings};
 
 /// For whom weights are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,15 +136,25 @@ impl Weights {
         }
         let outputs = network.and_then(|network| network.bands_and_outputs().1).unwrap_or(0);
         let classes = self.class_count().unwrap_or(0) as u16;
-        let values = || self.checkpoint.label_values().unwrap_or_else(|| (0..classes).collect());
+        let dataset = self.description.dataset.as_ref();
+        let told = dataset.map(|dataset| dataset.classes.iter().map(|class| class.values[0]).collect());
+        let values = || self.checkpoint.label_values().or(told).unwrap_or_else(|| (0..classes).collect());
         let around = match names {
             Names::Semseg => Around::Epoch,
             Names::Mmseg => Around::Meta,
             Names::Milesial => Around::MaskValues(values()),
             _ => Around::Nothing,
         };
+        notes.extend(network.filter(|_| names.is_smp()).and_then(enlargement_note));
+        if self.description.names.has_timm_encoder() {
+            notes
+                .push("the encoder is written as that project's own of the same depth, whose name has no 'tu-'".into());
+        }
         notes.extend(network.and_then(|_| activation_note(names, self.description.activation, outputs)));
-        Ok((write_files(names, tensors, &around, output)?, notes))
+        let classes = dataset.map(serde_json::to_string).transpose();
+        let classes = classes.map_err(|e| Error::Config(format!("cannot describe the classes: {e}")))?;
+        let entries: Vec<(&str, &str)> = classes.iter().map(|classes| (CLASSES, classes.as_str())).collect();
+        Ok((write_files(names, tensors, &around, &entries, output)?, notes))
     }
 
     /// Says how the network differs from what the other project would take the weights for.
@@ -155,9 +166,12 @@ impl Weights {
         }
         match (&self.description.content, &read.description.content) {
             (Content::Network(ours), Content::Network(theirs)) => {
-                // CSAIL is told by name whether its encoder is dilated; see `dilation_note`.
-                let told =
-                    |path: &str| names == Names::Csail && path == "encoder.dilation" && csail_encoder(ours).is_some();
+                // CSAIL is told by name whether its encoder is dilated, smp how its decoder enlarges; see the notes.
+                let told = |path: &str| match path {
+                    "encoder.dilation" => names == Names::Csail && csail_encoder(ours).is_some(),
+                    "decoder.interpolation" => names.is_smp(),
+                    _ => false,
+                };
                 let differences = describe::differences(ours, theirs);
                 let lines: Vec<String> = differences
                     .iter()
@@ -187,6 +201,10 @@ fn check_encoder(network: &NetworkConfig) -> Result<(), String> {
         Some((encoder, _)) if encoder.style == Style::Caffe => {
             Err("its strides are in the first convolution of a block".into())
         }
+        Some((encoder, _)) if encoder.variant.is_basic() && encoder.dilation != Dilation::None => Err(format!(
+            "its encoder is dilated, which torchvision refuses for the basic blocks of {}",
+            encoder.variant
+        )),
         Some((encoder, _)) if encoder.dilation == Dilation::Throughout => {
             Err("all its convolutions of a stage are dilated, the first one, too".into())
         }
@@ -212,6 +230,21 @@ fn activation_note(names: Names, activation: Activation, outputs: usize) -> Opti
     }
 }
 
+/// How smp's Unet has to be told of its enlargement.
+fn enlargement_note(network: &NetworkConfig) -> Option<String> {
+    let mode = match network {
+        NetworkConfig::EncoderDecoder(EncoderDecoderConfig { decoder: DecoderConfig::Unet(config), .. }) => {
+            match config.interpolation {
+                Interpolation::Nearest => return None,
+                Interpolation::Bilinear => "bilinear",
+                Interpolation::Bicubic => "bicubic",
+            }
+        }
+        _ => return None,
+    };
+    Some(format!("the decoder enlarges otherwise than by default: give smp.Unet decoder_interpolation='{mode}'"))
+}
+
 /// How CSAIL names an encoder of this dilation, if it has it.
 fn csail_encoder(network: &NetworkConfig) -> Option<&'static str> {
     let mut network = network.clone();
@@ -219,7 +252,7 @@ fn csail_encoder(network: &NetworkConfig) -> Option<&'static str> {
         Dilation::None => Some("the one without 'dilated' in its name"),
         Dilation::Stage4 => Some("ResnetDilated(..., dilate_scale=16)"),
         Dilation::AfterStride => Some("the one with 'dilated' in its name"),
-        Dilation::Throughout => None,
+        Dilation::AfterStrideConv1 | Dilation::Throughout => None,
     }
 }
 
@@ -232,7 +265,7 @@ fn dilation_note(names: Names, network: &NetworkConfig) -> Option<String> {
     let stages = match network.encoder_mut()?.0.dilation {
         Dilation::AfterStride => "[False, True, True]",
         Dilation::Stage4 => "[False, False, True]",
-        Dilation::None | Dilation::Throughout => return None,
+        Dilation::None | Dilation::AfterStrideConv1 | Dilation::Throughout => return None,
     };
     Some(format!("the encoder is dilated: give torchvision's ResNet replace_stride_with_dilation={stages}"))
 }
@@ -262,7 +295,7 @@ fn complete(names: Names, tensors: &mut BTreeMap<String, Stored>) -> Option<Stri
     let absent = match names {
         Names::Torchvision => "fc",
         Names::SeepsResnet => "base_model.fc",
-        Names::SmpUnet | Names::SmpPspnet => ["encoder.layer2", "encoder.layer3", "encoder.layer4"]
+        _ if names.is_smp() => ["encoder.layer2", "encoder.layer3", "encoder.layer4"]
             .into_iter()
             .find(|stage| !tensors.contains_key(&format!("{stage}.0.conv1.weight")))?,
         _ => return None,
@@ -275,10 +308,11 @@ fn write_files(
     names: Names,
     tensors: BTreeMap<String, Stored>,
     around: &Around,
+    entries: &[(&str, &str)],
     output: &Path,
 ) -> Result<Vec<PathBuf>> {
     if names != Names::Csail {
-        write_one(output, tensors, around)?;
+        write_one(output, tensors, around, entries)?;
         return Ok(vec![output.into()]);
     }
     if output.extension().is_some() {
@@ -294,14 +328,15 @@ fn write_files(
     let mut written = Vec::new();
     for (file, part) in [("encoder.pth", encoder), ("decoder.pth", decoder)] {
         if !part.is_empty() {
-            write_one(&output.join(file), part, around)?;
+            write_one(&output.join(file), part, around, entries)?;
             written.push(output.join(file));
         }
     }
     Ok(written)
 }
 
-fn write_one(path: &Path, tensors: BTreeMap<String, Stored>, around: &Around) -> Result<()> {
+/// Writes a file; a safetensors file also has text entries.
+fn write_one(path: &Path, tensors: BTreeMap<String, Stored>, around: &Around, entries: &[(&str, &str)]) -> Result<()> {
     match path.extension().and_then(|extension| extension.to_str()) {
         Some("pth" | "pt") => {
             // hszhao/semseg loads into a DataParallel.
@@ -309,7 +344,7 @@ fn write_one(path: &Path, tensors: BTreeMap<String, Stored>, around: &Around) ->
             let tensors = tensors.into_iter().map(|(name, tensor)| (format!("{prefix}{name}"), tensor)).collect();
             torch_file::write(path, &tensors, around)
         }
-        Some("safetensors") => write_safetensors(path, &tensors, &[]),
+        Some("safetensors") => write_safetensors(path, &tensors, entries),
         _ => Err(Error::Config(format!(
             "{}: weights are written as .pth (for torch.load) or .safetensors; give the output one of these endings",
             path.display()

@@ -172,6 +172,12 @@ impl Weights {
             normalisation.map_or("not known: the data set's".into(), ToString::to_string),
         ));
         facts.extend(self.deciding().map(|deciding| ("activation".into(), deciding)));
+        if self.description.names.has_timm_encoder() {
+            let text = "timm's plain ResNet; one with anti-aliasing (resnetaa, resnetblur) has the same names, and is another \
+                        network";
+            facts.push(("encoder taken for".into(), text.into()));
+        }
+        facts.extend(self.checkpoint.notes.iter().map(|note| ("note".to_owned(), note.clone())));
         facts
     }
 

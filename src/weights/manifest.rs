@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::download::{self, Remote};
+use super::foreign_files;
 use crate::error::{Error, Result};
 use crate::event::Sink;
 
@@ -66,20 +67,7 @@ fn locate_one(source: &str, sink: &dyn Sink) -> Result<PathBuf> {
     let entry = entries.iter().find(|entry| entry.name == source);
     // A folder that holds no weights does not stand in the way of those of its name.
     if path.is_dir() && (entry.is_none() || path.join("model.safetensors").exists()) {
-        let weights = path.join("model.safetensors");
-        return match weights.exists() {
-            true => Ok(weights),
-            false => Err(Error::content(
-                path,
-                match path.join("forest.bin").exists() {
-                    true => {
-                        "is a run of a random forest, whose encoder goes no further than its taps; give the weights that it \
-                     was trained with"
-                    }
-                    false => "is a folder without model.safetensors; give a run folder, or a file of weights",
-                },
-            )),
-        };
+        return in_folder(path);
     }
     if path.is_file() {
         return Ok(path.into());
@@ -95,6 +83,23 @@ fn locate_one(source: &str, sink: &dyn Sink) -> Result<PathBuf> {
     }
     let known = entries.into_iter().map(|entry| entry.name).collect::<Vec<_>>().join(", ");
     Err(Error::Unknown { kind: "weights", name: source.into(), known })
+}
+
+/// The weights in the folder of a run, or in one as Hugging Face's hub has them.
+fn in_folder(folder: &Path) -> Result<PathBuf> {
+    let files = ["model.safetensors", "pytorch_model.bin"].map(|name| folder.join(name));
+    if let Some(found) = files.into_iter().find(|file| file.exists()) {
+        return Ok(found);
+    }
+    let forest = folder.join("forest.bin").exists().then(|| {
+        "is a run of a random forest, whose encoder goes no further than its taps; give the weights that it was trained with"
+            .to_owned()
+    });
+    let what = forest.or_else(|| foreign_files::folder(folder)).unwrap_or_else(|| {
+        "is a folder without model.safetensors; give a run folder that has finished an epoch, or a file of weights"
+            .into()
+    });
+    Err(Error::content(folder, what))
 }
 
 #[cfg(test)]

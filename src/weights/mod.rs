@@ -1,17 +1,23 @@
 //! Weights on disk: segtool's own and everybody's.
 
+mod beside;
 mod checkpoint;
 mod checksum;
 mod describe;
 mod download;
 mod export;
+mod extras;
 mod features;
+mod foreign_files;
 mod load;
 mod manifest;
 mod names;
 mod recognise;
 mod safetensors;
+mod signs;
+mod torch;
 mod torch_file;
+mod unwrap;
 
 pub use self::safetensors::{load, save, save_encoder};
 pub use checkpoint::{Checkpoint, Stored};
@@ -22,3 +28,4 @@ pub use load::Report;
 pub use manifest::{Entry, entries, locate};
 pub use names::Names;
 pub use recognise::{Content, Description, Weights};
+pub use unwrap::Choice;

@@ -22,6 +22,10 @@ pub enum Names {
     SmpUnet,
     /// segmentation_models_pytorch's PSPNet.
     SmpPspnet,
+    /// Its U-Net on an encoder of timm (`tu-resnet34`).
+    SmpUnetTimm,
+    /// Its PSPNet on an encoder of timm.
+    SmpPspnetTimm,
     /// milesial/Pytorch-UNet.
     Milesial,
     /// The U-Net of EvgenyDyshlyuk/Oil_Seep_Detection (and of usuyama/pytorch-unet).
@@ -104,6 +108,21 @@ const SMP_PSPNET: Rules = &[
     ("segmentation_head.0.{}", "decoder.conv_last.4.{}"),
 ];
 
+const SMP_UNET_TIMM: Rules = &[
+    ("encoder.model.{*}", "encoder.{*}"),
+    ("decoder.blocks.{*}", "decoder.blocks.{*}"),
+    ("segmentation_head.0.{}", "segmentation_head.0.{}"),
+];
+
+const SMP_PSPNET_TIMM: Rules = &[
+    ("encoder.model.{*}", "encoder.{*}"),
+    ("decoder.psp.blocks.{}.pool.1.0.{}", "decoder.ppm.{}.1.{}"),
+    ("decoder.psp.blocks.{}.pool.1.1.{}", "decoder.ppm.{}.2.{}"),
+    ("decoder.conv.0.{}", "decoder.conv_last.0.{}"),
+    ("decoder.conv.1.{}", "decoder.conv_last.1.{}"),
+    ("segmentation_head.0.{}", "decoder.conv_last.4.{}"),
+];
+
 impl Names {
     fn rules(self) -> Rules {
         match self {
@@ -113,6 +132,8 @@ impl Names {
             Self::Mmseg => MMSEG,
             Self::SmpUnet => SMP_UNET,
             Self::SmpPspnet => SMP_PSPNET,
+            Self::SmpUnetTimm => SMP_UNET_TIMM,
+            Self::SmpPspnetTimm => SMP_PSPNET_TIMM,
             Self::Segtool | Self::CsailModule | Self::Milesial | Self::Seeps | Self::SeepsResnet => SAME,
         }
     }
@@ -125,10 +146,20 @@ impl Names {
             Self::Torchvision => "torchvision",
             Self::Semseg => "hszhao/semseg",
             Self::Mmseg => "mmsegmentation",
-            Self::SmpUnet | Self::SmpPspnet => "segmentation_models_pytorch",
             Self::Milesial => "milesial/Pytorch-UNet",
             Self::Seeps | Self::SeepsResnet => "Oil_Seep_Detection",
+            Self::SmpUnet | Self::SmpPspnet | Self::SmpUnetTimm | Self::SmpPspnetTimm => "segmentation_models_pytorch",
         }
+    }
+
+    /// Whether they are segmentation_models_pytorch's.
+    pub(super) fn is_smp(self) -> bool {
+        matches!(self, Self::SmpUnet | Self::SmpPspnet) || self.has_timm_encoder()
+    }
+
+    /// Whether they are those of its networks on encoders of timm.
+    pub(super) fn has_timm_encoder(self) -> bool {
+        matches!(self, Self::SmpUnetTimm | Self::SmpPspnetTimm)
     }
 
     /// Our name for theirs, if the parameter has one here.
@@ -184,8 +215,16 @@ fn next_hole(pattern: &str) -> Option<(&str, &str, &str)> {
 mod tests {
     use super::*;
 
-    const ALL: [Names; 6] =
-        [Names::Csail, Names::Torchvision, Names::Semseg, Names::Mmseg, Names::SmpUnet, Names::SmpPspnet];
+    const ALL: [Names; 8] = [
+        Names::Csail,
+        Names::Torchvision,
+        Names::Semseg,
+        Names::Mmseg,
+        Names::SmpUnet,
+        Names::SmpPspnet,
+        Names::SmpUnetTimm,
+        Names::SmpPspnetTimm,
+    ];
 
     #[test]
     fn names_turn_into_ours_and_back() {
@@ -203,6 +242,7 @@ mod tests {
             (Names::Mmseg, "decode_head.psp_modules.2.1.bn.bias", "decoder.ppm.2.2.bias"),
             (Names::SmpPspnet, "decoder.psp.blocks.0.pool.1.0.bias", "decoder.ppm.0.1.bias"),
             (Names::SmpUnet, "segmentation_head.0.weight", "segmentation_head.0.weight"),
+            (Names::SmpUnetTimm, "encoder.model.layer1.0.bn1.bias", "encoder.layer1.0.bn1.bias"),
         ] {
             assert_eq!(names.ours(theirs).as_deref(), Some(ours), "{names:?}");
             assert_eq!(names.theirs(ours).as_deref(), Some(theirs), "{names:?}");

@@ -6,9 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use super::Names;
 use super::checkpoint::{Checkpoint, Stored};
-use super::describe;
+use super::signs::{same_twice, unused, whose};
+use super::unwrap::Choice;
+use super::{beside, describe, extras};
 use crate::activation::{Activation, Rule};
-use crate::data::{Normalisation, ValidPixels};
+use crate::data::{Descriptor, Normalisation, ValidPixels};
 use crate::error::{Error, Result};
 use crate::model::{NetworkConfig, ResNetConfig};
 
@@ -60,6 +62,9 @@ pub struct Description {
     /// With a sigmoid: the probability above which a class is there.
     #[serde(default = "half")]
     pub threshold: f64,
+    /// What the classes of a whole network are, if that is known: names, label values, colours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dataset: Option<Box<Descriptor>>,
 }
 
 fn half() -> f64 {
@@ -75,7 +80,14 @@ impl Description {
     /// With the activation that weights of those names have.
     fn new(names: Names, content: Content, normalisation: Option<Normalisation>) -> Self {
         let activation = activation(names, &content);
-        Self { version: env!("CARGO_PKG_VERSION").into(), names, content, normalisation, activation, threshold: half() }
+        let version = env!("CARGO_PKG_VERSION").into();
+        Self { version, names, content, normalisation, activation, threshold: half(), dataset: None }
+    }
+
+    /// With what its classes are.
+    #[must_use]
+    pub fn of_classes(self, dataset: Descriptor) -> Self {
+        Self { dataset: Some(Box::new(dataset)), ..self }
     }
 
     /// With another activation and threshold.
@@ -99,6 +111,9 @@ impl Description {
         };
         if !(1..=usize::from(u16::MAX)).contains(&bands) {
             return Err(format!("it is said to be of {bands} bands"));
+        }
+        if let Some(dataset) = &self.dataset {
+            dataset.validate()?;
         }
         self.normalisation.as_ref().map_or(Ok(()), |normalisation| normalisation.validate(bands))
     }
@@ -126,7 +141,7 @@ impl Weights {
     /// Recognises a checkpoint. What its tensors do not show (where strides give way to dilation, whether corners are
     /// aligned) is what the project that it comes from does; with a `recipe`, what that says.
     pub fn recognise(checkpoint: Checkpoint, recipe: Option<&NetworkConfig>) -> Result<Self> {
-        let mut found = Self::as_they_are(&checkpoint, recipe)?;
+        let mut found = Self::as_they_are(&checkpoint, recipe, recipe.is_none())?;
         match (recipe, &mut found.description.content) {
             (Some(recipe), Content::Network(network)) => {
                 *network = describe::by_recipe(network, recipe).map_err(|reason| checkpoint.error(reason))?;
@@ -145,7 +160,7 @@ impl Weights {
     /// Recognises a checkpoint for a training by `recipe`, which says what the tensors do not show only where nobody else
     /// can: in segtool's own files that have lost their description.
     pub fn recognise_for(checkpoint: Checkpoint, recipe: &NetworkConfig) -> Result<Self> {
-        let mut found = Self::as_they_are(&checkpoint, Some(recipe))?;
+        let mut found = Self::as_they_are(&checkpoint, Some(recipe), true)?;
         let undescribed = found.description.names == Names::Segtool && !checkpoint.metadata.contains_key(ENTRY);
         if let (true, Content::Network(network)) = (undescribed, &mut found.description.content) {
             *network = describe::by_recipe(network, recipe).map_err(|reason| checkpoint.error(reason))?;
@@ -153,10 +168,11 @@ impl Weights {
         Ok(found)
     }
 
-    fn as_they_are(checkpoint: &Checkpoint, recipe: Option<&NetworkConfig>) -> Result<Self> {
+    /// `beside` says whether configurations that lie beside the weights count.
+    fn as_they_are(checkpoint: &Checkpoint, recipe: Option<&NetworkConfig>, beside: bool) -> Result<Self> {
         let found = match checkpoint.metadata.get(ENTRY) {
             Some(text) => Self::own(checkpoint, text),
-            None => Self::foreign(checkpoint, recipe),
+            None => Self::foreign(checkpoint, recipe, beside),
         }?;
         // Networks are made by these numbers, which a tensor without values may claim for nothing.
         if let Some((name, tensor)) = found.tensors.iter().find(|(_, tensor)| tensor.is_empty()) {
@@ -166,6 +182,7 @@ impl Weights {
             );
         }
         found.description.check().map_err(|reason| checkpoint.error(format!("{reason}; the file is damaged")))?;
+        found.check_encoder_names()?;
         Ok(found)
     }
 
@@ -196,42 +213,87 @@ impl Weights {
         Ok(Self { description, checkpoint: checkpoint.clone(), tensors, kept })
     }
 
-    fn foreign(checkpoint: &Checkpoint, recipe: Option<&NetworkConfig>) -> Result<Self> {
+    fn foreign(checkpoint: &Checkpoint, recipe: Option<&NetworkConfig>, beside: bool) -> Result<Self> {
         let names = whose(checkpoint)?;
-        let (mut tensors, mut kept, mut strange) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
-        for (name, tensor) in &checkpoint.tensors {
-            if let Some(reason) = unused(names, name) {
-                kept.insert(name.clone(), (tensor.clone(), reason));
-                continue;
-            }
-            match names.ours(name) {
-                Some(ours) => _ = tensors.insert(ours, tensor.clone()),
-                None => strange.push(name.as_str()),
-            }
-        }
-        if !strange.is_empty() {
-            return Err(checkpoint.error(format!(
-                "looks like weights of {}, but these tensors have no place there: {}; it is of another network, or of \
-                 another version of that project",
-                names.owner(),
-                some(&strange)
-            )));
-        }
+        let refuse =
+            |reason: String| checkpoint.error(format!("looks like weights of {}, but {reason}", names.owner()));
+        let (mut tensors, mut kept) = by_our_names(checkpoint, names)?;
         same_twice(checkpoint, names)?;
-        let content = describe::content(names, &tensors, recipe)
-            .map_err(|reason| checkpoint.error(format!("looks like weights of {}, but {reason}", names.owner())))?;
-        if names == Names::SmpUnet || names == Names::SmpPspnet {
+        let mut content = describe::content(names, &tensors, recipe).map_err(refuse)?;
+        if names.is_smp() {
             let used = describe::stages(&content);
             let beyond = |name: &str| (used + 1..=4).any(|stage| name.starts_with(&format!("encoder.layer{stage}.")));
-            for name in tensors.keys().filter(|name| beyond(name)).cloned().collect::<Vec<_>>() {
-                if let Some(tensor) = tensors.remove(&name) {
-                    kept.insert(name, (tensor, "the decoder does not use that stage"));
-                }
-            }
+            kept.extend(tensors.extract_if(.., |name, _| beyond(name)).map(|(name, tensor)| {
+                let theirs = names.theirs(&name).unwrap_or(name);
+                (theirs, (tensor, "the decoder does not use that stage"))
+            }));
         }
-        let normalisation = normalisation(names, &content);
-        let description = Description::new(names, content, normalisation);
-        Ok(Self { description, checkpoint: checkpoint.clone(), tensors, kept })
+        let told = match beside {
+            true => beside::apply(checkpoint, names, &mut content).map_err(refuse)?,
+            false => beside::Told::default(),
+        };
+        let normalisation = told.normalisation.or_else(|| normalisation(names, &content));
+        let mut description = Description::new(names, content, normalisation);
+        description.dataset =
+            told.dataset.filter(|dataset| outputs(&description.content) == Some(dataset.class_count())).map(Box::new);
+        let mut found = Self { description, checkpoint: checkpoint.clone(), tensors, kept };
+        found.checkpoint.notes.extend(told.notes);
+        if let Some(activation) = told.activation {
+            found.set_activation(activation, half());
+        }
+        Ok(found)
+    }
+
+    /// Refuses tensors of an encoder that no residual network or VGG-16 has: they change what it sees.
+    fn check_encoder_names(&self) -> Result<()> {
+        let strange = extras::of_encoder(&self.description.content, &self.tensors)?;
+        if strange.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<&str> = strange.iter().map(String::as_str).collect();
+        let kind = names.iter().find_map(|name| extras::kind(name));
+        let kind = kind.map_or_else(String::new, |kind| format!(" ({kind})"));
+        Err(self.checkpoint.error(format!(
+            "looks like {}, but has tensors that this has not{kind}: {}. They change what the network computes; give weights \
+             of the plain network, without them",
+            self.summary(),
+            some(&names)
+        )))
+    }
+}
+
+/// Tensors by their names here, and those that no network here uses by their own, with the reason.
+type Sorted = (BTreeMap<String, Stored>, BTreeMap<String, (Stored, &'static str)>);
+
+/// Sorts a project's tensors.
+fn by_our_names(checkpoint: &Checkpoint, names: Names) -> Result<Sorted> {
+    let (mut tensors, mut kept, mut strange) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+    for (name, tensor) in &checkpoint.tensors {
+        let counter = tensor.is_counter().then_some("a counter, no weight");
+        if let Some(reason) = unused(names, name).or(counter) {
+            kept.insert(name.clone(), (tensor.clone(), reason));
+            continue;
+        }
+        match names.ours(name) {
+            Some(ours) => _ = tensors.insert(ours, tensor.clone()),
+            None => strange.push(name.as_str()),
+        }
+    }
+    if !strange.is_empty() {
+        return Err(checkpoint.error(format!(
+            "looks like weights of {}, but these tensors have no place there: {}; it is of another network, or of \
+             another version of that project",
+            names.owner(),
+            some(&strange)
+        )));
+    }
+    match checkpoint.odd.iter().find(|(name, _)| unused(names, name).is_none()) {
+        Some((name, what)) => {
+            let whose = names.owner();
+            Err(checkpoint
+                .error(format!("looks like weights of {whose}, but {name} is {what}, which weights here are not")))
+        }
+        None => Ok((tensors, kept)),
     }
 }
 
@@ -242,128 +304,6 @@ pub(super) fn some(names: &[&str]) -> String {
         text.push_str(&format!(" and {} more", names.len() - MAX_NAMES));
     }
     text
-}
-
-/// Tensors that only the weights of one project have, all of them; the first that fits decides.
-const SIGNS: &[(Names, &[&str])] = &[
-    (Names::Mmseg, &["backbone.", "decode_head."]),
-    (Names::SmpUnet, &["encoder.layer1.", "decoder.blocks.", "segmentation_head.0."]),
-    (Names::SmpPspnet, &["encoder.layer1.", "decoder.psp.blocks.", "segmentation_head.0."]),
-    (Names::Semseg, &["layer0.0.", "layer1.0.conv1.", "ppm.features."]),
-    (Names::Milesial, &["inc.double_conv.", "down1.maxpool_conv.", "outc.conv."]),
-    (Names::Seeps, &["dconv_down1.0.", "dconv_up1.0.", "conv_last."]),
-    (Names::SeepsResnet, &["base_model.conv1.", "layer0_1x1.0.", "conv_up0.0."]),
-    (Names::CsailModule, &["encoder.conv3.", "encoder.bn3.", "encoder.layer1.", "decoder.conv_last"]),
-    (Names::Segtool, &["encoder.layer1.", "decoder.conv_last"]),
-    (Names::Segtool, &["conv_scale2.", "center_1.", "final."]),
-    (Names::Segtool, &["down1.conv1.", "up1.enlarge."]),
-    (Names::Csail, &["conv1.", "conv3.", "bn3.", "layer1.0.conv1."]),
-    (Names::Torchvision, &["conv1.", "bn1.", "layer1.0.conv1."]),
-    (Names::Torchvision, &["features.0.", "features.28."]),
-];
-
-/// Signs of half a network, and what is missing.
-const HALVES: &[(&[&str], &str)] = &[
-    (&["ppm.0.1.", "conv_last."], "the decoder alone of CSAIL; give the encoder's file, too"),
-    (&["cbr.0.", "conv_last."], "the decoder alone of CSAIL; give the encoder's file, too"),
-    (&["ppm_conv.0.", "fpn_in.0."], "the decoder alone of CSAIL; give the encoder's file, too"),
-    (&["decode_head."], "a head of mmsegmentation without its backbone"),
-    (&["encoder.layer1.", "decoder."], "another network of segmentation_models_pytorch than Unet and PSPNet"),
-    (&["features.0."], "a VGG of another depth, or another classifier; VGG-16 is known here"),
-    (&["layer0.0.", "layer1.0.conv1."], "a network of hszhao/semseg that is no PSPNet"),
-    (
-        &["backbone.layer1.0.conv1."],
-        "a torchvision segmentation network, or a backbone of mmsegmentation without its heads",
-    ),
-];
-
-/// Whether a name begins with `sign`.
-fn has<T>(tensors: &BTreeMap<String, T>, sign: &str) -> bool {
-    tensors.range(sign.to_owned()..).next().is_some_and(|(name, _)| name.starts_with(sign))
-}
-
-/// Whether the names are somebody's, with nothing before them.
-pub(super) fn is_known<T>(tensors: &BTreeMap<String, T>) -> bool {
-    let all = |signs: &[&str]| signs.iter().all(|sign| has(tensors, sign));
-    SIGNS.iter().any(|(_, signs)| all(signs)) || HALVES.iter().any(|(signs, _)| all(signs))
-}
-
-fn whose(checkpoint: &Checkpoint) -> Result<Names> {
-    let all = |signs: &[&str]| signs.iter().all(|sign| has(&checkpoint.tensors, sign));
-    if let Some((names, _)) = SIGNS.iter().find(|(_, signs)| all(signs)) {
-        return Ok(*names);
-    }
-    if let Some((_, what)) = HALVES.iter().find(|(signs, _)| all(signs)) {
-        return Err(checkpoint.error(format!("looks like {what}")));
-    }
-    let names: Vec<&str> = checkpoint.tensors.keys().map(String::as_str).collect();
-    Err(checkpoint.error(format!(
-        "not recognised; its tensors are {}. Known are the weights of CSAIL's semantic-segmentation-pytorch, torchvision's \
-         ResNet and VGG-16, hszhao/semseg, mmsegmentation's PSPNet, segmentation_models_pytorch's Unet and PSPNet, \
-         milesial/Pytorch-UNet, the U-Nets of Oil_Seep_Detection, and segtool's own",
-        some(&names)
-    )))
-}
-
-/// Why no network here uses a tensor, if that is so.
-fn unused(names: Names, name: &str) -> Option<&'static str> {
-    let leaf = name.rsplit('.').next().unwrap_or(name);
-    if leaf == "num_batches_tracked" {
-        return Some("a counter of PyTorch's batch norm");
-    }
-    let classifier = || Some("the classifier of the pretraining");
-    match names {
-        Names::Csail if leaf.starts_with("_tmp_running_") || leaf == "_running_iter" => {
-            Some("a helper of CSAIL's batch norm")
-        }
-        Names::CsailModule if leaf.starts_with("_tmp_running_") || leaf == "_running_iter" => {
-            Some("a helper of CSAIL's batch norm")
-        }
-        Names::CsailModule if name.starts_with("encoder.fc.") => classifier(),
-        Names::Csail | Names::Torchvision if name.starts_with("fc.") || name.starts_with("classifier.") => classifier(),
-        Names::SeepsResnet if name.starts_with("base_model.fc.") => classifier(),
-        Names::SeepsResnet => second_name(name).map(|_| "the same as base_model"),
-        Names::SmpUnet | Names::SmpPspnet if name.starts_with("classification_head.") => {
-            Some("a head that classifies whole pictures")
-        }
-        _ => None,
-    }
-}
-
-/// The name under which `ResNetUNet` has a tensor of its encoder for the first time.
-fn second_name(name: &str) -> Option<String> {
-    let (layer, rest) = name.split_once('.')?;
-    let inside = match layer {
-        "layer0" => match rest.split_once('.')? {
-            ("0", leaf) => format!("conv1.{leaf}"),
-            ("1", leaf) => format!("bn1.{leaf}"),
-            _ => return None,
-        },
-        "layer1" => format!("layer1.{}", rest.strip_prefix("1.")?),
-        "layer2" | "layer3" | "layer4" => name.to_owned(),
-        _ => return None,
-    };
-    Some(format!("base_model.{inside}"))
-}
-
-/// Two names of one tensor must hold the same.
-fn same_twice(checkpoint: &Checkpoint, names: Names) -> Result<()> {
-    if names != Names::SeepsResnet {
-        return Ok(());
-    }
-    for (name, tensor) in &checkpoint.tensors {
-        let Some(first) = second_name(name) else { continue };
-        let equal = match checkpoint.tensors.get(&first) {
-            Some(other) => other.shape() == tensor.shape() && other.bytes()? == tensor.bytes()?,
-            None => false,
-        };
-        if !equal {
-            return Err(checkpoint.error(format!(
-                "{name} and {first} are one tensor in ResNetUNet, but differ here; which one counts cannot be told"
-            )));
-        }
-    }
-    Ok(())
 }
 
 /// Outputs of a whole network.
@@ -405,7 +345,12 @@ fn normalisation(names: Names, content: &Content) -> Option<Normalisation> {
 impl Weights {
     /// Opens files and recognises them.
     pub fn open(paths: &[std::path::PathBuf], recipe: Option<&NetworkConfig>) -> Result<Self> {
-        Self::recognise(Checkpoint::open(paths)?, recipe)
+        Self::open_chosen(paths, recipe, &Choice::default())
+    }
+
+    /// The same for files that hold several networks: `choice` says which.
+    pub fn open_chosen(paths: &[std::path::PathBuf], recipe: Option<&NetworkConfig>, choice: &Choice) -> Result<Self> {
+        Self::recognise(Checkpoint::open_chosen(paths, choice)?, recipe)
     }
 
     /// Opens files for a training by `recipe`; see [`Self::recognise_for`].
@@ -422,6 +367,13 @@ impl Weights {
         normalisation.validate(bands).map_err(|reason| self.checkpoint.error(reason))?;
         self.description.normalisation = Some(normalisation);
         Ok(())
+    }
+
+    /// Says what the classes are, where the weights are of a whole network of so many.
+    pub fn set_dataset(&mut self, dataset: Descriptor) {
+        if self.class_count() == Some(dataset.class_count()) {
+            self.description.dataset = Some(Box::new(dataset));
+        }
     }
 
     /// Says how scores become classes, where that is known better; a single output stays a sigmoid.

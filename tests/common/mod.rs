@@ -4,6 +4,7 @@
 
 pub(crate) mod faults;
 pub(crate) mod references;
+pub(crate) mod tensors;
 pub(crate) mod tiny;
 
 use std::collections::HashMap;

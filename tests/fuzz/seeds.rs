@@ -105,7 +105,7 @@ pub(crate) fn label_tables() -> Vec<Vec<u8>> {
 }
 
 pub(crate) fn checkpoints() -> Vec<Vec<u8>> {
-    vec![fixture("unet_seeps_zip.pth"), fixture("unet_seeps_legacy.pth")]
+    ["zip", "legacy", "whole", "odd"].map(|kind| fixture(&format!("unet_seeps_{kind}.pth"))).to_vec()
 }
 
 pub(crate) fn safetensors() -> Vec<Vec<u8>> {

@@ -105,14 +105,20 @@ pub(super) struct Heads {
 }
 
 impl Decoder {
-    /// Logits of the features; in training, `draw` decides on dropout.
-    pub(super) fn forward(&self, features: Features, draw: Option<u64>, resampling: Resampling) -> Heads {
+    /// Logits of the features of an input of that height and width; in training, `draw` decides on dropout.
+    pub(super) fn forward(
+        &self,
+        features: Features,
+        size: [usize; 2],
+        draw: Option<u64>,
+        resampling: Resampling,
+    ) -> Heads {
         let main = |logits| Heads { logits, auxiliary: None };
         match self {
             Self::C1(decoder) => decoder.forward(features, draw),
             Self::Pyramid(decoder) => decoder.forward(features, draw, resampling),
             Self::UperNet(decoder) => main(decoder.forward(features, resampling)),
-            Self::Unet(decoder) => main(decoder.forward(features)),
+            Self::Unet(decoder) => main(decoder.forward(features, size)),
         }
     }
 
@@ -129,9 +135,8 @@ impl Decoder {
     /// The number that both sides of the input must be a multiple of.
     pub(super) fn multiple(&self) -> usize {
         match self {
-            Self::C1(_) | Self::UperNet(_) => 1,
+            Self::C1(_) | Self::UperNet(_) | Self::Unet(_) => 1,
             Self::Pyramid(decoder) => decoder.multiple(),
-            Self::Unet(decoder) => decoder.multiple(),
         }
     }
 

@@ -17,15 +17,22 @@ pub struct UnetDecoderConfig {
     /// Channels after each enlargement, the coarsest first: one more than the encoder's stages.
     #[serde(default = "published_channels")]
     pub channels: Vec<usize>,
+    /// How each block's input is enlarged, between the outer edges: `decoder_interpolation` there. Weights fit every way.
+    #[serde(default = "published_interpolation")]
+    pub interpolation: Interpolation,
 }
 
 fn published_channels() -> Vec<usize> {
     vec![256, 128, 64, 32, 16]
 }
 
+fn published_interpolation() -> Interpolation {
+    Interpolation::Nearest
+}
+
 impl Default for UnetDecoderConfig {
     fn default() -> Self {
-        Self { channels: published_channels() }
+        Self { channels: published_channels(), interpolation: published_interpolation() }
     }
 }
 
@@ -66,7 +73,7 @@ impl UnetDecoderConfig {
         };
         let blocks = self.inputs(encoder).into_iter().zip(&self.channels).map(block).collect();
         let last = self.channels.last().copied().unwrap_or_default();
-        UnetDecoder { blocks, head: init.conv2d(last, outputs, 3, how) }
+        UnetDecoder { blocks, head: init.conv2d(last, outputs, 3, how), interpolation: self.interpolation }
     }
 }
 
@@ -75,15 +82,22 @@ impl UnetDecoderConfig {
 pub struct UnetDecoder {
     blocks: Vec<Block>,
     head: Conv2d,
+    #[module(skip)]
+    interpolation: Interpolation,
 }
 
 impl UnetDecoder {
-    pub(super) fn forward(&self, features: Features) -> Tensor<4> {
+    /// Logits at `size`, that of the input.
+    pub(super) fn forward(&self, features: Features, size: [usize; 2]) -> Tensor<4> {
+        let how = Resampling { interpolation: self.interpolation, align_corners: false };
         let mut skips = [vec![features.stem], features.stages].concat();
         let mut x = skips.pop().expect("there is the stem at least");
         for block in &self.blocks {
             // The last block has nothing left to join.
-            x = block.forward([vec![twice(x)], skips.pop().into_iter().collect()].concat());
+            let skip = skips.pop();
+            let target = skip.as_ref().map_or(size, |skip| [skip.dims()[2], skip.dims()[3]]);
+            let enlarged = interpolate(x, target, how);
+            x = block.forward([vec![enlarged], skip.into_iter().collect()].concat());
         }
         self.head.forward(x)
     }
@@ -91,17 +105,6 @@ impl UnetDecoder {
     pub(super) fn fold(&mut self) {
         self.blocks.iter_mut().flat_map(|block| [&mut block.conv1, &mut block.conv2]).for_each(ConvNorm::fold);
     }
-
-    /// Both sides are halved once a block.
-    pub(super) fn multiple(&self) -> usize {
-        1 << self.blocks.len()
-    }
-}
-
-fn twice(x: Tensor<4>) -> Tensor<4> {
-    let [_, _, height, width] = x.dims();
-    let how = Resampling { interpolation: Interpolation::Nearest, align_corners: false };
-    interpolate(x, [2 * height, 2 * width], how)
 }
 
 /// Two 3x3 convolutions, each with batch norm and ReLU.

@@ -1,0 +1,49 @@
+//! Tensors that an encoder of its kind has not: squeeze and excitation, attention, biases, further stages.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::recognise::Content;
+use crate::device::DeviceChoice;
+use crate::error::Result;
+use crate::model::{FeatureEncoderConfig, ResNetFeaturesConfig, Tap, VggConfig, shapes};
+
+/// Names, by segtool's, of tensors among an encoder's that its kind has not.
+pub(super) fn of_encoder<T>(content: &Content, tensors: &BTreeMap<String, T>) -> Result<Vec<String>> {
+    let device = DeviceChoice::Flex.open()?;
+    let (prefix, encoder) = match content {
+        Content::Vgg16 { bands, batch_norm } => {
+            let config = FeatureEncoderConfig::Vgg16(VggConfig { batch_norm: *batch_norm });
+            ("", config.hollow(*bands, &[Tap::Pool(5)], &device)?)
+        }
+        Content::Encoder { encoder, bands } => {
+            let config = FeatureEncoderConfig::Resnet(ResNetFeaturesConfig::from(encoder.clone()));
+            ("encoder.", config.hollow(*bands, &[Tap::Layer(encoder.stages)], &device)?)
+        }
+        Content::Network(network) => {
+            let mut network = network.clone();
+            let bands = network.bands_and_outputs().0.unwrap_or(1);
+            let Some((encoder, prefix)) = network.encoder_mut() else { return Ok(Vec::new()) };
+            let config = FeatureEncoderConfig::Resnet(ResNetFeaturesConfig::from(encoder.clone()));
+            (prefix, config.hollow(bands, &[Tap::Layer(encoder.stages)], &device)?)
+        }
+    };
+    let known: BTreeSet<String> = shapes(&encoder).into_iter().map(|parameter| parameter.name).collect();
+    let strange = |name: &&String| name.strip_prefix(prefix).is_some_and(|name| !known.contains(name));
+    Ok(tensors.keys().filter(strange).cloned().collect())
+}
+
+/// What a network is called that has a tensor of that name.
+pub(super) fn kind(name: &str) -> Option<&'static str> {
+    let has = |parts: &[&str]| name.split('.').any(|word| parts.contains(&word));
+    Some(if has(&["se", "se_module"]) {
+        "it is an SE-ResNet, whose blocks have squeeze and excitation"
+    } else if has(&["ca", "sa", "cbam", "attn", "attn_layer", "eca", "nonlocal", "gc_module", "context_block"]) {
+        "its blocks have attention"
+    } else if name.contains(".downsample.2.") {
+        "its shortcuts begin with an average pooling, as in a ResNet-D"
+    } else if name.ends_with("conv1.bias") || name.ends_with("conv2.bias") || name.ends_with("conv3.bias") {
+        "its convolutions have biases: their batch norms were folded into them"
+    } else {
+        return None;
+    })
+}
