@@ -115,7 +115,7 @@ fn is_hangup_ignored() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let bits = ignored.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok());
-    bits.is_some_and(|bits| bits >> (signal_hook::consts::SIGHUP - 1) & 1 == 1)
+    bits.is_some_and(|bits| (bits >> (signal_hook::consts::SIGHUP - 1)) & 1 == 1)
 }
 
 #[cfg(not(unix))]

@@ -111,7 +111,7 @@ fn discard(folder: &Path) -> Result<()> {
     remove_folder(folder)
 }
 
-/// Renames a file or a save. Some file systems refuse that within a folder (layers of a container's), and the content is copied.
+/// Renames a file or a save. Where the file system cannot rename a folder (the layers of a container's), it is copied.
 fn rename(from: &Path, to: &Path) -> Result<()> {
     match fs::rename(from, to) {
         Err(e) if e.kind() == ErrorKind::CrossesDevices => {}
