@@ -439,6 +439,9 @@ fn pictures_of_odd_sizes_are_predicted_and_huge_ones_refused_with_the_way_out() 
         &message,
         &["huge.png", "20000x20000", "8.0 GiB may be used; go over it in windows with --tile 512, or look", "--memory"],
     );
+    // Windows that must be whole are counted whole.
+    let whole = ["--scales", "semseg:0.1", "--tile", "300000", &paths[3]];
+    assert_says(&stderr_of(&[&base[..8], &whole].concat(), 1), &["would take about", "of memory"]);
     let message = stderr_of(&[&base[..], &["--memory", "lots", &huge]].concat(), 2);
     assert_says(&message, &["8GiB"]);
 }

@@ -408,7 +408,7 @@ fn pictures_of_any_shape_and_depth_are_classified() {
     let (low, run) = (made.path("low.png"), made.path("deep_run"));
     let first = ["train", "--recipe", "hypercolumn-core", "--images", &low, "--labels", &labels, "--output-path", &run];
     stdout_of(&[&first[..], &["--taps", "pool1,relu5_1,colors", "--scales", "1,4", "--split", "pixel"]].concat());
-    stdout_of(&["predict", "--run", &run, "--output-path", &out, &low]);
+    stdout_of(&["predict", "--run", &run, "--output-path", &out, "--overwrite", &low]);
     assert_eq!(labels_of(&out, "low").dim(), (10, 240));
     assert_eq!(scores(&run)["features"], 2 * (64 + 512 + 3));
 }
