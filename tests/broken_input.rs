@@ -142,7 +142,7 @@ fn a_truncated_tiff_is_named() {
             &["predict", "--run", &run, "--output-path", &out, &inputs[0], &inputs[1], "--device", "flex"],
             3,
         );
-        assert_says(&message, &["skipped: ", "cut.tif", "1 of 2 pictures were skipped"]);
+        assert_says(&message, &["skipped: ", "cut.tif", "1 of 2 images were skipped"]);
         assert_eq!(fs::read_to_string(bench.path("out/predictions.txt")).unwrap(), "whole.npy\n");
     }
 }
@@ -156,7 +156,7 @@ fn prediction_goes_on_past_missing_files_and_folders() {
     let out = text(&bench.path("out"));
     let arguments = ["predict", "--run", &run, "--input-list", &list, "--output-path", &out, "--device", "flex"];
     let message = stderr_of(&arguments, 3);
-    assert_says(&message, &["gone.png: No such file", "is a folder, not a file", "2 of 4 pictures were skipped"]);
+    assert_says(&message, &["gone.png: No such file", "is a folder, not a file", "2 of 4 images were skipped"]);
     assert_eq!(fs::read_to_string(bench.path("out/predictions.txt")).unwrap(), "009.npy\n010.npy\n");
 }
 
@@ -434,11 +434,14 @@ fn pictures_of_odd_sizes_are_predicted_and_huge_ones_refused_with_the_way_out() 
     let huge = bench.path("huge.png");
     hollow_png(&huge, 20_000, 20_000);
     let huge = text(&huge);
-    let message = stderr_of(&[&base[..7], &["--memory", "8GiB", &huge, &paths[0]]].concat(), 3);
+    let message = stderr_of(&[&base[..8], &["--memory", "8GiB", &huge, &paths[0]]].concat(), 3);
     assert_says(
         &message,
         &["huge.png", "20000x20000", "8.0 GiB may be used; go over it in windows with --tile 512, or look", "--memory"],
     );
+    // Windows that must be whole are counted whole.
+    let whole = ["--scales", "semseg:0.1", "--tile", "300000", &paths[3]];
+    assert_says(&stderr_of(&[&base[..8], &whole].concat(), 1), &["would take about", "of memory"]);
     let message = stderr_of(&[&base[..], &["--memory", "lots", &huge]].concat(), 2);
     assert_says(&message, &["8GiB"]);
 }

@@ -391,7 +391,7 @@ fn pictures_of_any_shape_and_depth_are_classified() {
     let mut arguments = vec!["predict", "--run", &run, "--output-path", &out];
     arguments.extend(paths.iter().map(String::as_str));
     let said = stderr_of(&arguments, 3);
-    assert!(said.contains("broken.png") && said.contains("1 of 8 pictures were skipped"), "{said}");
+    assert!(said.contains("broken.png") && said.contains("1 of 8 images were skipped"), "{said}");
     let sizes = [(40, 240), (40, 240), (10, 240), (1, 240), (240, 40), (40, 240), (3, 3)];
     for (name, size) in names.iter().zip(sizes) {
         assert_eq!(labels_of(&out, name).dim(), size, "{name}");
@@ -408,7 +408,7 @@ fn pictures_of_any_shape_and_depth_are_classified() {
     let (low, run) = (made.path("low.png"), made.path("deep_run"));
     let first = ["train", "--recipe", "hypercolumn-core", "--images", &low, "--labels", &labels, "--output-path", &run];
     stdout_of(&[&first[..], &["--taps", "pool1,relu5_1,colors", "--scales", "1,4", "--split", "pixel"]].concat());
-    stdout_of(&["predict", "--run", &run, "--output-path", &out, &low]);
+    stdout_of(&["predict", "--run", &run, "--output-path", &out, "--overwrite", &low]);
     assert_eq!(labels_of(&out, "low").dim(), (10, 240));
     assert_eq!(scores(&run)["features"], 2 * (64 + 512 + 3));
 }
@@ -530,7 +530,7 @@ fn damaged_runs_are_refused_and_old_ones_replaced_whole() {
         assert!(
             here("forest.bin") != network && here("scores.json") != network && here("model.safetensors") == network
         );
-        stdout_of(&predict);
+        stdout_of(&[&predict[..], &["--overwrite"]].concat());
     }
 }
 
@@ -701,7 +701,7 @@ fn encoders_take_torchvisions_files() {
         let (theirs, own) = (read_tensors(Path::new(file)), read_tensors(&Path::new(&run).join("encoder.safetensors")));
         assert!(own.len() > 7 && own.len() < theirs.len());
         own.iter().for_each(|(name, data)| assert_eq!(floats(data), floats(&theirs[name]), "{name}"));
-        stdout_of(&["predict", "--run", &run, "--output-path", &made.path("out"), &made.core]);
+        stdout_of(&["predict", "--run", &run, "--output-path", &made.path("out"), "--overwrite", &made.core]);
     }
     // Another encoder than the recipe's, and a part of one.
     let said = stderr_of(&made.training(&made.path("other"), &["--weights", &resnet]), 1);

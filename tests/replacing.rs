@@ -124,7 +124,8 @@ fn metrics_tells_predictions_of_two_networks() {
     let label = |number: usize| {
         fs::copy(bench.path(&format!("data/labels/{number:03}.png")), labels.join(format!("{number:03}.png"))).unwrap()
     };
-    (label(9), label(10));
+    label(9);
+    label(10);
     let labels = text(&labels);
     let metrics = ["metrics", "--predictions", &out, "--labels", &labels, "--dataset", "demo"];
     assert!(!stderr_of(&metrics, 0).contains("network"));

@@ -20,7 +20,7 @@ pub(super) fn positive(text: &str) -> Result<usize, String> {
 
 /// From 1 to `most`.
 fn count(text: &str, most: usize) -> Result<usize, String> {
-    match text.parse::<usize>().map_err(|fault| fault.kind().clone()) {
+    match text.parse::<usize>().map_err(|fault| *fault.kind()) {
         Ok(0) => Err("must be at least 1".into()),
         Ok(number) if number <= most => Ok(number),
         Ok(_) | Err(IntErrorKind::PosOverflow) => Err(format!("must be at most {most}")),

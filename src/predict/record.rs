@@ -225,7 +225,7 @@ mod tests {
         let mut record = Record::default();
         for (stem, maker) in entries {
             let (maker, files) = (record.index_of(maker), vec![format!("{stem}.npy"), format!("{stem}_prob.npy")]);
-            record.results.insert((*stem).into(), Entry { maker, input: format!("{stem}.png").into(), files });
+            record.results.insert((*stem).into(), Entry { maker, input: format!("{stem}.png"), files });
             fs::write(folder.join(format!("{stem}.npy")), "").unwrap();
         }
         record.write(folder).unwrap();
