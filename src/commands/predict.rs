@@ -57,6 +57,7 @@ fn take_run_for_weights(arguments: &mut Predict) {
     {
         arguments.run = Some(folder.into());
         arguments.weights.clear();
+        arguments.given.iter_mut().filter(|id| *id == "weights").for_each(|id| *id = "run".into());
     }
 }
 

@@ -105,8 +105,7 @@ fn hub_config(checkpoint: &Checkpoint) -> Option<Map<String, Value>> {
 
 /// That timm's network of that name is a plain ResNet.
 fn plain(name: &str) -> Described<()> {
-    let name = name.strip_prefix("tu-").unwrap_or(name);
-    let base = name.split('.').next().unwrap_or(name);
+    let base = name.strip_prefix("tu-").unwrap_or(name).split('.').next().unwrap_or(name);
     let base = ["tv_", "gluon_", "ssl_", "swsl_"].iter().find_map(|start| base.strip_prefix(start)).unwrap_or(base);
     let base = base.strip_suffix("_v1b").unwrap_or(base);
     if PLAIN.contains(&base) {
