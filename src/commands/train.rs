@@ -39,15 +39,13 @@ pub(crate) fn run(arguments: Train) -> Result<Exit> {
     pixels::refuse_for_network(&arguments.given)?;
     // Asked for before anything is read: a device that is not there should not cost a look through the data.
     let device = arguments.compute.device.unwrap_or_default().resolve()?;
-    if arguments.limits.show_augmented.is_none() {
-        Run::check_target(&start.folder, arguments.overwrite)?;
+    match &arguments.limits.show_augmented {
+        Some(path) => check_writable(path)?,
+        None => Run::check_target(&start.folder, arguments.overwrite)?,
     }
     let mut recipe = procedure::adjusted(own, &arguments.procedure)?;
     recipe.merge_classes |= arguments.merge_classes;
     device.supports(recipe.training.precision)?;
-    if let Some(path) = &arguments.limits.show_augmented {
-        check_writable(path)?;
-    }
     let initial = initial(&arguments, &recipe, &progress)?;
     let plan = plan(&arguments, recipe, start.dataset, initial.as_ref(), &progress)?;
     if let Some(path) = &arguments.limits.show_augmented {
@@ -59,14 +57,13 @@ pub(crate) fn run(arguments: Train) -> Result<Exit> {
     if !arguments.limits.ignore_memory {
         need.check()?;
     }
-    let folder = start.folder;
     let stop = Stop::on_signal()?;
     let session = Session {
         deadline,
         cache: arguments.limits.cache.unwrap_or_else(|| cache_beside(&need, device)),
         ..session(device, &arguments, &stop, &progress)
     };
-    finish(&folder, device, &start_with(plan, initial.as_ref(), &folder, &session)?)
+    finish(&start.folder, device, &start_with(plan, initial.as_ref(), &start.folder, &session)?)
 }
 
 /// Everything settled and checked.
