@@ -370,6 +370,12 @@ fn folders_with_masks_are_images_and_labels() {
     let labels = drawn(&["--mask-folders", &ids]);
     assert_eq!((labels.width(), stripe_colors(&labels, 1)), (2 * WIDTH, merged));
 
+    // Two predictions of one image do not become one.
+    fs::write(bench.path("twice.txt"), "masked/a.png\npredictions/a.npy\n").unwrap();
+    let twice = bench.text("twice.txt");
+    let arguments = ["concat", "--list-predict", &twice, "--mask-folders", &ids, "--output-path", &out];
+    assert_says(&stderr_of(&arguments, 1), &["would both be written as", "a_concat.png"]);
+
     fs::remove_dir_all(bench.path("ids/b")).unwrap();
     let arguments = ["concat", "--predictions", &predictions, "--mask-folders", &ids, "--output-path", &out];
     assert_says(&stderr_of(&arguments, 1), &["1 of 2 predictions have no image", "b.png", "ids"]);

@@ -42,14 +42,13 @@ pub(crate) fn run(arguments: Train) -> Result<Exit> {
     // Asked for before anything is read: a device that is not there should not cost a look through the data.
     let device = arguments.compute.device.unwrap_or_default().resolve()?;
     // Held from here on, so that a second process is refused before it has read through its data.
-    let writes = arguments.limits.show_augmented.is_none();
-    let lock = writes.then(|| RunLock::claim(&start.folder, arguments.overwrite)).transpose()?;
+    let lock = match &arguments.limits.show_augmented {
+        Some(path) => check_writable(path).map(|()| None)?,
+        None => Some(RunLock::claim(&start.folder, arguments.overwrite)?),
+    };
     let mut recipe = procedure::adjusted(own, &arguments.procedure)?;
     recipe.merge_classes |= arguments.merge_classes;
     device.supports(recipe.training.precision)?;
-    if let Some(path) = &arguments.limits.show_augmented {
-        check_writable(path)?;
-    }
     let initial = initial(&arguments, &recipe, &progress)?;
     let plan = plan(&arguments, recipe, start.dataset, initial.as_ref(), &progress)?;
     if let Some(path) = &arguments.limits.show_augmented {
@@ -61,7 +60,6 @@ pub(crate) fn run(arguments: Train) -> Result<Exit> {
     if !arguments.limits.ignore_memory {
         need.check()?;
     }
-    let folder = start.folder;
     let stop = Stop::on_signal()?;
     let session = Session {
         deadline,
@@ -69,8 +67,8 @@ pub(crate) fn run(arguments: Train) -> Result<Exit> {
         lock: lock.as_ref(),
         ..session(device, &arguments, &stop, &progress)
     };
-    let outcome = start_with(plan, initial.as_ref(), &folder, &session)?;
-    Ok(finish(&folder, device, &outcome, &stop))
+    let outcome = start_with(plan, initial.as_ref(), &start.folder, &session)?;
+    Ok(finish(&start.folder, device, &outcome, &stop))
 }
 
 /// Everything settled and checked.

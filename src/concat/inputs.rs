@@ -1,4 +1,4 @@
-//! Which picture and label belong to which prediction.
+//! Which image and label belong to which prediction.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ const MAX_NAMED: usize = 20;
 /// What is drawn side by side; a label or a prediction is there, or both.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Triple {
-    /// The picture.
+    /// The image.
     pub image: PathBuf,
     /// Its label image or masks, where there are any.
     pub label: Option<Labels>,
@@ -25,7 +25,7 @@ pub struct Triple {
 }
 
 impl Triple {
-    /// What the result is named after: the prediction or, without one, the picture.
+    /// What the result is named after: the prediction or, without one, the image.
     pub fn name(&self) -> &Path {
         self.prediction.as_deref().unwrap_or(&self.image)
     }
@@ -47,10 +47,10 @@ pub enum Predictions {
 pub enum Partners {
     /// In a list, in the order of the predictions.
     List(PathBuf),
-    /// Under the same stem in a folder, or the file itself for a single prediction. Pictures may be in folders of their own
+    /// Under the same stem in a folder, or the file itself for a single prediction. Images may be in folders of their own
     /// there, as [`Self::MaskFolders`] has them.
     Path(PathBuf),
-    /// In a folder with a folder for each picture, which holds it in images/ and its masks in masks/; by the picture's stem.
+    /// In a folder with a folder for each image, which holds it in images/ and its masks in masks/; by the image's stem.
     MaskFolders(PathBuf),
     /// Under the same stem beside the prediction.
     Beside,
@@ -61,14 +61,14 @@ pub enum Partners {
 pub struct Inputs {
     /// Of predictions, where there are any.
     pub predictions: Option<Predictions>,
-    /// Of pictures.
+    /// Of images.
     pub images: Partners,
     /// Of labels, where there are any.
     pub labels: Option<Partners>,
 }
 
 impl Inputs {
-    /// Finds what belongs together, in the order of the predictions or, without any, of the pictures. What lacks a partner
+    /// Finds what belongs together, in the order of the predictions or, without any, of the images. What lacks a partner
     /// is an error, and so are lists of unequal length; names that do not match are noted.
     ///
     /// # Errors
@@ -111,8 +111,8 @@ impl Inputs {
             )),
             Partners::Path(folder) => by_stem(predictions, Some(folder), kind, sink),
             Partners::MaskFolders(root) => {
-                let pictures = pair_mask_folders(root)?.into_iter().map(|pair| pair.image);
-                among(&stems_of(pictures.collect()), predictions, root, kind)
+                let images = pair_mask_folders(root)?.into_iter().map(|pair| pair.image);
+                among(&stems_of(images.collect()), predictions, root, kind)
             }
             Partners::Beside => by_stem(predictions, None, kind, sink),
         }
@@ -150,7 +150,7 @@ impl Inputs {
     }
 }
 
-/// Pictures with their labels, without predictions.
+/// Images with their labels, without predictions.
 fn labelled(images: &Partners, labels: &Partners, sink: &dyn Sink) -> Result<Vec<Triple>> {
     let pairs = match (images, labels) {
         (Partners::Beside | Partners::MaskFolders(_), Partners::MaskFolders(root)) => pair_mask_folders(root)?,
@@ -177,13 +177,13 @@ fn labelled(images: &Partners, labels: &Partners, sink: &dyn Sink) -> Result<Vec
     Ok(pairs.into_iter().map(|Pair { image, label }| Triple { image, label: Some(label), prediction: None }).collect())
 }
 
-/// The masks of the pictures that have the predictions' stems.
+/// The masks of the images that have the predictions' stems.
 fn masks(predictions: &[PathBuf], root: &Path) -> Result<Vec<Labels>> {
     let pairs = pair_mask_folders(root)?;
     let found = stems_of(pairs.iter().map(|pair| pair.image.clone()).collect());
-    let pictures = among(&found, predictions, root, FileKind::Label)?;
-    let mut labels: BTreeMap<PathBuf, Labels> = pairs.into_iter().map(|pair| (pair.image, pair.label)).collect();
-    Ok(pictures.into_iter().filter_map(|picture| labels.remove(&picture)).collect())
+    let images = among(&found, predictions, root, FileKind::Label)?;
+    let labels: BTreeMap<PathBuf, Labels> = pairs.into_iter().map(|pair| (pair.image, pair.label)).collect();
+    Ok(images.iter().map(|image| labels[image].clone()).collect())
 }
 
 fn stems_of(files: Vec<PathBuf>) -> BTreeMap<String, Vec<PathBuf>> {
@@ -231,7 +231,7 @@ fn ambiguous(first: &Path, second: &Path, prediction: &Path) -> Error {
     ))
 }
 
-/// The files of a folder by stem; of one without pictures, those in folders of their own in it.
+/// The files of a folder by stem; of one without images, those in folders of their own in it.
 fn files_of(folder: &Path, kind: FileKind, sink: &dyn Sink) -> Result<BTreeMap<String, Vec<PathBuf>>> {
     let found = files_by_stem(folder, kind)?;
     let inside = (kind == FileKind::Picture && found.is_empty()).then(|| find_images_or_ids(folder, sink).ok());

@@ -20,6 +20,7 @@ use crate::event::{Event, Sink, Task};
 use crate::files::{create_folder, refuse_equal_outputs, write_bytes_unsynced};
 use crate::image::{PictureFormat, encode_picture, read_image, read_probability_npy, report_notes};
 use crate::inputs::ReadFiles;
+use crate::label::LabelMap;
 
 /// What to draw where.
 #[derive(Debug, Clone)]
@@ -41,7 +42,7 @@ pub struct Summary {
     pub skipped: usize,
 }
 
-/// Draws every triple as `<stem>_concat.png` (or .jpg), named after its prediction or, without one, its picture, on all
+/// Draws every triple as `<stem>_concat.png` (or .jpg), named after its prediction or, without one, its image, on all
 /// cores. A triple that cannot be used is
 /// reported and left out; a picture that cannot be written ends the work. Two triples that would be written under one
 /// name are refused before any work.
@@ -94,26 +95,25 @@ fn refuse_inputs(triples: &[Triple], output: &dyn Fn(&Triple) -> PathBuf) -> Res
     triples.iter().try_for_each(|triple| inputs.refuse(&output(triple), "--output-path"))
 }
 
-/// Reads what a picture shows; all parts must have one size.
+/// Reads what a figure shows; all parts must have one size.
 fn load(triple: &Triple, descriptor: &Descriptor, look: &Look) -> Result<Shown> {
     let prediction = match &triple.prediction {
-        Some(path) => Some((path, load_prediction(path, descriptor)?)),
+        Some(path) => Some((path.as_path(), load_prediction(path, descriptor)?)),
         None => None,
     };
     let check = |path: &Path, size: Size| match &prediction {
-        Some((prediction, map)) if map.size != size => {
-            let (first, second) = (path.into(), prediction.to_path_buf());
-            Err(Error::SizeMismatch { first, first_size: size, second, second_size: map.size })
-        }
-        _ => Ok(()),
+        Some((prediction, map)) => check_size((path, size), (prediction, map.size)),
+        None => Ok(()),
     };
-    // Before the picture, which is the largest file.
-    let mut label = None;
-    if let Some(Labels::File(path)) = &triple.label {
-        let map = load_labels(path, descriptor)?;
-        check(path, map.size)?;
-        label = Some(map);
-    }
+    // The image, the largest file, comes last.
+    let label = match &triple.label {
+        Some(Labels::File(path)) => {
+            let label = load_labels(path, descriptor)?;
+            check(path, label.size)?;
+            Some(label)
+        }
+        _ => None,
+    };
     let probability = match (&triple.prediction, look.probability) {
         (Some(prediction), true) => {
             let path = probability_path(prediction)?;
@@ -125,14 +125,7 @@ fn load(triple: &Triple, descriptor: &Descriptor, look: &Look) -> Result<Shown> 
     };
     let raster = read_image(&triple.image)?;
     check(&triple.image, raster.size)?;
-    match (&triple.label, &label) {
-        (Some(Labels::File(path)), Some(map)) => check_size((&triple.image, raster.size), (path, map.size))?,
-        (Some(masks), _) => {
-            let pair = Pair { image: triple.image.clone(), label: masks.clone() };
-            label = Some(load_pair_labels(&pair, raster.size, descriptor)?);
-        }
-        (None, _) => {}
-    }
+    let label = settled_label(triple, label, raster.size, descriptor)?;
     Ok(Shown {
         image: displayed(raster, descriptor.bands, &descriptor.nodata_numbers()),
         label: label.map(|label| label.classes),
@@ -140,6 +133,26 @@ fn load(triple: &Triple, descriptor: &Descriptor, look: &Look) -> Result<Shown> 
         probability,
         mean_iou: None,
     })
+}
+
+/// The label of an image of that size: of a file, what was read, which must have the size; of masks, their sum.
+fn settled_label(
+    triple: &Triple,
+    read: Option<LabelMap>,
+    size: Size,
+    descriptor: &Descriptor,
+) -> Result<Option<LabelMap>> {
+    match (&triple.label, read) {
+        (Some(Labels::File(path)), Some(label)) => {
+            check_size((&triple.image, size), (path, label.size))?;
+            Ok(Some(label))
+        }
+        (Some(masks @ Labels::Masks(_)), _) => {
+            let pair = Pair { image: triple.image.clone(), label: masks.clone() };
+            load_pair_labels(&pair, size, descriptor).map(Some)
+        }
+        _ => Ok(None),
+    }
 }
 
 /// `<stem>_prob.npy` beside the prediction, which must be there.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::event::Outlook;
 
-/// What a picture takes to be validated, as a share of what it takes to be trained on: the forward pass alone.
+/// What an image takes to be validated, as a share of what it takes to be trained on: the forward pass alone.
 const FORWARD_SHARE: f64 = 1.0 / 3.0;
 
 /// Mean seconds of what was measured.
@@ -34,7 +34,7 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// Of epochs on so many samples, with so many pictures to validate.
+    /// Of epochs on so many samples, with so many images to validate.
     pub(super) fn new(samples: usize, validation: usize) -> Self {
         let closing_share = FORWARD_SHARE * validation as f64 / samples.max(1) as f64;
         Self { training: Mean::default(), closing: Mean::default(), closing_share }
