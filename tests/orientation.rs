@@ -105,7 +105,7 @@ classes = [
     let size = || read_label_npy(&at("out").join("0.npy")).unwrap().0;
     stderr_of(&predict, 0);
     assert_eq!(size(), Size { width: 16, height: 8 });
-    stderr_of(&[&predict[..], &["--orientation", "apply"]].concat(), 0);
+    stderr_of(&[&predict[..], &["--orientation", "apply", "--overwrite"]].concat(), 0);
     assert_eq!(size(), Size { width: 8, height: 16 });
     let said = stderr_of(&["train", "--resume", &run, "--orientation", "apply"], 1);
     assert!(said.contains("it cannot be resumed with --orientation apply"), "{said}");
