@@ -388,6 +388,9 @@ fn files_of_other_kinds_are_named_with_the_next_step() {
     assert!(said.contains("is a TensorFlow SavedModel"), "{said}");
     let names = ["segformer.encoder.block.0.0.layer_norm_1.weight", "decode_head.linear_c.0.proj.weight"];
     let one = |name: &str| (name.to_owned(), Raw(vec![1], Dtype::F32, vec![0; 4]));
+    let vgg = ["encoder.features.0.weight", "encoder.features.28.weight", "decoder.blocks.0.conv1.0.weight"];
+    let said = refusal(&folder, &write(&folder.path().join("v.safetensors"), vgg.map(one)), &[]);
+    assert!(said.contains("on another encoder than a ResNet"), "{said}");
     let said = refusal(&folder, &write(&folder.path().join("s.safetensors"), names.map(one)), &[]);
     assert!(said.contains("not recognised") && !said.contains("mmsegmentation without"), "{said}");
 }
