@@ -41,7 +41,8 @@ fn predict(tiny: &Tiny, run: &Path, results: &Path) -> Vec<String> {
 
 /// Each result is one of before or one of now, whole, and a list names those of one network or is known to mix them.
 fn check_results(results: &Path, [before, now]: [&BTreeMap<String, Vec<u8>>; 2], what: &str) {
-    let is_result = |name: &str| !name.starts_with(".segtool-") && !matches!(name, "predictions.txt" | "predictions.json");
+    let is_result =
+        |name: &str| !name.starts_with(".segtool-") && !matches!(name, "predictions.txt" | "predictions.json");
     let found = contents(results);
     for (name, bytes) in found.iter().filter(|(name, _)| is_result(name)) {
         assert!(before.get(name) == Some(bytes) || now.get(name) == Some(bytes), "{name} is half: {what}");
@@ -112,8 +113,19 @@ fn grey_images_are_whole_wherever_the_program_ends() {
     }
     let from = text(&path("from"));
     let arguments = |to: &str, method: &str| {
-        ["rgb2gray", "--method", method, "--overwrite", "--workers", "1", "--input-folder", &from, "--output-folder", to]
-            .map(String::from)
+        [
+            "rgb2gray",
+            "--method",
+            method,
+            "--overwrite",
+            "--workers",
+            "1",
+            "--input-folder",
+            &from,
+            "--output-folder",
+            to,
+        ]
+        .map(String::from)
     };
     for (name, method) in [("old", "luminance"), ("new", "gleam")] {
         stdout_of(&strings(&arguments(&text(&path(name)), method)));

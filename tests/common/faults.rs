@@ -14,6 +14,7 @@ pub(crate) const BROKEN: &str = "5";
 pub(crate) const KILL: &str = "kill";
 
 /// The library that is loaded before all others; `None`, with a word, where there is no C compiler.
+#[allow(clippy::print_stderr)] // a test that is skipped says so
 pub(crate) fn shim() -> Option<&'static Path> {
     static SHIM: OnceLock<Option<(TempDir, PathBuf)>> = OnceLock::new();
     let shim = SHIM.get_or_init(|| {
