@@ -91,7 +91,7 @@ fn scores_that_are_not_numbers_are_no_prediction() {
     bench.scale_weights("dconv_down1.0.weight", 1e30);
     let _ = fs::remove_dir_all(&out);
     let message = stderr_of(&["predict", "--run", &run, "--output-path", &out, &good], 1);
-    assert!(message.contains("none of the 1 pictures could be predicted"), "{message}");
+    assert!(message.contains("none of the 1 images could be predicted"), "{message}");
     assert!(!bench.path("out/000.npy").exists());
     let message = stderr_of(&["metrics", "--run", &run], 1);
     assert_eq!(message.matches("scores are not numbers").count(), 3, "{message}");

@@ -231,12 +231,12 @@ fn classes_of_one_set_alone_are_named() {
     for expected in [
         format!("note: class '{}' does not occur in any label image\n", names[2]),
         format!(
-            "note: class '{}' does not occur in any label image of the training set, only of the validation set: not \
-             learnt, and scored 0\n",
+            "note: class '{}' does not occur in the training labels, only in the validation labels: it \
+             cannot be learned and will score 0\n",
             names[3]
         ),
         format!(
-            "note: class '{}' does not occur in any label image of the validation set, only of the training set: not scored\n",
+            "note: class '{}' does not occur in the validation labels, only in the training labels: it is not scored\n",
             names[1]
         ),
     ] {
@@ -289,7 +289,7 @@ fn sets_without_a_labelled_pixel_are_refused() {
 fn assert_exchanged(message: &str, flags: &str) {
     let errors: Vec<&str> = message.lines().filter(|line| !line.starts_with("note: ")).collect();
     assert_eq!(errors.len(), 1, "{message}");
-    assert!(errors[0].starts_with("error: images and label images seem to be exchanged: "), "{message}");
+    assert!(errors[0].starts_with("error: images and label images seem to be swapped: "), "{message}");
     assert!(errors[0].contains(flags), "{message}");
 }
 
@@ -338,7 +338,7 @@ fn exchanged_images_and_labels_are_one_line() {
     }
     let images = bench.list("three_images.txt", &bench.files("images", 0..3));
     let message = bench.train(&images, &three, &[], 1);
-    assert!(message.contains("the data set has") && !message.contains("seem to be exchanged"), "{message}");
+    assert!(message.contains("the data set has") && !message.contains("seem to be swapped"), "{message}");
 }
 
 #[test]

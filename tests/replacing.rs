@@ -83,7 +83,7 @@ fn results_of_another_network_go_only_on_request() {
     assert!(maker_of(Path::new(&out), "009.npy").contains("/a (weights "));
     assert_eq!(maker_of(Path::new(&out), "010_prob.npy"), maker_of(Path::new(&out), "009.npy"));
     // The same once more, also with weights that lie elsewhere, or with less.
-    assert_says(&stderr_of(&with(0, &[]), 0), &["note: replacing 3 earlier results of the same network and options"]);
+    assert_says(&stderr_of(&with(0, &[]), 0), &["note: replacing 3 results of the same network and options"]);
     assert_eq!(files(Path::new(&out)).get("011_prob.npy"), first.get("011_prob.npy"));
     fs::create_dir(bench.path("copy")).unwrap();
     for (name, content) in files(Path::new(&bench.runs[0])) {
@@ -95,17 +95,20 @@ fn results_of_another_network_go_only_on_request() {
     let before = files(Path::new(&out));
     assert_says(
         &stderr_of(&with(1, &[]), 1),
-        &["009.npy is of run ", "(and 5 more files)", "--overwrite", "--output-path"],
+        &["009.npy was made by run ", "(and 5 others)", "--overwrite", "--output-path"],
     );
-    assert_says(&stderr_of(&with(0, &["--flip"]), 1), &["009.npy is of run ", "own size; ", "--overwrite"]);
+    assert_says(&stderr_of(&with(0, &["--flip"]), 1), &["009.npy was made by run ", "own size; ", "--overwrite"]);
     fs::create_dir(bench.path("other")).unwrap();
     fs::copy(bench.image(0), bench.path("other/009.png")).unwrap();
     let other = bench.text("other/009.png");
     let refused = stderr_of(&bench.predict(0, &out, &[&other]), 1);
-    assert_says(&refused, &["009.npy is of ", "images/009.png", "--overwrite"]);
+    assert_says(&refused, &["009.npy was made ", "images/009.png", "--overwrite"]);
     assert_eq!(files(Path::new(&out)), before);
     // Replaced with all that belongs to it.
-    assert_says(&stderr_of(&with(1, &["--overwrite"]), 0), &["note: replacing 6 files in ", "009.npy, is of run "]);
+    assert_says(
+        &stderr_of(&with(1, &["--overwrite"]), 0),
+        &["note: replacing 6 results in ", "009.npy was made by run "],
+    );
     let after = files(Path::new(&out));
     assert_eq!(after.keys().collect::<Vec<_>>(), ["009.npy", "010.npy", "011.npy", RECORD, "predictions.txt"]);
     assert!(after["009.npy"] != before["009.npy"]);
@@ -233,7 +236,7 @@ fn a_stopped_prediction_writes_its_list() {
         let output = child.wait_with_output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{said}");
-        assert_says(&said, &["once more to stop at once", "stopped: 1 of 3 images are predicted"]);
+        assert_says(&said, &["to quit at once", "stopped: 1 of 3 images predicted"]);
         assert!(String::from_utf8_lossy(&output.stdout).starts_with("1 predictions in "));
         assert_eq!(fs::read_to_string(Path::new(&out).join("predictions.txt")).unwrap(), "009.npy\n");
         let names: Vec<_> = files(Path::new(&out)).into_keys().collect();
@@ -241,10 +244,7 @@ fn a_stopped_prediction_writes_its_list() {
         let (list, label) = (text(&Path::new(&out).join("predictions.txt")), bench.text("label.txt"));
         fs::write(&label, "data/labels/009.png\n").unwrap();
         let metrics = ["metrics", "--list-predict", &list, "--list-true", &label, "--dataset", "demo"];
-        assert_says(
-            &stderr_of(&metrics, 0),
-            &["2 of 3 images that were to be predicted into ", "have no result there"],
-        );
+        assert_says(&stderr_of(&metrics, 0), &["2 of the 3 images planned for ", "have no prediction"]);
     }
 }
 
@@ -270,7 +270,7 @@ fn labels_and_lists_are_never_predicted_over() {
     fs::copy(bench.path("data/labels/009.png"), bench.path("labels/x.png")).unwrap();
     let labels = bench.text("labels");
     let said = stderr_of(&bench.predict(0, &labels, &["--png", &input]), 1);
-    assert_says(&said, &["labels/x.png is there already", "--overwrite"]);
+    assert_says(&said, &["labels/x.png already exists", "--overwrite"]);
     // The list of the images.
     let listed = bench.text("listed");
     fs::create_dir(&listed).unwrap();

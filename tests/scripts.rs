@@ -69,7 +69,7 @@ fn the_lines_of_training_work_with_a_recipe_and_a_folder_of_their_own() {
         let text = said(folder.path(), &format!("{line} {more}"));
         let name =
             if i == 0 { "runs/pspnet50-capstone".to_owned() } else { format!("runs/pspnet50-capstone-{}", i + 1) };
-        assert!(text.contains("no --recipe: as pspnet50_ade20k was trained, recipe pspnet50-capstone"), "{text}");
+        assert!(text.contains("no --recipe: taking that of pspnet50_ade20k, pspnet50-capstone"), "{text}");
         assert!(text.contains(&format!("no --output-path: the run goes to {name}")), "{text}");
         let config = config(&folder.path().join(name));
         assert_eq!(config["recipe"]["training"]["optimizer"]["kind"], "sgd");
@@ -90,13 +90,13 @@ fn without_weights_the_recipe_is_the_scripts_and_ckpt_and_modelname_name_the_fol
     let text = said(folder.path(), line);
     assert!(text.contains("--num-gpus is left out"), "{text}");
     assert!(folder.path().join("weights/pspade20k/epochs/epoch_0001.safetensors").exists());
-    assert!(text.contains("no --recipe: pspnet50-capstone is taken"), "{text}");
+    assert!(text.contains("no --recipe: taking pspnet50-capstone"), "{text}");
     let config = config(&folder.path().join("weights/pspade20k"));
     assert_eq!(config["recipe"]["name"], "pspnet50-capstone");
     assert_eq!(config["recipe"]["training"]["optimizer"]["kind"], "adam");
     // Masks in folders are the earthquake system's.
     let text = refused(folder.path(), "train --mask_folders data --output_path q", 1);
-    assert!(text.contains("no --recipe: unet-earthquake is taken"), "{text}");
+    assert!(text.contains("no --recipe: taking unet-earthquake"), "{text}");
 }
 
 #[test]

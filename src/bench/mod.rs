@@ -14,7 +14,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
 use crate::activation::{Activation, Rule};
-use crate::device::{DeviceChoice, free_memory, peak_memory};
+use crate::device::{DeviceChoice, free_memory, in_words, peak_memory};
 use crate::error::{Error, Result, Size};
 use crate::fuse::{Look, Wanted, decide, decide_on_device, decides_on_device};
 use crate::loss::{Loss, Target};
@@ -22,7 +22,6 @@ use crate::model::InferenceNetwork;
 use crate::named::usual_spelling;
 use crate::ops::profile;
 use crate::precision::Precision;
-use crate::predict::in_words;
 use crate::recipe::{OptimizerConfig, Recipe};
 use crate::step::{Learner, Part, Settings};
 use crate::summary::{inference_memory, training_memory};

@@ -217,7 +217,7 @@ Examples:
 
 Writes <stem>.npy (2-d, the data set's own label values) for each image, predictions.txt, the list of them, and
 predictions.json, which says what made each: segtool metrics tells predictions of two networks apart by it. The same command
-may be run again; --overwrite replaces results of another network. Ctrl-C ends with a list of what is done.
+may be run again; --overwrite replaces results of another network. Ctrl-C stops early; predictions.txt lists the finished images.
 A network's probabilities are averaged over mirrored looks, windows and scales, enlarged to the picture, and then decided
 on. A forest (recipe hypercolumn-core) classifies every pixel, in windows whose size changes nothing beyond rounding.
 

@@ -88,7 +88,9 @@ pub(super) fn finish(summary: &Summary, images: usize, folder: &Path, stop: &Sto
         ui::result(&format!("{written} predictions in {folder}, listed in {folder}/predictions.txt"));
     }
     if summary.stopped {
-        ui::say(&format!("stopped: {written} of {images} images are predicted; the same command begins again"));
+        ui::say(&format!(
+            "stopped: {written} of {images} images predicted; the same command starts over from the first image"
+        ));
         return Ok(stop.exit().unwrap_or(Exit::Failed));
     }
     Ok(if summary.skipped > 0 { Exit::SomeSkipped } else { Exit::Done })

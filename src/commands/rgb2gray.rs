@@ -22,11 +22,11 @@ pub(crate) fn run(arguments: Rgb2Gray) -> Result<Exit> {
     }
     let kept = match summary.kept {
         0 => String::new(),
-        kept => format!(", {kept} that were there kept (--overwrite makes them again)"),
+        kept => format!("; {kept} existing files kept (--overwrite replaces them)"),
     };
     if summary.others > 0 {
         ui::say(&format!(
-            "note: {} of those that were kept were not made with {method} and these options; --overwrite makes them again",
+            "note: {} of the files kept were made with another method or other options; --overwrite replaces them",
             summary.others
         ));
     }

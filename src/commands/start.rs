@@ -41,12 +41,12 @@ impl Start {
                 None => (AnyRecipe::find_with(name, changes)?, given),
             },
             (None, Some((recipe, dataset))) => {
-                notes.push(format!("no --recipe: as {} was trained, recipe {}", arguments.weights[0], recipe.name));
+                notes.push(format!("no --recipe: taking that of {}, {}", arguments.weights[0], recipe.name));
                 (own(recipe)?, Some(given.unwrap_or(dataset)))
             }
             (None, None) => {
                 let name = usual_recipe(arguments);
-                notes.push(format!("no --recipe: {name} is taken; segtool info --recipes lists them all"));
+                notes.push(format!("no --recipe: taking {name}; segtool info --recipes lists them all"));
                 (AnyRecipe::find_with(name, changes)?, given)
             }
         };

@@ -73,7 +73,7 @@ fn take(exit: Exit) {
         Answer::End => std::process::exit(exit as i32),
         Answer::Stop => {
             STOP.store(true, Ordering::Relaxed);
-            ui::say("stopping after this step; once more to stop at once");
+            ui::say("stopping as soon as everything is saved; press Ctrl-C again after a second to quit at once");
         }
     }
 }

@@ -99,7 +99,7 @@ fn say_what(plan: &Plan, arguments: &Train, device: DeviceChoice) {
     ui::say(&format!("data set {}: {}", plan.descriptor.name, plan.descriptor.title));
     if matches!(device, DeviceChoice::LibtorchCuda(_)) && plan.recipe.training.precision == Precision::Float32 {
         ui::say(
-            "note: float32 is exact, but slow on a GPU; on recent NVIDIA GPUs --precision tf32 trains up to three times as \
+            "note: float32 is the most accurate, but slow on a GPU; on recent NVIDIA GPUs --precision tf32 trains up to three times as \
              fast, with nearly the same result",
         );
     }

@@ -27,8 +27,8 @@ pub fn refuse_exchanged(pairs: &[Pair], descriptor: &Descriptor, flags: &str) ->
     };
     match chosen.first() {
         Some(first) if chosen.iter().all(&mut exchanged) && varied => Err(Error::Config(format!(
-            "images and label images seem to be exchanged: {}, given as an image, holds label values of data set '{}' alone, \
-             and {}, given as its label image, holds others; exchange {flags}",
+            "images and label images seem to be swapped: {}, given as an image, holds only label values of data set '{}', and \
+             {}, given as its label image, holds others; swap {flags}",
             first.image.display(),
             descriptor.name,
             first.label.files().first().map_or(first.label.name(), |file| file.as_path()).display()

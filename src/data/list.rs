@@ -199,8 +199,8 @@ pub fn pair_folders(images: &Path, labels: &Path, sink: &dyn Sink) -> Result<Vec
     let found = find_images(images, sink)?;
     if only_lossy(labels)? && !only_lossy(images)? {
         return Err(Error::Config(format!(
-            "images and label images seem to be exchanged: {} holds no label images but JPEG or WebP files, and {} holds files \
-             of formats that label images have",
+            "images and label images seem to be swapped: {} holds only JPEG or WebP files, which cannot be label images, and {} \
+             holds files that can; swap the two",
             labels.display(),
             images.display()
         )));

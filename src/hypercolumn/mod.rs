@@ -22,8 +22,7 @@ pub use picture::Picture;
 pub use sampler::WindowFeatures;
 
 use crate::error::{Error, Result, Size};
-use crate::model::{FeatureEncoder, FeatureEncoderConfig, Reach, Tap, collect};
-use crate::weights::checksum_of;
+use crate::model::{FeatureEncoder, FeatureEncoderConfig, Reach, Tap, checksum_of, collect};
 use sampler::Map;
 
 /// Smallest of the sizes that a picture may be looked at: a 64th.

@@ -1,6 +1,7 @@
 //! Networks. Parameter names are PyTorch's, so that saved weights load in Python.
 
 mod attention_unet;
+mod checksum;
 mod decoder;
 mod encoder_decoder;
 mod features;
@@ -18,6 +19,7 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 pub use attention_unet::{AttentionUnet, AttentionUnetConfig};
+pub(crate) use checksum::{Checksum, checksum_of, checksum_of_text};
 pub use decoder::{
     C1, C1Config, Decoder, DecoderConfig, DeepSupervision, DeepSupervisionConfig, DropoutUnit, Pyramid, PyramidConfig,
     PyramidForm, UnetDecoder, UnetDecoderConfig, UperNet, UperNetConfig,

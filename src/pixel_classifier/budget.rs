@@ -3,10 +3,9 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
-use crate::device::{DeviceChoice, free_memory};
+use crate::device::{DeviceChoice, free_memory, in_words};
 use crate::error::{Error, Result, Size};
 use crate::hypercolumn::{HypercolumnConfig, Part, Window};
-use crate::predict::in_words;
 use crate::summary::feature_memory;
 
 /// Sides of windows that are tried, where the usual ones do not fit.

@@ -17,9 +17,10 @@ use crate::fuse::Wanted;
 use crate::hypercolumn::{FeatureCache, Hypercolumns, Picture, Window, WindowFeatures};
 use crate::image::{Raster, orientation_policy, read_size, report_notes};
 use crate::label::{IGNORE, LabelMap};
+use crate::model::Checksum;
 use crate::predict::{Claim, Maker, Outputs, Prediction, Summary, Target};
 use crate::run::ForestRun;
-use crate::weights::{self, Checksum};
+use crate::weights;
 
 /// A forest with what gives it its features.
 #[derive(Debug)]

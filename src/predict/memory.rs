@@ -4,8 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::{Join, Options, Predictor, Procedure, Sizes, Tiles};
-pub(crate) use crate::device::in_words;
-use crate::device::{DeviceChoice, free_memory};
+use crate::device::{DeviceChoice, free_memory, in_words};
 use crate::error::{Error, Result, Size};
 use crate::fuse::Wanted;
 use crate::image::read_size;

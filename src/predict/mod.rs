@@ -23,12 +23,11 @@ use crate::event::Sink;
 use crate::fuse::Wanted;
 use crate::image::{Raster, orientation_policy, report_notes};
 use crate::label::LabelMap;
-use crate::model::{InferenceNetwork, Network, NetworkConfig};
+use crate::model::{InferenceNetwork, Network, NetworkConfig, checksum_of};
 use crate::precision::Precision;
 use crate::run::Run;
-use crate::weights::{self, Names, Report, Weights, checksum_of};
+use crate::weights::{self, Names, Report, Weights};
 
-pub(crate) use memory::in_words;
 pub use output::{Along, NpyType, Outputs};
 pub use procedure::{Choices, Join, Preset, Procedure, Scales, Sizes, Tiles};
 pub use record::{Maker, RECORD, Record, origins};

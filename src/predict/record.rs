@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::Descriptor;
 use crate::error::{Error, Result};
 use crate::files::{folder_of, read_text, write_bytes};
-use crate::weights::checksum_of_text;
+use crate::model::checksum_of_text;
 
 /// The file's name.
 pub const RECORD: &str = "predictions.json";
@@ -163,7 +163,7 @@ pub fn origins<'a>(predictions: impl IntoIterator<Item = &'a Path>) -> Vec<Strin
         let folder = folder_of(path);
         if !folders.contains_key(folder) {
             let record = Record::read(folder).unwrap_or_else(|fault| {
-                notes.push(format!("who made the predictions in {} is not known: {fault}", folder.display()));
+                notes.push(format!("cannot tell which network made the predictions in {}: {fault}", folder.display()));
                 None
             });
             folders.insert(folder.into(), record);
@@ -181,7 +181,7 @@ pub fn origins<'a>(predictions: impl IntoIterator<Item = &'a Path>) -> Vec<Strin
     notes.extend(several(&makers));
     if let (Some(first), [(maker, _), ..]) = (unknown.first(), &makers[..]) {
         notes.push(format!(
-            "{} predictions, the first {}, are not in {RECORD} beside them, so that they may be of another network than {maker}",
+            "{} of the predictions (for example {}) are not recorded in their folder's {RECORD}, and may not be by {maker}",
             unknown.len(),
             first.display()
         ));
@@ -189,8 +189,8 @@ pub fn origins<'a>(predictions: impl IntoIterator<Item = &'a Path>) -> Vec<Strin
     for (folder, record) in folders.iter().filter_map(|(folder, record)| Some((folder, record.as_ref()?))) {
         if let missing @ 1.. = record.missing(folder) {
             notes.push(format!(
-                "{missing} of {} images that were to be predicted into {} have no result there: the prediction did not finish, or \
-                 results were removed",
+                "{missing} of the {} images planned for {} have no prediction there: `segtool predict` was stopped, or results \
+                 were removed; predict them again",
                 record.results.len(),
                 folder.display()
             ));
@@ -207,7 +207,10 @@ fn several(makers: &[(Maker, usize)]) -> Option<String> {
     let named: Vec<String> =
         makers.iter().take(MAX_NAMED).map(|(maker, count)| format!("{count} by {maker}")).collect();
     let more = if makers.len() > MAX_NAMED { ", ..." } else { "" };
-    Some(format!("these are {what}: {}{more}; predict all images anew to score one network", named.join(", ")))
+    Some(format!(
+        "these are {what}: {}{more}; predict all images again with one network before comparing scores",
+        named.join(", ")
+    ))
 }
 
 #[cfg(test)]

@@ -131,7 +131,10 @@ impl<'a> Claim<'a> {
                 if maker.is_same(self.maker) && entry.input == *input {
                     found.own += usize::from(!left.is_empty());
                 } else {
-                    let whose = if maker.is_same(self.maker) { entry.input.clone() } else { maker.to_string() };
+                    let whose = match maker.is_same(self.maker) {
+                        true => format!("from {}", entry.input),
+                        false => format!("by {maker}"),
+                    };
                     found.others.extend(left.into_iter().map(|name| (name.clone(), whose.clone())));
                 }
             }
@@ -158,15 +161,17 @@ impl<'a> Claim<'a> {
             let folders: BTreeSet<&Path> = inputs.iter().map(|input| folder_of(input)).collect();
             if ReadFiles::new(folders).replaced_by(folder).is_some() {
                 return Err(Error::Config(format!(
-                    "{} lies beside the images and was not written by `segtool predict` as {RECORD} has it: the result would \
-                     overwrite what may be a label image; choose another --output-path",
+                    "{} is in the folder of the images and is not recorded in {RECORD}: the result would overwrite what may be a \
+                     label image; choose another --output-path",
                     folder.join(name).display()
                 )));
             }
         }
-        let Some((name, whose)) = others.first().map(|(name, whose)| (name, format!("is of {whose}"))).or_else(|| {
-            unknown.first().map(|name| (name, format!("is there already, and {RECORD} does not say what made it")))
-        }) else {
+        let Some((name, whose)) =
+            others.first().map(|(name, whose)| (name, format!("was made {whose}"))).or_else(|| {
+                unknown.first().map(|name| (name, format!("already exists, and {RECORD} does not record what made it")))
+            })
+        else {
             return Ok(());
         };
         if self.target.overwrite {
@@ -174,10 +179,11 @@ impl<'a> Claim<'a> {
         }
         let more = match others.len() + unknown.len() - 1 {
             0 => String::new(),
-            more => format!(" (and {more} more files)"),
+            1 => " (and one other)".to_owned(),
+            more => format!(" (and {more} others)"),
         };
         Err(Error::Config(format!(
-            "{} {whose}{more}; replace such results with --overwrite, or choose another --output-path",
+            "{} {whose}{more}; --overwrite replaces such results, or choose another --output-path",
             folder.join(name).display()
         )))
     }
@@ -191,16 +197,17 @@ impl<'a> Claim<'a> {
         let Found { own, others, unknown } = &self.found;
         if others.len() + unknown.len() > 0 {
             let (name, whose) =
-                others.first().cloned().unwrap_or_else(|| (unknown[0].clone(), "unknown origin".into()));
+                others.first().cloned().unwrap_or_else(|| (unknown[0].clone(), "by something unknown".into()));
             sink.event(Event::Note(format!(
-                "replacing {} files in {}: the first, {name}, is of {whose}",
-                others.len() + unknown.len(),
+                "replacing {} in {}: {name} was made {whose}",
+                results(others.len() + unknown.len()),
                 folder.display()
             )));
         }
         if *own > 0 {
             sink.event(Event::Note(format!(
-                "replacing {own} earlier results of the same network and options in {}",
+                "replacing {} of the same network and options in {}",
+                results(*own),
                 folder.display()
             )));
         }
@@ -291,4 +298,8 @@ fn write_list(folder: &Path, written: &[PathBuf], sink: &dyn Sink) -> Result<()>
         list.extend([if plain { "" } else { "./" }, &name, "\n"]);
     }
     if list.is_empty() { Ok(()) } else { write_bytes(&folder.join(LIST), list.as_bytes()) }
+}
+/// `one result`, `2 results`.
+fn results(count: usize) -> String {
+    if count == 1 { "one result".into() } else { format!("{count} results") }
 }

@@ -331,15 +331,15 @@ impl Unexpected {
         }
         if let (files @ 1.., pixels) = self.unpredicted {
             sink.event(Event::Note(format!(
-                "{files} predictions assign the ignore value {} to {pixels} labelled pixels, as they do where images hold no data; \
-                 these count as errors, but `segtool metrics --run` leaves pixels without data out",
+                "{files} predictions have the ignore value {} at {pixels} labelled pixels, as they do where an image has no data; \
+                 these count as errors, while `segtool metrics --run` leaves pixels without data out",
                 settings.descriptor.unlabelled_value()
             )));
         }
         if let Some((path, value)) = &self.first {
             sink.event(Event::Note(format!(
-                "{} files hold values that are no class of {name} (such as {value} in {}): taken as not labelled, or wrong where \
-                 predicted; a larger --num-class, --first-label or --dataset makes classes of them",
+                "{} files hold values that are not classes of {name} (for example {value} in {}): counted as not labelled, or as \
+                 errors where predicted; to make them classes, raise --num-class, or change --first-label or --dataset",
                 self.files,
                 path.display()
             )));
@@ -420,7 +420,7 @@ fn ignored_note(value: u16, pixels: u64, tally: &Tally, settings: &Settings) -> 
             format!("--first-label {value} --num-class {} counts it, and so does --dataset", classes.len() + 1)
         }
         (true, false) => format!("--first-label {value} counts it, and so does --dataset"),
-        (false, _) => "--dataset with a file that makes it a class counts it".to_owned(),
+        (false, _) => "to count it, give --dataset a file in which it is a class".to_owned(),
     };
     format!("value {value} ({share} % of the label pixels) is taken as not labelled; {way}")
 }

@@ -350,8 +350,8 @@ impl<'a> Trainer<'a> {
         let verdict = position.close_epoch(config.recipe.training.best_by, validation.as_ref());
         if let Some(validation) = validation.as_ref().filter(|validation| !validation.is_numeric()) {
             self.session.note(format!(
-                "epoch {}: loss {} in the validation, so its scores mean nothing and it is not the best; a smaller \
-                 --learning-rate or --clip-norm may help",
+                "epoch {}: the validation loss is {}, so its scores mean nothing and it is never the best; try a smaller \
+                 --learning-rate, or --clip-norm",
                 position.epoch,
                 validation.loss.unwrap_or(f64::NAN)
             ));

@@ -17,7 +17,7 @@ pub(super) fn set_epochs(training: &mut Training, wanted: &[usize], position: &P
     let phases = training.resolved_phases();
     if wanted.len() != phases.len() {
         return Err(Error::Config(format!(
-            "--num-epoch has {} numbers, but {} trains in {} phases; give one number for each",
+            "--num-epoch needs one number for each phase: {} given, {} has {}",
             wanted.len(),
             run.display(),
             phases.len()
@@ -48,14 +48,14 @@ fn obstacle(phases: &[Training], i: usize, epochs: usize, position: &Position) -
         return Some("is over".into());
     }
     if epochs < done {
-        return Some(format!("has begun epoch {done} already"));
+        return Some(format!("has already started epoch {done}"));
     }
     if phase.patience.is_some_and(|most| position.since_best >= most) {
-        return Some(format!("has ended: no better validation for {} epochs", position.since_best));
+        return Some(format!("stopped early, without a better validation for {} epochs", position.since_best));
     }
     (done > 0 && phase.schedule.depends_on_length()).then(|| {
         format!(
-            "has begun with a learning rate that falls over {} epochs, and another length would have changed it from the \
+            "has started with a learning rate that falls over {} epochs; another length would have changed it from the \
              first step",
             phase.epochs
         )
@@ -107,7 +107,10 @@ mod tests {
 
     fn refused(training: &Training, wanted: &[usize], position: &Position) -> String {
         let said = set_epochs(&mut training.clone(), wanted, position, Path::new("r3")).unwrap_err().to_string();
-        assert!(said.contains("phases; give one") || said.contains("--weights r3 --output-path NEW"), "{said}");
+        assert!(
+            said.contains("one number for each phase") || said.contains("--weights r3 --output-path NEW"),
+            "{said}"
+        );
         said
     }
 
@@ -126,13 +129,13 @@ mod tests {
     fn what_would_change_the_epochs_of_before_is_refused_with_a_way_out() {
         let poly = training(Schedule::Poly { power: 0.9, warmup: None });
         assert!(refused(&poly, &[9], &at(0, 1)).contains("falls over 4 epochs"));
-        assert!(refused(&poly, &[9, 9], &at(0, 1)).contains("trains in 1 phases"));
+        assert!(refused(&poly, &[9, 9], &at(0, 1)).contains("one number for each phase: 2 given, "));
         let constant = training(Schedule::Constant { warmup: None });
-        assert!(refused(&constant, &[2], &at(0, 3)).contains("has begun epoch 3 already"));
+        assert!(refused(&constant, &[2], &at(0, 3)).contains("has already started epoch 3"));
         assert!(refused(&constant, &[3], &Position { batch: 1, ..at(0, 3) }).contains("epoch 4"));
         let patient = Training { patience: Some(2), ..constant };
         let ended = Position { since_best: 2, ..at(0, 3) };
-        assert!(refused(&patient, &[9], &ended).contains("no better validation for 2 epochs"));
+        assert!(refused(&patient, &[9], &ended).contains("without a better validation for 2 epochs"));
         // Nothing has happened yet.
         set_epochs(&mut poly.clone(), &[9], &at(0, 0), Path::new("r")).unwrap();
     }

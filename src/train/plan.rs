@@ -166,11 +166,11 @@ fn check_classes(descriptor: &Descriptor, survey: &Survey, only_training: bool, 
     note(&|learnt, scored| learnt + scored == 0, "any label image");
     note(
         &|learnt, scored| learnt == 0 && scored > 0,
-        "any label image of the training set, only of the validation set: not learnt, and scored 0",
+        "the training labels, only in the validation labels: it cannot be learned and will score 0",
     );
     note(
         &|learnt, scored| !only_training && learnt > 0 && scored == 0,
-        "any label image of the validation set, only of the training set: not scored",
+        "the validation labels, only in the training labels: it is not scored",
     );
     Ok(())
 }

@@ -67,8 +67,8 @@ pub(super) fn apply(checkpoint: &Checkpoint, names: Names, content: &mut Content
         let stem = path.file_stem().unwrap_or_default().to_string_lossy().to_lowercase();
         if let Some(relative) = SAME_NAMES.iter().find(|relative| stem.contains(*relative)) {
             return Err(format!(
-                "its file's name says {relative}, a ResNet with anti-aliasing, which has the same names and computes \
-                 otherwise; if it is a plain ResNet, give the file another name"
+                "its file name says {relative}, a ResNet with anti-aliasing, whose tensors have the same names but which computes \
+                 something else; if it is a plain ResNet, rename the file"
             ));
         }
     }
@@ -112,7 +112,8 @@ fn plain(name: &str) -> Described<()> {
         return Ok(());
     }
     Err(format!(
-        "config.json beside it says {name}, which computes otherwise than the ResNet whose names it has; {} are known",
+        "config.json beside it says {name}, whose tensors have the names of a ResNet but which computes something else; \
+         supported are {}",
         PLAIN.join(", ")
     ))
 }
@@ -133,8 +134,8 @@ fn enlarge(content: &mut Content, mode: &str) -> Described<()> {
             "bicubic" => Interpolation::Bicubic,
             other => {
                 return Err(format!(
-                    "its decoder enlarges by '{other}'; nearest, bilinear and bicubic are known. A recipe with \
-                     decoder.interpolation (--recipe) has it taken for one of these"
+                    "its decoder upsamples by '{other}'; nearest, bilinear and bicubic are supported: to choose one of them, set \
+                     decoder.interpolation in a recipe (--recipe)"
                 ));
             }
         };
@@ -253,7 +254,7 @@ fn mmseg(text: &str, content: &mut Content, told: &mut Told) -> Described<()> {
         ([1.0, 2.0, 2.0, 1.0], [1.0, 1.0, 1.0, 2.0], true) if !basic => Dilation::Stage4,
         _ => {
             return Err(format!(
-                "its configuration places dilation as no network here does (strides {strides:?}, dilations {dilations:?}, \
+                "its configuration has strides and dilations that segtool does not support (strides {strides:?}, dilations {dilations:?}, \
                  contract_dilation {contracted})"
             ));
         }
@@ -262,9 +263,7 @@ fn mmseg(text: &str, content: &mut Content, told: &mut Told) -> Described<()> {
         config.encoder.style = Style::Caffe;
     }
     if [backbone, head].iter().any(|section| setting(section, "eps").is_some()) {
-        return Err(
-            "its configuration gives batch norms an epsilon of their own; say it with --recipe (norm.epsilon)".into()
-        );
+        return Err("its configuration sets an epsilon of the batch norms; set it with --recipe (norm.epsilon)".into());
     }
     if setting(head, "pool_scales").is_some_and(|scales| numbers(scales) != [1.0, 2.0, 3.0, 6.0]) {
         return Err("its configuration has other pool_scales than 1, 2, 3 and 6".into());
@@ -279,7 +278,7 @@ fn mmseg(text: &str, content: &mut Content, told: &mut Told) -> Described<()> {
         told.normalisation = normalisation.validate(bands).is_ok().then_some(normalisation).filter(is_unusual);
     }
     if ["bgr_to_rgb", "to_rgb"].iter().any(|name| setting(prepared, name) == Some("False")) {
-        return Err("its configuration gives the network blue before red; images here are red, green, blue".into());
+        return Err("its network expects images in blue, green, red; segtool gives it red, green, blue".into());
     }
     told.notes.push("mmsegmentation's configuration in the file was followed".into());
     Ok(())

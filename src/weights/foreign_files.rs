@@ -60,7 +60,7 @@ pub(super) fn by_head(path: &Path, head: &[u8]) -> Option<String> {
     } else if text.starts_with("version https://git-lfs") {
         "is a pointer of Git LFS, not the weights themselves; fetch these with `git lfs pull`".into()
     } else if text.trim_start().to_lowercase().starts_with("<!doctype html") || text.trim_start().starts_with("<html") {
-        "is not a readable weight file but a web page, as a download link gives where it wants a login or a click; fetch \
+        "is not a readable weight file but a web page, as a download link gives where it needs a login or a confirmation; fetch \
          the file itself"
             .into()
     } else if head.get(257..262) == Some(b"ustar") {
@@ -71,7 +71,7 @@ pub(super) fn by_head(path: &Path, head: &[u8]) -> Option<String> {
         .iter()
         .any(|magic| head.starts_with(magic))
     {
-        "is packed; unpack it and give the file of weights in it".into()
+        "is a compressed archive; unpack it and give the file of weights in it".into()
     } else if text.starts_with('{') && ends(&[".json"]) {
         "is JSON, a list of parts or a configuration; give the .safetensors or .pth files themselves".into()
     } else {

@@ -2,7 +2,6 @@
 
 mod beside;
 mod checkpoint;
-mod checksum;
 mod describe;
 mod download;
 mod export;
@@ -21,7 +20,6 @@ mod unwrap;
 
 pub use self::safetensors::{load, save, save_encoder};
 pub use checkpoint::{Checkpoint, Stored};
-pub(crate) use checksum::{Checksum, checksum_of, checksum_of_text};
 pub use download::cache;
 pub use export::Target;
 pub use load::Report;

@@ -254,8 +254,8 @@ impl Weights {
         let kind = names.iter().find_map(|name| extras::kind(name));
         let kind = kind.map_or_else(String::new, |kind| format!(" ({kind})"));
         Err(self.checkpoint.error(format!(
-            "looks like {}, but has tensors that this has not{kind}: {}. They change what the network computes; give weights \
-             of the plain network, without them",
+            "looks like {}, but has tensors that this network does not have{kind}: {}. They change what it computes; give \
+             weights of the plain network",
             self.summary(),
             some(&names)
         )))
@@ -281,7 +281,7 @@ fn by_our_names(checkpoint: &Checkpoint, names: Names) -> Result<Sorted> {
     }
     if !strange.is_empty() {
         return Err(checkpoint.error(format!(
-            "looks like weights of {}, but these tensors have no place there: {}; it is of another network, or of \
+            "looks like weights of {}, but has unexpected tensors: {}; it comes from another network, or from \
              another version of that project",
             names.owner(),
             some(&strange)
@@ -290,8 +290,9 @@ fn by_our_names(checkpoint: &Checkpoint, names: Names) -> Result<Sorted> {
     match checkpoint.odd.iter().find(|(name, _)| unused(names, name).is_none()) {
         Some((name, what)) => {
             let whose = names.owner();
-            Err(checkpoint
-                .error(format!("looks like weights of {whose}, but {name} is {what}, which weights here are not")))
+            Err(checkpoint.error(format!(
+                "looks like weights of {whose}, but {name} is {what}, which cannot be loaded as a weight"
+            )))
         }
         None => Ok((tensors, kept)),
     }

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use sha2::{Digest, Sha256};
 
-use crate::model::{Named, collect};
+use super::{Named, collect};
 
 /// SHA-256 of all that is written to it.
 #[derive(Debug, Default)]
