@@ -23,7 +23,7 @@ pub fn input_tensor(batch: &mut Batch, precision: Precision, device: &Device) ->
 /// The labels of a batch on the device.
 pub fn target(batch: &Batch, device: &Device) -> Target {
     let shape = [batch.count, batch.size.height, batch.size.width];
-    // In two bytes each on the way to a GPU; [`IGNORE`] becomes -1.
+    // In two bytes each on the way to a GPU; [`IGNORE`] becomes -1. Confusion matrices end far below 32,768 classes.
     let labels: Vec<i16> = batch.classes.iter().map(|&class| class as i16).collect();
     let labels = Tensor::<3, Int>::from_data(TensorData::new(labels, shape), (device, DType::I16));
     let dtype = DType::from(device.settings().int_dtype);

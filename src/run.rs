@@ -129,7 +129,7 @@ fn check_dataset(dataset: &Descriptor) -> Result<()> {
 /// no run does not stand in the way of a data set of its name.
 pub fn find_dataset(name_or_run: &str) -> Result<Descriptor> {
     let folder = Path::new(name_or_run);
-    if !folder.join(CONFIG).is_file() {
+    if !is_run(folder) {
         return Descriptor::find(name_or_run).map_err(|e| match e {
             Error::Unknown { known, .. } if folder.is_dir() => Error::content(
                 folder,
@@ -147,6 +147,13 @@ pub fn find_dataset(name_or_run: &str) -> Result<Descriptor> {
     };
     dataset.follow_orientation();
     Ok(dataset)
+}
+
+/// Whether a folder is a run, of a network or of a forest, also if its configuration is damaged. Folders of other programs
+/// may have a config.json, too.
+pub fn is_run(folder: &Path) -> bool {
+    let config = replace::home(folder).and_then(|home| read_text(&home.join(CONFIG)));
+    config.is_ok_and(|text| serde_json::from_str::<Value>(&text).map_or(true, |config| config.get("recipe").is_some()))
 }
 
 /// The pairs of a run.

@@ -529,3 +529,20 @@ fn the_original_models_prediction_is_drawn() {
         assert_eq!(picture.get_pixel(640 + x as u32, y as u32).0, colors[value as usize - 1], "({x}, {y})");
     }
 }
+
+/// Label images are looked at before anything is drawn, also where images are decoded on all cores.
+#[test]
+fn tiffs_are_drawn_with_labels_and_a_data_set() {
+    let bench = Bench::new();
+    for stem in ["a", "b", "c"] {
+        let image = bench.path(&format!("images/{stem}.png"));
+        image::open(&image).unwrap().save(image.with_extension("tif")).unwrap();
+        fs::remove_file(image).unwrap();
+    }
+    let [predictions, images, labels, out] = ["predictions", "images", "labels", "out"].map(|name| bench.text(name));
+    let inputs = ["concat", "--predictions", &predictions, "--images", &images, "--labels", &labels];
+    for more in [&[][..], &["--workers", "2"]] {
+        let said = stdout_of(&[&inputs[..], &["--dataset", "camvid", "--output-path", &out], more].concat());
+        assert!(said.starts_with("3 figures in "), "{said}");
+    }
+}

@@ -257,3 +257,33 @@ fn a_data_sets_name_wins_over_a_folder_that_is_no_run() {
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && text.contains("/proc/none"), "{text}");
 }
+
+#[test]
+fn a_run_is_not_trained_over_its_own_weights_whichever_way_its_folder_is_named() {
+    let folder = capstone();
+    let line = "train -train data/val_images.txt -lab data/val_labels.txt --num_epoch 1 --overwrite --weights";
+    said(folder.path(), &format!("{line} pspnet50_ade20k"));
+    let model = folder.path().join("runs/pspnet50-capstone/model.safetensors");
+    let before = fs::read(&model).unwrap();
+    for more in ["", " --output-path runs/pspnet50-capstone"] {
+        let text = refused(folder.path(), &format!("{line} runs/pspnet50-capstone{more}"), 1);
+        assert!(text.contains("runs/pspnet50-capstone") && text.contains("--output-path"), "{text}");
+    }
+    assert_eq!(fs::read(&model).unwrap(), before);
+}
+
+/// Other programs keep a config.json beside their weights, too.
+#[test]
+fn a_folder_of_weights_with_a_configuration_is_no_run() {
+    let folder = capstone();
+    let hub = folder.path().join("hub");
+    fs::create_dir(&hub).unwrap();
+    fs::copy(folder.path().join("pspnet50_ade20k/model.safetensors"), hub.join("model.safetensors")).unwrap();
+    fs::write(hub.join("config.json"), "{\"decoder_channels\": [256, 128]}").unwrap();
+    let text =
+        run(folder.path(), "train -train data/val_images.txt -lab data/val_labels.txt --num_epoch 1 --weights hub");
+    let text = String::from_utf8_lossy(&text.stderr).into_owned();
+    assert!(text.contains("no --recipe: taking pspnet50-capstone") && !text.contains("damaged"), "{text}");
+    let text = refused(folder.path(), "metrics --run hub --images data/images --labels data/labels", 1);
+    assert!(text.contains("hub") && !text.contains("damaged"), "{text}");
+}

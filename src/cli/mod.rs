@@ -259,7 +259,7 @@ pub(crate) struct Predict {
     #[command(flatten)]
     pub(crate) written: Written,
     /// With a forest: keep features of pictures in this folder, and take them from there
-    #[arg(long, value_name = "DIR", requires = "run")]
+    #[arg(long, value_name = "DIR")]
     pub(crate) cache_features: Option<PathBuf>,
     /// With a sigmoid: a class is there above this probability, 0 to below 1; the run's or the weights' own by default
     #[arg(long, value_name = "P", value_parser = threshold)]

@@ -80,7 +80,8 @@ pub(super) fn drop_flags(arguments: &mut Vec<OsString>) -> Vec<String> {
         let (alone, with_value) = (format!("--{flag}"), format!("--{flag}="));
         let is_it = |argument: &OsString| argument.to_str().is_some_and(|t| t == alone || t.starts_with(&with_value));
         while let Some(at) = arguments.iter().take_while(|argument| *argument != "--").position(is_it) {
-            let values = usize::from(arguments[at] == *alone && at + 1 < arguments.len());
+            let is_value = |next: &OsString| !next.to_string_lossy().starts_with('-');
+            let values = usize::from(arguments[at] == *alone && arguments.get(at + 1).is_some_and(is_value));
             arguments.drain(at..=at + values);
             notes.push(format!("--{flag} is left out: {instead}"));
         }
@@ -90,7 +91,7 @@ pub(super) fn drop_flags(arguments: &mut Vec<OsString>) -> Vec<String> {
 
 /// Whether there is a run folder of that name.
 pub(super) fn is_run(name: &str) -> bool {
-    Path::new(name).join("config.json").is_file()
+    segtool::run::is_run(Path::new(name))
 }
 
 /// A long flag as it is defined, if `text` is one.

@@ -19,6 +19,7 @@ use crate::ui::{self, Progress};
 const ADE20K: &str = "data/ADEChallengeData2016";
 
 pub(crate) fn run(arguments: &Concat) -> Result<Exit> {
+    use_threads(arguments.workers)?;
     let progress = Progress::new();
     let predictions = predictions(arguments, &progress)?;
     let in_ade20k = in_ade20k(arguments, predictions.as_ref());
@@ -40,7 +41,6 @@ pub(crate) fn run(arguments: &Concat) -> Result<Exit> {
         .iter()
         .for_each(|note| ui::say(&format!("note: {note}")));
     let options = options(arguments);
-    use_threads(arguments.workers)?;
     let summary = concat_files(&triples, &descriptor, &options, &progress)?;
     let what = if inputs.predictions.is_some() { "predictions" } else { "labels" };
     if summary.written == 0 {

@@ -2,11 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use segtool::data::Descriptor;
-use segtool::error::Error;
-use segtool::recipe::{AnyRecipe, Recipe};
-use segtool::run::{AnyRun, find_dataset};
+use segtool::recipe::AnyRecipe;
+use segtool::run::{AnyRun, Run, find_dataset, is_run};
 
 use crate::cli::Train;
 
@@ -33,16 +32,14 @@ impl Start {
         let mut notes = Vec::new();
         let given = arguments.dataset.as_deref().map(find_dataset).transpose()?;
         let changes = &arguments.procedure.set;
-        let own = |recipe: Recipe| Ok::<_, Error>(AnyRecipe::Network(Box::new(recipe.changed(changes)?)));
-        let run_of = |name: Option<&String>| name.map_or(Ok(None), |name| trained(name));
-        let (recipe, dataset) = match (&arguments.recipe, run_of(arguments.weights.first())?) {
-            (Some(name), _) => match run_of(Some(name))? {
-                Some((recipe, dataset)) => (own(recipe)?, Some(given.unwrap_or(dataset))),
+        let (recipe, dataset) = match (&arguments.recipe, run_of_weights(arguments)?) {
+            (Some(name), _) => match trained(name)? {
+                Some((recipe, dataset)) => (changed(recipe, changes)?, Some(given.unwrap_or(dataset))),
                 None => (AnyRecipe::find_with(name, changes)?, given),
             },
             (None, Some((recipe, dataset))) => {
-                notes.push(format!("no --recipe: taking that of {}, {}", arguments.weights[0], recipe.name));
-                (own(recipe)?, Some(given.unwrap_or(dataset)))
+                notes.push(format!("no --recipe: taking that of {}, {}", arguments.weights[0], recipe.name()));
+                (changed(recipe, changes)?, Some(given.unwrap_or(dataset)))
             }
             (None, None) => {
                 let name = usual_recipe(arguments);
@@ -64,18 +61,40 @@ impl Start {
     }
 }
 
-/// What the network was trained with whose run folder has that name; `None` if there is none.
-fn trained(name: &str) -> Result<Option<(Recipe, Descriptor)>> {
-    if !Path::new(name).join("config.json").is_file() {
+/// What the network was trained with whose run is given as weights, unless a recipe is given or labels are single pixels,
+/// which only a forest learns from.
+fn run_of_weights(arguments: &Train) -> Result<Option<(AnyRecipe, Descriptor)>> {
+    match arguments.weights.first() {
+        Some(name) if arguments.recipe.is_none() && arguments.pixels.label_csv.is_none() => {
+            Ok(trained(name)?.filter(|(recipe, _)| matches!(recipe, AnyRecipe::Network(_))))
+        }
+        _ => Ok(None),
+    }
+}
+
+fn changed(recipe: AnyRecipe, changes: &[String]) -> Result<AnyRecipe> {
+    Ok(match recipe {
+        AnyRecipe::Network(recipe) => AnyRecipe::Network(Box::new(recipe.changed(changes)?)),
+        AnyRecipe::Forest(recipe) if changes.is_empty() => AnyRecipe::Forest(recipe),
+        AnyRecipe::Forest(recipe) => bail!(
+            "--set does not change the recipe of a run of a forest; give --recipe {} or a .toml file",
+            recipe.name
+        ),
+    })
+}
+
+/// What the run of that name was trained with; `None` if there is none.
+fn trained(name: &str) -> Result<Option<(AnyRecipe, Descriptor)>> {
+    if !is_run(Path::new(name)) {
         return Ok(None);
     }
     Ok(match AnyRun::open(Path::new(name))? {
         AnyRun::Network(run) => {
             let mut recipe = run.config.recipe;
             recipe.network.unfit();
-            Some((recipe, find_dataset(name)?))
+            Some((AnyRecipe::Network(Box::new(recipe)), find_dataset(name)?))
         }
-        AnyRun::Forest(_) => None,
+        AnyRun::Forest(run) => Some((AnyRecipe::Forest(Box::new(run.config.recipe)), find_dataset(name)?)),
     })
 }
 
@@ -89,7 +108,7 @@ fn usual_recipe(arguments: &Train) -> &'static str {
     }
 }
 
-/// A folder that is not there yet, or that may be overwritten.
+/// A folder that is not there yet or empty, or that may be overwritten.
 fn free_folder(arguments: &Train, recipe: &str) -> PathBuf {
     let name = arguments.modelname.as_deref().unwrap_or(recipe);
     let first = arguments.ckpt.join(name);
@@ -98,5 +117,5 @@ fn free_folder(arguments: &Train, recipe: &str) -> PathBuf {
     }
     let numbered = (2..).map(|number| arguments.ckpt.join(format!("{name}-{number}")));
     let mut folders = std::iter::once(first.clone()).chain(numbered);
-    folders.find(|folder| std::fs::symlink_metadata(folder).is_err()).unwrap_or(first)
+    folders.find(|folder| Run::check_target(folder, false).is_ok()).unwrap_or(first)
 }

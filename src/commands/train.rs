@@ -49,7 +49,7 @@ pub(crate) fn run(arguments: Train) -> Result<Exit> {
     let mut recipe = procedure::adjusted(own, &arguments.procedure)?;
     recipe.merge_classes |= arguments.merge_classes;
     device.supports(recipe.training.precision)?;
-    let initial = initial(&arguments, &recipe, &progress)?;
+    let initial = initial(&arguments, &start.folder, &recipe, &progress)?;
     let plan = plan(&arguments, recipe, start.dataset, initial.as_ref(), &progress)?;
     if let Some(path) = &arguments.limits.show_augmented {
         return show(path, &plan, arguments.compute.workers);
@@ -163,12 +163,12 @@ fn continue_run(folder: &Path, arguments: &Train, deadline: Option<Instant>, pro
     Ok(finish(folder, device, &outcome, &stop))
 }
 
-fn initial(arguments: &Train, recipe: &Recipe, progress: &Progress) -> Result<Option<Initial>> {
+fn initial(arguments: &Train, folder: &Path, recipe: &Recipe, progress: &Progress) -> Result<Option<Initial>> {
     if arguments.weights.is_empty() {
         return Ok(None);
     }
     let files = locate(&arguments.weights, progress)?;
-    super::refuse_own_weights(&files, arguments.output_path.as_deref())?;
+    super::refuse_own_weights(&files, Some(folder))?;
     let weights = Weights::open_for(&files, &recipe.network)?;
     Ok(Some(Initial { weights, new_head: arguments.new_head }))
 }

@@ -8,8 +8,9 @@ use crate::device::is_gpu;
 use crate::error::{Result, Size};
 use crate::ops::{Resampling, argmax_channels, interpolate};
 
-/// Most bytes that the enlarged scores of one image may take on the device.
-const LARGEST: usize = 1 << 30;
+/// Most bytes that the enlarged scores of one image may take on the device, where two or three such tensors are held at a
+/// time: small beside what the network itself takes for an image of that size.
+const LARGEST: usize = 512 << 20;
 
 /// Whether [`decide_on_device`] is the faster way for images of `size`, from `outputs` logits a pixel.
 ///

@@ -246,7 +246,7 @@ pub fn predict_files(
     sink: &dyn Sink,
 ) -> Result<Summary> {
     let maker = predictor.maker()?;
-    let claim = Claim::new(target, inputs, outputs, &maker)?;
+    let mut claim = Claim::new(target, inputs, outputs, &maker)?;
     let cache = options.cache.as_deref().map(FeatureCache::open).transpose()?;
     claim.begin(sink)?;
     let (budget, wanted) = (predictor.budget(options), outputs.wanted());

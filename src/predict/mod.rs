@@ -303,7 +303,7 @@ pub fn predict_files(
     sink: &dyn Sink,
 ) -> Result<Summary> {
     let maker = predictor.maker(&options.procedure);
-    let claim = Claim::new(target, inputs, outputs, &maker)?;
+    let mut claim = Claim::new(target, inputs, outputs, &maker)?;
     let options = Options { wanted: outputs.wanted(), ..options.clone() };
     let mut work = Work::new(predictor, &options)?;
     work.stop = target.stop;

@@ -89,13 +89,17 @@ impl<'a> Claim<'a> {
         });
         refuse_equal_outputs(named)?;
         let mut claim = Self { target, maker, results, found: Found::default() };
-        let there = names_in(target.folder)?;
-        claim.refuse_inputs(inputs, &there)?;
+        claim.refuse_inputs(inputs, &names_in(target.folder)?)?;
         claim.refuse_long_names()?;
-        let record = target.record()?;
-        claim.found = claim.find(&there, record.as_ref());
-        claim.refuse_foreign(inputs)?;
+        claim.check_folder()?;
         Ok(claim)
+    }
+
+    /// Finds what is in the folder now, and refuses to replace what may not be.
+    fn check_folder(&mut self) -> Result<()> {
+        let record = self.target.record()?;
+        self.found = self.find(&names_in(self.target.folder)?, record.as_ref());
+        self.refuse_foreign()
     }
 
     fn names(&self) -> impl Iterator<Item = &String> {
@@ -154,11 +158,12 @@ impl<'a> Claim<'a> {
     }
 
     /// Refuses to replace what this network did not write, unless it may. Label images beside images never go.
-    fn refuse_foreign(&self, inputs: &[PathBuf]) -> Result<()> {
+    fn refuse_foreign(&self) -> Result<()> {
         let Found { others, unknown, .. } = &self.found;
         let folder = self.target.folder;
         if let Some(name) = unknown.iter().find(|name| *name != LIST) {
-            let folders: BTreeSet<&Path> = inputs.iter().map(|input| folder_of(input)).collect();
+            let folders: BTreeSet<&Path> =
+                self.results.iter().map(|(_, input, _)| folder_of(Path::new(input))).collect();
             if ReadFiles::new(folders).replaced_by(folder).is_some() {
                 return Err(Error::Config(format!(
                     "{} is in the folder of the images and is not recorded in {RECORD}: the result would overwrite what may be a \
@@ -190,10 +195,12 @@ impl<'a> Claim<'a> {
 
     /// Makes the folder ready. The old list goes first, then the results that are not of this network, and only then does
     /// the record say that what comes is: killed in between, it still names the network of every file that is left.
-    pub(crate) fn begin(&self, sink: &dyn Sink) -> Result<()> {
+    pub(crate) fn begin(&mut self, sink: &dyn Sink) -> Result<()> {
         let folder = self.target.folder;
         create_folder(folder)?;
         let lock = Lock::hold(folder);
+        // Another prediction may have begun meanwhile.
+        self.check_folder()?;
         let Found { own, others, unknown } = &self.found;
         if others.len() + unknown.len() > 0 {
             let (name, whose) =

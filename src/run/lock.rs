@@ -126,10 +126,13 @@ fn lock_file(folder: &Path) -> Result<File> {
             Ok(()) if is_at(&file, &path) => return Ok(file),
             // Another process removed it as it ended.
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => match Holder::read(&file) {
-                Some(holder) => return Err(Error::content(folder, holder.words() + ADVICE)),
-                None => sleep(PAUSE),
-            },
+            // One who is not alive was killed before, and the one who locks has not signed yet.
+            Err(TryLockError::WouldBlock) => {
+                match Holder::read(&file).filter(|holder| holder.is_alive() != Some(false)) {
+                    Some(holder) => return Err(Error::content(folder, holder.words() + ADVICE)),
+                    None => sleep(PAUSE),
+                }
+            }
             Err(TryLockError::Error(_)) => return lock_by_name(folder, file),
         }
     }
