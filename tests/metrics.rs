@@ -493,7 +493,7 @@ fn values_of_no_class_are_let_through_with_a_note_or_refused() {
     let arguments = ["metrics", "--list-predict", &p, "--list-true", &l, "--num-class", "2"];
     assert_eq!(scored(&p, &l, &["--num-class", "2"])["pixel_accuracy"].as_f64(), Some(2.0 / 3.0));
     let note = stderr_of(&arguments, 0);
-    assert!(note.contains("2 files hold values that are no class of 2 numbered classes (such as 8 in "), "{note}");
+    assert!(note.contains("2 files hold values outside 2 numbered classes (for example 8 in "), "{note}");
     // As CSAIL's code: under the label 8 every prediction is wrong.
     assert_eq!(scored(&p, &l, &["--num-class", "2", "--convention", "csail"])["pixel_accuracy"].as_f64(), Some(0.5));
     let strict = stderr_of(&[&arguments[..], &["--strict"]].concat(), 1);

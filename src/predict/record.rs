@@ -253,14 +253,14 @@ mod tests {
         assert!(said.contains("different options") && said.contains("; mirrored)"), "{said}");
         let said = notes(&["1.npy", "5.npy"]).join("\n");
         assert!(
-            said.contains("1 predictions, the first ") && said.contains("5.npy, are not in predictions.json"),
+            said.contains("1 of the predictions (for example ") && said.contains("5.npy) are not recorded in"),
             "{said}"
         );
         // Weights that lie elsewhere are the same weights.
         record(folder.path(), &[("1", &a), ("2", &maker("copy", "a", "own size"))]);
         assert!(notes(&["1.npy", "2.npy"]).is_empty());
         fs::remove_file(path("2.npy")).unwrap();
-        assert!(notes(&["1.npy"])[0].contains("1 of 2 images that were to be predicted into"));
+        assert!(notes(&["1.npy"])[0].contains("1 of the 2 images planned for"));
         fs::write(path(RECORD), "{}").unwrap();
         assert!(notes(&["1.npy"])[0].contains("not a file that `segtool predict` wrote"));
     }

@@ -338,7 +338,7 @@ impl Unexpected {
         }
         if let Some((path, value)) = &self.first {
             sink.event(Event::Note(format!(
-                "{} files hold values that are not classes of {name} (for example {value} in {}): counted as not labelled, or as \
+                "{} files hold values outside {name} (for example {value} in {}): counted as not labelled, or as \
                  errors where predicted; to make them classes, raise --num-class, or change --first-label or --dataset",
                 self.files,
                 path.display()

@@ -151,7 +151,7 @@ mod tests {
         let mut longer = poly.clone();
         set_epochs(&mut longer, &[3, 8], &at(0, 2), Path::new("r")).unwrap();
         assert_eq!(longer.phases[1].epochs, 8);
-        assert!(refused(&poly, &[4, 5], &at(0, 2)).contains("phase 1 has begun"));
+        assert!(refused(&poly, &[4, 5], &at(0, 2)).contains("phase 1 has started"));
         assert!(refused(&poly, &[4, 5], &at(1, 0)).contains("phase 1 is over"));
     }
 
