@@ -105,7 +105,7 @@ fn a_validation_that_is_no_number_is_not_the_best() {
     let images = write_list(&bench.path("huge.txt"), &[bench.huge_image()]);
     let labels = write_list(&bench.path("huge_labels.txt"), &[bench.path("data/labels/009.png")]);
     let message = bench.train(2, &["--val-list", &images, "--val-label-list", &labels]);
-    for epoch in ["epoch 1: loss ", "epoch 2: loss "] {
+    for epoch in ["epoch 1: the validation loss is ", "epoch 2: the validation loss is "] {
         assert!(message.contains(&format!("note: {epoch}")), "{message}");
     }
     let epochs: Vec<&str> =
@@ -199,7 +199,8 @@ fn a_value_that_is_not_counted_is_named_with_the_way_to_count_it() {
     // Values above K have the note that they always had, with the way out.
     let said = four.said(&["--num-class", "2"]);
     assert!(
-        said.contains("(such as 3 in ") && said.contains("a larger --num-class, --first-label or --dataset"),
+        said.contains("1 file holds values outside 2 numbered classes (for example 3 in ")
+            && said.contains("raise --num-class, or change --first-label or --dataset"),
         "{said}"
     );
     // 255 of the conventions that have it.

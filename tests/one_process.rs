@@ -179,7 +179,7 @@ fn signals_end_a_training_with_their_own_code_after_a_save() {
         let words = String::from_utf8_lossy(&output.stdout).into_owned();
         assert_eq!(output.status.code(), Some(code), "{}", said(&output));
         assert!(words.contains("continue with: segtool train --resume"), "{words}");
-        assert_eq!(said(&output).matches("stopping after this step").count(), 1);
+        assert_eq!(said(&output).matches("stopping as soon as").count(), 1);
     }
 }
 

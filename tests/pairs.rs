@@ -302,14 +302,14 @@ fn exchanged_images_and_labels_are_one_line() {
             ["train", "--recipe", &bench.recipe, "--images", images, "--labels", labels, "--output-path", "x"];
         stderr_of(&arguments, 1)
     };
-    assert_exchanged(&folders(&labels, &images), "exchange --images and --labels");
+    assert_exchanged(&folders(&labels, &images), "swap --images and --labels");
     let [images_list, labels_list] = ["images", "labels"].map(|kind| bench.text(&format!("data/train_{kind}.txt")));
     let message = bench.train(&labels_list, &images_list, &[], 1);
     assert_exchanged(&message, "--train-list and --label-list");
     let [val_images, val_labels] = ["images", "labels"].map(|kind| bench.text(&format!("data/val_{kind}.txt")));
     let message =
         bench.train(&images_list, &labels_list, &["--val-list", &val_labels, "--val-label-list", &val_images], 1);
-    assert_exchanged(&message, "exchange --val-list and --val-label-list");
+    assert_exchanged(&message, "swap --val-list and --val-label-list");
     // Photographs that are JPEGs cannot be label images at all.
     fs::create_dir(bench.path("photos")).unwrap();
     for number in 0..3 {
@@ -318,11 +318,11 @@ fn exchanged_images_and_labels_are_one_line() {
         image.write_with_encoder(JpegEncoder::new(&mut bytes)).unwrap();
         fs::write(bench.path(&format!("photos/{number:03}.jpg")), bytes).unwrap();
     }
-    assert_exchanged(&folders(&labels, &bench.text("photos")), "holds no label images but JPEG");
+    assert_exchanged(&folders(&labels, &bench.text("photos")), "holds only JPEG or WebP files");
     let photos: Vec<PathBuf> = (0..3).map(|i| bench.path(&format!("photos/{i:03}.jpg"))).collect();
     let photos = bench.list("photos.txt", &photos);
     let three = bench.list("three.txt", &bench.files("labels", 0..3));
-    assert_exchanged(&bench.train(&three, &photos, &[], 1), "exchange --images and --labels");
+    assert_exchanged(&bench.train(&three, &photos, &[], 1), "swap --images and --labels");
     let said = stderr_of(
         &[
             &["concat", "--list-predict", &labels_list, "--image-list", &labels_list, "--label-list", &images_list][..],
@@ -355,7 +355,7 @@ fn a_network_is_told_of_exchanged_images_when_it_is_scored() {
     let said = score(&images, &labels, 0);
     assert!(said.contains("run was trained on 9 of these 12 images, so the scores will be too good"), "{said}");
     assert!(!stderr_of(&["metrics", "--run", &run], 0).contains("trained on"));
-    assert_exchanged(&score(&labels, &images, 1), "exchange --images and --labels");
+    assert_exchanged(&score(&labels, &images, 1), "swap --images and --labels");
 }
 
 #[test]
@@ -379,7 +379,7 @@ fn forests_are_told_the_same() {
     let (images, labels) = (list("i.txt", "images", &[0, 1, 2]), list("l.txt", "labels", &[0, 1, 2]));
     let reversed = list("r.txt", "labels", &[2, 1, 0]);
     assert!(recipe(&images, &reversed, &[], 0).contains(&format!("note: 2 of 3 {REVERSED}")));
-    assert_exchanged(&recipe(&labels, &images, &[], 1), "exchange --images and --labels");
+    assert_exchanged(&recipe(&labels, &images, &[], 1), "swap --images and --labels");
     fs::copy(bench.file("images", 1), bench.file("images", 3)).unwrap();
     let (val_images, val_labels) = (list("vi.txt", "images", &[3]), list("vl.txt", "labels", &[3]));
     let message =

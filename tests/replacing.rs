@@ -149,9 +149,12 @@ fn metrics_tells_predictions_of_two_networks() {
     assert!(!stderr_of(&metrics, 0).contains("network"));
     // What is not recorded is not replaced just so.
     let refused = stderr_of(&bench.predict(0, &out, &[&third]), 1);
-    assert_says(&refused, &["011.npy is there already", "does not say what made it", "--overwrite"]);
+    assert_says(&refused, &["011.npy already exists", "does not record what made it", "--overwrite"]);
     stdout_of(&bench.predict(0, &out, &["--overwrite", &third]));
-    assert_says(&stderr_of(&metrics, 0), &["2 predictions, the first ", "009.npy, are not in predictions.json"]);
+    assert_says(
+        &stderr_of(&metrics, 0),
+        &["2 of the predictions (for example ", "009.npy) are not recorded in their folder's predictions.json"],
+    );
 }
 
 /// Kills a prediction over older results after ever longer times. Whatever is left is of the network that the record

@@ -267,9 +267,9 @@ fn a_run_that_cannot_go_on_for_longer_says_why_and_how_to_train_on() {
     short.recipe.training.schedule = Schedule::Constant { warmup: None };
     start(short, &patient, &session(&never, &SILENT, 1)).unwrap();
     let message = stderr_of(&["train", "--resume", &text(&patient)], 0);
-    assert!(message.contains("ended after epoch 3 of 20: no better validation for 2 epochs"), "{message}");
+    assert!(message.contains("ended after epoch 3 of 20, without a better validation for 2 epochs"), "{message}");
     let message = stderr_of(&["train", "--resume", &text(&patient), "--num-epoch", "30"], 1);
-    assert!(message.contains("no better validation for 2 epochs") && message.contains("--weights"), "{message}");
+    assert!(message.contains("without a better validation for 2 epochs") && message.contains("--weights"), "{message}");
 
     // The words can be followed: from the weights, with the recipe and the data set of the run.
     let (images, labels) = (text(&folder.path().join("data/images")), text(&folder.path().join("data/labels")));

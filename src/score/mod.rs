@@ -338,9 +338,9 @@ impl Unexpected {
         }
         if let Some((path, value)) = &self.first {
             sink.event(Event::Note(format!(
-                "{} files hold values outside {name} (for example {value} in {}): counted as not labelled, or as \
+                "{} values outside {name} (for example {value} in {}): counted as not labelled, or as \
                  errors where predicted; to make them classes, raise --num-class, or change --first-label or --dataset",
-                self.files,
+                if self.files == 1 { "1 file holds".to_owned() } else { format!("{} files hold", self.files) },
                 path.display()
             )));
         }

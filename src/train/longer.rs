@@ -70,7 +70,7 @@ pub(super) fn finished(training: &Training, end: Option<&Position>, epochs: usiz
     if end.phase_epoch < last.epochs {
         let all = epochs + last.epochs - end.phase_epoch;
         return format!(
-            "this run ended after epoch {epochs} of {all}: no better validation for {} epochs; {}",
+            "this run ended after epoch {epochs} of {all}, without a better validation for {} epochs; {}",
             end.since_best,
             anew(run)
         );
@@ -169,6 +169,6 @@ mod tests {
         assert!(finished(&poly, Some(&at(0, 4)), 4, run).contains("--weights r3 --output-path NEW"));
         let ended = Position { since_best: 2, ..at(0, 3) };
         let said = finished(&Training { patience: Some(2), ..constant }, Some(&ended), 3, run);
-        assert!(said.contains("ended after epoch 3 of 4: no better validation for 2 epochs; "), "{said}");
+        assert!(said.contains("ended after epoch 3 of 4, without a better validation for 2 epochs; "), "{said}");
     }
 }
