@@ -38,8 +38,8 @@ pub(crate) use without_network::{Column, Concat, Metrics, Rgb2Gray};
     name = "segtool",
     version,
     about,
-    after_help = "Exit codes: 0 done; 1 failed; 2 wrong command line; 3 done, but some inputs were skipped; 130, 143 stopped by a \
-                  signal (SIGINT, SIGTERM)."
+    after_help = "Exit codes: 0 done; 1 failed; 2 wrong command line; 3 done, but some inputs were skipped; 129, 130, 143 stopped by a \
+                  signal (SIGHUP, SIGINT, SIGTERM)."
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
