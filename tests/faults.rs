@@ -1,6 +1,7 @@
 //! Runs that are killed, or whose disk fails, at each call that changes the disk.
 
-#![cfg(target_os = "linux")]
+// Of the build without libtorch, whose program starts at once: these tests start it hundreds of times.
+#![cfg(all(target_os = "linux", not(feature = "libtorch")))]
 #![allow(clippy::unwrap_used)]
 
 mod common;
