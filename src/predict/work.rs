@@ -211,20 +211,11 @@ impl<'a> Work<'a> {
             at_once: &at_once,
             stop: self.stop,
         };
-        if self.is_one_glance(&pictures[0].1) {
+        if self.is_one_view(&pictures[0].1) {
             let views: Vec<&View> = pictures.iter().map(|(_, read)| &read.views[0]).collect();
             if let Some(found) = seer.decided(&views)? {
-                for ((i, read), classes) in pictures.into_iter().zip(found) {
-                    let Some(classes) = classes else {
-                        self.unscored.borrow_mut().push(i);
-                        continue;
-                    };
-                    let seen = Seen::All(Decision { classes, ..Decision::default() });
-                    if !handle(i, self.pending(read, seen))? {
-                        return Ok(false);
-                    }
-                }
-                return Ok(true);
+                let seen = |classes| Seen::All(Decision { classes, ..Decision::default() });
+                return self.hand_on(pictures, found.into_iter().map(|classes| classes.map(seen)), handle);
             }
         }
         let mut looks: Vec<Vec<Look>> = pictures.iter().map(|_| Vec::new()).collect();
@@ -238,12 +229,8 @@ impl<'a> Work<'a> {
                 None => seer.whole(&views, size, procedure)?,
                 Some(tiles) if self.goes_in_strips(&pictures, tiles) => {
                     for (i, read) in pictures {
-                        let Some(seen) = self.in_strips(&seer, &read.views[0], tiles, size)? else {
-                            self.unscored.borrow_mut().push(i);
-                            continue;
-                        };
-                        let seen = Seen::All(seen);
-                        if !handle(i, self.pending(read, seen))? {
+                        let seen = self.in_strips(&seer, &read.views[0], tiles, size)?.map(Seen::All);
+                        if !self.hand_on(vec![(i, read)], [seen], handle)? {
                             return Ok(false);
                         }
                     }
@@ -253,12 +240,23 @@ impl<'a> Work<'a> {
             };
             looks.iter_mut().zip(seen).for_each(|(looks, seen)| looks.extend(seen));
         }
-        for ((i, read), looks) in pictures.into_iter().zip(looks) {
-            if !looks.iter().all(Look::is_numeric) {
+        let seen = looks.into_iter().map(|looks| looks.iter().all(Look::is_numeric).then_some(Seen::Looks(looks)));
+        self.hand_on(pictures, seen, handle)
+    }
+
+    /// Hands on what was seen of each image, or remembers that it was nothing; whether there should be more.
+    fn hand_on(
+        &self,
+        images: Vec<(usize, Read)>,
+        seen: impl IntoIterator<Item = Option<Seen>>,
+        handle: &mut Handle<'_>,
+    ) -> Result<bool> {
+        for ((i, read), seen) in images.into_iter().zip(seen) {
+            let Some(seen) = seen else {
                 self.unscored.borrow_mut().push(i);
                 continue;
-            }
-            if !handle(i, self.pending(read, Seen::Looks(looks)))? {
+            };
+            if !handle(i, self.pending(read, seen))? {
                 return Ok(false);
             }
         }
@@ -266,7 +264,7 @@ impl<'a> Work<'a> {
     }
 
     /// Whether the network sees the whole image once, at its own size, and nothing but its classes is wanted.
-    fn is_one_glance(&self, read: &Read) -> bool {
+    fn is_one_view(&self, read: &Read) -> bool {
         let procedure = &self.options.procedure;
         let whole = |tiles: Tiles| !tiles.padded && read.size.width.max(read.size.height) <= tiles.side;
         let once = read.views.len() == 1 && read.views[0].size == read.size && !procedure.flip;
