@@ -101,11 +101,8 @@ pub(super) fn unused(names: Names, name: &str) -> Option<&'static str> {
     }
     let classifier = || Some("the classifier of the pretraining");
     match names {
-        Names::Csail if leaf.starts_with("_tmp_running_") || leaf == "_running_iter" => {
-            Some("a helper of CSAIL's batch norm")
-        }
-        Names::CsailModule if leaf.starts_with("_tmp_running_") || leaf == "_running_iter" => {
-            Some("a helper of CSAIL's batch norm")
+        Names::Csail | Names::CsailModule if leaf.starts_with("_tmp_running_") || leaf == "_running_iter" => {
+            Some("a buffer of CSAIL's batch norm")
         }
         Names::CsailModule if name.starts_with("encoder.fc.") => classifier(),
         // timm's VGGs.
