@@ -128,7 +128,7 @@ pub(super) fn tip(arguments: &[OsString], command: &Command) -> Option<String> {
     let file = typed.rsplit(['/', '\\']).next().unwrap_or(typed).to_lowercase();
     let stem = file.strip_suffix(".py").unwrap_or(&file).replace('-', "_");
     let (_, ours) = COMMANDS.iter().find(|(theirs, _)| *theirs == stem)?;
-    Some(format!("there is no command '{typed}'; use `segtool {ours}`, which takes the script's options"))
+    Some(format!("there is no command '{typed}'; use `segtool {ours}` (its options: `segtool {ours} --help`)"))
 }
 
 #[cfg(test)]
