@@ -9,7 +9,7 @@ fn main() {
 
 #[cfg(feature = "libtorch")]
 fn libtorch() {
-    const SOURCES: [&str; 2] = ["src/ops/libtorch/kernels.cpp", "src/ops/libtorch/memory.cpp"];
+    const SOURCES: [&str; 2] = ["src/nn/ops/libtorch/kernels.cpp", "src/nn/ops/libtorch/memory.cpp"];
     for source in SOURCES {
         println!("cargo:rerun-if-changed={source}");
     }

@@ -2,9 +2,8 @@
 
 use divan::counter::ItemsCount;
 use image::{Rgb, RgbImage};
-use segtool::concat::{Classes, Look, Shown, compose};
 use segtool::data::Descriptor;
-use segtool::image::{PictureFormat, encode_picture};
+use segtool::draw::{Classes, Look, PictureFormat, Shown, compose, encode_picture};
 
 const WIDTH: u32 = 683;
 const HEIGHT: u32 = 512;

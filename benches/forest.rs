@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
-use segtool::forest::{Features, Forest, Outcome, Settings, Watch, fit};
+use segtool::pixels::forest::{Features, Forest, Outcome, Settings, Watch, fit};
 
 const FEATURES: usize = 192;
 const CLASSES: usize = 4;

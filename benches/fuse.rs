@@ -2,11 +2,11 @@
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
-use segtool::activation::Rule;
-use segtool::error::Size;
-use segtool::fuse::{Look, ScoreMap, Wanted, decide};
+use segtool::base::Size;
 use segtool::image::{Raster, Samples, Scaling};
-use segtool::ops::Resampling;
+use segtool::nn::activation::Rule;
+use segtool::nn::ops::Resampling;
+use segtool::predict::merge::{Look, ScoreMap, Wanted, decide};
 
 const CLASSES: usize = 150;
 const SMALL: Size = Size { width: 60, height: 60 };

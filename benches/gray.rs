@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use divan::counter::{BytesCount, ItemsCount};
 use image::{Rgb, RgbImage};
-use segtool::error::Size;
-use segtool::gray::{Alpha, Gray, Options};
+use segtool::base::Size;
 use segtool::image::{GrayConverter, GrayMethod, Pixels, Samples, encode_png, read_image};
+use segtool::tools::rgb2gray::{Alpha, Gray, Options};
 
 const SIZE: Size = Size { width: 683, height: 512 };
 

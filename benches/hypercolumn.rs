@@ -8,12 +8,12 @@ use std::path::Path;
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
+use segtool::base::Size;
 use segtool::data::Descriptor;
-use segtool::device::DeviceChoice;
-use segtool::error::Size;
-use segtool::hypercolumn::{HypercolumnConfig, Hypercolumns, Picture, WindowFeatures};
 use segtool::image::{Raster, Samples};
-use segtool::model::{FeatureEncoderConfig, Tap, VggConfig};
+use segtool::nn::device::DeviceChoice;
+use segtool::nn::model::{FeatureEncoderConfig, Tap, VggConfig};
+use segtool::pixels::hypercolumn::{HypercolumnConfig, Hypercolumns, Picture, WindowFeatures};
 
 const SIZE: Size = Size { width: 4464, height: 53 };
 const DEVICES: &[&str] = if cfg!(feature = "libtorch") { &["flex", "libtorch"] } else { &["flex"] };

@@ -10,7 +10,7 @@ use ndarray::Array2;
 use ndarray_npy::write_npy;
 use segtool::data::{Descriptor, Pair};
 use segtool::image::read_labels;
-use segtool::score::{OnFault, Settings, score_files};
+use segtool::tools::score::{OnFault, Settings, score_files};
 
 const PAIRS: usize = 48;
 const CLASSES: usize = 150;

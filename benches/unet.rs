@@ -6,10 +6,10 @@ use burn::module::Module;
 use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::{Int, Tensor, TensorData};
 use divan::counter::ItemsCount;
-use segtool::device::DeviceChoice;
-use segtool::loss::{Loss, Target};
-use segtool::model::{Network, NetworkConfig, UnetConfig};
-use segtool::ops::argmax_channels;
+use segtool::nn::device::DeviceChoice;
+use segtool::nn::loss::{Loss, Target};
+use segtool::nn::model::{Network, NetworkConfig, UnetConfig};
+use segtool::nn::ops::argmax_channels;
 
 const SHAPE: [usize; 4] = [4, 1, 256, 256];
 const CLASSES: usize = 8;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use ndarray::{Array2, Array3};
 use ndarray_npy::WriteNpyExt;
-use segtool::error::Result;
+use segtool::base::Result;
 use segtool::image::{NumberLabels, RawLabels, Samples, read_image, read_labels};
 use serde_json::{Value, json};
 
@@ -33,7 +33,7 @@ fn main() -> Outcome<()> {
     Ok(())
 }
 
-fn refused(error: &segtool::error::Error) -> Value {
+fn refused(error: &segtool::base::Error) -> Value {
     json!({ "error": error.to_string() })
 }
 

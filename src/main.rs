@@ -1,8 +1,8 @@
 //! The `segtool` program: parse, run, exit code.
 
+mod allocator;
 mod cli;
 mod commands;
-mod memory;
 mod ui;
 
 use std::panic::{self, AssertUnwindSafe};
@@ -26,8 +26,8 @@ enum Exit {
 }
 
 fn main() -> std::process::ExitCode {
-    memory::keep_freed();
-    let note = memory::limit_threads(cli::most_threads());
+    allocator::keep_freed();
+    let note = allocator::limit_threads(cli::most_threads());
     let cli = cli::parse(std::env::args_os());
     if let Some(note) = note {
         ui::say(&format!("note: {note}"));
@@ -38,7 +38,7 @@ fn main() -> std::process::ExitCode {
     let exit = in_words(|| run(cli.command)).unwrap_or_else(|error| {
         ui::error(&error);
         match error.downcast_ref() {
-            Some(segtool::error::Error::Unknown { .. }) => Exit::WrongUsage,
+            Some(segtool::base::Error::Unknown { .. }) => Exit::WrongUsage,
             _ => Exit::Failed,
         }
     });

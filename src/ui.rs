@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use segtool::event::{EpochReport, Event, Left, Outlook, Sink, Task};
+use segtool::base::event::{EpochReport, Event, Left, Outlook, Sink, Task};
 
 /// Between two progress lines where there is no terminal.
 const LINE_INTERVAL: Duration = Duration::from_secs(30);

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use image::{GrayImage, Luma};
+use segtool::base::event::Event;
 use segtool::data::{
     Augmentation, Batch, Cache, ClassPresence, Descriptor, Loader, Pair, Sampling, find_images, pair_folders, survey,
 };
-use segtool::event::Event;
 use segtool::image::read_image;
 use segtool::train::write_contact_sheet;
 

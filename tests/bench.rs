@@ -8,8 +8,8 @@ use std::path::Path;
 use std::process::Command;
 
 use segtool::bench::{Mode, Options, check};
-use segtool::device::DeviceChoice;
-use segtool::precision::Precision;
+use segtool::nn::device::DeviceChoice;
+use segtool::nn::precision::Precision;
 use segtool::recipe::AnyRecipe;
 use serde_json::Value;
 

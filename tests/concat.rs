@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use image::{GrayImage, ImageBuffer, Luma, RgbImage};
 use ndarray::Array2;
 use segtool::data::Descriptor;
-use segtool::image::{Judgement, distinct_colors};
+use segtool::draw::Judgement;
+use segtool::image::distinct_colors;
 
 use common::{stderr_of, stdout_of, text};
 

@@ -8,14 +8,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use burn::tensor::{Device, Tensor, TensorData};
+use segtool::base::Size;
 use segtool::data::{Descriptor, Normalisation, ValidPixels};
-use segtool::error::Size;
-use segtool::hypercolumn::{FeatureCache, HypercolumnConfig, Hypercolumns, Picture, Window};
 use segtool::image::{Raster, Samples};
-use segtool::model::{
+use segtool::nn::model::{
     Dilation, FeatureEncoder, FeatureEncoderConfig, ResNetFeaturesConfig, Stem, Style, Tap, Variant, VggConfig,
     collect, replace,
 };
+use segtool::pixels::hypercolumn::{FeatureCache, HypercolumnConfig, Hypercolumns, Picture, Window};
 use serde::Deserialize;
 use tempfile::tempdir;
 

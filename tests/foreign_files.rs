@@ -11,9 +11,9 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use safetensors::tensor::Dtype;
-use segtool::activation::Activation;
-use segtool::model::{DecoderConfig, Dilation, NetworkConfig, Variant};
-use segtool::ops::Interpolation;
+use segtool::nn::activation::Activation;
+use segtool::nn::model::{DecoderConfig, Dilation, NetworkConfig, Variant};
+use segtool::nn::ops::Interpolation;
 use segtool::weights::{Checkpoint, Choice, Content, Names, Weights};
 use tempfile::{TempDir, tempdir};
 use zip::ZipArchive;
@@ -44,7 +44,7 @@ fn tensors(case: &Case, prefix: &str) -> Vec<(String, Raw)> {
     case.shapes.iter().map(tensor).collect()
 }
 
-fn network(weights: &Weights) -> segtool::model::EncoderDecoderConfig {
+fn network(weights: &Weights) -> segtool::nn::model::EncoderDecoderConfig {
     match weights.network().unwrap() {
         NetworkConfig::EncoderDecoder(config) => config.clone(),
         other => panic!("{other:?}"),

@@ -4,8 +4,10 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use segtool::error::Result;
-use segtool::forest::{ClassWeights, Features, FeaturesPerSplit, Fitted, Forest, Outcome, Settings, Watch, fit};
+use segtool::base::Result;
+use segtool::pixels::forest::{
+    ClassWeights, Features, FeaturesPerSplit, Fitted, Forest, Outcome, Settings, Watch, fit,
+};
 use serde_json::Value;
 
 const QUIET: &(dyn Fn(usize) + Sync) = &|_| ();

@@ -73,7 +73,7 @@ fn arrays_are_read_as_images_where_they_are_named_or_alone() {
     fs::create_dir(&images).unwrap();
     fs::create_dir(&labels).unwrap();
     let at = |name: &str| images.join(name);
-    let silent = |_: segtool::event::Event| {};
+    let silent = |_: segtool::base::event::Event| {};
     fs::write(at("a.npy"), npy("'<u2'", "(2, 5, 2)", &[2; 40])).unwrap();
     let mut zip = zip::ZipWriter::new(fs::File::create(at("b.npz")).unwrap());
     zip.start_file("arr_0.npy", SimpleFileOptions::default()).unwrap();

@@ -7,7 +7,7 @@ use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use image::{DynamicImage, ImageBuffer, ImageFormat, Luma, LumaA, Rgb, Rgba};
-use segtool::error::Size;
+use segtool::base::Size;
 use segtool::image::{RawLabels, Samples, read_image, read_label_npy, read_labels, write_label_npy};
 use tiff::encoder::{TiffEncoder, colortype};
 use tiff::tags::Tag;

@@ -5,15 +5,15 @@
 mod common;
 
 use burn::tensor::Tensor;
-use segtool::device::DeviceChoice;
-use segtool::error::Size;
-use segtool::model::{
+use segtool::base::Size;
+use segtool::nn::cost::{Summary, inference_memory, summarise};
+use segtool::nn::device::DeviceChoice;
+use segtool::nn::model::{
     C1Config, DecoderConfig, EncoderDecoderConfig, Enlargement, NetworkConfig, PyramidConfig, ResNetConfig, UnetConfig,
     Variant, collect, shapes,
 };
-use segtool::ops::dry;
+use segtool::nn::ops::dry;
 use segtool::recipe::Recipe;
-use segtool::summary::{Summary, inference_memory, summarise};
 use serde_json::Value;
 
 use common::{stderr_of, stdout_of};

@@ -8,9 +8,9 @@ mod common;
 use std::collections::HashMap;
 
 use burn::tensor::{Bool, DType, Device, Int, Tensor, TensorData};
-use segtool::activation::Activation;
-use segtool::device::DeviceChoice;
-use segtool::loss::{Loss, LossTerm, Target, parse_terms};
+use segtool::nn::activation::Activation;
+use segtool::nn::device::DeviceChoice;
+use segtool::nn::loss::{Loss, LossTerm, Target, parse_terms};
 use serde::Deserialize;
 
 use common::{devices, fixture, fixture_path, floats, metadata, noise, relative_error};

@@ -8,9 +8,9 @@ use std::collections::HashMap;
 
 use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
-use segtool::device::DeviceChoice;
-use segtool::model::{InferenceNetwork, collect_gradients};
-use segtool::ops::interpolate;
+use segtool::nn::device::DeviceChoice;
+use segtool::nn::model::{InferenceNetwork, collect_gradients};
+use segtool::nn::ops::interpolate;
 
 use common::references::{STEP, cases, numbers};
 use common::{devices, fixture, floats, relative_error};

@@ -6,10 +6,10 @@ mod common;
 
 use burn::module::Module;
 use burn::tensor::{Int, Tensor};
-use segtool::loss::{Loss, Target};
-use segtool::model::{NetworkConfig, UnetConfig, collect, replace};
+use segtool::nn::learner::{Learner, Part, Settings};
+use segtool::nn::loss::{Loss, Target};
+use segtool::nn::model::{NetworkConfig, UnetConfig, collect, replace};
 use segtool::recipe::{Decayed, OptimizerConfig};
-use segtool::step::{Learner, Part, Settings};
 
 use common::{devices, fixture, floats, relative_error};
 

@@ -11,7 +11,7 @@ use common::{small_recipe, stderr_of, text};
 use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
-use segtool::error::Size;
+use segtool::base::Size;
 use segtool::image::{RawLabels, read_image, read_label_npy, read_labels, read_size};
 
 /// EXIF data with nothing but an orientation.

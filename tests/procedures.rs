@@ -9,13 +9,13 @@ use std::path::Path;
 
 use burn::tensor::TensorData;
 use safetensors::tensor::{Dtype, SafeTensors};
-use segtool::activation::Rule;
+use segtool::base::Size;
 use segtool::data::{Descriptor, Normalisation, ValidPixels};
-use segtool::error::Size;
-use segtool::fuse::Wanted;
 use segtool::image::{Raster, Samples, Scaling};
-use segtool::model::replace;
-use segtool::ops::{Interpolation, Resampling};
+use segtool::nn::activation::Rule;
+use segtool::nn::model::replace;
+use segtool::nn::ops::{Interpolation, Resampling};
+use segtool::predict::merge::Wanted;
 use segtool::predict::{Options, Predictor, Procedure, Sizes, Tiles};
 use serde::Deserialize;
 

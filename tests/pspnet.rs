@@ -8,13 +8,13 @@ use std::collections::BTreeMap;
 
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use segtool::loss::{Loss, Target};
-use segtool::model::{
+use segtool::nn::learner::{Learner, Part, Settings};
+use segtool::nn::loss::{Loss, Target};
+use segtool::nn::model::{
     DecoderConfig, DeepSupervisionConfig, Dilation, EncoderDecoderConfig, Network, NetworkConfig, Parameter,
     PyramidConfig, ResNetConfig, Variant, collect, collect_gradients, replace,
 };
 use segtool::recipe::OptimizerConfig;
-use segtool::step::{Learner, Part, Settings};
 
 use common::references::numbers;
 use common::{devices, fixture, fixture_path, floats, metadata, relative_error};

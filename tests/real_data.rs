@@ -8,9 +8,9 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use segtool::base::Size;
+use segtool::base::event::Event;
 use segtool::data::{Descriptor, pair_lists, survey};
-use segtool::error::Size;
-use segtool::event::Event;
 
 use common::{stdout_of, text};
 

@@ -7,14 +7,13 @@ use std::process::Command;
 use std::time::{Duration, UNIX_EPOCH};
 
 use image::RgbImage;
+use segtool::base::Size;
+use segtool::base::label_map::{IGNORE, LabelMap};
 use segtool::data::{Class, Descriptor, Pair, synthetic};
-use segtool::error::Size;
-use segtool::label::{IGNORE, LabelMap};
 use segtool::metric::ConfusionMatrix;
 use segtool::recipe::Recipe;
-use segtool::run::RunConfig;
-use segtool::train::Row;
-use segtool::train::report::{Gallery, Report, SamplePrediction, Status};
+use segtool::report::{Gallery, Report, SamplePrediction, Status};
+use segtool::run::{Row, RunConfig};
 
 /// A name that would break a page that trusts it.
 const ODD: &str = "<b>\"sand\" & 'gravel'</b></script>{{facts}}";

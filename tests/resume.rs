@@ -11,11 +11,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use segtool::base::event::{Event, Sink};
 use segtool::data::{Augmentation, Descriptor};
-use segtool::device::DeviceChoice;
-use segtool::event::{Event, Sink};
-use segtool::loss::{ClassWeights, parse_terms};
-use segtool::model::{
+use segtool::nn::device::DeviceChoice;
+use segtool::nn::loss::{ClassWeights, parse_terms};
+use segtool::nn::model::{
     DecoderConfig, DeepSupervisionConfig, EncoderDecoderConfig, NetworkConfig, PyramidConfig, ResNetConfig, Variant,
 };
 use segtool::recipe::{Criterion, Decayed, OptimizerConfig, Phase, Recipe, Schedule, Warmup};

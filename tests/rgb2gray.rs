@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use image::{DynamicImage, GrayAlphaImage, GrayImage, ImageBuffer, Luma, LumaA, Rgb, RgbImage, Rgba, RgbaImage};
-use segtool::error::Size;
+use segtool::base::Size;
 use segtool::image::{GrayConverter, GrayMethod, Samples, read_image};
 use sha2::{Digest, Sha256};
 

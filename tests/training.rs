@@ -8,13 +8,13 @@ use std::collections::BTreeMap;
 
 use burn::module::Module;
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
-use segtool::loss::{Loss, Target};
-use segtool::model::{
+use segtool::nn::learner::{Learner, Part, Settings};
+use segtool::nn::loss::{Loss, Target};
+use segtool::nn::model::{
     AttentionUnetConfig, DecoderConfig, DeepSupervisionConfig, EncoderDecoderConfig, Network, NetworkConfig, Parameter,
     PyramidConfig, ResNetConfig, ResnetUnetConfig, UnetConfig, Variant, collect, collect_gradients,
 };
 use segtool::recipe::{Decayed, Freeze, OptimizerConfig};
-use segtool::step::{Learner, Part, Settings};
 
 use common::{devices, floats, relative_error};
 

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use burn::tensor::{Device, Tensor};
 use segtool::data::{Normalisation, ValidPixels};
-use segtool::model::{Network, NetworkConfig, UnetConfig, collect};
+use segtool::nn::model::{Network, NetworkConfig, UnetConfig, collect};
 use segtool::weights::{self, Description};
 
 use common::{devices, fixture, fixture_path, floats, read_tensors, relative_error};

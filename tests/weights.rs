@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use safetensors::tensor::{Dtype, SafeTensors, View};
-use segtool::device::DeviceChoice;
-use segtool::model::{
+use segtool::nn::device::DeviceChoice;
+use segtool::nn::model::{
     C1Config, DecoderConfig, Dilation, EncoderDecoderConfig, NetworkConfig, PyramidConfig, ResNetConfig, Stem, Variant,
     collect,
 };

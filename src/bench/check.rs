@@ -7,11 +7,11 @@ use burn::tensor::TensorData;
 use serde::Serialize;
 
 use super::{Job, Mode, Options, Training, Work};
-use crate::device::DeviceChoice;
-use crate::error::{Error, Result};
-use crate::model::{Network, Parameter, collect, collect_gradients, replace};
-use crate::precision::Precision;
-use crate::step::Learner;
+use crate::base::{Error, Result};
+use crate::nn::device::DeviceChoice;
+use crate::nn::learner::Learner;
+use crate::nn::model::{Network, Parameter, collect, collect_gradients, replace};
+use crate::nn::precision::Precision;
 
 /// Of layers in the check.
 const SCALE: f32 = 0.1;

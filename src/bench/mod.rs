@@ -2,6 +2,7 @@
 
 mod check;
 
+use crate::nn::loss::Target;
 use std::fmt;
 use std::hint::black_box;
 use std::str::FromStr;
@@ -13,18 +14,19 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
-use crate::activation::{Activation, Rule};
-use crate::device::{DeviceChoice, free_memory, in_words, peak_memory};
-use crate::error::{Error, Result, Size};
-use crate::fuse::{Look, Wanted, decide, decide_on_device, decides_on_device};
-use crate::loss::{Loss, Target};
-use crate::model::InferenceNetwork;
-use crate::named::usual_spelling;
-use crate::ops::profile;
-use crate::precision::Precision;
+use crate::base::named_enum::usual_spelling;
+use crate::base::words::bytes_in_words;
+use crate::base::{Error, Result, Size};
+use crate::nn::activation::{Activation, Rule};
+use crate::nn::cost::{inference_memory, training_memory};
+use crate::nn::device::{DeviceChoice, free_memory, peak_memory};
+use crate::nn::learner::{Learner, Part, Settings};
+use crate::nn::loss::Loss;
+use crate::nn::model::InferenceNetwork;
+use crate::nn::ops::profile;
+use crate::nn::precision::Precision;
+use crate::predict::merge::{Look, Wanted, decide, decide_on_device, decides_on_device};
 use crate::recipe::{OptimizerConfig, Recipe};
-use crate::step::{Learner, Part, Settings};
-use crate::summary::{inference_memory, training_memory};
 pub use check::{Difference, check};
 
 /// Steps before the clock starts.
@@ -188,8 +190,8 @@ fn check_memory(options: &Options) -> Result<()> {
     Err(Error::Config(format!(
         "a step on a batch of {batch} images of {size} needs about {} of memory, and {} are free; choose a smaller --batch \
          or --size",
-        in_words(needed),
-        in_words(free)
+        bytes_in_words(needed),
+        bytes_in_words(free)
     )))
 }
 

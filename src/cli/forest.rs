@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use segtool::model::Tap;
-use segtool::pixel_classifier::Split;
-use segtool::proportions::Axis;
+use segtool::nn::model::Tap;
+use segtool::tools::proportions::Axis;
+use segtool::train::forest::Split;
 
 use super::values::positive;
 

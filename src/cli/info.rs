@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use segtool::base::Size;
 use segtool::bench::Mode;
-use segtool::device::DeviceChoice;
-use segtool::error::Size;
-use segtool::model::Tap;
-use segtool::precision::Precision;
+use segtool::nn::device::DeviceChoice;
+use segtool::nn::model::Tap;
+use segtool::nn::precision::Precision;
 
 use super::values::{positive, side, size};
 

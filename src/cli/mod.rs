@@ -14,11 +14,11 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Id, Parser, Subcommand};
-use segtool::device::DeviceChoice;
-use segtool::error::Size;
+use segtool::base::Size;
 use segtool::image::OrientationPolicy;
-use segtool::ops::Interpolation;
-use segtool::precision::Precision;
+use segtool::nn::device::DeviceChoice;
+use segtool::nn::ops::Interpolation;
+use segtool::nn::precision::Precision;
 use segtool::predict::{NpyType, Scales};
 use segtool::weights::{Choice, Target};
 

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use clap::Command;
-use segtool::named::usual_spelling;
+use segtool::base::named_enum::usual_spelling;
 
 /// What scripts call a flag, and its name here.
 const FLAGS: [(&str, &str); 3] = [("train", "train-list"), ("lab", "label-list"), ("il", "input-list")];

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use segtool::data::Augmentation;
-use segtool::loss::{ClassWeights, LossTerm, parse_terms};
-use segtool::precision::Precision;
+use segtool::nn::loss::{ClassWeights, LossTerm, parse_terms};
+use segtool::nn::precision::Precision;
 use segtool::recipe::{Criterion, Freeze};
 
 use super::Train;
@@ -29,11 +29,11 @@ pub(crate) struct Terms(pub(crate) Vec<LossTerm>);
 #[derive(Debug, Clone)]
 pub(crate) struct Changes(pub(crate) Vec<Augmentation>);
 
-fn terms(text: &str) -> segtool::error::Result<Terms> {
+fn terms(text: &str) -> segtool::base::Result<Terms> {
     parse_terms(text).map(Terms)
 }
 
-fn changes(text: &str) -> segtool::error::Result<Changes> {
+fn changes(text: &str) -> segtool::base::Result<Changes> {
     Augmentation::parse_list(text).map(Changes)
 }
 

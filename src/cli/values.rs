@@ -3,8 +3,8 @@
 use std::num::IntErrorKind;
 use std::time::Duration;
 
-use segtool::error::Size;
-use segtool::summary::MAX_SIDE;
+use segtool::base::Size;
+use segtool::nn::cost::MAX_SIDE;
 
 /// Most of anything that is counted: products of two such numbers are numbers still.
 const MOST: usize = 1_000_000_000;

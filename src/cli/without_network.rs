@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use segtool::data::StoredNumber;
-use segtool::device::DeviceChoice;
-use segtool::gray::Alpha;
-use segtool::image::{GrayMethod, Layout, PictureFormat};
+use segtool::draw::{Layout, PictureFormat};
+use segtool::image::GrayMethod;
 use segtool::metric::{BoundaryWidth, Convention};
+use segtool::nn::device::DeviceChoice;
+use segtool::tools::rgb2gray::Alpha;
 
 use super::positive;
 

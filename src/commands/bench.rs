@@ -2,7 +2,7 @@
 
 use anyhow::{Result, anyhow, bail};
 use segtool::bench::{Difference, Mode, Options, Report, check, run as measure};
-use segtool::precision::Precision;
+use segtool::nn::precision::Precision;
 use segtool::recipe::Recipe;
 
 use crate::Exit;

@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use segtool::concat::{Inputs, Look, Options, Paint, Partners, Predictions, Triple, concat_files};
 use segtool::data::{
     Descriptor, Normalisation, Pair, ValidPixels, ends_as_label_image, find_predictions, read_list, refuse_exchanged,
 };
+use segtool::draw::{Look, Paint};
 use segtool::predict::origins;
 use segtool::run::find_dataset;
+use segtool::tools::concat::{Inputs, Options, Partners, Predictions, Triple, concat_files};
 
 use super::use_threads;
 use crate::Exit;

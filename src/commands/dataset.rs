@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
+use segtool::base::files::{check_writable, write_bytes};
+use segtool::base::inputs::ReadFiles;
 use segtool::data::{
     ClassNames, ImageProbe, Known, LabelFiles, LabelSurvey, Proposal, RawLabel, find_images_of, probe_images, propose,
     shell_word, survey_labels,
 };
-use segtool::files::{check_writable, write_bytes};
-use segtool::inputs::ReadFiles;
 use serde_json::{Value, json};
 
 use super::use_threads;

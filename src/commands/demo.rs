@@ -4,17 +4,18 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use image::RgbImage;
+use segtool::base::Size;
+use segtool::base::files::{create_folder, is_empty_folder, write_bytes};
 use segtool::data::synthetic::write_set;
 use segtool::data::{Descriptor, Pair, load_labels};
-use segtool::error::Size;
-use segtool::files::{create_folder, is_empty_folder, write_bytes};
-use segtool::image::{Legend, color_labels, read_image, side_by_side, stack, write_png};
+use segtool::draw::{Legend, color_labels, side_by_side, stack, write_png};
+use segtool::image::read_image;
 use segtool::metric::{ConfusionMatrix, Convention};
-use segtool::precision::Precision;
+use segtool::nn::precision::Precision;
 use segtool::predict::{Options, Outputs, Predictor, Target, predict_files};
 use segtool::recipe::Recipe;
 use segtool::run::{Run, RunLock};
-use segtool::score::{OnFault, Settings, score_files};
+use segtool::tools::score::{OnFault, Settings, score_files};
 use segtool::train::{Outcome, Session, Source, prepare, start};
 
 use super::metrics;

@@ -1,7 +1,7 @@
 //! `segtool export`.
 
 use anyhow::Result;
-use segtool::inputs::ReadFiles;
+use segtool::base::inputs::ReadFiles;
 use segtool::weights::{Weights, locate};
 
 use crate::Exit;

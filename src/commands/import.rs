@@ -1,8 +1,8 @@
 //! `segtool import`.
 
 use anyhow::{Result, bail};
+use segtool::base::inputs::ReadFiles;
 use segtool::data::{Descriptor, Normalisation};
-use segtool::inputs::ReadFiles;
 use segtool::recipe::Recipe;
 use segtool::weights::{Weights, locate};
 

@@ -1,10 +1,10 @@
 //! `segtool info`.
 
 use anyhow::Result;
+use segtool::base::Error;
 use segtool::data::Descriptor;
-use segtool::error::Error;
+use segtool::nn::cost::{Held, Layer, Memory, Summary, summarise};
 use segtool::recipe::{AnyRecipe, OptimizerConfig, Recipe};
-use segtool::summary::{Held, Layer, Memory, Summary, summarise};
 use segtool::weights::{cache, entries};
 use serde_json::{Value, json};
 

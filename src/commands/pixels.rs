@@ -3,20 +3,18 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use segtool::base::files::check_writable;
+use segtool::base::inputs::ReadFiles;
 use segtool::data::{Descriptor, pair_folders, pair_lists, read_pairs, refuse_exchanged};
-use segtool::device::DeviceChoice;
-use segtool::files::check_writable;
-use segtool::hypercolumn::Part;
-use segtool::image::{color_probabilities, write_png};
-use segtool::inputs::ReadFiles;
-use segtool::model::{ParameterShape, shapes};
-use segtool::pixel_classifier::{
-    ChannelPicture, LabelledPicture, Options, Outcome, PixelPredictor, Plan, Session, Split, draw_channel,
-    predict_files, train,
-};
+use segtool::draw::{color_probabilities, write_png};
+use segtool::nn::cost::feature_memory;
+use segtool::nn::device::DeviceChoice;
+use segtool::nn::model::{ParameterShape, shapes};
+use segtool::pixels::hypercolumn::Part;
+use segtool::predict::forest::{ChannelPicture, Options, PixelPredictor, draw_channel, predict_files};
 use segtool::recipe::{AnyRecipe, ForestRecipe};
 use segtool::run::{AnyRun, ForestRun, RunLock, find_dataset};
-use segtool::summary::feature_memory;
+use segtool::train::forest::{LabelledPicture, Outcome, Plan, Session, Split, train};
 use segtool::weights::{Weights, locate};
 use serde_json::{Value, json};
 
@@ -221,7 +219,7 @@ pub(super) fn describe(recipe: &ForestRecipe, arguments: &Info) -> Result<Exit> 
     let bands = Descriptor::find(recipe.dataset.as_deref().unwrap_or("core"))?.bands;
     let (config, device) = (&recipe.features, arguments.device.unwrap_or_default().resolve()?);
     config.check(bands)?;
-    let memory = feature_memory(config, bands, arguments.size, device)?.bytes(1);
+    let memory = feature_memory(&config.encoder, &config.taps, bands, arguments.size, device)?.bytes(1);
     let encoder = config.encoder.hollow(bands, &config.taps, &DeviceChoice::Flex.open()?)?;
     let parameters: u64 = shapes(&encoder).iter().map(ParameterShape::count).sum();
     let (parts, features) = (config.parts(bands)?, config.features(bands)?);

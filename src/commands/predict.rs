@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use segtool::data::{Descriptor, find_images_or_ids, read_list};
 use segtool::predict::{Along, Choices, Options, Outputs, Predictor, Procedure, Summary, Target, predict_files};
-use segtool::proportions::{Axis, Depths};
 use segtool::recipe::Recipe;
 use segtool::run::AnyRun;
+use segtool::tools::proportions::{Axis, Depths};
 use segtool::weights::{Choice, Weights, locate};
 
 use super::pixels;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use segtool::data::{find_images, find_images_below, read_list};
-use segtool::gray::{Job, Options, convert_files};
+use segtool::tools::rgb2gray::{Job, Options, convert_files};
 
 use super::use_threads;
 use crate::Exit;

@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
+use segtool::base::files::check_writable;
+use segtool::base::inputs::ReadFiles;
+use segtool::base::words::bytes_in_words;
 use segtool::data::Descriptor;
-use segtool::device::{DeviceChoice, free_memory, in_words, peak_memory};
-use segtool::files::check_writable;
-use segtool::inputs::ReadFiles;
-use segtool::precision::Precision;
+use segtool::nn::device::{DeviceChoice, free_memory, peak_memory};
+use segtool::nn::precision::Precision;
 use segtool::recipe::{AnyRecipe, Recipe};
 use segtool::run::{Run, RunLock, find_dataset};
 use segtool::train::{
@@ -197,7 +198,7 @@ fn sources(arguments: &Train) -> Result<(Source, Option<Source>)> {
 /// Says how much memory it took.
 pub(super) fn say_peak(device: DeviceChoice) {
     if let Some(bytes) = peak_memory(device) {
-        ui::say(&format!("at most {} of memory", in_words(bytes)));
+        ui::say(&format!("at most {} of memory", bytes_in_words(bytes)));
     }
 }
 

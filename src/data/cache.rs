@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::sample::Decoded;
-use crate::error::Result;
+use crate::base::Result;
 
 /// Keeps decoded pairs up to a limit of bytes, and then takes up no more: every epoch visits all pairs in another
 /// order, so that exchanging them would decode as often as not. What is in it never changes what a sample is.

@@ -5,12 +5,16 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Normalisation, StoredNumber, TrainedSamples, ValidPixels, one_or_many};
-use crate::error::{Error, Result, plain_types};
-use crate::files::read_text;
+use super::normalise::{Normalisation, ValidPixels};
+use super::number::StoredNumber;
+use super::one_or_many;
+use super::trained_samples::TrainedSamples;
+use crate::base::error::plain_types;
+use crate::base::files::read_text;
+use crate::base::named_enum::usual_spelling;
+use crate::base::{Error, Result};
 use crate::image::{MINUS_ONE, OrientationPolicy, distinct_colors, follow_orientation_policy, orientation_policy};
 use crate::metric::{Convention, LabelValues, OtherValues};
-use crate::named::usual_spelling;
 
 /// Descriptors that are compiled in, by name.
 const BUILT_IN: &[(&str, &str)] = &[
@@ -267,7 +271,7 @@ impl Descriptor {
         self.classes.iter().map(|c| c.values[0]).max().unwrap_or(0)
     }
 
-    /// The value that a class index has on disk; [`Self::unlabelled_value`] for [`IGNORE`](crate::label::IGNORE).
+    /// The value that a class index has on disk; [`Self::unlabelled_value`] for [`IGNORE`](crate::base::label_map::IGNORE).
     pub fn value_of(&self, class: u16) -> u16 {
         self.classes.get(usize::from(class)).map_or_else(|| self.unlabelled_value(), |c| c.values[0])
     }
@@ -308,9 +312,9 @@ impl Descriptor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Size;
+    use crate::base::Size;
+    use crate::base::label_map::IGNORE;
     use crate::image::RawLabels;
-    use crate::label::IGNORE;
 
     #[test]
     fn every_built_in_descriptor_is_valid_and_carries_its_name() {

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use super::{Descriptor, Pair};
-use crate::error::{Error, Result};
+use super::descriptor::Descriptor;
+use super::pair::Pair;
+use crate::base::{Error, Result};
 use crate::image::{RawLabels, read_image, read_labels};
 
 /// Most pairs that are read.

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, Result};
-use crate::event::{Event, Sink};
+use crate::base::event::{Event, Sink};
+use crate::base::{Error, Result};
 use crate::image::image_inside;
 
 /// Endings of images.

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use rayon::prelude::*;
 
-use crate::error::{Error, Result};
-use crate::event::{Event, Sink};
+use crate::base::event::{Event, Sink};
+use crate::base::{Error, Result};
 use crate::image::{Raster, Samples, read_image};
 
 /// Most images that are decoded, from all over the list.

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
-use super::{Descriptor, StoredNumber};
-use crate::error::{Error, Result};
+use super::descriptor::Descriptor;
+use super::number::StoredNumber;
+use crate::base::label_map::{IGNORE, LabelMap, NO_CLASS};
+use crate::base::{Error, Result};
 use crate::image::{MINUS_ONE, NumberLabels, RawLabels};
-use crate::label::{IGNORE, LabelMap, NO_CLASS};
 use crate::metric::OtherValues;
 
 /// A label value that the descriptor does not define.
@@ -228,7 +229,7 @@ fn ranges(values: &BTreeSet<u16>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Size;
+    use crate::base::Size;
 
     #[test]
     fn an_undefined_value_is_named_with_its_pixel() {

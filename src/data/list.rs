@@ -1,5 +1,6 @@
 //! Which files make up a data set.
 
+use super::pair::Pair;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,26 +8,17 @@ use std::path::{Path, PathBuf};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
-use serde::{Deserialize, Serialize};
 
 use super::folder::{IMAGES, LABELS, find_images, find_labels, find_predictions, has_ending, only_lossy, stem};
-use super::masks::{Labels, pair_mask_folders};
+use super::masks::pair_mask_folders;
+use super::pair::Labels;
 use super::pair_names::name_note;
-use crate::error::{Error, Result};
-use crate::event::{Event, Sink};
-use crate::files::read_text;
+use crate::base::event::{Event, Sink};
+use crate::base::files::read_text;
+use crate::base::{Error, Result};
 
 /// Most unmatched files that an error names.
 const MAX_NAMED: usize = 20;
-
-/// A picture and its labels.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Pair {
-    /// The picture.
-    pub image: PathBuf,
-    /// Its label image, or its masks.
-    pub label: Labels,
-}
 
 /// Reads a list: one path a line, blank lines and lines that begin with `#` left out, unless there is a file of that name.
 /// A relative path is looked for beside the list, then in the working directory. Of an image and a label image in one line the image is taken, with a

@@ -1,17 +1,20 @@
 //! Batches for training and validation, prepared ahead on worker threads.
 
+use super::random::Purpose;
+use super::random::stream;
 use std::sync::Arc;
 
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
 
-use super::augment::Draws;
-use super::presence::Group;
-use super::sample::Decoded;
-use super::sampling::{Pick, Pool};
-use super::{Augmentation, Cache, ClassPresence, Descriptor, Pair, Sample, Sampling, ordered};
-use crate::error::{Error, Result, Size};
-use crate::label::IGNORE;
+use super::augment::{Augmentation, Draws};
+use super::cache::Cache;
+use super::descriptor::Descriptor;
+use super::pair::Pair;
+use super::prefetch::ordered;
+use super::presence::{ClassPresence, Group};
+use super::sample::{Decoded, Sample};
+use super::sampling::{Pick, Pool, Sampling};
+use crate::base::label_map::IGNORE;
+use crate::base::{Error, Result, Size};
 
 /// Several samples in one piece. Smaller samples are filled up at the right and the bottom: the input with 0 (the
 /// mean), the labels with [`IGNORE`].
@@ -242,31 +245,10 @@ impl Changes {
     }
 }
 
-/// What a random stream decides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Purpose {
-    /// The changes of one sample, or the order of all.
-    Sample,
-    /// What the samples of a batch have in common.
-    Batch,
-    /// The picture of a sample that is to show a class.
-    Foreground,
-}
-
-/// The random stream of one place in one epoch (or, at `usize::MAX`, of a shuffle).
-pub(super) fn stream(seed: u64, epoch: usize, place: usize, purpose: Purpose) -> ChaCha8Rng {
-    let mut key = [0; 32];
-    let numbers = [seed, epoch as u64, place as u64, 0x5e67_7001 + purpose as u64];
-    for (part, number) in key.chunks_exact_mut(8).zip(numbers) {
-        part.copy_from_slice(&number.to_le_bytes());
-    }
-    ChaCha8Rng::from_seed(key)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::label::LabelMap;
+    use crate::base::LabelMap;
 
     fn sample(width: usize, height: usize, class: u16) -> Sample {
         let size = Size { width, height };

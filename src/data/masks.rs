@@ -10,104 +10,20 @@
 //! leaves without a label, the others say; where none says anything, there is no label. Without any mask, all is
 //! background.
 
+use super::pair::Labels;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
 
 use super::folder::{find_images, images_of};
-use super::list::Pair;
-use super::{Descriptor, load_labels};
-use crate::error::{Error, Result, Size};
-use crate::event::Sink;
-use crate::label::{IGNORE, LabelMap};
+use super::pair::Pair;
+use crate::base::event::Sink;
+use crate::base::{Error, Result};
 
 /// Most faults that are listed.
 const MAX_FAULTS: usize = 20;
 /// Files that systems leave in folders, beside those whose names begin with a dot.
 const LEFT_BY_SYSTEMS: [&str; 2] = ["thumbs.db", "desktop.ini"];
-
-/// Where the labels of a picture are.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Labels {
-    /// In a label image.
-    File(PathBuf),
-    /// In masks that are merged.
-    Masks(Vec<PathBuf>),
-}
-
-impl Labels {
-    /// The files.
-    pub fn files(&self) -> &[PathBuf] {
-        match self {
-            Self::File(file) => std::slice::from_ref(file),
-            Self::Masks(files) => files,
-        }
-    }
-
-    /// The same with other paths.
-    pub fn map(self, path: impl Fn(PathBuf) -> Result<PathBuf>) -> Result<Self> {
-        Ok(match self {
-            Self::File(file) => Self::File(path(file)?),
-            Self::Masks(files) => Self::Masks(files.into_iter().map(path).collect::<Result<_>>()?),
-        })
-    }
-
-    /// What to call them: the label image, or the folder of the masks; nothing if there is no mask.
-    pub fn name(&self) -> &Path {
-        match self {
-            Self::File(file) => file,
-            Self::Masks(files) => files.first().and_then(|file| file.parent()).unwrap_or(Path::new("")),
-        }
-    }
-}
-
-impl From<PathBuf> for Labels {
-    fn from(file: PathBuf) -> Self {
-        Self::File(file)
-    }
-}
-
-/// The classes of a pair's picture, which has that size.
-pub fn load_pair_labels(pair: &Pair, size: Size, descriptor: &Descriptor) -> Result<LabelMap> {
-    let mut merged: Option<LabelMap> = None;
-    for file in pair.label.files() {
-        let labels = load_labels(file, descriptor)?;
-        check_size((&pair.image, size), (file, labels.size))?;
-        merge(&mut merged, labels);
-    }
-    Ok(merged.unwrap_or_else(|| background(size)))
-}
-
-/// Refuses labels that differ in size from their picture.
-pub fn check_size((image, size): (&Path, Size), (label, label_size): (&Path, Size)) -> Result<()> {
-    if label_size == size {
-        return Ok(());
-    }
-    let (first, second) = (image.into(), label.into());
-    Err(Error::SizeMismatch { first, first_size: size, second, second_size: label_size })
-}
-
-/// Adds a mask to those before it, of the same size.
-pub(super) fn merge(merged: &mut Option<LabelMap>, mask: LabelMap) {
-    let Some(merged) = merged else {
-        *merged = Some(mask);
-        return;
-    };
-    for (class, &other) in merged.classes.iter_mut().zip(&mask.classes) {
-        *class = match (*class, other) {
-            (IGNORE, other) => other,
-            (class, IGNORE) => class,
-            (class, other) => class.max(other),
-        };
-    }
-}
-
-/// The labels of a picture without masks.
-pub(super) fn background(size: Size) -> LabelMap {
-    LabelMap { size, classes: vec![0; size.width * size.height] }
-}
 
 /// The pictures of the id folders below `root` with their masks, in the order of the ids. The error lists the id folders
 /// that do not hold what they should.
@@ -208,16 +124,6 @@ fn file_name(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn masks_are_merged_by_maximum_and_a_label_beats_none() {
-        let size = Size { width: 5, height: 1 };
-        let mut merged = None;
-        for classes in [[0, 0, 1, IGNORE, IGNORE], [0, 2, 0, IGNORE, 0], [0, 1, IGNORE, IGNORE, IGNORE]] {
-            merge(&mut merged, LabelMap { size, classes: classes.to_vec() });
-        }
-        assert_eq!(merged.unwrap().classes, [0, 2, 1, IGNORE, 0]);
-    }
 
     #[test]
     fn a_single_label_image_is_written_as_its_path() {

@@ -6,6 +6,7 @@ mod descriptor;
 mod exchanged;
 mod folder;
 mod image_probe;
+mod label_maps;
 mod label_meaning;
 mod label_survey;
 mod list;
@@ -14,17 +15,20 @@ mod masks;
 mod normalise;
 mod number;
 mod one_or_many;
+mod pair;
 mod pair_names;
 mod prefetch;
 mod prepare;
 mod presence;
 mod proposal;
+mod random;
 mod repeats;
 mod sample;
 mod sampling;
 mod sparse;
 mod survey;
 pub mod synthetic;
+mod trained_samples;
 
 pub use augment::{Augmentation, Change, Extent, largest_after, largest_after_all};
 pub use cache::{Cache, CacheUsage};
@@ -34,29 +38,37 @@ pub use folder::{
     FileKind, ends_as_label_image, files_by_stem, find_images, find_images_below, find_labels, find_predictions,
 };
 pub use image_probe::{ImageProbe, SampleKind, probe_images};
+pub use label_maps::check_size;
+pub use label_maps::load_labels;
+pub use label_maps::load_pair_labels;
+pub use label_maps::load_prediction;
+pub use label_maps::prediction_map;
 pub use label_meaning::LabelFault;
 pub use label_survey::{
     Count, FilesOfKind, FoundLabel, LabelFiles, LabelNumber, LabelSurvey, MAX_LABELS, RawLabel, find_images_of,
     shell_word, suggestion, survey_labels,
 };
 pub use list::{
-    Pair, pair_folders, pair_lists, pair_mask_predictions, pair_predictions, read_label_list, read_list, read_pairs,
+    pair_folders, pair_lists, pair_mask_predictions, pair_predictions, read_label_list, read_list, read_pairs,
     split_validation,
 };
 pub use loader::{Batch, Loader, Preview};
-pub use masks::{Labels, check_size, find_images_or_ids, load_pair_labels, pair_mask_folders};
+pub use masks::{find_images_or_ids, pair_mask_folders};
 pub use normalise::{Normalisation, Statistics, ValidPixels};
 pub use number::StoredNumber;
+pub use pair::Labels;
+pub use pair::Pair;
 pub use pair_names::name_note;
 pub use prefetch::ordered;
-pub use prepare::{TrainedSamples, displayed, load_raster, prepared};
+pub use prepare::{displayed, load_raster, prepared};
 pub use presence::ClassPresence;
 pub use proposal::{ClassNames, Known, NamedClass, Proposal, propose};
 pub use repeats::{Fingerprint, KnownImage, repeat_notes};
-pub use sample::{Sample, load_image, load_labels, load_prediction, measured, network_input, prediction_map, settled};
+pub use sample::{Sample, load_image, measured, network_input, settled};
 pub use sampling::Sampling;
 pub use sparse::{
-    CsvLabels, NO_REGION, Region, Regions, Shape, load_sparse_labels, pixel_split, read_label_csv, region_folds,
-    region_split,
+    CsvLabels, NO_REGION, REGION_FOLDS, Region, Regions, Shape, load_sparse_labels, pixel_split, read_label_csv,
+    region_folds, region_split,
 };
 pub use survey::{Survey, survey};
+pub use trained_samples::TrainedSamples;

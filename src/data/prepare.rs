@@ -1,40 +1,14 @@
 //! Images as a data set means them: its bands, its nodata values, its sample type.
 
-use std::collections::BTreeMap;
+use super::trained_samples::TrainedSamples;
 use std::path::Path;
 
 use image::RgbImage;
-use serde::{Deserialize, Serialize};
 
-use super::{Descriptor, Normalisation};
-use crate::error::{Error, Result};
+use super::descriptor::Descriptor;
+use super::normalise::Normalisation;
+use crate::base::{Error, Result};
 use crate::image::{Raster, SampleType, Samples, note_file, read_image};
-
-/// The samples that training saw. Images of another type are read accordingly.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TrainedSamples {
-    /// Their type in most of the files.
-    pub sample_type: SampleType,
-    /// The smallest number that occurred, as stored.
-    pub smallest: f64,
-    /// The largest.
-    pub largest: f64,
-}
-
-impl TrainedSamples {
-    /// The type that most images have, and the range of their samples.
-    pub(super) fn most_frequent(seen: impl IntoIterator<Item = (SampleType, (f64, f64))>) -> Option<Self> {
-        let mut types: BTreeMap<SampleType, (usize, (f64, f64))> = BTreeMap::new();
-        for (sample_type, range) in seen {
-            let (files, all) = types.entry(sample_type).or_insert((0, range));
-            *files += 1;
-            *all = (all.0.min(range.0), all.1.max(range.1));
-        }
-        let (&sample_type, &(_, (smallest, largest))) = types.iter().max_by_key(|(_, (files, _))| *files)?;
-        Some(Self { sample_type, smallest, largest })
-    }
-}
 
 /// Reads an image as the data set means it; see [`prepared`].
 pub fn load_raster(path: &Path, descriptor: &Descriptor) -> Result<Raster> {
@@ -159,8 +133,8 @@ fn rescaled(raster: Raster, scale: f32, sample_type: SampleType) -> Raster {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::Size;
     use crate::data::ValidPixels;
-    use crate::error::Size;
 
     fn dataset(trained: Option<(SampleType, f64, f64)>) -> Descriptor {
         let samples = trained.map(|(sample_type, smallest, largest)| TrainedSamples { sample_type, smallest, largest });

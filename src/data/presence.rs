@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::Size;
+use crate::base::Size;
 
 /// The classes and the shapes of a list of pairs. Kept with a run, so that resuming it need not look at the files
 /// again.

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 
+use crate::base::LabelMap;
 use crate::image::{Raster, Samples};
-use crate::label::LabelMap;
 
 /// Floats that are hashed at a time.
 const BLOCK: usize = 1024;
@@ -102,7 +102,7 @@ fn same(path: &Path, first: &Path, what: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Size;
+    use crate::base::Size;
 
     const SIZE: Size = Size { width: 2, height: 1 };
 

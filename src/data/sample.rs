@@ -2,12 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use super::normalise::Normaliser;
-use super::prepare::range;
-use super::{Descriptor, Normalisation, Pair, Statistics, TrainedSamples, load_pair_labels, load_raster};
-use crate::error::{Error, Result, Size};
-use crate::image::{Raster, RawLabels, Samples, read_labels};
-use crate::label::{IGNORE, LabelMap};
+use super::descriptor::Descriptor;
+use super::label_maps::load_pair_labels;
+use super::normalise::{Normalisation, Normaliser, Statistics};
+use super::pair::Pair;
+use super::prepare::{load_raster, range};
+use super::trained_samples::TrainedSamples;
+use crate::base::label_map::{IGNORE, LabelMap};
+use crate::base::{Error, Result, Size};
+use crate::image::{Raster, Samples};
 
 /// Rows that are measured at a time.
 const SETTLED_ROWS: usize = 256;
@@ -113,7 +116,7 @@ pub fn load_image(path: &Path, descriptor: &Descriptor) -> Result<(Size, Vec<f32
     Ok((raster.size, network_input(path, &raster, descriptor)?))
 }
 
-/// An image that was [prepared](super::prepared), or a part of it, as normalised planes `[bands, height, width]`; `path` is
+/// An image that was [prepared](super::prepare::prepared), or a part of it, as normalised planes `[bands, height, width]`; `path` is
 /// what errors call it.
 pub fn network_input(path: &Path, raster: &Raster, descriptor: &Descriptor) -> Result<Vec<f32>> {
     let mut planes = fit_bands(path, raster, descriptor)?;
@@ -166,32 +169,6 @@ fn statistics(path: &Path, raster: &Raster, descriptor: &Descriptor) -> Result<S
         statistics.add(&fit_bands(path, &part, descriptor)?, descriptor.normalisation.valid());
     }
     Ok(statistics)
-}
-
-/// Reads a label image as class indices.
-pub fn load_labels(path: &Path, descriptor: &Descriptor) -> Result<LabelMap> {
-    descriptor.class_map(path, &read_labels(path)?)
-}
-
-/// Reads a prediction as class indices.
-pub fn load_prediction(path: &Path, descriptor: &Descriptor) -> Result<LabelMap> {
-    prediction_map(path, &read_labels(path)?, descriptor)
-}
-
-/// Class indices of a prediction. The advice for a label value that is not defined is to correct the label image; a
-/// prediction has other causes.
-pub fn prediction_map(path: &Path, raw: &RawLabels, descriptor: &Descriptor) -> Result<LabelMap> {
-    descriptor.prediction_class_map(path, raw).map_err(|error| match error {
-        Error::LabelValue { path, value, x, y, expected, .. } => Error::content(
-            path,
-            format!(
-                "predicted value {value} at pixel ({x}, {y}) is not in data set '{}' (it defines {expected}); was it \
-                 predicted for another data set, or are the lists exchanged?",
-                descriptor.name
-            ),
-        ),
-        other => other,
-    })
 }
 
 /// Planes with the data set's number of bands: a grey picture fills all of them, and a colour picture whose bands are

@@ -4,9 +4,9 @@ use rand::RngExt;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
-use super::loader::{Purpose, stream};
-use super::{ClassPresence, presence::Group};
-use crate::error::{Error, Result};
+use super::presence::{ClassPresence, Group};
+use super::random::{Purpose, stream};
+use crate::base::{Error, Result};
 
 /// Which pictures make up an epoch and its batches.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

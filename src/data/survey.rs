@@ -6,15 +6,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
-use super::masks::{background, merge};
-use super::prepare::{check_normalisation, range};
+use super::descriptor::Descriptor;
+use super::label_maps::{background, merge};
+use super::normalise::{Normalisation, Statistics};
+use super::pair::Pair;
+use super::prepare::{check_normalisation, load_raster, range};
+use super::presence::ClassPresence;
 use super::repeats::{Fingerprint, KnownImage, repeat_notes};
 use super::sample::fit_bands;
-use super::{ClassPresence, Descriptor, Normalisation, Pair, Statistics, TrainedSamples, load_raster, suggestion};
-use crate::error::{Error, Result, Size};
-use crate::event::{Event, Sink, Task};
+use super::suggestion;
+use super::trained_samples::TrainedSamples;
+use crate::base::event::{Event, Sink, Task};
+use crate::base::label_map::{IGNORE, LabelMap};
+use crate::base::{Error, Result, Size};
 use crate::image::{RawLabels, SampleType, read_image, read_labels, report_notes};
-use crate::label::{IGNORE, LabelMap};
 
 /// Most faults that are listed.
 const MAX_FAULTS: usize = 20;

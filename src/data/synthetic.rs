@@ -8,10 +8,10 @@ use std::path::Path;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::Pair;
-use crate::error::{Error, Result, Size};
-use crate::files::{create_folder, write_atomically, write_bytes};
-use crate::label::LabelMap;
+use super::pair::Pair;
+use crate::base::LabelMap;
+use crate::base::files::{create_folder, write_atomically, write_bytes};
+use crate::base::{Error, Result, Size};
 
 const SHALE: u16 = 0;
 const SAND: u16 = 1;

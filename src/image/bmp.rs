@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::limits::{self, Coding, check_image};
 use super::raster::{Raster, Samples};
-use crate::error::{Error, Result, Size};
+use crate::base::{Error, Result, Size};
 
 const FILE_HEADER: usize = 14;
 const CORE_HEADER: usize = 12;

@@ -8,7 +8,7 @@ use memchr::memmem;
 use png::{BitDepth, ColorType, Compression, Encoder, Filter};
 
 use super::raster::Samples;
-use crate::error::{Error, Result, Size};
+use crate::base::{Error, Result, Size};
 
 /// PNG's keyword for what made a picture.
 const SOFTWARE: &str = "Software";

@@ -1,13 +1,14 @@
 //! Files that are no image segtool reads, named by their content, with the way to one that it does.
 
+use image::ImageFormat;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use crate::error::Error;
+use crate::base::Error;
 
 /// What is read, for messages.
-const READ: &str = "JPEG, PNG, TIFF, JPEG 2000, BMP, GIF, WebP or PNM";
+pub(crate) const READ: &str = "JPEG, PNG, TIFF, JPEG 2000, BMP, GIF, WebP or PNM";
 
 /// Bytes that tell a kind: the one that begins last is at 344.
 pub(super) const HEAD: usize = 1024;
@@ -143,7 +144,7 @@ pub(crate) fn image_inside(path: &Path) -> Option<String> {
     let mut head = Vec::with_capacity(HEAD);
     File::open(path).ok()?.take(HEAD as u64).read_to_end(&mut head).ok()?;
     if let Ok(format) = image::guess_format(&head)
-        && let Some(extension) = super::read::READ.contains(&format).then(|| format.extensions_str()[0])
+        && let Some(extension) = FORMATS.contains(&format).then(|| format.extensions_str()[0])
     {
         return Some(format!("a {} image by its content; rename it", extension.to_uppercase()));
     }
@@ -154,6 +155,17 @@ pub(crate) fn image_inside(path: &Path) -> Option<String> {
     let is_image = ["image", "drawing", "Photoshop", "PDF"].iter().any(|word| name.contains(word));
     is_image.then(|| format!("{name}; {advice}"))
 }
+
+/// The formats that are read.
+pub(super) const FORMATS: [ImageFormat; 7] = [
+    ImageFormat::Jpeg,
+    ImageFormat::Png,
+    ImageFormat::Tiff,
+    ImageFormat::Bmp,
+    ImageFormat::Gif,
+    ImageFormat::WebP,
+    ImageFormat::Pnm,
+];
 
 #[cfg(test)]
 mod tests {

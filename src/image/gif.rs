@@ -6,11 +6,11 @@ use std::path::Path;
 
 use gif::{ColorOutput, DecodeOptions, DecodingError, MemoryLimit};
 
-use super::labels::{LabelImage, RawLabels};
+use super::limits::MAX_BYTES;
 use super::limits::{Coding, check_image};
 use super::raster::{Raster, Samples};
-use super::read::MAX_BYTES;
-use crate::error::{Error, Result, Size};
+use super::raw_labels::{LabelImage, RawLabels};
+use crate::base::{Error, Result, Size};
 
 /// A frame on the whole canvas, as palette indices.
 struct Indexed {

@@ -10,8 +10,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::error::{Error, Result};
-use crate::named::{by_name, name_of};
+use crate::base::named_enum::{by_name, name_of};
+use crate::base::{Error, Result};
 
 const GAMMA: f64 = 2.2;
 

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 
-use crate::error::{Error, Result};
+use crate::base::{Error, Result};
 
 thread_local! {
     static DEPTH: Cell<usize> = const { Cell::new(0) };

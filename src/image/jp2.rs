@@ -4,11 +4,11 @@ use std::path::Path;
 
 use jpeg2k::{ColorSpace, DecodeParameters, Image, ImageComponent};
 
-use super::labels::{LabelImage, RawLabels};
 use super::limits::{self, Reservation};
 use super::raster::{Raster, SampleType, Samples};
-use super::tiff::Numbers;
-use crate::error::{Error, Result, Size};
+use super::raw_labels::{LabelImage, RawLabels};
+use crate::base::{Error, Result, Size};
+use crate::image::tiff::Numbers;
 
 const SIGNATURE: &[u8] = b"\0\0\0\x0cjP  \r\n\x87\n";
 const CODESTREAM: &[u8] = b"\xff\x4f\xff\x51";

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::device::in_words;
-use crate::device::{DeviceChoice, free_memory};
-use crate::error::{Error, Result, Size};
+use crate::base::main_memory;
+use crate::base::words::bytes_in_words;
+use crate::base::{Error, Result, Size};
 
 /// The limit where the system does not say how much memory is free.
 const UNKNOWN: u64 = 8 << 30;
@@ -70,7 +70,7 @@ pub fn reserve(path: &Path, claim: impl fmt::Display, bytes: u64) -> Result<Rese
     let began = Instant::now();
     let mut held = held();
     loop {
-        let free = if limit == 0 { free_memory(DeviceChoice::Flex).unwrap_or(UNKNOWN) } else { limit };
+        let free = if limit == 0 { main_memory::free().unwrap_or(UNKNOWN) } else { limit };
         if held.bytes == 0 {
             held.free = free;
         }
@@ -98,8 +98,8 @@ fn too_large(path: &Path, claim: impl fmt::Display, bytes: u64, free: u64) -> Er
         format!(
             "{claim}; reading it would take {} of memory, but only {} is available. If the file is intact, split it, or \
              use a machine with more memory",
-            in_words(bytes),
-            in_words(free)
+            bytes_in_words(bytes),
+            bytes_in_words(free)
         ),
     )
 }
@@ -113,7 +113,7 @@ pub fn buffer<T>(path: &Path, length: usize) -> Result<Vec<T>> {
             path,
             format!(
                 "reading it takes {} of memory, which the system does not give; read fewer files at a time",
-                in_words(bytes)
+                bytes_in_words(bytes)
             ),
         )
     })?;
@@ -209,6 +209,12 @@ pub fn check_image(
     reserve(path, claim, pixels.saturating_mul(bytes_per_pixel as u64).saturating_add(file_bytes))
 }
 
+/// Largest decoded image: 8 GiB.
+pub(super) const MAX_BYTES: usize = 8 << 30;
+
+/// Bytes that are decoded together.
+pub(crate) const WINDOW_BYTES: usize = 32 << 20;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -289,7 +295,7 @@ mod tests {
     #[test]
     fn files_wait_for_each_other_s_memory() {
         let path = Path::new("a.bin");
-        let free = free_memory(DeviceChoice::Flex).unwrap_or(UNKNOWN);
+        let free = main_memory::free().unwrap_or(UNKNOWN);
         // More than half of what is free each: one at a time.
         let most = AtomicU64::new(0);
         let now = AtomicU64::new(0);

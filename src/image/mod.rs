@@ -1,7 +1,6 @@
 //! Pixels on disk: images, label images, .npy arrays, and drawing. Knows no tensor.
 
 mod bmp;
-mod draw;
 mod encode;
 mod foreign;
 mod gif;
@@ -13,27 +12,24 @@ mod labels;
 pub mod limits;
 mod notes;
 mod npy;
-mod oklab;
+pub(crate) mod oklab;
 mod orientation;
 mod palette;
 mod pnm;
 mod raster;
+mod raw_labels;
 mod read;
 mod resize;
 mod show;
 mod tiff;
+mod webp;
 
-pub(crate) use draw::{FAINT, GAP, INK, PAPER, Text, draw_tables, fill, paste, tables_height, ticks};
-pub use draw::{
-    Figure, Frame, Judgement, Layout, Legend, LegendRow, LegendTable, Panel, PictureFormat, color_bar_width,
-    color_labels, color_probabilities, encode_jpeg, encode_picture, figure, heatmap, judge, overlay_labels,
-    panels_width, side_by_side, stack, with_color_bar, write_png,
-};
+pub use crate::draw::{figure, heatmap};
 pub use encode::{Pixels, encode_marked_png, encode_png, encode_small_png, maker_of};
 pub(crate) use foreign::image_inside;
 pub use gray::{GrayConverter, GrayMethod, Sample, stretch};
 pub use guard::is_decoding;
-pub use labels::{LabelImage, MINUS_ONE, NumberLabels, RawLabels, read_labels, read_labels_and_alpha};
+pub use labels::{read_labels, read_labels_and_alpha};
 pub(crate) use notes::note_file;
 pub use notes::report_notes;
 pub use npy::{
@@ -44,6 +40,10 @@ pub(crate) use orientation::follow_orientation_policy;
 pub use orientation::{OrientationPolicy, orientation_policy, set_orientation_policy};
 pub use palette::distinct_colors;
 pub use raster::{AlphaBand, Raster, SampleType, Samples};
+pub use raw_labels::LabelImage;
+pub use raw_labels::MINUS_ONE;
+pub use raw_labels::NumberLabels;
+pub use raw_labels::RawLabels;
 pub use read::{read_image, read_size};
 pub(crate) use resize::nearest;
 pub use resize::{Scaling, resize_floats};

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use crate::event::{Event, Sink};
+use crate::base::event::{Event, Sink};
 
 /// What was noticed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -2,10 +2,10 @@
 //! space for image processing", 2020.
 
 /// Lightness 0 to 1, green-red, blue-yellow.
-pub(super) type Lab = [f32; 3];
+pub(crate) type Lab = [f32; 3];
 
 /// OKLab of an 8-bit sRGB colour.
-pub(super) fn to_oklab(color: [u8; 3]) -> Lab {
+pub(crate) fn to_oklab(color: [u8; 3]) -> Lab {
     let [r, g, b] = color.map(|v| linear(f32::from(v) / 255.0));
     let l = (0.412_221_46 * r + 0.536_332_55 * g + 0.051_445_995 * b).cbrt();
     let m = (0.211_903_5 * r + 0.680_699_5 * g + 0.107_396_96 * b).cbrt();
@@ -18,7 +18,7 @@ pub(super) fn to_oklab(color: [u8; 3]) -> Lab {
 }
 
 /// The 8-bit sRGB colour of a lightness (0 to 1), a chroma and a hue in degrees; out of gamut, the chroma is reduced.
-pub(super) fn from_oklch(lightness: f32, chroma: f32, hue: f32) -> [u8; 3] {
+pub(crate) fn from_oklch(lightness: f32, chroma: f32, hue: f32) -> [u8; 3] {
     let (sin, cos) = hue.to_radians().sin_cos();
     let steps = 20;
     let candidates = (0..=steps).rev().map(|i| chroma * i as f32 / steps as f32);

@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Raster, Samples, notes};
-use crate::error::Size;
-use crate::named::by_name;
+use super::notes;
+use super::raster::{Raster, Samples};
+use crate::base::Size;
+use crate::base::named_enum::by_name;
 
 /// Whether images are turned upright as their files declare.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -28,9 +29,9 @@ impl fmt::Display for OrientationPolicy {
 }
 
 impl std::str::FromStr for OrientationPolicy {
-    type Err = crate::error::Error;
+    type Err = crate::base::Error;
 
-    fn from_str(text: &str) -> crate::error::Result<Self> {
+    fn from_str(text: &str) -> crate::base::Result<Self> {
         by_name("orientation policy", text, &[("apply", Self::Apply), ("ignore", Self::Ignore)])
     }
 }

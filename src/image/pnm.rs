@@ -1,7 +1,7 @@
 //! PNM files may declare any number as white; the decoder scales samples from there to 255 or 65,535, as is right for
 //! images. Labels are wanted as they are stored.
 
-use super::labels::RawLabels;
+use super::raw_labels::RawLabels;
 
 /// The labels as stored.
 pub(super) fn unscaled(bytes: &[u8], labels: RawLabels) -> RawLabels {
@@ -38,7 +38,7 @@ fn white(bytes: &[u8]) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Size;
+    use crate::base::Size;
 
     #[test]
     fn labels_are_scaled_back_to_what_is_stored() {

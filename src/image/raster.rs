@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::Size;
+use crate::base::Size;
 
 /// Samples as they are held in memory, interleaved by pixel.
 #[derive(Debug, Clone, PartialEq)]

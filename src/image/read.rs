@@ -7,29 +7,14 @@ use std::path::Path;
 use image::codecs::webp::WebPDecoder;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
-use super::bmp;
-use super::foreign::HEAD;
+use super::foreign::{self, HEAD};
 use super::guard::contained;
-use super::limits::{Coding, check_image};
+use super::limits::{Coding, MAX_BYTES, check_image};
 use super::orientation::{self, Orientation};
 use super::raster::{Raster, Samples};
-use super::{foreign, gif, jp2, jpeg, npy, tiff};
-use crate::error::{Error, Result, Size};
-use crate::files::{open_file, read_bytes};
-
-/// Largest decoded image: 8 GiB.
-pub(super) const MAX_BYTES: usize = 8 << 30;
-
-/// The formats that are read.
-pub(super) const READ: [ImageFormat; 7] = [
-    ImageFormat::Jpeg,
-    ImageFormat::Png,
-    ImageFormat::Tiff,
-    ImageFormat::Bmp,
-    ImageFormat::Gif,
-    ImageFormat::WebP,
-    ImageFormat::Pnm,
-];
+use super::{bmp, gif, jp2, jpeg, npy, tiff};
+use crate::base::files::{open_file, read_bytes};
+use crate::base::{Error, Result, Size};
 
 /// The boxes before the code of a JPEG 2000 image, georeference and all, mostly end before this byte.
 const JP2_HEADERS: u64 = 1 << 20;
@@ -105,7 +90,10 @@ pub(super) fn guess(path: &Path, bytes: &[u8]) -> Result<ImageFormat> {
     if tiff::is_tiff(bytes) {
         return foreign::refuse_raw(path).map_or(Ok(ImageFormat::Tiff), Err);
     }
-    image::guess_format(bytes).ok().filter(|format| READ.contains(format)).ok_or_else(|| foreign::not_read(path, bytes))
+    image::guess_format(bytes)
+        .ok()
+        .filter(|format| foreign::FORMATS.contains(format))
+        .ok_or_else(|| foreign::not_read(path, bytes))
 }
 
 /// Decodes anything but TIFF.

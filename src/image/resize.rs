@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::{Raster, Samples};
-use crate::error::Size;
+use super::raster::{Raster, Samples};
+use crate::base::Size;
 
 /// Whose bilinear resizing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -2,7 +2,7 @@
 
 use image::RgbImage;
 
-use super::{Raster, Samples};
+use super::raster::{Raster, Samples};
 
 /// Percentiles that become black and white where samples have no fixed range.
 const STRETCH: (f64, f64) = (0.02, 0.98);
@@ -96,7 +96,7 @@ fn whole_range_if_equal(inner: (f32, f32), whole: (f32, f32)) -> (f32, f32) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Size;
+    use crate::base::Size;
 
     fn shown(bands: usize, samples: Samples) -> Vec<u8> {
         let size = Size { width: samples.len() / bands, height: 1 };

@@ -7,10 +7,10 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::Sum;
+use super::cases::Sum;
 use super::confusion::ratio;
-use crate::error::{Error, Result, Size};
-use crate::label::IGNORE;
+use crate::base::label_map::IGNORE;
+use crate::base::{Error, Result, Size};
 
 /// How far from a boundary still counts.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

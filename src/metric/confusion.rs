@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
-use crate::label::IGNORE;
+use crate::base::label_map::IGNORE;
+use crate::base::{Error, Result};
 
 /// Pixels counted by true and predicted class.
 ///
@@ -284,7 +284,7 @@ impl Codes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::label::NO_CLASS;
+    use crate::base::label_map::NO_CLASS;
 
     #[test]
     fn counts_drop_the_unlabelled_and_keep_predictions_of_no_class() {

@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
-use crate::named::{by_name, name_of};
+use crate::base::named_enum::{by_name, name_of};
+use crate::base::{Error, Result};
 
 /// How a class that neither occurs nor was predicted enters a mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -4,6 +4,7 @@ mod boundary;
 mod cases;
 mod confusion;
 mod convention;
+mod evaluation;
 mod scores;
 mod tally;
 
@@ -11,5 +12,6 @@ pub use boundary::{BoundaryCounts, BoundaryWidth, add_boundaries};
 pub use cases::{CaseSums, Sum};
 pub use confusion::{Areas, Codes, ConfusionMatrix};
 pub use convention::{AbsentClass, Convention, LabelValues, OtherValues};
+pub use evaluation::Evaluation;
 pub use scores::{ClassScores, Scores};
 pub use tally::{Boundary, Tally};

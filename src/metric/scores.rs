@@ -2,7 +2,9 @@
 
 use serde::Serialize;
 
-use super::{AbsentClass, Areas, ConfusionMatrix, Convention, Tally};
+use super::confusion::{Areas, ConfusionMatrix};
+use super::convention::{AbsentClass, Convention};
+use super::tally::Tally;
 
 /// Scores of one class. Each is `None` where its denominator is 0, unless the convention says 0.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -17,10 +19,10 @@ pub struct ClassScores {
     pub precision: Option<f64>,
     /// Labelled pixels of the class.
     pub pixels: u64,
-    /// Boundary IoU, if asked for; see [`super::BoundaryCounts::iou`].
+    /// Boundary IoU, if asked for; see [`super::boundary::BoundaryCounts::iou`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub boundary_iou: Option<f64>,
-    /// Boundary F-score, if asked for; see [`super::BoundaryCounts::f_score`].
+    /// Boundary F-score, if asked for; see [`super::boundary::BoundaryCounts::f_score`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub boundary_f_score: Option<f64>,
 }
@@ -157,7 +159,7 @@ fn kappa(areas: &[Areas], total: u64, observed: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::label::IGNORE;
+    use crate::base::label_map::IGNORE;
 
     /// Scores from sets of pixels, by definition, with no matrix.
     fn naive_iou(labels: &[u16], predictions: &[u16], class: u16) -> Option<f64> {

@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::boundary::{BoundaryCounts, BoundaryWidth, add_boundaries};
-use super::{Areas, CaseSums, ConfusionMatrix};
-use crate::error::Size;
+use super::cases::CaseSums;
+use super::confusion::{Areas, ConfusionMatrix};
+use crate::base::Size;
 
 /// Everything that scores are derived from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

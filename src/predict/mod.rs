@@ -1,13 +1,13 @@
 //! From pictures to label maps: at one size or several, plain and mirrored, whole or window by window.
 
-mod look;
-mod memory;
+pub mod forest;
+pub mod merge;
+pub mod network;
+
 mod output;
-mod procedure;
 mod record;
 mod target;
 mod words;
-mod work;
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::sync_channel;
@@ -15,25 +15,25 @@ use std::thread;
 
 use burn::tensor::Device;
 
-use crate::activation::{Activation, Rule};
+use crate::base::LabelMap;
+use crate::base::event::Sink;
+use crate::base::{Error, Result};
 use crate::data::{Descriptor, Normalisation, ValidPixels, prepared};
-use crate::device::DeviceChoice;
-use crate::error::{Error, Result};
-use crate::event::Sink;
-use crate::fuse::Wanted;
 use crate::image::{Raster, orientation_policy, report_notes};
-use crate::label::LabelMap;
-use crate::model::{InferenceNetwork, Network, NetworkConfig, checksum_of};
-use crate::precision::Precision;
+use crate::nn::activation::{Activation, Rule};
+use crate::nn::device::DeviceChoice;
+use crate::nn::model::{InferenceNetwork, Network, NetworkConfig, checksum_of};
+use crate::nn::precision::Precision;
 use crate::run::Run;
 use crate::weights::{self, Names, Report, Weights};
+use merge::Wanted;
 
+use network::work::{Pending, Work, not_numbers};
+pub use network::{Choices, Join, Preset, Procedure, Scales, Sizes, Tiles};
 pub use output::{Along, NpyType, Outputs};
-pub use procedure::{Choices, Join, Preset, Procedure, Scales, Sizes, Tiles};
 pub use record::{Maker, RECORD, Record, origins};
 pub(crate) use target::Claim;
 pub use target::Target;
-use work::{Pending, Work, not_numbers};
 
 /// Weights of so many classes are ADE20K's, if nobody says otherwise.
 const ADE20K_CLASSES: usize = 150;

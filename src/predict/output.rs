@@ -5,17 +5,16 @@ use std::path::{Path, PathBuf};
 use image::RgbImage;
 
 use super::Prediction;
-use crate::concat::Classes;
+use super::merge::Wanted;
+use crate::base::files::write_bytes;
+use crate::base::named_enum;
+use crate::base::{Error, Result, Size};
 use crate::data::Descriptor;
-use crate::error::{Error, Result, Size};
-use crate::files::write_bytes;
-use crate::fuse::Wanted;
+use crate::draw::{Classes, color_labels, overlay_labels, write_png};
 use crate::image::{
-    Pixels, color_labels, encode_png, overlay_labels, write_label_npy, write_label_npy_as_i64, write_png,
-    write_probabilities_npy, write_probability_npy,
+    Pixels, encode_png, write_label_npy, write_label_npy_as_i64, write_probabilities_npy, write_probability_npy,
 };
-use crate::named;
-use crate::proportions::{Axis, Depths, Proportions};
+use crate::tools::proportions::{Axis, Depths, Proportions};
 
 /// Type of the label values in .npy files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -31,7 +30,7 @@ impl std::str::FromStr for NpyType {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self> {
-        named::by_name("type of label values", name, &[("smallest", Self::Smallest), ("int64", Self::Int64)])
+        named_enum::by_name("type of label values", name, &[("smallest", Self::Smallest), ("int64", Self::Int64)])
     }
 }
 

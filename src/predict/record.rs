@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::files::{folder_of, read_text, write_bytes};
+use crate::base::{Error, Result};
 use crate::data::Descriptor;
-use crate::error::{Error, Result};
-use crate::files::{folder_of, read_text, write_bytes};
-use crate::model::checksum_of_text;
+use crate::nn::model::checksum_of_text;
 
 /// The file's name.
 pub const RECORD: &str = "predictions.json";

@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::output::Outputs;
 use super::record::{Entry, Maker, RECORD, Record};
-use crate::error::{Error, Result};
-use crate::event::{Event, Sink};
-use crate::files::{create_folder, folder_of, refuse_equal_outputs, write_bytes};
-use crate::inputs::ReadFiles;
+use crate::base::event::{Event, Sink};
+use crate::base::files::{create_folder, folder_of, refuse_equal_outputs, write_bytes};
+use crate::base::inputs::ReadFiles;
+use crate::base::{Error, Result};
 
 /// The list of the results.
 const LIST: &str = "predictions.txt";

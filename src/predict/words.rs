@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use super::procedure::{Join, Procedure, Sizes, Tiles};
+use super::{Join, Procedure, Sizes, Tiles};
 use crate::image::Scaling;
-use crate::ops::Resampling;
+use crate::nn::ops::Resampling;
 
 impl fmt::Display for Procedure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

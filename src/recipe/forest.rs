@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::{Error, Result};
 use crate::data::Descriptor;
-use crate::error::{Error, Result};
-use crate::forest::{ClassWeights, Settings};
-use crate::hypercolumn::HypercolumnConfig;
+use crate::pixels::forest::{ClassWeights, Settings};
+use crate::pixels::hypercolumn::HypercolumnConfig;
 
 /// Features of pixels and the forest that classifies them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -11,15 +11,18 @@ use serde::{Deserialize, Serialize};
 
 pub use forest::ForestRecipe;
 pub use schedule::{Schedule, Warmup};
-pub use training::{Criterion, Decayed, Freeze, OptimizerConfig, Phase, Training};
+pub use training::{Criterion, Phase, Training};
 
-use crate::activation::{Activation, Rule};
+pub use crate::nn::learner::{Decayed, Freeze, OptimizerConfig};
+
+use crate::base::error::plain_types;
+use crate::base::files::read_text;
+use crate::base::named_enum::usual_spelling;
+use crate::base::{Error, Result};
 use crate::data::Descriptor;
-use crate::error::{Error, Result, plain_types};
-use crate::files::read_text;
-use crate::loss::{ClassWeights, Loss, LossTerm};
-use crate::model::NetworkConfig;
-use crate::named::usual_spelling;
+use crate::nn::activation::{Activation, Rule};
+use crate::nn::loss::{ClassWeights, Loss, LossTerm};
+use crate::nn::model::NetworkConfig;
 
 /// Recipes that are compiled in, by name.
 const BUILT_IN: &[(&str, &str)] = &[

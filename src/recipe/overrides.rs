@@ -2,8 +2,8 @@
 
 use toml::{Table, Value};
 
-use crate::error::{Error, Result};
-use crate::named::usual_spelling;
+use crate::base::named_enum::usual_spelling;
+use crate::base::{Error, Result};
 
 /// Sets what `change` names, such as `training.optimizer.weight_decay=1e-4` or `training.phases.0.epochs=5`. Tables on the
 /// way that are not there are made.

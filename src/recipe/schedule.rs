@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::base::{Error, Result};
 
 /// A warm-up, if there is one, then a curve.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -9,8 +9,8 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::{Run, replace, utc};
-use crate::error::{Error, Result};
-use crate::files::{ProcessId, clear_leftovers, create_folder, host_name};
+use crate::base::files::{ProcessId, clear_leftovers, create_folder, host_name};
+use crate::base::{Error, Result};
 
 /// Lies in a run folder while a process writes to it.
 pub(super) const LOCK: &str = ".segtool.lock";

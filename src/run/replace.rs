@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::{CONFIG, write_json};
-use crate::error::{Error, Result};
-use crate::files::{create_folder, is_temporary, is_there, link_file, remove_file, remove_folder, sync_folder};
+use crate::base::files::{create_folder, is_temporary, is_there, link_file, remove_file, remove_folder, sync_folder};
+use crate::base::{Error, Result};
 
 /// Holds a new run until all of it is in its place.
 pub(super) const NEXT: &str = ".segtool.next";

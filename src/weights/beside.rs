@@ -3,14 +3,14 @@
 
 use serde_json::{Map, Value};
 
-use super::Names;
 use super::checkpoint::{Checkpoint, INTERPOLATION_MODE, MMSEG_CONFIG};
-use super::recognise::Content;
-use crate::activation::Activation;
+use super::content::Content;
+use super::names::Names;
+use crate::base::files::read_text;
 use crate::data::{Descriptor, Normalisation, ValidPixels};
-use crate::files::read_text;
-use crate::model::{DecoderConfig, Dilation, EncoderDecoderConfig, NetworkConfig, Style};
-use crate::ops::Interpolation;
+use crate::nn::activation::Activation;
+use crate::nn::model::{DecoderConfig, Dilation, EncoderDecoderConfig, NetworkConfig, Style};
+use crate::nn::ops::Interpolation;
 
 /// Why tensors are of no network here.
 type Described<T> = Result<T, String>;

@@ -12,11 +12,11 @@ use half::{bf16, f16};
 use safetensors::tensor::{Dtype, SafeTensors, View};
 
 use super::foreign_files;
-use super::recognise::ENTRY;
-use super::torch::{self, Storages, Strided, TorchFile};
+use super::torch::{self, TorchFile};
 use super::unwrap::{Choice, Unwrapped, unwrap};
-use crate::error::{Error, Result};
-use crate::files::{open_file, read_bytes};
+use crate::base::files::{open_file, read_bytes};
+use crate::base::{Error, Result};
+use crate::weights::torch::{Storages, Strided};
 
 /// What milesial's checkpoints say beside the weights: the label value of each class.
 pub(super) const MASK_VALUES: &str = "mask_values";
@@ -298,3 +298,6 @@ fn of_torch(path: &Path, file: TorchFile) -> Opened {
         notes: notes.into_iter().collect(),
     }
 }
+
+/// The entry of a safetensors file in which segtool says what it holds.
+pub(crate) const ENTRY: &str = "segtool";

@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::Names;
 use super::checkpoint::Stored;
-use super::recognise::Content;
-use crate::model::{
+use super::content::Content;
+use super::names::Names;
+use crate::nn::model::{
     AttentionUnetConfig, C1Config, DecoderConfig, DeepSupervisionConfig, Dilation, EncoderDecoderConfig, Enlargement,
     NetworkConfig, PyramidConfig, PyramidForm, ResNetConfig, ResnetUnetConfig, Stem, Style, UnetConfig,
     UnetDecoderConfig, UperNetConfig, Variant,
 };
-use crate::ops::{Interpolation, Resampling};
+use crate::nn::ops::{Interpolation, Resampling};
 
 /// Why tensors are of no network here.
 type Described<T> = Result<T, String>;

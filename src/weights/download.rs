@@ -10,9 +10,9 @@ use etcetera::BaseStrategy;
 use sha2::{Digest, Sha256};
 use ureq::http::StatusCode;
 
-use crate::error::{Error, Result};
-use crate::event::{Event, Sink, Task};
-use crate::files::create_folder;
+use crate::base::event::{Event, Sink, Task};
+use crate::base::files::create_folder;
+use crate::base::{Error, Result};
 
 /// Overrides the folder of the cache.
 const CACHE_VARIABLE: &str = "SEGTOOL_CACHE";

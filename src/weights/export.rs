@@ -5,17 +5,21 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::beside::CLASSES;
+use super::checkpoint::ENTRY;
 use super::checkpoint::{Checkpoint, MASK_VALUES, Stored};
-use super::recognise::{Content, ENTRY, KEPT, Weights, some};
+use super::content::Content;
+use super::describe;
+use super::names::Names;
+use super::names::some;
+use super::recognise::{KEPT, Weights};
 use super::safetensors::encode;
 use super::torch_file::{self, Around};
-use super::{Names, describe};
-use crate::activation::Activation;
-use crate::error::{Error, Result};
-use crate::files::{create_folder, write_bytes};
-use crate::model::{DecoderConfig, Dilation, EncoderDecoderConfig, NetworkConfig, Stem, Style};
-use crate::named::usual_spelling;
-use crate::ops::{Interpolation, NormSettings};
+use crate::base::files::{create_folder, write_bytes};
+use crate::base::named_enum::usual_spelling;
+use crate::base::{Error, Result};
+use crate::nn::activation::Activation;
+use crate::nn::model::{DecoderConfig, Dilation, EncoderDecoderConfig, NetworkConfig, Stem, Style};
+use crate::nn::ops::{Interpolation, NormSettings};
 
 /// For whom weights are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::recognise::Content;
-use crate::device::DeviceChoice;
-use crate::error::Result;
-use crate::model::{FeatureEncoderConfig, ResNetFeaturesConfig, Tap, VggConfig, shapes};
+use super::content::Content;
+use crate::base::Result;
+use crate::nn::device::DeviceChoice;
+use crate::nn::model::{FeatureEncoderConfig, ResNetFeaturesConfig, Tap, VggConfig, shapes};
 
 /// Names, by segtool's, of tensors among an encoder's that its kind has not.
 pub(super) fn of_encoder<T>(content: &Content, tensors: &BTreeMap<String, T>) -> Result<Vec<String>> {

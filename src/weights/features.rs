@@ -1,21 +1,20 @@
 //! Weights of encoders that give features.
 
+use super::load::BEYOND;
 use std::collections::{BTreeMap, HashMap};
 
 use burn::tensor::TensorData;
 
 use super::checkpoint::Stored;
-use super::recognise::Content;
+use super::content::Content;
+use super::load::Report;
+use super::recognise::Weights;
 use super::safetensors::report as report_lines;
-use super::{Report, Weights};
+use crate::base::{Error, Result};
 use crate::data::{Descriptor, Normalisation};
-use crate::error::{Error, Result};
-use crate::model::{
+use crate::nn::model::{
     FeatureEncoder, FeatureEncoderConfig, ResNetConfig, ResNetFeaturesConfig, VggConfig, replace, shapes,
 };
-
-/// Why layers of an encoder are not loaded.
-pub(super) const BEYOND: &str = "no tap needs it";
 
 impl Weights {
     /// A recipe's encoder of features, changed so that these weights fit, and what was changed. The weights may be of an

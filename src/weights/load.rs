@@ -7,13 +7,14 @@ use burn::tensor::TensorData;
 use serde_json::Value;
 
 use super::checkpoint::Stored;
+use super::content::Content;
 use super::describe;
-use super::features::BEYOND;
-use super::recognise::{Content, Weights, some};
+use super::names::some;
+use super::recognise::Weights;
 use super::safetensors::report as report_lines;
-use crate::device::DeviceChoice;
-use crate::error::{Error, Result};
-use crate::model::{
+use crate::base::{Error, Result};
+use crate::nn::device::DeviceChoice;
+use crate::nn::model::{
     C1Config, DecoderConfig, EncoderDecoderConfig, FeatureEncoderConfig, Network, NetworkConfig, Tap, VggConfig,
     replace, shapes,
 };
@@ -281,6 +282,9 @@ fn other_bands(data: &TensorData, wanted: &[usize]) -> Option<TensorData> {
     }
     Some(TensorData::new(spread, wanted.to_vec()))
 }
+
+/// Why layers of an encoder are not loaded.
+pub(super) const BEYOND: &str = "no tap needs it";
 
 #[cfg(test)]
 mod tests {

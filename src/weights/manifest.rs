@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::download::{self, Remote};
 use super::foreign_files;
-use crate::error::{Error, Result};
-use crate::event::Sink;
+use crate::base::event::Sink;
+use crate::base::{Error, Result};
 
 /// The compiled-in list.
 const MANIFEST: &str = include_str!("../../models/weights.toml");

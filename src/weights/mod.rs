@@ -2,6 +2,7 @@
 
 mod beside;
 mod checkpoint;
+mod content;
 mod describe;
 mod download;
 mod export;
@@ -17,13 +18,16 @@ mod signs;
 mod torch;
 mod torch_file;
 mod unwrap;
+mod whose;
 
-pub use self::safetensors::{load, save, save_encoder};
 pub use checkpoint::{Checkpoint, Stored};
+pub use content::Content;
+pub use content::Description;
 pub use download::cache;
 pub use export::Target;
 pub use load::Report;
 pub use manifest::{Entry, entries, locate};
 pub use names::Names;
-pub use recognise::{Content, Description, Weights};
+pub use recognise::Weights;
+pub use safetensors::{load, save, save_encoder};
 pub use unwrap::Choice;

@@ -211,6 +211,18 @@ fn next_hole(pattern: &str) -> Option<(&str, &str, &str)> {
     Some((&pattern[..start], &pattern[start..end], &pattern[end..]))
 }
 
+/// Some of many names.
+pub(super) fn some(names: &[&str]) -> String {
+    let mut text = names.iter().take(MAX_NAMES).copied().collect::<Vec<_>>().join(", ");
+    if names.len() > MAX_NAMES {
+        text.push_str(&format!(" and {} more", names.len() - MAX_NAMES));
+    }
+    text
+}
+
+/// Most names in a line.
+const MAX_NAMES: usize = 4;
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,128 +1,25 @@
 //! Whose weights a file holds, and of which network: by the names and shapes of its tensors.
 
+use super::checkpoint::ENTRY;
+use super::content::Content;
+use super::content::Description;
+use super::content::{half, outputs};
+use super::names::some;
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
 
-use super::Names;
 use super::checkpoint::{Checkpoint, Stored};
-use super::signs::{same_twice, unused, whose};
+use super::names::Names;
 use super::unwrap::Choice;
+use super::whose::{same_twice, unused, whose};
 use super::{beside, describe, extras};
-use crate::activation::{Activation, Rule};
+use crate::base::{Error, Result};
 use crate::data::{Descriptor, Normalisation, ValidPixels};
-use crate::error::{Error, Result};
-use crate::model::{NetworkConfig, ResNetConfig};
+use crate::nn::activation::Activation;
+use crate::nn::model::NetworkConfig;
 
-/// The entry of a safetensors file in which segtool says what it holds.
-pub(super) const ENTRY: &str = "segtool";
 /// What the names of tensors begin with that are kept for an export only.
 pub(super) const KEPT: &str = "kept.";
-
-/// Most names in a line.
-const MAX_NAMES: usize = 4;
-
-/// What weights are of.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Content {
-    /// A whole network.
-    Network(NetworkConfig),
-    /// A residual encoder alone, such as one that was trained on ImageNet.
-    Encoder {
-        /// The encoder.
-        encoder: ResNetConfig,
-        /// Its input bands.
-        bands: usize,
-    },
-    /// The convolutions of a VGG-16.
-    Vgg16 {
-        /// Its input bands.
-        bands: usize,
-        /// Whether a batch norm follows every convolution.
-        #[serde(default)]
-        batch_norm: bool,
-    },
-}
-
-/// What segtool's own files say of themselves.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Description {
-    /// Version of segtool that wrote it.
-    pub version: String,
-    /// Whose weights they were.
-    pub names: Names,
-    /// What they are of.
-    pub content: Content,
-    /// How samples became the network's input, if that is known.
-    pub normalisation: Option<Normalisation>,
-    /// How a whole network's scores become probabilities.
-    #[serde(default)]
-    pub activation: Activation,
-    /// With a sigmoid: the probability above which a class is there.
-    #[serde(default = "half")]
-    pub threshold: f64,
-    /// What the classes of a whole network are, if that is known: names, label values, colours.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dataset: Option<Box<Descriptor>>,
-}
-
-fn half() -> f64 {
-    0.5
-}
-
-impl Description {
-    /// Of weights that segtool trained.
-    pub fn own(network: NetworkConfig, normalisation: Normalisation) -> Self {
-        Self::new(Names::Segtool, Content::Network(network), Some(normalisation))
-    }
-
-    /// With the activation that weights of those names have.
-    fn new(names: Names, content: Content, normalisation: Option<Normalisation>) -> Self {
-        let activation = activation(names, &content);
-        let version = env!("CARGO_PKG_VERSION").into();
-        Self { version, names, content, normalisation, activation, threshold: half(), dataset: None }
-    }
-
-    /// With what its classes are.
-    #[must_use]
-    pub fn of_classes(self, dataset: Descriptor) -> Self {
-        Self { dataset: Some(Box::new(dataset)), ..self }
-    }
-
-    /// With another activation and threshold.
-    #[must_use]
-    pub fn deciding_by(self, activation: Activation, threshold: f64) -> Self {
-        Self { activation, threshold, ..self }
-    }
-
-    /// Says which numbers are beyond what can be built.
-    fn check(&self) -> Result<(), String> {
-        let bands = match &self.content {
-            Content::Network(network) => {
-                network.check().map_err(|e| e.to_string())?;
-                network.bands_and_outputs().0.unwrap_or(0)
-            }
-            Content::Encoder { encoder, bands } => {
-                encoder.check().map_err(|e| e.to_string())?;
-                *bands
-            }
-            Content::Vgg16 { bands, .. } => *bands,
-        };
-        if !(1..=usize::from(u16::MAX)).contains(&bands) {
-            return Err(format!("it is said to be of {bands} bands"));
-        }
-        if let Some(dataset) = &self.dataset {
-            dataset.validate()?;
-        }
-        self.normalisation.as_ref().map_or(Ok(()), |normalisation| normalisation.validate(bands))
-    }
-
-    /// How its network's scores become classes.
-    pub fn rule(&self) -> Rule {
-        Rule::new(self.activation, self.threshold)
-    }
-}
 
 /// Recognised weights.
 #[derive(Debug, Clone)]
@@ -295,31 +192,6 @@ fn by_our_names(checkpoint: &Checkpoint, names: Names) -> Result<Sorted> {
             )))
         }
         None => Ok((tensors, kept)),
-    }
-}
-
-/// Some of many names.
-pub(super) fn some(names: &[&str]) -> String {
-    let mut text = names.iter().take(MAX_NAMES).copied().collect::<Vec<_>>().join(", ");
-    if names.len() > MAX_NAMES {
-        text.push_str(&format!(" and {} more", names.len() - MAX_NAMES));
-    }
-    text
-}
-
-/// Outputs of a whole network.
-fn outputs(content: &Content) -> Option<usize> {
-    match content {
-        Content::Network(network) => network.bands_and_outputs().1,
-        Content::Encoder { .. } | Content::Vgg16 { .. } => None,
-    }
-}
-
-/// What each project makes of its outputs. A single one can only be a sigmoid's.
-fn activation(names: Names, content: &Content) -> Activation {
-    match (names, outputs(content)) {
-        (Names::Seeps | Names::SeepsResnet, _) | (_, Some(1)) => Activation::Sigmoid,
-        _ => Activation::Softmax,
     }
 }
 

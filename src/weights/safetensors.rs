@@ -8,10 +8,11 @@ use burn::tensor::TensorData;
 use safetensors::tensor::{Dtype, View};
 
 use super::checkpoint::Checkpoint;
-use super::recognise::{Description, ENTRY};
-use crate::error::{Error, Result};
-use crate::files::write_bytes;
-use crate::model::{FeatureEncoder, Named, Network, Parameter, collect, replace, shapes};
+use super::checkpoint::ENTRY;
+use super::content::Description;
+use crate::base::files::write_bytes;
+use crate::base::{Error, Result};
+use crate::nn::model::{FeatureEncoder, Named, Network, Parameter, collect, replace, shapes};
 
 /// Most lines of a report on weights that do not fit.
 const MAX_LINES: usize = 20;

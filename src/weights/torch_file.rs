@@ -9,8 +9,8 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
 use super::checkpoint::Stored;
-use crate::error::{Error, Result};
-use crate::files::write_atomically;
+use crate::base::files::write_atomically;
+use crate::base::{Error, Result};
 
 /// The folder in the archive; PyTorch takes any name.
 const ROOT: &str = "archive";

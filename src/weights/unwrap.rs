@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::recognise::some;
+use super::names::some;
 use super::signs::{Known, known, may_begin};
 
 /// What PyTorch puts into the names of modules that it compiles, checkpoints or shards.

@@ -15,10 +15,10 @@ use burn::tensor::{Device, TensorData};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use safetensors::tensor::{Dtype, SafeTensors};
+use segtool::base::Size;
 use segtool::data::Pair;
 use segtool::data::synthetic::write_set;
-use segtool::device::DeviceChoice;
-use segtool::error::Size;
+use segtool::nn::device::DeviceChoice;
 
 /// Runs the program.
 pub(crate) fn segtool(arguments: &[&str]) -> Output {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use burn::tensor::{Device, Tensor, TensorData};
 use safetensors::tensor::SafeTensors;
-use segtool::model::{Network, NetworkConfig, collect, replace};
+use segtool::nn::model::{Network, NetworkConfig, collect, replace};
 use segtool::weights::Names;
 use serde::Deserialize;
 

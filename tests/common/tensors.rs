@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::TensorData;
 use safetensors::tensor::{Dtype, View};
-use segtool::device::DeviceChoice;
-use segtool::model::{
+use segtool::nn::device::DeviceChoice;
+use segtool::nn::model::{
     C1Config, DecoderConfig, Dilation, EncoderDecoderConfig, NetworkConfig, ResNetConfig, Variant, collect,
 };
 

@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use segtool::base::Size;
 use segtool::data::synthetic::write_set;
-use segtool::error::Size;
 use tempfile::{TempDir, tempdir};
 
 use super::text;

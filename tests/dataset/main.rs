@@ -14,8 +14,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use image::{GrayImage, Luma, Rgb, RgbImage};
+use segtool::base::Error;
 use segtool::data::{ClassNames, Descriptor, Known, LabelFiles, Proposal, load_labels, propose, survey_labels};
-use segtool::error::Error;
 use segtool::image::read_labels;
 use segtool::recipe::Recipe;
 

@@ -4,10 +4,10 @@ use image::{DynamicImage, ImageBuffer, ImageFormat, Rgba, RgbaImage};
 use ndarray::Array2;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use segtool::base::Size;
+use segtool::base::label_map::IGNORE;
 use segtool::data::{Normalisation, ValidPixels};
-use segtool::error::Size;
 use segtool::image::write_label_npy_as_i64;
-use segtool::label::IGNORE;
 
 use super::*;
 

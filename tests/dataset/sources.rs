@@ -1,8 +1,8 @@
 //! What comes from images and from files of other tools: bands, normalisation, names and colours.
 
 use image::ImageBuffer;
+use segtool::base::label_map::IGNORE;
 use segtool::data::{Normalisation, ValidPixels, probe_images};
-use segtool::label::IGNORE;
 
 use super::*;
 

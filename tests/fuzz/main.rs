@@ -14,15 +14,15 @@ mod seeds;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use segtool::base::Size;
 use segtool::data::{Descriptor, read_label_csv, read_list};
-use segtool::error::Size;
-use segtool::forest::{Features, Forest};
 use segtool::image::{
     npy_size, read_image, read_image_npy, read_label_npy, read_labels, read_probability_npy, read_size,
 };
+use segtool::pixels::forest::{Features, Forest};
 use segtool::recipe::AnyRecipe;
 use segtool::run::{AnyRun, find_dataset};
-use segtool::score::Partial;
+use segtool::tools::score::Partial;
 use segtool::weights::{Checkpoint, Weights};
 
 use run::{Target, fuzz};

@@ -4,7 +4,9 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 
 use burn::tensor::{DType, Device, Gradients, Int, Tensor, TensorData};
-use segtool::ops::{self, ConvSettings, ConvTransposeSettings, Interpolation, NormSettings, PoolSettings, Resampling};
+use segtool::nn::ops::{
+    self, ConvSettings, ConvTransposeSettings, Interpolation, NormSettings, PoolSettings, Resampling,
+};
 use serde::Deserialize;
 
 use crate::common::{fixture, fixture_path, floats, metadata, relative_error};

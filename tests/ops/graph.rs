@@ -2,7 +2,7 @@
 //! nothing.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use segtool::ops::{self, ConvSettings, Interpolation, NormSettings, PoolSettings, Resampling};
+use segtool::nn::ops::{self, ConvSettings, Interpolation, NormSettings, PoolSettings, Resampling};
 
 use crate::common::{devices, floats, noise};
 

@@ -2,7 +2,7 @@
 //! float64.
 
 use burn::tensor::{Tensor, TensorData};
-use segtool::ops::{self, ConvSettings, ConvTransposeSettings};
+use segtool::nn::ops::{self, ConvSettings, ConvTransposeSettings};
 
 use crate::common::{devices, floats, noise, relative_error};
 

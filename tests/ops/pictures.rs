@@ -1,7 +1,7 @@
 //! The other operations on larger pictures than the golden ones, against their definitions in float64.
 
 use burn::tensor::{Int, Tensor, TensorData};
-use segtool::ops::{self, Interpolation, NormSettings, PoolSettings, Resampling};
+use segtool::nn::ops::{self, Interpolation, NormSettings, PoolSettings, Resampling};
 
 use crate::common::{devices, floats, noise};
 use crate::naive::{compare, wide};

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
+use segtool::base::inputs::ReadFiles;
 use segtool::data::{
     Descriptor, Labels, Pair, pair_folders, pair_lists, pair_mask_folders, pair_mask_predictions, pair_predictions,
     read_pairs,
 };
-use segtool::inputs::ReadFiles;
 use segtool::metric::{Convention, LabelValues};
 use segtool::predict::origins;
 use segtool::run::{Run, find_dataset};

@@ -6,14 +6,14 @@ mod report;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
+use segtool::base::Error;
+use segtool::base::event::{Event, Sink};
+use segtool::base::files::write_atomically;
 use segtool::data::{Descriptor, Pair, refuse_exchanged, suggestion};
-use segtool::error::Error;
-use segtool::event::{Event, Sink};
-use segtool::files::write_atomically;
 use segtool::metric::{Convention, Tally};
-use segtool::precision::Precision;
+use segtool::nn::precision::Precision;
 use segtool::predict::{Options, Predictor, predict_each};
-use segtool::score::{OnFault, OnPicture, Partial, PictureScores, Scorer, Settings, score_files};
+use segtool::tools::score::{OnFault, OnPicture, Partial, PictureScores, Scorer, Settings, score_files};
 
 use super::use_threads;
 use crate::Exit;

@@ -5,13 +5,14 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 use image::RgbImage;
+use segtool::base::Error;
+use segtool::base::files::{check_writable, write_atomically};
+use segtool::base::named_enum::classes_that;
 use segtool::data::Descriptor;
-use segtool::error::Error;
-use segtool::files::{check_writable, write_atomically};
-use segtool::image::{heatmap, write_count_npy, write_png};
+use segtool::draw::{heatmap, write_png};
+use segtool::image::write_count_npy;
 use segtool::metric::{AbsentClass, ClassScores, ConfusionMatrix, Convention, Scores, Tally};
-use segtool::named::classes_that;
-use segtool::score::Partial;
+use segtool::tools::score::Partial;
 use serde::Serialize;
 
 use crate::cli::{Column, Metrics};

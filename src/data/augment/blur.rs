@@ -77,9 +77,9 @@ fn inside(side: usize, kernel: &[f32]) -> Vec<f32> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::coded;
     use super::*;
-    use crate::label::IGNORE;
+    use crate::base::label_map::IGNORE;
+    use crate::data::augment::tests::coded;
 
     #[test]
     fn a_point_becomes_a_gaussian() {

@@ -1,7 +1,7 @@
 //! What numbers make sense.
 
 use super::{Augmentation, Change, Extent};
-use crate::error::{Error, Result};
+use crate::base::{Error, Result};
 
 /// Longest side that a picture is resized or cropped to.
 const MAX_SIDE: usize = 1 << 14;
@@ -46,7 +46,7 @@ impl Change {
         }
     }
 
-    fn fault(&self) -> Option<String> {
+    pub(super) fn fault(&self) -> Option<String> {
         match self {
             Self::FlipHorizontal {} | Self::FlipVertical {} | Self::Rotate180 {} | Self::Rotate90 {} => None,
             Self::Rotate { degrees } => (!(*degrees > 0.0 && *degrees <= 180.0))

@@ -5,8 +5,8 @@ use rand_chacha::ChaCha8Rng;
 
 use super::geometry::{overlap, window};
 use super::{Draws, Sample};
-use crate::error::Size;
-use crate::label::{IGNORE, LabelMap};
+use crate::base::Size;
+use crate::base::label_map::{IGNORE, LabelMap};
 
 /// How often a window is drawn again in which one class has too large a share, as mmsegmentation does it.
 const REDRAWS: usize = 10;
@@ -72,8 +72,8 @@ fn largest_share(labels: &LabelMap, (left, top): (isize, isize), size: Size) -> 
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{coded, draws};
     use super::*;
+    use crate::data::augment::tests::{coded, draws};
 
     const SIZE: Size = Size { width: 4, height: 3 };
 

@@ -1,9 +1,9 @@
 //! Pixels at other places.
 
 use super::Sample;
-use crate::error::Size;
+use crate::base::Size;
+use crate::base::label_map::IGNORE;
 use crate::image::{Scaling, nearest, resize_floats};
-use crate::label::IGNORE;
 
 /// The old sample's planes and labels, with the new ones put in their place by `make` and `make_labels`.
 fn remade(
@@ -138,8 +138,8 @@ pub(super) fn coverage(plane: &[f32]) -> Option<Vec<f32>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::coded;
     use super::*;
+    use crate::data::augment::tests::coded;
 
     const I: u16 = IGNORE;
 

@@ -1,7 +1,7 @@
 //! Random changes of a training sample, picture and labels together.
 //!
 //! They act on samples between 0 and 1, before normalisation. Pixels that carry no measurement, and those that a change
-//! leaves uncovered, are NaN in the picture; labels of uncovered pixels are [`crate::label::IGNORE`], never a class.
+//! leaves uncovered, are NaN in the picture; labels of uncovered pixels are [`crate::base::label_map::IGNORE`], never a class.
 
 mod blur;
 mod check;
@@ -16,10 +16,10 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::Sample;
+use super::sample::Sample;
 pub use reach::{largest_after, largest_after_all};
 
-use crate::error::Size;
+use crate::base::Size;
 use crate::image::Scaling;
 
 /// A change and how often it is made. A recipe writes it as a name (`"flip-horizontal"`) or as a table
@@ -243,7 +243,7 @@ pub(super) mod tests {
     use rand::SeedableRng;
 
     use super::*;
-    use crate::label::{IGNORE, LabelMap};
+    use crate::base::label_map::{IGNORE, LabelMap};
 
     /// Draws of a seed.
     pub(crate) fn draws(seed: u64) -> Draws {

@@ -8,8 +8,8 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 
 use super::{Augmentation, Change};
-use crate::error::{Error, Result};
-use crate::named::usual_spelling;
+use crate::base::named_enum::usual_spelling;
+use crate::base::{Error, Result};
 
 impl Augmentation {
     /// A list such as `flip-horizontal,rotate=10,scale=0.5:2,crop=473`; `none` is the empty one. Values are, in this
@@ -164,8 +164,8 @@ impl<'de> Visitor<'de> for NameOrTable {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Extent;
     use super::*;
+    use crate::data::Extent;
 
     #[derive(Debug, Deserialize)]
     struct Recipe {

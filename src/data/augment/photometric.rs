@@ -108,10 +108,10 @@ pub(super) fn noise(sample: &mut Sample, std: f64, rng: &mut ChaCha8Rng) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{coded, draws};
     use super::*;
-    use crate::error::Size;
-    use crate::label::LabelMap;
+    use crate::base::LabelMap;
+    use crate::base::Size;
+    use crate::data::augment::tests::{coded, draws};
 
     fn picture(planes: &[f32], bands: usize) -> Sample {
         let width = planes.len() / bands;

@@ -1,7 +1,7 @@
 //! How large samples get.
 
 use super::{Augmentation, Change};
-use crate::error::Size;
+use crate::base::Size;
 
 /// The least size that holds every picture of `sizes`, each as large as it can be after all of `augmentations`.
 pub fn largest_after_all(augmentations: &[Augmentation], sizes: &[Size]) -> Size {

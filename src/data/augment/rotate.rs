@@ -1,8 +1,8 @@
 //! Turns by any angle.
 
 use super::Sample;
-use crate::error::Size;
-use crate::label::IGNORE;
+use crate::base::Size;
+use crate::base::label_map::IGNORE;
 
 /// Turns about the centre, counter-clockwise, at the same size. A pixel is covered where the old pixel nearest to its
 /// origin is; it is mixed from the four around its origin, as far as they are covered.
@@ -75,8 +75,8 @@ fn pair(coordinate: f64, side: usize) -> ([usize; 2], f32) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::coded;
     use super::*;
+    use crate::data::augment::tests::coded;
 
     const I: u16 = IGNORE;
 

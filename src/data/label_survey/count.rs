@@ -206,7 +206,7 @@ fn transparent(alpha: &AlphaBand) -> Vec<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Size;
+    use crate::base::Size;
 
     #[test]
     fn areas_lines_and_transparent_pixels_are_told_apart() {

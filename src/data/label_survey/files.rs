@@ -3,11 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::base::event::Sink;
+use crate::base::{Error, Result};
 use crate::data::{
     FileKind, files_by_stem, find_images, find_images_or_ids, pair_mask_folders, read_label_list, read_list,
 };
-use crate::error::{Error, Result};
-use crate::event::Sink;
 
 /// Endings of files that are lists of others.
 const LISTS: [&str; 3] = ["txt", "lst", "list"];

@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
-use crate::error::{Error, Result};
-use crate::event::{Event, Sink, Task};
+use crate::base::event::{Event, Sink, Task};
+use crate::base::{Error, Result};
 use crate::image::{LabelImage, RawLabels, read_labels_and_alpha};
 
 pub use count::{Count, LabelNumber, MAX_LABELS, RawLabel};

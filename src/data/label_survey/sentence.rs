@@ -3,9 +3,11 @@
 use std::borrow::Borrow;
 use std::path::{Path, PathBuf};
 
-use super::{FilesOfKind, FoundLabel, LabelFiles, LabelNumber, LabelSurvey, RawLabel, survey_labels};
+use super::count::{LabelNumber, RawLabel};
+use super::files::LabelFiles;
+use super::{FilesOfKind, FoundLabel, LabelSurvey, survey_labels};
+use crate::base::Size;
 use crate::data::{Descriptor, Labels, Pair};
-use crate::error::Size;
 use crate::image::{NumberLabels, RawLabels};
 
 /// Most colours, and fewer than these ranges of numbers, that are listed.

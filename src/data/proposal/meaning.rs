@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::data::label_survey::{Count, LabelNumber, LabelSurvey, RawLabel};
+use crate::data::{Count, LabelNumber, LabelSurvey, RawLabel};
 
 /// Most classes that are proposed.
 const MAX_CLASSES: usize = 1024;

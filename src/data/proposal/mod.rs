@@ -7,9 +7,11 @@ mod write;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::label_survey::{Count, LabelSurvey, RawLabel};
-use super::{Descriptor, ImageProbe};
-use crate::error::{Error, Result};
+use super::descriptor::Descriptor;
+use super::image_probe::ImageProbe;
+use super::label_survey::LabelSurvey;
+use super::{Count, RawLabel};
+use crate::base::{Error, Result};
 use meaning::{Item, Role, items, roles};
 
 pub use names::{ClassNames, NamedClass};

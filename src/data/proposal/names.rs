@@ -9,8 +9,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, Result};
-use crate::files::read_text;
+use crate::base::files::read_text;
+use crate::base::{Error, Result};
 
 /// Files that are looked for, the first that is there counts.
 const USUAL: [&str; 15] = [

@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Content, Draft, Known, NoLabel};
-use crate::data::label_survey::LabelSurvey;
-use crate::data::{ImageProbe, SampleKind};
+use crate::data::{ImageProbe, LabelSurvey, SampleKind};
 use crate::image::distinct_colors;
 
 /// Width of comment lines.

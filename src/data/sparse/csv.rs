@@ -14,10 +14,10 @@ use std::path::{Path, PathBuf};
 
 use csv::{ReaderBuilder, StringRecord};
 
+use crate::base::files::read_text;
+use crate::base::label_map::{IGNORE, LabelMap};
+use crate::base::{Error, Result, Size};
 use crate::data::Descriptor;
-use crate::error::{Error, Result, Size};
-use crate::files::read_text;
-use crate::label::{IGNORE, LabelMap};
 
 /// What may separate columns; at equal numbers in the header the last.
 const SEPARATORS: [char; 3] = ['\t', ';', ','];

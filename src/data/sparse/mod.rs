@@ -11,5 +11,5 @@ mod strokes;
 
 pub use csv::{CsvLabels, Shape, read_label_csv};
 pub use regions::{NO_REGION, Region, Regions};
-pub use split::{pixel_split, region_folds, region_split};
+pub use split::{REGION_FOLDS, pixel_split, region_folds, region_split};
 pub use strokes::load_sparse_labels;

@@ -1,7 +1,7 @@
 //! Connected regions of equal labels.
 
-use crate::error::Size;
-use crate::label::{IGNORE, LabelMap};
+use crate::base::Size;
+use crate::base::label_map::{IGNORE, LabelMap};
 
 /// The number of pixels that belong to no region.
 pub const NO_REGION: u32 = u32::MAX;

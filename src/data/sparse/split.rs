@@ -14,8 +14,11 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-use super::Region;
-use crate::error::{Error, Result};
+use super::regions::Region;
+use crate::base::{Error, Result};
+
+/// Parts into which connected regions are dealt out.
+pub const REGION_FOLDS: usize = 5;
 
 /// Holds out a random share of the samples of every class; `classes` has the class of every sample. The share is
 /// rounded to whole samples, but is at least one and never all. Of a class with a single sample, none is held out.

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use crate::base::label_map::{IGNORE, LabelMap};
+use crate::base::{Error, Result};
 use crate::data::Descriptor;
-use crate::error::{Error, Result};
 use crate::image::{AlphaBand, LabelImage, RawLabels, Samples, read_image, read_labels_and_alpha};
-use crate::label::{IGNORE, LabelMap};
 
 /// Soft edges mix colours a little: one may be so far from its class's, in every channel.
 const NEAR: u8 = 32;
@@ -105,8 +105,8 @@ mod tests {
     use tiff::tags::ExtraSamples;
 
     use super::*;
+    use crate::base::Size;
     use crate::data::check_size;
-    use crate::error::Size;
 
     const SIZE: Size = Size { width: 3, height: 2 };
 

@@ -8,10 +8,9 @@ use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
 use super::{check, size_and_claim, whole_scan};
-use crate::error::{Error, Result, Size};
-use crate::image::limits;
+use crate::base::{Error, Result, Size};
 use crate::image::orientation::Orientation;
-use crate::image::raster::{Raster, Samples};
+use crate::image::{Raster, Samples, limits};
 
 /// The image, not turned, and the orientation that it declares.
 pub(in crate::image) fn read(path: &Path, bytes: &[u8]) -> Result<(Raster, Option<Orientation>)> {

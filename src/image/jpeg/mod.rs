@@ -3,19 +3,20 @@
 //! the file is refused, too: no two decoders make the same pixels of it.
 
 mod decode;
+mod frame;
 mod scan;
 
+use frame::{Component, Frame, RST0};
 use memchr::memchr;
 
-pub(super) use self::decode::read;
+pub(super) use decode::read;
 
-use self::scan::{Table, Tables, is_whole};
-use crate::error::Size;
+use crate::base::Size;
+use scan::{Table, Tables, is_whole};
 
 const TEM: u8 = 0x01;
 const DHT: u8 = 0xc4;
 const DAC: u8 = 0xcc;
-const RST0: u8 = 0xd0;
 const RST7: u8 = 0xd7;
 const EOI: u8 = 0xd9;
 const SOS: u8 = 0xda;
@@ -63,27 +64,6 @@ fn size_and_claim(bytes: &[u8]) -> Option<(Size, u64)> {
     let samples = frame.size.width as u64 * frame.size.height as u64 * frame.components.len() as u64;
     // Scans that complete each other are collected as 16-bit coefficients.
     Some((frame.size, samples * if walk.several_scans { 3 } else { 1 }))
-}
-
-#[derive(Debug)]
-struct Frame {
-    progressive: bool,
-    size: Size,
-    components: Vec<Component>,
-}
-
-#[derive(Debug)]
-struct Component {
-    id: u8,
-    /// Blocks of a minimum coded unit.
-    across: u8,
-    down: u8,
-}
-
-impl Frame {
-    fn blocks(&self) -> usize {
-        self.size.width.div_ceil(8) * self.size.height.div_ceil(8)
-    }
 }
 
 #[derive(Debug, Default)]

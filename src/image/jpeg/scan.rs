@@ -1,7 +1,7 @@
 //! The entropy-coded data of a JPEG of one scan, read without computing pixels: whether every block is there. It is asked
 //! only where the end marker is missing.
 
-use super::{Component, Frame, RST0};
+use super::frame::{Component, Frame, RST0};
 
 /// A Huffman table: for codes of each length, one more than the largest code, and where their symbols begin less the
 /// first code.

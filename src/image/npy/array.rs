@@ -9,8 +9,8 @@ use zip::ZipArchive;
 use zip::result::ZipError;
 
 use super::header::Header;
-use crate::error::{Error, Result, Size};
-use crate::files::open_file;
+use crate::base::files::open_file;
+use crate::base::{Error, Result, Size};
 use crate::image::limits::{self, Coding};
 
 /// Bytes read and converted at a time: they stay in the processor's cache, which a whole file does not.

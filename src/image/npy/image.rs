@@ -7,7 +7,7 @@ use half::f16;
 use super::array::{Array, Axes, Axis, with_array};
 use super::other_type;
 use super::value::Value;
-use crate::error::{Error, Result, Size};
+use crate::base::{Error, Result, Size};
 use crate::image::{Raster, Samples};
 
 /// What images are called in a .npz that holds several arrays.

@@ -10,14 +10,14 @@ use std::path::Path;
 
 use half::f16;
 
-use self::array::{Array, Axes, with_array};
-use self::value::{Value, convert};
-use super::RawLabels;
-use super::tiff::Numbers;
-use crate::error::{Error, Result, Size};
+use super::raw_labels::RawLabels;
+use crate::base::{Error, Result, Size};
+use crate::image::tiff::Numbers;
+use array::{Array, Axes, with_array};
+use value::{Value, convert};
 
-pub use self::image::{npy_size, read_image_npy};
-pub use self::write::{
+pub use image::{npy_size, read_image_npy};
+pub use write::{
     write_count_npy, write_label_npy, write_label_npy_as_i64, write_probabilities_npy, write_probability_npy,
 };
 

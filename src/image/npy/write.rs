@@ -5,8 +5,8 @@ use std::path::Path;
 use ndarray::{ArrayView, ArrayView2, ArrayView3, Dimension};
 use ndarray_npy::WriteNpyExt;
 
-use crate::error::{Error, Result, Size};
-use crate::files::write_atomically;
+use crate::base::files::write_atomically;
+use crate::base::{Error, Result, Size};
 
 /// Writes label values `[height, width]` as the smallest unsigned type that holds `largest`, the data set's largest
 /// label value (not this picture's), so that all files of a run have one type.

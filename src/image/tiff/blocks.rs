@@ -16,7 +16,7 @@ use weezl::decode::Configuration;
 
 use super::MAX_BYTES;
 use super::refusal::refused;
-use crate::error::{Error, Result};
+use crate::base::{Error, Result};
 
 const CCITT_RLE: u16 = 2;
 const CCITT_GROUP_3: u16 = 3;

@@ -7,9 +7,9 @@ use tiff_reader::{PhotometricInterpretation as Photometric, TiffError};
 use super::Tiff;
 use super::numbers::Numbers;
 use super::refusal::refused;
-use crate::error::{Error, Result};
+use crate::base::{Error, Result};
 use crate::image::labels::narrowed;
-use crate::image::raster::{Raster, SampleType, Samples};
+use crate::image::{Raster, SampleType, Samples};
 
 /// Whether colours are converted while they are decoded.
 pub(super) fn is_converted(tiff: &Tiff<'_>) -> bool {

@@ -9,22 +9,22 @@ mod numbers;
 mod refusal;
 mod sparse;
 
+use super::limits::WINDOW_BYTES;
 use std::path::{Path, PathBuf};
 
 use tiff_reader::{ExtraSample, Ifd, OpenOptions, PhotometricInterpretation, TiffFile};
 
-use super::labels::{LabelImage, RawLabels, is_lossy_webp};
+use super::limits::MAX_BYTES;
 use super::limits::{self, Reservation};
+use super::notes;
 use super::orientation::{self, Orientation};
 use super::raster::{AlphaBand, Raster, Samples, matching};
-use super::{notes, read::MAX_BYTES};
-use crate::error::{Error, Result, Size};
+use super::raw_labels::{LabelImage, RawLabels};
+use super::webp::is_lossy_webp;
+use crate::base::{Error, Result, Size};
 pub(super) use numbers::Numbers;
 use numbers::Stored;
 use refusal::refused;
-
-/// Bytes that are decoded together.
-const WINDOW_BYTES: usize = 32 << 20;
 
 /// Bytes of a tile that may be far larger than its image.
 const LARGEST_BLOCK: u64 = 64 << 20;

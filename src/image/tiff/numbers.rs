@@ -5,12 +5,12 @@ use std::path::Path;
 use half::f16;
 use tiff_reader::{ByteOrder, Ifd, TiffError, TiffFile};
 
-use super::WINDOW_BYTES;
 use super::blocks::{Blocks, Layout};
 use super::refusal::refused;
-use crate::error::Result;
-use crate::image::limits;
-use crate::image::raster::{SampleType, Samples, split_band};
+use crate::base::Result;
+use crate::image::limits::WINDOW_BYTES;
+use crate::image::raster::split_band;
+use crate::image::{SampleType, Samples, limits};
 
 /// Samples of a page, interleaved by pixel.
 pub(super) struct Stored {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use tiff_reader::TiffError;
 
-use crate::error::Error;
+use crate::base::Error;
 
 /// Names of codecs by their number in the file.
 const CODECS: [(u16, &str); 22] = [

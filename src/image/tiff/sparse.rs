@@ -5,7 +5,7 @@ use std::ops::Range;
 use tiff_reader::Ifd;
 
 use super::numbers::{Numbers, Stored};
-use crate::image::raster::Samples;
+use crate::image::Samples;
 
 /// Pixels of a block that is not stored.
 struct Hole {

@@ -14,15 +14,15 @@ use std::sync::Arc;
 use zip::ZipArchive;
 use zip::read::{ArchiveOffset, Config};
 
-use self::object::{Id, Node, Pickle};
-use self::storage::{Archive, width};
-use self::tensors::{Found, find, storage_of};
 use super::foreign_files;
-use crate::error::{Error, Result};
-use crate::files::open_file;
+use crate::base::files::open_file;
+use crate::base::{Error, Result};
 use crate::image::limits::{self, Coding};
+use object::{Id, Node, Pickle};
+use storage::{Archive, width};
+use tensors::{Found, find, storage_of};
 
-pub(super) use self::storage::{Storages, Strided};
+pub(super) use storage::{Storages, Strided};
 
 /// Most bytes that an object takes which a pickle describes in one.
 const OBJECT: u64 = 100;

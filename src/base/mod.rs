@@ -1,0 +1,15 @@
+//! What every room stands on: errors, events, files, sizes, label maps.
+
+pub mod error;
+pub mod event;
+pub mod files;
+pub mod inputs;
+pub mod label_map;
+pub(crate) mod main_memory;
+pub mod named_enum;
+pub mod size;
+pub mod words;
+
+pub use error::{Error, Result};
+pub use label_map::LabelMap;
+pub use size::Size;

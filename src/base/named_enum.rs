@@ -1,0 +1,67 @@
+//! Options that are chosen by name: one table for reading and for writing them. Names in sentences.
+
+use super::error::{Error, Result};
+
+/// A name as tables have it: in small letters, with hyphens.
+pub fn usual_spelling(name: &str) -> String {
+    name.trim().to_lowercase().replace('_', "-")
+}
+
+/// The value that a name stands for, whatever its case; an unknown name lists the known ones.
+pub fn by_name<T: Copy>(kind: &str, name: &str, table: &[(&'static str, T)]) -> Result<T> {
+    let wanted = usual_spelling(name);
+    table.iter().find(|(known, _)| *known == wanted).map(|(_, value)| *value).ok_or_else(|| {
+        let known: Vec<_> = table.iter().map(|(known, _)| *known).collect();
+        Error::Config(format!("there is no {kind} '{name}'; there are {}", known.join(", ")))
+    })
+}
+
+/// The name of a value.
+pub fn name_of<T: PartialEq>(value: &T, table: &[(&'static str, T)]) -> &'static str {
+    table.iter().find(|(_, known)| known == value).map_or("", |(name, _)| name)
+}
+
+/// Most names that a sentence lists.
+const MOST_LISTED: usize = 5;
+
+/// Classes by name as the subject of a sentence, with the form of the verb that goes with them: `class 'a' is`,
+/// `classes 'a' and 'b' are`, `classes 'a', 'b', 'c', 'd', 'e' and 9 more are`. `None` if there is no class.
+pub fn classes_that<'a>(names: impl IntoIterator<Item = &'a str>, [one, several]: [&str; 2]) -> Option<String> {
+    let names: Vec<String> = names.into_iter().map(|name| format!("'{name}'")).collect();
+    Some(match names.as_slice() {
+        [] => return None,
+        [only] => format!("class {only} {one}"),
+        [before @ .., last] if names.len() <= MOST_LISTED => {
+            format!("classes {} and {last} {several}", before.join(", "))
+        }
+        _ => {
+            let (listed, more) = (names[..MOST_LISTED].join(", "), names.len() - MOST_LISTED);
+            format!("classes {listed} and {more} more {several}")
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_known_in_any_case_and_with_underscores() {
+        let table = [("mean-iou", 1), ("loss", 2)];
+        let found = ["mean-iou", "Mean_IoU", " LOSS"].map(|name| by_name("score", name, &table).unwrap());
+        assert_eq!(found, [1, 1, 2]);
+        let said = by_name("score", "Dice", &table).unwrap_err().to_string();
+        assert!(said.contains("there is no score 'Dice'; there are mean-iou, loss"), "{said}");
+    }
+
+    #[test]
+    fn classes_are_listed_up_to_a_few() {
+        let of =
+            |count: usize| classes_that(["a", "b", "c", "d", "e", "f", "g"].into_iter().take(count), ["is", "are"]);
+        assert_eq!(of(0), None);
+        assert_eq!(of(1).unwrap(), "class 'a' is");
+        assert_eq!(of(2).unwrap(), "classes 'a' and 'b' are");
+        assert_eq!(of(5).unwrap(), "classes 'a', 'b', 'c', 'd' and 'e' are");
+        assert_eq!(of(7).unwrap(), "classes 'a', 'b', 'c', 'd', 'e' and 2 more are");
+    }
+}

@@ -1,0 +1,195 @@
+//! One step of training: loss, gradients, optimiser. Training and benchmark take the same one.
+
+mod average;
+mod checkpointed;
+mod config;
+mod gradients;
+mod optimizer;
+mod rules;
+
+use crate::nn::loss::Target;
+use burn::module::Module;
+use burn::optim::{GradientsParams, ModuleOptimizer};
+use burn::tensor::{Bytes, Tensor};
+
+use super::loss::Loss;
+use super::model::Network;
+use crate::base::{Error, Result};
+use crate::nn::model::freeze;
+
+pub use config::{Decayed, Freeze, OptimizerConfig};
+
+use average::moved;
+use gradients::{Sum, limit};
+use optimizer::{Kinds, build_optimizer};
+
+/// How a network learns.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// How gradients become steps.
+    pub optimizer: OptimizerConfig,
+    /// Factor on the learning rate of everything but the encoder.
+    pub head_rate: f64,
+    /// What does not learn.
+    pub freeze: Vec<Freeze>,
+    /// Largest Euclidean norm of all gradients.
+    pub clip_norm: Option<f64>,
+    /// Share that the moving average keeps of itself at each step.
+    pub ema: Option<f64>,
+    /// Whether activations are computed again for the gradients.
+    pub checkpointing: bool,
+}
+
+impl Settings {
+    /// The optimiser alone.
+    pub fn plain(optimizer: OptimizerConfig) -> Self {
+        Self { optimizer, head_rate: 1.0, freeze: Vec::new(), clip_norm: None, ema: None, checkpointing: false }
+    }
+}
+
+impl Settings {
+    /// Whether `network` has what they name.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] if it has no encoder, or no batch norm, and one is to be frozen or to have a learning rate of
+    /// its own.
+    pub fn check(&self, network: &Network) -> Result<()> {
+        self.check_kinds(&Kinds::of(network))
+    }
+
+    fn check_kinds(&self, kinds: &Kinds) -> Result<()> {
+        let frozen = |part| self.freeze.contains(&part);
+        if !kinds.has_encoder() && (self.head_rate != 1.0 || frozen(Freeze::Encoder)) {
+            return Err(Error::Config(
+                "the network has no encoder of its own that could be frozen or learn at another rate; leave `freeze = \
+                 [\"encoder\"]` and `head_rate` out"
+                    .into(),
+            ));
+        }
+        if frozen(Freeze::Norm) && !kinds.has_norms() {
+            return Err(Error::Config("the network has no batch norms; leave `freeze = [\"norm\"]` out".into()));
+        }
+        Ok(())
+    }
+}
+
+/// A batch on the device.
+#[derive(Debug, Clone)]
+pub struct Part {
+    /// Pictures `[batch, bands, height, width]`.
+    pub input: Tensor<4>,
+    /// Their labels.
+    pub target: Target,
+    /// What decides on dropout.
+    pub draw: u64,
+}
+
+/// A network that learns.
+pub struct Learner {
+    /// Only missing while the optimiser has it.
+    network: Option<Network>,
+    optimizer: ModuleOptimizer,
+    loss: Loss,
+    settings: Settings,
+    /// The moving average of the weights, on a device that does not differentiate.
+    average: Option<Network>,
+}
+
+impl Learner {
+    /// A network, and how it learns; its device must differentiate. Errors are those of
+    /// [`Settings::check`].
+    pub fn new(network: Network, settings: Settings, loss: Loss) -> Result<Self> {
+        let kinds = Kinds::of(&network);
+        settings.check_kinds(&kinds)?;
+        let optimizer = build_optimizer(&settings.optimizer, settings.head_rate, &kinds);
+        let average = settings.ema.map(|_| network.valid());
+        let mut settings = settings;
+        // What is frozen keeps no activations that could be computed again.
+        settings.checkpointing &= !(settings.freeze.contains(&Freeze::Encoder) && network.segments_are_encoder());
+        let network = freeze(network, |name| kinds.is_frozen(name, &settings.freeze));
+        Ok(Self { network: Some(network), optimizer, loss, settings, average })
+    }
+
+    /// The network as it is now.
+    pub fn network(&self) -> &Network {
+        self.network.as_ref().expect("the optimiser gives the network back")
+    }
+
+    /// What predicts: the moving average if there is one, else the network as it is; without gradients.
+    pub fn predictor(&self) -> Network {
+        self.average.clone().unwrap_or_else(|| self.network().valid())
+    }
+
+    /// The moving average of the weights.
+    pub fn average(&self) -> Option<&Network> {
+        self.average.as_ref()
+    }
+
+    /// Exchanges the moving average, for one that was saved.
+    pub fn set_average(&mut self, average: Network) {
+        self.average = Some(average);
+    }
+
+    /// How it learns.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// What is minimised.
+    pub fn loss(&self) -> &Loss {
+        &self.loss
+    }
+
+    /// The optimiser's state.
+    pub fn optimizer_state(&self) -> Result<Bytes> {
+        self.optimizer.into_bytes().map_err(|e| Error::Config(format!("cannot encode the optimiser: {e}")))
+    }
+
+    /// Goes on with a state that was saved.
+    pub fn load_optimizer_state(&mut self, state: Bytes) -> Result<(), String> {
+        self.optimizer = self.optimizer.clone().from_bytes(state).map_err(|e| e.to_string())?;
+        Ok(())
+    }
+
+    /// One step, the `number`th of this training from 0, by the mean gradient of `parts`; returns the loss of each
+    /// before it. If one is not finite, the network is spoilt.
+    pub fn step(&mut self, parts: impl IntoIterator<Item = Part>, learning_rate: f64, number: usize) -> Vec<f64> {
+        let mut sum = Sum::default();
+        let mut losses = Vec::new();
+        for part in parts {
+            let (loss, gradients) = self.gradients(part);
+            sum.add(self.network(), gradients);
+            losses.push(loss);
+        }
+        let gradients = sum.mean(self.network());
+        self.apply(gradients, learning_rate, number);
+        // Read last: until someone asks for a number, a GPU works on while the program prepares the next operation.
+        losses.into_iter().map(|loss| f64::from(loss.into_scalar::<f32>())).collect()
+    }
+
+    /// The loss of a batch and its gradients.
+    pub fn gradients(&self, part: Part) -> (Tensor<1>, GradientsParams) {
+        if self.settings.checkpointing {
+            return checkpointed::gradients(self.network(), &self.loss, part);
+        }
+        let outputs = self.network().forward_training(part.input, part.draw);
+        let loss = self.loss.of_outputs(outputs.logits, outputs.auxiliary, &part.target);
+        let gradients = GradientsParams::from_grads(loss.backward(), self.network());
+        (loss, gradients)
+    }
+
+    /// Moves the weights against their gradients, and the average after them.
+    pub fn apply(&mut self, gradients: GradientsParams, learning_rate: f64, number: usize) {
+        let gradients = match self.settings.clip_norm {
+            Some(norm) => limit(self.network(), gradients, norm),
+            None => gradients,
+        };
+        // Given away, not shared, so that the weights are updated where they are.
+        let network = self.network.take();
+        self.network = network.map(|network| self.optimizer.step(learning_rate, network, gradients));
+        if let (Some(average), Some(share)) = (self.average.take(), self.settings.ema) {
+            self.average = Some(moved(average, &self.network().valid(), share, number));
+        }
+    }
+}

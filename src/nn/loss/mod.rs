@@ -1,0 +1,174 @@
+//! Losses on logits `[batch, outputs, height, width]` and class indices `[batch, height, width]`.
+//!
+//! Pixels without a label ([`crate::base::label_map::IGNORE`]) count for nothing in any of them, and a batch without any label
+//! has a finite loss without a gradient.
+//!
+//! With a softmax there is an output for every class; with a sigmoid one for every class but class 0, the background,
+//! and the truth of output `j` is "the class is `j + 1`".
+//!
+//! Cross-entropy is one step of the graph. Every other loss is computed off the graph together with its gradient for
+//! the logits: several losses share their probabilities, and nothing but that gradient is kept for the backward pass.
+
+mod class_weights;
+mod cross_entropy;
+mod focal;
+mod lovasz;
+mod pixels;
+mod region;
+mod target;
+mod term;
+
+use burn::tensor::{DType, Tensor};
+
+use super::activation::Activation;
+use super::ops;
+use crate::base::{Error, Result};
+
+pub use class_weights::{ClassWeights, median_frequency};
+pub use region::Over;
+pub use target::Target;
+pub use term::{FocalForm, LossTerm, parse_terms};
+
+use pixels::{Part, Pixels};
+
+/// A sum of losses, ready to be computed.
+#[derive(Debug, Clone)]
+pub struct Loss {
+    terms: Vec<LossTerm>,
+    activation: Activation,
+    class_weights: Option<Vec<f32>>,
+}
+
+impl Loss {
+    /// Checks the terms and that they go with the activation. `class_weights`, one a class, weigh the pixels of the
+    /// terms that are means over pixels: cross-entropy and its OHEM form, BCE, focal loss.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] if there are no terms, if one does not go with the activation, or if a number is out of range.
+    pub fn new(terms: &[LossTerm], activation: Activation, class_weights: Option<Vec<f32>>) -> Result<Self> {
+        if terms.is_empty() {
+            return Err(Error::Config("`loss` is empty; name at least one, such as cross-entropy".into()));
+        }
+        for term in terms {
+            term.check(activation)?;
+        }
+        if terms.iter().all(|term| term.weight() == 0.0) {
+            return Err(Error::Config("every loss has the weight 0, so there is nothing to minimise".into()));
+        }
+        if let Some(weights) = &class_weights {
+            class_weights::check_numbers(weights)?;
+        }
+        Ok(Self { terms: terms.to_vec(), activation, class_weights })
+    }
+
+    /// Softmax cross-entropy alone.
+    pub fn cross_entropy() -> Self {
+        let term = LossTerm::CrossEntropy { weight: 1.0, label_smoothing: 0.0 };
+        Self { terms: vec![term], activation: Activation::Softmax, class_weights: None }
+    }
+
+    /// The loss of a network's outputs: that of the first, plus those of further ones by their weights.
+    pub fn of_outputs(&self, logits: Tensor<4>, auxiliary: Vec<(Tensor<4>, f64)>, target: &Target) -> Tensor<1> {
+        let main = self.compute(logits, target);
+        let further = auxiliary.into_iter().map(|(logits, weight)| self.compute(logits, target).mul_scalar(weight));
+        further.fold(main, |sum, loss| sum + loss)
+    }
+
+    /// The loss of a batch, a tensor of one element; computed in float32 whatever the logits are. The labels must be
+    /// class indices below the number of classes, and 0 where there is none.
+    ///
+    /// # Panics
+    ///
+    /// If there are class weights for another number of classes than the logits tell apart.
+    pub fn compute(&self, logits: Tensor<4>, target: &Target) -> Tensor<1> {
+        let classes = self.activation.classes(logits.dims()[1]);
+        if let Some(weights) = &self.class_weights {
+            assert_eq!(weights.len(), classes, "class weights for another number of classes");
+        }
+        let logits = if logits.dtype() == DType::F32 { logits } else { logits.cast(DType::F32) };
+        let pixels = Pixels::new(&logits, target, self.activation, self.class_weights.as_deref());
+        let on_graph = self.terms.iter().filter_map(|term| self.on_graph(term, &logits, &pixels));
+        let on_graph = on_graph.reduce(|sum, term| sum + term);
+        let off_graph = self.off_graph(&pixels).reduce(Part::add).map(|part| {
+            let (value, gradient) = pixels.finish(part);
+            gradient.map_or(value.clone(), |gradient| ops::with_gradient(logits.clone(), value, gradient))
+        });
+        let sum = on_graph.into_iter().chain(off_graph).reduce(|a, b| a + b);
+        sum.unwrap_or_else(|| Tensor::zeros([1], &logits.device()))
+    }
+
+    /// The cross-entropies, which are steps of the graph.
+    fn on_graph(&self, term: &LossTerm, logits: &Tensor<4>, pixels: &Pixels) -> Option<Tensor<1>> {
+        match *term {
+            LossTerm::CrossEntropy { weight, label_smoothing } => {
+                Some(cross_entropy::plain(logits.clone(), pixels).mul_scalar(weight * (1.0 - label_smoothing)))
+            }
+            LossTerm::OhemCrossEntropy { weight, threshold, min_kept } => {
+                Some(cross_entropy::of_hard_pixels(logits.clone(), pixels, threshold, min_kept).mul_scalar(weight))
+            }
+            _ => None,
+        }
+    }
+
+    /// Everything else, with its gradient.
+    fn off_graph<'a>(&'a self, pixels: &'a Pixels) -> impl Iterator<Item = Part> + 'a {
+        let one = move |term: &LossTerm| match (*term, self.activation) {
+            (LossTerm::CrossEntropy { weight, label_smoothing }, _) if label_smoothing > 0.0 => {
+                Some(cross_entropy::of_all_classes(pixels).scale(weight * label_smoothing))
+            }
+            (LossTerm::Bce { weight }, _) => Some(focal::sigmoid(pixels, 0.0, None).scale(weight)),
+            (LossTerm::Focal { weight, gamma, alpha }, Activation::Sigmoid) => {
+                Some(focal::sigmoid(pixels, gamma, alpha).scale(weight))
+            }
+            (LossTerm::Focal { weight, gamma, alpha }, Activation::Softmax) => {
+                Some(focal::softmax(pixels, gamma, alpha).scale(weight))
+            }
+            (LossTerm::Lovasz { weight, per_image }, Activation::Sigmoid) => {
+                Some(lovasz::hinge(pixels, per_image).scale(weight))
+            }
+            (LossTerm::Lovasz { weight, per_image }, Activation::Softmax) => {
+                Some(lovasz::softmax(pixels, per_image).scale(weight))
+            }
+            _ => None,
+        };
+        let regions: Vec<_> = self.terms.iter().filter_map(LossTerm::region).collect();
+        let regions = (!regions.is_empty()).then(|| region::loss(pixels, &regions));
+        self.terms.iter().filter_map(one).chain(regions)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(terms: &str, activation: Activation, weights: Option<Vec<f32>>) -> String {
+        Loss::new(&parse_terms(terms).unwrap(), activation, weights).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn losses_that_cannot_work_are_refused() {
+        let said = Loss::new(&[], Activation::Softmax, None).unwrap_err().to_string();
+        assert!(said.contains("at least one"), "{said}");
+        let said = fault("bce", Activation::Softmax, None);
+        assert!(said.contains("`bce`") && said.contains("cross-entropy"), "{said}");
+        for name in ["cross-entropy", "ohem-cross-entropy"] {
+            let said = fault(&format!("dice+{name}"), Activation::Sigmoid, None);
+            assert!(said.contains(&format!("`{name}`")) && said.contains("`bce`"), "{said}");
+        }
+        assert!(fault("0*dice+0*lovasz", Activation::Softmax, None).contains("nothing to minimise"));
+        let weights = [vec![1.0, -1.0], vec![f32::NAN, 1.0], vec![0.0, 0.0], Vec::new()];
+        for weights in weights {
+            assert!(fault("focal", Activation::Softmax, Some(weights)).contains("class weight"));
+        }
+    }
+
+    #[test]
+    fn every_other_loss_goes_with_both() {
+        for name in ["focal", "dice", "jaccard", "tversky", "focal-tversky", "lovasz"] {
+            for activation in [Activation::Softmax, Activation::Sigmoid] {
+                Loss::new(&parse_terms(name).unwrap(), activation, Some(vec![1.0, 0.0])).unwrap();
+            }
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! The pixels of a batch off the graph, and what several losses need of them, computed once.
+
+use std::cell::OnceCell;
+
+use burn::tensor::activation::{sigmoid, softmax};
+use burn::tensor::{Bool, Device, Int, Tensor};
+
+use super::target::Target;
+use crate::base::label_map::IGNORE;
+use crate::nn::activation::Activation;
+use crate::nn::ops::noted;
+
+/// A loss `[1]` and its gradient: one part for the probabilities, one for the logits, both of the logits' shape. Either
+/// may be missing, and both are where [`Pixels::wants_gradient`] is false.
+pub(super) struct Part {
+    pub(super) value: Tensor<1>,
+    pub(super) by_probability: Option<Tensor<4>>,
+    pub(super) by_logit: Option<Tensor<4>>,
+}
+
+impl Part {
+    pub(super) fn scale(self, factor: f64) -> Self {
+        if factor == 1.0 {
+            return self;
+        }
+        let times = |gradient: Option<Tensor<4>>| gradient.map(|gradient| gradient.mul_scalar(factor));
+        Self {
+            value: self.value.mul_scalar(factor),
+            by_probability: times(self.by_probability),
+            by_logit: times(self.by_logit),
+        }
+    }
+
+    pub(super) fn add(self, other: Self) -> Self {
+        Self {
+            value: self.value + other.value,
+            by_probability: sum(self.by_probability, other.by_probability),
+            by_logit: sum(self.by_logit, other.by_logit),
+        }
+    }
+}
+
+fn sum(first: Option<Tensor<4>>, second: Option<Tensor<4>>) -> Option<Tensor<4>> {
+    first.into_iter().chain(second).reduce(|a, b| a + b)
+}
+
+/// Logits and labels of a batch off the graph.
+pub(super) struct Pixels {
+    /// `[batch, outputs, height, width]`.
+    pub(super) logits: Tensor<4>,
+    /// Whether anyone will ask for gradients.
+    pub(super) wants_gradient: bool,
+    activation: Activation,
+    /// Class indices `[batch, 1, height, width]`; 0 where there is no label.
+    pub(super) classes: Tensor<4, Int>,
+    labelled: Option<Tensor<4, Bool>>,
+    class_weights: Option<Vec<f32>>,
+    probability: OnceCell<Tensor<4>>,
+    truth: OnceCell<Tensor<4>>,
+}
+
+impl Pixels {
+    pub(super) fn new(
+        logits: &Tensor<4>,
+        target: &Target,
+        activation: Activation,
+        class_weights: Option<&[f32]>,
+    ) -> Self {
+        Self {
+            wants_gradient: logits.is_autodiff(),
+            logits: logits.clone().inner(),
+            activation,
+            classes: target.classes.clone().inner().unsqueeze_dim(1),
+            labelled: target.labelled.clone().map(|labelled| labelled.inner().unsqueeze_dim(1)),
+            class_weights: class_weights.map(<[f32]>::to_vec),
+            probability: OnceCell::new(),
+            truth: OnceCell::new(),
+        }
+    }
+
+    pub(super) fn activation(&self) -> Activation {
+        self.activation
+    }
+
+    pub(super) fn device(&self) -> Device {
+        self.logits.device()
+    }
+
+    /// Class indices `[batch, height, width]`, and [`IGNORE`] where there is no label or `kept` `[batch, 1, height,
+    /// width]` is false.
+    pub(super) fn labels(&self, kept: Option<Tensor<4, Bool>>) -> Tensor<3, Int> {
+        let kept = self.labelled.iter().cloned().chain(kept).reduce(Tensor::bool_and);
+        let ignored = |kept: Tensor<4, Bool>| self.classes.clone().mask_fill(kept.bool_not(), i32::from(IGNORE));
+        kept.map_or_else(|| self.classes.clone(), ignored).squeeze_dim(1)
+    }
+
+    /// `x` `[batch, any, height, width]` with `value` where there is no label.
+    pub(super) fn fill_unlabelled(&self, x: Tensor<4>, value: f64) -> Tensor<4> {
+        match &self.labelled {
+            None => x,
+            Some(labelled) => x.mask_fill(labelled.clone().bool_not(), value),
+        }
+    }
+
+    /// Softmax or sigmoid of the logits; 0 where there is no label.
+    pub(super) fn probability(&self) -> Tensor<4> {
+        let compute = || {
+            let logits = self.logits.clone();
+            let probability = match self.activation {
+                Activation::Softmax => softmax(logits, 1),
+                Activation::Sigmoid => sigmoid(logits),
+            };
+            noted(self.fill_unlabelled(probability, 0.0))
+        };
+        self.probability.get_or_init(compute).clone()
+    }
+
+    /// 1 where an output's class is the pixel's label, else 0: `[batch, outputs, height, width]`.
+    pub(super) fn truth(&self) -> Tensor<4> {
+        let compute = || {
+            let shape = self.logits.dims();
+            let first = i64::from(self.activation == Activation::Sigmoid);
+            let index = Tensor::<1, Int>::arange(first..first + shape[1] as i64, &self.device());
+            let index = index.reshape([1, shape[1] as i64, 1, 1]);
+            let classes = match &self.labelled {
+                None => self.classes.clone(),
+                Some(labelled) => self.classes.clone().mask_fill(labelled.clone().bool_not(), -1),
+            };
+            noted(classes.equal(index).float())
+        };
+        self.truth.get_or_init(compute).clone()
+    }
+
+    /// `-log softmax(logits)[class]` of every pixel but for its sign: `[batch, 1, height, width]`.
+    pub(super) fn log_probability(&self) -> Tensor<4> {
+        self.logits.clone().gather(1, self.classes.clone()) - self.log_partition()
+    }
+
+    /// `log sum exp` of the logits of every pixel: `[batch, 1, height, width]`.
+    pub(super) fn log_partition(&self) -> Tensor<4> {
+        let largest = self.logits.clone().max_dim(1);
+        (self.logits.clone() - largest.clone()).exp().sum_dim(1).log() + largest
+    }
+
+    /// The weights of the classes, if they are not equal: `[classes]`.
+    pub(super) fn class_weights(&self) -> Option<Tensor<1>> {
+        self.class_weights.as_deref().map(|weights| Tensor::from_floats(weights, &self.device()))
+    }
+
+    /// The weights of the outputs' classes, `[1, outputs, 1, 1]`, and the weight of class 0. For a sigmoid.
+    pub(super) fn output_weights(&self) -> Option<(Tensor<4>, f32)> {
+        let (first, rest) = self.class_weights.as_deref()?.split_first()?;
+        Some((Tensor::<1>::from_floats(rest, &self.device()).reshape([1, rest.len() as i64, 1, 1]), *first))
+    }
+
+    /// The weight of every pixel's class, 0 where there is no label: `[batch, 1, height, width]`.
+    pub(super) fn weights(&self) -> Tensor<4> {
+        let shape = self.classes.dims();
+        let weights = match self.class_weights() {
+            None => Tensor::ones(shape, &self.device()),
+            Some(weights) => weights.select(0, self.classes.clone().flatten(0, 3)).reshape(shape),
+        };
+        self.fill_unlabelled(weights, 0.0)
+    }
+
+    /// How many pixels have a label, at least 1: `[1]`.
+    pub(super) fn count(&self) -> Tensor<1> {
+        let [batch, _, height, width] = self.logits.dims();
+        match &self.labelled {
+            None => Tensor::full([1], (batch * height * width).max(1) as f64, &self.device()),
+            Some(labelled) => total(labelled.clone().float()).clamp_min(1.0),
+        }
+    }
+
+    /// The loss and its gradient for the logits, if anyone asks for it.
+    pub(super) fn finish(&self, part: Part) -> (Tensor<1>, Option<Tensor<4>>) {
+        let through = |slope: Tensor<4>| {
+            let probability = self.probability();
+            match self.activation {
+                Activation::Softmax => {
+                    let mean = (probability.clone() * slope.clone()).sum_dim(1);
+                    (slope - mean) * probability
+                }
+                Activation::Sigmoid => (probability.clone().neg() + 1.0) * probability * slope,
+            }
+        };
+        let gradient = sum(part.by_probability.map(through), part.by_logit);
+        // Also a loss without a gradient is a step of the graph: a backward pass may begin at it.
+        let gradient = gradient.or_else(|| self.wants_gradient.then(|| self.logits.zeros_like()));
+        (part.value, gradient.map(noted))
+    }
+}
+
+/// The sum of all elements: `[1]`. Row by row, so that float32 stays exact over millions of pixels.
+pub(super) fn total(x: Tensor<4>) -> Tensor<1> {
+    x.sum_dim(3).sum_dim(2).sum_dim(1).sum_dim(0).reshape([1])
+}
+
+/// Sums over batch and picture, row by row: `[channels]`.
+pub(super) fn per_channel(x: Tensor<4>) -> Tensor<1> {
+    let channels = x.dims()[1];
+    x.sum_dim(3).sum_dim(2).sum_dim(0).reshape([channels])
+}
+
+/// `x` `[1]` in a shape that goes with pictures.
+pub(super) fn as_picture(x: Tensor<1>) -> Tensor<4> {
+    x.reshape([1, 1, 1, 1])
+}

@@ -1,0 +1,458 @@
+//! The losses that a recipe can name.
+
+use super::region::Over;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::region::Region;
+use crate::base::named_enum::usual_spelling;
+use crate::base::{Error, Result};
+use crate::nn::activation::Activation;
+
+/// One summand of a loss, as a recipe writes it.
+///
+/// The losses of overlap (Dice, Jaccard, Tversky, focal Tversky) count true positives `TP = sum p t`, false positives
+/// `FP = sum p (1 - t)` and false negatives `FN = sum (1 - p) t` over the labelled pixels of the whole batch.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum LossTerm {
+    /// Softmax cross-entropy: the mean over the labelled pixels; with class weights divided by the sum of the pixels'
+    /// weights, as in PyTorch. Needs a softmax.
+    CrossEntropy {
+        /// Its factor in the sum.
+        #[serde(default = "one")]
+        weight: f64,
+        /// Share of the truth that is spread over all classes, as PyTorch's `label_smoothing` (arXiv 1512.00567).
+        #[serde(default)]
+        label_smoothing: f64,
+    },
+    /// Cross-entropy over the hard pixels only (online hard example mining, arXiv 1604.03540, in the form of
+    /// hszhao/semseg and mmsegmentation). Needs a softmax.
+    OhemCrossEntropy {
+        /// Its factor in the sum.
+        #[serde(default = "one")]
+        weight: f64,
+        /// Pixels whose class has a probability below this are hard.
+        #[serde(default = "threshold")]
+        threshold: f64,
+        /// For every picture of the batch at least so many of the batch's least probable pixels count; all labelled
+        /// pixels if there are fewer.
+        #[serde(default = "min_kept")]
+        min_kept: usize,
+    },
+    /// Binary cross-entropy: the mean over labelled pixels and outputs. The weight of a class is a factor where it is
+    /// there, that of class 0 where an output's class is not. Needs a sigmoid.
+    Bce {
+        /// Its factor in the sum.
+        #[serde(default = "one")]
+        weight: f64,
+    },
+    /// Focal loss, `-(1 - p)^gamma log p` for the probability `p` of what is true (arXiv 1708.02002). With a softmax
+    /// the mean is cross-entropy's, with a sigmoid BCE's; class weights likewise.
+    Focal {
+        /// Its factor in the sum.
+        #[serde(default = "one")]
+        weight: f64,
+        /// How much pixels that are already right are played down; 0 for not at all.
+        #[serde(default = "gamma")]
+        gamma: f64,
+        /// A factor on classes that are there; `1 - alpha` that on the background (softmax) or on classes that are not
+        /// there (sigmoid).
+        alpha: Option<f64>,
+    },
+    /// Soft Dice, `1 - (2 TP + smooth) / (2 TP + FP + FN + smooth)` (arXiv 1606.04797).
+    Dice {
+        /// Its factor in the sum.
+        #[serde(default = "one")]
+        weight: f64,
+        /// Added to numerator and denominator.
+        #[serde(default = "one")]
+        smooth: f64,
+        /// What is counted together.
+        #[serde(default)]
+        over: Over,
+        /// Whether class 0 takes part; for a softmax.
+        #[serde(default)]
+        background: bool,
+    },
+    /// Soft Jaccard, `1 - (TP + smooth) / (TP + FP + FN + smooth)`.
+    Jaccard {
+        /// Its factor in the sum.
+        #[serde(default = "one")]
+        weight: f64,
+        /// Added to numerator and denominator.
+        #[serde(default = "one")]
+        smooth: f64,
+        /// What is counted together.
+        #[serde(default)]
+        over: Over,
+        /// Whether class 0 takes part; for a softmax.
+        #[serde(default)]
+        background: bool,
+    },
+    /// Tversky, `1 - TI` with `TI = (TP + smooth) / (TP + false_positives FP + false_negatives FN + smooth)`
+    /// (arXiv 1706.05721).
+    Tversky {
+        /// Its factor in the sum.
+        #[serde(default = "one")]
+        weight: f64,
+        /// Weight of the false positives.
+        #[serde(default = "false_positives")]
+        false_positives: f64,
+        /// Weight of the false negatives.
+        #[serde(default = "false_negatives")]
+        false_negatives: f64,
+        /// Added to numerator and denominator.
+        #[serde(default = "one")]
+        smooth: f64,
+        /// What is counted together.
+        #[serde(default)]
+        over: Over,
+        /// Whether class 0 takes part; for a softmax.
+        #[serde(default)]
+        background: bool,
+    },
+    /// A power of the Tversky loss (arXiv 1810.07842).
+    FocalTversky {
+        /// Its factor in the sum.
+        #[serde(default = "one")]
+        weight: f64,
+        /// Which power.
+        #[serde(default)]
+        form: FocalForm,
+        /// See the forms.
+        #[serde(default = "focal_tversky_gamma")]
+        gamma: f64,
+        /// Weight of the false positives.
+        #[serde(default = "false_positives")]
+        false_positives: f64,
+        /// Weight of the false negatives.
+        #[serde(default = "false_negatives")]
+        false_negatives: f64,
+        /// Added to numerator and denominator.
+        #[serde(default = "one")]
+        smooth: f64,
+        /// What is counted together.
+        #[serde(default)]
+        over: Over,
+        /// Whether class 0 takes part; for a softmax.
+        #[serde(default)]
+        background: bool,
+    },
+    /// Lovasz-softmax, the mean over the classes that occur; with a sigmoid the Lovasz hinge, the mean over outputs
+    /// (arXiv 1705.08790).
+    Lovasz {
+        /// Its factor in the sum.
+        #[serde(default = "one")]
+        weight: f64,
+        /// Whether it is the mean over pictures of the loss of each; else the loss of the batch.
+        #[serde(default)]
+        per_image: bool,
+    },
+}
+
+/// How the focal Tversky loss is focused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FocalForm {
+    /// `(1 - TI)^(1 / gamma)`, as the paper has it: above 1, gamma plays up what is almost right.
+    #[default]
+    Paper,
+    /// `(1 - TI)^gamma`, as the oil-seep system has it: above 1, gamma plays down what is almost right.
+    Seeps,
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+fn threshold() -> f64 {
+    0.7
+}
+
+fn min_kept() -> usize {
+    100_000
+}
+
+fn gamma() -> f64 {
+    2.0
+}
+
+fn false_positives() -> f64 {
+    0.3
+}
+
+fn false_negatives() -> f64 {
+    0.7
+}
+
+fn focal_tversky_gamma() -> f64 {
+    4.0 / 3.0
+}
+
+const KINDS: [&str; 9] =
+    ["cross-entropy", "ohem-cross-entropy", "bce", "focal", "dice", "jaccard", "tversky", "focal-tversky", "lovasz"];
+
+/// Losses from a text such as `cross-entropy+0.5*dice`: names as in recipes, each with its other settings at their
+/// defaults and, before a star, its weight.
+///
+/// # Errors
+///
+/// [`Error::Config`] if a name is unknown or a weight is no number from 0 up.
+pub fn parse_terms(text: &str) -> Result<Vec<LossTerm>> {
+    text.split('+').map(|term| parse_term(term.trim())).collect()
+}
+
+fn parse_term(text: &str) -> Result<LossTerm> {
+    let (weight, name) = text.split_once('*').map_or((None, text), |(weight, name)| (Some(weight.trim()), name.trim()));
+    let unknown = |_| {
+        let known = KINDS.join(", ");
+        Error::Config(format!("there is no loss '{name}'; there are {known}. A sum is written cross-entropy+0.5*dice"))
+    };
+    let mut term: LossTerm = serde_json::from_value(json!({ "kind": usual_spelling(name) })).map_err(unknown)?;
+    if let Some(weight) = weight {
+        let number = weight.parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0);
+        let wrong = || Error::Config(format!("the weight of loss '{name}' must be a number from 0 up, not '{weight}'"));
+        *term.weight_mut() = number.ok_or_else(wrong)?;
+    }
+    Ok(term)
+}
+
+impl LossTerm {
+    /// Its name in recipes.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::CrossEntropy { .. } => KINDS[0],
+            Self::OhemCrossEntropy { .. } => KINDS[1],
+            Self::Bce { .. } => KINDS[2],
+            Self::Focal { .. } => KINDS[3],
+            Self::Dice { .. } => KINDS[4],
+            Self::Jaccard { .. } => KINDS[5],
+            Self::Tversky { .. } => KINDS[6],
+            Self::FocalTversky { .. } => KINDS[7],
+            Self::Lovasz { .. } => KINDS[8],
+        }
+    }
+
+    /// Its factor in the sum.
+    pub fn weight(&self) -> f64 {
+        *self.clone().weight_mut()
+    }
+
+    fn weight_mut(&mut self) -> &mut f64 {
+        match self {
+            Self::CrossEntropy { weight, .. }
+            | Self::OhemCrossEntropy { weight, .. }
+            | Self::Bce { weight }
+            | Self::Focal { weight, .. }
+            | Self::Dice { weight, .. }
+            | Self::Jaccard { weight, .. }
+            | Self::Tversky { weight, .. }
+            | Self::FocalTversky { weight, .. }
+            | Self::Lovasz { weight, .. } => weight,
+        }
+    }
+
+    /// Whether the weights of the classes count in it.
+    pub fn takes_class_weights(&self) -> bool {
+        matches!(
+            self,
+            Self::CrossEntropy { .. } | Self::OhemCrossEntropy { .. } | Self::Bce { .. } | Self::Focal { .. }
+        )
+    }
+
+    /// Says what is wrong with it.
+    pub(super) fn check(&self, activation: Activation) -> Result<()> {
+        let name = self.name();
+        let fault = |text: String| Err(Error::Config(text));
+        match (self, activation) {
+            (Self::CrossEntropy { .. } | Self::OhemCrossEntropy { .. }, Activation::Sigmoid) => {
+                return fault(format!("loss `{name}` needs a softmax; with activation = \"sigmoid\" take `bce`"));
+            }
+            (Self::Bce { .. }, Activation::Softmax) => {
+                return fault(format!(
+                    "loss `{name}` needs a sigmoid; with activation = \"softmax\" take `cross-entropy`"
+                ));
+            }
+            _ => {}
+        }
+        for (field, value, range) in self.numbers() {
+            if !range.holds(value) {
+                return fault(format!("`{field}` of loss `{name}` must be {}, not {value}", range.words()));
+            }
+        }
+        match (self, self.region()) {
+            (Self::OhemCrossEntropy { min_kept: 0, .. }, _) => {
+                fault(format!("`min_kept` of loss `{name}` must be at least 1"))
+            }
+            (_, Some(region)) if region.false_positives + region.false_negatives == 0.0 => {
+                fault(format!("`false_positives` and `false_negatives` of loss `{name}` are both 0"))
+            }
+            (_, Some(Region { background: true, .. })) if activation == Activation::Sigmoid => fault(format!(
+                "`background` of loss `{name}` needs a softmax: with a sigmoid the background has no output"
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Its numbers with their names and ranges.
+    fn numbers(&self) -> Vec<(&'static str, f64, Range)> {
+        let mut numbers = vec![("weight", self.weight(), Range::FromZero)];
+        match *self {
+            Self::CrossEntropy { label_smoothing, .. } => {
+                numbers.push(("label_smoothing", label_smoothing, Range::BelowOne));
+            }
+            Self::OhemCrossEntropy { threshold, .. } => numbers.push(("threshold", threshold, Range::Share)),
+            Self::Focal { gamma, alpha, .. } => {
+                numbers.push(("gamma", gamma, Range::FromZero));
+                numbers.extend(alpha.map(|alpha| ("alpha", alpha, Range::Share)));
+            }
+            Self::FocalTversky { gamma, .. } => numbers.push(("gamma", gamma, Range::AboveZero)),
+            _ => {}
+        }
+        if let Some(region) = self.region() {
+            numbers.push(("smooth", region.smooth, Range::FromZero));
+            numbers.push(("false_positives", region.false_positives, Range::FromZero));
+            numbers.push(("false_negatives", region.false_negatives, Range::FromZero));
+        }
+        numbers
+    }
+
+    /// As a loss of overlap, if it is one.
+    pub(super) fn region(&self) -> Option<Region> {
+        let plain = |weight, over, background, smooth| Region {
+            weight,
+            false_positives: 1.0,
+            false_negatives: 1.0,
+            exponent: 1.0,
+            smooth,
+            over,
+            background,
+        };
+        Some(match *self {
+            Self::Dice { weight, smooth, over, background } => {
+                Region { false_positives: 0.5, false_negatives: 0.5, ..plain(weight, over, background, smooth / 2.0) }
+            }
+            Self::Jaccard { weight, smooth, over, background } => plain(weight, over, background, smooth),
+            Self::Tversky { weight, false_positives, false_negatives, smooth, over, background } => {
+                Region { false_positives, false_negatives, ..plain(weight, over, background, smooth) }
+            }
+            Self::FocalTversky { weight, form, gamma, false_positives, false_negatives, smooth, over, background } => {
+                let exponent = match form {
+                    FocalForm::Paper => 1.0 / gamma,
+                    FocalForm::Seeps => gamma,
+                };
+                Region { false_positives, false_negatives, exponent, ..plain(weight, over, background, smooth) }
+            }
+            _ => return None,
+        })
+    }
+}
+
+/// What a number may be.
+#[derive(Debug, Clone, Copy)]
+enum Range {
+    FromZero,
+    AboveZero,
+    /// From 0 to 1.
+    Share,
+    /// From 0 to below 1.
+    BelowOne,
+}
+
+impl Range {
+    fn holds(self, value: f64) -> bool {
+        value.is_finite()
+            && match self {
+                Self::FromZero => value >= 0.0,
+                Self::AboveZero => value > 0.0,
+                Self::Share => (0.0..=1.0).contains(&value),
+                Self::BelowOne => (0.0..1.0).contains(&value),
+            }
+    }
+
+    fn words(self) -> &'static str {
+        match self {
+            Self::FromZero => "0 or above",
+            Self::AboveZero => "above 0",
+            Self::Share => "from 0 to 1",
+            Self::BelowOne => "0 or above and below 1",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    struct Holder {
+        loss: Vec<LossTerm>,
+    }
+
+    fn from_toml(text: &str) -> LossTerm {
+        toml::from_str::<Holder>(&format!("loss = [{{ {text} }}]")).unwrap().loss[0]
+    }
+
+    #[test]
+    fn every_loss_has_defaults_and_its_name() {
+        for name in KINDS {
+            let terms = parse_terms(name).unwrap();
+            assert_eq!((terms.len(), terms[0].name(), terms[0].weight()), (1, name, 1.0));
+            let json = serde_json::to_value(terms[0]).unwrap();
+            assert_eq!(json["kind"], name);
+            assert_eq!(serde_json::from_value::<LossTerm>(json).unwrap(), terms[0]);
+        }
+        let focal = LossTerm::Focal { weight: 1.0, gamma: 2.0, alpha: None };
+        assert_eq!(from_toml("kind = \"focal\""), focal);
+        let ohem = LossTerm::OhemCrossEntropy { weight: 2.0, threshold: 0.7, min_kept: 100_000 };
+        assert_eq!(from_toml("kind = \"ohem-cross-entropy\", weight = 2"), ohem);
+    }
+
+    #[test]
+    fn a_flag_names_a_sum() {
+        let terms = parse_terms("cross-entropy + 0.5 * dice+2e-1*lovasz").unwrap();
+        let found: Vec<_> = terms.iter().map(|term| (term.name(), term.weight())).collect();
+        assert_eq!(found, [("cross-entropy", 1.0), ("dice", 0.5), ("lovasz", 0.2)]);
+        assert_eq!(parse_terms("Cross_Entropy+0.5*DICE").unwrap(), parse_terms("cross-entropy+0.5*dice").unwrap());
+        for wrong in ["", "cross", "cross-entropy+", "0.5*", "crossentropy"] {
+            let said = parse_terms(wrong).unwrap_err().to_string();
+            assert!(said.contains("there is no loss") && said.contains("focal-tversky"), "{wrong}: {said}");
+        }
+        for wrong in ["-1*dice", "x*dice", "inf*dice", "*dice"] {
+            let said = parse_terms(wrong).unwrap_err().to_string();
+            assert!(said.contains("weight of loss 'dice'"), "{wrong}: {said}");
+        }
+    }
+
+    #[test]
+    fn numbers_out_of_range_are_named() {
+        let cases = [
+            ("kind = \"dice\", weight = -1", "`weight`"),
+            ("kind = \"dice\", smooth = -0.5", "`smooth`"),
+            ("kind = \"dice\", weight = inf", "`weight`"),
+            ("kind = \"cross-entropy\", label_smoothing = 1.0", "`label_smoothing`"),
+            ("kind = \"ohem-cross-entropy\", threshold = 1.5", "`threshold`"),
+            ("kind = \"ohem-cross-entropy\", min_kept = 0", "`min_kept`"),
+            ("kind = \"focal\", gamma = -1", "`gamma`"),
+            ("kind = \"focal\", alpha = 2", "`alpha`"),
+            ("kind = \"focal-tversky\", gamma = 0", "`gamma`"),
+            ("kind = \"tversky\", false_positives = nan", "`false_positives`"),
+            ("kind = \"tversky\", false_positives = 0, false_negatives = 0", "both 0"),
+        ];
+        for (text, words) in cases {
+            let said = from_toml(text).check(Activation::Softmax).unwrap_err().to_string();
+            assert!(said.contains(words), "{text}: {said}");
+        }
+        let said = from_toml("kind = \"dice\", background = true").check(Activation::Sigmoid).unwrap_err().to_string();
+        assert!(said.contains("`background`"), "{said}");
+        from_toml("kind = \"dice\", background = true").check(Activation::Softmax).unwrap();
+    }
+
+    #[test]
+    fn unknown_fields_are_refused() {
+        for text in ["kind = \"dice\", gamma = 2", "kind = \"bce\", alpha = 0.5", "kind = \"tversky\", beta = 0.5"] {
+            assert!(toml::from_str::<Holder>(&format!("loss = [{{ {text} }}]")).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! segmentation_models_pytorch's U-Net decoder.
+
+use burn::module::Module;
+use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
+
+use super::{check_positive, check_weights, entry};
+use crate::base::{Error, Result};
+use crate::nn::layer::{Conv2d, ConvNorm, Init, Initialisation};
+use crate::nn::model::{Dilation, Features, ResNetConfig};
+use crate::nn::ops::{Interpolation, Resampling, concatenate, interpolate};
+
+/// Hyperparameters of [`UnetDecoder`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UnetDecoderConfig {
+    /// Channels after each enlargement, the coarsest first: one more than the encoder's stages.
+    #[serde(default = "published_channels")]
+    pub channels: Vec<usize>,
+    /// How each block's input is enlarged, between the outer edges: `decoder_interpolation` there. Weights fit every way.
+    #[serde(default = "published_interpolation")]
+    pub interpolation: Interpolation,
+}
+
+fn published_channels() -> Vec<usize> {
+    vec![256, 128, 64, 32, 16]
+}
+
+fn published_interpolation() -> Interpolation {
+    Interpolation::Nearest
+}
+
+impl Default for UnetDecoderConfig {
+    fn default() -> Self {
+        Self { channels: published_channels(), interpolation: published_interpolation() }
+    }
+}
+
+impl UnetDecoderConfig {
+    /// Input channels of each block, of what is enlarged and what it is joined with.
+    fn inputs(&self, encoder: &ResNetConfig) -> Vec<[usize; 2]> {
+        let stages = encoder.stages;
+        let skips = (1..stages).rev().map(|stage| encoder.channels(stage)).chain([encoder.stem_channels(), 0]);
+        let enlarged = [encoder.channels(stages)].into_iter().chain(self.channels.iter().copied());
+        enlarged.zip(skips).map(|(enlarged, skip)| [enlarged, skip]).collect()
+    }
+
+    pub(super) fn check(&self, encoder: &ResNetConfig, outputs: usize) -> Result<()> {
+        if encoder.dilation != Dilation::None {
+            return Err(Error::Config("the U-Net decoder needs an encoder with dilation = \"none\"".into()));
+        }
+        if self.channels.len() != encoder.stages + 1 {
+            return Err(Error::Config(format!(
+                "the U-Net decoder on {} stages needs {} numbers of channels, not {:?}",
+                encoder.stages,
+                encoder.stages + 1,
+                self.channels
+            )));
+        }
+        check_positive("U-Net", &[("outputs", outputs)])?;
+        for ([enlarged, skip], &channels) in self.inputs(encoder).into_iter().zip(&self.channels) {
+            check_positive("U-Net", &[("channels", channels)])?;
+            check_weights("U-Net", enlarged.saturating_add(skip).max(channels), channels)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn init(&self, encoder: &ResNetConfig, outputs: usize, init: &mut Init) -> UnetDecoder {
+        let how = Initialisation::Pytorch;
+        let block = |([enlarged, skip], &channels): ([usize; 2], &usize)| Block {
+            conv1: init.unit([enlarged + skip, channels], 3, 1, 1, how),
+            conv2: init.unit([channels, channels], 3, 1, 1, how),
+        };
+        let blocks = self.inputs(encoder).into_iter().zip(&self.channels).map(block).collect();
+        let last = self.channels.last().copied().unwrap_or_default();
+        UnetDecoder { blocks, head: init.conv2d(last, outputs, 3, how), interpolation: self.interpolation }
+    }
+}
+
+/// The decoder; see [`UnetDecoderConfig`].
+#[derive(Module, Debug)]
+pub struct UnetDecoder {
+    blocks: Vec<Block>,
+    head: Conv2d,
+    #[module(skip)]
+    interpolation: Interpolation,
+}
+
+impl UnetDecoder {
+    /// Logits at `size`, that of the input.
+    pub(super) fn forward(&self, features: Features, size: [usize; 2]) -> Tensor<4> {
+        let how = Resampling { interpolation: self.interpolation, align_corners: false };
+        let mut skips = [vec![features.stem], features.stages].concat();
+        let mut x = skips.pop().expect("there is the stem at least");
+        for block in &self.blocks {
+            // The last block has nothing left to join.
+            let skip = skips.pop();
+            let target = skip.as_ref().map_or(size, |skip| [skip.dims()[2], skip.dims()[3]]);
+            let enlarged = interpolate(x, target, how);
+            x = block.forward([vec![enlarged], skip.into_iter().collect()].concat());
+        }
+        self.head.forward(x)
+    }
+
+    pub(super) fn fold(&mut self) {
+        self.blocks.iter_mut().flat_map(|block| [&mut block.conv1, &mut block.conv2]).for_each(ConvNorm::fold);
+    }
+}
+
+/// Two 3x3 convolutions, each with batch norm and ReLU.
+#[derive(Module, Debug)]
+struct Block {
+    conv1: ConvNorm,
+    conv2: ConvNorm,
+}
+
+impl Block {
+    fn forward(&self, joined: Vec<Tensor<4>>) -> Tensor<4> {
+        self.conv2.forward_relu(self.conv1.forward_relu(concatenate(joined)))
+    }
+}
+
+pub(super) fn torch_name(parts: &[&str]) -> Option<String> {
+    match parts {
+        ["blocks", block, conv, part, leaf] => Some(format!("blocks.{block}.{conv}.{}.{leaf}", entry(part, 0))),
+        _ => None,
+    }
+}

@@ -1,0 +1,313 @@
+//! The operations on a differentiated backend: the kernel, and its gradients for burn's graph.
+
+use burn::backend::autodiff::Autodiff;
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::autodiff::grads::Gradients as GradientStore;
+use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops, OpsKind};
+use burn::backend::ops::FloatTensorOps;
+use burn::backend::tensor::{FloatTensor, IntTensor};
+use burn::backend::{Backend, TensorMetadata};
+use burn::tensor::Shape;
+
+use super::dispatch::{Maybe, Operations};
+use super::kernels::Kernels;
+use super::profile::timed;
+use super::results::{CrossEntropy, Gradients, Wanted};
+use super::settings::{AdamStep, SgdStep};
+use super::settings::{ConvSettings, ConvTransposeSettings, NormSettings, PoolSettings, Resampling};
+
+/// A step of the graph with `N` inputs: its gradients are a function of what the forward pass kept, of the gradient of
+/// its output, and of which inputs want one.
+#[derive(Debug)]
+struct Step<B: Backend, S, const N: usize> {
+    kind: &'static str,
+    gradients: fn(S, FloatTensor<B>, Wanted<N>) -> Gradients<B, N>,
+}
+
+impl<B: Backend, S: Clone + Send + std::fmt::Debug + 'static, const N: usize> Backward<B, N> for Step<B, S, N> {
+    type State = S;
+
+    fn backward(self, ops: Ops<S, N>, grads: &mut GradientStore, _checkpointer: &mut Checkpointer) {
+        let gradient = grads.consume::<B>(&ops.node);
+        let wanted = ops.parents.each_ref().map(Option::is_some);
+        let device = gradient.device();
+        let found = timed::<B, _>(self.kind, &device, || (self.gradients)(ops.state, gradient, wanted));
+        for (parent, gradient) in ops.parents.into_iter().zip(found) {
+            if let (Some(parent), Some(gradient)) = (parent, gradient) {
+                grads.register::<B>(parent.id, gradient);
+            }
+        }
+    }
+}
+
+/// Puts an operation that is already computed into the graph.
+fn record<B, C, S, const N: usize>(
+    step: Step<B, S, N>,
+    inputs: [NodeGuard; N],
+    output: FloatTensor<B>,
+    kept: S,
+) -> FloatTensor<Autodiff<B, C>>
+where
+    B: Backend,
+    C: CheckpointStrategy,
+    S: Clone + Send + std::fmt::Debug + 'static,
+{
+    match step.prepare::<C>(inputs).compute_bound().stateful() {
+        OpsKind::Tracked(step) => step.finish(kept, output),
+        OpsKind::UnTracked(step) => step.finish(output),
+    }
+}
+
+/// The first `N` of three gradients: a convolution without a bias has two inputs.
+fn first<B: Backend, const N: usize>(gradients: Gradients<B, 3>) -> Gradients<B, N> {
+    let mut gradients = gradients.into_iter();
+    std::array::from_fn(|_| gradients.next().flatten())
+}
+
+fn all<const N: usize>(wanted: Wanted<N>) -> Wanted<3> {
+    std::array::from_fn(|i| wanted.get(i).copied().unwrap_or(false))
+}
+
+type ConvState<B, S> = (FloatTensor<B>, FloatTensor<B>, S);
+
+fn conv_step<B: Kernels, const N: usize>() -> Step<B, ConvState<B, ConvSettings>, N> {
+    Step {
+        kind: "convolution gradient",
+        gradients: |(x, weight, settings), gradient, wanted| {
+            first::<B, N>(B::convolution_gradients(x, weight, gradient, settings, all(wanted)))
+        },
+    }
+}
+
+fn transposed_step<B: Kernels, const N: usize>() -> Step<B, ConvState<B, ConvTransposeSettings>, N> {
+    Step {
+        kind: "transposed convolution gradient",
+        gradients: |(x, weight, settings), gradient, wanted| {
+            first::<B, N>(B::transposed_convolution_gradients(x, weight, gradient, settings, all(wanted)))
+        },
+    }
+}
+
+impl<B: Kernels + Operations, C: CheckpointStrategy> Operations for Autodiff<B, C> {
+    fn run_convolution(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: Maybe<Self>,
+        settings: ConvSettings,
+    ) -> FloatTensor<Self> {
+        let ((x, x_node), (weight, weight_node)) = (x.into_parts(), weight.into_parts());
+        let kept = (x.clone(), weight.clone(), settings);
+        match bias {
+            Maybe::None => {
+                let output = B::run_convolution(x, weight, Maybe::None, settings);
+                record::<B, C, _, 2>(conv_step(), [x_node, weight_node], output, kept)
+            }
+            Maybe::Some(bias) => {
+                let (bias, bias_node) = bias.into_parts();
+                let output = B::run_convolution(x, weight, Maybe::Some(bias), settings);
+                record::<B, C, _, 3>(conv_step(), [x_node, weight_node, bias_node], output, kept)
+            }
+        }
+    }
+
+    // The callers take the steps one by one where there are gradients; this is for completeness.
+    fn run_rectified_convolution(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: Maybe<Self>,
+        shortcut: Maybe<Self>,
+        settings: ConvSettings,
+    ) -> FloatTensor<Self> {
+        let out = Self::run_convolution(x, weight, bias, settings);
+        Self::run_rectify(shortcut.into_option().into_iter().fold(out, Self::float_add))
+    }
+
+    fn run_transposed_convolution(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: Maybe<Self>,
+        settings: ConvTransposeSettings,
+    ) -> FloatTensor<Self> {
+        let ((x, x_node), (weight, weight_node)) = (x.into_parts(), weight.into_parts());
+        let kept = (x.clone(), weight.clone(), settings);
+        match bias {
+            Maybe::None => {
+                let output = B::run_transposed_convolution(x, weight, Maybe::None, settings);
+                record::<B, C, _, 2>(transposed_step(), [x_node, weight_node], output, kept)
+            }
+            Maybe::Some(bias) => {
+                let (bias, bias_node) = bias.into_parts();
+                let output = B::run_transposed_convolution(x, weight, Maybe::Some(bias), settings);
+                record::<B, C, _, 3>(transposed_step(), [x_node, weight_node, bias_node], output, kept)
+            }
+        }
+    }
+
+    fn run_batch_normalisation(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        running_mean: FloatTensor<Self>,
+        running_var: FloatTensor<Self>,
+        settings: NormSettings,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let ((x, x_node), (weight, weight_node), (bias, bias_node)) =
+            (x.into_parts(), weight.into_parts(), bias.into_parts());
+        let device = x.device();
+        let (kept_x, kept_weight) = (x.clone(), weight.clone());
+        let (mean, var) = (running_mean.into_primitive(), running_var.into_primitive());
+        let done =
+            timed::<B, _>("batch norm", &device, || B::batch_normalisation(x, weight, bias, mean, var, settings));
+        let step = Step {
+            kind: "batch norm gradient",
+            gradients: |(x, weight, statistics, epsilon), gradient, wanted| {
+                B::batch_normalisation_gradients(x, weight, statistics, gradient, epsilon, wanted)
+            },
+        };
+        let kept = (kept_x, kept_weight, done.statistics, settings.epsilon);
+        let output = record::<B, C, _, 3>(step, [x_node, weight_node, bias_node], done.output, kept);
+        let plain = <Self as burn::backend::backend::AutodiffBackend>::from_inner;
+        (output, plain(done.running_mean), plain(done.running_var))
+    }
+
+    fn run_fixed_normalisation(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        mean: FloatTensor<Self>,
+        var: FloatTensor<Self>,
+        epsilon: f64,
+    ) -> FloatTensor<Self> {
+        let ((x, x_node), (weight, weight_node), (bias, bias_node)) =
+            (x.into_parts(), weight.into_parts(), bias.into_parts());
+        let (mean, var) = (mean.into_primitive(), var.into_primitive());
+        let kept = (x.clone(), weight.clone(), mean.clone(), var.clone(), epsilon);
+        let output = B::run_fixed_normalisation(x, weight, bias, mean, var, epsilon);
+        let step = Step {
+            kind: "batch norm gradient",
+            gradients: |(x, weight, mean, var, epsilon), gradient, wanted| {
+                B::fixed_normalisation_gradients(x, weight, mean, var, gradient, epsilon, wanted)
+            },
+        };
+        record::<B, C, _, 3>(step, [x_node, weight_node, bias_node], output, kept)
+    }
+
+    fn run_rectify(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        let (x, node) = x.into_parts();
+        let output = B::run_rectify(x);
+        let step = Step {
+            kind: "relu gradient",
+            gradients: |output, gradient, _| [Some(B::rectify_gradient(output, gradient))],
+        };
+        record::<B, C, _, 1>(step, [node], output.clone(), output)
+    }
+
+    fn run_maximum_pooling(x: FloatTensor<Self>, settings: PoolSettings) -> FloatTensor<Self> {
+        let (x, node) = x.into_parts();
+        let device = x.device();
+        let kept = x.clone();
+        let (output, indices) = timed::<B, _>("max pooling", &device, || B::maximum_pooling(x, settings));
+        let step = Step {
+            kind: "max pooling gradient",
+            gradients: |(x, indices, settings), gradient, _| {
+                [Some(B::maximum_pooling_gradient(x, indices, gradient, settings))]
+            },
+        };
+        record::<B, C, _, 1>(step, [node], output, (kept, indices, settings))
+    }
+
+    fn run_adaptive_average_pooling(x: FloatTensor<Self>, size: [usize; 2]) -> FloatTensor<Self> {
+        let (x, node) = x.into_parts();
+        let kept = x.clone();
+        let output = B::run_adaptive_average_pooling(x, size);
+        let step = Step {
+            kind: "average pooling gradient",
+            gradients: |x, gradient, _| [Some(B::adaptive_average_pooling_gradient(x, gradient))],
+        };
+        record::<B, C, _, 1>(step, [node], output, kept)
+    }
+
+    fn run_resample(x: FloatTensor<Self>, size: [usize; 2], how: Resampling) -> FloatTensor<Self> {
+        let (x, node) = x.into_parts();
+        let shape = x.shape();
+        let output = B::run_resample(x, size, how);
+        let step = Step {
+            kind: "interpolation gradient",
+            gradients: |(shape, how), gradient, _| [Some(B::resample_gradient(gradient, shape, how))],
+        };
+        record::<B, C, _, 1>(step, [node], output, (shape, how))
+    }
+
+    fn run_argmax_channels(x: FloatTensor<Self>) -> IntTensor<Self> {
+        B::run_argmax_channels(x.into_parts().0)
+    }
+
+    fn run_note(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        <Self as burn::backend::backend::AutodiffBackend>::from_inner(B::run_note(x.into_parts().0))
+    }
+
+    fn run_with_gradient(
+        x: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let (_, node) = x.into_parts();
+        let step = Step {
+            kind: "loss gradient",
+            gradients: |gradient, factor, _| {
+                [Some(B::float_mul(gradient, B::float_reshape(factor, Shape::new([1, 1, 1, 1]))))]
+            },
+        };
+        record::<B, C, _, 1>(step, [node], value.into_primitive(), gradient.into_primitive())
+    }
+
+    fn run_softmax_cross_entropy(
+        logits: FloatTensor<Self>,
+        labels: IntTensor<Self>,
+        class_weights: Maybe<Self>,
+        ignore: i64,
+    ) -> FloatTensor<Self> {
+        let (logits, node) = logits.into_parts();
+        let device = logits.device();
+        let weights = class_weights.into_option().map(|weights| weights.into_primitive());
+        let (kept_labels, kept_weights) = (labels.clone(), weights.clone());
+        let forward =
+            timed::<B, _>("cross-entropy", &device, || B::softmax_cross_entropy(logits, labels, weights, ignore));
+        let step = Step {
+            kind: "cross-entropy gradient",
+            gradients: |(forward, labels, weights, ignore): (CrossEntropy<B>, _, _, _), gradient, _| {
+                [Some(B::softmax_cross_entropy_gradient(forward, labels, weights, ignore, gradient))]
+            },
+        };
+        let loss = forward.loss.clone();
+        record::<B, C, _, 1>(step, [node], loss, (forward, kept_labels, kept_weights, ignore))
+    }
+
+    // Optimisers work on parameters without a graph; what comes here has none to go on with.
+    fn run_sgd(
+        parameter: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        velocity: FloatTensor<Self>,
+        step: SgdStep,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let [parameter, gradient, velocity] = [parameter, gradient, velocity].map(|tensor| tensor.into_primitive());
+        let (parameter, velocity) = B::sgd(parameter, gradient, velocity, step);
+        let plain = <Self as burn::backend::backend::AutodiffBackend>::from_inner;
+        (plain(parameter), plain(velocity))
+    }
+
+    fn run_adam(
+        parameter: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        first: FloatTensor<Self>,
+        second: FloatTensor<Self>,
+        step: AdamStep,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let [parameter, gradient, first, second] =
+            [parameter, gradient, first, second].map(|tensor| tensor.into_primitive());
+        let (parameter, first, second) = B::adam(parameter, gradient, [first, second], step);
+        let plain = <Self as burn::backend::backend::AutodiffBackend>::from_inner;
+        (plain(parameter), plain(first), plain(second))
+    }
+}

@@ -1,0 +1,275 @@
+//! The way from burn's tensors, whose backend is known at run time only, to the kernels.
+
+#![cfg_attr(feature = "libtorch", allow(deprecated))] // see `device.rs` on burn-tch
+
+use burn::backend::tensor::{FloatTensor, IntTensor};
+use burn::backend::{Backend, ExtensionType, Flex, TensorMetadata, backend_extension};
+
+use super::kernels::Kernels;
+use super::profile::timed;
+use super::settings::{AdamStep, SgdStep};
+use super::settings::{ConvSettings, ConvTransposeSettings, NormSettings, PoolSettings, Resampling};
+
+/// A tensor that may be missing, in a form that burn's dispatch understands.
+#[derive(Debug, Clone, ExtensionType)]
+pub(super) enum Maybe<B: Backend> {
+    /// There is one.
+    Some(FloatTensor<B>),
+    /// There is none.
+    None,
+}
+
+impl<B: Backend> From<Option<FloatTensor<B>>> for Maybe<B> {
+    fn from(tensor: Option<FloatTensor<B>>) -> Self {
+        tensor.map_or(Self::None, Self::Some)
+    }
+}
+
+impl<B: Backend> Maybe<B> {
+    /// The tensor, if there is one.
+    pub(super) fn into_option(self) -> Option<FloatTensor<B>> {
+        match self {
+            Self::Some(tensor) => Some(tensor),
+            Self::None => None,
+        }
+    }
+}
+
+/// Every operation once, for plain and for differentiated backends.
+#[backend_extension(Flex, LibTorch: cfg(feature = "libtorch"), Autodiff)]
+pub(super) trait Operations: Backend {
+    /// See [`Kernels::convolution`].
+    fn run_convolution(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        #[extension_type] bias: Maybe<Self>,
+        settings: ConvSettings,
+    ) -> FloatTensor<Self>;
+
+    /// See [`Kernels::rectified_convolution`].
+    fn run_rectified_convolution(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        #[extension_type] bias: Maybe<Self>,
+        #[extension_type] shortcut: Maybe<Self>,
+        settings: ConvSettings,
+    ) -> FloatTensor<Self>;
+
+    /// See [`Kernels::transposed_convolution`].
+    fn run_transposed_convolution(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        #[extension_type] bias: Maybe<Self>,
+        settings: ConvTransposeSettings,
+    ) -> FloatTensor<Self>;
+
+    /// See [`Kernels::batch_normalisation`]: the output and the two running statistics.
+    fn run_batch_normalisation(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        running_mean: FloatTensor<Self>,
+        running_var: FloatTensor<Self>,
+        settings: NormSettings,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+
+    /// See [`Kernels::fixed_normalisation`].
+    fn run_fixed_normalisation(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        mean: FloatTensor<Self>,
+        var: FloatTensor<Self>,
+        epsilon: f64,
+    ) -> FloatTensor<Self>;
+
+    /// See [`Kernels::rectify`].
+    fn run_rectify(x: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// See [`Kernels::maximum_pooling`].
+    fn run_maximum_pooling(x: FloatTensor<Self>, settings: PoolSettings) -> FloatTensor<Self>;
+
+    /// See [`Kernels::adaptive_average_pooling`].
+    fn run_adaptive_average_pooling(x: FloatTensor<Self>, size: [usize; 2]) -> FloatTensor<Self>;
+
+    /// See [`Kernels::resample`].
+    fn run_resample(x: FloatTensor<Self>, size: [usize; 2], how: Resampling) -> FloatTensor<Self>;
+
+    /// See [`Kernels::argmax_channels`].
+    fn run_argmax_channels(x: FloatTensor<Self>) -> IntTensor<Self>;
+
+    /// See [`Kernels::note`].
+    fn run_note(x: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// `value`; where there are gradients, that for `x` is `gradient`.
+    fn run_with_gradient(
+        x: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+    ) -> FloatTensor<Self>;
+
+    /// See [`Kernels::softmax_cross_entropy`].
+    fn run_softmax_cross_entropy(
+        logits: FloatTensor<Self>,
+        labels: IntTensor<Self>,
+        #[extension_type] class_weights: Maybe<Self>,
+        ignore: i64,
+    ) -> FloatTensor<Self>;
+
+    /// See [`Kernels::sgd`].
+    fn run_sgd(
+        parameter: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        velocity: FloatTensor<Self>,
+        step: SgdStep,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
+
+    /// See [`Kernels::adam`].
+    fn run_adam(
+        parameter: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        first: FloatTensor<Self>,
+        second: FloatTensor<Self>,
+        step: AdamStep,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+}
+
+/// Without gradients, an operation is its kernel.
+macro_rules! plain {
+    ($backend:ty) => {
+        impl Operations for $backend {
+            fn run_convolution(
+                x: FloatTensor<Self>,
+                weight: FloatTensor<Self>,
+                bias: Maybe<Self>,
+                settings: ConvSettings,
+            ) -> FloatTensor<Self> {
+                let device = x.device();
+                timed::<Self, _>("convolution", &device, || Self::convolution(x, weight, bias.into_option(), settings))
+            }
+
+            fn run_rectified_convolution(
+                x: FloatTensor<Self>,
+                weight: FloatTensor<Self>,
+                bias: Maybe<Self>,
+                shortcut: Maybe<Self>,
+                settings: ConvSettings,
+            ) -> FloatTensor<Self> {
+                let device = x.device();
+                let (bias, shortcut) = (bias.into_option(), shortcut.into_option());
+                let run = || Self::rectified_convolution(x, weight, bias, shortcut, settings);
+                timed::<Self, _>("convolution", &device, run)
+            }
+
+            fn run_transposed_convolution(
+                x: FloatTensor<Self>,
+                weight: FloatTensor<Self>,
+                bias: Maybe<Self>,
+                settings: ConvTransposeSettings,
+            ) -> FloatTensor<Self> {
+                let device = x.device();
+                let run = || Self::transposed_convolution(x, weight, bias.into_option(), settings);
+                timed::<Self, _>("transposed convolution", &device, run)
+            }
+
+            fn run_batch_normalisation(
+                x: FloatTensor<Self>,
+                weight: FloatTensor<Self>,
+                bias: FloatTensor<Self>,
+                running_mean: FloatTensor<Self>,
+                running_var: FloatTensor<Self>,
+                settings: NormSettings,
+            ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+                let device = x.device();
+                let run = || Self::batch_normalisation(x, weight, bias, running_mean, running_var, settings);
+                let done = timed::<Self, _>("batch norm", &device, run);
+                (done.output, done.running_mean, done.running_var)
+            }
+
+            fn run_fixed_normalisation(
+                x: FloatTensor<Self>,
+                weight: FloatTensor<Self>,
+                bias: FloatTensor<Self>,
+                mean: FloatTensor<Self>,
+                var: FloatTensor<Self>,
+                epsilon: f64,
+            ) -> FloatTensor<Self> {
+                let device = x.device();
+                let run = || Self::fixed_normalisation(x, weight, bias, mean, var, epsilon);
+                timed::<Self, _>("batch norm", &device, run)
+            }
+
+            fn run_rectify(x: FloatTensor<Self>) -> FloatTensor<Self> {
+                let device = x.device();
+                timed::<Self, _>("relu", &device, || Self::rectify(x))
+            }
+
+            fn run_maximum_pooling(x: FloatTensor<Self>, settings: PoolSettings) -> FloatTensor<Self> {
+                let device = x.device();
+                timed::<Self, _>("max pooling", &device, || Self::maximum_pooling(x, settings).0)
+            }
+
+            fn run_adaptive_average_pooling(x: FloatTensor<Self>, size: [usize; 2]) -> FloatTensor<Self> {
+                let device = x.device();
+                timed::<Self, _>("average pooling", &device, || Self::adaptive_average_pooling(x, size))
+            }
+
+            fn run_resample(x: FloatTensor<Self>, size: [usize; 2], how: Resampling) -> FloatTensor<Self> {
+                let device = x.device();
+                timed::<Self, _>("interpolation", &device, || Self::resample(x, size, how))
+            }
+
+            fn run_argmax_channels(x: FloatTensor<Self>) -> IntTensor<Self> {
+                let device = x.device();
+                let run = || Self::argmax_channels(x);
+                timed::<Self, _>("argmax", &device, run)
+            }
+
+            fn run_note(x: FloatTensor<Self>) -> FloatTensor<Self> {
+                Self::note(x)
+            }
+
+            fn run_with_gradient(
+                _x: FloatTensor<Self>,
+                value: FloatTensor<Self>,
+                _gradient: FloatTensor<Self>,
+            ) -> FloatTensor<Self> {
+                value
+            }
+
+            fn run_softmax_cross_entropy(
+                logits: FloatTensor<Self>,
+                labels: IntTensor<Self>,
+                class_weights: Maybe<Self>,
+                ignore: i64,
+            ) -> FloatTensor<Self> {
+                let device = logits.device();
+                let run = || Self::softmax_cross_entropy(logits, labels, class_weights.into_option(), ignore);
+                timed::<Self, _>("cross-entropy", &device, run).loss
+            }
+
+            fn run_sgd(
+                parameter: FloatTensor<Self>,
+                gradient: FloatTensor<Self>,
+                velocity: FloatTensor<Self>,
+                step: SgdStep,
+            ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+                Self::sgd(parameter, gradient, velocity, step)
+            }
+
+            fn run_adam(
+                parameter: FloatTensor<Self>,
+                gradient: FloatTensor<Self>,
+                first: FloatTensor<Self>,
+                second: FloatTensor<Self>,
+                step: AdamStep,
+            ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+                Self::adam(parameter, gradient, [first, second], step)
+            }
+        }
+    };
+}
+
+plain!(Flex);
+#[cfg(feature = "libtorch")]
+plain!(burn::backend::LibTorch);

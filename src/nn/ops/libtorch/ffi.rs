@@ -1,0 +1,296 @@
+//! Safe forms of the functions in `kernels.cpp`.
+//!
+//! Each takes tensors that live through the call and returns new ones that own themselves. libtorch's errors (out of
+//! memory, shapes that do not fit) are panics here, as everywhere in burn-tch.
+
+#![allow(unsafe_code)] // the boundary to C++
+
+use std::ffi::{CStr, c_char};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tch::Tensor;
+use torch_sys::C_tensor;
+
+use crate::nn::ops::{AdamStep, ConvSettings, NormSettings, SgdStep};
+
+/// Whether products may be rounded to TF32 first. libtorch's own setting has another name in every version.
+static TF32: AtomicBool = AtomicBool::new(false);
+
+unsafe extern "C" {
+    fn segtool_convolution_backward(
+        results: *mut *mut C_tensor,
+        gradient: *const C_tensor,
+        input: *const C_tensor,
+        weight: *const C_tensor,
+        geometry: *const i64,
+        groups: i64,
+        transposed: bool,
+        wanted: *const bool,
+    ) -> *mut c_char;
+    fn segtool_batch_norm(
+        results: *mut *mut C_tensor,
+        kernel: *mut i64,
+        input: *const C_tensor,
+        weight: *const C_tensor,
+        bias: *const C_tensor,
+        running_mean: *const C_tensor,
+        running_var: *const C_tensor,
+        momentum: f64,
+        epsilon: f64,
+    ) -> *mut c_char;
+    fn segtool_batch_norm_backward(
+        results: *mut *mut C_tensor,
+        kernel: i64,
+        gradient: *const C_tensor,
+        input: *const C_tensor,
+        weight: *const C_tensor,
+        mean: *const C_tensor,
+        inverse_deviation: *const C_tensor,
+        reserved: *const C_tensor,
+        epsilon: f64,
+        wanted: *const bool,
+    ) -> *mut c_char;
+    fn segtool_sgd(
+        parameter: *const C_tensor,
+        gradient: *const C_tensor,
+        velocity: *const C_tensor,
+        rate: f64,
+        momentum: f64,
+        weight_decay: f64,
+        nesterov: bool,
+    ) -> *mut c_char;
+    fn segtool_adam(
+        parameter: *const C_tensor,
+        gradient: *const C_tensor,
+        first: *const C_tensor,
+        second: *const C_tensor,
+        time: *const C_tensor,
+        rate: f64,
+        beta_1: f64,
+        beta_2: f64,
+        weight_decay: f64,
+        epsilon: f64,
+        decoupled: bool,
+    ) -> *mut c_char;
+    fn segtool_channels_last(result: *mut *mut C_tensor, input: *const C_tensor) -> *mut c_char;
+    fn segtool_keep_freed_memory();
+    fn segtool_allow_tf32(allowed: bool) -> *mut c_char;
+    fn segtool_peak_memory(bytes: *mut i64, device: i64) -> *mut c_char;
+}
+
+/// The message of a call that failed.
+fn outcome(message: *mut c_char) -> Result<(), String> {
+    if message.is_null() {
+        return Ok(());
+    }
+    // SAFETY: a non-null message is a NUL-terminated string from `strdup` that nothing else holds.
+    unsafe {
+        let text = CStr::from_ptr(message).to_string_lossy().into_owned();
+        libc::free(message.cast());
+        Err(text)
+    }
+}
+
+fn check(message: *mut c_char) {
+    if let Err(text) = outcome(message) {
+        panic!("libtorch: {text}");
+    }
+}
+
+/// Takes over a tensor that C++ handed out.
+fn own(tensor: *mut C_tensor) -> Option<Tensor> {
+    // SAFETY: not null, made with `new`, and nothing else holds it.
+    (!tensor.is_null()).then(|| unsafe { Tensor::from_ptr(tensor) })
+}
+
+/// The three gradients of a convolution or, if `transposed`, of a transposed one.
+pub(super) fn convolution_backward(
+    gradient: &Tensor,
+    input: &Tensor,
+    weight: &Tensor,
+    settings: ConvSettings,
+    output_padding: Option<[usize; 2]>,
+    wanted: [bool; 3],
+) -> [Option<Tensor>; 3] {
+    let mut results = [std::ptr::null_mut(); 3];
+    let ConvSettings { stride, padding, dilation, groups } = settings;
+    let geometry: Vec<i64> = [stride, padding, dilation, output_padding.unwrap_or_default()]
+        .iter()
+        .flat_map(|pair| pair.map(|side| side as i64))
+        .collect();
+    // SAFETY: every pointer is to a live tensor or to an array of the length that the function reads or writes.
+    check(unsafe {
+        segtool_convolution_backward(
+            results.as_mut_ptr(),
+            gradient.as_ptr(),
+            input.as_ptr(),
+            weight.as_ptr(),
+            geometry.as_ptr(),
+            groups as i64,
+            output_padding.is_some(),
+            wanted.as_ptr(),
+        )
+    });
+    results.map(own)
+}
+
+/// Statistics of a batch, and the kernel that computed them.
+pub(super) struct Saved {
+    pub(super) mean: Tensor,
+    pub(super) inverse_deviation: Tensor,
+    pub(super) reserved: Tensor,
+    pub(super) kernel: i64,
+}
+
+/// Batch norm in training; the running statistics are updated in place.
+pub(super) fn batch_norm(
+    input: &Tensor,
+    weight: &Tensor,
+    bias: &Tensor,
+    running_mean: &Tensor,
+    running_var: &Tensor,
+    settings: NormSettings,
+) -> (Tensor, Saved) {
+    let mut results = [std::ptr::null_mut(); 4];
+    let mut kernel = 0;
+    // SAFETY: as above.
+    check(unsafe {
+        segtool_batch_norm(
+            results.as_mut_ptr(),
+            &mut kernel,
+            input.as_ptr(),
+            weight.as_ptr(),
+            bias.as_ptr(),
+            running_mean.as_ptr(),
+            running_var.as_ptr(),
+            settings.momentum,
+            settings.epsilon,
+        )
+    });
+    let [output, mean, inverse_deviation, reserved] = results.map(|tensor| own(tensor).unwrap_or_default());
+    (output, Saved { mean, inverse_deviation, reserved, kernel })
+}
+
+/// The three gradients of a batch norm in training.
+pub(super) fn batch_norm_backward(
+    gradient: &Tensor,
+    input: &Tensor,
+    weight: &Tensor,
+    saved: &Saved,
+    epsilon: f64,
+    wanted: [bool; 3],
+) -> [Option<Tensor>; 3] {
+    let mut results = [std::ptr::null_mut(); 3];
+    // SAFETY: as above.
+    check(unsafe {
+        segtool_batch_norm_backward(
+            results.as_mut_ptr(),
+            saved.kernel,
+            gradient.as_ptr(),
+            input.as_ptr(),
+            weight.as_ptr(),
+            saved.mean.as_ptr(),
+            saved.inverse_deviation.as_ptr(),
+            saved.reserved.as_ptr(),
+            epsilon,
+            wanted.as_ptr(),
+        )
+    });
+    results.map(own)
+}
+
+/// The tensor with its channels innermost in memory.
+pub(super) fn channels_last(input: &Tensor) -> Tensor {
+    let mut result = std::ptr::null_mut();
+    // SAFETY: as above.
+    check(unsafe { segtool_channels_last(&mut result, input.as_ptr()) });
+    own(result).unwrap_or_default()
+}
+
+/// The values of a float32 tensor in main memory.
+pub(super) struct Floats<'a> {
+    tensor: Tensor,
+    /// Nothing changes the values meanwhile.
+    _source: &'a Tensor,
+}
+
+impl<'a> Floats<'a> {
+    /// `None` for a tensor of another type, in other memory, or of nothing.
+    pub(super) fn of(source: &'a Tensor) -> Option<Self> {
+        let readable = source.kind() == tch::Kind::Float && source.device() == tch::Device::Cpu && source.numel() > 0;
+        readable.then(|| Self { tensor: source.contiguous(), _source: source })
+    }
+}
+
+impl std::ops::Deref for Floats<'_> {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        // SAFETY: contiguous float32 values on the CPU, which `tensor` keeps alive.
+        unsafe { std::slice::from_raw_parts(self.tensor.data_ptr().cast::<f32>(), self.tensor.numel()) }
+    }
+}
+
+/// Lets libtorch keep the memory of freed tensors on the CPU for new ones.
+pub(in crate::nn::ops) fn keep_freed_memory() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    // SAFETY: sets a pointer that libtorch reads at each allocation; tensors know who allocated them.
+    ONCE.call_once(|| unsafe { segtool_keep_freed_memory() });
+}
+
+/// Whether float32 products on a GPU may be rounded to TF32 first.
+pub(in crate::nn::ops) fn allow_tf32(allowed: bool) {
+    TF32.store(allowed, Ordering::Relaxed);
+    // SAFETY: no pointers.
+    check(unsafe { segtool_allow_tf32(allowed) });
+}
+
+/// A step of stochastic gradient descent; parameter and velocity are updated in place.
+pub(super) fn sgd(parameter: &mut Tensor, gradient: &Tensor, velocity: &mut Tensor, step: SgdStep) {
+    let SgdStep { rate, momentum, nesterov, weight_decay } = step;
+    let (parameter, gradient, velocity) = (parameter.as_ptr(), gradient.as_ptr(), velocity.as_ptr());
+    // SAFETY: every pointer is to a live tensor, and those that are written to are borrowed for that.
+    check(unsafe { segtool_sgd(parameter, gradient, velocity, rate, momentum, weight_decay, nesterov) });
+}
+
+/// A step of Adam or AdamW; parameter and moments are updated in place. `time` is the number of the step, one float on
+/// their device.
+pub(super) fn adam(
+    parameter: &mut Tensor,
+    gradient: &Tensor,
+    moments: &mut [Tensor; 2],
+    time: &Tensor,
+    step: AdamStep,
+) {
+    let AdamStep { rate, beta_1, beta_2, epsilon, weight_decay, decoupled, time: _ } = step;
+    let [first, second] = moments.each_mut().map(|moment| moment.as_ptr());
+    // SAFETY: as above.
+    check(unsafe {
+        segtool_adam(
+            parameter.as_ptr(),
+            gradient.as_ptr(),
+            first,
+            second,
+            time.as_ptr(),
+            rate,
+            beta_1,
+            beta_2,
+            weight_decay,
+            epsilon,
+            decoupled,
+        )
+    });
+}
+
+/// What [`allow_tf32`] was told last.
+pub(super) fn tf32_is_allowed() -> bool {
+    TF32.load(Ordering::Relaxed)
+}
+
+/// Most bytes that tensors held at once on a GPU so far.
+pub(in crate::nn::ops) fn peak_memory(device: usize) -> Option<u64> {
+    let mut bytes = 0;
+    // SAFETY: as above.
+    outcome(unsafe { segtool_peak_memory(&mut bytes, device as i64) }).ok()?;
+    u64::try_from(bytes).ok()
+}

@@ -1,0 +1,365 @@
+//! libtorch's own kernels.
+
+#![allow(deprecated)] // see `device.rs` on burn-tch
+
+mod ffi;
+mod products;
+
+use burn::backend::LibTorch;
+use burn::backend::TensorMetadata;
+use burn::backend::libtorch::TchTensor;
+use burn::backend::tensor::{FloatTensor, IntTensor};
+use burn::tensor::Shape;
+use tch::{Kind, Tensor};
+
+use super::argmax::largest_channel;
+use super::flex;
+use super::kernels::{CrossEntropy, Gradients, Kernels, Normalised, Statistics, Wanted};
+use super::settings::{ConvSettings, ConvTransposeSettings, Interpolation, NormSettings, Resampling};
+
+use ffi::Floats;
+pub(super) use ffi::{allow_tf32, keep_freed_memory, peak_memory};
+
+impl Kernels for LibTorch {
+    fn convolution(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: Option<FloatTensor<Self>>,
+        settings: ConvSettings,
+    ) -> FloatTensor<Self> {
+        let ConvSettings { stride, padding, dilation, groups } = settings;
+        let weight = laid_out(weight.tensor);
+        let bias = bias.map(|bias| bias.tensor);
+        let [stride, padding, dilation] = [stride, padding, dilation].map(signed);
+        TchTensor::new(x.tensor.conv2d(&weight, bias.as_ref(), stride, padding, dilation, groups as i64))
+    }
+
+    fn rectified_convolution(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: Option<FloatTensor<Self>>,
+        shortcut: Option<FloatTensor<Self>>,
+        settings: ConvSettings,
+    ) -> FloatTensor<Self> {
+        if let Some(out) = winograd(&x, &weight, bias.as_ref(), shortcut.as_ref(), settings) {
+            return out;
+        }
+        // The sum is nobody else's yet.
+        let mut out = Self::convolution(x, weight, bias, settings).tensor;
+        if let Some(shortcut) = shortcut {
+            let _ = out.g_add_(&shortcut.tensor);
+        }
+        TchTensor::new(out.relu_())
+    }
+
+    fn convolution_gradients(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        settings: ConvSettings,
+        wanted: Wanted<3>,
+    ) -> Gradients<Self, 3> {
+        let weight = laid_out(weight.tensor);
+        ffi::convolution_backward(&gradient.tensor, &x.tensor, &weight, settings, None, wanted)
+            .map(|gradient| gradient.map(TchTensor::new))
+    }
+
+    fn transposed_convolution_gradients(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        settings: ConvTransposeSettings,
+        wanted: Wanted<3>,
+    ) -> Gradients<Self, 3> {
+        let ConvTransposeSettings { conv, output_padding } = settings;
+        ffi::convolution_backward(&gradient.tensor, &x.tensor, &weight.tensor, conv, Some(output_padding), wanted)
+            .map(|gradient| gradient.map(TchTensor::new))
+    }
+
+    fn batch_normalisation(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        running_mean: FloatTensor<Self>,
+        running_var: FloatTensor<Self>,
+        settings: NormSettings,
+    ) -> Normalised<Self> {
+        // libtorch updates in place; whoever holds the old statistics keeps them.
+        let [mut mean, mut var] = [&running_mean, &running_var].map(|statistic| statistic.tensor.empty_like());
+        mean.copy_(&running_mean.tensor);
+        var.copy_(&running_var.tensor);
+        let (output, saved) = ffi::batch_norm(&x.tensor, &weight.tensor, &bias.tensor, &mean, &var, settings);
+        Normalised {
+            output: TchTensor::new(output),
+            running_mean: TchTensor::new(mean),
+            running_var: TchTensor::new(var),
+            statistics: Statistics {
+                mean: TchTensor::new(saved.mean),
+                inverse_deviation: TchTensor::new(saved.inverse_deviation),
+                reserved: Some((TchTensor::new(saved.reserved), saved.kernel)),
+            },
+        }
+    }
+
+    fn batch_normalisation_gradients(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        statistics: Statistics<Self>,
+        gradient: FloatTensor<Self>,
+        epsilon: f64,
+        wanted: Wanted<3>,
+    ) -> Gradients<Self, 3> {
+        let (reserved, kernel) = statistics.reserved.map_or_else(Default::default, |(t, kernel)| (t.tensor, kernel));
+        let saved = ffi::Saved {
+            mean: statistics.mean.tensor,
+            inverse_deviation: statistics.inverse_deviation.tensor,
+            reserved,
+            kernel,
+        };
+        ffi::batch_norm_backward(&gradient.tensor, &x.tensor, &weight.tensor, &saved, epsilon, wanted)
+            .map(|gradient| gradient.map(TchTensor::new))
+    }
+
+    fn fixed_normalisation(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        mean: FloatTensor<Self>,
+        var: FloatTensor<Self>,
+        epsilon: f64,
+    ) -> FloatTensor<Self> {
+        let [weight, bias, mean, var] = [weight, bias, mean, var].map(|channels| Some(channels.tensor));
+        TchTensor::new(x.tensor.batch_norm(weight, bias, mean, var, false, 0.0, epsilon, true))
+    }
+
+    fn rectify_gradient(output: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self> {
+        if !gradient.can_mut() {
+            return TchTensor::new(output.tensor.threshold_backward(&gradient.tensor, 0.0));
+        }
+        let result = output.tensor.threshold_backward_grad_input(&gradient.tensor, &gradient.tensor, 0.0);
+        TchTensor::from_existing(result, gradient.storage)
+    }
+
+    fn resample_gradient(gradient: FloatTensor<Self>, input: Shape, how: Resampling) -> FloatTensor<Self> {
+        let [batch, channels, height, width] = input.dims::<4>().map(|side| side as i64);
+        let input = [batch, channels, height, width];
+        let gradient = gradient.tensor;
+        let size = gradient.size();
+        if products::suits(gradient.device(), [height, width], [size[2], size[3]], how) {
+            return TchTensor::new(products::resample_gradient(&gradient, [height, width], how));
+        }
+        let backward = match how.interpolation {
+            Interpolation::Nearest => {
+                let (size, input) = (&size[2..], &input[..]);
+                return TchTensor::new(Tensor::upsample_nearest2d_backward(&gradient, size, input, None, None));
+            }
+            Interpolation::Bilinear => Tensor::upsample_bilinear2d_backward,
+            Interpolation::Bicubic => Tensor::upsample_bicubic2d_backward,
+        };
+        TchTensor::new(backward(&gradient, &size[2..], &input[..], how.align_corners, None, None))
+    }
+
+    fn argmax_channels(x: FloatTensor<Self>) -> IntTensor<Self> {
+        let x = x.tensor;
+        let size = x.size();
+        let (channels, area) = (size[1] as usize, (size[2] * size[3]) as usize);
+        // libtorch's own takes the pixels one after the other on the CPU, through all planes.
+        let places = Floats::of(&x).map(|values| largest_channel(&values, channels, area));
+        TchTensor::new(match places {
+            Some(places) => Tensor::from_slice(&places).reshape([size[0], size[2], size[3]]),
+            None => x.argmax(1, false),
+        })
+    }
+
+    fn softmax_cross_entropy(
+        logits: FloatTensor<Self>,
+        labels: IntTensor<Self>,
+        class_weights: Option<FloatTensor<Self>>,
+        ignore: i64,
+    ) -> CrossEntropy<Self> {
+        let log_probabilities = log_softmax(&logits.tensor);
+        let (classes, weights) = pixel_weights(&labels.tensor, class_weights.as_ref(), ignore);
+        let picked = log_probabilities.gather(1, &classes, false);
+        // Without a label the sums are 0, and so must their quotient be.
+        let total_weight = weights.sum(Kind::Float).reshape([1]);
+        let total_weight = &total_weight + total_weight.eq(0.0);
+        let loss = (picked * weights).sum(Kind::Float).reshape([1]).neg() / &total_weight;
+        CrossEntropy {
+            loss: TchTensor::new(loss),
+            kept: TchTensor::new(log_probabilities),
+            total_weight: TchTensor::new(total_weight),
+        }
+    }
+
+    fn softmax_cross_entropy_gradient(
+        forward: CrossEntropy<Self>,
+        labels: IntTensor<Self>,
+        class_weights: Option<FloatTensor<Self>>,
+        ignore: i64,
+        gradient: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        // weight (softmax - one-hot) / total weight
+        let (classes, weights) = pixel_weights(&labels.tensor, class_weights.as_ref(), ignore);
+        let scale = gradient.tensor / forward.total_weight.tensor;
+        let weights = weights * scale.reshape([1, 1, 1, 1]);
+        let mut kept = forward.kept;
+        let mut result = if kept.can_mut() { kept.tensor.exp_() } else { kept.tensor.exp() };
+        let _ = result.g_mul_(&weights);
+        let _ = result.scatter_add_(1, &classes, &weights.neg());
+        TchTensor::new(result)
+    }
+
+    fn sgd(
+        parameter: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        velocity: FloatTensor<Self>,
+        step: SgdStep,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        if !parameter.tensor.device().is_cuda() {
+            return generic::sgd::<Self>(parameter, gradient, velocity, step);
+        }
+        let [mut parameter, mut velocity] = [parameter, velocity].map(writable);
+        ffi::sgd(&mut parameter, &gradient.tensor, &mut velocity, step);
+        (TchTensor::new(parameter), TchTensor::new(velocity))
+    }
+
+    fn adam(
+        parameter: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        moments: [FloatTensor<Self>; 2],
+        step: AdamStep,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let device = parameter.tensor.device();
+        if !device.is_cuda() {
+            return generic::adam::<Self>(parameter, gradient, moments, step);
+        }
+        let (mut parameter, mut moments) = (writable(parameter), moments.map(writable));
+        let time = Tensor::full([1], step.time as f64, (Kind::Float, device)).squeeze();
+        ffi::adam(&mut parameter, &gradient.tensor, &mut moments, &time, step);
+        let [first, second] = moments.map(TchTensor::new);
+        (TchTensor::new(parameter), first, second)
+    }
+}
+
+/// The convolution by the kernel that flex has for it, which needs a quarter of the multiplications; `None` where it is
+/// not for that, or not in main memory.
+fn winograd<'a>(
+    x: &'a TchTensor,
+    weight: &'a TchTensor,
+    bias: Option<&'a TchTensor>,
+    shortcut: Option<&'a TchTensor>,
+    settings: ConvSettings,
+) -> Option<TchTensor> {
+    let shapes = [x, weight].map(|tensor| tensor.shape().dims::<4>());
+    if !flex::suits_winograd(shapes, settings) {
+        return None;
+    }
+    let [x, weight] = [x, weight].map(|tensor| Floats::of(&tensor.tensor));
+    // Where there is one, it must be readable, too.
+    let optional = |tensor: Option<&'a TchTensor>| match tensor {
+        None => Some(None),
+        Some(tensor) => Floats::of(&tensor.tensor).map(Some),
+    };
+    let ((x, weight), bias, shortcut) = (x.zip(weight)?, optional(bias)?, optional(shortcut)?);
+    let (bias, shortcut) = (bias.as_deref(), shortcut.as_deref());
+    let (out, shape) = flex::winograd(shapes, [&x, &weight], bias, shortcut, settings);
+    Some(TchTensor::new(Tensor::from_slice(&out).reshape(shape.map(|side| side as i64))))
+}
+
+/// The tensor itself if nothing else holds it, else a copy.
+fn writable(tensor: TchTensor) -> Tensor {
+    if tensor.can_mut() { tensor.tensor } else { tensor.tensor.copy() }
+}
+
+/// Over the channels. Where they lie innermost they stay there: libtorch's own kernel for the second dimension would first
+/// make a copy in the other order.
+fn log_softmax(logits: &Tensor) -> Tensor {
+    if logits.size()[1] > 1 && logits.stride()[1] == 1 {
+        return logits.permute([0, 2, 3, 1]).log_softmax(-1, Kind::Float).permute([0, 3, 1, 2]);
+    }
+    logits.log_softmax(1, Kind::Float)
+}
+
+/// Class indices and weights `[batch, 1, height, width]` of the pixels; 0 and 0 where a pixel has no label.
+fn pixel_weights(labels: &Tensor, class_weights: Option<&TchTensor>, ignore: i64) -> (Tensor, Tensor) {
+    let labels = labels.unsqueeze(1);
+    let labelled = labels.ne(ignore);
+    let classes = labels * &labelled;
+    let weights = match class_weights {
+        None => labelled.to_kind(Kind::Float),
+        Some(weights) => weights.tensor.take(&classes) * labelled,
+    };
+    (classes, weights)
+}
+
+/// The weight of a convolution as it is fastest: where a GPU's tensor cores compute (bfloat16 and TF32), channels
+/// innermost, which libtorch then does to the images, too.
+fn laid_out(weight: Tensor) -> Tensor {
+    let in_tensor_cores = match weight.kind() {
+        Kind::BFloat16 => true,
+        Kind::Float => ffi::tf32_is_allowed(),
+        _ => false,
+    };
+    if in_tensor_cores && weight.device().is_cuda() { ffi::channels_last(&weight) } else { weight }
+}
+
+fn signed(pair: [usize; 2]) -> [i64; 2] {
+    pair.map(|side| side as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn noise(seed: i64) -> Tensor {
+        tch::manual_seed(seed);
+        Tensor::randn([3, 4], (Kind::Float, tch::Device::Cpu))
+    }
+
+    fn assert_close(what: &str, found: &Tensor, expected: &Tensor) {
+        let off = (found - expected).abs().max().double_value(&[]);
+        assert!(off < 1e-6, "{what}: {off} off");
+    }
+
+    #[test]
+    fn fused_steps_are_the_generic_ones() {
+        let [parameter, gradient] = [1, 2].map(noise);
+        for nesterov in [false, true] {
+            let step = SgdStep { rate: 0.1, momentum: 0.9, nesterov, weight_decay: 0.01 };
+            let mut found = [parameter.copy(), Tensor::zeros_like(&parameter)];
+            let mut expected = found.each_ref().map(|tensor| TchTensor::new(tensor.copy()));
+            for _ in 0..3 {
+                let [weights, velocity] = &mut found;
+                ffi::sgd(weights, &gradient, velocity, step);
+                let [weights, velocity] = expected;
+                let next = generic::sgd::<LibTorch>(weights, TchTensor::new(gradient.copy()), velocity, step);
+                expected = [next.0, next.1];
+            }
+            found.iter().zip(&expected).for_each(|(found, expected)| assert_close("sgd", found, &expected.tensor));
+        }
+        for decoupled in [false, true] {
+            let mut weights = parameter.copy();
+            let mut moments = [(); 2].map(|()| Tensor::zeros_like(&parameter));
+            let mut expected = [&weights, &moments[0], &moments[1]].map(|tensor| TchTensor::new(tensor.copy()));
+            for time in 1..=3 {
+                let step = AdamStep {
+                    rate: 0.1,
+                    beta_1: 0.9,
+                    beta_2: 0.99,
+                    epsilon: 1e-3,
+                    weight_decay: 0.02,
+                    decoupled,
+                    time,
+                };
+                ffi::adam(&mut weights, &gradient, &mut moments, &Tensor::from(time as f32), step);
+                let [parameter, first, second] = expected;
+                let gradient = TchTensor::new(gradient.copy());
+                let next = generic::adam::<LibTorch>(parameter, gradient, [first, second], step);
+                expected = [next.0, next.1, next.2];
+            }
+            for (found, expected) in [&weights, &moments[0], &moments[1]].into_iter().zip(&expected) {
+                assert_close("adam", found, &expected.tensor);
+            }
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Features on disk, so that another training on the same pictures need not compute them again.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, View};
+use sha2::{Digest, Sha256};
+
+use super::Hypercolumns;
+use super::layout::{Layout, Window};
+use super::picture::Picture;
+use super::sampler::{Map, WindowFeatures};
+use crate::base::files::{create_folder, open_file, read_bytes, write_bytes_unsynced};
+use crate::base::{Error, Result};
+use crate::image::orientation_policy;
+
+/// Stored features are computed anew when this changes.
+const FORMAT: &[u8] = b"segtool features 2";
+/// The entry of a file that tells whether it is whole.
+const CHECK: &str = "crc32c";
+
+/// A folder with the features of some pictures: in it a folder for each picture and kind of features, with a file for each
+/// window.
+#[derive(Debug, Clone)]
+pub struct FeatureCache {
+    root: PathBuf,
+}
+
+/// The stored features of one picture.
+#[derive(Debug)]
+pub struct StoredFeatures {
+    folder: PathBuf,
+}
+
+impl FeatureCache {
+    /// Makes the folder, if it is not there.
+    pub fn open(root: &Path) -> Result<Self> {
+        create_folder(root).map_err(unwritable)?;
+        Ok(Self { root: root.into() })
+    }
+
+    /// The place of a picture's features: by its content, not its name, and by all that they depend on besides.
+    pub fn picture(&self, hypercolumns: &Hypercolumns, picture: &Picture<'_>) -> Result<StoredFeatures> {
+        let path = picture.path();
+        let mut hash = Sha256::new();
+        hash.update(FORMAT);
+        hash.update(hypercolumns.fingerprint);
+        hash.update(picture.normalisation());
+        hash.update(format!("{:?}", orientation_policy()));
+        let failed = |e| Error::read(path, e);
+        let ((mut file, _), mut buffer) = (open_file(path)?, vec![0; 1 << 16]);
+        loop {
+            match file.read(&mut buffer).map_err(failed)? {
+                0 => break,
+                count => hash.update(&buffer[..count]),
+            }
+        }
+        let hash: String = hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        let folder = self.root.join(hash);
+        create_folder(&folder).map_err(unwritable)?;
+        Ok(StoredFeatures { folder })
+    }
+}
+
+impl Hypercolumns {
+    /// What a window's features are sampled from: as it is stored, where there is a store, else computed.
+    pub fn recall(
+        &self,
+        stored: Option<&StoredFeatures>,
+        picture: &Picture<'_>,
+        layout: &Layout,
+        window: &Window,
+    ) -> Result<WindowFeatures> {
+        match stored {
+            Some(stored) => stored.see(self, picture, layout, window),
+            None => self.see(picture, layout, window),
+        }
+    }
+}
+
+impl StoredFeatures {
+    fn file(&self, window: &Window) -> PathBuf {
+        let Window { rows, columns } = window;
+        self.folder.join(format!("{}-{}-{}x{}.safetensors", rows.start, columns.start, rows.len(), columns.len()))
+    }
+
+    /// The features of a window as they are stored, or computed and then stored. What is damaged is computed anew.
+    fn see(
+        &self,
+        hypercolumns: &Hypercolumns,
+        picture: &Picture<'_>,
+        layout: &Layout,
+        window: &Window,
+    ) -> Result<WindowFeatures> {
+        let path = self.file(window);
+        if let Some(maps) = read_bytes(&path).ok().and_then(|bytes| stored(&bytes, hypercolumns, layout, window)) {
+            return Ok(WindowFeatures::new(layout, window, maps));
+        }
+        let features = hypercolumns.see(picture, layout, window)?;
+        let named = features.maps().enumerate().map(|(i, map)| (i.to_string(), map));
+        let check = HashMap::from([(CHECK.to_owned(), checksum(features.maps()).to_string())]);
+        let bytes = safetensors::serialize(named, Some(check)).map_err(|e| Error::content(&path, e))?;
+        write_bytes_unsynced(&path, &bytes).map_err(unwritable)?;
+        Ok(features)
+    }
+}
+
+/// A failed write, with the way out that there is here.
+fn unwritable(error: Error) -> Error {
+    match error {
+        Error::Write { path, cause } => Error::content(
+            path,
+            format!("features cannot be stored: {cause}; name another folder with --cache-features, or leave that out"),
+        ),
+        other => other,
+    }
+}
+
+/// The maps in a file, if they are what this window needs.
+fn stored(bytes: &[u8], hypercolumns: &Hypercolumns, layout: &Layout, window: &Window) -> Option<Vec<Map>> {
+    let file = SafeTensors::deserialize(bytes).ok()?;
+    let (_, header) = SafeTensors::read_metadata(bytes).ok()?;
+    let check = header.metadata().as_ref()?.get(CHECK)?.parse::<u32>().ok()?;
+    let parts = hypercolumns.config.parts(hypercolumns.bands).ok()?;
+    let mut maps = Vec::with_capacity(parts.len());
+    for (number, part) in parts.iter().enumerate() {
+        let view = file.tensor(&number.to_string()).ok()?;
+        let (scale, tap) = (number / layout.taps(), number % layout.taps());
+        let input = layout.input(scale, window);
+        let [rows, columns] = layout.map_size(tap, &input);
+        let shape = [part.channels, rows, columns];
+        if view.shape() != shape || view.dtype() != Dtype::F32 {
+            return None;
+        }
+        let values: Vec<f32> = view.data().as_chunks::<4>().0.iter().map(|word| f32::from_le_bytes(*word)).collect();
+        maps.push(Map { values, shape, corner: layout.corner(tap, &input) });
+    }
+    // A power failure may leave any part of a file unwritten.
+    (file.len() == maps.len() && checksum(maps.iter()) == check).then_some(maps)
+}
+
+fn checksum<'a>(maps: impl Iterator<Item = &'a Map>) -> u32 {
+    maps.fold(0, |sum, map| crc32c::crc32c_append(sum, &map.bytes()))
+}
+
+impl Map {
+    fn bytes(&self) -> Vec<u8> {
+        self.values.iter().flat_map(|value| value.to_le_bytes()).collect()
+    }
+}
+
+impl View for &Map {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        Cow::Owned(self.bytes())
+    }
+
+    fn data_len(&self) -> usize {
+        4 * self.values.len()
+    }
+}

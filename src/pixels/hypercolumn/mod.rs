@@ -1,0 +1,191 @@
+//! Hypercolumns (Hariharan et al., arXiv 1411.5752): all that an encoder's inner layers show at a pixel, side by side, as
+//! features of that pixel.
+//!
+//! A picture is gone over in windows, each computed with as much around it as its features depend on, so that windows
+//! change no more than the rounding of sums. What the layers show is kept as small as they give it; it is enlarged
+//! (bilinear, as PyTorch's `interpolate` without aligned corners does) only where pixels are asked for.
+
+mod cache;
+mod layout;
+mod picture;
+mod sampler;
+
+use std::fmt;
+
+use burn::tensor::{Device, Tensor, TensorData};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+pub use cache::{FeatureCache, StoredFeatures};
+pub use layout::{Layout, Window};
+pub use picture::Picture;
+pub use sampler::WindowFeatures;
+
+use crate::base::{Error, Result, Size};
+use crate::nn::model::{FeatureEncoder, FeatureEncoderConfig, Reach, Tap, checksum_of, collect};
+use sampler::Map;
+
+/// Smallest of the sizes that a picture may be looked at: a 64th.
+const MAX_SCALE: usize = 64;
+
+/// Which features, as a recipe writes them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HypercolumnConfig {
+    /// What sees.
+    pub encoder: FeatureEncoderConfig,
+    /// Its layers that are features, in this order.
+    pub taps: Vec<Tap>,
+    /// The encoder sees the picture at 1/1, 1/2, ... of its size: means of squares of so many pixels (napari-convpaint's
+    /// image scales). Features come scale by scale.
+    #[serde(default = "own_size")]
+    pub scales: Vec<usize>,
+}
+
+fn own_size() -> Vec<usize> {
+    vec![1]
+}
+
+/// Features that come from one tap at one scale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// The picture is that many times smaller.
+    pub scale: usize,
+    /// The layer.
+    pub tap: Tap,
+    /// Features.
+    pub channels: usize,
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.scale {
+            1 => write!(f, "{}", self.tap),
+            scale => write!(f, "{} at 1/{scale}", self.tap),
+        }
+    }
+}
+
+impl HypercolumnConfig {
+    /// Says what is wrong, for pictures of `bands` bands.
+    pub fn check(&self, bands: usize) -> Result<()> {
+        self.encoder.check()?;
+        let twice = |twice: Option<String>, what: &str| match twice {
+            Some(name) => Err(Error::Config(format!("features: {what} {name} is there twice; leave one out"))),
+            None => Ok(()),
+        };
+        let repeated = |i: usize| self.taps[..i].contains(&self.taps[i]);
+        twice((0..self.taps.len()).find(|i| repeated(*i)).map(|i| self.taps[i].to_string()), "tap")?;
+        let repeated = |i: usize| self.scales[..i].contains(&self.scales[i]);
+        twice((0..self.scales.len()).find(|i| repeated(*i)).map(|i| self.scales[i].to_string()), "scale")?;
+        if self.taps.is_empty() {
+            return Err(Error::Config("features: `taps` names no layer; pool1 and pool2 are usual".into()));
+        }
+        if self.scales.is_empty() {
+            return Err(Error::Config("features: `scales` is empty; 1 is the picture's own size".into()));
+        }
+        if let Some(scale) = self.scales.iter().find(|scale| !(1..=MAX_SCALE).contains(*scale)) {
+            return Err(Error::Config(format!(
+                "features: scales are whole numbers from 1 to {MAX_SCALE}, not {scale}"
+            )));
+        }
+        self.reaches(bands).map(drop)
+    }
+
+    /// What the numbers of every tap stand for.
+    fn reaches(&self, bands: usize) -> Result<Vec<Reach>> {
+        self.taps.iter().map(|tap| self.encoder.reach(*tap, bands)).collect()
+    }
+
+    /// Where the features come from, in their order.
+    pub fn parts(&self, bands: usize) -> Result<Vec<Part>> {
+        let reaches = self.reaches(bands)?;
+        let part = |scale: usize| {
+            let taps = self.taps.iter().zip(&reaches);
+            taps.map(move |(tap, reach)| Part { scale, tap: *tap, channels: reach.channels })
+        };
+        Ok(self.scales.iter().flat_map(|scale| part(*scale)).collect())
+    }
+
+    /// How many features a pixel has.
+    pub fn features(&self, bands: usize) -> Result<usize> {
+        Ok(self.parts(bands)?.iter().map(|part| part.channels).sum())
+    }
+
+    /// How a picture of that size, in `bands` bands, is gone over.
+    pub fn layout(&self, size: Size, bands: usize) -> Result<Layout> {
+        Ok(Layout::new(size, &self.scales, &self.reaches(bands)?))
+    }
+}
+
+/// An encoder with its weights, ready to give features.
+#[derive(Debug)]
+pub struct Hypercolumns {
+    config: HypercolumnConfig,
+    encoder: FeatureEncoder,
+    device: Device,
+    bands: usize,
+    fingerprint: [u8; 32],
+    checksum: String,
+}
+
+impl Hypercolumns {
+    /// Of an encoder that was built for the taps of `config` and `bands` bands, on `device`.
+    pub fn new(config: HypercolumnConfig, encoder: FeatureEncoder, bands: usize, device: Device) -> Result<Self> {
+        config.check(bands)?;
+        let fingerprint = fingerprint(&config, &encoder, &device)?;
+        let hyperparameters = serde_json::to_string(&config).map_err(|e| Error::Config(e.to_string()))?;
+        let checksum = checksum_of(&hyperparameters, &encoder);
+        let encoder = encoder.folded(&config.taps);
+        Ok(Self { config, encoder, device, bands, fingerprint, checksum })
+    }
+
+    /// What tells these features from others, on whatever device.
+    pub(crate) fn checksum(&self) -> &str {
+        &self.checksum
+    }
+
+    /// Which features.
+    pub fn config(&self) -> &HypercolumnConfig {
+        &self.config
+    }
+
+    /// How many features a pixel has.
+    pub fn features(&self) -> usize {
+        self.config.features(self.bands).unwrap_or_default()
+    }
+
+    /// How a picture of that size is gone over.
+    pub fn layout(&self, size: Size) -> Layout {
+        self.config.layout(size, self.bands).expect("the taps were checked")
+    }
+
+    /// Computes what a window's features are sampled from.
+    pub fn see(&self, picture: &Picture<'_>, layout: &Layout, window: &Window) -> Result<WindowFeatures> {
+        let mut maps = Vec::with_capacity(self.config.scales.len() * self.config.taps.len());
+        for (number, &scale) in self.config.scales.iter().enumerate() {
+            let input = layout.input(number, window);
+            let planes = picture.reduced(scale, &input.rows, &input.columns)?;
+            let shape = [1, self.bands, input.rows.len(), input.columns.len()];
+            let tensor = Tensor::<4>::from_data(TensorData::new(planes, shape), &self.device);
+            for (tap, seen) in self.encoder.forward(tensor, &self.config.taps).into_iter().enumerate() {
+                let [_, shape @ ..] = seen.dims();
+                let values = seen.into_data().try_into_vec::<f32>().map_err(|e| Error::Device(format!("{e:?}")))?;
+                maps.push(Map { values, shape, corner: layout.corner(tap, &input) });
+            }
+        }
+        Ok(WindowFeatures::new(layout, window, maps))
+    }
+}
+
+/// What features of a picture depend on beside the normalised picture; the device, by their last digits.
+fn fingerprint(config: &HypercolumnConfig, encoder: &FeatureEncoder, device: &Device) -> Result<[u8; 32]> {
+    let mut hash = Sha256::new();
+    hash.update(format!("{device:?}"));
+    hash.update(serde_json::to_vec(config).map_err(|e| Error::Config(e.to_string()))?);
+    for parameter in collect(encoder) {
+        hash.update(parameter.name.as_bytes());
+        hash.update(parameter.data.as_bytes());
+    }
+    Ok(hash.finalize().into())
+}

@@ -1,0 +1,4 @@
+//! Pixel classification: hypercolumn features and the random forest over them.
+
+pub mod forest;
+pub mod hypercolumn;

@@ -1,0 +1,117 @@
+//! What one channel of an encoder's layer shows of a picture, to look at.
+
+use std::path::Path;
+
+use crate::base::{Error, Result, Size};
+use crate::data::{Descriptor, load_raster};
+use crate::nn::device::DeviceChoice;
+use crate::nn::model::{FeatureEncoder, FeatureEncoderConfig, Tap, shapes};
+use crate::pixels::hypercolumn::{HypercolumnConfig, Hypercolumns, Picture};
+use crate::recipe::ForestRecipe;
+use crate::run::ForestRun;
+use crate::weights::{self, Weights};
+
+/// Shares of the pixels below the darkest and above the lightest.
+const CUT: f64 = 0.005;
+
+/// Where features to look at come from.
+#[derive(Debug)]
+pub struct ChannelPicture<'a> {
+    encoder: FeatureEncoderConfig,
+    source: Source<'a>,
+    descriptor: Descriptor,
+    device: DeviceChoice,
+}
+
+#[derive(Debug)]
+enum Source<'a> {
+    Run(&'a ForestRun),
+    Weights(&'a Weights),
+    Random,
+}
+
+impl<'a> ChannelPicture<'a> {
+    /// The encoder of a run.
+    pub fn of_run(run: &'a ForestRun, device: DeviceChoice) -> Result<Self> {
+        let (encoder, descriptor) = (run.config.recipe.features.encoder.clone(), run.config.dataset.clone());
+        Ok(Self { encoder, source: Source::Run(run), descriptor, device: device.resolve()? })
+    }
+
+    /// The encoder of a recipe with weights, or random ones.
+    pub fn of_recipe(recipe: &ForestRecipe, weights: Option<&'a Weights>, device: DeviceChoice) -> Result<Self> {
+        let mut descriptor = Descriptor::find(recipe.dataset.as_deref().unwrap_or("core"))?;
+        let (mut encoder, mut source) = (recipe.features.encoder.clone(), Source::Random);
+        if let Some(weights) = weights {
+            (encoder, _) = weights.adapt_features(&encoder)?;
+            weights.fit_normalisation(&mut descriptor);
+            source = Source::Weights(weights);
+        }
+        Ok(Self { encoder, source, descriptor, device: device.resolve()? })
+    }
+
+    /// The encoder, which goes to `tap` at the least.
+    fn encoder(&self, tap: Tap) -> Result<FeatureEncoder> {
+        let (bands, device) = (self.descriptor.bands, self.device.open()?);
+        match self.source {
+            Source::Random => self.encoder.init(bands, &[tap], 0, &device),
+            Source::Weights(weights) => Ok(weights.load_features(self.encoder.hollow(bands, &[tap], &device)?)?.0),
+            Source::Run(run) => {
+                let taps = &run.config.recipe.features.taps;
+                let whole = self.encoder.hollow(bands, taps, &device)?;
+                if shapes(&self.encoder.hollow(bands, &[tap], &device)?).len() > shapes(&whole).len() {
+                    let names: Vec<String> = taps.iter().map(Tap::to_string).collect();
+                    return Err(Error::Config(format!(
+                        "the encoder of {} goes as far as its taps ({}), which {tap} lies beyond; give --encoder-weights \
+                         instead of --run",
+                        run.folder().display(),
+                        names.join(", ")
+                    )));
+                }
+                weights::load(whole, &run.encoder_path())
+            }
+        }
+    }
+}
+
+/// A channel, drawn.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DrawnChannel {
+    /// The picture's size.
+    pub size: Size,
+    /// Values from 0, dark, to 1, light, row by row.
+    pub shares: Vec<f32>,
+    /// The values that these stand for.
+    pub limits: (f32, f32),
+}
+
+/// Draws channel `channel` of `tap` for a picture; the half per cent of the lowest and of the highest values is cut off.
+pub fn draw_channel(image: &Path, tap: Tap, channel: usize, from: ChannelPicture<'_>) -> Result<DrawnChannel> {
+    let config = HypercolumnConfig { encoder: from.encoder.clone(), taps: vec![tap], scales: vec![1] };
+    let channels = config.features(from.descriptor.bands)?;
+    if channel >= channels {
+        let reason =
+            format!("{tap} of {} has {channels} channels, numbered from 0; there is no {channel}", from.encoder);
+        return Err(Error::Config(reason));
+    }
+    let hypercolumns = Hypercolumns::new(config, from.encoder(tap)?, from.descriptor.bands, from.device.open()?)?;
+    from.descriptor.follow_orientation();
+    let raster = load_raster(image, &from.descriptor)?;
+    let (size, layout) = (raster.size, hypercolumns.layout(raster.size));
+    let picture = Picture::new(image, &raster, &from.descriptor)?;
+    let mut values = vec![0.0; size.width * size.height];
+    for window in layout.windows(None) {
+        let seen = hypercolumns.see(&picture, &layout, &window)?;
+        for row in window.rows.clone() {
+            let out = &mut values[row * size.width..][window.columns.clone()];
+            seen.fill_one(channel, row..row + 1, window.columns.clone(), out);
+        }
+    }
+    let mut sorted = values.clone();
+    sorted.sort_unstable_by(f32::total_cmp);
+    let at = |share: f64| sorted[((sorted.len() - 1) as f64 * share).round() as usize];
+    let (low, high) = (at(CUT), at(1.0 - CUT));
+    // A channel that sees nothing, as many do behind a ReLU, is dark.
+    let range = if high > low { high - low } else { 1.0 };
+    values.iter_mut().for_each(|value| *value = ((*value - low) / range).clamp(0.0, 1.0));
+    Ok(DrawnChannel { size, shares: values, limits: (low, high) })
+}

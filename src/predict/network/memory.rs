@@ -1,0 +1,296 @@
+//! How much memory pictures take, and how much there is.
+
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use super::procedure::{Join, Procedure, Sizes, Tiles};
+use crate::base::words::bytes_in_words;
+use crate::base::{Error, Result, Size};
+use crate::image::read_size;
+use crate::nn::cost::inference_memory;
+use crate::nn::device::{DeviceChoice, free_memory};
+use crate::predict::merge::Wanted;
+use crate::predict::{Options, Predictor};
+
+/// Bytes of a float32.
+const FLOAT: u64 = 4;
+/// Pictures that wait to be computed together may take this share of the memory beyond the limit of those being read,
+/// so that neither waits for the other.
+const WAITING_SHARE: u64 = 8;
+/// Windows and sizes that are proposed for pictures that are too large.
+const WINDOW: usize = 512;
+const SMALLER: [usize; 2] = [1024, 512];
+
+/// What may be held, and what things take.
+#[derive(Debug, Clone)]
+pub(crate) struct Budget {
+    /// Bytes that may be held, if that is known.
+    limit: Option<u64>,
+    /// Bytes of the process with the network, and of its features for one pixel of the input, in main memory.
+    network: u64,
+    features: f64,
+    /// Whether the network gives its scores much smaller than its input.
+    small_scores: bool,
+    bands: u64,
+    classes: u64,
+    procedure: Procedure,
+    wanted: Wanted,
+    batch_size: usize,
+    gate: Arc<Gate>,
+}
+
+impl Budget {
+    pub(crate) fn new(predictor: &Predictor, options: &Options) -> Result<Self> {
+        let on_gpu = matches!(predictor.choice, DeviceChoice::LibtorchCuda(_));
+        let (network, features) = if on_gpu { (0, 0.0) } else { network_memory(predictor)? };
+        Ok(Self {
+            // The network is there already.
+            limit: options.memory.or_else(|| free_memory(DeviceChoice::Flex).map(|free| free.saturating_add(network))),
+            network,
+            features,
+            small_scores: predictor.network.gives_small_scores(),
+            bands: predictor.descriptor.bands as u64,
+            classes: predictor.descriptor.class_count() as u64,
+            procedure: options.procedure.clone(),
+            wanted: options.wanted,
+            batch_size: options.batch_size,
+            gate: Arc::default(),
+        })
+    }
+
+    /// Network inputs of a size that are computed together: what was asked for, if the memory allows.
+    pub(crate) fn at_once(&self, size: Size) -> usize {
+        let one = (self.features * area(size) as f64).max(1.0);
+        // Half of it is for pictures that are read ahead and for results.
+        let fitting =
+            self.limit.map_or(usize::MAX, |limit| (limit.saturating_sub(self.network) as f64 / 2.0 / one) as usize);
+        self.batch_size.min(fitting).max(1)
+    }
+
+    /// Whether pictures of so many bytes in all may wait for another to be computed with.
+    pub(crate) fn may_wait(&self, bytes: u64) -> bool {
+        self.limit.is_none_or(|limit| bytes <= limit / WAITING_SHARE)
+    }
+
+    /// Says whether a picture fits, from the beginning of its file, and waits until it does beside those before it; `turn`
+    /// counts the pictures. A file without a readable size passes: reading it says what is wrong.
+    pub(crate) fn admit(&self, path: &Path, turn: usize) -> Result<Reservation> {
+        let turn = self.gate.turn(turn);
+        let Some(size) = read_size(path) else { return Ok(turn.reserve(0, u64::MAX)) };
+        self.check(path, size)?;
+        let held = self.held(&self.procedure, size);
+        let room = self.limit.map_or(u64::MAX, |limit| limit.saturating_sub(self.network + self.computing(size)));
+        Ok(turn.reserve(held, room))
+    }
+
+    /// Says whether a picture of that size fits.
+    pub(crate) fn check(&self, path: &Path, picture: Size) -> Result<()> {
+        let Some(limit) = self.limit else { return Ok(()) };
+        let needed = self.needed(&self.procedure, picture);
+        if needed <= limit {
+            return Ok(());
+        }
+        let advice = match self.advice(picture, limit) {
+            advice if !advice.is_empty() => format!("{}, or allow", advice.join(", or ")),
+            _ if self.network >= limit => format!("the network alone takes {}; allow", bytes_in_words(self.network)),
+            _ => "cut it into pieces, or allow".to_owned(),
+        };
+        let reason = format!(
+            "predicting a picture of {picture} would take about {} of memory, and {} may be used; {advice} more with --memory",
+            bytes_in_words(needed),
+            bytes_in_words(limit)
+        );
+        Err(Error::content(path, reason))
+    }
+
+    /// What would make the picture fit.
+    fn advice(&self, picture: Size, limit: u64) -> Vec<String> {
+        let mut advice = Vec::new();
+        let fits = |procedure: &Procedure| self.needed(procedure, picture) <= limit;
+        let tiles = Some(Tiles::two_thirds_apart(WINDOW));
+        if self.procedure.tiles.is_none() && self.procedure.join != Join::Direct {
+            let windows = Procedure { tiles, ..self.procedure.clone() };
+            advice.extend(fits(&windows).then(|| format!("go over it in windows with --tile {WINDOW}")));
+        }
+        if self.procedure.sizes == Sizes::Own {
+            let smaller = |side: &usize| {
+                let sizes = Sizes::Fixed(Size { width: *side, height: *side });
+                let smaller = area(picture) > (side * side) as u64;
+                smaller && fits(&Procedure { sizes, tiles: None, ..self.procedure.clone() })
+            };
+            let side = SMALLER.iter().find(|side| smaller(side));
+            advice.extend(side.map(|side| format!("look at it smaller with --resize {side}")));
+        }
+        advice
+    }
+
+    /// Bytes for one picture and the network, about.
+    fn needed(&self, procedure: &Procedure, picture: Size) -> u64 {
+        let features = self.features * self.largest_input(procedure, picture) as f64;
+        self.network.saturating_add(features as u64).saturating_add(self.held(procedure, picture))
+    }
+
+    /// Bytes that the network takes while it computes a picture.
+    fn computing(&self, picture: Size) -> u64 {
+        (self.features * self.largest_input(&self.procedure, picture) as f64) as u64
+    }
+
+    /// Pixels of the largest input of the network.
+    fn largest_input(&self, procedure: &Procedure, picture: Size) -> u64 {
+        let window = |view: &Size| match procedure.tiles {
+            Some(Tiles { side, .. }) => area(Size { width: view.width.min(side), height: view.height.min(side) }),
+            None => area(*view),
+        };
+        procedure.views(picture).iter().map(|view| window(&extended(procedure, *view))).max().unwrap_or(0)
+    }
+
+    /// Bytes of one picture from reading to writing, beside the network.
+    fn held(&self, procedure: &Procedure, picture: Size) -> u64 {
+        let views: Vec<Size> = procedure.views(picture).into_iter().map(|view| extended(procedure, view)).collect();
+        let pixels = area(picture);
+        let seen: u64 = views.iter().map(|view| area(*view)).sum();
+        // Decoded, and where several sizes are made of it, kept beside; then in floats at every size.
+        let sample = if procedure.float_scaling { 2 * FLOAT } else { 2 };
+        let input = sample * pixels * self.bands + 2 * seen * self.bands * FLOAT;
+        let scores = self.classes * FLOAT * self.held_scores(procedure, picture, &views);
+        // Classes and label values; what is written is encoded from them.
+        let (highest, all) = (u64::from(self.wanted.highest), u64::from(self.wanted.all));
+        let output = pixels * (8 + FLOAT * highest + 2 * self.classes * FLOAT * all);
+        input + scores + output
+    }
+
+    /// Pixels whose scores of all classes are held at once.
+    fn held_scores(&self, procedure: &Procedure, picture: Size, views: &[Size]) -> u64 {
+        let sum = || views.iter().map(|view| area(*view)).sum::<u64>();
+        let looks = if procedure.flip { 2 } else { 1 };
+        // Of each mirrored look on its own, unless the two have been averaged.
+        let kept = if procedure.join == Join::Probabilities { 1 } else { looks };
+        // Where the network itself gives scores of the input's size, they come, are copied and turned around.
+        let own = if self.small_scores { 0 } else { 3 * looks * self.largest_input(procedure, picture) };
+        own + match (procedure.tiles, views) {
+            // Strips of two windows' height.
+            (Some(tiles), [view]) if kept == 1 && !tiles.padded => {
+                (2 * tiles.side.min(view.height) * view.width) as u64
+            }
+            (Some(_), _) => kept * sum(),
+            (None, _) if procedure.join == Join::Direct || !self.small_scores => 0,
+            (None, _) => kept * views.iter().filter(|view| **view != picture).map(|view| area(*view)).sum::<u64>(),
+        }
+    }
+}
+
+/// A view with what is put around it where windows must be whole.
+fn extended(procedure: &Procedure, view: Size) -> Size {
+    match procedure.tiles {
+        Some(Tiles { side, padded: true, .. }) => Size { width: view.width.max(side), height: view.height.max(side) },
+        _ => view,
+    }
+}
+
+fn area(size: Size) -> u64 {
+    size.width as u64 * size.height as u64
+}
+
+/// Bytes of the process with the weights, and of the features for one pixel of the input.
+fn network_memory(predictor: &Predictor) -> Result<(u64, f64)> {
+    // Features grow with the area; one size tells by how much.
+    let sample = Size { width: 256, height: 256 };
+    let held = inference_memory(&predictor.config, sample, predictor.choice)?.parts(1);
+    Ok((held.fixed, held.per_picture as f64 / area(sample) as f64))
+}
+
+/// Lets pictures in one after the other, as long as there is room.
+#[derive(Debug, Default)]
+struct Gate {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Whose turn it is.
+    turn: usize,
+    /// Bytes of the pictures that are in.
+    held: u64,
+}
+
+/// The right to go through the gate; the next one has it when this is dropped.
+#[derive(Debug)]
+struct Turn(Arc<Gate>);
+
+/// Room of a picture that is in.
+#[derive(Debug)]
+pub(crate) struct Reservation {
+    gate: Arc<Gate>,
+    pub(crate) bytes: u64,
+}
+
+impl Gate {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn turn(self: &Arc<Self>, turn: usize) -> Turn {
+        let mut state = self.lock();
+        while state.turn != turn {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        Turn(Arc::clone(self))
+    }
+}
+
+impl Turn {
+    /// Goes in when those that are in leave `bytes` of `room`, or take next to nothing of it.
+    fn reserve(self, bytes: u64, room: u64) -> Reservation {
+        let gate = Arc::clone(&self.0);
+        let mut state = gate.lock();
+        while state.held > room / WAITING_SHARE && state.held.saturating_add(bytes) > room {
+            state = gate.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.held = state.held.saturating_add(bytes);
+        drop(state);
+        Reservation { gate, bytes }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.lock().turn += 1;
+        self.0.changed.notify_all();
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        let mut state = self.gate.lock();
+        state.held = state.held.saturating_sub(self.bytes);
+        drop(state);
+        self.gate.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn pictures_go_in_one_after_the_other_while_there_is_room() {
+        let gate: Arc<Gate> = Arc::default();
+        let (first, second) = (gate.turn(0).reserve(60, 100), gate.turn(1).reserve(40, 100));
+        let other = Arc::clone(&gate);
+        let third = thread::spawn(move || other.turn(2).reserve(50, 100).bytes);
+        thread::sleep(Duration::from_millis(30));
+        assert!(!third.is_finished() && gate.lock().held == 100);
+        drop(second);
+        thread::sleep(Duration::from_millis(30));
+        assert!(!third.is_finished());
+        drop(first);
+        assert_eq!(third.join().unwrap(), 50);
+        // What alone takes more than there is goes in when the rest is out.
+        assert_eq!(gate.turn(3).reserve(500, 100).bytes, 500);
+        assert_eq!(gate.lock().held, 0);
+    }
+}

@@ -1,0 +1,8 @@
+//! Prediction by a network.
+
+mod look;
+mod memory;
+mod procedure;
+pub(crate) mod work;
+
+pub use procedure::{Choices, Join, Preset, Procedure, Scales, Sizes, Tiles};

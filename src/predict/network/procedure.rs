@@ -1,0 +1,425 @@
+//! At which sizes a picture is looked at, in which pieces, and how what was seen becomes one answer.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::base::named_enum;
+use crate::base::{Error, Result, Size};
+use crate::image::Scaling;
+use crate::nn::model::{DecoderConfig, NetworkConfig};
+use crate::nn::ops::{Interpolation, Resampling};
+
+/// Largest factor of a scale.
+const MAX_FACTOR: f64 = 16.0;
+
+/// A published test procedure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Preset {
+    /// CSAIL's semantic-segmentation-pytorch: short sides of 300 to 600, long side at most 1000; logits enlarged straight
+    /// to the picture.
+    Csail,
+    /// hszhao/semseg: long sides of 0.5 to 1.75 times 512, in mirrored windows of 473.
+    Semseg,
+    /// mmsegmentation on ADE20K: at most 2048 by 512, whole or in windows; with factors, its test-time augmentation.
+    Mmseg,
+}
+
+const PRESETS: [(&str, Preset); 3] = [("csail", Preset::Csail), ("semseg", Preset::Semseg), ("mmseg", Preset::Mmseg)];
+
+/// CSAIL's short sides, longest side, and what both sides are multiples of, with UPerNet's decoder and others.
+const CSAIL_SIDES: [f64; 5] = [300.0, 375.0, 450.0, 525.0, 600.0];
+const CSAIL_LONGEST: f64 = 1000.0;
+const CSAIL_MULTIPLE: usize = 8;
+const CSAIL_UPERNET_MULTIPLE: usize = 32;
+/// hszhao/semseg's factors, the long side that they refer to, and the side of its windows.
+const SEMSEG_FACTORS: [f64; 6] = [0.5, 0.75, 1.0, 1.25, 1.5, 1.75];
+const SEMSEG_BASE: f64 = 512.0;
+const SEMSEG_TILE: usize = 473;
+/// What mmsegmentation's pictures are fitted into.
+const MMSEG_LONG: f64 = 2048.0;
+const MMSEG_SHORT: f64 = 512.0;
+
+/// Sizes that a picture is looked at: `0.5,1,1.5` times its own, or a preset, `csail`, or with sizes of one's own for it,
+/// `csail:300,450` (short sides), `semseg:1` or `mmseg:0.5,1` (factors).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scales {
+    /// Whose procedure, if it is a preset.
+    pub preset: Option<Preset>,
+    /// Factors, or short sides in pixels; empty for the preset's own.
+    pub numbers: Vec<f64>,
+}
+
+impl FromStr for Scales {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let (preset, list) = match text.split_once(':') {
+            Some((name, list)) => (Some(named_enum::by_name("preset", name, &PRESETS)?), list),
+            None if text.starts_with(|c: char| c.is_alphabetic()) => {
+                return Ok(Self { preset: Some(named_enum::by_name("preset", text, &PRESETS)?), numbers: Vec::new() });
+            }
+            None => (None, text),
+        };
+        let most = if preset == Some(Preset::Csail) { MAX_FACTOR * CSAIL_LONGEST } else { MAX_FACTOR };
+        let number = |text: &str| match text.trim().parse::<f64>() {
+            Ok(number) if number > 0.0 && number <= most => Ok(number),
+            _ => Err(Error::Config(format!("'{text}' is not a number above 0 and of at most {most}"))),
+        };
+        Ok(Self { preset, numbers: list.split(',').map(number).collect::<Result<_>>()? })
+    }
+}
+
+impl fmt::Display for Scales {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let numbers = self.numbers.iter().map(f64::to_string).collect::<Vec<_>>().join(",");
+        match self.preset {
+            None => f.write_str(&numbers),
+            Some(preset) if numbers.is_empty() => f.write_str(named_enum::name_of(&preset, &PRESETS)),
+            Some(preset) => write!(f, "{}:{numbers}", named_enum::name_of(&preset, &PRESETS)),
+        }
+    }
+}
+
+/// What may be chosen about a procedure; what is left out is the preset's or the plain one's.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Choices {
+    /// The sizes to look at the picture; its own if left out.
+    pub scales: Option<Scales>,
+    /// Whether to look at the mirrored picture, too.
+    pub flip: bool,
+    /// One size for every picture instead of scales.
+    pub resize: Option<Size>,
+    /// Side of windows.
+    pub tile: Option<usize>,
+    /// Step between them.
+    pub stride: Option<usize>,
+    /// How probabilities are enlarged to the picture; bilinear if left out.
+    pub upsample: Option<Interpolation>,
+}
+
+/// Windows over a picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tiles {
+    /// Their side.
+    pub side: usize,
+    /// Step between them; the last ends where the picture does.
+    pub stride: usize,
+    /// Whether smaller pictures are extended by the mean to a whole window.
+    pub padded: bool,
+}
+
+impl Tiles {
+    /// Windows of that side, two thirds of it apart (rounded up), as hszhao/semseg lays them.
+    pub fn two_thirds_apart(side: usize) -> Self {
+        Self { side, stride: two_thirds(side), padded: false }
+    }
+
+    /// Where windows begin along a side.
+    pub fn starts(&self, length: usize) -> Vec<usize> {
+        let last = length.saturating_sub(self.side);
+        (0..=last.div_ceil(self.stride)).map(|i| (i * self.stride).min(last)).collect()
+    }
+}
+
+/// What is averaged, and when it is enlarged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Join {
+    /// Probabilities, over mirrored looks and windows at the size they were seen in; enlarged, then over sizes.
+    Probabilities,
+    /// Logits over windows, enlarged to the picture; probabilities over sizes and mirrored looks.
+    Logits,
+    /// Logits enlarged straight from the network's own size to the picture; then probabilities.
+    Direct,
+}
+
+/// From a picture to its classes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Procedure {
+    /// The sizes that it is looked at.
+    pub sizes: Sizes,
+    /// Whether the mirrored picture counts, too.
+    pub flip: bool,
+    /// Windows, if it is not looked at whole.
+    pub tiles: Option<Tiles>,
+    /// What is averaged, and when it is enlarged.
+    pub join: Join,
+    /// How looks are enlarged to the picture.
+    pub upsample: Resampling,
+    /// How the picture is resized.
+    pub scaling: Scaling,
+    /// Whether it becomes floating point before.
+    pub float_scaling: bool,
+}
+
+/// The sizes that a picture is looked at.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Sizes {
+    /// Its own.
+    Own,
+    /// One for all pictures.
+    Fixed(Size),
+    /// So many times its own.
+    Factors(Vec<f64>),
+    /// CSAIL's: the short side is each of these, unless the long one were above `longest`; rounded down, then up to a
+    /// multiple.
+    ShortSides {
+        /// In pixels.
+        sides: Vec<f64>,
+        /// Of the long side, in pixels.
+        longest: f64,
+        /// What both sides are multiples of.
+        multiple: usize,
+    },
+    /// hszhao/semseg's: the long side is so many times `base`, rounded to whole numbers.
+    LongSides {
+        /// By which `base` is multiplied.
+        factors: Vec<f64>,
+        /// In pixels.
+        base: f64,
+    },
+    /// mmsegmentation's: the largest whose long and short side are within these.
+    Within {
+        /// Of the long side, in pixels.
+        long: f64,
+        /// Of the short side, in pixels.
+        short: f64,
+    },
+    /// mmsegmentation's in test-time augmentation: within so many times its own size.
+    WithinFactors(Vec<f64>),
+}
+
+impl Default for Procedure {
+    /// One look at the whole picture as it is.
+    fn default() -> Self {
+        Self {
+            sizes: Sizes::Own,
+            flip: false,
+            tiles: None,
+            join: Join::Probabilities,
+            upsample: Resampling::default(),
+            scaling: Scaling::Pillow,
+            float_scaling: false,
+        }
+    }
+}
+
+impl Procedure {
+    /// What was chosen, checked.
+    pub fn new(choices: &Choices) -> Result<Self> {
+        let Choices { scales, flip, resize, tile, stride, upsample } = choices;
+        let refuse = |reason: &str| Err(Error::Config(reason.into()));
+        let preset = scales.as_ref().and_then(|scales| scales.preset);
+        let mut procedure = match (scales, resize) {
+            (Some(_), Some(_)) => return refuse("--resize gives the size, so that --scales has nothing to scale"),
+            (None, Some(size)) => Self { sizes: Sizes::Fixed(*size), ..Self::default() },
+            (Some(scales), None) => Self::of_scales(scales),
+            (None, None) => Self::default(),
+        };
+        procedure.flip |= flip;
+        if let Some(interpolation) = upsample {
+            if preset.is_some() {
+                return refuse("a preset of --scales has its own enlargement: leave --upsample out");
+            }
+            if procedure.sizes == Sizes::Own {
+                return refuse(
+                    "--upsample is for pictures looked at in another size, with --resize or --scales; at its own, the network \
+                     itself enlarges what it says",
+                );
+            }
+            procedure.upsample = Resampling { interpolation: *interpolation, align_corners: false };
+        }
+        match (tile.or(procedure.tiles.map(|tiles| tiles.side)), stride) {
+            (None, Some(_)) => return refuse("--stride is the step between windows: give their side with --tile"),
+            (None, None) => {}
+            (Some(_), _) if preset == Some(Preset::Csail) => {
+                return refuse(
+                    "the preset csail looks at whole pictures: leave --tile out, or give factors, as in 0.5,1",
+                );
+            }
+            (Some(side), stride) => {
+                let stride = stride.unwrap_or_else(|| two_thirds(side));
+                if side == 0 || stride == 0 || stride > side {
+                    return Err(Error::Config(format!(
+                        "windows of {side} that lie {stride} apart would leave pixels out: --stride must be from 1 to {side}"
+                    )));
+                }
+                procedure.tiles = Some(Tiles { side, stride, padded: preset == Some(Preset::Semseg) });
+            }
+        }
+        Ok(procedure)
+    }
+
+    /// CSAIL's test: a look for each of the short sides, the long one at most `longest`.
+    pub fn csail(sides: &[f64], longest: f64) -> Self {
+        let sizes = Sizes::ShortSides { sides: sides.to_vec(), longest, multiple: CSAIL_MULTIPLE };
+        Self { sizes, join: Join::Direct, ..Self::default() }
+    }
+
+    /// hszhao/semseg's test: long sides of `factors` times `base`, in mirrored windows.
+    pub fn semseg(factors: &[f64], base: f64, window: usize) -> Self {
+        Self {
+            sizes: Sizes::LongSides { factors: factors.to_vec(), base },
+            flip: true,
+            tiles: Some(Tiles { padded: true, ..Tiles::two_thirds_apart(window) }),
+            scaling: Scaling::OpenCv,
+            float_scaling: true,
+            ..Self::default()
+        }
+    }
+
+    /// mmsegmentation's test: whole pictures, or windows, of `sizes`.
+    pub fn mmseg(sizes: Sizes) -> Self {
+        Self { sizes, join: Join::Logits, scaling: Scaling::OpenCv, ..Self::default() }
+    }
+
+    /// As the projects run such a network: CSAIL has larger multiples for UPerNet.
+    #[must_use]
+    pub fn fitted_to(mut self, network: &NetworkConfig) -> Self {
+        let is_upernet = match network {
+            NetworkConfig::EncoderDecoder(config) => matches!(config.decoder, DecoderConfig::UperNet(_)),
+            _ => false,
+        };
+        if let Sizes::ShortSides { multiple, .. } = &mut self.sizes {
+            *multiple = if is_upernet { CSAIL_UPERNET_MULTIPLE } else { *multiple };
+        }
+        self
+    }
+
+    fn of_scales(Scales { preset, numbers }: &Scales) -> Self {
+        let or = |standard: &[f64]| if numbers.is_empty() { standard.to_vec() } else { numbers.clone() };
+        match preset {
+            None => Self { sizes: Sizes::Factors(numbers.clone()), ..Self::default() },
+            Some(Preset::Csail) => Self::csail(&or(&CSAIL_SIDES), CSAIL_LONGEST),
+            Some(Preset::Semseg) => Self::semseg(&or(&SEMSEG_FACTORS), SEMSEG_BASE, SEMSEG_TILE),
+            Some(Preset::Mmseg) if numbers.is_empty() => {
+                Self::mmseg(Sizes::Within { long: MMSEG_LONG, short: MMSEG_SHORT })
+            }
+            Some(Preset::Mmseg) => Self::mmseg(Sizes::WithinFactors(numbers.clone())),
+        }
+    }
+
+    /// The sizes that a picture is looked at.
+    pub fn views(&self, picture: Size) -> Vec<Size> {
+        match &self.sizes {
+            Sizes::Own => vec![picture],
+            Sizes::Fixed(size) => vec![*size],
+            Sizes::Factors(factors) => factors.iter().map(|factor| nearest(picture, *factor)).collect(),
+            Sizes::ShortSides { sides, longest, multiple } => {
+                sides.iter().map(|side| short_side(picture, *side, *longest, *multiple)).collect()
+            }
+            Sizes::LongSides { factors, base } => {
+                factors.iter().map(|factor| long_side(picture, (factor * base).round_ties_even())).collect()
+            }
+            Sizes::Within { long, short } => vec![within(picture, *long, *short)],
+            Sizes::WithinFactors(factors) => {
+                let bounded = |factor: &f64| {
+                    let (long, short) = long_and_short(nearest(picture, *factor));
+                    within(picture, long, short)
+                };
+                factors.iter().map(bounded).collect()
+            }
+        }
+    }
+}
+
+fn two_thirds(side: usize) -> usize {
+    (2 * side).div_ceil(3)
+}
+
+/// `side * factor`, halves up, but at least 1.
+fn scaled(side: usize, factor: f64) -> usize {
+    ((side as f64 * factor + 0.5) as usize).max(1)
+}
+
+fn nearest(picture: Size, factor: f64) -> Size {
+    Size { width: scaled(picture.width, factor), height: scaled(picture.height, factor) }
+}
+
+fn long_and_short(picture: Size) -> (f64, f64) {
+    (picture.width.max(picture.height) as f64, picture.width.min(picture.height) as f64)
+}
+
+fn short_side(picture: Size, side: f64, longest: f64, multiple: usize) -> Size {
+    let (long, short) = long_and_short(picture);
+    let factor = (side / short).min(longest / long);
+    let side = |side: usize| ((side as f64 * factor) as usize).max(1).next_multiple_of(multiple);
+    Size { width: side(picture.width), height: side(picture.height) }
+}
+
+fn long_side(picture: Size, long: f64) -> Size {
+    let (own_long, own_short) = long_and_short(picture);
+    let short = (long / own_long * own_short).round_ties_even();
+    let [long, short] = [long, short].map(|side| side.max(1.0) as usize);
+    if picture.height > picture.width {
+        Size { width: short, height: long }
+    } else {
+        Size { width: long, height: short }
+    }
+}
+
+/// The largest size of the picture's shape within `long` and `short`.
+fn within(picture: Size, long: f64, short: f64) -> Size {
+    let (own_long, own_short) = long_and_short(picture);
+    nearest(picture, (long / own_long).min(short / own_short))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size(width: usize, height: usize) -> Size {
+        Size { width, height }
+    }
+
+    #[test]
+    fn sizes_are_those_of_the_projects() {
+        let procedure = |scales: &str| {
+            Procedure::new(&Choices { scales: Some(scales.parse().unwrap()), ..Choices::default() }).unwrap()
+        };
+        // 683x512 by each project's own code.
+        let picture = size(683, 512);
+        let csail = [(400, 304), (504, 376), (600, 456), (704, 528), (800, 600)];
+        assert_eq!(procedure("csail").views(picture), csail.map(|(w, h)| size(w, h)));
+        assert_eq!(procedure("semseg:0.5,1").views(picture), [size(256, 192), size(512, 384)]);
+        assert_eq!(procedure("mmseg").views(size(1000, 700)), [size(731, 512)]);
+        assert_eq!(procedure("mmseg").views(size(100, 10)), [size(2048, 205)]);
+        assert_eq!(procedure("0.5,2").views(picture), [size(342, 256), size(1366, 1024)]);
+        assert_eq!(procedure("0.001").views(size(3, 3)), [size(1, 1)]);
+    }
+
+    #[test]
+    fn csail_has_larger_multiples_for_upernet() {
+        let views = |recipe: &str| {
+            let network = crate::recipe::Recipe::find(recipe).unwrap().network;
+            Procedure::csail(&[300.0], 1000.0).fitted_to(&network).views(size(683, 512))
+        };
+        assert_eq!(views("mit-upernet50"), [size(416, 320)]);
+        assert_eq!(views("mit-resnet34-c1"), [size(400, 304)]);
+    }
+
+    #[test]
+    fn windows_cover_every_pixel_and_end_with_the_picture() {
+        let starts = |length, side, stride| Tiles { side, stride, padded: false }.starts(length);
+        assert_eq!(starts(10, 4, 3), [0, 3, 6]);
+        assert_eq!(starts(11, 4, 3), [0, 3, 6, 7]);
+        assert_eq!(starts(4, 4, 1), [0]);
+        assert_eq!(starts(3, 4, 2), [0]);
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_in_words() {
+        let refused = |change: fn(&mut Choices)| {
+            let mut choices = Choices::default();
+            change(&mut choices);
+            Procedure::new(&choices).unwrap_err().to_string()
+        };
+        assert!(refused(|c| c.upsample = Some(Interpolation::Bicubic)).contains("--resize or --scales"));
+        assert!(refused(|c| c.stride = Some(3)).contains("--tile"));
+        assert!(refused(|c| (c.tile, c.stride) = (Some(8), Some(9))).contains("from 1 to 8"));
+        assert!(refused(|c| (c.scales, c.tile) = ("csail".parse().ok(), Some(9))).contains("whole pictures"));
+        for wrong in ["", "0", "-1", "x", "csail:", "semseg:99", "1,,2", "nan"] {
+            assert!(wrong.parse::<Scales>().is_err(), "{wrong}");
+        }
+        assert_eq!("csail:300,450".parse::<Scales>().unwrap().to_string(), "csail:300,450");
+    }
+}

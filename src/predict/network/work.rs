@@ -1,0 +1,339 @@
+//! Pictures read ahead, computed together where they have one size, and handed on.
+
+use std::cell::{Cell, RefCell};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use image::RgbImage;
+
+use super::look::{Seer, View};
+use super::memory::{Budget, Reservation};
+use super::procedure::{Join, Procedure, Tiles};
+use crate::base::LabelMap;
+use crate::base::event::{Event, Sink, Task};
+use crate::base::{Error, Result, Size};
+use crate::data::{Descriptor, load_raster, network_input, ordered};
+use crate::image::Raster;
+use crate::predict::merge::{Decision, Look, ScoreMap, Wanted, decide, rows_known};
+use crate::predict::{Options, Prediction, Predictor};
+
+/// A picture as it was read: what the network takes.
+#[derive(Debug)]
+pub(crate) struct Read {
+    size: Size,
+    views: Vec<View>,
+    /// Pixels without data.
+    nodata: Option<Vec<bool>>,
+    /// The picture to look at, where it is wanted.
+    shown: Option<RgbImage>,
+    reserved: Option<Reservation>,
+}
+
+/// What reading threads know.
+#[derive(Debug, Clone)]
+pub(crate) struct Reading {
+    descriptor: Descriptor,
+    procedure: Procedure,
+    budget: Budget,
+}
+
+impl Reading {
+    /// Reads the picture whose turn it is, when there is room for it.
+    fn read(&self, turn: usize, path: &Path, shown: bool) -> Result<Read> {
+        let reserved = self.budget.admit(path, turn)?;
+        let picture = load_raster(path, &self.descriptor)?;
+        // The beginning of the file may not have told the size.
+        self.budget.check(path, picture.size)?;
+        let shown = shown.then(|| picture.clone().to_rgb(&[]));
+        Ok(Read { shown, reserved: Some(reserved), ..self.prepare(path, picture)? })
+    }
+
+    /// An image that the data set has [prepared](crate::data::prepared), at the sizes at which it is predicted.
+    pub(crate) fn prepare(&self, path: &Path, picture: Raster) -> Result<Read> {
+        let (size, nodata) = (picture.size, picture.nodata.clone());
+        let sizes = self.procedure.views(size);
+        // The last view takes the picture itself.
+        let last = if self.procedure.float_scaling { picture.into_floats() } else { picture };
+        let copies: Vec<Raster> = vec![last.clone(); sizes.len().saturating_sub(1)];
+        let view = |(picture, view): (Raster, Size)| {
+            let planes = network_input(path, &picture.resized(view, self.procedure.scaling), &self.descriptor)?;
+            Ok(View { size: view, planes })
+        };
+        let views = copies.into_iter().chain([last]).zip(sizes).map(view).collect::<Result<_>>()?;
+        Ok(Read { size, views, nodata, shown: None, reserved: None })
+    }
+}
+
+/// A picture whose looks are not averaged yet, or are.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    size: Size,
+    seen: Seen,
+    wanted: Wanted,
+    nodata: Option<Vec<bool>>,
+    pub(crate) shown: Option<RgbImage>,
+    /// Held until this is gone.
+    pub(crate) reserved: Option<Reservation>,
+}
+
+#[derive(Debug)]
+enum Seen {
+    Looks(Vec<Look>),
+    All(Decision),
+}
+
+impl Pending {
+    pub(crate) fn finish(self) -> Prediction {
+        let size = self.size;
+        let decision = match self.seen {
+            Seen::Looks(looks) => decide(&looks, size, 0..size.height, self.wanted),
+            Seen::All(decision) => decision,
+        };
+        let mut prediction = Prediction {
+            labels: LabelMap { size, classes: decision.classes },
+            probability: decision.highest,
+            probabilities: decision.all,
+        };
+        prediction.leave_out(self.nodata.as_deref());
+        prediction
+    }
+}
+
+/// Takes what was seen of a picture, with the index of the input; whether there should be more.
+pub(crate) type Handle<'a> = dyn FnMut(usize, Pending) -> Result<bool> + 'a;
+
+/// Everything that one piece of work needs.
+pub(crate) struct Work<'a> {
+    predictor: &'a Predictor,
+    options: &'a Options,
+    pub(crate) reading: Arc<Reading>,
+    pub(crate) budget: Budget,
+    /// Once it is set, an image that is gone over in windows is given up.
+    pub(crate) stop: Option<&'a AtomicBool>,
+    /// Inputs whose scores are not numbers, until somebody is told.
+    unscored: RefCell<Vec<usize>>,
+}
+
+/// That a picture has no prediction because its scores are not numbers.
+pub(crate) fn not_numbers(path: &Path) -> Error {
+    Error::content(
+        path,
+        "the network's scores are not numbers (NaN or infinite), so there is no prediction; its weights may come from a \
+         training that broke down: train with a smaller --learning-rate, or take other weights",
+    )
+}
+
+impl<'a> Work<'a> {
+    pub(crate) fn new(predictor: &'a Predictor, options: &'a Options) -> Result<Self> {
+        let budget = Budget::new(predictor, options)?;
+        let (descriptor, procedure) = (predictor.descriptor.clone(), options.procedure.clone());
+        let reading = Arc::new(Reading { descriptor, procedure, budget: budget.clone() });
+        Ok(Self { predictor, options, reading, budget, stop: None, unscored: RefCell::default() })
+    }
+
+    /// Reads pictures ahead, gathers neighbours of one size and computes them together.
+    pub(crate) fn each(
+        &self,
+        inputs: &[PathBuf],
+        shown: bool,
+        sink: &dyn Sink,
+        handle: &mut Handle<'_>,
+    ) -> Result<usize> {
+        let (paths, reading) = (inputs.to_vec(), Arc::clone(&self.reading));
+        let reads = ordered(inputs.len(), self.options.workers, move |i| reading.read(i, &paths[i], shown));
+        let mut group: Vec<(usize, Read)> = Vec::new();
+        let skipped = Cell::new(0);
+        let skip = |i: usize, fault: Error| {
+            skipped.set(skipped.get() + 1);
+            sink.event(Event::Skipped { path: inputs[i].clone(), reason: fault.to_string() });
+        };
+        // Everything before the next picture is done or was skipped.
+        let mut flush = |group: &mut Vec<(usize, Read)>, done: usize| -> Result<bool> {
+            let go_on = self.compute(std::mem::take(group), handle)?;
+            self.unscored.take().into_iter().for_each(|i| skip(i, not_numbers(&inputs[i])));
+            sink.event(Event::Advanced { done, loss: None });
+            Ok(go_on)
+        };
+        sink.event(Event::Started { task: Task::Predict, total: inputs.len(), done: 0 });
+        let mut go_on = true;
+        for (i, read) in reads.enumerate() {
+            match read {
+                Err(e) => skip(i, e),
+                Ok(read) => {
+                    if group.last().is_some_and(|(_, last)| last.size != read.size) {
+                        go_on = flush(&mut group, i)?;
+                    }
+                    let full = group.len() + 1 >= self.group_size(read.size);
+                    group.push((i, read));
+                    let bytes =
+                        group.iter().filter_map(|(_, read)| read.reserved.as_ref()).map(|held| held.bytes).sum();
+                    if go_on && (full || !self.budget.may_wait(bytes)) {
+                        go_on = flush(&mut group, i + 1)?;
+                    }
+                }
+            }
+            if !go_on {
+                break;
+            }
+        }
+        if go_on && !group.is_empty() {
+            flush(&mut group, inputs.len())?;
+        }
+        sink.event(Event::Finished);
+        Ok(skipped.get())
+    }
+
+    /// Pictures of a size that are computed together.
+    fn group_size(&self, size: Size) -> usize {
+        let views = self.options.procedure.views(size);
+        let in_windows = |tiles: Tiles| views.iter().any(|view| view.width.max(view.height) > tiles.side);
+        if self.options.procedure.tiles.is_some_and(in_windows) {
+            return 1;
+        }
+        let looks = if self.options.procedure.flip { 2 } else { 1 };
+        let fitting = views.iter().map(|view| self.budget.at_once(*view)).min().unwrap_or(1);
+        (fitting / looks).max(1)
+    }
+
+    /// Computes pictures of one size; those whose scores are not numbers are not handed on.
+    pub(crate) fn compute(&self, pictures: Vec<(usize, Read)>, handle: &mut Handle<'_>) -> Result<bool> {
+        let Some(size) = pictures.first().map(|(_, read)| read.size) else { return Ok(true) };
+        let procedure = &self.options.procedure;
+        let at_once = |size| self.budget.at_once(size);
+        let predictor = self.predictor;
+        let seer = Seer {
+            network: &predictor.network,
+            device: &predictor.device,
+            precision: predictor.precision,
+            rule: predictor.rule,
+            bands: predictor.descriptor.bands,
+            outputs: predictor.config.bands_and_outputs().1.unwrap_or(usize::MAX),
+            at_once: &at_once,
+            stop: self.stop,
+        };
+        if self.is_one_view(&pictures[0].1) {
+            let views: Vec<&View> = pictures.iter().map(|(_, read)| &read.views[0]).collect();
+            if let Some(found) = seer.decided(&views)? {
+                let seen = |classes| Seen::All(Decision { classes, ..Decision::default() });
+                return self.hand_on(pictures, found.into_iter().map(|classes| classes.map(seen)), handle);
+            }
+        }
+        let mut looks: Vec<Vec<Look>> = pictures.iter().map(|_| Vec::new()).collect();
+        for view in 0..pictures[0].1.views.len() {
+            let views: Vec<&View> = pictures.iter().map(|(_, read)| &read.views[view]).collect();
+            let tiles = procedure.tiles.filter(|tiles| {
+                let Size { width, height } = views[0].size;
+                tiles.padded || width.max(height) > tiles.side
+            });
+            let seen = match tiles {
+                None => seer.whole(&views, size, procedure)?,
+                Some(tiles) if self.goes_in_strips(&pictures, tiles) => {
+                    for (i, read) in pictures {
+                        let seen = self.in_strips(&seer, &read.views[0], tiles, size)?.map(Seen::All);
+                        if !self.hand_on(vec![(i, read)], [seen], handle)? {
+                            return Ok(false);
+                        }
+                    }
+                    return Ok(true);
+                }
+                Some(tiles) => views.iter().map(|view| seer.tiled(view, tiles, procedure)).collect::<Result<_>>()?,
+            };
+            looks.iter_mut().zip(seen).for_each(|(looks, seen)| looks.extend(seen));
+        }
+        let seen = looks.into_iter().map(|looks| looks.iter().all(Look::is_numeric).then_some(Seen::Looks(looks)));
+        self.hand_on(pictures, seen, handle)
+    }
+
+    /// Hands on what was seen of each image, or remembers that it was nothing; whether there should be more.
+    fn hand_on(
+        &self,
+        images: Vec<(usize, Read)>,
+        seen: impl IntoIterator<Item = Option<Seen>>,
+        handle: &mut Handle<'_>,
+    ) -> Result<bool> {
+        for ((i, read), seen) in images.into_iter().zip(seen) {
+            let Some(seen) = seen else {
+                self.unscored.borrow_mut().push(i);
+                continue;
+            };
+            if !handle(i, self.pending(read, seen))? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether the network sees the whole image once, at its own size, and nothing but its classes is wanted.
+    fn is_one_view(&self, read: &Read) -> bool {
+        let procedure = &self.options.procedure;
+        let whole = |tiles: Tiles| !tiles.padded && read.size.width.max(read.size.height) <= tiles.side;
+        let once = read.views.len() == 1 && read.views[0].size == read.size && !procedure.flip;
+        let own = procedure.join != Join::Direct;
+        once && own && self.options.wanted == Wanted::default() && procedure.tiles.is_none_or(whole)
+    }
+
+    fn pending(&self, read: Read, seen: Seen) -> Pending {
+        let Read { size, nodata, shown, reserved, .. } = read;
+        Pending { size, seen, wanted: self.options.wanted, nodata, shown, reserved }
+    }
+
+    /// Whether windows go over one size of the picture, once, so that rows can be decided on as they are complete.
+    fn goes_in_strips(&self, pictures: &[(usize, Read)], tiles: Tiles) -> bool {
+        let procedure = &self.options.procedure;
+        let once = !procedure.flip || procedure.join == Join::Probabilities;
+        once && !tiles.padded && pictures.iter().all(|(_, read)| read.views.len() == 1)
+    }
+
+    /// Goes over a view from the top down and decides on the picture's rows as soon as they are known, so that only the
+    /// scores of a few rows are held. `None` if the scores are not numbers.
+    fn in_strips(&self, seer: &Seer<'_>, view: &View, tiles: Tiles, picture: Size) -> Result<Option<Decision>> {
+        let procedure = &self.options.procedure;
+        let wanted = self.options.wanted;
+        let mut decision = Decision {
+            classes: Vec::with_capacity(picture.width * picture.height),
+            highest: wanted.highest.then(Vec::new),
+            all: None,
+        };
+        let mut strips: Vec<(usize, Vec<f32>)> = Vec::new();
+        let mut held: Option<Look> = None;
+        let (mut done, mut numeric) = (0, true);
+        seer.sweep(view, tiles, procedure, &mut |rows: ScoreMap| {
+            let look = match held.take() {
+                None => Look { map: rows, enlargement: procedure.upsample, share: 1.0 },
+                Some(mut look) => {
+                    look.map.values.extend(rows.values);
+                    look
+                }
+            };
+            numeric &= look.is_numeric();
+            let bottom = look.map.top + look.map.values.len() / (look.map.size.width * look.map.classes);
+            let known = rows_known(&look, bottom, picture);
+            let looks = [look];
+            let strip = decide(&looks, picture, done..known, wanted);
+            decision.classes.extend(strip.classes);
+            decision.highest.iter_mut().for_each(|all| all.extend(strip.highest.iter().flatten()));
+            strips.extend(strip.all.map(|all| (known - done, all)));
+            done = known;
+            let [mut look] = looks;
+            look.drop_above(done, picture);
+            held = Some(look);
+            Ok(())
+        })?;
+        decision.all = wanted.all.then(|| stacked(&strips, picture));
+        Ok(numeric.then_some(decision))
+    }
+}
+
+/// Strips `[classes, rows, width]` as one `[classes, height, width]`.
+fn stacked(strips: &[(usize, Vec<f32>)], size: Size) -> Vec<f32> {
+    let filled = strips.iter().find(|(rows, _)| *rows > 0);
+    let classes = filled.map_or(0, |(rows, strip)| strip.len() / (rows * size.width));
+    let mut all = Vec::with_capacity(classes * size.width * size.height);
+    for class in 0..classes {
+        for (rows, strip) in strips {
+            all.extend_from_slice(&strip[class * rows * size.width..][..rows * size.width]);
+        }
+    }
+    all
+}

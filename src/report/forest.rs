@@ -1,0 +1,250 @@
+//! What came of a training: `scores.json`, and `report.html` to look at.
+
+use std::fmt::Write;
+
+use serde::Serialize;
+
+use super::tables::{class_table, confusion};
+use super::text::{count, duration, escaped, per_cent, score};
+use super::{Page, section, tile};
+use crate::base::Result;
+use crate::base::files::write_bytes;
+use crate::base::named_enum::classes_that;
+use crate::data::REGION_FOLDS as FOLDS;
+use crate::draw::Classes;
+use crate::metric::Evaluation;
+use crate::run::{ForestRun, ForestRunConfig};
+
+/// Labels of a class.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ClassReport {
+    /// Its name.
+    pub name: String,
+    /// Labelled pixels.
+    pub pixels: usize,
+    /// Connected regions that they make.
+    pub regions: usize,
+}
+
+/// What a tap, or one of its channels, contributes to the forest: mean decrease of impurity, of 1 in all.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Importance {
+    /// The tap, with its scale and channel.
+    pub name: String,
+    /// Features that count in it.
+    pub channels: usize,
+    /// Their share.
+    pub importance: f64,
+}
+
+/// What a score is of.
+fn explained(name: &str) -> String {
+    match name {
+        "by region" => format!(
+            "connected regions of labels were held out, each once in {FOLDS} parts, and decided by forests that did not see them"
+        ),
+        "by pixel" => {
+            "single labelled pixels were held out; their neighbours were learnt from and look the same, so that this \
+                       is too good for other places"
+                .into()
+        }
+        "out of bag" => "every pixel was decided by the trees that did not draw it, with the same reservation".into(),
+        _ => "by the forest that was kept, on further pictures".into(),
+    }
+}
+
+/// What came of a training.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct ForestReport {
+    /// Labels of the classes.
+    pub classes: Vec<ClassReport>,
+    /// Score on connected regions that were held out, each once.
+    pub by_region: Option<Evaluation>,
+    /// Score on single pixels that were held out.
+    pub by_pixel: Option<Evaluation>,
+    /// Score of the forest that was kept on further pictures.
+    pub validation: Option<Evaluation>,
+    /// Score of the trees on the pixels that they did not see.
+    pub out_of_bag: Option<Evaluation>,
+    /// Importances by tap, in the order of the features.
+    pub importances: Vec<Importance>,
+    /// The most important features.
+    pub strongest: Vec<Importance>,
+    /// Features of a pixel.
+    pub features: usize,
+    /// Labelled pixels.
+    pub labelled_pixels: usize,
+    /// Pixels that were learnt from.
+    pub pixels: usize,
+    /// Trees of the forest.
+    pub trees: usize,
+    /// Their splits.
+    pub splits: usize,
+    /// Seconds to compute the features of labelled pixels.
+    pub feature_seconds: f64,
+    /// Seconds to fit the forest that was kept.
+    pub fit_seconds: f64,
+}
+
+impl ForestReport {
+    /// The scores there are, with what they are on.
+    pub fn evaluations(&self) -> Vec<(&'static str, &Evaluation)> {
+        let all = [
+            ("by region", &self.by_region),
+            ("by pixel", &self.by_pixel),
+            ("validation", &self.validation),
+            ("out of bag", &self.out_of_bag),
+        ];
+        all.into_iter().filter_map(|(name, found)| Some((name, found.as_ref()?))).collect()
+    }
+
+    /// A table of F1 scores, a line a class.
+    pub fn table(&self) -> Vec<String> {
+        let evaluations = self.evaluations();
+        let width = self.classes.iter().map(|class| class.name.chars().count()).max().unwrap_or(0).max(7);
+        let line = |name: &str, pixels: String, regions: String, scores: Vec<Option<f64>>| {
+            let mut line = format!("{name:width$}  {pixels:>9}  {regions:>7}");
+            for ((head, _), score) in evaluations.iter().zip(scores) {
+                let text = score.map_or_else(|| "-".to_owned(), |score| format!("{score:.4}"));
+                let _ = write!(line, "  {text:>w$}", w = head.len());
+            }
+            line
+        };
+        let mut lines = vec![format!("{:width$}  {:>9}  {:>7}", "F1", "pixels", "regions")];
+        evaluations.iter().for_each(|(head, _)| _ = write!(lines[0], "  {head}"));
+        for (i, class) in self.classes.iter().enumerate() {
+            let scores = evaluations.iter().map(|(_, found)| found.f1[i]).collect();
+            lines.push(line(&class.name, count(class.pixels as u64), class.regions.to_string(), scores));
+        }
+        let regions: usize = self.classes.iter().map(|class| class.regions).sum();
+        let means = evaluations.iter().map(|(_, found)| found.mean_f1).collect();
+        lines.push(line("mean", count(self.labelled_pixels as u64), regions.to_string(), means));
+        for (name, found) in &evaluations {
+            let never = found.never_predicted.iter().map(|class| self.classes[*class].name.as_str());
+            let sentence = classes_that(never, ["occurs in the labels, but is", "occur in the labels, but are"]);
+            lines.extend(sentence.map(|classes| format!("{name}: {classes} never predicted")));
+        }
+        lines
+    }
+
+    /// Writes the page of a run.
+    pub(crate) fn write_html(&self, run: &ForestRun) -> Result<()> {
+        let classes = Classes::of(&run.config.dataset);
+        let recipe = &run.config.recipe;
+        let page = Page {
+            title: (&recipe.name, &recipe.summary),
+            status: "finished",
+            facts: &self.facts(&run.config),
+            tiles: &self.tiles(),
+            sections: &(self.labels() + &self.scores(&classes)? + &self.shares()),
+        };
+        write_bytes(&run.report_path(), page.html(recipe, &run.config.dataset)?.as_bytes())
+    }
+
+    fn facts(&self, config: &ForestRunConfig) -> Vec<(&'static str, String)> {
+        let files: Vec<String> = config.weights.iter().map(|path| path.display().to_string()).collect();
+        let weights = if files.is_empty() { "random".to_owned() } else { files.join(", ") };
+        let features = format!("{} of {}", self.features, config.recipe.features.encoder);
+        let forest = format!("{} trees, {} splits", count(self.trees as u64), count(self.splits as u64));
+        vec![
+            ("data set", config.dataset.name.clone()),
+            ("features", features),
+            ("weights", weights),
+            ("forest", forest),
+            ("features took", duration(self.feature_seconds)),
+            ("the forest took", duration(self.fit_seconds)),
+            ("device", config.device.clone()),
+            ("seed", config.seed.to_string()),
+            ("made", config.started.replace('T', " ").replace('Z', " UTC")),
+            ("segtool", config.version.clone()),
+        ]
+    }
+
+    fn tiles(&self) -> String {
+        let means = self.evaluations().into_iter().map(|(name, found)| match name {
+            "out of bag" => tile("out-of-bag error", &score(Some(1.0 - found.accuracy))),
+            name => tile(&format!("mean F1 {name}"), &score(found.mean_f1)),
+        });
+        means.collect::<String>() + &tile("pixels learnt from", &count(self.pixels as u64))
+    }
+
+    /// Labels and F1 of the classes.
+    fn labels(&self) -> String {
+        let evaluations = self.evaluations();
+        let heads: String = evaluations.iter().map(|(name, _)| format!(r#"<th scope="col">F1 {name}</th>"#)).collect();
+        let mut rows = String::new();
+        for (i, class) in self.classes.iter().enumerate() {
+            let cells: String = evaluations
+                .iter()
+                .map(|(_, found)| format!(r#"<td class="number">{}</td>"#, score(found.f1[i])))
+                .collect();
+            let (pixels, regions) = (count(class.pixels as u64), count(class.regions as u64));
+            let _ = writeln!(
+                rows,
+                r#"<tr><td>{}</td><td class="number">{pixels}</td><td class="number">{regions}</td>{cells}</tr>"#,
+                escaped(&class.name)
+            );
+        }
+        let means: String = evaluations
+            .iter()
+            .map(|(_, found)| format!(r#"<td class="number"><b>{}</b></td>"#, score(found.mean_f1)))
+            .collect();
+        let kinds: String =
+            evaluations.iter().map(|(name, _)| format!("<li>F1 {name}: {}</li>", explained(name))).collect();
+        let table = format!(
+            r#"<p>The forest that was kept learnt from all labelled pixels. Means are of the classes that have a score.</p>
+<ul>{kinds}</ul>
+<div class="scroll"><table><thead><tr><th scope="col">class</th><th scope="col">labelled pixels</th><th scope="col">regions</th>{heads}</tr></thead>
+<tbody>{rows}<tr><td><b>mean</b></td><td class="number">{}</td><td></td>{means}</tr></tbody></table></div>"#,
+            count(self.labelled_pixels as u64)
+        );
+        section("labels", "F1 by class", &table)
+    }
+
+    /// Tables of every score there is.
+    fn scores(&self, classes: &Classes) -> Result<String> {
+        let mut sections = String::new();
+        for (name, found) in self.evaluations().into_iter().filter(|(_, found)| found.pixels > 0) {
+            let content = format!(
+                r#"<p>{} pixels, {} of them right.</p><div class="scroll">{}</div>
+<h3>What was taken for what</h3><p>Each row is a label, shared out over what was predicted, in per cent.</p>
+<div class="scroll">{}</div>"#,
+                count(found.pixels),
+                per_cent((found.accuracy * found.pixels as f64).round() as u64, found.pixels),
+                class_table(&found.matrix, classes),
+                confusion(&found.matrix, classes)?
+            );
+            let title = format!("Scores {name}");
+            sections += &section(&name.replace(' ', "-"), &title, &content);
+        }
+        Ok(sections)
+    }
+
+    fn shares(&self) -> String {
+        let rows = |entries: &[Importance]| -> String {
+            let row = |entry: &Importance| {
+                let (name, share) = (escaped(&entry.name), entry.importance);
+                let channels = entry.channels;
+                format!(
+                    r#"<tr><td>{name}</td><td class="number">{channels}</td><td class="number bar" style="--share:{share:.4}">{:.1} %</td></tr>"#,
+                    100.0 * share
+                )
+            };
+            entries.iter().map(row).collect()
+        };
+        let table = |title: &str, entries: &[Importance]| {
+            format!(
+                r#"<h3>{title}</h3><div class="scroll"><table><thead><tr><th scope="col">tap</th><th scope="col">features</th><th scope="col">importance</th></tr></thead>
+<tbody>{}</tbody></table></div>"#,
+                rows(entries)
+            )
+        };
+        let content = format!(
+            "<p>Mean decrease of impurity by the splits of the features; the shares add up to 1. To see what a channel shows: \
+             <code>segtool info --features IMAGE --run RUN --tap TAP --channel N</code></p>{}{}",
+            table("By tap", &self.importances),
+            table("The most important features", &self.strongest)
+        );
+        section("importances", "Importances", &content)
+    }
+}

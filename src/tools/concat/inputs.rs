@@ -1,0 +1,284 @@
+//! Which image and label belong to which prediction.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::base::event::{Event, Sink};
+use crate::base::{Error, Result};
+use crate::data::{
+    FileKind, Labels, Pair, files_by_stem, find_images_or_ids, find_labels, find_predictions, name_note, pair_folders,
+    pair_lists, pair_mask_folders, read_label_list, read_list,
+};
+
+/// Most predictions without a partner that an error names.
+const MAX_NAMED: usize = 20;
+
+/// What is drawn side by side; a label or a prediction is there, or both.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Triple {
+    /// The image.
+    pub image: PathBuf,
+    /// Its label image or masks, where there are any.
+    pub label: Option<Labels>,
+    /// The prediction, where there is one.
+    pub prediction: Option<PathBuf>,
+}
+
+impl Triple {
+    /// What the result is named after: the prediction or, without one, the image.
+    pub fn name(&self) -> &Path {
+        self.prediction.as_deref().unwrap_or(&self.image)
+    }
+}
+
+/// Where predictions are.
+#[derive(Debug, Clone)]
+pub enum Predictions {
+    /// These files.
+    Files(Vec<PathBuf>),
+    /// In a list.
+    List(PathBuf),
+    /// The .npy files of a folder.
+    Folder(PathBuf),
+}
+
+/// Where the partners of predictions are.
+#[derive(Debug, Clone)]
+pub enum Partners {
+    /// In a list, in the order of the predictions.
+    List(PathBuf),
+    /// Under the same stem in a folder, or the file itself for a single prediction. Images may be in folders of their own
+    /// there, as [`Self::MaskFolders`] has them.
+    Path(PathBuf),
+    /// In a folder with a folder for each image, which holds it in images/ and its masks in masks/; by the image's stem.
+    MaskFolders(PathBuf),
+    /// Under the same stem beside the prediction.
+    Beside,
+}
+
+/// The places where files are looked for.
+#[derive(Debug, Clone)]
+pub struct Inputs {
+    /// Of predictions, where there are any.
+    pub predictions: Option<Predictions>,
+    /// Of images.
+    pub images: Partners,
+    /// Of labels, where there are any.
+    pub labels: Option<Partners>,
+}
+
+impl Inputs {
+    /// Finds what belongs together, in the order of the predictions or, without any, of the images. What lacks a partner
+    /// is an error, and so are lists of unequal length; names that do not match are noted.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] if there are neither predictions nor labels, too.
+    pub fn find(&self, sink: &dyn Sink) -> Result<Vec<Triple>> {
+        let predictions = match (&self.predictions, &self.labels) {
+            (Some(Predictions::Files(files)), _) => files.clone(),
+            (Some(Predictions::List(list)), _) => read_list(list, sink)?,
+            (Some(Predictions::Folder(folder)), _) => find_predictions(folder)?,
+            (None, Some(labels)) => return labelled(&self.images, labels, sink),
+            (None, None) => return Err(Error::Config("there are neither predictions nor labels to draw".into())),
+        };
+        let images = self.partners(&predictions, &self.images, FileKind::Picture, sink)?;
+        let labels = match &self.labels {
+            Some(Partners::MaskFolders(root)) => masks(&predictions, root)?.into_iter().map(Some).collect(),
+            Some(labels) => {
+                let files = self.partners(&predictions, labels, FileKind::Label, sink)?;
+                files.into_iter().map(|file| Some(file.into())).collect()
+            }
+            None => vec![None; predictions.len()],
+        };
+        let triple = |((prediction, image), label)| Triple { image, label, prediction: Some(prediction) };
+        Ok(predictions.into_iter().zip(images).zip(labels).map(triple).collect())
+    }
+
+    fn partners(
+        &self,
+        predictions: &[PathBuf],
+        partners: &Partners,
+        kind: FileKind,
+        sink: &dyn Sink,
+    ) -> Result<Vec<PathBuf>> {
+        match partners {
+            Partners::List(list) => self.in_order(predictions, list, kind, sink),
+            Partners::Path(file) if file.is_file() && predictions.len() == 1 => Ok(vec![file.clone()]),
+            Partners::Path(file) if file.is_file() => Err(Error::content(
+                file,
+                format!("is one file for {} predictions; give a folder or a list", predictions.len()),
+            )),
+            Partners::Path(folder) => by_stem(predictions, Some(folder), kind, sink),
+            Partners::MaskFolders(root) => {
+                let images = pair_mask_folders(root)?.into_iter().map(|pair| pair.image);
+                among(&stems_of(images.collect()), predictions, root, kind)
+            }
+            Partners::Beside => by_stem(predictions, None, kind, sink),
+        }
+    }
+
+    fn in_order(&self, predictions: &[PathBuf], list: &Path, kind: FileKind, sink: &dyn Sink) -> Result<Vec<PathBuf>> {
+        let found = match kind {
+            FileKind::Picture => read_list(list, sink)?,
+            FileKind::Label => read_label_list(list, sink)?,
+        };
+        if found.len() == predictions.len() {
+            let names: Vec<[&Path; 2]> = found.iter().zip(predictions).map(|(a, b)| [a.as_path(), b]).collect();
+            name_note(&names).into_iter().for_each(|note| sink.event(Event::Note(note)));
+            return Ok(found);
+        }
+        let (longer, shorter) = match found.len() > predictions.len() {
+            true => (list.display(), self.source().display()),
+            false => (self.source().display(), list.display()),
+        };
+        Err(Error::Config(format!(
+            "{} names {} files, but there are {} predictions in {}; {longer} has entries without a partner in {shorter}",
+            list.display(),
+            found.len(),
+            predictions.len(),
+            self.source().display(),
+        )))
+    }
+
+    fn source(&self) -> &Path {
+        match &self.predictions {
+            Some(Predictions::List(path) | Predictions::Folder(path)) => path,
+            Some(Predictions::Files(files)) => files.first().map_or(Path::new(""), PathBuf::as_path),
+            None => Path::new(""),
+        }
+    }
+}
+
+/// Images with their labels, without predictions.
+fn labelled(images: &Partners, labels: &Partners, sink: &dyn Sink) -> Result<Vec<Triple>> {
+    let pairs = match (images, labels) {
+        (Partners::Beside | Partners::MaskFolders(_), Partners::MaskFolders(root)) => pair_mask_folders(root)?,
+        (Partners::List(images), Partners::List(labels)) => pair_lists(images, labels, sink)?,
+        (Partners::Path(images), Partners::Path(labels)) => pair_folders(images, labels, sink)?,
+        (Partners::Beside, labels) => {
+            let files = match labels {
+                Partners::List(list) => read_label_list(list, sink)?,
+                Partners::Path(file) if file.is_file() => vec![file.clone()],
+                Partners::Path(folder) => find_labels(folder)?,
+                Partners::MaskFolders(_) | Partners::Beside => Vec::new(),
+            };
+            let images = by_stem(&files, None, FileKind::Picture, sink)?;
+            images.into_iter().zip(files).map(|(image, label)| Pair { image, label: label.into() }).collect()
+        }
+        _ => {
+            return Err(Error::Config(
+                "without predictions, images and labels are two lists, two folders or two files; give --images with \
+                 --labels, or --image-list with --label-list"
+                    .into(),
+            ));
+        }
+    };
+    Ok(pairs.into_iter().map(|Pair { image, label }| Triple { image, label: Some(label), prediction: None }).collect())
+}
+
+/// The masks of the images that have the predictions' stems.
+fn masks(predictions: &[PathBuf], root: &Path) -> Result<Vec<Labels>> {
+    let pairs = pair_mask_folders(root)?;
+    let found = stems_of(pairs.iter().map(|pair| pair.image.clone()).collect());
+    let images = among(&found, predictions, root, FileKind::Label)?;
+    let labels: BTreeMap<PathBuf, Labels> = pairs.into_iter().map(|pair| (pair.image, pair.label)).collect();
+    Ok(images.iter().map(|image| labels[image].clone()).collect())
+}
+
+fn stems_of(files: Vec<PathBuf>) -> BTreeMap<String, Vec<PathBuf>> {
+    let mut stems: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+    for file in files {
+        stems.entry(file.file_stem().unwrap_or_default().to_string_lossy().into_owned()).or_default().push(file);
+    }
+    stems
+}
+
+/// The one file of each prediction's stem.
+fn among(
+    found: &BTreeMap<String, Vec<PathBuf>>,
+    predictions: &[PathBuf],
+    place: &Path,
+    kind: FileKind,
+) -> Result<Vec<PathBuf>> {
+    let (mut files, mut alone) = (Vec::with_capacity(predictions.len()), Vec::new());
+    for prediction in predictions {
+        match same_stem(found, prediction)? {
+            Some(file) => files.push(file),
+            None => alone.push((prediction, place.to_owned())),
+        }
+    }
+    if alone.is_empty() { Ok(files) } else { Err(without_partner(&alone, predictions.len(), kind)) }
+}
+
+/// The one file of the prediction's stem, if there is any.
+fn same_stem(found: &BTreeMap<String, Vec<PathBuf>>, prediction: &PathBuf) -> Result<Option<PathBuf>> {
+    let stem = prediction.file_stem().unwrap_or_default().to_string_lossy();
+    let same = found.get(&*stem).into_iter().flatten();
+    match same.filter(|path| *path != prediction).collect::<Vec<_>>()[..] {
+        [] => Ok(None),
+        [only] => Ok(Some(only.clone())),
+        [first, second, ..] => Err(ambiguous(first, second, prediction)),
+    }
+}
+
+fn ambiguous(first: &Path, second: &Path, prediction: &Path) -> Error {
+    Error::Config(format!(
+        "{} and {} have the same stem, so it is not clear which one belongs to {}; use lists instead",
+        first.display(),
+        second.display(),
+        prediction.display()
+    ))
+}
+
+/// The files of a folder by stem; of one without images, those in folders of their own in it.
+fn files_of(folder: &Path, kind: FileKind, sink: &dyn Sink) -> Result<BTreeMap<String, Vec<PathBuf>>> {
+    let found = files_by_stem(folder, kind)?;
+    let inside = (kind == FileKind::Picture && found.is_empty()).then(|| find_images_or_ids(folder, sink).ok());
+    // That there are none at all is told with the predictions that lack one.
+    Ok(inside.flatten().map_or(found, stems_of))
+}
+
+/// The one file of the same stem as each prediction, in `folder` or beside the prediction.
+fn by_stem(predictions: &[PathBuf], folder: Option<&Path>, kind: FileKind, sink: &dyn Sink) -> Result<Vec<PathBuf>> {
+    let mut folders: BTreeMap<PathBuf, BTreeMap<String, Vec<PathBuf>>> = BTreeMap::new();
+    let mut found = Vec::with_capacity(predictions.len());
+    let mut alone = Vec::new();
+    for prediction in predictions {
+        let place = folder.map_or_else(|| beside(prediction), Path::to_owned);
+        if !folders.contains_key(&place) {
+            let files = if folder.is_some() { files_of(&place, kind, sink)? } else { files_by_stem(&place, kind)? };
+            folders.insert(place.clone(), files);
+        }
+        match same_stem(&folders[&place], prediction)? {
+            Some(file) => found.push(file),
+            None => alone.push((prediction, place)),
+        }
+    }
+    if alone.is_empty() { Ok(found) } else { Err(without_partner(&alone, predictions.len(), kind)) }
+}
+
+fn beside(prediction: &Path) -> PathBuf {
+    match prediction.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.into(),
+        _ => ".".into(),
+    }
+}
+
+fn without_partner(alone: &[(&PathBuf, PathBuf)], all: usize, kind: FileKind) -> Error {
+    let (what, flags) = match kind {
+        FileKind::Picture => ("image", "--images, --image-list or --mask-folders"),
+        FileKind::Label => ("label image", "--labels, --label-list or --mask-folders"),
+    };
+    let named: Vec<String> = alone
+        .iter()
+        .take(MAX_NAMED)
+        .map(|(prediction, place)| format!("{} (looked in {})", prediction.display(), place.display()))
+        .collect();
+    let more = if alone.len() > MAX_NAMED { ", ..." } else { "" };
+    Error::Config(format!(
+        "{} of {all} predictions have no {what} of the same stem: {}{more}; say where they are with {flags}",
+        alone.len(),
+        named.join(", ")
+    ))
+}

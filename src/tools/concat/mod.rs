@@ -1,0 +1,171 @@
+//! Pictures, labels and predictions on disk drawn side by side, for reports.
+
+mod inputs;
+
+pub use inputs::{Inputs, Partners, Predictions, Triple};
+
+use crate::draw::Classes;
+use crate::draw::Look;
+use crate::draw::Shown;
+use crate::draw::compose;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rayon::prelude::*;
+
+use crate::base::LabelMap;
+use crate::base::event::{Event, Sink, Task};
+use crate::base::files::{create_folder, refuse_equal_outputs, write_bytes_unsynced};
+use crate::base::inputs::ReadFiles;
+use crate::base::{Error, Result, Size};
+use crate::data::{Descriptor, Labels, Pair, check_size, displayed, load_labels, load_pair_labels, load_prediction};
+use crate::draw::{PictureFormat, encode_picture};
+use crate::image::{read_image, read_probability_npy, report_notes};
+
+/// What to draw where.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Folder of the results.
+    pub output: PathBuf,
+    /// How they are stored.
+    pub format: PictureFormat,
+    /// What they show.
+    pub look: Look,
+}
+
+/// What became of the inputs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Pictures written.
+    pub written: usize,
+    /// Inputs left out because a file could not be used.
+    pub skipped: usize,
+}
+
+/// Draws every triple as `<stem>_concat.png` (or .jpg), named after its prediction or, without one, its image, on all
+/// cores. A triple that cannot be used is
+/// reported and left out; a picture that cannot be written ends the work. Two triples that would be written under one
+/// name are refused before any work.
+pub fn concat_files(
+    triples: &[Triple],
+    descriptor: &Descriptor,
+    options: &Options,
+    sink: &dyn Sink,
+) -> Result<Summary> {
+    let output = |triple: &Triple| options.output.join(output_name(triple.name(), options.format));
+    refuse_equal_outputs(triples.iter().map(|triple| (output(triple), triple.name())))?;
+    refuse_inputs(triples, &output)?;
+    create_folder(&options.output)?;
+    let classes = Classes::of(descriptor);
+    sink.event(Event::Started { task: Task::Concat, total: triples.len(), done: 0 });
+    let done = AtomicUsize::new(0);
+    let draw = |triple: &Triple| -> Result<Summary> {
+        let picture = load(triple, descriptor, &options.look).and_then(|shown| {
+            let picture = compose(shown, &classes, &options.look);
+            let picture = picture.map_err(|reason| Error::content(triple.name(), reason))?;
+            encode_picture(&picture, options.format)
+        });
+        let summary = match picture {
+            Ok(file) => {
+                write_bytes_unsynced(&output(triple), &file)?;
+                Summary { written: 1, skipped: 0 }
+            }
+            Err(e) => {
+                sink.event(Event::Skipped { path: triple.name().into(), reason: e.to_string() });
+                Summary { written: 0, skipped: 1 }
+            }
+        };
+        sink.event(Event::Advanced { done: done.fetch_add(1, Ordering::Relaxed) + 1, loss: None });
+        Ok(summary)
+    };
+    let add = |a: Summary, b: Summary| Ok(Summary { written: a.written + b.written, skipped: a.skipped + b.skipped });
+    let summary = triples.par_iter().with_max_len(1).map(draw).try_reduce(Summary::default, add);
+    sink.event(Event::Finished);
+    report_notes(sink);
+    summary
+}
+
+/// Refuses to draw over a file that is drawn, or that belongs to it.
+fn refuse_inputs(triples: &[Triple], output: &dyn Fn(&Triple) -> PathBuf) -> Result<()> {
+    let files = triples.iter().flat_map(|triple| {
+        let labels = triple.label.iter().flat_map(Labels::files);
+        [&triple.image].into_iter().chain(&triple.prediction).chain(labels)
+    });
+    let inputs = ReadFiles::new(files);
+    triples.iter().try_for_each(|triple| inputs.refuse(&output(triple), "--output-path"))
+}
+
+/// Reads what a figure shows; all parts must have one size.
+fn load(triple: &Triple, descriptor: &Descriptor, look: &Look) -> Result<Shown> {
+    let prediction = match &triple.prediction {
+        Some(path) => Some((path.as_path(), load_prediction(path, descriptor)?)),
+        None => None,
+    };
+    let check = |path: &Path, size: Size| match &prediction {
+        Some((prediction, map)) => check_size((path, size), (prediction, map.size)),
+        None => Ok(()),
+    };
+    // The image, the largest file, comes last.
+    let label = match &triple.label {
+        Some(Labels::File(path)) => {
+            let label = load_labels(path, descriptor)?;
+            check(path, label.size)?;
+            Some(label)
+        }
+        _ => None,
+    };
+    let probability = match (&triple.prediction, look.probability) {
+        (Some(prediction), true) => {
+            let path = probability_path(prediction)?;
+            let (size, probability) = read_probability_npy(&path)?;
+            check(&path, size)?;
+            Some(probability)
+        }
+        _ => None,
+    };
+    let raster = read_image(&triple.image)?;
+    check(&triple.image, raster.size)?;
+    let label = settled_label(triple, label, raster.size, descriptor)?;
+    Ok(Shown {
+        image: displayed(raster, descriptor.bands, &descriptor.nodata_numbers()),
+        label: label.map(|label| label.classes),
+        prediction: prediction.map(|(_, map)| map.classes),
+        probability,
+        mean_iou: None,
+    })
+}
+
+/// The label of an image of that size: of a file, what was read, which must have the size; of masks, their sum.
+fn settled_label(
+    triple: &Triple,
+    read: Option<LabelMap>,
+    size: Size,
+    descriptor: &Descriptor,
+) -> Result<Option<LabelMap>> {
+    match (&triple.label, read) {
+        (Some(Labels::File(path)), Some(label)) => {
+            check_size((&triple.image, size), (path, label.size))?;
+            Ok(Some(label))
+        }
+        (Some(masks @ Labels::Masks(_)), _) => {
+            let pair = Pair { image: triple.image.clone(), label: masks.clone() };
+            load_pair_labels(&pair, size, descriptor).map(Some)
+        }
+        _ => Ok(None),
+    }
+}
+
+/// `<stem>_prob.npy` beside the prediction, which must be there.
+fn probability_path(prediction: &Path) -> Result<PathBuf> {
+    let stem = prediction.file_stem().unwrap_or_default().to_string_lossy();
+    let path = prediction.with_file_name(format!("{stem}_prob.npy"));
+    if !path.exists() {
+        return Err(Error::content(path, "there is no such file; `segtool predict --prob` writes it"));
+    }
+    Ok(path)
+}
+
+fn output_name(named_after: &Path, format: PictureFormat) -> String {
+    let stem = named_after.file_stem().unwrap_or_default().to_string_lossy();
+    format!("{stem}_concat.{}", format.extension())
+}

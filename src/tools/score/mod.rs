@@ -1,0 +1,426 @@
+//! Predictions scored against label images: pictures in, one [`Tally`] out.
+
+mod partial;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rayon::prelude::*;
+
+use crate::base::event::{Event, Sink, Task};
+use crate::base::label_map::{IGNORE, LabelMap, NO_CLASS};
+use crate::base::{Error, Result, Size};
+use crate::data::{Descriptor, Labels, Pair, load_pair_labels, load_prediction, prediction_map};
+use crate::image::{RawLabels, read_labels, read_size, report_notes};
+use crate::metric::{Areas, BoundaryWidth, Codes, ConfusionMatrix, OtherValues, Tally};
+
+pub use partial::Partial;
+
+/// Pairs whose scores are held until they are handed on in order.
+const CHUNK: usize = 1024;
+
+/// How pictures are scored.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// What label values mean.
+    pub descriptor: Descriptor,
+    /// Whether boundaries are scored too.
+    pub boundary: Option<BoundaryWidth>,
+    /// What happens at a pair that cannot be used.
+    pub on_fault: OnFault,
+    /// A value that is taken as "not labelled" although nobody said so: it is noted where it occurs.
+    pub implied_ignore: Option<u16>,
+}
+
+/// What happens at a pair that cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnFault {
+    /// It is reported and left out.
+    Skip,
+    /// It ends the work.
+    Stop,
+}
+
+/// The scores of one picture.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PictureScores {
+    /// Labelled pixels.
+    pub pixels: u64,
+    /// Labelled pixels that are right, over all labelled pixels.
+    pub pixel_accuracy: f64,
+    /// Mean IoU over the classes that occur in the picture or were predicted.
+    pub mean_iou: f64,
+    /// IoU of every class; `None` where it neither occurs nor was predicted.
+    pub class_iou: Vec<Option<f64>>,
+}
+
+/// Receives the scores of a pair.
+pub type OnPicture<'a> = dyn FnMut(&Pair, PictureScores) -> Result<()> + 'a;
+
+/// Counts pictures one after another; one for each thread.
+pub struct Scorer<'a> {
+    settings: &'a Settings,
+    codes: Arc<Codes>,
+    /// Empty between pictures.
+    picture: ConfusionMatrix,
+    /// Of the picture counted last.
+    last: Vec<Areas>,
+    tally: Tally,
+    unexpected: Unexpected,
+}
+
+/// Values in files that a reader of the scores should know of.
+#[derive(Debug, Default)]
+struct Unexpected {
+    /// Predictions that leave labelled pixels without a class, and such pixels.
+    unpredicted: (usize, u64),
+    /// The values of which somebody did, where others are let through.
+    listed: Option<BTreeSet<u16>>,
+    files: usize,
+    first: Option<(PathBuf, u16)>,
+    /// Label pixels that hold [`Settings::implied_ignore`].
+    ignored: u64,
+}
+
+/// A prediction and its label image as stored, of one size.
+struct RawPair<'a> {
+    paths: [&'a Path; 2],
+    prediction: RawLabels,
+    label: RawLabels,
+}
+
+impl<'a> RawPair<'a> {
+    fn read(paths: [&'a Path; 2]) -> Result<Self> {
+        Self::compare_headers(paths)?;
+        let (prediction, label) = (read_labels(paths[0])?, read_labels(paths[1])?);
+        Self::compare(paths, prediction.size(), label.size())?;
+        Ok(Self { paths, prediction, label })
+    }
+
+    /// Compares what the headers say, so that of a pair that cannot be scored nothing is decoded: a few bytes may claim to
+    /// be billions of pixels. An array is as long as it claims, so two of them are as quickly read as looked at.
+    fn compare_headers(paths: [&Path; 2]) -> Result<()> {
+        let ends = |path: &Path, wanted| path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case(wanted));
+        // Of the arrays in an archive, the header that is read may be another's than that of the label map.
+        if paths.into_iter().all(|path| ends(path, "npy")) || paths.into_iter().any(|path| ends(path, "npz")) {
+            return Ok(());
+        }
+        match paths.map(read_size) {
+            [Some(prediction), Some(label)] => Self::compare(paths, prediction, label),
+            // Whoever reads it will say what is wrong.
+            _ => Ok(()),
+        }
+    }
+
+    fn compare(paths: [&Path; 2], prediction: Size, label: Size) -> Result<()> {
+        if prediction == label {
+            return Ok(());
+        }
+        Err(Error::SizeMismatch {
+            first: paths[0].into(),
+            first_size: prediction,
+            second: paths[1].into(),
+            second_size: label,
+        })
+    }
+}
+
+/// What is counted of a pair of files.
+enum ReadPair<'a> {
+    Raw(RawPair<'a>),
+    /// Labels that were merged from masks, and predictions.
+    Maps(LabelMap, LabelMap),
+}
+
+impl<'a> ReadPair<'a> {
+    fn read(pair: &'a Pair, descriptor: &Descriptor) -> Result<Self> {
+        match &pair.label {
+            Labels::File(label) => RawPair::read([&pair.image, label]).map(Self::Raw),
+            Labels::Masks(_) => {
+                let predictions = load_prediction(&pair.image, descriptor)?;
+                Ok(Self::Maps(load_pair_labels(pair, predictions.size, descriptor)?, predictions))
+            }
+        }
+    }
+}
+
+impl<'a> Scorer<'a> {
+    /// Refuses numbers of classes that cannot be counted.
+    pub fn new(settings: &'a Settings) -> Result<Self> {
+        let classes = settings.descriptor.class_count();
+        ConfusionMatrix::check_classes(classes)?;
+        let table = settings.descriptor.value_table();
+        let let_through = settings.descriptor.other_values != OtherValues::Error;
+        let listed = let_through.then(|| settings.descriptor.listed_values());
+        Ok(Self {
+            settings,
+            codes: Arc::new(Codes::new(classes, |value| table[usize::from(value)])),
+            picture: ConfusionMatrix::new(classes),
+            last: Vec::new(),
+            tally: Tally::new(classes, settings.boundary),
+            unexpected: Unexpected { listed, ..Unexpected::default() },
+        })
+    }
+
+    /// Another one for the same settings, which has counted nothing yet.
+    fn sibling(&self) -> Self {
+        let classes = self.picture.classes();
+        Self {
+            settings: self.settings,
+            codes: Arc::clone(&self.codes),
+            picture: ConfusionMatrix::new(classes),
+            last: Vec::new(),
+            tally: Tally::new(classes, self.settings.boundary),
+            unexpected: Unexpected { listed: self.unexpected.listed.clone(), ..Unexpected::default() },
+        }
+    }
+
+    /// Counts a pair that was read.
+    fn add(&mut self, pair: &ReadPair<'_>) -> Result<()> {
+        match pair {
+            ReadPair::Raw(pair) => self.add_raw(pair),
+            ReadPair::Maps(labels, predictions) => {
+                let ignored = labels.classes.iter().filter(|class| **class == IGNORE).count();
+                self.unexpected.ignored += if self.settings.implied_ignore.is_some() { ignored as u64 } else { 0 };
+                self.add_maps(labels, predictions);
+                Ok(())
+            }
+        }
+    }
+
+    fn add_raw(&mut self, RawPair { paths, prediction, label }: &RawPair<'_>) -> Result<()> {
+        let [prediction_path, label_path] = *paths;
+        let descriptor = &self.settings.descriptor;
+        let counted = match (label, prediction) {
+            (RawLabels::Values(_, labels), RawLabels::Values(_, predictions)) if self.settings.boundary.is_none() => {
+                self.picture.add_values(labels, predictions, &self.codes).is_ok()
+            }
+            _ => false,
+        };
+        let classes = self.picture.classes();
+        if !counted {
+            self.picture = ConfusionMatrix::new(classes);
+            let predictions = prediction_map(prediction_path, prediction, descriptor)?;
+            let labels = descriptor.class_map(label_path, label)?;
+            self.picture.add(&labels.classes, &predictions.classes);
+            self.tally.add_boundaries(labels.size, &labels.classes, &predictions.classes);
+        }
+        if self.picture.predicted(classes) > 0 {
+            self.unexpected.count_unpredicted(prediction, label, descriptor);
+        }
+        if let Some(value) = self.settings.implied_ignore.filter(|_| self.picture.unlabelled() > 0) {
+            self.unexpected.count_ignored(label, value);
+        }
+        if self.picture.unlabelled() > 0 || self.picture.labelled(classes) > 0 {
+            self.look(label_path, label)?;
+        }
+        if self.picture.predicted(classes) > 0 {
+            self.look(prediction_path, prediction)?;
+        }
+        self.last = self.tally.take(&mut self.picture);
+        Ok(())
+    }
+
+    /// Notes a file with values that are let through although nobody said what they mean, or refuses it.
+    fn look(&mut self, path: &Path, raw: &RawLabels) -> Result<()> {
+        match self.unexpected.find(raw) {
+            Some(value) if self.settings.on_fault == OnFault::Stop => Err(Error::content(
+                path,
+                format!("holds {value}, which is no class of {}", self.settings.descriptor.name),
+            )),
+            Some(value) => {
+                self.unexpected.note(path, value);
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Counts a prediction that is at hand, of the pair's image. Pixels without data, which have no class there, do not
+    /// count.
+    pub fn add_map(&mut self, pair: &Pair, prediction: &LabelMap) -> Result<()> {
+        let mut labels = load_pair_labels(pair, prediction.size, &self.settings.descriptor)?;
+        let nodata: Vec<bool> = prediction.classes.iter().map(|class| *class == IGNORE).collect();
+        labels.leave_out(&nodata);
+        self.add_maps(&labels, prediction);
+        Ok(())
+    }
+
+    /// Counts maps of one size.
+    fn add_maps(&mut self, labels: &LabelMap, predictions: &LabelMap) {
+        self.picture.add(&labels.classes, &predictions.classes);
+        self.tally.add_boundaries(labels.size, &labels.classes, &predictions.classes);
+        self.last = self.tally.take(&mut self.picture);
+    }
+
+    /// Notes a picture that was left out.
+    pub fn skip(&mut self) {
+        self.tally.skipped += 1;
+    }
+
+    /// The scores of the picture counted last.
+    pub fn last(&self) -> PictureScores {
+        let pixels: u64 = self.last.iter().map(|areas| areas.label).sum();
+        let right: u64 = self.last.iter().map(|areas| areas.both).sum();
+        let class_iou: Vec<Option<f64>> = self.last.iter().map(Areas::iou).collect();
+        let found: Vec<f64> = class_iou.iter().flatten().copied().collect();
+        PictureScores {
+            pixels,
+            pixel_accuracy: right as f64 / pixels.max(1) as f64,
+            mean_iou: found.iter().sum::<f64>() / found.len().max(1) as f64,
+            class_iou,
+        }
+    }
+
+    /// What was counted.
+    pub fn finish(self) -> Tally {
+        self.tally
+    }
+}
+
+impl Unexpected {
+    /// A value that is neither a class nor one for "not labelled".
+    fn find(&self, raw: &RawLabels) -> Option<u16> {
+        let (RawLabels::Values(_, values), Some(listed)) = (raw, &self.listed) else { return None };
+        // Mostly the listed values are all from 0 to some number, and the largest value settles it.
+        let largest = values.iter().fold(0, |largest, &value| largest.max(value));
+        if listed.range(..=largest).count() == usize::from(largest) + 1 {
+            return None;
+        }
+        values.iter().find(|value| !listed.contains(value)).copied()
+    }
+
+    /// The same file is kept for the report however the threads share the work.
+    fn note(&mut self, path: &Path, value: u16) {
+        self.files += 1;
+        let found = (path.to_path_buf(), value);
+        self.first = Some(self.first.take().map_or(found.clone(), |first| first.min(found)));
+    }
+
+    /// Counts labelled pixels whose prediction is "not labelled".
+    fn count_unpredicted(&mut self, prediction: &RawLabels, label: &RawLabels, descriptor: &Descriptor) {
+        let (RawLabels::Values(_, predictions), RawLabels::Values(_, labels)) = (prediction, label) else { return };
+        let unlabelled = descriptor.unlabelled_value();
+        if !predictions.contains(&unlabelled) {
+            return;
+        }
+        let table = descriptor.value_table();
+        let is_class = |value: u16| table[usize::from(value)].is_some_and(|class| class != IGNORE && class != NO_CLASS);
+        let missed = predictions.iter().zip(labels).filter(|(p, l)| **p == unlabelled && is_class(**l)).count();
+        self.unpredicted.0 += usize::from(missed > 0);
+        self.unpredicted.1 += missed as u64;
+    }
+
+    fn count_ignored(&mut self, label: &RawLabels, value: u16) {
+        self.ignored += match label {
+            RawLabels::Values(_, values) => values.iter().filter(|found| **found == value).count() as u64,
+            RawLabels::Numbers(labels) => {
+                labels.values.iter().filter(|found| **found == f64::from(value)).count() as u64
+            }
+            RawLabels::Colors(..) => 0,
+        };
+    }
+
+    /// Notes all of it.
+    fn report(&self, tally: &Tally, settings: &Settings, sink: &dyn Sink) {
+        let name = &settings.descriptor.name;
+        if let (Some(value), 1..) = (settings.implied_ignore, self.ignored) {
+            sink.event(Event::Note(ignored_note(value, self.ignored, tally, settings)));
+        }
+        if let (files @ 1.., pixels) = self.unpredicted {
+            sink.event(Event::Note(format!(
+                "{files} predictions have the ignore value {} at {pixels} labelled pixels, as they do where an image has no data; \
+                 these count as errors, while `segtool metrics --run` leaves pixels without data out",
+                settings.descriptor.unlabelled_value()
+            )));
+        }
+        if let Some((path, value)) = &self.first {
+            sink.event(Event::Note(format!(
+                "{} values outside {name} (for example {value} in {}): counted as not labelled, or as \
+                 errors where predicted; to make them classes, raise --num-class, or change --first-label or --dataset",
+                if self.files == 1 { "1 file holds".to_owned() } else { format!("{} files hold", self.files) },
+                path.display()
+            )));
+        }
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.ignored += other.ignored;
+        self.unpredicted.0 += other.unpredicted.0;
+        self.unpredicted.1 += other.unpredicted.1;
+        self.files += other.files;
+        self.first = self.first.take().into_iter().chain(other.first).min();
+    }
+}
+
+/// Counts all pairs (`image` is the prediction) on all threads of the rayon pool. A pair that cannot be used is reported
+/// and left out, or ends the work, as the settings say. `on_picture` gets the scores of each pair, in order.
+pub fn score_files(
+    pairs: &[Pair],
+    settings: &Settings,
+    mut on_picture: Option<&mut OnPicture<'_>>,
+    sink: &dyn Sink,
+) -> Result<Tally> {
+    let threads = rayon::current_num_threads();
+    let first = Scorer::new(settings)?;
+    let scorers: Vec<_> = (0..threads).map(|_| Mutex::new(first.sibling())).collect();
+    sink.event(Event::Started { task: Task::Score, total: pairs.len(), done: 0 });
+    let done = AtomicUsize::new(0);
+    let wanted = on_picture.is_some();
+    let score = |pair: &Pair| -> Result<Option<PictureScores>> {
+        let read = ReadPair::read(pair, &settings.descriptor);
+        // Each thread has its own, so this never waits.
+        let thread = rayon::current_thread_index().unwrap_or(0) % threads;
+        let mut scorer = scorers[thread].lock().unwrap_or_else(PoisonError::into_inner);
+        let scores = match read.and_then(|read| scorer.add(&read)) {
+            Ok(()) => wanted.then(|| scorer.last()),
+            Err(fault) if settings.on_fault == OnFault::Stop => return Err(fault),
+            Err(fault) => {
+                scorer.skip();
+                sink.event(Event::Skipped { path: pair.image.clone(), reason: fault.to_string() });
+                None
+            }
+        };
+        sink.event(Event::Advanced { done: done.fetch_add(1, Ordering::Relaxed) + 1, loss: None });
+        Ok(scores)
+    };
+    for chunk in pairs.chunks(CHUNK) {
+        let scores = chunk.par_iter().map(score).collect::<Result<Vec<_>>>()?;
+        if let Some(on_picture) = &mut on_picture {
+            for (pair, scores) in chunk.iter().zip(scores) {
+                scores.map_or(Ok(()), |scores| on_picture(pair, scores))?;
+            }
+        }
+    }
+    sink.event(Event::Finished);
+    report_notes(sink);
+    let mut tally = Tally::new(settings.descriptor.class_count(), settings.boundary);
+    let mut unexpected = Unexpected::default();
+    for scorer in scorers {
+        let scorer = scorer.into_inner().unwrap_or_else(PoisonError::into_inner);
+        tally.merge(&scorer.tally);
+        unexpected.merge(scorer.unexpected);
+    }
+    unexpected.report(&tally, settings, sink);
+    Ok(tally)
+}
+
+/// The note on label pixels of a value that counts as "not labelled" by convention alone, with the way to count them.
+fn ignored_note(value: u16, pixels: u64, tally: &Tally, settings: &Settings) -> String {
+    let (classes, all) = (&settings.descriptor.classes, tally.matrix.total() + tally.matrix.unlabelled());
+    let share = 100.0 * pixels as f64 / all.max(1) as f64;
+    let share = if share < 0.1 { "less than 0.1".to_owned() } else { format!("{share:.1}") };
+    let follows = classes.first().is_some_and(|class| value.checked_add(1) == Some(class.values[0]));
+    let last = classes.len().saturating_sub(1);
+    let last_occurs = tally.matrix.labelled(last) + tally.matrix.predicted(last) > 0;
+    let way = match (follows, last_occurs) {
+        (true, true) => {
+            format!("--first-label {value} --num-class {} counts it, and so does --dataset", classes.len() + 1)
+        }
+        (true, false) => format!("--first-label {value} counts it, and so does --dataset"),
+        (false, _) => "to count it, give --dataset a file in which it is a class".to_owned(),
+    };
+    format!("value {value} ({share} % of the label pixels) is taken as not labelled; {way}")
+}

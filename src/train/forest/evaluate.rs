@@ -1,0 +1,113 @@
+//! How well a forest does on labelled pixels that it did not learn from.
+
+use std::collections::HashMap;
+use std::str::FromStr;
+use std::sync::atomic::AtomicBool;
+
+use serde::Serialize;
+
+use super::pixels::Samples;
+use crate::base::event::{Event, Sink, Task};
+use crate::base::named_enum;
+use crate::base::{Error, Result};
+use crate::data::{REGION_FOLDS as FOLDS, Region, pixel_split, region_folds, region_split};
+use crate::metric::{ConfusionMatrix, Evaluation};
+use crate::pixels::forest::{self, Fitted, Outcome, Settings, Watch};
+
+/// Which labelled pixels a forest is scored on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Split {
+    /// Whole connected regions, each held out once: what a user may expect elsewhere on the core. Single pixels, too.
+    #[default]
+    Region,
+    /// Single pixels alone, as published. Their neighbours look the same and are learnt from, so the score is too good.
+    Pixel,
+    /// None.
+    None,
+}
+
+impl FromStr for Split {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        named_enum::by_name("split", name, &[("region", Self::Region), ("pixel", Self::Pixel), ("none", Self::None)])
+    }
+}
+
+/// What forests are fitted with.
+pub(crate) struct Fitting<'a> {
+    pub(crate) settings: &'a Settings,
+    pub(crate) classes: usize,
+    pub(crate) stop: &'a AtomicBool,
+    pub(crate) sink: &'a dyn Sink,
+}
+
+impl Fitting<'_> {
+    /// A forest of these samples; `None` if it was stopped.
+    pub(crate) fn fit(&self, samples: &Samples, what: &'static str) -> Result<Option<Fitted>> {
+        self.fit_with(samples, self.settings, what)
+    }
+
+    fn fit_with(&self, samples: &Samples, settings: &Settings, what: &'static str) -> Result<Option<Fitted>> {
+        self.sink.event(Event::Started { task: Task::Fit(what), total: settings.trees, done: 0 });
+        let progress = |done| self.sink.event(Event::Advanced { done, loss: None });
+        let watch = Watch { progress: &progress, stop: self.stop };
+        let outcome = forest::fit(&samples.features()?, &samples.classes, self.classes, settings, watch)?;
+        self.sink.event(Event::Finished);
+        Ok(match outcome {
+            Outcome::Finished(fitted) => Some(fitted),
+            Outcome::Stopped => None,
+        })
+    }
+
+    /// Learns from the others and counts on those held out; `None` if it was stopped.
+    fn hold_out(&self, samples: &Samples, held_out: &[bool], matrix: &mut ConfusionMatrix) -> Result<Option<()>> {
+        let learnt: Vec<bool> = held_out.iter().map(|held_out| !held_out).collect();
+        let settings = Settings { out_of_bag: false, ..self.settings.clone() };
+        let Some(fitted) = self.fit_with(&samples.part(&learnt), &settings, "to score")? else { return Ok(None) };
+        let others = samples.part(held_out);
+        matrix.add(&others.classes, &fitted.forest.predict(&others.features()?)?);
+        Ok(Some(()))
+    }
+
+    /// Holds a share of the pixels of every class out. Nothing is counted if there is none to hold out.
+    pub(crate) fn by_pixel(&self, samples: &Samples, share: f64, seed: u64) -> Result<Option<Evaluation>> {
+        let mut matrix = ConfusionMatrix::new(self.classes);
+        let held_out = pixel_split(&samples.classes, share, seed)?;
+        if held_out.contains(&true) && self.hold_out(samples, &held_out, &mut matrix)?.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(Evaluation::new(matrix)))
+    }
+
+    /// Holds every connected region out once, in folds; never the only region of a class.
+    pub(crate) fn by_region(&self, samples: &Samples, seed: u64) -> Result<Option<Evaluation>> {
+        let mut matrix = ConfusionMatrix::new(self.classes);
+        let (regions, of_samples) = regions(samples);
+        let folds = region_folds(&regions, FOLDS, seed)?;
+        for fold in 0..FOLDS {
+            let held_out = region_split(&of_samples, &folds, fold);
+            if held_out.contains(&true) && self.hold_out(samples, &held_out, &mut matrix)?.is_none() {
+                return Ok(None);
+            }
+        }
+        Ok(Some(Evaluation::new(matrix)))
+    }
+}
+
+/// The regions that samples are of, with their numbers of samples, and which each sample is of. Not all regions of the
+/// pictures need have samples.
+fn regions(samples: &Samples) -> (Vec<Region>, Vec<u32>) {
+    let (mut regions, mut numbers): (Vec<Region>, HashMap<u32, u32>) = (Vec::new(), HashMap::new());
+    let mut number = |(region, class): (&u32, &u16)| {
+        let number = *numbers.entry(*region).or_insert_with(|| {
+            regions.push(Region { class: *class, pixels: 0 });
+            regions.len() as u32 - 1
+        });
+        regions[number as usize].pixels += 1;
+        number
+    };
+    let of_samples = samples.regions.iter().zip(&samples.classes).map(&mut number).collect();
+    (regions, of_samples)
+}

@@ -1,0 +1,10 @@
+//! Training of a random forest over hypercolumns.
+
+mod engine;
+mod evaluate;
+mod labels;
+mod pixels;
+
+pub use engine::{Outcome, Plan, Session, train};
+pub use evaluate::Split;
+pub use labels::{LabelSource, LabelledPicture};

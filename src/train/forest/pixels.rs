@@ -1,0 +1,197 @@
+//! Labelled pixels and their features.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::labels::{LabelledPicture, Loaded};
+use crate::base::event::{Event, Sink, Task};
+use crate::base::{Error, Result, Size};
+use crate::data::{Descriptor, Fingerprint, KnownImage, NO_REGION, Region, Regions, load_raster, pixel_split};
+use crate::pixels::forest::Features;
+use crate::pixels::hypercolumn::{FeatureCache, Hypercolumns, Picture, Window};
+use crate::predict::forest::budget::Budget;
+
+/// Most faults that are named.
+const MAX_FAULTS: usize = 20;
+
+/// A labelled pixel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Pixel {
+    row: u32,
+    column: u32,
+    class: u16,
+    region: u32,
+}
+
+/// The labelled pixels of some pictures, before anything is known of them.
+#[derive(Debug)]
+pub(super) struct Labelled<'a> {
+    pictures: Vec<(&'a LabelledPicture, Size, Vec<Pixel>)>,
+    /// The connected regions that they make, of all pictures.
+    pub(super) regions: Vec<Region>,
+    /// Labelled pixels that there are, of which these may be a part.
+    pub(super) total: usize,
+    /// What the images show.
+    contents: Vec<Fingerprint>,
+}
+
+impl<'a> Labelled<'a> {
+    /// Reads the labels. All faults are found before any is told.
+    pub(super) fn read(pictures: &'a [LabelledPicture], descriptor: &Descriptor) -> Result<Self> {
+        let (mut found, mut regions, mut faults) = (Vec::<(_, _, Vec<Pixel>)>::new(), Vec::new(), Vec::new());
+        let mut contents = Vec::new();
+        for picture in pictures {
+            match picture.load(descriptor) {
+                Ok(Loaded { size, labels, content }) => {
+                    contents.push(content);
+                    let parts = Regions::of(&labels);
+                    let first = regions.len() as u32;
+                    let pixel = |(i, (&class, &region)): (usize, (&u16, &u32))| {
+                        let (row, column) = ((i / size.width) as u32, (i % size.width) as u32);
+                        (region != NO_REGION).then(|| Pixel { row, column, class, region: first + region })
+                    };
+                    let pixels = labels.classes.iter().zip(&parts.numbers).enumerate().filter_map(pixel).collect();
+                    found.push((picture, size, pixels));
+                    regions.extend(parts.regions);
+                }
+                Err(error) => faults.push(error.to_string()),
+            }
+        }
+        if !faults.is_empty() {
+            let total = faults.len();
+            faults.truncate(MAX_FAULTS);
+            return Err(Error::Faults { faults, total, advice: None });
+        }
+        let total = found.iter().map(|(_, _, pixels)| pixels.len()).sum();
+        Ok(Self { pictures: found, regions, total, contents })
+    }
+
+    /// The images with what they show.
+    pub(super) fn known(&self) -> Vec<KnownImage<'a>> {
+        let images = self.pictures.iter().map(|(picture, _, _)| picture.image.as_path());
+        images.zip(self.contents.iter().copied()).collect()
+    }
+
+    /// Labelled pixels of a class.
+    pub(super) fn pixels_of(&self, class: usize) -> usize {
+        self.regions.iter().filter(|region| usize::from(region.class) == class).map(|region| region.pixels).sum()
+    }
+
+    /// Classes of the pixels, in order.
+    pub(super) fn classes(&self) -> Vec<u16> {
+        self.pixels().map(|pixel| pixel.class).collect()
+    }
+
+    fn pixels(&self) -> impl Iterator<Item = &Pixel> {
+        self.pictures.iter().flat_map(|(_, _, pixels)| pixels)
+    }
+
+    /// Leaves about so many pixels, a random part of every class; whether any had to go.
+    pub(super) fn thin_out(&mut self, most: usize, seed: u64) -> Result<bool> {
+        if self.total <= most {
+            return Ok(false);
+        }
+        let classes = self.classes();
+        let mut of_class = vec![0usize; usize::from(u16::MAX) + 1];
+        classes.iter().for_each(|class| of_class[usize::from(*class)] += 1);
+        let chosen = pixel_split(&classes, most as f64 / classes.len() as f64, seed)?;
+        let mut kept = chosen.iter().zip(&classes).map(|(chosen, class)| *chosen || of_class[usize::from(*class)] == 1);
+        for (_, _, pixels) in &mut self.pictures {
+            pixels.retain(|_| kept.next().unwrap_or(false));
+        }
+        Ok(true)
+    }
+}
+
+/// Pixels with their features and classes.
+#[derive(Debug)]
+pub(super) struct Samples {
+    /// `[features, samples]`.
+    planes: Vec<f32>,
+    features: usize,
+    pub(super) classes: Vec<u16>,
+    pub(super) regions: Vec<u32>,
+}
+
+impl Samples {
+    /// A view for the forest.
+    pub(super) fn features(&self) -> Result<Features<'_>> {
+        let samples = self.classes.len();
+        Features::planes(&self.planes, self.features, samples, samples)
+    }
+
+    /// Those that `chosen` is true for.
+    pub(super) fn part(&self, chosen: &[bool]) -> Self {
+        fn part<T: Copy>(values: &[T], chosen: &[bool]) -> Vec<T> {
+            values.iter().zip(chosen).filter(|(_, chosen)| **chosen).map(|(value, _)| *value).collect()
+        }
+        let planes = self.planes.chunks_exact(chosen.len().max(1)).flat_map(|plane| part(plane, chosen)).collect();
+        let (classes, regions) = (part(&self.classes, chosen), part(&self.regions, chosen));
+        Self { planes, features: self.features, classes, regions }
+    }
+}
+
+/// What features of pixels are computed with.
+pub(super) struct Seeing<'a> {
+    pub(super) hypercolumns: &'a Hypercolumns,
+    pub(super) descriptor: &'a Descriptor,
+    pub(super) cache: Option<&'a FeatureCache>,
+    pub(super) budget: &'a Budget,
+    pub(super) stop: &'a AtomicBool,
+    pub(super) sink: &'a dyn Sink,
+}
+
+impl Seeing<'_> {
+    /// The features of labelled pixels; `None` if it was stopped. Windows without a label are not computed.
+    pub(super) fn samples(&self, labelled: &Labelled<'_>) -> Result<Option<Samples>> {
+        let features = self.hypercolumns.features();
+        let count = labelled.pixels().count();
+        let mut planes = vec![0.0; features * count];
+        let (mut work, mut first) = (Vec::new(), 0);
+        for (picture, size, pixels) in &labelled.pictures {
+            let windows = self.budget.windows(&picture.image, *size, (features * count * 8) as u64)?;
+            work.push((picture, within(pixels, first, windows)));
+            first += pixels.len();
+        }
+        let total = work.iter().map(|(_, windows)| windows.len()).sum();
+        self.sink.event(Event::Started { task: Task::Features, total, done: 0 });
+        let mut done = 0;
+        for (labelled, windows) in work.into_iter().filter(|(_, windows)| !windows.is_empty()) {
+            let raster = load_raster(&labelled.image, self.descriptor)?;
+            let layout = self.hypercolumns.layout(raster.size);
+            let picture = Picture::new(&labelled.image, &raster, self.descriptor)?;
+            let stored = self.cache.map(|cache| cache.picture(self.hypercolumns, &picture)).transpose()?;
+            for WindowPixels { window, places } in windows {
+                if self.stop.load(Ordering::Relaxed) {
+                    return Ok(None);
+                }
+                let seen = self.hypercolumns.recall(stored.as_ref(), &picture, &layout, &window)?;
+                seen.pick(&places, &mut planes, count);
+                done += 1;
+                self.sink.event(Event::Advanced { done, loss: None });
+            }
+        }
+        self.sink.event(Event::Finished);
+        let (classes, regions) = labelled.pixels().map(|pixel| (pixel.class, pixel.region)).unzip();
+        Ok(Some(Samples { planes, features, classes, regions }))
+    }
+}
+
+/// A window with labelled pixels: rows and columns of these, and their places among all.
+struct WindowPixels {
+    window: Window,
+    places: Vec<([usize; 2], usize)>,
+}
+
+/// The windows that have labelled pixels, the first of which is at `first` among all.
+fn within(pixels: &[Pixel], first: usize, windows: Vec<Window>) -> Vec<WindowPixels> {
+    let filled = |window: Window| {
+        let place = |(i, pixel): (usize, &Pixel)| {
+            let [row, column] = [pixel.row as usize, pixel.column as usize];
+            let inside = window.rows.contains(&row) && window.columns.contains(&column);
+            inside.then_some(([row, column], first + i))
+        };
+        let places: Vec<_> = pixels.iter().enumerate().filter_map(place).collect();
+        (!places.is_empty()).then_some(WindowPixels { window, places })
+    };
+    windows.into_iter().filter_map(filled).collect()
+}

@@ -1,0 +1,463 @@
+//! The training loop.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use burn::module::Module;
+use burn::tensor::Device;
+
+use super::checkpoint::{self, Saved, State};
+use super::course::{Course, Position, Verdict};
+use super::evaluate::{Examination, Findings, input_tensor, target};
+use super::initial::Initial;
+use super::pace::Pace;
+use super::plan::Plan;
+use super::record::Record;
+use super::session::{Outcome, Session};
+use super::{longer, oom};
+use crate::base::event::{EpochReport, Event, Task, Validation};
+use crate::base::files::create_folder;
+use crate::base::{Error, Result};
+use crate::data::{Batch, Cache, Loader, Pair};
+use crate::draw::Classes;
+use crate::image::orientation_policy;
+use crate::metric::{AbsentClass, Scores};
+use crate::nn::learner::{Learner, Part, Settings};
+use crate::nn::loss::Loss;
+use crate::nn::model::{Network, are_finite, identify};
+use crate::recipe::Training;
+use crate::report::{Gallery, PictureRanking, Status, write_pictures};
+use crate::run::{Row, Run, RunConfig, Samples, utc};
+use crate::weights;
+
+/// Trains from the beginning into `folder`, with random initial weights.
+pub fn start(plan: Plan, folder: &Path, session: &Session<'_>) -> Result<Outcome> {
+    start_with(plan, None, folder, session)
+}
+
+/// Trains from the beginning into `folder`. The plan's recipe and data set have been made to fit the initial weights, if
+/// there are any, with [`Initial::fit`].
+pub fn start_with(plan: Plan, initial: Option<&Initial>, folder: &Path, session: &Session<'_>) -> Result<Outcome> {
+    // Everything that may be refused comes before an old run is replaced.
+    let _lock = session.lock(folder)?;
+    plan.loader(session.workers)?;
+    let device = session.device.open_for(plan.recipe.training.precision)?;
+    let mut network = plan.recipe.network.init(plan.seed, &device)?;
+    if let Some(initial) = initial {
+        let report;
+        (network, report) = initial.weights.load(network, initial.new_head)?;
+        session.note(report.to_string());
+    }
+    let samples = Samples { train: plan.train, validation: plan.validation, presence: plan.presence };
+    let config = RunConfig {
+        version: env!("CARGO_PKG_VERSION").into(),
+        seed: plan.seed,
+        device: session.device.resolve()?.to_string(),
+        weights: initial.map(Initial::files).unwrap_or_default(),
+        started: Some(utc(SystemTime::now())),
+        recipe: plan.recipe,
+        class_weights: plan.class_weights,
+        dataset: plan.descriptor,
+    };
+    let network = identify(network).train();
+    let phases = config.recipe.training.resolved_phases();
+    for phase in &phases {
+        Settings::from(phase).check(&network)?;
+    }
+    let first = &phases[0];
+    let learner = Learner::new(network, Settings::from(first), loss_of(&config, first)?)?;
+    let run = Run::create_with(folder, config, &samples, |run| checkpoint::begin(run, &learner))?;
+    Trainer::new(run, samples, device, learner, session)?.run(Position::default(), None)
+}
+
+/// Continues a run from its last save.
+pub fn resume(folder: &Path, session: &Session<'_>) -> Result<Outcome> {
+    resume_for(folder, &[], session)
+}
+
+/// Continues a run from its last save, for other numbers of epochs if there are any, one a phase.
+///
+/// # Errors
+///
+/// [`Error::Config`] where the run would have gone otherwise so far with these numbers.
+pub fn resume_for(folder: &Path, epochs: &[usize], session: &Session<'_>) -> Result<Outcome> {
+    // Before it is locked: a folder that is no run is left as it is.
+    Run::open(folder)?;
+    let _lock = session.lock(folder)?;
+    let mut run = Run::open(folder)?;
+    run.config.dataset.follow_orientation();
+    let (trained, requested) = (run.config.dataset.orientation.unwrap_or_default(), orientation_policy());
+    if trained != requested {
+        return Err(Error::Config(format!(
+            "this run reads images with --orientation {trained}; it cannot be resumed with --orientation {requested}: leave \
+             that out, or train anew"
+        )));
+    }
+    let samples = run.samples()?;
+    let mut saved = Saved::open(&run)?;
+    if !go_on(&mut run, &mut saved.position, epochs, session)? {
+        return Ok(Outcome::Finished { best: saved.position.best.map(|best| best.mean_iou) });
+    }
+    let training = &run.config.recipe.training;
+    let phases = training.resolved_phases();
+    let phase = phases.get(saved.position.phase).unwrap_or(training).clone();
+    let device = session.device.open_for(training.precision)?;
+    let network = saved.network(identify(run.config.recipe.network.init(run.config.seed, &device)?))?;
+    let mut learner = Learner::new(network.train(), Settings::from(&phase), loss_of(&run.config, &phase)?)?;
+    saved.restore(&mut learner)?;
+    let (position, rows) = (saved.position, saved.rows);
+    Trainer::new(run, samples, device, learner, session)?.run(position, Some(rows))
+}
+
+/// Settles for how many epochs a run goes on, and from where; says so if it does not because all of them are done.
+fn go_on(run: &mut Run, position: &mut Position, epochs: &[usize], session: &Session<'_>) -> Result<bool> {
+    let phases = run.config.recipe.training.resolved_phases().len();
+    let end = position.reopened().filter(|_| position.phase >= phases);
+    if !epochs.is_empty() {
+        let folder = run.folder().to_path_buf();
+        let training = &mut run.config.recipe.training;
+        let before = training.clone();
+        longer::set_epochs(training, epochs, end.as_ref().unwrap_or(position), &folder)?;
+        if *training != before {
+            run.rewrite_config()?;
+        }
+    }
+    let training = &run.config.recipe.training;
+    if position.phase < phases {
+        return Ok(true);
+    }
+    match end {
+        Some(end) if !longer::is_over(training, &end) => *position = end,
+        end => {
+            session.note(longer::finished(training, end.as_ref(), position.epoch, run.folder()));
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn loss_of(config: &RunConfig, phase: &Training) -> Result<Loss> {
+    Loss::new(&phase.loss, config.recipe.activation, config.class_weights.clone())
+}
+
+struct Trainer<'a> {
+    run: Run,
+    course: Course,
+    device: Device,
+    learner: Learner,
+    train: Loader,
+    validation: Option<Loader>,
+    session: &'a Session<'a>,
+    last_save: Instant,
+    cache_noted: bool,
+    pace: Pace,
+}
+
+/// What an epoch brought, and its weights if they are the best so far.
+type Closed = (EpochReport, Option<Network>);
+
+/// A validation and what it showed.
+struct Exam {
+    findings: Findings,
+    gallery: Gallery,
+    ranking: PictureRanking,
+}
+
+impl<'a> Trainer<'a> {
+    fn new(run: Run, samples: Samples, device: Device, learner: Learner, session: &'a Session<'a>) -> Result<Self> {
+        let descriptor = Arc::new(run.config.dataset.clone());
+        let training = &run.config.recipe.training;
+        let whole = (samples.train.len() + samples.validation.len()).max(1) as u128;
+        let loader = |pairs: Vec<Pair>| {
+            let share = u128::from(session.cache) * pairs.len() as u128 / whole;
+            let loader = Loader::new(pairs, Arc::clone(&descriptor), training.batch_size, session.workers);
+            loader.cached(Arc::new(Cache::new(usize::try_from(share).unwrap_or(usize::MAX))))
+        };
+        let validation = (!samples.validation.is_empty()).then(|| loader(samples.validation));
+        let train = loader(samples.train).sampled(training.sampling.clone(), Arc::new(samples.presence))?;
+        let pace = Pace::new(train.samples(), validation.as_ref().map_or(0, |loader| loader.pairs.len()));
+        let course = Course::new(training, train.batches());
+        let last_save = Instant::now();
+        Ok(Self { train, validation, course, run, device, learner, session, last_save, cache_noted: false, pace })
+    }
+
+    /// From the position to the end, or to where it is time to stop. `resumed` are the epochs of a run that goes on.
+    fn run(mut self, mut position: Position, resumed: Option<Vec<Row>>) -> Result<Outcome> {
+        let pairs = self.validation.as_ref().map(|loader| Arc::clone(&loader.pairs)).unwrap_or_default();
+        let size = (self.train.pairs.len(), self.course.steps());
+        let resumed = (resumed.is_some().then_some(position.steps), resumed.unwrap_or_default());
+        let mut record = Record::open(&self.run, size, pairs, resumed, self.session.sink);
+        while let Some(phase) = self.course.phase(&position).cloned() {
+            if self.course.phase_is_over(&position) {
+                self.begin_phase(&mut position)?;
+                if self.course.phase(&position).is_some() {
+                    // Its first weights may be the best of before, which are replaced by better ones of its own.
+                    self.save(&position, &record, None)?;
+                }
+                continue;
+            }
+            let over = self.epoch(&phase, &mut position, &mut record)?;
+            if over {
+                self.pace.trained(position.seconds);
+                self.tell_outlook(&position);
+            }
+            let clock = Instant::now();
+            let closed = if over { self.close_epoch(&mut position, &mut record)? } else { None };
+            let Some((mut report, best)) = closed else {
+                self.save(&position, &record, None)?;
+                record.report(Status::Stopped(position.epoch + 1), &position);
+                return Ok(Outcome::Stopped(position));
+            };
+            record.epoch(&report, position.steps);
+            // Before the position: what is killed in between does the epoch again.
+            self.keep_weights(position.epoch);
+            self.save(&position, &record, best.as_ref())?;
+            record.write();
+            self.note_full_cache();
+            self.pace.closed(clock.elapsed());
+            let outlook = self.pace.outlook(self.course.epochs_left(&position), self.session.deadline);
+            report.left = outlook.between(Instant::now());
+            self.session.sink.event(Event::Epoch(report));
+        }
+        self.finish(&position, record)
+    }
+
+    fn finish(mut self, position: &Position, mut record: Record<'_>) -> Result<Outcome> {
+        if record.lacks_best() && position.best.is_some() {
+            self.score_best(&mut record);
+        }
+        record.note_never_predicted();
+        record.report(Status::Finished, position);
+        // Last: a run that is over is not resumed, so everything must be there.
+        self.save(position, &record, None)?;
+        Ok(Outcome::Finished { best: position.best.map(|best| best.mean_iou) })
+    }
+
+    /// Moves on to the next phase, if there is one: another optimiser, another loss, the last weights or the best.
+    fn begin_phase(&mut self, position: &mut Position) -> Result<()> {
+        let training = &self.run.config.recipe.training;
+        let loss_before = self.course.phase(position).map(|phase| phase.loss.clone());
+        if self.course.phase(position).is_some_and(|phase| position.phase_epoch < phase.epochs) {
+            self.session.note(format!("no better validation for {} epochs: the phase is over", position.since_best));
+        }
+        *position = position.next_phase();
+        let Some(phase) = self.course.phase(position) else { return Ok(()) };
+        if loss_before.is_some_and(|loss| loss != phase.loss) {
+            position.forget_loss(training.best_by);
+        }
+        let (number, phases) = (position.phase + 1, self.course.phases());
+        self.session.note(format!("phase {number} of {phases}: {} epochs", phase.epochs));
+        let mut network = self.learner.network().valid();
+        let from_best = training.phases.get(position.phase).is_some_and(|phase| phase.from_best);
+        if from_best {
+            network = weights::load(network, &self.run.weights_path())?;
+        }
+        let loss = loss_of(&self.run.config, phase)?;
+        let average = self.learner.average().filter(|_| !from_best).cloned();
+        self.learner = Learner::new(network.train(), Settings::from(phase), loss)?;
+        if let Some(average) = average {
+            self.learner.set_average(average);
+        }
+        Ok(())
+    }
+
+    /// Trains from the position to the end of its epoch; says whether it came so far before it was time to stop.
+    fn epoch(&mut self, phase: &Training, position: &mut Position, record: &mut Record<'_>) -> Result<bool> {
+        self.tell_outlook(position);
+        let task = Task::Train(position.epoch + 1, self.course.epochs());
+        self.session.sink.event(Event::Started { task, total: self.train.samples(), done: position.samples });
+        let mut batches = self.train.shuffled(self.run.config.seed, position.epoch, position.batch, &phase.augment);
+        loop {
+            let clock = Instant::now();
+            let mut next = batches.by_ref().take(phase.accumulate).collect::<Result<Vec<Batch>>>()?;
+            if next.is_empty() {
+                break;
+            }
+            position.waited += clock.elapsed().as_secs_f64();
+            let rate = self.course.learning_rate(position);
+            let loss = oom::caught(|| self.step(&mut next, rate, position))?;
+            record.step(position.steps, loss, rate);
+            position.seconds += clock.elapsed().as_secs_f64();
+            let mean = position.loss_sum / position.samples as f64;
+            self.session.sink.event(Event::Advanced { done: position.samples, loss: Some(mean) });
+            if self.session.is_over() {
+                self.session.sink.event(Event::Finished);
+                return Ok(false);
+            }
+            if self.session.save_every.is_some_and(|interval| self.last_save.elapsed() >= interval) {
+                record.flush();
+                self.save(position, record, None)?;
+            }
+        }
+        self.session.sink.event(Event::Finished);
+        Ok(true)
+    }
+
+    /// One step of the optimiser on all of `batches`; returns their mean loss.
+    fn step(&mut self, batches: &mut [Batch], rate: f64, position: &mut Position) -> Result<f64> {
+        let device = self.device.clone().autodiff();
+        let config = &self.run.config;
+        let (precision, seed) = (config.recipe.training.precision, config.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let first = position.epoch * self.train.batches() + position.batch;
+        let parts = batches.iter_mut().enumerate().map(|(i, batch)| Part {
+            target: target(batch, &device),
+            input: input_tensor(batch, precision, &device),
+            draw: seed.wrapping_add((first + i) as u64),
+        });
+        let losses = self.learner.step(parts, rate, position.steps);
+        let mean = losses.iter().sum::<f64>() / losses.len() as f64;
+        for (batch, loss) in batches.iter().zip(losses) {
+            if !loss.is_finite() {
+                return Err(self.non_finite(loss, position, batch));
+            }
+            position.batch += 1;
+            position.samples += batch.count;
+            position.loss_sum += loss * batch.count as f64;
+        }
+        position.steps += 1;
+        Ok(mean)
+    }
+
+    /// Validates `network`, if there is something to validate with. `None` if it is time to stop.
+    fn examine(&self, network: &Network, record: &Record<'_>) -> Result<Option<Option<Exam>>> {
+        let Some(loader) = &self.validation else { return Ok(Some(None)) };
+        let recipe = &self.run.config.recipe;
+        let examination = Examination {
+            loader,
+            rule: recipe.rule(),
+            precision: recipe.training.precision,
+            device: &self.device,
+            loss: Some(self.learner.loss()),
+        };
+        let mut gallery = record.gallery();
+        let mut ranking = PictureRanking::new(self.run.config.dataset.class_count(), self.session.validation_pictures);
+        let mut look = |index, labels: &_, prediction: &_| {
+            gallery.add(index, labels, prediction);
+            ranking.add(index, labels, prediction);
+        };
+        let found = oom::caught(|| examination.run(network, &|| self.session.is_over(), self.session.sink, &mut look))?;
+        Ok(found.map(|findings| Some(Exam { findings, gallery, ranking })))
+    }
+
+    /// Scores the epoch that is over and moves on to the next; returns its weights, too, if they are the best. `None`, with
+    /// nothing changed, if it is time to stop during validation.
+    fn close_epoch(&mut self, position: &mut Position, record: &mut Record<'_>) -> Result<Option<Closed>> {
+        self.check_weights(position)?;
+        let network = self.learner.predictor();
+        let config = &self.run.config;
+        let Some(exam) = self.examine(&network, record)? else { return Ok(None) };
+        let validation = exam.as_ref().map(|exam| self.summary(&exam.findings));
+        let done = position.clone();
+        let verdict = position.close_epoch(config.recipe.training.best_by, validation.as_ref());
+        if let Some(validation) = validation.as_ref().filter(|validation| !validation.is_numeric()) {
+            self.session.note(format!(
+                "epoch {}: the validation loss is {}, so its scores mean nothing and it is never the best; try a smaller \
+                 --learning-rate, or --clip-norm",
+                position.epoch,
+                validation.loss.unwrap_or(f64::NAN)
+            ));
+        }
+        if let (Some(exam), Some(loader)) = (exam, &self.validation) {
+            if self.session.validation_pictures > 0 {
+                let folder = self.run.validation_path().join(format!("epoch_{:04}", position.epoch));
+                let classes = Classes::of(&config.dataset);
+                if let Err(e) = write_pictures(&folder, &exam.ranking, &loader.pairs, &classes) {
+                    self.session.note(format!("no validation pictures of epoch {}: {e}", position.epoch));
+                }
+            }
+            if verdict == Verdict::Best {
+                record.keep_best(exam.findings.matrix, exam.gallery);
+            }
+        }
+        let report = EpochReport {
+            epoch: position.epoch,
+            phase: position.phase + 1,
+            learning_rate: self.course.last_learning_rate(&done),
+            train_loss: done.loss_sum / done.samples as f64,
+            validation,
+            best: verdict == Verdict::Best,
+            seconds: done.seconds,
+            images_per_second: done.samples as f64 / done.seconds,
+            wait: done.waited / done.seconds,
+            left: None,
+        };
+        Ok(Some((report, (verdict != Verdict::Worse).then_some(network))))
+    }
+
+    /// Says what follows the epoch at which the training stands.
+    fn tell_outlook(&self, position: &Position) {
+        let after = self.course.epochs_left(position).saturating_sub(1);
+        self.session.sink.event(Event::Outlook(self.pace.outlook(after, self.session.deadline)));
+    }
+
+    /// Scores the best weights once more, for the report. If that fails, it is said: they are there all the same.
+    fn score_best(&self, record: &mut Record<'_>) {
+        let exam = weights::load(self.learner.predictor(), &self.run.weights_path())
+            .and_then(|network| self.examine(&network, record));
+        match exam {
+            Ok(Some(Some(exam))) => record.keep_best(exam.findings.matrix, exam.gallery),
+            Ok(_) => {}
+            Err(e) => self.session.note(format!("the report lacks predictions of the best weights: {e}")),
+        }
+    }
+
+    fn summary(&self, findings: &Findings) -> Validation {
+        let scores = Scores::new(&findings.matrix, AbsentClass::LeftOut);
+        let names = self.run.config.dataset.classes.iter().map(|c| c.name.clone());
+        Validation {
+            loss: findings.loss,
+            pixel_accuracy: scores.pixel_accuracy,
+            mean_iou: scores.mean_iou,
+            class_iou: names.zip(scores.classes.iter().map(|c| c.iou)).collect(),
+        }
+    }
+
+    /// Keeps the weights of an epoch, if that is wanted. If that fails, it is said; the training goes on.
+    fn keep_weights(&self, epoch: usize) {
+        if self.session.keep_every.is_none_or(|every| !epoch.is_multiple_of(every)) {
+            return;
+        }
+        let (path, description) = (self.run.epoch_path(epoch), self.run.config.description());
+        let kept = create_folder(path.parent().unwrap_or(&path))
+            .and_then(|()| weights::save(&self.learner.predictor(), &description, &path));
+        if let Err(e) = kept {
+            self.session.note(format!("the weights of epoch {epoch} are not kept: {e}"));
+        }
+    }
+
+    /// Says, once, that the cache did not suffice.
+    fn note_full_cache(&mut self) {
+        let cache = &self.train.cache;
+        if cache.is_full() && !std::mem::replace(&mut self.cache_noted, true) {
+            let usage = cache.usage(self.train.pairs.len());
+            self.session.note(format!("the cache is full: {usage}; --cache may allow it more"));
+        }
+    }
+
+    /// An update can spoil the weights without any loss that shows it yet.
+    fn check_weights(&self, position: &Position) -> Result<()> {
+        if are_finite(self.learner.network()) {
+            return Ok(());
+        }
+        Err(Error::NonFiniteWeights { epoch: position.epoch + 1, batch: position.batch })
+    }
+
+    fn save(&mut self, position: &Position, record: &Record<'_>, best: Option<&Network>) -> Result<()> {
+        self.check_weights(position)?;
+        let state = State { learner: &self.learner, position, rows: record.rows(), best };
+        checkpoint::save(&self.run, &state)?;
+        self.last_save = Instant::now();
+        Ok(())
+    }
+
+    fn non_finite(&self, loss: f64, position: &Position, batch: &Batch) -> Error {
+        let name = |&i: &usize| self.train.pairs[i].image.display().to_string();
+        Error::NonFiniteLoss {
+            loss,
+            epoch: position.epoch + 1,
+            batch: position.batch + 1,
+            files: batch.indices.iter().map(name).collect::<Vec<_>>().join(", "),
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Whether a training fits into the memory, before it begins.
+
+use std::fmt;
+
+use super::plan::Plan;
+use crate::base::words::bytes_in_words;
+use crate::base::{Error, Result, Size};
+use crate::data::largest_after_all;
+use crate::nn::cost::{Memory, inference_memory, training_memory};
+use crate::nn::device::{DeviceChoice, free_memory};
+use crate::nn::learner::Settings;
+use crate::nn::loss::Loss;
+use crate::nn::precision::Precision;
+use crate::recipe::Training;
+
+/// What a training needs, and what there is.
+#[derive(Debug, Clone)]
+pub struct Need {
+    memory: Memory,
+    /// Pictures a batch.
+    pub batch_size: usize,
+    /// Their size, the largest that occurs.
+    pub size: Size,
+    /// Bytes that are free on the device, where that is known.
+    pub free: Option<u64>,
+    /// What is larger: a step of training, or a look at the validation pictures.
+    kind: Kind,
+}
+
+/// What needs the memory.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Training {
+        /// Bytes with activations computed again, if they are not already.
+        checkpointed: Option<u64>,
+        /// Whether half as many bytes a number are possible and not used.
+        halves: bool,
+    },
+    Validation,
+}
+
+impl Need {
+    /// Of the plan's phase that needs most, or of its validation if that needs more.
+    pub fn of(plan: &Plan, device: DeviceChoice) -> Result<Self> {
+        let device = device.resolve()?;
+        let training = Self::of_training(plan, device)?;
+        if plan.validation_sizes.is_empty() {
+            return Ok(training);
+        }
+        let size = largest_after_all(&[], &plan.validation_sizes);
+        let memory = inference_memory(&plan.recipe.network, size, device)?;
+        let validation = Self { memory, size, kind: Kind::Validation, ..training.clone() };
+        Ok(if validation.bytes() > training.bytes() { validation } else { training })
+    }
+
+    fn of_training(plan: &Plan, device: DeviceChoice) -> Result<Self> {
+        let recipe = &plan.recipe;
+        let phases = recipe.training.resolved_phases();
+        let size_of = |phase: &Training| largest_after_all(&phase.augment, &plan.sizes);
+        let most = phases.iter().max_by_key(|phase| size_of(phase).width * size_of(phase).height);
+        let most = most.unwrap_or(&recipe.training);
+        let size = size_of(most);
+        let settings = Settings::from(most);
+        let loss = Loss::new(&most.loss, recipe.activation, None)?;
+        let estimate = |checkpointing| {
+            let settings = Settings { checkpointing, ..settings.clone() };
+            let memory = training_memory(&recipe.network, size, device, &settings, &loss)?;
+            Ok::<_, Error>(if most.precision == Precision::Bf16 { memory.with_halved_pictures() } else { memory })
+        };
+        let memory = estimate(settings.checkpointing)?;
+        let batch_size = most.batch_size;
+        let checkpointed = if settings.checkpointing { None } else { Some(estimate(true)?.bytes(batch_size)) };
+        let halves = device.supports(Precision::Bf16).is_ok() && most.precision != Precision::Bf16;
+        let kind = Kind::Training { checkpointed, halves };
+        Ok(Self { memory, batch_size, size, free: free_memory(device), kind })
+    }
+
+    /// Bytes that are needed.
+    pub fn bytes(&self) -> u64 {
+        self.memory.bytes(self.batch_size)
+    }
+
+    /// An error that says what to change if the memory does not suffice.
+    pub fn check(&self) -> Result<()> {
+        let Some(free) = self.free.filter(|free| *free < self.bytes()) else { return Ok(()) };
+        let mut advice = Vec::new();
+        match self.memory.pictures_within(free) {
+            0 => {}
+            fitting => advice.push(format!("--batch-size {fitting} (with --accumulate for the same steps)")),
+        }
+        let what = match self.kind {
+            Kind::Validation => {
+                advice.push("validation pictures in smaller pieces".into());
+                "validation"
+            }
+            Kind::Training { checkpointed, halves } => {
+                if let Some(bytes) = checkpointed.filter(|bytes| *bytes < self.bytes()) {
+                    advice.push(format!("--checkpointing (then about {})", bytes_in_words(bytes)));
+                }
+                if halves {
+                    advice.push("--precision bf16".into());
+                }
+                advice.push("smaller pictures, such as --augment crop=256".into());
+                "training"
+            }
+        };
+        Err(Error::Config(format!(
+            "{what} on batches of {} pictures of {} needs about {} of memory, and {} are free; try {}; --ignore-memory \
+             starts nevertheless",
+            self.batch_size,
+            self.size,
+            bytes_in_words(self.bytes()),
+            bytes_in_words(free),
+            advice.join(", or ")
+        )))
+    }
+}
+
+impl fmt::Display for Need {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "needs about {} of memory", bytes_in_words(self.bytes()))?;
+        match self.free {
+            Some(free) => write!(f, ", {} are free", bytes_in_words(free)),
+            None => Ok(()),
+        }
+    }
+}

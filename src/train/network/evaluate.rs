@@ -1,0 +1,117 @@
+//! A network scored on labelled pictures, and the way between batches and tensors that training shares.
+
+use crate::nn::loss::Target;
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+
+use crate::base::Result;
+use crate::base::event::{Event, Sink, Task};
+use crate::base::label_map::{IGNORE, LabelMap};
+use crate::data::{Batch, Loader};
+use crate::metric::ConfusionMatrix;
+use crate::nn::activation::Rule;
+use crate::nn::loss::Loss;
+use crate::nn::model::Network;
+use crate::nn::precision::Precision;
+use crate::predict::merge::{decided, read_classes};
+
+/// The input of a batch on the device, `[count, bands, height, width]`; it is taken out of the batch.
+pub fn input_tensor(batch: &mut Batch, precision: Precision, device: &Device) -> Tensor<4> {
+    let shape = [batch.count, batch.bands, batch.size.height, batch.size.width];
+    let planes = std::mem::take(&mut batch.planes);
+    precision.of_input(Tensor::from_data(TensorData::new(planes, shape), device))
+}
+
+/// The labels of a batch on the device.
+pub fn target(batch: &Batch, device: &Device) -> Target {
+    let shape = [batch.count, batch.size.height, batch.size.width];
+    // In two bytes each on the way to a GPU; [`IGNORE`] becomes -1. Confusion matrices end far below 32,768 classes.
+    let labels: Vec<i16> = batch.classes.iter().map(|&class| class as i16).collect();
+    let labels = Tensor::<3, Int>::from_data(TensorData::new(labels, shape), (device, DType::I16));
+    let dtype = DType::from(device.settings().int_dtype);
+    let labels = labels.cast(dtype);
+    if !batch.classes.contains(&IGNORE) {
+        return Target { classes: labels, labelled: None };
+    }
+    Target { labelled: Some(labels.clone().greater_equal_elem(0)), classes: labels.clamp_min(0) }
+}
+
+/// The class of every pixel by `rule`, from logits `[count, outputs, height, width]`; row by row.
+pub fn classes(logits: Tensor<4>, rule: Rule) -> Result<Vec<u16>> {
+    read_classes(decided(logits, rule))
+}
+
+/// Receives each picture's place in the loader's pairs, its label and its prediction.
+pub type OnPicture<'a> = dyn FnMut(usize, &LabelMap, &LabelMap) + 'a;
+
+/// How labelled pictures are predicted and scored.
+#[derive(Debug)]
+pub struct Examination<'a> {
+    /// The pictures.
+    pub loader: &'a Loader,
+    /// How scores become classes.
+    pub rule: Rule,
+    /// In which numbers to compute.
+    pub precision: Precision,
+    /// Where.
+    pub device: &'a Device,
+    /// What is to be computed besides the classes.
+    pub loss: Option<&'a Loss>,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Findings {
+    /// Every labelled pixel, counted.
+    pub matrix: ConfusionMatrix,
+    /// Mean of the batches' losses, weighted by images; NaN if a score is not a number.
+    pub loss: Option<f64>,
+}
+
+impl Examination<'_> {
+    /// Predicts every picture and counts against its labels. `None` if `is_over` said so before the end.
+    pub fn run(
+        &self,
+        network: &Network,
+        is_over: &dyn Fn() -> bool,
+        sink: &dyn Sink,
+        on_picture: &mut OnPicture<'_>,
+    ) -> Result<Option<Findings>> {
+        let total = self.loader.pairs.len();
+        let mut matrix = ConfusionMatrix::new(self.loader.descriptor.class_count());
+        sink.event(Event::Started { task: Task::Validate, total, done: 0 });
+        let (mut done, mut losses) = (0, 0.0);
+        for batches in self.loader.in_order() {
+            for mut batch in batches? {
+                // Before the forward pass, which it would wait for.
+                let target = self.loss.map(|_| target(&batch, self.device));
+                let logits = network.forward(input_tensor(&mut batch, self.precision, self.device));
+                if let Some((loss, target)) = self.loss.zip(target.as_ref()) {
+                    // A loss may be finite although scores are not, and these would be taken for the first class.
+                    let spoilt = logits.clone().sum().cast(DType::F32).mul_scalar(0.0);
+                    let loss = (loss.compute(logits.clone(), target) + spoilt).into_scalar::<f32>();
+                    losses += f64::from(loss) * batch.count as f64;
+                }
+                let predictions = classes(logits, self.rule)?;
+                matrix.add(&batch.classes, &predictions);
+                each_picture(&batch, &predictions, on_picture);
+                done += batch.count;
+            }
+            sink.event(Event::Advanced { done, loss: None });
+            if done < total && is_over() {
+                sink.event(Event::Finished);
+                return Ok(None);
+            }
+        }
+        sink.event(Event::Finished);
+        Ok(Some(Findings { matrix, loss: self.loss.map(|_| losses / total.max(1) as f64) }))
+    }
+}
+
+fn each_picture(batch: &Batch, predictions: &[u16], on_picture: &mut OnPicture<'_>) {
+    let pixels = batch.size.width * batch.size.height;
+    let map = |classes: &[u16]| LabelMap { size: batch.size, classes: classes.to_vec() };
+    let pictures = batch.classes.chunks_exact(pixels).zip(predictions.chunks_exact(pixels));
+    for (&index, (labels, prediction)) in batch.indices.iter().zip(pictures) {
+        on_picture(index, &map(labels), &map(prediction));
+    }
+}

@@ -1,0 +1,34 @@
+//! A training that begins with weights instead of random numbers.
+
+use std::path::PathBuf;
+
+use crate::base::Result;
+use crate::data::Descriptor;
+use crate::recipe::Recipe;
+use crate::weights::Weights;
+
+/// What a training begins with.
+#[derive(Debug, Clone)]
+pub struct Initial {
+    /// The weights.
+    pub weights: Weights,
+    /// Whether the layers that give the classes begin with random numbers nevertheless.
+    pub new_head: bool,
+}
+
+impl Initial {
+    /// Changes recipe and data set so that the weights fit and mean what they meant: the network's structure, and how
+    /// pictures are normalised. Returns what was changed, a line each.
+    pub fn fit(&self, recipe: &mut Recipe, dataset: &mut Descriptor) -> Result<Vec<String>> {
+        let (network, mut changes) = self.weights.adapt(&recipe.network)?;
+        recipe.network = network;
+        changes.extend(self.weights.fit_normalisation(dataset));
+        Ok(changes)
+    }
+
+    /// The files, for the run's record.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        let whole = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        self.weights.checkpoint.paths.iter().map(whole).collect()
+    }
+}

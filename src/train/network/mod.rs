@@ -1,0 +1,27 @@
+//! Training of a network.
+
+pub(crate) mod checkpoint;
+mod contact_sheet;
+mod course;
+mod curves;
+mod engine;
+mod estimate;
+pub mod evaluate;
+mod initial;
+mod longer;
+mod oom;
+mod pace;
+mod plan;
+mod record;
+mod session;
+mod tensorboard;
+
+pub use contact_sheet::write_contact_sheet;
+pub use course::{Best, Ended, Position};
+pub use engine::{resume, resume_for, start, start_with};
+pub use estimate::Need;
+pub use initial::Initial;
+pub use oom::is_out_of_memory;
+pub use plan::{Plan, Source, prepare};
+pub use session::{Outcome, Session};
+pub use tensorboard::EventFile;

@@ -1,0 +1,217 @@
+//! Everything settled and checked before a file is written.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::course::Course;
+use crate::base::event::{Event, Sink};
+use crate::base::named_enum::classes_that;
+use crate::base::{Error, Result, Size};
+use crate::data::{
+    ClassPresence, Descriptor, Loader, Normalisation, Pair, Survey, largest_after, pair_folders, pair_lists,
+    pair_mask_folders, read_pairs, refuse_exchanged, split_validation, survey,
+};
+use crate::recipe::{Criterion, Recipe, Training};
+
+/// Where pairs come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// Two lists, paired line by line.
+    Lists {
+        /// Pictures.
+        images: PathBuf,
+        /// Label images.
+        labels: PathBuf,
+    },
+    /// A list of an image and its label image in each line.
+    PairList(PathBuf),
+    /// Two folders, paired by stem.
+    Folders {
+        /// Pictures.
+        images: PathBuf,
+        /// Label images.
+        labels: PathBuf,
+    },
+    /// A folder with a folder for each picture, which may have several masks.
+    MaskFolders(PathBuf),
+}
+
+impl Source {
+    /// The pairs.
+    pub fn pairs(&self, sink: &dyn Sink) -> Result<Vec<Pair>> {
+        match self {
+            Self::Lists { images, labels } => pair_lists(images, labels, sink),
+            Self::PairList(list) => read_pairs(list, sink),
+            Self::Folders { images, labels } => pair_folders(images, labels, sink),
+            Self::MaskFolders(root) => pair_mask_folders(root),
+        }
+    }
+}
+
+/// A training that is ready to start.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// Network and training.
+    pub recipe: Recipe,
+    /// The data set as trained: merged, normalisation measured.
+    pub descriptor: Descriptor,
+    /// To train on.
+    pub train: Vec<Pair>,
+    /// To score after each epoch.
+    pub validation: Vec<Pair>,
+    /// What each training pair shows.
+    pub presence: ClassPresence,
+    /// The sizes of the training pictures that occur.
+    pub sizes: Vec<Size>,
+    /// Those of the validation pictures.
+    pub validation_sizes: Vec<Size>,
+    /// What a pixel of each class counts, where they do not all count the same.
+    pub class_weights: Option<Vec<f32>>,
+    /// Seed of weights, order and augmentation.
+    pub seed: u64,
+}
+
+/// Reads the lists, checks every file and measures the normalisation where it is asked for. `validation` is a
+/// source of its own, or `fraction` of the training pairs, or none.
+pub fn prepare(
+    mut recipe: Recipe,
+    dataset: &Descriptor,
+    train: &Source,
+    validation: Option<&Source>,
+    fraction: Option<f64>,
+    seed: u64,
+    sink: &dyn Sink,
+) -> Result<Plan> {
+    let mut descriptor = recipe.fit(dataset)?;
+    let pairs = train.pairs(sink)?;
+    let (train, validation) = match (validation, fraction) {
+        (Some(source), _) => (pairs, source.pairs(sink)?),
+        (None, Some(fraction)) => split_validation(pairs, fraction, seed)?,
+        (None, None) => (pairs, Vec::new()),
+    };
+    let (train, validation) = (absolute(train)?, absolute(validation)?);
+    refuse_exchanged(&train, &descriptor, "--images and --labels, or --train-list and --label-list")?;
+    refuse_exchanged(&validation, &descriptor, "--val-list and --val-label-list")?;
+    let everything = survey(&train, &validation, &descriptor, sink)?;
+    check_classes(&descriptor, &everything, validation.is_empty(), sink)?;
+    note_sizes(&recipe.training, &everything.sizes, sink);
+    if validation.is_empty() && (recipe.training.patience.is_some() || recipe.training.best_by != Criterion::MeanIou) {
+        let text = "without a validation set, `patience` and `best_by` have nothing to go by: the last weights count";
+        sink.event(Event::Note(text.into()));
+    }
+    if let Normalisation::PerDataset { valid } = descriptor.normalisation {
+        let (mean, std) = everything.statistics.mean_and_std();
+        sink.event(Event::Note(format!("normalisation measured: mean {}, std {}", numbers(&mean), numbers(&std))));
+        descriptor.normalisation = Normalisation::Fixed { mean, std, valid };
+    }
+    descriptor = descriptor.trained_on(everything.samples.clone());
+    let (pixels, pixels_where_present) = everything.presence.frequencies(descriptor.class_count());
+    let class_weights = recipe.training.class_weights.resolve(&pixels, &pixels_where_present)?;
+    if let Some(weights) = &class_weights {
+        sink.event(Event::Note(format!("class weights: {}", shares(weights, &descriptor))));
+    }
+    let Survey { presence, sizes, validation_sizes, .. } = everything;
+    let plan = Plan { recipe, descriptor, train, validation, presence, sizes, validation_sizes, class_weights, seed };
+    note_warmup(&plan, sink)?;
+    Ok(plan)
+}
+
+/// Says that a warm-up does not come to its end.
+fn note_warmup(plan: &Plan, sink: &dyn Sink) -> Result<()> {
+    let course = Course::new(&plan.recipe.training, plan.loader(1)?.batches());
+    let phases = plan.recipe.training.resolved_phases();
+    for (i, phase) in phases.iter().enumerate() {
+        let steps = course.phase_steps(phase);
+        let Some(warmup) = phase.schedule.warmup().filter(|warmup| warmup.steps > steps) else { continue };
+        let (what, key) = match phases.len() {
+            1 => ("the training".to_owned(), "training.schedule".to_owned()),
+            _ => (format!("phase {}", i + 1), format!("training.phases.{i}.schedule")),
+        };
+        sink.event(Event::Note(format!(
+            "the warm-up takes {} steps, but {what} has only {steps}: the learning rate never comes to {}; shorten it, as \
+             with --set {key}.warmup.steps={}",
+            warmup.steps,
+            phase.learning_rate,
+            (steps / 10).max(1)
+        )));
+    }
+    Ok(())
+}
+
+/// Refuses sets without a labelled pixel, and says which classes do not occur in both.
+fn check_classes(descriptor: &Descriptor, survey: &Survey, only_training: bool, sink: &dyn Sink) -> Result<()> {
+    let (learnt, scored) = (&survey.class_pixels, &survey.validation_pixels);
+    let nothing = |pixels: &[u64]| pixels.iter().all(|pixels| *pixels == 0);
+    if nothing(learnt) {
+        return Err(Error::Config(format!(
+            "no pixel of the training set has a label, so there is nothing to learn; check the label images, and what data \
+             set '{}' takes as not labelled",
+            descriptor.name
+        )));
+    }
+    if !only_training && nothing(scored) {
+        return Err(Error::Config(
+            "no pixel of the validation set has a label, so there is nothing to score; label some, or leave the validation \
+             set out"
+                .into(),
+        ));
+    }
+    let note = |wanted: &dyn Fn(u64, u64) -> bool, what: &str| {
+        let pixels = learnt.iter().zip(scored).zip(&descriptor.classes);
+        let names = pixels.filter(|((a, b), _)| wanted(**a, **b)).map(|(_, class)| class.name.as_str());
+        if let Some(classes) = classes_that(names, ["does not occur", "do not occur"]) {
+            sink.event(Event::Note(format!("{classes} in {what}")));
+        }
+    };
+    note(&|learnt, scored| learnt + scored == 0, "any label image");
+    note(
+        &|learnt, scored| learnt == 0 && scored > 0,
+        "the training labels, only in the validation labels: it cannot be learned and will score 0",
+    );
+    note(
+        &|learnt, scored| !only_training && learnt > 0 && scored == 0,
+        "the validation labels, only in the training labels: it is not scored",
+    );
+    Ok(())
+}
+
+/// Says that samples of a batch differ in size, if they do.
+fn note_sizes(training: &Training, sizes: &[Size], sink: &dyn Sink) {
+    let phases = training.resolved_phases();
+    let differ = |phase: &Training| {
+        let mut after = sizes.iter().map(|size| largest_after(&phase.augment, *size));
+        let first = after.next();
+        after.any(|size| Some(size) != first)
+    };
+    if let ([first, .., last], true) = (sizes, training.batch_size > 1 && phases.iter().any(differ)) {
+        sink.event(Event::Note(format!(
+            "pictures of {} sizes ({first} to {last}): the smaller ones of a batch are filled up with ignored pixels",
+            sizes.len()
+        )));
+    }
+}
+
+impl Plan {
+    /// What prepares the batches of the training set.
+    pub fn loader(&self, workers: usize) -> Result<Loader> {
+        let training = &self.recipe.training;
+        let descriptor = Arc::new(self.descriptor.clone());
+        let loader = Loader::new(self.train.clone(), descriptor, training.batch_size, workers);
+        loader.sampled(training.sampling.clone(), Arc::new(self.presence.clone()))
+    }
+}
+
+fn shares(weights: &[f32], descriptor: &Descriptor) -> String {
+    let named = weights.iter().zip(&descriptor.classes).map(|(weight, class)| format!("{} {weight:.3}", class.name));
+    named.collect::<Vec<_>>().join(", ")
+}
+
+/// Paths that mean the same in whatever folder the run is resumed.
+fn absolute(pairs: Vec<Pair>) -> Result<Vec<Pair>> {
+    let whole = |path: PathBuf| std::path::absolute(&path).map_err(|e| Error::read(&path, e));
+    pairs.into_iter().map(|pair| Ok(Pair { image: whole(pair.image)?, label: pair.label.map(whole)? })).collect()
+}
+
+fn numbers(values: &[f64]) -> String {
+    values.iter().map(|v| format!("{v:.4}")).collect::<Vec<_>>().join(" ")
+}
