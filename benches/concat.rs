@@ -1,9 +1,9 @@
-//! From a photograph, a label and a prediction in memory to an encoded picture with a legend: pictures a second on one core.
+//! From a photograph, a label and a prediction in memory to an encoded image with a legend: images a second on one core.
 
 use divan::counter::ItemsCount;
 use image::{Rgb, RgbImage};
-use segtool::data::Descriptor;
-use segtool::draw::{Classes, Look, PictureFormat, Shown, compose, encode_picture};
+use segtool::data::Dataset;
+use segtool::draw::{Classes, FigureFormat, Look, Shown, compose, encode_figure};
 
 const WIDTH: u32 = 683;
 const HEIGHT: u32 = 512;
@@ -23,12 +23,12 @@ fn shown() -> Shown {
     Shown { image, label: Some(classes(0)), prediction: Some(classes(9)), probability: None, mean_iou: None }
 }
 
-#[divan::bench(args = [PictureFormat::Png, PictureFormat::Jpeg])]
-fn picture(bencher: divan::Bencher<'_, '_>, format: PictureFormat) {
-    let classes = Classes::of(&Descriptor::find("ade20k").expect("a built-in data set"));
+#[divan::bench(args = [FigureFormat::Png, FigureFormat::Jpeg])]
+fn image(bencher: divan::Bencher<'_, '_>, format: FigureFormat) {
+    let classes = Classes::of(&Dataset::find("ade20k").expect("a built-in data set"));
     let look = Look { titles: true, legend: true, ..Look::default() };
     bencher.counter(ItemsCount::new(1usize)).with_inputs(shown).bench_values(|shown| {
-        let picture = compose(shown, &classes, &look).expect("a picture that can be drawn");
-        encode_picture(&picture, format).expect("a picture")
+        let image = compose(shown, &classes, &look).expect("an image that can be drawn");
+        encode_figure(&image, format).expect("an image")
     });
 }

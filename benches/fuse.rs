@@ -1,4 +1,4 @@
-//! What comes before and after the network: pictures resized, scores enlarged and decided on.
+//! What comes before and after the network: images resized, scores enlarged and decided on.
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
@@ -39,7 +39,7 @@ fn probabilities(bencher: Bencher<'_, '_>, count: usize) {
     bencher.counter(ItemsCount::new(scores)).bench(|| decide(black_box(&looks), LARGE, 0..LARGE.height, wanted));
 }
 
-/// A colour picture of 683x512 at 473x473.
+/// A colour image of 683x512 at 473x473.
 #[divan::bench(args = [Scaling::Pillow, Scaling::OpenCv])]
 fn resize(bencher: Bencher<'_, '_>, how: &Scaling) {
     let size = Size { width: 683, height: 512 };

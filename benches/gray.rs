@@ -47,7 +47,7 @@ fn file_to_file(bencher: divan::Bencher<'_, '_>) {
     let (_folder, path) = file();
     let options = Options { method: GrayMethod::Gleam, stretch: false, alpha: Alpha::Black, overwrite: true };
     let gray = Gray::new(options);
-    bencher.counter(ItemsCount::new(1usize)).bench_local(|| gray.encode(&path).expect("a readable picture"));
+    bencher.counter(ItemsCount::new(1usize)).bench_local(|| gray.encode(&path).expect("a readable image"));
 }
 
 /// What that cannot do without.
@@ -56,7 +56,7 @@ fn decode_and_encode(bencher: divan::Bencher<'_, '_>) {
     let (_folder, path) = file();
     let gray = GrayConverter::<256>::new(GrayMethod::Gleam).convert(photo().as_raw());
     bencher.counter(ItemsCount::new(1usize)).bench_local(|| {
-        let raster = read_image(&path).expect("a readable picture");
+        let raster = read_image(&path).expect("a readable image");
         assert!(matches!(raster.samples, Samples::U8(_)));
         encode_png(SIZE, Pixels::Gray8(&gray)).expect("a PNG")
     });

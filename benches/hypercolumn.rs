@@ -9,11 +9,11 @@ use std::path::Path;
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use segtool::base::Size;
-use segtool::data::Descriptor;
+use segtool::data::Dataset;
 use segtool::image::{Raster, Samples};
 use segtool::nn::device::DeviceChoice;
 use segtool::nn::model::{FeatureEncoderConfig, Tap, VggConfig};
-use segtool::pixels::hypercolumn::{HypercolumnConfig, Hypercolumns, Picture, WindowFeatures};
+use segtool::pixels::hypercolumn::{HypercolumnConfig, Hypercolumns, PreparedImage, WindowFeatures};
 
 const SIZE: Size = Size { width: 4464, height: 53 };
 const DEVICES: &[&str] = if cfg!(feature = "libtorch") { &["flex", "libtorch"] } else { &["flex"] };
@@ -37,10 +37,10 @@ fn hypercolumns(device: &str) -> Hypercolumns {
 }
 
 fn seen(hypercolumns: &Hypercolumns, raster: &Raster) -> Vec<WindowFeatures> {
-    let descriptor = Descriptor::find("core").unwrap();
-    let picture = Picture::new(Path::new("picture"), raster, &descriptor).unwrap();
+    let dataset = Dataset::find("core").unwrap();
+    let image = PreparedImage::new(Path::new("image"), raster, &dataset).unwrap();
     let layout = hypercolumns.layout(SIZE);
-    layout.windows(None).iter().map(|window| hypercolumns.see(&picture, &layout, window).unwrap()).collect()
+    layout.windows(None).iter().map(|window| hypercolumns.see(&image, &layout, window).unwrap()).collect()
 }
 
 #[divan::bench(args = DEVICES, sample_count = 10, sample_size = 1)]

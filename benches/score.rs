@@ -8,7 +8,7 @@ use divan::counter::{BytesCount, ItemsCount};
 use image::{GrayImage, Luma};
 use ndarray::Array2;
 use ndarray_npy::write_npy;
-use segtool::data::{Descriptor, Pair};
+use segtool::data::{Dataset, Pair};
 use segtool::image::read_labels;
 use segtool::tools::score::{OnFault, Settings, score_files};
 
@@ -56,8 +56,8 @@ fn bytes(pairs: &[Pair]) -> u64 {
 #[divan::bench(args = [("int64", 1), ("int64", 2), ("uint8", 1), ("uint8", 2)])]
 fn score(bencher: divan::Bencher<'_, '_>, (kind, threads): (&str, usize)) {
     let (_folder, pairs) = pairs(kind == "int64");
-    let descriptor = Descriptor::numbered(CLASSES).expect("150 classes");
-    let settings = Settings { descriptor, boundary: None, on_fault: OnFault::Stop, implied_ignore: None };
+    let dataset = Dataset::numbered(CLASSES).expect("150 classes");
+    let settings = Settings { dataset, boundary: None, on_fault: OnFault::Stop, implied_ignore: None };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
     bencher
         .counter(ItemsCount::new(PAIRS))

@@ -143,10 +143,10 @@ def check(name, case, args, folder):
         source, samples = args.tile, np.asarray(Image.open(args.tile)).astype(np.float64)[:, :, None] / 65535
     else:
         height, width = case.size
-        picture = Image.open(args.photograph).convert("RGB").crop((0, 0, width, height))
-        source = folder / "picture.png"
-        picture.save(source)
-        samples = np.asarray(picture).astype(np.float64) / 255
+        image = Image.open(args.photograph).convert("RGB").crop((0, 0, width, height))
+        source = folder / "image.png"
+        image.save(source)
+        samples = np.asarray(image).astype(np.float64) / 255
     mean, std = case.normalisation
     x = torch.from_numpy(((samples - mean) / std).astype(np.float32)).permute(2, 0, 1)[None]
     with torch.no_grad():

@@ -6,7 +6,7 @@ Usage: check_procedures.py REFERENCES PHOTOGRAPHS OUT_FOLDER [--segtool PROGRAM]
 Needs what make_procedure_goldens.py needs. Each case builds a network of full size of a real package, with 150 classes,
 random weights and random batch-norm statistics, and saves it as that package does. PHOTOGRAPHS is a folder, or one file;
 each photograph becomes a PNG file, so that no two JPEG decoders are compared (`--jpeg`: its JPEG file as well). Then the
-project's procedure and `segtool predict` run on the same file. A line a picture says: pixels of another class and how many
+project's procedure and `segtool predict` run on the same file. A line an image says: pixels of another class and how many
 of them are near-ties (the two highest probabilities less than 1e-4 apart), largest difference of the highest probability,
 and the seconds of both; segtool's are those of the whole program, the project's those of the prediction alone.
 
@@ -63,7 +63,7 @@ USUAL = [name for name in CASES if name != "semseg-all"]
 
 def spread_head(net, name, run):
     """A random last convolution that tells classes apart: it draws equally on the strongest directions of the features, not
-    on the picture's edge alone, and half of a class's scores are further than `SPREAD` from their median."""
+    on the image's edge alone, and half of a class's scores are further than `SPREAD` from their median."""
     last, seen = net.get_submodule(name), []
     last = last[-1] if isinstance(last, torch.nn.Sequential) else last
     hook = last.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].detach().transpose(0, 1).flatten(1)))
@@ -81,7 +81,7 @@ def spread_head(net, name, run):
         last.bias.copy_(-(weight @ mean)[:, 0])
 
 
-def prepare(case, made, picture, out, seed):
+def prepare(case, made, image, out, seed):
     """The procedure with its network, and the weight files, which cases of one network share."""
     folder = out / case.network
     folder.mkdir(exist_ok=True)
@@ -92,7 +92,7 @@ def prepare(case, made, picture, out, seed):
     if not all(file.exists() for file in files):
         foreign.randomise(net)
         head = procedures.Semseg.head if case.to == "semseg" else procedure.head
-        spread_head(net, head, lambda: procedure.run(picture.resolve(), **QUICK[case.kind]))
+        spread_head(net, head, lambda: procedure.run(image.resolve(), **QUICK[case.kind]))
         foreign.save(net, case, folder)
     for part, file in zip([net.encoder, net.decoder] if case.to == "csail" else [net], files):
         state = torch.load(file)
@@ -101,35 +101,35 @@ def prepare(case, made, picture, out, seed):
     return procedure, files
 
 
-def reference(procedure, case, picture, folder):
+def reference(procedure, case, image, folder):
     """Labels, highest probability, its lead over the second, and seconds."""
-    file = folder / f"{picture.stem}_{picture.suffix[1:]}.npz"
+    file = folder / f"{image.stem}_{image.suffix[1:]}.npz"
     if not file.exists():
         start = time.perf_counter()
-        labels, probabilities = procedure.run(picture.resolve(), **case.settings)
+        labels, probabilities = procedure.run(image.resolve(), **case.settings)
         seconds = time.perf_counter() - start
         second, best = np.partition(probabilities, CLASSES - 2, 0)[-2:]
         np.savez(file, labels=labels, best=best, lead=best - second, seconds=seconds)
     return np.load(file)
 
 
-def check(name, case, args, pictures, made):
-    procedure, files = prepare(case, made, pictures[0], args.out, args.seed)
+def check(name, case, args, images, made):
+    procedure, files = prepare(case, made, images[0], args.out, args.seed)
     folder = args.out / name
     folder.mkdir(exist_ok=True)
     good = True
-    for picture in pictures:
-        theirs = reference(procedure, case, picture, folder)
+    for image in images:
+        theirs = reference(procedure, case, image, folder)
         labels = theirs["labels"]
-        words = [name, picture.name, f"{labels.shape[0]}x{labels.shape[1]}", f"{len(np.unique(labels))}"]
+        words = [name, image.name, f"{labels.shape[0]}x{labels.shape[1]}", f"{len(np.unique(labels))}"]
         if args.segtool:
             weights = [word for file in files for word in ("--weights", file)]
             start = time.perf_counter()
             options = ["--dataset", "ade20k", *case.options, "--prob", "--device", args.device]
-            foreign.run(args.segtool, "predict", *weights, *options, "--output-path", folder / "predictions", picture)
+            foreign.run(args.segtool, "predict", *weights, *options, "--output-path", folder / "predictions", image)
             seconds = time.perf_counter() - start
-            ours = np.load(folder / "predictions" / f"{picture.stem}.npy").astype(int) - 1
-            best = np.load(folder / "predictions" / f"{picture.stem}_prob.npy")
+            ours = np.load(folder / "predictions" / f"{image.stem}.npy").astype(int) - 1
+            best = np.load(folder / "predictions" / f"{image.stem}_prob.npy")
             other = ours != labels
             near = other & (theirs["lead"] < NEAR)
             error = float(np.abs(best - theirs["best"]).max())
@@ -159,16 +159,16 @@ def main():
     args.out.mkdir(parents=True, exist_ok=True)
     folder = args.photographs
     found = sorted(p for p in folder.iterdir() if p.suffix.lower() in PHOTOGRAPHS) if folder.is_dir() else [folder]
-    pictures = []
+    images = []
     for photograph in found[: args.limit]:
         png = args.out / f"{photograph.stem}.png"
         Image.open(photograph).convert("RGB").save(png)
-        pictures += [png] + ([photograph] if args.jpeg and photograph.suffix.lower() != ".png" else [])
-    if not pictures:
+        images += [png] + ([photograph] if args.jpeg and photograph.suffix.lower() != ".png" else [])
+    if not images:
         sys.exit(f"{folder}: no photographs ({', '.join(PHOTOGRAPHS)})")
     made = procedures.procedures(args.references.resolve())
-    print("case | picture | size | classes | other class | pixels (near-ties) | probability | seconds | project's seconds")
-    results = [check(name, CASES[name], args, pictures, made) for name in args.cases or USUAL]
+    print("case | image | size | classes | other class | pixels (near-ties) | probability | seconds | project's seconds")
+    results = [check(name, CASES[name], args, images, made) for name in args.cases or USUAL]
     sys.exit(not all(results))
 
 

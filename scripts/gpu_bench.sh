@@ -10,13 +10,13 @@
 #   --modes LIST         of train and infer (both)
 #   --precisions LIST    of float32, tf32 and bf16 (all that the device has)
 #   --variants LIST      of PyTorch: plain, channels-last, compile (all)
-#   --unet BATCHxSIZE    pictures a step and their side (16x256)
+#   --unet BATCHxSIZE    images a step and their side (16x256)
 #   --pspnet BATCHxSIZE  likewise (8x473)
 #   --check BATCHxSIZE   likewise, for the comparison with the pure Rust backend that comes first (8x65)
 #   --steps N            steps to take the time of (20)
 #   --recipes LIST       recipes whose own training step and inference are measured, without a peer (mit-resnet34-c1,
 #                        mit-resnet50-ppm, mit-upernet50, pspnet101-ade20k, smp-unet-resnet34, unet-milesial); none for none
-#   --recipe-shape BATCHxSIZE  pictures a step and their side there (8x473)
+#   --recipe-shape BATCHxSIZE  images a step and their side there (8x473)
 #   --seeps FOLDER       train on the seeps tiles, train_images.txt and so on in FOLDER, all classes (not done by default)
 #   --seeps-peer FILE    unet_peer.py, the same training in PyTorch ($UNET_PEER; without it, segtool alone)
 #   --seeps-width N      channels of the first level (64)

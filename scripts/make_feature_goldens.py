@@ -5,16 +5,16 @@ Usage: make_feature_goldens.py [OUT_FILE]        (needs torch, torchvision, timm
 `<case>.<height>x<width>.<tap>`  every 211th value of what the encoder of the case has at the tap, of [channels, h, w]:
                                  `conv<block>_<i>` a convolution's output, before batch norm and ReLU, `relu<block>_<i>`
                                  after them, `pool<block>`; of the ResNets `stem` (before the pooling) and `layer<i>`
-`hypercolumns.<height>x<width>`  every 97th value of VGG-16's pool1 and pool2, enlarged to the picture's size,
+`hypercolumns.<height>x<width>`  every 97th value of VGG-16's pool1 and pool2, enlarged to the image's size,
                                  bilinearly with `align_corners=False`, one after the other: [192, height, width]
-`scales.<height>x<width>`        likewise conv1_1 and pool1 of the picture at scale 1, then of its means over 2x2 and
-                                 then over 4x4 pixels, all enlarged to the picture's size: [384, height, width]. Blocks
+`scales.<height>x<width>`        likewise conv1_1 and pool1 of the image at scale 1, then of its means over 2x2 and
+                                 then over 4x4 pixels, all enlarged to the image's size: [384, height, width]. Blocks
                                  at the right and at the bottom are the means of the pixels that they have.
 
 The metadata holds one text, `features`: cases with their sizes and taps, columns with their case, taps, scales and
 sizes, `shapes` (of each key before thinning), `steps` and the versions of torch and torchvision.
 
-Computed in evaluation and float64, stored as float32. Picture and weights follow from names, torchvision's own, so that
+Computed in evaluation and float64, stored as float32. Image and weights follow from names, torchvision's own, so that
 they need not be stored; the Rust test has the same rule.
 """
 import json
@@ -36,7 +36,7 @@ from make_pspnet_golden import numbers
 STEP, COLUMN_STEP = 211, 97
 ODD, EVEN = (53, 75), (32, 48)
 STAGES = ["layer1", "layer2", "layer3", "layer4"]
-# torchvision's or timm's function, its settings, the pictures' sizes and the taps (None: all).
+# torchvision's or timm's function, its settings, the images' sizes and the taps (None: all).
 CASES = {
     "vgg16": ("vgg16", {}, [ODD, EVEN], None),
     "vgg16_bn": ("vgg16_bn", {}, [ODD, EVEN], None),
@@ -54,7 +54,7 @@ COLUMNS = {
 
 def weight(name, shape):
     """As `make_network_goldens.weight`, but batch norms scale by 0.5 to 1, and biases and means are -0.25 to 0.25. With
-    the scales and biases there, made for gradients, VGG's last convolution would not see the picture: two pictures
+    the scales and biases there, made for gradients, VGG's last convolution would not see the image: two images
     would give the same to 1e-10. Here all taps differ by 4 % (`vgg16_bn`, pool5) or more, with no value beyond 40."""
     if len(shape) == 4 or name.endswith("running_var"):
         return networks.weight(name, shape)
@@ -64,8 +64,8 @@ def weight(name, shape):
     return torch.from_numpy(values.reshape(shape))
 
 
-def picture(height, width):
-    return networks.picture(1, 3, height, width).double()
+def image(height, width):
+    return networks.image(1, 3, height, width).double()
 
 
 def build(function, settings):
@@ -84,7 +84,7 @@ def build(function, settings):
 
 def vgg_taps(net, x, last="pool5"):
     """All taps up to `last`, in order. ReLUs of torchvision overwrite what they get; these do not. After `last` nothing
-    is computed: a small picture has no pool5."""
+    is computed: a small image has no pool5."""
     found, block, i, given = {}, 1, 0, x
     for module in net.features:
         x = F.relu(x) if isinstance(module, nn.ReLU) else module(x)
@@ -133,13 +133,13 @@ def main():
     for case, (function, settings, sizes, taps) in CASES.items():
         nets[case] = build(function, settings)
         for height, width in sizes:
-            found = (vgg_taps if hasattr(nets[case], "features") else resnet_taps)(nets[case], picture(height, width))
+            found = (vgg_taps if hasattr(nets[case], "features") else resnet_taps)(nets[case], image(height, width))
             for tap in taps or found:
                 keep(f"{case}.{height}x{width}.{tap}", found[tap], STEP)
         cases[case] = {"encoder": function, **settings, "sizes": sizes, "taps": taps or list(found)}
     for key, column in COLUMNS.items():
         for height, width in column["sizes"]:
-            value = columns(nets[column["case"]], picture(height, width), column["taps"], column["scales"])
+            value = columns(nets[column["case"]], image(height, width), column["taps"], column["scales"])
             keep(f"{key}.{height}x{width}", value, COLUMN_STEP)
     about = {
         "torch": torch.__version__, "torchvision": torchvision.__version__,

@@ -58,7 +58,7 @@ def inputs():
     shape = (BATCH, HEIGHT, WIDTH)
     full = torch.randint(0, CLASSES, shape, generator=random)
     some = full.masked_fill(torch.rand(shape, generator=random) < 0.3, -1)
-    # Class 2 is nowhere, class 3 not in the second picture.
+    # Class 2 is nowhere, class 3 not in the second image.
     absent = some.masked_fill(some == 2, 1)
     absent[1][absent[1] == 3] = 0
     labels = {"full": full, "some": some, "absent": absent}

@@ -21,7 +21,7 @@ IGNORE = 255
 
 
 def maps():
-    """Labels 0..K-1 with 255, predictions 0..K-1. Class 5 is nowhere, class 4 only predicted, class 3 in one picture."""
+    """Labels 0..K-1 with 255, predictions 0..K-1. Class 5 is nowhere, class 4 only predicted, class 3 in one image."""
     rng = np.random.default_rng(7)
     pairs = []
     for i in range(5):

@@ -49,14 +49,14 @@ def weight(name, shape):
     return torch.from_numpy(values.reshape(shape))
 
 
-def picture(batch, bands, height, width, name="input"):
+def image(batch, bands, height, width, name="input"):
     values = numbers(name, batch * bands * height * width) * np.float32(1.7)
     return torch.from_numpy(values.reshape(batch, bands, height, width))
 
 
 class Case:
-    """A reference: `build()` gives a module and a function from (module, picture) to the logits of all heads at the size
-    of the picture, the main one first; `weights` are those of the heads in the loss."""
+    """A reference: `build()` gives a module and a function from (module, image) to the logits of all heads at the size
+    of the image, the main one first; `weights` are those of the heads in the loss."""
 
     def __init__(self, config, build, sizes, names=None, weights=(1.0,), bands=3):
         self.config, self.build, self.sizes, self.names = config, build, sizes, names
@@ -510,23 +510,23 @@ def main():
         net.eval()
         for height, width in case.sizes:
             with torch.no_grad():
-                result = forward(net, picture(1, case.bands, height, width))[0]
+                result = forward(net, image(1, case.bands, height, width))[0]
             assert result.shape == (1, CLASSES, height, width), (key, result.shape)
             out[f"{key}.{height}x{width}"] = result.flatten()[::STEP].clone()
-        # A deep network has values near a ReLU's kink in a large picture whatever one does.
+        # A deep network has values near a ReLU's kink in a large image whatever one does.
         deep = any(word in key for word in ("csail-resnet50dilated", "semseg", "mmseg", "capstone"))
         batch, (height, width) = (8, (17, 25) if "semseg" in key else (33, 41)) if deep else (BATCH, case.sizes[0])
         shapes = [[name, list(value.shape)] for name, value in kept.items()]
         own = float("inf")
-        # Of several pictures, the one for which PyTorch's own float32 is the least off, rounded in five ways: its values keep
+        # Of several images, the one for which PyTorch's own float32 is the least off, rounded in five ways: its values keep
         # clear of kinks.
         for attempt in (f"training {i}" for i in range(24)):
-            x, ties.smallest = picture(batch, case.bands, height, width, attempt), float("inf")
+            x, ties.smallest = image(batch, case.bands, height, width, attempt), float("inf")
             rows = gradients_of(net.double().train(), kept, forward, x.double(), case.weights)
             floor = FLOOR * rows[:, 0].max()
             off = 0.0
             for noise in (0, 1, 2, 4, 8):
-                rounded = x * (1 + 5e-7 * noise * torch.sign(picture(batch, case.bands, height, width, f"noise {noise}")))
+                rounded = x * (1 + 5e-7 * noise * torch.sign(image(batch, case.bands, height, width, f"noise {noise}")))
                 single = gradients_of(net.float(), kept, forward, rounded, case.weights)
                 off = max(off, float(((single - rows).abs().amax(1) / rows[:, 0].clamp(min=floor))[rows[:, 0] >= 0].max()))
                 if off >= own:
@@ -536,7 +536,7 @@ def main():
             if own < GOOD:
                 break
         config = {**case.config, "bands": case.bands, "outputs": CLASSES}
-        metadata[key] = json.dumps({"config": config, "names": case.names, "sizes": case.sizes, "weights": case.weights, "shapes": shapes, "training": {"picture": chosen_input, "batch": batch, "size": [height, width]}})
+        metadata[key] = json.dumps({"config": config, "names": case.names, "sizes": case.sizes, "weights": case.weights, "shapes": shapes, "training": {"image": chosen_input, "batch": batch, "size": [height, width]}})
         print(f"{key}: {sum(v.numel() for v in kept.values())} numbers, gradients in float32 off by {own:.1e}", flush=True)
     save_file({k: v.float().contiguous() for k, v in out.items()}, target, metadata=metadata)
 

@@ -1,11 +1,11 @@
-"""Make tests/fixtures/procedures.safetensors and resize.safetensors: pictures predicted, and resized, as other projects do.
+"""Make tests/fixtures/procedures.safetensors and resize.safetensors: images predicted, and resized, as other projects do.
 
 Usage: make_procedure_goldens.py REFERENCES [OUT_FOLDER] [CASE...]
 
 Needs what make_network_goldens.py needs, OpenCV, and Pillow below 13: later ones choose by the sizes whether to go across
 or down first, older ones always go across first. OpenCV runs without IPP, whose float arithmetic is its own.
 
-The pictures are read from PNG files by the projects' own code, and go through their own functions from there on, but for
+The images are read from PNG files by the projects' own code, and go through their own functions from there on, but for
 - CSAIL, whose package lacks the script that averages over the sizes: its four lines are in `Csail`;
 - hszhao/semseg: `Tensor.cuda` does nothing, and OpenCV gets a few channels at a time, which changes no value (OpenCV 5
   takes 128 at most); its `test` hands out labels only, so the probabilities are what `scale_process` returned, averaged;
@@ -15,11 +15,11 @@ The pictures are read from PNG files by the projects' own code, and go through t
 Networks and weights are those of make_network_goldens.py, but for the last convolution, which is fitted to each case so
 that all classes occur, and is in the file: `<case>.head.weight`, `<case>.head.bias`. For each case the file holds
 `<case>.labels` (class numbers), `<case>.best` (the highest probability) and `<case>.probabilities` [K,H,W]; for each
-picture its samples, `picture.<name>` [H,W,3]. The metadata has the settings of each case, among them `head` (the name of
+image its samples, `image.<name>` [H,W,3]. The metadata has the settings of each case, among them `head` (the name of
 the last convolution in the network), `inputs` (batch, height and width of each network input, in order) and `slow`.
 With another backend of PyTorch the probabilities of a case change by 3e-6 at most.
 
-resize.safetensors holds pictures resized bilinearly by Pillow and by OpenCV, see `resizing`.
+resize.safetensors holds images resized bilinearly by Pillow and by OpenCV, see `resizing`.
 """
 import importlib.util
 import json
@@ -45,7 +45,7 @@ import make_network_goldens as goldens
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
 
-def sample_picture(height, width, seed, grain=19):
+def sample_image(height, width, seed, grain=19):
     """Soft blobs, a finer grain and some edges, of full contrast."""
     rng = np.random.default_rng(seed)
     layers = []
@@ -219,7 +219,7 @@ class Capstone(Procedure):
 
 
 NETWORKS = {"csail": "csail-resnet18dilated-c1-deepsup", "semseg": "semseg-pspnet50", "mmseg": "mmseg-pspnet50", "capstone": "capstone-pspnet50"}
-PICTURES = {"plain": (25, 36, 1), "upright": (36, 25, 2, 25), "wide": (8, 60, 3), "wider": (7, 192, 4, 100), "odd": (30, 43, 5)}
+IMAGES = {"plain": (25, 36, 1), "upright": (36, 25, 2, 25), "wide": (8, 60, 3), "wider": (7, 192, 4, 100), "odd": (30, 43, 5)}
 # mmseg rounds a size twice: 1.75 times `odd` is 53 x 75 at first, then 52 x 75.
 CASES = {
     "csail-down": ("csail", "odd", dict(sizes=[24, 30, 36, 42, 48], limit=1000)),
@@ -241,7 +241,7 @@ CASES = {
     "capstone-reduced": ("capstone", "odd", dict(size=41, flip=False, enlarge="bilinear")),
 }  # fmt: skip
 SLOW = "csail", "mmseg-long"
-# Rows and columns of features on each side that see padding only, or the edge, which would outweigh the picture.
+# Rows and columns of features on each side that see padding only, or the edge, which would outweigh the image.
 BORDER = {"semseg-padded": (0, 1)}
 
 
@@ -284,18 +284,18 @@ def predictions(references, chosen):
     made = procedures(references)
     with tempfile.TemporaryDirectory() as folder:
         paths = {}
-        for name, rule in PICTURES.items():
-            samples = sample_picture(*rule)
-            out[f"picture.{name}"], paths[name] = torch.from_numpy(samples), f"{folder}/{name}.png"
+        for name, rule in IMAGES.items():
+            samples = sample_image(*rule)
+            out[f"image.{name}"], paths[name] = torch.from_numpy(samples), f"{folder}/{name}.png"
             Image.fromarray(samples).save(paths[name])
         for key in chosen:
-            kind, picture, settings = CASES[key]
+            kind, image, settings = CASES[key]
             procedure, network = made[kind], NETWORKS[kind]
             if kind not in ready:
                 torch.manual_seed(0)
                 fill(procedure.build(network, 3), goldens.CASES[network])
                 ready.add(kind)
-            flip, run = settings.get("flip", kind == "semseg"), lambda: procedure.run(paths[picture], **settings)
+            flip, run = settings.get("flip", kind == "semseg"), lambda: procedure.run(paths[image], **settings)
             for name, value in fit_head(procedure, run, flip, BORDER.get(key, (0, 0))).items():
                 out[f"{key}.head.{name}"] = value
             inputs = []
@@ -313,7 +313,7 @@ def predictions(references, chosen):
             print(f"{key}: shares {shares.round(2)}, best {top[2].min():.2f} to {top[2].max():.2f}, closest {(top[2] - top[1]).min():.1e}, {len(inputs)} inputs, {pixels} pixels", flush=True)
             assert np.sort(shares)[1] > 0.1 and np.quantile(top[2], 0.9) - np.quantile(top[2], 0.1) > 0.1, key
             metadata[key] = json.dumps({
-                "network": network, "picture": picture, "procedure": kind, "mean": MEAN, "std": STD, **settings,
+                "network": network, "image": image, "procedure": kind, "mean": MEAN, "std": STD, **settings,
                 "head": procedure.head, "inputs": inputs, "slow": key in SLOW,
             })  # fmt: skip
     return out, metadata

@@ -1,7 +1,7 @@
-"""Predict one picture as a Python program does, from a cold start: to compare times and results with segtool.
+"""Predict one image as a Python program does, from a cold start: to compare times and results with segtool.
 
 Usage: predict_peer.py --make-weights FILE [--seed N]
-       predict_peer.py --weights FILE [--output FOLDER] [--threads N] [--times] PICTURE
+       predict_peer.py --weights FILE [--output FOLDER] [--threads N] [--times] IMAGE
 
 Needs torch, torchvision, numpy and pillow; safetensors for files of that kind.
 
@@ -9,10 +9,10 @@ The network is PSPNet-50 with 150 classes: torchvision's ResNet-50, stages 3 and
 a pyramid head. Its parameters have the names of hszhao/semseg, without the second head, which prediction has no use for,
 so that segtool reads the same file and does the same with it:
 
-    segtool predict --weights FILE --dataset ade20k --resize 473 --output-path FOLDER PICTURE
+    segtool predict --weights FILE --dataset ade20k --resize 473 --output-path FOLDER IMAGE
 
-The picture is resized to 473x473 (Pillow, bilinear) and normalised by ImageNet's mean and deviation; the probabilities,
-not the labels, are enlarged to the picture's size. FOLDER/<stem>.npy gets class number + 1, int64. `--times` says on
+The image is resized to 473x473 (Pillow, bilinear) and normalised by ImageNet's mean and deviation; the probabilities,
+not the labels, are enlarged to the image's size. FOLDER/<stem>.npy gets class number + 1, int64. `--times` says on
 standard error when the imports, the network, the prediction and the file were done.
 """
 import time
@@ -131,22 +131,22 @@ def main():
     parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path("."))
     parser.add_argument("--threads", type=int)
     parser.add_argument("--times", action="store_true")
-    parser.add_argument("picture", type=pathlib.Path, nargs="?")
+    parser.add_argument("image", type=pathlib.Path, nargs="?")
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
     if args.make_weights:
         return make_weights(args.make_weights, args.seed)
-    if not args.weights or not args.picture:
-        parser.error("it needs --weights FILE and a picture, or --make-weights FILE")
+    if not args.weights or not args.image:
+        parser.error("it needs --weights FILE and an image, or --make-weights FILE")
     times = {"imports": time.perf_counter()}
     net = PspNet50().eval()
     load_weights(net, args.weights)
     times["network"] = time.perf_counter()
-    labels = predict(net, args.picture)
+    labels = predict(net, args.image)
     times["prediction"] = time.perf_counter()
     args.output.mkdir(parents=True, exist_ok=True)
-    np.save(args.output / f"{args.picture.stem}.npy", labels)
+    np.save(args.output / f"{args.image.stem}.npy", labels)
     times["file"] = time.perf_counter()
     if args.times:
         print(", ".join(f"{name} {moment - START:.2f} s" for name, moment in times.items()), file=sys.stderr)

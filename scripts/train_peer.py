@@ -7,7 +7,7 @@ Usage: train_peer.py IMAGES.txt LABELS.txt VAL_IMAGES.txt VAL_LABELS.txt --class
 unet: milesial's (batch norm, transposed convolutions, depth 5). pspnet18: a ResNet-18 at 1/8 of the input (7x7 stem; stages
 3 and 4 dilated 2 and 4), pyramid pooling 1, 2, 3, 6 and a second head on stage 3 of weight 0.4, as `models/pspnet18.toml` has
 them. Adam, poly 0.9 a step; random scale, crop padded with ignored pixels (a share of them placed to show a class
-other than the first), flips; colour pictures normalised by ImageNet's numbers, grey ones by the training set's. Prints the
+other than the first), flips; colour images normalised by ImageNet's numbers, grey ones by the training set's. Prints the
 IoU of every class after every epoch, classes that do not occur left out of the mean, and the images a second.
 """
 import argparse

@@ -79,7 +79,7 @@ fn in_words(command: impl FnOnce() -> anyhow::Result<Exit>) -> anyhow::Result<Ex
     }));
     panic::catch_unwind(AssertUnwindSafe(command)).unwrap_or_else(|payload| {
         if is_out_of_memory(payload.as_ref()) {
-            bail!("the device ran out of memory; smaller pictures at a time take less: --tile, or --batch-size")
+            bail!("the device ran out of memory; smaller images at a time take less: --tile, or --batch-size")
         }
         panic::resume_unwind(payload)
     })

@@ -291,7 +291,7 @@ mod tests {
         let progress = Progress::new();
         let left = |done| {
             let state = progress.state();
-            // 5 pictures a second.
+            // 5 images a second.
             state.left(done, 5.0, state.began).time.as_secs()
         };
         progress.event(Event::Outlook(FIRST));

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use image::{GrayImage, Luma};
 use segtool::base::event::Event;
 use segtool::data::{
-    Augmentation, Batch, Cache, ClassPresence, Descriptor, Loader, Pair, Sampling, find_images, pair_folders, survey,
+    Augmentation, Batch, Cache, ClassPresence, Dataset, Loader, Pair, Sampling, find_images, pair_folders, survey,
 };
 use segtool::image::read_image;
 use segtool::train::write_contact_sheet;
 
-/// 23 pictures of several sizes, every fourth higher than wide: class 0 everywhere; class 1, a square, in every third
-/// picture; class 2, a single pixel, in the last. Grey values are 40 times the class plus 50.
+/// 23 images of several sizes, every fourth higher than wide: class 0 everywhere; class 1, a square, in every third
+/// image; class 2, a single pixel, in the last. Grey values are 40 times the class plus 50.
 fn pairs(folder: &Path) -> Vec<Pair> {
     for name in ["images", "labels"] {
         std::fs::create_dir_all(folder.join(name)).unwrap();
@@ -35,14 +35,14 @@ fn pairs(folder: &Path) -> Vec<Pair> {
 }
 
 /// Three classes with values 0 to 2, one band.
-fn descriptor(folder: &Path) -> Descriptor {
+fn dataset(folder: &Path) -> Dataset {
     let path = folder.join("set.toml");
     let class = |i: usize, color: &str| format!("{{ name = \"{i}\", values = {i}, color = {color} }}");
     let classes = [class(0, "[0, 0, 0]"), class(1, "[255, 0, 0]"), class(2, "[0, 255, 0]")].join(", ");
     let normalisation = "{ kind = \"fixed\", mean = [0.5], std = [0.25] }";
     let text = format!("name = \"set\"\nbands = 1\nnormalisation = {normalisation}\nclasses = [{classes}]\n");
     std::fs::write(&path, text).unwrap();
-    Descriptor::find(path.to_str().unwrap()).unwrap()
+    Dataset::find(path.to_str().unwrap()).unwrap()
 }
 
 struct Set {
@@ -55,9 +55,9 @@ struct Set {
 fn set(batch_size: usize) -> Set {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().to_path_buf();
-    let (pairs, descriptor) = (pairs(&root), descriptor(&root));
-    let presence = Arc::new(survey(&pairs, &[], &descriptor, &|_: Event| {}).unwrap().presence);
-    Set { _folder: folder, root, loader: Loader::new(pairs, Arc::new(descriptor), batch_size, 2), presence }
+    let (pairs, dataset) = (pairs(&root), dataset(&root));
+    let presence = Arc::new(survey(&pairs, &[], &dataset, &|_: Event| {}).unwrap().presence);
+    Set { _folder: folder, root, loader: Loader::new(pairs, Arc::new(dataset), batch_size, 2), presence }
 }
 
 fn everything() -> Vec<Augmentation> {
@@ -69,7 +69,7 @@ fn epoch(loader: &Loader, epoch: usize, skip: usize, augmentations: &[Augmentati
     loader.shuffled(7, epoch, skip, augmentations).map(Result::unwrap).collect()
 }
 
-fn pictures(batches: &[Batch]) -> Vec<usize> {
+fn images(batches: &[Batch]) -> Vec<usize> {
     batches.iter().flat_map(|batch| batch.indices.iter().copied()).collect()
 }
 
@@ -92,7 +92,7 @@ fn batches_do_not_depend_on_workers_cache_or_entry() {
         let loader = loader.clone().sampled(sampling.clone(), Arc::clone(&presence)).unwrap();
         let expected = epoch(&loader, 1, 0, &everything());
         assert_eq!(expected.len(), loader.batches());
-        assert_eq!(pictures(&expected).len(), loader.samples());
+        assert_eq!(images(&expected).len(), loader.samples());
         assert!(expected.iter().all(|batch| batch.planes.iter().all(|value| value.is_finite())));
         let cache = Arc::new(Cache::new(20_000));
         for workers in [1, 2, 5] {
@@ -120,12 +120,12 @@ fn a_cache_changes_nothing_in_validation() {
     // A byte a sample and a byte a label.
     let pixels: usize = (0..23).map(|i| if i % 4 == 0 { 20 * (30 + i) } else { (40 + i) * 24 }).sum();
     assert!(usage.held == 23 && (2 * pixels..2 * pixels + 23 * 200).contains(&usage.bytes), "{usage}");
-    assert!(usage.to_string().ends_with("MiB hold 23 of 23 pictures"), "{usage}");
+    assert!(usage.to_string().ends_with("MiB hold 23 of 23 images"), "{usage}");
     assert!(!cached.cache.is_full());
 }
 
 #[test]
-fn consecutive_epochs_visit_every_picture_as_often() {
+fn consecutive_epochs_visit_every_image_as_often() {
     let Set { _folder, loader, presence, .. } = set(4);
     for group_by_aspect in [false, true] {
         let sampling = Sampling { epoch_batches: Some(3), group_by_aspect, foreground: 0.0 };
@@ -134,7 +134,7 @@ fn consecutive_epochs_visit_every_picture_as_often() {
         for i in 0..46 {
             let batches = epoch(&loader, i, 0, &[]);
             assert!(batches.len() == 3 && batches.iter().all(|batch| batch.count == 4));
-            pictures(&batches).iter().for_each(|&i| counts[i] += 1);
+            images(&batches).iter().for_each(|&i| counts[i] += 1);
         }
         // 46 epochs of 12 are 24 rounds; groups of 6 and 17 are filled up to 8 and 20 of a round's 28.
         let expected = if group_by_aspect { 19..=34 } else { 24..=24 };
@@ -143,7 +143,7 @@ fn consecutive_epochs_visit_every_picture_as_often() {
 }
 
 #[test]
-fn high_pictures_share_no_batch_with_wide_ones() {
+fn high_images_share_no_batch_with_wide_ones() {
     let Set { _folder, loader, presence, .. } = set(4);
     for epoch_batches in [None, Some(20)] {
         let sampling = Sampling { epoch_batches, group_by_aspect: true, foreground: 0.3 };
@@ -153,11 +153,11 @@ fn high_pictures_share_no_batch_with_wide_ones() {
         assert!(batches.iter().all(|batch| high(batch) == 0 || high(batch) == batch.count));
         assert!(batches.iter().any(|batch| high(batch) > 0));
     }
-    // 6 and 17 pictures: 2 and 5 batches.
+    // 6 and 17 images: 2 and 5 batches.
     let sampling = Sampling { group_by_aspect: true, ..Sampling::default() };
     let loader = loader.sampled(sampling, presence).unwrap();
     assert_eq!(loader.batches(), 7);
-    let mut all = pictures(&epoch(&loader, 0, 0, &[]));
+    let mut all = images(&epoch(&loader, 0, 0, &[]));
     all.sort_unstable();
     assert_eq!(all, (0..23).collect::<Vec<_>>());
 }
@@ -177,15 +177,15 @@ fn the_foreground_has_its_share_and_crops_show_it() {
     assert!((80..170).contains(&shown[1]), "{shown:?}");
     let without = Sampling { foreground: 0.5, ..Sampling::default() };
     let nothing = Arc::new(ClassPresence::default());
-    assert!(loader.sampled(without, nothing).unwrap_err().to_string().contains("23 training pictures"));
+    assert!(loader.sampled(without, nothing).unwrap_err().to_string().contains("23 training images"));
 }
 
 #[test]
-fn crops_are_normalised_like_the_whole_picture() {
+fn crops_are_normalised_like_the_whole_image() {
     let Set { _folder, loader, .. } = set(1);
-    let mut descriptor = (*loader.descriptor).clone();
-    descriptor.normalisation = toml::from_str("kind = \"per-image\"").unwrap();
-    let loader = Loader { descriptor: Arc::new(descriptor), ..loader };
+    let mut dataset = (*loader.dataset).clone();
+    dataset.normalisation = toml::from_str("kind = \"per-image\"").unwrap();
+    let loader = Loader { dataset: Arc::new(dataset), ..loader };
     let whole = epoch(&loader, 0, 0, &[]);
     let crops = epoch(&loader, 0, 0, &Augmentation::parse_list("crop=9").unwrap());
     for (whole, crop) in whole.iter().zip(&crops) {
@@ -198,7 +198,7 @@ fn crops_are_normalised_like_the_whole_picture() {
 }
 
 #[test]
-fn a_damaged_picture_ends_the_epoch_with_its_name() {
+fn a_damaged_image_ends_the_epoch_with_its_name() {
     let Set { _folder, loader, root, .. } = set(4);
     std::fs::write(find_images(&root.join("images"), &|_| {}).unwrap().remove(5), "nothing").unwrap();
     let errors: Vec<String> =

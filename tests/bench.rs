@@ -10,7 +10,7 @@ use std::process::Command;
 use segtool::bench::{Mode, Options, check};
 use segtool::nn::device::DeviceChoice;
 use segtool::nn::precision::Precision;
-use segtool::recipe::AnyRecipe;
+use segtool::recipe::Recipe;
 use serde_json::Value;
 
 use common::{devices, stderr_of, stdout_of};
@@ -19,7 +19,7 @@ const UNET: &[&str] = &["bench", "--recipe", "unet-seeps", "--width", "2", "--si
 const PSPNET: &[&str] =
     &["bench", "--recipe", "pspnet50-torchvision", "--width", "2", "--size", "17", "--batch", "2", "--steps", "1"];
 
-/// Name, seconds, pictures a second and memory of `NAME bB sS 1.2345s 3.24 images/s peak 1.23 GiB`.
+/// Name, seconds, images a second and memory of `NAME bB sS 1.2345s 3.24 images/s peak 1.23 GiB`.
 fn parse(line: &str) -> (String, f64, f64, f64) {
     let words: Vec<&str> = line.split(' ').collect();
     let [name, batch, size, seconds, rate, "images/s", "peak", memory, "GiB"] = words[..] else { panic!("{line}") };
@@ -95,13 +95,13 @@ fn the_check_passes_on_every_device_of_this_build() {
     }
 }
 
-/// Sides of pictures that every network takes, in multiples of the largest stride.
+/// Sides of images that every network takes, in multiples of the largest stride.
 const SIDE: usize = 64;
 
 #[test]
 fn the_own_step_of_every_recipe_is_finite_and_the_same_on_every_device() {
-    for name in AnyRecipe::names() {
-        let AnyRecipe::Network(mut recipe) = AnyRecipe::find(name).unwrap() else {
+    for name in Recipe::names() {
+        let Recipe::Network(mut recipe) = Recipe::find(name).unwrap() else {
             let said = stderr_of(&["bench", "--recipe", name, "--check"], 1);
             assert!(said.contains("random forest, which this command does not take"), "{said}");
             continue;

@@ -32,7 +32,7 @@ impl Bench {
         text(&self.path("data").join(name))
     }
 
-    /// Arguments of a training into `run`, with the given list of pictures.
+    /// Arguments of a training into `run`, with the given list of images.
     fn train<'a>(&'a self, list: &'a str, labels: &'a str, run: &'a str) -> Vec<&'a str> {
         let recipe = self.recipe.as_str();
         vec![
@@ -402,7 +402,7 @@ fn hollow_png(path: &Path, width: u32, height: u32) {
 }
 
 #[test]
-fn pictures_of_odd_sizes_are_predicted_and_huge_ones_refused_with_the_way_out() {
+fn images_of_odd_sizes_are_predicted_and_huge_ones_refused_with_the_way_out() {
     let bench = Bench::new();
     let run = bench.trained();
     let out = text(&bench.path("out"));
@@ -467,13 +467,13 @@ fn unusual_files_are_predicted_or_named_and_the_rest_goes_on() {
     let run = bench.trained();
     let file = |name: &str| bench.path(name);
     let gray = |x: u32, y: u32| ((x * 9 + y * 5) % 256) as u16;
-    // The same picture in 8 and 16 bits, as PNG and TIFF.
+    // The same image in 8 and 16 bits, as PNG and TIFF.
     image::GrayImage::from_fn(24, 16, |x, y| image::Luma([gray(x, y) as u8])).save(file("eight.png")).unwrap();
     for name in ["sixteen.png", "sixteen_too.tif"] {
-        let picture = image::ImageBuffer::from_fn(24, 16, |x, y| image::Luma([gray(x, y) * 257]));
-        picture.save(file(name)).unwrap();
+        let image = image::ImageBuffer::from_fn(24, 16, |x, y| image::Luma([gray(x, y) * 257]));
+        image.save(file(name)).unwrap();
     }
-    // Black ink alone: a grey picture in CMYK.
+    // Black ink alone: a grey image in CMYK.
     let ink: Vec<u8> = (0..16).flat_map(|y| (0..24).flat_map(move |x| [0, 0, 0, 255 - gray(x, y) as u8])).collect();
     let encoder = jpeg_encoder::Encoder::new_file(file("ink.jpg"), 100).unwrap();
     encoder.encode(&ink, 24, 16, jpeg_encoder::ColorType::Cmyk).unwrap();
@@ -533,7 +533,7 @@ fn a_result_never_overwrites_an_image_and_choices_must_fit() {
     let refused = |more: &[&str], code| stderr_of(&[&base[..], more].concat(), code);
     assert_says(&refused(&["--scales", "1,x"], 2), &["'x' is not a number"]);
     assert_says(&refused(&["--scales", "pspnet"], 2), &["there are csail, semseg, mmseg"]);
-    assert_says(&refused(&["--scales", "csail", "--tile", "64"], 1), &["whole pictures"]);
+    assert_says(&refused(&["--scales", "csail", "--tile", "64"], 1), &["whole images"]);
     assert_says(&refused(&["--scales", "1", "--resize", "64"], 2), &["cannot be used with"]);
     assert_says(&refused(&["--stride", "64"], 1), &["--tile"]);
     assert_says(&refused(&["--upsample", "bicubic"], 1), &["--resize or --scales"]);

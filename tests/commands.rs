@@ -162,7 +162,7 @@ fn looks_average(folder: &Path, run: &str, list: &str) {
     let windows = ["--tile", "16", "--stride", "9", "--flip"];
     let one = predicted("windows", &[&windows[..], &["--batch-size", "1"]].concat());
     assert_eq!(one.dim().1, 13);
-    // Just enough for one picture at a time; the libraries of libtorch count, too.
+    // Just enough for one image at a time; the libraries of libtorch count, too.
     let little = if cfg!(feature = "libtorch") { "450MiB" } else { "40MiB" };
     for more in [&["--batch-size", "5"][..], &["--memory", little, "--workers", "5"]] {
         assert!(difference(&one, &predicted("more", &[&windows[..], more].concat())) < 1e-5, "{more:?}");
@@ -214,7 +214,7 @@ fn a_warm_up_that_is_longer_than_the_training_is_noted() {
     let folder = tempfile::tempdir().unwrap();
     small_data(folder.path());
     let said = trained(folder.path(), &["--set", "training.schedule.warmup={steps=500}"]);
-    // 12 pictures in batches of 2.
+    // 12 images in batches of 2.
     assert!(said.contains("the warm-up takes 500 steps, but the training has only 6"), "{said}");
     let said = trained(folder.path(), &["--set", "training.schedule.warmup={steps=6}"]);
     assert!(!said.contains("warm-up"), "{said}");

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use image::{GrayImage, ImageBuffer, Luma, RgbImage};
 use ndarray::Array2;
-use segtool::data::Descriptor;
+use segtool::data::Dataset;
 use segtool::draw::Judgement;
 use segtool::image::distinct_colors;
 
@@ -22,7 +22,7 @@ const VOID: u8 = 11;
 /// Edges of the vertical stripes of one class each.
 const STRIPE: u32 = 40;
 
-/// Pictures, labels and predictions in folders of their own, and lists of them, in a temporary folder.
+/// Images, labels and predictions in folders of their own, and lists of them, in a temporary folder.
 struct Bench(tempfile::TempDir);
 
 impl Bench {
@@ -107,7 +107,7 @@ fn stripes(values: [u8; 3]) -> GrayImage {
 }
 
 fn camvid(class: usize) -> [u8; 3] {
-    Descriptor::find("camvid").unwrap().classes[class].color
+    Dataset::find("camvid").unwrap().classes[class].color
 }
 
 fn assert_says(message: &str, parts: &[&str]) {
@@ -117,47 +117,47 @@ fn assert_says(message: &str, parts: &[&str]) {
 }
 
 /// Colours in the middle of the three stripes of a panel.
-fn stripe_colors(picture: &RgbImage, panel: u32) -> [[u8; 3]; 3] {
-    [0, 1, 2].map(|stripe| picture.get_pixel(panel * WIDTH + stripe * STRIPE + STRIPE / 2, 50).0)
+fn stripe_colors(image: &RgbImage, panel: u32) -> [[u8; 3]; 3] {
+    [0, 1, 2].map(|stripe| image.get_pixel(panel * WIDTH + stripe * STRIPE + STRIPE / 2, 50).0)
 }
 
 #[test]
-fn picture_label_and_prediction_stand_edge_to_edge() {
+fn image_label_and_prediction_stand_edge_to_edge() {
     let bench = Bench::new();
-    let picture = bench.draw(&["--labels", "labels"]);
-    assert_eq!(picture.dimensions(), (3 * WIDTH, HEIGHT));
-    assert_eq!(picture.get_pixel(33, 44), &photo(33, 44));
-    assert_eq!(stripe_colors(&picture, 1), [camvid(0), camvid(1), [0; 3]]);
-    assert_eq!(stripe_colors(&picture, 2), [camvid(0), camvid(2), camvid(3)]);
+    let image = bench.draw(&["--labels", "labels"]);
+    assert_eq!(image.dimensions(), (3 * WIDTH, HEIGHT));
+    assert_eq!(image.get_pixel(33, 44), &photo(33, 44));
+    assert_eq!(stripe_colors(&image, 1), [camvid(0), camvid(1), [0; 3]]);
+    assert_eq!(stripe_colors(&image, 2), [camvid(0), camvid(2), camvid(3)]);
 }
 
 #[test]
 fn without_labels_there_are_two_panels() {
     let bench = Bench::new();
-    let picture = bench.draw(&[]);
-    assert_eq!(picture.dimensions(), (2 * WIDTH, HEIGHT));
-    assert_eq!(stripe_colors(&picture, 1), [camvid(0), camvid(2), camvid(3)]);
+    let image = bench.draw(&[]);
+    assert_eq!(image.dimensions(), (2 * WIDTH, HEIGHT));
+    assert_eq!(stripe_colors(&image, 1), [camvid(0), camvid(2), camvid(3)]);
 }
 
 #[test]
-fn an_overlay_lets_the_picture_through() {
+fn an_overlay_lets_the_image_through() {
     let bench = Bench::new();
-    let picture = bench.draw(&["--labels", "labels", "--overlay", "0.5"]);
+    let image = bench.draw(&["--labels", "labels", "--overlay", "0.5"]);
     let (x, y) = (STRIPE + 20, 50);
     let half = |below: u8, above: u8| ((u32::from(below) + u32::from(above)) as f64 / 2.0).round() as u8;
     let (below, above) = (photo(x, y).0, camvid(1));
-    assert_eq!(picture.get_pixel(WIDTH + x, y).0, [0, 1, 2].map(|i| half(below[i], above[i])));
-    // Where there is no label, the picture is seen.
-    assert_eq!(picture.get_pixel(WIDTH + 2 * STRIPE + 5, y), &photo(2 * STRIPE + 5, y));
+    assert_eq!(image.get_pixel(WIDTH + x, y).0, [0, 1, 2].map(|i| half(below[i], above[i])));
+    // Where there is no label, the image is seen.
+    assert_eq!(image.get_pixel(WIDTH + 2 * STRIPE + 5, y), &photo(2 * STRIPE + 5, y));
 }
 
 #[test]
 fn errors_are_shown_in_a_panel_of_their_own() {
     let bench = Bench::new();
-    let picture = bench.draw(&["--labels", "labels", "--errors"]);
-    assert_eq!(picture.dimensions(), (4 * WIDTH, HEIGHT));
+    let image = bench.draw(&["--labels", "labels", "--errors"]);
+    assert_eq!(image.dimensions(), (4 * WIDTH, HEIGHT));
     let expected = [Judgement::Right, Judgement::Wrong, Judgement::NotLabelled].map(Judgement::color);
-    assert_eq!(stripe_colors(&picture, 3), expected);
+    assert_eq!(stripe_colors(&image, 3), expected);
 }
 
 #[test]
@@ -194,18 +194,18 @@ fn a_missing_or_impossible_probability_is_named() {
 #[test]
 fn titles_stand_above_the_panels() {
     let bench = Bench::new();
-    let picture = bench.draw(&["--labels", "labels", "--titles"]);
-    assert!(picture.width() > 3 * WIDTH && picture.height() > HEIGHT + 12);
-    let above = picture.height() - HEIGHT - 8;
-    assert!(picture.enumerate_pixels().any(|(_, y, p)| y < above && p.0[0] < 90), "no text");
+    let image = bench.draw(&["--labels", "labels", "--titles"]);
+    assert!(image.width() > 3 * WIDTH && image.height() > HEIGHT + 12);
+    let above = image.height() - HEIGHT - 8;
+    assert!(image.enumerate_pixels().any(|(_, y, p)| y < above && p.0[0] < 90), "no text");
 }
 
 #[test]
 fn a_legend_names_the_classes_that_occur() {
     let bench = Bench::new();
-    let picture = bench.draw(&["--labels", "labels", "--errors", "--legend"]);
-    assert!(picture.height() > HEIGHT + 60, "{}", picture.height());
-    let below = |color: [u8; 3]| picture.enumerate_pixels().any(|(_, y, p)| y > HEIGHT + 16 && p.0 == color);
+    let image = bench.draw(&["--labels", "labels", "--errors", "--legend"]);
+    assert!(image.height() > HEIGHT + 60, "{}", image.height());
+    let below = |color: [u8; 3]| image.enumerate_pixels().any(|(_, y, p)| y > HEIGHT + 16 && p.0 == color);
     // Classes 0, 1 and 2 are among the labelled pixels, 3 is predicted only where there is no label.
     assert!(below(camvid(0)) && below(camvid(1)) && below(camvid(2)) && !below(camvid(3)));
     assert!([Judgement::Right, Judgement::Wrong, Judgement::NotLabelled].iter().all(|j| below(j.color())));
@@ -214,16 +214,16 @@ fn a_legend_names_the_classes_that_occur() {
 #[test]
 fn panels_are_scaled_with_clean_edges() {
     let bench = Bench::new();
-    let picture = bench.draw(&["--labels", "labels", "--scale", "2.5"]);
-    assert_eq!(picture.dimensions(), (900, 225));
-    let mut colors: Vec<_> = picture.enumerate_pixels().filter(|(x, ..)| *x >= 300).map(|(.., p)| p.0).collect();
+    let image = bench.draw(&["--labels", "labels", "--scale", "2.5"]);
+    assert_eq!(image.dimensions(), (900, 225));
+    let mut colors: Vec<_> = image.enumerate_pixels().filter(|(x, ..)| *x >= 300).map(|(.., p)| p.0).collect();
     colors.sort();
     colors.dedup();
     assert_eq!(colors.len(), 5);
 }
 
 #[test]
-fn the_whole_picture_keeps_to_a_width() {
+fn the_whole_image_keeps_to_a_width() {
     let bench = Bench::new();
     bench.write_probability(0.7);
     let plain = bench.draw(&["--labels", "labels", "--max-width", "200"]);
@@ -240,10 +240,10 @@ fn jpeg_is_written_on_request() {
     stdout_of(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
     let bytes = fs::read(bench.path("out/a_concat.jpg")).unwrap();
     assert_eq!(image::guess_format(&bytes).unwrap(), image::ImageFormat::Jpeg);
-    let picture = image::load_from_memory(&bytes).unwrap().to_rgb8();
-    assert_eq!(picture.dimensions(), (3 * WIDTH, HEIGHT));
+    let image = image::load_from_memory(&bytes).unwrap().to_rgb8();
+    assert_eq!(image.dimensions(), (3 * WIDTH, HEIGHT));
     let near = |a: [u8; 3], b: [u8; 3]| a.iter().zip(b).all(|(a, b)| a.abs_diff(b) < 12);
-    assert!(near(stripe_colors(&picture, 2)[1], camvid(2)));
+    assert!(near(stripe_colors(&image, 2)[1], camvid(2)));
 }
 
 #[test]
@@ -251,8 +251,8 @@ fn sixteen_bits_are_stretched() {
     let bench = Bench::new();
     let deep = ImageBuffer::from_fn(WIDTH, HEIGHT, |x, _| Luma([(20_000 + 10 * x) as u16]));
     image::DynamicImage::ImageLuma16(deep).save(bench.path("images/a.png")).unwrap();
-    let picture = bench.draw(&[]);
-    let [dark, middle, light] = [0, WIDTH / 2, WIDTH - 1].map(|x| picture.get_pixel(x, 9).0);
+    let image = bench.draw(&[]);
+    let [dark, middle, light] = [0, WIDTH / 2, WIDTH - 1].map(|x| image.get_pixel(x, 9).0);
     assert_eq!((dark, light), ([0; 3], [255; 3]));
     assert!(middle[0].abs_diff(128) < 3 && middle[0] == middle[2], "{middle:?}");
 }
@@ -264,10 +264,10 @@ fn float_bands_are_stretched_together() {
     let bands = |x: u32| [x as f32 / 119.0, 0.0, if x == 5 { f32::NAN } else { 1.0 }];
     let floats = ImageBuffer::from_fn(WIDTH, HEIGHT, |x, _| image::Rgb(bands(x)));
     image::DynamicImage::ImageRgb32F(floats).save(bench.path("images/a.tif")).unwrap();
-    let picture = bench.draw(&[]);
-    assert_eq!([picture.get_pixel(0, 0).0, picture.get_pixel(119, 0).0], [[0, 0, 255], [255, 0, 255]]);
+    let image = bench.draw(&[]);
+    assert_eq!([image.get_pixel(0, 0).0, image.get_pixel(119, 0).0], [[0, 0, 255], [255, 0, 255]]);
     // A pixel without data is blank.
-    assert_eq!(picture.get_pixel(5, 0).0, [255; 3]);
+    assert_eq!(image.get_pixel(5, 0).0, [255; 3]);
 }
 
 #[test]
@@ -310,7 +310,7 @@ fn a_folder_of_predictions_leaves_probabilities_out() {
 }
 
 #[test]
-fn the_picture_beside_the_prediction_is_found() {
+fn the_image_beside_the_prediction_is_found() {
     let bench = Bench::new();
     fs::copy(bench.path("images/a.png"), bench.path("predictions/a.png")).unwrap();
     let (prediction, label, out) = (bench.text("predictions/a.npy"), bench.text("labels/a.png"), bench.text("out"));
@@ -330,7 +330,7 @@ fn a_prediction_without_a_partner_is_named_before_any_work() {
     assert!(!bench.path("out").exists());
 }
 
-/// The same pictures in folders with their masks, of 0 and 255, and predictions of them.
+/// The same images in folders with their masks, of 0 and 255, and predictions of them.
 fn masks(bench: &Bench) {
     for stem in ["a", "b"] {
         for folder in ["images", "masks"] {
@@ -358,7 +358,7 @@ fn folders_with_masks_are_images_and_labels() {
         stdout_of(&[&["concat", "--dataset", "earthquake", "--output-path", &out], arguments].concat());
         image::open(bench.path("out/b_concat.png")).unwrap().to_rgb8()
     };
-    let colors = Descriptor::find("earthquake").unwrap().colors();
+    let colors = Dataset::find("earthquake").unwrap().colors();
     let (merged, predicted) = ([colors[1], colors[1], colors[0]], [colors[1], colors[0], colors[1]]);
     // Images and labels, images alone, labels alone beside images from elsewhere.
     let both = drawn(&["--predictions", &predictions, "--mask-folders", &ids]);
@@ -522,12 +522,12 @@ fn the_original_models_prediction_is_drawn() {
     let out = tempfile::tempdir().unwrap();
     let (folder, out_text) = (text(&data), text(out.path()));
     stdout_of(&["concat", "--predictions", &folder, "--dataset", "ade20k", "--output-path", &out_text]);
-    let picture = image::open(out.path().join("ADE_val_00001772_concat.png")).unwrap().to_rgb8();
-    assert_eq!(picture.dimensions(), (2 * 640, 480));
+    let image = image::open(out.path().join("ADE_val_00001772_concat.png")).unwrap().to_rgb8();
+    assert_eq!(image.dimensions(), (2 * 640, 480));
     let values: Array2<i64> = ndarray_npy::read_npy(data.join("ADE_val_00001772.npy")).unwrap();
-    let colors = Descriptor::find("ade20k").unwrap().colors();
+    let colors = Dataset::find("ade20k").unwrap().colors();
     for ((y, x), &value) in values.indexed_iter() {
-        assert_eq!(picture.get_pixel(640 + x as u32, y as u32).0, colors[value as usize - 1], "({x}, {y})");
+        assert_eq!(image.get_pixel(640 + x as u32, y as u32).0, colors[value as usize - 1], "({x}, {y})");
     }
 }
 

@@ -11,7 +11,7 @@ use std::fs;
 use std::path::Path;
 
 use image::{GrayImage, Luma};
-use segtool::run::AnyRun;
+use segtool::run::Run;
 use tempfile::tempdir;
 
 use common::faults::{BROKEN, Fate, KILL, NO_SPACE, at, shim, sweep};
@@ -129,7 +129,7 @@ fn folders_that_cannot_be_renamed_and_file_systems_without_links_do() {
 
 /// The files of a forest's run, wherever they are, without what differs from time to time.
 fn forest_files(run: &Path) -> Vec<Vec<u8>> {
-    let AnyRun::Forest(run) = AnyRun::open(run).unwrap() else { panic!("a network") };
+    let Run::Forest(run) = Run::open(run).unwrap() else { panic!("a network") };
     let mut config = serde_json::to_value(&run.config).unwrap();
     config["started"] = "".into();
     let scores: serde_json::Value = serde_json::from_slice(&fs::read(run.scores_path()).unwrap()).unwrap();

@@ -1,4 +1,4 @@
-//! Features of pixels equal torchvision's at every tap, and do not depend on how a picture is gone over.
+//! Features of pixels equal torchvision's at every tap, and do not depend on how an image is gone over.
 
 #![allow(clippy::unwrap_used)]
 
@@ -9,13 +9,13 @@ use std::path::Path;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use segtool::base::Size;
-use segtool::data::{Descriptor, Normalisation, ValidPixels};
+use segtool::data::{Dataset, Normalisation, ValidPixels};
 use segtool::image::{Raster, Samples};
 use segtool::nn::model::{
     Dilation, FeatureEncoder, FeatureEncoderConfig, ResNetFeaturesConfig, Stem, Style, Tap, Variant, VggConfig,
     collect, replace,
 };
-use segtool::pixels::hypercolumn::{FeatureCache, HypercolumnConfig, Hypercolumns, Picture, Window};
+use segtool::pixels::hypercolumn::{FeatureCache, HypercolumnConfig, Hypercolumns, PreparedImage, Window};
 use serde::Deserialize;
 use tempfile::tempdir;
 
@@ -100,7 +100,7 @@ fn built(config: &FeatureEncoderConfig, taps: &[Tap], device: &Device) -> Featur
     replace(encoder, |name| values.get(name).cloned())
 }
 
-fn numbers_of_picture([height, width]: [usize; 2]) -> Vec<f32> {
+fn numbers_of_image([height, width]: [usize; 2]) -> Vec<f32> {
     numbers("input", 3 * height * width).into_iter().map(|v| v * 1.7).collect()
 }
 
@@ -116,10 +116,10 @@ fn taps_equal_torchvisions() {
             let others: Vec<Tap> = case.taps.iter().filter(convolutions).copied().collect();
             let folded = built(&config, &others, &device).folded(&others);
             for [height, width] in &case.sizes {
-                let data = TensorData::new(numbers_of_picture([*height, *width]), [1, 3, *height, *width]);
-                let picture = Tensor::<4>::from_data(data, &device);
+                let data = TensorData::new(numbers_of_image([*height, *width]), [1, 3, *height, *width]);
+                let image = Tensor::<4>::from_data(data, &device);
                 for (encoder, taps) in [(&plain, &case.taps), (&folded, &others)] {
-                    for (tap, seen) in taps.iter().zip(encoder.forward(picture.clone(), taps)) {
+                    for (tap, seen) in taps.iter().zip(encoder.forward(image.clone(), taps)) {
                         let key = format!("{name}.{height}x{width}.{tap}");
                         assert_eq!(seen.dims()[1..], goldens.shapes[&key], "{key}");
                         let found = floats(&seen.into_data()).into_iter().step_by(goldens.steps.taps);
@@ -132,15 +132,15 @@ fn taps_equal_torchvisions() {
     }
 }
 
-/// A data set whose pictures are taken as they are.
-fn as_it_is() -> Descriptor {
+/// A data set whose images are taken as they are.
+fn as_it_is() -> Dataset {
     let valid = ValidPixels::All;
     let normalisation = Normalisation::Fixed { mean: vec![0.0; 3], std: vec![1.0; 3], valid };
-    Descriptor { normalisation, ..Descriptor::find("core").unwrap() }
+    Dataset { normalisation, ..Dataset::find("core").unwrap() }
 }
 
 fn raster([height, width]: [usize; 2]) -> Raster {
-    let planes = numbers_of_picture([height, width]);
+    let planes = numbers_of_image([height, width]);
     let samples = (0..height * width).flat_map(|i| [0, 1, 2].map(|band| planes[band * height * width + i])).collect();
     Raster::new(Size { width, height }, 3, Samples::F32(samples))
 }
@@ -150,15 +150,15 @@ fn hypercolumns(config: &HypercolumnConfig, device: &Device) -> Hypercolumns {
     Hypercolumns::new(config.clone(), encoder, 3, device.clone()).unwrap()
 }
 
-/// All features of a picture, `[features, height, width]`, in windows.
+/// All features of an image, `[features, height, width]`, in windows.
 fn features(hypercolumns: &Hypercolumns, raster: &Raster, side: Option<usize>) -> Vec<f32> {
-    let (name, descriptor) = (Path::new("picture"), as_it_is());
-    let picture = Picture::new(name, raster, &descriptor).unwrap();
+    let (name, dataset) = (Path::new("image"), as_it_is());
+    let image = PreparedImage::new(name, raster, &dataset).unwrap();
     let layout = hypercolumns.layout(raster.size);
     let pixels = raster.size.width * raster.size.height;
     let mut all = vec![f32::NAN; hypercolumns.features() * pixels];
     for window in side.map_or_else(|| vec![Window::whole(raster.size)], |side| layout.windows(Some(side))) {
-        let seen = hypercolumns.see(&picture, &layout, &window).unwrap();
+        let seen = hypercolumns.see(&image, &layout, &window).unwrap();
         let mut block = vec![f32::NAN; hypercolumns.features() * window.pixels()];
         seen.fill(window.rows.clone(), window.columns.clone(), &mut block, window.pixels());
         for (plane, part) in all.chunks_exact_mut(pixels).zip(block.chunks_exact(window.pixels())) {
@@ -226,11 +226,11 @@ fn windows_change_nothing() {
 fn single_pixels_have_the_features_of_blocks() {
     let (_, device) = devices().remove(0);
     let config = HypercolumnConfig { encoder: encoder("vgg16"), taps: taps("colors,pool1,pool2"), scales: vec![1, 2] };
-    let (hypercolumns, raster, descriptor) = (hypercolumns(&config, &device), raster([41, 67]), as_it_is());
-    let picture = Picture::new(Path::new("picture"), &raster, &descriptor).unwrap();
+    let (hypercolumns, raster, dataset) = (hypercolumns(&config, &device), raster([41, 67]), as_it_is());
+    let image = PreparedImage::new(Path::new("image"), &raster, &dataset).unwrap();
     let layout = hypercolumns.layout(raster.size);
     let window = Window { rows: 8..41, columns: 16..60 };
-    let seen = hypercolumns.see(&picture, &layout, &window).unwrap();
+    let seen = hypercolumns.see(&image, &layout, &window).unwrap();
     let (features, pixels) = (hypercolumns.features(), window.pixels());
     let mut block = vec![0.0; features * pixels];
     seen.fill(window.rows.clone(), window.columns.clone(), &mut block, pixels);
@@ -255,30 +255,30 @@ fn single_pixels_have_the_features_of_blocks() {
 fn stored_features_are_those_that_were_computed_and_damaged_ones_are_computed_anew() {
     let (_, device) = devices().remove(0);
     let folder = tempdir().unwrap();
-    let file = folder.path().join("picture.png");
+    let file = folder.path().join("image.png");
     std::fs::write(&file, "its content").unwrap();
     let config = HypercolumnConfig { encoder: encoder("vgg16"), taps: taps("pool1,pool2"), scales: vec![1] };
-    let (hypercolumns, raster, descriptor) = (hypercolumns(&config, &device), raster([40, 50]), as_it_is());
-    let picture = Picture::new(&file, &raster, &descriptor).unwrap();
+    let (hypercolumns, raster, dataset) = (hypercolumns(&config, &device), raster([40, 50]), as_it_is());
+    let image = PreparedImage::new(&file, &raster, &dataset).unwrap();
     let (layout, window) = (hypercolumns.layout(raster.size), Window::whole(raster.size));
     let cache = FeatureCache::open(&folder.path().join("cache")).unwrap();
-    let all = |hypercolumns: &Hypercolumns, picture: &Picture<'_>| {
-        let stored = cache.picture(hypercolumns, picture).unwrap();
-        let seen = hypercolumns.recall(Some(&stored), picture, &layout, &window).unwrap();
+    let all = |hypercolumns: &Hypercolumns, image: &PreparedImage<'_>| {
+        let stored = cache.image(hypercolumns, image).unwrap();
+        let seen = hypercolumns.recall(Some(&stored), image, &layout, &window).unwrap();
         let mut block = vec![0.0; hypercolumns.features() * window.pixels()];
         seen.fill(window.rows.clone(), window.columns.clone(), &mut block, window.pixels());
         block
     };
-    let first = all(&hypercolumns, &picture);
+    let first = all(&hypercolumns, &image);
     let below = |folder: &Path| std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect::<Vec<_>>();
-    let pictures = below(&folder.path().join("cache"));
-    let files = below(&pictures[0]);
-    assert_eq!((pictures.len(), files.len()), (1, 1));
-    assert_eq!(all(&hypercolumns, &picture), first);
+    let images = below(&folder.path().join("cache"));
+    let files = below(&images[0]);
+    assert_eq!((images.len(), files.len()), (1, 1));
+    assert_eq!(all(&hypercolumns, &image), first);
     // It is read, not written again.
     let bytes = std::fs::read(&files[0]).unwrap();
     let written = std::fs::metadata(&files[0]).unwrap().modified().unwrap();
-    assert_eq!(all(&hypercolumns, &picture), first);
+    assert_eq!(all(&hypercolumns, &image), first);
     assert_eq!(std::fs::metadata(&files[0]).unwrap().modified().unwrap(), written);
     // What a power failure, a full disk or a bad sector may leave.
     let (mut zeros, mut changed) = (bytes.clone(), bytes.clone());
@@ -286,15 +286,15 @@ fn stored_features_are_those_that_were_computed_and_damaged_ones_are_computed_an
     *changed.last_mut().unwrap() ^= 1;
     for damaged in [&bytes[..bytes.len() / 2], &[], &zeros, &changed] {
         std::fs::write(&files[0], damaged).unwrap();
-        assert_eq!(all(&hypercolumns, &picture), first);
+        assert_eq!(all(&hypercolumns, &image), first);
         assert_eq!(std::fs::read(&files[0]).unwrap(), bytes);
     }
     // Another normalisation, and other weights, have places of their own.
     let normalisation = Normalisation::Fixed { mean: vec![0.1; 3], std: vec![1.0; 3], valid: ValidPixels::All };
-    let shifted = Picture::new(&file, &raster, &Descriptor { normalisation, ..as_it_is() }).unwrap();
+    let shifted = PreparedImage::new(&file, &raster, &Dataset { normalisation, ..as_it_is() }).unwrap();
     assert_ne!(all(&hypercolumns, &shifted), first);
     let other = encoder("vgg16").init(3, &config.taps, 1, &device).unwrap();
     let other = Hypercolumns::new(config, other, 3, device).unwrap();
-    assert_ne!(all(&other, &picture), first);
+    assert_ne!(all(&other, &image), first);
     assert_eq!(below(&folder.path().join("cache")).len(), 3);
 }

@@ -51,12 +51,12 @@ fn network(weights: &Weights) -> segtool::nn::model::EncoderDecoderConfig {
     }
 }
 
-/// The relative error of recognised weights on a case's first picture.
+/// The relative error of recognised weights on a case's first image.
 fn error_of(weights: &Weights, case: &Case, name: &str) -> f32 {
     let (_, device) = devices().remove(0);
     let (network, _) = weights.load(weights.network().unwrap().hollow(&device).unwrap(), false).unwrap();
     let size = case.sizes[0];
-    let output = floats(&network.forward(case.picture("input", 1, size, &device)).into_data());
+    let output = floats(&network.forward(case.image("input", 1, size, &device)).into_data());
     let found: Vec<f32> = output.into_iter().step_by(STEP).collect();
     relative_error(&found, &floats(&fixture("networks.safetensors")[&format!("{name}.{}x{}", size[0], size[1])]))
 }

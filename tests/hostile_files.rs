@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Once;
 use std::time::{Duration, Instant};
 
-use segtool::data::{ClassPresence, Descriptor, find_images, pair_folders};
+use segtool::data::{ClassPresence, Dataset, find_images, pair_folders};
 use segtool::image::limits::set_memory_limit;
 use segtool::image::{Samples, read_image, read_labels, read_size};
-use segtool::recipe::Recipe;
-use segtool::run::{AnyRun, Run, RunConfig, Samples as Pairs};
+use segtool::recipe::NetworkRecipe;
+use segtool::run::{NetworkRun, NetworkRunConfig, Run, Samples as Pairs};
 use segtool::weights::{Checkpoint, Weights};
 use serde_json::{Value, json};
 use zip::write::SimpleFileOptions;
@@ -27,8 +27,8 @@ fn limit_memory() {
     ONCE.call_once(|| set_memory_limit(Some(64 << 20)));
 }
 
-fn npy(descriptor: &str, shape: &str, values: &[u8]) -> Vec<u8> {
-    let header = format!("{{'descr': {descriptor}, 'fortran_order': False, 'shape': {shape}, }}\n");
+fn npy(dataset: &str, shape: &str, values: &[u8]) -> Vec<u8> {
+    let header = format!("{{'descr': {dataset}, 'fortran_order': False, 'shape': {shape}, }}\n");
     [b"\x93NUMPY\x01\0", (header.len() as u16).to_le_bytes().as_slice(), header.as_bytes(), values].concat()
 }
 
@@ -88,7 +88,7 @@ fn arrays_are_read_as_images_where_they_are_named_or_alone() {
     assert_eq!(read_size(&at("b.npz")).map(|size| size.to_string()), Some("5x4".into()));
     assert_eq!(find_images(&images, &silent).unwrap(), [at("a.npy"), at("b.npz")]);
     assert_eq!(pair_folders(&images, &labels, &silent).unwrap().len(), 2);
-    // Beside pictures they are predictions.
+    // Beside images they are predictions.
     image::GrayImage::new(5, 4).save(at("c.png")).unwrap();
     assert_eq!(find_images(&images, &silent).unwrap(), [at("c.png")]);
 
@@ -101,9 +101,9 @@ fn arrays_are_read_as_images_where_they_are_named_or_alone() {
 /// A run of the demo's network whose config.json was changed, and why it is refused.
 fn refused_run(change: impl FnOnce(&mut Value)) -> String {
     let folder = tempfile::tempdir().unwrap();
-    let mut recipe = Recipe::find("unet-demo").unwrap();
-    let dataset = recipe.fit(&Descriptor::find("demo").unwrap()).unwrap();
-    let config = RunConfig {
+    let mut recipe = NetworkRecipe::find("unet-demo").unwrap();
+    let dataset = recipe.fit(&Dataset::find("demo").unwrap()).unwrap();
+    let config = NetworkRunConfig {
         version: "0.1.0".into(),
         seed: 1,
         device: "flex".into(),
@@ -114,13 +114,13 @@ fn refused_run(change: impl FnOnce(&mut Value)) -> String {
         dataset,
     };
     let pairs = Pairs { train: Vec::new(), validation: Vec::new(), presence: ClassPresence::default() };
-    Run::create(folder.path(), config, &pairs).unwrap();
-    assert!(AnyRun::open(folder.path()).is_ok());
+    NetworkRun::create(folder.path(), config, &pairs).unwrap();
+    assert!(Run::open(folder.path()).is_ok());
     let path = folder.path().join("config.json");
     let mut config: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     change(&mut config);
     fs::write(&path, config.to_string()).unwrap();
-    let said = AnyRun::open(folder.path()).unwrap_err().to_string();
+    let said = Run::open(folder.path()).unwrap_err().to_string();
     assert!(said.contains("config.json: ") && said.contains("was changed by hand"), "{said}");
     said
 }

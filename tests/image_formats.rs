@@ -1,4 +1,4 @@
-//! Pictures and label images of every kind that segtool reads.
+//! Images and label images of every kind that segtool reads.
 
 #![allow(clippy::unwrap_used)]
 
@@ -21,9 +21,9 @@ fn write(folder: &Path, name: &str, bytes: &[u8]) -> PathBuf {
     path
 }
 
-fn encoded(picture: &DynamicImage, format: ImageFormat) -> Vec<u8> {
+fn encoded(image: &DynamicImage, format: ImageFormat) -> Vec<u8> {
     let mut bytes = Cursor::new(Vec::new());
-    picture.write_to(&mut bytes, format).unwrap();
+    image.write_to(&mut bytes, format).unwrap();
     bytes.into_inner()
 }
 
@@ -44,21 +44,21 @@ fn palette_png(depth: png::BitDepth, data: &[u8]) -> Vec<u8> {
 fn palette_tiff() -> Vec<u8> {
     let mut bytes = Cursor::new(Vec::new());
     let mut encoder = TiffEncoder::new(&mut bytes).unwrap();
-    let mut picture = encoder.new_image::<colortype::Gray8>(3, 2).unwrap();
+    let mut image = encoder.new_image::<colortype::Gray8>(3, 2).unwrap();
     let map: Vec<u16> = (0..3u16).flat_map(|band| (0..256u16).map(move |i| (i << 8) | band)).collect();
-    picture.encoder().write_tag(Tag::ColorMap, &map[..]).unwrap();
-    picture.encoder().write_tag(Tag::PhotometricInterpretation, 3u16).unwrap();
-    picture.write_data(&VALUES.map(|v| v as u8)).unwrap();
+    image.encoder().write_tag(Tag::ColorMap, &map[..]).unwrap();
+    image.encoder().write_tag(Tag::PhotometricInterpretation, 3u16).unwrap();
+    image.write_data(&VALUES.map(|v| v as u8)).unwrap();
     bytes.into_inner()
 }
 
 #[test]
-fn pictures_keep_their_sample_type_and_lose_alpha() {
+fn images_keep_their_sample_type_and_lose_alpha() {
     let folder = tempfile::tempdir().unwrap();
     let rgba = DynamicImage::ImageRgba8(ImageBuffer::from_fn(3, 2, |x, y| Rgba([x as u8, y as u8, 9, 128])));
     let rgb16 = DynamicImage::ImageRgb16(ImageBuffer::from_fn(3, 2, |x, y| Rgb([x as u16 * 1000, y as u16, 9])));
     let grey_alpha = DynamicImage::ImageLumaA16(ImageBuffer::from_fn(3, 2, |x, _| LumaA([x as u16 * 999, 7])));
-    for (name, picture, format, bands, deep) in [
+    for (name, image, format, bands, deep) in [
         ("grey.png", grey8(), ImageFormat::Png, 1, false),
         // BMP keeps grey as a palette.
         ("grey.bmp", grey8(), ImageFormat::Bmp, 1, false),
@@ -70,13 +70,13 @@ fn pictures_keep_their_sample_type_and_lose_alpha() {
         ("rgb16.tif", rgb16, ImageFormat::Tiff, 3, true),
         ("ga16.png", grey_alpha, ImageFormat::Png, 1, true),
     ] {
-        let path = write(folder.path(), name, &encoded(&picture, format));
+        let path = write(folder.path(), name, &encoded(&image, format));
         let raster = read_image(&path).unwrap();
         assert_eq!((raster.size, raster.bands), (SIZE, bands), "{name}");
         assert_eq!(matches!(raster.samples, Samples::U16(_)), deep, "{name}");
         let wanted: Vec<f32> = match bands {
-            1 => picture.to_luma32f().into_raw(),
-            _ => picture.to_rgb32f().into_raw(),
+            1 => image.to_luma32f().into_raw(),
+            _ => image.to_rgb32f().into_raw(),
         };
         let planes = raster.to_planes();
         for pixel in 0..6 {
@@ -101,8 +101,8 @@ fn a_jpeg_is_read_and_the_format_is_told_by_content() {
 #[test]
 fn a_jpeg_that_is_cut_short_is_damaged_not_grey() {
     let folder = tempfile::tempdir().unwrap();
-    let picture = DynamicImage::ImageRgb8(ImageBuffer::from_fn(64, 64, |x, y| Rgb([x as u8 * 3, y as u8 * 3, 90])));
-    let bytes = encoded(&picture, ImageFormat::Jpeg);
+    let image = DynamicImage::ImageRgb8(ImageBuffer::from_fn(64, 64, |x, y| Rgb([x as u8 * 3, y as u8 * 3, 90])));
+    let bytes = encoded(&image, ImageFormat::Jpeg);
     let whole = read_image(&write(folder.path(), "whole.jpg", &bytes)).unwrap();
     // The end marker alone is no loss.
     assert_eq!(read_image(&write(folder.path(), "open.jpg", &bytes[..bytes.len() - 2])).unwrap(), whole);
@@ -117,9 +117,9 @@ fn labels_of_a_white_is_zero_tiff_are_the_stored_numbers() {
     let folder = tempfile::tempdir().unwrap();
     let mut bytes = Cursor::new(Vec::new());
     let mut encoder = TiffEncoder::new(&mut bytes).unwrap();
-    let mut picture = encoder.new_image::<colortype::Gray8>(3, 2).unwrap();
-    picture.encoder().write_tag(Tag::PhotometricInterpretation, 0u16).unwrap();
-    picture.write_data(&VALUES.map(|v| v as u8)).unwrap();
+    let mut image = encoder.new_image::<colortype::Gray8>(3, 2).unwrap();
+    image.encoder().write_tag(Tag::PhotometricInterpretation, 0u16).unwrap();
+    image.write_data(&VALUES.map(|v| v as u8)).unwrap();
     let path = write(folder.path(), "inverted.tif", &bytes.into_inner());
     assert_eq!(read_labels(&path).unwrap(), RawLabels::Values(SIZE, VALUES.to_vec()));
 }
@@ -136,7 +136,7 @@ fn float_tiffs_are_taken_as_they_are() {
 }
 
 #[test]
-fn a_palette_picture_is_colour_but_a_palette_label_is_its_index() {
+fn a_palette_image_is_colour_but_a_palette_label_is_its_index() {
     let folder = tempfile::tempdir().unwrap();
     let indices = VALUES.map(|v| v as u8);
     let png = write(folder.path(), "palette.png", &palette_png(png::BitDepth::Eight, &indices));
@@ -220,7 +220,7 @@ fn npy_of_other_types_and_orders() {
 }
 
 #[test]
-fn what_is_no_picture_is_refused() {
+fn what_is_no_image_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     for (name, bytes, words) in [
         ("empty.png", b"".as_slice(), "the file is empty"),

@@ -13,7 +13,7 @@ use segtool::nn::model::{
     Variant, collect, shapes,
 };
 use segtool::nn::ops::dry;
-use segtool::recipe::Recipe;
+use segtool::recipe::NetworkRecipe;
 use serde_json::Value;
 
 use common::{stderr_of, stdout_of};
@@ -27,7 +27,7 @@ fn of(config: &NetworkConfig, side: usize) -> Summary {
 }
 
 fn recipe(name: &str, classes: Option<usize>) -> NetworkConfig {
-    Recipe::find(name).unwrap().fitted_network(classes).unwrap()
+    NetworkRecipe::find(name).unwrap().fitted_network(classes).unwrap()
 }
 
 /// Parameters of the layers whose names begin so.
@@ -76,19 +76,19 @@ fn multiply_adds_equal_a_count_by_hand() {
 #[test]
 fn a_dry_run_ends_with_the_shape_of_a_real_one() {
     let device = DeviceChoice::Flex.open().unwrap();
-    for name in Recipe::names() {
-        let mut config = Recipe::find(name).unwrap();
+    for name in NetworkRecipe::names() {
+        let mut config = NetworkRecipe::find(name).unwrap();
         config.network.set_width(4);
         let config = config.fitted_network(None).unwrap();
         let (bands, outputs) = config.bands_and_outputs();
         // Needs mirroring and cropping in most networks.
         let [height, width] = [67, 51];
-        let pictures = |batch| Tensor::<4>::zeros([batch, bands.unwrap(), height, width], &device);
+        let images = |batch| Tensor::<4>::zeros([batch, bands.unwrap(), height, width], &device);
         let real = config.init(0, &device).unwrap();
         let hollow = config.hollow(&device).unwrap();
-        let (logits, record) = dry::record(|| hollow.forward(pictures(0)));
+        let (logits, record) = dry::record(|| hollow.forward(images(0)));
         assert_eq!(logits.dims(), [0, outputs.unwrap(), height, width], "{name}");
-        assert_eq!(real.forward(pictures(1)).dims()[1..], logits.dims()[1..], "{name}");
+        assert_eq!(real.forward(images(1)).dims()[1..], logits.dims()[1..], "{name}");
         assert!(!record.layers.is_empty() && !record.events.is_empty());
         let names = |network| shapes(network).into_iter().map(|p| (p.name, p.shape)).collect::<Vec<_>>();
         assert_eq!(names(&real), names(&hollow), "{name}");
@@ -99,7 +99,7 @@ fn a_dry_run_ends_with_the_shape_of_a_real_one() {
 
 #[test]
 fn all_layers_and_parameters_are_counted_in_every_recipe() {
-    for name in Recipe::names() {
+    for name in NetworkRecipe::names() {
         let config = recipe(name, None);
         let found = of(&config, 96);
         let device = DeviceChoice::Flex.open().unwrap();
@@ -110,7 +110,7 @@ fn all_layers_and_parameters_are_counted_in_every_recipe() {
         // Nothing of a size is computed: ninety-six thousand pixels each way are no more work than ten.
         let large = inference_memory(&config, square(96_000), DeviceChoice::Flex).unwrap();
         let (small, ratio) = (inference_memory(&config, square(9_600), DeviceChoice::Flex).unwrap(), 100.0);
-        let grown = large.parts(1).per_picture as f64 / small.parts(1).per_picture as f64;
+        let grown = large.parts(1).per_image as f64 / small.parts(1).per_image as f64;
         assert!((grown / ratio - 1.0).abs() < 0.02, "{name}: {grown}");
     }
 }
@@ -120,11 +120,11 @@ fn memory_by_the_batch_is_consistent() {
     let memory = inference_memory(&recipe("pspnet50-ade20k", None), square(473), DeviceChoice::Flex).unwrap();
     for batch in [1, 2, 7] {
         let parts = memory.parts(batch);
-        assert_eq!(memory.bytes(batch), parts.fixed + batch as u64 * parts.per_picture);
-        assert_eq!(memory.pictures_within(memory.bytes(batch)), batch);
-        assert_eq!(memory.pictures_within(memory.bytes(batch) - 1), batch - 1);
+        assert_eq!(memory.bytes(batch), parts.fixed + batch as u64 * parts.per_image);
+        assert_eq!(memory.images_within(memory.bytes(batch)), batch);
+        assert_eq!(memory.images_within(memory.bytes(batch) - 1), batch - 1);
     }
-    assert_eq!(memory.pictures_within(0), 0);
+    assert_eq!(memory.images_within(0), 0);
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn json_is_one_object_with_the_totals() {
     assert!(layers.iter().any(|layer| layer["training_only"] == true), "the second head is there");
     let memory = &report["memory"]["training"];
     let part = |key: &str| memory[key].as_u64().unwrap();
-    assert_eq!(part("bytes"), part("fixed") + 2 * part("per_picture"));
+    assert_eq!(part("bytes"), part("fixed") + 2 * part("per_image"));
 }
 
 #[test]

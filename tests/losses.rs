@@ -150,7 +150,7 @@ fn pixels_that_weigh_nothing_have_no_loss_and_no_gradient() {
 }
 
 #[test]
-fn a_batch_of_no_pictures_is_no_fault() {
+fn a_batch_of_no_images_is_no_fault() {
     for (_, device) in devices() {
         let device = device.autodiff();
         for case in &cases() {
@@ -182,8 +182,8 @@ fn certain_networks_have_finite_gradients() {
             let classes: Vec<i32> = labels.iter().collect();
             for height in [200.0f32, -200.0, 20.0] {
                 let value = |i: usize| {
-                    let (picture, output, pixel) = (i / (35 * outputs), i / 35 % outputs, i % 35);
-                    let there = classes[picture * 35 + pixel] == (output + first) as i32;
+                    let (image, output, pixel) = (i / (35 * outputs), i / 35 % outputs, i % 35);
+                    let there = classes[image * 35 + pixel] == (output + first) as i32;
                     if there { height } else { -height }
                 };
                 let logits =
@@ -196,7 +196,7 @@ fn certain_networks_have_finite_gradients() {
     }
 }
 
-/// Sixteen pictures of 256x256: the sums that losses are made of, in float32 on the device and in float64 here.
+/// Sixteen images of 256x256: the sums that losses are made of, in float32 on the device and in float64 here.
 #[test]
 fn sums_over_a_million_pixels_are_exact() {
     let (batch, side) = (16, 256);

@@ -1,4 +1,4 @@
-//! Pictures with several masks, sigmoids over several classes, and thresholds.
+//! Images with several masks, sigmoids over several classes, and thresholds.
 
 #![allow(clippy::unwrap_used)]
 
@@ -14,7 +14,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use segtool::base::Size;
 use segtool::base::label_map::IGNORE;
-use segtool::data::{Descriptor, Labels, Normalisation, Sample, ValidPixels, pair_mask_folders, survey};
+use segtool::data::{Dataset, Labels, Normalisation, Sample, ValidPixels, pair_mask_folders, survey};
 use segtool::nn::activation::{Activation, Rule};
 use segtool::nn::model::{NetworkConfig, UnetConfig};
 use segtool::nn::ops::Resampling;
@@ -29,7 +29,7 @@ use common::{devices, noise, stderr_of, stdout_of, text};
 /// damaged buildings a rubble of light and dark.
 fn aerial(seed: u64, size: Size) -> (RgbImage, Vec<[u32; 4]>) {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut picture = RgbImage::from_fn(size.width as u32, size.height as u32, |x, y| {
+    let mut image = RgbImage::from_fn(size.width as u32, size.height as u32, |x, y| {
         let street = x % 40 < 5 || y % 36 < 5;
         let ground = if street { [120u8, 120, 118] } else { [96, 108, 72] };
         Rgb(ground.map(|value| value + rng.random_range(0..20)))
@@ -51,10 +51,10 @@ fn aerial(seed: u64, size: Size) -> (RgbImage, Vec<[u32; 4]>) {
         }
         for (x, y) in (left..left + width).flat_map(|x| (top..top + height).map(move |y| (x, y))) {
             let grey = if rng.random_bool(0.5) { rng.random_range(200..250) } else { rng.random_range(5..60) };
-            picture.put_pixel(x, y, Rgb(if rubble { [grey; 3] } else { roof }));
+            image.put_pixel(x, y, Rgb(if rubble { [grey; 3] } else { roof }));
         }
     }
-    (picture, damaged)
+    (image, damaged)
 }
 
 fn mask_of(size: Size, [left, top, width, height]: [u32; 4]) -> GrayImage {
@@ -67,8 +67,8 @@ fn write_id(root: &Path, id: &str, seed: u64, size: Size) -> PathBuf {
     let folder = root.join(id);
     fs::create_dir_all(folder.join("images")).unwrap();
     fs::create_dir_all(folder.join("masks")).unwrap();
-    let (picture, damaged) = aerial(seed, size);
-    picture.save(folder.join(format!("images/{id}.png"))).unwrap();
+    let (image, damaged) = aerial(seed, size);
+    image.save(folder.join(format!("images/{id}.png"))).unwrap();
     for (i, house) in damaged.into_iter().enumerate() {
         mask_of(size, house).save(folder.join(format!("masks/{i}.png"))).unwrap();
     }
@@ -101,13 +101,13 @@ fn masks_are_merged_into_one_label() {
     assert_eq!(pairs.len(), 2);
     assert_eq!(pairs[0].label.files().len(), 3);
     assert_eq!(pairs[1].label, Labels::Masks(Vec::new()));
-    let descriptor = Descriptor::find("earthquake").unwrap();
-    let labels = Sample::load(&pairs[0], &descriptor).unwrap().labels;
+    let dataset = Dataset::find("earthquake").unwrap();
+    let labels = Sample::load(&pairs[0], &dataset).unwrap().labels;
     let masks: Vec<GrayImage> = aerial(1, size).1.into_iter().map(|house| mask_of(size, house)).collect();
     let merged = (0..64 * 64).map(|i| masks.iter().map(|mask| mask.as_raw()[i]).max().unwrap() / 255);
     assert!(labels.classes.iter().copied().eq(merged.map(u16::from)));
-    assert!(Sample::load(&pairs[1], &descriptor).unwrap().labels.classes.iter().all(|class| *class == 0));
-    let found = survey(&pairs, &[], &descriptor, &|_| ()).unwrap();
+    assert!(Sample::load(&pairs[1], &dataset).unwrap().labels.classes.iter().all(|class| *class == 0));
+    let found = survey(&pairs, &[], &dataset, &|_| ()).unwrap();
     let there = labels.classes.iter().filter(|class| **class == 1).count() as u64;
     assert_eq!(found.class_pixels, [2 * 64 * 64 - there, there]);
 }
@@ -124,7 +124,7 @@ fn pixels_without_label_stay_so_only_where_no_mask_has_one() {
         mask.save(id.join(format!("masks/{name}.png"))).unwrap();
     }
     let pairs = pair_mask_folders(root.path()).unwrap();
-    let labels = Sample::load(&pairs[0], &Descriptor::find("camvid").unwrap()).unwrap().labels;
+    let labels = Sample::load(&pairs[0], &Dataset::find("camvid").unwrap()).unwrap().labels;
     assert_eq!(labels.classes[..4], [5, IGNORE, 2, 5]);
 }
 
@@ -151,7 +151,7 @@ fn faults_name_the_file_and_what_to_do() {
     };
     let layout = root.path().join("layout");
     fs::create_dir_all(&layout).unwrap();
-    assert!(train(&layout).contains("it needs one for each picture"));
+    assert!(train(&layout).contains("it needs one for each image"));
     fs::create_dir_all(layout.join("a")).unwrap();
     fs::create_dir_all(layout.join("b/images")).unwrap();
     let c = write_id(&layout, "c", 1, size);
@@ -162,9 +162,9 @@ fn faults_name_the_file_and_what_to_do() {
     for expected in [
         "the data set has 4 faults",
         &format!("{}: has no folder images/", text(&layout.join("a"))),
-        &format!("{}: holds no picture", text(&layout.join("b/images"))),
-        "holds c.png and second.png; one picture is wanted",
-        "has no folder masks/; add the picture's masks, or an empty folder",
+        &format!("{}: holds no image", text(&layout.join("b/images"))),
+        "holds c.png and second.png; one image is wanted",
+        "has no folder masks/; add the image's masks, or an empty folder",
     ] {
         assert!(said.contains(expected), "{expected}: {said}");
     }
@@ -343,13 +343,13 @@ fn seeps_weights(folder: &Path) -> PathBuf {
 fn seven_seep_classes_are_predicted_with_a_background() {
     let folder = tempfile::tempdir().unwrap();
     let weights = text(&seeps_weights(folder.path()));
-    let picture = folder.path().join("tile.png");
-    GrayImage::from_fn(40, 24, |x, y| Luma([(x * 37 + y * 91) as u8])).save(&picture).unwrap();
-    let picture = text(&picture);
+    let image = folder.path().join("tile.png");
+    GrayImage::from_fn(40, 24, |x, y| Luma([(x * 37 + y * 91) as u8])).save(&image).unwrap();
+    let image = text(&image);
     let predict = |name: &str, more: &[&str]| {
         let out = folder.path().join(name);
         let base = ["predict", "--weights", &weights, "--output-path", &text(&out), "--prob-all", "--device", "flex"];
-        let said = common::segtool(&[&base[..], more, &[&picture]].concat());
+        let said = common::segtool(&[&base[..], more, &[&image]].concat());
         assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
         (read(&out, "tile"), String::from_utf8_lossy(&said.stderr).into_owned())
     };
@@ -377,10 +377,10 @@ fn seven_seep_classes_are_predicted_with_a_background() {
     stdout_of(&["import", &weights, "--output", &own]);
     let imported = Weights::open(&[own.into()], None).unwrap();
     assert_eq!((imported.description.activation, imported.class_count()), (Activation::Sigmoid, Some(8)));
-    let recipe = ["--recipe", "unet-seeps", "--threshold", "0.5", "--output-path", "never", &picture];
+    let recipe = ["--recipe", "unet-seeps", "--threshold", "0.5", "--output-path", "never", &image];
     let said = stderr_of(&[&["predict", "--weights", &weights], &recipe[..]].concat(), 1);
     assert!(said.contains("softmax") && said.contains("--threshold"), "{said}");
-    stderr_of(&["predict", "--weights", &weights, "--threshold", "1", "--output-path", "never", &picture], 2);
+    stderr_of(&["predict", "--weights", &weights, "--threshold", "1", "--output-path", "never", &image], 2);
 }
 
 #[test]

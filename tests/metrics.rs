@@ -10,16 +10,16 @@ use std::path::{Path, PathBuf};
 use image::{GrayImage, ImageBuffer, Luma};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use segtool::data::Descriptor;
+use segtool::data::Dataset;
 use segtool::metric::{Codes, ConfusionMatrix, Convention, LabelValues, OtherValues, Scores, Tally};
 use serde_json::Value;
 
 use common::{fixture_path, small_data, small_recipe, stderr_of, stdout_of, text};
 
 /// A .npy file as numpy writes it.
-fn npy(version: u8, descriptor: &str, fortran: bool, [height, width]: [usize; 2], data: &[u8]) -> Vec<u8> {
+fn npy(version: u8, dataset: &str, fortran: bool, [height, width]: [usize; 2], data: &[u8]) -> Vec<u8> {
     let order = if fortran { "True" } else { "False" };
-    let mut header = format!("{{'descr': '{descriptor}', 'fortran_order': {order}, 'shape': ({height}, {width}), }}");
+    let mut header = format!("{{'descr': '{dataset}', 'fortran_order': {order}, 'shape': ({height}, {width}), }}");
     let lengths = if version == 1 { 10 } else { 12 };
     while (header.len() + lengths + 1) % 64 != 0 {
         header.push(' ');
@@ -177,8 +177,8 @@ fn nan_mean(values: impl Iterator<Item = f64>) -> f64 {
 
 /// All scores of a set by definition: those of the classes, then pixel accuracy, mean IoU, mean Dice, frequency-weighted
 /// IoU and kappa.
-fn naive(pictures: &[Vec<(u16, u16)>], classes: u16, convention: Convention) -> (Vec<[f64; 4]>, [f64; 5]) {
-    let all = || pictures.iter().flatten().copied();
+fn naive(images: &[Vec<(u16, u16)>], classes: u16, convention: Convention) -> (Vec<[f64; 4]>, [f64; 5]) {
+    let all = || images.iter().flatten().copied();
     let counts: Vec<Naive> = (0..classes).map(|class| Naive::of(&mut all(), class)).collect();
     let mut scores: Vec<[f64; 4]> = counts.iter().map(|count| count.scores()).collect();
     let zero = !matches!(convention, Convention::Mmseg | Convention::Nnunet);
@@ -195,9 +195,9 @@ fn naive(pictures: &[Vec<(u16, u16)>], classes: u16, convention: Convention) -> 
         if convention == Convention::Paddle { all().filter(|(_, p)| *p < classes).count() as f64 } else { total };
     if convention == Convention::Nnunet {
         for (class, score) in scores.iter_mut().enumerate() {
-            let of_picture = |pixels: &Vec<_>| Naive::of(&mut pixels.iter().copied(), class as u16).scores();
+            let of_image = |pixels: &Vec<_>| Naive::of(&mut pixels.iter().copied(), class as u16).scores();
             for (i, value) in score.iter_mut().enumerate().take(2) {
-                *value = nan_mean(pictures.iter().map(|pixels| of_picture(pixels)[i]));
+                *value = nan_mean(images.iter().map(|pixels| of_image(pixels)[i]));
             }
         }
         let mean = |i: usize| scores[1..].iter().map(|score| score[i]).sum::<f64>() / f64::from(classes - 1);
@@ -233,16 +233,16 @@ fn random_maps_score_as_counted_pixel_by_pixel() {
         for name in ["capstone", "csail", "semseg", "mmseg", "paddle", "nnunet"] {
             let convention: Convention = name.parse().unwrap();
             let given = convention.label_values();
-            let table = Descriptor::numbered_from(classes.into(), given).unwrap().value_table();
+            let table = Dataset::numbered_from(classes.into(), given).unwrap().value_table();
             let codes = Codes::new(classes.into(), |value| table[usize::from(value)]);
             let mut tally = Tally::new(classes.into(), None);
-            let pictures: Vec<Vec<(u16, u16)>> = (0..4)
+            let images: Vec<Vec<(u16, u16)>> = (0..4)
                 .map(|_| {
                     let labels = values(&mut rng, classes, convention, false);
                     let predictions = values(&mut rng, classes, convention, true);
-                    let mut picture = ConfusionMatrix::new(classes.into());
-                    picture.add_values(&labels, &predictions, &codes).unwrap();
-                    tally.take(&mut picture);
+                    let mut image = ConfusionMatrix::new(classes.into());
+                    image.add_values(&labels, &predictions, &codes).unwrap();
+                    tally.take(&mut image);
                     let takes_part = |label: u16| {
                         let class = label.wrapping_sub(given.first) < classes;
                         class || given.others == OtherValues::Wrong && Some(label) != given.ignore
@@ -253,7 +253,7 @@ fn random_maps_score_as_counted_pixel_by_pixel() {
                 })
                 .collect();
             let scores = Scores::by(convention, &tally, Some(0));
-            let (by_class, means) = naive(&pictures, classes, convention);
+            let (by_class, means) = naive(&images, classes, convention);
             let same = |found: f64, expected: f64| {
                 assert!(
                     (found - expected).abs() < 1e-12 || found.is_nan() && expected.is_nan(),
@@ -315,7 +315,7 @@ fn parts_that_cannot_be_added_are_refused() {
     let part = at("part.json");
     scored(&predictions, &labels, &["--num-class", "6", "--partial", &part]);
     let dotted = part.replace("/part.json", "/./part.json");
-    assert!(merged(&[&part, &dotted]).contains("is named twice, and its pictures would count twice"));
+    assert!(merged(&[&part, &dotted]).contains("is named twice, and its images would count twice"));
     assert!(merged(&[&labels]).contains("not a file that `segtool metrics --partial` wrote"));
 
     let whole = std::fs::read_to_string(&part).unwrap();
@@ -563,14 +563,14 @@ fn tables_and_files_hold_the_same_scores() {
 
     let files = ["--per-image", &at("rows.csv"), "--confusion", &at("matrix.csv")];
     stdout_of(&[&lists[..], &files].concat());
-    let pictures = read(&std::fs::read_to_string(at("rows.csv")).unwrap());
-    assert_eq!(pictures.len(), 5);
-    assert!(pictures[3]["prediction"].ends_with("p3.npy") && pictures[3]["label"].ends_with("l3.npy"));
+    let images = read(&std::fs::read_to_string(at("rows.csv")).unwrap());
+    assert_eq!(images.len(), 5);
+    assert!(images[3]["prediction"].ends_with("p3.npy") && images[3]["label"].ends_with("l3.npy"));
     let weighted = |row: &BTreeMap<String, String>| -> f64 {
         row["pixels"].parse::<f64>().unwrap() * row["pixel_accuracy"].parse::<f64>().unwrap()
     };
-    let total = pictures.iter().map(weighted).sum::<f64>() / scores["pixels"].as_f64().unwrap();
-    close(&total.into(), &scores["pixel_accuracy"], "accuracy of the pictures");
+    let total = images.iter().map(weighted).sum::<f64>() / scores["pixels"].as_f64().unwrap();
+    close(&total.into(), &scores["pixel_accuracy"], "accuracy of the images");
 
     let matrix = read(&std::fs::read_to_string(at("matrix.csv")).unwrap());
     let cell = |t: usize, p: usize| matrix[t][&format!("class {}", p + 1)].parse::<u64>().unwrap();
@@ -584,10 +584,10 @@ fn tables_and_files_hold_the_same_scores() {
     assert_eq!((counts.dim(), counts[[1, 0]]), ((6, 7), cell(1, 0)));
     let at_png = at("matrix.png");
     stdout_of(&[&lists[..], &["--confusion", &at_png]].concat());
-    let picture = image::open(&at_png).unwrap().to_rgb8();
+    let image = image::open(&at_png).unwrap().to_rgb8();
     // The last class occurs in no label: its row is grey from edge to edge.
-    let grey = |y: u32| (0..picture.width()).filter(|x| picture.get_pixel(*x, y).0 == [222; 3]).count() as u32;
-    assert!((0..picture.height()).map(grey).max().unwrap() > picture.width() / 2);
+    let grey = |y: u32| (0..image.width()).filter(|x| image.get_pixel(*x, y).0 == [222; 3]).count() as u32;
+    assert!((0..image.height()).map(grey).max().unwrap() > image.width() / 2);
     let wrong = stderr_of(&[&lists[..], &["--confusion", &at("matrix.txt")]].concat(), 1);
     assert!(wrong.contains("must end in .png, .csv or .npy"), "{wrong}");
     let nowhere = stderr_of(&[&lists[..], &["--partial", &at("no/where.json")]].concat(), 1);

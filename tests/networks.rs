@@ -47,7 +47,7 @@ fn outputs_equal_the_references() {
         for (choice, device) in devices() {
             let network = case.network(&device);
             for size in &case.sizes {
-                let output = floats(&network.forward(case.picture("input", 1, *size, &device)).into_data());
+                let output = floats(&network.forward(case.image("input", 1, *size, &device)).into_data());
                 let found: Vec<f32> = output.into_iter().step_by(STEP).collect();
                 let [height, width] = size;
                 let error = relative_error(&found, &floats(&golden[&format!("{name}.{height}x{width}")]));
@@ -66,15 +66,15 @@ fn folded_networks_equal_the_references() {
         for (choice, device) in devices() {
             let network = InferenceNetwork::from(case.network(&device));
             for size in &case.sizes {
-                let picture = case.picture("input", 1, *size, &device);
-                let output = floats(&network.forward(picture.clone()).into_data());
+                let image = case.image("input", 1, *size, &device);
+                let output = floats(&network.forward(image.clone()).into_data());
                 let found: Vec<f32> = output.iter().copied().step_by(STEP).collect();
                 let [height, width] = size;
                 let error = relative_error(&found, &floats(&golden[&format!("{name}.{height}x{width}")]));
                 println!("{name} {height}x{width}, folded, on {choice}: {error:.1e}");
                 assert!(error < TOLERANCE, "{name} {height}x{width} on {choice}: {error:e}");
                 // The small scores, enlarged, are the same.
-                let scores = network.scores(picture);
+                let scores = network.scores(image);
                 let enlarged = floats(&interpolate(scores.logits, *size, scores.enlargement).into_data());
                 assert!(relative_error(&enlarged, &output) < 1e-6, "{name} {height}x{width} on {choice}");
             }
@@ -92,8 +92,8 @@ fn gradients_equal_the_references() {
         for (choice, device) in devices() {
             let network = case.network(&device).train();
             let training = &case.training;
-            let pictures = case.picture(&training.picture, training.batch, training.size, &device.clone().autodiff());
-            let outputs = network.forward_training(pictures, 0);
+            let images = case.image(&training.image, training.batch, training.size, &device.clone().autodiff());
+            let outputs = network.forward_training(images, 0);
             let heads = [vec![(outputs.logits, 1.0)], outputs.auxiliary].concat();
             let weights: Vec<f64> = heads.iter().map(|(_, weight)| *weight).collect();
             assert_eq!(weights, case.weights, "{name}");

@@ -227,7 +227,7 @@ fn classes_of_one_set_alone_are_named() {
     bench.label(9, |x, _| if x < 16 { 0 } else { 3 });
     let message = bench.train_on(&[0, 1], &[9], 0);
     let names: Vec<String> =
-        segtool::data::Descriptor::find("demo").unwrap().classes.into_iter().map(|class| class.name).collect();
+        segtool::data::Dataset::find("demo").unwrap().classes.into_iter().map(|class| class.name).collect();
     for expected in [
         format!("note: class '{}' does not occur in any label image\n", names[2]),
         format!(
@@ -251,7 +251,7 @@ fn classes_of_one_set_alone_are_named() {
 
 /// A data set file like `demo`, in which 255 is not labelled.
 fn with_void(bench: &Bench) -> String {
-    let demo = segtool::data::Descriptor::built_in_text("demo").unwrap();
+    let demo = segtool::data::Dataset::built_in_text("demo").unwrap();
     let ignoring: String =
         demo.lines().filter(|line| !line.starts_with("ignore")).map(|line| format!("{line}\n")).collect();
     fs::write(bench.path("void.toml"), format!("ignore = [255]\n{ignoring}")).unwrap();

@@ -173,7 +173,7 @@ fn labels_mean_the_same_from_images_strokes_and_tables() {
         assert_eq!(bytes(&run, "forest.bin"), forest, "{name}");
         assert_eq!(scores(&run)["by_region"], score, "{name}");
     }
-    // Points, too, here a few of each class, with pictures in another folder.
+    // Points, too, here a few of each class, with images in another folder.
     let points = "file;x;y;class\ncore.png;10;10;1\ncore.png;140;12;1\ncore.png;60;10;2\ncore.png;30;37;4\n";
     fs::create_dir(made.path("tables")).unwrap();
     fs::write(made.path("tables/points.csv"), points).unwrap();
@@ -265,7 +265,7 @@ fn probabilities_and_proportions_are_written() {
     }
     assert!(image::open(Path::new(&out).join("core_proportions.png")).unwrap().width() > 600);
     let two = [&first[..], &depths, &[&made.core, &made.labels]].concat();
-    assert!(stderr_of(&two, 1).contains("are those of one core, but 2 pictures are given"));
+    assert!(stderr_of(&two, 1).contains("are those of one core, but 2 images are given"));
     let wrong = [&first[..], &["--depth-top", "9", "--depth-bottom", "3"], &[&made.core]].concat();
     assert!(stderr_of(&wrong, 1).contains("depth"), "{}", stderr_of(&wrong, 1));
 }
@@ -305,7 +305,7 @@ fn labels_that_cannot_be_learnt_from_are_refused_in_words() {
     let missing = ["train", "--recipe", "hypercolumn-core", "--images", "no.png", "--labels", &made.labels];
     let said = stderr_of(&[&missing[..], &["--output-path", &run]].concat(), 1);
     assert!(said.contains("cannot read no.png"), "{said}");
-    // A table with a pixel that is not in the picture.
+    // A table with a pixel that is not in the image.
     let table = made.path("table.csv");
     fs::write(&table, "file,x,y,class\ncore.png,5,5,rubble\ncore.png,240,5,rubble\n").unwrap();
     let said = stderr_of(&["train", "--recipe", "hypercolumn-core", "--label-csv", &table, "--output-path", &run], 1);
@@ -339,17 +339,17 @@ fn a_class_with_a_single_pixel_is_learnt_from_but_not_scored() {
 #[test]
 fn pixels_without_a_measurement_are_not_learnt_from() {
     let made = Made::new();
-    let (run, picture) = (made.path("run"), made.path("nan.tif"));
+    let (run, image) = (made.path("run"), made.path("nan.tif"));
     let samples: Vec<f32> = core().pixels().flat_map(|pixel| pixel.0.map(|v| f32::from(v) / 255.0)).collect();
     let samples: Vec<f32> = samples.iter().enumerate().map(|(i, v)| if i % 30 == 0 { f32::NAN } else { *v }).collect();
-    let mut encoder = tiff::encoder::TiffEncoder::new(fs::File::create(&picture).unwrap()).unwrap();
+    let mut encoder = tiff::encoder::TiffEncoder::new(fs::File::create(&image).unwrap()).unwrap();
     encoder.write_image::<tiff::encoder::colortype::RGB32Float>(240, 40, &samples).unwrap();
-    let first = ["train", "--recipe", "hypercolumn-core", "--images", &picture, "--labels", &made.labels];
+    let first = ["train", "--recipe", "hypercolumn-core", "--images", &image, "--labels", &made.labels];
     stdout_of(&[&first[..], &["--split", "none", "--output-path", &run]].concat());
     // Every tenth pixel of a row of 240 has one band that is no number.
     let left = (0..240 * 40).filter(|i| i % 10 != 0 && label_value(i % 240, i / 240) != 0).count();
     assert_eq!(scores(&run)["labelled_pixels"], left);
-    stdout_of(&["predict", "--run", &run, "--output-path", &made.path("out"), &picture]);
+    stdout_of(&["predict", "--run", &run, "--output-path", &made.path("out"), &image]);
     assert_eq!(labels_of(&made.path("out"), "nan").dim(), (40, 240));
 }
 
@@ -369,7 +369,7 @@ fn more_labels_than_are_wanted_are_thinned_out_evenly() {
 }
 
 #[test]
-fn pictures_of_any_shape_and_depth_are_classified() {
+fn images_of_any_shape_and_depth_are_classified() {
     let made = Made::new();
     let (run, out) = (made.path("run"), made.path("out"));
     stdout_of(&made.training(&run, &["--split", "none"]));
@@ -421,7 +421,7 @@ fn colours_alone_are_features() {
     assert_eq!(scores(&run)["features"], 6);
     stdout_of(&["predict", "--run", &run, "--output-path", &out, &made.core]);
     assert_eq!(labels_of(&out, "core").dim(), (40, 240));
-    let picture = made.path("channel.png");
+    let image = made.path("channel.png");
     stdout_of(&[
         "info",
         "--features",
@@ -433,9 +433,9 @@ fn colours_alone_are_features() {
         "--channel",
         "2",
         "--output",
-        &picture,
+        &image,
     ]);
-    assert!(Path::new(&picture).exists());
+    assert!(Path::new(&image).exists());
 }
 
 #[test]
@@ -535,7 +535,7 @@ fn damaged_runs_are_refused_and_old_ones_replaced_whole() {
 }
 
 #[test]
-fn further_pictures_can_be_scored_on_and_several_be_learnt_from() {
+fn further_images_can_be_scored_on_and_several_be_learnt_from() {
     let made = Made::new();
     let run = made.path("run");
     for (list, lines) in [("images.txt", "core.png\ncore.png\n"), ("labels.txt", "labels.png\nlabels.png\n")] {
@@ -555,7 +555,7 @@ fn further_pictures_can_be_scored_on_and_several_be_learnt_from() {
     assert_eq!(scores["labelled_pixels"], 2 * 1212);
     assert_eq!(scores["validation"]["pixels"], 2 * 1212);
     assert!(scores["validation"]["mean_f1"].as_f64().unwrap() > 0.99);
-    // A damaged picture is told of before the training.
+    // A damaged image is told of before the training.
     fs::write(made.path("cut.png"), &fs::read(&made.core).unwrap()[..3000]).unwrap();
     fs::write(made.path("cut.txt"), "cut.png\n").unwrap();
     fs::write(made.path("cut_labels.txt"), "labels.png\n").unwrap();
@@ -577,16 +577,16 @@ fn further_pictures_can_be_scored_on_and_several_be_learnt_from() {
 #[test]
 fn channels_are_drawn_and_recipes_described() {
     let made = Made::new();
-    let (run, picture) = (made.path("run"), made.path("channel.png"));
+    let (run, image) = (made.path("run"), made.path("channel.png"));
     stdout_of(&made.training(&run, &["--split", "none", "--taps", "colors,pool1"]));
     let draw = |more: &[&str], code: i32| {
-        let first = ["info", "--features", &made.core, "--output", &picture];
+        let first = ["info", "--features", &made.core, "--output", &image];
         let arguments = [&first[..], more].concat();
         if code == 0 { stdout_of(&arguments) } else { stderr_of(&arguments, code) }
     };
-    // The first band of the picture itself, light where it is light.
+    // The first band of the image itself, light where it is light.
     draw(&["--run", &run, "--tap", "colors", "--channel", "0"], 0);
-    let (drawn, own) = (image::open(&picture).unwrap().into_luma8(), core());
+    let (drawn, own) = (image::open(&image).unwrap().into_luma8(), core());
     assert_eq!(drawn.dimensions(), (240, 40));
     assert!(drawn.get_pixel(20, 10).0[0] > drawn.get_pixel(20, 38).0[0] + 50 && own.get_pixel(20, 38).0[0] < 30);
     let said = draw(&["--run", &run, "--tap", "pool1", "--channel", "28"], 0);
@@ -620,7 +620,7 @@ fn memory_decides_on_windows_and_what_does_not_suffice_is_told_beforehand() {
         stderr_of(&[&first[..], more].concat(), code)
     };
     let said = predict(&["--memory", "3MiB"], 1);
-    assert!(said.contains("wide.png: a picture of 2400x40 would take about"), "{said}");
+    assert!(said.contains("wide.png: an image of 2400x40 would take about"), "{said}");
     assert!(said.contains("3 MiB may be used; allow more with --memory"), "{said}");
     // The smallest windows that there are take so much.
     let least: u64 = said.split("about ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
@@ -657,7 +657,7 @@ fn nothing_of_the_users_is_touched() {
     assert!(said.contains("/file/run") && !said.contains("features"), "{said}");
     let said = stderr_of(&made.training(&made.path("other"), &["--cache-features", &(file.clone() + "/cache")]), 1);
     assert!(said.contains("/file/cache") && said.contains("name another folder with --cache-features"), "{said}");
-    // A picture is not drawn over.
+    // An image is not drawn over.
     let first = ["info", "--features", &made.core, "--tap", "pool1", "--channel", "3", "--output"];
     let before = fs::read(&made.core).unwrap();
     let said = stderr_of(&[&first[..], &[&made.core]].concat(), 1);
@@ -712,10 +712,10 @@ fn encoders_take_torchvisions_files() {
     let own = text(&Path::new(&run).join("encoder.safetensors"));
     stderr_of(&made.training(&made.path("other"), &["--weights", &own]), 1);
     // A channel of a layer that the run does not need.
-    let picture = made.path("channel.png");
-    let first = ["info", "--features", &made.core, "--output", &picture, "--encoder-weights", &normed];
+    let image = made.path("channel.png");
+    let first = ["info", "--features", &made.core, "--output", &image, "--encoder-weights", &normed];
     stdout_of(&[&first[..], &["--tap", "conv4_2", "--channel", "500"]].concat());
-    // Its kernels are spread over one band; a grey picture then needs no colours.
+    // Its kernels are spread over one band; a grey image then needs no colours.
     let dataset = made.path("grey.toml");
     let text = fs::read_to_string("datasets/core.toml").unwrap();
     let text = text.replace("bands = 3", "bands = 1");
@@ -748,9 +748,9 @@ fn the_real_section_is_learnt() {
         return;
     };
     let folder = tempdir().unwrap();
-    let [picture, labels, run] =
+    let [image, labels, run] =
         [core.join("section.png"), core.join("section_labels.png"), folder.path().join("run")].map(|path| text(&path));
-    let first = ["train", "--recipe", "hypercolumn-core", "--images", &picture, "--labels", &labels];
+    let first = ["train", "--recipe", "hypercolumn-core", "--images", &image, "--labels", &labels];
     stdout_of(&[&first[..], &["--output-path", &run]].concat());
     let scores = scores(&run);
     let mean = |split: &str| scores[split]["mean_f1"].as_f64().unwrap();

@@ -1,4 +1,4 @@
-//! Whole predictions equal those of other projects' own code, and pictures are resized as their libraries do it.
+//! Whole predictions equal those of other projects' own code, and images are resized as their libraries do it.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
@@ -10,7 +10,7 @@ use std::path::Path;
 use burn::tensor::TensorData;
 use safetensors::tensor::{Dtype, SafeTensors};
 use segtool::base::Size;
-use segtool::data::{Descriptor, Normalisation, ValidPixels};
+use segtool::data::{Dataset, Normalisation, ValidPixels};
 use segtool::image::{Raster, Samples, Scaling};
 use segtool::nn::activation::Rule;
 use segtool::nn::model::replace;
@@ -28,7 +28,7 @@ const TIE: f32 = 1e-4;
 #[derive(Debug, Deserialize)]
 struct Golden {
     network: String,
-    picture: String,
+    image: String,
     procedure: String,
     mean: Vec<f64>,
     std: Vec<f64>,
@@ -89,7 +89,7 @@ impl Golden {
         let classes = case.config.bands_and_outputs().1.unwrap();
         let normalisation =
             Normalisation::Fixed { mean: self.mean.clone(), std: self.std.clone(), valid: ValidPixels::All };
-        let descriptor = Descriptor::unnamed(classes, None, (3, normalisation)).unwrap();
+        let dataset = Dataset::unnamed(classes, None, (3, normalisation)).unwrap();
         let head = |leaf: &str| {
             (case.ours(&format!("{}.{leaf}", self.head)).unwrap(), &tensors[&format!("{name}.head.{leaf}")])
         };
@@ -99,8 +99,7 @@ impl Golden {
             let mut replaced = 0;
             let network = replace(case.network(&device), |name| find(name).inspect(|_| replaced += 1));
             assert_eq!(replaced, 2, "{}", self.head);
-            Predictor::from_network(case.config.clone(), network, descriptor.clone(), Rule::MostProbable, choice)
-                .unwrap()
+            Predictor::from_network(case.config.clone(), network, dataset.clone(), Rule::MostProbable, choice).unwrap()
         };
         devices().into_iter().map(predictor).collect()
     }
@@ -138,7 +137,7 @@ fn compare(slow: bool) {
         if golden.slow != slow {
             continue;
         }
-        let (shape, samples) = bytes(&file, &format!("picture.{}", golden.picture));
+        let (shape, samples) = bytes(&file, &format!("image.{}", golden.image));
         let size = Size { width: shape[1], height: shape[0] };
         let (_, labels) = bytes(&file, &format!("{name}.labels"));
         let (best, all) =
@@ -146,8 +145,8 @@ fn compare(slow: bool) {
         for predictor in golden.predictor(name, &tensors, &networks[&golden.network]) {
             let wanted = Wanted { highest: true, all: true };
             let options = Options { procedure: golden.procedure(), wanted, ..Options::new(4, 1) };
-            let picture = Raster::new(size, 3, Samples::U8(samples.clone()));
-            let found = predictor.predict(Path::new(name), picture.clone(), &options).unwrap();
+            let image = Raster::new(size, 3, Samples::U8(samples.clone()));
+            let found = predictor.predict(Path::new(name), image.clone(), &options).unwrap();
             let found_all = found.probabilities.clone().unwrap();
             let (worst, worst_best) =
                 (difference(&found_all, &all), difference(found.probability.as_ref().unwrap(), &best));
@@ -165,7 +164,7 @@ fn compare(slow: bool) {
             assert!(other.iter().all(|&i| margin(i) < TIE), "{name}: {other:?}");
             // Without probabilities, another way leads to the same classes.
             let plain = Options { wanted: Wanted::default(), ..options };
-            let again = predictor.predict(Path::new(name), picture, &plain).unwrap();
+            let again = predictor.predict(Path::new(name), image, &plain).unwrap();
             let changed = |i: &usize| again.labels.classes[*i] != found.labels.classes[*i];
             assert!((0..area).filter(changed).all(|i| margin(i) < TIE), "{name}");
             compared += 1;
@@ -185,7 +184,7 @@ fn predictions_at_full_size_equal_the_projects() {
 }
 
 #[test]
-fn pictures_are_resized_like_pillow_and_opencv() {
+fn images_are_resized_like_pillow_and_opencv() {
     let content = std::fs::read(fixture_path("resize.safetensors")).unwrap();
     let file = SafeTensors::deserialize(&content).unwrap();
     let mut compared = 0;

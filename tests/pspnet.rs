@@ -93,9 +93,9 @@ fn weight(name: &str, shape: Vec<usize>) -> TensorData {
     TensorData::new(values, shape)
 }
 
-fn input(pictures: usize, device: &Device) -> Tensor<4> {
+fn input(images: usize, device: &Device) -> Tensor<4> {
     let values: Vec<f32> = numbers("input", INPUT.iter().product()).into_iter().map(|v| v * 1.7).collect();
-    Tensor::<4>::from_data(TensorData::new(values, INPUT), device).narrow(0, 0, pictures)
+    Tensor::<4>::from_data(TensorData::new(values, INPUT), device).narrow(0, 0, images)
 }
 
 fn target(device: &Device) -> Target {
@@ -199,7 +199,7 @@ fn dropout_depends_on_the_draw_alone_and_is_off_outside_training() {
     };
     assert_eq!(logits(1), logits(1));
     assert_ne!(logits(1), logits(2));
-    let plain = |pictures| floats(&network.forward(input(pictures, &device)).into_data());
+    let plain = |images| floats(&network.forward(input(images, &device)).into_data());
     assert_eq!(plain(1), plain(1));
 }
 

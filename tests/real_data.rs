@@ -10,7 +10,7 @@ use std::process::Command;
 
 use segtool::base::Size;
 use segtool::base::event::Event;
-use segtool::data::{Descriptor, pair_lists, survey};
+use segtool::data::{Dataset, pair_lists, survey};
 
 use common::{stdout_of, text};
 
@@ -33,7 +33,7 @@ fn surveyed(name: &str, labels: &str) -> Option<(usize, Vec<Size>, Vec<u64>)> {
     let folder = tempfile::tempdir().unwrap();
     let data = unpacked(name, folder.path())?;
     let pairs = pair_lists(&data.join("val_images.txt"), &data.join(labels), &|_| {}).unwrap();
-    let survey = survey(&pairs, &[], &Descriptor::find(name).unwrap(), &|_: Event| {}).unwrap();
+    let survey = survey(&pairs, &[], &Dataset::find(name).unwrap(), &|_: Event| {}).unwrap();
     Some((pairs.len(), survey.sizes, survey.class_pixels))
 }
 

@@ -9,18 +9,18 @@ use std::time::{Duration, UNIX_EPOCH};
 use image::RgbImage;
 use segtool::base::Size;
 use segtool::base::label_map::{IGNORE, LabelMap};
-use segtool::data::{Class, Descriptor, Pair, synthetic};
+use segtool::data::{Class, Dataset, Pair, synthetic};
 use segtool::metric::ConfusionMatrix;
-use segtool::recipe::Recipe;
+use segtool::recipe::NetworkRecipe;
 use segtool::report::{Gallery, Report, SamplePrediction, Status};
-use segtool::run::{Row, RunConfig};
+use segtool::run::{NetworkRunConfig, Row};
 
 /// A name that would break a page that trusts it.
 const ODD: &str = "<b>\"sand\" & 'gravel'</b></script>{{facts}}";
 
-fn config(classes: usize) -> RunConfig {
-    let mut recipe = Recipe::find("unet-demo").unwrap();
-    let mut dataset = Descriptor::find("demo").unwrap();
+fn config(classes: usize) -> NetworkRunConfig {
+    let mut recipe = NetworkRecipe::find("unet-demo").unwrap();
+    let mut dataset = Dataset::find("demo").unwrap();
     dataset.title = "Made <sections> from https://example.org".into();
     dataset.classes = (0..classes as u16)
         .map(|i| Class {
@@ -31,7 +31,7 @@ fn config(classes: usize) -> RunConfig {
         })
         .collect();
     let dataset = recipe.fit(&dataset).unwrap();
-    RunConfig {
+    NetworkRunConfig {
         class_weights: None,
         version: "0.1.0".into(),
         seed: 7,
@@ -76,8 +76,8 @@ fn maps(size: Size, classes: usize) -> (LabelMap, LabelMap) {
 fn sample(name: &str, size: Size, classes: usize) -> SamplePrediction {
     let (labels, prediction) = maps(size, classes);
     let grey = |x: u32, y: u32| image::Rgb([(x * y % 251) as u8; 3]);
-    let picture = RgbImage::from_fn(size.width as u32, size.height as u32, grey);
-    SamplePrediction { name: name.into(), picture, labels, prediction, mean_iou: Some(0.75) }
+    let image = RgbImage::from_fn(size.width as u32, size.height as u32, grey);
+    SamplePrediction { name: name.into(), image, labels, prediction, mean_iou: Some(0.75) }
 }
 
 fn matrix(classes: usize) -> ConfusionMatrix {
@@ -88,15 +88,15 @@ fn matrix(classes: usize) -> ConfusionMatrix {
 }
 
 fn report<'a>(
-    config: &'a RunConfig,
+    config: &'a NetworkRunConfig,
     rows: &'a [Row],
     matrix: Option<&'a ConfusionMatrix>,
     samples: &'a [SamplePrediction],
 ) -> Report<'a> {
-    let pictures = (1234, if matrix.is_some() { 56 } else { 0 });
+    let images = (1234, if matrix.is_some() { 56 } else { 0 });
     let written = UNIX_EPOCH + Duration::from_secs(1_767_323_045);
     let best_epoch = matrix.map(|_| 12);
-    Report { config, rows, best_epoch, matrix, samples, pictures, status: Status::Finished, written }
+    Report { config, rows, best_epoch, matrix, samples, images, status: Status::Finished, written }
 }
 
 /// Elements that are opened and closed in turn, and no requests.
@@ -204,7 +204,7 @@ fn without_validation_the_last_epoch_counts() {
 fn a_stop_in_the_first_epoch_is_a_report_too() {
     let config = config(3);
     let matrix = ConfusionMatrix::new(3);
-    let stopped = Report { status: Status::Stopped(1), pictures: (5, 2), ..report(&config, &[], None, &[]) };
+    let stopped = Report { status: Status::Stopped(1), images: (5, 2), ..report(&config, &[], None, &[]) };
     let html = stopped.html().unwrap();
     save("stopped.html", &html);
     assert_sound(&html);
@@ -216,7 +216,7 @@ fn a_stop_in_the_first_epoch_is_a_report_too() {
     );
     assert!(html.contains("No epoch has been validated yet"));
     let mut phases = config.clone();
-    phases.recipe.training = Recipe::find("unet-seeps-phases").unwrap().training;
+    phases.recipe.training = NetworkRecipe::find("unet-seeps-phases").unwrap().training;
     let stopped = Report { status: Status::Stopped(11), ..report(&phases, &[], None, &[]) };
     assert!(stopped.html().unwrap().contains("stopped in epoch 11 of 70"));
     // Not a labelled pixel in the validation set: no score is a number.
@@ -242,16 +242,16 @@ fn the_best_epoch_is_that_of_the_weights() {
 }
 
 #[test]
-fn the_gallery_reads_its_pictures_again() {
+fn the_gallery_reads_its_images_again() {
     let folder = tempfile::tempdir().unwrap();
     let size = Size { width: 800, height: 100 };
     let pairs: Vec<Pair> = synthetic::write_set(folder.path(), "val", 1, 0..2, size).unwrap();
-    let dataset = segtool::data::Descriptor::find("demo").unwrap();
+    let dataset = segtool::data::Dataset::find("demo").unwrap();
     let mut gallery = Gallery::new(2, 3);
     let (labels, prediction) = maps(size, 3);
     gallery.add(1, &labels, &prediction);
     let samples = gallery.samples(&pairs, &dataset).unwrap();
-    assert_eq!((samples.len(), samples[0].picture.dimensions()), (1, (640, 80)));
+    assert_eq!((samples.len(), samples[0].image.dimensions()), (1, (640, 80)));
     assert_eq!(samples[0].name, pairs[1].image.file_name().unwrap().to_string_lossy());
     assert!((0.7..0.9).contains(&samples[0].mean_iou.unwrap()));
     std::fs::remove_file(&pairs[1].image).unwrap();

@@ -12,13 +12,13 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use segtool::base::event::{Event, Sink};
-use segtool::data::{Augmentation, Descriptor};
+use segtool::data::{Augmentation, Dataset};
 use segtool::nn::device::DeviceChoice;
 use segtool::nn::loss::{ClassWeights, parse_terms};
 use segtool::nn::model::{
     DecoderConfig, DeepSupervisionConfig, EncoderDecoderConfig, NetworkConfig, PyramidConfig, ResNetConfig, Variant,
 };
-use segtool::recipe::{Criterion, Decayed, OptimizerConfig, Phase, Recipe, Schedule, Warmup};
+use segtool::recipe::{Criterion, Decayed, NetworkRecipe, OptimizerConfig, Phase, Schedule, Warmup};
 use segtool::train::{Outcome, Plan, Session, Source, prepare, resume, resume_for, start};
 
 use common::{small_data, small_recipe, stderr_of, stdout_of, text};
@@ -47,8 +47,8 @@ fn plan(folder: &Path, epochs: usize) -> Plan {
         images: folder.join(format!("data/{name}_images.txt")),
         labels: folder.join(format!("data/{name}_labels.txt")),
     };
-    let recipe = Recipe::find(&small_recipe(folder, epochs)).unwrap();
-    let dataset = Descriptor::find("demo").unwrap();
+    let recipe = NetworkRecipe::find(&small_recipe(folder, epochs)).unwrap();
+    let dataset = Dataset::find("demo").unwrap();
     prepare(recipe, &dataset, &lists("train"), Some(&lists("val")), None, 1, &SILENT).unwrap()
 }
 
@@ -141,17 +141,17 @@ fn weights_that_are_no_numbers_are_not_saved() {
     assert!(position.contains("\"steps\": 0"), "{position}");
 }
 
-fn stop_and_resume(change: impl Fn(&mut Recipe)) {
-    // 9 pictures in batches of 2 are 5 steps an epoch: within an epoch, at its end, in the last one; several times.
+fn stop_and_resume(change: impl Fn(&mut NetworkRecipe)) {
+    // 9 images in batches of 2 are 5 steps an epoch: within an epoch, at its end, in the last one; several times.
     stop_and_resume_at(&[vec![1], vec![5], vec![3, 4, 1], vec![14]], change);
 }
 
-fn stop_and_resume_at(places: &[Vec<usize>], change: impl Fn(&mut Recipe)) {
+fn stop_and_resume_at(places: &[Vec<usize>], change: impl Fn(&mut NetworkRecipe)) {
     let folder = tempfile::tempdir().unwrap();
     small_data(folder.path());
     let mut plan = plan(folder.path(), 3);
     change(&mut plan.recipe);
-    let (own, all) = plan.presence.frequencies(plan.descriptor.class_count());
+    let (own, all) = plan.presence.frequencies(plan.dataset.class_count());
     plan.class_weights = plan.recipe.training.class_weights.resolve(&own, &all).unwrap();
     let never = AtomicBool::new(false);
     let whole = folder.path().join("whole");

@@ -31,7 +31,7 @@ fn every_method_equals_numpy_on_all_colours() {
     }
 }
 
-/// A small colour picture with something in every corner of the cube.
+/// A small colour image with something in every corner of the cube.
 fn colors() -> RgbImage {
     RgbImage::from_fn(20, 10, |x, y| Rgb([(x * 13) as u8, (y * 25) as u8, (x * y) as u8]))
 }
@@ -57,16 +57,16 @@ fn a_folder_becomes_grey_pngs_of_the_same_names() {
     colors().save(input.join("a.jpg")).unwrap();
     colors().save(input.join("Größe 2.bmp")).unwrap();
     colors().save(input.join("deep/er/b.tif")).unwrap();
-    std::fs::write(input.join("notes.txt"), "no picture").unwrap();
+    std::fs::write(input.join("notes.txt"), "no image").unwrap();
     let (from, to) = (text(&input), text(&output));
     // The flags of the original script.
     let arguments = ["rgb2gray", "--input_folder", &from, "--output_folder", &to, "--method", "gleam"];
-    assert!(stdout_of(&arguments).starts_with("2 grey pictures (gleam)"));
+    assert!(stdout_of(&arguments).starts_with("2 grey images (gleam)"));
     let gleam = GrayConverter::<256>::new(GrayMethod::Gleam);
     assert_eq!(bytes_of(&output.join("Größe 2.png")), gleam.convert(colors().as_raw()));
     assert!(output.join("a.png").exists() && !output.join("deep").exists());
 
-    assert!(stdout_of(&[&arguments[..], &["--recursive"]].concat()).starts_with("1 grey pictures (gleam)"));
+    assert!(stdout_of(&[&arguments[..], &["--recursive"]].concat()).starts_with("1 grey images (gleam)"));
     assert_eq!(bytes_of(&output.join("deep/er/b.png")), gleam.convert(colors().as_raw()));
     let names: Vec<_> = output.read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(names.len() == 3 && !names.iter().any(|name| name.to_string_lossy().ends_with(".tmp")), "{names:?}");
@@ -131,10 +131,10 @@ fn what_is_there_is_kept_and_the_folders_may_be_one() {
     let before = std::fs::read(at("b.png")).unwrap();
     let both = text(folder.path());
     let arguments = ["rgb2gray", "--input-folder", &both, "--output-folder", &both];
-    assert!(stdout_of(&arguments).contains("1 grey pictures (luminance) written"));
+    assert!(stdout_of(&arguments).contains("1 grey images (luminance) written"));
     assert_eq!(std::fs::read(at("b.png")).unwrap(), before);
     let a = bytes_of(&at("a.png"));
-    assert!(stdout_of(&arguments).starts_with("0 grey pictures"));
+    assert!(stdout_of(&arguments).starts_with("0 grey images"));
     assert_eq!(bytes_of(&at("a.png")), a);
     // b.png has no other source, and would become grey itself.
     let again = [&arguments[..], &["--overwrite", "--method", "value"]].concat();
@@ -143,7 +143,7 @@ fn what_is_there_is_kept_and_the_folders_may_be_one() {
     assert!(bytes_of(&at("a.png")) == a && std::fs::read(at("b.png")).unwrap() == before);
     // Made again: a.png from a.jpg, not from itself.
     std::fs::remove_file(at("b.png")).unwrap();
-    assert!(stdout_of(&again).starts_with("1 grey pictures (value)"));
+    assert!(stdout_of(&again).starts_with("1 grey images (value)"));
     assert!(bytes_of(&at("a.png")) != a);
     // An image that merely has the name of a result is none.
     colors().save(at("c.jpg")).unwrap();
@@ -178,7 +178,7 @@ fn results_below_the_input_folder_are_no_input() {
     let whole = text(folder.path());
     assert!(run(".", "gray").starts_with("1 grey"));
     for (input, output) in [(".", "gray"), (&*whole, "gray"), (".", "./gray")] {
-        assert!(run(input, output).starts_with("0 grey pictures"), "{input} {output}");
+        assert!(run(input, output).starts_with("0 grey images"), "{input} {output}");
     }
     assert!(!folder.path().join("gray/gray").exists());
 }
@@ -234,14 +234,14 @@ fn alpha_of_floats_and_premultiplied_alpha_are_composed_once() {
 }
 
 #[test]
-fn bad_pictures_are_named_and_the_rest_is_done() {
+fn bad_images_are_named_and_the_rest_is_done() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     colors().save(at("good.jpg")).unwrap();
     let jpeg = std::fs::read(at("good.jpg")).unwrap();
     std::fs::write(at("cut.jpg"), &jpeg[..jpeg.len() / 2]).unwrap();
     std::fs::write(at("empty.png"), "").unwrap();
-    std::fs::write(at("text.png"), "this is no picture").unwrap();
+    std::fs::write(at("text.png"), "this is no image").unwrap();
     let floats = ImageBuffer::from_fn(2, 2, |x, y| Rgb([x as f32, y as f32, 7.5]));
     DynamicImage::ImageRgb32F(floats).save(at("float.tif")).unwrap();
     let (from, out) = (text(folder.path()), text(&at("out")));
@@ -249,7 +249,7 @@ fn bad_pictures_are_named_and_the_rest_is_done() {
     for expected in ["cut.jpg", "empty.png: the file is empty", "text.png", "float.tif: holds 7.5 at pixel (0, 0)"] {
         assert!(message.contains(expected), "{expected}: {message}");
     }
-    assert!(message.contains("4 of 5 pictures were skipped"), "{message}");
+    assert!(message.contains("4 of 5 images were skipped"), "{message}");
     assert_eq!(std::fs::read_dir(&out).unwrap().count(), 1);
     stderr_of(&["rgb2gray", &text(&at("empty.png")), "--output-folder", &out], 1);
     let unknown = stderr_of(&["rgb2gray", &from, "--output-folder", &out, "--method", "mauve"], 2);

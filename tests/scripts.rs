@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 
 use image::{GrayImage, Luma, RgbImage};
 use ndarray::Array2;
-use segtool::data::Descriptor;
+use segtool::data::Dataset;
 use serde_json::Value;
 
 use common::small_data;
@@ -118,7 +118,7 @@ fn the_lines_of_prediction_work_with_a_run_or_with_weights() {
     assert!(text.contains("goes with --weights"), "{text}");
 }
 
-/// A prediction, its label and its picture as ADE20K's folders have them.
+/// A prediction, its label and its image as ADE20K's folders have them.
 fn ade20k(folder: &Path) {
     let places =
         ["results", "data/ADEChallengeData2016/images/validation", "data/ADEChallengeData2016/annotations/validation"];
@@ -145,7 +145,7 @@ fn the_lines_of_concat_find_image_and_label_where_the_script_did() {
     said(folder.path(), "concat --image_predict results/ADE_val_00000001.npy");
     let drawn = image::open(folder.path().join("ADE_val_00000001_concat.png")).unwrap().to_rgb8();
     assert_eq!(drawn.dimensions(), (36, 8));
-    let colors = Descriptor::find("ade20k").unwrap().colors();
+    let colors = Dataset::find("ade20k").unwrap().colors();
     let at = |x| drawn.get_pixel(x, 4).0;
     // Image, label (0 is not labelled) and prediction.
     assert_eq!([at(2), at(13), at(20), at(25), at(33)], [[90, 80, 70], [0; 3], colors[3], colors[0], colors[3]]);

@@ -54,7 +54,7 @@ fn numbers(count: usize, salt: u64) -> Vec<f32> {
     (0..count).map(|i| (hash(i) >> 40) as f32 / (1u64 << 23) as f32 - 1.0).collect()
 }
 
-/// Three pictures of 37x50, some of whose pixels have no label.
+/// Three images of 37x50, some of whose pixels have no label.
 fn part(salt: u64, device: &Device) -> Part {
     let (batch, height, width) = (3, 37, 50);
     let input = TensorData::new(numbers(batch * 2 * height * width, salt), [batch, 2, height, width]);

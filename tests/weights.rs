@@ -92,7 +92,7 @@ fn weights_of_every_project_mean_what_they_meant_and_are_written_back() {
         let (network, report) = weights.load(weights.network().unwrap().init(0, &device).unwrap(), false).unwrap();
         assert!(report.fresh.is_empty(), "{name}: {report}");
         let size = case.sizes[0];
-        let output = floats(&network.forward(case.picture("input", 1, size, &device)).into_data());
+        let output = floats(&network.forward(case.image("input", 1, size, &device)).into_data());
         let found: Vec<f32> = output.into_iter().step_by(STEP).collect();
         let error = relative_error(&found, &floats(&golden[&format!("{name}.{}x{}", size[0], size[1])]));
         println!("{name} on {choice}: {error:.1e}");
@@ -439,7 +439,7 @@ fn a_recipe_says_what_weights_do_not_show() {
         stderr_of(&["import", &text(a), &text(b), "--recipe", &own(&pspnet("resnet101")), "--output", &output], 1);
     assert!(said.contains("encoder.variant is \"resnet50\"; the recipe's is \"resnet101\""), "{said}");
     let said = stderr_of(&["import", &text(a), &text(b), "--dataset", "seeps", "--output", &output], 0);
-    assert!(said.contains("normalisation: each picture by its own"), "{said}");
+    assert!(said.contains("normalisation: each image by its own"), "{said}");
     let said = stderr_of(&["import", &text(a), &text(b), "--dataset", "demo", "--output", &output], 1);
     assert!(said.contains("measures its normalisation in training"), "{said}");
 }

@@ -88,7 +88,7 @@ pub enum Error {
         x: usize,
         /// Row of the first such pixel.
         y: usize,
-        /// Name of the data set descriptor.
+        /// Name of the data set dataset.
         dataset: String,
         /// The values it defines, as text.
         expected: String,
@@ -141,7 +141,7 @@ pub enum Error {
     /// The device's memory does not suffice.
     #[error(
         "the device's memory does not suffice; try a smaller --batch-size (with --accumulate for the same steps), \
-         --checkpointing, --precision bf16 where the device has it, or smaller pictures, such as --augment crop=256. What was \
+         --checkpointing, --precision bf16 where the device has it, or smaller images, such as --augment crop=256. What was \
          saved before is kept"
     )]
     OutOfMemory,

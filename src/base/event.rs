@@ -60,9 +60,9 @@ pub enum Task {
     Fit(&'static str),
     /// Scoring predictions.
     Score,
-    /// Turning pictures grey.
+    /// Turning images grey.
     Gray,
-    /// Drawing pictures, labels and predictions side by side.
+    /// Drawing images, labels and predictions side by side.
     Concat,
 }
 

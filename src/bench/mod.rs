@@ -1,4 +1,4 @@
-//! How long a forward pass or a training step of a recipe takes, on random pictures.
+//! How long a forward pass or a training step of a recipe takes, on random images.
 
 mod check;
 
@@ -26,7 +26,7 @@ use crate::nn::model::InferenceNetwork;
 use crate::nn::ops::profile;
 use crate::nn::precision::Precision;
 use crate::predict::merge::{Look, Wanted, decide, decide_on_device, decides_on_device};
-use crate::recipe::{OptimizerConfig, Recipe};
+use crate::recipe::{NetworkRecipe, OptimizerConfig};
 pub use check::{Difference, check};
 
 /// Steps before the clock starts.
@@ -35,7 +35,7 @@ const WARM_UP: usize = 2;
 /// Most different labels; the number does not matter for the time.
 const LABELS: usize = 8;
 
-/// Decides weights, pictures, labels and dropout.
+/// Decides weights, images, labels and dropout.
 const SEED: u64 = 0;
 
 /// Learning rate of the steps.
@@ -73,12 +73,12 @@ impl fmt::Display for Mode {
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The recipe, whose network is taken.
-    pub recipe: Recipe,
+    pub recipe: NetworkRecipe,
     /// Output channels; those of the recipe's data set if left out.
     pub classes: Option<usize>,
     /// What is measured.
     pub mode: Mode,
-    /// Pictures a step.
+    /// Images a step.
     pub batch: usize,
     /// Their width and height.
     pub size: usize,
@@ -121,7 +121,7 @@ pub struct Report {
     pub device: String,
     /// In which numbers.
     pub precision: Precision,
-    /// Pictures a step.
+    /// Images a step.
     pub batch: usize,
     /// Their width and height.
     pub size: usize,
@@ -129,7 +129,7 @@ pub struct Report {
     pub times: Vec<f64>,
     /// Their median.
     pub seconds: f64,
-    /// Pictures a second at the median.
+    /// Images a second at the median.
     pub images_per_second: f64,
     /// The most memory held at a time, in bytes: of the process on a CPU, of tensors on a GPU.
     pub peak_memory: Option<u64>,
@@ -182,7 +182,7 @@ fn check_memory(options: &Options) -> Result<()> {
             training_memory(&config, size, *device, &settings, &loss)?
         }
     };
-    let memory = if *precision == Precision::Bf16 { memory.with_halved_pictures() } else { memory };
+    let memory = if *precision == Precision::Bf16 { memory.with_halved_images() } else { memory };
     let (needed, free) = (memory.bytes(*batch), free_memory(device.resolve()?).unwrap_or(u64::MAX / 2));
     if needed <= free {
         return Ok(());
@@ -222,7 +222,7 @@ pub fn run(options: &Options) -> Result<Report> {
     })
 }
 
-/// A network with something to do, and the pictures to do it with.
+/// A network with something to do, and the images to do it with.
 struct Work {
     job: Job,
     input: Tensor<4>,

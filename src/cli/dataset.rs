@@ -20,7 +20,7 @@ classes.txt, labels.txt or obj.names (a name a line), labelmap.txt (CVAT), _clas
 (ADE20K), and from palettes.
 
 The table of what was found goes to standard output if --output is given, else to standard error.")]
-pub(crate) struct Dataset {
+pub(crate) struct InspectDataset {
     /// Folders of label images, lists of them, folders as --mask-folders takes them, or label images
     #[arg(value_name = "LABELS", required = true)]
     pub(crate) labels: Vec<PathBuf>,

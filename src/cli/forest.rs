@@ -13,7 +13,7 @@ use super::values::positive;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Hypercolumns and random forest (recipe hypercolumn-core)")]
 pub(crate) struct PixelTraining {
-    /// Table of labelled points or rectangles; pictures are looked for beside it and in --images
+    /// Table of labelled points or rectangles; images are looked for beside it and in --images
     #[arg(long, value_name = "FILE.csv", conflicts_with_all = ["train_list", "labels", "mask_folders"])]
     pub(crate) label_csv: Option<PathBuf>,
     /// Score on connected regions and on single pixels that are held out (region), on pixels alone (pixel), or not at all
@@ -23,10 +23,10 @@ pub(crate) struct PixelTraining {
     /// Layers that are features, such as pool1,pool2 or colors,conv1_1
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub(crate) taps: Vec<Tap>,
-    /// Look at the picture so many times smaller, as in 1,2,4
+    /// Look at the image so many times smaller, as in 1,2,4
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = positive)]
     pub(crate) scales: Vec<usize>,
-    /// Keep features of pictures in this folder, so that training again with other labels takes seconds
+    /// Keep features of images in this folder, so that training again with other labels takes seconds
     #[arg(long, value_name = "DIR")]
     pub(crate) cache_features: Option<PathBuf>,
 }
@@ -51,7 +51,7 @@ impl From<Along> for Axis {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Proportions along a core")]
 pub(crate) struct Core {
-    /// Also write <stem>_proportions.csv and .png: shares of the classes along the picture, in so many parts [100]
+    /// Also write <stem>_proportions.csv and .png: shares of the classes along the image, in so many parts [100]
     #[arg(long, value_name = "PARTS", num_args = 0..=1, require_equals = true, default_missing_value = "100")]
     #[arg(value_parser = positive)]
     pub(crate) proportions: Option<usize>,

@@ -21,14 +21,14 @@ Examples:
   segtool info --recipe unet-seeps --classes 8 --size 360x480 --json
   segtool info --features core.png --tap pool1 --channel 28 --encoder-weights vgg16-imagenet
 
-Of a recipe, its layers under PyTorch's names: output for one picture, trained parameters (running statistics do not
-count), multiply-adds for one picture (of convolutions, transposed ones too; other layers count as 0). Layers of training
+Of a recipe, its layers under PyTorch's names: output for one image, trained parameters (running statistics do not
+count), multiply-adds for one image (of convolutions, transposed ones too; other layers count as 0). Layers of training
 alone are in the sum of the parameters, not in that of the multiply-adds. Then an estimate of the memory of inference and of
 training: weights, activations, gradients, the program; in float32, with the cross-entropy and SGD with momentum, as bench
 measures them. Nothing is computed, so that any size can be asked for. Of a recipe of hypercolumns, its taps and the memory
 that features of one window take.
 
---features draws what one channel of an encoder's layer shows of a picture, dark for low values, light for high ones.")]
+--features draws what one channel of an encoder's layer shows of an image, dark for low values, light for high ones.")]
 pub(crate) struct Info {
     /// Weights that can be downloaded by name
     #[arg(long, group = "what")]
@@ -45,7 +45,7 @@ pub(crate) struct Info {
     /// Layers, parameters, multiply-adds and memory of a built-in recipe or a .toml file
     #[arg(long, value_name = "NAME|FILE", group = "what")]
     pub(crate) recipe: Option<String>,
-    /// Draw what a layer of a recipe's encoder [default: hypercolumn-core] or of a run's shows of this picture
+    /// Draw what a layer of a recipe's encoder [default: hypercolumn-core] or of a run's shows of this image
     #[arg(long, value_name = "IMAGE", group = "what", requires_all = ["tap", "channel"], conflicts_with = "json")]
     pub(crate) features: Option<PathBuf>,
     /// Which layer, such as colors, conv1_1, relu3_2 or pool2, or stem and layer1 of a ResNet
@@ -60,14 +60,14 @@ pub(crate) struct Info {
     /// Weights of the encoder; random ones by default
     #[arg(long, value_name = "FILE|RUN|NAME|URL", requires = "features")]
     pub(crate) encoder_weights: Vec<String>,
-    /// Picture to write [default: <stem>_<tap>_<channel>.png in the working directory]
+    /// Image to write [default: <stem>_<tap>_<channel>.png in the working directory]
     #[arg(long, value_name = "FILE.png", requires = "features")]
     pub(crate) output: Option<PathBuf>,
-    /// Sides of the pictures, or height and width
+    /// Sides of the images, or height and width
     #[arg(long, value_name = "N|HxW", default_value = "473", value_parser = size)]
     #[arg(requires = "recipe", conflicts_with = "features")]
     pub(crate) size: Size,
-    /// Pictures at a time
+    /// Images at a time
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive)]
     #[arg(requires = "recipe", conflicts_with = "features")]
     pub(crate) batch: usize,
@@ -91,7 +91,7 @@ Examples:
   segtool bench --recipe unet-seeps --mode train --batch 4 --size 256
   segtool bench --recipe pspnet50-torchvision --mode infer --size 473 --device gpu --precision bf16 --steps 20 --profile
 
-Prints one line: what, batch, size, the median time of a step after two that do not count, pictures a second, and the
+Prints one line: what, batch, size, the median time of a step after two that do not count, images a second, and the
 most memory that was held (of the process on a CPU, of tensors on a GPU). A training step is the forward pass, the
 cross-entropy against random labels (with a sigmoid, the recipe's own loss), the backward pass and SGD with momentum.
 
@@ -103,10 +103,10 @@ pub(crate) struct Bench {
     /// train or infer
     #[arg(long, value_name = "MODE", default_value = "infer")]
     pub(crate) mode: Mode,
-    /// Pictures a step
+    /// Images a step
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive)]
     pub(crate) batch: usize,
-    /// Width and height of the pictures
+    /// Width and height of the images
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = side)]
     pub(crate) size: usize,
     /// auto, cpu, gpu, flex, libtorch or libtorch-cuda:N [default: auto, the best there is]

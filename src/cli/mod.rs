@@ -24,7 +24,7 @@ use segtool::weights::{Choice, Target};
 
 use crate::{Exit, ui};
 
-pub(crate) use dataset::Dataset;
+pub(crate) use dataset::InspectDataset;
 pub(crate) use forest::{Core, PixelTraining};
 pub(crate) use info::{Bench, Info};
 pub(crate) use training::{Limits, Optimizer, Procedure};
@@ -54,17 +54,17 @@ pub(crate) enum Command {
     /// Make a small seismic data set, train on it, predict, score and draw: about a minute, nothing to download
     Demo(Demo),
     /// Inspect label images and write a matching data set file
-    Dataset(Dataset),
-    /// Train a recipe on labelled pictures, or resume a run
+    Dataset(InspectDataset),
+    /// Train a recipe on labelled images, or resume a run
     Train(Box<Train>),
-    /// Predict pictures with a run or with weights; writes a .npy of label values for each
+    /// Predict images with a run or with weights; writes a .npy of label values for each
     Predict(Box<Predict>),
     /// Score predictions against label images: pixel accuracy and IoU
     Metrics(Box<Metrics>),
-    /// Turn colour pictures grey: luminance, gleam and nine more formulas
+    /// Turn colour images grey: luminance, gleam and nine more formulas
     #[command(name = "rgb2gray")]
     Rgb2Gray(Rgb2Gray),
-    /// Draw pictures, labels and predictions side by side, with names, colours and errors on request
+    /// Draw images, labels and predictions side by side, with names, colours and errors on request
     Concat(Concat),
     /// Bring in weights that other projects trained: recognised, checked, written as one safetensors file
     Import(Import),
@@ -72,7 +72,7 @@ pub(crate) enum Command {
     Export(Export),
     /// List what there is, or the layers, parameters and memory of a recipe
     Info(Info),
-    /// Measure how long a recipe's forward pass or training step takes, on random pictures
+    /// Measure how long a recipe's forward pass or training step takes, on random images
     Bench(Bench),
 }
 
@@ -82,7 +82,7 @@ pub(crate) struct Compute {
     /// auto, cpu, gpu, flex, libtorch or libtorch-cuda:N [default: auto, the best there is; a resumed run's own]
     #[arg(long, value_name = "DEVICE")]
     pub(crate) device: Option<DeviceChoice>,
-    /// Threads that read and prepare pictures
+    /// Threads that read and prepare images
     #[arg(long, default_value_t = 2, value_name = "N", value_parser = threads)]
     pub(crate) workers: usize,
 }
@@ -90,7 +90,7 @@ pub(crate) struct Compute {
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  segtool demo --output-path segtool-demo")]
 pub(crate) struct Demo {
-    /// Folder for data, run, predictions and picture; an earlier demo in it is replaced
+    /// Folder for data, run, predictions and image; an earlier demo in it is replaced
     #[arg(long, default_value = "segtool-demo", value_name = "DIR")]
     pub(crate) output_path: PathBuf,
     /// Seed of data, weights and order
@@ -144,22 +144,22 @@ pub(crate) struct Train {
     /// List of their label images (also -lab)
     #[arg(long, value_name = "FILE", requires = "train_list")]
     pub(crate) label_list: Option<PathBuf>,
-    /// Folder of training pictures, paired with --labels by file stem; or one picture
+    /// Folder of training images, paired with --labels by file stem; or one image
     #[arg(long, value_name = "DIR|FILE")]
     pub(crate) images: Option<PathBuf>,
     /// Folder of their label images; or one label image
     #[arg(long, value_name = "DIR|FILE", requires = "images")]
     pub(crate) labels: Option<PathBuf>,
-    /// Folder with a folder for each picture, which holds images/ with the picture and masks/ with its masks
+    /// Folder with a folder for each image, which holds images/ with the image and masks/ with its masks
     #[arg(long, value_name = "DIR", conflicts_with_all = ["train_list", "images"])]
     pub(crate) mask_folders: Option<PathBuf>,
-    /// List of validation pictures, or of pictures and their label images in each line
+    /// List of validation images, or of images and their label images in each line
     #[arg(long, value_name = "FILE", conflicts_with = "val_fraction")]
     pub(crate) val_list: Option<PathBuf>,
     /// List of their label images
     #[arg(long, value_name = "FILE", requires = "val_list")]
     pub(crate) val_label_list: Option<PathBuf>,
-    /// Folder of validation pictures with their masks, as --mask-folders
+    /// Folder of validation images with their masks, as --mask-folders
     #[arg(long, value_name = "DIR", conflicts_with_all = ["val_list", "val_fraction"])]
     pub(crate) val_mask_folders: Option<PathBuf>,
     /// Share of the training pairs to set aside for validation, between 0 and 1; for a forest of the labelled pixels [0.05]
@@ -218,10 +218,10 @@ Examples:
 Writes <stem>.npy (2-d, the data set's own label values) for each image, predictions.txt, the list of them, and
 predictions.json, which says what made each: segtool metrics tells predictions of two networks apart by it. The same command
 may be run again; --overwrite replaces results of another network. Ctrl-C stops early; predictions.txt lists the finished images.
-A network's probabilities are averaged over mirrored looks, windows and scales, enlarged to the picture, and then decided
+A network's probabilities are averaged over mirrored looks, windows and scales, enlarged to the image, and then decided
 on. A forest (recipe hypercolumn-core) classifies every pixel, in windows whose size changes nothing beyond rounding.
 
---scales takes factors of the picture's size, as in 0.5,1,1.5, or the test procedure of another project:
+--scales takes factors of the image's size, as in 0.5,1,1.5, or the test procedure of another project:
   csail    five short sides (or csail:300,450), the long one at most 1000, to multiples of 8
   semseg   hszhao/semseg: long sides of 0.5 to 1.75 times 512 (or semseg:1), mirrored windows of 473
   mmseg    mmsegmentation on ADE20K: within 2048x512; with --tile and --stride its slide mode; mmseg:0.5,1,1.5 with
@@ -242,10 +242,10 @@ pub(crate) struct Predict {
     pub(crate) dataset: Option<String>,
     #[command(flatten)]
     pub(crate) chosen: Chosen,
-    /// Pictures, folders of pictures, or folders as --mask-folders takes them
+    /// Images, folders of images, or folders as --mask-folders takes them
     #[arg(value_name = "IMAGE", required_unless_present = "input_list")]
     pub(crate) images: Vec<PathBuf>,
-    /// List of pictures
+    /// List of images
     #[arg(long, value_name = "FILE", conflicts_with = "images")]
     pub(crate) input_list: Option<PathBuf>,
     /// Folder to write to
@@ -258,13 +258,13 @@ pub(crate) struct Predict {
     pub(crate) looks: Looks,
     #[command(flatten)]
     pub(crate) written: Written,
-    /// With a forest: keep features of pictures in this folder, and take them from there
+    /// With a forest: keep features of images in this folder, and take them from there
     #[arg(long, value_name = "DIR")]
     pub(crate) cache_features: Option<PathBuf>,
     /// With a sigmoid: a class is there above this probability, 0 to below 1; the run's or the weights' own by default
     #[arg(long, value_name = "P", value_parser = threshold)]
     pub(crate) threshold: Option<f64>,
-    /// Most pictures, mirrored looks or windows of one size to compute together
+    /// Most images, mirrored looks or windows of one size to compute together
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = positive)]
     pub(crate) batch_size: usize,
     /// Most main memory to use, such as 8GiB or 500MiB [default: on Linux what is free, elsewhere any amount]
@@ -282,23 +282,23 @@ pub(crate) struct Predict {
     pub(crate) given: Vec<String>,
 }
 
-/// At which sizes and in which pieces pictures are looked at.
+/// At which sizes and in which pieces images are looked at.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Looking")]
 pub(crate) struct Looks {
-    /// Sizes to look at each picture: factors, or csail, semseg or mmseg (see below)
+    /// Sizes to look at each image: factors, or csail, semseg or mmseg (see below)
     #[arg(long, value_name = "LIST|PRESET", conflicts_with = "resize")]
     pub(crate) scales: Option<Scales>,
-    /// Look at the mirrored picture, too; the preset semseg does in any case
+    /// Look at the mirrored image, too; the preset semseg does in any case
     #[arg(long, short = 'f')]
     pub(crate) flip: bool,
-    /// Look at every picture at this size, a side or HxW, whatever its shape
+    /// Look at every image at this size, a side or HxW, whatever its shape
     #[arg(long, value_name = "N|HxW", value_parser = size)]
     pub(crate) resize: Option<Size>,
-    /// How probabilities seen at another size come to the picture's: bilinear, bicubic or nearest [default: bilinear]
+    /// How probabilities seen at another size come to the image's: bilinear, bicubic or nearest [default: bilinear]
     #[arg(long, value_name = "HOW")]
     pub(crate) upsample: Option<Interpolation>,
-    /// Go over larger pictures in windows of this side
+    /// Go over larger images in windows of this side
     #[arg(long, value_name = "N", value_parser = side)]
     pub(crate) tile: Option<usize>,
     /// Step between windows [default: two thirds of their side]
@@ -322,7 +322,7 @@ pub(crate) struct Written {
     /// Also write <stem>_color.png, the classes in their colours
     #[arg(long)]
     pub(crate) color: bool,
-    /// Also write <stem>_overlay.png, the colours over the picture, this opaque
+    /// Also write <stem>_overlay.png, the colours over the image, this opaque
     #[arg(long, value_name = "OPACITY", num_args = 0..=1, require_equals = true, default_missing_value = "0.5")]
     #[arg(value_parser = without_network::opacity)]
     pub(crate) overlay: Option<f32>,

@@ -25,7 +25,7 @@ pub(crate) enum Optimizer {
 #[derive(Debug, Clone)]
 pub(crate) struct Terms(pub(crate) Vec<LossTerm>);
 
-/// Changes of the training pictures, from one text.
+/// Changes of the training images, from one text.
 #[derive(Debug, Clone)]
 pub(crate) struct Changes(pub(crate) Vec<Augmentation>);
 
@@ -44,7 +44,7 @@ pub(crate) struct Procedure {
     /// Passes over the training set; with phases one number for each, as in 10,20
     #[arg(long, value_name = "N", value_parser = positive, value_delimiter = ',')]
     pub(crate) num_epoch: Vec<usize>,
-    /// Pictures a batch
+    /// Images a batch
     #[arg(long, value_name = "N", value_parser = positive)]
     pub(crate) batch_size: Option<usize>,
     /// Batches whose gradients are averaged to make one step
@@ -74,7 +74,7 @@ pub(crate) struct Procedure {
     /// What does not learn: encoder, norm (all batch norms), or both
     #[arg(long, value_name = "PART", value_delimiter = ',')]
     pub(crate) freeze: Vec<Freeze>,
-    /// Random changes of the pictures in all phases, such as flip-horizontal,rotate=10,scale=0.5:2,crop=473; or none
+    /// Random changes of the images in all phases, such as flip-horizontal,rotate=10,scale=0.5:2,crop=473; or none
     #[arg(long, value_name = "LIST", value_parser = changes)]
     pub(crate) augment: Option<Changes>,
     /// Share of the samples that are chosen to show a class other than the first, rare ones as often as others
@@ -102,7 +102,7 @@ pub(crate) struct Procedure {
 
 /// What may be used and what is shown; also for a run that is resumed.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Limits and pictures")]
+#[command(next_help_heading = "Limits and images")]
 pub(crate) struct Limits {
     /// Save and stop after this time, such as 90m or 1h30m
     #[arg(long, value_name = "TIME", value_parser = span)]
@@ -110,7 +110,7 @@ pub(crate) struct Limits {
     /// Save within an epoch, too, this often by the clock; none for only at its end
     #[arg(long, value_name = "TIME", value_parser = interval, default_value = "10m")]
     pub(crate) save_every: Interval,
-    /// Keep decoded pictures in this much memory, 0 for none [default: a part of what is free, where that is known]
+    /// Keep decoded images in this much memory, 0 for none [default: a part of what is free, where that is known]
     #[arg(long, value_name = "SIZE", value_parser = bytes_or_none)]
     pub(crate) cache: Option<u64>,
     /// Also keep the weights of every Nth epoch, as epochs/epoch_NNNN.safetensors in the run folder
@@ -119,12 +119,12 @@ pub(crate) struct Limits {
     /// Start even if the memory does not seem to suffice
     #[arg(long)]
     pub(crate) ignore_memory: bool,
-    /// Draw so many of the best and of the worst validation pictures of each epoch, into validation/
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub(crate) validation_pictures: usize,
+    /// Draw so many of the best and of the worst validation images of each epoch, into validation/
+    #[arg(long, alias = "validation-pictures", value_name = "N", default_value_t = 0)]
+    pub(crate) validation_images: usize,
     /// Write a sheet of training samples as the network would see them, and stop
     #[arg(long, value_name = "FILE.png", conflicts_with_all = ["output_path", "overwrite"])]
-    #[arg(conflicts_with_all = ["cache", "max_time", "save_every", "validation_pictures", "save_epoch", "ignore_memory"])]
+    #[arg(conflicts_with_all = ["cache", "max_time", "save_every", "validation_images", "save_epoch", "ignore_memory"])]
     pub(crate) show_augmented: Option<PathBuf>,
 }
 
@@ -136,7 +136,7 @@ const RESUMED: [&str; 10] = [
     "save_every",
     "save_epoch",
     "cache",
-    "validation_pictures",
+    "validation_images",
     "device",
     "workers",
     "orientation",

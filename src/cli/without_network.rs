@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use segtool::data::StoredNumber;
-use segtool::draw::{Layout, PictureFormat};
+use segtool::draw::{FigureFormat, Layout};
 use segtool::image::GrayMethod;
 use segtool::metric::{BoundaryWidth, Convention};
 use segtool::nn::device::DeviceChoice;
@@ -31,7 +31,7 @@ pub(crate) enum Column {
 Examples:
   segtool metrics --list-predict P.txt --list-true L.txt --num-class 150
   segtool metrics --predictions predictions/ --labels masks/ --dataset camvid --sort iou --confusion confusion.png
-  segtool metrics --run runs/seeps --per-image pictures.csv
+  segtool metrics --run runs/seeps --per-image images.csv
   segtool metrics --list-predict share7.txt --list-true labels7.txt --dataset seeps --partial share7.json
   segtool metrics --merge share*.json --json
 
@@ -44,8 +44,8 @@ all K classes. --convention scores as another project does:
   mmseg     values 0..K-1, 255 not labelled; absent classes are left out of the means
   paddle    values 0..K-1, 255 not labelled; absent classes score 0; accuracy over the
             pixels predicted as some class
-  nnunet    values 0..K-1; IoU and Dice of each picture, averaged over pictures; means
-            without value 0, not a number if a class is in no picture
+  nnunet    values 0..K-1; IoU and Dice of each image, averaged over images; means
+            without value 0, not a number if a class is in no image
 Values that are none of these are an error of that pair; with capstone and csail they are let
 through with a note, unless there is --strict. A value that occurs and counts as not labelled by
 convention alone is noted, with the way to count it.
@@ -63,18 +63,18 @@ pub(crate) struct Metrics {
     /// Folder of label images
     #[arg(long, value_name = "DIR", conflicts_with_all = ["list_true", "list_predict", "merge"])]
     pub(crate) labels: Option<PathBuf>,
-    /// Instead of --labels: folder with a folder for each picture, which holds images/ with the picture and masks/ with its
-    /// masks; with --run, these pictures are predicted
+    /// Instead of --labels: folder with a folder for each image, which holds images/ with the image and masks/ with its
+    /// masks; with --run, these images are predicted
     #[arg(long, value_name = "DIR", conflicts_with_all = ["labels", "list_true", "list_predict", "merge", "images", "image_list"])]
     pub(crate) mask_folders: Option<PathBuf>,
-    /// Score a run's own predictions, without files in between; of its validation pictures, if no others are given
+    /// Score a run's own predictions, without files in between; of its validation images, if no others are given
     #[arg(long, value_name = "RUN", conflicts_with_all = ["dataset", "num_class", "merge_classes"])]
     pub(crate) run: Option<PathBuf>,
-    /// With --run: folder of pictures, paired with --labels by file stem
+    /// With --run: folder of images, paired with --labels by file stem
     #[arg(long, value_name = "DIR", requires_all = ["run", "labels"])]
     #[arg(conflicts_with_all = ["list_predict", "predictions", "merge", "image_list"])]
     pub(crate) images: Option<PathBuf>,
-    /// With --run: list of pictures, in the order of --list-true, or of pictures and label images in each line
+    /// With --run: list of images, in the order of --list-true, or of images and label images in each line
     #[arg(long, value_name = "FILE", requires = "run")]
     #[arg(conflicts_with_all = ["list_predict", "predictions", "merge"])]
     pub(crate) image_list: Option<PathBuf>,
@@ -116,10 +116,10 @@ pub(crate) struct Metrics {
     /// Print the classes as CSV instead of a table
     #[arg(long)]
     pub(crate) csv: bool,
-    /// Write accuracy and IoU of every picture
+    /// Write accuracy and IoU of every image
     #[arg(long, value_name = "FILE.csv")]
     pub(crate) per_image: Option<PathBuf>,
-    /// Write the confusion matrix: as a picture (shares of each label), or as counts, K rows (labels) of K + 1 columns
+    /// Write the confusion matrix: as an image (shares of each label), or as counts, K rows (labels) of K + 1 columns
     /// (predictions, the last of no class)
     #[arg(long, value_name = "FILE.png|csv|npy")]
     pub(crate) confusion: Option<PathBuf>,
@@ -129,7 +129,7 @@ pub(crate) struct Metrics {
     /// Fail at the first pair that cannot be used, instead of leaving it out
     #[arg(long)]
     pub(crate) strict: bool,
-    /// Threads [default: all cores; with --run, 2 that read pictures]
+    /// Threads [default: all cores; with --run, 2 that read images]
     #[arg(long, value_name = "N", value_parser = super::threads, conflicts_with = "merge")]
     pub(crate) workers: Option<usize>,
     /// With --run, of a network with a sigmoid: a class is there above this probability; the run's own by default
@@ -160,16 +160,16 @@ method with a prime is x^(1/2.2) of the one without:
   lightness              CIELAB's L / 100 of 0.2126 R + 0.7152 G + 0.0722 B
   value, value'          max(R, G, B)
   luster                 (max(R, G, B) + min(R, G, B)) / 2
-Grey pictures keep their samples. Output is <name>.png, 8 bits a pixel, or 16 where the
-picture has more.")]
+Grey images keep their samples. Output is <name>.png, 8 bits a pixel, or 16 where the
+image has more.")]
 pub(crate) struct Rgb2Gray {
-    /// Folder of pictures
+    /// Folder of images
     #[arg(long, value_name = "DIR")]
     pub(crate) input_folder: Option<PathBuf>,
-    /// List of pictures
+    /// List of images
     #[arg(long, value_name = "FILE", conflicts_with_all = ["input_folder", "images"])]
     pub(crate) input_list: Option<PathBuf>,
-    /// Pictures, or folders of pictures
+    /// Images, or folders of images
     #[arg(value_name = "IMAGE")]
     pub(crate) images: Vec<PathBuf>,
     /// Folder to write to; may be the input folder
@@ -181,13 +181,13 @@ pub(crate) struct Rgb2Gray {
     /// Go into sub-folders, and keep them
     #[arg(long)]
     pub(crate) recursive: bool,
-    /// Stretch each picture from its darkest to its lightest grey
+    /// Stretch each image from its darkest to its lightest grey
     #[arg(long)]
     pub(crate) stretch: bool,
     /// Lay transparent pixels over black or white, or ignore transparency
     #[arg(long, value_name = "black|white|ignore", default_value_t = Alpha::Black)]
     pub(crate) alpha: Alpha,
-    /// Make pictures again that are there already
+    /// Make images again that are there already
     #[arg(long)]
     pub(crate) overwrite: bool,
     /// Threads [default: all cores]
@@ -252,7 +252,7 @@ pub(crate) struct Concat {
     /// How panels are arranged: horizontal, or vertical, as for cores
     #[arg(long, value_name = "LAYOUT", default_value_t = Layout::Horizontal)]
     pub(crate) layout: Layout,
-    /// Lay label and prediction over the picture with this opacity, 0 to 1
+    /// Lay label and prediction over the image with this opacity, 0 to 1
     #[arg(long, value_name = "OPACITY", value_parser = opacity)]
     pub(crate) overlay: Option<f32>,
     /// Also show where the prediction is right, wrong and not judged
@@ -274,8 +274,8 @@ pub(crate) struct Concat {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_width: Option<u32>,
     /// png or jpeg
-    #[arg(long, value_name = "FORMAT", default_value_t = PictureFormat::Png)]
-    pub(crate) format: PictureFormat,
+    #[arg(long, value_name = "FORMAT", default_value_t = FigureFormat::Png)]
+    pub(crate) format: FigureFormat,
     /// Threads [default: all cores]
     #[arg(long, value_name = "N", value_parser = super::threads)]
     pub(crate) workers: Option<usize>,

@@ -3,7 +3,7 @@
 use anyhow::{Result, anyhow, bail};
 use segtool::bench::{Difference, Mode, Options, Report, check, run as measure};
 use segtool::nn::precision::Precision;
-use segtool::recipe::Recipe;
+use segtool::recipe::NetworkRecipe;
 
 use crate::Exit;
 use crate::cli::Bench;
@@ -65,7 +65,7 @@ fn options(arguments: &Bench) -> Result<Options> {
     if arguments.own_step && arguments.mode != Mode::Train {
         bail!("--own-step is about training; give --mode train, too");
     }
-    let mut recipe = Recipe::find_with(&arguments.recipe, &arguments.set)?;
+    let mut recipe = NetworkRecipe::find_with(&arguments.recipe, &arguments.set)?;
     if let Some(width) = arguments.width {
         recipe.network.set_width(width);
     }

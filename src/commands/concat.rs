@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use segtool::data::{
-    Descriptor, Normalisation, Pair, ValidPixels, ends_as_label_image, find_predictions, read_list, refuse_exchanged,
+    Dataset, Normalisation, Pair, ValidPixels, ends_as_label_image, find_predictions, read_list, refuse_exchanged,
 };
 use segtool::draw::{Look, Paint};
 use segtool::predict::origins;
@@ -24,7 +24,7 @@ pub(crate) fn run(arguments: &Concat) -> Result<Exit> {
     let progress = Progress::new();
     let predictions = predictions(arguments, &progress)?;
     let in_ade20k = in_ade20k(arguments, predictions.as_ref());
-    let descriptor = descriptor(arguments, in_ade20k.is_some())?;
+    let dataset = dataset(arguments, in_ade20k.is_some())?;
     let inputs = match in_ade20k {
         Some([images, labels]) => {
             ui::say(&format!("note: images of {}, labels of {}", images.display(), labels.display()));
@@ -36,13 +36,13 @@ pub(crate) fn run(arguments: &Concat) -> Result<Exit> {
     if arguments.dataset.is_some() || arguments.num_class.is_some() {
         let pair = |triple: &Triple| Some(Pair { image: triple.image.clone(), label: triple.label.clone()? });
         let pairs: Vec<Pair> = triples.iter().filter_map(pair).collect();
-        refuse_exchanged(&pairs, &descriptor, "--images and --labels, or --image-list and --label-list")?;
+        refuse_exchanged(&pairs, &dataset, "--images and --labels, or --image-list and --label-list")?;
     }
     origins(triples.iter().filter_map(|triple| triple.prediction.as_deref()))
         .iter()
         .for_each(|note| ui::say(&format!("note: {note}")));
     let options = options(arguments);
-    let summary = concat_files(&triples, &descriptor, &options, &progress)?;
+    let summary = concat_files(&triples, &dataset, &options, &progress)?;
     let what = if inputs.predictions.is_some() { "predictions" } else { "labels" };
     if summary.written == 0 {
         bail!("none of the {} {what} could be drawn", triples.len());
@@ -55,16 +55,14 @@ pub(crate) fn run(arguments: &Concat) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn descriptor(arguments: &Concat, of_ade20k: bool) -> Result<Descriptor> {
+fn dataset(arguments: &Concat, of_ade20k: bool) -> Result<Dataset> {
     Ok(match (&arguments.dataset, arguments.num_class) {
         (Some(name), _) => find_dataset(name)?,
-        (None, Some(classes)) => Descriptor::numbered(classes)?,
-        (None, None) if of_ade20k => Descriptor::find("ade20k")?,
-        (None, None) => Descriptor::unnamed(
-            Descriptor::MAX_CLASSES,
-            None,
-            (3, Normalisation::PerImage { valid: ValidPixels::All }),
-        )?,
+        (None, Some(classes)) => Dataset::numbered(classes)?,
+        (None, None) if of_ade20k => Dataset::find("ade20k")?,
+        (None, None) => {
+            Dataset::unnamed(Dataset::MAX_CLASSES, None, (3, Normalisation::PerImage { valid: ValidPixels::All }))?
+        }
     })
 }
 

@@ -13,13 +13,13 @@ use serde_json::{Value, json};
 
 use super::use_threads;
 use crate::Exit;
-use crate::cli::Dataset;
+use crate::cli::InspectDataset;
 use crate::ui::{self, Progress};
 
 /// Most numbers and colours in the table; JSON has them all.
 const MAX_ROWS: usize = 60;
 
-pub(crate) fn run(arguments: &Dataset) -> Result<Exit> {
+pub(crate) fn run(arguments: &InspectDataset) -> Result<Exit> {
     if let Some(output) = &arguments.output {
         check_target(output, arguments.overwrite)?;
     }
@@ -52,7 +52,7 @@ pub(crate) fn run(arguments: &Dataset) -> Result<Exit> {
     match &arguments.output {
         Some(output) => {
             write_bytes(output, proposal.text.as_bytes())?;
-            let classes = proposal.descriptor.class_count();
+            let classes = proposal.dataset.class_count();
             ui::say(&format!("written: {}, {classes} classes; edit their names, then train with:", output.display()));
             ui::say(&next_command(arguments, output, source.masks));
         }
@@ -75,7 +75,7 @@ fn check_target(output: &Path, overwrite: bool) -> Result<()> {
 
 /// Proposes a data set file. Names that merely lie beside the label images are left out, with a note, if they do not fit.
 fn proposal(
-    arguments: &Dataset,
+    arguments: &InspectDataset,
     survey: &LabelSurvey,
     images: Option<&ImageProbe>,
     given: Option<&ClassNames>,
@@ -97,7 +97,7 @@ fn proposal(
     Ok(propose(survey, &known)?)
 }
 
-fn name(arguments: &Dataset) -> String {
+fn name(arguments: &InspectDataset) -> String {
     let stem = |path: &Path| {
         let whole = std::path::absolute(path).unwrap_or_else(|_| path.into());
         whole.file_stem().map(|stem| stem.to_string_lossy().into_owned())
@@ -111,7 +111,7 @@ fn labels_text(labels: &[PathBuf]) -> String {
     format!("{}{more}", shown.map(|path| path.display().to_string()).collect::<Vec<_>>().join(", "))
 }
 
-fn next_command(arguments: &Dataset, output: &Path, masks: bool) -> String {
+fn next_command(arguments: &InspectDataset, output: &Path, masks: bool) -> String {
     let word = |path: Option<&PathBuf>, name: &str| path.map_or_else(|| name.to_owned(), |path| shell_word(path));
     let (labels, images) = (arguments.labels.first(), arguments.images.as_ref());
     let is_folder = labels.is_some_and(|labels| labels.is_dir());
@@ -185,7 +185,7 @@ fn report(survey: &LabelSurvey, proposal: Result<&Proposal, &anyhow::Error>) -> 
         "pixels": survey.pixels,
         "complete": survey.complete,
         "labels": found.collect::<Vec<_>>(),
-        "dataset": proposal.ok().map(|proposal| &proposal.descriptor),
+        "dataset": proposal.ok().map(|proposal| &proposal.dataset),
         "toml": proposal.ok().map(|proposal| &proposal.text),
         "error": proposal.err().map(|error| format!("{error:#}")),
     })

@@ -7,14 +7,14 @@ use image::RgbImage;
 use segtool::base::Size;
 use segtool::base::files::{create_folder, is_empty_folder, write_bytes};
 use segtool::data::synthetic::write_set;
-use segtool::data::{Descriptor, Pair, load_labels};
+use segtool::data::{Dataset, Pair, load_labels};
 use segtool::draw::{Legend, color_labels, side_by_side, stack, write_png};
 use segtool::image::read_image;
 use segtool::metric::{ConfusionMatrix, Convention};
 use segtool::nn::precision::Precision;
 use segtool::predict::{Options, Outputs, Predictor, Target, predict_files};
-use segtool::recipe::Recipe;
-use segtool::run::{Run, RunLock};
+use segtool::recipe::NetworkRecipe;
+use segtool::run::{NetworkRun, RunLock};
 use segtool::tools::score::{OnFault, Settings, score_files};
 use segtool::train::{Outcome, Session, Source, prepare, start};
 
@@ -30,7 +30,7 @@ const VALIDATION: u64 = 12;
 const TEST: u64 = 16;
 /// The file that tells a demo's folder from the user's own.
 const MARKER: &str = "made-by-segtool-demo.txt";
-/// Test sections in the picture.
+/// Test sections in the image.
 const SHOWN: usize = 3;
 
 pub(crate) fn run(arguments: Demo) -> Result<Exit> {
@@ -39,7 +39,7 @@ pub(crate) fn run(arguments: Demo) -> Result<Exit> {
     let output = &arguments.output_path;
     let (data, run, predictions) = (output.join("data"), output.join("run"), output.join("predictions"));
     check_target(output)?;
-    Run::check_target(&run, true)?;
+    NetworkRun::check_target(&run, true)?;
     write_bytes(&output.join(MARKER), b"Made by `segtool demo`, which replaces what is in this folder.\n")?;
     let lock = RunLock::claim(&run, true)?;
     ui::say(&format!("making {} seismic sections in {}", TRAINING + VALIDATION + TEST, data.display()));
@@ -52,14 +52,14 @@ pub(crate) fn run(arguments: Demo) -> Result<Exit> {
     set("val", VALIDATION)?;
     let test = set("test", TEST)?;
 
-    let mut recipe = Recipe::find("unet-demo")?;
+    let mut recipe = NetworkRecipe::find("unet-demo")?;
     recipe.training.epochs = arguments.num_epoch.unwrap_or(recipe.training.epochs);
-    let descriptor = Descriptor::find("demo")?;
+    let dataset = Dataset::find("demo")?;
     let lists = |name: &str| Source::Lists {
         images: data.join(format!("{name}_images.txt")),
         labels: data.join(format!("{name}_labels.txt")),
     };
-    let plan = prepare(recipe, &descriptor, &lists("train"), Some(&lists("val")), None, arguments.seed, &progress)?;
+    let plan = prepare(recipe, &dataset, &lists("train"), Some(&lists("val")), None, arguments.seed, &progress)?;
     let stop = Stop::on_signal()?;
     ui::say(&format!("training {} for {} epochs on {device}", plan.recipe.name, plan.recipe.training.epochs));
     let workers = arguments.compute.workers;
@@ -77,15 +77,14 @@ pub(crate) fn run(arguments: Demo) -> Result<Exit> {
     let summary = predict_files(&predictor, &inputs, &target, &Outputs::default(), &options, &progress)?;
     let scored: Vec<Pair> =
         summary.written.iter().zip(&test).map(|(p, t)| Pair { image: p.clone(), label: t.label.clone() }).collect();
-    let settings =
-        Settings { descriptor: descriptor.clone(), boundary: None, on_fault: OnFault::Skip, implied_ignore: None };
+    let settings = Settings { dataset: dataset.clone(), boundary: None, on_fault: OnFault::Skip, implied_ignore: None };
     let tally = score_files(&scored, &settings, None, &progress)?;
-    let picture = output.join("side-by-side.png");
-    draw(&picture, &test, &scored, &descriptor)?;
+    let image = output.join("side-by-side.png");
+    draw(&image, &test, &scored, &dataset)?;
 
-    ui::result(&metrics::Report::new(&tally, Convention::default(), &descriptor).table());
+    ui::result(&metrics::Report::new(&tally, Convention::default(), &dataset).table());
     ui::result(&format!("always answering the commonest class would score {:.4}", constant_mean_iou(&tally.matrix)));
-    for (what, path) in [("data", &data), ("run", &run), ("predictions", &predictions), ("picture", &picture)] {
+    for (what, path) in [("data", &data), ("run", &run), ("predictions", &predictions), ("image", &image)] {
         ui::result(&format!("{what:12} {}", path.display()));
     }
     Ok(Exit::Done)
@@ -108,11 +107,11 @@ fn constant_mean_iou(matrix: &ConfusionMatrix) -> f64 {
     commonest as f64 / matrix.total().max(1) as f64 / occurring.max(1) as f64
 }
 
-/// Picture, label and prediction of the first test sections.
-fn draw(path: &Path, test: &[Pair], scored: &[Pair], descriptor: &Descriptor) -> Result<()> {
-    let colors = descriptor.colors();
+/// Image, label and prediction of the first test sections.
+fn draw(path: &Path, test: &[Pair], scored: &[Pair], dataset: &Dataset) -> Result<()> {
+    let colors = dataset.colors();
     let map = |path: &Path| -> Result<RgbImage> {
-        let labels = load_labels(path, descriptor)?;
+        let labels = load_labels(path, dataset)?;
         Ok(enlarge(&color_labels(&labels.classes, labels.size.width, &colors)))
     };
     let (mut sections, mut labels, mut predictions) = (Vec::new(), Vec::new(), Vec::new());
@@ -121,11 +120,11 @@ fn draw(path: &Path, test: &[Pair], scored: &[Pair], descriptor: &Descriptor) ->
         labels.push(map(pair.label.name())?);
         predictions.push(map(&prediction.image)?);
     }
-    let legend = Legend { entries: descriptor.classes.iter().map(|c| (c.name.clone(), c.color)).collect() };
+    let legend = Legend { entries: dataset.classes.iter().map(|c| (c.name.clone(), c.color)).collect() };
     let panels = [("section", stack(&sections)), ("label", stack(&labels)), ("prediction", stack(&predictions))];
-    write_png(path, &side_by_side(&panels, &legend)).context("cannot write the picture")
+    write_png(path, &side_by_side(&panels, &legend)).context("cannot write the image")
 }
 
-fn enlarge(picture: &RgbImage) -> RgbImage {
-    image::imageops::resize(picture, 2 * picture.width(), 2 * picture.height(), image::imageops::FilterType::Nearest)
+fn enlarge(image: &RgbImage) -> RgbImage {
+    image::imageops::resize(image, 2 * image.width(), 2 * image.height(), image::imageops::FilterType::Nearest)
 }

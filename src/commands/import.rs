@@ -2,8 +2,8 @@
 
 use anyhow::{Result, bail};
 use segtool::base::inputs::ReadFiles;
-use segtool::data::{Descriptor, Normalisation};
-use segtool::recipe::Recipe;
+use segtool::data::{Dataset, Normalisation};
+use segtool::recipe::NetworkRecipe;
 use segtool::weights::{Weights, locate};
 
 use crate::Exit;
@@ -14,7 +14,7 @@ pub(crate) fn run(arguments: Import) -> Result<Exit> {
     if arguments.output.extension().is_none_or(|extension| extension != "safetensors") {
         bail!("--output {}: imported weights are written as .safetensors", arguments.output.display());
     }
-    let recipe = arguments.recipe.as_deref().map(Recipe::find).transpose()?;
+    let recipe = arguments.recipe.as_deref().map(NetworkRecipe::find).transpose()?;
     let files = locate(&arguments.files, &Progress::new())?;
     ReadFiles::new(&files).refuse(&arguments.output, "--output")?;
     let choice = arguments.chosen.choice();
@@ -23,7 +23,7 @@ pub(crate) fn run(arguments: Import) -> Result<Exit> {
         weights.set_activation(recipe.activation, recipe.threshold);
     }
     if let Some(name) = &arguments.dataset {
-        let dataset = Descriptor::find(name)?;
+        let dataset = Dataset::find(name)?;
         if let Normalisation::PerDataset { .. } = dataset.normalisation {
             bail!("data set '{name}' measures its normalisation in training; give one whose normalisation is fixed");
         }

@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 use segtool::base::Error;
-use segtool::data::Descriptor;
+use segtool::data::Dataset;
 use segtool::nn::cost::{Held, Layer, Memory, Summary, summarise};
-use segtool::recipe::{AnyRecipe, OptimizerConfig, Recipe};
+use segtool::recipe::{NetworkRecipe, OptimizerConfig, Recipe};
 use segtool::weights::{cache, entries};
 use serde_json::{Value, json};
 
@@ -18,13 +18,13 @@ pub(crate) fn run(arguments: &Info) -> Result<Exit> {
         list_weights()?;
     }
     if arguments.recipes {
-        for name in AnyRecipe::names() {
-            ui::result(&format!("{name:22} {}", AnyRecipe::find(name)?.summary()));
+        for name in Recipe::names() {
+            ui::result(&format!("{name:22} {}", Recipe::find(name)?.summary()));
         }
     }
     if arguments.datasets {
-        for name in Descriptor::names() {
-            ui::result(&format!("{name:22} {}", Descriptor::find(name)?.title));
+        for name in Dataset::names() {
+            ui::result(&format!("{name:22} {}", Dataset::find(name)?.title));
         }
     }
     if let Some(name) = &arguments.print {
@@ -34,9 +34,9 @@ pub(crate) fn run(arguments: &Info) -> Result<Exit> {
         return pixels::draw_features(arguments, image);
     }
     if let Some(name) = &arguments.recipe {
-        match AnyRecipe::find(name)? {
-            AnyRecipe::Network(recipe) => describe(*recipe, arguments)?,
-            AnyRecipe::Forest(recipe) => return pixels::describe(&recipe, arguments),
+        match Recipe::find(name)? {
+            Recipe::Network(recipe) => describe(*recipe, arguments)?,
+            Recipe::Forest(recipe) => return pixels::describe(&recipe, arguments),
         }
     }
     Ok(Exit::Done)
@@ -44,8 +44,8 @@ pub(crate) fn run(arguments: &Info) -> Result<Exit> {
 
 /// The text of the file of a built-in recipe or data set.
 fn built_in_file(name: &str) -> Result<&'static str, Error> {
-    AnyRecipe::built_in_text(name).or_else(|| Descriptor::built_in_text(name)).ok_or_else(|| {
-        let known = AnyRecipe::names().chain(Descriptor::names()).collect::<Vec<_>>().join(", ");
+    Recipe::built_in_text(name).or_else(|| Dataset::built_in_text(name)).ok_or_else(|| {
+        let known = Recipe::names().chain(Dataset::names()).collect::<Vec<_>>().join(", ");
         Error::Config(format!("there is no built-in recipe or data set '{name}'; there are {known}"))
     })
 }
@@ -65,7 +65,7 @@ fn list_weights() -> Result<()> {
 }
 
 /// Layers, parameters, multiply-adds and memory of a recipe.
-fn describe(mut recipe: Recipe, arguments: &Info) -> Result<()> {
+fn describe(mut recipe: NetworkRecipe, arguments: &Info) -> Result<()> {
     if let Some(width) = arguments.width {
         recipe.network.set_width(width);
     }
@@ -110,14 +110,14 @@ fn describe(mut recipe: Recipe, arguments: &Info) -> Result<()> {
 }
 
 fn memory(memory: &Memory, batch: usize) -> Value {
-    let Held { fixed, per_picture } = memory.parts(batch);
-    json!({ "bytes": memory.bytes(batch), "fixed": fixed, "per_picture": per_picture })
+    let Held { fixed, per_image } = memory.parts(batch);
+    json!({ "bytes": memory.bytes(batch), "fixed": fixed, "per_image": per_image })
 }
 
 fn memory_line(memory: &Memory, batch: usize) -> String {
-    let Held { fixed, per_picture } = memory.parts(batch);
-    let [whole, fixed, per_picture] = [memory.bytes(batch), fixed, per_picture].map(mebibytes);
-    format!("{whole:>14}: {fixed} and {per_picture} a picture")
+    let Held { fixed, per_image } = memory.parts(batch);
+    let [whole, fixed, per_image] = [memory.bytes(batch), fixed, per_image].map(mebibytes);
+    format!("{whole:>14}: {fixed} and {per_image} an image")
 }
 
 /// The layers, with columns as wide as they need be, and the totals.

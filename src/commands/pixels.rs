@@ -5,16 +5,16 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use segtool::base::files::check_writable;
 use segtool::base::inputs::ReadFiles;
-use segtool::data::{Descriptor, pair_folders, pair_lists, read_pairs, refuse_exchanged};
+use segtool::data::{Dataset, pair_folders, pair_lists, read_pairs, refuse_exchanged};
 use segtool::draw::{color_probabilities, write_png};
 use segtool::nn::cost::feature_memory;
 use segtool::nn::device::DeviceChoice;
 use segtool::nn::model::{ParameterShape, shapes};
 use segtool::pixels::hypercolumn::Part;
-use segtool::predict::forest::{ChannelPicture, Options, PixelPredictor, draw_channel, predict_files};
-use segtool::recipe::{AnyRecipe, ForestRecipe};
-use segtool::run::{AnyRun, ForestRun, RunLock, find_dataset};
-use segtool::train::forest::{LabelledPicture, Outcome, Plan, Session, Split, train};
+use segtool::predict::forest::{ChannelImage, ForestPredictor, Options, draw_channel, predict_files};
+use segtool::recipe::{ForestRecipe, Recipe};
+use segtool::run::{ForestRun, Run, RunLock, find_dataset};
+use segtool::train::forest::{LabelledImage, Outcome, Plan, Session, Split, train};
 use segtool::weights::{Weights, locate};
 use serde_json::{Value, json};
 
@@ -120,17 +120,17 @@ pub(super) fn train_forest(arguments: &Train, folder: &Path, mut recipe: ForestR
     if split == Split::None && arguments.val_fraction.is_some() {
         bail!("--val-fraction would do nothing with --split none; leave one of them out");
     }
-    let pictures = pictures(arguments, &dataset, &progress)?;
+    let images = images(arguments, &dataset, &progress)?;
     let validation = validation(arguments, &dataset, &progress)?;
     ui::say(&format!("recipe {}: {}", recipe.name, recipe.summary));
     ui::say(&format!("data set {}: {}", dataset.name, dataset.title));
-    let count = if pictures.len() == 1 { "a picture".to_owned() } else { format!("{} pictures", pictures.len()) };
+    let count = if images.len() == 1 { "an image".to_owned() } else { format!("{} images", images.len()) };
     ui::say(&format!("learning from pixels of {count}, features on {device}"));
     let weights = encoder_weights(&arguments.weights, Some(folder), &progress)?;
     if weights.is_none() {
         ui::say("note: the encoder's weights are random; trained ones usually see more: --weights vgg16-imagenet");
     }
-    let plan = Plan { recipe, dataset, pictures, validation, split, held_out, seed: arguments.seed };
+    let plan = Plan { recipe, dataset, images, validation, split, held_out, seed: arguments.seed };
     let stop = Stop::on_signal()?;
     let cache = options.cache_features.as_deref();
     let (lock, flag) = (Some(&lock), stop.flag());
@@ -169,12 +169,12 @@ fn encoder_weights(sources: &[String], folder: Option<&Path>, progress: &Progres
     Ok(Some(Weights::open(&files, None)?))
 }
 
-fn pictures(arguments: &Train, dataset: &Descriptor, progress: &Progress) -> Result<Vec<LabelledPicture>> {
+fn images(arguments: &Train, dataset: &Dataset, progress: &Progress) -> Result<Vec<LabelledImage>> {
     if let Some(table) = &arguments.pixels.label_csv {
         if let Some(folder) = arguments.images.as_deref().filter(|folder| !folder.is_dir()) {
-            bail!("{} is no folder; with --label-csv, --images is the folder of the pictures", folder.display());
+            bail!("{} is no folder; with --label-csv, --images is the folder of the images", folder.display());
         }
-        return Ok(LabelledPicture::from_table(table, dataset, arguments.images.as_deref())?);
+        return Ok(LabelledImage::from_table(table, dataset, arguments.images.as_deref())?);
     }
     let pairs = match (&arguments.train_list, &arguments.label_list, &arguments.images, &arguments.labels) {
         (Some(images), Some(labels), ..) => pair_lists(images, labels, progress)?,
@@ -183,17 +183,17 @@ fn pictures(arguments: &Train, dataset: &Descriptor, progress: &Progress) -> Res
         _ => bail!("say where the labels are: --images and --labels, --train-list and --label-list, or --label-csv"),
     };
     refuse_exchanged(&pairs, dataset, "--images and --labels, or --train-list and --label-list")?;
-    Ok(LabelledPicture::from_pairs(pairs)?)
+    Ok(LabelledImage::from_pairs(pairs)?)
 }
 
-fn validation(arguments: &Train, dataset: &Descriptor, progress: &Progress) -> Result<Vec<LabelledPicture>> {
+fn validation(arguments: &Train, dataset: &Dataset, progress: &Progress) -> Result<Vec<LabelledImage>> {
     let pairs = match (&arguments.val_list, &arguments.val_label_list) {
         (Some(images), Some(labels)) => pair_lists(images, labels, progress)?,
         (Some(pairs), None) => read_pairs(pairs, progress)?,
         _ => Vec::new(),
     };
     refuse_exchanged(&pairs, dataset, "--val-list and --val-label-list")?;
-    Ok(LabelledPicture::from_pairs(pairs)?)
+    Ok(LabelledImage::from_pairs(pairs)?)
 }
 
 /// Predicts with a forest's run.
@@ -201,7 +201,7 @@ pub(super) fn predict_with_forest(arguments: &Predict, run: &ForestRun, inputs: 
     refuse(&arguments.given, "a run of a random forest", |id| PREDICT.contains(&id))?;
     let progress = Progress::new();
     let device = arguments.compute.device.unwrap_or_default();
-    let predictor = PixelPredictor::open(run, device)?;
+    let predictor = ForestPredictor::open(run, device)?;
     let options =
         Options { memory: arguments.memory, side: arguments.looks.tile, cache: arguments.cache_features.clone() };
     let outputs = super::predict::outputs(arguments, inputs.len())?;
@@ -216,7 +216,7 @@ pub(super) fn describe(recipe: &ForestRecipe, arguments: &Info) -> Result<Exit> 
     if arguments.width.is_some() || arguments.classes.is_some() || arguments.batch != 1 {
         bail!("--width, --classes and --batch are for recipes of networks; {} is of hypercolumns", recipe.name);
     }
-    let bands = Descriptor::find(recipe.dataset.as_deref().unwrap_or("core"))?.bands;
+    let bands = Dataset::find(recipe.dataset.as_deref().unwrap_or("core"))?.bands;
     let (config, device) = (&recipe.features, arguments.device.unwrap_or_default().resolve()?);
     config.check(bands)?;
     let memory = feature_memory(&config.encoder, &config.taps, bands, arguments.size, device)?.bytes(1);
@@ -268,7 +268,7 @@ fn check_output(image: &Path, output: &Path) -> Result<()> {
     Ok(check_writable(output)?)
 }
 
-/// Draws what a channel of an encoder's layer shows of a picture.
+/// Draws what a channel of an encoder's layer shows of an image.
 pub(super) fn draw_features(arguments: &Info, image: &Path) -> Result<Exit> {
     let progress = Progress::new();
     let (tap, channel) =
@@ -278,22 +278,22 @@ pub(super) fn draw_features(arguments: &Info, image: &Path) -> Result<Exit> {
     check_output(image, &output)?;
     let device = arguments.device.unwrap_or_default().resolve()?;
     let drawn = match &arguments.run {
-        Some(folder) => match AnyRun::open(folder)? {
-            AnyRun::Forest(run) => draw_channel(image, tap, channel, ChannelPicture::of_run(&run, device)?)?,
-            AnyRun::Network(_) => {
+        Some(folder) => match Run::open(folder)? {
+            Run::Forest(run) => draw_channel(image, tap, channel, ChannelImage::of_run(&run, device)?)?,
+            Run::Network(_) => {
                 bail!("{} is a run of a network; --run is for runs of random forests here", folder.display())
             }
         },
         None => {
             let name = arguments.recipe.as_deref().unwrap_or("hypercolumn-core");
-            let AnyRecipe::Forest(recipe) = AnyRecipe::find(name)? else {
+            let Recipe::Forest(recipe) = Recipe::find(name)? else {
                 bail!("recipe '{name}' is of a network; --features takes recipes of hypercolumns");
             };
             let weights = encoder_weights(&arguments.encoder_weights, None, &progress)?;
             if weights.is_none() {
                 ui::say("note: the encoder's weights are random; give some with --encoder-weights vgg16-imagenet");
             }
-            draw_channel(image, tap, channel, ChannelPicture::of_recipe(&recipe, weights.as_ref(), device)?)?
+            draw_channel(image, tap, channel, ChannelImage::of_recipe(&recipe, weights.as_ref(), device)?)?
         }
     };
     write_png(&output, &color_probabilities(&drawn.shares, drawn.size.width))?;

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use segtool::data::{Descriptor, find_images_or_ids, read_list};
+use segtool::data::{Dataset, find_images_or_ids, read_list};
 use segtool::predict::{Along, Choices, Options, Outputs, Predictor, Procedure, Summary, Target, predict_files};
-use segtool::recipe::Recipe;
-use segtool::run::AnyRun;
+use segtool::recipe::NetworkRecipe;
+use segtool::run::Run;
 use segtool::tools::proportions::{Axis, Depths};
 use segtool::weights::{Choice, Weights, locate};
 
@@ -19,7 +19,7 @@ use crate::ui::{self, Progress};
 pub(crate) fn run(mut arguments: Predict) -> Result<Exit> {
     take_run_for_weights(&mut arguments);
     if let Some(folder) = &arguments.run
-        && let AnyRun::Forest(run) = AnyRun::open(folder)?
+        && let Run::Forest(run) = Run::open(folder)?
     {
         return pixels::predict_with_forest(&arguments, &run, &inputs(&arguments, &Progress::new())?);
     }
@@ -53,7 +53,7 @@ fn take_run_for_weights(arguments: &mut Predict) {
         arguments.recipe.is_none() && arguments.dataset.is_none() && arguments.chosen.choice() == Choice::default();
     if let ([folder], true) = (&arguments.weights[..], plain)
         && Path::new(folder).is_dir()
-        && AnyRun::open(Path::new(folder)).is_ok()
+        && Run::open(Path::new(folder)).is_ok()
     {
         arguments.run = Some(folder.into());
         arguments.weights.clear();
@@ -108,13 +108,13 @@ fn choices(arguments: &Predict) -> Choices {
     }
 }
 
-pub(super) fn outputs(arguments: &Predict, pictures: usize) -> Result<Outputs> {
+pub(super) fn outputs(arguments: &Predict, images: usize) -> Result<Outputs> {
     let (written, core) = (&arguments.written, &arguments.core);
     let depths = core.depth_top.zip(core.depth_bottom).map(|(top, bottom)| Depths::new(top, bottom)).transpose()?;
     let axis = core.along.map(Axis::from);
-    if depths.is_some() && pictures > 1 {
+    if depths.is_some() && images > 1 {
         bail!(
-            "--depth-top and --depth-bottom are those of one core, but {pictures} pictures are given; predict one at a time"
+            "--depth-top and --depth-bottom are those of one core, but {images} images are given; predict one at a time"
         );
     }
     Ok(Outputs {
@@ -134,8 +134,8 @@ fn predictor(arguments: &Predict, progress: &Progress) -> Result<Predictor> {
     if let Some(run) = &arguments.run {
         return Ok(Predictor::open(run, device, arguments.precision)?);
     }
-    let dataset = arguments.dataset.as_deref().map(Descriptor::find).transpose()?;
-    let recipe = arguments.recipe.as_deref().map(Recipe::find).transpose()?;
+    let dataset = arguments.dataset.as_deref().map(Dataset::find).transpose()?;
+    let recipe = arguments.recipe.as_deref().map(NetworkRecipe::find).transpose()?;
     let files = locate(&arguments.weights, progress)?;
     let choice = arguments.chosen.choice();
     let mut weights = Weights::open_chosen(&files, recipe.as_ref().map(|recipe| &recipe.network), &choice)?;
@@ -147,10 +147,10 @@ fn predictor(arguments: &Predict, progress: &Progress) -> Result<Predictor> {
     for (what, value) in weights.facts().into_iter().skip(1) {
         ui::say(&format!("{what}: {value}"));
     }
-    let values: Vec<u16> = predictor.descriptor().classes.iter().map(|class| class.values[0]).collect();
+    let values: Vec<u16> = predictor.dataset().classes.iter().map(|class| class.values[0]).collect();
     let (first, last) = (values.first().copied().unwrap_or(0), values.last().copied().unwrap_or(0));
-    ui::say(&format!("classes: {}, label values {first} to {last}", predictor.descriptor().name));
-    ui::say(&format!("pictures: {} bands, {}", predictor.descriptor().bands, predictor.descriptor().normalisation));
+    ui::say(&format!("classes: {}, label values {first} to {last}", predictor.dataset().name));
+    ui::say(&format!("images: {} bands, {}", predictor.dataset().bands, predictor.dataset().normalisation));
     Ok(predictor)
 }
 

@@ -1,12 +1,12 @@
 //! What flags change in a recipe.
 
 use anyhow::{Result, bail};
-use segtool::recipe::{OptimizerConfig, Recipe, Training};
+use segtool::recipe::{NetworkRecipe, OptimizerConfig, Training};
 
 use crate::cli::{Optimizer, Procedure};
 
 /// The recipe as the flags want it, but for `--set`, which comes before them.
-pub(super) fn adjusted(mut recipe: Recipe, procedure: &Procedure) -> Result<Recipe> {
+pub(super) fn adjusted(mut recipe: NetworkRecipe, procedure: &Procedure) -> Result<NetworkRecipe> {
     if let Some(width) = procedure.width {
         recipe.network.set_width(width);
     }

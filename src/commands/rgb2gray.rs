@@ -18,7 +18,7 @@ pub(crate) fn run(arguments: Rgb2Gray) -> Result<Exit> {
     let Rgb2Gray { method, stretch, alpha, overwrite, .. } = arguments;
     let summary = convert_files(&jobs, Options { method, stretch, alpha, overwrite }, &progress)?;
     if summary.written + summary.kept == 0 {
-        bail!("none of the {} pictures could be used", jobs.len());
+        bail!("none of the {} images could be used", jobs.len());
     }
     let kept = match summary.kept {
         0 => String::new(),
@@ -31,15 +31,15 @@ pub(crate) fn run(arguments: Rgb2Gray) -> Result<Exit> {
         ));
     }
     let folder = arguments.output_folder.display();
-    ui::result(&format!("{} grey pictures ({method}) written to {folder}{kept}", summary.written));
+    ui::result(&format!("{} grey images ({method}) written to {folder}{kept}", summary.written));
     if summary.skipped > 0 {
-        ui::say(&format!("{} of {} pictures were skipped", summary.skipped, jobs.len()));
+        ui::say(&format!("{} of {} images were skipped", summary.skipped, jobs.len()));
         return Ok(Exit::SomeSkipped);
     }
     Ok(Exit::Done)
 }
 
-/// The pictures, each with its place in the output folder; below a folder, sub-folders are kept.
+/// The images, each with its place in the output folder; below a folder, sub-folders are kept.
 fn jobs(arguments: &Rgb2Gray, progress: &Progress) -> Result<Vec<Job>> {
     let below = |folder: &Path| -> Result<Vec<Job>> {
         let inputs =

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use segtool::data::Descriptor;
-use segtool::recipe::AnyRecipe;
-use segtool::run::{AnyRun, Run, find_dataset, is_run};
+use segtool::data::Dataset;
+use segtool::recipe::Recipe;
+use segtool::run::{NetworkRun, Run, find_dataset, is_run};
 
 use crate::cli::Train;
 
@@ -18,9 +18,9 @@ const RECIPE_FOR_PIXELS: &str = "hypercolumn-core";
 /// What a training begins with.
 pub(super) struct Start {
     /// With the values of `--set`, before other flags change it.
-    pub(super) recipe: AnyRecipe,
+    pub(super) recipe: Recipe,
     /// Where it is not the recipe's own.
-    pub(super) dataset: Option<Descriptor>,
+    pub(super) dataset: Option<Dataset>,
     /// The run folder to write.
     pub(super) folder: PathBuf,
     /// What was chosen without being asked for.
@@ -35,7 +35,7 @@ impl Start {
         let (recipe, dataset) = match (&arguments.recipe, run_of_weights(arguments)?) {
             (Some(name), _) => match trained(name)? {
                 Some((recipe, dataset)) => (changed(recipe, changes)?, Some(given.unwrap_or(dataset))),
-                None => (AnyRecipe::find_with(name, changes)?, given),
+                None => (Recipe::find_with(name, changes)?, given),
             },
             (None, Some((recipe, dataset))) => {
                 notes.push(format!("no --recipe: taking that of {}, {}", arguments.weights[0], recipe.name()));
@@ -44,7 +44,7 @@ impl Start {
             (None, None) => {
                 let name = usual_recipe(arguments);
                 notes.push(format!("no --recipe: taking {name}; segtool info --recipes lists them all"));
-                (AnyRecipe::find_with(name, changes)?, given)
+                (Recipe::find_with(name, changes)?, given)
             }
         };
         let folder = match &arguments.output_path {
@@ -63,20 +63,20 @@ impl Start {
 
 /// What the network was trained with whose run is given as weights, unless a recipe is given or labels are single pixels,
 /// which only a forest learns from.
-fn run_of_weights(arguments: &Train) -> Result<Option<(AnyRecipe, Descriptor)>> {
+fn run_of_weights(arguments: &Train) -> Result<Option<(Recipe, Dataset)>> {
     match arguments.weights.first() {
         Some(name) if arguments.recipe.is_none() && arguments.pixels.label_csv.is_none() => {
-            Ok(trained(name)?.filter(|(recipe, _)| matches!(recipe, AnyRecipe::Network(_))))
+            Ok(trained(name)?.filter(|(recipe, _)| matches!(recipe, Recipe::Network(_))))
         }
         _ => Ok(None),
     }
 }
 
-fn changed(recipe: AnyRecipe, changes: &[String]) -> Result<AnyRecipe> {
+fn changed(recipe: Recipe, changes: &[String]) -> Result<Recipe> {
     Ok(match recipe {
-        AnyRecipe::Network(recipe) => AnyRecipe::Network(Box::new(recipe.changed(changes)?)),
-        AnyRecipe::Forest(recipe) if changes.is_empty() => AnyRecipe::Forest(recipe),
-        AnyRecipe::Forest(recipe) => bail!(
+        Recipe::Network(recipe) => Recipe::Network(Box::new(recipe.changed(changes)?)),
+        Recipe::Forest(recipe) if changes.is_empty() => Recipe::Forest(recipe),
+        Recipe::Forest(recipe) => bail!(
             "--set does not change the recipe of a run of a forest; give --recipe {} or a .toml file",
             recipe.name
         ),
@@ -84,17 +84,17 @@ fn changed(recipe: AnyRecipe, changes: &[String]) -> Result<AnyRecipe> {
 }
 
 /// What the run of that name was trained with; `None` if there is none.
-fn trained(name: &str) -> Result<Option<(AnyRecipe, Descriptor)>> {
+fn trained(name: &str) -> Result<Option<(Recipe, Dataset)>> {
     if !is_run(Path::new(name)) {
         return Ok(None);
     }
-    Ok(match AnyRun::open(Path::new(name))? {
-        AnyRun::Network(run) => {
+    Ok(match Run::open(Path::new(name))? {
+        Run::Network(run) => {
             let mut recipe = run.config.recipe;
             recipe.network.unfit();
-            Some((AnyRecipe::Network(Box::new(recipe)), find_dataset(name)?))
+            Some((Recipe::Network(Box::new(recipe)), find_dataset(name)?))
         }
-        AnyRun::Forest(run) => Some((AnyRecipe::Forest(Box::new(run.config.recipe)), find_dataset(name)?)),
+        Run::Forest(run) => Some((Recipe::Forest(Box::new(run.config.recipe)), find_dataset(name)?)),
     })
 }
 
@@ -117,5 +117,5 @@ fn free_folder(arguments: &Train, recipe: &str) -> PathBuf {
     }
     let numbered = (2..).map(|number| arguments.ckpt.join(format!("{name}-{number}")));
     let mut folders = std::iter::once(first.clone()).chain(numbered);
-    folders.find(|folder| Run::check_target(folder, false).is_ok()).unwrap_or(first)
+    folders.find(|folder| NetworkRun::check_target(folder, false).is_ok()).unwrap_or(first)
 }

@@ -7,11 +7,11 @@ use anyhow::{Context, Result, bail};
 use segtool::base::files::check_writable;
 use segtool::base::inputs::ReadFiles;
 use segtool::base::words::bytes_in_words;
-use segtool::data::Descriptor;
+use segtool::data::Dataset;
 use segtool::nn::device::{DeviceChoice, free_memory, peak_memory};
 use segtool::nn::precision::Precision;
-use segtool::recipe::{AnyRecipe, Recipe};
-use segtool::run::{Run, RunLock, find_dataset};
+use segtool::recipe::{NetworkRecipe, Recipe};
+use segtool::run::{NetworkRun, RunLock, find_dataset};
 use segtool::train::{
     Initial, Need, Outcome, Plan, Session, Source, prepare, resume_for, start_with, write_contact_sheet,
 };
@@ -24,7 +24,7 @@ use crate::Exit;
 use crate::cli::Train;
 use crate::ui::{self, Progress};
 
-/// Share of the free memory that decoded pictures may take.
+/// Share of the free memory that decoded images may take.
 const CACHE_SHARE: u64 = 4;
 
 pub(crate) fn run(arguments: Train) -> Result<Exit> {
@@ -36,8 +36,8 @@ pub(crate) fn run(arguments: Train) -> Result<Exit> {
     let start = Start::of(&arguments)?;
     start.notes.iter().for_each(|note| ui::say(&format!("note: {note}")));
     let own = match start.recipe {
-        AnyRecipe::Forest(recipe) => return pixels::train_forest(&arguments, &start.folder, *recipe),
-        AnyRecipe::Network(recipe) => *recipe,
+        Recipe::Forest(recipe) => return pixels::train_forest(&arguments, &start.folder, *recipe),
+        Recipe::Network(recipe) => *recipe,
     };
     pixels::refuse_for_network(&arguments.given)?;
     // Asked for before anything is read: a device that is not there should not cost a look through the data.
@@ -75,8 +75,8 @@ pub(crate) fn run(arguments: Train) -> Result<Exit> {
 /// Everything settled and checked.
 fn plan(
     arguments: &Train,
-    mut recipe: Recipe,
-    dataset: Option<Descriptor>,
+    mut recipe: NetworkRecipe,
+    dataset: Option<Dataset>,
     initial: Option<&Initial>,
     progress: &Progress,
 ) -> Result<Plan> {
@@ -97,7 +97,7 @@ fn plan(
 
 fn say_what(plan: &Plan, arguments: &Train, device: DeviceChoice) {
     ui::say(&format!("recipe {}: {}", plan.recipe.name, plan.recipe.summary));
-    ui::say(&format!("data set {}: {}", plan.descriptor.name, plan.descriptor.title));
+    ui::say(&format!("data set {}: {}", plan.dataset.name, plan.dataset.title));
     if matches!(device, DeviceChoice::LibtorchCuda(_)) && plan.recipe.training.precision == Precision::Float32 {
         ui::say(
             "note: float32 is the most accurate, but slow on a GPU; on recent NVIDIA GPUs --precision tf32 trains up to three times as \
@@ -105,10 +105,10 @@ fn say_what(plan: &Plan, arguments: &Train, device: DeviceChoice) {
         );
     }
     let (train, validation) = (plan.train.len(), plan.validation.len());
-    ui::say(&format!("training on {train} pictures, {validation} for validation, on {device}"));
+    ui::say(&format!("training on {train} images, {validation} for validation, on {device}"));
     if plan.validation.is_empty() {
-        if arguments.limits.validation_pictures > 0 {
-            ui::say("note: --validation-pictures draws nothing without a validation set");
+        if arguments.limits.validation_images > 0 {
+            ui::say("note: --validation-images draws nothing without a validation set");
         }
         ui::say(
             "note: no validation set, so the last weights count as the best; give --val-list, --val-mask-folders or \
@@ -130,14 +130,14 @@ fn show(path: &Path, plan: &Plan, workers: usize) -> Result<Exit> {
 fn session<'a>(device: DeviceChoice, arguments: &Train, stop: &'a Stop, progress: &'a Progress) -> Session<'a> {
     Session {
         workers: arguments.compute.workers,
-        validation_pictures: arguments.limits.validation_pictures,
+        validation_images: arguments.limits.validation_images,
         keep_every: arguments.limits.save_epoch,
         save_every: arguments.limits.save_every.0,
         ..Session::new(device, stop.flag(), progress)
     }
 }
 
-/// Bytes for decoded pictures: a part of the main memory that is free, and of what the training leaves if it takes place
+/// Bytes for decoded images: a part of the main memory that is free, and of what the training leaves if it takes place
 /// there, too.
 fn cache_beside(need: &Need, device: DeviceChoice) -> u64 {
     let taken = if matches!(device, DeviceChoice::LibtorchCuda(_)) { 0 } else { need.bytes() };
@@ -147,7 +147,7 @@ fn cache_beside(need: &Need, device: DeviceChoice) -> u64 {
 
 /// Resumes a run on its own device, unless another is asked for.
 fn continue_run(folder: &Path, arguments: &Train, deadline: Option<Instant>, progress: &Progress) -> Result<Exit> {
-    let trained_on: DeviceChoice = Run::open(folder)?.config.device.parse()?;
+    let trained_on: DeviceChoice = NetworkRun::open(folder)?.config.device.parse()?;
     let lock = RunLock::acquire(folder)?;
     let device = arguments.compute.device.unwrap_or(trained_on).resolve().with_context(|| {
         format!("the run was trained on {trained_on}; choose another device with --device, or build that one in")
@@ -164,7 +164,7 @@ fn continue_run(folder: &Path, arguments: &Train, deadline: Option<Instant>, pro
     Ok(finish(folder, device, &outcome, &stop))
 }
 
-fn initial(arguments: &Train, folder: &Path, recipe: &Recipe, progress: &Progress) -> Result<Option<Initial>> {
+fn initial(arguments: &Train, folder: &Path, recipe: &NetworkRecipe, progress: &Progress) -> Result<Option<Initial>> {
     if arguments.weights.is_empty() {
         return Ok(None);
     }

@@ -1,4 +1,4 @@
-//! Decoded pictures and labels, kept from one epoch to the next as far as memory allows.
+//! Decoded images and labels, kept from one epoch to the next as far as memory allows.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -22,7 +22,7 @@ struct Held {
     pairs: HashMap<usize, Arc<Decoded>>,
 }
 
-/// How full a cache is; displays as `1.5 MiB hold 3 of 8 pictures`.
+/// How full a cache is; displays as `1.5 MiB hold 3 of 8 images`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CacheUsage {
     /// Bytes held.
@@ -36,7 +36,7 @@ pub struct CacheUsage {
 impl fmt::Display for CacheUsage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mebibytes = self.bytes as f64 / f64::from(1 << 20);
-        write!(f, "{mebibytes:.1} MiB hold {} of {} pictures", self.held, self.pairs)
+        write!(f, "{mebibytes:.1} MiB hold {} of {} images", self.held, self.pairs)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::descriptor::Descriptor;
+use super::dataset::Dataset;
 use super::pair::Pair;
 use crate::base::{Error, Result};
 use crate::image::{RawLabels, read_image, read_labels};
@@ -15,23 +15,23 @@ const UNDEFINED: usize = 4;
 
 /// Refuses pairs whose images are label images of the data set, and whose label images are none. A few pairs are read, before
 /// all are: one line tells more than a list of faults of every file. `flags` is what to exchange.
-pub fn refuse_exchanged(pairs: &[Pair], descriptor: &Descriptor, flags: &str) -> Result<()> {
+pub fn refuse_exchanged(pairs: &[Pair], dataset: &Dataset, flags: &str) -> Result<()> {
     let chosen = [0, pairs.len() / 2, pairs.len().saturating_sub(1)];
     let mut chosen: Vec<&Pair> = chosen.into_iter().take(MAX_READ.min(pairs.len())).map(|i| &pairs[i]).collect();
     chosen.dedup();
     let mut varied = false;
     let mut exchanged = |pair: &&Pair| {
         let labels = pair.label.files();
-        let shown = only_listed(&pair.image, descriptor);
+        let shown = only_listed(&pair.image, dataset);
         varied |= shown.as_ref().is_some_and(varies);
-        shown.is_some() && !labels.is_empty() && labels.iter().all(|label| shows_no_classes(label, descriptor))
+        shown.is_some() && !labels.is_empty() && labels.iter().all(|label| shows_no_classes(label, dataset))
     };
     match chosen.first() {
         Some(first) if chosen.iter().all(&mut exchanged) && varied => Err(Error::Config(format!(
             "images and label images seem to be swapped: {}, given as an image, holds only label values of data set '{}', and \
              {}, given as its label image, holds others; swap {flags}",
             first.image.display(),
-            descriptor.name,
+            dataset.name,
             first.label.files().first().map_or(first.label.name(), |file| file.as_path()).display()
         ))),
         _ => Ok(()),
@@ -39,23 +39,23 @@ pub fn refuse_exchanged(pairs: &[Pair], descriptor: &Descriptor, flags: &str) ->
 }
 
 /// The labels of a file that holds none but those of the data set.
-fn only_listed(path: &Path, descriptor: &Descriptor) -> Option<RawLabels> {
-    read_labels(path).ok().filter(|labels| undefined(labels, descriptor) == 0)
+fn only_listed(path: &Path, dataset: &Dataset) -> Option<RawLabels> {
+    read_labels(path).ok().filter(|labels| undefined(labels, dataset) == 0)
 }
 
 /// Whether a file is an image, and no label image of the data set.
-fn shows_no_classes(path: &Path, descriptor: &Descriptor) -> bool {
+fn shows_no_classes(path: &Path, dataset: &Dataset) -> bool {
     match read_labels(path) {
-        Ok(labels) => undefined(&labels, descriptor) >= UNDEFINED,
+        Ok(labels) => undefined(&labels, dataset) >= UNDEFINED,
         // A JPEG, for instance.
         Err(_) => read_image(path).is_ok(),
     }
 }
 
 /// How many values or colours the data set does not list, up to a few; those that it lets pass are among them.
-fn undefined(labels: &RawLabels, descriptor: &Descriptor) -> usize {
-    let RawLabels::Values(_, values) = labels else { return descriptor.label_faults(labels, 0).1 };
-    let listed = descriptor.listed_values();
+fn undefined(labels: &RawLabels, dataset: &Dataset) -> usize {
+    let RawLabels::Values(_, values) = labels else { return dataset.label_faults(labels, 0).1 };
+    let listed = dataset.listed_values();
     let mut others: Vec<u16> = Vec::new();
     for value in values {
         if !listed.contains(value) && !others.contains(value) {

@@ -101,7 +101,7 @@ pub fn ends_as_label_image(path: &Path) -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileKind {
     /// An image.
-    Picture,
+    Image,
     /// A label image.
     Label,
 }
@@ -109,7 +109,7 @@ pub enum FileKind {
 /// The files of a folder that may be of a kind, by stem; there may be none.
 pub fn files_by_stem(folder: &Path, kind: FileKind) -> Result<BTreeMap<String, Vec<PathBuf>>> {
     let extensions: &[&str] = match kind {
-        FileKind::Picture => &IMAGES,
+        FileKind::Image => &IMAGES,
         FileKind::Label => &LABELS,
     };
     let mut stems: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();

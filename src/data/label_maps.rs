@@ -1,25 +1,25 @@
 //! Label maps from label images, masks and predictions.
 
-use super::descriptor::Descriptor;
+use super::dataset::Dataset;
 use super::pair::Pair;
-use crate::base::label_map::{IGNORE, LabelMap};
 use crate::base::Size;
+use crate::base::label_map::{IGNORE, LabelMap};
 use crate::base::{Error, Result};
 use crate::image::RawLabels;
 use crate::image::read_labels;
 use std::path::Path;
-/// The classes of a pair's picture, which has that size.
-pub fn load_pair_labels(pair: &Pair, size: Size, descriptor: &Descriptor) -> Result<LabelMap> {
+/// The classes of a pair's image, which has that size.
+pub fn load_pair_labels(pair: &Pair, size: Size, dataset: &Dataset) -> Result<LabelMap> {
     let mut merged: Option<LabelMap> = None;
     for file in pair.label.files() {
-        let labels = load_labels(file, descriptor)?;
+        let labels = load_labels(file, dataset)?;
         check_size((&pair.image, size), (file, labels.size))?;
         merge(&mut merged, labels);
     }
     Ok(merged.unwrap_or_else(|| background(size)))
 }
 
-/// Refuses labels that differ in size from their picture.
+/// Refuses labels that differ in size from their image.
 pub fn check_size((image, size): (&Path, Size), (label, label_size): (&Path, Size)) -> Result<()> {
     if label_size == size {
         return Ok(());
@@ -43,31 +43,31 @@ pub(super) fn merge(merged: &mut Option<LabelMap>, mask: LabelMap) {
     }
 }
 
-/// The labels of a picture without masks.
+/// The labels of an image without masks.
 pub(super) fn background(size: Size) -> LabelMap {
     LabelMap { size, classes: vec![0; size.width * size.height] }
 }
 
 /// Reads a label image as class indices.
-pub fn load_labels(path: &Path, descriptor: &Descriptor) -> Result<LabelMap> {
-    descriptor.class_map(path, &read_labels(path)?)
+pub fn load_labels(path: &Path, dataset: &Dataset) -> Result<LabelMap> {
+    dataset.class_map(path, &read_labels(path)?)
 }
 
 /// Reads a prediction as class indices.
-pub fn load_prediction(path: &Path, descriptor: &Descriptor) -> Result<LabelMap> {
-    prediction_map(path, &read_labels(path)?, descriptor)
+pub fn load_prediction(path: &Path, dataset: &Dataset) -> Result<LabelMap> {
+    prediction_map(path, &read_labels(path)?, dataset)
 }
 
 /// Class indices of a prediction. The advice for a label value that is not defined is to correct the label image; a
 /// prediction has other causes.
-pub fn prediction_map(path: &Path, raw: &RawLabels, descriptor: &Descriptor) -> Result<LabelMap> {
-    descriptor.prediction_class_map(path, raw).map_err(|error| match error {
+pub fn prediction_map(path: &Path, raw: &RawLabels, dataset: &Dataset) -> Result<LabelMap> {
+    dataset.prediction_class_map(path, raw).map_err(|error| match error {
         Error::LabelValue { path, value, x, y, expected, .. } => Error::content(
             path,
             format!(
                 "predicted value {value} at pixel ({x}, {y}) is not in data set '{}' (it defines {expected}); was it \
                  predicted for another data set, or are the lists exchanged?",
-                descriptor.name
+                dataset.name
             ),
         ),
         other => other,

@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
-use super::descriptor::Descriptor;
+use super::dataset::Dataset;
 use super::number::StoredNumber;
 use crate::base::label_map::{IGNORE, LabelMap, NO_CLASS};
 use crate::base::{Error, Result};
 use crate::image::{MINUS_ONE, NumberLabels, RawLabels};
 use crate::metric::OtherValues;
 
-/// A label value that the descriptor does not define.
+/// A label value that the dataset does not define.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LabelFault {
     /// The value or colour, as text.
@@ -23,7 +23,7 @@ pub struct LabelFault {
     pub pixels: usize,
 }
 
-impl Descriptor {
+impl Dataset {
     /// Class indices of a label image; the first value that is not defined is an error.
     pub fn class_map(&self, path: &Path, labels: &RawLabels) -> Result<LabelMap> {
         self.class_map_where(path, labels, |_| true)
@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn an_undefined_value_is_named_with_its_pixel() {
-        let seeps = Descriptor::find("seeps").unwrap();
+        let seeps = Dataset::find("seeps").unwrap();
         let labels = RawLabels::Values(Size { width: 2, height: 2 }, vec![0, 7, 9, 9]);
         let message = seeps.class_map(Path::new("m.tif"), &labels).unwrap_err().to_string();
         assert!(message.contains("m.tif: label 9 at pixel (0, 1)") && message.contains("0..=7"), "{message}");
@@ -243,19 +243,19 @@ mod tests {
 
     #[test]
     fn a_colour_that_two_classes_share_is_refused() {
-        let ade = Descriptor::find("ade20k").unwrap();
+        let ade = Dataset::find("ade20k").unwrap();
         // Road (7) and skyscraper (49) have one colour in the published table.
         assert_eq!(ade.classes[6].color, ade.classes[48].color);
         let labels = |class: usize| RawLabels::Colors(Size { width: 1, height: 1 }, vec![ade.classes[class].color]);
         assert!(ade.class_map(Path::new("x"), &labels(6)).is_err());
         assert_eq!(ade.class_map(Path::new("x"), &labels(0)).unwrap().classes, [0]);
         let black = RawLabels::Colors(Size { width: 1, height: 1 }, vec![[0; 3]]);
-        assert!(Descriptor::numbered(3).unwrap().class_map(Path::new("x"), &black).is_err());
+        assert!(Dataset::numbered(3).unwrap().class_map(Path::new("x"), &black).is_err());
     }
 
     #[test]
     fn colours_are_looked_up_in_the_colour_map() {
-        let camvid = Descriptor::find("camvid").unwrap();
+        let camvid = Dataset::find("camvid").unwrap();
         let colors = vec![camvid.classes[2].color, [1, 2, 3]];
         let labels = RawLabels::Colors(Size { width: 2, height: 1 }, colors);
         let message = camvid.class_map(Path::new("x.png"), &labels).unwrap_err().to_string();
@@ -264,8 +264,8 @@ mod tests {
 
     #[test]
     fn numbers_that_are_no_class_value_must_be_named() {
-        let dataset = Descriptor { other_values: OtherValues::Unlabelled, ..Descriptor::find("seeps").unwrap() };
-        let meaning = |dataset: &Descriptor, number: f64, nodata: Option<f64>| {
+        let dataset = Dataset { other_values: OtherValues::Unlabelled, ..Dataset::find("seeps").unwrap() };
+        let meaning = |dataset: &Dataset, number: f64, nodata: Option<f64>| {
             let size = Size { width: 1, height: 1 };
             let labels = RawLabels::Numbers(NumberLabels { size, values: vec![number], nodata });
             dataset.class_map(Path::new("a.tif"), &labels).ok().map(|map| map.classes[0])
@@ -276,7 +276,7 @@ mod tests {
         for number in [1.5, 70_000.0, f64::NAN, -3.0] {
             assert_eq!(meaning(&dataset, number, None), None, "{number}");
             assert_eq!(meaning(&dataset, number, Some(number)), Some(IGNORE), "{number}");
-            let ignoring = Descriptor { ignore: vec![StoredNumber(number)], ..dataset.clone() };
+            let ignoring = Dataset { ignore: vec![StoredNumber(number)], ..dataset.clone() };
             assert_eq!(meaning(&ignoring, number, None), Some(IGNORE), "{number}");
         }
         assert_eq!(meaning(&dataset, NumberLabels::MASKED, None), Some(IGNORE));

@@ -206,14 +206,14 @@ pub fn pair_predictions(predictions: &Path, labels: &Path) -> Result<Vec<Pair>> 
 }
 
 /// Pairs the predictions of a folder ([`find_predictions`]) with the masks below `root` ([`pair_mask_folders`]) by the
-/// pictures' file stems, in the order of the names.
+/// images' file stems, in the order of the names.
 pub fn pair_mask_predictions(predictions: &Path, root: &Path) -> Result<Vec<Pair>> {
-    let pictures = pair_mask_folders(root)?;
+    let images = pair_mask_folders(root)?;
     let mut masks: BTreeMap<PathBuf, Labels> =
-        pictures.iter().map(|pair| (pair.image.clone(), pair.label.clone())).collect();
-    let pictures = one_a_stem(pictures.into_iter().map(|pair| pair.image).collect())?;
-    let pairs = match_stems([predictions, root], one_a_stem(find_predictions(predictions)?)?, pictures)?;
-    let with_masks = |(image, picture)| Some(Pair { image, label: masks.remove(&picture)? });
+        images.iter().map(|pair| (pair.image.clone(), pair.label.clone())).collect();
+    let images = one_a_stem(images.into_iter().map(|pair| pair.image).collect())?;
+    let pairs = match_stems([predictions, root], one_a_stem(find_predictions(predictions)?)?, images)?;
+    let with_masks = |(prediction, image)| Some(Pair { image: prediction, label: masks.remove(&image)? });
     Ok(pairs.into_iter().filter_map(with_masks).collect())
 }
 

@@ -4,10 +4,9 @@ use super::random::Purpose;
 use super::random::stream;
 use std::sync::Arc;
 
-
 use super::augment::{Augmentation, Draws};
 use super::cache::Cache;
-use super::descriptor::Descriptor;
+use super::dataset::Dataset;
 use super::pair::Pair;
 use super::prefetch::ordered;
 use super::presence::{ClassPresence, Group};
@@ -66,7 +65,7 @@ pub struct Loader {
     /// The pairs.
     pub pairs: Arc<Vec<Pair>>,
     /// What they mean.
-    pub descriptor: Arc<Descriptor>,
+    pub dataset: Arc<Dataset>,
     /// Samples a batch.
     pub batch_size: usize,
     /// Threads that prepare batches.
@@ -99,10 +98,10 @@ struct Changes {
 
 impl Loader {
     /// Every pair once an epoch, none kept in memory.
-    pub fn new(pairs: Vec<Pair>, descriptor: Arc<Descriptor>, batch_size: usize, workers: usize) -> Self {
+    pub fn new(pairs: Vec<Pair>, dataset: Arc<Dataset>, batch_size: usize, workers: usize) -> Self {
         Self {
             pairs: Arc::new(pairs),
-            descriptor,
+            dataset,
             batch_size: batch_size.max(1),
             workers,
             sampling: Sampling::default(),
@@ -117,14 +116,14 @@ impl Loader {
         sampling.check()?;
         if sampling.needs_presence() && presence.len() != self.pairs.len() {
             return Err(Error::Config(format!(
-                "the sampling needs to know what the {} training pictures show, but {} are known; start the run again",
+                "the sampling needs to know what the {} training images show, but {} are known; start the run again",
                 self.pairs.len(),
                 presence.len()
             )));
         }
         if sampling.foreground > 0.0 && presence.pairs_by_class(Group::All).is_empty() {
             return Err(Error::Config(
-                "`foreground` asks for pictures that show a class other than the first, and there are none".into(),
+                "`foreground` asks for images that show a class other than the first, and there are none".into(),
             ));
         }
         Ok(Self { sampling, presence, ..self })
@@ -153,7 +152,7 @@ impl Loader {
     /// The samples in the order of the pairs, as they are, in batches of one size each: nothing is filled up, so a
     /// sample's result does not depend on its neighbours.
     pub fn in_order(&self) -> impl Iterator<Item = Result<Vec<Batch>>> + use<> {
-        let bands = self.descriptor.bands;
+        let bands = self.dataset.bands;
         let picks: Vec<Pick> = (0..self.pairs.len()).map(|pair| Pick { pair, class: None }).collect();
         let batches = picks.chunks(self.batch_size).map(<[Pick]>::to_vec).collect();
         self.start(batches, 0, None, move |samples, indices| {
@@ -174,7 +173,7 @@ impl Loader {
     ) -> impl Iterator<Item = Result<Batch>> + use<> {
         let batches = self.sampling.epoch(self.pool(), seed, epoch);
         let changes = Changes { seed, epoch, augmentations: augmentations.to_vec() };
-        let bands = self.descriptor.bands;
+        let bands = self.dataset.bands;
         self.start(batches, skip, Some(changes), move |samples, indices| Batch::new(samples, bands, indices))
     }
 
@@ -195,14 +194,14 @@ impl Loader {
         let size = self.batch_size;
         places.take(count).map(move |(batch, slot, pick)| {
             let decoded = self.decoded(pick.pair)?;
-            let (mut sample, _) = decoded.sample(&self.pairs[pick.pair], &self.descriptor)?;
+            let (mut sample, _) = decoded.sample(&self.pairs[pick.pair], &self.dataset)?;
             changes.apply(&mut sample, pick, batch, batch * size + slot);
             Ok(Preview { pair: pick.pair, sample, is_8_bit: decoded.has_bytes() })
         })
     }
 
     fn decoded(&self, pair: usize) -> Result<Arc<Decoded>> {
-        self.cache.get(pair, || Decoded::load(&self.pairs[pair], &self.descriptor))
+        self.cache.get(pair, || Decoded::load(&self.pairs[pair], &self.dataset))
     }
 
     fn start<T: Send + 'static, F: Fn(&[Sample], Vec<usize>) -> T + Send + Sync + 'static>(
@@ -217,7 +216,7 @@ impl Loader {
             let batch = i + skip;
             let load = |(slot, &pick): (usize, &Pick)| -> Result<Sample> {
                 let decoded = loader.decoded(pick.pair)?;
-                let (mut sample, normaliser) = decoded.sample(&loader.pairs[pick.pair], &loader.descriptor)?;
+                let (mut sample, normaliser) = decoded.sample(&loader.pairs[pick.pair], &loader.dataset)?;
                 drop(decoded);
                 if let Some(changes) = &changes {
                     changes.apply(&mut sample, pick, batch, batch * loader.batch_size + slot);

@@ -1,9 +1,9 @@
-//! Pictures with several masks each: a folder with one folder a picture, as the earthquake system and the Data Science
+//! Images with several masks each: a folder with one folder an image, as the earthquake system and the Data Science
 //! Bowl of 2018 have them.
 //!
 //! | file | content |
 //! | --- | --- |
-//! | `<root>/<id>/images/<name>` | the picture, the only one there |
+//! | `<root>/<id>/images/<name>` | the image, the only one there |
 //! | `<root>/<id>/masks/*` | its masks, one an object; none where it shows nothing |
 //!
 //! Masks are merged by maximum of their class indices: of values 0 and 255, by maximum of the values. What one mask
@@ -13,7 +13,6 @@
 use super::pair::Labels;
 use std::fs;
 use std::path::{Path, PathBuf};
-
 
 use super::folder::{find_images, images_of};
 use super::pair::Pair;
@@ -25,14 +24,14 @@ const MAX_FAULTS: usize = 20;
 /// Files that systems leave in folders, beside those whose names begin with a dot.
 const LEFT_BY_SYSTEMS: [&str; 2] = ["thumbs.db", "desktop.ini"];
 
-/// The pictures of the id folders below `root` with their masks, in the order of the ids. The error lists the id folders
+/// The images of the id folders below `root` with their masks, in the order of the ids. The error lists the id folders
 /// that do not hold what they should.
 pub fn pair_mask_folders(root: &Path) -> Result<Vec<Pair>> {
     let ids = id_folders(root)?;
     if ids.is_empty() {
         return Err(Error::content(
             root,
-            "the folder holds no folders; it needs one for each picture, with the picture in images/ and masks in masks/",
+            "the folder holds no folders; it needs one for each image, with the image in images/ and masks in masks/",
         ));
     }
     let total = ids.len();
@@ -51,7 +50,7 @@ pub fn pair_mask_folders(root: &Path) -> Result<Vec<Pair>> {
     Err(Error::Faults { faults, total, advice: None })
 }
 
-/// The pictures of a folder, or, if it holds none itself, those of its id folders (`<id>/images/*`).
+/// The images of a folder, or, if it holds none itself, those of its id folders (`<id>/images/*`).
 pub fn find_images_or_ids(folder: &Path, sink: &dyn Sink) -> Result<Vec<PathBuf>> {
     let mut found = images_of(folder)?;
     if !found.is_empty() {
@@ -76,17 +75,17 @@ fn pair_of(id: &Path) -> Result<Pair> {
     if !images.is_dir() {
         return Err(Error::content(
             id,
-            "has no folder images/ with its picture; add it, or move the folder elsewhere if it is no picture's",
+            "has no folder images/ with its image; add it, or move the folder elsewhere if it is no image's",
         ));
     }
     let image = match images_of(&images)?.as_slice() {
         [image] => image.clone(),
-        [] => return Err(Error::content(images, "holds no picture of a known kind; one is wanted")),
+        [] => return Err(Error::content(images, "holds no image of a known kind; one is wanted")),
         [first, second, ..] => {
             return Err(Error::content(
                 images,
                 format!(
-                    "holds {} and {}; one picture is wanted, so give each a folder of its own",
+                    "holds {} and {}; one image is wanted, so give each a folder of its own",
                     file_name(first),
                     file_name(second)
                 ),
@@ -96,7 +95,7 @@ fn pair_of(id: &Path) -> Result<Pair> {
     if !masks.is_dir() {
         return Err(Error::content(
             id,
-            "has no folder masks/; add the picture's masks, or an empty folder if all of it is background",
+            "has no folder masks/; add the image's masks, or an empty folder if all of it is background",
         ));
     }
     // Whatever lies there is meant as a mask: one that cannot be read must not pass for background.

@@ -2,7 +2,7 @@
 
 mod augment;
 mod cache;
-mod descriptor;
+mod dataset;
 mod exchanged;
 mod folder;
 mod image_probe;
@@ -32,7 +32,7 @@ mod trained_samples;
 
 pub use augment::{Augmentation, Change, Extent, largest_after, largest_after_all};
 pub use cache::{Cache, CacheUsage};
-pub use descriptor::{Class, Descriptor};
+pub use dataset::{Class, Dataset};
 pub use exchanged::refuse_exchanged;
 pub use folder::{
     FileKind, ends_as_label_image, files_by_stem, find_images, find_images_below, find_labels, find_predictions,

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Keeps a constant picture from being divided by nothing.
+/// Keeps a constant image from being divided by nothing.
 const EPSILON: f64 = 1e-6;
 
 /// Which pixels carry a measurement. Samples that are not finite never do.
@@ -32,13 +32,13 @@ pub enum Normalisation {
         #[serde(default)]
         valid: ValidPixels,
     },
-    /// Mean and standard deviation of the picture's own valid pixels.
+    /// Mean and standard deviation of the image's own valid pixels.
     PerImage {
         /// Which pixels count.
         #[serde(default)]
         valid: ValidPixels,
     },
-    /// Mean and standard deviation of all training pictures, measured before training; then stored as fixed.
+    /// Mean and standard deviation of all training images, measured before training; then stored as fixed.
     PerDataset {
         /// Which pixels count.
         #[serde(default)]
@@ -51,8 +51,8 @@ impl fmt::Display for Normalisation {
         let numbers = |values: &[f64]| values.iter().map(|v| format!("{v:.4}")).collect::<Vec<_>>().join(" ");
         match self {
             Self::Fixed { mean, std, .. } => write!(f, "mean {}, std {}", numbers(mean), numbers(std)),
-            Self::PerImage { .. } => write!(f, "each picture by its own mean and std"),
-            Self::PerDataset { .. } => write!(f, "mean and std of the training pictures"),
+            Self::PerImage { .. } => write!(f, "each image by its own mean and std"),
+            Self::PerDataset { .. } => write!(f, "mean and std of the training images"),
         }
     }
 }
@@ -88,7 +88,7 @@ impl Normalisation {
     }
 
     /// Marks pixels that are not valid with NaN, in all bands, and says what is to be taken off the others and what
-    /// they are to be divided by: that of the whole picture, which parts of it are normalised with, too.
+    /// they are to be divided by: that of the whole image, which parts of it are normalised with, too.
     pub(super) fn prepare(&self, planes: &mut [f32], bands: usize) -> Normaliser {
         let pixels = planes.len() / bands;
         let valid = valid_mask(planes, bands, self.valid());
@@ -107,7 +107,7 @@ impl Normalisation {
     }
 }
 
-/// Mean and standard deviation of each band, as a picture is normalised with.
+/// Mean and standard deviation of each band, as an image is normalised with.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Normaliser {
     mean: Vec<f64>,
@@ -138,7 +138,7 @@ fn valid_mask(planes: &[f32], bands: usize, valid: ValidPixels) -> Vec<bool> {
         .collect()
 }
 
-/// Sums over valid pixels, band by band; addable across pictures.
+/// Sums over valid pixels, band by band; addable across images.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Statistics {
     count: u64,
@@ -152,7 +152,7 @@ impl Statistics {
         Self { count: 0, sum: vec![0.0; bands], squares: vec![0.0; bands] }
     }
 
-    /// Adds the valid pixels of one picture, planes `[bands, height, width]` between 0 and 1.
+    /// Adds the valid pixels of one image, planes `[bands, height, width]` between 0 and 1.
     pub fn add(&mut self, planes: &[f32], valid: ValidPixels) {
         let mask = valid_mask(planes, self.sum.len(), valid);
         self.add_masked(planes, &mask);
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_picture_stays_zero() {
+    fn an_empty_image_stays_zero() {
         let mut planes = vec![0.0; 4];
         Normalisation::PerImage { valid: ValidPixels::Nonzero }.apply(&mut planes, 1);
         assert_eq!(planes, [0.0; 4]);
@@ -216,9 +216,9 @@ mod tests {
     fn statistics_of_parts_add_up() {
         let (a, b) = (vec![0.1, 0.5, 0.2, 0.9], vec![0.3, 0.7, 0.4, 0.8]);
         let mut parts = Statistics::new(2);
-        for picture in [&a, &b] {
+        for image in [&a, &b] {
             let mut part = Statistics::new(2);
-            part.add(picture, ValidPixels::All);
+            part.add(image, ValidPixels::All);
             parts.merge(&part);
         }
         let (mean, _) = parts.mean_and_std();

@@ -5,16 +5,16 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-/// A picture and its labels.
+/// An image and its labels.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Pair {
-    /// The picture.
+    /// The image.
     pub image: PathBuf,
     /// Its label image, or its masks.
     pub label: Labels,
 }
 
-/// Where the labels of a picture are.
+/// Where the labels of an image are.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Labels {

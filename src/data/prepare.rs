@@ -5,31 +5,31 @@ use std::path::Path;
 
 use image::RgbImage;
 
-use super::descriptor::Descriptor;
+use super::dataset::Dataset;
 use super::normalise::Normalisation;
 use crate::base::{Error, Result};
 use crate::image::{Raster, SampleType, Samples, note_file, read_image};
 
 /// Reads an image as the data set means it; see [`prepared`].
-pub fn load_raster(path: &Path, descriptor: &Descriptor) -> Result<Raster> {
-    prepared(path, read_image(path)?, descriptor)
+pub fn load_raster(path: &Path, dataset: &Dataset) -> Result<Raster> {
+    prepared(path, read_image(path)?, dataset)
 }
 
 /// An image as the data set means it: alpha is a band if the data set has one band more than the image has colours, and
 /// says which pixels hold no data otherwise; [`Raster::nodata`] are all pixels without data, those that the data set's
 /// `nodata` names among them; samples of another type than those of training become comparable to these.
-pub fn prepared(path: &Path, raster: Raster, descriptor: &Descriptor) -> Result<Raster> {
+pub fn prepared(path: &Path, raster: Raster, dataset: &Dataset) -> Result<Raster> {
     let raster = match &raster.alpha {
-        Some(_) if raster.bands + 1 == descriptor.bands => raster.with_alpha_as_band(),
+        Some(_) if raster.bands + 1 == dataset.bands => raster.with_alpha_as_band(),
         _ => raster,
     };
-    let nodata = raster.pixels_without_data(&descriptor.nodata_numbers());
+    let nodata = raster.pixels_without_data(&dataset.nodata_numbers());
     let raster = Raster { alpha: None, nodata, ..raster };
     let own = raster.sample_type.full_scale();
-    let scale = scale(path, &raster, descriptor.samples.as_ref());
-    check_normalisation(&descriptor.normalisation, raster.sample_type, scale)
+    let scale = scale(path, &raster, dataset.samples.as_ref());
+    check_normalisation(&dataset.normalisation, raster.sample_type, scale)
         .map_err(|reason| Error::content(path, reason))?;
-    Ok(match &descriptor.samples {
+    Ok(match &dataset.samples {
         Some(trained) if scale != own => rescaled(raster, scale, trained.sample_type),
         _ => raster,
     })
@@ -136,9 +136,9 @@ mod tests {
     use crate::base::Size;
     use crate::data::ValidPixels;
 
-    fn dataset(trained: Option<(SampleType, f64, f64)>) -> Descriptor {
+    fn dataset(trained: Option<(SampleType, f64, f64)>) -> Dataset {
         let samples = trained.map(|(sample_type, smallest, largest)| TrainedSamples { sample_type, smallest, largest });
-        Descriptor { bands: 1, samples, ..Descriptor::find("seeps").unwrap() }
+        Dataset { bands: 1, samples, ..Dataset::find("seeps").unwrap() }
     }
 
     fn planes(trained: (SampleType, f64, f64), sample_type: SampleType, samples: Samples) -> Vec<f32> {

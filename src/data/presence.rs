@@ -1,4 +1,4 @@
-//! What the pictures of a data set show, as far as sampling asks.
+//! What the images of a data set show, as far as sampling asks.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +15,7 @@ pub struct ClassPresence {
     sizes: Vec<(usize, usize)>,
 }
 
-/// Which pictures are meant.
+/// Which images are meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Group {
     All,
@@ -61,7 +61,7 @@ impl ClassPresence {
         (own, all)
     }
 
-    /// Whether a picture is higher than wide.
+    /// Whether an image is higher than wide.
     pub(super) fn is_high(&self, pair: usize) -> bool {
         self.sizes.get(pair).is_some_and(|(width, height)| height > width)
     }

@@ -9,7 +9,7 @@ pub(super) enum Purpose {
     Sample,
     /// What the samples of a batch have in common.
     Batch,
-    /// The picture of a sample that is to show a class.
+    /// The image of a sample that is to show a class.
     Foreground,
 }
 

@@ -1,8 +1,8 @@
-//! One picture and its label, ready for the network.
+//! One image and its label, ready for the network.
 
 use std::path::{Path, PathBuf};
 
-use super::descriptor::Descriptor;
+use super::dataset::Dataset;
 use super::label_maps::load_pair_labels;
 use super::normalise::{Normalisation, Normaliser, Statistics};
 use super::pair::Pair;
@@ -15,7 +15,7 @@ use crate::image::{Raster, Samples};
 /// Rows that are measured at a time.
 const SETTLED_ROWS: usize = 256;
 
-/// A picture with its class map.
+/// An image with its class map.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
     /// Network input `[bands, height, width]`; before normalisation, samples between 0 and 1, NaN where a pixel carries
@@ -27,13 +27,13 @@ pub struct Sample {
 
 impl Sample {
     /// Reads, checks and normalises a pair.
-    pub fn load(pair: &Pair, descriptor: &Descriptor) -> Result<Self> {
-        let (mut sample, normaliser) = Decoded::load(pair, descriptor)?.sample(pair, descriptor)?;
+    pub fn load(pair: &Pair, dataset: &Dataset) -> Result<Self> {
+        let (mut sample, normaliser) = Decoded::load(pair, dataset)?.sample(pair, dataset)?;
         normaliser.apply(&mut sample.planes);
         Ok(sample)
     }
 
-    /// Bands of the picture.
+    /// Bands of the image.
     pub(super) fn bands(&self) -> usize {
         self.planes.len() / self.labels.classes.len()
     }
@@ -57,9 +57,9 @@ enum CompactLabels {
 
 impl Decoded {
     /// Reads and checks a pair.
-    pub(super) fn load(pair: &Pair, descriptor: &Descriptor) -> Result<Self> {
-        let raster = load_raster(&pair.image, descriptor)?;
-        let mut labels = load_pair_labels(pair, raster.size, descriptor)?;
+    pub(super) fn load(pair: &Pair, dataset: &Dataset) -> Result<Self> {
+        let raster = load_raster(&pair.image, dataset)?;
+        let mut labels = load_pair_labels(pair, raster.size, dataset)?;
         raster.nodata.iter().for_each(|nodata| labels.leave_out(nodata));
         Ok(Self { raster, labels: CompactLabels::new(labels.classes) })
     }
@@ -84,9 +84,9 @@ impl Decoded {
     }
 
     /// The sample before normalisation, and what it is to be normalised with.
-    pub(super) fn sample(&self, pair: &Pair, descriptor: &Descriptor) -> Result<(Sample, Normaliser)> {
-        let mut planes = fit_bands(&pair.image, &self.raster, descriptor)?;
-        let normaliser = descriptor.normalisation.prepare(&mut planes, descriptor.bands);
+    pub(super) fn sample(&self, pair: &Pair, dataset: &Dataset) -> Result<(Sample, Normaliser)> {
+        let mut planes = fit_bands(&pair.image, &self.raster, dataset)?;
+        let normaliser = dataset.normalisation.prepare(&mut planes, dataset.bands);
         let labels = LabelMap { size: self.raster.size, classes: self.labels.to_classes() };
         Ok((Sample { planes, labels }, normaliser))
     }
@@ -110,70 +110,70 @@ impl CompactLabels {
     }
 }
 
-/// Reads a picture as normalised planes `[bands, height, width]`.
-pub fn load_image(path: &Path, descriptor: &Descriptor) -> Result<(Size, Vec<f32>)> {
-    let raster = load_raster(path, descriptor)?;
-    Ok((raster.size, network_input(path, &raster, descriptor)?))
+/// Reads an image as normalised planes `[bands, height, width]`.
+pub fn load_image(path: &Path, dataset: &Dataset) -> Result<(Size, Vec<f32>)> {
+    let raster = load_raster(path, dataset)?;
+    Ok((raster.size, network_input(path, &raster, dataset)?))
 }
 
 /// An image that was [prepared](super::prepare::prepared), or a part of it, as normalised planes `[bands, height, width]`; `path` is
 /// what errors call it.
-pub fn network_input(path: &Path, raster: &Raster, descriptor: &Descriptor) -> Result<Vec<f32>> {
-    let mut planes = fit_bands(path, raster, descriptor)?;
-    descriptor.normalisation.apply(&mut planes, descriptor.bands);
+pub fn network_input(path: &Path, raster: &Raster, dataset: &Dataset) -> Result<Vec<f32>> {
+    let mut planes = fit_bands(path, raster, dataset)?;
+    dataset.normalisation.apply(&mut planes, dataset.bands);
     Ok(planes)
 }
 
-/// The data set as it is for one picture, of which parts are to be normalised like the whole: a normalisation by the
-/// picture's own statistics becomes a fixed one. An error if its bands do not fit.
-pub fn settled(path: &Path, raster: &Raster, descriptor: &Descriptor) -> Result<Descriptor> {
-    let fits = raster.bands == 1 || raster.bands == descriptor.bands;
-    if fits && matches!(descriptor.normalisation, Normalisation::Fixed { .. }) {
-        return Ok(descriptor.clone());
+/// The data set as it is for one image, of which parts are to be normalised like the whole: a normalisation by the
+/// image's own statistics becomes a fixed one. An error if its bands do not fit.
+pub fn settled(path: &Path, raster: &Raster, dataset: &Dataset) -> Result<Dataset> {
+    let fits = raster.bands == 1 || raster.bands == dataset.bands;
+    if fits && matches!(dataset.normalisation, Normalisation::Fixed { .. }) {
+        return Ok(dataset.clone());
     }
-    let statistics = statistics(path, raster, descriptor)?;
-    let normalisation = match &descriptor.normalisation {
+    let statistics = statistics(path, raster, dataset)?;
+    let normalisation = match &dataset.normalisation {
         fixed @ Normalisation::Fixed { .. } => fixed.clone(),
         Normalisation::PerImage { .. } | Normalisation::PerDataset { .. } => {
             let (mean, std) = statistics.mean_and_std();
-            Normalisation::Fixed { mean, std, valid: descriptor.normalisation.valid() }
+            Normalisation::Fixed { mean, std, valid: dataset.normalisation.valid() }
         }
     };
-    Ok(Descriptor { normalisation, ..descriptor.clone() })
+    Ok(Dataset { normalisation, ..dataset.clone() })
 }
 
 /// The data set with what its images have in common: the normalisation, where it is by all of them, the sample type, and
 /// what was done with declared orientations.
-pub fn measured(paths: &[PathBuf], descriptor: &Descriptor) -> Result<Descriptor> {
-    let ranges = |path: &PathBuf| load_raster(path, descriptor).map(|raster| (raster.sample_type, range(&raster)));
+pub fn measured(paths: &[PathBuf], dataset: &Dataset) -> Result<Dataset> {
+    let ranges = |path: &PathBuf| load_raster(path, dataset).map(|raster| (raster.sample_type, range(&raster)));
     let seen: Vec<_> = paths.iter().map(ranges).collect::<Result<_>>()?;
     // What samples of another type mean is known from here on.
-    let mut descriptor = descriptor.trained_on(TrainedSamples::most_frequent(seen));
-    if let Normalisation::PerDataset { valid } = descriptor.normalisation {
-        let mut all = Statistics::new(descriptor.bands);
+    let mut dataset = dataset.trained_on(TrainedSamples::most_frequent(seen));
+    if let Normalisation::PerDataset { valid } = dataset.normalisation {
+        let mut all = Statistics::new(dataset.bands);
         for path in paths {
-            all.merge(&statistics(path, &load_raster(path, &descriptor)?, &descriptor)?);
+            all.merge(&statistics(path, &load_raster(path, &dataset)?, &dataset)?);
         }
         let (mean, std) = all.mean_and_std();
-        descriptor.normalisation = Normalisation::Fixed { mean, std, valid };
+        dataset.normalisation = Normalisation::Fixed { mean, std, valid };
     }
-    Ok(descriptor)
+    Ok(dataset)
 }
 
-/// Sums over the valid pixels of a picture, some rows at a time.
-fn statistics(path: &Path, raster: &Raster, descriptor: &Descriptor) -> Result<Statistics> {
+/// Sums over the valid pixels of an image, some rows at a time.
+fn statistics(path: &Path, raster: &Raster, dataset: &Dataset) -> Result<Statistics> {
     let Size { width, height } = raster.size;
-    let mut statistics = Statistics::new(descriptor.bands);
+    let mut statistics = Statistics::new(dataset.bands);
     for top in (0..height).step_by(SETTLED_ROWS) {
         let part = raster.cropped(top..height.min(top + SETTLED_ROWS), 0..width);
-        statistics.add(&fit_bands(path, &part, descriptor)?, descriptor.normalisation.valid());
+        statistics.add(&fit_bands(path, &part, dataset)?, dataset.normalisation.valid());
     }
     Ok(statistics)
 }
 
-/// Planes with the data set's number of bands: a grey picture fills all of them, and a colour picture whose bands are
+/// Planes with the data set's number of bands: a grey image fills all of them, and a colour image whose bands are
 /// all equal is grey. Anything else that does not match is an error: which band to drop is not ours to guess.
-pub(super) fn fit_bands(path: &Path, raster: &Raster, descriptor: &Descriptor) -> Result<Vec<f32>> {
+pub(super) fn fit_bands(path: &Path, raster: &Raster, dataset: &Dataset) -> Result<Vec<f32>> {
     let mut planes = raster.to_planes();
     let pixels = raster.size.width * raster.size.height;
     if let Some(nodata) = &raster.nodata {
@@ -182,7 +182,7 @@ pub(super) fn fit_bands(path: &Path, raster: &Raster, descriptor: &Descriptor) -
         }
     }
     let equal = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| a == b || (a.is_nan() && b.is_nan()));
-    match (raster.bands, descriptor.bands) {
+    match (raster.bands, dataset.bands) {
         (found, wanted) if found == wanted => Ok(planes),
         (1, wanted) => Ok(planes.repeat(wanted)),
         (_, 1) if planes.chunks_exact(pixels).all(|plane| equal(plane, &planes[..pixels])) => {
@@ -191,8 +191,8 @@ pub(super) fn fit_bands(path: &Path, raster: &Raster, descriptor: &Descriptor) -
         (found, wanted) => Err(Error::content(
             path,
             format!(
-                "has {found} bands, data set '{}' wants {wanted}; convert the picture, or set `bands = {found}` in the data set file",
-                descriptor.name
+                "has {found} bands, data set '{}' wants {wanted}; convert the image, or set `bands = {found}` in the data set file",
+                dataset.name
             ),
         )),
     }

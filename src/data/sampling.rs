@@ -1,4 +1,4 @@
-//! Which pictures make up an epoch and its batches.
+//! Which images make up an epoch and its batches.
 
 use rand::RngExt;
 use rand::seq::SliceRandom;
@@ -8,14 +8,14 @@ use super::presence::{ClassPresence, Group};
 use super::random::{Purpose, stream};
 use crate::base::{Error, Result};
 
-/// Which pictures make up an epoch and its batches.
+/// Which images make up an epoch and its batches.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sampling {
-    /// Batches of an epoch, all of them full, from one shuffle of the pictures after the other; as many as the pictures
+    /// Batches of an epoch, all of them full, from one shuffle of the images after the other; as many as the images
     /// fill if left out.
     pub epoch_batches: Option<usize>,
-    /// Whether pictures that are higher than wide share no batch with the others, as in CSAIL's training.
+    /// Whether images that are higher than wide share no batch with the others, as in CSAIL's training.
     #[serde(default)]
     pub group_by_aspect: bool,
     /// Share of the samples that are chosen to show a class other than the first, each of these as often; a crop is
@@ -24,7 +24,7 @@ pub struct Sampling {
     pub foreground: f64,
 }
 
-/// A picture at a place of an epoch.
+/// An image at a place of an epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Pick {
     /// Its position in the pairs.
@@ -33,7 +33,7 @@ pub(super) struct Pick {
     pub(super) class: Option<u16>,
 }
 
-/// What pictures are drawn from.
+/// What images are drawn from.
 #[derive(Clone, Copy)]
 pub(super) struct Pool<'a> {
     /// How many there are.
@@ -56,7 +56,7 @@ impl Sampling {
         Ok(())
     }
 
-    /// Whether it depends on what the pictures show.
+    /// Whether it depends on what the images show.
     pub fn needs_presence(&self) -> bool {
         self.group_by_aspect || self.foreground > 0.0
     }
@@ -71,7 +71,7 @@ impl Sampling {
         self.epoch_batches.map_or(pool.pairs, |batches| batches * pool.batch_size)
     }
 
-    /// Batches that one shuffle of the pictures fills.
+    /// Batches that one shuffle of the images fills.
     fn round(&self, pool: Pool<'_>) -> usize {
         let all = pool.pairs;
         if !self.group_by_aspect {
@@ -108,8 +108,8 @@ impl Sampling {
         batches
     }
 
-    /// Exchanges every so many-th picture of the epoch for one that shows a class other than the first: the class drawn
-    /// evenly among those that occur, then the picture among those that show it.
+    /// Exchanges every so many-th image of the epoch for one that shows a class other than the first: the class drawn
+    /// evenly among those that occur, then the image among those that show it.
     fn choose_foreground(&self, pool: Pool<'_>, seed: u64, epoch: usize, batches: &mut [Vec<Pick>]) {
         let groups: &[Group] = if self.group_by_aspect { &[Group::High, Group::Wide] } else { &[Group::All] };
         let shown: Vec<_> = groups.iter().map(|group| pool.presence.pairs_by_class(*group)).collect();
@@ -147,8 +147,8 @@ fn chunks(pairs: impl Iterator<Item = usize>, size: usize) -> Vec<Vec<usize>> {
     batches
 }
 
-/// A shuffle of the pictures in batches of one group each, in the order in which they are full; the two that are not
-/// come last, `full` of pictures of their group that were there already if asked for.
+/// A shuffle of the images in batches of one group each, in the order in which they are full; the two that are not
+/// come last, `full` of images of their group that were there already if asked for.
 fn grouped(pool: Pool<'_>, seed: u64, round: usize, full: bool) -> Vec<Vec<usize>> {
     let mut batches = Vec::new();
     let mut open: [Vec<usize>; 2] = Default::default();

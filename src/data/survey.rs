@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
-use super::descriptor::Descriptor;
+use super::dataset::Dataset;
 use super::label_maps::{background, merge};
 use super::normalise::{Normalisation, Statistics};
 use super::pair::Pair;
@@ -61,45 +61,45 @@ struct PairReport {
 
 /// Decodes every pair, compares sizes and checks label values, on all cores. If anything is wrong, the error lists the
 /// first faults, each with file, value and pixel, and their total. Images that are there more than once are noted.
-pub fn survey(train: &[Pair], validation: &[Pair], descriptor: &Descriptor, sink: &dyn Sink) -> Result<Survey> {
-    if descriptor.samples.is_none()
+pub fn survey(train: &[Pair], validation: &[Pair], dataset: &Dataset, sink: &dyn Sink) -> Result<Survey> {
+    if dataset.samples.is_none()
         && let Some(raster) = train.first().and_then(|pair| read_image(&pair.image).ok())
     {
         let (sample_type, scale) = (raster.sample_type, raster.sample_type.full_scale());
-        check_normalisation(&descriptor.normalisation, sample_type, scale).map_err(Error::Config)?;
+        check_normalisation(&dataset.normalisation, sample_type, scale).map_err(Error::Config)?;
     }
     let pairs: Vec<&Pair> = train.iter().chain(validation).collect();
-    let mut reports = examine_all(&pairs, descriptor, sink);
+    let mut reports = examine_all(&pairs, dataset, sink);
     let samples = {
         let seen = reports[..train.len()].iter().filter_map(|report| report.samples);
-        descriptor.samples.clone().or_else(|| TrainedSamples::most_frequent(seen))
+        dataset.samples.clone().or_else(|| TrainedSamples::most_frequent(seen))
     };
     if let Some(trained) = &samples {
         // Those of another type mean something else beside the others than alone.
-        let descriptor = Descriptor { samples: samples.clone(), ..descriptor.clone() };
+        let dataset = Dataset { samples: samples.clone(), ..dataset.clone() };
         let scale = trained.sample_type.full_scale();
         let differs = |report: &PairReport| report.samples.is_some_and(|(own, _)| own.full_scale() != scale);
         reports.par_iter_mut().zip(&pairs).filter(|(report, _)| differs(report)).for_each(|(report, pair)| {
-            *report = examine(pair, &descriptor);
+            *report = examine(pair, &dataset);
         });
     }
     report_notes(sink);
-    refuse_faults(&reports, &pairs, descriptor)?;
+    refuse_faults(&reports, &pairs, dataset)?;
     let known: Vec<KnownImage<'_>> =
         pairs.iter().zip(&reports).map(|(pair, report)| (pair.image.as_path(), report.content)).collect();
     let (first, others) = known.split_at(train.len());
     repeat_notes(first, others).into_iter().for_each(|note| sink.event(Event::Note(note)));
-    Ok(Survey::of(reports.split_at(train.len()), descriptor, samples))
+    Ok(Survey::of(reports.split_at(train.len()), dataset, samples))
 }
 
 /// Reports keep the order of the pairs, so that sums of floats do not depend on the threads.
-fn examine_all(pairs: &[&Pair], descriptor: &Descriptor, sink: &dyn Sink) -> Vec<PairReport> {
+fn examine_all(pairs: &[&Pair], dataset: &Dataset, sink: &dyn Sink) -> Vec<PairReport> {
     sink.event(Event::Started { task: Task::Check, total: pairs.len(), done: 0 });
     let done = AtomicUsize::new(0);
     let reports = pairs
         .par_iter()
         .map(|pair| {
-            let report = examine(pair, descriptor);
+            let report = examine(pair, dataset);
             sink.event(Event::Advanced { done: done.fetch_add(1, Ordering::Relaxed) + 1, loss: None });
             report
         })
@@ -108,7 +108,7 @@ fn examine_all(pairs: &[&Pair], descriptor: &Descriptor, sink: &dyn Sink) -> Vec
     reports
 }
 
-fn refuse_faults(reports: &[PairReport], pairs: &[&Pair], descriptor: &Descriptor) -> Result<()> {
+fn refuse_faults(reports: &[PairReport], pairs: &[&Pair], dataset: &Dataset) -> Result<()> {
     let total: usize = reports.iter().map(|r| r.faults.len()).sum();
     if total == 0 {
         return Ok(());
@@ -120,7 +120,7 @@ fn refuse_faults(reports: &[PairReport], pairs: &[&Pair], descriptor: &Descripto
         true => None,
         false => {
             let ordered: Vec<&Pair> = undefined.into_iter().chain(others).map(|i| pairs[i]).collect();
-            suggestion(&ordered, descriptor)
+            suggestion(&ordered, dataset)
         }
     };
     Err(Error::Faults { faults, total, advice })
@@ -130,18 +130,18 @@ impl Survey {
     /// The sums of the reports on training and on validation pairs.
     fn of(
         (train, validation): (&[PairReport], &[PairReport]),
-        descriptor: &Descriptor,
+        dataset: &Dataset,
         samples: Option<TrainedSamples>,
     ) -> Self {
         let pixels = |reports: &[PairReport]| {
             let sum = |class: usize| reports.iter().map(|report| report.class_pixels[class]).sum();
-            (0..descriptor.class_count()).map(sum).collect()
+            (0..dataset.class_count()).map(sum).collect()
         };
         let sizes = |reports: &[PairReport]| {
             let found: BTreeSet<_> = reports.iter().filter_map(|r| r.size).map(|s| (s.width, s.height)).collect();
             found.into_iter().map(|(width, height)| Size { width, height }).collect()
         };
-        let (mut statistics, mut presence) = (Statistics::new(descriptor.bands), ClassPresence::default());
+        let (mut statistics, mut presence) = (Statistics::new(dataset.bands), ClassPresence::default());
         // The validation images must not leak into what the network sees of the training set.
         for report in train {
             statistics.merge(&report.statistics);
@@ -159,26 +159,26 @@ impl Survey {
     }
 }
 
-fn examine(pair: &Pair, descriptor: &Descriptor) -> PairReport {
+fn examine(pair: &Pair, dataset: &Dataset) -> PairReport {
     let mut report = PairReport {
         faults: Vec::new(),
         undefined_labels: false,
-        class_pixels: vec![0; descriptor.class_count()],
+        class_pixels: vec![0; dataset.class_count()],
         size: None,
-        statistics: Statistics::new(descriptor.bands),
+        statistics: Statistics::new(dataset.bands),
         samples: None,
         content: Fingerprint::default(),
     };
-    let image = load_raster(&pair.image, descriptor)
-        .and_then(|raster| fit_bands(&pair.image, &raster, descriptor).map(|planes| (raster, planes)));
+    let image = load_raster(&pair.image, dataset)
+        .and_then(|raster| fit_bands(&pair.image, &raster, dataset).map(|planes| (raster, planes)));
     let mut nodata = None;
     match image {
         Ok((raster, planes)) => {
             report.size = Some(raster.size);
             report.content.image = Fingerprint::image(&raster);
             report.samples = Some((raster.sample_type, range(&raster)));
-            if matches!(descriptor.normalisation, Normalisation::PerDataset { .. }) {
-                report.statistics.add(&planes, descriptor.normalisation.valid());
+            if matches!(dataset.normalisation, Normalisation::PerDataset { .. }) {
+                report.statistics.add(&planes, dataset.normalisation.valid());
             }
             nodata = raster.nodata;
         }
@@ -187,7 +187,7 @@ fn examine(pair: &Pair, descriptor: &Descriptor) -> PairReport {
     let mut merged = None;
     for file in pair.label.files() {
         match read_labels(file) {
-            Ok(labels) => report.examine_labels(&pair.image, file, &labels, descriptor, &mut merged),
+            Ok(labels) => report.examine_labels(&pair.image, file, &labels, dataset, &mut merged),
             Err(e) => report.faults.push(e.to_string()),
         }
     }
@@ -202,13 +202,13 @@ fn examine(pair: &Pair, descriptor: &Descriptor) -> PairReport {
 }
 
 impl PairReport {
-    /// Examines a label image or a mask, and merges it with those before it if it is of the picture's size.
+    /// Examines a label image or a mask, and merges it with those before it if it is of the image's size.
     fn examine_labels(
         &mut self,
         image: &Path,
         label: &Path,
         labels: &RawLabels,
-        descriptor: &Descriptor,
+        dataset: &Dataset,
         merged: &mut Option<LabelMap>,
     ) {
         let label_size = labels.size();
@@ -217,7 +217,7 @@ impl PairReport {
             let mismatch = Error::SizeMismatch { first, first_size: size, second, second_size: label_size };
             self.faults.push(mismatch.to_string());
         }
-        let (faults, values) = descriptor.label_faults(labels, MAX_VALUES);
+        let (faults, values) = dataset.label_faults(labels, MAX_VALUES);
         let shown = label.display();
         self.undefined_labels |= values > 0;
         for fault in &faults {
@@ -227,8 +227,8 @@ impl PairReport {
                 fault.x,
                 fault.y,
                 fault.pixels,
-                descriptor.name,
-                descriptor.expected(labels)
+                dataset.name,
+                dataset.expected(labels)
             ));
         }
         if values > faults.len() {
@@ -236,7 +236,7 @@ impl PairReport {
             self.faults.push(format!("{shown}: {more} more undefined values; are images and labels exchanged?"));
         }
         let fits = self.size == Some(label_size);
-        if let (true, Ok(map)) = (fits, descriptor.class_map(label, labels)) {
+        if let (true, Ok(map)) = (fits, dataset.class_map(label, labels)) {
             merge(merged, map);
         }
     }

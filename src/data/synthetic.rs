@@ -24,7 +24,7 @@ const FAULT_HALF_WIDTH: f32 = 1.6;
 /// Half-length of the wavelet, in samples.
 const WAVELET_REACH: i32 = 7;
 
-/// A section and its classes (those of the `demo` descriptor).
+/// A section and its classes (those of the `demo` dataset).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Section {
     /// Grey values, row by row.
@@ -188,10 +188,10 @@ pub fn write_set(folder: &Path, name: &str, seed: u64, range: std::ops::Range<u6
 }
 
 fn write_grey_png(path: &Path, size: Size, pixels: &[u8]) -> Result<()> {
-    let picture = image::GrayImage::from_raw(size.width as u32, size.height as u32, pixels.to_vec())
+    let image = image::GrayImage::from_raw(size.width as u32, size.height as u32, pixels.to_vec())
         .ok_or_else(|| Error::Config(format!("{}: pixels do not fill {size}", path.display())))?;
     let mut bytes = std::io::Cursor::new(Vec::new());
-    picture.write_to(&mut bytes, image::ImageFormat::Png).map_err(|e| Error::content(path, e))?;
+    image.write_to(&mut bytes, image::ImageFormat::Png).map_err(|e| Error::content(path, e))?;
     write_atomically(path, |out| std::io::Write::write_all(out, bytes.get_ref()))
 }
 

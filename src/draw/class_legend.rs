@@ -1,4 +1,4 @@
-//! What legends say: the classes of a picture by area, and what the colours of the errors mean.
+//! What legends say: the classes of an image by area, and what the colours of the errors mean.
 
 use super::legend::{LegendRow, LegendTable};
 use super::panels::Judgement;

@@ -9,7 +9,7 @@ use super::{GAP, PAPER, fill, paste};
 /// Length of the lines between bar and numbers.
 const TICK: u32 = 4;
 
-/// A bar beside a picture of one height: its size and its text.
+/// A bar beside an image of one height: its size and its text.
 struct ColorBar {
     width: u32,
     text: Text,
@@ -17,7 +17,7 @@ struct ColorBar {
 }
 
 impl ColorBar {
-    /// For a picture of `height` pixels.
+    /// For an image of `height` pixels.
     fn new(height: u32) -> Self {
         let text = Text::new((height as f32 / 20.0).clamp(11.0, 30.0));
         let ticks: &[_] = match height / text.height() {
@@ -51,17 +51,17 @@ impl ColorBar {
     }
 }
 
-/// Width that [`with_color_bar`] adds to a picture of this height.
+/// Width that [`with_color_bar`] adds to an image of this height.
 pub fn color_bar_width(height: u32) -> u32 {
     ColorBar::new(height).total_width()
 }
 
-/// A picture of probabilities with the meaning of its colours beside it, on white.
-pub fn with_color_bar(picture: &RgbImage) -> RgbImage {
-    let (width, height) = picture.dimensions();
+/// An image of probabilities with the meaning of its colours beside it, on white.
+pub fn with_color_bar(image: &RgbImage) -> RgbImage {
+    let (width, height) = image.dimensions();
     let bar = ColorBar::new(height);
     let mut canvas = RgbImage::from_pixel(width + bar.total_width(), height, PAPER);
-    paste(&mut canvas, picture, (0, 0));
+    paste(&mut canvas, image, (0, 0));
     bar.draw(&mut canvas, width, &Ramp::dark_to_light());
     canvas
 }

@@ -1,4 +1,4 @@
-//! From what was read to the finished picture.
+//! From what was read to the finished image.
 
 use image::RgbImage;
 
@@ -9,10 +9,10 @@ use super::panels::{color_labels, color_probabilities, judge, overlay_labels};
 use super::shown::{Classes, Look, Paint, Shown};
 use super::size::{panel_size, resized};
 
-/// Narrowest picture with a legend, in pixels.
+/// Narrowest image with a legend, in pixels.
 const LEAST_LEGEND: u32 = 240;
 
-/// Draws the panels that there are: picture, label, prediction, errors, probability. Says why not where the result would
+/// Draws the panels that there are: image, label, prediction, errors, probability. Says why not where the result would
 /// be too large, or cannot be as narrow as asked for.
 pub fn compose(shown: Shown, classes: &Classes, look: &Look) -> Result<RgbImage, String> {
     if let Some(most) = look.max_width.filter(|most| look.legend && *most < LEAST_LEGEND) {
@@ -51,9 +51,9 @@ fn panels(shown: Shown, classes: &Classes, look: &Look) -> Vec<Panel> {
     let errors = shown.judged().filter(|_| look.errors);
     let errors = errors.map(|(label, predicted)| ("errors".to_owned(), judge(label, predicted, width)));
     let probability = shown.probability.as_ref().map(|values| with_color_bar(&color_probabilities(values, width)));
-    let probability = probability.map(|picture| ("probability".to_owned(), picture));
+    let probability = probability.map(|image| ("probability".to_owned(), image));
     let image = Some(("image".to_owned(), shown.image));
-    let panel = |(title, picture): (String, RgbImage)| Panel { title, picture };
+    let panel = |(title, image): (String, RgbImage)| Panel { title, image };
     [image, label, prediction, errors, probability].into_iter().flatten().map(panel).collect()
 }
 
@@ -72,8 +72,8 @@ mod tests {
     fn any_width_that_can_be_kept_is_kept() {
         for most in [240, 333, 1000] {
             let look = Look { errors: true, legend: true, titles: true, max_width: Some(most), ..Look::default() };
-            let picture = compose(shown(300, 200), &Classes::default(), &look).unwrap();
-            assert!((most - 30..=most).contains(&picture.width()), "{} for {most}", picture.width());
+            let image = compose(shown(300, 200), &Classes::default(), &look).unwrap();
+            assert!((most - 30..=most).contains(&image.width()), "{} for {most}", image.width());
         }
     }
 

@@ -11,19 +11,19 @@ use super::{GAP, PAPER, paste};
 use crate::base::named_enum::{by_name, name_of};
 use crate::base::{Error, Result};
 
-/// One of the pictures of a figure.
+/// One of the images of a figure.
 #[derive(Debug, Clone)]
 pub struct Panel {
     /// What it shows.
     pub title: String,
     /// The pixels.
-    pub picture: RgbImage,
+    pub image: RgbImage,
 }
 
 /// What stands around the panels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Frame {
-    /// Nothing: edge to edge, as pictures are compared pixel by pixel.
+    /// Nothing: edge to edge, as images are compared pixel by pixel.
     #[default]
     None,
     /// White gaps.
@@ -86,7 +86,7 @@ pub fn panels_width(widths: &[u32], frame: Frame, layout: Layout) -> u32 {
 
 /// Draws a figure on white. Text grows with its width.
 pub fn figure(figure: &Figure) -> RgbImage {
-    let widths: Vec<u32> = figure.panels.iter().map(|p| p.picture.width()).collect();
+    let widths: Vec<u32> = figure.panels.iter().map(|p| p.image.width()).collect();
     let text = Text::new((panels_width(&widths, figure.frame, figure.layout) as f32 / 75.0).clamp(14.0, 40.0));
     let cells = cell_widths(figure, &text);
     let least = figure.legends.iter().map(|table| table.least_width(&text) + 2 * GAP).max().unwrap_or(0);
@@ -102,7 +102,7 @@ pub fn figure(figure: &Figure) -> RgbImage {
             let indent = (place.cell - text.width(&title).min(place.cell)) / 2;
             text.draw(&mut canvas, (place.left + indent, place.top + GAP / 2), &title, INK);
         }
-        paste(&mut canvas, &panel.picture, place.picture);
+        paste(&mut canvas, &panel.image, place.image);
     }
     draw_tables(&mut canvas, &figure.legends, &text, (GAP, legend_top), legend_width);
     canvas
@@ -114,8 +114,8 @@ struct Place {
     left: u32,
     top: u32,
     cell: u32,
-    /// The corner of the picture.
-    picture: (u32, u32),
+    /// The corner of the image.
+    image: (u32, u32),
 }
 
 /// The places of the panels, and where they end below.
@@ -125,9 +125,9 @@ fn places(figure: &Figure, cells: &[u32], text_height: u32) -> (Vec<Place>, u32)
     let (mut left, mut top, mut bottom) = (margin, 0, 0);
     let mut places = Vec::with_capacity(cells.len());
     for (panel, &cell) in figure.panels.iter().zip(cells) {
-        let indent = (cell - panel.picture.width()) / 2;
-        places.push(Place { left, top, cell, picture: (left + indent, top + above) });
-        let end = top + above + panel.picture.height();
+        let indent = (cell - panel.image.width()) / 2;
+        places.push(Place { left, top, cell, image: (left + indent, top + above) });
+        let end = top + above + panel.image.height();
         bottom = bottom.max(end);
         match figure.layout {
             Layout::Horizontal => left += cell + margin,
@@ -139,16 +139,16 @@ fn places(figure: &Figure, cells: &[u32], text_height: u32) -> (Vec<Place>, u32)
 
 /// Room for each panel and its title, as far as the whole width allows.
 fn cell_widths(figure: &Figure, text: &Text) -> Vec<u32> {
-    let widths: Vec<u32> = figure.panels.iter().map(|p| p.picture.width()).collect();
+    let widths: Vec<u32> = figure.panels.iter().map(|p| p.image.width()).collect();
     if figure.frame != Frame::Titles {
         return widths;
     }
-    let cells: Vec<u32> = figure.panels.iter().map(|p| p.picture.width().max(text.width(&p.title))).collect();
+    let cells: Vec<u32> = figure.panels.iter().map(|p| p.image.width().max(text.width(&p.title))).collect();
     let fits = figure.max_width.is_none_or(|most| panels_width(&cells, figure.frame, figure.layout) <= most);
     if fits { cells } else { widths }
 }
 
-/// Names and colours that a picture is read by.
+/// Names and colours that an image is read by.
 #[derive(Debug, Clone, Default)]
 pub struct Legend {
     /// Name and colour, in the order drawn.
@@ -161,19 +161,19 @@ pub fn side_by_side(panels: &[(&str, RgbImage)], legend: &Legend) -> RgbImage {
         |(name, color): &(String, [u8; 3])| LegendRow { color: Some(*color), name: name.clone(), values: Vec::new() };
     let rows: Vec<LegendRow> = legend.entries.iter().map(row).collect();
     let legends = if rows.is_empty() { Vec::new() } else { vec![LegendTable { columns: Vec::new(), rows }] };
-    let panel = |(title, picture): &(&str, RgbImage)| Panel { title: (*title).to_owned(), picture: picture.clone() };
+    let panel = |(title, image): &(&str, RgbImage)| Panel { title: (*title).to_owned(), image: image.clone() };
     figure(&Figure { panels: panels.iter().map(panel).collect(), frame: Frame::Titles, legends, ..Figure::default() })
 }
 
-/// Pictures one below the other, on white.
-pub fn stack(pictures: &[RgbImage]) -> RgbImage {
-    let width = pictures.iter().map(RgbImage::width).max().unwrap_or(0);
-    let height = pictures.iter().map(|p| p.height() + GAP).sum::<u32>().saturating_sub(GAP);
+/// Images one below the other, on white.
+pub fn stack(images: &[RgbImage]) -> RgbImage {
+    let width = images.iter().map(RgbImage::width).max().unwrap_or(0);
+    let height = images.iter().map(|p| p.height() + GAP).sum::<u32>().saturating_sub(GAP);
     let mut canvas = RgbImage::from_pixel(width, height, PAPER);
     let mut top = 0;
-    for picture in pictures {
-        paste(&mut canvas, picture, (0, top));
-        top += picture.height() + GAP;
+    for image in images {
+        paste(&mut canvas, image, (0, top));
+        top += image.height() + GAP;
     }
     canvas
 }
@@ -183,7 +183,7 @@ mod tests {
     use super::*;
 
     fn panels(width: u32, count: usize) -> Vec<Panel> {
-        let panel = |_| Panel { title: "prediction".into(), picture: RgbImage::new(width, 20) };
+        let panel = |_| Panel { title: "prediction".into(), image: RgbImage::new(width, 20) };
         (0..count).map(panel).collect()
     }
 

@@ -1,4 +1,4 @@
-//! A confusion matrix as a picture.
+//! A confusion matrix as an image.
 
 use image::RgbImage;
 
@@ -144,24 +144,24 @@ mod tests {
     #[test]
     fn cells_are_coloured_by_row_and_column() {
         for classes in [2, 12, 150] {
-            let (picture, layout) = drawn(classes);
+            let (image, layout) = drawn(classes);
             let at = |row, column| {
                 let (x, y) = layout.place(row, column);
-                picture.get_pixel(x + 2, y + 2).0
+                image.get_pixel(x + 2, y + 2).0
             };
             let ramp = Ramp::white_to_blue();
             assert_eq!([at(0, 0), at(0, 1)], [ramp.color(0.9), ramp.color(0.1)]);
             assert_eq!(at(classes - 1, 0), GRID);
-            assert!(picture.width() < 2200 && picture.width() > 250, "{}", picture.width());
+            assert!(image.width() < 2200 && image.width() > 250, "{}", image.width());
         }
     }
 
     #[test]
     fn numbers_are_drawn_where_there_is_room() {
         let ink = |classes: usize| {
-            let (picture, layout) = drawn(classes);
+            let (image, layout) = drawn(classes);
             let (x, y) = layout.place(0, 1);
-            let cell = image::imageops::crop_imm(&picture, x + 2, y + 2, layout.cell - 3, layout.cell - 3).to_image();
+            let cell = image::imageops::crop_imm(&image, x + 2, y + 2, layout.cell - 3, layout.cell - 3).to_image();
             cell.pixels().any(|p| p.0[0] < 100)
         };
         assert!(ink(2) && ink(12) && ink(30) && !ink(31) && !ink(150));

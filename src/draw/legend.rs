@@ -24,7 +24,7 @@ pub struct LegendRow {
 pub struct LegendTable {
     /// Headings of the values; none for names alone.
     pub columns: Vec<String>,
-    /// The lines, read down the columns of the picture.
+    /// The lines, read down the columns of the image.
     pub rows: Vec<LegendRow>,
 }
 

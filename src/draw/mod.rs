@@ -1,4 +1,4 @@
-//! Pictures for people: colours for classes, panels side by side, legends in real text, matrices.
+//! Images for people: colours for classes, panels side by side, legends in real text, matrices.
 
 mod axis;
 mod class_legend;
@@ -19,7 +19,7 @@ pub(crate) use axis::ticks;
 pub use color_bar::{color_bar_width, with_color_bar};
 pub use compose::compose;
 pub use figure::{Figure, Frame, Layout, Legend, Panel, figure, panels_width, side_by_side, stack};
-pub use file::{PictureFormat, encode_jpeg, encode_picture, write_png};
+pub use file::{FigureFormat, encode_figure, encode_jpeg, write_png};
 pub use heatmap::heatmap;
 pub use legend::{LegendRow, LegendTable};
 pub(crate) use legend::{draw_tables, tables_height};
@@ -43,18 +43,18 @@ pub(crate) fn fill(canvas: &mut RgbImage, (left, top): (u32, u32), (width, heigh
     }
 }
 
-/// Copies a picture to a place of the canvas, as far as it lies on it; row by row, which is several times as fast as
+/// Copies an image to a place of the canvas, as far as it lies on it; row by row, which is several times as fast as
 /// `image` does it.
-pub(crate) fn paste(canvas: &mut RgbImage, picture: &RgbImage, (left, top): (u32, u32)) {
+pub(crate) fn paste(canvas: &mut RgbImage, image: &RgbImage, (left, top): (u32, u32)) {
     let (width, height) = canvas.dimensions();
-    let columns = picture.width().min(width.saturating_sub(left)) as usize;
+    let columns = image.width().min(width.saturating_sub(left)) as usize;
     if columns == 0 || top >= height {
         return;
     }
-    let (row, from_row) = (3 * width as usize, 3 * picture.width() as usize);
+    let (row, from_row) = (3 * width as usize, 3 * image.width() as usize);
     let samples: &mut [u8] = canvas;
     let lines = samples.chunks_exact_mut(row).skip(top as usize);
-    for (line, from) in lines.zip(picture.as_raw().chunks_exact(from_row)) {
+    for (line, from) in lines.zip(image.as_raw().chunks_exact(from_row)) {
         line[3 * left as usize..][..3 * columns].copy_from_slice(&from[..3 * columns]);
     }
 }
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pictures_are_pasted_and_rectangles_filled_as_far_as_they_fit() {
+    fn images_are_pasted_and_rectangles_filled_as_far_as_they_fit() {
         let mut canvas = RgbImage::new(3, 2);
         paste(&mut canvas, &RgbImage::from_pixel(2, 2, PAPER), (2, 1));
         paste(&mut canvas, &RgbImage::from_pixel(2, 2, PAPER), (3, 0));

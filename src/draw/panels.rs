@@ -1,4 +1,4 @@
-//! Class maps and probabilities as pictures of one pixel a pixel.
+//! Class maps and probabilities as images of one pixel a pixel.
 
 use image::RgbImage;
 
@@ -38,13 +38,13 @@ pub fn color_labels(labels: &[u16], width: usize, colors: &[[u8; 3]]) -> RgbImag
     from_pixels(labels.iter().map(color), width)
 }
 
-/// Lays the colours of `labels` over a picture of the same size, with an opacity from 0 (picture) to 1 (colours). Where
-/// there is no label or no colour, the picture stays.
-pub fn overlay_labels(picture: &RgbImage, labels: &[u16], colors: &[[u8; 3]], opacity: f32) -> RgbImage {
+/// Lays the colours of `labels` over an image of the same size, with an opacity from 0 (image) to 1 (colours). Where
+/// there is no label or no colour, the image stays.
+pub fn overlay_labels(image: &RgbImage, labels: &[u16], colors: &[[u8; 3]], opacity: f32) -> RgbImage {
     let one = 1u32 << BITS;
     let opacity = (opacity.clamp(0.0, 1.0) * one as f32).round() as u32;
     let weighted: Vec<[u32; 3]> = colors.iter().map(|c| c.map(|v| u32::from(v) * opacity + one / 2)).collect();
-    let mut out = picture.clone();
+    let mut out = image.clone();
     let samples: &mut [u8] = &mut out;
     for (pixel, &class) in samples.as_chunks_mut::<3>().0.iter_mut().zip(labels) {
         if let Some(color) = weighted.get(usize::from(class)) {
@@ -86,25 +86,25 @@ mod tests {
 
     #[test]
     fn classes_get_their_colours() {
-        let picture = color_labels(&[0, 1, 7, IGNORE], 2, &[[1, 2, 3], [4, 5, 6]]);
-        assert_eq!(picture.dimensions(), (2, 2));
-        assert_eq!(picture.into_raw(), [1, 2, 3, 4, 5, 6, 0, 0, 0, 0, 0, 0]);
+        let image = color_labels(&[0, 1, 7, IGNORE], 2, &[[1, 2, 3], [4, 5, 6]]);
+        assert_eq!(image.dimensions(), (2, 2));
+        assert_eq!(image.into_raw(), [1, 2, 3, 4, 5, 6, 0, 0, 0, 0, 0, 0]);
     }
 
     #[test]
     fn an_overlay_mixes_and_leaves_unlabelled_pixels() {
-        let picture = RgbImage::from_raw(2, 1, vec![100, 0, 255, 10, 20, 30]).unwrap();
-        let mixed = |opacity| overlay_labels(&picture, &[0, IGNORE], &[[200, 255, 0]], opacity).into_raw();
+        let image = RgbImage::from_raw(2, 1, vec![100, 0, 255, 10, 20, 30]).unwrap();
+        let mixed = |opacity| overlay_labels(&image, &[0, IGNORE], &[[200, 255, 0]], opacity).into_raw();
         assert_eq!(mixed(0.5), [150, 128, 128, 10, 20, 30]);
         assert_eq!(mixed(0.25), [125, 64, 191, 10, 20, 30]);
-        assert_eq!(mixed(0.0), picture.clone().into_raw());
+        assert_eq!(mixed(0.0), image.clone().into_raw());
         assert_eq!(mixed(1.0), [200, 255, 0, 10, 20, 30]);
     }
 
     #[test]
     fn pixels_are_judged() {
-        let picture = judge(&[0, 1, IGNORE, 1], &[0, 0, 0, IGNORE], 4);
+        let image = judge(&[0, 1, IGNORE, 1], &[0, 0, 0, IGNORE], 4);
         let expected = [Judgement::Right, Judgement::Wrong, Judgement::NotLabelled, Judgement::Wrong];
-        assert_eq!(picture.into_raw(), expected.map(Judgement::color).concat());
+        assert_eq!(image.into_raw(), expected.map(Judgement::color).concat());
     }
 }

@@ -1,7 +1,7 @@
 //! What a figure of an image, its labels and a prediction shows, and how.
 
 use super::figure::Layout;
-use crate::data::Descriptor;
+use crate::data::Dataset;
 use image::RgbImage;
 /// How label and prediction are painted.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -9,11 +9,11 @@ pub enum Paint {
     /// In the colours of the classes.
     #[default]
     Flat,
-    /// Over the picture, with an opacity from 0 to 1.
+    /// Over the image, with an opacity from 0 to 1.
     Overlay(f32),
 }
 
-/// What a picture shows and how large it is.
+/// What an image shows and how large it is.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Look {
     /// How label and prediction are painted.
@@ -30,7 +30,7 @@ pub struct Look {
     pub legend: bool,
     /// By what factor panels are enlarged.
     pub scale: f64,
-    /// Width that the whole picture may have, in pixels.
+    /// Width that the whole image may have, in pixels.
     pub max_width: Option<u32>,
 }
 
@@ -64,16 +64,16 @@ pub struct Classes {
 
 impl Classes {
     /// Those of a data set; without colours of its own, with generated ones.
-    pub fn of(descriptor: &Descriptor) -> Self {
-        let names = descriptor.classes.iter().map(|class| class.name.clone()).collect();
-        Self { names, colors: descriptor.shown_colors(), nodata: descriptor.nodata_numbers(), bands: descriptor.bands }
+    pub fn of(dataset: &Dataset) -> Self {
+        let names = dataset.classes.iter().map(|class| class.name.clone()).collect();
+        Self { names, colors: dataset.shown_colors(), nodata: dataset.nodata_numbers(), bands: dataset.bands }
     }
 }
 
-/// What is shown side by side: all parts have the size of the picture, row by row.
+/// What is shown side by side: all parts have the size of the image, row by row.
 #[derive(Debug, Clone)]
 pub struct Shown {
-    /// The picture.
+    /// The image.
     pub image: RgbImage,
     /// Classes by the label, where there is one.
     pub label: Option<Vec<u16>>,

@@ -8,7 +8,7 @@ use super::shown::{Look, Shown};
 use crate::base::Size;
 use crate::image::nearest;
 
-/// Most pixels of a finished picture.
+/// Most pixels of a finished image.
 const MOST_PIXELS: f64 = (1u64 << 29) as f64;
 
 /// Width and height of the panels: scaled, then reduced until all of them fit into the width asked for.
@@ -27,7 +27,7 @@ pub(super) fn panel_size(shown: &Shown, look: &Look, frame: Frame) -> Result<(u3
     let scaled_height = (f64::from(height) * look.scale).round().max(1.0);
     if scaled * scaled_height * (count + 1) as f64 > MOST_PIXELS {
         return Err(format!(
-            "its panels would be {scaled:.0}x{scaled_height:.0} pixels, which is too large for one picture; take a \
+            "its panels would be {scaled:.0}x{scaled_height:.0} pixels, which is too large for one image; take a \
              smaller --scale"
         ));
     }
@@ -48,7 +48,7 @@ pub(super) fn panel_size(shown: &Shown, look: &Look, frame: Frame) -> Result<(u3
     Ok((fitting, height_at(fitting)))
 }
 
-/// The same at another size: the picture filtered, the rest by the nearest pixel.
+/// The same at another size: the image filtered, the rest by the nearest pixel.
 pub(super) fn resized(shown: &Shown, (width, height): (u32, u32)) -> Shown {
     let (from, to) = (size(shown.image.dimensions()), size((width, height)));
     Shown {

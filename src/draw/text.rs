@@ -80,7 +80,7 @@ impl Text {
         }
     }
 
-    /// A picture of a text that reads upwards, on white.
+    /// An image of a text that reads upwards, on white.
     pub(super) fn upwards(&self, text: &str, ink: [u8; 3]) -> RgbImage {
         let mut line = RgbImage::from_pixel(self.width(text).max(1), self.height(), PAPER);
         self.draw(&mut line, (0, 0), text, ink);

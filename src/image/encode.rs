@@ -1,4 +1,4 @@
-//! Pictures to PNG.
+//! Images to PNG.
 
 use std::fs::File;
 use std::io::Read;
@@ -10,7 +10,7 @@ use png::{BitDepth, ColorType, Compression, Encoder, Filter};
 use super::raster::Samples;
 use crate::base::{Error, Result, Size};
 
-/// PNG's keyword for what made a picture.
+/// PNG's keyword for what made an image.
 const SOFTWARE: &str = "Software";
 /// Texts stand in the first bytes of a file, before its pixels.
 const BEGINNING: u64 = 1024;
@@ -67,7 +67,7 @@ pub fn encode_small_png(size: Size, pixels: Pixels<'_>) -> Result<Vec<u8>> {
 }
 
 fn encode(size: Size, pixels: Pixels<'_>, compression: Compression, maker: Option<&str>) -> Result<Vec<u8>> {
-    let failed = |e: png::EncodingError| Error::Config(format!("a picture of {size} cannot be written as PNG: {e}"));
+    let failed = |e: png::EncodingError| Error::Config(format!("an image of {size} cannot be written as PNG: {e}"));
     let (color, depth) = match pixels {
         Pixels::Gray8(_) => (ColorType::Grayscale, BitDepth::Eight),
         Pixels::Gray16(_) => (ColorType::Grayscale, BitDepth::Sixteen),
@@ -75,7 +75,7 @@ fn encode(size: Size, pixels: Pixels<'_>, compression: Compression, maker: Optio
         Pixels::Indexed(..) => (ColorType::Indexed, BitDepth::Eight),
     };
     let (Ok(width), Ok(height)) = (u32::try_from(size.width), u32::try_from(size.height)) else {
-        return Err(Error::Config(format!("a picture of {size} is too large for PNG")));
+        return Err(Error::Config(format!("an image of {size} is too large for PNG")));
     };
     let mut file = Vec::new();
     let mut encoder = Encoder::new(&mut file, width, height);

@@ -131,7 +131,7 @@ impl Curve {
     }
 }
 
-/// Turns pictures of one depth grey; makes its tables once. `LEVELS` is 256 for 8-bit samples, 65,536 for 16-bit ones.
+/// Turns images of one depth grey; makes its tables once. `LEVELS` is 256 for 8-bit samples, 65,536 for 16-bit ones.
 pub struct GrayConverter<const LEVELS: usize> {
     mixer: Mixer<LEVELS>,
     finish: Finish,
@@ -252,7 +252,7 @@ impl Steps {
     }
 }
 
-/// A sample of a picture, one of `LEVELS`.
+/// A sample of an image, one of `LEVELS`.
 pub trait Sample<const LEVELS: usize>: Copy + Ord {
     /// The sample as a table index.
     fn index(self) -> usize;

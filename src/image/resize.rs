@@ -1,4 +1,4 @@
-//! Pictures at another size, as the libraries do it that published networks were tested with, bit for bit on 8 bits.
+//! Images at another size, as the libraries do it that published networks were tested with, bit for bit on 8 bits.
 
 use std::ops::Range;
 
@@ -10,7 +10,7 @@ use crate::base::Size;
 /// Whose bilinear resizing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Scaling {
-    /// Pillow's `BILINEAR`: reduced pictures are averaged over all their pixels. Across, then down, with rounding to the
+    /// Pillow's `BILINEAR`: reduced images are averaged over all their pixels. Across, then down, with rounding to the
     /// type of the samples in between.
     #[default]
     Pillow,

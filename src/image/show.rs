@@ -6,7 +6,7 @@ use super::raster::{Raster, Samples};
 
 /// Percentiles that become black and white where samples have no fixed range.
 const STRETCH: (f64, f64) = (0.02, 0.98);
-/// What a picture with a single value is shown as.
+/// What an image with a single value is shown as.
 const MID_GREY: u8 = 128;
 
 /// What pixels without data are shown as: the paper.
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn an_even_picture_is_mid_grey_and_a_spot_on_it_is_seen() {
+    fn an_even_image_is_mid_grey_and_a_spot_on_it_is_seen() {
         assert_eq!(shown(1, Samples::U16(vec![7; 4])), [128; 12]);
         assert_eq!(shown(1, Samples::F32(vec![f32::NAN; 2])), [255; 6]);
         let mut spot = vec![0; 100];

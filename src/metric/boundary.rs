@@ -18,7 +18,7 @@ use crate::base::{Error, Result, Size};
 pub enum BoundaryWidth {
     /// So many pixels.
     Pixels(usize),
-    /// A share of the picture's diagonal, 0 to 1; at least one pixel.
+    /// A share of the image's diagonal, 0 to 1; at least one pixel.
     Diagonal(f64),
 }
 
@@ -26,7 +26,7 @@ pub enum BoundaryWidth {
 const MAX_WIDTH: usize = 1000;
 
 impl BoundaryWidth {
-    /// In pixels, for pictures of a size.
+    /// In pixels, for images of a size.
     pub fn pixels(self, size: Size) -> usize {
         match self {
             Self::Pixels(pixels) => pixels,
@@ -69,20 +69,20 @@ pub struct BoundaryCounts {
 impl BoundaryCounts {
     /// Boundary IoU: B. Cheng et al., "Boundary IoU: Improving Object-Centric Image Segmentation Evaluation" (CVPR
     /// 2021, arXiv 2103.16562). The IoU of the parts of label and prediction that lie within the width of their own
-    /// outlines, the picture's edge included; here the pixels of all pictures are added up before dividing.
+    /// outlines, the image's edge included; here the pixels of all images are added up before dividing.
     pub fn iou(&self) -> Option<f64> {
         ratio(self.both, self.label + self.prediction - self.both)
     }
 
     /// Boundary F-score: G. Csurka et al., "What is a good evaluation measure for semantic segmentation?" (BMVC 2013).
     /// Precision is the share of the predicted outline within the width (Euclidean) of the true one, recall the
-    /// reverse, F their harmonic mean; averaged over the pictures where the class has an outline in either map. An
+    /// reverse, F their harmonic mean; averaged over the images where the class has an outline in either map. An
     /// outline is the pixels of the class with one of the four neighbours in another class.
     pub fn f_score(&self) -> Option<f64> {
         self.f_score.mean()
     }
 
-    /// Whether pixels and pictures can have these counts.
+    /// Whether pixels and images can have these counts.
     pub(super) fn is_possible(&self) -> bool {
         let room = |count: u64| count < 1 << 62;
         room(self.label)
@@ -100,7 +100,7 @@ impl BoundaryCounts {
     }
 }
 
-/// Adds a picture to the counts of its classes: class indices row by row, [`IGNORE`] where there is none.
+/// Adds an image to the counts of its classes: class indices row by row, [`IGNORE`] where there is none.
 pub fn add_boundaries(
     counts: &mut [BoundaryCounts],
     size: Size,
@@ -128,7 +128,7 @@ fn add_bands(counts: &mut [BoundaryCounts], size: Size, labels: &[u16], predicti
 }
 
 /// Where a square of `2 * width + 1` pixels around the pixel is not all of the pixel's class: what `width` erosions by
-/// a 3x3 square take from the class, with nothing beyond the picture's edge.
+/// a 3x3 square take from the class, with nothing beyond the image's edge.
 fn band(classes: &[u16], size: Size, width: usize) -> Vec<bool> {
     // How many pixels to the left (and right) are of the same class as this one; the same for rows of equal stretches.
     let flat = |at: &dyn Fn(usize) -> u16, length: usize, inside: &mut dyn FnMut(usize)| {

@@ -1,4 +1,4 @@
-//! Scores of single pictures, summed so that the order does not matter.
+//! Scores of single images, summed so that the order does not matter.
 
 use serde::{Deserialize, Serialize};
 
@@ -38,17 +38,17 @@ impl Sum {
     }
 }
 
-/// IoU and Dice of one class over single pictures.
+/// IoU and Dice of one class over single images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct CaseSums {
-    /// IoU of the pictures in which the class occurs or was predicted.
+    /// IoU of the images in which the class occurs or was predicted.
     pub iou: Sum,
     /// Dice, likewise.
     pub dice: Sum,
 }
 
 impl CaseSums {
-    /// Adds a picture, unless the class neither occurs in it nor was predicted.
+    /// Adds an image, unless the class neither occurs in it nor was predicted.
     pub fn add(&mut self, areas: &Areas) {
         if let (Some(iou), Some(dice)) = (areas.iou(), areas.dice()) {
             self.iou.add(iou);

@@ -67,7 +67,7 @@ impl ConfusionMatrix {
         }
     }
 
-    /// Counts the pixels of one picture, given as class indices. Labels that are [`IGNORE`] take part in nothing; others
+    /// Counts the pixels of one image, given as class indices. Labels that are [`IGNORE`] take part in nothing; others
     /// outside `0..classes` are wrong whatever is predicted.
     ///
     /// # Panics
@@ -80,7 +80,7 @@ impl ConfusionMatrix {
         debug_assert_eq!(unknown, None);
     }
 
-    /// Counts the pixels of one picture, given as values on disk. On a value that `codes` does not know, its place is
+    /// Counts the pixels of one image, given as values on disk. On a value that `codes` does not know, its place is
     /// the error, and the counts are not to be used.
     ///
     /// # Panics
@@ -138,13 +138,13 @@ impl ConfusionMatrix {
         }
     }
 
-    /// Moves the counts of `picture` over to this matrix, in one pass, and leaves it empty.
+    /// Moves the counts of `image` over to this matrix, in one pass, and leaves it empty.
     ///
     /// # Panics
     /// If the numbers of classes differ.
-    pub fn take(&mut self, picture: &mut Self) {
-        assert_eq!(self.classes, picture.classes, "matrices of different class counts cannot be added");
-        for (mine, theirs) in self.counts.iter_mut().zip(&mut picture.counts) {
+    pub fn take(&mut self, image: &mut Self) {
+        assert_eq!(self.classes, image.classes, "matrices of different class counts cannot be added");
+        for (mine, theirs) in self.counts.iter_mut().zip(&mut image.counts) {
             *mine += std::mem::take(theirs);
         }
     }

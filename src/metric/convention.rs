@@ -34,8 +34,8 @@ pub enum Convention {
     /// PaddleSeg, `paddleseg/utils/metrics.py`: labels 0..K, 255 not labelled; an absent class scores 0; pixel accuracy is
     /// over the pixels that were predicted as some class.
     Paddle,
-    /// nnU-Net, `evaluate_predictions.py`: IoU and Dice of each picture, averaged over the pictures in which the class
-    /// occurs or was predicted; means without the background, and not a number if a class is in no picture.
+    /// nnU-Net, `evaluate_predictions.py`: IoU and Dice of each image, averaged over the images in which the class
+    /// occurs or was predicted; means without the background, and not a number if a class is in no image.
     Nnunet,
 }
 

@@ -1,4 +1,4 @@
-//! What is kept of a set of pictures: as much for a million as for one.
+//! What is kept of a set of images: as much for a million as for one.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,13 +10,13 @@ use crate::base::Size;
 /// Everything that scores are derived from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Tally {
-    /// The pixels of all pictures.
+    /// The pixels of all images.
     pub matrix: ConfusionMatrix,
-    /// Of every class, the scores of single pictures.
+    /// Of every class, the scores of single images.
     pub cases: Vec<CaseSums>,
     /// Counts along boundaries, if asked for.
     pub boundary: Option<Boundary>,
-    /// Pictures counted.
+    /// Images counted.
     pub images: usize,
     /// Pairs left out because a file could not be used.
     pub skipped: usize,
@@ -32,17 +32,17 @@ pub struct Boundary {
 }
 
 impl Tally {
-    /// Of no picture.
+    /// Of no image.
     pub fn new(classes: usize, boundary: Option<BoundaryWidth>) -> Self {
         let boundary = boundary.map(|width| Boundary { width, classes: vec![BoundaryCounts::default(); classes] });
         let (matrix, cases) = (ConfusionMatrix::new(classes), vec![CaseSums::default(); classes]);
         Self { matrix, cases, boundary, images: 0, skipped: 0 }
     }
 
-    /// Takes the counts of one picture, counted by itself, and returns its areas.
-    pub fn take(&mut self, picture: &mut ConfusionMatrix) -> Vec<Areas> {
-        let areas = picture.areas();
-        self.matrix.take(picture);
+    /// Takes the counts of one image, counted by itself, and returns its areas.
+    pub fn take(&mut self, image: &mut ConfusionMatrix) -> Vec<Areas> {
+        let areas = image.areas();
+        self.matrix.take(image);
         for (case, areas) in self.cases.iter_mut().zip(&areas) {
             case.add(areas);
         }
@@ -50,7 +50,7 @@ impl Tally {
         areas
     }
 
-    /// Adds the boundaries of one picture, if they are asked for. Class indices, row by row.
+    /// Adds the boundaries of one image, if they are asked for. Class indices, row by row.
     pub fn add_boundaries(&mut self, size: Size, labels: &[u16], predictions: &[u16]) {
         if let Some(Boundary { width, classes }) = &mut self.boundary {
             add_boundaries(classes, size, labels, predictions, *width);

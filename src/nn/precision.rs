@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::{Error, Result};
 
-/// Numbers of the pictures between layers and of the products in them. Weights, statistics and losses are float32 in
+/// Numbers of the images between layers and of the products in them. Weights, statistics and losses are float32 in
 /// any case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -1,4 +1,4 @@
-//! From pictures to label maps: at one size or several, plain and mirrored, whole or window by window.
+//! From images to label maps: at one size or several, plain and mirrored, whole or window by window.
 
 pub mod forest;
 pub mod merge;
@@ -18,13 +18,13 @@ use burn::tensor::Device;
 use crate::base::LabelMap;
 use crate::base::event::Sink;
 use crate::base::{Error, Result};
-use crate::data::{Descriptor, Normalisation, ValidPixels, prepared};
+use crate::data::{Dataset, Normalisation, ValidPixels, prepared};
 use crate::image::{Raster, orientation_policy, report_notes};
 use crate::nn::activation::{Activation, Rule};
 use crate::nn::device::DeviceChoice;
 use crate::nn::model::{InferenceNetwork, Network, NetworkConfig, checksum_of};
 use crate::nn::precision::Precision;
-use crate::run::Run;
+use crate::run::NetworkRun;
 use crate::weights::{self, Names, Report, Weights};
 use merge::Wanted;
 
@@ -48,14 +48,14 @@ pub struct Predictor {
     source: String,
     checksum: String,
     config: NetworkConfig,
-    descriptor: Descriptor,
+    dataset: Dataset,
     choice: DeviceChoice,
     device: Device,
     precision: Precision,
     rule: Rule,
 }
 
-/// The result for one picture.
+/// The result for one image.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Prediction {
     /// The class of every pixel.
@@ -81,7 +81,7 @@ impl Prediction {
 impl Predictor {
     /// Loads the best weights of a run.
     pub fn open(run: &Path, device: DeviceChoice, precision: Precision) -> Result<Self> {
-        let run = Run::open(run)?;
+        let run = NetworkRun::open(run)?;
         run.config.dataset.follow_orientation();
         let path = run.weights_path();
         if !path.exists() {
@@ -97,25 +97,25 @@ impl Predictor {
         let source = format!("run {}", run.folder().display());
         let config = run.config.recipe.network;
         let network = weights::load(config.hollow(&device)?, &path)?;
-        let given = Given { source, network, config, descriptor: run.config.dataset, rule };
+        let given = Given { source, network, config, dataset: run.config.dataset, rule };
         given.on(choice, device, precision)
     }
 
     /// Weights without a run. What their classes are, `dataset` says; without one the file, if it knows; else 150 classes
-    /// are ADE20K's, and others have label values 0 to K-1. Pictures are normalised as the weights are known to need it, else as the data set says.
+    /// are ADE20K's, and others have label values 0 to K-1. Images are normalised as the weights are known to need it, else as the data set says.
     pub fn from_weights(
         weights: &Weights,
-        dataset: Option<Descriptor>,
+        dataset: Option<Dataset>,
         device: DeviceChoice,
         precision: Precision,
     ) -> Result<(Self, Report)> {
         let config = weights.network()?.clone();
-        let descriptor = descriptor_of(weights, &config, dataset)?;
+        let dataset = dataset_of(weights, &config, dataset)?;
         let choice = device.resolve()?;
         let device = choice.open_for(precision)?;
         let (network, report) = weights.load(config.hollow(&device)?, false)?;
         let (source, rule) = (weights.checkpoint.label(), weights.description.rule());
-        let given = Given { source, network, config, descriptor, rule };
+        let given = Given { source, network, config, dataset, rule };
         Ok((given.on(choice, device, precision)?, report))
     }
 
@@ -123,13 +123,13 @@ impl Predictor {
     pub fn from_network(
         config: NetworkConfig,
         network: Network,
-        descriptor: Descriptor,
+        dataset: Dataset,
         rule: Rule,
         choice: DeviceChoice,
     ) -> Result<Self> {
         let choice = choice.resolve()?;
         let device = choice.open()?;
-        let given = Given { source: "a network in memory".into(), network, config, descriptor, rule };
+        let given = Given { source: "a network in memory".into(), network, config, dataset, rule };
         given.on(choice, device, Precision::Float32)
     }
 
@@ -156,9 +156,9 @@ impl Predictor {
         &self.config
     }
 
-    /// What pictures it takes and what its classes mean.
-    pub fn descriptor(&self) -> &Descriptor {
-        &self.descriptor
+    /// What images it takes and what its classes mean.
+    pub fn dataset(&self) -> &Dataset {
+        &self.dataset
     }
 
     /// What makes the predictions by this procedure. Devices and batches, which change no more than roundings, do not
@@ -170,14 +170,14 @@ impl Predictor {
         };
         let orientation = orientation_policy();
         let options = format!("{procedure}; {rule}; {}; orientation {orientation}", self.precision);
-        Maker::new(self.source.clone(), self.checksum.clone(), &self.descriptor, options)
+        Maker::new(self.source.clone(), self.checksum.clone(), &self.dataset, options)
     }
 
     /// Predicts an image that has been decoded; `name` is what errors call it.
-    pub fn predict(&self, name: &Path, picture: Raster, options: &Options) -> Result<Prediction> {
+    pub fn predict(&self, name: &Path, image: Raster, options: &Options) -> Result<Prediction> {
         let work = Work::new(self, options)?;
-        work.budget.check(name, picture.size)?;
-        let read = work.reading.prepare(name, prepared(name, picture, &self.descriptor)?)?;
+        work.budget.check(name, image.size)?;
+        let read = work.reading.prepare(name, prepared(name, image, &self.dataset)?)?;
         let mut found = Vec::new();
         work.compute(vec![(0, read)], &mut |_, pending| {
             found.push(pending.finish());
@@ -192,61 +192,61 @@ struct Given {
     source: String,
     network: Network,
     config: NetworkConfig,
-    descriptor: Descriptor,
+    dataset: Dataset,
     rule: Rule,
 }
 
 impl Given {
     fn on(self, choice: DeviceChoice, device: Device, precision: Precision) -> Result<Predictor> {
-        let Self { source, network, config, descriptor, rule } = self;
+        let Self { source, network, config, dataset, rule } = self;
         let hyperparameters = serde_json::to_string(&config).map_err(|e| Error::Config(e.to_string()))?;
         let checksum = checksum_of(&hyperparameters, &network);
         let network = network.into();
-        Ok(Predictor { network, source, checksum, config, descriptor, choice, device, precision, rule })
+        Ok(Predictor { network, source, checksum, config, dataset, choice, device, precision, rule })
     }
 }
 
-/// What the classes of weights mean and how their pictures are normalised.
-fn descriptor_of(weights: &Weights, config: &NetworkConfig, dataset: Option<Descriptor>) -> Result<Descriptor> {
+/// What the classes of weights mean and how their images are normalised.
+fn dataset_of(weights: &Weights, config: &NetworkConfig, dataset: Option<Dataset>) -> Result<Dataset> {
     let (bands, outputs) = config.bands_and_outputs();
     let (bands, outputs) = (bands.unwrap_or(0), outputs.unwrap_or(0));
     let activation = weights.description.activation;
     let classes = activation.classes(outputs);
     let known = weights.description.normalisation.clone();
     let told = weights.description.dataset.as_deref().filter(|told| told.class_count() == classes);
-    let mut descriptor = match (dataset, told) {
+    let mut dataset = match (dataset, told) {
         (Some(dataset), _) if activation == Activation::Sigmoid && classes == 2 => dataset.merged(),
         (Some(dataset), _) => dataset,
         (None, Some(told)) => {
             told.follow_orientation();
             told.clone()
         }
-        (None, None) if classes == ADE20K_CLASSES => Descriptor::find("ade20k")?,
-        (None, None) if is_seeps(weights, classes) => Descriptor::find("seeps")?,
+        (None, None) if classes == ADE20K_CLASSES => Dataset::find("ade20k")?,
+        (None, None) if is_seeps(weights, classes) => Dataset::find("seeps")?,
         (None, None) => {
             let measured = Normalisation::PerDataset { valid: ValidPixels::All };
             let values = weights.checkpoint.label_values().filter(|values| values.len() == classes);
-            Descriptor::unnamed(classes, values, (bands, known.clone().unwrap_or(measured)))?
+            Dataset::unnamed(classes, values, (bands, known.clone().unwrap_or(measured)))?
         }
     };
-    if descriptor.class_count() != classes {
+    if dataset.class_count() != classes {
         return Err(weights.checkpoint.error(format!(
             "the weights have {outputs} outputs{}, but data set '{}' has {} classes; give the one they were trained on",
             if activation == Activation::Sigmoid { " beside the background" } else { "" },
-            descriptor.name,
-            descriptor.class_count()
+            dataset.name,
+            dataset.class_count()
         )));
     }
-    descriptor.bands = bands;
-    descriptor.normalisation = known.unwrap_or(descriptor.normalisation);
-    descriptor.normalisation.validate(bands).map_err(|reason| weights.checkpoint.error(reason))?;
-    if let Normalisation::PerDataset { .. } = descriptor.normalisation {
+    dataset.bands = bands;
+    dataset.normalisation = known.unwrap_or(dataset.normalisation);
+    dataset.normalisation.validate(bands).map_err(|reason| weights.checkpoint.error(reason))?;
+    if let Normalisation::PerDataset { .. } = dataset.normalisation {
         return Err(weights.checkpoint.error(
-            "how its pictures were normalised is not known; give a data set whose normalisation is fixed or per-image \
+            "how its images were normalised is not known; give a data set whose normalisation is fixed or per-image \
              with --dataset",
         ));
     }
-    Ok(descriptor)
+    Ok(dataset)
 }
 
 /// Whether weights are Oil_Seep_Detection's for its seven classes of seeps.
@@ -254,23 +254,23 @@ fn is_seeps(weights: &Weights, classes: usize) -> bool {
     matches!(weights.description.names, Names::Seeps | Names::SeepsResnet) && classes == SEEPS_CLASSES
 }
 
-/// How pictures are predicted.
+/// How images are predicted.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// From a picture to its classes.
+    /// From an image to its classes.
     pub procedure: Procedure,
     /// What is wanted besides the classes.
     pub wanted: Wanted,
-    /// Most network inputs computed together: pictures of one size, mirrored looks, windows.
+    /// Most network inputs computed together: images of one size, mirrored looks, windows.
     pub batch_size: usize,
-    /// Threads that read pictures.
+    /// Threads that read images.
     pub workers: usize,
     /// Most bytes to hold; what is free on this machine if left out.
     pub memory: Option<u64>,
 }
 
 impl Options {
-    /// One look at whole pictures, `batch_size` of them together, read by `workers` threads.
+    /// One look at whole images, `batch_size` of them together, read by `workers` threads.
     pub fn new(batch_size: usize, workers: usize) -> Self {
         let (procedure, wanted) = (Procedure::default(), Wanted::default());
         Self { procedure, wanted, batch_size, workers, memory: None }
@@ -313,11 +313,11 @@ pub fn predict_files(
         let writer = scope.spawn(|| -> Result<Vec<PathBuf>> {
             let write = |(i, mut pending): (usize, Pending)| {
                 let (shown, _reserved) = (pending.shown.take(), pending.reserved.take());
-                outputs.write(&predictor.descriptor, &inputs[i], &pending.finish(), shown, target.folder)
+                outputs.write(&predictor.dataset, &inputs[i], &pending.finish(), shown, target.folder)
             };
             receiver.into_iter().map(write).collect()
         });
-        let computed = work.each(inputs, outputs.show_picture(), sink, &mut |i, pending| {
+        let computed = work.each(inputs, outputs.show_image(), sink, &mut |i, pending| {
             Ok(sender.send((i, pending)).is_ok() && !target.is_stopped())
         });
         drop(sender);

@@ -9,7 +9,7 @@ use super::merge::Wanted;
 use crate::base::files::write_bytes;
 use crate::base::named_enum;
 use crate::base::{Error, Result, Size};
-use crate::data::Descriptor;
+use crate::data::Dataset;
 use crate::draw::{Classes, color_labels, overlay_labels, write_png};
 use crate::image::{
     Pixels, encode_png, write_label_npy, write_label_npy_as_i64, write_probabilities_npy, write_probability_npy,
@@ -34,10 +34,10 @@ impl std::str::FromStr for NpyType {
     }
 }
 
-/// How shares of the classes along a picture are written.
+/// How shares of the classes along an image are written.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Along {
-    /// Parts of equal length; fewer where the picture is not as many pixels long.
+    /// Parts of equal length; fewer where the image is not as many pixels long.
     pub parts: usize,
     /// Along which side; the longer one if left out.
     pub axis: Option<Axis>,
@@ -45,7 +45,7 @@ pub struct Along {
     pub depths: Option<Depths>,
 }
 
-/// Which files are written for a picture, besides `<stem>.npy` with the label values.
+/// Which files are written for an image, besides `<stem>.npy` with the label values.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Outputs {
     /// `<stem>_prob.npy`: float32 `[height, width]`, the highest class probability.
@@ -56,19 +56,19 @@ pub struct Outputs {
     pub png: bool,
     /// `<stem>_color.png`: the classes in their colours.
     pub color: bool,
-    /// `<stem>_overlay.png`: the same over the picture.
+    /// `<stem>_overlay.png`: the same over the image.
     pub overlay: bool,
     /// How opaque they are there, from 0 to 1.
     pub opacity: f32,
-    /// `<stem>_proportions.csv` and `<stem>_proportions.png`: shares of the classes along the picture.
+    /// `<stem>_proportions.csv` and `<stem>_proportions.png`: shares of the classes along the image.
     pub proportions: Option<Along>,
     /// Type of the label values in .npy files.
     pub npy_type: NpyType,
 }
 
 impl Outputs {
-    /// Whether a file shows the picture itself.
-    pub(crate) fn show_picture(&self) -> bool {
+    /// Whether a file shows the image itself.
+    pub(crate) fn show_image(&self) -> bool {
         self.overlay || self.proportions.is_some()
     }
 
@@ -101,7 +101,7 @@ impl Outputs {
     /// Writes the files of one image; returns the first.
     pub(crate) fn write(
         &self,
-        descriptor: &Descriptor,
+        dataset: &Dataset,
         input: &Path,
         prediction: &Prediction,
         shown: Option<RgbImage>,
@@ -109,7 +109,7 @@ impl Outputs {
     ) -> Result<PathBuf> {
         let stem = input.file_stem().unwrap_or_default().to_string_lossy();
         let file = |ending: &str| output.join(format!("{stem}{ending}"));
-        let LabelValues { size, values, largest } = LabelValues::of(prediction, descriptor);
+        let LabelValues { size, values, largest } = LabelValues::of(prediction, dataset);
         let first = file(".npy");
         match self.npy_type {
             NpyType::Smallest => write_label_npy(&first, size, &values, largest)?,
@@ -125,19 +125,19 @@ impl Outputs {
             write_bytes(&file(".png"), &label_png(size, &values, largest)?)?;
         }
         let classes = &prediction.labels.classes;
-        let Classes { names, colors, .. } = Classes::of(descriptor);
-        let picture = |picture: RgbImage| encode_png(size, Pixels::Rgb8(picture.as_raw()));
+        let Classes { names, colors, .. } = Classes::of(dataset);
+        let image = |image: RgbImage| encode_png(size, Pixels::Rgb8(image.as_raw()));
         if self.color {
-            write_bytes(&file("_color.png"), &picture(color_labels(classes, size.width, &colors))?)?;
+            write_bytes(&file("_color.png"), &image(color_labels(classes, size.width, &colors))?)?;
         }
         if let Some(shown) = shown.as_ref().filter(|_| self.overlay) {
-            write_bytes(&file("_overlay.png"), &picture(overlay_labels(shown, classes, &colors, self.opacity))?)?;
+            write_bytes(&file("_overlay.png"), &image(overlay_labels(shown, classes, &colors, self.opacity))?)?;
         }
         if let Some(Along { parts, axis, depths }) = self.proportions {
             let axis = axis.unwrap_or_else(|| Axis::longer(size));
             let proportions = Proportions::of(&prediction.labels, names.len(), axis, parts)?;
             write_bytes(&file("_proportions.csv"), proportions.to_csv(&names, depths)?.as_bytes())?;
-            write_png(&file("_proportions.png"), &proportions.picture(shown.as_ref(), &colors, &names, depths)?)?;
+            write_png(&file("_proportions.png"), &proportions.image(shown.as_ref(), &colors, &names, depths)?)?;
         }
         Ok(first)
     }
@@ -151,9 +151,9 @@ struct LabelValues {
 }
 
 impl LabelValues {
-    fn of(prediction: &Prediction, descriptor: &Descriptor) -> Self {
-        let values = prediction.labels.classes.iter().map(|&class| descriptor.value_of(class)).collect();
-        Self { size: prediction.labels.size, values, largest: descriptor.largest_value() }
+    fn of(prediction: &Prediction, dataset: &Dataset) -> Self {
+        let values = prediction.labels.classes.iter().map(|&class| dataset.value_of(class)).collect();
+        Self { size: prediction.labels.size, values, largest: dataset.largest_value() }
     }
 }
 

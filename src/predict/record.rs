@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::files::{folder_of, read_text, write_bytes};
 use crate::base::{Error, Result};
-use crate::data::Descriptor;
+use crate::data::Dataset;
 use crate::nn::model::checksum_of_text;
 
 /// The file's name.
@@ -38,7 +38,7 @@ pub struct Maker {
 
 impl Maker {
     /// By weights of that checksum; `source` is how they were named.
-    pub fn new(source: String, weights: String, dataset: &Descriptor, options: String) -> Self {
+    pub fn new(source: String, weights: String, dataset: &Dataset, options: String) -> Self {
         let text = serde_json::to_string(dataset).unwrap_or_default();
         let dataset = format!("{} ({})", dataset.name, short(&checksum_of_text(&text)));
         Self { source, weights, dataset, options, version: env!("CARGO_PKG_VERSION").into() }
@@ -220,7 +220,7 @@ mod tests {
     use super::*;
 
     fn maker(source: &str, weights: &str, options: &str) -> Maker {
-        let dataset = Descriptor::find("demo").unwrap();
+        let dataset = Dataset::find("demo").unwrap();
         Maker::new(source.into(), checksum_of_text(weights), &dataset, options.into())
     }
 

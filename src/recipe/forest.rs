@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Error, Result};
-use crate::data::Descriptor;
+use crate::data::Dataset;
 use crate::pixels::forest::{ClassWeights, Settings};
 use crate::pixels::hypercolumn::HypercolumnConfig;
 
@@ -34,10 +34,10 @@ fn many() -> usize {
 
 impl ForestRecipe {
     /// Checks that everything goes together and with a data set.
-    pub fn check(&self, descriptor: &Descriptor) -> Result<()> {
-        self.features.check(descriptor.bands)?;
+    pub fn check(&self, dataset: &Dataset) -> Result<()> {
+        self.features.check(dataset.bands)?;
         self.forest.check()?;
-        let classes = descriptor.class_count();
+        let classes = dataset.class_count();
         if self.max_pixels < 2 {
             return Err(Error::Config(format!("`max_pixels` is {}; it must be 2 at the least", self.max_pixels)));
         }
@@ -45,7 +45,7 @@ impl ForestRecipe {
             ClassWeights::Numbers(weights) if weights.len() != classes => Err(Error::Config(format!(
                 "forest: class_weights has {} numbers, but data set '{}' has {classes} classes; give one number a class",
                 weights.len(),
-                descriptor.name
+                dataset.name
             ))),
             _ => Ok(()),
         }

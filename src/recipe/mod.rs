@@ -19,7 +19,7 @@ use crate::base::error::plain_types;
 use crate::base::files::read_text;
 use crate::base::named_enum::usual_spelling;
 use crate::base::{Error, Result};
-use crate::data::Descriptor;
+use crate::data::Dataset;
 use crate::nn::activation::{Activation, Rule};
 use crate::nn::loss::{ClassWeights, Loss, LossTerm};
 use crate::nn::model::NetworkConfig;
@@ -50,7 +50,7 @@ const BUILT_IN: &[(&str, &str)] = &[
 /// A network and its training.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Recipe {
+pub struct NetworkRecipe {
     /// Its short name.
     pub name: String,
     /// One line on what it is.
@@ -79,14 +79,14 @@ fn half() -> f64 {
 
 /// A recipe of either kind.
 #[derive(Debug, Clone, PartialEq)]
-pub enum AnyRecipe {
+pub enum Recipe {
     /// A network and its training.
-    Network(Box<Recipe>),
+    Network(Box<NetworkRecipe>),
     /// Features and a forest.
     Forest(Box<ForestRecipe>),
 }
 
-impl AnyRecipe {
+impl Recipe {
     /// A built-in recipe by name, or the one in a `.toml` file.
     pub fn find(name_or_path: &str) -> Result<Self> {
         Self::find_with(name_or_path, &[])
@@ -164,24 +164,24 @@ impl AnyRecipe {
     }
 }
 
-impl Recipe {
+impl NetworkRecipe {
     /// A built-in recipe of a network by name, or the one in a `.toml` file.
     pub fn find(name_or_path: &str) -> Result<Self> {
         Self::find_with(name_or_path, &[])
     }
 
-    /// The same with other values for some of its keys; see [`AnyRecipe::find_with`].
+    /// The same with other values for some of its keys; see [`Recipe::find_with`].
     pub fn find_with(name_or_path: &str, changes: &[String]) -> Result<Self> {
-        match AnyRecipe::find_with(name_or_path, changes)? {
-            AnyRecipe::Network(recipe) => Ok(*recipe),
-            AnyRecipe::Forest(_) => Err(Error::Config(format!(
+        match Recipe::find_with(name_or_path, changes)? {
+            Recipe::Network(recipe) => Ok(*recipe),
+            Recipe::Forest(_) => Err(Error::Config(format!(
                 "recipe '{name_or_path}' is of hypercolumns and a random forest, which this command does not take; \
                  `segtool train` and `segtool info` do"
             ))),
         }
     }
 
-    /// The same recipe with other values for some of its keys; see [`AnyRecipe::find_with`].
+    /// The same recipe with other values for some of its keys; see [`Recipe::find_with`].
     pub fn changed(&self, changes: &[String]) -> Result<Self> {
         let failed = |e: &dyn std::fmt::Display| {
             let reason = plain_types(e.to_string().trim_end());
@@ -196,7 +196,7 @@ impl Recipe {
 
     /// Names of the built-in recipes of networks.
     pub fn names() -> impl Iterator<Item = &'static str> {
-        AnyRecipe::names().filter(|name| matches!(AnyRecipe::find(name), Ok(AnyRecipe::Network(_))))
+        Recipe::names().filter(|name| matches!(Recipe::find(name), Ok(Recipe::Network(_))))
     }
 
     /// The network for the bands and classes of the recipe's data set, or for `classes` outputs; 3 bands if the recipe
@@ -205,7 +205,7 @@ impl Recipe {
         let (bands, own) = match &self.dataset {
             None => (3, None),
             Some(name) => {
-                let dataset = Descriptor::find(name)?;
+                let dataset = Dataset::find(name)?;
                 let dataset = if self.merge_classes { dataset.merged() } else { dataset };
                 (dataset.bands, Some(self.activation.outputs(dataset.class_count())))
             }
@@ -224,10 +224,10 @@ impl Recipe {
     }
 
     /// Settles what the data set decides (bands, outputs, merged classes) and checks that everything goes together.
-    /// Returns the descriptor to train with.
-    pub fn fit(&mut self, descriptor: &Descriptor) -> Result<Descriptor> {
-        let descriptor = if self.merge_classes { descriptor.merged() } else { descriptor.clone() };
-        self.network.fit(descriptor.bands, self.activation.outputs(descriptor.class_count()))?;
+    /// Returns the dataset to train with.
+    pub fn fit(&mut self, dataset: &Dataset) -> Result<Dataset> {
+        let dataset = if self.merge_classes { dataset.merged() } else { dataset.clone() };
+        self.network.fit(dataset.bands, self.activation.outputs(dataset.class_count()))?;
         self.network.check()?;
         if !(0.0..1.0).contains(&self.threshold) {
             return Err(Error::Config(format!("`threshold` is a probability below 1, not {}", self.threshold)));
@@ -238,7 +238,7 @@ impl Recipe {
             ));
         }
         self.training.check()?;
-        self.training.class_weights.check(descriptor.class_count())?;
+        self.training.class_weights.check(dataset.class_count())?;
         let phases = self.training.resolved_phases();
         for phase in &phases {
             Loss::new(&phase.loss, self.activation, None)?;
@@ -251,7 +251,7 @@ impl Recipe {
                     .into(),
             ));
         }
-        Ok(descriptor)
+        Ok(dataset)
     }
 }
 
@@ -261,14 +261,14 @@ mod tests {
 
     #[test]
     fn every_built_in_recipe_fits_its_data_set() {
-        for name in AnyRecipe::names() {
-            let dataset = |name: Option<String>| Descriptor::find(&name.unwrap()).unwrap();
-            let own = match AnyRecipe::find(name).unwrap() {
-                AnyRecipe::Network(mut recipe) => {
+        for name in Recipe::names() {
+            let dataset = |name: Option<String>| Dataset::find(&name.unwrap()).unwrap();
+            let own = match Recipe::find(name).unwrap() {
+                Recipe::Network(mut recipe) => {
                     recipe.fit(&dataset(recipe.dataset.clone())).unwrap();
                     recipe.name
                 }
-                AnyRecipe::Forest(recipe) => {
+                Recipe::Forest(recipe) => {
                     recipe.check(&dataset(recipe.dataset.clone())).unwrap();
                     recipe.name
                 }
@@ -279,10 +279,10 @@ mod tests {
 
     #[test]
     fn names_and_kinds_are_known_in_other_spellings() {
-        assert_eq!(Recipe::find("UNet_Seeps").unwrap().name, "unet-seeps");
+        assert_eq!(NetworkRecipe::find("UNet_Seeps").unwrap().name, "unet-seeps");
         for spelling in ["adamw", "adam-w", "AdamW", "adam_w"] {
             let change = format!("training.optimizer.kind={spelling}");
-            let recipe = Recipe::find_with("unet-seeps", &[change]).unwrap();
+            let recipe = NetworkRecipe::find_with("unet-seeps", &[change]).unwrap();
             assert_eq!(recipe.training.optimizer, OptimizerConfig::adam_w(), "{spelling}");
         }
         // Written as the README has it.
@@ -291,12 +291,12 @@ mod tests {
 
     #[test]
     fn a_recipe_at_hand_takes_other_values_too() {
-        for name in Recipe::names() {
-            let recipe = Recipe::find(name).unwrap();
+        for name in NetworkRecipe::names() {
+            let recipe = NetworkRecipe::find(name).unwrap();
             assert_eq!(recipe.changed(&[]).unwrap(), recipe);
         }
-        let changed = Recipe::find("unet-seeps").unwrap().changed(&["training.ema=0.5".into()]).unwrap();
-        assert_eq!(changed, Recipe::find_with("unet-seeps", &["training.ema=0.5".into()]).unwrap());
+        let changed = NetworkRecipe::find("unet-seeps").unwrap().changed(&["training.ema=0.5".into()]).unwrap();
+        assert_eq!(changed, NetworkRecipe::find_with("unet-seeps", &["training.ema=0.5".into()]).unwrap());
     }
 
     #[test]
@@ -307,10 +307,10 @@ mod tests {
             ("training.learning_rate=fast", "expected a number"),
             ("training.loss=dice", "expected a list"),
         ] {
-            let said = Recipe::find_with("unet-seeps", &[change.into()]).unwrap_err().to_string();
+            let said = NetworkRecipe::find_with("unet-seeps", &[change.into()]).unwrap_err().to_string();
             assert!(said.contains(words) && !said.contains("usize") && !said.contains("f64"), "{change}: {said}");
         }
-        let said = AnyRecipe::parse("name = 'x'\n[training]\nepochs = -3", &[], Path::new("x.toml")).unwrap_err();
+        let said = Recipe::parse("name = 'x'\n[training]\nepochs = -3", &[], Path::new("x.toml")).unwrap_err();
         assert!(!said.to_string().contains("usize"), "{said}");
     }
 
@@ -328,13 +328,13 @@ mod tests {
             ("unet-seeps-phases", "training.epochs=5", "`epochs = 5`"),
             ("unet-seeps-phases", "training.phases.1.epochs=0", "`epochs`"),
         ] {
-            let mut recipe = Recipe::find_with(name, &[change.into()]).unwrap();
-            let said = recipe.fit(&Descriptor::find("seeps").unwrap()).unwrap_err().to_string();
+            let mut recipe = NetworkRecipe::find_with(name, &[change.into()]).unwrap();
+            let said = recipe.fit(&Dataset::find("seeps").unwrap()).unwrap_err().to_string();
             assert!(said.contains(words), "{change}: {said}");
         }
         let changes = ["training.class_weights=auto", "training.loss=[{ kind = 'dice' }]"].map(String::from);
-        let mut recipe = Recipe::find_with("unet-seeps", &changes).unwrap();
-        let said = recipe.fit(&Descriptor::find("seeps").unwrap()).unwrap_err().to_string();
+        let mut recipe = NetworkRecipe::find_with("unet-seeps", &changes).unwrap();
+        let said = recipe.fit(&Dataset::find("seeps").unwrap()).unwrap_err().to_string();
         assert!(said.contains("class weights are for losses"), "{said}");
     }
 }

@@ -19,7 +19,7 @@ pub struct Training {
     /// Passes over the training set; the sum of the phases' if there are phases.
     #[serde(default)]
     pub epochs: usize,
-    /// Pictures a batch.
+    /// Images a batch.
     pub batch_size: usize,
     /// Batches whose gradients are averaged to make one step.
     #[serde(default = "one")]
@@ -46,10 +46,10 @@ pub struct Training {
     /// Share of the last average that the moving average of the weights keeps at each step, such as 0.999. If there is
     /// one, it is what is validated and predicts.
     pub ema: Option<f64>,
-    /// Random changes of the training pictures, in this order.
+    /// Random changes of the training images, in this order.
     #[serde(default)]
     pub augment: Vec<Augmentation>,
-    /// Which pictures make up an epoch and its batches.
+    /// Which images make up an epoch and its batches.
     #[serde(default)]
     pub sampling: Sampling,
     /// In which numbers to compute.
@@ -92,7 +92,7 @@ pub struct Phase {
     pub optimizer: Option<OptimizerConfig>,
     /// What does not learn.
     pub freeze: Option<Vec<Freeze>>,
-    /// Random changes of the training pictures.
+    /// Random changes of the training images.
     pub augment: Option<Vec<Augmentation>>,
     /// Whether it begins with the best weights so far instead of the last.
     #[serde(default)]

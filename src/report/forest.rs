@@ -49,7 +49,7 @@ fn explained(name: &str) -> String {
                 .into()
         }
         "out of bag" => "every pixel was decided by the trees that did not draw it, with the same reservation".into(),
-        _ => "by the forest that was kept, on further pictures".into(),
+        _ => "by the forest that was kept, on further images".into(),
     }
 }
 
@@ -62,7 +62,7 @@ pub struct ForestReport {
     pub by_region: Option<Evaluation>,
     /// Score on single pixels that were held out.
     pub by_pixel: Option<Evaluation>,
-    /// Score of the forest that was kept on further pictures.
+    /// Score of the forest that was kept on further images.
     pub validation: Option<Evaluation>,
     /// Score of the trees on the pixels that they did not see.
     pub out_of_bag: Option<Evaluation>,

@@ -1,10 +1,10 @@
 //! `report.html`: what came of a training, in one file that asks the network for nothing.
 
 mod forest;
-mod pictures;
+mod ranking;
 
 pub use forest::{ClassReport, ForestReport, Importance};
-pub use pictures::{PictureRanking, RankedPicture, write_pictures};
+pub use ranking::{ImageRanking, RankedImage, write_images};
 
 mod chart;
 mod samples;
@@ -21,7 +21,7 @@ use crate::base::named_enum::classes_that;
 use crate::base::{Error, Result};
 use crate::draw::Classes;
 use crate::metric::{ConfusionMatrix, Scores};
-use crate::run::{Row, RunConfig, utc};
+use crate::run::{NetworkRunConfig, Row, utc};
 use text::{count, duration, escaped, filled, score};
 
 const PAGE: &str = include_str!("page.html");
@@ -42,7 +42,7 @@ pub enum Status {
 #[derive(Debug, Clone)]
 pub struct Report<'a> {
     /// What the run was made with.
-    pub config: &'a RunConfig,
+    pub config: &'a NetworkRunConfig,
     /// Its epochs.
     pub rows: &'a [Row],
     /// The epoch of the best weights, from 1, where there are scores.
@@ -51,8 +51,8 @@ pub struct Report<'a> {
     pub matrix: Option<&'a ConfusionMatrix>,
     /// Predictions of the best weights.
     pub samples: &'a [SamplePrediction],
-    /// Pictures to train on and to validate with.
-    pub pictures: (usize, usize),
+    /// Images to train on and to validate with.
+    pub images: (usize, usize),
     /// How far it has come.
     pub status: Status,
     /// When the report is made.
@@ -124,13 +124,13 @@ impl Report<'_> {
     }
 
     fn facts(&self) -> Vec<(&'static str, String)> {
-        let RunConfig { recipe, dataset, .. } = self.config;
+        let NetworkRunConfig { recipe, dataset, .. } = self.config;
         let title = if dataset.title.is_empty() { String::new() } else { format!(": {}", dataset.title) };
-        let (train, validation) = self.pictures;
+        let (train, validation) = self.images;
         let mut facts = vec![
             ("data set", format!("{}{title}", dataset.name)),
             ("classes", dataset.class_count().to_string()),
-            ("pictures", format!("{} to train on, {} for validation", count(train as u64), count(validation as u64))),
+            ("images", format!("{} to train on, {} for validation", count(train as u64), count(validation as u64))),
             ("device", format!("{}, {}", self.config.device, recipe.training.precision)),
             ("seed", self.config.seed.to_string()),
         ];
@@ -168,7 +168,7 @@ impl Report<'_> {
         let speed = self.rows.last().map(|row| row.images_per_second).filter(|speed| speed.is_finite());
         tiles += &tile("training loss", &score(Some(best.train_loss)));
         tiles += &tile("training time", &duration(seconds));
-        tiles + &tile("pictures a second", &speed.map_or_else(|| score(None), |speed| format!("{speed:.1}")))
+        tiles + &tile("images a second", &speed.map_or_else(|| score(None), |speed| format!("{speed:.1}")))
     }
 
     fn curves(&self) -> String {
@@ -205,7 +205,7 @@ impl Report<'_> {
     }
 
     fn why_no_scores(&self) -> &'static str {
-        if self.pictures.1 == 0 {
+        if self.images.1 == 0 {
             "There is no validation set, so that nothing was scored."
         } else if self.rows.is_empty() {
             "No epoch has been validated yet."

@@ -6,30 +6,30 @@ use image::RgbImage;
 use image::imageops::{FilterType, resize};
 use serde::Serialize;
 
-use super::pictures::picture_iou;
+use super::ranking::image_iou;
 use super::text::{data_uri, hex, json, per_cent, score};
 use crate::base::label_map::{IGNORE, LabelMap};
 use crate::base::{Result, Size};
-use crate::data::{Descriptor, Pair, displayed};
+use crate::data::{Dataset, Pair, displayed};
 use crate::draw::{Classes, Judgement, encode_jpeg};
 use crate::image::{Pixels, encode_small_png, nearest, read_image};
 
 /// Samples of a report, at most.
 const MOST_SAMPLES: usize = 24;
-/// Largest sample, in pixels; the picture of a screen's half.
+/// Largest sample, in pixels; the image of a screen's half.
 const MOST_SIZE: Size = Size { width: 640, height: 960 };
 /// What the samples of a report take together, in bytes; of larger ones there are fewer.
 const MOST_BYTES: usize = 4 << 20;
 /// Photographs look as before, at a third of the size of the best quality.
 const QUALITY: u8 = 82;
 
-/// A picture with its label and its prediction, all of one size of up to 640 x 960 pixels.
+/// An image with its label and its prediction, all of one size of up to 640 x 960 pixels.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SamplePrediction {
     /// What it is called.
     pub name: String,
-    /// The picture.
-    pub picture: RgbImage,
+    /// The image.
+    pub image: RgbImage,
     /// Its label.
     pub labels: LabelMap,
     /// Its prediction.
@@ -38,7 +38,7 @@ pub struct SamplePrediction {
     pub mean_iou: Option<f64>,
 }
 
-/// Gathers the samples of a report from the pictures of a validation: some of them, evenly spread, and reduced.
+/// Gathers the samples of a report from the images of a validation: some of them, evenly spread, and reduced.
 #[derive(Debug, Clone)]
 pub struct Gallery {
     classes: usize,
@@ -46,7 +46,7 @@ pub struct Gallery {
     kept: BTreeMap<usize, Kept>,
 }
 
-/// A sample but for the picture, which is read when it is needed.
+/// A sample but for the image, which is read when it is needed.
 #[derive(Debug, Clone)]
 struct Kept {
     labels: LabelMap,
@@ -55,30 +55,30 @@ struct Kept {
 }
 
 impl Gallery {
-    /// For a set of `pictures` pictures.
-    pub fn new(pictures: usize, classes: usize) -> Self {
-        let count = pictures.min(MOST_SAMPLES);
-        let chosen = (0..count).map(|i| i * pictures / count).collect();
+    /// For a set of `images` images.
+    pub fn new(images: usize, classes: usize) -> Self {
+        let count = images.min(MOST_SAMPLES);
+        let chosen = (0..count).map(|i| i * images / count).collect();
         Self { classes, chosen, kept: BTreeMap::new() }
     }
 
-    /// Takes a picture in, if it was chosen. `index` is its place in the set.
+    /// Takes an image in, if it was chosen. `index` is its place in the set.
     pub fn add(&mut self, index: usize, labels: &LabelMap, prediction: &LabelMap) {
         if self.chosen.contains(&index) {
-            let mean_iou = picture_iou(labels, prediction, self.classes);
+            let mean_iou = image_iou(labels, prediction, self.classes);
             self.kept.insert(index, Kept { labels: reduced(labels), prediction: reduced(prediction), mean_iou });
         }
     }
 
     /// The samples with their images, which are read again.
-    pub fn samples(&self, pairs: &[Pair], dataset: &Descriptor) -> Result<Vec<SamplePrediction>> {
+    pub fn samples(&self, pairs: &[Pair], dataset: &Dataset) -> Result<Vec<SamplePrediction>> {
         let known = self.kept.iter().filter_map(|(index, kept)| Some((pairs.get(*index)?, kept)));
         let sample = |(pair, kept): (&Pair, &Kept)| {
             let size = kept.labels.size;
-            let picture = displayed(read_image(&pair.image)?, dataset.bands, &dataset.nodata_numbers());
+            let image = displayed(read_image(&pair.image)?, dataset.bands, &dataset.nodata_numbers());
             Ok(SamplePrediction {
                 name: pair.image.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-                picture: resize(&picture, size.width as u32, size.height as u32, FilterType::Triangle),
+                image: resize(&image, size.width as u32, size.height as u32, FilterType::Triangle),
                 labels: kept.labels.clone(),
                 prediction: kept.prediction.clone(),
                 mean_iou: kept.mean_iou,
@@ -106,7 +106,7 @@ struct Shown<'a> {
     score: String,
     width: usize,
     height: usize,
-    picture: String,
+    image: String,
     label: String,
     prediction: String,
     errors: String,
@@ -116,7 +116,7 @@ struct Shown<'a> {
 
 impl Shown<'_> {
     fn bytes(&self) -> usize {
-        self.picture.len() + self.label.len() + self.prediction.len() + self.errors.len()
+        self.image.len() + self.label.len() + self.prediction.len() + self.errors.len()
     }
 }
 
@@ -160,7 +160,7 @@ fn shown<'a>(sample: &'a SamplePrediction, classes: &Classes) -> Result<Shown<'a
         score: score(sample.mean_iou),
         width: size.width,
         height: size.height,
-        picture: data_uri("image/jpeg", &encode_jpeg(&sample.picture, QUALITY)?),
+        image: data_uri("image/jpeg", &encode_jpeg(&sample.image, QUALITY)?),
         label: map(&sample.labels)?,
         prediction: map(&sample.prediction)?,
         errors: data_uri("image/png", &encode_small_png(size, Pixels::Indexed(&errors, &meanings))?),
@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn samples_are_spread_over_the_set() {
-        let chosen = |pictures| Gallery::new(pictures, 2).chosen.into_iter().collect::<Vec<_>>();
+        let chosen = |images| Gallery::new(images, 2).chosen.into_iter().collect::<Vec<_>>();
         assert!(chosen(0).is_empty());
         assert_eq!(chosen(3), [0, 1, 2]);
         let many = chosen(2000);

@@ -9,7 +9,7 @@ use crate::draw::{Classes, heatmap};
 use crate::image::{Pixels, encode_small_png};
 use crate::metric::{AbsentClass, ConfusionMatrix, Scores};
 
-/// With more classes, the confusion matrix is a picture.
+/// With more classes, the confusion matrix is an image.
 const MOST_CELLS: usize = 40;
 /// With more classes, it is not drawn: it would be wider than 3,000 pixels.
 const MOST_DRAWN: usize = 256;
@@ -55,7 +55,7 @@ fn cell(value: Option<f64>) -> String {
     format!(r#" data-value="{sorted}">{}"#, score(value))
 }
 
-/// The matrix as a table, or as a picture of many classes, or not at all of very many.
+/// The matrix as a table, or as an image of many classes, or not at all of very many.
 pub(crate) fn confusion(matrix: &ConfusionMatrix, classes: &Classes) -> Result<String> {
     if classes.names.len() <= MOST_CELLS {
         return Ok(confusion_table(matrix, classes));
@@ -63,13 +63,13 @@ pub(crate) fn confusion(matrix: &ConfusionMatrix, classes: &Classes) -> Result<S
     if classes.names.len() > MOST_DRAWN {
         return Ok(String::new());
     }
-    let picture = heatmap(&classes.names, &shares(matrix), "");
-    let size = Size { width: picture.width() as usize, height: picture.height() as usize };
-    let picture = data_uri("image/png", &encode_small_png(size, Pixels::Rgb8(picture.as_raw()))?);
-    Ok(format!(r#"<img class="matrix" alt="confusion matrix" src="{picture}">"#))
+    let image = heatmap(&classes.names, &shares(matrix), "");
+    let size = Size { width: image.width() as usize, height: image.height() as usize };
+    let image = data_uri("image/png", &encode_small_png(size, Pixels::Rgb8(image.as_raw()))?);
+    Ok(format!(r#"<img class="matrix" alt="confusion matrix" src="{image}">"#))
 }
 
-/// Each row shared out over its columns; NaN, which the picture leaves empty, where a class has no label.
+/// Each row shared out over its columns; NaN, which the image leaves empty, where a class has no label.
 fn shares(matrix: &ConfusionMatrix) -> Vec<f64> {
     let classes = matrix.classes();
     let row = |label: usize| {

@@ -30,7 +30,7 @@ pub struct Row {
     pub scores: Vec<Option<f64>>,
     /// Seconds of training.
     pub seconds: f64,
-    /// Training pictures a second.
+    /// Training images a second.
     pub images_per_second: f64,
     /// Share of the time spent waiting for data.
     pub data_wait: f64,

@@ -4,7 +4,7 @@
 //!
 //! | file | content |
 //! | --- | --- |
-//! | `config.json` | recipe as used, data set descriptor, seed, version |
+//! | `config.json` | recipe as used, data set dataset, seed, version |
 //! | `samples.json` | the training and validation pairs |
 //! | `model.safetensors` | the best weights |
 //! | `last/` | model, optimiser, position and log of the last save |
@@ -13,9 +13,9 @@
 //! | `report.html` | what came of it, to open in a browser |
 //! | `tensorboard/` | curves for TensorBoard, by step |
 //! | `epochs/` | the weights of every Nth epoch, on request |
-//! | `validation/` | the best and worst validation pictures of each epoch, on request |
+//! | `validation/` | the best and worst validation images of each epoch, on request |
 //!
-//! Of a random forest: `config.json`, `samples.json` (pictures and where their labels are), `forest.bin`,
+//! Of a random forest: `config.json`, `samples.json` (images and where their labels are), `forest.bin`,
 //! `encoder.safetensors` (what gives the features), `scores.json` and `report.html`.
 //!
 //! While a process writes to a run folder, `.segtool.lock` says which ([`RunLock`]); `.segtool.next/` holds a new run until
@@ -37,8 +37,8 @@ use serde_json::Value;
 use crate::base::error::plain_types;
 use crate::base::files::{holds_only, is_there, read_text, write_bytes};
 use crate::base::{Error, Result};
-use crate::data::{ClassPresence, Descriptor, Pair};
-use crate::recipe::{ForestRecipe, Recipe};
+use crate::data::{ClassPresence, Dataset, Pair};
+use crate::recipe::{ForestRecipe, NetworkRecipe};
 use crate::weights::Description;
 
 pub use lock::RunLock;
@@ -49,7 +49,7 @@ const SAMPLES: &str = "samples.json";
 
 /// What a run was made with.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct RunConfig {
+pub struct NetworkRunConfig {
     /// Version of segtool that wrote it.
     pub version: String,
     /// Seed of weights, order and augmentation.
@@ -63,15 +63,15 @@ pub struct RunConfig {
     #[serde(default)]
     pub started: Option<String>,
     /// The recipe as used.
-    pub recipe: Recipe,
+    pub recipe: NetworkRecipe,
     /// What a pixel of each class counts in the losses that are means over pixels, where they do not all count the same.
     #[serde(default)]
     pub class_weights: Option<Vec<f32>>,
     /// The data set as used: merged classes and measured normalisation are in it.
-    pub dataset: Descriptor,
+    pub dataset: Dataset,
 }
 
-impl RunConfig {
+impl NetworkRunConfig {
     /// Checks what recipe and data set files are checked for, and that both go together.
     fn check(&self) -> Result<()> {
         check_dataset(&self.dataset)?;
@@ -111,7 +111,7 @@ pub struct ForestRunConfig {
     /// The recipe as used.
     pub recipe: ForestRecipe,
     /// The data set as used.
-    pub dataset: Descriptor,
+    pub dataset: Dataset,
 }
 
 impl ForestRunConfig {
@@ -122,7 +122,7 @@ impl ForestRunConfig {
     }
 }
 
-fn check_dataset(dataset: &Descriptor) -> Result<()> {
+fn check_dataset(dataset: &Dataset) -> Result<()> {
     dataset.validate().map_err(Error::Config)?;
     if dataset.bands > usize::from(u16::MAX) {
         return Err(Error::Config(format!("`bands` is {}, and images have at most {}", dataset.bands, u16::MAX)));
@@ -132,10 +132,10 @@ fn check_dataset(dataset: &Descriptor) -> Result<()> {
 
 /// A data set by name or file, or the one that a run folder was trained on, with its classes merged or not. A folder that is
 /// no run does not stand in the way of a data set of its name.
-pub fn find_dataset(name_or_run: &str) -> Result<Descriptor> {
+pub fn find_dataset(name_or_run: &str) -> Result<Dataset> {
     let folder = Path::new(name_or_run);
     if !is_run(folder) {
-        return Descriptor::find(name_or_run).map_err(|e| match e {
+        return Dataset::find(name_or_run).map_err(|e| match e {
             Error::Unknown { known, .. } if folder.is_dir() => Error::content(
                 folder,
                 format!(
@@ -146,9 +146,9 @@ pub fn find_dataset(name_or_run: &str) -> Result<Descriptor> {
             e => e,
         });
     }
-    let dataset = match AnyRun::open(folder)? {
-        AnyRun::Network(run) => run.config.dataset,
-        AnyRun::Forest(run) => run.config.dataset,
+    let dataset = match Run::open(folder)? {
+        Run::Network(run) => run.config.dataset,
+        Run::Forest(run) => run.config.dataset,
     };
     dataset.follow_orientation();
     Ok(dataset)
@@ -184,14 +184,14 @@ pub struct ForestRun {
 /// A run of either kind.
 #[derive(Debug, Clone)]
 #[allow(clippy::large_enum_variant)] // one a process
-pub enum AnyRun {
+pub enum Run {
     /// Of a network.
-    Network(Run),
+    Network(NetworkRun),
     /// Of a random forest.
     Forest(ForestRun),
 }
 
-impl AnyRun {
+impl Run {
     /// Opens the folder of a run.
     pub fn open(folder: &Path) -> Result<Self> {
         let home = replace::home(folder)?;
@@ -213,9 +213,9 @@ impl AnyRun {
                 Self::Forest(ForestRun { folder, config })
             }
             false => {
-                let config: RunConfig = read_json(&path)?;
+                let config: NetworkRunConfig = read_json(&path)?;
                 config.check().map_err(damaged)?;
-                Self::Network(Run { folder, config })
+                Self::Network(NetworkRun { folder, config })
             }
         })
     }
@@ -266,19 +266,19 @@ impl ForestRun {
 
 /// A network's run folder.
 #[derive(Debug, Clone)]
-pub struct Run {
+pub struct NetworkRun {
     folder: PathBuf,
     /// What it was made with.
-    pub config: RunConfig,
+    pub config: NetworkRunConfig,
 }
 
-impl Run {
+impl NetworkRun {
     /// Says whether [`Self::create`] would be refused, without touching anything.
     pub fn check_target(folder: &Path, overwrite: bool) -> Result<()> {
         let is_run = is_there(&replace::home(folder)?.join(CONFIG))?;
         let occupied = is_run || !holds_only(folder, &[lock::LOCK, replace::NEXT])?;
-        let go_on = match AnyRun::open(folder) {
-            Ok(AnyRun::Forest(_)) => String::new(),
+        let go_on = match Run::open(folder) {
+            Ok(Run::Forest(_)) => String::new(),
             _ => format!("continue it with --resume {}, ", folder.display()),
         };
         match (occupied, is_run, overwrite) {
@@ -295,14 +295,14 @@ impl Run {
     }
 
     /// Makes the folder and writes what the run is made with; an older run in it goes.
-    pub fn create(folder: &Path, config: RunConfig, samples: &Samples) -> Result<Self> {
+    pub fn create(folder: &Path, config: NetworkRunConfig, samples: &Samples) -> Result<Self> {
         Self::create_with(folder, config, samples, |_| Ok(()))
     }
 
     /// [`Self::create`] with what `fill` adds: the run that it is given is not in its place yet.
     pub(crate) fn create_with(
         folder: &Path,
-        config: RunConfig,
+        config: NetworkRunConfig,
         samples: &Samples,
         fill: impl FnOnce(&Self) -> Result<()>,
     ) -> Result<Self> {
@@ -318,9 +318,9 @@ impl Run {
 
     /// Opens the folder of a network's run.
     pub fn open(folder: &Path) -> Result<Self> {
-        match AnyRun::open(folder)? {
-            AnyRun::Network(run) => Ok(run),
-            AnyRun::Forest(run) => Err(Error::content(
+        match Run::open(folder)? {
+            Run::Network(run) => Ok(run),
+            Run::Forest(run) => Err(Error::content(
                 folder,
                 format!(
                     "is a run of a random forest (recipe {}), and a network's is wanted here; it is predicted with as any run \
@@ -381,7 +381,7 @@ impl Run {
         self.folder.join("epochs").join(format!("epoch_{epoch:04}.safetensors"))
     }
 
-    /// Folder of the best and worst validation pictures.
+    /// Folder of the best and worst validation images.
     pub fn validation_path(&self) -> PathBuf {
         self.folder.join("validation")
     }
@@ -428,18 +428,18 @@ mod tests {
     #[test]
     fn a_new_run_leaves_nothing_of_the_old_one() {
         let folder = tempfile::tempdir().unwrap();
-        let config = RunConfig {
+        let config = NetworkRunConfig {
             version: "0.1.0".into(),
             seed: 1,
             device: "flex".into(),
             weights: Vec::new(),
             started: None,
             class_weights: None,
-            recipe: Recipe::find("unet-demo").unwrap(),
-            dataset: Descriptor::find("demo").unwrap(),
+            recipe: NetworkRecipe::find("unet-demo").unwrap(),
+            dataset: Dataset::find("demo").unwrap(),
         };
         let samples = Samples { train: Vec::new(), validation: Vec::new(), presence: ClassPresence::default() };
-        let run = Run::create(folder.path(), config.clone(), &samples).unwrap();
+        let run = NetworkRun::create(folder.path(), config.clone(), &samples).unwrap();
         for file in [run.weights_path(), run.log_path(), run.curves_path(), run.report_path()] {
             fs::write(file, "old").unwrap();
         }
@@ -447,7 +447,7 @@ mod tests {
             create_folder(&old).unwrap();
             fs::write(old.join("file"), "old").unwrap();
         }
-        Run::create(folder.path(), config, &samples).unwrap();
+        NetworkRun::create(folder.path(), config, &samples).unwrap();
         let mut left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         left.sort();
         assert_eq!(left, ["config.json", "samples.json"]);

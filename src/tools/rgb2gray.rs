@@ -1,4 +1,4 @@
-//! Folders of pictures turned grey.
+//! Folders of images turned grey.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -57,12 +57,12 @@ impl FromStr for Alpha {
     }
 }
 
-/// How pictures are turned grey.
+/// How images are turned grey.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
     /// The formula.
     pub method: GrayMethod,
-    /// Whether each picture is stretched to its own darkest and lightest grey.
+    /// Whether each image is stretched to its own darkest and lightest grey.
     pub stretch: bool,
     /// What happens to transparent pixels.
     pub alpha: Alpha,
@@ -78,29 +78,29 @@ impl Options {
     }
 }
 
-/// A picture and the PNG that it becomes.
+/// An image and the PNG that it becomes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
-    /// The picture.
+    /// The image.
     pub input: PathBuf,
     /// Where the grey one goes.
     pub output: PathBuf,
 }
 
-/// What became of the pictures.
+/// What became of the images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Summary {
-    /// Grey pictures written.
+    /// Grey images written.
     pub written: usize,
     /// Grey images that were there already and were kept.
     pub kept: usize,
     /// Of these, such as were made with other options, or not here.
     pub others: usize,
-    /// Pictures that could not be used.
+    /// Images that could not be used.
     pub skipped: usize,
 }
 
-/// Turns pictures of any depth grey; one for all threads.
+/// Turns images of any depth grey; one for all threads.
 pub struct Gray {
     options: Options,
     eight: OnceLock<GrayConverter<256>>,
@@ -113,12 +113,12 @@ impl Gray {
         Self { options, eight: OnceLock::new(), sixteen: OnceLock::new() }
     }
 
-    /// The grey picture as a PNG file: 8 bits a sample, 16 where the picture has more. A grey picture keeps its samples.
+    /// The grey image as a PNG file: 8 bits a sample, 16 where the image has more. A grey image keeps its samples.
     pub fn encode(&self, input: &Path) -> Result<Vec<u8>> {
         let gray = self.gray(input, read_image(input)?)?;
         match Pixels::gray(&gray.samples) {
             Some(pixels) => encode_marked_png(gray.size, pixels, &self.options.mark()),
-            None => Err(Error::content(input, "a float picture stayed a float picture")),
+            None => Err(Error::content(input, "a float image stayed a float image")),
         }
     }
 
@@ -228,14 +228,14 @@ fn sixteen_bits(path: &Path, samples: &[f32], width: usize, bands: usize, nodata
             path,
             format!(
                 "holds {sample} at pixel ({x}, {y}); samples that are neither 8 nor 16 bits wide must lie between 0 and 1, \
-                 so scale the picture first"
+                 so scale the image first"
             ),
         ))
     };
     samples.iter().enumerate().map(convert).collect()
 }
 
-/// Turns the pictures grey, on all threads of the rayon pool. A picture that cannot be used is reported and left out; one
+/// Turns the images grey, on all threads of the rayon pool. An image that cannot be used is reported and left out; one
 /// that cannot be written ends the work.
 pub fn convert_files(jobs: &[Job], options: Options, sink: &dyn Sink) -> Result<Summary> {
     // What is the result of another job is no input: with one folder for both, a second call finds the first one's.

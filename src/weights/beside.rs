@@ -7,7 +7,7 @@ use super::checkpoint::{Checkpoint, INTERPOLATION_MODE, MMSEG_CONFIG};
 use super::content::Content;
 use super::names::Names;
 use crate::base::files::read_text;
-use crate::data::{Descriptor, Normalisation, ValidPixels};
+use crate::data::{Dataset, Normalisation, ValidPixels};
 use crate::nn::activation::Activation;
 use crate::nn::model::{DecoderConfig, Dilation, EncoderDecoderConfig, NetworkConfig, Style};
 use crate::nn::ops::Interpolation;
@@ -53,7 +53,7 @@ const SMP_KEYS: &[&str] = &[
 pub(super) struct Told {
     pub(super) activation: Option<Activation>,
     pub(super) normalisation: Option<Normalisation>,
-    pub(super) dataset: Option<Descriptor>,
+    pub(super) dataset: Option<Dataset>,
     pub(super) notes: Vec<String>,
 }
 

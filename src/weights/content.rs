@@ -1,7 +1,7 @@
 //! What weights are of, as segtool's own files say it.
 
 use super::names::Names;
-use crate::data::Descriptor;
+use crate::data::Dataset;
 use crate::data::Normalisation;
 use crate::nn::activation::Activation;
 use crate::nn::activation::Rule;
@@ -51,7 +51,7 @@ pub struct Description {
     pub threshold: f64,
     /// What the classes of a whole network are, if that is known: names, label values, colours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dataset: Option<Box<Descriptor>>,
+    pub dataset: Option<Box<Dataset>>,
 }
 
 impl Description {
@@ -69,7 +69,7 @@ impl Description {
 
     /// With what its classes are.
     #[must_use]
-    pub fn of_classes(self, dataset: Descriptor) -> Self {
+    pub fn of_classes(self, dataset: Dataset) -> Self {
         Self { dataset: Some(Box::new(dataset)), ..self }
     }
 

@@ -11,7 +11,7 @@ use super::load::Report;
 use super::recognise::Weights;
 use super::safetensors::report as report_lines;
 use crate::base::{Error, Result};
-use crate::data::{Descriptor, Normalisation};
+use crate::data::{Dataset, Normalisation};
 use crate::nn::model::{
     FeatureEncoder, FeatureEncoderConfig, ResNetConfig, ResNetFeaturesConfig, VggConfig, replace, shapes,
 };
@@ -50,8 +50,8 @@ impl Weights {
         Ok((found, changed.into_iter().collect()))
     }
 
-    /// Makes a data set's pictures be normalised as these weights need it, where that is known; says what was changed.
-    pub fn fit_normalisation(&self, dataset: &mut Descriptor) -> Option<String> {
+    /// Makes a data set's images be normalised as these weights need it, where that is known; says what was changed.
+    pub fn fit_normalisation(&self, dataset: &mut Dataset) -> Option<String> {
         let theirs = match &self.description.normalisation {
             Some(Normalisation::Fixed { mean, std, .. }) if mean.len() == dataset.bands => {
                 let valid = dataset.normalisation.valid();
@@ -69,7 +69,7 @@ impl Weights {
     }
 
     /// Bands that the weights' normalisation is of, where the data set has another number.
-    pub fn other_bands(&self, dataset: &Descriptor) -> Option<usize> {
+    pub fn other_bands(&self, dataset: &Dataset) -> Option<usize> {
         match &self.description.normalisation {
             Some(Normalisation::Fixed { mean, .. }) => Some(mean.len()).filter(|bands| *bands != dataset.bands),
             _ => None,

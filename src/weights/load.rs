@@ -254,7 +254,7 @@ impl Weights {
 }
 
 /// The first convolution of an encoder on other bands than it was trained on: its kernels in turn, summed where bands are
-/// fewer and scaled where they are more, so that a grey picture gives about what it gave (timm's way).
+/// fewer and scaled where they are more, so that a grey image gives about what it gave (timm's way).
 fn other_bands(data: &TensorData, wanted: &[usize]) -> Option<TensorData> {
     let (&[outputs, inputs, height, width], &[wanted_outputs, bands, wanted_height, wanted_width]) =
         (data.shape().as_slice(), wanted)
@@ -291,7 +291,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_grey_picture_gives_the_same_in_other_bands() {
+    fn a_grey_image_gives_the_same_in_other_bands() {
         let data = TensorData::new((1..=12).map(|i| i as f32).collect::<Vec<_>>(), [2, 3, 1, 2]);
         for bands in 1..8 {
             let spread = other_bands(&data, &[2, bands, 1, 2]).unwrap();

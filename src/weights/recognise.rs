@@ -7,14 +7,13 @@ use super::content::{half, outputs};
 use super::names::some;
 use std::collections::BTreeMap;
 
-
 use super::checkpoint::{Checkpoint, Stored};
 use super::names::Names;
 use super::unwrap::Choice;
 use super::whose::{same_twice, unused, whose};
 use super::{beside, describe, extras};
 use crate::base::{Error, Result};
-use crate::data::{Descriptor, Normalisation, ValidPixels};
+use crate::data::{Dataset, Normalisation, ValidPixels};
 use crate::nn::activation::Activation;
 use crate::nn::model::NetworkConfig;
 
@@ -195,7 +194,7 @@ fn by_our_names(checkpoint: &Checkpoint, names: Names) -> Result<Sorted> {
     }
 }
 
-/// What each project does with its pictures.
+/// What each project does with its images.
 fn normalisation(names: Names, content: &Content) -> Option<Normalisation> {
     let bands = match content {
         Content::Network(network) => network.bands_and_outputs().0?,
@@ -243,7 +242,7 @@ impl Weights {
     }
 
     /// Says what the classes are, where the weights are of a whole network of so many.
-    pub fn set_dataset(&mut self, dataset: Descriptor) {
+    pub fn set_dataset(&mut self, dataset: Dataset) {
         if self.class_count() == Some(dataset.class_count()) {
             self.description.dataset = Some(Box::new(dataset));
         }

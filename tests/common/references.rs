@@ -13,11 +13,11 @@ use super::fixture_path;
 /// The generator keeps every so manieth value of an output.
 pub(crate) const STEP: usize = 7;
 
-/// Training pictures.
+/// Training images.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Training {
     /// The name that their numbers follow from.
-    pub(crate) picture: String,
+    pub(crate) image: String,
     pub(crate) batch: usize,
     pub(crate) size: [usize; 2],
 }
@@ -70,7 +70,7 @@ impl Case {
         self.shapes.iter().find(|(_, shape)| shape.len() == 4).unwrap().1[1]
     }
 
-    pub(crate) fn picture(&self, name: &str, batch: usize, [height, width]: [usize; 2], device: &Device) -> Tensor<4> {
+    pub(crate) fn image(&self, name: &str, batch: usize, [height, width]: [usize; 2], device: &Device) -> Tensor<4> {
         let shape = [batch, self.bands(), height, width];
         let values: Vec<f32> = numbers(name, shape.iter().product()).into_iter().map(|v| v * 1.7).collect();
         Tensor::from_data(TensorData::new(values, shape), device)

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use segtool::data::{Labels, Pair, suggestion};
-use segtool::recipe::AnyRecipe;
+use segtool::recipe::Recipe;
 use serde_json::Value;
 
 use super::common::{segtool, small_data, small_recipe, stderr_of, stdout_of};
@@ -37,7 +37,7 @@ fn from_label_images_to_a_trained_run() {
     assert!(refused.contains("my.toml is there already") && refused.contains("--overwrite"), "{refused}");
     assert_eq!(fs::read(&output).unwrap(), before);
     stdout_of(&["dataset", &labels, "--output", &output, "--overwrite", "--name", "other"]);
-    assert_eq!(Descriptor::find(&output).unwrap().name, "other");
+    assert_eq!(Dataset::find(&output).unwrap().name, "other");
 }
 
 #[test]
@@ -47,8 +47,8 @@ fn standard_output_is_the_file() {
     fs::create_dir(&labels).unwrap();
     write_values(&labels.join("a.png"), &[0, 1, 2, 255]);
     fs::write(&redirected, stdout_of(&["dataset", &text(&labels)])).unwrap();
-    let descriptor = Descriptor::find(&text(&redirected)).unwrap();
-    assert_eq!((descriptor.name.as_str(), descriptor.class_count()), ("masks", 3));
+    let dataset = Dataset::find(&text(&redirected)).unwrap();
+    assert_eq!((dataset.name.as_str(), dataset.class_count()), ("masks", 3));
     let missing = stderr_of(&["dataset", &text(&labels), "--images", &text(&folder.path().join("none"))], 1);
     assert!(missing.contains("cannot read") && missing.contains("none"), "{missing}");
     stderr_of(&["dataset"], 2);
@@ -147,14 +147,14 @@ fn values_that_no_data_set_defines_come_with_the_way_out() {
         Pair { image: format!("{i}.jpg").into(), label: label.into() }
     };
     let pairs: Vec<Pair> = (0..3).map(pair).collect();
-    let binary = Descriptor::find("earthquake").unwrap();
+    let binary = Dataset::find("earthquake").unwrap();
     let expected = format!(
         "the label images hold values 0, 1, 2, 3 and 4 (3 files); `segtool dataset {} --output my.toml` writes a data set \
          file that fits them",
         folder.path().display()
     );
     assert_eq!(suggestion(&pairs, &binary), Some(expected));
-    assert_eq!(suggestion(&pairs, &Descriptor::find("seeps").unwrap()), None, "it defines them all");
+    assert_eq!(suggestion(&pairs, &Dataset::find("seeps").unwrap()), None, "it defines them all");
     let masks = Pair { image: "root/id/images/a.png".into(), label: Labels::Masks(vec![folder.path().join("1.png")]) };
     assert!(suggestion(&[masks], &binary).unwrap().contains("`segtool dataset root --output"));
 }
@@ -171,6 +171,6 @@ fn built_in_files_are_printed_as_they_are() {
     }
     let said = stderr_of(&["info", "--print", "sheep"], 1);
     assert!(said.contains("no built-in recipe or data set 'sheep'") && said.contains("seeps"), "{said}");
-    let both: Vec<&str> = Descriptor::names().filter(|name| AnyRecipe::names().any(|other| other == *name)).collect();
+    let both: Vec<&str> = Dataset::names().filter(|name| Recipe::names().any(|other| other == *name)).collect();
     assert!(both.is_empty(), "one name for a recipe and a data set: {both:?}");
 }

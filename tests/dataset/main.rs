@@ -15,9 +15,9 @@ use std::path::{Path, PathBuf};
 
 use image::{GrayImage, Luma, Rgb, RgbImage};
 use segtool::base::Error;
-use segtool::data::{ClassNames, Descriptor, Known, LabelFiles, Proposal, load_labels, propose, survey_labels};
+use segtool::data::{ClassNames, Dataset, Known, LabelFiles, Proposal, load_labels, propose, survey_labels};
 use segtool::image::read_labels;
-use segtool::recipe::Recipe;
+use segtool::recipe::NetworkRecipe;
 
 use common::text;
 
@@ -68,23 +68,23 @@ fn fits(proposal: &Proposal, files: &[PathBuf]) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("mine.toml");
     fs::write(&path, &proposal.text).unwrap();
-    let descriptor = Descriptor::find(&text(&path)).unwrap();
-    assert_eq!(descriptor, proposal.descriptor);
+    let dataset = Dataset::find(&text(&path)).unwrap();
+    assert_eq!(dataset, proposal.dataset);
     for file in files {
-        let map = load_labels(file, &descriptor).unwrap_or_else(|e| panic!("{e}\n{}", proposal.text));
+        let map = load_labels(file, &dataset).unwrap_or_else(|e| panic!("{e}\n{}", proposal.text));
         assert_eq!(map.size, read_labels(file).unwrap().size());
     }
-    Recipe::find("unet-milesial").unwrap().fit(&descriptor).unwrap();
+    NetworkRecipe::find("unet-milesial").unwrap().fit(&dataset).unwrap();
 }
 
 /// Names and label values of the classes.
 fn classes(proposal: &Proposal) -> Vec<(&str, u16)> {
-    proposal.descriptor.classes.iter().map(|class| (class.name.as_str(), class.values[0])).collect()
+    proposal.dataset.classes.iter().map(|class| (class.name.as_str(), class.values[0])).collect()
 }
 
 /// The class, or `IGNORE`, of the first pixel of a file.
 fn first_class(path: &Path, proposal: &Proposal) -> u16 {
-    load_labels(path, &proposal.descriptor).unwrap().classes[0]
+    load_labels(path, &proposal.dataset).unwrap().classes[0]
 }
 
 fn line_of<'a>(text: &'a str, part: &str) -> &'a str {

@@ -18,11 +18,11 @@ fn values_become_classes_with_their_shares() {
     write_values(&folder.path().join("b.png"), &[0, 1]);
     let proposal = fitting(folder.path());
     assert_eq!(classes(&proposal), [("background", 0), ("class 1", 1), ("class 3", 3)]);
-    assert_eq!(proposal.descriptor.bands, 3);
-    assert_eq!(proposal.descriptor.normalisation, Normalisation::PerDataset { valid: ValidPixels::All });
+    assert_eq!(proposal.dataset.bands, 3);
+    assert_eq!(proposal.dataset.normalisation, Normalisation::PerDataset { valid: ValidPixels::All });
     assert!(line_of(&proposal.text, "values = 1,").ends_with("# 50.00 % of the pixels, in 2 of 2 files"));
     assert!(line_of(&proposal.text, "values = 3,").ends_with("# 12.50 % of the pixels, in 1 of 2 files"));
-    let colors = proposal.descriptor.colors();
+    let colors = proposal.dataset.colors();
     assert!((0..3).all(|i| colors[..i].iter().all(|other| *other != colors[i])), "{colors:?}");
 }
 
@@ -36,7 +36,7 @@ fn masks_of_0_and_255_and_of_0_and_1_have_a_background_and_a_foreground() {
         write_colors(&folder.path().join("c.png"), &[[0; 3], [value; 3]]);
         let proposal = fitting(folder.path());
         assert_eq!(classes(&proposal), [("background", 0), ("foreground", value.into())]);
-        assert!(proposal.descriptor.ignore.is_empty());
+        assert!(proposal.dataset.ignore.is_empty());
     }
 }
 
@@ -53,8 +53,8 @@ fn values_apart_from_the_others_are_not_labelled() {
         let folder = tempfile::tempdir().unwrap();
         write_values(&folder.path().join("a.png"), values);
         let proposal = fitting(folder.path());
-        assert_eq!(proposal.descriptor.class_count(), values.len() - usize::from(ignored), "{values:?}");
-        assert_eq!(proposal.descriptor.value_table()[255] == Some(IGNORE), ignored, "{values:?}");
+        assert_eq!(proposal.dataset.class_count(), values.len() - usize::from(ignored), "{values:?}");
+        assert_eq!(proposal.dataset.value_table()[255] == Some(IGNORE), ignored, "{values:?}");
         assert_eq!(proposal.text.contains("apart from the numbers of the classes"), ignored);
     }
 }
@@ -94,11 +94,11 @@ fn thin_lines_between_classes_are_not_labelled() {
     GrayImage::from_fn(SIDE, SIDE, |x, y| Luma([value(x, y)])).save(folder.path().join("a.png")).unwrap();
     let proposal = fitting(folder.path());
     assert_eq!(classes(&proposal), [("class 1", 1), ("class 2", 2), ("class 3", 3)]);
-    assert_eq!(proposal.descriptor.value_table()[0], Some(IGNORE));
+    assert_eq!(proposal.dataset.value_table()[0], Some(IGNORE));
     assert!(line_of(&proposal.text, "  0,").contains("only in thin lines between the classes"));
     // Where 0 fills areas, too, it is a class.
     write_values(&folder.path().join("b.png"), &[0, 1]);
-    assert_eq!(fitting(folder.path()).descriptor.class_count(), 4);
+    assert_eq!(fitting(folder.path()).dataset.class_count(), 4);
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn colours_become_classes_black_first() {
     write_colors(&folder.path().join("a.png"), &[red, red, blue, [0; 3]]);
     let proposal = fitting(folder.path());
     assert_eq!(classes(&proposal), [("background", 0), ("class 1", 1), ("class 2", 2)]);
-    assert_eq!(proposal.descriptor.colors(), [[0; 3], red, blue]);
+    assert_eq!(proposal.dataset.colors(), [[0; 3], red, blue]);
     assert!(line_of(&proposal.text, "color = [200, 0, 0]").ends_with("# 50.00 % of the pixels, in 1 of 1 files"));
 }
 
@@ -123,7 +123,7 @@ fn what_is_transparent_is_not_labelled() {
     });
     image.save(&path).unwrap();
     let proposal = fitting(folder.path());
-    assert_eq!(proposal.descriptor.colors(), [[200, 0, 0], [0, 0, 255]]);
+    assert_eq!(proposal.dataset.colors(), [[200, 0, 0], [0, 0, 255]]);
     assert_eq!(first_class(&path, &proposal), IGNORE);
     assert!(line_of(&proposal.text, "  [0, 0, 0],").contains("transparent wherever it occurs"));
 }
@@ -135,7 +135,7 @@ fn palettes_give_the_classes_their_colours() {
     write_indices(&path, &[0, 0, 0, 128, 0, 0, 0, 128, 0], |x, y| quarter(x, y, 3) as u8);
     let proposal = fitting(folder.path());
     assert_eq!(classes(&proposal), [("background", 0), ("class 1", 1), ("class 2", 2)]);
-    assert_eq!(proposal.descriptor.colors(), [[0; 3], [128, 0, 0], [0, 128, 0]]);
+    assert_eq!(proposal.dataset.colors(), [[0; 3], [128, 0, 0], [0, 128, 0]]);
     // The same labels saved in colour mean the same.
     let in_color = folder.path().join("b.png");
     write_colors(&in_color, &[[128, 0, 0], [0, 0, 0]]);
@@ -144,7 +144,7 @@ fn palettes_give_the_classes_their_colours() {
     fs::remove_file(in_color).unwrap();
     let ramp: Vec<u8> = (0..=255).flat_map(|level| [level; 3]).collect();
     write_indices(&path, &ramp, |x, y| quarter(x, y, 3) as u8);
-    let colors = fitting(folder.path()).descriptor.colors();
+    let colors = fitting(folder.path()).dataset.colors();
     assert!(colors.iter().all(|[r, g, b]| r != g || g != b), "{colors:?}");
 }
 
@@ -155,7 +155,7 @@ fn grey_colours_are_values() {
     write_values(&folder.path().join("b.png"), &[0, 2, 3]);
     let proposal = fitting(folder.path());
     assert_eq!(classes(&proposal), [("background", 0), ("class 1", 1), ("class 2", 2), ("class 3", 3)]);
-    let colors = proposal.descriptor.colors();
+    let colors = proposal.dataset.colors();
     assert!(colors.iter().all(|[r, g, b]| r != g || g != b), "to be told apart in drawings: {colors:?}");
 }
 
@@ -214,7 +214,7 @@ fn thin_classes_are_no_soft_edges() {
     // Strokes of ten classes, one pixel wide.
     let value = |x: u32, y: u32| if y.is_multiple_of(4) && x < 20 { y as u8 / 4 + 1 } else { 0 };
     GrayImage::from_fn(SIDE, SIDE, |x, y| Luma([value(x, y)])).save(folder.path().join("a.png")).unwrap();
-    assert_eq!(fitting(folder.path()).descriptor.class_count(), 11);
+    assert_eq!(fitting(folder.path()).dataset.class_count(), 11);
 }
 
 #[test]

@@ -23,15 +23,15 @@ fn bands_and_normalisation_are_those_of_the_images() {
     let deep = images.join("a.tif");
     ImageBuffer::<Luma<u16>, _>::from_fn(SIDE, SIDE, |x, y| Luma([(x * y) as u16])).save(&deep).unwrap();
     let of_deep = proposal_for(&[&deep]);
-    assert_eq!(of_deep.descriptor.bands, 1);
+    assert_eq!(of_deep.dataset.bands, 1);
     let nonzero = Normalisation::PerDataset { valid: ValidPixels::Nonzero };
-    assert_eq!(of_deep.descriptor.normalisation, nonzero, "its first row and column are 0");
+    assert_eq!(of_deep.dataset.normalisation, nonzero, "its first row and column are 0");
     assert!(!of_deep.text.contains("ImageNet"));
     let color = images.join("b.png");
     write_colors(&color, &[[1, 2, 3]]);
     let of_color = proposal_for(&[&color]);
-    assert_eq!(of_color.descriptor.bands, 3);
-    assert_eq!(of_color.descriptor.normalisation, Normalisation::PerDataset { valid: ValidPixels::All });
+    assert_eq!(of_color.dataset.bands, 3);
+    assert_eq!(of_color.dataset.normalisation, Normalisation::PerDataset { valid: ValidPixels::All });
     assert!(of_color.text.contains("ImageNet"));
     // Grey images fill all bands.
     let both = proposal_for(&[&deep, &color]);
@@ -77,7 +77,7 @@ fn names_go_to_values() {
     write_values(&named.image(), &[0, 1, 3]);
     let plain = named.fitting("classes.txt", "sand\nshale\nsalt \"dome\"\nvoid\n");
     assert_eq!(classes(&plain), [("sand", 0), ("shale", 1), ("salt \"dome\"", 2)]);
-    assert_eq!(plain.descriptor.value_table()[3], Some(IGNORE));
+    assert_eq!(plain.dataset.value_table()[3], Some(IGNORE));
     assert!(line_of(&plain.text, "values = 2,").ends_with("# in none of the files"));
     assert!(line_of(&plain.text, "  3,").contains("called 'void' in"));
     let roboflow = named.fitting("_classes.csv", "Pixel Value, Class\n1, sand\n3, salt\n");
@@ -86,7 +86,7 @@ fn names_go_to_values() {
     let kaggle = "name,r,g,b\nsand,1,2,3\nshale,4,5,6\nsalt,7,8,9\nfault,10,11,12\n";
     let kaggle = named.fitting("class_dict.csv", kaggle);
     assert_eq!(classes(&kaggle), [("sand", 0), ("shale", 1), ("salt", 2), ("fault", 3)]);
-    assert_eq!(kaggle.descriptor.colors()[3], [10, 11, 12]);
+    assert_eq!(kaggle.dataset.colors()[3], [10, 11, 12]);
 }
 
 #[test]

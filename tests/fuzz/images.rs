@@ -18,7 +18,7 @@ fn encoded(image: &DynamicImage, format: ImageFormat) -> Option<Vec<u8>> {
     Some(bytes.into_inner())
 }
 
-fn pictures() -> Vec<DynamicImage> {
+fn images() -> Vec<DynamicImage> {
     let grey = image::GrayImage::from_fn(WIDTH, HEIGHT, |x, y| image::Luma([value(x, y)]));
     let grey = DynamicImage::ImageLuma8(grey);
     let color = DynamicImage::ImageRgb8(image::RgbImage::from_fn(WIDTH, HEIGHT, |x, y| {
@@ -30,7 +30,7 @@ fn pictures() -> Vec<DynamicImage> {
 }
 
 pub(crate) fn pngs() -> Vec<Vec<u8>> {
-    let mut found: Vec<Vec<u8>> = pictures().iter().filter_map(|image| encoded(image, ImageFormat::Png)).collect();
+    let mut found: Vec<Vec<u8>> = images().iter().filter_map(|image| encoded(image, ImageFormat::Png)).collect();
     for depth in [png::BitDepth::One, png::BitDepth::Two, png::BitDepth::Four, png::BitDepth::Eight] {
         for color in [png::ColorType::Grayscale, png::ColorType::Indexed] {
             found.push(packed_png(depth, color));
@@ -56,8 +56,8 @@ fn packed_png(depth: png::BitDepth, color: png::ColorType) -> Vec<u8> {
 }
 
 pub(crate) fn bmps() -> Vec<Vec<u8>> {
-    let pictures = pictures();
-    let plain = pictures.iter().filter_map(|image| encoded(image, ImageFormat::Bmp));
+    let images = images();
+    let plain = images.iter().filter_map(|image| encoded(image, ImageFormat::Bmp));
     plain.chain([1, 4, 8].map(|bits| palette_bmp(bits, 0, &[]))).chain([run_length_bmp()]).collect()
 }
 
@@ -107,7 +107,7 @@ pub(crate) fn jpegs() -> Vec<Vec<u8>> {
 }
 
 pub(crate) fn webps() -> Vec<Vec<u8>> {
-    pictures().iter().filter_map(|image| encoded(image, ImageFormat::WebP)).collect()
+    images().iter().filter_map(|image| encoded(image, ImageFormat::WebP)).collect()
 }
 
 /// A grey GIF of one pixel.

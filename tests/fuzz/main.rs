@@ -15,13 +15,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use segtool::base::Size;
-use segtool::data::{Descriptor, read_label_csv, read_list};
+use segtool::data::{Dataset, read_label_csv, read_list};
 use segtool::image::{
     npy_size, read_image, read_image_npy, read_label_npy, read_labels, read_probability_npy, read_size,
 };
 use segtool::pixels::forest::{Features, Forest};
-use segtool::recipe::AnyRecipe;
-use segtool::run::{AnyRun, find_dataset};
+use segtool::recipe::Recipe;
+use segtool::run::{Run, find_dataset};
 use segtool::tools::score::Partial;
 use segtool::weights::{Checkpoint, Weights};
 
@@ -78,7 +78,7 @@ fn lists() {
 #[test]
 fn data_sets() {
     let read = |path: &Path| {
-        let found = Descriptor::find(&path.to_string_lossy());
+        let found = Dataset::find(&path.to_string_lossy());
         found.is_ok_and(|dataset| dataset.merged().class_count() == 2 && !dataset.shown_colors().is_empty())
     };
     fuzz(&Target { name: "datasets", file: "a.toml", seeds: seeds::data_sets(), repair: repair::nothing, read: &read });
@@ -86,12 +86,12 @@ fn data_sets() {
 
 #[test]
 fn recipes() {
-    let data_sets: BTreeMap<&str, Descriptor> =
-        Descriptor::names().map(|name| (name, Descriptor::find(name).unwrap())).collect();
+    let data_sets: BTreeMap<&str, Dataset> =
+        Dataset::names().map(|name| (name, Dataset::find(name).unwrap())).collect();
     let own = |name: &Option<String>| data_sets.get(name.as_deref().unwrap_or("demo"));
-    let read = |path: &Path| match AnyRecipe::find(&path.to_string_lossy()) {
-        Ok(AnyRecipe::Network(mut recipe)) => own(&recipe.dataset).is_some_and(|own| recipe.fit(own).is_ok()),
-        Ok(AnyRecipe::Forest(recipe)) => own(&recipe.dataset).is_some_and(|own| recipe.check(own).is_ok()),
+    let read = |path: &Path| match Recipe::find(&path.to_string_lossy()) {
+        Ok(Recipe::Network(mut recipe)) => own(&recipe.dataset).is_some_and(|own| recipe.fit(own).is_ok()),
+        Ok(Recipe::Forest(recipe)) => own(&recipe.dataset).is_some_and(|own| recipe.check(own).is_ok()),
         Err(_) => false,
     };
     fuzz(&Target { name: "recipes", file: "a.toml", seeds: seeds::recipes(), repair: repair::nothing, read: &read });
@@ -99,7 +99,7 @@ fn recipes() {
 
 #[test]
 fn label_tables() {
-    let dataset = Descriptor::find("demo").unwrap();
+    let dataset = Dataset::find("demo").unwrap();
     let read = |path: &Path| {
         let size = Size { width: 100, height: 60 };
         read_label_csv(path, &dataset, None)
@@ -131,7 +131,7 @@ fn safetensors() {
 fn run_folders() {
     let read = |path: &Path| {
         let folder = path.parent().unwrap();
-        find_dataset(&folder.to_string_lossy()).is_ok() && AnyRun::open(folder).is_ok()
+        find_dataset(&folder.to_string_lossy()).is_ok() && Run::open(folder).is_ok()
     };
     fuzz(&Target { name: "runs", file: "config.json", seeds: seeds::runs(), repair: repair::nothing, read: &read });
 }
@@ -140,7 +140,7 @@ fn run_folders() {
 fn partial_counts() {
     let read = |path: &Path| {
         let partial = Partial::merge(&[path]);
-        partial.is_ok_and(|partial| partial.tally.matrix.classes() == partial.descriptor.class_count())
+        partial.is_ok_and(|partial| partial.tally.matrix.classes() == partial.dataset.class_count())
     };
     fuzz(&Target { name: "partials", file: "a.json", seeds: seeds::partials(), repair: repair::nothing, read: &read });
 }

@@ -7,12 +7,12 @@ use std::sync::atomic::AtomicBool;
 
 use ndarray::{Array2, Array3, ShapeBuilder};
 use ndarray_npy::{WritableElement, WriteNpyExt};
-use segtool::data::{ClassPresence, Descriptor};
+use segtool::data::{ClassPresence, Dataset};
 use segtool::metric::{BoundaryWidth, ConfusionMatrix, Tally};
 use segtool::nn::device::DeviceChoice;
 use segtool::pixels::forest::{Features, Outcome, Settings, Watch, fit};
-use segtool::recipe::{AnyRecipe, ForestRecipe, Recipe};
-use segtool::run::{ForestRunConfig, Run, RunConfig, Samples};
+use segtool::recipe::{ForestRecipe, NetworkRecipe, Recipe};
+use segtool::run::{ForestRunConfig, NetworkRun, NetworkRunConfig, Samples};
 use segtool::tools::score::Partial;
 use segtool::weights::save;
 use zip::write::SimpleFileOptions;
@@ -116,15 +116,15 @@ pub(crate) fn safetensors() -> Vec<Vec<u8>> {
     vec![own, fixture("unet_seeps_weights.safetensors")]
 }
 
-fn fitted(recipe: &str, dataset: &str) -> (Recipe, Descriptor) {
-    let mut recipe = Recipe::find(recipe).unwrap();
-    let dataset = recipe.fit(&Descriptor::find(dataset).unwrap()).unwrap();
+fn fitted(recipe: &str, dataset: &str) -> (NetworkRecipe, Dataset) {
+    let mut recipe = NetworkRecipe::find(recipe).unwrap();
+    let dataset = recipe.fit(&Dataset::find(dataset).unwrap()).unwrap();
     (recipe, dataset)
 }
 
-fn run_config() -> RunConfig {
+fn run_config() -> NetworkRunConfig {
     let (recipe, dataset) = fitted("unet-demo", "demo");
-    RunConfig {
+    NetworkRunConfig {
         version: "0.1.0".into(),
         seed: 1,
         device: "flex".into(),
@@ -139,7 +139,7 @@ fn run_config() -> RunConfig {
 pub(crate) fn runs() -> Vec<Vec<u8>> {
     let folder = tempfile::tempdir().unwrap();
     let samples = Samples { train: Vec::new(), validation: Vec::new(), presence: ClassPresence::default() };
-    Run::create(folder.path(), run_config(), &samples).unwrap();
+    NetworkRun::create(folder.path(), run_config(), &samples).unwrap();
     let of_forest = ForestRunConfig {
         version: "0.1.0".into(),
         seed: 1,
@@ -147,28 +147,28 @@ pub(crate) fn runs() -> Vec<Vec<u8>> {
         weights: Vec::new(),
         started: "2026-01-31T23:59:59Z".into(),
         recipe: forest_recipe(),
-        dataset: Descriptor::find("core").unwrap(),
+        dataset: Dataset::find("core").unwrap(),
     };
     vec![fs::read(folder.path().join("config.json")).unwrap(), serde_json::to_vec_pretty(&of_forest).unwrap()]
 }
 
 fn forest_recipe() -> ForestRecipe {
-    match AnyRecipe::find("hypercolumn-core").unwrap() {
-        AnyRecipe::Forest(recipe) => *recipe,
-        AnyRecipe::Network(_) => unreachable!("it is a forest's"),
+    match Recipe::find("hypercolumn-core").unwrap() {
+        Recipe::Forest(recipe) => *recipe,
+        Recipe::Network(_) => unreachable!("it is a forest's"),
     }
 }
 
 pub(crate) fn partials() -> Vec<Vec<u8>> {
-    let descriptor = Descriptor::find("demo").unwrap();
-    let classes = descriptor.class_count();
+    let dataset = Dataset::find("demo").unwrap();
+    let classes = dataset.class_count();
     let partial = |width: Option<BoundaryWidth>| {
         let mut tally = Tally::new(classes, width);
         let mut image = ConfusionMatrix::new(classes);
         image.add(&[0, 1, 2, 3, 3], &[0, 1, 1, 3, 2]);
         tally.take(&mut image);
         written("a.json", |path| {
-            Partial::new("segtool".into(), descriptor.clone(), tally).write(path).unwrap();
+            Partial::new("segtool".into(), dataset.clone(), tally).write(path).unwrap();
         })
     };
     vec![partial(None), partial(Some(BoundaryWidth::Pixels(2)))]

@@ -26,7 +26,7 @@ pub(crate) enum Form {
     Plain,
     /// Views with another order in memory, inside larger tensors; the gradients of outputs likewise.
     Views,
-    /// Pictures converted to bfloat16.
+    /// Images converted to bfloat16.
     Bfloat16,
 }
 
@@ -187,9 +187,9 @@ impl Run<'_> {
     }
 
     /// A leaf of shape `[batch, channels, height, width]`.
-    fn picture(&self, name: &str) -> Tensor<4> {
-        let picture = self.leaf(name);
-        if self.form == Form::Bfloat16 { picture.cast(DType::BF16) } else { picture }
+    fn image(&self, name: &str) -> Tensor<4> {
+        let image = self.leaf(name);
+        if self.form == Form::Bfloat16 { image.cast(DType::BF16) } else { image }
     }
 
     /// An input that has a gradient where that is wanted.
@@ -275,32 +275,32 @@ impl Operation {
         match *self {
             Self::Conv2d { conv } => {
                 let (weight, bias) = weights();
-                run.output("output", ops::conv2d(run.picture("x"), weight, bias, conv.settings()));
+                run.output("output", ops::conv2d(run.image("x"), weight, bias, conv.settings()));
             }
             Self::ConvTranspose2d { conv, output_padding } => {
                 let (weight, bias) = weights();
                 let settings = ConvTransposeSettings { conv: conv.settings(), output_padding };
-                run.output("output", ops::conv_transpose2d(run.picture("x"), weight, bias, settings));
+                run.output("output", ops::conv_transpose2d(run.image("x"), weight, bias, settings));
             }
             Self::BatchNormTrain { momentum, epsilon } => batch_norm_train(run, NormSettings { momentum, epsilon }),
             Self::BatchNormInfer { epsilon } => {
                 let (weight, bias, mean, var) =
                     (run.leaf("weight"), run.leaf("bias"), run.constant("mean"), run.constant("var"));
-                run.output("output", ops::batch_norm_infer(run.picture("x"), weight, bias, mean, var, epsilon));
+                run.output("output", ops::batch_norm_infer(run.image("x"), weight, bias, mean, var, epsilon));
             }
-            Self::Relu => run.output("output", ops::relu(run.picture("x"))),
+            Self::Relu => run.output("output", ops::relu(run.image("x"))),
             Self::MaxPool2d { kernel, stride, padding, dilation, ceil_mode } => {
                 let settings = PoolSettings { kernel, stride, padding, dilation, ceil_mode };
-                run.output("output", ops::max_pool2d(run.picture("x"), settings));
+                run.output("output", ops::max_pool2d(run.image("x"), settings));
             }
-            Self::AdaptiveAvgPool2d { size } => run.output("output", ops::adaptive_avg_pool2d(run.picture("x"), size)),
+            Self::AdaptiveAvgPool2d { size } => run.output("output", ops::adaptive_avg_pool2d(run.image("x"), size)),
             Self::Interpolate { size, interpolation, align_corners } => {
                 let how = Resampling { interpolation, align_corners };
-                run.output("output", ops::interpolate(run.picture("x"), size, how));
+                run.output("output", ops::interpolate(run.image("x"), size, how));
             }
             Self::CrossEntropy { ignore } => {
                 let class_weights = run.data("class_weights").map(|_| run.constant("class_weights"));
-                run.output("loss", ops::cross_entropy(run.picture("logits"), run.labels(), class_weights, ignore));
+                run.output("loss", ops::cross_entropy(run.image("logits"), run.labels(), class_weights, ignore));
             }
             Self::Chain { ignore } => chain(run, ignore),
         }
@@ -312,7 +312,7 @@ fn batch_norm_train(run: &Run<'_>, settings: NormSettings) {
     let (weight, bias): (Tensor<1>, Tensor<1>) = (run.leaf("weight"), run.leaf("bias"));
     let (mut mean, mut var) = (run.constant("running_mean"), run.constant("running_var"));
     for i in 1..=2 {
-        let x = run.picture(&format!("x{i}"));
+        let x = run.image(&format!("x{i}"));
         let done = ops::batch_norm_train(x, weight.clone(), bias.clone(), mean, var, settings);
         run.output(&format!("output{i}"), done.output);
         (mean, var) = (done.running_mean, done.running_var);
@@ -329,7 +329,7 @@ fn chain(run: &Run<'_>, ignore: i64) {
     let (mean, var) = (run.constant("running_mean"), run.constant("running_var"));
     let settings = NormSettings { momentum: 0.1, epsilon: 1e-5 };
 
-    let x = ops::conv2d(run.picture("x"), run.leaf("conv1"), None, same);
+    let x = ops::conv2d(run.image("x"), run.leaf("conv1"), None, same);
     let done = ops::batch_norm_train(x, run.leaf("weight"), run.leaf("bias"), mean, var, settings);
     run.statistics(done.running_mean, done.running_var);
     let normed = done.output;

@@ -35,10 +35,10 @@ fn network(device: &Device) -> Vec<TensorData> {
     let labels = Tensor::<3, Int>::from_data(labels(3, 33, 31), device);
     let loss = ops::cross_entropy(logits, labels, None, IGNORE);
     let gradients = loss.backward();
-    let pictures = [x, first, last].map(|leaf| leaf.grad(&gradients).unwrap().into_data());
+    let images = [x, first, last].map(|leaf| leaf.grad(&gradients).unwrap().into_data());
     let vectors = [weight, bias, last_bias].map(|leaf| leaf.grad(&gradients).unwrap().into_data());
     let results = [loss, done.running_mean, done.running_var].map(Tensor::into_data);
-    results.into_iter().chain(pictures).chain(vectors).collect()
+    results.into_iter().chain(images).chain(vectors).collect()
 }
 
 fn bits(tensors: &[TensorData]) -> Vec<Vec<u32>> {
@@ -69,7 +69,7 @@ fn the_number_of_threads_changes_no_bit() {
 }
 
 #[test]
-#[should_panic(expected = "does not fit a picture of 3 channels")]
+#[should_panic(expected = "does not fit an image of 3 channels")]
 fn a_weight_for_other_channels_is_refused() {
     let tensor = |shape: [usize; 4]| Tensor::<4>::zeros(shape, &Device::flex());
     ops::conv2d(tensor([1, 3, 5, 5]), tensor([2, 4, 3, 3]), None, ConvSettings::default());

@@ -1,5 +1,5 @@
 //! The operations and their gradients: equal to PyTorch's on small cases (`golden`), to plain loops in float64 on larger
-//! ones (`naive`, `pictures`), to difference quotients (`numeric`), and well-behaved as parts of a graph (`graph`). On
+//! ones (`naive`, `images`), to difference quotients (`numeric`), and well-behaved as parts of a graph (`graph`). On
 //! flex, and on libtorch where it is built in.
 
 #![allow(clippy::unwrap_used)]
@@ -10,6 +10,6 @@ mod common;
 mod case;
 mod golden;
 mod graph;
+mod images;
 mod naive;
 mod numeric;
-mod pictures;

@@ -76,12 +76,12 @@ impl Convolution {
     }
 }
 
-/// Adds the bias to pictures of `pixels` and returns the bias's gradient.
-fn add_bias(pictures: &mut [f64], bias: &[f64], upstream: &[f64], pixels: usize) -> Vec<f64> {
+/// Adds the bias to images of `pixels` and returns the bias's gradient.
+fn add_bias(images: &mut [f64], bias: &[f64], upstream: &[f64], pixels: usize) -> Vec<f64> {
     let mut gradient = vec![0.0; bias.len()];
-    for (i, (picture, upstream)) in pictures.chunks_mut(pixels).zip(upstream.chunks(pixels)).enumerate() {
+    for (i, (image, upstream)) in images.chunks_mut(pixels).zip(upstream.chunks(pixels)).enumerate() {
         let channel = i % bias.len();
-        picture.iter_mut().for_each(|value| *value += bias[channel]);
+        image.iter_mut().for_each(|value| *value += bias[channel]);
         gradient[channel] += upstream.iter().sum::<f64>();
     }
     gradient
@@ -184,7 +184,7 @@ fn groups() {
 }
 
 #[test]
-fn long_thin_and_many_pictures() {
+fn long_thin_and_many_images() {
     check(convolution(([1, 8, 9], [5, 1100], [3, 3], [1, 1, 1, 1])), Direction::Forward);
     check(convolution(([1, 5, 7], [1100, 6], [3, 3], [1, 1, 1, 1])), Direction::Forward);
     check(convolution(([37, 6, 7], [9, 11], [3, 3], [1, 1, 1, 1])), Direction::Forward);
@@ -235,11 +235,11 @@ fn rectified() {
         ([1, 64, 32], [17, 19], [3, 3], [1, 0, 1, 1]),
         ([1, 32, 32], [16, 23], [3, 3], [1, 3, 2, 1]),
         ([1, 300, 40], [12, 9], [3, 3], [1, 1, 1, 1]),
-        // More tiles than are computed at once: in a picture, over pictures, in a single row.
+        // More tiles than are computed at once: in an image, over images, in a single row.
         ([2, 32, 32], [97, 101], [3, 3], [1, 1, 1, 1]),
         ([2, 32, 32], [97, 101], [3, 3], [1, 2, 2, 1]),
         ([1, 32, 32], [5, 2100], [3, 3], [1, 1, 1, 1]),
-        // More tiles than are computed at once: in a picture, over pictures, in a single row.
+        // More tiles than are computed at once: in an image, over images, in a single row.
         ([2, 32, 32], [97, 101], [3, 3], [1, 1, 1, 1]),
         ([2, 32, 32], [97, 101], [3, 3], [1, 2, 2, 1]),
         ([1, 32, 32], [5, 2100], [3, 3], [1, 1, 1, 1]),

@@ -37,7 +37,7 @@ pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
     write_atomically(path, |out| out.write_all(bytes))
 }
 
-/// [`write_bytes`] without waiting for the disk, which takes longer than making a picture does. A program that is killed
+/// [`write_bytes`] without waiting for the disk, which takes longer than making an image does. A program that is killed
 /// still leaves the old file or the new one; only a power failure may cost the last few. For what is quick to make again.
 pub fn write_bytes_unsynced(path: &Path, bytes: &[u8]) -> Result<()> {
     write_through(path, Flush::Skip, |mut file| file.write_all(bytes))

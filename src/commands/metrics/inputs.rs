@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use segtool::base::inputs::ReadFiles;
 use segtool::data::{
-    Descriptor, Labels, Pair, pair_folders, pair_lists, pair_mask_folders, pair_mask_predictions, pair_predictions,
+    Dataset, Labels, Pair, pair_folders, pair_lists, pair_mask_folders, pair_mask_predictions, pair_predictions,
     read_pairs,
 };
 use segtool::metric::{Convention, LabelValues};
 use segtool::predict::origins;
-use segtool::run::{Run, find_dataset};
+use segtool::run::{NetworkRun, find_dataset};
 
 use crate::cli::Metrics;
 use crate::ui::{self, Progress};
@@ -21,19 +21,19 @@ const USUAL_CLASSES: usize = 150;
 
 /// Where the pairs are.
 enum Source<'a> {
-    /// Two lists, the first of predictions or of pictures that a run predicts.
+    /// Two lists, the first of predictions or of images that a run predicts.
     Lists(&'a Path, &'a Path),
     /// A list of both in each line.
     PairList(&'a Path),
     /// Two folders, the first of predictions.
     Predictions(&'a Path, &'a Path),
-    /// Two folders, the first of pictures that a run predicts.
-    Pictures(&'a Path, &'a Path),
-    /// A folder of predictions, and one of pictures with their masks.
+    /// Two folders, the first of images that a run predicts.
+    Images(&'a Path, &'a Path),
+    /// A folder of predictions, and one of images with their masks.
     MaskedPredictions(&'a Path, &'a Path),
-    /// Pictures with their masks, which a run predicts.
+    /// Images with their masks, which a run predicts.
     Masked(&'a Path),
-    /// The validation pictures of a run.
+    /// The validation images of a run.
     Run(&'a Path),
 }
 
@@ -52,7 +52,7 @@ fn source(arguments: &Metrics) -> Result<Source<'_>> {
     }
     match (arguments.predictions.as_deref(), arguments.images.as_deref(), arguments.labels.as_deref()) {
         (Some(predictions), _, Some(labels)) => return Ok(Source::Predictions(predictions, labels)),
-        (_, Some(images), Some(labels)) => return Ok(Source::Pictures(images, labels)),
+        (_, Some(images), Some(labels)) => return Ok(Source::Images(images, labels)),
         _ => {}
     }
     match &arguments.run {
@@ -61,7 +61,7 @@ fn source(arguments: &Metrics) -> Result<Source<'_>> {
     }
 }
 
-/// The pairs to score; `image` is the prediction, or the picture that a run predicts.
+/// The pairs to score; `image` is the prediction, or the image that a run predicts.
 pub(super) fn pairs(arguments: &Metrics) -> Result<Vec<Pair>> {
     let pairs = found(arguments)?;
     if arguments.run.is_none() {
@@ -78,14 +78,14 @@ fn found(arguments: &Metrics) -> Result<Vec<Pair>> {
         Source::Lists(first, labels) => pair_lists(first, labels, &progress)?,
         Source::PairList(list) => read_pairs(list, &progress)?,
         Source::Predictions(predictions, labels) => pair_predictions(predictions, labels)?,
-        Source::Pictures(images, labels) => pair_folders(images, labels, &progress)?,
+        Source::Images(images, labels) => pair_folders(images, labels, &progress)?,
         Source::MaskedPredictions(predictions, root) => pair_mask_predictions(predictions, root)?,
         Source::Masked(root) => pair_mask_folders(root)?,
         Source::Run(run) => {
-            let pairs = Run::open(run)?.samples()?.validation;
+            let pairs = NetworkRun::open(run)?.samples()?.validation;
             if pairs.is_empty() {
                 bail!(
-                    "{} has no validation pictures; name some with --images and --labels or --mask-folders",
+                    "{} has no validation images; name some with --images and --labels or --mask-folders",
                     run.display()
                 );
             }
@@ -118,9 +118,9 @@ pub(super) fn refuse_written(arguments: &Metrics, pairs: &[Pair]) -> Result<()> 
 }
 
 /// What the label values mean.
-pub(super) fn descriptor(arguments: &Metrics, convention: Convention) -> Result<Descriptor> {
+pub(super) fn dataset(arguments: &Metrics, convention: Convention) -> Result<Dataset> {
     let ignored = &arguments.ignore_label;
-    let mut descriptor = match (&arguments.run, &arguments.dataset) {
+    let mut dataset = match (&arguments.run, &arguments.dataset) {
         (Some(run), _) => find_dataset(&run.to_string_lossy())?,
         (None, Some(name)) => find_dataset(name)?,
         (None, None) => {
@@ -134,17 +134,17 @@ pub(super) fn descriptor(arguments: &Metrics, convention: Convention) -> Result<
             let values = convention.label_values();
             let first = arguments.first_label.unwrap_or(values.first);
             let ignore = implied_ignore(arguments, convention);
-            Descriptor::numbered_from(classes, LabelValues { first, ignore, ..values })?
+            Dataset::numbered_from(classes, LabelValues { first, ignore, ..values })?
         }
     };
     for number in ignored {
         let value = number.as_value();
-        if let Some(class) = descriptor.classes.iter().find(|class| value.is_some_and(|v| class.values.contains(&v))) {
+        if let Some(class) = dataset.classes.iter().find(|class| value.is_some_and(|v| class.values.contains(&v))) {
             bail!("--ignore-label {number} is the label value of class '{}'", class.name);
         }
-        descriptor.ignore.push(*number);
+        dataset.ignore.push(*number);
     }
-    Ok(if arguments.merge_classes { descriptor.merged() } else { descriptor })
+    Ok(if arguments.merge_classes { dataset.merged() } else { dataset })
 }
 
 /// The value that means "not labelled" by convention alone, where nothing else says what values mean.
@@ -172,7 +172,7 @@ pub(super) fn note_repeated(pairs: &[Pair]) {
 pub(super) fn note_trained_on(pairs: &[Pair], run: &Path) -> Result<()> {
     let whole = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.into());
     // A run that was handed on need not come with its list of files.
-    let Ok(samples) = Run::open(run)?.samples() else { return Ok(()) };
+    let Ok(samples) = NetworkRun::open(run)?.samples() else { return Ok(()) };
     let learnt: BTreeSet<PathBuf> = samples.train.iter().map(|pair| whole(&pair.image)).collect();
     let count = pairs.iter().filter(|pair| learnt.contains(&whole(&pair.image))).count();
     if count > 0 {

@@ -9,11 +9,11 @@ use anyhow::{Result, bail};
 use segtool::base::Error;
 use segtool::base::event::{Event, Sink};
 use segtool::base::files::write_atomically;
-use segtool::data::{Descriptor, Pair, refuse_exchanged, suggestion};
+use segtool::data::{Dataset, Pair, refuse_exchanged, suggestion};
 use segtool::metric::{Convention, Tally};
 use segtool::nn::precision::Precision;
 use segtool::predict::{Options, Predictor, predict_each};
-use segtool::tools::score::{OnFault, OnPicture, Partial, PictureScores, Scorer, Settings, score_files};
+use segtool::tools::score::{ImageScores, OnFault, OnImage, Partial, Scorer, Settings, score_files};
 
 use super::use_threads;
 use crate::Exit;
@@ -22,7 +22,7 @@ use crate::ui::{self, Progress};
 
 pub(crate) use report::Report;
 
-/// Pictures that a run computes together where they have one size.
+/// Images that a run computes together where they have one size.
 const BATCH: usize = 4;
 
 pub(crate) fn run(arguments: &Metrics) -> Result<Exit> {
@@ -32,7 +32,7 @@ pub(crate) fn run(arguments: &Metrics) -> Result<Exit> {
     } else {
         inputs::refuse_written(arguments, &[])?;
         let mut sum = Partial::merge(&arguments.merge)?;
-        report::check_classes(arguments, sum.descriptor.class_count())?;
+        report::check_classes(arguments, sum.dataset.class_count())?;
         if let Some(convention) = arguments.convention {
             sum.convention = convention.to_string();
         }
@@ -45,7 +45,7 @@ pub(crate) fn run(arguments: &Metrics) -> Result<Exit> {
                 "note: no pixel of the label images counts as labelled, so every score is 0; check what the values mean",
             );
         }
-        let report = Report::new(&partial.tally, convention, &partial.descriptor);
+        let report = Report::new(&partial.tally, convention, &partial.dataset);
         ui::result(&report.text(arguments)?);
     }
     // Of a share of a set, the pairs that were left out count too.
@@ -59,54 +59,54 @@ pub(crate) fn run(arguments: &Metrics) -> Result<Exit> {
 /// Counts what the command line asks for.
 fn counted(arguments: &Metrics) -> Result<Partial> {
     let convention = arguments.convention.unwrap_or_default();
-    let descriptor = inputs::descriptor(arguments, convention)?;
-    report::check_classes(arguments, descriptor.class_count())?;
+    let dataset = inputs::dataset(arguments, convention)?;
+    report::check_classes(arguments, dataset.class_count())?;
     let pairs = inputs::pairs(arguments)?;
     inputs::refuse_written(arguments, &pairs)?;
     inputs::note_repeated(&pairs);
     if let Some(run) = &arguments.run {
         inputs::note_trained_on(&pairs, run)?;
-        refuse_exchanged(&pairs, &descriptor, "--images and --labels, or --image-list and --list-true")?;
+        refuse_exchanged(&pairs, &dataset, "--images and --labels, or --image-list and --list-true")?;
     }
     let on_fault = if arguments.strict { OnFault::Stop } else { OnFault::Skip };
     let implied_ignore = inputs::implied_ignore(arguments, convention);
-    let settings = Settings { descriptor, boundary: arguments.boundary, on_fault, implied_ignore };
+    let settings = Settings { dataset, boundary: arguments.boundary, on_fault, implied_ignore };
     let tally = match &arguments.per_image {
         None => tally(arguments, &pairs, &settings, None)?,
         Some(path) => {
-            with_rows(path, &settings.descriptor, |on_picture| tally(arguments, &pairs, &settings, Some(on_picture)))?
+            with_rows(path, &settings.dataset, |on_image| tally(arguments, &pairs, &settings, Some(on_image)))?
         }
     };
     if tally.skipped > 0
-        && let Some(way_out) = suggestion(&pairs, &settings.descriptor)
+        && let Some(way_out) = suggestion(&pairs, &settings.dataset)
     {
         ui::say(&format!("note: {way_out}"));
     }
-    Ok(Partial::new(convention.to_string(), settings.descriptor, tally))
+    Ok(Partial::new(convention.to_string(), settings.dataset, tally))
 }
 
 fn tally(
     arguments: &Metrics,
     pairs: &[Pair],
     settings: &Settings,
-    on_picture: Option<&mut OnPicture<'_>>,
+    on_image: Option<&mut OnImage<'_>>,
 ) -> Result<Tally> {
     match &arguments.run {
-        Some(run) => predicted(run, arguments, pairs, settings, on_picture),
+        Some(run) => predicted(run, arguments, pairs, settings, on_image),
         None => {
             use_threads(arguments.workers)?;
-            Ok(score_files(pairs, settings, on_picture, &Progress::new())?)
+            Ok(score_files(pairs, settings, on_image, &Progress::new())?)
         }
     }
 }
 
-/// Predicts the pictures of the pairs and counts them at once.
+/// Predicts the images of the pairs and counts them at once.
 fn predicted(
     run: &Path,
     arguments: &Metrics,
     pairs: &[Pair],
     settings: &Settings,
-    mut on_picture: Option<&mut OnPicture<'_>>,
+    mut on_image: Option<&mut OnImage<'_>>,
 ) -> Result<Tally> {
     let mut predictor = Predictor::open(run, arguments.device.unwrap_or_default(), Precision::default())?;
     if let Some(threshold) = arguments.threshold {
@@ -119,8 +119,8 @@ fn predicted(
     let unread = predict_each(&predictor, &images, &options, &progress, &mut |i, prediction| {
         match scorer.add_map(&pairs[i], &prediction.labels) {
             Ok(()) => {
-                if let Some(on_picture) = &mut on_picture {
-                    on_picture(&pairs[i], scorer.last())?;
+                if let Some(on_image) = &mut on_image {
+                    on_image(&pairs[i], scorer.last())?;
                 }
             }
             Err(fault) if settings.on_fault == OnFault::Stop => return Err(fault),
@@ -138,24 +138,20 @@ fn predicted(
     Ok(scorer.finish())
 }
 
-/// Runs `work` with a receiver of each picture's scores that writes them as rows of a CSV file.
-fn with_rows(
-    path: &Path,
-    descriptor: &Descriptor,
-    work: impl FnOnce(&mut OnPicture<'_>) -> Result<Tally>,
-) -> Result<Tally> {
+/// Runs `work` with a receiver of each image's scores that writes them as rows of a CSV file.
+fn with_rows(path: &Path, dataset: &Dataset, work: impl FnOnce(&mut OnImage<'_>) -> Result<Tally>) -> Result<Tally> {
     let mut outcome = None;
     let written = write_atomically(path, |out| {
         let mut csv = csv::Writer::from_writer(out);
         let columns = ["prediction", "label", "pixels", "pixel_accuracy", "mean_iou"].map(String::from);
-        let ious = descriptor.classes.iter().map(|class| format!("iou {}", class.name));
+        let ious = dataset.classes.iter().map(|class| format!("iou {}", class.name));
         csv.write_record(columns.into_iter().chain(ious))?;
-        let mut write = |pair: &Pair, scores: PictureScores| {
+        let mut write = |pair: &Pair, scores: ImageScores| {
             csv.write_record(row(pair, &scores)).map_err(|e| Error::write(path, e.into()))
         };
         // Without a tally the rows are not kept either.
         let counted = outcome.insert(work(&mut write)).is_ok();
-        if counted { csv.flush() } else { Err(std::io::Error::other("the pictures could not be scored")) }
+        if counted { csv.flush() } else { Err(std::io::Error::other("the images could not be scored")) }
     });
     match outcome {
         Some(Err(fault)) => Err(fault),
@@ -164,7 +160,7 @@ fn with_rows(
     }
 }
 
-fn row(pair: &Pair, scores: &PictureScores) -> Vec<String> {
+fn row(pair: &Pair, scores: &ImageScores) -> Vec<String> {
     let paths = [pair.image.as_path(), pair.label.name()].map(|path| path.display().to_string());
     let number = |value: f64| value.to_string();
     let numbers = [scores.pixels.to_string(), number(scores.pixel_accuracy), number(scores.mean_iou)];

@@ -8,7 +8,7 @@ use image::RgbImage;
 use segtool::base::Error;
 use segtool::base::files::{check_writable, write_atomically};
 use segtool::base::named_enum::classes_that;
-use segtool::data::Descriptor;
+use segtool::data::Dataset;
 use segtool::draw::{heatmap, write_png};
 use segtool::image::write_count_npy;
 use segtool::metric::{AbsentClass, ClassScores, ConfusionMatrix, Convention, Scores, Tally};
@@ -59,17 +59,17 @@ struct Row {
 }
 
 impl Report {
-    pub(crate) fn new(tally: &Tally, convention: Convention, descriptor: &Descriptor) -> Self {
-        let background = descriptor.classes.iter().position(|class| class.values.contains(&0));
+    pub(crate) fn new(tally: &Tally, convention: Convention, dataset: &Dataset) -> Self {
+        let background = dataset.classes.iter().position(|class| class.values.contains(&0));
         let scores = Scores::by(convention, tally, background);
-        let rows = descriptor.classes.iter().zip(scores.classes).enumerate();
+        let rows = dataset.classes.iter().zip(scores.classes).enumerate();
         let row = |(index, (class, scores)): (usize, (&segtool::data::Class, ClassScores))| Row {
             index,
             label: class.values[0],
             name: class.name.clone(),
             scores,
         };
-        let names = |classes: Vec<usize>| classes.into_iter().map(|i| descriptor.classes[i].name.clone()).collect();
+        let names = |classes: Vec<usize>| classes.into_iter().map(|i| dataset.classes[i].name.clone()).collect();
         Self {
             pixel_accuracy: scores.pixel_accuracy,
             mean_class_accuracy: scores.mean_class_accuracy,
@@ -226,11 +226,11 @@ pub(super) fn check_targets(arguments: &Metrics) -> Result<()> {
     Ok(())
 }
 
-/// Refuses, before any work, a picture of a matrix that nobody could look at.
+/// Refuses, before any work, an image of a matrix that nobody could look at.
 pub(super) fn check_classes(arguments: &Metrics, classes: usize) -> Result<()> {
     match &arguments.confusion {
         Some(path) if classes > MOST_DRAWN && matches!(kind(path)?, Kind::Png) => {
-            bail!("--confusion {}: {classes} classes are too many for a picture; take .csv or .npy", path.display())
+            bail!("--confusion {}: {classes} classes are too many for an image; take .csv or .npy", path.display())
         }
         _ => Ok(()),
     }
@@ -242,9 +242,9 @@ pub(super) fn write_files(arguments: &Metrics, partial: &Partial) -> Result<()> 
         partial.write(path)?;
     }
     let Some(path) = &arguments.confusion else { return Ok(()) };
-    let (matrix, names) = (&partial.tally.matrix, class_names(&partial.descriptor));
+    let (matrix, names) = (&partial.tally.matrix, class_names(&partial.dataset));
     match kind(path)? {
-        Kind::Png => write_png(path, &confusion_picture(matrix, &names))?,
+        Kind::Png => write_png(path, &confusion_image(matrix, &names))?,
         Kind::Csv => write_confusion_csv(path, matrix, &names)?,
         Kind::Npy => {
             let classes = matrix.classes();
@@ -271,12 +271,12 @@ fn kind(path: &Path) -> Result<Kind> {
     }
 }
 
-fn class_names(descriptor: &Descriptor) -> Vec<String> {
-    descriptor.classes.iter().map(|class| class.name.clone()).collect()
+fn class_names(dataset: &Dataset) -> Vec<String> {
+    dataset.classes.iter().map(|class| class.name.clone()).collect()
 }
 
 /// Each label's pixels shared out over the predictions. Those predicted as no class are missing from the row.
-fn confusion_picture(matrix: &ConfusionMatrix, names: &[String]) -> RgbImage {
+fn confusion_image(matrix: &ConfusionMatrix, names: &[String]) -> RgbImage {
     let areas = matrix.areas();
     // Of a label that does not occur, 0 / 0: not a number, which is drawn as a grey row.
     let share = |label: usize, prediction: usize| matrix.at(label, prediction) as f64 / areas[label].label as f64;

@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn even_pictures_stay_even_at_edges_and_beside_uncovered_pixels() {
+    fn even_images_stay_even_at_edges_and_beside_uncovered_pixels() {
         let classes: Vec<u16> = (0..70).map(|i| if i % 7 > 3 { IGNORE } else { 5 }).collect();
         for (sigma, radius) in [(0.1, None), (1.1, Some(2)), (4.0, None), (64.0, None)] {
             let mut sample = coded(7, &classes);

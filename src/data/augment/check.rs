@@ -3,9 +3,9 @@
 use super::{Augmentation, Change, Extent};
 use crate::base::{Error, Result};
 
-/// Longest side that a picture is resized or cropped to.
+/// Longest side that an image is resized or cropped to.
 const MAX_SIDE: usize = 1 << 14;
-/// Largest factor that a picture is enlarged by.
+/// Largest factor that an image is enlarged by.
 const MAX_FACTOR: f64 = 16.0;
 /// Largest standard deviation of a blur, in pixels.
 const MAX_SIGMA: f64 = 64.0;

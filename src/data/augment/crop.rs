@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn smaller_pictures_lie_in_the_middle_of_ignored_pixels() {
+    fn smaller_images_lie_in_the_middle_of_ignored_pixels() {
         let mut sample = coded(2, &[1, 2]);
         crop(&mut sample, SIZE, Some(0.75), &mut draws(0));
         let i = IGNORE;

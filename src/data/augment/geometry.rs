@@ -69,7 +69,7 @@ fn quarter<T: Copy>(plane: &[T], from: Size, turns: usize, out: &mut Vec<T>) {
     }
 }
 
-/// The window of a size whose upper left corner lies at `(left, top)`; what lies beyond the picture is uncovered.
+/// The window of a size whose upper left corner lies at `(left, top)`; what lies beyond the image is uncovered.
 pub(super) fn window(sample: &mut Sample, (left, top): (isize, isize), size: Size) {
     let from = sample.labels.size;
     if (left, top, size) == (0, 0, from) {

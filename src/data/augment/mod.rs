@@ -1,7 +1,7 @@
-//! Random changes of a training sample, picture and labels together.
+//! Random changes of a training sample, image and labels together.
 //!
 //! They act on samples between 0 and 1, before normalisation. Pixels that carry no measurement, and those that a change
-//! leaves uncovered, are NaN in the picture; labels of uncovered pixels are [`crate::base::label_map::IGNORE`], never a class.
+//! leaves uncovered, are NaN in the image; labels of uncovered pixels are [`crate::base::label_map::IGNORE`], never a class.
 
 mod blur;
 mod check;
@@ -34,7 +34,7 @@ pub struct Augmentation {
     pub probability: f64,
 }
 
-/// What is done to a sample. Pictures are mixed linearly, labels are those of the nearest pixel.
+/// What is done to a sample. Images are mixed linearly, labels are those of the nearest pixel.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Change {
@@ -79,7 +79,7 @@ pub enum Change {
         /// To this size, whatever the aspect ratio.
         size: Extent,
     },
-    /// A window at a place drawn evenly. Smaller pictures are filled up, half on either side.
+    /// A window at a place drawn evenly. Smaller images are filled up, half on either side.
     Crop {
         /// Of this size.
         size: Extent,
@@ -88,13 +88,13 @@ pub enum Change {
         max_class_share: Option<f64>,
     },
     /// Brightness, contrast, saturation and hue by random amounts in random order, as torchvision's `ColorJitter`.
-    /// Brightness and contrast change all bands; saturation and hue change pictures of three bands only. Samples stay
-    /// between 0 and 1, or in the picture's own range where that is wider.
+    /// Brightness and contrast change all bands; saturation and hue change images of three bands only. Samples stay
+    /// between 0 and 1, or in the image's own range where that is wider.
     ColorJitter {
         /// Samples times 1 ± this.
         #[serde(default)]
         brightness: f64,
-        /// Distance from the picture's mean times 1 ± this.
+        /// Distance from the image's mean times 1 ± this.
         #[serde(default)]
         contrast: f64,
         /// Distance from grey times 1 ± this.
@@ -267,7 +267,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn picture_and_labels_move_together() {
+    fn image_and_labels_move_together() {
         let text = "flip-horizontal,flip-vertical,rotate90,rotate180,rotate=90,scale=0.5:2,resize-short=40:60,\
                     resize=50:70,crop=48";
         for augmentation in Augmentation::parse_list(text).unwrap() {

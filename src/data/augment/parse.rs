@@ -168,12 +168,12 @@ mod tests {
     use crate::data::Extent;
 
     #[derive(Debug, Deserialize)]
-    struct Recipe {
+    struct NetworkRecipe {
         augment: Vec<Augmentation>,
     }
 
     fn read(list: &str) -> Result<Vec<Augmentation>, String> {
-        toml::from_str::<Recipe>(&format!("augment = {list}")).map(|r| r.augment).map_err(|e| e.to_string())
+        toml::from_str::<NetworkRecipe>(&format!("augment = {list}")).map(|r| r.augment).map_err(|e| e.to_string())
     }
 
     #[test]

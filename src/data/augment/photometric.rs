@@ -35,12 +35,12 @@ pub(super) fn jitter(sample: &mut Sample, amounts: [f64; 4], rng: &mut ChaCha8Rn
     }
 }
 
-/// From 0 to 1, or wider where the picture is.
+/// From 0 to 1, or wider where the image is.
 fn range(planes: &[f32]) -> [f32; 2] {
     planes.iter().fold([0.0, 1.0], |[low, high], &value| [f32::min(low, value), f32::max(high, value)])
 }
 
-/// Away from, or towards, the mean of the picture's grey; where there are not three bands, of each band.
+/// Away from, or towards, the mean of the image's grey; where there are not three bands, of each band.
 fn change_contrast(planes: &mut [f32], pixels: usize, factor: f32) {
     let bands = planes.len() / pixels;
     let means: Vec<f32> = planes.chunks_exact(pixels).map(mean).collect();
@@ -61,7 +61,7 @@ fn grey(color: [f32; 3]) -> f32 {
     color.iter().zip(GREY).map(|(value, weight)| value * weight).sum()
 }
 
-/// Changes the pixels of a picture of three bands; another stays as it is.
+/// Changes the pixels of an image of three bands; another stays as it is.
 fn change_colors(planes: &mut [f32], pixels: usize, change: impl Fn([f32; 3]) -> [f32; 3]) {
     if planes.len() != 3 * pixels {
         return;
@@ -113,7 +113,7 @@ mod tests {
     use crate::base::Size;
     use crate::data::augment::tests::{coded, draws};
 
-    fn picture(planes: &[f32], bands: usize) -> Sample {
+    fn image(planes: &[f32], bands: usize) -> Sample {
         let width = planes.len() / bands;
         Sample {
             planes: planes.to_vec(),
@@ -141,7 +141,7 @@ mod tests {
         let spread = |p: &[f32]| (p[0] - p[1]).abs();
         for seed in 0..20 {
             let changed = |amounts: [f64; 4]| {
-                let mut sample = picture(&planes, 3);
+                let mut sample = image(&planes, 3);
                 jitter(&mut sample, amounts, &mut draws(seed).own);
                 assert!([3, 7, 11].iter().all(|i| sample.planes[*i].is_nan()));
                 assert!(sample.planes.iter().all(|value| value.is_nan() || (0.0..=1.0).contains(value)));
@@ -166,10 +166,10 @@ mod tests {
 
     #[test]
     fn one_band_has_no_colour_and_keeps_its_range() {
-        let mut grey = picture(&[0.1, 0.7], 1);
+        let mut grey = image(&[0.1, 0.7], 1);
         jitter(&mut grey, [0.0, 0.0, 0.9, 0.5], &mut draws(2).own);
         assert_eq!(grey.planes, [0.1, 0.7]);
-        let mut wide = picture(&[-3.0, 8.0, 2.0], 1);
+        let mut wide = image(&[-3.0, 8.0, 2.0], 1);
         jitter(&mut wide, [0.5, 0.5, 0.0, 0.0], &mut draws(2).own);
         assert!(wide.planes.iter().all(|value| (-3.0..=8.0).contains(value)) && wide.planes[1] > 2.0);
     }

@@ -3,13 +3,13 @@
 use super::{Augmentation, Change};
 use crate::base::Size;
 
-/// The least size that holds every picture of `sizes`, each as large as it can be after all of `augmentations`.
+/// The least size that holds every image of `sizes`, each as large as it can be after all of `augmentations`.
 pub fn largest_after_all(augmentations: &[Augmentation], sizes: &[Size]) -> Size {
     let nothing = Size { width: 0, height: 0 };
     sizes.iter().fold(nothing, |largest, size| enclosing(largest, largest_after(augmentations, *size)))
 }
 
-/// The largest size that a picture of `size` can have after all of `augmentations`.
+/// The largest size that an image of `size` can have after all of `augmentations`.
 pub fn largest_after(augmentations: &[Augmentation], size: Size) -> Size {
     augmentations.iter().fold(size, |size, augmentation| {
         let changed = changed(&augmentation.change, size);

@@ -7,7 +7,7 @@ use super::count::{LabelNumber, RawLabel};
 use super::files::LabelFiles;
 use super::{FilesOfKind, FoundLabel, LabelSurvey, survey_labels};
 use crate::base::Size;
-use crate::data::{Descriptor, Labels, Pair};
+use crate::data::{Dataset, Labels, Pair};
 use crate::image::{NumberLabels, RawLabels};
 
 /// Most colours, and fewer than these ranges of numbers, that are listed.
@@ -64,7 +64,7 @@ impl LabelSurvey {
     }
 
     /// How many of its numbers and colours a data set does not define.
-    pub fn undefined_in(&self, descriptor: &Descriptor) -> usize {
+    pub fn undefined_in(&self, dataset: &Dataset) -> usize {
         let row = |width| Size { width, height: 1 };
         let (mut values, mut colors, mut others) = (Vec::new(), Vec::new(), Vec::new());
         for found in &self.labels {
@@ -81,7 +81,7 @@ impl LabelSurvey {
         let others = NumberLabels { size: row(others.len()), values: others, nodata: None };
         [values, colors, RawLabels::Numbers(others)]
             .iter()
-            .map(|labels| descriptor.label_faults(labels, 0).1)
+            .map(|labels| dataset.label_faults(labels, 0).1)
             .sum::<usize>()
     }
 }
@@ -104,7 +104,7 @@ pub fn shell_word(path: &Path) -> String {
 
 /// What the label images of the first pairs hold and how to get a data set file that fits them, where the given one does not
 /// define all of it.
-pub fn suggestion<P: Borrow<Pair>>(pairs: &[P], descriptor: &Descriptor) -> Option<String> {
+pub fn suggestion<P: Borrow<Pair>>(pairs: &[P], dataset: &Dataset) -> Option<String> {
     let pairs: Vec<&Pair> = pairs.iter().map(Borrow::borrow).collect();
     let all = || pairs.iter().flat_map(|pair| pair.label.files());
     let files: Vec<PathBuf> = all().take(MAX_READ).cloned().collect();
@@ -112,7 +112,7 @@ pub fn suggestion<P: Borrow<Pair>>(pairs: &[P], descriptor: &Descriptor) -> Opti
     let masks = pairs.iter().any(|pair| matches!(pair.label, Labels::Masks(_)));
     let folder = labels_folder(&pairs);
     let survey = survey_labels(&LabelFiles { files, masks, images: Vec::new() }, &|_| ()).ok()?;
-    if survey.undefined_in(descriptor) == 0 {
+    if survey.undefined_in(dataset) == 0 {
         return None;
     }
     Some(format!(

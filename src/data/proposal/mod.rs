@@ -7,7 +7,7 @@ mod write;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::descriptor::Descriptor;
+use super::dataset::Dataset;
 use super::image_probe::ImageProbe;
 use super::label_survey::LabelSurvey;
 use super::{Count, RawLabel};
@@ -35,7 +35,7 @@ pub struct Proposal {
     /// The file, with comments.
     pub text: String,
     /// What it says.
-    pub descriptor: Descriptor,
+    pub dataset: Dataset,
     /// What each number and colour of the label images is taken as: the name of a class, or "not labelled".
     pub meanings: BTreeMap<RawLabel, String>,
 }
@@ -84,15 +84,15 @@ pub fn propose(survey: &LabelSurvey, known: &Known<'_>) -> Result<Proposal> {
         return Err(Error::Config(format!("the label images hold {}; {reason}", survey.sentence())));
     }
     let text = write::data_set_file(&content, survey, known);
-    let descriptor = Descriptor::parse(&text, Path::new(known.name))?;
+    let dataset = Dataset::parse(&text, Path::new(known.name))?;
     // Such as a colour that a names file gives to two classes.
-    if !content.meanings.is_empty() && survey.undefined_in(&descriptor) > 0 {
+    if !content.meanings.is_empty() && survey.undefined_in(&dataset) > 0 {
         return Err(Error::Config(format!(
             "{} gives one colour to several classes; give each a colour of its own",
             known.names.map_or_else(|| "the palette".into(), |names| names.path.display().to_string())
         )));
     }
-    Ok(Proposal { text, descriptor, meanings: content.meanings })
+    Ok(Proposal { text, dataset, meanings: content.meanings })
 }
 
 /// Classes and what is no class, with the names that are known.

@@ -17,7 +17,7 @@ use csv::{ReaderBuilder, StringRecord};
 use crate::base::files::read_text;
 use crate::base::label_map::{IGNORE, LabelMap};
 use crate::base::{Error, Result, Size};
-use crate::data::Descriptor;
+use crate::data::Dataset;
 
 /// What may separate columns; at equal numbers in the header the last.
 const SEPARATORS: [char; 3] = ['\t', ';', ','];
@@ -25,10 +25,10 @@ const SEPARATORS: [char; 3] = ['\t', ';', ','];
 /// What columns there are, for errors.
 const WANTED: &str = "file,x,y,class for points, or file,x0,y0,x1,y1,class for rectangles";
 
-/// The labels of one picture.
+/// The labels of one image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CsvLabels {
-    /// The picture.
+    /// The image.
     pub image: PathBuf,
     /// What is labelled, in the order of the table.
     pub shapes: Vec<Shape>,
@@ -52,7 +52,7 @@ pub struct Shape {
 }
 
 impl CsvLabels {
-    /// The classes of the picture, which has that size; [`IGNORE`] where no shape is. Where shapes overlap, the later
+    /// The classes of the image, which has that size; [`IGNORE`] where no shape is. Where shapes overlap, the later
     /// one covers the earlier. `csv` is what errors call the table.
     pub fn paint(&self, csv: &Path, size: Size) -> Result<LabelMap> {
         let mut classes = vec![IGNORE; size.width * size.height];
@@ -70,10 +70,10 @@ impl CsvLabels {
     }
 }
 
-/// Reads a table of labels by picture, in the order in which the pictures appear. A class is a name, in capitals or
-/// not, or a label value of the descriptor. A relative file is looked for beside the table, then in `folder`, then in
+/// Reads a table of labels by image, in the order in which the images appear. A class is a name, in capitals or
+/// not, or a label value of the dataset. A relative file is looked for beside the table, then in `folder`, then in
 /// the working directory.
-pub fn read_label_csv(path: &Path, descriptor: &Descriptor, folder: Option<&Path>) -> Result<Vec<CsvLabels>> {
+pub fn read_label_csv(path: &Path, dataset: &Dataset, folder: Option<&Path>) -> Result<Vec<CsvLabels>> {
     let text = read_text(path)?;
     // Windows programs begin a file with a byte order mark.
     let text = text.trim_start_matches('\u{feff}');
@@ -83,24 +83,24 @@ pub fn read_label_csv(path: &Path, descriptor: &Descriptor, folder: Option<&Path
     };
     header.trim();
     let columns = Columns::find(&header).map_err(|reason| at_line(path, line, reason))?;
-    let classes = Classes::new(descriptor);
-    let mut pictures = Pictures::new(path, folder);
+    let classes = Classes::new(dataset);
+    let mut images = Images::new(path, folder);
     for (line, record) in records {
         let mut fields = record.clone();
         fields.trim();
         let shape = columns.shape(line, &fields, &classes).and_then(|shape| {
             let (whole, file) = (&record[columns.file], &fields[columns.file]);
             // A name may begin or end with a blank.
-            let is_whole = whole != file && (pictures.by_name.contains_key(whole) || pictures.find(whole).is_ok());
-            pictures.of(if is_whole { whole } else { file })?.shapes.push(shape);
+            let is_whole = whole != file && (images.by_name.contains_key(whole) || images.find(whole).is_ok());
+            images.of(if is_whole { whole } else { file })?.shapes.push(shape);
             Ok(())
         });
         shape.map_err(|reason| at_line(path, line, reason))?;
     }
-    if pictures.found.is_empty() {
+    if images.found.is_empty() {
         return Err(Error::content(path, "the table has a header but no rows; it needs one a label"));
     }
-    Ok(pictures.found)
+    Ok(images.found)
 }
 
 fn at_line(path: &Path, line: u64, reason: String) -> Error {
@@ -192,20 +192,20 @@ fn coordinate(name: &str, text: &str) -> Result<usize, String> {
 
 /// What classes may be called.
 struct Classes<'a> {
-    descriptor: &'a Descriptor,
+    dataset: &'a Dataset,
     /// By name in small letters; `None` where several have it.
     names: BTreeMap<String, Option<u16>>,
     values: BTreeMap<u16, u16>,
 }
 
 impl<'a> Classes<'a> {
-    fn new(descriptor: &'a Descriptor) -> Self {
+    fn new(dataset: &'a Dataset) -> Self {
         let (mut names, mut values) = (BTreeMap::new(), BTreeMap::new());
-        for (class, index) in descriptor.classes.iter().zip(0..) {
+        for (class, index) in dataset.classes.iter().zip(0..) {
             names.entry(class.name.to_lowercase()).and_modify(|shared| *shared = None).or_insert(Some(index));
             values.extend(class.values.iter().map(|value| (*value, index)));
         }
-        Self { descriptor, names, values }
+        Self { dataset, names, values }
     }
 
     fn find(&self, text: &str) -> Result<u16, String> {
@@ -214,26 +214,26 @@ impl<'a> Classes<'a> {
             Some(Some(class)) => Ok(*class),
             Some(None) => Err(format!("class '{text}' is the name of several classes; give its label value")),
             None => value().ok_or_else(|| {
-                let known = self.descriptor.classes.iter().map(|class| format!("{} ({})", class.name, class.values[0]));
+                let known = self.dataset.classes.iter().map(|class| format!("{} ({})", class.name, class.values[0]));
                 let known = known.collect::<Vec<_>>().join(", ");
-                format!("there is no class '{text}' in data set '{}'; there are {known}", self.descriptor.name)
+                format!("there is no class '{text}' in data set '{}'; there are {known}", self.dataset.name)
             }),
         }
     }
 }
 
-/// The pictures that a table names.
-struct Pictures<'a> {
+/// The images that a table names.
+struct Images<'a> {
     /// Where relative names are looked for before the working directory.
     folders: Vec<&'a Path>,
     found: Vec<CsvLabels>,
     /// Positions in `found` by name as written, so that files are looked for once.
     by_name: BTreeMap<String, usize>,
-    /// By canonical path: a picture may be named in several ways.
+    /// By canonical path: an image may be named in several ways.
     by_path: BTreeMap<PathBuf, usize>,
 }
 
-impl<'a> Pictures<'a> {
+impl<'a> Images<'a> {
     fn new(csv: &'a Path, folder: Option<&'a Path>) -> Self {
         let folders = csv.parent().into_iter().chain(folder).collect();
         Self { folders, found: Vec::new(), by_name: BTreeMap::new(), by_path: BTreeMap::new() }
@@ -289,14 +289,14 @@ mod tests {
         let table = folder.path().join("table.csv");
         fs::write(&table, "file , x,y, class\n#1.png,0,0, 1\n 2.png, 1 ,1,1\n\" 2.png\",2,1,1\n 3.png ,0,0,1\n")
             .unwrap();
-        let dataset = Descriptor::find("core").unwrap();
+        let dataset = Dataset::find("core").unwrap();
         let found = read_label_csv(&table, &dataset, None).unwrap();
         let names: Vec<_> = found.iter().map(|labels| labels.image.file_name().unwrap().to_str().unwrap()).collect();
         assert_eq!(names, ["#1.png", " 2.png", "3.png"]);
         assert_eq!(found[1].shapes.len(), 2);
     }
 
-    /// A folder with the pictures a.png and b.png and a table.
+    /// A folder with the images a.png and b.png and a table.
     fn table(text: &str) -> (TempDir, PathBuf) {
         let folder = tempfile::tempdir().unwrap();
         for name in ["a.png", "b.png"] {
@@ -308,8 +308,8 @@ mod tests {
     }
 
     /// Classes 0 to 3 are values 1 to 4.
-    fn core() -> Descriptor {
-        Descriptor::find("core").unwrap()
+    fn core() -> Dataset {
+        Dataset::find("core").unwrap()
     }
 
     fn read(text: &str) -> Vec<CsvLabels> {
@@ -323,13 +323,13 @@ mod tests {
         message.replace(&format!("{}/", folder.path().display()), "")
     }
 
-    /// The corners and classes of the first picture.
+    /// The corners and classes of the first image.
     fn shapes(text: &str) -> Vec<([usize; 4], u16)> {
         read(text)[0].shapes.iter().map(|s| ([s.left, s.top, s.right, s.bottom], s.class)).collect()
     }
 
     #[test]
-    fn points_by_picture_in_the_order_of_appearance() {
+    fn points_by_image_in_the_order_of_appearance() {
         let found = read("file,x,y,class\nb.png,1,2,rubble\na.png,0,0,1\nb.png,3,0,Dark Gap\n./b.png,3,1,4\n");
         let names: Vec<_> = found.iter().map(|labels| labels.image.file_name().unwrap()).collect();
         assert_eq!(names, ["b.png", "a.png"]);
@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shape_outside_of_the_picture_is_an_error() {
+    fn a_shape_outside_of_the_image_is_an_error() {
         for (row, pixel) in [("4,0,1,1", "(4, 1)"), ("0,3,1,1", "(1, 3)"), ("9,9,0,0", "(9, 9)")] {
             let labels = &read(&format!("file,x0,y0,x1,y1,class\na.png,3,2,3,2,1\na.png,{row},1\n"))[0];
             let message = labels.paint(Path::new("labels.csv"), SIZE).unwrap_err().to_string();
@@ -452,7 +452,7 @@ mod tests {
 
     #[test]
     fn a_name_that_two_classes_share_is_refused() {
-        let ade = Descriptor::find("ade20k").unwrap();
+        let ade = Dataset::find("ade20k").unwrap();
         let (_folder, path) = table("file,x,y,class\na.png,0,0,Screen\n");
         let message = read_label_csv(&path, &ade, None).unwrap_err().to_string();
         assert!(

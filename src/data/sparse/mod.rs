@@ -1,8 +1,8 @@
 //! Labels of a few pixels, such as a random forest learns from: strokes, points and rectangles; the regions that they
 //! form, and which of them are held out to score what was learnt from the others.
 //!
-//! Region numbers begin at 0 in every picture. Over several pictures, append their [`Regions::regions`], and add to a
-//! picture's numbers how many regions the pictures before it have.
+//! Region numbers begin at 0 in every image. Over several images, append their [`Regions::regions`], and add to a
+//! image's numbers how many regions the images before it have.
 
 mod csv;
 mod regions;

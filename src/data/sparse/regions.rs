@@ -15,7 +15,7 @@ pub struct Region {
     pub pixels: usize,
 }
 
-/// The regions of a picture.
+/// The regions of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Regions {
     /// Region of every pixel, row by row; [`NO_REGION`] where there is no label. Regions are numbered from 0 in the
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn corners_connect_but_other_classes_and_the_picture_s_sides_do_not() {
+    fn corners_connect_but_other_classes_and_the_image_s_sides_do_not() {
         for rows in [["1..", ".1.", "..1"], ["..1", ".1.", "1.."], ["1.1", ".1.", "..."]] {
             assert_eq!(summary(&Regions::of(&map(&rows))), [(1, 3)]);
         }

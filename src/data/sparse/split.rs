@@ -41,7 +41,7 @@ pub fn pixel_split(classes: &[u16], share: f64, seed: u64) -> Result<Vec<bool>> 
     Ok(held_out)
 }
 
-/// Deals the regions of all pictures out to folds, each of which is held out once; returns the fold of every region.
+/// Deals the regions of all images out to folds, each of which is held out once; returns the fold of every region.
 /// Neighbouring pixels look alike, so a region is held out whole. The pixels of each class are spread evenly: its
 /// largest region first, always to the fold with the fewest pixels of the class so far, at equal numbers by chance.
 /// `None` is never held out: the only region of a class, without which there would be nothing to learn the class from.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::base::label_map::{IGNORE, LabelMap};
 use crate::base::{Error, Result};
-use crate::data::Descriptor;
+use crate::data::Dataset;
 use crate::image::{AlphaBand, LabelImage, RawLabels, Samples, read_image, read_labels_and_alpha};
 
 /// Soft edges mix colours a little: one may be so far from its class's, in every channel.
@@ -15,18 +15,18 @@ const NEAR: u8 = 32;
 /// [`IGNORE`], whatever their value or colour. Along soft edges, those with an alpha of at least half count as drawn, and
 /// colours close to a single class's mean that class. A palette with transparent entries is one of colours where all that is
 /// drawn has the colours of classes, for programs number them as they like; else its indices are label values.
-pub fn load_sparse_labels(path: &Path, descriptor: &Descriptor) -> Result<LabelMap> {
+pub fn load_sparse_labels(path: &Path, dataset: &Dataset) -> Result<LabelMap> {
     let LabelImage { mut raw, alpha } = read_labels_and_alpha(path)?;
-    let Some(alpha) = alpha else { return descriptor.class_map(path, &raw) };
+    let Some(alpha) = alpha else { return dataset.class_map(path, &raw) };
     let drawn = opaque(path, &alpha, raw.size().width)?;
     if let RawLabels::Colors(_, colors) = &mut raw {
-        settle(colors, &drawn, descriptor);
+        settle(colors, &drawn, dataset);
     } else if let Some(colors) = palette_colors(path)?
-        && descriptor.class_map_where(path, &colors, |i| drawn[i]).is_ok()
+        && dataset.class_map_where(path, &colors, |i| drawn[i]).is_ok()
     {
         raw = colors;
     }
-    let mut labels = descriptor.class_map_where(path, &raw, |i| drawn[i])?;
+    let mut labels = dataset.class_map_where(path, &raw, |i| drawn[i])?;
     for (class, _) in labels.classes.iter_mut().zip(&drawn).filter(|(_, drawn)| !**drawn) {
         *class = IGNORE;
     }
@@ -35,20 +35,20 @@ pub fn load_sparse_labels(path: &Path, descriptor: &Descriptor) -> Result<LabelM
 
 /// The colours of a label image with a palette.
 fn palette_colors(path: &Path) -> Result<Option<RawLabels>> {
-    let picture = read_image(path)?;
-    Ok(match (picture.bands, &picture.samples) {
-        (3, Samples::U8(samples)) => Some(RawLabels::Colors(picture.size, samples.as_chunks::<3>().0.to_vec())),
+    let image = read_image(path)?;
+    Ok(match (image.bands, &image.samples) {
+        (3, Samples::U8(samples)) => Some(RawLabels::Colors(image.size, samples.as_chunks::<3>().0.to_vec())),
         _ => None,
     })
 }
 
 /// Makes drawn colours that are close to one class's colour, and to no other's, that colour.
-fn settle(colors: &mut [[u8; 3]], drawn: &[bool], descriptor: &Descriptor) {
-    let classes: Vec<Vec<[u8; 3]>> = descriptor
+fn settle(colors: &mut [[u8; 3]], drawn: &[bool], dataset: &Dataset) {
+    let classes: Vec<Vec<[u8; 3]>> = dataset
         .classes
         .iter()
         .map(|class| std::iter::once(class.color).chain(class.other_colors.iter().copied()).collect())
-        .chain([descriptor.ignore_colors.clone()])
+        .chain([dataset.ignore_colors.clone()])
         .collect();
     let mut known: HashMap<[u8; 3], [u8; 3]> = HashMap::new();
     for (color, _) in colors.iter_mut().zip(drawn).filter(|(_, drawn)| **drawn) {
@@ -111,13 +111,13 @@ mod tests {
     const SIZE: Size = Size { width: 3, height: 2 };
 
     /// Classes 0 to 3 are values 1 to 4; 0 is not labelled.
-    fn core() -> Descriptor {
-        Descriptor::find("core").unwrap()
+    fn core() -> Dataset {
+        Dataset::find("core").unwrap()
     }
 
-    fn save(folder: &Path, name: &str, picture: &DynamicImage, format: ImageFormat) -> PathBuf {
+    fn save(folder: &Path, name: &str, image: &DynamicImage, format: ImageFormat) -> PathBuf {
         let mut bytes = Cursor::new(Vec::new());
-        picture.write_to(&mut bytes, format).unwrap();
+        image.write_to(&mut bytes, format).unwrap();
         let path = folder.join(name);
         fs::write(&path, bytes.into_inner()).unwrap();
         path
@@ -155,9 +155,9 @@ mod tests {
     #[test]
     fn an_unknown_colour_is_an_error_where_it_is_opaque() {
         let folder = tempfile::tempdir().unwrap();
-        let mut picture = strokes();
-        picture.put_pixel(1, 1, Rgba([9, 200, 9, 128]));
-        let path = save(folder.path(), "strokes.png", &DynamicImage::ImageRgba8(picture), ImageFormat::Png);
+        let mut image = strokes();
+        image.put_pixel(1, 1, Rgba([9, 200, 9, 128]));
+        let path = save(folder.path(), "strokes.png", &DynamicImage::ImageRgba8(image), ImageFormat::Png);
         let message = message(&path);
         assert!(
             message.contains("strokes.png: label colour [9, 200, 9] at pixel (1, 1) is not in data set"),
@@ -168,10 +168,10 @@ mod tests {
     #[test]
     fn colours_of_soft_edges_mean_the_class_that_they_are_close_to() {
         let folder = tempfile::tempdir().unwrap();
-        let mut picture = strokes();
-        picture.put_pixel(0, 0, Rgba([209, 190, 120, 255]));
-        picture.put_pixel(2, 1, Rgba([3, 5, 40, 255]));
-        let path = save(folder.path(), "strokes.png", &DynamicImage::ImageRgba8(picture), ImageFormat::Png);
+        let mut image = strokes();
+        image.put_pixel(0, 0, Rgba([209, 190, 120, 255]));
+        image.put_pixel(2, 1, Rgba([3, 5, 40, 255]));
+        let path = save(folder.path(), "strokes.png", &DynamicImage::ImageRgba8(image), ImageFormat::Png);
         assert_eq!(classes(&path), WANTED);
         let classes = [vec![[0, 0, 0]], vec![[20, 20, 20], [90, 90, 90]]];
         assert_eq!(nearest([4, 2, 0], &classes), Some([0; 3]));
@@ -207,9 +207,9 @@ mod tests {
         // Not those that are 8-bit colours spread.
         let mut deep = DynamicImage::ImageRgba8(strokes()).into_rgba16();
         deep.pixels_mut().for_each(|pixel| pixel.0[0] |= 1);
-        let picture = deep.into();
+        let image = deep.into();
         for (name, format) in [("deep.png", ImageFormat::Png), ("deep.tif", ImageFormat::Tiff)] {
-            let path = save(folder.path(), name, &picture, format);
+            let path = save(folder.path(), name, &image, format);
             let wanted = format!("{}: a colour label image must have 8 bits a channel", path.display());
             assert_eq!(message(&path), wanted);
         }
@@ -225,10 +225,10 @@ mod tests {
         // 16-bit alpha is cut at half as well: 127 becomes 0x7fff, 128 becomes 0x8000.
         let deep_alpha = |alpha: u8| (u16::from(alpha) << 8) + if alpha < 128 { 255 } else { 0 };
         let deep = ImageBuffer::from_fn(3, 2, |x, y| LumaA([u16::from(pixel(x, y).0), deep_alpha(pixel(x, y).1)]));
-        for (name, picture) in
+        for (name, image) in
             [("8.png", DynamicImage::ImageLumaA8(shallow)), ("16.png", DynamicImage::ImageLumaA16(deep))]
         {
-            assert_eq!(classes(&save(folder.path(), name, &picture, ImageFormat::Png)), wanted, "{name}");
+            assert_eq!(classes(&save(folder.path(), name, &image, ImageFormat::Png)), wanted, "{name}");
         }
         let samples: Vec<u8> = pixels.iter().flat_map(|&(value, alpha)| [value, alpha]).collect();
         assert_eq!(classes(&grey_tiff(folder.path(), ExtraSamples::UnassociatedAlpha, &samples)), wanted);
@@ -237,9 +237,9 @@ mod tests {
     fn grey_tiff(folder: &Path, extra: ExtraSamples, samples: &[u8]) -> PathBuf {
         let mut bytes = Cursor::new(Vec::new());
         let mut encoder = TiffEncoder::new(&mut bytes).unwrap();
-        let mut picture = encoder.new_image::<colortype::Gray8>(3, 2).unwrap();
-        picture.extra_samples(&[extra]).unwrap();
-        picture.write_data(samples).unwrap();
+        let mut image = encoder.new_image::<colortype::Gray8>(3, 2).unwrap();
+        image.extra_samples(&[extra]).unwrap();
+        image.write_data(samples).unwrap();
         let path = folder.join("grey.tif");
         fs::write(&path, bytes.into_inner()).unwrap();
         path
@@ -295,17 +295,17 @@ mod tests {
     #[test]
     fn without_alpha_it_is_any_label_image() {
         let folder = tempfile::tempdir().unwrap();
-        let picture = DynamicImage::ImageLuma8(ImageBuffer::from_vec(3, 2, vec![0, 1, 2, 3, 4, 0]).unwrap());
-        let path = save(folder.path(), "grey.png", &picture, ImageFormat::Png);
+        let image = DynamicImage::ImageLuma8(ImageBuffer::from_vec(3, 2, vec![0, 1, 2, 3, 4, 0]).unwrap());
+        let path = save(folder.path(), "grey.png", &image, ImageFormat::Png);
         assert_eq!(classes(&path), [IGNORE, 0, 1, 2, 3, IGNORE]);
         assert_eq!(load_sparse_labels(&path, &core()).unwrap(), crate::data::load_labels(&path, &core()).unwrap());
     }
 
     #[test]
-    fn labels_of_another_size_than_the_picture_are_refused() {
-        let (picture, labels) = (Path::new("a.jpg"), Path::new("a.png"));
-        assert!(check_size((picture, SIZE), (labels, SIZE)).is_ok());
-        let message = check_size((picture, SIZE), (labels, Size { width: 2, height: 3 })).unwrap_err().to_string();
+    fn labels_of_another_size_than_the_image_are_refused() {
+        let (image, labels) = (Path::new("a.jpg"), Path::new("a.png"));
+        assert!(check_size((image, SIZE), (labels, SIZE)).is_ok());
+        let message = check_size((image, SIZE), (labels, Size { width: 2, height: 3 })).unwrap_err().to_string();
         assert!(message.contains("sizes differ: a.jpg is 3x2, a.png is 2x3"), "{message}");
     }
 }

@@ -9,7 +9,7 @@ use crate::base::files::write_atomically;
 use crate::base::{Error, Result, Size};
 
 /// Writes label values `[height, width]` as the smallest unsigned type that holds `largest`, the data set's largest
-/// label value (not this picture's), so that all files of a run have one type.
+/// label value (not this image's), so that all files of a run have one type.
 pub fn write_label_npy(path: &Path, size: Size, values: &[u16], largest: u16) -> Result<()> {
     let shape = (size.height, size.width);
     if largest <= u16::from(u8::MAX) {

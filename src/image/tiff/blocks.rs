@@ -14,9 +14,9 @@ use tiff_reader::{Ifd, PhotometricInterpretation, TiffError, TiffFile};
 use weezl::BitOrder;
 use weezl::decode::Configuration;
 
-use super::MAX_BYTES;
 use super::refusal::refused;
 use crate::base::{Error, Result};
+use crate::image::limits::MAX_BYTES;
 
 const CCITT_RLE: u16 = 2;
 const CCITT_GROUP_3: u16 = 3;

@@ -10,21 +10,21 @@ use crate::nn::ops::dry::{Event, Need};
 pub struct Held {
     /// Whatever the batch is.
     pub fixed: u64,
-    /// For every picture of the batch.
-    pub per_picture: u64,
+    /// For every image of the batch.
+    pub per_image: u64,
 }
 
 impl Held {
-    /// Bytes for a batch of so many pictures.
+    /// Bytes for a batch of so many images.
     pub fn bytes(self, batch: usize) -> u64 {
-        self.fixed.saturating_add(self.per_picture.saturating_mul(batch as u64))
+        self.fixed.saturating_add(self.per_image.saturating_mul(batch as u64))
     }
 
     /// The numbers of bytes that a tensor adds to, or is taken from.
     fn part(&mut self, need: Need) -> (&mut u64, u64) {
         match need {
             Need::Fixed(bytes) => (&mut self.fixed, bytes),
-            Need::PerPicture(bytes) => (&mut self.per_picture, bytes),
+            Need::PerImage(bytes) => (&mut self.per_image, bytes),
         }
     }
 }
@@ -55,7 +55,7 @@ impl Overhead {
 }
 
 /// Most memory that is held at a time, as a function of the batch: what the process needs, weights, what the optimiser
-/// keeps, and pictures, activations and gradients with the gaps between them.
+/// keeps, and images, activations and gradients with the gaps between them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Memory {
     /// The times at which most is held; which is the worst depends on the batch.
@@ -70,35 +70,35 @@ impl Memory {
         let there = overhead.process.saturating_add(with(parameters, overhead.parameters));
         let peak = |held: Held| Held {
             fixed: with(held.fixed, overhead.tensors).saturating_add(there),
-            per_picture: with(held.per_picture, overhead.tensors),
+            per_image: with(held.per_image, overhead.tensors),
         };
         Self { peaks: worst(events).into_iter().map(peak).collect() }
     }
 
-    /// Bytes for a batch of so many pictures.
+    /// Bytes for a batch of so many images.
     pub fn bytes(&self, batch: usize) -> u64 {
         self.parts(batch).bytes(batch)
     }
 
-    /// What is held at the worst time for a batch of so many pictures.
+    /// What is held at the worst time for a batch of so many images.
     pub fn parts(&self, batch: usize) -> Held {
         // Wider than `bytes`, which ends at the largest number.
-        let bytes = |held: &Held| u128::from(held.fixed) + u128::from(held.per_picture) * batch as u128;
+        let bytes = |held: &Held| u128::from(held.fixed) + u128::from(held.per_image) * batch as u128;
         self.peaks.iter().copied().max_by_key(bytes).unwrap_or_default()
     }
 
-    /// The same with half of what the pictures add, as with numbers of 16 bits.
+    /// The same with half of what the images add, as with numbers of 16 bits.
     #[must_use]
-    pub fn with_halved_pictures(mut self) -> Self {
-        self.peaks.iter_mut().for_each(|held| held.per_picture /= 2);
+    pub fn with_halved_images(mut self) -> Self {
+        self.peaks.iter_mut().for_each(|held| held.per_image /= 2);
         self
     }
 
-    /// The largest batch that `limit` bytes suffice for; 0 if they do not suffice for one picture.
-    pub fn pictures_within(&self, limit: u64) -> usize {
+    /// The largest batch that `limit` bytes suffice for; 0 if they do not suffice for one image.
+    pub fn images_within(&self, limit: u64) -> usize {
         let most = |held: &Held| match limit.checked_sub(held.fixed) {
             None => 0,
-            Some(room) => room.checked_div(held.per_picture).map_or(usize::MAX, |count| count as usize),
+            Some(room) => room.checked_div(held.per_image).map_or(usize::MAX, |count| count as usize),
         };
         self.peaks.iter().map(most).min().unwrap_or_default()
     }
@@ -113,7 +113,7 @@ fn worst(events: &[Event]) -> Vec<Held> {
                 taken.push(need);
                 let (sum, bytes) = now.part(need);
                 *sum = sum.saturating_add(bytes);
-                let covers = |a: &Held, b: &Held| a.fixed >= b.fixed && a.per_picture >= b.per_picture;
+                let covers = |a: &Held, b: &Held| a.fixed >= b.fixed && a.per_image >= b.per_image;
                 if !peaks.iter().any(|peak| covers(peak, &now)) {
                     peaks.retain(|peak| !covers(&now, peak));
                     peaks.push(now);
@@ -135,14 +135,14 @@ mod tests {
     #[test]
     fn the_worst_time_depends_on_the_batch() {
         let events = [
-            Event::Take(Need::PerPicture(100)),
-            Event::Take(Need::PerPicture(20)),
+            Event::Take(Need::PerImage(100)),
+            Event::Take(Need::PerImage(20)),
             Event::GiveBack(0),
             Event::Take(Need::Fixed(300)),
             Event::GiveBack(1),
         ];
         let memory = Memory { peaks: worst(&events) };
         assert_eq!([1, 2, 4].map(|batch| memory.bytes(batch)), [320, 340, 480]);
-        assert_eq!([319, 320, 340, 479, 480].map(|limit| memory.pictures_within(limit)), [0, 1, 2, 3, 4]);
+        assert_eq!([319, 320, 340, 479, 480].map(|limit| memory.images_within(limit)), [0, 1, 2, 3, 4]);
     }
 }

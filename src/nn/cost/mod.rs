@@ -21,7 +21,7 @@ use crate::nn::model::{FeatureEncoderConfig, InferenceNetwork, ParameterShape, T
 use crate::nn::ops::dry::{self, LayerRun, Record};
 pub use memory::{Held, Memory};
 
-/// Longest side of a picture, in pixels, that is accepted.
+/// Longest side of an image, in pixels, that is accepted.
 pub const MAX_SIDE: usize = 1 << 20;
 
 /// A layer with parameters.
@@ -35,7 +35,7 @@ pub struct Layer {
     pub output: [usize; 3],
     /// Trained parameters; running statistics do not count.
     pub parameters: u64,
-    /// Multiplications, each with an addition, for one picture: those of convolutions, transposed ones too, without
+    /// Multiplications, each with an addition, for one image: those of convolutions, transposed ones too, without
     /// their bias. Other layers count as 0.
     pub multiply_adds: u64,
     /// Whether only training runs it, as the head of deep supervision.
@@ -49,7 +49,7 @@ pub struct Summary {
     pub layers: Vec<Layer>,
     /// Trained parameters of all layers.
     pub parameters: u64,
-    /// Multiply-adds of all layers for one picture in inference.
+    /// Multiply-adds of all layers for one image in inference.
     pub multiply_adds: u64,
     /// Of the most probable class of every pixel.
     pub inference: Memory,
@@ -57,7 +57,7 @@ pub struct Summary {
     pub training: Memory,
 }
 
-/// Summarises a network for pictures of `size`; memory is in float32 on `device`. An error if the network's
+/// Summarises a network for images of `size`; memory is in float32 on `device`. An error if the network's
 /// hyperparameters are wrong, a side is 0 or more than [`MAX_SIDE`], or the device is not there.
 pub fn summarise(config: &NetworkConfig, size: Size, device: DeviceChoice) -> Result<Summary> {
     let outline = Outline::new(config, size)?;
@@ -78,7 +78,7 @@ pub fn summarise(config: &NetworkConfig, size: Size, device: DeviceChoice) -> Re
     })
 }
 
-/// Memory of inference on pictures of `size`, in float32 on `device`: all that the process holds on a CPU, the tensors
+/// Memory of inference on images of `size`, in float32 on `device`: all that the process holds on a CPU, the tensors
 /// on a GPU. Errors are those of [`summarise`].
 pub fn inference_memory(config: &NetworkConfig, size: Size, device: DeviceChoice) -> Result<Memory> {
     let outline = Outline::new(config, size)?;
@@ -86,7 +86,7 @@ pub fn inference_memory(config: &NetworkConfig, size: Size, device: DeviceChoice
     Ok(Memory::new(device.resolve()?, &outline.predict().events, 4 * weights))
 }
 
-/// Memory of the outputs of an encoder's layers `taps` for one picture of `size`, as [`inference_memory`] has it.
+/// Memory of the outputs of an encoder's layers `taps` for one image of `size`, as [`inference_memory`] has it.
 pub fn feature_memory(
     config: &FeatureEncoderConfig,
     taps: &[Tap],
@@ -97,13 +97,13 @@ pub fn feature_memory(
     let flex = DeviceChoice::Flex.open()?;
     let encoder = config.hollow(bands, taps, &flex)?;
     let weights = numbers(&shapes(&encoder), |_| true);
-    let pictures = no_pictures([bands, size.height, size.width], &flex);
+    let images = no_images([bands, size.height, size.width], &flex);
     let folded = dry::record(|| encoder.folded(taps)).0;
-    let record = dry::record(|| drop(folded.forward(pictures.clone(), taps))).1;
+    let record = dry::record(|| drop(folded.forward(images.clone(), taps))).1;
     Ok(Memory::new(device.resolve()?, &record.events, 4 * weights))
 }
 
-/// Memory of a training step as `settings` have it, on pictures of `size`, in float32 on `device`; with `loss`. Errors
+/// Memory of a training step as `settings` have it, on images of `size`, in float32 on `device`; with `loss`. Errors
 /// are those of [`summarise`].
 pub fn training_memory(
     config: &NetworkConfig,
@@ -124,7 +124,7 @@ pub fn training_memory(
     Ok(Memory::new(device.resolve()?, &events, 4 * (copies * weights + states * trained)))
 }
 
-/// A network without values, and the shape of its pictures.
+/// A network without values, and the shape of its images.
 struct Outline {
     network: Network,
     device: Device,
@@ -136,7 +136,7 @@ impl Outline {
     fn new(config: &NetworkConfig, size: Size) -> Result<Self> {
         for side in [size.height, size.width] {
             if !(1..=MAX_SIDE).contains(&side) {
-                return Err(Error::Config(format!("pictures have sides of 1 to {MAX_SIDE} pixels, not {side}")));
+                return Err(Error::Config(format!("images have sides of 1 to {MAX_SIDE} pixels, not {side}")));
             }
         }
         let device = DeviceChoice::Flex.open()?;
@@ -144,35 +144,35 @@ impl Outline {
         Ok(Self { network, device, bands: config.bands_and_outputs().0.unwrap_or_default(), size })
     }
 
-    /// No pictures, all of that shape.
-    fn pictures(&self, device: &Device) -> Tensor<4> {
-        no_pictures([self.bands, self.size.height, self.size.width], device)
+    /// No images, all of that shape.
+    fn images(&self, device: &Device) -> Tensor<4> {
+        no_images([self.bands, self.size.height, self.size.width], device)
     }
 
     fn infer(&self) -> Record {
-        let pictures = self.pictures(&self.device);
-        dry::record(|| drop(self.network.forward(pictures.clone()))).1
+        let images = self.images(&self.device);
+        dry::record(|| drop(self.network.forward(images.clone()))).1
     }
 
     /// As prediction runs it: batch norms in the convolutions, enlarged and decided on elsewhere, row by row.
     fn predict(&self) -> Record {
-        let pictures = self.pictures(&self.device);
-        dry::record(|| drop(InferenceNetwork::from(self.network.clone()).scores(pictures.clone()))).1
+        let images = self.images(&self.device);
+        dry::record(|| drop(InferenceNetwork::from(self.network.clone()).scores(images.clone()))).1
     }
 
     fn train(&self, settings: Settings, loss: Loss) -> Result<Record> {
         let device = self.device.clone().autodiff();
-        let pictures = self.pictures(&device);
+        let images = self.images(&device);
         let labels = TensorData::new(Vec::<i32>::new(), [0, self.size.height, self.size.width]);
         let target = Target { classes: Tensor::<3, Int>::from_data(labels, &device), labelled: None };
-        let part = Part { input: pictures, target, draw: 0 };
+        let part = Part { input: images, target, draw: 0 };
         let learner = Learner::new(self.network.clone().train(), settings, loss)?;
         Ok(dry::record(|| drop(learner.gradients(part.clone()))).1)
     }
 }
 
-/// No pictures, all of bands, height and width.
-fn no_pictures([bands, height, width]: [usize; 3], device: &Device) -> Tensor<4> {
+/// No images, all of bands, height and width.
+fn no_images([bands, height, width]: [usize; 3], device: &Device) -> Tensor<4> {
     Tensor::from_data(TensorData::new(Vec::<f32>::new(), [0, bands, height, width]), device)
 }
 

@@ -18,7 +18,7 @@ pub struct Conv2d {
 }
 
 impl Conv2d {
-    /// `[batch, outputs, height, width]` of a picture `[batch, inputs, height, width]`.
+    /// `[batch, outputs, height, width]` of an image `[batch, inputs, height, width]`.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let out = ops::conv2d(x, self.weight.val(), self.bias.as_ref().map(Param::val), self.settings);
         self.note(&out);
@@ -70,7 +70,7 @@ pub struct ConvTranspose2d {
 }
 
 impl ConvTranspose2d {
-    /// `[batch, outputs, height, width]` of a picture `[batch, inputs, height, width]`.
+    /// `[batch, outputs, height, width]` of an image `[batch, inputs, height, width]`.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let [_, _, height, width] = x.dims();
         let out = ops::conv_transpose2d(x, self.weight.val(), self.bias.as_ref().map(Param::val), self.settings);
@@ -80,7 +80,7 @@ impl ConvTranspose2d {
     }
 }
 
-/// Multiplications by `weight` at so many pixels of one picture.
+/// Multiplications by `weight` at so many pixels of one image.
 fn multiply_adds(weight: &Tensor<4>, [height, width]: [usize; 2]) -> u64 {
     weight.dims().into_iter().chain([height, width]).fold(1, |product, side| product.saturating_mul(side as u64))
 }

@@ -43,7 +43,7 @@ impl BatchNorm2d {
         (scale.clone(), self.bias.val() - mean * scale)
     }
 
-    /// `[batch, channels, height, width]`, normalised, scaled and shifted. A channel with a single value (one picture of
+    /// `[batch, channels, height, width]`, normalised, scaled and shifted. A channel with a single value (one image of
     /// one pixel) has no variance: it is normalised by the running statistics in training, too.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let out = self.normalised(x);

@@ -18,7 +18,7 @@ pub struct ConvNorm {
 }
 
 impl ConvNorm {
-    /// Normalised `[batch, outputs, height, width]` of a picture `[batch, inputs, height, width]`.
+    /// Normalised `[batch, outputs, height, width]` of an image `[batch, inputs, height, width]`.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         self.norm.iter().fold(self.conv.forward(x), |x, norm| norm.forward(x))
     }

@@ -43,7 +43,7 @@ pub(super) fn gradients(network: &Network, loss: &Loss, part: Part) -> (Tensor<1
     (loss, found.grads())
 }
 
-/// Tensors at which the graph of segment `i` begins. Nobody asks for the gradient of the input picture.
+/// Tensors at which the graph of segment `i` begins. Nobody asks for the gradient of the input image.
 fn leaves(state: State, i: usize) -> State {
     state.into_iter().map(|tensor| if i == 0 { tensor } else { tensor.detach().require_grad() }).collect()
 }

@@ -77,7 +77,7 @@ impl Settings {
 /// A batch on the device.
 #[derive(Debug, Clone)]
 pub struct Part {
-    /// Pictures `[batch, bands, height, width]`.
+    /// Images `[batch, bands, height, width]`.
     pub input: Tensor<4>,
     /// Their labels.
     pub target: Target,

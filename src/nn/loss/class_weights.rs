@@ -69,8 +69,8 @@ pub(super) fn check_numbers(weights: &[f32]) -> Result<()> {
 }
 
 /// Median frequency balancing (arXiv 1411.4734): the frequency of a class is its share of the labelled pixels in the
-/// pictures where it occurs, and its weight the median of the classes' frequencies over its own. `pixels` are the
-/// pixels of each class, `pixels_where_present` all labelled pixels of the pictures where it occurs. A class that does
+/// images where it occurs, and its weight the median of the classes' frequencies over its own. `pixels` are the
+/// pixels of each class, `pixels_where_present` all labelled pixels of the images where it occurs. A class that does
 /// not occur has the weight 0 and is not in the median; that of an even number of classes is the mean of the middle
 /// two.
 ///

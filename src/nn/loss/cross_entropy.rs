@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use super::pixels::{Part, Pixels, as_picture, total};
+use super::pixels::{Part, Pixels, as_image, total};
 use crate::base::label_map::IGNORE;
 use crate::nn::ops;
 
@@ -14,7 +14,7 @@ pub(super) fn plain(logits: Tensor<4>, pixels: &Pixels) -> Tensor<1> {
 }
 
 /// [`plain`] over the hard pixels: those whose class has a probability below `threshold`, but at least the `min_kept`
-/// least probable for every picture of the batch (all if there are fewer). arXiv 1604.03540 for pixels, in the form of
+/// least probable for every image of the batch (all if there are fewer). arXiv 1604.03540 for pixels, in the form of
 /// hszhao/semseg and mmsegmentation.
 pub(super) fn of_hard_pixels(logits: Tensor<4>, pixels: &Pixels, threshold: f64, min_kept: usize) -> Tensor<1> {
     let [batch, _, height, width] = pixels.logits.dims();
@@ -25,7 +25,7 @@ pub(super) fn of_hard_pixels(logits: Tensor<4>, pixels: &Pixels, threshold: f64,
     let probability = pixels.log_probability().exp();
     // Above any probability: without a label, last in the order.
     let order = pixels.fill_unlabelled(probability.clone(), 2.0).reshape([all]).sort(0);
-    let bar = as_picture(order.narrow(0, least - 1, 1));
+    let bar = as_image(order.narrow(0, least - 1, 1));
     let hard = probability.clone().lower_elem(threshold).bool_or(probability.lower_equal(bar));
     ops::cross_entropy(logits, pixels.labels(Some(hard)), pixels.class_weights(), i64::from(IGNORE))
 }
@@ -39,7 +39,7 @@ pub(super) fn of_all_classes(pixels: &Pixels) -> Part {
     let weights: Tensor<4> = weights.reshape([1, classes as i64, 1, 1]) / classes as f64;
     let all = weights.clone().sum_dim(1);
     let sum = total(pixels.weights());
-    let per = as_picture(sum.clone().recip().mask_fill(sum.equal_elem(0.0), 0.0));
+    let per = as_image(sum.clone().recip().mask_fill(sum.equal_elem(0.0), 0.0));
     // log softmax(x) = x - log sum exp x.
     let each = pixels.log_partition() * all.clone() - (pixels.logits.clone() * weights.clone()).sum_dim(1);
     let value = total(pixels.fill_unlabelled(each, 0.0) * per.clone());

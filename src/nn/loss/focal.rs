@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 use burn::tensor::activation::{log_sigmoid, sigmoid as logistic};
 
-use super::pixels::{Part, Pixels, as_picture, total};
+use super::pixels::{Part, Pixels, as_image, total};
 
 /// The least `1 - p` that float32 tells from 0.
 const LEAST: f64 = f32::EPSILON as f64;
@@ -15,7 +15,7 @@ pub(super) fn softmax(pixels: &Pixels, gamma: f64, alpha: Option<f64>) -> Part {
     let log = pixels.log_probability();
     let weights = pixels.weights();
     let sum = total(weights.clone());
-    let per = as_picture(sum.clone().mask_fill(sum.equal_elem(0.0), 1.0)).recip();
+    let per = as_image(sum.clone().mask_fill(sum.equal_elem(0.0), 1.0)).recip();
     let factor = weights * per;
     let factor = match alpha {
         None => factor,
@@ -48,7 +48,7 @@ pub(super) fn sigmoid(pixels: &Pixels, gamma: f64, alpha: Option<f64>) -> Part {
     let logit = pixels.logits.clone() * sign.clone();
     let log = log_sigmoid(logit.clone());
     let rest = logistic(logit.neg());
-    let factor = pixels.fill_unlabelled(power(rest.clone(), gamma), 0.0) / as_picture(pixels.count() * outputs as f64);
+    let factor = pixels.fill_unlabelled(power(rest.clone(), gamma), 0.0) / as_image(pixels.count() * outputs as f64);
     let factor = match pixels.output_weights() {
         None => factor,
         Some((there, not)) => factor * (truth.clone() * (there - not) + not),

@@ -7,8 +7,8 @@ use super::pixels::{Part, Pixels};
 /// Error of a pixel without a label: below every other, so that it comes last and has no part in any.
 const NONE: f64 = -1e30;
 
-/// Lovasz-softmax: for each class that occurs, over the labelled pixels of the batch or of each picture, the extension
-/// of the Jaccard loss at the errors `|t - p|`; the mean over those classes, then over pictures. Which classes occur is
+/// Lovasz-softmax: for each class that occurs, over the labelled pixels of the batch or of each image, the extension
+/// of the Jaccard loss at the errors `|t - p|`; the mean over those classes, then over images. Which classes occur is
 /// read from the device, since sorting the errors is most of the work.
 pub(super) fn softmax(pixels: &Pixels, per_image: bool) -> Part {
     let rows = Rows::new(pixels, per_image);
@@ -29,8 +29,8 @@ pub(super) fn softmax(pixels: &Pixels, per_image: bool) -> Part {
     Part { value, by_probability, by_logit: None }
 }
 
-/// Lovasz hinge: for each output, over the labelled pixels of the batch or of each picture, the extension at the errors
-/// `1 - x` where the class is there and `1 + x` where it is not; the mean over outputs and pictures.
+/// Lovasz hinge: for each output, over the labelled pixels of the batch or of each image, the extension at the errors
+/// `1 - x` where the class is there and `1 + x` where it is not; the mean over outputs and images.
 pub(super) fn hinge(pixels: &Pixels, per_image: bool) -> Part {
     let rows = Rows::new(pixels, per_image);
     if rows.count() * rows.length() == 0 {
@@ -48,7 +48,7 @@ pub(super) fn hinge(pixels: &Pixels, per_image: bool) -> Part {
 }
 
 /// How pixels `[batch, channels, height, width]` are laid in rows that are sorted each on its own: a row a channel, or
-/// a row a picture and channel.
+/// a row an image and channel.
 struct Rows {
     shape: [usize; 4],
     per_image: bool,
@@ -83,16 +83,16 @@ impl Rows {
         x.reshape([channels, batch, height, width]).swap_dims(0, 1)
     }
 
-    /// The rows whose class occurs, and the weights that make the sum over them a mean over classes, then pictures.
+    /// The rows whose class occurs, and the weights that make the sum over them a mean over classes, then images.
     fn that_occur(&self, truth: &Tensor<4>) -> (Vec<i32>, Vec<f32>) {
         let [batch, channels, ..] = self.shape;
         let counts: Vec<f32> = truth.clone().sum_dim(3).sum_dim(2).into_data().iter::<f32>().collect();
-        let pictures: Vec<&[f32]> = counts.chunks(channels.max(1)).collect();
+        let images: Vec<&[f32]> = counts.chunks(channels.max(1)).collect();
         // One list of rows a mean.
-        let occur = |class: &usize| pictures.iter().any(|counts| counts[*class] > 0.0);
+        let occur = |class: &usize| images.iter().any(|counts| counts[*class] > 0.0);
         let means: Vec<Vec<usize>> = if self.per_image {
             let of = |counts: &[f32]| (0..channels).filter(|&class| counts[class] > 0.0).collect();
-            pictures.iter().map(|counts| of(counts)).collect()
+            images.iter().map(|counts| of(counts)).collect()
         } else {
             vec![(0..channels).filter(occur).collect()]
         };

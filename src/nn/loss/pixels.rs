@@ -196,13 +196,13 @@ pub(super) fn total(x: Tensor<4>) -> Tensor<1> {
     x.sum_dim(3).sum_dim(2).sum_dim(1).sum_dim(0).reshape([1])
 }
 
-/// Sums over batch and picture, row by row: `[channels]`.
+/// Sums over batch and image, row by row: `[channels]`.
 pub(super) fn per_channel(x: Tensor<4>) -> Tensor<1> {
     let channels = x.dims()[1];
     x.sum_dim(3).sum_dim(2).sum_dim(0).reshape([channels])
 }
 
-/// `x` `[1]` in a shape that goes with pictures.
-pub(super) fn as_picture(x: Tensor<1>) -> Tensor<4> {
+/// `x` `[1]` in a shape that goes with images.
+pub(super) fn as_image(x: Tensor<1>) -> Tensor<4> {
     x.reshape([1, 1, 1, 1])
 }

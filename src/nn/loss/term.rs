@@ -35,7 +35,7 @@ pub enum LossTerm {
         /// Pixels whose class has a probability below this are hard.
         #[serde(default = "threshold")]
         threshold: f64,
-        /// For every picture of the batch at least so many of the batch's least probable pixels count; all labelled
+        /// For every image of the batch at least so many of the batch's least probable pixels count; all labelled
         /// pixels if there are fewer.
         #[serde(default = "min_kept")]
         min_kept: usize,
@@ -145,7 +145,7 @@ pub enum LossTerm {
         /// Its factor in the sum.
         #[serde(default = "one")]
         weight: f64,
-        /// Whether it is the mean over pictures of the loss of each; else the loss of the batch.
+        /// Whether it is the mean over images of the loss of each; else the loss of the batch.
         #[serde(default)]
         per_image: bool,
     },

@@ -84,7 +84,7 @@ impl AttentionUnetConfig {
         init.set_norm(self.norm);
         let how = Initialisation::Pytorch;
         let w = self.width;
-        // Channels of each level's input, next to the branch from the smaller picture, and inside.
+        // Channels of each level's input, next to the branch from the smaller image, and inside.
         let scales = [2 * w, 4 * w, 8 * w];
         let levels = [w, 2 * w, 4 * w, 2 * w];
         let down = [bands, levels[0] + scales[0], levels[1] + scales[1], levels[2] + scales[2]];
@@ -120,7 +120,7 @@ impl AttentionUnetConfig {
 /// The network; see [`AttentionUnetConfig`].
 #[derive(Module, Debug)]
 pub struct AttentionUnet {
-    /// On the smaller pictures.
+    /// On the smaller images.
     scales: Vec<Conv2d>,
     /// The encoder's levels, full size first.
     down: Vec<DoubleConv>,
@@ -147,7 +147,7 @@ impl AttentionUnet {
         self.down.len()
     }
 
-    /// Adds a level to those that are there, and halves the picture, which stands before them.
+    /// Adds a level to those that are there, and halves the image, which stands before them.
     pub(super) fn segment(&self, i: usize, mut state: State) -> State {
         let Some(last) = state.last().filter(|_| i > 0) else {
             return vec![state[0].clone(), self.down[0].forward(state.remove(0))];

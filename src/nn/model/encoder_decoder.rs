@@ -76,7 +76,7 @@ pub struct EncoderDecoder {
 }
 
 impl EncoderDecoder {
-    /// Logits `[batch, outputs, height, width]` for a picture `[batch, bands, height, width]` whose sides are multiples
+    /// Logits `[batch, outputs, height, width]` for an image `[batch, bands, height, width]` whose sides are multiples
     /// of [`Self::multiple`].
     pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
         let [_, _, height, width] = input.dims();
@@ -87,7 +87,7 @@ impl EncoderDecoder {
         &self.encoder
     }
 
-    /// The logits of all heads for a picture of that height and width.
+    /// The logits of all heads for an image of that height and width.
     pub(super) fn finish(&self, features: Features, size: [usize; 2], draw: u64) -> Outputs {
         let enlarge = |logits| interpolate(logits, size, self.resampling);
         let Heads { logits, auxiliary } = self.decoder.forward(features, size, Some(draw), self.resampling);

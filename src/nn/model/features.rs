@@ -1,4 +1,4 @@
-//! Encoders as givers of features: what their inner layers, the taps, show of a picture.
+//! Encoders as givers of features: what their inner layers, the taps, show of an image.
 
 use super::tap::Reach;
 use super::tap::Tap;
@@ -80,7 +80,7 @@ impl From<ResNetConfig> for ResNetFeaturesConfig {
 }
 
 impl FeatureEncoderConfig {
-    /// What a number at a tap stands for, in pictures of `bands` bands; an error that lists the taps if it is not one.
+    /// What a number at a tap stands for, in images of `bands` bands; an error that lists the taps if it is not one.
     pub fn reach(&self, tap: Tap, bands: usize) -> Result<Reach> {
         let reach = match (self, tap) {
             (_, Tap::Colors) => Some(Reach { channels: bands, ..Reach::default() }),
@@ -157,7 +157,7 @@ pub enum FeatureEncoder {
 }
 
 impl FeatureEncoder {
-    /// What the taps, which it was built for, show of pictures `[batch, bands, height, width]`, in their order.
+    /// What the taps, which it was built for, show of images `[batch, bands, height, width]`, in their order.
     pub fn forward(&self, input: Tensor<4>, taps: &[Tap]) -> Vec<Tensor<4>> {
         match self {
             Self::Vgg(network) => network.forward(input, taps),

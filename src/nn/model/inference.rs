@@ -9,7 +9,7 @@ use crate::nn::ops::Resampling;
 #[derive(Debug)]
 pub struct InferenceNetwork(Network);
 
-/// What a network says of a picture, before the last enlargement.
+/// What a network says of an image, before the last enlargement.
 #[derive(Debug, Clone)]
 pub struct Scores {
     /// Logits `[batch, outputs, height, width]`, at the size of the input or smaller.

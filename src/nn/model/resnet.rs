@@ -304,7 +304,7 @@ pub struct ResNet {
     stages: Vec<Vec<Block>>,
 }
 
-/// What a [`ResNet`] sees in a picture.
+/// What a [`ResNet`] sees in an image.
 #[derive(Debug, Clone)]
 pub struct Features {
     /// Of the stem, before its pooling: 1/2 of the input.
@@ -314,7 +314,7 @@ pub struct Features {
 }
 
 impl ResNet {
-    /// The features of stem and stages for a picture `[batch, bands, height, width]`.
+    /// The features of stem and stages for an image `[batch, bands, height, width]`.
     pub fn forward(&self, input: Tensor<4>) -> Features {
         Self::features((0..self.segments()).fold(vec![input], |state, i| self.segment(i, state)))
     }

@@ -9,7 +9,7 @@ use std::str::FromStr;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub enum Tap {
-    /// `colors`: the normalised picture itself.
+    /// `colors`: the normalised image itself.
     Colors,
     /// `conv1_2`: the second convolution of a VGG's first block, before its batch norm and ReLU.
     Conv(usize, usize),
@@ -78,7 +78,7 @@ impl TryFrom<String> for Tap {
 pub struct Reach {
     /// Numbers at each place.
     pub channels: usize,
-    /// Pixels between places; sides of the picture are divided by it.
+    /// Pixels between places; sides of the image are divided by it.
     pub stride: usize,
     /// A number depends on the pixels of its place (`stride` of them) and, at most, on so many before and after these.
     pub margin: usize,
@@ -104,7 +104,7 @@ impl Reach {
         self.stride *= 2;
     }
 
-    /// Places along a side of so many pixels; none where the picture is too small.
+    /// Places along a side of so many pixels; none where the image is too small.
     pub fn places(self, pixels: usize) -> usize {
         if self.rounds_up { pixels.div_ceil(self.stride) } else { pixels / self.stride }
     }

@@ -87,7 +87,7 @@ pub struct Vgg {
 }
 
 impl Vgg {
-    /// What the taps show of pictures `[batch, bands, height, width]`, in their order.
+    /// What the taps show of images `[batch, bands, height, width]`, in their order.
     pub(super) fn forward(&self, input: Tensor<4>, taps: &[Tap]) -> Vec<Tensor<4>> {
         let mut seen = vec![None; taps.len()];
         let mut see = |tap: Tap, x: &Tensor<4>| {

@@ -5,12 +5,12 @@ use rayon::prelude::*;
 /// Pixels that are compared in one go: their best values stay in the nearest cache.
 const BLOCK: usize = 1024;
 
-/// Index of the largest of `channels` planes for every pixel of pictures with `area` pixels, the first where several are
+/// Index of the largest of `channels` planes for every pixel of images with `area` pixels, the first where several are
 /// as large.
 pub(super) fn largest_channel(x: &[f32], channels: usize, area: usize) -> Vec<i64> {
     let mut out = vec![0; x.len() / channels];
-    let pictures = out.par_chunks_mut(area).zip(x.par_chunks(area * channels));
-    let blocks = pictures.flat_map(|(out, x)| {
+    let images = out.par_chunks_mut(area).zip(x.par_chunks(area * channels));
+    let blocks = images.flat_map(|(out, x)| {
         let blocks = out.par_chunks_mut(BLOCK).enumerate();
         blocks.map(move |(i, out)| (out, &x[i * BLOCK..]))
     });

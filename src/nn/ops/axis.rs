@@ -1,4 +1,4 @@
-//! Where the pixels of a resized picture come from, along one axis.
+//! Where the pixels of a resized image come from, along one axis.
 
 use super::settings::{Interpolation, Resampling};
 

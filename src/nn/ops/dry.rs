@@ -1,6 +1,6 @@
-//! Dry runs: what a network's program makes and holds, found by running it on a batch of no pictures.
+//! Dry runs: what a network's program makes and holds, found by running it on a batch of no images.
 //!
-//! Tensors of a batch of no pictures have all their other sides and no numbers, so that burn's own operations cost
+//! Tensors of a batch of no images have all their other sides and no numbers, so that burn's own operations cost
 //! nothing. In a dry run, the kernels of flex compute nothing either: they make tensors of the right shape, and for the
 //! gradients of parameters such as hold one number in place of all. This module notes the bytes that those tensors would
 //! take, and when the program lets go of them.
@@ -21,16 +21,16 @@ thread_local! {
 pub enum Need {
     /// Whatever the batch is.
     Fixed(u64),
-    /// For every picture of the batch.
-    PerPicture(u64),
+    /// For every image of the batch.
+    PerImage(u64),
 }
 
 impl Need {
-    /// What a tensor of `shape` takes, with `size` bytes an element. A tensor of no pictures stands for a batch of any.
+    /// What a tensor of `shape` takes, with `size` bytes an element. A tensor of no images stands for a batch of any.
     fn of(shape: &Shape, size: u64) -> Self {
         let bytes = |sides: &[usize]| sides.iter().fold(size, |bytes, &side| bytes.saturating_mul(side as u64));
         match shape.as_slice() {
-            [0, picture @ ..] => Self::PerPicture(bytes(picture)),
+            [0, image @ ..] => Self::PerImage(bytes(image)),
             sides => Self::Fixed(bytes(sides)),
         }
     }
@@ -52,9 +52,9 @@ pub struct LayerRun {
     pub weight: ParamId,
     /// What it is, in PyTorch's words.
     pub kind: &'static str,
-    /// Shape of its output, of a batch of no pictures.
+    /// Shape of its output, of a batch of no images.
     pub output: [usize; 4],
-    /// Multiplications, each with an addition, for one picture.
+    /// Multiplications, each with an addition, for one image.
     pub multiply_adds: u64,
 }
 

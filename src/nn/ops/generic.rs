@@ -250,7 +250,7 @@ pub(super) fn softmax_cross_entropy_gradient<B: Backend>(
     B::float_mul(forward.kept, B::float_reshape(scale, Shape::new([1, 1, 1, 1])))
 }
 
-/// The sum over batch and picture, by channel: the gradient of a bias.
+/// The sum over batch and image, by channel: the gradient of a bias.
 pub(super) fn sum_by_channel<B: Backend>(gradient: FloatTensor<B>) -> FloatTensor<B> {
     let channels = gradient.shape()[1];
     let rows = B::float_sum_dim(B::float_sum_dim(gradient, 3), 2);

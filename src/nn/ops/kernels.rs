@@ -16,7 +16,7 @@ use burn::tensor::Shape;
 use super::generic;
 use super::settings::{ConvSettings, ConvTransposeSettings, NormSettings, PoolSettings, Resampling};
 
-/// The operations of one backend. Shapes are PyTorch's: pictures `[batch, channels, height, width]`.
+/// The operations of one backend. Shapes are PyTorch's: images `[batch, channels, height, width]`.
 pub(super) trait Kernels: Backend {
     /// Convolution of `x` with `weight` `[outputs, inputs / groups, height, width]`.
     fn convolution(
@@ -146,7 +146,7 @@ pub(super) trait Kernels: Backend {
         generic::maximum_pooling_gradient::<Self>(x, indices, gradient, settings)
     }
 
-    /// Means over `size` areas that cover the picture.
+    /// Means over `size` areas that cover the image.
     fn adaptive_average_pooling(x: FloatTensor<Self>, size: [usize; 2]) -> FloatTensor<Self> {
         generic::adaptive_average_pooling::<Self>(x, size)
     }

@@ -2,8 +2,8 @@
 //!
 //! burn derives the gradient of a convolution from transposed convolutions and that of a batch norm from elementary
 //! operations. Here each operation is one step of burn's graph with a kernel for its gradients: libtorch's own on
-//! libtorch, matrix products over unfolded pictures on flex, and burn's on any other backend. Numbers are computed in
-//! the type of the pictures: with pictures in bfloat16, weights (kept in float32) are converted for convolutions, and
+//! libtorch, matrix products over unfolded images on flex, and burn's on any other backend. Numbers are computed in
+//! the type of the images: with images in bfloat16, weights (kept in float32) are converted for convolutions, and
 //! statistics and losses stay float32, which is PyTorch's autocast.
 
 mod argmax;
@@ -36,7 +36,7 @@ pub use update::{adam, sgd};
 ///
 /// # Panics
 ///
-/// If channels do not fit, or the kernel is larger than the padded picture.
+/// If channels do not fit, or the kernel is larger than the padded image.
 pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, settings: ConvSettings) -> Tensor<4> {
     check_groups(x.dims()[1], weight.dims(), settings.groups);
     check_channels("bias", weight.dims()[0], bias.iter());
@@ -93,7 +93,7 @@ pub fn conv_transpose2d(
     let groups = settings.conv.groups;
     assert!(
         channels == inputs && inputs % groups == 0,
-        "a weight of {:?} in {groups} groups does not fit a picture of {channels} channels",
+        "a weight of {:?} in {groups} groups does not fit an image of {channels} channels",
         weight.dims()
     );
     let reach = |i: usize| settings.conv.stride[i].max(settings.conv.dilation[i]);
@@ -203,14 +203,14 @@ pub fn relu(x: Tensor<4>) -> Tensor<4> {
 ///
 /// # Panics
 ///
-/// If the window is larger than the padded picture, or less than twice as large as the padding.
+/// If the window is larger than the padded image, or less than twice as large as the padding.
 pub fn max_pool2d(x: Tensor<4>, settings: PoolSettings) -> Tensor<4> {
     let PoolSettings { kernel, padding, .. } = settings;
     assert!((0..2).all(|i| 2 * padding[i] <= kernel[i]), "a padding of {padding:?} is too wide for windows {kernel:?}");
     Tensor::from_dispatch(Dispatch::run_maximum_pooling(x.into_dispatch(), settings))
 }
 
-/// Means of `x` `[batch, channels, height, width]` over `size` areas, rows and columns, that cover the picture.
+/// Means of `x` `[batch, channels, height, width]` over `size` areas, rows and columns, that cover the image.
 pub fn adaptive_avg_pool2d(x: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
     Tensor::from_dispatch(Dispatch::run_adaptive_average_pooling(x.into_dispatch(), size))
 }
@@ -295,7 +295,7 @@ fn check_groups(channels: usize, weight: [usize; 4], groups: usize) {
     let [outputs, inputs, ..] = weight;
     assert!(
         channels == inputs * groups && outputs % groups == 0,
-        "a weight of {weight:?} in {groups} groups does not fit a picture of {channels} channels"
+        "a weight of {weight:?} in {groups} groups does not fit an image of {channels} channels"
     );
 }
 

@@ -32,7 +32,7 @@ impl ConvSettings {
     pub fn output(&self, input: [usize; 2], kernel: [usize; 2]) -> [usize; 2] {
         std::array::from_fn(|i| {
             let (padded, reach) = (input[i] + 2 * self.padding[i], self.dilation[i] * (kernel[i] - 1) + 1);
-            assert!(reach <= padded, "a kernel that reaches over {reach} pixels needs a larger picture than {padded}");
+            assert!(reach <= padded, "a kernel that reaches over {reach} pixels needs a larger image than {padded}");
             (padded - reach) / self.stride[i] + 1
         })
     }

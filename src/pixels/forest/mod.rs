@@ -13,7 +13,6 @@ mod predict;
 mod settings;
 mod split;
 
-
 pub use features::Features;
 pub use fit::{Fitted, Outcome, Watch, fit};
 pub use out_of_bag::OutOfBag;

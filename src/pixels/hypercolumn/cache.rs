@@ -1,4 +1,4 @@
-//! Features on disk, so that another training on the same pictures need not compute them again.
+//! Features on disk, so that another training on the same images need not compute them again.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::Hypercolumns;
 use super::layout::{Layout, Window};
-use super::picture::Picture;
+use super::prepared_image::PreparedImage;
 use super::sampler::{Map, WindowFeatures};
 use crate::base::files::{create_folder, open_file, read_bytes, write_bytes_unsynced};
 use crate::base::{Error, Result};
@@ -22,14 +22,14 @@ const FORMAT: &[u8] = b"segtool features 2";
 /// The entry of a file that tells whether it is whole.
 const CHECK: &str = "crc32c";
 
-/// A folder with the features of some pictures: in it a folder for each picture and kind of features, with a file for each
+/// A folder with the features of some images: in it a folder for each image and kind of features, with a file for each
 /// window.
 #[derive(Debug, Clone)]
 pub struct FeatureCache {
     root: PathBuf,
 }
 
-/// The stored features of one picture.
+/// The stored features of one image.
 #[derive(Debug)]
 pub struct StoredFeatures {
     folder: PathBuf,
@@ -42,13 +42,13 @@ impl FeatureCache {
         Ok(Self { root: root.into() })
     }
 
-    /// The place of a picture's features: by its content, not its name, and by all that they depend on besides.
-    pub fn picture(&self, hypercolumns: &Hypercolumns, picture: &Picture<'_>) -> Result<StoredFeatures> {
-        let path = picture.path();
+    /// The place of an image's features: by its content, not its name, and by all that they depend on besides.
+    pub fn image(&self, hypercolumns: &Hypercolumns, image: &PreparedImage<'_>) -> Result<StoredFeatures> {
+        let path = image.path();
         let mut hash = Sha256::new();
         hash.update(FORMAT);
         hash.update(hypercolumns.fingerprint);
-        hash.update(picture.normalisation());
+        hash.update(image.normalisation());
         hash.update(format!("{:?}", orientation_policy()));
         let failed = |e| Error::read(path, e);
         let ((mut file, _), mut buffer) = (open_file(path)?, vec![0; 1 << 16]);
@@ -70,13 +70,13 @@ impl Hypercolumns {
     pub fn recall(
         &self,
         stored: Option<&StoredFeatures>,
-        picture: &Picture<'_>,
+        image: &PreparedImage<'_>,
         layout: &Layout,
         window: &Window,
     ) -> Result<WindowFeatures> {
         match stored {
-            Some(stored) => stored.see(self, picture, layout, window),
-            None => self.see(picture, layout, window),
+            Some(stored) => stored.see(self, image, layout, window),
+            None => self.see(image, layout, window),
         }
     }
 }
@@ -91,7 +91,7 @@ impl StoredFeatures {
     fn see(
         &self,
         hypercolumns: &Hypercolumns,
-        picture: &Picture<'_>,
+        image: &PreparedImage<'_>,
         layout: &Layout,
         window: &Window,
     ) -> Result<WindowFeatures> {
@@ -99,7 +99,7 @@ impl StoredFeatures {
         if let Some(maps) = read_bytes(&path).ok().and_then(|bytes| stored(&bytes, hypercolumns, layout, window)) {
             return Ok(WindowFeatures::new(layout, window, maps));
         }
-        let features = hypercolumns.see(picture, layout, window)?;
+        let features = hypercolumns.see(image, layout, window)?;
         let named = features.maps().enumerate().map(|(i, map)| (i.to_string(), map));
         let check = HashMap::from([(CHECK.to_owned(), checksum(features.maps()).to_string())]);
         let bytes = safetensors::serialize(named, Some(check)).map_err(|e| Error::content(&path, e))?;

@@ -1,4 +1,4 @@
-//! Where features lie in a picture, and which pixels they depend on.
+//! Where features lie in an image, and which pixels they depend on.
 
 use std::ops::Range;
 
@@ -14,7 +14,7 @@ const WINDOW_SIDE: usize = 4096;
 /// lay their blocks alike in most windows and round alike.
 const ALIGNMENT: usize = 4;
 
-/// A part of the picture, in pixels.
+/// A part of the image, in pixels.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Window {
     /// From the top.
@@ -24,7 +24,7 @@ pub struct Window {
 }
 
 impl Window {
-    /// The whole picture.
+    /// The whole image.
     pub fn whole(size: Size) -> Self {
         Self { rows: 0..size.height, columns: 0..size.width }
     }
@@ -35,22 +35,22 @@ impl Window {
     }
 }
 
-/// What the encoder computes for a window, in pixels of the reduced picture, which may go on beyond its end.
+/// What the encoder computes for a window, in pixels of the reduced image, which may go on beyond its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Input {
     pub(super) rows: Range<usize>,
     pub(super) columns: Range<usize>,
 }
 
-/// One side of a picture.
+/// One side of an image.
 #[derive(Debug, Clone)]
 struct Side {
     pixels: usize,
-    /// By scale: pixels of the reduced picture, and with what is added to one that is too short for the encoder.
+    /// By scale: pixels of the reduced image, and with what is added to one that is too short for the encoder.
     reduced: Vec<[usize; 2]>,
 }
 
-/// How a picture of some size is gone over.
+/// How an image of some size is gone over.
 #[derive(Debug, Clone)]
 pub struct Layout {
     rows: Side,
@@ -75,13 +75,13 @@ impl Layout {
         Self { rows: side(size.height), columns: side(size.width), reaches: reaches.to_vec(), stride }
     }
 
-    /// Size of the picture.
+    /// Size of the image.
     pub fn size(&self) -> Size {
         Size { width: self.columns.pixels, height: self.rows.pixels }
     }
 
-    /// Windows that cover the picture, row by row, of at most `side` pixels a side; about 512x512 pixels, but longer where
-    /// the picture is narrow, if it is left out.
+    /// Windows that cover the image, row by row, of at most `side` pixels a side; about 512x512 pixels, but longer where
+    /// the image is narrow, if it is left out.
     pub fn windows(&self, side: Option<usize>) -> Vec<Window> {
         let Size { width, height } = self.size();
         let (tallest, widest) = match side {

@@ -1,13 +1,13 @@
 //! Hypercolumns (Hariharan et al., arXiv 1411.5752): all that an encoder's inner layers show at a pixel, side by side, as
 //! features of that pixel.
 //!
-//! A picture is gone over in windows, each computed with as much around it as its features depend on, so that windows
+//! An image is gone over in windows, each computed with as much around it as its features depend on, so that windows
 //! change no more than the rounding of sums. What the layers show is kept as small as they give it; it is enlarged
 //! (bilinear, as PyTorch's `interpolate` without aligned corners does) only where pixels are asked for.
 
 mod cache;
 mod layout;
-mod picture;
+mod prepared_image;
 mod sampler;
 
 use std::fmt;
@@ -18,14 +18,14 @@ use sha2::{Digest, Sha256};
 
 pub use cache::{FeatureCache, StoredFeatures};
 pub use layout::{Layout, Window};
-pub use picture::Picture;
+pub use prepared_image::PreparedImage;
 pub use sampler::WindowFeatures;
 
 use crate::base::{Error, Result, Size};
 use crate::nn::model::{FeatureEncoder, FeatureEncoderConfig, Reach, Tap, checksum_of, collect};
 use sampler::Map;
 
-/// Smallest of the sizes that a picture may be looked at: a 64th.
+/// Smallest of the sizes that an image may be looked at: a 64th.
 const MAX_SCALE: usize = 64;
 
 /// Which features, as a recipe writes them.
@@ -36,7 +36,7 @@ pub struct HypercolumnConfig {
     pub encoder: FeatureEncoderConfig,
     /// Its layers that are features, in this order.
     pub taps: Vec<Tap>,
-    /// The encoder sees the picture at 1/1, 1/2, ... of its size: means of squares of so many pixels (napari-convpaint's
+    /// The encoder sees the image at 1/1, 1/2, ... of its size: means of squares of so many pixels (napari-convpaint's
     /// image scales). Features come scale by scale.
     #[serde(default = "own_size")]
     pub scales: Vec<usize>,
@@ -49,7 +49,7 @@ fn own_size() -> Vec<usize> {
 /// Features that come from one tap at one scale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Part {
-    /// The picture is that many times smaller.
+    /// The image is that many times smaller.
     pub scale: usize,
     /// The layer.
     pub tap: Tap,
@@ -67,7 +67,7 @@ impl fmt::Display for Part {
 }
 
 impl HypercolumnConfig {
-    /// Says what is wrong, for pictures of `bands` bands.
+    /// Says what is wrong, for images of `bands` bands.
     pub fn check(&self, bands: usize) -> Result<()> {
         self.encoder.check()?;
         let twice = |twice: Option<String>, what: &str| match twice {
@@ -82,7 +82,7 @@ impl HypercolumnConfig {
             return Err(Error::Config("features: `taps` names no layer; pool1 and pool2 are usual".into()));
         }
         if self.scales.is_empty() {
-            return Err(Error::Config("features: `scales` is empty; 1 is the picture's own size".into()));
+            return Err(Error::Config("features: `scales` is empty; 1 is the image's own size".into()));
         }
         if let Some(scale) = self.scales.iter().find(|scale| !(1..=MAX_SCALE).contains(*scale)) {
             return Err(Error::Config(format!(
@@ -112,7 +112,7 @@ impl HypercolumnConfig {
         Ok(self.parts(bands)?.iter().map(|part| part.channels).sum())
     }
 
-    /// How a picture of that size, in `bands` bands, is gone over.
+    /// How an image of that size, in `bands` bands, is gone over.
     pub fn layout(&self, size: Size, bands: usize) -> Result<Layout> {
         Ok(Layout::new(size, &self.scales, &self.reaches(bands)?))
     }
@@ -155,17 +155,17 @@ impl Hypercolumns {
         self.config.features(self.bands).unwrap_or_default()
     }
 
-    /// How a picture of that size is gone over.
+    /// How an image of that size is gone over.
     pub fn layout(&self, size: Size) -> Layout {
         self.config.layout(size, self.bands).expect("the taps were checked")
     }
 
     /// Computes what a window's features are sampled from.
-    pub fn see(&self, picture: &Picture<'_>, layout: &Layout, window: &Window) -> Result<WindowFeatures> {
+    pub fn see(&self, image: &PreparedImage<'_>, layout: &Layout, window: &Window) -> Result<WindowFeatures> {
         let mut maps = Vec::with_capacity(self.config.scales.len() * self.config.taps.len());
         for (number, &scale) in self.config.scales.iter().enumerate() {
             let input = layout.input(number, window);
-            let planes = picture.reduced(scale, &input.rows, &input.columns)?;
+            let planes = image.reduced(scale, &input.rows, &input.columns)?;
             let shape = [1, self.bands, input.rows.len(), input.columns.len()];
             let tensor = Tensor::<4>::from_data(TensorData::new(planes, shape), &self.device);
             for (tap, seen) in self.encoder.forward(tensor, &self.config.taps).into_iter().enumerate() {
@@ -178,7 +178,7 @@ impl Hypercolumns {
     }
 }
 
-/// What features of a picture depend on beside the normalised picture; the device, by their last digits.
+/// What features of an image depend on beside the normalised image; the device, by their last digits.
 fn fingerprint(config: &HypercolumnConfig, encoder: &FeatureEncoder, device: &Device) -> Result<[u8; 32]> {
     let mut hash = Sha256::new();
     hash.update(format!("{device:?}"));

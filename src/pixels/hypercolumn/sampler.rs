@@ -13,7 +13,7 @@ pub(super) struct Map {
     pub(super) values: Vec<f32>,
     /// Channels, rows, columns.
     pub(super) shape: [usize; 3],
-    /// Row and column of its first place in the map of the whole picture.
+    /// Row and column of its first place in the map of the whole image.
     pub(super) corner: [usize; 2],
 }
 
@@ -58,7 +58,7 @@ impl WindowFeatures {
         self.parts.iter().map(|part| &part.map)
     }
 
-    /// Writes the features of a block of the window's pixels, `rows` x `columns` of the picture, to `planes`,
+    /// Writes the features of a block of the window's pixels, `rows` x `columns` of the image, to `planes`,
     /// `[features, stride]`, of which each plane's first numbers are filled, row by row.
     pub fn fill(&self, rows: Range<usize>, columns: Range<usize>, planes: &mut [f32], stride: usize) {
         let mut line = Vec::new();
@@ -80,7 +80,7 @@ impl WindowFeatures {
         }
     }
 
-    /// One channel, in rows and columns of the picture.
+    /// One channel, in rows and columns of the image.
     fn enlarge(
         &self,
         part: &Part,
@@ -108,7 +108,7 @@ impl WindowFeatures {
     }
 
     /// Writes the features of single pixels of the window to `planes`, `[features, stride]`: of each, (row, column) of the
-    /// picture and its place in every plane.
+    /// image and its place in every plane.
     pub fn pick(&self, pixels: &[([usize; 2], usize)], planes: &mut [f32], stride: usize) {
         let (top, left) = (self.window.rows.start, self.window.columns.start);
         let mut planes = planes;

@@ -1,4 +1,4 @@
-//! How much memory a picture takes, and in which windows it fits.
+//! How much memory an image takes, and in which windows it fits.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -42,11 +42,11 @@ impl Budget {
         Self { limit, config: config.clone(), bands, device, limits }
     }
 
-    /// The windows in which a picture is gone over, with `beside` bytes held for other things. The usual ones if they fit,
+    /// The windows in which an image is gone over, with `beside` bytes held for other things. The usual ones if they fit,
     /// else smaller ones.
     pub(crate) fn windows(&self, path: &Path, size: Size, beside: u64) -> Result<Vec<Window>> {
         let layout = self.config.layout(size, self.bands)?;
-        let beside = beside + self.picture_bytes(path, size);
+        let beside = beside + self.image_bytes(path, size);
         let choices: Vec<Option<usize>> = match self.limits.side {
             Some(side) => vec![Some(side)],
             None => std::iter::once(None).chain(SIDES.map(Some)).collect(),
@@ -66,15 +66,15 @@ impl Budget {
             (None, _) => "free some, or cut it into pieces",
         };
         let reason = format!(
-            "a picture of {size} would take about {} of memory, and {} may be used; {advice}",
+            "an image of {size} would take about {} of memory, and {} may be used; {advice}",
             bytes_in_words(least),
             bytes_in_words(self.limit.unwrap_or(0)),
         );
         Err(Error::content(path, reason))
     }
 
-    /// The picture, and its file while that is decoded.
-    fn picture_bytes(&self, path: &Path, size: Size) -> u64 {
+    /// The image, and its file while that is decoded.
+    fn image_bytes(&self, path: &Path, size: Size) -> u64 {
         let of_tiff = |ending: &OsStr| ["tif", "tiff"].iter().any(|tiff| ending.eq_ignore_ascii_case(tiff));
         // Only TIFF has floats.
         let sample = if path.extension().is_some_and(of_tiff) { 4 } else { 2 };
@@ -84,14 +84,14 @@ impl Budget {
 
     /// The process with the encoder at work on an input of that size, what that is reduced from, and what is sampled from
     /// its features.
-    fn window_bytes(&self, input: Size, picture: Size) -> Result<u64> {
+    fn window_bytes(&self, input: Size, image: Size) -> Result<u64> {
         let encoder = match self.device {
             DeviceChoice::LibtorchCuda(_) => 0,
             device => feature_memory(&self.config.encoder, &self.config.taps, self.bands, input, device)?.bytes(1),
         };
         let scale = self.config.scales.iter().copied().max().unwrap_or(1);
-        let [width, height] = [(input.width * scale).min(picture.width), (input.height * scale).min(picture.height)];
-        // The part of the picture as it is, and in floats.
+        let [width, height] = [(input.width * scale).min(image.width), (input.height * scale).min(image.height)];
+        // The part of the image as it is, and in floats.
         let part = (width * height * self.bands * 8) as u64;
         let pixels = (input.width * input.height) as u64;
         let of = |part: &Part| {

@@ -1,12 +1,12 @@
-//! What one channel of an encoder's layer shows of a picture, to look at.
+//! What one channel of an encoder's layer shows of an image, to look at.
 
 use std::path::Path;
 
 use crate::base::{Error, Result, Size};
-use crate::data::{Descriptor, load_raster};
+use crate::data::{Dataset, load_raster};
 use crate::nn::device::DeviceChoice;
 use crate::nn::model::{FeatureEncoder, FeatureEncoderConfig, Tap, shapes};
-use crate::pixels::hypercolumn::{HypercolumnConfig, Hypercolumns, Picture};
+use crate::pixels::hypercolumn::{HypercolumnConfig, Hypercolumns, PreparedImage};
 use crate::recipe::ForestRecipe;
 use crate::run::ForestRun;
 use crate::weights::{self, Weights};
@@ -16,10 +16,10 @@ const CUT: f64 = 0.005;
 
 /// Where features to look at come from.
 #[derive(Debug)]
-pub struct ChannelPicture<'a> {
+pub struct ChannelImage<'a> {
     encoder: FeatureEncoderConfig,
     source: Source<'a>,
-    descriptor: Descriptor,
+    dataset: Dataset,
     device: DeviceChoice,
 }
 
@@ -30,28 +30,28 @@ enum Source<'a> {
     Random,
 }
 
-impl<'a> ChannelPicture<'a> {
+impl<'a> ChannelImage<'a> {
     /// The encoder of a run.
     pub fn of_run(run: &'a ForestRun, device: DeviceChoice) -> Result<Self> {
-        let (encoder, descriptor) = (run.config.recipe.features.encoder.clone(), run.config.dataset.clone());
-        Ok(Self { encoder, source: Source::Run(run), descriptor, device: device.resolve()? })
+        let (encoder, dataset) = (run.config.recipe.features.encoder.clone(), run.config.dataset.clone());
+        Ok(Self { encoder, source: Source::Run(run), dataset, device: device.resolve()? })
     }
 
     /// The encoder of a recipe with weights, or random ones.
     pub fn of_recipe(recipe: &ForestRecipe, weights: Option<&'a Weights>, device: DeviceChoice) -> Result<Self> {
-        let mut descriptor = Descriptor::find(recipe.dataset.as_deref().unwrap_or("core"))?;
+        let mut dataset = Dataset::find(recipe.dataset.as_deref().unwrap_or("core"))?;
         let (mut encoder, mut source) = (recipe.features.encoder.clone(), Source::Random);
         if let Some(weights) = weights {
             (encoder, _) = weights.adapt_features(&encoder)?;
-            weights.fit_normalisation(&mut descriptor);
+            weights.fit_normalisation(&mut dataset);
             source = Source::Weights(weights);
         }
-        Ok(Self { encoder, source, descriptor, device: device.resolve()? })
+        Ok(Self { encoder, source, dataset, device: device.resolve()? })
     }
 
     /// The encoder, which goes to `tap` at the least.
     fn encoder(&self, tap: Tap) -> Result<FeatureEncoder> {
-        let (bands, device) = (self.descriptor.bands, self.device.open()?);
+        let (bands, device) = (self.dataset.bands, self.device.open()?);
         match self.source {
             Source::Random => self.encoder.init(bands, &[tap], 0, &device),
             Source::Weights(weights) => Ok(weights.load_features(self.encoder.hollow(bands, &[tap], &device)?)?.0),
@@ -76,7 +76,7 @@ impl<'a> ChannelPicture<'a> {
 /// A channel, drawn.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DrawnChannel {
-    /// The picture's size.
+    /// The image's size.
     pub size: Size,
     /// Values from 0, dark, to 1, light, row by row.
     pub shares: Vec<f32>,
@@ -84,23 +84,23 @@ pub struct DrawnChannel {
     pub limits: (f32, f32),
 }
 
-/// Draws channel `channel` of `tap` for a picture; the half per cent of the lowest and of the highest values is cut off.
-pub fn draw_channel(image: &Path, tap: Tap, channel: usize, from: ChannelPicture<'_>) -> Result<DrawnChannel> {
+/// Draws channel `channel` of `tap` for an image; the half per cent of the lowest and of the highest values is cut off.
+pub fn draw_channel(image: &Path, tap: Tap, channel: usize, from: ChannelImage<'_>) -> Result<DrawnChannel> {
     let config = HypercolumnConfig { encoder: from.encoder.clone(), taps: vec![tap], scales: vec![1] };
-    let channels = config.features(from.descriptor.bands)?;
+    let channels = config.features(from.dataset.bands)?;
     if channel >= channels {
         let reason =
             format!("{tap} of {} has {channels} channels, numbered from 0; there is no {channel}", from.encoder);
         return Err(Error::Config(reason));
     }
-    let hypercolumns = Hypercolumns::new(config, from.encoder(tap)?, from.descriptor.bands, from.device.open()?)?;
-    from.descriptor.follow_orientation();
-    let raster = load_raster(image, &from.descriptor)?;
+    let hypercolumns = Hypercolumns::new(config, from.encoder(tap)?, from.dataset.bands, from.device.open()?)?;
+    from.dataset.follow_orientation();
+    let raster = load_raster(image, &from.dataset)?;
     let (size, layout) = (raster.size, hypercolumns.layout(raster.size));
-    let picture = Picture::new(image, &raster, &from.descriptor)?;
+    let image = PreparedImage::new(image, &raster, &from.dataset)?;
     let mut values = vec![0.0; size.width * size.height];
     for window in layout.windows(None) {
-        let seen = hypercolumns.see(&picture, &layout, &window)?;
+        let seen = hypercolumns.see(&image, &layout, &window)?;
         for row in window.rows.clone() {
             let out = &mut values[row * size.width..][window.columns.clone()];
             seen.fill_one(channel, row..row + 1, window.columns.clone(), out);

@@ -1,4 +1,4 @@
-//! Label maps of whole pictures by a forest.
+//! Label maps of whole images by a forest.
 
 use std::io::Write;
 use std::ops::Range;
@@ -11,12 +11,12 @@ use crate::base::event::{Event, Sink, Task};
 use crate::base::files::read_bytes;
 use crate::base::label_map::{IGNORE, LabelMap};
 use crate::base::{Error, Result, Size};
-use crate::data::{Descriptor, load_raster, prepared};
+use crate::data::{Dataset, load_raster, prepared};
 use crate::image::{Raster, orientation_policy, read_size, report_notes};
 use crate::nn::device::DeviceChoice;
 use crate::nn::model::Checksum;
 use crate::pixels::forest::{Features, Forest};
-use crate::pixels::hypercolumn::{FeatureCache, Hypercolumns, Picture, Window, WindowFeatures};
+use crate::pixels::hypercolumn::{FeatureCache, Hypercolumns, PreparedImage, Window, WindowFeatures};
 use crate::predict::merge::Wanted;
 use crate::predict::{Claim, Maker, Outputs, Prediction, Summary, Target};
 use crate::run::ForestRun;
@@ -24,16 +24,16 @@ use crate::weights;
 
 /// A forest with what gives it its features.
 #[derive(Debug)]
-pub struct PixelPredictor {
+pub struct ForestPredictor {
     /// Where it comes from.
     source: String,
     hypercolumns: Hypercolumns,
     forest: Forest,
-    descriptor: Descriptor,
+    dataset: Dataset,
     device: DeviceChoice,
 }
 
-/// How pictures are gone over.
+/// How images are gone over.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
     /// Most bytes to hold; what is free on this machine if left out.
@@ -44,15 +44,10 @@ pub struct Options {
     pub cache: Option<PathBuf>,
 }
 
-impl PixelPredictor {
+impl ForestPredictor {
     /// Of what is at hand; features are computed on `device`.
-    pub(crate) fn new(
-        hypercolumns: Hypercolumns,
-        forest: Forest,
-        descriptor: Descriptor,
-        device: DeviceChoice,
-    ) -> Self {
-        Self { source: "a forest in memory".into(), hypercolumns, forest, descriptor, device }
+    pub(crate) fn new(hypercolumns: Hypercolumns, forest: Forest, dataset: Dataset, device: DeviceChoice) -> Self {
+        Self { source: "a forest in memory".into(), hypercolumns, forest, dataset, device }
     }
 
     /// Loads forest and encoder of a run; features are computed on `device`.
@@ -65,15 +60,15 @@ impl PixelPredictor {
             ));
         }
         let forest = Forest::read(&read_bytes(&path)?).map_err(|reason| Error::content(&path, reason))?;
-        let descriptor = run.config.dataset.clone();
-        descriptor.follow_orientation();
+        let dataset = run.config.dataset.clone();
+        dataset.follow_orientation();
         let config = &run.config.recipe.features;
         let device = device.resolve()?;
         let opened = device.open()?;
-        let encoder = config.encoder.hollow(descriptor.bands, &config.taps, &opened)?;
+        let encoder = config.encoder.hollow(dataset.bands, &config.taps, &opened)?;
         let encoder = weights::load(encoder, &run.encoder_path())?;
-        let hypercolumns = Hypercolumns::new(config.clone(), encoder, descriptor.bands, opened)?;
-        let (features, classes) = (hypercolumns.features(), descriptor.class_count());
+        let hypercolumns = Hypercolumns::new(config.clone(), encoder, dataset.bands, opened)?;
+        let (features, classes) = (hypercolumns.features(), dataset.class_count());
         if (forest.features(), forest.classes()) != (features, classes) {
             return Err(Error::content(
                 &path,
@@ -86,7 +81,7 @@ impl PixelPredictor {
             ));
         }
         let source = format!("run {}", run.folder().display());
-        Ok(Self { source, hypercolumns, forest, descriptor, device })
+        Ok(Self { source, hypercolumns, forest, dataset, device })
     }
 
     /// The forest.
@@ -94,9 +89,9 @@ impl PixelPredictor {
         &self.forest
     }
 
-    /// What pictures it takes and what its classes mean.
-    pub fn descriptor(&self) -> &Descriptor {
-        &self.descriptor
+    /// What images it takes and what its classes mean.
+    pub fn dataset(&self) -> &Dataset {
+        &self.dataset
     }
 
     /// What makes the predictions. Devices and windows, which change no more than roundings, do not count.
@@ -105,28 +100,28 @@ impl PixelPredictor {
         let written = checksum.write_all(self.hypercolumns.checksum().as_bytes());
         written.and_then(|()| self.forest.write(&mut checksum)).map_err(|e| Error::Config(e.to_string()))?;
         let options = format!("every pixel; orientation {}", orientation_policy());
-        Ok(Maker::new(self.source.clone(), checksum.hex(), &self.descriptor, options))
+        Ok(Maker::new(self.source.clone(), checksum.hex(), &self.dataset, options))
     }
 
     fn budget(&self, options: &Options) -> Budget {
         let config = self.hypercolumns.config();
         let limits = Limits { memory: options.memory, side: options.side, stored: options.cache.is_some() };
-        Budget::new(config, self.descriptor.bands, self.device, limits)
+        Budget::new(config, self.dataset.bands, self.device, limits)
     }
 
-    /// Predicts a picture that has been decoded; `path` is where it comes from.
+    /// Predicts an image that has been decoded; `path` is where it comes from.
     pub fn predict(&self, path: &Path, raster: &Raster, wanted: Wanted, options: &Options) -> Result<Prediction> {
         let windows = self.budget(options).windows(path, raster.size, self.held(raster.size, wanted))?;
         let cache = options.cache.as_deref().map(FeatureCache::open).transpose()?;
-        let raster = prepared(path, raster.clone(), &self.descriptor)?;
+        let raster = prepared(path, raster.clone(), &self.dataset)?;
         self.predict_in(path, &raster, &windows, wanted, cache.as_ref(), &mut || Ok(()))
     }
 
     /// Bytes of a prediction until it is written.
     fn held(&self, size: Size, wanted: Wanted) -> u64 {
-        let classes = self.descriptor.class_count() as u64;
+        let classes = self.dataset.class_count() as u64;
         let all = if wanted.all { 2 * 4 * classes } else { 0 };
-        // Classes, label values and what is encoded from them; the picture and its colours, where they are drawn.
+        // Classes, label values and what is encoded from them; the image and its colours, where they are drawn.
         (size.width * size.height) as u64 * (2 + 2 + 2 + 6 + if wanted.highest { 4 } else { 0 } + all)
     }
 
@@ -140,11 +135,11 @@ impl PixelPredictor {
         done: &mut dyn FnMut() -> Result<()>,
     ) -> Result<Prediction> {
         let layout = self.hypercolumns.layout(raster.size);
-        let picture = Picture::new(path, raster, &self.descriptor)?;
-        let stored = cache.map(|cache| cache.picture(&self.hypercolumns, &picture)).transpose()?;
-        let mut canvas = Canvas::new(raster.size, self.descriptor.class_count(), wanted);
+        let image = PreparedImage::new(path, raster, &self.dataset)?;
+        let stored = cache.map(|cache| cache.image(&self.hypercolumns, &image)).transpose()?;
+        let mut canvas = Canvas::new(raster.size, self.dataset.class_count(), wanted);
         for window in windows {
-            let seen = self.hypercolumns.recall(stored.as_ref(), &picture, &layout, window)?;
+            let seen = self.hypercolumns.recall(stored.as_ref(), &image, &layout, window)?;
             let decided: Vec<(Window, Decided)> = blocks(window)
                 .into_par_iter()
                 .map(|block| self.decide(&seen, &block, wanted).map(|decided| (block, decided)))
@@ -238,7 +233,7 @@ impl Canvas {
 /// # Errors
 /// Among others: a result would take the place of an input, or of a file that `target` does not let go.
 pub fn predict_files(
-    predictor: &PixelPredictor,
+    predictor: &ForestPredictor,
     inputs: &[PathBuf],
     target: &Target<'_>,
     outputs: &Outputs,
@@ -258,8 +253,8 @@ pub fn predict_files(
     for path in inputs {
         let mut read = || {
             let raster = match read_size(path) {
-                Some(size) => windows(path, size).and_then(|_| load_raster(path, &predictor.descriptor))?,
-                None => load_raster(path, &predictor.descriptor)?,
+                Some(size) => windows(path, size).and_then(|_| load_raster(path, &predictor.dataset))?,
+                None => load_raster(path, &predictor.dataset)?,
             };
             let windows = windows(path, raster.size)?;
             let mut advance = || {
@@ -268,11 +263,11 @@ pub fn predict_files(
                 if target.is_stopped() { Err(Error::Stopped) } else { Ok(()) }
             };
             let prediction = predictor.predict_in(path, &raster, &windows, wanted, cache.as_ref(), &mut advance)?;
-            Ok((prediction, outputs.show_picture().then(|| raster.to_rgb(&[]))))
+            Ok((prediction, outputs.show_image().then(|| raster.to_rgb(&[]))))
         };
         match read() {
             Ok((prediction, shown)) => {
-                summary.written.push(outputs.write(&predictor.descriptor, path, &prediction, shown, target.folder)?);
+                summary.written.push(outputs.write(&predictor.dataset, path, &prediction, shown, target.folder)?);
             }
             Err(Error::Stopped) => {}
             Err(error @ Error::Write { .. }) => return Err(error),

@@ -4,5 +4,5 @@ pub(crate) mod budget;
 mod channel;
 mod engine;
 
-pub use channel::{ChannelPicture, DrawnChannel, draw_channel};
-pub use engine::{Options, PixelPredictor, predict_files};
+pub use channel::{ChannelImage, DrawnChannel, draw_channel};
+pub use engine::{ForestPredictor, Options, predict_files};

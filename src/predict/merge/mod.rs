@@ -1,7 +1,7 @@
-//! From class scores, of one or several looks at a picture, to probabilities and classes of its pixels.
+//! From class scores, of one or several looks at an image, to probabilities and classes of its pixels.
 //!
-//! Scores come at the size that a network gives them in, often an eighth of the picture. They are enlarged row by row,
-//! averaged and decided on at once, so that scores of all classes at the picture's size are never held.
+//! Scores come at the size that a network gives them in, often an eighth of the image. They are enlarged row by row,
+//! averaged and decided on at once, so that scores of all classes at the image's size are never held.
 
 mod home;
 mod on_device;
@@ -54,8 +54,8 @@ impl ScoreMap {
         Self { size, classes, kind, rule, values: vec![0.0; size.width * size.height * classes], top: 0 }
     }
 
-    /// The logits of one picture as networks give them, `[outputs, height, width]`; `mirrored` if they are those of the
-    /// picture with left and right exchanged, which is undone.
+    /// The logits of one image as networks give them, `[outputs, height, width]`; `mirrored` if they are those of the
+    /// image with left and right exchanged, which is undone.
     pub fn from_planes(planes: &[f32], size: Size, rule: Rule, mirrored: bool) -> Self {
         let (width, area) = (size.width, size.width * size.height);
         let outputs = planes.len() / area;
@@ -107,7 +107,7 @@ pub struct Look {
 }
 
 impl Look {
-    /// One look for each picture of a batch of logits `[batch, outputs, height, width]`.
+    /// One look for each image of a batch of logits `[batch, outputs, height, width]`.
     pub fn of_batch(
         logits: Tensor<4>,
         enlargement: Resampling,
@@ -131,7 +131,7 @@ impl Look {
         self.map.values.par_chunks(CHUNK).all(numeric)
     }
 
-    /// Drops the rows that no row of a picture of `size` from `next` on is mixed from.
+    /// Drops the rows that no row of an image of `size` from `next` on is mixed from.
     pub fn drop_above(&mut self, next: usize, size: Size) {
         let map = &mut self.map;
         let first = if map.size == size {
@@ -146,7 +146,7 @@ impl Look {
     }
 }
 
-/// Classes of the pixels of a picture, or of some rows of it.
+/// Classes of the pixels of an image, or of some rows of it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Decision {
     /// The class of each pixel by the looks' rule.
@@ -274,7 +274,7 @@ pub fn enlarged(look: Look, size: Size) -> ScoreMap {
     map
 }
 
-/// How many of the rows of a picture of `size` follow from the first `rows` rows of the look alone.
+/// How many of the rows of an image of `size` follow from the first `rows` rows of the look alone.
 pub fn rows_known(look: &Look, rows: usize, size: Size) -> usize {
     if look.map.size == size || rows == look.map.size.height {
         return if rows == look.map.size.height { size.height } else { rows };
@@ -283,7 +283,7 @@ pub fn rows_known(look: &Look, rows: usize, size: Size) -> usize {
     taps.iter().position(|tap| tap.positions[..count].iter().any(|row| *row >= rows)).unwrap_or(size.height)
 }
 
-/// Decides on the rows `rows` of a picture of `size`. The looks' probabilities are averaged; of a single look whose
+/// Decides on the rows `rows` of an image of `size`. The looks' probabilities are averaged; of a single look whose
 /// probabilities are not wanted, the scores themselves decide.
 pub fn decide(looks: &[Look], size: Size, rows: std::ops::Range<usize>, wanted: Wanted) -> Decision {
     let enlarged = Enlarged::new(looks, size);

@@ -1,4 +1,4 @@
-//! What the network says of a picture at one size, whole or window by window.
+//! What the network says of an image at one size, whole or window by window.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,7 +11,7 @@ use crate::nn::model::{InferenceNetwork, Scores};
 use crate::nn::precision::Precision;
 use crate::predict::merge::{Look, ScoreMap, decide_on_device, decides_on_device, enlarged, probabilities};
 
-/// A normalised picture at one size.
+/// A normalised image at one size.
 #[derive(Debug, Clone)]
 pub(super) struct View {
     pub(super) size: Size,
@@ -89,8 +89,8 @@ impl Seer<'_> {
         Ok(Some(found))
     }
 
-    /// What is seen in whole views of one size: for each, what the procedure averages for a picture of `picture`.
-    pub(super) fn whole(&self, views: &[&View], picture: Size, procedure: &Procedure) -> Result<Vec<Vec<Look>>> {
+    /// What is seen in whole views of one size: for each, what the procedure averages for an image of `image`.
+    pub(super) fn whole(&self, views: &[&View], image: Size, procedure: &Procedure) -> Result<Vec<Vec<Look>>> {
         let Some(first) = views.first() else { return Ok(Vec::new()) };
         let size = first.size;
         let both = |view| [false, true].map(|mirrored| Window { view, corner: [0, 0], mirrored });
@@ -106,7 +106,7 @@ impl Seer<'_> {
                     looks.into_iter().map(|look| Look { enlargement: procedure.upsample, ..look }).collect()
                 }
                 // The network's own enlargement is then the last.
-                _ if size == picture => looks,
+                _ if size == image => looks,
                 Join::Probabilities => vec![upsampled(probabilities(&looks, size), procedure, 1.0)],
                 Join::Logits => {
                     looks.into_iter().map(|look| upsampled(enlarged(look, size), procedure, share)).collect()
@@ -166,7 +166,7 @@ impl Seer<'_> {
     /// What is seen in the windows of a view: what the procedure averages.
     pub(super) fn tiled(&self, view: &View, tiles: Tiles, procedure: &Procedure) -> Result<Vec<Look>> {
         let (padded, corner) = if tiles.padded { view.padded(tiles.side) } else { (view.clone(), [0, 0]) };
-        // mmsegmentation mirrors the picture, not its windows.
+        // mmsegmentation mirrors the image, not its windows.
         let mirrored_views = procedure.flip && procedure.join != Join::Probabilities;
         let mut looks = Vec::with_capacity(2);
         for mirrored in [false, true].into_iter().take(1 + usize::from(mirrored_views)) {
@@ -215,7 +215,7 @@ impl View {
     }
 }
 
-/// A map at the size of a view, on its way to the picture's.
+/// A map at the size of a view, on its way to the image's.
 fn upsampled(map: ScoreMap, procedure: &Procedure, share: f32) -> Look {
     Look { map, enlargement: procedure.upsample, share }
 }

@@ -1,4 +1,4 @@
-//! How much memory pictures take, and how much there is.
+//! How much memory images take, and how much there is.
 
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -14,10 +14,10 @@ use crate::predict::{Options, Predictor};
 
 /// Bytes of a float32.
 const FLOAT: u64 = 4;
-/// Pictures that wait to be computed together may take this share of the memory beyond the limit of those being read,
+/// Images that wait to be computed together may take this share of the memory beyond the limit of those being read,
 /// so that neither waits for the other.
 const WAITING_SHARE: u64 = 8;
-/// Windows and sizes that are proposed for pictures that are too large.
+/// Windows and sizes that are proposed for images that are too large.
 const WINDOW: usize = 512;
 const SMALLER: [usize; 2] = [1024, 512];
 
@@ -49,8 +49,8 @@ impl Budget {
             network,
             features,
             small_scores: predictor.network.gives_small_scores(),
-            bands: predictor.descriptor.bands as u64,
-            classes: predictor.descriptor.class_count() as u64,
+            bands: predictor.dataset.bands as u64,
+            classes: predictor.dataset.class_count() as u64,
             procedure: options.procedure.clone(),
             wanted: options.wanted,
             batch_size: options.batch_size,
@@ -61,19 +61,19 @@ impl Budget {
     /// Network inputs of a size that are computed together: what was asked for, if the memory allows.
     pub(crate) fn at_once(&self, size: Size) -> usize {
         let one = (self.features * area(size) as f64).max(1.0);
-        // Half of it is for pictures that are read ahead and for results.
+        // Half of it is for images that are read ahead and for results.
         let fitting =
             self.limit.map_or(usize::MAX, |limit| (limit.saturating_sub(self.network) as f64 / 2.0 / one) as usize);
         self.batch_size.min(fitting).max(1)
     }
 
-    /// Whether pictures of so many bytes in all may wait for another to be computed with.
+    /// Whether images of so many bytes in all may wait for another to be computed with.
     pub(crate) fn may_wait(&self, bytes: u64) -> bool {
         self.limit.is_none_or(|limit| bytes <= limit / WAITING_SHARE)
     }
 
-    /// Says whether a picture fits, from the beginning of its file, and waits until it does beside those before it; `turn`
-    /// counts the pictures. A file without a readable size passes: reading it says what is wrong.
+    /// Says whether an image fits, from the beginning of its file, and waits until it does beside those before it; `turn`
+    /// counts the images. A file without a readable size passes: reading it says what is wrong.
     pub(crate) fn admit(&self, path: &Path, turn: usize) -> Result<Reservation> {
         let turn = self.gate.turn(turn);
         let Some(size) = read_size(path) else { return Ok(turn.reserve(0, u64::MAX)) };
@@ -83,30 +83,30 @@ impl Budget {
         Ok(turn.reserve(held, room))
     }
 
-    /// Says whether a picture of that size fits.
-    pub(crate) fn check(&self, path: &Path, picture: Size) -> Result<()> {
+    /// Says whether an image of that size fits.
+    pub(crate) fn check(&self, path: &Path, image: Size) -> Result<()> {
         let Some(limit) = self.limit else { return Ok(()) };
-        let needed = self.needed(&self.procedure, picture);
+        let needed = self.needed(&self.procedure, image);
         if needed <= limit {
             return Ok(());
         }
-        let advice = match self.advice(picture, limit) {
+        let advice = match self.advice(image, limit) {
             advice if !advice.is_empty() => format!("{}, or allow", advice.join(", or ")),
             _ if self.network >= limit => format!("the network alone takes {}; allow", bytes_in_words(self.network)),
             _ => "cut it into pieces, or allow".to_owned(),
         };
         let reason = format!(
-            "predicting a picture of {picture} would take about {} of memory, and {} may be used; {advice} more with --memory",
+            "predicting an image of {image} would take about {} of memory, and {} may be used; {advice} more with --memory",
             bytes_in_words(needed),
             bytes_in_words(limit)
         );
         Err(Error::content(path, reason))
     }
 
-    /// What would make the picture fit.
-    fn advice(&self, picture: Size, limit: u64) -> Vec<String> {
+    /// What would make the image fit.
+    fn advice(&self, image: Size, limit: u64) -> Vec<String> {
         let mut advice = Vec::new();
-        let fits = |procedure: &Procedure| self.needed(procedure, picture) <= limit;
+        let fits = |procedure: &Procedure| self.needed(procedure, image) <= limit;
         let tiles = Some(Tiles::two_thirds_apart(WINDOW));
         if self.procedure.tiles.is_none() && self.procedure.join != Join::Direct {
             let windows = Procedure { tiles, ..self.procedure.clone() };
@@ -115,7 +115,7 @@ impl Budget {
         if self.procedure.sizes == Sizes::Own {
             let smaller = |side: &usize| {
                 let sizes = Sizes::Fixed(Size { width: *side, height: *side });
-                let smaller = area(picture) > (side * side) as u64;
+                let smaller = area(image) > (side * side) as u64;
                 smaller && fits(&Procedure { sizes, tiles: None, ..self.procedure.clone() })
             };
             let side = SMALLER.iter().find(|side| smaller(side));
@@ -124,35 +124,35 @@ impl Budget {
         advice
     }
 
-    /// Bytes for one picture and the network, about.
-    fn needed(&self, procedure: &Procedure, picture: Size) -> u64 {
-        let features = self.features * self.largest_input(procedure, picture) as f64;
-        self.network.saturating_add(features as u64).saturating_add(self.held(procedure, picture))
+    /// Bytes for one image and the network, about.
+    fn needed(&self, procedure: &Procedure, image: Size) -> u64 {
+        let features = self.features * self.largest_input(procedure, image) as f64;
+        self.network.saturating_add(features as u64).saturating_add(self.held(procedure, image))
     }
 
-    /// Bytes that the network takes while it computes a picture.
-    fn computing(&self, picture: Size) -> u64 {
-        (self.features * self.largest_input(&self.procedure, picture) as f64) as u64
+    /// Bytes that the network takes while it computes an image.
+    fn computing(&self, image: Size) -> u64 {
+        (self.features * self.largest_input(&self.procedure, image) as f64) as u64
     }
 
     /// Pixels of the largest input of the network.
-    fn largest_input(&self, procedure: &Procedure, picture: Size) -> u64 {
+    fn largest_input(&self, procedure: &Procedure, image: Size) -> u64 {
         let window = |view: &Size| match procedure.tiles {
             Some(Tiles { side, .. }) => area(Size { width: view.width.min(side), height: view.height.min(side) }),
             None => area(*view),
         };
-        procedure.views(picture).iter().map(|view| window(&extended(procedure, *view))).max().unwrap_or(0)
+        procedure.views(image).iter().map(|view| window(&extended(procedure, *view))).max().unwrap_or(0)
     }
 
-    /// Bytes of one picture from reading to writing, beside the network.
-    fn held(&self, procedure: &Procedure, picture: Size) -> u64 {
-        let views: Vec<Size> = procedure.views(picture).into_iter().map(|view| extended(procedure, view)).collect();
-        let pixels = area(picture);
+    /// Bytes of one image from reading to writing, beside the network.
+    fn held(&self, procedure: &Procedure, image: Size) -> u64 {
+        let views: Vec<Size> = procedure.views(image).into_iter().map(|view| extended(procedure, view)).collect();
+        let pixels = area(image);
         let seen: u64 = views.iter().map(|view| area(*view)).sum();
         // Decoded, and where several sizes are made of it, kept beside; then in floats at every size.
         let sample = if procedure.float_scaling { 2 * FLOAT } else { 2 };
         let input = sample * pixels * self.bands + 2 * seen * self.bands * FLOAT;
-        let scores = self.classes * FLOAT * self.held_scores(procedure, picture, &views);
+        let scores = self.classes * FLOAT * self.held_scores(procedure, image, &views);
         // Classes and label values; what is written is encoded from them.
         let (highest, all) = (u64::from(self.wanted.highest), u64::from(self.wanted.all));
         let output = pixels * (8 + FLOAT * highest + 2 * self.classes * FLOAT * all);
@@ -160,13 +160,13 @@ impl Budget {
     }
 
     /// Pixels whose scores of all classes are held at once.
-    fn held_scores(&self, procedure: &Procedure, picture: Size, views: &[Size]) -> u64 {
+    fn held_scores(&self, procedure: &Procedure, image: Size, views: &[Size]) -> u64 {
         let sum = || views.iter().map(|view| area(*view)).sum::<u64>();
         let looks = if procedure.flip { 2 } else { 1 };
         // Of each mirrored look on its own, unless the two have been averaged.
         let kept = if procedure.join == Join::Probabilities { 1 } else { looks };
         // Where the network itself gives scores of the input's size, they come, are copied and turned around.
-        let own = if self.small_scores { 0 } else { 3 * looks * self.largest_input(procedure, picture) };
+        let own = if self.small_scores { 0 } else { 3 * looks * self.largest_input(procedure, image) };
         own + match (procedure.tiles, views) {
             // Strips of two windows' height.
             (Some(tiles), [view]) if kept == 1 && !tiles.padded => {
@@ -174,7 +174,7 @@ impl Budget {
             }
             (Some(_), _) => kept * sum(),
             (None, _) if procedure.join == Join::Direct || !self.small_scores => 0,
-            (None, _) => kept * views.iter().filter(|view| **view != picture).map(|view| area(*view)).sum::<u64>(),
+            (None, _) => kept * views.iter().filter(|view| **view != image).map(|view| area(*view)).sum::<u64>(),
         }
     }
 }
@@ -196,10 +196,10 @@ fn network_memory(predictor: &Predictor) -> Result<(u64, f64)> {
     // Features grow with the area; one size tells by how much.
     let sample = Size { width: 256, height: 256 };
     let held = inference_memory(&predictor.config, sample, predictor.choice)?.parts(1);
-    Ok((held.fixed, held.per_picture as f64 / area(sample) as f64))
+    Ok((held.fixed, held.per_image as f64 / area(sample) as f64))
 }
 
-/// Lets pictures in one after the other, as long as there is room.
+/// Lets images in one after the other, as long as there is room.
 #[derive(Debug, Default)]
 struct Gate {
     state: Mutex<State>,
@@ -210,7 +210,7 @@ struct Gate {
 struct State {
     /// Whose turn it is.
     turn: usize,
-    /// Bytes of the pictures that are in.
+    /// Bytes of the images that are in.
     held: u64,
 }
 
@@ -218,7 +218,7 @@ struct State {
 #[derive(Debug)]
 struct Turn(Arc<Gate>);
 
-/// Room of a picture that is in.
+/// Room of an image that is in.
 #[derive(Debug)]
 pub(crate) struct Reservation {
     gate: Arc<Gate>,
@@ -277,7 +277,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pictures_go_in_one_after_the_other_while_there_is_room() {
+    fn images_go_in_one_after_the_other_while_there_is_room() {
         let gate: Arc<Gate> = Arc::default();
         let (first, second) = (gate.turn(0).reserve(60, 100), gate.turn(1).reserve(40, 100));
         let other = Arc::clone(&gate);

@@ -1,4 +1,4 @@
-//! At which sizes a picture is looked at, in which pieces, and how what was seen becomes one answer.
+//! At which sizes an image is looked at, in which pieces, and how what was seen becomes one answer.
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,7 +16,7 @@ const MAX_FACTOR: f64 = 16.0;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Preset {
     /// CSAIL's semantic-segmentation-pytorch: short sides of 300 to 600, long side at most 1000; logits enlarged straight
-    /// to the picture.
+    /// to the image.
     Csail,
     /// hszhao/semseg: long sides of 0.5 to 1.75 times 512, in mirrored windows of 473.
     Semseg,
@@ -35,11 +35,11 @@ const CSAIL_UPERNET_MULTIPLE: usize = 32;
 const SEMSEG_FACTORS: [f64; 6] = [0.5, 0.75, 1.0, 1.25, 1.5, 1.75];
 const SEMSEG_BASE: f64 = 512.0;
 const SEMSEG_TILE: usize = 473;
-/// What mmsegmentation's pictures are fitted into.
+/// What mmsegmentation's images are fitted into.
 const MMSEG_LONG: f64 = 2048.0;
 const MMSEG_SHORT: f64 = 512.0;
 
-/// Sizes that a picture is looked at: `0.5,1,1.5` times its own, or a preset, `csail`, or with sizes of one's own for it,
+/// Sizes that an image is looked at: `0.5,1,1.5` times its own, or a preset, `csail`, or with sizes of one's own for it,
 /// `csail:300,450` (short sides), `semseg:1` or `mmseg:0.5,1` (factors).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scales {
@@ -83,28 +83,28 @@ impl fmt::Display for Scales {
 /// What may be chosen about a procedure; what is left out is the preset's or the plain one's.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Choices {
-    /// The sizes to look at the picture; its own if left out.
+    /// The sizes to look at the image; its own if left out.
     pub scales: Option<Scales>,
-    /// Whether to look at the mirrored picture, too.
+    /// Whether to look at the mirrored image, too.
     pub flip: bool,
-    /// One size for every picture instead of scales.
+    /// One size for every image instead of scales.
     pub resize: Option<Size>,
     /// Side of windows.
     pub tile: Option<usize>,
     /// Step between them.
     pub stride: Option<usize>,
-    /// How probabilities are enlarged to the picture; bilinear if left out.
+    /// How probabilities are enlarged to the image; bilinear if left out.
     pub upsample: Option<Interpolation>,
 }
 
-/// Windows over a picture.
+/// Windows over an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tiles {
     /// Their side.
     pub side: usize,
-    /// Step between them; the last ends where the picture does.
+    /// Step between them; the last ends where the image does.
     pub stride: usize,
-    /// Whether smaller pictures are extended by the mean to a whole window.
+    /// Whether smaller images are extended by the mean to a whole window.
     pub padded: bool,
 }
 
@@ -126,37 +126,37 @@ impl Tiles {
 pub enum Join {
     /// Probabilities, over mirrored looks and windows at the size they were seen in; enlarged, then over sizes.
     Probabilities,
-    /// Logits over windows, enlarged to the picture; probabilities over sizes and mirrored looks.
+    /// Logits over windows, enlarged to the image; probabilities over sizes and mirrored looks.
     Logits,
-    /// Logits enlarged straight from the network's own size to the picture; then probabilities.
+    /// Logits enlarged straight from the network's own size to the image; then probabilities.
     Direct,
 }
 
-/// From a picture to its classes.
+/// From an image to its classes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Procedure {
     /// The sizes that it is looked at.
     pub sizes: Sizes,
-    /// Whether the mirrored picture counts, too.
+    /// Whether the mirrored image counts, too.
     pub flip: bool,
     /// Windows, if it is not looked at whole.
     pub tiles: Option<Tiles>,
     /// What is averaged, and when it is enlarged.
     pub join: Join,
-    /// How looks are enlarged to the picture.
+    /// How looks are enlarged to the image.
     pub upsample: Resampling,
-    /// How the picture is resized.
+    /// How the image is resized.
     pub scaling: Scaling,
     /// Whether it becomes floating point before.
     pub float_scaling: bool,
 }
 
-/// The sizes that a picture is looked at.
+/// The sizes that an image is looked at.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Sizes {
     /// Its own.
     Own,
-    /// One for all pictures.
+    /// One for all images.
     Fixed(Size),
     /// So many times its own.
     Factors(Vec<f64>),
@@ -189,7 +189,7 @@ pub enum Sizes {
 }
 
 impl Default for Procedure {
-    /// One look at the whole picture as it is.
+    /// One look at the whole image as it is.
     fn default() -> Self {
         Self {
             sizes: Sizes::Own,
@@ -222,7 +222,7 @@ impl Procedure {
             }
             if procedure.sizes == Sizes::Own {
                 return refuse(
-                    "--upsample is for pictures looked at in another size, with --resize or --scales; at its own, the network \
+                    "--upsample is for images looked at in another size, with --resize or --scales; at its own, the network \
                      itself enlarges what it says",
                 );
             }
@@ -233,7 +233,7 @@ impl Procedure {
             (None, None) => {}
             (Some(_), _) if preset == Some(Preset::Csail) => {
                 return refuse(
-                    "the preset csail looks at whole pictures: leave --tile out, or give factors, as in 0.5,1",
+                    "the preset csail looks at whole images: leave --tile out, or give factors, as in 0.5,1",
                 );
             }
             (Some(side), stride) => {
@@ -267,7 +267,7 @@ impl Procedure {
         }
     }
 
-    /// mmsegmentation's test: whole pictures, or windows, of `sizes`.
+    /// mmsegmentation's test: whole images, or windows, of `sizes`.
     pub fn mmseg(sizes: Sizes) -> Self {
         Self { sizes, join: Join::Logits, scaling: Scaling::OpenCv, ..Self::default() }
     }
@@ -298,23 +298,23 @@ impl Procedure {
         }
     }
 
-    /// The sizes that a picture is looked at.
-    pub fn views(&self, picture: Size) -> Vec<Size> {
+    /// The sizes that an image is looked at.
+    pub fn views(&self, image: Size) -> Vec<Size> {
         match &self.sizes {
-            Sizes::Own => vec![picture],
+            Sizes::Own => vec![image],
             Sizes::Fixed(size) => vec![*size],
-            Sizes::Factors(factors) => factors.iter().map(|factor| nearest(picture, *factor)).collect(),
+            Sizes::Factors(factors) => factors.iter().map(|factor| nearest(image, *factor)).collect(),
             Sizes::ShortSides { sides, longest, multiple } => {
-                sides.iter().map(|side| short_side(picture, *side, *longest, *multiple)).collect()
+                sides.iter().map(|side| short_side(image, *side, *longest, *multiple)).collect()
             }
             Sizes::LongSides { factors, base } => {
-                factors.iter().map(|factor| long_side(picture, (factor * base).round_ties_even())).collect()
+                factors.iter().map(|factor| long_side(image, (factor * base).round_ties_even())).collect()
             }
-            Sizes::Within { long, short } => vec![within(picture, *long, *short)],
+            Sizes::Within { long, short } => vec![within(image, *long, *short)],
             Sizes::WithinFactors(factors) => {
                 let bounded = |factor: &f64| {
-                    let (long, short) = long_and_short(nearest(picture, *factor));
-                    within(picture, long, short)
+                    let (long, short) = long_and_short(nearest(image, *factor));
+                    within(image, long, short)
                 };
                 factors.iter().map(bounded).collect()
             }
@@ -331,36 +331,32 @@ fn scaled(side: usize, factor: f64) -> usize {
     ((side as f64 * factor + 0.5) as usize).max(1)
 }
 
-fn nearest(picture: Size, factor: f64) -> Size {
-    Size { width: scaled(picture.width, factor), height: scaled(picture.height, factor) }
+fn nearest(image: Size, factor: f64) -> Size {
+    Size { width: scaled(image.width, factor), height: scaled(image.height, factor) }
 }
 
-fn long_and_short(picture: Size) -> (f64, f64) {
-    (picture.width.max(picture.height) as f64, picture.width.min(picture.height) as f64)
+fn long_and_short(image: Size) -> (f64, f64) {
+    (image.width.max(image.height) as f64, image.width.min(image.height) as f64)
 }
 
-fn short_side(picture: Size, side: f64, longest: f64, multiple: usize) -> Size {
-    let (long, short) = long_and_short(picture);
+fn short_side(image: Size, side: f64, longest: f64, multiple: usize) -> Size {
+    let (long, short) = long_and_short(image);
     let factor = (side / short).min(longest / long);
     let side = |side: usize| ((side as f64 * factor) as usize).max(1).next_multiple_of(multiple);
-    Size { width: side(picture.width), height: side(picture.height) }
+    Size { width: side(image.width), height: side(image.height) }
 }
 
-fn long_side(picture: Size, long: f64) -> Size {
-    let (own_long, own_short) = long_and_short(picture);
+fn long_side(image: Size, long: f64) -> Size {
+    let (own_long, own_short) = long_and_short(image);
     let short = (long / own_long * own_short).round_ties_even();
     let [long, short] = [long, short].map(|side| side.max(1.0) as usize);
-    if picture.height > picture.width {
-        Size { width: short, height: long }
-    } else {
-        Size { width: long, height: short }
-    }
+    if image.height > image.width { Size { width: short, height: long } } else { Size { width: long, height: short } }
 }
 
-/// The largest size of the picture's shape within `long` and `short`.
-fn within(picture: Size, long: f64, short: f64) -> Size {
-    let (own_long, own_short) = long_and_short(picture);
-    nearest(picture, (long / own_long).min(short / own_short))
+/// The largest size of the image's shape within `long` and `short`.
+fn within(image: Size, long: f64, short: f64) -> Size {
+    let (own_long, own_short) = long_and_short(image);
+    nearest(image, (long / own_long).min(short / own_short))
 }
 
 #[cfg(test)]
@@ -377,20 +373,20 @@ mod tests {
             Procedure::new(&Choices { scales: Some(scales.parse().unwrap()), ..Choices::default() }).unwrap()
         };
         // 683x512 by each project's own code.
-        let picture = size(683, 512);
+        let image = size(683, 512);
         let csail = [(400, 304), (504, 376), (600, 456), (704, 528), (800, 600)];
-        assert_eq!(procedure("csail").views(picture), csail.map(|(w, h)| size(w, h)));
-        assert_eq!(procedure("semseg:0.5,1").views(picture), [size(256, 192), size(512, 384)]);
+        assert_eq!(procedure("csail").views(image), csail.map(|(w, h)| size(w, h)));
+        assert_eq!(procedure("semseg:0.5,1").views(image), [size(256, 192), size(512, 384)]);
         assert_eq!(procedure("mmseg").views(size(1000, 700)), [size(731, 512)]);
         assert_eq!(procedure("mmseg").views(size(100, 10)), [size(2048, 205)]);
-        assert_eq!(procedure("0.5,2").views(picture), [size(342, 256), size(1366, 1024)]);
+        assert_eq!(procedure("0.5,2").views(image), [size(342, 256), size(1366, 1024)]);
         assert_eq!(procedure("0.001").views(size(3, 3)), [size(1, 1)]);
     }
 
     #[test]
     fn csail_has_larger_multiples_for_upernet() {
         let views = |recipe: &str| {
-            let network = crate::recipe::Recipe::find(recipe).unwrap().network;
+            let network = crate::recipe::NetworkRecipe::find(recipe).unwrap().network;
             Procedure::csail(&[300.0], 1000.0).fitted_to(&network).views(size(683, 512))
         };
         assert_eq!(views("mit-upernet50"), [size(416, 320)]);
@@ -398,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn windows_cover_every_pixel_and_end_with_the_picture() {
+    fn windows_cover_every_pixel_and_end_with_the_image() {
         let starts = |length, side, stride| Tiles { side, stride, padded: false }.starts(length);
         assert_eq!(starts(10, 4, 3), [0, 3, 6]);
         assert_eq!(starts(11, 4, 3), [0, 3, 6, 7]);
@@ -416,7 +412,7 @@ mod tests {
         assert!(refused(|c| c.upsample = Some(Interpolation::Bicubic)).contains("--resize or --scales"));
         assert!(refused(|c| c.stride = Some(3)).contains("--tile"));
         assert!(refused(|c| (c.tile, c.stride) = (Some(8), Some(9))).contains("from 1 to 8"));
-        assert!(refused(|c| (c.scales, c.tile) = ("csail".parse().ok(), Some(9))).contains("whole pictures"));
+        assert!(refused(|c| (c.scales, c.tile) = ("csail".parse().ok(), Some(9))).contains("whole images"));
         for wrong in ["", "0", "-1", "x", "csail:", "semseg:99", "1,,2", "nan"] {
             assert!(wrong.parse::<Scales>().is_err(), "{wrong}");
         }

@@ -1,4 +1,4 @@
-//! Pictures read ahead, computed together where they have one size, and handed on.
+//! Images read ahead, computed together where they have one size, and handed on.
 
 use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
@@ -13,19 +13,19 @@ use super::procedure::{Join, Procedure, Tiles};
 use crate::base::LabelMap;
 use crate::base::event::{Event, Sink, Task};
 use crate::base::{Error, Result, Size};
-use crate::data::{Descriptor, load_raster, network_input, ordered};
+use crate::data::{Dataset, load_raster, network_input, ordered};
 use crate::image::Raster;
 use crate::predict::merge::{Decision, Look, ScoreMap, Wanted, decide, rows_known};
 use crate::predict::{Options, Prediction, Predictor};
 
-/// A picture as it was read: what the network takes.
+/// An image as it was read: what the network takes.
 #[derive(Debug)]
 pub(crate) struct Read {
     size: Size,
     views: Vec<View>,
     /// Pixels without data.
     nodata: Option<Vec<bool>>,
-    /// The picture to look at, where it is wanted.
+    /// The image to look at, where it is wanted.
     shown: Option<RgbImage>,
     reserved: Option<Reservation>,
 }
@@ -33,31 +33,31 @@ pub(crate) struct Read {
 /// What reading threads know.
 #[derive(Debug, Clone)]
 pub(crate) struct Reading {
-    descriptor: Descriptor,
+    dataset: Dataset,
     procedure: Procedure,
     budget: Budget,
 }
 
 impl Reading {
-    /// Reads the picture whose turn it is, when there is room for it.
+    /// Reads the image whose turn it is, when there is room for it.
     fn read(&self, turn: usize, path: &Path, shown: bool) -> Result<Read> {
         let reserved = self.budget.admit(path, turn)?;
-        let picture = load_raster(path, &self.descriptor)?;
+        let image = load_raster(path, &self.dataset)?;
         // The beginning of the file may not have told the size.
-        self.budget.check(path, picture.size)?;
-        let shown = shown.then(|| picture.clone().to_rgb(&[]));
-        Ok(Read { shown, reserved: Some(reserved), ..self.prepare(path, picture)? })
+        self.budget.check(path, image.size)?;
+        let shown = shown.then(|| image.clone().to_rgb(&[]));
+        Ok(Read { shown, reserved: Some(reserved), ..self.prepare(path, image)? })
     }
 
     /// An image that the data set has [prepared](crate::data::prepared), at the sizes at which it is predicted.
-    pub(crate) fn prepare(&self, path: &Path, picture: Raster) -> Result<Read> {
-        let (size, nodata) = (picture.size, picture.nodata.clone());
+    pub(crate) fn prepare(&self, path: &Path, image: Raster) -> Result<Read> {
+        let (size, nodata) = (image.size, image.nodata.clone());
         let sizes = self.procedure.views(size);
-        // The last view takes the picture itself.
-        let last = if self.procedure.float_scaling { picture.into_floats() } else { picture };
+        // The last view takes the image itself.
+        let last = if self.procedure.float_scaling { image.into_floats() } else { image };
         let copies: Vec<Raster> = vec![last.clone(); sizes.len().saturating_sub(1)];
-        let view = |(picture, view): (Raster, Size)| {
-            let planes = network_input(path, &picture.resized(view, self.procedure.scaling), &self.descriptor)?;
+        let view = |(image, view): (Raster, Size)| {
+            let planes = network_input(path, &image.resized(view, self.procedure.scaling), &self.dataset)?;
             Ok(View { size: view, planes })
         };
         let views = copies.into_iter().chain([last]).zip(sizes).map(view).collect::<Result<_>>()?;
@@ -65,7 +65,7 @@ impl Reading {
     }
 }
 
-/// A picture whose looks are not averaged yet, or are.
+/// An image whose looks are not averaged yet, or are.
 #[derive(Debug)]
 pub(crate) struct Pending {
     size: Size,
@@ -100,7 +100,7 @@ impl Pending {
     }
 }
 
-/// Takes what was seen of a picture, with the index of the input; whether there should be more.
+/// Takes what was seen of an image, with the index of the input; whether there should be more.
 pub(crate) type Handle<'a> = dyn FnMut(usize, Pending) -> Result<bool> + 'a;
 
 /// Everything that one piece of work needs.
@@ -115,7 +115,7 @@ pub(crate) struct Work<'a> {
     unscored: RefCell<Vec<usize>>,
 }
 
-/// That a picture has no prediction because its scores are not numbers.
+/// That an image has no prediction because its scores are not numbers.
 pub(crate) fn not_numbers(path: &Path) -> Error {
     Error::content(
         path,
@@ -127,12 +127,12 @@ pub(crate) fn not_numbers(path: &Path) -> Error {
 impl<'a> Work<'a> {
     pub(crate) fn new(predictor: &'a Predictor, options: &'a Options) -> Result<Self> {
         let budget = Budget::new(predictor, options)?;
-        let (descriptor, procedure) = (predictor.descriptor.clone(), options.procedure.clone());
-        let reading = Arc::new(Reading { descriptor, procedure, budget: budget.clone() });
+        let (dataset, procedure) = (predictor.dataset.clone(), options.procedure.clone());
+        let reading = Arc::new(Reading { dataset, procedure, budget: budget.clone() });
         Ok(Self { predictor, options, reading, budget, stop: None, unscored: RefCell::default() })
     }
 
-    /// Reads pictures ahead, gathers neighbours of one size and computes them together.
+    /// Reads images ahead, gathers neighbours of one size and computes them together.
     pub(crate) fn each(
         &self,
         inputs: &[PathBuf],
@@ -148,7 +148,7 @@ impl<'a> Work<'a> {
             skipped.set(skipped.get() + 1);
             sink.event(Event::Skipped { path: inputs[i].clone(), reason: fault.to_string() });
         };
-        // Everything before the next picture is done or was skipped.
+        // Everything before the next image is done or was skipped.
         let mut flush = |group: &mut Vec<(usize, Read)>, done: usize| -> Result<bool> {
             let go_on = self.compute(std::mem::take(group), handle)?;
             self.unscored.take().into_iter().for_each(|i| skip(i, not_numbers(&inputs[i])));
@@ -184,7 +184,7 @@ impl<'a> Work<'a> {
         Ok(skipped.get())
     }
 
-    /// Pictures of a size that are computed together.
+    /// Images of a size that are computed together.
     fn group_size(&self, size: Size) -> usize {
         let views = self.options.procedure.views(size);
         let in_windows = |tiles: Tiles| views.iter().any(|view| view.width.max(view.height) > tiles.side);
@@ -196,9 +196,9 @@ impl<'a> Work<'a> {
         (fitting / looks).max(1)
     }
 
-    /// Computes pictures of one size; those whose scores are not numbers are not handed on.
-    pub(crate) fn compute(&self, pictures: Vec<(usize, Read)>, handle: &mut Handle<'_>) -> Result<bool> {
-        let Some(size) = pictures.first().map(|(_, read)| read.size) else { return Ok(true) };
+    /// Computes images of one size; those whose scores are not numbers are not handed on.
+    pub(crate) fn compute(&self, images: Vec<(usize, Read)>, handle: &mut Handle<'_>) -> Result<bool> {
+        let Some(size) = images.first().map(|(_, read)| read.size) else { return Ok(true) };
         let procedure = &self.options.procedure;
         let at_once = |size| self.budget.at_once(size);
         let predictor = self.predictor;
@@ -207,29 +207,29 @@ impl<'a> Work<'a> {
             device: &predictor.device,
             precision: predictor.precision,
             rule: predictor.rule,
-            bands: predictor.descriptor.bands,
+            bands: predictor.dataset.bands,
             outputs: predictor.config.bands_and_outputs().1.unwrap_or(usize::MAX),
             at_once: &at_once,
             stop: self.stop,
         };
-        if self.is_one_view(&pictures[0].1) {
-            let views: Vec<&View> = pictures.iter().map(|(_, read)| &read.views[0]).collect();
+        if self.is_one_view(&images[0].1) {
+            let views: Vec<&View> = images.iter().map(|(_, read)| &read.views[0]).collect();
             if let Some(found) = seer.decided(&views)? {
                 let seen = |classes| Seen::All(Decision { classes, ..Decision::default() });
-                return self.hand_on(pictures, found.into_iter().map(|classes| classes.map(seen)), handle);
+                return self.hand_on(images, found.into_iter().map(|classes| classes.map(seen)), handle);
             }
         }
-        let mut looks: Vec<Vec<Look>> = pictures.iter().map(|_| Vec::new()).collect();
-        for view in 0..pictures[0].1.views.len() {
-            let views: Vec<&View> = pictures.iter().map(|(_, read)| &read.views[view]).collect();
+        let mut looks: Vec<Vec<Look>> = images.iter().map(|_| Vec::new()).collect();
+        for view in 0..images[0].1.views.len() {
+            let views: Vec<&View> = images.iter().map(|(_, read)| &read.views[view]).collect();
             let tiles = procedure.tiles.filter(|tiles| {
                 let Size { width, height } = views[0].size;
                 tiles.padded || width.max(height) > tiles.side
             });
             let seen = match tiles {
                 None => seer.whole(&views, size, procedure)?,
-                Some(tiles) if self.goes_in_strips(&pictures, tiles) => {
-                    for (i, read) in pictures {
+                Some(tiles) if self.goes_in_strips(&images, tiles) => {
+                    for (i, read) in images {
                         let seen = self.in_strips(&seer, &read.views[0], tiles, size)?.map(Seen::All);
                         if !self.hand_on(vec![(i, read)], [seen], handle)? {
                             return Ok(false);
@@ -242,7 +242,7 @@ impl<'a> Work<'a> {
             looks.iter_mut().zip(seen).for_each(|(looks, seen)| looks.extend(seen));
         }
         let seen = looks.into_iter().map(|looks| looks.iter().all(Look::is_numeric).then_some(Seen::Looks(looks)));
-        self.hand_on(pictures, seen, handle)
+        self.hand_on(images, seen, handle)
     }
 
     /// Hands on what was seen of each image, or remembers that it was nothing; whether there should be more.
@@ -278,20 +278,20 @@ impl<'a> Work<'a> {
         Pending { size, seen, wanted: self.options.wanted, nodata, shown, reserved }
     }
 
-    /// Whether windows go over one size of the picture, once, so that rows can be decided on as they are complete.
-    fn goes_in_strips(&self, pictures: &[(usize, Read)], tiles: Tiles) -> bool {
+    /// Whether windows go over one size of the image, once, so that rows can be decided on as they are complete.
+    fn goes_in_strips(&self, images: &[(usize, Read)], tiles: Tiles) -> bool {
         let procedure = &self.options.procedure;
         let once = !procedure.flip || procedure.join == Join::Probabilities;
-        once && !tiles.padded && pictures.iter().all(|(_, read)| read.views.len() == 1)
+        once && !tiles.padded && images.iter().all(|(_, read)| read.views.len() == 1)
     }
 
-    /// Goes over a view from the top down and decides on the picture's rows as soon as they are known, so that only the
+    /// Goes over a view from the top down and decides on the image's rows as soon as they are known, so that only the
     /// scores of a few rows are held. `None` if the scores are not numbers.
-    fn in_strips(&self, seer: &Seer<'_>, view: &View, tiles: Tiles, picture: Size) -> Result<Option<Decision>> {
+    fn in_strips(&self, seer: &Seer<'_>, view: &View, tiles: Tiles, image: Size) -> Result<Option<Decision>> {
         let procedure = &self.options.procedure;
         let wanted = self.options.wanted;
         let mut decision = Decision {
-            classes: Vec::with_capacity(picture.width * picture.height),
+            classes: Vec::with_capacity(image.width * image.height),
             highest: wanted.highest.then(Vec::new),
             all: None,
         };
@@ -308,19 +308,19 @@ impl<'a> Work<'a> {
             };
             numeric &= look.is_numeric();
             let bottom = look.map.top + look.map.values.len() / (look.map.size.width * look.map.classes);
-            let known = rows_known(&look, bottom, picture);
+            let known = rows_known(&look, bottom, image);
             let looks = [look];
-            let strip = decide(&looks, picture, done..known, wanted);
+            let strip = decide(&looks, image, done..known, wanted);
             decision.classes.extend(strip.classes);
             decision.highest.iter_mut().for_each(|all| all.extend(strip.highest.iter().flatten()));
             strips.extend(strip.all.map(|all| (known - done, all)));
             done = known;
             let [mut look] = looks;
-            look.drop_above(done, picture);
+            look.drop_above(done, image);
             held = Some(look);
             Ok(())
         })?;
-        decision.all = wanted.all.then(|| stacked(&strips, picture));
+        decision.all = wanted.all.then(|| stacked(&strips, image));
         Ok(numeric.then_some(decision))
     }
 }

@@ -82,7 +82,7 @@ impl Inputs {
             (None, Some(labels)) => return labelled(&self.images, labels, sink),
             (None, None) => return Err(Error::Config("there are neither predictions nor labels to draw".into())),
         };
-        let images = self.partners(&predictions, &self.images, FileKind::Picture, sink)?;
+        let images = self.partners(&predictions, &self.images, FileKind::Image, sink)?;
         let labels = match &self.labels {
             Some(Partners::MaskFolders(root)) => masks(&predictions, root)?.into_iter().map(Some).collect(),
             Some(labels) => {
@@ -120,7 +120,7 @@ impl Inputs {
 
     fn in_order(&self, predictions: &[PathBuf], list: &Path, kind: FileKind, sink: &dyn Sink) -> Result<Vec<PathBuf>> {
         let found = match kind {
-            FileKind::Picture => read_list(list, sink)?,
+            FileKind::Image => read_list(list, sink)?,
             FileKind::Label => read_label_list(list, sink)?,
         };
         if found.len() == predictions.len() {
@@ -163,7 +163,7 @@ fn labelled(images: &Partners, labels: &Partners, sink: &dyn Sink) -> Result<Vec
                 Partners::Path(folder) => find_labels(folder)?,
                 Partners::MaskFolders(_) | Partners::Beside => Vec::new(),
             };
-            let images = by_stem(&files, None, FileKind::Picture, sink)?;
+            let images = by_stem(&files, None, FileKind::Image, sink)?;
             images.into_iter().zip(files).map(|(image, label)| Pair { image, label: label.into() }).collect()
         }
         _ => {
@@ -234,7 +234,7 @@ fn ambiguous(first: &Path, second: &Path, prediction: &Path) -> Error {
 /// The files of a folder by stem; of one without images, those in folders of their own in it.
 fn files_of(folder: &Path, kind: FileKind, sink: &dyn Sink) -> Result<BTreeMap<String, Vec<PathBuf>>> {
     let found = files_by_stem(folder, kind)?;
-    let inside = (kind == FileKind::Picture && found.is_empty()).then(|| find_images_or_ids(folder, sink).ok());
+    let inside = (kind == FileKind::Image && found.is_empty()).then(|| find_images_or_ids(folder, sink).ok());
     // That there are none at all is told with the predictions that lack one.
     Ok(inside.flatten().map_or(found, stems_of))
 }
@@ -267,7 +267,7 @@ fn beside(prediction: &Path) -> PathBuf {
 
 fn without_partner(alone: &[(&PathBuf, PathBuf)], all: usize, kind: FileKind) -> Error {
     let (what, flags) = match kind {
-        FileKind::Picture => ("image", "--images, --image-list or --mask-folders"),
+        FileKind::Image => ("image", "--images, --image-list or --mask-folders"),
         FileKind::Label => ("label image", "--labels, --label-list or --mask-folders"),
     };
     let named: Vec<String> = alone

@@ -1,4 +1,4 @@
-//! Pictures, labels and predictions on disk drawn side by side, for reports.
+//! Images, labels and predictions on disk drawn side by side, for reports.
 
 mod inputs;
 
@@ -18,8 +18,8 @@ use crate::base::event::{Event, Sink, Task};
 use crate::base::files::{create_folder, refuse_equal_outputs, write_bytes_unsynced};
 use crate::base::inputs::ReadFiles;
 use crate::base::{Error, Result, Size};
-use crate::data::{Descriptor, Labels, Pair, check_size, displayed, load_labels, load_pair_labels, load_prediction};
-use crate::draw::{PictureFormat, encode_picture};
+use crate::data::{Dataset, Labels, Pair, check_size, displayed, load_labels, load_pair_labels, load_prediction};
+use crate::draw::{FigureFormat, encode_figure};
 use crate::image::{read_image, read_probability_npy, report_notes};
 
 /// What to draw where.
@@ -28,7 +28,7 @@ pub struct Options {
     /// Folder of the results.
     pub output: PathBuf,
     /// How they are stored.
-    pub format: PictureFormat,
+    pub format: FigureFormat,
     /// What they show.
     pub look: Look,
 }
@@ -36,7 +36,7 @@ pub struct Options {
 /// What became of the inputs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// Pictures written.
+    /// Images written.
     pub written: usize,
     /// Inputs left out because a file could not be used.
     pub skipped: usize,
@@ -44,28 +44,23 @@ pub struct Summary {
 
 /// Draws every triple as `<stem>_concat.png` (or .jpg), named after its prediction or, without one, its image, on all
 /// cores. A triple that cannot be used is
-/// reported and left out; a picture that cannot be written ends the work. Two triples that would be written under one
+/// reported and left out; an image that cannot be written ends the work. Two triples that would be written under one
 /// name are refused before any work.
-pub fn concat_files(
-    triples: &[Triple],
-    descriptor: &Descriptor,
-    options: &Options,
-    sink: &dyn Sink,
-) -> Result<Summary> {
+pub fn concat_files(triples: &[Triple], dataset: &Dataset, options: &Options, sink: &dyn Sink) -> Result<Summary> {
     let output = |triple: &Triple| options.output.join(output_name(triple.name(), options.format));
     refuse_equal_outputs(triples.iter().map(|triple| (output(triple), triple.name())))?;
     refuse_inputs(triples, &output)?;
     create_folder(&options.output)?;
-    let classes = Classes::of(descriptor);
+    let classes = Classes::of(dataset);
     sink.event(Event::Started { task: Task::Concat, total: triples.len(), done: 0 });
     let done = AtomicUsize::new(0);
     let draw = |triple: &Triple| -> Result<Summary> {
-        let picture = load(triple, descriptor, &options.look).and_then(|shown| {
-            let picture = compose(shown, &classes, &options.look);
-            let picture = picture.map_err(|reason| Error::content(triple.name(), reason))?;
-            encode_picture(&picture, options.format)
+        let image = load(triple, dataset, &options.look).and_then(|shown| {
+            let image = compose(shown, &classes, &options.look);
+            let image = image.map_err(|reason| Error::content(triple.name(), reason))?;
+            encode_figure(&image, options.format)
         });
-        let summary = match picture {
+        let summary = match image {
             Ok(file) => {
                 write_bytes_unsynced(&output(triple), &file)?;
                 Summary { written: 1, skipped: 0 }
@@ -96,9 +91,9 @@ fn refuse_inputs(triples: &[Triple], output: &dyn Fn(&Triple) -> PathBuf) -> Res
 }
 
 /// Reads what a figure shows; all parts must have one size.
-fn load(triple: &Triple, descriptor: &Descriptor, look: &Look) -> Result<Shown> {
+fn load(triple: &Triple, dataset: &Dataset, look: &Look) -> Result<Shown> {
     let prediction = match &triple.prediction {
-        Some(path) => Some((path.as_path(), load_prediction(path, descriptor)?)),
+        Some(path) => Some((path.as_path(), load_prediction(path, dataset)?)),
         None => None,
     };
     let check = |path: &Path, size: Size| match &prediction {
@@ -108,7 +103,7 @@ fn load(triple: &Triple, descriptor: &Descriptor, look: &Look) -> Result<Shown> 
     // The image, the largest file, comes last.
     let label = match &triple.label {
         Some(Labels::File(path)) => {
-            let label = load_labels(path, descriptor)?;
+            let label = load_labels(path, dataset)?;
             check(path, label.size)?;
             Some(label)
         }
@@ -125,9 +120,9 @@ fn load(triple: &Triple, descriptor: &Descriptor, look: &Look) -> Result<Shown> 
     };
     let raster = read_image(&triple.image)?;
     check(&triple.image, raster.size)?;
-    let label = settled_label(triple, label, raster.size, descriptor)?;
+    let label = settled_label(triple, label, raster.size, dataset)?;
     Ok(Shown {
-        image: displayed(raster, descriptor.bands, &descriptor.nodata_numbers()),
+        image: displayed(raster, dataset.bands, &dataset.nodata_numbers()),
         label: label.map(|label| label.classes),
         prediction: prediction.map(|(_, map)| map.classes),
         probability,
@@ -136,12 +131,7 @@ fn load(triple: &Triple, descriptor: &Descriptor, look: &Look) -> Result<Shown> 
 }
 
 /// The label of an image of that size: of a file, what was read, which must have the size; of masks, their sum.
-fn settled_label(
-    triple: &Triple,
-    read: Option<LabelMap>,
-    size: Size,
-    descriptor: &Descriptor,
-) -> Result<Option<LabelMap>> {
+fn settled_label(triple: &Triple, read: Option<LabelMap>, size: Size, dataset: &Dataset) -> Result<Option<LabelMap>> {
     match (&triple.label, read) {
         (Some(Labels::File(path)), Some(label)) => {
             check_size((&triple.image, size), (path, label.size))?;
@@ -149,7 +139,7 @@ fn settled_label(
         }
         (Some(masks @ Labels::Masks(_)), _) => {
             let pair = Pair { image: triple.image.clone(), label: masks.clone() };
-            load_pair_labels(&pair, size, descriptor).map(Some)
+            load_pair_labels(&pair, size, dataset).map(Some)
         }
         _ => Ok(None),
     }
@@ -165,7 +155,7 @@ fn probability_path(prediction: &Path) -> Result<PathBuf> {
     Ok(path)
 }
 
-fn output_name(named_after: &Path, format: PictureFormat) -> String {
+fn output_name(named_after: &Path, format: FigureFormat) -> String {
     let stem = named_after.file_stem().unwrap_or_default().to_string_lossy();
     format!("{stem}_concat.{}", format.extension())
 }

@@ -1,7 +1,7 @@
 //! How much of each class there is along a drill core: a classified photograph in bins of equal length, as a table and
-//! as a picture.
+//! as an image.
 
-mod picture;
+mod chart;
 mod table;
 
 use std::ops::Range;
@@ -54,7 +54,7 @@ impl Depths {
         if bottom <= top {
             return Err(Error::Config(format!(
                 "the lower end of the core, {bottom} m, must lie deeper than the upper one, {top} m; give the depth of \
-                 the left or upper edge of the picture first"
+                 the left or upper edge of the image first"
             )));
         }
         Ok(Self { top, bottom })
@@ -81,11 +81,11 @@ pub struct Proportions {
 impl Proportions {
     /// Counts the pixels of `labels` in `bins` bins of equal length along `axis`, at most one a pixel. Edges of bins
     /// are rounded to whole pixels, so that every pixel is in one bin. Pixels without a label are not counted. An empty
-    /// picture, no bins, no classes, and a class from `classes` on are errors.
+    /// image, no bins, no classes, and a class from `classes` on are errors.
     pub fn of(labels: &LabelMap, classes: usize, axis: Axis, bins: usize) -> Result<Self> {
         let size = labels.size;
         if size.width == 0 || size.height == 0 {
-            return Err(Error::Config(format!("a picture of {size} has no pixels to count")));
+            return Err(Error::Config(format!("an image of {size} has no pixels to count")));
         }
         if bins == 0 || classes == 0 {
             return Err(Error::Config(format!(
@@ -111,7 +111,7 @@ impl Proportions {
         self.edges.windows(2).map(|edge| edge[0]..edge[1]).zip(self.counts.chunks_exact(self.classes))
     }
 
-    /// Pixels of each class in the whole picture.
+    /// Pixels of each class in the whole image.
     pub fn totals(&self) -> Vec<u64> {
         self.bins().fold(vec![0; self.classes], |mut totals, (_, counts)| {
             add(&mut totals, counts);

@@ -1,4 +1,4 @@
-//! Predictions scored against label images: pictures in, one [`Tally`] out.
+//! Predictions scored against label images: images in, one [`Tally`] out.
 
 mod partial;
 
@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use crate::base::event::{Event, Sink, Task};
 use crate::base::label_map::{IGNORE, LabelMap, NO_CLASS};
 use crate::base::{Error, Result, Size};
-use crate::data::{Descriptor, Labels, Pair, load_pair_labels, load_prediction, prediction_map};
+use crate::data::{Dataset, Labels, Pair, load_pair_labels, load_prediction, prediction_map};
 use crate::image::{RawLabels, read_labels, read_size, report_notes};
 use crate::metric::{Areas, BoundaryWidth, Codes, ConfusionMatrix, OtherValues, Tally};
 
@@ -21,11 +21,11 @@ pub use partial::Partial;
 /// Pairs whose scores are held until they are handed on in order.
 const CHUNK: usize = 1024;
 
-/// How pictures are scored.
+/// How images are scored.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// What label values mean.
-    pub descriptor: Descriptor,
+    pub dataset: Dataset,
     /// Whether boundaries are scored too.
     pub boundary: Option<BoundaryWidth>,
     /// What happens at a pair that cannot be used.
@@ -43,29 +43,29 @@ pub enum OnFault {
     Stop,
 }
 
-/// The scores of one picture.
+/// The scores of one image.
 #[derive(Debug, Clone, PartialEq)]
-pub struct PictureScores {
+pub struct ImageScores {
     /// Labelled pixels.
     pub pixels: u64,
     /// Labelled pixels that are right, over all labelled pixels.
     pub pixel_accuracy: f64,
-    /// Mean IoU over the classes that occur in the picture or were predicted.
+    /// Mean IoU over the classes that occur in the image or were predicted.
     pub mean_iou: f64,
     /// IoU of every class; `None` where it neither occurs nor was predicted.
     pub class_iou: Vec<Option<f64>>,
 }
 
 /// Receives the scores of a pair.
-pub type OnPicture<'a> = dyn FnMut(&Pair, PictureScores) -> Result<()> + 'a;
+pub type OnImage<'a> = dyn FnMut(&Pair, ImageScores) -> Result<()> + 'a;
 
-/// Counts pictures one after another; one for each thread.
+/// Counts images one after another; one for each thread.
 pub struct Scorer<'a> {
     settings: &'a Settings,
     codes: Arc<Codes>,
-    /// Empty between pictures.
-    picture: ConfusionMatrix,
-    /// Of the picture counted last.
+    /// Empty between images.
+    image: ConfusionMatrix,
+    /// Of the image counted last.
     last: Vec<Areas>,
     tally: Tally,
     unexpected: Unexpected,
@@ -135,12 +135,12 @@ enum ReadPair<'a> {
 }
 
 impl<'a> ReadPair<'a> {
-    fn read(pair: &'a Pair, descriptor: &Descriptor) -> Result<Self> {
+    fn read(pair: &'a Pair, dataset: &Dataset) -> Result<Self> {
         match &pair.label {
             Labels::File(label) => RawPair::read([&pair.image, label]).map(Self::Raw),
             Labels::Masks(_) => {
-                let predictions = load_prediction(&pair.image, descriptor)?;
-                Ok(Self::Maps(load_pair_labels(pair, predictions.size, descriptor)?, predictions))
+                let predictions = load_prediction(&pair.image, dataset)?;
+                Ok(Self::Maps(load_pair_labels(pair, predictions.size, dataset)?, predictions))
             }
         }
     }
@@ -149,15 +149,15 @@ impl<'a> ReadPair<'a> {
 impl<'a> Scorer<'a> {
     /// Refuses numbers of classes that cannot be counted.
     pub fn new(settings: &'a Settings) -> Result<Self> {
-        let classes = settings.descriptor.class_count();
+        let classes = settings.dataset.class_count();
         ConfusionMatrix::check_classes(classes)?;
-        let table = settings.descriptor.value_table();
-        let let_through = settings.descriptor.other_values != OtherValues::Error;
-        let listed = let_through.then(|| settings.descriptor.listed_values());
+        let table = settings.dataset.value_table();
+        let let_through = settings.dataset.other_values != OtherValues::Error;
+        let listed = let_through.then(|| settings.dataset.listed_values());
         Ok(Self {
             settings,
             codes: Arc::new(Codes::new(classes, |value| table[usize::from(value)])),
-            picture: ConfusionMatrix::new(classes),
+            image: ConfusionMatrix::new(classes),
             last: Vec::new(),
             tally: Tally::new(classes, settings.boundary),
             unexpected: Unexpected { listed, ..Unexpected::default() },
@@ -166,11 +166,11 @@ impl<'a> Scorer<'a> {
 
     /// Another one for the same settings, which has counted nothing yet.
     fn sibling(&self) -> Self {
-        let classes = self.picture.classes();
+        let classes = self.image.classes();
         Self {
             settings: self.settings,
             codes: Arc::clone(&self.codes),
-            picture: ConfusionMatrix::new(classes),
+            image: ConfusionMatrix::new(classes),
             last: Vec::new(),
             tally: Tally::new(classes, self.settings.boundary),
             unexpected: Unexpected { listed: self.unexpected.listed.clone(), ..Unexpected::default() },
@@ -192,44 +192,43 @@ impl<'a> Scorer<'a> {
 
     fn add_raw(&mut self, RawPair { paths, prediction, label }: &RawPair<'_>) -> Result<()> {
         let [prediction_path, label_path] = *paths;
-        let descriptor = &self.settings.descriptor;
+        let dataset = &self.settings.dataset;
         let counted = match (label, prediction) {
             (RawLabels::Values(_, labels), RawLabels::Values(_, predictions)) if self.settings.boundary.is_none() => {
-                self.picture.add_values(labels, predictions, &self.codes).is_ok()
+                self.image.add_values(labels, predictions, &self.codes).is_ok()
             }
             _ => false,
         };
-        let classes = self.picture.classes();
+        let classes = self.image.classes();
         if !counted {
-            self.picture = ConfusionMatrix::new(classes);
-            let predictions = prediction_map(prediction_path, prediction, descriptor)?;
-            let labels = descriptor.class_map(label_path, label)?;
-            self.picture.add(&labels.classes, &predictions.classes);
+            self.image = ConfusionMatrix::new(classes);
+            let predictions = prediction_map(prediction_path, prediction, dataset)?;
+            let labels = dataset.class_map(label_path, label)?;
+            self.image.add(&labels.classes, &predictions.classes);
             self.tally.add_boundaries(labels.size, &labels.classes, &predictions.classes);
         }
-        if self.picture.predicted(classes) > 0 {
-            self.unexpected.count_unpredicted(prediction, label, descriptor);
+        if self.image.predicted(classes) > 0 {
+            self.unexpected.count_unpredicted(prediction, label, dataset);
         }
-        if let Some(value) = self.settings.implied_ignore.filter(|_| self.picture.unlabelled() > 0) {
+        if let Some(value) = self.settings.implied_ignore.filter(|_| self.image.unlabelled() > 0) {
             self.unexpected.count_ignored(label, value);
         }
-        if self.picture.unlabelled() > 0 || self.picture.labelled(classes) > 0 {
+        if self.image.unlabelled() > 0 || self.image.labelled(classes) > 0 {
             self.look(label_path, label)?;
         }
-        if self.picture.predicted(classes) > 0 {
+        if self.image.predicted(classes) > 0 {
             self.look(prediction_path, prediction)?;
         }
-        self.last = self.tally.take(&mut self.picture);
+        self.last = self.tally.take(&mut self.image);
         Ok(())
     }
 
     /// Notes a file with values that are let through although nobody said what they mean, or refuses it.
     fn look(&mut self, path: &Path, raw: &RawLabels) -> Result<()> {
         match self.unexpected.find(raw) {
-            Some(value) if self.settings.on_fault == OnFault::Stop => Err(Error::content(
-                path,
-                format!("holds {value}, which is no class of {}", self.settings.descriptor.name),
-            )),
+            Some(value) if self.settings.on_fault == OnFault::Stop => {
+                Err(Error::content(path, format!("holds {value}, which is no class of {}", self.settings.dataset.name)))
+            }
             Some(value) => {
                 self.unexpected.note(path, value);
                 Ok(())
@@ -241,7 +240,7 @@ impl<'a> Scorer<'a> {
     /// Counts a prediction that is at hand, of the pair's image. Pixels without data, which have no class there, do not
     /// count.
     pub fn add_map(&mut self, pair: &Pair, prediction: &LabelMap) -> Result<()> {
-        let mut labels = load_pair_labels(pair, prediction.size, &self.settings.descriptor)?;
+        let mut labels = load_pair_labels(pair, prediction.size, &self.settings.dataset)?;
         let nodata: Vec<bool> = prediction.classes.iter().map(|class| *class == IGNORE).collect();
         labels.leave_out(&nodata);
         self.add_maps(&labels, prediction);
@@ -250,23 +249,23 @@ impl<'a> Scorer<'a> {
 
     /// Counts maps of one size.
     fn add_maps(&mut self, labels: &LabelMap, predictions: &LabelMap) {
-        self.picture.add(&labels.classes, &predictions.classes);
+        self.image.add(&labels.classes, &predictions.classes);
         self.tally.add_boundaries(labels.size, &labels.classes, &predictions.classes);
-        self.last = self.tally.take(&mut self.picture);
+        self.last = self.tally.take(&mut self.image);
     }
 
-    /// Notes a picture that was left out.
+    /// Notes an image that was left out.
     pub fn skip(&mut self) {
         self.tally.skipped += 1;
     }
 
-    /// The scores of the picture counted last.
-    pub fn last(&self) -> PictureScores {
+    /// The scores of the image counted last.
+    pub fn last(&self) -> ImageScores {
         let pixels: u64 = self.last.iter().map(|areas| areas.label).sum();
         let right: u64 = self.last.iter().map(|areas| areas.both).sum();
         let class_iou: Vec<Option<f64>> = self.last.iter().map(Areas::iou).collect();
         let found: Vec<f64> = class_iou.iter().flatten().copied().collect();
-        PictureScores {
+        ImageScores {
             pixels,
             pixel_accuracy: right as f64 / pixels.max(1) as f64,
             mean_iou: found.iter().sum::<f64>() / found.len().max(1) as f64,
@@ -300,13 +299,13 @@ impl Unexpected {
     }
 
     /// Counts labelled pixels whose prediction is "not labelled".
-    fn count_unpredicted(&mut self, prediction: &RawLabels, label: &RawLabels, descriptor: &Descriptor) {
+    fn count_unpredicted(&mut self, prediction: &RawLabels, label: &RawLabels, dataset: &Dataset) {
         let (RawLabels::Values(_, predictions), RawLabels::Values(_, labels)) = (prediction, label) else { return };
-        let unlabelled = descriptor.unlabelled_value();
+        let unlabelled = dataset.unlabelled_value();
         if !predictions.contains(&unlabelled) {
             return;
         }
-        let table = descriptor.value_table();
+        let table = dataset.value_table();
         let is_class = |value: u16| table[usize::from(value)].is_some_and(|class| class != IGNORE && class != NO_CLASS);
         let missed = predictions.iter().zip(labels).filter(|(p, l)| **p == unlabelled && is_class(**l)).count();
         self.unpredicted.0 += usize::from(missed > 0);
@@ -325,7 +324,7 @@ impl Unexpected {
 
     /// Notes all of it.
     fn report(&self, tally: &Tally, settings: &Settings, sink: &dyn Sink) {
-        let name = &settings.descriptor.name;
+        let name = &settings.dataset.name;
         if let (Some(value), 1..) = (settings.implied_ignore, self.ignored) {
             sink.event(Event::Note(ignored_note(value, self.ignored, tally, settings)));
         }
@@ -333,7 +332,7 @@ impl Unexpected {
             sink.event(Event::Note(format!(
                 "{files} predictions have the ignore value {} at {pixels} labelled pixels, as they do where an image has no data; \
                  these count as errors, while `segtool metrics --run` leaves pixels without data out",
-                settings.descriptor.unlabelled_value()
+                settings.dataset.unlabelled_value()
             )));
         }
         if let Some((path, value)) = &self.first {
@@ -356,11 +355,11 @@ impl Unexpected {
 }
 
 /// Counts all pairs (`image` is the prediction) on all threads of the rayon pool. A pair that cannot be used is reported
-/// and left out, or ends the work, as the settings say. `on_picture` gets the scores of each pair, in order.
+/// and left out, or ends the work, as the settings say. `on_image` gets the scores of each pair, in order.
 pub fn score_files(
     pairs: &[Pair],
     settings: &Settings,
-    mut on_picture: Option<&mut OnPicture<'_>>,
+    mut on_image: Option<&mut OnImage<'_>>,
     sink: &dyn Sink,
 ) -> Result<Tally> {
     let threads = rayon::current_num_threads();
@@ -368,9 +367,9 @@ pub fn score_files(
     let scorers: Vec<_> = (0..threads).map(|_| Mutex::new(first.sibling())).collect();
     sink.event(Event::Started { task: Task::Score, total: pairs.len(), done: 0 });
     let done = AtomicUsize::new(0);
-    let wanted = on_picture.is_some();
-    let score = |pair: &Pair| -> Result<Option<PictureScores>> {
-        let read = ReadPair::read(pair, &settings.descriptor);
+    let wanted = on_image.is_some();
+    let score = |pair: &Pair| -> Result<Option<ImageScores>> {
+        let read = ReadPair::read(pair, &settings.dataset);
         // Each thread has its own, so this never waits.
         let thread = rayon::current_thread_index().unwrap_or(0) % threads;
         let mut scorer = scorers[thread].lock().unwrap_or_else(PoisonError::into_inner);
@@ -388,15 +387,15 @@ pub fn score_files(
     };
     for chunk in pairs.chunks(CHUNK) {
         let scores = chunk.par_iter().map(score).collect::<Result<Vec<_>>>()?;
-        if let Some(on_picture) = &mut on_picture {
+        if let Some(on_image) = &mut on_image {
             for (pair, scores) in chunk.iter().zip(scores) {
-                scores.map_or(Ok(()), |scores| on_picture(pair, scores))?;
+                scores.map_or(Ok(()), |scores| on_image(pair, scores))?;
             }
         }
     }
     sink.event(Event::Finished);
     report_notes(sink);
-    let mut tally = Tally::new(settings.descriptor.class_count(), settings.boundary);
+    let mut tally = Tally::new(settings.dataset.class_count(), settings.boundary);
     let mut unexpected = Unexpected::default();
     for scorer in scorers {
         let scorer = scorer.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -409,7 +408,7 @@ pub fn score_files(
 
 /// The note on label pixels of a value that counts as "not labelled" by convention alone, with the way to count them.
 fn ignored_note(value: u16, pixels: u64, tally: &Tally, settings: &Settings) -> String {
-    let (classes, all) = (&settings.descriptor.classes, tally.matrix.total() + tally.matrix.unlabelled());
+    let (classes, all) = (&settings.dataset.classes, tally.matrix.total() + tally.matrix.unlabelled());
     let share = 100.0 * pixels as f64 / all.max(1) as f64;
     let share = if share < 0.1 { "less than 0.1".to_owned() } else { format!("{share:.1}") };
     let follows = classes.first().is_some_and(|class| value.checked_add(1) == Some(class.values[0]));

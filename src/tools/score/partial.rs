@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::files::{read_text, write_bytes};
 use crate::base::{Error, Result};
-use crate::data::Descriptor;
+use crate::data::Dataset;
 use crate::metric::Tally;
 
 const FORMAT: &str = "segtool-partial-1";
@@ -19,15 +19,15 @@ pub struct Partial {
     /// Name of the convention that it was counted for.
     pub convention: String,
     /// What the classes mean.
-    pub descriptor: Descriptor,
+    pub dataset: Dataset,
     /// The counts.
     pub tally: Tally,
 }
 
 impl Partial {
     /// For writing.
-    pub fn new(convention: String, descriptor: Descriptor, tally: Tally) -> Self {
-        Self { format: FORMAT.into(), convention, descriptor, tally }
+    pub fn new(convention: String, dataset: Dataset, tally: Tally) -> Self {
+        Self { format: FORMAT.into(), convention, dataset, tally }
     }
 
     /// Writes the file, atomically.
@@ -45,10 +45,10 @@ impl Partial {
         if partial.format != FORMAT {
             return fault(&format!("its format is {}, not {FORMAT}", partial.format));
         }
-        if let Err(reason) = partial.descriptor.check_values() {
+        if let Err(reason) = partial.dataset.check_values() {
             return fault(&reason);
         }
-        if !partial.tally.is_whole() || partial.tally.matrix.classes() != partial.descriptor.class_count() {
+        if !partial.tally.is_whole() || partial.tally.matrix.classes() != partial.dataset.class_count() {
             return fault("its counts are damaged");
         }
         Ok(partial)
@@ -61,7 +61,7 @@ impl Partial {
         for path in files.iter().map(AsRef::as_ref) {
             let next = Self::read(path)?;
             if !seen.insert(path.canonicalize().map_err(|e| Error::read(path, e))?) {
-                return Err(Error::content(path, "is named twice, and its pictures would count twice"));
+                return Err(Error::content(path, "is named twice, and its images would count twice"));
             }
             let Some(sum) = &mut sum else {
                 sum = Some(next);
@@ -84,7 +84,7 @@ impl Partial {
 
     fn difference(&self, other: &Self) -> Option<&'static str> {
         let width = |partial: &Self| partial.tally.boundary.as_ref().map(|boundary| boundary.width);
-        if self.descriptor != other.descriptor {
+        if self.dataset != other.dataset {
             Some("another data set or other label values")
         } else if self.convention != other.convention {
             Some("another --convention")

@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime};
 
 use super::evaluate::{Fitting, Split};
-use super::labels::{LabelledPicture, Loaded};
+use super::labels::{LabelledImage, Loaded};
 use super::pixels::{Labelled, Samples, Seeing};
 use crate::base::event::{Event, Sink, Task};
 use crate::base::files::write_atomically;
 use crate::base::named_enum::classes_that;
 use crate::base::{Error, Result};
-use crate::data::{Descriptor, StoredNumber, load_raster, measured, repeat_notes};
+use crate::data::{Dataset, StoredNumber, load_raster, measured, repeat_notes};
 use crate::image::report_notes;
 use crate::metric::ConfusionMatrix;
 use crate::metric::Evaluation;
@@ -20,7 +20,7 @@ use crate::nn::model::FeatureEncoder;
 use crate::pixels::forest::{Fitted, Settings};
 use crate::pixels::hypercolumn::{FeatureCache, HypercolumnConfig, Hypercolumns};
 use crate::predict::forest::budget::{Budget, Limits};
-use crate::predict::forest::{Options, PixelPredictor};
+use crate::predict::forest::{ForestPredictor, Options};
 use crate::predict::merge::Wanted;
 use crate::recipe::ForestRecipe;
 use crate::report::{ClassReport, ForestReport, Importance};
@@ -36,11 +36,11 @@ pub struct Plan {
     /// Features and forest.
     pub recipe: ForestRecipe,
     /// What labels mean.
-    pub dataset: Descriptor,
-    /// Pictures to learn from.
-    pub pictures: Vec<LabelledPicture>,
-    /// Further pictures to score on.
-    pub validation: Vec<LabelledPicture>,
+    pub dataset: Dataset,
+    /// Images to learn from.
+    pub images: Vec<LabelledImage>,
+    /// Further images to score on.
+    pub validation: Vec<LabelledImage>,
     /// Which of the labelled pixels are scored on, too.
     pub split: Split,
     /// Share of the labelled pixels that are held out as single ones.
@@ -90,7 +90,7 @@ pub fn train(plan: Plan, folder: &Path, session: &Session<'_>) -> Result<Outcome
     let began = SystemTime::now();
     let validation = read_validation(&plan)?;
     report_notes(session.sink);
-    let mut labelled = Labelled::read(&plan.pictures, &plan.dataset)?;
+    let mut labelled = Labelled::read(&plan.images, &plan.dataset)?;
     let classes = check_labels(&labelled, &plan, session)?;
     compare(&labelled, &validation, &plan, session);
     drop(validation);
@@ -108,7 +108,7 @@ pub fn train(plan: Plan, folder: &Path, session: &Session<'_>) -> Result<Outcome
     let limits = Limits { stored: cache.is_some(), ..Limits::default() };
     let seeing = Seeing {
         hypercolumns: &hypercolumns,
-        descriptor: &plan.dataset,
+        dataset: &plan.dataset,
         cache: cache.as_ref(),
         budget: &Budget::new(config, bands, session.device, limits),
         stop: session.stop,
@@ -131,7 +131,7 @@ pub fn train(plan: Plan, folder: &Path, session: &Session<'_>) -> Result<Outcome
         ..report
     };
     drop(samples);
-    let predictor = PixelPredictor::new(hypercolumns, learnt.fitted.forest, plan.dataset.clone(), session.device);
+    let predictor = ForestPredictor::new(hypercolumns, learnt.fitted.forest, plan.dataset.clone(), session.device);
     if !plan.validation.is_empty() {
         let Some(found) = validate(&predictor, &plan, session)? else { return Ok(Outcome::Stopped) };
         report.validation = Some(found);
@@ -140,22 +140,18 @@ pub fn train(plan: Plan, folder: &Path, session: &Session<'_>) -> Result<Outcome
     Ok(Outcome::Finished(Box::new(report)))
 }
 
-/// Counts on further pictures, one after the other; `None` if it was stopped.
-fn validate(predictor: &PixelPredictor, plan: &Plan, session: &Session<'_>) -> Result<Option<Evaluation>> {
+/// Counts on further images, one after the other; `None` if it was stopped.
+fn validate(predictor: &ForestPredictor, plan: &Plan, session: &Session<'_>) -> Result<Option<Evaluation>> {
     let mut matrix = ConfusionMatrix::new(plan.dataset.class_count());
     let options = Options { cache: session.cache.map(Path::to_path_buf), ..Options::default() };
     session.sink.event(Event::Started { task: Task::Validate, total: plan.validation.len(), done: 0 });
-    for (done, picture) in plan.validation.iter().enumerate() {
+    for (done, image) in plan.validation.iter().enumerate() {
         if session.stop.load(Ordering::Relaxed) {
             return Ok(None);
         }
-        let Loaded { labels, .. } = picture.load(&plan.dataset)?;
-        let found = predictor.predict(
-            &picture.image,
-            &load_raster(&picture.image, &plan.dataset)?,
-            Wanted::default(),
-            &options,
-        )?;
+        let Loaded { labels, .. } = image.load(&plan.dataset)?;
+        let found =
+            predictor.predict(&image.image, &load_raster(&image.image, &plan.dataset)?, Wanted::default(), &options)?;
         matrix.add(&labels.classes, &found.labels.classes);
         session.sink.event(Event::Advanced { done: done + 1, loss: None });
     }
@@ -163,7 +159,7 @@ fn validate(predictor: &PixelPredictor, plan: &Plan, session: &Session<'_>) -> R
     Ok(Some(Evaluation::new(matrix)))
 }
 
-/// The labels of further pictures; before any work, what is wrong with them.
+/// The labels of further images; before any work, what is wrong with them.
 fn read_validation(plan: &Plan) -> Result<Labelled<'_>> {
     let labelled = Labelled::read(&plan.validation, &plan.dataset)?;
     if plan.validation.is_empty() || labelled.total > 0 {
@@ -193,7 +189,7 @@ fn compare(labelled: &Labelled<'_>, validation: &Labelled<'_>, plan: &Plan, sess
     note(&|learnt, scored| learnt && !scored, "not labelled in the validation set: not scored there");
 }
 
-/// With the encoder and normalisation that the weights need, and a normalisation that is by the training pictures settled.
+/// With the encoder and normalisation that the weights need, and a normalisation that is by the training images settled.
 fn fitted_to_weights(mut plan: Plan, session: &Session<'_>) -> Result<Plan> {
     if let Some(weights) = session.weights {
         let (encoder, mut changes) = weights.adapt_features(&plan.recipe.features.encoder)?;
@@ -207,7 +203,7 @@ fn fitted_to_weights(mut plan: Plan, session: &Session<'_>) -> Result<Plan> {
         }
         changes.into_iter().for_each(|change| session.note(format!("as the weights need it: {change}")));
     }
-    let paths: Vec<PathBuf> = plan.pictures.iter().map(|picture| picture.image.clone()).collect();
+    let paths: Vec<PathBuf> = plan.images.iter().map(|image| image.image.clone()).collect();
     plan.dataset = measured(&paths, &plan.dataset)?;
     Ok(plan)
 }
@@ -236,9 +232,9 @@ fn check_labels(labelled: &Labelled<'_>, plan: &Plan, session: &Session<'_>) -> 
     let present = names(&|class| class.pixels > 0);
     match &present[..] {
         [] => Err(Error::Config(format!(
-            "none of the {} pictures has a labelled pixel; in label images of data set '{}', {} means not labelled, and so \
+            "none of the {} images has a labelled pixel; in label images of data set '{}', {} means not labelled, and so \
              do transparent pixels",
-            plan.pictures.len(),
+            plan.images.len(),
             plan.dataset.name,
             plan.dataset.ignore.first().map_or_else(|| "no value".into(), StoredNumber::to_string)
         ))),
@@ -354,7 +350,7 @@ fn importances(
 fn write(
     folder: &Path,
     plan: &Plan,
-    (predictor, encoder): (&PixelPredictor, &FeatureEncoder),
+    (predictor, encoder): (&ForestPredictor, &FeatureEncoder),
     (session, began): (&Session<'_>, SystemTime),
     report: &ForestReport,
 ) -> Result<()> {
@@ -368,9 +364,9 @@ fn write(
         recipe: plan.recipe.clone(),
         dataset: plan.dataset.clone(),
     };
-    let pairs = |pictures: &[LabelledPicture]| pictures.iter().map(LabelledPicture::pair).collect();
+    let pairs = |images: &[LabelledImage]| images.iter().map(LabelledImage::pair).collect();
     let samples =
-        RunSamples { train: pairs(&plan.pictures), validation: pairs(&plan.validation), presence: Default::default() };
+        RunSamples { train: pairs(&plan.images), validation: pairs(&plan.validation), presence: Default::default() };
     ForestRun::write(folder, config, &samples, |run| {
         save_encoder(encoder, &run.encoder_path())?;
         write_json(&run.scores_path(), report)?;

@@ -97,7 +97,7 @@ impl Fitting<'_> {
 }
 
 /// The regions that samples are of, with their numbers of samples, and which each sample is of. Not all regions of the
-/// pictures need have samples.
+/// images need have samples.
 fn regions(samples: &Samples) -> (Vec<Region>, Vec<u32>) {
     let (mut regions, mut numbers): (Vec<Region>, HashMap<u32, u32>) = (Vec::new(), HashMap::new());
     let mut number = |(region, class): (&u32, &u16)| {

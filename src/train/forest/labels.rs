@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::base::label_map::{IGNORE, LabelMap};
 use crate::base::{Error, Result, Size};
 use crate::data::{
-    CsvLabels, Descriptor, Fingerprint, Labels, Pair, ValidPixels, check_size, load_raster, load_sparse_labels,
+    CsvLabels, Dataset, Fingerprint, Labels, Pair, ValidPixels, check_size, load_raster, load_sparse_labels,
     read_label_csv, settled,
 };
 use crate::image::Samples;
@@ -13,7 +13,7 @@ use crate::image::Samples;
 const NO_MASKS: &str =
     "a forest learns from label images, strokes or a table of points and rectangles, not from folders of masks";
 
-/// What says which pixels of a picture are what.
+/// What says which pixels of an image are what.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LabelSource {
     /// A label image, or strokes on a transparent one.
@@ -22,31 +22,31 @@ pub enum LabelSource {
     Table(PathBuf, CsvLabels),
 }
 
-/// A picture some pixels of which are labelled.
+/// An image some pixels of which are labelled.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LabelledPicture {
-    /// The picture.
+pub struct LabelledImage {
+    /// The image.
     pub image: PathBuf,
     /// Its labels.
     pub labels: LabelSource,
 }
 
-impl LabelledPicture {
-    /// Pictures with their label images; an error for masks, which say nothing of pixels without a label.
+impl LabelledImage {
+    /// Images with their label images; an error for masks, which say nothing of pixels without a label.
     pub fn from_pairs(pairs: Vec<Pair>) -> Result<Vec<Self>> {
-        let picture = |pair: Pair| match pair.label {
+        let image = |pair: Pair| match pair.label {
             Labels::File(file) => Ok(Self { image: pair.image, labels: LabelSource::Image(file) }),
             Labels::Masks(_) => Err(Error::Config(NO_MASKS.into())),
         };
-        pairs.into_iter().map(picture).collect()
+        pairs.into_iter().map(image).collect()
     }
 
-    /// The pictures of a table, looked for beside it and in `folder`.
-    pub fn from_table(table: &Path, descriptor: &Descriptor, folder: Option<&Path>) -> Result<Vec<Self>> {
-        let rows = read_label_csv(table, descriptor, folder)?;
-        let picture =
+    /// The images of a table, looked for beside it and in `folder`.
+    pub fn from_table(table: &Path, dataset: &Dataset, folder: Option<&Path>) -> Result<Vec<Self>> {
+        let rows = read_label_csv(table, dataset, folder)?;
+        let image =
             |labels: CsvLabels| Self { image: labels.image.clone(), labels: LabelSource::Table(table.into(), labels) };
-        Ok(rows.into_iter().map(picture).collect())
+        Ok(rows.into_iter().map(image).collect())
     }
 
     /// For the run's record.
@@ -60,18 +60,18 @@ impl LabelledPicture {
 
     /// The classes of the image's pixels, of which those without a measurement have none. Both files are decoded, so that what
     /// is wrong with them is known before anything is computed.
-    pub(super) fn load(&self, descriptor: &Descriptor) -> Result<Loaded> {
-        let raster = load_raster(&self.image, descriptor)?;
+    pub(super) fn load(&self, dataset: &Dataset) -> Result<Loaded> {
+        let raster = load_raster(&self.image, dataset)?;
         let mut labels = match &self.labels {
             LabelSource::Table(table, labels) => labels.paint(table, raster.size)?,
             LabelSource::Image(file) => {
-                let labels = load_sparse_labels(file, descriptor)?;
+                let labels = load_sparse_labels(file, dataset)?;
                 check_size((&self.image, raster.size), (file, labels.size))?;
                 labels
             }
         };
-        settled(&self.image, &raster, descriptor)?;
-        let nonzero = descriptor.normalisation.valid() == ValidPixels::Nonzero;
+        settled(&self.image, &raster, dataset)?;
+        let nonzero = dataset.normalisation.valid() == ValidPixels::Nonzero;
         match &raster.samples {
             Samples::U8(samples) if nonzero => {
                 leave_out(&mut labels, samples, raster.bands, |p| p.iter().all(|s| *s == 0))

@@ -7,4 +7,4 @@ mod pixels;
 
 pub use engine::{Outcome, Plan, Session, train};
 pub use evaluate::Split;
-pub use labels::{LabelSource, LabelledPicture};
+pub use labels::{LabelSource, LabelledImage};

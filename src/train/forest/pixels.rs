@@ -2,12 +2,12 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::labels::{LabelledPicture, Loaded};
+use super::labels::{LabelledImage, Loaded};
 use crate::base::event::{Event, Sink, Task};
 use crate::base::{Error, Result, Size};
-use crate::data::{Descriptor, Fingerprint, KnownImage, NO_REGION, Region, Regions, load_raster, pixel_split};
+use crate::data::{Dataset, Fingerprint, KnownImage, NO_REGION, Region, Regions, load_raster, pixel_split};
 use crate::pixels::forest::Features;
-use crate::pixels::hypercolumn::{FeatureCache, Hypercolumns, Picture, Window};
+use crate::pixels::hypercolumn::{FeatureCache, Hypercolumns, PreparedImage, Window};
 use crate::predict::forest::budget::Budget;
 
 /// Most faults that are named.
@@ -22,11 +22,11 @@ struct Pixel {
     region: u32,
 }
 
-/// The labelled pixels of some pictures, before anything is known of them.
+/// The labelled pixels of some images, before anything is known of them.
 #[derive(Debug)]
 pub(super) struct Labelled<'a> {
-    pictures: Vec<(&'a LabelledPicture, Size, Vec<Pixel>)>,
-    /// The connected regions that they make, of all pictures.
+    images: Vec<(&'a LabelledImage, Size, Vec<Pixel>)>,
+    /// The connected regions that they make, of all images.
     pub(super) regions: Vec<Region>,
     /// Labelled pixels that there are, of which these may be a part.
     pub(super) total: usize,
@@ -36,11 +36,11 @@ pub(super) struct Labelled<'a> {
 
 impl<'a> Labelled<'a> {
     /// Reads the labels. All faults are found before any is told.
-    pub(super) fn read(pictures: &'a [LabelledPicture], descriptor: &Descriptor) -> Result<Self> {
+    pub(super) fn read(images: &'a [LabelledImage], dataset: &Dataset) -> Result<Self> {
         let (mut found, mut regions, mut faults) = (Vec::<(_, _, Vec<Pixel>)>::new(), Vec::new(), Vec::new());
         let mut contents = Vec::new();
-        for picture in pictures {
-            match picture.load(descriptor) {
+        for image in images {
+            match image.load(dataset) {
                 Ok(Loaded { size, labels, content }) => {
                     contents.push(content);
                     let parts = Regions::of(&labels);
@@ -50,7 +50,7 @@ impl<'a> Labelled<'a> {
                         (region != NO_REGION).then(|| Pixel { row, column, class, region: first + region })
                     };
                     let pixels = labels.classes.iter().zip(&parts.numbers).enumerate().filter_map(pixel).collect();
-                    found.push((picture, size, pixels));
+                    found.push((image, size, pixels));
                     regions.extend(parts.regions);
                 }
                 Err(error) => faults.push(error.to_string()),
@@ -62,12 +62,12 @@ impl<'a> Labelled<'a> {
             return Err(Error::Faults { faults, total, advice: None });
         }
         let total = found.iter().map(|(_, _, pixels)| pixels.len()).sum();
-        Ok(Self { pictures: found, regions, total, contents })
+        Ok(Self { images: found, regions, total, contents })
     }
 
     /// The images with what they show.
     pub(super) fn known(&self) -> Vec<KnownImage<'a>> {
-        let images = self.pictures.iter().map(|(picture, _, _)| picture.image.as_path());
+        let images = self.images.iter().map(|(image, _, _)| image.image.as_path());
         images.zip(self.contents.iter().copied()).collect()
     }
 
@@ -82,7 +82,7 @@ impl<'a> Labelled<'a> {
     }
 
     fn pixels(&self) -> impl Iterator<Item = &Pixel> {
-        self.pictures.iter().flat_map(|(_, _, pixels)| pixels)
+        self.images.iter().flat_map(|(_, _, pixels)| pixels)
     }
 
     /// Leaves about so many pixels, a random part of every class; whether any had to go.
@@ -95,7 +95,7 @@ impl<'a> Labelled<'a> {
         classes.iter().for_each(|class| of_class[usize::from(*class)] += 1);
         let chosen = pixel_split(&classes, most as f64 / classes.len() as f64, seed)?;
         let mut kept = chosen.iter().zip(&classes).map(|(chosen, class)| *chosen || of_class[usize::from(*class)] == 1);
-        for (_, _, pixels) in &mut self.pictures {
+        for (_, _, pixels) in &mut self.images {
             pixels.retain(|_| kept.next().unwrap_or(false));
         }
         Ok(true)
@@ -133,7 +133,7 @@ impl Samples {
 /// What features of pixels are computed with.
 pub(super) struct Seeing<'a> {
     pub(super) hypercolumns: &'a Hypercolumns,
-    pub(super) descriptor: &'a Descriptor,
+    pub(super) dataset: &'a Dataset,
     pub(super) cache: Option<&'a FeatureCache>,
     pub(super) budget: &'a Budget,
     pub(super) stop: &'a AtomicBool,
@@ -147,24 +147,24 @@ impl Seeing<'_> {
         let count = labelled.pixels().count();
         let mut planes = vec![0.0; features * count];
         let (mut work, mut first) = (Vec::new(), 0);
-        for (picture, size, pixels) in &labelled.pictures {
-            let windows = self.budget.windows(&picture.image, *size, (features * count * 8) as u64)?;
-            work.push((picture, within(pixels, first, windows)));
+        for (image, size, pixels) in &labelled.images {
+            let windows = self.budget.windows(&image.image, *size, (features * count * 8) as u64)?;
+            work.push((image, within(pixels, first, windows)));
             first += pixels.len();
         }
         let total = work.iter().map(|(_, windows)| windows.len()).sum();
         self.sink.event(Event::Started { task: Task::Features, total, done: 0 });
         let mut done = 0;
         for (labelled, windows) in work.into_iter().filter(|(_, windows)| !windows.is_empty()) {
-            let raster = load_raster(&labelled.image, self.descriptor)?;
+            let raster = load_raster(&labelled.image, self.dataset)?;
             let layout = self.hypercolumns.layout(raster.size);
-            let picture = Picture::new(&labelled.image, &raster, self.descriptor)?;
-            let stored = self.cache.map(|cache| cache.picture(self.hypercolumns, &picture)).transpose()?;
+            let image = PreparedImage::new(&labelled.image, &raster, self.dataset)?;
+            let stored = self.cache.map(|cache| cache.image(self.hypercolumns, &image)).transpose()?;
             for WindowPixels { window, places } in windows {
                 if self.stop.load(Ordering::Relaxed) {
                     return Ok(None);
                 }
-                let seen = self.hypercolumns.recall(stored.as_ref(), &picture, &layout, &window)?;
+                let seen = self.hypercolumns.recall(stored.as_ref(), &image, &layout, &window)?;
                 seen.pick(&places, &mut planes, count);
                 done += 1;
                 self.sink.event(Event::Advanced { done, loss: None });

@@ -19,7 +19,7 @@ use crate::base::{Error, Result};
 use crate::nn::learner::Learner;
 use crate::nn::model::Network;
 use crate::run::log;
-use crate::run::{Row, Run, read_json, write_json};
+use crate::run::{NetworkRun, Row, read_json, write_json};
 use crate::weights;
 
 /// The network as it learns.
@@ -43,7 +43,7 @@ pub(super) struct State<'a> {
 }
 
 /// Replaces `last/`, and the best weights if these are better, as a whole.
-pub(super) fn save(run: &Run, state: &State<'_>) -> Result<()> {
+pub(super) fn save(run: &NetworkRun, state: &State<'_>) -> Result<()> {
     let fresh = fresh_path(run);
     discard(&fresh)?;
     let filled = fill(run, &fresh, state);
@@ -55,11 +55,11 @@ pub(super) fn save(run: &Run, state: &State<'_>) -> Result<()> {
 }
 
 /// Writes the first save of a run that is not in its place yet.
-pub(super) fn begin(run: &Run, learner: &Learner) -> Result<()> {
+pub(super) fn begin(run: &NetworkRun, learner: &Learner) -> Result<()> {
     fill(run, &run.last_path(), &State { learner, position: &Position::default(), rows: &[], best: None })
 }
 
-fn fill(run: &Run, folder: &Path, state: &State<'_>) -> Result<()> {
+fn fill(run: &NetworkRun, folder: &Path, state: &State<'_>) -> Result<()> {
     let State { learner, position, rows, best } = state;
     let description = &run.config.description();
     create_folder(folder)?;
@@ -75,17 +75,17 @@ fn fill(run: &Run, folder: &Path, state: &State<'_>) -> Result<()> {
     write_json(&folder.join(POSITION), position)
 }
 
-fn fresh_path(run: &Run) -> PathBuf {
+fn fresh_path(run: &NetworkRun) -> PathBuf {
     run.last_path().with_extension("new")
 }
 
 /// Where versions before this one kept the previous save while they replaced it.
-fn old_path(run: &Run) -> PathBuf {
+fn old_path(run: &NetworkRun) -> PathBuf {
     run.last_path().with_extension("old")
 }
 
 /// Ends what a program that was killed in [`save`] left half done.
-fn settle(run: &Run) -> Result<()> {
+fn settle(run: &NetworkRun) -> Result<()> {
     let (last, fresh, old) = (run.last_path(), fresh_path(run), old_path(run));
     if !is_there(&fresh.join(POSITION))? {
         if is_there(&old)? && !is_there(&last)? {
@@ -144,7 +144,7 @@ pub(super) struct Saved {
 
 impl Saved {
     /// Opens the last save of a run that no other process writes to.
-    pub(super) fn open(run: &Run) -> Result<Self> {
+    pub(super) fn open(run: &NetworkRun) -> Result<Self> {
         settle(run)?;
         let folder = run.last_path();
         if !is_there(&folder)? {

@@ -1,4 +1,4 @@
-//! A picture of what the network is trained on: augmented samples beside the same with their labels over them.
+//! An image of what the network is trained on: augmented samples beside the same with their labels over them.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -7,7 +7,7 @@ use image::{RgbImage, imageops};
 
 use crate::base::label_map::IGNORE;
 use crate::base::{Result, Size};
-use crate::data::{Augmentation, Descriptor, Loader, Preview};
+use crate::data::{Augmentation, Dataset, Loader, Preview};
 use crate::draw::{Figure, Frame, LegendRow, LegendTable, Panel, figure, overlay_labels, stack, write_png};
 use crate::image::{Raster, Samples, Scaling, nearest};
 
@@ -27,20 +27,20 @@ const HATCH: image::Rgb<u8> = image::Rgb([150; 3]);
 const STRIPES: (u32, u32) = (2, 7);
 
 /// Writes a PNG of the first 24 samples of the first epoch, augmented as in training, each beside itself with the
-/// classes' colours over it; pixels that are ignored are hatched. 8-bit pictures are shown as they are, others
+/// classes' colours over it; pixels that are ignored are hatched. 8-bit images are shown as they are, others
 /// stretched between their 2nd and 98th percentile.
 pub fn write_contact_sheet(path: &Path, loader: &Loader, seed: u64, augmentations: &[Augmentation]) -> Result<()> {
-    let colors = loader.descriptor.shown_colors();
+    let colors = loader.dataset.shown_colors();
     let mut cells = Vec::new();
     let mut shown = BTreeSet::new();
     for preview in loader.preview(seed, 0, SAMPLES, augmentations) {
         let preview = preview?;
         shown.extend(preview.sample.labels.classes.iter().copied());
         let name = loader.pairs[preview.pair].image.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        cells.push(Panel { title: name, picture: cell(&preview, &colors) });
+        cells.push(Panel { title: name, image: cell(&preview, &colors) });
     }
     let row = |panels: &[Panel]| {
-        let widths: u32 = panels.iter().map(|panel| panel.picture.width() + 16).sum();
+        let widths: u32 = panels.iter().map(|panel| panel.image.width() + 16).sum();
         figure(&Figure {
             panels: panels.to_vec(),
             frame: Frame::Titles,
@@ -49,8 +49,8 @@ pub fn write_contact_sheet(path: &Path, loader: &Loader, seed: u64, augmentation
         })
     };
     let rows: Vec<RgbImage> = cells.chunks(COLUMNS).map(row).collect();
-    let sheet = Panel { title: String::new(), picture: stack(&rows) };
-    let legends = vec![LegendTable { columns: Vec::new(), rows: legend(&loader.descriptor, &colors, &shown) }];
+    let sheet = Panel { title: String::new(), image: stack(&rows) };
+    let legends = vec![LegendTable { columns: Vec::new(), rows: legend(&loader.dataset, &colors, &shown) }];
     write_png(path, &figure(&Figure { panels: vec![sheet], legends, ..Figure::default() }))
 }
 
@@ -60,16 +60,16 @@ fn cell(preview: &Preview, colors: &[[u8; 3]]) -> RgbImage {
     let scale = SIDE as f64 / from.width.max(from.height) as f64;
     let side = |side: usize| ((side as f64 * scale).round() as usize).clamp(1, SIDE);
     let size = Size { width: side(from.width), height: side(from.height) };
-    let picture = resized(to_rgb(preview), size);
+    let image = resized(to_rgb(preview), size);
     let labels = nearest(&preview.sample.labels.classes, from, size);
-    let mut labelled = overlay_labels(&picture, &labels, colors, OPACITY);
+    let mut labelled = overlay_labels(&image, &labels, colors, OPACITY);
     for ((x, y, pixel), class) in labelled.enumerate_pixels_mut().zip(&labels) {
         if *class == IGNORE && (x + y) % STRIPES.1 < STRIPES.0 {
             *pixel = HATCH;
         }
     }
     let mut cell = RgbImage::from_pixel((2 * SIDE + GUTTER) as u32, SIDE as u32, WHITE);
-    imageops::replace(&mut cell, &picture, 0, 0);
+    imageops::replace(&mut cell, &image, 0, 0);
     imageops::replace(&mut cell, &labelled, (SIDE + GUTTER) as i64, 0);
     cell
 }
@@ -89,15 +89,15 @@ fn to_rgb(preview: &Preview) -> RgbImage {
     Raster::new(size, bands, samples).to_rgb(&[])
 }
 
-fn resized(picture: RgbImage, to: Size) -> RgbImage {
-    let size = Size { width: picture.width() as usize, height: picture.height() as usize };
-    Raster::new(size, 3, Samples::U8(picture.into_raw())).resized(to, Scaling::Pillow).to_rgb(&[])
+fn resized(image: RgbImage, to: Size) -> RgbImage {
+    let size = Size { width: image.width() as usize, height: image.height() as usize };
+    Raster::new(size, 3, Samples::U8(image.into_raw())).resized(to, Scaling::Pillow).to_rgb(&[])
 }
 
 /// The classes that occur.
-fn legend(descriptor: &Descriptor, colors: &[[u8; 3]], shown: &BTreeSet<u16>) -> Vec<LegendRow> {
+fn legend(dataset: &Dataset, colors: &[[u8; 3]], shown: &BTreeSet<u16>) -> Vec<LegendRow> {
     let row = |class: &u16| {
-        let name = descriptor.classes.get(usize::from(*class))?.name.clone();
+        let name = dataset.classes.get(usize::from(*class))?.name.clone();
         Some(LegendRow { color: colors.get(usize::from(*class)).copied(), name, values: Vec::new() })
     };
     shown.iter().filter_map(row).collect()

@@ -217,11 +217,11 @@ impl Course {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recipe::{Phase, Recipe};
+    use crate::recipe::{NetworkRecipe, Phase};
 
     #[test]
     fn the_epochs_left_are_those_of_all_phases() {
-        let mut training = Recipe::find("unet-demo").unwrap().training;
+        let mut training = NetworkRecipe::find("unet-demo").unwrap().training;
         training.patience = Some(2);
         training.phases = [4, 3].map(|epochs| Phase { epochs, ..Phase::default() }).to_vec();
         let course = Course::new(&training, 5);

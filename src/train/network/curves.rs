@@ -57,9 +57,9 @@ pub(super) fn write(path: &Path, rows: &[Row]) -> Result<()> {
     let height = panels(rows).iter().map(|(height, _)| height).sum();
     let mut buffer = vec![255; (WIDTH * height * 3) as usize];
     draw(&mut buffer, height, rows).map_err(|e| failed(e.to_string()))?;
-    let picture =
+    let image =
         RgbImage::from_raw(WIDTH, height, buffer).ok_or_else(|| failed("the buffer has the wrong size".into()))?;
-    write_png(path, &picture)
+    write_png(path, &image)
 }
 
 /// The panels that there are values for, with their heights.

@@ -27,8 +27,8 @@ use crate::nn::learner::{Learner, Part, Settings};
 use crate::nn::loss::Loss;
 use crate::nn::model::{Network, are_finite, identify};
 use crate::recipe::Training;
-use crate::report::{Gallery, PictureRanking, Status, write_pictures};
-use crate::run::{Row, Run, RunConfig, Samples, utc};
+use crate::report::{Gallery, ImageRanking, Status, write_images};
+use crate::run::{NetworkRun, NetworkRunConfig, Row, Samples, utc};
 use crate::weights;
 
 /// Trains from the beginning into `folder`, with random initial weights.
@@ -50,7 +50,7 @@ pub fn start_with(plan: Plan, initial: Option<&Initial>, folder: &Path, session:
         session.note(report.to_string());
     }
     let samples = Samples { train: plan.train, validation: plan.validation, presence: plan.presence };
-    let config = RunConfig {
+    let config = NetworkRunConfig {
         version: env!("CARGO_PKG_VERSION").into(),
         seed: plan.seed,
         device: session.device.resolve()?.to_string(),
@@ -58,7 +58,7 @@ pub fn start_with(plan: Plan, initial: Option<&Initial>, folder: &Path, session:
         started: Some(utc(SystemTime::now())),
         recipe: plan.recipe,
         class_weights: plan.class_weights,
-        dataset: plan.descriptor,
+        dataset: plan.dataset,
     };
     let network = identify(network).train();
     let phases = config.recipe.training.resolved_phases();
@@ -67,7 +67,7 @@ pub fn start_with(plan: Plan, initial: Option<&Initial>, folder: &Path, session:
     }
     let first = &phases[0];
     let learner = Learner::new(network, Settings::from(first), loss_of(&config, first)?)?;
-    let run = Run::create_with(folder, config, &samples, |run| checkpoint::begin(run, &learner))?;
+    let run = NetworkRun::create_with(folder, config, &samples, |run| checkpoint::begin(run, &learner))?;
     Trainer::new(run, samples, device, learner, session)?.run(Position::default(), None)
 }
 
@@ -83,9 +83,9 @@ pub fn resume(folder: &Path, session: &Session<'_>) -> Result<Outcome> {
 /// [`Error::Config`] where the run would have gone otherwise so far with these numbers.
 pub fn resume_for(folder: &Path, epochs: &[usize], session: &Session<'_>) -> Result<Outcome> {
     // Before it is locked: a folder that is no run is left as it is.
-    Run::open(folder)?;
+    NetworkRun::open(folder)?;
     let _lock = session.lock(folder)?;
-    let mut run = Run::open(folder)?;
+    let mut run = NetworkRun::open(folder)?;
     run.config.dataset.follow_orientation();
     let (trained, requested) = (run.config.dataset.orientation.unwrap_or_default(), orientation_policy());
     if trained != requested {
@@ -111,7 +111,7 @@ pub fn resume_for(folder: &Path, epochs: &[usize], session: &Session<'_>) -> Res
 }
 
 /// Settles for how many epochs a run goes on, and from where; says so if it does not because all of them are done.
-fn go_on(run: &mut Run, position: &mut Position, epochs: &[usize], session: &Session<'_>) -> Result<bool> {
+fn go_on(run: &mut NetworkRun, position: &mut Position, epochs: &[usize], session: &Session<'_>) -> Result<bool> {
     let phases = run.config.recipe.training.resolved_phases().len();
     let end = position.reopened().filter(|_| position.phase >= phases);
     if !epochs.is_empty() {
@@ -137,12 +137,12 @@ fn go_on(run: &mut Run, position: &mut Position, epochs: &[usize], session: &Ses
     Ok(true)
 }
 
-fn loss_of(config: &RunConfig, phase: &Training) -> Result<Loss> {
+fn loss_of(config: &NetworkRunConfig, phase: &Training) -> Result<Loss> {
     Loss::new(&phase.loss, config.recipe.activation, config.class_weights.clone())
 }
 
 struct Trainer<'a> {
-    run: Run,
+    run: NetworkRun,
     course: Course,
     device: Device,
     learner: Learner,
@@ -161,17 +161,23 @@ type Closed = (EpochReport, Option<Network>);
 struct Exam {
     findings: Findings,
     gallery: Gallery,
-    ranking: PictureRanking,
+    ranking: ImageRanking,
 }
 
 impl<'a> Trainer<'a> {
-    fn new(run: Run, samples: Samples, device: Device, learner: Learner, session: &'a Session<'a>) -> Result<Self> {
-        let descriptor = Arc::new(run.config.dataset.clone());
+    fn new(
+        run: NetworkRun,
+        samples: Samples,
+        device: Device,
+        learner: Learner,
+        session: &'a Session<'a>,
+    ) -> Result<Self> {
+        let dataset = Arc::new(run.config.dataset.clone());
         let training = &run.config.recipe.training;
         let whole = (samples.train.len() + samples.validation.len()).max(1) as u128;
         let loader = |pairs: Vec<Pair>| {
             let share = u128::from(session.cache) * pairs.len() as u128 / whole;
-            let loader = Loader::new(pairs, Arc::clone(&descriptor), training.batch_size, session.workers);
+            let loader = Loader::new(pairs, Arc::clone(&dataset), training.batch_size, session.workers);
             loader.cached(Arc::new(Cache::new(usize::try_from(share).unwrap_or(usize::MAX))))
         };
         let validation = (!samples.validation.is_empty()).then(|| loader(samples.validation));
@@ -331,7 +337,7 @@ impl<'a> Trainer<'a> {
             loss: Some(self.learner.loss()),
         };
         let mut gallery = record.gallery();
-        let mut ranking = PictureRanking::new(self.run.config.dataset.class_count(), self.session.validation_pictures);
+        let mut ranking = ImageRanking::new(self.run.config.dataset.class_count(), self.session.validation_images);
         let mut look = |index, labels: &_, prediction: &_| {
             gallery.add(index, labels, prediction);
             ranking.add(index, labels, prediction);
@@ -359,11 +365,11 @@ impl<'a> Trainer<'a> {
             ));
         }
         if let (Some(exam), Some(loader)) = (exam, &self.validation) {
-            if self.session.validation_pictures > 0 {
+            if self.session.validation_images > 0 {
                 let folder = self.run.validation_path().join(format!("epoch_{:04}", position.epoch));
                 let classes = Classes::of(&config.dataset);
-                if let Err(e) = write_pictures(&folder, &exam.ranking, &loader.pairs, &classes) {
-                    self.session.note(format!("no validation pictures of epoch {}: {e}", position.epoch));
+                if let Err(e) = write_images(&folder, &exam.ranking, &loader.pairs, &classes) {
+                    self.session.note(format!("no validation images of epoch {}: {e}", position.epoch));
                 }
             }
             if verdict == Verdict::Best {

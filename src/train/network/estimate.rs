@@ -17,13 +17,13 @@ use crate::recipe::Training;
 #[derive(Debug, Clone)]
 pub struct Need {
     memory: Memory,
-    /// Pictures a batch.
+    /// Images a batch.
     pub batch_size: usize,
     /// Their size, the largest that occurs.
     pub size: Size,
     /// Bytes that are free on the device, where that is known.
     pub free: Option<u64>,
-    /// What is larger: a step of training, or a look at the validation pictures.
+    /// What is larger: a step of training, or a look at the validation images.
     kind: Kind,
 }
 
@@ -65,7 +65,7 @@ impl Need {
         let estimate = |checkpointing| {
             let settings = Settings { checkpointing, ..settings.clone() };
             let memory = training_memory(&recipe.network, size, device, &settings, &loss)?;
-            Ok::<_, Error>(if most.precision == Precision::Bf16 { memory.with_halved_pictures() } else { memory })
+            Ok::<_, Error>(if most.precision == Precision::Bf16 { memory.with_halved_images() } else { memory })
         };
         let memory = estimate(settings.checkpointing)?;
         let batch_size = most.batch_size;
@@ -84,13 +84,13 @@ impl Need {
     pub fn check(&self) -> Result<()> {
         let Some(free) = self.free.filter(|free| *free < self.bytes()) else { return Ok(()) };
         let mut advice = Vec::new();
-        match self.memory.pictures_within(free) {
+        match self.memory.images_within(free) {
             0 => {}
             fitting => advice.push(format!("--batch-size {fitting} (with --accumulate for the same steps)")),
         }
         let what = match self.kind {
             Kind::Validation => {
-                advice.push("validation pictures in smaller pieces".into());
+                advice.push("validation images in smaller pieces".into());
                 "validation"
             }
             Kind::Training { checkpointed, halves } => {
@@ -100,12 +100,12 @@ impl Need {
                 if halves {
                     advice.push("--precision bf16".into());
                 }
-                advice.push("smaller pictures, such as --augment crop=256".into());
+                advice.push("smaller images, such as --augment crop=256".into());
                 "training"
             }
         };
         Err(Error::Config(format!(
-            "{what} on batches of {} pictures of {} needs about {} of memory, and {} are free; try {}; --ignore-memory \
+            "{what} on batches of {} images of {} needs about {} of memory, and {} are free; try {}; --ignore-memory \
              starts nevertheless",
             self.batch_size,
             self.size,

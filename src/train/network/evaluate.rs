@@ -1,4 +1,4 @@
-//! A network scored on labelled pictures, and the way between batches and tensors that training shares.
+//! A network scored on labelled images, and the way between batches and tensors that training shares.
 
 use crate::nn::loss::Target;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
@@ -40,13 +40,13 @@ pub fn classes(logits: Tensor<4>, rule: Rule) -> Result<Vec<u16>> {
     read_classes(decided(logits, rule))
 }
 
-/// Receives each picture's place in the loader's pairs, its label and its prediction.
-pub type OnPicture<'a> = dyn FnMut(usize, &LabelMap, &LabelMap) + 'a;
+/// Receives each image's place in the loader's pairs, its label and its prediction.
+pub type OnImage<'a> = dyn FnMut(usize, &LabelMap, &LabelMap) + 'a;
 
-/// How labelled pictures are predicted and scored.
+/// How labelled images are predicted and scored.
 #[derive(Debug)]
 pub struct Examination<'a> {
-    /// The pictures.
+    /// The images.
     pub loader: &'a Loader,
     /// How scores become classes.
     pub rule: Rule,
@@ -68,16 +68,16 @@ pub struct Findings {
 }
 
 impl Examination<'_> {
-    /// Predicts every picture and counts against its labels. `None` if `is_over` said so before the end.
+    /// Predicts every image and counts against its labels. `None` if `is_over` said so before the end.
     pub fn run(
         &self,
         network: &Network,
         is_over: &dyn Fn() -> bool,
         sink: &dyn Sink,
-        on_picture: &mut OnPicture<'_>,
+        on_image: &mut OnImage<'_>,
     ) -> Result<Option<Findings>> {
         let total = self.loader.pairs.len();
-        let mut matrix = ConfusionMatrix::new(self.loader.descriptor.class_count());
+        let mut matrix = ConfusionMatrix::new(self.loader.dataset.class_count());
         sink.event(Event::Started { task: Task::Validate, total, done: 0 });
         let (mut done, mut losses) = (0, 0.0);
         for batches in self.loader.in_order() {
@@ -93,7 +93,7 @@ impl Examination<'_> {
                 }
                 let predictions = classes(logits, self.rule)?;
                 matrix.add(&batch.classes, &predictions);
-                each_picture(&batch, &predictions, on_picture);
+                each_image(&batch, &predictions, on_image);
                 done += batch.count;
             }
             sink.event(Event::Advanced { done, loss: None });
@@ -107,11 +107,11 @@ impl Examination<'_> {
     }
 }
 
-fn each_picture(batch: &Batch, predictions: &[u16], on_picture: &mut OnPicture<'_>) {
+fn each_image(batch: &Batch, predictions: &[u16], on_image: &mut OnImage<'_>) {
     let pixels = batch.size.width * batch.size.height;
     let map = |classes: &[u16]| LabelMap { size: batch.size, classes: classes.to_vec() };
-    let pictures = batch.classes.chunks_exact(pixels).zip(predictions.chunks_exact(pixels));
-    for (&index, (labels, prediction)) in batch.indices.iter().zip(pictures) {
-        on_picture(index, &map(labels), &map(prediction));
+    let images = batch.classes.chunks_exact(pixels).zip(predictions.chunks_exact(pixels));
+    for (&index, (labels, prediction)) in batch.indices.iter().zip(images) {
+        on_image(index, &map(labels), &map(prediction));
     }
 }

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use crate::base::Result;
-use crate::data::Descriptor;
-use crate::recipe::Recipe;
+use crate::data::Dataset;
+use crate::recipe::NetworkRecipe;
 use crate::weights::Weights;
 
 /// What a training begins with.
@@ -18,8 +18,8 @@ pub struct Initial {
 
 impl Initial {
     /// Changes recipe and data set so that the weights fit and mean what they meant: the network's structure, and how
-    /// pictures are normalised. Returns what was changed, a line each.
-    pub fn fit(&self, recipe: &mut Recipe, dataset: &mut Descriptor) -> Result<Vec<String>> {
+    /// images are normalised. Returns what was changed, a line each.
+    pub fn fit(&self, recipe: &mut NetworkRecipe, dataset: &mut Dataset) -> Result<Vec<String>> {
         let (network, mut changes) = self.weights.adapt(&recipe.network)?;
         recipe.network = network;
         changes.extend(self.weights.fit_normalisation(dataset));

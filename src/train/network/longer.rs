@@ -95,10 +95,10 @@ pub(super) fn is_over(training: &Training, end: &Position) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recipe::{Phase, Recipe, Schedule};
+    use crate::recipe::{NetworkRecipe, Phase, Schedule};
 
     fn training(schedule: Schedule) -> Training {
-        Training { epochs: 4, schedule, ..Recipe::find("unet-demo").unwrap().training }
+        Training { epochs: 4, schedule, ..NetworkRecipe::find("unet-demo").unwrap().training }
     }
 
     fn at(phase: usize, phase_epoch: usize) -> Position {

@@ -8,17 +8,17 @@ use crate::base::event::{Event, Sink};
 use crate::base::named_enum::classes_that;
 use crate::base::{Error, Result, Size};
 use crate::data::{
-    ClassPresence, Descriptor, Loader, Normalisation, Pair, Survey, largest_after, pair_folders, pair_lists,
+    ClassPresence, Dataset, Loader, Normalisation, Pair, Survey, largest_after, pair_folders, pair_lists,
     pair_mask_folders, read_pairs, refuse_exchanged, split_validation, survey,
 };
-use crate::recipe::{Criterion, Recipe, Training};
+use crate::recipe::{Criterion, NetworkRecipe, Training};
 
 /// Where pairs come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     /// Two lists, paired line by line.
     Lists {
-        /// Pictures.
+        /// Images.
         images: PathBuf,
         /// Label images.
         labels: PathBuf,
@@ -27,12 +27,12 @@ pub enum Source {
     PairList(PathBuf),
     /// Two folders, paired by stem.
     Folders {
-        /// Pictures.
+        /// Images.
         images: PathBuf,
         /// Label images.
         labels: PathBuf,
     },
-    /// A folder with a folder for each picture, which may have several masks.
+    /// A folder with a folder for each image, which may have several masks.
     MaskFolders(PathBuf),
 }
 
@@ -52,18 +52,18 @@ impl Source {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     /// Network and training.
-    pub recipe: Recipe,
+    pub recipe: NetworkRecipe,
     /// The data set as trained: merged, normalisation measured.
-    pub descriptor: Descriptor,
+    pub dataset: Dataset,
     /// To train on.
     pub train: Vec<Pair>,
     /// To score after each epoch.
     pub validation: Vec<Pair>,
     /// What each training pair shows.
     pub presence: ClassPresence,
-    /// The sizes of the training pictures that occur.
+    /// The sizes of the training images that occur.
     pub sizes: Vec<Size>,
-    /// Those of the validation pictures.
+    /// Those of the validation images.
     pub validation_sizes: Vec<Size>,
     /// What a pixel of each class counts, where they do not all count the same.
     pub class_weights: Option<Vec<f32>>,
@@ -74,15 +74,15 @@ pub struct Plan {
 /// Reads the lists, checks every file and measures the normalisation where it is asked for. `validation` is a
 /// source of its own, or `fraction` of the training pairs, or none.
 pub fn prepare(
-    mut recipe: Recipe,
-    dataset: &Descriptor,
+    mut recipe: NetworkRecipe,
+    dataset: &Dataset,
     train: &Source,
     validation: Option<&Source>,
     fraction: Option<f64>,
     seed: u64,
     sink: &dyn Sink,
 ) -> Result<Plan> {
-    let mut descriptor = recipe.fit(dataset)?;
+    let mut dataset = recipe.fit(dataset)?;
     let pairs = train.pairs(sink)?;
     let (train, validation) = match (validation, fraction) {
         (Some(source), _) => (pairs, source.pairs(sink)?),
@@ -90,28 +90,28 @@ pub fn prepare(
         (None, None) => (pairs, Vec::new()),
     };
     let (train, validation) = (absolute(train)?, absolute(validation)?);
-    refuse_exchanged(&train, &descriptor, "--images and --labels, or --train-list and --label-list")?;
-    refuse_exchanged(&validation, &descriptor, "--val-list and --val-label-list")?;
-    let everything = survey(&train, &validation, &descriptor, sink)?;
-    check_classes(&descriptor, &everything, validation.is_empty(), sink)?;
+    refuse_exchanged(&train, &dataset, "--images and --labels, or --train-list and --label-list")?;
+    refuse_exchanged(&validation, &dataset, "--val-list and --val-label-list")?;
+    let everything = survey(&train, &validation, &dataset, sink)?;
+    check_classes(&dataset, &everything, validation.is_empty(), sink)?;
     note_sizes(&recipe.training, &everything.sizes, sink);
     if validation.is_empty() && (recipe.training.patience.is_some() || recipe.training.best_by != Criterion::MeanIou) {
         let text = "without a validation set, `patience` and `best_by` have nothing to go by: the last weights count";
         sink.event(Event::Note(text.into()));
     }
-    if let Normalisation::PerDataset { valid } = descriptor.normalisation {
+    if let Normalisation::PerDataset { valid } = dataset.normalisation {
         let (mean, std) = everything.statistics.mean_and_std();
         sink.event(Event::Note(format!("normalisation measured: mean {}, std {}", numbers(&mean), numbers(&std))));
-        descriptor.normalisation = Normalisation::Fixed { mean, std, valid };
+        dataset.normalisation = Normalisation::Fixed { mean, std, valid };
     }
-    descriptor = descriptor.trained_on(everything.samples.clone());
-    let (pixels, pixels_where_present) = everything.presence.frequencies(descriptor.class_count());
+    dataset = dataset.trained_on(everything.samples.clone());
+    let (pixels, pixels_where_present) = everything.presence.frequencies(dataset.class_count());
     let class_weights = recipe.training.class_weights.resolve(&pixels, &pixels_where_present)?;
     if let Some(weights) = &class_weights {
-        sink.event(Event::Note(format!("class weights: {}", shares(weights, &descriptor))));
+        sink.event(Event::Note(format!("class weights: {}", shares(weights, &dataset))));
     }
     let Survey { presence, sizes, validation_sizes, .. } = everything;
-    let plan = Plan { recipe, descriptor, train, validation, presence, sizes, validation_sizes, class_weights, seed };
+    let plan = Plan { recipe, dataset, train, validation, presence, sizes, validation_sizes, class_weights, seed };
     note_warmup(&plan, sink)?;
     Ok(plan)
 }
@@ -139,14 +139,14 @@ fn note_warmup(plan: &Plan, sink: &dyn Sink) -> Result<()> {
 }
 
 /// Refuses sets without a labelled pixel, and says which classes do not occur in both.
-fn check_classes(descriptor: &Descriptor, survey: &Survey, only_training: bool, sink: &dyn Sink) -> Result<()> {
+fn check_classes(dataset: &Dataset, survey: &Survey, only_training: bool, sink: &dyn Sink) -> Result<()> {
     let (learnt, scored) = (&survey.class_pixels, &survey.validation_pixels);
     let nothing = |pixels: &[u64]| pixels.iter().all(|pixels| *pixels == 0);
     if nothing(learnt) {
         return Err(Error::Config(format!(
             "no pixel of the training set has a label, so there is nothing to learn; check the label images, and what data \
              set '{}' takes as not labelled",
-            descriptor.name
+            dataset.name
         )));
     }
     if !only_training && nothing(scored) {
@@ -157,7 +157,7 @@ fn check_classes(descriptor: &Descriptor, survey: &Survey, only_training: bool, 
         ));
     }
     let note = |wanted: &dyn Fn(u64, u64) -> bool, what: &str| {
-        let pixels = learnt.iter().zip(scored).zip(&descriptor.classes);
+        let pixels = learnt.iter().zip(scored).zip(&dataset.classes);
         let names = pixels.filter(|((a, b), _)| wanted(**a, **b)).map(|(_, class)| class.name.as_str());
         if let Some(classes) = classes_that(names, ["does not occur", "do not occur"]) {
             sink.event(Event::Note(format!("{classes} in {what}")));
@@ -185,7 +185,7 @@ fn note_sizes(training: &Training, sizes: &[Size], sink: &dyn Sink) {
     };
     if let ([first, .., last], true) = (sizes, training.batch_size > 1 && phases.iter().any(differ)) {
         sink.event(Event::Note(format!(
-            "pictures of {} sizes ({first} to {last}): the smaller ones of a batch are filled up with ignored pixels",
+            "images of {} sizes ({first} to {last}): the smaller ones of a batch are filled up with ignored pixels",
             sizes.len()
         )));
     }
@@ -195,14 +195,14 @@ impl Plan {
     /// What prepares the batches of the training set.
     pub fn loader(&self, workers: usize) -> Result<Loader> {
         let training = &self.recipe.training;
-        let descriptor = Arc::new(self.descriptor.clone());
-        let loader = Loader::new(self.train.clone(), descriptor, training.batch_size, workers);
+        let dataset = Arc::new(self.dataset.clone());
+        let loader = Loader::new(self.train.clone(), dataset, training.batch_size, workers);
         loader.sampled(training.sampling.clone(), Arc::new(self.presence.clone()))
     }
 }
 
-fn shares(weights: &[f32], descriptor: &Descriptor) -> String {
-    let named = weights.iter().zip(&descriptor.classes).map(|(weight, class)| format!("{} {weight:.3}", class.name));
+fn shares(weights: &[f32], dataset: &Dataset) -> String {
+    let named = weights.iter().zip(&dataset.classes).map(|(weight, class)| format!("{} {weight:.3}", class.name));
     named.collect::<Vec<_>>().join(", ")
 }
 

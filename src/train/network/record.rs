@@ -12,7 +12,7 @@ use crate::base::named_enum::classes_that;
 use crate::data::Pair;
 use crate::metric::ConfusionMatrix;
 use crate::report::{Gallery, Report, Status};
-use crate::run::{Row, Run, log};
+use crate::run::{NetworkRun, Row, log};
 
 /// The best weights on the validation set.
 struct Best {
@@ -22,7 +22,7 @@ struct Best {
 
 /// Keeps the record of a training.
 pub(super) struct Record<'a> {
-    run: Run,
+    run: NetworkRun,
     classes: Vec<String>,
     training: usize,
     validation: Arc<Vec<Pair>>,
@@ -36,7 +36,7 @@ impl<'a> Record<'a> {
     /// Of a training on so many images that will take so many steps in all, and of which `rows` are over; `resumed` with a
     /// step, it goes on there.
     pub(super) fn open(
-        run: &Run,
+        run: &NetworkRun,
         (training, steps): (usize, usize),
         validation: Arc<Vec<Pair>>,
         (resumed, rows): (Option<usize>, Vec<Row>),
@@ -66,7 +66,7 @@ impl<'a> Record<'a> {
         self.board.step(step, loss, learning_rate);
     }
 
-    /// What the pictures of a validation are to be shown to.
+    /// What the images of a validation are to be shown to.
     pub(super) fn gallery(&self) -> Gallery {
         Gallery::new(self.validation.len(), self.classes.len())
     }
@@ -135,7 +135,7 @@ impl<'a> Record<'a> {
             best_epoch: position.best.map(|best| best.epoch),
             matrix: self.best.as_ref().map(|best| &best.matrix),
             samples: &samples,
-            pictures: (self.training, self.validation.len()),
+            images: (self.training, self.validation.len()),
             status,
             written: SystemTime::now(),
         };

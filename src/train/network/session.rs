@@ -31,10 +31,10 @@ pub struct Session<'a> {
     pub device: DeviceChoice,
     /// Threads that prepare batches.
     pub workers: usize,
-    /// Bytes in which decoded pictures may be kept.
+    /// Bytes in which decoded images may be kept.
     pub cache: u64,
-    /// How many of the best and of the worst validation pictures are drawn after each epoch.
-    pub validation_pictures: usize,
+    /// How many of the best and of the worst validation images are drawn after each epoch.
+    pub validation_images: usize,
     /// Every how many epochs the weights are kept beside the best and the last ones.
     pub keep_every: Option<usize>,
     /// Set from outside to stop after the current step.
@@ -56,7 +56,7 @@ impl<'a> Session<'a> {
             device,
             workers: 2,
             cache: 0,
-            validation_pictures: 0,
+            validation_images: 0,
             keep_every: None,
             stop,
             deadline: None,

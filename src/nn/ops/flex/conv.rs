@@ -1,4 +1,4 @@
-//! Convolutions and their gradients on float32 slices, as matrix products over tiles of unfolded pictures.
+//! Convolutions and their gradients on float32 slices, as matrix products over tiles of unfolded images.
 //!
 //! Tiles are sized for a core's second-level cache; tasks of a few tiles run on rayon's threads, each result by exactly
 //! one task in a fixed order, so that the numbers do not depend on the number of threads.
@@ -19,7 +19,7 @@ const TILE: usize = 384;
 /// Rows of the unfolded matrix in a tile: with [`TILE`] columns, 440 kB.
 const DEPTH: usize = 288;
 
-/// A convolution of pictures in memory.
+/// A convolution of images in memory.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Problem {
     pub(super) batch: usize,
@@ -46,10 +46,10 @@ impl Problem {
         blocks(self.geometry.output_area(), TILE)
     }
 
-    /// Input planes of one group of one picture.
-    fn input_planes<'a>(&self, x: &'a [f32], picture: usize, group: usize, channels: &Range<usize>) -> &'a [f32] {
+    /// Input planes of one group of one image.
+    fn input_planes<'a>(&self, x: &'a [f32], image: usize, group: usize, channels: &Range<usize>) -> &'a [f32] {
         let area = self.geometry.input_area();
-        let first = (picture * self.groups + group) * self.inputs;
+        let first = (image * self.groups + group) * self.inputs;
         &x[(first + channels.start) * area..(first + channels.end) * area]
     }
 }
@@ -110,16 +110,16 @@ pub(super) fn forward(problem: &Problem, x: &[f32], weight: &[f32], epilogue: &E
     let (tiles, channel_blocks) = (problem.tiles(), problem.channel_blocks());
     let (outputs, depth, area) = (problem.outputs, problem.depth(), problem.geometry.output_area());
     let taps = problem.geometry.taps();
-    let pictures: Vec<usize> = (0..problem.batch * problem.groups).collect();
-    let output_blocks = output_blocks(outputs, pictures.len() * tiles.len());
-    let tasks = product(&product(&pictures, &output_blocks), &tiles);
+    let images: Vec<usize> = (0..problem.batch * problem.groups).collect();
+    let output_blocks = output_blocks(outputs, images.len() * tiles.len());
+    let tasks = product(&product(&images, &output_blocks), &tiles);
     let run = |target: Target| {
-        tasks.into_par_iter().for_each_init(Vec::new, |columns, ((picture, block), pixels)| {
-            let (picture, group) = (picture / problem.groups, picture % problem.groups);
+        tasks.into_par_iter().for_each_init(Vec::new, |columns, ((image, block), pixels)| {
+            let (image, group) = (image / problem.groups, image % problem.groups);
             let first = group * outputs + block.start;
-            let start = (picture * problem.groups * outputs + first) * area + pixels.start;
+            let start = (image * problem.groups * outputs + first) * area + pixels.start;
             for channels in &channel_blocks {
-                let planes = problem.input_planes(x, picture, group, channels);
+                let planes = problem.input_planes(x, image, group, channels);
                 let right = tile(&problem.geometry, planes, &pixels, columns);
                 let left = Matrix::new(&weight[first * depth + channels.start * taps..], depth);
                 let size = [block.len(), channels.len() * taps, pixels.len()];
@@ -133,12 +133,12 @@ pub(super) fn forward(problem: &Problem, x: &[f32], weight: &[f32], epilogue: &E
             }
         });
     };
-    // SAFETY: the tasks cover all pixels of all output channels of all pictures; the first product of each writes its
+    // SAFETY: the tasks cover all pixels of all output channels of all images; the first product of each writes its
     // part without reading it.
     unsafe { written(problem.batch * problem.groups * outputs * area, run) }
 }
 
-/// The unfolded matrix of a tile; for pointwise convolutions the picture itself.
+/// The unfolded matrix of a tile; for pointwise convolutions the image itself.
 fn tile<'a>(geometry: &Geometry, planes: &'a [f32], pixels: &Range<usize>, columns: &'a mut Vec<f32>) -> Matrix<'a> {
     let area = geometry.input_area();
     if geometry.is_pointwise() {
@@ -153,9 +153,9 @@ fn tile<'a>(geometry: &Geometry, planes: &'a [f32], pixels: &Range<usize>, colum
 pub(super) fn weight_gradient(problem: &Problem, x: &[f32], gradient: &[f32]) -> Vec<f32> {
     let (outputs, depth, area) = (problem.outputs, problem.depth(), problem.geometry.output_area());
     let (groups, channel_blocks): (Vec<usize>, _) = ((0..problem.groups).collect(), problem.channel_blocks());
-    let pictures: Vec<usize> = (0..problem.batch).collect();
-    let tiles = product(&pictures, &problem.tiles());
-    // Where there are few channels, the pictures are shared out, and the parts of the sum added up in the end.
+    let images: Vec<usize> = (0..problem.batch).collect();
+    let tiles = product(&images, &problem.tiles());
+    // Where there are few channels, the images are shared out, and the parts of the sum added up in the end.
     let parts = blocks(tiles.len(), tiles.len().div_ceil(TASKS.div_ceil(groups.len() * channel_blocks.len())));
     let numbered: Vec<(usize, Range<usize>)> = parts.iter().cloned().enumerate().collect();
     let tasks = product(&product(&groups, &channel_blocks), &numbered);
@@ -167,10 +167,10 @@ pub(super) fn weight_gradient(problem: &Problem, x: &[f32], gradient: &[f32]) ->
         tasks.into_par_iter().for_each_init(Vec::new, |columns, ((group, channels), (part, range))| {
             let taps = problem.geometry.taps();
             let start = part * count + group * outputs * depth + channels.start * taps;
-            for (i, (picture, pixels)) in tiles[range].iter().enumerate() {
-                let planes = problem.input_planes(x, *picture, group, &channels);
+            for (i, (image, pixels)) in tiles[range].iter().enumerate() {
+                let planes = problem.input_planes(x, *image, group, &channels);
                 let right = tile(&problem.geometry, planes, pixels, columns).transposed();
-                let left = (picture * problem.groups + group) * outputs * area + pixels.start;
+                let left = (image * problem.groups + group) * outputs * area + pixels.start;
                 let left = Matrix::new(&gradient[left..], area);
                 let size = [outputs, pixels.len(), channels.len() * taps];
                 // SAFETY: each task has its own part, group and rows of the unfolded matrix.
@@ -233,24 +233,24 @@ fn input_gradient_by_folding(problem: &Problem, weight: &[f32], gradient: &[f32]
     let (tiles, taps) = (problem.tiles(), geometry.taps());
     let (outputs, depth, area) = (problem.outputs, problem.depth(), geometry.output_area());
     let channel_blocks = problem.channel_blocks();
-    // Every group of every picture in blocks of channels, in the order of memory.
+    // Every group of every image in blocks of channels, in the order of memory.
     let mut out = zeros(problem.batch * problem.groups * problem.inputs * geometry.input_area());
     let mut rest = out.as_mut_slice();
     let mut tasks = Vec::new();
-    for picture in 0..problem.batch * problem.groups {
+    for image in 0..problem.batch * problem.groups {
         for channels in &channel_blocks {
             let (planes, after) = rest.split_at_mut(channels.len() * geometry.input_area());
-            tasks.push((picture, channels.clone(), planes));
+            tasks.push((image, channels.clone(), planes));
             rest = after;
         }
     }
-    tasks.into_par_iter().for_each_init(Vec::new, |columns: &mut Vec<f32>, (picture, channels, planes)| {
-        let first = picture % problem.groups * outputs;
+    tasks.into_par_iter().for_each_init(Vec::new, |columns: &mut Vec<f32>, (image, channels, planes)| {
+        let first = image % problem.groups * outputs;
         let left = Matrix::new(&weight[first * depth + channels.start * taps..], depth).transposed();
         for pixels in &tiles {
             let rows = channels.len() * taps;
             columns.resize(rows * pixels.len(), 0.0);
-            let right = Matrix::new(&gradient[picture * outputs * area + pixels.start..], area);
+            let right = Matrix::new(&gradient[image * outputs * area + pixels.start..], area);
             let target = Target::new(columns);
             // SAFETY: `columns` is this task's own, and nothing else touches it meanwhile.
             unsafe { target.product(0, pixels.len(), [rows, outputs, pixels.len()], left, right, false) };
@@ -260,7 +260,7 @@ fn input_gradient_by_folding(problem: &Problem, weight: &[f32], gradient: &[f32]
     out
 }
 
-/// Sum of every channel over batch and picture: the gradient of a bias.
+/// Sum of every channel over batch and image: the gradient of a bias.
 pub(super) fn channel_sums(gradient: &[f32], channels: usize, area: usize) -> Vec<f32> {
     let planes: Vec<f64> = gradient.par_chunks_exact(area).map(|plane| sum(plane, |value| value)).collect();
     (0..channels).map(|channel| planes.iter().skip(channel).step_by(channels).sum::<f64>() as f32).collect()

@@ -30,8 +30,8 @@ pub(super) fn forward(
 ) -> Forward {
     let mut kept = zeros(logits.len());
     let mut sums = (0.0, 0.0);
-    let pictures = kept.chunks_exact_mut(classes * area).zip(logits.chunks_exact(classes * area));
-    for ((kept, logits), labels) in pictures.zip(labels.chunks_exact(area)) {
+    let images = kept.chunks_exact_mut(classes * area).zip(logits.chunks_exact(classes * area));
+    for ((kept, logits), labels) in images.zip(labels.chunks_exact(area)) {
         // A strip holds a piece of every class's plane.
         let mut strips: Vec<Vec<&mut [f32]>> = labels.chunks(STRIP).map(|_| Vec::with_capacity(classes)).collect();
         for plane in kept.chunks_exact_mut(area) {

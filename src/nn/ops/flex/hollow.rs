@@ -7,13 +7,13 @@ use burn::tensor::{DType, Shape};
 use crate::nn::ops::dry;
 use crate::nn::ops::results::{CrossEntropy, Normalised, Statistics};
 
-/// A tensor of `shape` that is counted but holds nothing: no picture, or one number in place of all.
+/// A tensor of `shape` that is counted but holds nothing: no image, or one number in place of all.
 pub(super) fn hollow(shape: impl Into<Shape>, dtype: DType) -> FlexTensor {
     let shape = shape.into();
     let mut strides = vec![0; shape.num_dims()];
     let numbers = if shape[0] == 0 {
         // A part of it begins at 0, too, and still tells how large the whole is.
-        strides[0] = picture(&shape);
+        strides[0] = image(&shape);
         vec![]
     } else {
         vec![0f32]
@@ -33,12 +33,12 @@ pub(super) fn input(tensor: FlexTensor) -> FlexTensor {
     if shape[0] != 0 {
         return tensor;
     }
-    let whole = tensor.layout().strides()[0] == picture(&shape);
+    let whole = tensor.layout().strides()[0] == image(&shape);
     if whole { counted(tensor) } else { hollow(shape, tensor.dtype()) }
 }
 
-/// Elements of one picture of a batch.
-fn picture(shape: &Shape) -> isize {
+/// Elements of one image of a batch.
+fn image(shape: &Shape) -> isize {
     shape.iter().skip(1).product::<usize>() as isize
 }
 

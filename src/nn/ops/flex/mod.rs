@@ -361,7 +361,7 @@ impl Kernels for Flex {
     }
 }
 
-/// Whether [`winograd`] computes a convolution of pictures and weights of these shapes.
+/// Whether [`winograd`] computes a convolution of images and weights of these shapes.
 #[cfg(feature = "libtorch")]
 pub(super) fn suits_winograd([x, weight]: [[usize; 4]; 2], settings: ConvSettings) -> bool {
     weight[2..] == [3, 3] && winograd::suits(&problem_of(x, weight, settings))
@@ -382,8 +382,8 @@ pub(super) fn winograd(
     (out, [problem.batch, problem.outputs, height, width])
 }
 
-fn sides(picture: &FlexTensor) -> [usize; 2] {
-    let [_, _, height, width] = picture.shape().dims();
+fn sides(image: &FlexTensor) -> [usize; 2] {
+    let [_, _, height, width] = image.shape().dims();
     [height, width]
 }
 
@@ -391,7 +391,7 @@ fn convolution(x: &FlexTensor, weight: &FlexTensor, settings: ConvSettings) -> P
     problem_of(x.shape().dims(), weight.shape().dims(), settings)
 }
 
-/// The convolution of pictures and weights of these shapes.
+/// The convolution of images and weights of these shapes.
 fn problem_of(x: [usize; 4], weight: [usize; 4], settings: ConvSettings) -> Problem {
     let ([batch, _, height, width], [outputs, inputs, rows, columns]) = (x, weight);
     let (input, kernel, groups) = ([height, width], [rows, columns], settings.groups);

@@ -12,7 +12,7 @@ pub(super) fn output(input: [usize; 2], settings: &PoolSettings) -> [usize; 2] {
     std::array::from_fn(|i| {
         let (stride, padding) = (settings.stride[i], settings.padding[i]);
         let room = (input[i] + 2 * padding).checked_sub(settings.dilation[i] * (settings.kernel[i] - 1) + 1);
-        let Some(room) = room else { panic!("a pooling window of {:?} on a picture of {input:?}", settings.kernel) };
+        let Some(room) = room else { panic!("a pooling window of {:?} on an image of {input:?}", settings.kernel) };
         match settings.ceil_mode {
             false => room / stride + 1,
             true => {
@@ -39,7 +39,7 @@ pub(super) fn maximum(x: &[f32], input: [usize; 2], settings: &PoolSettings) -> 
 }
 
 fn window(plane: &[f32], input: [usize; 2], at: [usize; 2], settings: &PoolSettings) -> (f32, i32) {
-    // The taps of the window that lie inside the picture, by axis.
+    // The taps of the window that lie inside the image, by axis.
     let inside = |i: usize| {
         let start = at[i] * settings.stride[i];
         let first = settings.padding[i].saturating_sub(start).div_ceil(settings.dilation[i]);

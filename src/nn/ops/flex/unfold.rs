@@ -1,10 +1,10 @@
-//! Pictures as the columns of a matrix, and back: a convolution is then a matrix product.
+//! Images as the columns of a matrix, and back: a convolution is then a matrix product.
 
 use std::ops::Range;
 
 use crate::nn::ops::ConvSettings;
 
-/// Sides of the pictures and of the kernel of a convolution.
+/// Sides of the images and of the kernel of a convolution.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Geometry {
     pub(super) input: [usize; 2],
@@ -34,7 +34,7 @@ impl Geometry {
         self.kernel == [1, 1] && self.settings.stride == [1, 1] && self.settings.padding == [0, 0]
     }
 
-    /// Output columns, as a range, whose tap `column` of the kernel falls inside the picture.
+    /// Output columns, as a range, whose tap `column` of the kernel falls inside the image.
     fn inside(&self, column: usize) -> Range<usize> {
         let ConvSettings { stride, padding, dilation, .. } = self.settings;
         let offset = column * dilation[1];
@@ -43,14 +43,14 @@ impl Geometry {
         first.min(self.output[1])..last.clamp(first.min(self.output[1]), self.output[1])
     }
 
-    /// Input row that tap `row` of the kernel sees from output row `y`, if it is inside the picture.
+    /// Input row that tap `row` of the kernel sees from output row `y`, if it is inside the image.
     fn input_row(&self, y: usize, row: usize) -> Option<usize> {
         let ConvSettings { stride, padding, dilation, .. } = self.settings;
         (y * stride[0] + row * dilation[0]).checked_sub(padding[0]).filter(|&row| row < self.input[0])
     }
 
     /// Calls `visit` for every run of output pixels in `pixels` that lie in one row, for one tap: the run within the
-    /// column matrix, and, of the part of it that falls inside the picture, the columns and the first input pixel.
+    /// column matrix, and, of the part of it that falls inside the image, the columns and the first input pixel.
     fn runs(&self, pixels: &Range<usize>, tap: [usize; 2], mut visit: impl FnMut(Range<usize>, Option<Inside>)) {
         let ConvSettings { stride, padding, dilation, .. } = self.settings;
         let inside = self.inside(tap[1]);
@@ -71,7 +71,7 @@ impl Geometry {
     }
 }
 
-/// The part of a run that falls inside the picture.
+/// The part of a run that falls inside the image.
 struct Inside {
     columns: Range<usize>,
     pixel: usize,

@@ -3,7 +3,7 @@
 //!
 //! A tile of 4x4 outputs follows from 6x6 inputs. Tiles and kernels are transformed, multiplied point by point, which
 //! over all channels is one matrix product for each of the 36 points, and transformed back. With a dilation of d, the
-//! picture falls into d x d pictures of every d-th row and column, each of which is convolved densely.
+//! image falls into d x d images of every d-th row and column, each of which is convolved densely.
 
 #![allow(unsafe_code)] // tasks write disjoint parts of one buffer
 
@@ -42,7 +42,7 @@ pub(super) fn suits(problem: &Problem) -> bool {
         && problem.geometry.output.iter().zip(settings.dilation).all(|(side, dilation)| *side >= OUT * dilation)
 }
 
-/// Bytes that [`forward`] takes besides its result, for one picture.
+/// Bytes that [`forward`] takes besides its result, for one image.
 pub(super) fn workspace(problem: &Problem) -> u64 {
     let [height, width] = problem.geometry.output;
     let dilation = problem.geometry.settings.dilation;
@@ -59,10 +59,10 @@ fn rows_at_once(tiles: usize) -> usize {
     (TILES / tiles).max(1)
 }
 
-/// A row of tiles: of one picture, for the output rows `first`, `first + dilation`, ...
+/// A row of tiles: of one image, for the output rows `first`, `first + dilation`, ...
 #[derive(Debug, Clone, Copy)]
 struct Row {
-    picture: usize,
+    image: usize,
     first: usize,
 }
 
@@ -98,10 +98,8 @@ pub(super) fn forward(problem: &Problem, x: &[f32], weight: &[f32], epilogue: &E
     let dilation = problem.geometry.settings.dilation;
     let columns = Columns::new(width, dilation[1]);
     let rows: Vec<Row> = (0..problem.batch)
-        .flat_map(|picture| (0..dilation[0]).map(move |phase| (picture, phase)))
-        .flat_map(|(picture, phase)| {
-            (phase..height).step_by(OUT * dilation[0]).map(move |first| Row { picture, first })
-        })
+        .flat_map(|image| (0..dilation[0]).map(move |phase| (image, phase)))
+        .flat_map(|(image, phase)| (phase..height).step_by(OUT * dilation[0]).map(move |first| Row { image, first }))
         .collect();
     let run = |target: Target| {
         for rows in rows.chunks(rows_at_once(columns.tiles.len())) {
@@ -232,11 +230,11 @@ impl Scratch {
         Self { inputs: lines(), halves: lines(), points: vec![0.0; POINTS * groups], groups }
     }
 
-    /// Reads the inputs; what lies outside the picture is 0.
+    /// Reads the inputs; what lies outside the image is 0.
     fn gather(&mut self, problem: &Problem, x: &[f32], channel: usize, row: Row, columns: &Columns) {
         let geometry = &problem.geometry;
         let ([height, width], settings) = (geometry.input, geometry.settings);
-        let plane = &x[(row.picture * problem.inputs + channel) * height * width..][..height * width];
+        let plane = &x[(row.image * problem.inputs + channel) * height * width..][..height * width];
         let groups = self.groups;
         for (r, lines) in self.inputs.chunks_exact_mut(OUT * groups).enumerate() {
             let y = (row.first + r * settings.dilation[0]).checked_sub(settings.padding[0]).filter(|y| *y < height);
@@ -334,7 +332,7 @@ fn output_side([a, b, c, d, e, f]: [f32; IN]) -> [f32; OUT] {
 ///
 /// # Safety
 ///
-/// Nothing else may touch that channel in the pictures of `rows` meanwhile.
+/// Nothing else may touch that channel in the images of `rows` meanwhile.
 unsafe fn untransform(
     problem: &Problem,
     products: &[f32],
@@ -354,7 +352,7 @@ unsafe fn untransform(
         let points: [&[f32]; POINTS] =
             std::array::from_fn(|point| &products[(point * problem.outputs + output) * tiles + i * in_row..][..in_row]);
         Arch::new().dispatch(|| output_pixels(&points, &mut pixels));
-        let plane = row.picture * problem.outputs + output;
+        let plane = row.image * problem.outputs + output;
         for (r, lines) in pixels.chunks_exact(OUT * in_row).enumerate() {
             let y = row.first + r * dilation[0];
             if y >= height {

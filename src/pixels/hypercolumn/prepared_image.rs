@@ -1,26 +1,26 @@
-//! Pictures as the encoder takes them: normalised, at several sizes, a window at a time.
+//! Images as the encoder takes them: normalised, at several sizes, a window at a time.
 
 use std::ops::Range;
 use std::path::Path;
 
 use crate::base::Result;
-use crate::data::{Descriptor, network_input, settled};
+use crate::data::{Dataset, network_input, settled};
 use crate::image::Raster;
 use crate::nn::model::mirrored;
 
-/// A decoded picture, and how it is normalised.
+/// A decoded image, and how it is normalised.
 #[derive(Debug)]
-pub struct Picture<'a> {
+pub struct PreparedImage<'a> {
     path: &'a Path,
     raster: &'a Raster,
-    descriptor: Descriptor,
+    dataset: Dataset,
 }
 
-impl<'a> Picture<'a> {
+impl<'a> PreparedImage<'a> {
     /// An image that was [prepared](crate::data::prepared), which errors call `path`, to be normalised as the data set says:
     /// where that is by the image's own statistics, by those of the whole image. An error if its bands do not fit.
-    pub fn new(path: &'a Path, raster: &'a Raster, descriptor: &Descriptor) -> Result<Self> {
-        Ok(Self { path, raster, descriptor: settled(path, raster, descriptor)? })
+    pub fn new(path: &'a Path, raster: &'a Raster, dataset: &Dataset) -> Result<Self> {
+        Ok(Self { path, raster, dataset: settled(path, raster, dataset)? })
     }
 
     /// What it is called.
@@ -30,11 +30,11 @@ impl<'a> Picture<'a> {
 
     /// All that is done to its samples, as bytes.
     pub(super) fn normalisation(&self) -> Vec<u8> {
-        let Descriptor { bands, normalisation, nodata, samples, .. } = &self.descriptor;
+        let Dataset { bands, normalisation, nodata, samples, .. } = &self.dataset;
         format!("{bands} {normalisation:?} {nodata:?} {samples:?}").into_bytes()
     }
 
-    /// Normalised planes `[bands, rows, columns]` of a part of the picture that was reduced to means of `scale` x `scale`
+    /// Normalised planes `[bands, rows, columns]` of a part of the image that was reduced to means of `scale` x `scale`
     /// pixels. Rows and columns beyond its end mirror those before it.
     pub(super) fn reduced(&self, scale: usize, rows: &Range<usize>, columns: &Range<usize>) -> Result<Vec<f32>> {
         let size = self.raster.size;
@@ -42,7 +42,7 @@ impl<'a> Picture<'a> {
         let there = [own(rows, whole[0]), own(columns, whole[1])];
         let [top, left] = [there[0].start * scale, there[1].start * scale];
         let [bottom, right] = [(there[0].end * scale).min(size.height), (there[1].end * scale).min(size.width)];
-        let planes = network_input(self.path, &self.raster.cropped(top..bottom, left..right), &self.descriptor)?;
+        let planes = network_input(self.path, &self.raster.cropped(top..bottom, left..right), &self.dataset)?;
         let planes = if scale == 1 { planes } else { means(&planes, [bottom - top, right - left], scale) };
         if [rows, columns].into_iter().eq(&there) {
             return Ok(planes);
@@ -51,7 +51,7 @@ impl<'a> Picture<'a> {
         let place = |i: usize, whole: usize, start: usize| mirrored(i as i64, whole) - start;
         let rows: Vec<usize> = rows.clone().map(|i| place(i, whole[0], there[0].start)).collect();
         let columns: Vec<usize> = columns.clone().map(|i| place(i, whole[1], there[1].start)).collect();
-        let mut out = Vec::with_capacity(self.descriptor.bands * rows.len() * columns.len());
+        let mut out = Vec::with_capacity(self.dataset.bands * rows.len() * columns.len());
         for plane in planes.chunks_exact(height * width) {
             for row in &rows {
                 out.extend(columns.iter().map(|column| plane[row * width + column]));
@@ -61,7 +61,7 @@ impl<'a> Picture<'a> {
     }
 }
 
-/// The part of a range that lies in the picture; all of it where the range goes on beyond, as that mirrors it.
+/// The part of a range that lies in the image; all of it where the range goes on beyond, as that mirrors it.
 fn own(range: &Range<usize>, whole: usize) -> Range<usize> {
     if range.end > whole { 0..whole } else { range.clone() }
 }

@@ -1,4 +1,4 @@
-//! Proportions as a picture to look at.
+//! Proportions as an image to look at.
 
 use std::ops::Range;
 
@@ -127,9 +127,9 @@ impl Layout {
 impl Proportions {
     /// From top to bottom: the photograph if there is one, the dominant classes, the shares of the classes (the first
     /// lowest), depths or pixels, and a legend with per cents of the whole core. An upright core is turned so that its
-    /// upper end is on the left. A photograph must have the size of the classified picture. Where nothing is labelled,
+    /// upper end is on the left. A photograph must have the size of the classified image. Where nothing is labelled,
     /// it is grey. With more bins than pixels in the drawing, neighbours are put together.
-    pub fn picture(
+    pub fn image(
         &self,
         photograph: Option<&RgbImage>,
         colors: &[[u8; 3]],
@@ -267,8 +267,8 @@ mod tests {
         let upright = proportions(upright, 3, |x, y| thirds(y, x));
         for proportions in [lying, upright] {
             let layout = Layout::new(&proportions, false);
-            let picture = proportions.picture(None, &COLORS, &names(3), None).unwrap();
-            let at = |third: u32, y| picture.get_pixel(layout.left + layout.length * (2 * third + 1) / 6, y).0;
+            let image = proportions.image(None, &COLORS, &names(3), None).unwrap();
+            let at = |third: u32, y| image.get_pixel(layout.left + layout.length * (2 * third + 1) / 6, y).0;
             let share = |third, part: f64| at(third, layout.shares + ((1.0 - part) * f64::from(SHARES)) as u32);
             assert_eq!([0, 1, 2].map(|third| at(third, layout.strip)), [COLORS[2], COLORS[1], UNLABELLED]);
             assert_eq!([0.01, 0.24, 0.26, 1.0].map(|p| share(0, p)), [COLORS[0], COLORS[0], COLORS[2], COLORS[2]]);
@@ -283,13 +283,13 @@ mod tests {
         let proportions = proportions(size, 8, |_, _| 0);
         let shade = |y: u32| if y < 400 { [10, 20, 30] } else { [90, 80, 70] };
         let photograph = RgbImage::from_fn(8, 800, |_, y| image::Rgb(shade(y)));
-        let picture = proportions.picture(Some(&photograph), &COLORS, &names(3), None).unwrap();
+        let image = proportions.image(Some(&photograph), &COLORS, &names(3), None).unwrap();
         let layout = Layout::new(&proportions, true);
         let row = layout.photograph.unwrap().start;
-        assert_eq!(picture.get_pixel(layout.left, row).0, shade(0));
-        assert_eq!(picture.get_pixel(layout.left + layout.length - 1, row).0, shade(799));
-        assert!(proportions.picture(Some(&RgbImage::new(800, 8)), &COLORS, &names(3), None).is_err());
-        assert!(proportions.picture(None, &COLORS[..2], &names(3), None).is_err());
+        assert_eq!(image.get_pixel(layout.left, row).0, shade(0));
+        assert_eq!(image.get_pixel(layout.left + layout.length - 1, row).0, shade(799));
+        assert!(proportions.image(Some(&RgbImage::new(800, 8)), &COLORS, &names(3), None).is_err());
+        assert!(proportions.image(None, &COLORS[..2], &names(3), None).is_err());
     }
 
     #[test]
@@ -301,8 +301,8 @@ mod tests {
         assert_eq!((merged.bins().count(), merged.totals()), (1250, proportions.totals()));
         assert_eq!(merged.merged(1600), merged);
         let layout = Layout::new(&proportions, false);
-        let picture = proportions.picture(None, &COLORS, &names(3), None).unwrap();
-        let column = |x| [layout.shares, layout.shares + SHARES - 1].map(|y| picture.get_pixel(layout.left + x, y).0);
+        let image = proportions.image(None, &COLORS, &names(3), None).unwrap();
+        let column = |x| [layout.shares, layout.shares + SHARES - 1].map(|y| image.get_pixel(layout.left + x, y).0);
         assert!((0..layout.length).all(|x| column(x) == [COLORS[1], COLORS[0]]));
     }
 
@@ -327,7 +327,7 @@ mod tests {
         for (width, height) in [(1, 1), (1, 50), (3000, 3000), (20000, 3)] {
             let proportions = proportions(Size { width, height }, 40, |_, _| IGNORE);
             let photograph = RgbImage::new(width as u32, height as u32);
-            assert!(proportions.picture(Some(&photograph), &COLORS, &names(3), None).is_ok());
+            assert!(proportions.image(Some(&photograph), &COLORS, &names(3), None).is_ok());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The other operations on larger pictures than the golden ones, against their definitions in float64.
+//! The other operations on larger images than the golden ones, against their definitions in float64.
 
 use burn::tensor::{Int, Tensor, TensorData};
 use segtool::nn::ops::{self, Interpolation, NormSettings, PoolSettings, Resampling};
@@ -142,7 +142,7 @@ fn relu() {
     check("relu", SHAPE, [SHAPE[2], SHAPE[3]], ops::relu, expected);
 }
 
-/// Numbers of a channel, in the order of pictures.
+/// Numbers of a channel, in the order of images.
 fn channel(all: &[f64], [_, channels, height, width]: [usize; 4], channel: usize) -> Vec<f64> {
     all.chunks(height * width).skip(channel).step_by(channels).flatten().copied().collect()
 }
@@ -259,8 +259,8 @@ fn argmax() {
         let values: Vec<f32> = floats(&noise(1, &shape)).iter().map(|value| (value * 9.0).round()).collect();
         let [batch, channels, height, width] = shape;
         let largest = |i: usize| {
-            let (picture, pixel) = (i / (height * width), i % (height * width));
-            let value = |channel: usize| values[(picture * channels + channel) * height * width + pixel];
+            let (image, pixel) = (i / (height * width), i % (height * width));
+            let value = |channel: usize| values[(image * channels + channel) * height * width + pixel];
             (1..channels).fold(0, |best, channel| if value(channel) > value(best) { channel } else { best }) as i64
         };
         let expected: Vec<i64> = (0..batch * height * width).map(largest).collect();

@@ -1,4 +1,4 @@
-//! The validation pictures that went best and worst, to look at.
+//! The validation images that went best and worst, to look at.
 
 use std::fs;
 use std::path::Path;
@@ -8,16 +8,16 @@ use crate::base::files::{create_folder, write_bytes_unsynced};
 use crate::base::label_map::{IGNORE, LabelMap};
 use crate::base::{Error, Result};
 use crate::data::{Pair, displayed};
-use crate::draw::{Classes, Look, PictureFormat, Shown, compose, encode_picture};
+use crate::draw::{Classes, FigureFormat, Look, Shown, compose, encode_figure};
 use crate::image::read_image;
 use crate::metric::Areas;
 
-/// Widest picture, in pixels.
+/// Widest image, in pixels.
 const MOST_WIDTH: u32 = 1920;
 
-/// A picture with what makes its place.
+/// An image with what makes its place.
 #[derive(Debug, Clone, PartialEq)]
-pub struct RankedPicture {
+pub struct RankedImage {
     /// Its place among the pairs.
     pub index: usize,
     /// Mean IoU over the classes that its label holds.
@@ -28,30 +28,30 @@ pub struct RankedPicture {
     pub prediction: LabelMap,
 }
 
-/// Finds the best and the worst of the pictures that it is shown, and holds no others. The order in which they come
+/// Finds the best and the worst of the images that it is shown, and holds no others. The order in which they come
 /// does not matter.
 #[derive(Debug, Clone)]
-pub struct PictureRanking {
+pub struct ImageRanking {
     classes: usize,
     count: usize,
-    best: Vec<Arc<RankedPicture>>,
-    worst: Vec<Arc<RankedPicture>>,
+    best: Vec<Arc<RankedImage>>,
+    worst: Vec<Arc<RankedImage>>,
 }
 
-impl PictureRanking {
-    /// For `count` pictures at either end.
+impl ImageRanking {
+    /// For `count` images at either end.
     pub fn new(classes: usize, count: usize) -> Self {
         Self { classes, count, best: Vec::new(), worst: Vec::new() }
     }
 
-    /// Takes a picture in; one without a label has no place. `index` is its place among the pairs.
+    /// Takes an image in; one without a label has no place. `index` is its place among the pairs.
     pub fn add(&mut self, index: usize, labels: &LabelMap, prediction: &LabelMap) {
         if self.count == 0 {
             return;
         }
-        let Some(mean_iou) = picture_iou(labels, prediction, self.classes) else { return };
-        let place = |kept: &[Arc<RankedPicture>], better: fn(f64, f64) -> bool| {
-            let behind = |other: &Arc<RankedPicture>| {
+        let Some(mean_iou) = image_iou(labels, prediction, self.classes) else { return };
+        let place = |kept: &[Arc<RankedImage>], better: fn(f64, f64) -> bool| {
+            let behind = |other: &Arc<RankedImage>| {
                 better(mean_iou, other.mean_iou) || (mean_iou == other.mean_iou && index < other.index)
             };
             Some(kept.iter().position(behind).unwrap_or(kept.len())).filter(|&place| place < self.count)
@@ -60,24 +60,23 @@ impl PictureRanking {
         if best.or(worst).is_none() {
             return;
         }
-        let picture =
-            Arc::new(RankedPicture { index, mean_iou, labels: labels.clone(), prediction: prediction.clone() });
+        let image = Arc::new(RankedImage { index, mean_iou, labels: labels.clone(), prediction: prediction.clone() });
         for (kept, place) in [(&mut self.best, best), (&mut self.worst, worst)] {
             if let Some(place) = place {
-                kept.insert(place, Arc::clone(&picture));
+                kept.insert(place, Arc::clone(&image));
                 kept.truncate(self.count);
             }
         }
     }
 
-    /// The best pictures, the best first, and the worst, the worst first. Of few pictures, some are both.
-    pub fn extremes(&self) -> (&[Arc<RankedPicture>], &[Arc<RankedPicture>]) {
+    /// The best images, the best first, and the worst, the worst first. Of few images, some are both.
+    pub fn extremes(&self) -> (&[Arc<RankedImage>], &[Arc<RankedImage>]) {
         (&self.best, &self.worst)
     }
 }
 
-/// Mean IoU of a picture over the classes that its label holds; `None` if it holds none.
-pub(crate) fn picture_iou(labels: &LabelMap, prediction: &LabelMap, classes: usize) -> Option<f64> {
+/// Mean IoU of an image over the classes that its label holds; `None` if it holds none.
+pub(crate) fn image_iou(labels: &LabelMap, prediction: &LabelMap, classes: usize) -> Option<f64> {
     let mut areas = vec![Areas::default(); classes];
     let pixels = labels.classes.iter().zip(&prediction.classes).filter(|(label, _)| **label != IGNORE);
     for (&label, &predicted) in pixels {
@@ -95,46 +94,46 @@ pub(crate) fn picture_iou(labels: &LabelMap, prediction: &LabelMap, classes: usi
 
 /// Draws the best and the worst side by side with their labels as `best_1_<stem>.png`, `worst_1_<stem>.png` and so on;
 /// the folder is made anew.
-pub fn write_pictures(folder: &Path, ranking: &PictureRanking, pairs: &[Pair], classes: &Classes) -> Result<()> {
+pub fn write_images(folder: &Path, ranking: &ImageRanking, pairs: &[Pair], classes: &Classes) -> Result<()> {
     if folder.exists() {
         fs::remove_dir_all(folder).map_err(|e| Error::write(folder, e))?;
     }
     create_folder(folder)?;
     let (best, worst) = ranking.extremes();
-    for (end, pictures) in [("best", best), ("worst", worst)] {
-        let digits = pictures.len().to_string().len();
-        for (i, picture) in pictures.iter().enumerate() {
-            let pair = pairs.get(picture.index).ok_or_else(|| {
-                Error::content(folder, format!("picture {} is none of the {} pairs", picture.index, pairs.len()))
+    for (end, images) in [("best", best), ("worst", worst)] {
+        let digits = images.len().to_string().len();
+        for (i, image) in images.iter().enumerate() {
+            let pair = pairs.get(image.index).ok_or_else(|| {
+                Error::content(folder, format!("image {} is none of the {} pairs", image.index, pairs.len()))
             })?;
             let stem = pair.image.file_stem().unwrap_or_default().to_string_lossy();
             let path = folder.join(format!("{end}_{:0digits$}_{stem}.png", i + 1));
-            write_bytes_unsynced(&path, &draw(picture, pair, classes)?)?;
+            write_bytes_unsynced(&path, &draw(image, pair, classes)?)?;
         }
     }
     Ok(())
 }
 
-fn draw(picture: &RankedPicture, pair: &Pair, classes: &Classes) -> Result<Vec<u8>> {
+fn draw(image: &RankedImage, pair: &Pair, classes: &Classes) -> Result<Vec<u8>> {
     let raster = read_image(&pair.image)?;
-    if raster.size != picture.labels.size {
+    if raster.size != image.labels.size {
         return Err(Error::SizeMismatch {
             first: pair.image.clone(),
             first_size: raster.size,
             second: pair.label.name().to_path_buf(),
-            second_size: picture.labels.size,
+            second_size: image.labels.size,
         });
     }
     let shown = Shown {
         image: displayed(raster, classes.bands, &classes.nodata),
-        label: Some(picture.labels.classes.clone()),
-        prediction: Some(picture.prediction.classes.clone()),
+        label: Some(image.labels.classes.clone()),
+        prediction: Some(image.prediction.classes.clone()),
         probability: None,
-        mean_iou: Some(picture.mean_iou),
+        mean_iou: Some(image.mean_iou),
     };
     let look = Look { errors: true, titles: true, legend: true, max_width: Some(MOST_WIDTH), ..Look::default() };
     let drawn = compose(shown, classes, &look).map_err(|reason| Error::content(&pair.image, reason))?;
-    encode_picture(&drawn, PictureFormat::Png)
+    encode_figure(&drawn, FigureFormat::Png)
 }
 
 #[cfg(test)]
@@ -149,7 +148,7 @@ mod tests {
 
     #[test]
     fn the_score_is_over_the_classes_of_the_label() {
-        let iou = |labels: &[u16], predicted: &[u16]| picture_iou(&map(labels), &map(predicted), 3);
+        let iou = |labels: &[u16], predicted: &[u16]| image_iou(&map(labels), &map(predicted), 3);
         assert_eq!(iou(&[0, 0, 1, 1], &[0, 0, 1, 1]), Some(1.0));
         // Class 2 does not occur: it only takes from class 1, 1 of 2.
         assert_eq!(iou(&[0, 0, 1, 1], &[0, 0, 1, 2]), Some(0.75));
@@ -160,7 +159,7 @@ mod tests {
 
     #[test]
     fn the_ends_are_found_in_any_order() {
-        // Scores of pictures 0 to 9 are 0.9, 0.8, ..., 0; 4 and 5 are equal.
+        // Scores of images 0 to 9 are 0.9, 0.8, ..., 0; 4 and 5 are equal.
         let right = [9, 8, 7, 6, 5, 5, 3, 2, 1, 0];
         let labels = map(&[0; 10]);
         let prediction = |index: usize| {
@@ -168,28 +167,28 @@ mod tests {
             map(&classes)
         };
         for order in [[0, 1, 2, 3, 4, 5, 6, 7, 8, 9], [9, 3, 5, 4, 0, 8, 1, 2, 6, 7]] {
-            let mut ranking = PictureRanking::new(2, 5);
+            let mut ranking = ImageRanking::new(2, 5);
             for index in order {
                 ranking.add(index, &labels, &prediction(index));
             }
-            let places = |kept: &[Arc<RankedPicture>]| kept.iter().map(|p| p.index).collect::<Vec<_>>();
+            let places = |kept: &[Arc<RankedImage>]| kept.iter().map(|p| p.index).collect::<Vec<_>>();
             let (best, worst) = ranking.extremes();
             assert_eq!((places(best), places(worst)), (vec![0, 1, 2, 3, 4], vec![9, 8, 7, 6, 4]));
             assert_eq!(best[0].prediction, prediction(0));
         }
-        let mut none = PictureRanking::new(2, 0);
+        let mut none = ImageRanking::new(2, 0);
         none.add(0, &labels, &prediction(0));
         assert_eq!(none.extremes().0.len(), 0);
     }
 
     #[test]
-    fn pictures_are_written_by_rank_and_stem() {
+    fn images_are_written_by_rank_and_stem() {
         let folder = tempfile::tempdir().unwrap();
         let pairs = write_set(folder.path(), "val", 1, 0..3, Size { width: 32, height: 24 }).unwrap();
-        let descriptor = crate::data::Descriptor::find("demo").unwrap();
-        let mut ranking = PictureRanking::new(4, 1);
+        let dataset = crate::data::Dataset::find("demo").unwrap();
+        let mut ranking = ImageRanking::new(4, 1);
         for (index, pair) in pairs.iter().enumerate() {
-            let labels = crate::data::load_labels(pair.label.name(), &descriptor).unwrap();
+            let labels = crate::data::load_labels(pair.label.name(), &dataset).unwrap();
             let mut prediction = labels.clone();
             prediction.classes[..100 * index].fill(3);
             ranking.add(index, &labels, &prediction);
@@ -197,7 +196,7 @@ mod tests {
         let target = folder.path().join("validation/epoch_0003");
         create_folder(&target).unwrap();
         fs::write(target.join("worst_1_old.png"), "old").unwrap();
-        write_pictures(&target, &ranking, &pairs, &Classes::of(&descriptor)).unwrap();
+        write_images(&target, &ranking, &pairs, &Classes::of(&dataset)).unwrap();
         let mut names: Vec<_> = fs::read_dir(&target).unwrap().map(|e| e.unwrap().file_name()).collect();
         names.sort();
         let name =

@@ -36,7 +36,7 @@ pub struct Class {
     /// The label values that stand for it on disk; predictions are written with the first.
     #[serde(with = "one_or_many")]
     pub values: Vec<u16>,
-    /// Its colour in pictures, and in RGB label images.
+    /// Its colour in images, and in RGB label images.
     pub color: [u8; 3],
     /// Further colours that mean it in RGB label images.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -53,13 +53,13 @@ impl Class {
 /// A data set, as a file in `datasets/` describes it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Descriptor {
+pub struct Dataset {
     /// Its short name.
     pub name: String,
     /// What it shows and where it is from.
     #[serde(default)]
     pub title: String,
-    /// Bands that the network gets. A grey picture fills all of them.
+    /// Bands that the network gets. A grey image fills all of them.
     pub bands: usize,
     /// Label values that mean "not labelled"; negative numbers and NaN may be among them.
     #[serde(default)]
@@ -104,13 +104,13 @@ fn values(first: u16, classes: usize) -> Result<Vec<u16>> {
     Ok((first..first + classes as u16).collect())
 }
 
-impl Descriptor {
+impl Dataset {
     /// Most classes that 16-bit values tell apart, with two values of another meaning.
     pub const MAX_CLASSES: usize = u16::MAX as usize - 2;
     /// Most characters of a class's name.
     pub const LONGEST_NAME: usize = 1000;
 
-    /// A built-in descriptor by name, or the one in a `.toml` file.
+    /// A built-in dataset by name, or the one in a `.toml` file.
     pub fn find(name_or_path: &str) -> Result<Self> {
         let path = Path::new(name_or_path);
         if let Some(text) = Self::built_in_text(name_or_path) {
@@ -178,20 +178,20 @@ impl Descriptor {
         BUILT_IN.iter().map(|(name, _)| *name)
     }
 
-    /// The text of a built-in descriptor's file.
+    /// The text of a built-in dataset's file.
     pub fn built_in_text(name: &str) -> Option<&'static str> {
         BUILT_IN.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
     }
 
-    /// The descriptor that a file with this text holds; `path` is what errors call it.
+    /// The dataset that a file with this text holds; `path` is what errors call it.
     pub fn parse(text: &str, path: &Path) -> Result<Self> {
         let failed = |e: toml::de::Error| Error::content(path, plain_types(&e.to_string()));
-        let descriptor: Self = toml::from_str(text).map_err(failed)?;
-        descriptor.validate().map_err(|reason| Error::content(path, reason))?;
-        if descriptor.other_values == OtherValues::Wrong {
+        let dataset: Self = toml::from_str(text).map_err(failed)?;
+        dataset.validate().map_err(|reason| Error::content(path, reason))?;
+        if dataset.other_values == OtherValues::Wrong {
             return Err(Error::content(path, "`other_values` is \"error\" or \"unlabelled\""));
         }
-        Ok(descriptor)
+        Ok(dataset)
     }
 
     /// Checks what the format alone does not.
@@ -318,17 +318,17 @@ mod tests {
 
     #[test]
     fn every_built_in_descriptor_is_valid_and_carries_its_name() {
-        for name in Descriptor::names() {
-            assert_eq!(Descriptor::find(name).unwrap().name, name);
+        for name in Dataset::names() {
+            assert_eq!(Dataset::find(name).unwrap().name, name);
         }
-        assert_eq!(Descriptor::find("ade20k").unwrap().class_count(), 150);
-        assert_eq!(Descriptor::find("CamVid").unwrap().name, "camvid");
-        assert!(Descriptor::find("nothing").unwrap_err().to_string().contains("seeps"));
+        assert_eq!(Dataset::find("ade20k").unwrap().class_count(), 150);
+        assert_eq!(Dataset::find("CamVid").unwrap().name, "camvid");
+        assert!(Dataset::find("nothing").unwrap_err().to_string().contains("seeps"));
     }
 
     #[test]
     fn values_map_to_classes_and_back() {
-        let ade = Descriptor::find("ade20k").unwrap();
+        let ade = Dataset::find("ade20k").unwrap();
         let labels = RawLabels::Values(Size { width: 3, height: 1 }, vec![0, 1, 150]);
         assert_eq!(ade.class_map(Path::new("x"), &labels).unwrap().classes, [IGNORE, 0, 149]);
         assert_eq!([ade.value_of(0), ade.value_of(149), ade.value_of(IGNORE)], [1, 150, 0]);
@@ -336,11 +336,11 @@ mod tests {
 
     #[test]
     fn merging_keeps_every_value() {
-        let merged = Descriptor::find("seeps").unwrap().merged();
+        let merged = Dataset::find("seeps").unwrap().merged();
         let labels = RawLabels::Values(Size { width: 8, height: 1 }, (0..8).collect());
         assert_eq!(merged.class_map(Path::new("x"), &labels).unwrap().classes, [0, 1, 1, 1, 1, 1, 1, 1]);
         assert_eq!(merged.validate(), Ok(()));
-        let seeps = Descriptor::find("seeps").unwrap();
+        let seeps = Dataset::find("seeps").unwrap();
         let labels = RawLabels::Colors(Size { width: 8, height: 1 }, seeps.colors());
         assert_eq!(merged.class_map(Path::new("x"), &labels).unwrap().classes, [0, 1, 1, 1, 1, 1, 1, 1]);
     }
@@ -348,18 +348,18 @@ mod tests {
     #[test]
     fn numbered_classes_ignore_every_other_value() {
         let labels = RawLabels::Values(Size { width: 4, height: 1 }, vec![0, 1, 3, 4]);
-        let map = Descriptor::numbered(3).unwrap().class_map(Path::new("x"), &labels).unwrap();
+        let map = Dataset::numbered(3).unwrap().class_map(Path::new("x"), &labels).unwrap();
         assert_eq!(map.classes, [IGNORE, 0, 2, IGNORE]);
     }
 
     #[test]
     fn classes_without_colours_are_shown_with_those_of_their_value() {
-        let (few, many) = (Descriptor::numbered(3).unwrap(), Descriptor::numbered(40).unwrap());
-        let all = Descriptor::unnamed(9, None, (1, many.normalisation.clone())).unwrap();
+        let (few, many) = (Dataset::numbered(3).unwrap(), Dataset::numbered(40).unwrap());
+        let all = Dataset::unnamed(9, None, (1, many.normalisation.clone())).unwrap();
         assert_eq!(few.shown_colors(), many.shown_colors()[..3]);
         assert_eq!(few.shown_colors(), all.shown_colors()[1..4]);
         assert_eq!(few.colors(), [[0; 3]; 3]);
-        let camvid = Descriptor::find("camvid").unwrap();
+        let camvid = Dataset::find("camvid").unwrap();
         assert_eq!(camvid.shown_colors(), camvid.colors());
     }
 }
