@@ -3,7 +3,7 @@
 use divan::counter::ItemsCount;
 use image::{Rgb, RgbImage};
 use segtool::data::Dataset;
-use segtool::draw::{Classes, FigureFormat, Look, Shown, compose, encode_figure};
+use segtool::draw::{Classes, FigureFormat, Shown, Style, compose, encode_figure};
 
 const WIDTH: u32 = 683;
 const HEIGHT: u32 = 512;
@@ -26,9 +26,9 @@ fn shown() -> Shown {
 #[divan::bench(args = [FigureFormat::Png, FigureFormat::Jpeg])]
 fn image(bencher: divan::Bencher<'_, '_>, format: FigureFormat) {
     let classes = Classes::of(&Dataset::find("ade20k").expect("a built-in data set"));
-    let look = Look { titles: true, legend: true, ..Look::default() };
+    let style = Style { titles: true, legend: true, ..Style::default() };
     bencher.counter(ItemsCount::new(1usize)).with_inputs(shown).bench_values(|shown| {
-        let image = compose(shown, &classes, &look).expect("an image that can be drawn");
+        let image = compose(shown, &classes, &style).expect("an image that can be drawn");
         encode_figure(&image, format).expect("an image")
     });
 }

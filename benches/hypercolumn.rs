@@ -10,7 +10,7 @@ use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use segtool::base::Size;
 use segtool::data::Dataset;
-use segtool::image::{Raster, Samples};
+use segtool::image::{Image, Samples};
 use segtool::nn::device::DeviceChoice;
 use segtool::nn::model::{FeatureEncoderConfig, Tap, VggConfig};
 use segtool::pixels::hypercolumn::{HypercolumnConfig, Hypercolumns, PreparedImage, WindowFeatures};
@@ -22,10 +22,10 @@ fn main() {
     divan::main();
 }
 
-fn raster() -> Raster {
+fn raster() -> Image {
     let noise = |i: u32| (i.wrapping_mul(2_654_435_761) >> 24) as u8;
     let samples = (0..(3 * SIZE.width * SIZE.height) as u32).map(noise).collect();
-    Raster::new(SIZE, 3, Samples::U8(samples))
+    Image::new(SIZE, 3, Samples::U8(samples))
 }
 
 fn hypercolumns(device: &str) -> Hypercolumns {
@@ -36,7 +36,7 @@ fn hypercolumns(device: &str) -> Hypercolumns {
     Hypercolumns::new(config, encoder, 3, device).unwrap()
 }
 
-fn seen(hypercolumns: &Hypercolumns, raster: &Raster) -> Vec<WindowFeatures> {
+fn seen(hypercolumns: &Hypercolumns, raster: &Image) -> Vec<WindowFeatures> {
     let dataset = Dataset::find("core").unwrap();
     let image = PreparedImage::new(Path::new("image"), raster, &dataset).unwrap();
     let layout = hypercolumns.layout(SIZE);

@@ -10,7 +10,7 @@ use std::path::Path;
 use burn::tensor::{Device, Tensor, TensorData};
 use segtool::base::Size;
 use segtool::data::{Dataset, Normalisation, ValidPixels};
-use segtool::image::{Raster, Samples};
+use segtool::image::{Image, Samples};
 use segtool::nn::model::{
     Dilation, FeatureEncoder, FeatureEncoderConfig, ResNetFeaturesConfig, Stem, Style, Tap, Variant, VggConfig,
     collect, replace,
@@ -139,10 +139,10 @@ fn as_it_is() -> Dataset {
     Dataset { normalisation, ..Dataset::find("core").unwrap() }
 }
 
-fn raster([height, width]: [usize; 2]) -> Raster {
+fn raster([height, width]: [usize; 2]) -> Image {
     let planes = numbers_of_image([height, width]);
     let samples = (0..height * width).flat_map(|i| [0, 1, 2].map(|band| planes[band * height * width + i])).collect();
-    Raster::new(Size { width, height }, 3, Samples::F32(samples))
+    Image::new(Size { width, height }, 3, Samples::F32(samples))
 }
 
 fn hypercolumns(config: &HypercolumnConfig, device: &Device) -> Hypercolumns {
@@ -151,7 +151,7 @@ fn hypercolumns(config: &HypercolumnConfig, device: &Device) -> Hypercolumns {
 }
 
 /// All features of an image, `[features, height, width]`, in windows.
-fn features(hypercolumns: &Hypercolumns, raster: &Raster, side: Option<usize>) -> Vec<f32> {
+fn features(hypercolumns: &Hypercolumns, raster: &Image, side: Option<usize>) -> Vec<f32> {
     let (name, dataset) = (Path::new("image"), as_it_is());
     let image = PreparedImage::new(name, raster, &dataset).unwrap();
     let layout = hypercolumns.layout(raster.size);

@@ -18,7 +18,7 @@ use segtool::data::{Dataset, Labels, Normalisation, Sample, ValidPixels, pair_ma
 use segtool::nn::activation::{Activation, Rule};
 use segtool::nn::model::{NetworkConfig, UnetConfig};
 use segtool::nn::ops::Resampling;
-use segtool::predict::merge::{Look, ScoreMap, Wanted, decide};
+use segtool::predict::merge::{ScoreMap, Wanted, WeightedScores, decide};
 use segtool::train::network::evaluate::classes;
 use segtool::weights::{Description, Weights, save};
 use serde_json::Value;
@@ -281,8 +281,8 @@ fn a_second_root_validates() {
     }
 }
 
-fn look(planes: &[f32], size: Size, rule: Rule, share: f32) -> Look {
-    Look { map: ScoreMap::from_planes(planes, size, rule, false), enlargement: Resampling::default(), share }
+fn part(planes: &[f32], size: Size, rule: Rule, share: f32) -> WeightedScores {
+    WeightedScores { map: ScoreMap::from_planes(planes, size, rule, false), enlargement: Resampling::default(), share }
 }
 
 #[test]
@@ -294,8 +294,8 @@ fn looks_of_sigmoids_are_averaged_as_probabilities() {
     let mean = |i: usize| (sigmoid(first[i]) + sigmoid(second[i])) / 2.0;
     for (threshold, expected) in [(0.5, [2, 3]), (0.6, [2, 0]), (0.9, [0, 0])] {
         let rule = Rule::Above(threshold);
-        let looks = [look(&first, size, rule, 1.0), look(&second, size, rule, 1.0)];
-        let decision = decide(&looks, size, 0..1, Wanted { highest: true, all: true });
+        let parts = [part(&first, size, rule, 1.0), part(&second, size, rule, 1.0)];
+        let decision = decide(&parts, size, 0..1, Wanted { highest: true, all: true });
         assert_eq!(decision.classes, expected, "{threshold}");
         let (all, highest) = (decision.all.unwrap(), decision.highest.unwrap());
         for pixel in 0..2 {
@@ -316,7 +316,7 @@ fn validation_decides_as_prediction_does() {
             let planes: Vec<f32> = data.iter::<f32>().map(|x| 3.0 * x).collect();
             for rule in [Rule::MostProbable, Rule::Above(0.5), Rule::Above(0.0), Rule::Above(0.8)] {
                 let logits = Tensor::<4>::from_data(TensorData::new(planes.clone(), data.shape().to_vec()), &device);
-                let expected = decide(&[look(&planes, size, rule, 1.0)], size, 0..size.height, Wanted::default());
+                let expected = decide(&[part(&planes, size, rule, 1.0)], size, 0..size.height, Wanted::default());
                 assert_eq!(classes(logits, rule).unwrap(), expected.classes, "{choice}, {outputs}, {rule:?}");
                 let foreground = expected.classes.iter().any(|class| *class > 0);
                 assert!(foreground || (outputs, rule) == (1, Rule::MostProbable));

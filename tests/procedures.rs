@@ -11,7 +11,7 @@ use burn::tensor::TensorData;
 use safetensors::tensor::{Dtype, SafeTensors};
 use segtool::base::Size;
 use segtool::data::{Dataset, Normalisation, ValidPixels};
-use segtool::image::{Raster, Samples, Scaling};
+use segtool::image::{Image, Samples, Scaling};
 use segtool::nn::activation::Rule;
 use segtool::nn::model::replace;
 use segtool::nn::ops::{Interpolation, Resampling};
@@ -145,7 +145,7 @@ fn compare(slow: bool) {
         for predictor in golden.predictor(name, &tensors, &networks[&golden.network]) {
             let wanted = Wanted { highest: true, all: true };
             let options = Options { procedure: golden.procedure(), wanted, ..Options::new(4, 1) };
-            let image = Raster::new(size, 3, Samples::U8(samples.clone()));
+            let image = Image::new(size, 3, Samples::U8(samples.clone()));
             let found = predictor.predict(Path::new(name), image.clone(), &options).unwrap();
             let found_all = found.probabilities.clone().unwrap();
             let (worst, worst_best) =
@@ -200,7 +200,7 @@ fn images_are_resized_like_pillow_and_opencv() {
         let bands = input.shape().get(2).copied().unwrap_or(1);
         let is_float = case.starts_with("float");
         let samples = if is_float { Samples::F32(words(input.data())) } else { Samples::U8(input.data().to_vec()) };
-        let raster = Raster::new(sides(input.shape()), bands, samples);
+        let raster = Image::new(sides(input.shape()), bands, samples);
         let resized = raster.resized(sides(view.shape()), how);
         match resized.samples {
             Samples::U8(found) => assert_eq!(found, view.data(), "{name}"),

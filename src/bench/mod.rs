@@ -25,7 +25,7 @@ use crate::nn::loss::Loss;
 use crate::nn::model::InferenceNetwork;
 use crate::nn::ops::profile;
 use crate::nn::precision::Precision;
-use crate::predict::merge::{Look, Wanted, decide, decide_on_device, decides_on_device};
+use crate::predict::merge::{Wanted, WeightedScores, decide, decide_on_device, decides_on_device};
 use crate::recipe::{NetworkRecipe, OptimizerConfig};
 pub use check::{Difference, check};
 
@@ -345,8 +345,8 @@ fn infer(network: &InferenceNetwork, rule: Rule, input: &Tensor<4>) -> Result<()
             black_box(decide_on_device(&scores.logits, scores.enlargement, rule, size)?);
             return Ok(());
         }
-        for look in Look::of_batch(scores.logits, scores.enlargement, rule, |_| false)? {
-            black_box(decide(&[look], size, 0..height, Wanted::default()));
+        for part in WeightedScores::of_batch(scores.logits, scores.enlargement, rule, |_| false)? {
+            black_box(decide(&[part], size, 0..height, Wanted::default()));
         }
         Ok(())
     })

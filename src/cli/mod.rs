@@ -218,7 +218,7 @@ Examples:
 Writes <stem>.npy (2-d, the data set's own label values) for each image, predictions.txt, the list of them, and
 predictions.json, which says what made each: segtool metrics tells predictions of two networks apart by it. The same command
 may be run again; --overwrite replaces results of another network. Ctrl-C stops early; predictions.txt lists the finished images.
-A network's probabilities are averaged over mirrored looks, windows and scales, enlarged to the image, and then decided
+A network's probabilities are averaged over mirrored parts, windows and scales, enlarged to the image, and then decided
 on. A forest (recipe hypercolumn-core) classifies every pixel, in windows whose size changes nothing beyond rounding.
 
 --scales takes factors of the image's size, as in 0.5,1,1.5, or the test procedure of another project:
@@ -255,7 +255,7 @@ pub(crate) struct Predict {
     #[arg(long)]
     pub(crate) overwrite: bool,
     #[command(flatten)]
-    pub(crate) looks: Looks,
+    pub(crate) inference: Inference,
     #[command(flatten)]
     pub(crate) written: Written,
     /// With a forest: keep features of images in this folder, and take them from there
@@ -285,7 +285,7 @@ pub(crate) struct Predict {
 /// At which sizes and in which pieces images are looked at.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Looking")]
-pub(crate) struct Looks {
+pub(crate) struct Inference {
     /// Sizes to look at each image: factors, or csail, semseg or mmseg (see below)
     #[arg(long, value_name = "LIST|PRESET", conflicts_with = "resize")]
     pub(crate) scales: Option<Scales>,

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use segtool::data::{
     Dataset, Normalisation, Pair, ValidPixels, ends_as_label_image, find_predictions, read_list, refuse_exchanged,
 };
-use segtool::draw::{Look, Paint};
+use segtool::draw::{Paint, Style};
 use segtool::predict::origins;
 use segtool::run::find_dataset;
 use segtool::tools::concat::{Inputs, Options, Partners, Predictions, Triple, concat_files};
@@ -124,7 +124,7 @@ fn inputs(arguments: &Concat, predictions: Option<Predictions>) -> Inputs {
 }
 
 fn options(arguments: &Concat) -> Options {
-    let look = Look {
+    let style = Style {
         paint: arguments.overlay.map_or(Paint::Flat, Paint::Overlay),
         layout: arguments.layout,
         errors: arguments.errors,
@@ -134,5 +134,5 @@ fn options(arguments: &Concat) -> Options {
         scale: arguments.scale,
         max_width: arguments.max_width,
     };
-    Options { output: arguments.output_path.clone(), format: arguments.format, look }
+    Options { output: arguments.output_path.clone(), format: arguments.format, style }
 }

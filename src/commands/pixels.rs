@@ -203,7 +203,7 @@ pub(super) fn predict_with_forest(arguments: &Predict, run: &ForestRun, inputs: 
     let device = arguments.compute.device.unwrap_or_default();
     let predictor = ForestPredictor::open(run, device)?;
     let options =
-        Options { memory: arguments.memory, side: arguments.looks.tile, cache: arguments.cache_features.clone() };
+        Options { memory: arguments.memory, side: arguments.inference.tile, cache: arguments.cache_features.clone() };
     let outputs = super::predict::outputs(arguments, inputs.len())?;
     let stop = Stop::on_signal()?;
     let read: Vec<PathBuf> = arguments.input_list.iter().cloned().collect();

@@ -97,14 +97,14 @@ pub(super) fn finish(summary: &Summary, images: usize, folder: &Path, stop: &Sto
 }
 
 fn choices(arguments: &Predict) -> Choices {
-    let looks = &arguments.looks;
+    let inference = &arguments.inference;
     Choices {
-        scales: looks.scales.clone(),
-        flip: looks.flip,
-        resize: looks.resize,
-        tile: looks.tile,
-        stride: looks.stride,
-        upsample: looks.upsample,
+        scales: inference.scales.clone(),
+        flip: inference.flip,
+        resize: inference.resize,
+        tile: inference.tile,
+        stride: inference.stride,
+        upsample: inference.upsample,
     }
 }
 

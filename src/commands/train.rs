@@ -19,7 +19,7 @@ use segtool::weights::{Weights, locate};
 
 use super::start::Start;
 use super::stop::Stop;
-use super::{pixels, procedure};
+use super::{overrides, pixels};
 use crate::Exit;
 use crate::cli::Train;
 use crate::ui::{self, Progress};
@@ -47,7 +47,7 @@ pub(crate) fn run(arguments: Train) -> Result<Exit> {
         Some(path) => check_writable(path).map(|()| None)?,
         None => Some(RunLock::claim(&start.folder, arguments.overwrite)?),
     };
-    let mut recipe = procedure::adjusted(own, &arguments.procedure)?;
+    let mut recipe = overrides::adjusted(own, &arguments.procedure)?;
     recipe.merge_classes |= arguments.merge_classes;
     device.supports(recipe.training.precision)?;
     let initial = initial(&arguments, &start.folder, &recipe, &progress)?;

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use crate::base::event::{Event, Sink};
 use crate::base::{Error, Result};
-use crate::image::{Raster, Samples, read_image};
+use crate::image::{Image, Samples, read_image};
 
 /// Most images that are decoded, from all over the list.
 const MAX_MEASURED: usize = 64;
@@ -82,18 +82,18 @@ pub fn probe_images(images: &[PathBuf], sink: &dyn Sink) -> Result<ImageProbe> {
 }
 
 impl Probed {
-    fn of(image: &Raster) -> Self {
+    fn of(image: &Image) -> Self {
         let (samples, (gray, empty)) = match &image.samples {
-            Samples::U8(v) => (SampleKind::Bytes, look(v, image.bands)),
-            Samples::U16(v) => (SampleKind::Words, look(v, image.bands)),
-            Samples::F32(v) => (SampleKind::Floats, look(v, image.bands)),
+            Samples::U8(v) => (SampleKind::Bytes, inspect(v, image.bands)),
+            Samples::U16(v) => (SampleKind::Words, inspect(v, image.bands)),
+            Samples::F32(v) => (SampleKind::Floats, inspect(v, image.bands)),
         };
         Self { bands: image.bands, samples, gray, pixels: image.size.width * image.size.height, empty }
     }
 }
 
 /// Whether the bands are all equal, and how many pixels are 0 in all of them.
-fn look<T: Copy + PartialEq + Default>(samples: &[T], bands: usize) -> (bool, usize) {
+fn inspect<T: Copy + PartialEq + Default>(samples: &[T], bands: usize) -> (bool, usize) {
     let pixels = samples.chunks_exact(bands);
     let gray = pixels.clone().all(|pixel| pixel.iter().all(|sample| *sample == pixel[0]));
     (gray, pixels.filter(|pixel| pixel.iter().all(|sample| *sample == T::default())).count())

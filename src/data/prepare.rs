@@ -8,23 +8,23 @@ use image::RgbImage;
 use super::dataset::Dataset;
 use super::normalise::Normalisation;
 use crate::base::{Error, Result};
-use crate::image::{Raster, SampleType, Samples, note_file, read_image};
+use crate::image::{Image, SampleType, Samples, note_file, read_image};
 
 /// Reads an image as the data set means it; see [`prepared`].
-pub fn load_raster(path: &Path, dataset: &Dataset) -> Result<Raster> {
+pub fn load_raster(path: &Path, dataset: &Dataset) -> Result<Image> {
     prepared(path, read_image(path)?, dataset)
 }
 
 /// An image as the data set means it: alpha is a band if the data set has one band more than the image has colours, and
-/// says which pixels hold no data otherwise; [`Raster::nodata`] are all pixels without data, those that the data set's
+/// says which pixels hold no data otherwise; [`Image::nodata`] are all pixels without data, those that the data set's
 /// `nodata` names among them; samples of another type than those of training become comparable to these.
-pub fn prepared(path: &Path, raster: Raster, dataset: &Dataset) -> Result<Raster> {
+pub fn prepared(path: &Path, raster: Image, dataset: &Dataset) -> Result<Image> {
     let raster = match &raster.alpha {
         Some(_) if raster.bands + 1 == dataset.bands => raster.with_alpha_as_band(),
         _ => raster,
     };
     let nodata = raster.pixels_without_data(&dataset.nodata_numbers());
-    let raster = Raster { alpha: None, nodata, ..raster };
+    let raster = Image { alpha: None, nodata, ..raster };
     let own = raster.sample_type.full_scale();
     let scale = scale(path, &raster, dataset.samples.as_ref());
     check_normalisation(&dataset.normalisation, raster.sample_type, scale)
@@ -36,9 +36,9 @@ pub fn prepared(path: &Path, raster: Raster, dataset: &Dataset) -> Result<Raster
 }
 
 /// An image as 8-bit RGB for display, blank where a data set of `bands` bands and these nodata values sees no data.
-pub fn displayed(raster: Raster, bands: usize, nodata: &[f64]) -> RgbImage {
+pub fn displayed(raster: Image, bands: usize, nodata: &[f64]) -> RgbImage {
     let alpha = raster.alpha.clone().filter(|_| raster.bands + 1 != bands);
-    Raster { alpha, ..raster }.to_rgb(nodata)
+    Image { alpha, ..raster }.to_rgb(nodata)
 }
 
 /// Means and deviations that were written for samples from 0 to 255 (or 65,535) are refused, with the right ones.
@@ -65,7 +65,7 @@ pub(super) fn check_normalisation(
 }
 
 /// What the stored numbers are divided by: what 1 was in training.
-fn scale(path: &Path, raster: &Raster, trained: Option<&TrainedSamples>) -> f32 {
+fn scale(path: &Path, raster: &Image, trained: Option<&TrainedSamples>) -> f32 {
     let own = raster.sample_type.full_scale();
     let Some(trained) = trained.filter(|trained| trained.sample_type != raster.sample_type) else { return own };
     let theirs = trained.sample_type.full_scale();
@@ -98,7 +98,7 @@ fn scale(path: &Path, raster: &Raster, trained: Option<&TrainedSamples>) -> f32 
 }
 
 /// The smallest and the largest number among pixels with data; 0 if there is none.
-pub(super) fn range(raster: &Raster) -> (f64, f64) {
+pub(super) fn range(raster: &Image) -> (f64, f64) {
     fn range_of<T: Copy + Into<f64>>(samples: &[T], bands: usize, nodata: Option<&[bool]>) -> (f64, f64) {
         let mut range = (f64::INFINITY, f64::NEG_INFINITY);
         for (i, pixel) in samples.chunks_exact(bands).enumerate() {
@@ -121,13 +121,13 @@ pub(super) fn range(raster: &Raster) -> (f64, f64) {
 }
 
 /// The samples divided by `scale`, as `sample_type`: nothing is divided again when the same image is prepared twice.
-fn rescaled(raster: Raster, scale: f32, sample_type: SampleType) -> Raster {
+fn rescaled(raster: Image, scale: f32, sample_type: SampleType) -> Image {
     let samples = Samples::F32(match raster.samples {
         Samples::U8(v) => v.into_iter().map(|s| f32::from(s) / scale).collect(),
         Samples::U16(v) => v.into_iter().map(|s| f32::from(s) / scale).collect(),
         Samples::F32(v) => v.into_iter().map(|s| s / scale).collect(),
     });
-    Raster { samples, sample_type, ..raster }
+    Image { samples, sample_type, ..raster }
 }
 
 #[cfg(test)]
@@ -143,7 +143,7 @@ mod tests {
 
     fn planes(trained: (SampleType, f64, f64), sample_type: SampleType, samples: Samples) -> Vec<f32> {
         let size = Size { width: samples.len(), height: 1 };
-        let raster = Raster { sample_type, ..Raster::new(size, 1, samples) };
+        let raster = Image { sample_type, ..Image::new(size, 1, samples) };
         prepared(Path::new("a.tif"), raster, &dataset(Some(trained))).unwrap().to_planes()
     }
 
@@ -163,7 +163,7 @@ mod tests {
     fn an_image_that_was_prepared_stays_as_it_is() {
         let dataset = dataset(Some((SampleType::Uint16, 0.0, 4000.0)));
         for samples in [Samples::U8(vec![7, 200]), Samples::F32(vec![7.0, 200.0])] {
-            let raster = Raster::new(Size { width: 2, height: 1 }, 1, samples);
+            let raster = Image::new(Size { width: 2, height: 1 }, 1, samples);
             let once = prepared(Path::new("a.tif"), raster, &dataset).unwrap();
             assert_eq!(prepared(Path::new("a.tif"), once.clone(), &dataset).unwrap(), once);
         }

@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 
 use crate::base::LabelMap;
-use crate::image::{Raster, Samples};
+use crate::image::{Image, Samples};
 
 /// Floats that are hashed at a time.
 const BLOCK: usize = 1024;
@@ -21,7 +21,7 @@ pub struct Fingerprint {
 
 impl Fingerprint {
     /// The number of an image.
-    pub fn image(Raster { size, bands, samples, .. }: &Raster) -> u64 {
+    pub fn image(Image { size, bands, samples, .. }: &Image) -> u64 {
         let mut hasher = DefaultHasher::new();
         (size, bands).hash(&mut hasher);
         match samples {
@@ -106,8 +106,8 @@ mod tests {
 
     const SIZE: Size = Size { width: 2, height: 1 };
 
-    fn raster(samples: Samples) -> Raster {
-        Raster::new(SIZE, 1, samples)
+    fn raster(samples: Samples) -> Image {
+        Image::new(SIZE, 1, samples)
     }
 
     #[test]
@@ -117,7 +117,7 @@ mod tests {
         assert_ne!(of(Samples::U8(vec![1, 2])), of(Samples::U8(vec![2, 1])));
         assert_eq!(of(Samples::F32(vec![1.5, f32::NAN])), of(Samples::F32(vec![1.5, f32::NAN])));
         assert_ne!(of(Samples::F32(vec![1.5, 2.0])), of(Samples::F32(vec![1.5, 2.5])));
-        let high = Raster { size: Size { width: 1, height: 2 }, ..raster(Samples::U8(vec![1, 2])) };
+        let high = Image { size: Size { width: 1, height: 2 }, ..raster(Samples::U8(vec![1, 2])) };
         assert_ne!(Fingerprint::image(&high), of(Samples::U8(vec![1, 2])));
     }
 

@@ -10,7 +10,7 @@ use super::prepare::{load_raster, range};
 use super::trained_samples::TrainedSamples;
 use crate::base::label_map::{IGNORE, LabelMap};
 use crate::base::{Error, Result, Size};
-use crate::image::{Raster, Samples};
+use crate::image::{Image, Samples};
 
 /// Rows that are measured at a time.
 const SETTLED_ROWS: usize = 256;
@@ -43,7 +43,7 @@ impl Sample {
 /// 255 classes.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Decoded {
-    raster: Raster,
+    raster: Image,
     labels: CompactLabels,
 }
 
@@ -118,7 +118,7 @@ pub fn load_image(path: &Path, dataset: &Dataset) -> Result<(Size, Vec<f32>)> {
 
 /// An image that was [prepared](super::prepare::prepared), or a part of it, as normalised planes `[bands, height, width]`; `path` is
 /// what errors call it.
-pub fn network_input(path: &Path, raster: &Raster, dataset: &Dataset) -> Result<Vec<f32>> {
+pub fn network_input(path: &Path, raster: &Image, dataset: &Dataset) -> Result<Vec<f32>> {
     let mut planes = fit_bands(path, raster, dataset)?;
     dataset.normalisation.apply(&mut planes, dataset.bands);
     Ok(planes)
@@ -126,7 +126,7 @@ pub fn network_input(path: &Path, raster: &Raster, dataset: &Dataset) -> Result<
 
 /// The data set as it is for one image, of which parts are to be normalised like the whole: a normalisation by the
 /// image's own statistics becomes a fixed one. An error if its bands do not fit.
-pub fn settled(path: &Path, raster: &Raster, dataset: &Dataset) -> Result<Dataset> {
+pub fn settled(path: &Path, raster: &Image, dataset: &Dataset) -> Result<Dataset> {
     let fits = raster.bands == 1 || raster.bands == dataset.bands;
     if fits && matches!(dataset.normalisation, Normalisation::Fixed { .. }) {
         return Ok(dataset.clone());
@@ -161,7 +161,7 @@ pub fn measured(paths: &[PathBuf], dataset: &Dataset) -> Result<Dataset> {
 }
 
 /// Sums over the valid pixels of an image, some rows at a time.
-fn statistics(path: &Path, raster: &Raster, dataset: &Dataset) -> Result<Statistics> {
+fn statistics(path: &Path, raster: &Image, dataset: &Dataset) -> Result<Statistics> {
     let Size { width, height } = raster.size;
     let mut statistics = Statistics::new(dataset.bands);
     for top in (0..height).step_by(SETTLED_ROWS) {
@@ -173,7 +173,7 @@ fn statistics(path: &Path, raster: &Raster, dataset: &Dataset) -> Result<Statist
 
 /// Planes with the data set's number of bands: a grey image fills all of them, and a colour image whose bands are
 /// all equal is grey. Anything else that does not match is an error: which band to drop is not ours to guess.
-pub(super) fn fit_bands(path: &Path, raster: &Raster, dataset: &Dataset) -> Result<Vec<f32>> {
+pub(super) fn fit_bands(path: &Path, raster: &Image, dataset: &Dataset) -> Result<Vec<f32>> {
     let mut planes = raster.to_planes();
     let pixels = raster.size.width * raster.size.height;
     if let Some(nodata) = &raster.nodata {

@@ -24,7 +24,7 @@ pub use heatmap::heatmap;
 pub use legend::{LegendRow, LegendTable};
 pub(crate) use legend::{draw_tables, tables_height};
 pub use panels::{Judgement, color_labels, color_probabilities, judge, overlay_labels};
-pub use shown::{Classes, Look, Paint, Shown};
+pub use shown::{Classes, Paint, Shown, Style};
 pub(crate) use text::{FAINT, INK, Text};
 
 use image::{Rgb, RgbImage};

@@ -15,7 +15,7 @@ pub enum Paint {
 
 /// What an image shows and how large it is.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Look {
+pub struct Style {
     /// How label and prediction are painted.
     pub paint: Paint,
     /// How panels are arranged.
@@ -34,7 +34,7 @@ pub struct Look {
     pub max_width: Option<u32>,
 }
 
-impl Default for Look {
+impl Default for Style {
     fn default() -> Self {
         Self {
             paint: Paint::Flat,

@@ -4,7 +4,7 @@ use image::imageops::{FilterType, resize};
 
 use super::color_bar::color_bar_width;
 use super::figure::{Frame, panels_width};
-use super::shown::{Look, Shown};
+use super::shown::{Shown, Style};
 use crate::base::Size;
 use crate::image::nearest;
 
@@ -12,19 +12,19 @@ use crate::image::nearest;
 const MOST_PIXELS: f64 = (1u64 << 29) as f64;
 
 /// Width and height of the panels: scaled, then reduced until all of them fit into the width asked for.
-pub(super) fn panel_size(shown: &Shown, look: &Look, frame: Frame) -> Result<(u32, u32), String> {
+pub(super) fn panel_size(shown: &Shown, style: &Style, frame: Frame) -> Result<(u32, u32), String> {
     let (width, height) = shown.image.dimensions();
-    let errors = look.errors && shown.judged().is_some();
+    let errors = style.errors && shown.judged().is_some();
     let count =
         [true, shown.label.is_some(), shown.prediction.is_some(), errors].iter().filter(|there| **there).count();
     let height_at = |w: u32| ((f64::from(height) * f64::from(w) / f64::from(width)).round() as u32).max(1);
     let total = |w: u32| {
         let mut widths = vec![w; count];
         widths.extend(shown.probability.as_ref().map(|_| w.saturating_add(color_bar_width(height_at(w)))));
-        panels_width(&widths, frame, look.layout)
+        panels_width(&widths, frame, style.layout)
     };
-    let scaled = (f64::from(width) * look.scale).round().max(1.0);
-    let scaled_height = (f64::from(height) * look.scale).round().max(1.0);
+    let scaled = (f64::from(width) * style.scale).round().max(1.0);
+    let scaled_height = (f64::from(height) * style.scale).round().max(1.0);
     if scaled * scaled_height * (count + 1) as f64 > MOST_PIXELS {
         return Err(format!(
             "its panels would be {scaled:.0}x{scaled_height:.0} pixels, which is too large for one image; take a \
@@ -32,7 +32,7 @@ pub(super) fn panel_size(shown: &Shown, look: &Look, frame: Frame) -> Result<(u3
         ));
     }
     let scaled = scaled as u32;
-    let most = look.max_width.unwrap_or(u32::MAX);
+    let most = style.max_width.unwrap_or(u32::MAX);
     if total(scaled) <= most {
         return Ok((scaled, scaled_height as u32));
     }

@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use super::limits::{self, Coding, check_image};
-use super::raster::{Raster, Samples};
+use super::samples::{Image, Samples};
 use crate::base::{Error, Result, Size};
 
 const FILE_HEADER: usize = 14;
@@ -37,7 +37,7 @@ impl Header {
 }
 
 /// The image in a BMP with a palette, grey where that is a ramp from black; `None` for one without.
-pub(super) fn read_image(path: &Path, bytes: &[u8]) -> Result<Option<Raster>> {
+pub(super) fn read_image(path: &Path, bytes: &[u8]) -> Result<Option<Image>> {
     let Some((size, indices)) = indices(path, bytes)? else { return Ok(None) };
     let length = u32_at(bytes, FILE_HEADER).unwrap_or(0) as usize;
     let entry = if length == CORE_HEADER { 3 } else { 4 };
@@ -58,7 +58,7 @@ pub(super) fn read_image(path: &Path, bytes: &[u8]) -> Result<Option<Raster>> {
         true => (1, indices.into_iter().map(|index| color(index)[0]).collect()),
         false => (3, indices.into_iter().flat_map(color).collect()),
     };
-    Ok(Some(Raster::new(size, bands, Samples::U8(samples))))
+    Ok(Some(Image::new(size, bands, Samples::U8(samples))))
 }
 
 /// The palette indices, row by row from the top; `None` for a BMP without a palette.

@@ -7,7 +7,7 @@ use std::path::Path;
 use memchr::memmem;
 use png::{BitDepth, ColorType, Compression, Encoder, Filter};
 
-use super::raster::Samples;
+use super::samples::Samples;
 use crate::base::{Error, Result, Size};
 
 /// PNG's keyword for what made an image.

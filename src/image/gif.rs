@@ -8,8 +8,8 @@ use gif::{ColorOutput, DecodeOptions, DecodingError, MemoryLimit};
 
 use super::limits::MAX_BYTES;
 use super::limits::{Coding, check_image};
-use super::raster::{Raster, Samples};
 use super::raw_labels::{LabelImage, RawLabels};
+use super::samples::{Image, Samples};
 use crate::base::{Error, Result, Size};
 
 /// A frame on the whole canvas, as palette indices.
@@ -29,7 +29,7 @@ pub(super) fn read_size(path: &Path, head: &[u8]) -> Result<Size> {
 }
 
 /// The colours, with alpha where an entry is transparent.
-pub(super) fn read_image(path: &Path, bytes: &[u8]) -> Result<Raster> {
+pub(super) fn read_image(path: &Path, bytes: &[u8]) -> Result<Image> {
     let Indexed { size, indices, palette, transparent } = decode(path, bytes)?;
     let (colors, _) = palette.as_chunks::<3>();
     // Entries that the palette lacks are black, as other programs have them.
@@ -42,7 +42,7 @@ pub(super) fn read_image(path: &Path, bytes: &[u8]) -> Result<Raster> {
             samples.push(if transparent == Some(index) { 0 } else { u8::MAX });
         }
     }
-    let raster = Raster::new(size, bands, Samples::U8(samples));
+    let raster = Image::new(size, bands, Samples::U8(samples));
     Ok(if transparent.is_some() { raster.with_last_band_as_alpha() } else { raster })
 }
 

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use jpeg2k::{ColorSpace, DecodeParameters, Image, ImageComponent};
+use jpeg2k::{ColorSpace, DecodeParameters, Image as J2kImage, ImageComponent};
 
 use super::limits::{self, Reservation};
-use super::raster::{Raster, SampleType, Samples};
 use super::raw_labels::{LabelImage, RawLabels};
+use super::samples::{Image, SampleType, Samples};
 use crate::base::{Error, Result, Size};
 use crate::image::tiff::Numbers;
 
@@ -22,7 +22,7 @@ pub(super) fn is_jp2(bytes: &[u8]) -> bool {
 }
 
 /// All components as bands, in the numbers of the file; a palette is expanded to its colours.
-pub(super) fn read_image(path: &Path, bytes: &[u8]) -> Result<Raster> {
+pub(super) fn read_image(path: &Path, bytes: &[u8]) -> Result<Image> {
     let (size, image, _held) = decode(path, bytes, DecodeParameters::new())?;
     let components = image.components();
     let space = image.color_space();
@@ -35,9 +35,9 @@ pub(super) fn read_image(path: &Path, bytes: &[u8]) -> Result<Raster> {
     if samples.len() != size.width * size.height * bands {
         return Err(convert(path, "a JPEG 2000 image with components of several sizes is not supported"));
     }
-    let raster = Raster {
+    let raster = Image {
         sample_type: sample_type(&components[..bands - usize::from(alpha)]),
-        ..Raster::new(size, bands, samples)
+        ..Image::new(size, bands, samples)
     };
     Ok(if alpha { raster.with_last_band_as_alpha() } else { raster })
 }
@@ -65,13 +65,13 @@ pub(super) fn read_labels(path: &Path, bytes: &[u8]) -> Result<LabelImage> {
     Ok(LabelImage::new(RawLabels::from_numbers(size, numbers, None, None), None))
 }
 
-fn decode(path: &Path, bytes: &[u8], parameters: DecodeParameters) -> Result<(Size, Image, Reservation)> {
+fn decode(path: &Path, bytes: &[u8], parameters: DecodeParameters) -> Result<(Size, J2kImage, Reservation)> {
     let damaged = || Error::content(path, "damaged JPEG 2000 image; copy or download the file again");
     let Header { size, components, .. } = header(bytes).ok_or_else(damaged)?;
     let samples = (size.width as u64).saturating_mul(size.height as u64).saturating_mul(components);
     let claim = format_args!("its header claims {size} pixels of {components} bands");
     let held = limits::reserve(path, claim, samples.saturating_mul(BYTES_A_SAMPLE))?;
-    let image = Image::from_bytes_with(bytes, parameters.strict(true)).map_err(|_| damaged())?;
+    let image = J2kImage::from_bytes_with(bytes, parameters.strict(true)).map_err(|_| damaged())?;
     let fits = |c: &ImageComponent| (c.width() as usize, c.height() as usize) == (size.width, size.height);
     if image.components().is_empty() || !image.components().iter().all(fits) {
         return Err(convert(path, "a JPEG 2000 image with subsampled components is not supported"));
@@ -189,7 +189,7 @@ mod tests {
         (0..20).map(|i| value(i % 5, i / 5)).collect()
     }
 
-    fn raster(bytes: &[u8]) -> Raster {
+    fn raster(bytes: &[u8]) -> Image {
         let raster = read_image(Path::new("a.jp2"), bytes).unwrap();
         assert_eq!((raster.size, read_size(Path::new("a.jp2"), bytes).unwrap()), (SIZE, SIZE));
         raster
@@ -198,15 +198,15 @@ mod tests {
     #[test]
     fn images_have_the_numbers_that_gdal_reads() {
         let eight = Samples::U8(pixels(|x, y| (y * 5 + x) as u8));
-        assert_eq!(raster(fixture!("labels.jp2")), Raster::new(SIZE, 1, eight));
+        assert_eq!(raster(fixture!("labels.jp2")), Image::new(SIZE, 1, eight));
         let sixteen = Samples::U16(pixels(|x, y| (y * 3000 + x * 17) as u16));
-        assert_eq!(raster(fixture!("sixteen.jp2")), Raster::new(SIZE, 1, sixteen));
+        assert_eq!(raster(fixture!("sixteen.jp2")), Image::new(SIZE, 1, sixteen));
         let signed = Samples::F32(pixels(|x, y| (y * 100 - 150 + x) as f32));
-        let signed = Raster { sample_type: SampleType::Int16, ..Raster::new(SIZE, 1, signed) };
+        let signed = Image { sample_type: SampleType::Int16, ..Image::new(SIZE, 1, signed) };
         assert_eq!(raster(fixture!("signed.jp2")), signed);
         let alpha = |x: i32| if x > 2 { 255 } else { 0 };
         let rgba = pixels(|x, y| [x * 50, y * 60, x * y, alpha(x)].map(|v| v as u8)).concat();
-        let rgba = Raster::new(SIZE, 4, Samples::U8(rgba)).with_last_band_as_alpha();
+        let rgba = Image::new(SIZE, 4, Samples::U8(rgba)).with_last_band_as_alpha();
         assert_eq!(raster(fixture!("rgba.jp2")), rgba);
     }
 

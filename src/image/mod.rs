@@ -16,10 +16,10 @@ pub(crate) mod oklab;
 mod orientation;
 mod palette;
 mod pnm;
-mod raster;
 mod raw_labels;
 mod read;
 mod resize;
+mod samples;
 mod show;
 mod tiff;
 mod webp;
@@ -39,7 +39,6 @@ pub use npy::{
 pub(crate) use orientation::follow_orientation_policy;
 pub use orientation::{OrientationPolicy, orientation_policy, set_orientation_policy};
 pub use palette::distinct_colors;
-pub use raster::{AlphaBand, Raster, SampleType, Samples};
 pub use raw_labels::LabelImage;
 pub use raw_labels::MINUS_ONE;
 pub use raw_labels::NumberLabels;
@@ -47,6 +46,7 @@ pub use raw_labels::RawLabels;
 pub use read::{read_image, read_size};
 pub(crate) use resize::nearest;
 pub use resize::{Scaling, resize_floats};
+pub use samples::{AlphaBand, Image, SampleType, Samples};
 
 /// The font of legends and curves, compiled in so that none has to be installed.
 pub(crate) const FONT: &[u8] = epaint_default_fonts::UBUNTU_LIGHT;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use serde::{Deserialize, Serialize};
 
 use super::notes;
-use super::raster::{Raster, Samples};
+use super::samples::{Image, Samples};
 use crate::base::Size;
 use crate::base::named_enum::by_name;
 
@@ -158,7 +158,7 @@ impl Orientation {
     }
 
     /// The image upright.
-    pub(super) fn apply(self, raster: &Raster) -> Raster {
+    pub(super) fn apply(self, raster: &Image) -> Image {
         raster.rearranged(self.size(raster.size), self.positions(raster.size))
     }
 

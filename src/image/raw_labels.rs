@@ -1,7 +1,7 @@
 //! Labels as their file stores them.
 
 use super::orientation::Orientation;
-use super::raster::{AlphaBand, Samples};
+use super::samples::{AlphaBand, Samples};
 use super::tiff::Numbers;
 use crate::base::Size;
 

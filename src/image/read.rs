@@ -11,7 +11,7 @@ use super::foreign::{self, HEAD};
 use super::guard::contained;
 use super::limits::{Coding, MAX_BYTES, check_image};
 use super::orientation::{self, Orientation};
-use super::raster::{Raster, Samples};
+use super::samples::{Image, Samples};
 use super::{bmp, gif, jp2, jpeg, npy, tiff};
 use crate::base::files::{open_file, read_bytes};
 use crate::base::{Error, Result, Size};
@@ -21,7 +21,7 @@ const JP2_HEADERS: u64 = 1 << 20;
 
 /// Reads an image of any format that segtool knows, upright. The format is told from the content, not from the name, but for
 /// the .npy and .npz of numpy ([`read_image_npy`](super::read_image_npy)).
-pub fn read_image(path: &Path) -> Result<Raster> {
+pub fn read_image(path: &Path) -> Result<Image> {
     if npy::is_npy(path) {
         return npy::read_image_npy(path);
     }
@@ -97,7 +97,7 @@ pub(super) fn guess(path: &Path, bytes: &[u8]) -> Result<ImageFormat> {
 }
 
 /// Decodes anything but TIFF.
-fn read_encoded(path: &Path, bytes: &[u8], format: ImageFormat) -> Result<Raster> {
+fn read_encoded(path: &Path, bytes: &[u8], format: ImageFormat) -> Result<Image> {
     match format {
         ImageFormat::Jpeg => {
             let (raster, orientation) = jpeg::read(path, bytes)?;
@@ -124,7 +124,7 @@ fn read_encoded(path: &Path, bytes: &[u8], format: ImageFormat) -> Result<Raster
 }
 
 /// The image turned as its file declares.
-fn upright(path: &Path, raster: Raster, orientation: Option<Orientation>) -> Raster {
+fn upright(path: &Path, raster: Image, orientation: Option<Orientation>) -> Image {
     match orientation {
         Some(orientation) => {
             orientation::note(path);
@@ -177,7 +177,7 @@ pub(super) fn is_animated(bytes: &[u8], format: ImageFormat) -> bool {
     }
 }
 
-fn from_dynamic(image: DynamicImage) -> Raster {
+fn from_dynamic(image: DynamicImage) -> Image {
     let size = Size { width: image.width() as usize, height: image.height() as usize };
     let alpha = image.color().has_alpha();
     let (bands, samples) = match image {
@@ -192,6 +192,6 @@ fn from_dynamic(image: DynamicImage) -> Raster {
         other if alpha => (4, Samples::F32(other.into_rgba32f().into_raw())),
         other => (3, Samples::F32(other.into_rgb32f().into_raw())),
     };
-    let raster = Raster::new(size, bands, samples);
+    let raster = Image::new(size, bands, samples);
     if alpha { raster.with_last_band_as_alpha() } else { raster }
 }

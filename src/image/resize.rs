@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::raster::{Raster, Samples};
+use super::samples::{Image, Samples};
 use crate::base::Size;
 
 /// Whose bilinear resizing.
@@ -18,7 +18,7 @@ pub enum Scaling {
     OpenCv,
 }
 
-impl Raster {
+impl Image {
     /// The image at another size, without its alpha. Pixels without data have no share in those beside them; a pixel that
     /// lies on such for more than half has no data.
     #[must_use]
@@ -311,9 +311,9 @@ mod tests {
     fn pixels_without_data_have_no_share_in_their_neighbours() {
         let from = Size { width: 4, height: 1 };
         let to = Size { width: 2, height: 1 };
-        let scene = Raster {
+        let scene = Image {
             nodata: Some(vec![false, false, true, true]),
-            ..Raster::new(from, 1, Samples::F32(vec![2.0, 2.0, -9999.0, f32::NAN]))
+            ..Image::new(from, 1, Samples::F32(vec![2.0, 2.0, -9999.0, f32::NAN]))
         };
         for how in [Scaling::Pillow, Scaling::OpenCv] {
             let small = scene.clone().resized(to, how);

@@ -2,7 +2,7 @@
 
 use image::RgbImage;
 
-use super::raster::{Raster, Samples};
+use super::samples::{Image, Samples};
 
 /// Percentiles that become black and white where samples have no fixed range.
 const STRETCH: (f64, f64) = (0.02, 0.98);
@@ -12,7 +12,7 @@ const MID_GREY: u8 = 128;
 /// What pixels without data are shown as: the paper.
 const BLANK: u8 = 255;
 
-impl Raster {
+impl Image {
     /// The image as 8-bit RGB. 8-bit samples are taken as they are; others are stretched between their 2nd and 98th
     /// percentile, over all bands that are shown. With 2 bands the first is shown, with more than 3 the first three. Pixels
     /// without data, as the file says or as a value of `nodata` says, are blank and take no part in stretching.
@@ -100,7 +100,7 @@ mod tests {
 
     fn shown(bands: usize, samples: Samples) -> Vec<u8> {
         let size = Size { width: samples.len() / bands, height: 1 };
-        Raster::new(size, bands, samples).to_rgb(&[]).into_raw()
+        Image::new(size, bands, samples).to_rgb(&[]).into_raw()
     }
 
     #[test]
@@ -126,7 +126,7 @@ mod tests {
         assert_eq!([grey[0], grey[150], grey[300], grey[303], grey[306], grey[309]], [0, 127, 255, 255, 255, 255]);
         let size = Size { width: 101 + 60, height: 1 };
         let samples = Samples::F32((0..=100).map(|v| v as f32).chain([-9999.0; 60]).collect());
-        let scene = Raster::new(size, 1, samples).to_rgb(&[-9999.0]).into_raw();
+        let scene = Image::new(size, 1, samples).to_rgb(&[-9999.0]).into_raw();
         assert_eq!([scene[0], scene[150], scene[300], scene[303]], [0, 128, 255, 255]);
     }
 

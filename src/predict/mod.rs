@@ -19,7 +19,7 @@ use crate::base::LabelMap;
 use crate::base::event::Sink;
 use crate::base::{Error, Result};
 use crate::data::{Dataset, Normalisation, ValidPixels, prepared};
-use crate::image::{Raster, orientation_policy, report_notes};
+use crate::image::{Image, orientation_policy, report_notes};
 use crate::nn::activation::{Activation, Rule};
 use crate::nn::device::DeviceChoice;
 use crate::nn::model::{InferenceNetwork, Network, NetworkConfig, checksum_of};
@@ -174,7 +174,7 @@ impl Predictor {
     }
 
     /// Predicts an image that has been decoded; `name` is what errors call it.
-    pub fn predict(&self, name: &Path, image: Raster, options: &Options) -> Result<Prediction> {
+    pub fn predict(&self, name: &Path, image: Image, options: &Options) -> Result<Prediction> {
         let work = Work::new(self, options)?;
         work.budget.check(name, image.size)?;
         let read = work.reading.prepare(name, prepared(name, image, &self.dataset)?)?;

@@ -44,7 +44,7 @@ fn explained(name: &str) -> String {
             "connected regions of labels were held out, each once in {FOLDS} parts, and decided by forests that did not see them"
         ),
         "by pixel" => {
-            "single labelled pixels were held out; their neighbours were learnt from and look the same, so that this \
+            "single labelled pixels were held out; their neighbours were learnt from and style the same, so that this \
                        is too good for other places"
                 .into()
         }

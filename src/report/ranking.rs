@@ -8,7 +8,7 @@ use crate::base::files::{create_folder, write_bytes_unsynced};
 use crate::base::label_map::{IGNORE, LabelMap};
 use crate::base::{Error, Result};
 use crate::data::{Pair, displayed};
-use crate::draw::{Classes, FigureFormat, Look, Shown, compose, encode_figure};
+use crate::draw::{Classes, FigureFormat, Shown, Style, compose, encode_figure};
 use crate::image::read_image;
 use crate::metric::Areas;
 
@@ -131,8 +131,8 @@ fn draw(image: &RankedImage, pair: &Pair, classes: &Classes) -> Result<Vec<u8>> 
         probability: None,
         mean_iou: Some(image.mean_iou),
     };
-    let look = Look { errors: true, titles: true, legend: true, max_width: Some(MOST_WIDTH), ..Look::default() };
-    let drawn = compose(shown, classes, &look).map_err(|reason| Error::content(&pair.image, reason))?;
+    let style = Style { errors: true, titles: true, legend: true, max_width: Some(MOST_WIDTH), ..Style::default() };
+    let drawn = compose(shown, classes, &style).map_err(|reason| Error::content(&pair.image, reason))?;
     encode_figure(&drawn, FigureFormat::Png)
 }
 

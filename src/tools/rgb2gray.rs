@@ -15,7 +15,7 @@ use crate::base::inputs::ReadFiles;
 use crate::base::named_enum::{by_name, name_of};
 use crate::base::{Error, Result};
 use crate::image::{
-    AlphaBand, GrayConverter, GrayMethod, Pixels, Raster, Sample, Samples, encode_marked_png, maker_of, read_image,
+    AlphaBand, GrayConverter, GrayMethod, Image, Pixels, Sample, Samples, encode_marked_png, maker_of, read_image,
     report_notes, stretch,
 };
 
@@ -123,11 +123,11 @@ impl Gray {
     }
 
     /// Pixels without data become black, and take no part in stretching.
-    fn gray(&self, input: &Path, mut raster: Raster) -> Result<Raster> {
+    fn gray(&self, input: &Path, mut raster: Image) -> Result<Image> {
         let alpha = raster.alpha.take();
         // Transparent pixels are laid over the background.
         let nodata = raster.pixels_without_data(&[]);
-        let Raster { size, bands, samples, .. } = raster;
+        let Image { size, bands, samples, .. } = raster;
         if !matches!(bands, 1 | 3) {
             return Err(Error::content(
                 input,
@@ -160,7 +160,7 @@ impl Gray {
             Samples::U16(samples) => Samples::U16(self.mixed(samples, bands, nodata.as_deref(), &self.sixteen)),
             floats @ Samples::F32(_) => floats,
         };
-        Ok(Raster::new(size, 1, samples))
+        Ok(Image::new(size, 1, samples))
     }
 
     fn mixed<T: Sample<LEVELS>, const LEVELS: usize>(

@@ -10,10 +10,10 @@ use zune_jpeg::zune_core::options::DecoderOptions;
 use super::{check, size_and_claim, whole_scan};
 use crate::base::{Error, Result, Size};
 use crate::image::orientation::Orientation;
-use crate::image::{Raster, Samples, limits};
+use crate::image::{Image, Samples, limits};
 
 /// The image, not turned, and the orientation that it declares.
-pub(in crate::image) fn read(path: &Path, bytes: &[u8]) -> Result<(Raster, Option<Orientation>)> {
+pub(in crate::image) fn read(path: &Path, bytes: &[u8]) -> Result<(Image, Option<Orientation>)> {
     let held = size_and_claim(bytes)
         .map(|(size, claim)| limits::reserve(path, format_args!("its header claims {size} pixels"), claim));
     let _held = held.transpose()?;
@@ -26,7 +26,7 @@ pub(in crate::image) fn read(path: &Path, bytes: &[u8]) -> Result<(Raster, Optio
     })
 }
 
-fn decode(path: &Path, bytes: &[u8], strict: bool) -> Result<(Raster, Option<Orientation>)> {
+fn decode(path: &Path, bytes: &[u8], strict: bool) -> Result<(Image, Option<Orientation>)> {
     let damaged = |e: zune_jpeg::errors::DecodeErrors| {
         Error::content(path, format!("damaged or unsupported JPEG: {e}; copy or download the file again"))
     };
@@ -45,6 +45,6 @@ fn decode(path: &Path, bytes: &[u8], strict: bool) -> Result<(Raster, Option<Ori
     let declared = decoder.exif().and_then(|exif| Orientation::in_exif(exif));
     let declared = declared.or_else(|| decoder.xmp().and_then(|xmp| Orientation::in_xmp(xmp)));
     let bands = length / (width * height).max(1);
-    let raster = Raster::new(Size { width, height }, bands, Samples::U8(samples));
+    let raster = Image::new(Size { width, height }, bands, Samples::U8(samples));
     Ok((raster, declared.and_then(Orientation::from_exif)))
 }

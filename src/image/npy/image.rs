@@ -8,7 +8,7 @@ use super::array::{Array, Axes, Axis, with_array};
 use super::other_type;
 use super::value::Value;
 use crate::base::{Error, Result, Size};
-use crate::image::{Raster, Samples};
+use crate::image::{Image, Samples};
 
 /// What images are called in a .npz that holds several arrays.
 const NAMES: [&str; 4] = ["image", "img", "data", "arr_0"];
@@ -20,7 +20,7 @@ const MOST_BANDS: usize = 32;
 /// dimensions are (height, width); three are (height, width, bands) or (bands, height, width), told apart by the bands being
 /// fewer than rows and columns. Unsigned integers of 8 and 16 bits stay what they are, truth values become 0 and 255, all
 /// others floats.
-pub fn read_image_npy(path: &Path) -> Result<Raster> {
+pub fn read_image_npy(path: &Path) -> Result<Image> {
     with_array(path, &NAMES, |array| {
         let axes = image_axes(&array)?;
         let samples = match array.header.kind() {
@@ -38,7 +38,7 @@ pub fn read_image_npy(path: &Path) -> Result<Raster> {
             "f8" => floats::<f64, 8>(array, &axes),
             _ => Err(other_type(&array, "an image holds real numbers")),
         };
-        Ok(Raster::new(axes.size(), axes.bands.length, samples?))
+        Ok(Image::new(axes.size(), axes.bands.length, samples?))
     })
 }
 
@@ -125,7 +125,7 @@ mod tests {
         zip.finish().unwrap().into_inner()
     }
 
-    fn read(bytes: &[u8]) -> Result<Raster> {
+    fn read(bytes: &[u8]) -> Result<Image> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.npy");
         fs::write(&path, bytes).unwrap();
@@ -148,7 +148,7 @@ mod tests {
     #[test]
     fn bands_come_first_or_last_in_either_order() {
         let expected: Vec<u16> = (0..60).map(|i| number((i / 15, i / 3 % 5, i % 3))).collect();
-        let expected = Raster::new(Size { width: 5, height: 4 }, 3, Samples::U16(expected));
+        let expected = Image::new(Size { width: 5, height: 4 }, 3, Samples::U16(expected));
         assert_eq!(read(&npy(&Array3::from_shape_fn((4, 5, 3), number))).unwrap(), expected);
         assert_eq!(read(&npy(&Array3::from_shape_fn((4, 5, 3).f(), number))).unwrap(), expected);
         let first = |(band, row, column)| number((row, column, band));
@@ -182,7 +182,7 @@ mod tests {
             ("<f8", [0.25f64.to_le_bytes(), 1e300f64.to_le_bytes()].concat(), floats([0.25, f32::INFINITY])),
         ] {
             let raster = read(&plain(descriptor, false, "(1, 2)", &bytes)).unwrap();
-            assert_eq!(raster, Raster::new(Size { width: 2, height: 1 }, 1, expected), "{descriptor}");
+            assert_eq!(raster, Image::new(Size { width: 2, height: 1 }, 1, expected), "{descriptor}");
         }
         let nan = read(&plain("<f4", false, "(1, 1)", &f32::NAN.to_le_bytes())).unwrap();
         assert!(matches!(&nan.samples, Samples::F32(values) if values[0].is_nan()));
@@ -216,7 +216,7 @@ mod tests {
     #[test]
     fn a_npz_gives_its_only_array_or_the_one_of_a_known_name() {
         let (map, other) = (plain("|u1", false, "(1, 2)", &[201, 202]), plain("|u1", false, "(1, 2)", &[7, 7]));
-        let expected = Raster::new(Size { width: 2, height: 1 }, 1, Samples::U8(vec![201, 202]));
+        let expected = Image::new(Size { width: 2, height: 1 }, 1, Samples::U8(vec![201, 202]));
         for deflated in [false, true] {
             assert_eq!(read(&npz(deflated, &[("x.npy", &map)])).unwrap(), expected);
             assert_eq!(

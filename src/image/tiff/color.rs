@@ -9,7 +9,7 @@ use super::numbers::Numbers;
 use super::refusal::refused;
 use crate::base::{Error, Result};
 use crate::image::labels::narrowed;
-use crate::image::{Raster, SampleType, Samples};
+use crate::image::{Image, SampleType, Samples};
 
 /// Whether colours are converted while they are decoded.
 pub(super) fn is_converted(tiff: &Tiff<'_>) -> bool {
@@ -18,7 +18,7 @@ pub(super) fn is_converted(tiff: &Tiff<'_>) -> bool {
 
 /// A palette expanded to RGB, white-is-zero inverted, and 1, 2 and 4 bits spread to 8, as in a PNG. Other widths stay the
 /// numbers that they are: measurements of 12 bits in 16 are common.
-pub(super) fn to_rgb(tiff: &Tiff<'_>, raster: Raster, bits: u16) -> Result<Raster> {
+pub(super) fn to_rgb(tiff: &Tiff<'_>, raster: Image, bits: u16) -> Result<Image> {
     match tiff.photometric() {
         Some(Photometric::Palette) => from_palette(tiff, raster),
         Some(Photometric::MinIsWhite) => Ok(spread(inverted(raster, bits), bits)),
@@ -26,7 +26,7 @@ pub(super) fn to_rgb(tiff: &Tiff<'_>, raster: Raster, bits: u16) -> Result<Raste
     }
 }
 
-fn from_palette(tiff: &Tiff<'_>, raster: Raster) -> Result<Raster> {
+fn from_palette(tiff: &Tiff<'_>, raster: Image) -> Result<Image> {
     let damaged = |e: TiffError| refused(tiff.path, e);
     let Some(map) = tiff.page.color_map().map_err(damaged)? else {
         return Err(Error::content(tiff.path, "damaged TIFF: a palette image without a palette"));
@@ -51,10 +51,10 @@ fn from_palette(tiff: &Tiff<'_>, raster: Raster) -> Result<Raster> {
         }
     };
     let samples = Samples::U8(colors?.into_flattened());
-    Ok(Raster { bands: 3, samples, sample_type: SampleType::Uint8, ..raster })
+    Ok(Image { bands: 3, samples, sample_type: SampleType::Uint8, ..raster })
 }
 
-fn inverted(raster: Raster, bits: u16) -> Raster {
+fn inverted(raster: Image, bits: u16) -> Image {
     let white = ((1u32 << bits.min(16)) - 1) as u16;
     let bands = raster.bands;
     // Extra bands are no colours.
@@ -70,11 +70,11 @@ fn inverted(raster: Raster, bits: u16) -> Raster {
         // Without a largest number there is nothing to invert at.
         floats @ Samples::F32(_) => floats,
     };
-    Raster { samples, ..raster }
+    Image { samples, ..raster }
 }
 
-fn spread(raster: Raster, bits: u16) -> Raster {
-    Raster { samples: spread_samples(raster.samples, bits), ..raster }
+fn spread(raster: Image, bits: u16) -> Image {
+    Image { samples: spread_samples(raster.samples, bits), ..raster }
 }
 
 fn spread_samples(samples: Samples, bits: u16) -> Samples {

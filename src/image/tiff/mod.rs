@@ -18,8 +18,8 @@ use super::limits::MAX_BYTES;
 use super::limits::{self, Reservation};
 use super::notes;
 use super::orientation::{self, Orientation};
-use super::raster::{AlphaBand, Raster, Samples, matching};
 use super::raw_labels::{LabelImage, RawLabels};
+use super::samples::{AlphaBand, Image, Samples, matching};
 use super::webp::is_lossy_webp;
 use crate::base::{Error, Result, Size};
 pub(super) use numbers::Numbers;
@@ -54,7 +54,7 @@ pub(super) fn is_tiff(bytes: &[u8]) -> bool {
 }
 
 /// The image in a TIFF, upright and without its alpha band; palettes, YCbCr, CMYK and CIELab as RGB.
-pub(super) fn read_image(path: &Path) -> Result<Raster> {
+pub(super) fn read_image(path: &Path) -> Result<Image> {
     let tiff = Tiff::open(path)?;
     let raster = tiff.image()?;
     Ok(match tiff.orientation() {
@@ -212,30 +212,29 @@ impl<'a> Tiff<'a> {
         Ok(Bands { count: samples, alpha: alpha.filter(|(position, _)| *position > 0) })
     }
 
-    fn image(&self) -> Result<Raster> {
+    fn image(&self) -> Result<Image> {
         let _held = self.reserve(false)?;
         let Bands { count, alpha } = self.bands()?;
         let stored = self.stored()?;
         let bits = stored.bits;
-        let raster =
-            Raster { sample_type: stored.sample_type, ..Raster::new(self.size(), stored.bands, stored.samples) };
+        let raster = Image { sample_type: stored.sample_type, ..Image::new(self.size(), stored.bands, stored.samples) };
         let Some((position, associated)) = alpha else {
             let nodata = self.pixels_without_data(&raster)?;
-            return color::to_rgb(self, Raster { nodata, ..raster }, bits);
+            return color::to_rgb(self, Image { nodata, ..raster }, bits);
         };
         // Colours may have become more bands, or fewer; those behind alpha have not.
         let behind = count - 1 - position;
         let (alpha, samples) = raster.samples.split_band(raster.bands, raster.bands - 1 - behind);
-        let raster = Raster { bands: raster.bands - 1, samples, ..raster };
+        let raster = Image { bands: raster.bands - 1, samples, ..raster };
         let nodata = self.pixels_without_data(&raster)?;
-        let raster = color::to_rgb(self, Raster { nodata, ..raster }, bits)?;
+        let raster = color::to_rgb(self, Image { nodata, ..raster }, bits)?;
         let samples = color::alpha_like(alpha, &raster.samples, bits);
         let position = raster.bands.saturating_sub(behind);
-        Ok(Raster { alpha: Some(AlphaBand { samples, associated, position }), ..raster })
+        Ok(Image { alpha: Some(AlphaBand { samples, associated, position }), ..raster })
     }
 
     /// Pixels that the nodata value or the mask names.
-    fn pixels_without_data(&self, raster: &Raster) -> Result<Option<Vec<bool>>> {
+    fn pixels_without_data(&self, raster: &Image) -> Result<Option<Vec<bool>>> {
         let named = match self.nodata().filter(|value| !value.is_nan()) {
             // In single precision it would be 0.
             Some(value) if value != 0.0 && value as f32 == 0.0 => self.holding(value)?,

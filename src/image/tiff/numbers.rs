@@ -9,7 +9,7 @@ use super::blocks::{Blocks, Layout};
 use super::refusal::refused;
 use crate::base::Result;
 use crate::image::limits::WINDOW_BYTES;
-use crate::image::raster::split_band;
+use crate::image::samples::split_band;
 use crate::image::{SampleType, Samples, limits};
 
 /// Samples of a page, interleaved by pixel.

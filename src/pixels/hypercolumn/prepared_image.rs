@@ -5,21 +5,21 @@ use std::path::Path;
 
 use crate::base::Result;
 use crate::data::{Dataset, network_input, settled};
-use crate::image::Raster;
+use crate::image::Image;
 use crate::nn::model::mirrored;
 
 /// A decoded image, and how it is normalised.
 #[derive(Debug)]
 pub struct PreparedImage<'a> {
     path: &'a Path,
-    raster: &'a Raster,
+    raster: &'a Image,
     dataset: Dataset,
 }
 
 impl<'a> PreparedImage<'a> {
     /// An image that was [prepared](crate::data::prepared), which errors call `path`, to be normalised as the data set says:
     /// where that is by the image's own statistics, by those of the whole image. An error if its bands do not fit.
-    pub fn new(path: &'a Path, raster: &'a Raster, dataset: &Dataset) -> Result<Self> {
+    pub fn new(path: &'a Path, raster: &'a Image, dataset: &Dataset) -> Result<Self> {
         Ok(Self { path, raster, dataset: settled(path, raster, dataset)? })
     }
 

@@ -12,7 +12,7 @@ use crate::base::files::read_bytes;
 use crate::base::label_map::{IGNORE, LabelMap};
 use crate::base::{Error, Result, Size};
 use crate::data::{Dataset, load_raster, prepared};
-use crate::image::{Raster, orientation_policy, read_size, report_notes};
+use crate::image::{Image, orientation_policy, read_size, report_notes};
 use crate::nn::device::DeviceChoice;
 use crate::nn::model::Checksum;
 use crate::pixels::forest::{Features, Forest};
@@ -110,7 +110,7 @@ impl ForestPredictor {
     }
 
     /// Predicts an image that has been decoded; `path` is where it comes from.
-    pub fn predict(&self, path: &Path, raster: &Raster, wanted: Wanted, options: &Options) -> Result<Prediction> {
+    pub fn predict(&self, path: &Path, raster: &Image, wanted: Wanted, options: &Options) -> Result<Prediction> {
         let windows = self.budget(options).windows(path, raster.size, self.held(raster.size, wanted))?;
         let cache = options.cache.as_deref().map(FeatureCache::open).transpose()?;
         let raster = prepared(path, raster.clone(), &self.dataset)?;
@@ -128,7 +128,7 @@ impl ForestPredictor {
     fn predict_in(
         &self,
         path: &Path,
-        raster: &Raster,
+        raster: &Image,
         windows: &[Window],
         wanted: Wanted,
         cache: Option<&FeatureCache>,

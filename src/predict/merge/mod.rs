@@ -97,7 +97,7 @@ impl ScoreMap {
 
 /// Scores and how they come to another size.
 #[derive(Debug, Clone)]
-pub struct Look {
+pub struct WeightedScores {
     /// The scores.
     pub map: ScoreMap,
     /// How they are enlarged.
@@ -106,7 +106,7 @@ pub struct Look {
     pub share: f32,
 }
 
-impl Look {
+impl WeightedScores {
     /// One look for each image of a batch of logits `[batch, outputs, height, width]`.
     pub fn of_batch(
         logits: Tensor<4>,
@@ -118,11 +118,11 @@ impl Look {
         let values: Vec<f32> = logits
             .try_into_vec_as()
             .map_err(|e| Error::Device(format!("the result could not be read from the device: {e}")))?;
-        let look = |(i, planes): (usize, &[f32])| {
+        let part = |(i, planes): (usize, &[f32])| {
             let map = ScoreMap::from_planes(planes, Size { width, height }, rule, mirrored(i));
             Self { map, enlargement, share: 1.0 }
         };
-        Ok(values.chunks_exact(outputs * width * height).enumerate().map(look).collect())
+        Ok(values.chunks_exact(outputs * width * height).enumerate().map(part).collect())
     }
 
     /// Whether all scores are numbers. Others would decide for the first class.
@@ -168,7 +168,7 @@ pub struct Wanted {
 
 /// Looks at their new size.
 struct Enlarged<'a> {
-    looks: Vec<Source<'a>>,
+    parts: Vec<Source<'a>>,
     classes: usize,
     rule: Rule,
     width: usize,
@@ -183,9 +183,9 @@ struct Source<'a> {
 }
 
 impl<'a> Enlarged<'a> {
-    fn new(looks: &'a [Look], size: Size) -> Self {
-        let source = |look: &'a Look| {
-            let (map, how, share) = (&look.map, look.enlargement, look.share);
+    fn new(parts: &'a [WeightedScores], size: Size) -> Self {
+        let source = |part: &'a WeightedScores| {
+            let (map, how, share) = (&part.map, part.enlargement, part.share);
             if map.size == size {
                 return Source { map, share, count: 1, taps: None };
             }
@@ -193,16 +193,16 @@ impl<'a> Enlarged<'a> {
             let (_, columns) = taps(map.size.width, size.width, how);
             Source { map, share, count, taps: Some([rows, columns]) }
         };
-        let (classes, rule) = looks.first().map_or((0, Rule::MostProbable), |look| (look.map.classes, look.map.rule));
-        Self { looks: looks.iter().map(source).collect(), classes, rule, width: size.width }
+        let (classes, rule) = parts.first().map_or((0, Rule::MostProbable), |part| (part.map.classes, part.map.rule));
+        Self { parts: parts.iter().map(source).collect(), classes, rule, width: size.width }
     }
 
     /// The mean over the looks of the probabilities of a row, `[width, classes]`.
     fn mean(&self, y: usize, scratch: &mut Scratch) {
-        let total: f32 = self.looks.iter().map(|source| source.share).sum();
+        let total: f32 = self.parts.iter().map(|source| source.share).sum();
         scratch.mean.clear();
         scratch.mean.resize(self.width * self.classes, 0.0);
-        for source in &self.looks {
+        for source in &self.parts {
             source.row(y, self.width, &mut scratch.blended, &mut scratch.row);
             if source.map.kind == Kind::Logits {
                 activate(&mut scratch.row, self.classes, self.rule.activation());
@@ -247,8 +247,8 @@ struct Scratch {
 
 /// The mean of the looks' probabilities, as a map of `size`. Looks must agree in classes and rule, and there must be
 /// one.
-pub fn probabilities(looks: &[Look], size: Size) -> ScoreMap {
-    let enlarged = Enlarged::new(looks, size);
+pub fn probabilities(parts: &[WeightedScores], size: Size) -> ScoreMap {
+    let enlarged = Enlarged::new(parts, size);
     let mut map = ScoreMap::zeros(size, enlarged.classes, Kind::Probabilities, enlarged.rule);
     let rows = map.values.par_chunks_exact_mut(size.width * enlarged.classes).enumerate();
     rows.for_each_init(Scratch::default, |scratch, (y, row)| {
@@ -259,37 +259,37 @@ pub fn probabilities(looks: &[Look], size: Size) -> ScoreMap {
 }
 
 /// A look's own scores as a map of `size`.
-pub fn enlarged(look: Look, size: Size) -> ScoreMap {
-    if look.map.size == size {
-        return look.map;
+pub fn enlarged(part: WeightedScores, size: Size) -> ScoreMap {
+    if part.map.size == size {
+        return part.map;
     }
-    let looks = [look];
-    let enlarged = Enlarged::new(&looks, size);
-    let mut map = ScoreMap::zeros(size, enlarged.classes, looks[0].map.kind, enlarged.rule);
+    let parts = [part];
+    let enlarged = Enlarged::new(&parts, size);
+    let mut map = ScoreMap::zeros(size, enlarged.classes, parts[0].map.kind, enlarged.rule);
     let rows = map.values.par_chunks_exact_mut(size.width * enlarged.classes).enumerate();
     rows.for_each_init(Scratch::default, |scratch, (y, row)| {
-        enlarged.looks[0].row(y, size.width, &mut scratch.blended, &mut scratch.row);
+        enlarged.parts[0].row(y, size.width, &mut scratch.blended, &mut scratch.row);
         row.copy_from_slice(&scratch.row);
     });
     map
 }
 
 /// How many of the rows of an image of `size` follow from the first `rows` rows of the look alone.
-pub fn rows_known(look: &Look, rows: usize, size: Size) -> usize {
-    if look.map.size == size || rows == look.map.size.height {
-        return if rows == look.map.size.height { size.height } else { rows };
+pub fn rows_known(part: &WeightedScores, rows: usize, size: Size) -> usize {
+    if part.map.size == size || rows == part.map.size.height {
+        return if rows == part.map.size.height { size.height } else { rows };
     }
-    let (count, taps) = taps(look.map.size.height, size.height, look.enlargement);
+    let (count, taps) = taps(part.map.size.height, size.height, part.enlargement);
     taps.iter().position(|tap| tap.positions[..count].iter().any(|row| *row >= rows)).unwrap_or(size.height)
 }
 
 /// Decides on the rows `rows` of an image of `size`. The looks' probabilities are averaged; of a single look whose
 /// probabilities are not wanted, the scores themselves decide.
-pub fn decide(looks: &[Look], size: Size, rows: std::ops::Range<usize>, wanted: Wanted) -> Decision {
-    let enlarged = Enlarged::new(looks, size);
+pub fn decide(parts: &[WeightedScores], size: Size, rows: std::ops::Range<usize>, wanted: Wanted) -> Decision {
+    let enlarged = Enlarged::new(parts, size);
     let (classes, width) = (enlarged.classes, size.width);
-    let plain = looks.len() == 1 && !wanted.highest && !wanted.all;
-    let logits = plain && looks[0].map.kind == Kind::Logits;
+    let plain = parts.len() == 1 && !wanted.highest && !wanted.all;
+    let logits = plain && parts[0].map.kind == Kind::Logits;
     let choice = Choice::new(enlarged.rule, logits);
     let mut picked = vec![0u16; rows.len() * width];
     let mut highest = vec![0.0f32; if wanted.highest { picked.len() } else { 0 }];
@@ -301,7 +301,7 @@ pub fn decide(looks: &[Look], size: Size, rows: std::ops::Range<usize>, wanted: 
     }
     lines.into_par_iter().zip(rows).for_each_init(Scratch::default, |scratch, (line, y)| {
         if plain {
-            enlarged.looks[0].row(y, width, &mut scratch.blended, &mut scratch.row);
+            enlarged.parts[0].row(y, width, &mut scratch.blended, &mut scratch.row);
             std::mem::swap(&mut scratch.row, &mut scratch.mean);
             if !logits {
                 complete(&mut scratch.mean, classes, enlarged.rule.activation());
@@ -374,13 +374,13 @@ mod tests {
     #[test]
     fn a_single_output_is_a_sigmoid() {
         let size = Size { width: 3, height: 1 };
-        let looks = [Look {
+        let parts = [WeightedScores {
             map: ScoreMap::from_planes(&[-2.0, 0.0, 3.0], size, Rule::Above(0.5), false),
             enlargement: Resampling::default(),
             share: 1.0,
         }];
         let wanted = Wanted { highest: true, all: true };
-        let decision = decide(&looks, size, 0..1, wanted);
+        let decision = decide(&parts, size, 0..1, wanted);
         assert_eq!(decision.classes, [0, 0, 1]);
         let sigmoid = |x: f32| 1.0 / (1.0 + (-x).exp());
         let expected = [sigmoid(2.0), 0.5, sigmoid(3.0), sigmoid(-2.0), 0.5, sigmoid(3.0)];
@@ -394,18 +394,18 @@ mod tests {
         let (small, large) = (Size { width: 7, height: 5 }, Size { width: 20, height: 11 });
         for interpolation in [Interpolation::Nearest, Interpolation::Bilinear, Interpolation::Bicubic] {
             let enlargement = Resampling { interpolation, align_corners: false };
-            let looks = |rule: Rule, zeros: usize, count: usize| -> Vec<Look> {
+            let parts = |rule: Rule, zeros: usize, count: usize| -> Vec<WeightedScores> {
                 let planes = |i: usize| [vec![0.0; zeros * 35], numbers(70)[i..i + 35].to_vec()].concat();
                 let map = |i| ScoreMap::from_planes(&planes(i), small, rule, false);
-                (0..count).map(|i| Look { map: map(i), enlargement, share: (i + 1) as f32 }).collect()
+                (0..count).map(|i| WeightedScores { map: map(i), enlargement, share: (i + 1) as f32 }).collect()
             };
             for (count, highest) in [(1, false), (1, true), (3, true)] {
                 let wanted = Wanted { highest, all: highest };
-                let sigmoid = decide(&looks(Rule::Above(0.5), 0, count), large, 0..11, wanted);
-                assert_eq!(sigmoid, decide(&looks(Rule::MostProbable, 1, count), large, 0..11, wanted));
+                let sigmoid = decide(&parts(Rule::Above(0.5), 0, count), large, 0..11, wanted);
+                assert_eq!(sigmoid, decide(&parts(Rule::MostProbable, 1, count), large, 0..11, wanted));
             }
-            let maps = [(Rule::Above(0.5), 0), (Rule::MostProbable, 1)].map(|(rule, zeros)| looks(rule, zeros, 3));
-            let [a, b] = maps.map(|looks| probabilities(&looks, large).values);
+            let maps = [(Rule::Above(0.5), 0), (Rule::MostProbable, 1)].map(|(rule, zeros)| parts(rule, zeros, 3));
+            let [a, b] = maps.map(|parts| probabilities(&parts, large).values);
             assert_eq!(a, b);
         }
     }
@@ -418,35 +418,36 @@ mod tests {
             let enlargement = Resampling { interpolation, align_corners: false };
             let map = ScoreMap::from_planes(&numbers(3 * 30), small, Rule::MostProbable, false);
             let wanted = Wanted { highest: true, all: false };
-            let whole = decide(&[Look { map: map.clone(), enlargement, share: 1.0 }], large, 0..17, wanted);
+            let whole = decide(&[WeightedScores { map: map.clone(), enlargement, share: 1.0 }], large, 0..17, wanted);
             let (mut classes, mut highest, mut done) = (Vec::new(), Vec::new(), 0);
-            let mut look = Look { map: ScoreMap { values: Vec::new(), ..map.clone() }, enlargement, share: 1.0 };
+            let mut part =
+                WeightedScores { map: ScoreMap { values: Vec::new(), ..map.clone() }, enlargement, share: 1.0 };
             for rows in 1..=6 {
-                look.map.values.extend_from_slice(&map.values[(rows - 1) * 15..rows * 15]);
-                let known = rows_known(&look, rows, large);
-                let looks = [look];
-                let strip = decide(&looks, large, done..known, wanted);
-                [look] = looks;
+                part.map.values.extend_from_slice(&map.values[(rows - 1) * 15..rows * 15]);
+                let known = rows_known(&part, rows, large);
+                let parts = [part];
+                let strip = decide(&parts, large, done..known, wanted);
+                [part] = parts;
                 classes.extend(strip.classes);
                 highest.extend(strip.highest.unwrap());
                 done = known;
-                look.drop_above(done, large);
+                part.drop_above(done, large);
             }
             assert_eq!((classes, Some(highest)), (whole.classes, whole.highest), "{interpolation:?}");
-            assert!(look.map.values.len() < map.values.len());
+            assert!(part.map.values.len() < map.values.len());
         }
     }
 
     #[test]
     fn scores_that_are_not_numbers_are_found_wherever_they_are() {
         let size = Size { width: CHUNK, height: 1 };
-        let look = |map: ScoreMap| Look { map, enlargement: Resampling::default(), share: 1.0 };
+        let part = |map: ScoreMap| WeightedScores { map, enlargement: Resampling::default(), share: 1.0 };
         let zeros = ScoreMap::zeros(size, 3, Kind::Logits, Rule::MostProbable);
-        assert!(look(zeros.clone()).is_numeric());
+        assert!(part(zeros.clone()).is_numeric());
         for (place, score) in [(0, f32::NAN), (CHUNK, f32::INFINITY), (3 * CHUNK - 1, f32::NEG_INFINITY)] {
             let mut map = zeros.clone();
             map.values[place] = score;
-            assert!(!look(map).is_numeric(), "{score} at {place}");
+            assert!(!part(map).is_numeric(), "{score} at {place}");
         }
     }
 

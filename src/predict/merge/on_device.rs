@@ -66,7 +66,7 @@ mod tests {
 
     use super::*;
     use crate::nn::ops::Interpolation;
-    use crate::predict::merge::{Look, Wanted, decide};
+    use crate::predict::merge::{Wanted, WeightedScores, decide};
 
     /// Both ways decide alike but where two scores are equal up to rounding.
     #[test]
@@ -82,9 +82,9 @@ mod tests {
             for rule in [Rule::MostProbable, Rule::Above(0.5), Rule::Above(0.9)] {
                 let how = Resampling { interpolation, align_corners: false };
                 let there = decide_on_device(&logits, how, rule, size).unwrap();
-                let looks = Look::of_batch(logits.clone(), how, rule, |_| false).unwrap();
-                for (found, look) in there.iter().flatten().zip(looks) {
-                    let expected = decide(&[look], size, 0..size.height, Wanted::default()).classes;
+                let parts = WeightedScores::of_batch(logits.clone(), how, rule, |_| false).unwrap();
+                for (found, part) in there.iter().flatten().zip(parts) {
+                    let expected = decide(&[part], size, 0..size.height, Wanted::default()).classes;
                     let unlike = found.iter().zip(&expected).filter(|(a, b)| a != b).count();
                     assert!(unlike <= 1, "{unlike} of {} pixels, {rule:?}, {how:?}", expected.len());
                 }

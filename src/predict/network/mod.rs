@@ -1,6 +1,6 @@
 //! Prediction by a network.
 
-mod look;
+mod inference;
 mod memory;
 mod procedure;
 pub(crate) mod work;

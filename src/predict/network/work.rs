@@ -7,15 +7,15 @@ use std::sync::atomic::AtomicBool;
 
 use image::RgbImage;
 
-use super::look::{Seer, View};
+use super::inference::{TileRunner, View};
 use super::memory::{Budget, Reservation};
 use super::procedure::{Join, Procedure, Tiles};
 use crate::base::LabelMap;
 use crate::base::event::{Event, Sink, Task};
 use crate::base::{Error, Result, Size};
 use crate::data::{Dataset, load_raster, network_input, ordered};
-use crate::image::Raster;
-use crate::predict::merge::{Decision, Look, ScoreMap, Wanted, decide, rows_known};
+use crate::image::Image;
+use crate::predict::merge::{Decision, ScoreMap, Wanted, WeightedScores, decide, rows_known};
 use crate::predict::{Options, Prediction, Predictor};
 
 /// An image as it was read: what the network takes.
@@ -50,13 +50,13 @@ impl Reading {
     }
 
     /// An image that the data set has [prepared](crate::data::prepared), at the sizes at which it is predicted.
-    pub(crate) fn prepare(&self, path: &Path, image: Raster) -> Result<Read> {
+    pub(crate) fn prepare(&self, path: &Path, image: Image) -> Result<Read> {
         let (size, nodata) = (image.size, image.nodata.clone());
         let sizes = self.procedure.views(size);
         // The last view takes the image itself.
         let last = if self.procedure.float_scaling { image.into_floats() } else { image };
-        let copies: Vec<Raster> = vec![last.clone(); sizes.len().saturating_sub(1)];
-        let view = |(image, view): (Raster, Size)| {
+        let copies: Vec<Image> = vec![last.clone(); sizes.len().saturating_sub(1)];
+        let view = |(image, view): (Image, Size)| {
             let planes = network_input(path, &image.resized(view, self.procedure.scaling), &self.dataset)?;
             Ok(View { size: view, planes })
         };
@@ -69,7 +69,7 @@ impl Reading {
 #[derive(Debug)]
 pub(crate) struct Pending {
     size: Size,
-    seen: Seen,
+    seen: Computed,
     wanted: Wanted,
     nodata: Option<Vec<bool>>,
     pub(crate) shown: Option<RgbImage>,
@@ -78,17 +78,17 @@ pub(crate) struct Pending {
 }
 
 #[derive(Debug)]
-enum Seen {
-    Looks(Vec<Look>),
-    All(Decision),
+enum Computed {
+    Scores(Vec<WeightedScores>),
+    Decided(Decision),
 }
 
 impl Pending {
     pub(crate) fn finish(self) -> Prediction {
         let size = self.size;
         let decision = match self.seen {
-            Seen::Looks(looks) => decide(&looks, size, 0..size.height, self.wanted),
-            Seen::All(decision) => decision,
+            Computed::Scores(parts) => decide(&parts, size, 0..size.height, self.wanted),
+            Computed::Decided(decision) => decision,
         };
         let mut prediction = Prediction {
             labels: LabelMap { size, classes: decision.classes },
@@ -191,9 +191,9 @@ impl<'a> Work<'a> {
         if self.options.procedure.tiles.is_some_and(in_windows) {
             return 1;
         }
-        let looks = if self.options.procedure.flip { 2 } else { 1 };
+        let parts = if self.options.procedure.flip { 2 } else { 1 };
         let fitting = views.iter().map(|view| self.budget.at_once(*view)).min().unwrap_or(1);
-        (fitting / looks).max(1)
+        (fitting / parts).max(1)
     }
 
     /// Computes images of one size; those whose scores are not numbers are not handed on.
@@ -202,7 +202,7 @@ impl<'a> Work<'a> {
         let procedure = &self.options.procedure;
         let at_once = |size| self.budget.at_once(size);
         let predictor = self.predictor;
-        let seer = Seer {
+        let runner = TileRunner {
             network: &predictor.network,
             device: &predictor.device,
             precision: predictor.precision,
@@ -214,12 +214,12 @@ impl<'a> Work<'a> {
         };
         if self.is_one_view(&images[0].1) {
             let views: Vec<&View> = images.iter().map(|(_, read)| &read.views[0]).collect();
-            if let Some(found) = seer.decided(&views)? {
-                let seen = |classes| Seen::All(Decision { classes, ..Decision::default() });
+            if let Some(found) = runner.decided(&views)? {
+                let seen = |classes| Computed::Decided(Decision { classes, ..Decision::default() });
                 return self.hand_on(images, found.into_iter().map(|classes| classes.map(seen)), handle);
             }
         }
-        let mut looks: Vec<Vec<Look>> = images.iter().map(|_| Vec::new()).collect();
+        let mut parts: Vec<Vec<WeightedScores>> = images.iter().map(|_| Vec::new()).collect();
         for view in 0..images[0].1.views.len() {
             let views: Vec<&View> = images.iter().map(|(_, read)| &read.views[view]).collect();
             let tiles = procedure.tiles.filter(|tiles| {
@@ -227,21 +227,23 @@ impl<'a> Work<'a> {
                 tiles.padded || width.max(height) > tiles.side
             });
             let seen = match tiles {
-                None => seer.whole(&views, size, procedure)?,
+                None => runner.whole(&views, size, procedure)?,
                 Some(tiles) if self.goes_in_strips(&images, tiles) => {
                     for (i, read) in images {
-                        let seen = self.in_strips(&seer, &read.views[0], tiles, size)?.map(Seen::All);
+                        let seen = self.in_strips(&runner, &read.views[0], tiles, size)?.map(Computed::Decided);
                         if !self.hand_on(vec![(i, read)], [seen], handle)? {
                             return Ok(false);
                         }
                     }
                     return Ok(true);
                 }
-                Some(tiles) => views.iter().map(|view| seer.tiled(view, tiles, procedure)).collect::<Result<_>>()?,
+                Some(tiles) => views.iter().map(|view| runner.tiled(view, tiles, procedure)).collect::<Result<_>>()?,
             };
-            looks.iter_mut().zip(seen).for_each(|(looks, seen)| looks.extend(seen));
+            parts.iter_mut().zip(seen).for_each(|(parts, seen)| parts.extend(seen));
         }
-        let seen = looks.into_iter().map(|looks| looks.iter().all(Look::is_numeric).then_some(Seen::Looks(looks)));
+        let seen = parts
+            .into_iter()
+            .map(|parts| parts.iter().all(WeightedScores::is_numeric).then_some(Computed::Scores(parts)));
         self.hand_on(images, seen, handle)
     }
 
@@ -249,7 +251,7 @@ impl<'a> Work<'a> {
     fn hand_on(
         &self,
         images: Vec<(usize, Read)>,
-        seen: impl IntoIterator<Item = Option<Seen>>,
+        seen: impl IntoIterator<Item = Option<Computed>>,
         handle: &mut Handle<'_>,
     ) -> Result<bool> {
         for ((i, read), seen) in images.into_iter().zip(seen) {
@@ -273,7 +275,7 @@ impl<'a> Work<'a> {
         once && own && self.options.wanted == Wanted::default() && procedure.tiles.is_none_or(whole)
     }
 
-    fn pending(&self, read: Read, seen: Seen) -> Pending {
+    fn pending(&self, read: Read, seen: Computed) -> Pending {
         let Read { size, nodata, shown, reserved, .. } = read;
         Pending { size, seen, wanted: self.options.wanted, nodata, shown, reserved }
     }
@@ -287,7 +289,7 @@ impl<'a> Work<'a> {
 
     /// Goes over a view from the top down and decides on the image's rows as soon as they are known, so that only the
     /// scores of a few rows are held. `None` if the scores are not numbers.
-    fn in_strips(&self, seer: &Seer<'_>, view: &View, tiles: Tiles, image: Size) -> Result<Option<Decision>> {
+    fn in_strips(&self, runner: &TileRunner<'_>, view: &View, tiles: Tiles, image: Size) -> Result<Option<Decision>> {
         let procedure = &self.options.procedure;
         let wanted = self.options.wanted;
         let mut decision = Decision {
@@ -296,28 +298,28 @@ impl<'a> Work<'a> {
             all: None,
         };
         let mut strips: Vec<(usize, Vec<f32>)> = Vec::new();
-        let mut held: Option<Look> = None;
+        let mut held: Option<WeightedScores> = None;
         let (mut done, mut numeric) = (0, true);
-        seer.sweep(view, tiles, procedure, &mut |rows: ScoreMap| {
-            let look = match held.take() {
-                None => Look { map: rows, enlargement: procedure.upsample, share: 1.0 },
-                Some(mut look) => {
-                    look.map.values.extend(rows.values);
-                    look
+        runner.sweep(view, tiles, procedure, &mut |rows: ScoreMap| {
+            let part = match held.take() {
+                None => WeightedScores { map: rows, enlargement: procedure.upsample, share: 1.0 },
+                Some(mut part) => {
+                    part.map.values.extend(rows.values);
+                    part
                 }
             };
-            numeric &= look.is_numeric();
-            let bottom = look.map.top + look.map.values.len() / (look.map.size.width * look.map.classes);
-            let known = rows_known(&look, bottom, image);
-            let looks = [look];
-            let strip = decide(&looks, image, done..known, wanted);
+            numeric &= part.is_numeric();
+            let bottom = part.map.top + part.map.values.len() / (part.map.size.width * part.map.classes);
+            let known = rows_known(&part, bottom, image);
+            let parts = [part];
+            let strip = decide(&parts, image, done..known, wanted);
             decision.classes.extend(strip.classes);
             decision.highest.iter_mut().for_each(|all| all.extend(strip.highest.iter().flatten()));
             strips.extend(strip.all.map(|all| (known - done, all)));
             done = known;
-            let [mut look] = looks;
-            look.drop_above(done, image);
-            held = Some(look);
+            let [mut part] = parts;
+            part.drop_above(done, image);
+            held = Some(part);
             Ok(())
         })?;
         decision.all = wanted.all.then(|| stacked(&strips, image));

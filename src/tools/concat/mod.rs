@@ -5,8 +5,8 @@ mod inputs;
 pub use inputs::{Inputs, Partners, Predictions, Triple};
 
 use crate::draw::Classes;
-use crate::draw::Look;
 use crate::draw::Shown;
+use crate::draw::Style;
 use crate::draw::compose;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -30,7 +30,7 @@ pub struct Options {
     /// How they are stored.
     pub format: FigureFormat,
     /// What they show.
-    pub look: Look,
+    pub style: Style,
 }
 
 /// What became of the inputs.
@@ -55,8 +55,8 @@ pub fn concat_files(triples: &[Triple], dataset: &Dataset, options: &Options, si
     sink.event(Event::Started { task: Task::Concat, total: triples.len(), done: 0 });
     let done = AtomicUsize::new(0);
     let draw = |triple: &Triple| -> Result<Summary> {
-        let image = load(triple, dataset, &options.look).and_then(|shown| {
-            let image = compose(shown, &classes, &options.look);
+        let image = load(triple, dataset, &options.style).and_then(|shown| {
+            let image = compose(shown, &classes, &options.style);
             let image = image.map_err(|reason| Error::content(triple.name(), reason))?;
             encode_figure(&image, options.format)
         });
@@ -91,7 +91,7 @@ fn refuse_inputs(triples: &[Triple], output: &dyn Fn(&Triple) -> PathBuf) -> Res
 }
 
 /// Reads what a figure shows; all parts must have one size.
-fn load(triple: &Triple, dataset: &Dataset, look: &Look) -> Result<Shown> {
+fn load(triple: &Triple, dataset: &Dataset, style: &Style) -> Result<Shown> {
     let prediction = match &triple.prediction {
         Some(path) => Some((path.as_path(), load_prediction(path, dataset)?)),
         None => None,
@@ -109,7 +109,7 @@ fn load(triple: &Triple, dataset: &Dataset, look: &Look) -> Result<Shown> {
         }
         _ => None,
     };
-    let probability = match (&triple.prediction, look.probability) {
+    let probability = match (&triple.prediction, style.probability) {
         (Some(prediction), true) => {
             let path = probability_path(prediction)?;
             let (size, probability) = read_probability_npy(&path)?;

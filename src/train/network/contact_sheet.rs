@@ -9,7 +9,7 @@ use crate::base::label_map::IGNORE;
 use crate::base::{Result, Size};
 use crate::data::{Augmentation, Dataset, Loader, Preview};
 use crate::draw::{Figure, Frame, LegendRow, LegendTable, Panel, figure, overlay_labels, stack, write_png};
-use crate::image::{Raster, Samples, Scaling, nearest};
+use crate::image::{Image, Samples, Scaling, nearest};
 
 /// Samples of a sheet, as far as an epoch has so many.
 const SAMPLES: usize = 24;
@@ -86,12 +86,12 @@ fn to_rgb(preview: &Preview) -> RgbImage {
     } else {
         Samples::F32(interleaved.collect())
     };
-    Raster::new(size, bands, samples).to_rgb(&[])
+    Image::new(size, bands, samples).to_rgb(&[])
 }
 
 fn resized(image: RgbImage, to: Size) -> RgbImage {
     let size = Size { width: image.width() as usize, height: image.height() as usize };
-    Raster::new(size, 3, Samples::U8(image.into_raw())).resized(to, Scaling::Pillow).to_rgb(&[])
+    Image::new(size, 3, Samples::U8(image.into_raw())).resized(to, Scaling::Pillow).to_rgb(&[])
 }
 
 /// The classes that occur.

@@ -154,7 +154,7 @@ pub struct AlphaBand {
 
 /// A decoded image. Palettes are expanded to RGB, YCbCr, CMYK and CIELab converted to it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Raster {
+pub struct Image {
     /// Width and height.
     pub size: Size,
     /// Samples a pixel, without alpha: 1 grey, 3 RGB, or as many as a multi-band file has.
@@ -169,7 +169,7 @@ pub struct Raster {
     pub nodata: Option<Vec<bool>>,
 }
 
-impl Raster {
+impl Image {
     /// An image all of whose pixels hold data, without alpha.
     pub fn new(size: Size, bands: usize, samples: Samples) -> Self {
         let sample_type = samples.sample_type();
@@ -294,7 +294,7 @@ mod tests {
 
     #[test]
     fn alpha_goes_out_and_back_in_at_its_place() {
-        let four = Raster::new(SIZE, 4, Samples::U8(vec![1, 2, 3, 4, 5, 6, 7, 8]));
+        let four = Image::new(SIZE, 4, Samples::U8(vec![1, 2, 3, 4, 5, 6, 7, 8]));
         let three = four.clone().with_last_band_as_alpha();
         assert_eq!((three.bands, &three.samples), (3, &Samples::U8(vec![1, 2, 3, 5, 6, 7])));
         assert_eq!(three.with_alpha_as_band(), four);
@@ -302,23 +302,23 @@ mod tests {
 
     #[test]
     fn a_value_that_can_be_a_measurement_is_nodata_only_in_all_bands() {
-        let bytes = Raster::new(SIZE, 2, Samples::U8(vec![0, 9, 0, 0]));
+        let bytes = Image::new(SIZE, 2, Samples::U8(vec![0, 9, 0, 0]));
         assert_eq!(bytes.pixels_without_data(&[0.0]), Some(vec![false, true]));
-        let floats = Raster::new(SIZE, 2, Samples::F32(vec![0.0, 0.5, -9999.0, 0.5]));
+        let floats = Image::new(SIZE, 2, Samples::F32(vec![0.0, 0.5, -9999.0, 0.5]));
         assert_eq!(floats.pixels_without_data(&[0.0]), None);
         assert_eq!(floats.pixels_without_data(&[-9999.0]), Some(vec![false, true]));
-        let holes = Raster::new(SIZE, 1, Samples::F32(vec![f32::NAN, 1.0]));
+        let holes = Image::new(SIZE, 1, Samples::F32(vec![f32::NAN, 1.0]));
         assert_eq!(holes.pixels_without_data(&[]), Some(vec![true, false]));
     }
 
     #[test]
     fn transparent_pixels_and_those_the_file_names_hold_no_data() {
         let alpha = AlphaBand { samples: Samples::U8(vec![0, 1]), associated: false, position: 1 };
-        let plain = Raster::new(SIZE, 1, Samples::U8(vec![7, 7]));
+        let plain = Image::new(SIZE, 1, Samples::U8(vec![7, 7]));
         assert_eq!(plain.pixels_without_data(&[]), None);
-        let transparent = Raster { alpha: Some(alpha), ..plain.clone() };
+        let transparent = Image { alpha: Some(alpha), ..plain.clone() };
         assert_eq!(transparent.pixels_without_data(&[]), Some(vec![true, false]));
-        let masked = Raster { nodata: Some(vec![false, true]), ..plain };
+        let masked = Image { nodata: Some(vec![false, true]), ..plain };
         assert_eq!(masked.pixels_without_data(&[]), Some(vec![false, true]));
     }
 }

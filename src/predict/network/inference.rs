@@ -9,7 +9,7 @@ use crate::base::{Error, Result, Size};
 use crate::nn::activation::Rule;
 use crate::nn::model::{InferenceNetwork, Scores};
 use crate::nn::precision::Precision;
-use crate::predict::merge::{Look, ScoreMap, decide_on_device, decides_on_device, enlarged, probabilities};
+use crate::predict::merge::{ScoreMap, WeightedScores, decide_on_device, decides_on_device, enlarged, probabilities};
 
 /// A normalised image at one size.
 #[derive(Debug, Clone)]
@@ -41,7 +41,7 @@ impl Window<'_> {
 }
 
 /// A network, where it computes, and how many inputs at a time.
-pub(super) struct Seer<'a> {
+pub(super) struct TileRunner<'a> {
     pub(super) network: &'a InferenceNetwork,
     pub(super) device: &'a Device,
     pub(super) precision: Precision,
@@ -54,7 +54,7 @@ pub(super) struct Seer<'a> {
     pub(super) stop: Option<&'a AtomicBool>,
 }
 
-impl Seer<'_> {
+impl TileRunner<'_> {
     fn scores(&self, windows: &[Window<'_>], size: Size) -> Scores {
         let mut values = Vec::with_capacity(windows.len() * self.bands * size.width * size.height);
         windows.iter().for_each(|window| window.copy_to(size, &mut values));
@@ -64,13 +64,15 @@ impl Seer<'_> {
     }
 
     /// The logits of windows of `size`, those of mirrored ones mirrored back.
-    fn look(&self, windows: &[Window<'_>], size: Size) -> Result<Vec<Look>> {
-        let mut looks = Vec::with_capacity(windows.len());
+    fn part(&self, windows: &[Window<'_>], size: Size) -> Result<Vec<WeightedScores>> {
+        let mut parts = Vec::with_capacity(windows.len());
         for windows in windows.chunks((self.at_once)(size).max(1)) {
             let scores = self.scores(windows, size);
-            looks.extend(Look::of_batch(scores.logits, scores.enlargement, self.rule, |i| windows[i].mirrored)?);
+            parts.extend(WeightedScores::of_batch(scores.logits, scores.enlargement, self.rule, |i| {
+                windows[i].mirrored
+            })?);
         }
-        Ok(looks)
+        Ok(parts)
     }
 
     /// The classes of whole images, each seen once at its own size, where the device decides faster than the CPU.
@@ -90,26 +92,32 @@ impl Seer<'_> {
     }
 
     /// What is seen in whole views of one size: for each, what the procedure averages for an image of `image`.
-    pub(super) fn whole(&self, views: &[&View], image: Size, procedure: &Procedure) -> Result<Vec<Vec<Look>>> {
+    pub(super) fn whole(
+        &self,
+        views: &[&View],
+        image: Size,
+        procedure: &Procedure,
+    ) -> Result<Vec<Vec<WeightedScores>>> {
         let Some(first) = views.first() else { return Ok(Vec::new()) };
         let size = first.size;
         let both = |view| [false, true].map(|mirrored| Window { view, corner: [0, 0], mirrored });
         let each = if procedure.flip { 2 } else { 1 };
         let windows: Vec<Window<'_>> = views.iter().flat_map(|view| both(view).into_iter().take(each)).collect();
-        let mut looks = self.look(&windows, size)?.into_iter();
+        let mut parts = self.part(&windows, size)?.into_iter();
         let mut found = Vec::with_capacity(views.len());
         for _ in views {
             let share = 1.0 / each as f32;
-            let looks: Vec<Look> = looks.by_ref().take(each).map(|look| Look { share, ..look }).collect();
+            let parts: Vec<WeightedScores> =
+                parts.by_ref().take(each).map(|part| WeightedScores { share, ..part }).collect();
             found.push(match procedure.join {
                 Join::Direct => {
-                    looks.into_iter().map(|look| Look { enlargement: procedure.upsample, ..look }).collect()
+                    parts.into_iter().map(|part| WeightedScores { enlargement: procedure.upsample, ..part }).collect()
                 }
                 // The network's own enlargement is then the last.
-                _ if size == image => looks,
-                Join::Probabilities => vec![upsampled(probabilities(&looks, size), procedure, 1.0)],
+                _ if size == image => parts,
+                Join::Probabilities => vec![upsampled(probabilities(&parts, size), procedure, 1.0)],
                 Join::Logits => {
-                    looks.into_iter().map(|look| upsampled(enlarged(look, size), procedure, share)).collect()
+                    parts.into_iter().map(|part| upsampled(enlarged(part, size), procedure, share)).collect()
                 }
             });
         }
@@ -141,13 +149,13 @@ impl Seer<'_> {
             // A few windows at a time: at their full size, the scores of many classes are large.
             let chunk = (self.at_once)(window).max(1).next_multiple_of(mirrored.len());
             for (windows, lefts) in windows.chunks(chunk).zip(lefts.chunks(chunk / mirrored.len())) {
-                let mut looks = self.look(windows, window)?.into_iter();
+                let mut parts = self.part(windows, window)?.into_iter();
                 for &left in lefts {
-                    let looks: Vec<Look> = looks.by_ref().take(mirrored.len()).collect();
+                    let parts: Vec<WeightedScores> = parts.by_ref().take(mirrored.len()).collect();
                     let seen = match procedure.join {
-                        Join::Probabilities => probabilities(&looks, window),
+                        Join::Probabilities => probabilities(&parts, window),
                         Join::Logits | Join::Direct => {
-                            looks.into_iter().next().map(|look| enlarged(look, window)).expect("one look a window")
+                            parts.into_iter().next().map(|part| enlarged(part, window)).expect("one look a window")
                         }
                     };
                     let ScoreMap { classes, kind, rule, .. } = seen;
@@ -164,11 +172,11 @@ impl Seer<'_> {
     }
 
     /// What is seen in the windows of a view: what the procedure averages.
-    pub(super) fn tiled(&self, view: &View, tiles: Tiles, procedure: &Procedure) -> Result<Vec<Look>> {
+    pub(super) fn tiled(&self, view: &View, tiles: Tiles, procedure: &Procedure) -> Result<Vec<WeightedScores>> {
         let (padded, corner) = if tiles.padded { view.padded(tiles.side) } else { (view.clone(), [0, 0]) };
         // mmsegmentation mirrors the image, not its windows.
         let mirrored_views = procedure.flip && procedure.join != Join::Probabilities;
-        let mut looks = Vec::with_capacity(2);
+        let mut parts = Vec::with_capacity(2);
         for mirrored in [false, true].into_iter().take(1 + usize::from(mirrored_views)) {
             let turned;
             let seen = if mirrored {
@@ -187,9 +195,9 @@ impl Seer<'_> {
             })?;
             let map = whole.expect("a view has rows");
             let map = if mirrored { map.mirrored() } else { map };
-            looks.push(upsampled(cropped(map, corner, view.size), procedure, if mirrored_views { 0.5 } else { 1.0 }));
+            parts.push(upsampled(cropped(map, corner, view.size), procedure, if mirrored_views { 0.5 } else { 1.0 }));
         }
-        Ok(looks)
+        Ok(parts)
     }
 }
 
@@ -216,8 +224,8 @@ impl View {
 }
 
 /// A map at the size of a view, on its way to the image's.
-fn upsampled(map: ScoreMap, procedure: &Procedure, share: f32) -> Look {
-    Look { map, enlargement: procedure.upsample, share }
+fn upsampled(map: ScoreMap, procedure: &Procedure, share: f32) -> WeightedScores {
+    WeightedScores { map, enlargement: procedure.upsample, share }
 }
 
 /// Adds the scores of a window.
