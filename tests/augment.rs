@@ -11,7 +11,7 @@ use segtool::data::{
     Augmentation, Batch, Cache, ClassPresence, Dataset, Loader, Pair, Sampling, find_images, pair_folders, survey,
 };
 use segtool::image::read_image;
-use segtool::train::write_contact_sheet;
+use segtool::train::network::write_contact_sheet;
 
 /// 23 images of several sizes, every fourth higher than wide: class 0 everywhere; class 1, a square, in every third
 /// image; class 2, a single pixel, in the last. Grey values are 40 times the class plus 50.

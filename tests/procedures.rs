@@ -144,9 +144,9 @@ fn compare(slow: bool) {
             (floats(&tensors[&format!("{name}.best")]), floats(&tensors[&format!("{name}.probabilities")]));
         for predictor in golden.predictor(name, &tensors, &networks[&golden.network]) {
             let wanted = Wanted { highest: true, all: true };
-            let options = Options { procedure: golden.procedure(), wanted, ..Options::new(4, 1) };
+            let options = Options { procedure: golden.procedure(), wanted, workers: 1, ..Options::default() };
             let image = Image::new(size, 3, Samples::U8(samples.clone()));
-            let found = predictor.predict(Path::new(name), image.clone(), &options).unwrap();
+            let found = predictor.predict_with(Path::new(name), image.clone(), &options).unwrap();
             let found_all = found.probabilities.clone().unwrap();
             let (worst, worst_best) =
                 (difference(&found_all, &all), difference(found.probability.as_ref().unwrap(), &best));
@@ -164,7 +164,7 @@ fn compare(slow: bool) {
             assert!(other.iter().all(|&i| margin(i) < TIE), "{name}: {other:?}");
             // Without probabilities, another way leads to the same classes.
             let plain = Options { wanted: Wanted::default(), ..options };
-            let again = predictor.predict(Path::new(name), image, &plain).unwrap();
+            let again = predictor.predict_with(Path::new(name), image, &plain).unwrap();
             let changed = |i: &usize| again.labels.classes[*i] != found.labels.classes[*i];
             assert!((0..area).filter(changed).all(|i| margin(i) < TIE), "{name}");
             compared += 1;

@@ -18,8 +18,9 @@ use segtool::nn::loss::{ClassWeights, parse_terms};
 use segtool::nn::model::{
     DecoderConfig, DeepSupervisionConfig, EncoderDecoderConfig, NetworkConfig, PyramidConfig, ResNetConfig, Variant,
 };
-use segtool::recipe::{Criterion, Decayed, NetworkRecipe, OptimizerConfig, Phase, Schedule, Warmup};
-use segtool::train::{Outcome, Plan, Session, Source, prepare, resume, resume_for, start};
+use segtool::recipe::{Criterion, Decayed, NetworkRecipe, OptimizerConfig, Phase, Recipe, Schedule, Warmup};
+use segtool::train::network::Plan;
+use segtool::train::{self, Job, Outcome, Session, Source, Validation, resume, resume_for};
 
 use common::{small_data, small_recipe, stderr_of, stdout_of, text};
 
@@ -47,9 +48,20 @@ fn plan(folder: &Path, epochs: usize) -> Plan {
         images: folder.join(format!("data/{name}_images.txt")),
         labels: folder.join(format!("data/{name}_labels.txt")),
     };
-    let recipe = NetworkRecipe::find(&small_recipe(folder, epochs)).unwrap();
-    let dataset = Dataset::find("demo").unwrap();
-    prepare(recipe, &dataset, &lists("train"), Some(&lists("val")), None, 1, &SILENT).unwrap()
+    let job = Job {
+        dataset: Some(Dataset::find("demo").unwrap()),
+        validation: Validation::Source(lists("val")),
+        seed: 1,
+        ..Job::new(Recipe::find(&small_recipe(folder, epochs)).unwrap(), lists("train"))
+    };
+    match train::Plan::new(job, &SILENT).unwrap() {
+        train::Plan::Network(plan) => *plan,
+        train::Plan::Forest(_) => unreachable!("the recipe is a network's"),
+    }
+}
+
+fn start(plan: Plan, folder: &Path, session: &Session<'_>) -> segtool::base::Result<Outcome> {
+    train::Plan::Network(Box::new(plan)).start(folder, session)
 }
 
 fn session<'a>(stop: &'a AtomicBool, sink: &'a dyn Sink, workers: usize) -> Session<'a> {

@@ -9,10 +9,10 @@ use segtool::train::forest::Split;
 
 use super::values::positive;
 
-/// How a forest is trained, where not as the recipe says.
+/// How a random forest is trained: options without effect on a network.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Hypercolumns and random forest (recipe hypercolumn-core)")]
-pub(crate) struct PixelTraining {
+pub(crate) struct ForestTraining {
     /// Table of labelled points or rectangles; images are looked for beside it and in --images
     #[arg(long, value_name = "FILE.csv", conflicts_with_all = ["train_list", "labels", "mask_folders"])]
     pub(crate) label_csv: Option<PathBuf>,

@@ -2,6 +2,7 @@
 
 mod dataset;
 mod forest;
+mod given;
 mod info;
 mod scripts;
 mod training;
@@ -25,9 +26,10 @@ use segtool::weights::{Choice, Target};
 use crate::{Exit, ui};
 
 pub(crate) use dataset::InspectDataset;
-pub(crate) use forest::{Core, PixelTraining};
+pub(crate) use forest::{Core, ForestTraining};
+pub(crate) use given::Given;
 pub(crate) use info::{Bench, Info};
-pub(crate) use training::{Limits, Optimizer, Procedure};
+pub(crate) use training::{NetworkTraining, Optimizer, Procedure};
 pub(crate) use values::most_threads;
 use values::{bytes, positive, side, size, threads, threshold};
 pub(crate) use without_network::{Column, Concat, Metrics, Rgb2Gray};
@@ -150,30 +152,18 @@ pub(crate) struct Train {
     /// Folder of their label images; or one label image
     #[arg(long, value_name = "DIR|FILE", requires = "images")]
     pub(crate) labels: Option<PathBuf>,
-    /// Folder with a folder for each image, which holds images/ with the image and masks/ with its masks
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["train_list", "images"])]
-    pub(crate) mask_folders: Option<PathBuf>,
     /// List of validation images, or of images and their label images in each line
     #[arg(long, value_name = "FILE", conflicts_with = "val_fraction")]
     pub(crate) val_list: Option<PathBuf>,
     /// List of their label images
     #[arg(long, value_name = "FILE", requires = "val_list")]
     pub(crate) val_label_list: Option<PathBuf>,
-    /// Folder of validation images with their masks, as --mask-folders
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["val_list", "val_fraction"])]
-    pub(crate) val_mask_folders: Option<PathBuf>,
     /// Share of the training pairs to set aside for validation, between 0 and 1; for a forest of the labelled pixels [0.05]
     #[arg(long, value_name = "SHARE")]
     pub(crate) val_fraction: Option<f64>,
-    /// Train all classes but the first as one
-    #[arg(long)]
-    pub(crate) merge_classes: bool,
     /// Begin with these weights; once more for a second file that completes the first
     #[arg(long, value_name = "FILE|RUN|NAME|URL", conflicts_with = "width")]
     pub(crate) weights: Vec<String>,
-    /// Begin the layers that give the classes anew
-    #[arg(long, requires = "weights")]
-    pub(crate) new_head: bool,
     /// Seed of weights, order and augmentation
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,
@@ -193,17 +183,19 @@ pub(crate) struct Train {
     /// rate does not depend on the number of epochs
     #[arg(long, value_name = "RUN")]
     pub(crate) resume: Option<PathBuf>,
+    /// Set any value of the recipe, as in training.schedule.power=0.5 (before all flags); once more for another
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// auto, cpu, gpu, flex, libtorch or libtorch-cuda:N [default: auto, the best there is; a resumed run's own]
+    #[arg(long, value_name = "DEVICE")]
+    pub(crate) device: Option<DeviceChoice>,
     #[command(flatten)]
-    pub(crate) procedure: Procedure,
+    pub(crate) network: NetworkTraining,
     #[command(flatten)]
-    pub(crate) limits: Limits,
-    #[command(flatten)]
-    pub(crate) compute: Compute,
-    #[command(flatten)]
-    pub(crate) pixels: PixelTraining,
-    /// Names of what was given.
+    pub(crate) forest: ForestTraining,
+    /// What was given on the command line.
     #[arg(skip)]
-    pub(crate) given: Vec<String>,
+    pub(crate) given: Given,
 }
 
 #[derive(Debug, Args)]
@@ -255,37 +247,31 @@ pub(crate) struct Predict {
     #[arg(long)]
     pub(crate) overwrite: bool,
     #[command(flatten)]
-    pub(crate) inference: Inference,
+    pub(crate) network: NetworkPrediction,
+    #[command(flatten)]
+    pub(crate) forest: ForestPrediction,
     #[command(flatten)]
     pub(crate) written: Written,
-    /// With a forest: keep features of images in this folder, and take them from there
-    #[arg(long, value_name = "DIR")]
-    pub(crate) cache_features: Option<PathBuf>,
-    /// With a sigmoid: a class is there above this probability, 0 to below 1; the run's or the weights' own by default
-    #[arg(long, value_name = "P", value_parser = threshold)]
-    pub(crate) threshold: Option<f64>,
-    /// Most images, mirrored looks or windows of one size to compute together
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = positive)]
-    pub(crate) batch_size: usize,
+    /// Go over larger images in sliding windows of this side
+    #[arg(long, value_name = "N", value_parser = side)]
+    pub(crate) tile: Option<usize>,
     /// Most main memory to use, such as 8GiB or 500MiB [default: on Linux what is free, elsewhere any amount]
     #[arg(long, value_name = "SIZE", value_parser = bytes)]
     pub(crate) memory: Option<u64>,
-    /// float32, tf32 (NVIDIA GPUs) or bf16 (libtorch)
-    #[arg(long, value_name = "PRECISION", default_value_t = Precision::Float32)]
-    pub(crate) precision: Precision,
-    #[command(flatten)]
-    pub(crate) compute: Compute,
+    /// auto, cpu, gpu, flex, libtorch or libtorch-cuda:N [default: auto, the best there is]
+    #[arg(long, value_name = "DEVICE")]
+    pub(crate) device: Option<DeviceChoice>,
     #[command(flatten)]
     pub(crate) core: Core,
-    /// Names of what was given.
+    /// What was given on the command line.
     #[arg(skip)]
-    pub(crate) given: Vec<String>,
+    pub(crate) given: Given,
 }
 
-/// At which sizes and in which pieces images are looked at.
+/// How a network predicts: options without effect on a random forest.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Looking")]
-pub(crate) struct Inference {
+#[command(next_help_heading = "Inference with a network")]
+pub(crate) struct NetworkPrediction {
     /// Sizes to look at each image: factors, or csail, semseg or mmseg (see below)
     #[arg(long, value_name = "LIST|PRESET", conflicts_with = "resize")]
     pub(crate) scales: Option<Scales>,
@@ -298,12 +284,30 @@ pub(crate) struct Inference {
     /// How probabilities seen at another size come to the image's: bilinear, bicubic or nearest [default: bilinear]
     #[arg(long, value_name = "HOW")]
     pub(crate) upsample: Option<Interpolation>,
-    /// Go over larger images in windows of this side
-    #[arg(long, value_name = "N", value_parser = side)]
-    pub(crate) tile: Option<usize>,
     /// Step between windows [default: two thirds of their side]
     #[arg(long, value_name = "N", value_parser = side)]
     pub(crate) stride: Option<usize>,
+    /// With a sigmoid: a class is there above this probability, 0 to below 1; the run's or the weights' own by default
+    #[arg(long, value_name = "P", value_parser = threshold)]
+    pub(crate) threshold: Option<f64>,
+    /// Most images, mirrored looks or windows of one size to compute together
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = positive)]
+    pub(crate) batch_size: usize,
+    /// float32, tf32 (NVIDIA GPUs) or bf16 (libtorch)
+    #[arg(long, value_name = "PRECISION", default_value_t = Precision::Float32)]
+    pub(crate) precision: Precision,
+    /// Threads that read and prepare images
+    #[arg(long, default_value_t = 2, value_name = "N", value_parser = threads)]
+    pub(crate) workers: usize,
+}
+
+/// How a random forest predicts: options without effect on a network.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Inference with a random forest")]
+pub(crate) struct ForestPrediction {
+    /// Keep features of images in this folder, and take them from there
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cache_features: Option<PathBuf>,
 }
 
 /// What is written besides label values.
@@ -432,7 +436,7 @@ fn end(error: &clap::Error) -> ! {
 /// Keeps what was given, and says what does not go together for reasons that clap does not know.
 fn settle(command: &mut Command, matches: &ArgMatches) -> Result<(), String> {
     let typed = |id: &&Id| matches.value_source(id.as_str()) == Some(ValueSource::CommandLine);
-    let given = matches.ids().filter(typed).map(|id| id.as_str().to_owned()).collect();
+    let given = Given(matches.ids().filter(typed).cloned().collect());
     match command {
         Command::Train(train) => {
             train.given = given;
@@ -457,7 +461,7 @@ fn take_model_for_run(predict: &mut Predict) -> Result<(), String> {
         ));
     }
     predict.run = predict.recipe.take().map(PathBuf::from);
-    predict.given.iter_mut().filter(|id| *id == "recipe").for_each(|id| *id = "run".into());
+    predict.given.rename("recipe", "run");
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use segtool::nn::precision::Precision;
 use segtool::recipe::{Criterion, Freeze};
 
 use super::Train;
-use super::values::{Interval, bytes_or_none, interval, positive, rate, share, span};
+use super::values::{Interval, bytes_or_none, interval, positive, rate, share, span, threads};
 
 /// The optimisers by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -95,15 +95,43 @@ pub(crate) struct Procedure {
     /// Compute activations again for the gradients instead of keeping them: less memory, more time
     #[arg(long)]
     pub(crate) checkpointing: bool,
-    /// Set any value of the recipe, as in training.schedule.power=0.5 (before all flags); once more for another
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub(crate) set: Vec<String>,
 }
 
-/// What may be used and what is shown; also for a run that is resumed.
+/// How a network is trained: options without effect on a random forest.
+#[derive(Debug, Args)]
+pub(crate) struct NetworkTraining {
+    /// Folder with a folder for each image, which holds images/ with the image and masks/ with its masks
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["train_list", "images"])]
+    pub(crate) mask_folders: Option<PathBuf>,
+    /// Folder of validation images with their masks, as --mask-folders
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["val_list", "val_fraction"])]
+    pub(crate) val_mask_folders: Option<PathBuf>,
+    /// Train all classes but the first as one
+    #[arg(long)]
+    pub(crate) merge_classes: bool,
+    /// Begin the layers that give the classes anew
+    #[arg(long, requires = "weights")]
+    pub(crate) new_head: bool,
+    /// Start even if the memory does not seem to suffice
+    #[arg(long)]
+    pub(crate) ignore_memory: bool,
+    /// Write a sheet of training samples as the network would see them, and stop
+    #[arg(long, value_name = "FILE.png", conflicts_with_all = ["output_path", "overwrite"])]
+    #[arg(conflicts_with_all = ["cache", "max_time", "save_every", "validation_images", "save_epoch", "ignore_memory"])]
+    pub(crate) show_augmented: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) procedure: Procedure,
+    #[command(flatten)]
+    pub(crate) limits: Limits,
+}
+
+/// What may be used and what is kept; a resumed run takes all of these, too.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Limits and images")]
 pub(crate) struct Limits {
+    /// Threads that read and prepare images
+    #[arg(long, default_value_t = 2, value_name = "N", value_parser = threads)]
+    pub(crate) workers: usize,
     /// Save and stop after this time, such as 90m or 1h30m
     #[arg(long, value_name = "TIME", value_parser = span)]
     pub(crate) max_time: Option<Duration>,
@@ -116,39 +144,20 @@ pub(crate) struct Limits {
     /// Also keep the weights of every Nth epoch, as epochs/epoch_NNNN.safetensors in the run folder
     #[arg(long, value_name = "N", value_parser = positive)]
     pub(crate) save_epoch: Option<usize>,
-    /// Start even if the memory does not seem to suffice
-    #[arg(long)]
-    pub(crate) ignore_memory: bool,
     /// Draw so many of the best and of the worst validation images of each epoch, into validation/
     #[arg(long, alias = "validation-pictures", value_name = "N", default_value_t = 0)]
     pub(crate) validation_images: usize,
-    /// Write a sheet of training samples as the network would see them, and stop
-    #[arg(long, value_name = "FILE.png", conflicts_with_all = ["output_path", "overwrite"])]
-    #[arg(conflicts_with_all = ["cache", "max_time", "save_every", "validation_images", "save_epoch", "ignore_memory"])]
-    pub(crate) show_augmented: Option<PathBuf>,
 }
 
-/// What may be said anew of a run that goes on, by the names in the code.
-const RESUMED: [&str; 10] = [
-    "resume",
-    "num_epoch",
-    "max_time",
-    "save_every",
-    "save_epoch",
-    "cache",
-    "validation_images",
-    "device",
-    "workers",
-    "orientation",
-];
+/// What a resumed run takes besides its [`Limits`].
+const RESUMED: [&str; 4] = ["--resume", "--num-epoch", "--device", "--orientation"];
 
 /// Refuses flags that cannot change a run that goes on.
 pub(super) fn check_resume(train: &Train) -> Result<(), String> {
     let Some(run) = &train.resume else { return Ok(()) };
-    // Groups of flags are in the list, too, under the names of their types.
-    let flags = train.given.iter().filter(|id| id.chars().all(|c| !c.is_ascii_uppercase()));
-    let wrong: Vec<String> =
-        flags.filter(|id| !RESUMED.contains(&id.as_str())).map(|id| format!("--{}", id.replace('_', "-"))).collect();
+    let mut wrong = train.given.of::<Train>();
+    let limits = train.given.of::<Limits>();
+    wrong.retain(|flag| !RESUMED.contains(&flag.as_str()) && !limits.contains(flag));
     if wrong.is_empty() {
         return Ok(());
     }

@@ -12,11 +12,11 @@ use segtool::draw::{Legend, color_labels, side_by_side, stack, write_png};
 use segtool::image::read_image;
 use segtool::metric::{ConfusionMatrix, Convention};
 use segtool::nn::precision::Precision;
-use segtool::predict::{Options, Outputs, Predictor, Target, predict_files};
-use segtool::recipe::NetworkRecipe;
-use segtool::run::{NetworkRun, RunLock};
+use segtool::predict::{Options, Outputs, Predictor, Target};
+use segtool::recipe::{NetworkRecipe, Recipe};
+use segtool::run::{Run, RunLock};
 use segtool::tools::score::{OnFault, Settings, score_files};
-use segtool::train::{Outcome, Session, Source, prepare, start};
+use segtool::train::{Job, Outcome, Session, Source, Validation, train};
 
 use super::metrics;
 use super::stop::Stop;
@@ -39,7 +39,7 @@ pub(crate) fn run(arguments: Demo) -> Result<Exit> {
     let output = &arguments.output_path;
     let (data, run, predictions) = (output.join("data"), output.join("run"), output.join("predictions"));
     check_target(output)?;
-    NetworkRun::check_target(&run, true)?;
+    Run::check_target(&run, true)?;
     write_bytes(&output.join(MARKER), b"Made by `segtool demo`, which replaces what is in this folder.\n")?;
     let lock = RunLock::claim(&run, true)?;
     ui::say(&format!("making {} seismic sections in {}", TRAINING + VALIDATION + TEST, data.display()));
@@ -54,27 +54,33 @@ pub(crate) fn run(arguments: Demo) -> Result<Exit> {
 
     let mut recipe = NetworkRecipe::find("unet-demo")?;
     recipe.training.epochs = arguments.num_epoch.unwrap_or(recipe.training.epochs);
+    let epochs = recipe.training.epochs;
     let dataset = Dataset::find("demo")?;
     let lists = |name: &str| Source::Lists {
         images: data.join(format!("{name}_images.txt")),
         labels: data.join(format!("{name}_labels.txt")),
     };
-    let plan = prepare(recipe, &dataset, &lists("train"), Some(&lists("val")), None, arguments.seed, &progress)?;
+    let job = Job {
+        validation: Validation::Source(lists("val")),
+        seed: arguments.seed,
+        ..Job::new(Recipe::Network(Box::new(recipe)), lists("train"))
+    };
     let stop = Stop::on_signal()?;
-    ui::say(&format!("training {} for {} epochs on {device}", plan.recipe.name, plan.recipe.training.epochs));
+    ui::say(&format!("training unet-demo for {epochs} epochs on {device}"));
     let workers = arguments.compute.workers;
-    let session = Session { workers, lock: Some(&lock), ..Session::new(device, stop.flag(), &progress) };
-    if let Outcome::Stopped(_) = start(plan, &run, &session)? {
+    let session =
+        Session { workers, overwrite: true, lock: Some(&lock), ..Session::new(device, stop.flag(), &progress) };
+    if let Outcome::Stopped(_) = train(job, &run, &session)? {
         ui::result(&format!("stopped; continue with: segtool train --resume {}", run.display()));
         return Ok(stop.exit().unwrap_or(Exit::Done));
     }
     drop(stop);
 
-    let predictor = Predictor::open(&run, device, Precision::default())?;
+    let predictor = Predictor::open_on(&run, device, Precision::default())?;
     let inputs: Vec<_> = test.iter().map(|pair| pair.image.clone()).collect();
-    let options = Options::new(4, arguments.compute.workers);
+    let options = Options { workers, ..Options::default() };
     let target = Target { overwrite: true, ..Target::new(&predictions) };
-    let summary = predict_files(&predictor, &inputs, &target, &Outputs::default(), &options, &progress)?;
+    let summary = predictor.predict_files(&inputs, &target, &Outputs::default(), &options, &progress)?;
     let scored: Vec<Pair> =
         summary.written.iter().zip(&test).map(|(p, t)| Pair { image: p.clone(), label: t.label.clone() }).collect();
     let settings = Settings { dataset: dataset.clone(), boundary: None, on_fault: OnFault::Skip, implied_ignore: None };

@@ -9,17 +9,17 @@ pub(crate) mod import;
 pub(crate) mod info;
 pub(crate) mod metrics;
 mod overrides;
-mod pixels;
 pub(crate) mod predict;
 pub(crate) mod rgb2gray;
 mod start;
 mod stop;
 pub(crate) mod train;
 
-use std::fs;
-use std::path::{Path, PathBuf};
-
 use anyhow::{Context, Result, bail};
+use segtool::base::words::bytes_in_words;
+use segtool::nn::device::{DeviceChoice, peak_memory};
+
+use crate::ui;
 
 /// Has rayon work on so many threads; on all cores if nothing is said. To be called before it works at all.
 pub(crate) fn use_threads(threads: Option<usize>) -> Result<()> {
@@ -27,14 +27,18 @@ pub(crate) fn use_threads(threads: Option<usize>) -> Result<()> {
     pool.build_global().context("cannot start the threads")
 }
 
-/// Refuses to train into a run that the training begins with: its weights would go before there are others.
-pub(crate) fn refuse_own_weights(weights: &[PathBuf], run: Option<&Path>) -> Result<()> {
-    let Some(Ok(run)) = run.map(fs::canonicalize) else { return Ok(()) };
-    match weights.iter().find(|file| fs::canonicalize(file).is_ok_and(|file| file.starts_with(&run))) {
-        Some(file) => bail!(
-            "the run would overwrite the weights that it begins with, {}; choose another --output-path",
-            file.display()
-        ),
-        None => Ok(()),
+/// Refuses options that were given and would have no effect with `what`.
+fn refuse_flags(flags: &[String], what: &str) -> Result<()> {
+    match flags {
+        [] => Ok(()),
+        [flag] => bail!("{flag} has no effect with {what}; leave it out"),
+        flags => bail!("{} have no effect with {what}; leave them out", flags.join(" and ")),
+    }
+}
+
+/// Says how much memory was held at a time.
+fn say_peak(device: DeviceChoice) {
+    if let Some(bytes) = peak_memory(device) {
+        ui::say(&format!("peak memory: {}", bytes_in_words(bytes)));
     }
 }

@@ -1,12 +1,43 @@
-//! What flags change in a recipe.
+//! What options change in a recipe.
 
 use anyhow::{Result, bail};
-use segtool::recipe::{NetworkRecipe, OptimizerConfig, Training};
+use segtool::recipe::{Kind, NetworkRecipe, OptimizerConfig, Recipe, Training};
 
-use crate::cli::{Optimizer, Procedure};
+use super::refuse_flags;
+use crate::cli::{ForestTraining, NetworkTraining, Optimizer, Procedure, Train};
 
-/// The recipe as the flags want it, but for `--set`, which comes before them.
-pub(super) fn adjusted(mut recipe: NetworkRecipe, procedure: &Procedure) -> Result<NetworkRecipe> {
+/// The recipe as the options want it, but for `--set`, which comes before them. Options without effect on its kind of model
+/// are refused.
+pub(super) fn apply(recipe: Recipe, arguments: &Train) -> Result<Recipe> {
+    refuse_without_effect(arguments, recipe.kind())?;
+    Ok(match recipe {
+        Recipe::Network(recipe) => {
+            let mut recipe = adjusted(*recipe, &arguments.network.procedure)?;
+            recipe.merge_classes |= arguments.network.merge_classes;
+            Recipe::Network(Box::new(recipe))
+        }
+        Recipe::Forest(mut recipe) => {
+            let ForestTraining { taps, scales, .. } = &arguments.forest;
+            if !taps.is_empty() {
+                recipe.features.taps.clone_from(taps);
+            }
+            if !scales.is_empty() {
+                recipe.features.scales.clone_from(scales);
+            }
+            Recipe::Forest(recipe)
+        }
+    })
+}
+
+fn refuse_without_effect(arguments: &Train, kind: Kind) -> Result<()> {
+    let flags = match kind {
+        Kind::Network => arguments.given.of::<ForestTraining>(),
+        Kind::Forest => arguments.given.of::<NetworkTraining>(),
+    };
+    refuse_flags(&flags, &format!("a recipe of a {kind}"))
+}
+
+fn adjusted(mut recipe: NetworkRecipe, procedure: &Procedure) -> Result<NetworkRecipe> {
     if let Some(width) = procedure.width {
         recipe.network.set_width(width);
     }

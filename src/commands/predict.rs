@@ -4,46 +4,52 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use segtool::data::{Dataset, find_images_or_ids, read_list};
-use segtool::predict::{Along, Choices, Options, Outputs, Predictor, Procedure, Summary, Target, predict_files};
-use segtool::recipe::NetworkRecipe;
+use segtool::predict::{Along, Choices, Options, Outputs, Predictor, Procedure, Summary, Target};
+use segtool::recipe::{Kind, NetworkRecipe};
 use segtool::run::Run;
 use segtool::tools::proportions::{Axis, Depths};
 use segtool::weights::{Choice, Weights, locate};
 
-use super::pixels;
+use super::refuse_flags;
 use super::stop::Stop;
 use crate::Exit;
-use crate::cli::Predict;
+use crate::cli::{ForestPrediction, NetworkPrediction, Predict};
 use crate::ui::{self, Progress};
 
 pub(crate) fn run(mut arguments: Predict) -> Result<Exit> {
     take_run_for_weights(&mut arguments);
-    if let Some(folder) = &arguments.run
-        && let Run::Forest(run) = Run::open(folder)?
-    {
-        return pixels::predict_with_forest(&arguments, &run, &inputs(&arguments, &Progress::new())?);
-    }
-    if arguments.cache_features.is_some() {
-        bail!("--cache-features would do nothing for a network; leave that out");
-    }
     let progress = Progress::new();
+    let network = &arguments.network;
     let procedure = Procedure::new(&choices(&arguments))?;
     let inputs = inputs(&arguments, &progress)?;
     let mut predictor = predictor(&arguments, &progress)?;
-    if let Some(threshold) = arguments.threshold {
+    if let Some(threshold) = network.threshold {
         predictor.set_threshold(threshold)?;
     }
     let options = Options {
-        procedure: procedure.fitted_to(predictor.network()),
+        procedure,
         memory: arguments.memory,
-        ..Options::new(arguments.batch_size, arguments.compute.workers)
+        batch_size: network.batch_size,
+        workers: network.workers,
+        cache_features: arguments.forest.cache_features.clone(),
+        ..Options::default()
     };
     let outputs = outputs(&arguments, inputs.len())?;
     let stop = Stop::on_signal()?;
     let read = files_read(&arguments);
-    let target = arguments.target(&read, &stop);
-    let summary = predict_files(&predictor, &inputs, &target, &outputs, &options, &progress)?;
+    let target =
+        Target { folder: &arguments.output_path, overwrite: arguments.overwrite, read: &read, stop: Some(stop.flag()) };
+    let summary = predictor.predict_files(&inputs, &target, &outputs, &options, &progress)?;
     finish(&summary, inputs.len(), &arguments.output_path, &stop)
+}
+
+/// Refuses options that would have no effect on this kind of model.
+fn refuse_without_effect(arguments: &Predict, kind: Kind) -> Result<()> {
+    let flags = match kind {
+        Kind::Network => arguments.given.of::<ForestPrediction>(),
+        Kind::Forest => arguments.given.of::<NetworkPrediction>(),
+    };
+    refuse_flags(&flags, &format!("a run of a {kind}"))
 }
 
 /// Has a run folder that is given where weights are expected predicted with as a run: its classes, normalisation and
@@ -53,18 +59,11 @@ fn take_run_for_weights(arguments: &mut Predict) {
         arguments.recipe.is_none() && arguments.dataset.is_none() && arguments.chosen.choice() == Choice::default();
     if let ([folder], true) = (&arguments.weights[..], plain)
         && Path::new(folder).is_dir()
-        && Run::open(Path::new(folder)).is_ok()
+        && Run::open(folder).is_ok()
     {
         arguments.run = Some(folder.into());
         arguments.weights.clear();
-        arguments.given.iter_mut().filter(|id| *id == "weights").for_each(|id| *id = "run".into());
-    }
-}
-
-impl Predict {
-    /// Where results go; `read` are files that are read besides the images.
-    pub(super) fn target<'a>(&'a self, read: &'a [PathBuf], stop: &'a Stop) -> Target<'a> {
-        Target { folder: &self.output_path, overwrite: self.overwrite, read, stop: Some(stop.flag()) }
+        arguments.given.rename("weights", "run");
     }
 }
 
@@ -75,7 +74,7 @@ fn files_read(arguments: &Predict) -> Vec<PathBuf> {
 }
 
 /// Says what became of the images.
-pub(super) fn finish(summary: &Summary, images: usize, folder: &Path, stop: &Stop) -> Result<Exit> {
+fn finish(summary: &Summary, images: usize, folder: &Path, stop: &Stop) -> Result<Exit> {
     let folder = folder.display();
     let written = summary.written.len();
     if summary.skipped > 0 {
@@ -97,18 +96,18 @@ pub(super) fn finish(summary: &Summary, images: usize, folder: &Path, stop: &Sto
 }
 
 fn choices(arguments: &Predict) -> Choices {
-    let inference = &arguments.inference;
+    let network = &arguments.network;
     Choices {
-        scales: inference.scales.clone(),
-        flip: inference.flip,
-        resize: inference.resize,
-        tile: inference.tile,
-        stride: inference.stride,
-        upsample: inference.upsample,
+        scales: network.scales.clone(),
+        flip: network.flip,
+        resize: network.resize,
+        tile: arguments.tile,
+        stride: network.stride,
+        upsample: network.upsample,
     }
 }
 
-pub(super) fn outputs(arguments: &Predict, images: usize) -> Result<Outputs> {
+fn outputs(arguments: &Predict, images: usize) -> Result<Outputs> {
     let (written, core) = (&arguments.written, &arguments.core);
     let depths = core.depth_top.zip(core.depth_bottom).map(|(top, bottom)| Depths::new(top, bottom)).transpose()?;
     let axis = core.along.map(Axis::from);
@@ -130,10 +129,13 @@ pub(super) fn outputs(arguments: &Predict, images: usize) -> Result<Outputs> {
 }
 
 fn predictor(arguments: &Predict, progress: &Progress) -> Result<Predictor> {
-    let device = arguments.compute.device.unwrap_or_default();
+    let device = arguments.device.unwrap_or_default();
+    let precision = arguments.network.precision;
     if let Some(run) = &arguments.run {
-        return Ok(Predictor::open(run, device, arguments.precision)?);
+        refuse_without_effect(arguments, Run::open(run)?.kind())?;
+        return Ok(Predictor::open_on(run, device, precision)?);
     }
+    refuse_without_effect(arguments, Kind::Network)?;
     let dataset = arguments.dataset.as_deref().map(Dataset::find).transpose()?;
     let recipe = arguments.recipe.as_deref().map(NetworkRecipe::find).transpose()?;
     let files = locate(&arguments.weights, progress)?;
@@ -142,7 +144,7 @@ fn predictor(arguments: &Predict, progress: &Progress) -> Result<Predictor> {
     if let Some(recipe) = &recipe {
         weights.set_activation(recipe.activation, recipe.threshold);
     }
-    let (predictor, report) = Predictor::from_weights(&weights, dataset, device, arguments.precision)?;
+    let (predictor, report) = Predictor::from_weights(&weights, dataset, device, precision)?;
     ui::say(&report.to_string());
     for (what, value) in weights.facts().into_iter().skip(1) {
         ui::say(&format!("{what}: {value}"));

@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use segtool::data::Dataset;
-use segtool::recipe::Recipe;
-use segtool::run::{NetworkRun, Run, find_dataset, is_run};
+use segtool::recipe::{Kind, Recipe};
+use segtool::run::{Run, find_dataset, is_run};
 
 use crate::cli::Train;
 
@@ -31,15 +31,15 @@ impl Start {
     pub(super) fn of(arguments: &Train) -> Result<Self> {
         let mut notes = Vec::new();
         let given = arguments.dataset.as_deref().map(find_dataset).transpose()?;
-        let changes = &arguments.procedure.set;
+        let changes = &arguments.set;
         let (recipe, dataset) = match (&arguments.recipe, run_of_weights(arguments)?) {
             (Some(name), _) => match trained(name)? {
-                Some((recipe, dataset)) => (changed(recipe, changes)?, Some(given.unwrap_or(dataset))),
+                Some((recipe, dataset)) => (recipe.changed(changes)?, Some(given.unwrap_or(dataset))),
                 None => (Recipe::find_with(name, changes)?, given),
             },
             (None, Some((recipe, dataset))) => {
                 notes.push(format!("no --recipe: taking that of {}, {}", arguments.weights[0], recipe.name()));
-                (changed(recipe, changes)?, Some(given.unwrap_or(dataset)))
+                (recipe.changed(changes)?, Some(given.unwrap_or(dataset)))
             }
             (None, None) => {
                 let name = usual_recipe(arguments);
@@ -51,7 +51,7 @@ impl Start {
             Some(folder) => folder.clone(),
             None => {
                 let folder = free_folder(arguments, recipe.name());
-                if arguments.limits.show_augmented.is_none() {
+                if arguments.network.show_augmented.is_none() {
                     notes.push(format!("no --output-path: the run goes to {}", folder.display()));
                 }
                 folder
@@ -65,22 +65,11 @@ impl Start {
 /// which only a forest learns from.
 fn run_of_weights(arguments: &Train) -> Result<Option<(Recipe, Dataset)>> {
     match arguments.weights.first() {
-        Some(name) if arguments.recipe.is_none() && arguments.pixels.label_csv.is_none() => {
-            Ok(trained(name)?.filter(|(recipe, _)| matches!(recipe, Recipe::Network(_))))
+        Some(name) if arguments.recipe.is_none() && arguments.forest.label_csv.is_none() => {
+            Ok(trained(name)?.filter(|(recipe, _)| recipe.kind() == Kind::Network))
         }
         _ => Ok(None),
     }
-}
-
-fn changed(recipe: Recipe, changes: &[String]) -> Result<Recipe> {
-    Ok(match recipe {
-        Recipe::Network(recipe) => Recipe::Network(Box::new(recipe.changed(changes)?)),
-        Recipe::Forest(recipe) if changes.is_empty() => Recipe::Forest(recipe),
-        Recipe::Forest(recipe) => bail!(
-            "--set does not change the recipe of a run of a forest; give --recipe {} or a .toml file",
-            recipe.name
-        ),
-    })
 }
 
 /// What the run of that name was trained with; `None` if there is none.
@@ -88,20 +77,13 @@ fn trained(name: &str) -> Result<Option<(Recipe, Dataset)>> {
     if !is_run(Path::new(name)) {
         return Ok(None);
     }
-    Ok(match Run::open(Path::new(name))? {
-        Run::Network(run) => {
-            let mut recipe = run.config.recipe;
-            recipe.network.unfit();
-            Some((Recipe::Network(Box::new(recipe)), find_dataset(name)?))
-        }
-        Run::Forest(run) => Some((Recipe::Forest(Box::new(run.config.recipe)), find_dataset(name)?)),
-    })
+    Ok(Some((Run::open(name)?.recipe(), find_dataset(name)?)))
 }
 
 fn usual_recipe(arguments: &Train) -> &'static str {
-    if arguments.pixels.label_csv.is_some() {
+    if arguments.forest.label_csv.is_some() {
         RECIPE_FOR_PIXELS
-    } else if arguments.mask_folders.is_some() {
+    } else if arguments.network.mask_folders.is_some() {
         RECIPE_FOR_MASKS
     } else {
         RECIPE
@@ -117,5 +99,5 @@ fn free_folder(arguments: &Train, recipe: &str) -> PathBuf {
     }
     let numbered = (2..).map(|number| arguments.ckpt.join(format!("{name}-{number}")));
     let mut folders = std::iter::once(first.clone()).chain(numbered);
-    folders.find(|folder| NetworkRun::check_target(folder, false).is_ok()).unwrap_or(first)
+    folders.find(|folder| Run::check_target(folder, false).is_ok()).unwrap_or(first)
 }

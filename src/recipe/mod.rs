@@ -5,6 +5,7 @@ mod overrides;
 mod schedule;
 mod training;
 
+use std::fmt;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,7 @@ use crate::data::Dataset;
 use crate::nn::activation::{Activation, Rule};
 use crate::nn::loss::{ClassWeights, Loss, LossTerm};
 use crate::nn::model::NetworkConfig;
+use crate::nn::precision::Precision;
 
 /// Recipes that are compiled in, by name.
 const BUILT_IN: &[(&str, &str)] = &[
@@ -77,7 +79,25 @@ fn half() -> f64 {
     0.5
 }
 
-/// A recipe of either kind.
+/// Kinds of models.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A convolutional network.
+    Network,
+    /// A random forest over hypercolumns.
+    Forest,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Network => "network",
+            Self::Forest => "random forest",
+        })
+    }
+}
+
+/// A recipe of any kind.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Recipe {
     /// A network and its training.
@@ -120,16 +140,21 @@ impl Recipe {
     }
 
     fn parse(text: &str, changes: &[String], path: &Path) -> Result<Self> {
-        let mut table: toml::Table = text.parse().map_err(|e| Error::content(path, e))?;
-        let of_forest = table.contains_key("forest") || table.contains_key("features");
         if changes.is_empty() {
+            let table: toml::Table = text.parse().map_err(|e| Error::content(path, e))?;
             // From the text, so that errors tell the line.
             let failed = |e: toml::de::Error| Error::content(path, plain_types(&e.to_string()));
-            return Ok(match of_forest {
-                true => Self::Forest(toml::from_str(text).map_err(failed)?),
-                false => Self::Network(toml::from_str(text).map_err(failed)?),
+            return Ok(if is_forest(&table) {
+                Self::Forest(toml::from_str(text).map_err(failed)?)
+            } else {
+                Self::Network(toml::from_str(text).map_err(failed)?)
             });
         }
+        Self::with_changes(text.parse().map_err(|e| Error::content(path, e))?, changes, path)
+    }
+
+    fn with_changes(mut table: toml::Table, changes: &[String], path: &Path) -> Result<Self> {
+        let of_forest = is_forest(&table);
         for change in changes {
             overrides::apply(&mut table, change)?;
         }
@@ -141,10 +166,19 @@ impl Recipe {
                 plain_types(e.to_string().trim_end())
             ))
         };
-        Ok(match of_forest {
-            true => Self::Forest(table.try_into().map_err(failed)?),
-            false => Self::Network(table.try_into().map_err(failed)?),
+        Ok(if of_forest {
+            Self::Forest(table.try_into().map_err(failed)?)
+        } else {
+            Self::Network(table.try_into().map_err(failed)?)
         })
+    }
+
+    /// What it makes.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Network(_) => Kind::Network,
+            Self::Forest(_) => Kind::Forest,
+        }
     }
 
     /// Its short name.
@@ -155,6 +189,35 @@ impl Recipe {
         }
     }
 
+    /// In which numbers it is trained; the features of a forest are computed in float32.
+    pub fn precision(&self) -> Precision {
+        match self {
+            Self::Network(recipe) => recipe.training.precision,
+            Self::Forest(_) => Precision::Float32,
+        }
+    }
+
+    /// The same recipe with other values for some of its keys; see [`Self::find_with`].
+    pub fn changed(&self, changes: &[String]) -> Result<Self> {
+        if changes.is_empty() {
+            return Ok(self.clone());
+        }
+        let written = match self {
+            Self::Network(recipe) => toml::Table::try_from(recipe),
+            Self::Forest(recipe) => toml::Table::try_from(recipe),
+        };
+        let table = written.map_err(|e| Error::Config(format!("recipe {}: {e}", self.name())))?;
+        Self::with_changes(table, changes, Path::new(self.name()))
+    }
+
+    /// The data set it is made for.
+    pub fn dataset(&self) -> Option<&str> {
+        match self {
+            Self::Network(recipe) => recipe.dataset.as_deref(),
+            Self::Forest(recipe) => recipe.dataset.as_deref(),
+        }
+    }
+
     /// One line on what it is.
     pub fn summary(&self) -> &str {
         match self {
@@ -162,6 +225,11 @@ impl Recipe {
             Self::Forest(recipe) => &recipe.summary,
         }
     }
+}
+
+/// Whether a recipe's table is a forest's.
+fn is_forest(table: &toml::Table) -> bool {
+    table.contains_key("forest") || table.contains_key("features")
 }
 
 impl NetworkRecipe {
@@ -179,19 +247,6 @@ impl NetworkRecipe {
                  `segtool train` and `segtool info` do"
             ))),
         }
-    }
-
-    /// The same recipe with other values for some of its keys; see [`Recipe::find_with`].
-    pub fn changed(&self, changes: &[String]) -> Result<Self> {
-        let failed = |e: &dyn std::fmt::Display| {
-            let reason = plain_types(e.to_string().trim_end());
-            Error::Config(format!("recipe {} with {}: {reason}", self.name, changes.join(" ")))
-        };
-        let mut table = toml::Table::try_from(self).map_err(|e| failed(&e))?;
-        for change in changes {
-            overrides::apply(&mut table, change)?;
-        }
-        table.try_into().map_err(|e: toml::de::Error| failed(&e))
     }
 
     /// Names of the built-in recipes of networks.
@@ -291,12 +346,12 @@ mod tests {
 
     #[test]
     fn a_recipe_at_hand_takes_other_values_too() {
-        for name in NetworkRecipe::names() {
-            let recipe = NetworkRecipe::find(name).unwrap();
+        let change = ["summary=another".to_owned()];
+        for name in Recipe::names() {
+            let recipe = Recipe::find(name).unwrap();
             assert_eq!(recipe.changed(&[]).unwrap(), recipe);
+            assert_eq!(recipe.changed(&change).unwrap(), Recipe::find_with(name, &change).unwrap());
         }
-        let changed = NetworkRecipe::find("unet-seeps").unwrap().changed(&["training.ema=0.5".into()]).unwrap();
-        assert_eq!(changed, NetworkRecipe::find_with("unet-seeps", &["training.ema=0.5".into()]).unwrap());
     }
 
     #[test]

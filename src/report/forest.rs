@@ -155,7 +155,7 @@ impl ForestReport {
             ("the forest took", duration(self.fit_seconds)),
             ("device", config.device.clone()),
             ("seed", config.seed.to_string()),
-            ("made", config.started.replace('T', " ").replace('Z', " UTC")),
+            ("made", config.started.as_deref().map_or_else(String::new, super::readable)),
             ("segtool", config.version.clone()),
         ]
     }

@@ -138,7 +138,6 @@ impl Report<'_> {
             let files: Vec<String> = self.config.weights.iter().map(|path| path.display().to_string()).collect();
             facts.push(("began with", files.join(", ")));
         }
-        let readable = |time: &str| time.replace('T', " ").replace('Z', " UTC");
         facts.extend(self.config.started.as_ref().map(|started| ("begun", readable(started))));
         facts.push(("report made", readable(&utc(self.written))));
         facts.push(("segtool", self.config.version.clone()));
@@ -247,4 +246,9 @@ pub(crate) fn tile(name: &str, value: &str) -> String {
 
 fn as_toml(value: &impl serde::Serialize) -> Result<String> {
     toml::to_string(value).map_err(|e| Error::Config(format!("cannot write the settings: {e}")))
+}
+
+/// A time of [`utc`] for people.
+fn readable(time: &str) -> String {
+    time.replace('T', " ").replace('Z', " UTC")
 }

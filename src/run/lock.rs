@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use super::{NetworkRun, replace, utc};
+use super::{Run, replace, utc};
 use crate::base::files::{ProcessId, clear_leftovers, create_folder, host_name};
 use crate::base::{Error, Result};
 
@@ -63,12 +63,12 @@ impl Holder {
 }
 
 impl RunLock {
-    /// For a run that is written anew. Errors are those of [`NetworkRun::check_target`], and that another process is at it.
+    /// For a run that is written anew. Errors are those of [`Run::check_target`], and that another process is at it.
     pub fn claim(folder: &Path, overwrite: bool) -> Result<Self> {
         // What is no run is left as it is, and whether a run may be replaced can change until it is locked.
-        NetworkRun::check_target(folder, true)?;
+        Run::check_target(folder, true)?;
         let lock = Self::acquire(folder)?;
-        NetworkRun::check_target(folder, overwrite)?;
+        Run::check_target(folder, overwrite)?;
         Ok(lock)
     }
 

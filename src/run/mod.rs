@@ -25,6 +25,7 @@ pub(crate) mod log;
 
 pub use log::Row;
 
+mod config;
 mod lock;
 mod replace;
 
@@ -38,97 +39,14 @@ use crate::base::error::plain_types;
 use crate::base::files::{holds_only, is_there, read_text, write_bytes};
 use crate::base::{Error, Result};
 use crate::data::{ClassPresence, Dataset, Pair};
-use crate::recipe::{ForestRecipe, NetworkRecipe};
-use crate::weights::Description;
+use crate::recipe::{ForestRecipe, Kind, NetworkRecipe, Recipe};
 
+pub use config::{ForestRunConfig, NetworkRunConfig, RunConfig, RunRecipe};
 pub use lock::RunLock;
 
 /// What a run was made with; it makes a folder a run.
 const CONFIG: &str = "config.json";
 const SAMPLES: &str = "samples.json";
-
-/// What a run was made with.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct NetworkRunConfig {
-    /// Version of segtool that wrote it.
-    pub version: String,
-    /// Seed of weights, order and augmentation.
-    pub seed: u64,
-    /// Where it was trained; resumed there too unless told otherwise.
-    pub device: String,
-    /// Files of the weights it began with, if it did not begin with random ones.
-    #[serde(default)]
-    pub weights: Vec<PathBuf>,
-    /// When it began, by [`utc`]; older runs do not say.
-    #[serde(default)]
-    pub started: Option<String>,
-    /// The recipe as used.
-    pub recipe: NetworkRecipe,
-    /// What a pixel of each class counts in the losses that are means over pixels, where they do not all count the same.
-    #[serde(default)]
-    pub class_weights: Option<Vec<f32>>,
-    /// The data set as used: merged classes and measured normalisation are in it.
-    pub dataset: Dataset,
-}
-
-impl NetworkRunConfig {
-    /// Checks what recipe and data set files are checked for, and that both go together.
-    fn check(&self) -> Result<()> {
-        check_dataset(&self.dataset)?;
-        let mut recipe = self.recipe.clone();
-        // Epochs beside phases, a mistake in a recipe, change nothing in a run that went by its phases.
-        if !recipe.training.phases.is_empty() {
-            recipe.training.epochs = 0;
-        }
-        recipe.fit(&self.dataset).map(drop)
-    }
-
-    /// Names of the classes.
-    pub(crate) fn class_names(&self) -> Vec<String> {
-        self.dataset.classes.iter().map(|class| class.name.clone()).collect()
-    }
-
-    /// What its weights are of.
-    pub fn description(&self) -> Description {
-        let own = Description::own(self.recipe.network.clone(), self.dataset.normalisation.clone());
-        own.deciding_by(self.recipe.activation, self.recipe.threshold).of_classes(self.dataset.clone())
-    }
-}
-
-/// What a run of a random forest was made with.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ForestRunConfig {
-    /// Version of segtool that wrote it.
-    pub version: String,
-    /// Seed of the forest, of the split and of random weights.
-    pub seed: u64,
-    /// Where features were computed.
-    pub device: String,
-    /// Files of the encoder's weights, if they are not random ones.
-    pub weights: Vec<PathBuf>,
-    /// When it was made, by [`utc`].
-    pub started: String,
-    /// The recipe as used.
-    pub recipe: ForestRecipe,
-    /// The data set as used.
-    pub dataset: Dataset,
-}
-
-impl ForestRunConfig {
-    /// Checks what recipe and data set files are checked for, and that both go together.
-    fn check(&self) -> Result<()> {
-        check_dataset(&self.dataset)?;
-        self.recipe.check(&self.dataset)
-    }
-}
-
-fn check_dataset(dataset: &Dataset) -> Result<()> {
-    dataset.validate().map_err(Error::Config)?;
-    if dataset.bands > usize::from(u16::MAX) {
-        return Err(Error::Config(format!("`bands` is {}, and images have at most {}", dataset.bands, u16::MAX)));
-    }
-    Ok(())
-}
 
 /// A data set by name or file, or the one that a run folder was trained on, with its classes merged or not. A folder that is
 /// no run does not stand in the way of a data set of its name.
@@ -146,12 +64,9 @@ pub fn find_dataset(name_or_run: &str) -> Result<Dataset> {
             e => e,
         });
     }
-    let dataset = match Run::open(folder)? {
-        Run::Network(run) => run.config.dataset,
-        Run::Forest(run) => run.config.dataset,
-    };
-    dataset.follow_orientation();
-    Ok(dataset)
+    let run = Run::open(folder)?;
+    run.dataset().follow_orientation();
+    Ok(run.dataset().clone())
 }
 
 /// Whether a folder is a run, of a network or of a forest, also if its configuration is damaged. Folders of other programs
@@ -173,15 +88,20 @@ pub struct Samples {
     pub presence: ClassPresence,
 }
 
-/// The folder of a random forest's run.
+/// The run folder of one kind of model.
 #[derive(Debug, Clone)]
-pub struct ForestRun {
+pub struct RunOf<R> {
     folder: PathBuf,
     /// What it was made with.
-    pub config: ForestRunConfig,
+    pub config: RunConfig<R>,
 }
 
-/// A run of either kind.
+/// A network's run folder.
+pub type NetworkRun = RunOf<NetworkRecipe>;
+/// A random forest's run folder.
+pub type ForestRun = RunOf<ForestRecipe>;
+
+/// A run folder of any kind.
 #[derive(Debug, Clone)]
 #[allow(clippy::large_enum_variant)] // one a process
 pub enum Run {
@@ -192,8 +112,9 @@ pub enum Run {
 }
 
 impl Run {
-    /// Opens the folder of a run.
-    pub fn open(folder: &Path) -> Result<Self> {
+    /// Opens a run folder.
+    pub fn open(folder: impl AsRef<Path>) -> Result<Self> {
+        let folder = folder.as_ref();
         let home = replace::home(folder)?;
         let path = home.join(CONFIG);
         if !is_there(&path)? {
@@ -203,82 +124,19 @@ impl Run {
             ));
         }
         let config: Value = read_json(&path)?;
-        let of_forest = config.get("recipe").is_some_and(|recipe| recipe.get("forest").is_some());
-        let folder = home;
-        let damaged = |e: Error| Error::content(&path, format!("{e}; it is damaged, or was changed by hand"));
-        Ok(match of_forest {
-            true => {
-                let config: ForestRunConfig = read_json(&path)?;
-                config.check().map_err(damaged)?;
-                Self::Forest(ForestRun { folder, config })
-            }
-            false => {
-                let config: NetworkRunConfig = read_json(&path)?;
-                config.check().map_err(damaged)?;
-                Self::Network(NetworkRun { folder, config })
-            }
-        })
-    }
-}
-
-impl ForestRun {
-    /// Writes a run: what it is made with, and what `fill` adds. An older run in the folder goes when all of it is on the
-    /// disk.
-    pub fn write(
-        folder: &Path,
-        config: ForestRunConfig,
-        samples: &Samples,
-        fill: impl FnOnce(&Self) -> Result<()>,
-    ) -> Result<()> {
-        let mut run = Self { folder: folder.into(), config };
-        replace::replace(folder, &run.config.clone(), |next| {
-            run.folder = next.into();
-            write_json(&next.join(SAMPLES), samples)?;
-            fill(&run)
-        })
+        if config.get("recipe").is_some_and(|recipe| recipe.get("forest").is_some()) {
+            Ok(Self::Forest(RunOf::read(home, &path)?))
+        } else {
+            Ok(Self::Network(RunOf::read(home, &path)?))
+        }
     }
 
-    /// The folder itself.
-    pub fn folder(&self) -> &Path {
-        &self.folder
-    }
-
-    /// The forest.
-    pub fn forest_path(&self) -> PathBuf {
-        self.folder.join("forest.bin")
-    }
-
-    /// The encoder's weights.
-    pub fn encoder_path(&self) -> PathBuf {
-        self.folder.join("encoder.safetensors")
-    }
-
-    /// What was found out about the forest.
-    pub fn scores_path(&self) -> PathBuf {
-        self.folder.join("scores.json")
-    }
-
-    /// The same to look at.
-    pub fn report_path(&self) -> PathBuf {
-        self.folder.join("report.html")
-    }
-}
-
-/// A network's run folder.
-#[derive(Debug, Clone)]
-pub struct NetworkRun {
-    folder: PathBuf,
-    /// What it was made with.
-    pub config: NetworkRunConfig,
-}
-
-impl NetworkRun {
-    /// Says whether [`Self::create`] would be refused, without touching anything.
+    /// Says whether a new run may be written to a folder, without touching anything.
     pub fn check_target(folder: &Path, overwrite: bool) -> Result<()> {
         let is_run = is_there(&replace::home(folder)?.join(CONFIG))?;
         let occupied = is_run || !holds_only(folder, &[lock::LOCK, replace::NEXT])?;
-        let go_on = match Run::open(folder) {
-            Ok(Run::Forest(_)) => String::new(),
+        let go_on = match Self::open(folder) {
+            Ok(Self::Forest(_)) => String::new(),
             _ => format!("continue it with --resume {}, ", folder.display()),
         };
         match (occupied, is_run, overwrite) {
@@ -294,15 +152,72 @@ impl NetworkRun {
         }
     }
 
+    /// The kind of model.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Network(_) => Kind::Network,
+            Self::Forest(_) => Kind::Forest,
+        }
+    }
+
+    /// The folder itself.
+    pub fn folder(&self) -> &Path {
+        match self {
+            Self::Network(run) => run.folder(),
+            Self::Forest(run) => run.folder(),
+        }
+    }
+
+    /// The data set as it was trained on.
+    pub fn dataset(&self) -> &Dataset {
+        match self {
+            Self::Network(run) => &run.config.dataset,
+            Self::Forest(run) => &run.config.dataset,
+        }
+    }
+
+    /// The images and labels that it was trained and scored on.
+    pub fn samples(&self) -> Result<Samples> {
+        match self {
+            Self::Network(run) => run.samples(),
+            Self::Forest(run) => run.samples(),
+        }
+    }
+
+    /// What it was trained with, as a recipe for another training.
+    pub fn recipe(&self) -> Recipe {
+        match self {
+            Self::Network(run) => {
+                let mut recipe = run.config.recipe.clone();
+                recipe.network.unfit();
+                Recipe::Network(Box::new(recipe))
+            }
+            Self::Forest(run) => Recipe::Forest(Box::new(run.config.recipe.clone())),
+        }
+    }
+}
+
+impl<R: RunRecipe> RunOf<R> {
+    fn read(folder: PathBuf, path: &Path) -> Result<Self>
+    where
+        R: for<'a> Deserialize<'a>,
+    {
+        let config: RunConfig<R> = read_json(path)?;
+        let damaged = |e: Error| Error::content(path, format!("{e}; it is damaged, or was changed by hand"));
+        config.check().map_err(damaged)?;
+        Ok(Self { folder, config })
+    }
+
     /// Makes the folder and writes what the run is made with; an older run in it goes.
-    pub fn create(folder: &Path, config: NetworkRunConfig, samples: &Samples) -> Result<Self> {
+    pub fn create(folder: &Path, config: RunConfig<R>, samples: &Samples) -> Result<Self> {
         Self::create_with(folder, config, samples, |_| Ok(()))
     }
 
-    /// [`Self::create`] with what `fill` adds: the run that it is given is not in its place yet.
+    /// [`Self::create`] with what `fill` adds: the run that it is given is not in its place yet, and an older one in the
+    /// folder goes when all of it is on the disk.
     pub(crate) fn create_with(
         folder: &Path,
-        config: NetworkRunConfig,
+        config: RunConfig<R>,
         samples: &Samples,
         fill: impl FnOnce(&Self) -> Result<()>,
     ) -> Result<Self> {
@@ -316,27 +231,12 @@ impl NetworkRun {
         Ok(run)
     }
 
-    /// Opens the folder of a network's run.
-    pub fn open(folder: &Path) -> Result<Self> {
-        match Run::open(folder)? {
-            Run::Network(run) => Ok(run),
-            Run::Forest(run) => Err(Error::content(
-                folder,
-                format!(
-                    "is a run of a random forest (recipe {}), and a network's is wanted here; it is predicted with as any run \
-                     is, its predictions are scored by `segtool metrics --predictions`, and it is not resumed but trained anew",
-                    run.config.recipe.name
-                ),
-            )),
-        }
-    }
-
     /// Writes what the run is made with once more, after a change.
     pub fn rewrite_config(&self) -> Result<()> {
         write_json(&self.folder.join(CONFIG), &self.config)
     }
 
-    /// The pairs it was trained on.
+    /// The images and labels that it was trained and scored on.
     pub fn samples(&self) -> Result<Samples> {
         read_json(&self.folder.join(SAMPLES))
     }
@@ -344,6 +244,45 @@ impl NetworkRun {
     /// The folder itself.
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// The report.
+    pub fn report_path(&self) -> PathBuf {
+        self.folder.join("report.html")
+    }
+}
+
+impl ForestRun {
+    /// The forest.
+    pub fn forest_path(&self) -> PathBuf {
+        self.folder.join("forest.bin")
+    }
+
+    /// The encoder's weights.
+    pub fn encoder_path(&self) -> PathBuf {
+        self.folder.join("encoder.safetensors")
+    }
+
+    /// What was found out about the forest.
+    pub fn scores_path(&self) -> PathBuf {
+        self.folder.join("scores.json")
+    }
+}
+
+impl NetworkRun {
+    /// Opens the folder of a network's run.
+    pub fn open(folder: &Path) -> Result<Self> {
+        match Run::open(folder)? {
+            Run::Network(run) => Ok(run),
+            Run::Forest(run) => Err(Error::content(
+                folder,
+                format!(
+                    "is a run of a random forest (recipe {}), and a network's is wanted here; a forest is not resumed but \
+                     trained anew",
+                    run.config.recipe.name
+                ),
+            )),
+        }
     }
 
     /// The best weights.
@@ -364,11 +303,6 @@ impl NetworkRun {
     /// The curves.
     pub fn curves_path(&self) -> PathBuf {
         self.folder.join("curves.png")
-    }
-
-    /// The report.
-    pub fn report_path(&self) -> PathBuf {
-        self.folder.join("report.html")
     }
 
     /// Folder of the event files.

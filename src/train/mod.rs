@@ -1,9 +1,22 @@
-//! Training: from a plan to a run folder.
+//! Training of networks and random forests: from a recipe and labelled images to a run folder.
 
 pub mod forest;
 pub mod network;
 
-pub use network::{
-    Best, Ended, EventFile, Initial, Need, Outcome, Plan, Position, Session, Source, is_out_of_memory, prepare, resume,
-    resume_for, start, start_with, write_contact_sheet,
-};
+mod job;
+mod plan;
+mod session;
+
+use std::path::Path;
+
+use crate::base::Result;
+
+pub use job::{Job, Source, Validation};
+pub use network::{Best, Ended, EventFile, Initial, Need, Position, is_out_of_memory, resume, resume_for};
+pub use plan::Plan;
+pub use session::{Outcome, Session};
+
+/// Trains into `folder`: prepares the job and starts it. Errors are those of [`Plan::new`] and [`Plan::start`].
+pub fn train(job: Job, folder: impl AsRef<Path>, session: &Session<'_>) -> Result<Outcome> {
+    Plan::new(job, session.sink)?.start(folder.as_ref(), session)
+}

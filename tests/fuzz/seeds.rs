@@ -145,7 +145,8 @@ pub(crate) fn runs() -> Vec<Vec<u8>> {
         seed: 1,
         device: "flex".into(),
         weights: Vec::new(),
-        started: "2026-01-31T23:59:59Z".into(),
+        started: Some("2026-01-31T23:59:59Z".into()),
+        class_weights: None,
         recipe: forest_recipe(),
         dataset: Dataset::find("core").unwrap(),
     };

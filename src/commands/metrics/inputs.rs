@@ -11,7 +11,7 @@ use segtool::data::{
 };
 use segtool::metric::{Convention, LabelValues};
 use segtool::predict::origins;
-use segtool::run::{NetworkRun, find_dataset};
+use segtool::run::{Run, find_dataset};
 
 use crate::cli::Metrics;
 use crate::ui::{self, Progress};
@@ -82,7 +82,7 @@ fn found(arguments: &Metrics) -> Result<Vec<Pair>> {
         Source::MaskedPredictions(predictions, root) => pair_mask_predictions(predictions, root)?,
         Source::Masked(root) => pair_mask_folders(root)?,
         Source::Run(run) => {
-            let pairs = NetworkRun::open(run)?.samples()?.validation;
+            let pairs = Run::open(run)?.samples()?.validation;
             if pairs.is_empty() {
                 bail!(
                     "{} has no validation images; name some with --images and --labels or --mask-folders",
@@ -172,7 +172,7 @@ pub(super) fn note_repeated(pairs: &[Pair]) {
 pub(super) fn note_trained_on(pairs: &[Pair], run: &Path) -> Result<()> {
     let whole = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.into());
     // A run that was handed on need not come with its list of files.
-    let Ok(samples) = NetworkRun::open(run)?.samples() else { return Ok(()) };
+    let Ok(samples) = Run::open(run)?.samples() else { return Ok(()) };
     let learnt: BTreeSet<PathBuf> = samples.train.iter().map(|pair| whole(&pair.image)).collect();
     let count = pairs.iter().filter(|pair| learnt.contains(&whole(&pair.image))).count();
     if count > 0 {

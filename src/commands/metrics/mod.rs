@@ -12,7 +12,7 @@ use segtool::base::files::write_atomically;
 use segtool::data::{Dataset, Pair, refuse_exchanged, suggestion};
 use segtool::metric::{Convention, Tally};
 use segtool::nn::precision::Precision;
-use segtool::predict::{Options, Predictor, predict_each};
+use segtool::predict::{Options, Predictor};
 use segtool::tools::score::{ImageScores, OnFault, OnImage, Partial, Scorer, Settings, score_files};
 
 use super::use_threads;
@@ -21,9 +21,6 @@ use crate::cli::Metrics;
 use crate::ui::{self, Progress};
 
 pub(crate) use report::Report;
-
-/// Images that a run computes together where they have one size.
-const BATCH: usize = 4;
 
 pub(crate) fn run(arguments: &Metrics) -> Result<Exit> {
     report::check_targets(arguments)?;
@@ -108,15 +105,16 @@ fn predicted(
     settings: &Settings,
     mut on_image: Option<&mut OnImage<'_>>,
 ) -> Result<Tally> {
-    let mut predictor = Predictor::open(run, arguments.device.unwrap_or_default(), Precision::default())?;
+    let mut predictor = Predictor::open_on(run, arguments.device.unwrap_or_default(), Precision::default())?;
     if let Some(threshold) = arguments.threshold {
         predictor.set_threshold(threshold)?;
     }
     let images: Vec<PathBuf> = pairs.iter().map(|pair| pair.image.clone()).collect();
-    let options = Options::new(BATCH, arguments.workers.unwrap_or(2));
+    let workers = arguments.workers.unwrap_or(Options::default().workers);
+    let options = Options { workers, ..Options::default() };
     let mut scorer = Scorer::new(settings)?;
     let progress = Progress::new();
-    let unread = predict_each(&predictor, &images, &options, &progress, &mut |i, prediction| {
+    let unread = predictor.predict_each(&images, &options, &progress, &mut |i, prediction| {
         match scorer.add_map(&pairs[i], &prediction.labels) {
             Ok(()) => {
                 if let Some(on_image) = &mut on_image {

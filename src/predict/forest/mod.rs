@@ -2,7 +2,7 @@
 
 pub(crate) mod budget;
 mod channel;
-mod engine;
+mod predictor;
 
 pub use channel::{ChannelImage, DrawnChannel, draw_channel};
-pub use engine::{ForestPredictor, Options, predict_files};
+pub(crate) use predictor::ForestPredictor;

@@ -3,14 +3,15 @@
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use super::predictor::NetworkPredictor;
 use super::procedure::{Join, Procedure, Sizes, Tiles};
 use crate::base::words::bytes_in_words;
 use crate::base::{Error, Result, Size};
 use crate::image::read_size;
 use crate::nn::cost::inference_memory;
 use crate::nn::device::{DeviceChoice, free_memory};
+use crate::predict::Options;
 use crate::predict::merge::Wanted;
-use crate::predict::{Options, Predictor};
 
 /// Bytes of a float32.
 const FLOAT: u64 = 4;
@@ -40,7 +41,7 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
-    pub(crate) fn new(predictor: &Predictor, options: &Options) -> Result<Self> {
+    pub(crate) fn new(predictor: &NetworkPredictor, options: &Options) -> Result<Self> {
         let on_gpu = matches!(predictor.choice, DeviceChoice::LibtorchCuda(_));
         let (network, features) = if on_gpu { (0, 0.0) } else { network_memory(predictor)? };
         Ok(Self {
@@ -51,7 +52,7 @@ impl Budget {
             small_scores: predictor.network.gives_small_scores(),
             bands: predictor.dataset.bands as u64,
             classes: predictor.dataset.class_count() as u64,
-            procedure: options.procedure.clone(),
+            procedure: options.procedure.clone().fitted_to(&predictor.config),
             wanted: options.wanted,
             batch_size: options.batch_size,
             gate: Arc::default(),
@@ -192,7 +193,7 @@ fn area(size: Size) -> u64 {
 }
 
 /// Bytes of the process with the weights, and of the features for one pixel of the input.
-fn network_memory(predictor: &Predictor) -> Result<(u64, f64)> {
+fn network_memory(predictor: &NetworkPredictor) -> Result<(u64, f64)> {
     // Features grow with the area; one size tells by how much.
     let sample = Size { width: 256, height: 256 };
     let held = inference_memory(&predictor.config, sample, predictor.choice)?.parts(1);

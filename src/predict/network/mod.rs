@@ -2,7 +2,9 @@
 
 mod inference;
 mod memory;
+mod predictor;
 mod procedure;
-pub(crate) mod work;
+mod work;
 
+pub(crate) use predictor::NetworkPredictor;
 pub use procedure::{Choices, Join, Preset, Procedure, Scales, Sizes, Tiles};

@@ -9,18 +9,19 @@ use image::RgbImage;
 
 use super::inference::{TileRunner, View};
 use super::memory::{Budget, Reservation};
+use super::predictor::NetworkPredictor;
 use super::procedure::{Join, Procedure, Tiles};
-use crate::base::LabelMap;
 use crate::base::event::{Event, Sink, Task};
 use crate::base::{Error, Result, Size};
-use crate::data::{Dataset, load_raster, network_input, ordered};
+use crate::data::{Dataset, load_raster, network_input, ordered, prepared};
 use crate::image::Image;
 use crate::predict::merge::{Decision, ScoreMap, Wanted, WeightedScores, decide, rows_known};
-use crate::predict::{Options, Prediction, Predictor};
+use crate::predict::model::{Computed, Handle, Pending, Work};
+use crate::predict::{Options, Prediction};
 
 /// An image as it was read: what the network takes.
 #[derive(Debug)]
-pub(crate) struct Read {
+struct Read {
     size: Size,
     views: Vec<View>,
     /// Pixels without data.
@@ -32,8 +33,8 @@ pub(crate) struct Read {
 
 /// What reading threads know.
 #[derive(Debug, Clone)]
-pub(crate) struct Reading {
-    dataset: Dataset,
+struct Reading {
+    dataset: Arc<Dataset>,
     procedure: Procedure,
     budget: Budget,
 }
@@ -50,7 +51,7 @@ impl Reading {
     }
 
     /// An image that the data set has [prepared](crate::data::prepared), at the sizes at which it is predicted.
-    pub(crate) fn prepare(&self, path: &Path, image: Image) -> Result<Read> {
+    fn prepare(&self, path: &Path, image: Image) -> Result<Read> {
         let (size, nodata) = (image.size, image.nodata.clone());
         let sizes = self.procedure.views(size);
         // The last view takes the image itself.
@@ -65,58 +66,22 @@ impl Reading {
     }
 }
 
-/// An image whose looks are not averaged yet, or are.
-#[derive(Debug)]
-pub(crate) struct Pending {
-    size: Size,
-    seen: Computed,
-    wanted: Wanted,
-    nodata: Option<Vec<bool>>,
-    pub(crate) shown: Option<RgbImage>,
-    /// Held until this is gone.
-    pub(crate) reserved: Option<Reservation>,
-}
-
-#[derive(Debug)]
-enum Computed {
-    Scores(Vec<WeightedScores>),
-    Decided(Decision),
-}
-
-impl Pending {
-    pub(crate) fn finish(self) -> Prediction {
-        let size = self.size;
-        let decision = match self.seen {
-            Computed::Scores(parts) => decide(&parts, size, 0..size.height, self.wanted),
-            Computed::Decided(decision) => decision,
-        };
-        let mut prediction = Prediction {
-            labels: LabelMap { size, classes: decision.classes },
-            probability: decision.highest,
-            probabilities: decision.all,
-        };
-        prediction.leave_out(self.nodata.as_deref());
-        prediction
-    }
-}
-
-/// Takes what was seen of an image, with the index of the input; whether there should be more.
-pub(crate) type Handle<'a> = dyn FnMut(usize, Pending) -> Result<bool> + 'a;
-
 /// Everything that one piece of work needs.
-pub(crate) struct Work<'a> {
-    predictor: &'a Predictor,
+pub(super) struct NetworkWork<'a> {
+    predictor: &'a NetworkPredictor,
     options: &'a Options,
-    pub(crate) reading: Arc<Reading>,
-    pub(crate) budget: Budget,
+    /// Resolution, flips and windows, as the project of such a network has them.
+    procedure: Procedure,
+    reading: Arc<Reading>,
+    budget: Budget,
     /// Once it is set, an image that is gone over in windows is given up.
-    pub(crate) stop: Option<&'a AtomicBool>,
+    stop: Option<&'a AtomicBool>,
     /// Inputs whose scores are not numbers, until somebody is told.
     unscored: RefCell<Vec<usize>>,
 }
 
 /// That an image has no prediction because its scores are not numbers.
-pub(crate) fn not_numbers(path: &Path) -> Error {
+fn not_numbers(path: &Path) -> Error {
     Error::content(
         path,
         "the network's scores are not numbers (NaN or infinite), so there is no prediction; its weights may come from a \
@@ -124,22 +89,34 @@ pub(crate) fn not_numbers(path: &Path) -> Error {
     )
 }
 
-impl<'a> Work<'a> {
-    pub(crate) fn new(predictor: &'a Predictor, options: &'a Options) -> Result<Self> {
+impl<'a> NetworkWork<'a> {
+    pub(super) fn new(
+        predictor: &'a NetworkPredictor,
+        options: &'a Options,
+        stop: Option<&'a AtomicBool>,
+    ) -> Result<Self> {
+        let procedure = options.procedure.clone().fitted_to(&predictor.config);
         let budget = Budget::new(predictor, options)?;
-        let (dataset, procedure) = (predictor.dataset.clone(), options.procedure.clone());
-        let reading = Arc::new(Reading { dataset, procedure, budget: budget.clone() });
-        Ok(Self { predictor, options, reading, budget, stop: None, unscored: RefCell::default() })
+        let dataset = Arc::clone(&predictor.dataset);
+        let reading = Arc::new(Reading { dataset, procedure: procedure.clone(), budget: budget.clone() });
+        Ok(Self { predictor, options, procedure, reading, budget, stop, unscored: RefCell::default() })
+    }
+}
+
+impl Work for NetworkWork<'_> {
+    fn one(&self, name: &Path, image: Image) -> Result<Prediction> {
+        self.budget.check(name, image.size)?;
+        let read = self.reading.prepare(name, prepared(name, image, &self.predictor.dataset)?)?;
+        let mut found = Vec::new();
+        self.compute(vec![(0, read)], &mut |_, pending| {
+            found.push(pending.finish());
+            Ok(true)
+        })?;
+        found.pop().ok_or_else(|| not_numbers(name))
     }
 
     /// Reads images ahead, gathers neighbours of one size and computes them together.
-    pub(crate) fn each(
-        &self,
-        inputs: &[PathBuf],
-        shown: bool,
-        sink: &dyn Sink,
-        handle: &mut Handle<'_>,
-    ) -> Result<usize> {
+    fn each(&self, inputs: &[PathBuf], shown: bool, sink: &dyn Sink, handle: &mut Handle<'_>) -> Result<usize> {
         let (paths, reading) = (inputs.to_vec(), Arc::clone(&self.reading));
         let reads = ordered(inputs.len(), self.options.workers, move |i| reading.read(i, &paths[i], shown));
         let mut group: Vec<(usize, Read)> = Vec::new();
@@ -183,23 +160,25 @@ impl<'a> Work<'a> {
         sink.event(Event::Finished);
         Ok(skipped.get())
     }
+}
 
+impl NetworkWork<'_> {
     /// Images of a size that are computed together.
     fn group_size(&self, size: Size) -> usize {
-        let views = self.options.procedure.views(size);
+        let views = self.procedure.views(size);
         let in_windows = |tiles: Tiles| views.iter().any(|view| view.width.max(view.height) > tiles.side);
-        if self.options.procedure.tiles.is_some_and(in_windows) {
+        if self.procedure.tiles.is_some_and(in_windows) {
             return 1;
         }
-        let parts = if self.options.procedure.flip { 2 } else { 1 };
+        let parts = if self.procedure.flip { 2 } else { 1 };
         let fitting = views.iter().map(|view| self.budget.at_once(*view)).min().unwrap_or(1);
         (fitting / parts).max(1)
     }
 
     /// Computes images of one size; those whose scores are not numbers are not handed on.
-    pub(crate) fn compute(&self, images: Vec<(usize, Read)>, handle: &mut Handle<'_>) -> Result<bool> {
+    fn compute(&self, images: Vec<(usize, Read)>, handle: &mut Handle<'_>) -> Result<bool> {
         let Some(size) = images.first().map(|(_, read)| read.size) else { return Ok(true) };
-        let procedure = &self.options.procedure;
+        let procedure = &self.procedure;
         let at_once = |size| self.budget.at_once(size);
         let predictor = self.predictor;
         let runner = TileRunner {
@@ -268,21 +247,29 @@ impl<'a> Work<'a> {
 
     /// Whether the network sees the whole image once, at its own size, and nothing but its classes is wanted.
     fn is_one_view(&self, read: &Read) -> bool {
-        let procedure = &self.options.procedure;
+        let procedure = &self.procedure;
         let whole = |tiles: Tiles| !tiles.padded && read.size.width.max(read.size.height) <= tiles.side;
         let once = read.views.len() == 1 && read.views[0].size == read.size && !procedure.flip;
         let own = procedure.join != Join::Direct;
         once && own && self.options.wanted == Wanted::default() && procedure.tiles.is_none_or(whole)
     }
 
-    fn pending(&self, read: Read, seen: Computed) -> Pending {
+    fn pending(&self, read: Read, computed: Computed) -> Pending {
         let Read { size, nodata, shown, reserved, .. } = read;
-        Pending { size, seen, wanted: self.options.wanted, nodata, shown, reserved }
+        Pending {
+            size,
+            computed,
+            wanted: self.options.wanted,
+            nodata,
+            dataset: Arc::clone(&self.predictor.dataset),
+            shown,
+            reserved: reserved.map(|reserved| Box::new(reserved) as _),
+        }
     }
 
     /// Whether windows go over one size of the image, once, so that rows can be decided on as they are complete.
     fn goes_in_strips(&self, images: &[(usize, Read)], tiles: Tiles) -> bool {
-        let procedure = &self.options.procedure;
+        let procedure = &self.procedure;
         let once = !procedure.flip || procedure.join == Join::Probabilities;
         once && !tiles.padded && images.iter().all(|(_, read)| read.views.len() == 1)
     }
@@ -290,7 +277,7 @@ impl<'a> Work<'a> {
     /// Goes over a view from the top down and decides on the image's rows as soon as they are known, so that only the
     /// scores of a few rows are held. `None` if the scores are not numbers.
     fn in_strips(&self, runner: &TileRunner<'_>, view: &View, tiles: Tiles, image: Size) -> Result<Option<Decision>> {
-        let procedure = &self.options.procedure;
+        let procedure = &self.procedure;
         let wanted = self.options.wanted;
         let mut decision = Decision {
             classes: Vec::with_capacity(image.width * image.height),

@@ -1,7 +1,7 @@
 //! From labelled pixels to a run folder.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime};
 
 use super::evaluate::{Fitting, Split};
@@ -11,82 +11,122 @@ use crate::base::event::{Event, Sink, Task};
 use crate::base::files::write_atomically;
 use crate::base::named_enum::classes_that;
 use crate::base::{Error, Result};
-use crate::data::{Dataset, StoredNumber, load_raster, measured, repeat_notes};
-use crate::image::report_notes;
+use crate::data::{Dataset, StoredNumber, measured, repeat_notes};
+use crate::image::{read_image, report_notes};
 use crate::metric::ConfusionMatrix;
 use crate::metric::Evaluation;
-use crate::nn::device::DeviceChoice;
 use crate::nn::model::FeatureEncoder;
 use crate::pixels::forest::{Fitted, Settings};
 use crate::pixels::hypercolumn::{FeatureCache, HypercolumnConfig, Hypercolumns};
+use crate::predict::Options;
+use crate::predict::forest::ForestPredictor;
 use crate::predict::forest::budget::{Budget, Limits};
-use crate::predict::forest::{ForestPredictor, Options};
-use crate::predict::merge::Wanted;
+use crate::predict::model::Model;
 use crate::recipe::ForestRecipe;
 use crate::report::{ClassReport, ForestReport, Importance};
-use crate::run::{ForestRun, ForestRunConfig, RunLock, Samples as RunSamples, utc, write_json};
+use crate::run::{ForestRun, ForestRunConfig, Samples as RunSamples, utc, write_json};
+use crate::train::job::{Job, Validation};
+use crate::train::session::{Outcome, Session, refuse_own_weights};
 use crate::weights::{Weights, save_encoder};
+
+/// Share of the labelled pixels that is held out as published.
+const HELD_OUT: f64 = 0.05;
 
 /// Features that the report names.
 const STRONGEST: usize = 10;
 
-/// What is to be learnt from what.
+/// A training of a forest that is ready to start.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// Features and forest.
     pub recipe: ForestRecipe,
-    /// What labels mean.
+    /// The data set as trained on.
     pub dataset: Dataset,
     /// Images to learn from.
     pub images: Vec<LabelledImage>,
     /// Further images to score on.
     pub validation: Vec<LabelledImage>,
-    /// Which of the labelled pixels are scored on, too.
+    /// Which of the labelled pixels are held out to be scored.
     pub split: Split,
-    /// Share of the labelled pixels that are held out as single ones.
+    /// Share of the labelled pixels that are held out one by one.
     pub held_out: f64,
+    /// Weights of the encoder, to which recipe and data set are fitted; random ones if there are none.
+    pub weights: Option<Weights>,
     /// Seed of forest, splits and random weights.
     pub seed: u64,
 }
 
-/// Where and how it is done.
-#[derive(Clone, Copy)]
-pub struct Session<'a> {
-    /// What computes features.
-    pub device: DeviceChoice,
-    /// Weights of the encoder; random ones if there are none.
-    pub weights: Option<&'a Weights>,
-    /// Folder to keep features in.
-    pub cache: Option<&'a Path>,
-    /// The lock of the run folder, if the caller has it; else the training takes it.
-    pub lock: Option<&'a RunLock>,
-    /// Ends the training soon after it is set; nothing is written then.
-    pub stop: &'a AtomicBool,
-    /// Takes the events.
-    pub sink: &'a dyn Sink,
-}
+impl Plan {
+    pub(in crate::train) fn new(recipe: ForestRecipe, job: &Job, sink: &dyn Sink) -> Result<Self> {
+        let dataset = job.dataset()?;
+        recipe.check(&dataset)?;
+        let split = job.split.unwrap_or_default();
+        let held_out = match &job.validation {
+            Validation::Fraction(share) if split == Split::None => {
+                return Err(Error::Config(format!(
+                    "{share} of the labelled pixels are to be held out, and the split is none; leave one of them out"
+                )));
+            }
+            Validation::Fraction(share) if !(*share > 0.0 && *share < 1.0) => {
+                return Err(Error::Config(format!(
+                    "the share of labelled pixels to hold out is {share}; it must lie between 0 and 1, as in 0.05"
+                )));
+            }
+            Validation::Fraction(share) => *share,
+            _ => HELD_OUT,
+        };
+        if job.new_head {
+            return Err(Error::Config("`new_head` has no effect on a random forest; leave it out".into()));
+        }
+        let images = LabelledImage::of(&job.images, &dataset, sink)?;
+        let validation = match &job.validation {
+            Validation::Source(source) => LabelledImage::of(source, &dataset, sink)?,
+            _ => Vec::new(),
+        };
+        let weights = if job.weights.is_empty() { None } else { Some(Weights::open(&job.weights, None)?) };
+        let plan = Self { recipe, dataset, images, validation, split, held_out, weights, seed: job.seed };
+        plan.fitted_to_weights(sink)
+    }
 
-/// How a training ended.
-#[derive(Debug, Clone)]
-pub enum Outcome {
-    /// With a run, of which this is known.
-    Finished(Box<ForestReport>),
-    /// Stopped from outside; nothing was written.
-    Stopped,
-}
+    /// With the encoder and normalisation that the weights need, and a normalisation that is by the training images
+    /// settled.
+    fn fitted_to_weights(mut self, sink: &dyn Sink) -> Result<Self> {
+        let note = |text: String| sink.event(Event::Note(text));
+        if let Some(weights) = &self.weights {
+            let (encoder, mut changes) = weights.adapt_features(&self.recipe.features.encoder)?;
+            self.recipe.features.encoder = encoder;
+            changes.extend(weights.fit_normalisation(&mut self.dataset));
+            if let Some(bands) = weights.other_bands(&self.dataset) {
+                note(format!(
+                    "the weights' own normalisation is of {bands} bands, data set '{}' has {}; its own is kept",
+                    self.dataset.name, self.dataset.bands
+                ));
+            }
+            changes.into_iter().for_each(|change| note(format!("as the weights need it: {change}")));
+        }
+        let paths: Vec<PathBuf> = self.images.iter().map(|labelled| labelled.image.clone()).collect();
+        self.dataset = measured(&paths, &self.dataset)?;
+        self.recipe.check(&self.dataset)?;
+        Ok(self)
+    }
 
-impl Session<'_> {
-    fn note(&self, text: String) {
-        self.sink.event(Event::Note(text));
+    /// What deserves a word before a training.
+    pub(in crate::train) fn advice(&self) -> Vec<&'static str> {
+        match self.weights {
+            Some(_) => Vec::new(),
+            None => vec!["the encoder's weights are random; trained ones usually see more: --weights vgg16-imagenet"],
+        }
     }
 }
 
 /// Learns, scores, and writes the run to `folder`, in the place of one that is there. The forest that is kept learnt from
 /// all labelled pixels; the scores are those of forests that did not see what they were scored on.
-pub fn train(plan: Plan, folder: &Path, session: &Session<'_>) -> Result<Outcome> {
-    let _lock = session.lock.is_none().then(|| RunLock::acquire(folder)).transpose()?;
-    let plan = fitted_to_weights(plan, session)?;
-    plan.recipe.check(&plan.dataset)?;
+pub(in crate::train) fn train(plan: Plan, folder: &Path, session: &Session<'_>) -> Result<Outcome> {
+    let _lock = session.claim(folder)?;
+    refuse_without_effect(session)?;
+    if let Some(weights) = &plan.weights {
+        refuse_own_weights(&weights.checkpoint.paths, folder)?;
+    }
     let began = SystemTime::now();
     let validation = read_validation(&plan)?;
     report_notes(session.sink);
@@ -104,7 +144,7 @@ pub fn train(plan: Plan, folder: &Path, session: &Session<'_>) -> Result<Outcome
     let (config, bands) = (&plan.recipe.features, plan.dataset.bands);
     let encoder = encoder(&plan, session)?;
     let hypercolumns = Hypercolumns::new(config.clone(), encoder.clone(), bands, session.device.open()?)?;
-    let cache = session.cache.map(FeatureCache::open).transpose()?;
+    let cache = session.cache_features.map(FeatureCache::open).transpose()?;
     let limits = Limits { stored: cache.is_some(), ..Limits::default() };
     let seeing = Seeing {
         hypercolumns: &hypercolumns,
@@ -115,12 +155,12 @@ pub fn train(plan: Plan, folder: &Path, session: &Session<'_>) -> Result<Outcome
         sink: session.sink,
     };
     let clock = Instant::now();
-    let Some(samples) = seeing.samples(&labelled)? else { return Ok(Outcome::Stopped) };
+    let Some(samples) = seeing.samples(&labelled)? else { return Ok(Outcome::Stopped(None)) };
     let seconds = clock.elapsed().as_secs_f64();
     let settings = Settings { seed: plan.seed, ..plan.recipe.forest.clone() };
     let fitting =
         Fitting { settings: &settings, classes: plan.dataset.class_count(), stop: session.stop, sink: session.sink };
-    let Some(learnt) = learn(&fitting, &samples, &plan)? else { return Ok(Outcome::Stopped) };
+    let Some(learnt) = learn(&fitting, &samples, &plan)? else { return Ok(Outcome::Stopped(None)) };
     let mut report = learnt.report(config, bands)?;
     report = ForestReport {
         classes,
@@ -133,25 +173,41 @@ pub fn train(plan: Plan, folder: &Path, session: &Session<'_>) -> Result<Outcome
     drop(samples);
     let predictor = ForestPredictor::new(hypercolumns, learnt.fitted.forest, plan.dataset.clone(), session.device);
     if !plan.validation.is_empty() {
-        let Some(found) = validate(&predictor, &plan, session)? else { return Ok(Outcome::Stopped) };
+        let Some(found) = validate(&predictor, &plan, session)? else { return Ok(Outcome::Stopped(None)) };
         report.validation = Some(found);
     }
     write(folder, &plan, (&predictor, &encoder), (session, began), &report)?;
-    Ok(Outcome::Finished(Box::new(report)))
+    Ok(Outcome::Finished { best: None, forest: Some(Box::new(report)) })
+}
+
+/// Refuses what would have no effect on the training of a forest.
+fn refuse_without_effect(session: &Session<'_>) -> Result<()> {
+    let set = [
+        ("deadline", session.deadline.is_some()),
+        ("cache", session.cache.is_some()),
+        ("keep_every", session.keep_every.is_some()),
+        ("validation_images", session.validation_images > 0),
+    ];
+    match set.iter().find(|(_, set)| *set) {
+        Some((name, _)) => {
+            Err(Error::Config(format!("`{name}` has no effect on the training of a random forest; leave it out")))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Counts on further images, one after the other; `None` if it was stopped.
 fn validate(predictor: &ForestPredictor, plan: &Plan, session: &Session<'_>) -> Result<Option<Evaluation>> {
     let mut matrix = ConfusionMatrix::new(plan.dataset.class_count());
-    let options = Options { cache: session.cache.map(Path::to_path_buf), ..Options::default() };
+    let options = Options { cache_features: session.cache_features.map(Path::to_path_buf), ..Options::default() };
+    let work = predictor.work(&options, None)?;
     session.sink.event(Event::Started { task: Task::Validate, total: plan.validation.len(), done: 0 });
-    for (done, image) in plan.validation.iter().enumerate() {
+    for (done, validation) in plan.validation.iter().enumerate() {
         if session.stop.load(Ordering::Relaxed) {
             return Ok(None);
         }
-        let Loaded { labels, .. } = image.load(&plan.dataset)?;
-        let found =
-            predictor.predict(&image.image, &load_raster(&image.image, &plan.dataset)?, Wanted::default(), &options)?;
+        let Loaded { labels, .. } = validation.load(&plan.dataset)?;
+        let found = work.one(&validation.image, read_image(&validation.image)?)?;
         matrix.add(&labels.classes, &found.labels.classes);
         session.sink.event(Event::Advanced { done: done + 1, loss: None });
     }
@@ -189,30 +245,11 @@ fn compare(labelled: &Labelled<'_>, validation: &Labelled<'_>, plan: &Plan, sess
     note(&|learnt, scored| learnt && !scored, "not labelled in the validation set: not scored there");
 }
 
-/// With the encoder and normalisation that the weights need, and a normalisation that is by the training images settled.
-fn fitted_to_weights(mut plan: Plan, session: &Session<'_>) -> Result<Plan> {
-    if let Some(weights) = session.weights {
-        let (encoder, mut changes) = weights.adapt_features(&plan.recipe.features.encoder)?;
-        plan.recipe.features.encoder = encoder;
-        changes.extend(weights.fit_normalisation(&mut plan.dataset));
-        if let Some(bands) = weights.other_bands(&plan.dataset) {
-            session.note(format!(
-                "the weights' own normalisation is of {bands} bands, data set '{}' has {}; its own is kept",
-                plan.dataset.name, plan.dataset.bands
-            ));
-        }
-        changes.into_iter().for_each(|change| session.note(format!("as the weights need it: {change}")));
-    }
-    let paths: Vec<PathBuf> = plan.images.iter().map(|image| image.image.clone()).collect();
-    plan.dataset = measured(&paths, &plan.dataset)?;
-    Ok(plan)
-}
-
 /// The encoder with its weights.
 fn encoder(plan: &Plan, session: &Session<'_>) -> Result<FeatureEncoder> {
     let HypercolumnConfig { encoder, taps, .. } = &plan.recipe.features;
     let (bands, device) = (plan.dataset.bands, session.device.open()?);
-    let Some(weights) = session.weights else { return encoder.init(bands, taps, plan.seed, &device) };
+    let Some(weights) = &plan.weights else { return encoder.init(bands, taps, plan.seed, &device) };
     let (loaded, report) = weights.load_features(encoder.hollow(bands, taps, &device)?)?;
     session.note(format!("loaded {} tensors ({} numbers): {}", report.tensors, report.numbers, report.source));
     Ok(loaded)
@@ -358,19 +395,24 @@ fn write(
     let config = ForestRunConfig {
         version: env!("CARGO_PKG_VERSION").into(),
         seed: plan.seed,
-        device: session.device.to_string(),
-        weights: session.weights.map_or_else(Vec::new, |weights| weights.checkpoint.paths.iter().map(whole).collect()),
-        started: utc(began),
+        device: session.device.resolve()?.to_string(),
+        weights: plan
+            .weights
+            .as_ref()
+            .map_or_else(Vec::new, |weights| weights.checkpoint.paths.iter().map(whole).collect()),
+        started: Some(utc(began)),
+        class_weights: None,
         recipe: plan.recipe.clone(),
         dataset: plan.dataset.clone(),
     };
     let pairs = |images: &[LabelledImage]| images.iter().map(LabelledImage::pair).collect();
     let samples =
         RunSamples { train: pairs(&plan.images), validation: pairs(&plan.validation), presence: Default::default() };
-    ForestRun::write(folder, config, &samples, |run| {
+    let fill = |run: &ForestRun| {
         save_encoder(encoder, &run.encoder_path())?;
         write_json(&run.scores_path(), report)?;
         report.write_html(run)?;
         write_atomically(&run.forest_path(), |out| predictor.forest().write(out))
-    })
+    };
+    ForestRun::create_with(folder, config, &samples, fill).map(drop)
 }

@@ -2,13 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::base::event::Sink;
 use crate::base::label_map::{IGNORE, LabelMap};
 use crate::base::{Error, Result, Size};
 use crate::data::{
     CsvLabels, Dataset, Fingerprint, Labels, Pair, ValidPixels, check_size, load_raster, load_sparse_labels,
-    read_label_csv, settled,
+    read_label_csv, refuse_exchanged, settled,
 };
 use crate::image::Samples;
+use crate::train::job::Source;
 
 const NO_MASKS: &str =
     "a forest learns from label images, strokes or a table of points and rectangles, not from folders of masks";
@@ -32,6 +34,24 @@ pub struct LabelledImage {
 }
 
 impl LabelledImage {
+    /// The labelled images of a source.
+    pub(in crate::train) fn of(source: &Source, dataset: &Dataset, sink: &dyn Sink) -> Result<Vec<Self>> {
+        let flags = match source {
+            Source::Table { table, images } => {
+                if let Some(folder) = images.as_deref().filter(|folder| !folder.is_dir()) {
+                    let reason = "is no folder; with a table of points, the images are looked for in a folder";
+                    return Err(Error::content(folder, reason));
+                }
+                return Self::from_table(table, dataset, images.as_deref());
+            }
+            Source::MaskFolders(_) => return Err(Error::Config(NO_MASKS.into())),
+            _ => "--images and --labels, or --train-list and --label-list",
+        };
+        let pairs = source.pairs(sink)?;
+        refuse_exchanged(&pairs, dataset, flags)?;
+        Self::from_pairs(pairs)
+    }
+
     /// Images with their label images; an error for masks, which say nothing of pixels without a label.
     pub fn from_pairs(pairs: Vec<Pair>) -> Result<Vec<Self>> {
         let image = |pair: Pair| match pair.label {
@@ -50,7 +70,7 @@ impl LabelledImage {
     }
 
     /// For the run's record.
-    pub(super) fn pair(&self) -> Pair {
+    pub(in crate::train) fn pair(&self) -> Pair {
         let label = match &self.labels {
             LabelSource::Image(file) | LabelSource::Table(file, _) => file.clone(),
         };

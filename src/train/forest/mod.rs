@@ -5,6 +5,7 @@ mod evaluate;
 mod labels;
 mod pixels;
 
-pub use engine::{Outcome, Plan, Session, train};
+pub use engine::Plan;
+pub(super) use engine::train;
 pub use evaluate::Split;
 pub use labels::{LabelSource, LabelledImage};

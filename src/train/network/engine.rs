@@ -9,12 +9,12 @@ use burn::tensor::Device;
 
 use super::checkpoint::{self, Saved, State};
 use super::course::{Course, Position, Verdict};
+use super::estimate::Need;
 use super::evaluate::{Examination, Findings, input_tensor, target};
 use super::initial::Initial;
 use super::pace::Pace;
 use super::plan::Plan;
 use super::record::Record;
-use super::session::{Outcome, Session};
 use super::{longer, oom};
 use crate::base::event::{EpochReport, Event, Task, Validation};
 use crate::base::files::create_folder;
@@ -23,28 +23,39 @@ use crate::data::{Batch, Cache, Loader, Pair};
 use crate::draw::Classes;
 use crate::image::orientation_policy;
 use crate::metric::{AbsentClass, Scores};
+use crate::nn::device::{DeviceChoice, free_memory};
 use crate::nn::learner::{Learner, Part, Settings};
 use crate::nn::loss::Loss;
 use crate::nn::model::{Network, are_finite, identify};
 use crate::recipe::Training;
 use crate::report::{Gallery, ImageRanking, Status, write_images};
 use crate::run::{NetworkRun, NetworkRunConfig, Row, Samples, utc};
+use crate::train::session::{Outcome, Session, refuse_own_weights};
 use crate::weights;
 
-/// Trains from the beginning into `folder`, with random initial weights.
-pub fn start(plan: Plan, folder: &Path, session: &Session<'_>) -> Result<Outcome> {
-    start_with(plan, None, folder, session)
-}
+/// Share of the free memory that decoded images may take.
+const CACHE_SHARE: u64 = 4;
 
-/// Trains from the beginning into `folder`. The plan's recipe and data set have been made to fit the initial weights, if
-/// there are any, with [`Initial::fit`].
-pub fn start_with(plan: Plan, initial: Option<&Initial>, folder: &Path, session: &Session<'_>) -> Result<Outcome> {
+/// Trains from the beginning into `folder`.
+pub(in crate::train) fn start(plan: Plan, folder: &Path, session: &Session<'_>) -> Result<Outcome> {
     // Everything that may be refused comes before an old run is replaced.
-    let _lock = session.lock(folder)?;
+    let _lock = session.claim(folder)?;
+    if session.cache_features.is_some() {
+        return Err(Error::Config("`cache_features` has no effect on the training of a network; leave it out".into()));
+    }
+    let need = Need::of(&plan, session.device)?;
+    session.note(need.to_string());
+    if !session.ignore_memory {
+        need.check()?;
+    }
+    if let Some(initial) = &plan.initial {
+        refuse_own_weights(&initial.weights.checkpoint.paths, folder)?;
+    }
     plan.loader(session.workers)?;
+    let cache = session.cache.unwrap_or_else(|| cache_beside(&need, session.device));
     let device = session.device.open_for(plan.recipe.training.precision)?;
     let mut network = plan.recipe.network.init(plan.seed, &device)?;
-    if let Some(initial) = initial {
+    if let Some(initial) = &plan.initial {
         let report;
         (network, report) = initial.weights.load(network, initial.new_head)?;
         session.note(report.to_string());
@@ -54,7 +65,7 @@ pub fn start_with(plan: Plan, initial: Option<&Initial>, folder: &Path, session:
         version: env!("CARGO_PKG_VERSION").into(),
         seed: plan.seed,
         device: session.device.resolve()?.to_string(),
-        weights: initial.map(Initial::files).unwrap_or_default(),
+        weights: plan.initial.as_ref().map(Initial::files).unwrap_or_default(),
         started: Some(utc(SystemTime::now())),
         recipe: plan.recipe,
         class_weights: plan.class_weights,
@@ -68,7 +79,7 @@ pub fn start_with(plan: Plan, initial: Option<&Initial>, folder: &Path, session:
     let first = &phases[0];
     let learner = Learner::new(network, Settings::from(first), loss_of(&config, first)?)?;
     let run = NetworkRun::create_with(folder, config, &samples, |run| checkpoint::begin(run, &learner))?;
-    Trainer::new(run, samples, device, learner, session)?.run(Position::default(), None)
+    Trainer::new(run, samples, device, learner, (session, cache))?.run(Position::default(), None)
 }
 
 /// Continues a run from its last save.
@@ -97,7 +108,7 @@ pub fn resume_for(folder: &Path, epochs: &[usize], session: &Session<'_>) -> Res
     let samples = run.samples()?;
     let mut saved = Saved::open(&run)?;
     if !go_on(&mut run, &mut saved.position, epochs, session)? {
-        return Ok(Outcome::Finished { best: saved.position.best.map(|best| best.mean_iou) });
+        return Ok(Outcome::Finished { best: saved.position.best.map(|best| best.mean_iou), forest: None });
     }
     let training = &run.config.recipe.training;
     let phases = training.resolved_phases();
@@ -107,7 +118,8 @@ pub fn resume_for(folder: &Path, epochs: &[usize], session: &Session<'_>) -> Res
     let mut learner = Learner::new(network.train(), Settings::from(&phase), loss_of(&run.config, &phase)?)?;
     saved.restore(&mut learner)?;
     let (position, rows) = (saved.position, saved.rows);
-    Trainer::new(run, samples, device, learner, session)?.run(position, Some(rows))
+    let cache = session.cache.unwrap_or_else(|| free_memory(DeviceChoice::Flex).map_or(0, |free| free / CACHE_SHARE));
+    Trainer::new(run, samples, device, learner, (session, cache))?.run(position, Some(rows))
 }
 
 /// Settles for how many epochs a run goes on, and from where; says so if it does not because all of them are done.
@@ -135,6 +147,14 @@ fn go_on(run: &mut NetworkRun, position: &mut Position, epochs: &[usize], sessio
         }
     }
     Ok(true)
+}
+
+/// Bytes for decoded images: a part of the main memory that is free, and of what the training leaves if it takes place
+/// there, too.
+fn cache_beside(need: &Need, device: DeviceChoice) -> u64 {
+    let taken = if matches!(device, DeviceChoice::LibtorchCuda(_)) { 0 } else { need.bytes() };
+    let free = free_memory(DeviceChoice::Flex).unwrap_or(0);
+    (free / CACHE_SHARE).min(free.saturating_sub(taken) / 2)
 }
 
 fn loss_of(config: &NetworkRunConfig, phase: &Training) -> Result<Loss> {
@@ -170,13 +190,13 @@ impl<'a> Trainer<'a> {
         samples: Samples,
         device: Device,
         learner: Learner,
-        session: &'a Session<'a>,
+        (session, cache): (&'a Session<'a>, u64),
     ) -> Result<Self> {
         let dataset = Arc::new(run.config.dataset.clone());
         let training = &run.config.recipe.training;
         let whole = (samples.train.len() + samples.validation.len()).max(1) as u128;
         let loader = |pairs: Vec<Pair>| {
-            let share = u128::from(session.cache) * pairs.len() as u128 / whole;
+            let share = u128::from(cache) * pairs.len() as u128 / whole;
             let loader = Loader::new(pairs, Arc::clone(&dataset), training.batch_size, session.workers);
             loader.cached(Arc::new(Cache::new(usize::try_from(share).unwrap_or(usize::MAX))))
         };
@@ -213,7 +233,7 @@ impl<'a> Trainer<'a> {
             let Some((mut report, best)) = closed else {
                 self.save(&position, &record, None)?;
                 record.report(Status::Stopped(position.epoch + 1), &position);
-                return Ok(Outcome::Stopped(position));
+                return Ok(Outcome::Stopped(Some(position)));
             };
             record.epoch(&report, position.steps);
             // Before the position: what is killed in between does the epoch again.
@@ -237,7 +257,7 @@ impl<'a> Trainer<'a> {
         record.report(Status::Finished, position);
         // Last: a run that is over is not resumed, so everything must be there.
         self.save(position, &record, None)?;
-        Ok(Outcome::Finished { best: position.best.map(|best| best.mean_iou) })
+        Ok(Outcome::Finished { best: position.best.map(|best| best.mean_iou), forest: None })
     }
 
     /// Moves on to the next phase, if there is one: another optimiser, another loss, the last weights or the best.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::base::Result;
 use crate::data::Dataset;
 use crate::recipe::NetworkRecipe;
+use crate::train::job::Job;
 use crate::weights::Weights;
 
 /// What a training begins with.
@@ -17,6 +18,15 @@ pub struct Initial {
 }
 
 impl Initial {
+    /// Opens the weights that a job begins with, if it names any.
+    pub(super) fn open(job: &Job, recipe: &NetworkRecipe) -> Result<Option<Self>> {
+        if job.weights.is_empty() {
+            return Ok(None);
+        }
+        let weights = Weights::open_for(&job.weights, &recipe.network)?;
+        Ok(Some(Self { weights, new_head: job.new_head }))
+    }
+
     /// Changes recipe and data set so that the weights fit and mean what they meant: the network's structure, and how
     /// images are normalised. Returns what was changed, a line each.
     pub fn fit(&self, recipe: &mut NetworkRecipe, dataset: &mut Dataset) -> Result<Vec<String>> {

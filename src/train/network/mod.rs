@@ -13,15 +13,14 @@ mod oom;
 mod pace;
 mod plan;
 mod record;
-mod session;
 mod tensorboard;
 
 pub use contact_sheet::write_contact_sheet;
 pub use course::{Best, Ended, Position};
-pub use engine::{resume, resume_for, start, start_with};
+pub(super) use engine::start;
+pub use engine::{resume, resume_for};
 pub use estimate::Need;
 pub use initial::Initial;
 pub use oom::is_out_of_memory;
-pub use plan::{Plan, Source, prepare};
-pub use session::{Outcome, Session};
+pub use plan::Plan;
 pub use tensorboard::EventFile;

@@ -4,52 +4,21 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::course::Course;
+use super::initial::Initial;
 use crate::base::event::{Event, Sink};
 use crate::base::named_enum::classes_that;
 use crate::base::{Error, Result, Size};
 use crate::data::{
-    ClassPresence, Dataset, Loader, Normalisation, Pair, Survey, largest_after, pair_folders, pair_lists,
-    pair_mask_folders, read_pairs, refuse_exchanged, split_validation, survey,
+    ClassPresence, Dataset, Loader, Normalisation, Pair, Survey, largest_after, refuse_exchanged, split_validation,
+    survey,
 };
+use crate::nn::device::DeviceChoice;
+use crate::nn::precision::Precision;
 use crate::recipe::{Criterion, NetworkRecipe, Training};
-
-/// Where pairs come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
-    /// Two lists, paired line by line.
-    Lists {
-        /// Images.
-        images: PathBuf,
-        /// Label images.
-        labels: PathBuf,
-    },
-    /// A list of an image and its label image in each line.
-    PairList(PathBuf),
-    /// Two folders, paired by stem.
-    Folders {
-        /// Images.
-        images: PathBuf,
-        /// Label images.
-        labels: PathBuf,
-    },
-    /// A folder with a folder for each image, which may have several masks.
-    MaskFolders(PathBuf),
-}
-
-impl Source {
-    /// The pairs.
-    pub fn pairs(&self, sink: &dyn Sink) -> Result<Vec<Pair>> {
-        match self {
-            Self::Lists { images, labels } => pair_lists(images, labels, sink),
-            Self::PairList(list) => read_pairs(list, sink),
-            Self::Folders { images, labels } => pair_folders(images, labels, sink),
-            Self::MaskFolders(root) => pair_mask_folders(root),
-        }
-    }
-}
+use crate::train::job::{Job, Validation};
 
 /// A training that is ready to start.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Plan {
     /// Network and training.
     pub recipe: NetworkRecipe,
@@ -67,29 +36,63 @@ pub struct Plan {
     pub validation_sizes: Vec<Size>,
     /// What a pixel of each class counts, where they do not all count the same.
     pub class_weights: Option<Vec<f32>>,
+    /// Weights to begin with, to which recipe and data set are fitted.
+    pub initial: Option<Initial>,
     /// Seed of weights, order and augmentation.
     pub seed: u64,
 }
 
-/// Reads the lists, checks every file and measures the normalisation where it is asked for. `validation` is a
-/// source of its own, or `fraction` of the training pairs, or none.
-pub fn prepare(
-    mut recipe: NetworkRecipe,
-    dataset: &Dataset,
-    train: &Source,
-    validation: Option<&Source>,
-    fraction: Option<f64>,
-    seed: u64,
+impl Plan {
+    /// Reads the lists, checks every file, fits recipe and data set to the weights to begin with, and measures the
+    /// normalisation where it is asked for.
+    pub(in crate::train) fn new(mut recipe: NetworkRecipe, job: &Job, sink: &dyn Sink) -> Result<Self> {
+        if job.split.is_some() {
+            return Err(Error::Config("`split` has no effect on a network; leave it out".into()));
+        }
+        let mut dataset = job.dataset()?;
+        let initial = Initial::open(job, &recipe)?;
+        if let Some(initial) = &initial {
+            for change in initial.fit(&mut recipe, &mut dataset)? {
+                sink.event(Event::Note(format!("as the weights need it: {change}")));
+            }
+        }
+        let dataset = recipe.fit(&dataset)?;
+        let pairs = job.images.pairs(sink)?;
+        let (train, validation) = match &job.validation {
+            Validation::Source(source) => (pairs, source.pairs(sink)?),
+            Validation::Fraction(fraction) => split_validation(pairs, *fraction, job.seed)?,
+            Validation::None => (pairs, Vec::new()),
+        };
+        prepared(recipe, dataset, (absolute(train)?, absolute(validation)?), (initial, job.seed), sink)
+    }
+
+    /// What deserves a word before a training on `device`.
+    pub(in crate::train) fn advice(&self, device: DeviceChoice) -> Vec<&'static str> {
+        let mut advice = Vec::new();
+        if matches!(device, DeviceChoice::LibtorchCuda(_)) && self.recipe.training.precision == Precision::Float32 {
+            advice.push(
+                "float32 is the most accurate, but slow on a GPU; on recent NVIDIA GPUs --precision tf32 trains up to three \
+                 times as fast, with nearly the same result",
+            );
+        }
+        if self.validation.is_empty() {
+            advice.push(
+                "no validation set, so the last weights count as the best; give --val-list, --val-mask-folders or \
+                 --val-fraction",
+            );
+        }
+        advice
+    }
+}
+
+/// Checks the files of both sets and settles what depends on them.
+fn prepared(
+    recipe: NetworkRecipe,
+    mut dataset: Dataset,
+    (train, validation): (Vec<Pair>, Vec<Pair>),
+    (initial, seed): (Option<Initial>, u64),
     sink: &dyn Sink,
 ) -> Result<Plan> {
-    let mut dataset = recipe.fit(dataset)?;
-    let pairs = train.pairs(sink)?;
-    let (train, validation) = match (validation, fraction) {
-        (Some(source), _) => (pairs, source.pairs(sink)?),
-        (None, Some(fraction)) => split_validation(pairs, fraction, seed)?,
-        (None, None) => (pairs, Vec::new()),
-    };
-    let (train, validation) = (absolute(train)?, absolute(validation)?);
     refuse_exchanged(&train, &dataset, "--images and --labels, or --train-list and --label-list")?;
     refuse_exchanged(&validation, &dataset, "--val-list and --val-label-list")?;
     let everything = survey(&train, &validation, &dataset, sink)?;
@@ -111,7 +114,8 @@ pub fn prepare(
         sink.event(Event::Note(format!("class weights: {}", shares(weights, &dataset))));
     }
     let Survey { presence, sizes, validation_sizes, .. } = everything;
-    let plan = Plan { recipe, dataset, train, validation, presence, sizes, validation_sizes, class_weights, seed };
+    let plan =
+        Plan { recipe, dataset, train, validation, presence, sizes, validation_sizes, class_weights, initial, seed };
     note_warmup(&plan, sink)?;
     Ok(plan)
 }

@@ -1,0 +1,322 @@
+//! Label maps of whole images by a forest.
+
+use std::io::Write;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
+
+use rayon::prelude::*;
+
+use super::budget::{BLOCK, Budget, Limits};
+use crate::base::event::{Event, Sink, Task};
+use crate::base::files::read_bytes;
+use crate::base::label_map::IGNORE;
+use crate::base::{Error, Result, Size};
+use crate::data::{Dataset, load_raster, prepared};
+use crate::image::{Image, orientation_policy, read_size};
+use crate::nn::device::DeviceChoice;
+use crate::nn::model::Checksum;
+use crate::pixels::forest::{Features, Forest};
+use crate::pixels::hypercolumn::{FeatureCache, Hypercolumns, PreparedImage, Window, WindowFeatures};
+use crate::predict::merge::{Decision, Wanted};
+use crate::predict::model::{Computed, Handle, Model, Pending, Work};
+use crate::predict::network::{Procedure, Tiles};
+use crate::predict::{Maker, Options, Prediction};
+use crate::recipe::Kind;
+use crate::run::ForestRun;
+use crate::weights;
+
+/// A forest with what gives it its features.
+#[derive(Debug)]
+pub(crate) struct ForestPredictor {
+    /// Where it comes from.
+    source: String,
+    hypercolumns: Hypercolumns,
+    forest: Forest,
+    dataset: Arc<Dataset>,
+    device: DeviceChoice,
+}
+
+impl ForestPredictor {
+    /// Of what is at hand; features are computed on `device`.
+    pub(crate) fn new(hypercolumns: Hypercolumns, forest: Forest, dataset: Dataset, device: DeviceChoice) -> Self {
+        Self { source: "a forest in memory".into(), hypercolumns, forest, dataset: Arc::new(dataset), device }
+    }
+
+    /// Loads forest and encoder of a run; features are computed on `device`.
+    pub(crate) fn open(run: &ForestRun, device: DeviceChoice) -> Result<Self> {
+        let path = run.forest_path();
+        if !path.exists() {
+            return Err(Error::content(
+                run.folder(),
+                "the run has no forest.bin: its training did not finish; train again with --overwrite",
+            ));
+        }
+        let forest = Forest::read(&read_bytes(&path)?).map_err(|reason| Error::content(&path, reason))?;
+        let dataset = run.config.dataset.clone();
+        dataset.follow_orientation();
+        let config = &run.config.recipe.features;
+        let device = device.resolve()?;
+        let opened = device.open()?;
+        let encoder = config.encoder.hollow(dataset.bands, &config.taps, &opened)?;
+        let encoder = weights::load(encoder, &run.encoder_path())?;
+        let hypercolumns = Hypercolumns::new(config.clone(), encoder, dataset.bands, opened)?;
+        let (features, classes) = (hypercolumns.features(), dataset.class_count());
+        if (forest.features(), forest.classes()) != (features, classes) {
+            return Err(Error::content(
+                &path,
+                format!(
+                    "is of {} features and {} classes, the run's config.json of {features} and {classes}; they do not \
+                     belong together, train again",
+                    forest.features(),
+                    forest.classes()
+                ),
+            ));
+        }
+        let source = format!("run {}", run.folder().display());
+        Ok(Self { source, hypercolumns, forest, dataset: Arc::new(dataset), device })
+    }
+
+    /// The forest.
+    pub(crate) fn forest(&self) -> &Forest {
+        &self.forest
+    }
+
+    /// Bytes of a prediction until it is written.
+    fn held(&self, size: Size, wanted: Wanted) -> u64 {
+        let classes = self.dataset.class_count() as u64;
+        let all = if wanted.all { 2 * 4 * classes } else { 0 };
+        // Classes, label values and what is encoded from them; the image and its colours, where they are drawn.
+        (size.width * size.height) as u64 * (2 + 2 + 2 + 6 + if wanted.highest { 4 } else { 0 } + all)
+    }
+
+    /// Classes and probabilities of a prepared image, window by window; `done` is called after each.
+    fn decide_on(
+        &self,
+        path: &Path,
+        image: &Image,
+        windows: &[Window],
+        (wanted, cache): (Wanted, Option<&FeatureCache>),
+        done: &mut dyn FnMut() -> Result<()>,
+    ) -> Result<Decision> {
+        let layout = self.hypercolumns.layout(image.size);
+        let size = image.size;
+        let image = PreparedImage::new(path, image, &self.dataset)?;
+        let stored = cache.map(|cache| cache.image(&self.hypercolumns, &image)).transpose()?;
+        let mut canvas = Canvas::new(size, self.dataset.class_count(), wanted);
+        for window in windows {
+            let seen = self.hypercolumns.recall(stored.as_ref(), &image, &layout, window)?;
+            let decided: Vec<(Window, Decided)> = blocks(window)
+                .into_par_iter()
+                .map(|block| self.decide(&seen, &block, wanted).map(|decided| (block, decided)))
+                .collect::<Result<_>>()?;
+            decided.iter().for_each(|(block, decided)| canvas.paint(block, decided));
+            done()?;
+        }
+        Ok(canvas.decision)
+    }
+
+    /// Classes, and probabilities where they are wanted, of a block of pixels.
+    fn decide(&self, seen: &WindowFeatures, block: &Window, wanted: Wanted) -> Result<Decided> {
+        let (pixels, features) = (block.pixels(), seen.features());
+        let mut planes = vec![0.0; features * pixels];
+        seen.fill(block.rows.clone(), block.columns.clone(), &mut planes, pixels);
+        let view = Features::planes(&planes, features, pixels, pixels)?;
+        if !wanted.highest && !wanted.all {
+            return Ok(Decided { classes: self.forest.predict(&view)?, probabilities: Vec::new() });
+        }
+        let (classes, probabilities) = self.forest.predict_with_probabilities(&view)?;
+        Ok(Decided { classes, probabilities })
+    }
+}
+
+/// What a forest says of a block.
+struct Decided {
+    classes: Vec<u16>,
+    /// `[pixels, classes]`, or nothing.
+    probabilities: Vec<f32>,
+}
+
+/// Blocks of a window that threads take one after another.
+fn blocks(window: &Window) -> Vec<Window> {
+    let wide = window.columns.len().clamp(1, BLOCK);
+    let tall = (BLOCK / wide).max(1);
+    let steps = |range: &Range<usize>, step: usize| -> Vec<Range<usize>> {
+        range.clone().step_by(step).map(|start| start..range.end.min(start + step)).collect()
+    };
+    let columns = steps(&window.columns, wide);
+    let across =
+        |rows: Range<usize>| columns.iter().map(move |columns| Window { rows: rows.clone(), columns: columns.clone() });
+    steps(&window.rows, tall).into_iter().flat_map(across).collect()
+}
+
+/// A decision that fills up block by block.
+struct Canvas {
+    decision: Decision,
+    size: Size,
+    classes: usize,
+}
+
+impl Canvas {
+    fn new(size: Size, classes: usize, wanted: Wanted) -> Self {
+        let pixels = size.width * size.height;
+        let decision = Decision {
+            classes: vec![IGNORE; pixels],
+            highest: wanted.highest.then(|| vec![0.0; pixels]),
+            all: wanted.all.then(|| vec![0.0; classes * pixels]),
+        };
+        Self { decision, size, classes }
+    }
+
+    fn paint(&mut self, block: &Window, decided: &Decided) {
+        let Size { width, height } = self.size;
+        let wide = block.columns.len();
+        for (i, row) in block.rows.clone().enumerate() {
+            let start = row * width + block.columns.start;
+            let classes = &decided.classes[i * wide..(i + 1) * wide];
+            self.decision.classes[start..start + wide].copy_from_slice(classes);
+            for column in 0..wide {
+                let pixel = i * wide + column;
+                if let Some(highest) = &mut self.decision.highest {
+                    highest[start + column] =
+                        decided.probabilities[pixel * self.classes + usize::from(classes[column])];
+                }
+                if let Some(all) = &mut self.decision.all {
+                    let own = &decided.probabilities[pixel * self.classes..][..self.classes];
+                    let planes = all.chunks_exact_mut(width * height);
+                    planes.zip(own).for_each(|(plane, probability)| plane[start + column] = *probability);
+                }
+            }
+        }
+    }
+}
+
+impl Model for ForestPredictor {
+    fn kind(&self) -> Kind {
+        Kind::Forest
+    }
+
+    fn dataset(&self) -> &Arc<Dataset> {
+        &self.dataset
+    }
+
+    fn maker(&self, _options: &Options) -> Result<Maker> {
+        let mut checksum = Checksum::default();
+        let written = checksum.write_all(self.hypercolumns.checksum().as_bytes());
+        written.and_then(|()| self.forest.write(&mut checksum)).map_err(|e| Error::Config(e.to_string()))?;
+        let options = format!("every pixel; orientation {}", orientation_policy());
+        Ok(Maker::new(self.source.clone(), checksum.hex(), &self.dataset, options))
+    }
+
+    fn set_threshold(&mut self, _threshold: f64) -> Result<()> {
+        Err(Error::Config(
+            "a threshold is for networks with a sigmoid; a random forest takes the most probable class".into(),
+        ))
+    }
+
+    fn work<'a>(&'a self, options: &'a Options, stop: Option<&'a AtomicBool>) -> Result<Box<dyn Work + 'a>> {
+        let side = side(&options.procedure)?;
+        let cache = options.cache_features.as_deref().map(FeatureCache::open).transpose()?;
+        let limits = Limits { memory: options.memory, side, stored: cache.is_some() };
+        let budget = Budget::new(self.hypercolumns.config(), self.dataset.bands, self.device, limits);
+        Ok(Box::new(ForestWork { predictor: self, budget, wanted: options.wanted, cache, stop }))
+    }
+}
+
+/// The side of the windows, the only part of a procedure that a forest has.
+fn side(procedure: &Procedure) -> Result<Option<usize>> {
+    let side = procedure.tiles.map(|tiles| tiles.side);
+    let plain = Procedure { tiles: side.map(Tiles::two_thirds_apart), ..Procedure::default() };
+    if *procedure == plain {
+        return Ok(side);
+    }
+    Err(Error::Config(
+        "a random forest classifies every pixel at the image's own resolution: `scales`, `resize`, `flip`, `stride` and \
+         `upsample` have no effect; leave them out"
+            .into(),
+    ))
+}
+
+/// A forest at work.
+struct ForestWork<'a> {
+    predictor: &'a ForestPredictor,
+    budget: Budget,
+    wanted: Wanted,
+    cache: Option<FeatureCache>,
+    stop: Option<&'a AtomicBool>,
+}
+
+impl ForestWork<'_> {
+    fn windows(&self, path: &Path, size: Size) -> Result<Vec<Window>> {
+        self.budget.windows(path, size, self.predictor.held(size, self.wanted))
+    }
+
+    fn decide(&self, path: &Path, image: &Image, done: &mut dyn FnMut() -> Result<()>) -> Result<Pending> {
+        let windows = self.windows(path, image.size)?;
+        let cached = (self.wanted, self.cache.as_ref());
+        Ok(Pending {
+            size: image.size,
+            computed: Computed::Decided(self.predictor.decide_on(path, image, &windows, cached, done)?),
+            wanted: self.wanted,
+            nodata: image.nodata.clone(),
+            dataset: Arc::clone(&self.predictor.dataset),
+            shown: None,
+            reserved: None,
+        })
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stop.is_some_and(|stop| stop.load(Ordering::Relaxed))
+    }
+}
+
+impl Work for ForestWork<'_> {
+    fn one(&self, name: &Path, image: Image) -> Result<Prediction> {
+        self.windows(name, image.size)?;
+        let image = prepared(name, image, &self.predictor.dataset)?;
+        Ok(self.decide(name, &image, &mut || Ok(()))?.finish())
+    }
+
+    fn each(&self, inputs: &[PathBuf], shown: bool, sink: &dyn Sink, handle: &mut Handle<'_>) -> Result<usize> {
+        // An image whose size cannot be told beforehand counts as one window.
+        let planned =
+            |path: &PathBuf| read_size(path).map_or(1, |size| self.windows(path, size).map_or(1, |all| all.len()));
+        sink.event(Event::Started { task: Task::Predict, total: inputs.iter().map(planned).sum(), done: 0 });
+        let (mut skipped, mut done) = (0, 0);
+        for (i, path) in inputs.iter().enumerate() {
+            let mut read = || {
+                if let Some(size) = read_size(path) {
+                    self.windows(path, size)?;
+                }
+                let image = load_raster(path, &self.predictor.dataset)?;
+                let pending = self.decide(path, &image, &mut || {
+                    done += 1;
+                    sink.event(Event::Advanced { done, loss: None });
+                    if self.is_stopped() { Err(Error::Stopped) } else { Ok(()) }
+                })?;
+                Ok(Pending { shown: shown.then(|| image.to_rgb(&[])), ..pending })
+            };
+            match read() {
+                Ok(pending) => {
+                    // The budget is for one image: the next one waits until this is written.
+                    let (written, wait) = channel::<()>();
+                    let go_on = handle(i, Pending { reserved: Some(Box::new(written)), ..pending })?;
+                    if !go_on {
+                        break;
+                    }
+                    // An error says that the other end is gone, which is what is waited for.
+                    let _ = wait.recv();
+                }
+                Err(Error::Stopped) => break,
+                Err(error) => {
+                    skipped += 1;
+                    sink.event(Event::Skipped { path: path.clone(), reason: error.to_string() });
+                }
+            }
+        }
+        sink.event(Event::Finished);
+        Ok(skipped)
+    }
+}

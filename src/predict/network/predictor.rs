@@ -1,0 +1,211 @@
+//! A trained network with what its classes mean.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use burn::tensor::Device;
+
+use super::work::NetworkWork;
+use crate::base::{Error, Result};
+use crate::data::{Dataset, Normalisation, ValidPixels};
+use crate::image::orientation_policy;
+use crate::nn::activation::{Activation, Rule};
+use crate::nn::device::DeviceChoice;
+use crate::nn::model::{InferenceNetwork, Network, NetworkConfig, checksum_of};
+use crate::nn::precision::Precision;
+use crate::predict::model::{Model, Work};
+use crate::predict::{Maker, Options};
+use crate::recipe::Kind;
+use crate::run::NetworkRun;
+use crate::weights::{self, Names, Report, Weights};
+
+/// Weights of so many classes are ADE20K's, if nobody says otherwise.
+const ADE20K_CLASSES: usize = 150;
+/// Weights of the oil-seep system of so many classes are for its own data set.
+const SEEPS_CLASSES: usize = 8;
+
+/// A trained network with what its classes mean.
+#[derive(Debug)]
+pub(crate) struct NetworkPredictor {
+    pub(super) network: InferenceNetwork,
+    /// Where its weights come from, and what tells them from others.
+    source: String,
+    checksum: String,
+    pub(super) config: NetworkConfig,
+    pub(super) dataset: Arc<Dataset>,
+    pub(super) choice: DeviceChoice,
+    pub(super) device: Device,
+    pub(super) precision: Precision,
+    pub(super) rule: Rule,
+}
+
+impl NetworkPredictor {
+    /// Loads the best weights of a run.
+    pub(crate) fn open(run: NetworkRun, device: DeviceChoice, precision: Precision) -> Result<Self> {
+        run.config.dataset.follow_orientation();
+        let path = run.weights_path();
+        if !path.exists() {
+            return Err(Error::content(
+                run.folder(),
+                "the run has no model.safetensors yet: it is written after the first epoch; let the training go on \
+                 with `segtool train --resume`",
+            ));
+        }
+        let choice = device.resolve()?;
+        let device = choice.open_for(precision)?;
+        let rule = run.config.recipe.rule();
+        let source = format!("run {}", run.folder().display());
+        let config = run.config.recipe.network;
+        let network = weights::load(config.hollow(&device)?, &path)?;
+        let given = Given { source, network, config, dataset: run.config.dataset, rule };
+        given.on(choice, device, precision)
+    }
+
+    /// Weights without a run. What their classes are, `dataset` says; without one the file, if it knows; else 150 classes
+    /// are ADE20K's, and others have label values 0 to K-1. Images are normalised as the weights are known to need it, else as the data set says.
+    pub(crate) fn from_weights(
+        weights: &Weights,
+        dataset: Option<Dataset>,
+        device: DeviceChoice,
+        precision: Precision,
+    ) -> Result<(Self, Report)> {
+        let config = weights.network()?.clone();
+        let dataset = dataset_of(weights, &config, dataset)?;
+        let choice = device.resolve()?;
+        let device = choice.open_for(precision)?;
+        let (network, report) = weights.load(config.hollow(&device)?, false)?;
+        let (source, rule) = (weights.checkpoint.label(), weights.description.rule());
+        let given = Given { source, network, config, dataset, rule };
+        Ok((given.on(choice, device, precision)?, report))
+    }
+
+    /// A network that is at hand, which decides by `rule`, on `choice`, in float32.
+    pub(crate) fn from_network(
+        config: NetworkConfig,
+        network: Network,
+        dataset: Dataset,
+        rule: Rule,
+        choice: DeviceChoice,
+    ) -> Result<Self> {
+        let choice = choice.resolve()?;
+        let device = choice.open()?;
+        let given = Given { source: "a network in memory".into(), network, config, dataset, rule };
+        given.on(choice, device, Precision::Float32)
+    }
+}
+
+impl Model for NetworkPredictor {
+    fn kind(&self) -> Kind {
+        Kind::Network
+    }
+
+    fn dataset(&self) -> &Arc<Dataset> {
+        &self.dataset
+    }
+
+    fn maker(&self, options: &Options) -> Result<Maker> {
+        let rule = match self.rule {
+            Rule::MostProbable => "the most probable class".to_owned(),
+            Rule::Above(threshold) => format!("above {threshold}"),
+        };
+        let procedure = options.procedure.clone().fitted_to(&self.config);
+        let options = format!("{procedure}; {rule}; {}; orientation {}", self.precision, orientation_policy());
+        Ok(Maker::new(self.source.clone(), self.checksum.clone(), &self.dataset, options))
+    }
+
+    fn set_threshold(&mut self, threshold: f64) -> Result<()> {
+        if !(0.0..1.0).contains(&threshold) {
+            return Err(Error::Config(format!("the threshold is a probability from 0 to below 1, not {threshold}")));
+        }
+        match &mut self.rule {
+            Rule::Above(own) => *own = threshold as f32,
+            Rule::MostProbable => {
+                return Err(Error::Config(
+                    "a threshold is for networks with a sigmoid; this one has a softmax, and the most probable class is \
+                     taken; leave out --threshold"
+                        .into(),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn work<'a>(&'a self, options: &'a Options, stop: Option<&'a AtomicBool>) -> Result<Box<dyn Work + 'a>> {
+        if options.cache_features.is_some() {
+            return Err(Error::Config(
+                "`cache_features` has no effect with a network: only a random forest's encoder has \
+                                      features to keep; leave it out"
+                    .into(),
+            ));
+        }
+        Ok(Box::new(NetworkWork::new(self, options, stop)?))
+    }
+}
+
+/// What a predictor is made of.
+struct Given {
+    source: String,
+    network: Network,
+    config: NetworkConfig,
+    dataset: Dataset,
+    rule: Rule,
+}
+
+impl Given {
+    fn on(self, choice: DeviceChoice, device: Device, precision: Precision) -> Result<NetworkPredictor> {
+        let Self { source, network, config, dataset, rule } = self;
+        let hyperparameters = serde_json::to_string(&config).map_err(|e| Error::Config(e.to_string()))?;
+        let checksum = checksum_of(&hyperparameters, &network);
+        let network = network.into();
+        let dataset = Arc::new(dataset);
+        Ok(NetworkPredictor { network, source, checksum, config, dataset, choice, device, precision, rule })
+    }
+}
+
+/// What the classes of weights mean and how their images are normalised.
+fn dataset_of(weights: &Weights, config: &NetworkConfig, dataset: Option<Dataset>) -> Result<Dataset> {
+    let (bands, outputs) = config.bands_and_outputs();
+    let (bands, outputs) = (bands.unwrap_or(0), outputs.unwrap_or(0));
+    let activation = weights.description.activation;
+    let classes = activation.classes(outputs);
+    let known = weights.description.normalisation.clone();
+    let told = weights.description.dataset.as_deref().filter(|told| told.class_count() == classes);
+    let mut dataset = match (dataset, told) {
+        (Some(dataset), _) if activation == Activation::Sigmoid && classes == 2 => dataset.merged(),
+        (Some(dataset), _) => dataset,
+        (None, Some(told)) => {
+            told.follow_orientation();
+            told.clone()
+        }
+        (None, None) if classes == ADE20K_CLASSES => Dataset::find("ade20k")?,
+        (None, None) if is_seeps(weights, classes) => Dataset::find("seeps")?,
+        (None, None) => {
+            let measured = Normalisation::PerDataset { valid: ValidPixels::All };
+            let values = weights.checkpoint.label_values().filter(|values| values.len() == classes);
+            Dataset::unnamed(classes, values, (bands, known.clone().unwrap_or(measured)))?
+        }
+    };
+    if dataset.class_count() != classes {
+        return Err(weights.checkpoint.error(format!(
+            "the weights have {outputs} outputs{}, but data set '{}' has {} classes; give the one they were trained on",
+            if activation == Activation::Sigmoid { " beside the background" } else { "" },
+            dataset.name,
+            dataset.class_count()
+        )));
+    }
+    dataset.bands = bands;
+    dataset.normalisation = known.unwrap_or(dataset.normalisation);
+    dataset.normalisation.validate(bands).map_err(|reason| weights.checkpoint.error(reason))?;
+    if let Normalisation::PerDataset { .. } = dataset.normalisation {
+        return Err(weights.checkpoint.error(
+            "how its images were normalised is not known; give a data set whose normalisation is fixed or per-image \
+             with --dataset",
+        ));
+    }
+    Ok(dataset)
+}
+
+/// Whether weights are Oil_Seep_Detection's for its seven classes of seeps.
+fn is_seeps(weights: &Weights, classes: usize) -> bool {
+    matches!(weights.description.names, Names::Seeps | Names::SeepsResnet) && classes == SEEPS_CLASSES
+}

@@ -1,0 +1,116 @@
+//! What a training is given beside its plan, and how it ends.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::network::Position;
+use crate::base::event::{Event, Sink};
+use crate::base::{Error, Result};
+use crate::nn::device::DeviceChoice;
+use crate::report::ForestReport;
+use crate::run::{Run, RunLock};
+
+/// Between two saves within an epoch, by default.
+const SAVE_INTERVAL: Duration = Duration::from_secs(600);
+
+/// How a training ended.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// With a run that is complete.
+    Finished {
+        /// Best validation mean IoU of a network, where there is validation.
+        best: Option<f64>,
+        /// What was found out about a random forest.
+        forest: Option<Box<ForestReport>>,
+    },
+    /// It was asked to stop, or its time was up. A network is saved and can be resumed from there; of a forest nothing is
+    /// written.
+    Stopped(Option<Position>),
+}
+
+/// Where and how a training runs: what does not change its result beyond roundings.
+#[derive(Clone, Copy)]
+pub struct Session<'a> {
+    /// Where to compute.
+    pub device: DeviceChoice,
+    /// Threads that prepare batches.
+    pub workers: usize,
+    /// Bytes in which decoded images may be kept; a part of the memory that is free if left out. Of a network alone.
+    pub cache: Option<u64>,
+    /// Folder that keeps an encoder's features. Of a random forest alone.
+    pub cache_features: Option<&'a Path>,
+    /// Whether a run that is in the folder already is replaced; else it is an error.
+    pub overwrite: bool,
+    /// Whether to start even if the memory does not seem to suffice.
+    pub ignore_memory: bool,
+    /// How many of the best and of the worst validation images are drawn after each epoch.
+    pub validation_images: usize,
+    /// Every how many epochs the weights are kept beside the best and the last ones.
+    pub keep_every: Option<usize>,
+    /// Set from outside to stop after the current step.
+    pub stop: &'a AtomicBool,
+    /// When to stop by itself.
+    pub deadline: Option<Instant>,
+    /// How often to save within an epoch, beside the saves at the end of each; `None` for never.
+    pub save_every: Option<Duration>,
+    /// The lock of the run folder, if the caller has it; else the training takes it.
+    pub lock: Option<&'a RunLock>,
+    /// Who is told.
+    pub sink: &'a dyn Sink,
+}
+
+impl<'a> Session<'a> {
+    /// On `device`, with two workers and without anything that is not needed.
+    pub fn new(device: DeviceChoice, stop: &'a AtomicBool, sink: &'a dyn Sink) -> Self {
+        Self {
+            device,
+            workers: 2,
+            cache: None,
+            cache_features: None,
+            overwrite: false,
+            ignore_memory: false,
+            validation_images: 0,
+            keep_every: None,
+            stop,
+            deadline: None,
+            save_every: Some(SAVE_INTERVAL),
+            lock: None,
+            sink,
+        }
+    }
+
+    /// Claims the folder for a new run, if the caller has not; an error if there is a run that may not be replaced.
+    pub(super) fn claim(&self, folder: &Path) -> Result<Option<RunLock>> {
+        if self.lock.is_some() {
+            return Run::check_target(folder, self.overwrite).map(|()| None);
+        }
+        RunLock::claim(folder, self.overwrite).map(Some)
+    }
+
+    /// A lock on the folder, if the caller has none.
+    pub(super) fn lock(&self, folder: &Path) -> Result<Option<RunLock>> {
+        self.lock.is_none().then(|| RunLock::acquire(folder)).transpose()
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.stop.load(Ordering::Relaxed) || self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
+    pub(super) fn note(&self, text: String) {
+        self.sink.event(Event::Note(text));
+    }
+}
+
+/// Refuses to train into a run that the training begins with: its weights would go before there are others.
+pub(super) fn refuse_own_weights(weights: &[PathBuf], folder: &Path) -> Result<()> {
+    let Ok(folder) = fs::canonicalize(folder) else { return Ok(()) };
+    match weights.iter().find(|file| fs::canonicalize(file).is_ok_and(|file| file.starts_with(&folder))) {
+        Some(file) => Err(Error::Config(format!(
+            "the run would overwrite the weights that it begins with, {}; choose another folder for it",
+            file.display()
+        ))),
+        None => Ok(()),
+    }
+}
