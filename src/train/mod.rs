@@ -6,15 +6,17 @@ pub mod network;
 mod job;
 mod plan;
 mod session;
+mod source;
 
 use std::path::Path;
 
 use crate::base::Result;
 
-pub use job::{Job, Source, Validation};
+pub use job::{Job, Validation};
 pub use network::{Best, Ended, EventFile, Initial, Need, Position, is_out_of_memory, resume, resume_for};
 pub use plan::Plan;
 pub use session::{Outcome, Session};
+pub use source::Source;
 
 /// Trains into `folder`: prepares the job and starts it. Errors are those of [`Plan::new`] and [`Plan::start`].
 pub fn train(job: Job, folder: impl AsRef<Path>, session: &Session<'_>) -> Result<Outcome> {

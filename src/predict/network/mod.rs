@@ -2,6 +2,7 @@
 
 mod inference;
 mod memory;
+mod model;
 mod predictor;
 mod procedure;
 mod work;

@@ -1,21 +1,15 @@
 //! A trained network with what its classes mean.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use burn::tensor::Device;
 
-use super::work::NetworkWork;
 use crate::base::{Error, Result};
 use crate::data::{Dataset, Normalisation, ValidPixels};
-use crate::image::orientation_policy;
 use crate::nn::activation::{Activation, Rule};
 use crate::nn::device::DeviceChoice;
 use crate::nn::model::{InferenceNetwork, Network, NetworkConfig, checksum_of};
 use crate::nn::precision::Precision;
-use crate::predict::model::{Model, Work};
-use crate::predict::{Maker, Options};
-use crate::recipe::Kind;
 use crate::run::NetworkRun;
 use crate::weights::{self, Names, Report, Weights};
 
@@ -29,8 +23,8 @@ const SEEPS_CLASSES: usize = 8;
 pub(crate) struct NetworkPredictor {
     pub(super) network: InferenceNetwork,
     /// Where its weights come from, and what tells them from others.
-    source: String,
-    checksum: String,
+    pub(super) source: String,
+    pub(super) checksum: String,
     pub(super) config: NetworkConfig,
     pub(super) dataset: Arc<Dataset>,
     pub(super) choice: DeviceChoice,
@@ -91,54 +85,6 @@ impl NetworkPredictor {
         let device = choice.open()?;
         let given = Given { source: "a network in memory".into(), network, config, dataset, rule };
         given.on(choice, device, Precision::Float32)
-    }
-}
-
-impl Model for NetworkPredictor {
-    fn kind(&self) -> Kind {
-        Kind::Network
-    }
-
-    fn dataset(&self) -> &Arc<Dataset> {
-        &self.dataset
-    }
-
-    fn maker(&self, options: &Options) -> Result<Maker> {
-        let rule = match self.rule {
-            Rule::MostProbable => "the most probable class".to_owned(),
-            Rule::Above(threshold) => format!("above {threshold}"),
-        };
-        let procedure = options.procedure.clone().fitted_to(&self.config);
-        let options = format!("{procedure}; {rule}; {}; orientation {}", self.precision, orientation_policy());
-        Ok(Maker::new(self.source.clone(), self.checksum.clone(), &self.dataset, options))
-    }
-
-    fn set_threshold(&mut self, threshold: f64) -> Result<()> {
-        if !(0.0..1.0).contains(&threshold) {
-            return Err(Error::Config(format!("the threshold is a probability from 0 to below 1, not {threshold}")));
-        }
-        match &mut self.rule {
-            Rule::Above(own) => *own = threshold as f32,
-            Rule::MostProbable => {
-                return Err(Error::Config(
-                    "a threshold is for networks with a sigmoid; this one has a softmax, and the most probable class is \
-                     taken; leave out --threshold"
-                        .into(),
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    fn work<'a>(&'a self, options: &'a Options, stop: Option<&'a AtomicBool>) -> Result<Box<dyn Work + 'a>> {
-        if options.cache_features.is_some() {
-            return Err(Error::Config(
-                "`cache_features` has no effect with a network: only a random forest's encoder has \
-                                      features to keep; leave it out"
-                    .into(),
-            ));
-        }
-        Ok(Box::new(NetworkWork::new(self, options, stop)?))
     }
 }
 

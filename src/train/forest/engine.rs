@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime};
 
-use super::evaluate::{Fitting, Split};
+use super::evaluate::Fitting;
 use super::labels::{LabelledImage, Loaded};
 use super::pixels::{Labelled, Samples, Seeing};
+use super::split::Split;
 use crate::base::event::{Event, Sink, Task};
 use crate::base::files::write_atomically;
 use crate::base::named_enum::classes_that;

@@ -1,39 +1,14 @@
 //! How well a forest does on labelled pixels that it did not learn from.
 
 use std::collections::HashMap;
-use std::str::FromStr;
 use std::sync::atomic::AtomicBool;
 
-use serde::Serialize;
-
 use super::pixels::Samples;
+use crate::base::Result;
 use crate::base::event::{Event, Sink, Task};
-use crate::base::named_enum;
-use crate::base::{Error, Result};
 use crate::data::{REGION_FOLDS as FOLDS, Region, pixel_split, region_folds, region_split};
 use crate::metric::{ConfusionMatrix, Evaluation};
 use crate::pixels::forest::{self, Fitted, Outcome, Settings, Watch};
-
-/// Which labelled pixels a forest is scored on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Split {
-    /// Whole connected regions, each held out once: what a user may expect elsewhere on the core. Single pixels, too.
-    #[default]
-    Region,
-    /// Single pixels alone, as published. Their neighbours look the same and are learnt from, so the score is too good.
-    Pixel,
-    /// None.
-    None,
-}
-
-impl FromStr for Split {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self> {
-        named_enum::by_name("split", name, &[("region", Self::Region), ("pixel", Self::Pixel), ("none", Self::None)])
-    }
-}
 
 /// What forests are fitted with.
 pub(crate) struct Fitting<'a> {

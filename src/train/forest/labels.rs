@@ -10,7 +10,7 @@ use crate::data::{
     read_label_csv, refuse_exchanged, settled,
 };
 use crate::image::Samples;
-use crate::train::job::Source;
+use crate::train::source::Source;
 
 const NO_MASKS: &str =
     "a forest learns from label images, strokes or a table of points and rectangles, not from folders of masks";

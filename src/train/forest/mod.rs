@@ -4,8 +4,9 @@ mod engine;
 mod evaluate;
 mod labels;
 mod pixels;
+mod split;
 
 pub use engine::Plan;
 pub(super) use engine::train;
-pub use evaluate::Split;
 pub use labels::{LabelSource, LabelledImage};
+pub use split::Split;

@@ -1,0 +1,62 @@
+//! A network as a kind of model.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use super::predictor::NetworkPredictor;
+use super::work::NetworkWork;
+use crate::base::{Error, Result};
+use crate::data::Dataset;
+use crate::image::orientation_policy;
+use crate::nn::activation::Rule;
+use crate::predict::model::{Model, Work};
+use crate::predict::{Maker, Options};
+use crate::recipe::Kind;
+
+impl Model for NetworkPredictor {
+    fn kind(&self) -> Kind {
+        Kind::Network
+    }
+
+    fn dataset(&self) -> &Arc<Dataset> {
+        &self.dataset
+    }
+
+    fn maker(&self, options: &Options) -> Result<Maker> {
+        let rule = match self.rule {
+            Rule::MostProbable => "the most probable class".to_owned(),
+            Rule::Above(threshold) => format!("above {threshold}"),
+        };
+        let procedure = options.procedure.clone().fitted_to(&self.config);
+        let options = format!("{procedure}; {rule}; {}; orientation {}", self.precision, orientation_policy());
+        Ok(Maker::new(self.source.clone(), self.checksum.clone(), &self.dataset, options))
+    }
+
+    fn set_threshold(&mut self, threshold: f64) -> Result<()> {
+        if !(0.0..1.0).contains(&threshold) {
+            return Err(Error::Config(format!("the threshold is a probability from 0 to below 1, not {threshold}")));
+        }
+        match &mut self.rule {
+            Rule::Above(own) => *own = threshold as f32,
+            Rule::MostProbable => {
+                return Err(Error::Config(
+                    "a threshold is for networks with a sigmoid; this one has a softmax, and the most probable class is \
+                     taken; leave out --threshold"
+                        .into(),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn work<'a>(&'a self, options: &'a Options, stop: Option<&'a AtomicBool>) -> Result<Box<dyn Work + 'a>> {
+        if options.cache_features.is_some() {
+            return Err(Error::Config(
+                "`cache_features` has no effect with a network: only a random forest's encoder has \
+                                      features to keep; leave it out"
+                    .into(),
+            ));
+        }
+        Ok(Box::new(NetworkWork::new(self, options, stop)?))
+    }
+}

@@ -1,0 +1,29 @@
+//! What a forest is scored on.
+
+use std::str::FromStr;
+
+use serde::Serialize;
+
+use crate::base::named_enum;
+use crate::base::{Error, Result};
+
+/// Which labelled pixels a forest is scored on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Split {
+    /// Whole connected regions, each held out once: what a user may expect elsewhere on the core. Single pixels, too.
+    #[default]
+    Region,
+    /// Single pixels alone, as published. Their neighbours look the same and are learnt from, so the score is too good.
+    Pixel,
+    /// None.
+    None,
+}
+
+impl FromStr for Split {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        named_enum::by_name("split", name, &[("region", Self::Region), ("pixel", Self::Pixel), ("none", Self::None)])
+    }
+}

@@ -1,0 +1,56 @@
+//! Where images and their labels come from.
+
+use std::path::PathBuf;
+
+use crate::base::event::Sink;
+use crate::base::{Error, Result};
+use crate::data::{Pair, pair_folders, pair_lists, pair_mask_folders, read_pairs};
+
+/// Where pairs come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// Two lists, paired line by line.
+    Lists {
+        /// Images.
+        images: PathBuf,
+        /// Label images.
+        labels: PathBuf,
+    },
+    /// A list of an image and its label image in each line.
+    PairList(PathBuf),
+    /// Two folders, paired by stem.
+    Folders {
+        /// Images.
+        images: PathBuf,
+        /// Label images.
+        labels: PathBuf,
+    },
+    /// A folder with a folder for each image, which may have several masks.
+    MaskFolders(PathBuf),
+    /// A table of labelled points or rectangles, for a random forest; see [`read_label_csv`](crate::data::read_label_csv).
+    Table {
+        /// The CSV file.
+        table: PathBuf,
+        /// Folder of the images that it names; beside the table if left out.
+        images: Option<PathBuf>,
+    },
+    /// Pairs that are at hand.
+    Pairs(Vec<Pair>),
+}
+
+impl Source {
+    /// The pairs.
+    pub fn pairs(&self, sink: &dyn Sink) -> Result<Vec<Pair>> {
+        match self {
+            Self::Lists { images, labels } => pair_lists(images, labels, sink),
+            Self::PairList(list) => read_pairs(list, sink),
+            Self::Folders { images, labels } => pair_folders(images, labels, sink),
+            Self::MaskFolders(root) => pair_mask_folders(root),
+            Self::Table { table, .. } => Err(Error::content(
+                table,
+                "is a table of labelled points, which only a random forest learns from; give label images",
+            )),
+            Self::Pairs(pairs) => Ok(pairs.clone()),
+        }
+    }
+}
