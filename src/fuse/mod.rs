@@ -15,7 +15,7 @@ use crate::activation::Rule;
 use crate::error::{Error, Result, Size};
 use crate::ops::Resampling;
 use crate::ops::axis::{Tap, taps};
-pub use home::read_classes;
+pub use home::{ArrivingClasses, read_classes};
 pub use on_device::{decide_on_device, decided, decides_on_device};
 use pixel::{Choice, activate, complete, pick};
 

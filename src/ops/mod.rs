@@ -18,6 +18,7 @@ mod kernels;
 mod libtorch;
 pub mod profile;
 mod settings;
+mod transfer;
 mod update;
 
 use std::ops::Range;
@@ -28,6 +29,7 @@ use burn::tensor::{DType, Int, Slice, Tensor};
 
 use dispatch::{Maybe, Operations};
 pub use settings::{ConvSettings, ConvTransposeSettings, Interpolation, NormSettings, PoolSettings, Resampling};
+pub use transfer::{Arriving, upload, upload_integers};
 pub use update::{AdamStep, SgdStep, adam, sgd};
 
 /// Convolution of `x` `[batch, inputs, height, width]` with `weight` `[outputs, inputs / groups, rows, columns]`.

@@ -18,6 +18,7 @@ mod record;
 pub mod report;
 mod session;
 mod tensorboard;
+mod unread;
 
 pub use contact_sheet::write_contact_sheet;
 pub use course::{Best, Ended, Position};
