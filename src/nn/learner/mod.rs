@@ -8,6 +8,7 @@ mod optimizer;
 mod rules;
 
 use crate::nn::loss::Target;
+use crate::nn::ops::Arriving;
 use burn::module::Module;
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Bytes, Tensor};
@@ -85,6 +86,26 @@ pub struct Part {
     pub draw: u64,
 }
 
+/// The losses of a step's parts.
+#[derive(Debug)]
+pub struct Losses(Arriving);
+
+impl Losses {
+    /// Sends them, one number each, off to main memory.
+    pub(crate) fn new(losses: Vec<Tensor<1>>) -> Self {
+        Self(Arriving::new(Tensor::cat(losses.into_iter().map(Tensor::inner).collect(), 0)))
+    }
+
+    /// Waits for them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Device`] if the device failed.
+    pub fn read(self) -> Result<Vec<f64>> {
+        Ok(self.0.read::<f32>()?.into_iter().map(f64::from).collect())
+    }
+}
+
 /// A network that learns.
 pub struct Learner {
     /// Only missing while the optimiser has it.
@@ -154,7 +175,17 @@ impl Learner {
 
     /// One step, the `number`th of this training from 0, by the mean gradient of `parts`; returns the loss of each
     /// before it. If one is not finite, the network is spoilt.
+    ///
+    /// # Panics
+    ///
+    /// If the device fails.
     pub fn step(&mut self, parts: impl IntoIterator<Item = Part>, learning_rate: f64, number: usize) -> Vec<f64> {
+        self.begin_step(parts, learning_rate, number).read().unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    /// [`Self::step`], but the losses are still to be read: until someone asks for a number, a GPU works on while the
+    /// program prepares what comes next.
+    pub fn begin_step(&mut self, parts: impl IntoIterator<Item = Part>, learning_rate: f64, number: usize) -> Losses {
         let mut sum = Sum::default();
         let mut losses = Vec::new();
         for part in parts {
@@ -164,8 +195,7 @@ impl Learner {
         }
         let gradients = sum.mean(self.network());
         self.apply(gradients, learning_rate, number);
-        // Read last: until someone asks for a number, a GPU works on while the program prepares the next operation.
-        losses.into_iter().map(|loss| f64::from(loss.into_scalar::<f32>())).collect()
+        Losses::new(losses)
     }
 
     /// The loss of a batch and its gradients.

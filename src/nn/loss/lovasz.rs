@@ -3,6 +3,7 @@
 use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData};
 
 use super::pixels::{Part, Pixels};
+use crate::nn::ops::upload;
 
 /// Error of a pixel without a label: below every other, so that it comes last and has no part in any.
 const NONE: f64 = -1e30;
@@ -122,7 +123,7 @@ impl Rows {
         let slopes = of_false.mask_where(truth.greater_elem(0.5), union.clone().recip());
         // Of a class that does not occur the first pixel counts all.
         let slopes = slopes.mask_fill(union.equal_elem(1.0), 1.0);
-        let weights = Tensor::<1>::from_floats(weights, &device).reshape([rows as i64, 1]);
+        let weights = upload::<1>(weights.into(), &device).reshape([rows as i64, 1]);
         let slopes = slopes * weights;
         let width = self.shape[3];
         let terms = (errors.clamp_min(0.0) * slopes.clone()).reshape([rows, length / width, width]);

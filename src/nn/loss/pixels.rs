@@ -1,5 +1,6 @@
 //! The pixels of a batch off the graph, and what several losses need of them, computed once.
 
+use crate::nn::ops::upload;
 use std::cell::OnceCell;
 
 use burn::tensor::activation::{sigmoid, softmax};
@@ -144,13 +145,13 @@ impl Pixels {
 
     /// The weights of the classes, if they are not equal: `[classes]`.
     pub(super) fn class_weights(&self) -> Option<Tensor<1>> {
-        self.class_weights.as_deref().map(|weights| Tensor::from_floats(weights, &self.device()))
+        self.class_weights.as_deref().map(|weights| upload(weights.into(), &self.device()))
     }
 
     /// The weights of the outputs' classes, `[1, outputs, 1, 1]`, and the weight of class 0. For a sigmoid.
     pub(super) fn output_weights(&self) -> Option<(Tensor<4>, f32)> {
         let (first, rest) = self.class_weights.as_deref()?.split_first()?;
-        Some((Tensor::<1>::from_floats(rest, &self.device()).reshape([1, rest.len() as i64, 1, 1]), *first))
+        Some((upload::<1>(rest.into(), &self.device()).reshape([1, rest.len() as i64, 1, 1]), *first))
     }
 
     /// The weight of every pixel's class, 0 where there is no label: `[batch, 1, height, width]`.

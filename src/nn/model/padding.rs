@@ -1,6 +1,7 @@
 //! Any input size: extend by mirroring, compute, crop back.
 
-use burn::tensor::{Int, Tensor, TensorData};
+use crate::nn::ops::upload_integers;
+use burn::tensor::{DType, Tensor, TensorData};
 
 use crate::nn::ops::cut;
 
@@ -55,9 +56,9 @@ fn extend(tensor: Tensor<4>, dimension: usize, length: usize, (before, after): (
     }
     let indices: Vec<i64> =
         (0..before + length + after).map(|i| mirrored(i as i64 - before as i64, length) as i64).collect();
-    let count = indices.len();
-    let indices = Tensor::<1, Int>::from_data(TensorData::new(indices, [count]), &tensor.device());
-    tensor.select(dimension, indices)
+    let (count, device) = (indices.len(), tensor.device());
+    let dtype = DType::from(device.settings().int_dtype);
+    tensor.select(dimension, upload_integers::<1>(TensorData::new(indices, [count]), &device, dtype))
 }
 
 /// Index of the sample that a position outside `0..length` mirrors to.

@@ -19,6 +19,7 @@ mod libtorch;
 pub mod profile;
 mod results;
 mod settings;
+mod transfer;
 mod update;
 
 use std::ops::Range;
@@ -30,6 +31,7 @@ use burn::tensor::{DType, Int, Slice, Tensor};
 use dispatch::{Maybe, Operations};
 pub use settings::{AdamStep, SgdStep};
 pub use settings::{ConvSettings, ConvTransposeSettings, Interpolation, NormSettings, PoolSettings, Resampling};
+pub use transfer::{Arriving, upload, upload_integers};
 pub use update::{adam, sgd};
 
 /// Convolution of `x` `[batch, inputs, height, width]` with `weight` `[outputs, inputs / groups, rows, columns]`.

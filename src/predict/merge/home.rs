@@ -1,5 +1,6 @@
 //! Classes on their way from a GPU to main memory.
 
+use crate::nn::ops::Arriving;
 use burn::tensor::{DType, Int, Tensor};
 
 use crate::base::{Error, Result};
@@ -14,18 +15,39 @@ const PACKED: usize = 4;
 ///
 /// [`Error::Device`] if the device fails.
 pub fn read_classes<const D: usize>(classes: Tensor<D, Int>) -> Result<Vec<u16>> {
-    let count = classes.dims().iter().product();
-    let classes = classes.reshape([count]);
-    if is_gpu(&classes.device()) {
-        let words: Vec<i64> = read(packed(classes))?;
-        return Ok(unpacked(&words, count));
-    }
-    let classes: Vec<i32> = read(classes)?;
-    Ok(classes.into_iter().map(|class| class as u16).collect())
+    ArrivingClasses::new(classes).read()
 }
 
-fn read<T: burn::tensor::Element>(tensor: Tensor<1, Int>) -> Result<Vec<T>> {
-    tensor.try_into_vec_as().map_err(unreadable)
+/// Classes on their way to main memory.
+#[derive(Debug)]
+pub struct ArrivingClasses {
+    numbers: Arriving,
+    count: usize,
+    are_packed: bool,
+}
+
+impl ArrivingClasses {
+    /// Sends them off.
+    pub fn new<const D: usize>(classes: Tensor<D, Int>) -> Self {
+        let count = classes.dims().iter().product();
+        let classes = classes.reshape([count]);
+        let are_packed = is_gpu(&classes.device());
+        let numbers = Arriving::of_integers(if are_packed { packed(classes) } else { classes });
+        Self { numbers, count, are_packed }
+    }
+
+    /// Waits for them: those of [`read_classes`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Device`] if the device failed.
+    pub fn read(self) -> Result<Vec<u16>> {
+        if self.are_packed {
+            return Ok(unpacked(&self.numbers.read::<i64>()?, self.count));
+        }
+        let classes: Vec<i32> = self.numbers.read()?;
+        Ok(classes.into_iter().map(|class| class as u16).collect())
+    }
 }
 
 pub(super) fn unreadable(cause: impl std::fmt::Display) -> Error {
@@ -63,7 +85,7 @@ mod tests {
             let classes: Vec<u16> = (0..count).map(|i| (i * 40_503 % 65_536) as u16).collect();
             let values: Vec<i32> = classes.iter().map(|&class| i32::from(class)).collect();
             let tensor = Tensor::<1, Int>::from_data(TensorData::new(values, [count]), &Device::flex());
-            let words: Vec<i64> = read(packed(tensor.clone())).unwrap();
+            let words: Vec<i64> = Arriving::of_integers(packed(tensor.clone())).read().unwrap();
             assert_eq!(words.len(), count.div_ceil(4));
             assert_eq!(unpacked(&words, count), classes);
             assert_eq!(read_classes(tensor).unwrap(), classes);

@@ -15,7 +15,7 @@ use crate::base::{Error, Result, Size};
 use crate::nn::activation::Rule;
 use crate::nn::ops::Resampling;
 use crate::nn::ops::axis::{Tap, taps};
-pub use home::read_classes;
+pub use home::{ArrivingClasses, read_classes};
 pub use on_device::{decide_on_device, decided, decides_on_device};
 use pixel::{Choice, activate, complete, pick};
 

@@ -1,5 +1,10 @@
 //! The training loop.
 
+use super::evaluate::ahead;
+use super::unread::Reading;
+use super::unread::Seen;
+use super::unread::Step;
+use super::unread::Unread;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -293,35 +298,51 @@ impl<'a> Trainer<'a> {
         self.tell_outlook(position);
         let task = Task::Train(position.epoch + 1, self.course.epochs());
         self.session.sink.event(Event::Started { task, total: self.train.samples(), done: position.samples });
+        let mut unread = Unread::default();
+        let over = self.steps(phase, position, record, &mut unread);
+        // Also after an error: the steps before it come first.
+        self.read(&mut unread, 0, position, record)?;
+        let over = over?;
+        self.session.sink.event(Event::Finished);
+        Ok(over)
+    }
+
+    /// Takes the steps of [`Self::epoch`]; the losses of the last ones may be left unread.
+    fn steps(
+        &mut self,
+        phase: &Training,
+        position: &mut Position,
+        record: &mut Record<'_>,
+        unread: &mut Unread,
+    ) -> Result<bool> {
         let mut batches = self.train.shuffled(self.run.config.seed, position.epoch, position.batch, &phase.augment);
         loop {
             let clock = Instant::now();
             let mut next = batches.by_ref().take(phase.accumulate).collect::<Result<Vec<Batch>>>()?;
             if next.is_empty() {
-                break;
+                self.read(unread, 0, position, record)?;
+                position.seconds += clock.elapsed().as_secs_f64();
+                return Ok(true);
             }
             position.waited += clock.elapsed().as_secs_f64();
             let rate = self.course.learning_rate(position);
-            let loss = oom::caught(|| self.step(&mut next, rate, position))?;
-            record.step(position.steps, loss, rate);
+            let step = oom::caught(|| Ok(self.step(&mut next, rate, position)))?;
+            unread.push(step);
+            self.read(unread, ahead(&self.device), position, record)?;
             position.seconds += clock.elapsed().as_secs_f64();
-            let mean = position.loss_sum / position.samples as f64;
-            self.session.sink.event(Event::Advanced { done: position.samples, loss: Some(mean) });
             if self.session.is_over() {
-                self.session.sink.event(Event::Finished);
                 return Ok(false);
             }
             if self.session.save_every.is_some_and(|interval| self.last_save.elapsed() >= interval) {
+                self.read(unread, 0, position, record)?;
                 record.flush();
                 self.save(position, record, None)?;
             }
         }
-        self.session.sink.event(Event::Finished);
-        Ok(true)
     }
 
-    /// One step of the optimiser on all of `batches`; returns their mean loss.
-    fn step(&mut self, batches: &mut [Batch], rate: f64, position: &mut Position) -> Result<f64> {
+    /// Begins a step of the optimiser on all of `batches`.
+    fn step(&mut self, batches: &mut [Batch], rate: f64, position: &mut Position) -> Step {
         let device = self.device.clone().autodiff();
         let config = &self.run.config;
         let (precision, seed) = (config.recipe.training.precision, config.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
@@ -331,18 +352,26 @@ impl<'a> Trainer<'a> {
             input: input_tensor(batch, precision, &device),
             draw: seed.wrapping_add((first + i) as u64),
         });
-        let losses = self.learner.step(parts, rate, position.steps);
-        let mean = losses.iter().sum::<f64>() / losses.len() as f64;
-        for (batch, loss) in batches.iter().zip(losses) {
-            if !loss.is_finite() {
-                return Err(self.non_finite(loss, position, batch));
+        let losses = self.learner.begin_step(parts, rate, position.steps);
+        Step::begun(losses, batches, rate, position)
+    }
+
+    /// Reads the losses of all but the last `ahead` steps, in their order; an error if one is not finite, after which
+    /// nothing is left to read.
+    fn read(&self, unread: &mut Unread, ahead: usize, position: &mut Position, record: &mut Record<'_>) -> Result<()> {
+        while let Some(step) = unread.next(ahead) {
+            let (number, rate) = (step.number, step.rate);
+            match step.read(position)? {
+                Reading::Mean(loss) => record.step(number, loss, rate),
+                Reading::Spoilt(loss, batch) => {
+                    *unread = Unread::default();
+                    return Err(self.non_finite(loss, position, batch));
+                }
             }
-            position.batch += 1;
-            position.samples += batch.count;
-            position.loss_sum += loss * batch.count as f64;
+            let mean = position.loss_sum / position.samples as f64;
+            self.session.sink.event(Event::Advanced { done: position.samples, loss: Some(mean) });
         }
-        position.steps += 1;
-        Ok(mean)
+        Ok(())
     }
 
     /// Validates `network`, if there is something to validate with. `None` if it is time to stop.
@@ -478,12 +507,12 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
-    fn non_finite(&self, loss: f64, position: &Position, batch: &Batch) -> Error {
+    fn non_finite(&self, loss: f64, position: &Position, batch: Seen) -> Error {
         let name = |&i: &usize| self.train.pairs[i].image.display().to_string();
         Error::NonFiniteLoss {
             loss,
             epoch: position.epoch + 1,
-            batch: position.batch + 1,
+            batch: batch.place,
             files: batch.indices.iter().map(name).collect::<Vec<_>>().join(", "),
         }
     }

@@ -1,7 +1,8 @@
 //! A network scored on labelled images, and the way between batches and tensors that training shares.
 
-use crate::nn::loss::Target;
-use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use std::collections::VecDeque;
+
+use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use crate::base::Result;
 use crate::base::event::{Event, Sink, Task};
@@ -9,16 +10,24 @@ use crate::base::label_map::{IGNORE, LabelMap};
 use crate::data::{Batch, Loader};
 use crate::metric::ConfusionMatrix;
 use crate::nn::activation::Rule;
-use crate::nn::loss::Loss;
+use crate::nn::device::is_gpu;
+use crate::nn::loss::{Loss, Target};
 use crate::nn::model::Network;
+use crate::nn::ops::{Arriving, upload, upload_integers};
 use crate::nn::precision::Precision;
-use crate::predict::merge::{decided, read_classes};
+use crate::predict::merge::{ArrivingClasses, decided, read_classes};
+
+/// How many batches a device may work on before the results of the first are read. A GPU that is asked for the next one
+/// meanwhile never waits; on a CPU, what is computed is there at once.
+pub fn ahead(device: &Device) -> usize {
+    usize::from(is_gpu(device))
+}
 
 /// The input of a batch on the device, `[count, bands, height, width]`; it is taken out of the batch.
 pub fn input_tensor(batch: &mut Batch, precision: Precision, device: &Device) -> Tensor<4> {
     let shape = [batch.count, batch.bands, batch.size.height, batch.size.width];
     let planes = std::mem::take(&mut batch.planes);
-    precision.of_input(Tensor::from_data(TensorData::new(planes, shape), device))
+    precision.of_input(upload(TensorData::new(planes, shape), device))
 }
 
 /// The labels of a batch on the device.
@@ -26,9 +35,8 @@ pub fn target(batch: &Batch, device: &Device) -> Target {
     let shape = [batch.count, batch.size.height, batch.size.width];
     // In two bytes each on the way to a GPU; [`IGNORE`] becomes -1. Confusion matrices end far below 32,768 classes.
     let labels: Vec<i16> = batch.classes.iter().map(|&class| class as i16).collect();
-    let labels = Tensor::<3, Int>::from_data(TensorData::new(labels, shape), (device, DType::I16));
-    let dtype = DType::from(device.settings().int_dtype);
-    let labels = labels.cast(dtype);
+    let labels = upload_integers::<3>(TensorData::new(labels, shape), device, DType::I16);
+    let labels = labels.cast(DType::from(device.settings().int_dtype));
     if !batch.classes.contains(&IGNORE) {
         return Target { classes: labels, labelled: None };
     }
@@ -67,6 +75,34 @@ pub struct Findings {
     pub loss: Option<f64>,
 }
 
+/// A batch whose results are not read yet.
+struct Unread {
+    batch: Batch,
+    predictions: ArrivingClasses,
+    loss: Option<Arriving>,
+}
+
+/// What was found so far.
+struct Tally {
+    matrix: ConfusionMatrix,
+    losses: f64,
+    done: usize,
+}
+
+impl Tally {
+    fn add(&mut self, unread: Unread, on_image: &mut OnImage<'_>) -> Result<()> {
+        let Unread { batch, predictions, loss } = unread;
+        for loss in loss.map(Arriving::read::<f32>).transpose()?.into_iter().flatten() {
+            self.losses += f64::from(loss) * batch.count as f64;
+        }
+        let predictions = predictions.read()?;
+        self.matrix.add(&batch.classes, &predictions);
+        each_image(&batch, &predictions, on_image);
+        self.done += batch.count;
+        Ok(())
+    }
+}
+
 impl Examination<'_> {
     /// Predicts every image and counts against its labels. `None` if `is_over` said so before the end.
     pub fn run(
@@ -77,33 +113,44 @@ impl Examination<'_> {
         on_image: &mut OnImage<'_>,
     ) -> Result<Option<Findings>> {
         let total = self.loader.pairs.len();
-        let mut matrix = ConfusionMatrix::new(self.loader.dataset.class_count());
+        let matrix = ConfusionMatrix::new(self.loader.dataset.class_count());
         sink.event(Event::Started { task: Task::Validate, total, done: 0 });
-        let (mut done, mut losses) = (0, 0.0);
+        let mut tally = Tally { matrix, losses: 0.0, done: 0 };
+        let mut unread = VecDeque::new();
         for batches in self.loader.in_order() {
-            for mut batch in batches? {
-                // Before the forward pass, which it would wait for.
-                let target = self.loss.map(|_| target(&batch, self.device));
-                let logits = network.forward(input_tensor(&mut batch, self.precision, self.device));
-                if let Some((loss, target)) = self.loss.zip(target.as_ref()) {
-                    // A loss may be finite although scores are not, and these would be taken for the first class.
-                    let spoilt = logits.clone().sum().cast(DType::F32).mul_scalar(0.0);
-                    let loss = (loss.compute(logits.clone(), target) + spoilt).into_scalar::<f32>();
-                    losses += f64::from(loss) * batch.count as f64;
+            for batch in batches? {
+                unread.push_back(self.begin(network, batch));
+                if unread.len() > ahead(self.device)
+                    && let Some(first) = unread.pop_front()
+                {
+                    tally.add(first, on_image)?;
                 }
-                let predictions = classes(logits, self.rule)?;
-                matrix.add(&batch.classes, &predictions);
-                each_image(&batch, &predictions, on_image);
-                done += batch.count;
             }
-            sink.event(Event::Advanced { done, loss: None });
-            if done < total && is_over() {
+            sink.event(Event::Advanced { done: tally.done, loss: None });
+            if tally.done < total && is_over() {
                 sink.event(Event::Finished);
                 return Ok(None);
             }
         }
+        if !unread.is_empty() {
+            unread.into_iter().try_for_each(|rest| tally.add(rest, on_image))?;
+            sink.event(Event::Advanced { done: tally.done, loss: None });
+        }
         sink.event(Event::Finished);
-        Ok(Some(Findings { matrix, loss: self.loss.map(|_| losses / total.max(1) as f64) }))
+        let loss = self.loss.map(|_| tally.losses / total.max(1) as f64);
+        Ok(Some(Findings { matrix: tally.matrix, loss }))
+    }
+
+    /// Asks the device for everything that is wanted of a batch.
+    fn begin(&self, network: &Network, mut batch: Batch) -> Unread {
+        let target = self.loss.map(|_| target(&batch, self.device));
+        let logits = network.forward(input_tensor(&mut batch, self.precision, self.device));
+        let loss = self.loss.zip(target.as_ref()).map(|(loss, target)| {
+            // A loss may be finite although scores are not, and these would be taken for the first class.
+            let spoilt = logits.clone().sum().cast(DType::F32).mul_scalar(0.0);
+            Arriving::new(loss.compute(logits.clone(), target) + spoilt)
+        });
+        Unread { batch, predictions: ArrivingClasses::new(decided(logits, self.rule)), loss }
     }
 }
 

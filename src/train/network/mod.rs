@@ -14,6 +14,7 @@ mod pace;
 mod plan;
 mod record;
 mod tensorboard;
+mod unread;
 
 pub use contact_sheet::write_contact_sheet;
 pub use course::{Best, Ended, Position};

@@ -8,13 +8,19 @@
 use std::ffi::{CStr, c_char};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 use torch_sys::C_tensor;
 
 use crate::nn::ops::{AdamStep, ConvSettings, NormSettings, SgdStep};
 
 /// Whether products may be rounded to TF32 first. libtorch's own setting has another name in every version.
 static TF32: AtomicBool = AtomicBool::new(false);
+
+/// libtorch's mark in the work of a GPU.
+#[repr(C)]
+struct Event {
+    _opaque: [u8; 0],
+}
 
 unsafe extern "C" {
     fn segtool_convolution_backward(
@@ -72,6 +78,10 @@ unsafe extern "C" {
         epsilon: f64,
         decoupled: bool,
     ) -> *mut c_char;
+    fn segtool_upload(result: *mut *mut C_tensor, source: *const C_tensor, gpu: i64) -> *mut c_char;
+    fn segtool_copy_home(result: *mut *mut C_tensor, event: *mut *mut Event, source: *const C_tensor) -> *mut c_char;
+    fn segtool_wait(event: *const Event) -> *mut c_char;
+    fn segtool_free_event(event: *mut Event);
     fn segtool_channels_last(result: *mut *mut C_tensor, input: *const C_tensor) -> *mut c_char;
     fn segtool_keep_freed_memory();
     fn segtool_allow_tf32(allowed: bool) -> *mut c_char;
@@ -228,6 +238,51 @@ impl std::ops::Deref for Floats<'_> {
     fn deref(&self) -> &[f32] {
         // SAFETY: contiguous float32 values on the CPU, which `tensor` keeps alive.
         unsafe { std::slice::from_raw_parts(self.tensor.data_ptr().cast::<f32>(), self.tensor.numel()) }
+    }
+}
+
+/// Values of a type and shape as a tensor: on a GPU, where they come to lie when what it was asked for before is done, or
+/// in main memory. The bytes are not needed after the call.
+pub(super) fn upload_bytes(bytes: &[u8], shape: &[i64], kind: Kind, gpu: Option<usize>) -> Tensor {
+    let needed = shape.iter().product::<i64>() as usize * kind.elt_size_in_bytes();
+    assert_eq!(bytes.len(), needed, "a tensor of shape {shape:?} has another number of bytes");
+    // SAFETY: as many bytes as the tensor has; it does not outlive them, and is not written to.
+    let source = unsafe { Tensor::from_blob(bytes.as_ptr(), shape, &[], kind, tch::Device::Cpu) };
+    let mut result = std::ptr::null_mut();
+    // SAFETY: as above.
+    check(unsafe { segtool_upload(&mut result, source.as_ptr(), gpu.map_or(-1, |gpu| gpu as i64)) });
+    own(result).unwrap_or_default()
+}
+
+/// A copy of a tensor to main memory under way.
+#[derive(Debug)]
+pub(super) struct Copying {
+    home: Tensor,
+    /// Null where the copy was over at once.
+    event: *mut Event,
+}
+
+impl Copying {
+    /// Begins it. What is done to the tensor later does not matter.
+    pub(super) fn begin(source: &Tensor) -> Self {
+        let (mut home, mut event) = (std::ptr::null_mut(), std::ptr::null_mut());
+        // SAFETY: as above.
+        check(unsafe { segtool_copy_home(&mut home, &mut event, source.as_ptr()) });
+        Self { home: own(home).unwrap_or_default(), event }
+    }
+
+    /// The tensor in main memory, when all of it is there.
+    pub(super) fn wait(self) -> Result<Tensor, String> {
+        // SAFETY: null or an event that lives as long as `self`.
+        outcome(unsafe { segtool_wait(self.event) })?;
+        Ok(self.home.shallow_clone())
+    }
+}
+
+impl Drop for Copying {
+    fn drop(&mut self) {
+        // SAFETY: null or made by `segtool_copy_home`, and freed only here.
+        unsafe { segtool_free_event(self.event) }
     }
 }
 

@@ -2,6 +2,7 @@
 
 #include <cstring>
 #include <exception>
+#include <memory>
 
 #include <ATen/Context.h>
 #include <ATen/core/Tensor.h>
@@ -11,8 +12,11 @@
 #include <ATen/ops/_fused_adamw.h>
 #include <ATen/ops/_fused_sgd.h>
 #include <ATen/ops/convolution_backward.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/empty_strided.h>
 #include <c10/core/CachingDeviceAllocator.h>
+#include <c10/core/Event.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 #include <c10/util/Exception.h>
 
 namespace {
@@ -118,6 +122,44 @@ char *segtool_adam(const at::Tensor *parameter, const at::Tensor *gradient, cons
     }
   });
 }
+
+// A copy of a tensor in main memory: on that GPU, through pinned memory and in the order of its work, or, where the number
+// is negative, in main memory.
+char *segtool_upload(at::Tensor **result, const at::Tensor *source, int64_t gpu) {
+  return guarded([&] {
+    if (gpu < 0) {
+      *result = hand_over(source->clone());
+      return;
+    }
+    const c10::Device device(c10::DeviceType::CUDA, static_cast<c10::DeviceIndex>(gpu));
+    *result = hand_over(source->pin_memory().to(device, source->scalar_type(), /*non_blocking=*/true));
+  });
+}
+
+// Begins a copy to main memory; its values count once `event` is reached. event: null where there is nothing to wait for,
+// else to be freed.
+char *segtool_copy_home(at::Tensor **result, c10::Event **event, const at::Tensor *source) {
+  return guarded([&] {
+    if (!source->is_cuda()) {
+      *result = hand_over(source->clone());
+      return;
+    }
+    const auto options = source->options().device(c10::DeviceType::CPU).pinned_memory(true);
+    auto home = at::empty(source->sizes(), options).copy_(*source, /*non_blocking=*/true);
+    auto reached = std::make_unique<c10::Event>(c10::DeviceType::CUDA);
+    reached->record(c10::impl::VirtualGuardImpl(c10::DeviceType::CUDA).getStream(source->device()));
+    *result = hand_over(home);
+    *event = reached.release();
+  });
+}
+
+char *segtool_wait(const c10::Event *event) {
+  return guarded([&] {
+    if (event != nullptr) event->synchronize();
+  });
+}
+
+void segtool_free_event(c10::Event *event) { delete event; }
 
 char *segtool_channels_last(at::Tensor **result, const at::Tensor *input) {
   return guarded([&] { *result = hand_over(input->contiguous(at::MemoryFormat::ChannelsLast)); });

@@ -4,6 +4,7 @@
 
 mod ffi;
 mod products;
+mod transfer;
 
 use burn::backend::LibTorch;
 use burn::backend::TensorMetadata;
@@ -19,6 +20,7 @@ use super::settings::{ConvSettings, ConvTransposeSettings, Interpolation, NormSe
 
 use ffi::Floats;
 pub(super) use ffi::{allow_tf32, keep_freed_memory, peak_memory};
+pub(super) use transfer::{Arrival, gpu_number, send_home, send_integers_home, upload, upload_integers};
 
 impl Kernels for LibTorch {
     fn convolution(

@@ -1,0 +1,80 @@
+//! Copies between main memory and a device.
+//!
+//! burn's own wait until a GPU has done everything that it was asked for before. Here a copy is one more piece of work in
+//! the GPU's queue, and the program goes on; it waits only when it asks for numbers that have not arrived.
+
+use burn::tensor::{DType, Device, Element, Int, Tensor, TensorData};
+
+use crate::base::{Error, Result};
+
+/// Values in main memory, as a tensor on `device`.
+pub fn upload<const D: usize>(values: TensorData, device: &Device) -> Tensor<D> {
+    #[cfg(feature = "libtorch")]
+    if let Some(gpu) = super::libtorch::gpu_number(device) {
+        let there = super::libtorch::upload(&values, gpu);
+        return if device.is_autodiff() { there.autodiff() } else { there };
+    }
+    Tensor::from_data(values, device)
+}
+
+/// [`upload`] of integers, which have the type `dtype` there.
+pub fn upload_integers<const D: usize>(values: TensorData, device: &Device, dtype: DType) -> Tensor<D, Int> {
+    #[cfg(feature = "libtorch")]
+    if let Some(gpu) = super::libtorch::gpu_number(device).filter(|_| values.dtype() == dtype) {
+        let there = super::libtorch::upload_integers(&values, gpu);
+        return if device.is_autodiff() { there.autodiff() } else { there };
+    }
+    Tensor::from_data(values, (device, dtype))
+}
+
+/// Numbers of a tensor on their way to main memory.
+#[derive(Debug)]
+pub struct Arriving(Place);
+
+#[derive(Debug)]
+enum Place {
+    /// They are there, or cannot be.
+    Home(Result<TensorData>),
+    #[cfg(feature = "libtorch")]
+    OnTheWay(super::libtorch::Arrival),
+}
+
+impl Arriving {
+    /// Sends them off.
+    pub fn new<const D: usize>(tensor: Tensor<D>) -> Self {
+        let tensor = tensor.inner();
+        #[cfg(feature = "libtorch")]
+        if let Some(arrival) = super::libtorch::send_home(&tensor) {
+            return Self(Place::OnTheWay(arrival));
+        }
+        Self(Place::Home(tensor.try_into_data().map_err(unreadable)))
+    }
+
+    /// Sends off integers, of 64 bits each if they are on a GPU.
+    pub fn of_integers<const D: usize>(tensor: Tensor<D, Int>) -> Self {
+        let tensor = tensor.inner();
+        #[cfg(feature = "libtorch")]
+        if let Some(arrival) = super::libtorch::send_integers_home(&tensor) {
+            return Self(Place::OnTheWay(arrival));
+        }
+        Self(Place::Home(tensor.try_into_data().map_err(unreadable)))
+    }
+
+    /// Waits for them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Device`] if the device failed.
+    pub fn read<T: Element>(self) -> Result<Vec<T>> {
+        let data = match self.0 {
+            Place::Home(data) => data?,
+            #[cfg(feature = "libtorch")]
+            Place::OnTheWay(arrival) => arrival.wait().map_err(unreadable)?,
+        };
+        data.try_cast_as::<T>().map_err(unreadable)?.try_into_vec::<T>().map_err(unreadable)
+    }
+}
+
+fn unreadable(cause: impl std::fmt::Display) -> Error {
+    Error::Device(format!("the result could not be read from the device: {cause}"))
+}
