@@ -244,41 +244,17 @@ fn transfer(
     sink: &dyn Sink,
 ) -> std::result::Result<(), Failure> {
     let write_failed = |e| Failure::Refused(Error::write(path, e));
-    let refused = |reason: String| Failure::Refused(Error::Download { url: remote.url.clone(), reason });
-    let start = part.seek(SeekFrom::End(0)).map_err(write_failed)?;
-    let mut request = agent.get(&remote.url);
-    if start > 0 {
-        request = request.header("Range", format!("bytes={start}-"));
-    }
-    let response = request.call().map_err(|e| match e {
-        ureq::Error::TooManyRedirects => {
-            refused(format!("it is redirected more than {MAX_REDIRECTS} times, in a circle perhaps; check the URL"))
-        }
-        ureq::Error::BadUri(reason) => refused(format!("not a usable URL: {reason}")),
-        other => Failure::Broken(format!("no answer from the server: {other}")),
-    })?;
-    let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
-    let length: Option<u64> = header("content-length").and_then(|text| text.parse().ok());
-    let start = match response.status() {
-        StatusCode::OK => 0,
-        StatusCode::PARTIAL_CONTENT
-            if header("content-range").is_some_and(|range| range.starts_with(&format!("bytes {start}-"))) =>
-        {
-            start
-        }
-        StatusCode::RANGE_NOT_SATISFIABLE | StatusCode::PARTIAL_CONTENT => {
-            // Nothing is left to send, or not this: the checksum tells whether all is there.
-            if header("content-range").is_some_and(|range| range.ends_with(&format!("/{start}"))) {
-                return Ok(());
-            }
+    let there = part.seek(SeekFrom::End(0)).map_err(write_failed)?;
+    let response = ask(agent, remote, there)?;
+    let length: Option<u64> = header(&response, "content-length").and_then(|text| text.parse().ok());
+    let start = match answer(remote, &response, there)? {
+        Answer::Whole => 0,
+        Answer::Rest => there,
+        Answer::Nothing => return Ok(()),
+        Answer::Other => {
             part.set_len(0).map_err(write_failed)?;
             return Err(Failure::Broken("the server cannot go on where the last transfer stopped".into()));
         }
-        StatusCode::NOT_FOUND | StatusCode::GONE => {
-            return Err(refused(format!("the server says {}: the file is not there (any more)", response.status())));
-        }
-        status if status.is_server_error() => return Err(Failure::Broken(format!("the server says {status}"))),
-        status => return Err(refused(format!("the server says {status}"))),
     };
     part.set_len(start).and_then(|()| part.seek(SeekFrom::Start(start))).map_err(write_failed)?;
     let total = length.map(|length| start + length);
@@ -295,6 +271,60 @@ fn transfer(
         Ok(end) => Err(Failure::Broken(broken(end, total, "the connection ended"))),
         Err(Copy::Write(e)) => Err(write_failed(e)),
         Err(Copy::Read(e, end)) => Err(Failure::Broken(broken(end, total, &e.to_string()))),
+    }
+}
+
+type Response = ureq::http::Response<ureq::Body>;
+
+fn header<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
+    response.headers().get(name).and_then(|value| value.to_str().ok())
+}
+
+fn refused(remote: &Remote, reason: String) -> Failure {
+    Failure::Refused(Error::Download { url: remote.url.clone(), reason })
+}
+
+/// Asks for what comes after the first `there` bytes.
+fn ask(agent: &ureq::Agent, remote: &Remote, there: u64) -> std::result::Result<Response, Failure> {
+    let mut request = agent.get(&remote.url);
+    if there > 0 {
+        request = request.header("Range", format!("bytes={there}-"));
+    }
+    request.call().map_err(|e| match e {
+        ureq::Error::TooManyRedirects => refused(
+            remote,
+            format!("it is redirected more than {MAX_REDIRECTS} times, in a circle perhaps; check the URL"),
+        ),
+        ureq::Error::BadUri(reason) => refused(remote, format!("not a usable URL: {reason}")),
+        other => Failure::Broken(format!("no answer from the server: {other}")),
+    })
+}
+
+/// What a server sends of a file.
+enum Answer {
+    /// All of it.
+    Whole,
+    /// What comes after the bytes that are there.
+    Rest,
+    /// Nothing is left to send; the checksum tells whether all is there.
+    Nothing,
+    /// Something else than was asked for.
+    Other,
+}
+
+fn answer(remote: &Remote, response: &Response, there: u64) -> std::result::Result<Answer, Failure> {
+    let range = header(response, "content-range").unwrap_or_default();
+    match response.status() {
+        StatusCode::OK => Ok(Answer::Whole),
+        StatusCode::PARTIAL_CONTENT if range.starts_with(&format!("bytes {there}-")) => Ok(Answer::Rest),
+        StatusCode::RANGE_NOT_SATISFIABLE | StatusCode::PARTIAL_CONTENT => {
+            Ok(if range.ends_with(&format!("/{there}")) { Answer::Nothing } else { Answer::Other })
+        }
+        StatusCode::NOT_FOUND | StatusCode::GONE => {
+            Err(refused(remote, format!("the server says {}: the file is not there (any more)", response.status())))
+        }
+        status if status.is_server_error() => Err(Failure::Broken(format!("the server says {status}"))),
+        status => Err(refused(remote, format!("the server says {status}"))),
     }
 }
 
