@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use burn::tensor::{Bool, DType, Device, Int, Tensor, TensorData};
 use segtool::nn::activation::Activation;
 use segtool::nn::device::DeviceChoice;
-use segtool::nn::loss::{Loss, LossTerm, Target, parse_terms};
+use segtool::nn::loss::{Loss, LossKind, LossTerm, Target, parse_terms};
 use serde::Deserialize;
 
 use common::{devices, fixture, fixture_path, floats, metadata, noise, relative_error};
@@ -140,7 +140,7 @@ fn pixels_that_weigh_nothing_have_no_loss_and_no_gradient() {
     for (choice, device) in devices() {
         let device = device.autodiff();
         for label_smoothing in [0.0, 0.1] {
-            let term = LossTerm::CrossEntropy { weight: 1.0, label_smoothing };
+            let term = LossTerm { kind: LossKind::CrossEntropy { label_smoothing }, weight: 1.0 };
             let loss = Loss::new(&[term], Activation::Softmax, Some(vec![0.0, 1.0, 1.0, 1.0])).unwrap();
             let (value, gradient) = value_and_gradient(&loss, logits, &target(&only_first, &device), &device);
             assert_eq!(value, 0.0, "{label_smoothing} on {choice}");

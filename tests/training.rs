@@ -14,7 +14,7 @@ use segtool::nn::model::{
     AttentionUnetConfig, DecoderConfig, DeepSupervisionConfig, EncoderDecoderConfig, Network, NetworkConfig, Parameter,
     PyramidConfig, ResNetConfig, ResnetUnetConfig, UnetConfig, Variant, collect, collect_gradients,
 };
-use segtool::recipe::{Decayed, Freeze, OptimizerConfig};
+use segtool::recipe::{Decayed, Freeze, OptimizerConfig, OptimizerKind};
 
 use common::{devices, floats, relative_error};
 
@@ -75,7 +75,7 @@ fn learner(config: &NetworkConfig, settings: Settings, device: &Device) -> Learn
 }
 
 fn sgd() -> Settings {
-    Settings::plain(OptimizerConfig::Sgd { momentum: 0.0, nesterov: false, weight_decay: 0.0, decay: Decayed::All })
+    Settings::plain(OptimizerKind::Sgd { momentum: 0.0, nesterov: false }.into())
 }
 
 fn values(parameters: Vec<Parameter>) -> BTreeMap<String, Vec<f32>> {
@@ -212,7 +212,8 @@ fn what_is_frozen_stays_and_the_rest_learns() {
 fn rates_and_decay_go_by_kinds_of_parameters() {
     for (choice, device) in devices() {
         let part = part(1, &device.clone().autodiff());
-        let decayed = |decay| OptimizerConfig::Sgd { momentum: 0.0, nesterov: false, weight_decay: 0.5, decay };
+        let kind = OptimizerKind::Sgd { momentum: 0.0, nesterov: false };
+        let decayed = |decay| OptimizerConfig { kind, weight_decay: 0.5, decay };
         for decay in [Decayed::All, Decayed::Kernels] {
             let mut learner =
                 learner(&pspnet(), Settings { head_rate: 10.0, ..Settings::plain(decayed(decay)) }, &device);

@@ -4,7 +4,7 @@ use anyhow::Result;
 use segtool::base::Error;
 use segtool::data::Dataset;
 use segtool::nn::cost::{Held, Layer, Memory, Summary, summarise};
-use segtool::recipe::{NetworkRecipe, OptimizerConfig, Recipe};
+use segtool::recipe::{NetworkRecipe, OptimizerKind, Recipe};
 use segtool::weights::{cache, entries};
 use serde_json::{Value, json};
 
@@ -99,11 +99,11 @@ fn describe(mut recipe: NetworkRecipe, arguments: &Info) -> Result<()> {
     let [height, width] = [arguments.size.height, arguments.size.width];
     ui::result(&format!("\nmemory on {device}, {height} x {width}, batch {}:", arguments.batch));
     ui::result(&format!("inference {}", memory_line(&summary.inference, arguments.batch)));
-    let more = match recipe.training.optimizer {
-        OptimizerConfig::Adam { .. } | OptimizerConfig::AdamW { .. } => {
+    let more = match recipe.training.optimizer.kind {
+        OptimizerKind::Adam(_) | OptimizerKind::AdamW(_) => {
             format!("; Adam: {} more", mebibytes(4 * summary.parameters))
         }
-        OptimizerConfig::Sgd { .. } => String::new(),
+        OptimizerKind::Sgd { .. } => String::new(),
     };
     ui::result(&format!("training  {}{more}", memory_line(&summary.training, arguments.batch)));
     Ok(())

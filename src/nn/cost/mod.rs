@@ -13,7 +13,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use serde::Serialize;
 
 use super::device::DeviceChoice;
-use super::learner::{Learner, OptimizerConfig, Part, Settings};
+use super::learner::{Learner, OptimizerConfig, OptimizerKind, Part, Settings};
 use super::loss::Loss;
 use super::model::{Network, NetworkConfig};
 use crate::base::{Error, Result, Size};
@@ -115,9 +115,9 @@ pub fn training_memory(
     let outline = Outline::new(config, size)?;
     let parameters = shapes(&outline.network);
     let (weights, trained) = (numbers(&parameters, |_| true), numbers(&parameters, is_trained));
-    let states = match settings.optimizer {
-        OptimizerConfig::Adam { .. } | OptimizerConfig::AdamW { .. } => 2,
-        OptimizerConfig::Sgd { .. } => 1,
+    let states = match settings.optimizer.kind {
+        OptimizerKind::Adam(_) | OptimizerKind::AdamW(_) => 2,
+        OptimizerKind::Sgd { .. } => 1,
     };
     let copies = 1 + u64::from(settings.ema.is_some());
     let events = outline.train(settings.clone(), loss.clone())?.events;

@@ -17,7 +17,7 @@ use super::model::Network;
 use crate::base::{Error, Result};
 use crate::nn::model::freeze;
 
-pub use config::{Decayed, Freeze, OptimizerConfig};
+pub use config::{Decayed, Freeze, Moments, OptimizerConfig, OptimizerKind};
 
 use average::moved;
 use gradients::{Sum, limit};
@@ -45,9 +45,7 @@ impl Settings {
     pub fn plain(optimizer: OptimizerConfig) -> Self {
         Self { optimizer, head_rate: 1.0, freeze: Vec::new(), clip_norm: None, ema: None, checkpointing: false }
     }
-}
 
-impl Settings {
     /// Whether `network` has what they name.
     ///
     /// # Errors
