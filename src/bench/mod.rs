@@ -5,7 +5,6 @@ mod check;
 use crate::nn::loss::Target;
 use std::fmt;
 use std::hint::black_box;
-use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use burn::module::Module;
@@ -14,7 +13,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
-use crate::base::named_enum::usual_spelling;
+use crate::base::named_enum::named_enum;
 use crate::base::words::bytes_in_words;
 use crate::base::{Error, Result, Size};
 use crate::nn::activation::{Activation, Rule};
@@ -51,23 +50,7 @@ pub enum Mode {
     Infer,
 }
 
-impl FromStr for Mode {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self> {
-        match usual_spelling(name).as_str() {
-            "train" => Ok(Self::Train),
-            "infer" => Ok(Self::Infer),
-            _ => Err(Error::Config(format!("unknown mode '{name}'; choose train or infer"))),
-        }
-    }
-}
-
-impl fmt::Display for Mode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if *self == Self::Train { "train" } else { "infer" })
-    }
-}
+named_enum!(Mode, "mode", "train" => Train, "infer" => Infer);
 
 /// What to measure, and where.
 #[derive(Debug, Clone)]

@@ -98,7 +98,7 @@ fn plan(
 fn say_what(plan: &Plan, arguments: &Train, device: DeviceChoice) {
     ui::say(&format!("recipe {}: {}", plan.recipe.name, plan.recipe.summary));
     ui::say(&format!("data set {}: {}", plan.dataset.name, plan.dataset.title));
-    if matches!(device, DeviceChoice::LibtorchCuda(_)) && plan.recipe.training.precision == Precision::Float32 {
+    if device.is_gpu() && plan.recipe.training.precision == Precision::Float32 {
         ui::say(
             "note: float32 is the most accurate, but slow on a GPU; on recent NVIDIA GPUs --precision tf32 trains up to three times as \
              fast, with nearly the same result",
@@ -140,7 +140,7 @@ fn session<'a>(device: DeviceChoice, arguments: &Train, stop: &'a Stop, progress
 /// Bytes for decoded images: a part of the main memory that is free, and of what the training leaves if it takes place
 /// there, too.
 fn cache_beside(need: &Need, device: DeviceChoice) -> u64 {
-    let taken = if matches!(device, DeviceChoice::LibtorchCuda(_)) { 0 } else { need.bytes() };
+    let taken = if device.is_gpu() { 0 } else { need.bytes() };
     let free = free_memory(DeviceChoice::Flex).unwrap_or(0);
     (free / CACHE_SHARE).min(free.saturating_sub(taken) / 2)
 }

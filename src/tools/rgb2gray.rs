@@ -1,9 +1,7 @@
 //! Folders of images turned grey.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -12,7 +10,7 @@ use rayon::prelude::*;
 use crate::base::event::{Event, Sink, Task};
 use crate::base::files::{create_folder, folder_of, refuse_equal_outputs, write_bytes_unsynced};
 use crate::base::inputs::ReadFiles;
-use crate::base::named_enum::{by_name, name_of};
+use crate::base::named_enum::named_enum;
 use crate::base::{Error, Result};
 use crate::image::{
     AlphaBand, GrayConverter, GrayMethod, Image, Pixels, Sample, Samples, encode_marked_png, maker_of, read_image,
@@ -39,23 +37,7 @@ pub enum Alpha {
     Ignore,
 }
 
-impl Alpha {
-    const NAMES: [(&'static str, Self); 3] = [("black", Self::Black), ("white", Self::White), ("ignore", Self::Ignore)];
-}
-
-impl fmt::Display for Alpha {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(name_of(self, &Self::NAMES))
-    }
-}
-
-impl FromStr for Alpha {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        by_name("way with alpha", text, &Self::NAMES)
-    }
-}
+named_enum!(Alpha, "treatment of alpha", "black" => Black, "white" => White, "ignore" => Ignore);
 
 /// How images are turned grey.
 #[derive(Debug, Clone, Copy)]

@@ -1,10 +1,8 @@
 //! Optimisers and what is frozen, as recipes spell them.
 
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
 
-use crate::base::named_enum::by_name;
+use crate::base::named_enum::named_enum;
 use crate::base::{Error, Result};
 
 /// An optimiser and what decays. Where a recipe is silent, Adam and AdamW have PyTorch's defaults and SGD a momentum of
@@ -109,13 +107,7 @@ pub enum Freeze {
     Norm,
 }
 
-impl FromStr for Freeze {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self> {
-        by_name("part", name, &[("encoder", Self::Encoder), ("norm", Self::Norm)])
-    }
-}
+named_enum!(Freeze, "part", "encoder" => Encoder, "norm" => Norm);
 
 impl OptimizerConfig {
     /// Adam with its defaults.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::region::Region;
-use crate::base::named_enum::usual_spelling;
+use crate::base::named_enum::{unknown, usual_spelling};
 use crate::base::{Error, Result};
 use crate::nn::activation::Activation;
 
@@ -183,11 +183,11 @@ pub fn parse_terms(text: &str) -> Result<Vec<LossTerm>> {
 
 fn parse_term(text: &str) -> Result<LossTerm> {
     let (weight, name) = text.split_once('*').map_or((None, text), |(weight, name)| (Some(weight.trim()), name.trim()));
-    let unknown = |_| {
-        let known = KINDS.join(", ");
-        Error::Config(format!("there is no loss '{name}'; there are {known}. A sum is written cross-entropy+0.5*dice"))
-    };
-    let mut term: LossTerm = serde_json::from_value(json!({ "kind": usual_spelling(name) })).map_err(unknown)?;
+    let kind = json!({ "kind": usual_spelling(name) });
+    let mut term: LossTerm = serde_json::from_value(kind).map_err(|_| {
+        let unknown = unknown("loss", name, &KINDS);
+        Error::Config(format!("{unknown}; a sum is written cross-entropy+0.5*dice"))
+    })?;
     if let Some(weight) = weight {
         let number = weight.parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0);
         let wrong = || Error::Config(format!("the weight of loss '{name}' must be a number from 0 up, not '{weight}'"));
@@ -397,7 +397,7 @@ mod tests {
         assert_eq!(parse_terms("Cross_Entropy+0.5*DICE").unwrap(), parse_terms("cross-entropy+0.5*dice").unwrap());
         for wrong in ["", "cross", "cross-entropy+", "0.5*", "crossentropy"] {
             let said = parse_terms(wrong).unwrap_err().to_string();
-            assert!(said.contains("there is no loss") && said.contains("focal-tversky"), "{wrong}: {said}");
+            assert!(said.contains("unknown loss") && said.contains("focal-tversky"), "{wrong}: {said}");
         }
         for wrong in ["-1*dice", "x*dice", "inf*dice", "*dice"] {
             let said = parse_terms(wrong).unwrap_err().to_string();
