@@ -7,8 +7,9 @@ use image::imageops::{FilterType, resize};
 use serde::Serialize;
 
 use super::ranking::image_iou;
-use super::text::{data_uri, hex, json, per_cent, score};
+use super::text::{data_uri, hex, json, score};
 use crate::base::label_map::{IGNORE, LabelMap};
+use crate::base::words::per_cent;
 use crate::base::{Result, Size};
 use crate::data::{Dataset, Pair, displayed};
 use crate::draw::{Classes, Judgement, encode_jpeg};

@@ -12,6 +12,7 @@ use ureq::http::StatusCode;
 
 use crate::base::event::{Event, Sink, Task};
 use crate::base::files::create_folder;
+use crate::base::words::mebibytes;
 use crate::base::{Error, Result};
 
 /// Overrides the folder of the cache.
@@ -226,8 +227,8 @@ fn transfer_all(remote: &Remote, part: &mut File, path: &Path, sink: &dyn Sink) 
             return Err(Error::Download {
                 url: remote.url.clone(),
                 reason: format!(
-                    "{reason}. What has arrived ({:.1} MiB) is kept: the same command goes on from there",
-                    now as f64 / MIB as f64
+                    "{reason}. What has arrived ({}) is kept: the same command goes on from there",
+                    mebibytes(now)
                 ),
             });
         };
@@ -258,11 +259,11 @@ fn transfer(
     };
     part.set_len(start).and_then(|()| part.seek(SeekFrom::Start(start))).map_err(write_failed)?;
     let total = length.map(|length| start + length);
-    let mebibytes = |bytes: u64| bytes.div_ceil(MIB) as usize;
+    let whole = |bytes: u64| bytes.div_ceil(MIB) as usize;
     sink.event(Event::Started {
         task: Task::Download(file_name(&remote.url).into()),
-        total: mebibytes(total.unwrap_or(start)),
-        done: mebibytes(start),
+        total: whole(total.unwrap_or(start)),
+        done: whole(start),
     });
     let arrived = copy(&mut response.into_body().into_reader(), part, start, sink);
     sink.event(Event::Finished);
@@ -329,8 +330,8 @@ fn answer(remote: &Remote, response: &Response, there: u64) -> std::result::Resu
 }
 
 fn broken(end: u64, total: Option<u64>, cause: &str) -> String {
-    let total = total.map_or_else(String::new, |total| format!(" of {:.1}", total as f64 / MIB as f64));
-    format!("the connection broke after {:.1}{total} MiB ({cause})", end as f64 / MIB as f64)
+    let total = total.map_or_else(String::new, |total| format!(" of {}", mebibytes(total)));
+    format!("the connection broke after {}{total} ({cause})", mebibytes(end))
 }
 
 /// Which side of a copy failed; of the reading one, where.
