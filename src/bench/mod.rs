@@ -85,9 +85,10 @@ impl Options {
         let phases = self.recipe.training.resolved_phases();
         let training = phases.get(phase).unwrap_or(&self.recipe.training);
         let settings = if self.own_step { Settings::from(training) } else { Settings::plain(OptimizerConfig::sgd()) };
-        let loss = match self.own_step || self.recipe.activation == Activation::Sigmoid {
-            true => Loss::new(&training.loss, self.recipe.activation, None)?,
-            false => Loss::cross_entropy(),
+        let loss = if self.own_step || self.recipe.activation == Activation::Sigmoid {
+            Loss::new(&training.loss, self.recipe.activation, None)?
+        } else {
+            Loss::cross_entropy()
         };
         Ok((settings, loss))
     }

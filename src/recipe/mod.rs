@@ -125,9 +125,10 @@ impl Recipe {
         if changes.is_empty() {
             // From the text, so that errors tell the line.
             let failed = |e: toml::de::Error| Error::content(path, plain_types(&e.to_string()));
-            return Ok(match of_forest {
-                true => Self::Forest(toml::from_str(text).map_err(failed)?),
-                false => Self::Network(toml::from_str(text).map_err(failed)?),
+            return Ok(if of_forest {
+                Self::Forest(toml::from_str(text).map_err(failed)?)
+            } else {
+                Self::Network(toml::from_str(text).map_err(failed)?)
             });
         }
         for change in changes {
@@ -141,9 +142,10 @@ impl Recipe {
                 plain_types(e.to_string().trim_end())
             ))
         };
-        Ok(match of_forest {
-            true => Self::Forest(table.try_into().map_err(failed)?),
-            false => Self::Network(table.try_into().map_err(failed)?),
+        Ok(if of_forest {
+            Self::Forest(table.try_into().map_err(failed)?)
+        } else {
+            Self::Network(table.try_into().map_err(failed)?)
         })
     }
 

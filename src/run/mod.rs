@@ -206,17 +206,14 @@ impl Run {
         let of_forest = config.get("recipe").is_some_and(|recipe| recipe.get("forest").is_some());
         let folder = home;
         let damaged = |e: Error| Error::content(&path, format!("{e}; it is damaged, or was changed by hand"));
-        Ok(match of_forest {
-            true => {
-                let config: ForestRunConfig = read_json(&path)?;
-                config.check().map_err(damaged)?;
-                Self::Forest(ForestRun { folder, config })
-            }
-            false => {
-                let config: NetworkRunConfig = read_json(&path)?;
-                config.check().map_err(damaged)?;
-                Self::Network(NetworkRun { folder, config })
-            }
+        Ok(if of_forest {
+            let config: ForestRunConfig = read_json(&path)?;
+            config.check().map_err(damaged)?;
+            Self::Forest(ForestRun { folder, config })
+        } else {
+            let config: NetworkRunConfig = read_json(&path)?;
+            config.check().map_err(damaged)?;
+            Self::Network(NetworkRun { folder, config })
         })
     }
 }

@@ -124,9 +124,10 @@ impl Weights {
                 (theirs, (tensor, "the decoder does not use that stage"))
             }));
         }
-        let told = match beside {
-            true => beside::apply(checkpoint, names, &mut content).map_err(refuse)?,
-            false => beside::Told::default(),
+        let told = if beside {
+            beside::apply(checkpoint, names, &mut content).map_err(refuse)?
+        } else {
+            beside::Told::default()
         };
         let normalisation = told.normalisation.or_else(|| normalisation(names, &content));
         let mut description = Description::new(names, content, normalisation);

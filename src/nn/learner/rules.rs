@@ -69,10 +69,7 @@ impl Optimizer for Sgd {
             Some(velocity) => gradient.clone().add(velocity.mul_scalar(share)),
             None => gradient.clone(),
         };
-        let direction = match self.nesterov {
-            true => velocity.clone().mul_scalar(share).add(gradient),
-            false => velocity.clone(),
-        };
+        let direction = if self.nesterov { velocity.clone().mul_scalar(share).add(gradient) } else { velocity.clone() };
         (parameter - direction.mul_scalar(rate), Some(SgdState { velocity: Some(velocity) }))
     }
 

@@ -276,10 +276,8 @@ pub(super) fn sgd<B: Backend>(
     let scaled = |tensor: FloatTensor<B>, factor: f64| B::float_mul_scalar(tensor, Scalar::Float(factor));
     let gradient = B::float_add(gradient, scaled(parameter.clone(), step.weight_decay));
     let velocity = B::float_add(scaled(velocity, step.momentum), gradient.clone());
-    let direction = match step.nesterov {
-        true => B::float_add(gradient, scaled(velocity.clone(), step.momentum)),
-        false => velocity.clone(),
-    };
+    let direction =
+        if step.nesterov { B::float_add(gradient, scaled(velocity.clone(), step.momentum)) } else { velocity.clone() };
     (B::float_sub(parameter, scaled(direction, step.rate)), velocity)
 }
 

@@ -257,9 +257,10 @@ fn check_labels(labelled: &Labelled<'_>, plan: &Plan, session: &Session<'_>) -> 
             if plan.split == Split::Region {
                 let alone = names(&|class| class.regions == 1 && class.pixels > 1);
                 if !alone.is_empty() {
-                    let rest = match classes.iter().any(|class| class.regions > 1) {
-                        true => "the mean by region is of the other classes",
-                        false => "there is no score by region",
+                    let rest = if classes.iter().any(|class| class.regions > 1) {
+                        "the mean by region is of the other classes"
+                    } else {
+                        "there is no score by region"
                     };
                     session.note(format!(
                         "the labels of {} hang together, so that none of them can be held out by region: {rest}; label a \

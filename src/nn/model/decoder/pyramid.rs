@@ -136,9 +136,12 @@ impl PyramidConfig {
         let [level, width] = self.widths(encoder);
         let channels = encoder.channels(encoder.stages);
         let plain = |bin| self.form == PyramidForm::Smp && bin == 1;
-        let conv_level = |&bin: &usize| match plain(bin) {
-            false => init.unit([channels, level], 1, 1, 1, how),
-            true => ConvNorm { conv: init.conv2d(channels, level, 1, how), norm: None },
+        let conv_level = |&bin: &usize| {
+            if plain(bin) {
+                ConvNorm { conv: init.conv2d(channels, level, 1, how), norm: None }
+            } else {
+                init.unit([channels, level], 1, 1, 1, how)
+            }
         };
         let levels = self.bins.iter().map(conv_level).collect();
         let [first, last] = self.form.kernels();
