@@ -3,6 +3,7 @@
 mod forest;
 mod ranking;
 
+pub(crate) use chart::curve_panels;
 pub use forest::{ClassReport, ForestReport, Importance};
 pub use ranking::{ImageRanking, RankedImage, write_images};
 
