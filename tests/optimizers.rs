@@ -33,8 +33,8 @@ fn steps_equal_pytorch() {
             let network = NetworkConfig::UnetSeeps(unet).init(0, &device).unwrap();
             let network = replace(network, |name| Some(golden[&format!("start.{name}")].clone())).train();
             let device = device.autodiff();
-            let classes = Tensor::<3, Int>::from_data(golden["classes"].clone(), &device);
-            let target = Target { classes, labelled: None };
+            let labels = Tensor::<3, Int>::from_data(golden["classes"].clone(), &device);
+            let target = Target { labels, complete: true };
             let mut learner = Learner::new(network, Settings::plain(config.clone()), Loss::cross_entropy()).unwrap();
             let input = Tensor::from_data(golden["input"].clone(), &device);
             for step in 0..4 {

@@ -7,7 +7,7 @@ mod common;
 use std::collections::BTreeMap;
 
 use burn::module::Module;
-use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 use segtool::nn::learner::{Learner, Part, Settings};
 use segtool::nn::loss::{Loss, Target};
 use segtool::nn::model::{
@@ -59,13 +59,9 @@ fn part(salt: u64, device: &Device) -> Part {
     let (batch, height, width) = (3, 37, 50);
     let input = TensorData::new(numbers(batch * 2 * height * width, salt), [batch, 2, height, width]);
     let area = batch * height * width;
-    let classes: Vec<i32> = (0..area).map(|i| ((i / 7 + salt as usize) % CLASSES) as i32).collect();
-    let labelled: Vec<bool> = (0..area).map(|i| i % 11 != 0).collect();
-    let shape = [batch, height, width];
-    let target = Target {
-        classes: Tensor::<3, Int>::from_data(TensorData::new(classes, shape), device),
-        labelled: Some(Tensor::<3, Bool>::from_data(TensorData::new(labelled, shape), device)),
-    };
+    let label = |i: usize| if i % 11 == 0 { -1 } else { ((i / 7 + salt as usize) % CLASSES) as i32 };
+    let labels = TensorData::new((0..area).map(label).collect(), [batch, height, width]);
+    let target = Target { labels: Tensor::<3, Int>::from_data(labels, device), complete: false };
     Part { input: Tensor::from_data(input, device), target, draw: 5 }
 }
 

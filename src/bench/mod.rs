@@ -253,7 +253,7 @@ impl Work {
                 let labels = Tensor::<3, Int>::from_data(TensorData::new(labels, [batch, size, size]), &device);
                 let (settings, loss) = options.learning(phase)?;
                 let learner = Learner::new(network.train(), settings, loss)?;
-                let target = Target { classes: labels, labelled: None };
+                let target = Target { labels, complete: true };
                 let part = Part { input: precision.of_input(input.clone()), target, draw: SEED };
                 Job::Train(Box::new(Training { learner, part }))
             }

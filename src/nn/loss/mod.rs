@@ -1,6 +1,6 @@
 //! Losses on logits `[batch, outputs, height, width]` and class indices `[batch, height, width]`.
 //!
-//! Pixels without a label ([`crate::base::label_map::IGNORE`]) count for nothing in any of them, and a batch without any label
+//! Pixels without a label count for nothing in any of them, and a batch without any label
 //! has a finite loss without a gradient.
 //!
 //! With a softmax there is an output for every class; with a sigmoid one for every class but class 0, the background,
@@ -76,7 +76,7 @@ impl Loss {
     }
 
     /// The loss of a batch, a tensor of one element; computed in float32 whatever the logits are. The labels must be
-    /// class indices below the number of classes, and 0 where there is none.
+    /// class indices below the number of classes, or -1.
     ///
     /// # Panics
     ///

@@ -28,11 +28,7 @@ pub fn target(batch: &Batch, device: &Device) -> Target {
     let labels: Vec<i16> = batch.classes.iter().map(|&class| class as i16).collect();
     let labels = Tensor::<3, Int>::from_data(TensorData::new(labels, shape), (device, DType::I16));
     let dtype = DType::from(device.settings().int_dtype);
-    let labels = labels.cast(dtype);
-    if !batch.classes.contains(&IGNORE) {
-        return Target { classes: labels, labelled: None };
-    }
-    Target { labelled: Some(labels.clone().greater_equal_elem(0)), classes: labels.clamp_min(0) }
+    Target { labels: labels.cast(dtype), complete: !batch.classes.contains(&IGNORE) }
 }
 
 /// The class of every pixel by `rule`, from logits `[count, outputs, height, width]`; row by row.
