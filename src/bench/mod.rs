@@ -2,7 +2,6 @@
 
 mod check;
 
-use crate::nn::loss::Target;
 use std::fmt;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -20,7 +19,7 @@ use crate::nn::activation::{Activation, Rule};
 use crate::nn::cost::{inference_memory, training_memory};
 use crate::nn::device::{DeviceChoice, free_memory, peak_memory};
 use crate::nn::learner::{Learner, Part, Settings};
-use crate::nn::loss::Loss;
+use crate::nn::loss::{Loss, Target};
 use crate::nn::model::InferenceNetwork;
 use crate::nn::ops::profile;
 use crate::nn::precision::Precision;

@@ -7,8 +7,7 @@ use burn::tensor::Device;
 
 use super::ops;
 use super::precision::Precision;
-use crate::base::main_memory;
-use crate::base::{Error, Result};
+use crate::base::{Error, Result, main_memory};
 
 /// A device by name, as `--device` takes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

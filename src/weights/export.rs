@@ -4,12 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use super::beside::CLASSES;
-use super::checkpoint::ENTRY;
-use super::checkpoint::{Checkpoint, MASK_VALUES, Stored};
+use super::checkpoint::{Checkpoint, ENTRY, MASK_VALUES, Stored};
 use super::content::Content;
 use super::describe;
-use super::names::Names;
-use super::names::some;
+use super::names::{Names, some};
 use super::recognise::{KEPT, Weights};
 use super::safetensors::encode;
 use super::torch_file::{self, Around};

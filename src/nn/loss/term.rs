@@ -1,10 +1,9 @@
 //! The losses that a recipe can name.
 
-use super::region::Over;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::region::Region;
+use super::region::{Over, Region};
 use crate::base::named_enum::{unknown, usual_spelling};
 use crate::base::{Error, Result};
 use crate::nn::activation::Activation;

@@ -7,8 +7,7 @@ use burn::backend::{Backend, ExtensionType, Flex, TensorMetadata, backend_extens
 
 use super::kernels::Kernels;
 use super::profile::timed;
-use super::settings::{AdamStep, SgdStep};
-use super::settings::{ConvSettings, ConvTransposeSettings, NormSettings, PoolSettings, Resampling};
+use super::settings::{AdamStep, ConvSettings, ConvTransposeSettings, NormSettings, PoolSettings, Resampling, SgdStep};
 
 /// A tensor that may be missing, in a form that burn's dispatch understands.
 #[derive(Debug, Clone, ExtensionType)]

@@ -1,14 +1,12 @@
 //! Every operation from burn's own, for any backend; and what the native kernels are tested against.
 
-use super::settings::AdamStep;
-use super::settings::SgdStep;
 use burn::backend::ops::InterpolateOptions;
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, Scalar, TensorMetadata};
 use burn::tensor::{FloatDType, IndexingUpdateOp, Shape, Slice};
 
 use super::results::{CrossEntropy, Gradients, Normalised, Statistics, Wanted};
-use super::settings::{ConvSettings, ConvTransposeSettings, NormSettings, PoolSettings, Resampling};
+use super::settings::{AdamStep, ConvSettings, ConvTransposeSettings, NormSettings, PoolSettings, Resampling, SgdStep};
 
 pub(super) fn convolution<B: Backend>(
     x: FloatTensor<B>,

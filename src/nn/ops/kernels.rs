@@ -2,19 +2,13 @@
 //!
 //! The default bodies work on any backend; `flex` and `libtorch` replace them by native ones.
 
-use super::results::CrossEntropy;
-use super::results::Gradients;
-use super::results::Normalised;
-use super::results::Statistics;
-use super::results::Wanted;
-use super::settings::AdamStep;
-use super::settings::SgdStep;
+use super::results::{CrossEntropy, Gradients, Normalised, Statistics, Wanted};
 use burn::backend::Backend;
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::tensor::Shape;
 
 use super::generic;
-use super::settings::{ConvSettings, ConvTransposeSettings, NormSettings, PoolSettings, Resampling};
+use super::settings::{AdamStep, ConvSettings, ConvTransposeSettings, NormSettings, PoolSettings, Resampling, SgdStep};
 
 /// The operations of one backend. Shapes are PyTorch's: images `[batch, channels, height, width]`.
 pub(super) trait Kernels: Backend {
