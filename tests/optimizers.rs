@@ -9,7 +9,7 @@ use burn::tensor::{Int, Tensor};
 use segtool::nn::learner::{Learner, Part, Settings};
 use segtool::nn::loss::{Loss, Target};
 use segtool::nn::model::{NetworkConfig, UnetConfig, collect, replace};
-use segtool::recipe::{Decayed, Moments, OptimizerConfig, OptimizerKind};
+use segtool::recipe::{AdamSettings, Decayed, OptimizerConfig, OptimizerKind};
 
 use common::{devices, fixture, floats, relative_error};
 
@@ -20,7 +20,7 @@ const TOLERANCE: f32 = 1e-3;
 fn steps_equal_pytorch() {
     let golden = fixture("training.safetensors");
     let decayed = |kind, weight_decay| OptimizerConfig { kind, weight_decay, decay: Decayed::All };
-    let adam = OptimizerKind::Adam(Moments { beta_1: 0.8, beta_2: 0.95, epsilon: 1e-6 });
+    let adam = OptimizerKind::Adam(AdamSettings { beta_1: 0.8, beta_2: 0.95, epsilon: 1e-6 });
     let nesterov = OptimizerKind::Sgd { momentum: 0.8, nesterov: true };
     for (name, config, rate) in [
         ("adam", OptimizerConfig::adam(), 0.01),

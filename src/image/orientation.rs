@@ -1,7 +1,6 @@
 //! The orientation that a file declares (EXIF, or tag 274 of a TIFF), applied as image viewers, OpenCV and labelling tools
 //! apply it.
 
-use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use serde::{Deserialize, Serialize};

@@ -13,7 +13,7 @@ pub use forest::ForestRecipe;
 pub use schedule::{Curve, Schedule, Warmup};
 pub use training::{Criterion, Phase, Training};
 
-pub use crate::nn::learner::{Decayed, Freeze, Moments, OptimizerConfig, OptimizerKind};
+pub use crate::nn::learner::{AdamSettings, Decayed, Freeze, OptimizerConfig, OptimizerKind};
 
 use crate::base::error::plain_types;
 use crate::base::files::read_text;

@@ -24,10 +24,10 @@ pub struct OptimizerConfig {
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum OptimizerKind {
     /// Adam (arXiv 1412.6980).
-    Adam(Moments),
+    Adam(AdamSettings),
     /// Adam with decoupled weight decay (arXiv 1711.05101).
     #[serde(rename = "adamw", alias = "adam-w", alias = "adam_w")]
-    AdamW(Moments),
+    AdamW(AdamSettings),
     /// Stochastic gradient descent with momentum.
     Sgd {
         /// Share of the last step that is kept; 0 for none.
@@ -42,7 +42,7 @@ pub enum OptimizerKind {
 /// Settings of Adam.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Moments {
+pub struct AdamSettings {
     /// Decay of the mean of the gradient; 0.9.
     pub beta_1: f32,
     /// Decay of the mean of its square; 0.999.
@@ -51,7 +51,7 @@ pub struct Moments {
     pub epsilon: f32,
 }
 
-impl Default for Moments {
+impl Default for AdamSettings {
     fn default() -> Self {
         Self { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-8 }
     }
@@ -112,12 +112,12 @@ named_enum!(Freeze, "part", "encoder" => Encoder, "norm" => Norm);
 impl OptimizerConfig {
     /// Adam with its defaults.
     pub fn adam() -> Self {
-        OptimizerKind::Adam(Moments::default()).into()
+        OptimizerKind::Adam(AdamSettings::default()).into()
     }
 
     /// AdamW with its defaults.
     pub fn adam_w() -> Self {
-        OptimizerKind::AdamW(Moments::default()).into()
+        OptimizerKind::AdamW(AdamSettings::default()).into()
     }
 
     /// SGD with its defaults.
@@ -128,8 +128,8 @@ impl OptimizerConfig {
     /// Says what is wrong with the numbers.
     pub(crate) fn check(&self) -> Result<()> {
         let shares: Vec<(&str, f64)> = match self.kind {
-            OptimizerKind::Adam(Moments { beta_1, beta_2, epsilon })
-            | OptimizerKind::AdamW(Moments { beta_1, beta_2, epsilon }) => {
+            OptimizerKind::Adam(AdamSettings { beta_1, beta_2, epsilon })
+            | OptimizerKind::AdamW(AdamSettings { beta_1, beta_2, epsilon }) => {
                 if !(epsilon > 0.0 && epsilon.is_finite()) {
                     return Err(Error::Config(format!("`epsilon` of the optimiser must be above 0, not {epsilon}")));
                 }

@@ -17,7 +17,7 @@ use super::model::Network;
 use crate::base::{Error, Result};
 use crate::nn::model::freeze;
 
-pub use config::{Decayed, Freeze, Moments, OptimizerConfig, OptimizerKind};
+pub use config::{AdamSettings, Decayed, Freeze, OptimizerConfig, OptimizerKind};
 
 use average::moved;
 use gradients::{Sum, limit};

@@ -7,7 +7,7 @@ use burn::optim::decay::WeightDecayConfig;
 use burn::optim::{AdamConfig, AdamWConfig, LearningRate, ModuleOptimizer, Optimizer};
 use burn::tensor::{Device, Tensor};
 
-use super::config::{Decayed, Freeze, Moments, OptimizerConfig, OptimizerKind};
+use super::config::{AdamSettings, Decayed, Freeze, OptimizerConfig, OptimizerKind};
 use super::rules::{Adaptive, Sgd, adam_step};
 use crate::nn::model::{Network, ParameterShape, shapes};
 
@@ -63,7 +63,7 @@ pub(super) fn build_optimizer(config: &OptimizerConfig, head_rate: f64, kinds: &
     let penalty = |weight_decay: f32| (weight_decay > 0.0).then(|| WeightDecayConfig::new(weight_decay));
     let decay = (config.weight_decay, config.decay);
     match config.kind {
-        OptimizerKind::Adam(Moments { beta_1, beta_2, epsilon }) => {
+        OptimizerKind::Adam(AdamSettings { beta_1, beta_2, epsilon }) => {
             let build = |weight_decay| {
                 let config = AdamConfig::new().with_beta_1(beta_1).with_beta_2(beta_2).with_epsilon(epsilon);
                 let inner = config.with_weight_decay(penalty(weight_decay)).build();
@@ -71,7 +71,7 @@ pub(super) fn build_optimizer(config: &OptimizerConfig, head_rate: f64, kinds: &
             };
             grouped(build, decay, head_rate, kinds)
         }
-        OptimizerKind::AdamW(Moments { beta_1, beta_2, epsilon }) => {
+        OptimizerKind::AdamW(AdamSettings { beta_1, beta_2, epsilon }) => {
             let build = |weight_decay| {
                 let config = AdamWConfig::new().with_beta_1(beta_1).with_beta_2(beta_2).with_epsilon(epsilon);
                 let inner = config.with_weight_decay(weight_decay).build();

@@ -143,8 +143,9 @@ macro_rules! plain {
                 bias: Maybe<Self>,
                 settings: ConvSettings,
             ) -> FloatTensor<Self> {
-                let device = x.device();
-                timed::<Self, _>("convolution", &device, || Self::convolution(x, weight, bias.into_option(), settings))
+                timed::<Self, _>("convolution", &x.device(), || {
+                    Self::convolution(x, weight, bias.into_option(), settings)
+                })
             }
 
             fn run_rectified_convolution(
@@ -154,10 +155,10 @@ macro_rules! plain {
                 shortcut: Maybe<Self>,
                 settings: ConvSettings,
             ) -> FloatTensor<Self> {
-                let device = x.device();
                 let (bias, shortcut) = (bias.into_option(), shortcut.into_option());
-                let run = || Self::rectified_convolution(x, weight, bias, shortcut, settings);
-                timed::<Self, _>("convolution", &device, run)
+                timed::<Self, _>("convolution", &x.device(), || {
+                    Self::rectified_convolution(x, weight, bias, shortcut, settings)
+                })
             }
 
             fn run_transposed_convolution(
@@ -166,9 +167,9 @@ macro_rules! plain {
                 bias: Maybe<Self>,
                 settings: ConvTransposeSettings,
             ) -> FloatTensor<Self> {
-                let device = x.device();
-                let run = || Self::transposed_convolution(x, weight, bias.into_option(), settings);
-                timed::<Self, _>("transposed convolution", &device, run)
+                timed::<Self, _>("transposed convolution", &x.device(), || {
+                    Self::transposed_convolution(x, weight, bias.into_option(), settings)
+                })
             }
 
             fn run_batch_normalisation(
@@ -179,9 +180,9 @@ macro_rules! plain {
                 running_var: FloatTensor<Self>,
                 settings: NormSettings,
             ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-                let device = x.device();
-                let run = || Self::batch_normalisation(x, weight, bias, running_mean, running_var, settings);
-                let done = timed::<Self, _>("batch norm", &device, run);
+                let done = timed::<Self, _>("batch norm", &x.device(), || {
+                    Self::batch_normalisation(x, weight, bias, running_mean, running_var, settings)
+                });
                 (done.output, done.running_mean, done.running_var)
             }
 
@@ -193,35 +194,29 @@ macro_rules! plain {
                 var: FloatTensor<Self>,
                 epsilon: f64,
             ) -> FloatTensor<Self> {
-                let device = x.device();
-                let run = || Self::fixed_normalisation(x, weight, bias, mean, var, epsilon);
-                timed::<Self, _>("batch norm", &device, run)
+                timed::<Self, _>("batch norm", &x.device(), || {
+                    Self::fixed_normalisation(x, weight, bias, mean, var, epsilon)
+                })
             }
 
             fn run_rectify(x: FloatTensor<Self>) -> FloatTensor<Self> {
-                let device = x.device();
-                timed::<Self, _>("relu", &device, || Self::rectify(x))
+                timed::<Self, _>("relu", &x.device(), || Self::rectify(x))
             }
 
             fn run_maximum_pooling(x: FloatTensor<Self>, settings: PoolSettings) -> FloatTensor<Self> {
-                let device = x.device();
-                timed::<Self, _>("max pooling", &device, || Self::maximum_pooling(x, settings).0)
+                timed::<Self, _>("max pooling", &x.device(), || Self::maximum_pooling(x, settings).0)
             }
 
             fn run_adaptive_average_pooling(x: FloatTensor<Self>, size: [usize; 2]) -> FloatTensor<Self> {
-                let device = x.device();
-                timed::<Self, _>("average pooling", &device, || Self::adaptive_average_pooling(x, size))
+                timed::<Self, _>("average pooling", &x.device(), || Self::adaptive_average_pooling(x, size))
             }
 
             fn run_resample(x: FloatTensor<Self>, size: [usize; 2], how: Resampling) -> FloatTensor<Self> {
-                let device = x.device();
-                timed::<Self, _>("interpolation", &device, || Self::resample(x, size, how))
+                timed::<Self, _>("interpolation", &x.device(), || Self::resample(x, size, how))
             }
 
             fn run_argmax_channels(x: FloatTensor<Self>) -> IntTensor<Self> {
-                let device = x.device();
-                let run = || Self::argmax_channels(x);
-                timed::<Self, _>("argmax", &device, run)
+                timed::<Self, _>("argmax", &x.device(), || Self::argmax_channels(x))
             }
 
             fn run_note(x: FloatTensor<Self>) -> FloatTensor<Self> {
@@ -242,9 +237,10 @@ macro_rules! plain {
                 class_weights: Maybe<Self>,
                 ignore: i64,
             ) -> FloatTensor<Self> {
-                let device = logits.device();
-                let run = || Self::softmax_cross_entropy(logits, labels, class_weights.into_option(), ignore);
-                timed::<Self, _>("cross-entropy", &device, run).loss
+                timed::<Self, _>("cross-entropy", &logits.device(), || {
+                    Self::softmax_cross_entropy(logits, labels, class_weights.into_option(), ignore)
+                })
+                .loss
             }
 
             fn run_sgd(

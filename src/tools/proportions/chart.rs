@@ -7,9 +7,8 @@ use image::imageops::{rotate270, thumbnail};
 
 use super::{Axis, Depths, Proportions, add, dominant};
 use crate::base::{Error, Result};
-use crate::draw::{
-    FAINT, GAP, INK, LegendRow, LegendTable, PAPER, Text, draw_tables, fill, paste, tables_height, ticks,
-};
+use crate::draw::axis::ticks;
+use crate::draw::{FAINT, GAP, INK, LegendRow, LegendTable, PAPER, Text, draw_tables, fill, paste, tables_height};
 
 /// Shortest and longest drawing of a core, in pixels.
 const LENGTH: (usize, usize) = (640, 1600);

@@ -122,7 +122,7 @@ fn note_warmup(plan: &Plan, sink: &dyn Sink) -> Result<()> {
     let phases = plan.recipe.training.resolved_phases();
     for (i, phase) in phases.iter().enumerate() {
         let steps = course.phase_steps(phase);
-        let Some(warmup) = phase.schedule.warmup().filter(|warmup| warmup.steps > steps) else { continue };
+        let Some(warmup) = phase.schedule.warmup.filter(|warmup| warmup.steps > steps) else { continue };
         let (what, key) = match phases.len() {
             1 => ("the training".to_owned(), "training.schedule".to_owned()),
             _ => (format!("phase {}", i + 1), format!("training.phases.{i}.schedule")),
