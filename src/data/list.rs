@@ -138,11 +138,10 @@ fn parse_line(whole: &str, folder: &Path) -> Option<Line> {
     if line.starts_with('#') {
         return None;
     }
-    let halves = |(at, separator): (usize, char)| {
-        (unquoted(line[..at].trim()), unquoted(line[at + separator.len_utf8()..].trim()))
-    };
     let separators = || line.char_indices().filter(|(_, c)| matches!(c, '\t' | ' ' | ',' | ';'));
-    for (left, right) in separators().map(halves) {
+    for (left, right) in separators()
+        .map(|(at, separator)| (unquoted(line[..at].trim()), unquoted(line[at + separator.len_utf8()..].trim())))
+    {
         if let (Some(image), Some(label)) = (found(left), found(right)) {
             return Some(Line::Two(image, label));
         }

@@ -18,7 +18,7 @@ mod text;
 pub use color_bar::{color_bar_width, with_color_bar};
 pub use compose::compose;
 pub(crate) use curves::{Curve, CurvePanel, Room, draw_curves};
-pub use figure::{Figure, Frame, Layout, Legend, Panel, figure, panels_width, side_by_side, stack};
+pub use figure::{Figure, Frame, Layout, Panel, figure, panels_width, stack};
 pub use file::{FigureFormat, encode_figure, encode_jpeg, write_png};
 pub use heatmap::heatmap;
 pub use legend::{LegendRow, LegendTable};

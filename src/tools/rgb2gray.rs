@@ -179,12 +179,15 @@ impl Gray {
             Alpha::Black => 0,
             Alpha::White => opaque,
         };
-        let over = |(i, sample): (usize, &T)| {
-            let alpha = alpha[i / bands].index();
-            let front = sample.index() * if associated { opaque } else { alpha };
-            T::round(((front + background * (opaque - alpha)) as f64 / opaque as f64).min(opaque as f64))
-        };
-        color.iter().enumerate().map(over).collect()
+        color
+            .iter()
+            .enumerate()
+            .map(|(i, sample)| {
+                let alpha = alpha[i / bands].index();
+                let front = sample.index() * if associated { opaque } else { alpha };
+                T::round(((front + background * (opaque - alpha)) as f64 / opaque as f64).min(opaque as f64))
+            })
+            .collect()
     }
 }
 
@@ -198,7 +201,7 @@ fn blackened<T: Sample<LEVELS>, const LEVELS: usize>(mut samples: Vec<T>, nodata
 
 /// Samples from 0 to 1 as 16-bit ones; 0 for pixels without data.
 fn sixteen_bits(path: &Path, samples: &[f32], width: usize, bands: usize, nodata: Option<&[bool]>) -> Result<Vec<u16>> {
-    let convert = |(i, &sample): (usize, &f32)| {
+    samples.iter().enumerate().map(|(i, &sample)| {
         if nodata.is_some_and(|nodata| nodata[i / bands]) {
             return Ok(0);
         }
@@ -213,8 +216,7 @@ fn sixteen_bits(path: &Path, samples: &[f32], width: usize, bands: usize, nodata
                  so scale the image first"
             ),
         ))
-    };
-    samples.iter().enumerate().map(convert).collect()
+    }).collect()
 }
 
 /// Turns the images grey, on all threads of the rayon pool. An image that cannot be used is reported and left out; one

@@ -185,7 +185,7 @@ fn layers(parameters: &[ParameterShape], inference: &[LayerRun], training: &[Lay
     let in_inference = |run: &&LayerRun| inference.iter().any(|other| other.weight == run.weight);
     let runs = inference.iter().map(|run| (run, false));
     let runs = runs.chain(training.iter().filter(|run| !in_inference(run)).map(|run| (run, true)));
-    let layer = |(run, training_only): (&LayerRun, bool)| {
+    runs.filter_map(|(run, training_only)| {
         let name = layer_of(&parameters.iter().find(|parameter| parameter.id == run.weight)?.name);
         let [_, channels, height, width] = run.output;
         Some(Layer {
@@ -196,8 +196,8 @@ fn layers(parameters: &[ParameterShape], inference: &[LayerRun], training: &[Lay
             multiply_adds: run.multiply_adds,
             training_only,
         })
-    };
-    runs.filter_map(layer).collect()
+    })
+    .collect()
 }
 
 /// The name of the layer that a parameter belongs to.

@@ -212,13 +212,14 @@ impl Proportions {
     fn legend(&self, colors: &[[u8; 3]], names: &[String]) -> Vec<LegendTable> {
         let totals = self.totals();
         let pixels: u64 = totals.iter().sum();
-        let row = |((total, name), color): ((&u64, &String), &[u8; 3])| LegendRow {
-            color: Some(*color),
-            name: name.clone(),
-            values: vec![format!("{:.1} %", 100.0 * *total as f64 / pixels as f64)],
-        };
         let present = totals.iter().zip(names).zip(colors).filter(|((total, _), _)| **total > 0);
-        let rows: Vec<LegendRow> = present.map(row).collect();
+        let rows: Vec<LegendRow> = present
+            .map(|((total, name), color)| LegendRow {
+                color: Some(*color),
+                name: name.clone(),
+                values: vec![format!("{:.1} %", 100.0 * *total as f64 / pixels as f64)],
+            })
+            .collect();
         let classes = LegendTable { columns: vec!["share".into()], rows };
         let grey = LegendRow { color: Some(UNLABELLED), name: "not labelled".into(), values: Vec::new() };
         let others = LegendTable { columns: Vec::new(), rows: vec![grey] };

@@ -11,7 +11,7 @@ use crate::base::event::{Event, Sink, Task};
 use crate::base::files::write_atomically;
 use crate::base::named_enum::classes_that;
 use crate::base::{Error, Result};
-use crate::data::{Dataset, StoredNumber, load_raster, measured, repeat_notes};
+use crate::data::{Dataset, StoredNumber, measured, repeat_notes};
 use crate::image::report_notes;
 use crate::metric::ConfusionMatrix;
 use crate::metric::Evaluation;
@@ -149,9 +149,8 @@ fn validate(predictor: &ForestPredictor, plan: &Plan, session: &Session<'_>) -> 
         if session.stop.load(Ordering::Relaxed) {
             return Ok(None);
         }
-        let Loaded { labels, .. } = image.load(&plan.dataset)?;
-        let found =
-            predictor.predict(&image.image, &load_raster(&image.image, &plan.dataset)?, Wanted::default(), &options)?;
+        let Loaded { image: decoded, labels, .. } = image.load(&plan.dataset)?;
+        let found = predictor.predict(&image.image, &decoded, Wanted::default(), &options)?;
         matrix.add(&labels.classes, &found.labels.classes);
         session.sink.event(Event::Advanced { done: done + 1, loss: None });
     }
@@ -336,11 +335,10 @@ fn importances(
         let (own, after) = rest.split_at(part.channels);
         rest = after;
         by_tap.push(Importance { name: part.to_string(), channels: part.channels, importance: own.iter().sum() });
-        let channel = |(channel, importance): (usize, &f64)| {
+        single.extend(own.iter().enumerate().map(|(channel, importance)| {
             let name = format!("{part} channel {channel}");
             Importance { name, channels: 1, importance: *importance }
-        };
-        single.extend(own.iter().enumerate().map(channel));
+        }));
     }
     single.sort_by(|a, b| b.importance.total_cmp(&a.importance));
     single.truncate(STRONGEST);

@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use crate::base::label_map::{IGNORE, LabelMap};
-use crate::base::{Error, Result, Size};
+use crate::base::{Error, Result};
 use crate::data::{
     CsvLabels, Dataset, Fingerprint, Labels, Pair, ValidPixels, check_size, load_raster, load_sparse_labels,
     read_label_csv, settled,
 };
-use crate::image::Samples;
+use crate::image::{Image, Samples};
 
 const NO_MASKS: &str =
     "a forest learns from label images, strokes or a table of points and rectangles, not from folders of masks";
@@ -86,13 +86,13 @@ impl LabelledImage {
         }
         raster.nodata.iter().for_each(|nodata| labels.leave_out(nodata));
         let content = Fingerprint { image: Fingerprint::image(&raster), labels: Fingerprint::labels(&labels) };
-        Ok(Loaded { size: raster.size, labels, content })
+        Ok(Loaded { image: raster, labels, content })
     }
 }
 
-/// The labels of an image that was decoded with them.
+/// An image with its labels.
 pub(super) struct Loaded {
-    pub(super) size: Size,
+    pub(super) image: Image,
     pub(super) labels: LabelMap,
     pub(super) content: Fingerprint,
 }

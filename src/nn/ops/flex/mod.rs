@@ -21,10 +21,10 @@ use burn::tensor::{DType, IntDType, Shape, TensorData};
 use rayon::prelude::*;
 
 use super::argmax::largest_channel;
+use super::dry;
 use super::kernels::Kernels;
 use super::results::{CrossEntropy, Gradients, Normalised, Statistics, Wanted};
 use super::settings::{ConvSettings, ConvTransposeSettings, NormSettings, PoolSettings, Resampling};
-use super::dry;
 use conv::{Epilogue, Problem};
 use hollow::hollow;
 use unfold::Geometry;
