@@ -97,26 +97,6 @@ pub(super) trait Moments<const D: usize>: Sized {
     fn close(moments: AdaptiveMomentumState<D>) -> Self;
 }
 
-impl<const D: usize> Moments<D> for AdamState<D> {
-    fn open(self) -> AdaptiveMomentumState<D> {
-        self.momentum
-    }
-
-    fn close(moments: AdaptiveMomentumState<D>) -> Self {
-        Self { momentum: moments }
-    }
-}
-
-impl<const D: usize> Moments<D> for AdamWState<D> {
-    fn open(self) -> AdaptiveMomentumState<D> {
-        self.momentum
-    }
-
-    fn close(moments: AdaptiveMomentumState<D>) -> Self {
-        Self { momentum: moments }
-    }
-}
-
 fn fused<const D: usize, S: Moments<D>>(
     numbers: AdamStep,
     parameter: Tensor<D>,
@@ -133,6 +113,16 @@ fn fused<const D: usize, S: Moments<D>>(
 
 macro_rules! adaptive {
     ($inner:ty, $state:ident) => {
+        impl<const D: usize> Moments<D> for $state<D> {
+            fn open(self) -> AdaptiveMomentumState<D> {
+                self.momentum
+            }
+
+            fn close(moments: AdaptiveMomentumState<D>) -> Self {
+                Self { momentum: moments }
+            }
+        }
+
         impl Optimizer for Adaptive<$inner> {
             type State<const D: usize> = $state<D>;
 
