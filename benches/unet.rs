@@ -51,8 +51,8 @@ fn train_step(bencher: divan::Bencher<'_, '_>, choice: &DeviceChoice) {
     let input = input(&device);
     let shape = [SHAPE[0], SHAPE[2], SHAPE[3]];
     let classes: Vec<i32> = (0..shape.iter().product::<usize>()).map(|i| (i / 77 % CLASSES) as i32).collect();
-    let classes = Tensor::<3, Int>::from_data(TensorData::new(classes, shape), &device);
-    let target = Target { classes, labelled: None };
+    let labels = Tensor::<3, Int>::from_data(TensorData::new(classes, shape), &device);
+    let target = Target { labels, complete: true };
     bencher.counter(ItemsCount::new(SHAPE[0])).bench_local(|| {
         let loss = Loss::cross_entropy().compute(network.forward(input.clone()), &target);
         let gradients = GradientsParams::from_grads(loss.backward(), &network);

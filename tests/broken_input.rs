@@ -532,7 +532,7 @@ fn a_result_never_overwrites_an_image_and_choices_must_fit() {
     assert_says(&message, &["would overwrite the input", "000.png", "--output-path"]);
     let refused = |more: &[&str], code| stderr_of(&[&base[..], more].concat(), code);
     assert_says(&refused(&["--scales", "1,x"], 2), &["'x' is not a number"]);
-    assert_says(&refused(&["--scales", "pspnet"], 2), &["there are csail, semseg, mmseg"]);
+    assert_says(&refused(&["--scales", "pspnet"], 2), &["choose csail, semseg or mmseg"]);
     assert_says(&refused(&["--scales", "csail", "--tile", "64"], 1), &["whole images"]);
     assert_says(&refused(&["--scales", "1", "--resize", "64"], 2), &["cannot be used with"]);
     assert_says(&refused(&["--stride", "64"], 1), &["--tile"]);

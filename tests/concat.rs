@@ -422,7 +422,7 @@ fn a_vertical_layout_stands_panels_on_each_other() {
     assert_eq!(narrow.dimensions(), (60, 3 * 45));
     let titled = bench.draw(&["--labels", "labels", "--layout", "vertical", "--titles", "--legend"]);
     assert!(titled.height() > 3 * HEIGHT + 3 * 12 && titled.width() < 2 * WIDTH + 200, "{:?}", titled.dimensions());
-    assert_says(&bench_refusal(&bench), &["there is no layout 'diagonal'; there are horizontal, vertical"]);
+    assert_says(&bench_refusal(&bench), &["unknown layout 'diagonal'; choose horizontal or vertical"]);
 }
 
 fn bench_refusal(bench: &Bench) -> String {

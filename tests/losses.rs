@@ -7,10 +7,10 @@ mod common;
 
 use std::collections::HashMap;
 
-use burn::tensor::{Bool, DType, Device, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use segtool::nn::activation::Activation;
 use segtool::nn::device::DeviceChoice;
-use segtool::nn::loss::{Loss, LossTerm, Target, parse_terms};
+use segtool::nn::loss::{Loss, LossKind, LossTerm, Target, parse_terms};
 use serde::Deserialize;
 
 use common::{devices, fixture, fixture_path, floats, metadata, noise, relative_error};
@@ -41,12 +41,8 @@ fn cases() -> Vec<Case> {
 fn target(classes: &TensorData, device: &Device) -> Target {
     let values: Vec<i32> = classes.iter::<i32>().collect();
     let shape = classes.shape().to_vec();
-    let kept: Vec<i32> = values.iter().map(|&c| c.max(0)).collect();
-    let labelled = values.iter().any(|&c| c < 0).then(|| {
-        let mask: Vec<bool> = values.iter().map(|&c| c >= 0).collect();
-        Tensor::<3, Bool>::from_data(TensorData::new(mask, shape.clone()), device)
-    });
-    Target { classes: Tensor::<3, Int>::from_data(TensorData::new(kept, shape), device), labelled }
+    let complete = values.iter().all(|&c| c >= 0);
+    Target { labels: Tensor::<3, Int>::from_data(TensorData::new(values, shape), device), complete }
 }
 
 /// The labels of a case: with one output there are two classes.
@@ -140,7 +136,7 @@ fn pixels_that_weigh_nothing_have_no_loss_and_no_gradient() {
     for (choice, device) in devices() {
         let device = device.autodiff();
         for label_smoothing in [0.0, 0.1] {
-            let term = LossTerm::CrossEntropy { weight: 1.0, label_smoothing };
+            let term = LossTerm { kind: LossKind::CrossEntropy { label_smoothing }, weight: 1.0 };
             let loss = Loss::new(&[term], Activation::Softmax, Some(vec![0.0, 1.0, 1.0, 1.0])).unwrap();
             let (value, gradient) = value_and_gradient(&loss, logits, &target(&only_first, &device), &device);
             assert_eq!(value, 0.0, "{label_smoothing} on {choice}");
@@ -162,7 +158,7 @@ fn a_batch_of_no_images_is_no_fault() {
                 1
             };
             let logits = Tensor::<4>::zeros([0, outputs, 7, 5], &device).require_grad();
-            let target = Target { classes: Tensor::zeros([0, 7, 5], &device), labelled: None };
+            let target = Target { labels: Tensor::zeros([0, 7, 5], &device), complete: true };
             let value = case.loss().compute(logits, &target).into_scalar::<f32>();
             assert!(value.is_finite(), "{}", case.name);
         }

@@ -102,8 +102,8 @@ fn target(device: &Device) -> Target {
     let [batch, _, height, width] = INPUT;
     let class = |v: f32| ((v + 1.0) * CLASSES as f32 / 2.0) as i32;
     let classes: Vec<i32> = numbers("labels", batch * height * width).into_iter().map(class).collect();
-    let classes = Tensor::<3, Int>::from_data(TensorData::new(classes, [batch, height, width]), device);
-    Target { classes, labelled: None }
+    let labels = Tensor::<3, Int>::from_data(TensorData::new(classes, [batch, height, width]), device);
+    Target { labels, complete: true }
 }
 
 #[test]

@@ -18,7 +18,9 @@ use segtool::nn::loss::{ClassWeights, parse_terms};
 use segtool::nn::model::{
     DecoderConfig, DeepSupervisionConfig, EncoderDecoderConfig, NetworkConfig, PyramidConfig, ResNetConfig, Variant,
 };
-use segtool::recipe::{Criterion, Decayed, NetworkRecipe, OptimizerConfig, Phase, Recipe, Schedule, Warmup};
+use segtool::recipe::{
+    Criterion, Curve, Decayed, NetworkRecipe, OptimizerConfig, OptimizerKind, Phase, Recipe, Schedule, Warmup,
+};
 use segtool::train::network::Plan;
 use segtool::train::{self, Job, Outcome, Session, Source, Validation, resume, resume_for};
 
@@ -86,7 +88,11 @@ fn stopping_anywhere_and_resuming_changes_nothing() {
 
 #[test]
 fn the_momentum_of_sgd_survives_too() {
-    let optimizer = OptimizerConfig::Sgd { momentum: 0.9, nesterov: true, weight_decay: 1e-3, decay: Decayed::All };
+    let optimizer = OptimizerConfig {
+        kind: OptimizerKind::Sgd { momentum: 0.9, nesterov: true },
+        weight_decay: 1e-3,
+        decay: Decayed::All,
+    };
     stop_and_resume(|recipe| recipe.training.optimizer = optimizer.clone());
 }
 
@@ -101,7 +107,7 @@ fn running_statistics_and_dropout_survive_too() {
 
 #[test]
 fn phases_averages_and_everything_random_survive_too() {
-    let kernels = OptimizerConfig::Sgd { momentum: 0.9, nesterov: false, weight_decay: 1e-3, decay: Decayed::Kernels };
+    let kernels = OptimizerConfig { weight_decay: 1e-3, decay: Decayed::Kernels, ..OptimizerConfig::sgd() };
     let augment = "flip-horizontal,rotate=20,scale=0.7:1.3,crop=40:0.9,color-jitter,blur,noise";
     let optimizers = [OptimizerConfig::adam(), OptimizerConfig::adam_w(), kernels];
     for (i, optimizer) in optimizers.into_iter().enumerate() {
@@ -114,7 +120,8 @@ fn phases_averages_and_everything_random_survive_too() {
             training.clip_norm = Some(1.0);
             training.class_weights = ClassWeights::Auto;
             training.checkpointing = i == 1;
-            training.schedule = Schedule::Cosine { floor: 0.1, warmup: Some(Warmup { steps: 3, start: 0.1 }) };
+            let warmup = Some(Warmup { steps: 3, start: 0.1 });
+            training.schedule = Schedule { curve: Curve::Cosine { floor: 0.1 }, warmup };
             let loss = parse_terms("cross-entropy+focal-tversky+lovasz").unwrap();
             let second =
                 Phase { epochs: 2, loss: Some(loss), from_best: true, learning_rate: Some(0.02), ..Phase::default() };
@@ -204,9 +211,9 @@ fn a_run_whose_rate_does_not_depend_on_its_length_goes_on_as_if_it_had_been_long
     let warmup = Some(Warmup { steps: 3, start: 0.1 });
     let phase = |epochs| Phase { epochs, ..Phase::default() };
     for (i, (schedule, phases)) in [
-        (Schedule::Constant { warmup }, vec![]),
-        (Schedule::Step { every: 2, factor: 0.5, warmup: None }, vec![]),
-        (Schedule::Constant { warmup: None }, vec![1]),
+        (Schedule { curve: Curve::Constant {}, warmup }, vec![]),
+        (Curve::Step { every: 2, factor: 0.5 }.into(), vec![]),
+        (Curve::Constant {}.into(), vec![1]),
     ]
     .into_iter()
     .enumerate()
@@ -276,7 +283,7 @@ fn a_run_that_cannot_go_on_for_longer_says_why_and_how_to_train_on() {
     let mut short = plan(folder.path(), 20);
     short.recipe.training.patience = Some(2);
     short.recipe.training.learning_rate = 1e-12;
-    short.recipe.training.schedule = Schedule::Constant { warmup: None };
+    short.recipe.training.schedule = Curve::Constant {}.into();
     start(short, &patient, &session(&never, &SILENT, 1)).unwrap();
     let message = stderr_of(&["train", "--resume", &text(&patient)], 0);
     assert!(message.contains("ended after epoch 3 of 20, without a better validation for 2 epochs"), "{message}");

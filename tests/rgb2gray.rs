@@ -253,7 +253,7 @@ fn bad_images_are_named_and_the_rest_is_done() {
     assert_eq!(std::fs::read_dir(&out).unwrap().count(), 1);
     stderr_of(&["rgb2gray", &text(&at("empty.png")), "--output-folder", &out], 1);
     let unknown = stderr_of(&["rgb2gray", &from, "--output-folder", &out, "--method", "mauve"], 2);
-    assert!(unknown.contains("there are luminance"), "{unknown}");
+    assert!(unknown.contains("choose luminance"), "{unknown}");
     let missing = text(&at("nowhere"));
     assert!(stderr_of(&["rgb2gray", "--input-folder", &missing, "--output-folder", &out], 1).contains("nowhere"));
 }

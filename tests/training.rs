@@ -7,14 +7,14 @@ mod common;
 use std::collections::BTreeMap;
 
 use burn::module::Module;
-use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 use segtool::nn::learner::{Learner, Part, Settings};
 use segtool::nn::loss::{Loss, Target};
 use segtool::nn::model::{
     AttentionUnetConfig, DecoderConfig, DeepSupervisionConfig, EncoderDecoderConfig, Network, NetworkConfig, Parameter,
     PyramidConfig, ResNetConfig, ResnetUnetConfig, UnetConfig, Variant, collect, collect_gradients,
 };
-use segtool::recipe::{Decayed, Freeze, OptimizerConfig};
+use segtool::recipe::{Decayed, Freeze, OptimizerConfig, OptimizerKind};
 
 use common::{devices, floats, relative_error};
 
@@ -59,13 +59,9 @@ fn part(salt: u64, device: &Device) -> Part {
     let (batch, height, width) = (3, 37, 50);
     let input = TensorData::new(numbers(batch * 2 * height * width, salt), [batch, 2, height, width]);
     let area = batch * height * width;
-    let classes: Vec<i32> = (0..area).map(|i| ((i / 7 + salt as usize) % CLASSES) as i32).collect();
-    let labelled: Vec<bool> = (0..area).map(|i| i % 11 != 0).collect();
-    let shape = [batch, height, width];
-    let target = Target {
-        classes: Tensor::<3, Int>::from_data(TensorData::new(classes, shape), device),
-        labelled: Some(Tensor::<3, Bool>::from_data(TensorData::new(labelled, shape), device)),
-    };
+    let label = |i: usize| if i % 11 == 0 { -1 } else { ((i / 7 + salt as usize) % CLASSES) as i32 };
+    let labels = TensorData::new((0..area).map(label).collect(), [batch, height, width]);
+    let target = Target { labels: Tensor::<3, Int>::from_data(labels, device), complete: false };
     Part { input: Tensor::from_data(input, device), target, draw: 5 }
 }
 
@@ -75,7 +71,7 @@ fn learner(config: &NetworkConfig, settings: Settings, device: &Device) -> Learn
 }
 
 fn sgd() -> Settings {
-    Settings::plain(OptimizerConfig::Sgd { momentum: 0.0, nesterov: false, weight_decay: 0.0, decay: Decayed::All })
+    Settings::plain(OptimizerKind::Sgd { momentum: 0.0, nesterov: false }.into())
 }
 
 fn values(parameters: Vec<Parameter>) -> BTreeMap<String, Vec<f32>> {
@@ -212,7 +208,8 @@ fn what_is_frozen_stays_and_the_rest_learns() {
 fn rates_and_decay_go_by_kinds_of_parameters() {
     for (choice, device) in devices() {
         let part = part(1, &device.clone().autodiff());
-        let decayed = |decay| OptimizerConfig::Sgd { momentum: 0.0, nesterov: false, weight_decay: 0.5, decay };
+        let kind = OptimizerKind::Sgd { momentum: 0.0, nesterov: false };
+        let decayed = |decay| OptimizerConfig { kind, weight_decay: 0.5, decay };
         for decay in [Decayed::All, Decayed::Kernels] {
             let mut learner =
                 learner(&pspnet(), Settings { head_rate: 10.0, ..Settings::plain(decayed(decay)) }, &device);

@@ -8,18 +8,48 @@ pub fn usual_spelling(name: &str) -> String {
 }
 
 /// The value that a name stands for, whatever its case; an unknown name lists the known ones.
-pub fn by_name<T: Copy>(kind: &str, name: &str, table: &[(&'static str, T)]) -> Result<T> {
+pub fn by_name<T: Copy + PartialEq>(kind: &str, name: &str, table: &[(&'static str, T)]) -> Result<T> {
     let wanted = usual_spelling(name);
     table.iter().find(|(known, _)| *known == wanted).map(|(_, value)| *value).ok_or_else(|| {
-        let known: Vec<_> = table.iter().map(|(known, _)| *known).collect();
-        Error::Config(format!("there is no {kind} '{name}'; there are {}", known.join(", ")))
+        // Of several names of a value, the first is enough.
+        let known = table.iter().filter(|(known, value)| name_of(value, table) == *known);
+        unknown(kind, name, &known.map(|(known, _)| *known).collect::<Vec<_>>())
     })
 }
 
-/// The name of a value.
+/// What is said about a name that is none of the known ones.
+pub fn unknown(kind: &str, name: &str, known: &[&str]) -> Error {
+    let choices = match known {
+        [before @ .., last] if !before.is_empty() => format!("{} or {last}", before.join(", ")),
+        _ => known.concat(),
+    };
+    Error::Config(format!("unknown {kind} '{name}'; choose {choices}"))
+}
+
+/// The name of a value; the first, if it has several.
 pub fn name_of<T: PartialEq>(value: &T, table: &[(&'static str, T)]) -> &'static str {
     table.iter().find(|(_, known)| known == value).map_or("", |(name, _)| name)
 }
+
+/// Lets the values of an enum be read and written by their names.
+macro_rules! named_enum {
+    ($enum:ty, $kind:literal, $($name:literal => $value:ident),+ $(,)?) => {
+        impl std::str::FromStr for $enum {
+            type Err = $crate::base::Error;
+
+            fn from_str(name: &str) -> $crate::base::Result<Self> {
+                $crate::base::named_enum::by_name($kind, name, &[$(($name, Self::$value)),+])
+            }
+        }
+
+        impl std::fmt::Display for $enum {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str($crate::base::named_enum::name_of(self, &[$(($name, Self::$value)),+]))
+            }
+        }
+    };
+}
+pub(crate) use named_enum;
 
 /// Most names that a sentence lists.
 const MOST_LISTED: usize = 5;
@@ -47,11 +77,12 @@ mod tests {
 
     #[test]
     fn names_are_known_in_any_case_and_with_underscores() {
-        let table = [("mean-iou", 1), ("loss", 2)];
-        let found = ["mean-iou", "Mean_IoU", " LOSS"].map(|name| by_name("score", name, &table).unwrap());
-        assert_eq!(found, [1, 1, 2]);
+        let table = [("mean-iou", 1), ("loss", 2), ("cost", 2)];
+        let found = ["mean-iou", "Mean_IoU", " LOSS", "cost"].map(|name| by_name("score", name, &table).unwrap());
+        assert_eq!(found, [1, 1, 2, 2]);
+        assert_eq!(name_of(&2, &table), "loss");
         let said = by_name("score", "Dice", &table).unwrap_err().to_string();
-        assert!(said.contains("there is no score 'Dice'; there are mean-iou, loss"), "{said}");
+        assert!(said.contains("unknown score 'Dice'; choose mean-iou or loss"), "{said}");
     }
 
     #[test]

@@ -2,10 +2,8 @@
 
 mod check;
 
-use crate::nn::loss::Target;
 use std::fmt;
 use std::hint::black_box;
-use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use burn::module::Module;
@@ -14,14 +12,14 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
-use crate::base::named_enum::usual_spelling;
+use crate::base::named_enum::named_enum;
 use crate::base::words::bytes_in_words;
 use crate::base::{Error, Result, Size};
 use crate::nn::activation::{Activation, Rule};
 use crate::nn::cost::{inference_memory, training_memory};
 use crate::nn::device::{DeviceChoice, free_memory, peak_memory};
 use crate::nn::learner::{Learner, Part, Settings};
-use crate::nn::loss::Loss;
+use crate::nn::loss::{Loss, Target};
 use crate::nn::model::InferenceNetwork;
 use crate::nn::ops::profile;
 use crate::nn::precision::Precision;
@@ -51,23 +49,7 @@ pub enum Mode {
     Infer,
 }
 
-impl FromStr for Mode {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self> {
-        match usual_spelling(name).as_str() {
-            "train" => Ok(Self::Train),
-            "infer" => Ok(Self::Infer),
-            _ => Err(Error::Config(format!("unknown mode '{name}'; choose train or infer"))),
-        }
-    }
-}
-
-impl fmt::Display for Mode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if *self == Self::Train { "train" } else { "infer" })
-    }
-}
+named_enum!(Mode, "mode", "train" => Train, "infer" => Infer);
 
 /// What to measure, and where.
 #[derive(Debug, Clone)]
@@ -102,9 +84,10 @@ impl Options {
         let phases = self.recipe.training.resolved_phases();
         let training = phases.get(phase).unwrap_or(&self.recipe.training);
         let settings = if self.own_step { Settings::from(training) } else { Settings::plain(OptimizerConfig::sgd()) };
-        let loss = match self.own_step || self.recipe.activation == Activation::Sigmoid {
-            true => Loss::new(&training.loss, self.recipe.activation, None)?,
-            false => Loss::cross_entropy(),
+        let loss = if self.own_step || self.recipe.activation == Activation::Sigmoid {
+            Loss::new(&training.loss, self.recipe.activation, None)?
+        } else {
+            Loss::cross_entropy()
         };
         Ok((settings, loss))
     }
@@ -269,7 +252,7 @@ impl Work {
                 let labels = Tensor::<3, Int>::from_data(TensorData::new(labels, [batch, size, size]), &device);
                 let (settings, loss) = options.learning(phase)?;
                 let learner = Learner::new(network.train(), settings, loss)?;
-                let target = Target { classes: labels, labelled: None };
+                let target = Target { labels, complete: true };
                 let part = Part { input: precision.of_input(input.clone()), target, draw: SEED };
                 Job::Train(Box::new(Training { learner, part }))
             }

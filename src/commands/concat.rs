@@ -80,9 +80,10 @@ fn predictions(arguments: &Concat, progress: &Progress) -> Result<Option<Predict
         several => {
             let mut files = Vec::new();
             for path in several {
-                match ends_as_label_image(path) {
-                    true => files.push(path.clone()),
-                    false => files.extend(read_list(path, progress)?),
+                if ends_as_label_image(path) {
+                    files.push(path.clone())
+                } else {
+                    files.extend(read_list(path, progress)?)
                 }
             }
             Ok(Some(Predictions::Files(files)))

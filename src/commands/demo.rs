@@ -8,7 +8,7 @@ use segtool::base::Size;
 use segtool::base::files::{create_folder, is_empty_folder, write_bytes};
 use segtool::data::synthetic::write_set;
 use segtool::data::{Dataset, Pair, load_labels};
-use segtool::draw::{Legend, color_labels, side_by_side, stack, write_png};
+use segtool::draw::{Figure, Frame, LegendRow, LegendTable, Panel, color_labels, figure, stack, write_png};
 use segtool::image::read_image;
 use segtool::metric::{ConfusionMatrix, Convention};
 use segtool::nn::precision::Precision;
@@ -126,9 +126,13 @@ fn draw(path: &Path, test: &[Pair], scored: &[Pair], dataset: &Dataset) -> Resul
         labels.push(map(pair.label.name())?);
         predictions.push(map(&prediction.image)?);
     }
-    let legend = Legend { entries: dataset.classes.iter().map(|c| (c.name.clone(), c.color)).collect() };
-    let panels = [("section", stack(&sections)), ("label", stack(&labels)), ("prediction", stack(&predictions))];
-    write_png(path, &side_by_side(&panels, &legend)).context("cannot write the image")
+    let panels = [("section", sections), ("label", labels), ("prediction", predictions)]
+        .map(|(title, images)| Panel { title: title.into(), image: stack(&images) });
+    let classes = dataset.classes.iter();
+    let rows = classes.map(|c| LegendRow { color: Some(c.color), name: c.name.clone(), values: Vec::new() }).collect();
+    let legends = vec![LegendTable { columns: Vec::new(), rows }];
+    let drawn = figure(&Figure { panels: panels.into(), frame: Frame::Titles, legends, ..Figure::default() });
+    write_png(path, &drawn).context("cannot write the image")
 }
 
 fn enlarge(image: &RgbImage) -> RgbImage {

@@ -1,5 +1,7 @@
 //! What options change in a recipe.
 
+use std::mem::discriminant;
+
 use anyhow::{Result, bail};
 use segtool::recipe::{Kind, NetworkRecipe, OptimizerConfig, Recipe, Training};
 
@@ -97,21 +99,14 @@ fn set_in_all_phases(training: &mut Training, procedure: &Procedure) {
         training.phases.iter_mut().for_each(|phase| phase.freeze = None);
     }
     if let Some(wanted) = procedure.optimizer {
-        let same = |config: &OptimizerConfig| {
-            matches!(
-                (wanted, config),
-                (Optimizer::Adam, OptimizerConfig::Adam { .. })
-                    | (Optimizer::AdamW, OptimizerConfig::AdamW { .. })
-                    | (Optimizer::Sgd, OptimizerConfig::Sgd { .. })
-            )
-        };
         let named = match wanted {
             Optimizer::Adam => OptimizerConfig::adam(),
             Optimizer::AdamW => OptimizerConfig::adam_w(),
             Optimizer::Sgd => OptimizerConfig::sgd(),
         };
+        let same = |config: &OptimizerConfig| discriminant(&config.kind) == discriminant(&named.kind);
         if !same(&training.optimizer) {
-            training.optimizer = named;
+            training.optimizer = named.clone();
         }
         training.phases.iter_mut().for_each(|phase| phase.optimizer = phase.optimizer.take().filter(&same));
     }

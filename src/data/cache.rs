@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use super::sample::Decoded;
 use crate::base::Result;
+use crate::base::words::mebibytes;
 
 /// Keeps decoded pairs up to a limit of bytes, and then takes up no more: every epoch visits all pairs in another
 /// order, so that exchanging them would decode as often as not. What is in it never changes what a sample is.
@@ -35,8 +36,7 @@ pub struct CacheUsage {
 
 impl fmt::Display for CacheUsage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mebibytes = self.bytes as f64 / f64::from(1 << 20);
-        write!(f, "{mebibytes:.1} MiB hold {} of {} images", self.held, self.pairs)
+        write!(f, "{} hold {} of {} images", mebibytes(self.bytes as u64), self.held, self.pairs)
     }
 }
 

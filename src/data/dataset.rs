@@ -34,7 +34,7 @@ pub struct Class {
     /// Its name, for tables and legends.
     pub name: String,
     /// The label values that stand for it on disk; predictions are written with the first.
-    #[serde(with = "one_or_many")]
+    #[serde(deserialize_with = "one_or_many::deserialize")]
     pub values: Vec<u16>,
     /// Its colour in images, and in RGB label images.
     pub color: [u8; 3],

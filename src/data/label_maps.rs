@@ -2,11 +2,9 @@
 
 use super::dataset::Dataset;
 use super::pair::Pair;
-use crate::base::Size;
 use crate::base::label_map::{IGNORE, LabelMap};
-use crate::base::{Error, Result};
-use crate::image::RawLabels;
-use crate::image::read_labels;
+use crate::base::{Error, Result, Size};
+use crate::image::{RawLabels, read_labels};
 use std::path::Path;
 /// The classes of a pair's image, which has that size.
 pub fn load_pair_labels(pair: &Pair, size: Size, dataset: &Dataset) -> Result<LabelMap> {

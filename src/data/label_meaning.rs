@@ -61,18 +61,15 @@ impl Dataset {
         let classes = match labels {
             RawLabels::Values(_, values) => {
                 let table = self.value_table();
-                let class = |(i, &v): (usize, &u16)| table[usize::from(v)].unwrap_or_else(|| note(i));
-                values.iter().enumerate().map(class).collect()
+                values.iter().enumerate().map(|(i, &v)| table[usize::from(v)].unwrap_or_else(|| note(i))).collect()
             }
             RawLabels::Numbers(numbers) => {
                 let meaning = self.number_meaning(numbers);
-                let class = |(i, &v): (usize, &f64)| meaning(v).unwrap_or_else(|| note(i));
-                numbers.values.iter().enumerate().map(class).collect()
+                numbers.values.iter().enumerate().map(|(i, &v)| meaning(v).unwrap_or_else(|| note(i))).collect()
             }
             RawLabels::Colors(_, colors) => {
                 let table = self.color_table();
-                let class = |(i, c): (usize, &[u8; 3])| table.get(c).copied().unwrap_or_else(|| note(i));
-                colors.iter().enumerate().map(class).collect()
+                colors.iter().enumerate().map(|(i, c)| table.get(c).copied().unwrap_or_else(|| note(i))).collect()
             }
         };
         match unknown {

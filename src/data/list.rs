@@ -1,6 +1,5 @@
 //! Which files make up a data set.
 
-use super::pair::Pair;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::folder::{IMAGES, LABELS, find_images, find_labels, find_predictions, has_ending, only_lossy, stem};
 use super::masks::pair_mask_folders;
-use super::pair::Labels;
+use super::pair::{Labels, Pair};
 use super::pair_names::name_note;
 use crate::base::event::{Event, Sink};
 use crate::base::files::read_text;
@@ -139,11 +138,10 @@ fn parse_line(whole: &str, folder: &Path) -> Option<Line> {
     if line.starts_with('#') {
         return None;
     }
-    let halves = |(at, separator): (usize, char)| {
-        (unquoted(line[..at].trim()), unquoted(line[at + separator.len_utf8()..].trim()))
-    };
     let separators = || line.char_indices().filter(|(_, c)| matches!(c, '\t' | ' ' | ',' | ';'));
-    for (left, right) in separators().map(halves) {
+    for (left, right) in separators()
+        .map(|(at, separator)| (unquoted(line[..at].trim()), unquoted(line[at + separator.len_utf8()..].trim())))
+    {
         if let (Some(image), Some(label)) = (found(left), found(right)) {
             return Some(Line::Two(image, label));
         }

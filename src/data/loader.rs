@@ -1,7 +1,6 @@
 //! Batches for training and validation, prepared ahead on worker threads.
 
-use super::random::Purpose;
-use super::random::stream;
+use super::random::{Purpose, stream};
 use std::sync::Arc;
 
 use super::augment::{Augmentation, Draws};

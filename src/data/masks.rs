@@ -10,12 +10,11 @@
 //! leaves without a label, the others say; where none says anything, there is no label. Without any mask, all is
 //! background.
 
-use super::pair::Labels;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::folder::{find_images, images_of};
-use super::pair::Pair;
+use super::pair::{Labels, Pair};
 use crate::base::event::Sink;
 use crate::base::{Error, Result};
 

@@ -1,6 +1,6 @@
 //! `values = 3` as well as `values = [3, 4]`.
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer};
 
 #[derive(Deserialize)]
 #[serde(untagged, expecting = "`values` must be a whole number from 0 to 65535, or a list of such numbers")]
@@ -14,8 +14,4 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
         OneOrMany::One(value) => vec![value],
         OneOrMany::Many(values) => values,
     })
-}
-
-pub(super) fn serialize<S: Serializer>(values: &[u16], serializer: S) -> Result<S::Ok, S::Error> {
-    values.serialize(serializer)
 }

@@ -93,9 +93,10 @@ fn note_within(name: &str, set: &[KnownImage<'_>]) -> Option<String> {
 
 /// `what` is said where both are one file.
 fn same(path: &Path, first: &Path, what: &str) -> String {
-    match path == first {
-        true => format!("{} is {what}", path.display()),
-        false => format!("{} is the same image as {}", path.display(), first.display()),
+    if path == first {
+        format!("{} is {what}", path.display())
+    } else {
+        format!("{} is the same image as {}", path.display(), first.display())
     }
 }
 

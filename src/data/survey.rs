@@ -116,12 +116,11 @@ fn refuse_faults(reports: &[PairReport], pairs: &[&Pair], dataset: &Dataset) -> 
     // Those that hold the undefined values first: not all of many are read again.
     let (undefined, others): (Vec<usize>, Vec<usize>) = (0..pairs.len()).partition(|&i| reports[i].undefined_labels);
     let faults = reports.iter().flat_map(|r| r.faults.iter().cloned()).take(MAX_FAULTS).collect();
-    let advice = match undefined.is_empty() {
-        true => None,
-        false => {
-            let ordered: Vec<&Pair> = undefined.into_iter().chain(others).map(|i| pairs[i]).collect();
-            suggestion(&ordered, dataset)
-        }
+    let advice = if undefined.is_empty() {
+        None
+    } else {
+        let ordered: Vec<&Pair> = undefined.into_iter().chain(others).map(|i| pairs[i]).collect();
+        suggestion(&ordered, dataset)
     };
     Err(Error::Faults { faults, total, advice })
 }

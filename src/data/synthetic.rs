@@ -9,9 +9,8 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::pair::Pair;
-use crate::base::LabelMap;
 use crate::base::files::{create_folder, write_atomically, write_bytes};
-use crate::base::{Error, Result, Size};
+use crate::base::{Error, LabelMap, Result, Size};
 
 const SHALE: u16 = 0;
 const SAND: u16 = 1;

@@ -1,8 +1,7 @@
 //! What samples a network was trained on.
 
 use crate::image::SampleType;
-use serde::Deserialize;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 /// The samples that training saw. Images of another type are read accordingly.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -4,6 +4,7 @@ use super::legend::{LegendRow, LegendTable};
 use super::panels::Judgement;
 use super::shown::{Classes, Shown};
 use crate::base::label_map::IGNORE;
+use crate::base::words::per_cent;
 
 /// With more classes than so many, the rest that is hardly seen is put together.
 const MANY: usize = 24;
@@ -97,14 +98,6 @@ pub(super) fn judgement_table(label: &[u16], predicted: &[u16]) -> LegendTable {
         rows.push(row(Judgement::NotLabelled, "not labelled".to_owned()));
     }
     LegendTable { columns: Vec::new(), rows }
-}
-
-fn per_cent(part: u64, whole: u64) -> String {
-    match 100.0 * part as f64 / whole.max(1) as f64 {
-        0.0 => "0 %".to_owned(),
-        small if small < 0.05 => "<0.1 %".to_owned(),
-        share => format!("{share:.1} %"),
-    }
 }
 
 #[cfg(test)]

@@ -1,15 +1,11 @@
 //! Panels side by side or one below the other, with titles and legends.
 
-use std::fmt;
-use std::str::FromStr;
-
 use image::RgbImage;
 
-use super::legend::{LegendRow, LegendTable, draw_tables, tables_height};
+use super::legend::{LegendTable, draw_tables, tables_height};
 use super::text::{INK, Text};
 use super::{GAP, PAPER, paste};
-use crate::base::named_enum::{by_name, name_of};
-use crate::base::{Error, Result};
+use crate::base::named_enum::named_enum;
 
 /// One of the images of a figure.
 #[derive(Debug, Clone)]
@@ -42,23 +38,7 @@ pub enum Layout {
     Vertical,
 }
 
-impl Layout {
-    const NAMES: [(&'static str, Self); 2] = [("horizontal", Self::Horizontal), ("vertical", Self::Vertical)];
-}
-
-impl FromStr for Layout {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self> {
-        by_name("layout", name, &Self::NAMES)
-    }
-}
-
-impl fmt::Display for Layout {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(name_of(self, &Self::NAMES))
-    }
-}
+named_enum!(Layout, "layout", "horizontal" => Horizontal, "vertical" => Vertical);
 
 /// Panels in a row or a column, with what explains them.
 #[derive(Debug, Clone, Default)]
@@ -146,23 +126,6 @@ fn cell_widths(figure: &Figure, text: &Text) -> Vec<u32> {
     let cells: Vec<u32> = figure.panels.iter().map(|p| p.image.width().max(text.width(&p.title))).collect();
     let fits = figure.max_width.is_none_or(|most| panels_width(&cells, figure.frame, figure.layout) <= most);
     if fits { cells } else { widths }
-}
-
-/// Names and colours that an image is read by.
-#[derive(Debug, Clone, Default)]
-pub struct Legend {
-    /// Name and colour, in the order drawn.
-    pub entries: Vec<(String, [u8; 3])>,
-}
-
-/// Titled panels in a row on white, with a legend below.
-pub fn side_by_side(panels: &[(&str, RgbImage)], legend: &Legend) -> RgbImage {
-    let row =
-        |(name, color): &(String, [u8; 3])| LegendRow { color: Some(*color), name: name.clone(), values: Vec::new() };
-    let rows: Vec<LegendRow> = legend.entries.iter().map(row).collect();
-    let legends = if rows.is_empty() { Vec::new() } else { vec![LegendTable { columns: Vec::new(), rows }] };
-    let panel = |(title, image): &(&str, RgbImage)| Panel { title: (*title).to_owned(), image: image.clone() };
-    figure(&Figure { panels: panels.iter().map(panel).collect(), frame: Frame::Titles, legends, ..Figure::default() })
 }
 
 /// Images one below the other, on white.

@@ -1,14 +1,12 @@
 //! Images to disk.
 
-use std::fmt;
 use std::path::Path;
-use std::str::FromStr;
 
 use image::RgbImage;
 use jpeg_encoder::{ColorType, Encoder};
 
 use crate::base::files::write_bytes;
-use crate::base::named_enum::usual_spelling;
+use crate::base::named_enum::named_enum;
 use crate::base::{Error, Result, Size};
 use crate::image::{Pixels, encode_png};
 
@@ -35,26 +33,7 @@ impl FigureFormat {
     }
 }
 
-impl FromStr for FigureFormat {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self> {
-        match usual_spelling(name).as_str() {
-            "png" => Ok(Self::Png),
-            "jpeg" | "jpg" => Ok(Self::Jpeg),
-            _ => Err(Error::Config(format!("unknown image format '{name}'; choose png or jpeg"))),
-        }
-    }
-}
-
-impl fmt::Display for FigureFormat {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Png => "png",
-            Self::Jpeg => "jpeg",
-        })
-    }
-}
+named_enum!(FigureFormat, "image format", "png" => Png, "jpeg" => Jpeg, "jpg" => Jpeg);
 
 /// The image as a file of the format.
 pub fn encode_figure(image: &RgbImage, format: FigureFormat) -> Result<Vec<u8>> {

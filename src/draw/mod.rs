@@ -1,10 +1,10 @@
 //! Images for people: colours for classes, panels side by side, legends in real text, matrices.
 
-mod axis;
+pub(crate) mod axis;
 mod class_legend;
 mod color_bar;
 mod compose;
-pub(crate) mod curve_axis;
+mod curves;
 mod figure;
 mod file;
 mod heatmap;
@@ -15,10 +15,10 @@ mod shown;
 mod size;
 mod text;
 
-pub(crate) use axis::ticks;
 pub use color_bar::{color_bar_width, with_color_bar};
 pub use compose::compose;
-pub use figure::{Figure, Frame, Layout, Legend, Panel, figure, panels_width, side_by_side, stack};
+pub(crate) use curves::{Curve, CurvePanel, Room, draw_curves};
+pub use figure::{Figure, Frame, Layout, Panel, figure, panels_width, stack};
 pub use file::{FigureFormat, encode_figure, encode_jpeg, write_png};
 pub use heatmap::heatmap;
 pub use legend::{LegendRow, LegendTable};

@@ -135,7 +135,8 @@ impl Drawn {
     }
 }
 
-fn mixed(bottom: u8, top: u8, opacity: f32) -> u8 {
+/// A colour value laid over another with an opacity from 0 to 1.
+pub(super) fn mixed(bottom: u8, top: u8, opacity: f32) -> u8 {
     (f32::from(bottom) + (f32::from(top) - f32::from(bottom)) * opacity).round() as u8
 }
 

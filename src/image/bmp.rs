@@ -54,9 +54,10 @@ pub(super) fn read_image(path: &Path, bytes: &[u8]) -> Result<Option<Image>> {
     let black_and_white = [[0; 3], [u8::MAX; 3]];
     let is_grey =
         palette == black_and_white || palette.iter().zip(0..=u8::MAX).all(|(color, grey)| *color == [grey; 3]);
-    let (bands, samples) = match is_grey {
-        true => (1, indices.into_iter().map(|index| color(index)[0]).collect()),
-        false => (3, indices.into_iter().flat_map(color).collect()),
+    let (bands, samples) = if is_grey {
+        (1, indices.into_iter().map(|index| color(index)[0]).collect())
+    } else {
+        (3, indices.into_iter().flat_map(color).collect())
     };
     Ok(Some(Image::new(size, bands, Samples::U8(samples))))
 }

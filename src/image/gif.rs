@@ -6,8 +6,7 @@ use std::path::Path;
 
 use gif::{ColorOutput, DecodeOptions, DecodingError, MemoryLimit};
 
-use super::limits::MAX_BYTES;
-use super::limits::{Coding, check_image};
+use super::limits::{Coding, MAX_BYTES, check_image};
 use super::raw_labels::{LabelImage, RawLabels};
 use super::samples::{Image, Samples};
 use crate::base::{Error, Result, Size};

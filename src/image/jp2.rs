@@ -106,9 +106,8 @@ fn interleaved(components: &[ImageComponent], alpha: bool) -> Samples {
         (false, 9..=16) => 65535.0,
         _ => 1.0,
     };
-    let scale = |(i, component): (usize, &ImageComponent)| match i < colors.len() {
-        true => 1.0,
-        false => white / ((1u64 << component.precision().min(32)) - 1) as f64,
+    let scale = |(i, component): (usize, &ImageComponent)| {
+        if i < colors.len() { 1.0 } else { white / ((1u64 << component.precision().min(32)) - 1) as f64 }
     };
     let scales: Vec<f64> = components.iter().enumerate().map(scale).collect();
     let pixels = components.iter().map(|component| component.data().len()).min().unwrap_or(0);

@@ -1,7 +1,6 @@
 //! Label images: the numbers (or colours) that the file stores, untouched.
 
-use super::raw_labels::LabelImage;
-use super::raw_labels::RawLabels;
+use super::raw_labels::{LabelImage, RawLabels};
 use super::webp::is_lossy_webp;
 use std::io::Cursor;
 use std::path::Path;
@@ -13,8 +12,7 @@ use super::limits::{self, Coding, check_image};
 use super::orientation::Orientation;
 use super::read::{decode, guess, is_animated, signature};
 use super::samples::Samples;
-use super::tiff;
-use super::{bmp, gif, jp2, npy, pnm};
+use super::{bmp, gif, jp2, npy, pnm, tiff};
 use crate::base::files::read_bytes;
 use crate::base::{Error, Result, Size};
 

@@ -7,9 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::base::main_memory;
 use crate::base::words::bytes_in_words;
-use crate::base::{Error, Result, Size};
+use crate::base::{Error, Result, Size, main_memory};
 
 /// The limit where the system does not say how much memory is free.
 const UNKNOWN: u64 = 8 << 30;

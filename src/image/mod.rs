@@ -46,6 +46,7 @@ pub use raw_labels::RawLabels;
 pub use read::{read_image, read_size};
 pub(crate) use resize::nearest;
 pub use resize::{Scaling, resize_floats};
+pub(crate) use samples::matching;
 pub use samples::{AlphaBand, Image, SampleType, Samples};
 
 /// The font of legends and curves, compiled in so that none has to be installed.

@@ -1,7 +1,6 @@
 //! The orientation that a file declares (EXIF, or tag 274 of a TIFF), applied as image viewers, OpenCV and labelling tools
 //! apply it.
 
-use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use serde::{Deserialize, Serialize};
@@ -9,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::notes;
 use super::samples::{Image, Samples};
 use crate::base::Size;
-use crate::base::named_enum::by_name;
+use crate::base::named_enum::named_enum;
 
 /// Whether images are turned upright as their files declare.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -22,19 +21,7 @@ pub enum OrientationPolicy {
     Ignore,
 }
 
-impl fmt::Display for OrientationPolicy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.serialize(f)
-    }
-}
-
-impl std::str::FromStr for OrientationPolicy {
-    type Err = crate::base::Error;
-
-    fn from_str(text: &str) -> crate::base::Result<Self> {
-        by_name("orientation policy", text, &[("apply", Self::Apply), ("ignore", Self::Ignore)])
-    }
-}
+named_enum!(OrientationPolicy, "orientation policy", "apply" => Apply, "ignore" => Ignore);
 
 /// A policy that may not be set.
 struct Setting(AtomicU8);

@@ -268,7 +268,7 @@ impl Image {
 }
 
 /// Pixels that hold a nodata value that is a number.
-pub(super) fn matching(samples: &Samples, bands: usize, value: f64) -> Vec<bool> {
+pub(crate) fn matching(samples: &Samples, bands: usize, value: f64) -> Vec<bool> {
     match samples {
         Samples::U8(v) => v.chunks_exact(bands).map(|pixel| pixel.iter().all(|&s| f64::from(s) == value)).collect(),
         Samples::U16(v) => v.chunks_exact(bands).map(|pixel| pixel.iter().all(|&s| f64::from(s) == value)).collect(),

@@ -1,12 +1,8 @@
 //! How different projects score: the same counts, other means.
 
-use std::fmt;
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
 
-use crate::base::named_enum::{by_name, name_of};
-use crate::base::{Error, Result};
+use crate::base::named_enum::named_enum;
 
 /// How a class that neither occurs nor was predicted enters a mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -63,16 +59,17 @@ pub enum OtherValues {
     Wrong,
 }
 
-impl Convention {
-    const NAMES: [(&'static str, Self); 6] = [
-        ("capstone", Self::Capstone),
-        ("csail", Self::Csail),
-        ("semseg", Self::Semseg),
-        ("mmseg", Self::Mmseg),
-        ("paddle", Self::Paddle),
-        ("nnunet", Self::Nnunet),
-    ];
+named_enum!(
+    Convention, "convention",
+    "capstone" => Capstone,
+    "csail" => Csail,
+    "semseg" => Semseg,
+    "mmseg" => Mmseg,
+    "paddle" => Paddle,
+    "nnunet" => Nnunet,
+);
 
+impl Convention {
     /// Label values, where no data set says otherwise.
     pub fn label_values(self) -> LabelValues {
         match self {
@@ -91,19 +88,5 @@ impl Convention {
             Self::Capstone | Self::Csail | Self::Semseg | Self::Paddle => AbsentClass::Zero,
             Self::Mmseg | Self::Nnunet => AbsentClass::LeftOut,
         }
-    }
-}
-
-impl fmt::Display for Convention {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(name_of(self, &Self::NAMES))
-    }
-}
-
-impl FromStr for Convention {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        by_name("convention", text, &Self::NAMES)
     }
 }

@@ -7,8 +7,7 @@ use burn::tensor::Device;
 
 use super::ops;
 use super::precision::Precision;
-use crate::base::main_memory;
-use crate::base::{Error, Result};
+use crate::base::{Error, Result, main_memory};
 
 /// A device by name, as `--device` takes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -66,6 +65,11 @@ impl fmt::Display for DeviceChoice {
 }
 
 impl DeviceChoice {
+    /// Whether tensors lie in memory of their own, beside that of the process. `Auto` and `Gpu` have to be resolved first.
+    pub fn is_gpu(self) -> bool {
+        matches!(self, Self::LibtorchCuda(_))
+    }
+
     /// The concrete device that a word stands for on this machine. Never `Auto`, `Cpu` or `Gpu`.
     pub fn resolve(self) -> Result<Self> {
         let cpu = if libtorch::BUILT_IN { Self::Libtorch } else { Self::Flex };
@@ -108,7 +112,7 @@ impl DeviceChoice {
     /// [`Self::open`], set up to compute in `precision`; an error where the device cannot.
     pub fn open_for(self, precision: Precision) -> Result<Device> {
         self.supports(precision)?;
-        if matches!(self.resolve()?, Self::LibtorchCuda(_)) {
+        if self.resolve()?.is_gpu() {
             ops::allow_tf32(precision == Precision::Tf32);
         }
         self.connect()
@@ -118,7 +122,7 @@ impl DeviceChoice {
     pub fn supports(self, precision: Precision) -> Result<()> {
         let (fits, who) = match (precision, self.resolve()?) {
             (Precision::Float32, _) => (true, ""),
-            (Precision::Tf32, device) => (matches!(device, Self::LibtorchCuda(_)), "NVIDIA GPUs (libtorch-cuda:N)"),
+            (Precision::Tf32, device) => (device.is_gpu(), "NVIDIA GPUs (libtorch-cuda:N)"),
             (Precision::Bf16, device) => (device != Self::Flex, "libtorch devices (libtorch, libtorch-cuda:N)"),
         };
         if fits {

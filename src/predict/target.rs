@@ -135,10 +135,8 @@ impl<'a> Claim<'a> {
                 if maker.is_same(self.maker) && entry.input == *input {
                     found.own += usize::from(!left.is_empty());
                 } else {
-                    let whose = match maker.is_same(self.maker) {
-                        true => format!("from {}", entry.input),
-                        false => format!("by {maker}"),
-                    };
+                    let whose =
+                        if maker.is_same(self.maker) { format!("from {}", entry.input) } else { format!("by {maker}") };
                     found.others.extend(left.into_iter().map(|name| (name.clone(), whose.clone())));
                 }
             }

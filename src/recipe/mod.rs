@@ -11,10 +11,10 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 pub use forest::ForestRecipe;
-pub use schedule::{Schedule, Warmup};
+pub use schedule::{Curve, Schedule, Warmup};
 pub use training::{Criterion, Phase, Training};
 
-pub use crate::nn::learner::{Decayed, Freeze, OptimizerConfig};
+pub use crate::nn::learner::{AdamSettings, Decayed, Freeze, OptimizerConfig, OptimizerKind};
 
 use crate::base::error::plain_types;
 use crate::base::files::read_text;

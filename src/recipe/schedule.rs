@@ -6,28 +6,31 @@ use crate::base::{Error, Result};
 
 /// A warm-up, if there is one, then a curve.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Schedule {
+    /// How the rate changes.
+    #[serde(flatten)]
+    pub curve: Curve,
+    /// How it begins.
+    pub warmup: Option<Warmup>,
+}
+
+/// A factor on the learning rate over the steps.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Schedule {
+pub enum Curve {
     /// The learning rate stays.
-    Constant {
-        /// How it begins.
-        warmup: Option<Warmup>,
-    },
+    Constant {},
     /// `(1 - step / steps)^power`, as PyTorch's `PolynomialLR`.
     Poly {
         /// The exponent.
         #[serde(default = "usual_power")]
         power: f64,
-        /// How it begins.
-        warmup: Option<Warmup>,
     },
     /// Half a cosine from 1 to `floor`, as PyTorch's `CosineAnnealingLR`.
     Cosine {
         /// The factor at the end.
         #[serde(default)]
         floor: f64,
-        /// How it begins.
-        warmup: Option<Warmup>,
     },
     /// Multiplied by `factor` at the end of every `every` epochs, as PyTorch's `StepLR`.
     Step {
@@ -36,8 +39,6 @@ pub enum Schedule {
         /// What is left of the rate at each.
         #[serde(default = "usual_factor")]
         factor: f64,
-        /// How it begins.
-        warmup: Option<Warmup>,
     },
 }
 
@@ -64,17 +65,24 @@ fn usual_start() -> f64 {
     1e-3
 }
 
+impl From<Curve> for Schedule {
+    /// Without a warm-up.
+    fn from(curve: Curve) -> Self {
+        Self { curve, warmup: None }
+    }
+}
+
 impl Schedule {
     /// The factor on the learning rate at `step` (from 0) of `steps`, of which `epoch_steps` make an epoch.
     pub fn factor(&self, step: usize, steps: usize, epoch_steps: usize) -> f64 {
         let part = step.min(steps) as f64 / steps.max(1) as f64;
-        let curve = match *self {
-            Self::Constant { .. } => 1.0,
-            Self::Poly { power, .. } => (1.0 - part).powf(power),
-            Self::Cosine { floor, .. } => floor + (1.0 - floor) * (1.0 + (std::f64::consts::PI * part).cos()) / 2.0,
-            Self::Step { every, factor, .. } => factor.powf((step / (every * epoch_steps).max(1)) as f64),
+        let curve = match self.curve {
+            Curve::Constant {} => 1.0,
+            Curve::Poly { power } => (1.0 - part).powf(power),
+            Curve::Cosine { floor } => floor + (1.0 - floor) * (1.0 + (std::f64::consts::PI * part).cos()) / 2.0,
+            Curve::Step { every, factor } => factor.powf((step / (every * epoch_steps).max(1)) as f64),
         };
-        match self.warmup() {
+        match self.warmup {
             Some(Warmup { steps, start }) if step < steps => {
                 curve * (start + (1.0 - start) * step as f64 / steps as f64)
             }
@@ -85,17 +93,7 @@ impl Schedule {
     /// Whether the rate of a step depends on how many steps there are in all, so that a longer training would have gone
     /// otherwise from its first step.
     pub fn depends_on_length(&self) -> bool {
-        matches!(self, Self::Poly { .. } | Self::Cosine { .. })
-    }
-
-    /// How the rate rises at the beginning.
-    pub fn warmup(&self) -> Option<Warmup> {
-        match self {
-            Self::Constant { warmup }
-            | Self::Poly { warmup, .. }
-            | Self::Cosine { warmup, .. }
-            | Self::Step { warmup, .. } => *warmup,
-        }
+        matches!(self.curve, Curve::Poly { .. } | Curve::Cosine { .. })
     }
 
     /// Says what is wrong with the numbers.
@@ -106,15 +104,15 @@ impl Schedule {
             }
             Err(Error::Config(format!("`{name}` of the schedule must be between 0 and {most}, not {value}")))
         };
-        if let Some(Warmup { start, .. }) = self.warmup() {
+        if let Some(Warmup { start, .. }) = self.warmup {
             within("start", start, 1.0)?;
         }
-        match *self {
-            Self::Constant { .. } => Ok(()),
-            Self::Poly { power, .. } => within("power", power, 100.0),
-            Self::Cosine { floor, .. } => within("floor", floor, 1.0),
-            Self::Step { every: 0, .. } => Err(Error::Config("`every` of the schedule must be at least 1".into())),
-            Self::Step { factor, .. } => within("factor", factor, 1.0),
+        match self.curve {
+            Curve::Constant {} => Ok(()),
+            Curve::Poly { power } => within("power", power, 100.0),
+            Curve::Cosine { floor } => within("floor", floor, 1.0),
+            Curve::Step { every: 0, .. } => Err(Error::Config("`every` of the schedule must be at least 1".into())),
+            Curve::Step { factor, .. } => within("factor", factor, 1.0),
         }
     }
 }
@@ -133,33 +131,34 @@ mod tests {
     #[test]
     fn poly_equals_pytorch() {
         // torch.optim.lr_scheduler.PolynomialLR(opt, 4, power=0.9) with lr 1.
-        let poly = Schedule::Poly { power: 0.9, warmup: None };
+        let poly = Schedule::from(Curve::Poly { power: 0.9 });
         assert_factors(&poly, 4, 2, &[1.0, 0.771_889_51, 0.535_886_73, 0.287_174_59, 0.0]);
     }
 
     #[test]
     fn cosine_equals_pytorch() {
         // torch.optim.lr_scheduler.CosineAnnealingLR(opt, 4, eta_min=0.1) with lr 1.
-        let cosine = Schedule::Cosine { floor: 0.1, warmup: None };
+        let cosine = Schedule::from(Curve::Cosine { floor: 0.1 });
         assert_factors(&cosine, 4, 2, &[1.0, 0.868_198_05, 0.55, 0.231_801_95, 0.1]);
     }
 
     #[test]
     fn step_equals_pytorch() {
         // torch.optim.lr_scheduler.StepLR(opt, 2, gamma=0.1), stepped once an epoch of two steps.
-        let step = Schedule::Step { every: 2, factor: 0.1, warmup: None };
+        let step = Schedule::from(Curve::Step { every: 2, factor: 0.1 });
         assert_factors(&step, 10, 2, &[1.0, 1.0, 1.0, 1.0, 0.1, 0.1, 0.1, 0.1, 0.01, 0.01]);
     }
 
     #[test]
     fn what_depends_on_the_length_is_told() {
         let warmup = Some(Warmup { steps: 3, start: 0.25 });
-        for schedule in [
-            Schedule::Constant { warmup },
-            Schedule::Step { every: 2, factor: 0.1, warmup },
-            Schedule::Poly { power: 0.9, warmup },
-            Schedule::Cosine { floor: 0.1, warmup },
+        for curve in [
+            Curve::Constant {},
+            Curve::Step { every: 2, factor: 0.1 },
+            Curve::Poly { power: 0.9 },
+            Curve::Cosine { floor: 0.1 },
         ] {
+            let schedule = Schedule { curve, warmup };
             let same = (0..20).all(|step| schedule.factor(step, 20, 5) == schedule.factor(step, 40, 5));
             assert_eq!(schedule.depends_on_length(), !same, "{schedule:?}");
         }
@@ -169,6 +168,22 @@ mod tests {
     fn warm_up_equals_pytorch() {
         // LinearLR(opt, start_factor=0.25, total_iters=3) times a constant.
         let warmup = Some(Warmup { steps: 3, start: 0.25 });
-        assert_factors(&Schedule::Constant { warmup }, 5, 5, &[0.25, 0.5, 0.75, 1.0, 1.0]);
+        assert_factors(&Schedule { curve: Curve::Constant {}, warmup }, 5, 5, &[0.25, 0.5, 0.75, 1.0, 1.0]);
+    }
+
+    #[test]
+    fn runs_of_earlier_versions_are_read() {
+        for text in [
+            r#"{"kind":"constant","warmup":null}"#,
+            r#"{"kind":"poly","power":0.9,"warmup":{"steps":5,"start":0.001}}"#,
+            r#"{"kind":"cosine","floor":0.1,"warmup":null}"#,
+            r#"{"kind":"step","every":2,"factor":0.5,"warmup":null}"#,
+        ] {
+            let schedule: Schedule = serde_json::from_str(text).unwrap();
+            assert_eq!(serde_json::to_string(&schedule).unwrap(), text);
+        }
+        assert_eq!(toml::from_str::<Schedule>("kind = 'poly'").unwrap(), Curve::Poly { power: 0.9 }.into());
+        let said = toml::from_str::<Schedule>("kind = 'poly'\nfloor = 0.1").unwrap_err().to_string();
+        assert!(said.contains("unknown field `floor`"), "{said}");
     }
 }

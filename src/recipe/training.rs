@@ -1,11 +1,9 @@
 //! How a network is trained.
 
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
 
 use super::schedule::Schedule;
-use crate::base::named_enum::by_name;
+use crate::base::named_enum::named_enum;
 use crate::base::{Error, Result};
 use crate::data::{Augmentation, Sampling};
 use crate::nn::learner::{Freeze, OptimizerConfig, Settings};
@@ -112,14 +110,7 @@ pub enum Criterion {
     Loss,
 }
 
-impl FromStr for Criterion {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self> {
-        let table = [("mean-iou", Self::MeanIou), ("pixel-accuracy", Self::PixelAccuracy), ("loss", Self::Loss)];
-        by_name("score", name, &table)
-    }
-}
+named_enum!(Criterion, "score", "mean-iou" => MeanIou, "pixel-accuracy" => PixelAccuracy, "loss" => Loss);
 
 impl Training {
     /// The phases with everything written out; one if the recipe has none.

@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use crate::draw::curve_axis as axis;
-use crate::draw::ticks;
+use crate::draw::axis::{epoch_ticks, range, short, ticks};
+use crate::draw::{Curve, CurvePanel, Room};
 use crate::run::Row;
 
 /// Sizes in units of the drawing.
@@ -16,60 +16,54 @@ const BOTTOM: f64 = HEIGHT - 34.0;
 /// With more epochs, points would run into each other.
 const MOST_POINTS: usize = 40;
 
-/// A curve: its name and its value at an epoch.
-type Curve = (&'static str, fn(&Row) -> Option<f64>);
+const ROOM: Room = Room { left: LEFT, right: RIGHT, top: TOP, bottom: BOTTOM };
+
+/// What is shown of a log: losses, scores if there are any, and the learning rate.
+pub(crate) fn curve_panels(rows: &[Row]) -> Vec<CurvePanel> {
+    let curve = |name, value: fn(&Row) -> Option<f64>| Curve {
+        name,
+        values: rows.iter().map(|row| value(row).filter(|v| v.is_finite())).collect(),
+    };
+    let changes = rows.windows(2).filter(|pair| pair[0].phase != pair[1].phase);
+    let phases: Vec<(f64, usize)> =
+        changes.map(|pair| ((pair[0].epoch + pair[1].epoch) as f64 / 2.0, pair[1].phase)).collect();
+    let panel = |title, curves: Vec<Curve>| {
+        let range = range(curves.iter().flat_map(|curve| curve.values.iter().copied().flatten()));
+        let epochs = rows.iter().map(|row| row.epoch).collect();
+        CurvePanel { title, range, epochs, phases: phases.clone(), curves }
+    };
+    let loss = [curve("training", |row| Some(row.train_loss)), curve("validation", |row| row.validation_loss)];
+    let mut panels = vec![panel("Loss", loss.into())];
+    let scores = [curve("mean IoU", Row::mean_iou), curve("pixel accuracy", Row::pixel_accuracy)];
+    if rows.iter().any(|row| row.mean_iou().or(row.pixel_accuracy()).is_some()) {
+        panels.push(CurvePanel { range: (0.0, 1.0), ..panel("Validation score", scores.into()) });
+    }
+    panels.push(panel("Learning rate", vec![curve("learning rate", |row| Some(row.learning_rate))]));
+    panels
+}
 
 /// All charts that there are values for.
 pub(super) fn charts(rows: &[Row]) -> String {
-    let loss: [Curve; 2] = [("training", |row| Some(row.train_loss)), ("validation", |row| row.validation_loss)];
-    let scores: [Curve; 2] = [("mean IoU", Row::mean_iou), ("pixel accuracy", Row::pixel_accuracy)];
-    let rate: [Curve; 1] = [("learning rate", |row| Some(row.learning_rate))];
-    let values = |curves: &[Curve]| -> Vec<f64> {
-        rows.iter().flat_map(|row| curves.iter().filter_map(|(_, value)| value(row))).collect()
-    };
-    let mut out = chart("Loss", &loss, rows, axis::range(values(&loss).into_iter()));
-    if !values(&scores).is_empty() {
-        out += &chart("Validation score", &scores, rows, (0.0, 1.0));
-    }
-    out + &chart("Learning rate", &rate, rows, axis::range(values(&rate).into_iter()))
+    curve_panels(rows).iter().map(chart).collect()
 }
 
-/// Where epochs and values are drawn.
-struct Scale {
-    epochs: usize,
-    low: f64,
-    high: f64,
-}
-
-impl Scale {
-    fn x(&self, epoch: usize) -> f64 {
-        LEFT + (RIGHT - LEFT) * (epoch as f64 - 0.5) / self.epochs as f64
-    }
-
-    fn y(&self, value: f64) -> f64 {
-        BOTTOM - (BOTTOM - TOP) * (value - self.low) / (self.high - self.low)
-    }
-}
-
-fn chart(title: &str, curves: &[Curve], rows: &[Row], (low, high): (f64, f64)) -> String {
-    let scale = Scale { epochs: rows.last().map_or(1, |row| row.epoch), low, high };
-    let mut drawn = axes(&scale) + &phases(&scale, rows);
+fn chart(panel: &CurvePanel) -> String {
+    let mut drawn = axes(panel) + &phases(panel);
     let mut keys = String::new();
-    for (i, (name, value)) in curves.iter().enumerate() {
-        let points: Vec<(usize, f64)> =
-            rows.iter().filter_map(|row| Some((row.epoch, value(row).filter(|v| v.is_finite())?))).collect();
+    for (i, Curve { name, values }) in panel.curves.iter().enumerate() {
+        let points = panel.points(&panel.curves[i], ROOM);
         if points.is_empty() {
             continue;
         }
-        drawn += &curve(&scale, i, &points);
-        let values: Vec<String> =
-            rows.iter().map(|row| value(row).filter(|v| v.is_finite()).map_or_else(String::new, axis::short)).collect();
+        drawn += &curve(i, &points);
+        let values: Vec<String> = values.iter().map(|value| value.map_or_else(String::new, short)).collect();
         let _ = write!(
             keys,
             r#"<span class="key c{i}" data-values="{}">{name} <output></output></span>"#,
             values.join(",")
         );
     }
+    let title = panel.title;
     format!(
         r#"<figure class="chart" data-epochs="{}" data-left="{}" data-right="{}">
 <figcaption><b>{title}</b> <output class="epoch"></output> {keys}</figcaption>
@@ -77,16 +71,16 @@ fn chart(title: &str, curves: &[Curve], rows: &[Row], (low, high): (f64, f64)) -
 {drawn}<line class="guide" y1="{TOP}" y2="{BOTTOM}" x1="-9" x2="-9"></line></svg>
 </figure>
 "#,
-        scale.epochs,
+        panel.last(),
         LEFT / WIDTH,
         RIGHT / WIDTH,
     )
 }
 
-fn axes(scale: &Scale) -> String {
+fn axes(panel: &CurvePanel) -> String {
     let mut out = String::new();
-    for tick in ticks(scale.low, scale.high, 5) {
-        let y = scale.y(tick);
+    for tick in ticks(panel.range.0, panel.range.1, 5) {
+        let y = panel.y(ROOM, tick);
         let _ = write!(
             out,
             r#"<line class="grid" x1="{LEFT}" x2="{RIGHT}" y1="{y:.1}" y2="{y:.1}"></line>
@@ -94,11 +88,12 @@ fn axes(scale: &Scale) -> String {
 "#,
             LEFT - 7.0,
             y + 4.0,
-            axis::short(tick)
+            short(tick)
         );
     }
-    for epoch in axis::epoch_ticks(scale.epochs, 8) {
-        let _ = write!(out, r#"<text class="tick" x="{:.1}" y="{}">{epoch}</text>"#, scale.x(epoch), BOTTOM + 17.0);
+    for epoch in epoch_ticks(panel.last(), 8) {
+        let x = panel.x(ROOM, epoch as f64);
+        let _ = write!(out, r#"<text class="tick" x="{x:.1}" y="{}">{epoch}</text>"#, BOTTOM + 17.0);
     }
     let middle = (LEFT + RIGHT) / 2.0;
     let _ = write!(out, r#"<text class="tick" x="{middle}" y="{}">epoch</text>"#, BOTTOM + 32.0);
@@ -106,25 +101,23 @@ fn axes(scale: &Scale) -> String {
 }
 
 /// Thin lines where a phase ends and the next begins.
-fn phases(scale: &Scale, rows: &[Row]) -> String {
-    let changes = rows.windows(2).filter(|pair| pair[0].phase != pair[1].phase);
-    let line = |pair: &[Row]| {
-        let x = (scale.x(pair[0].epoch) + scale.x(pair[1].epoch)) / 2.0;
-        let phase = pair[1].phase;
-        format!(
-            r#"<line class="phase" x1="{x:.1}" x2="{x:.1}" y1="{TOP}" y2="{BOTTOM}"><title>phase {phase}</title></line>
-"#
-        )
-    };
-    changes.map(line).collect()
+fn phases(panel: &CurvePanel) -> String {
+    let mut out = String::new();
+    for (begin, phase) in &panel.phases {
+        let x = panel.x(ROOM, *begin);
+        let _ = writeln!(
+            out,
+            r#"<line class="phase" x1="{x:.1}" x2="{x:.1}" y1="{TOP}" y2="{BOTTOM}"><title>phase {phase}</title></line>"#
+        );
+    }
+    out
 }
 
-fn curve(scale: &Scale, number: usize, points: &[(usize, f64)]) -> String {
-    let place = |&(epoch, value): &(usize, f64)| (scale.x(epoch), scale.y(value));
-    let line: Vec<String> = points.iter().map(place).map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
+fn curve(number: usize, points: &[(f64, f64)]) -> String {
+    let line: Vec<String> = points.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
     let mut out = format!(r#"<polyline class="curve c{number}" points="{}"></polyline>"#, line.join(" "));
     if points.len() <= MOST_POINTS {
-        for (x, y) in points.iter().map(place) {
+        for (x, y) in points {
             let _ = write!(out, r#"<circle class="point c{number}" cx="{x:.1}" cy="{y:.1}" r="2.5"></circle>"#);
         }
     }

@@ -5,11 +5,12 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use super::tables::{class_table, confusion};
-use super::text::{count, duration, escaped, per_cent, score};
+use super::text::{duration, escaped, score};
 use super::{Page, section, tile};
 use crate::base::Result;
 use crate::base::files::write_bytes;
 use crate::base::named_enum::classes_that;
+use crate::base::words::{count, per_cent};
 use crate::data::REGION_FOLDS as FOLDS;
 use crate::draw::Classes;
 use crate::metric::Evaluation;

@@ -3,6 +3,7 @@
 mod forest;
 mod ranking;
 
+pub(crate) use chart::curve_panels;
 pub use forest::{ClassReport, ForestReport, Importance};
 pub use ranking::{ImageRanking, RankedImage, write_images};
 
@@ -18,11 +19,12 @@ pub use samples::{Gallery, SamplePrediction};
 
 use crate::base::files::write_bytes;
 use crate::base::named_enum::classes_that;
+use crate::base::words::count;
 use crate::base::{Error, Result};
 use crate::draw::Classes;
 use crate::metric::{ConfusionMatrix, Scores};
 use crate::run::{NetworkRunConfig, Row, utc};
-use text::{count, duration, escaped, filled, score};
+use text::{duration, escaped, filled, score};
 
 const PAGE: &str = include_str!("page.html");
 const VIEWER: &str = include_str!("viewer.html");

@@ -7,8 +7,9 @@ use image::imageops::{FilterType, resize};
 use serde::Serialize;
 
 use super::ranking::image_iou;
-use super::text::{data_uri, hex, json, per_cent, score};
+use super::text::{data_uri, hex, json, score};
 use crate::base::label_map::{IGNORE, LabelMap};
+use crate::base::words::per_cent;
 use crate::base::{Result, Size};
 use crate::data::{Dataset, Pair, displayed};
 use crate::draw::{Classes, Judgement, encode_jpeg};
@@ -73,18 +74,19 @@ impl Gallery {
     /// The samples with their images, which are read again.
     pub fn samples(&self, pairs: &[Pair], dataset: &Dataset) -> Result<Vec<SamplePrediction>> {
         let known = self.kept.iter().filter_map(|(index, kept)| Some((pairs.get(*index)?, kept)));
-        let sample = |(pair, kept): (&Pair, &Kept)| {
-            let size = kept.labels.size;
-            let image = displayed(read_image(&pair.image)?, dataset.bands, &dataset.nodata_numbers());
-            Ok(SamplePrediction {
-                name: pair.image.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-                image: resize(&image, size.width as u32, size.height as u32, FilterType::Triangle),
-                labels: kept.labels.clone(),
-                prediction: kept.prediction.clone(),
-                mean_iou: kept.mean_iou,
+        known
+            .map(|(pair, kept)| {
+                let size = kept.labels.size;
+                let image = displayed(read_image(&pair.image)?, dataset.bands, &dataset.nodata_numbers());
+                Ok(SamplePrediction {
+                    name: pair.image.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+                    image: resize(&image, size.width as u32, size.height as u32, FilterType::Triangle),
+                    labels: kept.labels.clone(),
+                    prediction: kept.prediction.clone(),
+                    mean_iou: kept.mean_iou,
+                })
             })
-        };
-        known.map(sample).collect()
+            .collect()
     }
 }
 

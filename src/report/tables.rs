@@ -3,7 +3,8 @@
 use std::cmp::Reverse;
 use std::fmt::Write;
 
-use super::text::{count, data_uri, escaped, hex, per_cent, score};
+use super::text::{data_uri, escaped, hex, score};
+use crate::base::words::{count, per_cent};
 use crate::base::{Result, Size};
 use crate::draw::{Classes, heatmap};
 use crate::image::{Pixels, encode_small_png};

@@ -60,28 +60,6 @@ pub(crate) fn score(value: Option<f64>) -> String {
     value.filter(|v| v.is_finite()).map_or_else(|| NONE.into(), |v| format!("{v:.4}"))
 }
 
-/// A count, with commas.
-pub(crate) fn count(value: u64) -> String {
-    let digits = value.to_string();
-    let mut out = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
-/// A share as per cent.
-pub(crate) fn per_cent(part: u64, whole: u64) -> String {
-    match 100.0 * part as f64 / whole.max(1) as f64 {
-        0.0 => "0 %".into(),
-        small if small < 0.05 => "<0.1 %".into(),
-        share => format!("{share:.1} %"),
-    }
-}
-
 /// Seconds in the two largest units that they fill.
 pub(crate) fn duration(seconds: f64) -> String {
     if !seconds.is_finite() {
@@ -117,8 +95,6 @@ mod tests {
     #[test]
     fn numbers_are_written_for_people() {
         assert_eq!([score(Some(0.5)), score(None), score(Some(f64::NAN))], ["0.5000", "–", "–"]);
-        assert_eq!([count(0), count(999), count(1000), count(1_234_567)], ["0", "999", "1,000", "1,234,567"]);
-        assert_eq!([per_cent(0, 0), per_cent(1, 3000), per_cent(1, 2)], ["0 %", "<0.1 %", "50.0 %"]);
         let times = [12.34, 61.0, 3723.0, 200_000.0].map(duration);
         assert_eq!(times, ["12.3 s", "1 min 01 s", "1 h 02 min", "2 d 07 h"]);
     }

@@ -1,9 +1,7 @@
 //! Folders of images turned grey.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -12,7 +10,7 @@ use rayon::prelude::*;
 use crate::base::event::{Event, Sink, Task};
 use crate::base::files::{create_folder, folder_of, refuse_equal_outputs, write_bytes_unsynced};
 use crate::base::inputs::ReadFiles;
-use crate::base::named_enum::{by_name, name_of};
+use crate::base::named_enum::named_enum;
 use crate::base::{Error, Result};
 use crate::image::{
     AlphaBand, GrayConverter, GrayMethod, Image, Pixels, Sample, Samples, encode_marked_png, maker_of, read_image,
@@ -39,23 +37,7 @@ pub enum Alpha {
     Ignore,
 }
 
-impl Alpha {
-    const NAMES: [(&'static str, Self); 3] = [("black", Self::Black), ("white", Self::White), ("ignore", Self::Ignore)];
-}
-
-impl fmt::Display for Alpha {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(name_of(self, &Self::NAMES))
-    }
-}
-
-impl FromStr for Alpha {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        by_name("way with alpha", text, &Self::NAMES)
-    }
-}
+named_enum!(Alpha, "treatment of alpha", "black" => Black, "white" => White, "ignore" => Ignore);
 
 /// How images are turned grey.
 #[derive(Debug, Clone, Copy)]
@@ -197,12 +179,15 @@ impl Gray {
             Alpha::Black => 0,
             Alpha::White => opaque,
         };
-        let over = |(i, sample): (usize, &T)| {
-            let alpha = alpha[i / bands].index();
-            let front = sample.index() * if associated { opaque } else { alpha };
-            T::round(((front + background * (opaque - alpha)) as f64 / opaque as f64).min(opaque as f64))
-        };
-        color.iter().enumerate().map(over).collect()
+        color
+            .iter()
+            .enumerate()
+            .map(|(i, sample)| {
+                let alpha = alpha[i / bands].index();
+                let front = sample.index() * if associated { opaque } else { alpha };
+                T::round(((front + background * (opaque - alpha)) as f64 / opaque as f64).min(opaque as f64))
+            })
+            .collect()
     }
 }
 
@@ -216,7 +201,7 @@ fn blackened<T: Sample<LEVELS>, const LEVELS: usize>(mut samples: Vec<T>, nodata
 
 /// Samples from 0 to 1 as 16-bit ones; 0 for pixels without data.
 fn sixteen_bits(path: &Path, samples: &[f32], width: usize, bands: usize, nodata: Option<&[bool]>) -> Result<Vec<u16>> {
-    let convert = |(i, &sample): (usize, &f32)| {
+    samples.iter().enumerate().map(|(i, &sample)| {
         if nodata.is_some_and(|nodata| nodata[i / bands]) {
             return Ok(0);
         }
@@ -231,8 +216,7 @@ fn sixteen_bits(path: &Path, samples: &[f32], width: usize, bands: usize, nodata
                  so scale the image first"
             ),
         ))
-    };
-    samples.iter().enumerate().map(convert).collect()
+    }).collect()
 }
 
 /// Turns the images grey, on all threads of the rayon pool. An image that cannot be used is reported and left out; one

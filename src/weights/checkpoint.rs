@@ -187,9 +187,10 @@ impl Checkpoint {
             return Err(Error::content(path, "holds no tensor; give a file of weights"));
         }
         let own = file.metadata.contains_key(ENTRY);
-        let mut found = match own && *choice == Choice::default() {
-            true => Unwrapped::plain(file.tensors),
-            false => unwrap(file.tensors, choice).map_err(|reason| Error::content(path, reason))?,
+        let mut found = if own && *choice == Choice::default() {
+            Unwrapped::plain(file.tensors)
+        } else {
+            unwrap(file.tensors, choice).map_err(|reason| Error::content(path, reason))?
         };
         self.metadata.extend(file.metadata);
         self.notes.extend(file.notes);

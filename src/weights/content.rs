@@ -1,14 +1,10 @@
 //! What weights are of, as segtool's own files say it.
 
 use super::names::Names;
-use crate::data::Dataset;
-use crate::data::Normalisation;
-use crate::nn::activation::Activation;
-use crate::nn::activation::Rule;
-use crate::nn::model::NetworkConfig;
-use crate::nn::model::ResNetConfig;
-use serde::Deserialize;
-use serde::Serialize;
+use crate::data::{Dataset, Normalisation};
+use crate::nn::activation::{Activation, Rule};
+use crate::nn::model::{NetworkConfig, ResNetConfig};
+use serde::{Deserialize, Serialize};
 /// What weights are of.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -221,32 +221,17 @@ pub(super) fn content(
     recipe: Option<&NetworkConfig>,
 ) -> Described<Content> {
     let tensors = Tensors(tensors);
+    let has_decoder = || tensors.0.keys().any(|name| name.starts_with("decoder."));
+    let encoder_alone = || tensors.encoder("encoder.").map(|(encoder, bands)| Content::Encoder { encoder, bands });
     let network = match names {
-        Names::Torchvision if tensors.has("features.0.weight") => {
-            return vgg16(&tensors);
+        Names::Torchvision if tensors.has("features.0.weight") => return vgg16(&tensors),
+        Names::Torchvision => return encoder_alone(),
+        Names::Csail if !has_decoder() => return encoder_alone(),
+        Names::Milesial => unet_milesial(&tensors)?,
+        Names::Seeps => {
+            let levels = ("dconv_down", ".0.weight");
+            NetworkConfig::UnetSeeps(tensors.unet("dconv_down1.0.weight", levels, "conv_last.weight")?)
         }
-        Names::Torchvision => {
-            return tensors.encoder("encoder.").map(|(encoder, bands)| Content::Encoder { encoder, bands });
-        }
-        Names::Csail if !tensors.0.keys().any(|name| name.starts_with("decoder.")) => {
-            return tensors.encoder("encoder.").map(|(encoder, bands)| Content::Encoder { encoder, bands });
-        }
-        Names::Milesial => {
-            let mut config = tensors.unet(
-                "inc.double_conv.0.weight",
-                ("down", ".maxpool_conv.1.double_conv.0.weight"),
-                "outc.conv.weight",
-            )?;
-            config.depth += 1;
-            let transposed = tensors.has("up1.up.weight");
-            config.enlargement = Some(if transposed { Enlargement::Transposed } else { Enlargement::Bilinear });
-            NetworkConfig::UnetMilesial(config)
-        }
-        Names::Seeps => NetworkConfig::UnetSeeps(tensors.unet(
-            "dconv_down1.0.weight",
-            ("dconv_down", ".0.weight"),
-            "conv_last.weight",
-        )?),
         Names::SeepsResnet => {
             let (encoder, bands) = tensors.encoder("base_model.")?;
             let outputs = Some(tensors.outputs("conv_last.weight")?);
@@ -254,15 +239,18 @@ pub(super) fn content(
         }
         Names::Segtool if tensors.has("conv_scale2.weight") => {
             let [width, bands, _] = tensors.conv("conv1_1.weight")?;
-            let config =
-                AttentionUnetConfig { width, ..AttentionUnetConfig::new(bands, tensors.outputs("final.weight")?) };
-            NetworkConfig::UnetAttention(config)
+            let config = AttentionUnetConfig::new(bands, tensors.outputs("final.weight")?);
+            NetworkConfig::UnetAttention(AttentionUnetConfig { width, ..config })
         }
-        Names::Segtool if tensors.has("up1.enlarge.weight") => NetworkConfig::UnetEarthquake(tensors.unet(
-            "down1.conv1.weight",
-            ("down", ".conv1.weight"),
-            "last.weight",
-        )?),
+        Names::Segtool if tensors.has("up1.enlarge.weight") => {
+            let levels = ("down", ".conv1.weight");
+            NetworkConfig::UnetEarthquake(tensors.unet("down1.conv1.weight", levels, "last.weight")?)
+        }
+        Names::Segtool if recipe.is_none() => {
+            return Err(
+                "it does not say where strides give way to dilation; import it first: segtool import --recipe".into()
+            );
+        }
         Names::Csail
         | Names::CsailModule
         | Names::Semseg
@@ -271,17 +259,18 @@ pub(super) fn content(
         | Names::SmpPspnet
         | Names::SmpUnetTimm
         | Names::SmpPspnetTimm
-        | Names::Segtool => {
-            if names == Names::Segtool && recipe.is_none() {
-                return Err(
-                    "it does not say where strides give way to dilation; import it first: segtool import --recipe"
-                        .into(),
-                );
-            }
-            tensors.encoder_decoder(names)?
-        }
+        | Names::Segtool => tensors.encoder_decoder(names)?,
     };
     Ok(Content::Network(network))
+}
+
+fn unet_milesial(tensors: &Tensors<'_>) -> Described<NetworkConfig> {
+    let levels = ("down", ".maxpool_conv.1.double_conv.0.weight");
+    let mut config = tensors.unet("inc.double_conv.0.weight", levels, "outc.conv.weight")?;
+    config.depth += 1;
+    let transposed = tensors.has("up1.up.weight");
+    config.enlargement = Some(if transposed { Enlargement::Transposed } else { Enlargement::Bilinear });
+    Ok(NetworkConfig::UnetMilesial(config))
 }
 
 /// What each project trains with.

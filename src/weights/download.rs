@@ -12,6 +12,7 @@ use ureq::http::StatusCode;
 
 use crate::base::event::{Event, Sink, Task};
 use crate::base::files::create_folder;
+use crate::base::words::mebibytes;
 use crate::base::{Error, Result};
 
 /// Overrides the folder of the cache.
@@ -226,8 +227,8 @@ fn transfer_all(remote: &Remote, part: &mut File, path: &Path, sink: &dyn Sink) 
             return Err(Error::Download {
                 url: remote.url.clone(),
                 reason: format!(
-                    "{reason}. What has arrived ({:.1} MiB) is kept: the same command goes on from there",
-                    now as f64 / MIB as f64
+                    "{reason}. What has arrived ({}) is kept: the same command goes on from there",
+                    mebibytes(now)
                 ),
             });
         };
@@ -244,49 +245,25 @@ fn transfer(
     sink: &dyn Sink,
 ) -> std::result::Result<(), Failure> {
     let write_failed = |e| Failure::Refused(Error::write(path, e));
-    let refused = |reason: String| Failure::Refused(Error::Download { url: remote.url.clone(), reason });
-    let start = part.seek(SeekFrom::End(0)).map_err(write_failed)?;
-    let mut request = agent.get(&remote.url);
-    if start > 0 {
-        request = request.header("Range", format!("bytes={start}-"));
-    }
-    let response = request.call().map_err(|e| match e {
-        ureq::Error::TooManyRedirects => {
-            refused(format!("it is redirected more than {MAX_REDIRECTS} times, in a circle perhaps; check the URL"))
-        }
-        ureq::Error::BadUri(reason) => refused(format!("not a usable URL: {reason}")),
-        other => Failure::Broken(format!("no answer from the server: {other}")),
-    })?;
-    let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
-    let length: Option<u64> = header("content-length").and_then(|text| text.parse().ok());
-    let start = match response.status() {
-        StatusCode::OK => 0,
-        StatusCode::PARTIAL_CONTENT
-            if header("content-range").is_some_and(|range| range.starts_with(&format!("bytes {start}-"))) =>
-        {
-            start
-        }
-        StatusCode::RANGE_NOT_SATISFIABLE | StatusCode::PARTIAL_CONTENT => {
-            // Nothing is left to send, or not this: the checksum tells whether all is there.
-            if header("content-range").is_some_and(|range| range.ends_with(&format!("/{start}"))) {
-                return Ok(());
-            }
+    let there = part.seek(SeekFrom::End(0)).map_err(write_failed)?;
+    let response = ask(agent, remote, there)?;
+    let length: Option<u64> = header(&response, "content-length").and_then(|text| text.parse().ok());
+    let start = match answer(remote, &response, there)? {
+        Answer::Whole => 0,
+        Answer::Rest => there,
+        Answer::Nothing => return Ok(()),
+        Answer::Other => {
             part.set_len(0).map_err(write_failed)?;
             return Err(Failure::Broken("the server cannot go on where the last transfer stopped".into()));
         }
-        StatusCode::NOT_FOUND | StatusCode::GONE => {
-            return Err(refused(format!("the server says {}: the file is not there (any more)", response.status())));
-        }
-        status if status.is_server_error() => return Err(Failure::Broken(format!("the server says {status}"))),
-        status => return Err(refused(format!("the server says {status}"))),
     };
     part.set_len(start).and_then(|()| part.seek(SeekFrom::Start(start))).map_err(write_failed)?;
     let total = length.map(|length| start + length);
-    let mebibytes = |bytes: u64| bytes.div_ceil(MIB) as usize;
+    let whole = |bytes: u64| bytes.div_ceil(MIB) as usize;
     sink.event(Event::Started {
         task: Task::Download(file_name(&remote.url).into()),
-        total: mebibytes(total.unwrap_or(start)),
-        done: mebibytes(start),
+        total: whole(total.unwrap_or(start)),
+        done: whole(start),
     });
     let arrived = copy(&mut response.into_body().into_reader(), part, start, sink);
     sink.event(Event::Finished);
@@ -298,9 +275,63 @@ fn transfer(
     }
 }
 
+type Response = ureq::http::Response<ureq::Body>;
+
+fn header<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
+    response.headers().get(name).and_then(|value| value.to_str().ok())
+}
+
+fn refused(remote: &Remote, reason: String) -> Failure {
+    Failure::Refused(Error::Download { url: remote.url.clone(), reason })
+}
+
+/// Asks for what comes after the first `there` bytes.
+fn ask(agent: &ureq::Agent, remote: &Remote, there: u64) -> std::result::Result<Response, Failure> {
+    let mut request = agent.get(&remote.url);
+    if there > 0 {
+        request = request.header("Range", format!("bytes={there}-"));
+    }
+    request.call().map_err(|e| match e {
+        ureq::Error::TooManyRedirects => refused(
+            remote,
+            format!("it is redirected more than {MAX_REDIRECTS} times, in a circle perhaps; check the URL"),
+        ),
+        ureq::Error::BadUri(reason) => refused(remote, format!("not a usable URL: {reason}")),
+        other => Failure::Broken(format!("no answer from the server: {other}")),
+    })
+}
+
+/// What a server sends of a file.
+enum Answer {
+    /// All of it.
+    Whole,
+    /// What comes after the bytes that are there.
+    Rest,
+    /// Nothing is left to send; the checksum tells whether all is there.
+    Nothing,
+    /// Something else than was asked for.
+    Other,
+}
+
+fn answer(remote: &Remote, response: &Response, there: u64) -> std::result::Result<Answer, Failure> {
+    let range = header(response, "content-range").unwrap_or_default();
+    match response.status() {
+        StatusCode::OK => Ok(Answer::Whole),
+        StatusCode::PARTIAL_CONTENT if range.starts_with(&format!("bytes {there}-")) => Ok(Answer::Rest),
+        StatusCode::RANGE_NOT_SATISFIABLE | StatusCode::PARTIAL_CONTENT => {
+            Ok(if range.ends_with(&format!("/{there}")) { Answer::Nothing } else { Answer::Other })
+        }
+        StatusCode::NOT_FOUND | StatusCode::GONE => {
+            Err(refused(remote, format!("the server says {}: the file is not there (any more)", response.status())))
+        }
+        status if status.is_server_error() => Err(Failure::Broken(format!("the server says {status}"))),
+        status => Err(refused(remote, format!("the server says {status}"))),
+    }
+}
+
 fn broken(end: u64, total: Option<u64>, cause: &str) -> String {
-    let total = total.map_or_else(String::new, |total| format!(" of {:.1}", total as f64 / MIB as f64));
-    format!("the connection broke after {:.1}{total} MiB ({cause})", end as f64 / MIB as f64)
+    let total = total.map_or_else(String::new, |total| format!(" of {}", mebibytes(total)));
+    format!("the connection broke after {}{total} ({cause})", mebibytes(end))
 }
 
 /// Which side of a copy failed; of the reading one, where.

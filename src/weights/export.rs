@@ -2,20 +2,17 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use super::beside::CLASSES;
-use super::checkpoint::ENTRY;
-use super::checkpoint::{Checkpoint, MASK_VALUES, Stored};
+use super::checkpoint::{Checkpoint, ENTRY, MASK_VALUES, Stored};
 use super::content::Content;
 use super::describe;
-use super::names::Names;
-use super::names::some;
+use super::names::{Names, some};
 use super::recognise::{KEPT, Weights};
 use super::safetensors::encode;
 use super::torch_file::{self, Around};
 use crate::base::files::{create_folder, write_bytes};
-use crate::base::named_enum::usual_spelling;
+use crate::base::named_enum::named_enum;
 use crate::base::{Error, Result};
 use crate::nn::activation::Activation;
 use crate::nn::model::{DecoderConfig, Dilation, EncoderDecoderConfig, NetworkConfig, Stem, Style};
@@ -40,26 +37,16 @@ pub enum Target {
     Seeps,
 }
 
-impl FromStr for Target {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self> {
-        Ok(match usual_spelling(name).as_str() {
-            "csail" => Self::Csail,
-            "torchvision" => Self::Torchvision,
-            "mmseg" => Self::Mmseg,
-            "smp" => Self::Smp,
-            "semseg" => Self::Semseg,
-            "milesial" => Self::Milesial,
-            "seeps" => Self::Seeps,
-            _ => {
-                return Err(Error::Config(format!(
-                    "unknown project '{name}'; choose csail, torchvision, mmseg, smp, semseg, milesial or seeps"
-                )));
-            }
-        })
-    }
-}
+named_enum!(
+    Target, "project",
+    "csail" => Csail,
+    "torchvision" => Torchvision,
+    "mmseg" => Mmseg,
+    "smp" => Smp,
+    "semseg" => Semseg,
+    "milesial" => Milesial,
+    "seeps" => Seeps,
+);
 
 impl Target {
     /// Whose names, for a network.

@@ -1,13 +1,12 @@
 //! Weights of encoders that give features.
 
-use super::load::BEYOND;
 use std::collections::{BTreeMap, HashMap};
 
 use burn::tensor::TensorData;
 
 use super::checkpoint::Stored;
 use super::content::Content;
-use super::load::Report;
+use super::load::{BEYOND, Report};
 use super::recognise::Weights;
 use super::safetensors::report as report_lines;
 use crate::base::{Error, Result};

@@ -15,8 +15,8 @@ use super::safetensors::report as report_lines;
 use crate::base::{Error, Result};
 use crate::nn::device::DeviceChoice;
 use crate::nn::model::{
-    C1Config, DecoderConfig, EncoderDecoderConfig, FeatureEncoderConfig, Network, NetworkConfig, Tap, VggConfig,
-    replace, shapes,
+    C1Config, DecoderConfig, EncoderDecoderConfig, FeatureEncoderConfig, Network, NetworkConfig, ParameterShape, Tap,
+    VggConfig, replace, shapes,
 };
 
 /// What the names of a second head begin with.
@@ -61,10 +61,7 @@ impl Report {
     ) -> Result<Option<TensorData>> {
         let data = tensor.floats(theirs)?;
         let fits = data.shape().as_slice() == wanted;
-        let fitting = match spread && !fits {
-            true => other_bands(&data, wanted),
-            false => fits.then_some(data),
-        };
+        let fitting = if spread && !fits { other_bands(&data, wanted) } else { fits.then_some(data) };
         if fitting.is_some() {
             self.tensors += 1;
             self.numbers += tensor.len();
@@ -188,58 +185,31 @@ impl Weights {
     pub fn load(&self, network: Network, new_head: bool) -> Result<(Network, Report)> {
         let mut report = Report { source: self.summary(), ..Report::default() };
         let (mut values, mut faults) = (HashMap::<String, TensorData>::new(), Vec::new());
-        let alone = matches!(self.description.content, Content::Encoder { .. });
-        let prefix = network.encoder_prefix();
-        let heads = network.heads();
-        let is_head = |name: &str| name.rsplit_once('.').is_some_and(|(layer, _)| heads.contains(&layer));
-        let is_second = |name: &str| SECOND_HEAD.iter().any(|prefix| name.starts_with(prefix));
-        let no_second = !self.tensors.keys().any(|name| is_second(name));
-        // By our names in this network.
-        let mut left: BTreeMap<String, _> = self
-            .tensors
-            .iter()
-            .map(|(name, tensor)| match (alone, name.strip_prefix("encoder."), prefix) {
-                (true, Some(rest), Some(prefix)) => (format!("{prefix}{rest}"), (name, tensor)),
-                _ => (name.clone(), (name, tensor)),
-            })
-            .collect();
-        let first = prefix.map(|prefix| format!("{prefix}conv1.weight"));
+        let sides = Sides::of(self, &network, new_head);
+        let mut left = sides.by_our_names(&self.tensors);
         let mut misfit = false;
-        for parameter in shapes(&network) {
-            let (name, wanted) = (parameter.name, parameter.shape);
+        for ParameterShape { name, shape: wanted, .. } in shapes(&network) {
             let found = left.remove(&name);
-            let mut fresh = |reason: &str| report.fresh.entry(reason.into()).or_default().push(name.clone());
-            let Some((theirs, tensor)) = found.filter(|_| !(new_head && is_head(&name))) else {
-                if new_head && is_head(&name) {
-                    fresh("new head");
-                } else if alone && !prefix.is_some_and(|prefix| name.starts_with(prefix)) {
-                    fresh("the file holds an encoder alone");
-                } else if no_second && is_second(&name) {
-                    fresh("the file has no second head");
-                } else {
-                    faults.push(format!("missing: {name} {wanted:?}"));
+            let Some((theirs, tensor)) = found.filter(|_| !sides.is_new(&name)) else {
+                match sides.why_fresh(&name) {
+                    Some(reason) => report.fresh.entry(reason.into()).or_default().push(name),
+                    None => faults.push(format!("missing: {name} {wanted:?}")),
                 }
                 continue;
             };
-            let spread = alone && Some(&name) == first.as_ref();
-            match report.take((&name, &wanted), (theirs, tensor), spread)? {
+            match report.take((&name, &wanted), (theirs, tensor), sides.spreads(&name))? {
                 Some(data) => _ = values.insert(name, data),
                 None => {
-                    misfit |= is_head(&name);
+                    misfit |= sides.is_head(&name);
                     faults.push(format!("{name}: the file has {:?}, the network {wanted:?}", tensor.shape()));
                 }
             }
         }
         for (name, (theirs, tensor)) in left {
-            let reason = if is_second(&name) {
-                "the network has no second head"
-            } else if alone && prefix.is_some_and(|prefix| name.starts_with(&format!("{prefix}layer"))) {
-                "the network does not use that stage"
-            } else {
-                faults.push(format!("left over: {name} {:?}", tensor.shape()));
-                continue;
-            };
-            report.skipped.entry(reason.into()).or_default().push(theirs.clone());
+            match sides.why_skipped(&name) {
+                Some(reason) => report.skipped.entry(reason.into()).or_default().push(theirs.clone()),
+                None => faults.push(format!("left over: {name} {:?}", tensor.shape())),
+            }
         }
         self.report_kept(&mut report);
         if faults.is_empty() {
@@ -250,6 +220,83 @@ impl Weights {
             details.push_str("\nfor other classes than the file's, add --new-head: the last layers then start anew");
         }
         Err(Error::Weights { path: self.checkpoint.label().into(), details })
+    }
+}
+
+/// What a file and a network need not have in common.
+struct Sides {
+    /// Whether the file holds an encoder and nothing else.
+    alone: bool,
+    /// What the names of the network's encoder begin with.
+    prefix: Option<&'static str>,
+    heads: Vec<&'static str>,
+    new_head: bool,
+    second_head: bool,
+}
+
+impl Sides {
+    fn of(weights: &Weights, network: &Network, new_head: bool) -> Self {
+        Self {
+            alone: matches!(weights.description.content, Content::Encoder { .. }),
+            prefix: network.encoder_prefix(),
+            heads: network.heads(),
+            new_head,
+            second_head: weights.tensors.keys().any(|name| Self::is_second(name)),
+        }
+    }
+
+    /// Tensors, with their names in the file, by our names in this network.
+    fn by_our_names<'a>(&self, tensors: &'a BTreeMap<String, Stored>) -> BTreeMap<String, (&'a String, &'a Stored)> {
+        let ours = |name: &String| match (self.alone, name.strip_prefix("encoder."), self.prefix) {
+            (true, Some(rest), Some(prefix)) => format!("{prefix}{rest}"),
+            _ => name.clone(),
+        };
+        tensors.iter().map(|(name, tensor)| (ours(name), (name, tensor))).collect()
+    }
+
+    fn is_head(&self, name: &str) -> bool {
+        name.rsplit_once('.').is_some_and(|(layer, _)| self.heads.contains(&layer))
+    }
+
+    fn is_second(name: &str) -> bool {
+        SECOND_HEAD.iter().any(|prefix| name.starts_with(prefix))
+    }
+
+    fn is_new(&self, name: &str) -> bool {
+        self.new_head && self.is_head(name)
+    }
+
+    fn in_encoder(&self, name: &str, part: &str) -> bool {
+        self.prefix.and_then(|prefix| name.strip_prefix(prefix)).is_some_and(|rest| rest.starts_with(part))
+    }
+
+    /// Whether a parameter's kernels may be spread over other bands.
+    fn spreads(&self, name: &str) -> bool {
+        self.alone && self.prefix.and_then(|prefix| name.strip_prefix(prefix)) == Some("conv1.weight")
+    }
+
+    /// Why a parameter that the file does not give may keep its initial values.
+    fn why_fresh(&self, name: &str) -> Option<&'static str> {
+        if self.is_new(name) {
+            Some("new head")
+        } else if self.alone && !self.in_encoder(name, "") {
+            Some("the file holds an encoder alone")
+        } else if !self.second_head && Self::is_second(name) {
+            Some("the file has no second head")
+        } else {
+            None
+        }
+    }
+
+    /// Why a tensor that the network does not take may be left.
+    fn why_skipped(&self, name: &str) -> Option<&'static str> {
+        if Self::is_second(name) {
+            Some("the network has no second head")
+        } else if self.alone && self.in_encoder(name, "layer") {
+            Some("the network does not use that stage")
+        } else {
+            None
+        }
     }
 }
 

@@ -1,14 +1,10 @@
 //! Whose weights a file holds, and of which network: by the names and shapes of its tensors.
 
-use super::checkpoint::ENTRY;
-use super::content::Content;
-use super::content::Description;
-use super::content::{half, outputs};
-use super::names::some;
+use super::content::{Content, Description, half, outputs};
 use std::collections::BTreeMap;
 
-use super::checkpoint::{Checkpoint, Stored};
-use super::names::Names;
+use super::checkpoint::{Checkpoint, ENTRY, Stored};
+use super::names::{Names, some};
 use super::unwrap::Choice;
 use super::whose::{same_twice, unused, whose};
 use super::{beside, describe, extras};
@@ -124,9 +120,10 @@ impl Weights {
                 (theirs, (tensor, "the decoder does not use that stage"))
             }));
         }
-        let told = match beside {
-            true => beside::apply(checkpoint, names, &mut content).map_err(refuse)?,
-            false => beside::Told::default(),
+        let told = if beside {
+            beside::apply(checkpoint, names, &mut content).map_err(refuse)?
+        } else {
+            beside::Told::default()
         };
         let normalisation = told.normalisation.or_else(|| normalisation(names, &content));
         let mut description = Description::new(names, content, normalisation);

@@ -7,8 +7,7 @@ use std::path::Path;
 use burn::tensor::TensorData;
 use safetensors::tensor::{Dtype, View};
 
-use super::checkpoint::Checkpoint;
-use super::checkpoint::ENTRY;
+use super::checkpoint::{Checkpoint, ENTRY};
 use super::content::Description;
 use crate::base::files::write_bytes;
 use crate::base::{Error, Result};

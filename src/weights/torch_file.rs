@@ -92,77 +92,103 @@ mod opcode {
 
 /// In the middle, an `OrderedDict` of name and `_rebuild_tensor_v2(storage, 0, shape, strides, False, OrderedDict())`.
 fn pickle(tensors: &BTreeMap<String, Stored>, around: &Around) -> Result<Vec<u8>, String> {
-    use opcode::*;
-    let mut out = PROTO.to_vec();
-    let global = |out: &mut Vec<u8>, module: &str, name: &str| {
-        out.push(GLOBAL);
-        out.extend(format!("{module}\n{name}\n").bytes());
-    };
-    let ordered_dict = |out: &mut Vec<u8>| {
-        global(out, "collections", "OrderedDict");
-        out.extend([EMPTY_TUPLE, REDUCE]);
-    };
-    let text = |out: &mut Vec<u8>, text: &str| {
-        out.push(BINUNICODE);
-        out.extend((text.len() as u32).to_le_bytes());
-        out.extend(text.bytes());
-    };
-    let integer = |out: &mut Vec<u8>, number: usize| {
-        out.extend([LONG1, 9]); // one byte more than a number without sign needs
-        out.extend((number as u64).to_le_bytes());
-        out.push(0);
-    };
-    let tuple = |out: &mut Vec<u8>, numbers: &[usize]| {
-        out.push(MARK);
-        numbers.iter().for_each(|number| integer(out, *number));
-        out.push(TUPLE);
-    };
-    match around {
-        Around::Epoch => {
-            out.extend([EMPTY_DICT, MARK]);
-            text(&mut out, "epoch");
-            integer(&mut out, 0);
-            text(&mut out, "state_dict");
-        }
-        Around::Meta => {
-            out.extend([EMPTY_DICT, MARK]);
-            text(&mut out, "meta");
-            out.push(EMPTY_DICT);
-            text(&mut out, "state_dict");
-        }
-        Around::Nothing | Around::MaskValues(_) => {}
-    }
-    ordered_dict(&mut out);
-    out.push(MARK);
+    let mut out = Pickle(opcode::PROTO.to_vec());
+    out.begin(around);
+    out.ordered_dict();
+    out.push(opcode::MARK);
     for (i, (name, tensor)) in tensors.iter().enumerate() {
-        text(&mut out, name);
-        global(&mut out, "torch._utils", "_rebuild_tensor_v2");
-        out.extend([MARK, MARK]);
-        text(&mut out, "storage");
-        global(&mut out, "torch", storage(tensor.dtype())?);
-        text(&mut out, &i.to_string());
-        text(&mut out, "cpu");
-        integer(&mut out, tensor.len());
-        out.extend([TUPLE, BINPERSID]);
-        integer(&mut out, 0);
+        out.text(name);
+        out.tensor(i, tensor)?;
+    }
+    out.end(around);
+    Ok(out.0)
+}
+
+/// A pickle that is being written.
+struct Pickle(Vec<u8>);
+
+impl Pickle {
+    fn push(&mut self, opcode: u8) {
+        self.0.push(opcode);
+    }
+
+    fn global(&mut self, module: &str, name: &str) {
+        self.push(opcode::GLOBAL);
+        self.0.extend(format!("{module}\n{name}\n").bytes());
+    }
+
+    fn ordered_dict(&mut self) {
+        self.global("collections", "OrderedDict");
+        self.0.extend([opcode::EMPTY_TUPLE, opcode::REDUCE]);
+    }
+
+    fn text(&mut self, text: &str) {
+        self.push(opcode::BINUNICODE);
+        self.0.extend((text.len() as u32).to_le_bytes());
+        self.0.extend(text.bytes());
+    }
+
+    fn integer(&mut self, number: usize) {
+        self.0.extend([opcode::LONG1, 9]); // one byte more than a number without sign needs
+        self.0.extend((number as u64).to_le_bytes());
+        self.push(0);
+    }
+
+    fn tuple(&mut self, numbers: &[usize]) {
+        self.push(opcode::MARK);
+        numbers.iter().for_each(|number| self.integer(*number));
+        self.push(opcode::TUPLE);
+    }
+
+    /// The call that makes a tensor of the archive's storage `index`.
+    fn tensor(&mut self, index: usize, tensor: &Stored) -> Result<(), String> {
+        self.global("torch._utils", "_rebuild_tensor_v2");
+        self.0.extend([opcode::MARK, opcode::MARK]);
+        self.text("storage");
+        self.global("torch", storage(tensor.dtype())?);
+        self.text(&index.to_string());
+        self.text("cpu");
+        self.integer(tensor.len());
+        self.0.extend([opcode::TUPLE, opcode::BINPERSID]);
+        self.integer(0);
         let shape = tensor.shape();
         let strides: Vec<usize> = (1..=shape.len()).map(|i| shape[i..].iter().product()).collect();
-        tuple(&mut out, shape);
-        tuple(&mut out, &strides);
-        out.push(NEWFALSE);
-        ordered_dict(&mut out);
-        out.extend([TUPLE, REDUCE]);
+        self.tuple(shape);
+        self.tuple(&strides);
+        self.push(opcode::NEWFALSE);
+        self.ordered_dict();
+        self.0.extend([opcode::TUPLE, opcode::REDUCE]);
+        Ok(())
     }
-    if let Around::MaskValues(values) = around {
-        text(&mut out, "mask_values");
-        out.extend([EMPTY_LIST, MARK]);
-        values.iter().for_each(|value| integer(&mut out, usize::from(*value)));
-        out.push(APPENDS);
+
+    /// What stands before the tensors.
+    fn begin(&mut self, around: &Around) {
+        if matches!(around, Around::Nothing | Around::MaskValues(_)) {
+            return;
+        }
+        self.0.extend([opcode::EMPTY_DICT, opcode::MARK]);
+        if *around == Around::Epoch {
+            self.text("epoch");
+            self.integer(0);
+        } else {
+            self.text("meta");
+            self.push(opcode::EMPTY_DICT);
+        }
+        self.text("state_dict");
     }
-    out.push(SETITEMS);
-    if matches!(around, Around::Epoch | Around::Meta) {
-        out.push(SETITEMS);
+
+    /// What stands after them.
+    fn end(&mut self, around: &Around) {
+        if let Around::MaskValues(values) = around {
+            self.text("mask_values");
+            self.0.extend([opcode::EMPTY_LIST, opcode::MARK]);
+            values.iter().for_each(|value| self.integer(usize::from(*value)));
+            self.push(opcode::APPENDS);
+        }
+        self.push(opcode::SETITEMS);
+        if matches!(around, Around::Epoch | Around::Meta) {
+            self.push(opcode::SETITEMS);
+        }
+        self.push(opcode::STOP);
     }
-    out.push(STOP);
-    Ok(out)
 }

@@ -110,9 +110,10 @@ fn below<'a>(names: impl Iterator<Item = &'a str>) -> String {
 fn without_inserted<T>(tensors: BTreeMap<String, T>) -> BTreeMap<String, T> {
     let plain = |name: &str| INSERTED.iter().fold(name.to_owned(), |name, part| name.replace(part, ""));
     let renamed: BTreeSet<String> = tensors.keys().map(|name| plain(name)).collect();
-    match renamed.len() == tensors.len() {
-        true => tensors.into_iter().map(|(name, tensor)| (plain(&name), tensor)).collect(),
-        false => tensors,
+    if renamed.len() == tensors.len() {
+        tensors.into_iter().map(|(name, tensor)| (plain(&name), tensor)).collect()
+    } else {
+        tensors
     }
 }
 

@@ -1,11 +1,8 @@
 //! Whose weights a checkpoint holds, by the names of its tensors.
 
 use super::checkpoint::Checkpoint;
-use super::names::Names;
-use super::names::some;
-use super::signs::HALVES;
-use super::signs::SIGNS;
-use super::signs::has;
+use super::names::{Names, some};
+use super::signs::{HALVES, SIGNS, has};
 use crate::base::Result;
 /// Whose weights a file holds.
 pub(super) fn whose(checkpoint: &Checkpoint) -> Result<Names> {

@@ -1,8 +1,9 @@
 //! Layers, parameters, multiply-adds and memory of a recipe of a network.
 
 use anyhow::Result;
+use segtool::base::words::count;
 use segtool::nn::cost::{Held, Layer, Memory, Summary, summarise};
-use segtool::recipe::{NetworkRecipe, OptimizerConfig};
+use segtool::recipe::{NetworkRecipe, OptimizerKind};
 use serde_json::{Value, json};
 
 use super::Description;
@@ -34,11 +35,11 @@ pub(super) fn describe(mut recipe: NetworkRecipe, arguments: &Info) -> Result<De
         "layers": summary.layers,
     });
     let [height, width] = [arguments.size.height, arguments.size.width];
-    let more = match recipe.training.optimizer {
-        OptimizerConfig::Adam { .. } | OptimizerConfig::AdamW { .. } => {
+    let more = match recipe.training.optimizer.kind {
+        OptimizerKind::Adam(_) | OptimizerKind::AdamW(_) => {
             format!("; Adam: {} more", mebibytes(4 * summary.parameters))
         }
-        OptimizerConfig::Sgd { .. } => String::new(),
+        OptimizerKind::Sgd { .. } => String::new(),
     };
     let mut lines = table(&summary);
     lines.push(format!("\nmemory on {device}, {height} x {width}, batch {}:", arguments.batch));
@@ -65,10 +66,9 @@ fn table(summary: &Summary) -> Vec<String> {
         let [channels, height, width] = layer.output;
         let output = format!("{channels} x {height} x {width}");
         let kind = format!("{}{}", layer.kind, if layer.training_only { " (training)" } else { "" });
-        [layer.name.clone(), kind, output, grouped(layer.parameters), grouped(layer.multiply_adds)]
+        [layer.name.clone(), kind, output, count(layer.parameters), count(layer.multiply_adds)]
     };
-    let total =
-        ["total".into(), String::new(), String::new(), grouped(summary.parameters), grouped(summary.multiply_adds)];
+    let total = ["total".into(), String::new(), String::new(), count(summary.parameters), count(summary.multiply_adds)];
     let rows: Vec<[String; 5]> = [heading].into_iter().chain(summary.layers.iter().map(row)).chain([total]).collect();
     let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or_default();
     let [w0, w1, w2, w3, w4] = [0, 1, 2, 3, 4].map(width);
@@ -76,12 +76,5 @@ fn table(summary: &Summary) -> Vec<String> {
 }
 
 fn mebibytes(bytes: u64) -> String {
-    format!("{} MiB", grouped(bytes.div_ceil(1 << 20)))
-}
-
-/// A number with commas between the thousands.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let groups: Vec<&str> = digits.as_bytes().rchunks(3).rev().filter_map(|group| str::from_utf8(group).ok()).collect();
-    groups.join(",")
+    format!("{} MiB", count(bytes.div_ceil(1 << 20)))
 }

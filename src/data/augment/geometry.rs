@@ -115,18 +115,18 @@ pub(super) fn resize(sample: &mut Sample, to: Size, how: Scaling) {
     let covered = coverage(&sample.planes[..from.width * from.height]);
     let shares =
         covered.as_ref().map(|mask| (resize_floats(mask.clone(), 1, (from, to), how), nearest(mask, from, to)));
-    let resized = |plane: &[f32], out: &mut Vec<f32>| {
-        let Some((shares, nearest)) = &shares else {
-            out.extend(resize_floats(plane.to_vec(), 1, (from, to), how));
-            return;
+    let resized =
+        |plane: &[f32], out: &mut Vec<f32>| {
+            let Some((shares, nearest)) = &shares else {
+                out.extend(resize_floats(plane.to_vec(), 1, (from, to), how));
+                return;
+            };
+            let known = plane.iter().map(|value| if value.is_nan() { 0.0 } else { *value }).collect();
+            let mixed = resize_floats(known, 1, (from, to), how);
+            out.extend(mixed.into_iter().zip(shares).zip(nearest).map(|((value, share), covered)| {
+                if *covered > 0.0 && *share > 0.0 { value / share } else { f32::NAN }
+            }));
         };
-        let known = plane.iter().map(|value| if value.is_nan() { 0.0 } else { *value }).collect();
-        let mixed = resize_floats(known, 1, (from, to), how);
-        let value = |((value, share), covered): ((f32, &f32), &f32)| {
-            if *covered > 0.0 && *share > 0.0 { value / share } else { f32::NAN }
-        };
-        out.extend(mixed.into_iter().zip(shares).zip(nearest).map(value));
-    };
     remade(sample, to, resized, |labels, out| *out = nearest(labels, from, to));
 }
 

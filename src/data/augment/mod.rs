@@ -24,7 +24,8 @@ use crate::image::Scaling;
 
 /// A change and how often it is made. A recipe writes it as a name (`"flip-horizontal"`) or as a table
 /// (`{ kind = "rotate", degrees = 10, probability = 0.5 }`).
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "parse::NameOrTable")]
 pub struct Augmentation {
     /// What is done.
     #[serde(flatten)]

@@ -1,10 +1,8 @@
 //! Augmentations as recipes and command lines write them.
 
-use std::fmt;
 use std::str::FromStr;
 
-use serde::de::{self, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{Augmentation, Change};
@@ -134,31 +132,22 @@ fn number(text: &str) -> Result<Value, String> {
     whole().or_else(float).ok_or_else(|| format!("'{text}' is not a number"))
 }
 
-impl<'de> Deserialize<'de> for Augmentation {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(NameOrTable)
-    }
+/// An augmentation as a recipe has it.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected the name of an augmentation, or a table with its `kind`")]
+pub(super) enum NameOrTable {
+    Name(String),
+    Table(Map<String, Value>),
 }
 
-struct NameOrTable;
+impl TryFrom<NameOrTable> for Augmentation {
+    type Error = String;
 
-impl<'de> Visitor<'de> for NameOrTable {
-    type Value = Augmentation;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the name of an augmentation, or a table with its `kind`")
-    }
-
-    fn visit_str<E: de::Error>(self, name: &str) -> Result<Augmentation, E> {
-        Augmentation::from_table(usual(name)).map_err(E::custom)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Augmentation, A::Error> {
-        let mut table = Map::new();
-        while let Some((key, value)) = entries.next_entry()? {
-            table.insert(key, value);
-        }
-        Augmentation::from_table(table).map_err(de::Error::custom)
+    fn try_from(written: NameOrTable) -> Result<Self, String> {
+        Self::from_table(match written {
+            NameOrTable::Name(name) => usual(&name),
+            NameOrTable::Table(table) => table,
+        })
     }
 }
 

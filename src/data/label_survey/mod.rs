@@ -131,9 +131,8 @@ pub fn survey_labels(source: &LabelFiles, sink: &dyn Sink) -> Result<LabelSurvey
     }
     let firsts = sum.labels.iter().filter(|(label, _)| label.number().is_some());
     let palette = palette::colors(files, firsts.map(|(_, (_, _, first))| *first));
-    let kind =
-        |(count, first): (usize, usize)| FilesOfKind { count, first: files.get(first).filter(|_| count > 0).cloned() };
-    let [with_numbers, with_colors] = sum.kinds.map(kind);
+    let [with_numbers, with_colors] =
+        sum.kinds.map(|(count, first)| FilesOfKind { count, first: files.get(first).filter(|_| count > 0).cloned() });
     let found = |(label, (count, files, _)): (RawLabel, (Count, usize, usize))| FoundLabel {
         label,
         count,

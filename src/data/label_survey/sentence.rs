@@ -37,9 +37,8 @@ impl LabelSurvey {
                 _ => runs.push((number, number)),
             }
         }
-        let text = |(first, last): &(LabelNumber, LabelNumber)| match first == last {
-            true => first.to_string(),
-            false => format!("{first} to {last}"),
+        let text = |(first, last): &(LabelNumber, LabelNumber)| {
+            if first == last { first.to_string() } else { format!("{first} to {last}") }
         };
         match (runs.len(), numbers.first(), numbers.last()) {
             (MAX_LISTED.., Some(least), Some(largest)) => format!("{} values from {least} to {largest}", numbers.len()),

@@ -95,10 +95,8 @@ fn not_labelled(key: &str, list: &[NoLabel], survey: &LabelSurvey) -> String {
 
 fn normalisation(images: Option<&ImageProbe>) -> String {
     let filled = images.is_some_and(|i| i.samples != SampleKind::Bytes && i.empty >= FILLED_SHARE);
-    let (without, valid) = match filled {
-        true => (", without pixels that are 0 in all bands", ", valid = \"nonzero\""),
-        false => ("", ""),
-    };
+    let (without, valid) =
+        if filled { (", without pixels that are 0 in all bands", ", valid = \"nonzero\"") } else { ("", "") };
     let mut text =
         comment(&format!("Mean and standard deviation of the training images{without}, measured before training."));
     if images.is_none_or(|images| images.bands == 3 && images.samples == SampleKind::Bytes) {

@@ -182,8 +182,10 @@ mod tests {
         for fold in 0..3 {
             let held_out = region_split(&samples, &dealt, fold);
             for class in [0, 1, 3] {
-                let learnt = |(region, held): (&u32, &bool)| !held && all[*region as usize].class == class;
-                assert!(samples.iter().zip(&held_out).any(learnt), "class {class}, fold {fold}");
+                assert!(
+                    samples.iter().zip(&held_out).any(|(region, held)| !held && all[*region as usize].class == class),
+                    "class {class}, fold {fold}"
+                );
             }
             times.iter_mut().zip(&held_out).for_each(|(times, held)| *times += usize::from(*held));
         }

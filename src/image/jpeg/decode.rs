@@ -20,10 +20,8 @@ pub(in crate::image) fn read(path: &Path, bytes: &[u8]) -> Result<(Image, Option
     check(bytes).map_err(|reason| Error::content(path, reason))?;
     // What the strict decoder refuses may be sound all the same, such as bytes between segments. The other one fills what
     // it cannot decode with grey, so that every block must be there.
-    decode(path, bytes, true).or_else(|refusal| match whole_scan(bytes) {
-        true => decode(path, bytes, false),
-        false => Err(refusal),
-    })
+    decode(path, bytes, true)
+        .or_else(|refusal| if whole_scan(bytes) { decode(path, bytes, false) } else { Err(refusal) })
 }
 
 fn decode(path: &Path, bytes: &[u8], strict: bool) -> Result<(Image, Option<Orientation>)> {

@@ -74,9 +74,10 @@ fn image_axes(array: &Array<'_>) -> Result<Axes> {
             return Err(Error::content(array.path, reason));
         }
     };
-    let steps: [usize; 3] = match array.header.fortran {
-        false => [shape[1].saturating_mul(shape[2]), shape[2], 1],
-        true => [1, shape[0], shape[0].saturating_mul(shape[1])],
+    let steps: [usize; 3] = if array.header.fortran {
+        [1, shape[0], shape[0].saturating_mul(shape[1])]
+    } else {
+        [shape[1].saturating_mul(shape[2]), shape[2], 1]
     };
     let axis = |place: usize| Axis { length: shape[place], step: steps[place] };
     Ok(Axes { rows: axis(rows), columns: axis(columns), bands: axis(bands) })

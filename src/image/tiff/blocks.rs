@@ -137,10 +137,8 @@ impl<'a> Blocks<'a> {
         let codec = page.compression();
         let layout = Layout::of(path, page)?;
         let strips = || page.strip_offsets().zip(page.strip_byte_counts());
-        let tables = match page.is_tiled() {
-            true => page.tile_offsets().zip(page.tile_byte_counts()).or_else(strips),
-            false => strips(),
-        };
+        let tables =
+            if page.is_tiled() { page.tile_offsets().zip(page.tile_byte_counts()).or_else(strips) } else { strips() };
         let planes = if layout.separate { layout.bands } else { 1 };
         let enough =
             |(offsets, counts): &(Vec<u64>, Vec<u64>)| offsets.len().min(counts.len()) >= layout.blocks() * planes;
@@ -311,9 +309,10 @@ fn unpacked(stream: impl Read, limit: usize) -> std::io::Result<Vec<u8>> {
 /// low bits.
 fn unpacked_lzw(bytes: &[u8], limit: usize) -> Vec<u8> {
     let old = matches!(bytes, [0, second, ..] if second & 1 == 1);
-    let mut decoder = match old {
-        true => Configuration::new(BitOrder::Lsb, 8).build(),
-        false => Configuration::with_tiff_size_switch(BitOrder::Msb, 8).build(),
+    let mut decoder = if old {
+        Configuration::new(BitOrder::Lsb, 8).build()
+    } else {
+        Configuration::with_tiff_size_switch(BitOrder::Msb, 8).build()
     };
     let mut unpacked = vec![0; limit];
     let (mut from, mut to) = (0, 0);

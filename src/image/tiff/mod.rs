@@ -9,13 +9,11 @@ mod numbers;
 mod refusal;
 mod sparse;
 
-use super::limits::WINDOW_BYTES;
 use std::path::{Path, PathBuf};
 
 use tiff_reader::{ExtraSample, Ifd, OpenOptions, PhotometricInterpretation, TiffFile};
 
-use super::limits::MAX_BYTES;
-use super::limits::{self, Reservation};
+use super::limits::{self, MAX_BYTES, Reservation, WINDOW_BYTES};
 use super::notes;
 use super::orientation::{self, Orientation};
 use super::raw_labels::{LabelImage, RawLabels};

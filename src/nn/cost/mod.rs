@@ -13,7 +13,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use serde::Serialize;
 
 use super::device::DeviceChoice;
-use super::learner::{Learner, OptimizerConfig, Part, Settings};
+use super::learner::{Learner, OptimizerConfig, OptimizerKind, Part, Settings};
 use super::loss::Loss;
 use super::model::{Network, NetworkConfig};
 use crate::base::{Error, Result, Size};
@@ -115,9 +115,9 @@ pub fn training_memory(
     let outline = Outline::new(config, size)?;
     let parameters = shapes(&outline.network);
     let (weights, trained) = (numbers(&parameters, |_| true), numbers(&parameters, is_trained));
-    let states = match settings.optimizer {
-        OptimizerConfig::Adam { .. } | OptimizerConfig::AdamW { .. } => 2,
-        OptimizerConfig::Sgd { .. } => 1,
+    let states = match settings.optimizer.kind {
+        OptimizerKind::Adam(_) | OptimizerKind::AdamW(_) => 2,
+        OptimizerKind::Sgd { .. } => 1,
     };
     let copies = 1 + u64::from(settings.ema.is_some());
     let events = outline.train(settings.clone(), loss.clone())?.events;
@@ -164,7 +164,7 @@ impl Outline {
         let device = self.device.clone().autodiff();
         let images = self.images(&device);
         let labels = TensorData::new(Vec::<i32>::new(), [0, self.size.height, self.size.width]);
-        let target = Target { classes: Tensor::<3, Int>::from_data(labels, &device), labelled: None };
+        let target = Target { labels: Tensor::<3, Int>::from_data(labels, &device), complete: true };
         let part = Part { input: images, target, draw: 0 };
         let learner = Learner::new(self.network.clone().train(), settings, loss)?;
         Ok(dry::record(|| drop(learner.gradients(part.clone()))).1)
@@ -185,7 +185,7 @@ fn layers(parameters: &[ParameterShape], inference: &[LayerRun], training: &[Lay
     let in_inference = |run: &&LayerRun| inference.iter().any(|other| other.weight == run.weight);
     let runs = inference.iter().map(|run| (run, false));
     let runs = runs.chain(training.iter().filter(|run| !in_inference(run)).map(|run| (run, true)));
-    let layer = |(run, training_only): (&LayerRun, bool)| {
+    runs.filter_map(|(run, training_only)| {
         let name = layer_of(&parameters.iter().find(|parameter| parameter.id == run.weight)?.name);
         let [_, channels, height, width] = run.output;
         Some(Layer {
@@ -196,8 +196,8 @@ fn layers(parameters: &[ParameterShape], inference: &[LayerRun], training: &[Lay
             multiply_adds: run.multiply_adds,
             training_only,
         })
-    };
-    runs.filter_map(layer).collect()
+    })
+    .collect()
 }
 
 /// The name of the layer that a parameter belongs to.

@@ -18,7 +18,7 @@ use super::model::Network;
 use crate::base::{Error, Result};
 use crate::nn::model::freeze;
 
-pub use config::{Decayed, Freeze, OptimizerConfig};
+pub use config::{AdamSettings, Decayed, Freeze, OptimizerConfig, OptimizerKind};
 
 use average::moved;
 use gradients::{Sum, limit};
@@ -46,9 +46,7 @@ impl Settings {
     pub fn plain(optimizer: OptimizerConfig) -> Self {
         Self { optimizer, head_rate: 1.0, freeze: Vec::new(), clip_norm: None, ema: None, checkpointing: false }
     }
-}
 
-impl Settings {
     /// Whether `network` has what they name.
     ///
     /// # Errors

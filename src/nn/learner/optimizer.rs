@@ -7,7 +7,7 @@ use burn::optim::decay::WeightDecayConfig;
 use burn::optim::{AdamConfig, AdamWConfig, LearningRate, ModuleOptimizer, Optimizer};
 use burn::tensor::{Device, Tensor};
 
-use super::config::{Decayed, Freeze, OptimizerConfig};
+use super::config::{AdamSettings, Decayed, Freeze, OptimizerConfig, OptimizerKind};
 use super::rules::{Adaptive, Sgd, adam_step};
 use crate::nn::model::{Network, ParameterShape, shapes};
 
@@ -61,26 +61,27 @@ fn is_kernel(parameter: &ParameterShape) -> bool {
 /// Builds the optimiser of a recipe: `head_rate` is a factor on the learning rate of what is not in the encoder.
 pub(super) fn build_optimizer(config: &OptimizerConfig, head_rate: f64, kinds: &Kinds) -> ModuleOptimizer {
     let penalty = |weight_decay: f32| (weight_decay > 0.0).then(|| WeightDecayConfig::new(weight_decay));
-    match *config {
-        OptimizerConfig::Adam { beta_1, beta_2, epsilon, weight_decay, decay } => {
+    let decay = (config.weight_decay, config.decay);
+    match config.kind {
+        OptimizerKind::Adam(AdamSettings { beta_1, beta_2, epsilon }) => {
             let build = |weight_decay| {
                 let config = AdamConfig::new().with_beta_1(beta_1).with_beta_2(beta_2).with_epsilon(epsilon);
                 let inner = config.with_weight_decay(penalty(weight_decay)).build();
                 Adaptive { inner, numbers: adam_step([beta_1, beta_2, epsilon, weight_decay], false) }
             };
-            grouped(build, (weight_decay, decay), head_rate, kinds)
+            grouped(build, decay, head_rate, kinds)
         }
-        OptimizerConfig::AdamW { beta_1, beta_2, epsilon, weight_decay, decay } => {
+        OptimizerKind::AdamW(AdamSettings { beta_1, beta_2, epsilon }) => {
             let build = |weight_decay| {
                 let config = AdamWConfig::new().with_beta_1(beta_1).with_beta_2(beta_2).with_epsilon(epsilon);
                 let inner = config.with_weight_decay(weight_decay).build();
                 Adaptive { inner, numbers: adam_step([beta_1, beta_2, epsilon, weight_decay], true) }
             };
-            grouped(build, (weight_decay, decay), head_rate, kinds)
+            grouped(build, decay, head_rate, kinds)
         }
-        OptimizerConfig::Sgd { momentum, nesterov, weight_decay, decay } => {
+        OptimizerKind::Sgd { momentum, nesterov } => {
             let build = |weight_decay| Sgd { momentum, nesterov, weight_decay };
-            grouped(build, (weight_decay, decay), head_rate, kinds)
+            grouped(build, decay, head_rate, kinds)
         }
     }
 }

@@ -69,10 +69,7 @@ impl Optimizer for Sgd {
             Some(velocity) => gradient.clone().add(velocity.mul_scalar(share)),
             None => gradient.clone(),
         };
-        let direction = match self.nesterov {
-            true => velocity.clone().mul_scalar(share).add(gradient),
-            false => velocity.clone(),
-        };
+        let direction = if self.nesterov { velocity.clone().mul_scalar(share).add(gradient) } else { velocity.clone() };
         (parameter - direction.mul_scalar(rate), Some(SgdState { velocity: Some(velocity) }))
     }
 
@@ -100,26 +97,6 @@ pub(super) trait Moments<const D: usize>: Sized {
     fn close(moments: AdaptiveMomentumState<D>) -> Self;
 }
 
-impl<const D: usize> Moments<D> for AdamState<D> {
-    fn open(self) -> AdaptiveMomentumState<D> {
-        self.momentum
-    }
-
-    fn close(moments: AdaptiveMomentumState<D>) -> Self {
-        Self { momentum: moments }
-    }
-}
-
-impl<const D: usize> Moments<D> for AdamWState<D> {
-    fn open(self) -> AdaptiveMomentumState<D> {
-        self.momentum
-    }
-
-    fn close(moments: AdaptiveMomentumState<D>) -> Self {
-        Self { momentum: moments }
-    }
-}
-
 fn fused<const D: usize, S: Moments<D>>(
     numbers: AdamStep,
     parameter: Tensor<D>,
@@ -136,6 +113,16 @@ fn fused<const D: usize, S: Moments<D>>(
 
 macro_rules! adaptive {
     ($inner:ty, $state:ident) => {
+        impl<const D: usize> Moments<D> for $state<D> {
+            fn open(self) -> AdaptiveMomentumState<D> {
+                self.momentum
+            }
+
+            fn close(moments: AdaptiveMomentumState<D>) -> Self {
+                Self { momentum: moments }
+            }
+        }
+
         impl Optimizer for Adaptive<$inner> {
             type State<const D: usize> = $state<D>;
 

@@ -1,16 +1,15 @@
 //! What a pixel of each class counts.
 
-use std::fmt;
 use std::str::FromStr;
 
-use serde::de::{SeqAccess, Visitor, value::SeqAccessDeserializer};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use crate::base::named_enum::usual_spelling;
 use crate::base::{Error, Result};
 
 /// What a pixel of each class counts. Written `"equal"`, `"auto"` or as a list of numbers.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", expecting = "class weights are `equal`, `auto`, or a number for each class")]
 pub enum ClassWeights {
     /// The same.
     #[default]
@@ -18,10 +17,9 @@ pub enum ClassWeights {
     /// The median of the classes' frequencies over its own, counted from the training data; see [`median_frequency`].
     Auto,
     /// These, one a class.
+    #[serde(untagged)]
     Given(Vec<f32>),
 }
-
-const SPELLING: &str = "`equal`, `auto`, or a number for each class";
 
 impl ClassWeights {
     /// Checks numbers that are given, for so many classes.
@@ -97,50 +95,15 @@ impl FromStr for ClassWeights {
             "auto" => return Ok(Self::Auto),
             _ => {}
         }
-        let wrong =
-            |part: &str| Error::Config(format!("class weights are {SPELLING}, such as 1,2.5,0.5; not '{part}'"));
-        let number = |part: &str| part.trim().parse::<f32>().map_err(|_| wrong(part.trim()));
-        let weights = text.split(',').map(number).collect::<Result<Vec<_>>>()?;
+        let number = |part: &str| {
+            part.parse().map_err(|_| {
+                let known = "`equal`, `auto`, or a number for each class, such as 1,2.5,0.5";
+                Error::Config(format!("class weights are {known}; not '{part}'"))
+            })
+        };
+        let weights = text.split(',').map(|part| number(part.trim())).collect::<Result<Vec<f32>>>()?;
         check_numbers(&weights)?;
         Ok(Self::Given(weights))
-    }
-}
-
-impl Serialize for ClassWeights {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Equal => serializer.serialize_str("equal"),
-            Self::Auto => serializer.serialize_str("auto"),
-            Self::Given(weights) => weights.serialize(serializer),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for ClassWeights {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Spelling;
-
-        impl<'de> Visitor<'de> for Spelling {
-            type Value = ClassWeights;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(SPELLING)
-            }
-
-            fn visit_str<E: serde::de::Error>(self, word: &str) -> Result<ClassWeights, E> {
-                match word {
-                    "equal" => Ok(ClassWeights::Equal),
-                    "auto" => Ok(ClassWeights::Auto),
-                    _ => Err(E::invalid_value(serde::de::Unexpected::Str(word), &self)),
-                }
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, numbers: A) -> Result<ClassWeights, A::Error> {
-                Vec::deserialize(SeqAccessDeserializer::new(numbers)).map(ClassWeights::Given)
-            }
-        }
-
-        deserializer.deserialize_any(Spelling)
     }
 }
 
@@ -170,7 +133,7 @@ mod tests {
         let whole: Holder = toml::from_str("class_weights = [1, 2]").unwrap();
         assert_eq!(whole.class_weights, ClassWeights::Given(vec![1.0, 2.0]));
         let said = toml::from_str::<Holder>("class_weights = \"median\"").unwrap_err().to_string();
-        assert!(said.contains("median") && said.contains(SPELLING), "{said}");
+        assert!(said.contains("median") && said.contains("`equal`, `auto`, or a number for each class"), "{said}");
     }
 
     #[test]

@@ -3,14 +3,14 @@
 use burn::tensor::Tensor;
 
 use super::pixels::{Part, Pixels, as_image, total};
-use crate::base::label_map::IGNORE;
+use super::target::UNLABELLED;
 use crate::nn::ops;
 
 /// Mean over the labelled pixels of `-log softmax(logits)[class]`, with class weights divided by the sum of the pixels'
 /// weights; 0 if no pixel has a label. PyTorch's `cross_entropy` with `ignore_index`, except that PyTorch gives NaN for
 /// a batch without labels.
 pub(super) fn plain(logits: Tensor<4>, pixels: &Pixels) -> Tensor<1> {
-    ops::cross_entropy(logits, pixels.labels(None), pixels.class_weights(), i64::from(IGNORE))
+    ops::cross_entropy(logits, pixels.labels(None), pixels.class_weights(), i64::from(UNLABELLED))
 }
 
 /// [`plain`] over the hard pixels: those whose class has a probability below `threshold`, but at least the `min_kept`
@@ -27,7 +27,7 @@ pub(super) fn of_hard_pixels(logits: Tensor<4>, pixels: &Pixels, threshold: f64,
     let order = pixels.fill_unlabelled(probability.clone(), 2.0).reshape([all]).sort(0);
     let bar = as_image(order.narrow(0, least - 1, 1));
     let hard = probability.clone().lower_elem(threshold).bool_or(probability.lower_equal(bar));
-    ops::cross_entropy(logits, pixels.labels(Some(hard)), pixels.class_weights(), i64::from(IGNORE))
+    ops::cross_entropy(logits, pixels.labels(Some(hard)), pixels.class_weights(), i64::from(UNLABELLED))
 }
 
 /// What smoothed labels add: the mean over classes of `-weight[class] log softmax(logits)[class]`, summed over the

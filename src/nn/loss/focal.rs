@@ -20,7 +20,7 @@ pub(super) fn softmax(pixels: &Pixels, gamma: f64, alpha: Option<f64>) -> Part {
     let factor = match alpha {
         None => factor,
         Some(alpha) => {
-            let background = pixels.classes.clone().equal_elem(0);
+            let background = pixels.classes().equal_elem(0);
             (factor.clone() * alpha).mask_where(background, factor * (1.0 - alpha))
         }
     };

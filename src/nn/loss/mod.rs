@@ -1,6 +1,6 @@
 //! Losses on logits `[batch, outputs, height, width]` and class indices `[batch, height, width]`.
 //!
-//! Pixels without a label ([`crate::base::label_map::IGNORE`]) count for nothing in any of them, and a batch without any label
+//! Pixels without a label count for nothing in any of them, and a batch without any label
 //! has a finite loss without a gradient.
 //!
 //! With a softmax there is an output for every class; with a sigmoid one for every class but class 0, the background,
@@ -27,7 +27,7 @@ use crate::base::{Error, Result};
 pub use class_weights::{ClassWeights, median_frequency};
 pub use region::Over;
 pub use target::Target;
-pub use term::{FocalForm, LossTerm, parse_terms};
+pub use term::{FocalForm, LossKind, LossTerm, Overlap, parse_terms};
 
 use pixels::{Part, Pixels};
 
@@ -53,7 +53,7 @@ impl Loss {
         for term in terms {
             term.check(activation)?;
         }
-        if terms.iter().all(|term| term.weight() == 0.0) {
+        if terms.iter().all(|term| term.weight == 0.0) {
             return Err(Error::Config("every loss has the weight 0, so there is nothing to minimise".into()));
         }
         if let Some(weights) = &class_weights {
@@ -64,7 +64,7 @@ impl Loss {
 
     /// Softmax cross-entropy alone.
     pub fn cross_entropy() -> Self {
-        let term = LossTerm::CrossEntropy { weight: 1.0, label_smoothing: 0.0 };
+        let term = LossTerm { kind: LossKind::CrossEntropy { label_smoothing: 0.0 }, weight: 1.0 };
         Self { terms: vec![term], activation: Activation::Softmax, class_weights: None }
     }
 
@@ -76,7 +76,7 @@ impl Loss {
     }
 
     /// The loss of a batch, a tensor of one element; computed in float32 whatever the logits are. The labels must be
-    /// class indices below the number of classes, and 0 where there is none.
+    /// class indices below the number of classes, or -1.
     ///
     /// # Panics
     ///
@@ -100,12 +100,13 @@ impl Loss {
 
     /// The cross-entropies, which are steps of the graph.
     fn on_graph(&self, term: &LossTerm, logits: &Tensor<4>, pixels: &Pixels) -> Option<Tensor<1>> {
-        match *term {
-            LossTerm::CrossEntropy { weight, label_smoothing } => {
-                Some(cross_entropy::plain(logits.clone(), pixels).mul_scalar(weight * (1.0 - label_smoothing)))
+        match term.kind {
+            LossKind::CrossEntropy { label_smoothing } => {
+                Some(cross_entropy::plain(logits.clone(), pixels).mul_scalar(term.weight * (1.0 - label_smoothing)))
             }
-            LossTerm::OhemCrossEntropy { weight, threshold, min_kept } => {
-                Some(cross_entropy::of_hard_pixels(logits.clone(), pixels, threshold, min_kept).mul_scalar(weight))
+            LossKind::OhemCrossEntropy { threshold, min_kept } => {
+                let loss = cross_entropy::of_hard_pixels(logits.clone(), pixels, threshold, min_kept);
+                Some(loss.mul_scalar(term.weight))
             }
             _ => None,
         }
@@ -113,24 +114,19 @@ impl Loss {
 
     /// Everything else, with its gradient.
     fn off_graph<'a>(&'a self, pixels: &'a Pixels) -> impl Iterator<Item = Part> + 'a {
-        let one = move |term: &LossTerm| match (*term, self.activation) {
-            (LossTerm::CrossEntropy { weight, label_smoothing }, _) if label_smoothing > 0.0 => {
-                Some(cross_entropy::of_all_classes(pixels).scale(weight * label_smoothing))
-            }
-            (LossTerm::Bce { weight }, _) => Some(focal::sigmoid(pixels, 0.0, None).scale(weight)),
-            (LossTerm::Focal { weight, gamma, alpha }, Activation::Sigmoid) => {
-                Some(focal::sigmoid(pixels, gamma, alpha).scale(weight))
-            }
-            (LossTerm::Focal { weight, gamma, alpha }, Activation::Softmax) => {
-                Some(focal::softmax(pixels, gamma, alpha).scale(weight))
-            }
-            (LossTerm::Lovasz { weight, per_image }, Activation::Sigmoid) => {
-                Some(lovasz::hinge(pixels, per_image).scale(weight))
-            }
-            (LossTerm::Lovasz { weight, per_image }, Activation::Softmax) => {
-                Some(lovasz::softmax(pixels, per_image).scale(weight))
-            }
-            _ => None,
+        let one = move |&LossTerm { kind, weight }: &LossTerm| {
+            let part = match (kind, self.activation) {
+                (LossKind::CrossEntropy { label_smoothing }, _) if label_smoothing > 0.0 => {
+                    return Some(cross_entropy::of_all_classes(pixels).scale(weight * label_smoothing));
+                }
+                (LossKind::Bce {}, _) => focal::sigmoid(pixels, 0.0, None),
+                (LossKind::Focal { gamma, alpha }, Activation::Sigmoid) => focal::sigmoid(pixels, gamma, alpha),
+                (LossKind::Focal { gamma, alpha }, Activation::Softmax) => focal::softmax(pixels, gamma, alpha),
+                (LossKind::Lovasz { per_image }, Activation::Sigmoid) => lovasz::hinge(pixels, per_image),
+                (LossKind::Lovasz { per_image }, Activation::Softmax) => lovasz::softmax(pixels, per_image),
+                _ => return None,
+            };
+            Some(part.scale(weight))
         };
         let regions: Vec<_> = self.terms.iter().filter_map(LossTerm::region).collect();
         let regions = (!regions.is_empty()).then(|| region::loss(pixels, &regions));

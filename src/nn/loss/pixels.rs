@@ -6,8 +6,7 @@ use std::cell::OnceCell;
 use burn::tensor::activation::{sigmoid, softmax};
 use burn::tensor::{Bool, Device, Int, Tensor};
 
-use super::target::Target;
-use crate::base::label_map::IGNORE;
+use super::target::{Target, UNLABELLED};
 use crate::nn::activation::Activation;
 use crate::nn::ops::noted;
 
@@ -52,9 +51,11 @@ pub(super) struct Pixels {
     /// Whether anyone will ask for gradients.
     pub(super) wants_gradient: bool,
     activation: Activation,
-    /// Class indices `[batch, 1, height, width]`; 0 where there is no label.
-    pub(super) classes: Tensor<4, Int>,
-    labelled: Option<Tensor<4, Bool>>,
+    /// Class indices `[batch, 1, height, width]`; [`UNLABELLED`] where there is no label.
+    labels: Tensor<4, Int>,
+    complete: bool,
+    classes: OnceCell<Tensor<4, Int>>,
+    labelled: OnceCell<Tensor<4, Bool>>,
     class_weights: Option<Vec<f32>>,
     probability: OnceCell<Tensor<4>>,
     truth: OnceCell<Tensor<4>>,
@@ -71,8 +72,10 @@ impl Pixels {
             wants_gradient: logits.is_autodiff(),
             logits: logits.clone().inner(),
             activation,
-            classes: target.classes.clone().inner().unsqueeze_dim(1),
-            labelled: target.labelled.clone().map(|labelled| labelled.inner().unsqueeze_dim(1)),
+            labels: target.labels.clone().inner().unsqueeze_dim(1),
+            complete: target.complete,
+            classes: OnceCell::new(),
+            labelled: OnceCell::new(),
             class_weights: class_weights.map(<[f32]>::to_vec),
             probability: OnceCell::new(),
             truth: OnceCell::new(),
@@ -87,19 +90,35 @@ impl Pixels {
         self.logits.device()
     }
 
-    /// Class indices `[batch, height, width]`, and [`IGNORE`] where there is no label or `kept` `[batch, 1, height,
+    /// Class indices `[batch, height, width]`, and [`UNLABELLED`] where there is no label or `kept` `[batch, 1, height,
     /// width]` is false.
     pub(super) fn labels(&self, kept: Option<Tensor<4, Bool>>) -> Tensor<3, Int> {
-        let kept = self.labelled.iter().cloned().chain(kept).reduce(Tensor::bool_and);
-        let ignored = |kept: Tensor<4, Bool>| self.classes.clone().mask_fill(kept.bool_not(), i32::from(IGNORE));
-        kept.map_or_else(|| self.classes.clone(), ignored).squeeze_dim(1)
+        let labels = self.labels.clone();
+        let kept = match kept {
+            None => labels,
+            Some(kept) => labels.mask_fill(kept.bool_not(), UNLABELLED),
+        };
+        kept.squeeze_dim(1)
+    }
+
+    /// Class indices `[batch, 1, height, width]`; 0 where there is no label.
+    pub(super) fn classes(&self) -> Tensor<4, Int> {
+        self.classes
+            .get_or_init(|| if self.complete { self.labels.clone() } else { self.labels.clone().clamp_min(0) })
+            .clone()
+    }
+
+    /// Where there is a label; `None` if every pixel has one.
+    fn labelled(&self) -> Option<Tensor<4, Bool>> {
+        let labelled = || self.labelled.get_or_init(|| self.labels.clone().greater_equal_elem(0)).clone();
+        (!self.complete).then(labelled)
     }
 
     /// `x` `[batch, any, height, width]` with `value` where there is no label.
     pub(super) fn fill_unlabelled(&self, x: Tensor<4>, value: f64) -> Tensor<4> {
-        match &self.labelled {
+        match self.labelled() {
             None => x,
-            Some(labelled) => x.mask_fill(labelled.clone().bool_not(), value),
+            Some(labelled) => x.mask_fill(labelled.bool_not(), value),
         }
     }
 
@@ -123,18 +142,14 @@ impl Pixels {
             let first = i64::from(self.activation == Activation::Sigmoid);
             let index = Tensor::<1, Int>::arange(first..first + shape[1] as i64, &self.device());
             let index = index.reshape([1, shape[1] as i64, 1, 1]);
-            let classes = match &self.labelled {
-                None => self.classes.clone(),
-                Some(labelled) => self.classes.clone().mask_fill(labelled.clone().bool_not(), -1),
-            };
-            noted(classes.equal(index).float())
+            noted(self.labels.clone().equal(index).float())
         };
         self.truth.get_or_init(compute).clone()
     }
 
     /// `-log softmax(logits)[class]` of every pixel but for its sign: `[batch, 1, height, width]`.
     pub(super) fn log_probability(&self) -> Tensor<4> {
-        self.logits.clone().gather(1, self.classes.clone()) - self.log_partition()
+        self.logits.clone().gather(1, self.classes()) - self.log_partition()
     }
 
     /// `log sum exp` of the logits of every pixel: `[batch, 1, height, width]`.
@@ -156,10 +171,10 @@ impl Pixels {
 
     /// The weight of every pixel's class, 0 where there is no label: `[batch, 1, height, width]`.
     pub(super) fn weights(&self) -> Tensor<4> {
-        let shape = self.classes.dims();
+        let shape = self.labels.dims();
         let weights = match self.class_weights() {
             None => Tensor::ones(shape, &self.device()),
-            Some(weights) => weights.select(0, self.classes.clone().flatten(0, 3)).reshape(shape),
+            Some(weights) => weights.select(0, self.classes().flatten(0, 3)).reshape(shape),
         };
         self.fill_unlabelled(weights, 0.0)
     }
@@ -167,9 +182,9 @@ impl Pixels {
     /// How many pixels have a label, at least 1: `[1]`.
     pub(super) fn count(&self) -> Tensor<1> {
         let [batch, _, height, width] = self.logits.dims();
-        match &self.labelled {
+        match self.labelled() {
             None => Tensor::full([1], (batch * height * width).max(1) as f64, &self.device()),
-            Some(labelled) => total(labelled.clone().float()).clamp_min(1.0),
+            Some(labelled) => total(labelled.float()).clamp_min(1.0),
         }
     }
 

@@ -10,8 +10,7 @@
 //! a = b = 1/2 and half the `smooth`.
 
 use burn::tensor::Tensor;
-use serde::Deserialize;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::pixels::{Part, Pixels, per_channel};
 use crate::nn::activation::Activation;

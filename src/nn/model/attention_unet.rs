@@ -20,16 +20,13 @@ const MAX_WIDTH: usize = 512;
 
 /// Hyperparameters of [`AttentionUnet`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct AttentionUnetConfig {
     /// Channels of the first level; the others follow. 32 in the paper's code.
-    #[serde(default = "published_width")]
     pub width: usize,
     /// Weight of the loss of each of the three outputs at lower resolutions.
-    #[serde(default = "published_weight")]
     pub deep_supervision: f64,
     /// Of all batch norms; Keras' by default.
-    #[serde(default = "keras_norm")]
     pub norm: NormSettings,
     /// Input bands; open until a data set is chosen.
     pub bands: Option<usize>,
@@ -37,28 +34,17 @@ pub struct AttentionUnetConfig {
     pub outputs: Option<usize>,
 }
 
-fn published_width() -> usize {
-    32
-}
-
-fn published_weight() -> f64 {
-    1.0
-}
-
-fn keras_norm() -> NormSettings {
-    NormSettings { momentum: 0.01, epsilon: 1e-3 }
+impl Default for AttentionUnetConfig {
+    fn default() -> Self {
+        let norm = NormSettings { momentum: 0.01, epsilon: 1e-3 };
+        Self { width: 32, deep_supervision: 1.0, norm, bands: None, outputs: None }
+    }
 }
 
 impl AttentionUnetConfig {
     /// The published hyperparameters.
     pub fn new(bands: usize, outputs: usize) -> Self {
-        Self {
-            width: published_width(),
-            deep_supervision: published_weight(),
-            norm: keras_norm(),
-            bands: Some(bands),
-            outputs: Some(outputs),
-        }
+        Self { bands: Some(bands), outputs: Some(outputs), ..Self::default() }
     }
 
     fn checked(&self) -> Result<[usize; 2]> {

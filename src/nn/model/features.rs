@@ -1,7 +1,6 @@
 //! Encoders as givers of features: what their inner layers, the taps, show of an image.
 
-use super::tap::Reach;
-use super::tap::Tap;
+use super::tap::{Reach, Tap};
 use std::fmt;
 
 use burn::module::Module;

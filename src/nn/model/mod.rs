@@ -123,14 +123,9 @@ impl NetworkConfig {
 
     /// Input bands and outputs, where they are set.
     pub fn bands_and_outputs(&self) -> (Option<usize>, Option<usize>) {
-        match self {
-            Self::EncoderDecoder(config) => (config.bands, config.outputs),
-            Self::UnetSeeps(config) | Self::UnetMilesial(config) | Self::UnetEarthquake(config) => {
-                (config.bands, config.outputs)
-            }
-            Self::UnetResnet(config) => (config.bands, config.outputs),
-            Self::UnetAttention(config) => (config.bands, config.outputs),
-        }
+        let mut own = self.clone();
+        let (bands, outputs) = own.sizes_mut();
+        (*bands, *outputs)
     }
 
     /// Replaces the width, the number of channels after the first block.

@@ -132,19 +132,26 @@ impl Path {
     }
 }
 
+/// Keeps the `path` of a visitor or mapper.
+macro_rules! follow_path {
+    () => {
+        fn enter_module(&mut self, name: &str, container: &str) {
+            self.path.enter(name, container);
+        }
+
+        fn exit_module(&mut self, _name: &str, _container: &str) {
+            self.path.leave();
+        }
+    };
+}
+
 struct Collector {
     path: Path,
     parameters: Vec<Parameter>,
 }
 
 impl ModuleVisitor for Collector {
-    fn enter_module(&mut self, name: &str, container: &str) {
-        self.path.enter(name, container);
-    }
-
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.leave();
-    }
+    follow_path!();
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         self.parameters.push(Parameter { name: self.path.name(), data: param.val().into_data() });
@@ -157,13 +164,7 @@ struct Lister {
 }
 
 impl ModuleVisitor for Lister {
-    fn enter_module(&mut self, name: &str, container: &str) {
-        self.path.enter(name, container);
-    }
-
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.leave();
-    }
+    follow_path!();
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         self.found.push(ParameterShape { id: param.id, name: self.path.name(), shape: param.val().dims().to_vec() });
@@ -177,13 +178,7 @@ struct GradientCollector<'a> {
 }
 
 impl ModuleVisitor for GradientCollector<'_> {
-    fn enter_module(&mut self, name: &str, container: &str) {
-        self.path.enter(name, container);
-    }
-
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.leave();
-    }
+    follow_path!();
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if let Some(gradient) = self.gradients.get::<D>(param.id) {
@@ -198,13 +193,7 @@ struct Replacer<F> {
 }
 
 impl<F: FnMut(&str) -> Option<TensorData>> ModuleMapper for Replacer<F> {
-    fn enter_module(&mut self, name: &str, container: &str) {
-        self.path.enter(name, container);
-    }
-
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.leave();
-    }
+    follow_path!();
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let Some(data) = (self.value)(&self.path.name()) else { return param };
@@ -219,13 +208,7 @@ struct Freezer<F> {
 }
 
 impl<F: FnMut(&str) -> bool> ModuleMapper for Freezer<F> {
-    fn enter_module(&mut self, name: &str, container: &str) {
-        self.path.enter(name, container);
-    }
-
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.leave();
-    }
+    follow_path!();
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let learns = !(self.frozen)(&self.path.name());
@@ -251,13 +234,7 @@ struct Identifier {
 }
 
 impl ModuleMapper for Identifier {
-    fn enter_module(&mut self, name: &str, container: &str) {
-        self.path.enter(name, container);
-    }
-
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.leave();
-    }
+    follow_path!();
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let (_, value, mapper) = param.consume();

@@ -5,8 +5,7 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::resnet::State;
-use super::resnet::{self, Dilation, ResNet, ResNetConfig, Variant};
+use super::resnet::{self, Dilation, ResNet, ResNetConfig, State, Variant};
 use super::sizes;
 use crate::base::{Error, Result};
 use crate::nn::layer::{Conv2d, Init, Initialisation};

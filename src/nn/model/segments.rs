@@ -1,10 +1,9 @@
 //! Networks in segments, one after the other: what gradient checkpointing computes twice.
 
-use super::resnet::State;
 use burn::tensor::Tensor;
 
 use super::padding::{Crop, mirror_pad};
-use super::resnet::ResNet;
+use super::resnet::{ResNet, State};
 use super::{Network, Outputs};
 
 impl Network {

@@ -1,8 +1,7 @@
 //! Layers of encoders whose outputs are features, and what a number there depends on.
 
 use crate::base::{Error, Result};
-use serde::Deserialize;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 /// A place in an encoder where its features are taken off.

@@ -44,11 +44,12 @@ fn needed(tap: Tap) -> Option<usize> {
 impl VggConfig {
     /// Every tap there is.
     pub(super) fn taps() -> Vec<Tap> {
-        let of = |(block, i): (usize, usize)| {
-            let pool = (i == BLOCKS[block - 1].0).then_some(Tap::Pool(block));
-            [Some(Tap::Conv(block, i)), Some(Tap::Relu(block, i)), pool].into_iter().flatten()
-        };
-        places().flat_map(of).collect()
+        places()
+            .flat_map(|(block, i)| {
+                let pool = (i == BLOCKS[block - 1].0).then_some(Tap::Pool(block));
+                [Some(Tap::Conv(block, i)), Some(Tap::Relu(block, i)), pool].into_iter().flatten()
+            })
+            .collect()
     }
 
     /// What a number of a tap sees; `None` if there is no such tap.

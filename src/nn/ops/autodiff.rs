@@ -14,8 +14,7 @@ use super::dispatch::{Maybe, Operations};
 use super::kernels::Kernels;
 use super::profile::timed;
 use super::results::{CrossEntropy, Gradients, Wanted};
-use super::settings::{AdamStep, SgdStep};
-use super::settings::{ConvSettings, ConvTransposeSettings, NormSettings, PoolSettings, Resampling};
+use super::settings::{AdamStep, ConvSettings, ConvTransposeSettings, NormSettings, PoolSettings, Resampling, SgdStep};
 
 /// A step of the graph with `N` inputs: its gradients are a function of what the forward pass kept, of the gradient of
 /// its output, and of which inputs want one.

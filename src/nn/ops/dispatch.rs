@@ -7,8 +7,7 @@ use burn::backend::{Backend, ExtensionType, Flex, TensorMetadata, backend_extens
 
 use super::kernels::Kernels;
 use super::profile::timed;
-use super::settings::{AdamStep, SgdStep};
-use super::settings::{ConvSettings, ConvTransposeSettings, NormSettings, PoolSettings, Resampling};
+use super::settings::{AdamStep, ConvSettings, ConvTransposeSettings, NormSettings, PoolSettings, Resampling, SgdStep};
 
 /// A tensor that may be missing, in a form that burn's dispatch understands.
 #[derive(Debug, Clone, ExtensionType)]
@@ -35,16 +34,37 @@ impl<B: Backend> Maybe<B> {
     }
 }
 
-/// Every operation once, for plain and for differentiated backends.
-#[backend_extension(Flex, LibTorch: cfg(feature = "libtorch"), Autodiff)]
-pub(super) trait Operations: Backend {
+/// Declares the operations, for plain and for differentiated backends. Without gradients, an operation is its kernel.
+macro_rules! operations {
+    ($($(#[$doc:meta])* fn $name:ident($($(#[$kind:ident])? $argument:ident: $type:tt $(<$own:ident>)?),* $(,)?)
+        -> $result:tt $(<$of:ident>)? $kernel:block)*) => {
+        /// Every operation once, for plain and for differentiated backends.
+        #[backend_extension(Flex, LibTorch: cfg(feature = "libtorch"), Autodiff)]
+        pub(super) trait Operations: Backend {
+            $($(#[$doc])* fn $name($($(#[$kind])? $argument: $type $(<$own>)?),*) -> $result $(<$of>)?;)*
+        }
+
+        impl Operations for Flex {
+            $(fn $name($($argument: $type $(<$own>)?),*) -> $result $(<$of>)? $kernel)*
+        }
+
+        #[cfg(feature = "libtorch")]
+        impl Operations for burn::backend::LibTorch {
+            $(fn $name($($argument: $type $(<$own>)?),*) -> $result $(<$of>)? $kernel)*
+        }
+    };
+}
+
+operations! {
     /// See [`Kernels::convolution`].
     fn run_convolution(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         #[extension_type] bias: Maybe<Self>,
         settings: ConvSettings,
-    ) -> FloatTensor<Self>;
+    ) -> FloatTensor<Self> {
+        timed::<Self, _>("convolution", &x.device(), || Self::convolution(x, weight, bias.into_option(), settings))
+    }
 
     /// See [`Kernels::rectified_convolution`].
     fn run_rectified_convolution(
@@ -53,7 +73,12 @@ pub(super) trait Operations: Backend {
         #[extension_type] bias: Maybe<Self>,
         #[extension_type] shortcut: Maybe<Self>,
         settings: ConvSettings,
-    ) -> FloatTensor<Self>;
+    ) -> FloatTensor<Self> {
+        let (bias, shortcut) = (bias.into_option(), shortcut.into_option());
+        timed::<Self, _>("convolution", &x.device(), || {
+            Self::rectified_convolution(x, weight, bias, shortcut, settings)
+        })
+    }
 
     /// See [`Kernels::transposed_convolution`].
     fn run_transposed_convolution(
@@ -61,7 +86,11 @@ pub(super) trait Operations: Backend {
         weight: FloatTensor<Self>,
         #[extension_type] bias: Maybe<Self>,
         settings: ConvTransposeSettings,
-    ) -> FloatTensor<Self>;
+    ) -> FloatTensor<Self> {
+        timed::<Self, _>("transposed convolution", &x.device(), || {
+            Self::transposed_convolution(x, weight, bias.into_option(), settings)
+        })
+    }
 
     /// See [`Kernels::batch_normalisation`]: the output and the two running statistics.
     fn run_batch_normalisation(
@@ -71,7 +100,12 @@ pub(super) trait Operations: Backend {
         running_mean: FloatTensor<Self>,
         running_var: FloatTensor<Self>,
         settings: NormSettings,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let done = timed::<Self, _>("batch norm", &x.device(), || {
+            Self::batch_normalisation(x, weight, bias, running_mean, running_var, settings)
+        });
+        (done.output, done.running_mean, done.running_var)
+    }
 
     /// See [`Kernels::fixed_normalisation`].
     fn run_fixed_normalisation(
@@ -81,32 +115,49 @@ pub(super) trait Operations: Backend {
         mean: FloatTensor<Self>,
         var: FloatTensor<Self>,
         epsilon: f64,
-    ) -> FloatTensor<Self>;
+    ) -> FloatTensor<Self> {
+        timed::<Self, _>("batch norm", &x.device(), || Self::fixed_normalisation(x, weight, bias, mean, var, epsilon))
+    }
 
     /// See [`Kernels::rectify`].
-    fn run_rectify(x: FloatTensor<Self>) -> FloatTensor<Self>;
+    fn run_rectify(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        timed::<Self, _>("relu", &x.device(), || Self::rectify(x))
+    }
 
     /// See [`Kernels::maximum_pooling`].
-    fn run_maximum_pooling(x: FloatTensor<Self>, settings: PoolSettings) -> FloatTensor<Self>;
+    fn run_maximum_pooling(x: FloatTensor<Self>, settings: PoolSettings) -> FloatTensor<Self> {
+        timed::<Self, _>("max pooling", &x.device(), || Self::maximum_pooling(x, settings).0)
+    }
 
     /// See [`Kernels::adaptive_average_pooling`].
-    fn run_adaptive_average_pooling(x: FloatTensor<Self>, size: [usize; 2]) -> FloatTensor<Self>;
+    fn run_adaptive_average_pooling(x: FloatTensor<Self>, size: [usize; 2]) -> FloatTensor<Self> {
+        timed::<Self, _>("average pooling", &x.device(), || Self::adaptive_average_pooling(x, size))
+    }
 
     /// See [`Kernels::resample`].
-    fn run_resample(x: FloatTensor<Self>, size: [usize; 2], how: Resampling) -> FloatTensor<Self>;
+    fn run_resample(x: FloatTensor<Self>, size: [usize; 2], how: Resampling) -> FloatTensor<Self> {
+        timed::<Self, _>("interpolation", &x.device(), || Self::resample(x, size, how))
+    }
 
     /// See [`Kernels::argmax_channels`].
-    fn run_argmax_channels(x: FloatTensor<Self>) -> IntTensor<Self>;
+    fn run_argmax_channels(x: FloatTensor<Self>) -> IntTensor<Self> {
+        timed::<Self, _>("argmax", &x.device(), || Self::argmax_channels(x))
+    }
 
     /// See [`Kernels::note`].
-    fn run_note(x: FloatTensor<Self>) -> FloatTensor<Self>;
+    fn run_note(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::note(x)
+    }
 
     /// `value`; where there are gradients, that for `x` is `gradient`.
     fn run_with_gradient(
         x: FloatTensor<Self>,
         value: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
-    ) -> FloatTensor<Self>;
+    ) -> FloatTensor<Self> {
+        drop((x, gradient));
+        value
+    }
 
     /// See [`Kernels::softmax_cross_entropy`].
     fn run_softmax_cross_entropy(
@@ -114,7 +165,11 @@ pub(super) trait Operations: Backend {
         labels: IntTensor<Self>,
         #[extension_type] class_weights: Maybe<Self>,
         ignore: i64,
-    ) -> FloatTensor<Self>;
+    ) -> FloatTensor<Self> {
+        timed::<Self, _>("cross-entropy", &logits.device(), || {
+            Self::softmax_cross_entropy(logits, labels, class_weights.into_option(), ignore).loss
+        })
+    }
 
     /// See [`Kernels::sgd`].
     fn run_sgd(
@@ -122,7 +177,9 @@ pub(super) trait Operations: Backend {
         gradient: FloatTensor<Self>,
         velocity: FloatTensor<Self>,
         step: SgdStep,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>);
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        Self::sgd(parameter, gradient, velocity, step)
+    }
 
     /// See [`Kernels::adam`].
     fn run_adam(
@@ -131,145 +188,7 @@ pub(super) trait Operations: Backend {
         first: FloatTensor<Self>,
         second: FloatTensor<Self>,
         step: AdamStep,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        Self::adam(parameter, gradient, [first, second], step)
+    }
 }
-
-/// Without gradients, an operation is its kernel.
-macro_rules! plain {
-    ($backend:ty) => {
-        impl Operations for $backend {
-            fn run_convolution(
-                x: FloatTensor<Self>,
-                weight: FloatTensor<Self>,
-                bias: Maybe<Self>,
-                settings: ConvSettings,
-            ) -> FloatTensor<Self> {
-                let device = x.device();
-                timed::<Self, _>("convolution", &device, || Self::convolution(x, weight, bias.into_option(), settings))
-            }
-
-            fn run_rectified_convolution(
-                x: FloatTensor<Self>,
-                weight: FloatTensor<Self>,
-                bias: Maybe<Self>,
-                shortcut: Maybe<Self>,
-                settings: ConvSettings,
-            ) -> FloatTensor<Self> {
-                let device = x.device();
-                let (bias, shortcut) = (bias.into_option(), shortcut.into_option());
-                let run = || Self::rectified_convolution(x, weight, bias, shortcut, settings);
-                timed::<Self, _>("convolution", &device, run)
-            }
-
-            fn run_transposed_convolution(
-                x: FloatTensor<Self>,
-                weight: FloatTensor<Self>,
-                bias: Maybe<Self>,
-                settings: ConvTransposeSettings,
-            ) -> FloatTensor<Self> {
-                let device = x.device();
-                let run = || Self::transposed_convolution(x, weight, bias.into_option(), settings);
-                timed::<Self, _>("transposed convolution", &device, run)
-            }
-
-            fn run_batch_normalisation(
-                x: FloatTensor<Self>,
-                weight: FloatTensor<Self>,
-                bias: FloatTensor<Self>,
-                running_mean: FloatTensor<Self>,
-                running_var: FloatTensor<Self>,
-                settings: NormSettings,
-            ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-                let device = x.device();
-                let run = || Self::batch_normalisation(x, weight, bias, running_mean, running_var, settings);
-                let done = timed::<Self, _>("batch norm", &device, run);
-                (done.output, done.running_mean, done.running_var)
-            }
-
-            fn run_fixed_normalisation(
-                x: FloatTensor<Self>,
-                weight: FloatTensor<Self>,
-                bias: FloatTensor<Self>,
-                mean: FloatTensor<Self>,
-                var: FloatTensor<Self>,
-                epsilon: f64,
-            ) -> FloatTensor<Self> {
-                let device = x.device();
-                let run = || Self::fixed_normalisation(x, weight, bias, mean, var, epsilon);
-                timed::<Self, _>("batch norm", &device, run)
-            }
-
-            fn run_rectify(x: FloatTensor<Self>) -> FloatTensor<Self> {
-                let device = x.device();
-                timed::<Self, _>("relu", &device, || Self::rectify(x))
-            }
-
-            fn run_maximum_pooling(x: FloatTensor<Self>, settings: PoolSettings) -> FloatTensor<Self> {
-                let device = x.device();
-                timed::<Self, _>("max pooling", &device, || Self::maximum_pooling(x, settings).0)
-            }
-
-            fn run_adaptive_average_pooling(x: FloatTensor<Self>, size: [usize; 2]) -> FloatTensor<Self> {
-                let device = x.device();
-                timed::<Self, _>("average pooling", &device, || Self::adaptive_average_pooling(x, size))
-            }
-
-            fn run_resample(x: FloatTensor<Self>, size: [usize; 2], how: Resampling) -> FloatTensor<Self> {
-                let device = x.device();
-                timed::<Self, _>("interpolation", &device, || Self::resample(x, size, how))
-            }
-
-            fn run_argmax_channels(x: FloatTensor<Self>) -> IntTensor<Self> {
-                let device = x.device();
-                let run = || Self::argmax_channels(x);
-                timed::<Self, _>("argmax", &device, run)
-            }
-
-            fn run_note(x: FloatTensor<Self>) -> FloatTensor<Self> {
-                Self::note(x)
-            }
-
-            fn run_with_gradient(
-                _x: FloatTensor<Self>,
-                value: FloatTensor<Self>,
-                _gradient: FloatTensor<Self>,
-            ) -> FloatTensor<Self> {
-                value
-            }
-
-            fn run_softmax_cross_entropy(
-                logits: FloatTensor<Self>,
-                labels: IntTensor<Self>,
-                class_weights: Maybe<Self>,
-                ignore: i64,
-            ) -> FloatTensor<Self> {
-                let device = logits.device();
-                let run = || Self::softmax_cross_entropy(logits, labels, class_weights.into_option(), ignore);
-                timed::<Self, _>("cross-entropy", &device, run).loss
-            }
-
-            fn run_sgd(
-                parameter: FloatTensor<Self>,
-                gradient: FloatTensor<Self>,
-                velocity: FloatTensor<Self>,
-                step: SgdStep,
-            ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-                Self::sgd(parameter, gradient, velocity, step)
-            }
-
-            fn run_adam(
-                parameter: FloatTensor<Self>,
-                gradient: FloatTensor<Self>,
-                first: FloatTensor<Self>,
-                second: FloatTensor<Self>,
-                step: AdamStep,
-            ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-                Self::adam(parameter, gradient, [first, second], step)
-            }
-        }
-    };
-}
-
-plain!(Flex);
-#[cfg(feature = "libtorch")]
-plain!(burn::backend::LibTorch);

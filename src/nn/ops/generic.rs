@@ -1,23 +1,12 @@
 //! Every operation from burn's own, for any backend; and what the native kernels are tested against.
 
-use super::settings::AdamStep;
-use super::settings::SgdStep;
 use burn::backend::ops::InterpolateOptions;
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, Scalar, TensorMetadata};
 use burn::tensor::{FloatDType, IndexingUpdateOp, Shape, Slice};
 
 use super::results::{CrossEntropy, Gradients, Normalised, Statistics, Wanted};
-use super::settings::{ConvSettings, ConvTransposeSettings, NormSettings, PoolSettings, Resampling};
-
-pub(super) fn convolution<B: Backend>(
-    x: FloatTensor<B>,
-    weight: FloatTensor<B>,
-    bias: Option<FloatTensor<B>>,
-    settings: ConvSettings,
-) -> FloatTensor<B> {
-    B::conv2d(x, weight, bias, settings.burn())
-}
+use super::settings::{AdamStep, ConvSettings, ConvTransposeSettings, NormSettings, PoolSettings, Resampling, SgdStep};
 
 pub(super) fn convolution_gradients<B: Backend>(
     x: FloatTensor<B>,
@@ -32,15 +21,6 @@ pub(super) fn convolution_gradients<B: Backend>(
         wanted[1].then(|| B::conv2d_weight_backward(x, weight, gradient.clone(), options)),
         wanted[2].then(|| sum_by_channel::<B>(gradient)),
     ]
-}
-
-pub(super) fn transposed_convolution<B: Backend>(
-    x: FloatTensor<B>,
-    weight: FloatTensor<B>,
-    bias: Option<FloatTensor<B>>,
-    settings: ConvTransposeSettings,
-) -> FloatTensor<B> {
-    B::conv_transpose2d(x, weight, bias, settings.burn())
 }
 
 pub(super) fn transposed_convolution_gradients<B: Backend>(
@@ -149,14 +129,6 @@ pub(super) fn fixed_normalisation_gradients<B: Backend>(
     ]
 }
 
-pub(super) fn rectify<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
-    B::relu(x)
-}
-
-pub(super) fn rectify_gradient<B: Backend>(output: FloatTensor<B>, gradient: FloatTensor<B>) -> FloatTensor<B> {
-    B::relu_backward(output, gradient)
-}
-
 pub(super) fn maximum_pooling<B: Backend>(x: FloatTensor<B>, settings: PoolSettings) -> (FloatTensor<B>, IntTensor<B>) {
     let PoolSettings { kernel, stride, padding, dilation, ceil_mode } = settings;
     let indices = burn::backend::get_or_init_device_settings::<B>(&x.device()).int_dtype;
@@ -175,24 +147,9 @@ pub(super) fn maximum_pooling_gradient<B: Backend>(
     done.x_grad
 }
 
-pub(super) fn adaptive_average_pooling<B: Backend>(x: FloatTensor<B>, size: [usize; 2]) -> FloatTensor<B> {
-    B::adaptive_avg_pool2d(x, size)
-}
-
-pub(super) fn adaptive_average_pooling_gradient<B: Backend>(
-    x: FloatTensor<B>,
-    gradient: FloatTensor<B>,
-) -> FloatTensor<B> {
-    B::adaptive_avg_pool2d_backward(x, gradient)
-}
-
 pub(super) fn argmax_channels<B: Backend>(x: FloatTensor<B>) -> IntTensor<B> {
     let (shape, indices) = (x.shape(), burn::backend::get_or_init_device_settings::<B>(&x.device()).int_dtype);
     B::int_reshape(B::float_argmax(x, 1, indices), Shape::new([shape[0], shape[2], shape[3]]))
-}
-
-pub(super) fn resample<B: Backend>(x: FloatTensor<B>, size: [usize; 2], how: Resampling) -> FloatTensor<B> {
-    B::interpolate(x, size, how.burn())
 }
 
 pub(super) fn resample_gradient<B: Backend>(gradient: FloatTensor<B>, input: Shape, how: Resampling) -> FloatTensor<B> {
@@ -276,10 +233,8 @@ pub(super) fn sgd<B: Backend>(
     let scaled = |tensor: FloatTensor<B>, factor: f64| B::float_mul_scalar(tensor, Scalar::Float(factor));
     let gradient = B::float_add(gradient, scaled(parameter.clone(), step.weight_decay));
     let velocity = B::float_add(scaled(velocity, step.momentum), gradient.clone());
-    let direction = match step.nesterov {
-        true => B::float_add(gradient, scaled(velocity.clone(), step.momentum)),
-        false => velocity.clone(),
-    };
+    let direction =
+        if step.nesterov { B::float_add(gradient, scaled(velocity.clone(), step.momentum)) } else { velocity.clone() };
     (B::float_sub(parameter, scaled(direction, step.rate)), velocity)
 }
 
@@ -309,6 +264,7 @@ pub(super) fn adam<B: Backend>(
 #[cfg(test)]
 mod tests {
     use burn::backend::flex::FlexTensor;
+    use burn::backend::ops::{ActivationOps, ModuleOps};
     use burn::backend::{Flex, TensorData};
 
     use super::*;
@@ -349,9 +305,9 @@ mod tests {
             let settings = ConvSettings { stride, padding, dilation, groups };
             let (x, weight) = (noise(&[2, 4, 11, 9], 1), noise(&[6, 4 / groups, 3, 3], 2));
             let bias = noise(&[6], 3);
-            let run = (Flex::convolution, convolution::<Flex>);
-            let found = run.0(x.clone(), weight.clone(), Some(bias.clone()), settings);
-            assert_close("convolution", &found, &run.1(x.clone(), weight.clone(), Some(bias), settings));
+            let found = Flex::convolution(x.clone(), weight.clone(), Some(bias.clone()), settings);
+            let expected = Flex::conv2d(x.clone(), weight.clone(), Some(bias), settings.burn());
+            assert_close("convolution", &found, &expected);
             let gradient = noise(&found.shape(), 4);
             let run = (Flex::convolution_gradients, convolution_gradients::<Flex>);
             let found = run.0(x.clone(), weight.clone(), gradient.clone(), settings, [true; 3]);
@@ -366,7 +322,7 @@ mod tests {
             let settings = ConvTransposeSettings { conv, output_padding };
             let (x, weight, bias) = (noise(&[2, 4, 6, 5], 1), noise(&[4, 3, 3, 2], 2), noise(&[3 * groups], 3));
             let found = Flex::transposed_convolution(x.clone(), weight.clone(), Some(bias.clone()), settings);
-            let expected = transposed_convolution::<Flex>(x.clone(), weight.clone(), Some(bias), settings);
+            let expected = Flex::conv_transpose2d(x.clone(), weight.clone(), Some(bias), settings.burn());
             assert_close("transposed", &found, &expected);
             let gradient = noise(&found.shape(), 4);
             let run = (Flex::transposed_convolution_gradients, transposed_convolution_gradients::<Flex>);
@@ -428,13 +384,13 @@ mod tests {
             for align_corners in [false, true] {
                 let how = Resampling { interpolation, align_corners };
                 let found = Flex::resample(x.clone(), [13, 5], how);
-                assert_close("resampling", &found, &resample::<Flex>(x.clone(), [13, 5], how));
+                assert_close("resampling", &found, &Flex::interpolate(x.clone(), [13, 5], how.burn()));
             }
         }
         let output = Flex::rectify(x.clone());
-        assert_close("relu", &output, &rectify::<Flex>(x.clone()));
+        assert_close("relu", &output, &Flex::relu(x.clone()));
         let gradient = noise(&x.shape(), 3);
         let found = Flex::rectify_gradient(output.clone(), gradient.clone());
-        assert_close("relu", &found, &rectify_gradient::<Flex>(output, gradient));
+        assert_close("relu", &found, &Flex::relu_backward(output, gradient));
     }
 }

@@ -2,19 +2,13 @@
 //!
 //! The default bodies work on any backend; `flex` and `libtorch` replace them by native ones.
 
-use super::results::CrossEntropy;
-use super::results::Gradients;
-use super::results::Normalised;
-use super::results::Statistics;
-use super::results::Wanted;
-use super::settings::AdamStep;
-use super::settings::SgdStep;
+use super::results::{CrossEntropy, Gradients, Normalised, Statistics, Wanted};
 use burn::backend::Backend;
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::tensor::Shape;
 
 use super::generic;
-use super::settings::{ConvSettings, ConvTransposeSettings, NormSettings, PoolSettings, Resampling};
+use super::settings::{AdamStep, ConvSettings, ConvTransposeSettings, NormSettings, PoolSettings, Resampling, SgdStep};
 
 /// The operations of one backend. Shapes are PyTorch's: images `[batch, channels, height, width]`.
 pub(super) trait Kernels: Backend {
@@ -25,7 +19,7 @@ pub(super) trait Kernels: Backend {
         bias: Option<FloatTensor<Self>>,
         settings: ConvSettings,
     ) -> FloatTensor<Self> {
-        generic::convolution::<Self>(x, weight, bias, settings)
+        Self::conv2d(x, weight, bias, settings.burn())
     }
 
     /// `max(convolution + shortcut, 0)`; the sums may come in another order than in [`Self::convolution`].
@@ -58,7 +52,7 @@ pub(super) trait Kernels: Backend {
         bias: Option<FloatTensor<Self>>,
         settings: ConvTransposeSettings,
     ) -> FloatTensor<Self> {
-        generic::transposed_convolution::<Self>(x, weight, bias, settings)
+        Self::conv_transpose2d(x, weight, bias, settings.burn())
     }
 
     /// Gradients for input, weight and bias.
@@ -123,12 +117,12 @@ pub(super) trait Kernels: Backend {
 
     /// `max(x, 0)`, in the place of `x` where nothing else holds it.
     fn rectify(x: FloatTensor<Self>) -> FloatTensor<Self> {
-        generic::rectify::<Self>(x)
+        Self::relu(x)
     }
 
     /// Gradient for the input, from the output.
     fn rectify_gradient(output: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self> {
-        generic::rectify_gradient::<Self>(output, gradient)
+        Self::relu_backward(output, gradient)
     }
 
     /// Maximum of every window, and which pixel it was.
@@ -148,17 +142,17 @@ pub(super) trait Kernels: Backend {
 
     /// Means over `size` areas that cover the image.
     fn adaptive_average_pooling(x: FloatTensor<Self>, size: [usize; 2]) -> FloatTensor<Self> {
-        generic::adaptive_average_pooling::<Self>(x, size)
+        Self::adaptive_avg_pool2d(x, size)
     }
 
     /// Gradient for the input.
     fn adaptive_average_pooling_gradient(x: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self> {
-        generic::adaptive_average_pooling_gradient::<Self>(x, gradient)
+        Self::adaptive_avg_pool2d_backward(x, gradient)
     }
 
     /// `x` at another size.
     fn resample(x: FloatTensor<Self>, size: [usize; 2], how: Resampling) -> FloatTensor<Self> {
-        generic::resample::<Self>(x, size, how)
+        Self::interpolate(x, size, how.burn())
     }
 
     /// Gradient for the input, whose shape was `input`.

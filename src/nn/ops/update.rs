@@ -1,8 +1,7 @@
 //! Steps of optimisers on one parameter: what a GPU does in one go instead of in a dozen small steps, each of which it
 //! has to be told.
 
-use super::settings::AdamStep;
-use super::settings::SgdStep;
+use super::settings::{AdamStep, SgdStep};
 use burn::backend::Dispatch;
 use burn::tensor::Tensor;
 

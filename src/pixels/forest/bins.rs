@@ -1,11 +1,10 @@
 //! Values rounded to at most 256 a feature, so that a split is found by counting instead of sorting.
 
-use super::settings::MAX_BINS;
 use rayon::prelude::*;
 
 use super::draw::Draws;
 use super::features::{Features, LINE, all_finite};
-use super::settings::fault;
+use super::settings::{MAX_BINS, fault};
 use crate::base::Result;
 
 /// Bins are laid by so many samples, drawn if there are more; as in scikit-learn's histogram gradient boosting.

@@ -1,10 +1,9 @@
 //! What can be chosen about a forest.
 
-use crate::base::Error;
 use serde::{Deserialize, Serialize};
 
 use super::MAX_TREES;
-use crate::base::Result;
+use crate::base::{Error, Result};
 
 /// Settings of a forest. The defaults are those of scikit-learn's `RandomForestClassifier`, except that the
 /// out-of-bag score is computed.

@@ -85,9 +85,10 @@ impl Budget {
     /// The process with the encoder at work on an input of that size, what that is reduced from, and what is sampled from
     /// its features.
     fn window_bytes(&self, input: Size, image: Size) -> Result<u64> {
-        let encoder = match self.device {
-            DeviceChoice::LibtorchCuda(_) => 0,
-            device => feature_memory(&self.config.encoder, &self.config.taps, self.bands, input, device)?.bytes(1),
+        let encoder = if self.device.is_gpu() {
+            0
+        } else {
+            feature_memory(&self.config.encoder, &self.config.taps, self.bands, input, self.device)?.bytes(1)
         };
         let scale = self.config.scales.iter().copied().max().unwrap_or(1);
         let [width, height] = [(input.width * scale).min(image.width), (input.height * scale).min(image.height)];

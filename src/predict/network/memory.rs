@@ -42,8 +42,7 @@ pub(crate) struct Budget {
 
 impl Budget {
     pub(crate) fn new(predictor: &NetworkPredictor, options: &Options) -> Result<Self> {
-        let on_gpu = matches!(predictor.choice, DeviceChoice::LibtorchCuda(_));
-        let (network, features) = if on_gpu { (0, 0.0) } else { network_memory(predictor)? };
+        let (network, features) = if predictor.choice.is_gpu() { (0, 0.0) } else { network_memory(predictor)? };
         Ok(Self {
             // The network is there already.
             limit: options.memory.or_else(|| free_memory(DeviceChoice::Flex).map(|free| free.saturating_add(network))),

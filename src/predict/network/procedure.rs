@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::base::named_enum;
+use crate::base::named_enum::named_enum;
 use crate::base::{Error, Result, Size};
 use crate::image::Scaling;
 use crate::nn::model::{DecoderConfig, NetworkConfig};
@@ -24,7 +24,7 @@ pub enum Preset {
     Mmseg,
 }
 
-const PRESETS: [(&str, Preset); 3] = [("csail", Preset::Csail), ("semseg", Preset::Semseg), ("mmseg", Preset::Mmseg)];
+named_enum!(Preset, "preset", "csail" => Csail, "semseg" => Semseg, "mmseg" => Mmseg);
 
 /// CSAIL's short sides, longest side, and what both sides are multiples of, with UPerNet's decoder and others.
 const CSAIL_SIDES: [f64; 5] = [300.0, 375.0, 450.0, 525.0, 600.0];
@@ -54,9 +54,9 @@ impl FromStr for Scales {
 
     fn from_str(text: &str) -> Result<Self> {
         let (preset, list) = match text.split_once(':') {
-            Some((name, list)) => (Some(named_enum::by_name("preset", name, &PRESETS)?), list),
+            Some((name, list)) => (Some(name.parse()?), list),
             None if text.starts_with(|c: char| c.is_alphabetic()) => {
-                return Ok(Self { preset: Some(named_enum::by_name("preset", text, &PRESETS)?), numbers: Vec::new() });
+                return Ok(Self { preset: Some(text.parse()?), numbers: Vec::new() });
             }
             None => (None, text),
         };
@@ -74,8 +74,8 @@ impl fmt::Display for Scales {
         let numbers = self.numbers.iter().map(f64::to_string).collect::<Vec<_>>().join(",");
         match self.preset {
             None => f.write_str(&numbers),
-            Some(preset) if numbers.is_empty() => f.write_str(named_enum::name_of(&preset, &PRESETS)),
-            Some(preset) => write!(f, "{}:{numbers}", named_enum::name_of(&preset, &PRESETS)),
+            Some(preset) if numbers.is_empty() => preset.fmt(f),
+            Some(preset) => write!(f, "{preset}:{numbers}"),
         }
     }
 }

@@ -128,9 +128,10 @@ impl Inputs {
             name_note(&names).into_iter().for_each(|note| sink.event(Event::Note(note)));
             return Ok(found);
         }
-        let (longer, shorter) = match found.len() > predictions.len() {
-            true => (list.display(), self.source().display()),
-            false => (self.source().display(), list.display()),
+        let (longer, shorter) = if found.len() > predictions.len() {
+            (list.display(), self.source().display())
+        } else {
+            (self.source().display(), list.display())
         };
         Err(Error::Config(format!(
             "{} names {} files, but there are {} predictions in {}; {longer} has entries without a partner in {shorter}",

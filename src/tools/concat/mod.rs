@@ -4,22 +4,17 @@ mod inputs;
 
 pub use inputs::{Inputs, Partners, Predictions, Triple};
 
-use crate::draw::Classes;
-use crate::draw::Shown;
-use crate::draw::Style;
-use crate::draw::compose;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
-use crate::base::LabelMap;
 use crate::base::event::{Event, Sink, Task};
 use crate::base::files::{create_folder, refuse_equal_outputs, write_bytes_unsynced};
 use crate::base::inputs::ReadFiles;
-use crate::base::{Error, Result, Size};
+use crate::base::{Error, LabelMap, Result, Size};
 use crate::data::{Dataset, Labels, Pair, check_size, displayed, load_labels, load_pair_labels, load_prediction};
-use crate::draw::{FigureFormat, encode_figure};
+use crate::draw::{Classes, FigureFormat, Shown, Style, compose, encode_figure};
 use crate::image::{read_image, read_probability_npy, report_notes};
 
 /// What to draw where.

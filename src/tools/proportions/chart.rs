@@ -7,9 +7,8 @@ use image::imageops::{rotate270, thumbnail};
 
 use super::{Axis, Depths, Proportions, add, dominant};
 use crate::base::{Error, Result};
-use crate::draw::{
-    FAINT, GAP, INK, LegendRow, LegendTable, PAPER, Text, draw_tables, fill, paste, tables_height, ticks,
-};
+use crate::draw::axis::ticks;
+use crate::draw::{FAINT, GAP, INK, LegendRow, LegendTable, PAPER, Text, draw_tables, fill, paste, tables_height};
 
 /// Shortest and longest drawing of a core, in pixels.
 const LENGTH: (usize, usize) = (640, 1600);
@@ -213,13 +212,14 @@ impl Proportions {
     fn legend(&self, colors: &[[u8; 3]], names: &[String]) -> Vec<LegendTable> {
         let totals = self.totals();
         let pixels: u64 = totals.iter().sum();
-        let row = |((total, name), color): ((&u64, &String), &[u8; 3])| LegendRow {
-            color: Some(*color),
-            name: name.clone(),
-            values: vec![format!("{:.1} %", 100.0 * *total as f64 / pixels as f64)],
-        };
         let present = totals.iter().zip(names).zip(colors).filter(|((total, _), _)| **total > 0);
-        let rows: Vec<LegendRow> = present.map(row).collect();
+        let rows: Vec<LegendRow> = present
+            .map(|((total, name), color)| LegendRow {
+                color: Some(*color),
+                name: name.clone(),
+                values: vec![format!("{:.1} %", 100.0 * *total as f64 / pixels as f64)],
+            })
+            .collect();
         let classes = LegendTable { columns: vec!["share".into()], rows };
         let grey = LegendRow { color: Some(UNLABELLED), name: "not labelled".into(), values: Vec::new() };
         let others = LegendTable { columns: Vec::new(), rows: vec![grey] };

@@ -13,7 +13,7 @@ use crate::base::files::write_atomically;
 use crate::base::named_enum::classes_that;
 use crate::base::{Error, Result};
 use crate::data::{Dataset, StoredNumber, measured, repeat_notes};
-use crate::image::{read_image, report_notes};
+use crate::image::report_notes;
 use crate::metric::ConfusionMatrix;
 use crate::metric::Evaluation;
 use crate::nn::model::FeatureEncoder;
@@ -207,8 +207,8 @@ fn validate(predictor: &ForestPredictor, plan: &Plan, session: &Session<'_>) -> 
         if session.stop.load(Ordering::Relaxed) {
             return Ok(None);
         }
-        let Loaded { labels, .. } = validation.load(&plan.dataset)?;
-        let found = work.one(&validation.image, read_image(&validation.image)?)?;
+        let Loaded { image, labels, .. } = validation.load(&plan.dataset)?;
+        let found = work.one(&validation.image, image)?;
         matrix.add(&labels.classes, &found.labels.classes);
         session.sink.event(Event::Advanced { done: done + 1, loss: None });
     }
@@ -295,9 +295,10 @@ fn check_labels(labelled: &Labelled<'_>, plan: &Plan, session: &Session<'_>) -> 
             if plan.split == Split::Region {
                 let alone = names(&|class| class.regions == 1 && class.pixels > 1);
                 if !alone.is_empty() {
-                    let rest = match classes.iter().any(|class| class.regions > 1) {
-                        true => "the mean by region is of the other classes",
-                        false => "there is no score by region",
+                    let rest = if classes.iter().any(|class| class.regions > 1) {
+                        "the mean by region is of the other classes"
+                    } else {
+                        "there is no score by region"
                     };
                     session.note(format!(
                         "the labels of {} hang together, so that none of them can be held out by region: {rest}; label a \
@@ -373,11 +374,10 @@ fn importances(
         let (own, after) = rest.split_at(part.channels);
         rest = after;
         by_tap.push(Importance { name: part.to_string(), channels: part.channels, importance: own.iter().sum() });
-        let channel = |(channel, importance): (usize, &f64)| {
+        single.extend(own.iter().enumerate().map(|(channel, importance)| {
             let name = format!("{part} channel {channel}");
             Importance { name, channels: 1, importance: *importance }
-        };
-        single.extend(own.iter().enumerate().map(channel));
+        }));
     }
     single.sort_by(|a, b| b.importance.total_cmp(&a.importance));
     single.truncate(STRONGEST);

@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use crate::base::event::Sink;
-use crate::base::label_map::{IGNORE, LabelMap};
-use crate::base::{Error, Result, Size};
+use crate::base::label_map::LabelMap;
+use crate::base::{Error, Result};
 use crate::data::{
     CsvLabels, Dataset, Fingerprint, Labels, Pair, ValidPixels, check_size, load_raster, load_sparse_labels,
     read_label_csv, refuse_exchanged, settled,
 };
-use crate::image::Samples;
+use crate::image::{Image, matching};
 use crate::train::source::Source;
 
 const NO_MASKS: &str =
@@ -91,37 +91,18 @@ impl LabelledImage {
             }
         };
         settled(&self.image, &raster, dataset)?;
-        let nonzero = dataset.normalisation.valid() == ValidPixels::Nonzero;
-        match &raster.samples {
-            Samples::U8(samples) if nonzero => {
-                leave_out(&mut labels, samples, raster.bands, |p| p.iter().all(|s| *s == 0))
-            }
-            Samples::U16(samples) if nonzero => {
-                leave_out(&mut labels, samples, raster.bands, |p| p.iter().all(|s| *s == 0))
-            }
-            Samples::F32(samples) if nonzero => {
-                leave_out(&mut labels, samples, raster.bands, |p| p.iter().all(|s| *s == 0.0))
-            }
-            _ => {}
+        if dataset.normalisation.valid() == ValidPixels::Nonzero {
+            labels.leave_out(&matching(&raster.samples, raster.bands, 0.0));
         }
         raster.nodata.iter().for_each(|nodata| labels.leave_out(nodata));
         let content = Fingerprint { image: Fingerprint::image(&raster), labels: Fingerprint::labels(&labels) };
-        Ok(Loaded { size: raster.size, labels, content })
+        Ok(Loaded { image: raster, labels, content })
     }
 }
 
-/// The labels of an image that was decoded with them.
+/// An image with its labels.
 pub(super) struct Loaded {
-    pub(super) size: Size,
+    pub(super) image: Image,
     pub(super) labels: LabelMap,
     pub(super) content: Fingerprint,
-}
-
-/// Takes the labels of pixels away that `nothing` is true for.
-fn leave_out<T>(labels: &mut LabelMap, samples: &[T], bands: usize, nothing: impl Fn(&[T]) -> bool) {
-    for (class, pixel) in labels.classes.iter_mut().zip(samples.chunks_exact(bands)) {
-        if nothing(pixel) {
-            *class = IGNORE;
-        }
-    }
 }

@@ -41,7 +41,8 @@ impl<'a> Labelled<'a> {
         let mut contents = Vec::new();
         for image in images {
             match image.load(dataset) {
-                Ok(Loaded { size, labels, content }) => {
+                Ok(Loaded { image: decoded, labels, content }) => {
+                    let size = decoded.size;
                     contents.push(content);
                     let parts = Regions::of(&labels);
                     let first = regions.len() as u32;

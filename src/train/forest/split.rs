@@ -1,11 +1,8 @@
 //! What a forest is scored on.
 
-use std::str::FromStr;
-
 use serde::Serialize;
 
-use crate::base::named_enum;
-use crate::base::{Error, Result};
+use crate::base::named_enum::named_enum;
 
 /// Which labelled pixels a forest is scored on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -20,10 +17,4 @@ pub enum Split {
     None,
 }
 
-impl FromStr for Split {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self> {
-        named_enum::by_name("split", name, &[("region", Self::Region), ("pixel", Self::Pixel), ("none", Self::None)])
-    }
-}
+named_enum!(Split, "split", "region" => Region, "pixel" => Pixel, "none" => None);

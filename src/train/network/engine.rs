@@ -157,7 +157,7 @@ fn go_on(run: &mut NetworkRun, position: &mut Position, epochs: &[usize], sessio
 /// Bytes for decoded images: a part of the main memory that is free, and of what the training leaves if it takes place
 /// there, too.
 fn cache_beside(need: &Need, device: DeviceChoice) -> u64 {
-    let taken = if matches!(device, DeviceChoice::LibtorchCuda(_)) { 0 } else { need.bytes() };
+    let taken = if device.is_gpu() { 0 } else { need.bytes() };
     let free = free_memory(DeviceChoice::Flex).unwrap_or(0);
     (free / CACHE_SHARE).min(free.saturating_sub(taken) / 2)
 }

@@ -36,11 +36,8 @@ pub fn target(batch: &Batch, device: &Device) -> Target {
     // In two bytes each on the way to a GPU; [`IGNORE`] becomes -1. Confusion matrices end far below 32,768 classes.
     let labels: Vec<i16> = batch.classes.iter().map(|&class| class as i16).collect();
     let labels = upload_integers::<3>(TensorData::new(labels, shape), device, DType::I16);
-    let labels = labels.cast(DType::from(device.settings().int_dtype));
-    if !batch.classes.contains(&IGNORE) {
-        return Target { classes: labels, labelled: None };
-    }
-    Target { labelled: Some(labels.clone().greater_equal_elem(0)), classes: labels.clamp_min(0) }
+    let dtype = DType::from(device.settings().int_dtype);
+    Target { labels: labels.cast(dtype), complete: !batch.classes.contains(&IGNORE) }
 }
 
 /// The class of every pixel by `rule`, from logits `[count, outputs, height, width]`; row by row.

@@ -95,7 +95,7 @@ pub(super) fn is_over(training: &Training, end: &Position) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recipe::{NetworkRecipe, Phase, Schedule};
+    use crate::recipe::{Curve, NetworkRecipe, Phase, Schedule};
 
     fn training(schedule: Schedule) -> Training {
         Training { epochs: 4, schedule, ..NetworkRecipe::find("unet-demo").unwrap().training }
@@ -116,9 +116,9 @@ mod tests {
 
     #[test]
     fn what_does_not_depend_on_the_length_may_have_another() {
-        for schedule in [Schedule::Constant { warmup: None }, Schedule::Step { every: 2, factor: 0.5, warmup: None }] {
+        for curve in [Curve::Constant {}, Curve::Step { every: 2, factor: 0.5 }] {
             for (wanted, done) in [(9, 4), (9, 2), (3, 3), (2, 0)] {
-                let mut training = training(schedule.clone());
+                let mut training = training(curve.into());
                 set_epochs(&mut training, &[wanted], &at(0, done), Path::new("r")).unwrap();
                 assert_eq!(training.epochs, wanted);
             }
@@ -127,10 +127,10 @@ mod tests {
 
     #[test]
     fn what_would_change_the_epochs_of_before_is_refused_with_a_way_out() {
-        let poly = training(Schedule::Poly { power: 0.9, warmup: None });
+        let poly = training(Curve::Poly { power: 0.9 }.into());
         assert!(refused(&poly, &[9], &at(0, 1)).contains("falls over 4 epochs"));
         assert!(refused(&poly, &[9, 9], &at(0, 1)).contains("one number for each phase: 2 given, "));
-        let constant = training(Schedule::Constant { warmup: None });
+        let constant = training(Curve::Constant {}.into());
         assert!(refused(&constant, &[2], &at(0, 3)).contains("has already started epoch 3"));
         assert!(refused(&constant, &[3], &Position { batch: 1, ..at(0, 3) }).contains("epoch 4"));
         let patient = Training { patience: Some(2), ..constant };
@@ -143,11 +143,8 @@ mod tests {
     #[test]
     fn phases_that_have_not_begun_may_have_any_length() {
         let phase = |epochs| Phase { epochs, ..Phase::default() };
-        let poly = Training {
-            phases: vec![phase(3), phase(5)],
-            epochs: 0,
-            ..training(Schedule::Poly { power: 0.9, warmup: None })
-        };
+        let poly =
+            Training { phases: vec![phase(3), phase(5)], epochs: 0, ..training(Curve::Poly { power: 0.9 }.into()) };
         let mut longer = poly.clone();
         set_epochs(&mut longer, &[3, 8], &at(0, 2), Path::new("r")).unwrap();
         assert_eq!(longer.phases[1].epochs, 8);
@@ -158,14 +155,14 @@ mod tests {
     #[test]
     fn a_finished_run_says_how_it_goes_on() {
         let run = Path::new("r3");
-        let constant = training(Schedule::Constant { warmup: None });
+        let constant = training(Curve::Constant {}.into());
         let said = finished(&constant, Some(&at(0, 4)), 4, run);
         assert!(
             said.ends_with(
                 "all 4 epochs of this run are done; to train longer: segtool train --resume r3 --num-epoch 8"
             )
         );
-        let poly = training(Schedule::Poly { power: 0.9, warmup: None });
+        let poly = training(Curve::Poly { power: 0.9 }.into());
         assert!(finished(&poly, Some(&at(0, 4)), 4, run).contains("--weights r3 --output-path NEW"));
         let ended = Position { since_best: 2, ..at(0, 3) };
         let said = finished(&Training { patience: Some(2), ..constant }, Some(&ended), 3, run);

@@ -3,7 +3,6 @@
 pub(crate) mod checkpoint;
 mod contact_sheet;
 mod course;
-mod curves;
 mod engine;
 mod estimate;
 pub mod evaluate;

@@ -69,7 +69,7 @@ impl Plan {
     /// What deserves a word before a training on `device`.
     pub(in crate::train) fn advice(&self, device: DeviceChoice) -> Vec<&'static str> {
         let mut advice = Vec::new();
-        if matches!(device, DeviceChoice::LibtorchCuda(_)) && self.recipe.training.precision == Precision::Float32 {
+        if device.is_gpu() && self.recipe.training.precision == Precision::Float32 {
             advice.push(
                 "float32 is the most accurate, but slow on a GPU; on recent NVIDIA GPUs --precision tf32 trains up to three \
                  times as fast, with nearly the same result",
@@ -126,7 +126,7 @@ fn note_warmup(plan: &Plan, sink: &dyn Sink) -> Result<()> {
     let phases = plan.recipe.training.resolved_phases();
     for (i, phase) in phases.iter().enumerate() {
         let steps = course.phase_steps(phase);
-        let Some(warmup) = phase.schedule.warmup().filter(|warmup| warmup.steps > steps) else { continue };
+        let Some(warmup) = phase.schedule.warmup.filter(|warmup| warmup.steps > steps) else { continue };
         let (what, key) = match phases.len() {
             1 => ("the training".to_owned(), "training.schedule".to_owned()),
             _ => (format!("phase {}", i + 1), format!("training.phases.{i}.schedule")),

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::course::Position;
-use super::curves;
 use super::tensorboard::Board;
 use crate::base::Result;
 use crate::base::event::{EpochReport, Event, Sink};
 use crate::base::named_enum::classes_that;
 use crate::data::Pair;
+use crate::draw::{draw_curves, write_png};
 use crate::metric::ConfusionMatrix;
-use crate::report::{Gallery, Report, Status};
+use crate::report::{Gallery, Report, Status, curve_panels};
 use crate::run::{NetworkRun, Row, log};
 
 /// The best weights on the validation set.
@@ -108,7 +108,7 @@ impl<'a> Record<'a> {
     /// Writes curves and log. If that fails, it is said: the training does not need them.
     pub(super) fn write(&self) {
         // The log last: where it is complete, both are.
-        let curves = curves::write(&self.run.curves_path(), &self.rows);
+        let curves = write_png(&self.run.curves_path(), &draw_curves(&curve_panels(&self.rows)));
         let log = log::write(&self.run.log_path(), &self.classes, &self.rows);
         for fault in [curves, log].into_iter().filter_map(Result::err) {
             self.sink.event(Event::Note(format!("{fault}; the training goes on")));

@@ -11,25 +11,19 @@ use crate::nn::model::ResNetConfig;
 
 /// Hyperparameters of [`DeepSupervision`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct DeepSupervisionConfig {
     /// Weight of its loss.
-    #[serde(default = "published_weight")]
     pub weight: f64,
     /// Channels between its two convolutions; half of what the stage has, as CSAIL does it, if left out.
     pub width: Option<usize>,
     /// Share of the channels that are set to 0 before its last convolution.
-    #[serde(default)]
     pub dropout: f64,
-}
-
-fn published_weight() -> f64 {
-    0.4
 }
 
 impl Default for DeepSupervisionConfig {
     fn default() -> Self {
-        Self { weight: published_weight(), width: None, dropout: 0.0 }
+        Self { weight: 0.4, width: None, dropout: 0.0 }
     }
 }
 

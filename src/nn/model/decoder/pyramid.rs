@@ -13,10 +13,9 @@ use crate::nn::ops::{Resampling, adaptive_avg_pool2d, concatenate, interpolate};
 
 /// Hyperparameters of [`Pyramid`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct PyramidConfig {
     /// Sides of the levels: the features are averaged over 1x1, 2x2, ... areas.
-    #[serde(default = "published_bins")]
     pub bins: Vec<usize>,
     /// Channels of each level; if left out, 8 times the encoder's width, as published, or (segmentation_models_pytorch) a
     /// quarter of the features' channels.
@@ -24,13 +23,10 @@ pub struct PyramidConfig {
     /// Channels before the last convolution; 8 times the encoder's width, as published, if left out.
     pub width: Option<usize>,
     /// How the levels are made and joined.
-    #[serde(default)]
     pub form: PyramidForm,
     /// Share of the values that are set to 0 before the last convolution, in training.
-    #[serde(default = "published_dropout")]
     pub dropout: f64,
     /// What is dropped together.
-    #[serde(default)]
     pub dropout_unit: DropoutUnit,
     /// A second head on the last stage but one, in training.
     pub deep_supervision: Option<DeepSupervisionConfig>,
@@ -69,23 +65,15 @@ pub enum DropoutUnit {
     Pixel,
 }
 
-fn published_bins() -> Vec<usize> {
-    vec![1, 2, 3, 6]
-}
-
-fn published_dropout() -> f64 {
-    0.1
-}
-
 impl Default for PyramidConfig {
     /// The published hyperparameters, without a second head.
     fn default() -> Self {
         Self {
-            bins: published_bins(),
+            bins: vec![1, 2, 3, 6],
             level_width: None,
             width: None,
             form: PyramidForm::Published,
-            dropout: published_dropout(),
+            dropout: 0.1,
             dropout_unit: DropoutUnit::Channel,
             deep_supervision: None,
         }
@@ -136,9 +124,12 @@ impl PyramidConfig {
         let [level, width] = self.widths(encoder);
         let channels = encoder.channels(encoder.stages);
         let plain = |bin| self.form == PyramidForm::Smp && bin == 1;
-        let conv_level = |&bin: &usize| match plain(bin) {
-            false => init.unit([channels, level], 1, 1, 1, how),
-            true => ConvNorm { conv: init.conv2d(channels, level, 1, how), norm: None },
+        let conv_level = |&bin: &usize| {
+            if plain(bin) {
+                ConvNorm { conv: init.conv2d(channels, level, 1, how), norm: None }
+            } else {
+                init.unit([channels, level], 1, 1, 1, how)
+            }
         };
         let levels = self.bins.iter().map(conv_level).collect();
         let [first, last] = self.form.kernels();

@@ -12,27 +12,17 @@ use crate::nn::ops::{Interpolation, Resampling, concatenate, interpolate};
 
 /// Hyperparameters of [`UnetDecoder`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct UnetDecoderConfig {
     /// Channels after each enlargement, the coarsest first: one more than the encoder's stages.
-    #[serde(default = "published_channels")]
     pub channels: Vec<usize>,
     /// How each block's input is enlarged, between the outer edges: `decoder_interpolation` there. Weights fit every way.
-    #[serde(default = "published_interpolation")]
     pub interpolation: Interpolation,
-}
-
-fn published_channels() -> Vec<usize> {
-    vec![256, 128, 64, 32, 16]
-}
-
-fn published_interpolation() -> Interpolation {
-    Interpolation::Nearest
 }
 
 impl Default for UnetDecoderConfig {
     fn default() -> Self {
-        Self { channels: published_channels(), interpolation: published_interpolation() }
+        Self { channels: vec![256, 128, 64, 32, 16], interpolation: Interpolation::Nearest }
     }
 }
 

@@ -12,10 +12,9 @@ use crate::nn::ops::{Resampling, adaptive_avg_pool2d, concatenate, interpolate};
 
 /// Hyperparameters of [`UperNet`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct UperNetConfig {
     /// Sides of the levels of the pooling pyramid.
-    #[serde(default = "published_bins")]
     pub bins: Vec<usize>,
     /// Channels of each level of the pooling pyramid; 8 times the encoder's width, as published, if left out.
     pub level_width: Option<usize>,
@@ -23,13 +22,9 @@ pub struct UperNetConfig {
     pub width: Option<usize>,
 }
 
-fn published_bins() -> Vec<usize> {
-    vec![1, 2, 3, 6]
-}
-
 impl Default for UperNetConfig {
     fn default() -> Self {
-        Self { bins: published_bins(), level_width: None, width: None }
+        Self { bins: vec![1, 2, 3, 6], level_width: None, width: None }
     }
 }
 

@@ -37,12 +37,14 @@ pub(super) fn forward(
         for plane in kept.chunks_exact_mut(area) {
             plane.chunks_mut(STRIP).zip(&mut strips).for_each(|(piece, strip)| strip.push(piece));
         }
-        let work = |(i, (mut strip, labels)): (usize, (Vec<&mut [f32]>, &[i64]))| {
-            let pixel = |class: usize| &logits[class * area + i * STRIP..][..labels.len()];
-            self::strip(pixel, labels, class_weights, ignore, &mut strip)
-        };
         let strips: Vec<_> = strips.into_iter().zip(labels.chunks(STRIP)).enumerate().collect();
-        let parts: Vec<(f64, f64)> = strips.into_par_iter().map(work).collect();
+        let parts: Vec<(f64, f64)> = strips
+            .into_par_iter()
+            .map(|(i, (mut strip, labels))| {
+                let pixel = |class: usize| &logits[class * area + i * STRIP..][..labels.len()];
+                self::strip(pixel, labels, class_weights, ignore, &mut strip)
+            })
+            .collect();
         // One after the other: the same sum whatever the number of threads.
         sums = parts.iter().fold(sums, |sums, part| (sums.0 + part.0, sums.1 + part.1));
     }

@@ -22,7 +22,6 @@ use rayon::prelude::*;
 
 use super::argmax::largest_channel;
 use super::dry;
-use super::generic;
 use super::kernels::Kernels;
 use super::results::{CrossEntropy, Gradients, Normalised, Statistics, Wanted};
 use super::settings::{ConvSettings, ConvTransposeSettings, NormSettings, PoolSettings, Resampling};
@@ -298,7 +297,7 @@ impl Kernels for Flex {
             let _x = single(x);
             return hollow([batch, channels, size[0], size[1]], DType::F32);
         }
-        generic::adaptive_average_pooling::<Self>(x, size)
+        Self::adaptive_avg_pool2d(x, size)
     }
 
     fn adaptive_average_pooling_gradient(x: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self> {
@@ -306,7 +305,7 @@ impl Kernels for Flex {
             let (shape, _gradient) = (x.shape(), single(gradient));
             return hollow(shape, DType::F32);
         }
-        generic::adaptive_average_pooling_gradient::<Self>(x, gradient)
+        Self::adaptive_avg_pool2d_backward(x, gradient)
     }
 
     fn resample(x: FloatTensor<Self>, size: [usize; 2], how: Resampling) -> FloatTensor<Self> {

@@ -13,12 +13,11 @@ pub(super) fn output(input: [usize; 2], settings: &PoolSettings) -> [usize; 2] {
         let (stride, padding) = (settings.stride[i], settings.padding[i]);
         let room = (input[i] + 2 * padding).checked_sub(settings.dilation[i] * (settings.kernel[i] - 1) + 1);
         let Some(room) = room else { panic!("a pooling window of {:?} on an image of {input:?}", settings.kernel) };
-        match settings.ceil_mode {
-            false => room / stride + 1,
-            true => {
-                let count = room.div_ceil(stride) + 1;
-                if (count - 1) * stride >= input[i] + padding { count - 1 } else { count }
-            }
+        if settings.ceil_mode {
+            let count = room.div_ceil(stride) + 1;
+            if (count - 1) * stride >= input[i] + padding { count - 1 } else { count }
+        } else {
+            room / stride + 1
         }
     })
 }

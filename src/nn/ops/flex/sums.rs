@@ -18,15 +18,17 @@ pub(super) fn sum(values: &[f32], of: impl Fn(f32) -> f32 + Copy) -> f64 {
 
 /// Sum of `left * of(right)`.
 pub(super) fn dot(left: &[f32], right: &[f32], of: impl Fn(f32) -> f32 + Copy) -> f64 {
-    let stretch = |(left, right): (&[f32], &[f32])| {
-        let ((left, left_rest), (right, right_rest)) = (left.as_chunks::<LANES>(), right.as_chunks::<LANES>());
-        let mut sums = [0f32; LANES];
-        for (left, right) in left.iter().zip(right) {
-            sums.iter_mut().zip(left).zip(right).for_each(|((sum, &l), &r)| *sum += l * of(r));
-        }
-        total(&sums) + left_rest.iter().zip(right_rest).map(|(&l, &r)| f64::from(l * of(r))).sum::<f64>()
-    };
-    left.chunks(STRETCH).zip(right.chunks(STRETCH)).map(stretch).sum()
+    left.chunks(STRETCH)
+        .zip(right.chunks(STRETCH))
+        .map(|(left, right)| {
+            let ((left, left_rest), (right, right_rest)) = (left.as_chunks::<LANES>(), right.as_chunks::<LANES>());
+            let mut sums = [0f32; LANES];
+            for (left, right) in left.iter().zip(right) {
+                sums.iter_mut().zip(left).zip(right).for_each(|((sum, &l), &r)| *sum += l * of(r));
+            }
+            total(&sums) + left_rest.iter().zip(right_rest).map(|(&l, &r)| f64::from(l * of(r))).sum::<f64>()
+        })
+        .sum()
 }
 
 fn total(sums: &[f32]) -> f64 {

@@ -6,10 +6,9 @@ mod ffi;
 mod products;
 mod transfer;
 
-use burn::backend::LibTorch;
-use burn::backend::TensorMetadata;
 use burn::backend::libtorch::TchTensor;
 use burn::backend::tensor::{FloatTensor, IntTensor};
+use burn::backend::{LibTorch, TensorMetadata};
 use burn::tensor::Shape;
 use tch::{Kind, Tensor};
 
