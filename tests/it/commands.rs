@@ -6,7 +6,7 @@ use std::path::Path;
 use ndarray::Array3;
 use serde_json::Value;
 
-use crate::common::{small_data, small_recipe, stderr_of, stdout_of, text};
+use crate::common::{segtool, small_data, small_recipe, stderr_of, stdout_of, text};
 
 fn json(path: &Path) -> Value {
     serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
@@ -19,35 +19,14 @@ fn folders_a_validation_share_and_merged_classes_end_in_a_run_that_describes_its
     let recipe = small_recipe(folder.path(), 2);
     let data = folder.path().join("data");
     let run = folder.path().join("run");
-    let (images, labels, run_text) = (text(&data.join("images")), text(&data.join("labels")), text(&run));
-    stdout_of(&[
-        "train",
-        "--recipe",
-        &recipe,
-        "--images",
-        &images,
-        "--labels",
-        &labels,
-        "--val-fraction",
-        "0.25",
-        "--merge-classes",
-        "--optimizer",
-        "sgd",
-        "--learning-rate",
-        "0.05",
-        "--batch-size",
-        "3",
-        "--width",
-        "2",
-        "--seed",
-        "4",
-        "--output-path",
-        &run_text,
-        "--device",
-        "flex",
-        "--precision",
-        "float32",
-    ]);
+    segtool("train")
+        .arg("--recipe", recipe)
+        .arg("--images", data.join("images"))
+        .arg("--labels", data.join("labels"))
+        .args(&["--val-fraction", "0.25", "--merge-classes", "--optimizer", "sgd", "--learning-rate", "0.05"])
+        .args(&["--batch-size", "3", "--width", "2", "--seed", "4", "--device", "flex", "--precision", "float32"])
+        .arg("--output-path", &run)
+        .run();
     let config = json(&run.join("config.json"));
     assert_eq!(config["seed"], 4);
     assert_eq!(config["device"], "flex");
@@ -74,22 +53,19 @@ fn folders_a_validation_share_and_merged_classes_end_in_a_run_that_describes_its
 
     // The run folder is enough to predict, and stands for its data set when scoring.
     let out = folder.path().join("out");
-    let list = text(&data.join("val_images.txt"));
-    stdout_of(&[
-        "predict",
-        "--run",
-        &run_text,
-        "--input-list",
-        &list,
-        "--output-path",
-        &text(&out),
-        "--device",
-        "flex",
-    ]);
-    let (predictions, truth) = (text(&out.join("predictions.txt")), text(&data.join("val_labels.txt")));
-    let arguments =
-        ["metrics", "--list-predict", &predictions, "--list-true", &truth, "--dataset", &run_text, "--json"];
-    let scores: Value = serde_json::from_str(&stdout_of(&arguments)).unwrap();
+    segtool("predict")
+        .arg("--run", &run)
+        .arg("--input-list", data.join("val_images.txt"))
+        .arg("--output-path", &out)
+        .arg("--device", "flex")
+        .run();
+    let scores = segtool("metrics")
+        .arg("--list-predict", out.join("predictions.txt"))
+        .arg("--list-true", data.join("val_labels.txt"))
+        .arg("--dataset", &run)
+        .flag("--json")
+        .run();
+    let scores: Value = serde_json::from_str(&scores).unwrap();
     assert_eq!(scores["classes"].as_array().unwrap().len(), 2);
     assert_eq!((&scores["images"], &scores["pixels"]), (&3.into(), &(3 * 32 * 32).into()));
 }
@@ -100,21 +76,14 @@ fn prediction_does_not_depend_on_the_batch_and_probabilities_match() {
     small_data(folder.path());
     let recipe = small_recipe(folder.path(), 1);
     let data = folder.path().join("data");
-    let (list, labels) = (text(&data.join("train_images.txt")), text(&data.join("train_labels.txt")));
     let run = text(&folder.path().join("run"));
-    stdout_of(&[
-        "train",
-        "--recipe",
-        &recipe,
-        "--train-list",
-        &list,
-        "--label-list",
-        &labels,
-        "--output-path",
-        &run,
-        "--device",
-        "flex",
-    ]);
+    segtool("train")
+        .arg("--recipe", recipe)
+        .arg("--train-list", data.join("train_images.txt"))
+        .arg("--label-list", data.join("train_labels.txt"))
+        .arg("--output-path", &run)
+        .arg("--device", "flex")
+        .run();
     // Another size in between, odd and no multiple of anything.
     image::GrayImage::from_fn(21, 13, |x, y| image::Luma([(x * 9 + y * 5) as u8]))
         .save(data.join("images/odd.png"))

@@ -13,7 +13,7 @@ use tempfile::tempdir;
 
 use crate::common::faults::{BROKEN, Fate, KILL, NO_SPACE, at, shim, sweep};
 use crate::common::tiny::{Tiny, strings};
-use crate::common::{segtool, stderr_of, stdout_of, text};
+use crate::common::{output_of, stderr_of, stdout_of, text};
 
 /// What was learned, file by file. Times differ from run to run.
 fn learned(run: &Path) -> BTreeMap<String, Vec<u8>> {
@@ -53,7 +53,7 @@ fn listing(folder: &Path) -> Vec<String> {
 
 /// Goes on with a run as its user would: resumes it, or trains anew where it is no run yet.
 fn go_on(tiny: &Tiny, run: &Path, what: &str) {
-    let resumed = segtool(&["train", "--resume", &text(run)]);
+    let resumed = output_of(&["train", "--resume", &text(run)]);
     if resumed.status.success() {
         return;
     }
@@ -212,7 +212,7 @@ fn a_forest_killed_in_a_new_folder_is_trained_anew() {
         let run = path(&format!("run{number}"));
         let fate = at(shim, &run, (number, KILL), &[], &strings(&forest(&data, &text(&run), &settings)));
         let Some(call) = fate.call else { return false };
-        let again = segtool(&strings(&forest(&data, &text(&run), &settings)));
+        let again = output_of(&strings(&forest(&data, &text(&run), &settings)));
         let said = String::from_utf8_lossy(&again.stderr).into_owned();
         assert!(again.status.success() || said.contains("already holds a run"), "{number}, {call}: {said}");
         assert!(forest_files(&run) == forest_files(&path("reference")), "{number}, {call}");

@@ -1,13 +1,11 @@
 //! Files that claim more than they hold, hang a parser or have no end: each is an error of that file alone.
 
 use std::fs;
-use std::io::{Cursor, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Once;
 use std::time::{Duration, Instant};
 
 use segtool::data::{ClassPresence, Dataset, find_images, pair_folders};
-use segtool::image::limits::set_memory_limit;
 use segtool::image::{Samples, read_image, read_labels, read_size};
 use segtool::recipe::NetworkRecipe;
 use segtool::run::{NetworkRun, NetworkRunConfig, Run, Samples as Pairs};
@@ -15,13 +13,7 @@ use segtool::weights::{Checkpoint, Weights};
 use serde_json::{Value, json};
 use zip::write::SimpleFileOptions;
 
-use crate::common::{fixture_path, segtool, text};
-
-/// One limit for all tests of this file, as the machine's memory is not theirs to choose.
-fn limit_memory() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| set_memory_limit(Some(64 << 20)));
-}
+use crate::common::{output_of, text};
 
 fn npy(dataset: &str, shape: &str, values: &[u8]) -> Vec<u8> {
     let header = format!("{{'descr': {dataset}, 'fortran_order': False, 'shape': {shape}, }}\n");
@@ -52,7 +44,7 @@ fn a_nested_header_and_a_huge_label_image_cost_only_their_pairs() {
     let began = Instant::now();
     let (predictions, labels) = (text(&at("p.txt")), text(&at("l.txt")));
     let output =
-        segtool(&["metrics", "--list-predict", &predictions, "--list-true", &labels, "--num-class", "5", "--json"]);
+        output_of(&["metrics", "--list-predict", &predictions, "--list-true", &labels, "--num-class", "5", "--json"]);
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(3), "{said}");
@@ -89,7 +81,7 @@ fn arrays_are_read_as_images_where_they_are_named_or_alone() {
     assert_eq!(find_images(&images, &silent).unwrap(), [at("c.png")]);
 
     let grey = folder.path().join("grey");
-    let output = segtool(&["rgb2gray", "--output-folder", &text(&grey), &text(&at("b.npz"))]);
+    let output = output_of(&["rgb2gray", "--output-folder", &text(&grey), &text(&at("b.npz"))]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(image::open(grey.join("b.png")).unwrap().into_luma8().into_raw(), [7; 20]);
 }
@@ -142,73 +134,8 @@ fn a_run_whose_numbers_do_not_go_together_is_refused_when_it_is_opened() {
 
 /// Why a file is not taken for weights.
 fn refused_weights(path: &Path) -> String {
-    limit_memory();
     let weights = Checkpoint::open(&[path.into()]).and_then(|checkpoint| Weights::recognise(checkpoint, None)?.check());
     weights.unwrap_err().to_string()
-}
-
-#[test]
-fn zip_bombs_for_weights_are_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("bomb.pth");
-    let deflated = SimpleFileOptions::default().compression_method(zip::CompressionMethod::Deflated);
-    for (entry, content) in [("archive/data.pkl", vec![b'N'; 1 << 20]), ("archive/data/0", vec![0; 70 << 20])] {
-        let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
-        zip.start_file(entry, deflated).unwrap();
-        zip.write_all(&content).unwrap();
-        fs::write(&path, zip.finish().unwrap().into_inner()).unwrap();
-        assert!(fs::metadata(&path).unwrap().len() < 100_000);
-        let said = refused_weights(&path);
-        assert!(said.contains("bomb.pth: it unpacks to") && said.contains("only 64 MiB is available"), "{said}");
-    }
-    // A directory that claims more than deflate can pack.
-    let mut bytes = fs::read(fixture_path("unet_seeps_zip.pth")).unwrap();
-    let entry = bytes.windows(4).rposition(|word| word == b"PK\x01\x02").unwrap();
-    bytes[entry + 24..entry + 28].copy_from_slice(&0xf000_0000u32.to_le_bytes());
-    fs::write(&path, &bytes).unwrap();
-    assert!(refused_weights(&path).contains("which 37801 bytes cannot"), "{}", refused_weights(&path));
-}
-
-/// A safetensors file of these tensors and description.
-fn safetensors(header: &Value, values: usize) -> Vec<u8> {
-    let header = header.to_string();
-    [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &vec![0; 4 * values]].concat()
-}
-
-#[test]
-fn tensors_and_descriptions_that_claim_what_is_not_there_are_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("a.safetensors");
-    let tensor = |shape: &[u64], start: usize, end: usize| json!({ "dtype": "F32", "shape": shape, "data_offsets": [start, end] });
-    // A width of 2^40 in no byte.
-    let empty = json!({
-        "dconv_down1.0.weight": tensor(&[1 << 40, 0, 3, 3], 0, 0),
-        "dconv_down1.0.bias": tensor(&[1], 0, 4),
-        "dconv_up1.0.weight": tensor(&[1], 4, 8),
-        "conv_last.weight": tensor(&[1], 8, 12),
-    });
-    fs::write(&path, safetensors(&empty, 3)).unwrap();
-    let said = refused_weights(&path);
-    assert!(said.contains("a.safetensors: "), "{said}");
-    // Longer than the file.
-    fs::write(&path, safetensors(&json!({ "w": tensor(&[1 << 40], 0, 1 << 42) }), 1)).unwrap();
-    assert!(refused_weights(&path).contains("not a readable safetensors file"));
-    // A description of its own that no memory holds.
-    for (key, number, expected) in [
-        ("outputs", u64::MAX, "1 to 65535 bands and outputs"),
-        ("bands", 1 << 40, "1 to 65535"),
-        ("width", 1 << 40, "width"),
-    ] {
-        let mut network = json!({ "architecture": "unet-seeps", "width": 4, "depth": 2, "bands": 1, "outputs": 4 });
-        network[key] = json!(number);
-        let description = json!({
-            "version": "0.1.0", "names": "segtool", "content": { "network": network }, "normalisation": null,
-        });
-        let entries = json!({ "__metadata__": { "segtool": description.to_string() }, "w": tensor(&[1], 0, 4) });
-        fs::write(&path, safetensors(&entries, 1)).unwrap();
-        let said = refused_weights(&path);
-        assert!(said.contains(expected) && said.contains("the file is damaged"), "{key}: {said}");
-    }
 }
 
 #[cfg(unix)]

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::common::{segtool, small_data, small_recipe, stderr_of, stdout_of, text};
+use crate::common::{output_of, small_data, small_recipe, stderr_of, stdout_of, text};
 use image::codecs::jpeg::JpegEncoder;
 use image::{ExtendedColorType, GrayImage, Luma};
 use segtool::image::{RawLabels, Samples, read_image, read_labels};
@@ -171,7 +171,7 @@ fn outputs_may_be_pipes_links_and_private_files() {
     fs::set_permissions(at("private.json"), fs::Permissions::from_mode(0o600)).unwrap();
     score(&at("private.json"));
     assert_eq!(fs::metadata(at("private.json")).unwrap().mode() & 0o777, 0o600);
-    let output = segtool(&["metrics", "--list-predict", &pairs, "--num-class", "5", "--partial", "/dev/stdout"]);
+    let output = output_of(&["metrics", "--list-predict", &pairs, "--num-class", "5", "--partial", "/dev/stdout"]);
     assert!(output.status.success() && output.stdout.windows(wanted.len()).any(|part| part == wanted));
     let said = stderr_of(&["rgb2gray", "--output-folder", &text(&at("out")), &text(&at("pipe"))], 1);
     assert!(said.contains("is a pipe, socket or device"), "{said}");

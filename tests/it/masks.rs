@@ -19,7 +19,7 @@ use segtool::train::network::evaluate::classes;
 use segtool::weights::{Description, Weights, save};
 use serde_json::Value;
 
-use crate::common::{devices, noise, segtool, stderr_of, stdout_of, text};
+use crate::common::{devices, noise, output_of, segtool, stderr_of, stdout_of, text};
 
 /// A block of houses from above, and left, top, width and height of the damaged ones: intact roofs are even, those of
 /// damaged buildings a rubble of light and dark.
@@ -129,21 +129,9 @@ fn faults_name_the_file_and_what_to_do() {
     let root = tempfile::tempdir().unwrap();
     let size = Size { width: 64, height: 64 };
     let train = |root: &Path| {
-        let (data, run) = (text(root), text(&root.join("../never")));
-        stderr_of(
-            &[
-                "train",
-                "--recipe",
-                "unet-earthquake",
-                "--mask-folders",
-                &data,
-                "--output-path",
-                &run,
-                "--device",
-                "flex",
-            ],
-            1,
-        )
+        let run = root.join("../never");
+        let train = segtool("train").arg("--recipe", "unet-earthquake").arg("--mask-folders", root);
+        train.arg("--output-path", run).arg("--device", "flex").fails_with(1)
     };
     let layout = root.path().join("layout");
     fs::create_dir_all(&layout).unwrap();
@@ -345,7 +333,7 @@ fn seven_seep_classes_are_predicted_with_a_background() {
     let predict = |name: &str, more: &[&str]| {
         let out = folder.path().join(name);
         let base = ["predict", "--weights", &weights, "--output-path", &text(&out), "--prob-all", "--device", "flex"];
-        let said = segtool(&[&base[..], more, &[&image]].concat());
+        let said = output_of(&[&base[..], more, &[&image]].concat());
         assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
         (read(&out, "tile"), String::from_utf8_lossy(&said.stderr).into_owned())
     };

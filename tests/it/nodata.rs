@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::common::{small_recipe, stderr_of, stdout_of, text};
+use crate::common::{segtool, small_recipe, stderr_of, stdout_of, text};
 use segtool::image::read_label_npy;
 use tiff::encoder::colortype::{Gray8, Gray16, Gray32Float, GrayI16, GrayI32};
 use tiff::encoder::{TiffEncoder, TiffValue, colortype::ColorType};
@@ -135,16 +135,8 @@ fn nodata_is_the_same_whether_file_data_set_or_nan_says_so() {
     assert_eq!(overlay.get_pixel(0, 0).0, [255; 3], "pixels without data are blank");
     assert!(overlay.pixels().any(|pixel| pixel.0[0] < 128), "the stretch is over pixels with data");
     // They take no part in scores: as many pixels count as hold data.
-    let scored = stdout_of(&[
-        "metrics",
-        "--run",
-        &text(&run),
-        "--images",
-        &text(&tagged[0]),
-        "--labels",
-        &text(&tagged[1]),
-        "--json",
-    ]);
+    let metrics = segtool("metrics").arg("--run", &run).arg("--images", &tagged[0]).arg("--labels", &tagged[1]);
+    let scored = metrics.flag("--json").run();
     let scored: serde_json::Value = serde_json::from_str(&scored).unwrap();
     let with_data: usize = (0..8).map(|i| Scene::new(i).empty.iter().filter(|empty| !**empty).count()).sum();
     assert_eq!(scored["pixels"], with_data);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::common::faults::{faulty, shim};
 use crate::common::tiny::{Tiny, strings};
-use crate::common::{segtool, stderr_of, stdout_of, text};
+use crate::common::{output_of, stderr_of, stdout_of, text};
 
 const LOCK: &str = ".segtool.lock";
 /// More epochs than any test waits for.
@@ -77,7 +77,7 @@ fn of_two_processes_one_goes_on_unhurt() {
     let tiny = Tiny::new();
     let (base, whole) = (tiny.path("base"), tiny.path("whole"));
     stdout_of(&strings(&tiny.train(&whole, &[])));
-    let stopped = segtool(&strings(&tiny.train(&base, &["--max-time", "1ms"])));
+    let stopped = output_of(&strings(&tiny.train(&base, &["--max-time", "1ms"])));
     assert!(stopped.status.success(), "{}", said(&stopped));
     let pairs = std::env::var("SEGTOOL_PAIRS").map_or(6, |pairs| pairs.parse().unwrap());
     let mut refused = 0;

@@ -7,7 +7,7 @@ use image::codecs::jpeg::JpegEncoder;
 use image::{GrayImage, Luma};
 use tempfile::TempDir;
 
-use crate::common::{small_data, small_recipe, stderr_of, text};
+use crate::common::{segtool, small_data, small_recipe, stderr_of, text};
 
 /// Nine training and three validation pairs of data set `demo`, of 32x32, and a recipe.
 struct Bench {
@@ -110,19 +110,8 @@ fn lists_in_another_order_are_noted_wherever_lists_are_taken() {
         .collect();
     fs::write(bench.path("pairs.txt"), lines).unwrap();
     let run = bench.text("run");
-    let message = stderr_of(
-        &[
-            "train",
-            "--recipe",
-            &bench.recipe,
-            "--train-list",
-            &bench.text("pairs.txt"),
-            "--output-path",
-            &run,
-            "--overwrite",
-        ],
-        0,
-    );
+    let train = segtool("train").arg("--recipe", &bench.recipe).arg("--train-list", bench.text("pairs.txt"));
+    let message = train.arg("--output-path", &run).flag("--overwrite").says();
     assert!(message.contains(&format!("note: 4 of 4 {REVERSED}")), "{message}");
 
     let concat = ["concat", "--list-predict", &ordered, "--dataset", "demo", "--output-path", &bench.text("f")];

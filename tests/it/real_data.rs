@@ -8,7 +8,7 @@ use segtool::base::Size;
 use segtool::base::event::Event;
 use segtool::data::{Dataset, pair_lists, survey};
 
-use crate::common::{stdout_of, text};
+use crate::common::{segtool, stdout_of, text};
 
 /// Unpacks a data set; `None`, saying so, where it is not there.
 fn unpacked(name: &str, folder: &Path) -> Option<PathBuf> {
@@ -67,20 +67,14 @@ fn seep_tiles_are_trained_on_predicted_and_scored() {
     };
     let (images, masks) = (list("val_images.txt"), list("val_masks.txt"));
     let (run, out) = (folder.path().join("run"), text(&folder.path().join("out")));
-    let mut arguments = vec!["train", "--recipe", "unet-seeps-binary", "--width", "4", "--num-epoch", "4"];
-    arguments.extend([
-        "--batch-size",
-        "6",
-        "--learning-rate",
-        "0.003",
-        "--train-list",
-        &images,
-        "--label-list",
-        &masks,
-    ]);
     let run_text = text(&run);
-    arguments.extend(["--output-path", &run_text, "--device", "flex"]);
-    stdout_of(&arguments);
+    segtool("train")
+        .args(&["--recipe", "unet-seeps-binary", "--width", "4", "--num-epoch", "4"])
+        .args(&["--batch-size", "6", "--learning-rate", "0.003", "--device", "flex"])
+        .arg("--train-list", &images)
+        .arg("--label-list", &masks)
+        .arg("--output-path", &run)
+        .run();
     let log = std::fs::read_to_string(run.join("log.csv")).unwrap();
     let column = log.lines().next().unwrap().split(',').position(|name| name == "train_loss").unwrap();
     let losses: Vec<f64> =

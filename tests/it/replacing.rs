@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use image::{GrayImage, Luma, Rgb, RgbImage};
 use segtool::predict::{RECORD, Record};
 
-use crate::common::{segtool, small_data, small_recipe, stderr_of, stdout_of, text};
+use crate::common::{assert_says, output_of, small_data, small_recipe, stderr_of, stdout_of, text};
 
 /// A folder with data and two runs of one recipe that differ in their seeds.
 struct Bench {
@@ -50,12 +50,6 @@ impl Bench {
     /// Arguments that predict images with one of the runs into `out`.
     fn predict<'a>(&'a self, run: usize, out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
         [&["predict", "--run", &self.runs[run], "--output-path", out, "--device", "flex"], more].concat()
-    }
-}
-
-fn assert_says(message: &str, parts: &[&str]) {
-    for part in parts {
-        assert!(message.contains(part), "'{part}' is not in:\n{message}");
     }
 }
 
@@ -387,7 +381,7 @@ fn lists_name_results_that_begin_like_comments() {
     let (list, labels) = (bench.text("out/predictions.txt"), bench.text("labels.txt"));
     fs::write(&labels, "data/labels/009.png\n".repeat(4)).unwrap();
     let metrics = ["metrics", "--list-predict", &list, "--list-true", &labels, "--dataset", "demo"];
-    assert!(String::from_utf8_lossy(&segtool(&metrics).stdout).contains("4 images, 0 skipped"));
+    assert!(String::from_utf8_lossy(&output_of(&metrics).stdout).contains("4 images, 0 skipped"));
     // A name that no list can hold, and one that no terminal should print.
     #[cfg(unix)]
     {

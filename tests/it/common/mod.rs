@@ -1,13 +1,15 @@
 //! What several modules of tests need.
 
+pub(crate) mod command;
 pub(crate) mod faults;
+pub(crate) mod made_core;
 pub(crate) mod references;
 pub(crate) mod tensors;
 pub(crate) mod tiny;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 
 use burn::tensor::{Device, TensorData};
 use rand::{RngExt, SeedableRng};
@@ -18,24 +20,28 @@ use segtool::data::Pair;
 use segtool::data::synthetic::write_set;
 use segtool::nn::device::DeviceChoice;
 
+pub(crate) use command::{Segtool, segtool};
+
 /// Runs the program.
-pub(crate) fn segtool(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_segtool")).args(arguments).output().unwrap()
+pub(crate) fn output_of(arguments: &[&str]) -> Output {
+    segtool(arguments[0]).args(&arguments[1..]).output()
 }
 
 /// Standard error of a run, after checking how it ended.
 pub(crate) fn stderr_of(arguments: &[&str], code: i32) -> String {
-    let output = segtool(arguments);
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(code), "{arguments:?}\n{text}");
-    text
+    segtool(arguments[0]).args(&arguments[1..]).fails_with(code)
 }
 
 /// Standard output of a run that must succeed.
 pub(crate) fn stdout_of(arguments: &[&str]) -> String {
-    let output = segtool(arguments);
-    assert!(output.status.success(), "{arguments:?}\n{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8_lossy(&output.stdout).into_owned()
+    segtool(arguments[0]).args(&arguments[1..]).run()
+}
+
+/// Checks that a message has all these parts.
+pub(crate) fn assert_says(message: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(message.contains(part), "'{part}' is not in:\n{message}");
+    }
 }
 
 /// The CPU devices that this build has: flex, and libtorch where the feature is on.

@@ -7,7 +7,7 @@ use segtool::recipe::Recipe;
 use serde_json::Value;
 
 use super::*;
-use crate::common::{segtool, small_data, small_recipe, stderr_of, stdout_of};
+use crate::common::{output_of, small_data, small_recipe, stderr_of, stdout_of};
 
 #[test]
 fn from_label_images_to_a_trained_run() {
@@ -17,7 +17,7 @@ fn from_label_images_to_a_trained_run() {
     let data = folder.path().join("data");
     let (images, labels) = (text(&data.join("images")), text(&data.join("labels")));
     let output = text(&folder.path().join("my.toml"));
-    let written = segtool(&["dataset", &labels, "--images", &images, "--output", &output]);
+    let written = output_of(&["dataset", &labels, "--images", &images, "--output", &output]);
     let (table, said) = (String::from_utf8_lossy(&written.stdout), String::from_utf8_lossy(&written.stderr));
     assert!(written.status.success(), "{said}");
     assert!(table.starts_with("12 label images: values 0, 1, 2 and 3 (12 files)\n"), "{table}");
@@ -98,7 +98,7 @@ fn a_file_that_cannot_be_read_is_left_out_and_named() {
     fs::create_dir(&labels).unwrap();
     write_values(&labels.join("a.png"), &[0, 1]);
     fs::write(labels.join("torn.png"), b"\x89PNG\r\n\x1a\n").unwrap();
-    let output = segtool(&["dataset", &text(&labels)]);
+    let output = output_of(&["dataset", &text(&labels)]);
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(3), "{said}");
     assert!(line_of(&said, "skipped: ").contains("torn.png"), "{said}");
@@ -120,13 +120,13 @@ fn a_names_file_beside_the_label_images_is_found() {
     write_values(&labels.join("a.png"), &[0, 1, 2]);
     let labels = text(&labels);
     fs::write(&names, "sand\nshale\nsalt\n").unwrap();
-    let output = segtool(&["dataset", &labels]);
+    let output = output_of(&["dataset", &labels]);
     let (toml, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(toml.contains("name = \"salt\", values = 2,"), "{toml}");
     assert!(line_of(&said, "note: names of the classes are taken from").ends_with("classes.txt"), "{said}");
     // One that does not fit is no reason to fail, unless it was asked for.
     fs::write(&names, "sand\n").unwrap();
-    let output = segtool(&["dataset", &labels]);
+    let output = output_of(&["dataset", &labels]);
     assert!(output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).contains("note: class names are not taken from there: "));
     let said = stderr_of(&["dataset", &labels, "--names", &text(&names)], 1);
