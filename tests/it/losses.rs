@@ -13,7 +13,7 @@ use crate::common::{devices, fixture, fixture_path, floats, metadata, noise, rel
 
 const TOLERANCE: f32 = 1e-4;
 
-/// A case of scripts/make_loss_goldens.py.
+/// A case of scripts/goldens/make_loss_goldens.py.
 #[derive(Debug, Deserialize)]
 struct Case {
     name: String,

@@ -1,4 +1,4 @@
-//! TIFFs as GDAL and tifffile write them: `scripts/make_tiff_fixtures.py` made the files, and says what they hold.
+//! TIFFs as GDAL and tifffile write them: `scripts/goldens/make_tiff_fixtures.py` made the files, and says what they hold.
 
 use std::fs;
 use std::path::{Path, PathBuf};

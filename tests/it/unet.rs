@@ -69,7 +69,7 @@ fn saved_weights_are_the_ones_loaded() {
 
 #[test]
 fn python_reads_our_file_and_we_read_pythons() {
-    let script = fixture_path("../../scripts/check_weights.py");
+    let script = fixture_path("../../scripts/checks/check_weights.py");
     let modules = Command::new("python3").args(["-c", "import torch, safetensors"]).output();
     if !modules.is_ok_and(|output| output.status.success()) {
         println!("skipped: python3 with torch and safetensors is not there");

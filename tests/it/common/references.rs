@@ -1,4 +1,4 @@
-//! The cases of `scripts/make_network_goldens.py`.
+//! The cases of `scripts/goldens/make_network_goldens.py`.
 
 use std::collections::{BTreeMap, HashMap};
 

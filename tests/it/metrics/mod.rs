@@ -40,7 +40,7 @@ fn write_list(folder: &Path, name: &str, entries: &[PathBuf]) -> String {
     text(&path)
 }
 
-/// The maps of `scripts/make_metric_goldens.py`: 0..K-1, and -1 where there is no label.
+/// The maps of `scripts/goldens/make_metric_goldens.py`: 0..K-1, and -1 where there is no label.
 struct Golden {
     json: Value,
     size: [usize; 2],

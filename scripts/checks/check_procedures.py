@@ -24,6 +24,7 @@ import sys
 import time
 import warnings
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "goldens"))
 import make_procedure_goldens as procedures
 
 import numpy as np

@@ -4,7 +4,7 @@
 The colours run through blue fastest, red slowest. Formulas: C. Kanan and G. W. Cottrell, "Color-to-Grayscale: Does the
 Method Matter in Image Recognition?", PLoS ONE 7(1): e29740, 2012. float64, rounded half to even.
 
-    python3 scripts/make_gray_goldens.py > tests/fixtures/gray.json
+    python3 scripts/goldens/make_gray_goldens.py > tests/fixtures/gray.json
 """
 import hashlib
 import json

@@ -1,6 +1,6 @@
 """Writes tests/fixtures/tiff/: small TIFFs as GDAL and tifffile write them, and what they hold.
 
-Needs numpy, rasterio (GDAL 3.10), tifffile and imagecodecs. expected.json has, for each file, the kind of content
+Needs numpy, rasterio, tifffile and imagecodecs. expected.json has, for each file, the kind of content
 ("image", with the numbers that an image reader should give, or "labels", with those of a label reader), its shape and the
 numbers row by row; null stands for NaN. The numbers are those that were written, or, where a codec loses some, those that
 GDAL reads.
@@ -16,7 +16,7 @@ import rasterio
 import tifffile
 from rasterio.enums import ColorInterp
 
-HERE = pathlib.Path(__file__).parent.parent / "tests" / "fixtures" / "tiff"
+HERE = pathlib.Path(__file__).resolve().parents[2] / "tests" / "fixtures" / "tiff"
 RNG = np.random.default_rng(17)
 HEIGHT, WIDTH = 13, 18
 EXPECTED = {}

@@ -5,10 +5,13 @@ Usage: check_weights.py IN.safetensors WIDTH DEPTH BANDS OUTPUTS OUT.safetensors
 Loads IN strictly into the reference network of make_unet_golden.py, doubles every weight, and writes OUT with Python's
 own writer. Exits with an error if a name or a shape differs.
 """
+import pathlib
 import sys
 
-from make_unet_golden import SeepsUNet
 from safetensors.torch import load_file, save_file
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "goldens"))
+from make_unet_golden import SeepsUNet
 
 
 def main():

@@ -2,7 +2,7 @@
 
 Usage: make_loss_goldens.py OIL_SEEP_PROJECT [OUT_FOLDER]        (default: tests/fixtures)
 
-Needs torch, torchvision, segmentation_models_pytorch 0.6 (smp), mmsegmentation 1.2 and a copy of the oil-seep project
+Needs torch, torchvision, segmentation_models_pytorch (smp), mmsegmentation and a copy of the oil-seep project
 (its segmentation_loss.py is imported).
 
 losses.safetensors  logits and labels (-1: without a label); the cases as JSON in the metadata entry `cases`: the loss

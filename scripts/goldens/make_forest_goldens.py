@@ -1,4 +1,4 @@
-"""Writes tests/fixtures/forest.json: single trees of scikit-learn, for tests/forest.rs.
+"""Writes tests/fixtures/forest.json: single trees of scikit-learn, for tests/it/forest.rs.
 
 Usage: make_forest_goldens.py > tests/fixtures/forest.json
 

@@ -1,12 +1,10 @@
-"""Make the golden files of the U-Net and of the losses with PyTorch.
+"""Make the golden files of the U-Net and of the optimisers with PyTorch.
 
-Usage: make_unet_golden.py [OUT_FOLDER]        (default: tests/fixtures; needs torch 2.9 and safetensors)
+Usage: make_unet_golden.py [OUT_FOLDER]        (default: tests/fixtures; needs torch and safetensors)
 
 unet_seeps_weights.safetensors  random weights of a small U-Net under the original's names, as Python writes them
 unet_seeps_cases.safetensors    inputs `<case>.input` and outputs `<case>.output`; where a side is no multiple of the
                                 network's, the input is extended by numpy's reflect padding and the output cropped
-losses.safetensors              logits, classes, and each loss with its gradient to the logits, with and without
-                                ignored pixels (class -1)
 training.safetensors            a small U-Net before (`start.`) and after four steps of each optimiser, with its batch
 """
 import pathlib
@@ -63,47 +61,6 @@ def padded_forward(net, x, multiple):
     return y[:, :, top : top + height, left : left + width]
 
 
-def bce_dice(logits, y, ignore):
-    x, truth = logits[:, 0], (y == 1).float()
-    keep = y != ignore
-    bce = F.binary_cross_entropy_with_logits(x[keep], truth[keep])
-    p, t = torch.sigmoid(x)[keep], truth[keep]
-    return 0.3 * bce + 0.7 * (1 - (2 * (p * t).sum() + 1) / (p.sum() + t.sum() + 1))
-
-
-def soft_dice(logits, y, ignore):
-    classes = logits.shape[1]
-    keep = (y != ignore).float()[:, None]
-    p = logits.softmax(1) * keep
-    t = F.one_hot(y.clamp(min=0), classes).permute(0, 3, 1, 2).float() * keep
-    dims = (0, 2, 3)
-    dice = (2 * (p * t).sum(dims) + 1) / (p.sum(dims) + t.sum(dims) + 1)
-    return (1 - dice[1:]).mean()
-
-
-def losses():
-    out = {}
-    logits = torch.randn(2, 4, 5, 7) * 2
-    binary = torch.randn(2, 1, 5, 7) * 3
-    full = torch.randint(0, 3, (2, 5, 7))  # class 3 stays empty
-    some = full.clone()
-    some[torch.rand(full.shape) < 0.3] = -1
-    out.update({"logits": logits, "binary_logits": binary, "full": full.int(), "some": some.int()})
-    for name, y in {"full": full, "some": some}.items():
-        two = torch.where(y > 0, 1, y)
-        for kind, source, fn in [
-            ("cross_entropy", logits, lambda x: F.cross_entropy(x, y, ignore_index=-1)),
-            ("soft_dice", logits, lambda x: soft_dice(x, y, -1)),
-            ("bce_dice", binary, lambda x: bce_dice(x, two, -1)),
-        ]:
-            x = source.clone().requires_grad_(True)
-            value = fn(x)
-            value.backward()
-            out[f"{kind}.{name}"] = value.detach().reshape(1)
-            out[f"{kind}.{name}.grad"] = x.grad.clone()
-    return out
-
-
 def training():
     """Four steps of each optimiser on one batch."""
     torch.manual_seed(1)
@@ -139,7 +96,6 @@ def main():
             cases[f"{name}.input"] = x
             cases[f"{name}.output"] = padded_forward(net, x, 1 << (DEPTH - 1)).contiguous()
     save_file(cases, folder / "unet_seeps_cases.safetensors")
-    save_file({k: v.contiguous() for k, v in losses().items()}, folder / "losses.safetensors")
     save_file(training(), folder / "training.safetensors")
 
 

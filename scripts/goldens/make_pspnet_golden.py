@@ -1,6 +1,6 @@
 """Make the golden file of PSPNet with torchvision's ResNet.
 
-Usage: make_pspnet_golden.py [OUT_FOLDER]        (default: tests/fixtures; needs torch 2.9, torchvision and safetensors)
+Usage: make_pspnet_golden.py [OUT_FOLDER]        (default: tests/fixtures; needs torch, torchvision and safetensors)
 
 pspnet_cases.safetensors  for the cases `resnet50` (dilated by torchvision), `resnet18` (dilated as CSAIL does it, which
                           torchvision refuses) and `resnet34` (not dilated) `<case>.output` in evaluation; for

@@ -1,6 +1,6 @@
 """Make the golden file of the operations with PyTorch.
 
-Usage: make_ops_golden.py [OUT_FOLDER]        (default: tests/fixtures; needs torch 2.9 and safetensors)
+Usage: make_ops_golden.py [OUT_FOLDER]        (default: tests/fixtures; needs torch and safetensors)
 
 ops.safetensors  every case's settings as JSON in the metadata entry `cases`, and its tensors under `<case>.<name>`:
                  inputs, `<output>`, `<output>.upstream` (the loss is the sum over outputs of output * upstream),

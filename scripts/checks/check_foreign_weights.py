@@ -19,6 +19,7 @@ import torchvision
 from PIL import Image
 from torch import nn
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "goldens"))
 import make_network_goldens as goldens
 
 IMAGENET = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])

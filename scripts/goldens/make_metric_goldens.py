@@ -4,7 +4,7 @@
 Needs mit-semseg, mmsegmentation (with mmcv-lite), scikit-learn and a clone of hszhao/semseg; PaddleSeg's and nnU-Net's
 few lines are restated after paddleseg/utils/metrics.py (v2.10) and nnunetv2/evaluation/evaluate_predictions.py (v2).
 
-    python3 scripts/make_metric_goldens.py path/to/semseg > tests/fixtures/metrics.json
+    python3 scripts/goldens/make_metric_goldens.py path/to/semseg > tests/fixtures/metrics.json
 """
 import importlib.util
 import json
