@@ -58,7 +58,7 @@ fn numbers(value: &Value) -> Vec<f64> {
 
 #[test]
 fn one_tree_is_that_of_scikit_learn() {
-    let goldens: Value = serde_json::from_str(include_str!("fixtures/forest.json")).unwrap();
+    let goldens: Value = serde_json::from_str(include_str!("../fixtures/forest.json")).unwrap();
     let floats = |name: &str| -> Vec<f32> { numbers(&goldens[name]).iter().map(|&number| number as f32).collect() };
     let (features, test) = (floats("features"), floats("test"));
     let labels: Vec<u16> = numbers(&goldens["labels"]).iter().map(|&label| label as u16).collect();

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use image::{GrayImage, Luma};
 
-use crate::common::made_core::{Made, bytes, core, scores};
+use crate::common::made_core::{Made, bytes};
 use crate::common::{segtool, stderr_of, stdout_of};
 
 #[test]

@@ -12,7 +12,7 @@ use segtool::nn::ops::dry;
 use segtool::recipe::NetworkRecipe;
 use serde_json::Value;
 
-use crate::common::{devices, stderr_of, stdout_of};
+use crate::common::{stderr_of, stdout_of};
 
 fn square(side: usize) -> Size {
     Size { width: side, height: side }
@@ -180,7 +180,7 @@ fn memory_is_as_measured() {
         &["--recipe", "unet-seeps", "--width", "32", "--size", "160", "--batch", "2"],
         &["--recipe", "pspnet50-torchvision", "--width", "16", "--size", "193", "--batch", "2"],
     ];
-    for (device, _) in devices() {
+    for (device, _) in crate::common::devices() {
         let device = device.to_string();
         for case in cases {
             let run = |what: &[&str]| -> Value {

@@ -26,7 +26,10 @@ pub(crate) fn circles(uses: &[Use]) -> Vec<String> {
 }
 
 /// The shortest way from a file back to itself.
-fn shortest_circle<'a>(graph: &BTreeMap<&'a Path, BTreeMap<&'a Path, &'a Use>>, start: &'a Path) -> Option<Vec<&'a Use>> {
+fn shortest_circle<'a>(
+    graph: &BTreeMap<&'a Path, BTreeMap<&'a Path, &'a Use>>,
+    start: &'a Path,
+) -> Option<Vec<&'a Use>> {
     let mut came_by: BTreeMap<&Path, &Use> = BTreeMap::new();
     let mut next = vec![start];
     while !came_by.contains_key(start) && !next.is_empty() {

@@ -104,7 +104,7 @@ impl Source {
             "crate" => Vec::new(),
             "self" | "super" => found.module.clone(),
             _ => {
-                let child = [&found.module[..], &[first.clone()]].concat();
+                let child = [&found.module[..], std::slice::from_ref(first)].concat();
                 return self.files.contains_key(&child).then(|| [&child[..], rest].concat());
             }
         };

@@ -1,5 +1,8 @@
 //! Programs whose N-th call that changes the disk fails, or never returns; see `faults.c`.
 
+// Its tests are of Linux, most of them of the build without libtorch.
+#![cfg_attr(any(not(target_os = "linux"), feature = "libtorch"), allow(dead_code))]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -1,5 +1,7 @@
 //! A training that takes a moment, with all that a save has to keep.
 
+#![cfg_attr(not(target_os = "linux"), allow(dead_code))] // as the tests that kill it
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

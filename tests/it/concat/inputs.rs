@@ -5,7 +5,7 @@ use std::fs;
 use segtool::data::Dataset;
 
 use super::{Bench, HEIGHT, WIDTH, camvid, photo, stripe_colors, stripes};
-use crate::common::{assert_says, stderr_of, stdout_of, text};
+use crate::common::{assert_says, stderr_of, stdout_of};
 
 #[test]
 fn lists_are_drawn_line_by_line_with_the_old_flags() {

@@ -4,8 +4,8 @@ use std::fs;
 
 use image::RgbImage;
 
-use super::{Bench, HEIGHT, VOID, WIDTH, camvid, photo, stripes};
-use crate::common::{assert_says, stderr_of, text};
+use super::{Bench, HEIGHT, VOID, WIDTH, photo, stripes};
+use crate::common::{assert_says, stderr_of};
 
 #[test]
 fn errors_need_labels() {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{Golden, close, npy, scored};
+use super::{Golden, close, scored};
 use crate::common::{small_data, small_recipe, stderr_of, stdout_of, text};
 
 #[test]

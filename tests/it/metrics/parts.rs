@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Golden, close, npy, scored, write_list};
+use super::{Golden, close, scored, write_list};
 use crate::common::{stderr_of, stdout_of, text};
 
 #[test]

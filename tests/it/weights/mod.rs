@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use safetensors::tensor::{Dtype, View};
-use segtool::nn::model::collect;
 use segtool::weights::Checkpoint;
 
 use crate::common::references::{Case, weight};

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use safetensors::tensor::{SafeTensors, View};
+use safetensors::tensor::SafeTensors;
 use segtool::nn::device::DeviceChoice;
 use segtool::nn::model::{
     C1Config, DecoderConfig, Dilation, EncoderDecoderConfig, NetworkConfig, PyramidConfig, ResNetConfig, Stem, Variant,
@@ -14,11 +14,9 @@ use segtool::weights::{Checkpoint, Content, Names, Target, Weights};
 use tempfile::tempdir;
 
 use super::{foreign, tensors_of};
-use crate::common::references::{STEP, cases, weight};
+use crate::common::references::{STEP, cases};
 use crate::common::tensors::{raw, torchvision, write};
-use crate::common::{
-    devices, fixture, fixture_path, floats, output_of, read_tensors, relative_error, stderr_of, stdout_of, text,
-};
+use crate::common::{devices, fixture, fixture_path, floats, read_tensors, relative_error, stderr_of, stdout_of, text};
 
 /// Sums of float32 in another order: 1e-4 leaves room, another dilation does not.
 const TOLERANCE: f32 = 1e-4;

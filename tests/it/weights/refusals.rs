@@ -5,10 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use safetensors::tensor::Dtype;
-use segtool::nn::model::{Variant, collect};
+use segtool::nn::model::Variant;
 use tempfile::{TempDir, tempdir};
 
-use crate::common::references::weight;
 use crate::common::tensors::{Raw, raw, torchvision, write};
 use crate::common::{fixture, fixture_path, read_tensors, segtool, stderr_of, text};
 

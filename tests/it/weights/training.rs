@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
-use segtool::nn::model::{NetworkConfig, Variant, collect};
+use segtool::nn::model::{NetworkConfig, Variant};
 use segtool::weights::Weights;
 use tempfile::tempdir;
 
 use super::foreign;
-use crate::common::references::{cases, weight};
-use crate::common::tensors::{torchvision, write};
+use crate::common::references::cases;
+use crate::common::tensors::torchvision;
 use crate::common::{fixture_path, output_of, small_data, stderr_of, stdout_of, text};
 
 #[test]
