@@ -9,7 +9,7 @@ file names of 21 letters and others) and runs `segtool import`. A network that i
 torchvision and compared there, at its last stage. `refused` needs exit code 1, words that name the file, and no output.
 `assumed` is what names and shapes cannot show: it counts only if the import says what it takes the weights for.
 
-mmsegmentation needs mmcv-lite (pip install mmsegmentation "mmcv-lite<2.2" ftfy regex); its compiled operators are replaced
+mmsegmentation needs mmcv-lite, ftfy and regex (../requirements.txt); its compiled operators are replaced
 by empty classes, which no network here calls. The models are built by mmsegmentation's own code.
 """
 import argparse
@@ -29,7 +29,7 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "goldens"))
 import make_network_goldens as goldens
 
 warnings.filterwarnings("ignore")

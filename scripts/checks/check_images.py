@@ -1,6 +1,6 @@
 """Compare segtool's image readers with those of Pillow, tifffile and GDAL, file by file.
 
-Usage: check_images.py --program PATH [--labels] [--report FILE.json] FOLDER...     (packages: see README.md)
+Usage: check_images.py --program PATH [--labels] [--report FILE.json] FOLDER...     (packages: ../requirements.txt)
 
 PATH is the example program `decode_images`. It reads one path per line and answers each with a line of JSON that names
 an .npy file of what it read, or holds the words of its error. It is given every image file below the folders, known by

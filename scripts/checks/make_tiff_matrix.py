@@ -1,6 +1,6 @@
 """Write TIFFs in many combinations of sample type, codec, layout and tags, for check_images.py to compare.
 
-Usage: make_tiff_matrix.py [--files 2000] FOLDER       (packages: see README.md)
+Usage: make_tiff_matrix.py [--files 2000] FOLDER       (packages: ../requirements.txt)
 
 FOLDER/gdal holds the files that GDAL writes, FOLDER/tifffile those of tifffile, and FOLDER/matrix.json says what each of
 them is. The same call writes the same pixels. Files are chosen so that every two settings that can go together do so in

@@ -4,7 +4,7 @@
 //! Recognition?" (PLoS ONE 7(1): e29740, 2012), all but Decolorize. Channels R, G, B lie between 0 and 1 and are taken as
 //! stored; R' is the gamma-corrected channel, R' = Γ(R) = R^(1/2.2), and a method with a prime is Γ of the method without.
 //!
-//! Computed in float64 and rounded half to even; `scripts/make_gray_goldens.py` states every method in numpy, and on all
+//! Computed in float64 and rounded half to even; `scripts/goldens/make_gray_goldens.py` states every method in numpy, and on all
 //! 2^24 colours the results are equal.
 
 use std::fmt;

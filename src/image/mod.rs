@@ -1,4 +1,4 @@
-//! Pixels on disk: images, label images, .npy arrays, and drawing. Knows no tensor.
+//! Pixels on disk: images, label images and .npy arrays. Knows no tensor.
 
 mod bmp;
 mod encode;
@@ -24,7 +24,6 @@ mod show;
 mod tiff;
 mod webp;
 
-pub use crate::draw::{figure, heatmap};
 pub use encode::{Pixels, encode_marked_png, encode_png, encode_small_png, maker_of};
 pub(crate) use foreign::image_inside;
 pub use gray::{GrayConverter, GrayMethod, Sample, stretch};

@@ -1,10 +1,13 @@
 //! Damaged files of every kind that is read, by the thousand: nothing panics, hangs, or takes more memory than it may. A
 //! minute of it belongs to the tests; `SEGTOOL_FUZZ_SECONDS=3600 cargo test --release --test fuzz -- --nocapture` goes on
 //! for an hour. Inputs that broke something lie in `tests/fixtures/fuzz`, in a folder for each target.
+//!
+//! A crate of its own, for the whole process has an allocator that counts, a memory limit and a quiet panic hook.
 
 #![allow(clippy::unwrap_used)]
 
 mod allocator;
+mod claims;
 mod images;
 mod mutate;
 mod repair;

@@ -19,7 +19,7 @@ use crate::mutate::mutated;
 const TARGETS: u64 = 12;
 
 /// What reading a file may take.
-const LIMIT: u64 = 64 << 20;
+pub(crate) const LIMIT: u64 = 64 << 20;
 
 /// What it may take in fact: a limit is looked at before large buffers are made, not before every small one.
 const MOST: usize = 2 * LIMIT as usize;

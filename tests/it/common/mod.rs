@@ -1,0 +1,150 @@
+//! What several modules of tests need.
+
+pub(crate) mod command;
+pub(crate) mod faults;
+pub(crate) mod made_core;
+pub(crate) mod references;
+pub(crate) mod tensors;
+pub(crate) mod tiny;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use burn::tensor::{Device, TensorData};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use safetensors::tensor::{Dtype, SafeTensors};
+use segtool::base::Size;
+use segtool::data::Pair;
+use segtool::data::synthetic::write_set;
+use segtool::nn::device::DeviceChoice;
+
+pub(crate) use command::{Segtool, segtool};
+
+/// Runs the program.
+pub(crate) fn output_of(arguments: &[&str]) -> Output {
+    segtool(arguments[0]).args(&arguments[1..]).output()
+}
+
+/// Standard error of a run, after checking how it ended.
+pub(crate) fn stderr_of(arguments: &[&str], code: i32) -> String {
+    segtool(arguments[0]).args(&arguments[1..]).fails_with(code)
+}
+
+/// Standard output of a run that must succeed.
+pub(crate) fn stdout_of(arguments: &[&str]) -> String {
+    segtool(arguments[0]).args(&arguments[1..]).run()
+}
+
+/// Checks that a message has all these parts.
+pub(crate) fn assert_says(message: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(message.contains(part), "'{part}' is not in:\n{message}");
+    }
+}
+
+/// The CPU devices that this build has: flex, and libtorch where the feature is on.
+pub(crate) fn devices() -> Vec<(DeviceChoice, Device)> {
+    let open = |choice: DeviceChoice| choice.open().ok().map(|device| (choice, device));
+    let found: Vec<_> = [DeviceChoice::Flex, DeviceChoice::Libtorch].into_iter().filter_map(open).collect();
+    assert_eq!(found.len(), if cfg!(feature = "libtorch") { 2 } else { 1 });
+    found
+}
+
+/// A golden file.
+pub(crate) fn fixture_path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+}
+
+/// The tensors of a golden file.
+pub(crate) fn fixture(name: &str) -> HashMap<String, TensorData> {
+    read_tensors(&fixture_path(name))
+}
+
+/// The tensors of a safetensors file.
+pub(crate) fn read_tensors(path: &Path) -> HashMap<String, TensorData> {
+    let bytes = std::fs::read(path).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let words = |data: &[u8]| data.as_chunks::<4>().0.to_vec();
+    file.iter()
+        .map(|(name, view)| {
+            let shape = view.shape().to_vec();
+            let data = match view.dtype() {
+                Dtype::F32 => {
+                    TensorData::new(words(view.data()).into_iter().map(f32::from_le_bytes).collect::<Vec<_>>(), shape)
+                }
+                Dtype::I32 => {
+                    TensorData::new(words(view.data()).into_iter().map(i32::from_le_bytes).collect::<Vec<_>>(), shape)
+                }
+                other => panic!("{name}: {other:?}"),
+            };
+            (name.to_owned(), data)
+        })
+        .collect()
+}
+
+/// An entry of a safetensors file's metadata.
+pub(crate) fn metadata(path: &Path, key: &str) -> String {
+    let bytes = std::fs::read(path).unwrap();
+    let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+    header.metadata().as_ref().unwrap()[key].clone()
+}
+
+/// Largest difference, relative to the largest expected value.
+pub(crate) fn relative_error(found: &[f32], expected: &[f32]) -> f32 {
+    assert_eq!(found.len(), expected.len());
+    let largest = expected.iter().fold(0.0f32, |a, b| a.max(b.abs()));
+    let difference = found.iter().zip(expected).fold(0.0f32, |a, (f, e)| a.max((f - e).abs()));
+    assert!(found.iter().all(|v| v.is_finite()));
+    difference / largest.max(f32::MIN_POSITIVE)
+}
+
+/// Pseudo-random numbers in ±1.
+pub(crate) fn noise(seed: u64, shape: &[usize]) -> TensorData {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let values: Vec<f32> = (0..shape.iter().product()).map(|_| rng.random_range(-1.0..1.0)).collect();
+    TensorData::new(values, shape.to_vec())
+}
+
+/// Values as float32.
+pub(crate) fn floats(data: &TensorData) -> Vec<f32> {
+    data.iter::<f32>().collect()
+}
+
+/// A few made sections of 32x32 below `folder/data`, in the lists `train_*.txt` and `val_*.txt`.
+pub(crate) fn small_data(folder: &Path) -> (Vec<Pair>, Vec<Pair>) {
+    let size = Size { width: 32, height: 32 };
+    let data = folder.join("data");
+    (write_set(&data, "train", 3, 0..9, size).unwrap(), write_set(&data, "val", 3, 9..12, size).unwrap())
+}
+
+/// A recipe file for [`small_data`] that trains in a second.
+pub(crate) fn small_recipe(folder: &Path, epochs: usize) -> String {
+    let path = folder.join("small.toml");
+    let text = format!(
+        r#"
+name = "small"
+dataset = "demo"
+[network]
+architecture = "unet-seeps"
+width = 4
+depth = 2
+[training]
+epochs = {epochs}
+batch_size = 2
+learning_rate = 0.01
+optimizer = {{ kind = "adam" }}
+schedule = {{ kind = "poly", power = 0.9 }}
+loss = [{{ kind = "cross-entropy" }}, {{ kind = "dice" }}]
+augment = ["flip-horizontal", "flip-vertical", "rotate180"]
+"#
+    );
+    std::fs::write(&path, text).unwrap();
+    path.to_string_lossy().into_owned()
+}
+
+/// Path as text.
+pub(crate) fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}

@@ -1,0 +1,51 @@
+//! All tests that need the library and the program, one module per feature, in one crate: burn is linked once. Modules share
+//! a process and its threads, so none sets what belongs to the whole process (environment, current folder, memory limit,
+//! orientation policy); what needs that runs the program as a child, or is in `tests/fuzz`.
+
+#![allow(clippy::unwrap_used)]
+
+mod augment;
+mod bench;
+mod broken_input;
+mod commands;
+mod common;
+mod concat;
+mod dataset;
+mod demo;
+mod download;
+mod faults;
+mod faults_batches;
+mod features;
+mod foreign_files;
+mod forest;
+mod forest_prediction;
+mod forest_refusals;
+mod forest_training;
+mod hostile_files;
+mod image_formats;
+mod info;
+mod inputs;
+mod losses;
+mod masks;
+mod metrics;
+mod networks;
+mod nodata;
+mod numbers;
+mod one_process;
+mod ops;
+mod optimizers;
+mod orientation;
+mod pairs;
+mod procedures;
+mod pspnet;
+mod real_data;
+mod replacing;
+mod report;
+mod resume;
+mod rgb2gray;
+mod scripts;
+mod streams;
+mod tiff;
+mod training;
+mod unet;
+mod weights;
