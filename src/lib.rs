@@ -1,7 +1,64 @@
-//! Semantic segmentation for geoscience and everyday images.
+//! Semantic segmentation for geoscience and everyday images: train a network or a random forest, predict label maps,
+//! score them.
 //!
-//! Modules in groups, from the engines down to the leaves. A module uses only modules of groups further down; a test
-//! reads this list and the imports.
+//! A [`Predictor`] opens what a training wrote and turns an [`Image`] into a [`Prediction`]: a class for every pixel, in
+//! the label values of the [`Dataset`] that the model was trained on.
+//!
+//! ```
+//! use segtool::{Image, Predictor};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! # let recipe = folder.path().join("tiny.toml");
+//! # std::fs::write(&recipe, r#"
+//! #     name = "tiny"
+//! #     dataset = "demo"
+//! #     network = { architecture = "unet-seeps", width = 2, depth = 2 }
+//! #     [training]
+//! #     epochs = 1
+//! #     batch_size = 2
+//! #     learning_rate = 0.01
+//! #     optimizer = { kind = "adam" }
+//! #     schedule = { kind = "constant" }
+//! #     loss = [{ kind = "cross-entropy" }]
+//! # "#)?;
+//! # let size = segtool::Size { width: 16, height: 16 };
+//! # let pairs = segtool::data::synthetic::write_set(folder.path(), "train", 0, 0..2, size)?;
+//! # let job = segtool::Job::new(
+//! #     segtool::Recipe::find(recipe.to_str().unwrap())?,
+//! #     segtool::Source::Pairs(pairs.clone()),
+//! # );
+//! # let stop = std::sync::atomic::AtomicBool::new(false);
+//! # let quiet = |_: segtool::Event| ();
+//! # let (run, scene) = (folder.path().join("run"), pairs[0].image.clone());
+//! # segtool::train(job, &run, &segtool::Session::new(segtool::Device::Flex, &stop, &quiet))?;
+//! # let output = folder.path().join("scene.npy");
+//! let model = Predictor::open(&run)?; // such as "runs/seeps", the folder that a training wrote
+//! let prediction = model.predict(&Image::read(&scene)?)?; // such as "scene.tif"
+//! prediction.write_npy(&output)?; // label values, [height, width]
+//! # assert_eq!(segtool::Image::read(&output)?.size, size);
+//! # assert_eq!(prediction.label_values().len(), 16 * 16);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | to | take |
+//! | --- | --- |
+//! | predict a folder of images, with files for each | [`Predictor::predict_files`] |
+//! | choose resolution, flips, sliding windows, memory | [`predict::Options`] with a [`predict::Procedure`] |
+//! | train a [`Recipe`] | a [`Job`], [`train()`](train::train), and a [`Session`] that says where and tells the progress |
+//! | look into a run folder | [`Run`] |
+//! | load weights of other projects | [`weights::Weights`] and [`Predictor::from_weights`] |
+//! | score predictions | [`tools::score`], [`ConfusionMatrix`], [`Scores`] |
+//!
+//! The folder `examples/` has a program for each. Every failure is an [`Error`], which names the file, the value and what
+//! was expected. Nothing is printed: engines report [`Event`]s to a [`Sink`](base::event::Sink), and whoever calls them
+//! draws.
+//!
+//! # Modules
+//!
+//! In groups, from the engines down to what everything stands on. A module uses only modules of groups further down, and
+//! no files use each other in a circle; a test reads this list and the imports.
 
 pub mod bench;
 
@@ -28,3 +85,17 @@ pub mod image;
 pub mod metric;
 
 pub mod base;
+
+pub use base::event::Event;
+pub use base::{Error, LabelMap, Result, Size};
+/// The tensor library: its types are in the signatures of [`nn`].
+pub use burn;
+pub use data::Dataset;
+pub use image::Image;
+pub use metric::{ConfusionMatrix, Scores};
+#[doc(inline)]
+pub use nn::device::DeviceChoice as Device;
+pub use predict::{Prediction, Predictor};
+pub use recipe::Recipe;
+pub use run::Run;
+pub use train::{Job, Session, Source, Validation, train};

@@ -2,12 +2,16 @@
 
 pub mod error;
 pub mod event;
+#[doc(hidden)]
 pub mod files;
+#[doc(hidden)]
 pub mod inputs;
 pub mod label_map;
 pub(crate) mod main_memory;
+#[doc(hidden)]
 pub mod named_enum;
 pub mod size;
+#[doc(hidden)]
 pub mod words;
 
 pub use error::{Error, Result};

@@ -43,6 +43,13 @@ pub fn read_image(path: &Path) -> Result<Image> {
     Ok(raster)
 }
 
+impl Image {
+    /// Reads an image of any format that segtool knows, upright; see [`read_image`].
+    pub fn read(path: impl AsRef<Path>) -> Result<Self> {
+        read_image(path.as_ref())
+    }
+}
+
 /// Width and height of the upright image, from the beginning of the file; `None` where there is no image that tells them.
 pub fn read_size(path: &Path) -> Option<Size> {
     if npy::is_npy(path) {

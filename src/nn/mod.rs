@@ -3,9 +3,12 @@
 pub mod activation;
 pub mod cost;
 pub mod device;
+#[doc(hidden)]
 pub mod layer;
+#[doc(hidden)]
 pub mod learner;
 pub mod loss;
 pub mod model;
+#[doc(hidden)]
 pub mod ops;
 pub mod precision;

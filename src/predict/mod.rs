@@ -1,6 +1,7 @@
 //! From images to label maps, with a network or a random forest: at one size or several, whole or in sliding windows.
 
 pub mod forest;
+#[doc(hidden)]
 pub mod merge;
 pub(crate) mod model;
 pub mod network;

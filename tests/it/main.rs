@@ -13,6 +13,7 @@ mod concat;
 mod dataset;
 mod demo;
 mod download;
+mod examples;
 mod faults;
 mod faults_batches;
 mod features;

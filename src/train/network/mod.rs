@@ -5,6 +5,7 @@ mod contact_sheet;
 mod course;
 mod engine;
 mod estimate;
+#[doc(hidden)]
 pub mod evaluate;
 mod initial;
 mod longer;

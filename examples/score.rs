@@ -1,0 +1,31 @@
+//! Scores a folder of predictions against a folder of label images.
+//!
+//!     cargo run --release --example score -- predictions labels ade20k
+
+use std::path::Path;
+
+use segtool::data::pair_predictions;
+use segtool::metric::AbsentClass;
+use segtool::tools::score::{OnFault, Settings, score_files};
+use segtool::{Dataset, Event, Result, Scores};
+
+/// Pixel accuracy, mean IoU and the scores of every class.
+pub fn score(predictions: &Path, labels: &Path, dataset: &str) -> Result<Scores> {
+    let pairs = pair_predictions(predictions, labels)?;
+    let dataset = Dataset::find(dataset)?;
+    let settings = Settings { dataset, boundary: None, on_fault: OnFault::Stop, implied_ignore: None };
+    let tally = score_files(&pairs, &settings, None, &|_: Event| ())?;
+    Ok(Scores::new(&tally.matrix, AbsentClass::LeftOut))
+}
+
+#[allow(dead_code)] // a test calls the function above
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [predictions, labels, dataset] = &arguments[..] else {
+        eprintln!("usage: score PREDICTIONS LABELS DATASET");
+        std::process::exit(2)
+    };
+    let scores = score(predictions.as_ref(), labels.as_ref(), dataset)?;
+    println!("pixel accuracy {:.4}, mean IoU {:.4}", scores.pixel_accuracy, scores.mean_iou);
+    Ok(())
+}
