@@ -13,7 +13,7 @@ use segtool::{Dataset, Event, Result, Scores};
 pub fn score(predictions: &Path, labels: &Path, dataset: &str) -> Result<Scores> {
     let pairs = pair_predictions(predictions, labels)?;
     let dataset = Dataset::find(dataset)?;
-    let settings = Settings { dataset, boundary: None, on_fault: OnFault::Stop, implied_ignore: None };
+    let settings = Settings { on_fault: OnFault::Stop, ..Settings::new(dataset) };
     let tally = score_files(&pairs, &settings, None, &|_: Event| ())?;
     Ok(Scores::new(&tally.matrix, AbsentClass::LeftOut))
 }

@@ -5,9 +5,8 @@ use segtool::bench::{Difference, Mode, Options, Report, check, run as measure};
 use segtool::nn::precision::Precision;
 use segtool::recipe::NetworkRecipe;
 
-use crate::Exit;
 use crate::cli::Bench;
-use crate::ui;
+use crate::{Exit, ui};
 
 /// Largest relative difference from flex that rounding in float32 explains.
 const LIMIT: f64 = 1e-3;

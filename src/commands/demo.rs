@@ -15,7 +15,7 @@ use segtool::nn::precision::Precision;
 use segtool::predict::{Options, Outputs, Predictor, Target};
 use segtool::recipe::{NetworkRecipe, Recipe};
 use segtool::run::{Run, RunLock};
-use segtool::tools::score::{OnFault, Settings, score_files};
+use segtool::tools::score::{Settings, score_files};
 use segtool::train::{Job, Outcome, Session, Source, Validation, train};
 
 use super::metrics;
@@ -83,7 +83,7 @@ pub(crate) fn run(arguments: Demo) -> Result<Exit> {
     let summary = predictor.predict_files(&inputs, &target, &Outputs::default(), &options, &progress)?;
     let scored: Vec<Pair> =
         summary.written.iter().zip(&test).map(|(p, t)| Pair { image: p.clone(), label: t.label.clone() }).collect();
-    let settings = Settings { dataset: dataset.clone(), boundary: None, on_fault: OnFault::Skip, implied_ignore: None };
+    let settings = Settings::new(dataset.clone());
     let tally = score_files(&scored, &settings, None, &progress)?;
     let image = output.join("side-by-side.png");
     draw(&image, &test, &scored, &dataset)?;

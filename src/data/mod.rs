@@ -38,11 +38,7 @@ pub use folder::{
     FileKind, ends_as_label_image, files_by_stem, find_images, find_images_below, find_labels, find_predictions,
 };
 pub use image_probe::{ImageProbe, SampleKind, probe_images};
-pub use label_maps::check_size;
-pub use label_maps::load_labels;
-pub use label_maps::load_pair_labels;
-pub use label_maps::load_prediction;
-pub use label_maps::prediction_map;
+pub use label_maps::{check_size, load_labels, load_pair_labels, load_prediction, prediction_map};
 pub use label_meaning::LabelFault;
 pub use label_survey::{
     Count, FilesOfKind, FoundLabel, LabelFiles, LabelNumber, LabelSurvey, MAX_LABELS, RawLabel, find_images_of,
@@ -56,8 +52,7 @@ pub use loader::{Batch, Loader, Preview};
 pub use masks::{find_images_or_ids, pair_mask_folders};
 pub use normalise::{Normalisation, Statistics, ValidPixels};
 pub use number::StoredNumber;
-pub use pair::Labels;
-pub use pair::Pair;
+pub use pair::{Labels, Pair};
 pub use pair_names::name_note;
 pub use prefetch::ordered;
 pub use prepare::{displayed, load_raster, prepared};

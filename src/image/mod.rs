@@ -38,10 +38,7 @@ pub use npy::{
 pub(crate) use orientation::follow_orientation_policy;
 pub use orientation::{OrientationPolicy, orientation_policy, set_orientation_policy};
 pub use palette::distinct_colors;
-pub use raw_labels::LabelImage;
-pub use raw_labels::MINUS_ONE;
-pub use raw_labels::NumberLabels;
-pub use raw_labels::RawLabels;
+pub use raw_labels::{LabelImage, MINUS_ONE, NumberLabels, RawLabels};
 pub use read::{read_image, read_size};
 pub(crate) use resize::nearest;
 pub use resize::{Scaling, resize_floats};

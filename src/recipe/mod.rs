@@ -88,6 +88,13 @@ pub enum Kind {
     Forest,
 }
 
+impl Kind {
+    /// Whether it learns from label images in which transparent pixels are not labelled, such as strokes.
+    pub fn learns_from_strokes(self) -> bool {
+        self == Self::Forest
+    }
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

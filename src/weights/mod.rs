@@ -21,8 +21,7 @@ mod unwrap;
 mod whose;
 
 pub use checkpoint::{Checkpoint, Stored};
-pub use content::Content;
-pub use content::Description;
+pub use content::{Content, Description};
 pub use download::cache;
 pub use export::Target;
 pub use load::Report;

@@ -1,13 +1,12 @@
 //! Weights from the web: a server on loopback that behaves badly in every way that counts.
 
-use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
-use std::thread;
 use std::time::Duration;
+use std::{fs, thread};
 
 use sha2::{Digest, Sha256};
 use tempfile::{TempDir, tempdir};

@@ -46,6 +46,32 @@ fn a_few_labels_are_enough_for_the_whole_core() {
     // What was learnt can be scored like any prediction, with the run's data set.
     let said = stdout_of(&["metrics", "--predictions", &out, "--labels", &label_folder(&made), "--dataset", &run]);
     assert!(said.contains("intact sandstone"), "{said}");
+    // So can the run itself, also on strokes, whose transparent pixels are not labelled.
+    let score = |labels: &str| {
+        stdout_of(&["metrics", "--run", &run, "--images", &made.core, "--labels", labels, "--device", "flex"])
+    };
+    assert_eq!(score(&made.labels), said);
+    let strokes = made.path("strokes_to_score.png");
+    RgbaImage::from_fn(240, 40, stroke).save(&strokes).unwrap();
+    assert_eq!(score(&strokes), said);
+    // And on the validation set that it was trained with.
+    let list = made.path("validation.txt");
+    fs::write(&list, format!("{} {}\n", made.core, made.labels)).unwrap();
+    let validated = made.path("validated");
+    stdout_of(&made.training(&validated, &["--split", "none", "--val-list", &list]));
+    assert_eq!(stdout_of(&["metrics", "--run", &validated, "--device", "flex"]), said);
+}
+
+/// The labels as strokes on a transparent layer.
+fn stroke(x: u32, y: u32) -> Rgba<u8> {
+    match label_value(x, y) {
+        // Whatever lies under transparent pixels.
+        0 => Rgba([77, 1, 200, 100]),
+        value => {
+            let [r, g, b] = COLORS[usize::from(value)];
+            Rgba([r, g, b, 255])
+        }
+    }
 }
 
 /// A folder with the labels under the name of the core.
@@ -64,14 +90,6 @@ fn labels_mean_the_same_from_images_strokes_and_tables() {
     let (forest, score) = (bytes(&run, "forest.bin"), scores(&run)["by_region"].clone());
 
     let strokes = made.path("strokes.png");
-    let stroke = |x, y| match label_value(x, y) {
-        // Whatever lies under transparent pixels.
-        0 => Rgba([77, 1, 200, 100]),
-        value => {
-            let [r, g, b] = COLORS[usize::from(value)];
-            Rgba([r, g, b, 255])
-        }
-    };
     RgbaImage::from_fn(240, 40, stroke).save(&strokes).unwrap();
     let table = made.path("labels.csv");
     let row = |([x0, y0, x1, y1], value): &([u32; 4], u8)| {

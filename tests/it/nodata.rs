@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use crate::common::{segtool, small_recipe, stderr_of, stdout_of, text};
 use segtool::image::read_label_npy;
-use tiff::encoder::colortype::{Gray8, Gray16, Gray32Float, GrayI16, GrayI32};
-use tiff::encoder::{TiffEncoder, TiffValue, colortype::ColorType};
+use tiff::encoder::colortype::{ColorType, Gray8, Gray16, Gray32Float, GrayI16, GrayI32};
+use tiff::encoder::{TiffEncoder, TiffValue};
 use tiff::tags::Tag;
 
 const SIDE: usize = 32;

@@ -1,9 +1,8 @@
 //! The files of a crate, and which of them use which.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{fmt, fs};
 
 use crate::paths::{Found, Kind, read};
 

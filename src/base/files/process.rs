@@ -1,9 +1,8 @@
 //! Which process made a file, and whether it still runs.
 
-use std::fmt;
-use std::fs;
 use std::str::FromStr;
 use std::sync::OnceLock;
+use std::{fmt, fs};
 
 /// A process, told from all others: numbers of processes are given again, but not together with a time of start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

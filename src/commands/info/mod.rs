@@ -11,9 +11,8 @@ use segtool::recipe::Recipe;
 use segtool::weights::{cache, entries};
 use serde_json::Value;
 
-use crate::Exit;
 use crate::cli::Info;
-use crate::ui;
+use crate::{Exit, ui};
 
 pub(crate) fn run(arguments: &Info) -> Result<Exit> {
     if arguments.weights {

@@ -13,6 +13,8 @@ use segtool::data::{Dataset, Pair, refuse_exchanged, suggestion};
 use segtool::metric::{Convention, Tally};
 use segtool::nn::precision::Precision;
 use segtool::predict::{Options, Predictor};
+use segtool::recipe::Kind;
+use segtool::run::Run;
 use segtool::tools::score::{ImageScores, OnFault, OnImage, Partial, Scorer, Settings, score_files};
 
 use super::use_threads;
@@ -67,7 +69,9 @@ fn counted(arguments: &Metrics) -> Result<Partial> {
     }
     let on_fault = if arguments.strict { OnFault::Stop } else { OnFault::Skip };
     let implied_ignore = inputs::implied_ignore(arguments, convention);
-    let settings = Settings { dataset, boundary: arguments.boundary, on_fault, implied_ignore };
+    let kind = arguments.run.as_ref().map(|run| Ok::<_, Error>(Run::open(run)?.kind())).transpose()?;
+    let transparent_unlabelled = kind.is_some_and(Kind::learns_from_strokes);
+    let settings = Settings { dataset, boundary: arguments.boundary, on_fault, implied_ignore, transparent_unlabelled };
     let tally = match &arguments.per_image {
         None => tally(arguments, &pairs, &settings, None)?,
         Some(path) => {

@@ -109,8 +109,7 @@ pub(super) fn noise(sample: &mut Sample, std: f64, rng: &mut ChaCha8Rng) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::LabelMap;
-    use crate::base::Size;
+    use crate::base::{LabelMap, Size};
     use crate::data::augment::tests::{coded, draws};
 
     fn image(planes: &[f32], bands: usize) -> Sample {

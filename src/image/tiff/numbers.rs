@@ -8,9 +8,9 @@ use tiff_reader::{ByteOrder, Ifd, TiffError, TiffFile};
 use super::blocks::{Blocks, Layout};
 use super::refusal::refused;
 use crate::base::Result;
-use crate::image::limits::WINDOW_BYTES;
+use crate::image::limits::{self, WINDOW_BYTES};
 use crate::image::samples::split_band;
-use crate::image::{SampleType, Samples, limits};
+use crate::image::{SampleType, Samples};
 
 /// Samples of a page, interleaved by pixel.
 pub(super) struct Stored {

@@ -34,11 +34,9 @@ pub use parameters::{
     Named, Parameter, ParameterShape, are_finite, collect, collect_gradients, freeze, identify, replace, shapes,
     untracked,
 };
-pub use resnet::State;
-pub use resnet::{Dilation, Features, ResNet, ResNetConfig, Stem, Style, Variant};
+pub use resnet::{Dilation, Features, ResNet, ResNetConfig, State, Stem, Style, Variant};
 pub use resnet_unet::{ResnetUnet, ResnetUnetConfig};
-pub use tap::Reach;
-pub use tap::Tap;
+pub use tap::{Reach, Tap};
 pub use unet::{Enlargement, Form, Unet, UnetConfig};
 pub use vgg::{Vgg, VggConfig};
 

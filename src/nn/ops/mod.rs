@@ -29,8 +29,9 @@ use burn::backend::ops::FloatTensorOps;
 use burn::tensor::{DType, Int, Slice, Tensor};
 
 use dispatch::{Maybe, Operations};
-pub use settings::{AdamStep, SgdStep};
-pub use settings::{ConvSettings, ConvTransposeSettings, Interpolation, NormSettings, PoolSettings, Resampling};
+pub use settings::{
+    AdamStep, ConvSettings, ConvTransposeSettings, Interpolation, NormSettings, PoolSettings, Resampling, SgdStep,
+};
 pub use transfer::{Arriving, upload, upload_integers};
 pub use update::{adam, sgd};
 

@@ -12,7 +12,9 @@ use rayon::prelude::*;
 use crate::base::event::{Event, Sink, Task};
 use crate::base::label_map::{IGNORE, LabelMap, NO_CLASS};
 use crate::base::{Error, Result, Size};
-use crate::data::{Dataset, Labels, Pair, load_pair_labels, load_prediction, prediction_map};
+use crate::data::{
+    Dataset, Labels, Pair, check_size, load_pair_labels, load_prediction, load_sparse_labels, prediction_map,
+};
 use crate::image::{RawLabels, read_labels, read_size, report_notes};
 use crate::metric::{Areas, BoundaryWidth, Codes, ConfusionMatrix, OtherValues, Tally};
 
@@ -32,6 +34,16 @@ pub struct Settings {
     pub on_fault: OnFault,
     /// A value that is taken as "not labelled" although nobody said so: it is noted where it occurs.
     pub implied_ignore: Option<u16>,
+    /// Whether transparent pixels of label images are not labelled, as in strokes that a random forest learns from;
+    /// else only their value or colour counts.
+    pub transparent_unlabelled: bool,
+}
+
+impl Settings {
+    /// Plain scores: no boundaries, and pairs that cannot be used are left out.
+    pub fn new(dataset: Dataset) -> Self {
+        Self { dataset, boundary: None, on_fault: OnFault::Skip, implied_ignore: None, transparent_unlabelled: false }
+    }
 }
 
 /// What happens at a pair that cannot be used.
@@ -240,7 +252,15 @@ impl<'a> Scorer<'a> {
     /// Counts a prediction that is at hand, of the pair's image. Pixels without data, which have no class there, do not
     /// count.
     pub fn add_map(&mut self, pair: &Pair, prediction: &LabelMap) -> Result<()> {
-        let mut labels = load_pair_labels(pair, prediction.size, &self.settings.dataset)?;
+        let dataset = &self.settings.dataset;
+        let mut labels = match &pair.label {
+            Labels::File(file) if self.settings.transparent_unlabelled => {
+                let labels = load_sparse_labels(file, dataset)?;
+                check_size((&pair.image, prediction.size), (file, labels.size))?;
+                labels
+            }
+            _ => load_pair_labels(pair, prediction.size, dataset)?,
+        };
         let nodata: Vec<bool> = prediction.classes.iter().map(|class| *class == IGNORE).collect();
         labels.leave_out(&nodata);
         self.add_maps(&labels, prediction);

@@ -18,8 +18,7 @@ use crate::base::files::{
 use crate::base::{Error, Result};
 use crate::nn::learner::Learner;
 use crate::nn::model::Network;
-use crate::run::log;
-use crate::run::{NetworkRun, Row, read_json, write_json};
+use crate::run::{NetworkRun, Row, log, read_json, write_json};
 use crate::weights;
 
 /// The network as it learns.

@@ -1,172 +1,38 @@
 //! The training loop.
 
-use super::evaluate::ahead;
-use super::unread::Reading;
-use super::unread::Seen;
-use super::unread::Step;
-use super::unread::Unread;
-use std::path::Path;
-use std::sync::Arc;
-use std::time::{Instant, SystemTime};
-
-use burn::module::Module;
-use burn::tensor::Device;
-
-use super::checkpoint::{self, Saved, State};
+use super::checkpoint::{self, State};
 use super::course::{Course, Position, Verdict};
-use super::estimate::Need;
+use super::evaluate::ahead;
 use super::evaluate::{Examination, Findings, input_tensor, target};
-use super::initial::Initial;
+use super::oom;
 use super::pace::Pace;
-use super::plan::Plan;
 use super::record::Record;
-use super::{longer, oom};
+use super::unread::{Reading, Seen, Step, Unread};
 use crate::base::event::{EpochReport, Event, Task, Validation};
 use crate::base::files::create_folder;
 use crate::base::{Error, Result};
 use crate::data::{Batch, Cache, Loader, Pair};
 use crate::draw::Classes;
-use crate::image::orientation_policy;
 use crate::metric::{AbsentClass, Scores};
-use crate::nn::device::{DeviceChoice, free_memory};
 use crate::nn::learner::{Learner, Part, Settings};
 use crate::nn::loss::Loss;
-use crate::nn::model::{Network, are_finite, identify};
+use crate::nn::model::{Network, are_finite};
 use crate::recipe::Training;
 use crate::report::{Gallery, ImageRanking, Status, write_images};
-use crate::run::{NetworkRun, NetworkRunConfig, Row, Samples, utc};
-use crate::train::session::{Outcome, Session, refuse_own_weights};
+use crate::run::{NetworkRun, NetworkRunConfig, Row, Samples};
+use crate::train::session::{Outcome, Session};
 use crate::weights;
+use burn::tensor::Device;
+use std::sync::Arc;
+use std::time::Instant;
 
-/// Share of the free memory that decoded images may take.
-const CACHE_SHARE: u64 = 4;
-
-/// Trains from the beginning into `folder`.
-pub(in crate::train) fn start(plan: Plan, folder: &Path, session: &Session<'_>) -> Result<Outcome> {
-    // Everything that may be refused comes before an old run is replaced.
-    let _lock = session.claim(folder)?;
-    if session.cache_features.is_some() {
-        return Err(Error::Config("`cache_features` has no effect on the training of a network; leave it out".into()));
-    }
-    let need = Need::of(&plan, session.device)?;
-    session.note(need.to_string());
-    if !session.ignore_memory {
-        need.check()?;
-    }
-    if let Some(initial) = &plan.initial {
-        refuse_own_weights(&initial.weights.checkpoint.paths, folder)?;
-    }
-    plan.loader(session.workers)?;
-    let cache = session.cache.unwrap_or_else(|| cache_beside(&need, session.device));
-    let device = session.device.open_for(plan.recipe.training.precision)?;
-    let mut network = plan.recipe.network.init(plan.seed, &device)?;
-    if let Some(initial) = &plan.initial {
-        let report;
-        (network, report) = initial.weights.load(network, initial.new_head)?;
-        session.note(report.to_string());
-    }
-    let samples = Samples { train: plan.train, validation: plan.validation, presence: plan.presence };
-    let config = NetworkRunConfig {
-        version: env!("CARGO_PKG_VERSION").into(),
-        seed: plan.seed,
-        device: session.device.resolve()?.to_string(),
-        weights: plan.initial.as_ref().map(Initial::files).unwrap_or_default(),
-        started: Some(utc(SystemTime::now())),
-        recipe: plan.recipe,
-        class_weights: plan.class_weights,
-        dataset: plan.dataset,
-    };
-    let network = identify(network).train();
-    let phases = config.recipe.training.resolved_phases();
-    for phase in &phases {
-        Settings::from(phase).check(&network)?;
-    }
-    let first = &phases[0];
-    let learner = Learner::new(network, Settings::from(first), loss_of(&config, first)?)?;
-    let run = NetworkRun::create_with(folder, config, &samples, |run| checkpoint::begin(run, &learner))?;
-    Trainer::new(run, samples, device, learner, (session, cache))?.run(Position::default(), None)
-}
-
-/// Continues a run from its last save.
-pub fn resume(folder: &Path, session: &Session<'_>) -> Result<Outcome> {
-    resume_for(folder, &[], session)
-}
-
-/// Continues a run from its last save, for other numbers of epochs if there are any, one a phase.
-///
-/// # Errors
-///
-/// [`Error::Config`] where the run would have gone otherwise so far with these numbers.
-pub fn resume_for(folder: &Path, epochs: &[usize], session: &Session<'_>) -> Result<Outcome> {
-    // Before it is locked: a folder that is no run is left as it is.
-    NetworkRun::open(folder)?;
-    let _lock = session.lock(folder)?;
-    let mut run = NetworkRun::open(folder)?;
-    run.config.dataset.follow_orientation();
-    let (trained, requested) = (run.config.dataset.orientation.unwrap_or_default(), orientation_policy());
-    if trained != requested {
-        return Err(Error::Config(format!(
-            "this run reads images with --orientation {trained}; it cannot be resumed with --orientation {requested}: leave \
-             that out, or train anew"
-        )));
-    }
-    let samples = run.samples()?;
-    let mut saved = Saved::open(&run)?;
-    if !go_on(&mut run, &mut saved.position, epochs, session)? {
-        return Ok(Outcome::Finished { best: saved.position.best.map(|best| best.mean_iou), forest: None });
-    }
-    let training = &run.config.recipe.training;
-    let phases = training.resolved_phases();
-    let phase = phases.get(saved.position.phase).unwrap_or(training).clone();
-    let device = session.device.open_for(training.precision)?;
-    let network = saved.network(identify(run.config.recipe.network.init(run.config.seed, &device)?))?;
-    let mut learner = Learner::new(network.train(), Settings::from(&phase), loss_of(&run.config, &phase)?)?;
-    saved.restore(&mut learner)?;
-    let (position, rows) = (saved.position, saved.rows);
-    let cache = session.cache.unwrap_or_else(|| free_memory(DeviceChoice::Flex).map_or(0, |free| free / CACHE_SHARE));
-    Trainer::new(run, samples, device, learner, (session, cache))?.run(position, Some(rows))
-}
-
-/// Settles for how many epochs a run goes on, and from where; says so if it does not because all of them are done.
-fn go_on(run: &mut NetworkRun, position: &mut Position, epochs: &[usize], session: &Session<'_>) -> Result<bool> {
-    let phases = run.config.recipe.training.resolved_phases().len();
-    let end = position.reopened().filter(|_| position.phase >= phases);
-    if !epochs.is_empty() {
-        let folder = run.folder().to_path_buf();
-        let training = &mut run.config.recipe.training;
-        let before = training.clone();
-        longer::set_epochs(training, epochs, end.as_ref().unwrap_or(position), &folder)?;
-        if *training != before {
-            run.rewrite_config()?;
-        }
-    }
-    let training = &run.config.recipe.training;
-    if position.phase < phases {
-        return Ok(true);
-    }
-    match end {
-        Some(end) if !longer::is_over(training, &end) => *position = end,
-        end => {
-            session.note(longer::finished(training, end.as_ref(), position.epoch, run.folder()));
-            return Ok(false);
-        }
-    }
-    Ok(true)
-}
-
-/// Bytes for decoded images: a part of the main memory that is free, and of what the training leaves if it takes place
-/// there, too.
-fn cache_beside(need: &Need, device: DeviceChoice) -> u64 {
-    let taken = if device.is_gpu() { 0 } else { need.bytes() };
-    let free = free_memory(DeviceChoice::Flex).unwrap_or(0);
-    (free / CACHE_SHARE).min(free.saturating_sub(taken) / 2)
-}
-
-fn loss_of(config: &NetworkRunConfig, phase: &Training) -> Result<Loss> {
+/// The loss of a phase.
+pub(super) fn loss_of(config: &NetworkRunConfig, phase: &Training) -> Result<Loss> {
     Loss::new(&phase.loss, config.recipe.activation, config.class_weights.clone())
 }
 
-struct Trainer<'a> {
+/// A training at work.
+pub(super) struct Trainer<'a> {
     run: NetworkRun,
     course: Course,
     device: Device,
@@ -190,7 +56,7 @@ struct Exam {
 }
 
 impl<'a> Trainer<'a> {
-    fn new(
+    pub(super) fn new(
         run: NetworkRun,
         samples: Samples,
         device: Device,
@@ -214,7 +80,7 @@ impl<'a> Trainer<'a> {
     }
 
     /// From the position to the end, or to where it is time to stop. `resumed` are the epochs of a run that goes on.
-    fn run(mut self, mut position: Position, resumed: Option<Vec<Row>>) -> Result<Outcome> {
+    pub(super) fn run(mut self, mut position: Position, resumed: Option<Vec<Row>>) -> Result<Outcome> {
         let pairs = self.validation.as_ref().map(|loader| Arc::clone(&loader.pairs)).unwrap_or_default();
         let size = (self.train.pairs.len(), self.course.steps());
         let resumed = (resumed.is_some().then_some(position.steps), resumed.unwrap_or_default());

@@ -4,6 +4,7 @@ pub(crate) mod checkpoint;
 mod contact_sheet;
 mod course;
 mod engine;
+mod entry;
 mod estimate;
 #[doc(hidden)]
 pub mod evaluate;
@@ -18,8 +19,8 @@ mod unread;
 
 pub use contact_sheet::write_contact_sheet;
 pub use course::{Best, Ended, Position};
-pub(super) use engine::start;
-pub use engine::{resume, resume_for};
+pub(super) use entry::start;
+pub use entry::{resume, resume_for};
 pub use estimate::Need;
 pub use initial::Initial;
 pub use oom::is_out_of_memory;

@@ -1,0 +1,143 @@
+//! Where a training begins, or goes on from its last save.
+
+use super::checkpoint::{self, Saved};
+use super::course::Position;
+use super::engine::{Trainer, loss_of};
+use super::estimate::Need;
+use super::initial::Initial;
+use super::longer;
+use super::plan::Plan;
+use crate::base::{Error, Result};
+use crate::image::orientation_policy;
+use crate::nn::device::{DeviceChoice, free_memory};
+use crate::nn::learner::{Learner, Settings};
+use crate::nn::model::identify;
+use crate::run::{NetworkRun, NetworkRunConfig, Samples, utc};
+use crate::train::session::{Outcome, Session, refuse_own_weights};
+use crate::weights;
+use std::path::Path;
+use std::time::SystemTime;
+
+/// Share of the free memory that decoded images may take.
+const CACHE_SHARE: u64 = 4;
+
+/// Trains from the beginning into `folder`.
+pub(in crate::train) fn start(plan: Plan, folder: &Path, session: &Session<'_>) -> Result<Outcome> {
+    // Everything that may be refused comes before an old run is replaced.
+    let _lock = session.claim(folder)?;
+    if session.cache_features.is_some() {
+        return Err(Error::Config("`cache_features` has no effect on the training of a network; leave it out".into()));
+    }
+    let need = Need::of(&plan, session.device)?;
+    session.note(need.to_string());
+    if !session.ignore_memory {
+        need.check()?;
+    }
+    if let Some(initial) = &plan.initial {
+        refuse_own_weights(&initial.weights.checkpoint.paths, folder)?;
+    }
+    plan.loader(session.workers)?;
+    let cache = session.cache.unwrap_or_else(|| cache_beside(&need, session.device));
+    let device = session.device.open_for(plan.recipe.training.precision)?;
+    let mut network = plan.recipe.network.init(plan.seed, &device)?;
+    if let Some(initial) = &plan.initial {
+        let report;
+        (network, report) = initial.weights.load(network, initial.new_head)?;
+        session.note(report.to_string());
+    }
+    let samples = Samples { train: plan.train, validation: plan.validation, presence: plan.presence };
+    let config = NetworkRunConfig {
+        version: env!("CARGO_PKG_VERSION").into(),
+        seed: plan.seed,
+        device: session.device.resolve()?.to_string(),
+        weights: plan.initial.as_ref().map(Initial::files).unwrap_or_default(),
+        started: Some(utc(SystemTime::now())),
+        recipe: plan.recipe,
+        class_weights: plan.class_weights,
+        dataset: plan.dataset,
+    };
+    let network = identify(network).train();
+    let phases = config.recipe.training.resolved_phases();
+    for phase in &phases {
+        Settings::from(phase).check(&network)?;
+    }
+    let first = &phases[0];
+    let learner = Learner::new(network, Settings::from(first), loss_of(&config, first)?)?;
+    let run = NetworkRun::create_with(folder, config, &samples, |run| checkpoint::begin(run, &learner))?;
+    Trainer::new(run, samples, device, learner, (session, cache))?.run(Position::default(), None)
+}
+
+/// Continues a run from its last save.
+pub fn resume(folder: &Path, session: &Session<'_>) -> Result<Outcome> {
+    resume_for(folder, &[], session)
+}
+
+/// Continues a run from its last save, for other numbers of epochs if there are any, one a phase.
+///
+/// # Errors
+///
+/// [`Error::Config`] where the run would have gone otherwise so far with these numbers.
+pub fn resume_for(folder: &Path, epochs: &[usize], session: &Session<'_>) -> Result<Outcome> {
+    // Before it is locked: a folder that is no run is left as it is.
+    NetworkRun::open(folder)?;
+    let _lock = session.lock(folder)?;
+    let mut run = NetworkRun::open(folder)?;
+    run.config.dataset.follow_orientation();
+    let (trained, requested) = (run.config.dataset.orientation.unwrap_or_default(), orientation_policy());
+    if trained != requested {
+        return Err(Error::Config(format!(
+            "this run reads images with --orientation {trained}; it cannot be resumed with --orientation {requested}: leave \
+             that out, or train anew"
+        )));
+    }
+    let samples = run.samples()?;
+    let mut saved = Saved::open(&run)?;
+    if !go_on(&mut run, &mut saved.position, epochs, session)? {
+        return Ok(Outcome::Finished { best: saved.position.best.map(|best| best.mean_iou), forest: None });
+    }
+    let training = &run.config.recipe.training;
+    let phases = training.resolved_phases();
+    let phase = phases.get(saved.position.phase).unwrap_or(training).clone();
+    let device = session.device.open_for(training.precision)?;
+    let network = saved.network(identify(run.config.recipe.network.init(run.config.seed, &device)?))?;
+    let mut learner = Learner::new(network.train(), Settings::from(&phase), loss_of(&run.config, &phase)?)?;
+    saved.restore(&mut learner)?;
+    let (position, rows) = (saved.position, saved.rows);
+    let cache = session.cache.unwrap_or_else(|| free_memory(DeviceChoice::Flex).map_or(0, |free| free / CACHE_SHARE));
+    Trainer::new(run, samples, device, learner, (session, cache))?.run(position, Some(rows))
+}
+
+/// Settles for how many epochs a run goes on, and from where; says so if it does not because all of them are done.
+fn go_on(run: &mut NetworkRun, position: &mut Position, epochs: &[usize], session: &Session<'_>) -> Result<bool> {
+    let phases = run.config.recipe.training.resolved_phases().len();
+    let end = position.reopened().filter(|_| position.phase >= phases);
+    if !epochs.is_empty() {
+        let folder = run.folder().to_path_buf();
+        let training = &mut run.config.recipe.training;
+        let before = training.clone();
+        longer::set_epochs(training, epochs, end.as_ref().unwrap_or(position), &folder)?;
+        if *training != before {
+            run.rewrite_config()?;
+        }
+    }
+    let training = &run.config.recipe.training;
+    if position.phase < phases {
+        return Ok(true);
+    }
+    match end {
+        Some(end) if !longer::is_over(training, &end) => *position = end,
+        end => {
+            session.note(longer::finished(training, end.as_ref(), position.epoch, run.folder()));
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Bytes for decoded images: a part of the main memory that is free, and of what the training leaves if it takes place
+/// there, too.
+fn cache_beside(need: &Need, device: DeviceChoice) -> u64 {
+    let taken = if device.is_gpu() { 0 } else { need.bytes() };
+    let free = free_memory(DeviceChoice::Flex).unwrap_or(0);
+    (free / CACHE_SHARE).min(free.saturating_sub(taken) / 2)
+}
