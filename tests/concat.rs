@@ -184,7 +184,7 @@ fn the_probability_comes_with_a_colour_bar() {
 #[test]
 fn a_missing_or_impossible_probability_is_named() {
     let bench = Bench::new();
-    assert_says(&bench.refused(&["--prob"], 1), &["a_prob.npy", "segtool predict --prob"]);
+    assert_says(&bench.refused(&["--prob"], 1), &["a_prob.npy", "predicting with --prob"]);
     bench.write_probability(1.5);
     assert_says(&bench.refused(&["--prob"], 1), &["a_prob.npy: probability 1.5 at pixel (0, 0)"]);
     fs::copy(bench.path("predictions/a.npy"), bench.path("predictions/a_prob.npy")).unwrap();
@@ -434,9 +434,9 @@ fn bench_refusal(bench: &Bench) -> String {
 fn lists_of_unequal_length_are_refused() {
     let bench = Bench::new();
     fs::write(bench.path("labels.txt"), "labels/a.png\n").unwrap();
-    assert_says(&bench.draw_lists(1), &["labels.txt names 1 files", "predictions.txt has entries without a partner"]);
+    assert_says(&bench.draw_lists(1), &["they name 1 and ", "predictions.txt has entries without a partner"]);
     fs::write(bench.path("labels.txt"), "labels/a.png\n".repeat(5)).unwrap();
-    assert_says(&bench.draw_lists(1), &["labels.txt names 5 files", "labels.txt has entries without a partner"]);
+    assert_says(&bench.draw_lists(1), &["they name 5 and ", "labels.txt has entries without a partner"]);
     assert!(!bench.path("out").exists());
 }
 
@@ -495,7 +495,7 @@ fn wrong_command_lines_end_with_2() {
     ] {
         bench.refused(&more, 2);
     }
-    assert_says(&bench.refused(&["--format", "gif"], 2), &["choose png or jpeg"]);
+    assert_says(&bench.refused(&["--format", "gif"], 2), &["there are png, jpeg"]);
     stderr_of(&["concat", "--output-path", "x"], 2);
 }
 

@@ -7,9 +7,12 @@ pub mod inputs;
 pub mod label_map;
 pub(crate) mod main_memory;
 pub mod named_enum;
+pub mod remedy;
 pub mod size;
 pub mod words;
 
+pub(crate) use error::require;
 pub use error::{Error, Result};
 pub use label_map::LabelMap;
+pub use remedy::Remedy;
 pub use size::Size;

@@ -8,11 +8,11 @@ pub fn usual_spelling(name: &str) -> String {
 }
 
 /// The value that a name stands for, whatever its case; an unknown name lists the known ones.
-pub fn by_name<T: Copy>(kind: &str, name: &str, table: &[(&'static str, T)]) -> Result<T> {
+pub fn by_name<T: Copy>(kind: &'static str, name: &str, table: &[(&'static str, T)]) -> Result<T> {
     let wanted = usual_spelling(name);
     table.iter().find(|(known, _)| *known == wanted).map(|(_, value)| *value).ok_or_else(|| {
         let known: Vec<_> = table.iter().map(|(known, _)| *known).collect();
-        Error::Config(format!("there is no {kind} '{name}'; there are {}", known.join(", ")))
+        Error::unknown(kind, name, &known)
     })
 }
 
@@ -20,6 +20,34 @@ pub fn by_name<T: Copy>(kind: &str, name: &str, table: &[(&'static str, T)]) -> 
 pub fn name_of<T: PartialEq>(value: &T, table: &[(&'static str, T)]) -> &'static str {
     table.iter().find(|(_, known)| known == value).map_or("", |(name, _)| name)
 }
+
+/// Values of a type are read by a table of their names.
+macro_rules! read_by_name {
+    ($type:ty, $kind:literal, $table:expr) => {
+        impl std::str::FromStr for $type {
+            type Err = $crate::base::Error;
+
+            fn from_str(name: &str) -> $crate::base::Result<Self> {
+                $crate::base::named_enum::by_name($kind, name, &$table)
+            }
+        }
+    };
+}
+pub(crate) use read_by_name;
+
+/// They are written by it, too, under the first of their names.
+macro_rules! named {
+    ($type:ty, $kind:literal, $table:expr) => {
+        $crate::base::named_enum::read_by_name!($type, $kind, $table);
+
+        impl std::fmt::Display for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str($crate::base::named_enum::name_of(self, &$table))
+            }
+        }
+    };
+}
+pub(crate) use named;
 
 /// Most names that a sentence lists.
 const MOST_LISTED: usize = 5;
@@ -51,7 +79,7 @@ mod tests {
         let found = ["mean-iou", "Mean_IoU", " LOSS"].map(|name| by_name("score", name, &table).unwrap());
         assert_eq!(found, [1, 1, 2]);
         let said = by_name("score", "Dice", &table).unwrap_err().to_string();
-        assert!(said.contains("there is no score 'Dice'; there are mean-iou, loss"), "{said}");
+        assert!(said.contains("unknown score 'Dice'; there are mean-iou, loss"), "{said}");
     }
 
     #[test]

@@ -5,7 +5,6 @@ mod check;
 use crate::nn::loss::Target;
 use std::fmt;
 use std::hint::black_box;
-use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use burn::module::Module;
@@ -14,9 +13,8 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
-use crate::base::named_enum::usual_spelling;
-use crate::base::words::bytes_in_words;
-use crate::base::{Error, Result, Size};
+use crate::base::named_enum::named;
+use crate::base::{Error, Remedy, Result, Size};
 use crate::nn::activation::{Activation, Rule};
 use crate::nn::cost::{inference_memory, training_memory};
 use crate::nn::device::{DeviceChoice, free_memory, peak_memory};
@@ -51,23 +49,7 @@ pub enum Mode {
     Infer,
 }
 
-impl FromStr for Mode {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self> {
-        match usual_spelling(name).as_str() {
-            "train" => Ok(Self::Train),
-            "infer" => Ok(Self::Infer),
-            _ => Err(Error::Config(format!("unknown mode '{name}'; choose train or infer"))),
-        }
-    }
-}
-
-impl fmt::Display for Mode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if *self == Self::Train { "train" } else { "infer" })
-    }
-}
+named!(Mode, "mode", [("train", Self::Train), ("infer", Self::Infer)]);
 
 /// What to measure, and where.
 #[derive(Debug, Clone)]
@@ -187,12 +169,8 @@ fn check_memory(options: &Options) -> Result<()> {
     if needed <= free {
         return Ok(());
     }
-    Err(Error::Config(format!(
-        "a step on a batch of {batch} images of {size} needs about {} of memory, and {} are free; choose a smaller --batch \
-         or --size",
-        bytes_in_words(needed),
-        bytes_in_words(free)
-    )))
+    let work = format!("a step on a batch of {batch} images of {size}");
+    Err(Error::Memory { work, needed, free, remedies: vec![Remedy::Smaller("batch"), Remedy::Smaller("size")] })
 }
 
 /// Measures; a run begins with two steps that do not count.
@@ -353,5 +331,5 @@ fn infer(network: &InferenceNetwork, rule: Rule, input: &Tensor<4>) -> Result<()
 }
 
 fn wait(device: &Device) -> Result<()> {
-    device.sync().map_err(|e| Error::Device(format!("the device failed: {e}")))
+    device.sync().map_err(|e| Error::failed("wait for the device", e))
 }

@@ -1,9 +1,10 @@
 //! What flags change in a recipe.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use segtool::recipe::{NetworkRecipe, OptimizerConfig, Training};
 
 use crate::cli::{Optimizer, Procedure};
+use crate::exit::wrong_usage;
 
 /// The recipe as the flags want it, but for `--set`, which comes before them.
 pub(super) fn adjusted(mut recipe: NetworkRecipe, procedure: &Procedure) -> Result<NetworkRecipe> {
@@ -37,7 +38,7 @@ fn set_epochs(training: &mut Training, epochs: &[usize]) -> Result<()> {
         (epochs, phases) if epochs.len() == phases.len() => {
             phases.iter_mut().zip(epochs).for_each(|(phase, epochs)| phase.epochs = *epochs);
         }
-        (_, phases) => bail!(
+        (_, phases) => wrong_usage!(
             "--num-epoch has {} numbers, but the recipe trains in {} phases; give one number for each, as in {}",
             epochs.len(),
             phases.len().max(1),

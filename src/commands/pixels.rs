@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use segtool::base::files::check_writable;
 use segtool::base::inputs::ReadFiles;
 use segtool::data::{Dataset, pair_folders, pair_lists, read_pairs, refuse_exchanged};
@@ -20,8 +20,8 @@ use serde_json::{Value, json};
 
 use super::stop::Stop;
 use super::train::say_peak;
-use crate::Exit;
 use crate::cli::{Info, Predict, Train};
+use crate::exit::{Exit, wrong_usage};
 use crate::ui::{self, Progress};
 
 /// What a training of a forest takes of the flags of `train`, by their names in the code.
@@ -89,7 +89,7 @@ fn refuse(given: &[String], what: &str, taken: impl Fn(&str) -> bool) -> Result<
     if wrong.is_empty() {
         return Ok(());
     }
-    bail!("{} would do nothing for {what}; leave that out", wrong.join(" and "))
+    wrong_usage!("{} would do nothing for {what}; leave that out", wrong.join(" and "))
 }
 
 /// Refuses flags of a forest's training for a network's.
@@ -110,15 +110,17 @@ pub(super) fn train_forest(arguments: &Train, folder: &Path, mut recipe: ForestR
     if !options.scales.is_empty() {
         recipe.features.scales.clone_from(&options.scales);
     }
-    let name = arguments.dataset.as_ref().or(recipe.dataset.as_ref());
-    let dataset = find_dataset(name.context("the recipe names no data set; give --dataset")?)?;
+    let Some(name) = arguments.dataset.as_ref().or(recipe.dataset.as_ref()) else {
+        wrong_usage!("the recipe names no data set; give --dataset");
+    };
+    let dataset = find_dataset(name)?;
     recipe.check(&dataset)?;
     let (split, held_out) = (options.split.unwrap_or_default(), arguments.val_fraction.unwrap_or(HELD_OUT));
     if !(held_out > 0.0 && held_out < 1.0) {
-        bail!("--val-fraction is {held_out}; it must lie between 0 and 1, as in 0.05");
+        wrong_usage!("--val-fraction is {held_out}; it must lie between 0 and 1, as in 0.05");
     }
     if split == Split::None && arguments.val_fraction.is_some() {
-        bail!("--val-fraction would do nothing with --split none; leave one of them out");
+        wrong_usage!("--val-fraction would do nothing with --split none; leave one of them out");
     }
     let images = images(arguments, &dataset, &progress)?;
     let validation = validation(arguments, &dataset, &progress)?;
@@ -172,7 +174,7 @@ fn encoder_weights(sources: &[String], folder: Option<&Path>, progress: &Progres
 fn images(arguments: &Train, dataset: &Dataset, progress: &Progress) -> Result<Vec<LabelledImage>> {
     if let Some(table) = &arguments.pixels.label_csv {
         if let Some(folder) = arguments.images.as_deref().filter(|folder| !folder.is_dir()) {
-            bail!("{} is no folder; with --label-csv, --images is the folder of the images", folder.display());
+            wrong_usage!("{} is no folder; with --label-csv, --images is the folder of the images", folder.display());
         }
         return Ok(LabelledImage::from_table(table, dataset, arguments.images.as_deref())?);
     }
@@ -180,9 +182,11 @@ fn images(arguments: &Train, dataset: &Dataset, progress: &Progress) -> Result<V
         (Some(images), Some(labels), ..) => pair_lists(images, labels, progress)?,
         (Some(pairs), None, ..) => read_pairs(pairs, progress)?,
         (_, _, Some(images), Some(labels)) => pair_folders(images, labels, progress)?,
-        _ => bail!("say where the labels are: --images and --labels, --train-list and --label-list, or --label-csv"),
+        _ => wrong_usage!(
+            "say where the labels are: --images and --labels, --train-list and --label-list, or --label-csv"
+        ),
     };
-    refuse_exchanged(&pairs, dataset, "--images and --labels, or --train-list and --label-list")?;
+    refuse_exchanged(&pairs, dataset, "`images` and `labels`, or `train_list` and `label_list`")?;
     Ok(LabelledImage::from_pairs(pairs)?)
 }
 
@@ -192,7 +196,7 @@ fn validation(arguments: &Train, dataset: &Dataset, progress: &Progress) -> Resu
         (Some(pairs), None) => read_pairs(pairs, progress)?,
         _ => Vec::new(),
     };
-    refuse_exchanged(&pairs, dataset, "--val-list and --val-label-list")?;
+    refuse_exchanged(&pairs, dataset, "`val_list` and `val_label_list`")?;
     Ok(LabelledImage::from_pairs(pairs)?)
 }
 
@@ -214,7 +218,7 @@ pub(super) fn predict_with_forest(arguments: &Predict, run: &ForestRun, inputs: 
 /// Taps, features, parameters and memory of a recipe of hypercolumns.
 pub(super) fn describe(recipe: &ForestRecipe, arguments: &Info) -> Result<Exit> {
     if arguments.width.is_some() || arguments.classes.is_some() || arguments.batch != 1 {
-        bail!("--width, --classes and --batch are for recipes of networks; {} is of hypercolumns", recipe.name);
+        wrong_usage!("--width, --classes and --batch are for recipes of networks; {} is of hypercolumns", recipe.name);
     }
     let bands = Dataset::find(recipe.dataset.as_deref().unwrap_or("core"))?.bands;
     let (config, device) = (&recipe.features, arguments.device.unwrap_or_default().resolve()?);
@@ -262,9 +266,9 @@ pub(super) fn describe(recipe: &ForestRecipe, arguments: &Info) -> Result<Exit> 
 /// Says, before any work, whether a PNG can be written, and that it would not take the place of the image.
 fn check_output(image: &Path, output: &Path) -> Result<()> {
     if !output.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("png")) {
-        bail!("{} is written as PNG; give it a name that ends in .png", output.display());
+        wrong_usage!("{} is written as PNG; give it a name that ends in .png", output.display());
     }
-    ReadFiles::new([image]).refuse(output, "--output")?;
+    ReadFiles::new([image]).refuse(output, "output")?;
     Ok(check_writable(output)?)
 }
 
@@ -281,13 +285,13 @@ pub(super) fn draw_features(arguments: &Info, image: &Path) -> Result<Exit> {
         Some(folder) => match Run::open(folder)? {
             Run::Forest(run) => draw_channel(image, tap, channel, ChannelImage::of_run(&run, device)?)?,
             Run::Network(_) => {
-                bail!("{} is a run of a network; --run is for runs of random forests here", folder.display())
+                wrong_usage!("{} is a run of a network; --run is for runs of random forests here", folder.display())
             }
         },
         None => {
             let name = arguments.recipe.as_deref().unwrap_or("hypercolumn-core");
             let Recipe::Forest(recipe) = Recipe::find(name)? else {
-                bail!("recipe '{name}' is of a network; --features takes recipes of hypercolumns");
+                wrong_usage!("recipe '{name}' is of a network; --features takes recipes of hypercolumns");
             };
             let weights = encoder_weights(&arguments.encoder_weights, None, &progress)?;
             if weights.is_none() {

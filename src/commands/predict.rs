@@ -12,8 +12,8 @@ use segtool::weights::{Choice, Weights, locate};
 
 use super::pixels;
 use super::stop::Stop;
-use crate::Exit;
 use crate::cli::Predict;
+use crate::exit::{Exit, wrong_usage};
 use crate::ui::{self, Progress};
 
 pub(crate) fn run(mut arguments: Predict) -> Result<Exit> {
@@ -24,7 +24,7 @@ pub(crate) fn run(mut arguments: Predict) -> Result<Exit> {
         return pixels::predict_with_forest(&arguments, &run, &inputs(&arguments, &Progress::new())?);
     }
     if arguments.cache_features.is_some() {
-        bail!("--cache-features would do nothing for a network; leave that out");
+        wrong_usage!("--cache-features would do nothing for a network; leave that out");
     }
     let progress = Progress::new();
     let procedure = Procedure::new(&choices(&arguments))?;
@@ -113,7 +113,7 @@ pub(super) fn outputs(arguments: &Predict, images: usize) -> Result<Outputs> {
     let depths = core.depth_top.zip(core.depth_bottom).map(|(top, bottom)| Depths::new(top, bottom)).transpose()?;
     let axis = core.along.map(Axis::from);
     if depths.is_some() && images > 1 {
-        bail!(
+        wrong_usage!(
             "--depth-top and --depth-bottom are those of one core, but {images} images are given; predict one at a time"
         );
     }

@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use segtool::data::Dataset;
 use segtool::recipe::Recipe;
 use segtool::run::{NetworkRun, Run, find_dataset, is_run};
 
 use crate::cli::Train;
+use crate::exit::wrong_usage;
 
 /// The network of the Capstone's script, which names none.
 const RECIPE: &str = "pspnet50-capstone";
@@ -76,7 +77,7 @@ fn changed(recipe: Recipe, changes: &[String]) -> Result<Recipe> {
     Ok(match recipe {
         Recipe::Network(recipe) => Recipe::Network(Box::new(recipe.changed(changes)?)),
         Recipe::Forest(recipe) if changes.is_empty() => Recipe::Forest(recipe),
-        Recipe::Forest(recipe) => bail!(
+        Recipe::Forest(recipe) => wrong_usage!(
             "--set does not change the recipe of a run of a forest; give --recipe {} or a .toml file",
             recipe.name
         ),

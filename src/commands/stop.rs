@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use crate::Exit;
+use crate::exit::Exit;
 use crate::ui;
 
 /// Terminals, shells and process managers send a signal to a process and once more to its group: within this time, a second

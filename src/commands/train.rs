@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use segtool::base::files::check_writable;
 use segtool::base::inputs::ReadFiles;
 use segtool::base::words::bytes_in_words;
@@ -20,8 +20,8 @@ use segtool::weights::{Weights, locate};
 use super::start::Start;
 use super::stop::Stop;
 use super::{overrides, pixels};
-use crate::Exit;
 use crate::cli::Train;
+use crate::exit::{Exit, wrong_usage};
 use crate::ui::{self, Progress};
 
 /// Share of the free memory that decoded images may take.
@@ -83,7 +83,7 @@ fn plan(
     let mut dataset = match (dataset, &recipe.dataset) {
         (Some(dataset), _) => dataset,
         (None, Some(name)) => find_dataset(name)?,
-        (None, None) => bail!("the recipe names no data set; give --dataset"),
+        (None, None) => wrong_usage!("the recipe names no data set; give --dataset"),
     };
     let (train, validation) = sources(arguments)?;
     if let Some(initial) = initial {
@@ -121,7 +121,7 @@ fn say_what(plan: &Plan, arguments: &Train, device: DeviceChoice) {
 fn show(path: &Path, plan: &Plan, workers: usize) -> Result<Exit> {
     let augment = &plan.recipe.training.resolved_phases()[0].augment;
     let pairs = plan.train.iter().flat_map(|pair| [pair.image.as_path(), pair.label.name()]);
-    ReadFiles::new(pairs).refuse(path, "--show-augmented")?;
+    ReadFiles::new(pairs).refuse(path, "show_augmented")?;
     write_contact_sheet(path, &plan.loader(workers)?, plan.seed, augment)?;
     ui::result(&format!("drawn: {}", path.display()));
     Ok(Exit::Done)
@@ -182,7 +182,7 @@ fn sources(arguments: &Train) -> Result<(Source, Option<Source>)> {
         (_, _, Some(images), Some(labels)) => Source::Folders { images: images.clone(), labels: labels.clone() },
         _ => match &arguments.mask_folders {
             Some(root) => Source::MaskFolders(root.clone()),
-            None => bail!(
+            None => wrong_usage!(
                 "say what to train on: --train-list and --label-list, or --images and --labels, or --mask-folders"
             ),
         },

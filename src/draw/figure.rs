@@ -1,15 +1,11 @@
 //! Panels side by side or one below the other, with titles and legends.
 
-use std::fmt;
-use std::str::FromStr;
-
 use image::RgbImage;
 
 use super::legend::{LegendRow, LegendTable, draw_tables, tables_height};
 use super::text::{INK, Text};
 use super::{GAP, PAPER, paste};
-use crate::base::named_enum::{by_name, name_of};
-use crate::base::{Error, Result};
+use crate::base::named_enum::named;
 
 /// One of the images of a figure.
 #[derive(Debug, Clone)]
@@ -42,23 +38,7 @@ pub enum Layout {
     Vertical,
 }
 
-impl Layout {
-    const NAMES: [(&'static str, Self); 2] = [("horizontal", Self::Horizontal), ("vertical", Self::Vertical)];
-}
-
-impl FromStr for Layout {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self> {
-        by_name("layout", name, &Self::NAMES)
-    }
-}
-
-impl fmt::Display for Layout {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(name_of(self, &Self::NAMES))
-    }
-}
+named!(Layout, "layout", [("horizontal", Self::Horizontal), ("vertical", Self::Vertical)]);
 
 /// Panels in a row or a column, with what explains them.
 #[derive(Debug, Clone, Default)]

@@ -1,14 +1,12 @@
 //! Images to disk.
 
-use std::fmt;
 use std::path::Path;
-use std::str::FromStr;
 
 use image::RgbImage;
 use jpeg_encoder::{ColorType, Encoder};
 
 use crate::base::files::write_bytes;
-use crate::base::named_enum::usual_spelling;
+use crate::base::named_enum::named;
 use crate::base::{Error, Result, Size};
 use crate::image::{Pixels, encode_png};
 
@@ -35,26 +33,7 @@ impl FigureFormat {
     }
 }
 
-impl FromStr for FigureFormat {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self> {
-        match usual_spelling(name).as_str() {
-            "png" => Ok(Self::Png),
-            "jpeg" | "jpg" => Ok(Self::Jpeg),
-            _ => Err(Error::Config(format!("unknown image format '{name}'; choose png or jpeg"))),
-        }
-    }
-}
-
-impl fmt::Display for FigureFormat {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Png => "png",
-            Self::Jpeg => "jpeg",
-        })
-    }
-}
+named!(FigureFormat, "image format", [("png", Self::Png), ("jpeg", Self::Jpeg), ("jpg", Self::Jpeg)]);
 
 /// The image as a file of the format.
 pub fn encode_figure(image: &RgbImage, format: FigureFormat) -> Result<Vec<u8>> {
@@ -68,7 +47,7 @@ pub fn encode_figure(image: &RgbImage, format: FigureFormat) -> Result<Vec<u8>> 
 /// The image as a JPEG file of a quality from 1 to 100.
 pub fn encode_jpeg(image: &RgbImage, quality: u8) -> Result<Vec<u8>> {
     let size = Size { width: image.width() as usize, height: image.height() as usize };
-    let too_large = || Error::Config(format!("an image of {size} is too large for JPEG; choose png"));
+    let too_large = || Error::failed(format!("write an image of {size} as JPEG"), "it is too large; choose png");
     let (Ok(width), Ok(height)) = (u16::try_from(size.width), u16::try_from(size.height)) else {
         return Err(too_large());
     };

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::notes;
 use super::samples::{Image, Samples};
 use crate::base::Size;
-use crate::base::named_enum::by_name;
+use crate::base::named_enum::read_by_name;
 
 /// Whether images are turned upright as their files declare.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -28,13 +28,7 @@ impl fmt::Display for OrientationPolicy {
     }
 }
 
-impl std::str::FromStr for OrientationPolicy {
-    type Err = crate::base::Error;
-
-    fn from_str(text: &str) -> crate::base::Result<Self> {
-        by_name("orientation policy", text, &[("apply", Self::Apply), ("ignore", Self::Ignore)])
-    }
-}
+read_by_name!(OrientationPolicy, "orientation policy", [("apply", Self::Apply), ("ignore", Self::Ignore)]);
 
 /// A policy that may not be set.
 struct Setting(AtomicU8);

@@ -1,12 +1,8 @@
 //! How different projects score: the same counts, other means.
 
-use std::fmt;
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
 
-use crate::base::named_enum::{by_name, name_of};
-use crate::base::{Error, Result};
+use crate::base::named_enum::named;
 
 /// How a class that neither occurs nor was predicted enters a mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -64,15 +60,6 @@ pub enum OtherValues {
 }
 
 impl Convention {
-    const NAMES: [(&'static str, Self); 6] = [
-        ("capstone", Self::Capstone),
-        ("csail", Self::Csail),
-        ("semseg", Self::Semseg),
-        ("mmseg", Self::Mmseg),
-        ("paddle", Self::Paddle),
-        ("nnunet", Self::Nnunet),
-    ];
-
     /// Label values, where no data set says otherwise.
     pub fn label_values(self) -> LabelValues {
         match self {
@@ -94,16 +81,15 @@ impl Convention {
     }
 }
 
-impl fmt::Display for Convention {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(name_of(self, &Self::NAMES))
-    }
-}
-
-impl FromStr for Convention {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        by_name("convention", text, &Self::NAMES)
-    }
-}
+named!(
+    Convention,
+    "convention",
+    [
+        ("capstone", Self::Capstone),
+        ("csail", Self::Csail),
+        ("semseg", Self::Semseg),
+        ("mmseg", Self::Mmseg),
+        ("paddle", Self::Paddle),
+        ("nnunet", Self::Nnunet)
+    ]
+);

@@ -1,12 +1,9 @@
 //! In which numbers to compute.
 
-use std::fmt;
-use std::str::FromStr;
-
 use burn::tensor::{DType, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::base::{Error, Result};
+use crate::base::named_enum::named;
 
 /// Numbers of the images between layers and of the products in them. Weights, statistics and losses are float32 in
 /// any case.
@@ -32,23 +29,4 @@ impl Precision {
     }
 }
 
-impl FromStr for Precision {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self> {
-        [Self::Float32, Self::Tf32, Self::Bf16]
-            .into_iter()
-            .find(|precision| precision.to_string().eq_ignore_ascii_case(name))
-            .ok_or_else(|| Error::Config(format!("unknown precision '{name}'; choose float32, tf32 or bf16")))
-    }
-}
-
-impl fmt::Display for Precision {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Float32 => "float32",
-            Self::Tf32 => "tf32",
-            Self::Bf16 => "bf16",
-        })
-    }
-}
+named!(Precision, "precision", [("float32", Self::Float32), ("tf32", Self::Tf32), ("bf16", Self::Bf16)]);

@@ -17,7 +17,7 @@ use burn::tensor::Device;
 
 use crate::base::LabelMap;
 use crate::base::event::Sink;
-use crate::base::{Error, Result};
+use crate::base::{Error, Result, require};
 use crate::data::{Dataset, Normalisation, ValidPixels, prepared};
 use crate::image::{Image, orientation_policy, report_notes};
 use crate::nn::activation::{Activation, Rule};
@@ -85,11 +85,9 @@ impl Predictor {
         run.config.dataset.follow_orientation();
         let path = run.weights_path();
         if !path.exists() {
-            return Err(Error::content(
-                run.folder(),
-                "the run has no model.safetensors yet: it is written after the first epoch; let the training go on \
-                 with `segtool train --resume`",
-            ));
+            let reason = "the run has no model.safetensors yet: it is written after the first epoch; let the training go on \
+                 with `resume`";
+            return Err(Error::content(run.folder(), reason));
         }
         let choice = device.resolve()?;
         let device = choice.open_for(precision)?;
@@ -135,17 +133,13 @@ impl Predictor {
 
     /// Takes a class for there only above another probability, from 0 to below 1. An error without a sigmoid.
     pub fn set_threshold(&mut self, threshold: f64) -> Result<()> {
-        if !(0.0..1.0).contains(&threshold) {
-            return Err(Error::Config(format!("the threshold is a probability from 0 to below 1, not {threshold}")));
-        }
+        require((0.0..1.0).contains(&threshold), "threshold", threshold, "a probability from 0 to below 1")?;
         match &mut self.rule {
             Rule::Above(own) => *own = threshold as f32,
             Rule::MostProbable => {
-                return Err(Error::Config(
-                    "a threshold is for networks with a sigmoid; this one has a softmax, and the most probable class is \
-                     taken; leave out --threshold"
-                        .into(),
-                ));
+                let reason = "is for networks with a sigmoid; this one has a softmax, and the most probable class is taken, so \
+                              leave it out";
+                return Err(Error::conflict("threshold", reason));
             }
         }
         Ok(())
@@ -199,7 +193,7 @@ struct Given {
 impl Given {
     fn on(self, choice: DeviceChoice, device: Device, precision: Precision) -> Result<Predictor> {
         let Self { source, network, config, dataset, rule } = self;
-        let hyperparameters = serde_json::to_string(&config).map_err(|e| Error::Config(e.to_string()))?;
+        let hyperparameters = serde_json::to_string(&config).map_err(|e| Error::failed("describe the network", e))?;
         let checksum = checksum_of(&hyperparameters, &network);
         let network = network.into();
         Ok(Predictor { network, source, checksum, config, dataset, choice, device, precision, rule })
@@ -243,7 +237,7 @@ fn dataset_of(weights: &Weights, config: &NetworkConfig, dataset: Option<Dataset
     if let Normalisation::PerDataset { .. } = dataset.normalisation {
         return Err(weights.checkpoint.error(
             "how its images were normalised is not known; give a data set whose normalisation is fixed or per-image \
-             with --dataset",
+             with `dataset`",
         ));
     }
     Ok(dataset)

@@ -7,8 +7,8 @@ use image::RgbImage;
 use super::Prediction;
 use super::merge::Wanted;
 use crate::base::files::write_bytes;
-use crate::base::named_enum;
-use crate::base::{Error, Result, Size};
+use crate::base::named_enum::read_by_name;
+use crate::base::{Result, Size};
 use crate::data::Dataset;
 use crate::draw::{Classes, color_labels, overlay_labels, write_png};
 use crate::image::{
@@ -26,13 +26,7 @@ pub enum NpyType {
     Int64,
 }
 
-impl std::str::FromStr for NpyType {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self> {
-        named_enum::by_name("type of label values", name, &[("smallest", Self::Smallest), ("int64", Self::Int64)])
-    }
-}
+read_by_name!(NpyType, "type of label values", [("smallest", Self::Smallest), ("int64", Self::Int64)]);
 
 /// How shares of the classes along an image are written.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -1,9 +1,7 @@
 //! Folders of images turned grey.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -12,8 +10,8 @@ use rayon::prelude::*;
 use crate::base::event::{Event, Sink, Task};
 use crate::base::files::{create_folder, folder_of, refuse_equal_outputs, write_bytes_unsynced};
 use crate::base::inputs::ReadFiles;
-use crate::base::named_enum::{by_name, name_of};
-use crate::base::{Error, Result};
+use crate::base::named_enum::named;
+use crate::base::{Error, Remedy, Result};
 use crate::image::{
     AlphaBand, GrayConverter, GrayMethod, Image, Pixels, Sample, Samples, encode_marked_png, maker_of, read_image,
     report_notes, stretch,
@@ -39,23 +37,7 @@ pub enum Alpha {
     Ignore,
 }
 
-impl Alpha {
-    const NAMES: [(&'static str, Self); 3] = [("black", Self::Black), ("white", Self::White), ("ignore", Self::Ignore)];
-}
-
-impl fmt::Display for Alpha {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(name_of(self, &Self::NAMES))
-    }
-}
-
-impl FromStr for Alpha {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        by_name("way with alpha", text, &Self::NAMES)
-    }
-}
+named!(Alpha, "way with alpha", [("black", Self::Black), ("white", Self::White), ("ignore", Self::Ignore)]);
 
 /// How images are turned grey.
 #[derive(Debug, Clone, Copy)]
@@ -129,10 +111,9 @@ impl Gray {
         let nodata = raster.pixels_without_data(&[]);
         let Image { size, bands, samples, .. } = raster;
         if !matches!(bands, 1 | 3) {
-            return Err(Error::content(
-                input,
-                format!("has {bands} bands; rgb2gray takes red, green and blue, or grey; pick three bands first"),
-            ));
+            let reason =
+                format!("has {bands} bands; rgb2gray takes red, green and blue, or grey; pick three bands first");
+            return Err(Error::content(input, reason));
         }
         let fixed = |samples: Samples, bands: usize| match samples {
             Samples::F32(floats) => {
@@ -283,18 +264,18 @@ pub fn convert_files(jobs: &[Job], options: Options, sink: &dyn Sink) -> Result<
 fn refuse_inputs(jobs: &[Job], jobs_to_do: &[&Job]) -> Result<()> {
     let inputs = ReadFiles::new(jobs.iter().map(|job| &job.input));
     for Job { input, output } in jobs_to_do.iter().filter(|job| job.output.is_file()) {
-        ReadFiles::new([input]).refuse(output, "--output-folder")?;
+        ReadFiles::new([input]).refuse(output, "output")?;
         if is_own(output) {
             continue;
         }
-        inputs.refuse(output, "--output-folder")?;
+        inputs.refuse(output, "output")?;
         if ReadFiles::new([folder_of(input)]).replaced_by(folder_of(output)).is_some() {
-            return Err(Error::Config(format!(
-                "the result of {} would overwrite {}, which lies beside it and was not made by rgb2gray: it may be a label \
-                 image; choose another --output-folder",
-                input.display(),
-                output.display()
-            )));
+            let beside = input.display();
+            let reason = format!(
+                "lies beside {beside}, whose result would overwrite it, and was not made by rgb2gray: it may be \
+                                  a label image"
+            );
+            return Err(Error::occupied(output, reason, [Remedy::Another("output")]));
         }
     }
     Ok(())

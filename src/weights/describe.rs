@@ -274,8 +274,7 @@ pub(super) fn content(
         | Names::Segtool => {
             if names == Names::Segtool && recipe.is_none() {
                 return Err(
-                    "it does not say where strides give way to dilation; import it first: segtool import --recipe"
-                        .into(),
+                    "it does not say where strides give way to dilation; import it first, with its `recipe`".into()
                 );
             }
             tensors.encoder_decoder(names)?

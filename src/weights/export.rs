@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use super::beside::CLASSES;
 use super::checkpoint::ENTRY;
@@ -15,7 +14,7 @@ use super::recognise::{KEPT, Weights};
 use super::safetensors::encode;
 use super::torch_file::{self, Around};
 use crate::base::files::{create_folder, write_bytes};
-use crate::base::named_enum::usual_spelling;
+use crate::base::named_enum::read_by_name;
 use crate::base::{Error, Result};
 use crate::nn::activation::Activation;
 use crate::nn::model::{DecoderConfig, Dilation, EncoderDecoderConfig, NetworkConfig, Stem, Style};
@@ -40,26 +39,19 @@ pub enum Target {
     Seeps,
 }
 
-impl FromStr for Target {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self> {
-        Ok(match usual_spelling(name).as_str() {
-            "csail" => Self::Csail,
-            "torchvision" => Self::Torchvision,
-            "mmseg" => Self::Mmseg,
-            "smp" => Self::Smp,
-            "semseg" => Self::Semseg,
-            "milesial" => Self::Milesial,
-            "seeps" => Self::Seeps,
-            _ => {
-                return Err(Error::Config(format!(
-                    "unknown project '{name}'; choose csail, torchvision, mmseg, smp, semseg, milesial or seeps"
-                )));
-            }
-        })
-    }
-}
+read_by_name!(
+    Target,
+    "project",
+    [
+        ("csail", Self::Csail),
+        ("torchvision", Self::Torchvision),
+        ("mmseg", Self::Mmseg),
+        ("smp", Self::Smp),
+        ("semseg", Self::Semseg),
+        ("milesial", Self::Milesial),
+        ("seeps", Self::Seeps)
+    ]
+);
 
 impl Target {
     /// Whose names, for a network.
@@ -88,8 +80,7 @@ impl Weights {
         let kept = self.kept.iter().map(|(name, (tensor, _))| (format!("{KEPT}{name}"), tensor.clone()));
         let tensors: BTreeMap<String, Stored> =
             self.tensors.iter().map(|(name, tensor)| (name.clone(), tensor.clone())).chain(kept).collect();
-        let text = serde_json::to_string(&self.description)
-            .map_err(|e| Error::Config(format!("cannot describe the weights: {e}")))?;
+        let text = serde_json::to_string(&self.description).map_err(|e| Error::failed("describe the weights", e))?;
         let values = self.checkpoint.metadata.get(MASK_VALUES).map(|values| (MASK_VALUES, values.as_str()));
         write_safetensors(
             path,
@@ -156,7 +147,7 @@ impl Weights {
         }
         notes.extend(network.and_then(|_| activation_note(names, self.description.activation, outputs)));
         let classes = dataset.map(serde_json::to_string).transpose();
-        let classes = classes.map_err(|e| Error::Config(format!("cannot describe the classes: {e}")))?;
+        let classes = classes.map_err(|e| Error::failed("describe the classes", e))?;
         let entries: Vec<(&str, &str)> = classes.iter().map(|classes| (CLASSES, classes.as_str())).collect();
         Ok((write_files(names, tensors, &around, &entries, output)?, notes))
     }
@@ -320,10 +311,7 @@ fn write_files(
         return Ok(vec![output.into()]);
     }
     if output.extension().is_some() {
-        return Err(Error::Config(format!(
-            "CSAIL's weights are two files: give a folder for them, not {}",
-            output.display()
-        )));
+        return Err(Error::invalid("output", output.display(), "a folder: CSAIL's weights are two files"));
     }
     let decoders = |name: &str| names.ours(name).is_some_and(|ours| ours.starts_with("decoder."));
     let (decoder, encoder): (BTreeMap<_, _>, BTreeMap<_, _>) =
@@ -349,10 +337,7 @@ fn write_one(path: &Path, tensors: BTreeMap<String, Stored>, around: &Around, en
             torch_file::write(path, &tensors, around)
         }
         Some("safetensors") => write_safetensors(path, &tensors, entries),
-        _ => Err(Error::Config(format!(
-            "{}: weights are written as .pth (for torch.load) or .safetensors; give the output one of these endings",
-            path.display()
-        ))),
+        _ => Err(Error::invalid("output", path.display(), "a name that ends in .pth (for torch.load) or .safetensors")),
     }
 }
 

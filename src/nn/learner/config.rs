@@ -1,11 +1,9 @@
 //! Optimisers and what is frozen, as recipes spell them.
 
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
 
-use crate::base::named_enum::by_name;
-use crate::base::{Error, Result};
+use crate::base::named_enum::read_by_name;
+use crate::base::{Error, Result, require};
 
 /// Optimisers. Where a recipe is silent, Adam and AdamW have PyTorch's defaults and SGD a momentum of 0.9.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -106,13 +104,7 @@ pub enum Freeze {
     Norm,
 }
 
-impl FromStr for Freeze {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self> {
-        by_name("part", name, &[("encoder", Self::Encoder), ("norm", Self::Norm)])
-    }
-}
+read_by_name!(Freeze, "part", [("encoder", Self::Encoder), ("norm", Self::Norm)]);
 
 impl OptimizerConfig {
     /// Adam with its defaults.
@@ -137,24 +129,20 @@ impl OptimizerConfig {
         let (shares, decay): (Vec<(&str, f64)>, f32) = match *self {
             Self::Adam { beta_1, beta_2, epsilon, weight_decay, .. }
             | Self::AdamW { beta_1, beta_2, epsilon, weight_decay, .. } => {
-                if !(epsilon > 0.0 && epsilon.is_finite()) {
-                    return Err(Error::Config(format!("`epsilon` of the optimiser must be above 0, not {epsilon}")));
-                }
+                require(epsilon > 0.0 && epsilon.is_finite(), "optimizer.epsilon", epsilon, "above 0")?;
                 (vec![("beta_1", beta_1.into()), ("beta_2", beta_2.into())], weight_decay)
             }
             Self::Sgd { momentum, nesterov, weight_decay, .. } => {
                 if nesterov && momentum == 0.0 {
-                    return Err(Error::Config("`nesterov` needs a momentum above 0".into()));
+                    return Err(Error::conflict("optimizer.nesterov", "needs a momentum above 0"));
                 }
                 (vec![("momentum", momentum)], weight_decay)
             }
         };
-        if let Some((name, value)) = shares.into_iter().find(|(_, value)| !(0.0..1.0).contains(value)) {
-            return Err(Error::Config(format!("`{name}` of the optimiser is a share from 0 to below 1, not {value}")));
+        for (name, value) in shares {
+            let field = format!("optimizer.{name}");
+            require((0.0..1.0).contains(&value), field, value, "a share from 0 to below 1")?;
         }
-        if !(decay >= 0.0 && decay.is_finite()) {
-            return Err(Error::Config(format!("`weight_decay` must be 0 or above, not {decay}")));
-        }
-        Ok(())
+        require(decay >= 0.0 && decay.is_finite(), "optimizer.weight_decay", decay, "0 or above")
     }
 }

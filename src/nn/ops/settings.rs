@@ -2,7 +2,7 @@
 
 use burn::tensor::ops::{ConvOptions, ConvTransposeOptions, InterpolateMode, InterpolateOptions};
 
-use crate::base::Error;
+use crate::base::named_enum::read_by_name;
 
 /// Stride, padding, dilation and groups of a convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,17 +107,11 @@ pub enum Interpolation {
     Bicubic,
 }
 
-impl std::str::FromStr for Interpolation {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self, Error> {
-        let table = [("nearest", Self::Nearest), ("bilinear", Self::Bilinear), ("bicubic", Self::Bicubic)];
-        let known = table.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| *value);
-        known.ok_or_else(|| {
-            Error::Config(format!("unknown interpolation '{name}'; choose nearest, bilinear or bicubic"))
-        })
-    }
-}
+read_by_name!(
+    Interpolation,
+    "interpolation",
+    [("nearest", Self::Nearest), ("bilinear", Self::Bilinear), ("bicubic", Self::Bicubic)]
+);
 
 /// Interpolation and where its corners lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]

@@ -54,10 +54,8 @@ impl ForestPredictor {
     pub fn open(run: &ForestRun, device: DeviceChoice) -> Result<Self> {
         let path = run.forest_path();
         if !path.exists() {
-            return Err(Error::content(
-                run.folder(),
-                "the run has no forest.bin: its training did not finish; train again with --overwrite",
-            ));
+            let reason = "the run has no forest.bin: its training did not finish; train again with `overwrite`";
+            return Err(Error::content(run.folder(), reason));
         }
         let forest = Forest::read(&read_bytes(&path)?).map_err(|reason| Error::content(&path, reason))?;
         let dataset = run.config.dataset.clone();
@@ -70,15 +68,13 @@ impl ForestPredictor {
         let hypercolumns = Hypercolumns::new(config.clone(), encoder, dataset.bands, opened)?;
         let (features, classes) = (hypercolumns.features(), dataset.class_count());
         if (forest.features(), forest.classes()) != (features, classes) {
-            return Err(Error::content(
-                &path,
-                format!(
-                    "is of {} features and {} classes, the run's config.json of {features} and {classes}; they do not \
+            let reason = format!(
+                "is of {} features and {} classes, the run's config.json of {features} and {classes}; they do not \
                      belong together, train again",
-                    forest.features(),
-                    forest.classes()
-                ),
-            ));
+                forest.features(),
+                forest.classes()
+            );
+            return Err(Error::content(&path, reason));
         }
         let source = format!("run {}", run.folder().display());
         Ok(Self { source, hypercolumns, forest, dataset, device })
@@ -98,7 +94,9 @@ impl ForestPredictor {
     pub fn maker(&self) -> Result<Maker> {
         let mut checksum = Checksum::default();
         let written = checksum.write_all(self.hypercolumns.checksum().as_bytes());
-        written.and_then(|()| self.forest.write(&mut checksum)).map_err(|e| Error::Config(e.to_string()))?;
+        written
+            .and_then(|()| self.forest.write(&mut checksum))
+            .map_err(|e| Error::failed("take the checksum of the forest", e))?;
         let options = format!("every pixel; orientation {}", orientation_policy());
         Ok(Maker::new(self.source.clone(), checksum.hex(), &self.dataset, options))
     }

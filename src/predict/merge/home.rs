@@ -12,7 +12,7 @@ const PACKED: usize = 4;
 ///
 /// # Errors
 ///
-/// [`Error::Device`] if the device fails.
+/// [`Error::Failed`] if the device fails.
 pub fn read_classes<const D: usize>(classes: Tensor<D, Int>) -> Result<Vec<u16>> {
     let count = classes.dims().iter().product();
     let classes = classes.reshape([count]);
@@ -29,7 +29,7 @@ fn read<T: burn::tensor::Element>(tensor: Tensor<1, Int>) -> Result<Vec<T>> {
 }
 
 pub(super) fn unreadable(cause: impl std::fmt::Display) -> Error {
-    Error::Device(format!("the result could not be read from the device: {cause}"))
+    Error::failed("read the result from the device", cause)
 }
 
 /// Four classes a number, the first of them in its lowest bits; the last number is completed with zeros.

@@ -117,11 +117,9 @@ pub(crate) struct Work<'a> {
 
 /// That an image has no prediction because its scores are not numbers.
 pub(crate) fn not_numbers(path: &Path) -> Error {
-    Error::content(
-        path,
-        "the network's scores are not numbers (NaN or infinite), so there is no prediction; its weights may come from a \
-         training that broke down: train with a smaller --learning-rate, or take other weights",
-    )
+    let reason = "the network's scores are not numbers (NaN or infinite), so there is no prediction; its weights may come from a \
+         training that broke down: train with a smaller `learning_rate`, or take other weights";
+    Error::content(path, reason)
 }
 
 impl<'a> Work<'a> {

@@ -165,10 +165,8 @@ fn read_validation(plan: &Plan) -> Result<Labelled<'_>> {
     if plan.validation.is_empty() || labelled.total > 0 {
         return Ok(labelled);
     }
-    Err(Error::Config(format!(
-        "none of the {} validation images has a labelled pixel; label some, or leave the validation set out",
-        plan.validation.len()
-    )))
+    let missing = format!("none of the {} validation images has a labelled pixel", plan.validation.len());
+    Err(Error::no_data(missing, "label some, or leave the validation set out"))
 }
 
 /// Notes images that are there more than once, and classes that one of the sets alone has.
@@ -231,17 +229,20 @@ fn check_labels(labelled: &Labelled<'_>, plan: &Plan, session: &Session<'_>) -> 
     };
     let present = names(&|class| class.pixels > 0);
     match &present[..] {
-        [] => Err(Error::Config(format!(
-            "none of the {} images has a labelled pixel; in label images of data set '{}', {} means not labelled, and so \
-             do transparent pixels",
-            plan.images.len(),
-            plan.dataset.name,
-            plan.dataset.ignore.first().map_or_else(|| "no value".into(), StoredNumber::to_string)
-        ))),
-        [only] => Err(Error::Config(format!(
-            "all {} labelled pixels are of class {only}; label some pixels of another class, too",
-            labelled.total
-        ))),
+        [] => {
+            let (name, ignored) = (&plan.dataset.name, plan.dataset.ignore.first());
+            let ignored = ignored.map_or_else(|| "no value".into(), StoredNumber::to_string);
+            Err(Error::no_data(
+                format!("none of the {} images has a labelled pixel", plan.images.len()),
+                format!(
+                    "in label images of data set '{name}', {ignored} means not labelled, and so do transparent pixels"
+                ),
+            ))
+        }
+        [only] => Err(Error::no_data(
+            format!("all {} labelled pixels are of class {only}", labelled.total),
+            "label some pixels of another class, too",
+        )),
         _ => {
             let absent = names(&|class| class.pixels == 0);
             if !absent.is_empty() {

@@ -1,15 +1,14 @@
 //! How well a forest does on labelled pixels that it did not learn from.
 
 use std::collections::HashMap;
-use std::str::FromStr;
 use std::sync::atomic::AtomicBool;
 
 use serde::Serialize;
 
 use super::pixels::Samples;
+use crate::base::Result;
 use crate::base::event::{Event, Sink, Task};
-use crate::base::named_enum;
-use crate::base::{Error, Result};
+use crate::base::named_enum::read_by_name;
 use crate::data::{REGION_FOLDS as FOLDS, Region, pixel_split, region_folds, region_split};
 use crate::metric::{ConfusionMatrix, Evaluation};
 use crate::pixels::forest::{self, Fitted, Outcome, Settings, Watch};
@@ -27,13 +26,7 @@ pub enum Split {
     None,
 }
 
-impl FromStr for Split {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self> {
-        named_enum::by_name("split", name, &[("region", Self::Region), ("pixel", Self::Pixel), ("none", Self::None)])
-    }
-}
+read_by_name!(Split, "split", [("region", Self::Region), ("pixel", Self::Pixel), ("none", Self::None)]);
 
 /// What forests are fitted with.
 pub(crate) struct Fitting<'a> {

@@ -11,7 +11,7 @@ use crate::data::{
 use crate::image::Samples;
 
 const NO_MASKS: &str =
-    "a forest learns from label images, strokes or a table of points and rectangles, not from folders of masks";
+    "must be label images, strokes or a table of points and rectangles for a forest, not folders of masks";
 
 /// What says which pixels of an image are what.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +36,7 @@ impl LabelledImage {
     pub fn from_pairs(pairs: Vec<Pair>) -> Result<Vec<Self>> {
         let image = |pair: Pair| match pair.label {
             Labels::File(file) => Ok(Self { image: pair.image, labels: LabelSource::Image(file) }),
-            Labels::Masks(_) => Err(Error::Config(NO_MASKS.into())),
+            Labels::Masks(_) => Err(Error::conflict("labels", NO_MASKS)),
         };
         pairs.into_iter().map(image).collect()
     }

@@ -80,7 +80,7 @@ pub fn resume(folder: &Path, session: &Session<'_>) -> Result<Outcome> {
 ///
 /// # Errors
 ///
-/// [`Error::Config`] where the run would have gone otherwise so far with these numbers.
+/// [`Error::Conflict`] where the run would have gone otherwise so far with these numbers.
 pub fn resume_for(folder: &Path, epochs: &[usize], session: &Session<'_>) -> Result<Outcome> {
     // Before it is locked: a folder that is no run is left as it is.
     NetworkRun::open(folder)?;
@@ -89,10 +89,8 @@ pub fn resume_for(folder: &Path, epochs: &[usize], session: &Session<'_>) -> Res
     run.config.dataset.follow_orientation();
     let (trained, requested) = (run.config.dataset.orientation.unwrap_or_default(), orientation_policy());
     if trained != requested {
-        return Err(Error::Config(format!(
-            "this run reads images with --orientation {trained}; it cannot be resumed with --orientation {requested}: leave \
-             that out, or train anew"
-        )));
+        let reason = format!("of this run is {trained}: it cannot be resumed with `orientation` {requested}");
+        return Err(Error::conflict("orientation", format!("{reason}; leave that out, or train anew")));
     }
     let samples = run.samples()?;
     let mut saved = Saved::open(&run)?;
@@ -360,7 +358,7 @@ impl<'a> Trainer<'a> {
         if let Some(validation) = validation.as_ref().filter(|validation| !validation.is_numeric()) {
             self.session.note(format!(
                 "epoch {}: the validation loss is {}, so its scores mean nothing and it is never the best; try a smaller \
-                 --learning-rate, or --clip-norm",
+                 `learning_rate`, or `clip_norm`",
                 position.epoch,
                 validation.loss.unwrap_or(f64::NAN)
             ));
@@ -438,7 +436,7 @@ impl<'a> Trainer<'a> {
         let cache = &self.train.cache;
         if cache.is_full() && !std::mem::replace(&mut self.cache_noted, true) {
             let usage = cache.usage(self.train.pairs.len());
-            self.session.note(format!("the cache is full: {usage}; --cache may allow it more"));
+            self.session.note(format!("the cache is full: {usage}; `cache` may allow it more"));
         }
     }
 
