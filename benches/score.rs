@@ -10,7 +10,7 @@ use ndarray::Array2;
 use ndarray_npy::write_npy;
 use segtool::data::{Dataset, Pair};
 use segtool::image::read_labels;
-use segtool::tools::score::{OnFault, Settings, score_files};
+use segtool::tools::score::{Settings, score_files};
 
 const PAIRS: usize = 48;
 const CLASSES: usize = 150;
@@ -57,7 +57,7 @@ fn bytes(pairs: &[Pair]) -> u64 {
 fn score(bencher: divan::Bencher<'_, '_>, (kind, threads): (&str, usize)) {
     let (_folder, pairs) = pairs(kind == "int64");
     let dataset = Dataset::numbered(CLASSES).expect("150 classes");
-    let settings = Settings { dataset, boundary: None, on_fault: OnFault::Stop, implied_ignore: None };
+    let settings = Settings::new(dataset);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
     bencher
         .counter(ItemsCount::new(PAIRS))

@@ -3,6 +3,8 @@
 mod allocator;
 mod cli;
 mod commands;
+mod exit;
+mod flags;
 mod ui;
 
 use std::panic::{self, AssertUnwindSafe};
@@ -11,19 +13,7 @@ use anyhow::bail;
 use segtool::train::is_out_of_memory;
 
 use crate::cli::Command;
-
-/// How the program ends. clap, too, ends with 2 on a wrong command line. What a signal has stopped ends as shells count it,
-/// 128 and the signal's number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Exit {
-    Done = 0,
-    Failed = 1,
-    WrongUsage = 2,
-    SomeSkipped = 3,
-    HungUp = 129,
-    Interrupted = 130,
-    Terminated = 143,
-}
+use crate::exit::Exit;
 
 fn main() -> std::process::ExitCode {
     allocator::keep_freed();
@@ -37,10 +27,7 @@ fn main() -> std::process::ExitCode {
     }
     let exit = in_words(|| run(cli.command)).unwrap_or_else(|error| {
         ui::error(&error);
-        match error.downcast_ref() {
-            Some(segtool::base::Error::Unknown { .. }) => Exit::WrongUsage,
-            _ => Exit::Failed,
-        }
+        Exit::of(&error)
     });
     std::process::ExitCode::from(printed(exit) as u8)
 }

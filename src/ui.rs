@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use segtool::base::event::{EpochReport, Event, Left, Outlook, Sink, Task};
 
+use crate::flags;
+
 /// Between two progress lines where there is no terminal.
 const LINE_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -212,12 +214,12 @@ pub(crate) fn unprinted() -> Option<&'static io::Error> {
 /// Prints a line about what happens. Work goes on where nobody can read it: its reader may have gone, or the disk with the
 /// log may be full.
 pub(crate) fn say(text: &str) {
-    let _ = writeln!(io::stderr().lock(), "{}", visible(text));
+    let _ = writeln!(io::stderr().lock(), "{}", visible(&flags::in_flags(text)));
 }
 
 /// Prints an error with its causes.
 pub(crate) fn error(error: &anyhow::Error) {
-    say(&format!("error: {error:#}"));
+    say(&format!("error: {}", flags::error_text(error)));
 }
 
 /// The text with control characters, such as names may hold, written out: they could clear or recolour the terminal.

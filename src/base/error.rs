@@ -1,8 +1,11 @@
 //! What can go wrong, in words that name the file, the value and the way out.
 
+use super::remedy::{Remedy, end_of_sentence};
 use super::size::Size;
+use super::words::bytes_in_words;
 use std::borrow::Cow;
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// Result with the crate's [`Error`].
@@ -41,7 +44,7 @@ pub enum Error {
         cause: std::io::Error,
     },
     /// A file or folder could not be written.
-    #[error("cannot write {}: {cause}{}", shown(path), write_advice(cause))]
+    #[error("cannot write {}: {cause}{}", shown(path), end_of_sentence(self.remedies()))]
     Write {
         /// The file or folder.
         path: PathBuf,
@@ -75,9 +78,9 @@ pub enum Error {
     /// A label image holds a value that the data set does not define.
     #[error(
         "{}: label {value} at pixel ({x}, {y}) is not in data set '{dataset}' (it defines {expected}); \
-         correct the label image, or say what the value means (in the data set file; of metrics also with --num-class, \
-         --first-label and --ignore-label)",
-        shown(path)
+         correct the label image, or {}",
+        shown(path),
+        Remedy::DefineLabel
     )]
     LabelValue {
         /// The label image.
@@ -94,20 +97,35 @@ pub enum Error {
         expected: String,
     },
     /// Several faults of a data set, found before training.
-    #[error("{}", fault_list(faults, *total, advice.as_deref()))]
+    #[error("{}", fault_list(faults, *total, advice.as_ref()))]
     Faults {
         /// The first faults, one line each.
         faults: Vec<String>,
         /// How many there are in all.
         total: usize,
-        /// What mends them, where it is the same for many.
-        advice: Option<String>,
+        /// What mends them, where it is the same for many: what was found, and the remedy.
+        advice: Option<(String, Remedy)>,
     },
-    /// A setting has a value that cannot work.
-    #[error("{0}")]
-    Config(String),
-    /// A built-in recipe, data set or the like was asked for by a name that there is not.
-    #[error("unknown {kind} '{name}'; there are {known}, or give the path of a file")]
+    /// A setting, an option or an argument has a value that cannot work.
+    #[error("`{field}` is {value}; it must be {expected}")]
+    Invalid {
+        /// Its name, with the table that it stands in.
+        field: Cow<'static, str>,
+        /// The value.
+        value: String,
+        /// What it may be.
+        expected: String,
+    },
+    /// A setting, an option or an argument contradicts another one, or would do nothing beside it.
+    #[error("`{field}` {reason}")]
+    Conflict {
+        /// Its name, with the table that it stands in.
+        field: Cow<'static, str>,
+        /// What it does not go with, and what to do; a sentence about the field.
+        reason: String,
+    },
+    /// A name that stands for nothing.
+    #[error("unknown {kind} '{name}'; choose {known}{}", if *or_file { ", or give the path of a file" } else { "" })]
     Unknown {
         /// What was looked for.
         kind: &'static str,
@@ -115,6 +133,61 @@ pub enum Error {
         name: String,
         /// The names there are.
         known: String,
+        /// Whether the path of a file would do, too.
+        or_file: bool,
+    },
+    /// There is nothing to work on.
+    #[error("{missing}; {advice}")]
+    NoData {
+        /// What there is not.
+        missing: String,
+        /// What to do about it.
+        advice: String,
+    },
+    /// Two files or folders do not go together.
+    #[error("{} and {} {reason}", shown(first), shown(second))]
+    Pair {
+        /// A file or folder.
+        first: PathBuf,
+        /// The other one.
+        second: PathBuf,
+        /// Why not, and what to do; a sentence about the two.
+        reason: String,
+    },
+    /// The place of a result is taken.
+    #[error("{} {reason}{}", shown(path), end_of_sentence(remedies))]
+    Occupied {
+        /// The place.
+        path: PathBuf,
+        /// By what; a sentence about the place.
+        reason: String,
+        /// What to do.
+        remedies: Vec<Remedy>,
+    },
+    /// There is less memory than the work needs, as was found before it began.
+    #[error(
+        "{work} needs about {} of memory, and {} may be used{}",
+        bytes_in_words(*needed),
+        bytes_in_words(*free),
+        end_of_sentence(remedies)
+    )]
+    Memory {
+        /// What was to be done.
+        work: String,
+        /// Bytes that it needs.
+        needed: u64,
+        /// Bytes that it may have.
+        free: u64,
+        /// What to do.
+        remedies: Vec<Remedy>,
+    },
+    /// Something that should always work did not: encoding, or reading from a device.
+    #[error("cannot {work}: {cause}")]
+    Failed {
+        /// What was to be done.
+        work: Cow<'static, str>,
+        /// Why it failed.
+        cause: String,
     },
     /// Weights do not fit the network.
     #[error("{}: the weights do not fit the network\n{details}", shown(path))]
@@ -133,22 +206,23 @@ pub enum Error {
         reason: String,
     },
     /// The device does not exist or was not built in.
-    #[error("{0}")]
-    Device(String),
+    #[error("device '{device}' {reason}")]
+    Device {
+        /// Its name.
+        device: String,
+        /// Why it cannot be used, and what to do; a sentence about the device.
+        reason: String,
+    },
     /// Work was given up because somebody asked for that.
     #[error("stopped")]
     Stopped,
-    /// The device's memory does not suffice.
-    #[error(
-        "the device's memory does not suffice; try a smaller --batch-size (with --accumulate for the same steps), \
-         --checkpointing, --precision bf16 where the device has it, or smaller images, such as --augment crop=256. What was \
-         saved before is kept"
-    )]
+    /// The device's memory does not suffice, as was found in the midst of the work.
+    #[error("the device's memory does not suffice{}. What was saved before is kept", end_of_sentence(self.remedies()))]
     OutOfMemory,
     /// Weights became infinite or not a number.
     #[error(
-        "the weights are no longer numbers after epoch {epoch}, batch {batch}. Those saved before are kept; start again with \
-         a smaller --learning-rate or with --clip-norm"
+        "the weights are no longer numbers after epoch {epoch}, batch {batch}. Those saved before are kept{}",
+        end_of_sentence(self.remedies())
     )]
     NonFiniteWeights {
         /// Epoch, from 1.
@@ -159,7 +233,8 @@ pub enum Error {
     /// The loss became infinite or not a number.
     #[error(
         "the loss became {loss} at epoch {epoch}, batch {batch}; files of this batch: {files}. The weights saved before are \
-         kept; start again with a smaller --learning-rate"
+         kept{}",
+        end_of_sentence(self.remedies())
     )]
     NonFiniteLoss {
         /// The loss.
@@ -188,6 +263,94 @@ impl Error {
     pub fn content(path: impl AsRef<Path>, reason: impl fmt::Display) -> Self {
         Self::Content { path: path.as_ref().into(), reason: reason.to_string() }
     }
+
+    /// [`Error::Invalid`]: `field` is `value`, and must be `expected`.
+    pub fn invalid(field: impl Into<Cow<'static, str>>, value: impl fmt::Display, expected: impl fmt::Display) -> Self {
+        Self::Invalid { field: field.into(), value: value.to_string(), expected: expected.to_string() }
+    }
+
+    /// [`Error::Conflict`] of `field`; `reason` goes on after its name.
+    pub fn conflict(field: impl Into<Cow<'static, str>>, reason: impl fmt::Display) -> Self {
+        Self::Conflict { field: field.into(), reason: reason.to_string() }
+    }
+
+    /// [`Error::Unknown`] for a name of a closed list.
+    pub fn unknown(kind: &'static str, name: impl Into<String>, known: &[&str]) -> Self {
+        let known = match known {
+            [before @ .., last] if !before.is_empty() => format!("{} or {last}", before.join(", ")),
+            _ => known.concat(),
+        };
+        Self::Unknown { kind, name: name.into(), known, or_file: false }
+    }
+
+    /// [`Error::NoData`].
+    pub fn no_data(missing: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self::NoData { missing: missing.into(), advice: advice.into() }
+    }
+
+    /// [`Error::Pair`]; `reason` goes on after the two paths.
+    pub fn pair(first: &Path, second: &Path, reason: impl fmt::Display) -> Self {
+        Self::Pair { first: first.into(), second: second.into(), reason: reason.to_string() }
+    }
+
+    /// [`Error::Pair`] of lists that differ in length.
+    pub fn lengths(first: &Path, [one, other]: [usize; 2], second: &Path) -> Self {
+        let longer = shown(if one > other { first } else { second });
+        let reason =
+            format!("differ in length: they name {one} and {other} files; {longer} has entries without a partner");
+        Self::pair(first, second, reason)
+    }
+
+    /// [`Error::Occupied`]; `reason` goes on after the path.
+    pub fn occupied(path: &Path, reason: impl fmt::Display, remedies: impl Into<Vec<Remedy>>) -> Self {
+        Self::Occupied { path: path.into(), reason: reason.to_string(), remedies: remedies.into() }
+    }
+
+    /// [`Error::Failed`]: it was not possible to do `work`.
+    pub fn failed(work: impl Into<Cow<'static, str>>, cause: impl fmt::Display) -> Self {
+        Self::Failed { work: work.into(), cause: cause.to_string() }
+    }
+
+    /// [`Error::Device`]; `reason` goes on after the device.
+    pub fn device(device: impl fmt::Display, reason: impl fmt::Display) -> Self {
+        Self::Device { device: device.to_string(), reason: reason.to_string() }
+    }
+
+    /// The ways out that are known, the best first.
+    pub fn remedies(&self) -> &[Remedy] {
+        match self {
+            Self::Occupied { remedies, .. } | Self::Memory { remedies, .. } => remedies,
+            Self::Faults { advice: Some((_, remedy)), .. } => std::slice::from_ref(remedy),
+            Self::LabelValue { .. } => &[Remedy::DefineLabel],
+            Self::OutOfMemory => {
+                &[Remedy::SmallerBatch(None), Remedy::Checkpointing(None), Remedy::Bf16, Remedy::SmallerImages]
+            }
+            Self::NonFiniteWeights { .. } => &[Remedy::Smaller("learning_rate"), Remedy::Give("clip_norm")],
+            Self::NonFiniteLoss { .. } => &[Remedy::Smaller("learning_rate")],
+            Self::Write { cause, .. } => match cause.kind() {
+                ErrorKind::StorageFull => &[Remedy::FreeSpace, Remedy::Another("output")],
+                ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => &[Remedy::Another("output")],
+                _ => &[],
+            },
+            _ => &[],
+        }
+    }
+
+    /// Whether what was asked for cannot work on any machine and with any files: a wrong value, options that contradict each
+    /// other, a name that there is not.
+    pub fn is_wrong_usage(&self) -> bool {
+        matches!(self, Self::Invalid { .. } | Self::Conflict { .. } | Self::Unknown { .. })
+    }
+}
+
+/// [`Error::Invalid`] unless `holds`.
+pub(crate) fn require(
+    holds: bool,
+    field: impl Into<Cow<'static, str>>,
+    value: impl fmt::Display,
+    expected: impl fmt::Display,
+) -> Result<()> {
+    if holds { Ok(()) } else { Err(Error::invalid(field, value, expected)) }
 }
 
 /// Most characters of a path that are shown; systems take up to 4096 bytes, but lists may hold any line.
@@ -206,18 +369,7 @@ fn shown(path: &Path) -> Cow<'_, str> {
     shown.chain([rest.to_owned()]).collect()
 }
 
-/// The usual next step for the two write failures that users meet.
-fn write_advice(cause: &std::io::Error) -> &'static str {
-    match cause.kind() {
-        std::io::ErrorKind::StorageFull => "; free some space or choose another --output-path",
-        std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
-            "; choose a folder that you may write to with --output-path"
-        }
-        _ => "",
-    }
-}
-
-fn fault_list(faults: &[String], total: usize, advice: Option<&str>) -> String {
+fn fault_list(faults: &[String], total: usize, advice: Option<&(String, Remedy)>) -> String {
     let noun = if total == 1 { "fault" } else { "faults" };
     let mut text = format!("the data set has {total} {noun}:");
     for fault in faults {
@@ -227,9 +379,8 @@ fn fault_list(faults: &[String], total: usize, advice: Option<&str>) -> String {
     if total > faults.len() {
         text.push_str(&format!("\n  ... and {} more", total - faults.len()));
     }
-    if let Some(advice) = advice {
-        text.push('\n');
-        text.push_str(advice);
+    if let Some((found, remedy)) = advice {
+        text.push_str(&format!("\n{found}; {remedy}"));
     }
     text
 }

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::error::{Error, Result};
+use super::remedy::Remedy;
 
 /// A set of files by what they are, not by their names; one question to the system a file.
 #[derive(Debug, Clone, Default)]
@@ -31,15 +32,13 @@ impl ReadFiles {
         self.files.get(&identity(output)?).map(PathBuf::as_path)
     }
 
-    /// An error if writing `output` would replace an input; `flag` is what chooses another place.
-    pub fn refuse(&self, output: &Path, flag: &str) -> Result<()> {
+    /// An error if writing `output` would replace an input; `field` is what chooses another place.
+    pub fn refuse(&self, output: &Path, field: &'static str) -> Result<()> {
         let Some(input) = self.replaced_by(output) else { return Ok(()) };
         let same =
             if input == output { String::new() } else { format!(" (it is the same file as {})", input.display()) };
-        Err(Error::Config(format!(
-            "the result would overwrite the input {}{same}; choose another {flag}",
-            output.display()
-        )))
+        let reason = format!("is read, too: the result would overwrite the input{same}");
+        Err(Error::occupied(output, reason, [Remedy::Another(field)]))
     }
 }
 
@@ -75,16 +74,16 @@ mod tests {
         let inputs = ReadFiles::new([at("a.png"), at("gone.png")]);
         assert_eq!(inputs.replaced_by(&at("sub/../a.png")), Some(at("a.png").as_path()));
         for other in ["b.png", "gone.png", "new.png"] {
-            assert!(inputs.refuse(&at(other), "--output").is_ok(), "{other}");
+            assert!(inputs.refuse(&at(other), "output").is_ok(), "{other}");
         }
         #[cfg(unix)]
         {
             std::os::unix::fs::symlink(at("a.png"), at("soft.png")).unwrap();
             fs::hard_link(at("a.png"), at("hard.png")).unwrap();
             for link in ["soft.png", "hard.png"] {
-                let message = inputs.refuse(&at(link), "--output").unwrap_err().to_string();
+                let message = inputs.refuse(&at(link), "output").unwrap_err().to_string();
                 assert!(message.contains("would overwrite the input") && message.contains("a.png)"), "{message}");
-                assert!(message.ends_with("choose another --output"), "{message}");
+                assert!(message.ends_with("choose another `output`"), "{message}");
             }
         }
     }

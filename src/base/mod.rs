@@ -10,10 +10,13 @@ pub mod label_map;
 pub(crate) mod main_memory;
 #[doc(hidden)]
 pub mod named_enum;
+pub mod remedy;
 pub mod size;
 #[doc(hidden)]
 pub mod words;
 
+pub(crate) use error::require;
 pub use error::{Error, Result};
 pub use label_map::LabelMap;
+pub use remedy::Remedy;
 pub use size::Size;

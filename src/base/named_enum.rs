@@ -8,22 +8,13 @@ pub fn usual_spelling(name: &str) -> String {
 }
 
 /// The value that a name stands for, whatever its case; an unknown name lists the known ones.
-pub fn by_name<T: Copy + PartialEq>(kind: &str, name: &str, table: &[(&'static str, T)]) -> Result<T> {
+pub fn by_name<T: Copy + PartialEq>(kind: &'static str, name: &str, table: &[(&'static str, T)]) -> Result<T> {
     let wanted = usual_spelling(name);
     table.iter().find(|(known, _)| *known == wanted).map(|(_, value)| *value).ok_or_else(|| {
         // Of several names of a value, the first is enough.
         let known = table.iter().filter(|(known, value)| name_of(value, table) == *known);
-        unknown(kind, name, &known.map(|(known, _)| *known).collect::<Vec<_>>())
+        Error::unknown(kind, name, &known.map(|(known, _)| *known).collect::<Vec<_>>())
     })
-}
-
-/// What is said about a name that is none of the known ones.
-pub fn unknown(kind: &str, name: &str, known: &[&str]) -> Error {
-    let choices = match known {
-        [before @ .., last] if !before.is_empty() => format!("{} or {last}", before.join(", ")),
-        _ => known.concat(),
-    };
-    Error::Config(format!("unknown {kind} '{name}'; choose {choices}"))
 }
 
 /// The name of a value; the first, if it has several.

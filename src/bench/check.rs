@@ -42,7 +42,7 @@ pub struct Difference {
 ///
 /// # Errors
 ///
-/// [`Error::Config`] if a result, or a weight after the step, is not a finite number; those of opening the devices.
+/// [`Error::Failed`] if a result, or a weight after the step, is not a finite number; those of opening the devices.
 pub fn check(options: &Options) -> Result<Vec<Difference>> {
     let own = Options { own_step: true, mode: Mode::Train, ..options.clone() };
     let reference = Options { device: DeviceChoice::Flex, precision: Precision::Float32, ..own.clone() };
@@ -94,11 +94,11 @@ fn check_finite(options: &Options, results: &[Parameter]) -> Result<()> {
     let odd = |result: &&Parameter| result.data.iter::<f64>().any(|value| !value.is_finite());
     match results.iter().find(odd) {
         None => Ok(()),
-        Some(result) => Err(Error::Config(format!(
-            "a training step of recipe {} on {} in {} comes to numbers that are not finite ({}), so it can be compared with \
-             nothing",
-            options.recipe.name, options.device, options.precision, result.name
-        ))),
+        Some(result) => {
+            let Options { recipe, device, precision, .. } = options;
+            let work = format!("compare a training step of recipe {} on {device} in {precision}", recipe.name);
+            Err(Error::failed(work, format!("it comes to numbers that are not finite ({})", result.name)))
+        }
     }
 }
 

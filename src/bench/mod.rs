@@ -13,8 +13,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
 use crate::base::named_enum::named_enum;
-use crate::base::words::bytes_in_words;
-use crate::base::{Error, Result, Size};
+use crate::base::{Error, Remedy, Result, Size};
 use crate::nn::activation::{Activation, Rule};
 use crate::nn::cost::{inference_memory, training_memory};
 use crate::nn::device::{DeviceChoice, free_memory, peak_memory};
@@ -170,12 +169,8 @@ fn check_memory(options: &Options) -> Result<()> {
     if needed <= free {
         return Ok(());
     }
-    Err(Error::Config(format!(
-        "a step on a batch of {batch} images of {size} needs about {} of memory, and {} are free; choose a smaller --batch \
-         or --size",
-        bytes_in_words(needed),
-        bytes_in_words(free)
-    )))
+    let work = format!("a step on a batch of {batch} images of {size}");
+    Err(Error::Memory { work, needed, free, remedies: vec![Remedy::Smaller("batch"), Remedy::Smaller("size")] })
 }
 
 /// Measures; a run begins with two steps that do not count.
@@ -336,5 +331,5 @@ fn infer(network: &InferenceNetwork, rule: Rule, input: &Tensor<4>) -> Result<()
 }
 
 fn wait(device: &Device) -> Result<()> {
-    device.sync().map_err(|e| Error::Device(format!("the device failed: {e}")))
+    device.sync().map_err(|e| Error::failed("wait for the device", e))
 }

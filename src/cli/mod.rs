@@ -23,7 +23,8 @@ use segtool::nn::precision::Precision;
 use segtool::predict::{NpyType, Scales};
 use segtool::weights::{Choice, Target};
 
-use crate::{Exit, ui};
+use crate::exit::Exit;
+use crate::{flags, ui};
 
 pub(crate) use dataset::InspectDataset;
 pub(crate) use forest::{Core, ForestTraining};
@@ -40,8 +41,9 @@ pub(crate) use without_network::{Column, Concat, Metrics, Rgb2Gray};
     name = "segtool",
     version,
     about,
-    after_help = "Exit codes: 0 done; 1 failed; 2 wrong command line; 3 done, but some inputs were skipped; 129, 130, 143 stopped by a \
-                  signal (SIGHUP, SIGINT, SIGTERM)."
+    after_help = "Exit codes: 0 done; 1 failed; 2 wrong usage (options that cannot work, contradict each other or would do nothing); \
+                  3 done, but some inputs were skipped; 129, 130, 143 stopped by a signal (SIGHUP, SIGINT, SIGTERM), saved or, at \
+                  a second one, at once."
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -412,10 +414,11 @@ pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Cli {
     }
     let matches = command.clone().try_get_matches_from(arguments).unwrap_or_else(|error| end(&error));
     let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| end(&error));
-    if let Some((_, matches)) = matches.subcommand()
-        && let Err(reason) = settle(&mut cli.command, matches)
-    {
-        end(&command.error(ErrorKind::ArgumentConflict, reason));
+    if let Some((name, matches)) = matches.subcommand() {
+        command.find_subcommand(name).into_iter().for_each(|running| flags::keep(running, &command));
+        if let Err(reason) = settle(&mut cli.command, matches) {
+            end(&command.error(ErrorKind::ArgumentConflict, reason));
+        }
     }
     cli
 }

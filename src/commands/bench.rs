@@ -1,12 +1,13 @@
 //! `segtool bench`.
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, anyhow};
 use segtool::bench::{Difference, Mode, Options, Report, check, run as measure};
 use segtool::nn::precision::Precision;
 use segtool::recipe::NetworkRecipe;
 
 use crate::cli::Bench;
-use crate::{Exit, ui};
+use crate::exit::{Exit, wrong_usage};
+use crate::ui;
 
 /// Largest relative difference from flex that rounding in float32 explains.
 const LIMIT: f64 = 1e-3;
@@ -62,7 +63,7 @@ fn judge(differences: &[Difference], precision: Precision) -> Result<(), String>
 
 fn options(arguments: &Bench) -> Result<Options> {
     if arguments.own_step && arguments.mode != Mode::Train {
-        bail!("--own-step is about training; give --mode train, too");
+        wrong_usage!("--own-step is about training; give --mode train, too");
     }
     let mut recipe = NetworkRecipe::find_with(&arguments.recipe, &arguments.set)?;
     if let Some(width) = arguments.width {

@@ -12,8 +12,8 @@ use segtool::run::find_dataset;
 use segtool::tools::concat::{Inputs, Options, Partners, Predictions, Triple, concat_files};
 
 use super::use_threads;
-use crate::Exit;
 use crate::cli::Concat;
+use crate::exit::Exit;
 use crate::ui::{self, Progress};
 
 /// Where the Capstone's script looks for image and label of ADE20K's predictions.
@@ -36,7 +36,7 @@ pub(crate) fn run(arguments: &Concat) -> Result<Exit> {
     if arguments.dataset.is_some() || arguments.num_class.is_some() {
         let pair = |triple: &Triple| Some(Pair { image: triple.image.clone(), label: triple.label.clone()? });
         let pairs: Vec<Pair> = triples.iter().filter_map(pair).collect();
-        refuse_exchanged(&pairs, &dataset, "--images and --labels, or --image-list and --label-list")?;
+        refuse_exchanged(&pairs, &dataset, "`images` and `labels`, or `image_list` and `label_list`")?;
     }
     origins(triples.iter().filter_map(|triple| triple.prediction.as_deref()))
         .iter()

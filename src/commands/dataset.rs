@@ -12,8 +12,8 @@ use segtool::data::{
 use serde_json::{Value, json};
 
 use super::use_threads;
-use crate::Exit;
 use crate::cli::InspectDataset;
+use crate::exit::Exit;
 use crate::ui::{self, Progress};
 
 /// Most numbers and colours in the table; JSON has them all.
@@ -30,7 +30,7 @@ pub(crate) fn run(arguments: &InspectDataset) -> Result<Exit> {
     if let Some(output) = &arguments.output {
         let mut read = ReadFiles::new(&source.files);
         read.add(arguments.names.iter().chain(&arguments.labels).chain(&arguments.images));
-        read.refuse(output, "--output")?;
+        read.refuse(output, "output")?;
     }
     use_threads(arguments.workers)?;
     let images = arguments

@@ -20,8 +20,8 @@ use segtool::train::{Job, Outcome, Session, Source, Validation, train};
 
 use super::metrics;
 use super::stop::Stop;
-use crate::Exit;
 use crate::cli::Demo;
+use crate::exit::Exit;
 use crate::ui::{self, Progress};
 
 const SIZE: Size = Size { width: 128, height: 128 };

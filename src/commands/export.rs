@@ -4,8 +4,8 @@ use anyhow::Result;
 use segtool::base::inputs::ReadFiles;
 use segtool::weights::{Weights, locate};
 
-use crate::Exit;
 use crate::cli::Export;
+use crate::exit::Exit;
 use crate::ui::{self, Progress};
 
 pub(crate) fn run(arguments: Export) -> Result<Exit> {
@@ -14,7 +14,7 @@ pub(crate) fn run(arguments: Export) -> Result<Exit> {
     // For CSAIL, the output is a folder with two files.
     for output in [arguments.output.clone(), arguments.output.join("encoder.pth"), arguments.output.join("decoder.pth")]
     {
-        read.refuse(&output, "--output")?;
+        read.refuse(&output, "output")?;
     }
     let weights = Weights::open_chosen(&files, None, &arguments.chosen.choice())?;
     let (written, notes) = weights.export(arguments.to, &arguments.output)?;

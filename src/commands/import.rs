@@ -1,22 +1,22 @@
 //! `segtool import`.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use segtool::base::inputs::ReadFiles;
 use segtool::data::{Dataset, Normalisation};
 use segtool::recipe::NetworkRecipe;
 use segtool::weights::{Weights, locate};
 
-use crate::Exit;
 use crate::cli::Import;
+use crate::exit::{Exit, wrong_usage};
 use crate::ui::{self, Progress};
 
 pub(crate) fn run(arguments: Import) -> Result<Exit> {
     if arguments.output.extension().is_none_or(|extension| extension != "safetensors") {
-        bail!("--output {}: imported weights are written as .safetensors", arguments.output.display());
+        wrong_usage!("--output {}: imported weights are written as .safetensors", arguments.output.display());
     }
     let recipe = arguments.recipe.as_deref().map(NetworkRecipe::find).transpose()?;
     let files = locate(&arguments.files, &Progress::new())?;
-    ReadFiles::new(&files).refuse(&arguments.output, "--output")?;
+    ReadFiles::new(&files).refuse(&arguments.output, "output")?;
     let choice = arguments.chosen.choice();
     let mut weights = Weights::open_chosen(&files, recipe.as_ref().map(|recipe| &recipe.network), &choice)?;
     if let Some(recipe) = &recipe {
@@ -25,7 +25,9 @@ pub(crate) fn run(arguments: Import) -> Result<Exit> {
     if let Some(name) = &arguments.dataset {
         let dataset = Dataset::find(name)?;
         if let Normalisation::PerDataset { .. } = dataset.normalisation {
-            bail!("data set '{name}' measures its normalisation in training; give one whose normalisation is fixed");
+            wrong_usage!(
+                "data set '{name}' measures its normalisation in training; give one whose normalisation is fixed"
+            );
         }
         weights.set_normalisation(dataset.normalisation.clone())?;
         weights.set_dataset(dataset);

@@ -15,10 +15,11 @@ mod start;
 mod stop;
 pub(crate) mod train;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use segtool::base::words::bytes_in_words;
 use segtool::nn::device::{DeviceChoice, peak_memory};
 
+use crate::exit::wrong_usage;
 use crate::ui;
 
 /// Has rayon work on so many threads; on all cores if nothing is said. To be called before it works at all.
@@ -31,8 +32,8 @@ pub(crate) fn use_threads(threads: Option<usize>) -> Result<()> {
 fn refuse_flags(flags: &[String], what: &str) -> Result<()> {
     match flags {
         [] => Ok(()),
-        [flag] => bail!("{flag} has no effect with {what}; leave it out"),
-        flags => bail!("{} have no effect with {what}; leave them out", flags.join(" and ")),
+        [flag] => wrong_usage!("{flag} has no effect with {what}; leave it out"),
+        flags => wrong_usage!("{} have no effect with {what}; leave them out", flags.join(" and ")),
     }
 }
 

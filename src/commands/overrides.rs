@@ -2,11 +2,12 @@
 
 use std::mem::discriminant;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use segtool::recipe::{Kind, NetworkRecipe, OptimizerConfig, Recipe, Training};
 
 use super::refuse_flags;
 use crate::cli::{ForestTraining, NetworkTraining, Optimizer, Procedure, Train};
+use crate::exit::wrong_usage;
 
 /// The recipe as the options want it, but for `--set`, which comes before them. Options without effect on its kind of model
 /// are refused.
@@ -70,7 +71,7 @@ fn set_epochs(training: &mut Training, epochs: &[usize]) -> Result<()> {
         (epochs, phases) if epochs.len() == phases.len() => {
             phases.iter_mut().zip(epochs).for_each(|(phase, epochs)| phase.epochs = *epochs);
         }
-        (_, phases) => bail!(
+        (_, phases) => wrong_usage!(
             "--num-epoch has {} numbers, but the recipe trains in {} phases; give one number for each, as in {}",
             epochs.len(),
             phases.len().max(1),

@@ -12,8 +12,8 @@ use segtool::weights::{Choice, Weights, locate};
 
 use super::refuse_flags;
 use super::stop::Stop;
-use crate::Exit;
 use crate::cli::{ForestPrediction, NetworkPrediction, Predict};
+use crate::exit::{Exit, wrong_usage};
 use crate::ui::{self, Progress};
 
 pub(crate) fn run(mut arguments: Predict) -> Result<Exit> {
@@ -112,7 +112,7 @@ fn outputs(arguments: &Predict, images: usize) -> Result<Outputs> {
     let depths = core.depth_top.zip(core.depth_bottom).map(|(top, bottom)| Depths::new(top, bottom)).transpose()?;
     let axis = core.along.map(Axis::from);
     if depths.is_some() && images > 1 {
-        bail!(
+        wrong_usage!(
             "--depth-top and --depth-bottom are those of one core, but {images} images are given; predict one at a time"
         );
     }

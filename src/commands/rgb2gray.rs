@@ -7,8 +7,8 @@ use segtool::data::{find_images, find_images_below, read_list};
 use segtool::tools::rgb2gray::{Job, Options, convert_files};
 
 use super::use_threads;
-use crate::Exit;
 use crate::cli::Rgb2Gray;
+use crate::exit::Exit;
 use crate::ui::{self, Progress};
 
 pub(crate) fn run(arguments: Rgb2Gray) -> Result<Exit> {

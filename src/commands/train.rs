@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use segtool::base::files::check_writable;
 use segtool::base::inputs::ReadFiles;
 use segtool::nn::device::DeviceChoice;
@@ -15,8 +15,8 @@ use segtool::weights::locate;
 use super::start::Start;
 use super::stop::Stop;
 use super::{overrides, say_peak};
-use crate::Exit;
 use crate::cli::Train;
+use crate::exit::{Exit, wrong_usage};
 use crate::ui::{self, Progress};
 
 pub(crate) fn run(arguments: Train) -> Result<Exit> {
@@ -120,7 +120,7 @@ fn images(arguments: &Train) -> Result<Source> {
     let masks = arguments.network.mask_folders.clone().map(Source::MaskFolders);
     match listed.or(folders).or(masks) {
         Some(source) => Ok(source),
-        None => bail!(
+        None => wrong_usage!(
             "no labels: give --images and --labels, --train-list and --label-list, --mask-folders, or --label-csv for a \
              random forest"
         ),

@@ -12,7 +12,7 @@ use super::trained_samples::TrainedSamples;
 use crate::base::error::plain_types;
 use crate::base::files::read_text;
 use crate::base::named_enum::usual_spelling;
-use crate::base::{Error, Result};
+use crate::base::{Error, Result, require};
 use crate::image::{MINUS_ONE, OrientationPolicy, distinct_colors, follow_orientation_policy, orientation_policy};
 use crate::metric::{Convention, LabelValues, OtherValues};
 
@@ -97,9 +97,8 @@ fn foreground() -> String {
 fn values(first: u16, classes: usize) -> Result<Vec<u16>> {
     // The largest value stays free: it is read from -1, the usual "not labelled".
     if usize::from(first) + classes > usize::from(u16::MAX) {
-        return Err(Error::Config(format!(
-            "{classes} classes from {first} are more than 16-bit label values can tell apart"
-        )));
+        let expected = format!("fewer: label values from {first} on have 16 bits");
+        return Err(Error::invalid("classes", classes, expected));
     }
     Ok((first..first + classes as u16).collect())
 }
@@ -123,7 +122,7 @@ impl Dataset {
             return Self::parse(text, path);
         }
         let known = Self::names().collect::<Vec<_>>().join(", ");
-        Err(Error::Unknown { kind: "data set", name: name_or_path.into(), known })
+        Err(Error::Unknown { kind: "data set", name: name_or_path.into(), known, or_file: true })
     }
 
     /// `classes` nameless classes with label values 1..=K; any other value means "not labelled". So the original
@@ -139,7 +138,7 @@ impl Dataset {
         let numbered = Self::nameless(name, values(first, classes)?, (3, normalisation));
         let ignore = ignore.into_iter().map(StoredNumber::from).collect();
         let numbered = Self { ignore, other_values: others, ignore_colors: vec![[0; 3]], ..numbered };
-        numbered.check_values().map_err(Error::Config)?;
+        numbered.check_values()?;
         Ok(numbered)
     }
 
@@ -187,7 +186,7 @@ impl Dataset {
     pub fn parse(text: &str, path: &Path) -> Result<Self> {
         let failed = |e: toml::de::Error| Error::content(path, plain_types(&e.to_string()));
         let dataset: Self = toml::from_str(text).map_err(failed)?;
-        dataset.validate().map_err(|reason| Error::content(path, reason))?;
+        dataset.validate().map_err(|fault| Error::content(path, fault))?;
         if dataset.other_values == OtherValues::Wrong {
             return Err(Error::content(path, "`other_values` is \"error\" or \"unlabelled\""));
         }
@@ -195,37 +194,35 @@ impl Dataset {
     }
 
     /// Checks what the format alone does not.
-    pub fn validate(&self) -> Result<(), String> {
-        if self.bands == 0 {
-            return Err("`bands` must be at least 1".into());
-        }
-        if self.classes.len() < 2 {
-            return Err(format!("a data set has 2 or more classes; found {}", self.classes.len()));
-        }
+    pub fn validate(&self) -> Result<()> {
+        require(self.bands > 0, "bands", self.bands, "at least 1")?;
+        let classes = self.classes.len();
+        require(classes >= 2, "[[classes]]", format!("a list of {classes}"), "a list of 2 or more classes")?;
         self.check_values()
     }
 
     /// As [`Self::validate`], but a single class will do, as it does for scoring.
-    pub fn check_values(&self) -> Result<(), String> {
-        if !(1..=Self::MAX_CLASSES).contains(&self.classes.len()) {
-            return Err(format!("there are 1 to {} classes; found {}", Self::MAX_CLASSES, self.classes.len()));
-        }
+    pub fn check_values(&self) -> Result<()> {
+        let (classes, most) = (self.classes.len(), Self::MAX_CLASSES);
+        let expected = format!("a list of 1 to {most} classes");
+        require((1..=most).contains(&classes), "[[classes]]", format!("a list of {classes}"), expected)?;
         let mut values: BTreeSet<u16> = self.ignored_values().collect();
         for class in &self.classes {
             let letters = class.name.chars().count();
             if letters > Self::LONGEST_NAME {
                 let beginning: String = class.name.chars().take(20).collect();
-                return Err(format!(
-                    "the name of class '{beginning}...' has {letters} characters; at most {} are possible",
-                    Self::LONGEST_NAME
-                ));
+                let expected = format!("at most {} characters long, not {letters}", Self::LONGEST_NAME);
+                return Err(Error::invalid("[[classes]].name", format!("'{beginning}...'"), expected));
             }
             if class.values.is_empty() {
-                return Err(format!("class '{}' has no label value", class.name));
+                let value = format!("empty for class '{}'", class.name);
+                return Err(Error::invalid("[[classes]].values", value, "a list of at least one label value"));
             }
             for &value in &class.values {
                 if !values.insert(value) {
-                    return Err(format!("label value {value} of class '{}' is used twice", class.name));
+                    let reason =
+                        format!("has label value {value} of class '{}' twice; each means one thing", class.name);
+                    return Err(Error::conflict("[[classes]].values", reason));
                 }
             }
         }
@@ -339,7 +336,7 @@ mod tests {
         let merged = Dataset::find("seeps").unwrap().merged();
         let labels = RawLabels::Values(Size { width: 8, height: 1 }, (0..8).collect());
         assert_eq!(merged.class_map(Path::new("x"), &labels).unwrap().classes, [0, 1, 1, 1, 1, 1, 1, 1]);
-        assert_eq!(merged.validate(), Ok(()));
+        merged.validate().unwrap();
         let seeps = Dataset::find("seeps").unwrap();
         let labels = RawLabels::Colors(Size { width: 8, height: 1 }, seeps.colors());
         assert_eq!(merged.class_map(Path::new("x"), &labels).unwrap().classes, [0, 1, 1, 1, 1, 1, 1, 1]);

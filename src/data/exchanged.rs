@@ -14,8 +14,8 @@ const MAX_READ: usize = 3;
 const UNDEFINED: usize = 4;
 
 /// Refuses pairs whose images are label images of the data set, and whose label images are none. A few pairs are read, before
-/// all are: one line tells more than a list of faults of every file. `flags` is what to exchange.
-pub fn refuse_exchanged(pairs: &[Pair], dataset: &Dataset, flags: &str) -> Result<()> {
+/// all are: one line tells more than a list of faults of every file. `fields` is what to exchange.
+pub fn refuse_exchanged(pairs: &[Pair], dataset: &Dataset, fields: &str) -> Result<()> {
     let chosen = [0, pairs.len() / 2, pairs.len().saturating_sub(1)];
     let mut chosen: Vec<&Pair> = chosen.into_iter().take(MAX_READ.min(pairs.len())).map(|i| &pairs[i]).collect();
     chosen.dedup();
@@ -27,13 +27,15 @@ pub fn refuse_exchanged(pairs: &[Pair], dataset: &Dataset, flags: &str) -> Resul
         shown.is_some() && !labels.is_empty() && labels.iter().all(|label| shows_no_classes(label, dataset))
     };
     match chosen.first() {
-        Some(first) if chosen.iter().all(&mut exchanged) && varied => Err(Error::Config(format!(
-            "images and label images seem to be swapped: {}, given as an image, holds only label values of data set '{}', and \
-             {}, given as its label image, holds others; swap {flags}",
-            first.image.display(),
-            dataset.name,
-            first.label.files().first().map_or(first.label.name(), |file| file.as_path()).display()
-        ))),
+        Some(first) if chosen.iter().all(&mut exchanged) && varied => {
+            let label = first.label.files().first().map_or(first.label.name(), |file| file.as_path());
+            let reason = format!(
+                "seem to be swapped, as images and label images: the first, given as an image, holds only label values of data \
+                 set '{}', and the second, given as its label image, holds others; swap {fields}",
+                dataset.name
+            );
+            Err(Error::pair(&first.image, label, reason))
+        }
         _ => Ok(()),
     }
 }

@@ -80,14 +80,12 @@ pub(super) fn only_lossy(folder: &Path) -> Result<bool> {
 pub fn find_labels(folder: &Path) -> Result<Vec<PathBuf>> {
     let found = Listing::of(folder, &LABELS)?.found;
     if let (true, Some(lossy)) = (found.is_empty(), Listing::of(folder, &LOSSY)?.found.first()) {
-        return Err(Error::content(
-            folder,
-            format!(
-                "the folder holds no label images but files such as {}, whose compression changes values at edges; save \
+        let reason = format!(
+            "the folder holds no label images but files such as {}, whose compression changes values at edges; save \
                  the label images as PNG or TIFF",
-                name(lossy)
-            ),
-        ));
+            name(lossy)
+        );
+        return Err(Error::content(folder, reason));
     }
     not_empty(found, folder, &LABELS)
 }
@@ -167,10 +165,8 @@ impl Listing {
 
 fn not_empty(found: Vec<PathBuf>, folder: &Path, extensions: &[&str]) -> Result<Vec<PathBuf>> {
     if found.is_empty() {
-        return Err(Error::content(
-            folder,
-            format!("the folder holds no file of a known kind ({})", extensions.join(", ")),
-        ));
+        let reason = format!("the folder holds no file of a known kind ({})", extensions.join(", "));
+        return Err(Error::content(folder, reason));
     }
     Ok(found)
 }

@@ -14,7 +14,7 @@ use super::pair::{Labels, Pair};
 use super::pair_names::name_note;
 use crate::base::event::{Event, Sink};
 use crate::base::files::read_text;
-use crate::base::{Error, Result};
+use crate::base::{Error, Result, require};
 
 /// Most unmatched files that an error names.
 const MAX_NAMED: usize = 20;
@@ -36,16 +36,7 @@ pub fn read_label_list(list: &Path, sink: &dyn Sink) -> Result<Vec<PathBuf>> {
 pub fn pair_lists(images: &Path, labels: &Path, sink: &dyn Sink) -> Result<Vec<Pair>> {
     let (left, right) = (read_list(images, sink)?, read_label_list(labels, sink)?);
     if left.len() != right.len() {
-        let (longer, shorter) = if left.len() > right.len() { (images, labels) } else { (labels, images) };
-        return Err(Error::Config(format!(
-            "the lists differ in length: {} names {} files, {} names {}; {} has entries without a partner in {}",
-            images.display(),
-            left.len(),
-            labels.display(),
-            right.len(),
-            longer.display(),
-            shorter.display()
-        )));
+        return Err(Error::lengths(images, [left.len(), right.len()], labels));
     }
     let pairs: Vec<Pair> =
         left.into_iter().zip(right).map(|(image, label)| Pair { image, label: label.into() }).collect();
@@ -180,20 +171,13 @@ pub fn pair_folders(images: &Path, labels: &Path, sink: &dyn Sink) -> Result<Vec
         return Ok(vec![Pair { image: images.into(), label: labels.to_path_buf().into() }]);
     }
     if images.is_file() != labels.is_file() {
-        return Err(Error::Config(format!(
-            "{} and {} must be two folders or two files",
-            images.display(),
-            labels.display()
-        )));
+        return Err(Error::pair(images, labels, "must be two folders or two files"));
     }
     let found = find_images(images, sink)?;
     if only_lossy(labels)? && !only_lossy(images)? {
-        return Err(Error::Config(format!(
-            "images and label images seem to be swapped: {} holds only JPEG or WebP files, which cannot be label images, and {} \
-             holds files that can; swap the two",
-            labels.display(),
-            images.display()
-        )));
+        let reason = "seem to be swapped, as images and label images: the second holds only JPEG or WebP files, which cannot be \
+                      label images, and the first holds files that can; swap the two";
+        return Err(Error::pair(images, labels, reason));
     }
     pair_stems(images, labels, one_a_stem(found)?)
 }
@@ -238,13 +222,9 @@ fn match_stems(
     if !alone.is_empty() {
         let named: Vec<String> = alone.iter().take(MAX_NAMED).map(|path| path.display().to_string()).collect();
         let more = if alone.len() > MAX_NAMED { ", ..." } else { "" };
-        return Err(Error::Config(format!(
-            "{} files of {} and {} have no partner of the same name: {}{more}",
-            alone.len(),
-            images.display(),
-            labels.display(),
-            named.join(", ")
-        )));
+        let (count, named) = (alone.len(), named.join(", "));
+        let reason = format!("have {count} files without a partner of the same name in the other: {named}{more}");
+        return Err(Error::pair(images, labels, reason));
     }
     Ok(pairs)
 }
@@ -253,11 +233,8 @@ fn one_a_stem(paths: Vec<PathBuf>) -> Result<BTreeMap<String, PathBuf>> {
     let mut stems = BTreeMap::new();
     for path in paths {
         if let Some(other) = stems.insert(stem(&path), path.clone()) {
-            return Err(Error::Config(format!(
-                "{} and {} have the same stem, so it is not clear which one to pair; use lists instead",
-                other.display(),
-                path.display()
-            )));
+            let reason = "have the same stem, so it is not clear which one to pair; use lists instead";
+            return Err(Error::pair(&other, &path, reason));
         }
     }
     Ok(stems)
@@ -265,15 +242,11 @@ fn one_a_stem(paths: Vec<PathBuf>) -> Result<BTreeMap<String, PathBuf>> {
 
 /// Sets a share of the pairs aside for validation, at least one, chosen by `seed`. Returns training, validation.
 pub fn split_validation(mut pairs: Vec<Pair>, fraction: f64, seed: u64) -> Result<(Vec<Pair>, Vec<Pair>)> {
-    if !(fraction > 0.0 && fraction < 1.0) {
-        return Err(Error::Config(format!("--val-fraction must lie between 0 and 1, not {fraction}")));
-    }
+    require(fraction > 0.0 && fraction < 1.0, "val_fraction", fraction, "between 0 and 1")?;
     let count = ((pairs.len() as f64 * fraction).round() as usize).max(1);
     if count >= pairs.len() {
-        return Err(Error::Config(format!(
-            "{} pairs are too few to set {fraction} of them aside for validation",
-            pairs.len()
-        )));
+        let missing = format!("{} pairs are too few to set {fraction} of them aside for validation", pairs.len());
+        return Err(Error::no_data(missing, "name validation images of their own, or take a smaller `val_fraction`"));
     }
     pairs.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
     let mut validation = pairs.split_off(pairs.len() - count);
@@ -309,10 +282,7 @@ mod tests {
         assert!(read_list(&empty, &silent).unwrap_err().to_string().contains("names no file"));
         let (one, two) = (write(folder.path(), "1.txt", "a\n"), write(folder.path(), "2.txt", "a\nb\n"));
         let message = pair_lists(&one, &two, &silent).unwrap_err().to_string();
-        assert!(
-            message.contains("names 1 files") && message.contains("2.txt has entries without a partner"),
-            "{message}"
-        );
+        assert!(message.contains("1 and 2 files") && message.contains("2.txt has entries without a"), "{message}");
     }
 
     #[test]

@@ -114,16 +114,12 @@ impl Loader {
     pub fn sampled(self, sampling: Sampling, presence: Arc<ClassPresence>) -> Result<Self> {
         sampling.check()?;
         if sampling.needs_presence() && presence.len() != self.pairs.len() {
-            return Err(Error::Config(format!(
-                "the sampling needs to know what the {} training images show, but {} are known; start the run again",
-                self.pairs.len(),
-                presence.len()
-            )));
+            let missing = format!("what images show is known of {} of {}", presence.len(), self.pairs.len());
+            return Err(Error::no_data(missing, "the sampling needs it of all; start the run again"));
         }
         if sampling.foreground > 0.0 && presence.pairs_by_class(Group::All).is_empty() {
-            return Err(Error::Config(
-                "`foreground` asks for images that show a class other than the first, and there are none".into(),
-            ));
+            let missing = "no training image shows a class other than the first";
+            return Err(Error::no_data(missing, "leave `sampling.foreground` out, which asks for such images"));
         }
         Ok(Self { sampling, presence, ..self })
     }

@@ -28,10 +28,9 @@ const LEFT_BY_SYSTEMS: [&str; 2] = ["thumbs.db", "desktop.ini"];
 pub fn pair_mask_folders(root: &Path) -> Result<Vec<Pair>> {
     let ids = id_folders(root)?;
     if ids.is_empty() {
-        return Err(Error::content(
-            root,
-            "the folder holds no folders; it needs one for each image, with the image in images/ and masks in masks/",
-        ));
+        let reason =
+            "the folder holds no folders; it needs one for each image, with the image in images/ and masks in masks/";
+        return Err(Error::content(root, reason));
     }
     let total = ids.len();
     let (mut pairs, mut faults) = (Vec::with_capacity(total), Vec::new());
@@ -72,30 +71,24 @@ fn id_folders(root: &Path) -> Result<Vec<PathBuf>> {
 fn pair_of(id: &Path) -> Result<Pair> {
     let (images, masks) = (id.join("images"), id.join("masks"));
     if !images.is_dir() {
-        return Err(Error::content(
-            id,
-            "has no folder images/ with its image; add it, or move the folder elsewhere if it is no image's",
-        ));
+        let reason = "has no folder images/ with its image; add it, or move the folder elsewhere if it is no image's";
+        return Err(Error::content(id, reason));
     }
     let image = match images_of(&images)?.as_slice() {
         [image] => image.clone(),
         [] => return Err(Error::content(images, "holds no image of a known kind; one is wanted")),
         [first, second, ..] => {
-            return Err(Error::content(
-                images,
-                format!(
-                    "holds {} and {}; one image is wanted, so give each a folder of its own",
-                    file_name(first),
-                    file_name(second)
-                ),
-            ));
+            let reason = format!(
+                "holds {} and {}; one image is wanted, so give each a folder of its own",
+                file_name(first),
+                file_name(second)
+            );
+            return Err(Error::content(images, reason));
         }
     };
     if !masks.is_dir() {
-        return Err(Error::content(
-            id,
-            "has no folder masks/; add the image's masks, or an empty folder if all of it is background",
-        ));
+        let reason = "has no folder masks/; add the image's masks, or an empty folder if all of it is background";
+        return Err(Error::content(id, reason));
     }
     // Whatever lies there is meant as a mask: one that cannot be read must not pass for background.
     let masks = entries(&masks)?.into_iter().filter(|path| !path.is_dir()).collect();

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::{Result, require};
+
 /// Keeps a constant image from being divided by nothing.
 const EPSILON: f64 = 1e-6;
 
@@ -59,19 +61,14 @@ impl fmt::Display for Normalisation {
 
 impl Normalisation {
     /// Checks that there is a number for each band.
-    pub fn validate(&self, bands: usize) -> Result<(), String> {
+    pub fn validate(&self, bands: usize) -> Result<()> {
         let Self::Fixed { mean, std, .. } = self else { return Ok(()) };
-        if mean.len() != bands || std.len() != bands {
-            return Err(format!(
-                "normalisation needs one mean and one std for each of the {bands} bands; it has {} and {}",
-                mean.len(),
-                std.len()
-            ));
+        for (field, numbers) in [("normalisation.mean", mean), ("normalisation.std", std)] {
+            let value = format!("a list of {} numbers", numbers.len());
+            require(numbers.len() == bands, field, value, format!("one of {bands}, a number for each band"))?;
         }
-        if std.iter().any(|s| *s <= 0.0 || !s.is_finite()) {
-            return Err("every std of the normalisation must be larger than 0".into());
-        }
-        Ok(())
+        let usable = std.iter().all(|s| *s > 0.0 && s.is_finite());
+        require(usable, "normalisation.std", format!("{std:?}"), "larger than 0 for every band")
     }
 
     /// Which pixels count.

@@ -42,11 +42,7 @@ pub fn displayed(raster: Image, bands: usize, nodata: &[f64]) -> RgbImage {
 }
 
 /// Means and deviations that were written for samples from 0 to 255 (or 65,535) are refused, with the right ones.
-pub(super) fn check_normalisation(
-    normalisation: &Normalisation,
-    sample_type: SampleType,
-    scale: f32,
-) -> Result<(), String> {
+pub(super) fn check_normalisation(normalisation: &Normalisation, sample_type: SampleType, scale: f32) -> Result<()> {
     let Normalisation::Fixed { mean, std, .. } = normalisation else { return Ok(()) };
     let of_unit = |value: &f64| value.abs() <= 1.0;
     if scale == 1.0 || (mean.iter().all(of_unit) && std.iter().all(of_unit)) {
@@ -56,12 +52,13 @@ pub(super) fn check_normalisation(
     let largest = mean.iter().chain(std).fold(0.0_f64, |a, b| a.max(b.abs()));
     let divisor = if largest <= 255.0 { 255.0 } else { f64::from(scale) };
     let shares = |values: &[f64]| values.iter().map(|v| format!("{:.4}", v / divisor)).collect::<Vec<_>>().join(", ");
-    Err(format!(
-        "the data set's normalisation has mean {mean:?} and std {std:?}, but samples of type {sample_type} are divided by \
-         {scale} first and lie between 0 and 1; write mean = [{}], std = [{}]",
+    let reason = format!(
+        "of the data set has mean {mean:?} and std {std:?}, but samples of type {sample_type} are divided by {scale} first and \
+         lie between 0 and 1; write mean = [{}], std = [{}]",
         shares(mean),
         shares(std)
-    ))
+    );
+    Err(Error::conflict("normalisation", reason))
 }
 
 /// What the stored numbers are divided by: what 1 was in training.
@@ -186,10 +183,10 @@ mod tests {
             std: vec![58.395, 57.12, 57.375],
             valid: ValidPixels::All,
         };
-        let message = check_normalisation(&imagenet, SampleType::Uint8, 255.0).unwrap_err();
+        let message = check_normalisation(&imagenet, SampleType::Uint8, 255.0).unwrap_err().to_string();
         assert!(message.contains("mean = [0.4850, 0.4560, 0.4060], std = [0.2290, 0.2240, 0.2250]"), "{message}");
-        assert_eq!(check_normalisation(&imagenet, SampleType::Float32, 1.0), Ok(()));
+        check_normalisation(&imagenet, SampleType::Float32, 1.0).unwrap();
         let right = Normalisation::Fixed { mean: vec![0.485; 3], std: vec![0.229; 3], valid: ValidPixels::All };
-        assert_eq!(check_normalisation(&right, SampleType::Uint8, 255.0), Ok(()));
+        check_normalisation(&right, SampleType::Uint8, 255.0).unwrap();
     }
 }

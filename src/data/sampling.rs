@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::presence::{ClassPresence, Group};
 use super::random::{Purpose, stream};
-use crate::base::{Error, Result};
+use crate::base::{Result, require};
 
 /// Which images make up an epoch and its batches.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -47,13 +47,10 @@ pub(super) struct Pool<'a> {
 impl Sampling {
     /// Says what is wrong with the numbers.
     pub fn check(&self) -> Result<()> {
-        if self.epoch_batches == Some(0) {
-            return Err(Error::Config("`epoch_batches` must be at least 1; leave it out for one pass".into()));
-        }
-        if !(0.0..=1.0).contains(&self.foreground) {
-            return Err(Error::Config(format!("`foreground` is a share from 0 to 1, not {}", self.foreground)));
-        }
-        Ok(())
+        let expected = "at least 1, or left out for one pass";
+        require(self.epoch_batches != Some(0), "sampling.epoch_batches", 0, expected)?;
+        let foreground = self.foreground;
+        require((0.0..=1.0).contains(&foreground), "sampling.foreground", foreground, "a share from 0 to 1")
     }
 
     /// Whether it depends on what the images show.

@@ -66,7 +66,7 @@ pub fn survey(train: &[Pair], validation: &[Pair], dataset: &Dataset, sink: &dyn
         && let Some(raster) = train.first().and_then(|pair| read_image(&pair.image).ok())
     {
         let (sample_type, scale) = (raster.sample_type, raster.sample_type.full_scale());
-        check_normalisation(&dataset.normalisation, sample_type, scale).map_err(Error::Config)?;
+        check_normalisation(&dataset.normalisation, sample_type, scale)?;
     }
     let pairs: Vec<&Pair> = train.iter().chain(validation).collect();
     let mut reports = examine_all(&pairs, dataset, sink);

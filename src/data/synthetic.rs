@@ -188,7 +188,7 @@ pub fn write_set(folder: &Path, name: &str, seed: u64, range: std::ops::Range<u6
 
 fn write_grey_png(path: &Path, size: Size, pixels: &[u8]) -> Result<()> {
     let image = image::GrayImage::from_raw(size.width as u32, size.height as u32, pixels.to_vec())
-        .ok_or_else(|| Error::Config(format!("{}: pixels do not fill {size}", path.display())))?;
+        .ok_or_else(|| Error::content(path, format!("the pixels do not fill {size}")))?;
     let mut bytes = std::io::Cursor::new(Vec::new());
     image.write_to(&mut bytes, image::ImageFormat::Png).map_err(|e| Error::content(path, e))?;
     write_atomically(path, |out| std::io::Write::write_all(out, bytes.get_ref()))

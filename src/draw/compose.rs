@@ -17,7 +17,7 @@ const LEAST_LEGEND: u32 = 240;
 pub fn compose(shown: Shown, classes: &Classes, style: &Style) -> Result<RgbImage, String> {
     if let Some(most) = style.max_width.filter(|most| style.legend && *most < LEAST_LEGEND) {
         return Err(format!(
-            "a legend does not fit into a width of {most} pixels; take a --max-width of {LEAST_LEGEND}"
+            "a legend does not fit into a width of {most} pixels; take a `max_width` of {LEAST_LEGEND}"
         ));
     }
     let legends = if style.legend {
@@ -81,8 +81,8 @@ mod tests {
     #[test]
     fn what_cannot_be_drawn_is_said() {
         let style = Style { max_width: Some(20), ..Style::default() };
-        assert!(compose(shown(300, 200), &Classes::default(), &style).unwrap_err().contains("--max-width"));
+        assert!(compose(shown(300, 200), &Classes::default(), &style).unwrap_err().contains("`max_width`"));
         let style = Style { scale: 1e4, ..Style::default() };
-        assert!(compose(shown(300, 200), &Classes::default(), &style).unwrap_err().contains("--scale"));
+        assert!(compose(shown(300, 200), &Classes::default(), &style).unwrap_err().contains("`scale`"));
     }
 }

@@ -28,7 +28,7 @@ pub(super) fn panel_size(shown: &Shown, style: &Style, frame: Frame) -> Result<(
     if scaled * scaled_height * (count + 1) as f64 > MOST_PIXELS {
         return Err(format!(
             "its panels would be {scaled:.0}x{scaled_height:.0} pixels, which is too large for one image; take a \
-             smaller --scale"
+             smaller `scale`"
         ));
     }
     let scaled = scaled as u32;
@@ -43,7 +43,7 @@ pub(super) fn panel_size(shown: &Shown, style: &Style, frame: Frame) -> Result<(
         fitting = (proportional as u32).clamp(1, fitting - 1);
     }
     if total(fitting) > most {
-        return Err(format!("its panels do not fit into a width of {most} pixels; take a larger --max-width"));
+        return Err(format!("its panels do not fit into a width of {most} pixels; take a larger `max_width`"));
     }
     Ok((fitting, height_at(fitting)))
 }

@@ -67,7 +67,7 @@ pub fn encode_small_png(size: Size, pixels: Pixels<'_>) -> Result<Vec<u8>> {
 }
 
 fn encode(size: Size, pixels: Pixels<'_>, compression: Compression, maker: Option<&str>) -> Result<Vec<u8>> {
-    let failed = |e: png::EncodingError| Error::Config(format!("an image of {size} cannot be written as PNG: {e}"));
+    let failed = |e: png::EncodingError| Error::failed(format!("write an image of {size} as PNG"), e);
     let (color, depth) = match pixels {
         Pixels::Gray8(_) => (ColorType::Grayscale, BitDepth::Eight),
         Pixels::Gray16(_) => (ColorType::Grayscale, BitDepth::Sixteen),
@@ -75,7 +75,7 @@ fn encode(size: Size, pixels: Pixels<'_>, compression: Compression, maker: Optio
         Pixels::Indexed(..) => (ColorType::Indexed, BitDepth::Eight),
     };
     let (Ok(width), Ok(height)) = (u32::try_from(size.width), u32::try_from(size.height)) else {
-        return Err(Error::Config(format!("an image of {size} is too large for PNG")));
+        return Err(Error::failed(format!("write an image of {size} as PNG"), "it is too large"));
     };
     let mut file = Vec::new();
     let mut encoder = Encoder::new(&mut file, width, height);

@@ -50,11 +50,9 @@ pub(super) fn read_size(path: &Path, bytes: &[u8]) -> Result<Size> {
 /// The numbers of a map of one component that was compressed without loss; of a palette, the indices.
 pub(super) fn read_labels(path: &Path, bytes: &[u8]) -> Result<LabelImage> {
     if header(bytes).is_some_and(|header| header.transform != Some(REVERSIBLE)) {
-        return Err(Error::content(
-            path,
-            "a lossy JPEG 2000 cannot hold labels: its compression changes values at edges; save the label image as PNG \
-             or TIFF",
-        ));
+        let reason = "a lossy JPEG 2000 cannot hold labels: its compression changes values at edges; save the label image as PNG \
+             or TIFF";
+        return Err(Error::content(path, reason));
     }
     let (size, image, _held) = decode(path, bytes, DecodeParameters::new().ignore_pclr_cmap_cdef())?;
     let [component] = image.components() else {

@@ -92,15 +92,13 @@ pub fn check(path: &Path, claim: impl fmt::Display, bytes: u64) -> Result<()> {
 }
 
 fn too_large(path: &Path, claim: impl fmt::Display, bytes: u64, free: u64) -> Error {
-    Error::content(
-        path,
-        format!(
-            "{claim}; reading it would take {} of memory, but only {} is available. If the file is intact, split it, or \
+    let reason = format!(
+        "{claim}; reading it would take {} of memory, but only {} is available. If the file is intact, split it, or \
              use a machine with more memory",
-            bytes_in_words(bytes),
-            bytes_in_words(free)
-        ),
-    )
+        bytes_in_words(bytes),
+        bytes_in_words(free)
+    );
+    Error::content(path, reason)
 }
 
 /// An empty vector with room for `length` items; an error of `path` where the system has no memory for it.
@@ -196,13 +194,11 @@ pub fn check_image(
 ) -> Result<Reservation> {
     let pixels = (size.width as u64).saturating_mul(size.height as u64);
     if pixels > coding.most_pixels(file_bytes) {
-        return Err(Error::content(
-            path,
-            format!(
-                "damaged or cut short: its header claims {size} pixels, which cannot be stored in a file of {file_bytes} bytes; \
+        let reason = format!(
+            "damaged or cut short: its header claims {size} pixels, which cannot be stored in a file of {file_bytes} bytes; \
                  copy or download the file again"
-            ),
-        ));
+        );
+        return Err(Error::content(path, reason));
     }
     let claim = format_args!("its header claims {size} pixels");
     reserve(path, claim, pixels.saturating_mul(bytes_per_pixel as u64).saturating_add(file_bytes))

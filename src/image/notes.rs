@@ -23,7 +23,7 @@ impl Kind {
         let (images, were) = if files == 1 { ("image", "was") } else { ("images", "were") };
         match self {
             Self::Oriented => format!(
-                "{files} {images} {were} turned upright as the orientation tag says (such as {such}); --orientation ignore \
+                "{files} {images} {were} turned upright as the orientation tag says (such as {such}); `orientation` ignore \
                  keeps the stored pixel order"
             ),
             Self::SmallerPages => format!(

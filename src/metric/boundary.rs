@@ -50,9 +50,8 @@ impl FromStr for BoundaryWidth {
             None => text.parse().ok().filter(|p| (1..=MAX_WIDTH).contains(p)).map(Self::Pixels),
         };
         width.ok_or_else(|| {
-            Error::Config(format!(
-                "a boundary is 1 to {MAX_WIDTH} pixels wide, or up to 10% of the diagonal; not '{text}'"
-            ))
+            let expected = format!("1 to {MAX_WIDTH} pixels wide, or up to 10% of the diagonal");
+            Error::invalid("boundary", format!("'{text}'"), expected)
         })
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::base::label_map::IGNORE;
-use crate::base::{Error, Result};
+use crate::base::{Result, require};
 
 /// Pixels counted by true and predicted class.
 ///
@@ -36,13 +36,9 @@ impl ConfusionMatrix {
 
     /// Refuses numbers of classes whose matrix would not fit into memory.
     pub fn check_classes(classes: usize) -> Result<()> {
-        if classes <= MAX_CLASSES {
-            return Ok(());
-        }
         let size = ((classes + 2) * (classes + 1) * size_of::<u64>()) >> 20;
-        Err(Error::Config(format!(
-            "the confusion matrix of {classes} classes would take {size} MiB a thread; at most {MAX_CLASSES} classes can be scored"
-        )))
+        let expected = format!("at most {MAX_CLASSES}: the confusion matrix would take {size} MiB a thread");
+        require(classes <= MAX_CLASSES, "classes", classes, expected)
     }
 
     /// Number of classes.
@@ -381,6 +377,9 @@ mod tests {
     fn too_many_classes_are_refused_in_words() {
         assert!(ConfusionMatrix::check_classes(MAX_CLASSES).is_ok());
         let message = ConfusionMatrix::check_classes(60_000).unwrap_err().to_string();
-        assert!(message.contains("60000 classes would take 27467 MiB"), "{message}");
+        assert!(
+            message.contains("`classes` is 60000; it must be at most 4096: the confusion matrix would take 27467 MiB"),
+            "{message}"
+        );
     }
 }

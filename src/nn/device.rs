@@ -38,15 +38,10 @@ impl FromStr for DeviceChoice {
             "flex" => Ok(Self::Flex),
             "libtorch" => Ok(Self::Libtorch),
             "libtorch-cuda" => Ok(Self::LibtorchCuda(0)),
-            lower => lower
-                .strip_prefix("libtorch-cuda:")
-                .and_then(|index| index.parse().ok())
-                .map(Self::LibtorchCuda)
-                .ok_or_else(|| {
-                    Error::Device(format!(
-                        "unknown device '{name}'; choose auto, cpu, gpu, flex, libtorch or libtorch-cuda:N"
-                    ))
-                }),
+            lower => match lower.strip_prefix("libtorch-cuda:").map(str::parse) {
+                Some(Ok(index)) => Ok(Self::LibtorchCuda(index)),
+                _ => Err(Error::unknown("device", name, &["auto, cpu, gpu, flex, libtorch, libtorch-cuda:N"])),
+            },
         }
     }
 }
@@ -79,18 +74,18 @@ impl DeviceChoice {
             Self::Auto | Self::Cpu => Ok(cpu),
             Self::Gpu => Self::LibtorchCuda(0).resolve(),
             Self::Flex => Ok(self),
-            Self::Libtorch | Self::LibtorchCuda(_) if !libtorch::BUILT_IN => Err(Error::Device(format!(
-                "device '{self}' is not in this program: build it with `--features libtorch` (see the README), \
-                 or use `--device flex`"
-            ))),
-            Self::LibtorchCuda(index) if index >= gpus => Err(Error::Device(match gpus {
-                0 => {
-                    "libtorch finds no CUDA GPU: check that `nvidia-smi` lists one and that libtorch is a CUDA build, \
-                      or use `--device cpu`"
-                        .to_owned()
-                }
-                n => format!("there is no GPU {index}: libtorch finds {n}, numbered from 0"),
-            })),
+            Self::Libtorch | Self::LibtorchCuda(_) if !libtorch::BUILT_IN => Err(Error::device(
+                self,
+                "is not in this program: build it with the feature libtorch (see the README), or take `device` flex",
+            )),
+            Self::LibtorchCuda(_) if gpus == 0 => Err(Error::device(
+                self,
+                "is not there, libtorch finds no CUDA GPU: check that nvidia-smi lists one and that libtorch is a CUDA build, \
+                 or take `device` cpu",
+            )),
+            Self::LibtorchCuda(index) if index >= gpus => {
+                Err(Error::device(self, format!("is not there: libtorch finds {gpus} GPUs, numbered from 0")))
+            }
             Self::Libtorch | Self::LibtorchCuda(_) => Ok(self),
         }
     }
@@ -128,11 +123,9 @@ impl DeviceChoice {
         if fits {
             return Ok(());
         }
-        Err(Error::Device(format!(
-            "device '{}' does not compute in {precision}: only {who} do; choose one of them with --device, or \
-             --precision float32",
-            self.resolve()?
-        )))
+        let (device, advice) = (self.resolve()?, "choose one of them as `device`, or `precision` float32");
+        let reason = format!("{precision} is not for device '{device}': only {who} compute in it; {advice}");
+        Err(Error::conflict("precision", reason))
     }
 }
 
@@ -232,7 +225,7 @@ mod tests {
         }
         assert_eq!("Libtorch-CUDA:1".parse::<DeviceChoice>().unwrap(), DeviceChoice::LibtorchCuda(1));
         for name in ["", "tpu", "libtorch-cuda:", "libtorch-cuda:-1", "libtorch-cuda:x"] {
-            assert!(name.parse::<DeviceChoice>().unwrap_err().to_string().contains("choose auto"));
+            assert!(name.parse::<DeviceChoice>().unwrap_err().to_string().contains("there are auto"));
         }
     }
 
@@ -240,7 +233,7 @@ mod tests {
     fn a_backend_that_is_not_built_in_names_the_feature() {
         if !libtorch::BUILT_IN {
             let message = DeviceChoice::Libtorch.open().unwrap_err().to_string();
-            assert!(message.contains("--features libtorch"), "{message}");
+            assert!(message.contains("feature libtorch"), "{message}");
         }
     }
 }

@@ -68,9 +68,8 @@ impl Predictor {
         let model: Box<dyn Model> = match Run::open(run)? {
             Run::Network(run) => Box::new(NetworkPredictor::open(run, device, precision)?),
             Run::Forest(_) if precision != Precision::Float32 => {
-                return Err(Error::Config(format!(
-                    "`precision` is {precision}; the features of a random forest are computed in float32"
-                )));
+                let expected = "float32, in which the features of a random forest are computed";
+                return Err(Error::invalid("precision", precision, expected));
             }
             Run::Forest(run) => Box::new(ForestPredictor::open(&run, device)?),
         };

@@ -10,7 +10,7 @@ use super::record::{Entry, Maker, RECORD, Record};
 use crate::base::event::{Event, Sink};
 use crate::base::files::{create_folder, folder_of, refuse_equal_outputs, write_bytes};
 use crate::base::inputs::ReadFiles;
-use crate::base::{Error, Result};
+use crate::base::{Error, Remedy, Result};
 
 /// The list of the results.
 const LIST: &str = "predictions.txt";
@@ -41,8 +41,9 @@ impl<'a> Target<'a> {
     fn record(&self) -> Result<Option<Record>> {
         match Record::read(self.folder) {
             Err(Error::Content { .. }) if self.overwrite => Ok(None),
-            Err(e @ Error::Content { .. }) => {
-                Err(Error::Config(format!("{e}; replace the results beside it with --overwrite")))
+            Err(Error::Content { path, reason }) => {
+                let reason = format!("does not say what the results beside it are: {reason}");
+                Err(Error::occupied(&path, reason, [Remedy::Overwrite]))
             }
             record => record,
         }
@@ -111,16 +112,13 @@ impl<'a> Claim<'a> {
         read.add(self.target.read);
         let (list, record) = (LIST.to_owned(), RECORD.to_owned());
         let mut written = self.names().chain([&list, &record]).filter(|name| there.contains(*name));
-        written.try_for_each(|name| read.refuse(&self.target.folder.join(name), "--output-path"))
+        written.try_for_each(|name| read.refuse(&self.target.folder.join(name), "output"))
     }
 
     fn refuse_long_names(&self) -> Result<()> {
         let Some(name) = self.names().find(|name| name.len() > LONGEST_NAME) else { return Ok(()) };
-        Err(Error::Config(format!(
-            "{} has {} bytes, and a file's name at most {LONGEST_NAME}; rename the image",
-            self.target.folder.join(name).display(),
-            name.len()
-        )))
+        let reason = format!("has {} bytes, and a file's name at most {LONGEST_NAME}; rename the image", name.len());
+        Err(Error::content(self.target.folder.join(name), reason))
     }
 
     fn find(&self, there: &BTreeSet<String>, record: Option<&Record>) -> Found {
@@ -163,11 +161,11 @@ impl<'a> Claim<'a> {
             let folders: BTreeSet<&Path> =
                 self.results.iter().map(|(_, input, _)| folder_of(Path::new(input))).collect();
             if ReadFiles::new(folders).replaced_by(folder).is_some() {
-                return Err(Error::Config(format!(
-                    "{} is in the folder of the images and is not recorded in {RECORD}: the result would overwrite what may be a \
-                     label image; choose another --output-path",
-                    folder.join(name).display()
-                )));
+                let reason = format!(
+                    "is in the folder of the images and is not recorded in {RECORD}: the result would overwrite what may be a \
+                     label image"
+                );
+                return Err(Error::occupied(&folder.join(name), reason, [Remedy::Another("output")]));
             }
         }
         let Some((name, whose)) =
@@ -185,10 +183,8 @@ impl<'a> Claim<'a> {
             1 => " (and one other)".to_owned(),
             more => format!(" (and {more} others)"),
         };
-        Err(Error::Config(format!(
-            "{} {whose}{more}; --overwrite replaces such results, or choose another --output-path",
-            folder.join(name).display()
-        )))
+        let remedies = [Remedy::Overwrite, Remedy::Another("output")];
+        Err(Error::occupied(&folder.join(name), format!("{whose}{more}"), remedies))
     }
 
     /// Makes the folder ready. The old list goes first, then the results that are not of this network, and only then does

@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::{Error, Result};
+use crate::base::{Result, require};
 use crate::data::Dataset;
-use crate::pixels::forest::{ClassWeights, Settings};
+use crate::pixels::forest::Settings;
 use crate::pixels::hypercolumn::HypercolumnConfig;
 
 /// Features of pixels and the forest that classifies them.
@@ -37,17 +37,7 @@ impl ForestRecipe {
     pub fn check(&self, dataset: &Dataset) -> Result<()> {
         self.features.check(dataset.bands)?;
         self.forest.check()?;
-        let classes = dataset.class_count();
-        if self.max_pixels < 2 {
-            return Err(Error::Config(format!("`max_pixels` is {}; it must be 2 at the least", self.max_pixels)));
-        }
-        match &self.forest.class_weights {
-            ClassWeights::Numbers(weights) if weights.len() != classes => Err(Error::Config(format!(
-                "forest: class_weights has {} numbers, but data set '{}' has {classes} classes; give one number a class",
-                weights.len(),
-                dataset.name
-            ))),
-            _ => Ok(()),
-        }
+        require(self.max_pixels >= 2, "max_pixels", self.max_pixels, "2 at the least")?;
+        self.forest.check_classes(dataset.class_count())
     }
 }

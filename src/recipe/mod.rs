@@ -19,7 +19,7 @@ pub use crate::nn::learner::{AdamSettings, Decayed, Freeze, OptimizerConfig, Opt
 use crate::base::error::plain_types;
 use crate::base::files::read_text;
 use crate::base::named_enum::usual_spelling;
-use crate::base::{Error, Result};
+use crate::base::{Error, Result, require};
 use crate::data::Dataset;
 use crate::nn::activation::{Activation, Rule};
 use crate::nn::loss::{ClassWeights, Loss, LossTerm};
@@ -133,7 +133,7 @@ impl Recipe {
             return Self::parse(text, changes, path);
         }
         let known = Self::names().collect::<Vec<_>>().join(", ");
-        Err(Error::Unknown { kind: "recipe", name: name_or_path.into(), known })
+        Err(Error::Unknown { kind: "recipe", name: name_or_path.into(), known, or_file: true })
     }
 
     /// Names of the built-in recipes of either kind.
@@ -165,14 +165,7 @@ impl Recipe {
         for change in changes {
             overrides::apply(&mut table, change)?;
         }
-        let failed = |e: toml::de::Error| {
-            Error::Config(format!(
-                "recipe {} with {}: {}",
-                path.display(),
-                changes.join(" "),
-                plain_types(e.to_string().trim_end())
-            ))
-        };
+        let failed = |e: toml::de::Error| overrides::refused(&path.display(), changes, &e);
         Ok(if of_forest {
             Self::Forest(table.try_into().map_err(failed)?)
         } else {
@@ -213,7 +206,7 @@ impl Recipe {
             Self::Network(recipe) => toml::Table::try_from(recipe),
             Self::Forest(recipe) => toml::Table::try_from(recipe),
         };
-        let table = written.map_err(|e| Error::Config(format!("recipe {}: {e}", self.name())))?;
+        let table = written.map_err(|e| overrides::refused(&self.name(), changes, &e))?;
         Self::with_changes(table, changes, Path::new(self.name()))
     }
 
@@ -249,10 +242,10 @@ impl NetworkRecipe {
     pub fn find_with(name_or_path: &str, changes: &[String]) -> Result<Self> {
         match Recipe::find_with(name_or_path, changes)? {
             Recipe::Network(recipe) => Ok(*recipe),
-            Recipe::Forest(_) => Err(Error::Config(format!(
-                "recipe '{name_or_path}' is of hypercolumns and a random forest, which this command does not take; \
-                 `segtool train` and `segtool info` do"
-            ))),
+            Recipe::Forest(_) => {
+                let expected = "one of a network; those of hypercolumns and a random forest are for train and info";
+                Err(Error::invalid("recipe", format!("'{name_or_path}'"), expected))
+            }
         }
     }
 
@@ -273,7 +266,8 @@ impl NetworkRecipe {
             }
         };
         let Some(classes) = classes.or(own) else {
-            return Err(Error::Config(format!("recipe '{}' names no data set; give --classes", self.name)));
+            let reason = format!("must be given: recipe '{}' names no data set", self.name);
+            return Err(Error::conflict("classes", reason));
         };
         let mut network = self.network.clone();
         network.fit(bands, classes)?;
@@ -291,13 +285,11 @@ impl NetworkRecipe {
         let dataset = if self.merge_classes { dataset.merged() } else { dataset.clone() };
         self.network.fit(dataset.bands, self.activation.outputs(dataset.class_count()))?;
         self.network.check()?;
-        if !(0.0..1.0).contains(&self.threshold) {
-            return Err(Error::Config(format!("`threshold` is a probability below 1, not {}", self.threshold)));
-        }
-        if self.activation == Activation::Softmax && self.threshold != half() {
-            return Err(Error::Config(
-                "`threshold` is for a sigmoid; with a softmax the most probable class is there, so leave it out".into(),
-            ));
+        let threshold = self.threshold;
+        require((0.0..1.0).contains(&threshold), "threshold", threshold, "a probability from 0 to below 1")?;
+        if self.activation == Activation::Softmax && threshold != half() {
+            let reason = "is for a sigmoid; with a softmax the most probable class is there, so leave it out";
+            return Err(Error::conflict("threshold", reason));
         }
         self.training.check()?;
         self.training.class_weights.check(dataset.class_count())?;
@@ -307,11 +299,9 @@ impl NetworkRecipe {
         }
         let weighed = phases.iter().flat_map(|phase| &phase.loss).any(LossTerm::takes_class_weights);
         if self.training.class_weights != ClassWeights::Equal && !weighed {
-            return Err(Error::Config(
-                "class weights are for losses that are means over pixels (cross-entropy, ohem-cross-entropy, bce, focal), \
-                 and there is none of them; leave the class weights out, or add such a loss"
-                    .into(),
-            ));
+            let reason = "are for losses that are means over pixels (cross-entropy, ohem-cross-entropy, bce, focal), and there \
+                          is none of them; leave them out, or add such a loss";
+            return Err(Error::conflict("class_weights", reason));
         }
         Ok(dataset)
     }
@@ -379,16 +369,20 @@ mod tests {
     #[test]
     fn what_would_do_nothing_or_harm_is_refused() {
         for (name, change, words) in [
-            ("unet-seeps", "training.patience=0", "`patience`"),
-            ("unet-seeps", "training.optimizer.beta_1=1.0", "`beta_1`"),
-            ("unet-seeps", "training.optimizer.epsilon=0", "`epsilon`"),
-            ("unet-seeps", "training.optimizer.weight_decay=-1", "`weight_decay`"),
-            ("unet-seeps", "training.optimizer={ kind = 'sgd', momentum = -0.9 }", "`momentum`"),
-            ("unet-seeps", "training.optimizer={ kind = 'sgd', momentum = 0, nesterov = true }", "`nesterov`"),
+            ("unet-seeps", "training.patience=0", "`training.patience`"),
+            ("unet-seeps", "training.optimizer.beta_1=1.0", "`optimizer.beta_1`"),
+            ("unet-seeps", "training.optimizer.epsilon=0", "`optimizer.epsilon`"),
+            ("unet-seeps", "training.optimizer.weight_decay=-1", "`optimizer.weight_decay`"),
+            ("unet-seeps", "training.optimizer={ kind = 'sgd', momentum = -0.9 }", "`optimizer.momentum`"),
+            (
+                "unet-seeps",
+                "training.optimizer={ kind = 'sgd', momentum = 0, nesterov = true }",
+                "`optimizer.nesterov`",
+            ),
             ("unet-seeps", "threshold=0.7", "`threshold`"),
-            ("unet-seeps", "training.class_weights=[1, 2]", "8 classes, but 2"),
-            ("unet-seeps-phases", "training.epochs=5", "`epochs = 5`"),
-            ("unet-seeps-phases", "training.phases.1.epochs=0", "`epochs`"),
+            ("unet-seeps", "training.class_weights=[1, 2]", "a list of 2 numbers; it must be a list of 8"),
+            ("unet-seeps-phases", "training.epochs=5", "`training.epochs` 5"),
+            ("unet-seeps-phases", "training.phases.1.epochs=0", "`training.epochs`"),
         ] {
             let mut recipe = NetworkRecipe::find_with(name, &[change.into()]).unwrap();
             let said = recipe.fit(&Dataset::find("seeps").unwrap()).unwrap_err().to_string();
@@ -397,6 +391,6 @@ mod tests {
         let changes = ["training.class_weights=auto", "training.loss=[{ kind = 'dice' }]"].map(String::from);
         let mut recipe = NetworkRecipe::find_with("unet-seeps", &changes).unwrap();
         let said = recipe.fit(&Dataset::find("seeps").unwrap()).unwrap_err().to_string();
-        assert!(said.contains("class weights are for losses"), "{said}");
+        assert!(said.contains("`class_weights` are for losses"), "{said}");
     }
 }

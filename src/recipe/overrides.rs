@@ -1,7 +1,10 @@
 //! Single values of a recipe, exchanged from the command line.
 
+use std::fmt::Display;
+
 use toml::{Table, Value};
 
+use crate::base::error::plain_types;
 use crate::base::named_enum::usual_spelling;
 use crate::base::{Error, Result};
 
@@ -9,9 +12,8 @@ use crate::base::{Error, Result};
 /// way that are not there are made.
 pub(super) fn apply(table: &mut Table, change: &str) -> Result<()> {
     let wrong = |reason: String| {
-        Error::Config(format!(
-            "--set {change}: {reason}; it takes KEY=VALUE, such as training.optimizer.weight_decay=1e-4"
-        ))
+        let expected = "KEY=VALUE, such as training.optimizer.weight_decay=1e-4";
+        Error::invalid("set", format!("{change} ({reason})"), expected)
     };
     let (path, value) = change.split_once('=').ok_or_else(|| wrong("there is no `=`".into()))?;
     let keys: Vec<&str> = path.trim().split('.').map(str::trim).collect();
@@ -19,6 +21,12 @@ pub(super) fn apply(table: &mut Table, change: &str) -> Result<()> {
         return Err(wrong("a key is empty".into()));
     }
     set_in_table(table, &keys, parse(value)).map_err(wrong)
+}
+
+/// The error of a recipe that is none with these changes.
+pub(super) fn refused(recipe: &dyn Display, changes: &[String], cause: &dyn Display) -> Error {
+    let cause = plain_types(cause.to_string().trim_end());
+    Error::conflict("set", format!("{} does not go with recipe {recipe}: {cause}", changes.join(" ")))
 }
 
 fn set_in_table(table: &mut Table, keys: &[&str], value: Value) -> Result<(), String> {

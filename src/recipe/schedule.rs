@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::{Error, Result};
+use crate::base::{Error, Result, require};
 
 /// A warm-up, if there is one, then a curve.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -99,10 +99,8 @@ impl Schedule {
     /// Says what is wrong with the numbers.
     pub fn check(&self) -> Result<()> {
         let within = |name: &str, value: f64, most: f64| {
-            if (0.0..=most).contains(&value) {
-                return Ok(());
-            }
-            Err(Error::Config(format!("`{name}` of the schedule must be between 0 and {most}, not {value}")))
+            let expected = format!("between 0 and {most}");
+            require((0.0..=most).contains(&value), format!("schedule.{name}"), value, expected)
         };
         if let Some(Warmup { start, .. }) = self.warmup {
             within("start", start, 1.0)?;
@@ -111,7 +109,7 @@ impl Schedule {
             Curve::Constant {} => Ok(()),
             Curve::Poly { power } => within("power", power, 100.0),
             Curve::Cosine { floor } => within("floor", floor, 1.0),
-            Curve::Step { every: 0, .. } => Err(Error::Config("`every` of the schedule must be at least 1".into())),
+            Curve::Step { every: 0, .. } => Err(Error::invalid("schedule.every", 0, "at least 1")),
             Curve::Step { factor, .. } => within("factor", factor, 1.0),
         }
     }

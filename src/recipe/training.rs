@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::schedule::Schedule;
 use crate::base::named_enum::named_enum;
-use crate::base::{Error, Result};
+use crate::base::{Error, Result, require};
 use crate::data::{Augmentation, Sampling};
 use crate::nn::learner::{Freeze, OptimizerConfig, Settings};
 use crate::nn::loss::{ClassWeights, LossTerm};
@@ -141,10 +141,8 @@ impl Training {
     /// Says what is wrong with the numbers.
     pub fn check(&self) -> Result<()> {
         if !self.phases.is_empty() && self.epochs != 0 {
-            return Err(Error::Config(format!(
-                "`epochs = {}` stands beside phases, which have their own; set phases.0.epochs and so on",
-                self.epochs
-            )));
+            let reason = "stands beside phases, which have their own; set phases.0.epochs and so on";
+            return Err(Error::conflict("training.epochs", format!("{} {reason}", self.epochs)));
         }
         for training in self.resolved_phases() {
             training.check_phase()?;
@@ -154,28 +152,21 @@ impl Training {
 
     fn check_phase(&self) -> Result<()> {
         let counts = [("epochs", self.epochs), ("batch_size", self.batch_size), ("accumulate", self.accumulate)];
-        if let Some((name, _)) = counts.iter().find(|(_, value)| *value == 0) {
-            return Err(Error::Config(format!("`{name}` must be at least 1")));
+        for (name, value) in counts {
+            require(value > 0, format!("training.{name}"), value, "at least 1")?;
         }
         let rates = [
             ("learning_rate", Some(self.learning_rate)),
             ("head_rate", Some(self.head_rate)),
             ("clip_norm", self.clip_norm),
         ];
-        for (name, value) in rates {
-            if value.is_some_and(|value| !(value > 0.0 && value.is_finite())) {
-                return Err(Error::Config(format!("`{name}` must be above 0, not {}", value.unwrap_or_default())));
-            }
+        for (name, value) in rates.into_iter().filter_map(|(name, value)| Some((name, value?))) {
+            require(value > 0.0 && value.is_finite(), format!("training.{name}"), value, "above 0")?;
         }
-        if self.ema.is_some_and(|share| !(0.0..1.0).contains(&share)) {
-            return Err(Error::Config(format!(
-                "`ema` is a share from 0 to just below 1, such as 0.999, not {}",
-                self.ema.unwrap_or_default()
-            )));
-        }
-        if self.patience == Some(0) {
-            return Err(Error::Config("`patience` must be at least 1; leave it out to train all epochs".into()));
-        }
+        let share = self.ema.unwrap_or_default();
+        require((0.0..1.0).contains(&share), "training.ema", share, "a share from 0 to below 1, such as 0.999")?;
+        let expected = "at least 1, or left out to train all epochs";
+        require(self.patience != Some(0), "training.patience", 0, expected)?;
         self.optimizer.check()?;
         self.augment.iter().try_for_each(Augmentation::check)?;
         self.sampling.check()?;

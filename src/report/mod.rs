@@ -247,7 +247,7 @@ pub(crate) fn tile(name: &str, value: &str) -> String {
 }
 
 fn as_toml(value: &impl serde::Serialize) -> Result<String> {
-    toml::to_string(value).map_err(|e| Error::Config(format!("cannot write the settings: {e}")))
+    toml::to_string(value).map_err(|e| Error::failed("write the settings", e))
 }
 
 /// A time of [`utc`] for people.

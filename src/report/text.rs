@@ -27,7 +27,7 @@ pub(crate) fn escaped(text: &str) -> String {
 
 /// A value as JSON that may stand in a script element: no text in it can end that element.
 pub(super) fn json(value: &impl Serialize) -> Result<String> {
-    let text = serde_json::to_string(value).map_err(|e| Error::Config(format!("cannot write the report: {e}")))?;
+    let text = serde_json::to_string(value).map_err(|e| Error::failed("write the report", e))?;
     Ok(text.replace('<', "\\u003c"))
 }
 

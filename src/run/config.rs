@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::{Error, Result};
+use crate::base::{Result, require};
 use crate::data::Dataset;
 use crate::recipe::{ForestRecipe, NetworkRecipe};
 use crate::weights::Description;
@@ -83,9 +83,7 @@ impl NetworkRunConfig {
 }
 
 fn check_dataset(dataset: &Dataset) -> Result<()> {
-    dataset.validate().map_err(Error::Config)?;
-    if dataset.bands > usize::from(u16::MAX) {
-        return Err(Error::Config(format!("`bands` is {}, and images have at most {}", dataset.bands, u16::MAX)));
-    }
-    Ok(())
+    dataset.validate()?;
+    let most = usize::from(u16::MAX);
+    require(dataset.bands <= most, "bands", dataset.bands, format!("at most {most}, as in images"))
 }

@@ -37,7 +37,7 @@ use serde_json::Value;
 
 use crate::base::error::plain_types;
 use crate::base::files::{holds_only, is_there, read_text, write_bytes};
-use crate::base::{Error, Result};
+use crate::base::{Error, Remedy, Result};
 use crate::data::{ClassPresence, Dataset, Pair};
 use crate::recipe::{ForestRecipe, Kind, NetworkRecipe, Recipe};
 
@@ -57,8 +57,8 @@ pub fn find_dataset(name_or_run: &str) -> Result<Dataset> {
             Error::Unknown { known, .. } if folder.is_dir() => Error::content(
                 folder,
                 format!(
-                    "is neither a run folder (it has no {CONFIG}) nor the name of a data set; give the folder that `segtool \
-                     train --output-path` wrote, a .toml file, or one of {known}"
+                    "is neither a run folder (it has no {CONFIG}) nor the name of a data set; give the folder that training \
+                     wrote, a .toml file, or one of {known}"
                 ),
             ),
             e => e,
@@ -118,10 +118,8 @@ impl Run {
         let home = replace::home(folder)?;
         let path = home.join(CONFIG);
         if !is_there(&path)? {
-            return Err(Error::content(
-                folder,
-                "is not a run folder (it has no config.json); give the folder that `segtool train --output-path` wrote",
-            ));
+            let reason = "is not a run folder (it has no config.json); give the folder that training wrote";
+            return Err(Error::content(folder, reason));
         }
         let config: Value = read_json(&path)?;
         if config.get("recipe").is_some_and(|recipe| recipe.get("forest").is_some()) {
@@ -135,20 +133,17 @@ impl Run {
     pub fn check_target(folder: &Path, overwrite: bool) -> Result<()> {
         let is_run = is_there(&replace::home(folder)?.join(CONFIG))?;
         let occupied = is_run || !holds_only(folder, &[lock::LOCK, replace::NEXT])?;
-        let go_on = match Self::open(folder) {
-            Ok(Self::Forest(_)) => String::new(),
-            _ => format!("continue it with --resume {}, ", folder.display()),
-        };
         match (occupied, is_run, overwrite) {
             (false, ..) | (true, true, true) => Ok(()),
-            (true, true, false) => Err(Error::Config(format!(
-                "{} already holds a run; {go_on}replace it with --overwrite, or choose another --output-path",
-                folder.display()
-            ))),
-            (true, false, _) => Err(Error::Config(format!(
-                "{} exists and is not a run folder; choose another --output-path",
-                folder.display()
-            ))),
+            (true, true, false) => {
+                let of_forest = matches!(Run::open(folder), Ok(Run::Forest(_)));
+                let go_on = (!of_forest).then(|| Remedy::Resume(folder.into()));
+                let remedies = go_on.into_iter().chain([Remedy::Overwrite, Remedy::Another("output")]);
+                Err(Error::occupied(folder, "already holds a run", remedies.collect::<Vec<_>>()))
+            }
+            (true, false, _) => {
+                Err(Error::occupied(folder, "exists and is not a run folder", [Remedy::Another("output")]))
+            }
         }
     }
 

@@ -11,7 +11,7 @@ use crate::base::event::{Event, Sink, Task};
 use crate::base::files::{create_folder, folder_of, refuse_equal_outputs, write_bytes_unsynced};
 use crate::base::inputs::ReadFiles;
 use crate::base::named_enum::named_enum;
-use crate::base::{Error, Result};
+use crate::base::{Error, Remedy, Result};
 use crate::image::{
     AlphaBand, GrayConverter, GrayMethod, Image, Pixels, Sample, Samples, encode_marked_png, maker_of, read_image,
     report_notes, stretch,
@@ -111,10 +111,9 @@ impl Gray {
         let nodata = raster.pixels_without_data(&[]);
         let Image { size, bands, samples, .. } = raster;
         if !matches!(bands, 1 | 3) {
-            return Err(Error::content(
-                input,
-                format!("has {bands} bands; rgb2gray takes red, green and blue, or grey; pick three bands first"),
-            ));
+            let reason =
+                format!("has {bands} bands; rgb2gray takes red, green and blue, or grey; pick three bands first");
+            return Err(Error::content(input, reason));
         }
         let fixed = |samples: Samples, bands: usize| match samples {
             Samples::F32(floats) => {
@@ -267,18 +266,18 @@ pub fn convert_files(jobs: &[Job], options: Options, sink: &dyn Sink) -> Result<
 fn refuse_inputs(jobs: &[Job], jobs_to_do: &[&Job]) -> Result<()> {
     let inputs = ReadFiles::new(jobs.iter().map(|job| &job.input));
     for Job { input, output } in jobs_to_do.iter().filter(|job| job.output.is_file()) {
-        ReadFiles::new([input]).refuse(output, "--output-folder")?;
+        ReadFiles::new([input]).refuse(output, "output")?;
         if is_own(output) {
             continue;
         }
-        inputs.refuse(output, "--output-folder")?;
+        inputs.refuse(output, "output")?;
         if ReadFiles::new([folder_of(input)]).replaced_by(folder_of(output)).is_some() {
-            return Err(Error::Config(format!(
-                "the result of {} would overwrite {}, which lies beside it and was not made by rgb2gray: it may be a label \
-                 image; choose another --output-folder",
-                input.display(),
-                output.display()
-            )));
+            let beside = input.display();
+            let reason = format!(
+                "lies beside {beside}, whose result would overwrite it, and was not made by rgb2gray: it may be \
+                                  a label image"
+            );
+            return Err(Error::occupied(output, reason, [Remedy::Another("output")]));
         }
     }
     Ok(())

@@ -62,10 +62,10 @@ impl Job {
         match (&self.dataset, self.recipe.dataset()) {
             (Some(dataset), _) => Ok(dataset.clone()),
             (None, Some(name)) => find_dataset(name),
-            (None, None) => Err(Error::Config(format!(
-                "recipe '{}' names no data set, and `dataset` is not given",
-                self.recipe.name()
-            ))),
+            (None, None) => {
+                let reason = format!("is not given, and recipe '{}' names none; give one", self.recipe.name());
+                Err(Error::conflict("dataset", reason))
+            }
         }
     }
 }

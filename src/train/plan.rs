@@ -86,7 +86,9 @@ impl Plan {
                 let augment = &plan.recipe.training.resolved_phases()[0].augment;
                 network::write_contact_sheet(path, &plan.loader(workers)?, plan.seed, augment)
             }
-            Self::Forest(_) => Err(Error::Config("a random forest is trained without augmentation".into())),
+            Self::Forest(_) => {
+                Err(Error::conflict("augment", "has no effect on a random forest, which is trained without"))
+            }
         }
     }
 

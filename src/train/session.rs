@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::network::Position;
 use crate::base::event::{Event, Sink};
-use crate::base::{Error, Result};
+use crate::base::{Error, Remedy, Result};
 use crate::nn::device::DeviceChoice;
 use crate::report::ForestReport;
 use crate::run::{Run, RunLock};
@@ -107,10 +107,10 @@ impl<'a> Session<'a> {
 pub(super) fn refuse_own_weights(weights: &[PathBuf], folder: &Path) -> Result<()> {
     let Ok(folder) = fs::canonicalize(folder) else { return Ok(()) };
     match weights.iter().find(|file| fs::canonicalize(file).is_ok_and(|file| file.starts_with(&folder))) {
-        Some(file) => Err(Error::Config(format!(
-            "the run would overwrite the weights that it begins with, {}; choose another folder for it",
-            file.display()
-        ))),
+        Some(file) => {
+            let reason = "holds the weights that the training begins with, which the run would overwrite";
+            Err(Error::occupied(file, reason, [Remedy::Another("output_path")]))
+        }
         None => Ok(()),
     }
 }

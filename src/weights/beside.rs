@@ -135,7 +135,7 @@ fn enlarge(content: &mut Content, mode: &str) -> Described<()> {
             other => {
                 return Err(format!(
                     "its decoder upsamples by '{other}'; nearest, bilinear and bicubic are supported: to choose one of them, set \
-                     decoder.interpolation in a recipe (--recipe)"
+                     decoder.interpolation in a `recipe`"
                 ));
             }
         };
@@ -263,7 +263,7 @@ fn mmseg(text: &str, content: &mut Content, told: &mut Told) -> Described<()> {
         config.encoder.style = Style::Caffe;
     }
     if [backbone, head].iter().any(|section| setting(section, "eps").is_some()) {
-        return Err("its configuration sets an epsilon of the batch norms; set it with --recipe (norm.epsilon)".into());
+        return Err("its configuration sets an epsilon of the batch norms; set it in a `recipe` (norm.epsilon)".into());
     }
     if setting(head, "pool_scales").is_some_and(|scales| numbers(scales) != [1.0, 2.0, 3.0, 6.0]) {
         return Err("its configuration has other pool_scales than 1, 2, 3 and 6".into());

@@ -96,19 +96,15 @@ impl Stored {
             Dtype::F16 => elements::<2>(bytes, |b| f16::from_le_bytes(b).to_f32()),
             Dtype::BF16 => elements::<2>(bytes, |b| bf16::from_le_bytes(b).to_f32()),
             other => {
-                return Err(Error::content(
-                    &self.path,
-                    format!("tensor {name} has type {other:?}; weights are floating point"),
-                ));
+                let reason = format!("tensor {name} has type {other:?}; weights are floating point");
+                return Err(Error::content(&self.path, reason));
             }
         };
         if let Some(bad) = values.iter().find(|value| !value.is_finite()) {
-            return Err(Error::content(
-                &self.path,
-                format!(
-                    "tensor {name} holds {bad}; weights are finite: the training broke down, or the file is damaged"
-                ),
-            ));
+            let reason = format!(
+                "tensor {name} holds {bad}; weights are finite: the training broke down, or the file is damaged"
+            );
+            return Err(Error::content(&self.path, reason));
         }
         Ok(TensorData::new(values, self.shape.clone()))
     }
@@ -206,14 +202,13 @@ impl Checkpoint {
         }
         if !found.averaged.is_empty() {
             let places = found.averaged.join(", ");
-            self.notes.push(format!("averaged weights lie beside these, under {places}; --ema takes those"));
+            self.notes.push(format!("averaged weights lie beside these, under {places}; `averaged` takes those"));
         }
         for (name, tensor) in found.tensors {
             if self.tensors.insert(name.clone(), tensor).is_some() {
-                return Err(Error::content(
-                    path,
-                    format!("tensor {name} is in another of the files, too; give files that complete each other"),
-                ));
+                let reason =
+                    format!("tensor {name} is in another of the files, too; give files that complete each other");
+                return Err(Error::content(path, reason));
             }
         }
         Ok(())

@@ -92,9 +92,10 @@ impl Description {
             return Err(format!("it is said to be of {bands} bands"));
         }
         if let Some(dataset) = &self.dataset {
-            dataset.validate()?;
+            dataset.validate().map_err(|e| e.to_string())?;
         }
-        self.normalisation.as_ref().map_or(Ok(()), |normalisation| normalisation.validate(bands))
+        let normalisation = self.normalisation.as_ref().map(|normalisation| normalisation.validate(bands));
+        normalisation.transpose().map(drop).map_err(|e| e.to_string())
     }
 
     /// How its network's scores become classes.

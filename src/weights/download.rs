@@ -41,9 +41,8 @@ impl Remote {
     pub(super) fn new(url: &str, sha256: &str) -> Result<Self> {
         let sha256 = sha256.to_lowercase();
         if !(SHORTEST_CHECKSUM..=64).contains(&sha256.len()) || !sha256.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return Err(Error::Config(format!(
-                "'{sha256}' is no SHA-256 of {url}: it has {SHORTEST_CHECKSUM} to 64 hexadecimal digits"
-            )));
+            let expected = format!("{SHORTEST_CHECKSUM} to 64 hexadecimal digits of the SHA-256 of {url}");
+            return Err(Error::invalid("sha256", format!("'{sha256}'"), expected));
         }
         Ok(Self { url: url.into(), sha256 })
     }
@@ -59,9 +58,10 @@ impl Remote {
             Some((_, digits)) if digits.len() >= SHORTEST_CHECKSUM && digits.bytes().all(|b| b.is_ascii_hexdigit()) => {
                 Self::new(url, digits)
             }
-            _ => Err(Error::Config(format!(
-                "what is downloaded is verified: add the file's SHA-256 to the URL: {url}#sha256=..."
-            ))),
+            _ => {
+                let expected = format!("followed by the file's SHA-256, by which it is verified: {url}#sha256=...");
+                Err(Error::invalid("weights", url, expected))
+            }
         }
     }
 
@@ -84,7 +84,8 @@ pub fn cache() -> Result<PathBuf> {
         return Ok(folder.into());
     }
     let strategy = etcetera::choose_base_strategy().map_err(|e| {
-        Error::Config(format!("no folder for downloads: {e}; set {CACHE_VARIABLE} to a folder that you may write to"))
+        let advice = format!("set {CACHE_VARIABLE} to a folder that you may write to");
+        Error::no_data(format!("no folder for downloads: {e}"), advice)
     })?;
     Ok(strategy.cache_dir().join("segtool").join("weights"))
 }

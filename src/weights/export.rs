@@ -75,8 +75,7 @@ impl Weights {
         let kept = self.kept.iter().map(|(name, (tensor, _))| (format!("{KEPT}{name}"), tensor.clone()));
         let tensors: BTreeMap<String, Stored> =
             self.tensors.iter().map(|(name, tensor)| (name.clone(), tensor.clone())).chain(kept).collect();
-        let text = serde_json::to_string(&self.description)
-            .map_err(|e| Error::Config(format!("cannot describe the weights: {e}")))?;
+        let text = serde_json::to_string(&self.description).map_err(|e| Error::failed("describe the weights", e))?;
         let values = self.checkpoint.metadata.get(MASK_VALUES).map(|values| (MASK_VALUES, values.as_str()));
         write_safetensors(
             path,
@@ -143,7 +142,7 @@ impl Weights {
         }
         notes.extend(network.and_then(|_| activation_note(names, self.description.activation, outputs)));
         let classes = dataset.map(serde_json::to_string).transpose();
-        let classes = classes.map_err(|e| Error::Config(format!("cannot describe the classes: {e}")))?;
+        let classes = classes.map_err(|e| Error::failed("describe the classes", e))?;
         let entries: Vec<(&str, &str)> = classes.iter().map(|classes| (CLASSES, classes.as_str())).collect();
         Ok((write_files(names, tensors, &around, &entries, output)?, notes))
     }
@@ -307,10 +306,7 @@ fn write_files(
         return Ok(vec![output.into()]);
     }
     if output.extension().is_some() {
-        return Err(Error::Config(format!(
-            "CSAIL's weights are two files: give a folder for them, not {}",
-            output.display()
-        )));
+        return Err(Error::invalid("output", output.display(), "a folder: CSAIL's weights are two files"));
     }
     let decoders = |name: &str| names.ours(name).is_some_and(|ours| ours.starts_with("decoder."));
     let (decoder, encoder): (BTreeMap<_, _>, BTreeMap<_, _>) =
@@ -336,10 +332,7 @@ fn write_one(path: &Path, tensors: BTreeMap<String, Stored>, around: &Around, en
             torch_file::write(path, &tensors, around)
         }
         Some("safetensors") => write_safetensors(path, &tensors, entries),
-        _ => Err(Error::Config(format!(
-            "{}: weights are written as .pth (for torch.load) or .safetensors; give the output one of these endings",
-            path.display()
-        ))),
+        _ => Err(Error::invalid("output", path.display(), "a name that ends in .pth (for torch.load) or .safetensors")),
     }
 }
 

@@ -22,7 +22,7 @@ impl Weights {
         let refuse = || {
             self.checkpoint.error(format!(
                 "holds {}, but the recipe's features are of {recipe}; give weights of that, or choose another encoder, as \
-                 in --set features.encoder='{{ architecture = \"resnet\", variant = \"resnet50\" }}' with --taps layer1",
+                 with `set` features.encoder='{{ architecture = \"resnet\", variant = \"resnet50\" }}' and `taps` layer1",
                 self.summary()
             ))
         };

@@ -90,8 +90,8 @@ pub(super) fn folder(path: &Path) -> Option<String> {
     }
     if has("model.safetensors.index.json") || has("pytorch_model.bin.index.json") {
         return Some(
-            "holds weights in several parts; give each of them, as in --weights PART1 --weights PART2, or \
-             `segtool import PART1 PART2`"
+            "holds weights in several parts; give each of them as one of `weights`, or import them \
+             together"
                 .into(),
         );
     }

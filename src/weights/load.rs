@@ -217,7 +217,7 @@ impl Weights {
         }
         let mut details = report_lines(&faults);
         if misfit {
-            details.push_str("\nfor other classes than the file's, add --new-head: the last layers then start anew");
+            details.push_str("\nfor other classes than the file's, add `new_head`: the last layers then start anew");
         }
         Err(Error::Weights { path: self.checkpoint.label().into(), details })
     }

@@ -82,7 +82,7 @@ fn locate_one(source: &str, sink: &dyn Sink) -> Result<PathBuf> {
         return Err(Error::read(path, std::io::ErrorKind::NotFound.into()));
     }
     let known = entries.into_iter().map(|entry| entry.name).collect::<Vec<_>>().join(", ");
-    Err(Error::Unknown { kind: "weights", name: source.into(), known })
+    Err(Error::Unknown { kind: "weights", name: source.into(), known, or_file: true })
 }
 
 /// The weights in the folder of a run, or in one as Hugging Face's hub has them.

@@ -276,10 +276,7 @@ impl Weights {
             Content::Network(network) => Ok(network),
             Content::Encoder { .. } | Content::Vgg16 { .. } => Err(Error::content(
                 self.checkpoint.label(),
-                format!(
-                    "holds {}, which cannot predict on its own; train with it: segtool train --weights",
-                    self.summary()
-                ),
+                format!("holds {}, which cannot predict on its own; train with it as `weights`", self.summary()),
             )),
         }
     }

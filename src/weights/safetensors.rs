@@ -33,7 +33,7 @@ fn tensors(network: &impl Named) -> Vec<(String, Float32)> {
 }
 
 fn encoding(e: impl std::fmt::Display) -> Error {
-    Error::Config(format!("cannot encode the weights: {e}"))
+    Error::failed("encode the weights", e)
 }
 
 /// The content of a file with these tensors and text entries. Equal ones give equal bytes.

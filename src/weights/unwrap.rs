@@ -71,8 +71,8 @@ pub(super) fn unwrap<T>(tensors: BTreeMap<String, T>, choice: &Choice) -> Result
     let wanted = match (choice.averaged, averaged.is_empty(), last.is_empty()) {
         (true, true, _) => {
             return Err(format!(
-                "holds no averaged weights under a name that says so (ema, swa, average); leave out --ema, or say where \
-                 they are with --prefix; names begin with {}",
+                "holds no averaged weights under a name that says so (ema, swa, average); leave out `averaged`, or say where \
+                 they are with `prefix`; names begin with {}",
                 below(tensors.keys().map(String::as_str))
             ));
         }
@@ -91,8 +91,7 @@ pub(super) fn unwrap<T>(tensors: BTreeMap<String, T>, choice: &Choice) -> Result
             Ok(take(tensors, one, left))
         }
         several => Err(format!(
-            "holds {} networks, under {}; say which with --prefix, as in segtool import FILE --prefix {} --output \
-             weights.safetensors",
+            "holds {} networks, under {}; say which with `prefix`, such as {}",
             several.len(),
             several.join(", "),
             several[0]

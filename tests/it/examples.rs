@@ -1,5 +1,7 @@
 //! The programs in `examples/` do what they say.
 
+#![allow(unreachable_pub)] // of programs, not of a library
+
 #[path = "../../examples/foreign_weights.rs"]
 mod foreign_weights;
 #[path = "../../examples/predict_folder.rs"]

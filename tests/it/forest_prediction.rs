@@ -169,5 +169,5 @@ fn memory_decides_on_windows_and_what_does_not_suffice_is_told_beforehand() {
     predict(&["--memory", &format!("{}MiB", least + 1)], 0);
     assert_eq!(labels_of(&out, "wide"), whole);
     let said = predict(&["--memory", &format!("{}MiB", least + 1), "--tile", "3000"], 1);
-    assert!(said.contains("choose a smaller --tile"), "{said}");
+    assert!(said.contains("take a smaller --tile"), "{said}");
 }

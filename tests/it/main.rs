@@ -14,6 +14,7 @@ mod dataset;
 mod demo;
 mod download;
 mod examples;
+mod exit_codes;
 mod faults;
 mod faults_batches;
 mod features;

@@ -362,7 +362,7 @@ fn seven_seep_classes_are_predicted_with_a_background() {
     let imported = Weights::open(&[own.into()], None).unwrap();
     assert_eq!((imported.description.activation, imported.class_count()), (Activation::Sigmoid, Some(8)));
     let recipe = ["--recipe", "unet-seeps", "--threshold", "0.5", "--output-path", "never", &image];
-    let said = stderr_of(&[&["predict", "--weights", &weights], &recipe[..]].concat(), 1);
+    let said = stderr_of(&[&["predict", "--weights", &weights], &recipe[..]].concat(), 2);
     assert!(said.contains("softmax") && said.contains("--threshold"), "{said}");
     stderr_of(&["predict", "--weights", &weights, "--threshold", "1", "--output-path", "never", &image], 2);
 }

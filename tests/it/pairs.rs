@@ -274,7 +274,7 @@ fn sets_without_a_labelled_pixel_are_refused() {
 fn assert_exchanged(message: &str, flags: &str) {
     let errors: Vec<&str> = message.lines().filter(|line| !line.starts_with("note: ")).collect();
     assert_eq!(errors.len(), 1, "{message}");
-    assert!(errors[0].starts_with("error: images and label images seem to be swapped: "), "{message}");
+    assert!(errors[0].contains(" seem to be swapped, as images and label images: "), "{message}");
     assert!(errors[0].contains(flags), "{message}");
 }
 

@@ -317,12 +317,9 @@ pub fn refuse_equal_outputs<'a>(outputs: impl IntoIterator<Item = (PathBuf, &'a 
     let mut seen: BTreeMap<PathBuf, &Path> = BTreeMap::new();
     for (output, input) in outputs {
         if let Some(other) = seen.insert(output.clone(), input) {
-            return Err(Error::Config(format!(
-                "{} and {} would both be written as {}; write them to different folders, or rename one",
-                other.display(),
-                input.display(),
-                output.display()
-            )));
+            let output = output.display();
+            let reason = format!("would both be written as {output}; write them to different folders, or rename one");
+            return Err(Error::pair(other, input, reason));
         }
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use segtool::base::files::check_writable;
 use segtool::base::inputs::ReadFiles;
 use segtool::draw::{color_probabilities, write_png};
@@ -11,14 +11,14 @@ use segtool::recipe::Recipe;
 use segtool::run::Run;
 use segtool::weights::{Weights, locate};
 
-use crate::Exit;
 use crate::cli::Info;
+use crate::exit::{Exit, wrong_usage};
 use crate::ui::{self, Progress};
 
 /// Says, before any work, whether a PNG can be written, and that it would not take the place of the image.
 fn check_output(image: &Path, output: &Path) -> Result<()> {
     if !output.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("png")) {
-        bail!("{} is written as PNG; give it a name that ends in .png", output.display());
+        wrong_usage!("{} is written as PNG; give it a name that ends in .png", output.display());
     }
     ReadFiles::new([image]).refuse(output, "--output")?;
     Ok(check_writable(output)?)
@@ -37,13 +37,13 @@ pub(super) fn draw(arguments: &Info, image: &Path) -> Result<Exit> {
         Some(folder) => match Run::open(folder)? {
             Run::Forest(run) => draw_channel(image, tap, channel, ChannelImage::of_run(&run, device)?)?,
             Run::Network(_) => {
-                bail!("{} is a run of a network; --run is for runs of random forests here", folder.display())
+                wrong_usage!("{} is a run of a network; --run is for runs of random forests here", folder.display())
             }
         },
         None => {
             let name = arguments.recipe.as_deref().unwrap_or("hypercolumn-core");
             let Recipe::Forest(recipe) = Recipe::find(name)? else {
-                bail!("recipe '{name}' is of a network; --features takes recipes of hypercolumns");
+                wrong_usage!("recipe '{name}' is of a network; --features takes recipes of hypercolumns");
             };
             let weights = encoder_weights(&arguments.encoder_weights, &progress)?;
             if weights.is_none() {

@@ -1,6 +1,6 @@
 //! Taps, features, parameters and memory of a recipe of a random forest.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use segtool::data::Dataset;
 use segtool::nn::cost::feature_memory;
 use segtool::nn::device::DeviceChoice;
@@ -11,11 +11,12 @@ use serde_json::{Value, json};
 
 use super::Description;
 use crate::cli::Info;
+use crate::exit::wrong_usage;
 
 /// Taps, features, parameters and memory of a recipe of hypercolumns.
 pub(super) fn describe(recipe: &ForestRecipe, arguments: &Info) -> Result<Description> {
     if arguments.width.is_some() || arguments.classes.is_some() || arguments.batch != 1 {
-        bail!("--width, --classes and --batch are for recipes of networks; {} is of hypercolumns", recipe.name);
+        wrong_usage!("--width, --classes and --batch are for recipes of networks; {} is of hypercolumns", recipe.name);
     }
     let bands = Dataset::find(recipe.dataset.as_deref().unwrap_or("core"))?.bands;
     let (config, device) = (&recipe.features, arguments.device.unwrap_or_default().resolve()?);

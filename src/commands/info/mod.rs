@@ -12,7 +12,8 @@ use segtool::weights::{cache, entries};
 use serde_json::Value;
 
 use crate::cli::Info;
-use crate::{Exit, ui};
+use crate::exit::Exit;
+use crate::ui;
 
 pub(crate) fn run(arguments: &Info) -> Result<Exit> {
     if arguments.weights {
@@ -43,8 +44,7 @@ pub(crate) fn run(arguments: &Info) -> Result<Exit> {
 /// The text of the file of a built-in recipe or data set.
 fn built_in_file(name: &str) -> Result<&'static str, Error> {
     Recipe::built_in_text(name).or_else(|| Dataset::built_in_text(name)).ok_or_else(|| {
-        let known = Recipe::names().chain(Dataset::names()).collect::<Vec<_>>().join(", ");
-        Error::Config(format!("there is no built-in recipe or data set '{name}'; there are {known}"))
+        Error::unknown("recipe or data set", name, &Recipe::names().chain(Dataset::names()).collect::<Vec<_>>())
     })
 }
 

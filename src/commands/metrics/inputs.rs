@@ -14,6 +14,7 @@ use segtool::predict::origins;
 use segtool::run::{Run, find_dataset};
 
 use crate::cli::Metrics;
+use crate::exit::wrong_usage;
 use crate::ui::{self, Progress};
 
 /// Classes where nothing says how many there are.
@@ -57,7 +58,9 @@ fn source(arguments: &Metrics) -> Result<Source<'_>> {
     }
     match &arguments.run {
         Some(run) if arguments.labels.is_none() && arguments.list_true.is_none() => Ok(Source::Run(run)),
-        _ => bail!("--labels goes with --predictions or --images, --list-true with --list-predict or --image-list"),
+        _ => wrong_usage!(
+            "--labels goes with --predictions or --images, --list-true with --list-predict or --image-list"
+        ),
     }
 }
 
@@ -104,14 +107,11 @@ pub(super) fn refuse_written(arguments: &Metrics, pairs: &[Pair]) -> Result<()> 
     let lists = [&arguments.list_predict, &arguments.list_true, &arguments.image_list];
     read.add(lists.into_iter().flatten().chain(&arguments.merge));
     read.add(&arguments.dataset);
-    let written = [
-        ("--confusion", &arguments.confusion),
-        ("--partial", &arguments.partial),
-        ("--per-image", &arguments.per_image),
-    ];
-    for (flag, path) in written.into_iter().filter_map(|(flag, path)| Some((flag, path.as_ref()?))) {
+    let written =
+        [("confusion", &arguments.confusion), ("partial", &arguments.partial), ("per_image", &arguments.per_image)];
+    for (field, path) in written.into_iter().filter_map(|(field, path)| Some((field, path.as_ref()?))) {
         if path.is_file() {
-            read.refuse(path, flag)?;
+            read.refuse(path, field)?;
         }
     }
     Ok(())
@@ -140,7 +140,7 @@ pub(super) fn dataset(arguments: &Metrics, convention: Convention) -> Result<Dat
     for number in ignored {
         let value = number.as_value();
         if let Some(class) = dataset.classes.iter().find(|class| value.is_some_and(|v| class.values.contains(&v))) {
-            bail!("--ignore-label {number} is the label value of class '{}'", class.name);
+            wrong_usage!("--ignore-label {number} is the label value of class '{}'", class.name);
         }
         dataset.ignore.push(*number);
     }

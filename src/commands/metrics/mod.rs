@@ -18,8 +18,9 @@ use segtool::run::Run;
 use segtool::tools::score::{ImageScores, OnFault, OnImage, Partial, Scorer, Settings, score_files};
 
 use super::use_threads;
-use crate::Exit;
 use crate::cli::Metrics;
+use crate::exit::Exit;
+use crate::flags::in_words;
 use crate::ui::{self, Progress};
 
 pub(crate) use report::Report;
@@ -65,7 +66,7 @@ fn counted(arguments: &Metrics) -> Result<Partial> {
     inputs::note_repeated(&pairs);
     if let Some(run) = &arguments.run {
         inputs::note_trained_on(&pairs, run)?;
-        refuse_exchanged(&pairs, &dataset, "--images and --labels, or --image-list and --list-true")?;
+        refuse_exchanged(&pairs, &dataset, "`images` and `labels`, or `image_list` and `list_true`")?;
     }
     let on_fault = if arguments.strict { OnFault::Stop } else { OnFault::Skip };
     let implied_ignore = inputs::implied_ignore(arguments, convention);
@@ -79,9 +80,9 @@ fn counted(arguments: &Metrics) -> Result<Partial> {
         }
     };
     if tally.skipped > 0
-        && let Some(way_out) = suggestion(&pairs, &settings.dataset)
+        && let Some((found, remedy)) = suggestion(&pairs, &settings.dataset)
     {
-        ui::say(&format!("note: {way_out}"));
+        ui::say(&format!("note: {found}; {}", in_words(&remedy)));
     }
     Ok(Partial::new(convention.to_string(), settings.dataset, tally))
 }

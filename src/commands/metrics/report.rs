@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use image::RgbImage;
 use segtool::base::Error;
 use segtool::base::files::{check_writable, write_atomically};
@@ -16,6 +16,7 @@ use segtool::tools::score::Partial;
 use serde::Serialize;
 
 use crate::cli::{Column, Metrics};
+use crate::exit::wrong_usage;
 use crate::ui;
 
 /// Most classes whose confusion matrix is drawn: 6,000 pixels wide.
@@ -230,7 +231,10 @@ pub(super) fn check_targets(arguments: &Metrics) -> Result<()> {
 pub(super) fn check_classes(arguments: &Metrics, classes: usize) -> Result<()> {
     match &arguments.confusion {
         Some(path) if classes > MOST_DRAWN && matches!(kind(path)?, Kind::Png) => {
-            bail!("--confusion {}: {classes} classes are too many for an image; take .csv or .npy", path.display())
+            wrong_usage!(
+                "--confusion {}: {classes} classes are too many for an image; take .csv or .npy",
+                path.display()
+            )
         }
         _ => Ok(()),
     }
@@ -267,7 +271,7 @@ fn kind(path: &Path) -> Result<Kind> {
         Some("png") => Ok(Kind::Png),
         Some("csv") => Ok(Kind::Csv),
         Some("npy") => Ok(Kind::Npy),
-        _ => bail!("--confusion {}: the name must end in .png, .csv or .npy", path.display()),
+        _ => wrong_usage!("--confusion {}: the name must end in .png, .csv or .npy", path.display()),
     }
 }
 

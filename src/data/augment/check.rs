@@ -1,7 +1,7 @@
 //! What numbers make sense.
 
 use super::{Augmentation, Change, Extent};
-use crate::base::{Error, Result};
+use crate::base::{Result, require};
 
 /// Longest side that an image is resized or cropped to.
 const MAX_SIDE: usize = 1 << 14;
@@ -13,17 +13,9 @@ const MAX_SIGMA: f64 = 64.0;
 impl Augmentation {
     /// Says what is wrong with the numbers.
     pub fn check(&self) -> Result<()> {
-        match self.fault() {
-            None => Ok(()),
-            Some(fault) => Err(Error::Config(format!("augmentation '{}': {fault}", self.change.name()))),
-        }
-    }
-
-    pub(super) fn fault(&self) -> Option<String> {
-        if !(0.0..=1.0).contains(&self.probability) {
-            return Some(format!("`probability` lies between 0 and 1, not at {}", self.probability));
-        }
-        self.change.fault()
+        let (name, probability) = (self.change.name(), self.probability);
+        require((0.0..=1.0).contains(&probability), format!("{name}.probability"), probability, "between 0 and 1")?;
+        self.change.check()
     }
 }
 
@@ -46,69 +38,71 @@ impl Change {
         }
     }
 
-    pub(super) fn fault(&self) -> Option<String> {
+    fn check(&self) -> Result<()> {
         match self {
-            Self::FlipHorizontal {} | Self::FlipVertical {} | Self::Rotate180 {} | Self::Rotate90 {} => None,
-            Self::Rotate { degrees } => (!(*degrees > 0.0 && *degrees <= 180.0))
-                .then(|| format!("`degrees` is an angle above 0 and up to 180, not {degrees}")),
+            Self::FlipHorizontal {} | Self::FlipVertical {} | Self::Rotate180 {} | Self::Rotate90 {} => Ok(()),
+            Self::Rotate { degrees } => {
+                let usable = *degrees > 0.0 && *degrees <= 180.0;
+                require(usable, "rotate.degrees", degrees, "an angle above 0 and up to 180")
+            }
             Self::Scale { min, max, aspect } => {
-                let factors = |what: &str, range: [f64; 2]| range_fault(what, range, 1.0 / MAX_FACTOR, MAX_FACTOR);
-                factors("the factors", [*min, *max]).or_else(|| factors("`aspect`", (*aspect)?))
+                check_range("scale.min to scale.max", [*min, *max], 1.0 / MAX_FACTOR, MAX_FACTOR)?;
+                aspect.map_or(Ok(()), |range| check_range("scale.aspect", range, 1.0 / MAX_FACTOR, MAX_FACTOR))
             }
             Self::ResizeShort { sides, longest, multiple } => {
-                if sides.is_empty() {
-                    return Some("`sides` lists at least one short side in pixels".into());
-                }
-                let numbers = sides.iter().copied().chain(*longest).chain([*multiple]);
-                numbers.into_iter().find_map(side_fault)
+                require(
+                    !sides.is_empty(),
+                    "resize-short.sides",
+                    "empty",
+                    "a list of at least one short side in pixels",
+                )?;
+                sides.iter().chain(longest).chain([multiple]).try_for_each(|side| check_side("resize-short", *side))
             }
-            Self::Resize { size } => extent_fault(*size),
+            Self::Resize { size } => check_extent("resize.size", *size),
             Self::Crop { size, max_class_share } => {
-                let share = max_class_share.filter(|share| !(*share > 0.0 && *share <= 1.0));
-                let share_fault = |share| format!("`max_class_share` is a share above 0 and up to 1, not {share}");
-                extent_fault(*size).or_else(|| share.map(share_fault))
+                check_extent("crop.size", *size)?;
+                let share = max_class_share.unwrap_or(1.0);
+                let usable = share > 0.0 && share <= 1.0;
+                require(usable, "crop.max_class_share", share, "a share above 0 and up to 1")
             }
             Self::ColorJitter { brightness, contrast, saturation, hue } => {
-                jitter_fault([*brightness, *contrast, *saturation, *hue])
+                check_jitter([*brightness, *contrast, *saturation, *hue])
             }
-            Self::Blur { sigma, radius } => range_fault("`sigma`", *sigma, 0.0, MAX_SIGMA).or_else(|| {
-                let most = (3.0 * MAX_SIGMA) as usize;
-                let radius = radius.filter(|radius| !(1..=most).contains(radius))?;
-                Some(format!("`radius` is 1 to {most} pixels, not {radius}"))
-            }),
-            Self::Noise { std } => {
-                (!(*std > 0.0 && std.is_finite())).then(|| format!("`std` is a number above 0, not {std}"))
+            Self::Blur { sigma, radius } => {
+                check_range("blur.sigma", *sigma, 0.0, MAX_SIGMA)?;
+                let (radius, most) = (radius.unwrap_or(1), (3.0 * MAX_SIGMA) as usize);
+                require((1..=most).contains(&radius), "blur.radius", radius, format!("1 to {most} pixels"))
             }
+            Self::Noise { std } => require(*std > 0.0 && std.is_finite(), "noise.std", std, "a number above 0"),
         }
     }
 }
 
-fn range_fault(what: &str, [low, high]: [f64; 2], least: f64, most: f64) -> Option<String> {
-    let fits = |value: f64| (least..=most).contains(&value);
-    if !(fits(low) && fits(high)) {
-        return Some(format!("{what} lie between {least} and {most}, not at {low} and {high}"));
-    }
-    (low > high).then(|| format!("{what} run from the smaller to the larger, not from {low} to {high}"))
+fn check_range(field: &'static str, [low, high]: [f64; 2], least: f64, most: f64) -> Result<()> {
+    let fits = [low, high].iter().all(|value| (least..=most).contains(value)) && low <= high;
+    let expected = format!("between {least} and {most}, from the smaller to the larger");
+    require(fits, field, format!("{low} to {high}"), expected)
 }
 
-fn side_fault(side: usize) -> Option<String> {
-    (!(1..=MAX_SIDE).contains(&side)).then(|| format!("sides are 1 to {MAX_SIDE} pixels, not {side}"))
+fn check_side(field: &'static str, side: usize) -> Result<()> {
+    require((1..=MAX_SIDE).contains(&side), field, side, format!("1 to {MAX_SIDE} pixels a side"))
 }
 
-fn extent_fault(extent: Extent) -> Option<String> {
+fn check_extent(field: &'static str, extent: Extent) -> Result<()> {
     let size = extent.size();
-    side_fault(size.height).or_else(|| side_fault(size.width))
+    check_side(field, size.height)?;
+    check_side(field, size.width)
 }
 
-fn jitter_fault(amounts: [f64; 4]) -> Option<String> {
+fn check_jitter(amounts: [f64; 4]) -> Result<()> {
     let names = ["brightness", "contrast", "saturation", "hue"];
-    for (i, (name, amount)) in names.into_iter().zip(amounts).enumerate() {
-        let most = if i == 3 { 0.5 } else { 10.0 };
-        if !(0.0..=most).contains(&amount) {
-            return Some(format!("`{name}` lies between 0 and {most}, not at {amount}"));
-        }
+    for (name, amount) in names.into_iter().zip(amounts) {
+        let most = if name == "hue" { 0.5 } else { 10.0 };
+        let field = format!("color-jitter.{name}");
+        require((0.0..=most).contains(&amount), field, amount, format!("between 0 and {most}"))?;
     }
-    amounts.iter().all(|amount| *amount == 0.0).then(|| format!("none of {} is above 0", names.join(", ")))
+    let some = amounts.iter().any(|amount| *amount != 0.0);
+    require(some, "color-jitter", "0 throughout", format!("above 0 in one of {}", names.join(", ")))
 }
 
 #[cfg(test)]
@@ -121,11 +115,11 @@ mod tests {
             ("rotate=181", "degrees"),
             ("rotate=-3", "degrees"),
             ("scale=2:0.5", "smaller to the larger"),
-            ("scale=0:1", "the factors"),
-            ("crop=0", "sides are 1 to"),
+            ("scale=0:1", "scale.min"),
+            ("crop=0", "1 to 16384 pixels"),
             ("resize=12:99999", "99999"),
-            ("resize-short=0", "sides are 1 to"),
-            ("color-jitter=0", "none of brightness"),
+            ("resize-short=0", "1 to 16384 pixels"),
+            ("color-jitter=0", "one of brightness"),
             ("color-jitter=0:0:0:0.7", "hue"),
             ("blur=3:1", "smaller to the larger"),
             ("noise=0", "std"),
@@ -134,6 +128,6 @@ mod tests {
             assert!(message.contains(expected), "{text}: {message}");
         }
         let often = Augmentation { probability: 1.5, ..Augmentation::from(Change::FlipVertical {}) };
-        assert!(often.check().unwrap_err().to_string().contains("'flip-vertical': `probability`"));
+        assert!(often.check().unwrap_err().to_string().contains("`flip-vertical.probability` is 1.5"));
     }
 }

@@ -37,7 +37,7 @@ impl Augmentation {
                 .as_f64()
                 .ok_or_else(|| format!("`probability` is a number from 0 to 1, not {probability}"))?;
         }
-        augmentation.fault().map_or(Ok(augmentation), Err)
+        augmentation.check().map(|()| augmentation).map_err(|e| e.to_string())
     }
 }
 
@@ -120,7 +120,8 @@ impl FromStr for Augmentation {
             }
         };
         table.and_then(Self::from_table).map_err(|reason| {
-            Error::Config(format!("{reason}; a list reads like flip-horizontal,rotate=10,scale=0.5:2,crop=473"))
+            let expected = "a list such as flip-horizontal,rotate=10,scale=0.5:2,crop=473";
+            Error::invalid("augment", format!("'{text}' ({reason})"), expected)
         })
     }
 }
@@ -190,7 +191,7 @@ mod tests {
             (r#"[{ kind = "crop", size = "big" }]"#, "[height, width]"),
             (r#"[{ kind = "flip-vertical", degrees = 3 }]"#, "degrees"),
             (r#"[{ kind = "rotate", degrees = nan }]"#, "degrees"),
-            (r#"[{ kind = "rotate180", probability = 2 }]"#, "`probability` lies between 0 and 1"),
+            (r#"[{ kind = "rotate180", probability = 2 }]"#, "`rotate180.probability` is 2"),
             ("[3]", "name of an augmentation"),
         ] {
             let message = read(list).unwrap_err();

@@ -45,14 +45,12 @@ impl LabelFiles {
             return Ok(());
         }
         if let Ok(images) = find_images(folder, sink) {
-            return Err(Error::content(
-                folder,
-                format!(
-                    "holds {} images, but none in a lossless format (png, tif, bmp, npy and others); compression \
+            let reason = format!(
+                "holds {} images, but none in a lossless format (png, tif, bmp, npy and others); compression \
                      such as JPEG's changes them, so save the label images as PNG or TIFF from where they were drawn",
-                    images.len()
-                ),
-            ));
+                images.len()
+            );
+            return Err(Error::content(folder, reason));
         }
         let pairs = pair_mask_folders(folder)?;
         self.masks = true;
@@ -61,10 +59,8 @@ impl LabelFiles {
             self.images.push(pair.image);
         }
         if self.files.is_empty() {
-            return Err(Error::content(
-                folder,
-                "none of the folders in it holds a mask, so there is nothing to look at",
-            ));
+            let reason = "none of the folders in it holds a mask, so there is nothing to look at";
+            return Err(Error::content(folder, reason));
         }
         Ok(())
     }

@@ -127,7 +127,8 @@ pub fn survey_labels(source: &LabelFiles, sink: &dyn Sink) -> Result<LabelSurvey
         .reduce(Sum::default, Sum::merge);
     sink.event(Event::Finished);
     if sum.skipped == files.len() {
-        return Err(Error::Config(format!("none of the {} label images could be read", files.len())));
+        let missing = format!("none of the {} label images could be read", files.len());
+        return Err(Error::no_data(missing, "see what is said of each"));
     }
     let firsts = sum.labels.iter().filter(|(label, _)| label.number().is_some());
     let palette = palette::colors(files, firsts.map(|(_, (_, _, first))| *first));

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::count::{LabelNumber, RawLabel};
 use super::files::LabelFiles;
 use super::{FilesOfKind, FoundLabel, LabelSurvey, survey_labels};
-use crate::base::Size;
+use crate::base::{Remedy, Size};
 use crate::data::{Dataset, Labels, Pair};
 use crate::image::{NumberLabels, RawLabels};
 
@@ -103,7 +103,7 @@ pub fn shell_word(path: &Path) -> String {
 
 /// What the label images of the first pairs hold and how to get a data set file that fits them, where the given one does not
 /// define all of it.
-pub fn suggestion<P: Borrow<Pair>>(pairs: &[P], dataset: &Dataset) -> Option<String> {
+pub fn suggestion<P: Borrow<Pair>>(pairs: &[P], dataset: &Dataset) -> Option<(String, Remedy)> {
     let pairs: Vec<&Pair> = pairs.iter().map(Borrow::borrow).collect();
     let all = || pairs.iter().flat_map(|pair| pair.label.files());
     let files: Vec<PathBuf> = all().take(MAX_READ).cloned().collect();
@@ -114,12 +114,9 @@ pub fn suggestion<P: Borrow<Pair>>(pairs: &[P], dataset: &Dataset) -> Option<Str
     if survey.undefined_in(dataset) == 0 {
         return None;
     }
-    Some(format!(
-        "{} hold {}; `segtool dataset {} --output my.toml` writes a data set file that fits them",
-        if total > MAX_READ { format!("{MAX_READ} of the {total} label images") } else { "the label images".into() },
-        survey.sentence(),
-        folder.as_deref().map_or_else(|| "LABELS".into(), shell_word)
-    ))
+    let read =
+        if total > MAX_READ { format!("{MAX_READ} of the {total} label images") } else { "the label images".into() };
+    Some((format!("{read} hold {}", survey.sentence()), Remedy::ProposeDataset(folder)))
 }
 
 /// The one folder that holds all label images, or the folders of all masks.

@@ -76,21 +76,20 @@ struct Content {
 
 /// Proposes a data set file. The error says why there is none: what the label images hold cannot be a set of classes.
 pub fn propose(survey: &LabelSurvey, known: &Known<'_>) -> Result<Proposal> {
-    let items = items(survey).map_err(Error::Config)?;
-    let roles = roles(&items, survey).map_err(Error::Config)?;
+    let no_classes = |reason| Error::failed("propose a data set", reason);
+    let items = items(survey).map_err(no_classes)?;
+    let roles = roles(&items, survey).map_err(no_classes)?;
     let content = content(&items, roles, survey, known.names)?;
     if content.classes.len() < 2 {
         let reason = "a data set has two or more classes, so there is nothing to tell apart";
-        return Err(Error::Config(format!("the label images hold {}; {reason}", survey.sentence())));
+        return Err(Error::no_data(format!("the label images hold {}", survey.sentence()), reason));
     }
     let text = write::data_set_file(&content, survey, known);
     let dataset = Dataset::parse(&text, Path::new(known.name))?;
     // Such as a colour that a names file gives to two classes.
     if !content.meanings.is_empty() && survey.undefined_in(&dataset) > 0 {
-        return Err(Error::Config(format!(
-            "{} gives one colour to several classes; give each a colour of its own",
-            known.names.map_or_else(|| "the palette".into(), |names| names.path.display().to_string())
-        )));
+        let source = known.names.map_or(Path::new("the palette"), |names| &names.path);
+        return Err(Error::content(source, "gives one colour to several classes; give each a colour of its own"));
     }
     Ok(Proposal { text, dataset, meanings: content.meanings })
 }

@@ -84,10 +84,8 @@ impl ClassNames {
         let text = text.trim_start_matches('\u{feff}');
         let classes = table(text).or_else(|| lines(text)).unwrap_or_default();
         if classes.is_empty() || classes.iter().any(|class| class.name.is_empty()) {
-            return Err(Error::content(
-                path,
-                "holds no class names; it needs one a line, or a table whose first row names its columns, such as name,r,g,b",
-            ));
+            let reason = "holds no class names; it needs one a line, or a table whose first row names its columns, such as name,r,g,b";
+            return Err(Error::content(path, reason));
         }
         let mut values: Vec<u16> = classes.iter().filter_map(|class| class.value).collect();
         values.sort_unstable();

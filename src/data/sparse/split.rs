@@ -15,7 +15,7 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
 use super::regions::Region;
-use crate::base::{Error, Result};
+use crate::base::{Result, require};
 
 /// Parts into which connected regions are dealt out.
 pub const REGION_FOLDS: usize = 5;
@@ -24,9 +24,7 @@ pub const REGION_FOLDS: usize = 5;
 /// rounded to whole samples, but is at least one and never all. Of a class with a single sample, none is held out.
 /// Returns which samples are held out.
 pub fn pixel_split(classes: &[u16], share: f64, seed: u64) -> Result<Vec<bool>> {
-    if !(share > 0.0 && share < 1.0) {
-        return Err(Error::Config(format!("the share of pixels to hold out must lie between 0 and 1, not {share}")));
-    }
+    require(share > 0.0 && share < 1.0, "share", share, "between 0 and 1")?;
     let mut held_out = vec![false; classes.len()];
     for (class, mut samples) in by_class(classes.iter().copied()) {
         if samples.len() < 2 {
@@ -46,9 +44,7 @@ pub fn pixel_split(classes: &[u16], share: f64, seed: u64) -> Result<Vec<bool>> 
 /// largest region first, always to the fold with the fewest pixels of the class so far, at equal numbers by chance.
 /// `None` is never held out: the only region of a class, without which there would be nothing to learn the class from.
 pub fn region_folds(regions: &[Region], folds: usize, seed: u64) -> Result<Vec<Option<usize>>> {
-    if folds < 2 {
-        return Err(Error::Config(format!("regions are dealt out to at least 2 folds, not {folds}")));
-    }
+    require(folds >= 2, "folds", folds, "at least 2")?;
     let mut fold_of = vec![None; regions.len()];
     for (class, mut members) in by_class(regions.iter().map(|region| region.class)) {
         if members.len() < 2 {
@@ -142,7 +138,7 @@ mod tests {
     fn a_share_that_is_none_is_refused() {
         for share in [0.0, 1.0, -0.1, f64::NAN] {
             let message = pixel_split(&[0, 0], share, 0).unwrap_err().to_string();
-            assert_eq!(message, format!("the share of pixels to hold out must lie between 0 and 1, not {share}"));
+            assert_eq!(message, format!("`share` is {share}; it must be between 0 and 1"));
         }
     }
 
@@ -197,7 +193,7 @@ mod tests {
     fn one_fold_is_refused() {
         for folds in [0, 1] {
             let message = region_folds(&regions(0, &[1, 1]), folds, 0).unwrap_err().to_string();
-            assert_eq!(message, format!("regions are dealt out to at least 2 folds, not {folds}"));
+            assert_eq!(message, format!("`folds` is {folds}; it must be at least 2"));
         }
         assert!(region_folds(&[], 2, 0).unwrap().is_empty());
     }

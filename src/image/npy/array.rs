@@ -106,14 +106,12 @@ fn in_archive<T>(
 fn several_arrays(path: &Path, found: &[(usize, String)], names: &[&str]) -> Error {
     let shown = found.iter().take(20).map(|(_, name)| name.as_str()).collect::<Vec<_>>().join(", ");
     let more = if found.len() > 20 { ", ..." } else { "" };
-    Error::content(
-        path,
-        format!(
-            "the .npz file holds {} arrays ({shown}{more}), and none is called {}; save the one that is meant as a .npy",
-            found.len(),
-            names.join(" or ")
-        ),
-    )
+    let reason = format!(
+        "the .npz file holds {} arrays ({shown}{more}), and none is called {}; save the one that is meant as a .npy",
+        found.len(),
+        names.join(" or ")
+    );
+    Error::content(path, reason)
 }
 
 impl<'a> Array<'a> {

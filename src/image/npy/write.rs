@@ -46,7 +46,7 @@ fn write<T: ndarray_npy::WritableElement, D: Dimension>(
     path: &Path,
     array: std::result::Result<ArrayView<T, D>, ndarray::ShapeError>,
 ) -> Result<()> {
-    let array = array.map_err(|e| Error::Config(format!("{}: {e}", path.display())))?;
+    let array = array.map_err(|e| Error::content(path, e))?;
     write_atomically(path, |out| {
         array.write_npy(out).map_err(|e| match e {
             ndarray_npy::WriteNpyError::Io(e) => e,

@@ -168,10 +168,9 @@ impl<'a> Tiff<'a> {
         let bytes = |pixels: u64| pixels.saturating_mul(page.samples_per_pixel().into()).saturating_mul(stored);
         let (image, block) = (bytes(width.saturating_mul(height)), bytes(wide.saturating_mul(high)));
         if block > LARGEST_BLOCK && block / 4 > image {
-            return Err(Error::content(
-                self.path,
-                format!("damaged TIFF: its header claims tiles of {wide}x{high} for an image of {}", self.size()),
-            ));
+            let reason =
+                format!("damaged TIFF: its header claims tiles of {wide}x{high} for an image of {}", self.size());
+            return Err(Error::content(self.path, reason));
         }
         let row_of_blocks = block.saturating_mul(width.div_ceil(wide.max(1)));
         let window = row_of_blocks.max(image.min(2 * WINDOW_BYTES as u64));
@@ -332,18 +331,14 @@ impl<'a> Tiff<'a> {
     fn labels(&self) -> Result<LabelImage> {
         let Bands { count, alpha } = self.bands()?;
         if JPEG.contains(&self.page.compression()) {
-            return Err(Error::content(
-                self.path,
-                "labels in a TIFF with JPEG compression are not the ones that were saved: it changes values at edges; save \
-                 the label image again without it, as with gdal_translate -co COMPRESS=DEFLATE",
-            ));
+            let reason = "labels in a TIFF with JPEG compression are not the ones that were saved: it changes values at edges; save \
+                 the label image again without it, as with gdal_translate -co COMPRESS=DEFLATE";
+            return Err(Error::content(self.path, reason));
         }
         if self.page.compression() == WEBP && self.first_block()?.is_some_and(|block| is_lossy_webp(&block)) {
-            return Err(Error::content(
-                self.path,
-                "labels in a TIFF with lossy WebP compression are not the ones that were saved: it changes values at edges; \
-                 save the label image again without it, as with gdal_translate -co COMPRESS=DEFLATE",
-            ));
+            let reason = "labels in a TIFF with lossy WebP compression are not the ones that were saved: it changes values at edges; \
+                 save the label image again without it, as with gdal_translate -co COMPRESS=DEFLATE";
+            return Err(Error::content(self.path, reason));
         }
         let _held = self.reserve(true)?;
         let size = self.size();
@@ -354,11 +349,9 @@ impl<'a> Tiff<'a> {
             notes::note_file(self.path, "a label image with a second band, which is not alpha and is left out");
         }
         if color::is_converted(self) {
-            return Err(Error::content(
-                self.path,
-                "a label image in YCbCr, CMYK or CIELab: converting its colours would change them; save it again in RGB, or \
-                 with label values",
-            ));
+            let reason = "a label image in YCbCr, CMYK or CIELab: converting its colours would change them; save it again in RGB, or \
+                 with label values";
+            return Err(Error::content(self.path, reason));
         }
         if !matches!(labels, 1 | 3) {
             let reason = format!("a label image has 1 band or is RGB(A); this one has {labels} bands");

@@ -16,7 +16,7 @@ use super::device::DeviceChoice;
 use super::learner::{Learner, OptimizerConfig, OptimizerKind, Part, Settings};
 use super::loss::Loss;
 use super::model::{Network, NetworkConfig};
-use crate::base::{Error, Result, Size};
+use crate::base::{Result, Size, require};
 use crate::nn::model::{FeatureEncoderConfig, InferenceNetwork, ParameterShape, Tap, shapes};
 use crate::nn::ops::dry::{self, LayerRun, Record};
 pub use memory::{Held, Memory};
@@ -135,9 +135,7 @@ struct Outline {
 impl Outline {
     fn new(config: &NetworkConfig, size: Size) -> Result<Self> {
         for side in [size.height, size.width] {
-            if !(1..=MAX_SIDE).contains(&side) {
-                return Err(Error::Config(format!("images have sides of 1 to {MAX_SIDE} pixels, not {side}")));
-            }
+            require((1..=MAX_SIDE).contains(&side), "size", side, format!("1 to {MAX_SIDE} pixels a side"))?;
         }
         let device = DeviceChoice::Flex.open()?;
         let network = config.hollow(&device)?;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::base::named_enum::named_enum;
-use crate::base::{Error, Result};
+use crate::base::{Error, Result, require};
 
 /// An optimiser and what decays. Where a recipe is silent, Adam and AdamW have PyTorch's defaults and SGD a momentum of
 /// 0.9.
@@ -130,24 +130,20 @@ impl OptimizerConfig {
         let shares: Vec<(&str, f64)> = match self.kind {
             OptimizerKind::Adam(AdamSettings { beta_1, beta_2, epsilon })
             | OptimizerKind::AdamW(AdamSettings { beta_1, beta_2, epsilon }) => {
-                if !(epsilon > 0.0 && epsilon.is_finite()) {
-                    return Err(Error::Config(format!("`epsilon` of the optimiser must be above 0, not {epsilon}")));
-                }
+                require(epsilon > 0.0 && epsilon.is_finite(), "optimizer.epsilon", epsilon, "above 0")?;
                 vec![("beta_1", beta_1.into()), ("beta_2", beta_2.into())]
             }
             OptimizerKind::Sgd { momentum: 0.0, nesterov: true } => {
-                return Err(Error::Config("`nesterov` needs a momentum above 0".into()));
+                return Err(Error::conflict("optimizer.nesterov", "needs a momentum above 0"));
             }
             OptimizerKind::Sgd { momentum, .. } => vec![("momentum", momentum)],
         };
-        if let Some((name, value)) = shares.into_iter().find(|(_, value)| !(0.0..1.0).contains(value)) {
-            return Err(Error::Config(format!("`{name}` of the optimiser is a share from 0 to below 1, not {value}")));
+        for (name, value) in shares {
+            let field = format!("optimizer.{name}");
+            require((0.0..1.0).contains(&value), field, value, "a share from 0 to below 1")?;
         }
         let decay = self.weight_decay;
-        if !(decay >= 0.0 && decay.is_finite()) {
-            return Err(Error::Config(format!("`weight_decay` must be 0 or above, not {decay}")));
-        }
-        Ok(())
+        require(decay >= 0.0 && decay.is_finite(), "optimizer.weight_decay", decay, "0 or above")
     }
 }
 

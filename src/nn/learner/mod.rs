@@ -51,7 +51,7 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] if it has no encoder, or no batch norm, and one is to be frozen or to have a learning rate of
+    /// [`Error::Conflict`] if it has no encoder, or no batch norm, and one is to be frozen or to have a learning rate of
     /// its own.
     pub fn check(&self, network: &Network) -> Result<()> {
         self.check_kinds(&Kinds::of(network))
@@ -60,14 +60,14 @@ impl Settings {
     fn check_kinds(&self, kinds: &Kinds) -> Result<()> {
         let frozen = |part| self.freeze.contains(&part);
         if !kinds.has_encoder() && (self.head_rate != 1.0 || frozen(Freeze::Encoder)) {
-            return Err(Error::Config(
-                "the network has no encoder of its own that could be frozen or learn at another rate; leave `freeze = \
-                 [\"encoder\"]` and `head_rate` out"
-                    .into(),
-            ));
+            let field = if frozen(Freeze::Encoder) { "training.freeze" } else { "training.head_rate" };
+            let reason =
+                "asks for an encoder that could be frozen or learn at another rate; the network has none of its own";
+            return Err(Error::conflict(field, format!("{reason}, so leave it out")));
         }
         if frozen(Freeze::Norm) && !kinds.has_norms() {
-            return Err(Error::Config("the network has no batch norms; leave `freeze = [\"norm\"]` out".into()));
+            let reason = "[\"norm\"] would do nothing: the network has no batch norms; leave it out";
+            return Err(Error::conflict("training.freeze", reason));
         }
         Ok(())
     }
@@ -162,7 +162,7 @@ impl Learner {
 
     /// The optimiser's state.
     pub fn optimizer_state(&self) -> Result<Bytes> {
-        self.optimizer.into_bytes().map_err(|e| Error::Config(format!("cannot encode the optimiser: {e}")))
+        self.optimizer.into_bytes().map_err(|e| Error::failed("encode the optimiser", e))
     }
 
     /// Goes on with a state that was saved.

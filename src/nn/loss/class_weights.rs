@@ -5,7 +5,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::base::named_enum::usual_spelling;
-use crate::base::{Error, Result};
+use crate::base::{Error, Result, require};
 
 /// What a pixel of each class counts. Written `"equal"`, `"auto"` or as a list of numbers.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -26,15 +26,12 @@ impl ClassWeights {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] if they are not one a class, or not numbers from 0 up of which one is above 0.
+    /// [`Error::Invalid`] if they are not one a class, or not numbers from 0 up of which one is above 0.
     pub fn check(&self, classes: usize) -> Result<()> {
         let Self::Given(weights) = self else { return Ok(()) };
         check_numbers(weights)?;
-        if weights.len() == classes {
-            return Ok(());
-        }
-        let found = weights.len();
-        Err(Error::Config(format!("there are {classes} classes, but {found} class weights; give one for each class")))
+        let (found, expected) = (weights.len(), format!("a list of {classes} numbers, one for each class"));
+        require(found == classes, "class_weights", format!("a list of {found} numbers"), expected)
     }
 
     /// The numbers, one a class, or `None` if they are equal. The counts of pixels, one a class, are those of
@@ -55,15 +52,12 @@ impl ClassWeights {
 
 /// Says which number cannot be a weight.
 pub(super) fn check_numbers(weights: &[f32]) -> Result<()> {
-    if let Some((class, weight)) =
-        weights.iter().enumerate().find(|(_, weight)| !(weight.is_finite() && **weight >= 0.0))
-    {
-        return Err(Error::Config(format!("the class weight of class {class} must be 0 or above, not {weight}")));
+    for (class, weight) in weights.iter().enumerate() {
+        let value = format!("{weight} for class {class}");
+        require(weight.is_finite() && *weight >= 0.0, "class_weights", value, "0 or above")?;
     }
-    if weights.iter().all(|weight| *weight == 0.0) {
-        return Err(Error::Config("no class weight is above 0, so there is nothing to learn".into()));
-    }
-    Ok(())
+    let some = weights.iter().any(|weight| *weight > 0.0);
+    require(some, "class_weights", "0 for every class", "above 0 for one of them, or there is nothing to learn")
 }
 
 /// Median frequency balancing (arXiv 1411.4734): the frequency of a class is its share of the labelled pixels in the
@@ -95,12 +89,9 @@ impl FromStr for ClassWeights {
             "auto" => return Ok(Self::Auto),
             _ => {}
         }
-        let number = |part: &str| {
-            part.parse().map_err(|_| {
-                let known = "`equal`, `auto`, or a number for each class, such as 1,2.5,0.5";
-                Error::Config(format!("class weights are {known}; not '{part}'"))
-            })
-        };
+        let expected = "`equal`, `auto`, or a number for each class, such as 1,2.5,0.5";
+        let number =
+            |part: &str| part.parse().map_err(|_| Error::invalid("class_weights", format!("'{part}'"), expected));
         let weights = text.split(',').map(|part| number(part.trim())).collect::<Result<Vec<f32>>>()?;
         check_numbers(&weights)?;
         Ok(Self::Given(weights))
@@ -143,7 +134,7 @@ mod tests {
         assert_eq!("1, 2.5".parse::<ClassWeights>().unwrap(), ClassWeights::Given(vec![1.0, 2.5]));
         for wrong in ["", "median", "1,,2", "1;2", "1,-2", "nan,1", "0,0"] {
             let said = wrong.parse::<ClassWeights>().unwrap_err().to_string();
-            assert!(said.contains("class weight"), "{wrong}: {said}");
+            assert!(said.contains("`class_weights` is"), "{wrong}: {said}");
         }
     }
 
@@ -152,7 +143,7 @@ mod tests {
         let weights = ClassWeights::Given(vec![1.0, 2.0]);
         assert_eq!(weights.resolve(&[1, 1], &[2, 2]).unwrap(), Some(vec![1.0, 2.0]));
         let said = weights.resolve(&[1, 1, 1], &[3, 3, 3]).unwrap_err().to_string();
-        assert!(said.contains("3 classes") && said.contains("2 class weights"), "{said}");
+        assert!(said.contains("a list of 2") && said.contains("3 numbers"), "{said}");
         assert_eq!(ClassWeights::Equal.resolve(&[1], &[1]).unwrap(), None);
     }
 

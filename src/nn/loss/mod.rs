@@ -22,7 +22,7 @@ use burn::tensor::{DType, Tensor};
 
 use super::activation::Activation;
 use super::ops;
-use crate::base::{Error, Result};
+use crate::base::{Error, Result, require};
 
 pub use class_weights::{ClassWeights, median_frequency};
 pub use region::Over;
@@ -45,16 +45,15 @@ impl Loss {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] if there are no terms, if one does not go with the activation, or if a number is out of range.
+    /// [`Error::Invalid`] or [`Error::Conflict`] if there are no terms, if one does not go with the activation, or if a number is out of range.
     pub fn new(terms: &[LossTerm], activation: Activation, class_weights: Option<Vec<f32>>) -> Result<Self> {
-        if terms.is_empty() {
-            return Err(Error::Config("`loss` is empty; name at least one, such as cross-entropy".into()));
-        }
+        require(!terms.is_empty(), "training.loss", "empty", "at least one name, such as cross-entropy")?;
         for term in terms {
             term.check(activation)?;
         }
         if terms.iter().all(|term| term.weight == 0.0) {
-            return Err(Error::Config("every loss has the weight 0, so there is nothing to minimise".into()));
+            let reason = "has terms of weight 0 alone, so there is nothing to minimise; give one a weight above 0";
+            return Err(Error::conflict("training.loss", reason));
         }
         if let Some(weights) = &class_weights {
             class_weights::check_numbers(weights)?;
@@ -147,15 +146,15 @@ mod tests {
         let said = Loss::new(&[], Activation::Softmax, None).unwrap_err().to_string();
         assert!(said.contains("at least one"), "{said}");
         let said = fault("bce", Activation::Softmax, None);
-        assert!(said.contains("`bce`") && said.contains("cross-entropy"), "{said}");
+        assert!(said.contains("`loss.bce`") && said.contains("cross-entropy"), "{said}");
         for name in ["cross-entropy", "ohem-cross-entropy"] {
             let said = fault(&format!("dice+{name}"), Activation::Sigmoid, None);
-            assert!(said.contains(&format!("`{name}`")) && said.contains("`bce`"), "{said}");
+            assert!(said.contains(&format!("`loss.{name}`")) && said.contains("`bce`"), "{said}");
         }
         assert!(fault("0*dice+0*lovasz", Activation::Softmax, None).contains("nothing to minimise"));
         let weights = [vec![1.0, -1.0], vec![f32::NAN, 1.0], vec![0.0, 0.0], Vec::new()];
         for weights in weights {
-            assert!(fault("focal", Activation::Softmax, Some(weights)).contains("class weight"));
+            assert!(fault("focal", Activation::Softmax, Some(weights)).contains("class_weights"));
         }
     }
 

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::region::{Over, Region};
-use crate::base::named_enum::{unknown, usual_spelling};
-use crate::base::{Error, Result};
+use crate::base::named_enum::usual_spelling;
+use crate::base::{Error, Result, require};
 use crate::nn::activation::Activation;
 
 /// One summand of a loss, as a recipe writes it.
@@ -175,7 +175,7 @@ const KINDS: [&str; 9] =
 ///
 /// # Errors
 ///
-/// [`Error::Config`] if a name is unknown or a weight is no number from 0 up.
+/// [`Error::Unknown`] or [`Error::Invalid`] if a name is unknown or a weight is no number from 0 up.
 pub fn parse_terms(text: &str) -> Result<Vec<LossTerm>> {
     text.split('+').map(|term| parse_term(term.trim())).collect()
 }
@@ -183,13 +183,11 @@ pub fn parse_terms(text: &str) -> Result<Vec<LossTerm>> {
 fn parse_term(text: &str) -> Result<LossTerm> {
     let (weight, name) = text.split_once('*').map_or((None, text), |(weight, name)| (Some(weight.trim()), name.trim()));
     let kind = json!({ "kind": usual_spelling(name) });
-    let mut term: LossTerm = serde_json::from_value(kind).map_err(|_| {
-        let unknown = unknown("loss", name, &KINDS);
-        Error::Config(format!("{unknown}; a sum is written cross-entropy+0.5*dice"))
-    })?;
+    let known = format!("{}. A sum is written cross-entropy+0.5*dice", KINDS.join(", "));
+    let mut term: LossTerm = serde_json::from_value(kind).map_err(|_| Error::unknown("loss", name, &[&known]))?;
     if let Some(weight) = weight {
         let number = weight.parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0);
-        let wrong = || Error::Config(format!("the weight of loss '{name}' must be a number from 0 up, not '{weight}'"));
+        let wrong = || Error::invalid(format!("loss.{name}.weight"), format!("'{weight}'"), "a number from 0 up");
         term.weight = number.ok_or_else(wrong)?;
     }
     Ok(term)
@@ -220,33 +218,29 @@ impl LossTerm {
     /// Says what is wrong with it.
     pub(super) fn check(&self, activation: Activation) -> Result<()> {
         let name = self.name();
-        let fault = |text: String| Err(Error::Config(text));
+        let fault = |reason: &str| Err(Error::conflict(format!("loss.{name}"), reason));
         match (self.kind, activation) {
             (LossKind::CrossEntropy { .. } | LossKind::OhemCrossEntropy { .. }, Activation::Sigmoid) => {
-                return fault(format!("loss `{name}` needs a softmax; with activation = \"sigmoid\" take `bce`"));
+                return fault("needs a softmax; with activation = \"sigmoid\" take `bce`");
             }
             (LossKind::Bce {}, Activation::Softmax) => {
-                return fault(format!(
-                    "loss `{name}` needs a sigmoid; with activation = \"softmax\" take `cross-entropy`"
-                ));
+                return fault("needs a sigmoid; with activation = \"softmax\" take `cross-entropy`");
             }
             _ => {}
         }
         for (field, value, range) in self.numbers() {
-            if !range.holds(value) {
-                return fault(format!("`{field}` of loss `{name}` must be {}, not {value}", range.words()));
-            }
+            require(range.holds(value), format!("loss.{name}.{field}"), value, range.words())?;
         }
         match (self.kind, self.region()) {
             (LossKind::OhemCrossEntropy { min_kept: 0, .. }, _) => {
-                fault(format!("`min_kept` of loss `{name}` must be at least 1"))
+                Err(Error::invalid(format!("loss.{name}.min_kept"), 0, "at least 1"))
             }
             (_, Some(region)) if region.false_positives + region.false_negatives == 0.0 => {
-                fault(format!("`false_positives` and `false_negatives` of loss `{name}` are both 0"))
+                fault("has `false_positives` and `false_negatives` that are both 0; set one above 0")
             }
-            (_, Some(Region { background: true, .. })) if activation == Activation::Sigmoid => fault(format!(
-                "`background` of loss `{name}` needs a softmax: with a sigmoid the background has no output"
-            )),
+            (_, Some(Region { background: true, .. })) if activation == Activation::Sigmoid => {
+                fault("with `background` needs a softmax: with a sigmoid the background has no output")
+            }
             _ => Ok(()),
         }
     }
@@ -400,23 +394,23 @@ mod tests {
         }
         for wrong in ["-1*dice", "x*dice", "inf*dice", "*dice"] {
             let said = parse_terms(wrong).unwrap_err().to_string();
-            assert!(said.contains("weight of loss 'dice'"), "{wrong}: {said}");
+            assert!(said.contains("`loss.dice.weight`"), "{wrong}: {said}");
         }
     }
 
     #[test]
     fn numbers_out_of_range_are_named() {
         let cases = [
-            ("kind = \"dice\", weight = -1", "`weight`"),
-            ("kind = \"dice\", smooth = -0.5", "`smooth`"),
-            ("kind = \"dice\", weight = inf", "`weight`"),
-            ("kind = \"cross-entropy\", label_smoothing = 1.0", "`label_smoothing`"),
-            ("kind = \"ohem-cross-entropy\", threshold = 1.5", "`threshold`"),
-            ("kind = \"ohem-cross-entropy\", min_kept = 0", "`min_kept`"),
-            ("kind = \"focal\", gamma = -1", "`gamma`"),
-            ("kind = \"focal\", alpha = 2", "`alpha`"),
-            ("kind = \"focal-tversky\", gamma = 0", "`gamma`"),
-            ("kind = \"tversky\", false_positives = nan", "`false_positives`"),
+            ("kind = \"dice\", weight = -1", "`loss.dice.weight`"),
+            ("kind = \"dice\", smooth = -0.5", "`loss.dice.smooth`"),
+            ("kind = \"dice\", weight = inf", "`loss.dice.weight`"),
+            ("kind = \"cross-entropy\", label_smoothing = 1.0", "`loss.cross-entropy.label_smoothing`"),
+            ("kind = \"ohem-cross-entropy\", threshold = 1.5", "`loss.ohem-cross-entropy.threshold`"),
+            ("kind = \"ohem-cross-entropy\", min_kept = 0", "`loss.ohem-cross-entropy.min_kept`"),
+            ("kind = \"focal\", gamma = -1", "`loss.focal.gamma`"),
+            ("kind = \"focal\", alpha = 2", "`loss.focal.alpha`"),
+            ("kind = \"focal-tversky\", gamma = 0", "`loss.focal-tversky.gamma`"),
+            ("kind = \"tversky\", false_positives = nan", "`loss.tversky.false_positives`"),
             ("kind = \"tversky\", false_positives = 0, false_negatives = 0", "both 0"),
         ];
         for (text, words) in cases {

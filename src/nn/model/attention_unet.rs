@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::resnet::State;
 use super::{Outputs, sizes};
-use crate::base::{Error, Result};
+use crate::base::{Result, require};
 use crate::nn::layer::{Conv2d, ConvNorm, ConvTranspose2d, Init, Initialisation};
 use crate::nn::ops::{
     ConvSettings, ConvTransposeSettings, Interpolation, NormSettings, PoolSettings, Resampling, adaptive_avg_pool2d,
@@ -49,13 +49,9 @@ impl AttentionUnetConfig {
 
     fn checked(&self) -> Result<[usize; 2]> {
         let [bands, outputs] = sizes(self.bands, self.outputs)?;
-        if !(1..=MAX_WIDTH).contains(&self.width) || !(0.0..f64::INFINITY).contains(&self.deep_supervision) {
-            return Err(Error::Config(format!(
-                "unet-attention needs a width of 1 to {MAX_WIDTH} (32 is usual) and deep_supervision of at least 0, not {} \
-                 and {}",
-                self.width, self.deep_supervision
-            )));
-        }
+        let (widths, weight) = (format!("1 to {MAX_WIDTH} (32 is usual)"), self.deep_supervision);
+        require((1..=MAX_WIDTH).contains(&self.width), "network.width", self.width, widths)?;
+        require((0.0..f64::INFINITY).contains(&weight), "network.deep_supervision", weight, "at least 0")?;
         Ok([bands, outputs])
     }
 

@@ -90,7 +90,7 @@ impl FeatureEncoderConfig {
         };
         reach.ok_or_else(|| {
             let known: Vec<String> = self.taps().iter().map(Tap::to_string).collect();
-            Error::Config(format!("{self} has no tap '{tap}'; there are colors, {}", known.join(", ")))
+            Error::invalid("tap", tap, format!("one of those of {self}: colors, {}", known.join(", ")))
         })
     }
 
@@ -214,6 +214,9 @@ mod tests {
             assert!(wrong.parse::<Tap>().unwrap_err().to_string().contains("conv1_1, relu1_1 and pool1"), "{wrong}");
         }
         let said = vgg.reach(Tap::Layer(1), 3).unwrap_err().to_string();
-        assert!(said.contains("VGG-16 has no tap 'layer1'; there are colors, conv1_1, relu1_1"), "{said}");
+        assert!(
+            said.contains("`tap` is layer1; it must be one of those of VGG-16: colors, conv1_1, relu1_1"),
+            "{said}"
+        );
     }
 }

@@ -167,17 +167,19 @@ fn sizes(bands: Option<usize>, outputs: Option<usize>) -> Result<[usize; 2]> {
     match (bands, outputs) {
         (Some(bands @ 1..=MOST), Some(outputs @ 1..=MOST)) => Ok([bands, outputs]),
         (Some(bands), Some(outputs)) => {
-            Err(Error::Config(format!("a network has 1 to {MOST} bands and outputs, not {bands} and {outputs}")))
+            let (field, wrong) = if (1..=MOST).contains(&bands) { ("outputs", outputs) } else { ("bands", bands) };
+            Err(Error::invalid(format!("network.{field}"), wrong, format!("1 to {MOST}")))
         }
-        _ => Err(Error::Config("the network's bands and outputs are not set".into())),
+        _ => Err(Error::conflict("network", "needs its `bands` and `outputs` set; fit it to a data set first")),
     }
 }
 
 fn agree(name: &str, own: &mut Option<usize>, wanted: usize) -> Result<()> {
     match *own {
-        Some(fixed) if fixed != wanted => Err(Error::Config(format!(
-            "the recipe sets {name} = {fixed}, but the data set needs {wanted}; remove the line from the recipe"
-        ))),
+        Some(fixed) if fixed != wanted => Err(Error::conflict(
+            format!("network.{name}"),
+            format!("is {fixed} in the recipe, but the data set needs {wanted}; remove the line from the recipe"),
+        )),
         _ => {
             *own = Some(wanted);
             Ok(())

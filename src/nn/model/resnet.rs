@@ -7,7 +7,7 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::tap::Reach;
-use crate::base::{Error, Result};
+use crate::base::{Error, Result, require};
 use crate::nn::layer::{ConvNorm, Init, Initialisation};
 use crate::nn::ops::{PoolSettings, max_pool2d};
 
@@ -217,21 +217,14 @@ impl ResNetConfig {
 
     /// Says what is wrong with the hyperparameters.
     pub fn check(&self) -> Result<()> {
-        if !(1..=MAX_WIDTH).contains(&self.width) || (self.stem == Stem::DeepNarrow && self.width < 2) {
-            return Err(Error::Config(format!(
-                "a ResNet has a width of 1 (with a deep-narrow stem 2) to {MAX_WIDTH} (64 is usual), not {}",
-                self.width
-            )));
-        }
-        if !(1..=4).contains(&self.stages) {
-            return Err(Error::Config(format!("a ResNet has 1 to 4 stages, not {}", self.stages)));
-        }
+        let least = if self.stem == Stem::DeepNarrow { 2 } else { 1 };
+        let widths = format!("{least} to {MAX_WIDTH} (64 is usual)");
+        require((least..=MAX_WIDTH).contains(&self.width), "encoder.width", self.width, widths)?;
+        require((1..=4).contains(&self.stages), "encoder.stages", self.stages, "1 to 4")?;
         if self.dilation == Dilation::AfterStrideConv1 && !self.variant.is_basic() {
-            return Err(Error::Config(format!(
-                "dilation = \"after-stride-conv1\" is of the basic blocks of ResNet-18 and -34; for {} set \
-                 dilation = \"after-stride\"",
-                self.variant
-            )));
+            let reason = "after-stride-conv1 is of the basic blocks of ResNet-18 and -34";
+            let reason = format!("{reason}; for {} set dilation = \"after-stride\"", self.variant);
+            return Err(Error::conflict("encoder.dilation", reason));
         }
         Ok(())
     }

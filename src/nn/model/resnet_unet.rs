@@ -38,7 +38,7 @@ impl ResnetUnetConfig {
         let [bands, outputs] = sizes(self.bands, self.outputs)?;
         self.encoder.check()?;
         if self.encoder.dilation != Dilation::None || self.encoder.stages != 4 {
-            return Err(Error::Config("unet-resnet needs an encoder of 4 stages with dilation = \"none\"".into()));
+            return Err(Error::conflict("encoder", "of unet-resnet must have 4 stages and dilation = \"none\""));
         }
         Ok([bands, outputs])
     }

@@ -56,10 +56,9 @@ impl FromStr for Tap {
             .or_else(|| number("pool").map(Self::Pool))
             .or_else(|| number("layer").map(Self::Layer))
             .ok_or_else(|| {
-                Error::Config(format!(
-                    "there is no tap '{text}'; taps are colors, of a VGG such as conv1_1, relu1_1 and pool1, of a ResNet \
-                     stem and layer1 to layer4"
-                ))
+                let known =
+                    "colors, of a VGG such as conv1_1, relu1_1 and pool1, of a ResNet stem and layer1 to layer4";
+                Error::unknown("tap", text, &[known])
             })
     }
 }

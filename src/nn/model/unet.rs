@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::padding::place;
 use super::resnet::State;
 use super::{Namer, sizes};
-use crate::base::{Error, Result};
+use crate::base::{Error, Result, require};
 use crate::nn::layer::{BatchNorm2d, Conv2d, ConvTranspose2d, Init, Initialisation, dropout_pixels};
 use crate::nn::ops::{
     ConvSettings, ConvTransposeSettings, Interpolation, PoolSettings, Resampling, concatenate, interpolate, max_pool2d,
@@ -114,26 +114,19 @@ impl UnetConfig {
     /// Bands and outputs, if they are set and everything is within what can be built.
     fn checked(&self, form: Form) -> Result<[usize; 2]> {
         let [bands, outputs] = sizes(self.bands, self.outputs)?;
-        let name = form.name();
-        if self.width == 0 || !(2..=10).contains(&self.depth) {
-            return Err(Error::Config(format!(
-                "{name} needs a width of at least 1 and a depth of 2 to 10, not width {} and depth {}",
-                self.width, self.depth
-            )));
-        }
+        require(self.width > 0, "network.width", self.width, "at least 1")?;
+        require((2..=10).contains(&self.depth), "network.depth", self.depth, "2 to 10")?;
         let dropout = self.dropout.as_deref().unwrap_or(&[0.0]);
-        if dropout.is_empty() || !dropout.iter().all(|rate| (0.0..1.0).contains(rate)) {
-            return Err(Error::Config(format!("{name} needs dropouts from 0 to below 1, not {dropout:?}")));
-        }
+        let usable = !dropout.is_empty() && dropout.iter().all(|rate| (0.0..1.0).contains(rate));
+        require(usable, "network.dropout", format!("{dropout:?}"), "shares from 0 to below 1")?;
         // The deepest level dominates: its two convolutions have 9 (w/2 + w) w weights.
         let deepest = (self.width as u128) << (self.depth - 1);
         let weights = deepest.saturating_mul(deepest).saturating_mul(9 * 3) / 2;
         if weights > MAX_WEIGHTS {
-            return Err(Error::Config(format!(
-                "{name} of width {} and depth {} would have more than {weights} weights, at most {MAX_WEIGHTS} are \
-                 sensible; take a smaller --width",
-                self.width, self.depth
-            )));
+            let (name, width, depth) = (form.name(), self.width, self.depth);
+            let reason = format!("{width} with depth {depth} gives {name} more than {weights} weights");
+            let reason = format!("{reason}, at most {MAX_WEIGHTS} are sensible; take a smaller `width`");
+            return Err(Error::conflict("network.width", reason));
         }
         Ok([bands, outputs])
     }

@@ -76,5 +76,5 @@ impl Arriving {
 }
 
 fn unreadable(cause: impl std::fmt::Display) -> Error {
-    Error::Device(format!("the result could not be read from the device: {cause}"))
+    Error::failed("read the result from the device", cause)
 }

@@ -4,8 +4,8 @@ use rayon::prelude::*;
 
 use super::draw::Draws;
 use super::features::{Features, LINE, all_finite};
-use super::settings::{MAX_BINS, fault};
-use crate::base::Result;
+use super::settings::MAX_BINS;
+use crate::base::{Error, Result};
 
 /// Bins are laid by so many samples, drawn if there are more; as in scikit-learn's histogram gradient boosting.
 const LOOKED_AT: usize = 200_000;
@@ -106,10 +106,10 @@ fn bin_group(
 }
 
 /// Names the first of the values, samples from `start` on, that is infinite or not a number.
-pub(super) fn not_finite(values: &[f32], start: usize, feature: usize) -> crate::base::Error {
+pub(super) fn not_finite(values: &[f32], start: usize, feature: usize) -> Error {
     let place = values.iter().position(|value| !value.is_finite()).unwrap_or(0);
     let (value, sample) = (values[place], start + place);
-    fault(format!("feature {feature} of sample {sample} is {value}; features must be finite numbers"))
+    Error::invalid("features", format!("{value} for feature {feature} of sample {sample}"), "finite throughout")
 }
 
 impl Ranges {
@@ -243,7 +243,7 @@ mod tests {
             let mut values = vec![0.5; 20 * 40];
             values[17 * 40 + 33] = wrong;
             let message = Binned::new(&Features::rows(&values, 40).unwrap(), 256, 0).unwrap_err().to_string();
-            assert!(message.contains(&format!("feature 33 of sample 17 is {wrong}")), "{message}");
+            assert!(message.contains(&format!("`features` is {wrong} for feature 33 of sample 17")), "{message}");
         }
     }
 }

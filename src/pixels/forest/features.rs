@@ -2,8 +2,7 @@
 
 use std::ops::Range;
 
-use super::settings::fault;
-use crate::base::Result;
+use crate::base::{Error, Result};
 
 /// A view of `samples` x `features` float32 numbers.
 ///
@@ -32,8 +31,8 @@ impl<'a> Features<'a> {
     /// `values` is `[samples, features]`: all features of the first sample, then of the next.
     pub fn rows(values: &'a [f32], features: usize) -> Result<Self> {
         if features == 0 || !values.len().is_multiple_of(features) {
-            let length = values.len();
-            return Err(fault(format!("{length} values cannot be rows of {features} features")));
+            let value = format!("a list of {} values", values.len());
+            return Err(Error::invalid("features", value, format!("rows of {features} features")));
         }
         Ok(Self { values, samples: values.len() / features, features, layout: Layout::Rows })
     }
@@ -42,10 +41,9 @@ impl<'a> Features<'a> {
     pub fn planes(values: &'a [f32], features: usize, samples: usize, stride: usize) -> Result<Self> {
         let needed = features.checked_sub(1).and_then(|last| last.checked_mul(stride)?.checked_add(samples));
         if samples > stride || needed.is_none_or(|needed| needed > values.len()) {
-            let length = values.len();
-            return Err(fault(format!(
-                "{length} values cannot be {features} planes of {samples} samples, {stride} apart"
-            )));
+            let value = format!("a list of {} values", values.len());
+            let expected = format!("{features} planes of {samples} samples, {stride} apart");
+            return Err(Error::invalid("features", value, expected));
         }
         Ok(Self { values, samples, features, layout: Layout::Planes(stride) })
     }

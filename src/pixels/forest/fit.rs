@@ -9,10 +9,10 @@ use super::draw::Draws;
 use super::features::Features;
 use super::grow::{Grown, Growth};
 use super::out_of_bag::{Bag, OutOfBag};
-use super::settings::{Settings, fault};
+use super::settings::Settings;
 use super::split::{Sample, Search};
 use super::{Forest, MAX_CLASSES, Node, Tree, lanes};
-use crate::base::Result;
+use crate::base::{Error, Result, require};
 
 /// Who looks on while a forest grows.
 #[derive(Clone, Copy)]
@@ -96,25 +96,21 @@ pub fn fit(
 /// Samples of every class; an error if they cannot be trained on.
 fn class_counts(features: &Features<'_>, labels: &[u16], classes: usize) -> Result<Vec<usize>> {
     let samples = features.samples();
-    if labels.len() != samples {
-        return Err(fault(format!("there are {} labels for {samples} samples; there must be one each", labels.len())));
-    }
+    let count = format!("a list of {}", labels.len());
+    require(labels.len() == samples, "labels", count, format!("one for each of the {samples} samples"))?;
     if samples == 0 || features.features() == 0 {
-        return Err(fault(format!(
-            "there is nothing to learn from {samples} samples of {} features",
-            features.features()
-        )));
+        let missing = format!("there is nothing to learn from {samples} samples of {} features", features.features());
+        return Err(Error::no_data(missing, "give some"));
     }
-    if u32::try_from(samples).is_err() || u32::try_from(features.features()).is_err() {
-        return Err(fault(format!("{samples} samples are too many; at most {} are possible", u32::MAX)));
-    }
-    if classes > MAX_CLASSES {
-        return Err(fault(format!("{classes} classes are too many; at most {MAX_CLASSES} are possible")));
-    }
+    let countable = u32::try_from(samples).is_ok() && u32::try_from(features.features()).is_ok();
+    require(countable, "samples", samples, format!("at most {}", u32::MAX))?;
+    require(classes <= MAX_CLASSES, "classes", classes, format!("at most {MAX_CLASSES}"))?;
     let mut counts = vec![0; classes];
     for (sample, &label) in labels.iter().enumerate() {
-        let unknown =
-            || fault(format!("sample {sample} has label {label}; labels must be below {classes}, the classes"));
+        let unknown = || {
+            let value = format!("{label} for sample {sample}");
+            Error::invalid("labels", value, format!("below {classes}, the number of classes"))
+        };
         *counts.get_mut(usize::from(label)).ok_or_else(unknown)? += 1;
     }
     Ok(counts)
@@ -126,13 +122,12 @@ fn used(labels: &[u16], weights: &[f64]) -> Result<Vec<Sample>> {
     let samples: Vec<Sample> =
         labels.iter().enumerate().map(sample).filter(|sample| weights[usize::from(sample.class)] > 0.0).collect();
     let Some(first) = samples.first() else {
-        return Err(fault("every class that has samples has weight 0; there is nothing to learn".into()));
+        let missing = "every class that has samples has weight 0, so there is nothing to learn";
+        return Err(Error::no_data(missing, "give one a weight in `forest.class_weights`"));
     };
     if samples.iter().all(|sample| sample.class == first.class) {
-        let class = first.class;
-        return Err(fault(format!(
-            "all samples that have a weight are of class {class}; at least two classes need samples and a weight"
-        )));
+        let missing = format!("all samples that have a weight are of class {}", first.class);
+        return Err(Error::no_data(missing, "at least two classes need samples and a weight"));
     }
     Ok(samples)
 }
@@ -165,7 +160,8 @@ fn assemble(grown: Vec<Grown>, classes: usize) -> Result<Forest> {
         let before = leaves.len() / lanes;
         leaves.append(&mut tree.mixed);
         if leaves.len() / lanes + classes > i32::MAX as usize || tree.nodes.len() > i32::MAX as usize {
-            return Err(fault("the trees have too many leaves; limit max_depth, or ask for larger leaves".into()));
+            let advice = "limit `forest.max_depth`, or ask for larger leaves";
+            return Err(Error::failed("number the leaves of the trees", format!("there are too many; {advice}")));
         }
         let moved = |child: i32| if child < 0 && !child as usize >= classes { child - before as i32 } else { child };
         tree.nodes.iter_mut().for_each(|node: &mut Node| node.children = node.children.map(moved));

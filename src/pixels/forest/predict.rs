@@ -5,8 +5,7 @@ use rayon::prelude::*;
 use super::Forest;
 use super::descend::{GROUP, Group, greatest};
 use super::features::Features;
-use super::settings::fault;
-use crate::base::Result;
+use crate::base::{Result, require};
 
 /// What a prediction is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,10 +89,8 @@ impl Forest {
 
     fn check(&self, features: &Features<'_>) -> Result<()> {
         let (expected, found) = (self.features(), features.features());
-        if expected == found {
-            return Ok(());
-        }
-        Err(fault(format!("it was fitted to {expected} features a sample, but there are {found}")))
+        let needed = format!("{expected} a sample, as the forest was fitted to");
+        require(expected == found, "features", found, needed)
     }
 }
 

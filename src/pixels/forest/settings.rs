@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::MAX_TREES;
-use crate::base::{Error, Result};
+use crate::base::{Error, Result, require};
 
 /// Settings of a forest. The defaults are those of scikit-learn's `RandomForestClassifier`, except that the
 /// out-of-bag score is computed.
@@ -56,7 +56,7 @@ impl Default for Settings {
 
 /// How many features, drawn anew, a node tries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase", expecting = "features_per_split is \"sqrt\", \"log2\", \"all\" or a number")]
+#[serde(rename_all = "lowercase", expecting = "features_per_split` is \"sqrt\", \"log2\", \"all\" or a number")]
 pub enum FeaturesPerSplit {
     /// The root of the number of features, rounded down.
     Sqrt,
@@ -102,7 +102,7 @@ impl Settings {
     /// Refuses values that cannot work, by name.
     pub fn check(&self) -> Result<()> {
         let least = |name: &str, value: usize, least: usize| {
-            if value >= least { Ok(()) } else { Err(fault(format!("{name} is {value}; it must be at least {least}"))) }
+            require(value >= least, format!("forest.{name}"), value, format!("at least {least}"))
         };
         least("trees", self.trees, 1)?;
         least("max_depth", self.max_depth.unwrap_or(1), 1)?;
@@ -111,17 +111,12 @@ impl Settings {
         if let FeaturesPerSplit::Number(number) = self.features_per_split {
             least("features_per_split", number, 1)?;
         }
-        if self.trees > MAX_TREES {
-            return Err(fault(format!("trees is {}; at most {MAX_TREES} are possible", self.trees)));
-        }
-        if !(2..=MAX_BINS).contains(&self.bins) {
-            return Err(fault(format!("bins is {}; it must be 2 to {MAX_BINS}", self.bins)));
-        }
-        if !(self.sample_share > 0.0 && self.sample_share <= 1.0) {
-            return Err(fault(format!("sample_share is {}; it must be above 0 and at most 1", self.sample_share)));
-        }
-        if self.sample_share != 1.0 && !self.bootstrap {
-            return Err(fault(format!("sample_share is {}, which needs bootstrap = true", self.sample_share)));
+        require(self.trees <= MAX_TREES, "forest.trees", self.trees, format!("at most {MAX_TREES}"))?;
+        require((2..=MAX_BINS).contains(&self.bins), "forest.bins", self.bins, format!("2 to {MAX_BINS}"))?;
+        let share = self.sample_share;
+        require(share > 0.0 && share <= 1.0, "forest.sample_share", share, "above 0 and at most 1")?;
+        if share != 1.0 && !self.bootstrap {
+            return Err(Error::conflict("forest.sample_share", format!("{share} needs bootstrap = true")));
         }
         self.check_weights()
     }
@@ -130,11 +125,11 @@ impl Settings {
         let ClassWeights::Numbers(weights) = &self.class_weights else { return Ok(()) };
         let usable = |weight: f64| weight == 0.0 || (1.0 / MAX_WEIGHT..=MAX_WEIGHT).contains(&weight);
         match weights.iter().position(|&weight| !usable(weight)) {
-            Some(class) => Err(fault(format!(
-                "class_weights has {} for class {class}; weights must be 0, or {:e} to {MAX_WEIGHT:e}",
-                weights[class],
-                1.0 / MAX_WEIGHT
-            ))),
+            Some(class) => Err(Error::invalid(
+                "forest.class_weights",
+                format!("{} for class {class}", weights[class]),
+                format!("0, or {:e} to {MAX_WEIGHT:e}", 1.0 / MAX_WEIGHT),
+            )),
             None => Ok(()),
         }
     }
@@ -149,22 +144,21 @@ impl Settings {
                 let weight = |&count: &usize| samples as f64 / (present * count.max(1)) as f64;
                 Ok(counts.iter().map(weight).collect())
             }
-            ClassWeights::Numbers(weights) if weights.len() == counts.len() => Ok(weights.clone()),
-            ClassWeights::Numbers(weights) => Err(fault(format!(
-                "class_weights has {} numbers, but there are {} classes; give one number a class",
-                weights.len(),
-                counts.len()
-            ))),
+            ClassWeights::Numbers(weights) => self.check_classes(counts.len()).map(|()| weights.clone()),
         }
+    }
+
+    /// Refuses weights that are not one a class.
+    pub(crate) fn check_classes(&self, classes: usize) -> Result<()> {
+        let ClassWeights::Numbers(weights) = &self.class_weights else { return Ok(()) };
+        let value = format!("a list of {} numbers", weights.len());
+        let expected = format!("a list of {classes} numbers, one for each class");
+        require(weights.len() == classes, "forest.class_weights", value, expected)
     }
 }
 
 /// Most bins: they are numbered by a byte.
 pub(super) const MAX_BINS: usize = 256;
-
-pub(super) fn fault(reason: String) -> Error {
-    Error::Config(format!("forest: {reason}"))
-}
 
 #[cfg(test)]
 mod tests {
@@ -174,19 +168,19 @@ mod tests {
     fn what_is_wrong_is_named_with_its_number() {
         let settings = Settings::default;
         let cases = [
-            (Settings { trees: 0, ..settings() }, "trees is 0"),
-            (Settings { trees: 70_000, ..settings() }, "trees is 70000"),
-            (Settings { max_depth: Some(0), ..settings() }, "max_depth is 0"),
-            (Settings { min_samples_split: 1, ..settings() }, "min_samples_split is 1"),
-            (Settings { min_samples_leaf: 0, ..settings() }, "min_samples_leaf is 0"),
-            (Settings { features_per_split: FeaturesPerSplit::Number(0), ..settings() }, "features_per_split is 0"),
-            (Settings { bins: 1, ..settings() }, "bins is 1"),
-            (Settings { bins: 257, ..settings() }, "bins is 257"),
-            (Settings { sample_share: 0.0, ..settings() }, "sample_share is 0"),
-            (Settings { sample_share: f64::NAN, ..settings() }, "sample_share is NaN"),
-            (Settings { sample_share: 0.5, bootstrap: false, ..settings() }, "needs bootstrap"),
-            (Settings { class_weights: ClassWeights::Numbers(vec![1.0, -2.0]), ..settings() }, "has -2 for class 1"),
-            (Settings { class_weights: ClassWeights::Numbers(vec![f64::NAN]), ..settings() }, "has NaN for class 0"),
+            (Settings { trees: 0, ..settings() }, "trees` is 0"),
+            (Settings { trees: 70_000, ..settings() }, "trees` is 70000"),
+            (Settings { max_depth: Some(0), ..settings() }, "max_depth` is 0"),
+            (Settings { min_samples_split: 1, ..settings() }, "min_samples_split` is 1"),
+            (Settings { min_samples_leaf: 0, ..settings() }, "min_samples_leaf` is 0"),
+            (Settings { features_per_split: FeaturesPerSplit::Number(0), ..settings() }, "features_per_split` is 0"),
+            (Settings { bins: 1, ..settings() }, "bins` is 1"),
+            (Settings { bins: 257, ..settings() }, "bins` is 257"),
+            (Settings { sample_share: 0.0, ..settings() }, "sample_share` is 0"),
+            (Settings { sample_share: f64::NAN, ..settings() }, "sample_share` is NaN"),
+            (Settings { sample_share: 0.5, bootstrap: false, ..settings() }, "0.5 needs bootstrap"),
+            (Settings { class_weights: ClassWeights::Numbers(vec![1.0, -2.0]), ..settings() }, "is -2 for class 1"),
+            (Settings { class_weights: ClassWeights::Numbers(vec![f64::NAN]), ..settings() }, "is NaN for class 0"),
         ];
         for (settings, expected) in cases {
             let message = settings.check().unwrap_err().to_string();

@@ -21,7 +21,7 @@ pub use layout::{Layout, Window};
 pub use prepared_image::PreparedImage;
 pub use sampler::WindowFeatures;
 
-use crate::base::{Error, Result, Size};
+use crate::base::{Error, Result, Size, require};
 use crate::nn::model::{FeatureEncoder, FeatureEncoderConfig, Reach, Tap, checksum_of, collect};
 use sampler::Map;
 
@@ -70,24 +70,13 @@ impl HypercolumnConfig {
     /// Says what is wrong, for images of `bands` bands.
     pub fn check(&self, bands: usize) -> Result<()> {
         self.encoder.check()?;
-        let twice = |twice: Option<String>, what: &str| match twice {
-            Some(name) => Err(Error::Config(format!("features: {what} {name} is there twice; leave one out"))),
-            None => Ok(()),
-        };
-        let repeated = |i: usize| self.taps[..i].contains(&self.taps[i]);
-        twice((0..self.taps.len()).find(|i| repeated(*i)).map(|i| self.taps[i].to_string()), "tap")?;
-        let repeated = |i: usize| self.scales[..i].contains(&self.scales[i]);
-        twice((0..self.scales.len()).find(|i| repeated(*i)).map(|i| self.scales[i].to_string()), "scale")?;
-        if self.taps.is_empty() {
-            return Err(Error::Config("features: `taps` names no layer; pool1 and pool2 are usual".into()));
-        }
-        if self.scales.is_empty() {
-            return Err(Error::Config("features: `scales` is empty; 1 is the image's own size".into()));
-        }
-        if let Some(scale) = self.scales.iter().find(|scale| !(1..=MAX_SCALE).contains(*scale)) {
-            return Err(Error::Config(format!(
-                "features: scales are whole numbers from 1 to {MAX_SCALE}, not {scale}"
-            )));
+        refuse_repeated("features.taps", &self.taps)?;
+        refuse_repeated("features.scales", &self.scales)?;
+        require(!self.taps.is_empty(), "features.taps", "empty", "a list of layers; pool1 and pool2 are usual")?;
+        require(!self.scales.is_empty(), "features.scales", "empty", "a list; 1 is the image's own size")?;
+        for scale in &self.scales {
+            let expected = format!("whole numbers from 1 to {MAX_SCALE}");
+            require((1..=MAX_SCALE).contains(scale), "features.scales", scale, expected)?;
         }
         self.reaches(bands).map(drop)
     }
@@ -118,6 +107,13 @@ impl HypercolumnConfig {
     }
 }
 
+fn refuse_repeated<T: PartialEq + fmt::Display>(field: &'static str, list: &[T]) -> Result<()> {
+    match (0..list.len()).find(|&i| list[..i].contains(&list[i])) {
+        Some(i) => Err(Error::conflict(field, format!("has {} twice; leave one out", list[i]))),
+        None => Ok(()),
+    }
+}
+
 /// An encoder with its weights, ready to give features.
 #[derive(Debug)]
 pub struct Hypercolumns {
@@ -134,7 +130,7 @@ impl Hypercolumns {
     pub fn new(config: HypercolumnConfig, encoder: FeatureEncoder, bands: usize, device: Device) -> Result<Self> {
         config.check(bands)?;
         let fingerprint = fingerprint(&config, &encoder, &device)?;
-        let hyperparameters = serde_json::to_string(&config).map_err(|e| Error::Config(e.to_string()))?;
+        let hyperparameters = serde_json::to_string(&config).map_err(|e| Error::failed("describe the encoder", e))?;
         let checksum = checksum_of(&hyperparameters, &encoder);
         let encoder = encoder.folded(&config.taps);
         Ok(Self { config, encoder, device, bands, fingerprint, checksum })
@@ -170,7 +166,8 @@ impl Hypercolumns {
             let tensor = Tensor::<4>::from_data(TensorData::new(planes, shape), &self.device);
             for (tap, seen) in self.encoder.forward(tensor, &self.config.taps).into_iter().enumerate() {
                 let [_, shape @ ..] = seen.dims();
-                let values = seen.into_data().try_into_vec::<f32>().map_err(|e| Error::Device(format!("{e:?}")))?;
+                let values = seen.into_data().try_into_vec::<f32>();
+                let values = values.map_err(|e| Error::failed("read features from the device", format!("{e:?}")))?;
                 maps.push(Map { values, shape, corner: layout.corner(tap, &input) });
             }
         }
@@ -182,7 +179,7 @@ impl Hypercolumns {
 fn fingerprint(config: &HypercolumnConfig, encoder: &FeatureEncoder, device: &Device) -> Result<[u8; 32]> {
     let mut hash = Sha256::new();
     hash.update(format!("{device:?}"));
-    hash.update(serde_json::to_vec(config).map_err(|e| Error::Config(e.to_string()))?);
+    hash.update(serde_json::to_vec(config).map_err(|e| Error::failed("describe the encoder", e))?);
     for parameter in collect(encoder) {
         hash.update(parameter.name.as_bytes());
         hash.update(parameter.data.as_bytes());

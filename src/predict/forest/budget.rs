@@ -3,8 +3,7 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
-use crate::base::words::bytes_in_words;
-use crate::base::{Error, Result, Size};
+use crate::base::{Error, Remedy, Result, Size};
 use crate::nn::cost::feature_memory;
 use crate::nn::device::{DeviceChoice, free_memory};
 use crate::pixels::hypercolumn::{HypercolumnConfig, Part, Window};
@@ -60,17 +59,13 @@ impl Budget {
             }
             least = least.min(needed);
         }
-        let advice = match (self.limits.memory, self.limits.side) {
-            (_, Some(side)) if side > SIDES[SIDES.len() - 1] => "choose a smaller --tile, or allow more with --memory",
-            (Some(_), _) => "allow more with --memory, or cut it into pieces",
-            (None, _) => "free some, or cut it into pieces",
+        let remedies = match (self.limits.memory, self.limits.side) {
+            (_, Some(side)) if side > SIDES[SIDES.len() - 1] => [Remedy::Smaller("tile"), Remedy::Larger("memory")],
+            (Some(_), _) => [Remedy::Larger("memory"), Remedy::Pieces],
+            (None, _) => [Remedy::FreeSpace, Remedy::Pieces],
         };
-        let reason = format!(
-            "an image of {size} would take about {} of memory, and {} may be used; {advice}",
-            bytes_in_words(least),
-            bytes_in_words(self.limit.unwrap_or(0)),
-        );
-        Err(Error::content(path, reason))
+        let work = format!("predicting {}, an image of {size},", path.display());
+        Err(Error::Memory { work, needed: least, free: self.limit.unwrap_or(0), remedies: remedies.into() })
     }
 
     /// The image, and its file while that is decoded.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::base::{Error, Result, Size};
+use crate::base::{Error, Result, Size, require};
 use crate::data::{Dataset, load_raster};
 use crate::nn::device::DeviceChoice;
 use crate::nn::model::{FeatureEncoder, FeatureEncoderConfig, Tap, shapes};
@@ -60,12 +60,11 @@ impl<'a> ChannelImage<'a> {
                 let whole = self.encoder.hollow(bands, taps, &device)?;
                 if shapes(&self.encoder.hollow(bands, &[tap], &device)?).len() > shapes(&whole).len() {
                     let names: Vec<String> = taps.iter().map(Tap::to_string).collect();
-                    return Err(Error::Config(format!(
-                        "the encoder of {} goes as far as its taps ({}), which {tap} lies beyond; give --encoder-weights \
-                         instead of --run",
-                        run.folder().display(),
-                        names.join(", ")
-                    )));
+                    let (run, names) = (run.folder().display(), names.join(", "));
+                    let reason =
+                        format!("{tap} lies beyond the encoder of {run}, which goes as far as its taps ({names})");
+                    let advice = "give `encoder_weights` instead of `run`";
+                    return Err(Error::conflict("tap", format!("{reason}; {advice}")));
                 }
                 weights::load(whole, &run.encoder_path())
             }
@@ -88,11 +87,8 @@ pub struct DrawnChannel {
 pub fn draw_channel(image: &Path, tap: Tap, channel: usize, from: ChannelImage<'_>) -> Result<DrawnChannel> {
     let config = HypercolumnConfig { encoder: from.encoder.clone(), taps: vec![tap], scales: vec![1] };
     let channels = config.features(from.dataset.bands)?;
-    if channel >= channels {
-        let reason =
-            format!("{tap} of {} has {channels} channels, numbered from 0; there is no {channel}", from.encoder);
-        return Err(Error::Config(reason));
-    }
+    let expected = format!("below {channels}: those of {tap} of {} are numbered from 0", from.encoder);
+    require(channel < channels, "channel", channel, expected)?;
     let hypercolumns = Hypercolumns::new(config, from.encoder(tap)?, from.dataset.bands, from.device.open()?)?;
     from.dataset.follow_orientation();
     let raster = load_raster(image, &from.dataset)?;

@@ -49,10 +49,8 @@ impl ForestPredictor {
     pub(crate) fn open(run: &ForestRun, device: DeviceChoice) -> Result<Self> {
         let path = run.forest_path();
         if !path.exists() {
-            return Err(Error::content(
-                run.folder(),
-                "the run has no forest.bin: its training did not finish; train again with --overwrite",
-            ));
+            let reason = "the run has no forest.bin: its training did not finish; train again with `overwrite`";
+            return Err(Error::content(run.folder(), reason));
         }
         let forest = Forest::read(&read_bytes(&path)?).map_err(|reason| Error::content(&path, reason))?;
         let dataset = run.config.dataset.clone();
@@ -65,15 +63,13 @@ impl ForestPredictor {
         let hypercolumns = Hypercolumns::new(config.clone(), encoder, dataset.bands, opened)?;
         let (features, classes) = (hypercolumns.features(), dataset.class_count());
         if (forest.features(), forest.classes()) != (features, classes) {
-            return Err(Error::content(
-                &path,
-                format!(
-                    "is of {} features and {} classes, the run's config.json of {features} and {classes}; they do not \
+            let reason = format!(
+                "is of {} features and {} classes, the run's config.json of {features} and {classes}; they do not \
                      belong together, train again",
-                    forest.features(),
-                    forest.classes()
-                ),
-            ));
+                forest.features(),
+                forest.classes()
+            );
+            return Err(Error::content(&path, reason));
         }
         let source = format!("run {}", run.folder().display());
         Ok(Self { source, hypercolumns, forest, dataset: Arc::new(dataset), device })
@@ -205,14 +201,15 @@ impl Model for ForestPredictor {
     fn maker(&self, _options: &Options) -> Result<Maker> {
         let mut checksum = Checksum::default();
         let written = checksum.write_all(self.hypercolumns.checksum().as_bytes());
-        written.and_then(|()| self.forest.write(&mut checksum)).map_err(|e| Error::Config(e.to_string()))?;
+        written.and_then(|()| self.forest.write(&mut checksum)).map_err(|e| Error::failed("write the forest", e))?;
         let options = format!("every pixel; orientation {}", orientation_policy());
         Ok(Maker::new(self.source.clone(), checksum.hex(), &self.dataset, options))
     }
 
     fn set_threshold(&mut self, _threshold: f64) -> Result<()> {
-        Err(Error::Config(
-            "a threshold is for networks with a sigmoid; a random forest takes the most probable class".into(),
+        Err(Error::conflict(
+            "threshold",
+            "is for networks with a sigmoid; a random forest takes the most probable class, so leave it out",
         ))
     }
 
@@ -232,11 +229,9 @@ fn side(procedure: &Procedure) -> Result<Option<usize>> {
     if *procedure == plain {
         return Ok(side);
     }
-    Err(Error::Config(
-        "a random forest classifies every pixel at the image's own resolution: `scales`, `resize`, `flip`, `stride` and \
-         `upsample` have no effect; leave them out"
-            .into(),
-    ))
+    let reason = "has no effect but for the side of `tile`: a random forest classifies every pixel at the image's own \
+                  resolution; leave `scales`, `resize`, `flip`, `stride` and `upsample` out";
+    Err(Error::conflict("procedure", reason))
 }
 
 /// A forest at work.

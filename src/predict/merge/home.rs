@@ -13,7 +13,7 @@ const PACKED: usize = 4;
 ///
 /// # Errors
 ///
-/// [`Error::Device`] if the device fails.
+/// [`Error::Failed`] if the device fails.
 pub fn read_classes<const D: usize>(classes: Tensor<D, Int>) -> Result<Vec<u16>> {
     ArrivingClasses::new(classes).read()
 }
@@ -51,7 +51,7 @@ impl ArrivingClasses {
 }
 
 pub(super) fn unreadable(cause: impl std::fmt::Display) -> Error {
-    Error::Device(format!("the result could not be read from the device: {cause}"))
+    Error::failed("read the result from the device", cause)
 }
 
 /// Four classes a number, the first of them in its lowest bits; the last number is completed with zeros.

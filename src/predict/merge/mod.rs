@@ -115,9 +115,8 @@ impl WeightedScores {
         mirrored: impl Fn(usize) -> bool,
     ) -> Result<Vec<Self>> {
         let [_, outputs, height, width] = logits.dims();
-        let values: Vec<f32> = logits
-            .try_into_vec_as()
-            .map_err(|e| Error::Device(format!("the result could not be read from the device: {e}")))?;
+        let values: Vec<f32> =
+            logits.try_into_vec_as().map_err(|e| Error::failed("read the result from the device", e))?;
         let part = |(i, planes): (usize, &[f32])| {
             let map = ScoreMap::from_planes(planes, Size { width, height }, rule, mirrored(i));
             Self { map, enlargement, share: 1.0 }

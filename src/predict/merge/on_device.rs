@@ -26,7 +26,7 @@ pub fn decides_on_device(device: &Device, outputs: usize, size: Size) -> bool {
 ///
 /// # Errors
 ///
-/// [`Error::Device`](crate::base::Error::Device) if the device fails.
+/// [`Error::Failed`](crate::base::Error::Failed) if the device fails.
 pub fn decide_on_device(
     logits: &Tensor<4>,
     enlargement: Resampling,

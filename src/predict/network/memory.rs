@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use super::predictor::NetworkPredictor;
 use super::procedure::{Join, Procedure, Sizes, Tiles};
 use crate::base::words::bytes_in_words;
-use crate::base::{Error, Result, Size};
+use crate::base::{Error, Remedy, Result, Size};
 use crate::image::read_size;
 use crate::nn::cost::inference_memory;
 use crate::nn::device::{DeviceChoice, free_memory};
@@ -90,27 +90,25 @@ impl Budget {
         if needed <= limit {
             return Ok(());
         }
-        let advice = match self.advice(image, limit) {
-            advice if !advice.is_empty() => format!("{}, or allow", advice.join(", or ")),
-            _ if self.network >= limit => format!("the network alone takes {}; allow", bytes_in_words(self.network)),
-            _ => "cut it into pieces, or allow".to_owned(),
-        };
-        let reason = format!(
-            "predicting an image of {image} would take about {} of memory, and {} may be used; {advice} more with --memory",
-            bytes_in_words(needed),
-            bytes_in_words(limit)
-        );
-        Err(Error::content(path, reason))
+        let mut work = format!("predicting {}, an image of {image},", path.display());
+        let mut remedies = self.remedies(image, limit);
+        if remedies.is_empty() && self.network >= limit {
+            work += &format!(" with a network that alone takes {}", bytes_in_words(self.network));
+        } else if remedies.is_empty() {
+            remedies.push(Remedy::Pieces);
+        }
+        remedies.push(Remedy::Larger("memory"));
+        Err(Error::Memory { work, needed, free: limit, remedies })
     }
 
     /// What would make the image fit.
-    fn advice(&self, image: Size, limit: u64) -> Vec<String> {
-        let mut advice = Vec::new();
+    fn remedies(&self, image: Size, limit: u64) -> Vec<Remedy> {
+        let mut remedies = Vec::new();
         let fits = |procedure: &Procedure| self.needed(procedure, image) <= limit;
         let tiles = Some(Tiles::two_thirds_apart(WINDOW));
         if self.procedure.tiles.is_none() && self.procedure.join != Join::Direct {
             let windows = Procedure { tiles, ..self.procedure.clone() };
-            advice.extend(fits(&windows).then(|| format!("go over it in windows with --tile {WINDOW}")));
+            remedies.extend(fits(&windows).then_some(Remedy::Tile(WINDOW)));
         }
         if self.procedure.sizes == Sizes::Own {
             let smaller = |side: &usize| {
@@ -119,9 +117,9 @@ impl Budget {
                 smaller && fits(&Procedure { sizes, tiles: None, ..self.procedure.clone() })
             };
             let side = SMALLER.iter().find(|side| smaller(side));
-            advice.extend(side.map(|side| format!("look at it smaller with --resize {side}")));
+            remedies.extend(side.map(|side| Remedy::Resize(*side)));
         }
-        advice
+        remedies
     }
 
     /// Bytes for one image and the network, about.

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::predictor::NetworkPredictor;
 use super::work::NetworkWork;
-use crate::base::{Error, Result};
+use crate::base::{Error, Result, require};
 use crate::data::Dataset;
 use crate::image::orientation_policy;
 use crate::nn::activation::Rule;
@@ -33,17 +33,13 @@ impl Model for NetworkPredictor {
     }
 
     fn set_threshold(&mut self, threshold: f64) -> Result<()> {
-        if !(0.0..1.0).contains(&threshold) {
-            return Err(Error::Config(format!("the threshold is a probability from 0 to below 1, not {threshold}")));
-        }
+        require((0.0..1.0).contains(&threshold), "threshold", threshold, "a probability from 0 to below 1")?;
         match &mut self.rule {
             Rule::Above(own) => *own = threshold as f32,
             Rule::MostProbable => {
-                return Err(Error::Config(
-                    "a threshold is for networks with a sigmoid; this one has a softmax, and the most probable class is \
-                     taken; leave out --threshold"
-                        .into(),
-                ));
+                let reason = "is for networks with a sigmoid; this one has a softmax, and the most probable class is taken, so \
+                              leave it out";
+                return Err(Error::conflict("threshold", reason));
             }
         }
         Ok(())
@@ -51,11 +47,9 @@ impl Model for NetworkPredictor {
 
     fn work<'a>(&'a self, options: &'a Options, stop: Option<&'a AtomicBool>) -> Result<Box<dyn Work + 'a>> {
         if options.cache_features.is_some() {
-            return Err(Error::Config(
-                "`cache_features` has no effect with a network: only a random forest's encoder has \
-                                      features to keep; leave it out"
-                    .into(),
-            ));
+            let reason =
+                "has no effect with a network: only a random forest's encoder has features to keep; leave it out";
+            return Err(Error::conflict("cache_features", reason));
         }
         Ok(Box::new(NetworkWork::new(self, options, stop)?))
     }

@@ -100,7 +100,8 @@ struct Given {
 impl Given {
     fn on(self, choice: DeviceChoice, device: Device, precision: Precision) -> Result<NetworkPredictor> {
         let Self { source, network, config, dataset, rule } = self;
-        let hyperparameters = serde_json::to_string(&config).map_err(|e| Error::Config(e.to_string()))?;
+        let hyperparameters =
+            serde_json::to_string(&config).map_err(|e| Error::failed("write the hyperparameters", e))?;
         let checksum = checksum_of(&hyperparameters, &network);
         let network = network.into();
         let dataset = Arc::new(dataset);

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::base::named_enum::named_enum;
-use crate::base::{Error, Result, Size};
+use crate::base::{Error, Result, Size, require};
 use crate::image::Scaling;
 use crate::nn::model::{DecoderConfig, NetworkConfig};
 use crate::nn::ops::{Interpolation, Resampling};
@@ -63,7 +63,7 @@ impl FromStr for Scales {
         let most = if preset == Some(Preset::Csail) { MAX_FACTOR * CSAIL_LONGEST } else { MAX_FACTOR };
         let number = |text: &str| match text.trim().parse::<f64>() {
             Ok(number) if number > 0.0 && number <= most => Ok(number),
-            _ => Err(Error::Config(format!("'{text}' is not a number above 0 and of at most {most}"))),
+            _ => Err(Error::invalid("scales", format!("'{text}'"), format!("numbers above 0 and of at most {most}"))),
         };
         Ok(Self { preset, numbers: list.split(',').map(number).collect::<Result<_>>()? })
     }
@@ -207,10 +207,12 @@ impl Procedure {
     /// What was chosen, checked.
     pub fn new(choices: &Choices) -> Result<Self> {
         let Choices { scales, flip, resize, tile, stride, upsample } = choices;
-        let refuse = |reason: &str| Err(Error::Config(reason.into()));
+        let refuse = |field: &'static str, reason: &str| Err(Error::conflict(field, reason));
         let preset = scales.as_ref().and_then(|scales| scales.preset);
         let mut procedure = match (scales, resize) {
-            (Some(_), Some(_)) => return refuse("--resize gives the size, so that --scales has nothing to scale"),
+            (Some(_), Some(_)) => {
+                return refuse("scales", "has nothing to scale beside `resize`, which gives the size");
+            }
             (None, Some(size)) => Self { sizes: Sizes::Fixed(*size), ..Self::default() },
             (Some(scales), None) => Self::of_scales(scales),
             (None, None) => Self::default(),
@@ -218,31 +220,30 @@ impl Procedure {
         procedure.flip |= flip;
         if let Some(interpolation) = upsample {
             if preset.is_some() {
-                return refuse("a preset of --scales has its own enlargement: leave --upsample out");
+                return refuse(
+                    "upsample",
+                    "does nothing for a preset of `scales`, which has its own enlargement: leave it out",
+                );
             }
             if procedure.sizes == Sizes::Own {
-                return refuse(
-                    "--upsample is for images looked at in another size, with --resize or --scales; at its own, the network \
-                     itself enlarges what it says",
-                );
+                let reason = "is for images looked at in another size, with `resize` or `scales`; at its own, the network itself \
+                              enlarges what it says";
+                return refuse("upsample", reason);
             }
             procedure.upsample = Resampling { interpolation: *interpolation, align_corners: false };
         }
         match (tile.or(procedure.tiles.map(|tiles| tiles.side)), stride) {
-            (None, Some(_)) => return refuse("--stride is the step between windows: give their side with --tile"),
+            (None, Some(_)) => return refuse("stride", "is the step between windows: give their side with `tile`"),
             (None, None) => {}
             (Some(_), _) if preset == Some(Preset::Csail) => {
-                return refuse(
-                    "the preset csail looks at whole images: leave --tile out, or give factors, as in 0.5,1",
-                );
+                let reason = "does nothing for the preset csail, which looks at whole images: leave it out, or give factors as \
+                              `scales`, as in 0.5,1";
+                return refuse("tile", reason);
             }
             (Some(side), stride) => {
                 let stride = stride.unwrap_or_else(|| two_thirds(side));
-                if side == 0 || stride == 0 || stride > side {
-                    return Err(Error::Config(format!(
-                        "windows of {side} that lie {stride} apart would leave pixels out: --stride must be from 1 to {side}"
-                    )));
-                }
+                let expected = format!("from 1 to {side}, the side of a window, or pixels would be left out");
+                require((1..=side).contains(&stride), "stride", stride, expected)?;
                 procedure.tiles = Some(Tiles { side, stride, padded: preset == Some(Preset::Semseg) });
             }
         }
@@ -409,8 +410,8 @@ mod tests {
             change(&mut choices);
             Procedure::new(&choices).unwrap_err().to_string()
         };
-        assert!(refused(|c| c.upsample = Some(Interpolation::Bicubic)).contains("--resize or --scales"));
-        assert!(refused(|c| c.stride = Some(3)).contains("--tile"));
+        assert!(refused(|c| c.upsample = Some(Interpolation::Bicubic)).contains("`resize` or `scales`"));
+        assert!(refused(|c| c.stride = Some(3)).contains("`tile`"));
         assert!(refused(|c| (c.tile, c.stride) = (Some(8), Some(9))).contains("from 1 to 8"));
         assert!(refused(|c| (c.scales, c.tile) = ("csail".parse().ok(), Some(9))).contains("whole images"));
         for wrong in ["", "0", "-1", "x", "csail:", "semseg:99", "1,,2", "nan"] {

@@ -73,14 +73,16 @@ impl Inputs {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] if there are neither predictions nor labels, too.
+    /// [`Error::Conflict`] if there are neither predictions nor labels, too.
     pub fn find(&self, sink: &dyn Sink) -> Result<Vec<Triple>> {
         let predictions = match (&self.predictions, &self.labels) {
             (Some(Predictions::Files(files)), _) => files.clone(),
             (Some(Predictions::List(list)), _) => read_list(list, sink)?,
             (Some(Predictions::Folder(folder)), _) => find_predictions(folder)?,
             (None, Some(labels)) => return labelled(&self.images, labels, sink),
-            (None, None) => return Err(Error::Config("there are neither predictions nor labels to draw".into())),
+            (None, None) => {
+                return Err(Error::conflict("predictions", "or `labels` must be given: there is nothing to draw"));
+            }
         };
         let images = self.partners(&predictions, &self.images, FileKind::Image, sink)?;
         let labels = match &self.labels {
@@ -128,18 +130,7 @@ impl Inputs {
             name_note(&names).into_iter().for_each(|note| sink.event(Event::Note(note)));
             return Ok(found);
         }
-        let (longer, shorter) = if found.len() > predictions.len() {
-            (list.display(), self.source().display())
-        } else {
-            (self.source().display(), list.display())
-        };
-        Err(Error::Config(format!(
-            "{} names {} files, but there are {} predictions in {}; {longer} has entries without a partner in {shorter}",
-            list.display(),
-            found.len(),
-            predictions.len(),
-            self.source().display(),
-        )))
+        Err(Error::lengths(list, [found.len(), predictions.len()], self.source()))
     }
 
     fn source(&self) -> &Path {
@@ -168,11 +159,9 @@ fn labelled(images: &Partners, labels: &Partners, sink: &dyn Sink) -> Result<Vec
             images.into_iter().zip(files).map(|(image, label)| Pair { image, label: label.into() }).collect()
         }
         _ => {
-            return Err(Error::Config(
-                "without predictions, images and labels are two lists, two folders or two files; give --images with \
-                 --labels, or --image-list with --label-list"
-                    .into(),
-            ));
+            let reason = "and labels without predictions are two lists, two folders or two files; give `images` with `labels`, \
+                          or `image_list` with `label_list`";
+            return Err(Error::conflict("images", reason));
         }
     };
     Ok(pairs.into_iter().map(|Pair { image, label }| Triple { image, label: Some(label), prediction: None }).collect())
@@ -224,12 +213,8 @@ fn same_stem(found: &BTreeMap<String, Vec<PathBuf>>, prediction: &PathBuf) -> Re
 }
 
 fn ambiguous(first: &Path, second: &Path, prediction: &Path) -> Error {
-    Error::Config(format!(
-        "{} and {} have the same stem, so it is not clear which one belongs to {}; use lists instead",
-        first.display(),
-        second.display(),
-        prediction.display()
-    ))
+    let reason = "have the same stem, so it is not clear which one belongs to";
+    Error::pair(first, second, format!("{reason} {}; use lists instead", prediction.display()))
 }
 
 /// The files of a folder by stem; of one without images, those in folders of their own in it.
@@ -267,9 +252,9 @@ fn beside(prediction: &Path) -> PathBuf {
 }
 
 fn without_partner(alone: &[(&PathBuf, PathBuf)], all: usize, kind: FileKind) -> Error {
-    let (what, flags) = match kind {
-        FileKind::Image => ("image", "--images, --image-list or --mask-folders"),
-        FileKind::Label => ("label image", "--labels, --label-list or --mask-folders"),
+    let (what, fields) = match kind {
+        FileKind::Image => ("image", "`images`, `image_list` or `mask_folders`"),
+        FileKind::Label => ("label image", "`labels`, `label_list` or `mask_folders`"),
     };
     let named: Vec<String> = alone
         .iter()
@@ -277,9 +262,7 @@ fn without_partner(alone: &[(&PathBuf, PathBuf)], all: usize, kind: FileKind) ->
         .map(|(prediction, place)| format!("{} (looked in {})", prediction.display(), place.display()))
         .collect();
     let more = if alone.len() > MAX_NAMED { ", ..." } else { "" };
-    Error::Config(format!(
-        "{} of {all} predictions have no {what} of the same stem: {}{more}; say where they are with {flags}",
-        alone.len(),
-        named.join(", ")
-    ))
+    let (count, named) = (alone.len(), named.join(", "));
+    let missing = format!("{count} of {all} predictions have no {what} of the same stem: {named}{more}");
+    Error::no_data(missing, format!("say where they are with {fields}"))
 }

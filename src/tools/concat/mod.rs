@@ -82,7 +82,7 @@ fn refuse_inputs(triples: &[Triple], output: &dyn Fn(&Triple) -> PathBuf) -> Res
         [&triple.image].into_iter().chain(&triple.prediction).chain(labels)
     });
     let inputs = ReadFiles::new(files);
-    triples.iter().try_for_each(|triple| inputs.refuse(&output(triple), "--output-path"))
+    triples.iter().try_for_each(|triple| inputs.refuse(&output(triple), "output"))
 }
 
 /// Reads what a figure shows; all parts must have one size.
@@ -145,7 +145,7 @@ fn probability_path(prediction: &Path) -> Result<PathBuf> {
     let stem = prediction.file_stem().unwrap_or_default().to_string_lossy();
     let path = prediction.with_file_name(format!("{stem}_prob.npy"));
     if !path.exists() {
-        return Err(Error::content(path, "there is no such file; `segtool predict --prob` writes it"));
+        return Err(Error::content(path, "there is no such file; predicting with `prob` writes it"));
     }
     Ok(path)
 }

@@ -6,7 +6,7 @@ use image::RgbImage;
 use image::imageops::{rotate270, thumbnail};
 
 use super::{Axis, Depths, Proportions, add, dominant};
-use crate::base::{Error, Result};
+use crate::base::{Result, require};
 use crate::draw::axis::ticks;
 use crate::draw::{FAINT, GAP, INK, LegendRow, LegendTable, PAPER, Text, draw_tables, fill, paste, tables_height};
 
@@ -159,9 +159,9 @@ impl Proportions {
     /// The photograph as it is drawn, from left to right.
     fn scaled(&self, photograph: &RgbImage, length: u32, height: u32) -> Result<RgbImage> {
         let (width, rows) = photograph.dimensions();
-        if (width as usize, rows as usize) != (self.size.width, self.size.height) {
-            return Err(Error::Config(format!("the photograph has {width}x{rows} pixels, its classes {}", self.size)));
-        }
+        let fits = (width as usize, rows as usize) == (self.size.width, self.size.height);
+        let expected = format!("as large as its classes, {}", self.size);
+        require(fits, "photograph", format!("{width}x{rows} pixels"), expected)?;
         Ok(match self.axis {
             Axis::Horizontal => thumbnail(photograph, length, height),
             Axis::Vertical => rotate270(&thumbnail(photograph, height, length)),

@@ -9,7 +9,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use crate::base::label_map::{IGNORE, LabelMap};
-use crate::base::{Error, Result, Size};
+use crate::base::{Error, Result, Size, require};
 
 /// Bins are counted in groups of at least so many pixels of a row: of a row, memory is read 32 at a time.
 const GROUP: usize = 256;
@@ -48,15 +48,10 @@ pub struct Depths {
 impl Depths {
     /// `top` is the depth of the left or upper edge, `bottom` that of the other; depth grows downwards.
     pub fn new(top: f64, bottom: f64) -> Result<Self> {
-        if !(top.is_finite() && bottom.is_finite()) {
-            return Err(Error::Config(format!("depths are numbers of metres; found {top} and {bottom}")));
-        }
-        if bottom <= top {
-            return Err(Error::Config(format!(
-                "the lower end of the core, {bottom} m, must lie deeper than the upper one, {top} m; give the depth of \
-                 the left or upper edge of the image first"
-            )));
-        }
+        require(top.is_finite(), "depth_top", top, "a number of metres")?;
+        require(bottom.is_finite(), "depth_bottom", bottom, "a number of metres")?;
+        let expected = format!("deeper than `depth_top`, {top}, which is that of the left or upper edge of the image");
+        require(bottom > top, "depth_bottom", bottom, expected)?;
         Ok(Self { top, bottom })
     }
 
@@ -85,19 +80,15 @@ impl Proportions {
     pub fn of(labels: &LabelMap, classes: usize, axis: Axis, bins: usize) -> Result<Self> {
         let size = labels.size;
         if size.width == 0 || size.height == 0 {
-            return Err(Error::Config(format!("an image of {size} has no pixels to count")));
+            return Err(Error::no_data(format!("an image of {size} has no pixels to count"), "take a larger one"));
         }
-        if bins == 0 || classes == 0 {
-            return Err(Error::Config(format!(
-                "{classes} classes in {bins} bins: there must be at least one of either"
-            )));
-        }
+        require(bins > 0, "bins", bins, "at least 1")?;
+        require(classes > 0, "classes", classes, "at least 1")?;
         let unknown = |&class: &u16| class != IGNORE && usize::from(class) >= classes;
         if let Some(i) = labels.classes.iter().position(unknown) {
             let (class, x, y) = (labels.classes[i], i % size.width, i / size.width);
-            return Err(Error::Config(format!(
-                "class {class} at pixel ({x}, {y}) is not one of the {classes} classes"
-            )));
+            let value = format!("{class} at pixel ({x}, {y})");
+            return Err(Error::invalid("labels", value, format!("one of the {classes} classes")));
         }
         let length = axis.length(size);
         let bins = bins.min(length);
@@ -124,11 +115,9 @@ impl Proportions {
     }
 
     /// Refuses lists that do not have one entry a class.
-    fn check(&self, what: &str, count: usize) -> Result<()> {
-        if count == self.classes {
-            return Ok(());
-        }
-        Err(Error::Config(format!("{} classes were counted, but there are {count} {what}", self.classes)))
+    fn check(&self, what: &'static str, count: usize) -> Result<()> {
+        let expected = format!("{}, one for each class that was counted", self.classes);
+        require(count == self.classes, what, format!("a list of {count}"), expected)
     }
 }
 
@@ -234,7 +223,7 @@ mod tests {
         let of =
             |labels: &LabelMap, bins| Proportions::of(labels, 2, Axis::Horizontal, bins).map_err(|e| e.to_string());
         let message = of(&map(3, 2, |x, y| (x * y) as u16), 2).unwrap_err();
-        assert!(message.contains("class 2 at pixel (2, 1)"), "{message}");
+        assert!(message.contains("`labels` is 2 at pixel (2, 1)"), "{message}");
         assert!(of(&map(0, 5, |_, _| 0), 1).is_err());
         assert!(of(&map(5, 5, |_, _| 0), 0).is_err());
         assert!(Proportions::of(&map(5, 5, |_, _| IGNORE), 0, Axis::Horizontal, 1).is_err());

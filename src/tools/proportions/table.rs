@@ -9,7 +9,7 @@ impl Proportions {
     /// `dominant` class. Where nothing is labelled, shares and name are empty. `names` has one name a class.
     pub fn to_csv(&self, names: &[String], depths: Option<Depths>) -> Result<String> {
         self.check("names", names.len())?;
-        let failed = |cause: String| Error::Config(format!("the table of proportions cannot be written: {cause}"));
+        let failed = |cause: String| Error::failed("write the table of proportions", cause);
         let write = || -> csv::Result<csv::Writer<Vec<u8>>> {
             let mut csv = csv::Writer::from_writer(Vec::new());
             csv.write_record(header(names, depths))?;

@@ -351,14 +351,14 @@ impl Unexpected {
         if let (files @ 1.., pixels) = self.unpredicted {
             sink.event(Event::Note(format!(
                 "{files} predictions have the ignore value {} at {pixels} labelled pixels, as they do where an image has no data; \
-                 these count as errors, while `segtool metrics --run` leaves pixels without data out",
+                 these count as errors, while scoring a `run` leaves pixels without data out",
                 settings.dataset.unlabelled_value()
             )));
         }
         if let Some((path, value)) = &self.first {
             sink.event(Event::Note(format!(
                 "{} values outside {name} (for example {value} in {}): counted as not labelled, or as \
-                 errors where predicted; to make them classes, raise --num-class, or change --first-label or --dataset",
+                 errors where predicted; to make them classes, raise `classes`, or change `first_label` or `dataset`",
                 if self.files == 1 { "1 file holds".to_owned() } else { format!("{} files hold", self.files) },
                 path.display()
             )));
@@ -436,10 +436,10 @@ fn ignored_note(value: u16, pixels: u64, tally: &Tally, settings: &Settings) -> 
     let last_occurs = tally.matrix.labelled(last) + tally.matrix.predicted(last) > 0;
     let way = match (follows, last_occurs) {
         (true, true) => {
-            format!("--first-label {value} --num-class {} counts it, and so does --dataset", classes.len() + 1)
+            format!("`first_label` {value} `classes` {} counts it, and so does `dataset`", classes.len() + 1)
         }
-        (true, false) => format!("--first-label {value} counts it, and so does --dataset"),
-        (false, _) => "to count it, give --dataset a file in which it is a class".to_owned(),
+        (true, false) => format!("`first_label` {value} counts it, and so does `dataset`"),
+        (false, _) => "to count it, give `dataset` a file in which it is a class".to_owned(),
     };
     format!("value {value} ({share} % of the label pixels) is taken as not labelled; {way}")
 }

@@ -38,7 +38,7 @@ impl Partial {
 
     /// Reads a file and checks that its parts belong together.
     pub fn read(path: &Path) -> Result<Self> {
-        let what = "not a file that `segtool metrics --partial` wrote";
+        let what = "not a file of partial scores, as metrics writes them with `partial`";
         let partial: Self =
             serde_json::from_str(&read_text(path)?).map_err(|e| Error::content(path, format!("{what}: {e}")))?;
         let fault = |reason: &str| Err(Error::content(path, format!("{what}: {reason}")));
@@ -46,7 +46,7 @@ impl Partial {
             return fault(&format!("its format is {}, not {FORMAT}", partial.format));
         }
         if let Err(reason) = partial.dataset.check_values() {
-            return fault(&reason);
+            return fault(&reason.to_string());
         }
         if !partial.tally.is_whole() || partial.tally.matrix.classes() != partial.dataset.class_count() {
             return fault("its counts are damaged");
@@ -69,17 +69,15 @@ impl Partial {
             };
             if let Some(what) = sum.difference(&next) {
                 let first = files[0].as_ref().display();
-                return Err(Error::content(
-                    path,
-                    format!("was counted with {what} than {first}; they cannot be added"),
-                ));
+                let reason = format!("was counted with {what} than {first}; they cannot be added");
+                return Err(Error::content(path, reason));
             }
             sum.tally.merge(&next.tally);
             if !sum.tally.is_whole() {
                 return Err(Error::content(path, "together with the files before it, the counts are too large to add"));
             }
         }
-        sum.ok_or_else(|| Error::Config("there is no file to merge".into()))
+        sum.ok_or_else(|| Error::no_data("there is no file to merge", "name at least one"))
     }
 
     fn difference(&self, other: &Self) -> Option<&'static str> {
@@ -87,9 +85,9 @@ impl Partial {
         if self.dataset != other.dataset {
             Some("another data set or other label values")
         } else if self.convention != other.convention {
-            Some("another --convention")
+            Some("another `convention`")
         } else if width(self) != width(other) {
-            Some("another --boundary")
+            Some("another `boundary`")
         } else {
             None
         }

@@ -11,7 +11,7 @@ use super::split::Split;
 use crate::base::event::{Event, Sink, Task};
 use crate::base::files::write_atomically;
 use crate::base::named_enum::classes_that;
-use crate::base::{Error, Result};
+use crate::base::{Error, Result, require};
 use crate::data::{Dataset, StoredNumber, measured, repeat_notes};
 use crate::image::report_notes;
 use crate::metric::{ConfusionMatrix, Evaluation};
@@ -63,20 +63,18 @@ impl Plan {
         let split = job.split.unwrap_or_default();
         let held_out = match &job.validation {
             Validation::Fraction(share) if split == Split::None => {
-                return Err(Error::Config(format!(
-                    "{share} of the labelled pixels are to be held out, and the split is none; leave one of them out"
-                )));
+                let reason =
+                    format!("holds {share} of the labelled pixels out, and `split` is none; leave one of them out");
+                return Err(Error::conflict("val_fraction", reason));
             }
-            Validation::Fraction(share) if !(*share > 0.0 && *share < 1.0) => {
-                return Err(Error::Config(format!(
-                    "the share of labelled pixels to hold out is {share}; it must lie between 0 and 1, as in 0.05"
-                )));
+            Validation::Fraction(share) => {
+                require(*share > 0.0 && *share < 1.0, "val_fraction", share, "between 0 and 1, as in 0.05")?;
+                *share
             }
-            Validation::Fraction(share) => *share,
             _ => HELD_OUT,
         };
         if job.new_head {
-            return Err(Error::Config("`new_head` has no effect on a random forest; leave it out".into()));
+            return Err(Error::conflict("new_head", "has no effect on a random forest; leave it out"));
         }
         let images = LabelledImage::of(&job.images, &dataset, sink)?;
         let validation = match &job.validation {
@@ -190,7 +188,7 @@ fn refuse_without_effect(session: &Session<'_>) -> Result<()> {
     ];
     match set.iter().find(|(_, set)| *set) {
         Some((name, _)) => {
-            Err(Error::Config(format!("`{name}` has no effect on the training of a random forest; leave it out")))
+            Err(Error::conflict(*name, "has no effect on the training of a random forest; leave it out"))
         }
         None => Ok(()),
     }
@@ -221,10 +219,8 @@ fn read_validation(plan: &Plan) -> Result<Labelled<'_>> {
     if plan.validation.is_empty() || labelled.total > 0 {
         return Ok(labelled);
     }
-    Err(Error::Config(format!(
-        "none of the {} validation images has a labelled pixel; label some, or leave the validation set out",
-        plan.validation.len()
-    )))
+    let missing = format!("none of the {} validation images has a labelled pixel", plan.validation.len());
+    Err(Error::no_data(missing, "label some, or leave the validation set out"))
 }
 
 /// Notes images that are there more than once, and classes that one of the sets alone has.
@@ -268,17 +264,20 @@ fn check_labels(labelled: &Labelled<'_>, plan: &Plan, session: &Session<'_>) -> 
     };
     let present = names(&|class| class.pixels > 0);
     match &present[..] {
-        [] => Err(Error::Config(format!(
-            "none of the {} images has a labelled pixel; in label images of data set '{}', {} means not labelled, and so \
-             do transparent pixels",
-            plan.images.len(),
-            plan.dataset.name,
-            plan.dataset.ignore.first().map_or_else(|| "no value".into(), StoredNumber::to_string)
-        ))),
-        [only] => Err(Error::Config(format!(
-            "all {} labelled pixels are of class {only}; label some pixels of another class, too",
-            labelled.total
-        ))),
+        [] => {
+            let (name, ignored) = (&plan.dataset.name, plan.dataset.ignore.first());
+            let ignored = ignored.map_or_else(|| "no value".into(), StoredNumber::to_string);
+            Err(Error::no_data(
+                format!("none of the {} images has a labelled pixel", plan.images.len()),
+                format!(
+                    "in label images of data set '{name}', {ignored} means not labelled, and so do transparent pixels"
+                ),
+            ))
+        }
+        [only] => Err(Error::no_data(
+            format!("all {} labelled pixels are of class {only}", labelled.total),
+            "label some pixels of another class, too",
+        )),
         _ => {
             let absent = names(&|class| class.pixels == 0);
             if !absent.is_empty() {

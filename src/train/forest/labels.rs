@@ -13,7 +13,7 @@ use crate::image::{Image, matching};
 use crate::train::source::Source;
 
 const NO_MASKS: &str =
-    "a forest learns from label images, strokes or a table of points and rectangles, not from folders of masks";
+    "must be label images, strokes or a table of points and rectangles for a forest, not folders of masks";
 
 /// What says which pixels of an image are what.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +44,7 @@ impl LabelledImage {
                 }
                 return Self::from_table(table, dataset, images.as_deref());
             }
-            Source::MaskFolders(_) => return Err(Error::Config(NO_MASKS.into())),
+            Source::MaskFolders(_) => return Err(Error::conflict("mask_folders", NO_MASKS)),
             _ => "--images and --labels, or --train-list and --label-list",
         };
         let pairs = source.pairs(sink)?;
@@ -56,7 +56,7 @@ impl LabelledImage {
     pub fn from_pairs(pairs: Vec<Pair>) -> Result<Vec<Self>> {
         let image = |pair: Pair| match pair.label {
             Labels::File(file) => Ok(Self { image: pair.image, labels: LabelSource::Image(file) }),
-            Labels::Masks(_) => Err(Error::Config(NO_MASKS.into())),
+            Labels::Masks(_) => Err(Error::conflict("labels", NO_MASKS)),
         };
         pairs.into_iter().map(image).collect()
     }

@@ -147,10 +147,8 @@ impl Saved {
         settle(run)?;
         let folder = run.last_path();
         if !is_there(&folder)? {
-            return Err(Error::content(
-                &folder,
-                "there is nothing to resume: the run has not saved yet; start it again with --overwrite",
-            ));
+            let reason = "there is nothing to resume: the run has not saved yet; start it again with `overwrite`";
+            return Err(Error::content(&folder, reason));
         }
         let position: Position = read_json(&folder.join(POSITION))?;
         // Versions before this one saved no log.

@@ -22,6 +22,7 @@ use crate::report::{Gallery, ImageRanking, Status, write_images};
 use crate::run::{NetworkRun, NetworkRunConfig, Row, Samples};
 use crate::train::session::{Outcome, Session};
 use crate::weights;
+use burn::module::Module;
 use burn::tensor::Device;
 use std::sync::Arc;
 use std::time::Instant;
@@ -275,7 +276,7 @@ impl<'a> Trainer<'a> {
         if let Some(validation) = validation.as_ref().filter(|validation| !validation.is_numeric()) {
             self.session.note(format!(
                 "epoch {}: the validation loss is {}, so its scores mean nothing and it is never the best; try a smaller \
-                 --learning-rate, or --clip-norm",
+                 `learning_rate`, or `clip_norm`",
                 position.epoch,
                 validation.loss.unwrap_or(f64::NAN)
             ));
@@ -353,7 +354,7 @@ impl<'a> Trainer<'a> {
         let cache = &self.train.cache;
         if cache.is_full() && !std::mem::replace(&mut self.cache_noted, true) {
             let usage = cache.usage(self.train.pairs.len());
-            self.session.note(format!("the cache is full: {usage}; --cache may allow it more"));
+            self.session.note(format!("the cache is full: {usage}; `cache` may allow it more"));
         }
     }
 

@@ -14,7 +14,7 @@ use crate::nn::learner::{Learner, Settings};
 use crate::nn::model::identify;
 use crate::run::{NetworkRun, NetworkRunConfig, Samples, utc};
 use crate::train::session::{Outcome, Session, refuse_own_weights};
-use crate::weights;
+use burn::module::Module;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -26,7 +26,7 @@ pub(in crate::train) fn start(plan: Plan, folder: &Path, session: &Session<'_>) 
     // Everything that may be refused comes before an old run is replaced.
     let _lock = session.claim(folder)?;
     if session.cache_features.is_some() {
-        return Err(Error::Config("`cache_features` has no effect on the training of a network; leave it out".into()));
+        return Err(Error::conflict("cache_features", "has no effect on the training of a network; leave it out"));
     }
     let need = Need::of(&plan, session.device)?;
     session.note(need.to_string());
@@ -76,7 +76,7 @@ pub fn resume(folder: &Path, session: &Session<'_>) -> Result<Outcome> {
 ///
 /// # Errors
 ///
-/// [`Error::Config`] where the run would have gone otherwise so far with these numbers.
+/// [`Error::Conflict`] where the run would have gone otherwise so far with these numbers.
 pub fn resume_for(folder: &Path, epochs: &[usize], session: &Session<'_>) -> Result<Outcome> {
     // Before it is locked: a folder that is no run is left as it is.
     NetworkRun::open(folder)?;
@@ -85,10 +85,8 @@ pub fn resume_for(folder: &Path, epochs: &[usize], session: &Session<'_>) -> Res
     run.config.dataset.follow_orientation();
     let (trained, requested) = (run.config.dataset.orientation.unwrap_or_default(), orientation_policy());
     if trained != requested {
-        return Err(Error::Config(format!(
-            "this run reads images with --orientation {trained}; it cannot be resumed with --orientation {requested}: leave \
-             that out, or train anew"
-        )));
+        let reason = format!("of this run is {trained}: it cannot be resumed with `orientation` {requested}");
+        return Err(Error::conflict("orientation", format!("{reason}; leave that out, or train anew")));
     }
     let samples = run.samples()?;
     let mut saved = Saved::open(&run)?;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::plan::Plan;
 use crate::base::words::bytes_in_words;
-use crate::base::{Error, Result, Size};
+use crate::base::{Error, Remedy, Result, Size};
 use crate::data::largest_after_all;
 use crate::nn::cost::{Memory, inference_memory, training_memory};
 use crate::nn::device::{DeviceChoice, free_memory};
@@ -83,36 +83,30 @@ impl Need {
     /// An error that says what to change if the memory does not suffice.
     pub fn check(&self) -> Result<()> {
         let Some(free) = self.free.filter(|free| *free < self.bytes()) else { return Ok(()) };
-        let mut advice = Vec::new();
+        let mut remedies = Vec::new();
         match self.memory.images_within(free) {
             0 => {}
-            fitting => advice.push(format!("--batch-size {fitting} (with --accumulate for the same steps)")),
+            fitting => remedies.push(Remedy::SmallerBatch(Some(fitting))),
         }
         let what = match self.kind {
             Kind::Validation => {
-                advice.push("validation images in smaller pieces".into());
+                remedies.push(Remedy::Pieces);
                 "validation"
             }
             Kind::Training { checkpointed, halves } => {
                 if let Some(bytes) = checkpointed.filter(|bytes| *bytes < self.bytes()) {
-                    advice.push(format!("--checkpointing (then about {})", bytes_in_words(bytes)));
+                    remedies.push(Remedy::Checkpointing(Some(bytes)));
                 }
                 if halves {
-                    advice.push("--precision bf16".into());
+                    remedies.push(Remedy::Bf16);
                 }
-                advice.push("smaller images, such as --augment crop=256".into());
+                remedies.push(Remedy::SmallerImages);
                 "training"
             }
         };
-        Err(Error::Config(format!(
-            "{what} on batches of {} images of {} needs about {} of memory, and {} are free; try {}; --ignore-memory \
-             starts nevertheless",
-            self.batch_size,
-            self.size,
-            bytes_in_words(self.bytes()),
-            bytes_in_words(free),
-            advice.join(", or ")
-        )))
+        remedies.push(Remedy::IgnoreMemory);
+        let work = format!("{what} on batches of {} images of {}", self.batch_size, self.size);
+        Err(Error::Memory { work, needed: self.bytes(), free, remedies })
     }
 }
 

@@ -11,24 +11,20 @@ use crate::recipe::Training;
 ///
 /// # Errors
 ///
-/// [`Error::Config`] if the numbers do not go with the phases, or if the run would have gone otherwise so far: the
+/// [`Error::Invalid`] or [`Error::Conflict`] if the numbers do not go with the phases, or if the run would have gone otherwise so far: the
 /// learning rate of a phase that has begun depends on its length, a phase is over, or has more epochs behind it.
 pub(super) fn set_epochs(training: &mut Training, wanted: &[usize], position: &Position, run: &Path) -> Result<()> {
     let phases = training.resolved_phases();
     if wanted.len() != phases.len() {
-        return Err(Error::Config(format!(
-            "--num-epoch needs one number for each phase: {} given, {} has {}",
-            wanted.len(),
-            run.display(),
-            phases.len()
-        )));
+        let expected = format!("one number for each phase, {} for {}", phases.len(), run.display());
+        return Err(Error::invalid("epochs", format!("a list of {}", wanted.len()), expected));
     }
     let changed =
         |(i, (phase, epochs)): (usize, (&Training, &usize))| (*epochs != phase.epochs).then_some((i, *epochs));
     for (i, epochs) in phases.iter().zip(wanted).enumerate().filter_map(changed) {
         let Some(reason) = obstacle(&phases, i, epochs, position) else { continue };
         let what = if phases.len() == 1 { "the training".to_owned() } else { format!("phase {}", i + 1) };
-        return Err(Error::Config(format!("--num-epoch {epochs}: {what} {reason}; {}", anew(run))));
+        return Err(Error::conflict("epochs", format!("cannot be {epochs}: {what} {reason}; {}", anew(run))));
     }
     match &mut training.phases[..] {
         [] => training.epochs = wanted[0],
@@ -79,12 +75,12 @@ pub(super) fn finished(training: &Training, end: Option<&Position>, epochs: usiz
         return format!("{done}, over which its learning rate fell; {}", anew(run));
     }
     let before: String = phases[..phases.len() - 1].iter().map(|phase| format!("{},", phase.epochs)).collect();
-    format!("{done}; to train longer: segtool train --resume {} --num-epoch {before}{}", run.display(), 2 * last.epochs)
+    format!("{done}; to train longer: `resume` {} with `epochs` {before}{}", run.display(), 2 * last.epochs)
 }
 
 /// How to go on from the weights alone.
 fn anew(run: &Path) -> String {
-    format!("to train on from its weights: segtool train ... --weights {} --output-path NEW", run.display())
+    format!("to train on from its weights: `weights` {} with another `output`", run.display())
 }
 
 /// Whether all is over at the end of the last phase.
@@ -108,7 +104,7 @@ mod tests {
     fn refused(training: &Training, wanted: &[usize], position: &Position) -> String {
         let said = set_epochs(&mut training.clone(), wanted, position, Path::new("r3")).unwrap_err().to_string();
         assert!(
-            said.contains("one number for each phase") || said.contains("--weights r3 --output-path NEW"),
+            said.contains("one number for each phase") || said.contains("`weights` r3 with another `output`"),
             "{said}"
         );
         said

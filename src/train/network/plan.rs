@@ -47,7 +47,7 @@ impl Plan {
     /// normalisation where it is asked for.
     pub(in crate::train) fn new(mut recipe: NetworkRecipe, job: &Job, sink: &dyn Sink) -> Result<Self> {
         if job.split.is_some() {
-            return Err(Error::Config("`split` has no effect on a network; leave it out".into()));
+            return Err(Error::conflict("split", "has no effect on a network; leave it out"));
         }
         let mut dataset = job.dataset()?;
         let initial = Initial::open(job, &recipe)?;
@@ -133,7 +133,7 @@ fn note_warmup(plan: &Plan, sink: &dyn Sink) -> Result<()> {
         };
         sink.event(Event::Note(format!(
             "the warm-up takes {} steps, but {what} has only {steps}: the learning rate never comes to {}; shorten it, as \
-             with --set {key}.warmup.steps={}",
+             with `set` {key}.warmup.steps={}",
             warmup.steps,
             phase.learning_rate,
             (steps / 10).max(1)
@@ -147,18 +147,13 @@ fn check_classes(dataset: &Dataset, survey: &Survey, only_training: bool, sink: 
     let (learnt, scored) = (&survey.class_pixels, &survey.validation_pixels);
     let nothing = |pixels: &[u64]| pixels.iter().all(|pixels| *pixels == 0);
     if nothing(learnt) {
-        return Err(Error::Config(format!(
-            "no pixel of the training set has a label, so there is nothing to learn; check the label images, and what data \
-             set '{}' takes as not labelled",
-            dataset.name
-        )));
+        let missing = "no pixel of the training set has a label, so there is nothing to learn";
+        let advice = format!("check the label images, and what data set '{}' takes as not labelled", dataset.name);
+        return Err(Error::no_data(missing, advice));
     }
     if !only_training && nothing(scored) {
-        return Err(Error::Config(
-            "no pixel of the validation set has a label, so there is nothing to score; label some, or leave the validation \
-             set out"
-                .into(),
-        ));
+        let missing = "no pixel of the validation set has a label, so there is nothing to score";
+        return Err(Error::no_data(missing, "label some, or leave the validation set out"));
     }
     let note = |wanted: &dyn Fn(u64, u64) -> bool, what: &str| {
         let pixels = learnt.iter().zip(scored).zip(&dataset.classes);

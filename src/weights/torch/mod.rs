@@ -129,23 +129,20 @@ fn no_tensor(path: &Path, found: &Found) -> Error {
     let odd = found.odd.iter().next().map(|(name, what)| format!("; {name} is {what}"));
     let of: Vec<&str> = found.classes.iter().map(String::as_str).filter(|class| !class.is_empty()).take(3).collect();
     let classes = if of.is_empty() { String::new() } else { format!("; it holds objects of {}", of.join(", ")) };
-    Error::content(
-        path,
-        format!("holds no tensor that can be read{}{classes}; give a file of weights", odd.unwrap_or_default()),
-    )
+    let reason =
+        format!("holds no tensor that can be read{}{classes}; give a file of weights", odd.unwrap_or_default());
+    Error::content(path, reason)
 }
 
 /// A pickle that PyTorch did not write.
 fn not_torch(path: &Path, pickle: &Pickle) -> Error {
     let numpy = pickle.nodes().iter().any(|node| matches!(node, Node::Class(name) if name.starts_with("numpy.")));
     let what = if numpy { "a pickle of numpy arrays" } else { "a pickle without tensors" };
-    Error::content(
-        path,
-        format!(
-            "is {what}, which PyTorch's torch.save did not write; write its weights as a state dict: \
+    let reason = format!(
+        "is {what}, which PyTorch's torch.save did not write; write its weights as a state dict: \
              torch.save({{name: torch.from_numpy(array) for name, array in weights.items()}}, \"weights.pth\")"
-        ),
-    )
+    );
+    Error::content(path, reason)
 }
 
 /// The pickle and the storages of a zip archive.
@@ -181,10 +178,8 @@ fn of_archive(path: &Path, file: File) -> Result<(Pickle, Storages)> {
 }
 
 fn big_endian(path: &Path) -> Error {
-    Error::content(
-        path,
-        "was written on a big-endian machine; save it again on a usual one, with torch.load and torch.save",
-    )
+    let reason = "was written on a big-endian machine; save it again on a usual one, with torch.load and torch.save";
+    Error::content(path, reason)
 }
 
 /// Looks at what a zip archive claims to unpack to. PyTorch compresses nothing, but others do.

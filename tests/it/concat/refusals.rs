@@ -16,7 +16,7 @@ fn errors_need_labels() {
 #[test]
 fn a_missing_or_impossible_probability_is_named() {
     let bench = Bench::new();
-    assert_says(&bench.refused(&["--prob"], 1), &["a_prob.npy", "segtool predict --prob"]);
+    assert_says(&bench.refused(&["--prob"], 1), &["a_prob.npy", "predicting with --prob"]);
     bench.write_probability(1.5);
     assert_says(&bench.refused(&["--prob"], 1), &["a_prob.npy: probability 1.5 at pixel (0, 0)"]);
     fs::copy(bench.path("predictions/a.npy"), bench.path("predictions/a_prob.npy")).unwrap();
@@ -38,9 +38,9 @@ fn a_prediction_without_a_partner_is_named_before_any_work() {
 fn lists_of_unequal_length_are_refused() {
     let bench = Bench::new();
     fs::write(bench.path("labels.txt"), "labels/a.png\n").unwrap();
-    assert_says(&bench.draw_lists(1), &["labels.txt names 1 files", "predictions.txt has entries without a partner"]);
+    assert_says(&bench.draw_lists(1), &["they name 1 and ", "predictions.txt has entries without a partner"]);
     fs::write(bench.path("labels.txt"), "labels/a.png\n".repeat(5)).unwrap();
-    assert_says(&bench.draw_lists(1), &["labels.txt names 5 files", "labels.txt has entries without a partner"]);
+    assert_says(&bench.draw_lists(1), &["they name 5 and ", "labels.txt has entries without a partner"]);
     assert!(!bench.path("out").exists());
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use segtool::base::Remedy;
 use segtool::data::{Labels, Pair, suggestion};
 use segtool::recipe::Recipe;
 use serde_json::Value;
@@ -148,15 +149,12 @@ fn values_that_no_data_set_defines_come_with_the_way_out() {
     };
     let pairs: Vec<Pair> = (0..3).map(pair).collect();
     let binary = Dataset::find("earthquake").unwrap();
-    let expected = format!(
-        "the label images hold values 0, 1, 2, 3 and 4 (3 files); `segtool dataset {} --output my.toml` writes a data set \
-         file that fits them",
-        folder.path().display()
-    );
-    assert_eq!(suggestion(&pairs, &binary), Some(expected));
+    let found = "the label images hold values 0, 1, 2, 3 and 4 (3 files)".to_owned();
+    let remedy = Remedy::ProposeDataset(Some(folder.path().into()));
+    assert_eq!(suggestion(&pairs, &binary), Some((found, remedy)));
     assert_eq!(suggestion(&pairs, &Dataset::find("seeps").unwrap()), None, "it defines them all");
     let masks = Pair { image: "root/id/images/a.png".into(), label: Labels::Masks(vec![folder.path().join("1.png")]) };
-    assert!(suggestion(&[masks], &binary).unwrap().contains("`segtool dataset root --output"));
+    assert_eq!(suggestion(&[masks], &binary).unwrap().1, Remedy::ProposeDataset(Some("root".into())));
 }
 
 #[test]

@@ -50,17 +50,17 @@ fn parts_that_cannot_be_added_are_refused() {
     scored(&predictions, &labels, &["--num-class", "6", "--partial", &part]);
     let dotted = part.replace("/part.json", "/./part.json");
     assert!(merged(&[&part, &dotted]).contains("is named twice, and its images would count twice"));
-    assert!(merged(&[&labels]).contains("not a file that `segtool metrics --partial` wrote"));
+    assert!(merged(&[&labels]).contains("not a file of partial scores, as metrics writes them with --partial"));
 
     let whole = std::fs::read_to_string(&part).unwrap();
     let damaged = at("damaged.json");
     let faults = [
-        ("\"values\":[1]", "\"values\":[]", "has no label value"),
+        ("\"values\":[1]", "\"values\":[]", "is empty for class"),
         ("\"counts\":[", "\"counts\":[9223372036854775808,", "its counts are damaged"),
         ("\"images\":5", "\"images\":9223372036854775808", "its counts are damaged"),
         ("\"matrix\":{\"classes\":6", "\"matrix\":{\"classes\":5", "its counts are damaged"),
         ("segtool-partial-1", "segtool-partial-9", "its format is segtool-partial-9"),
-        ("\"tally\"", "\"tal", "not a file that `segtool metrics --partial` wrote"),
+        ("\"tally\"", "\"tal", "not a file of partial scores, as metrics writes them with --partial"),
     ];
     for (from, to, reason) in faults {
         assert!(whole.contains(from), "{from}");

@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::{check_positive, check_stages, check_weights, entry};
-use crate::base::{Error, Result};
+use crate::base::{Result, require};
 use crate::nn::layer::{Conv2d, ConvNorm, Init, Initialisation, dropout_channels};
 use crate::nn::model::ResNetConfig;
 
@@ -41,15 +41,10 @@ impl DeepSupervisionConfig {
         let width = self.width(encoder);
         check_positive("deep supervision's", &[("width", width)])?;
         check_weights("deep supervision's", encoder.channels(encoder.stages - 1), width)?;
-        let sensible = (0.0..1.0).contains(&self.dropout) && self.weight > 0.0 && self.weight.is_finite();
-        if !sensible {
-            return Err(Error::Config(format!(
-                "deep supervision needs a dropout from 0 to below 1 and a weight above 0, not {} and {}; for none, leave \
-                 `deep_supervision` out",
-                self.dropout, self.weight
-            )));
-        }
-        Ok(())
+        let Self { dropout, weight, .. } = *self;
+        require((0.0..1.0).contains(&dropout), "deep_supervision.dropout", dropout, "a share from 0 to below 1")?;
+        let expected = "above 0 (for none, leave `deep_supervision` out)";
+        require(weight > 0.0 && weight.is_finite(), "deep_supervision.weight", weight, expected)
     }
 
     pub(super) fn init(&self, encoder: &ResNetConfig, outputs: usize, init: &mut Init) -> DeepSupervision {

@@ -17,7 +17,7 @@ pub use unet::{UnetDecoder, UnetDecoderConfig};
 pub use upernet::{UperNet, UperNetConfig};
 
 use super::resnet::{Features, ResNetConfig};
-use crate::base::{Error, Result};
+use crate::base::{Error, Result, require};
 use crate::nn::layer::Init;
 use crate::nn::ops::Resampling;
 
@@ -177,23 +177,22 @@ fn check_weights(decoder: &str, inputs: usize, outputs: usize) -> Result<()> {
     if weights <= MAX_WEIGHTS {
         return Ok(());
     }
-    Err(Error::Config(format!(
-        "a convolution of this {decoder} decoder would have {weights} weights, at most {MAX_WEIGHTS} are sensible; take \
-         smaller widths"
-    )))
+    let reason = format!("gives a convolution of this {decoder} decoder {weights} weights");
+    Err(Error::conflict("width", format!("{reason}, at most {MAX_WEIGHTS} are sensible; take smaller widths")))
 }
 
 fn check_positive(decoder: &str, numbers: &[(&str, usize)]) -> Result<()> {
     match numbers.iter().find(|(_, number)| *number == 0) {
-        Some((name, _)) => Err(Error::Config(format!("the {decoder} decoder needs {name} of at least 1, not 0"))),
+        Some((name, _)) => Err(Error::invalid((*name).to_owned(), 0, format!("at least 1 for the {decoder} decoder"))),
         None => Ok(()),
     }
 }
 
+fn check_bins(bins: &[usize]) -> Result<()> {
+    require(!bins.is_empty() && !bins.contains(&0), "decoder.bins", format!("{bins:?}"), "numbers of at least 1")
+}
+
 fn check_stages(decoder: &str, encoder: &ResNetConfig, wanted: usize) -> Result<()> {
-    if encoder.stages >= wanted {
-        return Ok(());
-    }
-    let found = encoder.stages;
-    Err(Error::Config(format!("this {decoder} decoder needs an encoder of at least {wanted} stages, not {found}")))
+    let expected = format!("at least {wanted} for the {decoder} decoder");
+    require(encoder.stages >= wanted, "encoder.stages", encoder.stages, expected)
 }

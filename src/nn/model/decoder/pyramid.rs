@@ -5,8 +5,8 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::deep_supervision::{self, DeepSupervision, DeepSupervisionConfig};
-use super::{Heads, check_positive, check_stages, check_weights, entry, last_two};
-use crate::base::{Error, Result};
+use super::{Heads, check_bins, check_positive, check_stages, check_weights, entry, last_two};
+use crate::base::{Result, require};
 use crate::nn::layer::{Conv2d, ConvNorm, Init, Initialisation, dropout_channels, dropout_pixels};
 use crate::nn::model::{Features, ResNetConfig};
 use crate::nn::ops::{Resampling, adaptive_avg_pool2d, concatenate, interpolate};
@@ -105,15 +105,8 @@ impl PyramidConfig {
         let [level, width] = self.widths(encoder);
         check_stages("pyramid", encoder, 1)?;
         check_positive("pyramid", &[("level_width", level), ("width", width), ("outputs", outputs)])?;
-        if self.bins.is_empty() || self.bins.contains(&0) {
-            return Err(Error::Config(format!("the pyramid decoder needs bins of at least 1, not {:?}", self.bins)));
-        }
-        if !(0.0..1.0).contains(&self.dropout) {
-            return Err(Error::Config(format!(
-                "the pyramid decoder needs a dropout from 0 to below 1, not {}",
-                self.dropout
-            )));
-        }
+        check_bins(&self.bins)?;
+        require((0.0..1.0).contains(&self.dropout), "decoder.dropout", self.dropout, "a share from 0 to below 1")?;
         check_weights("pyramid", self.joined(encoder), width)?;
         check_weights("pyramid", width, outputs)?;
         self.deep_supervision.iter().try_for_each(|config| config.check(encoder))

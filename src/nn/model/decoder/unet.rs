@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::{check_positive, check_weights, entry};
-use crate::base::{Error, Result};
+use crate::base::{Error, Result, require};
 use crate::nn::layer::{Conv2d, ConvNorm, Init, Initialisation};
 use crate::nn::model::{Dilation, Features, ResNetConfig};
 use crate::nn::ops::{Interpolation, Resampling, concatenate, interpolate};
@@ -37,16 +37,11 @@ impl UnetDecoderConfig {
 
     pub(super) fn check(&self, encoder: &ResNetConfig, outputs: usize) -> Result<()> {
         if encoder.dilation != Dilation::None {
-            return Err(Error::Config("the U-Net decoder needs an encoder with dilation = \"none\"".into()));
+            return Err(Error::conflict("encoder.dilation", "must be \"none\" under the U-Net decoder"));
         }
-        if self.channels.len() != encoder.stages + 1 {
-            return Err(Error::Config(format!(
-                "the U-Net decoder on {} stages needs {} numbers of channels, not {:?}",
-                encoder.stages,
-                encoder.stages + 1,
-                self.channels
-            )));
-        }
+        let (stages, channels) = (encoder.stages, &self.channels);
+        let expected = format!("{} numbers on {stages} stages", stages + 1);
+        require(channels.len() == stages + 1, "decoder.channels", format!("{channels:?}"), expected)?;
         check_positive("U-Net", &[("outputs", outputs)])?;
         for ([enlarged, skip], &channels) in self.inputs(encoder).into_iter().zip(&self.channels) {
             check_positive("U-Net", &[("channels", channels)])?;

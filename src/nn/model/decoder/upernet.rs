@@ -4,8 +4,8 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::{check_positive, check_stages, check_weights, entry};
-use crate::base::{Error, Result};
+use super::{check_bins, check_positive, check_stages, check_weights, entry};
+use crate::base::Result;
 use crate::nn::layer::{Conv2d, ConvNorm, Init, Initialisation};
 use crate::nn::model::{Features, ResNetConfig};
 use crate::nn::ops::{Resampling, adaptive_avg_pool2d, concatenate, interpolate};
@@ -47,9 +47,7 @@ impl UperNetConfig {
         let [level, width] = self.widths(encoder);
         check_stages("UPerNet", encoder, 2)?;
         check_positive("UPerNet", &[("level_width", level), ("width", width), ("outputs", outputs)])?;
-        if self.bins.is_empty() || self.bins.contains(&0) {
-            return Err(Error::Config(format!("the UPerNet decoder needs bins of at least 1, not {:?}", self.bins)));
-        }
+        check_bins(&self.bins)?;
         let widest = self.joined(encoder).max(width.saturating_mul(encoder.stages)).max(outputs);
         check_weights("UPerNet", widest, width)
     }
