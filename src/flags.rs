@@ -29,14 +29,20 @@ pub(crate) fn keep(command: &clap::Command, all: &clap::Command) {
 
 /// An error in the words of the command line.
 pub(crate) fn error_text(error: &anyhow::Error) -> String {
-    let text = format!("{error:#}");
-    let remedies = error.downcast_ref().map_or(&[][..], Error::remedies);
+    worded(format!("{error:#}"), error.downcast_ref().map_or(&[][..], Error::remedies))
+}
+
+/// A text with these remedies in the words of the command line.
+pub(crate) fn worded(text: String, remedies: &[Remedy]) -> String {
     remedies.iter().fold(text, |text, remedy| text.replace(&remedy.to_string(), &in_words(remedy)))
 }
 
 /// A remedy as the command line has it.
 pub(crate) fn in_words(remedy: &Remedy) -> String {
     match remedy {
+        Remedy::DefineLabel if FLAGS.get().is_some_and(|flags| flags.iter().any(|flag| flag == "first-label")) => {
+            format!("{remedy}, or with --num-class, --first-label and --ignore-label")
+        }
         Remedy::ProposeDataset(folder) => {
             let folder = folder.as_deref().map_or_else(|| "LABELS".into(), shell_word);
             format!("`segtool dataset {folder} --output my.toml` writes a data set file that fits them")

@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use segtool::base::Remedy;
 use segtool::base::event::{EpochReport, Event, Left, Outlook, Sink, Task};
 
 use crate::flags;
@@ -72,7 +73,9 @@ impl Sink for Progress {
                 state.line(&text);
             }
             Event::Note(text) => state.line(&format!("note: {text}")),
-            Event::Skipped { reason, .. } => state.line(&format!("skipped: {reason}")),
+            Event::Skipped { reason, .. } => {
+                state.line(&format!("skipped: {}", flags::worded(reason, &[Remedy::DefineLabel])));
+            }
             _ => {}
         }
     }

@@ -71,7 +71,7 @@ fn wrong_usage_ends_with_2_whoever_finds_it() {
     let cases = [
         // clap.
         (bench.predict(&["--device", "tpu"]), "unknown device 'tpu'"),
-        (bench.predict(&["--scales", "pspnet"]), "there are csail, semseg, mmseg"),
+        (bench.predict(&["--scales", "pspnet"]), "choose csail, semseg or mmseg"),
         (bench.predict(&["--scales", "1", "--resize", "64"]), "cannot be used with"),
         (bench.predict(&["--depth-top", "1"]), "--depth-bottom"),
         // Commands.

@@ -50,9 +50,9 @@ fn probabilities_and_proportions_are_written() {
     }
     assert!(image::open(Path::new(&out).join("core_proportions.png")).unwrap().width() > 600);
     let two = [&first[..], &depths, &[&made.core, &made.labels]].concat();
-    assert!(stderr_of(&two, 1).contains("are those of one core, but 2 images are given"));
+    assert!(stderr_of(&two, 2).contains("are those of one core, but 2 images are given"));
     let wrong = [&first[..], &["--depth-top", "9", "--depth-bottom", "3"], &[&made.core]].concat();
-    assert!(stderr_of(&wrong, 1).contains("depth"), "{}", stderr_of(&wrong, 1));
+    assert!(stderr_of(&wrong, 2).contains("--depth-bottom is 3; it must be deeper than --depth-top, 9"));
 }
 
 #[test]
@@ -134,11 +134,14 @@ fn channels_are_drawn_and_recipes_described() {
     draw(&["--tap", "relu3_1", "--channel", "255"], 0);
     for (more, expected) in [
         (vec!["--run", &*run, "--tap", "pool2", "--channel", "3"], "pool2 lies beyond"),
-        (vec!["--tap", "pool1", "--channel", "64"], "pool1 of VGG-16 has 64 channels, numbered from 0; there is no 64"),
-        (vec!["--tap", "layer1", "--channel", "0"], "VGG-16 has no tap 'layer1'"),
+        (
+            vec!["--tap", "pool1", "--channel", "64"],
+            "--channel is 64; it must be below 64: those of pool1 of VGG-16 are numbered from 0",
+        ),
+        (vec!["--tap", "layer1", "--channel", "0"], "--tap is layer1; it must be one of those of VGG-16"),
         (vec!["--recipe", "unet-demo", "--tap", "pool1", "--channel", "0"], "--features takes recipes of hypercolumns"),
     ] {
-        let said = draw(&more, 1);
+        let said = draw(&more, 2);
         assert!(said.contains(expected), "{said}");
     }
     let said = stdout_of(&["info", "--recipe", "hypercolumn-core"]);
@@ -160,7 +163,7 @@ fn memory_decides_on_windows_and_what_does_not_suffice_is_told_beforehand() {
         stderr_of(&[&first[..], more].concat(), code)
     };
     let said = predict(&["--memory", "3MiB"], 1);
-    assert!(said.contains("wide.png: an image of 2400x40 would take about"), "{said}");
+    assert!(said.contains("wide.png, an image of 2400x40, needs about"), "{said}");
     assert!(said.contains("3 MiB may be used; allow more with --memory"), "{said}");
     // The smallest windows that there are take so much.
     let least: u64 = said.split("about ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();

@@ -37,7 +37,7 @@ fn labels_that_cannot_be_learnt_from_are_refused_in_words() {
     let said = stderr_of(&["train", "--recipe", "hypercolumn-core", "--label-csv", &table, "--output-path", &run], 1);
     assert!(said.contains("table.csv") && said.contains("240x40") && said.contains("line 3"), "{said}");
     let first = ["train", "--recipe", "hypercolumn-core", "--label-csv", &table, "--output-path", &run];
-    let said = stderr_of(&[&first[..], &["--images", &made.core]].concat(), 1);
+    let said = stderr_of(&[&first[..], &["--images", &made.core]].concat(), 2);
     assert!(said.contains("is no folder; with --label-csv"), "{said}");
 }
 
@@ -49,14 +49,14 @@ fn what_would_do_nothing_is_refused() {
         (vec!["--learning-rate", "0.1"], "--learning-rate has no effect with a recipe of a random forest"),
         (vec!["--num-epoch", "3", "--workers", "4"], "have no effect with a recipe of a random forest"),
         (vec!["--split", "none", "--val-fraction", "0.1"], "the split is none"),
-        (vec!["--taps", "pool1,layer2"], "VGG-16 has no tap 'layer2'; there are colors, conv1_1"),
-        (vec!["--taps", "pool1,pool1"], "tap pool1 is there twice"),
-        (vec!["--scales", "1,100"], "scales are whole numbers from 1 to 64, not 100"),
+        (vec!["--taps", "pool1,layer2"], "`tap` is layer2; it must be one of those of VGG-16: colors, conv1_1"),
+        (vec!["--taps", "pool1,pool1"], "`features.taps` has pool1 twice"),
+        (vec!["--scales", "1,100"], "`features.scales` is 100; it must be whole numbers from 1 to 64"),
         (vec!["--set", "forest.seed=3"], "unknown field `seed`"),
-        (vec!["--set", "forest.trees=0"], "trees is 0"),
+        (vec!["--set", "forest.trees=0"], "`forest.trees` is 0"),
         (
             vec!["--set", "forest.class_weights=[1, 2]"],
-            "class_weights has 2 numbers, but data set 'core' has 4 classes",
+            "`forest.class_weights` is a list of 2 numbers; it must be a list of 4",
         ),
         (vec!["--val-fraction", "1.5"], "is 1.5; it must lie between 0 and 1"),
         (vec!["--val-fraction", "NaN"], "hold out is NaN"),
@@ -68,12 +68,12 @@ fn what_would_do_nothing_is_refused() {
             let place = arguments.iter().rposition(|argument| *argument == "--set").unwrap();
             arguments.remove(place);
         }
-        let said = stderr_of(&arguments, 1);
+        let said = stderr_of(&arguments, 2);
         assert!(said.contains(expected), "{more:?}: {said}");
         assert!(!Path::new(&run).exists());
     }
     let of_network = ["train", "--recipe", "unet-demo", "--images", &made.core, "--labels", &made.labels];
-    let said = stderr_of(&[&of_network[..], &["--split", "pixel", "--output-path", &run]].concat(), 1);
+    let said = stderr_of(&[&of_network[..], &["--split", "pixel", "--output-path", &run]].concat(), 2);
     assert!(said.contains("--split has no effect with a recipe of a network"), "{said}");
     stdout_of(&made.training(&run, &["--split", "none"]));
     let predict = ["predict", "--run", &run, "--output-path", &made.path("out"), &made.core];
@@ -82,14 +82,14 @@ fn what_would_do_nothing_is_refused() {
         (&["--threshold", "0.5"], "--threshold has no effect"),
         (&["--precision", "float32"], "--precision has no effect"),
     ] {
-        assert!(stderr_of(&[&predict[..], more].concat(), 1).contains(expected), "{more:?}");
+        assert!(stderr_of(&[&predict[..], more].concat(), 2).contains(expected), "{more:?}");
     }
     let said = stderr_of(&["metrics", "--run", &run], 1);
     assert!(said.contains("has no validation images; name some with --images and --labels"), "{said}");
     let said = stderr_of(&["train", "--resume", &run], 1);
     assert!(said.contains("is a run of a random forest"), "{said}");
-    let said = stderr_of(&["bench", "--recipe", "hypercolumn-core"], 1);
-    assert!(said.contains("is of hypercolumns and a random forest, which this command does not take"), "{said}");
+    let said = stderr_of(&["bench", "--recipe", "hypercolumn-core"], 2);
+    assert!(said.contains("--recipe is 'hypercolumn-core'; it must be one of a network"), "{said}");
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn nothing_of_the_users_is_touched() {
     let before = fs::read(&made.core).unwrap();
     let said = stderr_of(&[&first[..], &[&made.core]].concat(), 1);
     assert!(said.contains("would overwrite the input"), "{said}");
-    let said = stderr_of(&[&first[..], &["x.jpg"]].concat(), 1);
+    let said = stderr_of(&[&first[..], &["x.jpg"]].concat(), 2);
     assert!(said.contains("a name that ends in .png"), "{said}");
     assert_eq!(fs::read(&made.core).unwrap(), before);
     let said = stderr_of(&[&first[..], &["x.png", "--recipe", "hypercolumn-core", "--width", "3"]].concat(), 2);

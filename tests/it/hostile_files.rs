@@ -116,20 +116,20 @@ fn refused_run(change: impl FnOnce(&mut Value)) -> String {
 #[test]
 fn a_run_whose_numbers_do_not_go_together_is_refused_when_it_is_opened() {
     let bands = refused_run(|config| config["dataset"]["bands"] = json!(3));
-    assert!(bands.contains("bands = 1") && bands.contains("needs 3"), "{bands}");
+    assert!(bands.contains("`network.bands` is 1") && bands.contains("needs 3"), "{bands}");
     let outputs = refused_run(|config| config["recipe"]["network"]["outputs"] = json!(u64::MAX));
-    assert!(outputs.contains("outputs = 18446744073709551615"), "{outputs}");
+    assert!(outputs.contains("`network.outputs` is 18446744073709551615"), "{outputs}");
     let both = refused_run(|config| {
         config["dataset"]["bands"] = json!(1u64 << 60);
         config["recipe"]["network"]["bands"] = json!(1u64 << 60);
     });
     assert!(both.contains("`bands` is 1152921504606846976"), "{both}");
     let width = refused_run(|config| config["recipe"]["network"]["width"] = json!(1u64 << 40));
-    assert!(width.contains("take a smaller --width"), "{width}");
+    assert!(width.contains("take a smaller `width`"), "{width}");
     let classes = refused_run(|config| config["dataset"]["classes"] = json!([]));
     assert!(classes.contains("2 or more classes"), "{classes}");
     let rate = refused_run(|config| config["recipe"]["training"]["batch_size"] = json!(0));
-    assert!(rate.contains("`batch_size` must be at least 1"), "{rate}");
+    assert!(rate.contains("`training.batch_size` is 0; it must be at least 1"), "{rate}");
 }
 
 /// Why a file is not taken for weights.

@@ -169,7 +169,7 @@ fn wrong_arguments_are_refused() {
     }
     stderr_of(&["info", "--size", "64"], 2);
     stderr_of(&["info", "--recipe", "unet-demo", "--batch", "0"], 2);
-    stderr_of(&["info", "--recipe", "unet-demo", "--width", "100000000"], 1);
+    stderr_of(&["info", "--recipe", "unet-demo", "--width", "100000000"], 2);
 }
 
 /// What a process really held, against the estimate.

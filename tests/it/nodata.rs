@@ -191,7 +191,7 @@ fn a_normalisation_in_numbers_up_to_255_is_refused() {
     let [images, labels] = bytes.map(|path| text(&path));
     let output = text(&folder.join("run"));
     let arguments = ["train", "--recipe", &recipe, "--dataset", &path, "--images", &images, "--labels", &labels];
-    let said = stderr_of(&[&arguments[..], &["--val-fraction", "0.25", "--output-path", &output]].concat(), 1);
+    let said = stderr_of(&[&arguments[..], &["--val-fraction", "0.25", "--output-path", &output]].concat(), 2);
     assert!(said.contains("write mean = [0.4850], std = [0.2290]"), "{said}");
     assert!(!folder.join("run").exists());
 }

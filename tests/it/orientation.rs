@@ -103,6 +103,6 @@ classes = [
     assert_eq!(size(), Size { width: 16, height: 8 });
     stderr_of(&[&predict[..], &["--orientation", "apply", "--overwrite"]].concat(), 0);
     assert_eq!(size(), Size { width: 8, height: 16 });
-    let said = stderr_of(&["train", "--resume", &run, "--orientation", "apply"], 1);
+    let said = stderr_of(&["train", "--resume", &run, "--orientation", "apply"], 2);
     assert!(said.contains("it cannot be resumed with --orientation apply"), "{said}");
 }

@@ -172,16 +172,16 @@ fn numbers_beyond_reason_are_refused_in_words() {
         }
     }
     // In range, and still more than there can be.
-    for (command, more, expected) in [
-        (&info[..], "--classes=1000000000", "bands and outputs"),
-        (&info, "--width=1000000000", "width"),
-        (&bench, "--classes=1000000000", "bands and outputs"),
-        (&bench, "--size=1000000", "smaller --batch or --size"),
-        (&bench, "--batch=1000000000", "smaller --batch or --size"),
-        (&bench, "--width=1000000000", "width"),
-        (&metrics, "--num-class=1000000000", "classes"),
+    for (command, more, code, expected) in [
+        (&info[..], "--classes=1000000000", 2, "`network.outputs` is 1000000000; it must be 1 to 65535"),
+        (&info, "--width=1000000000", 2, "width"),
+        (&bench, "--classes=1000000000", 2, "`network.outputs` is 1000000000"),
+        (&bench, "--size=1000000", 1, "take a smaller --batch, or take a smaller --size"),
+        (&bench, "--batch=1000000000", 1, "take a smaller --batch, or take a smaller --size"),
+        (&bench, "--width=1000000000", 2, "width"),
+        (&metrics, "--num-class=1000000000", 2, "--num-class is 1000000000"),
     ] {
-        let said = stderr_of(&[command, &[more]].concat(), 1);
+        let said = stderr_of(&[command, &[more]].concat(), code);
         assert!(said.contains(expected) && !said.contains("panicked"), "{more}: {said}");
     }
     assert!(stderr_of(&[&train[..], &["--max-time", "99999999999years"]].concat(), 2).contains("max-time"));

@@ -142,7 +142,7 @@ fn a_read_only_folder_is_named_with_the_way_out() {
 fn exchanged_lists_are_told_in_one_line() {
     let bench = Bench::new();
     let message = bench.refused(&bench.data("train_labels.txt"), &bench.data("train_images.txt"));
-    assert_says(&message, &["error: images and label images seem to be swapped: "]);
+    assert_says(&message, &[" seem to be swapped, as images and label images: "]);
 }
 
 #[test]

@@ -167,8 +167,8 @@ fn built_in_files_are_printed_as_they_are() {
     ] {
         assert_eq!(stdout_of(&["info", "--print", name]), fs::read_to_string(root.join(file)).unwrap(), "{name}");
     }
-    let said = stderr_of(&["info", "--print", "sheep"], 1);
-    assert!(said.contains("no built-in recipe or data set 'sheep'") && said.contains("seeps"), "{said}");
+    let said = stderr_of(&["info", "--print", "sheep"], 2);
+    assert!(said.contains("unknown recipe or data set 'sheep'") && said.contains("seeps"), "{said}");
     let both: Vec<&str> = Dataset::names().filter(|name| Recipe::names().any(|other| other == *name)).collect();
     assert!(both.is_empty(), "one name for a recipe and a data set: {both:?}");
 }

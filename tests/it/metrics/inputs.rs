@@ -127,7 +127,7 @@ fn values_of_no_class_are_let_through_with_a_note_or_refused() {
     assert!(refused.contains("predicted value 2 at pixel (1, 0) is not in"), "{refused}");
     let many = stderr_of(&["metrics", "--list-predict", &p, "--list-true", &l, "--num-class", "9000"], 1);
     assert!(many.contains("at most 4096 classes"), "{many}");
-    let class = stderr_of(&[&arguments[..], &["--ignore-label", "2"]].concat(), 1);
+    let class = stderr_of(&[&arguments[..], &["--ignore-label", "2"]].concat(), 2);
     assert!(class.contains("--ignore-label 2 is the label value of class 'class 2'"), "{class}");
 }
 

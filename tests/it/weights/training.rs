@@ -45,7 +45,7 @@ fn a_recipe_says_what_weights_do_not_show() {
     assert!(said.contains("encoder.variant is \"resnet50\"; the recipe's is \"resnet101\""), "{said}");
     let said = stderr_of(&["import", &text(a), &text(b), "--dataset", "seeps", "--output", &output], 0);
     assert!(said.contains("normalisation: each image by its own"), "{said}");
-    let said = stderr_of(&["import", &text(a), &text(b), "--dataset", "demo", "--output", &output], 1);
+    let said = stderr_of(&["import", &text(a), &text(b), "--dataset", "demo", "--output", &output], 2);
     assert!(said.contains("measures its normalisation in training"), "{said}");
 }
 
