@@ -43,28 +43,9 @@ pub(crate) fn run(arguments: Demo) -> Result<Exit> {
     write_bytes(&output.join(MARKER), b"Made by `segtool demo`, which replaces what is in this folder.\n")?;
     let lock = RunLock::claim(&run, true)?;
     ui::say(&format!("making {} seismic sections in {}", TRAINING + VALIDATION + TEST, data.display()));
-    let mut from = 0;
-    let mut set = |name: &str, count: u64| {
-        from += count;
-        write_set(&data, name, arguments.seed, from - count..from, SIZE)
-    };
-    set("train", TRAINING)?;
-    set("val", VALIDATION)?;
-    let test = set("test", TEST)?;
-
-    let mut recipe = NetworkRecipe::find("unet-demo")?;
-    recipe.training.epochs = arguments.num_epoch.unwrap_or(recipe.training.epochs);
-    let epochs = recipe.training.epochs;
+    let test = make(&data, arguments.seed)?;
+    let (job, epochs) = job(&data, &arguments)?;
     let dataset = Dataset::find("demo")?;
-    let lists = |name: &str| Source::Lists {
-        images: data.join(format!("{name}_images.txt")),
-        labels: data.join(format!("{name}_labels.txt")),
-    };
-    let job = Job {
-        validation: Validation::Source(lists("val")),
-        seed: arguments.seed,
-        ..Job::new(Recipe::Network(Box::new(recipe)), lists("train"))
-    };
     let stop = Stop::on_signal()?;
     ui::say(&format!("training unet-demo for {epochs} epochs on {device}"));
     let workers = arguments.compute.workers;
@@ -94,6 +75,31 @@ pub(crate) fn run(arguments: Demo) -> Result<Exit> {
         ui::result(&format!("{what:12} {}", path.display()));
     }
     Ok(Exit::Done)
+}
+
+/// Makes the sections; returns those of the test set.
+fn make(data: &Path, seed: u64) -> Result<Vec<Pair>> {
+    let validation = TRAINING..TRAINING + VALIDATION;
+    write_set(data, "train", seed, 0..TRAINING, SIZE)?;
+    write_set(data, "val", seed, validation.clone(), SIZE)?;
+    Ok(write_set(data, "test", seed, validation.end..validation.end + TEST, SIZE)?)
+}
+
+/// What is trained, for how many epochs.
+fn job(data: &Path, arguments: &Demo) -> Result<(Job, usize)> {
+    let mut recipe = NetworkRecipe::find("unet-demo")?;
+    recipe.training.epochs = arguments.num_epoch.unwrap_or(recipe.training.epochs);
+    let epochs = recipe.training.epochs;
+    let lists = |name: &str| Source::Lists {
+        images: data.join(format!("{name}_images.txt")),
+        labels: data.join(format!("{name}_labels.txt")),
+    };
+    let job = Job {
+        validation: Validation::Source(lists("val")),
+        seed: arguments.seed,
+        ..Job::new(Recipe::Network(Box::new(recipe)), lists("train"))
+    };
+    Ok((job, epochs))
 }
 
 /// Makes the folder if it is not there; refuses one that holds anything but an earlier demo.

@@ -109,7 +109,7 @@ pub(super) fn refuse_own_weights(weights: &[PathBuf], folder: &Path) -> Result<(
     match weights.iter().find(|file| fs::canonicalize(file).is_ok_and(|file| file.starts_with(&folder))) {
         Some(file) => {
             let reason = "holds the weights that the training begins with, which the run would overwrite";
-            Err(Error::occupied(file, reason, [Remedy::Another("output_path")]))
+            Err(Error::occupied(file, reason, [Remedy::Another("output")]))
         }
         None => Ok(()),
     }

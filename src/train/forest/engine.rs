@@ -112,7 +112,7 @@ impl Plan {
     pub(in crate::train) fn advice(&self) -> Vec<&'static str> {
         match self.weights {
             Some(_) => Vec::new(),
-            None => vec!["the encoder's weights are random; trained ones usually see more: --weights vgg16-imagenet"],
+            None => vec!["the encoder's weights are random; trained ones usually see more: `weights` vgg16-imagenet"],
         }
     }
 }

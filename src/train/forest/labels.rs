@@ -45,7 +45,7 @@ impl LabelledImage {
                 return Self::from_table(table, dataset, images.as_deref());
             }
             Source::MaskFolders(_) => return Err(Error::conflict("mask_folders", NO_MASKS)),
-            _ => "--images and --labels, or --train-list and --label-list",
+            _ => "`images` and `labels`, or `train_list` and `label_list`",
         };
         let pairs = source.pairs(sink)?;
         refuse_exchanged(&pairs, dataset, flags)?;

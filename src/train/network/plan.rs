@@ -71,14 +71,14 @@ impl Plan {
         let mut advice = Vec::new();
         if device.is_gpu() && self.recipe.training.precision == Precision::Float32 {
             advice.push(
-                "float32 is the most accurate, but slow on a GPU; on recent NVIDIA GPUs --precision tf32 trains up to three \
+                "float32 is the most accurate, but slow on a GPU; on recent NVIDIA GPUs `precision` tf32 trains up to three \
                  times as fast, with nearly the same result",
             );
         }
         if self.validation.is_empty() {
             advice.push(
-                "no validation set, so the last weights count as the best; give --val-list, --val-mask-folders or \
-                 --val-fraction",
+                "no validation set, so the last weights count as the best; give `val_list`, `val_mask_folders` or \
+                 `val_fraction`",
             );
         }
         advice
@@ -93,8 +93,8 @@ fn prepared(
     (initial, seed): (Option<Initial>, u64),
     sink: &dyn Sink,
 ) -> Result<Plan> {
-    refuse_exchanged(&train, &dataset, "--images and --labels, or --train-list and --label-list")?;
-    refuse_exchanged(&validation, &dataset, "--val-list and --val-label-list")?;
+    refuse_exchanged(&train, &dataset, "`images` and `labels`, or `train_list` and `label_list`")?;
+    refuse_exchanged(&validation, &dataset, "`val_list` and `val_label_list`")?;
     let everything = survey(&train, &validation, &dataset, sink)?;
     check_classes(&dataset, &everything, validation.is_empty(), sink)?;
     note_sizes(&recipe.training, &everything.sizes, sink);
