@@ -259,7 +259,7 @@ fn the_gallery_reads_its_images_again() {
 #[test]
 fn the_script_is_javascript() {
     // Where there is a JavaScript engine to ask.
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/train/report/script.js");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/report/script.js");
     if let Ok(output) = Command::new("node").arg("--check").arg(script).output() {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
