@@ -98,4 +98,4 @@ pub use nn::device::DeviceChoice as Device;
 pub use predict::{Prediction, Predictor};
 pub use recipe::Recipe;
 pub use run::Run;
-pub use train::{Job, Session, Source, Validation, train};
+pub use train::{Job, Outcome, Session, Source, Validation, train};

@@ -9,7 +9,6 @@ mod ui;
 
 use std::panic::{self, AssertUnwindSafe};
 
-use anyhow::bail;
 use segtool::train::is_out_of_memory;
 
 use crate::cli::Command;
@@ -66,7 +65,7 @@ fn in_words(command: impl FnOnce() -> anyhow::Result<Exit>) -> anyhow::Result<Ex
     }));
     panic::catch_unwind(AssertUnwindSafe(command)).unwrap_or_else(|payload| {
         if is_out_of_memory(payload.as_ref()) {
-            bail!("the device ran out of memory; smaller images at a time take less: --tile, or --batch-size")
+            return Err(segtool::Error::OutOfMemory.into());
         }
         panic::resume_unwind(payload)
     })

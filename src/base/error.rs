@@ -91,7 +91,7 @@ pub enum Error {
         x: usize,
         /// Row of the first such pixel.
         y: usize,
-        /// Name of the data set dataset.
+        /// Name of the data set.
         dataset: String,
         /// The values it defines, as text.
         expected: String,

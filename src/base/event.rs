@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// One report of a running engine.
+/// A progress report from a running engine.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Event {

@@ -8,7 +8,7 @@ pub const IGNORE: u16 = u16::MAX;
 /// The class index of a pixel whose label is no class but counts all the same: it is never right.
 pub const NO_CLASS: u16 = u16::MAX - 1;
 
-/// Class indices `0..K-1`, or [`IGNORE`], row by row.
+/// The class of every pixel of an image, row by row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LabelMap {
     /// Width and height.

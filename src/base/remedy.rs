@@ -19,7 +19,7 @@ pub enum Remedy {
     Bf16,
     /// Windows of that side.
     Tile(usize),
-    /// Looking at the image at that size.
+    /// Predicting the image at that size.
     Resize(usize),
     /// Images cut into pieces.
     Pieces,
@@ -31,8 +31,6 @@ pub enum Remedy {
     Another(&'static str),
     /// A field that is not set.
     Give(&'static str),
-    /// A field that is better not set.
-    LeaveOut(&'static str),
     /// Saying in the data set what a label value means.
     DefineLabel,
     /// A data set that fits the label images, all in that folder if there is one.
@@ -59,14 +57,13 @@ impl fmt::Display for Remedy {
                 write!(f, "turn on `checkpointing` (then about {})", bytes_in_words(*bytes))
             }
             Self::Bf16 => f.write_str("compute with `precision` bf16 where the device has it"),
-            Self::Tile(side) => write!(f, "go over it in windows with `tile` {side}"),
-            Self::Resize(side) => write!(f, "look at it smaller with `resize` {side}"),
+            Self::Tile(side) => write!(f, "predict it in windows with `tile` {side}"),
+            Self::Resize(side) => write!(f, "predict it smaller with `resize` {side}"),
             Self::Pieces => f.write_str("cut the images into pieces"),
             Self::Smaller(field) => write!(f, "take a smaller `{field}`"),
             Self::Larger(field) => write!(f, "allow more with `{field}`"),
             Self::Another(field) => write!(f, "choose another `{field}`"),
             Self::Give(field) => write!(f, "give `{field}`"),
-            Self::LeaveOut(field) => write!(f, "leave `{field}` out"),
             Self::DefineLabel => f.write_str("say what the value means in the data set"),
             Self::ProposeDataset(_) => f.write_str("propose a data set that fits them, and take it"),
             Self::IgnoreMemory => f.write_str("start nevertheless with `ignore_memory`"),

@@ -23,7 +23,7 @@ pub(crate) struct ForestTraining {
     /// Layers that are features, such as pool1,pool2 or colors,conv1_1
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub(crate) taps: Vec<Tap>,
-    /// Look at the image so many times smaller, as in 1,2,4
+    /// Also features of the image this many times smaller, as in 1,2,4
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = positive)]
     pub(crate) scales: Vec<usize>,
     /// Keep features of images in this folder, so that training again with other labels takes seconds

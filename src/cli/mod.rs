@@ -163,7 +163,7 @@ pub(crate) struct Train {
     /// Share of the training pairs to set aside for validation, between 0 and 1; for a forest of the labelled pixels [0.05]
     #[arg(long, value_name = "SHARE")]
     pub(crate) val_fraction: Option<f64>,
-    /// Begin with these weights; once more for a second file that completes the first
+    /// Initialise from these weights (repeat for checkpoints split into several files)
     #[arg(long, value_name = "FILE|RUN|NAME|URL", conflicts_with = "width")]
     pub(crate) weights: Vec<String>,
     /// Seed of weights, order and augmentation
@@ -274,25 +274,25 @@ pub(crate) struct Predict {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Inference with a network")]
 pub(crate) struct NetworkPrediction {
-    /// Sizes to look at each image: factors, or csail, semseg or mmseg (see below)
+    /// Sizes at which each image is predicted: factors, or csail, semseg or mmseg (see below)
     #[arg(long, value_name = "LIST|PRESET", conflicts_with = "resize")]
     pub(crate) scales: Option<Scales>,
-    /// Look at the mirrored image, too; the preset semseg does in any case
+    /// Horizontal-flip test-time augmentation; part of the preset semseg
     #[arg(long, short = 'f')]
     pub(crate) flip: bool,
-    /// Look at every image at this size, a side or HxW, whatever its shape
+    /// Resize every image to this size, a side or HxW, whatever its shape
     #[arg(long, value_name = "N|HxW", value_parser = size)]
     pub(crate) resize: Option<Size>,
-    /// How probabilities seen at another size come to the image's: bilinear, bicubic or nearest [default: bilinear]
+    /// Interpolation of probabilities computed at another size to the image's: bilinear, bicubic or nearest [default: bilinear]
     #[arg(long, value_name = "HOW")]
     pub(crate) upsample: Option<Interpolation>,
     /// Step between windows [default: two thirds of their side]
     #[arg(long, value_name = "N", value_parser = side)]
     pub(crate) stride: Option<usize>,
-    /// With a sigmoid: a class is there above this probability, 0 to below 1; the run's or the weights' own by default
+    /// Probability above which a class counts as present, from 0 to below 1 (sigmoid networks) [default: the run's or the weights' own]
     #[arg(long, value_name = "P", value_parser = threshold)]
     pub(crate) threshold: Option<f64>,
-    /// Most images, mirrored looks or windows of one size to compute together
+    /// Most images, mirrored images or windows of one size to compute together
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = positive)]
     pub(crate) batch_size: usize,
     /// float32, tf32 (NVIDIA GPUs) or bf16 (libtorch)

@@ -39,7 +39,7 @@ fn changes(text: &str) -> segtool::base::Result<Changes> {
 
 /// What a recipe says, said otherwise.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Procedure (the recipe's by default)")]
+#[command(next_help_heading = "Training options (override the recipe)")]
 pub(crate) struct Procedure {
     /// Passes over the training set; with phases one number for each, as in 10,20
     #[arg(long, value_name = "N", value_parser = positive, value_delimiter = ',')]
@@ -59,25 +59,25 @@ pub(crate) struct Procedure {
     /// With the recipe's settings if it names the same one, else as in PyTorch, sgd with momentum 0.9
     #[arg(long, value_name = "NAME", ignore_case = true)]
     pub(crate) optimizer: Option<Optimizer>,
-    /// What is minimised in all phases, as in cross-entropy+0.5*dice
+    /// Loss of all phases: a weighted sum, as in cross-entropy+0.5*dice
     #[arg(long, value_name = "SUM", value_parser = terms)]
     pub(crate) loss: Option<Terms>,
-    /// What a pixel of each class counts: equal, auto (median frequency) or numbers, as in 1,2.5,2.5
+    /// Per-class loss weights: equal, auto (median frequency) or numbers, as in 1,2.5,2.5
     #[arg(long, value_name = "HOW")]
     pub(crate) class_weights: Option<ClassWeights>,
-    /// Scale gradients down to this Euclidean norm over all parameters
+    /// Clip gradients to this Euclidean norm over all parameters
     #[arg(long, value_name = "NORM", value_parser = rate)]
     pub(crate) clip_norm: Option<f64>,
-    /// Keep a moving average of the weights, this share of it at each step, and validate and predict with it
+    /// Exponential moving average of the weights with this decay, used for validation and prediction
     #[arg(long, value_name = "SHARE", value_parser = share)]
     pub(crate) ema: Option<f64>,
-    /// What does not learn: encoder, norm (all batch norms), or both
+    /// Parts to freeze: encoder, norm (all batch norms), or both
     #[arg(long, value_name = "PART", value_delimiter = ',')]
     pub(crate) freeze: Vec<Freeze>,
     /// Random changes of the images in all phases, such as flip-horizontal,rotate=10,scale=0.5:2,crop=473; or none
     #[arg(long, value_name = "LIST", value_parser = changes)]
     pub(crate) augment: Option<Changes>,
-    /// Share of the samples that are chosen to show a class other than the first, rare ones as often as others
+    /// Share of samples chosen to show a class other than the first; rare classes are chosen as often as common ones
     #[arg(long, value_name = "SHARE", value_parser = share)]
     pub(crate) foreground: Option<f64>,
     /// Choose the best weights by mean-iou, pixel-accuracy or loss
@@ -92,7 +92,7 @@ pub(crate) struct Procedure {
     /// float32, tf32 (NVIDIA GPUs) or bf16 (libtorch)
     #[arg(long, value_name = "PRECISION")]
     pub(crate) precision: Option<Precision>,
-    /// Compute activations again for the gradients instead of keeping them: less memory, more time
+    /// Activation checkpointing: recompute activations in the backward pass (less memory, more time)
     #[arg(long)]
     pub(crate) checkpointing: bool,
 }
@@ -109,10 +109,10 @@ pub(crate) struct NetworkTraining {
     /// Train all classes but the first as one
     #[arg(long)]
     pub(crate) merge_classes: bool,
-    /// Begin the layers that give the classes anew
+    /// Re-initialise the classification head
     #[arg(long, requires = "weights")]
     pub(crate) new_head: bool,
-    /// Start even if the memory does not seem to suffice
+    /// Start even if the estimated memory exceeds what is free
     #[arg(long)]
     pub(crate) ignore_memory: bool,
     /// Write a sheet of training samples as the network would see them, and stop
@@ -135,7 +135,7 @@ pub(crate) struct Limits {
     /// Save and stop after this time, such as 90m or 1h30m
     #[arg(long, value_name = "TIME", value_parser = span)]
     pub(crate) max_time: Option<Duration>,
-    /// Save within an epoch, too, this often by the clock; none for only at its end
+    /// Also save within an epoch, at this interval; none saves only at the end of each
     #[arg(long, value_name = "TIME", value_parser = interval, default_value = "10m")]
     pub(crate) save_every: Interval,
     /// Keep decoded images in this much memory, 0 for none [default: a part of what is free, where that is known]
@@ -150,7 +150,7 @@ pub(crate) struct Limits {
 }
 
 /// What a resumed run takes besides its [`Limits`].
-const RESUMED: [&str; 4] = ["--resume", "--num-epoch", "--device", "--orientation"];
+const RESUMED: [&str; 3] = ["--resume", "--num-epoch", "--device"];
 
 /// Refuses flags that cannot change a run that goes on.
 pub(super) fn check_resume(train: &Train) -> Result<(), String> {

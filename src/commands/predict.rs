@@ -12,7 +12,7 @@ use segtool::weights::{Choice, Weights, locate};
 
 use super::refuse_flags;
 use super::stop::Stop;
-use crate::cli::{ForestPrediction, NetworkPrediction, Predict};
+use crate::cli::{Chosen, ForestPrediction, NetworkPrediction, Predict};
 use crate::exit::{Exit, wrong_usage};
 use crate::ui::{self, Progress};
 
@@ -133,6 +133,7 @@ fn predictor(arguments: &Predict, progress: &Progress) -> Result<Predictor> {
     let precision = arguments.network.precision;
     if let Some(run) = &arguments.run {
         refuse_without_effect(arguments, Run::open(run)?.kind())?;
+        refuse_flags(&arguments.given.of::<Chosen>(), "--run")?;
         return Ok(Predictor::open_on(run, device, precision)?);
     }
     refuse_without_effect(arguments, Kind::Network)?;

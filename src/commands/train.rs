@@ -28,6 +28,7 @@ pub(crate) fn run(arguments: Train) -> Result<Exit> {
     let start = Start::of(&arguments)?;
     start.notes.iter().for_each(|note| ui::say(&format!("note: {note}")));
     let folder = start.folder;
+    let images = images(&arguments)?;
     let recipe = overrides::apply(start.recipe, &arguments)?;
     // Asked for before anything is read: a device that is not there should not cost a pass over the data.
     let device = arguments.device.unwrap_or_default().resolve()?;
@@ -40,12 +41,12 @@ pub(crate) fn run(arguments: Train) -> Result<Exit> {
     };
     let job = Job {
         dataset: start.dataset,
-        validation: validation(&arguments)?,
+        validation: validation(&arguments),
         weights: locate(&arguments.weights, &progress)?,
         new_head: arguments.network.new_head,
         split: arguments.forest.split,
         seed: arguments.seed,
-        ..Job::new(recipe, images(&arguments)?)
+        ..Job::new(recipe, images)
     };
     let plan = Plan::new(job, &progress)?;
     if let Some(path) = sheet {
@@ -72,7 +73,7 @@ fn say_what(plan: &Plan, arguments: &Train, device: DeviceChoice) {
 
 /// Draws training samples as the network would see them.
 fn show(path: &Path, plan: &Plan, workers: usize) -> Result<Exit> {
-    ReadFiles::new(plan.files()).refuse(path, "--show-augmented")?;
+    ReadFiles::new(plan.files()).refuse(path, "show_augmented")?;
     plan.write_contact_sheet(path, workers)?;
     ui::result(&format!("drawn: {}", path.display()));
     Ok(Exit::Done)
@@ -135,14 +136,14 @@ fn listed(images: Option<&PathBuf>, labels: Option<&PathBuf>) -> Option<Source> 
     })
 }
 
-fn validation(arguments: &Train) -> Result<Validation> {
+fn validation(arguments: &Train) -> Validation {
     let source = listed(arguments.val_list.as_ref(), arguments.val_label_list.as_ref())
         .or_else(|| arguments.network.val_mask_folders.clone().map(Source::MaskFolders));
-    Ok(match (source, arguments.val_fraction) {
+    match (source, arguments.val_fraction) {
         (Some(source), _) => Validation::Source(source),
         (None, Some(share)) => Validation::Fraction(share),
         (None, None) => Validation::None,
-    })
+    }
 }
 
 fn finish(folder: &Path, device: DeviceChoice, outcome: &Outcome, stop: &Stop) -> Exit {

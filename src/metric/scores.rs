@@ -27,7 +27,7 @@ pub struct ClassScores {
     pub boundary_f_score: Option<f64>,
 }
 
-/// Scores of a whole set.
+/// Scores of a set of images, from its confusion matrix.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Scores {
     /// Labelled pixels that are right, over all labelled pixels.

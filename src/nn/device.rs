@@ -9,7 +9,7 @@ use super::ops;
 use super::precision::Precision;
 use crate::base::{Error, Result, main_memory};
 
-/// A device by name, as `--device` takes it.
+/// Where to compute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DeviceChoice {
     /// The best there is: CUDA, else libtorch on the CPU, else flex.

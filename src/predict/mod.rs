@@ -31,6 +31,7 @@ use crate::run::Run;
 use crate::weights::{Report, Weights};
 
 use forest::ForestPredictor;
+pub use merge::Wanted;
 use model::{Model, Pending};
 use network::NetworkPredictor;
 pub use network::{Choices, Join, Preset, Procedure, Scales, Sizes, Tiles};

@@ -280,7 +280,7 @@ impl NetworkRecipe {
     }
 
     /// Settles what the data set decides (bands, outputs, merged classes) and checks that everything goes together.
-    /// Returns the dataset to train with.
+    /// Returns the data set to train with.
     pub fn fit(&mut self, dataset: &Dataset) -> Result<Dataset> {
         let dataset = if self.merge_classes { dataset.merged() } else { dataset.clone() };
         self.network.fit(dataset.bands, self.activation.outputs(dataset.class_count()))?;

@@ -87,6 +87,15 @@ impl RunLock {
         Ok(lock)
     }
 
+    /// Refuses the lock of another folder.
+    pub(crate) fn check_folder(&self, folder: &Path) -> Result<()> {
+        let whole = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.into());
+        if whole(&self.folder) == whole(folder) {
+            return Ok(());
+        }
+        Err(Error::conflict("lock", format!("is that of {}, not of {}", self.folder.display(), folder.display())))
+    }
+
     /// Says in the file who has it. That it cannot be written, as on a full disk, does not matter where locks work.
     fn sign(&self) {
         let text = serde_json::to_string(&Holder::own()).unwrap_or_default();

@@ -4,7 +4,7 @@
 //!
 //! | file | content |
 //! | --- | --- |
-//! | `config.json` | recipe as used, data set dataset, seed, version |
+//! | `config.json` | recipe as used, data set, seed, version |
 //! | `samples.json` | the training and validation pairs |
 //! | `model.safetensors` | the best weights |
 //! | `last/` | model, optimiser, position and log of the last save |
@@ -203,8 +203,13 @@ impl<R: RunRecipe> RunOf<R> {
         Ok(Self { folder, config })
     }
 
-    /// Makes the folder and writes what the run is made with; an older run in it goes.
+    /// Makes the folder and writes what the run is made with.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Run::check_target`]: a run that is there already is not replaced.
     pub fn create(folder: &Path, config: RunConfig<R>, samples: &Samples) -> Result<Self> {
+        Run::check_target(folder, false)?;
         Self::create_with(folder, config, samples, |_| Ok(()))
     }
 
@@ -227,7 +232,7 @@ impl<R: RunRecipe> RunOf<R> {
     }
 
     /// Writes what the run is made with once more, after a change.
-    pub fn rewrite_config(&self) -> Result<()> {
+    pub(crate) fn rewrite_config(&self) -> Result<()> {
         write_json(&self.folder.join(CONFIG), &self.config)
     }
 
@@ -365,7 +370,9 @@ mod tests {
             create_folder(&old).unwrap();
             fs::write(old.join("file"), "old").unwrap();
         }
-        NetworkRun::create(folder.path(), config, &samples).unwrap();
+        let refused = NetworkRun::create(folder.path(), config.clone(), &samples).unwrap_err();
+        assert!(matches!(refused, Error::Occupied { .. }), "{refused}");
+        NetworkRun::create_with(folder.path(), config, &samples, |_| Ok(())).unwrap();
         let mut left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         left.sort();
         assert_eq!(left, ["config.json", "samples.json"]);

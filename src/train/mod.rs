@@ -20,5 +20,9 @@ pub use source::Source;
 
 /// Trains into `folder`: prepares the job and starts it. Errors are those of [`Plan::new`] and [`Plan::start`].
 pub fn train(job: Job, folder: impl AsRef<Path>, session: &Session<'_>) -> Result<Outcome> {
-    Plan::new(job, session.sink)?.start(folder.as_ref(), session)
+    let folder = folder.as_ref();
+    // Refused before the data are read.
+    let lock = session.claim(folder)?;
+    session::refuse_own_weights(&job.weights, folder)?;
+    Plan::new(job, session.sink)?.start(folder, &Session { lock: lock.as_ref().or(session.lock), ..*session })
 }

@@ -71,7 +71,7 @@ impl Plan {
         }
     }
 
-    /// What deserves a word before a training on `device`.
+    /// Notes worth showing before a training on `device`, which is resolved.
     pub fn advice(&self, device: DeviceChoice) -> Vec<&'static str> {
         match self {
             Self::Network(plan) => plan.advice(device),
@@ -99,9 +99,10 @@ impl Plan {
     /// Before anything is written: if the folder holds a run and the session does not overwrite it, if it holds other
     /// files, if the memory does not suffice, if the run would overwrite the weights that it begins with.
     pub fn start(self, folder: &Path, session: &Session<'_>) -> Result<Outcome> {
+        let session = Session { device: session.device.resolve()?, ..*session };
         match self {
-            Self::Network(plan) => network::start(*plan, folder, session),
-            Self::Forest(plan) => forest::train(*plan, folder, session),
+            Self::Network(plan) => network::start(*plan, folder, &session),
+            Self::Forest(plan) => forest::train(*plan, folder, &session),
         }
     }
 }

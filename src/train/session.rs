@@ -30,12 +30,12 @@ pub enum Outcome {
     Stopped(Option<Position>),
 }
 
-/// Where and how a training runs: what does not change its result beyond roundings.
+/// Where a training runs, its limits, and who is told of its progress: what does not change its result beyond roundings.
 #[derive(Clone, Copy)]
 pub struct Session<'a> {
     /// Where to compute.
     pub device: DeviceChoice,
-    /// Threads that prepare batches.
+    /// Threads that prepare batches. Of a network alone.
     pub workers: usize,
     /// Bytes in which decoded images may be kept; a part of the memory that is free if left out. Of a network alone.
     pub cache: Option<u64>,
@@ -62,7 +62,7 @@ pub struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    /// On `device`, with two workers and without anything that is not needed.
+    /// A session on `device` with two workers and default settings.
     pub fn new(device: DeviceChoice, stop: &'a AtomicBool, sink: &'a dyn Sink) -> Self {
         Self {
             device,
@@ -83,7 +83,8 @@ impl<'a> Session<'a> {
 
     /// Claims the folder for a new run, if the caller has not; an error if there is a run that may not be replaced.
     pub(super) fn claim(&self, folder: &Path) -> Result<Option<RunLock>> {
-        if self.lock.is_some() {
+        if let Some(lock) = self.lock {
+            lock.check_folder(folder)?;
             return Run::check_target(folder, self.overwrite).map(|()| None);
         }
         RunLock::claim(folder, self.overwrite).map(Some)

@@ -6,7 +6,7 @@ use crate::base::event::Sink;
 use crate::base::{Error, Result};
 use crate::data::{Pair, pair_folders, pair_lists, pair_mask_folders, read_pairs};
 
-/// Where pairs come from.
+/// Where the images and labels of a training come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     /// Two lists, paired line by line.

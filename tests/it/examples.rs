@@ -59,6 +59,7 @@ fn a_second_training_into_the_same_folder_is_refused() {
     let message = once().unwrap_err().to_string();
     assert!(message.contains("already holds a run"), "{message}");
     assert_eq!(fs::read(run.join("model.safetensors")).unwrap(), before);
-    let message = train::train("hypercolumn-core", "demo", images, labels, &run).unwrap_err();
-    assert!(!matches!(message, Error::Read { .. }), "{message}");
+    // A forest is refused alike, before its data are read.
+    let error = train::train("hypercolumn-core", "demo", "nowhere".into(), "nowhere".into(), &run).unwrap_err();
+    assert!(matches!(error, Error::Occupied { .. }), "{error}");
 }

@@ -75,11 +75,11 @@ fn wrong_usage_ends_with_2_whoever_finds_it() {
         (bench.predict(&["--scales", "1", "--resize", "64"]), "cannot be used with"),
         (bench.predict(&["--depth-top", "1"]), "--depth-bottom"),
         // Commands.
-        (bench.train_with(&["--split", "pixel"]), "--split would do nothing for a recipe of a network"),
+        (bench.train_with(&["--split", "pixel"]), "--split has no effect with a recipe of a network"),
         (bench.train_with(&["--num-epoch", "1,2"]), "--num-epoch has 2 numbers"),
-        (bench.train_forest(&["--optimizer", "sgd"]), "--optimizer would do nothing for a recipe of a random forest"),
-        (bench.train_forest(&["--val-fraction", "2"]), "--val-fraction is 2; it must lie between 0 and 1"),
-        (bench.predict(&["--cache-features", "cache"]), "--cache-features would do nothing for a network"),
+        (bench.train_forest(&["--optimizer", "sgd"]), "--optimizer has no effect with a recipe of a random forest"),
+        (bench.train_forest(&["--val-fraction", "2"]), "--val-fraction is 2; it must be between 0 and 1"),
+        (bench.predict(&["--cache-features", "cache"]), "--cache-features has no effect with a run of a network"),
         (bench.predict(&["--depth-top", "1", "--depth-bottom", "2", "--proportions"]), "predict one at a time"),
         (line(&["import", &bench.run, "--output", &never]), "imported weights are written as .safetensors"),
         (
@@ -106,7 +106,7 @@ fn wrong_usage_ends_with_2_whoever_finds_it() {
         (bench.train_with(&["--precision", "tf32"]), "--precision tf32 is not for device 'flex'"),
         (bench.predict(&["--scales", "csail", "--tile", "64"]), "--tile does nothing for the preset csail"),
         (bench.predict(&["--tile", "32", "--stride", "64"]), "--stride is 64; it must be from 1 to 32"),
-        (bench.predict(&["--upsample", "bicubic"]), "--upsample is for images looked at in another size"),
+        (bench.predict(&["--upsample", "bicubic"]), "--upsample applies only to images predicted at another size"),
         (bench.predict(&["--threshold", "0.7"]), "--threshold is for networks with a sigmoid"),
         (
             bench.predict(&["--depth-top", "2", "--depth-bottom", "1", "--proportions"]),

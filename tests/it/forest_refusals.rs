@@ -48,7 +48,7 @@ fn what_would_do_nothing_is_refused() {
     for (more, expected) in [
         (vec!["--learning-rate", "0.1"], "--learning-rate has no effect with a recipe of a random forest"),
         (vec!["--num-epoch", "3", "--workers", "4"], "have no effect with a recipe of a random forest"),
-        (vec!["--split", "none", "--val-fraction", "0.1"], "the split is none"),
+        (vec!["--split", "none", "--val-fraction", "0.1"], "--split is none"),
         (vec!["--taps", "pool1,layer2"], "`tap` is layer2; it must be one of those of VGG-16: colors, conv1_1"),
         (vec!["--taps", "pool1,pool1"], "`features.taps` has pool1 twice"),
         (vec!["--scales", "1,100"], "`features.scales` is 100; it must be whole numbers from 1 to 64"),
@@ -58,8 +58,8 @@ fn what_would_do_nothing_is_refused() {
             vec!["--set", "forest.class_weights=[1, 2]"],
             "`forest.class_weights` is a list of 2 numbers; it must be a list of 4",
         ),
-        (vec!["--val-fraction", "1.5"], "is 1.5; it must lie between 0 and 1"),
-        (vec!["--val-fraction", "NaN"], "hold out is NaN"),
+        (vec!["--val-fraction", "1.5"], "--val-fraction is 1.5; it must be between 0 and 1"),
+        (vec!["--val-fraction", "NaN"], "--val-fraction is NaN"),
         (vec!["--set", "features.encoder.stages=1"], "unknown field `stages`"),
     ] {
         let mut arguments = made.training(&run, &more);

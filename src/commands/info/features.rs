@@ -20,7 +20,7 @@ fn check_output(image: &Path, output: &Path) -> Result<()> {
     if !output.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("png")) {
         wrong_usage!("{} is written as PNG; give it a name that ends in .png", output.display());
     }
-    ReadFiles::new([image]).refuse(output, "--output")?;
+    ReadFiles::new([image]).refuse(output, "output")?;
     Ok(check_writable(output)?)
 }
 

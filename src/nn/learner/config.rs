@@ -155,7 +155,7 @@ mod tests {
     fn runs_of_earlier_versions_are_read() {
         for text in [
             r#"{"kind":"adam","beta_1":0.9,"beta_2":0.999,"epsilon":1e-8,"weight_decay":0.0,"decay":"all"}"#,
-            r#"{"kind":"adamw","beta_1":0.8,"beta_2":0.99,"epsilon":1e-6,"weight_decay":0.01,"decay":"kernels"}"#,
+            r#"{"kind":"adamw","beta_1":0.8,"beta_2":0.99,"epsilon":0.000001,"weight_decay":0.01,"decay":"kernels"}"#,
             r#"{"kind":"sgd","momentum":0.9,"nesterov":true,"weight_decay":0.0001,"decay":"all"}"#,
         ] {
             let config: OptimizerConfig = serde_json::from_str(text).unwrap();

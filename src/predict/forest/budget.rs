@@ -64,7 +64,7 @@ impl Budget {
             (Some(_), _) => [Remedy::Larger("memory"), Remedy::Pieces],
             (None, _) => [Remedy::FreeSpace, Remedy::Pieces],
         };
-        let work = format!("predicting {}, an image of {size},", path.display());
+        let work = format!("{}, an image of {size},", path.display());
         Err(Error::Memory { work, needed: least, free: self.limit.unwrap_or(0), remedies: remedies.into() })
     }
 

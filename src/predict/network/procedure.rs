@@ -211,7 +211,7 @@ impl Procedure {
         let preset = scales.as_ref().and_then(|scales| scales.preset);
         let mut procedure = match (scales, resize) {
             (Some(_), Some(_)) => {
-                return refuse("scales", "has nothing to scale beside `resize`, which gives the size");
+                return refuse("scales", "cannot be used with `resize`, which sets the size");
             }
             (None, Some(size)) => Self { sizes: Sizes::Fixed(*size), ..Self::default() },
             (Some(scales), None) => Self::of_scales(scales),
@@ -222,12 +222,11 @@ impl Procedure {
             if preset.is_some() {
                 return refuse(
                     "upsample",
-                    "does nothing for a preset of `scales`, which has its own enlargement: leave it out",
+                    "has no effect with a preset of `scales`, which has its own interpolation: leave it out",
                 );
             }
             if procedure.sizes == Sizes::Own {
-                let reason = "is for images looked at in another size, with `resize` or `scales`; at its own, the network itself \
-                              enlarges what it says";
+                let reason = "applies only to images predicted at another size, with `resize` or `scales`";
                 return refuse("upsample", reason);
             }
             procedure.upsample = Resampling { interpolation: *interpolation, align_corners: false };

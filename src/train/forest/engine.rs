@@ -76,9 +76,10 @@ impl Plan {
         if job.new_head {
             return Err(Error::conflict("new_head", "has no effect on a random forest; leave it out"));
         }
-        let images = LabelledImage::of(&job.images, &dataset, sink)?;
+        let images =
+            LabelledImage::of(&job.images, &dataset, "`images` and `labels`, or `train_list` and `label_list`", sink)?;
         let validation = match &job.validation {
-            Validation::Source(source) => LabelledImage::of(source, &dataset, sink)?,
+            Validation::Source(source) => LabelledImage::of(source, &dataset, "`val_list` and `val_label_list`", sink)?,
             _ => Vec::new(),
         };
         let weights = if job.weights.is_empty() { None } else { Some(Weights::open(&job.weights, None)?) };

@@ -34,21 +34,21 @@ pub struct LabelledImage {
 }
 
 impl LabelledImage {
-    /// The labelled images of a source.
-    pub(in crate::train) fn of(source: &Source, dataset: &Dataset, sink: &dyn Sink) -> Result<Vec<Self>> {
-        let flags = match source {
+    /// The labelled images of a source; `fields` is what to exchange where images and labels are swapped.
+    pub(in crate::train) fn of(source: &Source, dataset: &Dataset, fields: &str, sink: &dyn Sink) -> Result<Vec<Self>> {
+        match source {
             Source::Table { table, images } => {
                 if let Some(folder) = images.as_deref().filter(|folder| !folder.is_dir()) {
-                    let reason = "is no folder; with a table of points, the images are looked for in a folder";
-                    return Err(Error::content(folder, reason));
+                    let reason = "is no folder; with `label_csv` it is the folder of the images";
+                    return Err(Error::conflict("images", format!("{} {reason}", folder.display())));
                 }
                 return Self::from_table(table, dataset, images.as_deref());
             }
             Source::MaskFolders(_) => return Err(Error::conflict("mask_folders", NO_MASKS)),
-            _ => "`images` and `labels`, or `train_list` and `label_list`",
-        };
+            _ => {}
+        }
         let pairs = source.pairs(sink)?;
-        refuse_exchanged(&pairs, dataset, flags)?;
+        refuse_exchanged(&pairs, dataset, fields)?;
         Self::from_pairs(pairs)
     }
 

@@ -254,12 +254,12 @@ impl<'a> Trainer<'a> {
         };
         let mut gallery = record.gallery();
         let mut ranking = ImageRanking::new(self.run.config.dataset.class_count(), self.session.validation_images);
-        let mut style = |index, labels: &_, prediction: &_| {
+        let mut on_image = |index, labels: &_, prediction: &_| {
             gallery.add(index, labels, prediction);
             ranking.add(index, labels, prediction);
         };
         let found =
-            oom::caught(|| examination.run(network, &|| self.session.is_over(), self.session.sink, &mut style))?;
+            oom::caught(|| examination.run(network, &|| self.session.is_over(), self.session.sink, &mut on_image))?;
         Ok(found.map(|findings| Some(Exam { findings, gallery, ranking })))
     }
 

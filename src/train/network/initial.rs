@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::base::Result;
+use crate::base::{Error, Result};
 use crate::data::Dataset;
 use crate::recipe::NetworkRecipe;
 use crate::train::job::Job;
@@ -21,7 +21,8 @@ impl Initial {
     /// Opens the weights that a job begins with, if it names any.
     pub(super) fn open(job: &Job, recipe: &NetworkRecipe) -> Result<Option<Self>> {
         if job.weights.is_empty() {
-            return Ok(None);
+            let reason = "has no effect without `weights`; leave it out";
+            return if job.new_head { Err(Error::conflict("new_head", reason)) } else { Ok(None) };
         }
         let weights = Weights::open_for(&job.weights, &recipe.network)?;
         Ok(Some(Self { weights, new_head: job.new_head }))

@@ -125,7 +125,7 @@ mod tests {
     fn what_would_change_the_epochs_of_before_is_refused_with_a_way_out() {
         let poly = training(Curve::Poly { power: 0.9 }.into());
         assert!(refused(&poly, &[9], &at(0, 1)).contains("falls over 4 epochs"));
-        assert!(refused(&poly, &[9, 9], &at(0, 1)).contains("one number for each phase: 2 given, "));
+        assert!(refused(&poly, &[9, 9], &at(0, 1)).contains("is a list of 2; it must be one number for each phase"));
         let constant = training(Curve::Constant {}.into());
         assert!(refused(&constant, &[2], &at(0, 3)).contains("has already started epoch 3"));
         assert!(refused(&constant, &[3], &Position { batch: 1, ..at(0, 3) }).contains("epoch 4"));
@@ -153,13 +153,9 @@ mod tests {
         let run = Path::new("r3");
         let constant = training(Curve::Constant {}.into());
         let said = finished(&constant, Some(&at(0, 4)), 4, run);
-        assert!(
-            said.ends_with(
-                "all 4 epochs of this run are done; to train longer: segtool train --resume r3 --num-epoch 8"
-            )
-        );
+        assert!(said.ends_with("all 4 epochs of this run are done; to train longer: `resume` r3 with `epochs` 8"));
         let poly = training(Curve::Poly { power: 0.9 }.into());
-        assert!(finished(&poly, Some(&at(0, 4)), 4, run).contains("--weights r3 --output-path NEW"));
+        assert!(finished(&poly, Some(&at(0, 4)), 4, run).contains("`weights` r3 with another `output`"));
         let ended = Position { since_best: 2, ..at(0, 3) };
         let said = finished(&Training { patience: Some(2), ..constant }, Some(&ended), 3, run);
         assert!(said.contains("ended after epoch 3 of 4, without a better validation for 2 epochs; "), "{said}");

@@ -154,7 +154,12 @@ fn images_of_odd_sizes_are_predicted_and_huge_ones_refused_with_the_way_out() {
     let message = stderr_of(&[&base[..8], &["--memory", "8GiB", &huge, &paths[0]]].concat(), 3);
     assert_says(
         &message,
-        &["huge.png", "20000x20000", "8.0 GiB may be used; go over it in windows with --tile 512, look", "--memory"],
+        &[
+            "huge.png",
+            "20000x20000",
+            "8.0 GiB may be used; predict it in windows with --tile 512, predict it smaller",
+            "--memory",
+        ],
     );
     // Windows that must be whole are counted whole.
     let whole = ["--scales", "semseg:0.1", "--tile", "300000", &paths[3]];
