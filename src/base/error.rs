@@ -28,7 +28,9 @@ pub(crate) fn plain_types(message: &str) -> String {
         ("expected internally tagged enum ", "expected a table with a `kind` for "),
         ("expected enum ", "expected a name for "),
     ];
-    WORDS.iter().fold(message.to_owned(), |message, (from, to)| message.replace(from, to))
+    // Names in a parser's message are keys of a file, no options: they are not to become flags.
+    let message = message.replace('`', "'");
+    WORDS.iter().fold(message, |message, (from, to)| message.replace(from, to))
 }
 
 /// Any failure of the library.

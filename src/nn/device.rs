@@ -40,7 +40,9 @@ impl FromStr for DeviceChoice {
             "libtorch-cuda" => Ok(Self::LibtorchCuda(0)),
             lower => match lower.strip_prefix("libtorch-cuda:").map(str::parse) {
                 Some(Ok(index)) => Ok(Self::LibtorchCuda(index)),
-                _ => Err(Error::unknown("device", name, &["auto, cpu, gpu, flex, libtorch, libtorch-cuda:N"])),
+                _ => {
+                    Err(Error::unknown("device", name, &["auto", "cpu", "gpu", "flex", "libtorch", "libtorch-cuda:N"]))
+                }
             },
         }
     }
@@ -225,7 +227,7 @@ mod tests {
         }
         assert_eq!("Libtorch-CUDA:1".parse::<DeviceChoice>().unwrap(), DeviceChoice::LibtorchCuda(1));
         for name in ["", "tpu", "libtorch-cuda:", "libtorch-cuda:-1", "libtorch-cuda:x"] {
-            assert!(name.parse::<DeviceChoice>().unwrap_err().to_string().contains("there are auto"));
+            assert!(name.parse::<DeviceChoice>().unwrap_err().to_string().contains("choose auto"));
         }
     }
 

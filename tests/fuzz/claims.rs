@@ -67,11 +67,9 @@ fn tensors_and_descriptions_that_claim_what_is_not_there_are_refused() {
     fs::write(&path, safetensors(&json!({ "w": tensor(&[1 << 40], 0, 1 << 42) }), 1)).unwrap();
     assert!(refused_weights(&path).contains("not a readable safetensors file"));
     // A description of its own that no memory holds.
-    for (key, number, expected) in [
-        ("outputs", u64::MAX, "1 to 65535 bands and outputs"),
-        ("bands", 1 << 40, "1 to 65535"),
-        ("width", 1 << 40, "width"),
-    ] {
+    for (key, number, expected) in
+        [("outputs", u64::MAX, "must be 1 to 65535"), ("bands", 1 << 40, "1 to 65535"), ("width", 1 << 40, "width")]
+    {
         let mut network = json!({ "architecture": "unet-seeps", "width": 4, "depth": 2, "bands": 1, "outputs": 4 });
         network[key] = json!(number);
         let description = json!({

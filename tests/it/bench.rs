@@ -98,8 +98,8 @@ const SIDE: usize = 64;
 fn the_own_step_of_every_recipe_is_finite_and_the_same_on_every_device() {
     for name in Recipe::names() {
         let Recipe::Network(mut recipe) = Recipe::find(name).unwrap() else {
-            let said = stderr_of(&["bench", "--recipe", name, "--check"], 1);
-            assert!(said.contains("random forest, which this command does not take"), "{said}");
+            let said = stderr_of(&["bench", "--recipe", name, "--check"], 2);
+            assert!(said.contains("it must be one of a network"), "{said}");
             continue;
         };
         recipe.network.set_width(2);

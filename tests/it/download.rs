@@ -313,7 +313,7 @@ fn no_server_and_no_checksum_are_said() {
     assert!(said.contains("no answer from the server"), "{said}");
     let said = import("http://127.0.0.1:1/w.pth", &folder);
     let said = String::from_utf8_lossy(&said.stderr);
-    assert!(said.contains("add the file's SHA-256 to the URL"), "{said}");
+    assert!(said.contains("it must be followed by the file's SHA-256"), "{said}");
 }
 
 #[test]

@@ -70,7 +70,7 @@ fn wrong_usage_ends_with_2_whoever_finds_it() {
     let labels = text(&bench.path("data/labels"));
     let cases = [
         // clap.
-        (bench.predict(&["--device", "tpu"]), "unknown device 'tpu'"),
+        (line(&["bench", "--recipe", "unet-demo", "--device", "tpu"]), "unknown device 'tpu'"),
         (bench.predict(&["--scales", "pspnet"]), "choose csail, semseg or mmseg"),
         (bench.predict(&["--scales", "1", "--resize", "64"]), "cannot be used with"),
         (bench.predict(&["--depth-top", "1"]), "--depth-bottom"),
@@ -99,7 +99,7 @@ fn wrong_usage_ends_with_2_whoever_finds_it() {
         // The library.
         (bench.train_with(&["--val-fraction", "2"]), "--val-fraction is 2; it must be between 0 and 1"),
         (bench.train_with(&["--set", "training.batch_size=0"]), "`training.batch_size` is 0; it must be at least 1"),
-        (bench.train_with(&["--set", "training.epoch=3"]), "unknown field `epoch`"),
+        (bench.train_with(&["--set", "training.epoch=3"]), "unknown field 'epoch'"),
         (bench.train_with(&["--set", "training"]), "it must be KEY=VALUE"),
         (bench.train_with(&["--dataset", "nowhere"]), "unknown data set 'nowhere'"),
         (bench.train("pspnet", &text(&bench.path("never")), &[]), "unknown recipe 'pspnet'"),

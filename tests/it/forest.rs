@@ -136,19 +136,19 @@ fn labels_that_nothing_can_be_learnt_from_are_refused() {
     let settings = Settings::default;
     assert!(refusal(&[], 1, &[], 2, &settings()).contains("0 samples"));
     assert!(refusal(&[1.0, 2.0], 1, &[1, 1], 2, &settings()).contains("are of class 1"));
-    assert!(refusal(&[1.0, 2.0], 1, &[1], 2, &settings()).contains("1 labels for 2 samples"));
-    assert!(refusal(&[1.0, 2.0], 1, &[0, 2], 2, &settings()).contains("sample 1 has label 2"));
+    assert!(refusal(&[1.0, 2.0], 1, &[1], 2, &settings()).contains("one for each of the 2 samples"));
+    assert!(refusal(&[1.0, 2.0], 1, &[0, 2], 2, &settings()).contains("`labels` is 2 for sample 1; it must be below 2"));
     assert!(refusal(&[1.0, 2.0], 1, &[0, 1], 5000, &settings()).contains("at most 4096"));
     let weights = |numbers: &[f64]| Settings { class_weights: ClassWeights::Numbers(numbers.to_vec()), ..settings() };
     assert!(refusal(&[1.0, 2.0], 1, &[0, 1], 3, &weights(&[0.0, 0.0, 1.0])).contains("weight 0"));
     assert!(refusal(&[1.0, 2.0], 1, &[0, 1], 2, &weights(&[0.0, 1.0])).contains("are of class 1"));
-    assert!(refusal(&[1.0, 2.0], 1, &[0, 1], 2, &weights(&[1.0])).contains("1 numbers, but there are 2 classes"));
+    assert!(refusal(&[1.0, 2.0], 1, &[0, 1], 2, &weights(&[1.0])).contains("is a list of 1 numbers; it must be a list of 2"));
     assert!(refusal(&[1.0, f32::NAN], 2, &[0], 2, &settings()).contains("are of class 0"));
     assert!(
         refusal(&[1.0, 2.0, 3.0, f32::NEG_INFINITY], 2, &[0, 1], 2, &settings())
             .contains("feature 1 of sample 1 is -inf")
     );
-    assert!(refusal(&[1.0, 2.0], 1, &[0, 1], 2, &Settings { trees: 0, ..settings() }).contains("trees is 0"));
+    assert!(refusal(&[1.0, 2.0], 1, &[0, 1], 2, &Settings { trees: 0, ..settings() }).contains("`forest.trees` is 0"));
 }
 
 #[test]
@@ -238,7 +238,7 @@ fn prediction_refuses_other_features_and_what_is_no_number() {
     let (rows, labels) = blobs(100, 3, 2);
     let forest = grown(&rows, 3, &labels, 2, &Settings { trees: 3, ..Settings::default() });
     let message = forest.predict(&Features::rows(&rows, 4).unwrap()).unwrap_err().to_string();
-    assert!(message.contains("fitted to 3 features a sample, but there are 4"), "{message}");
+    assert!(message.contains("`features` is 4; it must be 3 a sample"), "{message}");
     for (sample, wrong) in [(0, f32::NAN), (77, f32::INFINITY), (99, f32::NEG_INFINITY)] {
         let mut rows = rows.clone();
         rows[sample * 3 + 2] = wrong;

@@ -52,7 +52,7 @@ fn what_would_do_nothing_is_refused() {
         (vec!["--taps", "pool1,layer2"], "`tap` is layer2; it must be one of those of VGG-16: colors, conv1_1"),
         (vec!["--taps", "pool1,pool1"], "`features.taps` has pool1 twice"),
         (vec!["--scales", "1,100"], "`features.scales` is 100; it must be whole numbers from 1 to 64"),
-        (vec!["--set", "forest.seed=3"], "unknown field `seed`"),
+        (vec!["--set", "forest.seed=3"], "unknown field 'seed'"),
         (vec!["--set", "forest.trees=0"], "`forest.trees` is 0"),
         (
             vec!["--set", "forest.class_weights=[1, 2]"],
@@ -60,7 +60,7 @@ fn what_would_do_nothing_is_refused() {
         ),
         (vec!["--val-fraction", "1.5"], "--val-fraction is 1.5; it must be between 0 and 1"),
         (vec!["--val-fraction", "NaN"], "--val-fraction is NaN"),
-        (vec!["--set", "features.encoder.stages=1"], "unknown field `stages`"),
+        (vec!["--set", "features.encoder.stages=1"], "unknown field 'stages'"),
     ] {
         let mut arguments = made.training(&run, &more);
         if more.contains(&"forest.trees=0") {

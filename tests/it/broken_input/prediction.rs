@@ -260,7 +260,7 @@ fn a_result_never_overwrites_an_image_and_choices_must_fit() {
     assert_says(&refused(&["--stride", "64"], 2), &["--tile"]);
     assert_says(&refused(&["--upsample", "bicubic"], 2), &["--resize or --scales"]);
     assert_says(&refused(&["--tile", "32", "--stride", "64"], 2), &["from 1 to 32"]);
-    assert_says(&refused(&["--scales", "semseg", "--upsample", "bicubic"], 2), &["its own enlargement"]);
+    assert_says(&refused(&["--scales", "semseg", "--upsample", "bicubic"], 2), &["its own interpolation"]);
 }
 
 #[test]

@@ -148,6 +148,6 @@ fn exchanged_lists_are_told_in_one_line() {
 #[test]
 fn a_network_too_large_to_build_is_refused_at_once() {
     let bench = Bench::new();
-    let message = bench.train(bench.path("run")).arg("--width", "200000").fails_with(1);
-    assert_says(&message, &["width 200000", "take a smaller --width"]);
+    let message = bench.train(bench.path("run")).arg("--width", "200000").fails_with(2);
+    assert_says(&message, &["width` 200000", "take a smaller --width"]);
 }

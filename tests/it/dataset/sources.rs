@@ -99,7 +99,7 @@ fn names_go_to_colours() {
     assert_eq!(first_class(&named.image(), &cvat), IGNORE);
     for (content, expected) in [
         ("sand\nshale\n", "classes.txt: names no colours"),
-        ("name,r,g,b\nsand,1,2,3\nshale,4,5,6\nclay,4,5,6\n", "classes.txt gives one colour to several classes"),
+        ("name,r,g,b\nsand,1,2,3\nshale,4,5,6\nclay,4,5,6\n", "classes.txt: gives one colour to several classes"),
     ] {
         let message = named.propose("classes.txt", content).unwrap_err().to_string();
         assert!(message.contains(expected), "{message}");

@@ -67,7 +67,7 @@ fn tables_and_files_hold_the_same_scores() {
     // The last class occurs in no label: its row is grey from edge to edge.
     let grey = |y: u32| (0..image.width()).filter(|x| image.get_pixel(*x, y).0 == [222; 3]).count() as u32;
     assert!((0..image.height()).map(grey).max().unwrap() > image.width() / 2);
-    let wrong = stderr_of(&[&lists[..], &["--confusion", &at("matrix.txt")]].concat(), 1);
+    let wrong = stderr_of(&[&lists[..], &["--confusion", &at("matrix.txt")]].concat(), 2);
     assert!(wrong.contains("must end in .png, .csv or .npy"), "{wrong}");
     let nowhere = stderr_of(&[&lists[..], &["--partial", &at("no/where.json")]].concat(), 1);
     assert!(nowhere.contains("cannot write"), "{nowhere}");

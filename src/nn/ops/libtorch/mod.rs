@@ -14,8 +14,12 @@ use tch::{Kind, Tensor};
 
 use super::argmax::largest_channel;
 use super::flex;
-use super::kernels::{CrossEntropy, Gradients, Kernels, Normalised, Statistics, Wanted};
-use super::settings::{ConvSettings, ConvTransposeSettings, Interpolation, NormSettings, Resampling};
+use super::generic;
+use super::kernels::Kernels;
+use super::results::{CrossEntropy, Gradients, Normalised, Statistics, Wanted};
+use super::settings::{
+    AdamStep, ConvSettings, ConvTransposeSettings, Interpolation, NormSettings, Resampling, SgdStep,
+};
 
 use ffi::Floats;
 pub(super) use ffi::{allow_tf32, keep_freed_memory, peak_memory};
