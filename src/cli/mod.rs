@@ -212,7 +212,7 @@ Examples:
 Writes <stem>.npy (2-d, the data set's own label values) for each image, predictions.txt, the list of them, and
 predictions.json, which says what made each: segtool metrics tells predictions of two networks apart by it. The same command
 may be run again; --overwrite replaces results of another network. Ctrl-C stops early; predictions.txt lists the finished images.
-A network's probabilities are averaged over mirrored parts, windows and scales, enlarged to the image, and then decided
+A network's probabilities are averaged over mirrored images, windows and scales, enlarged to the image, and then decided
 on. A forest (recipe hypercolumn-core) classifies every pixel, in windows whose size changes nothing beyond rounding.
 
 --scales takes factors of the image's size, as in 0.5,1,1.5, or the test procedure of another project:
@@ -248,12 +248,6 @@ pub(crate) struct Predict {
     /// Replace results that another network, other options or other images gave, and files of unknown origin
     #[arg(long)]
     pub(crate) overwrite: bool,
-    #[command(flatten)]
-    pub(crate) network: NetworkPrediction,
-    #[command(flatten)]
-    pub(crate) forest: ForestPrediction,
-    #[command(flatten)]
-    pub(crate) written: Written,
     /// Go over larger images in sliding windows of this side
     #[arg(long, value_name = "N", value_parser = side)]
     pub(crate) tile: Option<usize>,
@@ -263,6 +257,12 @@ pub(crate) struct Predict {
     /// auto, cpu, gpu, flex, libtorch or libtorch-cuda:N [default: auto, the best there is]
     #[arg(long, value_name = "DEVICE")]
     pub(crate) device: Option<DeviceChoice>,
+    #[command(flatten)]
+    pub(crate) network: NetworkPrediction,
+    #[command(flatten)]
+    pub(crate) forest: ForestPrediction,
+    #[command(flatten)]
+    pub(crate) written: Written,
     #[command(flatten)]
     pub(crate) core: Core,
     /// What was given on the command line.

@@ -48,6 +48,9 @@ pub(crate) fn run(arguments: Train) -> Result<Exit> {
         seed: arguments.seed,
         ..Job::new(recipe, images)
     };
+    if sheet.is_none() {
+        job.check_weights(&folder)?;
+    }
     let plan = Plan::new(job, &progress)?;
     if let Some(path) = sheet {
         return show(path, &plan, arguments.network.limits.workers);

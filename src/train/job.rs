@@ -1,8 +1,9 @@
 //! What is to be learnt from what.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::forest::Split;
+use super::session::refuse_own_weights;
 use super::source::Source;
 use crate::base::{Error, Result};
 use crate::data::Dataset;
@@ -55,6 +56,11 @@ impl Job {
             split: None,
             seed: 0,
         }
+    }
+
+    /// Refuses to train into a run that the training begins with: its weights would go before there are others.
+    pub fn check_weights(&self, folder: &Path) -> Result<()> {
+        refuse_own_weights(&self.weights, folder)
     }
 
     /// The data set to train with.

@@ -23,6 +23,6 @@ pub fn train(job: Job, folder: impl AsRef<Path>, session: &Session<'_>) -> Resul
     let folder = folder.as_ref();
     // Refused before the data are read.
     let lock = session.claim(folder)?;
-    session::refuse_own_weights(&job.weights, folder)?;
+    job.check_weights(folder)?;
     Plan::new(job, session.sink)?.start(folder, &Session { lock: lock.as_ref().or(session.lock), ..*session })
 }

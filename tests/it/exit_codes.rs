@@ -112,7 +112,6 @@ fn wrong_usage_ends_with_2_whoever_finds_it() {
             bench.predict(&["--depth-top", "2", "--depth-bottom", "1", "--proportions"]),
             "--depth-bottom is 1; it must be deeper than --depth-top, 2",
         ),
-        (line(&["info", "--recipe", "unet-seeps", "--width", "0"]), "`network.width` is 0; it must be at least 1"),
         (line(&["info", "--print", "nowhere"]), "unknown recipe or data set 'nowhere'"),
         (line(&["export", &bench.run, "--to", "seeps", "--output", "x.onnx"]), "a name that ends in .pth"),
     ];

@@ -137,16 +137,21 @@ fn labels_that_nothing_can_be_learnt_from_are_refused() {
     assert!(refusal(&[], 1, &[], 2, &settings()).contains("0 samples"));
     assert!(refusal(&[1.0, 2.0], 1, &[1, 1], 2, &settings()).contains("are of class 1"));
     assert!(refusal(&[1.0, 2.0], 1, &[1], 2, &settings()).contains("one for each of the 2 samples"));
-    assert!(refusal(&[1.0, 2.0], 1, &[0, 2], 2, &settings()).contains("`labels` is 2 for sample 1; it must be below 2"));
+    assert!(
+        refusal(&[1.0, 2.0], 1, &[0, 2], 2, &settings()).contains("`labels` is 2 for sample 1; it must be below 2")
+    );
     assert!(refusal(&[1.0, 2.0], 1, &[0, 1], 5000, &settings()).contains("at most 4096"));
     let weights = |numbers: &[f64]| Settings { class_weights: ClassWeights::Numbers(numbers.to_vec()), ..settings() };
     assert!(refusal(&[1.0, 2.0], 1, &[0, 1], 3, &weights(&[0.0, 0.0, 1.0])).contains("weight 0"));
     assert!(refusal(&[1.0, 2.0], 1, &[0, 1], 2, &weights(&[0.0, 1.0])).contains("are of class 1"));
-    assert!(refusal(&[1.0, 2.0], 1, &[0, 1], 2, &weights(&[1.0])).contains("is a list of 1 numbers; it must be a list of 2"));
+    assert!(
+        refusal(&[1.0, 2.0], 1, &[0, 1], 2, &weights(&[1.0]))
+            .contains("is a list of 1 numbers; it must be a list of 2")
+    );
     assert!(refusal(&[1.0, f32::NAN], 2, &[0], 2, &settings()).contains("are of class 0"));
     assert!(
         refusal(&[1.0, 2.0, 3.0, f32::NEG_INFINITY], 2, &[0, 1], 2, &settings())
-            .contains("feature 1 of sample 1 is -inf")
+            .contains("is -inf for feature 1 of sample 1")
     );
     assert!(refusal(&[1.0, 2.0], 1, &[0, 1], 2, &Settings { trees: 0, ..settings() }).contains("`forest.trees` is 0"));
 }
@@ -243,7 +248,7 @@ fn prediction_refuses_other_features_and_what_is_no_number() {
         let mut rows = rows.clone();
         rows[sample * 3 + 2] = wrong;
         let message = forest.probabilities(&Features::rows(&rows, 3).unwrap()).unwrap_err().to_string();
-        assert!(message.contains(&format!("feature 2 of sample {sample} is {wrong}")), "{message}");
+        assert!(message.contains(&format!("is {wrong} for feature 2 of sample {sample}")), "{message}");
     }
     assert!(predict(&forest, &[]).is_empty());
 }

@@ -285,7 +285,7 @@ fn labels_and_lists_are_never_predicted_over() {
         let bytes = fs::read(&target).unwrap();
         let image = bench.image(9);
         let said = stderr_of(&bench.predict(0, &out, &["--png", "--overwrite", &image]), 1);
-        assert_says(&said, &["would overwrite the input", "009.png (it is the same file as "]);
+        assert_says(&said, &["would overwrite the input", "009.png is read, too", "it is the same file as "]);
         assert_eq!(fs::read(&target).unwrap(), bytes);
     }
 }
@@ -312,7 +312,7 @@ fn grey_images_and_figures_do_not_take_the_place_of_what_is_read() {
     // A label image beside an image of another type, which alone is named.
     colors.save(at("b.bmp")).unwrap();
     GrayImage::new(8, 8).save(at("b.png")).unwrap();
-    assert_says(&gray(&text(&at("b.bmp")), &here), &["would overwrite", "b.png, which lies beside it", "label image"]);
+    assert_says(&gray(&text(&at("b.bmp")), &here), &["would overwrite", "b.png lies beside", "label image"]);
     assert_eq!(fs::read(at("a.png")).unwrap(), before);
 
     // A figure that would be drawn over its own image.
@@ -362,7 +362,10 @@ fn weights_and_data_set_files_do_not_take_the_place_of_what_is_read() {
     let said = stderr_of(&[&train[..], &["--show-augmented", &bench.image(3)]].concat(), 1);
     assert_says(&said, &["would overwrite the input", "003.png", "--show-augmented"]);
     let again = [&train[..], &["--weights", &bench.runs[0], "--overwrite", "--output-path", &bench.runs[0]]].concat();
-    assert_says(&stderr_of(&again, 1), &["would overwrite the weights that it begins with", "model.safetensors"]);
+    assert_says(
+        &stderr_of(&again, 1),
+        &["model.safetensors holds the weights that the training begins with", "choose another"],
+    );
     assert_eq!(fs::read(&model).unwrap(), before);
 }
 
