@@ -3,6 +3,8 @@
 //!
 //!     cargo run --release --example foreign_weights -- photo.jpg photo.npy encoder_epoch_20.pth decoder_epoch_20.pth
 
+#![allow(clippy::print_stdout, clippy::print_stderr)] // a program, not the library
+
 use std::path::{Path, PathBuf};
 
 use segtool::nn::precision::Precision;

@@ -2,6 +2,8 @@
 //!
 //!     cargo run --release --example predict_folder -- runs/seeps photos predictions
 
+#![allow(clippy::print_stdout, clippy::print_stderr)] // a program, not the library
+
 use std::path::{Path, PathBuf};
 
 use segtool::data::find_images_or_ids;

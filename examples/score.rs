@@ -2,6 +2,8 @@
 //!
 //!     cargo run --release --example score -- predictions labels ade20k
 
+#![allow(clippy::print_stdout, clippy::print_stderr)] // a program, not the library
+
 use std::path::Path;
 
 use segtool::data::pair_predictions;

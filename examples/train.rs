@@ -2,6 +2,8 @@
 //!
 //!     cargo run --release --example train -- unet-seeps camvid train trainannot runs/camvid
 
+#![allow(clippy::print_stdout, clippy::print_stderr)] // a program, not the library
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 

@@ -55,7 +55,7 @@ fn part(salt: u64, device: &Device) -> Part {
     let (batch, height, width) = (3, 37, 50);
     let input = TensorData::new(numbers(batch * 2 * height * width, salt), [batch, 2, height, width]);
     let area = batch * height * width;
-    let label = |i: usize| if i % 11 == 0 { -1 } else { ((i / 7 + salt as usize) % CLASSES) as i32 };
+    let label = |i: usize| if i.is_multiple_of(11) { -1 } else { ((i / 7 + salt as usize) % CLASSES) as i32 };
     let labels = TensorData::new((0..area).map(label).collect(), [batch, height, width]);
     let target = Target { labels: Tensor::<3, Int>::from_data(labels, device), complete: false };
     Part { input: Tensor::from_data(input, device), target, draw: 5 }
