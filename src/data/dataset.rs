@@ -16,7 +16,7 @@ use crate::base::{Error, Result, require};
 use crate::image::{MINUS_ONE, OrientationPolicy, distinct_colors, follow_orientation_policy, orientation_policy};
 use crate::metric::{Convention, LabelValues, OtherValues};
 
-/// Descriptors that are compiled in, by name.
+/// Data sets that are compiled in, by name.
 const BUILT_IN: &[(&str, &str)] = &[
     ("ade20k", include_str!("../../datasets/ade20k.toml")),
     ("camvid", include_str!("../../datasets/camvid.toml")),
