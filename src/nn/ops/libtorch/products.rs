@@ -108,7 +108,7 @@ mod tests {
                 } else {
                     Tensor::upsample_bilinear2d_backward(&gradient, large, input, align_corners, None, None)
                 };
-                let innermost = crate::nn::ops::ffi::channels_last(&gradient);
+                let innermost = crate::nn::ops::libtorch::ffi::channels_last(&gradient);
                 for (what, gradient) in [("planes", &gradient), ("channels innermost", &innermost)] {
                     let found = resample_gradient(gradient, [height, width], how);
                     let off = (&found - &expected).abs().max().double_value(&[]);
