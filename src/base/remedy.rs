@@ -9,11 +9,11 @@ use super::words::bytes_in_words;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Remedy {
-    /// Fewer images a batch, so many where that is known.
+    /// Fewer images a batch; the number where it is known.
     SmallerBatch(Option<usize>),
     /// Images cropped or resized to less.
     SmallerImages,
-    /// Computing twice what would be kept, which then takes about so many bytes.
+    /// Activation checkpointing; the bytes that it then takes, about.
     Checkpointing(Option<u64>),
     /// The precision bf16.
     Bf16,

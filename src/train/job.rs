@@ -34,7 +34,7 @@ pub struct Job {
 /// What a training is scored on.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub enum Validation {
-    /// Nothing of its own: a network's last weights count as the best, a forest is scored on 5 % of its pixels.
+    /// No validation set: a network's last weights count as the best, a forest is scored on 5 % of its pixels.
     #[default]
     None,
     /// A share of the training set, between 0 and 1: of a network's images, of a forest's labelled pixels.

@@ -15,7 +15,7 @@ pub struct Held {
 }
 
 impl Held {
-    /// Bytes for a batch of so many images.
+    /// Bytes for a batch of this size.
     pub fn bytes(self, batch: usize) -> u64 {
         self.fixed.saturating_add(self.per_image.saturating_mul(batch as u64))
     }
@@ -75,12 +75,12 @@ impl Memory {
         Self { peaks: worst(events).into_iter().map(peak).collect() }
     }
 
-    /// Bytes for a batch of so many images.
+    /// Bytes for a batch of this size.
     pub fn bytes(&self, batch: usize) -> u64 {
         self.parts(batch).bytes(batch)
     }
 
-    /// What is held at the worst time for a batch of so many images.
+    /// What is held at the worst time for a batch of this size.
     pub fn parts(&self, batch: usize) -> Held {
         // Wider than `bytes`, which ends at the largest number.
         let bytes = |held: &Held| u128::from(held.fixed) + u128::from(held.per_image) * batch as u128;

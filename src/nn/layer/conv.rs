@@ -80,7 +80,7 @@ impl ConvTranspose2d {
     }
 }
 
-/// Multiplications by `weight` at so many pixels of one image.
+/// Multiplications by `weight` at this number of pixels of one image.
 fn multiply_adds(weight: &Tensor<4>, [height, width]: [usize; 2]) -> u64 {
     weight.dims().into_iter().chain([height, width]).fold(1, |product, side| product.saturating_mul(side as u64))
 }

@@ -1,4 +1,4 @@
-//! From class scores, of one or several looks at an image, to probabilities and classes of its pixels.
+//! From class scores of an image, at one size or several, plain or mirrored, to probabilities and classes of its pixels.
 //!
 //! Scores come at the size that a network gives them in, often an eighth of the image. They are enlarged row by row,
 //! averaged and decided on at once, so that scores of all classes at the image's size are never held.

@@ -67,7 +67,7 @@ impl Budget {
         self.batch_size.min(fitting).max(1)
     }
 
-    /// Whether images of so many bytes in all may wait for another to be computed with.
+    /// Whether images of this total size in bytes may wait for another to be computed with.
     pub(crate) fn may_wait(&self, bytes: u64) -> bool {
         self.limit.is_none_or(|limit| bytes <= limit / WAITING_SHARE)
     }

@@ -13,9 +13,9 @@ use crate::nn::precision::Precision;
 use crate::run::NetworkRun;
 use crate::weights::{self, Names, Report, Weights};
 
-/// Weights of so many classes are ADE20K's, if nobody says otherwise.
+/// Weights with this number of classes are taken for ADE20K's, unless a data set is given.
 const ADE20K_CLASSES: usize = 150;
-/// Weights of the oil-seep system of so many classes are for its own data set.
+/// Weights of the oil-seep system with this number of classes are for its data set.
 const SEEPS_CLASSES: usize = 8;
 
 /// A trained network with what its classes mean.
