@@ -145,12 +145,28 @@ impl Kernels for LibTorch {
         TchTensor::from_existing(result, gradient.storage)
     }
 
+    fn adaptive_average_pooling(x: FloatTensor<Self>, size: [usize; 2]) -> FloatTensor<Self> {
+        let [areas, image] = [signed(size), image_size(&x.tensor)];
+        if products::suits_pooling(x.tensor.device(), image, areas) {
+            return TchTensor::new(products::average(&x.tensor, areas));
+        }
+        Self::adaptive_avg_pool2d(x, size)
+    }
+
+    fn resample(x: FloatTensor<Self>, size: [usize; 2], how: Resampling) -> FloatTensor<Self> {
+        let output = signed(size);
+        if products::suits_resampling(x.tensor.device(), image_size(&x.tensor), output, how) {
+            return TchTensor::new(products::resample(&x.tensor, output, how));
+        }
+        Self::interpolate(x, size, how.burn())
+    }
+
     fn resample_gradient(gradient: FloatTensor<Self>, input: Shape, how: Resampling) -> FloatTensor<Self> {
         let [batch, channels, height, width] = input.dims::<4>().map(|side| side as i64);
         let input = [batch, channels, height, width];
         let gradient = gradient.tensor;
         let size = gradient.size();
-        if products::suits(gradient.device(), [height, width], [size[2], size[3]], how) {
+        if products::suits_resampling(gradient.device(), [height, width], image_size(&gradient), how) {
             return TchTensor::new(products::resample_gradient(&gradient, [height, width], how));
         }
         let backward = match how.interpolation {
@@ -306,6 +322,12 @@ fn laid_out(weight: Tensor) -> Tensor {
         _ => false,
     };
     if in_tensor_cores && weight.device().is_cuda() { ffi::channels_last(&weight) } else { weight }
+}
+
+/// Rows and columns of images `[batch, channels, height, width]`.
+fn image_size(images: &Tensor) -> [i64; 2] {
+    let size = images.size();
+    [size[2], size[3]]
 }
 
 fn signed(pair: [usize; 2]) -> [i64; 2] {

@@ -1,9 +1,9 @@
-//! The gradient of an enlargement as two matrix products.
+//! Enlargements, their gradients and average pooling as two matrix products, along rows and along columns.
 //!
-//! libtorch's own kernel adds every pixel of the large gradient to those that it was mixed from, one atomic addition each:
-//! where an image is enlarged eight times, hundreds of threads wait for the same number. As a product with the matrix of
-//! the mixture, along rows and then along columns, it takes the time that reading the gradient takes, and the sums come in
-//! the same order each time.
+//! libtorch's own kernels are far from the time that reading and writing the images takes: the gradient of an enlargement
+//! adds every pixel to those that it was mixed from, one atomic addition each, so that hundreds of threads wait for the
+//! same number; enlargement and pooling read memory out of order where the channels lie innermost. A product with the
+//! matrix of the mixture does neither, and its sums come in the same order each time.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -13,109 +13,183 @@ use tch::{Device, Kind, Tensor};
 use crate::nn::ops::axis::taps;
 use crate::nn::ops::{Interpolation, Resampling};
 
-/// Enlargements of the area by less than this are left to libtorch: few additions meet.
+/// Changes of the area by less than this factor are left to libtorch: its kernels do well where few pixels meet.
 const LEAST: i64 = 8;
-
-/// Bytes that the gradient of the images in work may take in float32.
-const AT_ONCE: i64 = 256 << 20;
 
 /// Matrices that are kept; more are those of images of many sizes.
 const KEPT: usize = 64;
 
-/// What a matrix depends on.
-type Key = (i64, i64, Resampling, usize);
+/// What a matrix does along one axis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Mixture {
+    Enlarge(Resampling),
+    /// The transpose of [`Mixture::Enlarge`].
+    EnlargeGradient(Resampling),
+    /// Sums over the areas of an adaptive pooling.
+    Sums,
+}
+
+/// A matrix `[to, from]` of one type on one device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Key {
+    mixture: Mixture,
+    to: i64,
+    from: i64,
+    half: bool,
+    gpu: Option<usize>,
+}
 
 static MATRICES: Mutex<Option<HashMap<Key, Tensor>>> = Mutex::new(None);
 
-/// Whether [`resample_gradient`] is the faster way from a gradient of `output` rows and columns to one of `input`.
-pub(super) fn suits(device: Device, input: [i64; 2], output: [i64; 2], how: Resampling) -> bool {
-    let enlarged = output[0] * output[1] >= LEAST * input[0] * input[1];
-    device.is_cuda() && enlarged && how.interpolation != Interpolation::Nearest
+/// Whether [`resample`] and [`resample_gradient`] are the faster way between `small` and `large` rows and columns.
+pub(super) fn suits_resampling(device: Device, small: [i64; 2], large: [i64; 2], how: Resampling) -> bool {
+    suits_pooling(device, large, small) && how.interpolation != Interpolation::Nearest
+}
+
+/// Whether [`average`] is the faster way from `large` rows and columns to `small` ones.
+pub(super) fn suits_pooling(device: Device, large: [i64; 2], small: [i64; 2]) -> bool {
+    device.is_cuda() && large[0] * large[1] >= LEAST * small[0] * small[1]
+}
+
+/// `x` `[batch, channels, height, width]` at `size` rows and columns; the channels are innermost if they are so in `x`.
+pub(super) fn resample(x: &Tensor, size: [i64; 2], how: Resampling) -> Tensor {
+    mixed(x, size, Mixture::Enlarge(how))
 }
 
 /// The gradient for an input of `input` rows and columns, from that of the output `[batch, channels, height, width]`; the
 /// channels are innermost if they are so there.
 pub(super) fn resample_gradient(gradient: &Tensor, input: [i64; 2], how: Resampling) -> Tensor {
-    let size = gradient.size();
-    let (batch, each) = (size[0], 4 * size[1] * size[2] * size[3]);
-    let matrix = |from: i64, to: i64| mixture(from, to, how, gradient.device());
-    let (rows, columns) = (matrix(input[0], size[2]), matrix(input[1], size[3]));
-    let step = (AT_ONCE / each).clamp(1, batch.max(1));
-    let part = |start: i64| {
-        let part = gradient.narrow(0, start, step.min(batch - start));
-        shrunk(&part, &rows, &columns).to_kind(gradient.kind())
+    mixed(gradient, input, Mixture::EnlargeGradient(how))
+}
+
+/// Means of `x` `[batch, channels, height, width]` over `size` areas; the channels are innermost if they are so in `x`.
+pub(super) fn average(x: &Tensor, size: [i64; 2]) -> Tensor {
+    let shape = x.size();
+    let scale = |from: i64, to: i64| {
+        let scales: Vec<f32> = (0..to).map(|at| 1.0 / area(at, to, from).count() as f32).collect();
+        Tensor::from_slice(&scales)
     };
-    let parts: Vec<Tensor> = (0..batch).step_by(step as usize).map(part).collect();
-    if parts.len() == 1 { parts.into_iter().next().expect("one part") } else { Tensor::cat(&parts, 0) }
+    // The sums are exact products with ones; means rounded to bfloat16 would all be off to the same side.
+    let scales = scale(shape[2], size[0]).unsqueeze(1) * scale(shape[3], size[1]);
+    (mixed(x, size, Mixture::Sums) * scales.to_device(x.device())).to_kind(x.kind())
 }
 
-/// `rows` and `columns` are `[input, output]`.
-fn shrunk(gradient: &Tensor, rows: &Tensor, columns: &Tensor) -> Tensor {
-    let size = gradient.size();
-    let (count, channels, height, width) = (size[0], size[1], size[2], size[3]);
-    let innermost = channels > 1 && gradient.stride()[1] == 1;
-    let wide = gradient.to_kind(Kind::Float);
-    if innermost {
-        let lines = wide.permute([0, 2, 3, 1]).contiguous().view([count, height, width * channels]);
-        let lines = rows.matmul(&lines).view([count, rows.size()[0], width, channels]);
-        columns.matmul(&lines).permute([0, 3, 1, 2])
-    } else {
-        rows.matmul(&wide.matmul(&columns.transpose(0, 1)))
+/// `x` multiplied along both axes, in its own type; the sums are float32.
+fn mixed(x: &Tensor, size: [i64; 2], mixture: Mixture) -> Tensor {
+    let shape = x.size();
+    let (count, channels, height, width) = (shape[0], shape[1], shape[2], shape[3]);
+    let [rows, columns] =
+        [(size[0], height), (size[1], width)].map(|(to, from)| matrix(mixture, to, from, x.kind(), x.device()));
+    let innermost = channels > 1 && x.stride()[1] == 1;
+    if !innermost {
+        return rows.matmul(&x.matmul(&columns.transpose(0, 1)));
     }
+    let x = x.permute([0, 2, 3, 1]).contiguous();
+    let along_rows = |x: &Tensor, width: i64| {
+        let lines = x.view([count, height, width * channels]);
+        rows.matmul(&lines).view([count, size[0], width, channels])
+    };
+    // The smaller images in between.
+    let out = if size[0] < height {
+        columns.matmul(&along_rows(&x, width))
+    } else {
+        along_rows(&columns.matmul(&x), size[1])
+    };
+    out.permute([0, 3, 1, 2])
 }
 
-/// How much of each of `input` positions is in each of `output` positions, `[input, output]`.
-fn mixture(input: i64, output: i64, how: Resampling, device: Device) -> Tensor {
-    let index = match device {
-        Device::Cuda(index) => index + 1,
-        _ => 0,
+/// How much of each of `from` positions is in each of `to` positions, `[to, from]`.
+fn matrix(mixture: Mixture, to: i64, from: i64, kind: Kind, device: Device) -> Tensor {
+    let gpu = match device {
+        Device::Cuda(index) => Some(index),
+        _ => None,
     };
     let mut matrices = MATRICES.lock().unwrap_or_else(PoisonError::into_inner);
     let matrices = matrices.get_or_insert_default();
-    let key = (input, output, how, index);
+    let key = Key { mixture, to, from, half: kind != Kind::Float, gpu };
     if matrices.len() >= KEPT && !matrices.contains_key(&key) {
         matrices.clear();
     }
     let made = matrices.entry(key).or_insert_with(|| {
-        let (count, taps) = taps(input as usize, output as usize, how);
-        let mut values = vec![0f32; (input * output) as usize];
-        for (to, tap) in taps.iter().enumerate() {
-            for (from, weight) in tap.positions.iter().zip(&tap.weights).take(count) {
-                values[from * output as usize + to] += weight;
-            }
-        }
-        Tensor::from_slice(&values).view([input, output]).to_device(device)
+        let matrix = match mixture {
+            Mixture::Enlarge(how) => enlargement(to, from, how),
+            Mixture::EnlargeGradient(how) => enlargement(from, to, how).transpose(0, 1).contiguous(),
+            Mixture::Sums => filled(to, from, (0..to).flat_map(|at| area(at, to, from).map(move |i| (at, i, 1.0)))),
+        };
+        matrix.to_kind(kind).to_device(device)
     });
     made.shallow_clone()
+}
+
+fn enlargement(to: i64, from: i64, how: Resampling) -> Tensor {
+    let (count, taps) = taps(from as usize, to as usize, how);
+    let weights = taps.iter().enumerate().flat_map(|(at, tap)| {
+        tap.positions.iter().zip(&tap.weights).take(count).map(move |(i, weight)| (at as i64, *i as i64, *weight))
+    });
+    filled(to, from, weights)
+}
+
+/// Sums of the `weights` `(row, column, weight)`.
+fn filled(rows: i64, columns: i64, weights: impl Iterator<Item = (i64, i64, f32)>) -> Tensor {
+    let mut values = vec![0f32; (rows * columns) as usize];
+    for (row, column, weight) in weights {
+        values[(row * columns + column) as usize] += weight;
+    }
+    Tensor::from_slice(&values).view([rows, columns])
+}
+
+/// The positions that area `at` of `areas` takes of `from`: PyTorch's.
+fn area(at: i64, areas: i64, from: i64) -> std::ops::Range<i64> {
+    at * from / areas..((at + 1) * from + areas - 1) / areas
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn rand(size: &[i64]) -> Tensor {
+        Tensor::rand(size, (Kind::Float, Device::Cpu))
+    }
+
+    /// Both orders of the axes in memory; what comes out has the same order.
+    fn assert_equal(what: &str, x: &Tensor, run: impl Fn(&Tensor) -> Tensor, expected: &Tensor) {
+        let innermost = crate::nn::ops::libtorch::ffi::channels_last(x);
+        for (order, x) in [("planes", x), ("channels innermost", &innermost)] {
+            let found = run(x);
+            let off = (&found - expected).abs().max().double_value(&[]);
+            assert!(off < 1e-4, "{off} off, {what}, {order}");
+        }
+        assert_eq!(run(&innermost).stride()[1], 1, "{what}");
+    }
+
     #[test]
-    fn products_give_libtorchs_gradients() {
-        let [batch, channels, height, width] = [3i64, 5, 6, 7];
-        let input = &[batch, channels, height, width][..];
+    fn products_are_libtorchs_resampling_and_its_gradient() {
+        let input = [3i64, 5, 6, 7];
+        let small = [input[2], input[3]];
         for (align_corners, cubic) in [(false, false), (true, false), (false, true), (true, true)] {
             let interpolation = if cubic { Interpolation::Bicubic } else { Interpolation::Bilinear };
             let how = Resampling { interpolation, align_corners };
-            for output in [[29i64, 31], [6, 7], [48, 56]] {
-                let large = &output[..];
-                let gradient = Tensor::rand([batch, channels, output[0], output[1]], (Kind::Float, Device::Cpu));
-                let expected = if cubic {
-                    Tensor::upsample_bicubic2d_backward(&gradient, large, input, align_corners, None, None)
-                } else {
-                    Tensor::upsample_bilinear2d_backward(&gradient, large, input, align_corners, None, None)
-                };
-                let innermost = crate::nn::ops::libtorch::ffi::channels_last(&gradient);
-                for (what, gradient) in [("planes", &gradient), ("channels innermost", &innermost)] {
-                    let found = resample_gradient(gradient, [height, width], how);
-                    let off = (&found - &expected).abs().max().double_value(&[]);
-                    assert!(off < 1e-4, "{off} off, {how:?}, {output:?}, {what}");
-                }
-                assert_eq!(resample_gradient(&innermost, [height, width], how).stride()[1], 1);
+            for large in [[29i64, 31], [6, 7], [48, 56]] {
+                let what = format!("{how:?}, {large:?}");
+                let forward = if cubic { Tensor::upsample_bicubic2d } else { Tensor::upsample_bilinear2d };
+                let x = rand(&input);
+                let expected = forward(&x, &large[..], align_corners, None, None);
+                assert_equal(&what, &x, |x| resample(x, large, how), &expected);
+
+                let backward =
+                    if cubic { Tensor::upsample_bicubic2d_backward } else { Tensor::upsample_bilinear2d_backward };
+                let gradient = rand(&[input[0], input[1], large[0], large[1]]);
+                let expected = backward(&gradient, &large[..], &input[..], align_corners, None, None);
+                assert_equal(&what, &gradient, |gradient| resample_gradient(gradient, small, how), &expected);
             }
+        }
+    }
+
+    #[test]
+    fn products_are_libtorchs_average_pooling() {
+        let x = rand(&[2, 5, 17, 12]);
+        for size in [[1, 1], [2, 2], [3, 6], [6, 5]] {
+            assert_equal(&format!("{size:?}"), &x, |x| average(x, size), &x.adaptive_avg_pool2d(size));
         }
     }
 }
