@@ -8,7 +8,10 @@ mod flags;
 mod ui;
 
 use std::panic::{self, AssertUnwindSafe};
+use std::time::{Duration, Instant};
 
+use segtool::base::words::bytes_in_words;
+use segtool::nn::device::{DeviceChoice, peak_memory};
 use segtool::train::is_out_of_memory;
 
 use crate::cli::Command;
@@ -18,6 +21,10 @@ fn main() -> std::process::ExitCode {
     allocator::keep_freed();
     let note = allocator::limit_threads(cli::most_threads());
     let cli = cli::parse(std::env::args_os());
+    if cli.verbosity.quiet {
+        ui::be_quiet();
+    }
+    let began = Instant::now();
     if let Some(note) = note {
         ui::say(&format!("note: {note}"));
     }
@@ -28,7 +35,22 @@ fn main() -> std::process::ExitCode {
         ui::error(&error);
         Exit::of(&error)
     });
+    if cli.verbosity.verbose {
+        say_cost(began.elapsed());
+    }
     std::process::ExitCode::from(printed(exit) as u8)
+}
+
+/// What `--verbose` adds: what a report of a fault or of a slow command should say.
+fn say_cost(time: Duration) {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let memory = peak_memory(DeviceChoice::Flex).map_or_else(String::new, |bytes| format!(", peak memory {}", bytes_in_words(bytes)));
+    let version = env!("CARGO_PKG_VERSION");
+    ui::say(&format!("segtool {version}, {} backends: {:.1} s on {cores} cores{memory}", backends(), time.as_secs_f64()));
+}
+
+fn backends() -> &'static str {
+    if cfg!(feature = "libtorch") { "flex and libtorch" } else { "flex" }
 }
 
 /// What was asked for is not done if its result is lost.
@@ -47,6 +69,7 @@ fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Metrics(arguments) => commands::metrics::run(&arguments),
         Command::Rgb2Gray(arguments) => commands::rgb2gray::run(arguments),
         Command::Concat(arguments) => commands::concat::run(&arguments),
+        Command::Report(arguments) => commands::report::run(&arguments),
         Command::Import(arguments) => commands::import::run(arguments),
         Command::Export(arguments) => commands::export::run(arguments),
         Command::Info(arguments) => commands::info::run(&arguments),

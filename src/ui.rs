@@ -2,9 +2,11 @@
 
 use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use anstyle::{AnsiColor, Style};
 use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use segtool::base::Remedy;
 use segtool::base::event::{EpochReport, Event, Left, Outlook, Sink, Task};
@@ -48,7 +50,7 @@ impl Progress {
         let now = Instant::now();
         let (title, epochs, total, done_before) = (String::new(), 0, 0, 0);
         let state = State { bar: None, title, epochs, total, done_before, began: now, last_line: now, outlook: None };
-        Self { terminal: std::io::stderr().is_terminal(), state: Mutex::new(state) }
+        Self { terminal: !is_quiet() && io::stderr().is_terminal(), state: Mutex::new(state) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -74,7 +76,8 @@ impl Sink for Progress {
             }
             Event::Note(text) => state.line(&format!("note: {text}")),
             Event::Skipped { reason, .. } => {
-                state.line(&format!("skipped: {}", flags::worded(reason, &[Remedy::DefineLabel])));
+                let text = format!("skipped: {}", flags::worded(reason, &[Remedy::DefineLabel]));
+                state.suspended(|| warn(&text));
             }
             _ => {}
         }
@@ -134,9 +137,14 @@ impl State {
     }
 
     fn line(&self, text: &str) {
+        self.suspended(|| say(text));
+    }
+
+    /// Prints without tearing the bar apart.
+    fn suspended(&self, print: impl FnOnce()) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| say(text)),
-            None => say(text),
+            Some(bar) => bar.suspend(print),
+            None => print(),
         }
     }
 }
@@ -144,15 +152,15 @@ impl State {
 fn title(task: &Task) -> String {
     match task {
         Task::Download(name) => format!("download {name} (MiB)"),
-        Task::Check => "check".into(),
+        Task::Check => "check data".into(),
         Task::Train(epoch, epochs) => format!("epoch {epoch}/{epochs}"),
         Task::Validate => "validate".into(),
         Task::Predict => "predict".into(),
         Task::Features => "features".into(),
         Task::Fit(what) => format!("fit {what}"),
         Task::Score => "score".into(),
-        Task::Gray => "rgb2gray".into(),
-        Task::Concat => "concat".into(),
+        Task::Gray => "convert".into(),
+        Task::Concat => "draw".into(),
         _ => "work".into(),
     }
 }
@@ -174,7 +182,7 @@ fn epoch_line(report: &EpochReport, epochs: usize) -> String {
     });
     let left = report.left.map_or_else(String::new, |left| format!("  {}", left_in_words(left)));
     format!(
-        "epoch {}/{epochs}  rate {:.2e}  loss {:.4}{scores}  {:.1} s  {:.2} images/s  data wait {:.1} %{left}{}",
+        "epoch {}/{epochs}  learning rate {:.2e}  loss {:.4}{scores}  {:.1} s  {:.2} images/s  waiting for data {:.1} %{left}{}",
         report.epoch,
         report.learning_rate,
         report.train_loss,
@@ -214,15 +222,44 @@ pub(crate) fn unprinted() -> Option<&'static io::Error> {
     UNPRINTED.get()
 }
 
-/// Prints a line about what happens. Work goes on where nobody can read it: its reader may have gone, or the disk with the
-/// log may be full.
+/// Whether `--quiet` was given.
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// From now on prints errors, skipped inputs and results only.
+pub(crate) fn be_quiet() {
+    QUIET.store(true, Ordering::Relaxed);
+}
+
+fn is_quiet() -> bool {
+    QUIET.load(Ordering::Relaxed)
+}
+
+/// Prints a line about the work, unless `--quiet` was given.
 pub(crate) fn say(text: &str) {
-    let _ = writeln!(io::stderr().lock(), "{}", visible(&flags::in_flags(text)));
+    if !is_quiet() {
+        warn(text);
+    }
+}
+
+/// Prints a line that `--quiet` does not suppress. The work continues if nobody can read it: the reader may have gone, or
+/// the disk with the log may be full.
+pub(crate) fn warn(text: &str) {
+    let text = flags::in_flags(text);
+    let text = visible(&text);
+    let (word, rest) = text.split_at(text.find(": ").map_or(0, |end| end + 1));
+    let style = match word {
+        "error:" => AnsiColor::Red.on_default().bold(),
+        "skipped:" => AnsiColor::Yellow.on_default().bold(),
+        "note:" => AnsiColor::Cyan.on_default(),
+        _ => Style::new(),
+    };
+    // Without a terminal, or with NO_COLOR, the stream takes the colours out.
+    let _ = writeln!(anstream::stderr().lock(), "{style}{word}{style:#}{rest}");
 }
 
 /// Prints an error with its causes.
 pub(crate) fn error(error: &anyhow::Error) {
-    say(&format!("error: {}", flags::error_text(error)));
+    warn(&format!("error: {}", flags::error_text(error)));
 }
 
 /// The text with control characters, such as names may hold, written out: they could clear or recolour the terminal.
@@ -282,13 +319,14 @@ mod tests {
     fn the_line_of_an_epoch_has_its_rate_and_the_time_that_all_others_take() {
         let line = epoch_line(&report(), 9);
         let expected =
-            "epoch 3/9  rate 2.50e-4  loss 0.5000  12.0 s  4.00 images/s  data wait 25.0 %  2 hours left  best";
+            "epoch 3/9  learning rate 2.50e-4  loss 0.5000  12.0 s  4.00 images/s  waiting for data 25.0 %  2 hours left  \
+             best";
         assert_eq!(line, expected);
         let limited = Left { time: Duration::from_secs(600), by_deadline: true };
         assert!(
             epoch_line(&EpochReport { left: Some(limited), ..report() }, 9).contains("10 minutes until --max-time")
         );
-        assert!(epoch_line(&EpochReport { left: None, ..report() }, 9).ends_with("data wait 25.0 %  best"));
+        assert!(epoch_line(&EpochReport { left: None, ..report() }, 9).ends_with("waiting for data 25.0 %  best"));
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::headings::{DATA, HARDWARE, OUTPUT};
+
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -11,38 +13,42 @@ Examples:
   segtool dataset train_masks.txt val_masks.txt --names classes.txt > my.toml
   segtool dataset stage1_train --json
 
-Reads all label images and proposes the data set file that fits them: a class for each value or colour, with its share of
-the pixels, a name and a colour to draw it in; what is not labelled; bands and normalisation. Edit the names, then train with
---dataset my.toml. Built-in data sets, as examples: segtool info --print seeps.
+Reads all label images and writes a data set file that describes them: one class
+for each value or colour, with its share of the pixels, a name and a display
+colour; the values that mean \"not labelled\"; bands and normalisation. Edit the
+names, then train with --dataset my.toml. For an example of such a file: segtool
+info --print seeps.
 
-Names and colours are taken from --names, or from a file that lies beside the label images or in the folder above:
-classes.txt, labels.txt or obj.names (a name a line), labelmap.txt (CVAT), _classes.csv (Roboflow), class_dict.csv, info.csv
-(ADE20K), and from palettes.
+Names and colours come from --names, or from a file beside the label images or in
+the folder above: classes.txt, labels.txt or obj.names (one name per line),
+labelmap.txt (CVAT), _classes.csv (Roboflow), class_dict.csv, info.csv (ADE20K);
+or from the palettes of the label images.
 
-The table of what was found goes to standard output if --output is given, else to standard error.")]
+The table of values goes to standard output if --output is given, otherwise to
+standard error.")]
 pub(crate) struct InspectDataset {
-    /// Folders of label images, lists of them, folders as --mask-folders takes them, or label images
+    /// Folders of label images, lists of them, folders as --mask-folders of `segtool train` takes them, or label images
     #[arg(value_name = "LABELS", required = true)]
     pub(crate) labels: Vec<PathBuf>,
-    /// The images, to measure their bands and samples
-    #[arg(long, value_name = "DIR|FILE|LIST")]
+    /// The images, to measure their bands and their normalisation
+    #[arg(long, value_name = "DIR|FILE|LIST", help_heading = DATA)]
     pub(crate) images: Option<PathBuf>,
-    /// File with the names of the classes
-    #[arg(long, value_name = "FILE")]
+    /// File with the class names [default: one of those below, if there is one]
+    #[arg(long, value_name = "FILE", help_heading = DATA)]
     pub(crate) names: Option<PathBuf>,
-    /// Name of the data set [default: that of the file to write, else that of the label folder]
-    #[arg(long, value_name = "NAME")]
+    /// Name of the data set [default: that of the output file, otherwise of the label folder]
+    #[arg(long, value_name = "NAME", help_heading = OUTPUT)]
     pub(crate) name: Option<String>,
-    /// Data set file to write; without it, it is printed
-    #[arg(long, value_name = "FILE.toml")]
+    /// Data set file to write [default: standard output]
+    #[arg(long, value_name = "FILE.toml", help_heading = OUTPUT)]
     pub(crate) output: Option<PathBuf>,
-    /// Replace a file that is already there
-    #[arg(long, requires = "output")]
+    /// Replace an existing file
+    #[arg(long, requires = "output", help_heading = OUTPUT)]
     pub(crate) overwrite: bool,
-    /// Print one JSON object instead: what was found, and the data set file as text
-    #[arg(long)]
+    /// Print one JSON object instead: the values found, and the data set file as text
+    #[arg(long, help_heading = OUTPUT)]
     pub(crate) json: bool,
     /// Threads [default: all cores]
-    #[arg(long, value_name = "N", value_parser = super::threads)]
+    #[arg(long, value_name = "N", value_parser = super::threads, help_heading = HARDWARE)]
     pub(crate) workers: Option<usize>,
 }

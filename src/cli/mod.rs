@@ -3,8 +3,10 @@
 mod dataset;
 mod forest;
 mod given;
+mod headings;
 mod info;
 mod scripts;
+mod suggest;
 mod training;
 mod values;
 mod without_network;
@@ -29,78 +31,104 @@ use crate::{flags, ui};
 pub(crate) use dataset::InspectDataset;
 pub(crate) use forest::{Core, ForestTraining};
 pub(crate) use given::Given;
+use headings::{DATA, GENERAL, HARDWARE, INFERENCE, MODEL, OUTPUT, TRAINING};
 pub(crate) use info::{Bench, Info};
 pub(crate) use training::{NetworkTraining, Optimizer, Procedure};
 pub(crate) use values::most_threads;
 use values::{bytes, positive, side, size, threads, threshold};
 pub(crate) use without_network::{Column, Concat, Metrics, Rgb2Gray};
 
-/// Semantic segmentation: train, predict and score, in one program.
+/// Semantic segmentation for geoscience and everyday images: train, predict, score.
 #[derive(Debug, Parser)]
 #[command(
     name = "segtool",
     version,
     about,
-    after_help = "Exit codes: 0 done; 1 failed; 2 wrong usage (options that cannot work, contradict each other or would do nothing); \
-                  3 done, but some inputs were skipped; 129, 130, 143 stopped by a signal (SIGHUP, SIGINT, SIGTERM), saved or, at \
-                  a second one, at once."
+    after_help = "\
+Start with `segtool demo`; `segtool COMMAND --help` has examples.
+
+Exit codes:
+  0    done
+  1    failed
+  2    wrong usage: options that are unknown, contradict each other or would
+       have no effect
+  3    done, but some inputs were skipped
+  129, 130, 143
+       stopped by SIGHUP, SIGINT (Ctrl-C) or SIGTERM"
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
-    /// Orientation that images and label images declare (EXIF, TIFF): apply or ignore [default: apply; a run's own]
-    #[arg(long, global = true, value_name = "WHAT")]
+    /// Orientation tag of images and label images (EXIF, TIFF): apply or ignore
+    /// [default: apply; for a run, as in training]
+    #[arg(long, global = true, value_name = "WHAT", help_heading = GENERAL, hide_short_help = true)]
     pub(crate) orientation: Option<OrientationPolicy>,
+    #[command(flatten)]
+    pub(crate) verbosity: Verbosity,
+}
+
+/// How much is printed on standard error.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Verbosity {
+    /// Print warnings and errors only: no progress, no notes
+    #[arg(long, short = 'q', global = true, help_heading = GENERAL, hide_short_help = true)]
+    #[arg(conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Also print how long the command took and what it ran on
+    #[arg(long, short = 'v', global = true, help_heading = GENERAL, hide_short_help = true)]
+    pub(crate) verbose: bool,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Make a small seismic data set, train on it, predict, score and draw: about a minute, nothing to download
+    /// Run the whole pipeline once on synthetic seismic sections: about a minute, nothing to download
     Demo(Demo),
-    /// Inspect label images and write a matching data set file
+    /// Inspect label images and write a data set file that describes them
     Dataset(InspectDataset),
-    /// Train a recipe on labelled images, or resume a run
+    /// Train a model on labelled images, or resume a run
     Train(Box<Train>),
-    /// Predict images with a run or with weights; writes a .npy of label values for each
+    /// Predict label maps of images with a trained run or with weights
     Predict(Box<Predict>),
-    /// Score predictions against label images: pixel accuracy and IoU
+    /// Score predictions against label images: accuracy, IoU, Dice, boundaries
     Metrics(Box<Metrics>),
-    /// Turn colour images grey: luminance, gleam and nine more formulas
+    /// Convert colour images to greyscale: luminance, gleam and nine other methods
     #[command(name = "rgb2gray")]
     Rgb2Gray(Rgb2Gray),
-    /// Draw images, labels and predictions side by side, with names, colours and errors on request
+    /// Draw images, labels and predictions side by side
     Concat(Concat),
-    /// Bring in weights that other projects trained: recognised, checked, written as one safetensors file
+    /// Write the HTML report of a run, also of one that is still training or was stopped
+    Report(Report),
+    /// Convert weights from other projects to safetensors
     Import(Import),
-    /// Write weights for another project, under its names
+    /// Convert weights to the format of another project
     Export(Export),
-    /// List what there is, or the layers, parameters and memory of a recipe
+    /// List recipes, data sets and weights, or summarise a recipe (layers, parameters, memory)
     Info(Info),
-    /// Measure how long a recipe's forward pass or training step takes, on random images
+    /// Time a recipe's inference or training step on random images
     Bench(Bench),
 }
 
-/// Where and how wide to compute.
+/// Where to compute, and with how many threads.
 #[derive(Debug, Args)]
 pub(crate) struct Compute {
-    /// auto, cpu, gpu, flex, libtorch or libtorch-cuda:N [default: auto, the best there is; a resumed run's own]
-    #[arg(long, value_name = "DEVICE")]
+    /// auto, cpu, gpu, flex, libtorch or libtorch-cuda:N [default: auto, the fastest available]
+    #[arg(long, value_name = "DEVICE", help_heading = HARDWARE)]
     pub(crate) device: Option<DeviceChoice>,
     /// Threads that read and prepare images
-    #[arg(long, default_value_t = 2, value_name = "N", value_parser = threads)]
+    #[arg(long, default_value_t = 2, value_name = "N", value_parser = threads, help_heading = HARDWARE)]
     pub(crate) workers: usize,
 }
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  segtool demo --output-path segtool-demo")]
 pub(crate) struct Demo {
-    /// Folder for data, run, predictions and image; an earlier demo in it is replaced
+    /// Folder for the data, the run, predictions and figures; an earlier demo there is replaced
     #[arg(long, default_value = "segtool-demo", value_name = "DIR")]
     pub(crate) output_path: PathBuf,
-    /// Seed of data, weights and order
+    /// Random seed of data, weights and sampling
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub(crate) seed: u64,
-    /// Epochs; the recipe's by default
+    /// Number of epochs [default: the recipe's]
     #[arg(long, value_name = "N", value_parser = positive)]
     pub(crate) num_epoch: Option<usize>,
     #[command(flatten)]
@@ -108,91 +136,113 @@ pub(crate) struct Demo {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(
+    override_usage = "\
+segtool train [--recipe NAME] --images DIR --labels DIR [OPTIONS]
+       segtool train [--recipe NAME] --train-list FILE [--label-list FILE] [OPTIONS]
+       segtool train [--recipe NAME] --mask-folders DIR [OPTIONS]
+       segtool train [--recipe NAME] --label-csv FILE.csv [OPTIONS]
+       segtool train --resume RUN",
+    after_help = "`segtool train --help` lists all options, with examples.",
+    after_long_help = "\
 Examples:
-  segtool train --recipe unet-seeps-binary --train-list train_images.txt --label-list train_masks.txt \\
-      --val-list val_images.txt --val-label-list val_masks.txt --output-path runs/seeps
-  segtool train --recipe unet-seeps --dataset camvid --images train --labels trainannot --val-fraction 0.1 \\
-      --output-path runs/camvid
-  segtool train --recipe pspnet50-ade20k --dataset camvid --weights train_epoch_100.pth --new-head \\
-      --images train --labels trainannot --output-path runs/camvid
-  segtool train --recipe unet-earthquake --mask-folders stage1_train --val-fraction 0.1 --output-path runs/quake
-  segtool train --recipe hypercolumn-core --images core.png --labels strokes.png --weights vgg16-imagenet \\
-      --output-path runs/core
-  segtool train --recipe hypercolumn-core --label-csv points.csv --cache-features features --output-path runs/core
+  segtool train --recipe unet-milesial --dataset my.toml --images photos \\
+      --labels masks --val-fraction 0.1 --output-path runs/my
+  segtool train --recipe unet-seeps-binary --train-list train_images.txt \\
+      --label-list train_masks.txt --val-list val_images.txt \\
+      --val-label-list val_masks.txt --output-path runs/seeps
+  segtool train --recipe pspnet50-ade20k --dataset camvid --new-head \\
+      --weights train_epoch_100.pth --images train --labels trainannot
+  segtool train --recipe unet-earthquake --mask-folders stage1_train \\
+      --val-fraction 0.1
+  segtool train --recipe hypercolumn-core --images core.png \\
+      --labels strokes.png --weights vgg16-imagenet
+  segtool train --recipe hypercolumn-core --label-csv points.csv
   segtool train --resume runs/seeps
-  segtool train -train train_images.txt -lab train_masks.txt --weights runs/seeps --num_epoch 5 --optimizer SGD
+  segtool train -train train_images.txt -lab train_masks.txt \\
+      --weights runs/seeps --num_epoch 5 --optimizer SGD
 
-The last line is one of the Capstone's script. Weights may be of CSAIL, torchvision, hszhao/semseg, mmsegmentation,
-segmentation_models_pytorch, milesial or segtool; see segtool import. Lists hold one path a line, relative to the list or to the
-working directory.
+The last example is a command line of the Capstone's script; those work as they
+are. `segtool dataset` writes the data set file of your own labels, `segtool info
+--recipes` lists the recipes.
 
-Ctrl-C (SIGINT), SIGTERM and --max-time finish the step and save; --resume goes on exactly. Exit code 130 after SIGINT, 143
-after SIGTERM, 0 after --max-time. A second signal, a second later or more, ends at once.
+Lists hold one path per line, relative to the list or to the working directory.
 
-hypercolumn-core trains no network: it learns from labelled pixels, which may be few (see README). Labels are label images
-that leave most pixels unlabelled, strokes in the classes' colours on a transparent PNG, or a table of points or rectangles:
-file,x,y,class or file,x0,y0,x1,y1,class, pixels from 0 at the top left, both corners inside.")]
+Ctrl-C (SIGINT), SIGTERM and --max-time finish the current step and save;
+--resume continues exactly from there. The exit code is 130 after SIGINT, 143
+after SIGTERM and 0 after --max-time. A second signal, at least one second
+later, quits immediately.
+
+The recipe hypercolumn-core trains a random forest on labelled pixels, and few
+of them suffice. Labels are label images that leave most pixels unlabelled,
+strokes in the classes' colours on a transparent PNG, or a table of points or
+rectangles: file,x,y,class or file,x0,y0,x1,y1,class. Pixels count from 0 at the
+top left, and both corners belong to the rectangle."
+)]
 pub(crate) struct Train {
-    /// A built-in recipe, a .toml file or a run folder [default: that of the run in --weights; unet-earthquake with --mask-folders,
-    /// hypercolumn-core with --label-csv, else pspnet50-capstone]
-    #[arg(long, short = 'm', alias = "model", value_name = "NAME|FILE|RUN")]
+    /// Recipe: the model and how it is trained; a built-in name, a .toml file or a run folder [default: the recipe of the
+    /// run in --weights; unet-earthquake with --mask-folders, hypercolumn-core with --label-csv, otherwise
+    /// pspnet50-capstone]
+    #[arg(long, short = 'm', alias = "model", value_name = "NAME|FILE|RUN", help_heading = DATA)]
     pub(crate) recipe: Option<String>,
-    /// A built-in data set, a .toml file or a run folder; the recipe's by default
-    #[arg(long, value_name = "NAME|FILE|RUN")]
+    /// Data set: classes, label values and normalisation; a built-in name, a .toml file or a run folder [default: the
+    /// recipe's]
+    #[arg(long, value_name = "NAME|FILE|RUN", help_heading = DATA)]
     pub(crate) dataset: Option<String>,
-    /// List of training images, one a line, each optionally followed by its label image (also -train)
-    #[arg(long, value_name = "FILE", conflicts_with = "images")]
-    #[arg(required_unless_present_any = ["images", "mask_folders", "label_csv", "resume"])]
-    pub(crate) train_list: Option<PathBuf>,
-    /// List of their label images (also -lab)
-    #[arg(long, value_name = "FILE", requires = "train_list")]
-    pub(crate) label_list: Option<PathBuf>,
-    /// Folder of training images, paired with --labels by file stem; or one image
-    #[arg(long, value_name = "DIR|FILE")]
+    /// Folder of training images, matched to --labels by file stem; or one image
+    #[arg(long, value_name = "DIR|FILE", help_heading = DATA)]
     pub(crate) images: Option<PathBuf>,
     /// Folder of their label images; or one label image
-    #[arg(long, value_name = "DIR|FILE", requires = "images")]
+    #[arg(long, value_name = "DIR|FILE", requires = "images", help_heading = DATA)]
     pub(crate) labels: Option<PathBuf>,
-    /// List of validation images, or of images and their label images in each line
-    #[arg(long, value_name = "FILE", conflicts_with = "val_fraction")]
-    pub(crate) val_list: Option<PathBuf>,
-    /// List of their label images
-    #[arg(long, value_name = "FILE", requires = "val_list")]
-    pub(crate) val_label_list: Option<PathBuf>,
-    /// Share of the training pairs to set aside for validation, between 0 and 1; for a forest of the labelled pixels [0.05]
-    #[arg(long, value_name = "SHARE")]
+    /// List of training images; each line may also name the label image (also -train)
+    #[arg(long, value_name = "FILE", conflicts_with = "images", help_heading = DATA)]
+    pub(crate) train_list: Option<PathBuf>,
+    /// List of their label images, in the same order (also -lab)
+    #[arg(long, value_name = "FILE", requires = "train_list", help_heading = DATA)]
+    pub(crate) label_list: Option<PathBuf>,
+    /// Share of the training set to hold out for validation, between 0 and 1 (a forest: share of the labelled pixels
+    /// [default: 0.05])
+    #[arg(long, value_name = "SHARE", help_heading = DATA)]
     pub(crate) val_fraction: Option<f64>,
-    /// Initialise from these weights (repeat for checkpoints split into several files)
-    #[arg(long, value_name = "FILE|RUN|NAME|URL", conflicts_with = "width")]
+    /// List of validation images; each line may also name the label image
+    #[arg(long, value_name = "FILE", conflicts_with = "val_fraction", help_heading = DATA)]
+    pub(crate) val_list: Option<PathBuf>,
+    /// List of their label images, in the same order
+    #[arg(long, value_name = "FILE", requires = "val_list", help_heading = DATA)]
+    pub(crate) val_label_list: Option<PathBuf>,
+    /// Initialise from these weights (repeat for checkpoints split into several files) [default: random weights]
+    #[arg(long, value_name = "FILE|RUN|NAME|URL", conflicts_with = "width", help_heading = DATA)]
     pub(crate) weights: Vec<String>,
-    /// Seed of weights, order and augmentation
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub(crate) seed: u64,
-    /// Run folder to write [default: a new one, named after the recipe, in --ckpt]
-    #[arg(long, value_name = "RUN")]
+    /// Run folder to write [default: a new folder below --ckpt, named after the recipe]
+    #[arg(long, value_name = "RUN", help_heading = OUTPUT)]
     pub(crate) output_path: Option<PathBuf>,
-    /// Where run folders go that have no --output-path
-    #[arg(long, value_name = "DIR", default_value = "runs", conflicts_with = "output_path")]
+    /// Parent folder of runs without --output-path
+    #[arg(long, value_name = "DIR", default_value = "runs", conflicts_with = "output_path", help_heading = OUTPUT)]
+    #[arg(hide_short_help = true)]
     pub(crate) ckpt: PathBuf,
-    /// Name of the run folder there; the recipe's by default
-    #[arg(long, value_name = "NAME", conflicts_with = "output_path")]
+    /// Name of the run folder below --ckpt [default: the recipe's name, numbered]
+    #[arg(long, value_name = "NAME", conflicts_with = "output_path", help_heading = OUTPUT, hide_short_help = true)]
     pub(crate) modelname: Option<String>,
-    /// Replace a run that is already there
-    #[arg(long)]
+    /// Replace the run in the output folder
+    #[arg(long, help_heading = OUTPUT)]
     pub(crate) overwrite: bool,
-    /// Continue this run where it was saved last, with its own settings; with --num-epoch for longer, where its learning
-    /// rate does not depend on the number of epochs
-    #[arg(long, value_name = "RUN")]
+    /// Continue this run where it was last saved, with its own settings; with --num-epoch, train longer if the learning
+    /// rate schedule allows it
+    #[arg(long, value_name = "RUN", help_heading = OUTPUT)]
     pub(crate) resume: Option<PathBuf>,
-    /// Set any value of the recipe, as in training.schedule.power=0.5 (before all flags); once more for another
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub(crate) set: Vec<String>,
-    /// auto, cpu, gpu, flex, libtorch or libtorch-cuda:N [default: auto, the best there is; a resumed run's own]
-    #[arg(long, value_name = "DEVICE")]
+    /// auto, cpu, gpu, flex, libtorch or libtorch-cuda:N [default: auto, the fastest available; when resuming, the
+    /// run's]
+    #[arg(long, value_name = "DEVICE", help_heading = HARDWARE)]
     pub(crate) device: Option<DeviceChoice>,
     #[command(flatten)]
     pub(crate) network: NetworkTraining,
+    /// Override any field of the recipe, such as training.schedule.power=0.5 (repeatable; applied before other options)
+    #[arg(long, value_name = "KEY=VALUE", help_heading = TRAINING)]
+    pub(crate) set: Vec<String>,
+    /// Random seed of weights, sampling and augmentation
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = TRAINING)]
+    pub(crate) seed: u64,
     #[command(flatten)]
     pub(crate) forest: ForestTraining,
     /// What was given on the command line.
@@ -201,70 +251,89 @@ pub(crate) struct Train {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(
+    override_usage = "\
+segtool predict --run RUN [OPTIONS] IMAGE|FOLDER...
+       segtool predict --run RUN [OPTIONS] --input-list FILE
+       segtool predict --weights FILE [--recipe NAME] [OPTIONS] IMAGE|FOLDER...",
+    after_help = "`segtool predict --help` lists all options, with examples.",
+    after_long_help = "\
 Examples:
-  segtool predict --run runs/seeps --input-list val_images.txt --output-path predictions
-  segtool predict --run runs/ade20k --resize 473 --flip --prob --overlay --output-path predictions photos/
-  segtool predict --run runs/quake --tile 256 --threshold 0.9 --output-path predictions scene.tif
-  segtool predict --run runs/core --color --proportions --depth-top 120 --depth-bottom 124.5 --output-path out core.png
-  segtool predict --weights encoder_epoch_20.pth --weights decoder_epoch_20.pth --scales csail --output-path out photos/
+  segtool predict --run runs/seeps --input-list val_images.txt
+  segtool predict --run runs/ade20k --resize 473 --flip --prob --overlay \\
+      --output-path predictions photos/
+  segtool predict --run runs/quake --tile 256 --threshold 0.9 scene.tif
+  segtool predict --run runs/core --color --proportions --depth-top 120 \\
+      --depth-bottom 124.5 core.png
+  segtool predict --weights encoder_epoch_20.pth \\
+      --weights decoder_epoch_20.pth --scales csail photos/
 
-Writes <stem>.npy (2-d, the data set's own label values) for each image, predictions.txt, the list of them, and
-predictions.json, which says what made each: segtool metrics tells predictions of two networks apart by it. The same command
-may be run again; --overwrite replaces results of another network. Ctrl-C stops early; predictions.txt lists the finished images.
-A network's probabilities are averaged over mirrored images, windows and scales, enlarged to the image, and then decided
-on. A forest (recipe hypercolumn-core) classifies every pixel, in windows whose size changes nothing beyond rounding.
+Each image gets a <stem>.npy: a two-dimensional array of the data set's label
+values. The folder also gets predictions.txt, the list of these files, and
+predictions.json, a record of the weights and options that made each of them.
+The same command can be run again; --overwrite is needed to replace results of
+other weights or options. Ctrl-C stops early, and predictions.txt lists the
+images that are finished.
 
---scales takes factors of the image's size, as in 0.5,1,1.5, or the test procedure of another project:
-  csail    five short sides (or csail:300,450), the long one at most 1000, to multiples of 8
-  semseg   hszhao/semseg: long sides of 0.5 to 1.75 times 512 (or semseg:1), mirrored windows of 473
-  mmseg    mmsegmentation on ADE20K: within 2048x512; with --tile and --stride its slide mode; mmseg:0.5,1,1.5 with
-           --flip its test-time augmentation")]
+A network's probabilities are averaged over flips, windows and scales, upsampled
+to the size of the image, and then decided. A random forest classifies each
+pixel; its windows do not affect the result, apart from rounding.
+
+--scales takes factors of the image size, as in 0.5,1,1.5, or the test procedure
+of another project:
+  csail    five short sides (or csail:300,450), the long side at most 1000,
+           rounded to multiples of 8
+  semseg   hszhao/semseg: long sides of 0.5 to 1.75 times 512 (or semseg:1),
+           flipped, in windows of 473
+  mmseg    mmsegmentation on ADE20K: within 2048x512; with --tile and --stride
+           its slide mode; mmseg:0.5,1,1.5 with --flip its test-time
+           augmentation"
+)]
 pub(crate) struct Predict {
-    /// Run folder that `segtool train` wrote
-    #[arg(long, value_name = "RUN", required_unless_present_any = ["weights", "recipe"])]
+    /// Run folder written by `segtool train`
+    #[arg(long, value_name = "RUN", help_heading = MODEL)]
     pub(crate) run: Option<PathBuf>,
-    /// Take dilation, alignment of corners, activation and the like of the weights from this recipe
-    #[arg(long, short = 'm', alias = "model", value_name = "NAME|FILE")]
-    pub(crate) recipe: Option<String>,
-    /// Weights instead of a run; once more for a second file that completes the first. A run folder is that run
-    #[arg(long, short = 'w', value_name = "FILE|RUN|NAME|URL", conflicts_with = "run")]
+    /// Weights instead of a run (repeat for checkpoints split into several files); a run folder counts as --run
+    #[arg(long, short = 'w', value_name = "FILE|RUN|NAME|URL", conflicts_with = "run", help_heading = MODEL)]
     pub(crate) weights: Vec<String>,
-    /// What the classes of the weights are [default: what the file says; else ade20k for 150 classes, else label values
-    /// 0 to K-1]
-    #[arg(long, value_name = "NAME|FILE", requires = "weights")]
+    /// With --weights: recipe with the settings that weights do not show, such as dilation and activation
+    #[arg(long, short = 'm', alias = "model", value_name = "NAME|FILE", help_heading = MODEL)]
+    pub(crate) recipe: Option<String>,
+    /// With --weights: data set with the classes [default: the one named in the file, otherwise ade20k for 150 classes,
+    /// otherwise label values 0 to K-1]
+    #[arg(long, value_name = "NAME|FILE", requires = "weights", help_heading = MODEL)]
     pub(crate) dataset: Option<String>,
     #[command(flatten)]
     pub(crate) chosen: Chosen,
-    /// Images, folders of images, or folders as --mask-folders takes them
-    #[arg(value_name = "IMAGE", required_unless_present = "input_list")]
+    /// Images, folders of images, or folders as --mask-folders of `segtool train` takes them
+    #[arg(value_name = "IMAGE")]
     pub(crate) images: Vec<PathBuf>,
-    /// List of images
+    /// List of images, one per line
     #[arg(long, value_name = "FILE", conflicts_with = "images")]
     pub(crate) input_list: Option<PathBuf>,
-    /// Folder to write to
-    #[arg(long, short = 'o', value_name = "DIR", default_value = "results")]
-    pub(crate) output_path: PathBuf,
-    /// Replace results that another network, other options or other images gave, and files of unknown origin
-    #[arg(long)]
+    /// Folder to write to [default: predictions, or predictions-2, -3, ... where that holds other results]
+    #[arg(long, short = 'o', value_name = "DIR", help_heading = OUTPUT)]
+    pub(crate) output_path: Option<PathBuf>,
+    /// Replace results of other weights, options or images, and files of unknown origin
+    #[arg(long, help_heading = OUTPUT)]
     pub(crate) overwrite: bool,
-    /// Go over larger images in sliding windows of this side
-    #[arg(long, value_name = "N", value_parser = side)]
+    #[command(flatten)]
+    pub(crate) written: Written,
+    /// Predict images larger than this in sliding windows with this side length
+    #[arg(long, value_name = "N", value_parser = side, help_heading = INFERENCE)]
     pub(crate) tile: Option<usize>,
-    /// Most main memory to use, such as 8GiB or 500MiB [default: on Linux what is free, elsewhere any amount]
-    #[arg(long, value_name = "SIZE", value_parser = bytes)]
-    pub(crate) memory: Option<u64>,
-    /// auto, cpu, gpu, flex, libtorch or libtorch-cuda:N [default: auto, the best there is]
-    #[arg(long, value_name = "DEVICE")]
-    pub(crate) device: Option<DeviceChoice>,
     #[command(flatten)]
     pub(crate) network: NetworkPrediction,
     #[command(flatten)]
     pub(crate) forest: ForestPrediction,
     #[command(flatten)]
-    pub(crate) written: Written,
-    #[command(flatten)]
     pub(crate) core: Core,
+    /// Memory limit, such as 8GiB or 500MiB [default: the free memory on Linux, otherwise none]
+    #[arg(long, value_name = "SIZE", value_parser = bytes, help_heading = HARDWARE)]
+    pub(crate) memory: Option<u64>,
+    /// auto, cpu, gpu, flex, libtorch or libtorch-cuda:N [default: auto, the fastest available]
+    #[arg(long, value_name = "DEVICE", help_heading = HARDWARE)]
+    pub(crate) device: Option<DeviceChoice>,
     /// What was given on the command line.
     #[arg(skip)]
     pub(crate) given: Given,
@@ -272,108 +341,134 @@ pub(crate) struct Predict {
 
 /// How a network predicts: options without effect on a random forest.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Inference with a network")]
 pub(crate) struct NetworkPrediction {
-    /// Sizes at which each image is predicted: factors, or csail, semseg or mmseg (see below)
-    #[arg(long, value_name = "LIST|PRESET", conflicts_with = "resize")]
-    pub(crate) scales: Option<Scales>,
-    /// Horizontal-flip test-time augmentation; part of the preset semseg
-    #[arg(long, short = 'f')]
-    pub(crate) flip: bool,
-    /// Resize every image to this size, a side or HxW, whatever its shape
-    #[arg(long, value_name = "N|HxW", value_parser = size)]
-    pub(crate) resize: Option<Size>,
-    /// Interpolation of probabilities computed at another size to the image's: bilinear, bicubic or nearest [default: bilinear]
-    #[arg(long, value_name = "HOW")]
-    pub(crate) upsample: Option<Interpolation>,
-    /// Step between windows [default: two thirds of their side]
-    #[arg(long, value_name = "N", value_parser = side)]
+    /// Step between sliding windows [default: two thirds of --tile]
+    #[arg(long, value_name = "N", value_parser = side, help_heading = INFERENCE)]
     pub(crate) stride: Option<usize>,
-    /// Probability above which a class counts as present, from 0 to below 1 (sigmoid networks) [default: the run's or the weights' own]
-    #[arg(long, value_name = "P", value_parser = threshold)]
+    /// Resize every image to this size for inference, whatever its aspect ratio; the result has the size of the image
+    #[arg(long, value_name = "N|HxW", value_parser = size, help_heading = INFERENCE)]
+    pub(crate) resize: Option<Size>,
+    /// Multi-scale inference: factors of the image size, or csail, semseg or mmseg (see below) [default: 1]
+    #[arg(long, value_name = "LIST|PRESET", conflicts_with = "resize", help_heading = INFERENCE)]
+    pub(crate) scales: Option<Scales>,
+    /// Average over the horizontally flipped image (test-time augmentation)
+    #[arg(long, short = 'f', help_heading = INFERENCE)]
+    pub(crate) flip: bool,
+    /// Interpolation for upsampling probabilities to the image size: bilinear, bicubic or nearest [default: bilinear]
+    #[arg(long, value_name = "METHOD", help_heading = INFERENCE, hide_short_help = true)]
+    pub(crate) upsample: Option<Interpolation>,
+    /// Sigmoid networks: minimum probability of a class, from 0 to below 1 [default: the run's, otherwise 0.5]
+    #[arg(long, value_name = "P", value_parser = threshold, help_heading = INFERENCE)]
     pub(crate) threshold: Option<f64>,
-    /// Most images, mirrored images or windows of one size to compute together
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = positive)]
+    /// Maximum number of images, flips or windows computed at once
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = positive, help_heading = HARDWARE)]
     pub(crate) batch_size: usize,
     /// float32, tf32 (NVIDIA GPUs) or bf16 (libtorch)
-    #[arg(long, value_name = "PRECISION", default_value_t = Precision::Float32)]
+    #[arg(long, value_name = "PRECISION", default_value_t = Precision::Float32, help_heading = HARDWARE)]
     pub(crate) precision: Precision,
     /// Threads that read and prepare images
-    #[arg(long, default_value_t = 2, value_name = "N", value_parser = threads)]
+    #[arg(long, default_value_t = 2, value_name = "N", value_parser = threads, help_heading = HARDWARE)]
     pub(crate) workers: usize,
 }
 
 /// How a random forest predicts: options without effect on a network.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Inference with a random forest")]
 pub(crate) struct ForestPrediction {
-    /// Keep features of images in this folder, and take them from there
-    #[arg(long, value_name = "DIR")]
+    /// Random forests: keep the features of images in this folder and reuse them
+    #[arg(long, value_name = "DIR", help_heading = INFERENCE, hide_short_help = true)]
     pub(crate) cache_features: Option<PathBuf>,
 }
 
 /// What is written besides label values.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Files")]
+#[command(next_help_heading = OUTPUT)]
 pub(crate) struct Written {
-    /// Also write <stem>_prob.npy, float32 [height, width], the probability of the predicted class
-    #[arg(long)]
-    pub(crate) prob: bool,
-    /// Also write <stem>_probs.npy, float32 [classes, height, width]
-    #[arg(long)]
-    pub(crate) prob_all: bool,
-    /// Also write <stem>.png, the label values in grey
-    #[arg(long)]
-    pub(crate) png: bool,
     /// Also write <stem>_color.png, the classes in their colours
     #[arg(long)]
     pub(crate) color: bool,
-    /// Also write <stem>_overlay.png, the colours over the image, this opaque
+    /// Also write <stem>_overlay.png, the colours over the image, with this opacity [default: 0.5]
     #[arg(long, value_name = "OPACITY", num_args = 0..=1, require_equals = true, default_missing_value = "0.5")]
     #[arg(value_parser = without_network::opacity)]
     pub(crate) overlay: Option<f32>,
-    /// Type of the label values in .npy files: smallest or int64
-    #[arg(long, value_name = "TYPE", default_value = "smallest")]
+    /// Also write <stem>.png, the label values as a greyscale image
+    #[arg(long)]
+    pub(crate) png: bool,
+    /// Also write <stem>_prob.npy, float32 [height, width]: the probability of the predicted class
+    #[arg(long)]
+    pub(crate) prob: bool,
+    /// Also write <stem>_probs.npy, float32 [classes, height, width]: all probabilities
+    #[arg(long)]
+    pub(crate) prob_all: bool,
+    /// Integer type of the label values in .npy files: smallest or int64
+    #[arg(long, value_name = "TYPE", default_value = "smallest", hide_short_help = true)]
     pub(crate) npy_dtype: NpyType,
 }
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  segtool import encoder_epoch_20.pth decoder_epoch_20.pth --output pspnet.safetensors
+  segtool report runs/seeps
+  segtool report runs/seeps --output seeps.html
+
+The report is a single HTML file: settings, learning curves, scores by class,
+confusion matrix and predictions of validation images, all of the best weights so
+far. Training writes it at the end; this command also writes it while another
+process is training, or after a stop.")]
+pub(crate) struct Report {
+    /// Run folder
+    #[arg(value_name = "RUN")]
+    pub(crate) run: PathBuf,
+    /// File to write [default: report.html in the run folder]
+    #[arg(long, value_name = "FILE.html", help_heading = OUTPUT)]
+    pub(crate) output: Option<PathBuf>,
+    /// auto, cpu, gpu, flex, libtorch or libtorch-cuda:N [default: auto, the fastest available]
+    #[arg(long, value_name = "DEVICE", help_heading = HARDWARE)]
+    pub(crate) device: Option<DeviceChoice>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  segtool import encoder_epoch_20.pth decoder_epoch_20.pth \\
+      --output pspnet.safetensors
   segtool import resnet50-imagenet --output resnet50.safetensors
   segtool import last.ckpt --ema --output unet.safetensors
 
-Recognised by their names: CSAIL's semantic-segmentation-pytorch (encoder and decoder), torchvision's ResNet and VGG-16,
-hszhao/semseg, mmsegmentation's PSPNet, segmentation_models_pytorch's Unet and PSPNet, milesial/Pytorch-UNet, the U-Nets of
-Oil_Seep_Detection, segtool's own. In .pth (nothing in it is executed) or .safetensors. What names and shapes do not show
-(dilation, enlargement, activation, normalisation) is taken from a config.json of save_pretrained or mmsegmentation's
-configuration in the file, else as that project has it by default.")]
+Reads .pth, .pt, .ckpt (without executing anything in them) and .safetensors
+files of these projects, recognised by the names of their tensors: CSAIL's
+semantic-segmentation-pytorch (encoder and decoder), torchvision's ResNet and
+VGG-16, hszhao/semseg, mmsegmentation's PSPNet, segmentation_models_pytorch's
+Unet and PSPNet, milesial/Pytorch-UNet, the U-Nets of Oil_Seep_Detection, and
+segtool's own. Settings that names and shapes do not show (dilation, upsampling,
+activation, normalisation) come from the config.json of save_pretrained or the
+mmsegmentation configuration in the file; otherwise the project's defaults are
+used.")]
 pub(crate) struct Import {
     /// Weight files that belong together, or a name or URL
     #[arg(value_name = "FILE|NAME|URL", required = true)]
     pub(crate) files: Vec<String>,
     /// File to write
-    #[arg(long, value_name = "FILE.safetensors")]
+    #[arg(long, value_name = "FILE.safetensors", help_heading = OUTPUT)]
     pub(crate) output: PathBuf,
-    /// Take dilation, alignment of corners, activation and the like from this recipe
-    #[arg(long, value_name = "NAME|FILE")]
+    /// Recipe with the settings that weights do not show, such as dilation and activation
+    #[arg(long, value_name = "NAME|FILE", help_heading = MODEL)]
     pub(crate) recipe: Option<String>,
-    /// Take the normalisation from this data set, and what the classes are where it has as many
-    #[arg(long, value_name = "NAME|FILE")]
+    /// Data set with the normalisation, and with the classes if it has as many
+    #[arg(long, value_name = "NAME|FILE", help_heading = MODEL)]
     pub(crate) dataset: Option<String>,
     #[command(flatten)]
     pub(crate) chosen: Chosen,
 }
 
-/// Which weights of a file are meant, where it holds several.
+/// Which weights of a file to use, where it holds several sets.
 #[derive(Debug, Args)]
+#[command(next_help_heading = MODEL)]
 pub(crate) struct Chosen {
-    /// Where a file holds several networks: what the names of the wanted tensors begin with, such as student.backbone
-    #[arg(long, value_name = "PREFIX")]
+    /// For files with several networks: prefix of the wanted tensors, such as student.backbone
+    #[arg(long, value_name = "PREFIX", hide_short_help = true)]
     prefix: Option<String>,
-    /// Take the averaged weights (EMA, SWA) that a file holds beside the last ones
-    #[arg(long, conflicts_with = "prefix")]
+    /// Use the averaged weights (EMA or SWA) in the file instead of the last ones
+    #[arg(long, conflicts_with = "prefix", hide_short_help = true)]
     ema: bool,
 }
 
@@ -389,18 +484,20 @@ Examples:
   segtool export runs/camvid --to semseg --output train_epoch_1.pth
   segtool export pspnet.safetensors --to csail --output csail_weights
 
-Refused where that project would read another network out of the weights, such as one with another dilation.")]
+Fails where the other project would build a different network from the weights,
+for example one with another dilation.")]
 pub(crate) struct Export {
     /// A run, or weight files that belong together
     #[arg(value_name = "RUN|FILE", required = true)]
     pub(crate) files: Vec<String>,
-    /// For whom: csail (a folder with two files), torchvision (the encoder), mmseg, smp, semseg, milesial or seeps
-    #[arg(long, value_name = "PROJECT")]
+    /// Target project: csail (a folder with two files), torchvision (the encoder alone), mmseg, smp, semseg, milesial or
+    /// seeps
+    #[arg(long, value_name = "PROJECT", help_heading = OUTPUT)]
     pub(crate) to: Target,
     #[command(flatten)]
     pub(crate) chosen: Chosen,
     /// File to write, .pth or .safetensors; for csail a folder
-    #[arg(long, value_name = "FILE|DIR")]
+    #[arg(long, value_name = "FILE|DIR", help_heading = OUTPUT)]
     pub(crate) output: PathBuf,
 }
 
@@ -408,11 +505,15 @@ pub(crate) struct Export {
 pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Cli {
     let mut command = Cli::command();
     let mut arguments = scripts::modernise(arguments, &command);
-    scripts::drop_flags(&mut arguments).iter().for_each(|note| crate::ui::say(&format!("note: {note}")));
+    scripts::drop_flags(&mut arguments).iter().for_each(|note| ui::say(&format!("note: {note}")));
     if let Some(tip) = scripts::tip(&arguments, &command) {
         end(&command.error(ErrorKind::InvalidSubcommand, tip));
     }
-    let matches = command.clone().try_get_matches_from(arguments).unwrap_or_else(|error| end(&error));
+    let running = arguments.get(1).and_then(|name| command.find_subcommand(name)).cloned();
+    let matches = command.clone().try_get_matches_from(arguments).unwrap_or_else(|mut error| {
+        running.iter().for_each(|running| suggest::complete(&mut error, running));
+        end(&error)
+    });
     let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| end(&error));
     if let Some((name, matches)) = matches.subcommand() {
         command.find_subcommand(name).into_iter().for_each(|running| flags::keep(running, &command));
@@ -429,14 +530,14 @@ fn end(error: &clap::Error) -> ! {
     if !error.use_stderr() {
         ui::keep_failure(printed);
         if let Some(cause) = ui::unprinted() {
-            ui::say(&format!("error: cannot write to standard output: {cause}"));
+            ui::warn(&format!("error: cannot write to standard output: {cause}"));
             std::process::exit(Exit::Failed as i32);
         }
     }
     std::process::exit(error.exit_code())
 }
 
-/// Keeps what was given, and says what does not go together for reasons that clap does not know.
+/// Keeps what was given, and refuses combinations for reasons that clap does not know.
 fn settle(command: &mut Command, matches: &ArgMatches) -> Result<(), String> {
     let typed = |id: &&Id| matches.value_source(id.as_str()) == Some(ValueSource::CommandLine);
     let given = Given(matches.ids().filter(typed).cloned().collect());
@@ -444,15 +545,29 @@ fn settle(command: &mut Command, matches: &ArgMatches) -> Result<(), String> {
         Command::Train(train) => {
             train.given = given;
             scripts::recipe_of_model(&mut train.recipe);
+            training::check_data(train)?;
             training::check_resume(train)
         }
         Command::Predict(predict) => {
             predict.given = given;
             scripts::recipe_of_model(&mut predict.recipe);
-            take_model_for_run(predict)
+            take_model_for_run(predict)?;
+            check_inputs(predict)
         }
         _ => Ok(()),
     }
+}
+
+/// Names every way to give what is missing.
+fn check_inputs(predict: &Predict) -> Result<(), String> {
+    let mut missing = Vec::new();
+    if predict.run.is_none() && predict.weights.is_empty() {
+        missing.push("no model: give --run RUN, a folder written by `segtool train`, or --weights FILE");
+    }
+    if predict.images.is_empty() && predict.input_list.is_none() {
+        missing.push("no images: name images or folders of images, or give --input-list FILE");
+    }
+    if missing.is_empty() { Ok(()) } else { Err(missing.join("; ")) }
 }
 
 /// A recipe without weights must be a run folder: the scripts' `--model` names either.
@@ -460,7 +575,7 @@ fn take_model_for_run(predict: &mut Predict) -> Result<(), String> {
     let Some(name) = predict.recipe.as_ref().filter(|_| predict.weights.is_empty()) else { return Ok(()) };
     if predict.run.is_some() || !scripts::is_run(name) {
         return Err(format!(
-            "--recipe {name} goes with --weights: it says how their network is built; a run folder, --run RUN, needs none"
+            "--recipe {name} needs --weights, whose network it describes; with --run, leave it out"
         ));
     }
     predict.run = predict.recipe.take().map(PathBuf::from);

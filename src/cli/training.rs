@@ -1,4 +1,4 @@
-//! How a training goes, where not as the recipe says.
+//! Options of `segtool train` that override the recipe.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use segtool::nn::loss::{ClassWeights, LossTerm, parse_terms};
 use segtool::nn::precision::Precision;
 use segtool::recipe::{Criterion, Freeze};
 
+use super::headings::{DATA, HARDWARE, OUTPUT, TRAINING};
 use super::Train;
 use super::values::{Interval, bytes_or_none, interval, positive, rate, share, span, threads};
 
@@ -21,11 +22,11 @@ pub(crate) enum Optimizer {
     Sgd,
 }
 
-/// The summands of a loss, from one text.
+/// The terms of a loss, from one text.
 #[derive(Debug, Clone)]
 pub(crate) struct Terms(pub(crate) Vec<LossTerm>);
 
-/// Changes of the training images, from one text.
+/// Augmentations, from one text.
 #[derive(Debug, Clone)]
 pub(crate) struct Changes(pub(crate) Vec<Augmentation>);
 
@@ -37,122 +38,137 @@ fn changes(text: &str) -> segtool::base::Result<Changes> {
     Augmentation::parse_list(text).map(Changes)
 }
 
-/// What a recipe says, said otherwise.
+/// What a recipe says, overridden.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Training options (override the recipe)")]
+#[command(next_help_heading = TRAINING)]
 pub(crate) struct Procedure {
-    /// Passes over the training set; with phases one number for each, as in 10,20
+    /// Number of epochs; for a recipe with phases one number each, as in 10,20
     #[arg(long, value_name = "N", value_parser = positive, value_delimiter = ',')]
     pub(crate) num_epoch: Vec<usize>,
-    /// Images a batch
+    /// Images per batch
     #[arg(long, value_name = "N", value_parser = positive)]
     pub(crate) batch_size: Option<usize>,
-    /// Batches whose gradients are averaged to make one step
-    #[arg(long, value_name = "N", value_parser = positive)]
-    pub(crate) accumulate: Option<usize>,
-    /// Learning rate at the start, of all phases
+    /// Initial learning rate, for all phases
     #[arg(long, value_name = "RATE", value_parser = rate)]
     pub(crate) learning_rate: Option<f64>,
-    /// Factor on the learning rate of everything but the encoder
-    #[arg(long, value_name = "FACTOR", value_parser = rate)]
-    pub(crate) head_rate: Option<f64>,
-    /// With the recipe's settings if it names the same one, else as in PyTorch, sgd with momentum 0.9
+    /// adam, adamw or sgd; with PyTorch's defaults (sgd: momentum 0.9) unless the recipe configures the same one
     #[arg(long, value_name = "NAME", ignore_case = true)]
     pub(crate) optimizer: Option<Optimizer>,
-    /// Loss of all phases: a weighted sum, as in cross-entropy+0.5*dice
+    /// Loss for all phases: a weighted sum of terms, such as cross-entropy+0.5*dice
     #[arg(long, value_name = "SUM", value_parser = terms)]
     pub(crate) loss: Option<Terms>,
-    /// Per-class loss weights: equal, auto (median frequency) or numbers, as in 1,2.5,2.5
-    #[arg(long, value_name = "HOW")]
+    /// Per-class loss weights: equal, auto (median frequency) or numbers, such as 1,2.5,2.5
+    #[arg(long, value_name = "WEIGHTS")]
     pub(crate) class_weights: Option<ClassWeights>,
-    /// Clip gradients to this Euclidean norm over all parameters
-    #[arg(long, value_name = "NORM", value_parser = rate)]
-    pub(crate) clip_norm: Option<f64>,
-    /// Exponential moving average of the weights with this decay, used for validation and prediction
-    #[arg(long, value_name = "SHARE", value_parser = share)]
-    pub(crate) ema: Option<f64>,
-    /// Parts to freeze: encoder, norm (all batch norms), or both
-    #[arg(long, value_name = "PART", value_delimiter = ',')]
-    pub(crate) freeze: Vec<Freeze>,
-    /// Random changes of the images in all phases, such as flip-horizontal,rotate=10,scale=0.5:2,crop=473; or none
+    /// Augmentation for all phases, such as flip-horizontal,rotate=10,scale=0.5:2,crop=473; or none
     #[arg(long, value_name = "LIST", value_parser = changes)]
     pub(crate) augment: Option<Changes>,
-    /// Share of samples chosen to show a class other than the first; rare classes are chosen as often as common ones
-    #[arg(long, value_name = "SHARE", value_parser = share)]
+    /// Share of samples that must show a class other than the first; rare classes are drawn as often as common ones
+    #[arg(long, value_name = "SHARE", value_parser = share, hide_short_help = true)]
     pub(crate) foreground: Option<f64>,
-    /// Choose the best weights by mean-iou, pixel-accuracy or loss
-    #[arg(long, value_name = "SCORE")]
+    /// Gradient clipping: maximum L2 norm over all parameters
+    #[arg(long, value_name = "NORM", value_parser = rate, hide_short_help = true)]
+    pub(crate) clip_norm: Option<f64>,
+    /// Gradient accumulation: batches per optimiser step
+    #[arg(long, value_name = "N", value_parser = positive, hide_short_help = true)]
+    pub(crate) accumulate: Option<usize>,
+    /// Learning rate multiplier for everything but the encoder
+    #[arg(long, value_name = "FACTOR", value_parser = rate, hide_short_help = true)]
+    pub(crate) head_rate: Option<f64>,
+    /// Exponential moving average of the weights with this decay; used for validation and prediction
+    #[arg(long, value_name = "DECAY", value_parser = share, hide_short_help = true)]
+    pub(crate) ema: Option<f64>,
+    /// Parts to freeze: encoder, norm (all batch norms), or both
+    #[arg(long, value_name = "PART", value_delimiter = ',', hide_short_help = true)]
+    pub(crate) freeze: Vec<Freeze>,
+    /// Score that selects the best weights: mean-iou, pixel-accuracy or loss
+    #[arg(long, value_name = "SCORE", hide_short_help = true)]
     pub(crate) best_by: Option<Criterion>,
-    /// End a phase after so many epochs without a better validation
+    /// Early stopping: end a phase after this many epochs without improvement
     #[arg(long, value_name = "N", value_parser = positive)]
     pub(crate) patience: Option<usize>,
     /// Channels of the network's first block
     #[arg(long, value_name = "N", value_parser = positive)]
     pub(crate) width: Option<usize>,
-    /// float32, tf32 (NVIDIA GPUs) or bf16 (libtorch)
-    #[arg(long, value_name = "PRECISION")]
+    /// float32, tf32 (NVIDIA GPUs) or bf16 (libtorch) [default: the recipe's, float32 if it names none]
+    #[arg(long, value_name = "PRECISION", help_heading = HARDWARE)]
     pub(crate) precision: Option<Precision>,
-    /// Activation checkpointing: recompute activations in the backward pass (less memory, more time)
-    #[arg(long)]
+    /// Activation checkpointing: recompute activations in the backward pass (less memory, slower)
+    #[arg(long, help_heading = HARDWARE, hide_short_help = true)]
     pub(crate) checkpointing: bool,
 }
 
 /// How a network is trained: options without effect on a random forest.
 #[derive(Debug, Args)]
 pub(crate) struct NetworkTraining {
-    /// Folder with a folder for each image, which holds images/ with the image and masks/ with its masks
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["train_list", "images"])]
+    /// Folder with one subfolder per image: images/ holds the image, masks/ its masks
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["train_list", "images"], help_heading = DATA)]
     pub(crate) mask_folders: Option<PathBuf>,
-    /// Folder of validation images with their masks, as --mask-folders
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["val_list", "val_fraction"])]
+    /// The same for validation images
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["val_list", "val_fraction"], help_heading = DATA)]
     pub(crate) val_mask_folders: Option<PathBuf>,
-    /// Train all classes but the first as one
-    #[arg(long)]
+    /// Train all classes but the first as one class
+    #[arg(long, help_heading = DATA, hide_short_help = true)]
     pub(crate) merge_classes: bool,
     /// Re-initialise the classification head
-    #[arg(long, requires = "weights")]
+    #[arg(long, requires = "weights", help_heading = DATA)]
     pub(crate) new_head: bool,
-    /// Start even if the estimated memory exceeds what is free
-    #[arg(long)]
-    pub(crate) ignore_memory: bool,
-    /// Write a sheet of training samples as the network would see them, and stop
-    #[arg(long, value_name = "FILE.png", conflicts_with_all = ["output_path", "overwrite"])]
+    /// Draw training samples as the network sees them, after augmentation, and exit
+    #[arg(long, value_name = "FILE.png", conflicts_with_all = ["output_path", "overwrite"], help_heading = OUTPUT)]
     #[arg(conflicts_with_all = ["cache", "max_time", "save_every", "validation_images", "save_epoch", "ignore_memory"])]
     pub(crate) show_augmented: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) procedure: Procedure,
+    /// Train even if the estimated memory exceeds what is free
+    #[arg(long, help_heading = HARDWARE, hide_short_help = true)]
+    pub(crate) ignore_memory: bool,
     #[command(flatten)]
     pub(crate) limits: Limits,
+    #[command(flatten)]
+    pub(crate) procedure: Procedure,
 }
 
-/// What may be used and what is kept; a resumed run takes all of these, too.
+/// What may be used and what is kept; these options also go with `--resume`.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Limits and images")]
 pub(crate) struct Limits {
-    /// Threads that read and prepare images
-    #[arg(long, default_value_t = 2, value_name = "N", value_parser = threads)]
-    pub(crate) workers: usize,
-    /// Save and stop after this time, such as 90m or 1h30m
-    #[arg(long, value_name = "TIME", value_parser = span)]
-    pub(crate) max_time: Option<Duration>,
-    /// Also save within an epoch, at this interval; none saves only at the end of each
-    #[arg(long, value_name = "TIME", value_parser = interval, default_value = "10m")]
-    pub(crate) save_every: Interval,
-    /// Keep decoded images in this much memory, 0 for none [default: a part of what is free, where that is known]
-    #[arg(long, value_name = "SIZE", value_parser = bytes_or_none)]
-    pub(crate) cache: Option<u64>,
-    /// Also keep the weights of every Nth epoch, as epochs/epoch_NNNN.safetensors in the run folder
-    #[arg(long, value_name = "N", value_parser = positive)]
-    pub(crate) save_epoch: Option<usize>,
-    /// Draw so many of the best and of the worst validation images of each epoch, into validation/
-    #[arg(long, alias = "validation-pictures", value_name = "N", default_value_t = 0)]
+    /// Draw this many of the best and the worst validation images of each epoch, into validation/ of the run
+    #[arg(long, alias = "validation-pictures", value_name = "N", default_value_t = 0, help_heading = OUTPUT)]
     pub(crate) validation_images: usize,
+    /// Also keep the weights of every Nth epoch, as epochs/epoch_NNNN.safetensors in the run folder
+    #[arg(long, value_name = "N", value_parser = positive, help_heading = OUTPUT, hide_short_help = true)]
+    pub(crate) save_epoch: Option<usize>,
+    /// Save a checkpoint at this interval within an epoch, such as 10m; or none
+    #[arg(long, value_name = "TIME", value_parser = interval, default_value = "10m")]
+    #[arg(help_heading = OUTPUT, hide_short_help = true)]
+    pub(crate) save_every: Interval,
+    /// Save and stop after this time, such as 90m or 1h30m
+    #[arg(long, value_name = "TIME", value_parser = span, help_heading = OUTPUT)]
+    pub(crate) max_time: Option<Duration>,
+    /// Threads that read and prepare images
+    #[arg(long, default_value_t = 2, value_name = "N", value_parser = threads, help_heading = HARDWARE)]
+    pub(crate) workers: usize,
+    /// Memory for decoded images, such as 4GiB; 0 for none [default: up to a quarter of the free memory]
+    #[arg(long, value_name = "SIZE", value_parser = bytes_or_none, help_heading = HARDWARE, hide_short_help = true)]
+    pub(crate) cache: Option<u64>,
 }
 
 /// What a resumed run takes besides its [`Limits`].
 const RESUMED: [&str; 3] = ["--resume", "--num-epoch", "--device"];
 
-/// Refuses flags that cannot change a run that goes on.
+/// Names every way to give images and labels, where none is taken.
+pub(super) fn check_data(train: &Train) -> Result<(), String> {
+    let given = train.train_list.is_some()
+        || train.images.is_some()
+        || train.network.mask_folders.is_some()
+        || train.forest.label_csv.is_some()
+        || train.resume.is_some();
+    if given {
+        return Ok(());
+    }
+    Err("no training data: give --images DIR and --labels DIR; --train-list FILE (with --label-list FILE); --mask-folders DIR; \
+         or, for a random forest, --label-csv FILE.csv. To continue a run: --resume RUN"
+        .into())
+}
+
+/// Refuses options that cannot change a run that is resumed.
 pub(super) fn check_resume(train: &Train) -> Result<(), String> {
     let Some(run) = &train.resume else { return Ok(()) };
     let mut wrong = train.given.of::<Train>();
@@ -162,8 +178,8 @@ pub(super) fn check_resume(train: &Train) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "{} cannot be used with --resume: a run goes on with its own settings (of which --num-epoch alone may change); to \
-         train on from its weights: segtool train ... --weights {} --output-path NEW",
+        "{} cannot be used with --resume: a run continues with its own settings, of which only --num-epoch may change; to \
+         start a new training from its weights: segtool train ... --weights {} --output-path NEW",
         wrong.join(" and "),
         run.display()
     ))

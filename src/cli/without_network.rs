@@ -10,6 +10,7 @@ use segtool::metric::{BoundaryWidth, Convention};
 use segtool::nn::device::DeviceChoice;
 use segtool::tools::rgb2gray::Alpha;
 
+use super::headings::{CONVERSION, DATA, FIGURE, HARDWARE, IMAGES, OUTPUT, SCORING};
 use super::positive;
 
 /// The columns of the table of classes.
@@ -27,132 +28,147 @@ pub(crate) enum Column {
 #[derive(Debug, Args)]
 #[command(group(clap::ArgGroup::new("source").required(true).args(["list_predict", "predictions", "run", "merge"])))]
 #[command(group(clap::ArgGroup::new("truth").args(["labels", "mask_folders"])))]
-#[command(after_help = "\
+#[command(
+    override_usage = "\
+segtool metrics --predictions DIR --labels DIR [OPTIONS]
+       segtool metrics --list-predict FILE [--list-true FILE] [OPTIONS]
+       segtool metrics --run RUN [--images DIR --labels DIR] [OPTIONS]
+       segtool metrics --merge FILE...",
+    after_help = "`segtool metrics --help` lists all options, with examples.",
+    after_long_help = "\
 Examples:
+  segtool metrics --predictions predictions --labels masks --dataset camvid
   segtool metrics --list-predict P.txt --list-true L.txt --num-class 150
-  segtool metrics --predictions predictions/ --labels masks/ --dataset camvid --sort iou --confusion confusion.png
-  segtool metrics --run runs/seeps --per-image images.csv
-  segtool metrics --list-predict share7.txt --list-true labels7.txt --dataset seeps --partial share7.json
+  segtool metrics --run runs/seeps --per-image images.csv --sort iou \\
+      --confusion confusion.png
+  segtool metrics --list-predict share7.txt --list-true labels7.txt \\
+      --dataset seeps --partial share7.json
   segtool metrics --merge share*.json --json
 
-Without --dataset, label values are 1..K and all others mean not labelled, as in the
-Capstone's script. A class that neither occurs nor was predicted scores 0, and means are over
-all K classes. --convention scores as another project does:
-  capstone  values 1..K, others not labelled; absent classes score 0
-  csail     the same, but under labels above K every prediction is wrong
-  semseg    values 0..K-1, 255 not labelled; absent classes score 0
-  mmseg     values 0..K-1, 255 not labelled; absent classes are left out of the means
-  paddle    values 0..K-1, 255 not labelled; absent classes score 0; accuracy over the
-            pixels predicted as some class
-  nnunet    values 0..K-1; IoU and Dice of each image, averaged over images; means
-            without value 0, not a number if a class is in no image
-Values that are none of these are an error of that pair; with capstone and csail they are let
-through with a note, unless there is --strict. A value that occurs and counts as not labelled by
-convention alone is noted, with the way to count it.
-With --dataset or --run, the label values are the data set's.")]
+With --dataset or --run, label values mean what the data set says. Without, they
+follow --convention, whose default is that of the Capstone's script:
+  capstone  classes have the values 1 to K, all others are not labelled; a
+            class without a pixel scores 0, and means are over all K classes
+  csail     the same, but where the label is above K, any prediction is wrong
+  semseg    values 0 to K-1, 255 is not labelled; absent classes score 0
+  mmseg     values 0 to K-1, 255 is not labelled; means leave out absent classes
+  paddle    values 0 to K-1, 255 is not labelled; absent classes score 0;
+            accuracy is over the pixels predicted as some class
+  nnunet    values 0 to K-1; IoU and Dice of each image, averaged over images;
+            means leave out value 0, and are not a number if a class is in no
+            image
+Any other value is an error of that pair; capstone and csail accept it with a
+note, unless --strict is given."
+)]
 pub(crate) struct Metrics {
-    /// List of predictions (.npy, or label images), or of predictions and label images in each line; also --List_predict
-    #[arg(long, value_name = "FILE")]
-    pub(crate) list_predict: Option<PathBuf>,
-    /// List of label images, in the same order
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["predictions", "merge"])]
-    pub(crate) list_true: Option<PathBuf>,
-    /// Folder of predictions, paired with --labels by file stem
-    #[arg(long, value_name = "DIR", requires = "truth")]
+    /// Folder of predictions (.npy or label images), matched to --labels by file stem
+    #[arg(long, value_name = "DIR", requires = "truth", help_heading = DATA)]
     pub(crate) predictions: Option<PathBuf>,
     /// Folder of label images
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["list_true", "list_predict", "merge"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["list_true", "list_predict", "merge"], help_heading = DATA)]
     pub(crate) labels: Option<PathBuf>,
-    /// Instead of --labels: folder with a folder for each image, which holds images/ with the image and masks/ with its
-    /// masks; with --run, these images are predicted
+    /// List of predictions; each line may also name the label image (also --List_predict)
+    #[arg(long, value_name = "FILE", help_heading = DATA)]
+    pub(crate) list_predict: Option<PathBuf>,
+    /// List of label images, in the same order
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["predictions", "merge"], help_heading = DATA)]
+    pub(crate) list_true: Option<PathBuf>,
+    /// Instead of --labels: folder with one subfolder per image, where images/ holds the image and masks/ its masks; with
+    /// --run, these images are predicted
     #[arg(long, value_name = "DIR", conflicts_with_all = ["labels", "list_true", "list_predict", "merge", "images", "image_list"])]
+    #[arg(help_heading = DATA)]
     pub(crate) mask_folders: Option<PathBuf>,
-    /// Score a run's own predictions, without files in between; of its validation images, if no others are given
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["dataset", "num_class", "merge_classes"])]
+    /// Predict with this run and score, without files in between [default images: the run's validation images]
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["dataset", "num_class", "merge_classes"], help_heading = DATA)]
     pub(crate) run: Option<PathBuf>,
-    /// With --run: folder of images, paired with --labels by file stem
-    #[arg(long, value_name = "DIR", requires_all = ["run", "labels"])]
+    /// With --run: folder of images, matched to --labels by file stem
+    #[arg(long, value_name = "DIR", requires_all = ["run", "labels"], help_heading = DATA)]
     #[arg(conflicts_with_all = ["list_predict", "predictions", "merge", "image_list"])]
     pub(crate) images: Option<PathBuf>,
-    /// With --run: list of images, in the order of --list-true, or of images and label images in each line
-    #[arg(long, value_name = "FILE", requires = "run")]
+    /// With --run: list of images, in the order of --list-true; or each line also names the label image
+    #[arg(long, value_name = "FILE", requires = "run", help_heading = DATA, hide_short_help = true)]
     #[arg(conflicts_with_all = ["list_predict", "predictions", "merge"])]
     pub(crate) image_list: Option<PathBuf>,
-    /// Add up counts that --partial wrote
-    #[arg(long, value_name = "FILE", num_args = 1..)]
+    /// Add up counts written by --partial
+    #[arg(long, value_name = "FILE", num_args = 1.., help_heading = DATA, hide_short_help = true)]
     #[arg(conflicts_with_all = ["dataset", "num_class", "merge_classes", "boundary", "per_image", "strict"])]
     pub(crate) merge: Vec<PathBuf>,
-    /// Number of classes, for label values as the convention has them [default: 150, ADE20K's, as in the Capstone's script]
-    #[arg(long, value_name = "K", value_parser = positive, conflicts_with = "dataset")]
-    pub(crate) num_class: Option<usize>,
-    /// A built-in data set, a .toml file or a run folder: class names and label values
-    #[arg(long, value_name = "NAME|FILE|RUN")]
+    /// Data set with class names and label values: a built-in name, a .toml file or a run folder
+    #[arg(long, value_name = "NAME|FILE|RUN", help_heading = SCORING)]
     pub(crate) dataset: Option<String>,
-    /// Score all classes but the first as one
-    #[arg(long, requires = "dataset", conflicts_with_all = ["num_class", "run", "merge"])]
-    pub(crate) merge_classes: bool,
-    /// Whose way of scoring: capstone, csail, semseg, mmseg, paddle or nnunet [default: capstone]
-    #[arg(long, value_name = "PROJECT")]
+    /// Number of classes, with label values as in --convention [default: 150, as in the Capstone's script]
+    #[arg(long, value_name = "K", value_parser = positive, conflicts_with = "dataset", help_heading = SCORING)]
+    pub(crate) num_class: Option<usize>,
+    /// Project whose way of scoring to follow: capstone, csail, semseg, mmseg, paddle or nnunet [default: capstone]
+    #[arg(long, value_name = "PROJECT", help_heading = SCORING)]
     pub(crate) convention: Option<Convention>,
-    /// Label value of the first class; the convention's by default
+    /// Label value of the first class [default: the convention's]
     #[arg(long, value_name = "V", requires = "num_class", conflicts_with_all = ["dataset", "run", "merge"])]
+    #[arg(help_heading = SCORING, hide_short_help = true)]
     pub(crate) first_label: Option<u16>,
-    /// Label values that mean "not labelled", such as 255, -1, -9999 or nan, instead of the convention's or besides the data
-    /// set's
+    /// Label values that mean "not labelled", such as 255, -1, -9999 or nan; in place of the convention's, or in addition
+    /// to the data set's
     #[arg(long, value_name = "V", value_delimiter = ',', allow_negative_numbers = true, conflicts_with = "merge")]
+    #[arg(help_heading = SCORING)]
     pub(crate) ignore_label: Vec<StoredNumber>,
-    /// Score boundaries too: so many pixels wide, or a share of the diagonal such as 2%
-    #[arg(long, value_name = "WIDTH")]
+    /// Score all classes but the first as one class
+    #[arg(long, requires = "dataset", conflicts_with_all = ["num_class", "run", "merge"])]
+    #[arg(help_heading = SCORING, hide_short_help = true)]
+    pub(crate) merge_classes: bool,
+    /// Also score boundaries of this width: pixels, or a share of the image diagonal such as 2%
+    #[arg(long, value_name = "WIDTH", help_heading = SCORING)]
     pub(crate) boundary: Option<BoundaryWidth>,
-    /// Order of the classes in the table, best first
-    #[arg(long, value_name = "COLUMN", ignore_case = true)]
+    /// Stop at the first pair that cannot be scored, instead of skipping it
+    #[arg(long, help_heading = SCORING)]
+    pub(crate) strict: bool,
+    /// With --run, sigmoid networks: minimum probability of a class [default: the run's]
+    #[arg(long, value_name = "P", value_parser = super::threshold, requires = "run", help_heading = SCORING)]
+    #[arg(conflicts_with_all = ["list_predict", "predictions", "merge"], hide_short_help = true)]
+    pub(crate) threshold: Option<f64>,
+    /// Sort the classes by index, name, iou, dice, accuracy, precision or pixels, best first [default: index]
+    #[arg(long, value_name = "COLUMN", ignore_case = true, help_heading = OUTPUT, hide_possible_values = true)]
     pub(crate) sort: Option<Column>,
-    /// Worst classes first; by IoU, unless --sort says otherwise
-    #[arg(long)]
+    /// Sort the worst classes first, by IoU unless --sort is given
+    #[arg(long, help_heading = OUTPUT)]
     pub(crate) worst_first: bool,
     /// Print one JSON object instead of a table
-    #[arg(long, conflicts_with = "csv")]
+    #[arg(long, conflicts_with = "csv", help_heading = OUTPUT)]
     pub(crate) json: bool,
     /// Print the classes as CSV instead of a table
-    #[arg(long)]
+    #[arg(long, help_heading = OUTPUT)]
     pub(crate) csv: bool,
-    /// Write accuracy and IoU of every image
-    #[arg(long, value_name = "FILE.csv")]
+    /// Write accuracy and IoU of each image
+    #[arg(long, value_name = "FILE.csv", help_heading = OUTPUT)]
     pub(crate) per_image: Option<PathBuf>,
-    /// Write the confusion matrix: as an image (shares of each label), or as counts, K rows (labels) of K + 1 columns
-    /// (predictions, the last of no class)
-    #[arg(long, value_name = "FILE.png|csv|npy")]
+    /// Write the confusion matrix: as a figure (.png, row-normalised), or as counts (.csv, .npy) with one row per label
+    /// and one column per prediction, the last for predictions that are no class
+    #[arg(long, value_name = "FILE.png|csv|npy", help_heading = OUTPUT)]
     pub(crate) confusion: Option<PathBuf>,
-    /// Write the counts for --merge
-    #[arg(long, value_name = "FILE")]
+    /// Write the counts, to be added up with --merge
+    #[arg(long, value_name = "FILE", help_heading = OUTPUT, hide_short_help = true)]
     pub(crate) partial: Option<PathBuf>,
-    /// Fail at the first pair that cannot be used, instead of leaving it out
-    #[arg(long)]
-    pub(crate) strict: bool,
     /// Threads [default: all cores; with --run, 2 that read images]
-    #[arg(long, value_name = "N", value_parser = super::threads, conflicts_with = "merge")]
+    #[arg(long, value_name = "N", value_parser = super::threads, conflicts_with = "merge", help_heading = HARDWARE)]
     pub(crate) workers: Option<usize>,
-    /// With --run, of a network with a sigmoid: a class is there above this probability; the run's own by default
-    #[arg(long, value_name = "P", value_parser = super::threshold, requires = "run")]
-    #[arg(conflicts_with_all = ["list_predict", "predictions", "merge"])]
-    pub(crate) threshold: Option<f64>,
-    /// With --run: auto, cpu, gpu, flex, libtorch or libtorch-cuda:N [default: auto, the best there is]
-    #[arg(long, value_name = "DEVICE", requires = "run")]
+    /// With --run: auto, cpu, gpu, flex, libtorch or libtorch-cuda:N [default: auto, the fastest available]
+    #[arg(long, value_name = "DEVICE", requires = "run", help_heading = HARDWARE)]
     #[arg(conflicts_with_all = ["list_predict", "predictions", "merge"])]
     pub(crate) device: Option<DeviceChoice>,
 }
 
 #[derive(Debug, Args)]
 #[command(group(clap::ArgGroup::new("input").required(true).multiple(true).args(["input_folder", "input_list", "images"])))]
-#[command(after_help = "\
+#[command(
+    after_help = "`segtool rgb2gray --help` has examples and the formulas of the methods.",
+    after_long_help = "\
 Examples:
   segtool rgb2gray --input-folder photos --output-folder gray --method gleam
-  segtool rgb2gray --input-list photos.txt --output-folder gray --method \"luma'\" --stretch
-  segtool rgb2gray --recursive --output-folder gray survey1/ survey2/ single.tif
+  segtool rgb2gray --input-list photos.txt --output-folder gray --stretch
+  segtool rgb2gray --recursive --output-folder gray survey1 survey2 single.tif
 
-Methods of Kanan and Cottrell, \"Color-to-Grayscale: Does the Method Matter in Image
-Recognition?\" (PLoS ONE 7(1): e29740), with channels R, G, B from 0 to 1 and R' = R^(1/2.2); a
-method with a prime is x^(1/2.2) of the one without:
+Methods, from Kanan and Cottrell, \"Color-to-Grayscale: Does the Method Matter in
+Image Recognition?\" (PLoS ONE 7(1): e29740), for channels R, G, B from 0 to 1 and
+R' = R^(1/2.2); a method with a prime is x^(1/2.2) of the one without:
   luminance, luminance'  0.3 R + 0.59 G + 0.11 B
   intensity, intensity'  (R + G + B) / 3
   gleam                  (R' + G' + B') / 3
@@ -160,38 +176,39 @@ method with a prime is x^(1/2.2) of the one without:
   lightness              CIELAB's L / 100 of 0.2126 R + 0.7152 G + 0.0722 B
   value, value'          max(R, G, B)
   luster                 (max(R, G, B) + min(R, G, B)) / 2
-Grey images keep their samples. Output is <name>.png, 8 bits a pixel, or 16 where the
-image has more.")]
+Greyscale images keep their samples. The output is <name>.png with 8 bits per
+pixel, or 16 where the image has more."
+)]
 pub(crate) struct Rgb2Gray {
-    /// Folder of images
-    #[arg(long, value_name = "DIR")]
-    pub(crate) input_folder: Option<PathBuf>,
-    /// List of images
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["input_folder", "images"])]
-    pub(crate) input_list: Option<PathBuf>,
     /// Images, or folders of images
     #[arg(value_name = "IMAGE")]
     pub(crate) images: Vec<PathBuf>,
-    /// Folder to write to; may be the input folder
-    #[arg(long, value_name = "DIR")]
-    pub(crate) output_folder: PathBuf,
-    /// The formula; luma' may be written luma-prime
-    #[arg(long, value_name = "METHOD", default_value_t = GrayMethod::Luminance)]
-    pub(crate) method: GrayMethod,
-    /// Go into sub-folders, and keep them
-    #[arg(long)]
+    /// Folder of images
+    #[arg(long, value_name = "DIR", help_heading = IMAGES)]
+    pub(crate) input_folder: Option<PathBuf>,
+    /// List of images, one per line
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["input_folder", "images"], help_heading = IMAGES)]
+    pub(crate) input_list: Option<PathBuf>,
+    /// Also convert the images in subfolders, and keep the folder structure
+    #[arg(long, help_heading = IMAGES)]
     pub(crate) recursive: bool,
-    /// Stretch each image from its darkest to its lightest grey
-    #[arg(long)]
+    /// Method (see --help); luma' can be written luma-prime
+    #[arg(long, value_name = "METHOD", default_value_t = GrayMethod::Luminance, help_heading = CONVERSION)]
+    pub(crate) method: GrayMethod,
+    /// Stretch the contrast of each image from its darkest to its lightest pixel
+    #[arg(long, help_heading = CONVERSION)]
     pub(crate) stretch: bool,
-    /// Lay transparent pixels over black or white, or ignore transparency
-    #[arg(long, value_name = "black|white|ignore", default_value_t = Alpha::Black)]
+    /// Transparent pixels: composite over black or white, or ignore transparency
+    #[arg(long, value_name = "black|white|ignore", default_value_t = Alpha::Black, help_heading = CONVERSION)]
     pub(crate) alpha: Alpha,
-    /// Make images again that are there already
-    #[arg(long)]
+    /// Folder to write to; may be the input folder
+    #[arg(long, value_name = "DIR", help_heading = OUTPUT)]
+    pub(crate) output_folder: PathBuf,
+    /// Replace images that already exist
+    #[arg(long, help_heading = OUTPUT)]
     pub(crate) overwrite: bool,
     /// Threads [default: all cores]
-    #[arg(long, value_name = "N", value_parser = super::threads)]
+    #[arg(long, value_name = "N", value_parser = super::threads, help_heading = HARDWARE)]
     pub(crate) workers: Option<usize>,
 }
 
@@ -200,84 +217,97 @@ pub(crate) struct Rgb2Gray {
 #[command(group(clap::ArgGroup::new("truth")))]
 #[command(group(clap::ArgGroup::new("shown").required(true).multiple(true)
     .args(["image_predict", "list_predict", "predictions", "label_list", "labels", "mask_folders"])))]
-#[command(after_help = "\
+#[command(
+    override_usage = "\
+segtool concat --predictions DIR --images DIR [--labels DIR] [OPTIONS]
+       segtool concat --list-predict FILE --image-list FILE [OPTIONS]
+       segtool concat --images DIR --labels DIR [OPTIONS]
+       segtool concat --image-predict FILE... [OPTIONS]",
+    after_help = "`segtool concat --help` lists all options, with examples.",
+    after_long_help = "\
 Examples:
-  segtool concat --image-predict ADE_val_00001772.npy --dataset ade20k --output-path figures
-  segtool concat --list-predict predictions/predictions.txt --image-list val_images.txt --label-list val_masks.txt \\
-      --dataset runs/seeps --titles --legend --errors --output-path figures
-  segtool concat --predictions predictions --images photos --num-class 150 --overlay 0.5 --prob --output-path figures
-  segtool concat --predictions predictions --mask-folders stage1_train --dataset earthquake --output-path figures
-  segtool concat --images cores --labels strokes --dataset core --layout vertical --titles --output-path figures
+  segtool concat --predictions predictions --images photos --labels masks \\
+      --dataset camvid --titles --legend --errors --output-path figures
+  segtool concat --list-predict predictions/predictions.txt \\
+      --image-list val_images.txt --label-list val_masks.txt \\
+      --dataset runs/seeps --output-path figures
+  segtool concat --predictions predictions --mask-folders stage1_train \\
+      --dataset earthquake --output-path figures
+  segtool concat --images cores --labels strokes --dataset core \\
+      --layout vertical --titles --output-path figures
+  segtool concat --image-predict ADE_val_00001772.npy --dataset ade20k
 
-Writes <stem>_concat.png for each prediction: image, label, prediction, errors and probability from left to right or, with
---layout vertical, from top to bottom; edge to edge unless there are titles or a legend. Without predictions, images and
-labels are drawn. Without --image-list, --images and --mask-folders, the image is the one of the same stem beside the
-prediction; of ADE_val_ and ADE_train_ predictions, image and label below data/ADEChallengeData2016, as in the Capstone's
-script. Samples of 16 bits and floats are stretched between their 2nd and 98th percentile.")]
+Writes one <stem>_concat.png per prediction: image, label, prediction, errors and
+probability from left to right, or from top to bottom with --layout vertical.
+Without predictions, images and labels are drawn. If no images are given, the one
+with the same stem beside the prediction is used; for ADE_val_ and ADE_train_
+predictions, image and label below data/ADEChallengeData2016, as in the
+Capstone's script. Samples of 16 bits and floats are stretched from their 2nd to
+their 98th percentile."
+)]
 pub(crate) struct Concat {
-    /// Predictions (.npy, or label images), or a list of them
-    #[arg(long, value_name = "FILE|LIST", group = "predicted", num_args = 1..)]
-    pub(crate) image_predict: Vec<PathBuf>,
-    /// List of predictions
-    #[arg(long, value_name = "FILE", group = "predicted")]
-    pub(crate) list_predict: Option<PathBuf>,
     /// Folder of predictions (.npy)
-    #[arg(long, value_name = "DIR", group = "predicted")]
+    #[arg(long, value_name = "DIR", group = "predicted", help_heading = DATA)]
     pub(crate) predictions: Option<PathBuf>,
-    /// List of images, in the order of the predictions
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["images", "predictions"])]
-    pub(crate) image_list: Option<PathBuf>,
-    /// Folder of images, matched by file stem, or of folders as --mask-folders takes them; a single file for a single
-    /// prediction
-    #[arg(long, value_name = "DIR|FILE")]
+    /// List of predictions
+    #[arg(long, value_name = "FILE", group = "predicted", help_heading = DATA)]
+    pub(crate) list_predict: Option<PathBuf>,
+    /// Predictions (.npy or label images), or a list of them
+    #[arg(long, value_name = "FILE|LIST", group = "predicted", num_args = 1.., help_heading = DATA)]
+    pub(crate) image_predict: Vec<PathBuf>,
+    /// Folder of images, matched by file stem, or of folders as --mask-folders takes them; one file for one prediction
+    #[arg(long, value_name = "DIR|FILE", help_heading = DATA)]
     pub(crate) images: Option<PathBuf>,
-    /// List of label images, in the order of the predictions
-    #[arg(long, value_name = "FILE", group = "truth", conflicts_with = "predictions")]
-    pub(crate) label_list: Option<PathBuf>,
-    /// Folder of label images, matched by file stem; a single file for a single prediction
-    #[arg(long, value_name = "DIR|FILE", group = "truth")]
+    /// List of images, in the order of the predictions
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["images", "predictions"], help_heading = DATA)]
+    pub(crate) image_list: Option<PathBuf>,
+    /// Folder of label images, matched by file stem; one file for one prediction
+    #[arg(long, value_name = "DIR|FILE", group = "truth", help_heading = DATA)]
     pub(crate) labels: Option<PathBuf>,
-    /// Folder with a folder for each image, which holds images/ with the image and masks/ with its masks
-    #[arg(long, value_name = "DIR", group = "truth")]
+    /// List of label images, in the order of the predictions
+    #[arg(long, value_name = "FILE", group = "truth", conflicts_with = "predictions", help_heading = DATA)]
+    pub(crate) label_list: Option<PathBuf>,
+    /// Folder with one subfolder per image: images/ holds the image, masks/ its masks
+    #[arg(long, value_name = "DIR", group = "truth", help_heading = DATA)]
     pub(crate) mask_folders: Option<PathBuf>,
-    /// A built-in data set, a .toml file or a run folder: names, colours and label values
-    #[arg(long, value_name = "NAME|FILE|RUN", conflicts_with = "num_class")]
+    /// Data set with names, colours and label values: a built-in name, a .toml file or a run folder
+    #[arg(long, value_name = "NAME|FILE|RUN", conflicts_with = "num_class", help_heading = DATA)]
     pub(crate) dataset: Option<String>,
-    /// Number of classes, for label values 1..K; without this and --dataset, values are class numbers from 0
-    #[arg(long, value_name = "K", value_parser = positive)]
+    /// Number of classes, with label values 1 to K [default: values are class indices from 0]
+    #[arg(long, value_name = "K", value_parser = positive, help_heading = DATA)]
     pub(crate) num_class: Option<usize>,
-    /// Folder to write to
-    #[arg(long, value_name = "DIR", default_value = ".")]
-    pub(crate) output_path: PathBuf,
-    /// How panels are arranged: horizontal, or vertical, as for cores
-    #[arg(long, value_name = "LAYOUT", default_value_t = Layout::Horizontal)]
-    pub(crate) layout: Layout,
-    /// Lay label and prediction over the image with this opacity, 0 to 1
-    #[arg(long, value_name = "OPACITY", value_parser = opacity)]
+    /// Draw label and prediction over the image with this opacity, 0 to 1
+    #[arg(long, value_name = "OPACITY", value_parser = opacity, help_heading = FIGURE)]
     pub(crate) overlay: Option<f32>,
-    /// Also show where the prediction is right, wrong and not judged
-    #[arg(long, requires_all = ["truth", "predicted"])]
+    /// Add a panel of correct, wrong and unscored pixels
+    #[arg(long, requires_all = ["truth", "predicted"], help_heading = FIGURE)]
     pub(crate) errors: bool,
-    /// Also show the probability, from <stem>_prob.npy beside the prediction
-    #[arg(long, requires = "predicted")]
+    /// Add a panel of the probability, from <stem>_prob.npy beside the prediction
+    #[arg(long, requires = "predicted", help_heading = FIGURE)]
     pub(crate) prob: bool,
-    /// Name the panels
-    #[arg(long)]
+    /// Write a title above each panel
+    #[arg(long, help_heading = FIGURE)]
     pub(crate) titles: bool,
-    /// List the classes that occur below the panels, with colours and per cents of the labelled pixels
-    #[arg(long)]
+    /// Add a legend of the classes that occur, with their share of the labelled pixels
+    #[arg(long, help_heading = FIGURE)]
     pub(crate) legend: bool,
-    /// Enlarge or reduce the panels by this factor, 0.001 to 100
-    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = scale)]
+    /// Arrange panels horizontally or, as for cores, vertically
+    #[arg(long, value_name = "LAYOUT", default_value_t = Layout::Horizontal, help_heading = FIGURE)]
+    pub(crate) layout: Layout,
+    /// Scale the panels by this factor, 0.001 to 100
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = scale, help_heading = FIGURE)]
     pub(crate) scale: f64,
-    /// Reduce the panels until everything is at most so wide, in pixels
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    /// Maximum width of the figure in pixels; the panels are scaled down to fit
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = FIGURE)]
     pub(crate) max_width: Option<u32>,
-    /// png or jpeg
-    #[arg(long, value_name = "FORMAT", default_value_t = FigureFormat::Png)]
+    /// Folder to write to
+    #[arg(long, value_name = "DIR", default_value = ".", help_heading = OUTPUT)]
+    pub(crate) output_path: PathBuf,
+    /// File format: png or jpeg
+    #[arg(long, value_name = "FORMAT", default_value_t = FigureFormat::Png, help_heading = OUTPUT)]
     pub(crate) format: FigureFormat,
     /// Threads [default: all cores]
-    #[arg(long, value_name = "N", value_parser = super::threads)]
+    #[arg(long, value_name = "N", value_parser = super::threads, help_heading = HARDWARE)]
     pub(crate) workers: Option<usize>,
 }
 

@@ -10,6 +10,7 @@ pub(crate) mod info;
 pub(crate) mod metrics;
 mod overrides;
 pub(crate) mod predict;
+pub(crate) mod report;
 pub(crate) mod rgb2gray;
 mod start;
 mod stop;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use segtool::data::{Dataset, find_images_or_ids, read_list};
+use segtool::data::{Dataset, find_images_or_ids, read_list, shell_word};
 use segtool::predict::{Along, Choices, Options, Outputs, Predictor, Procedure, Summary, Target};
 use segtool::recipe::{Kind, NetworkRecipe};
 use segtool::run::Run;
@@ -15,6 +15,9 @@ use super::stop::Stop;
 use crate::cli::{Chosen, ForestPrediction, NetworkPrediction, Predict};
 use crate::exit::{Exit, wrong_usage};
 use crate::ui::{self, Progress};
+
+/// Where predictions go if no folder is given.
+const FOLDER: &str = "predictions";
 
 pub(crate) fn run(mut arguments: Predict) -> Result<Exit> {
     take_run_for_weights(&mut arguments);
@@ -37,10 +40,18 @@ pub(crate) fn run(mut arguments: Predict) -> Result<Exit> {
     let outputs = outputs(&arguments, inputs.len())?;
     let stop = Stop::on_signal()?;
     let read = files_read(&arguments);
-    let target =
-        Target { folder: &arguments.output_path, overwrite: arguments.overwrite, read: &read, stop: Some(stop.flag()) };
+    let folder = match &arguments.output_path {
+        Some(folder) => folder.clone(),
+        None if arguments.overwrite => FOLDER.into(),
+        None => predictor.free_folder(Path::new(FOLDER), &inputs, &outputs, &options)?,
+    };
+    let target = Target { overwrite: arguments.overwrite, read: &read, stop: Some(stop.flag()), ..Target::new(&folder) };
     let summary = predictor.predict_files(&inputs, &target, &outputs, &options, &progress)?;
-    finish(&summary, inputs.len(), &arguments.output_path, &stop)
+    let exit = finish(&summary, inputs.len(), &folder, &stop)?;
+    if exit == Exit::Done {
+        say_next(&arguments, &folder);
+    }
+    Ok(exit)
 }
 
 /// Refuses options that would have no effect on this kind of model.
@@ -71,6 +82,13 @@ fn take_run_for_weights(arguments: &mut Predict) {
 fn files_read(arguments: &Predict) -> Vec<PathBuf> {
     let named = arguments.weights.iter().chain(&arguments.dataset).chain(&arguments.recipe).map(PathBuf::from);
     arguments.input_list.iter().cloned().chain(named).collect()
+}
+
+/// Says how to score the predictions.
+fn say_next(arguments: &Predict, folder: &Path) {
+    let dataset = arguments.run.as_deref().map(shell_word).or_else(|| arguments.dataset.clone());
+    let dataset = dataset.map_or_else(String::new, |dataset| format!(" --dataset {dataset}"));
+    ui::say(&format!("next: segtool metrics --predictions {} --labels LABELS{dataset}", shell_word(folder)));
 }
 
 /// Says what became of the images.

@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use segtool::base::files::check_writable;
 use segtool::base::inputs::ReadFiles;
+use segtool::data::shell_word;
 use segtool::nn::device::DeviceChoice;
 use segtool::report::ForestReport;
 use segtool::run::{NetworkRun, RunLock};
@@ -157,10 +158,7 @@ fn finish(folder: &Path, device: DeviceChoice, outcome: &Outcome, stop: &Stop) -
             let best = best.map_or_else(String::new, |best| format!(", best validation mean IoU {best:.4}"));
             ui::result(&format!("trained: {}{best}", folder.display()));
             ui::say(&format!("report: {}", folder.join("report.html").display()));
-            ui::say(&format!(
-                "predict with: segtool predict --run {} --color --output-path predictions IMAGE...",
-                folder.display()
-            ));
+            ui::say(&format!("next: segtool predict --run {} --overlay IMAGES", shell_word(folder)));
             Exit::Done
         }
         Outcome::Stopped(Some(position)) => {

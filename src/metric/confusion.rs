@@ -11,7 +11,7 @@ use crate::base::{Result, require};
 /// predictions that are no class at all, which are wrong but take part in the totals. Below the classes, one row holds
 /// labels that are no class, under which everything is wrong, and one the pixels without a label, which take part in
 /// nothing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfusionMatrix {
     classes: usize,
     counts: Vec<u64>,

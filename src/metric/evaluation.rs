@@ -1,11 +1,11 @@
 //! Scores on pixels that a classifier did not learn from.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{AbsentClass, ConfusionMatrix, Scores};
 
 /// Counts on pixels that were not learnt from.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
     /// Pixels by label and prediction.
     #[serde(skip)]
@@ -25,6 +25,13 @@ pub struct Evaluation {
 }
 
 impl Evaluation {
+    /// Scores of counts `[label, prediction]`.
+    pub(crate) fn of_counts(counts: &[Vec<u64>]) -> Self {
+        let mut matrix = ConfusionMatrix::new(counts.len());
+        matrix.add_counts(&counts.concat());
+        Self::new(matrix)
+    }
+
     /// Scores of these counts.
     pub fn new(matrix: ConfusionMatrix) -> Self {
         let scores = Scores::new(&matrix, AbsentClass::LeftOut);

@@ -1,5 +1,6 @@
 //! Scores from one integer confusion matrix. Knows no tensor.
 
+mod baseline;
 mod boundary;
 mod cases;
 mod confusion;
@@ -8,6 +9,7 @@ mod evaluation;
 mod scores;
 mod tally;
 
+pub use baseline::Baseline;
 pub use boundary::{BoundaryCounts, BoundaryWidth, add_boundaries};
 pub use cases::{CaseSums, Sum};
 pub use confusion::{Areas, Codes, ConfusionMatrix};

@@ -135,6 +135,17 @@ impl Predictor {
         self.model.work(options, None)?.one(name, image)
     }
 
+    /// The first of the folders `base`, `base-2`, `base-3`, ... that holds no results of other weights, options or images.
+    pub fn free_folder(
+        &self,
+        base: &Path,
+        inputs: &[PathBuf],
+        outputs: &Outputs,
+        options: &Options,
+    ) -> Result<PathBuf> {
+        target::free_folder(base, inputs, outputs, &self.maker(options)?)
+    }
+
     /// Predicts files and writes what `outputs` says for each into the folder of `target`, `predictions.json`, which says
     /// what made them, and `predictions.txt`, the list of what was written. Reading, computing and writing overlap. An
     /// image that cannot be read is reported and left out; a result that cannot be written ends the work.

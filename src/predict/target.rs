@@ -54,6 +54,26 @@ impl<'a> Target<'a> {
     }
 }
 
+/// The first of `base`, `base-2`, `base-3`, ... that may take these results: it holds none of other makers or images.
+pub(crate) fn free_folder(base: &Path, inputs: &[PathBuf], outputs: &Outputs, maker: &Maker) -> Result<PathBuf> {
+    let numbered = (2..).map(|number| {
+        let mut name = base.as_os_str().to_owned();
+        name.push(format!("-{number}"));
+        PathBuf::from(name)
+    });
+    for folder in std::iter::once(base.to_path_buf()).chain(numbered) {
+        let claim = Claim::new(&Target::new(&folder), inputs, outputs, maker).map(drop);
+        match (claim, Record::read(&folder)) {
+            (Ok(()), Ok(record)) if record.iter().flat_map(|r| &r.makers).all(|other| other.is_same(maker)) => {
+                return Ok(folder);
+            }
+            (Ok(()) | Err(Error::Occupied { .. }), _) => {}
+            (Err(fault), _) => return Err(fault),
+        }
+    }
+    unreachable!("there are more numbers than folders")
+}
+
 /// What is to be written into a folder: checked, but not begun.
 #[derive(Debug)]
 pub(crate) struct Claim<'a> {

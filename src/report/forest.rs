@@ -1,12 +1,13 @@
 //! What came of a training: `scores.json`, and `report.html` to look at.
 
 use std::fmt::Write;
+use std::path::Path;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::tables::{class_table, confusion};
 use super::text::{duration, escaped, score};
-use super::{Page, section, tile};
+use super::{Page, SamplePrediction, section, tile, viewer};
 use crate::base::Result;
 use crate::base::files::write_bytes;
 use crate::base::named_enum::classes_that;
@@ -17,7 +18,7 @@ use crate::metric::Evaluation;
 use crate::run::{ForestRun, ForestRunConfig};
 
 /// Labels of a class.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClassReport {
     /// Its name.
     pub name: String,
@@ -28,7 +29,7 @@ pub struct ClassReport {
 }
 
 /// What a tap, or one of its channels, contributes to the forest: mean decrease of impurity, of 1 in all.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Importance {
     /// The tap, with its scale and channel.
     pub name: String,
@@ -55,7 +56,7 @@ fn explained(name: &str) -> String {
 }
 
 /// What came of a training.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ForestReport {
     /// Labels of the classes.
     pub classes: Vec<ClassReport>,
@@ -128,8 +129,15 @@ impl ForestReport {
         lines
     }
 
-    /// Writes the page of a run.
-    pub(crate) fn write_html(&self, run: &ForestRun) -> Result<()> {
+    /// With the confusion matrices that files hold as plain counts.
+    pub(crate) fn restored(mut self) -> Self {
+        let all = [&mut self.by_region, &mut self.by_pixel, &mut self.validation, &mut self.out_of_bag];
+        all.into_iter().flatten().for_each(|found| *found = Evaluation::of_counts(&found.confusion));
+        self
+    }
+
+    /// Writes the page of a run, with `samples` of its images, to `path`.
+    pub(crate) fn write_html(&self, run: &ForestRun, path: &Path, samples: &[SamplePrediction]) -> Result<()> {
         let classes = Classes::of(&run.config.dataset);
         let recipe = &run.config.recipe;
         let page = Page {
@@ -137,9 +145,12 @@ impl ForestReport {
             status: "finished",
             facts: &self.facts(&run.config),
             tiles: &self.tiles(),
-            sections: &(self.labels() + &self.scores(&classes)? + &self.shares()),
+            sections: &(self.labels()
+                + &viewer("Labels and classification", samples, &classes)?
+                + &self.scores(&classes)?
+                + &self.shares()),
         };
-        write_bytes(&run.report_path(), page.html(recipe, &run.config.dataset)?.as_bytes())
+        write_bytes(path, page.html(recipe, &run.config.dataset)?.as_bytes())
     }
 
     fn facts(&self, config: &ForestRunConfig) -> Vec<(&'static str, String)> {

@@ -22,7 +22,7 @@ use crate::base::named_enum::classes_that;
 use crate::base::words::count;
 use crate::base::{Error, Result};
 use crate::draw::Classes;
-use crate::metric::{ConfusionMatrix, Scores};
+use crate::metric::{AbsentClass, Baseline, ConfusionMatrix, Scores};
 use crate::run::{NetworkRunConfig, Row, utc};
 use text::{duration, escaped, filled, score};
 
@@ -38,6 +38,8 @@ pub enum Status {
     Finished,
     /// It was asked to stop in this epoch, from 1.
     Stopped(usize),
+    /// It is in this epoch, from 1.
+    Running(usize),
 }
 
 /// What a report is made of.
@@ -112,7 +114,7 @@ impl Report<'_> {
             tiles: &self.tiles(),
             sections: &(section("training", "Training", &self.curves())
                 + &self.scores(&classes)?
-                + &self.viewer(&classes)?),
+                + &viewer("Predictions", self.samples, &classes)?),
         };
         page.html(recipe, &self.config.dataset)
     }
@@ -122,6 +124,7 @@ impl Report<'_> {
         match self.status {
             Status::Finished => "finished".into(),
             Status::Stopped(epoch) => format!("stopped in epoch {epoch} of {epochs}"),
+            Status::Running(epoch) => format!("training, epoch {epoch} of {epochs}"),
         }
     }
 
@@ -183,15 +186,16 @@ impl Report<'_> {
         let Some(matrix) = self.matrix.filter(|matrix| matrix.classes() == classes.names.len()) else {
             return Ok(section("classes", "Classes", &note(self.why_no_scores())));
         };
-        let scores = Scores::new(matrix, crate::metric::AbsentClass::LeftOut);
+        let scores = Scores::new(matrix, AbsentClass::LeftOut);
         let means = format!(
             "<p>Over {} labelled pixels of the validation set: mean class accuracy {}, mean F1 {}, \
-             frequency-weighted IoU {}, Cohen's kappa {}. Classes that neither occur nor were predicted are left out of means.</p>",
+             frequency-weighted IoU {}, Cohen's kappa {}. Classes that neither occur nor were predicted are left out of means.{}</p>",
             count(scores.pixels),
             score(Some(scores.mean_class_accuracy)),
             score(Some(scores.mean_dice)),
             score(Some(scores.frequency_weighted_iou)),
             score(Some(scores.kappa)),
+            baseline(matrix, classes)
         ) + &never_predicted(matrix, classes);
         let table = format!(r#"{means}<div class="scroll tall">{}</div>"#, tables::class_table(matrix, classes));
         let confusion = format!(
@@ -217,14 +221,28 @@ impl Report<'_> {
              segtool metrics --run."
         }
     }
+}
 
-    fn viewer(&self, classes: &Classes) -> Result<String> {
-        if self.samples.is_empty() {
-            return Ok(String::new());
-        }
-        let viewer = filled(VIEWER, &[("data", &samples::sample_data(self.samples, classes)?)]);
-        Ok(section("samples", "Predictions", &viewer))
+/// Images, labels and predictions to page through, if there are any.
+fn viewer(title: &str, samples: &[SamplePrediction], classes: &Classes) -> Result<String> {
+    if samples.is_empty() {
+        return Ok(String::new());
     }
+    let viewer = filled(VIEWER, &[("data", &samples::sample_data(samples, classes)?)]);
+    Ok(section("samples", title, &viewer))
+}
+
+/// A sentence on what predicting one class everywhere would score.
+fn baseline(matrix: &ConfusionMatrix, classes: &Classes) -> String {
+    let sentence = |Baseline { class, pixel_accuracy, mean_iou }| {
+        format!(
+            " Predicting {} everywhere would have a pixel accuracy of {} and a mean IoU of {}.",
+            escaped(&classes.names[class]),
+            score(Some(pixel_accuracy)),
+            score(Some(mean_iou))
+        )
+    };
+    Baseline::new(matrix, AbsentClass::LeftOut).map_or_else(String::new, sentence)
 }
 
 /// A sentence on the classes that occur and are never predicted, if there are any.

@@ -63,6 +63,11 @@ impl Gallery {
         Self { classes, chosen, kept: BTreeMap::new() }
     }
 
+    /// Whether the image at this place in the set was chosen.
+    pub(crate) fn wants(&self, index: usize) -> bool {
+        self.chosen.contains(&index)
+    }
+
     /// Takes an image in, if it was chosen. `index` is its place in the set.
     pub fn add(&mut self, index: usize, labels: &LabelMap, prediction: &LabelMap) {
         if self.chosen.contains(&index) {

@@ -87,6 +87,16 @@ impl RunLock {
         Ok(lock)
     }
 
+    /// Whether another process holds the lock of a folder. Changes nothing there.
+    pub(crate) fn is_held(folder: &Path) -> bool {
+        let Ok(file) = File::open(folder.join(LOCK)) else { return false };
+        match file.try_lock_shared() {
+            Ok(()) => false,
+            Err(TryLockError::WouldBlock) => true,
+            Err(TryLockError::Error(_)) => Holder::read(&file).is_some_and(|holder| holder.is_alive() != Some(false)),
+        }
+    }
+
     /// Refuses the lock of another folder.
     pub(crate) fn check_folder(&self, folder: &Path) -> Result<()> {
         let whole = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.into());

@@ -171,6 +171,14 @@ impl Run {
         }
     }
 
+    /// Its report.
+    pub fn report_path(&self) -> PathBuf {
+        match self {
+            Self::Network(run) => run.report_path(),
+            Self::Forest(run) => run.report_path(),
+        }
+    }
+
     /// The images and labels that it was trained and scored on.
     pub fn samples(&self) -> Result<Samples> {
         match self {

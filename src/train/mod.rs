@@ -5,6 +5,7 @@ pub mod network;
 
 mod job;
 mod plan;
+mod report;
 mod session;
 mod source;
 
@@ -15,6 +16,7 @@ use crate::base::Result;
 pub use job::{Job, Validation};
 pub use network::{Best, Ended, EventFile, Initial, Need, Position, is_out_of_memory, resume, resume_for};
 pub use plan::Plan;
+pub use report::write_report;
 pub use session::{Outcome, Session};
 pub use source::Source;
 

@@ -23,6 +23,8 @@ mod forest;
 mod forest_prediction;
 mod forest_refusals;
 mod forest_training;
+mod guide;
+mod help;
 mod hostile_files;
 mod image_formats;
 mod info;

@@ -11,7 +11,7 @@ use segtool::base::named_enum::classes_that;
 use segtool::data::Dataset;
 use segtool::draw::{heatmap, write_png};
 use segtool::image::write_count_npy;
-use segtool::metric::{AbsentClass, ClassScores, ConfusionMatrix, Convention, Scores, Tally};
+use segtool::metric::{AbsentClass, Baseline, ClassScores, ConfusionMatrix, Convention, Scores, Tally};
 use segtool::tools::score::Partial;
 use serde::Serialize;
 
@@ -46,7 +46,18 @@ pub(crate) struct Report {
     absent: usize,
     /// Names of the classes that occur in the labels, but in no prediction.
     never_predicted: Vec<String>,
+    /// What predicting the most frequent class everywhere would score.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    baseline: Option<Constant>,
     classes: Vec<Row>,
+}
+
+/// A prediction of one class everywhere.
+#[derive(Debug, Serialize)]
+struct Constant {
+    class: String,
+    pixel_accuracy: f64,
+    mean_iou: f64,
 }
 
 /// One class.
@@ -70,6 +81,13 @@ impl Report {
             name: class.name.clone(),
             scores,
         };
+        // nnU-Net's means are over the scores of single images.
+        let baseline = Baseline::new(&tally.matrix, convention.absent()).filter(|_| convention != Convention::Nnunet);
+        let constant = |Baseline { class, pixel_accuracy, mean_iou }| Constant {
+            class: dataset.classes[class].name.clone(),
+            pixel_accuracy,
+            mean_iou,
+        };
         let names = |classes: Vec<usize>| classes.into_iter().map(|i| dataset.classes[i].name.clone()).collect();
         Self {
             pixel_accuracy: scores.pixel_accuracy,
@@ -87,6 +105,7 @@ impl Report {
             convention: convention.to_string(),
             absent: tally.matrix.areas().iter().filter(|areas| areas.label + areas.prediction == 0).count(),
             never_predicted: names(tally.matrix.never_predicted()),
+            baseline: baseline.map(constant),
             classes: rows.map(row).collect(),
         }
     }
@@ -173,6 +192,14 @@ impl Report {
             ("mean boundary F-score", f_score),
         ];
         lines.extend(means.iter().filter_map(|(name, mean)| mean.map(|mean| format!("{name:22}  {mean:.6}"))));
+        lines.extend(self.baseline.as_ref().map(|baseline| {
+            format!(
+                "baseline, '{}' everywhere: pixel accuracy {:.4}, mean IoU {:.4}",
+                ui::one_line(&baseline.class),
+                baseline.pixel_accuracy,
+                baseline.mean_iou
+            )
+        }));
         lines.push(format!("Mean Accuracy is {:.6}", self.pixel_accuracy));
         lines.push(format!("Mean IOU is {:.6}", self.mean_iou));
         lines.join("\n")

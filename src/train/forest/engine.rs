@@ -7,6 +7,7 @@ use std::time::{Instant, SystemTime};
 use super::evaluate::Fitting;
 use super::labels::{LabelledImage, Loaded};
 use super::pixels::{Labelled, Samples, Seeing};
+use super::report::{QUICK, classified};
 use super::split::Split;
 use crate::base::event::{Event, Sink, Task};
 use crate::base::files::write_atomically;
@@ -23,7 +24,7 @@ use crate::predict::forest::ForestPredictor;
 use crate::predict::forest::budget::{Budget, Limits};
 use crate::predict::model::Model;
 use crate::recipe::ForestRecipe;
-use crate::report::{ClassReport, ForestReport, Importance};
+use crate::report::{ClassReport, ForestReport, Importance, SamplePrediction};
 use crate::run::{ForestRun, ForestRunConfig, Samples as RunSamples, utc, write_json};
 use crate::train::job::{Job, Validation};
 use crate::train::session::{Outcome, Session, refuse_own_weights};
@@ -113,7 +114,7 @@ impl Plan {
     pub(in crate::train) fn advice(&self) -> Vec<&'static str> {
         match self.weights {
             Some(_) => Vec::new(),
-            None => vec!["the encoder's weights are random; trained ones usually see more: `weights` vgg16-imagenet"],
+            None => vec!["the encoder's weights are random; pretrained ones usually do better: `weights` vgg16-imagenet"],
         }
     }
 }
@@ -175,7 +176,9 @@ pub(in crate::train) fn train(plan: Plan, folder: &Path, session: &Session<'_>) 
         let Some(found) = validate(&predictor, &plan, session)? else { return Ok(Outcome::Stopped(None)) };
         report.validation = Some(found);
     }
-    write(folder, &plan, (&predictor, &encoder), (session, began), &report)?;
+    let own = (&plan.dataset, session.cache_features);
+    let samples = classified(&predictor, &plan.images, own, QUICK, session.sink)?;
+    write(folder, &plan, (&predictor, &encoder), (session, began), (&report, &samples))?;
     Ok(Outcome::Finished { best: None, forest: Some(Box::new(report)) })
 }
 
@@ -389,7 +392,7 @@ fn write(
     plan: &Plan,
     (predictor, encoder): (&ForestPredictor, &FeatureEncoder),
     (session, began): (&Session<'_>, SystemTime),
-    report: &ForestReport,
+    (report, shown): (&ForestReport, &[SamplePrediction]),
 ) -> Result<()> {
     let whole = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
     let config = ForestRunConfig {
@@ -411,7 +414,7 @@ fn write(
     let fill = |run: &ForestRun| {
         save_encoder(encoder, &run.encoder_path())?;
         write_json(&run.scores_path(), report)?;
-        report.write_html(run)?;
+        report.write_html(run, &run.report_path(), shown)?;
         write_atomically(&run.forest_path(), |out| predictor.forest().write(out))
     };
     ForestRun::create_with(folder, config, &samples, fill).map(drop)

@@ -4,6 +4,7 @@ mod engine;
 mod evaluate;
 mod labels;
 mod pixels;
+pub(super) mod report;
 mod split;
 
 pub use engine::Plan;

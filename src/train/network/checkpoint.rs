@@ -7,6 +7,8 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
 
 use burn::module::Module;
 use burn::tensor::Bytes;
@@ -30,6 +32,9 @@ const BEST: &str = "best.safetensors";
 const OPTIMIZER: &str = "optimizer.bpk";
 const LOG: &str = "log.csv";
 const POSITION: &str = "position.json";
+/// How often and when to try again to read a save that is being replaced.
+const TRIES: usize = 20;
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// What is saved.
 pub(super) struct State<'a> {
@@ -145,11 +150,29 @@ impl Saved {
     /// Opens the last save of a run that no other process writes to.
     pub(super) fn open(run: &NetworkRun) -> Result<Self> {
         settle(run)?;
-        let folder = run.last_path();
-        if !is_there(&folder)? {
+        if !is_there(&run.last_path())? {
             let reason = "there is nothing to resume: the run has not saved yet; start it again with `overwrite`";
-            return Err(Error::content(&folder, reason));
+            return Err(Error::content(&run.last_path(), reason));
         }
+        Self::read(run)
+    }
+
+    /// Reads position and log of the last save, and changes nothing: another process may be training. While that replaces
+    /// a save, there is none for a moment.
+    pub(super) fn peek(run: &NetworkRun) -> Result<Self> {
+        let mut found = Self::read(run);
+        for _ in 0..TRIES {
+            if found.is_ok() {
+                break;
+            }
+            sleep(PAUSE);
+            found = Self::read(run);
+        }
+        found
+    }
+
+    fn read(run: &NetworkRun) -> Result<Self> {
+        let folder = run.last_path();
         let position: Position = read_json(&folder.join(POSITION))?;
         // Versions before this one saved no log.
         let own = folder.join(LOG);

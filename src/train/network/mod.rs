@@ -14,6 +14,7 @@ mod oom;
 mod pace;
 mod plan;
 mod record;
+pub(super) mod report;
 mod tensorboard;
 mod unread;
 

