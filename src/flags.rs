@@ -98,7 +98,7 @@ mod tests {
     fn fields_of_the_command_become_flags() {
         let flags = ["batch-size", "output-path", "orientation"].map(str::to_owned);
         let worded = |text: &str| in_these_flags(text, &flags);
-        assert_eq!(worded("take a smaller `batch_size`"), "take a smaller --batch-size");
+        assert_eq!(worded("use a smaller `batch_size`"), "use a smaller --batch-size");
         assert_eq!(worded("`width` is 0; choose another `output`"), "`width` is 0; choose another --output-path");
         assert_eq!(
             worded("`orientation` keeps `a` `output` as it is"),

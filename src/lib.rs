@@ -99,3 +99,12 @@ pub use predict::{Prediction, Predictor};
 pub use recipe::Recipe;
 pub use run::Run;
 pub use train::{Job, Outcome, Session, Source, Validation, train};
+
+/// The Rust code of README and guide, compiled by the documentation tests.
+#[cfg(doctest)]
+mod guide {
+    #[doc = include_str!("../README.md")]
+    struct Readme;
+    #[doc = include_str!("../docs/library.md")]
+    struct Library;
+}

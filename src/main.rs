@@ -44,9 +44,14 @@ fn main() -> std::process::ExitCode {
 /// What `--verbose` adds: what a report of a fault or of a slow command should say.
 fn say_cost(time: Duration) {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let memory = peak_memory(DeviceChoice::Flex).map_or_else(String::new, |bytes| format!(", peak memory {}", bytes_in_words(bytes)));
+    let memory = peak_memory(DeviceChoice::Flex)
+        .map_or_else(String::new, |bytes| format!(", peak memory {}", bytes_in_words(bytes)));
     let version = env!("CARGO_PKG_VERSION");
-    ui::say(&format!("segtool {version}, {} backends: {:.1} s on {cores} cores{memory}", backends(), time.as_secs_f64()));
+    ui::say(&format!(
+        "segtool {version}, {} backends: {:.1} s on {cores} cores{memory}",
+        backends(),
+        time.as_secs_f64()
+    ));
 }
 
 fn backends() -> &'static str {

@@ -318,8 +318,7 @@ mod tests {
     #[test]
     fn the_line_of_an_epoch_has_its_rate_and_the_time_that_all_others_take() {
         let line = epoch_line(&report(), 9);
-        let expected =
-            "epoch 3/9  learning rate 2.50e-4  loss 0.5000  12.0 s  4.00 images/s  waiting for data 25.0 %  2 hours left  \
+        let expected = "epoch 3/9  learning rate 2.50e-4  loss 0.5000  12.0 s  4.00 images/s  waiting for data 25.0 %  2 hours left  \
              best";
         assert_eq!(line, expected);
         let limited = Left { time: Duration::from_secs(600), by_deadline: true };

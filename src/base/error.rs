@@ -168,7 +168,7 @@ pub enum Error {
     },
     /// There is less memory than the work needs, as was found before it began.
     #[error(
-        "{work} needs about {} of memory, and {} may be used{}",
+        "{work} needs about {} of memory, but only {} may be used{}",
         bytes_in_words(*needed),
         bytes_in_words(*free),
         end_of_sentence(remedies)
@@ -219,11 +219,11 @@ pub enum Error {
     #[error("stopped")]
     Stopped,
     /// The device's memory does not suffice, as was found in the midst of the work.
-    #[error("the device's memory does not suffice{}. What was saved before is kept", end_of_sentence(self.remedies()))]
+    #[error("the device ran out of memory{}. What was saved before is kept", end_of_sentence(self.remedies()))]
     OutOfMemory,
     /// Weights became infinite or not a number.
     #[error(
-        "the weights are no longer numbers after epoch {epoch}, batch {batch}. Those saved before are kept{}",
+        "the weights became infinite or not a number at epoch {epoch}, batch {batch}. Those saved before are kept{}",
         end_of_sentence(self.remedies())
     )]
     NonFiniteWeights {

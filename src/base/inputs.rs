@@ -37,7 +37,7 @@ impl ReadFiles {
         let Some(input) = self.replaced_by(output) else { return Ok(()) };
         let same =
             if input == output { String::new() } else { format!(" (it is the same file as {})", input.display()) };
-        let reason = format!("is read, too: the result would overwrite the input{same}");
+        let reason = format!("is also an input: the result would overwrite it{same}");
         Err(Error::occupied(output, reason, [Remedy::Another(field)]))
     }
 }
@@ -82,7 +82,7 @@ mod tests {
             fs::hard_link(at("a.png"), at("hard.png")).unwrap();
             for link in ["soft.png", "hard.png"] {
                 let message = inputs.refuse(&at(link), "output").unwrap_err().to_string();
-                assert!(message.contains("would overwrite the input") && message.contains("a.png)"), "{message}");
+                assert!(message.contains("would overwrite it") && message.contains("a.png)"), "{message}");
                 assert!(message.ends_with("choose another `output`"), "{message}");
             }
         }

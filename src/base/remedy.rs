@@ -47,26 +47,26 @@ pub enum Remedy {
 
 impl fmt::Display for Remedy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const SAME_STEPS: &str = "(with `accumulate` for the same steps)";
+        const SAME_STEPS: &str = "(with `accumulate` to keep as many images in a step)";
         match self {
-            Self::SmallerBatch(None) => write!(f, "take a smaller `batch_size` {SAME_STEPS}"),
-            Self::SmallerBatch(Some(size)) => write!(f, "take `batch_size` {size} {SAME_STEPS}"),
-            Self::SmallerImages => f.write_str("train on smaller images, such as with `augment` crop=256"),
+            Self::SmallerBatch(None) => write!(f, "use a smaller `batch_size` {SAME_STEPS}"),
+            Self::SmallerBatch(Some(size)) => write!(f, "use `batch_size` {size} {SAME_STEPS}"),
+            Self::SmallerImages => f.write_str("train on smaller images, for example with `augment` crop=256"),
             Self::Checkpointing(None) => f.write_str("turn on `checkpointing`"),
             Self::Checkpointing(Some(bytes)) => {
-                write!(f, "turn on `checkpointing` (then about {})", bytes_in_words(*bytes))
+                write!(f, "turn on `checkpointing` (which needs about {})", bytes_in_words(*bytes))
             }
-            Self::Bf16 => f.write_str("compute with `precision` bf16 where the device has it"),
+            Self::Bf16 => f.write_str("use `precision` bf16 if the device supports it"),
             Self::Tile(side) => write!(f, "predict it in windows with `tile` {side}"),
-            Self::Resize(side) => write!(f, "predict it smaller with `resize` {side}"),
+            Self::Resize(side) => write!(f, "predict it at a smaller size with `resize` {side}"),
             Self::Pieces => f.write_str("cut the images into pieces"),
-            Self::Smaller(field) => write!(f, "take a smaller `{field}`"),
+            Self::Smaller(field) => write!(f, "use a smaller `{field}`"),
             Self::Larger(field) => write!(f, "allow more with `{field}`"),
             Self::Another(field) => write!(f, "choose another `{field}`"),
             Self::Give(field) => write!(f, "give `{field}`"),
-            Self::DefineLabel => f.write_str("say what the value means in the data set"),
-            Self::ProposeDataset(_) => f.write_str("propose a data set that fits them, and take it"),
-            Self::IgnoreMemory => f.write_str("start nevertheless with `ignore_memory`"),
+            Self::DefineLabel => f.write_str("define the value in the data set"),
+            Self::ProposeDataset(_) => f.write_str("propose a data set that fits them, and use it"),
+            Self::IgnoreMemory => f.write_str("start anyway with `ignore_memory`"),
             Self::FreeSpace => f.write_str("free some space"),
             Self::Overwrite => f.write_str("replace it with `overwrite`"),
             Self::Resume(run) => write!(f, "continue it with `resume` {}", run.display()),

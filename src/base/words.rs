@@ -23,6 +23,11 @@ pub fn count(number: u64) -> String {
     groups.join(",")
 }
 
+/// A count with a noun whose plural ends in s: `1 image`, `1,200 images`.
+pub fn counted(number: usize, noun: &str) -> String {
+    format!("{} {noun}{}", count(number as u64), if number == 1 { "" } else { "s" })
+}
+
 /// A part of a whole as per cent: `0 %`, `<0.1 %`, `12.5 %`.
 pub fn per_cent(part: u64, whole: u64) -> String {
     match 100.0 * part as f64 / whole.max(1) as f64 {
@@ -40,6 +45,7 @@ mod tests {
     fn counts_and_shares_are_told_as_people_write_them() {
         assert_eq!([0, 999, 1000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!([per_cent(0, 0), per_cent(1, 3000), per_cent(1, 2)], ["0 %", "<0.1 %", "50.0 %"]);
+        assert_eq!([0, 1, 1200].map(|n| counted(n, "image")), ["0 images", "1 image", "1,200 images"]);
         assert_eq!(mebibytes(3 << 19), "1.5 MiB");
     }
 

@@ -97,7 +97,7 @@ fn check_finite(options: &Options, results: &[Parameter]) -> Result<()> {
         Some(result) => {
             let Options { recipe, device, precision, .. } = options;
             let work = format!("compare a training step of recipe {} on {device} in {precision}", recipe.name);
-            Err(Error::failed(work, format!("it comes to numbers that are not finite ({})", result.name)))
+            Err(Error::failed(work, format!("it gives numbers that are not finite ({})", result.name)))
         }
     }
 }

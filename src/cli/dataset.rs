@@ -15,9 +15,9 @@ Examples:
 
 Reads all label images and writes a data set file that describes them: one class
 for each value or colour, with its share of the pixels, a name and a display
-colour; the values that mean \"not labelled\"; bands and normalisation. Edit the
-names, then train with --dataset my.toml. For an example of such a file: segtool
-info --print seeps.
+colour; the values that mean \"not labelled\"; the number of bands; and how
+images are normalised. Edit the names, then train with --dataset my.toml. An
+example of such a file: segtool info --print seeps.
 
 Names and colours come from --names, or from a file beside the label images or in
 the folder above: classes.txt, labels.txt or obj.names (one name per line),
@@ -30,10 +30,11 @@ pub(crate) struct InspectDataset {
     /// Folders of label images, lists of them, folders as --mask-folders of `segtool train` takes them, or label images
     #[arg(value_name = "LABELS", required = true)]
     pub(crate) labels: Vec<PathBuf>,
-    /// The images, to measure their bands and their normalisation
+    /// The images, to find the number of bands and the kind of normalisation [default: those in mask folders; otherwise
+    /// 3 bands are assumed]
     #[arg(long, value_name = "DIR|FILE|LIST", help_heading = DATA)]
     pub(crate) images: Option<PathBuf>,
-    /// File with the class names [default: one of those below, if there is one]
+    /// File with the class names [default: one of the files listed below, if it exists]
     #[arg(long, value_name = "FILE", help_heading = DATA)]
     pub(crate) names: Option<PathBuf>,
     /// Name of the data set [default: that of the output file, otherwise of the label folder]

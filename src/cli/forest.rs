@@ -17,8 +17,8 @@ pub(crate) struct ForestTraining {
     /// Table of labelled points or rectangles (see below); its images are beside it or in --images
     #[arg(long, value_name = "FILE.csv", conflicts_with_all = ["train_list", "labels", "mask_folders"], help_heading = DATA)]
     pub(crate) label_csv: Option<PathBuf>,
-    /// How labelled pixels are held out for scoring: region (connected regions, then single pixels), pixel, or none
-    /// [default: region]
+    /// What is held out for scoring: region (connected regions of labels; single pixels in a second score), pixel
+    /// (single pixels only), or none [default: region]
     #[arg(long, value_name = "HOW")]
     pub(crate) split: Option<Split>,
     /// Encoder layers to use as features, such as pool1,pool2 or colors,conv1_1 [default: the recipe's]
@@ -27,7 +27,7 @@ pub(crate) struct ForestTraining {
     /// Add features of copies downsampled by these factors, such as 1,2,4 [default: the recipe's]
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = positive)]
     pub(crate) scales: Vec<usize>,
-    /// Keep the features of images in this folder, so that training again with more labels takes seconds
+    /// Keep the computed features in this folder, so that training again with more labels takes only seconds
     #[arg(long, value_name = "DIR")]
     pub(crate) cache_features: Option<PathBuf>,
 }

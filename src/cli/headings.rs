@@ -7,7 +7,7 @@ pub(super) const MODEL: &str = "Model";
 /// What to write.
 pub(super) const OUTPUT: &str = "Output";
 /// How a network is trained.
-pub(super) const TRAINING: &str = "Training options (override the recipe)";
+pub(super) const TRAINING: &str = "Training options (default: as in the recipe)";
 /// How an image is predicted.
 pub(super) const INFERENCE: &str = "Inference and tiling";
 /// How scores are computed.

@@ -25,11 +25,11 @@ Examples:
 
 For a recipe, prints its layers under PyTorch's names: output shape for one
 image, trainable parameters, and multiply-adds of convolutions for one image.
-Layers used in training alone count as parameters, but not as multiply-adds. Then
-an estimate of the memory of inference and training in float32 (weights,
-activations, gradients, program), with cross-entropy and SGD with momentum, as
-`segtool bench` measures it. Nothing is computed, so any size can be asked for. For
-a hypercolumn recipe, prints its taps and the memory of one window's features.
+Layers used only in training count as parameters, but not as multiply-adds. Then
+follows an estimate of the peak memory of inference and of training in float32,
+for the step that `segtool bench` times: cross-entropy and SGD with momentum.
+The network is not run, so any size works. For a hypercolumn recipe, prints its
+taps (encoder layers) and the memory of one window's features.
 
 --features draws one channel of an encoder layer as a greyscale image: dark for
 low values, light for high ones.")]
@@ -49,10 +49,11 @@ pub(crate) struct Info {
     /// Layers, parameters, multiply-adds and memory of a built-in recipe or a .toml file
     #[arg(long, value_name = "NAME|FILE", group = "what")]
     pub(crate) recipe: Option<String>,
-    /// Draw one channel of an encoder layer for this image; the encoder of --run or --recipe [default: hypercolumn-core]
+    /// Draw one channel of an encoder layer for this image, with the encoder of --run or --recipe [default: that of
+    /// hypercolumn-core]
     #[arg(long, value_name = "IMAGE", group = "what", requires_all = ["tap", "channel"], conflicts_with = "json")]
     pub(crate) features: Option<PathBuf>,
-    /// Height and width of the images
+    /// Height and width of the images, in pixels
     #[arg(long, value_name = "N|HxW", default_value = "473", value_parser = size)]
     #[arg(requires = "recipe", conflicts_with = "features", help_heading = WITH_RECIPE)]
     pub(crate) size: Size,
@@ -87,7 +88,7 @@ pub(crate) struct Info {
     /// Image to write [default: <stem>_<tap>_<channel>.png in the working directory]
     #[arg(long, value_name = "FILE.png", requires = "features", help_heading = WITH_FEATURES)]
     pub(crate) output: Option<PathBuf>,
-    /// Device for the features, or whose memory to estimate: auto, cpu, gpu, flex, libtorch or libtorch-cuda:N
+    /// Device that computes features, or whose memory is estimated: auto, cpu, gpu, flex, libtorch or libtorch-cuda:N
     /// [default: auto]
     #[arg(long, value_name = "DEVICE", conflicts_with_all = ["weights", "recipes", "datasets", "print"])]
     #[arg(help_heading = HARDWARE)]
@@ -132,7 +133,7 @@ pub(crate) struct Bench {
     /// Images per step
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive)]
     pub(crate) batch: usize,
-    /// Height and width of the images
+    /// Height and width of the images, in pixels
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = side)]
     pub(crate) size: usize,
     /// Number of timed steps

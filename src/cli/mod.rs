@@ -162,9 +162,9 @@ Examples:
   segtool train -train train_images.txt -lab train_masks.txt \\
       --weights runs/seeps --num_epoch 5 --optimizer SGD
 
-The last example is a command line of the Capstone's script; those work as they
-are. `segtool dataset` writes the data set file of your own labels, `segtool info
---recipes` lists the recipes.
+The last example is a command line of the training script of the Capstone, an
+earlier PSPNet project; such lines work unchanged. `segtool dataset` writes the
+data set file of your own labels, `segtool info --recipes` lists the recipes.
 
 Lists hold one path per line, relative to the list or to the working directory.
 
@@ -173,11 +173,11 @@ Ctrl-C (SIGINT), SIGTERM and --max-time finish the current step and save;
 after SIGTERM and 0 after --max-time. A second signal, at least one second
 later, quits immediately.
 
-The recipe hypercolumn-core trains a random forest on labelled pixels, and few
-of them suffice. Labels are label images that leave most pixels unlabelled,
-strokes in the classes' colours on a transparent PNG, or a table of points or
-rectangles: file,x,y,class or file,x0,y0,x1,y1,class. Pixels count from 0 at the
-top left, and both corners belong to the rectangle."
+The recipe hypercolumn-core trains a random forest on a few labelled pixels:
+label images that leave most pixels unlabelled, strokes in the classes' colours
+on a transparent PNG, or a table of points or rectangles with the columns
+file,x,y,class or file,x0,y0,x1,y1,class. Pixels count from 0 at the top left,
+and both corners belong to the rectangle."
 )]
 pub(crate) struct Train {
     /// Recipe: the model and how it is trained; a built-in name, a .toml file or a run folder [default: the recipe of the
@@ -201,8 +201,8 @@ pub(crate) struct Train {
     /// List of their label images, in the same order (also -lab)
     #[arg(long, value_name = "FILE", requires = "train_list", help_heading = DATA)]
     pub(crate) label_list: Option<PathBuf>,
-    /// Share of the training set to hold out for validation, between 0 and 1 (a forest: share of the labelled pixels
-    /// [default: 0.05])
+    /// Share of the training images to hold out for validation, between 0 and 1 [default: no validation, and the last
+    /// weights are kept]; for a random forest, share of the labelled pixels [default: 0.05]
     #[arg(long, value_name = "SHARE", help_heading = DATA)]
     pub(crate) val_fraction: Option<f64>,
     /// List of validation images; each line may also name the label image
@@ -211,7 +211,8 @@ pub(crate) struct Train {
     /// List of their label images, in the same order
     #[arg(long, value_name = "FILE", requires = "val_list", help_heading = DATA)]
     pub(crate) val_label_list: Option<PathBuf>,
-    /// Initialise from these weights (repeat for checkpoints split into several files) [default: random weights]
+    /// Initialise from these weights; repeat for checkpoints split into several files; a URL ends in #sha256=DIGITS
+    /// [default: random weights]
     #[arg(long, value_name = "FILE|RUN|NAME|URL", conflicts_with = "width", help_heading = DATA)]
     pub(crate) weights: Vec<String>,
     /// Run folder to write [default: a new folder below --ckpt, named after the recipe]
@@ -271,18 +272,20 @@ Examples:
 Each image gets a <stem>.npy: a two-dimensional array of the data set's label
 values. The folder also gets predictions.txt, the list of these files, and
 predictions.json, a record of the weights and options that made each of them.
-The same command can be run again; --overwrite is needed to replace results of
-other weights or options. Ctrl-C stops early, and predictions.txt lists the
-images that are finished.
+The same command can be run again and starts over; --overwrite is needed to
+replace results of other weights or options. After Ctrl-C, predictions.txt lists
+the images that are finished. Coordinates (GeoTIFF tags) are not copied.
 
-A network's probabilities are averaged over flips, windows and scales, upsampled
-to the size of the image, and then decided. A random forest classifies each
-pixel; its windows do not affect the result, apart from rounding.
+A network's probabilities are averaged over flips, windows and scales and
+upsampled to the size of the image. Each pixel gets its most probable class;
+sigmoid networks give it the background where no class exceeds --threshold. A
+random forest classifies each pixel by itself; its windows do not affect the
+result, apart from rounding.
 
 --scales takes factors of the image size, as in 0.5,1,1.5, or the test procedure
 of another project:
-  csail    five short sides (or csail:300,450), the long side at most 1000,
-           rounded to multiples of 8
+  csail    short sides of 300, 375, 450, 525 and 600 pixels (or csail:300,450),
+           the long side at most 1000, to multiples of 8 (UPerNet: 32)
   semseg   hszhao/semseg: long sides of 0.5 to 1.75 times 512 (or semseg:1),
            flipped, in windows of 473
   mmseg    mmsegmentation on ADE20K: within 2048x512; with --tile and --stride
@@ -319,7 +322,8 @@ pub(crate) struct Predict {
     pub(crate) overwrite: bool,
     #[command(flatten)]
     pub(crate) written: Written,
-    /// Predict images larger than this in sliding windows with this side length
+    /// Predict images larger than this in sliding windows with this side length, in pixels [default: no windows, except
+    /// for random forests and --scales semseg]
     #[arg(long, value_name = "N", value_parser = side, help_heading = INFERENCE)]
     pub(crate) tile: Option<usize>,
     #[command(flatten)]
@@ -328,7 +332,7 @@ pub(crate) struct Predict {
     pub(crate) forest: ForestPrediction,
     #[command(flatten)]
     pub(crate) core: Core,
-    /// Memory limit, such as 8GiB or 500MiB [default: the free memory on Linux, otherwise none]
+    /// Limit on main memory, such as 8GiB or 500MiB [default: the free memory on Linux, otherwise none]
     #[arg(long, value_name = "SIZE", value_parser = bytes, help_heading = HARDWARE)]
     pub(crate) memory: Option<u64>,
     /// auto, cpu, gpu, flex, libtorch or libtorch-cuda:N [default: auto, the fastest available]
@@ -342,10 +346,11 @@ pub(crate) struct Predict {
 /// How a network predicts: options without effect on a random forest.
 #[derive(Debug, Args)]
 pub(crate) struct NetworkPrediction {
-    /// Step between sliding windows [default: two thirds of --tile]
+    /// Step between sliding windows, in pixels [default: two thirds of --tile]
     #[arg(long, value_name = "N", value_parser = side, help_heading = INFERENCE)]
     pub(crate) stride: Option<usize>,
-    /// Resize every image to this size for inference, whatever its aspect ratio; the result has the size of the image
+    /// Resize every image to this size in pixels for inference, ignoring its aspect ratio; label maps still have the
+    /// size of the image [default: its own size]
     #[arg(long, value_name = "N|HxW", value_parser = size, help_heading = INFERENCE)]
     pub(crate) resize: Option<Size>,
     /// Multi-scale inference: factors of the image size, or csail, semseg or mmseg (see below) [default: 1]
@@ -360,7 +365,7 @@ pub(crate) struct NetworkPrediction {
     /// Sigmoid networks: minimum probability of a class, from 0 to below 1 [default: the run's, otherwise 0.5]
     #[arg(long, value_name = "P", value_parser = threshold, help_heading = INFERENCE)]
     pub(crate) threshold: Option<f64>,
-    /// Maximum number of images, flips or windows computed at once
+    /// Batch size: images, flips or windows computed at once
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = positive, help_heading = HARDWARE)]
     pub(crate) batch_size: usize,
     /// float32, tf32 (NVIDIA GPUs) or bf16 (libtorch)
@@ -410,10 +415,10 @@ Examples:
   segtool report runs/seeps
   segtool report runs/seeps --output seeps.html
 
-The report is a single HTML file: settings, learning curves, scores by class,
-confusion matrix and predictions of validation images, all of the best weights so
-far. Training writes it at the end; this command also writes it while another
-process is training, or after a stop.")]
+The report is a single HTML file: settings, learning curves, and, for the best
+weights so far, scores by class, the confusion matrix and predictions of
+validation images. Training writes it at the end; this command writes it at any
+time, also while another process is training the run.")]
 pub(crate) struct Report {
     /// Run folder
     #[arg(value_name = "RUN")]
@@ -444,16 +449,17 @@ activation, normalisation) come from the config.json of save_pretrained or the
 mmsegmentation configuration in the file; otherwise the project's defaults are
 used.")]
 pub(crate) struct Import {
-    /// Weight files that belong together, or a name or URL
+    /// Weight files of one network, or a name (segtool info --weights) or a URL ending in #sha256=DIGITS
     #[arg(value_name = "FILE|NAME|URL", required = true)]
     pub(crate) files: Vec<String>,
-    /// File to write
+    /// File to write; an existing file is replaced
     #[arg(long, value_name = "FILE.safetensors", help_heading = OUTPUT)]
     pub(crate) output: PathBuf,
     /// Recipe with the settings that weights do not show, such as dilation and activation
     #[arg(long, value_name = "NAME|FILE", help_heading = MODEL)]
     pub(crate) recipe: Option<String>,
-    /// Data set with the normalisation, and with the classes if it has as many
+    /// Data set whose normalisation to use, and whose classes if the network has as many outputs [default: the
+    /// project's normalisation, unnamed classes]
     #[arg(long, value_name = "NAME|FILE", help_heading = MODEL)]
     pub(crate) dataset: Option<String>,
     #[command(flatten)]
@@ -574,9 +580,7 @@ fn check_inputs(predict: &Predict) -> Result<(), String> {
 fn take_model_for_run(predict: &mut Predict) -> Result<(), String> {
     let Some(name) = predict.recipe.as_ref().filter(|_| predict.weights.is_empty()) else { return Ok(()) };
     if predict.run.is_some() || !scripts::is_run(name) {
-        return Err(format!(
-            "--recipe {name} needs --weights, whose network it describes; with --run, leave it out"
-        ));
+        return Err(format!("--recipe {name} needs --weights, whose network it describes; with --run, leave it out"));
     }
     predict.run = predict.recipe.take().map(PathBuf::from);
     predict.given.rename("recipe", "run");

@@ -8,9 +8,18 @@ use segtool::base::named_enum::usual_spelling;
 const OPTIONS: [(&[&str], &[&str]); 20] = [
     (&["lr", "rate", "lr0", "base-lr", "learning-rates"], &["learning-rate"]),
     (&["epochs", "epoch", "num-epochs", "max-epochs", "n-epochs"], &["num-epoch"]),
-    (&["out", "output", "outdir", "output-dir", "out-dir", "save-dir", "work-dir", "results"], &["output-path", "output-folder", "output"]),
-    (&["input", "inputs", "input-dir", "img", "img-dir", "image", "image-dir", "data", "data-dir", "folder"], &["images", "input-folder", "input-list"]),
-    (&["masks", "mask", "mask-dir", "label", "label-dir", "annotations", "ann-dir", "gt", "targets"], &["labels", "label-list"]),
+    (
+        &["out", "output", "outdir", "output-dir", "out-dir", "save-dir", "work-dir", "results"],
+        &["output-path", "output-folder", "output"],
+    ),
+    (
+        &["input", "inputs", "input-dir", "img", "img-dir", "image", "image-dir", "data", "data-dir", "folder"],
+        &["images", "input-folder", "input-list"],
+    ),
+    (
+        &["masks", "mask", "mask-dir", "label", "label-dir", "annotations", "ann-dir", "gt", "targets"],
+        &["labels", "label-list"],
+    ),
     (&["config", "cfg", "arch", "architecture", "network", "net"], &["recipe"]),
     (&["batch", "bs", "batchsize", "batch"], &["batch-size", "batch"]),
     (&["checkpoint", "ckpt-path", "pretrained", "load", "model-path", "load-from", "resume-from"], &["weights", "run"]),

@@ -9,8 +9,8 @@ use segtool::nn::loss::{ClassWeights, LossTerm, parse_terms};
 use segtool::nn::precision::Precision;
 use segtool::recipe::{Criterion, Freeze};
 
-use super::headings::{DATA, HARDWARE, OUTPUT, TRAINING};
 use super::Train;
+use super::headings::{DATA, HARDWARE, OUTPUT, TRAINING};
 use super::values::{Interval, bytes_or_none, interval, positive, rate, share, span, threads};
 
 /// The optimisers by name.
@@ -51,19 +51,22 @@ pub(crate) struct Procedure {
     /// Initial learning rate, for all phases
     #[arg(long, value_name = "RATE", value_parser = rate)]
     pub(crate) learning_rate: Option<f64>,
-    /// adam, adamw or sgd; with PyTorch's defaults (sgd: momentum 0.9) unless the recipe configures the same one
+    /// adam, adamw or sgd; if the recipe has another one, with PyTorch's default settings (sgd: momentum 0.9)
     #[arg(long, value_name = "NAME", ignore_case = true)]
     pub(crate) optimizer: Option<Optimizer>,
-    /// Loss for all phases: a weighted sum of terms, such as cross-entropy+0.5*dice
+    /// Loss for all phases: a weighted sum of cross-entropy, ohem-cross-entropy, bce, focal, dice, jaccard, tversky,
+    /// focal-tversky and lovasz, such as cross-entropy+0.5*dice
     #[arg(long, value_name = "SUM", value_parser = terms)]
     pub(crate) loss: Option<Terms>,
     /// Per-class loss weights: equal, auto (median frequency) or numbers, such as 1,2.5,2.5
     #[arg(long, value_name = "WEIGHTS")]
     pub(crate) class_weights: Option<ClassWeights>,
-    /// Augmentation for all phases, such as flip-horizontal,rotate=10,scale=0.5:2,crop=473; or none
+    /// Augmentation for all phases, such as flip-horizontal,rotate=10,scale=0.5:2,crop=473 (degrees, factors,
+    /// pixels); or none. Also flip-vertical, rotate90, rotate180, resize, resize-short, color-jitter, blur, noise
     #[arg(long, value_name = "LIST", value_parser = changes)]
     pub(crate) augment: Option<Changes>,
-    /// Share of samples that must show a class other than the first; rare classes are drawn as often as common ones
+    /// Share of the samples that are chosen to show a class other than the first (the background), each class equally
+    /// often; crops are placed to contain it
     #[arg(long, value_name = "SHARE", value_parser = share, hide_short_help = true)]
     pub(crate) foreground: Option<f64>,
     /// Gradient clipping: maximum L2 norm over all parameters
@@ -81,10 +84,11 @@ pub(crate) struct Procedure {
     /// Parts to freeze: encoder, norm (all batch norms), or both
     #[arg(long, value_name = "PART", value_delimiter = ',', hide_short_help = true)]
     pub(crate) freeze: Vec<Freeze>,
-    /// Score that selects the best weights: mean-iou, pixel-accuracy or loss
+    /// Validation score that selects the best weights: mean-iou, pixel-accuracy or loss [default: the recipe's,
+    /// otherwise mean-iou]
     #[arg(long, value_name = "SCORE", hide_short_help = true)]
     pub(crate) best_by: Option<Criterion>,
-    /// Early stopping: end a phase after this many epochs without improvement
+    /// Early stopping: end a phase after this many epochs without a better validation score (see --best-by)
     #[arg(long, value_name = "N", value_parser = positive)]
     pub(crate) patience: Option<usize>,
     /// Channels of the network's first block
@@ -104,13 +108,13 @@ pub(crate) struct NetworkTraining {
     /// Folder with one subfolder per image: images/ holds the image, masks/ its masks
     #[arg(long, value_name = "DIR", conflicts_with_all = ["train_list", "images"], help_heading = DATA)]
     pub(crate) mask_folders: Option<PathBuf>,
-    /// The same for validation images
+    /// Such a folder for the validation images
     #[arg(long, value_name = "DIR", conflicts_with_all = ["val_list", "val_fraction"], help_heading = DATA)]
     pub(crate) val_mask_folders: Option<PathBuf>,
     /// Train all classes but the first as one class
     #[arg(long, help_heading = DATA, hide_short_help = true)]
     pub(crate) merge_classes: bool,
-    /// Re-initialise the classification head
+    /// Re-initialise the classification head, for a data set with other classes than the weights
     #[arg(long, requires = "weights", help_heading = DATA)]
     pub(crate) new_head: bool,
     /// Draw training samples as the network sees them, after augmentation, and exit
@@ -145,7 +149,8 @@ pub(crate) struct Limits {
     /// Threads that read and prepare images
     #[arg(long, default_value_t = 2, value_name = "N", value_parser = threads, help_heading = HARDWARE)]
     pub(crate) workers: usize,
-    /// Memory for decoded images, such as 4GiB; 0 for none [default: up to a quarter of the free memory]
+    /// Memory that keeps decoded images between epochs, such as 4GiB; 0 for none [default: up to a quarter of the free
+    /// memory]
     #[arg(long, value_name = "SIZE", value_parser = bytes_or_none, help_heading = HARDWARE, hide_short_help = true)]
     pub(crate) cache: Option<u64>,
 }

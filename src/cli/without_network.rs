@@ -45,8 +45,9 @@ Examples:
       --dataset seeps --partial share7.json
   segtool metrics --merge share*.json --json
 
-With --dataset or --run, label values mean what the data set says. Without, they
-follow --convention, whose default is that of the Capstone's script:
+With --dataset or --run, label values mean what the data set says. Without
+either, they follow --convention. Its default, capstone, scores as the script of
+an earlier PSPNet project did:
   capstone  classes have the values 1 to K, all others are not labelled; a
             class without a pixel scores 0, and means are over all K classes
   csail     the same, but where the label is above K, any prediction is wrong
@@ -57,8 +58,8 @@ follow --convention, whose default is that of the Capstone's script:
   nnunet    values 0 to K-1; IoU and Dice of each image, averaged over images;
             means leave out value 0, and are not a number if a class is in no
             image
-Any other value is an error of that pair; capstone and csail accept it with a
-note, unless --strict is given."
+Pairs with any other value cannot be scored and are skipped; capstone and csail
+accept such values with a note, unless --strict is given."
 )]
 pub(crate) struct Metrics {
     /// Folder of predictions (.npy or label images), matched to --labels by file stem
@@ -78,7 +79,7 @@ pub(crate) struct Metrics {
     #[arg(long, value_name = "DIR", conflicts_with_all = ["labels", "list_true", "list_predict", "merge", "images", "image_list"])]
     #[arg(help_heading = DATA)]
     pub(crate) mask_folders: Option<PathBuf>,
-    /// Predict with this run and score, without files in between [default images: the run's validation images]
+    /// Predict with this run and score, without writing predictions [default images: the run's validation images]
     #[arg(long, value_name = "RUN", conflicts_with_all = ["dataset", "num_class", "merge_classes"], help_heading = DATA)]
     pub(crate) run: Option<PathBuf>,
     /// With --run: folder of images, matched to --labels by file stem
@@ -89,7 +90,7 @@ pub(crate) struct Metrics {
     #[arg(long, value_name = "FILE", requires = "run", help_heading = DATA, hide_short_help = true)]
     #[arg(conflicts_with_all = ["list_predict", "predictions", "merge"])]
     pub(crate) image_list: Option<PathBuf>,
-    /// Add up counts written by --partial
+    /// Add up the counts in these files, written by --partial, and print the scores of all
     #[arg(long, value_name = "FILE", num_args = 1.., help_heading = DATA, hide_short_help = true)]
     #[arg(conflicts_with_all = ["dataset", "num_class", "merge_classes", "boundary", "per_image", "strict"])]
     pub(crate) merge: Vec<PathBuf>,
@@ -141,7 +142,7 @@ pub(crate) struct Metrics {
     #[arg(long, value_name = "FILE.csv", help_heading = OUTPUT)]
     pub(crate) per_image: Option<PathBuf>,
     /// Write the confusion matrix: as a figure (.png, row-normalised), or as counts (.csv, .npy) with one row per label
-    /// and one column per prediction, the last for predictions that are no class
+    /// and one column per predicted class; the last column counts predictions that are no class
     #[arg(long, value_name = "FILE.png|csv|npy", help_heading = OUTPUT)]
     pub(crate) confusion: Option<PathBuf>,
     /// Write the counts, to be added up with --merge
@@ -276,7 +277,7 @@ pub(crate) struct Concat {
     /// Number of classes, with label values 1 to K [default: values are class indices from 0]
     #[arg(long, value_name = "K", value_parser = positive, help_heading = DATA)]
     pub(crate) num_class: Option<usize>,
-    /// Draw label and prediction over the image with this opacity, 0 to 1
+    /// Draw label and prediction over the image with this opacity, 0 to 1 [default: their colours alone]
     #[arg(long, value_name = "OPACITY", value_parser = opacity, help_heading = FIGURE)]
     pub(crate) overlay: Option<f32>,
     /// Add a panel of correct, wrong and unscored pixels
@@ -300,7 +301,7 @@ pub(crate) struct Concat {
     /// Maximum width of the figure in pixels; the panels are scaled down to fit
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = FIGURE)]
     pub(crate) max_width: Option<u32>,
-    /// Folder to write to
+    /// Folder to write to; existing figures are replaced
     #[arg(long, value_name = "DIR", default_value = ".", help_heading = OUTPUT)]
     pub(crate) output_path: PathBuf,
     /// File format: png or jpeg

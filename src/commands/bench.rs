@@ -38,7 +38,7 @@ fn compare(options: &Options, json: bool) -> Result<Exit> {
         ui::result(&format!("{what}, relative differences from flex in float32:"));
         for phase in differences.chunk_by(|a, b| a.phase == b.phase) {
             phase.iter().take(2 + SHOWN).for_each(|difference| ui::result(&line(difference)));
-            ui::result(&format!("the last {SHOWN} are the worst gradients of {}", phase.len() - 2));
+            ui::result(&format!("the last {SHOWN} lines are the worst of {} gradients", phase.len() - 2));
         }
     }
     judge(&differences, options.precision).map_err(|reason| anyhow!("{what} {reason}"))?;
@@ -63,7 +63,7 @@ fn judge(differences: &[Difference], precision: Precision) -> Result<(), String>
 
 fn options(arguments: &Bench) -> Result<Options> {
     if arguments.own_step && arguments.mode != Mode::Train {
-        wrong_usage!("--own-step is about training; give --mode train, too");
+        wrong_usage!("--own-step applies only to training; add --mode train");
     }
     let mut recipe = NetworkRecipe::find_with(&arguments.recipe, &arguments.set)?;
     if let Some(width) = arguments.width {

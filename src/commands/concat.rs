@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
+use segtool::base::words::counted;
 use segtool::data::{
     Dataset, Normalisation, Pair, ValidPixels, ends_as_label_image, find_predictions, read_list, refuse_exchanged,
 };
@@ -47,9 +48,9 @@ pub(crate) fn run(arguments: &Concat) -> Result<Exit> {
     if summary.written == 0 {
         bail!("none of the {} {what} could be drawn", triples.len());
     }
-    ui::result(&format!("{} figures in {}", summary.written, options.output.display()));
+    ui::result(&format!("{} in {}", counted(summary.written, "figure"), options.output.display()));
     if summary.skipped > 0 {
-        ui::say(&format!("{} of {} {what} were skipped", summary.skipped, triples.len()));
+        ui::warn(&format!("{} of {} {what} were skipped", summary.skipped, triples.len()));
         return Ok(Exit::SomeSkipped);
     }
     Ok(Exit::Done)

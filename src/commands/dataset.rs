@@ -60,7 +60,7 @@ pub(crate) fn run(arguments: &InspectDataset) -> Result<Exit> {
         None => {}
     }
     if survey.skipped > 0 {
-        ui::say(&format!("{} of {} label images were skipped", survey.skipped, source.files.len()));
+        ui::warn(&format!("{} of {} label images were skipped", survey.skipped, source.files.len()));
         return Ok(Exit::SomeSkipped);
     }
     Ok(Exit::Done)
@@ -68,7 +68,7 @@ pub(crate) fn run(arguments: &InspectDataset) -> Result<Exit> {
 
 fn check_target(output: &Path, overwrite: bool) -> Result<()> {
     if output.is_file() && !overwrite {
-        bail!("{} is there already; choose another --output, or replace it with --overwrite", output.display());
+        bail!("{} already exists; choose another --output, or replace it with --overwrite", output.display());
     }
     Ok(check_writable(output)?)
 }
@@ -88,10 +88,12 @@ fn proposal(
         let named = ClassNames::read(&path).and_then(|names| propose(survey, &Known { names: Some(&names), ..known }));
         match named {
             Ok(proposal) => {
-                ui::say(&format!("note: names of the classes are taken from {}", path.display()));
+                ui::say(&format!("note: class names taken from {}", path.display()));
                 return Ok(proposal);
             }
-            Err(error) => ui::say(&format!("note: class names are not taken from there: {error}")),
+            Err(error) => {
+                ui::say(&format!("note: a file of class names beside the label images was not used: {error}"))
+            }
         }
     }
     Ok(propose(survey, &known)?)

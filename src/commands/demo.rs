@@ -10,7 +10,7 @@ use segtool::data::synthetic::write_set;
 use segtool::data::{Dataset, Pair, load_labels};
 use segtool::draw::{Figure, Frame, LegendRow, LegendTable, Panel, color_labels, figure, stack, write_png};
 use segtool::image::read_image;
-use segtool::metric::{ConfusionMatrix, Convention};
+use segtool::metric::Convention;
 use segtool::nn::precision::Precision;
 use segtool::predict::{Options, Outputs, Predictor, Target};
 use segtool::recipe::{NetworkRecipe, Recipe};
@@ -42,7 +42,7 @@ pub(crate) fn run(arguments: Demo) -> Result<Exit> {
     Run::check_target(&run, true)?;
     write_bytes(&output.join(MARKER), b"Made by `segtool demo`, which replaces what is in this folder.\n")?;
     let lock = RunLock::claim(&run, true)?;
-    ui::say(&format!("making {} seismic sections in {}", TRAINING + VALIDATION + TEST, data.display()));
+    ui::say(&format!("making {} synthetic seismic sections in {}", TRAINING + VALIDATION + TEST, data.display()));
     let test = make(&data, arguments.seed)?;
     let (job, epochs) = job(&data, &arguments)?;
     let dataset = Dataset::find("demo")?;
@@ -70,7 +70,6 @@ pub(crate) fn run(arguments: Demo) -> Result<Exit> {
     draw(&image, &test, &scored, &dataset)?;
 
     ui::result(&metrics::Report::new(&tally, Convention::default(), &dataset).table());
-    ui::result(&format!("always answering the commonest class would score {:.4}", constant_mean_iou(&tally.matrix)));
     for (what, path) in [("data", &data), ("run", &run), ("predictions", &predictions), ("image", &image)] {
         ui::result(&format!("{what:12} {}", path.display()));
     }
@@ -106,17 +105,9 @@ fn job(data: &Path, arguments: &Demo) -> Result<(Job, usize)> {
 fn check_target(output: &Path) -> Result<()> {
     create_folder(output)?;
     if !is_empty_folder(output)? && !output.join(MARKER).exists() {
-        bail!("{} holds files that are not a demo's; choose another --output-path", output.display());
+        bail!("{} holds files that segtool demo did not write; choose another --output-path", output.display());
     }
     Ok(())
-}
-
-/// Mean IoU of a prediction that is the commonest class everywhere: that class's share, 0 for the others.
-fn constant_mean_iou(matrix: &ConfusionMatrix) -> f64 {
-    let areas = matrix.areas();
-    let commonest = areas.iter().map(|class| class.label).max().unwrap_or(0);
-    let occurring = areas.iter().filter(|class| class.label > 0).count();
-    commonest as f64 / matrix.total().max(1) as f64 / occurring.max(1) as f64
 }
 
 /// Image, label and prediction of the first test sections.

@@ -72,7 +72,7 @@ fn set_epochs(training: &mut Training, epochs: &[usize]) -> Result<()> {
             phases.iter_mut().zip(epochs).for_each(|(phase, epochs)| phase.epochs = *epochs);
         }
         (_, phases) => wrong_usage!(
-            "--num-epoch has {} numbers, but the recipe trains in {} phases; give one number for each, as in {}",
+            "numbers given to --num-epoch: {}, training phases of the recipe: {}; give one number for each phase, as in {}",
             epochs.len(),
             phases.len().max(1),
             vec!["10"; phases.len().max(1)].join(",")

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
+use segtool::base::words::counted;
 use segtool::data::{Dataset, find_images_or_ids, read_list, shell_word};
 use segtool::predict::{Along, Choices, Options, Outputs, Predictor, Procedure, Summary, Target};
 use segtool::recipe::{Kind, NetworkRecipe};
@@ -45,7 +46,8 @@ pub(crate) fn run(mut arguments: Predict) -> Result<Exit> {
         None if arguments.overwrite => FOLDER.into(),
         None => predictor.free_folder(Path::new(FOLDER), &inputs, &outputs, &options)?,
     };
-    let target = Target { overwrite: arguments.overwrite, read: &read, stop: Some(stop.flag()), ..Target::new(&folder) };
+    let target =
+        Target { overwrite: arguments.overwrite, read: &read, stop: Some(stop.flag()), ..Target::new(&folder) };
     let summary = predictor.predict_files(&inputs, &target, &outputs, &options, &progress)?;
     let exit = finish(&summary, inputs.len(), &folder, &stop)?;
     if exit == Exit::Done {
@@ -96,13 +98,13 @@ fn finish(summary: &Summary, images: usize, folder: &Path, stop: &Stop) -> Resul
     let folder = folder.display();
     let written = summary.written.len();
     if summary.skipped > 0 {
-        ui::say(&format!("{} of {images} images were skipped", summary.skipped));
+        ui::warn(&format!("{} of {images} images were skipped", summary.skipped));
     }
     if written == 0 && !summary.stopped {
         bail!("none of the {images} images could be predicted");
     }
     if written > 0 {
-        ui::result(&format!("{written} predictions in {folder}, listed in {folder}/predictions.txt"));
+        ui::result(&format!("{} in {folder}, listed in {folder}/predictions.txt", counted(written, "prediction")));
     }
     if summary.stopped {
         ui::say(&format!(
@@ -131,7 +133,7 @@ fn outputs(arguments: &Predict, images: usize) -> Result<Outputs> {
     let axis = core.along.map(Axis::from);
     if depths.is_some() && images > 1 {
         wrong_usage!(
-            "--depth-top and --depth-bottom are those of one core, but {images} images are given; predict one at a time"
+            "--depth-top and --depth-bottom describe one core, but {images} images are given; predict one image at a time"
         );
     }
     Ok(Outputs {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
+use segtool::base::words::counted;
 use segtool::data::{find_images, find_images_below, read_list};
 use segtool::tools::rgb2gray::{Job, Options, convert_files};
 
@@ -26,14 +27,14 @@ pub(crate) fn run(arguments: Rgb2Gray) -> Result<Exit> {
     };
     if summary.others > 0 {
         ui::say(&format!(
-            "note: {} of the files kept were made with another method or other options; --overwrite replaces them",
+            "note: {} of the kept files were made with a different method or options; --overwrite replaces them",
             summary.others
         ));
     }
     let folder = arguments.output_folder.display();
-    ui::result(&format!("{} grey images ({method}) written to {folder}{kept}", summary.written));
+    ui::result(&format!("{} written to {folder} ({method}){kept}", counted(summary.written, "greyscale image")));
     if summary.skipped > 0 {
-        ui::say(&format!("{} of {} images were skipped", summary.skipped, jobs.len()));
+        ui::warn(&format!("{} of {} images were skipped", summary.skipped, jobs.len()));
         return Ok(Exit::SomeSkipped);
     }
     Ok(Exit::Done)

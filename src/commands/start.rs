@@ -38,12 +38,12 @@ impl Start {
                 None => (Recipe::find_with(name, changes)?, given),
             },
             (None, Some((recipe, dataset))) => {
-                notes.push(format!("no --recipe: taking that of {}, {}", arguments.weights[0], recipe.name()));
+                notes.push(format!("no --recipe: using that of {}, {}", arguments.weights[0], recipe.name()));
                 (recipe.changed(changes)?, Some(given.unwrap_or(dataset)))
             }
             (None, None) => {
                 let name = usual_recipe(arguments);
-                notes.push(format!("no --recipe: taking {name}; segtool info --recipes lists them all"));
+                notes.push(format!("no --recipe: using {name}; segtool info --recipes lists all recipes"));
                 (Recipe::find_with(name, changes)?, given)
             }
         };

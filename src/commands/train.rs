@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use segtool::base::files::check_writable;
 use segtool::base::inputs::ReadFiles;
+use segtool::base::words::counted;
 use segtool::data::shell_word;
 use segtool::nn::device::DeviceChoice;
 use segtool::report::ForestReport;
@@ -68,7 +69,7 @@ fn say_what(plan: &Plan, arguments: &Train, device: DeviceChoice) {
     ui::say(&format!("recipe {name}: {summary}"));
     ui::say(&format!("data set {}: {}", plan.dataset().name, plan.dataset().title));
     let (train, validation) = plan.images();
-    ui::say(&format!("training on {train} images, {validation} for validation, on {device}"));
+    ui::say(&format!("training on {}, {validation} for validation, on {device}", counted(train, "image")));
     plan.advice(device).iter().for_each(|advice| ui::say(&format!("note: {advice}")));
     if validation == 0 && arguments.network.limits.validation_images > 0 {
         ui::say("note: --validation-images draws nothing without a validation set");
@@ -103,7 +104,9 @@ fn continue_run(folder: &Path, arguments: &Train, deadline: Option<Instant>, pro
     let trained_on: DeviceChoice = NetworkRun::open(folder)?.config.device.parse()?;
     let lock = RunLock::acquire(folder)?;
     let device = arguments.device.unwrap_or(trained_on).resolve().with_context(|| {
-        format!("the run was trained on {trained_on}; choose another device with --device, or build that one in")
+        format!(
+            "the run was trained on {trained_on}; choose another device with --device, or build segtool with that one"
+        )
     })?;
     ui::say(&format!("resuming {} on {device}", folder.display()));
     if device != trained_on {

@@ -97,7 +97,7 @@ fn foreground() -> String {
 fn values(first: u16, classes: usize) -> Result<Vec<u16>> {
     // The largest value stays free: it is read from -1, the usual "not labelled".
     if usize::from(first) + classes > usize::from(u16::MAX) {
-        let expected = format!("fewer: label values from {first} on have 16 bits");
+        let expected = format!("lower: label values count up from {first} and must fit in 16 bits");
         return Err(Error::invalid("classes", classes, expected));
     }
     Ok((first..first + classes as u16).collect())
@@ -188,7 +188,7 @@ impl Dataset {
         let dataset: Self = toml::from_str(text).map_err(failed)?;
         dataset.validate().map_err(|fault| Error::content(path, fault))?;
         if dataset.other_values == OtherValues::Wrong {
-            return Err(Error::content(path, "`other_values` is \"error\" or \"unlabelled\""));
+            return Err(Error::content(path, "`other_values` must be \"error\" or \"unlabelled\""));
         }
         Ok(dataset)
     }
@@ -220,8 +220,10 @@ impl Dataset {
             }
             for &value in &class.values {
                 if !values.insert(value) {
-                    let reason =
-                        format!("has label value {value} of class '{}' twice; each means one thing", class.name);
+                    let reason = format!(
+                        "lists label value {value}, of class '{}', a second time; each value may have only one meaning",
+                        class.name
+                    );
                     return Err(Error::conflict("[[classes]].values", reason));
                 }
             }

@@ -30,8 +30,8 @@ pub fn refuse_exchanged(pairs: &[Pair], dataset: &Dataset, fields: &str) -> Resu
         Some(first) if chosen.iter().all(&mut exchanged) && varied => {
             let label = first.label.files().first().map_or(first.label.name(), |file| file.as_path());
             let reason = format!(
-                "seem to be swapped, as images and label images: the first, given as an image, holds only label values of data \
-                 set '{}', and the second, given as its label image, holds others; swap {fields}",
+                "seem to be swapped: the first, given as an image, holds only label values of data \
+                 set '{}', while the second, given as its label image, holds other values; swap {fields}",
                 dataset.name
             );
             Err(Error::pair(&first.image, label, reason))

@@ -81,7 +81,7 @@ pub fn find_labels(folder: &Path) -> Result<Vec<PathBuf>> {
     let found = Listing::of(folder, &LABELS)?.found;
     if let (true, Some(lossy)) = (found.is_empty(), Listing::of(folder, &LOSSY)?.found.first()) {
         let reason = format!(
-            "the folder holds no label images but files such as {}, whose compression changes values at edges; save \
+            "the folder holds no label images, only files such as {}, whose compression changes values at edges; save \
                  the label images as PNG or TIFF",
             name(lossy)
         );

@@ -69,7 +69,7 @@ pub fn probe_images(images: &[PathBuf], sink: &dyn Sink) -> Result<ImageProbe> {
     let common = band_counts.iter().filter(|(bands, _)| **bands > 1).max_by_key(|(_, count)| **count);
     let Some(samples) = found.iter().map(|probed| probed.samples).max() else {
         let missing = format!("none of {} images could be read", measured.len());
-        return Err(Error::no_data(missing, "see what is said of each"));
+        return Err(Error::no_data(missing, "see the message for each file"));
     };
     let [pixels, empty] = [found.iter().map(|p| p.pixels).sum::<usize>(), found.iter().map(|p| p.empty).sum()];
     Ok(ImageProbe {

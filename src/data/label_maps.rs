@@ -64,7 +64,7 @@ pub fn prediction_map(path: &Path, raw: &RawLabels, dataset: &Dataset) -> Result
             path,
             format!(
                 "predicted value {value} at pixel ({x}, {y}) is not in data set '{}' (it defines {expected}); was it \
-                 predicted for another data set, or are the lists exchanged?",
+                 predicted for another data set, or are the lists swapped?",
                 dataset.name
             ),
         ),

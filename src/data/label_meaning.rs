@@ -124,10 +124,10 @@ impl Dataset {
     /// The values (or colours) that label images of this kind may hold, as text.
     pub fn expected(&self, labels: &RawLabels) -> String {
         if matches!(labels, RawLabels::Colors(..)) && self.color_table().len() <= self.ignore_colors.len() {
-            return "no colours; grey values are wanted, or a data set with colours".into();
+            return "no colours; save the labels as grey values, or give a data set with colours".into();
         }
         if matches!(labels, RawLabels::Colors(..)) {
-            return "the colours of its classes, where no two share one".into();
+            return "the colours of its classes, except those that several classes share".into();
         }
         let others = self.ignore.iter().filter(|number| number.as_value().is_none() && number.0 != -1.0);
         let others: String = others.map(|number| format!(", {number}")).collect();

@@ -59,8 +59,8 @@ pub fn read_pairs(list: &Path, sink: &dyn Sink) -> Result<Vec<Pair>> {
         Line::One(path) => Err(Error::content(
             list,
             format!(
-                "line {number} names one file, {}; it needs an image and its label image, or give the list of the label \
-                 images, too",
+                "line {number} names only one file, {}; name an image and its label image in each line, or also give a list of the label \
+                 images",
                 path.display()
             ),
         )),
@@ -81,12 +81,15 @@ fn read_column(list: &Path, column: Column, sink: &dyn Sink) -> Result<Vec<PathB
     let lines = read_lines(list)?;
     let of_two = |(_, line): &&(usize, Line)| matches!(line, Line::Two(..));
     if let (Some((two, _)), Some((one, _))) = (lines.iter().find(of_two), lines.iter().find(|line| !of_two(line))) {
-        return Err(Error::content(list, format!("line {two} names two files, but line {one} only one")));
+        return Err(Error::content(
+            list,
+            format!("line {two} names two files, but line {one} only one; name the same number of files in every line"),
+        ));
     }
     if lines.iter().any(|line| of_two(&line)) {
         let which = if column == Column::First { "first" } else { "second" };
         let list = list.display();
-        sink.event(Event::Note(format!("{list} names two files in each line, of which the {which} are taken")));
+        sink.event(Event::Note(format!("{list} names two files in each line; the {which} of the two is used")));
     }
     let path = |(_, line)| match (line, column) {
         (Line::One(path), _) | (Line::Two(path, _), Column::First) | (Line::Two(_, path), Column::Last) => path,
@@ -109,7 +112,7 @@ fn read_lines(list: &Path) -> Result<Vec<(usize, Line)>> {
     let parsed = text.lines().enumerate().filter_map(|(i, line)| Some((i + 1, parse_line(line, folder)?)));
     let lines: Vec<(usize, Line)> = parsed.collect();
     if lines.is_empty() {
-        return Err(Error::content(list, "the list names no file; it needs one path a line"));
+        return Err(Error::content(list, "the list names no files; it needs one path per line"));
     }
     Ok(lines)
 }
@@ -175,8 +178,8 @@ pub fn pair_folders(images: &Path, labels: &Path, sink: &dyn Sink) -> Result<Vec
     }
     let found = find_images(images, sink)?;
     if only_lossy(labels)? && !only_lossy(images)? {
-        let reason = "seem to be swapped, as images and label images: the second holds only JPEG or WebP files, which cannot be \
-                      label images, and the first holds files that can; swap the two";
+        let reason = "seem to be swapped: the second holds only JPEG or WebP files, which cannot be \
+                      label images, while the first holds files that can be; swap the two";
         return Err(Error::pair(images, labels, reason));
     }
     pair_stems(images, labels, one_a_stem(found)?)
@@ -223,7 +226,7 @@ fn match_stems(
         let named: Vec<String> = alone.iter().take(MAX_NAMED).map(|path| path.display().to_string()).collect();
         let more = if alone.len() > MAX_NAMED { ", ..." } else { "" };
         let (count, named) = (alone.len(), named.join(", "));
-        let reason = format!("have {count} files without a partner of the same name in the other: {named}{more}");
+        let reason = format!("do not match; without a partner of the same stem in the other: {count} ({named}{more})");
         return Err(Error::pair(images, labels, reason));
     }
     Ok(pairs)
@@ -246,7 +249,7 @@ pub fn split_validation(mut pairs: Vec<Pair>, fraction: f64, seed: u64) -> Resul
     let count = ((pairs.len() as f64 * fraction).round() as usize).max(1);
     if count >= pairs.len() {
         let missing = format!("{} pairs are too few to set {fraction} of them aside for validation", pairs.len());
-        return Err(Error::no_data(missing, "name validation images of their own, or take a smaller `val_fraction`"));
+        return Err(Error::no_data(missing, "give separate validation images, or use a smaller `val_fraction`"));
     }
     pairs.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
     let mut validation = pairs.split_off(pairs.len() - count);
@@ -279,7 +282,7 @@ mod tests {
     fn an_empty_list_and_lists_of_unequal_length_are_errors() {
         let folder = tempfile::tempdir().unwrap();
         let empty = write(folder.path(), "empty.txt", "# nothing\n");
-        assert!(read_list(&empty, &silent).unwrap_err().to_string().contains("names no file"));
+        assert!(read_list(&empty, &silent).unwrap_err().to_string().contains("names no files"));
         let (one, two) = (write(folder.path(), "1.txt", "a\n"), write(folder.path(), "2.txt", "a\nb\n"));
         let message = pair_lists(&one, &two, &silent).unwrap_err().to_string();
         assert!(message.contains("1 and 2 files") && message.contains("2.txt has entries without a"), "{message}");
@@ -303,13 +306,13 @@ mod tests {
             let images = read_list(&list, &|event| notes.lock().unwrap().push(format!("{event:?}"))).unwrap();
             assert_eq!(images, wanted.map(|pair| pair.image));
             assert!(
-                notes.into_inner().unwrap()[0].contains("names two files in each line, of which the first are taken")
+                notes.into_inner().unwrap()[0].contains("names two files in each line; the first of the two is used")
             );
         }
         let mixed = write(folder.path(), "mixed.txt", "a.png a_label.png\n# more\nb c.png\n");
         let message = read_list(&mixed, &silent).unwrap_err().to_string();
         assert!(message.contains("line 1 names two files, but line 3 only one"), "{message}");
-        assert!(read_pairs(&mixed, &silent).unwrap_err().to_string().contains("line 3 names one file"));
+        assert!(read_pairs(&mixed, &silent).unwrap_err().to_string().contains("line 3 names only one file"));
     }
 
     #[test]

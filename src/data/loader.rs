@@ -114,12 +114,16 @@ impl Loader {
     pub fn sampled(self, sampling: Sampling, presence: Arc<ClassPresence>) -> Result<Self> {
         sampling.check()?;
         if sampling.needs_presence() && presence.len() != self.pairs.len() {
-            let missing = format!("what images show is known of {} of {}", presence.len(), self.pairs.len());
-            return Err(Error::no_data(missing, "the sampling needs it of all; start the run again"));
+            let missing = format!(
+                "which classes an image shows is known for only {} of {} training images",
+                presence.len(),
+                self.pairs.len()
+            );
+            return Err(Error::no_data(missing, "the sampling needs it for all of them; start the run again"));
         }
         if sampling.foreground > 0.0 && presence.pairs_by_class(Group::All).is_empty() {
             let missing = "no training image shows a class other than the first";
-            return Err(Error::no_data(missing, "leave `sampling.foreground` out, which asks for such images"));
+            return Err(Error::no_data(missing, "leave out `sampling.foreground`, which asks for such images"));
         }
         Ok(Self { sampling, presence, ..self })
     }

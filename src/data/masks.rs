@@ -28,8 +28,7 @@ const LEFT_BY_SYSTEMS: [&str; 2] = ["thumbs.db", "desktop.ini"];
 pub fn pair_mask_folders(root: &Path) -> Result<Vec<Pair>> {
     let ids = id_folders(root)?;
     if ids.is_empty() {
-        let reason =
-            "the folder holds no folders; it needs one for each image, with the image in images/ and masks in masks/";
+        let reason = "the folder has no subfolders; it needs one for each image, with the image in images/ and its masks in masks/";
         return Err(Error::content(root, reason));
     }
     let total = ids.len();
@@ -71,15 +70,16 @@ fn id_folders(root: &Path) -> Result<Vec<PathBuf>> {
 fn pair_of(id: &Path) -> Result<Pair> {
     let (images, masks) = (id.join("images"), id.join("masks"));
     if !images.is_dir() {
-        let reason = "has no folder images/ with its image; add it, or move the folder elsewhere if it is no image's";
+        let reason =
+            "has no subfolder images/ with an image; add it, or move the folder elsewhere if it belongs to no image";
         return Err(Error::content(id, reason));
     }
     let image = match images_of(&images)?.as_slice() {
         [image] => image.clone(),
-        [] => return Err(Error::content(images, "holds no image of a known kind; one is wanted")),
+        [] => return Err(Error::content(images, "holds no image of a known kind; exactly one is expected")),
         [first, second, ..] => {
             let reason = format!(
-                "holds {} and {}; one image is wanted, so give each a folder of its own",
+                "holds {} and {}; exactly one image is expected, so give each its own folder",
                 file_name(first),
                 file_name(second)
             );
@@ -87,7 +87,7 @@ fn pair_of(id: &Path) -> Result<Pair> {
         }
     };
     if !masks.is_dir() {
-        let reason = "has no folder masks/; add the image's masks, or an empty folder if all of it is background";
+        let reason = "has no subfolder masks/; add it with the image's masks, or empty if the image is all background";
         return Err(Error::content(id, reason));
     }
     // Whatever lies there is meant as a mask: one that cannot be read must not pass for background.

@@ -65,7 +65,7 @@ impl Normalisation {
         let Self::Fixed { mean, std, .. } = self else { return Ok(()) };
         for (field, numbers) in [("normalisation.mean", mean), ("normalisation.std", std)] {
             let value = format!("a list of {} numbers", numbers.len());
-            require(numbers.len() == bands, field, value, format!("one of {bands}, a number for each band"))?;
+            require(numbers.len() == bands, field, value, format!("a list of {bands}, one number for each band"))?;
         }
         let usable = std.iter().all(|s| *s > 0.0 && s.is_finite());
         require(usable, "normalisation.std", format!("{std:?}"), "larger than 0 for every band")

@@ -24,7 +24,7 @@ pub fn name_note(pairs: &[[&Path; 2]]) -> Option<String> {
     let differ: Vec<&[&Path; 2]> = pairs.iter().enumerate().filter(|(i, _)| !names.fit(*i)).map(|(_, p)| p).collect();
     let [image, label] = differ.first()?;
     Some(format!(
-        "{} of {} pairs differ in name (the first is {} with {}); are the lists in the same order?",
+        "in {} of {} pairs the names do not match (the first is {} with {}); are the lists in the same order?",
         differ.len(),
         pairs.len(),
         image.display(),

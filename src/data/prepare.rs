@@ -53,7 +53,7 @@ pub(super) fn check_normalisation(normalisation: &Normalisation, sample_type: Sa
     let divisor = if largest <= 255.0 { 255.0 } else { f64::from(scale) };
     let shares = |values: &[f64]| values.iter().map(|v| format!("{:.4}", v / divisor)).collect::<Vec<_>>().join(", ");
     let reason = format!(
-        "of the data set has mean {mean:?} and std {std:?}, but samples of type {sample_type} are divided by {scale} first and \
+        "of the data set has mean {mean:?} and std {std:?}, but samples of type {sample_type} are divided by {scale} first and then \
          lie between 0 and 1; write mean = [{}], std = [{}]",
         shares(mean),
         shares(std)
@@ -81,13 +81,13 @@ fn scale(path: &Path, raster: &Image, trained: Option<&TrainedSamples>) -> f32 {
     note_file(
         path,
         &format!(
-            "{} image, but the model was trained on {}: {}",
+            "a {} image, but the training images were {}: {}",
             raster.sample_type,
             trained.sample_type,
             if same_numbers {
-                "its values are taken as they are, on the scale of the training images"
+                "its values are used unchanged, on the scale of the training images"
             } else {
-                "its values are rescaled, each type's full range to 0 to 1"
+                "its values are rescaled so that each type's full range becomes 0 to 1"
             }
         ),
     );

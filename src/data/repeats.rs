@@ -57,7 +57,7 @@ pub fn repeat_notes(train: &[KnownImage<'_>], validation: &[KnownImage<'_>]) -> 
         validation.iter().filter_map(|(path, known)| Some((*path, *learnt.get(&known.image)?))).collect();
     let both = both.first().map(|(path, learnt)| {
         format!(
-            "{} of {} validation images are also in the training set ({}): validation scores will be too good",
+            "{} of {} validation images are also in the training set ({}): validation scores will be too optimistic",
             both.len(),
             validation.len(),
             same(path, learnt, "in both")
@@ -141,7 +141,7 @@ mod tests {
             [
                 "1 of 3 validation images repeat an earlier one (b is the same image as v); 1 of them with different labels",
                 "2 of 3 validation images are also in the training set (v is the same image as b): validation scores will be \
-             too good"
+             too optimistic"
             ]
         );
         let twice = known(&[("a", 1, 7), ("a", 1, 7)]);
@@ -149,7 +149,7 @@ mod tests {
         assert_eq!(
             repeat_notes(&twice[..1], &twice[..1]),
             ["1 of 1 validation images are also in the training set (a is in both): validation scores will be \
-             too good"]
+             too optimistic"]
         );
     }
 }

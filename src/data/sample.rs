@@ -191,7 +191,7 @@ pub(super) fn fit_bands(path: &Path, raster: &Image, dataset: &Dataset) -> Resul
         (found, wanted) => Err(Error::content(
             path,
             format!(
-                "has {found} bands, data set '{}' wants {wanted}; convert the image, or set `bands = {found}` in the data set file",
+                "has {found} bands, but data set '{}' expects {wanted}; convert the image, or set `bands = {found}` in the data set file",
                 dataset.name
             ),
         )),

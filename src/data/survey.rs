@@ -232,7 +232,7 @@ impl PairReport {
         }
         if values > faults.len() {
             let more = values - faults.len();
-            self.faults.push(format!("{shown}: {more} more undefined values; are images and labels exchanged?"));
+            self.faults.push(format!("{shown}: {more} more undefined values; are images and labels swapped?"));
         }
         let fits = self.size == Some(label_size);
         if let (true, Ok(map)) = (fits, dataset.class_map(label, labels)) {

@@ -17,7 +17,7 @@ const LEAST_LEGEND: u32 = 240;
 pub fn compose(shown: Shown, classes: &Classes, style: &Style) -> Result<RgbImage, String> {
     if let Some(most) = style.max_width.filter(|most| style.legend && *most < LEAST_LEGEND) {
         return Err(format!(
-            "a legend does not fit into a width of {most} pixels; take a `max_width` of {LEAST_LEGEND}"
+            "a legend does not fit into a width of {most} pixels; use a `max_width` of at least {LEAST_LEGEND}"
         ));
     }
     let legends = if style.legend {

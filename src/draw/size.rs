@@ -27,7 +27,7 @@ pub(super) fn panel_size(shown: &Shown, style: &Style, frame: Frame) -> Result<(
     let scaled_height = (f64::from(height) * style.scale).round().max(1.0);
     if scaled * scaled_height * (count + 1) as f64 > MOST_PIXELS {
         return Err(format!(
-            "its panels would be {scaled:.0}x{scaled_height:.0} pixels, which is too large for one image; take a \
+            "its panels would be {scaled:.0}x{scaled_height:.0} pixels, which is too large for one image; use a \
              smaller `scale`"
         ));
     }
@@ -43,7 +43,7 @@ pub(super) fn panel_size(shown: &Shown, style: &Style, frame: Frame) -> Result<(
         fitting = (proportional as u32).clamp(1, fitting - 1);
     }
     if total(fitting) > most {
-        return Err(format!("its panels do not fit into a width of {most} pixels; take a larger `max_width`"));
+        return Err(format!("its panels do not fit into a width of {most} pixels; use a larger `max_width`"));
     }
     Ok((fitting, height_at(fitting)))
 }

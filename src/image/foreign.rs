@@ -67,7 +67,7 @@ const KINDS: [Kind; 64] = [
     ("a DICOM image", 128, b"DICM", "convert it, as with: dcm2img in.dcm out.png"),
     ("a NIfTI volume", 344, b"n+1\0", "save its slices as TIFF or .npy"),
     ("a MATLAB file", 0, b"MATLAB 5.0", "save its array as .npy, with scipy.io.loadmat and numpy.save"),
-    ("a NumPy array", 0, b"\x93NUMPY", "give it the ending .npy"),
+    ("a NumPy array", 0, b"\x93NUMPY", "rename it so that it ends in .npy"),
     // "C 1" in EBCDIC, the first line of the text header.
     ("a SEG-Y volume", 0, b"\xc3\x40\xf1", "export its sections as TIFF"),
     ("a SEG-Y volume", 0, b"\xc3\xf0\xf1", "export its sections as TIFF"),
@@ -104,7 +104,7 @@ pub(super) fn not_read(path: &Path, bytes: &[u8]) -> Error {
     let reason = match recognise(bytes) {
         Some((name, advice)) => format!("is {name}, not an image that segtool reads ({READ}); {advice}"),
         None if bytes.iter().take(HEAD).all(|&byte| byte == 0) => {
-            "begins with zeros, as an interrupted copy leaves them; copy or download the file again".into()
+            "begins with zeros, as after an interrupted copy; copy or download the file again".into()
         }
         None => format!("not an image that segtool reads ({READ}); convert it, as with gdal_translate or magick"),
     };
@@ -115,7 +115,7 @@ pub(super) fn not_read(path: &Path, bytes: &[u8]) -> Error {
 pub(super) fn refuse_raw(path: &Path) -> Option<Error> {
     let extension = path.extension()?.to_str()?.to_ascii_lowercase();
     RAW.contains(&extension.as_str()).then(|| {
-        Error::content(path, format!("is a raw image of a camera, not an image that segtool reads ({READ}); {DEVELOP}"))
+        Error::content(path, format!("is a camera raw image, not an image that segtool reads ({READ}); {DEVELOP}"))
     })
 }
 

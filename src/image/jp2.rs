@@ -50,14 +50,14 @@ pub(super) fn read_size(path: &Path, bytes: &[u8]) -> Result<Size> {
 /// The numbers of a map of one component that was compressed without loss; of a palette, the indices.
 pub(super) fn read_labels(path: &Path, bytes: &[u8]) -> Result<LabelImage> {
     if header(bytes).is_some_and(|header| header.transform != Some(REVERSIBLE)) {
-        let reason = "a lossy JPEG 2000 cannot hold labels: its compression changes values at edges; save the label image as PNG \
+        let reason = "a lossy JPEG 2000 file cannot hold labels: its compression changes values at edges; save the label image as PNG \
              or TIFF";
         return Err(Error::content(path, reason));
     }
     let (size, image, _held) = decode(path, bytes, DecodeParameters::new().ignore_pclr_cmap_cdef())?;
     let [component] = image.components() else {
         let bands = image.components().len();
-        return Err(convert(path, format!("a JPEG 2000 label image has 1 band; this one has {bands}")));
+        return Err(convert(path, format!("a JPEG 2000 label image must have 1 band; this one has {bands}")));
     };
     let numbers = Numbers::Wide(component.data().iter().map(|value| f64::from(*value)).collect());
     Ok(LabelImage::new(RawLabels::from_numbers(size, numbers, None, None), None))

@@ -119,7 +119,7 @@ fn png_labels(
 /// 16-bit samples as 8-bit ones, where they are 8-bit ones spread.
 pub(super) fn narrowed(path: &Path, words: impl Iterator<Item = u16>) -> Result<Vec<u8>> {
     let byte = |word: u16| {
-        let refuse = || Error::content(path, "a colour label image must have 8 bits a channel");
+        let refuse = || Error::content(path, "a colour label image must have 8 bits per band");
         if word.is_multiple_of(257) { Ok((word / 257) as u8) } else { Err(refuse()) }
     };
     words.map(byte).collect()

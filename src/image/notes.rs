@@ -23,11 +23,11 @@ impl Kind {
         let (images, were) = if files == 1 { ("image", "was") } else { ("images", "were") };
         match self {
             Self::Oriented => format!(
-                "{files} {images} {were} turned upright as the orientation tag says (such as {such}); `orientation` ignore \
+                "{files} {images} {were} turned upright according to the orientation tag (such as {such}); `orientation` ignore \
                  keeps the stored pixel order"
             ),
             Self::SmallerPages => format!(
-                "only the first page was read of {files} TIFF {images} (such as {such}); the smaller pages that follow were \
+                "only the first page of {files} TIFF {images} was read (such as {such}); the smaller pages after it were \
                  skipped"
             ),
             Self::Other(sentence) if files == 1 => format!("{such}: {sentence}"),

@@ -78,15 +78,15 @@ impl DeviceChoice {
             Self::Flex => Ok(self),
             Self::Libtorch | Self::LibtorchCuda(_) if !libtorch::BUILT_IN => Err(Error::device(
                 self,
-                "is not in this program: build it with the feature libtorch (see the README), or take `device` flex",
+                "is not built into this program: build it with the feature libtorch (see the README), or use `device` flex",
             )),
             Self::LibtorchCuda(_) if gpus == 0 => Err(Error::device(
                 self,
-                "is not there, libtorch finds no CUDA GPU: check that nvidia-smi lists one and that libtorch is a CUDA build, \
-                 or take `device` cpu",
+                "is not available: libtorch finds no CUDA GPU; check that nvidia-smi lists one and that libtorch is a CUDA build, \
+                 or use `device` cpu",
             )),
             Self::LibtorchCuda(index) if index >= gpus => {
-                Err(Error::device(self, format!("is not there: libtorch finds {gpus} GPUs, numbered from 0")))
+                Err(Error::device(self, format!("does not exist: libtorch finds {gpus} GPU(s), numbered from 0")))
             }
             Self::Libtorch | Self::LibtorchCuda(_) => Ok(self),
         }
@@ -126,7 +126,7 @@ impl DeviceChoice {
             return Ok(());
         }
         let (device, advice) = (self.resolve()?, "choose one of them as `device`, or `precision` float32");
-        let reason = format!("{precision} is not for device '{device}': only {who} compute in it; {advice}");
+        let reason = format!("{precision} does not work on device '{device}': only {who} support it; {advice}");
         Err(Error::conflict("precision", reason))
     }
 }

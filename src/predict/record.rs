@@ -105,7 +105,9 @@ impl Record {
             return Err(fault(&format!("its format is {}, not {FORMAT}", record.format)));
         }
         match record.results.values().find(|entry| entry.maker >= record.makers.len()) {
-            Some(entry) => Err(fault(&format!("it names maker {} of {}", entry.maker, record.makers.len()))),
+            Some(entry) => {
+                Err(fault(&format!("it refers to maker {}, but lists only {}", entry.maker, record.makers.len())))
+            }
             None => Ok(Some(record)),
         }
     }

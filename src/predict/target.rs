@@ -42,7 +42,7 @@ impl<'a> Target<'a> {
         match Record::read(self.folder) {
             Err(Error::Content { .. }) if self.overwrite => Ok(None),
             Err(Error::Content { path, reason }) => {
-                let reason = format!("does not say what the results beside it are: {reason}");
+                let reason = format!("does not say what made the results beside it: {reason}");
                 Err(Error::occupied(&path, reason, [Remedy::Overwrite]))
             }
             record => record,
@@ -137,7 +137,10 @@ impl<'a> Claim<'a> {
 
     fn refuse_long_names(&self) -> Result<()> {
         let Some(name) = self.names().find(|name| name.len() > LONGEST_NAME) else { return Ok(()) };
-        let reason = format!("has {} bytes, and a file's name at most {LONGEST_NAME}; rename the image", name.len());
+        let reason = format!(
+            "would have a name of {} bytes, but at most {LONGEST_NAME} are allowed; rename the image",
+            name.len()
+        );
         Err(Error::content(self.target.folder.join(name), reason))
     }
 
@@ -311,7 +314,7 @@ fn write_list(folder: &Path, written: &[PathBuf], sink: &dyn Sink) -> Result<()>
     for name in written.iter().filter_map(|path| path.file_name()).map(|name| name.to_string_lossy()) {
         if name.contains(['\n', '\r']) {
             sink.event(Event::Note(format!(
-                "{name:?} holds a line break, so that {LIST} leaves it out; rename the image"
+                "{name:?} contains a line break, so it is left out of {LIST}; rename the image"
             )));
             continue;
         }

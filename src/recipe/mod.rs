@@ -243,7 +243,8 @@ impl NetworkRecipe {
         match Recipe::find_with(name_or_path, changes)? {
             Recipe::Network(recipe) => Ok(*recipe),
             Recipe::Forest(_) => {
-                let expected = "one of a network; those of hypercolumns and a random forest are for train and info";
+                let expected =
+                    "a recipe of a network; those of hypercolumns and a random forest work only with train and info";
                 Err(Error::invalid("recipe", format!("'{name_or_path}'"), expected))
             }
         }
@@ -288,7 +289,8 @@ impl NetworkRecipe {
         let threshold = self.threshold;
         require((0.0..1.0).contains(&threshold), "threshold", threshold, "a probability from 0 to below 1")?;
         if self.activation == Activation::Softmax && threshold != half() {
-            let reason = "is for a sigmoid; with a softmax the most probable class is there, so leave it out";
+            let reason =
+                "applies only to a sigmoid; with a softmax the most probable class is predicted, so leave it out";
             return Err(Error::conflict("threshold", reason));
         }
         self.training.check()?;
@@ -299,8 +301,8 @@ impl NetworkRecipe {
         }
         let weighed = phases.iter().flat_map(|phase| &phase.loss).any(LossTerm::takes_class_weights);
         if self.training.class_weights != ClassWeights::Equal && !weighed {
-            let reason = "are for losses that are means over pixels (cross-entropy, ohem-cross-entropy, bce, focal), and there \
-                          is none of them; leave them out, or add such a loss";
+            let reason = "apply only to losses that are means over pixels (cross-entropy, ohem-cross-entropy, bce, focal), but the \
+                          recipe has none of these; leave them out, or add such a loss";
             return Err(Error::conflict("class_weights", reason));
         }
         Ok(dataset)
@@ -391,6 +393,6 @@ mod tests {
         let changes = ["training.class_weights=auto", "training.loss=[{ kind = 'dice' }]"].map(String::from);
         let mut recipe = NetworkRecipe::find_with("unet-seeps", &changes).unwrap();
         let said = recipe.fit(&Dataset::find("seeps").unwrap()).unwrap_err().to_string();
-        assert!(said.contains("`class_weights` are for losses"), "{said}");
+        assert!(said.contains("`class_weights` apply only to losses"), "{said}");
     }
 }

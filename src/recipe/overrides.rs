@@ -26,7 +26,7 @@ pub(super) fn apply(table: &mut Table, change: &str) -> Result<()> {
 /// The error of a recipe that is none with these changes.
 pub(super) fn refused(recipe: &dyn Display, changes: &[String], cause: &dyn Display) -> Error {
     let cause = plain_types(cause.to_string().trim_end());
-    Error::conflict("set", format!("{} does not go with recipe {recipe}: {cause}", changes.join(" ")))
+    Error::conflict("set", format!("{} does not fit recipe {recipe}: {cause}", changes.join(" ")))
 }
 
 fn set_in_table(table: &mut Table, keys: &[&str], value: Value) -> Result<(), String> {
@@ -59,7 +59,7 @@ fn set_in_array(entries: &mut [Value], (name, keys): (&str, &[&str]), value: Val
     let number = keys.first().and_then(|key| key.parse::<usize>().ok());
     let entry = number.and_then(|number| entries.get_mut(number));
     match (entry, &keys[1.min(keys.len())..]) {
-        (None, _) => Err(format!("`{name}` has {count} entries, numbered from 0; there is no such entry")),
+        (None, _) => Err(format!("there is no such entry; `{name}` has {count} entries, numbered from 0")),
         (Some(entry), []) => {
             *entry = value;
             Ok(())

@@ -141,7 +141,7 @@ impl Training {
     /// Says what is wrong with the numbers.
     pub fn check(&self) -> Result<()> {
         if !self.phases.is_empty() && self.epochs != 0 {
-            let reason = "stands beside phases, which have their own; set phases.0.epochs and so on";
+            let reason = "conflicts with the phases, which have their own epochs; set phases.0.epochs and so on";
             return Err(Error::conflict("training.epochs", format!("{} {reason}", self.epochs)));
         }
         for training in self.resolved_phases() {

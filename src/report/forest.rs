@@ -43,15 +43,15 @@ pub struct Importance {
 fn explained(name: &str) -> String {
     match name {
         "by region" => format!(
-            "connected regions of labels were held out, each once in {FOLDS} parts, and decided by forests that did not see them"
+            "connected regions of labels were held out, each once, in {FOLDS} folds, and classified by forests that had not seen them"
         ),
         "by pixel" => {
-            "single labelled pixels were held out; their neighbours were learnt from and style the same, so that this \
-                       is too good for other places"
+            "single labelled pixels were held out, but their neighbours, which look alike, were learnt from, so this score \
+                       is too optimistic for other places"
                 .into()
         }
-        "out of bag" => "every pixel was decided by the trees that did not draw it, with the same reservation".into(),
-        _ => "by the forest that was kept, on further images".into(),
+        "out of bag" => "every pixel was classified by the trees that had not drawn it; its neighbours were learnt from, so this score is also too optimistic for other places".into(),
+        _ => "further images were classified by the forest that was kept".into(),
     }
 }
 
@@ -163,8 +163,8 @@ impl ForestReport {
             ("features", features),
             ("weights", weights),
             ("forest", forest),
-            ("features took", duration(self.feature_seconds)),
-            ("the forest took", duration(self.fit_seconds)),
+            ("time for features", duration(self.feature_seconds)),
+            ("time for the forest", duration(self.fit_seconds)),
             ("device", config.device.clone()),
             ("seed", config.seed.to_string()),
             ("made", config.started.as_deref().map_or_else(String::new, super::readable)),
@@ -177,7 +177,7 @@ impl ForestReport {
             "out of bag" => tile("out-of-bag error", &score(Some(1.0 - found.accuracy))),
             name => tile(&format!("mean F1 {name}"), &score(found.mean_f1)),
         });
-        means.collect::<String>() + &tile("pixels learnt from", &count(self.pixels as u64))
+        means.collect::<String>() + &tile("training pixels", &count(self.pixels as u64))
     }
 
     /// Labels and F1 of the classes.
@@ -204,7 +204,7 @@ impl ForestReport {
         let kinds: String =
             evaluations.iter().map(|(name, _)| format!("<li>F1 {name}: {}</li>", explained(name))).collect();
         let table = format!(
-            r#"<p>The forest that was kept learnt from all labelled pixels. Means are of the classes that have a score.</p>
+            r#"<p>The forest that was kept learnt from all labelled pixels. Means are over the classes that have a score.</p>
 <ul>{kinds}</ul>
 <div class="scroll"><table><thead><tr><th scope="col">class</th><th scope="col">labelled pixels</th><th scope="col">regions</th>{heads}</tr></thead>
 <tbody>{rows}<tr><td><b>mean</b></td><td class="number">{}</td><td></td>{means}</tr></tbody></table></div>"#,
@@ -218,8 +218,8 @@ impl ForestReport {
         let mut sections = String::new();
         for (name, found) in self.evaluations().into_iter().filter(|(_, found)| found.pixels > 0) {
             let content = format!(
-                r#"<p>{} pixels, {} of them right.</p><div class="scroll">{}</div>
-<h3>What was taken for what</h3><p>Each row is a label, shared out over what was predicted, in per cent.</p>
+                r#"<p>{} pixels, {} of them classified correctly.</p><div class="scroll">{}</div>
+<h3>Confusion matrix</h3><p>Each row shows how the pixels of one label were predicted, in per cent.</p>
 <div class="scroll">{}</div>"#,
                 count(found.pixels),
                 per_cent((found.accuracy * found.pixels as f64).round() as u64, found.pixels),
@@ -252,7 +252,7 @@ impl ForestReport {
             )
         };
         let content = format!(
-            "<p>Mean decrease of impurity by the splits of the features; the shares add up to 1. To see what a channel shows: \
+            "<p>Mean decrease of impurity by splits on the features, as shares of the whole. To see what a channel shows: \
              <code>segtool info --features IMAGE --run RUN --tap TAP --channel N</code></p>{}{}",
             table("By tap", &self.importances),
             table("The most important features", &self.strongest)

@@ -141,9 +141,9 @@ impl Report<'_> {
         ];
         if !self.config.weights.is_empty() {
             let files: Vec<String> = self.config.weights.iter().map(|path| path.display().to_string()).collect();
-            facts.push(("began with", files.join(", ")));
+            facts.push(("initial weights", files.join(", ")));
         }
-        facts.extend(self.config.started.as_ref().map(|started| ("begun", readable(started))));
+        facts.extend(self.config.started.as_ref().map(|started| ("started", readable(started))));
         facts.push(("report made", readable(&utc(self.written))));
         facts.push(("segtool", self.config.version.clone()));
         facts
@@ -172,7 +172,7 @@ impl Report<'_> {
         let speed = self.rows.last().map(|row| row.images_per_second).filter(|speed| speed.is_finite());
         tiles += &tile("training loss", &score(Some(best.train_loss)));
         tiles += &tile("training time", &duration(seconds));
-        tiles + &tile("images a second", &speed.map_or_else(|| score(None), |speed| format!("{speed:.1}")))
+        tiles + &tile("images per second", &speed.map_or_else(|| score(None), |speed| format!("{speed:.1}")))
     }
 
     fn curves(&self) -> String {
@@ -199,7 +199,7 @@ impl Report<'_> {
         ) + &never_predicted(matrix, classes);
         let table = format!(r#"{means}<div class="scroll tall">{}</div>"#, tables::class_table(matrix, classes));
         let confusion = format!(
-            r#"<p>Each row is a label, shared out over what was predicted, in per cent.</p>
+            r#"<p>Each row shows how the pixels of one label were predicted, in per cent.</p>
 <div class="scroll tall">{}</div>
 <h3>Largest confusions</h3>
 <div class="scroll">{}</div>"#,
@@ -211,13 +211,13 @@ impl Report<'_> {
 
     fn why_no_scores(&self) -> &'static str {
         if self.images.1 == 0 {
-            "There is no validation set, so that nothing was scored."
+            "There is no validation set, so nothing was scored."
         } else if self.rows.is_empty() {
             "No epoch has been validated yet."
         } else if self.best_epoch.is_none() {
-            "No validation gave numbers for scores and loss, so that there is nothing to show."
+            "No validation gave a finite loss and scores, so there is nothing to show."
         } else {
-            "The best weights were not scored since the training was resumed; they are when it finishes, or by \
+            "The best weights have not been scored since the training was resumed; they will be when it finishes, or with \
              segtool metrics --run."
         }
     }
@@ -236,7 +236,7 @@ fn viewer(title: &str, samples: &[SamplePrediction], classes: &Classes) -> Resul
 fn baseline(matrix: &ConfusionMatrix, classes: &Classes) -> String {
     let sentence = |Baseline { class, pixel_accuracy, mean_iou }| {
         format!(
-            " Predicting {} everywhere would have a pixel accuracy of {} and a mean IoU of {}.",
+            " Predicting {} everywhere would give a pixel accuracy of {} and a mean IoU of {}.",
             escaped(&classes.names[class]),
             score(Some(pixel_accuracy)),
             score(Some(mean_iou))

@@ -129,7 +129,7 @@ pub(crate) fn confusions(matrix: &ConfusionMatrix, classes: &Classes) -> String 
     let mut all: Vec<(u64, usize, usize)> = range.clone().flat_map(wrong).filter(|(pixels, ..)| *pixels > 0).collect();
     all.sort_by_key(|&(pixels, label, prediction)| (Reverse(pixels), label, prediction));
     if all.is_empty() {
-        return "<p>No pixel was taken for another class.</p>".into();
+        return "<p>No pixel was predicted as a wrong class.</p>".into();
     }
     let total = matrix.total();
     let row = |&(pixels, label, prediction): &(u64, usize, usize)| {
@@ -140,7 +140,7 @@ pub(crate) fn confusions(matrix: &ConfusionMatrix, classes: &Classes) -> String 
     };
     let rows: String = all.iter().take(MOST_CONFUSIONS).map(row).collect();
     let head = |(name, class): (&str, &str)| format!(r#"<th scope="col" class="{class}">{name}</th>"#);
-    let text = [("label", "text"), ("taken for", "text")].map(head).concat();
-    let numbers = ["pixels", "of the label", "of all"].map(|name| head((name, "number"))).concat();
+    let text = [("label", "text"), ("predicted as", "text")].map(head).concat();
+    let numbers = ["pixels", "share of the label", "share of all"].map(|name| head((name, "number"))).concat();
     format!("<table><thead><tr>{text}{numbers}</tr></thead>\n<tbody>{rows}</tbody></table>")
 }

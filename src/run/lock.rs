@@ -103,7 +103,7 @@ impl RunLock {
         if whole(&self.folder) == whole(folder) {
             return Ok(());
         }
-        Err(Error::conflict("lock", format!("is that of {}, not of {}", self.folder.display(), folder.display())))
+        Err(Error::conflict("lock", format!("belongs to {}, not to {}", self.folder.display(), folder.display())))
     }
 
     /// Says in the file who has it. That it cannot be written, as on a full disk, does not matter where locks work.

@@ -285,7 +285,7 @@ impl NetworkRun {
             Run::Forest(run) => Err(Error::content(
                 folder,
                 format!(
-                    "is a run of a random forest (recipe {}), and a network's is wanted here; a forest is not resumed but \
+                    "is a run of a random forest (recipe {}), but a run of a network is needed here; a forest cannot be resumed, only \
                      trained anew",
                     run.config.recipe.name
                 ),

@@ -112,7 +112,7 @@ impl Gray {
         let Image { size, bands, samples, .. } = raster;
         if !matches!(bands, 1 | 3) {
             let reason =
-                format!("has {bands} bands; rgb2gray takes red, green and blue, or grey; pick three bands first");
+                format!("has {bands} bands; rgb2gray takes red, green and blue, or grey; extract three bands first");
             return Err(Error::content(input, reason));
         }
         let fixed = |samples: Samples, bands: usize| match samples {

@@ -86,9 +86,10 @@ impl Plan {
                 let augment = &plan.recipe.training.resolved_phases()[0].augment;
                 network::write_contact_sheet(path, &plan.loader(workers)?, plan.seed, augment)
             }
-            Self::Forest(_) => {
-                Err(Error::conflict("augment", "has no effect on a random forest, which is trained without"))
-            }
+            Self::Forest(_) => Err(Error::conflict(
+                "augment",
+                "has no effect on a random forest, which is trained without augmentation",
+            )),
         }
     }
 

@@ -109,7 +109,7 @@ pub(super) fn refuse_own_weights(weights: &[PathBuf], folder: &Path) -> Result<(
     let Ok(folder) = fs::canonicalize(folder) else { return Ok(()) };
     match weights.iter().find(|file| fs::canonicalize(file).is_ok_and(|file| file.starts_with(&folder))) {
         Some(file) => {
-            let reason = "holds the weights that the training begins with, which the run would overwrite";
+            let reason = "holds the initial weights of this training, which the run would overwrite";
             Err(Error::occupied(file, reason, [Remedy::Another("output")]))
         }
         None => Ok(()),

@@ -148,7 +148,7 @@ fn smp(config: &Map<String, Value>, names: Names, content: &mut Content, told: &
     let text = |key: &str| config.get(key).and_then(Value::as_str);
     let refuse = |key: &str| {
         Err(format!(
-            "config.json beside it says {key} = {}, which is not known here",
+            "config.json beside it says {key} = {}, which segtool does not support",
             config.get(key).unwrap_or(&Value::Null)
         ))
     };
@@ -186,7 +186,7 @@ fn smp(config: &Map<String, Value>, names: Names, content: &mut Content, told: &
         },
         _ => return refuse("activation"),
     };
-    told.notes.push("config.json beside it was followed".into());
+    told.notes.push("the settings of config.json beside it were used".into());
     Ok(())
 }
 
@@ -280,7 +280,7 @@ fn mmseg(text: &str, content: &mut Content, told: &mut Told) -> Described<()> {
     if ["bgr_to_rgb", "to_rgb"].iter().any(|name| setting(prepared, name) == Some("False")) {
         return Err("its network expects images in blue, green, red; segtool gives it red, green, blue".into());
     }
-    told.notes.push("mmsegmentation's configuration in the file was followed".into());
+    told.notes.push("mmsegmentation's configuration in the file was used".into());
     Ok(())
 }
 

@@ -96,13 +96,13 @@ impl Stored {
             Dtype::F16 => elements::<2>(bytes, |b| f16::from_le_bytes(b).to_f32()),
             Dtype::BF16 => elements::<2>(bytes, |b| bf16::from_le_bytes(b).to_f32()),
             other => {
-                let reason = format!("tensor {name} has type {other:?}; weights are floating point");
+                let reason = format!("tensor {name} has type {other:?}; weights must be floating point");
                 return Err(Error::content(&self.path, reason));
             }
         };
         if let Some(bad) = values.iter().find(|value| !value.is_finite()) {
             let reason = format!(
-                "tensor {name} holds {bad}; weights are finite: the training broke down, or the file is damaged"
+                "tensor {name} holds {bad}; weights must be finite: the training diverged, or the file is damaged"
             );
             return Err(Error::content(&self.path, reason));
         }
@@ -180,7 +180,7 @@ impl Checkpoint {
 
     fn add(&mut self, path: &Path, file: Opened, choice: &Choice) -> Result<()> {
         if file.tensors.is_empty() {
-            return Err(Error::content(path, "holds no tensor; give a file of weights"));
+            return Err(Error::content(path, "holds no tensors; give a weight file"));
         }
         let own = file.metadata.contains_key(ENTRY);
         let mut found = if own && *choice == Choice::default() {
@@ -202,12 +202,12 @@ impl Checkpoint {
         }
         if !found.averaged.is_empty() {
             let places = found.averaged.join(", ");
-            self.notes.push(format!("averaged weights lie beside these, under {places}; `averaged` takes those"));
+            self.notes.push(format!("the file also holds averaged weights, under {places}; `averaged` takes those"));
         }
         for (name, tensor) in found.tensors {
             if self.tensors.insert(name.clone(), tensor).is_some() {
                 let reason =
-                    format!("tensor {name} is in another of the files, too; give files that complete each other");
+                    format!("tensor {name} is also in another of the files; give files that complement each other");
                 return Err(Error::content(path, reason));
             }
         }
@@ -240,7 +240,7 @@ struct Opened {
 
 fn open_one(path: &Path) -> Result<Opened> {
     if path.is_dir() {
-        return Err(Error::content(path, "is a folder, not a file of weights"));
+        return Err(Error::content(path, "is a folder, not a weight file"));
     }
     let mut head = Vec::new();
     let (file, _) = open_file(path)?;
@@ -285,7 +285,7 @@ fn of_torch(path: &Path, file: TorchFile) -> Opened {
     let texts = [values, mode, config].into_iter().flatten();
     let class = file.modules.iter().next().map(|(_, class)| class);
     let notes = class.map(|class| {
-        format!("a whole module was pickled, of {class}: its parameters and buffers are read, its code is not")
+        format!("the file is a pickled module of class {class}: its parameters and buffers are read, its code is not")
     });
     Opened {
         tensors: tensors.collect(),

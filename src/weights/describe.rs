@@ -46,7 +46,7 @@ impl Tensors<'_> {
         let tensor = self.0.get(name).ok_or_else(|| format!("{name} is missing"))?;
         match *tensor.shape() {
             [outputs, inputs, height, width] if height == width => Ok([outputs, inputs, height]),
-            ref other => Err(format!("{name} has the shape {other:?}, which is no square convolution's")),
+            ref other => Err(format!("{name} has the shape {other:?}, which is not that of a square convolution")),
         }
     }
 
@@ -68,7 +68,7 @@ impl Tensors<'_> {
         }
         let [_, inputs, _] = self.conv(&name("conv2"))?;
         let outputs = self.outputs(&name("conv3"))?;
-        let plain = "the plain ResNet-18, -34, -50, -101 and -152 are known here; take weights of one of these";
+        let plain = "only the plain ResNet-18, -34, -50, -101 and -152 are supported; use weights of one of these";
         if inputs != width {
             let groups = width / inputs.max(1);
             return Err(format!("it is a ResNeXt, with {groups} groups in a convolution; {plain}"));
@@ -90,13 +90,18 @@ impl Tensors<'_> {
             match self.outputs(&name("conv3.weight"))? {
                 last if last == 2 * width => Stem::Deep,
                 last if last == width => Stem::DeepNarrow,
-                last => return Err(format!("its stem ends with {last} channels; {width} and {} are known", 2 * width)),
+                last => {
+                    return Err(format!(
+                        "its stem ends with {last} channels; only {width} and {} are supported",
+                        2 * width
+                    ));
+                }
             }
         } else if (first, kernel) == (width, 7) {
             Stem::Conv7
         } else {
             return Err(format!(
-                "its stem is one {kernel}x{kernel} convolution of {first} channels; 7x7 of {width} is known"
+                "its stem is one {kernel}x{kernel} convolution of {first} channels; only 7x7 of {width} is supported"
             ));
         };
         let blocks: Vec<usize> = (1..=4)
@@ -105,7 +110,7 @@ impl Tensors<'_> {
             .collect();
         let bottleneck = self.has(&name("layer1.0.conv3.weight"));
         let variant = Variant::of(bottleneck, &blocks).ok_or_else(|| {
-            format!("a residual network of {blocks:?} blocks is not known; 18, 34, 50, 101 and 152 layers are")
+            format!("a residual network of {blocks:?} blocks is not supported; ResNet-18, -34, -50, -101 and -152 are")
         })?;
         let (dilation, style) = (Dilation::None, Style::Pytorch);
         Ok((ResNetConfig { variant, width, stem, dilation, style, stages: blocks.len() }, bands))
@@ -123,7 +128,7 @@ impl Tensors<'_> {
     fn published_levels(&self, prefix: &str, suffix: &str) -> Described<()> {
         match self.count(prefix, 0, suffix) {
             4 => Ok(()),
-            other => Err(format!("its pyramid has {other} levels; 4 (bins 1, 2, 3 and 6) are known")),
+            other => Err(format!("its pyramid has {other} levels; only 4 (bins 1, 2, 3 and 6) are supported")),
         }
     }
 
@@ -164,7 +169,7 @@ impl Tensors<'_> {
                 UnetDecoderConfig { channels: channels.collect::<Described<_>>()?, ..UnetDecoderConfig::default() };
             return Ok((DecoderConfig::Unet(config), self.outputs("segmentation_head.0.weight")?));
         }
-        Err("its decoder is not known; C1, pyramid pooling (PPM), UPerNet and segmentation_models_pytorch's U-Net are"
+        Err("its decoder is not supported; C1, pyramid pooling (PPM), UPerNet and segmentation_models_pytorch's U-Net are"
             .into())
     }
 
@@ -248,7 +253,7 @@ pub(super) fn content(
         }
         Names::Segtool if recipe.is_none() => {
             return Err(
-                "it does not say where strides give way to dilation; import it first: segtool import --recipe".into()
+                "it does not say where dilation replaces strides; import it first: segtool import --recipe".into()
             );
         }
         Names::Csail
@@ -281,7 +286,7 @@ fn dilation(names: Names, encoder: &ResNetConfig, decoder: &DecoderConfig) -> De
         // Its PSPNet moves the strides of bottlenecks alone, and refuses other depths than 50, 101 and 152.
         (Names::Semseg, _) if encoder.variant.is_basic() => {
             return Err(format!(
-                "its encoder is {}, for which that project does not say where strides give way to dilation; its own are \
+                "its encoder is {}, for which that project does not say where dilation replaces strides; its own are \
                  ResNet-50, -101 and -152",
                 encoder.variant
             ));
@@ -389,7 +394,7 @@ pub(super) fn differences(from: &NetworkConfig, to: &NetworkConfig) -> Vec<(Stri
 fn check_identity(weights: &NetworkConfig, recipe: &NetworkConfig) -> Described<()> {
     match differences(recipe, weights).into_iter().find(|(path, ..)| IDENTITY.contains(&path.as_str())) {
         Some((path, wanted, found)) => Err(format!(
-            "it holds {}, where {path} is {found}; the recipe's is {wanted}. Take a recipe of that network",
+            "it holds {}, where {path} is {found}, but in the recipe it is {wanted}; use a recipe of that network",
             summary(weights)
         )),
         None => Ok(()),
@@ -432,7 +437,7 @@ fn merge(base: &NetworkConfig, other: &NetworkConfig, take: impl Fn(&str) -> boo
     for (path, value) in settings(other).into_iter().filter(|(path, _)| take(path)) {
         set(&mut merged, &path, value);
     }
-    serde_json::from_value(merged).map_err(|e| format!("recipe and weights do not go together: {e}"))
+    serde_json::from_value(merged).map_err(|e| format!("recipe and weights do not fit together: {e}"))
 }
 
 /// Sets what lies at a path; a branch that is not there yet grows.

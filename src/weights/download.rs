@@ -107,7 +107,7 @@ fn unwritable(error: Error) -> Error {
         Error::Write { path, cause } => Error::content(
             path,
             format!(
-                "a download cannot be kept here: {cause}; name a folder that can be written to with {CACHE_VARIABLE}"
+                "a download cannot be kept here: {cause}; with {CACHE_VARIABLE}, name a folder that you may write to"
             ),
         ),
         other => other,
@@ -126,7 +126,7 @@ fn download(remote: &Remote, target: &Path, sink: &dyn Sink) -> Result<PathBuf> 
     match lock.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            sink.event(Event::Note(format!("another process downloads {name}; waiting for it")));
+            sink.event(Event::Note(format!("another process is downloading {name}; waiting for it")));
             lock.lock().map_err(lock_failed)?;
         }
         Err(TryLockError::Error(e)) => return Err(lock_failed(e)),
@@ -135,7 +135,7 @@ fn download(remote: &Remote, target: &Path, sink: &dyn Sink) -> Result<PathBuf> 
         if checksum(target)?.starts_with(&remote.sha256) {
             return Ok(target.into());
         }
-        sink.event(Event::Note(format!("{} is damaged and is downloaded again", target.display())));
+        sink.event(Event::Note(format!("{} is damaged and will be downloaded again", target.display())));
         fs::remove_file(target).map_err(|e| Error::write(target, e))?;
     }
     let part_path = part_path(target);
@@ -160,8 +160,8 @@ fn download(remote: &Remote, target: &Path, sink: &dyn Sink) -> Result<PathBuf> 
         return Err(Error::Download {
             url: remote.url.clone(),
             reason: format!(
-                "the file's SHA-256 is {found}, expected {}; it was thrown away. The file has changed, or something on the \
-                 way to it answers in its place (a proxy, a login page)",
+                "the file's SHA-256 is {found}, expected {}; the download was deleted. Either the file has changed, or something on the \
+                 way answered in its place (a proxy, a login page)",
                 remote.sha256
             ),
         });
@@ -228,7 +228,7 @@ fn transfer_all(remote: &Remote, part: &mut File, path: &Path, sink: &dyn Sink) 
             return Err(Error::Download {
                 url: remote.url.clone(),
                 reason: format!(
-                    "{reason}. What has arrived ({}) is kept: the same command goes on from there",
+                    "{reason}. What has arrived ({}) is kept: the same command continues from there",
                     mebibytes(now)
                 ),
             });
@@ -295,7 +295,7 @@ fn ask(agent: &ureq::Agent, remote: &Remote, there: u64) -> std::result::Result<
     request.call().map_err(|e| match e {
         ureq::Error::TooManyRedirects => refused(
             remote,
-            format!("it is redirected more than {MAX_REDIRECTS} times, in a circle perhaps; check the URL"),
+            format!("it is redirected more than {MAX_REDIRECTS} times, perhaps in a loop; check the URL"),
         ),
         ureq::Error::BadUri(reason) => refused(remote, format!("not a usable URL: {reason}")),
         other => Failure::Broken(format!("no answer from the server: {other}")),
@@ -323,7 +323,7 @@ fn answer(remote: &Remote, response: &Response, there: u64) -> std::result::Resu
             Ok(if range.ends_with(&format!("/{there}")) { Answer::Nothing } else { Answer::Other })
         }
         StatusCode::NOT_FOUND | StatusCode::GONE => {
-            Err(refused(remote, format!("the server says {}: the file is not there (any more)", response.status())))
+            Err(refused(remote, format!("the server says {}: the file does not exist (any more)", response.status())))
         }
         status if status.is_server_error() => Err(Failure::Broken(format!("the server says {status}"))),
         status => Err(refused(remote, format!("the server says {status}"))),

@@ -93,7 +93,11 @@ impl Weights {
         };
         let names = target.names(network);
         let refuse = |reason: String| {
-            self.checkpoint.error(format!("holds {}; {} cannot have that: {reason}", self.summary(), names.owner()))
+            self.checkpoint.error(format!(
+                "holds {}, which cannot be written for {}: {reason}",
+                self.summary(),
+                names.owner()
+            ))
         };
         // mmsegmentation gives a stem of three convolutions other names than one of one.
         let deep = self.tensors.contains_key("encoder.conv3.weight");
@@ -108,13 +112,13 @@ impl Weights {
             match theirs {
                 Some(theirs) => _ = tensors.insert(theirs, tensor.clone()),
                 None if names == Names::Torchvision => left_out.push(name.as_str()),
-                None => return Err(refuse(format!("{name} has no name there"))),
+                None => return Err(refuse(format!("tensor {name} has no counterpart there"))),
             }
         }
         self.check_meaning(names, &tensors).map_err(refuse)?;
         let mut notes = Vec::new();
         if !left_out.is_empty() {
-            notes.push(format!("left out, {} tensors that have no place there: {}", left_out.len(), some(&left_out)));
+            notes.push(format!("left out {} tensors that have no place there: {}", left_out.len(), some(&left_out)));
         }
         if matches!(names, Names::Torchvision | Names::Csail) {
             notes.extend(network.and_then(|network| dilation_note(names, network)));
@@ -137,8 +141,10 @@ impl Weights {
         };
         notes.extend(network.filter(|_| names.is_smp()).and_then(enlargement_note));
         if self.description.names.has_timm_encoder() {
-            notes
-                .push("the encoder is written as that project's own of the same depth, whose name has no 'tu-'".into());
+            notes.push(
+                "the encoder is written as that project's own encoder of the same depth, whose name has no 'tu-'"
+                    .into(),
+            );
         }
         notes.extend(network.and_then(|_| activation_note(names, self.description.activation, outputs)));
         let classes = dataset.map(serde_json::to_string).transpose();
@@ -166,7 +172,7 @@ impl Weights {
                 let lines: Vec<String> = differences
                     .iter()
                     .filter(|(path, ..)| !told(path))
-                    .map(|(path, ours, theirs)| format!("{path} is {ours}, there {theirs}"))
+                    .map(|(path, ours, theirs)| format!("{path} is {ours} here, but {theirs} there"))
                     .collect();
                 if lines.is_empty() { Ok(()) } else { Err(lines.join("; ")) }
             }
@@ -196,7 +202,7 @@ fn check_encoder(network: &NetworkConfig) -> Result<(), String> {
             encoder.variant
         )),
         Some((encoder, _)) if encoder.dilation == Dilation::Throughout => {
-            Err("all its convolutions of a stage are dilated, the first one, too".into())
+            Err("all its convolutions of a stage are dilated, including the first".into())
         }
         _ => Ok(()),
     }
@@ -207,12 +213,12 @@ fn activation_note(names: Names, activation: Activation, outputs: usize) -> Opti
     let by_sigmoid = matches!(names, Names::Seeps | Names::SeepsResnet);
     match activation {
         Activation::Softmax if by_sigmoid => Some(format!(
-            "{} takes every output for a seep class, with a sigmoid; these {outputs} are classes with a background, for a \
+            "{} treats every output as a seep class, with a sigmoid; these {outputs} include the background and are meant for a \
              softmax",
             names.owner()
         )),
         Activation::Sigmoid if !by_sigmoid && outputs > 1 && names != Names::Torchvision => Some(format!(
-            "these {outputs} outputs are the classes but the background, each for a sigmoid; {} may take them for a \
+            "these {outputs} outputs are the classes without the background, each for a sigmoid; {} may treat them as a \
              softmax's",
             names.owner()
         )),
@@ -232,7 +238,7 @@ fn enlargement_note(network: &NetworkConfig) -> Option<String> {
         }
         _ => return None,
     };
-    Some(format!("the decoder enlarges otherwise than by default: give smp.Unet decoder_interpolation='{mode}'"))
+    Some(format!("the decoder does not enlarge in the default way: give smp.Unet decoder_interpolation='{mode}'"))
 }
 
 /// How CSAIL names an encoder of this dilation, if it has it.
@@ -290,7 +296,7 @@ fn complete(names: Names, tensors: &mut BTreeMap<String, Stored>) -> Option<Stri
             .find(|stage| !tensors.contains_key(&format!("{stage}.0.conv1.weight")))?,
         _ => return None,
     };
-    Some(format!("{absent} is not there, which the original has but does not use: load with strict=False"))
+    Some(format!("{absent} is missing, which the original has but does not use: load with strict=False"))
 }
 
 /// CSAIL's are two files in a folder, the others' one.

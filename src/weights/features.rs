@@ -21,7 +21,7 @@ impl Weights {
     pub fn adapt_features(&self, recipe: &FeatureEncoderConfig) -> Result<(FeatureEncoderConfig, Vec<String>)> {
         let refuse = || {
             self.checkpoint.error(format!(
-                "holds {}, but the recipe's features are of {recipe}; give weights of that, or choose another encoder, as \
+                "holds {}, but the recipe's features come from {recipe}; give weights of that encoder, or choose another one, as \
                  with `set` features.encoder='{{ architecture = \"resnet\", variant = \"resnet50\" }}' and `taps` layer1",
                 self.summary()
             ))

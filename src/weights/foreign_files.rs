@@ -34,7 +34,7 @@ pub(super) fn archive(names: &[String]) -> String {
         "a numpy archive (.npz); write its arrays as a state dict: torch.save({name: torch.from_numpy(array) for name, \
          array in numpy.load(FILE).items()}, \"weights.pth\")"
     } else if any(&|name| [".pth", ".pt", ".ckpt", ".safetensors"].iter().any(|end| name.ends_with(end))) {
-        "a zip archive around files of weights; unpack it and give one of these"
+        "a zip archive of weight files; unpack it and give one of them"
     } else {
         "a zip archive without PyTorch's data.pkl; give what torch.save wrote, or a safetensors file"
     };
@@ -56,11 +56,11 @@ pub(super) fn by_head(path: &Path, head: &[u8]) -> Option<String> {
         "is an ONNX model, a graph whose weights have lost their names; give the state dict that it was made from"
             .into()
     } else if head.starts_with(b"GGUF") || head.starts_with(b"ggml") {
-        "is a file of llama.cpp, of language models; segtool has none of these".into()
+        "is a llama.cpp file of a language model, which segtool does not support".into()
     } else if text.starts_with("version https://git-lfs") {
         "is a pointer of Git LFS, not the weights themselves; fetch these with `git lfs pull`".into()
     } else if text.trim_start().to_lowercase().starts_with("<!doctype html") || text.trim_start().starts_with("<html") {
-        "is not a readable weight file but a web page, as a download link gives where it needs a login or a confirmation; fetch \
+        "is not a readable weight file but a web page, as a download link gives when it needs a login or a confirmation; fetch \
          the file itself"
             .into()
     } else if head.get(257..262) == Some(b"ustar") {
@@ -125,7 +125,7 @@ mod tests {
         for (names, words) in [
             (&["config.json", "model.weights.h5"][..], "Keras"),
             (&["a.npy", "b.npy"], "numpy archive"),
-            (&["best.pth", "README"], "around files of weights"),
+            (&["best.pth", "README"], "a zip archive of weight files"),
             (&["word/document.xml"], "without PyTorch's data.pkl"),
         ] {
             let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();

@@ -83,7 +83,7 @@ impl Weights {
             Content::Network(weights) => describe::adapt(recipe, weights).map_err(refuse)?,
             Content::Vgg16 { .. } => {
                 return Err(refuse(format!(
-                    "holds {}, which a recipe of hypercolumns can take, but this recipe's network cannot",
+                    "holds {}, which a recipe of hypercolumns can use, but this recipe's network cannot",
                     self.summary()
                 )));
             }
@@ -97,7 +97,7 @@ impl Weights {
                 };
                 if own.variant != encoder.variant {
                     return Err(refuse(format!(
-                        "holds {}, but the recipe's encoder is {}; give weights of that, or take another recipe",
+                        "holds {}, but the recipe's encoder is {}; give weights of that encoder, or use another recipe",
                         self.summary(),
                         describe::encoder(own)
                     )));
@@ -167,7 +167,7 @@ impl Weights {
         let normalisation = self.description.normalisation.as_ref();
         facts.push((
             "normalisation".into(),
-            normalisation.map_or("not known: the data set's".into(), ToString::to_string),
+            normalisation.map_or("not known; the data set's is used".into(), ToString::to_string),
         ));
         facts.extend(self.deciding().map(|deciding| ("activation".into(), deciding)));
         if self.description.names.has_timm_encoder() {
@@ -282,7 +282,7 @@ impl Sides {
         } else if self.alone && !self.in_encoder(name, "") {
             Some("the file holds an encoder alone")
         } else if !self.second_head && Self::is_second(name) {
-            Some("the file has no second head")
+            Some("the file has no auxiliary head")
         } else {
             None
         }
@@ -291,7 +291,7 @@ impl Sides {
     /// Why a tensor that the network does not take may be left.
     fn why_skipped(&self, name: &str) -> Option<&'static str> {
         if Self::is_second(name) {
-            Some("the network has no second head")
+            Some("the network has no auxiliary head")
         } else if self.alone && self.in_encoder(name, "layer") {
             Some("the network does not use that stage")
         } else {

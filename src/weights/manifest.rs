@@ -92,7 +92,7 @@ fn in_folder(folder: &Path) -> Result<PathBuf> {
         return Ok(found);
     }
     let forest = folder.join("forest.bin").exists().then(|| {
-        "is a run of a random forest, whose encoder goes no further than its taps; give the weights that it was trained with"
+        "is a run of a random forest, whose encoder is kept only as far as its taps; give the weights that it was trained with"
             .to_owned()
     });
     let what = forest.or_else(|| foreign_files::folder(folder)).unwrap_or_else(|| {

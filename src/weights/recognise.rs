@@ -40,9 +40,7 @@ impl Weights {
             }
             (Some(_), _) => {
                 let what = found.summary();
-                return Err(
-                    checkpoint.error(format!("holds {what}, of which a recipe of a whole network says nothing"))
-                );
+                return Err(checkpoint.error(format!("holds {what}, but the recipe describes a whole network")));
             }
             (None, _) => {}
         }
@@ -84,7 +82,7 @@ impl Weights {
         })?;
         if !(0.0..1.0).contains(&description.threshold) {
             return Err(checkpoint.error(format!(
-                "its threshold is {}, which is no probability below 1; it is damaged",
+                "its threshold is {}, which is not a probability below 1; it is damaged",
                 description.threshold
             )));
         }
@@ -162,7 +160,7 @@ type Sorted = (BTreeMap<String, Stored>, BTreeMap<String, (Stored, &'static str)
 fn by_our_names(checkpoint: &Checkpoint, names: Names) -> Result<Sorted> {
     let (mut tensors, mut kept, mut strange) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
     for (name, tensor) in &checkpoint.tensors {
-        let counter = tensor.is_counter().then_some("a counter, no weight");
+        let counter = tensor.is_counter().then_some("a counter, not a weight");
         if let Some(reason) = unused(names, name).or(counter) {
             kept.insert(name.clone(), (tensor.clone(), reason));
             continue;

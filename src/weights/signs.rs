@@ -32,9 +32,12 @@ pub(crate) const HALVES: &[(&[&str], &str)] = &[
     (&["decode_head.conv_seg."], "a head of mmsegmentation without its backbone"),
     (&["encoder.model.layer1.", "decoder."], "another network of segmentation_models_pytorch than Unet and PSPNet"),
     (&["encoder.layer1.", "decoder."], "another network of segmentation_models_pytorch than Unet and PSPNet"),
-    (&["encoder.features.", "decoder."], "a network of segmentation_models_pytorch on another encoder than a ResNet"),
-    (&["features.0."], "a VGG of another depth, or another classifier; VGG-16 is known here"),
-    (&["layer0.0.", "layer1.0.conv1."], "a network of hszhao/semseg that is no PSPNet"),
+    (
+        &["encoder.features.", "decoder."],
+        "a network of segmentation_models_pytorch with an encoder other than a ResNet",
+    ),
+    (&["features.0."], "a VGG of another depth, or another classifier; only VGG-16 is supported"),
+    (&["layer0.0.", "layer1.0.conv1."], "a network of hszhao/semseg other than PSPNet"),
     (
         &["backbone.layer1.0.conv1."],
         "a torchvision segmentation network, or a backbone of mmsegmentation without its heads",

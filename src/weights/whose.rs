@@ -16,7 +16,7 @@ pub(super) fn whose(checkpoint: &Checkpoint) -> Result<Names> {
     let names: Vec<&str> = checkpoint.tensors.keys().map(String::as_str).collect();
     let notes: String = checkpoint.notes.iter().map(|note| format!("; {note}")).collect();
     Err(checkpoint.error(format!(
-        "not recognised; its tensors are {}{notes}. Known are the weights of CSAIL's semantic-segmentation-pytorch, \
+        "not recognised; its tensors are {}{notes}. Supported are the weights of CSAIL's semantic-segmentation-pytorch, \
          torchvision's ResNet and VGG-16, hszhao/semseg, mmsegmentation's PSPNet, segmentation_models_pytorch's Unet and \
          PSPNet, milesial/Pytorch-UNet, the U-Nets of Oil_Seep_Detection, and segtool's own",
         some(&names)
@@ -29,7 +29,7 @@ pub(super) fn unused(names: Names, name: &str) -> Option<&'static str> {
     if leaf == "num_batches_tracked" {
         return Some("a counter of PyTorch's batch norm");
     }
-    let classifier = || Some("the classifier of the pretraining");
+    let classifier = || Some("the classifier from pretraining");
     match names {
         Names::Csail | Names::CsailModule if leaf.starts_with("_tmp_running_") || leaf == "_running_iter" => {
             Some("a buffer of CSAIL's batch norm")

@@ -175,7 +175,7 @@ fn the_foreground_has_its_share_and_crops_show_it() {
     assert!((80..170).contains(&shown[1]), "{shown:?}");
     let without = Sampling { foreground: 0.5, ..Sampling::default() };
     let nothing = Arc::new(ClassPresence::default());
-    assert!(loader.sampled(without, nothing).unwrap_err().to_string().contains("is known of 0 of 23"));
+    assert!(loader.sampled(without, nothing).unwrap_err().to_string().contains("is known for only 0 of 23"));
 }
 
 #[test]

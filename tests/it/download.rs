@@ -157,7 +157,7 @@ fn a_damaged_file_in_the_cache_is_downloaded_again() {
     let path = folder.path().join("cache").join(&cached(&folder)[0]);
     fs::write(&path, b"not what it was").unwrap();
     let said = succeeds(&import(&url, &folder), &folder);
-    assert!(said.contains("is damaged and is downloaded again"), "{said}");
+    assert!(said.contains("is damaged and will be downloaded again"), "{said}");
     assert_eq!(server.seen().len(), 2);
 }
 
@@ -209,7 +209,7 @@ fn what_has_arrived_serves_the_next_call() {
     let url = server.url("w.pth", &weights());
     let name = format!("{}-w.pth.part", &sha256(&weights())[..8]);
     let said = fails(&import(&url, &folder), &folder, &[&name]);
-    assert!(said.contains("is kept: the same command goes on from there"), "{said}");
+    assert!(said.contains("is kept: the same command continues from there"), "{said}");
     succeeds(&import(&url, &folder), &folder);
     assert_eq!(server.seen().last().unwrap().from, 12_345);
 }
@@ -273,7 +273,10 @@ fn a_wrong_checksum_leaves_nothing() {
     let folder = tempdir().unwrap();
     let server = Server::start(|_, _| part(b"<html>please log in</html>", 0, 1 << 30));
     let said = fails(&import(&server.url("w.pth", &weights()), &folder), &folder, &[]);
-    assert!(said.contains(&sha256(b"<html>please log in</html>")) && said.contains("it was thrown away"), "{said}");
+    assert!(
+        said.contains(&sha256(b"<html>please log in</html>")) && said.contains("the download was deleted"),
+        "{said}"
+    );
     assert_eq!(server.seen().len(), 1);
 }
 
@@ -282,7 +285,7 @@ fn a_missing_file_is_not_asked_for_again() {
     let folder = tempdir().unwrap();
     let server = Server::start(|_, _| answer("404 Not Found", &["Content-Length: 4".into()], b"gone"));
     let said = fails(&import(&server.url("w.pth", &weights()), &folder), &folder, &[]);
-    assert!(said.contains("the server says 404 Not Found: the file is not there"), "{said}");
+    assert!(said.contains("the server says 404 Not Found: the file does not exist"), "{said}");
     assert!(said.contains(&server.address), "{said}");
     assert_eq!(server.seen().len(), 1);
 }

@@ -76,11 +76,11 @@ fn wrong_usage_ends_with_2_whoever_finds_it() {
         (bench.predict(&["--depth-top", "1"]), "--depth-bottom"),
         // Commands.
         (bench.train_with(&["--split", "pixel"]), "--split has no effect with a recipe of a network"),
-        (bench.train_with(&["--num-epoch", "1,2"]), "--num-epoch has 2 numbers"),
+        (bench.train_with(&["--num-epoch", "1,2"]), "numbers given to --num-epoch: 2"),
         (bench.train_forest(&["--optimizer", "sgd"]), "--optimizer has no effect with a recipe of a random forest"),
         (bench.train_forest(&["--val-fraction", "2"]), "--val-fraction is 2; it must be between 0 and 1"),
         (bench.predict(&["--cache-features", "cache"]), "--cache-features has no effect with a run of a network"),
-        (bench.predict(&["--depth-top", "1", "--depth-bottom", "2", "--proportions"]), "predict one at a time"),
+        (bench.predict(&["--depth-top", "1", "--depth-bottom", "2", "--proportions"]), "predict one image at a time"),
         (line(&["import", &bench.run, "--output", &never]), "imported weights are written as .safetensors"),
         (
             line(&[
@@ -103,11 +103,11 @@ fn wrong_usage_ends_with_2_whoever_finds_it() {
         (bench.train_with(&["--set", "training"]), "it must be KEY=VALUE"),
         (bench.train_with(&["--dataset", "nowhere"]), "unknown data set 'nowhere'"),
         (bench.train("pspnet", &text(&bench.path("never")), &[]), "unknown recipe 'pspnet'"),
-        (bench.train_with(&["--precision", "tf32"]), "--precision tf32 is not for device 'flex'"),
-        (bench.predict(&["--scales", "csail", "--tile", "64"]), "--tile does nothing for the preset csail"),
+        (bench.train_with(&["--precision", "tf32"]), "--precision tf32 does not work on device 'flex'"),
+        (bench.predict(&["--scales", "csail", "--tile", "64"]), "--tile has no effect with the preset csail"),
         (bench.predict(&["--tile", "32", "--stride", "64"]), "--stride is 64; it must be from 1 to 32"),
         (bench.predict(&["--upsample", "bicubic"]), "--upsample applies only to images predicted at another size"),
-        (bench.predict(&["--threshold", "0.7"]), "--threshold is for networks with a sigmoid"),
+        (bench.predict(&["--threshold", "0.7"]), "--threshold applies only to networks with a sigmoid"),
         (
             bench.predict(&["--depth-top", "2", "--depth-bottom", "1", "--proportions"]),
             "--depth-bottom is 1; it must be deeper than --depth-top, 2",

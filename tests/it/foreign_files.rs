@@ -122,7 +122,7 @@ fn whole_modules_and_state_dicts_beside_odd_things_are_read() {
     }
     let folder = tempdir().unwrap();
     let said = imported(&folder, &fixture_path("unet_seeps_whole.pth"), &[]);
-    assert!(said.contains("a whole module was pickled, of __main__.Part"), "{said}");
+    assert!(said.contains("the file is a pickled module of class __main__.Part"), "{said}");
     let said = imported(&folder, &fixture_path("unet_seeps_odd.pth"), &[]);
     for beside in [
         "spectrum, a tensor of type ComplexFloatStorage",
@@ -148,7 +148,7 @@ fn a_counter_among_the_weights_is_named_and_all_else_is_refused() {
     };
     let file = with(("global_step", Raw(Vec::new(), Dtype::I64, vec![7; 8])));
     let said = imported(&folder, &file, &[]);
-    assert!(said.contains("not loaded (a counter, no weight): global_step"), "{said}");
+    assert!(said.contains("not loaded (a counter, not a weight): global_step"), "{said}");
     assert!(error_of(&Weights::open(&[file], None).unwrap(), &case, &name) < 1e-4);
     let said = refusal(&folder, &with(("gamma", Raw(vec![1], Dtype::F32, vec![0; 4]))), &[]);
     assert!(said.contains("unexpected tensors: gamma"), "{said}");
@@ -171,7 +171,7 @@ fn any_wrapper_comes_off_and_several_networks_are_told_apart() {
     }
     let both = file(&["state_dict.", "state_dict_ema."]);
     let said = imported(&folder, &both, &[]);
-    assert!(said.contains("averaged weights lie beside these, under state_dict_ema; --ema takes those"), "{said}");
+    assert!(said.contains("the file also holds averaged weights, under state_dict_ema; --ema takes those"), "{said}");
     assert!(said.contains("beside the weights"), "{said}");
     let said = imported(&folder, &both, &["--ema"]);
     assert!(!said.contains("--ema takes"), "{said}");
@@ -387,7 +387,7 @@ fn files_of_other_kinds_are_named_with_the_next_step() {
     let one = |name: &str| (name.to_owned(), Raw(vec![1], Dtype::F32, vec![0; 4]));
     let vgg = ["encoder.features.0.weight", "encoder.features.28.weight", "decoder.blocks.0.conv1.0.weight"];
     let said = refusal(&folder, &write(&folder.path().join("v.safetensors"), vgg.map(one)), &[]);
-    assert!(said.contains("on another encoder than a ResNet"), "{said}");
+    assert!(said.contains("with an encoder other than a ResNet"), "{said}");
     let said = refusal(&folder, &write(&folder.path().join("s.safetensors"), names.map(one)), &[]);
     assert!(said.contains("not recognised") && !said.contains("mmsegmentation without"), "{said}");
 }

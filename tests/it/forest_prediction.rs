@@ -50,7 +50,7 @@ fn probabilities_and_proportions_are_written() {
     }
     assert!(image::open(Path::new(&out).join("core_proportions.png")).unwrap().width() > 600);
     let two = [&first[..], &depths, &[&made.core, &made.labels]].concat();
-    assert!(stderr_of(&two, 2).contains("are those of one core, but 2 images are given"));
+    assert!(stderr_of(&two, 2).contains("describe one core, but 2 images are given"));
     let wrong = [&first[..], &["--depth-top", "9", "--depth-bottom", "3"], &[&made.core]].concat();
     assert!(stderr_of(&wrong, 2).contains("--depth-bottom is 3; it must be deeper than --depth-top, 9"));
 }
@@ -138,8 +138,11 @@ fn channels_are_drawn_and_recipes_described() {
             vec!["--tap", "pool1", "--channel", "64"],
             "--channel is 64; it must be below 64: those of pool1 of VGG-16 are numbered from 0",
         ),
-        (vec!["--tap", "layer1", "--channel", "0"], "--tap is layer1; it must be one of those of VGG-16"),
-        (vec!["--recipe", "unet-demo", "--tap", "pool1", "--channel", "0"], "--features takes recipes of hypercolumns"),
+        (vec!["--tap", "layer1", "--channel", "0"], "--tap is layer1; it must be one of the taps of VGG-16"),
+        (
+            vec!["--recipe", "unet-demo", "--tap", "pool1", "--channel", "0"],
+            "--features takes a recipe of hypercolumns",
+        ),
     ] {
         let said = draw(&more, 2);
         assert!(said.contains(expected), "{said}");
@@ -172,5 +175,5 @@ fn memory_decides_on_windows_and_what_does_not_suffice_is_told_beforehand() {
     predict(&["--memory", &format!("{}MiB", least + 1)], 0);
     assert_eq!(labels_of(&out, "wide"), whole);
     let said = predict(&["--memory", &format!("{}MiB", least + 1), "--tile", "3000"], 1);
-    assert!(said.contains("take a smaller --tile"), "{said}");
+    assert!(said.contains("use a smaller --tile"), "{said}");
 }

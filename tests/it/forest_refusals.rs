@@ -38,7 +38,7 @@ fn labels_that_cannot_be_learnt_from_are_refused_in_words() {
     assert!(said.contains("table.csv") && said.contains("240x40") && said.contains("line 3"), "{said}");
     let first = ["train", "--recipe", "hypercolumn-core", "--label-csv", &table, "--output-path", &run];
     let said = stderr_of(&[&first[..], &["--images", &made.core]].concat(), 2);
-    assert!(said.contains("is no folder; with --label-csv"), "{said}");
+    assert!(said.contains("is not a folder; with --label-csv"), "{said}");
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn what_would_do_nothing_is_refused() {
         (vec!["--learning-rate", "0.1"], "--learning-rate has no effect with a recipe of a random forest"),
         (vec!["--num-epoch", "3", "--workers", "4"], "have no effect with a recipe of a random forest"),
         (vec!["--split", "none", "--val-fraction", "0.1"], "--split is none"),
-        (vec!["--taps", "pool1,layer2"], "`tap` is layer2; it must be one of those of VGG-16: colors, conv1_1"),
+        (vec!["--taps", "pool1,layer2"], "`tap` is layer2; it must be one of the taps of VGG-16: colors, conv1_1"),
         (vec!["--taps", "pool1,pool1"], "`features.taps` has pool1 twice"),
         (vec!["--scales", "1,100"], "`features.scales` is 100; it must be whole numbers from 1 to 64"),
         (vec!["--set", "forest.seed=3"], "unknown field 'seed'"),
@@ -89,7 +89,7 @@ fn what_would_do_nothing_is_refused() {
     let said = stderr_of(&["train", "--resume", &run], 1);
     assert!(said.contains("is a run of a random forest"), "{said}");
     let said = stderr_of(&["bench", "--recipe", "hypercolumn-core"], 2);
-    assert!(said.contains("--recipe is 'hypercolumn-core'; it must be one of a network"), "{said}");
+    assert!(said.contains("--recipe is 'hypercolumn-core'; it must be a recipe of a network"), "{said}");
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn damaged_runs_are_refused_and_old_ones_replaced_whole() {
     let predict = ["predict", "--run", &run, "--output-path", &out, &made.core];
     let forest = bytes(&run, "forest.bin");
     let put = |file: &str, content: &[u8]| fs::write(Path::new(&run).join(file), content).unwrap();
-    for damaged in [&forest[..forest.len() / 2], &[], b"something else", &[&forest[..], b"more"].concat()] {
+    for damaged in [&forest[..forest.len() / 2], &[], b"more data after its end", &[&forest[..], b"more"].concat()] {
         put("forest.bin", damaged);
         assert!(stderr_of(&predict, 1).contains("forest.bin"));
     }
@@ -116,7 +116,7 @@ fn damaged_runs_are_refused_and_old_ones_replaced_whole() {
     put("forest.bin", &bytes(&other, "forest.bin"));
     assert!(stderr_of(&predict, 1).contains("is of 64 features and 4 classes"), "{}", stderr_of(&predict, 1));
     let said = stderr_of(&made.training(&other, &["--weights", &run, "--overwrite"]), 1);
-    assert!(said.contains("is a run of a random forest, whose encoder goes no further"), "{said}");
+    assert!(said.contains("is a run of a random forest, whose encoder is kept only as far"), "{said}");
     fs::remove_file(Path::new(&run).join("forest.bin")).unwrap();
     assert!(stderr_of(&predict, 1).contains("its training did not finish"));
     assert!(!Path::new(&out).exists());
@@ -166,7 +166,7 @@ fn nothing_of_the_users_is_touched() {
     let first = ["info", "--features", &made.core, "--tap", "pool1", "--channel", "3", "--output"];
     let before = fs::read(&made.core).unwrap();
     let said = stderr_of(&[&first[..], &[&made.core]].concat(), 1);
-    assert!(said.contains("would overwrite the input"), "{said}");
+    assert!(said.contains("would overwrite it"), "{said}");
     let said = stderr_of(&[&first[..], &["x.jpg"]].concat(), 2);
     assert!(said.contains("a name that ends in .png"), "{said}");
     assert_eq!(fs::read(&made.core).unwrap(), before);

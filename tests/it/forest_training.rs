@@ -115,7 +115,7 @@ fn labels_mean_the_same_from_images_strokes_and_tables() {
     let arguments = ["train", "--recipe", "hypercolumn-core", "--label-csv", &table, "--images", &folder];
     let said = stderr_of(&[&arguments[..], &["--output-path", &run]].concat(), 0);
     assert!(said.contains("no pixel is labelled 'grey granodiorite'"), "{said}");
-    assert!(said.contains("a single pixel is labelled 'rubble'"), "{said}");
+    assert!(said.contains("only one pixel is labelled 'rubble'"), "{said}");
     assert_eq!(scores(&run)["labelled_pixels"], 4);
 }
 
@@ -171,7 +171,7 @@ fn a_class_with_a_single_pixel_is_learnt_from_but_not_scored() {
     };
     GrayImage::from_fn(240, 40, |x, y| Luma([alone(x, y)])).save(&made.labels).unwrap();
     let said = stderr_of(&made.training(&run, &[]), 0);
-    assert!(said.contains("a single pixel is labelled 'grey granodiorite'"), "{said}");
+    assert!(said.contains("only one pixel is labelled 'grey granodiorite'"), "{said}");
     let scores = scores(&run);
     for split in ["by_region", "by_pixel"] {
         let f1 = scores[split]["f1"].as_array().unwrap();
@@ -203,7 +203,7 @@ fn more_labels_than_are_wanted_are_thinned_out_evenly() {
     let made = Made::new();
     let run = made.path("run");
     let said = stderr_of(&made.training(&run, &["--set", "max_pixels=300"]), 0);
-    assert!(said.contains("1212 pixels are labelled; a random 30"), "{said}");
+    assert!(said.contains("1212 pixels are labelled; 30 of them, chosen at random"), "{said}");
     assert!((298..=302).contains(&scores(&run)["pixels"].as_u64().unwrap()));
     // So few that some regions have none left.
     stdout_of(&made.training(&run, &["--set", "max_pixels=14", "--overwrite"]));
@@ -290,7 +290,7 @@ fn encoders_take_torchvisions_files() {
     // Another encoder than the recipe's, and a part of one.
     let said = stderr_of(&made.training(&made.path("other"), &["--weights", &resnet]), 1);
     assert!(
-        said.contains("holds the encoder resnet18") && said.contains("the recipe's features are of VGG-16"),
+        said.contains("holds the encoder resnet18") && said.contains("the recipe's features come from VGG-16"),
         "{said}"
     );
     let own = text(&Path::new(&run).join("encoder.safetensors"));

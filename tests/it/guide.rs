@@ -84,8 +84,7 @@ fn run(page: &str, prepare: impl Fn(&Path)) {
             check_options(page, &script);
             continue;
         }
-        let output =
-            Command::new("sh").args(["-ec", &script]).current_dir(&world).env("PATH", &path).output().unwrap();
+        let output = Command::new("sh").args(["-ec", &script]).current_dir(&world).env("PATH", &path).output().unwrap();
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{page}:\n{script}\n{errors}");
     }
@@ -114,7 +113,10 @@ fn check_options(page: &str, script: &str) {
         let help = stdout_of(&[command, "--help"]);
         for option in words.filter(|word| word.starts_with("--")) {
             let name = option.split('=').next().unwrap();
-            assert!(help.contains(&format!("{name} ")) || help.contains(&format!("{name}\n")), "{page}: {line}: {name}");
+            assert!(
+                help.contains(&format!("{name} ")) || help.contains(&format!("{name}\n")),
+                "{page}: {line}: {name}"
+            );
         }
     }
 }
@@ -169,7 +171,9 @@ fn own_data(world: &Path) {
         let color = |x, y| if shape(x, y, seed) { Rgb([230, 159, 0]) } else { Rgb([0, 0, 0]) };
         RgbImage::from_fn(SIDE, SIDE, color).save(path).unwrap();
     });
-    for (images, labels, own) in [("train_images.txt", "train_masks.txt", &NAMES[..4]), ("val_images.txt", "val_masks.txt", &NAMES[4..])] {
+    for (images, labels, own) in
+        [("train_images.txt", "train_masks.txt", &NAMES[..4]), ("val_images.txt", "val_masks.txt", &NAMES[4..])]
+    {
         list(world, images, "photos", own);
         list(world, labels, "masks", own);
     }
@@ -181,8 +185,23 @@ fn own_run(world: &Path) {
     let at = |name: &str| world.join(name).display().to_string();
     stdout_of(&["dataset", &at("masks"), "--images", &at("photos"), "--output", &at("my.toml")]);
     stdout_of(&[
-        "train", "--recipe", "unet-milesial", "--dataset", &at("my.toml"), "--images", &at("photos"), "--labels",
-        &at("masks"), "--val-fraction", "0.3", "--num-epoch", "1", "--width", "4", "--output-path", &at("runs/my"),
+        "train",
+        "--recipe",
+        "unet-milesial",
+        "--dataset",
+        &at("my.toml"),
+        "--images",
+        &at("photos"),
+        "--labels",
+        &at("masks"),
+        "--val-fraction",
+        "0.3",
+        "--num-epoch",
+        "1",
+        "--width",
+        "4",
+        "--output-path",
+        &at("runs/my"),
     ]);
 }
 
@@ -317,7 +336,9 @@ fn pspnet() {
         photo(2).save(world.join("ADE_val_00001772.jpg")).unwrap();
         for (images, annotations) in [("slices", "slice-masks"), ("slices-raw", "slices-labels")] {
             fill(&world.join(images), &NAMES, |seed, path| grey(seed).save(path).unwrap());
-            fill(&world.join(annotations), &NAMES, |seed, path| labels(seed, [0, seed as u8 % 3 + 1]).save(path).unwrap());
+            fill(&world.join(annotations), &NAMES, |seed, path| {
+                labels(seed, [0, seed as u8 % 3 + 1]).save(path).unwrap()
+            });
         }
         for (set, own) in [("train", &NAMES[..4]), ("val", &NAMES[4..])] {
             list(world, &format!("{set}_images.txt"), "slices", own);
@@ -329,8 +350,19 @@ fn pspnet() {
 #[test]
 fn every_page_with_commands_is_run() {
     let run: BTreeSet<&str> = [
-        "README.md", "getting-started.md", "your-data.md", "training.md", "prediction.md", "metrics.md", "images.md", "weights.md",
-        "seeps.md", "cores.md", "earthquake.md", "mit.md", "pspnet.md",
+        "README.md",
+        "getting-started.md",
+        "your-data.md",
+        "training.md",
+        "prediction.md",
+        "metrics.md",
+        "images.md",
+        "weights.md",
+        "seeps.md",
+        "cores.md",
+        "earthquake.md",
+        "mit.md",
+        "pspnet.md",
     ]
     .into();
     for page in pages() {
@@ -338,7 +370,10 @@ fn every_page_with_commands_is_run() {
         let name = page.file_name().unwrap().to_str().unwrap();
         let runs = blocks(&text).iter().any(|block| block.excuse.is_none());
         assert_eq!(runs, run.contains(name), "{}", page.display());
-        blocks(&text).iter().filter(|block| block.excuse.is_some()).for_each(|block| check_options(name, &block.script));
+        blocks(&text)
+            .iter()
+            .filter(|block| block.excuse.is_some())
+            .for_each(|block| check_options(name, &block.script));
     }
 }
 

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use crate::common::{stderr_of, stdout_of};
 
 const COMMANDS: [&str; 13] = [
-    "", "demo", "dataset", "train", "predict", "metrics", "rgb2gray", "concat", "report", "import", "export", "info", "bench",
+    "", "demo", "dataset", "train", "predict", "metrics", "rgb2gray", "concat", "report", "import", "export", "info",
+    "bench",
 ];
 
 fn help(command: &str, flag: &str) -> String {
@@ -54,7 +55,9 @@ fn examples_have_options_that_exist() {
             let all = help(words.next().unwrap(), "--help");
             for option in words.filter(|word| word.starts_with("--")) {
                 let name = option.split('=').next().unwrap();
-                let exists = all.contains(&format!("      {name} ")) || all.contains(&format!(", {name}")) || all.contains(&format!("      {name}\n"));
+                let exists = all.contains(&format!("      {name} "))
+                    || all.contains(&format!(", {name}"))
+                    || all.contains(&format!("      {name}\n"));
                 assert!(exists || name == "--num_epoch", "{line}: {name}");
             }
         }
@@ -64,7 +67,8 @@ fn examples_have_options_that_exist() {
 /// The field's words; the list is of words that were used for others.
 #[test]
 fn words_that_are_not_the_fields_do_not_come_back() {
-    let banned = ["picture", "anew", "of its own", "so many", "is looked at", "are looked at", "once more for", "filled up"];
+    let banned =
+        ["picture", "anew", "of its own", "so many", "is looked at", "are looked at", "once more for", "filled up"];
     let mut texts: Vec<(String, String)> =
         COMMANDS.iter().map(|command| (format!("--help of {command}"), help(command, "--help"))).collect();
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));

@@ -125,7 +125,7 @@ fn a_run_whose_numbers_do_not_go_together_is_refused_when_it_is_opened() {
     });
     assert!(both.contains("`bands` is 1152921504606846976"), "{both}");
     let width = refused_run(|config| config["recipe"]["network"]["width"] = json!(1u64 << 40));
-    assert!(width.contains("take a smaller `width`"), "{width}");
+    assert!(width.contains("use a smaller `width`"), "{width}");
     let classes = refused_run(|config| config["dataset"]["classes"] = json!([]));
     assert!(classes.contains("2 or more classes"), "{classes}");
     let rate = refused_run(|config| config["recipe"]["training"]["batch_size"] = json!(0));

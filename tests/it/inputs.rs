@@ -97,7 +97,7 @@ fn lists_are_understood_as_people_write_them() {
         (
             "pairs.txt",
             b"m/1.png m/1_label.png\n".to_vec(),
-            "names two files in each line, of which the first are taken",
+            "names two files in each line; the first of the two is used",
         ),
         ("pairs_tab.txt", b"m/1.png\tm/1_label.png\n".to_vec(), "names two files in each line"),
         ("quoted.txt", b"\"m/1.png\"\n".to_vec(), ""),
@@ -138,7 +138,10 @@ fn one_list_of_pairs_trains_and_scores() {
     let (images, labels) = (text(&data.join("val_images.txt")), text(&data.join("val_labels.txt")));
     assert_eq!(scored(&["--image-list", &images, "--list-true", &labels]), own);
     let said = stderr_of(&["metrics", "--list-predict", &labels, "--num-class", "3"], 1);
-    assert!(said.contains("line 1 names one file") && said.contains("it needs an image and its label image"), "{said}");
+    assert!(
+        said.contains("line 1 names only one file") && said.contains("name an image and its label image in each line"),
+        "{said}"
+    );
 }
 
 #[cfg(unix)]

@@ -145,10 +145,10 @@ fn faults_name_the_file_and_what_to_do() {
     let said = train(&layout);
     for expected in [
         "the data set has 4 faults",
-        &format!("{}: has no folder images/", text(&layout.join("a"))),
+        &format!("{}: has no subfolder images/", text(&layout.join("a"))),
         &format!("{}: holds no image", text(&layout.join("b/images"))),
-        "holds c.png and second.png; one image is wanted",
-        "has no folder masks/; add the image's masks, or an empty folder",
+        "holds c.png and second.png; exactly one image is expected",
+        "has no subfolder masks/; add it with the image's masks, or empty",
     ] {
         assert!(said.contains(expected), "{expected}: {said}");
     }

@@ -82,7 +82,7 @@ fn pair_notes(message: &str) -> Vec<&str> {
         .collect()
 }
 
-const REVERSED: &str = "pairs differ in name (the first is";
+const REVERSED: &str = "pairs the names do not match (the first is";
 
 #[test]
 fn lists_in_another_order_are_noted_wherever_lists_are_taken() {
@@ -131,7 +131,7 @@ fn lists_in_another_order_are_noted_wherever_lists_are_taken() {
     assert_eq!(count(&stderr_of(&["metrics", "--list-predict", &bench.text("both.txt"), "--dataset", "demo"], 0)), 1);
     let twice = bench.list("twice.txt", &bench.files("labels", [0, 1, 0]));
     let message = stderr_of(&["metrics", "--list-predict", &twice, "--list-true", &twice, "--dataset", "demo"], 0);
-    assert!(message.contains("note: 1 of 3 pairs repeat an earlier one and count again"), "{message}");
+    assert!(message.contains("note: 1 of 3 pairs repeat an earlier one and are counted again"), "{message}");
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn images_that_are_there_twice_are_found_by_their_content() {
     let message = bench.train(&bench.list("images.txt", &images), &labels, &[], 0);
     let found = pair_notes(&message);
     assert_eq!(found.len(), 2, "{message}");
-    assert!(found[0].contains("1 of 5 pairs differ in name"), "{message}");
+    assert!(found[0].contains("in 1 of 5 pairs the names do not match"), "{message}");
     assert!(
         found[1].contains("note: 1 of 5 training images repeat an earlier one (")
             && found[1].contains("copy.bmp is the same image as "),
@@ -188,7 +188,7 @@ fn images_of_both_sets_are_noted() {
     let message = bench.train_on(&[0, 1, 2, 3], &[0, 1, 2, 3], 0);
     let expected = "note: 4 of 4 validation images are also in the training set (";
     assert!(pair_notes(&message).len() == 1 && message.contains(expected), "{message}");
-    assert!(message.contains("images/000.png is in both): validation scores will be too good"), "{message}");
+    assert!(message.contains("images/000.png is in both): validation scores will be too optimistic"), "{message}");
     // A copy under another name.
     fs::copy(bench.file("images", 2), bench.file("images", 10)).unwrap();
     let message = bench.train_on(&[0, 1, 2, 3], &[9, 10], 0);
@@ -216,12 +216,12 @@ fn classes_of_one_set_alone_are_named() {
     for expected in [
         format!("note: class '{}' does not occur in any label image\n", names[2]),
         format!(
-            "note: class '{}' does not occur in the training labels, only in the validation labels: it \
-             cannot be learned and will score 0\n",
+            "note: class '{}' does not occur in the training labels, only in the validation labels: \
+             not learnt, and scored 0\n",
             names[3]
         ),
         format!(
-            "note: class '{}' does not occur in the validation labels, only in the training labels: it is not scored\n",
+            "note: class '{}' does not occur in the validation labels, only in the training labels: not scored\n",
             names[1]
         ),
     ] {
@@ -274,7 +274,7 @@ fn sets_without_a_labelled_pixel_are_refused() {
 fn assert_exchanged(message: &str, flags: &str) {
     let errors: Vec<&str> = message.lines().filter(|line| !line.starts_with("note: ")).collect();
     assert_eq!(errors.len(), 1, "{message}");
-    assert!(errors[0].contains(" seem to be swapped, as images and label images: "), "{message}");
+    assert!(errors[0].contains(" seem to be swapped: "), "{message}");
     assert!(errors[0].contains(flags), "{message}");
 }
 
@@ -338,7 +338,7 @@ fn a_network_is_told_of_exchanged_images_when_it_is_scored() {
     };
     // The validation images are among them.
     let said = score(&images, &labels, 0);
-    assert!(said.contains("run was trained on 9 of these 12 images, so the scores will be too good"), "{said}");
+    assert!(said.contains("run was trained on 9 of these 12 images, so the scores will be too optimistic"), "{said}");
     assert!(!stderr_of(&["metrics", "--run", &run], 0).contains("trained on"));
     assert_exchanged(&score(&labels, &images, 1), "swap --images and --labels");
 }
@@ -370,6 +370,6 @@ fn forests_are_told_the_same() {
     let message =
         recipe(&images, &labels, &["--val-list", &text(&val_images), "--val-label-list", &text(&val_labels)], 0);
     assert!(message.contains("note: 1 of 1 validation images are also in the training set ("), "{message}");
-    assert!(message.contains("note: class 'grey granodiorite' is labelled in the validation set alone"), "{message}");
+    assert!(message.contains("note: class 'grey granodiorite' is labelled only in the validation set"), "{message}");
     assert!(message.contains("note: class 'rubble' is not labelled in the validation set"), "{message}");
 }

@@ -230,7 +230,7 @@ fn a_stopped_prediction_writes_its_list() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{said}");
         assert_says(&said, &["to quit at once", "stopped: 1 of 3 images predicted"]);
-        assert!(String::from_utf8_lossy(&output.stdout).starts_with("1 predictions in "));
+        assert!(String::from_utf8_lossy(&output.stdout).starts_with("1 prediction in "));
         assert_eq!(fs::read_to_string(Path::new(&out).join("predictions.txt")).unwrap(), "009.npy\n");
         let names: Vec<_> = files(Path::new(&out)).into_keys().collect();
         assert_eq!(names, ["009.npy", RECORD, "predictions.txt"]);
@@ -270,7 +270,7 @@ fn labels_and_lists_are_never_predicted_over() {
     let list = bench.text("listed/predictions.txt");
     fs::write(&list, format!("{input}\n")).unwrap();
     let said = stderr_of(&bench.predict(0, &listed, &["--input-list", &list, "--overwrite"]), 1);
-    assert_says(&said, &["would overwrite the input", "predictions.txt"]);
+    assert_says(&said, &["would overwrite it", "predictions.txt"]);
     // An image behind another name.
     #[cfg(unix)]
     for (name, link) in [("soft", true), ("hard", false)] {
@@ -285,7 +285,7 @@ fn labels_and_lists_are_never_predicted_over() {
         let bytes = fs::read(&target).unwrap();
         let image = bench.image(9);
         let said = stderr_of(&bench.predict(0, &out, &["--png", "--overwrite", &image]), 1);
-        assert_says(&said, &["would overwrite the input", "009.png is read, too", "it is the same file as "]);
+        assert_says(&said, &["would overwrite it", "009.png is also an input", "it is the same file as "]);
         assert_eq!(fs::read(&target).unwrap(), bytes);
     }
 }
@@ -299,7 +299,7 @@ fn grey_images_and_figures_do_not_take_the_place_of_what_is_read() {
     let before = fs::read(at("a.png")).unwrap();
     let (image, here, out) = (text(&at("a.png")), text(folder.path()), text(&at("out")));
     let gray = |image: &str, folder: &str| stderr_of(&["rgb2gray", image, "--output-folder", folder, "--overwrite"], 1);
-    assert_says(&gray(&image, &here), &["would overwrite the input", "a.png", "--output-folder"]);
+    assert_says(&gray(&image, &here), &["would overwrite it", "a.png", "--output-folder"]);
     #[cfg(unix)]
     {
         fs::create_dir(&out).unwrap();
@@ -320,7 +320,7 @@ fn grey_images_and_figures_do_not_take_the_place_of_what_is_read() {
     colors.save(at("p_concat.png")).unwrap();
     let (prediction, image) = (text(&at("p.npy")), text(&at("p_concat.png")));
     let concat = ["concat", "--image-predict", &prediction, "--images", &image, "--output-path", &here];
-    assert_says(&stderr_of(&concat, 1), &["would overwrite the input", "p_concat.png"]);
+    assert_says(&stderr_of(&concat, 1), &["would overwrite it", "p_concat.png"]);
 
     // Scores over what is scored, and sums over what is added.
     GrayImage::from_pixel(8, 8, Luma([1])).save(at("l.png")).unwrap();
@@ -333,13 +333,13 @@ fn grey_images_and_figures_do_not_take_the_place_of_what_is_read() {
         [("--confusion", text(&at("l.png"))), ("--per-image", list.clone()), ("--partial", labels.clone())]
     {
         let said = stderr_of(&[&metrics[..], &[flag, &path]].concat(), 1);
-        assert_says(&said, &["would overwrite the input", &format!("choose another {flag}")]);
+        assert_says(&said, &["would overwrite it", &format!("choose another {flag}")]);
     }
     let partial = text(&at("part.json"));
     stdout_of(&[&metrics[..], &["--partial", &partial]].concat());
     stdout_of(&[&metrics[..], &["--partial", &partial]].concat());
     let said = stderr_of(&["metrics", "--merge", &partial, "--partial", &partial], 1);
-    assert_says(&said, &["would overwrite the input", "part.json"]);
+    assert_says(&said, &["would overwrite it", "part.json"]);
 }
 
 #[test]
@@ -347,24 +347,24 @@ fn weights_and_data_set_files_do_not_take_the_place_of_what_is_read() {
     let bench = Bench::new();
     let model = format!("{}/model.safetensors", bench.runs[0]);
     let before = fs::read(&model).unwrap();
-    assert_says(&stderr_of(&["import", &model, "--output", &model], 1), &["would overwrite the input"]);
+    assert_says(&stderr_of(&["import", &model, "--output", &model], 1), &["would overwrite it"]);
     assert_says(
         &stderr_of(&["export", &bench.runs[0], "--to", "seeps", "--output", &model], 1),
-        &["would overwrite the input"],
+        &["would overwrite it"],
     );
     assert_eq!(fs::read(&model).unwrap(), before);
     let label = bench.text("data/labels/009.png");
     let said = stderr_of(&["dataset", &label, "--output", &label, "--overwrite"], 1);
-    assert_says(&said, &["would overwrite the input"]);
+    assert_says(&said, &["would overwrite it"]);
     let (images, labels) = (bench.text("data/images"), bench.text("data/labels"));
     let recipe = bench.text("small.toml");
     let train = ["train", "--recipe", &recipe, "--images", &images, "--labels", &labels];
     let said = stderr_of(&[&train[..], &["--show-augmented", &bench.image(3)]].concat(), 1);
-    assert_says(&said, &["would overwrite the input", "003.png", "--show-augmented"]);
+    assert_says(&said, &["would overwrite it", "003.png", "--show-augmented"]);
     let again = [&train[..], &["--weights", &bench.runs[0], "--overwrite", "--output-path", &bench.runs[0]]].concat();
     assert_says(
         &stderr_of(&again, 1),
-        &["model.safetensors holds the weights that the training begins with", "choose another"],
+        &["model.safetensors holds the initial weights of this training", "choose another"],
     );
     assert_eq!(fs::read(&model).unwrap(), before);
 }
@@ -391,7 +391,7 @@ fn lists_name_results_that_begin_like_comments() {
         fs::copy(bench.image(9), folder.join("a\nb.png")).unwrap();
         fs::write(folder.join("c\u{1b}[2Jd\n.png"), "no image").unwrap();
         let said = stderr_of(&bench.predict(0, &out, &[&images]), 3);
-        assert_says(&said, &["\"a\\nb.npy\" holds a line break", "c\\u{1b}[2Jd\\n.png"]);
+        assert_says(&said, &["\"a\\nb.npy\" contains a line break", "c\\u{1b}[2Jd\\n.png"]);
         assert!(!said.contains('\u{1b}'));
         assert_eq!(fs::read_to_string(bench.path("out/predictions.txt")).unwrap().lines().count(), 4);
     }

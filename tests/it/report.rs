@@ -160,7 +160,7 @@ fn three_classes_with_everything() {
     for text in ["12 of 12", "0.8787", "0.9287", "6 min 15 s", "1,234 to train on, 56 for validation", "finished"] {
         assert!(html.contains(text), "{text}");
     }
-    assert!(html.contains("begun</dt><dd>2026-01-02 03:04:05 UTC</dd>"));
+    assert!(html.contains("started</dt><dd>2026-01-02 03:04:05 UTC</dd>"));
     assert!(html.contains("report made</dt><dd>2026-01-02 03:04:05 UTC</dd>"));
     assert_eq!(html.matches("<figure class=\"chart\"").count(), 3);
     assert_eq!(html.matches("class=\"phase\"").count(), 3);

@@ -149,7 +149,7 @@ fn weights_that_are_no_numbers_are_not_saved() {
     (plan.recipe.training.batch_size, plan.recipe.training.learning_rate) = (100, 1e39);
     let (never, run) = (AtomicBool::new(false), folder.path().join("run"));
     let message = start(plan, &run, &session(&never, &SILENT, 2)).unwrap_err().to_string();
-    assert!(message.contains("no longer numbers after epoch 1, batch 1"), "{message}");
+    assert!(message.contains("became infinite or not a number at epoch 1, batch 1"), "{message}");
     assert!(!run.join("model.safetensors").exists());
     // Only what it began with.
     let position = fs::read_to_string(run.join("last/position.json")).unwrap();
@@ -282,9 +282,12 @@ fn a_run_that_cannot_go_on_for_longer_says_why_and_how_to_train_on() {
     short.recipe.training.schedule = Curve::Constant {}.into();
     start(short, &patient, &session(&never, &SILENT, 1)).unwrap();
     let message = stderr_of(&["train", "--resume", &text(&patient)], 0);
-    assert!(message.contains("ended after epoch 3 of 20, without a better validation for 2 epochs"), "{message}");
+    assert!(message.contains("ended after epoch 3 of 20, as validation had not improved for 2 epochs"), "{message}");
     let message = stderr_of(&["train", "--resume", &text(&patient), "--num-epoch", "30"], 2);
-    assert!(message.contains("without a better validation for 2 epochs") && message.contains("--weights"), "{message}");
+    assert!(
+        message.contains("as validation had not improved for 2 epochs") && message.contains("--weights"),
+        "{message}"
+    );
 
     // The words can be followed: from the weights, with the recipe and the data set of the run.
     let (images, labels) = (text(&folder.path().join("data/images")), text(&folder.path().join("data/labels")));

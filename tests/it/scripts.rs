@@ -65,7 +65,7 @@ fn the_lines_of_training_work_with_a_recipe_and_a_folder_of_their_own() {
         let text = said(folder.path(), &format!("{line} {more}"));
         let name =
             if i == 0 { "runs/pspnet50-capstone".to_owned() } else { format!("runs/pspnet50-capstone-{}", i + 1) };
-        assert!(text.contains("no --recipe: taking that of pspnet50_ade20k, pspnet50-capstone"), "{text}");
+        assert!(text.contains("no --recipe: using that of pspnet50_ade20k, pspnet50-capstone"), "{text}");
         assert!(text.contains(&format!("no --output-path: the run goes to {name}")), "{text}");
         let config = config(&folder.path().join(name));
         assert_eq!(config["recipe"]["training"]["optimizer"]["kind"], "sgd");
@@ -86,13 +86,13 @@ fn without_weights_the_recipe_is_the_scripts_and_ckpt_and_modelname_name_the_fol
     let text = said(folder.path(), line);
     assert!(text.contains("--num-gpus is left out"), "{text}");
     assert!(folder.path().join("weights/pspade20k/epochs/epoch_0001.safetensors").exists());
-    assert!(text.contains("no --recipe: taking pspnet50-capstone"), "{text}");
+    assert!(text.contains("no --recipe: using pspnet50-capstone"), "{text}");
     let config = config(&folder.path().join("weights/pspade20k"));
     assert_eq!(config["recipe"]["name"], "pspnet50-capstone");
     assert_eq!(config["recipe"]["training"]["optimizer"]["kind"], "adam");
     // Masks in folders are the earthquake system's.
     let text = refused(folder.path(), "train --mask_folders data --output_path q", 1);
-    assert!(text.contains("no --recipe: taking unet-earthquake"), "{text}");
+    assert!(text.contains("no --recipe: using unet-earthquake"), "{text}");
 }
 
 #[test]
@@ -167,10 +167,10 @@ fn the_lines_of_metrics_have_150_classes_where_they_name_none() {
     fs::write(folder.path().join("label_list"), labels.concat()).unwrap();
     let text = said(folder.path(), "metrics --List_predict pred_list --List_true label_list");
     // Of 8 labelled columns, 6 are right; the IoU of the one class that is there is 6/8.
-    assert!(text.contains("150 classes, those of ADE20K") && text.contains("Mean Accuracy is 0.750000"), "{text}");
+    assert!(text.contains("the 150 classes of ADE20K") && text.contains("Mean Accuracy is 0.750000"), "{text}");
     assert!(text.contains(&format!("Mean IOU is {:.6}", 0.75 / 150.0)), "{text}");
     let text = said(folder.path(), "metrics --List_predict pred_list --List_true label_list --num_class 10");
-    assert!(text.contains(&format!("Mean IOU is {:.6}", 0.75 / 10.0)) && !text.contains("those of ADE20K"), "{text}");
+    assert!(text.contains(&format!("Mean IOU is {:.6}", 0.75 / 10.0)) && !text.contains("classes of ADE20K"), "{text}");
 }
 
 #[test]
@@ -279,7 +279,7 @@ fn a_folder_of_weights_with_a_configuration_is_no_run() {
     let text =
         run(folder.path(), "train -train data/val_images.txt -lab data/val_labels.txt --num_epoch 1 --weights hub");
     let text = String::from_utf8_lossy(&text.stderr).into_owned();
-    assert!(text.contains("no --recipe: taking pspnet50-capstone") && !text.contains("damaged"), "{text}");
+    assert!(text.contains("no --recipe: using pspnet50-capstone") && !text.contains("damaged"), "{text}");
     let text = refused(folder.path(), "metrics --run hub --images data/images --labels data/labels", 1);
     assert!(text.contains("hub") && !text.contains("damaged"), "{text}");
 }

@@ -176,8 +176,8 @@ fn numbers_beyond_reason_are_refused_in_words() {
         (&info[..], "--classes=1000000000", 2, "`network.outputs` is 1000000000; it must be 1 to 65535"),
         (&info, "--width=1000000000", 2, "width"),
         (&bench, "--classes=1000000000", 2, "`network.outputs` is 1000000000"),
-        (&bench, "--size=1000000", 1, "take a smaller --batch, or take a smaller --size"),
-        (&bench, "--batch=1000000000", 1, "take a smaller --batch, or take a smaller --size"),
+        (&bench, "--size=1000000", 1, "use a smaller --batch, or use a smaller --size"),
+        (&bench, "--batch=1000000000", 1, "use a smaller --batch, or use a smaller --size"),
         (&bench, "--width=1000000000", 2, "width"),
         (&metrics, "--num-class=1000000000", 2, "--num-class is 1000000000"),
     ] {

@@ -231,7 +231,7 @@ fn a_network_without_what_is_to_be_frozen_says_so() {
     for settings in [Settings { head_rate: 10.0, ..sgd() }, Settings { freeze: vec![Freeze::Encoder], ..sgd() }] {
         let network = config.init(0, &Device::flex()).unwrap().train();
         let message = Learner::new(network, settings, Loss::cross_entropy()).err().unwrap().to_string();
-        assert!(message.contains("the network has none of its own"), "{message}");
+        assert!(message.contains("the network has no separate encoder"), "{message}");
     }
     let network = config.init(0, &Device::flex()).unwrap().train();
     let settings = Settings { freeze: vec![Freeze::Norm], ..sgd() };

@@ -121,7 +121,7 @@ fn behind_links(path: &Path) -> std::io::Result<PathBuf> {
             Err(_) => return Ok(target),
         }
     }
-    Err(std::io::Error::other("too many links that point to each other"))
+    Err(std::io::Error::other("too many symbolic links, perhaps in a loop"))
 }
 
 /// Standard output or error, if `path` names it. Opened once more, a file behind it would be written over from its start.
@@ -277,7 +277,7 @@ fn decode_text(bytes: Vec<u8>) -> Result<String, String> {
         String::from_utf16(&words)
             .ok()
             .filter(|_| rest.is_empty())
-            .ok_or_else(|| "begins as UTF-16 but is damaged; save it as UTF-8".to_string())
+            .ok_or_else(|| "begins like UTF-16 but is damaged; save it as UTF-8".to_string())
     };
     match bytes.as_slice() {
         [0xff, 0xfe, rest @ ..] => return wide(u16::from_le_bytes, rest),
@@ -369,7 +369,7 @@ mod tests {
         for (bytes, reason) in [
             (&b"a\0.\0p\0"[..], "is UTF-16; save it as UTF-8"),
             (b"\0a\0.\0p", "is UTF-16; save it as UTF-8"),
-            (b"\xff\xfea\0.", "begins as UTF-16 but is damaged; save it as UTF-8"),
+            (b"\xff\xfea\0.", "begins like UTF-16 but is damaged; save it as UTF-8"),
             (b"a.png\nb.png\nf\xfcr.png\n", "line 3 holds byte 0xfc, which is not UTF-8; save it as UTF-8"),
         ] {
             fs::write(&path, bytes).unwrap();
@@ -433,7 +433,7 @@ mod tests {
             }
             let turning = folder.path().join("turning");
             symlink(&turning, &turning).unwrap();
-            assert!(write_bytes(&turning, b"x").unwrap_err().to_string().contains("too many links"));
+            assert!(write_bytes(&turning, b"x").unwrap_err().to_string().contains("too many symbolic links"));
         }
 
         #[test]

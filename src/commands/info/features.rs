@@ -37,24 +37,29 @@ pub(super) fn draw(arguments: &Info, image: &Path) -> Result<Exit> {
         Some(folder) => match Run::open(folder)? {
             Run::Forest(run) => draw_channel(image, tap, channel, ChannelImage::of_run(&run, device)?)?,
             Run::Network(_) => {
-                wrong_usage!("{} is a run of a network; --run is for runs of random forests here", folder.display())
+                wrong_usage!(
+                    "{} is a run of a network; with --features, --run takes a run of a random forest",
+                    folder.display()
+                )
             }
         },
         None => {
             let name = arguments.recipe.as_deref().unwrap_or("hypercolumn-core");
             let Recipe::Forest(recipe) = Recipe::find(name)? else {
-                wrong_usage!("recipe '{name}' is of a network; --features takes recipes of hypercolumns");
+                wrong_usage!("recipe '{name}' is for a network; --features takes a recipe of hypercolumns");
             };
             let weights = encoder_weights(&arguments.encoder_weights, &progress)?;
             if weights.is_none() {
-                ui::say("note: the encoder's weights are random; give some with --encoder-weights vgg16-imagenet");
+                ui::say(
+                    "note: the encoder's weights are random; give pretrained ones with --encoder-weights vgg16-imagenet",
+                );
             }
             draw_channel(image, tap, channel, ChannelImage::of_recipe(&recipe, weights.as_ref(), device)?)?
         }
     };
     write_png(&output, &color_probabilities(&drawn.shares, drawn.size.width))?;
     let (low, high) = (drawn.limits.0, drawn.limits.1);
-    ui::result(&format!("drawn: {} ({}, {low:.4} dark to {high:.4} light)", output.display(), drawn.size));
+    ui::result(&format!("drawn: {} ({}, from {low:.4}, dark, to {high:.4}, light)", output.display(), drawn.size));
     Ok(Exit::Done)
 }
 

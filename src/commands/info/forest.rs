@@ -16,7 +16,10 @@ use crate::exit::wrong_usage;
 /// Taps, features, parameters and memory of a recipe of hypercolumns.
 pub(super) fn describe(recipe: &ForestRecipe, arguments: &Info) -> Result<Description> {
     if arguments.width.is_some() || arguments.classes.is_some() || arguments.batch != 1 {
-        wrong_usage!("--width, --classes and --batch are for recipes of networks; {} is of hypercolumns", recipe.name);
+        wrong_usage!(
+            "--width, --classes and --batch apply only to recipes of networks; {} is a recipe of hypercolumns",
+            recipe.name
+        );
     }
     let bands = Dataset::find(recipe.dataset.as_deref().unwrap_or("core"))?.bands;
     let (config, device) = (&recipe.features, arguments.device.unwrap_or_default().resolve()?);

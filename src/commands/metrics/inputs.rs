@@ -126,7 +126,7 @@ pub(super) fn dataset(arguments: &Metrics, convention: Convention) -> Result<Dat
         (None, None) => {
             let classes = arguments.num_class.unwrap_or_else(|| {
                 ui::say(&format!(
-                    "note: neither --num-class nor --dataset: {USUAL_CLASSES} classes, those of ADE20K, as in the Capstone's \
+                    "note: neither --num-class nor --dataset given: assuming the {USUAL_CLASSES} classes of ADE20K, as in the Capstone's \
                      script"
                 ));
                 USUAL_CLASSES
@@ -140,7 +140,10 @@ pub(super) fn dataset(arguments: &Metrics, convention: Convention) -> Result<Dat
     for number in ignored {
         let value = number.as_value();
         if let Some(class) = dataset.classes.iter().find(|class| value.is_some_and(|v| class.values.contains(&v))) {
-            wrong_usage!("--ignore-label {number} is the label value of class '{}'", class.name);
+            wrong_usage!(
+                "--ignore-label {number} is the label value of class '{}'; give a value that no class has",
+                class.name
+            );
         }
         dataset.ignore.push(*number);
     }
@@ -164,7 +167,9 @@ pub(super) fn note_repeated(pairs: &[Pair]) {
     if let Some(first) = repeated.first() {
         let (count, all) = (repeated.len(), pairs.len());
         let image = first.image.display();
-        ui::say(&format!("note: {count} of {all} pairs repeat an earlier one and count again (the first is {image})"));
+        ui::say(&format!(
+            "note: {count} of {all} pairs repeat an earlier one and are counted again (the first is {image})"
+        ));
     }
 }
 
@@ -177,7 +182,9 @@ pub(super) fn note_trained_on(pairs: &[Pair], run: &Path) -> Result<()> {
     let count = pairs.iter().filter(|pair| learnt.contains(&whole(&pair.image))).count();
     if count > 0 {
         let (all, run) = (pairs.len(), run.display());
-        ui::say(&format!("note: {run} was trained on {count} of these {all} images, so the scores will be too good"));
+        ui::say(&format!(
+            "note: {run} was trained on {count} of these {all} images, so the scores will be too optimistic"
+        ));
     }
     Ok(())
 }

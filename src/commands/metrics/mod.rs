@@ -42,7 +42,7 @@ pub(crate) fn run(arguments: &Metrics) -> Result<Exit> {
         let convention: Convention = partial.convention.parse()?;
         if partial.tally.matrix.total() == 0 {
             ui::say(
-                "note: no pixel of the label images counts as labelled, so every score is 0; check what the values mean",
+                "note: no pixel of the label images counts as labelled, so every score is 0; check what the label values mean",
             );
         }
         let report = Report::new(&partial.tally, convention, &partial.dataset);

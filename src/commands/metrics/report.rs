@@ -8,6 +8,7 @@ use image::RgbImage;
 use segtool::base::Error;
 use segtool::base::files::{check_writable, write_atomically};
 use segtool::base::named_enum::classes_that;
+use segtool::base::words::counted;
 use segtool::data::Dataset;
 use segtool::draw::{heatmap, write_png};
 use segtool::image::write_count_npy;
@@ -174,7 +175,12 @@ impl Report {
             }
             lines.push(line);
         }
-        lines.push(format!("{} images, {} skipped, {} labelled pixels", self.images, self.skipped, self.pixels));
+        lines.push(format!(
+            "{}, {} skipped, {}",
+            counted(self.images, "image"),
+            self.skipped,
+            counted(self.pixels as usize, "labelled pixel")
+        ));
         lines.extend(self.absent_line());
         let never = self.never_predicted.iter().map(String::as_str);
         lines.extend(
@@ -184,7 +190,7 @@ impl Report {
         let [iou, f_score] = [self.mean_boundary_iou, self.mean_boundary_f_score];
         let means = [
             ("mean class accuracy", Some(self.mean_class_accuracy)),
-            ("frequency weighted IoU", Some(self.frequency_weighted_iou)),
+            ("frequency-weighted IoU", Some(self.frequency_weighted_iou)),
             ("mean Dice", Some(self.mean_dice)),
             ("kappa", Some(self.kappa)),
             ("overall score", Some(self.overall_score)),
@@ -208,8 +214,8 @@ impl Report {
     fn absent_line(&self) -> Option<String> {
         let convention: Convention = self.convention.parse().ok()?;
         let how = match (convention, convention.absent()) {
-            (Convention::Nnunet, _) => "make the means not a number",
-            (_, AbsentClass::Zero) => "count as 0 in the means (not so with --convention mmseg)",
+            (Convention::Nnunet, _) => "make the means NaN",
+            (_, AbsentClass::Zero) => "count as 0 in the means (but not with --convention mmseg)",
             (_, AbsentClass::LeftOut) => "are left out of the means",
         };
         (self.absent > 0).then(|| {
@@ -259,7 +265,7 @@ pub(super) fn check_classes(arguments: &Metrics, classes: usize) -> Result<()> {
     match &arguments.confusion {
         Some(path) if classes > MOST_DRAWN && matches!(kind(path)?, Kind::Png) => {
             wrong_usage!(
-                "--confusion {}: {classes} classes are too many for an image; take .csv or .npy",
+                "--confusion {}: {classes} classes are too many for an image; use .csv or .npy",
                 path.display()
             )
         }

@@ -35,7 +35,7 @@ impl Augmentation {
         if let Some(probability) = probability {
             augmentation.probability = probability
                 .as_f64()
-                .ok_or_else(|| format!("`probability` is a number from 0 to 1, not {probability}"))?;
+                .ok_or_else(|| format!("`probability` must be a number from 0 to 1, not {probability}"))?;
         }
         augmentation.check().map(|()| augmentation).map_err(|e| e.to_string())
     }

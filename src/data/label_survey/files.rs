@@ -47,7 +47,7 @@ impl LabelFiles {
         if let Ok(images) = find_images(folder, sink) {
             let reason = format!(
                 "holds {} images, but none in a lossless format (png, tif, bmp, npy and others); compression \
-                     such as JPEG's changes them, so save the label images as PNG or TIFF from where they were drawn",
+                     such as JPEG's changes label values, so export the label images as PNG or TIFF from the program they were drawn in",
                 images.len()
             );
             return Err(Error::content(folder, reason));
@@ -59,7 +59,7 @@ impl LabelFiles {
             self.images.push(pair.image);
         }
         if self.files.is_empty() {
-            let reason = "none of the folders in it holds a mask, so there is nothing to look at";
+            let reason = "none of its subfolders holds a mask, so there is nothing to survey";
             return Err(Error::content(folder, reason));
         }
         Ok(())

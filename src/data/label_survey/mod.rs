@@ -128,7 +128,7 @@ pub fn survey_labels(source: &LabelFiles, sink: &dyn Sink) -> Result<LabelSurvey
     sink.event(Event::Finished);
     if sum.skipped == files.len() {
         let missing = format!("none of the {} label images could be read", files.len());
-        return Err(Error::no_data(missing, "see what is said of each"));
+        return Err(Error::no_data(missing, "see the message for each file"));
     }
     let firsts = sum.labels.iter().filter(|(label, _)| label.number().is_some());
     let palette = palette::colors(files, firsts.map(|(_, (_, _, first))| *first));

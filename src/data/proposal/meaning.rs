@@ -129,7 +129,7 @@ fn mixed(survey: &LabelSurvey) -> String {
     let first = |path: &Option<std::path::PathBuf>| path.as_ref().map_or_else(String::new, |p| p.display().to_string());
     format!(
         "{} label images hold values (the first is {}) and {} hold colours (the first is {}), and nothing says which colour \
-         means which value; save all of them in one way, or use those of one kind alone",
+         means which value; save all of them with values or all with colours, or give only those of one kind",
         numbers.count,
         first(&numbers.first),
         colors.count,
@@ -143,7 +143,9 @@ pub(super) fn roles(items: &[Item], survey: &LabelSurvey) -> Result<Vec<Role>, S
     for (item, role) in items.iter().zip(&mut roles) {
         match item.number.map(LabelNumber::get) {
             Some(_) if item.value().is_some() => {}
-            Some(number) if number.is_nan() || number < 0.0 => *role = Role::NoLabel("no number of a class".into()),
+            Some(number) if number.is_nan() || number < 0.0 => {
+                *role = Role::NoLabel("not the number of a class".into())
+            }
             Some(number) => {
                 return Err(format!(
                     "the label images hold {number}, which is not an integer from 0 to 65535; are they measurements instead \
@@ -158,7 +160,7 @@ pub(super) fn roles(items: &[Item], survey: &LabelSurvey) -> Result<Vec<Role>, S
     }
     if roles.iter().filter(|role| **role == Role::Class).count() > MAX_CLASSES {
         return Err(format!(
-            "the label images hold {}; are they numbers of objects, or measurements, instead of classes?",
+            "the label images hold {}; are they object numbers or measurements instead of classes?",
             survey.sentence()
         ));
     }
@@ -196,7 +198,7 @@ fn no_label(item: &Item, others: &[&Item], survey: &LabelSurvey) -> Option<&'sta
     let largest = values.iter().max()?;
     let numbered = *largest < NUMBERED_BELOW || values.len() * 2 > usize::from(*largest);
     let apart = item.value().is_some_and(|value| USUAL_IGNORE.contains(&value) && *largest + 1 < value);
-    (numbered && apart).then_some("apart from the numbers of the classes")
+    (numbered && apart).then_some("separated by a gap from the numbers of the classes")
 }
 
 /// Classes and soft edges. Those of colours are an error, which a data set file cannot mend.

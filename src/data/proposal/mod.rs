@@ -81,7 +81,7 @@ pub fn propose(survey: &LabelSurvey, known: &Known<'_>) -> Result<Proposal> {
     let roles = roles(&items, survey).map_err(no_classes)?;
     let content = content(&items, roles, survey, known.names)?;
     if content.classes.len() < 2 {
-        let reason = "a data set has two or more classes, so there is nothing to tell apart";
+        let reason = "a data set needs at least two classes; give label images that show more than one";
         return Err(Error::no_data(format!("the label images hold {}", survey.sentence()), reason));
     }
     let text = write::data_set_file(&content, survey, known);
@@ -137,7 +137,7 @@ impl Content {
         };
         if !by_value && names.classes.iter().any(|class| class.color.is_none()) {
             return Err(
-                "names no colours, and the label images hold colours; add them, as in a table of name,r,g,b".into()
+                "names no colours, but the label images hold colours; add colours, as in a table with columns name,r,g,b".into()
             );
         }
         let reason = |class: &NamedClass| format!("called '{}' in {}", class.name, names.path.display());

@@ -84,7 +84,7 @@ impl ClassNames {
         let text = text.trim_start_matches('\u{feff}');
         let classes = table(text).or_else(|| lines(text)).unwrap_or_default();
         if classes.is_empty() || classes.iter().any(|class| class.name.is_empty()) {
-            let reason = "holds no class names; it needs one a line, or a table whose first row names its columns, such as name,r,g,b";
+            let reason = "holds no class names; it needs one per line, or a table whose first row names its columns, such as name,r,g,b";
             return Err(Error::content(path, reason));
         }
         let mut values: Vec<u16> = classes.iter().filter_map(|class| class.value).collect();
@@ -138,7 +138,7 @@ impl ClassNames {
             _ => {
                 return Err(format!(
                     "names {count} classes, but the label images hold {} values up to {largest}, and it does not say which is \
-                     which",
+                     which; add a column of label values",
                     found.len()
                 ));
             }

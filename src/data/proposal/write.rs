@@ -33,7 +33,7 @@ pub(super) fn data_set_file(content: &Content, survey: &LabelSurvey, known: &Kno
         let share = percent(survey.share(content.edges));
         text += &comment(&format!(
             "Soft edges ({share} of the pixels) mix the values of neighbouring classes, as after resizing or JPEG compression. They \
-             are not labelled: better export the label images without anti-aliasing and take this line out."
+             are not labelled; it is better to export the label images without anti-aliasing and remove this line."
         ));
         text += "other_values = \"unlabelled\"\n";
     }
@@ -69,7 +69,7 @@ fn bands(images: Option<&ImageProbe>) -> String {
     }
     if images.gray {
         text =
-            comment("The bands of each image are all the same; bands = 1 will do, unless pretrained weights want 3.")
+            comment("The bands of each image are all the same; bands = 1 is enough, unless pretrained weights need 3.")
                 + &text;
     }
     text

@@ -59,7 +59,7 @@ impl CsvLabels {
         for &Shape { line, class, left, top, right, bottom } in &self.shapes {
             if right >= size.width || bottom >= size.height {
                 let image = self.image.display();
-                let reason = format!("pixel ({right}, {bottom}) lies outside of {image}, which is {size}");
+                let reason = format!("pixel ({right}, {bottom}) lies outside {image}, which is {size}");
                 return Err(at_line(csv, line, reason));
             }
             for row in classes.chunks_exact_mut(size.width).take(bottom + 1).skip(top) {
@@ -98,7 +98,7 @@ pub fn read_label_csv(path: &Path, dataset: &Dataset, folder: Option<&Path>) -> 
         shape.map_err(|reason| at_line(path, line, reason))?;
     }
     if images.found.is_empty() {
-        return Err(Error::content(path, "the table has a header but no rows; it needs one a label"));
+        return Err(Error::content(path, "the table has a header but no rows; it needs one row per label"));
     }
     Ok(images.found)
 }
@@ -153,14 +153,16 @@ impl Columns {
             match (found.next(), found.next()) {
                 (Some(i), None) => Ok(i),
                 (Some(_), Some(_)) => Err(format!("two columns are named '{name}'; rename one")),
-                (None, _) => Err(format!("there is no column '{name}', only {}; wanted are {WANTED}", quoted(&names))),
+                (None, _) => {
+                    Err(format!("there is no column '{name}', only {}; the columns must be {WANTED}", quoted(&names)))
+                }
             }
         };
         let has = |wanted: &[&str]| names.iter().any(|name| wanted.contains(&name.as_str()));
         let corners = match (has(&["x", "y"]), has(&["x0", "y0", "x1", "y1"])) {
             (true, true) => {
                 let found = quoted(&names);
-                return Err(format!("the columns are of points and of rectangles, {found}; wanted are {WANTED}"));
+                return Err(format!("the columns mix points and rectangles ({found}); they must be {WANTED}"));
             }
             (_, true) => [at("x0")?, at("y0")?, at("x1")?, at("y1")?],
             (_, false) => [at("x")?, at("y")?, at("x")?, at("y")?],
@@ -212,11 +214,11 @@ impl<'a> Classes<'a> {
         let value = || text.parse().ok().and_then(|value: u16| self.values.get(&value).copied());
         match self.names.get(&text.to_lowercase()) {
             Some(Some(class)) => Ok(*class),
-            Some(None) => Err(format!("class '{text}' is the name of several classes; give its label value")),
+            Some(None) => Err(format!("several classes are called '{text}'; give the label value instead")),
             None => value().ok_or_else(|| {
                 let known = self.dataset.classes.iter().map(|class| format!("{} ({})", class.name, class.values[0]));
                 let known = known.collect::<Vec<_>>().join(", ");
-                format!("there is no class '{text}' in data set '{}'; there are {known}", self.dataset.name)
+                format!("there is no class '{text}' in data set '{}'; its classes are {known}", self.dataset.name)
             }),
         }
     }
@@ -374,7 +376,7 @@ mod tests {
             let labels = &read(&format!("file,x0,y0,x1,y1,class\na.png,3,2,3,2,1\na.png,{row},1\n"))[0];
             let message = labels.paint(Path::new("labels.csv"), SIZE).unwrap_err().to_string();
             let image = labels.image.display();
-            assert_eq!(message, format!("labels.csv: line 3: pixel {pixel} lies outside of {image}, which is 4x3"));
+            assert_eq!(message, format!("labels.csv: line 3: pixel {pixel} lies outside {image}, which is 4x3"));
         }
     }
 
@@ -403,10 +405,13 @@ mod tests {
 
     #[test]
     fn broken_headers_are_named() {
-        let wanted = "wanted are file,x,y,class for points, or file,x0,y0,x1,y1,class for rectangles";
+        let wanted = "the columns must be file,x,y,class for points, or file,x0,y0,x1,y1,class for rectangles";
         for (text, reason) in [
-            ("", format!("the table is empty; it needs the columns {}", wanted.replace("wanted are ", ""))),
-            ("\n,,\n", format!("the table is empty; it needs the columns {}", wanted.replace("wanted are ", ""))),
+            ("", format!("the table is empty; it needs the columns {}", wanted.replace("the columns must be ", ""))),
+            (
+                "\n,,\n",
+                format!("the table is empty; it needs the columns {}", wanted.replace("the columns must be ", "")),
+            ),
             ("file,x,y\na.png,1,2\n", format!("line 1: there is no column 'class', only 'file', 'x', 'y'; {wanted}")),
             (
                 "\nfile,x0,y0,x1,class\n",
@@ -416,11 +421,12 @@ mod tests {
             (
                 "file,x,y,x1,class\n",
                 format!(
-                    "line 1: the columns are of points and of rectangles, 'file', 'x', 'y', 'x1', 'class'; {wanted}"
+                    "line 1: the columns mix points and rectangles ('file', 'x', 'y', 'x1', 'class'); {}",
+                    wanted.replace("the columns", "they")
                 ),
             ),
             ("file,x,y,class,X\n", "line 1: two columns are named 'x'; rename one".into()),
-            ("file,x,y,class\n\n", "the table has a header but no rows; it needs one a label".into()),
+            ("file,x,y,class\n\n", "the table has a header but no rows; it needs one row per label".into()),
         ] {
             assert_eq!(message(text), format!("labels.csv: {reason}"), "{text:?}");
         }
@@ -434,8 +440,8 @@ mod tests {
             ("a.png,1.5,2,1", format!("x '1.5' is not a whole number; {counted}")),
             ("a.png,1,,1", format!("y '' is not a whole number; {counted}")),
             ("a.png,1,-2,1", format!("y '-2' is negative; {counted}")),
-            ("a.png,1,2,coal", format!("there is no class 'coal' in data set 'core'; there are {classes}")),
-            ("a.png,1,2,0", format!("there is no class '0' in data set 'core'; there are {classes}")),
+            ("a.png,1,2,coal", format!("there is no class 'coal' in data set 'core'; its classes are {classes}")),
+            ("a.png,1,2,0", format!("there is no class '0' in data set 'core'; its classes are {classes}")),
             ("a.png,1,2", "there are 3 fields; the header has 4".into()),
             ("a.png,1,2,dark, gap", "there are 5 fields; the header has 4".into()),
             ("c.png,1,2,1", "there is no file 'c.png'; looked for c.png, c.png".into()),
@@ -456,7 +462,7 @@ mod tests {
         let (_folder, path) = table("file,x,y,class\na.png,0,0,Screen\n");
         let message = read_label_csv(&path, &ade, None).unwrap_err().to_string();
         assert!(
-            message.ends_with("line 2: class 'Screen' is the name of several classes; give its label value"),
+            message.ends_with("line 2: several classes are called 'Screen'; give the label value instead"),
             "{message}"
         );
     }

@@ -79,7 +79,7 @@ fn opaque(path: &Path, alpha: &AlphaBand, width: usize) -> Result<Vec<bool>> {
         Some(i) => Err(Error::content(
             path,
             format!(
-                "the value of the half-transparent pixel ({}, {}) is multiplied by its alpha, so that its class is \
+                "the value of the half-transparent pixel ({}, {}) has been multiplied by its alpha, so its class is \
                  lost; save the label image with unassociated alpha, or as PNG",
                 i % width,
                 i / width
@@ -210,7 +210,7 @@ mod tests {
         let image = deep.into();
         for (name, format) in [("deep.png", ImageFormat::Png), ("deep.tif", ImageFormat::Tiff)] {
             let path = save(folder.path(), name, &image, format);
-            let wanted = format!("{}: a colour label image must have 8 bits a channel", path.display());
+            let wanted = format!("{}: a colour label image must have 8 bits per band", path.display());
             assert_eq!(message(&path), wanted);
         }
     }

@@ -107,7 +107,7 @@ fn several_arrays(path: &Path, found: &[(usize, String)], names: &[&str]) -> Err
     let shown = found.iter().take(20).map(|(_, name)| name.as_str()).collect::<Vec<_>>().join(", ");
     let more = if found.len() > 20 { ", ..." } else { "" };
     let reason = format!(
-        "the .npz file holds {} arrays ({shown}{more}), and none is called {}; save the one that is meant as a .npy",
+        "the .npz file holds {} arrays ({shown}{more}), and none is called {}; save the right one as a .npy file",
         found.len(),
         names.join(" or ")
     );
@@ -136,8 +136,7 @@ impl<'a> Array<'a> {
 
     fn wrong_shape(&self) -> Error {
         let shape = &self.header.shape;
-        let reason =
-            format!("has shape {shape:?}; a map of pixels has two dimensions, (height, width), neither of them 0");
+        let reason = format!("has shape {shape:?}; expected two dimensions, (height, width), neither of them 0");
         Error::content(self.path, reason)
     }
 

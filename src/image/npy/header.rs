@@ -24,7 +24,7 @@ impl Header {
         let mut start = [0; 8];
         fill(input, &mut start)?;
         if !start.starts_with(MAGIC) {
-            return Err("it does not begin as one".into());
+            return Err("it does not begin like one".into());
         }
         let (length, before) = match start[6..] {
             [1, 0] => {
@@ -126,7 +126,7 @@ impl<'a> Literal<'a> {
         if quote == '"' && !self.take("\"") {
             return Err(self.wrong("a text"));
         }
-        let (text, rest) = self.rest.split_once(quote).ok_or_else(|| self.wrong("a text with an end"))?;
+        let (text, rest) = self.rest.split_once(quote).ok_or_else(|| self.wrong("a string with a closing quote"))?;
         self.rest = rest;
         Ok(text)
     }

@@ -109,7 +109,7 @@ fn read_numbers(path: &Path) -> Result<(Size, Vec<f64>)> {
 }
 
 fn other_type(array: &Array<'_>, expected: &str) -> Error {
-    Error::content(array.path, format!("holds type '{}'; {expected}", array.header.descriptor))
+    Error::content(array.path, format!("has type '{}', but {expected}", array.header.descriptor))
 }
 
 /// The values as labels, row by row.
@@ -139,7 +139,7 @@ fn probabilities<T: Value<N> + Into<f64>, const N: usize>(array: Array<'_>, axes
             let value: f64 = T::read(*word).into();
             if !(0.0..=ONE_ROUNDED).contains(&value) {
                 let (x, y) = axes.pixel(probabilities.len());
-                let reason = format!("probability {value} at pixel ({x}, {y}) is not in 0..=1");
+                let reason = format!("probability {value} at pixel ({x}, {y}) is not between 0 and 1");
                 return Err(Error::content(path, reason));
             }
             probabilities.push(value as f32);

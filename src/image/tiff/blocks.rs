@@ -143,7 +143,7 @@ impl<'a> Blocks<'a> {
         let enough =
             |(offsets, counts): &(Vec<u64>, Vec<u64>)| offsets.len().min(counts.len()) >= layout.blocks() * planes;
         let Some((offsets, counts)) = tables.filter(enough) else {
-            return Err(Error::content(path, "damaged TIFF: it has fewer strips or tiles than its size asks for"));
+            return Err(Error::content(path, "damaged TIFF: it has fewer strips or tiles than its size requires"));
         };
         let fits = match codec {
             WEBP => layout.bits == 8 && matches!(layout.block_bands(), 3 | 4),

@@ -104,7 +104,7 @@ pub(super) fn label_colors(path: &Path, numbers: Numbers, bands: usize) -> Resul
     let bytes = match numbers {
         Numbers::Bytes(v) => v,
         Numbers::Words(v) => narrowed(path, v.into_iter())?,
-        Numbers::Wide(_) => return Err(Error::content(path, "a colour label image must have 8 bits a channel")),
+        Numbers::Wide(_) => return Err(Error::content(path, "a colour label image must have 8 bits per band")),
     };
     Ok(bytes.chunks_exact(bands).map(|p| [p[0], p[1], p[2]]).collect())
 }

@@ -331,12 +331,12 @@ impl<'a> Tiff<'a> {
     fn labels(&self) -> Result<LabelImage> {
         let Bands { count, alpha } = self.bands()?;
         if JPEG.contains(&self.page.compression()) {
-            let reason = "labels in a TIFF with JPEG compression are not the ones that were saved: it changes values at edges; save \
+            let reason = "a TIFF with JPEG compression cannot hold labels: the compression changes values at edges; save \
                  the label image again without it, as with gdal_translate -co COMPRESS=DEFLATE";
             return Err(Error::content(self.path, reason));
         }
         if self.page.compression() == WEBP && self.first_block()?.is_some_and(|block| is_lossy_webp(&block)) {
-            let reason = "labels in a TIFF with lossy WebP compression are not the ones that were saved: it changes values at edges; \
+            let reason = "a TIFF with lossy WebP compression cannot hold labels: the compression changes values at edges; \
                  save the label image again without it, as with gdal_translate -co COMPRESS=DEFLATE";
             return Err(Error::content(self.path, reason));
         }
@@ -346,7 +346,7 @@ impl<'a> Tiff<'a> {
         let spare = count == 2 && alpha.is_none() && self.page.extra_samples().is_ok_and(|extra| extra.len() == 1);
         let labels = count - usize::from(alpha.is_some() || spare);
         if spare {
-            notes::note_file(self.path, "a label image with a second band, which is not alpha and is left out");
+            notes::note_file(self.path, "the second band of this label image is not alpha and is left out");
         }
         if color::is_converted(self) {
             let reason = "a label image in YCbCr, CMYK or CIELab: converting its colours would change them; save it again in RGB, or \
@@ -354,7 +354,7 @@ impl<'a> Tiff<'a> {
             return Err(Error::content(self.path, reason));
         }
         if !matches!(labels, 1 | 3) {
-            let reason = format!("a label image has 1 band or is RGB(A); this one has {labels} bands");
+            let reason = format!("a label image must have 1 band or be RGB(A); this one has {labels} bands");
             return Err(Error::content(self.path, reason));
         }
         let mut numbers = numbers::read_exactly(self.path, &self.file, &self.page)?;

@@ -62,8 +62,8 @@ impl Settings {
         if !kinds.has_encoder() && (self.head_rate != 1.0 || frozen(Freeze::Encoder)) {
             let field = if frozen(Freeze::Encoder) { "training.freeze" } else { "training.head_rate" };
             let reason =
-                "asks for an encoder that could be frozen or learn at another rate; the network has none of its own";
-            return Err(Error::conflict(field, format!("{reason}, so leave it out")));
+                "needs an encoder to freeze or to train at another rate, but the network has no separate encoder";
+            return Err(Error::conflict(field, format!("{reason}; leave this setting out")));
         }
         if frozen(Freeze::Norm) && !kinds.has_norms() {
             let reason = "[\"norm\"] would do nothing: the network has no batch norms; leave it out";

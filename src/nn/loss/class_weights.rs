@@ -9,7 +9,7 @@ use crate::base::{Error, Result, require};
 
 /// What a pixel of each class counts. Written `"equal"`, `"auto"` or as a list of numbers.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase", expecting = "class weights are `equal`, `auto`, or a number for each class")]
+#[serde(rename_all = "lowercase", expecting = "class weights must be `equal`, `auto`, or a number for each class")]
 pub enum ClassWeights {
     /// The same.
     #[default]
@@ -57,7 +57,7 @@ pub(super) fn check_numbers(weights: &[f32]) -> Result<()> {
         require(weight.is_finite() && *weight >= 0.0, "class_weights", value, "0 or above")?;
     }
     let some = weights.iter().any(|weight| *weight > 0.0);
-    require(some, "class_weights", "0 for every class", "above 0 for one of them, or there is nothing to learn")
+    require(some, "class_weights", "0 for every class", "above 0 for at least one class, or there is nothing to learn")
 }
 
 /// Median frequency balancing (arXiv 1411.4734): the frequency of a class is its share of the labelled pixels in the

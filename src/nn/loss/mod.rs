@@ -52,7 +52,7 @@ impl Loss {
             term.check(activation)?;
         }
         if terms.iter().all(|term| term.weight == 0.0) {
-            let reason = "has terms of weight 0 alone, so there is nothing to minimise; give one a weight above 0";
+            let reason = "has only terms of weight 0, so there is nothing to minimise; give one a weight above 0";
             return Err(Error::conflict("training.loss", reason));
         }
         if let Some(weights) = &class_weights {

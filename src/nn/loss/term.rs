@@ -221,10 +221,10 @@ impl LossTerm {
         let fault = |reason: &str| Err(Error::conflict(format!("loss.{name}"), reason));
         match (self.kind, activation) {
             (LossKind::CrossEntropy { .. } | LossKind::OhemCrossEntropy { .. }, Activation::Sigmoid) => {
-                return fault("needs a softmax; with activation = \"sigmoid\" take `bce`");
+                return fault("needs a softmax; with activation = \"sigmoid\" use `bce`");
             }
             (LossKind::Bce {}, Activation::Softmax) => {
-                return fault("needs a sigmoid; with activation = \"softmax\" take `cross-entropy`");
+                return fault("needs a sigmoid; with activation = \"softmax\" use `cross-entropy`");
             }
             _ => {}
         }

@@ -90,7 +90,7 @@ impl FeatureEncoderConfig {
         };
         reach.ok_or_else(|| {
             let known: Vec<String> = self.taps().iter().map(Tap::to_string).collect();
-            Error::invalid("tap", tap, format!("one of those of {self}: colors, {}", known.join(", ")))
+            Error::invalid("tap", tap, format!("one of the taps of {self}: colors, {}", known.join(", ")))
         })
     }
 
@@ -215,7 +215,7 @@ mod tests {
         }
         let said = vgg.reach(Tap::Layer(1), 3).unwrap_err().to_string();
         assert!(
-            said.contains("`tap` is layer1; it must be one of those of VGG-16: colors, conv1_1, relu1_1"),
+            said.contains("`tap` is layer1; it must be one of the taps of VGG-16: colors, conv1_1, relu1_1"),
             "{said}"
         );
     }

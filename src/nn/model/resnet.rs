@@ -222,7 +222,7 @@ impl ResNetConfig {
         require((least..=MAX_WIDTH).contains(&self.width), "encoder.width", self.width, widths)?;
         require((1..=4).contains(&self.stages), "encoder.stages", self.stages, "1 to 4")?;
         if self.dilation == Dilation::AfterStrideConv1 && !self.variant.is_basic() {
-            let reason = "after-stride-conv1 is of the basic blocks of ResNet-18 and -34";
+            let reason = "after-stride-conv1 is only for the basic blocks of ResNet-18 and -34";
             let reason = format!("{reason}; for {} set dilation = \"after-stride\"", self.variant);
             return Err(Error::conflict("encoder.dilation", reason));
         }

@@ -125,7 +125,7 @@ impl UnetConfig {
         if weights > MAX_WEIGHTS {
             let (name, width, depth) = (form.name(), self.width, self.depth);
             let reason = format!("{width} with depth {depth} gives {name} more than {weights} weights");
-            let reason = format!("{reason}, at most {MAX_WEIGHTS} are sensible; take a smaller `width`");
+            let reason = format!("{reason}, but at most {MAX_WEIGHTS} are sensible; use a smaller `width`");
             return Err(Error::conflict("network.width", reason));
         }
         Ok([bands, outputs])

@@ -50,11 +50,11 @@ impl Arriving {
         Self(Place::Home(tensor.try_into_data().map_err(unreadable)))
     }
 
-    /// Sends off integers, of 64 bits each if they are on a GPU.
-    pub fn of_integers<const D: usize>(tensor: Tensor<D, Int>) -> Self {
+    /// Sends off class numbers below 65,536; from a GPU they come as 16-bit integers.
+    pub fn of_classes<const D: usize>(tensor: Tensor<D, Int>) -> Self {
         let tensor = tensor.inner();
         #[cfg(feature = "libtorch")]
-        if let Some(arrival) = super::libtorch::send_integers_home(&tensor) {
+        if let Some(arrival) = super::libtorch::send_classes_home(&tensor) {
             return Self(Place::OnTheWay(arrival));
         }
         Self(Place::Home(tensor.try_into_data().map_err(unreadable)))

@@ -60,20 +60,24 @@ impl Forest {
     pub fn read(bytes: &[u8]) -> Result<Self, String> {
         let mut input = Input { bytes };
         if input.take(MAGIC.len()).is_err() || !bytes.starts_with(&MAGIC) {
-            return Err("this is no forest: it does not start with \"segtrees\"".into());
+            return Err("this is not a forest: it does not start with \"segtrees\"".into());
         }
         let version = input.u32()?;
         if version != VERSION {
             let age = if version > VERSION { "; a later version of the program wrote it" } else { "" };
-            return Err(format!("the forest is in format {version}, but format {VERSION} is understood{age}"));
+            return Err(format!("the forest is in format {version}, but this program reads format {VERSION}{age}"));
         }
         let Some((body, checksum)) = input.bytes.split_last_chunk::<4>() else { return Err(ENDS_EARLY.into()) };
         if u32::from_le_bytes(*checksum) != crc32c(&bytes[..bytes.len() - checksum.len()]) {
-            return Err("the forest is damaged: its checksum differs".into());
+            return Err("the forest is damaged: its checksum does not match".into());
         }
         input.bytes = body;
         let forest = input.forest()?;
-        if input.bytes.is_empty() { Ok(forest) } else { Err("the forest is followed by something else".into()) }
+        if input.bytes.is_empty() {
+            Ok(forest)
+        } else {
+            Err("the forest is damaged: there is more data after its end".into())
+        }
     }
 }
 
@@ -103,7 +107,11 @@ impl<'a> Input<'a> {
     /// A number that must be 1 to `most`.
     fn count(&mut self, name: &str, most: usize) -> Result<usize, String> {
         let count = self.u32()? as usize;
-        if (1..=most).contains(&count) { Ok(count) } else { Err(format!("the forest has {count} {name}")) }
+        if (1..=most).contains(&count) {
+            Ok(count)
+        } else {
+            Err(format!("the forest is damaged: it has {count} {name}"))
+        }
     }
 
     fn forest(&mut self) -> Result<Forest, String> {
@@ -113,7 +121,7 @@ impl<'a> Input<'a> {
         let mixed = self.u32()? as usize;
         let importances: Vec<f64> = self.numbers(features)?.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect();
         if let Some(wrong) = importances.iter().find(|importance| !(0.0..=1.001).contains(*importance)) {
-            return Err(format!("the importance of a feature is {wrong}"));
+            return Err(format!("the forest is damaged: the importance of a feature is {wrong}"));
         }
         let leaves = self.leaves(mixed, classes)?;
         let limits = Limits { features, leaves: classes + mixed };
@@ -129,7 +137,7 @@ impl<'a> Input<'a> {
             all.extend(leaf.iter().map(|bytes| f32::from_le_bytes(*bytes)));
             let sum: f32 = all[start..].iter().sum();
             if !all[start..].iter().all(|share| (0.0..=1.0).contains(share)) || (sum - 1.0).abs() > 1e-3 {
-                return Err(format!("the probabilities of a leaf sum to {sum}"));
+                return Err(format!("the forest is damaged: the probabilities of a leaf sum to {sum}"));
             }
             all.resize(start + lanes(classes), 0.0);
         }
@@ -139,7 +147,7 @@ impl<'a> Input<'a> {
     fn tree(&mut self, number: usize, limits: &Limits) -> Result<Tree, String> {
         let (splits, root) = (self.u32()? as usize, self.u32()? as i32);
         let nodes: Vec<Node> = self.numbers(splits)?.iter().map(node).collect();
-        let fault = |what: String| Err(format!("tree {number} {what}"));
+        let fault = |what: String| Err(format!("the forest is damaged: tree {number} {what}"));
         // Splits are met once each, later than their parents: every way ends.
         let mut met = vec![false; splits];
         let mut meet = |parent: Option<usize>, child: i32| match usize::try_from(child) {
@@ -150,7 +158,7 @@ impl<'a> Input<'a> {
             Err(_) => (!child as usize) < limits.leaves,
         };
         if !meet(None, root) || splits > 0 && root != 0 {
-            return fault(format!("starts at {root}, which there is not"));
+            return fault(format!("starts at node {root}, which does not exist"));
         }
         for (place, node) in nodes.iter().enumerate() {
             if node.feature as usize >= limits.features || !node.threshold.is_finite() {
@@ -278,8 +286,8 @@ mod tests {
             changed[place..place + 4].copy_from_slice(&value.to_le_bytes());
             Forest::read(&sealed(changed)).unwrap_err()
         };
-        assert!(told(0, 0).contains("no forest"));
-        assert!(told(8, 2).contains("format 2, but format 1 is understood; a later version"));
+        assert!(told(0, 0).contains("not a forest"));
+        assert!(told(8, 2).contains("format 2, but this program reads format 1; a later version"));
         assert!(told(12, 0).contains("0 classes"));
         assert!(told(16, u32::MAX).contains("ends early"));
         assert!(told(20, 70_000).contains("70000 trees"));

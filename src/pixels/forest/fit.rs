@@ -100,7 +100,7 @@ fn class_counts(features: &Features<'_>, labels: &[u16], classes: usize) -> Resu
     require(labels.len() == samples, "labels", count, format!("one for each of the {samples} samples"))?;
     if samples == 0 || features.features() == 0 {
         let missing = format!("there is nothing to learn from {samples} samples of {} features", features.features());
-        return Err(Error::no_data(missing, "give some"));
+        return Err(Error::no_data(missing, "give samples with features"));
     }
     let countable = u32::try_from(samples).is_ok() && u32::try_from(features.features()).is_ok();
     require(countable, "samples", samples, format!("at most {}", u32::MAX))?;
@@ -123,7 +123,7 @@ fn used(labels: &[u16], weights: &[f64]) -> Result<Vec<Sample>> {
         labels.iter().enumerate().map(sample).filter(|sample| weights[usize::from(sample.class)] > 0.0).collect();
     let Some(first) = samples.first() else {
         let missing = "every class that has samples has weight 0, so there is nothing to learn";
-        return Err(Error::no_data(missing, "give one a weight in `forest.class_weights`"));
+        return Err(Error::no_data(missing, "give one of them a weight in `forest.class_weights`"));
     };
     if samples.iter().all(|sample| sample.class == first.class) {
         let missing = format!("all samples that have a weight are of class {}", first.class);

@@ -56,7 +56,7 @@ impl Default for Settings {
 
 /// How many features, drawn anew, a node tries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase", expecting = "features_per_split` is \"sqrt\", \"log2\", \"all\" or a number")]
+#[serde(rename_all = "lowercase", expecting = "`features_per_split` must be \"sqrt\", \"log2\", \"all\" or a number")]
 pub enum FeaturesPerSplit {
     /// The root of the number of features, rounded down.
     Sqrt,
@@ -84,7 +84,7 @@ impl FeaturesPerSplit {
 
 /// How much the samples of each class count: in the impurity of nodes and in the probabilities of leaves.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase", expecting = "class_weights are \"equal\", \"balanced\" or a list of numbers")]
+#[serde(rename_all = "lowercase", expecting = "class_weights must be \"equal\", \"balanced\" or a list of numbers")]
 pub enum ClassWeights {
     /// Every sample counts 1.
     Equal,

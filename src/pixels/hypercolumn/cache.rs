@@ -113,7 +113,7 @@ fn unwritable(error: Error) -> Error {
     match error {
         Error::Write { path, cause } => Error::content(
             path,
-            format!("features cannot be stored: {cause}; name another folder with `cache_features`, or leave that out"),
+            format!("features cannot be stored: {cause}; name another folder with `cache_features`, or leave it out"),
         ),
         other => other,
     }

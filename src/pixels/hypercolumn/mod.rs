@@ -73,7 +73,12 @@ impl HypercolumnConfig {
         refuse_repeated("features.taps", &self.taps)?;
         refuse_repeated("features.scales", &self.scales)?;
         require(!self.taps.is_empty(), "features.taps", "empty", "a list of layers; pool1 and pool2 are usual")?;
-        require(!self.scales.is_empty(), "features.scales", "empty", "a list; 1 is the image's own size")?;
+        require(
+            !self.scales.is_empty(),
+            "features.scales",
+            "empty",
+            "a list of at least one scale, such as 1 for the image's own size",
+        )?;
         for scale in &self.scales {
             let expected = format!("whole numbers from 1 to {MAX_SCALE}");
             require((1..=MAX_SCALE).contains(scale), "features.scales", scale, expected)?;
@@ -109,7 +114,7 @@ impl HypercolumnConfig {
 
 fn refuse_repeated<T: PartialEq + fmt::Display>(field: &'static str, list: &[T]) -> Result<()> {
     match (0..list.len()).find(|&i| list[..i].contains(&list[i])) {
-        Some(i) => Err(Error::conflict(field, format!("has {} twice; leave one out", list[i]))),
+        Some(i) => Err(Error::conflict(field, format!("lists {} twice; remove one", list[i]))),
         None => Ok(()),
     }
 }

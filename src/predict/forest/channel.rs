@@ -61,8 +61,9 @@ impl<'a> ChannelImage<'a> {
                 if shapes(&self.encoder.hollow(bands, &[tap], &device)?).len() > shapes(&whole).len() {
                     let names: Vec<String> = taps.iter().map(Tap::to_string).collect();
                     let (run, names) = (run.folder().display(), names.join(", "));
-                    let reason =
-                        format!("{tap} lies beyond the encoder of {run}, which goes as far as its taps ({names})");
+                    let reason = format!(
+                        "{tap} lies beyond the encoder of {run}, which is kept only as far as its taps ({names})"
+                    );
                     let advice = "give `encoder_weights` instead of `run`";
                     return Err(Error::conflict("tap", format!("{reason}; {advice}")));
                 }
@@ -87,7 +88,7 @@ pub struct DrawnChannel {
 pub fn draw_channel(image: &Path, tap: Tap, channel: usize, from: ChannelImage<'_>) -> Result<DrawnChannel> {
     let config = HypercolumnConfig { encoder: from.encoder.clone(), taps: vec![tap], scales: vec![1] };
     let channels = config.features(from.dataset.bands)?;
-    let expected = format!("below {channels}: those of {tap} of {} are numbered from 0", from.encoder);
+    let expected = format!("below {channels}: the channels of {tap} of {} are numbered from 0", from.encoder);
     require(channel < channels, "channel", channel, expected)?;
     let hypercolumns = Hypercolumns::new(config, from.encoder(tap)?, from.dataset.bands, from.device.open()?)?;
     from.dataset.follow_orientation();

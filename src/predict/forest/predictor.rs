@@ -64,8 +64,8 @@ impl ForestPredictor {
         let (features, classes) = (hypercolumns.features(), dataset.class_count());
         if (forest.features(), forest.classes()) != (features, classes) {
             let reason = format!(
-                "is of {} features and {} classes, the run's config.json of {features} and {classes}; they do not \
-                     belong together, train again",
+                "has {} features and {} classes, but the run's config.json has {features} and {classes}; they do not \
+                     belong together; train again",
                 forest.features(),
                 forest.classes()
             );
@@ -209,7 +209,7 @@ impl Model for ForestPredictor {
     fn set_threshold(&mut self, _threshold: f64) -> Result<()> {
         Err(Error::conflict(
             "threshold",
-            "is for networks with a sigmoid; a random forest takes the most probable class, so leave it out",
+            "applies only to networks with a sigmoid; a random forest predicts the most probable class, so leave it out",
         ))
     }
 
@@ -229,7 +229,7 @@ fn side(procedure: &Procedure) -> Result<Option<usize>> {
     if *procedure == plain {
         return Ok(side);
     }
-    let reason = "has no effect but for the side of `tile`: a random forest classifies every pixel at the image's own \
+    let reason = "has no effect except for the side of `tile`: a random forest classifies every pixel at the image's own \
                   resolution; leave `scales`, `resize`, `flip`, `stride` and `upsample` out";
     Err(Error::conflict("procedure", reason))
 }

@@ -37,7 +37,7 @@ impl Model for NetworkPredictor {
         match &mut self.rule {
             Rule::Above(own) => *own = threshold as f32,
             Rule::MostProbable => {
-                let reason = "is for networks with a sigmoid; this one has a softmax, and the most probable class is taken, so \
+                let reason = "applies only to networks with a sigmoid; this one has a softmax and predicts the most probable class, so \
                               leave it out";
                 return Err(Error::conflict("threshold", reason));
             }
@@ -48,7 +48,7 @@ impl Model for NetworkPredictor {
     fn work<'a>(&'a self, options: &'a Options, stop: Option<&'a AtomicBool>) -> Result<Box<dyn Work + 'a>> {
         if options.cache_features.is_some() {
             let reason =
-                "has no effect with a network: only a random forest's encoder has features to keep; leave it out";
+                "has no effect with a network: only a random forest has an encoder's features to cache; leave it out";
             return Err(Error::conflict("cache_features", reason));
         }
         Ok(Box::new(NetworkWork::new(self, options, stop)?))

@@ -41,7 +41,7 @@ impl NetworkPredictor {
         if !path.exists() {
             return Err(Error::content(
                 run.folder(),
-                "the run has no model.safetensors yet: it is written after the first epoch; let the training go on \
+                "the run has no model.safetensors yet: it is written after the first epoch; continue the training \
                  with `segtool train --resume`",
             ));
         }
@@ -134,8 +134,8 @@ fn dataset_of(weights: &Weights, config: &NetworkConfig, dataset: Option<Dataset
     };
     if dataset.class_count() != classes {
         return Err(weights.checkpoint.error(format!(
-            "the weights have {outputs} outputs{}, but data set '{}' has {} classes; give the one they were trained on",
-            if activation == Activation::Sigmoid { " beside the background" } else { "" },
+            "the weights have {outputs} outputs{}, but data set '{}' has {} classes; give the data set they were trained on",
+            if activation == Activation::Sigmoid { " besides the background" } else { "" },
             dataset.name,
             dataset.class_count()
         )));
@@ -145,7 +145,7 @@ fn dataset_of(weights: &Weights, config: &NetworkConfig, dataset: Option<Dataset
     dataset.normalisation.validate(bands).map_err(|reason| weights.checkpoint.error(reason))?;
     if let Normalisation::PerDataset { .. } = dataset.normalisation {
         return Err(weights.checkpoint.error(
-            "how its images were normalised is not known; give a data set whose normalisation is fixed or per-image \
+            "it is not known how the training images were normalised; give a data set whose normalisation is fixed or per-image \
              with --dataset",
         ));
     }

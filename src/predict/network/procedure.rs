@@ -232,16 +232,18 @@ impl Procedure {
             procedure.upsample = Resampling { interpolation: *interpolation, align_corners: false };
         }
         match (tile.or(procedure.tiles.map(|tiles| tiles.side)), stride) {
-            (None, Some(_)) => return refuse("stride", "is the step between windows: give their side with `tile`"),
+            (None, Some(_)) => {
+                return refuse("stride", "is the step between windows; also give their side with `tile`");
+            }
             (None, None) => {}
             (Some(_), _) if preset == Some(Preset::Csail) => {
-                let reason = "does nothing for the preset csail, which looks at whole images: leave it out, or give factors as \
+                let reason = "has no effect with the preset csail, which predicts whole images: leave it out, or give factors as \
                               `scales`, as in 0.5,1";
                 return refuse("tile", reason);
             }
             (Some(side), stride) => {
                 let stride = stride.unwrap_or_else(|| two_thirds(side));
-                let expected = format!("from 1 to {side}, the side of a window, or pixels would be left out");
+                let expected = format!("from 1 to {side}, the side of a window; a larger step would leave pixels out");
                 require((1..=side).contains(&stride), "stride", stride, expected)?;
                 procedure.tiles = Some(Tiles { side, stride, padded: preset == Some(Preset::Semseg) });
             }

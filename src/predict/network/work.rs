@@ -85,7 +85,7 @@ fn not_numbers(path: &Path) -> Error {
     Error::content(
         path,
         "the network's scores are not numbers (NaN or infinite), so there is no prediction; its weights may come from a \
-         training that broke down: train with a smaller --learning-rate, or take other weights",
+         training that diverged: train with a smaller --learning-rate, or use other weights",
     )
 }
 

@@ -159,7 +159,7 @@ fn labelled(images: &Partners, labels: &Partners, sink: &dyn Sink) -> Result<Vec
             images.into_iter().zip(files).map(|(image, label)| Pair { image, label: label.into() }).collect()
         }
         _ => {
-            let reason = "and labels without predictions are two lists, two folders or two files; give `images` with `labels`, \
+            let reason = "and labels without predictions must be two lists, two folders or two files; give `images` with `labels`, \
                           or `image_list` with `label_list`";
             return Err(Error::conflict("images", reason));
         }

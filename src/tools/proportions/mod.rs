@@ -50,7 +50,8 @@ impl Depths {
     pub fn new(top: f64, bottom: f64) -> Result<Self> {
         require(top.is_finite(), "depth_top", top, "a number of metres")?;
         require(bottom.is_finite(), "depth_bottom", bottom, "a number of metres")?;
-        let expected = format!("deeper than `depth_top`, {top}, which is that of the left or upper edge of the image");
+        let expected =
+            format!("deeper than `depth_top`, {top}, which is the depth of the left or upper edge of the image");
         require(bottom > top, "depth_bottom", bottom, expected)?;
         Ok(Self { top, bottom })
     }

@@ -238,9 +238,10 @@ impl<'a> Scorer<'a> {
     /// Notes a file with values that are let through although nobody said what they mean, or refuses it.
     fn look(&mut self, path: &Path, raw: &RawLabels) -> Result<()> {
         match self.unexpected.find(raw) {
-            Some(value) if self.settings.on_fault == OnFault::Stop => {
-                Err(Error::content(path, format!("holds {value}, which is no class of {}", self.settings.dataset.name)))
-            }
+            Some(value) if self.settings.on_fault == OnFault::Stop => Err(Error::content(
+                path,
+                format!("holds {value}, which is not a class of {}", self.settings.dataset.name),
+            )),
             Some(value) => {
                 self.unexpected.note(path, value);
                 Ok(())
@@ -350,8 +351,8 @@ impl Unexpected {
         }
         if let (files @ 1.., pixels) = self.unpredicted {
             sink.event(Event::Note(format!(
-                "{files} predictions have the ignore value {} at {pixels} labelled pixels, as they do where an image has no data; \
-                 these count as errors, while scoring a `run` leaves pixels without data out",
+                "{files} predictions have the ignore value {} at {pixels} labelled pixels, as they do where an image is nodata; \
+                 these count as errors, whereas scoring a `run` leaves nodata pixels out",
                 settings.dataset.unlabelled_value()
             )));
         }
@@ -436,10 +437,13 @@ fn ignored_note(value: u16, pixels: u64, tally: &Tally, settings: &Settings) -> 
     let last_occurs = tally.matrix.labelled(last) + tally.matrix.predicted(last) > 0;
     let way = match (follows, last_occurs) {
         (true, true) => {
-            format!("`first_label` {value} `classes` {} counts it, and so does `dataset`", classes.len() + 1)
+            format!(
+                "to count it, give `first_label` {value} `classes` {}, or a `dataset` in which it is a class",
+                classes.len() + 1
+            )
         }
-        (true, false) => format!("`first_label` {value} counts it, and so does `dataset`"),
-        (false, _) => "to count it, give `dataset` a file in which it is a class".to_owned(),
+        (true, false) => format!("to count it, give `first_label` {value}, or a `dataset` in which it is a class"),
+        (false, _) => "to count it, give a `dataset` in which it is a class".to_owned(),
     };
     format!("value {value} ({share} % of the label pixels) is taken as not labelled; {way}")
 }

@@ -65,7 +65,7 @@ impl Plan {
         let held_out = match &job.validation {
             Validation::Fraction(share) if split == Split::None => {
                 let reason =
-                    format!("holds {share} of the labelled pixels out, and `split` is none; leave one of them out");
+                    format!("holds out {share} of the labelled pixels, but `split` is none; leave out one of the two");
                 return Err(Error::conflict("val_fraction", reason));
             }
             Validation::Fraction(share) => {
@@ -98,11 +98,11 @@ impl Plan {
             changes.extend(weights.fit_normalisation(&mut self.dataset));
             if let Some(bands) = weights.other_bands(&self.dataset) {
                 note(format!(
-                    "the weights' own normalisation is of {bands} bands, data set '{}' has {}; its own is kept",
+                    "the weights' normalisation is for {bands} bands, but data set '{}' has {}; the data set's normalisation is kept",
                     self.dataset.name, self.dataset.bands
                 ));
             }
-            changes.into_iter().for_each(|change| note(format!("as the weights need it: {change}")));
+            changes.into_iter().for_each(|change| note(format!("changed to fit the weights: {change}")));
         }
         let paths: Vec<PathBuf> = self.images.iter().map(|labelled| labelled.image.clone()).collect();
         self.dataset = measured(&paths, &self.dataset)?;
@@ -114,7 +114,9 @@ impl Plan {
     pub(in crate::train) fn advice(&self) -> Vec<&'static str> {
         match self.weights {
             Some(_) => Vec::new(),
-            None => vec!["the encoder's weights are random; pretrained ones usually do better: `weights` vgg16-imagenet"],
+            None => {
+                vec!["the encoder's weights are random; pretrained ones usually do better: `weights` vgg16-imagenet"]
+            }
         }
     }
 }
@@ -136,7 +138,7 @@ pub(in crate::train) fn train(plan: Plan, folder: &Path, session: &Session<'_>) 
     drop(validation);
     if labelled.thin_out(plan.recipe.max_pixels, plan.seed)? {
         session.note(format!(
-            "{} pixels are labelled; a random {} of them are learnt from (max_pixels in the recipe)",
+            "{} pixels are labelled; {} of them, chosen at random, are learnt from (max_pixels in the recipe)",
             labelled.total,
             labelled.classes().len()
         ));
@@ -241,7 +243,7 @@ fn compare(labelled: &Labelled<'_>, validation: &Labelled<'_>, plan: &Plan, sess
             session.note(format!("{classes} {what}"));
         }
     };
-    note(&|learnt, scored| scored && !learnt, "labelled in the validation set alone: not learnt, and scored 0");
+    note(&|learnt, scored| scored && !learnt, "labelled only in the validation set: not learnt, and scored 0");
     note(&|learnt, scored| learnt && !scored, "not labelled in the validation set: not scored there");
 }
 
@@ -273,9 +275,7 @@ fn check_labels(labelled: &Labelled<'_>, plan: &Plan, session: &Session<'_>) -> 
             let ignored = ignored.map_or_else(|| "no value".into(), StoredNumber::to_string);
             Err(Error::no_data(
                 format!("none of the {} images has a labelled pixel", plan.images.len()),
-                format!(
-                    "in label images of data set '{name}', {ignored} means not labelled, and so do transparent pixels"
-                ),
+                format!("label some; in data set '{name}', {ignored} means not labelled, and so do transparent pixels"),
             ))
         }
         [only] => Err(Error::no_data(
@@ -285,27 +285,27 @@ fn check_labels(labelled: &Labelled<'_>, plan: &Plan, session: &Session<'_>) -> 
         _ => {
             let absent = names(&|class| class.pixels == 0);
             if !absent.is_empty() {
-                session.note(format!("no pixel is labelled {}; it is never predicted then", absent.join(" or ")));
+                session.note(format!("no pixel is labelled {}, so it is never predicted", absent.join(" or ")));
             }
             let single = names(&|class| class.pixels == 1);
             if !single.is_empty() {
                 session.note(format!(
-                    "a single pixel is labelled {}: it is learnt from, but nothing can be scored",
-                    single.join(" and another one ")
+                    "only one pixel is labelled {}: it is learnt from, but cannot be scored",
+                    single.join(" and only one ")
                 ));
             }
             if plan.split == Split::Region {
                 let alone = names(&|class| class.regions == 1 && class.pixels > 1);
                 if !alone.is_empty() {
                     let rest = if classes.iter().any(|class| class.regions > 1) {
-                        "the mean by region is of the other classes"
+                        "the mean by region is over the other classes"
                     } else {
                         "there is no score by region"
                     };
                     session.note(format!(
-                        "the labels of {} hang together, so that none of them can be held out by region: {rest}; label a \
-                         second place",
-                        alone.join(", and those of ")
+                        "labelled in only one connected region, so not held out by region: {}; {rest}; label a \
+                         second place for each",
+                        alone.join(", ")
                     ));
                 }
             }

@@ -39,7 +39,7 @@ impl LabelledImage {
         match source {
             Source::Table { table, images } => {
                 if let Some(folder) = images.as_deref().filter(|folder| !folder.is_dir()) {
-                    let reason = "is no folder; with `label_csv` it is the folder of the images";
+                    let reason = "is not a folder; with `label_csv` it must be the folder of the images";
                     return Err(Error::conflict("images", format!("{} {reason}", folder.display())));
                 }
                 return Self::from_table(table, dataset, images.as_deref());

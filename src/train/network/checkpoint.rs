@@ -151,7 +151,8 @@ impl Saved {
     pub(super) fn open(run: &NetworkRun) -> Result<Self> {
         settle(run)?;
         if !is_there(&run.last_path())? {
-            let reason = "there is nothing to resume: the run has not saved yet; start it again with `overwrite`";
+            let reason =
+                "there is nothing to resume: the run has not saved anything yet; start it again with `overwrite`";
             return Err(Error::content(&run.last_path(), reason));
         }
         Self::read(run)

@@ -137,7 +137,8 @@ impl<'a> Trainer<'a> {
         let training = &self.run.config.recipe.training;
         let loss_before = self.course.phase(position).map(|phase| phase.loss.clone());
         if self.course.phase(position).is_some_and(|phase| position.phase_epoch < phase.epochs) {
-            self.session.note(format!("no better validation for {} epochs: the phase is over", position.since_best));
+            self.session
+                .note(format!("validation has not improved for {} epochs: the phase is over", position.since_best));
         }
         *position = position.next_phase();
         let Some(phase) = self.course.phase(position) else { return Ok(()) };
@@ -275,7 +276,7 @@ impl<'a> Trainer<'a> {
         let verdict = position.close_epoch(config.recipe.training.best_by, validation.as_ref());
         if let Some(validation) = validation.as_ref().filter(|validation| !validation.is_numeric()) {
             self.session.note(format!(
-                "epoch {}: the validation loss is {}, so its scores mean nothing and it is never the best; try a smaller \
+                "epoch {}: the validation loss is {}, so its scores are meaningless and it cannot be the best epoch; try a smaller \
                  `learning_rate`, or `clip_norm`",
                 position.epoch,
                 validation.loss.unwrap_or(f64::NAN)
@@ -286,7 +287,8 @@ impl<'a> Trainer<'a> {
                 let folder = self.run.validation_path().join(format!("epoch_{:04}", position.epoch));
                 let classes = Classes::of(&config.dataset);
                 if let Err(e) = write_images(&folder, &exam.ranking, &loader.pairs, &classes) {
-                    self.session.note(format!("no validation images of epoch {}: {e}", position.epoch));
+                    self.session
+                        .note(format!("the validation images of epoch {} were not written: {e}", position.epoch));
                 }
             }
             if verdict == Verdict::Best {
@@ -345,7 +347,7 @@ impl<'a> Trainer<'a> {
         let kept = create_folder(path.parent().unwrap_or(&path))
             .and_then(|()| weights::save(&self.learner.predictor(), &description, &path));
         if let Err(e) = kept {
-            self.session.note(format!("the weights of epoch {epoch} are not kept: {e}"));
+            self.session.note(format!("the weights of epoch {epoch} were not kept: {e}"));
         }
     }
 
@@ -354,7 +356,7 @@ impl<'a> Trainer<'a> {
         let cache = &self.train.cache;
         if cache.is_full() && !std::mem::replace(&mut self.cache_noted, true) {
             let usage = cache.usage(self.train.pairs.len());
-            self.session.note(format!("the cache is full: {usage}; `cache` may allow it more"));
+            self.session.note(format!("the cache is full: {usage}; raise `cache` to hold more"));
         }
     }
 

@@ -114,7 +114,7 @@ impl fmt::Display for Need {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "needs about {} of memory", bytes_in_words(self.bytes()))?;
         match self.free {
-            Some(free) => write!(f, ", {} are free", bytes_in_words(free)),
+            Some(free) => write!(f, ", {} is free", bytes_in_words(free)),
             None => Ok(()),
         }
     }

@@ -47,7 +47,7 @@ fn obstacle(phases: &[Training], i: usize, epochs: usize, position: &Position) -
         return Some(format!("has already started epoch {done}"));
     }
     if phase.patience.is_some_and(|most| position.since_best >= most) {
-        return Some(format!("stopped early, without a better validation for {} epochs", position.since_best));
+        return Some(format!("stopped early, as validation had not improved for {} epochs", position.since_best));
     }
     (done > 0 && phase.schedule.depends_on_length()).then(|| {
         format!(
@@ -66,7 +66,7 @@ pub(super) fn finished(training: &Training, end: Option<&Position>, epochs: usiz
     if end.phase_epoch < last.epochs {
         let all = epochs + last.epochs - end.phase_epoch;
         return format!(
-            "this run ended after epoch {epochs} of {all}, without a better validation for {} epochs; {}",
+            "this run ended after epoch {epochs} of {all}, as validation had not improved for {} epochs; {}",
             end.since_best,
             anew(run)
         );
@@ -80,7 +80,7 @@ pub(super) fn finished(training: &Training, end: Option<&Position>, epochs: usiz
 
 /// How to go on from the weights alone.
 fn anew(run: &Path) -> String {
-    format!("to train on from its weights: `weights` {} with another `output`", run.display())
+    format!("to start a new run from its weights: `weights` {} with another `output`", run.display())
 }
 
 /// Whether all is over at the end of the last phase.
@@ -131,7 +131,7 @@ mod tests {
         assert!(refused(&constant, &[3], &Position { batch: 1, ..at(0, 3) }).contains("epoch 4"));
         let patient = Training { patience: Some(2), ..constant };
         let ended = Position { since_best: 2, ..at(0, 3) };
-        assert!(refused(&patient, &[9], &ended).contains("without a better validation for 2 epochs"));
+        assert!(refused(&patient, &[9], &ended).contains("as validation had not improved for 2 epochs"));
         // Nothing has happened yet.
         set_epochs(&mut poly.clone(), &[9], &at(0, 0), Path::new("r")).unwrap();
     }
@@ -158,6 +158,6 @@ mod tests {
         assert!(finished(&poly, Some(&at(0, 4)), 4, run).contains("`weights` r3 with another `output`"));
         let ended = Position { since_best: 2, ..at(0, 3) };
         let said = finished(&Training { patience: Some(2), ..constant }, Some(&ended), 3, run);
-        assert!(said.contains("ended after epoch 3 of 4, without a better validation for 2 epochs; "), "{said}");
+        assert!(said.contains("ended after epoch 3 of 4, as validation had not improved for 2 epochs; "), "{said}");
     }
 }

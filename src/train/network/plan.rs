@@ -53,7 +53,7 @@ impl Plan {
         let initial = Initial::open(job, &recipe)?;
         if let Some(initial) = &initial {
             for change in initial.fit(&mut recipe, &mut dataset)? {
-                sink.event(Event::Note(format!("as the weights need it: {change}")));
+                sink.event(Event::Note(format!("changed to fit the weights: {change}")));
             }
         }
         let dataset = recipe.fit(&dataset)?;
@@ -99,7 +99,8 @@ fn prepared(
     check_classes(&dataset, &everything, validation.is_empty(), sink)?;
     note_sizes(&recipe.training, &everything.sizes, sink);
     if validation.is_empty() && (recipe.training.patience.is_some() || recipe.training.best_by != Criterion::MeanIou) {
-        let text = "without a validation set, `patience` and `best_by` have nothing to go by: the last weights count";
+        let text =
+            "without a validation set, `patience` and `best_by` have no effect: the last weights count as the best";
         sink.event(Event::Note(text.into()));
     }
     if let Normalisation::PerDataset { valid } = dataset.normalisation {
@@ -132,7 +133,7 @@ fn note_warmup(plan: &Plan, sink: &dyn Sink) -> Result<()> {
             _ => (format!("phase {}", i + 1), format!("training.phases.{i}.schedule")),
         };
         sink.event(Event::Note(format!(
-            "the warm-up takes {} steps, but {what} has only {steps}: the learning rate never comes to {}; shorten it, as \
+            "the warm-up takes {} steps, but {what} has only {steps}: the learning rate never reaches {}; shorten the warm-up, as \
              with `set` {key}.warmup.steps={}",
             warmup.steps,
             phase.learning_rate,
@@ -165,11 +166,11 @@ fn check_classes(dataset: &Dataset, survey: &Survey, only_training: bool, sink: 
     note(&|learnt, scored| learnt + scored == 0, "any label image");
     note(
         &|learnt, scored| learnt == 0 && scored > 0,
-        "the training labels, only in the validation labels: it cannot be learned and will score 0",
+        "the training labels, only in the validation labels: not learnt, and scored 0",
     );
     note(
         &|learnt, scored| !only_training && learnt > 0 && scored == 0,
-        "the validation labels, only in the training labels: it is not scored",
+        "the validation labels, only in the training labels: not scored",
     );
     Ok(())
 }
@@ -184,7 +185,7 @@ fn note_sizes(training: &Training, sizes: &[Size], sink: &dyn Sink) {
     };
     if let ([first, .., last], true) = (sizes, training.batch_size > 1 && phases.iter().any(differ)) {
         sink.event(Event::Note(format!(
-            "images of {} sizes ({first} to {last}): the smaller ones of a batch are filled up with ignored pixels",
+            "images have {} sizes ({first} to {last}): the smaller ones of a batch are padded with ignored pixels",
             sizes.len()
         )));
     }

@@ -120,7 +120,7 @@ impl<'a> Record<'a> {
         self.board.flush();
         self.complete();
         if let Err(e) = self.write_report(status, position) {
-            self.sink.event(Event::Note(format!("no report: {e}")));
+            self.sink.event(Event::Note(format!("the report was not written: {e}")));
         }
     }
 

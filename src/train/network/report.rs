@@ -6,8 +6,8 @@ use std::time::SystemTime;
 
 use super::checkpoint::Saved;
 use super::evaluate::{Examination, Findings};
-use crate::base::event::Sink;
 use crate::base::Result;
+use crate::base::event::Sink;
 use crate::data::{Loader, Pair};
 use crate::nn::device::DeviceChoice;
 use crate::nn::model::identify;

@@ -133,7 +133,10 @@ fn new_file(folder: &Path) -> Result<(PathBuf, File)> {
             opened => return opened.map(|file| (path.clone(), file)).map_err(|e| Error::write(&path, e)),
         }
     }
-    Err(Error::content(folder, format!("{MOST_FILES} event files of one second are there; clear the folder")))
+    Err(Error::content(
+        folder,
+        format!("it already holds {MOST_FILES} event files of the same second; clear the folder"),
+    ))
 }
 
 /// Seconds since 1970.
@@ -221,7 +224,8 @@ impl<'a> Board<'a> {
     }
 
     fn noted(&self, file: Result<EventFile>) -> Option<EventFile> {
-        file.map_err(|e| self.sink.event(Event::Note(format!("no curves for TensorBoard from here on: {e}")))).ok()
+        file.map_err(|e| self.sink.event(Event::Note(format!("curves for TensorBoard are no longer written: {e}"))))
+            .ok()
     }
 }
 

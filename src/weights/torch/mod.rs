@@ -178,7 +178,8 @@ fn of_archive(path: &Path, file: File) -> Result<(Pickle, Storages)> {
 }
 
 fn big_endian(path: &Path) -> Error {
-    let reason = "was written on a big-endian machine; save it again on a usual one, with torch.load and torch.save";
+    let reason =
+        "was written on a big-endian machine; save it again on a little-endian one, with torch.load and torch.save";
     Error::content(path, reason)
 }
 
@@ -207,7 +208,7 @@ fn of_older(file: File) -> Result<(Pickle, Storages), String> {
     pickle::read(&mut input)?;
     let version = pickle::read(&mut input)?;
     if version.size(version.root) != Some(PROTOCOL) {
-        return Err(format!("it is not of version {PROTOCOL} of its format"));
+        return Err(format!("its format version is not {PROTOCOL}"));
     }
     let machine = pickle::read(&mut input)?;
     let little = machine.get(machine.root, "little_endian").map(|id| machine.node(id));

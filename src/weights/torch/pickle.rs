@@ -146,7 +146,7 @@ impl<R: BufRead> Machine<'_, R> {
         match &mut self.nodes[top] {
             Node::Dict(entries) => entries.extend(pairs),
             Node::Object(object) => object.entries.extend(pairs),
-            _ => return Err("the pickle sets entries of what is no dictionary".into()),
+            _ => return Err("the pickle sets entries of something that is not a dictionary".into()),
         }
         Ok(())
     }
@@ -157,7 +157,7 @@ impl<R: BufRead> Machine<'_, R> {
             Node::Sequence(sequence) => sequence.extend(items),
             // A list of a class of its own: its items are nothing that weights are made of.
             Node::Object(_) => {}
-            _ => return Err("the pickle appends to what is no list".into()),
+            _ => return Err("the pickle appends to something that is not a list".into()),
         }
         Ok(())
     }
@@ -301,7 +301,7 @@ impl<R: BufRead> Machine<'_, R> {
             0x93 => {
                 let [module, name] = self.last(2)?[..] else { unreachable!("two were taken") };
                 let (Node::Text(module), Node::Text(name)) = (&self.nodes[module], &self.nodes[name]) else {
-                    return Err("the pickle names a class by what is no text".into());
+                    return Err("the pickle names a class with something that is not text".into());
                 };
                 self.push(Node::Class(format!("{module}.{name}")));
             }
@@ -403,7 +403,7 @@ mod tests {
             (b"cabc\ndef", "ends within a line"),
             (b"\xff", "0xff"),
             (b"NNs.", "where there is none"),
-            (b"NNNs.", "no dictionary"),
+            (b"NNNs.", "not a dictionary"),
             (b"t.", "not begun"),
         ] {
             assert!(read(&mut &bytes[..]).unwrap_err().contains(words), "{bytes:?}");

@@ -84,5 +84,5 @@ fn wrong_command_lines_end_with_2() {
 fn the_demo_leaves_other_files_alone() {
     let bench = Bench::new();
     let folder = text(bench.folder.path());
-    assert_says(&stderr_of(&["demo", "--output-path", &folder], 1), &["holds files that are not a demo's"]);
+    assert_says(&stderr_of(&["demo", "--output-path", &folder], 1), &["holds files that segtool demo did not write"]);
 }

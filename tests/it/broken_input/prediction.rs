@@ -157,7 +157,7 @@ fn images_of_odd_sizes_are_predicted_and_huge_ones_refused_with_the_way_out() {
         &[
             "huge.png",
             "20000x20000",
-            "8.0 GiB may be used; predict it in windows with --tile 512, predict it smaller",
+            "8.0 GiB may be used; predict it in windows with --tile 512, predict it at a smaller size",
             "--memory",
         ],
     );
@@ -251,7 +251,7 @@ fn a_result_never_overwrites_an_image_and_choices_must_fit() {
     let images = bench.data("images");
     let base = ["predict", "--run", &run, "--output-path", &images, &images, "--device", "flex"];
     let message = stderr_of(&[&base[..], &["--png"]].concat(), 1);
-    assert_says(&message, &["would overwrite the input", "000.png", "--output-path"]);
+    assert_says(&message, &["would overwrite it", "000.png", "--output-path"]);
     let refused = |more: &[&str], code| stderr_of(&[&base[..], more].concat(), code);
     assert_says(&refused(&["--scales", "1,x"], 2), &["'x'; it must be numbers"]);
     assert_says(&refused(&["--scales", "pspnet"], 2), &["choose csail, semseg or mmseg"]);

@@ -20,7 +20,7 @@ fn a_missing_or_impossible_probability_is_named() {
     bench.write_probability(1.5);
     assert_says(&bench.refused(&["--prob"], 1), &["a_prob.npy: probability 1.5 at pixel (0, 0)"]);
     fs::copy(bench.path("predictions/a.npy"), bench.path("predictions/a_prob.npy")).unwrap();
-    assert_says(&bench.refused(&["--prob"], 1), &["a_prob.npy: holds type '<i8'; probabilities are float32"]);
+    assert_says(&bench.refused(&["--prob"], 1), &["a_prob.npy: has type '<i8', but probabilities are float32"]);
 }
 
 #[test]

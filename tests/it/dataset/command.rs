@@ -35,7 +35,7 @@ fn from_label_images_to_a_trained_run() {
     // What is there stays, unless it is to be replaced.
     let before = fs::read(&output).unwrap();
     let refused = stderr_of(&["dataset", &labels, "--output", &output], 1);
-    assert!(refused.contains("my.toml is there already") && refused.contains("--overwrite"), "{refused}");
+    assert!(refused.contains("my.toml already exists") && refused.contains("--overwrite"), "{refused}");
     assert_eq!(fs::read(&output).unwrap(), before);
     stdout_of(&["dataset", &labels, "--output", &output, "--overwrite", "--name", "other"]);
     assert_eq!(Dataset::find(&output).unwrap().name, "other");
@@ -88,7 +88,7 @@ fn one_label_alone_is_no_data_set() {
     let folder = tempfile::tempdir().unwrap();
     write_values(&folder.path().join("a.png"), &[7]);
     let said = stderr_of(&["dataset", &text(folder.path())], 1);
-    assert!(said.contains("hold value 7 (1 file); a data set has two or more classes"), "{said}");
+    assert!(said.contains("hold value 7 (1 file); a data set needs at least two classes"), "{said}");
     assert!(said.contains("100.00 %"), "the table comes in any case: {said}");
 }
 
@@ -124,12 +124,15 @@ fn a_names_file_beside_the_label_images_is_found() {
     let output = output_of(&["dataset", &labels]);
     let (toml, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(toml.contains("name = \"salt\", values = 2,"), "{toml}");
-    assert!(line_of(&said, "note: names of the classes are taken from").ends_with("classes.txt"), "{said}");
+    assert!(line_of(&said, "note: class names taken from").ends_with("classes.txt"), "{said}");
     // One that does not fit is no reason to fail, unless it was asked for.
     fs::write(&names, "sand\n").unwrap();
     let output = output_of(&["dataset", &labels]);
     assert!(output.status.success());
-    assert!(String::from_utf8_lossy(&output.stderr).contains("note: class names are not taken from there: "));
+    assert!(
+        String::from_utf8_lossy(&output.stderr)
+            .contains("note: a file of class names beside the label images was not used: ")
+    );
     let said = stderr_of(&["dataset", &labels, "--names", &text(&names)], 1);
     assert!(said.contains("names 1 classes, but the label images hold 3 values up to 2"), "{said}");
     // A list of label images is no list of names.

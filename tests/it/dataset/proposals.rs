@@ -55,7 +55,7 @@ fn values_apart_from_the_others_are_not_labelled() {
         let proposal = fitting(folder.path());
         assert_eq!(proposal.dataset.class_count(), values.len() - usize::from(ignored), "{values:?}");
         assert_eq!(proposal.dataset.value_table()[255] == Some(IGNORE), ignored, "{values:?}");
-        assert_eq!(proposal.text.contains("apart from the numbers of the classes"), ignored);
+        assert_eq!(proposal.text.contains("separated by a gap from the numbers of the classes"), ignored);
     }
 }
 
@@ -83,7 +83,7 @@ fn values_of_16_bits_are_classes_unless_there_are_too_many() {
     assert_eq!(classes(&fitting(folder.path())), expected);
     write(1);
     let message = refused(folder.path());
-    assert!(message.contains("values 0 to 1599 (1 file); are they numbers of objects"), "{message}");
+    assert!(message.contains("values 0 to 1599 (1 file); are they object numbers"), "{message}");
 }
 
 #[test]
@@ -273,7 +273,7 @@ fn every_proposal_fits_the_random_label_images_that_it_was_made_from() {
                 proposals += 1;
             }
             // What is refused is refused for what it holds.
-            Err(error) => assert!(error.to_string().contains("two or more classes"), "{round}: {error}"),
+            Err(error) => assert!(error.to_string().contains("at least two classes"), "{round}: {error}"),
         }
     }
     assert!(proposals > 130, "{proposals}");

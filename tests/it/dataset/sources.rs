@@ -37,7 +37,7 @@ fn bands_and_normalisation_are_those_of_the_images() {
     let both = proposal_for(&[&deep, &color]);
     assert_eq!(line_of(&both.text, "bands = "), "bands = 3  # measured on 2 images, 16-bit");
     write_colors(&images.join("c.png"), &[[7; 3]]);
-    assert!(proposal_for(&[&images.join("c.png")]).text.contains("bands = 1 will do"));
+    assert!(proposal_for(&[&images.join("c.png")]).text.contains("bands = 1 is enough"));
 }
 
 /// A folder of one label image, and the file of names that is to go with it.

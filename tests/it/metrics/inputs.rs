@@ -76,7 +76,7 @@ fn bad_pairs_are_named_and_the_rest_is_scored() {
         ("cut", "cut short: its header promises 5x4 values of type '<i8', 160 bytes, but it holds 150"),
         ("long", "longer than its header says: 5x4 values"),
         ("huge", "sizes differ"),
-        ("complex", "holds type '<c8'"),
+        ("complex", "has type '<c8'"),
         ("text", "not a .npy file"),
         ("empty", "not a .npy file"),
         ("folder", "is a folder"),
@@ -93,7 +93,7 @@ fn bad_pairs_are_named_and_the_rest_is_scored() {
         assert!(line.is_some_and(|line| line.contains(reason)), "{name}: {message}");
     }
     // The names of the pairs differ, which is said once.
-    assert_eq!(message.matches("12 of 12 pairs differ in name").count(), 1, "{message}");
+    assert_eq!(message.matches("in 12 of 12 pairs the names do not match").count(), 1, "{message}");
     let strict = stderr_of(&[&arguments[..], &["--strict", "--partial", &text(&at("none.json"))]].concat(), 1);
     assert!(strict.contains("error: ") && !at("none.json").exists(), "{strict}");
 
@@ -121,7 +121,7 @@ fn values_of_no_class_are_let_through_with_a_note_or_refused() {
     // As CSAIL's code: under the label 8 every prediction is wrong.
     assert_eq!(scored(&p, &l, &["--num-class", "2", "--convention", "csail"])["pixel_accuracy"].as_f64(), Some(0.5));
     let strict = stderr_of(&[&arguments[..], &["--strict"]].concat(), 1);
-    assert!(strict.contains("l.npy: holds 8, which is no class of 2 numbered classes"), "{strict}");
+    assert!(strict.contains("l.npy: holds 8, which is not a class of 2 numbered classes"), "{strict}");
     assert_eq!(scored(&p, &l, &["--num-class", "1"])["pixel_accuracy"].as_f64(), Some(1.0));
     let refused = stderr_of(&[&arguments[..], &["--convention", "MMSeg"]].concat(), 1);
     assert!(refused.contains("predicted value 2 at pixel (1, 0) is not in"), "{refused}");

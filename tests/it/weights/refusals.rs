@@ -35,7 +35,7 @@ fn vgg_is_checked_layer_by_layer() {
     let train = segtool("train").arg("--recipe", "mit-resnet34-c1").arg("--weights", &whole);
     let said =
         train.args(&["--images", "a", "--labels", "b"]).arg("--output-path", folder.path().join("run")).fails_with(1);
-    assert!(said.contains("VGG-16 from torchvision, which a recipe of hypercolumns can take"), "{said}");
+    assert!(said.contains("VGG-16 from torchvision, which a recipe of hypercolumns can use"), "{said}");
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn doubtful_weights_are_refused_in_words() {
         &folder,
         &changed(&path("integers.safetensors"), |tensors| tensors.get_mut("conv_last.bias").unwrap().1 = Dtype::I32),
     );
-    assert!(said.contains("has type I32; weights are floating point"), "{said}");
+    assert!(said.contains("has type I32; weights must be floating point"), "{said}");
     let one = |name: &str| (name.to_owned(), Raw(vec![1, 1, 1, 1], Dtype::F32, vec![0; 4]));
     for (file, names, expected) in [
         (
@@ -170,5 +170,5 @@ fn doubtful_weights_are_refused_in_words() {
         .filter(|(name, _)| name.starts_with("layer1.1."))
         .map(|(name, data)| (name.replace("layer1.1.", "layer1.2."), raw(data)));
     let said = refusal(&folder, &write(&path("blocks.safetensors"), more.chain(again)));
-    assert!(said.contains("a residual network of [3, 2, 2, 2] blocks is not known"), "{said}");
+    assert!(said.contains("a residual network of [3, 2, 2, 2] blocks is not supported"), "{said}");
 }

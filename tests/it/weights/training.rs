@@ -39,10 +39,10 @@ fn a_recipe_says_what_weights_do_not_show() {
     else {
         panic!("{said}");
     };
-    assert_eq!(found.decoder.deep_supervision(), None, "the file has no second head");
+    assert_eq!(found.decoder.deep_supervision(), None, "the file has no auxiliary head");
     let said =
         stderr_of(&["import", &text(a), &text(b), "--recipe", &own(&pspnet("resnet101")), "--output", &output], 1);
-    assert!(said.contains("encoder.variant is \"resnet50\"; the recipe's is \"resnet101\""), "{said}");
+    assert!(said.contains("encoder.variant is \"resnet50\", but in the recipe it is \"resnet101\""), "{said}");
     let said = stderr_of(&["import", &text(a), &text(b), "--dataset", "seeps", "--output", &output], 0);
     assert!(said.contains("normalisation: each image by its own"), "{said}");
     let said = stderr_of(&["import", &text(a), &text(b), "--dataset", "demo", "--output", &output], 2);
@@ -123,7 +123,7 @@ fn training_begins_with_weights() {
     assert!(said.contains("the recipe's encoder is resnet34"), "{said}");
     let output = train(folder.path(), &recipe_, &["--weights", &text(&fixture_path("unet_seeps_zip.pth"))]);
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("Take a recipe of that network"), "{said}");
+    assert!(said.contains("use a recipe of that network"), "{said}");
 }
 
 #[test]

@@ -39,8 +39,8 @@ impl DeepSupervisionConfig {
     pub(super) fn check(&self, encoder: &ResNetConfig) -> Result<()> {
         check_stages("deeply supervised", encoder, 2)?;
         let width = self.width(encoder);
-        check_positive("deep supervision's", &[("width", width)])?;
-        check_weights("deep supervision's", encoder.channels(encoder.stages - 1), width)?;
+        check_positive("deep-supervision", &[("width", width)])?;
+        check_weights("deep-supervision", encoder.channels(encoder.stages - 1), width)?;
         let Self { dropout, weight, .. } = *self;
         require((0.0..1.0).contains(&dropout), "deep_supervision.dropout", dropout, "a share from 0 to below 1")?;
         let expected = "above 0 (for none, leave `deep_supervision` out)";

@@ -178,7 +178,7 @@ fn check_weights(decoder: &str, inputs: usize, outputs: usize) -> Result<()> {
         return Ok(());
     }
     let reason = format!("gives a convolution of this {decoder} decoder {weights} weights");
-    Err(Error::conflict("width", format!("{reason}, at most {MAX_WEIGHTS} are sensible; take smaller widths")))
+    Err(Error::conflict("width", format!("{reason}, but at most {MAX_WEIGHTS} are sensible; use smaller widths")))
 }
 
 fn check_positive(decoder: &str, numbers: &[(&str, usize)]) -> Result<()> {

@@ -37,10 +37,10 @@ impl UnetDecoderConfig {
 
     pub(super) fn check(&self, encoder: &ResNetConfig, outputs: usize) -> Result<()> {
         if encoder.dilation != Dilation::None {
-            return Err(Error::conflict("encoder.dilation", "must be \"none\" under the U-Net decoder"));
+            return Err(Error::conflict("encoder.dilation", "must be \"none\" with the U-Net decoder"));
         }
         let (stages, channels) = (encoder.stages, &self.channels);
-        let expected = format!("{} numbers on {stages} stages", stages + 1);
+        let expected = format!("{} numbers for {stages} stages", stages + 1);
         require(channels.len() == stages + 1, "decoder.channels", format!("{channels:?}"), expected)?;
         check_positive("U-Net", &[("outputs", outputs)])?;
         for ([enlarged, skip], &channels) in self.inputs(encoder).into_iter().zip(&self.channels) {

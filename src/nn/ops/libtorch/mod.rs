@@ -7,6 +7,7 @@ mod products;
 mod transfer;
 
 use burn::backend::libtorch::TchTensor;
+use burn::backend::ops::ModuleOps;
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{LibTorch, TensorMetadata};
 use burn::tensor::Shape;
@@ -23,7 +24,7 @@ use super::settings::{
 
 use ffi::Floats;
 pub(super) use ffi::{allow_tf32, keep_freed_memory, peak_memory};
-pub(super) use transfer::{Arrival, gpu_number, send_home, send_integers_home, upload, upload_integers};
+pub(super) use transfer::{Arrival, gpu_number, send_classes_home, send_home, upload, upload_integers};
 
 impl Kernels for LibTorch {
     fn convolution(
@@ -147,7 +148,7 @@ impl Kernels for LibTorch {
 
     fn adaptive_average_pooling(x: FloatTensor<Self>, size: [usize; 2]) -> FloatTensor<Self> {
         let [areas, image] = [signed(size), image_size(&x.tensor)];
-        if products::suits_pooling(x.tensor.device(), image, areas) {
+        if products::suits_pooling(&x.tensor, image, areas) {
             return TchTensor::new(products::average(&x.tensor, areas));
         }
         Self::adaptive_avg_pool2d(x, size)
@@ -155,7 +156,7 @@ impl Kernels for LibTorch {
 
     fn resample(x: FloatTensor<Self>, size: [usize; 2], how: Resampling) -> FloatTensor<Self> {
         let output = signed(size);
-        if products::suits_resampling(x.tensor.device(), image_size(&x.tensor), output, how) {
+        if products::suits_resampling(&x.tensor, image_size(&x.tensor), output, how) {
             return TchTensor::new(products::resample(&x.tensor, output, how));
         }
         Self::interpolate(x, size, how.burn())
@@ -166,7 +167,7 @@ impl Kernels for LibTorch {
         let input = [batch, channels, height, width];
         let gradient = gradient.tensor;
         let size = gradient.size();
-        if products::suits_resampling(gradient.device(), [height, width], image_size(&gradient), how) {
+        if products::suits_resampling(&gradient, [height, width], image_size(&gradient), how) {
             return TchTensor::new(products::resample_gradient(&gradient, [height, width], how));
         }
         let backward = match how.interpolation {
@@ -316,12 +317,16 @@ fn pixel_weights(labels: &Tensor, class_weights: Option<&TchTensor>, ignore: i64
 /// The weight of a convolution as it is fastest: where a GPU's tensor cores compute (bfloat16 and TF32), channels
 /// innermost, which libtorch then does to the images, too.
 fn laid_out(weight: Tensor) -> Tensor {
-    let in_tensor_cores = match weight.kind() {
+    if in_tensor_cores(&weight) && weight.device().is_cuda() { ffi::channels_last(&weight) } else { weight }
+}
+
+/// Whether a GPU multiplies such numbers in its tensor cores.
+fn in_tensor_cores(x: &Tensor) -> bool {
+    match x.kind() {
         Kind::BFloat16 => true,
         Kind::Float => ffi::tf32_is_allowed(),
         _ => false,
-    };
-    if in_tensor_cores && weight.device().is_cuda() { ffi::channels_last(&weight) } else { weight }
+    }
 }
 
 /// Rows and columns of images `[batch, channels, height, width]`.

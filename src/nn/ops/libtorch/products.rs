@@ -10,11 +10,14 @@ use std::sync::{Mutex, PoisonError};
 
 use tch::{Device, Kind, Tensor};
 
+use super::in_tensor_cores;
 use crate::nn::ops::axis::taps;
 use crate::nn::ops::{Interpolation, Resampling};
 
-/// Changes of the area by less than this factor are left to libtorch: its kernels do well where few pixels meet.
+/// Changes of the area by less than this factor are left to libtorch: its kernels do well where few pixels meet. Where
+/// tensor cores multiply, products are faster already for twice the side.
 const LEAST: i64 = 8;
+const LEAST_IN_TENSOR_CORES: i64 = 4;
 
 /// Matrices that are kept; more are those of images of many sizes.
 const KEPT: usize = 64;
@@ -42,13 +45,16 @@ struct Key {
 static MATRICES: Mutex<Option<HashMap<Key, Tensor>>> = Mutex::new(None);
 
 /// Whether [`resample`] and [`resample_gradient`] are the faster way between `small` and `large` rows and columns.
-pub(super) fn suits_resampling(device: Device, small: [i64; 2], large: [i64; 2], how: Resampling) -> bool {
-    suits_pooling(device, large, small) && how.interpolation != Interpolation::Nearest
+pub(super) fn suits_resampling(x: &Tensor, small: [i64; 2], large: [i64; 2], how: Resampling) -> bool {
+    let least = if in_tensor_cores(x) { LEAST_IN_TENSOR_CORES } else { LEAST };
+    x.device().is_cuda()
+        && large[0] * large[1] >= least * small[0] * small[1]
+        && how.interpolation != Interpolation::Nearest
 }
 
 /// Whether [`average`] is the faster way from `large` rows and columns to `small` ones.
-pub(super) fn suits_pooling(device: Device, large: [i64; 2], small: [i64; 2]) -> bool {
-    device.is_cuda() && large[0] * large[1] >= LEAST * small[0] * small[1]
+pub(super) fn suits_pooling(x: &Tensor, large: [i64; 2], small: [i64; 2]) -> bool {
+    x.device().is_cuda() && large[0] * large[1] >= LEAST * small[0] * small[1]
 }
 
 /// `x` `[batch, channels, height, width]` at `size` rows and columns; the channels are innermost if they are so in `x`.
