@@ -13,13 +13,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::folder::{find_images, images_of};
+use super::folder::{find_images, images_of, name};
 use super::pair::{Labels, Pair};
 use crate::base::event::Sink;
 use crate::base::{Error, Result};
 
-/// Most faults that are listed.
-const MAX_FAULTS: usize = 20;
 /// Files that systems leave in folders, beside those whose names begin with a dot.
 const LEFT_BY_SYSTEMS: [&str; 2] = ["thumbs.db", "desktop.ini"];
 
@@ -32,20 +30,14 @@ pub fn pair_mask_folders(root: &Path) -> Result<Vec<Pair>> {
             "the folder holds no folders; it needs one for each image, with the image in images/ and masks in masks/";
         return Err(Error::content(root, reason));
     }
-    let total = ids.len();
-    let (mut pairs, mut faults) = (Vec::with_capacity(total), Vec::new());
+    let (mut pairs, mut faults) = (Vec::with_capacity(ids.len()), Vec::new());
     for id in ids {
         match pair_of(&id) {
             Ok(pair) => pairs.push(pair),
             Err(fault) => faults.push(fault.to_string()),
         }
     }
-    if faults.is_empty() {
-        return Ok(pairs);
-    }
-    let total = faults.len();
-    faults.truncate(MAX_FAULTS);
-    Err(Error::Faults { faults, total, advice: None })
+    if faults.is_empty() { Ok(pairs) } else { Err(Error::faults(faults, None)) }
 }
 
 /// The images of a folder, or, if it holds none itself, those of its id folders (`<id>/images/*`).
@@ -80,8 +72,8 @@ fn pair_of(id: &Path) -> Result<Pair> {
         [first, second, ..] => {
             let reason = format!(
                 "holds {} and {}; one image is wanted, so give each a folder of its own",
-                file_name(first),
-                file_name(second)
+                name(first),
+                name(second)
             );
             return Err(Error::content(images, reason));
         }
@@ -99,17 +91,13 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).map_err(|e| Error::read(folder, e))? {
         let path = entry.map_err(|e| Error::read(folder, e))?.path();
-        let name = file_name(&path).to_lowercase();
+        let name = name(&path).to_lowercase();
         if !name.starts_with('.') && !LEFT_BY_SYSTEMS.contains(&name.as_str()) {
             found.push(path);
         }
     }
     found.sort();
     Ok(found)
-}
-
-fn file_name(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 #[cfg(test)]

@@ -21,9 +21,6 @@ use crate::base::label_map::{IGNORE, LabelMap};
 use crate::base::{Error, Result, Size};
 use crate::image::{RawLabels, SampleType, read_image, read_labels, report_notes};
 
-/// Most faults that are listed.
-const MAX_FAULTS: usize = 20;
-
 /// Most undefined values of one label image that are listed.
 const MAX_VALUES: usize = 3;
 
@@ -109,20 +106,19 @@ fn examine_all(pairs: &[&Pair], dataset: &Dataset, sink: &dyn Sink) -> Vec<PairR
 }
 
 fn refuse_faults(reports: &[PairReport], pairs: &[&Pair], dataset: &Dataset) -> Result<()> {
-    let total: usize = reports.iter().map(|r| r.faults.len()).sum();
-    if total == 0 {
+    let faults: Vec<String> = reports.iter().flat_map(|r| r.faults.iter().cloned()).collect();
+    if faults.is_empty() {
         return Ok(());
     }
     // Those that hold the undefined values first: not all of many are read again.
     let (undefined, others): (Vec<usize>, Vec<usize>) = (0..pairs.len()).partition(|&i| reports[i].undefined_labels);
-    let faults = reports.iter().flat_map(|r| r.faults.iter().cloned()).take(MAX_FAULTS).collect();
     let advice = if undefined.is_empty() {
         None
     } else {
         let ordered: Vec<&Pair> = undefined.into_iter().chain(others).map(|i| pairs[i]).collect();
         suggestion(&ordered, dataset)
     };
-    Err(Error::Faults { faults, total, advice })
+    Err(Error::faults(faults, advice))
 }
 
 impl Survey {

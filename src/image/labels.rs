@@ -75,10 +75,7 @@ fn read_png(path: &Path, bytes: &[u8]) -> Result<LabelImage> {
     // EXIF data may follow the pixels; without them, or cut short, there is no orientation.
     let _ = reader.finish();
     let labels = png_labels(path, reader.info(), &info, size, &buffer)?;
-    Ok(match Orientation::in_png(reader.info()).and_then(Orientation::from_exif) {
-        Some(upright) => labels.oriented(upright),
-        None => labels,
-    })
+    Ok(labels.oriented(Orientation::in_png(reader.info()).and_then(Orientation::from_exif)))
 }
 
 fn png_labels(
@@ -179,10 +176,7 @@ fn read_others(path: &Path, bytes: &[u8], format: ImageFormat) -> Result<LabelIm
     if format == ImageFormat::Pnm {
         labels.raw = pnm::unscaled(bytes, labels.raw);
     }
-    Ok(match orientation {
-        Some(upright) => labels.oriented(upright),
-        None => labels,
-    })
+    Ok(labels.oriented(orientation))
 }
 
 fn from_dynamic(path: &Path, image: &DynamicImage) -> Result<LabelImage> {

@@ -90,8 +90,9 @@ impl LabelImage {
         Self { raw, alpha: alpha.map(|samples| AlphaBand { samples, associated: false, position: 1 }) }
     }
 
-    /// The same turned upright.
-    pub(super) fn oriented(self, orientation: Orientation) -> Self {
+    /// The same turned upright, where the file declares that it lies otherwise.
+    pub(super) fn oriented(self, orientation: Option<Orientation>) -> Self {
+        let Some(orientation) = orientation else { return self };
         let stored = self.raw.size();
         let size = orientation.size(stored);
         let raw = match self.raw {

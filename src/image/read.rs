@@ -132,13 +132,9 @@ fn read_encoded(path: &Path, bytes: &[u8], format: ImageFormat) -> Result<Image>
 
 /// The image turned as its file declares.
 fn upright(path: &Path, raster: Image, orientation: Option<Orientation>) -> Image {
-    match orientation {
-        Some(orientation) => {
-            orientation::note(path);
-            orientation.apply(&raster)
-        }
-        None => raster,
-    }
+    let Some(orientation) = orientation else { return raster };
+    orientation::note(path);
+    orientation.apply(&raster)
 }
 
 /// Decodes anything but TIFF, if the memory allows. With it, what has to be done to the image to turn it upright.

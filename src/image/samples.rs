@@ -67,19 +67,14 @@ impl Samples {
 
     /// The samples that lie in one of `bands` bands, and the others.
     pub(super) fn split_band(self, bands: usize, band: usize) -> (Self, Self) {
+        fn split<T: Copy>(v: &[T], bands: usize, band: usize, kind: fn(Vec<T>) -> Samples) -> (Samples, Samples) {
+            let (one, rest) = split_band(v, bands, band);
+            (kind(one), kind(rest))
+        }
         match self {
-            Self::U8(v) => {
-                let (one, rest) = split_band(&v, bands, band);
-                (Self::U8(one), Self::U8(rest))
-            }
-            Self::U16(v) => {
-                let (one, rest) = split_band(&v, bands, band);
-                (Self::U16(one), Self::U16(rest))
-            }
-            Self::F32(v) => {
-                let (one, rest) = split_band(&v, bands, band);
-                (Self::F32(one), Self::F32(rest))
-            }
+            Self::U8(v) => split(&v, bands, band, Self::U8),
+            Self::U16(v) => split(&v, bands, band, Self::U16),
+            Self::F32(v) => split(&v, bands, band, Self::F32),
         }
     }
 
@@ -222,11 +217,10 @@ impl Image {
 
     /// An image of `size` whose pixels are those at the given positions of this one, row by row.
     pub(super) fn rearranged(&self, size: Size, positions: impl Iterator<Item = usize> + Clone) -> Self {
-        let alpha = self.alpha.as_ref().map(|alpha| AlphaBand {
-            samples: alpha.samples.pixels_at(1, positions.clone()),
-            associated: alpha.associated,
-            position: alpha.position,
-        });
+        let alpha = self
+            .alpha
+            .as_ref()
+            .map(|alpha| AlphaBand { samples: alpha.samples.pixels_at(1, positions.clone()), ..*alpha });
         let nodata = self.nodata.as_ref().map(|nodata| positions.clone().map(|i| nodata[i]).collect());
         let samples = self.samples.pixels_at(self.bands, positions);
         Self { size, bands: self.bands, samples, sample_type: self.sample_type, alpha, nodata }

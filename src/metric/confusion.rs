@@ -331,15 +331,10 @@ mod tests {
             by_class.add(&classes(&labels), &classes(&predictions));
             assert_eq!(by_value, by_class);
             for at in [0, 17, length - 1] {
-                for (mut l, mut p, broken) in
-                    [(labels.clone(), predictions.clone(), 0), (labels.clone(), predictions.clone(), 1)]
-                {
-                    if broken == 0 {
-                        l[at] = 4
-                    } else {
-                        p[at] = 9
-                    }
-                    assert_eq!(ConfusionMatrix::new(3).add_values(&l, &p, &codes), Err(at));
+                let (mut wrong_labels, mut wrong_predictions) = (labels.clone(), predictions.clone());
+                (wrong_labels[at], wrong_predictions[at]) = (4, 9);
+                for (l, p) in [(&wrong_labels, &predictions), (&labels, &wrong_predictions)] {
+                    assert_eq!(ConfusionMatrix::new(3).add_values(l, p, &codes), Err(at));
                 }
             }
         }
@@ -376,10 +371,9 @@ mod tests {
     #[test]
     fn too_many_classes_are_refused_in_words() {
         assert!(ConfusionMatrix::check_classes(MAX_CLASSES).is_ok());
-        let message = ConfusionMatrix::check_classes(60_000).unwrap_err().to_string();
-        assert!(
-            message.contains("`classes` is 60000; it must be at most 4096: the confusion matrix would take 27467 MiB"),
-            "{message}"
+        assert_refused!(
+            ConfusionMatrix::check_classes(60_000),
+            "`classes` is 60000; it must be at most 4096: the confusion matrix would take 27467 MiB"
         );
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::base::files::{create_folder, write_bytes_unsynced};
 use crate::base::label_map::{IGNORE, LabelMap};
 use crate::base::{Error, Result};
-use crate::data::{Pair, displayed};
+use crate::data::{Pair, check_size, displayed};
 use crate::draw::{Classes, FigureFormat, Shown, Style, compose, encode_figure};
 use crate::image::read_image;
 use crate::metric::Areas;
@@ -116,14 +116,7 @@ pub fn write_images(folder: &Path, ranking: &ImageRanking, pairs: &[Pair], class
 
 fn draw(image: &RankedImage, pair: &Pair, classes: &Classes) -> Result<Vec<u8>> {
     let raster = read_image(&pair.image)?;
-    if raster.size != image.labels.size {
-        return Err(Error::SizeMismatch {
-            first: pair.image.clone(),
-            first_size: raster.size,
-            second: pair.label.name().to_path_buf(),
-            second_size: image.labels.size,
-        });
-    }
+    check_size((&pair.image, raster.size), (pair.label.name(), image.labels.size))?;
     let shown = Shown {
         image: displayed(raster, classes.bands, &classes.nodata),
         label: Some(image.labels.classes.clone()),

@@ -251,15 +251,7 @@ pub(super) fn content(
                 "it does not say where strides give way to dilation; import it first: segtool import --recipe".into()
             );
         }
-        Names::Csail
-        | Names::CsailModule
-        | Names::Semseg
-        | Names::Mmseg
-        | Names::SmpUnet
-        | Names::SmpPspnet
-        | Names::SmpUnetTimm
-        | Names::SmpPspnetTimm
-        | Names::Segtool => tensors.encoder_decoder(names)?,
+        _ => tensors.encoder_decoder(names)?,
     };
     Ok(Content::Network(network))
 }
@@ -303,6 +295,7 @@ pub(super) fn stages(content: &Content) -> usize {
 /// A network in a few words.
 pub(super) fn summary(network: &NetworkConfig) -> String {
     let classes = network.bands_and_outputs().1.map_or_else(String::new, |n| format!(", {n} outputs"));
+    let unet = |name, config: &UnetConfig| format!("unet-{name} of width {} and depth {}", config.width, config.depth);
     let what = match network {
         NetworkConfig::EncoderDecoder(config) => {
             let decoder = match &config.decoder {
@@ -313,13 +306,9 @@ pub(super) fn summary(network: &NetworkConfig) -> String {
             };
             format!("{decoder} on {}", encoder(&config.encoder))
         }
-        NetworkConfig::UnetSeeps(config) => format!("unet-seeps of width {} and depth {}", config.width, config.depth),
-        NetworkConfig::UnetMilesial(config) => {
-            format!("unet-milesial of width {} and depth {}", config.width, config.depth)
-        }
-        NetworkConfig::UnetEarthquake(config) => {
-            format!("unet-earthquake of width {} and depth {}", config.width, config.depth)
-        }
+        NetworkConfig::UnetSeeps(config) => unet("seeps", config),
+        NetworkConfig::UnetMilesial(config) => unet("milesial", config),
+        NetworkConfig::UnetEarthquake(config) => unet("earthquake", config),
         NetworkConfig::UnetResnet(config) => format!("unet-resnet on {}", encoder(&config.encoder)),
         NetworkConfig::UnetAttention(config) => format!("unet-attention of width {}", config.width),
     };
@@ -328,11 +317,9 @@ pub(super) fn summary(network: &NetworkConfig) -> String {
 
 /// An encoder in a few words.
 pub(super) fn encoder(config: &ResNetConfig) -> String {
-    let word = |value: Value| value.as_str().unwrap_or_default().to_owned();
-    let json = |value: &ResNetConfig| serde_json::to_value(value).unwrap_or_default();
-    let fields = json(config);
-    let field = |name: &str| word(fields[name].clone());
-    format!("{} ({} stem)", field("variant"), field("stem"))
+    let fields = serde_json::to_value(config).unwrap_or_default();
+    let [variant, stem] = ["variant", "stem"].map(|name| fields[name].as_str().unwrap_or_default());
+    format!("{variant} ({stem} stem)")
 }
 
 /// What weights are taken for that their shapes do not show.

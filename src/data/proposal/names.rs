@@ -203,21 +203,20 @@ fn cvat(line: &str) -> Option<NamedClass> {
 /// `r g b name`
 fn color_first(line: &str) -> Option<NamedClass> {
     let words: Vec<&str> = line.split_whitespace().collect();
-    let [r, g, b, name @ ..] = words.as_slice() else { return None };
-    if name.is_empty() {
-        return None;
-    }
-    Some(NamedClass::new(&name.join(" "), None, Some([r.parse().ok()?, g.parse().ok()?, b.parse().ok()?])))
+    let (color, name) = words.split_first_chunk()?;
+    colored(name, color)
 }
 
 /// `name r g b`
 fn color_last(line: &str) -> Option<NamedClass> {
     let words: Vec<&str> = line.split_whitespace().collect();
-    let [name @ .., r, g, b] = words.as_slice() else { return None };
-    if name.is_empty() {
-        return None;
-    }
-    Some(NamedClass::new(&name.join(" "), None, Some([r.parse().ok()?, g.parse().ok()?, b.parse().ok()?])))
+    let (name, color) = words.split_last_chunk()?;
+    colored(name, color)
+}
+
+fn colored(name: &[&str], [r, g, b]: &[&str; 3]) -> Option<NamedClass> {
+    let color = [r.parse().ok()?, g.parse().ok()?, b.parse().ok()?];
+    (!name.is_empty()).then(|| NamedClass::new(&name.join(" "), None, Some(color)))
 }
 
 /// `3 name`, `3: name`, `3,name`, `3=name`
@@ -302,8 +301,7 @@ mod tests {
             ("1 a\n1 b\n", "value 1 to two classes"),
         ] {
             fs::write(&path, text).unwrap();
-            let message = ClassNames::read(&path).unwrap_err().to_string();
-            assert!(message.contains(expected) && message.contains("labels.txt"), "{message}");
+            assert_refused!(ClassNames::read(&path), expected, "labels.txt");
         }
     }
 

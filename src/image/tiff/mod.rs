@@ -67,11 +67,7 @@ pub(super) fn read_image(path: &Path) -> Result<Image> {
 /// The label image in a TIFF: numbers or colours as they are stored, upright, with their alpha.
 pub(super) fn read_labels(path: &Path) -> Result<LabelImage> {
     let tiff = Tiff::open(path)?;
-    let labels = tiff.labels()?;
-    Ok(match tiff.orientation() {
-        Some(upright) => labels.oriented(upright),
-        None => labels,
-    })
+    Ok(tiff.labels()?.oriented(tiff.orientation()))
 }
 
 /// Width and height of the upright image.

@@ -48,15 +48,15 @@ pub fn shapes(network: &impl Named) -> Vec<ParameterShape> {
 
 /// All parameters and running statistics, in the order of the network.
 pub fn collect(network: &impl Named) -> Vec<Parameter> {
-    let mut collector = Collector { path: Path::of(network), parameters: Vec::new() };
+    let mut collector = Collector { path: Path::of(network), gradients: None, found: Vec::new() };
     // In training, the statistics of the last step wait until someone asks; `valid` does.
     network.valid().visit(&mut collector);
-    collector.parameters
+    collector.found
 }
 
 /// The gradients, under the names of their parameters, in the order of the network.
 pub fn collect_gradients(network: &impl Named, gradients: &GradientsParams) -> Vec<Parameter> {
-    let mut collector = GradientCollector { path: Path::of(network), gradients, found: Vec::new() };
+    let mut collector = Collector { path: Path::of(network), gradients: Some(gradients), found: Vec::new() };
     network.visit(&mut collector);
     collector.found
 }
@@ -145,16 +145,19 @@ macro_rules! follow_path {
     };
 }
 
-struct Collector {
+struct Collector<'a> {
     path: Path,
-    parameters: Vec<Parameter>,
+    /// Of which the parameters' are wanted; else their values.
+    gradients: Option<&'a GradientsParams>,
+    found: Vec<Parameter>,
 }
 
-impl ModuleVisitor for Collector {
+impl ModuleVisitor for Collector<'_> {
     follow_path!();
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.parameters.push(Parameter { name: self.path.name(), data: param.val().into_data() });
+        let wanted = self.gradients.map_or_else(|| Some(param.val()), |gradients| gradients.get::<D>(param.id));
+        self.found.extend(wanted.map(|tensor| Parameter { name: self.path.name(), data: tensor.into_data() }));
     }
 }
 
@@ -168,22 +171,6 @@ impl ModuleVisitor for Lister {
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         self.found.push(ParameterShape { id: param.id, name: self.path.name(), shape: param.val().dims().to_vec() });
-    }
-}
-
-struct GradientCollector<'a> {
-    path: Path,
-    gradients: &'a GradientsParams,
-    found: Vec<Parameter>,
-}
-
-impl ModuleVisitor for GradientCollector<'_> {
-    follow_path!();
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if let Some(gradient) = self.gradients.get::<D>(param.id) {
-            self.found.push(Parameter { name: self.path.name(), data: gradient.into_data() });
-        }
     }
 }
 

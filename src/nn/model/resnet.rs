@@ -194,7 +194,7 @@ pub struct ResNetConfig {
     pub stages: usize,
 }
 
-fn published_width() -> usize {
+pub(super) fn published_width() -> usize {
     64
 }
 

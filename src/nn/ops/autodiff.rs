@@ -5,6 +5,7 @@ use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients as GradientStore;
 use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops, OpsKind};
+use burn::backend::backend::AutodiffBackend;
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, TensorMetadata};
@@ -68,23 +69,40 @@ fn all<const N: usize>(wanted: Wanted<N>) -> Wanted<3> {
     std::array::from_fn(|i| wanted.get(i).copied().unwrap_or(false))
 }
 
-type ConvState<B, S> = (FloatTensor<B>, FloatTensor<B>, S);
+/// A convolution, and its gradients for input, weight and bias.
+type Convolution<B, S> = fn(FloatTensor<B>, FloatTensor<B>, Maybe<B>, S) -> FloatTensor<B>;
+type ConvolutionGradients<B, S> = fn(FloatTensor<B>, FloatTensor<B>, FloatTensor<B>, S, Wanted<3>) -> Gradients<B, 3>;
 
-fn conv_step<B: Kernels, const N: usize>() -> Step<B, ConvState<B, ConvSettings>, N> {
-    Step {
-        kind: "convolution gradient",
-        gradients: |(x, weight, settings), gradient, wanted| {
-            first::<B, N>(B::convolution_gradients(x, weight, gradient, settings, all(wanted)))
-        },
-    }
+/// What the gradients of a convolution need: input, weight, settings and how they are computed.
+type Convolved<B, S> = (FloatTensor<B>, FloatTensor<B>, S, ConvolutionGradients<B, S>);
+
+fn convolution_step<B: Backend, S: Copy, const N: usize>(kind: &'static str) -> Step<B, Convolved<B, S>, N> {
+    let gradients = |(x, weight, settings, gradients): Convolved<B, S>, gradient, wanted| {
+        first::<B, N>(gradients(x, weight, gradient, settings, all(wanted)))
+    };
+    Step { kind, gradients }
 }
 
-fn transposed_step<B: Kernels, const N: usize>() -> Step<B, ConvState<B, ConvTransposeSettings>, N> {
-    Step {
-        kind: "transposed convolution gradient",
-        gradients: |(x, weight, settings), gradient, wanted| {
-            first::<B, N>(B::transposed_convolution_gradients(x, weight, gradient, settings, all(wanted)))
-        },
+/// Computes a convolution and puts it into the graph; `kind` is its gradients' name.
+fn convolve<B: Backend, C: CheckpointStrategy, S: Copy + Send + std::fmt::Debug + 'static>(
+    kind: &'static str,
+    (run, gradients): (Convolution<B, S>, ConvolutionGradients<B, S>),
+    [x, weight]: [FloatTensor<Autodiff<B, C>>; 2],
+    bias: Maybe<Autodiff<B, C>>,
+    settings: S,
+) -> FloatTensor<Autodiff<B, C>> {
+    let ((x, x_node), (weight, weight_node)) = (x.into_parts(), weight.into_parts());
+    let kept = (x.clone(), weight.clone(), settings, gradients);
+    match bias {
+        Maybe::None => {
+            let output = run(x, weight, Maybe::None, settings);
+            record::<B, C, _, 2>(convolution_step(kind), [x_node, weight_node], output, kept)
+        }
+        Maybe::Some(bias) => {
+            let (bias, bias_node) = bias.into_parts();
+            let output = run(x, weight, Maybe::Some(bias), settings);
+            record::<B, C, _, 3>(convolution_step(kind), [x_node, weight_node, bias_node], output, kept)
+        }
     }
 }
 
@@ -95,19 +113,8 @@ impl<B: Kernels + Operations, C: CheckpointStrategy> Operations for Autodiff<B, 
         bias: Maybe<Self>,
         settings: ConvSettings,
     ) -> FloatTensor<Self> {
-        let ((x, x_node), (weight, weight_node)) = (x.into_parts(), weight.into_parts());
-        let kept = (x.clone(), weight.clone(), settings);
-        match bias {
-            Maybe::None => {
-                let output = B::run_convolution(x, weight, Maybe::None, settings);
-                record::<B, C, _, 2>(conv_step(), [x_node, weight_node], output, kept)
-            }
-            Maybe::Some(bias) => {
-                let (bias, bias_node) = bias.into_parts();
-                let output = B::run_convolution(x, weight, Maybe::Some(bias), settings);
-                record::<B, C, _, 3>(conv_step(), [x_node, weight_node, bias_node], output, kept)
-            }
-        }
+        let how: (Convolution<B, _>, ConvolutionGradients<B, _>) = (B::run_convolution, B::convolution_gradients);
+        convolve("convolution gradient", how, [x, weight], bias, settings)
     }
 
     // The callers take the steps one by one where there are gradients; this is for completeness.
@@ -128,19 +135,9 @@ impl<B: Kernels + Operations, C: CheckpointStrategy> Operations for Autodiff<B, 
         bias: Maybe<Self>,
         settings: ConvTransposeSettings,
     ) -> FloatTensor<Self> {
-        let ((x, x_node), (weight, weight_node)) = (x.into_parts(), weight.into_parts());
-        let kept = (x.clone(), weight.clone(), settings);
-        match bias {
-            Maybe::None => {
-                let output = B::run_transposed_convolution(x, weight, Maybe::None, settings);
-                record::<B, C, _, 2>(transposed_step(), [x_node, weight_node], output, kept)
-            }
-            Maybe::Some(bias) => {
-                let (bias, bias_node) = bias.into_parts();
-                let output = B::run_transposed_convolution(x, weight, Maybe::Some(bias), settings);
-                record::<B, C, _, 3>(transposed_step(), [x_node, weight_node, bias_node], output, kept)
-            }
-        }
+        let how: (Convolution<B, _>, ConvolutionGradients<B, _>) =
+            (B::run_transposed_convolution, B::transposed_convolution_gradients);
+        convolve("transposed convolution gradient", how, [x, weight], bias, settings)
     }
 
     fn run_batch_normalisation(
@@ -166,8 +163,7 @@ impl<B: Kernels + Operations, C: CheckpointStrategy> Operations for Autodiff<B, 
         };
         let kept = (kept_x, kept_weight, done.statistics, settings.epsilon);
         let output = record::<B, C, _, 3>(step, [x_node, weight_node, bias_node], done.output, kept);
-        let plain = <Self as burn::backend::backend::AutodiffBackend>::from_inner;
-        (output, plain(done.running_mean), plain(done.running_var))
+        (output, Self::from_inner(done.running_mean), Self::from_inner(done.running_var))
     }
 
     fn run_fixed_normalisation(
@@ -243,7 +239,7 @@ impl<B: Kernels + Operations, C: CheckpointStrategy> Operations for Autodiff<B, 
     }
 
     fn run_note(x: FloatTensor<Self>) -> FloatTensor<Self> {
-        <Self as burn::backend::backend::AutodiffBackend>::from_inner(B::run_note(x.into_parts().0))
+        Self::from_inner(B::run_note(x.into_parts().0))
     }
 
     fn run_with_gradient(
@@ -292,8 +288,7 @@ impl<B: Kernels + Operations, C: CheckpointStrategy> Operations for Autodiff<B, 
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         let [parameter, gradient, velocity] = [parameter, gradient, velocity].map(|tensor| tensor.into_primitive());
         let (parameter, velocity) = B::sgd(parameter, gradient, velocity, step);
-        let plain = <Self as burn::backend::backend::AutodiffBackend>::from_inner;
-        (plain(parameter), plain(velocity))
+        (Self::from_inner(parameter), Self::from_inner(velocity))
     }
 
     fn run_adam(
@@ -306,7 +301,6 @@ impl<B: Kernels + Operations, C: CheckpointStrategy> Operations for Autodiff<B, 
         let [parameter, gradient, first, second] =
             [parameter, gradient, first, second].map(|tensor| tensor.into_primitive());
         let (parameter, first, second) = B::adam(parameter, gradient, [first, second], step);
-        let plain = <Self as burn::backend::backend::AutodiffBackend>::from_inner;
-        (plain(parameter), plain(first), plain(second))
+        (Self::from_inner(parameter), Self::from_inner(first), Self::from_inner(second))
     }
 }

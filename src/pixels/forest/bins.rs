@@ -242,8 +242,10 @@ mod tests {
         for wrong in [f32::NAN, f32::INFINITY] {
             let mut values = vec![0.5; 20 * 40];
             values[17 * 40 + 33] = wrong;
-            let message = Binned::new(&Features::rows(&values, 40).unwrap(), 256, 0).unwrap_err().to_string();
-            assert!(message.contains(&format!("`features` is {wrong} for feature 33 of sample 17")), "{message}");
+            assert_refused!(
+                Binned::new(&Features::rows(&values, 40).unwrap(), 256, 0),
+                &format!("`features` is {wrong} for feature 33 of sample 17")
+            );
         }
     }
 }

@@ -41,7 +41,8 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
-    pub(crate) fn new(predictor: &NetworkPredictor, options: &Options) -> Result<Self> {
+    /// `procedure` is fitted to the network.
+    pub(crate) fn new(predictor: &NetworkPredictor, procedure: Procedure, options: &Options) -> Result<Self> {
         let (network, features) = if predictor.choice.is_gpu() { (0, 0.0) } else { network_memory(predictor)? };
         Ok(Self {
             // The network is there already.
@@ -51,7 +52,7 @@ impl Budget {
             small_scores: predictor.network.gives_small_scores(),
             bands: predictor.dataset.bands as u64,
             classes: predictor.dataset.class_count() as u64,
-            procedure: options.procedure.clone().fitted_to(&predictor.config),
+            procedure,
             wanted: options.wanted,
             batch_size: options.batch_size,
             gate: Arc::default(),

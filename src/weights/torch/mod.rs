@@ -22,7 +22,7 @@ use object::{Id, Node, Pickle};
 use storage::{Archive, width};
 use tensors::{Found, find, storage_of};
 
-pub(super) use storage::{Storages, Strided};
+pub(super) use storage::{Storages, Strided, TYPES};
 
 /// Most bytes that an object takes which a pickle describes in one.
 const OBJECT: u64 = 100;

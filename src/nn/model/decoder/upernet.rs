@@ -105,9 +105,7 @@ impl UperNet {
         let joined = pyramid.into_iter().map(|level| resize(level, &finest)).collect();
         self.last.forward(self.unit.forward_relu(concatenate(joined)))
     }
-}
 
-impl UperNet {
     pub(super) fn fold(&mut self) {
         let lists = [&mut self.ppm_conv, &mut self.fpn_in, &mut self.fpn_out];
         lists.into_iter().flatten().chain([&mut self.ppm_last_conv, &mut self.unit]).for_each(ConvNorm::fold);
