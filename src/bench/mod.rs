@@ -180,7 +180,11 @@ pub fn run(options: &Options) -> Result<Report> {
     for _ in 0..WARM_UP {
         work.step()?;
     }
-    let times = (0..options.steps).map(|_| work.timed()).collect::<Result<Vec<_>>>()?;
+    let mut timed = || {
+        let start = Instant::now();
+        work.step().map(|()| start.elapsed().as_secs_f64())
+    };
+    let times = (0..options.steps).map(|_| timed()).collect::<Result<Vec<_>>>()?;
     let mut sorted = times.clone();
     sorted.sort_by(f64::total_cmp);
     let seconds = sorted[sorted.len() / 2];
@@ -265,12 +269,6 @@ impl Work {
             Job::Infer(network, rule) => infer(network, *rule, &self.input)?,
         }
         wait(&self.device)
-    }
-
-    fn timed(&mut self) -> Result<f64> {
-        let start = Instant::now();
-        self.step()?;
-        Ok(start.elapsed().as_secs_f64())
     }
 
     /// A step whose optimiser has a clock of its own.

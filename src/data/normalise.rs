@@ -168,9 +168,7 @@ impl Statistics {
     /// Adds what another has seen.
     pub fn merge(&mut self, other: &Self) {
         self.count += other.count;
-        for (mine, theirs) in self.sum.iter_mut().zip(&other.sum) {
-            *mine += theirs;
-        }
+        self.sum.iter_mut().zip(&other.sum).for_each(|(mine, theirs)| *mine += theirs);
         for (mine, theirs) in self.squares.iter_mut().zip(&other.squares) {
             *mine += theirs;
         }

@@ -161,9 +161,7 @@ mod tests {
         };
         for order in [[0, 1, 2, 3, 4, 5, 6, 7, 8, 9], [9, 3, 5, 4, 0, 8, 1, 2, 6, 7]] {
             let mut ranking = ImageRanking::new(2, 5);
-            for index in order {
-                ranking.add(index, &labels, &prediction(index));
-            }
+            order.into_iter().for_each(|index| ranking.add(index, &labels, &prediction(index)));
             let places = |kept: &[Arc<RankedImage>]| kept.iter().map(|p| p.index).collect::<Vec<_>>();
             let (best, worst) = ranking.extremes();
             assert_eq!((places(best), places(worst)), (vec![0, 1, 2, 3, 4], vec![9, 8, 7, 6, 4]));

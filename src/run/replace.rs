@@ -50,7 +50,9 @@ pub(super) fn settle(folder: &Path) -> Result<()> {
     }
     if is_there(&next.join(CONFIG))? {
         sync_folder(&next);
-        clear(folder)?;
+        // What an older run left, and nothing else.
+        FILES.iter().try_for_each(|name| remove_file(&folder.join(name)))?;
+        FOLDERS.iter().try_for_each(|name| remove_folder(&folder.join(name)))?;
         put_in_place(&next, folder)?;
         sync_folder(folder);
     }
@@ -61,12 +63,6 @@ pub(super) fn settle(folder: &Path) -> Result<()> {
 fn discard(next: &Path) -> Result<()> {
     remove_file(&next.join(CONFIG))?;
     remove_folder(next)
-}
-
-/// Removes what an older run left in a folder, and nothing else.
-fn clear(folder: &Path) -> Result<()> {
-    FILES.iter().try_for_each(|name| remove_file(&folder.join(name)))?;
-    FOLDERS.iter().try_for_each(|name| remove_folder(&folder.join(name)))
 }
 
 fn put_in_place(from: &Path, to: &Path) -> Result<()> {

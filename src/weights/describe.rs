@@ -247,9 +247,8 @@ pub(super) fn content(
             NetworkConfig::UnetEarthquake(tensors.unet("down1.conv1.weight", levels, "last.weight")?)
         }
         Names::Segtool if recipe.is_none() => {
-            return Err(
-                "it does not say where strides give way to dilation; import it first: segtool import --recipe".into()
-            );
+            let reason = "it does not say where strides give way to dilation; import it first: segtool import --recipe";
+            return Err(reason.into());
         }
         _ => tensors.encoder_decoder(names)?,
     };

@@ -144,9 +144,8 @@ impl Weights {
         // Networks are made by these numbers, which a tensor without values may claim for nothing.
         if let Some((name, tensor)) = found.tensors.iter().find(|(_, tensor)| tensor.is_empty()) {
             let shape = tensor.shape();
-            return Err(
-                checkpoint.error(format!("tensor {name} of shape {shape:?} holds no number; the file is damaged"))
-            );
+            let reason = format!("tensor {name} of shape {shape:?} holds no number; the file is damaged");
+            return Err(checkpoint.error(reason));
         }
         found.description.check().map_err(|reason| checkpoint.error(format!("{reason}; the file is damaged")))?;
         found.check_encoder_names()?;

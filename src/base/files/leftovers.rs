@@ -68,12 +68,11 @@ fn is_left_over(entry: &DirEntry, alone: bool) -> bool {
     });
     match maker.and_then(ProcessId::is_alive) {
         Some(alive) => !alive,
-        None => alone || entry.metadata().is_ok_and(|found| is_old(&found)),
+        None => {
+            let modified = entry.metadata().and_then(|found| found.modified());
+            alone || modified.is_ok_and(|time| time.elapsed().is_ok_and(|age| age > OLD))
+        }
     }
-}
-
-fn is_old(found: &fs::Metadata) -> bool {
-    found.modified().ok().and_then(|time| time.elapsed().ok()).is_some_and(|age| age > OLD)
 }
 
 /// [`clear_leftovers`] in a folder that is about to be written to, once in the life of this process.

@@ -53,7 +53,11 @@ enum Flush {
 fn write_through(path: &Path, flush: Flush, fill: impl FnOnce(&File) -> std::io::Result<()>) -> Result<()> {
     let failed = |cause| Error::write(path, cause);
     let (target, replaced) = match destination(path)? {
-        Destination::Open(file) => return fill(&file).or_else(quiet_if_closed).map_err(failed),
+        // Whoever reads the program's own output may have had enough of it.
+        Destination::Open(file) => match fill(&file) {
+            Err(cause) if cause.kind() != ErrorKind::BrokenPipe => return Err(failed(cause)),
+            _ => return Ok(()),
+        },
         Destination::Stream => {
             let file = fs::OpenOptions::new().write(true).open(path).map_err(failed)?;
             return fill(&file).map_err(failed);
@@ -78,11 +82,6 @@ fn write_through(path: &Path, flush: Flush, fill: impl FnOnce(&File) -> std::io:
     // Under its name there is nothing left to remove.
     let _ = file.into_temp_path().keep();
     Ok(())
-}
-
-/// Whoever reads the program's own output may have had enough of it.
-fn quiet_if_closed(cause: std::io::Error) -> std::io::Result<()> {
-    if cause.kind() == ErrorKind::BrokenPipe { Ok(()) } else { Err(cause) }
 }
 
 /// Where a write goes.

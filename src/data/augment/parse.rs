@@ -17,10 +17,7 @@ impl Augmentation {
     /// brightness, contrast, saturation and hue; `blur` the smallest and the largest standard deviation; `noise` its
     /// standard deviation.
     pub fn parse_list(text: &str) -> Result<Vec<Self>> {
-        if text.trim() == "none" {
-            return Ok(Vec::new());
-        }
-        text.split(',').map(|entry| entry.trim().parse()).collect()
+        if text.trim() == "none" { Ok(Vec::new()) } else { text.split(',').map(|entry| entry.trim().parse()).collect() }
     }
 
     /// From a recipe's table, or one that was made of a name.

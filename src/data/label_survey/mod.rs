@@ -94,9 +94,7 @@ impl Sum {
     }
 
     fn merge(mut self, other: Self) -> Self {
-        for (label, found) in other.labels {
-            self.add(label, found);
-        }
+        other.labels.into_iter().for_each(|(label, found)| self.add(label, found));
         for (mine, theirs) in self.kinds.iter_mut().zip(other.kinds).filter(|(_, theirs)| theirs.0 > 0) {
             let first = if mine.0 == 0 { theirs.1 } else { mine.1.min(theirs.1) };
             *mine = (mine.0 + theirs.0, first);

@@ -118,8 +118,9 @@ fn content(items: &[Item], mut roles: Vec<Role>, survey: &LabelSurvey, names: Op
         // An image without a mask is all background.
         content.classes.insert(0, Draft { name: "background".into(), ..Draft::default() });
     }
-    if !named && let Some(draft) = content.only_foreground() {
-        draft.name = "foreground".into();
+    let first = content.classes.get(&0);
+    if !named && content.classes.len() == 2 && first.is_some_and(|first| first.name == "background") {
+        content.classes.values_mut().skip(1).for_each(|draft| draft.name = "foreground".into());
     }
     Ok(content)
 }
@@ -136,9 +137,8 @@ impl Content {
             (false, false) => (0..=u16::MAX).zip(counted()).collect(),
         };
         if !by_value && names.classes.iter().any(|class| class.color.is_none()) {
-            return Err(
-                "names no colours, and the label images hold colours; add them, as in a table of name,r,g,b".into()
-            );
+            let reason = "names no colours, and the label images hold colours; add them, as in a table of name,r,g,b";
+            return Err(reason.into());
         }
         let reason = |class: &NamedClass| format!("called '{}' in {}", class.name, names.path.display());
         for (value, class) in valued {
@@ -237,11 +237,5 @@ impl Content {
         let colors = item.colors.iter().map(|color| RawLabel::Color(*color));
         let labels = item.number.map(RawLabel::Number).into_iter().chain(colors);
         self.meanings.extend(labels.map(|label| (label, meaning.to_owned())));
-    }
-
-    /// The second of two classes, where the first is the background.
-    fn only_foreground(&mut self) -> Option<&mut Draft> {
-        let two = self.classes.len() == 2 && self.classes.get(&0).is_some_and(|first| first.name == "background");
-        self.classes.values_mut().nth(1).filter(|_| two)
     }
 }

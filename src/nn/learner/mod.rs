@@ -209,10 +209,7 @@ impl Learner {
 
     /// Moves the weights against their gradients, and the average after them.
     pub fn apply(&mut self, gradients: GradientsParams, learning_rate: f64, number: usize) {
-        let gradients = match self.settings.clip_norm {
-            Some(norm) => limit(self.network(), gradients, norm),
-            None => gradients,
-        };
+        let gradients = self.settings.clip_norm.iter().fold(gradients, |all, norm| limit(self.network(), all, *norm));
         // Given away, not shared, so that the weights are updated where they are.
         let network = self.network.take();
         self.network = network.map(|network| self.optimizer.step(learning_rate, network, gradients));

@@ -78,10 +78,7 @@ impl Rows {
 
     fn back(&self, x: Tensor<2>) -> Tensor<4> {
         let [batch, channels, height, width] = self.shape;
-        if self.per_image {
-            return x.reshape(self.shape);
-        }
-        x.reshape([channels, batch, height, width]).swap_dims(0, 1)
+        if self.per_image { x.reshape(self.shape) } else { x.reshape([channels, batch, height, width]).swap_dims(0, 1) }
     }
 
     /// The rows whose class occurs, and the weights that make the sum over them a mean over classes, then images.

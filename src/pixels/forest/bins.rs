@@ -88,7 +88,11 @@ fn bin_group(
         }
     }
     let cuts: Vec<Cuts> = seen.into_iter().map(|values| Cuts::of(values, most)).collect();
-    let mut ranges: Vec<Ranges> = cuts.iter().map(|cuts| Ranges::empty(cuts.count)).collect();
+    let empty = |&Cuts { count, .. }: &Cuts| Ranges {
+        least: vec![f32::INFINITY; count],
+        greatest: vec![f32::NEG_INFINITY; count],
+    };
+    let mut ranges: Vec<Ranges> = cuts.iter().map(empty).collect();
     let mut strip = vec![0.0; wide * STRIP];
     for start in (0..samples).step_by(STRIP) {
         let count = STRIP.min(samples - start);
@@ -110,12 +114,6 @@ pub(super) fn not_finite(values: &[f32], start: usize, feature: usize) -> Error 
     let place = values.iter().position(|value| !value.is_finite()).unwrap_or(0);
     let (value, sample) = (values[place], start + place);
     Error::invalid("features", format!("{value} for feature {feature} of sample {sample}"), "finite throughout")
-}
-
-impl Ranges {
-    fn empty(bins: usize) -> Self {
-        Self { least: vec![f32::INFINITY; bins], greatest: vec![f32::NEG_INFINITY; bins] }
-    }
 }
 
 /// Where the bins of one feature end.

@@ -60,7 +60,9 @@ impl Forest {
         wanted: Wanted,
         write: impl Fn(&mut [T], &[f32]) + Sync,
     ) -> Result<()> {
-        self.check(features)?;
+        let (expected, found) = (self.features(), features.features());
+        let needed = format!("{expected} a sample, as the forest was fitted to");
+        require(expected == found, "features", found, needed)?;
         let wide = if wanted == Wanted::Class { 1 } else { self.classes };
         results.par_chunks_mut(GROUP * wide).enumerate().try_for_each_init(
             || (Group::new(self), vec![0.0; self.classes]),
@@ -85,12 +87,6 @@ impl Forest {
             }
             group.pass(tree, open);
         }
-    }
-
-    fn check(&self, features: &Features<'_>) -> Result<()> {
-        let (expected, found) = (self.features(), features.features());
-        let needed = format!("{expected} a sample, as the forest was fitted to");
-        require(expected == found, "features", found, needed)
     }
 }
 

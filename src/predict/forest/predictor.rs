@@ -261,10 +261,6 @@ impl ForestWork<'_> {
             reserved: None,
         })
     }
-
-    fn is_stopped(&self) -> bool {
-        self.stop.is_some_and(|stop| stop.load(Ordering::Relaxed))
-    }
 }
 
 impl Work for ForestWork<'_> {
@@ -289,7 +285,8 @@ impl Work for ForestWork<'_> {
                 let pending = self.decide(path, &image, &mut || {
                     done += 1;
                     sink.event(Event::Advanced { done, loss: None });
-                    if self.is_stopped() { Err(Error::Stopped) } else { Ok(()) }
+                    let stopped = self.stop.is_some_and(|stop| stop.load(Ordering::Relaxed));
+                    if stopped { Err(Error::Stopped) } else { Ok(()) }
                 })?;
                 Ok(Pending { shown: shown.then(|| image.to_rgb(&[])), ..pending })
             };

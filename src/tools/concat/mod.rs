@@ -42,7 +42,10 @@ pub struct Summary {
 /// reported and left out; an image that cannot be written ends the work. Two triples that would be written under one
 /// name are refused before any work.
 pub fn concat_files(triples: &[Triple], dataset: &Dataset, options: &Options, sink: &dyn Sink) -> Result<Summary> {
-    let output = |triple: &Triple| options.output.join(output_name(triple.name(), options.format));
+    let output = |triple: &Triple| {
+        let stem = triple.name().file_stem().unwrap_or_default().to_string_lossy();
+        options.output.join(format!("{stem}_concat.{}", options.format.extension()))
+    };
     refuse_equal_outputs(triples.iter().map(|triple| (output(triple), triple.name())))?;
     refuse_inputs(triples, &output)?;
     create_folder(&options.output)?;
@@ -87,13 +90,10 @@ fn refuse_inputs(triples: &[Triple], output: &dyn Fn(&Triple) -> PathBuf) -> Res
 
 /// Reads what a figure shows; all parts must have one size.
 fn load(triple: &Triple, dataset: &Dataset, style: &Style) -> Result<Shown> {
-    let prediction = match &triple.prediction {
-        Some(path) => Some((path.as_path(), load_prediction(path, dataset)?)),
-        None => None,
-    };
-    let check = |path: &Path, size: Size| match &prediction {
-        Some((prediction, map)) => check_size((path, size), (prediction, map.size)),
-        None => Ok(()),
+    let read = |path| load_prediction(path, dataset).map(|map| (path, map));
+    let prediction = triple.prediction.as_deref().map(read).transpose()?;
+    let check = |path: &Path, size: Size| {
+        prediction.as_ref().map_or(Ok(()), |(prediction, map)| check_size((path, size), (prediction, map.size)))
     };
     // The image, the largest file, comes last.
     let label = match &triple.label {
@@ -148,9 +148,4 @@ fn probability_path(prediction: &Path) -> Result<PathBuf> {
         return Err(Error::content(path, "there is no such file; predicting with `prob` writes it"));
     }
     Ok(path)
-}
-
-fn output_name(named_after: &Path, format: FigureFormat) -> String {
-    let stem = named_after.file_stem().unwrap_or_default().to_string_lossy();
-    format!("{stem}_concat.{}", format.extension())
 }

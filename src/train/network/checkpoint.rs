@@ -78,14 +78,11 @@ fn fresh_path(run: &NetworkRun) -> PathBuf {
     run.last_path().with_extension("new")
 }
 
-/// Where versions before this one kept the previous save while they replaced it.
-fn old_path(run: &NetworkRun) -> PathBuf {
-    run.last_path().with_extension("old")
-}
-
 /// Ends what a program that was killed in [`save`] left half done.
 fn settle(run: &NetworkRun) -> Result<()> {
-    let (last, fresh, old) = (run.last_path(), fresh_path(run), old_path(run));
+    let (last, fresh) = (run.last_path(), fresh_path(run));
+    // Where versions before this one kept the previous save while they replaced it.
+    let old = last.with_extension("old");
     if !is_there(&fresh.join(POSITION))? {
         if is_there(&old)? && !is_there(&last)? {
             rename(&old, &last)?;

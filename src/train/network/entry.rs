@@ -37,7 +37,12 @@ pub(in crate::train) fn start(plan: Plan, folder: &Path, session: &Session<'_>) 
         refuse_own_weights(&initial.weights.checkpoint.paths, folder)?;
     }
     plan.loader(session.workers)?;
-    let cache = session.cache.unwrap_or_else(|| cache_beside(&need, session.device));
+    // For decoded images: a part of the main memory that is free, and of what the training leaves if it takes place there, too.
+    let cache = session.cache.unwrap_or_else(|| {
+        let taken = if session.device.is_gpu() { 0 } else { need.bytes() };
+        let free = free_memory(DeviceChoice::Flex).unwrap_or(0);
+        (free / CACHE_SHARE).min(free.saturating_sub(taken) / 2)
+    });
     let device = session.device.open_for(plan.recipe.training.precision)?;
     let mut network = plan.recipe.network.init(plan.seed, &device)?;
     if let Some(initial) = &plan.initial {
@@ -130,12 +135,4 @@ fn go_on(run: &mut NetworkRun, position: &mut Position, epochs: &[usize], sessio
         }
     }
     Ok(true)
-}
-
-/// Bytes for decoded images: a part of the main memory that is free, and of what the training leaves if it takes place
-/// there, too.
-fn cache_beside(need: &Need, device: DeviceChoice) -> u64 {
-    let taken = if device.is_gpu() { 0 } else { need.bytes() };
-    let free = free_memory(DeviceChoice::Flex).unwrap_or(0);
-    (free / CACHE_SHARE).min(free.saturating_sub(taken) / 2)
 }

@@ -111,7 +111,8 @@ fn prepared(
     let (pixels, pixels_where_present) = everything.presence.frequencies(dataset.class_count());
     let class_weights = recipe.training.class_weights.resolve(&pixels, &pixels_where_present)?;
     if let Some(weights) = &class_weights {
-        sink.event(Event::Note(format!("class weights: {}", shares(weights, &dataset))));
+        let named = weights.iter().zip(&dataset.classes).map(|(weight, class)| format!("{} {weight:.3}", class.name));
+        sink.event(Event::Note(format!("class weights: {}", named.collect::<Vec<_>>().join(", "))));
     }
     let Survey { presence, sizes, validation_sizes, .. } = everything;
     let plan =
@@ -198,11 +199,6 @@ impl Plan {
         let loader = Loader::new(self.train.clone(), dataset, training.batch_size, workers);
         loader.sampled(training.sampling.clone(), Arc::new(self.presence.clone()))
     }
-}
-
-fn shares(weights: &[f32], dataset: &Dataset) -> String {
-    let named = weights.iter().zip(&dataset.classes).map(|(weight, class)| format!("{} {weight:.3}", class.name));
-    named.collect::<Vec<_>>().join(", ")
 }
 
 /// Paths that mean the same in whatever folder the run is resumed.

@@ -295,9 +295,7 @@ mod tests {
         let notes = Mutex::new(Vec::new());
         let sink = |event: Event| notes.lock().unwrap().push(event);
         let mut board = Board::open(&occupied, None, 10, &sink);
-        for step in 1..5 {
-            board.step(step, 1.0, 0.1);
-        }
+        (1..5).for_each(|step| board.step(step, 1.0, 0.1));
         board.flush();
         let notes = notes.lock().unwrap();
         assert!(matches!(&notes[..], [Event::Note(text)] if text.contains("TensorBoard")), "{notes:?}");
@@ -307,9 +305,7 @@ mod tests {
     fn long_trainings_are_thinned_out() {
         let folder = tempfile::tempdir().unwrap();
         let mut board = Board::open(folder.path(), None, 100_000, &|_| ());
-        for step in 1..=1000 {
-            board.step(step, 1.0, 0.1);
-        }
+        (1..=1000).for_each(|step| board.step(step, 1.0, 0.1));
         board.flush();
         // Every 50th step, two curves, and the version.
         assert_eq!(records(&files(folder.path())[0]).len(), 2 * 20 + 1);

@@ -110,16 +110,12 @@ impl Pickle {
         match self.node(id) {
             Node::Class(name) => Some(name),
             Node::Persistent(around) => match *self.sequence(*around)? {
-                [tag, class, ..] if self.text(tag) == Some("module") => self.class_itself(class),
+                [tag, class, ..] if self.text(tag) == Some("module") => match self.node(class) {
+                    Node::Class(name) => Some(name),
+                    _ => None,
+                },
                 _ => None,
             },
-            _ => None,
-        }
-    }
-
-    fn class_itself(&self, id: Id) -> Option<&str> {
-        match self.node(id) {
-            Node::Class(name) => Some(name),
             _ => None,
         }
     }

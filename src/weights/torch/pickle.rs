@@ -95,18 +95,6 @@ impl<R: BufRead> Machine<'_, R> {
         Ok(items)
     }
 
-    fn remember(&mut self, place: u32) -> Result<(), String> {
-        let top = self.top()?;
-        self.memo.insert(place, top);
-        Ok(())
-    }
-
-    fn recall(&mut self, place: u32) -> Result<(), String> {
-        let found = *self.memo.get(&place).ok_or("the pickle mentions an object that it does not hold")?;
-        self.stack.push(found);
-        Ok(())
-    }
-
     /// A call's result: dictionaries and sets are what they are, all else stays a call.
     fn call(&mut self, class: Id, arguments: Id) {
         let name = match &self.nodes[class] {
@@ -289,7 +277,14 @@ impl<R: BufRead> Machine<'_, R> {
             b'j' | b'r' => self.four()?,
             _ => self.memo.len() as u32,
         };
-        if matches!(code, b'g' | b'h' | b'j') { self.recall(place) } else { self.remember(place) }
+        if matches!(code, b'g' | b'h' | b'j') {
+            let found = self.memo.get(&place).ok_or("the pickle mentions an object that it does not hold")?;
+            self.stack.push(*found);
+        } else {
+            let top = self.top()?;
+            self.memo.insert(place, top);
+        }
+        Ok(())
     }
 
     fn object(&mut self, code: u8) -> Result<(), String> {

@@ -182,10 +182,8 @@ fn check_weights(decoder: &str, inputs: usize, outputs: usize) -> Result<()> {
 }
 
 fn check_positive(decoder: &str, numbers: &[(&str, usize)]) -> Result<()> {
-    match numbers.iter().find(|(_, number)| *number == 0) {
-        Some((name, _)) => Err(Error::invalid((*name).to_owned(), 0, format!("at least 1 for the {decoder} decoder"))),
-        None => Ok(()),
-    }
+    let expected = format!("at least 1 for the {decoder} decoder");
+    numbers.iter().try_for_each(|(name, number)| require(*number > 0, (*name).to_owned(), number, &expected))
 }
 
 fn check_bins(bins: &[usize]) -> Result<()> {

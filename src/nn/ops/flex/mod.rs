@@ -446,10 +446,7 @@ fn moving(running: FlexTensor, batch: impl Iterator<Item = f64>, momentum: f64) 
 
 /// In float32 and in one piece.
 fn single(tensor: FlexTensor) -> FlexTensor {
-    if dry::is_on() {
-        return hollow::input(tensor);
-    }
-    as_type(tensor, DType::F32).to_contiguous()
+    if dry::is_on() { hollow::input(tensor) } else { as_type(tensor, DType::F32).to_contiguous() }
 }
 
 fn as_type(tensor: FlexTensor, dtype: DType) -> FlexTensor {
