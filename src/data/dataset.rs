@@ -325,8 +325,7 @@ mod tests {
         let labels = RawLabels::Values(Size { width: 8, height: 1 }, (0..8).collect());
         assert_eq!(merged.class_map(Path::new("x"), &labels).unwrap().classes, [0, 1, 1, 1, 1, 1, 1, 1]);
         merged.validate().unwrap();
-        let seeps = Dataset::find("seeps").unwrap();
-        let labels = RawLabels::Colors(Size { width: 8, height: 1 }, seeps.colors());
+        let labels = RawLabels::Colors(Size { width: 8, height: 1 }, Dataset::find("seeps").unwrap().colors());
         assert_eq!(merged.class_map(Path::new("x"), &labels).unwrap().classes, [0, 1, 1, 1, 1, 1, 1, 1]);
     }
 

@@ -151,8 +151,7 @@ impl Statistics {
 
     /// Adds the valid pixels of one image, planes `[bands, height, width]` between 0 and 1.
     pub fn add(&mut self, planes: &[f32], valid: ValidPixels) {
-        let mask = valid_mask(planes, self.sum.len(), valid);
-        self.add_masked(planes, &mask);
+        self.add_masked(planes, &valid_mask(planes, self.sum.len(), valid));
     }
 
     fn add_masked(&mut self, planes: &[f32], mask: &[bool]) {

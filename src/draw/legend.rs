@@ -121,8 +121,7 @@ impl<'a> Placed<'a> {
             fill(canvas, (left, top + down), (side, side), FAINT);
             fill(canvas, (left + 1, top + down + 1), (side.saturating_sub(2), side.saturating_sub(2)), color);
         }
-        let name = self.text.fitted(&row.name, self.name_width);
-        self.text.draw(canvas, (left + self.indent(), top), &name, INK);
+        self.text.draw(canvas, (left + self.indent(), top), &self.text.fitted(&row.name, self.name_width), INK);
         self.draw_values(canvas, (left, top), &row.values, INK);
     }
 

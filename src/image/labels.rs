@@ -29,8 +29,7 @@ pub fn read_labels_and_alpha(path: &Path) -> Result<LabelImage> {
     }
     let head = signature(path)?;
     if jp2::is_jp2(&head) {
-        let bytes = read_bytes(path)?;
-        return contained(path, || jp2::read_labels(path, &bytes));
+        return contained(path, || jp2::read_labels(path, &read_bytes(path)?));
     }
     let format = guess(path, &head)?;
     if format == ImageFormat::Tiff {
@@ -188,6 +187,5 @@ fn from_dynamic(path: &Path, image: &DynamicImage) -> Result<LabelImage> {
         DynamicImage::ImageRgba8(b) => RawLabels::Colors(size, b.pixels().map(|p| [p[0], p[1], p[2]]).collect()),
         other => return Err(Error::content(path, format!("labels as {:?} are not supported", other.color()))),
     };
-    let alpha = image.as_rgba8().map(|b| Samples::U8(b.pixels().map(|p| p[3]).collect()));
-    Ok(LabelImage::new(raw, alpha))
+    Ok(LabelImage::new(raw, image.as_rgba8().map(|b| Samples::U8(b.pixels().map(|p| p[3]).collect()))))
 }

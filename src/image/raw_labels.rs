@@ -144,8 +144,7 @@ mod tests {
         let large = Numbers::Wide(vec![0.0, 1.0, 65535.0]);
         assert_eq!(read(&large, Some(65535.0)), numbers(&[0.0, 1.0, 65535.0], Some(65535.0)));
         assert_eq!(read(&large, Some(-1.0)), RawLabels::Values(SIZE, vec![0, 1, 65535]));
-        let both = Numbers::Wide(vec![-1.0, 65535.0, 5.0]);
-        assert_eq!(read(&both, None), numbers(&[-1.0, 65535.0, 5.0], None));
+        assert_eq!(read(&Numbers::Wide(vec![-1.0, 65535.0, 5.0]), None), numbers(&[-1.0, 65535.0, 5.0], None));
         let masked = RawLabels::from_numbers(SIZE, bytes, None, Some(vec![false, true, false]));
         assert_eq!(masked, numbers(&[0.0, NumberLabels::MASKED, 255.0], None));
     }

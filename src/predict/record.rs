@@ -113,8 +113,7 @@ impl Record {
     /// Writes it into the folder, atomically.
     pub fn write(&self, folder: &Path) -> Result<()> {
         let path = folder.join(RECORD);
-        let text = serde_json::to_vec_pretty(&self.used()).map_err(|e| Error::content(&path, e))?;
-        write_bytes(&path, &text)
+        write_bytes(&path, &serde_json::to_vec_pretty(&self.used()).map_err(|e| Error::content(&path, e))?)
     }
 
     /// Without makers of whom nothing is left.
@@ -220,8 +219,7 @@ mod tests {
     use super::*;
 
     fn maker(source: &str, weights: &str, options: &str) -> Maker {
-        let dataset = Dataset::find("demo").unwrap();
-        Maker::new(source.into(), checksum_of_text(weights), &dataset, options.into())
+        Maker::new(source.into(), checksum_of_text(weights), &Dataset::find("demo").unwrap(), options.into())
     }
 
     fn record(folder: &Path, entries: &[(&str, &Maker)]) {

@@ -269,8 +269,7 @@ fn of_torch(path: &Path, file: TorchFile) -> Opened {
     let shared: Arc<Path> = path.into();
     let tensors = file.tensors.into_iter().map(|(name, tensor)| {
         let (shape, dtype) = (tensor.shape().to_vec(), tensor.dtype());
-        let source = Source::Torch(file.storages.clone(), tensor);
-        (name, Stored { shape, dtype, source, path: shared.clone() })
+        (name, Stored { shape, dtype, source: Source::Torch(file.storages.clone(), tensor), path: shared.clone() })
     });
     let values = file.mask_values.map(|values| (MASK_VALUES, serde_json::json!(values).to_string()));
     let mode = file.interpolation_mode.map(|mode| (INTERPOLATION_MODE, mode));

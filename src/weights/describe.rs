@@ -197,8 +197,7 @@ impl Tensors<'_> {
 
     fn unet(&self, first: &str, level: (&str, &str), head: &str) -> Described<UnetConfig> {
         let [width, bands, _] = self.conv(first)?;
-        let depth = self.count(level.0, 1, level.1);
-        Ok(UnetConfig::new(width, depth, bands, self.outputs(head)?))
+        Ok(UnetConfig::new(width, self.count(level.0, 1, level.1), bands, self.outputs(head)?))
     }
 }
 

@@ -341,6 +341,5 @@ fn write_safetensors(path: &Path, tensors: &BTreeMap<String, Stored>, entries: &
     for tensor in tensors.values() {
         tensor.bytes()?;
     }
-    let named = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor.clone()));
-    write_bytes(path, &encode(named, entries)?)
+    write_bytes(path, &encode(tensors.iter().map(|(name, tensor)| (name.as_str(), tensor.clone())), entries)?)
 }

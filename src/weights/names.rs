@@ -183,8 +183,7 @@ fn captures<'a>(name: &'a str, pattern: &str) -> Option<Vec<&'a str>> {
     if hole == "{*}" {
         return (after.is_empty() && !name.is_empty()).then(|| vec![name]);
     }
-    let end = name.find('.').unwrap_or(name.len());
-    let (capture, rest) = name.split_at(end);
+    let (capture, rest) = name.split_at(name.find('.').unwrap_or(name.len()));
     let mut found = vec![capture];
     found.extend(captures(rest, after)?);
     (!capture.is_empty()).then_some(found)

@@ -189,8 +189,7 @@ impl Weights {
             let used = describe::stages(&content);
             let beyond = |name: &str| (used + 1..=4).any(|stage| name.starts_with(&format!("encoder.layer{stage}.")));
             kept.extend(tensors.extract_if(.., |name, _| beyond(name)).map(|(name, tensor)| {
-                let theirs = names.theirs(&name).unwrap_or(name);
-                (theirs, (tensor, "the decoder does not use that stage"))
+                (names.theirs(&name).unwrap_or(name), (tensor, "the decoder does not use that stage"))
             }));
         }
         let told = beside.then(|| beside::apply(checkpoint, names, &mut content)).transpose().map_err(refuse)?;

@@ -78,8 +78,7 @@ struct Content {
 pub fn propose(survey: &LabelSurvey, known: &Known<'_>) -> Result<Proposal> {
     let no_classes = |reason| Error::failed("propose a data set", reason);
     let items = items(survey).map_err(no_classes)?;
-    let roles = roles(&items, survey).map_err(no_classes)?;
-    let content = content(&items, roles, survey, known.names)?;
+    let content = content(&items, roles(&items, survey).map_err(no_classes)?, survey, known.names)?;
     if content.classes.len() < 2 {
         let reason = "a data set has two or more classes, so there is nothing to tell apart";
         return Err(Error::no_data(format!("the label images hold {}", survey.sentence()), reason));

@@ -63,8 +63,7 @@ impl NamedClass {
 
     /// Whether the name says that its pixels have no label.
     pub fn means_no_label(&self) -> bool {
-        let name = self.name.trim_matches('_').to_lowercase().replace(['_', '-'], " ");
-        NO_LABEL.contains(&name.as_str())
+        NO_LABEL.contains(&self.name.trim_matches('_').to_lowercase().replace(['_', '-'], " ").as_str())
     }
 }
 

@@ -76,8 +76,7 @@ impl CsvLabels {
 pub fn read_label_csv(path: &Path, dataset: &Dataset, folder: Option<&Path>) -> Result<Vec<CsvLabels>> {
     let text = read_text(path)?;
     // Windows programs begin a file with a byte order mark.
-    let text = text.trim_start_matches('\u{feff}');
-    let mut records = records(path, text)?.into_iter();
+    let mut records = records(path, text.trim_start_matches('\u{feff}'))?.into_iter();
     let Some((line, mut header)) = records.next() else {
         return Err(Error::content(path, format!("the table is empty; it needs the columns {WANTED}")));
     };
@@ -289,8 +288,7 @@ mod tests {
         let table = folder.path().join("table.csv");
         fs::write(&table, "file , x,y, class\n#1.png,0,0, 1\n 2.png, 1 ,1,1\n\" 2.png\",2,1,1\n 3.png ,0,0,1\n")
             .unwrap();
-        let dataset = Dataset::find("core").unwrap();
-        let found = read_label_csv(&table, &dataset, None).unwrap();
+        let found = read_label_csv(&table, &Dataset::find("core").unwrap(), None).unwrap();
         let names: Vec<_> = found.iter().map(|labels| labels.image.file_name().unwrap().to_str().unwrap()).collect();
         assert_eq!(names, ["#1.png", " 2.png", "3.png"]);
         assert_eq!(found[1].shapes.len(), 2);

@@ -331,8 +331,7 @@ mod tests {
     #[test]
     fn size_and_memory_are_told_by_the_header() {
         let whole = encoded();
-        let size = Size { width: 64, height: 48 };
-        assert_eq!(size_and_claim(&whole), Some((size, 64 * 48)));
+        assert_eq!(size_and_claim(&whole), Some((Size { width: 64, height: 48 }, 64 * 48)));
         assert_eq!(size_and_claim(&whole[..20]), None);
     }
 

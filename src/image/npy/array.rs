@@ -119,8 +119,7 @@ impl<'a> Array<'a> {
     fn open(path: &'a Path, mut data: impl Read + 'a, length: u64) -> Result<Self> {
         let (header, taken) =
             Header::read(&mut data).map_err(|reason| Error::content(path, format!("not a .npy file: {reason}")))?;
-        let bytes = length.saturating_sub(taken);
-        Ok(Self { path, header, data: Box::new(data), bytes })
+        Ok(Self { path, header, data: Box::new(data), bytes: length.saturating_sub(taken) })
     }
 
     /// An array of two dimensions as one band.

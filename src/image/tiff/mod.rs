@@ -212,15 +212,13 @@ impl<'a> Tiff<'a> {
         let bits = stored.bits;
         let raster = Image { sample_type: stored.sample_type, ..Image::new(self.size(), stored.bands, stored.samples) };
         let Some((position, associated)) = alpha else {
-            let nodata = self.pixels_without_data(&raster)?;
-            return color::to_rgb(self, Image { nodata, ..raster }, bits);
+            return color::to_rgb(self, Image { nodata: self.pixels_without_data(&raster)?, ..raster }, bits);
         };
         // Colours may have become more bands, or fewer; those behind alpha have not.
         let behind = count - 1 - position;
         let (alpha, samples) = raster.samples.split_band(raster.bands, raster.bands - 1 - behind);
         let raster = Image { bands: raster.bands - 1, samples, ..raster };
-        let nodata = self.pixels_without_data(&raster)?;
-        let raster = color::to_rgb(self, Image { nodata, ..raster }, bits)?;
+        let raster = color::to_rgb(self, Image { nodata: self.pixels_without_data(&raster)?, ..raster }, bits)?;
         let samples = color::alpha_like(alpha, &raster.samples, bits);
         let position = raster.bands.saturating_sub(behind);
         Ok(Image { alpha: Some(AlphaBand { samples, associated, position }), ..raster })

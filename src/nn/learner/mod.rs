@@ -191,8 +191,7 @@ impl Learner {
             sum.add(self.network(), gradients);
             losses.push(loss);
         }
-        let gradients = sum.mean(self.network());
-        self.apply(gradients, learning_rate, number);
+        self.apply(sum.mean(self.network()), learning_rate, number);
         Losses::new(losses)
     }
 

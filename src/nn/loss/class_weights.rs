@@ -154,8 +154,7 @@ mod tests {
         let weights = median_frequency(&[50, 10, 80], &[100, 100, 200]);
         assert_eq!(weights, [0.8, 4.0, 1.0]);
         // Frequencies 3/4 and 1/4: the median is 1/2.
-        let weights = median_frequency(&[75, 0, 25], &[100, 0, 100]);
-        assert_eq!(weights, [0.5 / 0.75, 0.0, 2.0]);
+        assert_eq!(median_frequency(&[75, 0, 25], &[100, 0, 100]), [0.5 / 0.75, 0.0, 2.0]);
         assert_eq!(median_frequency(&[0, 0], &[0, 0]), [0.0, 0.0]);
         assert_eq!(ClassWeights::Auto.resolve(&[5, 5], &[10, 10]).unwrap(), Some(vec![1.0, 1.0]));
     }

@@ -125,7 +125,6 @@ impl Rows {
         let width = self.shape[3];
         let terms = (errors.clamp_min(0.0) * slopes.clone()).reshape([rows, length / width, width]);
         let value = terms.sum_dim(2).sum_dim(1).sum_dim(0).reshape([1]);
-        let slopes = Tensor::zeros([rows, length], &device).scatter(1, order, slopes, IndexingUpdateOp::Add);
-        (value, slopes)
+        (value, Tensor::zeros([rows, length], &device).scatter(1, order, slopes, IndexingUpdateOp::Add))
     }
 }

@@ -115,8 +115,7 @@ pub struct AttentionUnet {
 impl AttentionUnet {
     /// Logits `[batch, outputs, height, width]`; height and width must be multiples of [`Self::multiple`].
     pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        let joined = self.joined(self.levels(input));
-        self.head(3, joined[3].clone())
+        self.head(3, self.joined(self.levels(input))[3].clone())
     }
 
     /// The levels of the encoder.

@@ -195,13 +195,11 @@ impl<F: FnMut(&str) -> bool> ModuleMapper for Freezer<F> {
     follow_path!();
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let learns = !(self.frozen)(&self.path.name());
-        param.set_require_grad(learns)
+        param.set_require_grad(!(self.frozen)(&self.path.name()))
     }
 
     fn map_flag(&mut self, flag: Param<Flag>) -> Param<Flag> {
-        let learns = !(self.frozen)(&self.path.name());
-        flag.with_value(learns)
+        flag.with_value(!(self.frozen)(&self.path.name()))
     }
 }
 

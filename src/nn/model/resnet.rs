@@ -398,8 +398,7 @@ impl Block {
         };
         let units = kind.kernels.iter().enumerate().map(unit).collect();
         let changed = stride != 1 || inputs != outputs;
-        let downsample = changed.then(|| init.unit([inputs, outputs], 1, stride, 1, how));
-        Self { units, downsample }
+        Self { units, downsample: changed.then(|| init.unit([inputs, outputs], 1, stride, 1, how)) }
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {

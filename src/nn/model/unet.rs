@@ -198,8 +198,7 @@ impl Unet {
     /// Logits `[batch, outputs, height, width]`; height and width must be multiples of [`Self::multiple`]. In training,
     /// `draw` decides on dropout.
     pub fn forward(&self, input: Tensor<4>, draw: Option<u64>) -> Tensor<4> {
-        let levels = (0..self.segments()).fold(vec![input], |state, i| self.segment(i, state, draw));
-        self.finish(levels, draw)
+        self.finish((0..self.segments()).fold(vec![input], |state, i| self.segment(i, state, draw)), draw)
     }
 
     /// All blocks but the last.

@@ -147,8 +147,7 @@ pub(super) fn softmax_cross_entropy<B: Backend>(
     let sum = B::float_sum(B::float_mul(picked, weights.clone()));
     let loss = B::float_neg(B::float_div(sum, total_weight.clone()));
     // The gradient but for the loss's own and the total weight: weight (softmax - one-hot).
-    let probabilities = B::float_exp(log_probabilities);
-    let kept = B::float_mul(probabilities, weights.clone());
+    let kept = B::float_mul(B::float_exp(log_probabilities), weights.clone());
     let kept = B::float_scatter(1, kept, classes, B::float_neg(weights), IndexingUpdateOp::Add);
     CrossEntropy { loss, kept, total_weight }
 }

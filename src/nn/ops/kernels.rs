@@ -30,8 +30,7 @@ pub(super) trait Kernels: Backend {
         shortcut: Option<FloatTensor<Self>>,
         settings: ConvSettings,
     ) -> FloatTensor<Self> {
-        let out = Self::convolution(x, weight, bias, settings);
-        Self::rectify(shortcut.into_iter().fold(out, Self::float_add))
+        Self::rectify(shortcut.into_iter().fold(Self::convolution(x, weight, bias, settings), Self::float_add))
     }
 
     /// Gradients for input, weight and bias.

@@ -47,8 +47,7 @@ impl Forest {
         self.groups(features, &mut sums, Wanted::Probabilities, <[f32]>::copy_from_slice)?;
         // Of the sums: two that differ may give one quotient.
         let classes = sums.chunks_exact(self.classes).map(|sums| greatest(sums) as u16).collect();
-        let trees = self.trees.len() as f32;
-        sums.iter_mut().for_each(|sum| *sum /= trees);
+        sums.iter_mut().for_each(|sum| *sum /= self.trees.len() as f32);
         Ok((classes, sums))
     }
 

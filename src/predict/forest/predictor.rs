@@ -266,8 +266,7 @@ impl ForestWork<'_> {
 impl Work for ForestWork<'_> {
     fn one(&self, name: &Path, image: Image) -> Result<Prediction> {
         self.windows(name, image.size)?;
-        let image = prepared(name, image, &self.predictor.dataset)?;
-        Ok(self.decide(name, &image, &mut || Ok(()))?.finish())
+        Ok(self.decide(name, &prepared(name, image, &self.predictor.dataset)?, &mut || Ok(()))?.finish())
     }
 
     fn each(&self, inputs: &[PathBuf], shown: bool, sink: &dyn Sink, handle: &mut Handle<'_>) -> Result<usize> {

@@ -378,8 +378,7 @@ mod tests {
             enlargement: Resampling::default(),
             share: 1.0,
         }];
-        let wanted = Wanted { highest: true, all: true };
-        let decision = decide(&parts, size, 0..1, wanted);
+        let decision = decide(&parts, size, 0..1, Wanted { highest: true, all: true });
         assert_eq!(decision.classes, [0, 0, 1]);
         let sigmoid = |x: f32| 1.0 / (1.0 + (-x).exp());
         let expected = [sigmoid(2.0), 0.5, sigmoid(3.0), sigmoid(-2.0), 0.5, sigmoid(3.0)];

@@ -55,8 +55,7 @@ pub fn concat_files(triples: &[Triple], dataset: &Dataset, options: &Options, si
     let draw = |triple: &Triple| -> Result<Summary> {
         let image = load(triple, dataset, &options.style).and_then(|shown| {
             let image = compose(shown, &classes, &options.style);
-            let image = image.map_err(|reason| Error::content(triple.name(), reason))?;
-            encode_figure(&image, options.format)
+            encode_figure(&image.map_err(|reason| Error::content(triple.name(), reason))?, options.format)
         });
         let summary = match image {
             Ok(file) => {
@@ -81,8 +80,7 @@ pub fn concat_files(triples: &[Triple], dataset: &Dataset, options: &Options, si
 /// Refuses to draw over a file that is drawn, or that belongs to it.
 fn refuse_inputs(triples: &[Triple], output: &dyn Fn(&Triple) -> PathBuf) -> Result<()> {
     let files = triples.iter().flat_map(|triple| {
-        let labels = triple.label.iter().flat_map(Labels::files);
-        [&triple.image].into_iter().chain(&triple.prediction).chain(labels)
+        [&triple.image].into_iter().chain(&triple.prediction).chain(triple.label.iter().flat_map(Labels::files))
     });
     let inputs = ReadFiles::new(files);
     triples.iter().try_for_each(|triple| inputs.refuse(&output(triple), "output"))

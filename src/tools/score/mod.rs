@@ -154,15 +154,20 @@ impl<'a> Scorer<'a> {
         let table = settings.dataset.value_table();
         let let_through = settings.dataset.other_values != OtherValues::Error;
         let listed = let_through.then(|| settings.dataset.listed_values());
-        let codes = Arc::new(Codes::new(classes, |value| table[usize::from(value)]));
-        Ok(Self::empty(settings, codes, listed))
+        Ok(Self::empty(settings, Arc::new(Codes::new(classes, |value| table[usize::from(value)])), listed))
     }
 
     fn empty(settings: &'a Settings, codes: Arc<Codes>, listed: Option<BTreeSet<u16>>) -> Self {
         let classes = settings.dataset.class_count();
         let (image, tally) = (ConfusionMatrix::new(classes), Tally::new(classes, settings.boundary));
-        let unexpected = Unexpected { listed, ..Unexpected::default() };
-        Self { settings, codes, image, last: Vec::new(), tally, unexpected }
+        Self {
+            settings,
+            codes,
+            image,
+            last: Vec::new(),
+            tally,
+            unexpected: Unexpected { listed, ..Unexpected::default() },
+        }
     }
 
     /// Another one for the same settings, which has counted nothing yet.

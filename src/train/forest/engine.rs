@@ -206,8 +206,7 @@ fn validate(predictor: &ForestPredictor, plan: &Plan, session: &Session<'_>) -> 
             return Ok(None);
         }
         let Loaded { image, labels, .. } = validation.load(&plan.dataset)?;
-        let found = work.one(&validation.image, image)?;
-        matrix.add(&labels.classes, &found.labels.classes);
+        matrix.add(&labels.classes, &work.one(&validation.image, image)?.labels.classes);
         session.sink.event(Event::Advanced { done: done + 1, loss: None });
     }
     session.sink.event(Event::Finished);
@@ -373,9 +372,10 @@ fn importances(
         let (own, after) = rest.split_at(part.channels);
         rest = after;
         by_tap.push(Importance { name: part.to_string(), channels: part.channels, importance: own.iter().sum() });
-        single.extend(own.iter().enumerate().map(|(channel, importance)| {
-            let name = format!("{part} channel {channel}");
-            Importance { name, channels: 1, importance: *importance }
+        single.extend(own.iter().enumerate().map(|(channel, importance)| Importance {
+            name: format!("{part} channel {channel}"),
+            channels: 1,
+            importance: *importance,
         }));
     }
     single.sort_by(|a, b| b.importance.total_cmp(&a.importance));

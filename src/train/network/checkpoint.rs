@@ -163,8 +163,7 @@ impl Saved {
     /// Gives the optimiser and the average, if there is one, their saved states.
     pub(super) fn restore(&self, learner: &mut Learner) -> Result<()> {
         if let Some(average) = learner.average() {
-            let average = weights::load(average.clone(), &self.folder.join(AVERAGE))?;
-            learner.set_average(average);
+            learner.set_average(weights::load(average.clone(), &self.folder.join(AVERAGE))?);
         }
         let path = self.folder.join(OPTIMIZER);
         learner

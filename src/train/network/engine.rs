@@ -368,8 +368,7 @@ impl<'a> Trainer<'a> {
 
     fn save(&mut self, position: &Position, record: &Record<'_>, best: Option<&Network>) -> Result<()> {
         self.check_weights(position)?;
-        let state = State { learner: &self.learner, position, rows: record.rows(), best };
-        checkpoint::save(&self.run, &state)?;
+        checkpoint::save(&self.run, &State { learner: &self.learner, position, rows: record.rows(), best })?;
         self.last_save = Instant::now();
         Ok(())
     }

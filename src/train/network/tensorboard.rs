@@ -215,8 +215,7 @@ impl<'a> Board<'a> {
 
     fn write(&mut self, write: impl FnOnce(&mut EventFile) -> Result<()>) {
         if let Some(mut file) = self.file.take() {
-            let written = write(&mut file).map(|()| file);
-            self.file = self.noted(written);
+            self.file = self.noted(write(&mut file).map(|()| file));
         }
     }
 

@@ -122,7 +122,6 @@ impl Pickle {
 
     /// What a dictionary has under a text.
     pub(super) fn get(&self, id: Id, key: &str) -> Option<Id> {
-        let found = self.entries(id)?.iter().rev().find(|(name, _)| self.text(*name) == Some(key));
-        found.map(|(_, value)| *value)
+        self.entries(id)?.iter().rev().find(|(name, _)| self.text(*name) == Some(key)).map(|(_, value)| *value)
     }
 }

@@ -85,8 +85,7 @@ impl<R: BufRead> Machine<'_, R> {
     }
 
     fn since_mark(&mut self) -> Result<Vec<Id>, String> {
-        let mark = self.marks.pop().ok_or("the pickle ends a group that was not begun")?;
-        Ok(self.stack.split_off(mark))
+        Ok(self.stack.split_off(self.marks.pop().ok_or("the pickle ends a group that was not begun")?))
     }
 
     fn last(&mut self, count: usize) -> Result<Vec<Id>, String> {

@@ -163,8 +163,7 @@ impl Decoder {
 
 /// The features of the last stage, and of the one before it for a second head in training.
 fn last_two(mut features: Features, training: bool) -> (Tensor<4>, Option<Tensor<4>>) {
-    let last = features.stages.pop().unwrap_or(features.stem);
-    (last, features.stages.pop().filter(|_| training))
+    (features.stages.pop().unwrap_or(features.stem), features.stages.pop().filter(|_| training))
 }
 
 /// Entry of a convolution and of the batch norm after it in a `Sequential` that begins with `first`.
