@@ -10,12 +10,13 @@
 //! leaves without a label, the others say; where none says anything, there is no label. Without any mask, all is
 //! background.
 
-use std::fs;
+use std::fs::DirEntry;
 use std::path::{Path, PathBuf};
 
 use super::folder::{find_images, images_of, name};
 use super::pair::{Labels, Pair};
 use crate::base::event::Sink;
+use crate::base::files::entries;
 use crate::base::{Error, Result};
 
 /// Files that systems leave in folders, beside those whose names begin with a dot.
@@ -57,7 +58,7 @@ pub fn find_images_or_ids(folder: &Path, sink: &dyn Sink) -> Result<Vec<PathBuf>
 
 /// The folders in a folder but hidden ones, in the order of their names.
 fn id_folders(root: &Path) -> Result<Vec<PathBuf>> {
-    Ok(entries(root)?.into_iter().filter(|path| path.is_dir()).collect())
+    Ok(paths_in(root)?.into_iter().filter(|path| path.is_dir()).collect())
 }
 
 fn pair_of(id: &Path) -> Result<Pair> {
@@ -83,19 +84,16 @@ fn pair_of(id: &Path) -> Result<Pair> {
         return Err(Error::content(id, reason));
     }
     // Whatever lies there is meant as a mask: one that cannot be read must not pass for background.
-    let masks = entries(&masks)?.into_iter().filter(|path| !path.is_dir()).collect();
+    let masks = paths_in(&masks)?.into_iter().filter(|path| !path.is_dir()).collect();
     Ok(Pair { image, label: Labels::Masks(masks) })
 }
 
-fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).map_err(|e| Error::read(folder, e))? {
-        let path = entry.map_err(|e| Error::read(folder, e))?.path();
-        let name = name(&path).to_lowercase();
-        if !name.starts_with('.') && !LEFT_BY_SYSTEMS.contains(&name.as_str()) {
-            found.push(path);
-        }
-    }
+fn paths_in(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found: Vec<PathBuf> = entries(folder)?.iter().map(DirEntry::path).collect();
+    found.retain(|path| {
+        let name = name(path).to_lowercase();
+        !name.starts_with('.') && !LEFT_BY_SYSTEMS.contains(&name.as_str())
+    });
     found.sort();
     Ok(found)
 }

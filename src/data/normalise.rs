@@ -168,9 +168,7 @@ impl Statistics {
     pub fn merge(&mut self, other: &Self) {
         self.count += other.count;
         self.sum.iter_mut().zip(&other.sum).for_each(|(mine, theirs)| *mine += theirs);
-        for (mine, theirs) in self.squares.iter_mut().zip(&other.squares) {
-            *mine += theirs;
-        }
+        self.squares.iter_mut().zip(&other.squares).for_each(|(mine, theirs)| *mine += theirs);
     }
 
     /// Mean and population standard deviation of each band; 0 and 1 if no pixel was valid.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rayon::prelude::*;
 
 use super::dataset::Dataset;
-use super::label_maps::{background, merge};
+use super::label_maps::{background, check_size, merge};
 use super::normalise::{Normalisation, Statistics};
 use super::pair::Pair;
 use super::prepare::{check_normalisation, load_raster, range};
@@ -112,13 +112,9 @@ fn refuse_faults(reports: &[PairReport], pairs: &[&Pair], dataset: &Dataset) -> 
     }
     // Those that hold the undefined values first: not all of many are read again.
     let (undefined, others): (Vec<usize>, Vec<usize>) = (0..pairs.len()).partition(|&i| reports[i].undefined_labels);
-    let advice = if undefined.is_empty() {
-        None
-    } else {
-        let ordered: Vec<&Pair> = undefined.into_iter().chain(others).map(|i| pairs[i]).collect();
-        suggestion(&ordered, dataset)
-    };
-    Err(Error::faults(faults, advice))
+    let any = !undefined.is_empty();
+    let ordered: Vec<&Pair> = undefined.into_iter().chain(others).map(|i| pairs[i]).collect();
+    Err(Error::faults(faults, if any { suggestion(&ordered, dataset) } else { None }))
 }
 
 impl Survey {
@@ -207,11 +203,8 @@ impl PairReport {
         merged: &mut Option<LabelMap>,
     ) {
         let label_size = labels.size();
-        if let Some(size) = self.size.filter(|s| *s != label_size) {
-            let (first, second) = (image.to_path_buf(), label.to_path_buf());
-            let mismatch = Error::SizeMismatch { first, first_size: size, second, second_size: label_size };
-            self.faults.push(mismatch.to_string());
-        }
+        let mismatch = self.size.and_then(|size| check_size((image, size), (label, label_size)).err());
+        self.faults.extend(mismatch.map(|mismatch| mismatch.to_string()));
         let (faults, values) = dataset.label_faults(labels, MAX_VALUES);
         let shown = label.display();
         self.undefined_labels |= values > 0;
@@ -230,8 +223,7 @@ impl PairReport {
             let more = values - faults.len();
             self.faults.push(format!("{shown}: {more} more undefined values; are images and labels exchanged?"));
         }
-        let fits = self.size == Some(label_size);
-        if let (true, Ok(map)) = (fits, dataset.class_map(label, labels)) {
+        if let (true, Ok(map)) = (self.size == Some(label_size), dataset.class_map(label, labels)) {
             merge(merged, map);
         }
     }

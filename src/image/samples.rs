@@ -67,14 +67,10 @@ impl Samples {
 
     /// The samples that lie in one of `bands` bands, and the others.
     pub(super) fn split_band(self, bands: usize, band: usize) -> (Self, Self) {
-        fn split<T: Copy>(v: &[T], bands: usize, band: usize, kind: fn(Vec<T>) -> Samples) -> (Samples, Samples) {
-            let (one, rest) = split_band(v, bands, band);
-            (kind(one), kind(rest))
-        }
         match self {
-            Self::U8(v) => split(&v, bands, band, Self::U8),
-            Self::U16(v) => split(&v, bands, band, Self::U16),
-            Self::F32(v) => split(&v, bands, band, Self::F32),
+            Self::U8(v) => split_band(&v, bands, band, Self::U8),
+            Self::U16(v) => split_band(&v, bands, band, Self::U16),
+            Self::F32(v) => split_band(&v, bands, band, Self::F32),
         }
     }
 
@@ -94,10 +90,10 @@ impl Samples {
     }
 }
 
-/// The samples that lie in one of `bands` bands, and the others.
-pub(super) fn split_band<T: Copy>(samples: &[T], bands: usize, band: usize) -> (Vec<T>, Vec<T>) {
+/// The samples that lie in one of `bands` bands, and the others, each as `kind` makes them.
+pub(super) fn split_band<T: Copy, K>(samples: &[T], bands: usize, band: usize, kind: fn(Vec<T>) -> K) -> (K, K) {
     let rest = samples.iter().enumerate().filter(|(i, _)| i % bands != band).map(|(_, sample)| *sample);
-    (samples.iter().skip(band).step_by(bands).copied().collect(), rest.collect())
+    (kind(samples.iter().skip(band).step_by(bands).copied().collect()), kind(rest.collect()))
 }
 
 /// The type of a file's samples.

@@ -138,11 +138,8 @@ impl Record {
     pub fn maker_of(&self, file: &str) -> Option<&Maker> {
         // The stem of the image is that of the file, or the beginning of it: x_prob.npy is of x.
         let stems = file.match_indices(['.', '_']).map(|(end, _)| &file[..end]);
-        let entries = stems.filter_map(|stem| self.results.get(stem));
-        entries
-            .into_iter()
-            .find(|entry| entry.files.iter().any(|name| name == file))
-            .map(|entry| &self.makers[entry.maker])
+        let mut entries = stems.filter_map(|stem| self.results.get(stem));
+        entries.find(|entry| entry.files.iter().any(|name| name == file)).map(|entry| &self.makers[entry.maker])
     }
 
     /// Images that were to be predicted and have no label values.

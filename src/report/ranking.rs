@@ -1,10 +1,9 @@
 //! The validation images that went best and worst, to look at.
 
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::base::files::{create_folder, write_bytes_unsynced};
+use crate::base::files::{create_folder, remove_folder, write_bytes_unsynced};
 use crate::base::label_map::{IGNORE, LabelMap};
 use crate::base::{Error, Result};
 use crate::data::{Pair, check_size, displayed};
@@ -95,9 +94,7 @@ pub(crate) fn image_iou(labels: &LabelMap, prediction: &LabelMap, classes: usize
 /// Draws the best and the worst side by side with their labels as `best_1_<stem>.png`, `worst_1_<stem>.png` and so on;
 /// the folder is made anew.
 pub fn write_images(folder: &Path, ranking: &ImageRanking, pairs: &[Pair], classes: &Classes) -> Result<()> {
-    if folder.exists() {
-        fs::remove_dir_all(folder).map_err(|e| Error::write(folder, e))?;
-    }
+    remove_folder(folder)?;
     create_folder(folder)?;
     let (best, worst) = ranking.extremes();
     for (end, images) in [("best", best), ("worst", worst)] {
@@ -131,6 +128,8 @@ fn draw(image: &RankedImage, pair: &Pair, classes: &Classes) -> Result<Vec<u8>> 
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::base::Size;
     use crate::data::synthetic::write_set;

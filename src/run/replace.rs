@@ -4,13 +4,14 @@
 //! whoever opens it. Its files are put in their places under two names at a time, and when all are, the folder goes,
 //! its `config.json` first.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use super::{CONFIG, write_json};
-use crate::base::files::{create_folder, is_temporary, is_there, link_file, remove_file, remove_folder, sync_folder};
+use crate::base::files::{
+    create_folder, entries, is_temporary, is_there, link_file, remove_file, remove_folder, sync_folder,
+};
 use crate::base::{Error, Result};
 
 /// Holds a new run until all of it is in its place.
@@ -67,8 +68,7 @@ fn discard(next: &Path) -> Result<()> {
 
 fn put_in_place(from: &Path, to: &Path) -> Result<()> {
     let failed = |cause| Error::read(from, cause);
-    for entry in fs::read_dir(from).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
+    for entry in entries(from)? {
         let target = to.join(entry.file_name());
         if entry.file_type().map_err(failed)?.is_dir() {
             create_folder(&target)?;

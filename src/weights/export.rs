@@ -222,16 +222,11 @@ fn activation_note(names: Names, activation: Activation, outputs: usize) -> Opti
 
 /// How smp's Unet has to be told of its enlargement.
 fn enlargement_note(network: &NetworkConfig) -> Option<String> {
-    let mode = match network {
-        NetworkConfig::EncoderDecoder(EncoderDecoderConfig { decoder: DecoderConfig::Unet(config), .. }) => {
-            match config.interpolation {
-                Interpolation::Nearest => return None,
-                Interpolation::Bilinear => "bilinear",
-                Interpolation::Bicubic => "bicubic",
-            }
-        }
-        _ => return None,
+    let NetworkConfig::EncoderDecoder(EncoderDecoderConfig { decoder: DecoderConfig::Unet(config), .. }) = network
+    else {
+        return None;
     };
+    let mode = Some(config.interpolation).filter(|mode| *mode != Interpolation::Nearest)?;
     Some(format!("the decoder enlarges otherwise than by default: give smp.Unet decoder_interpolation='{mode}'"))
 }
 

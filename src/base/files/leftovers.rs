@@ -95,10 +95,8 @@ mod tests {
         let elsewhere = ProcessId { machine: own.machine ^ 1, ..own };
         let name = |maker: ProcessId| format!("{PREFIX}{maker}-AbCdEf.tmp");
         let names = [name(own), name(dead), name(elsewhere), format!("{PREFIX}AbCdEf.tmp"), "image.tmp".into()];
-        let left = || {
-            let present = |name: &&String| folder.path().join(name).exists();
-            names.iter().filter(present).cloned().collect::<Vec<_>>()
-        };
+        let left =
+            || names.iter().filter(|name: &&String| folder.path().join(name).exists()).cloned().collect::<Vec<_>>();
         for name in &names {
             fs::write(folder.path().join(name), "half").unwrap();
         }

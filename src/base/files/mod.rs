@@ -4,7 +4,7 @@ mod leftovers;
 mod process;
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::{self, DirEntry, File};
 use std::io::{BufWriter, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -195,6 +195,11 @@ pub(crate) fn remove_folder(path: &Path) -> Result<()> {
 
 fn gone(path: &Path, removed: std::io::Result<()>) -> Result<()> {
     removed.or_else(|e| if e.kind() == ErrorKind::NotFound { Ok(()) } else { Err(Error::write(path, e)) })
+}
+
+/// What is in a folder.
+pub(crate) fn entries(folder: &Path) -> Result<Vec<DirEntry>> {
+    fs::read_dir(folder).and_then(Iterator::collect).map_err(|e| Error::read(folder, e))
 }
 
 /// Whether something is there; unlike [`Path::exists`], it does not say no when the disk cannot be read.

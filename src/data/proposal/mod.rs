@@ -98,8 +98,7 @@ fn content(items: &[Item], mut roles: Vec<Role>, survey: &LabelSurvey, names: Op
     let mut content = Content::default();
     let by_value = items.iter().all(|item| item.number.is_some());
     if let Some(names) = names {
-        let faulty = |reason| Error::content(&names.path, reason);
-        content.take_names(names, items, &roles, by_value).map_err(faulty)?;
+        content.take_names(names, items, &roles, by_value).map_err(|reason| Error::content(&names.path, reason))?;
         content.overrule(items, &mut roles, names);
     }
     let named = names.is_some();

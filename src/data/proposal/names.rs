@@ -162,8 +162,7 @@ fn table(text: &str) -> Option<Vec<NamedClass>> {
     let channels = [column(&["r", "red"]), column(&["g", "green"]), column(&["b", "blue"])];
     let color = column(&["color", "colour", "rgb", "color rgb"]);
     let class = |row: csv::StringRecord| -> Option<NamedClass> {
-        let channel = |place: Option<usize>| row.get(place?)?.parse::<u8>().ok();
-        let [red, green, blue] = channels.map(channel);
+        let [red, green, blue] = channels.map(|place: Option<usize>| row.get(place?)?.parse::<u8>().ok());
         let separate = red.zip(green).zip(blue).map(|((r, g), b)| [r, g, b]);
         let color = separate.or_else(|| parse_color(row.get(color?)?));
         let value = value.map(|place| row.get(place).and_then(|text| text.parse::<i64>().ok()));
@@ -180,8 +179,7 @@ fn table(text: &str) -> Option<Vec<NamedClass>> {
 fn lines(text: &str) -> Option<Vec<NamedClass>> {
     let lines: Vec<&str> =
         text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
-    let names_a_file = |line: &&str| FILES.iter().any(|ending| line.to_lowercase().ends_with(ending));
-    if lines.iter().any(names_a_file) {
+    if lines.iter().any(|line: &&str| FILES.iter().any(|ending| line.to_lowercase().ends_with(ending))) {
         return None;
     }
     let forms: [fn(&str) -> Option<NamedClass>; 5] = [cvat, color_first, color_last, value_first, value_last];

@@ -451,9 +451,8 @@ mod tests {
 
     #[test]
     fn a_name_that_two_classes_share_is_refused() {
-        let ade = Dataset::find("ade20k").unwrap();
         let (_folder, path) = table("file,x,y,class\na.png,0,0,Screen\n");
         let words = "line 2: class 'Screen' is the name of several classes; give its label value";
-        assert_refused!(read_label_csv(&path, &ade, None), words);
+        assert_refused!(read_label_csv(&path, &Dataset::find("ade20k").unwrap(), None), words);
     }
 }

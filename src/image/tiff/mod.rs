@@ -148,13 +148,8 @@ impl<'a> Tiff<'a> {
             true if !unsigned || masked || self.nodata().is_some() => NUMBER_AND_CLASS,
             _ if unsigned => 2 * stored,
             // float32, twice where alpha is taken out.
-            _ => {
-                if split {
-                    8
-                } else {
-                    4
-                }
-            }
+            _ if split => 8,
+            _ => 4,
         };
         let (width, height) = (u64::from(page.width()), u64::from(page.height()));
         let (wide, high) = match (page.tile_width(), page.tile_height()) {
@@ -324,14 +319,16 @@ impl<'a> Tiff<'a> {
 
     fn labels(&self) -> Result<LabelImage> {
         let Bands { count, alpha } = self.bands()?;
-        if JPEG.contains(&self.page.compression()) {
-            let reason = "labels in a TIFF with JPEG compression are not the ones that were saved: it changes values at edges; save \
-                 the label image again without it, as with gdal_translate -co COMPRESS=DEFLATE";
-            return Err(Error::content(self.path, reason));
-        }
-        if self.page.compression() == WEBP && self.first_block()?.is_some_and(|block| is_lossy_webp(&block)) {
-            let reason = "labels in a TIFF with lossy WebP compression are not the ones that were saved: it changes values at edges; \
-                 save the label image again without it, as with gdal_translate -co COMPRESS=DEFLATE";
+        let lossy = match self.page.compression() {
+            codec if JPEG.contains(&codec) => Some("JPEG"),
+            WEBP if self.first_block()?.is_some_and(|block| is_lossy_webp(&block)) => Some("lossy WebP"),
+            _ => None,
+        };
+        if let Some(codec) = lossy {
+            let reason = format!(
+                "labels in a TIFF with {codec} compression are not the ones that were saved: it changes values at edges; save \
+                 the label image again without it, as with gdal_translate -co COMPRESS=DEFLATE"
+            );
             return Err(Error::content(self.path, reason));
         }
         let _held = self.reserve(true)?;

@@ -106,8 +106,7 @@ impl Pixels {
 
     /// Where there is a label; `None` if every pixel has one.
     fn labelled(&self) -> Option<Tensor<4, Bool>> {
-        let labelled = || self.labelled.get_or_init(|| self.labels.clone().greater_equal_elem(0)).clone();
-        (!self.complete).then(labelled)
+        (!self.complete).then(|| self.labelled.get_or_init(|| self.labels.clone().greater_equal_elem(0)).clone())
     }
 
     /// `x` `[batch, any, height, width]` with `value` where there is no label.

@@ -330,7 +330,9 @@ impl ResNet {
                 .map(|input| self.stem.iter().fold(input, |x, unit| unit.forward_relu(x)))
                 .collect();
         }
-        let (stage, block) = self.place_of(i - 1);
+        let mut places =
+            self.stages.iter().enumerate().flat_map(|(stage, blocks)| (0..blocks.len()).map(move |i| (stage, i)));
+        let (stage, block) = places.nth(i - 1).expect("the encoder has a block of that number");
         let x = match (stage, block) {
             (0, 0) => {
                 let pooling = PoolSettings { stride: [2; 2], padding: [1; 2], ..PoolSettings::square(3) };
@@ -341,17 +343,6 @@ impl ResNet {
         };
         state.push(self.stages[stage][block].forward(x));
         state
-    }
-
-    /// Stage and place in it of the block of that number.
-    fn place_of(&self, mut block: usize) -> (usize, usize) {
-        for (stage, blocks) in self.stages.iter().enumerate() {
-            if block < blocks.len() {
-                return (stage, block);
-            }
-            block -= blocks.len();
-        }
-        unreachable!("the encoder has no block of that number")
     }
 
     /// What is there after the last segment.

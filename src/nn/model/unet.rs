@@ -142,9 +142,8 @@ impl UnetConfig {
         let [bands, outputs] = self.checked(form)?;
         let plan = form.plan();
         let how = self.initialisation.unwrap_or(plan.initialisation);
-        let enlargement = self.enlargement.unwrap_or(plan.enlargement);
         let rates = self.dropout.as_deref().unwrap_or(plan.dropout);
-        let transposed = enlargement == Enlargement::Transposed;
+        let transposed = self.enlargement.unwrap_or(plan.enlargement) == Enlargement::Transposed;
         // milesial halves the deepest level, and what every level but the first passes on, if nothing else does.
         let halved = form == Form::Milesial && !transposed;
         let width = |level: usize| self.width << level;

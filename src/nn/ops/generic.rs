@@ -167,7 +167,6 @@ pub(super) fn float_dtype<B: Backend>(tensor: &FloatTensor<B>) -> FloatDType {
     tensor.dtype().into()
 }
 
-/// On flex, these forms and the native ones are independent computations of the same.
 /// [`sgd`] on any backend.
 pub(super) fn sgd<B: Backend>(
     parameter: FloatTensor<B>,

@@ -141,8 +141,7 @@ impl Settings {
             ClassWeights::Balanced => {
                 let present = counts.iter().filter(|&&count| count > 0).count();
                 let samples: usize = counts.iter().sum();
-                let weight = |&count: &usize| samples as f64 / (present * count.max(1)) as f64;
-                Ok(counts.iter().map(weight).collect())
+                Ok(counts.iter().map(|&count: &usize| samples as f64 / (present * count.max(1)) as f64).collect())
             }
             ClassWeights::Numbers(weights) => self.check_classes(counts.len()).map(|()| weights.clone()),
         }

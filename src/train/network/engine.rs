@@ -2,8 +2,7 @@
 
 use super::checkpoint::{self, State};
 use super::course::{Course, Position, Verdict};
-use super::evaluate::ahead;
-use super::evaluate::{Examination, Findings, input_tensor, target};
+use super::evaluate::{Examination, Findings, ahead, input_tensor, target};
 use super::oom;
 use super::pace::Pace;
 use super::record::Record;

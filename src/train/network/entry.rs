@@ -72,11 +72,6 @@ pub(in crate::train) fn start(plan: Plan, folder: &Path, session: &Session<'_>) 
     Trainer::new(run, samples, device, learner, (session, cache))?.run(Position::default(), None)
 }
 
-/// Continues a run from its last save.
-pub fn resume(folder: &Path, session: &Session<'_>) -> Result<Outcome> {
-    resume_for(folder, &[], session)
-}
-
 /// Continues a run from its last save, for other numbers of epochs if there are any, one a phase.
 ///
 /// # Errors

@@ -104,8 +104,8 @@ fn prepared(
     }
     if let Normalisation::PerDataset { valid } = dataset.normalisation {
         let (mean, std) = everything.statistics.mean_and_std();
-        sink.event(Event::Note(format!("normalisation measured: mean {}, std {}", numbers(&mean), numbers(&std))));
         dataset.normalisation = Normalisation::Fixed { mean, std, valid };
+        sink.event(Event::Note(format!("normalisation measured: {}", dataset.normalisation)));
     }
     dataset = dataset.trained_on(everything.samples.clone());
     let (pixels, pixels_where_present) = everything.presence.frequencies(dataset.class_count());
@@ -205,8 +205,4 @@ impl Plan {
 fn absolute(pairs: Vec<Pair>) -> Result<Vec<Pair>> {
     let whole = |path: PathBuf| std::path::absolute(&path).map_err(|e| Error::read(&path, e));
     pairs.into_iter().map(|pair| Ok(Pair { image: whole(pair.image)?, label: pair.label.map(whole)? })).collect()
-}
-
-fn numbers(values: &[f64]) -> String {
-    values.iter().map(|v| format!("{v:.4}")).collect::<Vec<_>>().join(" ")
 }

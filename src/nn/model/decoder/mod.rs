@@ -166,6 +166,11 @@ fn last_two(mut features: Features, training: bool) -> (Tensor<4>, Option<Tensor
     (features.stages.pop().unwrap_or(features.stem), features.stages.pop().filter(|_| training))
 }
 
+/// Channels of features and the levels of a pyramid together.
+fn joined(encoder: &ResNetConfig, bins: &[usize], level: usize) -> usize {
+    encoder.channels(encoder.stages).saturating_add(bins.len().saturating_mul(level))
+}
+
 /// Entry of a convolution and of the batch norm after it in a `Sequential` that begins with `first`.
 fn entry(part: &str, first: usize) -> usize {
     first + usize::from(part == "norm")
