@@ -115,6 +115,11 @@ fn several_arrays(path: &Path, found: &[(usize, String)], names: &[&str]) -> Err
 }
 
 impl<'a> Array<'a> {
+    /// Says that its numbers are of a type that does not do; `expected` says which would.
+    pub(super) fn other_type(&self, expected: &str) -> Error {
+        Error::content(self.path, format!("holds type '{}'; {expected}", self.header.descriptor))
+    }
+
     /// Reads the header of an array that takes `length` bytes in all.
     fn open(path: &'a Path, mut data: impl Read + 'a, length: u64) -> Result<Self> {
         let (header, taken) =

@@ -55,7 +55,7 @@ pub fn read_probability_npy(path: &Path) -> Result<(Size, Vec<f32>)> {
         let probabilities = match array.header.kind() {
             "f4" => probabilities::<f32, 4>(array, &axes),
             "f8" => probabilities::<f64, 8>(array, &axes),
-            _ => Err(other_type(&array, "probabilities are float32 or float64")),
+            _ => Err(array.other_type("probabilities are float32 or float64")),
         };
         Ok((axes.size(), probabilities?))
     })
@@ -83,10 +83,6 @@ fn read_numbers(path: &Path) -> Result<(Size, Vec<f64>)> {
         let axes = array.map_axes()?;
         Ok((axes.size(), by_type!(numbers, array, axes, "a label map holds integers")?))
     })
-}
-
-fn other_type(array: &Array<'_>, expected: &str) -> Error {
-    Error::content(array.path, format!("holds type '{}'; {expected}", array.header.descriptor))
 }
 
 /// The values as labels, row by row.

@@ -30,7 +30,7 @@ macro_rules! by_type {
             "f2" => $function::<half::f16, 2>($array, &$axes),
             "f4" => $function::<f32, 4>($array, &$axes),
             "f8" => $function::<f64, 8>($array, &$axes),
-            _ => Err($crate::image::npy::other_type(&$array, $expected)),
+            _ => Err($array.other_type($expected)),
         }
     };
 }
