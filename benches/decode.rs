@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use divan::counter::ItemsCount;
 use image::{DynamicImage, ImageBuffer, Luma, Rgb};
-use segtool::data::{Dataset, load_image, load_labels};
+use segtool::data::{Dataset, load_labels, load_raster, network_input};
 
 fn main() {
     divan::main();
@@ -37,7 +37,10 @@ fn input(bencher: divan::Bencher<'_, '_>, name: &str) {
     let (_folder, files) = images();
     let (dataset, _, path) = files.iter().find(|(_, file, _)| *file == name).expect("one of the files");
     let dataset = Dataset::find(dataset).expect("a built-in data set");
-    bencher.counter(ItemsCount::new(1usize)).bench(|| load_image(path, &dataset).expect("a readable image"));
+    bencher.counter(ItemsCount::new(1usize)).bench(|| {
+        let raster = load_raster(path, &dataset).expect("a readable image");
+        network_input(path, &raster, &dataset).expect("an image that fits")
+    });
 }
 
 #[divan::bench]

@@ -25,7 +25,7 @@ pub fn train(recipe: &str, dataset: &str, images: PathBuf, labels: PathBuf, run:
         Event::Note(note) => println!("note: {note}"),
         _ => {}
     };
-    // Set it from another thread to stop after the current step; `segtool::train::resume` goes on from there.
+    // Set it from another thread to stop after the current step; `segtool::train::resume_for` goes on from there.
     let stop = AtomicBool::new(false);
     segtool::train(job, run, &Session::new(Device::Auto, &stop, &progress))
 }

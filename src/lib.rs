@@ -60,6 +60,15 @@
 //! In groups, from the engines down to what everything stands on. A module uses only modules of groups further down, and
 //! no files use each other in a circle; a test reads this list and the imports.
 
+/// Checks that something is refused with an error whose text holds all of these words.
+#[cfg(test)]
+macro_rules! assert_refused {
+    ($result:expr, $($words:expr),+) => {{
+        let said = $result.map(drop).unwrap_err().to_string();
+        $(assert!(said.contains($words), "{said}");)+
+    }};
+}
+
 pub mod bench;
 
 pub mod train;

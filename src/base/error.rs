@@ -313,6 +313,13 @@ impl Error {
         Self::Failed { work: work.into(), cause: cause.to_string() }
     }
 
+    /// [`Error::Faults`], of which the first are listed.
+    pub(crate) fn faults(mut faults: Vec<String>, advice: Option<(String, Remedy)>) -> Self {
+        let total = faults.len();
+        faults.truncate(MAX_FAULTS);
+        Self::Faults { faults, total, advice }
+    }
+
     /// [`Error::Device`]; `reason` goes on after the device.
     pub fn device(device: impl fmt::Display, reason: impl fmt::Display) -> Self {
         Self::Device { device: device.to_string(), reason: reason.to_string() }
@@ -344,6 +351,9 @@ impl Error {
         matches!(self, Self::Invalid { .. } | Self::Conflict { .. } | Self::Unknown { .. })
     }
 }
+
+/// Most faults that are listed.
+const MAX_FAULTS: usize = 20;
 
 /// [`Error::Invalid`] unless `holds`.
 pub(crate) fn require(

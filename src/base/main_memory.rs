@@ -179,12 +179,7 @@ mod tests {
     #[test]
     fn the_least_of_nested_groups_counts() {
         let job = "sys/fs/cgroup/system.slice/job.scope";
-        let (max, high, current, stat) = (
-            format!("{job}/memory.max"),
-            format!("{job}/memory.high"),
-            format!("{job}/memory.current"),
-            format!("{job}/memory.stat"),
-        );
+        let [max, high, current, stat] = ["max", "high", "current", "stat"].map(|name| format!("{job}/memory.{name}"));
         let base = [
             ("proc/self/cgroup", "0::/system.slice/job.scope\n"),
             ("proc/self/mountinfo", SECOND),
@@ -249,11 +244,7 @@ mod tests {
         let status = "Name:\tsegtool\nVmSize:\t 1048576 kB\nVmData:\t  524288 kB\n";
         let with = |limits: &str| mebibytes(&[("proc/self/limits", limits), ("proc/self/status", status)]);
         assert_eq!(with(limits), 3072);
-        let data = limits.replace(
-            "unlimited            unlimited            bytes",
-            "1073741824           unlimited            bytes",
-        );
-        assert_eq!(with(&data), 512);
+        assert_eq!(with(&limits.replace("unlimited            unlimited ", "1073741824           unlimited ")), 512);
         assert_eq!(with(&limits.replace("4294967296", "unlimited ")), 8192);
     }
 

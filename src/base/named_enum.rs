@@ -1,6 +1,12 @@
 //! Options that are chosen by name: one table for reading and for writing them. Names in sentences.
 
+use std::borrow::Cow;
+use std::path::Path;
+
+use serde::Serialize;
+
 use super::error::{Error, Result};
+use super::files::read_text;
 
 /// A name as tables have it: in small letters, with hyphens.
 pub fn usual_spelling(name: &str) -> String {
@@ -20,6 +26,32 @@ pub fn by_name<T: Copy + PartialEq>(kind: &'static str, name: &str, table: &[(&'
 /// The name of a value; the first, if it has several.
 pub fn name_of<T: PartialEq>(value: &T, table: &[(&'static str, T)]) -> &'static str {
     table.iter().find(|(_, known)| known == value).map_or("", |(name, _)| name)
+}
+
+/// The name among `known` that serde writes as the `kind` of a value.
+pub(crate) fn kind_of(value: &impl Serialize, known: &[&'static str]) -> &'static str {
+    let written = serde_json::to_value(value).unwrap_or_default();
+    known.iter().find(|name| written["kind"] == **name).copied().unwrap_or_default()
+}
+
+/// The text of a thing of that kind: one that is compiled in, by its name in whatever spelling, or that of a `.toml` file.
+pub(crate) fn find_text(
+    kind: &'static str,
+    name: &str,
+    built_in: &[(&str, &'static str)],
+) -> Result<Cow<'static, str>> {
+    let known = |name: &str| built_in.iter().find(|(known, _)| *known == name).map(|(_, text)| Cow::Borrowed(*text));
+    if let Some(text) = known(name) {
+        return Ok(text);
+    }
+    let path = Path::new(name);
+    if path.extension().is_some_and(|e| e == "toml") || path.is_file() {
+        return read_text(path).map(Cow::Owned);
+    }
+    known(&usual_spelling(name)).ok_or_else(|| {
+        let known = built_in.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+        Error::Unknown { kind, name: name.into(), known, or_file: true }
+    })
 }
 
 /// Lets the values of an enum be read and written by their names.
@@ -72,8 +104,7 @@ mod tests {
         let found = ["mean-iou", "Mean_IoU", " LOSS", "cost"].map(|name| by_name("score", name, &table).unwrap());
         assert_eq!(found, [1, 1, 2, 2]);
         assert_eq!(name_of(&2, &table), "loss");
-        let said = by_name("score", "Dice", &table).unwrap_err().to_string();
-        assert!(said.contains("unknown score 'Dice'; choose mean-iou or loss"), "{said}");
+        assert_refused!(by_name("score", "Dice", &table), "unknown score 'Dice'; choose mean-iou or loss");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use burn::module::Module;
 use burn::tensor::TensorData;
 use serde::Serialize;
 
-use super::{Job, Mode, Options, Training, Work};
+use super::{Job, Mode, Options, Work};
 use crate::base::{Error, Result};
 use crate::nn::device::DeviceChoice;
 use crate::nn::learner::Learner;
@@ -74,7 +74,7 @@ fn compare(expected: &[Parameter], found: &[Parameter]) -> Vec<Difference> {
 fn results(options: &Options, phase: usize) -> Result<Vec<Parameter>> {
     let work = Work::of_phase(options, phase)?;
     let Job::Train(training) = work.job else { unreachable!("a training was asked for") };
-    let Training { learner, part } = *training;
+    let (learner, part) = *training;
     let network = away_from_kinks(learner.network().valid()).train();
     let mut learner = Learner::new(network, learner.settings().clone(), learner.loss().clone())?;
     let named = |name: &str, data| Parameter { name: name.to_owned(), data };
@@ -91,8 +91,7 @@ fn results(options: &Options, phase: usize) -> Result<Vec<Parameter>> {
 
 /// Refuses what is not a finite number: it can be compared with nothing.
 fn check_finite(options: &Options, results: &[Parameter]) -> Result<()> {
-    let odd = |result: &&Parameter| result.data.iter::<f64>().any(|value| !value.is_finite());
-    match results.iter().find(odd) {
+    match results.iter().find(|result: &&Parameter| result.data.iter::<f64>().any(|value| !value.is_finite())) {
         None => Ok(()),
         Some(result) => {
             let Options { recipe, device, precision, .. } = options;

@@ -176,11 +176,15 @@ fn check_memory(options: &Options) -> Result<()> {
 /// Measures; a run begins with two steps that do not count.
 pub fn run(options: &Options) -> Result<Report> {
     check_memory(options)?;
-    let mut work = Work::new(options)?;
+    let mut work = Work::of_phase(options, 0)?;
     for _ in 0..WARM_UP {
         work.step()?;
     }
-    let times = (0..options.steps).map(|_| work.timed()).collect::<Result<Vec<_>>>()?;
+    let mut timed = || {
+        let start = Instant::now();
+        work.step().map(|()| start.elapsed().as_secs_f64())
+    };
+    let times = (0..options.steps).map(|_| timed()).collect::<Result<Vec<_>>>()?;
     let mut sorted = times.clone();
     sorted.sort_by(f64::total_cmp);
     let seconds = sorted[sorted.len() / 2];
@@ -210,20 +214,11 @@ struct Work {
 
 /// A network and what is done with it.
 enum Job {
-    Train(Box<Training>),
+    Train(Box<(Learner, Part)>),
     Infer(Box<InferenceNetwork>, Rule),
 }
 
-struct Training {
-    learner: Learner,
-    part: Part,
-}
-
 impl Work {
-    fn new(options: &Options) -> Result<Self> {
-        Self::of_phase(options, 0)
-    }
-
     /// The work of one of the recipe's phases, counted from 0.
     fn of_phase(options: &Options, phase: usize) -> Result<Self> {
         let Options { batch, size, mode, precision, .. } = *options;
@@ -249,7 +244,7 @@ impl Work {
                 let learner = Learner::new(network.train(), settings, loss)?;
                 let target = Target { labels, complete: true };
                 let part = Part { input: precision.of_input(input.clone()), target, draw: SEED };
-                Job::Train(Box::new(Training { learner, part }))
+                Job::Train(Box::new((learner, part)))
             }
         };
         Ok(Self { job, input: precision.of_input(input), device, optimizer_time: Duration::ZERO })
@@ -259,7 +254,7 @@ impl Work {
     fn step(&mut self) -> Result<()> {
         match &mut self.job {
             Job::Train(training) => {
-                let Training { learner, part } = &mut **training;
+                let (learner, part) = &mut **training;
                 learner.step([part.clone()], RATE, 0);
             }
             Job::Infer(network, rule) => infer(network, *rule, &self.input)?,
@@ -267,16 +262,10 @@ impl Work {
         wait(&self.device)
     }
 
-    fn timed(&mut self) -> Result<f64> {
-        let start = Instant::now();
-        self.step()?;
-        Ok(start.elapsed().as_secs_f64())
-    }
-
     /// A step whose optimiser has a clock of its own.
     fn split_step(&mut self) -> Result<()> {
         let Job::Train(training) = &mut self.job else { return self.step() };
-        let Training { learner, part } = &mut **training;
+        let (learner, part) = &mut **training;
         let (_, gradients) = learner.gradients(part.clone());
         wait(&self.device)?;
         let start = Instant::now();

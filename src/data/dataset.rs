@@ -10,8 +10,7 @@ use super::number::StoredNumber;
 use super::one_or_many;
 use super::trained_samples::TrainedSamples;
 use crate::base::error::plain_types;
-use crate::base::files::read_text;
-use crate::base::named_enum::usual_spelling;
+use crate::base::named_enum::find_text;
 use crate::base::{Error, Result, require};
 use crate::image::{MINUS_ONE, OrientationPolicy, distinct_colors, follow_orientation_policy, orientation_policy};
 use crate::metric::{Convention, LabelValues, OtherValues};
@@ -111,18 +110,7 @@ impl Dataset {
 
     /// A built-in dataset by name, or the one in a `.toml` file.
     pub fn find(name_or_path: &str) -> Result<Self> {
-        let path = Path::new(name_or_path);
-        if let Some(text) = Self::built_in_text(name_or_path) {
-            return Self::parse(text, path);
-        }
-        if path.extension().is_some_and(|e| e == "toml") || path.is_file() {
-            return Self::parse(&read_text(path)?, path);
-        }
-        if let Some(text) = Self::built_in_text(&usual_spelling(name_or_path)) {
-            return Self::parse(text, path);
-        }
-        let known = Self::names().collect::<Vec<_>>().join(", ");
-        Err(Error::Unknown { kind: "data set", name: name_or_path.into(), known, or_file: true })
+        Self::parse(&find_text("data set", name_or_path, BUILT_IN)?, Path::new(name_or_path))
     }
 
     /// `classes` nameless classes with label values 1..=K; any other value means "not labelled". So the original
@@ -339,8 +327,7 @@ mod tests {
         let labels = RawLabels::Values(Size { width: 8, height: 1 }, (0..8).collect());
         assert_eq!(merged.class_map(Path::new("x"), &labels).unwrap().classes, [0, 1, 1, 1, 1, 1, 1, 1]);
         merged.validate().unwrap();
-        let seeps = Dataset::find("seeps").unwrap();
-        let labels = RawLabels::Colors(Size { width: 8, height: 1 }, seeps.colors());
+        let labels = RawLabels::Colors(Size { width: 8, height: 1 }, Dataset::find("seeps").unwrap().colors());
         assert_eq!(merged.class_map(Path::new("x"), &labels).unwrap().classes, [0, 1, 1, 1, 1, 1, 1, 1]);
     }
 

@@ -22,7 +22,8 @@ pub fn refuse_exchanged(pairs: &[Pair], dataset: &Dataset, fields: &str) -> Resu
     let mut varied = false;
     let mut exchanged = |pair: &&Pair| {
         let labels = pair.label.files();
-        let shown = only_listed(&pair.image, dataset);
+        // Labels that are none but those of the data set.
+        let shown = read_labels(&pair.image).ok().filter(|labels| undefined(labels, dataset) == 0);
         varied |= shown.as_ref().is_some_and(varies);
         shown.is_some() && !labels.is_empty() && labels.iter().all(|label| shows_no_classes(label, dataset))
     };
@@ -38,11 +39,6 @@ pub fn refuse_exchanged(pairs: &[Pair], dataset: &Dataset, fields: &str) -> Resu
         }
         _ => Ok(()),
     }
-}
-
-/// The labels of a file that holds none but those of the data set.
-fn only_listed(path: &Path, dataset: &Dataset) -> Option<RawLabels> {
-    read_labels(path).ok().filter(|labels| undefined(labels, dataset) == 0)
 }
 
 /// Whether a file is an image, and no label image of the data set.

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::base::event::{Event, Sink};
+use crate::base::files::entries;
 use crate::base::{Error, Result};
 use crate::image::image_inside;
 
@@ -129,8 +130,7 @@ struct Listing {
 impl Listing {
     fn of(folder: &Path, extensions: &[&str]) -> Result<Self> {
         let mut listing = Self { found: Vec::new(), others: Vec::new(), folders: Vec::new() };
-        for entry in fs::read_dir(folder).map_err(|e| Error::read(folder, e))? {
-            let entry = entry.map_err(|e| Error::read(folder, e))?;
+        for entry in entries(folder)? {
             let (path, kind) = (entry.path(), entry.file_type());
             // macOS writes ._a.jpg beside a.jpg on disks of other systems.
             if entry.file_name().as_encoded_bytes().starts_with(b".") {
@@ -181,7 +181,7 @@ pub(super) fn stem(path: &Path) -> String {
     path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-fn name(path: &Path) -> String {
+pub(super) fn name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 

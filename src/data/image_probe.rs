@@ -51,8 +51,7 @@ struct Probed {
 
 /// Measures some of the images. One that cannot be read is reported and left out; that all cannot is an error.
 pub fn probe_images(images: &[PathBuf], sink: &dyn Sink) -> Result<ImageProbe> {
-    let step = images.len().div_ceil(MAX_MEASURED).max(1);
-    let measured: Vec<&PathBuf> = images.iter().step_by(step).collect();
+    let measured: Vec<&PathBuf> = images.iter().step_by(images.len().div_ceil(MAX_MEASURED).max(1)).collect();
     let found: Vec<Probed> = measured
         .par_iter()
         .filter_map(|path| {

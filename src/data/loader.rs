@@ -237,9 +237,7 @@ impl Changes {
             shared: stream(self.seed, self.epoch, batch, Purpose::Batch),
             class: pick.class,
         };
-        for augmentation in &self.augmentations {
-            augmentation.apply(sample, &mut draws);
-        }
+        self.augmentations.iter().for_each(|augmentation| augmentation.apply(sample, &mut draws));
     }
 }
 

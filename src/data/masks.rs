@@ -10,16 +10,15 @@
 //! leaves without a label, the others say; where none says anything, there is no label. Without any mask, all is
 //! background.
 
-use std::fs;
+use std::fs::DirEntry;
 use std::path::{Path, PathBuf};
 
-use super::folder::{find_images, images_of};
+use super::folder::{find_images, images_of, name};
 use super::pair::{Labels, Pair};
 use crate::base::event::Sink;
+use crate::base::files::entries;
 use crate::base::{Error, Result};
 
-/// Most faults that are listed.
-const MAX_FAULTS: usize = 20;
 /// Files that systems leave in folders, beside those whose names begin with a dot.
 const LEFT_BY_SYSTEMS: [&str; 2] = ["thumbs.db", "desktop.ini"];
 
@@ -31,20 +30,14 @@ pub fn pair_mask_folders(root: &Path) -> Result<Vec<Pair>> {
         let reason = "the folder has no subfolders; it needs one for each image, with the image in images/ and its masks in masks/";
         return Err(Error::content(root, reason));
     }
-    let total = ids.len();
-    let (mut pairs, mut faults) = (Vec::with_capacity(total), Vec::new());
+    let (mut pairs, mut faults) = (Vec::with_capacity(ids.len()), Vec::new());
     for id in ids {
         match pair_of(&id) {
             Ok(pair) => pairs.push(pair),
             Err(fault) => faults.push(fault.to_string()),
         }
     }
-    if faults.is_empty() {
-        return Ok(pairs);
-    }
-    let total = faults.len();
-    faults.truncate(MAX_FAULTS);
-    Err(Error::Faults { faults, total, advice: None })
+    if faults.is_empty() { Ok(pairs) } else { Err(Error::faults(faults, None)) }
 }
 
 /// The images of a folder, or, if it holds none itself, those of its id folders (`<id>/images/*`).
@@ -64,7 +57,7 @@ pub fn find_images_or_ids(folder: &Path, sink: &dyn Sink) -> Result<Vec<PathBuf>
 
 /// The folders in a folder but hidden ones, in the order of their names.
 fn id_folders(root: &Path) -> Result<Vec<PathBuf>> {
-    Ok(entries(root)?.into_iter().filter(|path| path.is_dir()).collect())
+    Ok(paths_in(root)?.into_iter().filter(|path| path.is_dir()).collect())
 }
 
 fn pair_of(id: &Path) -> Result<Pair> {
@@ -80,8 +73,8 @@ fn pair_of(id: &Path) -> Result<Pair> {
         [first, second, ..] => {
             let reason = format!(
                 "holds {} and {}; exactly one image is expected, so give each its own folder",
-                file_name(first),
-                file_name(second)
+                name(first),
+                name(second)
             );
             return Err(Error::content(images, reason));
         }
@@ -91,25 +84,18 @@ fn pair_of(id: &Path) -> Result<Pair> {
         return Err(Error::content(id, reason));
     }
     // Whatever lies there is meant as a mask: one that cannot be read must not pass for background.
-    let masks = entries(&masks)?.into_iter().filter(|path| !path.is_dir()).collect();
+    let masks = paths_in(&masks)?.into_iter().filter(|path| !path.is_dir()).collect();
     Ok(Pair { image, label: Labels::Masks(masks) })
 }
 
-fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).map_err(|e| Error::read(folder, e))? {
-        let path = entry.map_err(|e| Error::read(folder, e))?.path();
-        let name = file_name(&path).to_lowercase();
-        if !name.starts_with('.') && !LEFT_BY_SYSTEMS.contains(&name.as_str()) {
-            found.push(path);
-        }
-    }
+fn paths_in(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found: Vec<PathBuf> = entries(folder)?.iter().map(DirEntry::path).collect();
+    found.retain(|path| {
+        let name = name(path).to_lowercase();
+        !name.starts_with('.') && !LEFT_BY_SYSTEMS.contains(&name.as_str())
+    });
     found.sort();
     Ok(found)
-}
-
-fn file_name(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 #[cfg(test)]

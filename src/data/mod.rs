@@ -59,7 +59,7 @@ pub use prepare::{displayed, load_raster, prepared};
 pub use presence::ClassPresence;
 pub use proposal::{ClassNames, Known, NamedClass, Proposal, propose};
 pub use repeats::{Fingerprint, KnownImage, repeat_notes};
-pub use sample::{Sample, load_image, measured, network_input, settled};
+pub use sample::{Sample, measured, network_input, settled};
 pub use sampling::Sampling;
 pub use sparse::{
     CsvLabels, NO_REGION, REGION_FOLDS, Region, Regions, Shape, load_sparse_labels, pixel_split, read_label_csv,

@@ -151,8 +151,7 @@ impl Statistics {
 
     /// Adds the valid pixels of one image, planes `[bands, height, width]` between 0 and 1.
     pub fn add(&mut self, planes: &[f32], valid: ValidPixels) {
-        let mask = valid_mask(planes, self.sum.len(), valid);
-        self.add_masked(planes, &mask);
+        self.add_masked(planes, &valid_mask(planes, self.sum.len(), valid));
     }
 
     fn add_masked(&mut self, planes: &[f32], mask: &[bool]) {
@@ -168,12 +167,8 @@ impl Statistics {
     /// Adds what another has seen.
     pub fn merge(&mut self, other: &Self) {
         self.count += other.count;
-        for (mine, theirs) in self.sum.iter_mut().zip(&other.sum) {
-            *mine += theirs;
-        }
-        for (mine, theirs) in self.squares.iter_mut().zip(&other.squares) {
-            *mine += theirs;
-        }
+        self.sum.iter_mut().zip(&other.sum).for_each(|(mine, theirs)| *mine += theirs);
+        self.squares.iter_mut().zip(&other.squares).for_each(|(mine, theirs)| *mine += theirs);
     }
 
     /// Mean and population standard deviation of each band; 0 and 1 if no pixel was valid.

@@ -54,7 +54,7 @@ impl Names {
         let mut same_part = left.is_empty() || right.is_empty() || left == right;
         // As in 17/image.png and 17/mask.png, the folders tell which is which.
         if pairs.len() > 1 && found.iter().all(Column::is_uniform) {
-            found = lists(without_ending);
+            found = lists(|path| path.with_extension("").to_string_lossy().to_lowercase());
             same_part = true;
         }
         let comparable = same_part && !found.iter().any(Column::is_uniform);
@@ -113,10 +113,6 @@ fn extends(long: &str, short: &str) -> bool {
 
 fn stem(path: &Path) -> String {
     path.file_stem().unwrap_or_default().to_string_lossy().to_lowercase()
-}
-
-fn without_ending(path: &Path) -> String {
-    path.with_extension("").to_string_lossy().to_lowercase()
 }
 
 #[cfg(test)]

@@ -23,8 +23,7 @@ pub fn prepared(path: &Path, raster: Image, dataset: &Dataset) -> Result<Image> 
         Some(_) if raster.bands + 1 == dataset.bands => raster.with_alpha_as_band(),
         _ => raster,
     };
-    let nodata = raster.pixels_without_data(&dataset.nodata_numbers());
-    let raster = Image { alpha: None, nodata, ..raster };
+    let raster = Image { alpha: None, nodata: raster.pixels_without_data(&dataset.nodata_numbers()), ..raster };
     let own = raster.sample_type.full_scale();
     let scale = scale(path, &raster, dataset.samples.as_ref());
     check_normalisation(&dataset.normalisation, raster.sample_type, scale)
@@ -37,8 +36,7 @@ pub fn prepared(path: &Path, raster: Image, dataset: &Dataset) -> Result<Image> 
 
 /// An image as 8-bit RGB for display, blank where a data set of `bands` bands and these nodata values sees no data.
 pub fn displayed(raster: Image, bands: usize, nodata: &[f64]) -> RgbImage {
-    let alpha = raster.alpha.clone().filter(|_| raster.bands + 1 != bands);
-    Image { alpha, ..raster }.to_rgb(nodata)
+    Image { alpha: raster.alpha.clone().filter(|_| raster.bands + 1 != bands), ..raster }.to_rgb(nodata)
 }
 
 /// Means and deviations that were written for samples from 0 to 255 (or 65,535) are refused, with the right ones.
@@ -139,8 +137,7 @@ mod tests {
     }
 
     fn planes(trained: (SampleType, f64, f64), sample_type: SampleType, samples: Samples) -> Vec<f32> {
-        let size = Size { width: samples.len(), height: 1 };
-        let raster = Image { sample_type, ..Image::new(size, 1, samples) };
+        let raster = Image { sample_type, ..Image::new(Size { width: samples.len(), height: 1 }, 1, samples) };
         prepared(Path::new("a.tif"), raster, &dataset(Some(trained))).unwrap().to_planes()
     }
 
@@ -183,8 +180,10 @@ mod tests {
             std: vec![58.395, 57.12, 57.375],
             valid: ValidPixels::All,
         };
-        let message = check_normalisation(&imagenet, SampleType::Uint8, 255.0).unwrap_err().to_string();
-        assert!(message.contains("mean = [0.4850, 0.4560, 0.4060], std = [0.2290, 0.2240, 0.2250]"), "{message}");
+        assert_refused!(
+            check_normalisation(&imagenet, SampleType::Uint8, 255.0),
+            "mean = [0.4850, 0.4560, 0.4060], std = [0.2290, 0.2240, 0.2250]"
+        );
         check_normalisation(&imagenet, SampleType::Float32, 1.0).unwrap();
         let right = Normalisation::Fixed { mean: vec![0.485; 3], std: vec![0.229; 3], valid: ValidPixels::All };
         check_normalisation(&right, SampleType::Uint8, 255.0).unwrap();

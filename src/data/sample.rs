@@ -110,12 +110,6 @@ impl CompactLabels {
     }
 }
 
-/// Reads an image as normalised planes `[bands, height, width]`.
-pub fn load_image(path: &Path, dataset: &Dataset) -> Result<(Size, Vec<f32>)> {
-    let raster = load_raster(path, dataset)?;
-    Ok((raster.size, network_input(path, &raster, dataset)?))
-}
-
 /// An image that was [prepared](super::prepare::prepared), or a part of it, as normalised planes `[bands, height, width]`; `path` is
 /// what errors call it.
 pub fn network_input(path: &Path, raster: &Image, dataset: &Dataset) -> Result<Vec<f32>> {

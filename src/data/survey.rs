@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rayon::prelude::*;
 
 use super::dataset::Dataset;
-use super::label_maps::{background, merge};
+use super::label_maps::{background, check_size, merge};
 use super::normalise::{Normalisation, Statistics};
 use super::pair::Pair;
 use super::prepare::{check_normalisation, load_raster, range};
@@ -20,9 +20,6 @@ use crate::base::event::{Event, Sink, Task};
 use crate::base::label_map::{IGNORE, LabelMap};
 use crate::base::{Error, Result, Size};
 use crate::image::{RawLabels, SampleType, read_image, read_labels, report_notes};
-
-/// Most faults that are listed.
-const MAX_FAULTS: usize = 20;
 
 /// Most undefined values of one label image that are listed.
 const MAX_VALUES: usize = 3;
@@ -109,20 +106,15 @@ fn examine_all(pairs: &[&Pair], dataset: &Dataset, sink: &dyn Sink) -> Vec<PairR
 }
 
 fn refuse_faults(reports: &[PairReport], pairs: &[&Pair], dataset: &Dataset) -> Result<()> {
-    let total: usize = reports.iter().map(|r| r.faults.len()).sum();
-    if total == 0 {
+    let faults: Vec<String> = reports.iter().flat_map(|r| r.faults.iter().cloned()).collect();
+    if faults.is_empty() {
         return Ok(());
     }
     // Those that hold the undefined values first: not all of many are read again.
     let (undefined, others): (Vec<usize>, Vec<usize>) = (0..pairs.len()).partition(|&i| reports[i].undefined_labels);
-    let faults = reports.iter().flat_map(|r| r.faults.iter().cloned()).take(MAX_FAULTS).collect();
-    let advice = if undefined.is_empty() {
-        None
-    } else {
-        let ordered: Vec<&Pair> = undefined.into_iter().chain(others).map(|i| pairs[i]).collect();
-        suggestion(&ordered, dataset)
-    };
-    Err(Error::Faults { faults, total, advice })
+    let any = !undefined.is_empty();
+    let ordered: Vec<&Pair> = undefined.into_iter().chain(others).map(|i| pairs[i]).collect();
+    Err(Error::faults(faults, if any { suggestion(&ordered, dataset) } else { None }))
 }
 
 impl Survey {
@@ -211,11 +203,8 @@ impl PairReport {
         merged: &mut Option<LabelMap>,
     ) {
         let label_size = labels.size();
-        if let Some(size) = self.size.filter(|s| *s != label_size) {
-            let (first, second) = (image.to_path_buf(), label.to_path_buf());
-            let mismatch = Error::SizeMismatch { first, first_size: size, second, second_size: label_size };
-            self.faults.push(mismatch.to_string());
-        }
+        let mismatch = self.size.and_then(|size| check_size((image, size), (label, label_size)).err());
+        self.faults.extend(mismatch.map(|mismatch| mismatch.to_string()));
         let (faults, values) = dataset.label_faults(labels, MAX_VALUES);
         let shown = label.display();
         self.undefined_labels |= values > 0;
@@ -234,8 +223,7 @@ impl PairReport {
             let more = values - faults.len();
             self.faults.push(format!("{shown}: {more} more undefined values; are images and labels swapped?"));
         }
-        let fits = self.size == Some(label_size);
-        if let (true, Ok(map)) = (fits, dataset.class_map(label, labels)) {
+        if let (true, Ok(map)) = (self.size == Some(label_size), dataset.class_map(label, labels)) {
             merge(merged, map);
         }
     }

@@ -146,8 +146,7 @@ mod tests {
     use super::*;
 
     fn panels(width: u32, count: usize) -> Vec<Panel> {
-        let panel = |_| Panel { title: "prediction".into(), image: RgbImage::new(width, 20) };
-        (0..count).map(panel).collect()
+        (0..count).map(|_| Panel { title: "prediction".into(), image: RgbImage::new(width, 20) }).collect()
     }
 
     #[test]

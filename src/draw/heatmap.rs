@@ -90,8 +90,7 @@ fn draw_axes(canvas: &mut RgbImage, layout: &Layout) {
     let centred = |start: u32, name: &str| start + layout.side.saturating_sub(layout.titles.width(name)) / 2;
     let above = top - layout.name_room - 2 * GAP - layout.titles.height();
     layout.titles.draw(canvas, (centred(left, "prediction"), above), "prediction", FAINT);
-    let upwards = layout.titles.upwards("label", FAINT);
-    paste(canvas, &upwards, (GAP, centred(top, "label")));
+    paste(canvas, &layout.titles.upwards("label", FAINT), (GAP, centred(top, "label")));
 }
 
 fn draw_names(canvas: &mut RgbImage, layout: &Layout, names: &[String]) {

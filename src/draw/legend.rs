@@ -29,7 +29,7 @@ pub struct LegendTable {
 }
 
 /// Where the parts of a table go, in pixels.
-pub(super) struct Placed<'a> {
+struct Placed<'a> {
     table: &'a LegendTable,
     text: &'a Text,
     name_width: u32,
@@ -43,14 +43,10 @@ impl LegendTable {
     pub(super) fn least_width(&self, text: &Text) -> u32 {
         Placed::new(self, text, u32::MAX).entry_width()
     }
-
-    /// Lays the lines out in as many columns as `width` has room for.
-    pub(super) fn place<'a>(&'a self, text: &'a Text, width: u32) -> Placed<'a> {
-        Placed::new(self, text, width)
-    }
 }
 
 impl<'a> Placed<'a> {
+    /// Lays the lines out in as many columns as `width` has room for.
     fn new(table: &'a LegendTable, text: &'a Text, width: u32) -> Self {
         let height = text.height();
         let longest = table.rows.iter().map(|row| text.width(&row.name)).max().unwrap_or(0);
@@ -98,12 +94,12 @@ impl<'a> Placed<'a> {
         self.text.height() * 5 / 4
     }
 
-    pub(super) fn height(&self) -> u32 {
+    fn height(&self) -> u32 {
         let heading = usize::from(!self.table.columns.is_empty());
         (self.lines + heading) as u32 * self.line_height()
     }
 
-    pub(super) fn draw(&self, canvas: &mut RgbImage, (left, top): (u32, u32)) {
+    fn draw(&self, canvas: &mut RgbImage, (left, top): (u32, u32)) {
         for (column, rows) in self.table.rows.chunks(self.lines).enumerate() {
             let left = left + column as u32 * self.stride();
             let mut top = top;
@@ -125,8 +121,7 @@ impl<'a> Placed<'a> {
             fill(canvas, (left, top + down), (side, side), FAINT);
             fill(canvas, (left + 1, top + down + 1), (side.saturating_sub(2), side.saturating_sub(2)), color);
         }
-        let name = self.text.fitted(&row.name, self.name_width);
-        self.text.draw(canvas, (left + self.indent(), top), &name, INK);
+        self.text.draw(canvas, (left + self.indent(), top), &self.text.fitted(&row.name, self.name_width), INK);
         self.draw_values(canvas, (left, top), &row.values, INK);
     }
 
@@ -142,7 +137,7 @@ impl<'a> Placed<'a> {
 
 /// Tables below each other: the height they need in `width`.
 pub(crate) fn tables_height(tables: &[LegendTable], text: &Text, width: u32) -> u32 {
-    tables.iter().map(|table| table.place(text, width).height() + GAP).sum()
+    tables.iter().map(|table| Placed::new(table, text, width).height() + GAP).sum()
 }
 
 /// Draws tables below each other from `(left, top)`.
@@ -150,12 +145,11 @@ pub(crate) fn draw_tables(
     canvas: &mut RgbImage,
     tables: &[LegendTable],
     text: &Text,
-    (left, top): (u32, u32),
+    (left, mut top): (u32, u32),
     width: u32,
 ) {
-    let mut top = top;
     for table in tables {
-        let placed = table.place(text, width);
+        let placed = Placed::new(table, text, width);
         placed.draw(canvas, (left, top));
         top += placed.height() + GAP;
     }
@@ -180,9 +174,7 @@ mod tests {
         let text = Text::new(16.0);
         let names = table(&["sand", "salt", "shale", "fault", "water"]);
         let one = names.least_width(&text);
-        assert_eq!(names.place(&text, one).lines, 5);
-        assert_eq!(names.place(&text, 3 * one).lines, 3);
-        assert_eq!(names.place(&text, 20 * one).lines, 1);
+        assert_eq!([1, 3, 20].map(|times| Placed::new(&names, &text, times * one).lines), [5, 3, 1]);
     }
 
     #[test]
@@ -191,7 +183,7 @@ mod tests {
         let names = table(&["a class whose name is much too long for its column", "b"]);
         let width = names.least_width(&text) / 2;
         let mut canvas = RgbImage::from_pixel(2 * width, 200, PAPER);
-        names.place(&text, width).draw(&mut canvas, (0, 0));
+        Placed::new(&names, &text, width).draw(&mut canvas, (0, 0));
         assert!(canvas.enumerate_pixels().all(|(x, _, p)| x <= width || p == &PAPER));
         assert!(canvas.pixels().any(|p| p.0 == [0, 200, 0]));
     }

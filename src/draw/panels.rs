@@ -34,8 +34,7 @@ impl Judgement {
 
 /// Paints `labels` (row by row, `width` a row) with one colour a class; values beyond `colors` become black.
 pub fn color_labels(labels: &[u16], width: usize, colors: &[[u8; 3]]) -> RgbImage {
-    let color = |&class: &u16| colors.get(usize::from(class)).copied().unwrap_or(BLACK);
-    from_pixels(labels.iter().map(color), width)
+    from_pixels(labels.iter().map(|&class: &u16| colors.get(usize::from(class)).copied().unwrap_or(BLACK)), width)
 }
 
 /// Lays the colours of `labels` over an image of the same size, with an opacity from 0 (image) to 1 (colours). Where

@@ -127,8 +127,7 @@ impl Drawn {
                 if let (Ok(x), Ok(y)) = (u32::try_from(x), u32::try_from(y))
                     && let Some(pixel) = canvas.get_pixel_mut_checked(x, y)
                 {
-                    let old = pixel.0;
-                    pixel.0 = std::array::from_fn(|i| mixed(old[i], ink[i], coverage));
+                    pixel.0 = std::array::from_fn(|i| mixed(pixel.0[i], ink[i], coverage));
                 }
             }
         }

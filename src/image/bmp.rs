@@ -117,10 +117,7 @@ fn header(bytes: &[u8]) -> Option<Header> {
     // Without a palette, the file ends with the pixels and perhaps two more bytes.
     let without = pixels.saturating_add(header.stride().saturating_mul(size.height)).saturating_add(2);
     let counts = if compression == PLAIN { bytes.len() > without } else { bytes.len() > behind };
-    if bits <= 8 && pixels == palette && counts {
-        return Some(Header { pixels: behind, ..header });
-    }
-    Some(header)
+    if bits <= 8 && pixels == palette && counts { Some(Header { pixels: behind, ..header }) } else { Some(header) }
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {

@@ -135,8 +135,7 @@ fn recognise(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
     if bytes.ends_with(b"TRUEVISION-XFILE.\0") {
         return Some(("a TGA image", "convert it, as with: magick in.tga out.png"));
     }
-    let fits = |kind: &&Kind| begins(kind.1, kind.2);
-    KINDS.iter().find(fits).map(|&(name, _, _, advice)| (name, advice))
+    KINDS.iter().find(|kind: &&Kind| begins(kind.1, kind.2)).map(|&(name, _, _, advice)| (name, advice))
 }
 
 /// What image a file holds by its content, whether it is read or not, and what to do about it.

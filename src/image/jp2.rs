@@ -225,12 +225,13 @@ mod tests {
         let whole = fixture!("sixteen.jp2");
         let start = whole.windows(4).position(|window| window == CODESTREAM).unwrap();
         for kept in [13, 40, start + 20, start + 60, whole.len() - 20] {
-            let message = read_image(Path::new("a.jp2"), &whole[..kept]).unwrap_err().to_string();
-            assert!(message.contains("damaged JPEG 2000"), "{kept}: {message}");
+            assert_refused!(read_image(Path::new("a.jp2"), &whole[..kept]), "damaged JPEG 2000");
         }
         let mut huge = whole.to_vec();
         huge[start + 8..start + 16].copy_from_slice(&[0x7f, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff]);
-        let message = read_image(Path::new("a.jp2"), &huge).unwrap_err().to_string();
-        assert!(message.contains("claims 2147483647x2147483647 pixels of 1 bands; reading it would take"), "{message}");
+        assert_refused!(
+            read_image(Path::new("a.jp2"), &huge),
+            "claims 2147483647x2147483647 pixels of 1 bands; reading it would take"
+        );
     }
 }

@@ -29,8 +29,7 @@ pub fn read_labels_and_alpha(path: &Path) -> Result<LabelImage> {
     }
     let head = signature(path)?;
     if jp2::is_jp2(&head) {
-        let bytes = read_bytes(path)?;
-        return contained(path, || jp2::read_labels(path, &bytes));
+        return contained(path, || jp2::read_labels(path, &read_bytes(path)?));
     }
     let format = guess(path, &head)?;
     if format == ImageFormat::Tiff {
@@ -75,10 +74,7 @@ fn read_png(path: &Path, bytes: &[u8]) -> Result<LabelImage> {
     // EXIF data may follow the pixels; without them, or cut short, there is no orientation.
     let _ = reader.finish();
     let labels = png_labels(path, reader.info(), &info, size, &buffer)?;
-    Ok(match Orientation::in_png(reader.info()).and_then(Orientation::from_exif) {
-        Some(upright) => labels.oriented(upright),
-        None => labels,
-    })
+    Ok(labels.oriented(Orientation::in_png(reader.info()).and_then(Orientation::from_exif)))
 }
 
 fn png_labels(
@@ -179,10 +175,7 @@ fn read_others(path: &Path, bytes: &[u8], format: ImageFormat) -> Result<LabelIm
     if format == ImageFormat::Pnm {
         labels.raw = pnm::unscaled(bytes, labels.raw);
     }
-    Ok(match orientation {
-        Some(upright) => labels.oriented(upright),
-        None => labels,
-    })
+    Ok(labels.oriented(orientation))
 }
 
 fn from_dynamic(path: &Path, image: &DynamicImage) -> Result<LabelImage> {
@@ -194,6 +187,5 @@ fn from_dynamic(path: &Path, image: &DynamicImage) -> Result<LabelImage> {
         DynamicImage::ImageRgba8(b) => RawLabels::Colors(size, b.pixels().map(|p| [p[0], p[1], p[2]]).collect()),
         other => return Err(Error::content(path, format!("labels as {:?} are not supported", other.color()))),
     };
-    let alpha = image.as_rgba8().map(|b| Samples::U8(b.pixels().map(|p| p[3]).collect()));
-    Ok(LabelImage::new(raw, alpha))
+    Ok(LabelImage::new(raw, image.as_rgba8().map(|b| Samples::U8(b.pixels().map(|p| p[3]).collect()))))
 }

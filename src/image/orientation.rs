@@ -23,46 +23,30 @@ pub enum OrientationPolicy {
 
 named_enum!(OrientationPolicy, "orientation policy", "apply" => Apply, "ignore" => Ignore);
 
-/// A policy that may not be set.
-struct Setting(AtomicU8);
+/// What the user asked for, and what the run that was opened last was trained with; 0 where that is not set.
+static REQUESTED: AtomicU8 = AtomicU8::new(0);
+static FOLLOWED: AtomicU8 = AtomicU8::new(0);
 
-impl Setting {
-    const fn unset() -> Self {
-        Self(AtomicU8::new(0))
-    }
-
-    fn set(&self, policy: OrientationPolicy) {
-        self.0.store(if policy == OrientationPolicy::Apply { 1 } else { 2 }, Ordering::Relaxed);
-    }
-
-    fn get(&self) -> Option<OrientationPolicy> {
-        match self.0.load(Ordering::Relaxed) {
-            0 => None,
-            1 => Some(OrientationPolicy::Apply),
-            _ => Some(OrientationPolicy::Ignore),
-        }
-    }
+fn set(setting: &AtomicU8, policy: OrientationPolicy) {
+    setting.store(if policy == OrientationPolicy::Apply { 1 } else { 2 }, Ordering::Relaxed);
 }
-
-/// What the user asked for.
-static REQUESTED: Setting = Setting::unset();
-/// What the run that was opened last was trained with.
-static FOLLOWED: Setting = Setting::unset();
 
 /// Sets what is done with declared orientations, for the whole process: images and their labels must be read alike. Without
 /// it, the policy of the run that was opened last holds; without a run, orientations are applied.
 pub fn set_orientation_policy(policy: OrientationPolicy) {
-    REQUESTED.set(policy);
+    set(&REQUESTED, policy);
 }
 
 /// Takes over the policy of a run, unless another was requested.
 pub(crate) fn follow_orientation_policy(policy: OrientationPolicy) {
-    FOLLOWED.set(policy);
+    set(&FOLLOWED, policy);
 }
 
 /// What is done with declared orientations.
 pub fn orientation_policy() -> OrientationPolicy {
-    REQUESTED.get().or_else(|| FOLLOWED.get()).unwrap_or_default()
+    let settings = [&REQUESTED, &FOLLOWED].map(|setting| setting.load(Ordering::Relaxed));
+    let policy = settings.into_iter().find(|policy| *policy > 0).unwrap_or(1);
+    if policy == 1 { OrientationPolicy::Apply } else { OrientationPolicy::Ignore }
 }
 
 /// A declared orientation, by where the stored first row and first column belong.

@@ -16,9 +16,7 @@ pub fn distinct_colors(count: usize) -> Vec<[u8; 3]> {
     let candidates: Vec<([u8; 3], Lab)> =
         grid().map(|color| (color, to_oklab(color))).filter(|(_, lab)| LIGHTNESS.contains(&lab[0])).collect();
     let mut nearest = vec![f32::INFINITY; candidates.len()];
-    for color in TAKEN {
-        approach(&mut nearest, &candidates, to_oklab(color));
-    }
+    TAKEN.into_iter().for_each(|color| approach(&mut nearest, &candidates, to_oklab(color)));
     let mut chosen: Vec<[u8; 3]> = Vec::with_capacity(count.min(DISTINCT));
     while chosen.len() < count.min(DISTINCT) {
         let farther = |best: usize, i: usize| if nearest[i] > nearest[best] { i } else { best };

@@ -90,8 +90,9 @@ impl LabelImage {
         Self { raw, alpha: alpha.map(|samples| AlphaBand { samples, associated: false, position: 1 }) }
     }
 
-    /// The same turned upright.
-    pub(super) fn oriented(self, orientation: Orientation) -> Self {
+    /// The same turned upright, where the file declares that it lies otherwise.
+    pub(super) fn oriented(self, orientation: Option<Orientation>) -> Self {
+        let Some(orientation) = orientation else { return self };
         let stored = self.raw.size();
         let size = orientation.size(stored);
         let raw = match self.raw {
@@ -143,8 +144,7 @@ mod tests {
         let large = Numbers::Wide(vec![0.0, 1.0, 65535.0]);
         assert_eq!(read(&large, Some(65535.0)), numbers(&[0.0, 1.0, 65535.0], Some(65535.0)));
         assert_eq!(read(&large, Some(-1.0)), RawLabels::Values(SIZE, vec![0, 1, 65535]));
-        let both = Numbers::Wide(vec![-1.0, 65535.0, 5.0]);
-        assert_eq!(read(&both, None), numbers(&[-1.0, 65535.0, 5.0], None));
+        assert_eq!(read(&Numbers::Wide(vec![-1.0, 65535.0, 5.0]), None), numbers(&[-1.0, 65535.0, 5.0], None));
         let masked = RawLabels::from_numbers(SIZE, bytes, None, Some(vec![false, true, false]));
         assert_eq!(masked, numbers(&[0.0, NumberLabels::MASKED, 255.0], None));
     }

@@ -27,8 +27,7 @@ pub fn read_image(path: &Path) -> Result<Image> {
     }
     let head = signature(path)?;
     if jp2::is_jp2(&head) {
-        let bytes = read_bytes(path)?;
-        return contained(path, || jp2::read_image(path, &bytes));
+        return contained(path, || jp2::read_image(path, &read_bytes(path)?));
     }
     let raster = match guess(path, &head)? {
         ImageFormat::Tiff => contained(path, || tiff::read_image(path))?,
@@ -119,8 +118,7 @@ fn read_encoded(path: &Path, bytes: &[u8], format: ImageFormat) -> Result<Image>
         return Ok(raster);
     }
     if is_animated(bytes, format) {
-        let reason = "is an animation; save the frame that is meant as an image";
-        return Err(Error::content(path, reason));
+        return Err(Error::content(path, "is an animation; save the frame that is meant as an image"));
     }
     let (image, mut orientation) =
         decode(path, bytes, format, |e| Error::content(path, format!("damaged or unsupported image: {e}")))?;
@@ -132,13 +130,9 @@ fn read_encoded(path: &Path, bytes: &[u8], format: ImageFormat) -> Result<Image>
 
 /// The image turned as its file declares.
 fn upright(path: &Path, raster: Image, orientation: Option<Orientation>) -> Image {
-    match orientation {
-        Some(orientation) => {
-            orientation::note(path);
-            orientation.apply(&raster)
-        }
-        None => raster,
-    }
+    let Some(orientation) = orientation else { return raster };
+    orientation::note(path);
+    orientation.apply(&raster)
 }
 
 /// Decodes anything but TIFF, if the memory allows. With it, what has to be done to the image to turn it upright.

@@ -68,18 +68,9 @@ impl Samples {
     /// The samples that lie in one of `bands` bands, and the others.
     pub(super) fn split_band(self, bands: usize, band: usize) -> (Self, Self) {
         match self {
-            Self::U8(v) => {
-                let (one, rest) = split_band(&v, bands, band);
-                (Self::U8(one), Self::U8(rest))
-            }
-            Self::U16(v) => {
-                let (one, rest) = split_band(&v, bands, band);
-                (Self::U16(one), Self::U16(rest))
-            }
-            Self::F32(v) => {
-                let (one, rest) = split_band(&v, bands, band);
-                (Self::F32(one), Self::F32(rest))
-            }
+            Self::U8(v) => split_band(&v, bands, band, Self::U8),
+            Self::U16(v) => split_band(&v, bands, band, Self::U16),
+            Self::F32(v) => split_band(&v, bands, band, Self::F32),
         }
     }
 
@@ -99,10 +90,10 @@ impl Samples {
     }
 }
 
-/// The samples that lie in one of `bands` bands, and the others.
-pub(super) fn split_band<T: Copy>(samples: &[T], bands: usize, band: usize) -> (Vec<T>, Vec<T>) {
+/// The samples that lie in one of `bands` bands, and the others, each as `kind` makes them.
+pub(super) fn split_band<T: Copy, K>(samples: &[T], bands: usize, band: usize, kind: fn(Vec<T>) -> K) -> (K, K) {
     let rest = samples.iter().enumerate().filter(|(i, _)| i % bands != band).map(|(_, sample)| *sample);
-    (samples.iter().skip(band).step_by(bands).copied().collect(), rest.collect())
+    (kind(samples.iter().skip(band).step_by(bands).copied().collect()), kind(rest.collect()))
 }
 
 /// The type of a file's samples.
@@ -222,11 +213,10 @@ impl Image {
 
     /// An image of `size` whose pixels are those at the given positions of this one, row by row.
     pub(super) fn rearranged(&self, size: Size, positions: impl Iterator<Item = usize> + Clone) -> Self {
-        let alpha = self.alpha.as_ref().map(|alpha| AlphaBand {
-            samples: alpha.samples.pixels_at(1, positions.clone()),
-            associated: alpha.associated,
-            position: alpha.position,
-        });
+        let alpha = self
+            .alpha
+            .as_ref()
+            .map(|alpha| AlphaBand { samples: alpha.samples.pixels_at(1, positions.clone()), ..*alpha });
         let nodata = self.nodata.as_ref().map(|nodata| positions.clone().map(|i| nodata[i]).collect());
         let samples = self.samples.pixels_at(self.bands, positions);
         Self { size, bands: self.bands, samples, sample_type: self.sample_type, alpha, nodata }

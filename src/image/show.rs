@@ -99,8 +99,7 @@ mod tests {
     use crate::base::Size;
 
     fn shown(bands: usize, samples: Samples) -> Vec<u8> {
-        let size = Size { width: samples.len() / bands, height: 1 };
-        Image::new(size, bands, samples).to_rgb(&[]).into_raw()
+        Image::new(Size { width: samples.len() / bands, height: 1 }, bands, samples).to_rgb(&[]).into_raw()
     }
 
     #[test]

@@ -129,9 +129,7 @@ impl ConfusionMatrix {
     /// If the numbers of classes differ.
     pub fn merge(&mut self, other: &Self) {
         assert_eq!(self.classes, other.classes, "matrices of different class counts cannot be added");
-        for (mine, theirs) in self.counts.iter_mut().zip(&other.counts) {
-            *mine += theirs;
-        }
+        self.counts.iter_mut().zip(&other.counts).for_each(|(mine, theirs)| *mine += theirs);
     }
 
     /// Moves the counts of `image` over to this matrix, in one pass, and leaves it empty.
@@ -140,9 +138,7 @@ impl ConfusionMatrix {
     /// If the numbers of classes differ.
     pub fn take(&mut self, image: &mut Self) {
         assert_eq!(self.classes, image.classes, "matrices of different class counts cannot be added");
-        for (mine, theirs) in self.counts.iter_mut().zip(&mut image.counts) {
-            *mine += std::mem::take(theirs);
-        }
+        self.counts.iter_mut().zip(&mut image.counts).for_each(|(mine, theirs)| *mine += std::mem::take(theirs));
     }
 
     /// Whether it has the cells that its number of classes asks for; one that was read from a file may not.
@@ -173,9 +169,7 @@ impl ConfusionMatrix {
                 area.label = row.iter().sum();
                 area.both = row[class];
             }
-            for (area, count) in areas.iter_mut().zip(row) {
-                area.prediction += count;
-            }
+            areas.iter_mut().zip(row).for_each(|(area, count)| area.prediction += count);
         }
         areas
     }
@@ -188,16 +182,12 @@ impl ConfusionMatrix {
 
     /// All labelled pixels.
     pub fn total(&self) -> u64 {
-        self.labelled_counts().iter().sum()
+        self.counts[..(self.classes + 1) * self.row()].iter().sum()
     }
 
     /// All labelled pixels, unless they are more than there are numbers; counts that were read from a file may be.
     pub fn checked_total(&self) -> Option<u64> {
         self.counts.iter().try_fold(0u64, |sum, &count| sum.checked_add(count))
-    }
-
-    fn labelled_counts(&self) -> &[u64] {
-        &self.counts[..(self.classes + 1) * self.row()]
     }
 
     /// Pixels without a label.
@@ -331,15 +321,10 @@ mod tests {
             by_class.add(&classes(&labels), &classes(&predictions));
             assert_eq!(by_value, by_class);
             for at in [0, 17, length - 1] {
-                for (mut l, mut p, broken) in
-                    [(labels.clone(), predictions.clone(), 0), (labels.clone(), predictions.clone(), 1)]
-                {
-                    if broken == 0 {
-                        l[at] = 4
-                    } else {
-                        p[at] = 9
-                    }
-                    assert_eq!(ConfusionMatrix::new(3).add_values(&l, &p, &codes), Err(at));
+                let (mut wrong_labels, mut wrong_predictions) = (labels.clone(), predictions.clone());
+                (wrong_labels[at], wrong_predictions[at]) = (4, 9);
+                for (l, p) in [(&wrong_labels, &predictions), (&labels, &wrong_predictions)] {
+                    assert_eq!(ConfusionMatrix::new(3).add_values(l, p, &codes), Err(at));
                 }
             }
         }
@@ -376,10 +361,9 @@ mod tests {
     #[test]
     fn too_many_classes_are_refused_in_words() {
         assert!(ConfusionMatrix::check_classes(MAX_CLASSES).is_ok());
-        let message = ConfusionMatrix::check_classes(60_000).unwrap_err().to_string();
-        assert!(
-            message.contains("`classes` is 60000; it must be at most 4096: the confusion matrix would take 27467 MiB"),
-            "{message}"
+        assert_refused!(
+            ConfusionMatrix::check_classes(60_000),
+            "`classes` is 60000; it must be at most 4096: the confusion matrix would take 27467 MiB"
         );
     }
 }

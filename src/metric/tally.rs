@@ -43,9 +43,7 @@ impl Tally {
     pub fn take(&mut self, image: &mut ConfusionMatrix) -> Vec<Areas> {
         let areas = image.areas();
         self.matrix.take(image);
-        for (case, areas) in self.cases.iter_mut().zip(&areas) {
-            case.add(areas);
-        }
+        self.cases.iter_mut().zip(&areas).for_each(|(case, areas)| case.add(areas));
         self.images += 1;
         areas
     }
@@ -63,13 +61,9 @@ impl Tally {
     /// If the numbers of classes differ.
     pub fn merge(&mut self, other: &Self) {
         self.matrix.merge(&other.matrix);
-        for (mine, theirs) in self.cases.iter_mut().zip(&other.cases) {
-            mine.merge(theirs);
-        }
+        self.cases.iter_mut().zip(&other.cases).for_each(|(mine, theirs)| mine.merge(theirs));
         if let (Some(mine), Some(theirs)) = (&mut self.boundary, &other.boundary) {
-            for (mine, theirs) in mine.classes.iter_mut().zip(&theirs.classes) {
-                mine.merge(theirs);
-            }
+            mine.classes.iter_mut().zip(&theirs.classes).for_each(|(mine, theirs)| mine.merge(theirs));
         }
         self.images += other.images;
         self.skipped += other.skipped;

@@ -182,8 +182,10 @@ impl Predictor {
             });
             drop(sender);
             let written = writer.join().expect("the writer thread panicked");
-            // A failed write closes the channel, so its error comes first.
-            written.and_then(|written| Ok((written, computed.or_else(at_a_stop)?)))
+            // A failed write closes the channel, so its error comes first. An image that was given up because of a stop counts
+            // as not begun.
+            let skipped = |error| if matches!(error, Error::Stopped) { Ok(0) } else { Err(error) };
+            written.and_then(|written| Ok((written, computed.or_else(skipped)?)))
         })?;
         report_notes(sink);
         let stopped = target.is_stopped() && written.len() + skipped < inputs.len();
@@ -205,9 +207,4 @@ impl Predictor {
         report_notes(sink);
         skipped
     }
-}
-
-/// An image that was given up because of a stop counts as not begun.
-fn at_a_stop(error: Error) -> Result<usize> {
-    if matches!(error, Error::Stopped) { Ok(0) } else { Err(error) }
 }

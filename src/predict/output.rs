@@ -103,7 +103,8 @@ impl Outputs {
     ) -> Result<PathBuf> {
         let stem = input.file_stem().unwrap_or_default().to_string_lossy();
         let file = |ending: &str| output.join(format!("{stem}{ending}"));
-        let LabelValues { size, values, largest } = LabelValues::of(prediction, dataset);
+        let (size, largest) = (prediction.labels.size, dataset.largest_value());
+        let values: Vec<u16> = prediction.labels.classes.iter().map(|&class| dataset.value_of(class)).collect();
         let first = file(".npy");
         match self.npy_type {
             NpyType::Smallest => write_label_npy(&first, size, &values, largest)?,
@@ -134,20 +135,6 @@ impl Outputs {
             write_png(&file("_proportions.png"), &proportions.image(shown.as_ref(), &colors, &names, depths)?)?;
         }
         Ok(first)
-    }
-}
-
-/// A prediction in the data set's own values.
-struct LabelValues {
-    size: Size,
-    values: Vec<u16>,
-    largest: u16,
-}
-
-impl LabelValues {
-    fn of(prediction: &Prediction, dataset: &Dataset) -> Self {
-        let values = prediction.labels.classes.iter().map(|&class| dataset.value_of(class)).collect();
-        Self { size: prediction.labels.size, values, largest: dataset.largest_value() }
     }
 }
 

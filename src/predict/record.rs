@@ -115,8 +115,7 @@ impl Record {
     /// Writes it into the folder, atomically.
     pub fn write(&self, folder: &Path) -> Result<()> {
         let path = folder.join(RECORD);
-        let text = serde_json::to_vec_pretty(&self.used()).map_err(|e| Error::content(&path, e))?;
-        write_bytes(&path, &text)
+        write_bytes(&path, &serde_json::to_vec_pretty(&self.used()).map_err(|e| Error::content(&path, e))?)
     }
 
     /// Without makers of whom nothing is left.
@@ -141,11 +140,8 @@ impl Record {
     pub fn maker_of(&self, file: &str) -> Option<&Maker> {
         // The stem of the image is that of the file, or the beginning of it: x_prob.npy is of x.
         let stems = file.match_indices(['.', '_']).map(|(end, _)| &file[..end]);
-        let entries = stems.filter_map(|stem| self.results.get(stem));
-        entries
-            .into_iter()
-            .find(|entry| entry.files.iter().any(|name| name == file))
-            .map(|entry| &self.makers[entry.maker])
+        let mut entries = stems.filter_map(|stem| self.results.get(stem));
+        entries.find(|entry| entry.files.iter().any(|name| name == file)).map(|entry| &self.makers[entry.maker])
     }
 
     /// Images that were to be predicted and have no label values.
@@ -222,8 +218,7 @@ mod tests {
     use super::*;
 
     fn maker(source: &str, weights: &str, options: &str) -> Maker {
-        let dataset = Dataset::find("demo").unwrap();
-        Maker::new(source.into(), checksum_of_text(weights), &dataset, options.into())
+        Maker::new(source.into(), checksum_of_text(weights), &Dataset::find("demo").unwrap(), options.into())
     }
 
     fn record(folder: &Path, entries: &[(&str, &Maker)]) {
@@ -249,15 +244,14 @@ mod tests {
         assert!(notes(&["1.npy"]).is_empty());
         record(folder.path(), &[("1", &a), ("2", &a), ("3", &b), ("4.x", &c)]);
         assert!(notes(&["1.npy", "2.npy"]).is_empty());
-        let said = notes(&["1.npy", "2.npy", "3.npy"]).join("\n");
-        assert!(said.contains("different networks: 2 by run A") && said.contains("1 by run B (weights"), "{said}");
-        let said = notes(&["1.npy", "4.x.npy"]).join("\n");
-        assert!(said.contains("different options") && said.contains("; mirrored)"), "{said}");
-        let said = notes(&["1.npy", "5.npy"]).join("\n");
-        assert!(
-            said.contains("1 of the predictions (for example ") && said.contains("5.npy) are not recorded in"),
-            "{said}"
-        );
+        for (names, words) in [
+            (&["1.npy", "2.npy", "3.npy"][..], ["different networks: 2 by run A", "1 by run B (weights"]),
+            (&["1.npy", "4.x.npy"], ["different options", "; mirrored)"]),
+            (&["1.npy", "5.npy"], ["1 of the predictions (for example ", "5.npy) are not recorded in"]),
+        ] {
+            let said = notes(names).join("\n");
+            assert!(words.iter().all(|words| said.contains(words)), "{said}");
+        }
         // Weights that lie elsewhere are the same weights.
         record(folder.path(), &[("1", &a), ("2", &maker("copy", "a", "own size"))]);
         assert!(notes(&["1.npy", "2.npy"]).is_empty());

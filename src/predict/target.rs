@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::output::Outputs;
 use super::record::{Entry, Maker, RECORD, Record};
 use crate::base::event::{Event, Sink};
-use crate::base::files::{create_folder, folder_of, refuse_equal_outputs, write_bytes};
+use crate::base::files::{create_folder, entries, folder_of, refuse_equal_outputs, remove_file, write_bytes};
 use crate::base::inputs::ReadFiles;
 use crate::base::{Error, Remedy, Result};
 
@@ -235,8 +235,8 @@ impl<'a> Claim<'a> {
                 folder.display()
             )));
         }
-        remove(&folder.join(LIST))?;
-        others.iter().map(|(name, _)| name).chain(unknown).try_for_each(|name| remove(&folder.join(name)))?;
+        remove_file(&folder.join(LIST))?;
+        others.iter().map(|(name, _)| name).chain(unknown).try_for_each(|name| remove_file(&folder.join(name)))?;
         lock.sync();
         let mut record = self.target.record()?.unwrap_or_default();
         let maker = record.index_of(self.maker);
@@ -259,8 +259,7 @@ impl<'a> Claim<'a> {
             let mut record = Record::read(folder)?.unwrap_or_default();
             for (stem, ..) in &self.results {
                 let is_gone = |name: &String| matches!(folder.join(name).try_exists(), Ok(false));
-                let gone = |entry: &Entry| entry.files.iter().all(is_gone);
-                if record.results.get(stem).is_some_and(gone) {
+                if record.results.get(stem).is_some_and(|entry: &Entry| entry.files.iter().all(is_gone)) {
                     record.results.remove(stem);
                 }
             }
@@ -284,27 +283,17 @@ impl Lock {
     }
 }
 
-fn remove(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::write(path, e)),
-        _ => Ok(()),
-    }
-}
-
 pub(super) fn stem_of(input: &Path) -> String {
     input.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// Names in a folder; none if it is not there.
 fn names_in(folder: &Path) -> Result<BTreeSet<String>> {
-    match fs::read_dir(folder) {
-        Ok(entries) => {
-            let name = |entry: std::io::Result<fs::DirEntry>| Ok(entry?.file_name().to_string_lossy().into_owned());
-            entries.map(name).collect::<std::io::Result<_>>().map_err(|e| Error::read(folder, e))
-        }
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(BTreeSet::new()),
-        Err(e) => Err(Error::read(folder, e)),
-    }
+    let found = match entries(folder) {
+        Err(Error::Read { cause, .. }) if cause.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        found => found?,
+    };
+    Ok(found.iter().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
 }
 
 /// Writes the list of what was written, if anything was. Names that a list would take for something else are written as

@@ -17,8 +17,7 @@ pub use training::{Criterion, Phase, Training};
 pub use crate::nn::learner::{AdamSettings, Decayed, Freeze, OptimizerConfig, OptimizerKind};
 
 use crate::base::error::plain_types;
-use crate::base::files::read_text;
-use crate::base::named_enum::usual_spelling;
+use crate::base::named_enum::find_text;
 use crate::base::{Error, Result, require};
 use crate::data::Dataset;
 use crate::nn::activation::{Activation, Rule};
@@ -122,18 +121,7 @@ impl Recipe {
     /// The same with other values for some of its keys: `changes` are such as `training.ema=0.999`, the value as TOML
     /// writes it, text also without quotes.
     pub fn find_with(name_or_path: &str, changes: &[String]) -> Result<Self> {
-        let path = Path::new(name_or_path);
-        if let Some(text) = Self::built_in_text(name_or_path) {
-            return Self::parse(text, changes, path);
-        }
-        if path.extension().is_some_and(|e| e == "toml") || path.is_file() {
-            return Self::parse(&read_text(path)?, changes, path);
-        }
-        if let Some(text) = Self::built_in_text(&usual_spelling(name_or_path)) {
-            return Self::parse(text, changes, path);
-        }
-        let known = Self::names().collect::<Vec<_>>().join(", ");
-        Err(Error::Unknown { kind: "recipe", name: name_or_path.into(), known, or_file: true })
+        Self::parse(&find_text("recipe", name_or_path, BUILT_IN)?, changes, Path::new(name_or_path))
     }
 
     /// Names of the built-in recipes of either kind.
@@ -387,12 +375,10 @@ mod tests {
             ("unet-seeps-phases", "training.phases.1.epochs=0", "`training.epochs`"),
         ] {
             let mut recipe = NetworkRecipe::find_with(name, &[change.into()]).unwrap();
-            let said = recipe.fit(&Dataset::find("seeps").unwrap()).unwrap_err().to_string();
-            assert!(said.contains(words), "{change}: {said}");
+            assert_refused!(recipe.fit(&Dataset::find("seeps").unwrap()), words);
         }
         let changes = ["training.class_weights=auto", "training.loss=[{ kind = 'dice' }]"].map(String::from);
         let mut recipe = NetworkRecipe::find_with("unet-seeps", &changes).unwrap();
-        let said = recipe.fit(&Dataset::find("seeps").unwrap()).unwrap_err().to_string();
-        assert!(said.contains("`class_weights` apply only to losses"), "{said}");
+        assert_refused!(recipe.fit(&Dataset::find("seeps").unwrap()), "`class_weights` are for losses");
     }
 }

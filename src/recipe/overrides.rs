@@ -115,8 +115,7 @@ mod tests {
         for (change, reason) in
             [("a", "no `=`"), (".x=1", "empty"), ("a.b=1", "not a table"), ("b.4=1", "no such entry")]
         {
-            let message = apply(&mut table, change).unwrap_err().to_string();
-            assert!(message.contains(reason), "{message}");
+            assert_refused!(apply(&mut table, change), reason);
         }
     }
 }

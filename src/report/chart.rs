@@ -29,8 +29,7 @@ pub(crate) fn curve_panels(rows: &[Row]) -> Vec<CurvePanel> {
         changes.map(|pair| ((pair[0].epoch + pair[1].epoch) as f64 / 2.0, pair[1].phase)).collect();
     let panel = |title, curves: Vec<Curve>| {
         let range = range(curves.iter().flat_map(|curve| curve.values.iter().copied().flatten()));
-        let epochs = rows.iter().map(|row| row.epoch).collect();
-        CurvePanel { title, range, epochs, phases: phases.clone(), curves }
+        CurvePanel { title, range, epochs: rows.iter().map(|row| row.epoch).collect(), phases: phases.clone(), curves }
     };
     let loss = [curve("training", |row| Some(row.train_loss)), curve("validation", |row| row.validation_loss)];
     let mut panels = vec![panel("Loss", loss.into())];

@@ -186,10 +186,8 @@ impl ForestReport {
         let heads: String = evaluations.iter().map(|(name, _)| format!(r#"<th scope="col">F1 {name}</th>"#)).collect();
         let mut rows = String::new();
         for (i, class) in self.classes.iter().enumerate() {
-            let cells: String = evaluations
-                .iter()
-                .map(|(_, found)| format!(r#"<td class="number">{}</td>"#, score(found.f1[i])))
-                .collect();
+            let cell = |found: &Evaluation| format!(r#"<td class="number">{}</td>"#, score(found.f1[i]));
+            let cells: String = evaluations.iter().map(|(_, found)| cell(found)).collect();
             let (pixels, regions) = (count(class.pixels as u64), count(class.regions as u64));
             let _ = writeln!(
                 rows,
@@ -197,10 +195,8 @@ impl ForestReport {
                 escaped(&class.name)
             );
         }
-        let means: String = evaluations
-            .iter()
-            .map(|(_, found)| format!(r#"<td class="number"><b>{}</b></td>"#, score(found.mean_f1)))
-            .collect();
+        let mean = |found: &Evaluation| format!(r#"<td class="number"><b>{}</b></td>"#, score(found.mean_f1));
+        let means: String = evaluations.iter().map(|(_, found)| mean(found)).collect();
         let kinds: String =
             evaluations.iter().map(|(name, _)| format!("<li>F1 {name}: {}</li>", explained(name))).collect();
         let table = format!(
@@ -226,29 +222,24 @@ impl ForestReport {
                 class_table(&found.matrix, classes),
                 confusion(&found.matrix, classes)?
             );
-            let title = format!("Scores {name}");
-            sections += &section(&name.replace(' ', "-"), &title, &content);
+            sections += &section(&name.replace(' ', "-"), &format!("Scores {name}"), &content);
         }
         Ok(sections)
     }
 
     fn shares(&self) -> String {
-        let rows = |entries: &[Importance]| -> String {
-            let row = |entry: &Importance| {
-                let (name, share) = (escaped(&entry.name), entry.importance);
-                let channels = entry.channels;
-                format!(
-                    r#"<tr><td>{name}</td><td class="number">{channels}</td><td class="number bar" style="--share:{share:.4}">{:.1} %</td></tr>"#,
-                    100.0 * share
-                )
-            };
-            entries.iter().map(row).collect()
+        let row = |Importance { name, channels, importance }: &Importance| {
+            format!(
+                r#"<tr><td>{}</td><td class="number">{channels}</td><td class="number bar" style="--share:{importance:.4}">{:.1} %</td></tr>"#,
+                escaped(name),
+                100.0 * importance
+            )
         };
         let table = |title: &str, entries: &[Importance]| {
             format!(
                 r#"<h3>{title}</h3><div class="scroll"><table><thead><tr><th scope="col">tap</th><th scope="col">features</th><th scope="col">importance</th></tr></thead>
 <tbody>{}</tbody></table></div>"#,
-                rows(entries)
+                entries.iter().map(row).collect::<String>()
             )
         };
         let content = format!(

@@ -1,13 +1,12 @@
 //! The validation images that went best and worst, to look at.
 
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::base::files::{create_folder, write_bytes_unsynced};
+use crate::base::files::{create_folder, remove_folder, write_bytes_unsynced};
 use crate::base::label_map::{IGNORE, LabelMap};
 use crate::base::{Error, Result};
-use crate::data::{Pair, displayed};
+use crate::data::{Pair, check_size, displayed};
 use crate::draw::{Classes, FigureFormat, Shown, Style, compose, encode_figure};
 use crate::image::read_image;
 use crate::metric::Areas;
@@ -95,9 +94,7 @@ pub(crate) fn image_iou(labels: &LabelMap, prediction: &LabelMap, classes: usize
 /// Draws the best and the worst side by side with their labels as `best_1_<stem>.png`, `worst_1_<stem>.png` and so on;
 /// the folder is made anew.
 pub fn write_images(folder: &Path, ranking: &ImageRanking, pairs: &[Pair], classes: &Classes) -> Result<()> {
-    if folder.exists() {
-        fs::remove_dir_all(folder).map_err(|e| Error::write(folder, e))?;
-    }
+    remove_folder(folder)?;
     create_folder(folder)?;
     let (best, worst) = ranking.extremes();
     for (end, images) in [("best", best), ("worst", worst)] {
@@ -116,14 +113,7 @@ pub fn write_images(folder: &Path, ranking: &ImageRanking, pairs: &[Pair], class
 
 fn draw(image: &RankedImage, pair: &Pair, classes: &Classes) -> Result<Vec<u8>> {
     let raster = read_image(&pair.image)?;
-    if raster.size != image.labels.size {
-        return Err(Error::SizeMismatch {
-            first: pair.image.clone(),
-            first_size: raster.size,
-            second: pair.label.name().to_path_buf(),
-            second_size: image.labels.size,
-        });
-    }
+    check_size((&pair.image, raster.size), (pair.label.name(), image.labels.size))?;
     let shown = Shown {
         image: displayed(raster, classes.bands, &classes.nodata),
         label: Some(image.labels.classes.clone()),
@@ -138,6 +128,8 @@ fn draw(image: &RankedImage, pair: &Pair, classes: &Classes) -> Result<Vec<u8>> 
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::base::Size;
     use crate::data::synthetic::write_set;
@@ -168,9 +160,7 @@ mod tests {
         };
         for order in [[0, 1, 2, 3, 4, 5, 6, 7, 8, 9], [9, 3, 5, 4, 0, 8, 1, 2, 6, 7]] {
             let mut ranking = ImageRanking::new(2, 5);
-            for index in order {
-                ranking.add(index, &labels, &prediction(index));
-            }
+            order.into_iter().for_each(|index| ranking.add(index, &labels, &prediction(index)));
             let places = |kept: &[Arc<RankedImage>]| kept.iter().map(|p| p.index).collect::<Vec<_>>();
             let (best, worst) = ranking.extremes();
             assert_eq!((places(best), places(worst)), (vec![0, 1, 2, 3, 4], vec![9, 8, 7, 6, 4]));

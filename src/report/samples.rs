@@ -59,8 +59,7 @@ impl Gallery {
     /// For a set of `images` images.
     pub fn new(images: usize, classes: usize) -> Self {
         let count = images.min(MOST_SAMPLES);
-        let chosen = (0..count).map(|i| i * images / count).collect();
-        Self { classes, chosen, kept: BTreeMap::new() }
+        Self { classes, chosen: (0..count).map(|i| i * images / count).collect(), kept: BTreeMap::new() }
     }
 
     /// Whether the image at this place in the set was chosen.

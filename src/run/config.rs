@@ -64,7 +64,9 @@ impl RunRecipe for ForestRecipe {
 impl<R: RunRecipe> RunConfig<R> {
     /// Checks what recipe and data set files are checked for, and that both go together.
     pub(super) fn check(&self) -> Result<()> {
-        check_dataset(&self.dataset)?;
+        self.dataset.validate()?;
+        let (bands, most) = (self.dataset.bands, usize::from(u16::MAX));
+        require(bands <= most, "bands", bands, format!("at most {most}, as in images"))?;
         self.recipe.check_with(&self.dataset)
     }
 
@@ -80,10 +82,4 @@ impl NetworkRunConfig {
         let own = Description::own(self.recipe.network.clone(), self.dataset.normalisation.clone());
         own.deciding_by(self.recipe.activation, self.recipe.threshold).of_classes(self.dataset.clone())
     }
-}
-
-fn check_dataset(dataset: &Dataset) -> Result<()> {
-    dataset.validate()?;
-    let most = usize::from(u16::MAX);
-    require(dataset.bands <= most, "bands", dataset.bands, format!("at most {most}, as in images"))
 }

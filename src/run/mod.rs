@@ -336,8 +336,7 @@ pub fn utc(time: SystemTime) -> String {
 
 /// Writes a value as JSON, atomically.
 pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
-    let text = serde_json::to_string_pretty(value).map_err(|e| Error::content(path, e))?;
-    write_bytes(path, text.as_bytes())
+    write_bytes(path, serde_json::to_string_pretty(value).map_err(|e| Error::content(path, e))?.as_bytes())
 }
 
 /// Reads a value from JSON.

@@ -4,13 +4,14 @@
 //! whoever opens it. Its files are put in their places under two names at a time, and when all are, the folder goes,
 //! its `config.json` first.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use super::{CONFIG, write_json};
-use crate::base::files::{create_folder, is_temporary, is_there, link_file, remove_file, remove_folder, sync_folder};
+use crate::base::files::{
+    create_folder, entries, is_temporary, is_there, link_file, remove_file, remove_folder, sync_folder,
+};
 use crate::base::{Error, Result};
 
 /// Holds a new run until all of it is in its place.
@@ -50,7 +51,9 @@ pub(super) fn settle(folder: &Path) -> Result<()> {
     }
     if is_there(&next.join(CONFIG))? {
         sync_folder(&next);
-        clear(folder)?;
+        // What an older run left, and nothing else.
+        FILES.iter().try_for_each(|name| remove_file(&folder.join(name)))?;
+        FOLDERS.iter().try_for_each(|name| remove_folder(&folder.join(name)))?;
         put_in_place(&next, folder)?;
         sync_folder(folder);
     }
@@ -63,16 +66,9 @@ fn discard(next: &Path) -> Result<()> {
     remove_folder(next)
 }
 
-/// Removes what an older run left in a folder, and nothing else.
-fn clear(folder: &Path) -> Result<()> {
-    FILES.iter().try_for_each(|name| remove_file(&folder.join(name)))?;
-    FOLDERS.iter().try_for_each(|name| remove_folder(&folder.join(name)))
-}
-
 fn put_in_place(from: &Path, to: &Path) -> Result<()> {
     let failed = |cause| Error::read(from, cause);
-    for entry in fs::read_dir(from).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
+    for entry in entries(from)? {
         let target = to.join(entry.file_name());
         if entry.file_type().map_err(failed)?.is_dir() {
             create_folder(&target)?;

@@ -98,10 +98,8 @@ impl Gray {
     /// The grey image as a PNG file: 8 bits a sample, 16 where the image has more. A grey image keeps its samples.
     pub fn encode(&self, input: &Path) -> Result<Vec<u8>> {
         let gray = self.gray(input, read_image(input)?)?;
-        match Pixels::gray(&gray.samples) {
-            Some(pixels) => encode_marked_png(gray.size, pixels, &self.options.mark()),
-            None => Err(Error::content(input, "a float image stayed a float image")),
-        }
+        let floats = || Error::content(input, "a float image stayed a float image");
+        encode_marked_png(gray.size, Pixels::gray(&gray.samples).ok_or_else(floats)?, &self.options.mark())
     }
 
     /// Pixels without data become black, and take no part in stretching.

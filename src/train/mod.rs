@@ -14,7 +14,7 @@ use std::path::Path;
 use crate::base::Result;
 
 pub use job::{Job, Validation};
-pub use network::{Best, Ended, EventFile, Initial, Need, Position, is_out_of_memory, resume, resume_for};
+pub use network::{Best, Ended, EventFile, Initial, Need, Position, is_out_of_memory, resume_for};
 pub use plan::Plan;
 pub use report::write_report;
 pub use session::{Outcome, Session};

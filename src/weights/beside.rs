@@ -176,14 +176,11 @@ fn smp(config: &Map<String, Value>, names: Names, content: &mut Content, told: &
     if ours == "PSPNet" && config.get("upsampling").and_then(Value::as_u64).is_some_and(|times| times != 2 << stages) {
         return refuse("upsampling");
     }
-    told.activation = match config.get("activation").unwrap_or(&Value::Null) {
-        Value::Null => None,
-        Value::String(word) => match word.as_str() {
-            "identity" => None,
-            "sigmoid" => Some(Activation::Sigmoid),
-            "softmax" | "softmax2d" | "logsoftmax" => Some(Activation::Softmax),
-            _ => return refuse("activation"),
-        },
+    let activation = config.get("activation").filter(|value| !value.is_null());
+    told.activation = match activation.map_or(Some("identity"), Value::as_str) {
+        Some("identity") => None,
+        Some("sigmoid") => Some(Activation::Sigmoid),
+        Some("softmax" | "softmax2d" | "logsoftmax") => Some(Activation::Softmax),
         _ => return refuse("activation"),
     };
     told.notes.push("the settings of config.json beside it were used".into());

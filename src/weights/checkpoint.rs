@@ -68,7 +68,7 @@ impl Stored {
     /// Whether it is a whole number, as counters of steps and epochs are.
     pub(super) fn is_counter(&self) -> bool {
         let float = [Dtype::F64, Dtype::F32, Dtype::F16, Dtype::BF16].contains(&self.dtype);
-        !float && self.shape.iter().product::<usize>() == 1
+        !float && self.len() == 1
     }
 
     /// Type of its elements.
@@ -138,7 +138,7 @@ impl View for Stored {
 }
 
 /// The tensors of one or more weight files.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Checkpoint {
     /// The files.
     pub paths: Vec<PathBuf>,
@@ -164,14 +164,7 @@ impl Checkpoint {
 
     /// The same for files that hold several networks: `choice` says which.
     pub fn open_chosen(paths: &[PathBuf], choice: &Choice) -> Result<Self> {
-        let mut all = Self {
-            paths: paths.to_vec(),
-            tensors: BTreeMap::new(),
-            odd: BTreeMap::new(),
-            beside: BTreeMap::new(),
-            metadata: HashMap::new(),
-            notes: Vec::new(),
-        };
+        let mut all = Self { paths: paths.to_vec(), ..Self::default() };
         for path in paths {
             all.add(path, open_one(path)?, choice)?;
         }
@@ -276,8 +269,7 @@ fn of_torch(path: &Path, file: TorchFile) -> Opened {
     let shared: Arc<Path> = path.into();
     let tensors = file.tensors.into_iter().map(|(name, tensor)| {
         let (shape, dtype) = (tensor.shape().to_vec(), tensor.dtype());
-        let source = Source::Torch(file.storages.clone(), tensor);
-        (name, Stored { shape, dtype, source, path: shared.clone() })
+        (name, Stored { shape, dtype, source: Source::Torch(file.storages.clone(), tensor), path: shared.clone() })
     });
     let values = file.mask_values.map(|values| (MASK_VALUES, serde_json::json!(values).to_string()));
     let mode = file.interpolation_mode.map(|mode| (INTERPOLATION_MODE, mode));

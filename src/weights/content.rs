@@ -77,17 +77,12 @@ impl Description {
 
     /// Says which numbers are beyond what can be built.
     pub(super) fn check(&self) -> Result<(), String> {
-        let bands = match &self.content {
-            Content::Network(network) => {
-                network.check().map_err(|e| e.to_string())?;
-                network.bands_and_outputs().0.unwrap_or(0)
-            }
-            Content::Encoder { encoder, bands } => {
-                encoder.check().map_err(|e| e.to_string())?;
-                *bands
-            }
-            Content::Vgg16 { bands, .. } => *bands,
-        };
+        match &self.content {
+            Content::Network(network) => network.check().map_err(|e| e.to_string())?,
+            Content::Encoder { encoder, .. } => encoder.check().map_err(|e| e.to_string())?,
+            Content::Vgg16 { .. } => {}
+        }
+        let bands = bands(&self.content).unwrap_or(0);
         if !(1..=usize::from(u16::MAX)).contains(&bands) {
             return Err(format!("it is said to be of {bands} bands"));
         }
@@ -106,6 +101,14 @@ impl Description {
 
 pub(super) fn half() -> f64 {
     0.5
+}
+
+/// Input bands, where a network says them.
+pub(super) fn bands(content: &Content) -> Option<usize> {
+    match content {
+        Content::Network(network) => network.bands_and_outputs().0,
+        Content::Encoder { bands, .. } | Content::Vgg16 { bands, .. } => Some(*bands),
+    }
 }
 
 /// Outputs of a whole network.

@@ -202,8 +202,7 @@ impl Tensors<'_> {
 
     fn unet(&self, first: &str, level: (&str, &str), head: &str) -> Described<UnetConfig> {
         let [width, bands, _] = self.conv(first)?;
-        let depth = self.count(level.0, 1, level.1);
-        Ok(UnetConfig::new(width, depth, bands, self.outputs(head)?))
+        Ok(UnetConfig::new(width, self.count(level.0, 1, level.1), bands, self.outputs(head)?))
     }
 }
 
@@ -252,19 +251,10 @@ pub(super) fn content(
             NetworkConfig::UnetEarthquake(tensors.unet("down1.conv1.weight", levels, "last.weight")?)
         }
         Names::Segtool if recipe.is_none() => {
-            return Err(
-                "it does not say where dilation replaces strides; import it first: segtool import --recipe".into()
-            );
+            let reason = "it does not say where dilation replaces strides; import it first: segtool import --recipe";
+            return Err(reason.into());
         }
-        Names::Csail
-        | Names::CsailModule
-        | Names::Semseg
-        | Names::Mmseg
-        | Names::SmpUnet
-        | Names::SmpPspnet
-        | Names::SmpUnetTimm
-        | Names::SmpPspnetTimm
-        | Names::Segtool => tensors.encoder_decoder(names)?,
+        _ => tensors.encoder_decoder(names)?,
     };
     Ok(Content::Network(network))
 }
@@ -308,6 +298,7 @@ pub(super) fn stages(content: &Content) -> usize {
 /// A network in a few words.
 pub(super) fn summary(network: &NetworkConfig) -> String {
     let classes = network.bands_and_outputs().1.map_or_else(String::new, |n| format!(", {n} outputs"));
+    let unet = |name, config: &UnetConfig| format!("unet-{name} of width {} and depth {}", config.width, config.depth);
     let what = match network {
         NetworkConfig::EncoderDecoder(config) => {
             let decoder = match &config.decoder {
@@ -318,13 +309,9 @@ pub(super) fn summary(network: &NetworkConfig) -> String {
             };
             format!("{decoder} on {}", encoder(&config.encoder))
         }
-        NetworkConfig::UnetSeeps(config) => format!("unet-seeps of width {} and depth {}", config.width, config.depth),
-        NetworkConfig::UnetMilesial(config) => {
-            format!("unet-milesial of width {} and depth {}", config.width, config.depth)
-        }
-        NetworkConfig::UnetEarthquake(config) => {
-            format!("unet-earthquake of width {} and depth {}", config.width, config.depth)
-        }
+        NetworkConfig::UnetSeeps(config) => unet("seeps", config),
+        NetworkConfig::UnetMilesial(config) => unet("milesial", config),
+        NetworkConfig::UnetEarthquake(config) => unet("earthquake", config),
         NetworkConfig::UnetResnet(config) => format!("unet-resnet on {}", encoder(&config.encoder)),
         NetworkConfig::UnetAttention(config) => format!("unet-attention of width {}", config.width),
     };
@@ -333,11 +320,9 @@ pub(super) fn summary(network: &NetworkConfig) -> String {
 
 /// An encoder in a few words.
 pub(super) fn encoder(config: &ResNetConfig) -> String {
-    let word = |value: Value| value.as_str().unwrap_or_default().to_owned();
-    let json = |value: &ResNetConfig| serde_json::to_value(value).unwrap_or_default();
-    let fields = json(config);
-    let field = |name: &str| word(fields[name].clone());
-    format!("{} ({} stem)", field("variant"), field("stem"))
+    let fields = serde_json::to_value(config).unwrap_or_default();
+    let [variant, stem] = ["variant", "stem"].map(|name| fields[name].as_str().unwrap_or_default());
+    format!("{variant} ({stem} stem)")
 }
 
 /// What weights are taken for that their shapes do not show.

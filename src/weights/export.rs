@@ -228,16 +228,11 @@ fn activation_note(names: Names, activation: Activation, outputs: usize) -> Opti
 
 /// How smp's Unet has to be told of its enlargement.
 fn enlargement_note(network: &NetworkConfig) -> Option<String> {
-    let mode = match network {
-        NetworkConfig::EncoderDecoder(EncoderDecoderConfig { decoder: DecoderConfig::Unet(config), .. }) => {
-            match config.interpolation {
-                Interpolation::Nearest => return None,
-                Interpolation::Bilinear => "bilinear",
-                Interpolation::Bicubic => "bicubic",
-            }
-        }
-        _ => return None,
+    let NetworkConfig::EncoderDecoder(EncoderDecoderConfig { decoder: DecoderConfig::Unet(config), .. }) = network
+    else {
+        return None;
     };
+    let mode = Some(config.interpolation).filter(|mode| *mode != Interpolation::Nearest)?;
     Some(format!("the decoder does not enlarge in the default way: give smp.Unet decoder_interpolation='{mode}'"))
 }
 
@@ -347,6 +342,5 @@ fn write_safetensors(path: &Path, tensors: &BTreeMap<String, Stored>, entries: &
     for tensor in tensors.values() {
         tensor.bytes()?;
     }
-    let named = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor.clone()));
-    write_bytes(path, &encode(named, entries)?)
+    write_bytes(path, &encode(tensors.iter().map(|(name, tensor)| (name.as_str(), tensor.clone())), entries)?)
 }

@@ -53,8 +53,7 @@ impl Weights {
     pub fn fit_normalisation(&self, dataset: &mut Dataset) -> Option<String> {
         let theirs = match &self.description.normalisation {
             Some(Normalisation::Fixed { mean, std, .. }) if mean.len() == dataset.bands => {
-                let valid = dataset.normalisation.valid();
-                Normalisation::Fixed { mean: mean.clone(), std: std.clone(), valid }
+                Normalisation::Fixed { mean: mean.clone(), std: std.clone(), valid: dataset.normalisation.valid() }
             }
             Some(theirs @ Normalisation::PerImage { .. }) => theirs.clone(),
             _ => return None,

@@ -127,8 +127,7 @@ impl Weights {
             )),
             Content::Vgg16 { bands, batch_norm } => return self.check_vgg16(*bands, *batch_norm),
         };
-        let network = config.hollow(&DeviceChoice::Flex.open()?)?;
-        let (_, mut report) = self.load(network, false)?;
+        let (_, mut report) = self.load(config.hollow(&DeviceChoice::Flex.open()?)?, false)?;
         if let Content::Encoder { .. } = self.description.content {
             report.fresh.clear();
         }

@@ -93,29 +93,14 @@ const MMSEG: Rules = &[
     ("auxiliary_head.conv_seg.{}", "decoder.conv_last_deepsup.{}"),
 ];
 
-const SMP_UNET: Rules = &[
-    ("encoder.{*}", "encoder.{*}"),
-    ("decoder.blocks.{*}", "decoder.blocks.{*}"),
-    ("segmentation_head.0.{}", "segmentation_head.0.{}"),
-];
+const SMP_ENCODER: Rules = &[("encoder.{*}", "encoder.{*}")];
+
+const TIMM_ENCODER: Rules = &[("encoder.model.{*}", "encoder.{*}")];
+
+const SMP_UNET: Rules =
+    &[("decoder.blocks.{*}", "decoder.blocks.{*}"), ("segmentation_head.0.{}", "segmentation_head.0.{}")];
 
 const SMP_PSPNET: Rules = &[
-    ("encoder.{*}", "encoder.{*}"),
-    ("decoder.psp.blocks.{}.pool.1.0.{}", "decoder.ppm.{}.1.{}"),
-    ("decoder.psp.blocks.{}.pool.1.1.{}", "decoder.ppm.{}.2.{}"),
-    ("decoder.conv.0.{}", "decoder.conv_last.0.{}"),
-    ("decoder.conv.1.{}", "decoder.conv_last.1.{}"),
-    ("segmentation_head.0.{}", "decoder.conv_last.4.{}"),
-];
-
-const SMP_UNET_TIMM: Rules = &[
-    ("encoder.model.{*}", "encoder.{*}"),
-    ("decoder.blocks.{*}", "decoder.blocks.{*}"),
-    ("segmentation_head.0.{}", "segmentation_head.0.{}"),
-];
-
-const SMP_PSPNET_TIMM: Rules = &[
-    ("encoder.model.{*}", "encoder.{*}"),
     ("decoder.psp.blocks.{}.pool.1.0.{}", "decoder.ppm.{}.1.{}"),
     ("decoder.psp.blocks.{}.pool.1.1.{}", "decoder.ppm.{}.2.{}"),
     ("decoder.conv.0.{}", "decoder.conv_last.0.{}"),
@@ -124,18 +109,19 @@ const SMP_PSPNET_TIMM: Rules = &[
 ];
 
 impl Names {
-    fn rules(self) -> Rules {
-        match self {
-            Self::Csail => CSAIL,
-            Self::Torchvision => TORCHVISION,
-            Self::Semseg => SEMSEG,
-            Self::Mmseg => MMSEG,
-            Self::SmpUnet => SMP_UNET,
-            Self::SmpPspnet => SMP_PSPNET,
-            Self::SmpUnetTimm => SMP_UNET_TIMM,
-            Self::SmpPspnetTimm => SMP_PSPNET_TIMM,
-            Self::Segtool | Self::CsailModule | Self::Milesial | Self::Seeps | Self::SeepsResnet => SAME,
-        }
+    fn rules(self) -> impl Iterator<Item = &'static (&'static str, &'static str)> {
+        let [encoder, rest] = match self {
+            Self::Csail => [&[], CSAIL],
+            Self::Torchvision => [&[], TORCHVISION],
+            Self::Semseg => [&[], SEMSEG],
+            Self::Mmseg => [&[], MMSEG],
+            Self::SmpUnet => [SMP_ENCODER, SMP_UNET],
+            Self::SmpPspnet => [SMP_ENCODER, SMP_PSPNET],
+            Self::SmpUnetTimm => [TIMM_ENCODER, SMP_UNET],
+            Self::SmpPspnetTimm => [TIMM_ENCODER, SMP_PSPNET],
+            Self::Segtool | Self::CsailModule | Self::Milesial | Self::Seeps | Self::SeepsResnet => [&[], SAME],
+        };
+        encoder.iter().chain(rest)
     }
 
     /// Whose they are, for people.
@@ -164,12 +150,12 @@ impl Names {
 
     /// Our name for theirs, if the parameter has one here.
     pub fn ours(self, theirs: &str) -> Option<String> {
-        self.rules().iter().find_map(|(from, to)| rewrite(theirs, from, to))
+        self.rules().find_map(|(from, to)| rewrite(theirs, from, to))
     }
 
     /// Their name for ours, if the parameter has one there.
     pub fn theirs(self, ours: &str) -> Option<String> {
-        self.rules().iter().find_map(|(to, from)| rewrite(ours, from, to))
+        self.rules().find_map(|(to, from)| rewrite(ours, from, to))
     }
 }
 
@@ -197,8 +183,7 @@ fn captures<'a>(name: &'a str, pattern: &str) -> Option<Vec<&'a str>> {
     if hole == "{*}" {
         return (after.is_empty() && !name.is_empty()).then(|| vec![name]);
     }
-    let end = name.find('.').unwrap_or(name.len());
-    let (capture, rest) = name.split_at(end);
+    let (capture, rest) = name.split_at(name.find('.').unwrap_or(name.len()));
     let mut found = vec![capture];
     found.extend(captures(rest, after)?);
     (!capture.is_empty()).then_some(found)

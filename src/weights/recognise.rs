@@ -1,6 +1,6 @@
 //! Whose weights a file holds, and of which network: by the names and shapes of its tensors.
 
-use super::content::{Content, Description, half, outputs};
+use super::content::{Content, Description, bands, half, outputs};
 use std::collections::BTreeMap;
 
 use super::checkpoint::{Checkpoint, ENTRY, Stored};
@@ -30,186 +30,6 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// Recognises a checkpoint. What its tensors do not show (where strides give way to dilation, whether corners are
-    /// aligned) is what the project that it comes from does; with a `recipe`, what that says.
-    pub fn recognise(checkpoint: Checkpoint, recipe: Option<&NetworkConfig>) -> Result<Self> {
-        let mut found = Self::as_they_are(&checkpoint, recipe, recipe.is_none())?;
-        match (recipe, &mut found.description.content) {
-            (Some(recipe), Content::Network(network)) => {
-                *network = describe::by_recipe(network, recipe).map_err(|reason| checkpoint.error(reason))?;
-            }
-            (Some(_), _) => {
-                let what = found.summary();
-                return Err(checkpoint.error(format!("holds {what}, but the recipe describes a whole network")));
-            }
-            (None, _) => {}
-        }
-        Ok(found)
-    }
-
-    /// Recognises a checkpoint for a training by `recipe`, which says what the tensors do not show only where nobody else
-    /// can: in segtool's own files that have lost their description.
-    pub fn recognise_for(checkpoint: Checkpoint, recipe: &NetworkConfig) -> Result<Self> {
-        let mut found = Self::as_they_are(&checkpoint, Some(recipe), true)?;
-        let undescribed = found.description.names == Names::Segtool && !checkpoint.metadata.contains_key(ENTRY);
-        if let (true, Content::Network(network)) = (undescribed, &mut found.description.content) {
-            *network = describe::by_recipe(network, recipe).map_err(|reason| checkpoint.error(reason))?;
-        }
-        Ok(found)
-    }
-
-    /// `beside` says whether configurations that lie beside the weights count.
-    fn as_they_are(checkpoint: &Checkpoint, recipe: Option<&NetworkConfig>, beside: bool) -> Result<Self> {
-        let found = match checkpoint.metadata.get(ENTRY) {
-            Some(text) => Self::own(checkpoint, text),
-            None => Self::foreign(checkpoint, recipe, beside),
-        }?;
-        // Networks are made by these numbers, which a tensor without values may claim for nothing.
-        if let Some((name, tensor)) = found.tensors.iter().find(|(_, tensor)| tensor.is_empty()) {
-            let shape = tensor.shape();
-            return Err(
-                checkpoint.error(format!("tensor {name} of shape {shape:?} holds no number; the file is damaged"))
-            );
-        }
-        found.description.check().map_err(|reason| checkpoint.error(format!("{reason}; the file is damaged")))?;
-        found.check_encoder_names()?;
-        Ok(found)
-    }
-
-    fn own(checkpoint: &Checkpoint, text: &str) -> Result<Self> {
-        let mut description: Description = serde_json::from_str(text).map_err(|e| {
-            checkpoint.error(format!("{e}; it is damaged, or was written by another version of segtool"))
-        })?;
-        if !(0.0..1.0).contains(&description.threshold) {
-            return Err(checkpoint.error(format!(
-                "its threshold is {}, which is not a probability below 1; it is damaged",
-                description.threshold
-            )));
-        }
-        // Older files do not say so.
-        if outputs(&description.content) == Some(1) {
-            description.activation = Activation::Sigmoid;
-        }
-        let (mut tensors, mut kept) = (BTreeMap::new(), BTreeMap::new());
-        for (name, tensor) in &checkpoint.tensors {
-            match name.strip_prefix(KEPT) {
-                Some(name) => {
-                    _ = kept
-                        .insert(name.to_owned(), (tensor.clone(), unused(description.names, name).unwrap_or("kept")))
-                }
-                None => _ = tensors.insert(name.clone(), tensor.clone()),
-            }
-        }
-        Ok(Self { description, checkpoint: checkpoint.clone(), tensors, kept })
-    }
-
-    fn foreign(checkpoint: &Checkpoint, recipe: Option<&NetworkConfig>, beside: bool) -> Result<Self> {
-        let names = whose(checkpoint)?;
-        let refuse =
-            |reason: String| checkpoint.error(format!("looks like weights of {}, but {reason}", names.owner()));
-        let (mut tensors, mut kept) = by_our_names(checkpoint, names)?;
-        same_twice(checkpoint, names)?;
-        let mut content = describe::content(names, &tensors, recipe).map_err(refuse)?;
-        if names.is_smp() {
-            let used = describe::stages(&content);
-            let beyond = |name: &str| (used + 1..=4).any(|stage| name.starts_with(&format!("encoder.layer{stage}.")));
-            kept.extend(tensors.extract_if(.., |name, _| beyond(name)).map(|(name, tensor)| {
-                let theirs = names.theirs(&name).unwrap_or(name);
-                (theirs, (tensor, "the decoder does not use that stage"))
-            }));
-        }
-        let told = if beside {
-            beside::apply(checkpoint, names, &mut content).map_err(refuse)?
-        } else {
-            beside::Told::default()
-        };
-        let normalisation = told.normalisation.or_else(|| normalisation(names, &content));
-        let mut description = Description::new(names, content, normalisation);
-        description.dataset =
-            told.dataset.filter(|dataset| outputs(&description.content) == Some(dataset.class_count())).map(Box::new);
-        let mut found = Self { description, checkpoint: checkpoint.clone(), tensors, kept };
-        found.checkpoint.notes.extend(told.notes);
-        if let Some(activation) = told.activation {
-            found.set_activation(activation, half());
-        }
-        Ok(found)
-    }
-
-    /// Refuses tensors of an encoder that no residual network or VGG-16 has: they change what it sees.
-    fn check_encoder_names(&self) -> Result<()> {
-        let strange = extras::of_encoder(&self.description.content, &self.tensors)?;
-        if strange.is_empty() {
-            return Ok(());
-        }
-        let names: Vec<&str> = strange.iter().map(String::as_str).collect();
-        let kind = names.iter().find_map(|name| extras::kind(name));
-        let kind = kind.map_or_else(String::new, |kind| format!(" ({kind})"));
-        Err(self.checkpoint.error(format!(
-            "looks like {}, but has tensors that this network does not have{kind}: {}. They change what it computes; give \
-             weights of the plain network",
-            self.summary(),
-            some(&names)
-        )))
-    }
-}
-
-/// Tensors by their names here, and those that no network here uses by their own, with the reason.
-type Sorted = (BTreeMap<String, Stored>, BTreeMap<String, (Stored, &'static str)>);
-
-/// Sorts a project's tensors.
-fn by_our_names(checkpoint: &Checkpoint, names: Names) -> Result<Sorted> {
-    let (mut tensors, mut kept, mut strange) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
-    for (name, tensor) in &checkpoint.tensors {
-        let counter = tensor.is_counter().then_some("a counter, not a weight");
-        if let Some(reason) = unused(names, name).or(counter) {
-            kept.insert(name.clone(), (tensor.clone(), reason));
-            continue;
-        }
-        match names.ours(name) {
-            Some(ours) => _ = tensors.insert(ours, tensor.clone()),
-            None => strange.push(name.as_str()),
-        }
-    }
-    if !strange.is_empty() {
-        return Err(checkpoint.error(format!(
-            "looks like weights of {}, but has unexpected tensors: {}; it comes from another network, or from \
-             another version of that project",
-            names.owner(),
-            some(&strange)
-        )));
-    }
-    match checkpoint.odd.iter().find(|(name, _)| unused(names, name).is_none()) {
-        Some((name, what)) => {
-            let whose = names.owner();
-            Err(checkpoint.error(format!(
-                "looks like weights of {whose}, but {name} is {what}, which cannot be loaded as a weight"
-            )))
-        }
-        None => Ok((tensors, kept)),
-    }
-}
-
-/// What each project does with its images.
-fn normalisation(names: Names, content: &Content) -> Option<Normalisation> {
-    let bands = match content {
-        Content::Network(network) => network.bands_and_outputs().0?,
-        Content::Encoder { bands, .. } | Content::Vgg16 { bands, .. } => *bands,
-    };
-    let fixed = |mean: &[f64], std: &[f64]| {
-        Some(Normalisation::Fixed { mean: mean.to_vec(), std: std.to_vec(), valid: ValidPixels::All })
-    };
-    match (names, bands) {
-        (Names::Segtool, _) => None,
-        (Names::Milesial, bands) => fixed(&vec![0.0; bands], &vec![1.0; bands]),
-        // Its notebook's figures for 16-bit samples, as shares of 65535.
-        (Names::Seeps | Names::SeepsResnet, 1) => fixed(&[28_974.714_06 / 65_535.0], &[10_697.437_589 / 65_535.0]),
-        // ImageNet's: torchvision's, and so everybody's; usuyama's, too, whose U-Nets the seep system has.
-        (_, 3) => fixed(&[0.485, 0.456, 0.406], &[0.229, 0.224, 0.225]),
-        _ => None,
-    }
-}
-
-impl Weights {
     /// Opens files and recognises them.
     pub fn open(paths: &[std::path::PathBuf], recipe: Option<&NetworkConfig>) -> Result<Self> {
         Self::open_chosen(paths, recipe, &Choice::default())
@@ -227,10 +47,7 @@ impl Weights {
 
     /// Says how samples became the network's input, where that is known better.
     pub fn set_normalisation(&mut self, normalisation: Normalisation) -> Result<()> {
-        let bands = match &self.description.content {
-            Content::Network(network) => network.bands_and_outputs().0.unwrap_or(0),
-            Content::Encoder { bands, .. } | Content::Vgg16 { bands, .. } => *bands,
-        };
+        let bands = bands(&self.description.content).unwrap_or(0);
         normalisation.validate(bands).map_err(|reason| self.checkpoint.error(reason))?;
         self.description.normalisation = Some(normalisation);
         Ok(())
@@ -292,5 +109,166 @@ impl Weights {
                 format!("the convolutions of a VGG-16{norms} from {}", names.owner())
             }
         }
+    }
+
+    /// Recognises a checkpoint. What its tensors do not show (where strides give way to dilation, whether corners are
+    /// aligned) is what the project that it comes from does; with a `recipe`, what that says.
+    pub fn recognise(checkpoint: Checkpoint, recipe: Option<&NetworkConfig>) -> Result<Self> {
+        let mut found = Self::as_they_are(&checkpoint, recipe, recipe.is_none())?;
+        let Some(recipe) = recipe else { return Ok(found) };
+        let Content::Network(network) = &mut found.description.content else {
+            let what = found.summary();
+            return Err(checkpoint.error(format!("holds {what}, but the recipe describes a whole network")));
+        };
+        *network = describe::by_recipe(network, recipe).map_err(|reason| checkpoint.error(reason))?;
+        Ok(found)
+    }
+
+    /// Recognises a checkpoint for a training by `recipe`, which says what the tensors do not show only where nobody else
+    /// can: in segtool's own files that have lost their description.
+    pub fn recognise_for(checkpoint: Checkpoint, recipe: &NetworkConfig) -> Result<Self> {
+        let mut found = Self::as_they_are(&checkpoint, Some(recipe), true)?;
+        let undescribed = found.description.names == Names::Segtool && !checkpoint.metadata.contains_key(ENTRY);
+        if let (true, Content::Network(network)) = (undescribed, &mut found.description.content) {
+            *network = describe::by_recipe(network, recipe).map_err(|reason| checkpoint.error(reason))?;
+        }
+        Ok(found)
+    }
+
+    /// `beside` says whether configurations that lie beside the weights count.
+    fn as_they_are(checkpoint: &Checkpoint, recipe: Option<&NetworkConfig>, beside: bool) -> Result<Self> {
+        let found = match checkpoint.metadata.get(ENTRY) {
+            Some(text) => Self::own(checkpoint, text),
+            None => Self::foreign(checkpoint, recipe, beside),
+        }?;
+        // Networks are made by these numbers, which a tensor without values may claim for nothing.
+        if let Some((name, tensor)) = found.tensors.iter().find(|(_, tensor)| tensor.is_empty()) {
+            let shape = tensor.shape();
+            let reason = format!("tensor {name} of shape {shape:?} holds no number; the file is damaged");
+            return Err(checkpoint.error(reason));
+        }
+        found.description.check().map_err(|reason| checkpoint.error(format!("{reason}; the file is damaged")))?;
+        found.check_encoder_names()?;
+        Ok(found)
+    }
+
+    fn own(checkpoint: &Checkpoint, text: &str) -> Result<Self> {
+        let mut description: Description = serde_json::from_str(text).map_err(|e| {
+            checkpoint.error(format!("{e}; it is damaged, or was written by another version of segtool"))
+        })?;
+        if !(0.0..1.0).contains(&description.threshold) {
+            return Err(checkpoint.error(format!(
+                "its threshold is {}, which is not a probability below 1; it is damaged",
+                description.threshold
+            )));
+        }
+        // Older files do not say so.
+        if outputs(&description.content) == Some(1) {
+            description.activation = Activation::Sigmoid;
+        }
+        let (mut tensors, mut kept) = (BTreeMap::new(), BTreeMap::new());
+        for (name, tensor) in &checkpoint.tensors {
+            let tensor = tensor.clone();
+            if let Some(name) = name.strip_prefix(KEPT) {
+                kept.insert(name.to_owned(), (tensor, unused(description.names, name).unwrap_or("kept")));
+            } else {
+                tensors.insert(name.clone(), tensor);
+            }
+        }
+        Ok(Self { description, checkpoint: checkpoint.clone(), tensors, kept })
+    }
+
+    fn foreign(checkpoint: &Checkpoint, recipe: Option<&NetworkConfig>, beside: bool) -> Result<Self> {
+        let names = whose(checkpoint)?;
+        let refuse =
+            |reason: String| checkpoint.error(format!("looks like weights of {}, but {reason}", names.owner()));
+        let (mut tensors, mut kept) = by_our_names(checkpoint, names)?;
+        same_twice(checkpoint, names)?;
+        let mut content = describe::content(names, &tensors, recipe).map_err(refuse)?;
+        if names.is_smp() {
+            let used = describe::stages(&content);
+            let beyond = |name: &str| (used + 1..=4).any(|stage| name.starts_with(&format!("encoder.layer{stage}.")));
+            kept.extend(tensors.extract_if(.., |name, _| beyond(name)).map(|(name, tensor)| {
+                (names.theirs(&name).unwrap_or(name), (tensor, "the decoder does not use that stage"))
+            }));
+        }
+        let told = beside.then(|| beside::apply(checkpoint, names, &mut content)).transpose().map_err(refuse)?;
+        let told = told.unwrap_or_default();
+        let normalisation = told.normalisation.or_else(|| normalisation(names, &content));
+        let mut description = Description::new(names, content, normalisation);
+        description.dataset =
+            told.dataset.filter(|dataset| outputs(&description.content) == Some(dataset.class_count())).map(Box::new);
+        let mut found = Self { description, checkpoint: checkpoint.clone(), tensors, kept };
+        found.checkpoint.notes.extend(told.notes);
+        if let Some(activation) = told.activation {
+            found.set_activation(activation, half());
+        }
+        Ok(found)
+    }
+
+    /// Refuses tensors of an encoder that no residual network or VGG-16 has: they change what it sees.
+    fn check_encoder_names(&self) -> Result<()> {
+        let strange = extras::of_encoder(&self.description.content, &self.tensors)?;
+        if strange.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<&str> = strange.iter().map(String::as_str).collect();
+        let kind = names.iter().find_map(|name| extras::kind(name));
+        let kind = kind.map_or_else(String::new, |kind| format!(" ({kind})"));
+        Err(self.checkpoint.error(format!(
+            "looks like {}, but has tensors that this network does not have{kind}: {}. They change what it computes; give \
+             weights of the plain network",
+            self.summary(),
+            some(&names)
+        )))
+    }
+}
+
+/// Tensors by their names here, and those that no network here uses by their own, with the reason.
+type Sorted = (BTreeMap<String, Stored>, BTreeMap<String, (Stored, &'static str)>);
+
+/// Sorts a project's tensors.
+fn by_our_names(checkpoint: &Checkpoint, names: Names) -> Result<Sorted> {
+    let (mut tensors, mut kept, mut strange) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+    for (name, tensor) in &checkpoint.tensors {
+        let counter = tensor.is_counter().then_some("a counter, not a weight");
+        if let Some(reason) = unused(names, name).or(counter) {
+            kept.insert(name.clone(), (tensor.clone(), reason));
+            continue;
+        }
+        match names.ours(name) {
+            Some(ours) => _ = tensors.insert(ours, tensor.clone()),
+            None => strange.push(name.as_str()),
+        }
+    }
+    if !strange.is_empty() {
+        return Err(checkpoint.error(format!(
+            "looks like weights of {}, but has unexpected tensors: {}; it comes from another network, or from \
+             another version of that project",
+            names.owner(),
+            some(&strange)
+        )));
+    }
+    if let Some((name, what)) = checkpoint.odd.iter().find(|(name, _)| unused(names, name).is_none()) {
+        let whose = names.owner();
+        let reason = format!("looks like weights of {whose}, but {name} is {what}, which cannot be loaded as a weight");
+        return Err(checkpoint.error(reason));
+    }
+    Ok((tensors, kept))
+}
+
+/// What each project does with its images.
+fn normalisation(names: Names, content: &Content) -> Option<Normalisation> {
+    let fixed = |mean: &[f64], std: &[f64]| {
+        Some(Normalisation::Fixed { mean: mean.to_vec(), std: std.to_vec(), valid: ValidPixels::All })
+    };
+    match (names, bands(content)?) {
+        (Names::Segtool, _) => None,
+        (Names::Milesial, bands) => fixed(&vec![0.0; bands], &vec![1.0; bands]),
+        // Its notebook's figures for 16-bit samples, as shares of 65535.
+        (Names::Seeps | Names::SeepsResnet, 1) => fixed(&[28_974.714_06 / 65_535.0], &[10_697.437_589 / 65_535.0]),
+        // ImageNet's: torchvision's, and so everybody's; usuyama's, too, whose U-Nets the seep system has.
+        (_, 3) => fixed(&[0.485, 0.456, 0.406], &[0.229, 0.224, 0.225]),
+        _ => None,
     }
 }

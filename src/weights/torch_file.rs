@@ -9,6 +9,7 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
 use super::checkpoint::Stored;
+use super::torch::TYPES;
 use crate::base::files::write_atomically;
 use crate::base::{Error, Result};
 
@@ -56,19 +57,8 @@ pub(super) fn write(path: &Path, tensors: &BTreeMap<String, Stored>, around: &Ar
 
 /// The class of PyTorch's storages of a type.
 fn storage(dtype: Dtype) -> Result<&'static str, String> {
-    Ok(match dtype {
-        Dtype::F64 => "DoubleStorage",
-        Dtype::F32 => "FloatStorage",
-        Dtype::F16 => "HalfStorage",
-        Dtype::BF16 => "BFloat16Storage",
-        Dtype::I64 => "LongStorage",
-        Dtype::I32 => "IntStorage",
-        Dtype::I16 => "ShortStorage",
-        Dtype::I8 => "CharStorage",
-        Dtype::U8 => "ByteStorage",
-        Dtype::BOOL => "BoolStorage",
-        other => return Err(format!("tensors of type {other:?} cannot be written for PyTorch")),
-    })
+    let class = TYPES.iter().find_map(|(stored, _, class)| class.filter(|_| *stored == dtype));
+    class.ok_or_else(|| format!("tensors of type {dtype:?} cannot be written for PyTorch"))
 }
 
 /// Opcodes of pickle's protocol 2, as Python's `pickletools` documents them.

@@ -225,8 +225,7 @@ mod tests {
     #[test]
     fn of_several_networks_one_must_be_named() {
         let two = [("student.backbone.", &RESNET[..]), ("teacher.backbone.", &RESNET)];
-        let said = chosen(&two, false).unwrap_err();
-        assert!(said.contains("holds 2 networks, under student.backbone, teacher.backbone"), "{said}");
+        assert_refused!(chosen(&two, false), "holds 2 networks, under student.backbone, teacher.backbone");
         let named = |prefix: &str| unwrap(tensors(&two), &Choice { prefix: Some(prefix.into()), averaged: false });
         assert_eq!(named("teacher.backbone.").unwrap().beside, BTreeMap::from([("student".into(), 3)]));
         assert_eq!(named("teacher").unwrap().tensors.len(), 3);

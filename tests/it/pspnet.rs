@@ -202,7 +202,8 @@ fn dropout_depends_on_the_draw_alone_and_is_off_outside_training() {
 #[test]
 fn hyperparameters_that_cannot_work_are_refused() {
     let good = config(Variant::Resnet18, Dilation::None);
-    assert!(good.check().is_ok());
+    let check = |config: &EncoderDecoderConfig| NetworkConfig::EncoderDecoder(config.clone()).check();
+    assert!(check(&good).is_ok());
     let wide = ResNetConfig { width: 100_000, ..good.encoder.clone() };
     let short = ResNetConfig { stages: 5, ..good.encoder.clone() };
     let supervised = |config| PyramidConfig { deep_supervision: Some(config), ..decoder() };
@@ -221,6 +222,6 @@ fn hyperparameters_that_cannot_work_are_refused() {
         EncoderDecoderConfig { encoder: short, ..good.clone() },
         EncoderDecoderConfig { outputs: None, ..good.clone() },
     ]) {
-        assert!(bad.check().is_err(), "{bad:?}");
+        assert!(check(&bad).is_err(), "{bad:?}");
     }
 }

@@ -18,7 +18,7 @@ use segtool::recipe::{
     Criterion, Curve, Decayed, NetworkRecipe, OptimizerConfig, OptimizerKind, Phase, Recipe, Schedule, Warmup,
 };
 use segtool::train::network::Plan;
-use segtool::train::{self, Job, Outcome, Session, Source, Validation, resume, resume_for};
+use segtool::train::{self, Job, Outcome, Session, Source, Validation, resume_for};
 
 use crate::common::{small_data, small_recipe, stderr_of, stdout_of, text};
 
@@ -177,10 +177,10 @@ fn stop_and_resume_at(places: &[Vec<usize>], change: impl Fn(&mut NetworkRecipe)
             let stop = AtomicBool::new(false);
             let sink = StopAfter { steps, seen: AtomicUsize::new(0), stop: &stop };
             let session = session(&stop, &sink, 1);
-            let outcome = if i == 0 { start(plan.clone(), &run, &session) } else { resume(&run, &session) };
+            let outcome = if i == 0 { start(plan.clone(), &run, &session) } else { resume_for(&run, &[], &session) };
             assert!(matches!(outcome.unwrap(), Outcome::Stopped(_)));
         }
-        assert!(matches!(resume(&run, &session(&never, &SILENT, 3)).unwrap(), Outcome::Finished { .. }));
+        assert!(matches!(resume_for(&run, &[], &session(&never, &SILENT, 3)).unwrap(), Outcome::Finished { .. }));
         assert_eq!(learned(&run), learned(&whole), "{stops:?}");
     }
 }
@@ -246,7 +246,7 @@ fn a_run_whose_rate_does_not_depend_on_its_length_goes_on_as_if_it_had_been_long
         let sink = StopAfter { steps: 2, seen: AtomicUsize::new(0), stop: &stop };
         let outcome = resume_for(&longer, &numbers(4), &session(&stop, &sink, 1)).unwrap();
         assert!(matches!(outcome, Outcome::Stopped(_)));
-        resume(&longer, &session(&never, &SILENT, 1)).unwrap();
+        resume_for(&longer, &[], &session(&never, &SILENT, 1)).unwrap();
         assert_eq!(learned(&longer), learned(&whole), "{i}");
     }
 }
@@ -309,7 +309,7 @@ fn a_kill_while_the_save_is_replaced_leaves_the_old_one() {
     fs::remove_file(run.join("last/log.csv")).unwrap();
     fs::rename(run.join("last"), run.join("last.old")).unwrap();
     let never = AtomicBool::new(false);
-    resume(&run, &session(&never, &SILENT, 1)).unwrap();
+    resume_for(&run, &[], &session(&never, &SILENT, 1)).unwrap();
     assert!(run.join("last/position.json").exists() && !run.join("last.old").exists());
 }
 

@@ -68,12 +68,11 @@ fn is_left_over(entry: &DirEntry, alone: bool) -> bool {
     });
     match maker.and_then(ProcessId::is_alive) {
         Some(alive) => !alive,
-        None => alone || entry.metadata().is_ok_and(|found| is_old(&found)),
+        None => {
+            let modified = entry.metadata().and_then(|found| found.modified());
+            alone || modified.is_ok_and(|time| time.elapsed().is_ok_and(|age| age > OLD))
+        }
     }
-}
-
-fn is_old(found: &fs::Metadata) -> bool {
-    found.modified().ok().and_then(|time| time.elapsed().ok()).is_some_and(|age| age > OLD)
 }
 
 /// [`clear_leftovers`] in a folder that is about to be written to, once in the life of this process.
@@ -96,10 +95,8 @@ mod tests {
         let elsewhere = ProcessId { machine: own.machine ^ 1, ..own };
         let name = |maker: ProcessId| format!("{PREFIX}{maker}-AbCdEf.tmp");
         let names = [name(own), name(dead), name(elsewhere), format!("{PREFIX}AbCdEf.tmp"), "image.tmp".into()];
-        let left = || {
-            let present = |name: &&String| folder.path().join(name).exists();
-            names.iter().filter(present).cloned().collect::<Vec<_>>()
-        };
+        let left =
+            || names.iter().filter(|name: &&String| folder.path().join(name).exists()).cloned().collect::<Vec<_>>();
         for name in &names {
             fs::write(folder.path().join(name), "half").unwrap();
         }

@@ -4,7 +4,7 @@ mod leftovers;
 mod process;
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::{self, DirEntry, File};
 use std::io::{BufWriter, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -53,7 +53,11 @@ enum Flush {
 fn write_through(path: &Path, flush: Flush, fill: impl FnOnce(&File) -> std::io::Result<()>) -> Result<()> {
     let failed = |cause| Error::write(path, cause);
     let (target, replaced) = match destination(path)? {
-        Destination::Open(file) => return fill(&file).or_else(quiet_if_closed).map_err(failed),
+        // Whoever reads the program's own output may have had enough of it.
+        Destination::Open(file) => match fill(&file) {
+            Err(cause) if cause.kind() != ErrorKind::BrokenPipe => return Err(failed(cause)),
+            _ => return Ok(()),
+        },
         Destination::Stream => {
             let file = fs::OpenOptions::new().write(true).open(path).map_err(failed)?;
             return fill(&file).map_err(failed);
@@ -78,11 +82,6 @@ fn write_through(path: &Path, flush: Flush, fill: impl FnOnce(&File) -> std::io:
     // Under its name there is nothing left to remove.
     let _ = file.into_temp_path().keep();
     Ok(())
-}
-
-/// Whoever reads the program's own output may have had enough of it.
-fn quiet_if_closed(cause: std::io::Error) -> std::io::Result<()> {
-    if cause.kind() == std::io::ErrorKind::BrokenPipe { Ok(()) } else { Err(cause) }
 }
 
 /// Where a write goes.
@@ -198,6 +197,11 @@ fn gone(path: &Path, removed: std::io::Result<()>) -> Result<()> {
     removed.or_else(|e| if e.kind() == ErrorKind::NotFound { Ok(()) } else { Err(Error::write(path, e)) })
 }
 
+/// What is in a folder.
+pub(crate) fn entries(folder: &Path) -> Result<Vec<DirEntry>> {
+    fs::read_dir(folder).and_then(Iterator::collect).map_err(|e| Error::read(folder, e))
+}
+
 /// Whether something is there; unlike [`Path::exists`], it does not say no when the disk cannot be read.
 pub(crate) fn is_there(path: &Path) -> Result<bool> {
     path.try_exists().or_else(|e| match e.kind() {
@@ -247,16 +251,9 @@ const NOT_REGULAR: &str = "is a pipe, socket or device, not a regular file; save
 
 /// The whole file, which must be a regular one.
 pub fn read_bytes(path: &Path) -> Result<Vec<u8>> {
-    let failed = |cause| Error::read(path, cause);
-    let metadata = fs::metadata(path).map_err(failed)?;
-    if metadata.is_dir() {
-        return Err(Error::content(path, "is a folder, not a file"));
-    }
-    // A pipe would be waited for, and a device may have no end.
-    if !metadata.is_file() {
-        return Err(Error::content(path, NOT_REGULAR));
-    }
-    fs::read(path).map_err(failed)
+    let mut bytes = Vec::new();
+    open_file(path)?.0.read_to_end(&mut bytes).map_err(|e| Error::read(path, e))?;
+    Ok(bytes)
 }
 
 fn read_piped(path: &Path) -> Result<Vec<u8>> {
@@ -395,12 +392,11 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let path = fifo(folder.path());
             check_writable(&path).unwrap();
-            let reader = thread::spawn({
-                let path = path.clone();
-                move || fs::read(path).unwrap()
+            thread::scope(|scope| {
+                let reader = scope.spawn(|| fs::read(&path).unwrap());
+                write_bytes(&path, b"counts").unwrap();
+                assert_eq!(reader.join().unwrap(), b"counts");
             });
-            write_bytes(&path, b"counts").unwrap();
-            assert_eq!(reader.join().unwrap(), b"counts");
             assert!(fs::symlink_metadata(&path).unwrap().file_type().is_fifo());
         }
 
@@ -408,12 +404,10 @@ mod tests {
         fn text_comes_from_pipes_and_other_content_does_not() {
             let folder = tempfile::tempdir().unwrap();
             let path = fifo(folder.path());
-            let writer = thread::spawn({
-                let path = path.clone();
-                move || fs::write(path, "a.png\n").unwrap()
+            thread::scope(|scope| {
+                scope.spawn(|| fs::write(&path, "a.png\n").unwrap());
+                assert_eq!(read_text(&path).unwrap(), "a.png\n");
             });
-            assert_eq!(read_text(&path).unwrap(), "a.png\n");
-            writer.join().unwrap();
             assert!(read_bytes(&path).unwrap_err().to_string().contains("is a pipe, socket or device"));
         }
 

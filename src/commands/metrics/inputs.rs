@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use segtool::base::inputs::ReadFiles;
 use segtool::data::{
-    Dataset, Labels, Pair, pair_folders, pair_lists, pair_mask_folders, pair_mask_predictions, pair_predictions,
-    read_pairs,
+    Dataset, Pair, pair_folders, pair_lists, pair_mask_folders, pair_mask_predictions, pair_predictions, read_pairs,
 };
 use segtool::metric::{Convention, LabelValues};
 use segtool::predict::origins;
@@ -20,54 +19,10 @@ use crate::ui::{self, Progress};
 /// Classes where nothing says how many there are.
 const USUAL_CLASSES: usize = 150;
 
-/// Where the pairs are.
-enum Source<'a> {
-    /// Two lists, the first of predictions or of images that a run predicts.
-    Lists(&'a Path, &'a Path),
-    /// A list of both in each line.
-    PairList(&'a Path),
-    /// Two folders, the first of predictions.
-    Predictions(&'a Path, &'a Path),
-    /// Two folders, the first of images that a run predicts.
-    Images(&'a Path, &'a Path),
-    /// A folder of predictions, and one of images with their masks.
-    MaskedPredictions(&'a Path, &'a Path),
-    /// Images with their masks, which a run predicts.
-    Masked(&'a Path),
-    /// The validation images of a run.
-    Run(&'a Path),
-}
-
-fn source(arguments: &Metrics) -> Result<Source<'_>> {
-    let lists = arguments.list_predict.as_deref().or(arguments.image_list.as_deref());
-    if let (Some(first), Some(labels)) = (lists, arguments.list_true.as_deref()) {
-        return Ok(Source::Lists(first, labels));
-    }
-    if let Some(list) = lists {
-        return Ok(Source::PairList(list));
-    }
-    match (arguments.predictions.as_deref(), arguments.mask_folders.as_deref()) {
-        (Some(predictions), Some(root)) => return Ok(Source::MaskedPredictions(predictions, root)),
-        (None, Some(root)) => return Ok(Source::Masked(root)),
-        (_, None) => {}
-    }
-    match (arguments.predictions.as_deref(), arguments.images.as_deref(), arguments.labels.as_deref()) {
-        (Some(predictions), _, Some(labels)) => return Ok(Source::Predictions(predictions, labels)),
-        (_, Some(images), Some(labels)) => return Ok(Source::Images(images, labels)),
-        _ => {}
-    }
-    match &arguments.run {
-        Some(run) if arguments.labels.is_none() && arguments.list_true.is_none() => Ok(Source::Run(run)),
-        _ => wrong_usage!(
-            "--labels goes with --predictions or --images, --list-true with --list-predict or --image-list"
-        ),
-    }
-}
-
 /// The pairs to score; `image` is the prediction, or the image that a run predicts.
-pub(super) fn pairs(arguments: &Metrics) -> Result<Vec<Pair>> {
-    let pairs = found(arguments)?;
-    if arguments.run.is_none() {
+pub(super) fn pairs(arguments: &Metrics, run: Option<&Run>) -> Result<Vec<Pair>> {
+    let pairs = found(arguments, run)?;
+    if run.is_none() {
         origins(pairs.iter().map(|pair| pair.image.as_path()))
             .iter()
             .for_each(|note| ui::say(&format!("note: {note}")));
@@ -75,34 +30,40 @@ pub(super) fn pairs(arguments: &Metrics) -> Result<Vec<Pair>> {
     Ok(pairs)
 }
 
-fn found(arguments: &Metrics) -> Result<Vec<Pair>> {
-    let progress = Progress::new();
-    Ok(match source(arguments)? {
-        Source::Lists(first, labels) => pair_lists(first, labels, &progress)?,
-        Source::PairList(list) => read_pairs(list, &progress)?,
-        Source::Predictions(predictions, labels) => pair_predictions(predictions, labels)?,
-        Source::Images(images, labels) => pair_folders(images, labels, &progress)?,
-        Source::MaskedPredictions(predictions, root) => pair_mask_predictions(predictions, root)?,
-        Source::Masked(root) => pair_mask_folders(root)?,
-        Source::Run(run) => {
-            let pairs = Run::open(run)?.samples()?.validation;
-            if pairs.is_empty() {
-                bail!(
-                    "{} has no validation images; name some with --images and --labels or --mask-folders",
-                    run.display()
-                );
-            }
-            pairs
-        }
+fn found(arguments: &Metrics, run: Option<&Run>) -> Result<Vec<Pair>> {
+    let Metrics { predictions, images, labels, mask_folders, list_true, .. } = arguments;
+    let (progress, listed) = (Progress::new(), arguments.list_predict.as_ref().or(arguments.image_list.as_ref()));
+    Ok(match (listed, predictions, images, labels, mask_folders) {
+        (Some(first), ..) => match list_true {
+            Some(labels) => pair_lists(first, labels, &progress)?,
+            None => read_pairs(first, &progress)?,
+        },
+        (_, Some(predictions), _, _, Some(root)) => pair_mask_predictions(predictions, root)?,
+        (_, None, _, _, Some(root)) => pair_mask_folders(root)?,
+        (_, Some(predictions), _, Some(labels), _) => pair_predictions(predictions, labels)?,
+        (_, None, Some(images), Some(labels), _) => pair_folders(images, labels, &progress)?,
+        _ => match run {
+            Some(run) if labels.is_none() && list_true.is_none() => validation(run)?,
+            _ => wrong_usage!(
+                "--labels goes with --predictions or --images, --list-true with --list-predict or --image-list"
+            ),
+        },
     })
+}
+
+/// The validation images of a run.
+fn validation(run: &Run) -> Result<Vec<Pair>> {
+    let pairs = run.samples()?.validation;
+    if pairs.is_empty() {
+        let run = run.folder().display();
+        bail!("{run} has no validation images; name some with --images and --labels or --mask-folders");
+    }
+    Ok(pairs)
 }
 
 /// Refuses, before any work, to write a result over a file that is read.
 pub(super) fn refuse_written(arguments: &Metrics, pairs: &[Pair]) -> Result<()> {
-    let labels = pairs.iter().flat_map(|pair| match &pair.label {
-        Labels::File(file) => std::slice::from_ref(file),
-        Labels::Masks(files) => files,
-    });
+    let labels = pairs.iter().flat_map(|pair| pair.label.files());
     let mut read = ReadFiles::new(pairs.iter().map(|pair| &pair.image).chain(labels));
     let lists = [&arguments.list_predict, &arguments.list_true, &arguments.image_list];
     read.add(lists.into_iter().flatten().chain(&arguments.merge));
@@ -174,17 +135,16 @@ pub(super) fn note_repeated(pairs: &[Pair]) {
 }
 
 /// Says that a run learnt from images that it is scored on.
-pub(super) fn note_trained_on(pairs: &[Pair], run: &Path) -> Result<()> {
+pub(super) fn note_trained_on(pairs: &[Pair], run: &Run) {
     let whole = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.into());
     // A run that was handed on need not come with its list of files.
-    let Ok(samples) = Run::open(run)?.samples() else { return Ok(()) };
+    let Ok(samples) = run.samples() else { return };
     let learnt: BTreeSet<PathBuf> = samples.train.iter().map(|pair| whole(&pair.image)).collect();
     let count = pairs.iter().filter(|pair| learnt.contains(&whole(&pair.image))).count();
     if count > 0 {
-        let (all, run) = (pairs.len(), run.display());
+        let (all, run) = (pairs.len(), run.folder().display());
         ui::say(&format!(
             "note: {run} was trained on {count} of these {all} images, so the scores will be too optimistic"
         ));
     }
-    Ok(())
 }

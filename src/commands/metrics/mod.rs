@@ -13,7 +13,6 @@ use segtool::data::{Dataset, Pair, refuse_exchanged, suggestion};
 use segtool::metric::{Convention, Tally};
 use segtool::nn::precision::Precision;
 use segtool::predict::{Options, Predictor};
-use segtool::recipe::Kind;
 use segtool::run::Run;
 use segtool::tools::score::{ImageScores, OnFault, OnImage, Partial, Scorer, Settings, score_files};
 
@@ -61,17 +60,17 @@ fn counted(arguments: &Metrics) -> Result<Partial> {
     let convention = arguments.convention.unwrap_or_default();
     let dataset = inputs::dataset(arguments, convention)?;
     report::check_classes(arguments, dataset.class_count())?;
-    let pairs = inputs::pairs(arguments)?;
+    let run = arguments.run.as_ref().map(Run::open).transpose()?;
+    let pairs = inputs::pairs(arguments, run.as_ref())?;
     inputs::refuse_written(arguments, &pairs)?;
     inputs::note_repeated(&pairs);
-    if let Some(run) = &arguments.run {
-        inputs::note_trained_on(&pairs, run)?;
+    if let Some(run) = &run {
+        inputs::note_trained_on(&pairs, run);
         refuse_exchanged(&pairs, &dataset, "`images` and `labels`, or `image_list` and `list_true`")?;
     }
     let on_fault = if arguments.strict { OnFault::Stop } else { OnFault::Skip };
     let implied_ignore = inputs::implied_ignore(arguments, convention);
-    let kind = arguments.run.as_ref().map(|run| Ok::<_, Error>(Run::open(run)?.kind())).transpose()?;
-    let transparent_unlabelled = kind.is_some_and(Kind::learns_from_strokes);
+    let transparent_unlabelled = run.is_some_and(|run| run.kind().learns_from_strokes());
     let settings = Settings { dataset, boundary: arguments.boundary, on_fault, implied_ignore, transparent_unlabelled };
     let tally = match &arguments.per_image {
         None => tally(arguments, &pairs, &settings, None)?,

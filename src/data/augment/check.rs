@@ -1,6 +1,7 @@
 //! What numbers make sense.
 
 use super::{Augmentation, Change, Extent};
+use crate::base::named_enum::kind_of;
 use crate::base::{Result, require};
 
 /// Longest side that an image is resized or cropped to.
@@ -9,6 +10,22 @@ const MAX_SIDE: usize = 1 << 14;
 const MAX_FACTOR: f64 = 16.0;
 /// Largest standard deviation of a blur, in pixels.
 const MAX_SIGMA: f64 = 64.0;
+
+/// The names of the changes, as recipes write them.
+pub(super) const KINDS: [&str; 12] = [
+    "flip-horizontal",
+    "flip-vertical",
+    "rotate180",
+    "rotate90",
+    "rotate",
+    "scale",
+    "resize-short",
+    "resize",
+    "crop",
+    "color-jitter",
+    "blur",
+    "noise",
+];
 
 impl Augmentation {
     /// Says what is wrong with the numbers.
@@ -22,20 +39,7 @@ impl Augmentation {
 impl Change {
     /// As recipes write it.
     pub fn name(&self) -> &'static str {
-        match self {
-            Self::FlipHorizontal {} => "flip-horizontal",
-            Self::FlipVertical {} => "flip-vertical",
-            Self::Rotate180 {} => "rotate180",
-            Self::Rotate90 {} => "rotate90",
-            Self::Rotate { .. } => "rotate",
-            Self::Scale { .. } => "scale",
-            Self::ResizeShort { .. } => "resize-short",
-            Self::Resize { .. } => "resize",
-            Self::Crop { .. } => "crop",
-            Self::ColorJitter { .. } => "color-jitter",
-            Self::Blur { .. } => "blur",
-            Self::Noise { .. } => "noise",
-        }
+        kind_of(self, &KINDS)
     }
 
     fn check(&self) -> Result<()> {
@@ -124,8 +128,7 @@ mod tests {
             ("blur=3:1", "smaller to the larger"),
             ("noise=0", "std"),
         ] {
-            let message = Augmentation::parse_list(text).unwrap_err().to_string();
-            assert!(message.contains(expected), "{text}: {message}");
+            assert_refused!(Augmentation::parse_list(text), expected);
         }
         let often = Augmentation { probability: 1.5, ..Augmentation::from(Change::FlipVertical {}) };
         assert!(often.check().unwrap_err().to_string().contains("`flip-vertical.probability` is 1.5"));

@@ -66,8 +66,7 @@ fn largest_share(labels: &LabelMap, (left, top): (isize, isize), size: Size) -> 
             counts[class] += 1;
         }
     }
-    let most = *counts.iter().max()?;
-    Some(most as f64 / counts.iter().sum::<usize>() as f64)
+    Some(*counts.iter().max()? as f64 / counts.iter().sum::<usize>() as f64)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::check::KINDS;
 use super::{Augmentation, Change};
 use crate::base::named_enum::usual_spelling;
 use crate::base::{Error, Result};
@@ -16,10 +17,7 @@ impl Augmentation {
     /// brightness, contrast, saturation and hue; `blur` the smallest and the largest standard deviation; `noise` its
     /// standard deviation.
     pub fn parse_list(text: &str) -> Result<Vec<Self>> {
-        if text.trim() == "none" {
-            return Ok(Vec::new());
-        }
-        text.split(',').map(|entry| entry.trim().parse()).collect()
+        if text.trim() == "none" { Ok(Vec::new()) } else { text.split(',').map(|entry| entry.trim().parse()).collect() }
     }
 
     /// From a recipe's table, or one that was made of a name.
@@ -79,7 +77,7 @@ fn with_values(name: &str, values: &[Value]) -> Result<Map<String, Value>, Strin
             keys.iter().zip(values).map(|(key, value)| ((*key).to_owned(), value.clone())).collect()
         }
         // An unknown name says more than its number of values.
-        _ if usual_names().contains(&name) => return Err(format!("'{name}' does not take {} values", values.len())),
+        _ if KINDS.contains(&name) => return Err(format!("'{name}' does not take {} values", values.len())),
         _ => json!({}),
     };
     table["kind"] = name.into();
@@ -87,23 +85,6 @@ fn with_values(name: &str, values: &[Value]) -> Result<Map<String, Value>, Strin
         Value::Object(table) => Ok(table),
         _ => Ok(Map::new()),
     }
-}
-
-fn usual_names() -> [&'static str; 12] {
-    [
-        "flip-horizontal",
-        "flip-vertical",
-        "rotate180",
-        "rotate90",
-        "rotate",
-        "scale",
-        "resize-short",
-        "resize",
-        "crop",
-        "color-jitter",
-        "blur",
-        "noise",
-    ]
 }
 
 impl FromStr for Augmentation {
@@ -194,8 +175,7 @@ mod tests {
             (r#"[{ kind = "rotate180", probability = 2 }]"#, "`rotate180.probability` is 2"),
             ("[3]", "name of an augmentation"),
         ] {
-            let message = read(list).unwrap_err();
-            assert!(message.contains(expected), "{list}: {message}");
+            assert_refused!(read(list), expected);
         }
     }
 
@@ -230,8 +210,7 @@ mod tests {
             ("scale=2", "missing field `max`"),
             ("crop=2.5", "[height, width]"),
         ] {
-            let message = Augmentation::parse_list(text).unwrap_err().to_string();
-            assert!(message.contains(expected), "{text}: {message}");
+            assert_refused!(Augmentation::parse_list(text), expected);
         }
     }
 }

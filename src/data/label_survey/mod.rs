@@ -94,9 +94,7 @@ impl Sum {
     }
 
     fn merge(mut self, other: Self) -> Self {
-        for (label, found) in other.labels {
-            self.add(label, found);
-        }
+        other.labels.into_iter().for_each(|(label, found)| self.add(label, found));
         for (mine, theirs) in self.kinds.iter_mut().zip(other.kinds).filter(|(_, theirs)| theirs.0 > 0) {
             let first = if mine.0 == 0 { theirs.1 } else { mine.1.min(theirs.1) };
             *mine = (mine.0 + theirs.0, first);
@@ -116,8 +114,7 @@ pub fn survey_labels(source: &LabelFiles, sink: &dyn Sink) -> Result<LabelSurvey
         .par_iter()
         .enumerate()
         .map(|(place, path)| {
-            let found = examine(place, path);
-            let found = found.unwrap_or_else(|error| {
+            let found = examine(place, path).unwrap_or_else(|error| {
                 sink.event(Event::Skipped { path: path.clone(), reason: error.to_string() });
                 Sum { skipped: 1, ..Sum::default() }
             });
@@ -149,9 +146,8 @@ pub fn survey_labels(source: &LabelFiles, sink: &dyn Sink) -> Result<LabelSurvey
 fn examine(place: usize, path: &Path) -> Result<Sum> {
     let LabelImage { raw: labels, alpha } = read_labels_and_alpha(path)?;
     let (found, complete) = count::count(&labels, alpha.as_ref());
-    let kind = usize::from(matches!(labels, RawLabels::Colors(..)));
     let mut sum = Sum { incomplete: !complete, ..Sum::default() };
-    sum.kinds[kind] = (1, place);
+    sum.kinds[usize::from(matches!(labels, RawLabels::Colors(..)))] = (1, place);
     sum.labels.extend(found.into_iter().map(|(label, count)| (label, (count, 1, place))));
     Ok(sum)
 }

@@ -71,10 +71,7 @@ impl Item {
     }
 
     fn is(&self, value: u16, color: [u8; 3]) -> bool {
-        match self.number {
-            Some(number) => number == value.into(),
-            None => self.colors.contains(&color),
-        }
+        self.number.map_or_else(|| self.colors.contains(&color), |number| number == value.into())
     }
 
     fn text(&self) -> String {

@@ -78,8 +78,7 @@ struct Content {
 pub fn propose(survey: &LabelSurvey, known: &Known<'_>) -> Result<Proposal> {
     let no_classes = |reason| Error::failed("propose a data set", reason);
     let items = items(survey).map_err(no_classes)?;
-    let roles = roles(&items, survey).map_err(no_classes)?;
-    let content = content(&items, roles, survey, known.names)?;
+    let content = content(&items, roles(&items, survey).map_err(no_classes)?, survey, known.names)?;
     if content.classes.len() < 2 {
         let reason = "a data set needs at least two classes; give label images that show more than one";
         return Err(Error::no_data(format!("the label images hold {}", survey.sentence()), reason));
@@ -99,8 +98,7 @@ fn content(items: &[Item], mut roles: Vec<Role>, survey: &LabelSurvey, names: Op
     let mut content = Content::default();
     let by_value = items.iter().all(|item| item.number.is_some());
     if let Some(names) = names {
-        let faulty = |reason| Error::content(&names.path, reason);
-        content.take_names(names, items, &roles, by_value).map_err(faulty)?;
+        content.take_names(names, items, &roles, by_value).map_err(|reason| Error::content(&names.path, reason))?;
         content.overrule(items, &mut roles, names);
     }
     let named = names.is_some();
@@ -118,8 +116,9 @@ fn content(items: &[Item], mut roles: Vec<Role>, survey: &LabelSurvey, names: Op
         // An image without a mask is all background.
         content.classes.insert(0, Draft { name: "background".into(), ..Draft::default() });
     }
-    if !named && let Some(draft) = content.only_foreground() {
-        draft.name = "foreground".into();
+    let first = content.classes.get(&0);
+    if !named && content.classes.len() == 2 && first.is_some_and(|first| first.name == "background") {
+        content.classes.values_mut().skip(1).for_each(|draft| draft.name = "foreground".into());
     }
     Ok(content)
 }
@@ -136,9 +135,8 @@ impl Content {
             (false, false) => (0..=u16::MAX).zip(counted()).collect(),
         };
         if !by_value && names.classes.iter().any(|class| class.color.is_none()) {
-            return Err(
-                "names no colours, but the label images hold colours; add colours, as in a table with columns name,r,g,b".into()
-            );
+            let reason = "names no colours, but the label images hold colours; add colours, as in a table with columns name,r,g,b";
+            return Err(reason.into());
         }
         let reason = |class: &NamedClass| format!("called '{}' in {}", class.name, names.path.display());
         for (value, class) in valued {
@@ -237,11 +235,5 @@ impl Content {
         let colors = item.colors.iter().map(|color| RawLabel::Color(*color));
         let labels = item.number.map(RawLabel::Number).into_iter().chain(colors);
         self.meanings.extend(labels.map(|label| (label, meaning.to_owned())));
-    }
-
-    /// The second of two classes, where the first is the background.
-    fn only_foreground(&mut self) -> Option<&mut Draft> {
-        let two = self.classes.len() == 2 && self.classes.get(&0).is_some_and(|first| first.name == "background");
-        self.classes.values_mut().nth(1).filter(|_| two)
     }
 }

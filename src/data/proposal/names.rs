@@ -63,8 +63,7 @@ impl NamedClass {
 
     /// Whether the name says that its pixels have no label.
     pub fn means_no_label(&self) -> bool {
-        let name = self.name.trim_matches('_').to_lowercase().replace(['_', '-'], " ");
-        NO_LABEL.contains(&name.as_str())
+        NO_LABEL.contains(&self.name.trim_matches('_').to_lowercase().replace(['_', '-'], " ").as_str())
     }
 }
 
@@ -163,8 +162,7 @@ fn table(text: &str) -> Option<Vec<NamedClass>> {
     let channels = [column(&["r", "red"]), column(&["g", "green"]), column(&["b", "blue"])];
     let color = column(&["color", "colour", "rgb", "color rgb"]);
     let class = |row: csv::StringRecord| -> Option<NamedClass> {
-        let channel = |place: Option<usize>| row.get(place?)?.parse::<u8>().ok();
-        let [red, green, blue] = channels.map(channel);
+        let [red, green, blue] = channels.map(|place: Option<usize>| row.get(place?)?.parse::<u8>().ok());
         let separate = red.zip(green).zip(blue).map(|((r, g), b)| [r, g, b]);
         let color = separate.or_else(|| parse_color(row.get(color?)?));
         let value = value.map(|place| row.get(place).and_then(|text| text.parse::<i64>().ok()));
@@ -181,8 +179,7 @@ fn table(text: &str) -> Option<Vec<NamedClass>> {
 fn lines(text: &str) -> Option<Vec<NamedClass>> {
     let lines: Vec<&str> =
         text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
-    let names_a_file = |line: &&str| FILES.iter().any(|ending| line.to_lowercase().ends_with(ending));
-    if lines.iter().any(names_a_file) {
+    if lines.iter().any(|line: &&str| FILES.iter().any(|ending| line.to_lowercase().ends_with(ending))) {
         return None;
     }
     let forms: [fn(&str) -> Option<NamedClass>; 5] = [cvat, color_first, color_last, value_first, value_last];
@@ -203,21 +200,20 @@ fn cvat(line: &str) -> Option<NamedClass> {
 /// `r g b name`
 fn color_first(line: &str) -> Option<NamedClass> {
     let words: Vec<&str> = line.split_whitespace().collect();
-    let [r, g, b, name @ ..] = words.as_slice() else { return None };
-    if name.is_empty() {
-        return None;
-    }
-    Some(NamedClass::new(&name.join(" "), None, Some([r.parse().ok()?, g.parse().ok()?, b.parse().ok()?])))
+    let (color, name) = words.split_first_chunk()?;
+    colored(name, color)
 }
 
 /// `name r g b`
 fn color_last(line: &str) -> Option<NamedClass> {
     let words: Vec<&str> = line.split_whitespace().collect();
-    let [name @ .., r, g, b] = words.as_slice() else { return None };
-    if name.is_empty() {
-        return None;
-    }
-    Some(NamedClass::new(&name.join(" "), None, Some([r.parse().ok()?, g.parse().ok()?, b.parse().ok()?])))
+    let (name, color) = words.split_last_chunk()?;
+    colored(name, color)
+}
+
+fn colored(name: &[&str], [r, g, b]: &[&str; 3]) -> Option<NamedClass> {
+    let color = [r.parse().ok()?, g.parse().ok()?, b.parse().ok()?];
+    (!name.is_empty()).then(|| NamedClass::new(&name.join(" "), None, Some(color)))
 }
 
 /// `3 name`, `3: name`, `3,name`, `3=name`
@@ -302,8 +298,7 @@ mod tests {
             ("1 a\n1 b\n", "value 1 to two classes"),
         ] {
             fs::write(&path, text).unwrap();
-            let message = ClassNames::read(&path).unwrap_err().to_string();
-            assert!(message.contains(expected) && message.contains("labels.txt"), "{message}");
+            assert_refused!(ClassNames::read(&path), expected, "labels.txt");
         }
     }
 

@@ -125,8 +125,7 @@ fn colors(content: &Content) -> Vec<[u8; 3]> {
     let mut taken: BTreeSet<[u8; 3]> =
         drafts().flat_map(|draft| draft.shown.iter().chain(&draft.colors)).copied().collect();
     let is_free = |color: &[u8; 3]| content.ignore_colors.iter().all(|ignored| ignored.text != format!("{color:?}"));
-    let count = content.classes.len() + taken.len() + content.ignore_colors.len();
-    let mut generated = distinct_colors(count)
+    let mut generated = distinct_colors(content.classes.len() + taken.len() + content.ignore_colors.len())
         .into_iter()
         .filter(|color| !taken.contains(color) && is_free(color))
         .collect::<Vec<_>>()

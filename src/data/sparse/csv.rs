@@ -76,8 +76,7 @@ impl CsvLabels {
 pub fn read_label_csv(path: &Path, dataset: &Dataset, folder: Option<&Path>) -> Result<Vec<CsvLabels>> {
     let text = read_text(path)?;
     // Windows programs begin a file with a byte order mark.
-    let text = text.trim_start_matches('\u{feff}');
-    let mut records = records(path, text)?.into_iter();
+    let mut records = records(path, text.trim_start_matches('\u{feff}'))?.into_iter();
     let Some((line, mut header)) = records.next() else {
         return Err(Error::content(path, format!("the table is empty; it needs the columns {WANTED}")));
     };
@@ -291,8 +290,7 @@ mod tests {
         let table = folder.path().join("table.csv");
         fs::write(&table, "file , x,y, class\n#1.png,0,0, 1\n 2.png, 1 ,1,1\n\" 2.png\",2,1,1\n 3.png ,0,0,1\n")
             .unwrap();
-        let dataset = Dataset::find("core").unwrap();
-        let found = read_label_csv(&table, &dataset, None).unwrap();
+        let found = read_label_csv(&table, &Dataset::find("core").unwrap(), None).unwrap();
         let names: Vec<_> = found.iter().map(|labels| labels.image.file_name().unwrap().to_str().unwrap()).collect();
         assert_eq!(names, ["#1.png", " 2.png", "3.png"]);
         assert_eq!(found[1].shapes.len(), 2);
@@ -376,7 +374,7 @@ mod tests {
             let labels = &read(&format!("file,x0,y0,x1,y1,class\na.png,3,2,3,2,1\na.png,{row},1\n"))[0];
             let message = labels.paint(Path::new("labels.csv"), SIZE).unwrap_err().to_string();
             let image = labels.image.display();
-            assert_eq!(message, format!("labels.csv: line 3: pixel {pixel} lies outside {image}, which is 4x3"));
+            assert_eq!(message, format!("labels.csv: line 3: pixel {pixel} lies outside of {image}, which is 4x3"));
         }
     }
 
@@ -405,13 +403,11 @@ mod tests {
 
     #[test]
     fn broken_headers_are_named() {
-        let wanted = "the columns must be file,x,y,class for points, or file,x0,y0,x1,y1,class for rectangles";
+        let wanted = "wanted are file,x,y,class for points, or file,x0,y0,x1,y1,class for rectangles";
+        let empty = wanted.replace("wanted are", "the table is empty; it needs the columns");
         for (text, reason) in [
-            ("", format!("the table is empty; it needs the columns {}", wanted.replace("the columns must be ", ""))),
-            (
-                "\n,,\n",
-                format!("the table is empty; it needs the columns {}", wanted.replace("the columns must be ", "")),
-            ),
+            ("", empty.clone()),
+            ("\n,,\n", empty),
             ("file,x,y\na.png,1,2\n", format!("line 1: there is no column 'class', only 'file', 'x', 'y'; {wanted}")),
             (
                 "\nfile,x0,y0,x1,class\n",
@@ -421,12 +417,11 @@ mod tests {
             (
                 "file,x,y,x1,class\n",
                 format!(
-                    "line 1: the columns mix points and rectangles ('file', 'x', 'y', 'x1', 'class'); {}",
-                    wanted.replace("the columns", "they")
+                    "line 1: the columns are of points and of rectangles, 'file', 'x', 'y', 'x1', 'class'; {wanted}"
                 ),
             ),
             ("file,x,y,class,X\n", "line 1: two columns are named 'x'; rename one".into()),
-            ("file,x,y,class\n\n", "the table has a header but no rows; it needs one row per label".into()),
+            ("file,x,y,class\n\n", "the table has a header but no rows; it needs one a label".into()),
         ] {
             assert_eq!(message(text), format!("labels.csv: {reason}"), "{text:?}");
         }
@@ -440,8 +435,8 @@ mod tests {
             ("a.png,1.5,2,1", format!("x '1.5' is not a whole number; {counted}")),
             ("a.png,1,,1", format!("y '' is not a whole number; {counted}")),
             ("a.png,1,-2,1", format!("y '-2' is negative; {counted}")),
-            ("a.png,1,2,coal", format!("there is no class 'coal' in data set 'core'; its classes are {classes}")),
-            ("a.png,1,2,0", format!("there is no class '0' in data set 'core'; its classes are {classes}")),
+            ("a.png,1,2,coal", format!("there is no class 'coal' in data set 'core'; there are {classes}")),
+            ("a.png,1,2,0", format!("there is no class '0' in data set 'core'; there are {classes}")),
             ("a.png,1,2", "there are 3 fields; the header has 4".into()),
             ("a.png,1,2,dark, gap", "there are 5 fields; the header has 4".into()),
             ("c.png,1,2,1", "there is no file 'c.png'; looked for c.png, c.png".into()),
@@ -458,12 +453,8 @@ mod tests {
 
     #[test]
     fn a_name_that_two_classes_share_is_refused() {
-        let ade = Dataset::find("ade20k").unwrap();
         let (_folder, path) = table("file,x,y,class\na.png,0,0,Screen\n");
-        let message = read_label_csv(&path, &ade, None).unwrap_err().to_string();
-        assert!(
-            message.ends_with("line 2: several classes are called 'Screen'; give the label value instead"),
-            "{message}"
-        );
+        let words = "line 2: class 'Screen' is the name of several classes; give its label value";
+        assert_refused!(read_label_csv(&path, &Dataset::find("ade20k").unwrap(), None), words);
     }
 }

@@ -161,8 +161,7 @@ mod tests {
         let all = regions(6, &[3, 3, 500]);
         let dealt: Vec<_> = (0..50).map(|seed| region_folds(&all, 5, seed).unwrap()).collect();
         for folds in &dealt {
-            let filled = loads(&all, folds, 5, 6).into_iter().filter(|pixels| *pixels > 0).count();
-            assert_eq!(filled, 3);
+            assert_eq!(loads(&all, folds, 5, 6).into_iter().filter(|pixels| *pixels > 0).count(), 3);
         }
         for fold in 0..5 {
             assert!(dealt.iter().any(|folds| folds[2] == Some(fold)), "the largest is not always in the same fold");

@@ -158,10 +158,9 @@ mod tests {
         let mut image = strokes();
         image.put_pixel(1, 1, Rgba([9, 200, 9, 128]));
         let path = save(folder.path(), "strokes.png", &DynamicImage::ImageRgba8(image), ImageFormat::Png);
-        let message = message(&path);
-        assert!(
-            message.contains("strokes.png: label colour [9, 200, 9] at pixel (1, 1) is not in data set"),
-            "{message}"
+        assert_refused!(
+            load_sparse_labels(&path, &core()),
+            "strokes.png: label colour [9, 200, 9] at pixel (1, 1) is not in data set"
         );
     }
 
@@ -185,15 +184,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let palette = [[25, 25, 25], [160, 82, 45], [1, 2, 3], [222, 184, 135]];
         let write = |palette: &[[u8; 3]]| {
-            let mut bytes = Vec::new();
-            let mut encoder = png::Encoder::new(&mut bytes, 3, 2);
-            encoder.set_color(png::ColorType::Indexed);
-            encoder.set_palette(palette.concat());
-            encoder.set_trns(&[255u8, 255, 0, 255][..]);
-            encoder.write_header().unwrap().write_image_data(&[0, 1, 2, 3, 1, 2]).unwrap();
-            let path = folder.path().join("indexed.png");
-            fs::write(&path, bytes).unwrap();
-            path
+            let indexed = (png::ColorType::Indexed, palette);
+            declared(folder.path(), indexed, &[255, 255, 0, 255], &[0, 1, 2, 3, 1, 2])
         };
         assert_eq!(classes(&write(&palette)), [3, 1, IGNORE, 0, 1, IGNORE]);
         // With any other colour, the indices are label values.
@@ -252,22 +244,20 @@ mod tests {
         let path = grey_tiff(folder.path(), ExtraSamples::AssociatedAlpha, &hard);
         assert_eq!(classes(&path), [0, 1, IGNORE, IGNORE, 2, 3]);
         let soft = [1, 255, 2, 255, 0, 0, 0, 0, 3, 200, 4, 255];
-        let message = message(&grey_tiff(folder.path(), ExtraSamples::AssociatedAlpha, &soft));
-        assert!(
-            message.contains("grey.tif: the value of the half-transparent pixel (1, 1) is multiplied"),
-            "{message}"
-        );
+        let path = grey_tiff(folder.path(), ExtraSamples::AssociatedAlpha, &soft);
+        let words = "grey.tif: the value of the half-transparent pixel (1, 1) is multiplied";
+        assert_refused!(load_sparse_labels(&path, &core()), words);
         // A second band that is not alpha says nothing about labels.
         let path = grey_tiff(folder.path(), ExtraSamples::Unspecified, &[1, 0, 2, 0, 3, 0, 4, 0, 1, 0, 0, 0]);
         assert_eq!(classes(&path), [0, 1, 2, 3, 0, IGNORE]);
     }
 
-    fn declared(folder: &Path, color: png::ColorType, trns: &[u8], data: &[u8]) -> PathBuf {
+    fn declared(folder: &Path, (color, palette): (png::ColorType, &[[u8; 3]]), trns: &[u8], data: &[u8]) -> PathBuf {
         let mut bytes = Vec::new();
         let mut encoder = png::Encoder::new(&mut bytes, 3, 2);
         encoder.set_color(color);
         if color == png::ColorType::Indexed {
-            encoder.set_palette([7; 3 * 10].as_slice());
+            encoder.set_palette(palette.concat());
         }
         encoder.set_trns(trns);
         encoder.write_header().unwrap().write_image_data(data).unwrap();
@@ -281,14 +271,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         // Entries 1 and 9 are transparent, 2 is by less than half, and those without an alpha are opaque.
         let alphas = [255, 0, 128, 255, 255, 255, 255, 255, 255, 5];
-        let path = declared(folder.path(), png::ColorType::Indexed, &alphas, &[0, 1, 2, 3, 4, 9]);
+        let indexed = (png::ColorType::Indexed, &[[7; 3]; 10][..]);
+        let path = declared(folder.path(), indexed, &alphas, &[0, 1, 2, 3, 4, 9]);
         assert_eq!(classes(&path), [IGNORE, IGNORE, 1, 2, 3, IGNORE]);
-        let path = declared(folder.path(), png::ColorType::Indexed, &[255, 0], &[0, 1, 2, 3, 4, 9]);
+        let path = declared(folder.path(), indexed, &[255, 0], &[0, 1, 2, 3, 4, 9]);
         assert!(message(&path).contains("declared.png: label 9 at pixel (2, 1)"));
-        let path = declared(folder.path(), png::ColorType::Grayscale, &[0, 77], &[0, 1, 2, 3, 4, 77]);
+        let path = declared(folder.path(), (png::ColorType::Grayscale, &[]), &[0, 77], &[0, 1, 2, 3, 4, 77]);
         assert_eq!(classes(&path), [IGNORE, 0, 1, 2, 3, IGNORE]);
         let colors = [[222, 184, 135], [9, 9, 9], [25, 25, 25], [9, 9, 9], [9, 9, 9], [9, 9, 9]].concat();
-        let path = declared(folder.path(), png::ColorType::Rgb, &[0, 9, 0, 9, 0, 9], &colors);
+        let path = declared(folder.path(), (png::ColorType::Rgb, &[]), &[0, 9, 0, 9, 0, 9], &colors);
         assert_eq!(classes(&path), [0, IGNORE, 3, IGNORE, IGNORE, IGNORE]);
     }
 
@@ -305,7 +296,9 @@ mod tests {
     fn labels_of_another_size_than_the_image_are_refused() {
         let (image, labels) = (Path::new("a.jpg"), Path::new("a.png"));
         assert!(check_size((image, SIZE), (labels, SIZE)).is_ok());
-        let message = check_size((image, SIZE), (labels, Size { width: 2, height: 3 })).unwrap_err().to_string();
-        assert!(message.contains("sizes differ: a.jpg is 3x2, a.png is 2x3"), "{message}");
+        assert_refused!(
+            check_size((image, SIZE), (labels, Size { width: 2, height: 3 })),
+            "sizes differ: a.jpg is 3x2, a.png is 2x3"
+        );
     }
 }

@@ -115,12 +115,16 @@ fn several_arrays(path: &Path, found: &[(usize, String)], names: &[&str]) -> Err
 }
 
 impl<'a> Array<'a> {
+    /// Says that its numbers are of a type that does not do; `expected` says which would.
+    pub(super) fn other_type(&self, expected: &str) -> Error {
+        Error::content(self.path, format!("has type '{}', but {expected}", self.header.descriptor))
+    }
+
     /// Reads the header of an array that takes `length` bytes in all.
     fn open(path: &'a Path, mut data: impl Read + 'a, length: u64) -> Result<Self> {
         let (header, taken) =
             Header::read(&mut data).map_err(|reason| Error::content(path, format!("not a .npy file: {reason}")))?;
-        let bytes = length.saturating_sub(taken);
-        Ok(Self { path, header, data: Box::new(data), bytes })
+        Ok(Self { path, header, data: Box::new(data), bytes: length.saturating_sub(taken) })
     }
 
     /// An array of two dimensions as one band.

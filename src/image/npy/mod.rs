@@ -8,13 +8,11 @@ mod write;
 
 use std::path::Path;
 
-use half::f16;
-
 use super::raw_labels::RawLabels;
 use crate::base::{Error, Result, Size};
 use crate::image::tiff::Numbers;
 use array::{Array, Axes, with_array};
-use value::{Value, convert};
+use value::{Value, by_type, convert};
 
 pub use image::{npy_size, read_image_npy};
 pub use write::{
@@ -43,16 +41,7 @@ pub fn read_label_npy(path: &Path) -> Result<(Size, Vec<u16>)> {
         let labels = match array.header.kind() {
             "b1" | "u1" => labels::<u8, 1>(array, &axes),
             "u2" => labels::<u16, 2>(array, &axes),
-            "u4" => labels::<u32, 4>(array, &axes),
-            "u8" => labels::<u64, 8>(array, &axes),
-            "i1" => labels::<i8, 1>(array, &axes),
-            "i2" => labels::<i16, 2>(array, &axes),
-            "i4" => labels::<i32, 4>(array, &axes),
-            "i8" => labels::<i64, 8>(array, &axes),
-            "f2" => labels::<f16, 2>(array, &axes),
-            "f4" => labels::<f32, 4>(array, &axes),
-            "f8" => labels::<f64, 8>(array, &axes),
-            _ => Err(other_type(&array, "a label map holds integers")),
+            _ => by_type!(labels, array, axes, "a label map holds integers"),
         };
         Ok((axes.size(), labels?))
     })
@@ -66,7 +55,7 @@ pub fn read_probability_npy(path: &Path) -> Result<(Size, Vec<f32>)> {
         let probabilities = match array.header.kind() {
             "f4" => probabilities::<f32, 4>(array, &axes),
             "f8" => probabilities::<f64, 8>(array, &axes),
-            _ => Err(other_type(&array, "probabilities are float32 or float64")),
+            _ => Err(array.other_type("probabilities are float32 or float64")),
         };
         Ok((axes.size(), probabilities?))
     })
@@ -92,24 +81,8 @@ fn read_numbers(path: &Path) -> Result<(Size, Vec<f64>)> {
     }
     with_array(path, &LABELS, |array| {
         let axes = array.map_axes()?;
-        let numbers = match array.header.kind() {
-            "u4" => numbers::<u32, 4>(array, &axes),
-            "u8" => numbers::<u64, 8>(array, &axes),
-            "i1" => numbers::<i8, 1>(array, &axes),
-            "i2" => numbers::<i16, 2>(array, &axes),
-            "i4" => numbers::<i32, 4>(array, &axes),
-            "i8" => numbers::<i64, 8>(array, &axes),
-            "f2" => numbers::<f16, 2>(array, &axes),
-            "f4" => numbers::<f32, 4>(array, &axes),
-            "f8" => numbers::<f64, 8>(array, &axes),
-            _ => Err(other_type(&array, "a label map holds integers")),
-        };
-        Ok((axes.size(), numbers?))
+        Ok((axes.size(), by_type!(numbers, array, axes, "a label map holds integers")?))
     })
-}
-
-fn other_type(array: &Array<'_>, expected: &str) -> Error {
-    Error::content(array.path, format!("has type '{}', but {expected}", array.header.descriptor))
 }
 
 /// The values as labels, row by row.

@@ -17,6 +17,25 @@ pub(super) trait Value<const N: usize>: Copy + Display {
     fn number(self) -> f64;
 }
 
+/// A function's result for the type of an array's numbers, but for unsigned ones of 8 and 16 bits.
+macro_rules! by_type {
+    ($function:ident, $array:ident, $axes:ident, $expected:literal) => {
+        match $array.header.kind() {
+            "u4" => $function::<u32, 4>($array, &$axes),
+            "u8" => $function::<u64, 8>($array, &$axes),
+            "i1" => $function::<i8, 1>($array, &$axes),
+            "i2" => $function::<i16, 2>($array, &$axes),
+            "i4" => $function::<i32, 4>($array, &$axes),
+            "i8" => $function::<i64, 8>($array, &$axes),
+            "f2" => $function::<half::f16, 2>($array, &$axes),
+            "f4" => $function::<f32, 4>($array, &$axes),
+            "f8" => $function::<f64, 8>($array, &$axes),
+            _ => Err($array.other_type($expected)),
+        }
+    };
+}
+pub(super) use by_type;
+
 macro_rules! integers {
     ($($type:ty, $unsigned:ty, $bytes:literal);*) => {$(
         impl Value<$bytes> for $type {

@@ -50,8 +50,7 @@ fn from_palette(tiff: &Tiff<'_>, raster: Image) -> Result<Image> {
             return Err(Error::content(tiff.path, "palette indices of more than 16 bits are not supported"));
         }
     };
-    let samples = Samples::U8(colors?.into_flattened());
-    Ok(Image { bands: 3, samples, sample_type: SampleType::Uint8, ..raster })
+    Ok(Image { bands: 3, samples: Samples::U8(colors?.into_flattened()), sample_type: SampleType::Uint8, ..raster })
 }
 
 fn inverted(raster: Image, bits: u16) -> Image {

@@ -67,11 +67,7 @@ pub(super) fn read_image(path: &Path) -> Result<Image> {
 /// The label image in a TIFF: numbers or colours as they are stored, upright, with their alpha.
 pub(super) fn read_labels(path: &Path) -> Result<LabelImage> {
     let tiff = Tiff::open(path)?;
-    let labels = tiff.labels()?;
-    Ok(match tiff.orientation() {
-        Some(upright) => labels.oriented(upright),
-        None => labels,
-    })
+    Ok(tiff.labels()?.oriented(tiff.orientation()))
 }
 
 /// Width and height of the upright image.
@@ -152,13 +148,8 @@ impl<'a> Tiff<'a> {
             true if !unsigned || masked || self.nodata().is_some() => NUMBER_AND_CLASS,
             _ if unsigned => 2 * stored,
             // float32, twice where alpha is taken out.
-            _ => {
-                if split {
-                    8
-                } else {
-                    4
-                }
-            }
+            _ if split => 8,
+            _ => 4,
         };
         let (width, height) = (u64::from(page.width()), u64::from(page.height()));
         let (wide, high) = match (page.tile_width(), page.tile_height()) {
@@ -216,15 +207,13 @@ impl<'a> Tiff<'a> {
         let bits = stored.bits;
         let raster = Image { sample_type: stored.sample_type, ..Image::new(self.size(), stored.bands, stored.samples) };
         let Some((position, associated)) = alpha else {
-            let nodata = self.pixels_without_data(&raster)?;
-            return color::to_rgb(self, Image { nodata, ..raster }, bits);
+            return color::to_rgb(self, Image { nodata: self.pixels_without_data(&raster)?, ..raster }, bits);
         };
         // Colours may have become more bands, or fewer; those behind alpha have not.
         let behind = count - 1 - position;
         let (alpha, samples) = raster.samples.split_band(raster.bands, raster.bands - 1 - behind);
         let raster = Image { bands: raster.bands - 1, samples, ..raster };
-        let nodata = self.pixels_without_data(&raster)?;
-        let raster = color::to_rgb(self, Image { nodata, ..raster }, bits)?;
+        let raster = color::to_rgb(self, Image { nodata: self.pixels_without_data(&raster)?, ..raster }, bits)?;
         let samples = color::alpha_like(alpha, &raster.samples, bits);
         let position = raster.bands.saturating_sub(behind);
         Ok(Image { alpha: Some(AlphaBand { samples, associated, position }), ..raster })
@@ -330,14 +319,16 @@ impl<'a> Tiff<'a> {
 
     fn labels(&self) -> Result<LabelImage> {
         let Bands { count, alpha } = self.bands()?;
-        if JPEG.contains(&self.page.compression()) {
-            let reason = "a TIFF with JPEG compression cannot hold labels: the compression changes values at edges; save \
-                 the label image again without it, as with gdal_translate -co COMPRESS=DEFLATE";
-            return Err(Error::content(self.path, reason));
-        }
-        if self.page.compression() == WEBP && self.first_block()?.is_some_and(|block| is_lossy_webp(&block)) {
-            let reason = "a TIFF with lossy WebP compression cannot hold labels: the compression changes values at edges; \
-                 save the label image again without it, as with gdal_translate -co COMPRESS=DEFLATE";
+        let lossy = match self.page.compression() {
+            codec if JPEG.contains(&codec) => Some("JPEG"),
+            WEBP if self.first_block()?.is_some_and(|block| is_lossy_webp(&block)) => Some("lossy WebP"),
+            _ => None,
+        };
+        if let Some(codec) = lossy {
+            let reason = format!(
+                "a TIFF with {codec} compression cannot hold labels: the compression changes values at edges; save \
+                 the label image again without it, as with gdal_translate -co COMPRESS=DEFLATE"
+            );
             return Err(Error::content(self.path, reason));
         }
         let _held = self.reserve(true)?;

@@ -34,18 +34,9 @@ impl Numbers {
     /// One of `bands` bands, and the others.
     pub(super) fn split_band(self, bands: usize, band: usize) -> (Self, Self) {
         match self {
-            Self::Bytes(v) => {
-                let (one, rest) = split_band(&v, bands, band);
-                (Self::Bytes(one), Self::Bytes(rest))
-            }
-            Self::Words(v) => {
-                let (one, rest) = split_band(&v, bands, band);
-                (Self::Words(one), Self::Words(rest))
-            }
-            Self::Wide(v) => {
-                let (one, rest) = split_band(&v, bands, band);
-                (Self::Wide(one), Self::Wide(rest))
-            }
+            Self::Bytes(v) => split_band(&v, bands, band, Self::Bytes),
+            Self::Words(v) => split_band(&v, bands, band, Self::Words),
+            Self::Wide(v) => split_band(&v, bands, band, Self::Wide),
         }
     }
 

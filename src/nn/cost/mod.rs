@@ -61,8 +61,9 @@ pub struct Summary {
 /// hyperparameters are wrong, a side is 0 or more than [`MAX_SIDE`], or the device is not there.
 pub fn summarise(config: &NetworkConfig, size: Size, device: DeviceChoice) -> Result<Summary> {
     let outline = Outline::new(config, size)?;
-    let (inference, training) =
-        (outline.infer(), outline.train(Settings::plain(OptimizerConfig::sgd()), Loss::cross_entropy())?);
+    let images = outline.images(&outline.device);
+    let inference = dry::record(|| drop(outline.network.forward(images.clone()))).1;
+    let training = outline.train(Settings::plain(OptimizerConfig::sgd()), Loss::cross_entropy())?;
     let parameters = shapes(&outline.network);
     let layers = layers(&parameters, &inference.layers, &training.layers);
     let device = device.resolve()?;
@@ -145,11 +146,6 @@ impl Outline {
     /// No images, all of that shape.
     fn images(&self, device: &Device) -> Tensor<4> {
         no_images([self.bands, self.size.height, self.size.width], device)
-    }
-
-    fn infer(&self) -> Record {
-        let images = self.images(&self.device);
-        dry::record(|| drop(self.network.forward(images.clone()))).1
     }
 
     /// As prediction runs it: batch norms in the convolutions, enlarged and decided on elsewhere, row by row.

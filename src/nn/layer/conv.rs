@@ -50,10 +50,7 @@ impl Conv2d {
         let (scale, shift) = norm.scale_and_shift();
         let outputs = scale.dims()[0];
         self.weight = Param::from_tensor(self.weight.val() * scale.clone().reshape([outputs, 1, 1, 1]));
-        let bias = match &self.bias {
-            Some(bias) => bias.val() * scale + shift,
-            None => shift,
-        };
+        let bias = self.bias.iter().fold(shift, |shift, bias| bias.val() * scale.clone() + shift);
         self.bias = Some(Param::from_tensor(bias));
     }
 }

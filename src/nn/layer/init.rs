@@ -57,8 +57,7 @@ pub struct Init {
 impl Init {
     /// Layers on `device`, random numbers from `seed`.
     pub fn new(seed: u64, device: &Device) -> Self {
-        let rng = Some(ChaCha8Rng::seed_from_u64(seed));
-        Self { rng, device: device.clone(), norm: NormSettings::default() }
+        Self { rng: Some(ChaCha8Rng::seed_from_u64(seed)), device: device.clone(), norm: NormSettings::default() }
     }
 
     /// Layers on `device` whose weights have the right shapes, but are all one number in memory: quick to make, of any
@@ -88,8 +87,7 @@ impl Init {
         how: Initialisation,
     ) -> Conv2d {
         let shape = [outputs, inputs / settings.groups, rows, columns];
-        let weight = self.weight(shape, how);
-        Conv2d { weight, bias: bias.then(|| self.bias(outputs, shape, how)), settings }
+        Conv2d { weight: self.weight(shape, how), bias: bias.then(|| self.bias(outputs, shape, how)), settings }
     }
 
     /// A transposed convolution from `channels[0]` to `channels[1]`, with bias.
@@ -102,8 +100,7 @@ impl Init {
     ) -> ConvTranspose2d {
         let shape = [inputs, outputs / settings.conv.groups, rows, columns];
         // PyTorch counts the fan-in along the weight's second axis, which is the outputs here.
-        let weight = self.weight(shape, how);
-        ConvTranspose2d { weight, bias: Some(self.bias(outputs, shape, how)), settings }
+        ConvTranspose2d { weight: self.weight(shape, how), bias: Some(self.bias(outputs, shape, how)), settings }
     }
 
     /// A batch norm.

@@ -10,4 +10,4 @@ pub use conv::{Conv2d, ConvTranspose2d};
 pub use dropout::{dropout_channels, dropout_pixels};
 pub use init::{Init, Initialisation};
 pub use norm::BatchNorm2d;
-pub use unit::ConvNorm;
+pub use unit::{ConvNorm, DoubleUnit};

@@ -54,11 +54,10 @@ impl BatchNorm2d {
     fn normalised(&self, x: Tensor<4>) -> Tensor<4> {
         let [batch, _, height, width] = x.dims();
         let (weight, bias) = (self.weight.val(), self.bias.val());
+        let (mean, var) = (self.running_mean.value_sync(), self.running_var.value_sync());
         if !x.device().is_autodiff() || !self.training.val().is_enabled() || batch * height * width == 1 {
-            let (mean, var) = (self.running_mean.value_sync(), self.running_var.value_sync());
             return ops::batch_norm_infer(x, weight, bias, mean, var, self.settings.epsilon);
         }
-        let (mean, var) = (self.running_mean.value_sync(), self.running_var.value_sync());
         let done = ops::batch_norm_train(x, weight, bias, mean, var, self.settings);
         self.running_mean.update(done.running_mean);
         self.running_var.update(done.running_var);

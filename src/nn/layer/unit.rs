@@ -47,6 +47,28 @@ impl ConvNorm {
     }
 }
 
+/// Two convolutions, each with batch norm and ReLU.
+#[derive(Module, Debug)]
+pub struct DoubleUnit {
+    /// The first.
+    pub conv1: ConvNorm,
+    /// The second.
+    pub conv2: ConvNorm,
+}
+
+impl DoubleUnit {
+    /// One after the other.
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        self.conv2.forward_relu(self.conv1.forward_relu(x))
+    }
+
+    /// [`ConvNorm::fold`] of both.
+    pub fn fold(&mut self) {
+        self.conv1.fold();
+        self.conv2.fold();
+    }
+}
+
 impl Init {
     /// A square convolution from `channels[0]` to `channels[1]` without bias, padded so that it keeps the size but for
     /// its stride (odd `kernel`), and a batch norm.

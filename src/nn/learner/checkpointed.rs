@@ -18,8 +18,7 @@ pub(super) fn gradients(network: &Network, loss: &Loss, part: Part) -> (Tensor<1
     let [_, _, height, width] = state[0].dims();
     let mut states = vec![state];
     for i in 0..network.segments() {
-        let next = forward.segment(i, states[i].clone(), draw);
-        states.push(next);
+        states.push(forward.segment(i, states[i].clone(), draw));
     }
     drop(forward);
 

@@ -60,10 +60,7 @@ impl ModuleVisitor for Squares<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let Some(gradient) = self.gradients.get::<D>(param.id) else { return };
         let squares = (gradient.clone() * gradient).sum();
-        self.sum = Some(match self.sum.take() {
-            Some(sum) => sum + squares,
-            None => squares,
-        });
+        self.sum = self.sum.take().into_iter().chain([squares]).reduce(|a, b| a + b);
     }
 }
 

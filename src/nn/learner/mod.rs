@@ -191,8 +191,7 @@ impl Learner {
             sum.add(self.network(), gradients);
             losses.push(loss);
         }
-        let gradients = sum.mean(self.network());
-        self.apply(gradients, learning_rate, number);
+        self.apply(sum.mean(self.network()), learning_rate, number);
         Losses::new(losses)
     }
 
@@ -209,10 +208,7 @@ impl Learner {
 
     /// Moves the weights against their gradients, and the average after them.
     pub fn apply(&mut self, gradients: GradientsParams, learning_rate: f64, number: usize) {
-        let gradients = match self.settings.clip_norm {
-            Some(norm) => limit(self.network(), gradients, norm),
-            None => gradients,
-        };
+        let gradients = self.settings.clip_norm.iter().fold(gradients, |all, norm| limit(self.network(), all, *norm));
         // Given away, not shared, so that the weights are updated where they are.
         let network = self.network.take();
         self.network = network.map(|network| self.optimizer.step(learning_rate, network, gradients));

@@ -53,11 +53,6 @@ impl Kinds {
     }
 }
 
-/// Kernels of convolutions are the only parameters with more than one dimension.
-fn is_kernel(parameter: &ParameterShape) -> bool {
-    parameter.shape.len() > 1
-}
-
 /// Builds the optimiser of a recipe: `head_rate` is a factor on the learning rate of what is not in the encoder.
 pub(super) fn build_optimizer(config: &OptimizerConfig, head_rate: f64, kinds: &Kinds) -> ModuleOptimizer {
     let penalty = |weight_decay: f32| (weight_decay > 0.0).then(|| WeightDecayConfig::new(weight_decay));
@@ -95,6 +90,8 @@ fn grouped<O: Optimizer>(
 ) -> ModuleOptimizer {
     let all_decay = decay == Decayed::All || weight_decay == 0.0;
     let mut optimizer: ModuleOptimizer = Scaled { inner: build(weight_decay), rate: 1.0 }.into();
+    // The only parameters with more than one dimension.
+    let is_kernel = |parameter: &ParameterShape| parameter.shape.len() > 1;
     let head = |parameter: &ParameterShape| head_rate != 1.0 && !kinds.in_encoder(&parameter.name);
     for (in_head, rate) in [(false, 1.0), (true, head_rate)] {
         for (kernels, weight_decay) in [(true, weight_decay), (false, if all_decay { weight_decay } else { 0.0 })] {

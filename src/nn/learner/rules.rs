@@ -34,8 +34,7 @@ impl<const D: usize> RecordState for SgdState<D> {
     }
 
     fn state_unflatten(prefix: &str, source: &mut StateSource, device: &Device) -> Option<Self> {
-        let velocity = source.take_tensor(prefix, VELOCITY).map(|data| Tensor::from_data(data, device));
-        Some(Self { velocity })
+        Some(Self { velocity: source.take_tensor(prefix, VELOCITY).map(|data| Tensor::from_data(data, device)) })
     }
 }
 

@@ -78,10 +78,7 @@ impl Rows {
 
     fn back(&self, x: Tensor<2>) -> Tensor<4> {
         let [batch, channels, height, width] = self.shape;
-        if self.per_image {
-            return x.reshape(self.shape);
-        }
-        x.reshape([channels, batch, height, width]).swap_dims(0, 1)
+        if self.per_image { x.reshape(self.shape) } else { x.reshape([channels, batch, height, width]).swap_dims(0, 1) }
     }
 
     /// The rows whose class occurs, and the weights that make the sum over them a mean over classes, then images.
@@ -128,7 +125,6 @@ impl Rows {
         let width = self.shape[3];
         let terms = (errors.clamp_min(0.0) * slopes.clone()).reshape([rows, length / width, width]);
         let value = terms.sum_dim(2).sum_dim(1).sum_dim(0).reshape([1]);
-        let slopes = Tensor::zeros([rows, length], &device).scatter(1, order, slopes, IndexingUpdateOp::Add);
-        (value, slopes)
+        (value, Tensor::zeros([rows, length], &device).scatter(1, order, slopes, IndexingUpdateOp::Add))
     }
 }

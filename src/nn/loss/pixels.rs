@@ -94,11 +94,7 @@ impl Pixels {
     /// width]` is false.
     pub(super) fn labels(&self, kept: Option<Tensor<4, Bool>>) -> Tensor<3, Int> {
         let labels = self.labels.clone();
-        let kept = match kept {
-            None => labels,
-            Some(kept) => labels.mask_fill(kept.bool_not(), UNLABELLED),
-        };
-        kept.squeeze_dim(1)
+        kept.into_iter().fold(labels, |labels, kept| labels.mask_fill(kept.bool_not(), UNLABELLED)).squeeze_dim(1)
     }
 
     /// Class indices `[batch, 1, height, width]`; 0 where there is no label.
@@ -110,16 +106,12 @@ impl Pixels {
 
     /// Where there is a label; `None` if every pixel has one.
     fn labelled(&self) -> Option<Tensor<4, Bool>> {
-        let labelled = || self.labelled.get_or_init(|| self.labels.clone().greater_equal_elem(0)).clone();
-        (!self.complete).then(labelled)
+        (!self.complete).then(|| self.labelled.get_or_init(|| self.labels.clone().greater_equal_elem(0)).clone())
     }
 
     /// `x` `[batch, any, height, width]` with `value` where there is no label.
     pub(super) fn fill_unlabelled(&self, x: Tensor<4>, value: f64) -> Tensor<4> {
-        match self.labelled() {
-            None => x,
-            Some(labelled) => x.mask_fill(labelled.bool_not(), value),
-        }
+        self.labelled().into_iter().fold(x, |x, labelled| x.mask_fill(labelled.bool_not(), value))
     }
 
     /// Softmax or sigmoid of the logits; 0 where there is no label.

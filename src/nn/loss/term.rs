@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::region::{Over, Region};
-use crate::base::named_enum::usual_spelling;
+use crate::base::named_enum::{kind_of, usual_spelling};
 use crate::base::{Error, Result, require};
 use crate::nn::activation::Activation;
 
@@ -196,17 +196,7 @@ fn parse_term(text: &str) -> Result<LossTerm> {
 impl LossTerm {
     /// Its name in recipes.
     pub fn name(&self) -> &'static str {
-        match self.kind {
-            LossKind::CrossEntropy { .. } => KINDS[0],
-            LossKind::OhemCrossEntropy { .. } => KINDS[1],
-            LossKind::Bce {} => KINDS[2],
-            LossKind::Focal { .. } => KINDS[3],
-            LossKind::Dice(_) => KINDS[4],
-            LossKind::Jaccard(_) => KINDS[5],
-            LossKind::Tversky { .. } => KINDS[6],
-            LossKind::FocalTversky { .. } => KINDS[7],
-            LossKind::Lovasz { .. } => KINDS[8],
-        }
+        kind_of(&self.kind, &KINDS)
     }
 
     /// Whether the weights of the classes count in it.
@@ -249,8 +239,8 @@ impl LossTerm {
     fn numbers(&self) -> Vec<(&'static str, f64, Range)> {
         let mut numbers = vec![("weight", self.weight, Range::FromZero)];
         match self.kind {
-            LossKind::CrossEntropy { label_smoothing } => {
-                numbers.push(("label_smoothing", label_smoothing, Range::BelowOne));
+            LossKind::CrossEntropy { label_smoothing: share } => {
+                numbers.push(("label_smoothing", share, Range::BelowOne))
             }
             LossKind::OhemCrossEntropy { threshold, .. } => numbers.push(("threshold", threshold, Range::Share)),
             LossKind::Focal { gamma, alpha } => {
@@ -270,33 +260,20 @@ impl LossTerm {
 
     /// As a loss of overlap, if it is one.
     pub(super) fn region(&self) -> Option<Region> {
-        let weight = self.weight;
-        let (exponent, false_positives, false_negatives) = (1.0, 1.0, 1.0);
-        Some(match self.kind {
-            LossKind::Dice(Overlap { smooth, over, background }) => Region {
-                weight,
-                false_positives: 0.5,
-                false_negatives: 0.5,
-                exponent,
-                smooth: smooth / 2.0,
-                over,
-                background,
-            },
-            LossKind::Jaccard(Overlap { smooth, over, background }) => {
-                Region { weight, false_positives, false_negatives, exponent, smooth, over, background }
-            }
+        let (shares, exponent, smooth, over, background) = match self.kind {
+            LossKind::Dice(Overlap { smooth, over, background }) => ([0.5; 2], 1.0, smooth / 2.0, over, background),
+            LossKind::Jaccard(Overlap { smooth, over, background }) => ([1.0; 2], 1.0, smooth, over, background),
             LossKind::Tversky { false_positives, false_negatives, smooth, over, background } => {
-                Region { weight, false_positives, false_negatives, exponent, smooth, over, background }
+                ([false_positives, false_negatives], 1.0, smooth, over, background)
             }
             LossKind::FocalTversky { form, gamma, false_positives, false_negatives, smooth, over, background } => {
-                let exponent = match form {
-                    FocalForm::Paper => 1.0 / gamma,
-                    FocalForm::Seeps => gamma,
-                };
-                Region { weight, false_positives, false_negatives, exponent, smooth, over, background }
+                let exponent = if form == FocalForm::Paper { 1.0 / gamma } else { gamma };
+                ([false_positives, false_negatives], exponent, smooth, over, background)
             }
             _ => return None,
-        })
+        };
+        let [false_positives, false_negatives] = shares;
+        Some(Region { weight: self.weight, false_positives, false_negatives, exponent, smooth, over, background })
     }
 }
 
@@ -389,12 +366,10 @@ mod tests {
         assert_eq!(found, [("cross-entropy", 1.0), ("dice", 0.5), ("lovasz", 0.2)]);
         assert_eq!(parse_terms("Cross_Entropy+0.5*DICE").unwrap(), parse_terms("cross-entropy+0.5*dice").unwrap());
         for wrong in ["", "cross", "cross-entropy+", "0.5*", "crossentropy"] {
-            let said = parse_terms(wrong).unwrap_err().to_string();
-            assert!(said.contains("unknown loss") && said.contains("focal-tversky"), "{wrong}: {said}");
+            assert_refused!(parse_terms(wrong), "unknown loss", "focal-tversky");
         }
         for wrong in ["-1*dice", "x*dice", "inf*dice", "*dice"] {
-            let said = parse_terms(wrong).unwrap_err().to_string();
-            assert!(said.contains("`loss.dice.weight`"), "{wrong}: {said}");
+            assert_refused!(parse_terms(wrong), "`loss.dice.weight`");
         }
     }
 
@@ -414,11 +389,9 @@ mod tests {
             ("kind = \"tversky\", false_positives = 0, false_negatives = 0", "both 0"),
         ];
         for (text, words) in cases {
-            let said = from_toml(text).check(Activation::Softmax).unwrap_err().to_string();
-            assert!(said.contains(words), "{text}: {said}");
+            assert_refused!(from_toml(text).check(Activation::Softmax), words);
         }
-        let said = from_toml("kind = \"dice\", background = true").check(Activation::Sigmoid).unwrap_err().to_string();
-        assert!(said.contains("`background`"), "{said}");
+        assert_refused!(from_toml("kind = \"dice\", background = true").check(Activation::Sigmoid), "`background`");
         from_toml("kind = \"dice\", background = true").check(Activation::Softmax).unwrap();
     }
 

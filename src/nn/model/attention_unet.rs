@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::resnet::State;
 use super::{Outputs, sizes};
 use crate::base::{Result, require};
-use crate::nn::layer::{Conv2d, ConvNorm, ConvTranspose2d, Init, Initialisation};
+use crate::nn::layer::{Conv2d, ConvNorm, ConvTranspose2d, DoubleUnit, Init, Initialisation};
 use crate::nn::ops::{
     ConvSettings, ConvTransposeSettings, Interpolation, NormSettings, PoolSettings, Resampling, adaptive_avg_pool2d,
     concatenate, cut, interpolate, max_pool2d, relu,
@@ -47,17 +47,12 @@ impl AttentionUnetConfig {
         Self { bands: Some(bands), outputs: Some(outputs), ..Self::default() }
     }
 
-    fn checked(&self) -> Result<[usize; 2]> {
+    pub(super) fn checked(&self) -> Result<[usize; 2]> {
         let [bands, outputs] = sizes(self.bands, self.outputs)?;
         let (widths, weight) = (format!("1 to {MAX_WIDTH} (32 is usual)"), self.deep_supervision);
         require((1..=MAX_WIDTH).contains(&self.width), "network.width", self.width, widths)?;
         require((0.0..f64::INFINITY).contains(&weight), "network.deep_supervision", weight, "at least 0")?;
         Ok([bands, outputs])
-    }
-
-    /// Says what is wrong with the hyperparameters.
-    pub fn check(&self) -> Result<()> {
-        self.checked().map(drop)
     }
 
     /// Builds the network.
@@ -82,8 +77,8 @@ impl AttentionUnetConfig {
         let range = || 0..4usize;
         Ok(AttentionUnet {
             scales: scales.iter().map(|&scale| init.conv2d(bands, scale, 3, how)).collect(),
-            down: range().map(|i| DoubleConv::new(init, down[i], levels[i])).collect(),
-            center: DoubleConv::new(init, levels[3], 16 * w),
+            down: range().map(|i| double(init, down[i], levels[i])).collect(),
+            center: double(init, levels[3], 16 * w),
             // The third gate listens to the first joined level, not to the second.
             signals: [16 * w, joined[0], joined[0]].into_iter().map(|c| unit(init, [c, c], 1)).collect(),
             gates: vec![
@@ -92,7 +87,7 @@ impl AttentionUnetConfig {
                 Gate::new(init, [levels[1], joined[0], w], 2),
             ],
             up: range().map(|i| init.conv_transpose2d([below[i], up[i]], [3; 2], transpose, how)).collect(),
-            heads: range().map(|i| DoubleConv::new(init, joined[i], heads[i])).collect(),
+            heads: range().map(|i| double(init, joined[i], heads[i])).collect(),
             last: range().map(|i| init.conv2d(heads[i], outputs, 1, how)).collect(),
             deep_supervision: self.deep_supervision,
         })
@@ -105,13 +100,13 @@ pub struct AttentionUnet {
     /// On the smaller images.
     scales: Vec<Conv2d>,
     /// The encoder's levels, full size first.
-    down: Vec<DoubleConv>,
-    center: DoubleConv,
+    down: Vec<DoubleUnit>,
+    center: DoubleUnit,
     /// What the gates listen to, the deepest first, as in all that follows.
     signals: Vec<ConvNorm>,
     gates: Vec<Gate>,
     up: Vec<ConvTranspose2d>,
-    heads: Vec<DoubleConv>,
+    heads: Vec<DoubleUnit>,
     last: Vec<Conv2d>,
     #[module(skip)]
     deep_supervision: f64,
@@ -120,8 +115,7 @@ pub struct AttentionUnet {
 impl AttentionUnet {
     /// Logits `[batch, outputs, height, width]`; height and width must be multiples of [`Self::multiple`].
     pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        let joined = self.joined(self.levels(input));
-        self.head(3, joined[3].clone())
+        self.head(3, self.joined(self.levels(input))[3].clone())
     }
 
     /// The levels of the encoder.
@@ -184,7 +178,7 @@ impl AttentionUnet {
 
     /// Leaves what only prediction needs, with every batch norm a part of the convolution before it.
     pub(super) fn fold(&mut self) {
-        self.down.iter_mut().chain(&mut self.heads).chain([&mut self.center]).for_each(DoubleConv::fold);
+        self.down.iter_mut().chain(&mut self.heads).chain([&mut self.center]).for_each(DoubleUnit::fold);
         self.signals.iter_mut().chain(self.gates.iter_mut().map(|gate| &mut gate.out)).for_each(ConvNorm::fold);
     }
 
@@ -207,25 +201,8 @@ fn unit(init: &mut Init, [inputs, outputs]: [usize; 2], kernel: usize) -> ConvNo
 }
 
 /// Two 3x3 convolutions, each with batch norm and ReLU.
-#[derive(Module, Debug)]
-struct DoubleConv {
-    first: ConvNorm,
-    second: ConvNorm,
-}
-
-impl DoubleConv {
-    fn new(init: &mut Init, inputs: usize, outputs: usize) -> Self {
-        Self { first: unit(init, [inputs, outputs], 3), second: unit(init, [outputs, outputs], 3) }
-    }
-
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        self.second.forward_relu(self.first.forward_relu(x))
-    }
-
-    fn fold(&mut self) {
-        self.first.fold();
-        self.second.fold();
-    }
+fn double(init: &mut Init, inputs: usize, outputs: usize) -> DoubleUnit {
+    DoubleUnit { conv1: unit(init, [inputs, outputs], 3), conv2: unit(init, [outputs, outputs], 3) }
 }
 
 /// Lets through what a signal from a deeper level asks for.
@@ -275,7 +252,7 @@ impl Gate {
 pub(super) fn torch_name(path: &str) -> String {
     let parts: Vec<&str> = path.split('.').collect();
     let number = |index: &str| index.parse::<usize>().unwrap_or_default();
-    let half = |part: &str| if part == "first" { 1 } else { 2 };
+    let half = |part: &str| if part == "conv1" { 1 } else { 2 };
     let norm = |part: &str| if part == "norm" { "_bn" } else { "" };
     match parts[..] {
         ["scales", i, leaf] => format!("conv_scale{}.{leaf}", number(i) + 2),

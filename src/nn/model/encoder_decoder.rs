@@ -39,16 +39,11 @@ impl EncoderDecoderConfig {
     }
 
     /// Bands and outputs, if everything is within what can be built.
-    fn checked(&self) -> Result<[usize; 2]> {
+    pub(super) fn checked(&self) -> Result<[usize; 2]> {
         let [bands, outputs] = sizes(self.bands, self.outputs)?;
         self.encoder.check()?;
         self.decoder.check(&self.encoder, outputs)?;
         Ok([bands, outputs])
-    }
-
-    /// Says what is wrong with the hyperparameters.
-    pub fn check(&self) -> Result<()> {
-        self.checked().map(drop)
     }
 
     /// Builds the network: torchvision's initial weights in the encoder, PyTorch's in the decoder.

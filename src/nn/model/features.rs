@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Namer;
 use super::parameters::Named;
-use super::resnet::{self, Dilation, ResNet, ResNetConfig, Stem, Style, Variant};
+use super::resnet::{self, Dilation, ResNet, ResNetConfig, Stem, Style, Variant, published_width};
 use super::vgg::{Vgg, VggConfig};
 use crate::base::{Error, Result};
 use crate::nn::layer::Init;
@@ -49,10 +49,6 @@ pub struct ResNetFeaturesConfig {
     /// Which convolution of a bottleneck has the stride.
     #[serde(default)]
     pub style: Style,
-}
-
-fn published_width() -> usize {
-    64
 }
 
 fn undilated() -> Dilation {
@@ -213,10 +209,9 @@ mod tests {
         for wrong in ["pool", "conv1", "conv1_", "layer-1", "pool1_1", ""] {
             assert!(wrong.parse::<Tap>().unwrap_err().to_string().contains("conv1_1, relu1_1 and pool1"), "{wrong}");
         }
-        let said = vgg.reach(Tap::Layer(1), 3).unwrap_err().to_string();
-        assert!(
-            said.contains("`tap` is layer1; it must be one of the taps of VGG-16: colors, conv1_1, relu1_1"),
-            "{said}"
+        assert_refused!(
+            vgg.reach(Tap::Layer(1), 3),
+            "`tap` is layer1; it must be one of those of VGG-16: colors, conv1_1, relu1_1"
         );
     }
 }

@@ -87,13 +87,14 @@ impl NetworkConfig {
     /// Says what is wrong with the hyperparameters, without building anything.
     pub fn check(&self) -> Result<()> {
         match self {
-            Self::EncoderDecoder(config) => config.check(),
-            Self::UnetSeeps(config) => config.check(Form::Seeps),
-            Self::UnetMilesial(config) => config.check(Form::Milesial),
-            Self::UnetEarthquake(config) => config.check(Form::Earthquake),
-            Self::UnetResnet(config) => config.check(),
-            Self::UnetAttention(config) => config.check(),
+            Self::EncoderDecoder(config) => config.checked(),
+            Self::UnetSeeps(config) => config.checked(Form::Seeps),
+            Self::UnetMilesial(config) => config.checked(Form::Milesial),
+            Self::UnetEarthquake(config) => config.checked(Form::Earthquake),
+            Self::UnetResnet(config) => config.checked(),
+            Self::UnetAttention(config) => config.checked(),
         }
+        .map(drop)
     }
 
     /// The same with everything written out that follows from the rest where it is left out, so that equal networks are

@@ -48,15 +48,15 @@ pub fn shapes(network: &impl Named) -> Vec<ParameterShape> {
 
 /// All parameters and running statistics, in the order of the network.
 pub fn collect(network: &impl Named) -> Vec<Parameter> {
-    let mut collector = Collector { path: Path::of(network), parameters: Vec::new() };
+    let mut collector = Collector { path: Path::of(network), gradients: None, found: Vec::new() };
     // In training, the statistics of the last step wait until someone asks; `valid` does.
     network.valid().visit(&mut collector);
-    collector.parameters
+    collector.found
 }
 
 /// The gradients, under the names of their parameters, in the order of the network.
 pub fn collect_gradients(network: &impl Named, gradients: &GradientsParams) -> Vec<Parameter> {
-    let mut collector = GradientCollector { path: Path::of(network), gradients, found: Vec::new() };
+    let mut collector = Collector { path: Path::of(network), gradients: Some(gradients), found: Vec::new() };
     network.visit(&mut collector);
     collector.found
 }
@@ -99,10 +99,7 @@ struct Magnitude(Option<Tensor<1>>);
 impl ModuleVisitor for Magnitude {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let sum = param.val().abs().sum().cast(DType::F32);
-        self.0 = Some(match self.0.take() {
-            Some(other) => other + sum,
-            None => sum,
-        });
+        self.0 = self.0.take().into_iter().chain([sum]).reduce(|a, b| a + b);
     }
 }
 
@@ -145,16 +142,19 @@ macro_rules! follow_path {
     };
 }
 
-struct Collector {
+struct Collector<'a> {
     path: Path,
-    parameters: Vec<Parameter>,
+    /// Of which the parameters' are wanted; else their values.
+    gradients: Option<&'a GradientsParams>,
+    found: Vec<Parameter>,
 }
 
-impl ModuleVisitor for Collector {
+impl ModuleVisitor for Collector<'_> {
     follow_path!();
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.parameters.push(Parameter { name: self.path.name(), data: param.val().into_data() });
+        let wanted = self.gradients.map_or_else(|| Some(param.val()), |gradients| gradients.get::<D>(param.id));
+        self.found.extend(wanted.map(|tensor| Parameter { name: self.path.name(), data: tensor.into_data() }));
     }
 }
 
@@ -168,22 +168,6 @@ impl ModuleVisitor for Lister {
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         self.found.push(ParameterShape { id: param.id, name: self.path.name(), shape: param.val().dims().to_vec() });
-    }
-}
-
-struct GradientCollector<'a> {
-    path: Path,
-    gradients: &'a GradientsParams,
-    found: Vec<Parameter>,
-}
-
-impl ModuleVisitor for GradientCollector<'_> {
-    follow_path!();
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if let Some(gradient) = self.gradients.get::<D>(param.id) {
-            self.found.push(Parameter { name: self.path.name(), data: gradient.into_data() });
-        }
     }
 }
 
@@ -211,13 +195,11 @@ impl<F: FnMut(&str) -> bool> ModuleMapper for Freezer<F> {
     follow_path!();
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let learns = !(self.frozen)(&self.path.name());
-        param.set_require_grad(learns)
+        param.set_require_grad(!(self.frozen)(&self.path.name()))
     }
 
     fn map_flag(&mut self, flag: Param<Flag>) -> Param<Flag> {
-        let learns = !(self.frozen)(&self.path.name());
-        flag.with_value(learns)
+        flag.with_value(!(self.frozen)(&self.path.name()))
     }
 }
 

@@ -194,7 +194,7 @@ pub struct ResNetConfig {
     pub stages: usize,
 }
 
-fn published_width() -> usize {
+pub(super) fn published_width() -> usize {
     64
 }
 
@@ -330,7 +330,9 @@ impl ResNet {
                 .map(|input| self.stem.iter().fold(input, |x, unit| unit.forward_relu(x)))
                 .collect();
         }
-        let (stage, block) = self.place_of(i - 1);
+        let mut places =
+            self.stages.iter().enumerate().flat_map(|(stage, blocks)| (0..blocks.len()).map(move |i| (stage, i)));
+        let (stage, block) = places.nth(i - 1).expect("the encoder has a block of that number");
         let x = match (stage, block) {
             (0, 0) => {
                 let pooling = PoolSettings { stride: [2; 2], padding: [1; 2], ..PoolSettings::square(3) };
@@ -341,17 +343,6 @@ impl ResNet {
         };
         state.push(self.stages[stage][block].forward(x));
         state
-    }
-
-    /// Stage and place in it of the block of that number.
-    fn place_of(&self, mut block: usize) -> (usize, usize) {
-        for (stage, blocks) in self.stages.iter().enumerate() {
-            if block < blocks.len() {
-                return (stage, block);
-            }
-            block -= blocks.len();
-        }
-        unreachable!("the encoder has no block of that number")
     }
 
     /// What is there after the last segment.
@@ -398,8 +389,7 @@ impl Block {
         };
         let units = kind.kernels.iter().enumerate().map(unit).collect();
         let changed = stride != 1 || inputs != outputs;
-        let downsample = changed.then(|| init.unit([inputs, outputs], 1, stride, 1, how));
-        Self { units, downsample }
+        Self { units, downsample: changed.then(|| init.unit([inputs, outputs], 1, stride, 1, how)) }
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {

@@ -34,18 +34,13 @@ impl ResnetUnetConfig {
         Self { encoder: published_encoder(), bands: Some(bands), outputs: Some(outputs) }
     }
 
-    fn checked(&self) -> Result<[usize; 2]> {
+    pub(super) fn checked(&self) -> Result<[usize; 2]> {
         let [bands, outputs] = sizes(self.bands, self.outputs)?;
         self.encoder.check()?;
         if self.encoder.dilation != Dilation::None || self.encoder.stages != 4 {
             return Err(Error::conflict("encoder", "of unet-resnet must have 4 stages and dilation = \"none\""));
         }
         Ok([bands, outputs])
-    }
-
-    /// Says what is wrong with the hyperparameters.
-    pub fn check(&self) -> Result<()> {
-        self.checked().map(drop)
     }
 
     /// Builds the network: torchvision's initial weights in the encoder, PyTorch's elsewhere.
@@ -130,7 +125,8 @@ impl ResnetUnet {
     }
 }
 
-fn twice(x: Tensor<4>) -> Tensor<4> {
+/// `x` at twice its size, bilinear with corners aligned.
+pub(super) fn twice(x: Tensor<4>) -> Tensor<4> {
     let [_, _, height, width] = x.dims();
     let how = Resampling { interpolation: Interpolation::Bilinear, align_corners: true };
     interpolate(x, [2 * height, 2 * width], how)

@@ -6,13 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use super::padding::place;
 use super::resnet::State;
+use super::resnet_unet::twice;
 use super::{Namer, sizes};
 use crate::base::{Error, Result, require};
 use crate::nn::layer::{BatchNorm2d, Conv2d, ConvTranspose2d, Init, Initialisation, dropout_pixels};
-use crate::nn::ops::{
-    ConvSettings, ConvTransposeSettings, Interpolation, PoolSettings, Resampling, concatenate, interpolate, max_pool2d,
-    relu,
-};
+use crate::nn::ops::{ConvSettings, ConvTransposeSettings, PoolSettings, concatenate, max_pool2d, relu};
 
 /// Most weights of the deepest level: 8 GiB as float32.
 const MAX_WEIGHTS: u128 = 2 << 30;
@@ -112,7 +110,7 @@ impl UnetConfig {
     }
 
     /// Bands and outputs, if they are set and everything is within what can be built.
-    fn checked(&self, form: Form) -> Result<[usize; 2]> {
+    pub(super) fn checked(&self, form: Form) -> Result<[usize; 2]> {
         let [bands, outputs] = sizes(self.bands, self.outputs)?;
         require(self.width > 0, "network.width", self.width, "at least 1")?;
         require((2..=10).contains(&self.depth), "network.depth", self.depth, "2 to 10")?;
@@ -139,19 +137,13 @@ impl UnetConfig {
         self.dropout.get_or_insert_with(|| plan.dropout.to_vec());
     }
 
-    /// Says what is wrong with the hyperparameters.
-    pub fn check(&self, form: Form) -> Result<()> {
-        self.checked(form).map(drop)
-    }
-
     /// Builds the network.
     pub fn init(&self, form: Form, init: &mut Init) -> Result<Unet> {
         let [bands, outputs] = self.checked(form)?;
         let plan = form.plan();
         let how = self.initialisation.unwrap_or(plan.initialisation);
-        let enlargement = self.enlargement.unwrap_or(plan.enlargement);
         let rates = self.dropout.as_deref().unwrap_or(plan.dropout);
-        let transposed = enlargement == Enlargement::Transposed;
+        let transposed = self.enlargement.unwrap_or(plan.enlargement) == Enlargement::Transposed;
         // milesial halves the deepest level, and what every level but the first passes on, if nothing else does.
         let halved = form == Form::Milesial && !transposed;
         let width = |level: usize| self.width << level;
@@ -205,8 +197,7 @@ impl Unet {
     /// Logits `[batch, outputs, height, width]`; height and width must be multiples of [`Self::multiple`]. In training,
     /// `draw` decides on dropout.
     pub fn forward(&self, input: Tensor<4>, draw: Option<u64>) -> Tensor<4> {
-        let levels = (0..self.segments()).fold(vec![input], |state, i| self.segment(i, state, draw));
-        self.finish(levels, draw)
+        self.finish((0..self.segments()).fold(vec![input], |state, i| self.segment(i, state, draw)), draw)
     }
 
     /// All blocks but the last.
@@ -252,9 +243,7 @@ impl Unet {
         if let Some(layer) = self.enlarge.get(level) {
             return layer.forward(x);
         }
-        let [_, _, height, width] = x.dims();
-        let how = Resampling { interpolation: Interpolation::Bilinear, align_corners: true };
-        interpolate(x, [2 * height, 2 * width], how)
+        twice(x)
     }
 
     /// Both sides are halved once a level after the first. milesial's adds zeros where they were odd.
@@ -341,9 +330,7 @@ impl DoubleConv {
         }
         x
     }
-}
 
-impl DoubleConv {
     fn fold(&mut self) {
         for (conv, norm) in self.convs.iter_mut().zip(self.norms.drain(..)) {
             conv.fold(&norm);

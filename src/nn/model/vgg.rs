@@ -110,8 +110,8 @@ impl Vgg {
                 unit.forward_relu(x)
             };
             see(Tap::Relu(block, i), &x);
-            let last = i == BLOCKS[block - 1].0;
-            if last && (taps.contains(&Tap::Pool(block)) || self.units.len() > place_of(block + 1)) {
+            let (last, up_to_here) = (i == BLOCKS[block - 1].0, BLOCKS[..block].iter().map(|(count, _)| count).sum());
+            if last && (taps.contains(&Tap::Pool(block)) || self.units.len() > up_to_here) {
                 x = max_pool2d(x, PoolSettings::square(2));
                 see(Tap::Pool(block), &x);
             }
@@ -144,11 +144,6 @@ impl Vgg {
     pub(super) fn has_norms(&self) -> bool {
         self.units.iter().any(|unit| unit.norm.is_some())
     }
-}
-
-/// How many convolutions come before a block.
-fn place_of(block: usize) -> usize {
-    BLOCKS.iter().take(block - 1).map(|(count, _)| count).sum()
 }
 
 #[cfg(test)]

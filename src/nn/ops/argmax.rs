@@ -10,10 +10,8 @@ const BLOCK: usize = 1024;
 pub(super) fn largest_channel(x: &[f32], channels: usize, area: usize) -> Vec<i64> {
     let mut out = vec![0; x.len() / channels];
     let images = out.par_chunks_mut(area).zip(x.par_chunks(area * channels));
-    let blocks = images.flat_map(|(out, x)| {
-        let blocks = out.par_chunks_mut(BLOCK).enumerate();
-        blocks.map(move |(i, out)| (out, &x[i * BLOCK..]))
-    });
+    let blocks =
+        images.flat_map(|(out, x)| out.par_chunks_mut(BLOCK).enumerate().map(move |(i, out)| (out, &x[i * BLOCK..])));
     blocks.for_each(|(out, x)| {
         let count = out.len();
         // Indices as wide as the values, so that both are compared in one vector.

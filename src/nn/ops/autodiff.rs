@@ -5,6 +5,7 @@ use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients as GradientStore;
 use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops, OpsKind};
+use burn::backend::backend::AutodiffBackend;
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, TensorMetadata};
@@ -13,7 +14,7 @@ use burn::tensor::Shape;
 use super::dispatch::{Maybe, Operations};
 use super::kernels::Kernels;
 use super::profile::timed;
-use super::results::{CrossEntropy, Gradients, Wanted};
+use super::results::{Gradients, Wanted};
 use super::settings::{AdamStep, ConvSettings, ConvTransposeSettings, NormSettings, PoolSettings, Resampling, SgdStep};
 
 /// A step of the graph with `N` inputs: its gradients are a function of what the forward pass kept, of the gradient of
@@ -42,49 +43,61 @@ impl<B: Backend, S: Clone + Send + std::fmt::Debug + 'static, const N: usize> Ba
 
 /// Puts an operation that is already computed into the graph.
 fn record<B, C, S, const N: usize>(
-    step: Step<B, S, N>,
+    kind: &'static str,
     inputs: [NodeGuard; N],
     output: FloatTensor<B>,
     kept: S,
+    gradients: fn(S, FloatTensor<B>, Wanted<N>) -> Gradients<B, N>,
 ) -> FloatTensor<Autodiff<B, C>>
 where
     B: Backend,
     C: CheckpointStrategy,
     S: Clone + Send + std::fmt::Debug + 'static,
 {
-    match step.prepare::<C>(inputs).compute_bound().stateful() {
+    match (Step { kind, gradients }).prepare::<C>(inputs).compute_bound().stateful() {
         OpsKind::Tracked(step) => step.finish(kept, output),
         OpsKind::UnTracked(step) => step.finish(output),
     }
 }
 
-/// The first `N` of three gradients: a convolution without a bias has two inputs.
-fn first<B: Backend, const N: usize>(gradients: Gradients<B, 3>) -> Gradients<B, N> {
-    let mut gradients = gradients.into_iter();
-    std::array::from_fn(|_| gradients.next().flatten())
+/// A convolution, and its gradients for input, weight and bias.
+type Convolution<B, S> = fn(FloatTensor<B>, FloatTensor<B>, Maybe<B>, S) -> FloatTensor<B>;
+type ConvolutionGradients<B, S> = fn(FloatTensor<B>, FloatTensor<B>, FloatTensor<B>, S, Wanted<3>) -> Gradients<B, 3>;
+
+/// What the gradients of a convolution need: input, weight, settings and how they are computed.
+type Convolved<B, S> = (FloatTensor<B>, FloatTensor<B>, S, ConvolutionGradients<B, S>);
+
+/// The first `N` of the three gradients: a convolution without a bias has two inputs.
+fn convolution_gradients<B: Backend, S, const N: usize>(
+    (x, weight, settings, gradients): Convolved<B, S>,
+    gradient: FloatTensor<B>,
+    wanted: Wanted<N>,
+) -> Gradients<B, N> {
+    let wanted = std::array::from_fn(|i| wanted.get(i) == Some(&true));
+    let mut found = gradients(x, weight, gradient, settings, wanted).into_iter();
+    std::array::from_fn(|_| found.next().flatten())
 }
 
-fn all<const N: usize>(wanted: Wanted<N>) -> Wanted<3> {
-    std::array::from_fn(|i| wanted.get(i).copied().unwrap_or(false))
-}
-
-type ConvState<B, S> = (FloatTensor<B>, FloatTensor<B>, S);
-
-fn conv_step<B: Kernels, const N: usize>() -> Step<B, ConvState<B, ConvSettings>, N> {
-    Step {
-        kind: "convolution gradient",
-        gradients: |(x, weight, settings), gradient, wanted| {
-            first::<B, N>(B::convolution_gradients(x, weight, gradient, settings, all(wanted)))
-        },
-    }
-}
-
-fn transposed_step<B: Kernels, const N: usize>() -> Step<B, ConvState<B, ConvTransposeSettings>, N> {
-    Step {
-        kind: "transposed convolution gradient",
-        gradients: |(x, weight, settings), gradient, wanted| {
-            first::<B, N>(B::transposed_convolution_gradients(x, weight, gradient, settings, all(wanted)))
-        },
+/// Computes a convolution and puts it into the graph; `kind` is its gradients' name.
+fn convolve<B: Backend, C: CheckpointStrategy, S: Copy + Send + std::fmt::Debug + 'static>(
+    kind: &'static str,
+    (run, gradients): (Convolution<B, S>, ConvolutionGradients<B, S>),
+    [x, weight]: [FloatTensor<Autodiff<B, C>>; 2],
+    bias: Maybe<Autodiff<B, C>>,
+    settings: S,
+) -> FloatTensor<Autodiff<B, C>> {
+    let ((x, x_node), (weight, weight_node)) = (x.into_parts(), weight.into_parts());
+    let kept = (x.clone(), weight.clone(), settings, gradients);
+    match bias {
+        Maybe::None => {
+            let output = run(x, weight, Maybe::None, settings);
+            record::<B, C, _, 2>(kind, [x_node, weight_node], output, kept, convolution_gradients::<B, S, 2>)
+        }
+        Maybe::Some(bias) => {
+            let (bias, bias_node) = bias.into_parts();
+            let output = run(x, weight, Maybe::Some(bias), settings);
+            record::<B, C, _, 3>(kind, [x_node, weight_node, bias_node], output, kept, convolution_gradients::<B, S, 3>)
+        }
     }
 }
 
@@ -95,19 +108,8 @@ impl<B: Kernels + Operations, C: CheckpointStrategy> Operations for Autodiff<B, 
         bias: Maybe<Self>,
         settings: ConvSettings,
     ) -> FloatTensor<Self> {
-        let ((x, x_node), (weight, weight_node)) = (x.into_parts(), weight.into_parts());
-        let kept = (x.clone(), weight.clone(), settings);
-        match bias {
-            Maybe::None => {
-                let output = B::run_convolution(x, weight, Maybe::None, settings);
-                record::<B, C, _, 2>(conv_step(), [x_node, weight_node], output, kept)
-            }
-            Maybe::Some(bias) => {
-                let (bias, bias_node) = bias.into_parts();
-                let output = B::run_convolution(x, weight, Maybe::Some(bias), settings);
-                record::<B, C, _, 3>(conv_step(), [x_node, weight_node, bias_node], output, kept)
-            }
-        }
+        let how: (Convolution<B, _>, ConvolutionGradients<B, _>) = (B::run_convolution, B::convolution_gradients);
+        convolve("convolution gradient", how, [x, weight], bias, settings)
     }
 
     // The callers take the steps one by one where there are gradients; this is for completeness.
@@ -128,19 +130,9 @@ impl<B: Kernels + Operations, C: CheckpointStrategy> Operations for Autodiff<B, 
         bias: Maybe<Self>,
         settings: ConvTransposeSettings,
     ) -> FloatTensor<Self> {
-        let ((x, x_node), (weight, weight_node)) = (x.into_parts(), weight.into_parts());
-        let kept = (x.clone(), weight.clone(), settings);
-        match bias {
-            Maybe::None => {
-                let output = B::run_transposed_convolution(x, weight, Maybe::None, settings);
-                record::<B, C, _, 2>(transposed_step(), [x_node, weight_node], output, kept)
-            }
-            Maybe::Some(bias) => {
-                let (bias, bias_node) = bias.into_parts();
-                let output = B::run_transposed_convolution(x, weight, Maybe::Some(bias), settings);
-                record::<B, C, _, 3>(transposed_step(), [x_node, weight_node, bias_node], output, kept)
-            }
-        }
+        let how: (Convolution<B, _>, ConvolutionGradients<B, _>) =
+            (B::run_transposed_convolution, B::transposed_convolution_gradients);
+        convolve("transposed convolution gradient", how, [x, weight], bias, settings)
     }
 
     fn run_batch_normalisation(
@@ -158,16 +150,13 @@ impl<B: Kernels + Operations, C: CheckpointStrategy> Operations for Autodiff<B, 
         let (mean, var) = (running_mean.into_primitive(), running_var.into_primitive());
         let done =
             timed::<B, _>("batch norm", &device, || B::batch_normalisation(x, weight, bias, mean, var, settings));
-        let step = Step {
-            kind: "batch norm gradient",
-            gradients: |(x, weight, statistics, epsilon), gradient, wanted| {
-                B::batch_normalisation_gradients(x, weight, statistics, gradient, epsilon, wanted)
-            },
-        };
         let kept = (kept_x, kept_weight, done.statistics, settings.epsilon);
-        let output = record::<B, C, _, 3>(step, [x_node, weight_node, bias_node], done.output, kept);
-        let plain = <Self as burn::backend::backend::AutodiffBackend>::from_inner;
-        (output, plain(done.running_mean), plain(done.running_var))
+        let nodes = [x_node, weight_node, bias_node];
+        let output = record::<B, C, _, 3>("batch norm gradient", nodes, done.output, kept, |kept, gradient, wanted| {
+            let (x, weight, statistics, epsilon) = kept;
+            B::batch_normalisation_gradients(x, weight, statistics, gradient, epsilon, wanted)
+        });
+        (output, Self::from_inner(done.running_mean), Self::from_inner(done.running_var))
     }
 
     fn run_fixed_normalisation(
@@ -183,23 +172,19 @@ impl<B: Kernels + Operations, C: CheckpointStrategy> Operations for Autodiff<B, 
         let (mean, var) = (mean.into_primitive(), var.into_primitive());
         let kept = (x.clone(), weight.clone(), mean.clone(), var.clone(), epsilon);
         let output = B::run_fixed_normalisation(x, weight, bias, mean, var, epsilon);
-        let step = Step {
-            kind: "batch norm gradient",
-            gradients: |(x, weight, mean, var, epsilon), gradient, wanted| {
-                B::fixed_normalisation_gradients(x, weight, mean, var, gradient, epsilon, wanted)
-            },
-        };
-        record::<B, C, _, 3>(step, [x_node, weight_node, bias_node], output, kept)
+        let nodes = [x_node, weight_node, bias_node];
+        record::<B, C, _, 3>("batch norm gradient", nodes, output, kept, |kept, gradient, wanted| {
+            let (x, weight, mean, var, epsilon) = kept;
+            B::fixed_normalisation_gradients(x, weight, mean, var, gradient, epsilon, wanted)
+        })
     }
 
     fn run_rectify(x: FloatTensor<Self>) -> FloatTensor<Self> {
         let (x, node) = x.into_parts();
         let output = B::run_rectify(x);
-        let step = Step {
-            kind: "relu gradient",
-            gradients: |output, gradient, _| [Some(B::rectify_gradient(output, gradient))],
-        };
-        record::<B, C, _, 1>(step, [node], output.clone(), output)
+        record::<B, C, _, 1>("relu gradient", [node], output.clone(), output, |output, gradient, _| {
+            [Some(B::rectify_gradient(output, gradient))]
+        })
     }
 
     fn run_maximum_pooling(x: FloatTensor<Self>, settings: PoolSettings) -> FloatTensor<Self> {
@@ -207,35 +192,28 @@ impl<B: Kernels + Operations, C: CheckpointStrategy> Operations for Autodiff<B, 
         let device = x.device();
         let kept = x.clone();
         let (output, indices) = timed::<B, _>("max pooling", &device, || B::maximum_pooling(x, settings));
-        let step = Step {
-            kind: "max pooling gradient",
-            gradients: |(x, indices, settings), gradient, _| {
-                [Some(B::maximum_pooling_gradient(x, indices, gradient, settings))]
-            },
-        };
-        record::<B, C, _, 1>(step, [node], output, (kept, indices, settings))
+        let kept = (kept, indices, settings);
+        record::<B, C, _, 1>("max pooling gradient", [node], output, kept, |(x, indices, settings), gradient, _| {
+            [Some(B::maximum_pooling_gradient(x, indices, gradient, settings))]
+        })
     }
 
     fn run_adaptive_average_pooling(x: FloatTensor<Self>, size: [usize; 2]) -> FloatTensor<Self> {
         let (x, node) = x.into_parts();
         let kept = x.clone();
         let output = B::run_adaptive_average_pooling(x, size);
-        let step = Step {
-            kind: "average pooling gradient",
-            gradients: |x, gradient, _| [Some(B::adaptive_average_pooling_gradient(x, gradient))],
-        };
-        record::<B, C, _, 1>(step, [node], output, kept)
+        record::<B, C, _, 1>("average pooling gradient", [node], output, kept, |x, gradient, _| {
+            [Some(B::adaptive_average_pooling_gradient(x, gradient))]
+        })
     }
 
     fn run_resample(x: FloatTensor<Self>, size: [usize; 2], how: Resampling) -> FloatTensor<Self> {
         let (x, node) = x.into_parts();
         let shape = x.shape();
         let output = B::run_resample(x, size, how);
-        let step = Step {
-            kind: "interpolation gradient",
-            gradients: |(shape, how), gradient, _| [Some(B::resample_gradient(gradient, shape, how))],
-        };
-        record::<B, C, _, 1>(step, [node], output, (shape, how))
+        record::<B, C, _, 1>("interpolation gradient", [node], output, (shape, how), |(shape, how), gradient, _| {
+            [Some(B::resample_gradient(gradient, shape, how))]
+        })
     }
 
     fn run_argmax_channels(x: FloatTensor<Self>) -> IntTensor<Self> {
@@ -243,7 +221,7 @@ impl<B: Kernels + Operations, C: CheckpointStrategy> Operations for Autodiff<B, 
     }
 
     fn run_note(x: FloatTensor<Self>) -> FloatTensor<Self> {
-        <Self as burn::backend::backend::AutodiffBackend>::from_inner(B::run_note(x.into_parts().0))
+        Self::from_inner(B::run_note(x.into_parts().0))
     }
 
     fn run_with_gradient(
@@ -252,13 +230,10 @@ impl<B: Kernels + Operations, C: CheckpointStrategy> Operations for Autodiff<B, 
         gradient: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
         let (_, node) = x.into_parts();
-        let step = Step {
-            kind: "loss gradient",
-            gradients: |gradient, factor, _| {
-                [Some(B::float_mul(gradient, B::float_reshape(factor, Shape::new([1, 1, 1, 1]))))]
-            },
-        };
-        record::<B, C, _, 1>(step, [node], value.into_primitive(), gradient.into_primitive())
+        let (value, kept) = (value.into_primitive(), gradient.into_primitive());
+        record::<B, C, _, 1>("loss gradient", [node], value, kept, |gradient, factor, _| {
+            [Some(B::float_mul(gradient, B::float_reshape(factor, Shape::new([1, 1, 1, 1]))))]
+        })
     }
 
     fn run_softmax_cross_entropy(
@@ -273,14 +248,11 @@ impl<B: Kernels + Operations, C: CheckpointStrategy> Operations for Autodiff<B, 
         let (kept_labels, kept_weights) = (labels.clone(), weights.clone());
         let forward =
             timed::<B, _>("cross-entropy", &device, || B::softmax_cross_entropy(logits, labels, weights, ignore));
-        let step = Step {
-            kind: "cross-entropy gradient",
-            gradients: |(forward, labels, weights, ignore): (CrossEntropy<B>, _, _, _), gradient, _| {
-                [Some(B::softmax_cross_entropy_gradient(forward, labels, weights, ignore, gradient))]
-            },
-        };
-        let loss = forward.loss.clone();
-        record::<B, C, _, 1>(step, [node], loss, (forward, kept_labels, kept_weights, ignore))
+        let (loss, kept) = (forward.loss.clone(), (forward, kept_labels, kept_weights, ignore));
+        record::<B, C, _, 1>("cross-entropy gradient", [node], loss, kept, |kept, gradient, _| {
+            let (forward, labels, weights, ignore) = kept;
+            [Some(B::softmax_cross_entropy_gradient(forward, labels, weights, ignore, gradient))]
+        })
     }
 
     // Optimisers work on parameters without a graph; what comes here has none to go on with.
@@ -292,8 +264,7 @@ impl<B: Kernels + Operations, C: CheckpointStrategy> Operations for Autodiff<B, 
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         let [parameter, gradient, velocity] = [parameter, gradient, velocity].map(|tensor| tensor.into_primitive());
         let (parameter, velocity) = B::sgd(parameter, gradient, velocity, step);
-        let plain = <Self as burn::backend::backend::AutodiffBackend>::from_inner;
-        (plain(parameter), plain(velocity))
+        (Self::from_inner(parameter), Self::from_inner(velocity))
     }
 
     fn run_adam(
@@ -306,7 +277,6 @@ impl<B: Kernels + Operations, C: CheckpointStrategy> Operations for Autodiff<B, 
         let [parameter, gradient, first, second] =
             [parameter, gradient, first, second].map(|tensor| tensor.into_primitive());
         let (parameter, first, second) = B::adam(parameter, gradient, [first, second], step);
-        let plain = <Self as burn::backend::backend::AutodiffBackend>::from_inner;
-        (plain(parameter), plain(first), plain(second))
+        (Self::from_inner(parameter), Self::from_inner(first), Self::from_inner(second))
     }
 }

@@ -1,12 +1,11 @@
 //! Every operation from burn's own, for any backend; and what the native kernels are tested against.
 
-use burn::backend::ops::InterpolateOptions;
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, Scalar, TensorMetadata};
 use burn::tensor::{FloatDType, IndexingUpdateOp, Shape, Slice};
 
 use super::results::{CrossEntropy, Gradients, Normalised, Statistics, Wanted};
-use super::settings::{AdamStep, ConvSettings, ConvTransposeSettings, NormSettings, PoolSettings, Resampling, SgdStep};
+use super::settings::{AdamStep, ConvSettings, ConvTransposeSettings, NormSettings, PoolSettings, SgdStep};
 
 pub(super) fn convolution_gradients<B: Backend>(
     x: FloatTensor<B>,
@@ -100,35 +99,6 @@ pub(super) fn fixed_normalisation<B: Backend>(
     as_type::<B>(B::batch_norm(as_type::<B>(x, wide), weight, bias, mean, var, epsilon), narrow)
 }
 
-pub(super) fn fixed_normalisation_gradients<B: Backend>(
-    x: FloatTensor<B>,
-    weight: FloatTensor<B>,
-    mean: FloatTensor<B>,
-    var: FloatTensor<B>,
-    gradient: FloatTensor<B>,
-    epsilon: f64,
-    wanted: Wanted<3>,
-) -> Gradients<B, 3> {
-    let (narrow, wide) = (float_dtype::<B>(&x), float_dtype::<B>(&weight));
-    let (x, gradient) = (as_type::<B>(x, wide), as_type::<B>(gradient, wide));
-    let spread = |channels: FloatTensor<B>| {
-        let count = channels.shape()[0];
-        B::float_reshape(channels, Shape::new([1, count, 1, 1]))
-    };
-    let shifted = B::float_add_scalar(var, Scalar::Float(epsilon));
-    let inverse_deviation = spread(B::float_recip(B::float_sqrt(shifted)));
-    let for_x = || B::float_mul(gradient.clone(), B::float_mul(spread(weight), inverse_deviation.clone()));
-    let for_weight = || {
-        let normalised = B::float_mul(B::float_sub(x, spread(mean)), inverse_deviation.clone());
-        sum_by_channel::<B>(B::float_mul(gradient.clone(), normalised))
-    };
-    [
-        wanted[0].then(|| as_type::<B>(for_x(), narrow)),
-        wanted[1].then(for_weight),
-        wanted[2].then(|| sum_by_channel::<B>(gradient.clone())),
-    ]
-}
-
 pub(super) fn maximum_pooling<B: Backend>(x: FloatTensor<B>, settings: PoolSettings) -> (FloatTensor<B>, IntTensor<B>) {
     let PoolSettings { kernel, stride, padding, dilation, ceil_mode } = settings;
     let indices = burn::backend::get_or_init_device_settings::<B>(&x.device()).int_dtype;
@@ -145,19 +115,6 @@ pub(super) fn maximum_pooling_gradient<B: Backend>(
     let PoolSettings { kernel, stride, padding, dilation, ceil_mode } = settings;
     let done = B::max_pool2d_with_indices_backward(x, kernel, stride, padding, dilation, ceil_mode, gradient, indices);
     done.x_grad
-}
-
-pub(super) fn argmax_channels<B: Backend>(x: FloatTensor<B>) -> IntTensor<B> {
-    let (shape, indices) = (x.shape(), burn::backend::get_or_init_device_settings::<B>(&x.device()).int_dtype);
-    B::int_reshape(B::float_argmax(x, 1, indices), Shape::new([shape[0], shape[2], shape[3]]))
-}
-
-pub(super) fn resample_gradient<B: Backend>(gradient: FloatTensor<B>, input: Shape, how: Resampling) -> FloatTensor<B> {
-    let shape = gradient.shape();
-    let options: InterpolateOptions = how.burn();
-    // burn asks for the input although only its shape counts.
-    let x = B::float_zeros(input, &gradient.device(), float_dtype::<B>(&gradient));
-    B::interpolate_backward(x, gradient, [shape[2], shape[3]], options)
 }
 
 pub(super) fn softmax_cross_entropy<B: Backend>(
@@ -190,21 +147,9 @@ pub(super) fn softmax_cross_entropy<B: Backend>(
     let sum = B::float_sum(B::float_mul(picked, weights.clone()));
     let loss = B::float_neg(B::float_div(sum, total_weight.clone()));
     // The gradient but for the loss's own and the total weight: weight (softmax - one-hot).
-    let probabilities = B::float_exp(log_probabilities);
-    let kept = B::float_mul(probabilities, weights.clone());
+    let kept = B::float_mul(B::float_exp(log_probabilities), weights.clone());
     let kept = B::float_scatter(1, kept, classes, B::float_neg(weights), IndexingUpdateOp::Add);
     CrossEntropy { loss, kept, total_weight }
-}
-
-pub(super) fn softmax_cross_entropy_gradient<B: Backend>(
-    forward: CrossEntropy<B>,
-    _labels: IntTensor<B>,
-    _class_weights: Option<FloatTensor<B>>,
-    _ignore: i64,
-    gradient: FloatTensor<B>,
-) -> FloatTensor<B> {
-    let scale = B::float_div(gradient, forward.total_weight);
-    B::float_mul(forward.kept, B::float_reshape(scale, Shape::new([1, 1, 1, 1])))
 }
 
 /// The sum over batch and image, by channel: the gradient of a bias.
@@ -214,15 +159,14 @@ pub(super) fn sum_by_channel<B: Backend>(gradient: FloatTensor<B>) -> FloatTenso
     B::float_reshape(B::float_sum_dim(rows, 0), Shape::new([channels]))
 }
 
-fn as_type<B: Backend>(tensor: FloatTensor<B>, dtype: FloatDType) -> FloatTensor<B> {
+pub(super) fn as_type<B: Backend>(tensor: FloatTensor<B>, dtype: FloatDType) -> FloatTensor<B> {
     if float_dtype::<B>(&tensor) == dtype { tensor } else { B::float_cast(tensor, dtype) }
 }
 
-fn float_dtype<B: Backend>(tensor: &FloatTensor<B>) -> FloatDType {
+pub(super) fn float_dtype<B: Backend>(tensor: &FloatTensor<B>) -> FloatDType {
     tensor.dtype().into()
 }
 
-/// On flex, these forms and the native ones are independent computations of the same.
 /// [`sgd`] on any backend.
 pub(super) fn sgd<B: Backend>(
     parameter: FloatTensor<B>,
@@ -268,8 +212,8 @@ mod tests {
     use burn::backend::{Flex, TensorData};
 
     use super::*;
-    use crate::nn::ops::Interpolation;
     use crate::nn::ops::kernels::Kernels;
+    use crate::nn::ops::{Interpolation, Resampling};
 
     fn noise(shape: &[usize], seed: u32) -> FlexTensor {
         let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(12_345);

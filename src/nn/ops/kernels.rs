@@ -3,11 +3,11 @@
 //! The default bodies work on any backend; `flex` and `libtorch` replace them by native ones.
 
 use super::results::{CrossEntropy, Gradients, Normalised, Statistics, Wanted};
-use burn::backend::Backend;
 use burn::backend::tensor::{FloatTensor, IntTensor};
+use burn::backend::{Backend, Scalar, TensorMetadata};
 use burn::tensor::Shape;
 
-use super::generic;
+use super::generic::{self, as_type, float_dtype, sum_by_channel};
 use super::settings::{AdamStep, ConvSettings, ConvTransposeSettings, NormSettings, PoolSettings, Resampling, SgdStep};
 
 /// The operations of one backend. Shapes are PyTorch's: images `[batch, channels, height, width]`.
@@ -30,8 +30,7 @@ pub(super) trait Kernels: Backend {
         shortcut: Option<FloatTensor<Self>>,
         settings: ConvSettings,
     ) -> FloatTensor<Self> {
-        let out = Self::convolution(x, weight, bias, settings);
-        Self::rectify(shortcut.into_iter().fold(out, Self::float_add))
+        Self::rectify(shortcut.into_iter().fold(Self::convolution(x, weight, bias, settings), Self::float_add))
     }
 
     /// Gradients for input, weight and bias.
@@ -112,7 +111,24 @@ pub(super) trait Kernels: Backend {
         epsilon: f64,
         wanted: Wanted<3>,
     ) -> Gradients<Self, 3> {
-        generic::fixed_normalisation_gradients::<Self>(x, weight, mean, var, gradient, epsilon, wanted)
+        let (narrow, wide) = (float_dtype::<Self>(&x), float_dtype::<Self>(&weight));
+        let (x, gradient) = (as_type::<Self>(x, wide), as_type::<Self>(gradient, wide));
+        let spread = |channels: FloatTensor<Self>| {
+            let count = channels.shape()[0];
+            Self::float_reshape(channels, Shape::new([1, count, 1, 1]))
+        };
+        let shifted = Self::float_add_scalar(var, Scalar::Float(epsilon));
+        let inverse_deviation = spread(Self::float_recip(Self::float_sqrt(shifted)));
+        let for_x = || Self::float_mul(gradient.clone(), Self::float_mul(spread(weight), inverse_deviation.clone()));
+        let for_weight = || {
+            let normalised = Self::float_mul(Self::float_sub(x, spread(mean)), inverse_deviation.clone());
+            sum_by_channel::<Self>(Self::float_mul(gradient.clone(), normalised))
+        };
+        [
+            wanted[0].then(|| as_type::<Self>(for_x(), narrow)),
+            wanted[1].then(for_weight),
+            wanted[2].then(|| sum_by_channel::<Self>(gradient.clone())),
+        ]
     }
 
     /// `max(x, 0)`, in the place of `x` where nothing else holds it.
@@ -157,12 +173,16 @@ pub(super) trait Kernels: Backend {
 
     /// Gradient for the input, whose shape was `input`.
     fn resample_gradient(gradient: FloatTensor<Self>, input: Shape, how: Resampling) -> FloatTensor<Self> {
-        generic::resample_gradient::<Self>(gradient, input, how)
+        let shape = gradient.shape();
+        // burn asks for the input although only its shape counts.
+        let x = Self::float_zeros(input, &gradient.device(), float_dtype::<Self>(&gradient));
+        Self::interpolate_backward(x, gradient, [shape[2], shape[3]], how.burn())
     }
 
     /// Index of the largest channel of every pixel, `[batch, height, width]`.
     fn argmax_channels(x: FloatTensor<Self>) -> IntTensor<Self> {
-        generic::argmax_channels::<Self>(x)
+        let (shape, indices) = (x.shape(), burn::backend::get_or_init_device_settings::<Self>(&x.device()).int_dtype);
+        Self::int_reshape(Self::float_argmax(x, 1, indices), Shape::new([shape[0], shape[2], shape[3]]))
     }
 
     /// `x` itself; in a dry run, its memory is counted.
@@ -189,7 +209,9 @@ pub(super) trait Kernels: Backend {
         ignore: i64,
         gradient: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
-        generic::softmax_cross_entropy_gradient::<Self>(forward, labels, class_weights, ignore, gradient)
+        drop((labels, class_weights, ignore));
+        let scale = Self::float_div(gradient, forward.total_weight);
+        Self::float_mul(forward.kept, Self::float_reshape(scale, Shape::new([1, 1, 1, 1])))
     }
 
     /// Parameter and velocity after a step.

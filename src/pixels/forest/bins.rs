@@ -88,7 +88,11 @@ fn bin_group(
         }
     }
     let cuts: Vec<Cuts> = seen.into_iter().map(|values| Cuts::of(values, most)).collect();
-    let mut ranges: Vec<Ranges> = cuts.iter().map(|cuts| Ranges::empty(cuts.count)).collect();
+    let empty = |&Cuts { count, .. }: &Cuts| Ranges {
+        least: vec![f32::INFINITY; count],
+        greatest: vec![f32::NEG_INFINITY; count],
+    };
+    let mut ranges: Vec<Ranges> = cuts.iter().map(empty).collect();
     let mut strip = vec![0.0; wide * STRIP];
     for start in (0..samples).step_by(STRIP) {
         let count = STRIP.min(samples - start);
@@ -110,12 +114,6 @@ pub(super) fn not_finite(values: &[f32], start: usize, feature: usize) -> Error 
     let place = values.iter().position(|value| !value.is_finite()).unwrap_or(0);
     let (value, sample) = (values[place], start + place);
     Error::invalid("features", format!("{value} for feature {feature} of sample {sample}"), "finite throughout")
-}
-
-impl Ranges {
-    fn empty(bins: usize) -> Self {
-        Self { least: vec![f32::INFINITY; bins], greatest: vec![f32::NEG_INFINITY; bins] }
-    }
 }
 
 /// Where the bins of one feature end.
@@ -205,8 +203,7 @@ mod tests {
     #[test]
     fn few_values_are_bins_of_their_own() {
         let values = [3.0, -0.0, 1.0, 0.0, 3.0, -7.5];
-        let features = Features::rows(&values, 1).unwrap();
-        let binned = Binned::new(&features, 4, 0).unwrap();
+        let binned = Binned::new(&Features::rows(&values, 1).unwrap(), 4, 0).unwrap();
         assert_eq!(binned.column(0), [3, 1, 2, 1, 3, 0]);
         assert_eq!(binned.threshold(0, 1, 3), 1.5);
     }
@@ -215,8 +212,7 @@ mod tests {
     fn many_values_fill_their_bins_evenly_and_frequent_ones_stay_alone() {
         // Six in ten are 0.
         let values: Vec<f32> = (0..100_000).map(|i: u32| (i * 7919 % 10_000).saturating_sub(6000) as f32).collect();
-        let features = Features::rows(&values, 1).unwrap();
-        let binned = Binned::new(&features, 256, 0).unwrap();
+        let binned = Binned::new(&Features::rows(&values, 1).unwrap(), 256, 0).unwrap();
         let mut counts = [0; 256];
         binned.column(0).iter().for_each(|&bin| counts[usize::from(bin)] += 1);
         assert!((60_000..60_020).contains(&counts[0]), "{}", counts[0]);
@@ -230,8 +226,7 @@ mod tests {
     #[test]
     fn samples_that_laid_no_bins_are_binned_too() {
         let values: Vec<f32> = (0..LOOKED_AT * 2 + 77).map(|i| (i * 40_503 % 100_003) as f32).collect();
-        let features = Features::rows(&values, 1).unwrap();
-        let binned = Binned::new(&features, 16, 3).unwrap();
+        let binned = Binned::new(&Features::rows(&values, 1).unwrap(), 16, 3).unwrap();
         let ranges = &binned.ranges[0];
         assert_eq!((ranges.least.len(), ranges.least[0], ranges.greatest[15]), (16, 0.0, 100_002.0));
         assert!((1..16).all(|bin| ranges.greatest[bin - 1] < ranges.least[bin]));
@@ -242,8 +237,10 @@ mod tests {
         for wrong in [f32::NAN, f32::INFINITY] {
             let mut values = vec![0.5; 20 * 40];
             values[17 * 40 + 33] = wrong;
-            let message = Binned::new(&Features::rows(&values, 40).unwrap(), 256, 0).unwrap_err().to_string();
-            assert!(message.contains(&format!("`features` is {wrong} for feature 33 of sample 17")), "{message}");
+            assert_refused!(
+                Binned::new(&Features::rows(&values, 40).unwrap(), 256, 0),
+                &format!("`features` is {wrong} for feature 33 of sample 17")
+            );
         }
     }
 }

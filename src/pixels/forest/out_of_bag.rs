@@ -28,11 +28,6 @@ impl Bag {
         drawn.iter().for_each(|sample| bits[sample.row as usize / GROUP] |= 1 << (sample.row as usize % GROUP));
         Self(bits)
     }
-
-    /// The samples of a group that the tree has not seen; none beyond the last group.
-    fn unseen(&self, group: usize) -> u32 {
-        self.0.get(group).map_or(0, |seen| !seen)
-    }
 }
 
 impl OutOfBag {
@@ -47,7 +42,7 @@ impl OutOfBag {
                 // They were finite when the forest was fitted.
                 if group.load(features, place * GROUP, labels.len()).is_ok() {
                     for (tree, bag) in forest.trees.iter().zip(bags) {
-                        group.pass(tree, bag.unseen(place));
+                        group.pass(tree, !bag.0[place]);
                     }
                     for (sample, &label) in labels.iter().enumerate() {
                         group.sums(sample, &mut sums);

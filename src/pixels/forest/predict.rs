@@ -47,8 +47,7 @@ impl Forest {
         self.groups(features, &mut sums, Wanted::Probabilities, <[f32]>::copy_from_slice)?;
         // Of the sums: two that differ may give one quotient.
         let classes = sums.chunks_exact(self.classes).map(|sums| greatest(sums) as u16).collect();
-        let trees = self.trees.len() as f32;
-        sums.iter_mut().for_each(|sum| *sum /= trees);
+        sums.iter_mut().for_each(|sum| *sum /= self.trees.len() as f32);
         Ok((classes, sums))
     }
 
@@ -60,7 +59,9 @@ impl Forest {
         wanted: Wanted,
         write: impl Fn(&mut [T], &[f32]) + Sync,
     ) -> Result<()> {
-        self.check(features)?;
+        let (expected, found) = (self.features(), features.features());
+        let needed = format!("{expected} a sample, as the forest was fitted to");
+        require(expected == found, "features", found, needed)?;
         let wide = if wanted == Wanted::Class { 1 } else { self.classes };
         results.par_chunks_mut(GROUP * wide).enumerate().try_for_each_init(
             || (Group::new(self), vec![0.0; self.classes]),
@@ -85,12 +86,6 @@ impl Forest {
             }
             group.pass(tree, open);
         }
-    }
-
-    fn check(&self, features: &Features<'_>) -> Result<()> {
-        let (expected, found) = (self.features(), features.features());
-        let needed = format!("{expected} a sample, as the forest was fitted to");
-        require(expected == found, "features", found, needed)
     }
 }
 

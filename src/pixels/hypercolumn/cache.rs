@@ -74,10 +74,7 @@ impl Hypercolumns {
         layout: &Layout,
         window: &Window,
     ) -> Result<WindowFeatures> {
-        match stored {
-            Some(stored) => stored.see(self, image, layout, window),
-            None => self.see(image, layout, window),
-        }
+        stored.map_or_else(|| self.see(image, layout, window), |stored| stored.see(self, image, layout, window))
     }
 }
 

@@ -205,8 +205,7 @@ mod tests {
     #[test]
     fn windows_cover_every_pixel_once() {
         for (width, height, side) in [(4464, 53, None), (53, 4464, None), (20_000, 2000, None), (100, 70, Some(33))] {
-            let layout = layout(width, height, &[Tap::Pool(1)], &[1]);
-            let windows = layout.windows(side);
+            let windows = layout(width, height, &[Tap::Pool(1)], &[1]).windows(side);
             assert_eq!(windows.iter().map(Window::pixels).sum::<usize>(), width * height);
             let longest = side.unwrap_or(WINDOW_SIDE);
             assert!(windows.iter().all(|window| window.rows.len() <= longest && window.columns.len() <= longest));

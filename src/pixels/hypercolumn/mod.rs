@@ -113,10 +113,8 @@ impl HypercolumnConfig {
 }
 
 fn refuse_repeated<T: PartialEq + fmt::Display>(field: &'static str, list: &[T]) -> Result<()> {
-    match (0..list.len()).find(|&i| list[..i].contains(&list[i])) {
-        Some(i) => Err(Error::conflict(field, format!("lists {} twice; remove one", list[i]))),
-        None => Ok(()),
-    }
+    let twice = (0..list.len()).find(|&i| list[..i].contains(&list[i]));
+    twice.map_or(Ok(()), |i| Err(Error::conflict(field, format!("lists {} twice; remove one", list[i]))))
 }
 
 /// An encoder with its weights, ready to give features.

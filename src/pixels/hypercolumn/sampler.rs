@@ -46,11 +46,9 @@ impl WindowFeatures {
                 steps
             };
             let rows = within(layout.row_steps(scale, tap, window), top);
-            let columns = within(layout.column_steps(scale, tap, window), left);
-            Part { map, rows, columns }
+            Part { map, rows, columns: within(layout.column_steps(scale, tap, window), left) }
         };
-        let parts = maps.into_iter().enumerate().map(part).collect();
-        Self { window: window.clone(), parts, features }
+        Self { window: window.clone(), parts: maps.into_iter().enumerate().map(part).collect(), features }
     }
 
     /// What is stored of it.

@@ -261,17 +261,12 @@ impl ForestWork<'_> {
             reserved: None,
         })
     }
-
-    fn is_stopped(&self) -> bool {
-        self.stop.is_some_and(|stop| stop.load(Ordering::Relaxed))
-    }
 }
 
 impl Work for ForestWork<'_> {
     fn one(&self, name: &Path, image: Image) -> Result<Prediction> {
         self.windows(name, image.size)?;
-        let image = prepared(name, image, &self.predictor.dataset)?;
-        Ok(self.decide(name, &image, &mut || Ok(()))?.finish())
+        Ok(self.decide(name, &prepared(name, image, &self.predictor.dataset)?, &mut || Ok(()))?.finish())
     }
 
     fn each(&self, inputs: &[PathBuf], shown: bool, sink: &dyn Sink, handle: &mut Handle<'_>) -> Result<usize> {
@@ -289,7 +284,8 @@ impl Work for ForestWork<'_> {
                 let pending = self.decide(path, &image, &mut || {
                     done += 1;
                     sink.event(Event::Advanced { done, loss: None });
-                    if self.is_stopped() { Err(Error::Stopped) } else { Ok(()) }
+                    let stopped = self.stop.is_some_and(|stop| stop.load(Ordering::Relaxed));
+                    if stopped { Err(Error::Stopped) } else { Ok(()) }
                 })?;
                 Ok(Pending { shown: shown.then(|| image.to_rgb(&[])), ..pending })
             };

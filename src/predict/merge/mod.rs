@@ -210,6 +210,14 @@ impl<'a> Enlarged<'a> {
         }
         complete(&mut scratch.mean, self.classes, self.rule.activation());
     }
+
+    /// A map of that size and kind whose rows are what `row` makes.
+    fn map(&self, size: Size, kind: Kind, row: impl Fn(usize, &mut Scratch) -> &[f32] + Sync) -> ScoreMap {
+        let mut map = ScoreMap::zeros(size, self.classes, kind, self.rule);
+        let rows = map.values.par_chunks_exact_mut(size.width * self.classes).enumerate();
+        rows.for_each_init(Scratch::default, |scratch, (y, to)| to.copy_from_slice(row(y, scratch)));
+        map
+    }
 }
 
 impl Source<'_> {
@@ -248,13 +256,10 @@ struct Scratch {
 /// one.
 pub fn probabilities(parts: &[WeightedScores], size: Size) -> ScoreMap {
     let enlarged = Enlarged::new(parts, size);
-    let mut map = ScoreMap::zeros(size, enlarged.classes, Kind::Probabilities, enlarged.rule);
-    let rows = map.values.par_chunks_exact_mut(size.width * enlarged.classes).enumerate();
-    rows.for_each_init(Scratch::default, |scratch, (y, row)| {
+    enlarged.map(size, Kind::Probabilities, |y, scratch| {
         enlarged.mean(y, scratch);
-        row.copy_from_slice(&scratch.mean);
-    });
-    map
+        &scratch.mean
+    })
 }
 
 /// A look's own scores as a map of `size`.
@@ -264,13 +269,10 @@ pub fn enlarged(part: WeightedScores, size: Size) -> ScoreMap {
     }
     let parts = [part];
     let enlarged = Enlarged::new(&parts, size);
-    let mut map = ScoreMap::zeros(size, enlarged.classes, parts[0].map.kind, enlarged.rule);
-    let rows = map.values.par_chunks_exact_mut(size.width * enlarged.classes).enumerate();
-    rows.for_each_init(Scratch::default, |scratch, (y, row)| {
+    enlarged.map(size, parts[0].map.kind, |y, scratch| {
         enlarged.parts[0].row(y, size.width, &mut scratch.blended, &mut scratch.row);
-        row.copy_from_slice(&scratch.row);
-    });
-    map
+        &scratch.row
+    })
 }
 
 /// How many of the rows of an image of `size` follow from the first `rows` rows of the look alone.
@@ -378,8 +380,7 @@ mod tests {
             enlargement: Resampling::default(),
             share: 1.0,
         }];
-        let wanted = Wanted { highest: true, all: true };
-        let decision = decide(&parts, size, 0..1, wanted);
+        let decision = decide(&parts, size, 0..1, Wanted { highest: true, all: true });
         assert_eq!(decision.classes, [0, 0, 1]);
         let sigmoid = |x: f32| 1.0 / (1.0 + (-x).exp());
         let expected = [sigmoid(2.0), 0.5, sigmoid(3.0), sigmoid(-2.0), 0.5, sigmoid(3.0)];

@@ -257,8 +257,7 @@ fn complete(sum: &mut ScoreMap, next: usize, [lefts, tops]: [&[usize]; 2], windo
             pixel.iter_mut().for_each(|value| *value *= share);
         }
     }
-    let top = std::mem::replace(&mut sum.top, next);
-    ScoreMap { values, top, ..*sum }
+    ScoreMap { values, top: std::mem::replace(&mut sum.top, next), ..*sum }
 }
 
 /// The part of a map that a view takes in it.

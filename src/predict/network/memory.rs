@@ -41,8 +41,15 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
-    pub(crate) fn new(predictor: &NetworkPredictor, options: &Options) -> Result<Self> {
-        let (network, features) = if predictor.choice.is_gpu() { (0, 0.0) } else { network_memory(predictor)? };
+    /// `procedure` is fitted to the network.
+    pub(crate) fn new(predictor: &NetworkPredictor, procedure: Procedure, options: &Options) -> Result<Self> {
+        let (mut network, mut features) = (0, 0.0);
+        if !predictor.choice.is_gpu() {
+            // Features grow with the area; one size tells by how much.
+            let sample = Size { width: 256, height: 256 };
+            let held = inference_memory(&predictor.config, sample, predictor.choice)?.parts(1);
+            (network, features) = (held.fixed, held.per_image as f64 / area(sample) as f64);
+        }
         Ok(Self {
             // The network is there already.
             limit: options.memory.or_else(|| free_memory(DeviceChoice::Flex).map(|free| free.saturating_add(network))),
@@ -51,7 +58,7 @@ impl Budget {
             small_scores: predictor.network.gives_small_scores(),
             bands: predictor.dataset.bands as u64,
             classes: predictor.dataset.class_count() as u64,
-            procedure: options.procedure.clone().fitted_to(&predictor.config),
+            procedure,
             wanted: options.wanted,
             batch_size: options.batch_size,
             gate: Arc::default(),
@@ -79,7 +86,9 @@ impl Budget {
         let Some(size) = read_size(path) else { return Ok(turn.reserve(0, u64::MAX)) };
         self.check(path, size)?;
         let held = self.held(&self.procedure, size);
-        let room = self.limit.map_or(u64::MAX, |limit| limit.saturating_sub(self.network + self.computing(size)));
+        let room = self
+            .limit
+            .map_or(u64::MAX, |limit| limit.saturating_sub(self.network + self.computing(&self.procedure, size)));
         Ok(turn.reserve(held, room))
     }
 
@@ -124,13 +133,12 @@ impl Budget {
 
     /// Bytes for one image and the network, about.
     fn needed(&self, procedure: &Procedure, image: Size) -> u64 {
-        let features = self.features * self.largest_input(procedure, image) as f64;
-        self.network.saturating_add(features as u64).saturating_add(self.held(procedure, image))
+        self.network.saturating_add(self.computing(procedure, image)).saturating_add(self.held(procedure, image))
     }
 
     /// Bytes that the network takes while it computes an image.
-    fn computing(&self, image: Size) -> u64 {
-        (self.features * self.largest_input(&self.procedure, image) as f64) as u64
+    fn computing(&self, procedure: &Procedure, image: Size) -> u64 {
+        (self.features * self.largest_input(procedure, image) as f64) as u64
     }
 
     /// Pixels of the largest input of the network.
@@ -187,14 +195,6 @@ fn extended(procedure: &Procedure, view: Size) -> Size {
 
 fn area(size: Size) -> u64 {
     size.width as u64 * size.height as u64
-}
-
-/// Bytes of the process with the weights, and of the features for one pixel of the input.
-fn network_memory(predictor: &NetworkPredictor) -> Result<(u64, f64)> {
-    // Features grow with the area; one size tells by how much.
-    let sample = Size { width: 256, height: 256 };
-    let held = inference_memory(&predictor.config, sample, predictor.choice)?.parts(1);
-    Ok((held.fixed, held.per_image as f64 / area(sample) as f64))
 }
 
 /// Lets images in one after the other, as long as there is room.

@@ -96,7 +96,7 @@ impl<'a> NetworkWork<'a> {
         stop: Option<&'a AtomicBool>,
     ) -> Result<Self> {
         let procedure = options.procedure.clone().fitted_to(&predictor.config);
-        let budget = Budget::new(predictor, options)?;
+        let budget = Budget::new(predictor, procedure.clone(), options)?;
         let dataset = Arc::clone(&predictor.dataset);
         let reading = Arc::new(Reading { dataset, procedure: procedure.clone(), budget: budget.clone() });
         Ok(Self { predictor, options, procedure, reading, budget, stop, unscored: RefCell::default() })

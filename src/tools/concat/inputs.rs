@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::base::event::{Event, Sink};
+use crate::base::files::folder_of;
 use crate::base::{Error, Result};
 use crate::data::{
     FileKind, Labels, Pair, files_by_stem, find_images_or_ids, find_labels, find_predictions, name_note, pair_folders,
@@ -208,13 +209,11 @@ fn same_stem(found: &BTreeMap<String, Vec<PathBuf>>, prediction: &PathBuf) -> Re
     match same.filter(|path| *path != prediction).collect::<Vec<_>>()[..] {
         [] => Ok(None),
         [only] => Ok(Some(only.clone())),
-        [first, second, ..] => Err(ambiguous(first, second, prediction)),
+        [first, second, ..] => {
+            let reason = "have the same stem, so it is not clear which one belongs to";
+            Err(Error::pair(first, second, format!("{reason} {}; use lists instead", prediction.display())))
+        }
     }
-}
-
-fn ambiguous(first: &Path, second: &Path, prediction: &Path) -> Error {
-    let reason = "have the same stem, so it is not clear which one belongs to";
-    Error::pair(first, second, format!("{reason} {}; use lists instead", prediction.display()))
 }
 
 /// The files of a folder by stem; of one without images, those in folders of their own in it.
@@ -231,7 +230,7 @@ fn by_stem(predictions: &[PathBuf], folder: Option<&Path>, kind: FileKind, sink:
     let mut found = Vec::with_capacity(predictions.len());
     let mut alone = Vec::new();
     for prediction in predictions {
-        let place = folder.map_or_else(|| beside(prediction), Path::to_owned);
+        let place = folder.unwrap_or_else(|| folder_of(prediction)).to_owned();
         if !folders.contains_key(&place) {
             let files = if folder.is_some() { files_of(&place, kind, sink)? } else { files_by_stem(&place, kind)? };
             folders.insert(place.clone(), files);
@@ -242,13 +241,6 @@ fn by_stem(predictions: &[PathBuf], folder: Option<&Path>, kind: FileKind, sink:
         }
     }
     if alone.is_empty() { Ok(found) } else { Err(without_partner(&alone, predictions.len(), kind)) }
-}
-
-fn beside(prediction: &Path) -> PathBuf {
-    match prediction.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder.into(),
-        _ => ".".into(),
-    }
 }
 
 fn without_partner(alone: &[(&PathBuf, PathBuf)], all: usize, kind: FileKind) -> Error {

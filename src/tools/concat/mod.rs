@@ -42,7 +42,10 @@ pub struct Summary {
 /// reported and left out; an image that cannot be written ends the work. Two triples that would be written under one
 /// name are refused before any work.
 pub fn concat_files(triples: &[Triple], dataset: &Dataset, options: &Options, sink: &dyn Sink) -> Result<Summary> {
-    let output = |triple: &Triple| options.output.join(output_name(triple.name(), options.format));
+    let output = |triple: &Triple| {
+        let stem = triple.name().file_stem().unwrap_or_default().to_string_lossy();
+        options.output.join(format!("{stem}_concat.{}", options.format.extension()))
+    };
     refuse_equal_outputs(triples.iter().map(|triple| (output(triple), triple.name())))?;
     refuse_inputs(triples, &output)?;
     create_folder(&options.output)?;
@@ -52,8 +55,7 @@ pub fn concat_files(triples: &[Triple], dataset: &Dataset, options: &Options, si
     let draw = |triple: &Triple| -> Result<Summary> {
         let image = load(triple, dataset, &options.style).and_then(|shown| {
             let image = compose(shown, &classes, &options.style);
-            let image = image.map_err(|reason| Error::content(triple.name(), reason))?;
-            encode_figure(&image, options.format)
+            encode_figure(&image.map_err(|reason| Error::content(triple.name(), reason))?, options.format)
         });
         let summary = match image {
             Ok(file) => {
@@ -78,8 +80,7 @@ pub fn concat_files(triples: &[Triple], dataset: &Dataset, options: &Options, si
 /// Refuses to draw over a file that is drawn, or that belongs to it.
 fn refuse_inputs(triples: &[Triple], output: &dyn Fn(&Triple) -> PathBuf) -> Result<()> {
     let files = triples.iter().flat_map(|triple| {
-        let labels = triple.label.iter().flat_map(Labels::files);
-        [&triple.image].into_iter().chain(&triple.prediction).chain(labels)
+        [&triple.image].into_iter().chain(&triple.prediction).chain(triple.label.iter().flat_map(Labels::files))
     });
     let inputs = ReadFiles::new(files);
     triples.iter().try_for_each(|triple| inputs.refuse(&output(triple), "output"))
@@ -87,13 +88,10 @@ fn refuse_inputs(triples: &[Triple], output: &dyn Fn(&Triple) -> PathBuf) -> Res
 
 /// Reads what a figure shows; all parts must have one size.
 fn load(triple: &Triple, dataset: &Dataset, style: &Style) -> Result<Shown> {
-    let prediction = match &triple.prediction {
-        Some(path) => Some((path.as_path(), load_prediction(path, dataset)?)),
-        None => None,
-    };
-    let check = |path: &Path, size: Size| match &prediction {
-        Some((prediction, map)) => check_size((path, size), (prediction, map.size)),
-        None => Ok(()),
+    let read = |path| load_prediction(path, dataset).map(|map| (path, map));
+    let prediction = triple.prediction.as_deref().map(read).transpose()?;
+    let check = |path: &Path, size: Size| {
+        prediction.as_ref().map_or(Ok(()), |(prediction, map)| check_size((path, size), (prediction, map.size)))
     };
     // The image, the largest file, comes last.
     let label = match &triple.label {
@@ -148,9 +146,4 @@ fn probability_path(prediction: &Path) -> Result<PathBuf> {
         return Err(Error::content(path, "there is no such file; predicting with `prob` writes it"));
     }
     Ok(path)
-}
-
-fn output_name(named_after: &Path, format: FigureFormat) -> String {
-    let stem = named_after.file_stem().unwrap_or_default().to_string_lossy();
-    format!("{stem}_concat.{}", format.extension())
 }

@@ -178,8 +178,7 @@ impl Proportions {
             bins.chunks_exact(self.classes).for_each(|counts| add(&mut sums, counts));
             sums
         };
-        let counts = self.counts.chunks(together * self.classes).flat_map(sum).collect();
-        Self { edges, counts, ..*self }
+        Self { edges, counts: self.counts.chunks(together * self.classes).flat_map(sum).collect(), ..*self }
     }
 
     /// The dominant classes and the shares.
@@ -279,8 +278,7 @@ mod tests {
 
     #[test]
     fn an_upright_photograph_is_turned() {
-        let size = Size { width: 8, height: 800 };
-        let proportions = proportions(size, 8, |_, _| 0);
+        let proportions = proportions(Size { width: 8, height: 800 }, 8, |_, _| 0);
         let shade = |y: u32| if y < 400 { [10, 20, 30] } else { [90, 80, 70] };
         let photograph = RgbImage::from_fn(8, 800, |_, y| image::Rgb(shade(y)));
         let image = proportions.image(Some(&photograph), &COLORS, &names(3), None).unwrap();
@@ -294,8 +292,7 @@ mod tests {
 
     #[test]
     fn bins_beyond_the_pixels_of_the_drawing_are_put_together() {
-        let size = Size { width: 5000, height: 1 };
-        let proportions = proportions(size, 5000, |x, _| (x % 2) as u16);
+        let proportions = proportions(Size { width: 5000, height: 1 }, 5000, |x, _| (x % 2) as u16);
         let merged = proportions.merged(1600);
         assert_eq!(merged.bins().next().unwrap(), (0..4, &[2, 2, 0][..]));
         assert_eq!((merged.bins().count(), merged.totals()), (1250, proportions.totals()));

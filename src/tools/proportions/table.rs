@@ -64,8 +64,7 @@ mod tests {
 
     fn table(depths: Option<Depths>) -> String {
         let size = Size { width: 2, height: 5 };
-        let classes = vec![0, 0, 0, 1, IGNORE, 1, IGNORE, IGNORE, IGNORE, IGNORE];
-        let labels = LabelMap { size, classes };
+        let labels = LabelMap { size, classes: vec![0, 0, 0, 1, IGNORE, 1, IGNORE, IGNORE, IGNORE, IGNORE] };
         Proportions::of(&labels, 2, Axis::Vertical, 3).unwrap().to_csv(&NAMES.map(String::from), depths).unwrap()
     }
 

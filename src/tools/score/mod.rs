@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 use crate::base::event::{Event, Sink, Task};
 use crate::base::label_map::{IGNORE, LabelMap, NO_CLASS};
-use crate::base::{Error, Result, Size};
+use crate::base::{Error, Result};
 use crate::data::{
     Dataset, Labels, Pair, check_size, load_pair_labels, load_prediction, load_sparse_labels, prediction_map,
 };
@@ -107,7 +107,7 @@ impl<'a> RawPair<'a> {
     fn read(paths: [&'a Path; 2]) -> Result<Self> {
         Self::compare_headers(paths)?;
         let (prediction, label) = (read_labels(paths[0])?, read_labels(paths[1])?);
-        Self::compare(paths, prediction.size(), label.size())?;
+        check_size((paths[0], prediction.size()), (paths[1], label.size()))?;
         Ok(Self { paths, prediction, label })
     }
 
@@ -120,22 +120,10 @@ impl<'a> RawPair<'a> {
             return Ok(());
         }
         match paths.map(read_size) {
-            [Some(prediction), Some(label)] => Self::compare(paths, prediction, label),
+            [Some(prediction), Some(label)] => check_size((paths[0], prediction), (paths[1], label)),
             // Whoever reads it will say what is wrong.
             _ => Ok(()),
         }
-    }
-
-    fn compare(paths: [&Path; 2], prediction: Size, label: Size) -> Result<()> {
-        if prediction == label {
-            return Ok(());
-        }
-        Err(Error::SizeMismatch {
-            first: paths[0].into(),
-            first_size: prediction,
-            second: paths[1].into(),
-            second_size: label,
-        })
     }
 }
 
@@ -166,27 +154,25 @@ impl<'a> Scorer<'a> {
         let table = settings.dataset.value_table();
         let let_through = settings.dataset.other_values != OtherValues::Error;
         let listed = let_through.then(|| settings.dataset.listed_values());
-        Ok(Self {
+        Ok(Self::empty(settings, Arc::new(Codes::new(classes, |value| table[usize::from(value)])), listed))
+    }
+
+    fn empty(settings: &'a Settings, codes: Arc<Codes>, listed: Option<BTreeSet<u16>>) -> Self {
+        let classes = settings.dataset.class_count();
+        let (image, tally) = (ConfusionMatrix::new(classes), Tally::new(classes, settings.boundary));
+        Self {
             settings,
-            codes: Arc::new(Codes::new(classes, |value| table[usize::from(value)])),
-            image: ConfusionMatrix::new(classes),
+            codes,
+            image,
             last: Vec::new(),
-            tally: Tally::new(classes, settings.boundary),
+            tally,
             unexpected: Unexpected { listed, ..Unexpected::default() },
-        })
+        }
     }
 
     /// Another one for the same settings, which has counted nothing yet.
     fn sibling(&self) -> Self {
-        let classes = self.image.classes();
-        Self {
-            settings: self.settings,
-            codes: Arc::clone(&self.codes),
-            image: ConfusionMatrix::new(classes),
-            last: Vec::new(),
-            tally: Tally::new(classes, self.settings.boundary),
-            unexpected: Unexpected { listed: self.unexpected.listed.clone(), ..Unexpected::default() },
-        }
+        Self::empty(self.settings, Arc::clone(&self.codes), self.unexpected.listed.clone())
     }
 
     /// Counts a pair that was read.
@@ -237,17 +223,13 @@ impl<'a> Scorer<'a> {
 
     /// Notes a file with values that are let through although nobody said what they mean, or refuses it.
     fn look(&mut self, path: &Path, raw: &RawLabels) -> Result<()> {
-        match self.unexpected.find(raw) {
-            Some(value) if self.settings.on_fault == OnFault::Stop => Err(Error::content(
-                path,
-                format!("holds {value}, which is not a class of {}", self.settings.dataset.name),
-            )),
-            Some(value) => {
-                self.unexpected.note(path, value);
-                Ok(())
-            }
-            None => Ok(()),
+        let Some(value) = self.unexpected.find(raw) else { return Ok(()) };
+        if self.settings.on_fault == OnFault::Stop {
+            let reason = format!("holds {value}, which is not a class of {}", self.settings.dataset.name);
+            return Err(Error::content(path, reason));
         }
+        self.unexpected.note(path, value);
+        Ok(())
     }
 
     /// Counts a prediction that is at hand, of the pair's image. Pixels without data, which have no class there, do not

@@ -32,8 +32,7 @@ impl Partial {
 
     /// Writes the file, atomically.
     pub fn write(&self, path: &Path) -> Result<()> {
-        let text = serde_json::to_vec(self).map_err(|e| Error::content(path, e))?;
-        write_bytes(path, &text)
+        write_bytes(path, &serde_json::to_vec(self).map_err(|e| Error::content(path, e))?)
     }
 
     /// Reads a file and checks that its parts belong together.

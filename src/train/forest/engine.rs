@@ -17,7 +17,7 @@ use crate::data::{Dataset, StoredNumber, measured, repeat_notes};
 use crate::image::report_notes;
 use crate::metric::{ConfusionMatrix, Evaluation};
 use crate::nn::model::FeatureEncoder;
-use crate::pixels::forest::{Fitted, Settings};
+use crate::pixels::forest::{Fitted, Forest, Settings};
 use crate::pixels::hypercolumn::{FeatureCache, HypercolumnConfig, Hypercolumns};
 use crate::predict::Options;
 use crate::predict::forest::ForestPredictor;
@@ -162,18 +162,22 @@ pub(in crate::train) fn train(plan: Plan, folder: &Path, session: &Session<'_>) 
     let settings = Settings { seed: plan.seed, ..plan.recipe.forest.clone() };
     let fitting =
         Fitting { settings: &settings, classes: plan.dataset.class_count(), stop: session.stop, sink: session.sink };
-    let Some(learnt) = learn(&fitting, &samples, &plan)? else { return Ok(Outcome::Stopped(None)) };
-    let mut report = learnt.report(config, bands)?;
-    report = ForestReport {
+    let Some((forest, report)) = learn(&fitting, &samples, &plan)? else { return Ok(Outcome::Stopped(None)) };
+    let (importances, strongest) = importances(forest.importances(), config, bands)?;
+    let mut report = ForestReport {
         classes,
         features: hypercolumns.features(),
         labelled_pixels: labelled.total,
         pixels: samples.classes.len(),
         feature_seconds: seconds,
+        importances,
+        strongest,
+        trees: forest.trees(),
+        splits: forest.splits(),
         ..report
     };
     drop(samples);
-    let predictor = ForestPredictor::new(hypercolumns, learnt.fitted.forest, plan.dataset.clone(), session.device);
+    let predictor = ForestPredictor::new(hypercolumns, forest, plan.dataset.clone(), session.device);
     if !plan.validation.is_empty() {
         let Some(found) = validate(&predictor, &plan, session)? else { return Ok(Outcome::Stopped(None)) };
         report.validation = Some(found);
@@ -211,8 +215,7 @@ fn validate(predictor: &ForestPredictor, plan: &Plan, session: &Session<'_>) -> 
             return Ok(None);
         }
         let Loaded { image, labels, .. } = validation.load(&plan.dataset)?;
-        let found = work.one(&validation.image, image)?;
-        matrix.add(&labels.classes, &found.labels.classes);
+        matrix.add(&labels.classes, &work.one(&validation.image, image)?.labels.classes);
         session.sink.event(Event::Advanced { done: done + 1, loss: None });
     }
     session.sink.event(Event::Finished);
@@ -314,55 +317,30 @@ fn check_labels(labelled: &Labelled<'_>, plan: &Plan, session: &Session<'_>) -> 
     }
 }
 
-/// What was learnt and found out.
-struct Learnt {
-    by_region: Option<Evaluation>,
-    by_pixel: Option<Evaluation>,
-    fitted: Fitted,
-    fit_seconds: f64,
-}
-
 /// Scores, then learns from everything; `None` if it was stopped.
-fn learn(fitting: &Fitting<'_>, samples: &Samples, plan: &Plan) -> Result<Option<Learnt>> {
-    let (mut by_region, mut by_pixel) = (None, None);
+fn learn(fitting: &Fitting<'_>, samples: &Samples, plan: &Plan) -> Result<Option<(Forest, ForestReport)>> {
+    let mut report = ForestReport::default();
     if plan.split == Split::Region {
-        by_region = fitting.by_region(samples, plan.seed)?;
-        if by_region.is_none() {
+        report.by_region = fitting.by_region(samples, plan.seed)?;
+        if report.by_region.is_none() {
             return Ok(None);
         }
     }
     if plan.split != Split::None {
-        by_pixel = fitting.by_pixel(samples, plan.held_out, plan.seed)?;
-        if by_pixel.is_none() {
+        report.by_pixel = fitting.by_pixel(samples, plan.held_out, plan.seed)?;
+        if report.by_pixel.is_none() {
             return Ok(None);
         }
     }
     let clock = Instant::now();
-    let fitted = fitting.fit(samples, "all pixels")?;
-    let fit_seconds = clock.elapsed().as_secs_f64();
-    Ok(fitted.map(|fitted| Learnt { by_region, by_pixel, fitted, fit_seconds }))
-}
-
-impl Learnt {
-    fn report(&self, config: &HypercolumnConfig, bands: usize) -> Result<ForestReport> {
-        let out_of_bag = self.fitted.out_of_bag.as_ref().map(|counts| {
-            let mut matrix = ConfusionMatrix::new(counts.classes);
-            matrix.add_counts(&counts.confusion);
-            Evaluation::new(matrix)
-        });
-        let (importances, strongest) = importances(self.fitted.forest.importances(), config, bands)?;
-        Ok(ForestReport {
-            by_region: self.by_region.clone(),
-            by_pixel: self.by_pixel.clone(),
-            out_of_bag,
-            importances,
-            strongest,
-            trees: self.fitted.forest.trees(),
-            splits: self.fitted.forest.splits(),
-            fit_seconds: self.fit_seconds,
-            ..ForestReport::default()
-        })
-    }
+    let Some(Fitted { forest, out_of_bag }) = fitting.fit(samples, "all pixels")? else { return Ok(None) };
+    report.fit_seconds = clock.elapsed().as_secs_f64();
+    report.out_of_bag = out_of_bag.map(|counts| {
+        let mut matrix = ConfusionMatrix::new(counts.classes);
+        matrix.add_counts(&counts.confusion);
+        Evaluation::new(matrix)
+    });
+    Ok(Some((forest, report)))
 }
 
 /// Importances by tap, in the order of the features, and the strongest single features.
@@ -376,9 +354,10 @@ fn importances(
         let (own, after) = rest.split_at(part.channels);
         rest = after;
         by_tap.push(Importance { name: part.to_string(), channels: part.channels, importance: own.iter().sum() });
-        single.extend(own.iter().enumerate().map(|(channel, importance)| {
-            let name = format!("{part} channel {channel}");
-            Importance { name, channels: 1, importance: *importance }
+        single.extend(own.iter().enumerate().map(|(channel, importance)| Importance {
+            name: format!("{part} channel {channel}"),
+            channels: 1,
+            importance: *importance,
         }));
     }
     single.sort_by(|a, b| b.importance.total_cmp(&a.importance));

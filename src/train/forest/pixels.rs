@@ -10,9 +10,6 @@ use crate::pixels::forest::Features;
 use crate::pixels::hypercolumn::{FeatureCache, Hypercolumns, PreparedImage, Window};
 use crate::predict::forest::budget::Budget;
 
-/// Most faults that are named.
-const MAX_FAULTS: usize = 20;
-
 /// A labelled pixel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Pixel {
@@ -58,9 +55,7 @@ impl<'a> Labelled<'a> {
             }
         }
         if !faults.is_empty() {
-            let total = faults.len();
-            faults.truncate(MAX_FAULTS);
-            return Err(Error::Faults { faults, total, advice: None });
+            return Err(Error::faults(faults, None));
         }
         let total = found.iter().map(|(_, _, pixels)| pixels.len()).sum();
         Ok(Self { images: found, regions, total, contents })

@@ -3,8 +3,7 @@
 //! A save is written to `last.new/`, its position last. From then on it counts, and what follows can be done again: the best
 //! weights go to their place, the old save goes, the new one gets its name. So no weights are ever ahead of the position.
 
-use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, DirEntry};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
@@ -15,7 +14,7 @@ use burn::tensor::Bytes;
 
 use super::course::Position;
 use crate::base::files::{
-    copy_file, create_folder, is_there, read_bytes, remove_file, remove_folder, sync_folder, write_bytes,
+    copy_file, create_folder, entries, is_there, read_bytes, remove_file, remove_folder, sync_folder, write_bytes,
 };
 use crate::base::{Error, Result};
 use crate::nn::learner::Learner;
@@ -83,14 +82,11 @@ fn fresh_path(run: &NetworkRun) -> PathBuf {
     run.last_path().with_extension("new")
 }
 
-/// Where versions before this one kept the previous save while they replaced it.
-fn old_path(run: &NetworkRun) -> PathBuf {
-    run.last_path().with_extension("old")
-}
-
 /// Ends what a program that was killed in [`save`] left half done.
 fn settle(run: &NetworkRun) -> Result<()> {
-    let (last, fresh, old) = (run.last_path(), fresh_path(run), old_path(run));
+    let (last, fresh) = (run.last_path(), fresh_path(run));
+    // Where versions before this one kept the previous save while they replaced it.
+    let old = last.with_extension("old");
     if !is_there(&fresh.join(POSITION))? {
         if is_there(&old)? && !is_there(&last)? {
             rename(&old, &last)?;
@@ -126,16 +122,11 @@ fn rename(from: &Path, to: &Path) -> Result<()> {
         return remove_file(from);
     }
     create_folder(to)?;
-    let mut names = names(from)?;
+    let mut names: Vec<_> = entries(from)?.iter().map(DirEntry::file_name).collect();
     // What makes it count is last.
     names.sort_by_key(|name| name == POSITION);
     names.iter().try_for_each(|name| copy_file(&from.join(name), &to.join(name)))?;
     discard(from)
-}
-
-fn names(folder: &Path) -> Result<Vec<OsString>> {
-    let failed = |e| Error::read(folder, e);
-    fs::read_dir(folder).map_err(failed)?.map(|entry| entry.map(|entry| entry.file_name()).map_err(failed)).collect()
 }
 
 /// A saved state, whose parts are read when they are asked for.
@@ -190,8 +181,7 @@ impl Saved {
     /// Gives the optimiser and the average, if there is one, their saved states.
     pub(super) fn restore(&self, learner: &mut Learner) -> Result<()> {
         if let Some(average) = learner.average() {
-            let average = weights::load(average.clone(), &self.folder.join(AVERAGE))?;
-            learner.set_average(average);
+            learner.set_average(weights::load(average.clone(), &self.folder.join(AVERAGE))?);
         }
         let path = self.folder.join(OPTIMIZER);
         learner

@@ -106,8 +106,7 @@ impl Position {
     /// and in runs of before this was recorded.
     pub(super) fn reopened(&self) -> Option<Self> {
         let Ended { epochs, since_best } = self.ended?;
-        let phase = self.phase.checked_sub(1)?;
-        Some(Self { phase, phase_epoch: epochs, since_best, ended: None, ..self.clone() })
+        Some(Self { phase: self.phase.checked_sub(1)?, phase_epoch: epochs, since_best, ended: None, ..self.clone() })
     }
 
     /// Forgets what another loss than today's came to: its values are no measure of the new one's.

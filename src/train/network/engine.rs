@@ -2,8 +2,7 @@
 
 use super::checkpoint::{self, State};
 use super::course::{Course, Position, Verdict};
-use super::evaluate::ahead;
-use super::evaluate::{Examination, Findings, input_tensor, target};
+use super::evaluate::{Examination, Findings, ahead, input_tensor, target};
 use super::oom;
 use super::pace::Pace;
 use super::record::Record;
@@ -370,8 +369,7 @@ impl<'a> Trainer<'a> {
 
     fn save(&mut self, position: &Position, record: &Record<'_>, best: Option<&Network>) -> Result<()> {
         self.check_weights(position)?;
-        let state = State { learner: &self.learner, position, rows: record.rows(), best };
-        checkpoint::save(&self.run, &state)?;
+        checkpoint::save(&self.run, &State { learner: &self.learner, position, rows: record.rows(), best })?;
         self.last_save = Instant::now();
         Ok(())
     }

@@ -37,7 +37,12 @@ pub(in crate::train) fn start(plan: Plan, folder: &Path, session: &Session<'_>) 
         refuse_own_weights(&initial.weights.checkpoint.paths, folder)?;
     }
     plan.loader(session.workers)?;
-    let cache = session.cache.unwrap_or_else(|| cache_beside(&need, session.device));
+    // For decoded images: a part of the main memory that is free, and of what the training leaves if it takes place there, too.
+    let cache = session.cache.unwrap_or_else(|| {
+        let taken = if session.device.is_gpu() { 0 } else { need.bytes() };
+        let free = free_memory(DeviceChoice::Flex).unwrap_or(0);
+        (free / CACHE_SHARE).min(free.saturating_sub(taken) / 2)
+    });
     let device = session.device.open_for(plan.recipe.training.precision)?;
     let mut network = plan.recipe.network.init(plan.seed, &device)?;
     if let Some(initial) = &plan.initial {
@@ -65,11 +70,6 @@ pub(in crate::train) fn start(plan: Plan, folder: &Path, session: &Session<'_>) 
     let learner = Learner::new(network, Settings::from(first), loss_of(&config, first)?)?;
     let run = NetworkRun::create_with(folder, config, &samples, |run| checkpoint::begin(run, &learner))?;
     Trainer::new(run, samples, device, learner, (session, cache))?.run(Position::default(), None)
-}
-
-/// Continues a run from its last save.
-pub fn resume(folder: &Path, session: &Session<'_>) -> Result<Outcome> {
-    resume_for(folder, &[], session)
 }
 
 /// Continues a run from its last save, for other numbers of epochs if there are any, one a phase.
@@ -130,12 +130,4 @@ fn go_on(run: &mut NetworkRun, position: &mut Position, epochs: &[usize], sessio
         }
     }
     Ok(true)
-}
-
-/// Bytes for decoded images: a part of the main memory that is free, and of what the training leaves if it takes place
-/// there, too.
-fn cache_beside(need: &Need, device: DeviceChoice) -> u64 {
-    let taken = if device.is_gpu() { 0 } else { need.bytes() };
-    let free = free_memory(DeviceChoice::Flex).unwrap_or(0);
-    (free / CACHE_SHARE).min(free.saturating_sub(taken) / 2)
 }

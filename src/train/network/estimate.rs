@@ -113,9 +113,6 @@ impl Need {
 impl fmt::Display for Need {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "needs about {} of memory", bytes_in_words(self.bytes()))?;
-        match self.free {
-            Some(free) => write!(f, ", {} is free", bytes_in_words(free)),
-            None => Ok(()),
-        }
+        self.free.map_or(Ok(()), |free| write!(f, ", {} is free", bytes_in_words(free)))
     }
 }

@@ -26,8 +26,7 @@ pub fn ahead(device: &Device) -> usize {
 /// The input of a batch on the device, `[count, bands, height, width]`; it is taken out of the batch.
 pub fn input_tensor(batch: &mut Batch, precision: Precision, device: &Device) -> Tensor<4> {
     let shape = [batch.count, batch.bands, batch.size.height, batch.size.width];
-    let planes = std::mem::take(&mut batch.planes);
-    precision.of_input(upload(TensorData::new(planes, shape), device))
+    precision.of_input(upload(TensorData::new(std::mem::take(&mut batch.planes), shape), device))
 }
 
 /// The labels of a batch on the device.
@@ -134,8 +133,7 @@ impl Examination<'_> {
             sink.event(Event::Advanced { done: tally.done, loss: None });
         }
         sink.event(Event::Finished);
-        let loss = self.loss.map(|_| tally.losses / total.max(1) as f64);
-        Ok(Some(Findings { matrix: tally.matrix, loss }))
+        Ok(Some(Findings { matrix: tally.matrix, loss: self.loss.map(|_| tally.losses / total.max(1) as f64) }))
     }
 
     /// Asks the device for everything that is wanted of a batch.

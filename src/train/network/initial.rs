@@ -24,8 +24,7 @@ impl Initial {
             let reason = "has no effect without `weights`; leave it out";
             return if job.new_head { Err(Error::conflict("new_head", reason)) } else { Ok(None) };
         }
-        let weights = Weights::open_for(&job.weights, &recipe.network)?;
-        Ok(Some(Self { weights, new_head: job.new_head }))
+        Ok(Some(Self { weights: Weights::open_for(&job.weights, &recipe.network)?, new_head: job.new_head }))
     }
 
     /// Changes recipe and data set so that the weights fit and mean what they meant: the network's structure, and how

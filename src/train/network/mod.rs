@@ -20,8 +20,8 @@ mod unread;
 
 pub use contact_sheet::write_contact_sheet;
 pub use course::{Best, Ended, Position};
+pub use entry::resume_for;
 pub(super) use entry::start;
-pub use entry::{resume, resume_for};
 pub use estimate::Need;
 pub use initial::Initial;
 pub use oom::is_out_of_memory;

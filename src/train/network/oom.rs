@@ -37,8 +37,7 @@ mod tests {
     #[test]
     fn only_what_concerns_memory_becomes_an_error() {
         let message = "Torch(\"CUDA out of memory. Tried to allocate 2.00 GiB\")";
-        let failed = caught::<()>(|| std::panic::panic_any(message.to_owned()));
-        assert!(matches!(failed, Err(Error::OutOfMemory)));
+        assert!(matches!(caught::<()>(|| std::panic::panic_any(message.to_owned())), Err(Error::OutOfMemory)));
         assert!(catch_unwind(|| caught::<()>(|| std::panic::panic_any("another"))).is_err());
     }
 }

@@ -105,14 +105,15 @@ fn prepared(
     }
     if let Normalisation::PerDataset { valid } = dataset.normalisation {
         let (mean, std) = everything.statistics.mean_and_std();
-        sink.event(Event::Note(format!("normalisation measured: mean {}, std {}", numbers(&mean), numbers(&std))));
         dataset.normalisation = Normalisation::Fixed { mean, std, valid };
+        sink.event(Event::Note(format!("normalisation measured: {}", dataset.normalisation)));
     }
     dataset = dataset.trained_on(everything.samples.clone());
     let (pixels, pixels_where_present) = everything.presence.frequencies(dataset.class_count());
     let class_weights = recipe.training.class_weights.resolve(&pixels, &pixels_where_present)?;
     if let Some(weights) = &class_weights {
-        sink.event(Event::Note(format!("class weights: {}", shares(weights, &dataset))));
+        let named = weights.iter().zip(&dataset.classes).map(|(weight, class)| format!("{} {weight:.3}", class.name));
+        sink.event(Event::Note(format!("class weights: {}", named.collect::<Vec<_>>().join(", "))));
     }
     let Survey { presence, sizes, validation_sizes, .. } = everything;
     let plan =
@@ -201,17 +202,8 @@ impl Plan {
     }
 }
 
-fn shares(weights: &[f32], dataset: &Dataset) -> String {
-    let named = weights.iter().zip(&dataset.classes).map(|(weight, class)| format!("{} {weight:.3}", class.name));
-    named.collect::<Vec<_>>().join(", ")
-}
-
 /// Paths that mean the same in whatever folder the run is resumed.
 fn absolute(pairs: Vec<Pair>) -> Result<Vec<Pair>> {
     let whole = |path: PathBuf| std::path::absolute(&path).map_err(|e| Error::read(&path, e));
     pairs.into_iter().map(|pair| Ok(Pair { image: whole(pair.image)?, label: pair.label.map(whole)? })).collect()
-}
-
-fn numbers(values: &[f64]) -> String {
-    values.iter().map(|v| format!("{v:.4}")).collect::<Vec<_>>().join(" ")
 }

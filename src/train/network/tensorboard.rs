@@ -218,8 +218,7 @@ impl<'a> Board<'a> {
 
     fn write(&mut self, write: impl FnOnce(&mut EventFile) -> Result<()>) {
         if let Some(mut file) = self.file.take() {
-            let written = write(&mut file).map(|()| file);
-            self.file = self.noted(written);
+            self.file = self.noted(write(&mut file).map(|()| file));
         }
     }
 
@@ -299,9 +298,7 @@ mod tests {
         let notes = Mutex::new(Vec::new());
         let sink = |event: Event| notes.lock().unwrap().push(event);
         let mut board = Board::open(&occupied, None, 10, &sink);
-        for step in 1..5 {
-            board.step(step, 1.0, 0.1);
-        }
+        (1..5).for_each(|step| board.step(step, 1.0, 0.1));
         board.flush();
         let notes = notes.lock().unwrap();
         assert!(matches!(&notes[..], [Event::Note(text)] if text.contains("TensorBoard")), "{notes:?}");
@@ -311,9 +308,7 @@ mod tests {
     fn long_trainings_are_thinned_out() {
         let folder = tempfile::tempdir().unwrap();
         let mut board = Board::open(folder.path(), None, 100_000, &|_| ());
-        for step in 1..=1000 {
-            board.step(step, 1.0, 0.1);
-        }
+        (1..=1000).for_each(|step| board.step(step, 1.0, 0.1));
         board.flush();
         // Every 50th step, two curves, and the version.
         assert_eq!(records(&files(folder.path())[0]).len(), 2 * 20 + 1);

@@ -41,8 +41,7 @@ impl Step {
         let seen = |(i, batch): (usize, &Batch)| Seen { place: first + i, indices: batch.indices.clone() };
         position.batch += batches.len();
         position.steps += 1;
-        let batches = batches.iter().enumerate().map(seen).collect();
-        Self { losses, batches, number: position.steps, rate }
+        Self { losses, batches: batches.iter().enumerate().map(seen).collect(), number: position.steps, rate }
     }
 
     /// Waits for the losses and counts them in the position's epoch.

@@ -22,7 +22,7 @@ use object::{Id, Node, Pickle};
 use storage::{Archive, width};
 use tensors::{Found, find, storage_of};
 
-pub(super) use storage::{Storages, Strided};
+pub(super) use storage::{Storages, Strided, TYPES};
 
 /// Most bytes that an object takes which a pickle describes in one.
 const OBJECT: u64 = 100;
@@ -169,18 +169,14 @@ fn of_archive(path: &Path, file: File) -> Result<(Pickle, Storages)> {
     };
     let order = format!("{folder}byteorder");
     if names.contains(&order) && bytes_of(order)? != b"little" {
-        return Err(big_endian(path));
+        let reason =
+            "was written on a big-endian machine; save it again on a little-endian one, with torch.load and torch.save";
+        return Err(Error::content(path, reason));
     }
     let pickle = pickle::read(&mut Cursor::new(bytes_of(format!("{folder}data.pkl"))?));
     let pickle = pickle.map_err(|reason| not_readable(path, reason))?;
     let storages = Storages::of_archive(archive, format!("{folder}data/")).map_err(|e| not_readable(path, e))?;
     Ok((pickle, storages))
-}
-
-fn big_endian(path: &Path) -> Error {
-    let reason =
-        "was written on a big-endian machine; save it again on a little-endian one, with torch.load and torch.save";
-    Error::content(path, reason)
 }
 
 /// Looks at what a zip archive claims to unpack to. PyTorch compresses nothing, but others do.

@@ -110,23 +110,18 @@ impl Pickle {
         match self.node(id) {
             Node::Class(name) => Some(name),
             Node::Persistent(around) => match *self.sequence(*around)? {
-                [tag, class, ..] if self.text(tag) == Some("module") => self.class_itself(class),
+                [tag, class, ..] if self.text(tag) == Some("module") => match self.node(class) {
+                    Node::Class(name) => Some(name),
+                    _ => None,
+                },
                 _ => None,
             },
             _ => None,
         }
     }
 
-    fn class_itself(&self, id: Id) -> Option<&str> {
-        match self.node(id) {
-            Node::Class(name) => Some(name),
-            _ => None,
-        }
-    }
-
     /// What a dictionary has under a text.
     pub(super) fn get(&self, id: Id, key: &str) -> Option<Id> {
-        let found = self.entries(id)?.iter().rev().find(|(name, _)| self.text(*name) == Some(key));
-        found.map(|(_, value)| *value)
+        self.entries(id)?.iter().rev().find(|(name, _)| self.text(*name) == Some(key)).map(|(_, value)| *value)
     }
 }

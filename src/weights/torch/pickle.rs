@@ -85,26 +85,13 @@ impl<R: BufRead> Machine<'_, R> {
     }
 
     fn since_mark(&mut self) -> Result<Vec<Id>, String> {
-        let mark = self.marks.pop().ok_or("the pickle ends a group that was not begun")?;
-        Ok(self.stack.split_off(mark))
+        Ok(self.stack.split_off(self.marks.pop().ok_or("the pickle ends a group that was not begun")?))
     }
 
     fn last(&mut self, count: usize) -> Result<Vec<Id>, String> {
         let mut items: Vec<Id> = (0..count).map(|_| self.pop()).collect::<Result<_, _>>()?;
         items.reverse();
         Ok(items)
-    }
-
-    fn remember(&mut self, place: u32) -> Result<(), String> {
-        let top = self.top()?;
-        self.memo.insert(place, top);
-        Ok(())
-    }
-
-    fn recall(&mut self, place: u32) -> Result<(), String> {
-        let found = *self.memo.get(&place).ok_or("the pickle mentions an object that it does not hold")?;
-        self.stack.push(found);
-        Ok(())
     }
 
     /// A call's result: dictionaries and sets are what they are, all else stays a call.
@@ -289,7 +276,14 @@ impl<R: BufRead> Machine<'_, R> {
             b'j' | b'r' => self.four()?,
             _ => self.memo.len() as u32,
         };
-        if matches!(code, b'g' | b'h' | b'j') { self.recall(place) } else { self.remember(place) }
+        if matches!(code, b'g' | b'h' | b'j') {
+            let found = self.memo.get(&place).ok_or("the pickle mentions an object that it does not hold")?;
+            self.stack.push(*found);
+        } else {
+            let top = self.top()?;
+            self.memo.insert(place, top);
+        }
+        Ok(())
     }
 
     fn object(&mut self, code: u8) -> Result<(), String> {

@@ -8,6 +8,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 use safetensors::tensor::Dtype;
 use zip::ZipArchive;
 
+/// Element types, their names in PyTorch and the classes of its storages of them.
+pub(in crate::weights) const TYPES: [(Dtype, &str, Option<&str>); 13] = [
+    (Dtype::F64, "torch.float64", Some("DoubleStorage")),
+    (Dtype::F32, "torch.float32", Some("FloatStorage")),
+    (Dtype::F16, "torch.float16", Some("HalfStorage")),
+    (Dtype::BF16, "torch.bfloat16", Some("BFloat16Storage")),
+    (Dtype::I64, "torch.int64", Some("LongStorage")),
+    (Dtype::I32, "torch.int32", Some("IntStorage")),
+    (Dtype::I16, "torch.int16", Some("ShortStorage")),
+    (Dtype::I8, "torch.int8", Some("CharStorage")),
+    (Dtype::U8, "torch.uint8", Some("ByteStorage")),
+    (Dtype::U16, "torch.uint16", None),
+    (Dtype::U32, "torch.uint32", None),
+    (Dtype::U64, "torch.uint64", None),
+    (Dtype::BOOL, "torch.bool", Some("BoolStorage")),
+];
+
 /// An open archive.
 pub(super) type Archive = ZipArchive<BufReader<File>>;
 

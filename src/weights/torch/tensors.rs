@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use safetensors::tensor::Dtype;
 
 use super::object::{Id, Node, Object, Pickle};
-use super::storage::{Strided, width};
+use super::storage::{Strided, TYPES, width};
 
 /// Deepest nesting that is followed; modules have 4 or 5 levels for each of theirs.
 const DEEPEST: usize = 200;
@@ -206,38 +206,17 @@ pub(super) fn storage_of(pickle: &Pickle, id: Id) -> Result<Storage, String> {
 
 /// Element type of a class of storages; `None` if it counts bytes.
 fn storage_type(class: &str) -> Result<Option<Dtype>, String> {
-    Ok(Some(match class.rsplit('.').next().unwrap_or(class) {
-        "DoubleStorage" => Dtype::F64,
-        "FloatStorage" => Dtype::F32,
-        "HalfStorage" => Dtype::F16,
-        "BFloat16Storage" => Dtype::BF16,
-        "LongStorage" => Dtype::I64,
-        "IntStorage" => Dtype::I32,
-        "ShortStorage" => Dtype::I16,
-        "CharStorage" => Dtype::I8,
-        "ByteStorage" => Dtype::U8,
-        "BoolStorage" => Dtype::BOOL,
-        "UntypedStorage" => return Ok(None),
-        other => return Err(format!("a tensor of type {other}")),
-    }))
+    match class.rsplit('.').next().unwrap_or(class) {
+        "UntypedStorage" => Ok(None),
+        class => type_where(class, |(_, _, stored)| *stored == Some(class)).map(Some),
+    }
 }
 
 /// The element type that PyTorch calls so.
 fn named_type(name: &str) -> Result<Dtype, String> {
-    Ok(match name {
-        "torch.float64" => Dtype::F64,
-        "torch.float32" => Dtype::F32,
-        "torch.float16" => Dtype::F16,
-        "torch.bfloat16" => Dtype::BF16,
-        "torch.int64" => Dtype::I64,
-        "torch.int32" => Dtype::I32,
-        "torch.int16" => Dtype::I16,
-        "torch.int8" => Dtype::I8,
-        "torch.uint8" => Dtype::U8,
-        "torch.uint16" => Dtype::U16,
-        "torch.uint32" => Dtype::U32,
-        "torch.uint64" => Dtype::U64,
-        "torch.bool" => Dtype::BOOL,
-        other => return Err(format!("a tensor of type {other}")),
-    })
+    type_where(name, |(_, named, _)| *named == name)
+}
+
+fn type_where(name: &str, is_it: impl Fn(&&(Dtype, &str, Option<&str>)) -> bool) -> Result<Dtype, String> {
+    TYPES.iter().find(is_it).map(|(dtype, ..)| *dtype).ok_or_else(|| format!("a tensor of type {name}"))
 }

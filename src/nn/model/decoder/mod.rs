@@ -163,8 +163,12 @@ impl Decoder {
 
 /// The features of the last stage, and of the one before it for a second head in training.
 fn last_two(mut features: Features, training: bool) -> (Tensor<4>, Option<Tensor<4>>) {
-    let last = features.stages.pop().unwrap_or(features.stem);
-    (last, features.stages.pop().filter(|_| training))
+    (features.stages.pop().unwrap_or(features.stem), features.stages.pop().filter(|_| training))
+}
+
+/// Channels of features and the levels of a pyramid together.
+fn joined(encoder: &ResNetConfig, bins: &[usize], level: usize) -> usize {
+    encoder.channels(encoder.stages).saturating_add(bins.len().saturating_mul(level))
 }
 
 /// Entry of a convolution and of the batch norm after it in a `Sequential` that begins with `first`.
@@ -182,10 +186,8 @@ fn check_weights(decoder: &str, inputs: usize, outputs: usize) -> Result<()> {
 }
 
 fn check_positive(decoder: &str, numbers: &[(&str, usize)]) -> Result<()> {
-    match numbers.iter().find(|(_, number)| *number == 0) {
-        Some((name, _)) => Err(Error::invalid((*name).to_owned(), 0, format!("at least 1 for the {decoder} decoder"))),
-        None => Ok(()),
-    }
+    let expected = format!("at least 1 for the {decoder} decoder");
+    numbers.iter().try_for_each(|(name, number)| require(*number > 0, (*name).to_owned(), number, &expected))
 }
 
 fn check_bins(bins: &[usize]) -> Result<()> {

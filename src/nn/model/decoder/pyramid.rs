@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::deep_supervision::{self, DeepSupervision, DeepSupervisionConfig};
-use super::{Heads, check_bins, check_positive, check_stages, check_weights, entry, last_two};
+use super::{Heads, check_bins, check_positive, check_stages, check_weights, entry, joined, last_two};
 use crate::base::{Result, require};
 use crate::nn::layer::{Conv2d, ConvNorm, Init, Initialisation, dropout_channels, dropout_pixels};
 use crate::nn::model::{Features, ResNetConfig};
@@ -91,11 +91,6 @@ impl PyramidConfig {
         [self.level_width.unwrap_or(level), self.width.unwrap_or(published)]
     }
 
-    /// Channels of features and levels together.
-    fn joined(&self, encoder: &ResNetConfig) -> usize {
-        encoder.channels(encoder.stages).saturating_add(self.bins.len().saturating_mul(self.widths(encoder)[0]))
-    }
-
     pub(super) fn resolve(&mut self, encoder: &ResNetConfig) {
         [self.level_width, self.width] = self.widths(encoder).map(Some);
         self.deep_supervision.iter_mut().for_each(|config| config.resolve(encoder));
@@ -107,7 +102,7 @@ impl PyramidConfig {
         check_positive("pyramid", &[("level_width", level), ("width", width), ("outputs", outputs)])?;
         check_bins(&self.bins)?;
         require((0.0..1.0).contains(&self.dropout), "decoder.dropout", self.dropout, "a share from 0 to below 1")?;
-        check_weights("pyramid", self.joined(encoder), width)?;
+        check_weights("pyramid", joined(encoder, &self.bins, level), width)?;
         check_weights("pyramid", width, outputs)?;
         self.deep_supervision.iter().try_for_each(|config| config.check(encoder))
     }
@@ -128,28 +123,13 @@ impl PyramidConfig {
         let [first, last] = self.form.kernels();
         Pyramid {
             levels,
-            unit: init.unit([self.joined(encoder), width], first, 1, 1, how),
+            unit: init.unit([joined(encoder, &self.bins, level), width], first, 1, 1, how),
             last: init.conv2d(width, outputs, last, how),
             deep_supervision: self.deep_supervision.as_ref().map(|config| config.init(encoder, outputs, init)),
-            settings: Settings {
-                bins: self.bins.clone(),
-                form: self.form,
-                dropout: self.dropout,
-                dropout_unit: self.dropout_unit,
-                stages: encoder.stages,
-            },
+            settings: self.clone(),
+            stages: encoder.stages,
         }
     }
-}
-
-/// What is no weight.
-#[derive(Debug, Clone)]
-struct Settings {
-    bins: Vec<usize>,
-    form: PyramidForm,
-    dropout: f64,
-    dropout_unit: DropoutUnit,
-    stages: usize,
 }
 
 /// The decoder; see [`PyramidConfig`].
@@ -161,7 +141,9 @@ pub struct Pyramid {
     last: Conv2d,
     deep_supervision: Option<DeepSupervision>,
     #[module(skip)]
-    settings: Settings,
+    settings: PyramidConfig,
+    #[module(skip)]
+    stages: usize,
 }
 
 impl Pyramid {
@@ -204,7 +186,7 @@ impl Pyramid {
     pub(super) fn multiple(&self) -> usize {
         match self.settings.form {
             PyramidForm::Published => 1,
-            PyramidForm::Smp => 2 << self.settings.stages,
+            PyramidForm::Smp => 2 << self.stages,
         }
     }
 }

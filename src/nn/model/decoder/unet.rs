@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{check_positive, check_weights, entry};
 use crate::base::{Error, Result, require};
-use crate::nn::layer::{Conv2d, ConvNorm, Init, Initialisation};
+use crate::nn::layer::{Conv2d, DoubleUnit, Init, Initialisation};
 use crate::nn::model::{Dilation, Features, ResNetConfig};
 use crate::nn::ops::{Interpolation, Resampling, concatenate, interpolate};
 
@@ -52,7 +52,7 @@ impl UnetDecoderConfig {
 
     pub(super) fn init(&self, encoder: &ResNetConfig, outputs: usize, init: &mut Init) -> UnetDecoder {
         let how = Initialisation::Pytorch;
-        let block = |([enlarged, skip], &channels): ([usize; 2], &usize)| Block {
+        let block = |([enlarged, skip], &channels): ([usize; 2], &usize)| DoubleUnit {
             conv1: init.unit([enlarged + skip, channels], 3, 1, 1, how),
             conv2: init.unit([channels, channels], 3, 1, 1, how),
         };
@@ -65,7 +65,7 @@ impl UnetDecoderConfig {
 /// The decoder; see [`UnetDecoderConfig`].
 #[derive(Module, Debug)]
 pub struct UnetDecoder {
-    blocks: Vec<Block>,
+    blocks: Vec<DoubleUnit>,
     head: Conv2d,
     #[module(skip)]
     interpolation: Interpolation,
@@ -82,26 +82,13 @@ impl UnetDecoder {
             let skip = skips.pop();
             let target = skip.as_ref().map_or(size, |skip| [skip.dims()[2], skip.dims()[3]]);
             let enlarged = interpolate(x, target, how);
-            x = block.forward([vec![enlarged], skip.into_iter().collect()].concat());
+            x = block.forward(concatenate([vec![enlarged], skip.into_iter().collect()].concat()));
         }
         self.head.forward(x)
     }
 
     pub(super) fn fold(&mut self) {
-        self.blocks.iter_mut().flat_map(|block| [&mut block.conv1, &mut block.conv2]).for_each(ConvNorm::fold);
-    }
-}
-
-/// Two 3x3 convolutions, each with batch norm and ReLU.
-#[derive(Module, Debug)]
-struct Block {
-    conv1: ConvNorm,
-    conv2: ConvNorm,
-}
-
-impl Block {
-    fn forward(&self, joined: Vec<Tensor<4>>) -> Tensor<4> {
-        self.conv2.forward_relu(self.conv1.forward_relu(concatenate(joined)))
+        self.blocks.iter_mut().for_each(DoubleUnit::fold);
     }
 }
 

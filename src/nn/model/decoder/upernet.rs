@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::{check_bins, check_positive, check_stages, check_weights, entry};
+use super::{check_bins, check_positive, check_stages, check_weights, entry, joined};
 use crate::base::Result;
 use crate::nn::layer::{Conv2d, ConvNorm, Init, Initialisation};
 use crate::nn::model::{Features, ResNetConfig};
@@ -34,11 +34,6 @@ impl UperNetConfig {
         [self.level_width, self.width].map(|width| width.unwrap_or(8 * encoder.width))
     }
 
-    /// Channels of features and pooling pyramid together.
-    fn joined(&self, encoder: &ResNetConfig) -> usize {
-        encoder.channels(encoder.stages).saturating_add(self.bins.len().saturating_mul(self.widths(encoder)[0]))
-    }
-
     pub(super) fn resolve(&mut self, encoder: &ResNetConfig) {
         [self.level_width, self.width] = self.widths(encoder).map(Some);
     }
@@ -48,7 +43,7 @@ impl UperNetConfig {
         check_stages("UPerNet", encoder, 2)?;
         check_positive("UPerNet", &[("level_width", level), ("width", width), ("outputs", outputs)])?;
         check_bins(&self.bins)?;
-        let widest = self.joined(encoder).max(width.saturating_mul(encoder.stages)).max(outputs);
+        let widest = joined(encoder, &self.bins, level).max(width.saturating_mul(encoder.stages)).max(outputs);
         check_weights("UPerNet", widest, width)
     }
 
@@ -58,7 +53,7 @@ impl UperNetConfig {
         let stages = encoder.stages;
         UperNet {
             ppm_conv: self.bins.iter().map(|_| init.unit([encoder.channels(stages), level], 1, 1, 1, how)).collect(),
-            ppm_last_conv: init.unit([self.joined(encoder), width], 3, 1, 1, how),
+            ppm_last_conv: init.unit([joined(encoder, &self.bins, level), width], 3, 1, 1, how),
             fpn_in: (1..stages).map(|stage| init.unit([encoder.channels(stage), width], 1, 1, 1, how)).collect(),
             fpn_out: (1..stages).map(|_| init.unit([width, width], 3, 1, 1, how)).collect(),
             unit: init.unit([stages * width, width], 3, 1, 1, how),
@@ -105,9 +100,7 @@ impl UperNet {
         let joined = pyramid.into_iter().map(|level| resize(level, &finest)).collect();
         self.last.forward(self.unit.forward_relu(concatenate(joined)))
     }
-}
 
-impl UperNet {
     pub(super) fn fold(&mut self) {
         let lists = [&mut self.ppm_conv, &mut self.fpn_in, &mut self.fpn_out];
         lists.into_iter().flatten().chain([&mut self.ppm_last_conv, &mut self.unit]).for_each(ConvNorm::fold);

@@ -111,14 +111,10 @@ impl Kernels for Flex {
         let problem = transposed_problem(&x, &weight, settings);
         let dtype = x.dtype();
         let out = as_type(input_gradient(&problem, &single(weight), &single(x)), dtype);
-        match bias {
-            None => out,
-            Some(bias) => {
-                let channels = bias.shape()[0];
-                let out = Self::float_add(out, bias.reshape(Shape::new([1, channels, 1, 1])));
-                hollow::counted(out)
-            }
-        }
+        bias.into_iter().fold(out, |out, bias| {
+            let channels = bias.shape()[0];
+            hollow::counted(Self::float_add(out, bias.reshape(Shape::new([1, channels, 1, 1]))))
+        })
     }
 
     fn transposed_convolution_gradients(
@@ -392,23 +388,21 @@ fn convolution(x: &FlexTensor, weight: &FlexTensor, settings: ConvSettings) -> P
 
 /// The convolution of images and weights of these shapes.
 fn problem_of(x: [usize; 4], weight: [usize; 4], settings: ConvSettings) -> Problem {
-    let ([batch, _, height, width], [outputs, inputs, rows, columns]) = (x, weight);
-    let (input, kernel, groups) = ([height, width], [rows, columns], settings.groups);
-    let geometry = Geometry { input, output: settings.output(input, kernel), kernel, settings };
-    Problem { batch, inputs, outputs: outputs / groups, groups, geometry }
+    let ([batch, _, height, width], [_, _, rows, columns]) = (x, weight);
+    let (input, kernel) = ([height, width], [rows, columns]);
+    problem(batch, weight, Geometry { input, output: settings.output(input, kernel), kernel, settings })
 }
 
 /// The convolution that a transposed convolution of `x` is the input gradient of.
 fn transposed_problem(x: &FlexTensor, weight: &FlexTensor, settings: ConvTransposeSettings) -> Problem {
-    let [_, _, rows, columns] = weight.shape().dims();
-    let (output, kernel) = (sides(x), [rows, columns]);
-    problem(x, weight, Geometry { input: settings.output(output, kernel), output, kernel, settings: settings.conv })
+    let (output, kernel) = (sides(x), sides(weight));
+    let geometry = Geometry { input: settings.output(output, kernel), output, kernel, settings: settings.conv };
+    problem(x.shape()[0], weight.shape().dims(), geometry)
 }
 
-fn problem(x: &FlexTensor, weight: &FlexTensor, geometry: Geometry) -> Problem {
+fn problem(batch: usize, [outputs, inputs, ..]: [usize; 4], geometry: Geometry) -> Problem {
     let groups = geometry.settings.groups;
-    let [outputs, inputs, ..] = weight.shape().dims::<4>();
-    Problem { batch: x.shape()[0], inputs, outputs: outputs / groups, groups, geometry }
+    Problem { batch, inputs, outputs: outputs / groups, groups, geometry }
 }
 
 fn input_gradient(problem: &Problem, weight: &FlexTensor, gradient: &FlexTensor) -> FlexTensor {
@@ -446,10 +440,7 @@ fn moving(running: FlexTensor, batch: impl Iterator<Item = f64>, momentum: f64) 
 
 /// In float32 and in one piece.
 fn single(tensor: FlexTensor) -> FlexTensor {
-    if dry::is_on() {
-        return hollow::input(tensor);
-    }
-    as_type(tensor, DType::F32).to_contiguous()
+    if dry::is_on() { hollow::input(tensor) } else { as_type(tensor, DType::F32).to_contiguous() }
 }
 
 fn as_type(tensor: FlexTensor, dtype: DType) -> FlexTensor {
