@@ -81,7 +81,7 @@ pub(crate) struct Verbosity {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run the whole pipeline once on synthetic seismic sections: about a minute, nothing to download
+    /// Run the whole pipeline on synthetic seismic sections, in about a minute
     Demo(Demo),
     /// Inspect label images and write a data set file that describes them
     Dataset(InspectDataset),

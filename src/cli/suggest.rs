@@ -88,7 +88,7 @@ mod tests {
         }
         // Where clap finds one, or nobody knows it.
         assert!(suggested("segtool train --dataste a").contains("'--dataset'"));
-        assert!(!suggested("segtool train --nonsense a").contains("similar"));
+        assert!(!suggested("segtool train --zzz a").contains("similar"));
     }
 
     #[test]

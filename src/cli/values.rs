@@ -8,7 +8,7 @@ use segtool::nn::cost::MAX_SIDE;
 
 /// Most of anything that is counted: products of two such numbers are numbers still.
 const MOST: usize = 1_000_000_000;
-/// More threads than this, or than so many a core, only take memory from each other.
+/// More threads than this, or than this many a core, only take memory from each other.
 const MOST_THREADS: usize = 256;
 const THREADS_A_CORE: usize = 8;
 /// Longest time, in seconds: ten years.

@@ -23,7 +23,7 @@ use segtool::nn::device::{DeviceChoice, peak_memory};
 use crate::exit::wrong_usage;
 use crate::ui;
 
-/// Has rayon work on so many threads; on all cores if nothing is said. To be called before it works at all.
+/// Has rayon work on this many threads; on all cores if nothing is said. To be called before it works at all.
 pub(crate) fn use_threads(threads: Option<usize>) -> Result<()> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.unwrap_or(0));
     pool.build_global().context("cannot start the threads")

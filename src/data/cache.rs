@@ -41,12 +41,12 @@ impl fmt::Display for CacheUsage {
 }
 
 impl Cache {
-    /// Empty, with room for so many bytes; with 0 it keeps nothing.
+    /// Empty, with room for this many bytes; with 0 it keeps nothing.
     pub fn new(limit_bytes: usize) -> Self {
         Self { limit: limit_bytes, ..Self::default() }
     }
 
-    /// How full it is, of so many pairs.
+    /// How full it is, of this many pairs.
     pub fn usage(&self, pairs: usize) -> CacheUsage {
         let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
         CacheUsage { bytes: held.bytes, held: held.pairs.len(), pairs }

@@ -92,7 +92,7 @@ fn foreground() -> String {
     "foreground".into()
 }
 
-/// So many label values from `first`.
+/// This many label values from `first`.
 fn values(first: u16, classes: usize) -> Result<Vec<u16>> {
     // The largest value stays free: it is read from -1, the usual "not labelled".
     if usize::from(first) + classes > usize::from(u16::MAX) {

@@ -10,7 +10,7 @@ use crate::image::{RawLabels, read_image, read_labels};
 /// Most pairs that are read.
 const MAX_READ: usize = 3;
 
-/// So many undefined values a photograph has at least; a label image of another data set may have a few.
+/// This many undefined values a photograph has at least; a label image of another data set may have a few.
 const UNDEFINED: usize = 4;
 
 /// Refuses pairs whose images are label images of the data set, and whose label images are none. A few pairs are read, before

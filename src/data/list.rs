@@ -282,7 +282,7 @@ mod tests {
     fn an_empty_list_and_lists_of_unequal_length_are_errors() {
         let folder = tempfile::tempdir().unwrap();
         let empty = write(folder.path(), "empty.txt", "# nothing\n");
-        assert!(read_list(&empty, &silent).unwrap_err().to_string().contains("names no file"));
+        assert!(read_list(&empty, &silent).unwrap_err().to_string().contains("names no files"));
         let (one, two) = (write(folder.path(), "1.txt", "a\n"), write(folder.path(), "2.txt", "a\nb\n"));
         assert_refused!(pair_lists(&one, &two, &silent), "1 and 2 files", "2.txt has entries without a");
     }
@@ -305,12 +305,12 @@ mod tests {
             let images = read_list(&list, &|event| notes.lock().unwrap().push(format!("{event:?}"))).unwrap();
             assert_eq!(images, wanted.map(|pair| pair.image));
             assert!(
-                notes.into_inner().unwrap()[0].contains("names two files in each line, of which the first are taken")
+                notes.into_inner().unwrap()[0].contains("names two files in each line; the first of the two is used")
             );
         }
         let mixed = write(folder.path(), "mixed.txt", "a.png a_label.png\n# more\nb c.png\n");
         assert_refused!(read_list(&mixed, &silent), "line 1 names two files, but line 3 only one");
-        assert!(read_pairs(&mixed, &silent).unwrap_err().to_string().contains("line 3 names one file"));
+        assert!(read_pairs(&mixed, &silent).unwrap_err().to_string().contains("line 3 names only one file"));
     }
 
     #[test]

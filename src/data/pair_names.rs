@@ -122,7 +122,7 @@ mod tests {
     /// How many of the pairs the note names.
     fn differing(images: &[&str], labels: &[&str]) -> usize {
         let pairs: Vec<[&Path; 2]> = images.iter().zip(labels).map(|(a, b)| [Path::new(a), Path::new(b)]).collect();
-        name_note(&pairs).map_or(0, |note| note.split(' ').next().unwrap().parse().unwrap())
+        name_note(&pairs).map_or(0, |note| note.split(' ').nth(1).unwrap().parse().unwrap())
     }
 
     #[test]

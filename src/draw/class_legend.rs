@@ -6,7 +6,7 @@ use super::shown::{Classes, Shown};
 use crate::base::label_map::IGNORE;
 use crate::base::words::per_cent;
 
-/// With more classes than so many, the rest that is hardly seen is put together.
+/// With more classes than this many, the rest that is hardly seen is put together.
 const MANY: usize = 24;
 /// Share of the labelled pixels below which a class is hardly seen.
 const HARDLY: f64 = 0.001;

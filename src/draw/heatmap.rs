@@ -17,7 +17,7 @@ const LONGEST_NAME: u32 = 11;
 /// Between cells, and where a label does not occur.
 const GRID: [u8; 3] = [222, 222, 222];
 
-/// Sizes of a matrix of so many classes, in pixels.
+/// Sizes of a matrix of this many classes, in pixels.
 struct Layout {
     cell: u32,
     names: Text,

@@ -5,7 +5,7 @@ use image::RgbImage;
 use super::text::{FAINT, INK, Text};
 use super::{GAP, fill};
 
-/// Names longer than so many line heights are shortened.
+/// Names longer than this many line heights are shortened.
 const LONGEST_NAME: u32 = 12;
 
 /// One line of a legend.

@@ -127,7 +127,7 @@ pub fn zeros<T: Copy + Default>(path: &Path, length: usize) -> Result<Vec<T>> {
 /// How the pixels of an image are stored, for the least size of its file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Coding {
-    /// As they are, in so many bits a pixel.
+    /// As they are, in this many bits a pixel.
     Plain(u32),
     /// Deflate (PNG, TIFF, zip): at most 1032 bytes come of one. With the bits a pixel before compression.
     Deflate(u32),
@@ -184,7 +184,7 @@ impl Coding {
 /// is all that is held at one time while it is decoded and converted.
 ///
 /// # Errors
-/// The file is too small to hold so many pixels, or they would take more memory than is free.
+/// The file is too small to hold this many pixels, or they would take more memory than is free.
 pub fn check_image(
     path: &Path,
     size: Size,
@@ -278,8 +278,8 @@ mod tests {
 
     #[test]
     fn what_the_system_has_not_is_an_error_of_the_file() {
-        assert_refused!(buffer::<u64>(Path::new("a.bin"), usize::MAX / 8), "a.bin: reading it takes");
-        assert_refused!(buffer::<u8>(Path::new("a.bin"), 1 << 62), "GiB of memory, which the system does not give");
+        assert_refused!(buffer::<u64>(Path::new("a.bin"), usize::MAX / 8), "a.bin: reading it needs");
+        assert_refused!(buffer::<u8>(Path::new("a.bin"), 1 << 62), "GiB of memory, which the system cannot provide");
         assert_eq!(zeros::<u16>(Path::new("a.bin"), 3).unwrap(), [0; 3]);
         let said = refusal([usize::MAX, 2], 30, Coding::Any).unwrap_or_default();
         assert!(said.contains("reading it would take") && said.contains("a machine with more memory"), "{said}");

@@ -16,7 +16,7 @@ use crate::base::{Error, Result, Size};
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum BoundaryWidth {
-    /// So many pixels.
+    /// This many pixels.
     Pixels(usize),
     /// A share of the image's diagonal, 0 to 1; at least one pixel.
     Diagonal(f64),

@@ -17,10 +17,10 @@ pub struct ConfusionMatrix {
     counts: Vec<u64>,
 }
 
-/// Most classes; the matrix of so many takes 128 MiB.
+/// Most classes; the matrix of this many takes 128 MiB.
 const MAX_CLASSES: usize = 4096;
 
-/// So many pixels are looked at together: label maps are flat, and blocks that go on as the pixel before them did are
+/// This many pixels are looked at together: label maps are flat, and blocks that go on as the pixel before them did are
 /// counted without looking anything up.
 const BLOCK: usize = 8;
 

@@ -16,7 +16,7 @@ pub enum Activation {
 }
 
 impl Activation {
-    /// Outputs of a network for so many classes.
+    /// Outputs of a network for this many classes.
     pub fn outputs(self, classes: usize) -> usize {
         match self {
             Self::Softmax => classes,
@@ -24,7 +24,7 @@ impl Activation {
         }
     }
 
-    /// Classes that so many outputs tell apart.
+    /// Classes that this many outputs tell apart.
     pub fn classes(self, outputs: usize) -> usize {
         match self {
             Self::Softmax => outputs,

@@ -379,6 +379,6 @@ mod tests {
         }
         let changes = ["training.class_weights=auto", "training.loss=[{ kind = 'dice' }]"].map(String::from);
         let mut recipe = NetworkRecipe::find_with("unet-seeps", &changes).unwrap();
-        assert_refused!(recipe.fit(&Dataset::find("seeps").unwrap()), "`class_weights` are for losses");
+        assert_refused!(recipe.fit(&Dataset::find("seeps").unwrap()), "`class_weights` apply only to losses");
     }
 }

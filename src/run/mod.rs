@@ -286,7 +286,7 @@ impl NetworkRun {
                 folder,
                 format!(
                     "is a run of a random forest (recipe {}), but a run of a network is needed here; a forest cannot be resumed, only \
-                     trained anew",
+                     trained again",
                     run.config.recipe.name
                 ),
             )),

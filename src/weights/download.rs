@@ -17,7 +17,7 @@ use crate::base::{Error, Result};
 
 /// Overrides the folder of the cache.
 const CACHE_VARIABLE: &str = "SEGTOOL_CACHE";
-/// A published beginning of a checksum has at least so many digits.
+/// A published beginning of a checksum has at least this many digits.
 const SHORTEST_CHECKSUM: usize = 8;
 /// Pauses before a broken transfer goes on.
 const PAUSES: [Duration; 3] = [Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(3)];

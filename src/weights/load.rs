@@ -40,7 +40,7 @@ pub struct Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "loaded {} tensors ({} numbers): {}", self.tensors, self.numbers, self.source)?;
-        for (word, groups) in [("starts anew", &self.fresh), ("not loaded", &self.skipped)] {
+        for (word, groups) in [("newly initialised", &self.fresh), ("not loaded", &self.skipped)] {
             for (reason, names) in groups {
                 let names: Vec<&str> = names.iter().map(String::as_str).collect();
                 write!(f, "\n{word} ({reason}): {}", some(&names))?;
@@ -216,7 +216,9 @@ impl Weights {
         }
         let mut details = report_lines(&faults);
         if misfit {
-            details.push_str("\nfor other classes than the file's, add `new_head`: the last layers then start anew");
+            details.push_str(
+                "\nfor other classes than the file's, add `new_head`, which re-initialises the classification head",
+            );
         }
         Err(Error::Weights { path: self.checkpoint.label().into(), details })
     }

@@ -53,7 +53,7 @@ impl Weights {
         Ok(())
     }
 
-    /// Says what the classes are, where the weights are of a whole network of so many.
+    /// Says what the classes are, where the weights are of a whole network of this many.
     pub fn set_dataset(&mut self, dataset: Dataset) {
         if self.class_count() == Some(dataset.class_count()) {
             self.description.dataset = Some(Box::new(dataset));

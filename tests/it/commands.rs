@@ -190,7 +190,7 @@ fn an_epochs_line_has_its_rate_and_memory_is_told_in_a_unit_that_shows_it() {
     let folder = tempfile::tempdir().unwrap();
     small_data(folder.path());
     let said = trained(folder.path(), &["--set", "training.schedule.kind=constant"]);
-    assert!(said.contains("epoch 1/1  rate 1.00e-2  loss "), "{said}");
+    assert!(said.contains("epoch 1/1  learning rate 1.00e-2  loss "), "{said}");
     let memory: Vec<&str> = said.lines().filter(|line| line.contains("memory")).collect();
     assert!(memory.len() == 2 && memory.iter().all(|line| line.contains(" MiB")), "{said}");
     assert!(!said.contains("0.0 GiB") && !said.contains("0.0 MiB"), "{said}");

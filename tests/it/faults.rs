@@ -291,7 +291,7 @@ fn a_log_that_cannot_be_written_is_a_note() {
     }
     let said = stderr_of(&["train", "--resume", &text(&run)], 0);
     for name in ["log.csv", "curves.png"] {
-        assert!(said.contains(&format!("{name}: is a folder")) && said.contains("the training goes on"), "{said}");
+        assert!(said.contains(&format!("{name}: is a folder")) && said.contains("the training continues"), "{said}");
         fs::remove_dir(run.join(name)).unwrap();
         fs::copy(whole.join(name), run.join(name)).unwrap();
     }

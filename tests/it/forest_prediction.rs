@@ -136,7 +136,7 @@ fn channels_are_drawn_and_recipes_described() {
         (vec!["--run", &*run, "--tap", "pool2", "--channel", "3"], "pool2 lies beyond"),
         (
             vec!["--tap", "pool1", "--channel", "64"],
-            "--channel is 64; it must be below 64: those of pool1 of VGG-16 are numbered from 0",
+            "--channel is 64; it must be below 64: the channels of pool1 of VGG-16 are numbered from 0",
         ),
         (vec!["--tap", "layer1", "--channel", "0"], "--tap is layer1; it must be one of the taps of VGG-16"),
         (

@@ -50,7 +50,7 @@ fn what_would_do_nothing_is_refused() {
         (vec!["--num-epoch", "3", "--workers", "4"], "have no effect with a recipe of a random forest"),
         (vec!["--split", "none", "--val-fraction", "0.1"], "--split is none"),
         (vec!["--taps", "pool1,layer2"], "`tap` is layer2; it must be one of the taps of VGG-16: colors, conv1_1"),
-        (vec!["--taps", "pool1,pool1"], "`features.taps` has pool1 twice"),
+        (vec!["--taps", "pool1,pool1"], "`features.taps` lists pool1 twice"),
         (vec!["--scales", "1,100"], "`features.scales` is 100; it must be whole numbers from 1 to 64"),
         (vec!["--set", "forest.seed=3"], "unknown field 'seed'"),
         (vec!["--set", "forest.trees=0"], "`forest.trees` is 0"),
@@ -114,7 +114,7 @@ fn damaged_runs_are_refused_and_old_ones_replaced_whole() {
     let other = made.path("other");
     stdout_of(&made.training(&other, &["--split", "none", "--taps", "pool1"]));
     put("forest.bin", &bytes(&other, "forest.bin"));
-    assert!(stderr_of(&predict, 1).contains("is of 64 features and 4 classes"), "{}", stderr_of(&predict, 1));
+    assert!(stderr_of(&predict, 1).contains("has 64 features and 4 classes"), "{}", stderr_of(&predict, 1));
     let said = stderr_of(&made.training(&other, &["--weights", &run, "--overwrite"]), 1);
     assert!(said.contains("is a run of a random forest, whose encoder is kept only as far"), "{said}");
     fs::remove_file(Path::new(&run).join("forest.bin")).unwrap();

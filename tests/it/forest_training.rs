@@ -203,7 +203,7 @@ fn more_labels_than_are_wanted_are_thinned_out_evenly() {
     let made = Made::new();
     let run = made.path("run");
     let said = stderr_of(&made.training(&run, &["--set", "max_pixels=300"]), 0);
-    assert!(said.contains("1212 pixels are labelled; 30 of them, chosen at random"), "{said}");
+    assert!(said.contains("1212 pixels are labelled; 301 of them, chosen at random"), "{said}");
     assert!((298..=302).contains(&scores(&run)["pixels"].as_u64().unwrap()));
     // So few that some regions have none left.
     stdout_of(&made.training(&run, &["--set", "max_pixels=14", "--overwrite"]));

@@ -15,6 +15,7 @@ use image::{GrayImage, ImageBuffer, Luma, Rgb, RgbImage};
 
 use crate::common::made_core::{COLORS, RECTANGLES, core, label_value};
 use crate::common::stdout_of;
+use crate::help::has_option;
 
 /// Width and height of the made images.
 const SIDE: u32 = 64;
@@ -108,15 +109,14 @@ exec "PROGRAM" "$@"
 /// The options of commands that are not run.
 fn check_options(page: &str, script: &str) {
     for line in script.replace("\\\n", " ").lines() {
-        let mut words = line.split_whitespace().skip_while(|word| !word.ends_with("segtool"));
-        let Some(command) = words.nth(1) else { continue };
-        let help = stdout_of(&[command, "--help"]);
+        let mut words = line.split_whitespace();
+        if words.next().is_none_or(|program| !program.ends_with("segtool")) {
+            continue;
+        }
+        let help = stdout_of(&[words.next().unwrap(), "--help"]);
         for option in words.filter(|word| word.starts_with("--")) {
             let name = option.split('=').next().unwrap();
-            assert!(
-                help.contains(&format!("{name} ")) || help.contains(&format!("{name}\n")),
-                "{page}: {line}: {name}"
-            );
+            assert!(has_option(&help, name), "{page}: {line}: {name}");
         }
     }
 }

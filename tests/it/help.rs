@@ -15,6 +15,12 @@ fn help(command: &str, flag: &str) -> String {
     if command.is_empty() { stdout_of(&[flag]) } else { stdout_of(&[command, flag]) }
 }
 
+/// Whether a help text lists an option.
+pub(crate) fn has_option(help: &str, name: &str) -> bool {
+    let ends = |rest: &str| rest.starts_with(|c: char| c.is_whitespace() || c == '[');
+    help.match_indices(name).any(|(at, _)| ends(&help[at + name.len()..]))
+}
+
 #[test]
 fn help_texts_are_as_reviewed() {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots/help");
@@ -55,10 +61,7 @@ fn examples_have_options_that_exist() {
             let all = help(words.next().unwrap(), "--help");
             for option in words.filter(|word| word.starts_with("--")) {
                 let name = option.split('=').next().unwrap();
-                let exists = all.contains(&format!("      {name} "))
-                    || all.contains(&format!(", {name}"))
-                    || all.contains(&format!("      {name}\n"));
-                assert!(exists || name == "--num_epoch", "{line}: {name}");
+                assert!(has_option(&all, name) || name == "--num_epoch", "{line}: {name}");
             }
         }
     }

@@ -181,9 +181,9 @@ fn a_value_that_is_not_counted_is_named_with_the_way_to_count_it() {
     }
     // All of 1 to K occur, so 0 is one class more.
     let said = four.said(&["--num-class", "3"]);
-    assert!(said.contains(&format!("{note}--first-label 0 --num-class 4 counts it")), "{said}");
+    assert!(said.contains(&format!("{note}to count it, give --first-label 0 --num-class 4")), "{said}");
     let said = four.said(&["--num-class", "3", "--boundary", "1"]);
-    assert!(said.contains(&format!("{note}--first-label 0 --num-class 4 counts it")), "{said}");
+    assert!(said.contains(&format!("{note}to count it, give --first-label 0 --num-class 4")), "{said}");
     // Whoever says so need not be told, and what counts is not dropped.
     for more in [
         &["--num-class", "3", "--ignore-label", "0"][..],

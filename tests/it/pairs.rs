@@ -78,7 +78,7 @@ fn notes(message: &str) -> Vec<&str> {
 fn pair_notes(message: &str) -> Vec<&str> {
     notes(message)
         .into_iter()
-        .filter(|line| [" repeat ", " are also ", " differ "].iter().any(|w| line.contains(w)))
+        .filter(|line| [" repeat ", " are also ", " do not match "].iter().any(|w| line.contains(w)))
         .collect()
 }
 
@@ -90,7 +90,7 @@ fn lists_in_another_order_are_noted_wherever_lists_are_taken() {
     let images = bench.list("images.txt", &bench.files("images", 0..6));
     let ordered = bench.list("labels.txt", &bench.files("labels", 0..6));
     let reversed = bench.list("reversed.txt", &bench.files("labels", (0..6).rev()));
-    let expected = format!("note: 6 of 6 {REVERSED}");
+    let expected = format!("note: in 6 of 6 {REVERSED}");
     let count = |message: &str| message.matches(&expected).count();
 
     assert_eq!(pair_notes(&bench.train(&images, &ordered, &["--val-fraction", "0.3"], 0)), Vec::<&str>::new());
@@ -103,7 +103,7 @@ fn lists_in_another_order_are_noted_wherever_lists_are_taken() {
     let val_images = bench.list("vi.txt", &bench.files("images", 9..12));
     let val_labels = bench.list("vl.txt", &bench.files("labels", [10, 9, 11]));
     let message = bench.train(&images, &ordered, &["--val-list", &val_images, "--val-label-list", &val_labels], 0);
-    assert!(message.contains(&format!("note: 2 of 3 {REVERSED}")), "{message}");
+    assert!(message.contains(&format!("note: in 2 of 3 {REVERSED}")), "{message}");
     // A list of pairs.
     let lines: String = (0..4)
         .map(|i| format!("{} {}\n", bench.file("images", i).display(), bench.file("labels", 3 - i).display()))
@@ -152,7 +152,7 @@ fn a_naming_scheme_is_no_other_order() {
     assert_eq!(pair_notes(&bench.train(&images, &ordered, &[], 0)), Vec::<&str>::new());
     labels.swap(0, 1);
     let message = bench.train(&images, &bench.list("swapped.txt", &labels), &[], 0);
-    assert!(message.contains(&format!("note: 2 of 4 {REVERSED}")), "{message}");
+    assert!(message.contains(&format!("note: in 2 of 4 {REVERSED}")), "{message}");
 }
 
 #[test]
@@ -363,7 +363,7 @@ fn forests_are_told_the_same() {
     };
     let (images, labels) = (list("i.txt", "images", &[0, 1, 2]), list("l.txt", "labels", &[0, 1, 2]));
     let reversed = list("r.txt", "labels", &[2, 1, 0]);
-    assert!(recipe(&images, &reversed, &[], 0).contains(&format!("note: 2 of 3 {REVERSED}")));
+    assert!(recipe(&images, &reversed, &[], 0).contains(&format!("note: in 2 of 3 {REVERSED}")));
     assert_exchanged(&recipe(&labels, &images, &[], 1), "swap --images and --labels");
     fs::copy(bench.file("images", 1), bench.file("images", 3)).unwrap();
     let (val_images, val_labels) = (list("vi.txt", "images", &[3]), list("vl.txt", "labels", &[3]));

@@ -270,7 +270,7 @@ fn a_run_that_cannot_go_on_for_longer_says_why_and_how_to_train_on() {
     let message = said(&["--num-epoch", "10"], 2);
     assert!(message.contains("falls over 2 epochs") && message.contains(&way_out), "{message}");
     let message = said(&["--batch-size", "3", "--set", "training.ema=0.9"], 2);
-    assert!(message.contains("--set and --batch-size cannot be used with --resume"), "{message}");
+    assert!(message.contains("--batch-size and --set cannot be used with --resume"), "{message}");
     assert!(message.contains("segtool train ... --weights") && !message.contains("--accumulate"), "{message}");
     assert_eq!(learned(&run), before);
 

@@ -130,7 +130,7 @@ fn what_is_there_is_kept_and_the_folders_may_be_one() {
     assert!(stdout_of(&arguments).contains("(luminance)"));
     assert_eq!(std::fs::read(at("b.png")).unwrap(), before);
     let a = bytes_of(&at("a.png"));
-    assert!(stdout_of(&arguments).starts_with("0 grey images"));
+    assert!(stdout_of(&arguments).starts_with("0 greyscale images"));
     assert_eq!(bytes_of(&at("a.png")), a);
     // b.png has no other source, and would become grey itself.
     let again = [&arguments[..], &["--overwrite", "--method", "value"]].concat();
@@ -172,9 +172,9 @@ fn results_below_the_input_folder_are_no_input() {
         String::from_utf8(output.stdout).unwrap()
     };
     let whole = text(folder.path());
-    assert!(run(".", "gray").starts_with("1 grey"));
+    assert!(run(".", "gray").starts_with("1 greyscale image "));
     for (input, output) in [(".", "gray"), (&*whole, "gray"), (".", "./gray")] {
-        assert!(run(input, output).starts_with("0 grey images"), "{input} {output}");
+        assert!(run(input, output).starts_with("0 greyscale images"), "{input} {output}");
     }
     assert!(!folder.path().join("gray/gray").exists());
 }

@@ -109,9 +109,9 @@ fn the_lines_of_prediction_work_with_a_run_or_with_weights() {
     fs::rename(folder.path().join("pspnet50_ade20k"), folder.path().join("elsewhere")).unwrap();
     let line = "predict -m pspnet50_ade20k -il data/psptest1_list -f --weights  pspade20k_epoch0_sgd_lrn5";
     said(folder.path(), line);
-    assert_eq!(fs::read(folder.path().join("results/009.npy")).unwrap(), first);
+    assert_eq!(fs::read(folder.path().join("predictions/009.npy")).unwrap(), first);
     let text = refused(folder.path(), "predict -m pspnet50_ade20k --input_list data/psptest1_list -f", 2);
-    assert!(text.contains("goes with --weights"), "{text}");
+    assert!(text.contains("needs --weights"), "{text}");
 }
 
 /// A prediction, its label and its image as ADE20K's folders have them.

@@ -43,7 +43,7 @@ fn exchange_rows<T>(plane: &mut [T], width: usize) {
     }
 }
 
-/// Turns by so many times 90 degrees, counter-clockwise.
+/// Turns by this many times 90 degrees, counter-clockwise.
 pub(super) fn quarter_turns(sample: &mut Sample, turns: usize) {
     let from = sample.labels.size;
     match turns % 4 {

@@ -88,7 +88,7 @@ pub fn propose(survey: &LabelSurvey, known: &Known<'_>) -> Result<Proposal> {
     // Such as a colour that a names file gives to two classes.
     if !content.meanings.is_empty() && survey.undefined_in(&dataset) > 0 {
         let source = known.names.map_or(Path::new("the palette"), |names| &names.path);
-        return Err(Error::content(source, "gives one colour to several classes; give each a colour of its own"));
+        return Err(Error::content(source, "gives one colour to several classes; give each its own colour"));
     }
     Ok(Proposal { text, dataset, meanings: content.meanings })
 }

@@ -374,7 +374,7 @@ mod tests {
             let labels = &read(&format!("file,x0,y0,x1,y1,class\na.png,3,2,3,2,1\na.png,{row},1\n"))[0];
             let message = labels.paint(Path::new("labels.csv"), SIZE).unwrap_err().to_string();
             let image = labels.image.display();
-            assert_eq!(message, format!("labels.csv: line 3: pixel {pixel} lies outside of {image}, which is 4x3"));
+            assert_eq!(message, format!("labels.csv: line 3: pixel {pixel} lies outside {image}, which is 4x3"));
         }
     }
 
@@ -403,8 +403,8 @@ mod tests {
 
     #[test]
     fn broken_headers_are_named() {
-        let wanted = "wanted are file,x,y,class for points, or file,x0,y0,x1,y1,class for rectangles";
-        let empty = wanted.replace("wanted are", "the table is empty; it needs the columns");
+        let wanted = "the columns must be file,x,y,class for points, or file,x0,y0,x1,y1,class for rectangles";
+        let empty = wanted.replace("the columns must be", "the table is empty; it needs the columns");
         for (text, reason) in [
             ("", empty.clone()),
             ("\n,,\n", empty),
@@ -417,11 +417,12 @@ mod tests {
             (
                 "file,x,y,x1,class\n",
                 format!(
-                    "line 1: the columns are of points and of rectangles, 'file', 'x', 'y', 'x1', 'class'; {wanted}"
+                    "line 1: the columns mix points and rectangles ('file', 'x', 'y', 'x1', 'class'); {}",
+                    wanted.replace("the columns", "they")
                 ),
             ),
             ("file,x,y,class,X\n", "line 1: two columns are named 'x'; rename one".into()),
-            ("file,x,y,class\n\n", "the table has a header but no rows; it needs one a label".into()),
+            ("file,x,y,class\n\n", "the table has a header but no rows; it needs one row per label".into()),
         ] {
             assert_eq!(message(text), format!("labels.csv: {reason}"), "{text:?}");
         }
@@ -435,8 +436,8 @@ mod tests {
             ("a.png,1.5,2,1", format!("x '1.5' is not a whole number; {counted}")),
             ("a.png,1,,1", format!("y '' is not a whole number; {counted}")),
             ("a.png,1,-2,1", format!("y '-2' is negative; {counted}")),
-            ("a.png,1,2,coal", format!("there is no class 'coal' in data set 'core'; there are {classes}")),
-            ("a.png,1,2,0", format!("there is no class '0' in data set 'core'; there are {classes}")),
+            ("a.png,1,2,coal", format!("there is no class 'coal' in data set 'core'; its classes are {classes}")),
+            ("a.png,1,2,0", format!("there is no class '0' in data set 'core'; its classes are {classes}")),
             ("a.png,1,2", "there are 3 fields; the header has 4".into()),
             ("a.png,1,2,dark, gap", "there are 5 fields; the header has 4".into()),
             ("c.png,1,2,1", "there is no file 'c.png'; looked for c.png, c.png".into()),
@@ -454,7 +455,7 @@ mod tests {
     #[test]
     fn a_name_that_two_classes_share_is_refused() {
         let (_folder, path) = table("file,x,y,class\na.png,0,0,Screen\n");
-        let words = "line 2: class 'Screen' is the name of several classes; give its label value";
+        let words = "line 2: several classes are called 'Screen'; give the label value instead";
         assert_refused!(read_label_csv(&path, &Dataset::find("ade20k").unwrap(), None), words);
     }
 }

@@ -245,7 +245,7 @@ mod tests {
         assert_eq!(classes(&path), [0, 1, IGNORE, IGNORE, 2, 3]);
         let soft = [1, 255, 2, 255, 0, 0, 0, 0, 3, 200, 4, 255];
         let path = grey_tiff(folder.path(), ExtraSamples::AssociatedAlpha, &soft);
-        let words = "grey.tif: the value of the half-transparent pixel (1, 1) is multiplied";
+        let words = "grey.tif: the value of the half-transparent pixel (1, 1) has been multiplied";
         assert_refused!(load_sparse_labels(&path, &core()), words);
         // A second band that is not alpha says nothing about labels.
         let path = grey_tiff(folder.path(), ExtraSamples::Unspecified, &[1, 0, 2, 0, 3, 0, 4, 0, 1, 0, 0, 0]);

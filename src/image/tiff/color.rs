@@ -98,7 +98,7 @@ pub(super) fn alpha_like(alpha: Samples, colors: &Samples, bits: u16) -> Samples
     }
 }
 
-/// The colours of a label image with so many bands, the first three of which count.
+/// The colours of a label image with this many bands, the first three of which count.
 pub(super) fn label_colors(path: &Path, numbers: Numbers, bands: usize) -> Result<Vec<[u8; 3]>> {
     let bytes = match numbers {
         Numbers::Bytes(v) => v,

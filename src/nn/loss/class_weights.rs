@@ -22,7 +22,7 @@ pub enum ClassWeights {
 }
 
 impl ClassWeights {
-    /// Checks numbers that are given, for so many classes.
+    /// Checks numbers that are given, for this many classes.
     ///
     /// # Errors
     ///

@@ -39,7 +39,7 @@ pub enum LossKind {
         /// Pixels whose class has a probability below this are hard.
         #[serde(default = "threshold")]
         threshold: f64,
-        /// For every image of the batch at least so many of the batch's least probable pixels count; all labelled
+        /// For every image of the batch at least this many of the batch's least probable pixels count; all labelled
         /// pixels if there are fewer.
         #[serde(default = "min_kept")]
         min_kept: usize,

@@ -220,7 +220,7 @@ struct Gate {
 }
 
 impl Gate {
-    /// For a level and a signal of so many channels; the signal is `factor` times smaller than half the level.
+    /// For a level and a signal of this many channels; the signal is `factor` times smaller than half the level.
     fn new(init: &mut Init, [level, signal, inside]: [usize; 3], factor: usize) -> Self {
         let how = Initialisation::Pytorch;
         let halving = ConvSettings { stride: [2; 2], ..ConvSettings::default() };

@@ -30,7 +30,7 @@ pub enum FeatureEncoderConfig {
     Resnet(ResNetFeaturesConfig),
 }
 
-/// A residual network whose features are looked at: as deep as the taps need, and not dilated unless it says so, as
+/// A residual network whose features are used: as deep as the taps need, and not dilated unless it says so, as
 /// torchvision has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -61,7 +61,7 @@ impl ResNetFeaturesConfig {
         Self::from(ResNetConfig { dilation: Dilation::None, ..ResNetConfig::new(variant) })
     }
 
-    /// With so many stages.
+    /// With this many stages.
     fn network(&self, stages: usize) -> ResNetConfig {
         let Self { variant, width, stem, dilation, style } = *self;
         ResNetConfig { variant, width, stem, dilation, style, stages }
@@ -173,7 +173,7 @@ impl FeatureEncoder {
         }
     }
 
-    /// The same encoder with its batch norms as parts of the convolutions, where no tap looks between the two.
+    /// The same encoder with its batch norms as parts of the convolutions, where no tap lies between the two.
     #[must_use]
     pub fn folded(mut self, taps: &[Tap]) -> Self {
         match &mut self {
@@ -211,7 +211,7 @@ mod tests {
         }
         assert_refused!(
             vgg.reach(Tap::Layer(1), 3),
-            "`tap` is layer1; it must be one of those of VGG-16: colors, conv1_1, relu1_1"
+            "`tap` is layer1; it must be one of the taps of VGG-16: colors, conv1_1, relu1_1"
         );
     }
 }

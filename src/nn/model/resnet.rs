@@ -65,7 +65,7 @@ impl Variant {
         self.blocks().0 == BASIC
     }
 
-    /// The depth whose first stages have so many blocks, if it is a published one. A bottleneck has three convolutions, a
+    /// The depth whose first stages have this many blocks, if it is a published one. A bottleneck has three convolutions, a
     /// basic block two.
     pub fn of(bottleneck: bool, blocks: &[usize]) -> Option<Self> {
         let kind = if bottleneck { BOTTLENECK } else { BASIC };

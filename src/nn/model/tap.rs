@@ -78,7 +78,7 @@ pub struct Reach {
     pub channels: usize,
     /// Pixels between places; sides of the image are divided by it.
     pub stride: usize,
-    /// A number depends on the pixels of its place (`stride` of them) and, at most, on so many before and after these.
+    /// A number depends on the pixels of its place (`stride` of them) and, at most, on this many before and after these.
     pub margin: usize,
     /// Whether a part of a place at the end of a side counts as one.
     pub rounds_up: bool,
@@ -102,7 +102,7 @@ impl Reach {
         self.stride *= 2;
     }
 
-    /// Places along a side of so many pixels; none where the image is too small.
+    /// Places along a side of this many pixels; none where the image is too small.
     pub fn places(self, pixels: usize) -> usize {
         if self.rounds_up { pixels.div_ceil(self.stride) } else { pixels / self.stride }
     }

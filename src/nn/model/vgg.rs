@@ -119,7 +119,7 @@ impl Vgg {
         seen.into_iter().map(|x| x.expect("the network was built for these taps")).collect()
     }
 
-    /// Makes every batch norm a part of the convolution before it, but where that itself is looked at.
+    /// Makes every batch norm a part of the convolution before it, except where that is a tap.
     pub(super) fn fold(&mut self, taps: &[Tap]) {
         for (unit, (block, i)) in self.units.iter_mut().zip(places()) {
             if !taps.contains(&Tap::Conv(block, i)) {

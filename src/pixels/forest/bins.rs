@@ -7,10 +7,10 @@ use super::features::{Features, LINE, all_finite};
 use super::settings::MAX_BINS;
 use crate::base::{Error, Result};
 
-/// Bins are laid by so many samples, drawn if there are more; as in scikit-learn's histogram gradient boosting.
+/// Bins are laid by this many samples, drawn if there are more; as in scikit-learn's histogram gradient boosting.
 const LOOKED_AT: usize = 200_000;
 
-/// So many samples are turned and binned together.
+/// This many samples are turned and binned together.
 const STRIP: usize = 4096;
 
 /// The training samples by bin.

@@ -11,7 +11,7 @@ use super::features::{Features, all_finite};
 use super::{Forest, LANES, Node, Tree, lanes};
 use crate::base::Result;
 
-/// Samples that start together: a bit each. 192 features of so many fit into the first level of the cache.
+/// Samples that start together: a bit each. 192 features of this many fit into the first level of the cache.
 pub(super) const GROUP: usize = 32;
 
 /// A node that is met by no more samples than this lets them go on by themselves.
@@ -100,7 +100,7 @@ impl<'a> Group<'a> {
         }
     }
 
-    /// Those of some samples whose most probable class so many further trees could change.
+    /// Those of some samples whose most probable class this many further trees could change.
     pub(super) fn undecided(&self, open: u32, trees: usize, sums: &mut [f32]) -> u32 {
         // A tree adds 1 to a class at most; one more, because sums are rounded.
         let enough = (trees + 1) as f32;

@@ -24,7 +24,7 @@ enum Layout {
     Planes(usize),
 }
 
-/// So many features of rows are turned together: a cache line holds as many.
+/// This many features of rows are turned together: a cache line holds as many.
 pub(super) const LINE: usize = 16;
 
 impl<'a> Features<'a> {

@@ -95,7 +95,7 @@ impl<'a> Input<'a> {
         Ok(taken)
     }
 
-    /// So many numbers of `N` bytes.
+    /// This many numbers of `N` bytes.
     fn numbers<const N: usize>(&mut self, count: usize) -> Result<&'a [[u8; N]], String> {
         Ok(self.take(count.checked_mul(N).ok_or(ENDS_EARLY)?)?.as_chunks::<N>().0)
     }

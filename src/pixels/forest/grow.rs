@@ -44,7 +44,7 @@ struct Pending {
     parent: Parent,
 }
 
-/// Parts with so many samples are handed to other threads, this far from the root. Neither number may depend on the
+/// Parts with this many samples are handed to other threads, this far from the root. Neither number may depend on the
 /// threads there are: the branches have random streams of their own.
 const SHARED: usize = 32_768;
 const SHARED_DEPTH: usize = 4;

@@ -15,7 +15,7 @@ enum Wanted {
     Probabilities,
 }
 
-/// Samples that are decided are looked for after so many trees.
+/// Samples that are decided are looked for after this many trees.
 const LOOKED_AFTER: usize = 4;
 
 impl Forest {

@@ -70,7 +70,7 @@ pub enum FeaturesPerSplit {
 }
 
 impl FeaturesPerSplit {
-    /// The number for so many features, at least 1.
+    /// The number for this many features, at least 1.
     pub fn of(self, features: usize) -> usize {
         let number = match self {
             Self::Sqrt => features.isqrt(),

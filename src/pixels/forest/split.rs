@@ -44,7 +44,7 @@ pub(super) struct Search<'a> {
     pub(super) min_samples_leaf: usize,
 }
 
-/// Nodes of up to so many samples are sorted; of larger ones, the samples are counted by bin and class.
+/// Nodes of up to this many samples are sorted; of larger ones, the samples are counted by bin and class.
 const SORTED: usize = 64;
 
 /// Looks for splits, with room that it uses again and again.

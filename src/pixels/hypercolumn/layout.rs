@@ -10,7 +10,7 @@ use crate::nn::model::Reach;
 const WINDOW_PIXELS: usize = 512 * 512;
 /// Longest side of such a window.
 const WINDOW_SIDE: usize = 4096;
-/// Windows begin at multiples of so many places of the coarsest tap, so that fast convolutions, which compute blocks of 4x4,
+/// Windows begin at multiples of this many places of the coarsest tap, so that fast convolutions, which compute blocks of 4x4,
 /// lay their blocks alike in most windows and round alike.
 const ALIGNMENT: usize = 4;
 

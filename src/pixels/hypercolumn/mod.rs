@@ -25,7 +25,7 @@ use crate::base::{Error, Result, Size, require};
 use crate::nn::model::{FeatureEncoder, FeatureEncoderConfig, Reach, Tap, checksum_of, collect};
 use sampler::Map;
 
-/// Smallest of the sizes that an image may be looked at: a 64th.
+/// Smallest size, relative to the image, at which features are computed: a 64th.
 const MAX_SCALE: usize = 64;
 
 /// Which features, as a recipe writes them.
@@ -36,7 +36,7 @@ pub struct HypercolumnConfig {
     pub encoder: FeatureEncoderConfig,
     /// Its layers that are features, in this order.
     pub taps: Vec<Tap>,
-    /// The encoder sees the image at 1/1, 1/2, ... of its size: means of squares of so many pixels (napari-convpaint's
+    /// The encoder sees the image at 1/1, 1/2, ... of its size: means of squares of this many pixels (napari-convpaint's
     /// image scales). Features come scale by scale.
     #[serde(default = "own_size")]
     pub scales: Vec<usize>,

@@ -107,7 +107,7 @@ pub struct WeightedScores {
 }
 
 impl WeightedScores {
-    /// One look for each image of a batch of logits `[batch, outputs, height, width]`.
+    /// The scores of each image of a batch of logits `[batch, outputs, height, width]`.
     pub fn of_batch(
         logits: Tensor<4>,
         enlargement: Resampling,
@@ -148,7 +148,7 @@ impl WeightedScores {
 /// Classes of the pixels of an image, or of some rows of it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Decision {
-    /// The class of each pixel by the looks' rule.
+    /// The class of each pixel by the rule of the scores.
     pub classes: Vec<u16>,
     /// Its probability, if asked for.
     pub highest: Option<Vec<f32>>,
@@ -173,7 +173,7 @@ struct Enlarged<'a> {
     width: usize,
 }
 
-/// One look, and where each of the new pixels lies in it; nothing if it has the size already.
+/// Scores, and where each of the new pixels lies in it; nothing if it has the size already.
 struct Source<'a> {
     map: &'a ScoreMap,
     share: f32,
@@ -196,7 +196,7 @@ impl<'a> Enlarged<'a> {
         Self { parts: parts.iter().map(source).collect(), classes, rule, width: size.width }
     }
 
-    /// The mean over the looks of the probabilities of a row, `[width, classes]`.
+    /// The mean over all scores of the probabilities of a row, `[width, classes]`.
     fn mean(&self, y: usize, scratch: &mut Scratch) {
         let total: f32 = self.parts.iter().map(|source| source.share).sum();
         scratch.mean.clear();
@@ -252,7 +252,7 @@ struct Scratch {
     chosen: Vec<f32>,
 }
 
-/// The mean of the looks' probabilities, as a map of `size`. Looks must agree in classes and rule, and there must be
+/// The mean of the probabilities, as a map of `size`. Scores must agree in classes and rule, and there must be
 /// one.
 pub fn probabilities(parts: &[WeightedScores], size: Size) -> ScoreMap {
     let enlarged = Enlarged::new(parts, size);
@@ -262,7 +262,7 @@ pub fn probabilities(parts: &[WeightedScores], size: Size) -> ScoreMap {
     })
 }
 
-/// A look's own scores as a map of `size`.
+/// The scores as a map of `size`.
 pub fn enlarged(part: WeightedScores, size: Size) -> ScoreMap {
     if part.map.size == size {
         return part.map;
@@ -275,7 +275,7 @@ pub fn enlarged(part: WeightedScores, size: Size) -> ScoreMap {
     })
 }
 
-/// How many of the rows of an image of `size` follow from the first `rows` rows of the look alone.
+/// How many of the rows of an image of `size` follow from the first `rows` rows of the scores alone.
 pub fn rows_known(part: &WeightedScores, rows: usize, size: Size) -> usize {
     if part.map.size == size || rows == part.map.size.height {
         return if rows == part.map.size.height { size.height } else { rows };
@@ -284,7 +284,7 @@ pub fn rows_known(part: &WeightedScores, rows: usize, size: Size) -> usize {
     taps.iter().position(|tap| tap.positions[..count].iter().any(|row| *row >= rows)).unwrap_or(size.height)
 }
 
-/// Decides on the rows `rows` of an image of `size`. The looks' probabilities are averaged; of a single look whose
+/// Decides on the rows `rows` of an image of `size`. Probabilities are averaged; of single scores whose
 /// probabilities are not wanted, the scores themselves decide.
 pub fn decide(parts: &[WeightedScores], size: Size, rows: std::ops::Range<usize>, wanted: Wanted) -> Decision {
     let enlarged = Enlarged::new(parts, size);

@@ -155,7 +155,7 @@ impl TileRunner<'_> {
                     let seen = match procedure.join {
                         Join::Probabilities => probabilities(&parts, window),
                         Join::Logits | Join::Direct => {
-                            parts.into_iter().next().map(|part| enlarged(part, window)).expect("one look a window")
+                            parts.into_iter().next().map(|part| enlarged(part, window)).expect("scores of each window")
                         }
                     };
                     let ScoreMap { classes, kind, rule, .. } = seen;

@@ -1,4 +1,4 @@
-//! At which sizes an image is looked at, in which pieces, and how what was seen becomes one answer.
+//! How an image is predicted: at which sizes, in which windows, and how the results are merged.
 
 use std::fmt;
 use std::str::FromStr;
@@ -39,7 +39,7 @@ const SEMSEG_TILE: usize = 473;
 const MMSEG_LONG: f64 = 2048.0;
 const MMSEG_SHORT: f64 = 512.0;
 
-/// Sizes that an image is looked at: `0.5,1,1.5` times its own, or a preset, `csail`, or with sizes of one's own for it,
+/// Sizes at which an image is predicted: `0.5,1,1.5` times its own, or a preset, `csail`, or with sizes of one's own for it,
 /// `csail:300,450` (short sides), `semseg:1` or `mmseg:0.5,1` (factors).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scales {
@@ -83,9 +83,9 @@ impl fmt::Display for Scales {
 /// What may be chosen about a procedure; what is left out is the preset's or the plain one's.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Choices {
-    /// The sizes to look at the image; its own if left out.
+    /// The sizes at which to predict the image; its own if left out.
     pub scales: Option<Scales>,
-    /// Whether to look at the mirrored image, too.
+    /// Whether to predict the mirrored image, too.
     pub flip: bool,
     /// One size for every image instead of scales.
     pub resize: Option<Size>,
@@ -124,9 +124,9 @@ impl Tiles {
 /// What is averaged, and when it is enlarged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Join {
-    /// Probabilities, over mirrored looks and windows at the size they were seen in; enlarged, then over sizes.
+    /// Probabilities, over mirrored images and windows at the size of inference; upsampled, then over sizes.
     Probabilities,
-    /// Logits over windows, enlarged to the image; probabilities over sizes and mirrored looks.
+    /// Logits over windows, upsampled to the image; probabilities over sizes and mirrored images.
     Logits,
     /// Logits enlarged straight from the network's own size to the image; then probabilities.
     Direct,
@@ -135,15 +135,15 @@ pub enum Join {
 /// From an image to its classes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Procedure {
-    /// The sizes that it is looked at.
+    /// The sizes of inference.
     pub sizes: Sizes,
     /// Whether the mirrored image counts, too.
     pub flip: bool,
-    /// Windows, if it is not looked at whole.
+    /// Windows, if it is not predicted whole.
     pub tiles: Option<Tiles>,
     /// What is averaged, and when it is enlarged.
     pub join: Join,
-    /// How looks are enlarged to the image.
+    /// How scores are upsampled to the image.
     pub upsample: Resampling,
     /// How the image is resized.
     pub scaling: Scaling,
@@ -151,14 +151,14 @@ pub struct Procedure {
     pub float_scaling: bool,
 }
 
-/// The sizes that an image is looked at.
+/// The sizes at which an image is predicted.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Sizes {
     /// Its own.
     Own,
     /// One for all images.
     Fixed(Size),
-    /// So many times its own.
+    /// This many times its own.
     Factors(Vec<f64>),
     /// CSAIL's: the short side is each of these, unless the long one were above `longest`; rounded down, then up to a
     /// multiple.
@@ -170,7 +170,7 @@ pub enum Sizes {
         /// What both sides are multiples of.
         multiple: usize,
     },
-    /// hszhao/semseg's: the long side is so many times `base`, rounded to whole numbers.
+    /// hszhao/semseg's: the long side is this many times `base`, rounded to whole numbers.
     LongSides {
         /// By which `base` is multiplied.
         factors: Vec<f64>,
@@ -184,12 +184,12 @@ pub enum Sizes {
         /// Of the short side, in pixels.
         short: f64,
     },
-    /// mmsegmentation's in test-time augmentation: within so many times its own size.
+    /// mmsegmentation's in test-time augmentation: within this many times its own size.
     WithinFactors(Vec<f64>),
 }
 
 impl Default for Procedure {
-    /// One look at the whole image as it is.
+    /// Inference once, on the whole image as it is.
     fn default() -> Self {
         Self {
             sizes: Sizes::Own,
@@ -251,7 +251,7 @@ impl Procedure {
         Ok(procedure)
     }
 
-    /// CSAIL's test: a look for each of the short sides, the long one at most `longest`.
+    /// CSAIL's test: inference once for each of the short sides, the long one at most `longest`.
     pub fn csail(sides: &[f64], longest: f64) -> Self {
         let sizes = Sizes::ShortSides { sides: sides.to_vec(), longest, multiple: CSAIL_MULTIPLE };
         Self { sizes, join: Join::Direct, ..Self::default() }
@@ -300,7 +300,7 @@ impl Procedure {
         }
     }
 
-    /// The sizes that an image is looked at.
+    /// The sizes at which an image is predicted.
     pub fn views(&self, image: Size) -> Vec<Size> {
         match &self.sizes {
             Sizes::Own => vec![image],

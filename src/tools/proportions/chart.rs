@@ -104,7 +104,7 @@ impl Layout {
         Self { text, left, length, photograph, strip, shares, ruler, legend }
     }
 
-    /// Pixels of the drawing for pixels of the core, of so many.
+    /// Pixels of the drawing for pixels of the core, of this many.
     fn columns(&self, range: &Range<usize>, length: usize) -> (u32, u32) {
         let place = |pixel: usize| (pixel * self.length as usize + length / 2) / length;
         (self.left + place(range.start) as u32, (place(range.end) - place(range.start)) as u32)
@@ -168,7 +168,7 @@ impl Proportions {
         })
     }
 
-    /// At most so many bins, each of several neighbours.
+    /// At most this many bins, each of several neighbours.
     fn merged(&self, most: usize) -> Self {
         let together = (self.edges.len() - 1).div_ceil(most);
         let mut edges: Vec<usize> = self.edges[..self.edges.len() - 1].iter().step_by(together).copied().collect();

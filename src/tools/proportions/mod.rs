@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use crate::base::label_map::{IGNORE, LabelMap};
 use crate::base::{Error, Result, Size, require};
 
-/// Bins are counted in groups of at least so many pixels of a row: of a row, memory is read 32 at a time.
+/// Bins are counted in groups of at least this many pixels of a row: of a row, memory is read 32 at a time.
 const GROUP: usize = 256;
 
 /// Which way a core lies in its photograph.
@@ -56,7 +56,7 @@ impl Depths {
         Ok(Self { top, bottom })
     }
 
-    /// The depth at a pixel's edge, of so many pixels in all.
+    /// The depth at a pixel's edge, of this many pixels in all.
     fn at(self, pixel: usize, length: usize) -> f64 {
         self.top + (self.bottom - self.top) * (pixel as f64 / length as f64)
     }

@@ -81,7 +81,7 @@ impl<'a> Labelled<'a> {
         self.images.iter().flat_map(|(_, _, pixels)| pixels)
     }
 
-    /// Leaves about so many pixels, a random part of every class; whether any had to go.
+    /// Leaves about this many pixels, a random part of every class; whether any had to go.
     pub(super) fn thin_out(&mut self, most: usize, seed: u64) -> Result<bool> {
         if self.total <= most {
             return Ok(false);

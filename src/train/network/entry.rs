@@ -1,4 +1,4 @@
-//! Where a training begins, or goes on from its last save.
+//! Starts a training, or continues it from its last save.
 
 use super::checkpoint::{self, Saved};
 use super::course::Position;
@@ -86,7 +86,7 @@ pub fn resume_for(folder: &Path, epochs: &[usize], session: &Session<'_>) -> Res
     let (trained, requested) = (run.config.dataset.orientation.unwrap_or_default(), orientation_policy());
     if trained != requested {
         let reason = format!("of this run is {trained}: it cannot be resumed with `orientation` {requested}");
-        return Err(Error::conflict("orientation", format!("{reason}; leave that out, or train anew")));
+        return Err(Error::conflict("orientation", format!("{reason}; leave that out, or start a new training")));
     }
     let samples = run.samples()?;
     let mut saved = Saved::open(&run)?;

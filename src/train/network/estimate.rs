@@ -23,7 +23,7 @@ pub struct Need {
     pub size: Size,
     /// Bytes that are free on the device, where that is known.
     pub free: Option<u64>,
-    /// What is larger: a step of training, or a look at the validation images.
+    /// What is larger: a step of training, or the prediction of the validation images.
     kind: Kind,
 }
 

@@ -34,7 +34,7 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// Of epochs on so many samples, with so many images to validate.
+    /// Of epochs on this many samples, with this many images to validate.
     pub(super) fn new(samples: usize, validation: usize) -> Self {
         let closing_share = FORWARD_SHARE * validation as f64 / samples.max(1) as f64;
         Self { training: Mean::default(), closing: Mean::default(), closing_share }
@@ -50,7 +50,7 @@ impl Pace {
         self.closing.add(time.as_secs_f64());
     }
 
-    /// What follows if so many epochs do.
+    /// What follows if this many epochs do.
     pub(super) fn outlook(&self, epochs: usize, deadline: Option<Instant>) -> Outlook {
         Outlook {
             epochs,

@@ -33,7 +33,7 @@ pub(super) struct Record<'a> {
 }
 
 impl<'a> Record<'a> {
-    /// Of a training on so many images that will take so many steps in all, and of which `rows` are over; `resumed` with a
+    /// Of a training on this many images that will take this many steps in all, and of which `rows` are over; `resumed` with a
     /// step, it goes on there.
     pub(super) fn open(
         run: &NetworkRun,
@@ -111,7 +111,7 @@ impl<'a> Record<'a> {
         let curves = write_png(&self.run.curves_path(), &draw_curves(&curve_panels(&self.rows)));
         let log = log::write(&self.run.log_path(), &self.classes, &self.rows);
         for fault in [curves, log].into_iter().filter_map(Result::err) {
-            self.sink.event(Event::Note(format!("{fault}; the training goes on")));
+            self.sink.event(Event::Note(format!("{fault}; the training continues")));
         }
     }
 

@@ -167,7 +167,7 @@ pub(super) struct Board<'a> {
 }
 
 impl<'a> Board<'a> {
-    /// Begins a file in the folder, for a training of `steps` steps, which is new or `resumed` with so many done.
+    /// Begins a file in the folder, for a training of `steps` steps, which is new or `resumed` with this many done.
     pub(super) fn open(folder: &Path, resumed: Option<usize>, steps: usize, sink: &'a dyn Sink) -> Self {
         let mut board = Self { file: None, every: (steps / STEPS).max(1), sink };
         // The scores of an epoch have the number of its last step, which is done.

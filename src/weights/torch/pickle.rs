@@ -47,7 +47,7 @@ impl<R: BufRead> Machine<'_, R> {
         self.bytes().map(u64::from_le_bytes)
     }
 
-    /// So many bytes; a length that the file does not have costs nothing.
+    /// This many bytes; a length that the file does not have costs nothing.
     fn counted(&mut self, length: u64) -> Result<Vec<u8>, String> {
         let mut found = Vec::new();
         let read = Read::take(&mut *self.input, length).read_to_end(&mut found).map_err(|e| e.to_string())?;

@@ -88,7 +88,7 @@ fn training_begins_with_weights() {
         "encoder.stem: deep -> conv7",
         "encoder.width: 64 -> 4",
         "spread over 1 bands instead of 3",
-        "starts anew (the file holds an encoder alone)",
+        "newly initialised (the file holds an encoder alone)",
     ] {
         assert!(said.contains(expected), "{expected}: {said}");
     }
@@ -101,7 +101,7 @@ fn training_begins_with_weights() {
     let recipe_ = recipe(folder.path(), c1);
     let output = train(folder.path(), &recipe_, &["--weights", &text(&kept)]);
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && !said.contains("starts anew"), "{said}");
+    assert!(output.status.success() && !said.contains("newly initialised"), "{said}");
     assert!(losses(folder.path())[0] < found[0], "{:?} {found:?}", losses(folder.path()));
     // ... and with other classes only when asked.
     let merged = ["--weights", &text(&kept), "--merge-classes"];
@@ -111,7 +111,7 @@ fn training_begins_with_weights() {
     let output = train(folder.path(), &recipe_, &[&merged[..], &["--new-head"]].concat());
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
-    assert!(said.contains("starts anew (new head): decoder.conv_last.weight, decoder.conv_last.bias"), "{said}");
+    assert!(said.contains("newly initialised (new head): decoder.conv_last.weight, decoder.conv_last.bias"), "{said}");
     // Where they began is on record.
     let config: serde_json::Value =
         serde_json::from_str(&fs::read_to_string(folder.path().join("run/config.json")).unwrap()).unwrap();
@@ -140,7 +140,7 @@ fn pspnet_with_a_new_head_and_the_attention_unet_learn() {
     let output = train(folder.path(), &first, &["--weights", &text(&weights), "--new-head"]);
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
-    let reported = "starts anew (new head): decoder.conv_last.4.weight, decoder.conv_last.4.bias, decoder.conv_last_deepsup.weight";
+    let reported = "newly initialised (new head): decoder.conv_last.4.weight, decoder.conv_last.4.bias, decoder.conv_last_deepsup.weight";
     assert!(said.contains(reported), "{said}");
     let found = losses(folder.path());
     assert!(found[3] < found[0], "{found:?}");

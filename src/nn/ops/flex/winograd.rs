@@ -54,7 +54,7 @@ pub(super) fn workspace(problem: &Problem) -> u64 {
     (POINTS * numbers * size_of::<f32>()) as u64
 }
 
-/// Rows of so many tiles that are computed together.
+/// Rows of this many tiles that are computed together.
 fn rows_at_once(tiles: usize) -> usize {
     (TILES / tiles).max(1)
 }
