@@ -4,8 +4,8 @@
 #
 #   scripts/make_figures.sh target/release/segtool [DATA RUNS]
 #
-# DATA holds seeps/, parihaka/ (both with the lists val_images.txt and val_masks.txt) and core/ (section.png,
-# section_labels.png); RUNS holds seeps/, parihaka/ and core/.
+# DATA holds seeps/ (with the lists val_images.txt and val_masks.txt) and core/ (section.png, section_labels.png); RUNS
+# holds seeps/ and core/.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 segtool=$(realpath "$1") figures=$PWD/docs/figures
@@ -26,13 +26,12 @@ figure() { # NAME STEM LAYOUT...: image, label, prediction and errors of one val
     local name=$1 stem=$2; shift 2
     cd "$data/$name"
     for list in images masks; do grep -F "$stem" "val_$list.txt" | sed "s|^|$PWD/|" >"$work/$name-$list.txt"; done
-    "$segtool" predict --run "$runs/$name" --input-list "$work/$name-images.txt" --output-path "$work/$name" "${predict[@]}"
+    "$segtool" predict --run "$runs/$name" --input-list "$work/$name-images.txt" --output-path "$work/$name"
     "$segtool" concat --list-predict "$work/$name/predictions.txt" --image-list "$work/$name-images.txt" \
         --label-list "$work/$name-masks.txt" --dataset "$runs/$name" --titles --errors --output-path "$work/out" "$@"
     cp "$work/out/$stem"*_concat.png "$figures/$name.png"
 }
-predict=() && figure seeps "${SEEPS:-041869.000024}"
-predict=(--tile 193) && figure parihaka "${PARIHAKA:-slice-547}" --legend --max-width 1200
+figure seeps "${SEEPS:-045589.000005}"
 cd "$data/core"
 "$segtool" predict --run "$runs/core" --output-path "$work/core" section.png
 "$segtool" concat --predictions "$work/core" --images section.png --labels section_labels.png --dataset core \

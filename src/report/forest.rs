@@ -39,6 +39,10 @@ pub struct Importance {
     pub importance: f64,
 }
 
+/// What is shown beside the classification of the images that were learnt from.
+const LEARNT: &str = "<p>The forest has learnt from these labels, so almost all of them are right here: look at the pixels \
+                      between them. F1 by region tells what to expect elsewhere.</p>";
+
 /// What a score is of.
 fn explained(name: &str) -> String {
     match name {
@@ -146,7 +150,7 @@ impl ForestReport {
             facts: &self.facts(&run.config),
             tiles: &self.tiles(),
             sections: &(self.labels()
-                + &viewer("Labels and classification", samples, &classes)?
+                + &viewer("Labels and classification", LEARNT, samples, &classes)?
                 + &self.scores(&classes)?
                 + &self.shares()),
         };

@@ -114,7 +114,7 @@ impl Report<'_> {
             tiles: &self.tiles(),
             sections: &(section("training", "Training", &self.curves())
                 + &self.scores(&classes)?
-                + &viewer("Predictions", self.samples, &classes)?),
+                + &viewer("Predictions", "", self.samples, &classes)?),
         };
         page.html(recipe, &self.config.dataset)
     }
@@ -224,12 +224,12 @@ impl Report<'_> {
 }
 
 /// Images, labels and predictions to page through, if there are any.
-fn viewer(title: &str, samples: &[SamplePrediction], classes: &Classes) -> Result<String> {
+fn viewer(title: &str, intro: &str, samples: &[SamplePrediction], classes: &Classes) -> Result<String> {
     if samples.is_empty() {
         return Ok(String::new());
     }
     let viewer = filled(VIEWER, &[("data", &samples::sample_data(samples, classes)?)]);
-    Ok(section("samples", title, &viewer))
+    Ok(section("samples", title, &format!("{intro}{viewer}")))
 }
 
 /// A sentence on what predicting one class everywhere would score.

@@ -19,12 +19,16 @@ use crate::image::{Pixels, encode_small_png, nearest, read_image};
 const MOST_SAMPLES: usize = 24;
 /// Largest sample, in pixels; the image of a screen's half.
 const MOST_SIZE: Size = Size { width: 640, height: 960 };
+/// Images that are this many times as long as wide, such as cores, are shown one above the other,
+const LONG: usize = 3;
+/// and are longer, in pixels.
+const MOST_LENGTH: usize = 2560;
 /// What the samples of a report take together, in bytes; of larger ones there are fewer.
 const MOST_BYTES: usize = 4 << 20;
 /// Photographs look as before, at a third of the size of the best quality.
 const QUALITY: u8 = 82;
 
-/// An image with its label and its prediction, all of one size of up to 640 x 960 pixels.
+/// An image with its label and its prediction, all of one size of up to 640 x 960 pixels; long ones up to 2560 pixels.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SamplePrediction {
     /// What it is called.
@@ -96,7 +100,12 @@ impl Gallery {
 
 fn reduced(map: &LabelMap) -> LabelMap {
     let Size { width, height } = map.size;
-    let scale = (MOST_SIZE.width as f64 / width as f64).min(MOST_SIZE.height as f64 / height as f64);
+    let most = match () {
+        () if width > LONG * height => Size { width: MOST_LENGTH, ..MOST_SIZE },
+        () if height > LONG * width => Size { height: MOST_LENGTH, ..MOST_SIZE },
+        () => MOST_SIZE,
+    };
+    let scale = (most.width as f64 / width as f64).min(most.height as f64 / height as f64);
     if scale >= 1.0 {
         return map.clone();
     }
@@ -224,11 +233,17 @@ mod tests {
 
     #[test]
     fn large_maps_are_reduced() {
-        let size = Size { width: 1300, height: 3 };
-        let map = LabelMap { size, classes: (0..3900).map(|i| (i % 1300 / 2) as u16).collect() };
+        let size = Size { width: 5200, height: 3 };
+        let map = LabelMap { size, classes: (0..15_600).map(|i| (i % 5200 / 8) as u16).collect() };
         let small = reduced(&map);
-        assert_eq!((small.size, small.classes.len()), (Size { width: 640, height: 1 }, 640));
-        assert!(small.classes.is_sorted() && small.classes[639] == 649);
+        assert_eq!((small.size, small.classes.len()), (Size { width: 2560, height: 1 }, 2560));
+        assert!(small.classes.is_sorted() && small.classes[2559] == 649);
+        let reduced_size = |width, height| {
+            let size = Size { width, height };
+            reduced(&LabelMap { size, classes: vec![0; width * height] }).size.to_string()
+        };
+        let found = [(1300, 975), (640, 960), (300, 2000), (300, 200)].map(|(w, h)| reduced_size(w, h));
+        assert_eq!(found, ["640x480", "640x960", "300x2000", "300x200"]);
     }
 
     #[test]

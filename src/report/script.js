@@ -68,6 +68,7 @@ if (viewer) {
       image.height = sample.height;
       image.src = sample[image.dataset.show];
     }
+    viewer.querySelector(".panels").classList.toggle("stacked", sample.width > 3 * sample.height);
     viewer.querySelector(".place").textContent = `${place + 1} of ${samples.length}`;
     viewer.querySelector(".name").textContent = sample.name;
     viewer.querySelector(".score").textContent = `mean IoU ${sample.score}`;

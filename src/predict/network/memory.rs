@@ -168,11 +168,11 @@ impl Budget {
     /// Pixels whose scores of all classes are held at once.
     fn held_scores(&self, procedure: &Procedure, image: Size, views: &[Size]) -> u64 {
         let sum = || views.iter().map(|view| area(*view)).sum::<u64>();
-        let views = if procedure.flip { 2 } else { 1 };
+        let mirrored = if procedure.flip { 2 } else { 1 };
         // Of the image and of the mirrored one, unless the two have been averaged.
-        let kept = if procedure.join == Join::Probabilities { 1 } else { views };
+        let kept = if procedure.join == Join::Probabilities { 1 } else { mirrored };
         // Where the network itself gives scores of the input's size, they come, are copied and turned around.
-        let own = if self.small_scores { 0 } else { 3 * views * self.largest_input(procedure, image) };
+        let own = if self.small_scores { 0 } else { 3 * mirrored * self.largest_input(procedure, image) };
         own + match (procedure.tiles, views) {
             // Strips of two windows' height.
             (Some(tiles), [view]) if kept == 1 && !tiles.padded => {
