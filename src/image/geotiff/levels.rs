@@ -50,8 +50,8 @@ pub(super) fn halved<T: Stored>(size: Size, values: &[T], nodata: Option<T>) -> 
         let (upper, lower) = rows.split_at(size.width);
         for (x, out) in out.iter_mut().enumerate() {
             let columns = 2 * x..size.width.min(2 * x + 2);
-            let pair = |row: &[T]| row.get(columns.clone()).unwrap_or_default().to_vec();
-            *out = mode(pair(upper).into_iter().chain(pair(lower)), nodata);
+            let below = lower.get(columns.clone()).unwrap_or_default();
+            *out = mode(upper[columns].iter().chain(below).copied(), nodata);
         }
     });
     half
