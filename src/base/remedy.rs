@@ -39,6 +39,8 @@ pub enum Remedy {
     IgnoreMemory,
     /// More room, on the disk or in memory.
     FreeSpace,
+    /// Label maps as arrays alone.
+    NoGeotiff,
     /// Replacing what is there.
     Overwrite,
     /// Going on with the run in that folder.
@@ -68,6 +70,7 @@ impl fmt::Display for Remedy {
             Self::ProposeDataset(_) => f.write_str("propose a data set that fits them, and use it"),
             Self::IgnoreMemory => f.write_str("start anyway with `ignore_memory`"),
             Self::FreeSpace => f.write_str("free some space"),
+            Self::NoGeotiff => f.write_str("write no GeoTIFF, with `format` npy"),
             Self::Overwrite => f.write_str("replace it with `overwrite`"),
             Self::Resume(run) => write!(f, "continue it with `resume` {}", run.display()),
         }

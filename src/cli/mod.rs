@@ -22,7 +22,7 @@ use segtool::image::OrientationPolicy;
 use segtool::nn::device::DeviceChoice;
 use segtool::nn::ops::Interpolation;
 use segtool::nn::precision::Precision;
-use segtool::predict::{NpyType, Scales};
+use segtool::predict::{Formats, NpyType, Scales};
 use segtool::weights::{Choice, Target};
 
 use crate::exit::Exit;
@@ -270,11 +270,12 @@ Examples:
       --weights decoder_epoch_20.pth --scales csail photos/
 
 Each image gets a <stem>.npy: a two-dimensional array of the data set's label
-values. The folder also gets predictions.txt, the list of these files, and
-predictions.json, a record of the weights and options that made each of them.
-The same command can be run again and starts over; --overwrite is needed to
-replace results of other weights or options. After Ctrl-C, predictions.txt lists
-the images that are finished. Coordinates (GeoTIFF tags) are not copied.
+values. A GeoTIFF also gets a <stem>.tif, the label map with the coordinates of
+the image; --format chooses other formats. The folder also gets predictions.txt,
+the list of the label maps, and predictions.json, a record of the weights and
+options that made each of them. The same command can be run again and starts
+over; --overwrite is needed to replace results of other weights or options.
+After Ctrl-C, predictions.txt lists the images that are finished.
 
 A network's probabilities are averaged over flips, windows and scales and
 upsampled to the size of the image. Each pixel gets its most probable class;
@@ -388,6 +389,10 @@ pub(crate) struct ForestPrediction {
 #[derive(Debug, Args)]
 #[command(next_help_heading = OUTPUT)]
 pub(crate) struct Written {
+    /// Formats of the label maps, comma-separated: npy (<stem>.npy) and tiff (<stem>.tif, a GeoTIFF with the coordinates
+    /// of the image) [default: npy; for a GeoTIFF: npy,tiff]
+    #[arg(long, value_name = "LIST")]
+    pub(crate) format: Option<Formats>,
     /// Also write <stem>_color.png, the classes in their colours
     #[arg(long)]
     pub(crate) color: bool,

@@ -137,6 +137,7 @@ fn outputs(arguments: &Predict, images: usize) -> Result<Outputs> {
         );
     }
     Ok(Outputs {
+        formats: written.format,
         prob: written.prob,
         prob_all: written.prob_all,
         png: written.png,

@@ -25,8 +25,8 @@ const ARRAYS: [&str; 2] = ["npy", "npz"];
 /// Endings of formats that change label values.
 const LOSSY: [&str; 6] = ["jpg", "jpeg", "jpe", "jfif", "mpo", "webp"];
 
-/// What ends the stems of probabilities that were written beside predictions.
-const PROBABILITIES: [&str; 2] = ["_prob", "_probs"];
+/// What ends the stems of files that were written beside predictions.
+const BESIDE: [&str; 5] = ["_prob", "_probs", "_color", "_overlay", "_proportions"];
 
 /// Most files of other endings in a folder that are looked into.
 const MAX_LOOKED_INTO: usize = 100;
@@ -60,16 +60,23 @@ pub fn find_images_below(folder: &Path, sink: &dyn Sink) -> Result<Vec<PathBuf>>
     not_empty(found, folder, &IMAGES)
 }
 
-/// The predictions of a folder, in the order of their names: its .npy files, or label images where there are none. A
-/// `<stem>_prob.npy` or `<stem>_probs.npy` beside a `<stem>.npy` is no prediction.
+/// The predictions of a folder, in the order of their names: its .npy files, or label images where there are none. What
+/// `segtool predict` writes beside a label map of that stem is no prediction: `<stem>_prob.npy`, `<stem>_color.png` and the
+/// like, and a `<stem>.png` beside a `<stem>.tif`.
 pub fn find_predictions(folder: &Path) -> Result<Vec<PathBuf>> {
-    let arrays = Listing::of(folder, &["npy"])?.found;
-    let found = if arrays.is_empty() { find_labels(folder)? } else { arrays };
+    let mut found = find_labels(folder)?;
     let stems: BTreeSet<String> = found.iter().map(|path| stem(path)).collect();
-    let is_probability = |path: &Path| {
-        PROBABILITIES.iter().any(|end| stem(path).strip_suffix(end).is_some_and(|plain| stems.contains(plain)))
-    };
-    Ok(found.into_iter().filter(|path| !is_probability(path)).collect())
+    let is_beside =
+        |path: &Path| BESIDE.iter().any(|end| stem(path).strip_suffix(end).is_some_and(|plain| stems.contains(plain)));
+    found.retain(|path| !is_beside(path));
+    if found.iter().any(|path| has_ending(path, &["npy"])) {
+        found.retain(|path| has_ending(path, &["npy"]));
+        return Ok(found);
+    }
+    let tiffs: BTreeSet<String> =
+        found.iter().filter(|path| has_ending(path, &["tif"])).map(|path| stem(path)).collect();
+    found.retain(|path| !has_ending(path, &["png"]) || !tiffs.contains(&stem(path)));
+    Ok(found)
 }
 
 /// Whether a folder holds images, but none in a format that keeps label values.

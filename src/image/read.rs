@@ -163,6 +163,22 @@ pub(super) fn declared_orientation(decoder: &mut impl ImageDecoder) -> Option<Or
     Orientation::from_exif(exif.or_else(xmp)?)
 }
 
+/// The orientation that an image other than a TIFF declares, if it is to be applied.
+pub(super) fn declared_by(path: &Path) -> Option<Orientation> {
+    let head = signature(path).ok().filter(|_| !npy::is_npy(path))?;
+    match guess(path, &head).ok()? {
+        ImageFormat::Tiff | ImageFormat::Gif => None,
+        ImageFormat::Png => png_orientation(BufReader::new(File::open(path).ok()?)),
+        format => {
+            let reader = ImageReader::with_format(BufReader::new(File::open(path).ok()?), format);
+            contained(path, || {
+                Ok(declared_orientation(&mut reader.into_decoder().map_err(|e| Error::content(path, e))?))
+            })
+            .ok()?
+        }
+    }
+}
+
 fn png_orientation(bytes: impl std::io::BufRead + std::io::Seek) -> Option<Orientation> {
     Orientation::from_exif(Orientation::in_png(png::Decoder::new(bytes).read_info().ok()?.info())?)
 }

@@ -6,6 +6,7 @@ pub mod merge;
 pub(crate) mod model;
 pub mod network;
 
+mod label_file;
 mod options;
 mod output;
 mod prediction;
@@ -31,12 +32,13 @@ use crate::run::Run;
 use crate::weights::{Report, Weights};
 
 use forest::ForestPredictor;
+pub use label_file::{Formats, NpyType};
 pub use merge::Wanted;
 use model::{Model, Pending};
 use network::NetworkPredictor;
 pub use network::{Choices, Join, Preset, Procedure, Scales, Sizes, Tiles};
 pub use options::Options;
-pub use output::{Along, NpyType, Outputs};
+pub use output::{Along, Outputs};
 pub use prediction::Prediction;
 pub use record::{Maker, RECORD, Record, origins};
 pub use target::Target;
@@ -50,7 +52,7 @@ pub struct Predictor {
 /// What became of the inputs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// The .npy files, in the order of the inputs.
+    /// The label maps, in the order of the inputs: .npy files, or .tif files where no .npy was asked for.
     pub written: Vec<PathBuf>,
     /// Inputs that could not be read.
     pub skipped: usize,
@@ -167,13 +169,15 @@ impl Predictor {
         let work = self.model.work(&options, target.stop)?;
         claim.begin(sink)?;
         let dataset = Arc::clone(self.model.dataset());
+        let formats = claim.formats();
         let (sender, receiver) = sync_channel::<(usize, Pending)>(1);
         let (written, skipped) = thread::scope(|scope| {
             let writer = scope.spawn(move || -> Result<Vec<PathBuf>> {
                 let mut written = Vec::new();
                 for (i, mut pending) in receiver {
                     let (shown, _reserved) = (pending.shown.take(), pending.reserved.take());
-                    written.push(outputs.write(&dataset, &inputs[i], &pending.finish(), shown, target.folder)?);
+                    let input = (inputs[i].as_path(), formats[i]);
+                    written.push(outputs.write(&dataset, input, &pending.finish(), shown, target.folder)?);
                 }
                 Ok(written)
             });

@@ -5,28 +5,14 @@ use std::path::{Path, PathBuf};
 use image::RgbImage;
 
 use super::Prediction;
+use super::label_file::{Formats, LabelValues, NpyType};
 use super::merge::Wanted;
 use crate::base::files::write_bytes;
-use crate::base::named_enum::named_enum;
 use crate::base::{Result, Size};
 use crate::data::Dataset;
 use crate::draw::{Classes, color_labels, overlay_labels, write_png};
-use crate::image::{
-    Pixels, encode_png, write_label_npy, write_label_npy_as_i64, write_probabilities_npy, write_probability_npy,
-};
+use crate::image::{Pixels, encode_png, write_probabilities_npy, write_probability_npy};
 use crate::tools::proportions::{Axis, Depths, Proportions};
-
-/// Type of the label values in .npy files.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum NpyType {
-    /// The smallest unsigned integer that holds the data set's largest label value.
-    #[default]
-    Smallest,
-    /// int64, as the original scripts wrote.
-    Int64,
-}
-
-named_enum!(NpyType, "type of label values", "smallest" => Smallest, "int64" => Int64);
 
 /// How shares of the classes along an image are written.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -39,9 +25,11 @@ pub struct Along {
     pub depths: Option<Depths>,
 }
 
-/// Which files are written for an image, besides `<stem>.npy` with the label values.
+/// Which files are written for an image: the label map, and what else is asked for.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Outputs {
+    /// Formats of the label map; by default `<stem>.npy`, and of a GeoTIFF `<stem>.tif`, too.
+    pub formats: Option<Formats>,
     /// `<stem>_prob.npy`: float32 `[height, width]`, the highest class probability.
     pub prob: bool,
     /// `<stem>_probs.npy`: float32 `[classes, height, width]`.
@@ -70,11 +58,15 @@ impl Outputs {
         Wanted { highest: self.prob, all: self.prob_all }
     }
 
-    /// Names of the files, the label values first.
-    pub(super) fn names(&self, input: &Path) -> Vec<String> {
+    /// Formats of the label map of an image. Where they are not chosen, the beginning of the image decides.
+    pub(super) fn formats_of(&self, input: &Path) -> Formats {
+        self.formats.unwrap_or_else(|| Formats::usual(input))
+    }
+
+    /// Names of the files of an image whose label map has these formats, the label map first.
+    pub(super) fn names(&self, input: &Path, formats: Formats) -> Vec<String> {
         let stem = input.file_stem().unwrap_or_default().to_string_lossy();
-        let endings = [
-            (true, ".npy"),
+        let others = [
             (self.prob, "_prob.npy"),
             (self.prob_all, "_probs.npy"),
             (self.png, ".png"),
@@ -83,7 +75,8 @@ impl Outputs {
             (self.proportions.is_some(), "_proportions.csv"),
             (self.proportions.is_some(), "_proportions.png"),
         ];
-        endings.into_iter().filter(|(wanted, _)| *wanted).map(|(_, ending)| format!("{stem}{ending}")).collect()
+        let others = others.into_iter().filter(|(wanted, _)| *wanted).map(|(_, ending)| ending);
+        formats.endings().iter().copied().chain(others).map(|ending| format!("{stem}{ending}")).collect()
     }
 
     /// Names of all files that only a prediction has, besides the label values, for an image of that stem.
@@ -92,24 +85,20 @@ impl Outputs {
         endings.into_iter().map(move |ending| format!("{stem}{ending}"))
     }
 
-    /// Writes the files of one image; returns the first.
+    /// Writes the files of one image, its label map in these formats; returns the first.
     pub(crate) fn write(
         &self,
         dataset: &Dataset,
-        input: &Path,
+        (input, formats): (&Path, Formats),
         prediction: &Prediction,
         shown: Option<RgbImage>,
         output: &Path,
     ) -> Result<PathBuf> {
         let stem = input.file_stem().unwrap_or_default().to_string_lossy();
         let file = |ending: &str| output.join(format!("{stem}{ending}"));
-        let (size, largest) = (prediction.labels.size, dataset.largest_value());
-        let values: Vec<u16> = prediction.labels.classes.iter().map(|&class| dataset.value_of(class)).collect();
-        let first = file(".npy");
-        match self.npy_type {
-            NpyType::Smallest => write_label_npy(&first, size, &values, largest)?,
-            NpyType::Int64 => write_label_npy_as_i64(&first, size, &values)?,
-        }
+        let labels = LabelValues::of(prediction, dataset);
+        let first = labels.write(formats, self.npy_type, input, file)?;
+        let LabelValues { size, values, largest, .. } = labels;
         if let Some(probability) = prediction.probability.as_ref().filter(|_| self.prob) {
             write_probability_npy(&file("_prob.npy"), size, probability)?;
         }

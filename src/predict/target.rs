@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::label_file::Formats;
 use super::output::Outputs;
 use super::record::{Entry, Maker, RECORD, Record};
 use crate::base::event::{Event, Sink};
@@ -81,6 +82,10 @@ pub(crate) struct Claim<'a> {
     maker: &'a Maker,
     /// File stem, image and names of the files of each result.
     results: Vec<(String, String, Vec<String>)>,
+    /// Formats of the label map of each, decided here, once.
+    formats: Vec<Formats>,
+    /// Whether they were chosen.
+    is_chosen: bool,
     /// What is there and would be replaced.
     found: Found,
 }
@@ -99,17 +104,19 @@ struct Found {
 impl<'a> Claim<'a> {
     /// Says what stands against writing these results. Touches nothing.
     pub(crate) fn new(target: &'a Target<'a>, inputs: &[PathBuf], outputs: &Outputs, maker: &'a Maker) -> Result<Self> {
-        let result = |input: &PathBuf| {
+        let formats: Vec<Formats> = inputs.iter().map(|input| outputs.formats_of(input)).collect();
+        let result = |(input, &formats): (&PathBuf, &Formats)| {
             let whole =
                 fs::canonicalize(input).or_else(|_| std::path::absolute(input)).unwrap_or_else(|_| input.clone());
-            (stem_of(input), whole.to_string_lossy().into_owned(), outputs.names(input))
+            (stem_of(input), whole.to_string_lossy().into_owned(), outputs.names(input, formats))
         };
-        let results: Vec<_> = inputs.iter().map(result).collect();
+        let results: Vec<_> = inputs.iter().zip(&formats).map(result).collect();
         let named = results.iter().zip(inputs).flat_map(|((_, _, names), input)| {
             names.iter().map(move |name| (target.folder.join(name), input.as_path()))
         });
         refuse_equal_outputs(named)?;
-        let mut claim = Self { target, maker, results, found: Found::default() };
+        let is_chosen = outputs.formats.is_some();
+        let mut claim = Self { target, maker, results, formats, is_chosen, found: Found::default() };
         claim.refuse_inputs(inputs, &names_in(target.folder)?)?;
         claim.refuse_long_names()?;
         claim.check_folder()?;
@@ -123,6 +130,11 @@ impl<'a> Claim<'a> {
         self.refuse_foreign()
     }
 
+    /// Formats of the label map of each image.
+    pub(crate) fn formats(&self) -> Vec<Formats> {
+        self.formats.clone()
+    }
+
     fn names(&self) -> impl Iterator<Item = &String> {
         self.results.iter().flat_map(|(_, _, names)| names)
     }
@@ -132,7 +144,16 @@ impl<'a> Claim<'a> {
         read.add(self.target.read);
         let (list, record) = (LIST.to_owned(), RECORD.to_owned());
         let mut written = self.names().chain([&list, &record]).filter(|name| there.contains(*name));
-        written.try_for_each(|name| read.refuse(&self.target.folder.join(name), "output"))
+        written.try_for_each(|name| {
+            read.refuse(&self.target.folder.join(name), "output").map_err(|refusal| match refusal {
+                // A GeoTIFF in its own folder, of which nobody asked for a GeoTIFF.
+                Error::Occupied { path, reason, mut remedies } if name.ends_with(".tif") && !self.is_chosen => {
+                    remedies.push(Remedy::NoGeotiff);
+                    Error::Occupied { path, reason, remedies }
+                }
+                other => other,
+            })
+        })
     }
 
     fn refuse_long_names(&self) -> Result<()> {

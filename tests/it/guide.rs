@@ -248,7 +248,16 @@ fn training() {
 
 #[test]
 fn prediction() {
-    run("docs/prediction.md", own_run);
+    run("docs/prediction.md", |world| {
+        own_run(world);
+        let file = fs::File::create(world.join("scene.tif")).unwrap();
+        let mut encoder = tiff::encoder::TiffEncoder::new(file).unwrap();
+        let mut image = encoder.new_image::<tiff::encoder::colortype::RGB8>(SIDE, SIDE).unwrap();
+        for (code, values) in [(33550, &[10.0, 10.0, 0.0][..]), (33922, &[0.0, 0.0, 0.0, 4e5, 52e5, 0.0])] {
+            image.encoder().write_tag(tiff::tags::Tag::from_u16_exhaustive(code), values).unwrap();
+        }
+        image.write_data(photo(3).as_raw()).unwrap();
+    });
 }
 
 #[test]

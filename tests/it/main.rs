@@ -23,6 +23,7 @@ mod forest;
 mod forest_prediction;
 mod forest_refusals;
 mod forest_training;
+mod geotiff;
 mod guide;
 mod help;
 mod hostile_files;

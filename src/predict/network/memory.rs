@@ -159,7 +159,8 @@ impl Budget {
         let sample = if procedure.float_scaling { 2 * FLOAT } else { 2 };
         let input = sample * pixels * self.bands + 2 * seen * self.bands * FLOAT;
         let scores = self.classes * FLOAT * self.held_scores(procedure, image, &views);
-        // Classes and label values; what is written is encoded from them.
+        // Classes and label values in 4 bytes, and in as many what is written of them at a time: an array, or a GeoTIFF
+        // with its overviews.
         let (highest, all) = (u64::from(self.wanted.highest), u64::from(self.wanted.all));
         let output = pixels * (8 + FLOAT * highest + 2 * self.classes * FLOAT * all);
         input + scores + output
