@@ -1,0 +1,200 @@
+//! `segtool predict`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use segtool::base::Size;
+use segtool::nn::device::DeviceChoice;
+use segtool::nn::ops::Interpolation;
+use segtool::nn::precision::Precision;
+use segtool::predict::{Formats, NpyType, Scales};
+
+use super::headings::{HARDWARE, INFERENCE, MODEL, OUTPUT};
+use super::values::{bytes, positive, side, size, threads, threshold};
+use super::{Chosen, Core, Given, scripts, without_network};
+
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "\
+segtool predict --run RUN [OPTIONS] IMAGE|FOLDER...
+       segtool predict --run RUN [OPTIONS] --input-list FILE
+       segtool predict --weights FILE [--recipe NAME] [OPTIONS] IMAGE|FOLDER...",
+    after_help = "`segtool predict --help` lists all options, with examples.",
+    after_long_help = "\
+Examples:
+  segtool predict --run runs/seeps --input-list val_images.txt
+  segtool predict --run runs/ade20k --resize 473 --flip --prob --overlay \\
+      --output-path predictions photos/
+  segtool predict --run runs/quake --tile 256 --threshold 0.9 scene.tif
+  segtool predict --run runs/core --color --proportions --depth-top 120 \\
+      --depth-bottom 124.5 core.png
+  segtool predict --weights encoder_epoch_20.pth \\
+      --weights decoder_epoch_20.pth --scales csail photos/
+
+Each image gets a <stem>.npy: a two-dimensional array of the data set's label
+values. A GeoTIFF also gets a <stem>.tif, the label map with the coordinates of
+the image; --format chooses other formats. The folder also gets predictions.txt,
+the list of the label maps, and predictions.json, a record of the weights and
+options that made each of them. The same command can be run again and starts
+over; --overwrite is needed to replace results of other weights or options.
+After Ctrl-C, predictions.txt lists the images that are finished.
+
+A network's probabilities are averaged over flips, windows and scales and
+upsampled to the size of the image. Each pixel gets its most probable class;
+sigmoid networks give it the background where no class exceeds --threshold. A
+random forest classifies each pixel by itself; its windows do not affect the
+result, apart from rounding.
+
+--scales takes factors of the image size, as in 0.5,1,1.5, or the test procedure
+of another project:
+  csail    short sides of 300, 375, 450, 525 and 600 pixels (or csail:300,450),
+           the long side at most 1000, to multiples of 8 (UPerNet: 32)
+  semseg   hszhao/semseg: long sides of 0.5 to 1.75 times 512 (or semseg:1),
+           flipped, in windows of 473
+  mmseg    mmsegmentation on ADE20K: within 2048x512; with --tile and --stride
+           its slide mode; mmseg:0.5,1,1.5 with --flip its test-time
+           augmentation"
+)]
+pub(crate) struct Predict {
+    /// Run folder written by `segtool train`
+    #[arg(long, value_name = "RUN", help_heading = MODEL)]
+    pub(crate) run: Option<PathBuf>,
+    /// Weights instead of a run (repeat for checkpoints split into several files); a run folder counts as --run
+    #[arg(long, short = 'w', value_name = "FILE|RUN|NAME|URL", conflicts_with = "run", help_heading = MODEL)]
+    pub(crate) weights: Vec<String>,
+    /// With --weights: recipe with the settings that weights do not show, such as dilation and activation
+    #[arg(long, short = 'm', alias = "model", value_name = "NAME|FILE", help_heading = MODEL)]
+    pub(crate) recipe: Option<String>,
+    /// With --weights: data set with the classes [default: the one named in the file, otherwise ade20k for 150 classes,
+    /// otherwise label values 0 to K-1]
+    #[arg(long, value_name = "NAME|FILE", requires = "weights", help_heading = MODEL)]
+    pub(crate) dataset: Option<String>,
+    #[command(flatten)]
+    pub(crate) chosen: Chosen,
+    /// Images, folders of images, or folders as --mask-folders of `segtool train` takes them
+    #[arg(value_name = "IMAGE")]
+    pub(crate) images: Vec<PathBuf>,
+    /// List of images, one per line
+    #[arg(long, value_name = "FILE", conflicts_with = "images")]
+    pub(crate) input_list: Option<PathBuf>,
+    /// Folder to write to [default: predictions, or predictions-2, -3, ... where that holds other results]
+    #[arg(long, short = 'o', value_name = "DIR", help_heading = OUTPUT)]
+    pub(crate) output_path: Option<PathBuf>,
+    /// Replace results of other weights, options or images, and files of unknown origin
+    #[arg(long, help_heading = OUTPUT)]
+    pub(crate) overwrite: bool,
+    #[command(flatten)]
+    pub(crate) written: Written,
+    /// Predict images larger than this in sliding windows with this side length, in pixels [default: no windows, except
+    /// for random forests and --scales semseg]
+    #[arg(long, value_name = "N", value_parser = side, help_heading = INFERENCE)]
+    pub(crate) tile: Option<usize>,
+    #[command(flatten)]
+    pub(crate) network: NetworkPrediction,
+    #[command(flatten)]
+    pub(crate) forest: ForestPrediction,
+    #[command(flatten)]
+    pub(crate) core: Core,
+    /// Limit on main memory, such as 8GiB or 500MiB [default: the free memory on Linux, otherwise none]
+    #[arg(long, value_name = "SIZE", value_parser = bytes, help_heading = HARDWARE)]
+    pub(crate) memory: Option<u64>,
+    /// auto, cpu, gpu, flex, libtorch or libtorch-cuda:N [default: auto, the fastest available]
+    #[arg(long, value_name = "DEVICE", help_heading = HARDWARE)]
+    pub(crate) device: Option<DeviceChoice>,
+    /// What was given on the command line.
+    #[arg(skip)]
+    pub(crate) given: Given,
+}
+
+/// How a network predicts: options without effect on a random forest.
+#[derive(Debug, Args)]
+pub(crate) struct NetworkPrediction {
+    /// Step between sliding windows, in pixels [default: two thirds of --tile]
+    #[arg(long, value_name = "N", value_parser = side, help_heading = INFERENCE)]
+    pub(crate) stride: Option<usize>,
+    /// Resize every image to this size in pixels for inference, ignoring its aspect ratio; label maps still have the
+    /// size of the image [default: its own size]
+    #[arg(long, value_name = "N|HxW", value_parser = size, help_heading = INFERENCE)]
+    pub(crate) resize: Option<Size>,
+    /// Multi-scale inference: factors of the image size, or csail, semseg or mmseg (see below) [default: 1]
+    #[arg(long, value_name = "LIST|PRESET", conflicts_with = "resize", help_heading = INFERENCE)]
+    pub(crate) scales: Option<Scales>,
+    /// Average over the horizontally flipped image (test-time augmentation)
+    #[arg(long, short = 'f', help_heading = INFERENCE)]
+    pub(crate) flip: bool,
+    /// Interpolation for upsampling probabilities to the image size: bilinear, bicubic or nearest [default: bilinear]
+    #[arg(long, value_name = "METHOD", help_heading = INFERENCE, hide_short_help = true)]
+    pub(crate) upsample: Option<Interpolation>,
+    /// Sigmoid networks: minimum probability of a class, from 0 to below 1 [default: the run's, otherwise 0.5]
+    #[arg(long, value_name = "P", value_parser = threshold, help_heading = INFERENCE)]
+    pub(crate) threshold: Option<f64>,
+    /// Batch size: images, flips or windows computed at once
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = positive, help_heading = HARDWARE)]
+    pub(crate) batch_size: usize,
+    /// float32, tf32 (NVIDIA GPUs) or bf16 (libtorch)
+    #[arg(long, value_name = "PRECISION", default_value_t = Precision::Float32, help_heading = HARDWARE)]
+    pub(crate) precision: Precision,
+    /// Threads that read and prepare images
+    #[arg(long, default_value_t = 2, value_name = "N", value_parser = threads, help_heading = HARDWARE)]
+    pub(crate) workers: usize,
+}
+
+/// How a random forest predicts: options without effect on a network.
+#[derive(Debug, Args)]
+pub(crate) struct ForestPrediction {
+    /// Random forests: keep the features of images in this folder and reuse them
+    #[arg(long, value_name = "DIR", help_heading = INFERENCE, hide_short_help = true)]
+    pub(crate) cache_features: Option<PathBuf>,
+}
+
+/// What is written besides label values.
+#[derive(Debug, Args)]
+#[command(next_help_heading = OUTPUT)]
+pub(crate) struct Written {
+    /// Formats of the label maps, comma-separated: npy (<stem>.npy) and tiff (<stem>.tif, a GeoTIFF with the coordinates
+    /// of the image) [default: npy; for a GeoTIFF: npy,tiff]
+    #[arg(long, value_name = "LIST")]
+    pub(crate) format: Option<Formats>,
+    /// Also write <stem>_color.png, the classes in their colours
+    #[arg(long)]
+    pub(crate) color: bool,
+    /// Also write <stem>_overlay.png, the colours over the image, with this opacity [default: 0.5]
+    #[arg(long, value_name = "OPACITY", num_args = 0..=1, require_equals = true, default_missing_value = "0.5")]
+    #[arg(value_parser = without_network::opacity)]
+    pub(crate) overlay: Option<f32>,
+    /// Also write <stem>.png, the label values as a greyscale image
+    #[arg(long)]
+    pub(crate) png: bool,
+    /// Also write <stem>_prob.npy, float32 [height, width]: the probability of the predicted class
+    #[arg(long)]
+    pub(crate) prob: bool,
+    /// Also write <stem>_probs.npy, float32 [classes, height, width]: all probabilities
+    #[arg(long)]
+    pub(crate) prob_all: bool,
+    /// Integer type of the label values in .npy files: smallest or int64
+    #[arg(long, value_name = "TYPE", default_value = "smallest", hide_short_help = true)]
+    pub(crate) npy_dtype: NpyType,
+}
+
+/// Names every way to give what is missing.
+pub(super) fn check_inputs(predict: &Predict) -> Result<(), String> {
+    let mut missing = Vec::new();
+    if predict.run.is_none() && predict.weights.is_empty() {
+        missing.push("no model: give --run RUN, a folder written by `segtool train`, or --weights FILE");
+    }
+    if predict.images.is_empty() && predict.input_list.is_none() {
+        missing.push("no images: name images or folders of images, or give --input-list FILE");
+    }
+    if missing.is_empty() { Ok(()) } else { Err(missing.join("; ")) }
+}
+
+/// A recipe without weights must be a run folder: the scripts' `--model` names either.
+pub(super) fn take_model_for_run(predict: &mut Predict) -> Result<(), String> {
+    let Some(name) = predict.recipe.as_ref().filter(|_| predict.weights.is_empty()) else { return Ok(()) };
+    if predict.run.is_some() || !scripts::is_run(name) {
+        return Err(format!("--recipe {name} needs --weights, whose network it describes; with --run, leave it out"));
+    }
+    predict.run = predict.recipe.take().map(PathBuf::from);
+    predict.given.rename("recipe", "run");
+    Ok(())
+}
