@@ -144,7 +144,7 @@ impl Saved {
         if !is_there(&run.last_path())? {
             let reason =
                 "there is nothing to resume: the run has not saved anything yet; start it again with `overwrite`";
-            return Err(Error::content(&run.last_path(), reason));
+            return Err(Error::content(run.last_path(), reason));
         }
         Self::read(run)
     }
