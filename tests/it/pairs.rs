@@ -112,7 +112,7 @@ fn lists_in_another_order_are_noted_wherever_lists_are_taken() {
     let run = bench.text("run");
     let train = segtool("train").arg("--recipe", &bench.recipe).arg("--train-list", bench.text("pairs.txt"));
     let message = train.arg("--output-path", &run).flag("--overwrite").says();
-    assert!(message.contains(&format!("note: 4 of 4 {REVERSED}")), "{message}");
+    assert!(message.contains(&format!("note: in 4 of 4 {REVERSED}")), "{message}");
 
     let concat = ["concat", "--list-predict", &ordered, "--dataset", "demo", "--output-path", &bench.text("f")];
     let message = stderr_of(&[&concat[..], &["--image-list", &images, "--label-list", &reversed]].concat(), 0);

@@ -242,14 +242,14 @@ fn the_best_epoch_is_that_of_the_weights() {
 #[test]
 fn the_gallery_reads_its_images_again() {
     let folder = tempfile::tempdir().unwrap();
-    let size = Size { width: 800, height: 100 };
+    let size = Size { width: 800, height: 400 };
     let pairs: Vec<Pair> = synthetic::write_set(folder.path(), "val", 1, 0..2, size).unwrap();
     let dataset = segtool::data::Dataset::find("demo").unwrap();
     let mut gallery = Gallery::new(2, 3);
     let (labels, prediction) = maps(size, 3);
     gallery.add(1, &labels, &prediction);
     let samples = gallery.samples(&pairs, &dataset).unwrap();
-    assert_eq!((samples.len(), samples[0].image.dimensions()), (1, (640, 80)));
+    assert_eq!((samples.len(), samples[0].image.dimensions()), (1, (640, 320)));
     assert_eq!(samples[0].name, pairs[1].image.file_name().unwrap().to_string_lossy());
     assert!((0.7..0.9).contains(&samples[0].mean_iou.unwrap()));
     std::fs::remove_file(&pairs[1].image).unwrap();
