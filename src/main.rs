@@ -21,9 +21,6 @@ fn main() -> std::process::ExitCode {
     allocator::keep_freed();
     let note = allocator::limit_threads(cli::most_threads());
     let cli = cli::parse(std::env::args_os());
-    if cli.verbosity.quiet {
-        ui::be_quiet();
-    }
     let began = Instant::now();
     if let Some(note) = note {
         ui::say(&format!("note: {note}"));
@@ -61,7 +58,7 @@ fn backends() -> &'static str {
 /// What was asked for is not done if its result is lost.
 fn printed(exit: Exit) -> Exit {
     let Some(cause) = ui::unprinted() else { return exit };
-    ui::say(&format!("error: cannot write the result to standard output: {cause}"));
+    ui::warn(&format!("error: cannot write the result to standard output: {cause}"));
     if exit == Exit::Done || exit == Exit::SomeSkipped { Exit::Failed } else { exit }
 }
 

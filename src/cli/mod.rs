@@ -68,7 +68,7 @@ pub(crate) struct Cli {
 /// How much is printed on standard error.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct Verbosity {
-    /// Print warnings and errors only: no progress, no notes
+    /// Print results, warnings and errors only: no progress, no notes
     #[arg(long, short = 'q', global = true, help_heading = GENERAL, hide_short_help = true)]
     #[arg(conflicts_with = "verbose")]
     pub(crate) quiet: bool,
@@ -258,7 +258,8 @@ Examples:
 The report is a single HTML file: settings, learning curves, and, for the best
 weights so far, scores by class, the confusion matrix and predictions of
 validation images. Training writes it at the end; this command writes it at any
-time, also while another process is training the run.")]
+time, also while another process is training the run; if that trains on a GPU,
+--device cpu leaves it its memory.")]
 pub(crate) struct Report {
     /// Run folder
     #[arg(value_name = "RUN")]
@@ -351,7 +352,7 @@ pub(crate) struct Export {
 pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Cli {
     let mut command = Cli::command();
     let mut arguments = scripts::modernise(arguments, &command);
-    scripts::drop_flags(&mut arguments).iter().for_each(|note| ui::say(&format!("note: {note}")));
+    let notes = scripts::drop_flags(&mut arguments);
     if let Some(tip) = scripts::tip(&arguments, &command) {
         end(&command.error(ErrorKind::InvalidSubcommand, tip));
     }
@@ -361,6 +362,10 @@ pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Cli {
         end(&error)
     });
     let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| end(&error));
+    if cli.verbosity.quiet {
+        ui::be_quiet();
+    }
+    notes.iter().for_each(|note| ui::say(&format!("note: {note}")));
     if let Some((name, matches)) = matches.subcommand() {
         command.find_subcommand(name).into_iter().for_each(|running| flags::keep(running, &command));
         if let Err(reason) = settle(&mut cli.command, matches) {

@@ -9,7 +9,7 @@ use segtool::nn::ops::Interpolation;
 use segtool::nn::precision::Precision;
 use segtool::predict::{Formats, NpyType, Scales};
 
-use super::headings::{HARDWARE, INFERENCE, MODEL, OUTPUT};
+use super::headings::{HARDWARE, IMAGES, INFERENCE, MODEL, OUTPUT};
 use super::values::{bytes, positive, side, size, threads, threshold};
 use super::{Chosen, Core, Given, scripts, without_network};
 
@@ -72,12 +72,13 @@ pub(crate) struct Predict {
     #[command(flatten)]
     pub(crate) chosen: Chosen,
     /// Images, folders of images, or folders as --mask-folders of `segtool train` takes them
-    #[arg(value_name = "IMAGE")]
+    #[arg(value_name = "IMAGE", help_heading = IMAGES)]
     pub(crate) images: Vec<PathBuf>,
     /// List of images, one per line
-    #[arg(long, value_name = "FILE", conflicts_with = "images")]
+    #[arg(long, value_name = "FILE", conflicts_with = "images", help_heading = IMAGES)]
     pub(crate) input_list: Option<PathBuf>,
-    /// Folder to write to [default: predictions, or predictions-2, -3, ... where that holds other results]
+    /// Folder to write to [default: predictions, or predictions-2, -3, ... where that holds results of
+    /// other weights, options or images]
     #[arg(long, short = 'o', value_name = "DIR", help_heading = OUTPUT)]
     pub(crate) output_path: Option<PathBuf>,
     /// Replace results of other weights, options or images, and files of unknown origin

@@ -53,6 +53,12 @@ pub(super) fn modernise(arguments: impl Iterator<Item = OsString>, command: &Com
         long_flag(text, &known).map_or(argument, OsString::from)
     };
     let mut arguments: Vec<OsString> = arguments.map(rewrite).collect();
+    // The command comes first.
+    let general = |argument: &&OsString| ["-q", "-v", "--quiet", "--verbose"].iter().any(|flag| **argument == **flag);
+    let before = arguments.iter().skip(1).take_while(general).count();
+    if arguments.len() > before + 1 {
+        arguments[1..=before + 1].rotate_right(1);
+    }
     // Images stand without a flag here.
     if arguments.get(1).is_some_and(|command| command == "predict") {
         arguments.retain(|argument| argument != "-i" && argument != "--input-path");
@@ -158,6 +164,8 @@ mod tests {
             ("segtool predict -il l.txt -f -o out -m r_1", "segtool predict --input-list l.txt -f -o out -m r_1"),
             ("segtool predict -i a.jpg --input_path b.jpg", "segtool predict a.jpg b.jpg"),
             ("segtool predict -m pspnet50_ade20k -flip", "segtool predict -m pspnet50_ade20k --flip"),
+            ("segtool -q --verbose train --lr=1", "segtool train -q --verbose --lr=1"),
+            ("segtool -q", "segtool -q"),
             // No flags: numbers, short flags, unknown words, values.
             ("segtool metrics -9999 -1 -h -V -nonsense -", "segtool metrics -9999 -1 -h -V -nonsense -"),
         ] {

@@ -21,7 +21,7 @@ const OPTIONS: [(&[&str], &[&str]); 20] = [
         &["labels", "label-list"],
     ),
     (&["config", "cfg", "arch", "architecture", "network", "net"], &["recipe"]),
-    (&["batch", "bs", "batchsize", "batch"], &["batch-size", "batch"]),
+    (&["batch", "bs", "batchsize"], &["batch-size", "batch"]),
     (&["checkpoint", "ckpt-path", "pretrained", "load", "model-path", "load-from", "resume-from"], &["weights", "run"]),
     (&["gpu", "gpus", "cuda", "cpu", "device-id", "accelerator"], &["device"]),
     (&["threads", "num-workers", "jobs", "num-threads"], &["workers"]),

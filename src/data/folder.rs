@@ -60,22 +60,24 @@ pub fn find_images_below(folder: &Path, sink: &dyn Sink) -> Result<Vec<PathBuf>>
     not_empty(found, folder, &IMAGES)
 }
 
-/// The predictions of a folder, in the order of their names: its .npy files, or label images where there are none. What
-/// `segtool predict` writes beside a label map of that stem is no prediction: `<stem>_prob.npy`, `<stem>_color.png` and the
-/// like, and a `<stem>.png` beside a `<stem>.tif`.
+/// The predictions of a folder, in the order of their names: its .npy files and .tif files of other stems, or all label
+/// images where there are no .npy files. What `segtool predict` writes beside a label map of that stem is no prediction:
+/// `<stem>_prob.npy`, `<stem>_color.png` and the like, and a `<stem>.png` beside a `<stem>.tif`.
 pub fn find_predictions(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut found = find_labels(folder)?;
     let stems: BTreeSet<String> = found.iter().map(|path| stem(path)).collect();
     let is_beside =
         |path: &Path| BESIDE.iter().any(|end| stem(path).strip_suffix(end).is_some_and(|plain| stems.contains(plain)));
     found.retain(|path| !is_beside(path));
-    if found.iter().any(|path| has_ending(path, &["npy"])) {
-        found.retain(|path| has_ending(path, &["npy"]));
-        return Ok(found);
-    }
-    let tiffs: BTreeSet<String> =
-        found.iter().filter(|path| has_ending(path, &["tif"])).map(|path| stem(path)).collect();
-    found.retain(|path| !has_ending(path, &["png"]) || !tiffs.contains(&stem(path)));
+    let stems_of = |ending: &str| -> BTreeSet<String> {
+        found.iter().filter(|path| has_ending(path, &[ending])).map(|path| stem(path)).collect()
+    };
+    let (arrays, tiffs) = (stems_of("npy"), stems_of("tif"));
+    found.retain(|path| match (has_ending(path, &["npy"]), has_ending(path, &["tif"])) {
+        (true, _) => true,
+        (_, true) => !arrays.contains(&stem(path)),
+        _ => arrays.is_empty() && !(has_ending(path, &["png"]) && tiffs.contains(&stem(path))),
+    });
     Ok(found)
 }
 

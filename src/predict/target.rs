@@ -63,13 +63,10 @@ pub(crate) fn free_folder(base: &Path, inputs: &[PathBuf], outputs: &Outputs, ma
         PathBuf::from(name)
     });
     for folder in std::iter::once(base.to_path_buf()).chain(numbered) {
-        let claim = Claim::new(&Target::new(&folder), inputs, outputs, maker).map(drop);
-        match (claim, Record::read(&folder)) {
-            (Ok(()), Ok(record)) if record.iter().flat_map(|r| &r.makers).all(|other| other.is_same(maker)) => {
-                return Ok(folder);
-            }
-            (Ok(()) | Err(Error::Occupied { .. }), _) => {}
-            (Err(fault), _) => return Err(fault),
+        match Claim::new(&Target::new(&folder), inputs, outputs, maker) {
+            Ok(claim) if claim.takes_all_of(Record::read(&folder).ok().flatten().as_ref()) => return Ok(folder),
+            Ok(_) | Err(Error::Occupied { .. }) => {}
+            Err(fault) => return Err(fault),
         }
     }
     unreachable!("there are more numbers than folders")
@@ -121,6 +118,15 @@ impl<'a> Claim<'a> {
         claim.refuse_long_names()?;
         claim.check_folder()?;
         Ok(claim)
+    }
+
+    /// Whether everything that is on record was made by this maker, of these images.
+    fn takes_all_of(&self, record: Option<&Record>) -> bool {
+        let inputs: BTreeSet<&String> = self.results.iter().map(|(_, input, ..)| input).collect();
+        record.is_none_or(|record| {
+            let by_it = record.makers.iter().all(|maker| maker.is_same(self.maker));
+            by_it && record.results.values().all(|entry| inputs.contains(&entry.input))
+        })
     }
 
     /// Finds what is in the folder now, and refuses to replace what may not be.

@@ -43,11 +43,18 @@ impl Georeference {
     /// or beside an image that is turned upright, is noted and left out.
     pub fn of(image: &Path) -> Option<Self> {
         let codes = [&GEOGRAPHY[..], &[ORIENTATION]].concat();
-        let mut found = read_tags(image, &codes).unwrap_or_default();
+        let mut found = read_tags(image, &codes).unwrap_or_else(|_| {
+            if is_geotiff(image) {
+                note_file(image, "its geographic tags are damaged, so that its GeoTIFF has no coordinates");
+            }
+            Vec::new()
+        });
         let orientation = found.iter().position(|tag| tag.code == ORIENTATION).map(|at| found.remove(at));
         let orientation = orientation.and_then(|tag| u16::try_from(tag.number()?).ok()).filter(|value| *value != 1);
         if !found.iter().any(|tag| [TIEPOINT, TRANSFORMATION].contains(&tag.code)) {
-            found.extend(of_world_file(image).unwrap_or_default());
+            let tags = of_world_file(image).unwrap_or_default();
+            found.retain(|tag| tag.code != PIXEL_SCALE || tags.is_empty());
+            found.extend(tags);
         }
         (!found.is_empty()).then_some(Self { tags: found, orientation })
     }

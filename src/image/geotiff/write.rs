@@ -151,7 +151,12 @@ impl<'a, T: Stored> Cog<'a, T> {
             RawTag::shorts(339, &[1]),
         ];
         tags.extend(has_palette.then(|| RawTag::shorts(320, &self.palette())));
-        tags.extend(self.map.nodata.map(|nodata| RawTag::text(42113, &nodata.to_string())));
+        tags.extend(
+            self.map
+                .nodata
+                .filter(|nodata| u32::from(*nodata) >> T::BITS == 0)
+                .map(|nodata| RawTag::text(42113, &nodata.to_string())),
+        );
         if let Some(place) = self.map.place {
             tags.extend(place.orientation.map(|value| RawTag::shorts(ORIENTATION, &[value])));
             tags.extend(place.tags.iter().filter(|_| level == 0).cloned());

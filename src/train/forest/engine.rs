@@ -183,7 +183,11 @@ pub(in crate::train) fn train(plan: Plan, folder: &Path, session: &Session<'_>) 
         report.validation = Some(found);
     }
     let own = (&plan.dataset, session.cache_features);
-    let samples = classified(&predictor, &plan.images, own, QUICK, session.sink)?;
+    // The forest does not need them.
+    let samples = classified(&predictor, &plan.images, own, QUICK, session.sink).unwrap_or_else(|fault| {
+        session.note(format!("the report shows no images: {fault}"));
+        Vec::new()
+    });
     write(folder, &plan, (&predictor, &encoder), (session, began), (&report, &samples))?;
     Ok(Outcome::Finished { best: None, forest: Some(Box::new(report)) })
 }

@@ -1,12 +1,13 @@
 //! What the report of a forest shows beside its scores: labels and classification of the images that it learnt from.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::labels::{LabelledImage, Loaded};
 use crate::base::Result;
 use crate::base::event::{Event, Sink, Task};
-use crate::data::{Dataset, Labels};
+use crate::base::words::counted;
+use crate::data::{Dataset, Labels, ends_as_label_image};
 use crate::nn::device::DeviceChoice;
 use crate::predict::Options;
 use crate::predict::forest::ForestPredictor;
@@ -28,21 +29,27 @@ pub(super) fn classified(
     let mut gallery = Gallery::new(images.len(), dataset.class_count());
     let options = Options { cache_features: cache_features.map(Path::to_path_buf), ..Options::default() };
     let work = predictor.work(&options, None)?;
-    let mut pixels = 0;
+    let (mut pixels, mut left_out) = (0, 0);
     sink.event(Event::Started { task: Task::Predict, total: images.len(), done: 0 });
     for (i, labelled) in images.iter().enumerate() {
         if !gallery.wants(i) {
             continue;
         }
         let Loaded { image, labels, .. } = labelled.load(dataset)?;
-        pixels += image.size.width * image.size.height;
-        if pixels > most {
-            break;
+        let area = image.size.width * image.size.height;
+        if pixels + area > most {
+            left_out += 1;
+            continue;
         }
+        pixels += area;
         gallery.add(i, &labels, &work.one(&labelled.image, image)?.labels);
         sink.event(Event::Advanced { done: i + 1, loss: None });
     }
     sink.event(Event::Finished);
+    if left_out > 0 {
+        let images = counted(left_out, "large image");
+        sink.event(Event::Note(format!("the report leaves out {images}; `segtool report RUN` shows all")));
+    }
     let pairs: Vec<_> = images.iter().map(LabelledImage::pair).collect();
     gallery.samples(&pairs, dataset)
 }
@@ -58,19 +65,19 @@ pub(in crate::train) fn write(run: &ForestRun, path: &Path, device: DeviceChoice
 
 /// The images that a run learnt from: with label images, or with the rows of tables.
 fn images(run: &ForestRun) -> Result<Vec<LabelledImage>> {
-    let (mut plain, mut tables) = (Vec::new(), BTreeSet::new());
+    let (mut plain, mut tables) = (Vec::new(), BTreeMap::new());
     for pair in run.samples()?.train {
         match &pair.label {
-            Labels::File(file) if file.extension().is_some_and(|extension| extension == "csv") => {
-                tables.insert((file.clone(), pair.image.parent().map(Path::to_path_buf)));
-            }
+            Labels::File(file) if !ends_as_label_image(file) => _ = tables.entry(file.clone()).or_insert(pair.image),
             _ => plain.push(pair),
         }
     }
     let mut images = LabelledImage::from_pairs(plain)?;
-    for (table, folder) in tables {
-        images.extend(LabelledImage::from_table(&table, &run.config.dataset, folder.as_deref())?);
+    for (table, image) in tables {
+        let read = |folder: Option<&Path>| LabelledImage::from_table(&table, &run.config.dataset, folder);
+        // The folder of the images is not on record: one above the image, where they are not beside the table.
+        let above = image.ancestors().skip(1).find_map(|folder| read(Some(folder)).ok());
+        images.extend(above.map_or_else(|| read(None), Ok)?);
     }
-    images.dedup();
     Ok(images)
 }

@@ -160,7 +160,10 @@ impl Saved {
             sleep(PAUSE);
             found = Self::read(run);
         }
-        found
+        found.map_err(|fault| match is_there(&run.last_path()) {
+            Ok(false) => Error::content(run.folder(), "the run has no saved state (last/), which its report needs"),
+            _ => fault,
+        })
     }
 
     fn read(run: &NetworkRun) -> Result<Self> {

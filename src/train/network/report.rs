@@ -5,29 +5,29 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::checkpoint::Saved;
+use super::course::Position;
 use super::evaluate::{Examination, Findings};
-use crate::base::Result;
 use crate::base::event::Sink;
+use crate::base::{Error, Result};
 use crate::data::{Loader, Pair};
 use crate::nn::device::DeviceChoice;
 use crate::nn::model::identify;
+use crate::nn::precision::Precision;
 use crate::report::{Gallery, Report, Status};
-use crate::run::{NetworkRun, RunLock};
+use crate::run::{NetworkRun, Row, RunLock};
 use crate::weights;
 
+/// How often scores are computed again because the training has found better weights.
+const TRIES: usize = 3;
 /// Threads that read images.
 const WORKERS: usize = 2;
 
 /// Scores the best weights of a run so far on its validation set and writes the report to `path`.
 pub(in crate::train) fn write(run: &NetworkRun, path: &Path, device: DeviceChoice, sink: &dyn Sink) -> Result<()> {
-    let Saved { position, rows, .. } = Saved::peek(run)?;
     let samples = run.samples()?;
     let config = &run.config;
     let validation = Arc::new(samples.validation);
-    let best = match position.best {
-        Some(_) if !validation.is_empty() => Some(scored(run, &validation, device, sink)?),
-        _ => None,
-    };
+    let (State { position, rows, is_held }, best) = consistent(run, &validation, device, sink)?;
     let predictions = match &best {
         Some((_, gallery)) => gallery.samples(&validation, &config.dataset)?,
         None => Vec::new(),
@@ -35,7 +35,7 @@ pub(in crate::train) fn write(run: &NetworkRun, path: &Path, device: DeviceChoic
     let is_over = position.phase >= config.recipe.training.resolved_phases().len();
     let status = match position.epoch + 1 {
         _ if is_over => Status::Finished,
-        epoch if RunLock::is_held(run.folder()) => Status::Running(epoch),
+        epoch if is_held => Status::Running(epoch),
         epoch => Status::Stopped(epoch),
     };
     let report = Report {
@@ -51,11 +51,54 @@ pub(in crate::train) fn write(run: &NetworkRun, path: &Path, device: DeviceChoic
     report.write(path)
 }
 
+/// Where a training stands.
+struct State {
+    position: Position,
+    rows: Vec<Row>,
+    /// Whether a process trains the run.
+    is_held: bool,
+}
+
+impl State {
+    fn of(run: &NetworkRun) -> Result<Self> {
+        // First: a process that ends meanwhile has saved its last position before.
+        let is_held = RunLock::is_held(run.folder());
+        let Saved { position, rows, .. } = Saved::peek(run)?;
+        Ok(Self { position, rows, is_held })
+    }
+}
+
+/// Where the training stands, and the scores of the best weights of that moment: while they are computed, the training may
+/// find better ones.
+fn consistent(
+    run: &NetworkRun,
+    validation: &[Pair],
+    device: DeviceChoice,
+    sink: &dyn Sink,
+) -> Result<(State, Option<(Findings, Gallery)>)> {
+    let mut state = State::of(run)?;
+    for _ in 0..TRIES {
+        if state.position.best.is_none() || validation.is_empty() {
+            return Ok((state, None));
+        }
+        let found = scored(run, validation, device, sink)?;
+        let before = state.position.best;
+        state = State::of(run)?;
+        if state.position.best == before {
+            return Ok((state, Some(found)));
+        }
+    }
+    let reason = "found better weights each time the report scored the best ones; try again when it is finished";
+    Err(Error::failed("write the report of a run that is training", reason))
+}
+
 /// Counts of the best weights on the validation set, and images to show.
 fn scored(run: &NetworkRun, validation: &[Pair], device: DeviceChoice, sink: &dyn Sink) -> Result<(Findings, Gallery)> {
     let config = &run.config;
     let (recipe, dataset) = (&config.recipe, Arc::new(config.dataset.clone()));
-    let precision = recipe.training.precision;
+    // Weights that were trained in another precision are float32 all the same.
+    let trained_in = recipe.training.precision;
+    let precision = if device.supports(trained_in).is_ok() { trained_in } else { Precision::Float32 };
     let device = device.open_for(precision)?;
     let network = weights::load(identify(recipe.network.init(config.seed, &device)?), &run.weights_path())?;
     let loader = Loader::new(validation.to_vec(), dataset, recipe.training.batch_size, WORKERS);
