@@ -19,8 +19,8 @@ colour; the values that mean \"not labelled\"; the number of bands; and how
 images are normalised. Edit the names, then train with --dataset my.toml. An
 example of such a file: segtool info --print seeps.
 
-Names and colours come from --names, or from a file beside the label images or in
-the folder above: classes.txt, labels.txt or obj.names (one name per line),
+Names and colours come from --names, or from a file beside the label images or
+in the folder above: classes.txt, labels.txt or obj.names (one name per line),
 labelmap.txt (CVAT), _classes.csv (Roboflow), class_dict.csv, info.csv (ADE20K);
 or from the palettes of the label images.
 

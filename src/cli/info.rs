@@ -112,8 +112,8 @@ tensors on a GPU). A training step is the forward pass, cross-entropy against
 random labels (with a sigmoid, the recipe's own loss), the backward pass and SGD
 with momentum.
 
---check uses the recipe's own training step, for each of its phases. Results that
-are not finite fail at any precision.")]
+--check uses the recipe's own training step, for each of its phases. Results
+that are not finite fail at any precision.")]
 pub(crate) struct Bench {
     /// A built-in recipe or a .toml file
     #[arg(long, value_name = "NAME|FILE", help_heading = MODEL)]

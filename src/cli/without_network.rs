@@ -168,8 +168,8 @@ Examples:
   segtool rgb2gray --recursive --output-folder gray survey1 survey2 single.tif
 
 Methods, from Kanan and Cottrell, \"Color-to-Grayscale: Does the Method Matter in
-Image Recognition?\" (PLoS ONE 7(1): e29740), for channels R, G, B from 0 to 1 and
-R' = R^(1/2.2); a method with a prime is x^(1/2.2) of the one without:
+Image Recognition?\" (PLoS ONE 7(1): e29740), for channels R, G, B from 0 to 1
+and R' = R^(1/2.2); a method with a prime is x^(1/2.2) of the one without:
   luminance, luminance'  0.3 R + 0.59 G + 0.11 B
   intensity, intensity'  (R + G + B) / 3
   gleam                  (R' + G' + B') / 3
@@ -238,10 +238,10 @@ Examples:
       --layout vertical --titles --output-path figures
   segtool concat --image-predict ADE_val_00001772.npy --dataset ade20k
 
-Writes one <stem>_concat.png per prediction: image, label, prediction, errors and
-probability from left to right, or from top to bottom with --layout vertical.
-Without predictions, images and labels are drawn. If no images are given, the one
-with the same stem beside the prediction is used; for ADE_val_ and ADE_train_
+Writes one <stem>_concat.png per prediction: image, label, prediction, errors
+and probability from left to right, or from top to bottom with --layout vertical.
+Without predictions, images and labels are drawn. If no images are given, the
+one with the same stem beside the prediction is used; for ADE_val_ and ADE_train_
 predictions, image and label below data/ADEChallengeData2016, as in the
 Capstone's script. Samples of 16 bits and floats are stretched from their 2nd to
 their 98th percentile."

@@ -11,6 +11,7 @@ mod commands;
 mod common;
 mod concat;
 mod dataset;
+mod defaults;
 mod demo;
 mod download;
 mod examples;
