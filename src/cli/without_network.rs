@@ -239,12 +239,12 @@ Examples:
   segtool concat --image-predict ADE_val_00001772.npy --dataset ade20k
 
 Writes one <stem>_concat.png per prediction: image, label, prediction, errors
-and probability from left to right, or from top to bottom with --layout vertical.
-Without predictions, images and labels are drawn. If no images are given, the
-one with the same stem beside the prediction is used; for ADE_val_ and ADE_train_
-predictions, image and label below data/ADEChallengeData2016, as in the
-Capstone's script. Samples of 16 bits and floats are stretched from their 2nd to
-their 98th percentile."
+and probability from left to right, or from top to bottom with --layout
+vertical. Without predictions, images and labels are drawn. If no images are
+given, the one with the same stem beside the prediction is used; for ADE_val_
+and ADE_train_ predictions, image and label below data/ADEChallengeData2016,
+as in the Capstone's script. Samples of 16 bits and floats are stretched from
+their 2nd to their 98th percentile."
 )]
 pub(crate) struct Concat {
     /// Folder of predictions (.npy)
