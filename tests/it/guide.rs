@@ -3,7 +3,8 @@
 //! Commands stand in blocks of `sh`. A block after a comment `<!-- not run: REASON -->` needs what a test does not have
 //! (a GPU, a download, a build); its options must exist all the same.
 
-#![cfg(unix)]
+// Once is enough: the commands are the same in every build.
+#![cfg(all(unix, not(feature = "libtorch")))]
 
 use std::collections::BTreeSet;
 use std::fs;
