@@ -99,22 +99,7 @@ impl Weights {
                 names.owner()
             ))
         };
-        // mmsegmentation gives a stem of three convolutions other names than one of one.
-        let deep = self.tensors.contains_key("encoder.conv3.weight");
-        let (mut tensors, mut left_out) = (BTreeMap::new(), Vec::new());
-        for (name, tensor) in &self.tensors {
-            let theirs = match (names, name.strip_prefix("base_model."), name.strip_prefix("encoder.")) {
-                // ResNetUNet's encoder is torchvision's as any other.
-                (Names::Torchvision, Some(rest), _) => names.theirs(&format!("encoder.{rest}")),
-                (Names::Mmseg, _, Some(rest)) if !deep => Some(format!("backbone.{rest}")),
-                _ => names.theirs(name),
-            };
-            match theirs {
-                Some(theirs) => _ = tensors.insert(theirs, tensor.clone()),
-                None if names == Names::Torchvision => left_out.push(name.as_str()),
-                None => return Err(refuse(format!("tensor {name} has no counterpart there"))),
-            }
-        }
+        let (mut tensors, left_out) = self.translated(names).map_err(refuse)?;
         self.check_meaning(names, &tensors).map_err(refuse)?;
         let mut notes = Vec::new();
         if !left_out.is_empty() {
@@ -151,6 +136,28 @@ impl Weights {
         let classes = classes.map_err(|e| Error::failed("describe the classes", e))?;
         let entries: Vec<(&str, &str)> = classes.iter().map(|classes| (CLASSES, classes.as_str())).collect();
         Ok((write_files(names, tensors, &around, &entries, output)?, notes))
+    }
+
+    /// The tensors under the names of another project, and the names of those that have no place there; an error for one
+    /// that it needs another network for.
+    fn translated(&self, names: Names) -> Result<(BTreeMap<String, Stored>, Vec<&str>), String> {
+        // mmsegmentation gives a stem of three convolutions other names than one of one.
+        let deep = self.tensors.contains_key("encoder.conv3.weight");
+        let (mut tensors, mut left_out) = (BTreeMap::new(), Vec::new());
+        for (name, tensor) in &self.tensors {
+            let theirs = match (names, name.strip_prefix("base_model."), name.strip_prefix("encoder.")) {
+                // ResNetUNet's encoder is torchvision's as any other.
+                (Names::Torchvision, Some(rest), _) => names.theirs(&format!("encoder.{rest}")),
+                (Names::Mmseg, _, Some(rest)) if !deep => Some(format!("backbone.{rest}")),
+                _ => names.theirs(name),
+            };
+            match theirs {
+                Some(theirs) => _ = tensors.insert(theirs, tensor.clone()),
+                None if names == Names::Torchvision => left_out.push(name.as_str()),
+                None => return Err(format!("tensor {name} has no counterpart there")),
+            }
+        }
+        Ok((tensors, left_out))
     }
 
     /// Says how the network differs from what the other project would take the weights for.
