@@ -20,8 +20,8 @@ pub struct ConfusionMatrix {
 /// Most classes; the matrix of this many takes 128 MiB.
 const MAX_CLASSES: usize = 4096;
 
-/// This many pixels are looked at together: label maps are flat, and blocks that go on as the pixel before them did are
-/// counted without looking anything up.
+/// Pixels that are compared at once: label maps are flat, and a block that repeats the pixel before it is counted without
+/// looking anything up.
 const BLOCK: usize = 8;
 
 impl ConfusionMatrix {

@@ -1,5 +1,5 @@
 //! What `--help` prints, compared with `tests/snapshots/help`. `SEGTOOL_UPDATE_SNAPSHOTS=1 cargo test help` writes the
-//! files anew; read the difference before it is committed.
+//! files; read the difference before you commit it.
 
 use std::fs;
 use std::path::PathBuf;

@@ -13,7 +13,7 @@ const REDUCED_OR_MASK: u64 = 1 | 4;
 /// What SubfileType, its predecessor, calls an overview.
 const OLD_REDUCED: u64 = 2;
 
-/// Pages after which no further one is looked at.
+/// Pages that are read at most.
 const MOST_PAGES: usize = 64;
 /// Most tags of a page, and most bytes of a tag, that are believed.
 const MOST_TAGS: u64 = 4096;
