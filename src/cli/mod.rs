@@ -369,7 +369,8 @@ pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Cli {
     if let Some((name, matches)) = matches.subcommand() {
         command.find_subcommand(name).into_iter().for_each(|running| flags::keep(running, &command));
         if let Err(reason) = settle(&mut cli.command, matches) {
-            end(&command.error(ErrorKind::ArgumentConflict, reason));
+            let running = command.find_subcommand_mut(name).expect("clap found it");
+            end(&running.error(ErrorKind::ArgumentConflict, reason));
         }
     }
     cli

@@ -105,5 +105,21 @@ fn what_is_missing_is_named_with_every_way_to_give_it() {
     for way in ["--run", "--weights", "--input-list", "no images", "no model"] {
         assert!(said.contains(way), "{way} is not in: {said}");
     }
+    assert!(said.contains("Usage: segtool predict --run RUN"), "{said}");
     assert!(stderr_of(&["train", "--lr", "1"], 2).contains("--learning-rate"));
+}
+
+#[test]
+fn a_file_where_a_folder_is_expected_is_named_as_that() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("label.png").display().to_string();
+    fs::write(&file, "").unwrap();
+    let other = folder.path().display().to_string();
+    for line in [
+        ["metrics", "--predictions", &other, "--labels", &file, "--num-class", "2"],
+        ["metrics", "--predictions", &file, "--labels", &other, "--num-class", "2"],
+    ] {
+        let said = stderr_of(&line, 1);
+        assert!(said.contains(&format!("{file}: is a file, but must be a folder")), "{said}");
+    }
 }

@@ -199,7 +199,12 @@ fn gone(path: &Path, removed: std::io::Result<()>) -> Result<()> {
 
 /// What is in a folder.
 pub(crate) fn entries(folder: &Path) -> Result<Vec<DirEntry>> {
-    fs::read_dir(folder).and_then(Iterator::collect).map_err(|e| Error::read(folder, e))
+    fs::read_dir(folder).and_then(Iterator::collect).map_err(|e| match e.kind() {
+        ErrorKind::NotADirectory => {
+            Error::content(folder, "is a file, but must be a folder; for single files, give lists")
+        }
+        _ => Error::read(folder, e),
+    })
 }
 
 /// Whether something is there; unlike [`Path::exists`], it does not say no when the disk cannot be read.
