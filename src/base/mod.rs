@@ -8,6 +8,7 @@ pub mod files;
 pub mod inputs;
 pub mod label_map;
 pub(crate) mod main_memory;
+pub(crate) mod markup;
 #[doc(hidden)]
 pub mod named_enum;
 pub mod remedy;

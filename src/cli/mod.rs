@@ -32,7 +32,7 @@ use headings::{DATA, GENERAL, HARDWARE, MODEL, OUTPUT, TRAINING};
 pub(crate) use info::{Bench, Info};
 pub(crate) use predict::{ForestPrediction, NetworkPrediction, Predict};
 pub(crate) use training::{NetworkTraining, Optimizer, Procedure};
-pub(crate) use values::most_threads;
+pub(crate) use values::{Tile, most_threads};
 use values::{positive, threads, threshold};
 pub(crate) use without_network::{Column, Concat, Metrics, Rgb2Gray};
 

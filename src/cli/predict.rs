@@ -7,10 +7,10 @@ use segtool::base::Size;
 use segtool::nn::device::DeviceChoice;
 use segtool::nn::ops::Interpolation;
 use segtool::nn::precision::Precision;
-use segtool::predict::{Formats, NpyType, Scales};
+use segtool::predict::{Blend, Formats, NpyType, Scales};
 
 use super::headings::{HARDWARE, IMAGES, INFERENCE, MODEL, OUTPUT};
-use super::values::{bytes, positive, side, size, threads, threshold};
+use super::values::{Tile, bytes, positive, side, size, threads, threshold, tile};
 use super::{Chosen, Core, Given, scripts, without_network};
 
 #[derive(Debug, Args)]
@@ -86,10 +86,13 @@ pub(crate) struct Predict {
     pub(crate) overwrite: bool,
     #[command(flatten)]
     pub(crate) written: Written,
-    /// Predict images larger than this in sliding windows with this side length, in pixels [default: no windows, except
-    /// for random forests and --scales semseg]
-    #[arg(long, value_name = "N", value_parser = side, help_heading = INFERENCE)]
-    pub(crate) tile: Option<usize>,
+    /// Predict images larger than this in sliding windows with this side length, in pixels; auto chooses the largest
+    /// that fits in memory [default: no windows, except for random forests and --scales semseg]
+    #[arg(long, value_name = "N|auto", value_parser = tile, help_heading = INFERENCE)]
+    pub(crate) tile: Option<Tile>,
+    /// Bands of the images to use, by number from 1, in the model's order, such as 4,3,2 [default: all]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = positive, help_heading = IMAGES)]
+    pub(crate) bands: Vec<usize>,
     #[command(flatten)]
     pub(crate) network: NetworkPrediction,
     #[command(flatten)]
@@ -113,6 +116,13 @@ pub(crate) struct NetworkPrediction {
     /// Step between sliding windows, in pixels [default: two thirds of --tile]
     #[arg(long, value_name = "N", value_parser = side, help_heading = INFERENCE)]
     pub(crate) stride: Option<usize>,
+    /// Overlap of sliding windows, in pixels, over an image mirrored at its border; at most half of --tile
+    #[arg(long, value_name = "N", conflicts_with = "stride", help_heading = INFERENCE)]
+    pub(crate) overlap: Option<usize>,
+    /// Blending of windows that overlap: gaussian, linear or average (weighted means), or crop (only the middle of each
+    /// window counts) [default: gaussian with --overlap, otherwise average]
+    #[arg(long, value_name = "METHOD", help_heading = INFERENCE)]
+    pub(crate) blend: Option<Blend>,
     /// Resize every image to this size in pixels for inference, ignoring its aspect ratio; label maps still have the
     /// size of the image [default: its own size]
     #[arg(long, value_name = "N|HxW", value_parser = size, help_heading = INFERENCE)]

@@ -48,6 +48,24 @@ pub(super) fn side(text: &str) -> Result<usize, String> {
     count(text, MAX_SIDE).map_err(|fault| if fault.contains("at most") { format!("{fault} pixels") } else { fault })
 }
 
+/// Side of sliding windows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tile {
+    /// In pixels.
+    Side(usize),
+    /// As large as fits in memory.
+    Auto,
+}
+
+/// A side, or `auto`.
+pub(super) fn tile(text: &str) -> Result<Tile, String> {
+    if text == "auto" {
+        return Ok(Tile::Auto);
+    }
+    let fault = |fault: String| if fault.contains("whole number") { format!("{fault}, or auto") } else { fault };
+    side(text).map(Tile::Side).map_err(fault)
+}
+
 /// `8GiB`, `500MiB`, `1.5G` or a number of bytes.
 pub(super) fn bytes(text: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());

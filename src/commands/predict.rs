@@ -13,31 +13,39 @@ use segtool::weights::{Choice, Weights, locate};
 
 use super::refuse_flags;
 use super::stop::Stop;
-use crate::cli::{Chosen, ForestPrediction, NetworkPrediction, Predict};
+use crate::cli::{Chosen, ForestPrediction, NetworkPrediction, Predict, Tile};
 use crate::exit::{Exit, wrong_usage};
 use crate::ui::{self, Progress};
 
 /// Where predictions go if no folder is given.
 const FOLDER: &str = "predictions";
+/// The largest side that windows are given for the memory there is: stands for it while options are checked.
+const LARGEST_TILE: usize = 1024;
 
 pub(crate) fn run(mut arguments: Predict) -> Result<Exit> {
     take_run_for_weights(&mut arguments);
     let progress = Progress::new();
     let network = &arguments.network;
-    let procedure = Procedure::new(&choices(&arguments))?;
+    let procedure = Procedure::new(&choices(&arguments, LARGEST_TILE))?;
     let inputs = inputs(&arguments, &progress)?;
     let mut predictor = predictor(&arguments, &progress)?;
     if let Some(threshold) = network.threshold {
         predictor.set_threshold(threshold)?;
     }
-    let options = Options {
+    let mut options = Options {
         procedure,
+        bands: Some(arguments.bands.clone()).filter(|bands| !bands.is_empty()),
         memory: arguments.memory,
         batch_size: network.batch_size,
         workers: network.workers,
         cache_features: arguments.forest.cache_features.clone(),
         ..Options::default()
     };
+    if arguments.tile == Some(Tile::Auto) {
+        let side = predictor.largest_tile(&options)?;
+        options.procedure = Procedure::new(&choices(&arguments, side))?;
+        ui::say(&format!("windows of {side} pixels, for the memory there is (--tile {side})"));
+    }
     let outputs = outputs(&arguments, inputs.len())?;
     let stop = Stop::on_signal()?;
     let read = files_read(&arguments);
@@ -115,14 +123,21 @@ fn finish(summary: &Summary, images: usize, folder: &Path, stop: &Stop) -> Resul
     Ok(if summary.skipped > 0 { Exit::SomeSkipped } else { Exit::Done })
 }
 
-fn choices(arguments: &Predict) -> Choices {
+/// What is chosen about the procedure; `auto` is the side of windows that the memory allows.
+fn choices(arguments: &Predict, auto: usize) -> Choices {
     let network = &arguments.network;
+    let side = |tile| match tile {
+        Tile::Side(side) => side,
+        Tile::Auto => auto,
+    };
     Choices {
         scales: network.scales.clone(),
         flip: network.flip,
         resize: network.resize,
-        tile: arguments.tile,
+        tile: arguments.tile.map(side),
         stride: network.stride,
+        overlap: network.overlap,
+        blend: network.blend,
         upsample: network.upsample,
     }
 }

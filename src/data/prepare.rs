@@ -12,26 +12,57 @@ use crate::image::{Image, SampleType, Samples, note_file, read_image};
 
 /// Reads an image as the data set means it; see [`prepared`].
 pub fn load_raster(path: &Path, dataset: &Dataset) -> Result<Image> {
-    prepared(path, read_image(path)?, dataset)
+    load_bands(path, dataset, None)
+}
+
+/// [`load_raster`] with [chosen bands](chosen_bands).
+pub fn load_bands(path: &Path, dataset: &Dataset, bands: Option<&[usize]>) -> Result<Image> {
+    prepared(path, chosen_bands(path, read_image(path)?, bands)?, dataset)
+}
+
+/// An image with some of its bands, by number from 1, in this order; all of them if none are chosen. Alpha counts as the
+/// last band, and still says which pixels hold no data.
+///
+/// # Errors
+///
+/// If the image does not have a band of that number.
+pub fn chosen_bands(path: &Path, image: Image, bands: Option<&[usize]>) -> Result<Image> {
+    let Some(bands) = bands else { return Ok(image) };
+    let nodata = image.pixels_without_data(&[]);
+    let image = image.with_alpha_as_band();
+    if let Some(band) = bands.iter().find(|band| !(1..=image.bands).contains(*band)) {
+        let expected = format!("numbers from 1 to {}, the bands of {}", image.bands, path.display());
+        return Err(Error::invalid("bands", band, expected));
+    }
+    Ok(Image { nodata, ..image.with_bands(bands.iter().map(|band| band - 1)) })
 }
 
 /// An image as the data set means it: alpha is a band if the data set has one band more than the image has colours, and
 /// says which pixels hold no data otherwise; [`Image::nodata`] are all pixels without data, those that the data set's
 /// `nodata` names among them; samples of another type than those of training become comparable to these.
 pub fn prepared(path: &Path, raster: Image, dataset: &Dataset) -> Result<Image> {
+    let raster = with_nodata(raster, dataset);
+    let scale = scale(path, raster.sample_type, || range(&raster), dataset.samples.as_ref());
+    check_normalisation(&dataset.normalisation, raster.sample_type, scale)
+        .map_err(|reason| Error::content(path, reason))?;
+    Ok(scaled(raster, scale, dataset))
+}
+
+/// An image with the bands that the data set has, as far as alpha is one, and all pixels without data known.
+pub(super) fn with_nodata(raster: Image, dataset: &Dataset) -> Image {
     let raster = match &raster.alpha {
         Some(_) if raster.bands + 1 == dataset.bands => raster.with_alpha_as_band(),
         _ => raster,
     };
-    let raster = Image { alpha: None, nodata: raster.pixels_without_data(&dataset.nodata_numbers()), ..raster };
-    let own = raster.sample_type.full_scale();
-    let scale = scale(path, &raster, dataset.samples.as_ref());
-    check_normalisation(&dataset.normalisation, raster.sample_type, scale)
-        .map_err(|reason| Error::content(path, reason))?;
-    Ok(match &dataset.samples {
-        Some(trained) if scale != own => rescaled(raster, scale, trained.sample_type),
+    Image { alpha: None, nodata: raster.pixels_without_data(&dataset.nodata_numbers()), ..raster }
+}
+
+/// An image whose samples are comparable to those of training, of which 1 was `scale`.
+pub(super) fn scaled(raster: Image, scale: f32, dataset: &Dataset) -> Image {
+    match &dataset.samples {
+        Some(trained) if scale != raster.sample_type.full_scale() => rescaled(raster, scale, trained.sample_type),
         _ => raster,
-    })
+    }
 }
 
 /// An image as 8-bit RGB for display, blank where a data set of `bands` bands and these nodata values sees no data.
@@ -59,17 +90,22 @@ pub(super) fn check_normalisation(normalisation: &Normalisation, sample_type: Sa
     Err(Error::conflict("normalisation", reason))
 }
 
-/// What the stored numbers are divided by: what 1 was in training.
-fn scale(path: &Path, raster: &Image, trained: Option<&TrainedSamples>) -> f32 {
-    let own = raster.sample_type.full_scale();
-    let Some(trained) = trained.filter(|trained| trained.sample_type != raster.sample_type) else { return own };
+/// What the stored numbers are divided by: what 1 was in training. `range` is the smallest and the largest number.
+pub(super) fn scale(
+    path: &Path,
+    sample_type: SampleType,
+    range: impl FnOnce() -> (f64, f64),
+    trained: Option<&TrainedSamples>,
+) -> f32 {
+    let own = sample_type.full_scale();
+    let Some(trained) = trained.filter(|trained| trained.sample_type != sample_type) else { return own };
     let theirs = trained.sample_type.full_scale();
     if own == theirs {
         return own;
     }
-    let (smallest, largest) = range(raster);
+    let (smallest, largest) = range();
     let shares = |smallest: f64, largest: f64| smallest >= 0.0 && largest <= 1.0;
-    let same_numbers = match (trained.sample_type, raster.sample_type) {
+    let same_numbers = match (trained.sample_type, sample_type) {
         // 16-bit files often hold 8-bit numbers; stretched to 16 bits, they are larger.
         (SampleType::Uint8, SampleType::Uint16) => largest <= 255.0,
         (SampleType::Uint16, SampleType::Uint8) => trained.largest <= 255.0,
@@ -80,7 +116,7 @@ fn scale(path: &Path, raster: &Image, trained: Option<&TrainedSamples>) -> f32 {
         path,
         &format!(
             "a {} image, but the training images were {}: {}",
-            raster.sample_type,
+            sample_type,
             trained.sample_type,
             if same_numbers {
                 "its values are used unchanged, on the scale of the training images"

@@ -155,7 +155,7 @@ pub fn measured(paths: &[PathBuf], dataset: &Dataset) -> Result<Dataset> {
 }
 
 /// Sums over the valid pixels of an image, some rows at a time.
-fn statistics(path: &Path, raster: &Image, dataset: &Dataset) -> Result<Statistics> {
+pub(super) fn statistics(path: &Path, raster: &Image, dataset: &Dataset) -> Result<Statistics> {
     let Size { width, height } = raster.size;
     let mut statistics = Statistics::new(dataset.bands);
     for top in (0..height).step_by(SETTLED_ROWS) {

@@ -27,12 +27,13 @@ mod webp;
 
 pub use encode::{Pixels, encode_marked_png, encode_png, encode_small_png, maker_of};
 pub(crate) use foreign::image_inside;
-pub use geotiff::{Georeference, LabelTiff, is_geotiff, write_label_tiff};
+pub use geotiff::{Georeference, LabelTiff, LabelTiffWriter, is_geotiff, write_label_tiff};
 pub use gray::{GrayConverter, GrayMethod, Sample, stretch};
 pub use guard::is_decoding;
 pub use labels::{read_labels, read_labels_and_alpha};
 pub(crate) use notes::note_file;
 pub use notes::report_notes;
+pub(crate) use npy::NpyRows;
 pub use npy::{
     npy_size, read_image_npy, read_label_npy, read_probability_npy, write_count_npy, write_label_npy,
     write_label_npy_as_i64, write_probabilities_npy, write_probability_npy,
@@ -46,6 +47,7 @@ pub(crate) use resize::nearest;
 pub use resize::{Scaling, resize_floats};
 pub(crate) use samples::matching;
 pub use samples::{AlphaBand, Image, SampleType, Samples};
+pub use tiff::TiffRows;
 
 /// The font of legends and curves, compiled in so that none has to be installed.
 pub(crate) const FONT: &[u8] = epaint_default_fonts::UBUNTU_LIGHT;

@@ -184,6 +184,16 @@ impl Image {
         Self { size: self.size, bands, samples, alpha: None, nodata: self.nodata.clone(), ..*self }
     }
 
+    /// The same with these of its bands, by index, in this order; alpha stays as it is.
+    #[must_use]
+    pub(crate) fn with_bands(&self, bands: impl ExactSizeIterator<Item = usize> + Clone) -> Self {
+        fn taken<T: Copy>(samples: &[T], own: usize, bands: impl Iterator<Item = usize> + Clone) -> Vec<T> {
+            samples.chunks_exact(own).flat_map(|pixel| bands.clone().map(|band| pixel[band])).collect()
+        }
+        let samples = map_samples!(&self.samples, v => taken(v, self.bands, bands.clone()));
+        Self { bands: bands.len(), samples, alpha: self.alpha.clone(), nodata: self.nodata.clone(), ..*self }
+    }
+
     /// The samples as float32 planes `[bands, height, width]`; 8-bit values divided by 255, 16-bit by 65,535.
     pub fn to_planes(&self) -> Vec<f32> {
         self.to_planes_over(match &self.samples {

@@ -5,14 +5,15 @@ use std::str::FromStr;
 
 use super::Prediction;
 use crate::base::files::write_bytes;
+use crate::base::markup::escaped;
 use crate::base::named_enum::{by_name, named_enum};
 use crate::base::{Error, Result, Size};
 use crate::data::Dataset;
 use crate::image::{Georeference, LabelTiff, is_geotiff, write_label_npy, write_label_npy_as_i64, write_label_tiff};
 
 /// Endings of label maps, and of the names of the classes beside a TIFF.
-const NPY: &str = ".npy";
-const TIFF: &str = ".tif";
+pub(super) const NPY: &str = ".npy";
+pub(super) const TIFF: &str = ".tif";
 const NAMES: &str = ".tif.aux.xml";
 
 /// Type of the label values in .npy files.
@@ -93,61 +94,46 @@ impl<'a> LabelValues<'a> {
                 (NPY, NpyType::Smallest) => write_label_npy(&path, self.size, &self.values, self.largest)?,
                 (NPY, NpyType::Int64) => write_label_npy_as_i64(&path, self.size, &self.values)?,
                 (TIFF, _) => self.write_tiff(input, &path)?,
-                _ => write_bytes(&path, self.category_names().as_bytes())?,
+                _ => write_bytes(&path, category_names(self.dataset).as_bytes())?,
             }
         }
         Ok(file(formats.endings()[0]))
     }
 
     fn write_tiff(&self, input: &Path, path: &Path) -> Result<()> {
-        let classes = self.dataset.classes.iter().zip(self.dataset.shown_colors());
-        let colors: Vec<(u16, [u8; 3])> =
-            classes.flat_map(|(class, color)| class.values.iter().map(move |&value| (value, color))).collect();
-        let unlabelled = self.dataset.unlabelled_value();
-        let is_class = self.dataset.classes.iter().any(|class| class.values.contains(&unlabelled));
-        let place = Georeference::of(input);
-        let map = LabelTiff {
-            size: self.size,
-            values: &self.values,
-            largest: self.largest,
-            colors: &colors,
-            nodata: Some(unlabelled).filter(|_| !is_class),
-            place: place.as_ref(),
-        };
-        write_label_tiff(path, &map)
-    }
-
-    /// The names of the classes by label value, as GDAL keeps them beside a TIFF. Values without a class have no name.
-    fn category_names(&self) -> String {
-        let mut names = vec![""; usize::from(self.largest) + 1];
-        for class in &self.dataset.classes {
-            for value in &class.values {
-                names.get_mut(usize::from(*value)).into_iter().for_each(|name| *name = &class.name);
-            }
-        }
-        let categories: String =
-            names.into_iter().map(|name| format!("      <Category>{}</Category>\n", escaped(name))).collect();
-        format!(
-            "<PAMDataset>\n  <PAMRasterBand band=\"1\">\n    <CategoryNames>\n{categories}    </CategoryNames>\n  \
-             </PAMRasterBand>\n</PAMDataset>\n"
-        )
+        write_label_tiff(path, label_tiff(self.dataset, input, self.size), &self.values)
     }
 }
 
-/// Text as XML holds it.
-fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            // XML has no way to write most of these.
-            letter if letter.is_control() => escaped.push(' '),
-            letter => escaped.push(letter),
+/// The names of the classes by label value, as GDAL keeps them beside a TIFF. Values without a class have no name.
+pub(super) fn category_names(dataset: &Dataset) -> String {
+    let mut names = vec![""; usize::from(dataset.largest_value()) + 1];
+    for class in &dataset.classes {
+        for value in &class.values {
+            names.get_mut(usize::from(*value)).into_iter().for_each(|name| *name = &class.name);
         }
     }
-    escaped
+    let categories: String =
+        names.into_iter().map(|name| format!("      <Category>{}</Category>\n", escaped(name))).collect();
+    format!(
+        "<PAMDataset>\n  <PAMRasterBand band=\"1\">\n    <CategoryNames>\n{categories}    </CategoryNames>\n  \
+         </PAMRasterBand>\n</PAMDataset>\n"
+    )
+}
+
+/// The label map of an image as GeoTIFF, but for its values.
+pub(super) fn label_tiff(dataset: &Dataset, input: &Path, size: Size) -> LabelTiff {
+    let classes = dataset.classes.iter().zip(dataset.shown_colors());
+    let colors = classes.flat_map(|(class, color)| class.values.iter().map(move |&value| (value, color))).collect();
+    let unlabelled = dataset.unlabelled_value();
+    let is_class = dataset.classes.iter().any(|class| class.values.contains(&unlabelled));
+    LabelTiff {
+        size,
+        largest: dataset.largest_value(),
+        colors,
+        nodata: Some(unlabelled).filter(|_| !is_class),
+        place: Georeference::of(input),
+    }
 }
 
 #[cfg(test)]
@@ -169,10 +155,5 @@ mod tests {
         let said = "npy,png".parse::<Formats>().unwrap_err().to_string();
         assert!(said.contains("unknown format 'png'; choose npy or tiff"), "{said}");
         assert!("".parse::<Formats>().is_err() && "npy,".parse::<Formats>().is_err());
-    }
-
-    #[test]
-    fn names_are_written_as_xml() {
-        assert_eq!(escaped("a<b & \"c\">\u{1}\n"), "a&lt;b &amp; \"c\"&gt;  ");
     }
 }

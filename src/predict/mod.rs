@@ -11,6 +11,7 @@ mod options;
 mod output;
 mod prediction;
 mod record;
+mod strips;
 mod target;
 mod words;
 
@@ -34,13 +35,14 @@ use crate::weights::{Report, Weights};
 use forest::ForestPredictor;
 pub use label_file::{Formats, NpyType};
 pub use merge::Wanted;
-use model::{Model, Pending};
+use model::{Form, Model, Part};
 use network::NetworkPredictor;
-pub use network::{Choices, Join, Preset, Procedure, Scales, Sizes, Tiles};
+pub use network::{Blend, Border, Choices, Join, Preset, Procedure, Scales, Sizes, Tiles};
 pub use options::Options;
 pub use output::{Along, Outputs};
 pub use prediction::Prediction;
 pub use record::{Maker, RECORD, Record, origins};
+use strips::StripWriter;
 pub use target::Target;
 
 /// A trained model, of whatever kind, with what its classes mean.
@@ -127,6 +129,16 @@ impl Predictor {
         self.model.maker(options)
     }
 
+    /// The largest side of sliding windows, of 256 to 1024, of which a batch fits into half of the memory that `options`
+    /// allow or this machine has free.
+    ///
+    /// # Errors
+    ///
+    /// If the model is a random forest, which needs no windows to be chosen.
+    pub fn largest_tile(&self, options: &Options) -> Result<usize> {
+        self.model.largest_tile(options)
+    }
+
     /// Predicts a decoded image.
     pub fn predict(&self, image: &Image) -> Result<Prediction> {
         self.predict_with(Path::new("image"), image.clone(), &Options::default())
@@ -170,20 +182,34 @@ impl Predictor {
         claim.begin(sink)?;
         let dataset = Arc::clone(self.model.dataset());
         let formats = claim.formats();
-        let (sender, receiver) = sync_channel::<(usize, Pending)>(1);
+        let (sender, receiver) = sync_channel::<(usize, Part)>(1);
+        let form = Form { shown: outputs.show_image(), strips: outputs.goes_in_strips() };
         let (written, skipped) = thread::scope(|scope| {
             let writer = scope.spawn(move || -> Result<Vec<PathBuf>> {
                 let mut written = Vec::new();
-                for (i, mut pending) in receiver {
-                    let (shown, _reserved) = (pending.shown.take(), pending.reserved.take());
+                let mut growing: Option<StripWriter<'_>> = None;
+                for (i, part) in receiver {
                     let input = (inputs[i].as_path(), formats[i]);
-                    written.push(outputs.write(&dataset, input, &pending.finish(), shown, target.folder)?);
+                    match part {
+                        Part::Whole(mut pending) => {
+                            let (shown, _reserved) = (pending.shown.take(), pending.reserved.take());
+                            written.push(outputs.write(&dataset, input, &pending.finish(), shown, target.folder)?);
+                        }
+                        Part::Strip(strip) => {
+                            let mut files = match growing.take() {
+                                Some(files) => files,
+                                None => StripWriter::new(outputs, &dataset, input, strip.size, target.folder)?,
+                            };
+                            files.push(&strip)?;
+                            if strip.is_last() { written.push(files.finish()?) } else { growing = Some(files) }
+                        }
+                        Part::Abandoned => growing = None,
+                    }
                 }
                 Ok(written)
             });
-            let computed = work.each(inputs, outputs.show_image(), sink, &mut |i, pending| {
-                Ok(sender.send((i, pending)).is_ok() && !target.is_stopped())
-            });
+            let computed = work
+                .each(inputs, form, sink, &mut |i, part| Ok(sender.send((i, part)).is_ok() && !target.is_stopped()));
             drop(sender);
             let written = writer.join().expect("the writer thread panicked");
             // A failed write closes the channel, so its error comes first. An image that was given up because of a stop counts
@@ -207,7 +233,10 @@ impl Predictor {
         handle: &mut dyn FnMut(usize, Prediction) -> Result<bool>,
     ) -> Result<usize> {
         let work = self.model.work(options, None)?;
-        let skipped = work.each(inputs, false, sink, &mut |i, pending| handle(i, pending.finish()));
+        let skipped = work.each(inputs, Form::default(), sink, &mut |i, part| match part {
+            Part::Whole(pending) => handle(i, pending.finish()),
+            Part::Strip(_) | Part::Abandoned => Ok(true),
+        });
         report_notes(sink);
         skipped
     }

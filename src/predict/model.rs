@@ -11,6 +11,7 @@ use image::RgbImage;
 use super::merge::{Decision, Wanted, WeightedScores, decide};
 use super::{Maker, Options, Prediction};
 use crate::base::event::Sink;
+use crate::base::label_map::IGNORE;
 use crate::base::{LabelMap, Result, Size};
 use crate::data::Dataset;
 use crate::image::Image;
@@ -30,6 +31,9 @@ pub(crate) trait Model: fmt::Debug + Send + Sync {
     /// See [`Predictor::set_threshold`](super::Predictor::set_threshold).
     fn set_threshold(&mut self, threshold: f64) -> Result<()>;
 
+    /// See [`Predictor::largest_tile`](super::Predictor::largest_tile).
+    fn largest_tile(&self, options: &Options) -> Result<usize>;
+
     /// Settles how images are predicted. Options that would have no effect are refused. Once `stop` is set, an image that
     /// is gone over in windows is given up.
     fn work<'a>(&'a self, options: &'a Options, stop: Option<&'a AtomicBool>) -> Result<Box<dyn Work + 'a>>;
@@ -40,13 +44,70 @@ pub(crate) trait Work {
     /// Predicts a decoded image; `name` is what errors call it.
     fn one(&self, name: &Path, image: Image) -> Result<Prediction>;
 
-    /// Predicts files one after another until `handle` declines; `shown` says whether the images to look at are wanted.
-    /// Returns how many could not be read, each of which is reported.
-    fn each(&self, inputs: &[PathBuf], shown: bool, sink: &dyn Sink, handle: &mut Handle<'_>) -> Result<usize>;
+    /// Predicts files one after another until `handle` declines. Returns how many could not be read, each of which is
+    /// reported.
+    fn each(&self, inputs: &[PathBuf], form: Form, sink: &dyn Sink, handle: &mut Handle<'_>) -> Result<usize>;
+}
+
+/// In what form predictions are handed on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Form {
+    /// With the images to show.
+    pub(crate) shown: bool,
+    /// Whether large ones may come some rows at a time.
+    pub(crate) strips: bool,
 }
 
 /// Takes what was computed of an image, with the index of the input; whether there should be more.
-pub(crate) type Handle<'a> = dyn FnMut(usize, Pending) -> Result<bool> + 'a;
+pub(crate) type Handle<'a> = dyn FnMut(usize, Part) -> Result<bool> + 'a;
+
+/// What is handed on of an image.
+pub(crate) enum Part {
+    /// All of it.
+    Whole(Pending),
+    /// Its next rows.
+    Strip(Strip),
+    /// That no more rows of it follow, since it cannot be read further.
+    Abandoned,
+}
+
+/// Some rows of a prediction.
+#[derive(Debug)]
+pub(crate) struct Strip {
+    /// Of the whole image.
+    pub(crate) size: Size,
+    /// The first row.
+    pub(crate) top: usize,
+    /// The class of each pixel.
+    pub(crate) classes: Vec<u16>,
+    /// The probability of that class, if asked for.
+    pub(crate) highest: Option<Vec<f32>>,
+    /// The probabilities of all classes, `[classes, rows, width]`, if asked for.
+    pub(crate) all: Option<Vec<f32>>,
+}
+
+impl Strip {
+    pub(crate) fn rows(&self) -> usize {
+        self.classes.len() / self.size.width
+    }
+
+    /// Whether they are the last of the image.
+    pub(crate) fn is_last(&self) -> bool {
+        self.top + self.rows() == self.size.height
+    }
+
+    /// Takes class and probabilities away from pixels without data, row by row.
+    pub(crate) fn leave_out(&mut self, nodata: impl Iterator<Item = Option<Vec<bool>>>) {
+        let (width, pixels) = (self.size.width, self.classes.len());
+        for (y, row) in nodata.enumerate() {
+            for x in row.iter().flatten().enumerate().filter_map(|(x, nodata)| nodata.then_some(y * width + x)) {
+                self.classes[x] = IGNORE;
+                self.highest.iter_mut().for_each(|highest| highest[x] = 0.0);
+                self.all.iter_mut().for_each(|all| all.iter_mut().skip(x).step_by(pixels).for_each(|p| *p = 0.0));
+            }
+        }
+    }
+}
 
 /// A prediction that may still have to be decided on.
 pub(crate) struct Pending {

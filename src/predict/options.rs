@@ -13,6 +13,8 @@ pub struct Options {
     pub procedure: Procedure,
     /// Probabilities wanted besides the classes; files that need some add them.
     pub wanted: Wanted,
+    /// Numbers, from 1, of the bands of the images that the model takes, in its order; all of them if left out.
+    pub bands: Option<Vec<usize>>,
     /// Most network inputs computed together: images of one size, mirrored ones, windows. Not of a forest.
     pub batch_size: usize,
     /// Threads that read images. Not of a forest.
@@ -23,11 +25,21 @@ pub struct Options {
     pub cache_features: Option<PathBuf>,
 }
 
+impl Options {
+    /// The bands in words, where they are chosen.
+    pub(super) fn bands_in_words(&self) -> String {
+        let number = |band: &usize| band.to_string();
+        let list = |bands: &Vec<usize>| format!("; bands {}", bands.iter().map(number).collect::<Vec<_>>().join(","));
+        self.bands.as_ref().map(list).unwrap_or_default()
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {
             procedure: Procedure::default(),
             wanted: Wanted::default(),
+            bands: None,
             batch_size: 4,
             workers: 2,
             memory: None,

@@ -54,6 +54,11 @@ impl Outputs {
         self.overlay || self.proportions.is_some()
     }
 
+    /// Whether all files can be written some rows at a time.
+    pub(crate) fn goes_in_strips(&self) -> bool {
+        !(self.png || self.color || self.overlay || self.proportions.is_some())
+    }
+
     pub(crate) fn wanted(&self) -> Wanted {
         Wanted { highest: self.prob, all: self.prob_all }
     }

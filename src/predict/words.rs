@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Join, Procedure, Sizes, Tiles};
+use super::{Join, Procedure, Sizes};
 use crate::image::Scaling;
 use crate::nn::ops::Resampling;
 
@@ -13,9 +13,8 @@ impl fmt::Display for Procedure {
         if *flip {
             f.write_str(", also mirrored")?;
         }
-        if let Some(Tiles { side, stride, padded }) = tiles {
-            let padded = if *padded { ", padded" } else { "" };
-            write!(f, ", windows of {side} that lie {stride} apart{padded}")?;
+        if let Some(tiles) = tiles {
+            write!(f, ", {tiles}")?;
         }
         f.write_str(match join {
             Join::Probabilities => "",

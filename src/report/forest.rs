@@ -6,10 +6,11 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::tables::{class_table, confusion};
-use super::text::{duration, escaped, score};
+use super::text::{duration, score};
 use super::{Page, SamplePrediction, section, tile, viewer};
 use crate::base::Result;
 use crate::base::files::write_bytes;
+use crate::base::markup::escaped;
 use crate::base::named_enum::classes_that;
 use crate::base::words::{count, per_cent};
 use crate::data::REGION_FOLDS as FOLDS;

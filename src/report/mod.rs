@@ -18,13 +18,14 @@ use std::time::SystemTime;
 pub use samples::{Gallery, SamplePrediction};
 
 use crate::base::files::write_bytes;
+use crate::base::markup::escaped;
 use crate::base::named_enum::classes_that;
 use crate::base::words::count;
 use crate::base::{Error, Result};
 use crate::draw::Classes;
 use crate::metric::{AbsentClass, Baseline, ConfusionMatrix, Scores};
 use crate::run::{NetworkRunConfig, Row, utc};
-use text::{duration, escaped, filled, score};
+use text::{duration, filled, score};
 
 const PAGE: &str = include_str!("page.html");
 const VIEWER: &str = include_str!("viewer.html");

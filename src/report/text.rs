@@ -9,22 +9,6 @@ use crate::base::{Error, Result};
 /// What stands where there is no number.
 const NONE: &str = "–";
 
-/// Text from users, for content and attributes alike.
-pub(crate) fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            _ => out.push(character),
-        }
-    }
-    out
-}
-
 /// A value as JSON that may stand in a script element: no text in it can end that element.
 pub(super) fn json(value: &impl Serialize) -> Result<String> {
     let text = serde_json::to_string(value).map_err(|e| Error::failed("write the report", e))?;

@@ -66,7 +66,7 @@ impl Golden {
                     Some([long, short]) => Sizes::Within { long, short },
                     None => Sizes::WithinFactors(self.factors.clone()),
                 };
-                let tiles = self.crop.map(|side| Tiles { side, stride: self.stride, padded: false });
+                let tiles = self.crop.map(|side| Tiles::apart(side, self.stride));
                 Procedure { tiles, flip: self.flip, ..Procedure::mmseg(sizes) }
             }
             "capstone" => {

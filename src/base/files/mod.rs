@@ -64,24 +64,73 @@ fn write_through(path: &Path, flush: Flush, fill: impl FnOnce(&File) -> std::io:
         }
         Destination::File { target, replaced } => (target, replaced),
     };
-    let mut builder = tempfile::Builder::new();
-    let prefix = leftovers::own_prefix();
-    builder.prefix(&prefix).suffix(".tmp");
-    // A temporary file is private by default; the result should obey the user's umask like any other file.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let file = builder.tempfile_in(folder_of(&target)).map_err(failed)?;
-    if let Some(replaced) = replaced {
-        keep_owner_and_mode(file.as_file(), &replaced).map_err(failed)?;
+    let mut file = AtomicFile::beside(path, target, replaced)?;
+    fill(file.file()).map_err(failed)?;
+    file.commit_with(flush)
+}
+
+/// A file that takes its name when it is complete: until [`Self::commit`] what was there under the name stays, and
+/// dropped before, it leaves nothing. For what is written bit by bit; see [`write_atomically`].
+#[derive(Debug)]
+pub(crate) struct AtomicFile {
+    /// What errors call it, and where it goes.
+    path: PathBuf,
+    target: PathBuf,
+    file: tempfile::NamedTempFile,
+}
+
+impl AtomicFile {
+    /// # Errors
+    ///
+    /// If `path` is a pipe, a device or a folder, or nothing can be written beside it.
+    pub(crate) fn create(path: &Path) -> Result<Self> {
+        match destination(path)? {
+            Destination::File { target, replaced } => Self::beside(path, target, replaced),
+            Destination::Stream | Destination::Open(_) => {
+                Err(Error::content(path, "is a pipe or a device, but this is written out of order; name a file"))
+            }
+        }
     }
-    fill(file.as_file()).map_err(failed)?;
-    if flush == Flush::Wait {
-        file.as_file().sync_all().map_err(failed)?;
+
+    fn beside(path: &Path, target: PathBuf, replaced: Option<fs::Metadata>) -> Result<Self> {
+        let failed = |cause| Error::write(path, cause);
+        let mut builder = tempfile::Builder::new();
+        let prefix = leftovers::own_prefix();
+        builder.prefix(&prefix).suffix(".tmp");
+        // A temporary file is private by default; the result should obey the user's umask like any other file.
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        let file = builder.tempfile_in(folder_of(&target)).map_err(failed)?;
+        if let Some(replaced) = replaced {
+            keep_owner_and_mode(file.as_file(), &replaced).map_err(failed)?;
+        }
+        Ok(Self { path: path.to_path_buf(), target, file })
     }
-    fs::rename(file.path(), &target).map_err(failed)?;
-    // Under its name there is nothing left to remove.
-    let _ = file.into_temp_path().keep();
-    Ok(())
+
+    pub(crate) fn file(&mut self) -> &mut File {
+        self.file.as_file_mut()
+    }
+
+    /// What errors call it.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Waits for the disk and gives the file its name.
+    pub(crate) fn commit(self) -> Result<()> {
+        self.commit_with(Flush::Wait)
+    }
+
+    fn commit_with(self, flush: Flush) -> Result<()> {
+        let failed = |cause| Error::write(&self.path, cause);
+        if flush == Flush::Wait {
+            self.file.as_file().sync_all().map_err(failed)?;
+        }
+        fs::rename(self.file.path(), &self.target).map_err(failed)?;
+        // Under its name there is nothing left to remove.
+        let _ = self.file.into_temp_path().keep();
+        Ok(())
+    }
 }
 
 /// Where a write goes.

@@ -1,9 +1,11 @@
 //! GeoTIFF: where an image lies, copied from it as it is, and label maps that keep it.
 
+mod cog;
+mod labels;
 mod levels;
+mod probabilities;
 mod tags;
 mod world;
-mod write;
 
 use std::path::Path;
 
@@ -11,8 +13,9 @@ use super::notes::note_file;
 use super::orientation::Orientation;
 use super::read::declared_by;
 use crate::base::Size;
+pub use labels::{LabelTiff, LabelTiffWriter, write_label_tiff};
+pub use probabilities::{ProbabilityTiffWriter, ProbabilityType};
 use tags::{RawTag, read_tags};
-pub use write::{LabelTiff, write_label_tiff};
 
 const ORIENTATION: u16 = 274;
 const PIXEL_SCALE: u16 = 33550;
@@ -57,6 +60,11 @@ impl Georeference {
             found.extend(tags);
         }
         (!found.is_empty()).then_some(Self { tags: found, orientation })
+    }
+
+    /// Whether the rows of the image are not rows of the upright label map.
+    pub fn is_turned(&self) -> bool {
+        self.orientation.is_some()
     }
 
     /// Pixels of an upright label map, row by row, in the order in which the image stores its pixels, with their size.

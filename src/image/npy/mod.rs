@@ -3,6 +3,7 @@
 mod array;
 mod header;
 mod image;
+mod rows;
 mod value;
 mod write;
 
@@ -15,6 +16,7 @@ use array::{Array, Axes, with_array};
 use value::{Value, by_type, convert};
 
 pub use image::{npy_size, read_image_npy};
+pub(crate) use rows::NpyRows;
 pub use write::{
     write_count_npy, write_label_npy, write_label_npy_as_i64, write_probabilities_npy, write_probability_npy,
 };

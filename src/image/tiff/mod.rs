@@ -7,8 +7,10 @@ mod blocks;
 mod color;
 mod numbers;
 mod refusal;
+mod rows;
 mod sparse;
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use tiff_reader::{ExtraSample, Ifd, OpenOptions, PhotometricInterpretation, TiffFile};
@@ -23,6 +25,7 @@ use crate::base::{Error, Result, Size};
 pub(super) use numbers::Numbers;
 use numbers::Stored;
 use refusal::refused;
+pub use rows::TiffRows;
 
 /// Bytes of a tile that may be far larger than its image.
 const LARGEST_BLOCK: u64 = 64 << 20;
@@ -54,7 +57,8 @@ pub(super) fn is_tiff(bytes: &[u8]) -> bool {
 /// The image in a TIFF, upright and without its alpha band; palettes, YCbCr, CMYK and CIELab as RGB.
 pub(super) fn read_image(path: &Path) -> Result<Image> {
     let tiff = Tiff::open(path)?;
-    let raster = tiff.image()?;
+    let _held = tiff.reserve(false)?;
+    let raster = tiff.rows(0..tiff.size().height)?;
     Ok(match tiff.orientation() {
         Some(upright) => {
             orientation::note(path);
@@ -135,6 +139,12 @@ impl<'a> Tiff<'a> {
 
     /// Memory for all samples, for what is made of them, for a mask, and for the blocks that are decoded at a time.
     fn reserve(&self, labels: bool) -> Result<Reservation> {
+        let claim = format_args!("its header claims {} pixels", self.size());
+        limits::reserve(self.path, claim, self.memory(labels, self.page.height().into())?)
+    }
+
+    /// Bytes that reading so many rows takes.
+    fn memory(&self, labels: bool, rows: u64) -> Result<u64> {
         const UNSIGNED: u16 = 1;
         const UNDEFINED: u16 = 4;
         let page = &self.page;
@@ -163,13 +173,13 @@ impl<'a> Tiff<'a> {
                 format!("damaged TIFF: its header claims tiles of {wide}x{high} for an image of {}", self.size());
             return Err(Error::content(self.path, reason));
         }
+        let pixels = width.saturating_mul(rows);
         let row_of_blocks = block.saturating_mul(width.div_ceil(wide.max(1)));
-        let window = row_of_blocks.max(image.min(2 * WINDOW_BYTES as u64));
-        let claim = format_args!("its header claims {} pixels", self.size());
-        let all = (image / stored.max(1)).saturating_mul(held);
+        let window = row_of_blocks.max(bytes(pixels).min(2 * WINDOW_BYTES as u64));
+        let all = (bytes(pixels) / stored.max(1)).saturating_mul(held);
         // Its samples, and what they say.
-        let mask = if masked { width.saturating_mul(height).saturating_mul(MASK_SAMPLE + 1) } else { 0 };
-        limits::reserve(self.path, claim, all.saturating_add(window).saturating_add(mask))
+        let mask = if masked { pixels.saturating_mul(MASK_SAMPLE + 1) } else { 0 };
+        Ok(all.saturating_add(window).saturating_add(mask))
     }
 
     /// GDAL's nodata value.
@@ -200,35 +210,36 @@ impl<'a> Tiff<'a> {
         Ok(Bands { count: samples, alpha: alpha.filter(|(position, _)| *position > 0) })
     }
 
-    fn image(&self) -> Result<Image> {
-        let _held = self.reserve(false)?;
+    /// Some rows of the image, as they are stored: not turned upright.
+    fn rows(&self, rows: Range<usize>) -> Result<Image> {
         let Bands { count, alpha } = self.bands()?;
-        let stored = self.stored()?;
+        let stored = self.stored(rows.clone())?;
         let bits = stored.bits;
-        let raster = Image { sample_type: stored.sample_type, ..Image::new(self.size(), stored.bands, stored.samples) };
+        let size = Size { height: rows.len(), ..self.size() };
+        let raster = Image { sample_type: stored.sample_type, ..Image::new(size, stored.bands, stored.samples) };
         let Some((position, associated)) = alpha else {
-            return color::to_rgb(self, Image { nodata: self.pixels_without_data(&raster)?, ..raster }, bits);
+            return color::to_rgb(self, Image { nodata: self.pixels_without_data(&raster, rows)?, ..raster }, bits);
         };
         // Colours may have become more bands, or fewer; those behind alpha have not.
         let behind = count - 1 - position;
         let (alpha, samples) = raster.samples.split_band(raster.bands, raster.bands - 1 - behind);
         let raster = Image { bands: raster.bands - 1, samples, ..raster };
-        let raster = color::to_rgb(self, Image { nodata: self.pixels_without_data(&raster)?, ..raster }, bits)?;
+        let raster = color::to_rgb(self, Image { nodata: self.pixels_without_data(&raster, rows)?, ..raster }, bits)?;
         let samples = color::alpha_like(alpha, &raster.samples, bits);
         let position = raster.bands.saturating_sub(behind);
         Ok(Image { alpha: Some(AlphaBand { samples, associated, position }), ..raster })
     }
 
-    /// Pixels that the nodata value or the mask names.
-    fn pixels_without_data(&self, raster: &Image) -> Result<Option<Vec<bool>>> {
+    /// Pixels of these rows that the nodata value or the mask names.
+    fn pixels_without_data(&self, raster: &Image, rows: Range<usize>) -> Result<Option<Vec<bool>>> {
         let named = match self.nodata().filter(|value| !value.is_nan()) {
             // In single precision it would be 0.
-            Some(value) if value != 0.0 && value as f32 == 0.0 => self.holding(value)?,
+            Some(value) if value != 0.0 && value as f32 == 0.0 => self.holding(value, rows.clone())?,
             Some(value) => matching(&raster.samples, raster.bands, value),
             None => Vec::new(),
         };
         let named = Some(named).filter(|all| all.contains(&true));
-        let masked = self.masked_out()?;
+        let masked = self.masked_out(rows)?;
         Ok(match (named, masked) {
             (Some(mut named), Some(masked)) => {
                 named.iter_mut().zip(masked).for_each(|(named, masked)| *named |= masked);
@@ -239,8 +250,8 @@ impl<'a> Tiff<'a> {
     }
 
     /// Pixels with a sample that equals a number in double precision.
-    fn holding(&self, value: f64) -> Result<Vec<bool>> {
-        let Numbers::Wide(numbers) = numbers::read_exactly(self.path, &self.file, &self.page)? else {
+    fn holding(&self, value: f64, rows: Range<usize>) -> Result<Vec<bool>> {
+        let Numbers::Wide(numbers) = numbers::read_exactly(self.path, &self.file, &self.page, rows)? else {
             return Ok(Vec::new());
         };
         let samples = usize::from(self.page.samples_per_pixel());
@@ -254,9 +265,9 @@ impl<'a> Tiff<'a> {
         name.into()
     }
 
-    /// Pixels that the mask excludes, if there is one: a page of the file, or the `.msk` that GDAL writes beside it.
-    fn masked_out(&self) -> Result<Option<Vec<bool>>> {
-        let beside = || -> Result<Option<Stored>> {
+    /// Pixels of these rows that the mask excludes, if there is one: a page of the file, or the `.msk` that GDAL writes beside it.
+    fn masked_out(&self, rows: Range<usize>) -> Result<Option<Vec<bool>>> {
+        let beside = |rows| -> Result<Option<Stored>> {
             let path = &*self.mask_beside();
             if !path.is_file() {
                 return Ok(None);
@@ -275,11 +286,11 @@ impl<'a> Tiff<'a> {
             if !(1..=8 * MASK_SAMPLE).contains(&bits) {
                 return Err(Error::content(path, format!("is not a mask: its pixels have {bits} bits")));
             }
-            numbers::read(path, &mask.file, &mask.page).map(Some)
+            numbers::read(path, &mask.file, &mask.page, rows).map(Some)
         };
         let mask = match &self.mask {
-            Some(mask) => Some(numbers::read(self.path, &self.file, mask)?),
-            None => beside()?,
+            Some(mask) => Some(numbers::read(self.path, &self.file, mask, rows)?),
+            None => beside(rows)?,
         };
         // With a mask for each band, as GDAL may write, a pixel needs all of them.
         let excluded = |stored: Stored| match stored.samples {
@@ -291,14 +302,15 @@ impl<'a> Tiff<'a> {
     }
 
     /// The samples as the file stores them, but with the colours of JPEG, YCbCr, CMYK and CIELab as RGB.
-    fn stored(&self) -> Result<Stored> {
+    fn stored(&self, rows: Range<usize>) -> Result<Stored> {
+        let top = rows.start;
         let mut stored = if color::is_converted(self) {
-            numbers::read_converted(self.path, &self.file, &self.page)?
+            numbers::read_converted(self.path, &self.file, &self.page, rows)?
         } else {
-            numbers::read(self.path, &self.file, &self.page)?
+            numbers::read(self.path, &self.file, &self.page, rows)?
         };
         if let Some(value) = self.nodata().filter(|value| *value != 0.0) {
-            sparse::fill(&self.page, &mut stored, value);
+            sparse::fill(&self.page, &mut stored, value, top);
         }
         Ok(stored)
     }
@@ -348,7 +360,7 @@ impl<'a> Tiff<'a> {
             let reason = format!("a label image must have 1 band or be RGB(A); this one has {labels} bands");
             return Err(Error::content(self.path, reason));
         }
-        let mut numbers = numbers::read_exactly(self.path, &self.file, &self.page)?;
+        let mut numbers = numbers::read_exactly(self.path, &self.file, &self.page, 0..size.height)?;
         if let Some(value) = self.nodata().filter(|value| *value != 0.0) {
             sparse::fill_numbers(&self.page, &mut numbers, value);
         }
@@ -361,7 +373,7 @@ impl<'a> Tiff<'a> {
             }
         };
         let raw = if labels == 1 {
-            RawLabels::from_numbers(size, numbers, self.nodata(), self.masked_out()?)
+            RawLabels::from_numbers(size, numbers, self.nodata(), self.masked_out(0..size.height)?)
         } else {
             RawLabels::Colors(size, color::label_colors(self.path, numbers, labels)?)
         };

@@ -1,5 +1,6 @@
 //! The stored numbers of a page, in memory of a type that holds them.
 
+use std::ops::Range;
 use std::path::Path;
 
 use half::f16;
@@ -50,9 +51,9 @@ impl Numbers {
     }
 }
 
-/// The samples as they are stored: palette indices, packed bits as numbers.
-pub(super) fn read(path: &Path, file: &TiffFile, page: &Ifd) -> Result<Stored> {
-    read_with(path, file, page, |source| source.samples())
+/// The samples of some rows as they are stored: palette indices, packed bits as numbers.
+pub(super) fn read(path: &Path, file: &TiffFile, page: &Ifd, rows: Range<usize>) -> Result<Stored> {
+    read_with(path, file, page, |source| source.samples(rows.clone()))
 }
 
 /// Reads with the stricter decoder, and what that refuses with the more lenient one, if this decodes all of it.
@@ -65,15 +66,21 @@ fn read_with<T>(path: &Path, file: &TiffFile, page: &Ifd, read: impl Fn(&Source<
     })
 }
 
-/// The samples with YCbCr, CMYK and CIELab converted to RGB.
-pub(super) fn read_converted(path: &Path, file: &TiffFile, page: &Ifd) -> Result<Stored> {
-    Source::converted(path, file, page)?.samples()
+/// The samples of some rows with YCbCr, CMYK and CIELab converted to RGB.
+pub(super) fn read_converted(path: &Path, file: &TiffFile, page: &Ifd, rows: Range<usize>) -> Result<Stored> {
+    Source::converted(path, file, page)?.samples(rows)
 }
 
-/// The samples of a label image.
-pub(super) fn read_exactly(path: &Path, file: &TiffFile, page: &Ifd) -> Result<Numbers> {
-    read_with(path, file, page, |source| source.numbers())
+/// The samples of some rows of a label image.
+pub(super) fn read_exactly(path: &Path, file: &TiffFile, page: &Ifd, rows: Range<usize>) -> Result<Numbers> {
+    read_with(path, file, page, |source| source.numbers(rows.clone()))
 }
+
+/// Rows of a page that are decoded together: those of a strip or a tile.
+pub(super) fn block_rows(page: &Ifd) -> usize {
+    page.tile_height().unwrap_or_else(|| page.rows_per_strip()).max(1) as usize
+}
+
 /// Where the numbers of a page come from, some rows at a time from the top down.
 struct Source<'a> {
     path: &'a Path,
@@ -133,39 +140,41 @@ impl<'a> Source<'a> {
         Ok(Self { path, file, page, way, sample_type, bits, width, height, bands })
     }
 
-    /// An empty vector with room for all samples.
-    fn room<T>(&self) -> Result<Vec<T>> {
-        limits::buffer(self.path, self.width.saturating_mul(self.height).saturating_mul(self.bands))
+    /// An empty vector with room for all samples of that many rows.
+    fn room<T>(&self, rows: usize) -> Result<Vec<T>> {
+        limits::buffer(self.path, self.width.saturating_mul(rows).saturating_mul(self.bands))
     }
 
-    fn samples(&self) -> Result<Stored> {
+    fn samples(&self, rows: Range<usize>) -> Result<Stored> {
         let samples = match self.sample_type {
             SampleType::Uint8 => {
-                let mut samples = self.room()?;
-                self.each(&mut |bytes| samples.extend_from_slice(bytes))?;
+                let mut samples = self.room(rows.len())?;
+                self.each(rows, &mut |bytes| samples.extend_from_slice(bytes))?;
                 Samples::U8(samples)
             }
             SampleType::Uint16 => {
-                let mut samples: Vec<u16> = self.room()?;
-                self.each(&mut |bytes| samples.extend(bytes.as_chunks().0.iter().map(|b| u16::from_ne_bytes(*b))))?;
+                let mut samples: Vec<u16> = self.room(rows.len())?;
+                let mut append =
+                    |bytes: &[u8]| samples.extend(bytes.as_chunks().0.iter().map(|b| u16::from_ne_bytes(*b)));
+                self.each(rows, &mut append)?;
                 Samples::U16(samples)
             }
             sample_type => {
-                let mut samples = self.room()?;
-                self.each(&mut |bytes| append_f32(&mut samples, bytes, sample_type))?;
+                let mut samples = self.room(rows.len())?;
+                self.each(rows, &mut |bytes| append_f32(&mut samples, bytes, sample_type))?;
                 Samples::F32(samples)
             }
         };
         Ok(Stored { samples, sample_type: self.sample_type, bits: self.bits, bands: self.bands })
     }
 
-    fn numbers(&self) -> Result<Numbers> {
+    fn numbers(&self, rows: Range<usize>) -> Result<Numbers> {
         if !matches!(self.sample_type, SampleType::Uint8 | SampleType::Uint16) {
-            let mut numbers = self.room()?;
-            self.each(&mut |bytes| append_f64(&mut numbers, bytes, self.sample_type))?;
+            let mut numbers = self.room(rows.len())?;
+            self.each(rows, &mut |bytes| append_f64(&mut numbers, bytes, self.sample_type))?;
             return Ok(Numbers::Wide(numbers));
         }
-        Ok(match self.samples()?.samples {
+        Ok(match self.samples(rows)?.samples {
             Samples::U8(v) => Numbers::Bytes(v),
             Samples::U16(v) => Numbers::Words(v),
             Samples::F32(v) => Numbers::Wide(v.into_iter().map(f64::from).collect()),
@@ -180,12 +189,12 @@ impl<'a> Source<'a> {
         matches!(self.way, Way::Stored) && self.page.compression() == LERC && self.file.byte_order() != native
     }
 
-    /// Hands the samples on, in the machine's byte order, whole rows of strips or tiles at a time.
-    fn each(&self, sink: &mut dyn FnMut(&[u8])) -> Result<()> {
+    /// Hands the samples of some rows on, in the machine's byte order, whole rows of strips or tiles at a time.
+    fn each(&self, rows: Range<usize>, sink: &mut dyn FnMut(&[u8])) -> Result<()> {
         let step = self.rows_at_once();
         let swapped = self.is_swapped();
-        for top in (0..self.height).step_by(step) {
-            let rows = step.min(self.height - top);
+        for top in rows.clone().step_by(step) {
+            let rows = step.min(rows.end - top);
             let (file, page, width) = (self.file, self.page, self.width);
             let bytes = match &self.way {
                 Way::Stored => file.read_window_bytes_from_ifd(page, top, 0, rows, width),
@@ -203,7 +212,7 @@ impl<'a> Source<'a> {
 
     /// Whole strips or tiles, as many as fit into a window.
     fn rows_at_once(&self) -> usize {
-        let block = self.page.tile_height().unwrap_or_else(|| self.page.rows_per_strip()).max(1) as usize;
+        let block = block_rows(self.page);
         let row = self.width * self.bands * usize::from(self.bits.div_ceil(8)).next_power_of_two();
         let blocks = (WINDOW_BYTES / row.max(1)).div_ceil(block).max(1);
         blocks.saturating_mul(block).min(self.height.max(1))

@@ -15,9 +15,9 @@ struct Hole {
     band: Option<usize>,
 }
 
-/// Writes the nodata value where blocks are not stored.
-pub(super) fn fill(page: &Ifd, stored: &mut Stored, nodata: f64) {
-    let layout = Layout::of(page, stored.bands);
+/// Writes the nodata value where blocks are not stored, into samples that begin with row `top`.
+pub(super) fn fill(page: &Ifd, stored: &mut Stored, nodata: f64, top: usize) {
+    let layout = Layout::of(page, stored.bands, top);
     match &mut stored.samples {
         Samples::U8(v) => layout.fill(v, nodata as u8),
         Samples::U16(v) => layout.fill(v, nodata as u16),
@@ -27,7 +27,7 @@ pub(super) fn fill(page: &Ifd, stored: &mut Stored, nodata: f64) {
 
 /// The same for the numbers of a label image.
 pub(super) fn fill_numbers(page: &Ifd, numbers: &mut Numbers, nodata: f64) {
-    let layout = Layout::of(page, page.samples_per_pixel().into());
+    let layout = Layout::of(page, page.samples_per_pixel().into(), 0);
     match numbers {
         Numbers::Bytes(v) => layout.fill(v, nodata as u8),
         Numbers::Words(v) => layout.fill(v, nodata as u16),
@@ -36,13 +36,15 @@ pub(super) fn fill_numbers(page: &Ifd, numbers: &mut Numbers, nodata: f64) {
 }
 
 struct Layout {
+    /// The first row that there is.
+    top: usize,
     width: usize,
     bands: usize,
     holes: Vec<Hole>,
 }
 
 impl Layout {
-    fn of(page: &Ifd, bands: usize) -> Self {
+    fn of(page: &Ifd, bands: usize, top: usize) -> Self {
         let (width, height) = (page.width() as usize, page.height() as usize);
         let (offsets, counts, block) = match (page.tile_width(), page.tile_height()) {
             (Some(wide), Some(high)) => (page.tile_offsets(), page.tile_byte_counts(), (wide as usize, high as usize)),
@@ -53,17 +55,18 @@ impl Layout {
         let blocks = offsets.unwrap_or_default().into_iter().zip(counts.unwrap_or_default());
         let hole = |(i, _)| {
             let (plane, i) = (i / (across * down).max(1), i % (across * down).max(1));
-            let (top, left) = (i / across * high, i % across * wide);
+            let (upper, left) = (i / across * high, i % across * wide);
             let band = (page.planar_configuration() == 2).then_some(plane);
-            Hole { rows: top..height.min(top + high), columns: left..width.min(left + wide), band }
+            Hole { rows: upper..height.min(upper + high), columns: left..width.min(left + wide), band }
         };
         let holes = blocks.enumerate().filter(|(_, (offset, bytes))| *offset == 0 || *bytes == 0).map(hole).collect();
-        Self { width, bands, holes }
+        Self { top, width, bands, holes }
     }
 
     fn fill<T: Copy>(&self, samples: &mut [T], value: T) {
         let row = self.width * self.bands;
         for Hole { rows, columns, band } in &self.holes {
+            let rows = rows.start.saturating_sub(self.top)..rows.end.saturating_sub(self.top);
             for line in samples.chunks_exact_mut(row.max(1)).skip(rows.start).take(rows.len()) {
                 let pixels = &mut line[columns.start * self.bands..columns.end * self.bands];
                 match band {

@@ -36,6 +36,11 @@ impl InferenceNetwork {
         matches!(&self.0, Network::EncoderDecoder(network) if network.gives_small_logits())
     }
 
+    /// What both sides of an input are extended to a multiple of.
+    pub fn multiple(&self) -> usize {
+        self.0.multiple()
+    }
+
     /// Logits for an input `[batch, bands, height, width]` of any size, at the size that the network gives them in.
     pub fn scores(&self, input: Tensor<4>) -> Scores {
         let [_, _, height, width] = input.dims();

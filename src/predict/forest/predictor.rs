@@ -14,14 +14,14 @@ use crate::base::event::{Event, Sink, Task};
 use crate::base::files::read_bytes;
 use crate::base::label_map::IGNORE;
 use crate::base::{Error, Result, Size};
-use crate::data::{Dataset, load_raster, prepared};
+use crate::data::{Dataset, chosen_bands, load_bands, prepared};
 use crate::image::{Image, orientation_policy, read_size};
 use crate::nn::device::DeviceChoice;
 use crate::nn::model::Checksum;
 use crate::pixels::forest::{Features, Forest};
 use crate::pixels::hypercolumn::{FeatureCache, Hypercolumns, PreparedImage, Window, WindowFeatures};
 use crate::predict::merge::{Decision, Wanted};
-use crate::predict::model::{Computed, Handle, Model, Pending, Work};
+use crate::predict::model::{Computed, Form, Handle, Model, Part, Pending, Work};
 use crate::predict::network::{Procedure, Tiles};
 use crate::predict::{Maker, Options, Prediction};
 use crate::recipe::Kind;
@@ -198,11 +198,11 @@ impl Model for ForestPredictor {
         &self.dataset
     }
 
-    fn maker(&self, _options: &Options) -> Result<Maker> {
+    fn maker(&self, options: &Options) -> Result<Maker> {
         let mut checksum = Checksum::default();
         let written = checksum.write_all(self.hypercolumns.checksum().as_bytes());
         written.and_then(|()| self.forest.write(&mut checksum)).map_err(|e| Error::failed("write the forest", e))?;
-        let options = format!("every pixel; orientation {}", orientation_policy());
+        let options = format!("every pixel; orientation {}{}", orientation_policy(), options.bands_in_words());
         Ok(Maker::new(self.source.clone(), checksum.hex(), &self.dataset, options))
     }
 
@@ -213,12 +213,19 @@ impl Model for ForestPredictor {
         ))
     }
 
+    fn largest_tile(&self, _options: &Options) -> Result<usize> {
+        let reason =
+            "of auto is for networks: a random forest chooses its windows by the memory without it; leave it out";
+        Err(Error::conflict("tile", reason))
+    }
+
     fn work<'a>(&'a self, options: &'a Options, stop: Option<&'a AtomicBool>) -> Result<Box<dyn Work + 'a>> {
         let side = side(&options.procedure)?;
         let cache = options.cache_features.as_deref().map(FeatureCache::open).transpose()?;
         let limits = Limits { memory: options.memory, side, stored: cache.is_some() };
         let budget = Budget::new(self.hypercolumns.config(), self.dataset.bands, self.device, limits);
-        Ok(Box::new(ForestWork { predictor: self, budget, wanted: options.wanted, cache, stop }))
+        let bands = options.bands.as_deref();
+        Ok(Box::new(ForestWork { predictor: self, budget, wanted: options.wanted, bands, cache, stop }))
     }
 }
 
@@ -230,7 +237,7 @@ fn side(procedure: &Procedure) -> Result<Option<usize>> {
         return Ok(side);
     }
     let reason = "has no effect except for the side of `tile`: a random forest classifies every pixel at the image's own \
-                  resolution; leave `scales`, `resize`, `flip`, `stride` and `upsample` out";
+                  resolution; leave `scales`, `resize`, `flip`, `stride`, `overlap`, `blend` and `upsample` out";
     Err(Error::conflict("procedure", reason))
 }
 
@@ -239,6 +246,7 @@ struct ForestWork<'a> {
     predictor: &'a ForestPredictor,
     budget: Budget,
     wanted: Wanted,
+    bands: Option<&'a [usize]>,
     cache: Option<FeatureCache>,
     stop: Option<&'a AtomicBool>,
 }
@@ -266,10 +274,11 @@ impl ForestWork<'_> {
 impl Work for ForestWork<'_> {
     fn one(&self, name: &Path, image: Image) -> Result<Prediction> {
         self.windows(name, image.size)?;
+        let image = chosen_bands(name, image, self.bands)?;
         Ok(self.decide(name, &prepared(name, image, &self.predictor.dataset)?, &mut || Ok(()))?.finish())
     }
 
-    fn each(&self, inputs: &[PathBuf], shown: bool, sink: &dyn Sink, handle: &mut Handle<'_>) -> Result<usize> {
+    fn each(&self, inputs: &[PathBuf], form: Form, sink: &dyn Sink, handle: &mut Handle<'_>) -> Result<usize> {
         // An image whose size cannot be told beforehand counts as one window.
         let planned =
             |path: &PathBuf| read_size(path).map_or(1, |size| self.windows(path, size).map_or(1, |all| all.len()));
@@ -280,20 +289,21 @@ impl Work for ForestWork<'_> {
                 if let Some(size) = read_size(path) {
                     self.windows(path, size)?;
                 }
-                let image = load_raster(path, &self.predictor.dataset)?;
+                let image = load_bands(path, &self.predictor.dataset, self.bands)?;
                 let pending = self.decide(path, &image, &mut || {
                     done += 1;
                     sink.event(Event::Advanced { done, loss: None });
                     let stopped = self.stop.is_some_and(|stop| stop.load(Ordering::Relaxed));
                     if stopped { Err(Error::Stopped) } else { Ok(()) }
                 })?;
-                Ok(Pending { shown: shown.then(|| image.to_rgb(&[])), ..pending })
+                Ok(Pending { shown: form.shown.then(|| image.to_rgb(&[])), ..pending })
             };
             match read() {
                 Ok(pending) => {
                     // The budget is for one image: the next one waits until this is written.
                     let (written, wait) = channel::<()>();
-                    let go_on = handle(i, Pending { reserved: Some(Box::new(written)), ..pending })?;
+                    let pending = Pending { reserved: Some(Box::new(written)), ..pending };
+                    let go_on = handle(i, Part::Whole(pending))?;
                     if !go_on {
                         break;
                     }

@@ -4,14 +4,18 @@ use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::predictor::NetworkPredictor;
-use super::procedure::{Join, Procedure, Sizes, Tiles};
+use super::procedure::{Join, Procedure, Sizes};
+use super::scene::{Scene, larger_than, rows_at_once, windows};
+use super::sweep::Grid;
+use super::tiles::{Border, Tiles};
 use crate::base::words::bytes_in_words;
 use crate::base::{Error, Remedy, Result, Size};
-use crate::image::read_size;
+use crate::image::{LabelTiffWriter, TiffRows, read_size};
 use crate::nn::cost::inference_memory;
 use crate::nn::device::{DeviceChoice, free_memory};
 use crate::predict::Options;
 use crate::predict::merge::Wanted;
+use crate::predict::model::Form;
 
 /// Bytes of a float32.
 const FLOAT: u64 = 4;
@@ -21,6 +25,8 @@ const WAITING_SHARE: u64 = 8;
 /// Windows and sizes that are proposed for images that are too large.
 const WINDOW: usize = 512;
 const SMALLER: [usize; 2] = [1024, 512];
+/// Sides of windows among which the memory chooses.
+const AUTO: [usize; 5] = [1024, 768, 512, 384, 256];
 
 /// What may be held, and what things take.
 #[derive(Debug, Clone)]
@@ -81,10 +87,10 @@ impl Budget {
 
     /// Says whether an image fits, from the beginning of its file, and waits until it does beside those before it; `turn`
     /// counts the images. A file without a readable size passes: reading it says what is wrong.
-    pub(crate) fn admit(&self, path: &Path, turn: usize) -> Result<Reservation> {
+    pub(crate) fn admit(&self, path: &Path, turn: usize, form: Form) -> Result<Reservation> {
         let turn = self.gate.turn(turn);
         let Some(size) = read_size(path) else { return Ok(turn.reserve(0, u64::MAX)) };
-        self.check(path, size)?;
+        self.check(path, size, form)?;
         let held = self.held(&self.procedure, size);
         let room = self
             .limit
@@ -92,15 +98,88 @@ impl Budget {
         Ok(turn.reserve(held, room))
     }
 
+    /// [`Self::admit`] for an image that is predicted some rows at a time.
+    pub(super) fn admit_scene(
+        &self,
+        path: &Path,
+        turn: usize,
+        tiles: Tiles,
+        file: &TiffRows<'_>,
+    ) -> Result<Reservation> {
+        let turn = self.gate.turn(turn);
+        let held = self.held_rows(tiles, file)?;
+        let computing = self.network.saturating_add(self.computing_windows(tiles, 1));
+        let Some(limit) = self.limit else { return Ok(turn.reserve(held, u64::MAX)) };
+        let needed = held.saturating_add(computing);
+        if needed <= limit {
+            return Ok(turn.reserve(held, limit - computing));
+        }
+        let mut work =
+            format!("predicting {}, an image of {}, in windows of {}", path.display(), file.size(), tiles.side);
+        let rows = rows_at_once(file);
+        if rows > 4 * tiles.side {
+            work += &format!(
+                " (its strips of {rows} rows are decoded whole; gdal_translate -co TILED=YES stores the image in tiles)"
+            );
+        }
+        let smaller = |side: &usize| {
+            let smaller = Tiles::two_thirds_apart(*side);
+            let needed =
+                self.held_rows(smaller, file).map(|held| held + self.computing_windows(smaller, 1) + self.network);
+            *side < tiles.side && needed.is_ok_and(|needed| needed <= limit)
+        };
+        let side = [WINDOW, WINDOW / 2, WINDOW / 4].into_iter().find(|side| smaller(side));
+        let remedies = side.map(Remedy::Tile).into_iter().chain([Remedy::Larger("memory")]).collect();
+        Err(Error::Memory { work, needed, free: limit, remedies })
+    }
+
+    /// Windows of such an image that are computed together.
+    pub(super) fn windows_at_once(&self, scene: &Scene) -> usize {
+        let (one, held) =
+            (self.computing_windows(scene.tiles, 1).max(1), scene.reserved.as_ref().map_or(0, |r| r.bytes));
+        let fitting = self.limit.map_or(usize::MAX, |limit| (limit.saturating_sub(self.network + held) / one) as usize);
+        self.batch_size.min(fitting).max(1)
+    }
+
+    /// The largest side of windows, of some usual ones, of which a batch fits into half of the memory.
+    pub(crate) fn largest_tile(&self) -> usize {
+        let room = self.limit.map_or(u64::MAX, |limit| limit.saturating_sub(self.network) / 2);
+        let fits = |side: &usize| self.computing_windows(Tiles::two_thirds_apart(*side), self.batch_size) <= room;
+        AUTO.into_iter().find(fits).unwrap_or(AUTO[AUTO.len() - 1])
+    }
+
+    /// Bytes that the network takes for so many windows, with their scores at full size.
+    fn computing_windows(&self, tiles: Tiles, windows: usize) -> u64 {
+        let pixels = area(Size { width: tiles.side, height: tiles.side });
+        let scores = 4 * self.classes * FLOAT * pixels;
+        windows as u64 * ((self.features * pixels as f64) as u64 + scores)
+    }
+
+    /// Bytes of an image that is read, predicted and written some rows at a time.
+    fn held_rows(&self, tiles: Tiles, file: &TiffRows<'_>) -> Result<u64> {
+        let (size, step) = (file.size(), rows_at_once(file));
+        let grid = Grid::new(tiles, size);
+        let rows = |count: usize| (count * size.width) as u64;
+        let side = grid.window().height;
+        // One portion waits while another is read.
+        let reading = 2 * file.memory(step)? + 2 * rows(step) * self.bands * FLOAT;
+        let held = rows(side + step) * (self.bands * FLOAT + 1);
+        let sums = 2 * rows(grid.rows.largest_overlap()) * self.classes * FLOAT;
+        // One strip grows, one waits and one is written.
+        let (highest, all) = (u64::from(self.wanted.highest), u64::from(self.wanted.all));
+        let strips = 3 * rows(side) * (4 + FLOAT * highest + 2 * self.classes * FLOAT * all);
+        Ok(reading + held + sums + strips + LabelTiffWriter::memory(size.width))
+    }
+
     /// Says whether an image of that size fits.
-    pub(crate) fn check(&self, path: &Path, image: Size) -> Result<()> {
+    pub(crate) fn check(&self, path: &Path, image: Size, form: Form) -> Result<()> {
         let Some(limit) = self.limit else { return Ok(()) };
         let needed = self.needed(&self.procedure, image);
         if needed <= limit {
             return Ok(());
         }
         let mut work = format!("predicting {}, an image of {image},", path.display());
-        let mut remedies = self.remedies(image, limit);
+        let mut remedies = self.remedies(path, image, form, limit);
         if remedies.is_empty() && self.network >= limit {
             work += &format!(" with a network that alone takes {}", bytes_in_words(self.network));
         } else if remedies.is_empty() {
@@ -111,13 +190,21 @@ impl Budget {
     }
 
     /// What would make the image fit.
-    fn remedies(&self, image: Size, limit: u64) -> Vec<Remedy> {
+    fn remedies(&self, path: &Path, image: Size, form: Form, limit: u64) -> Vec<Remedy> {
         let mut remedies = Vec::new();
         let fits = |procedure: &Procedure| self.needed(procedure, image) <= limit;
         let tiles = Some(Tiles::two_thirds_apart(WINDOW));
         if self.procedure.tiles.is_none() && self.procedure.join != Join::Direct {
-            let windows = Procedure { tiles, ..self.procedure.clone() };
-            remedies.extend(fits(&windows).then_some(Remedy::Tile(WINDOW)));
+            let procedure = Procedure { tiles, ..self.procedure.clone() };
+            let in_rows = |tiles: Tiles| {
+                let held = self.held_rows(tiles, &larger_than(tiles, path)?).ok()?;
+                Some(held + self.computing_windows(tiles, 1) + self.network <= limit)
+            };
+            let fits = match windows(&procedure).filter(|_| form.strips).and_then(in_rows) {
+                Some(fits) => fits,
+                None => fits(&procedure),
+            };
+            remedies.extend(fits.then_some(Remedy::Tile(WINDOW)));
         }
         if self.procedure.sizes == Sizes::Own {
             let smaller = |side: &usize| {
@@ -176,7 +263,7 @@ impl Budget {
         let own = if self.small_scores { 0 } else { 3 * mirrored * self.largest_input(procedure, image) };
         own + match (procedure.tiles, views) {
             // Strips of two windows' height.
-            (Some(tiles), [view]) if kept == 1 && !tiles.padded => {
+            (Some(tiles), [view]) if kept == 1 && !tiles.is_padded() => {
                 (2 * tiles.side.min(view.height) * view.width) as u64
             }
             (Some(_), _) => kept * sum(),
@@ -189,7 +276,9 @@ impl Budget {
 /// A view with what is put around it where windows must be whole.
 fn extended(procedure: &Procedure, view: Size) -> Size {
     match procedure.tiles {
-        Some(Tiles { side, padded: true, .. }) => Size { width: view.width.max(side), height: view.height.max(side) },
+        Some(Tiles { side, border: Border::Padded, .. }) => {
+            Size { width: view.width.max(side), height: view.height.max(side) }
+        }
         _ => view,
     }
 }

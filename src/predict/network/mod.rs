@@ -5,7 +5,11 @@ mod memory;
 mod model;
 mod predictor;
 mod procedure;
+mod scene;
+mod sweep;
+mod tiles;
 mod work;
 
 pub(crate) use predictor::NetworkPredictor;
-pub use procedure::{Choices, Join, Preset, Procedure, Scales, Sizes, Tiles};
+pub use procedure::{Choices, Join, Preset, Procedure, Scales, Sizes};
+pub use tiles::{Blend, Border, Tiles};

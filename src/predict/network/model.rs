@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use super::memory::Budget;
 use super::predictor::NetworkPredictor;
 use super::work::NetworkWork;
 use crate::base::{Error, Result, require};
@@ -27,8 +28,8 @@ impl Model for NetworkPredictor {
             Rule::MostProbable => "the most probable class".to_owned(),
             Rule::Above(threshold) => format!("above {threshold}"),
         };
-        let procedure = options.procedure.clone().fitted_to(&self.config);
-        let options = format!("{procedure}; {rule}; {}; orientation {}", self.precision, orientation_policy());
+        let (procedure, bands) = (self.fitted(&options.procedure), options.bands_in_words());
+        let options = format!("{procedure}; {rule}; {}; orientation {}{bands}", self.precision, orientation_policy());
         Ok(Maker::new(self.source.clone(), self.checksum.clone(), &self.dataset, options))
     }
 
@@ -43,6 +44,10 @@ impl Model for NetworkPredictor {
             }
         }
         Ok(())
+    }
+
+    fn largest_tile(&self, options: &Options) -> Result<usize> {
+        Ok(Budget::new(self, options.procedure.clone(), options)?.largest_tile())
     }
 
     fn work<'a>(&'a self, options: &'a Options, stop: Option<&'a AtomicBool>) -> Result<Box<dyn Work + 'a>> {

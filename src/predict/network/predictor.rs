@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 
+use super::procedure::Procedure;
 use crate::base::{Error, Result};
 use crate::data::{Dataset, Normalisation, ValidPixels};
 use crate::nn::activation::{Activation, Rule};
@@ -85,6 +86,14 @@ impl NetworkPredictor {
         let device = choice.open()?;
         let given = Given { source: "a network in memory".into(), network, config, dataset, rule };
         given.on(choice, device, Precision::Float32)
+    }
+}
+
+impl NetworkPredictor {
+    /// A procedure as this network is run by its project, in windows that it takes.
+    pub(super) fn fitted(&self, procedure: &Procedure) -> Procedure {
+        let procedure = procedure.clone().fitted_to(&self.config);
+        Procedure { tiles: procedure.tiles.map(|tiles| tiles.fitted_to(self.network.multiple())), ..procedure }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::tiles::{Blend, Border, Tiles};
 use crate::base::named_enum::named_enum;
 use crate::base::{Error, Result, Size, require};
 use crate::image::Scaling;
@@ -91,34 +92,14 @@ pub struct Choices {
     pub resize: Option<Size>,
     /// Side of windows.
     pub tile: Option<usize>,
-    /// Step between them.
+    /// Step between them; two thirds of their side if neither this nor the overlap is given.
     pub stride: Option<usize>,
+    /// Pixels by which they overlap, over an image that is mirrored at its border.
+    pub overlap: Option<usize>,
+    /// How windows that overlap are blended.
+    pub blend: Option<Blend>,
     /// How probabilities are enlarged to the image; bilinear if left out.
     pub upsample: Option<Interpolation>,
-}
-
-/// Windows over an image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Tiles {
-    /// Their side.
-    pub side: usize,
-    /// Step between them; the last ends where the image does.
-    pub stride: usize,
-    /// Whether smaller images are extended by the mean to a whole window.
-    pub padded: bool,
-}
-
-impl Tiles {
-    /// Windows of that side, two thirds of it apart (rounded up), as hszhao/semseg lays them.
-    pub fn two_thirds_apart(side: usize) -> Self {
-        Self { side, stride: two_thirds(side), padded: false }
-    }
-
-    /// Where windows begin along a side.
-    pub fn starts(&self, length: usize) -> Vec<usize> {
-        let last = length.saturating_sub(self.side);
-        (0..=last.div_ceil(self.stride)).map(|i| (i * self.stride).min(last)).collect()
-    }
 }
 
 /// What is averaged, and when it is enlarged.
@@ -188,6 +169,45 @@ pub enum Sizes {
     WithinFactors(Vec<f64>),
 }
 
+impl Choices {
+    /// The windows that are chosen; `None` leaves them to the preset.
+    fn tiles(&self, preset: Option<Preset>) -> Result<Option<Tiles>> {
+        let Self { tile, stride, overlap, blend, .. } = *self;
+        let refuse = |field: &'static str, reason: &str| Err(Error::conflict(field, reason));
+        let of_preset = (preset == Some(Preset::Semseg)).then_some(SEMSEG_TILE);
+        let given = [("blend", blend.is_some()), ("overlap", overlap.is_some()), ("stride", stride.is_some())];
+        let Some(side) = tile.or(of_preset) else {
+            let Some((field, _)) = given.iter().find(|(_, given)| *given) else { return Ok(None) };
+            return refuse(field, "is about windows; also give their side with `tile`");
+        };
+        if tile.is_some() && preset == Some(Preset::Csail) {
+            let reason = "has no effect with the preset csail, which predicts whole images: leave it out, or give factors as \
+                          `scales`, as in 0.5,1";
+            return refuse("tile", reason);
+        }
+        if let (Some((field, _)), Some(preset)) = (given[..2].iter().find(|(_, given)| *given), preset) {
+            let reason =
+                format!("cannot be used with the preset {preset}, which averages its windows: give `stride` instead");
+            return refuse(field, &reason);
+        }
+        match (stride, overlap, blend) {
+            (Some(_), Some(_), _) => refuse("overlap", "cannot be used with `stride`: each sets the other"),
+            (Some(_), None, Some(_)) => {
+                refuse("blend", "cannot be used with `stride`, which averages windows: give `overlap` instead")
+            }
+            (None, None, Some(_)) => refuse("blend", "is about windows that overlap; also give `overlap`"),
+            (None, Some(overlap), _) => Tiles::overlapping(side, overlap, blend.unwrap_or_default()).map(Some),
+            (_, None, None) => {
+                let stride = stride.unwrap_or_else(|| Tiles::two_thirds_apart(side).stride);
+                let expected = format!("from 1 to {side}, the side of a window; a larger step would leave pixels out");
+                require((1..=side).contains(&stride), "stride", stride, expected)?;
+                let border = if of_preset.is_some() { Border::Padded } else { Border::Inside };
+                Ok(Some(Tiles { border, ..Tiles::apart(side, stride) }))
+            }
+        }
+    }
+}
+
 impl Default for Procedure {
     /// Inference once, on the whole image as it is.
     fn default() -> Self {
@@ -206,7 +226,7 @@ impl Default for Procedure {
 impl Procedure {
     /// What was chosen, checked.
     pub fn new(choices: &Choices) -> Result<Self> {
-        let Choices { scales, flip, resize, tile, stride, upsample } = choices;
+        let Choices { scales, flip, resize, upsample, .. } = choices;
         let refuse = |field: &'static str, reason: &str| Err(Error::conflict(field, reason));
         let preset = scales.as_ref().and_then(|scales| scales.preset);
         let mut procedure = match (scales, resize) {
@@ -231,23 +251,7 @@ impl Procedure {
             }
             procedure.upsample = Resampling { interpolation: *interpolation, align_corners: false };
         }
-        match (tile.or(procedure.tiles.map(|tiles| tiles.side)), stride) {
-            (None, Some(_)) => {
-                return refuse("stride", "is the step between windows; also give their side with `tile`");
-            }
-            (None, None) => {}
-            (Some(_), _) if preset == Some(Preset::Csail) => {
-                let reason = "has no effect with the preset csail, which predicts whole images: leave it out, or give factors as \
-                              `scales`, as in 0.5,1";
-                return refuse("tile", reason);
-            }
-            (Some(side), stride) => {
-                let stride = stride.unwrap_or_else(|| two_thirds(side));
-                let expected = format!("from 1 to {side}, the side of a window; a larger step would leave pixels out");
-                require((1..=side).contains(&stride), "stride", stride, expected)?;
-                procedure.tiles = Some(Tiles { side, stride, padded: preset == Some(Preset::Semseg) });
-            }
-        }
+        procedure.tiles = choices.tiles(preset)?.or(procedure.tiles);
         Ok(procedure)
     }
 
@@ -262,7 +266,7 @@ impl Procedure {
         Self {
             sizes: Sizes::LongSides { factors: factors.to_vec(), base },
             flip: true,
-            tiles: Some(Tiles { padded: true, ..Tiles::two_thirds_apart(window) }),
+            tiles: Some(Tiles { border: Border::Padded, ..Tiles::two_thirds_apart(window) }),
             scaling: Scaling::OpenCv,
             float_scaling: true,
             ..Self::default()
@@ -322,10 +326,6 @@ impl Procedure {
             }
         }
     }
-}
-
-fn two_thirds(side: usize) -> usize {
-    (2 * side).div_ceil(3)
 }
 
 /// `side * factor`, halves up, but at least 1.
@@ -396,15 +396,6 @@ mod tests {
     }
 
     #[test]
-    fn windows_cover_every_pixel_and_end_with_the_image() {
-        let starts = |length, side, stride| Tiles { side, stride, padded: false }.starts(length);
-        assert_eq!(starts(10, 4, 3), [0, 3, 6]);
-        assert_eq!(starts(11, 4, 3), [0, 3, 6, 7]);
-        assert_eq!(starts(4, 4, 1), [0]);
-        assert_eq!(starts(3, 4, 2), [0]);
-    }
-
-    #[test]
     fn what_cannot_be_is_refused_in_words() {
         let refused = |change: fn(&mut Choices)| {
             let mut choices = Choices::default();
@@ -414,6 +405,14 @@ mod tests {
         assert!(refused(|c| c.upsample = Some(Interpolation::Bicubic)).contains("`resize` or `scales`"));
         assert!(refused(|c| c.stride = Some(3)).contains("`tile`"));
         assert!(refused(|c| (c.tile, c.stride) = (Some(8), Some(9))).contains("from 1 to 8"));
+        assert!(refused(|c| c.overlap = Some(3)).contains("`tile`"));
+        assert!(refused(|c| (c.tile, c.blend) = (Some(8), Some(Blend::Crop))).contains("also give `overlap`"));
+        assert!(
+            refused(|c| (c.tile, c.stride, c.overlap) = (Some(8), Some(4), Some(4))).contains("each sets the other")
+        );
+        assert!(refused(|c| (c.tile, c.stride, c.blend) = (Some(8), Some(4), Some(Blend::Crop))).contains("`overlap`"));
+        assert!(refused(|c| (c.tile, c.overlap) = (Some(8), Some(5))).contains("from 0 to 4"));
+        assert!(refused(|c| (c.scales, c.overlap) = ("semseg".parse().ok(), Some(9))).contains("preset semseg"));
         assert!(refused(|c| (c.scales, c.tile) = ("csail".parse().ok(), Some(9))).contains("whole images"));
         for wrong in ["", "0", "-1", "x", "csail:", "semseg:99", "1,,2", "nan"] {
             assert!(wrong.parse::<Scales>().is_err(), "{wrong}");

@@ -1,22 +1,24 @@
 //! Images read ahead, computed together where they have one size, and handed on.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use image::RgbImage;
 
 use super::inference::{TileRunner, View};
 use super::memory::{Budget, Reservation};
 use super::predictor::NetworkPredictor;
-use super::procedure::{Join, Procedure, Tiles};
+use super::procedure::{Join, Procedure};
+use super::scene::{Scene, larger_than, windows};
+use super::tiles::Tiles;
 use crate::base::event::{Event, Sink, Task};
 use crate::base::{Error, Result, Size};
-use crate::data::{Dataset, load_raster, network_input, ordered, prepared};
-use crate::image::Image;
+use crate::data::{Dataset, chosen_bands, load_bands, network_input, ordered, prepared};
+use crate::image::{Image, TiffRows};
 use crate::predict::merge::{Decision, ScoreMap, Wanted, WeightedScores, decide, rows_known};
-use crate::predict::model::{Computed, Handle, Pending, Work};
+use crate::predict::model::{Computed, Form, Handle, Part, Pending, Work};
 use crate::predict::{Options, Prediction};
 
 /// An image as it was read: what the network takes.
@@ -31,23 +33,47 @@ struct Read {
     reserved: Option<Reservation>,
 }
 
+/// What reading threads find.
+#[derive(Debug)]
+enum Found {
+    Image(Read),
+    Scene(Scene),
+}
+
 /// What reading threads know.
 #[derive(Debug, Clone)]
 struct Reading {
     dataset: Arc<Dataset>,
     procedure: Procedure,
+    bands: Option<Vec<usize>>,
     budget: Budget,
 }
 
 impl Reading {
-    /// Reads the image whose turn it is, when there is room for it.
-    fn read(&self, turn: usize, path: &Path, shown: bool) -> Result<Read> {
-        let reserved = self.budget.admit(path, turn)?;
-        let image = load_raster(path, &self.dataset)?;
+    /// Reads the image whose turn it is, when there is room for it. Of one that is predicted some rows at a time, nothing
+    /// but the beginning is read yet.
+    fn read(&self, turn: usize, path: &Path, form: Form) -> Result<Found> {
+        if let Some((tiles, file)) = self.scene(path, form) {
+            let reserved = Some(self.budget.admit_scene(path, turn, tiles, &file)?);
+            return Ok(Found::Scene(Scene { size: file.size(), tiles, reserved }));
+        }
+        let reserved = self.budget.admit(path, turn, form)?;
+        let image = load_bands(path, &self.dataset, self.bands.as_deref())?;
         // The beginning of the file may not have told the size.
-        self.budget.check(path, image.size)?;
-        let shown = shown.then(|| image.clone().to_rgb(&[]));
-        Ok(Read { shown, reserved: Some(reserved), ..self.prepare(path, image)? })
+        self.budget.check(path, image.size, form)?;
+        let shown = form.shown.then(|| image.clone().to_rgb(&[]));
+        Ok(Found::Image(Read { shown, reserved: Some(reserved), ..self.prepare(path, image)? }))
+    }
+
+    /// The file, if it is to be predicted some rows at a time, and in which windows.
+    fn scene<'a>(&self, path: &'a Path, form: Form) -> Option<(Tiles, TiffRows<'a>)> {
+        let tiles = windows(&self.procedure).filter(|_| form.strips)?;
+        Some((tiles, larger_than(tiles, path)?))
+    }
+
+    /// Steps of the work on an image: rows of windows where there are any.
+    fn steps(&self, path: &Path, form: Form) -> usize {
+        self.scene(path, form).map_or(1, |(tiles, file)| tiles.axis(file.size().height).starts.len())
     }
 
     /// An image that the data set has [prepared](crate::data::prepared), at the sizes at which it is predicted.
@@ -68,12 +94,12 @@ impl Reading {
 
 /// Everything that one piece of work needs.
 pub(super) struct NetworkWork<'a> {
-    predictor: &'a NetworkPredictor,
-    options: &'a Options,
+    pub(super) predictor: &'a NetworkPredictor,
+    pub(super) options: &'a Options,
     /// Resolution, flips and windows, as the project of such a network has them.
-    procedure: Procedure,
+    pub(super) procedure: Procedure,
     reading: Arc<Reading>,
-    budget: Budget,
+    pub(super) budget: Budget,
     /// Once it is set, an image that is gone over in windows is given up.
     stop: Option<&'a AtomicBool>,
     /// Inputs whose scores are not numbers, until somebody is told.
@@ -81,7 +107,7 @@ pub(super) struct NetworkWork<'a> {
 }
 
 /// That an image has no prediction because its scores are not numbers.
-fn not_numbers(path: &Path) -> Error {
+pub(super) fn not_numbers(path: &Path) -> Error {
     Error::content(
         path,
         "the network's scores are not numbers (NaN or infinite), so there is no prediction; its weights may come from a \
@@ -95,70 +121,134 @@ impl<'a> NetworkWork<'a> {
         options: &'a Options,
         stop: Option<&'a AtomicBool>,
     ) -> Result<Self> {
-        let procedure = options.procedure.clone().fitted_to(&predictor.config);
+        let procedure = predictor.fitted(&options.procedure);
         let budget = Budget::new(predictor, procedure.clone(), options)?;
         let dataset = Arc::clone(&predictor.dataset);
-        let reading = Arc::new(Reading { dataset, procedure: procedure.clone(), budget: budget.clone() });
+        let bands = options.bands.clone();
+        let reading = Arc::new(Reading { dataset, procedure: procedure.clone(), bands, budget: budget.clone() });
         Ok(Self { predictor, options, procedure, reading, budget, stop, unscored: RefCell::default() })
     }
 }
 
 impl Work for NetworkWork<'_> {
     fn one(&self, name: &Path, image: Image) -> Result<Prediction> {
-        self.budget.check(name, image.size)?;
+        self.budget.check(name, image.size, Form::default())?;
+        let image = chosen_bands(name, image, self.options.bands.as_deref())?;
         let read = self.reading.prepare(name, prepared(name, image, &self.predictor.dataset)?)?;
         let mut found = Vec::new();
-        self.compute(vec![(0, read)], &mut |_, pending| {
-            found.push(pending.finish());
+        self.compute(vec![(0, read)], &mut |_, part| {
+            if let Part::Whole(pending) = part {
+                found.push(pending.finish());
+            }
             Ok(true)
         })?;
         found.pop().ok_or_else(|| not_numbers(name))
     }
 
-    /// Reads images ahead, gathers neighbours of one size and computes them together.
-    fn each(&self, inputs: &[PathBuf], shown: bool, sink: &dyn Sink, handle: &mut Handle<'_>) -> Result<usize> {
+    fn each(&self, inputs: &[PathBuf], form: Form, sink: &dyn Sink, handle: &mut Handle<'_>) -> Result<usize> {
+        let steps: Vec<usize> = inputs.iter().map(|path| self.reading.steps(path, form)).collect();
+        sink.event(Event::Started { task: Task::Predict, total: steps.iter().sum(), done: 0 });
+        if let (Some(tiles), Some(asked)) = (self.procedure.tiles, self.options.procedure.tiles)
+            && tiles != asked
+        {
+            let multiple = self.predictor.network.multiple();
+            sink.event(Event::Note(format!(
+                "windows of {} that overlap by {} instead of {} and {}: this network takes multiples of {multiple}",
+                tiles.side,
+                tiles.overlap(),
+                asked.side,
+                asked.overlap()
+            )));
+        }
         let (paths, reading) = (inputs.to_vec(), Arc::clone(&self.reading));
-        let reads = ordered(inputs.len(), self.options.workers, move |i| reading.read(i, &paths[i], shown));
-        let mut group: Vec<(usize, Read)> = Vec::new();
-        let skipped = Cell::new(0);
-        let skip = |i: usize, fault: Error| {
-            skipped.set(skipped.get() + 1);
-            sink.event(Event::Skipped { path: inputs[i].clone(), reason: fault.to_string() });
-        };
-        // Everything before the next image is done or was skipped.
-        let mut flush = |group: &mut Vec<(usize, Read)>, done: usize| -> Result<bool> {
-            let go_on = self.compute(std::mem::take(group), handle)?;
-            self.unscored.take().into_iter().for_each(|i| skip(i, not_numbers(&inputs[i])));
-            sink.event(Event::Advanced { done, loss: None });
-            Ok(go_on)
-        };
-        sink.event(Event::Started { task: Task::Predict, total: inputs.len(), done: 0 });
-        let mut go_on = true;
-        for (i, read) in reads.enumerate() {
-            match read {
-                Err(e) => skip(i, e),
-                Ok(read) => {
-                    if group.last().is_some_and(|(_, last)| last.size != read.size) {
-                        go_on = flush(&mut group, i)?;
-                    }
-                    let full = group.len() + 1 >= self.group_size(read.size);
-                    group.push((i, read));
-                    let bytes =
-                        group.iter().filter_map(|(_, read)| read.reserved.as_ref()).map(|held| held.bytes).sum();
-                    if go_on && (full || !self.budget.may_wait(bytes)) {
-                        go_on = flush(&mut group, i + 1)?;
-                    }
-                }
-            }
+        let reads = ordered(inputs.len(), self.options.workers, move |i| reading.read(i, &paths[i], form));
+        let mut batches = Batches { work: self, inputs, sink, handle, steps, done: 0, group: Vec::new(), skipped: 0 };
+        for (i, found) in reads.enumerate() {
+            let go_on = match found {
+                Err(e) => batches.skip(i, e),
+                Ok(Found::Image(read)) => batches.add(i, read)?,
+                Ok(Found::Scene(scene)) => batches.flush()? && batches.go_over(i, &scene)?,
+            };
             if !go_on {
-                break;
+                sink.event(Event::Finished);
+                return Ok(batches.skipped);
             }
         }
-        if go_on && !group.is_empty() {
-            flush(&mut group, inputs.len())?;
-        }
+        batches.flush()?;
         sink.event(Event::Finished);
-        Ok(skipped.get())
+        Ok(batches.skipped)
+    }
+}
+
+/// Images on their way to the network: neighbours of one size are gathered and computed together.
+struct Batches<'a, 'b> {
+    work: &'a NetworkWork<'a>,
+    inputs: &'a [PathBuf],
+    sink: &'a dyn Sink,
+    handle: &'a mut Handle<'b>,
+    /// Of each input.
+    steps: Vec<usize>,
+    /// Steps that are done.
+    done: usize,
+    group: Vec<(usize, Read)>,
+    skipped: usize,
+}
+
+impl Batches<'_, '_> {
+    /// Leaves an input out; that there should be more.
+    fn skip(&mut self, i: usize, fault: Error) -> bool {
+        self.skipped += 1;
+        self.sink.event(Event::Skipped { path: self.inputs[i].clone(), reason: fault.to_string() });
+        true
+    }
+
+    fn advance(&mut self, steps: usize) {
+        self.done += steps;
+        self.sink.event(Event::Advanced { done: self.done, loss: None });
+    }
+
+    /// Adds an image, and computes what is gathered before it, where that has another size, or with it, where that is a
+    /// batch; whether there should be more.
+    fn add(&mut self, i: usize, read: Read) -> Result<bool> {
+        if self.group.last().is_some_and(|(_, last)| last.size != read.size) && !self.flush()? {
+            return Ok(false);
+        }
+        let full = self.group.len() + 1 >= self.work.group_size(read.size);
+        self.group.push((i, read));
+        let reserved = self.group.iter().filter_map(|(_, read)| read.reserved.as_ref());
+        let may_wait = self.work.budget.may_wait(reserved.map(|held| held.bytes).sum());
+        if full || !may_wait { self.flush() } else { Ok(true) }
+    }
+
+    /// Computes what is gathered; whether there should be more.
+    fn flush(&mut self) -> Result<bool> {
+        let group = std::mem::take(&mut self.group);
+        if group.is_empty() {
+            return Ok(true);
+        }
+        let steps = group.len();
+        let go_on = self.work.compute(group, self.handle)?;
+        for i in self.work.unscored.take() {
+            self.skip(i, not_numbers(&self.inputs[i]));
+        }
+        self.advance(steps);
+        Ok(go_on)
+    }
+
+    /// Predicts an image some rows at a time; whether there should be more.
+    fn go_over(&mut self, i: usize, scene: &Scene) -> Result<bool> {
+        let (path, before) = (&self.inputs[i], self.done);
+        let (work, sink, mut done) = (self.work, self.sink, before);
+        let mut advanced = || {
+            done += 1;
+            sink.event(Event::Advanced { done, loss: None });
+        };
+        let outcome = work.go_over((i, path), scene, &mut advanced, self.handle);
+        self.done = before + self.steps[i];
+        outcome.or_else(|fault| {
+            self.skip(i, fault);
+            (self.handle)(i, Part::Abandoned)
+        })
     }
 }
 
@@ -175,22 +265,31 @@ impl NetworkWork<'_> {
         (fitting / parts).max(1)
     }
 
-    /// Computes images of one size; those whose scores are not numbers are not handed on.
-    fn compute(&self, images: Vec<(usize, Read)>, handle: &mut Handle<'_>) -> Result<bool> {
-        let Some(size) = images.first().map(|(_, read)| read.size) else { return Ok(true) };
-        let procedure = &self.procedure;
-        let at_once = |size| self.budget.at_once(size);
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stop.is_some_and(|stop| stop.load(Ordering::Relaxed))
+    }
+
+    /// The network at work; `at_once` says how many inputs of a size it takes.
+    pub(super) fn runner<'b>(&'b self, at_once: &'b dyn Fn(Size) -> usize) -> TileRunner<'b> {
         let predictor = self.predictor;
-        let runner = TileRunner {
+        TileRunner {
             network: &predictor.network,
             device: &predictor.device,
             precision: predictor.precision,
             rule: predictor.rule,
             bands: predictor.dataset.bands,
             outputs: predictor.config.bands_and_outputs().1.unwrap_or(usize::MAX),
-            at_once: &at_once,
+            at_once,
             stop: self.stop,
-        };
+        }
+    }
+
+    /// Computes images of one size; those whose scores are not numbers are not handed on.
+    fn compute(&self, images: Vec<(usize, Read)>, handle: &mut Handle<'_>) -> Result<bool> {
+        let Some(size) = images.first().map(|(_, read)| read.size) else { return Ok(true) };
+        let procedure = &self.procedure;
+        let at_once = |size| self.budget.at_once(size);
+        let runner = self.runner(&at_once);
         if self.is_one_view(&images[0].1) {
             let views: Vec<&View> = images.iter().map(|(_, read)| &read.views[0]).collect();
             if let Some(found) = runner.decided(&views)? {
@@ -201,10 +300,7 @@ impl NetworkWork<'_> {
         let mut parts: Vec<Vec<WeightedScores>> = images.iter().map(|_| Vec::new()).collect();
         for view in 0..images[0].1.views.len() {
             let views: Vec<&View> = images.iter().map(|(_, read)| &read.views[view]).collect();
-            let tiles = procedure.tiles.filter(|tiles| {
-                let Size { width, height } = views[0].size;
-                tiles.padded || width.max(height) > tiles.side
-            });
+            let tiles = procedure.tiles.filter(|tiles| tiles.go_over(views[0].size));
             let seen = match tiles {
                 None => runner.whole(&views, size, procedure)?,
                 Some(tiles) if self.goes_in_strips(&images, tiles) => {
@@ -238,7 +334,7 @@ impl NetworkWork<'_> {
                 self.unscored.borrow_mut().push(i);
                 continue;
             };
-            if !handle(i, self.pending(read, seen))? {
+            if !handle(i, Part::Whole(self.pending(read, seen)))? {
                 return Ok(false);
             }
         }
@@ -248,7 +344,7 @@ impl NetworkWork<'_> {
     /// Whether the network sees the whole image once, at its own size, and nothing but its classes is wanted.
     fn is_one_view(&self, read: &Read) -> bool {
         let procedure = &self.procedure;
-        let whole = |tiles: Tiles| !tiles.padded && read.size.width.max(read.size.height) <= tiles.side;
+        let whole = |tiles: Tiles| !tiles.go_over(read.size);
         let once = read.views.len() == 1 && read.views[0].size == read.size && !procedure.flip;
         let own = procedure.join != Join::Direct;
         once && own && self.options.wanted == Wanted::default() && procedure.tiles.is_none_or(whole)
@@ -271,7 +367,7 @@ impl NetworkWork<'_> {
     fn goes_in_strips(&self, images: &[(usize, Read)], tiles: Tiles) -> bool {
         let procedure = &self.procedure;
         let once = !procedure.flip || procedure.join == Join::Probabilities;
-        once && !tiles.padded && images.iter().all(|(_, read)| read.views.len() == 1)
+        once && !tiles.is_padded() && images.iter().all(|(_, read)| read.views.len() == 1)
     }
 
     /// Goes over a view from the top down and decides on the image's rows as soon as they are known, so that only the
@@ -287,7 +383,7 @@ impl NetworkWork<'_> {
         let mut strips: Vec<(usize, Vec<f32>)> = Vec::new();
         let mut held: Option<WeightedScores> = None;
         let (mut done, mut numeric) = (0, true);
-        runner.sweep(view, tiles, procedure, &mut |rows: ScoreMap| {
+        runner.sweep_rows(view, tiles, procedure, &mut |rows: ScoreMap| {
             let part = match held.take() {
                 None => WeightedScores { map: rows, enlargement: procedure.upsample, share: 1.0 },
                 Some(mut part) => {

@@ -1,0 +1,29 @@
+//! Text in HTML and XML.
+
+/// Text as it stands in elements and attributes. Control characters, which XML cannot hold, become spaces.
+pub(crate) fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            '\n' | '\t' => out.push(character),
+            control if control.is_control() => out.push(' '),
+            _ => out.push(character),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_markup_is_made_of_is_escaped() {
+        assert_eq!(escaped("a<b & \"c\">'\u{1}\n"), "a&lt;b &amp; &quot;c&quot;&gt;&#39; \n");
+    }
+}
