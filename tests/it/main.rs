@@ -49,6 +49,7 @@ mod replacing;
 mod report;
 mod resume;
 mod rgb2gray;
+mod scenes;
 mod scripts;
 mod streams;
 mod tiff;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use segtool::image::{NumberLabels, RawLabels, Samples, read_image, read_labels, read_size};
+use segtool::image::{Image, NumberLabels, RawLabels, Samples, TiffRows, read_image, read_labels, read_size};
 use serde_json::Value;
 
 fn folder() -> PathBuf {
@@ -53,6 +53,33 @@ fn check_labels(name: &str, path: &Path, expected: &Value) {
         RawLabels::Colors(..) => panic!("{name}: colours"),
     };
     assert_equal(name, &found, &numbers(&expected["values"]), 0.0);
+}
+
+/// Rows of every file, in portions of any height, are those of the whole image.
+#[test]
+fn rows_are_those_of_the_whole_image() {
+    let mut read = 0;
+    for entry in fs::read_dir(folder()).unwrap() {
+        let path = entry.unwrap().path();
+        let Ok(whole) = read_image(&path) else { continue };
+        let Some(rows) = TiffRows::open(&path).unwrap() else { continue };
+        read += 1;
+        assert_eq!(rows.size(), whole.size, "{}", path.display());
+        for step in [1, 3, rows.block_rows(), whole.size.height] {
+            for top in (0..whole.size.height).step_by(step) {
+                let range = top..whole.size.height.min(top + step);
+                let part = rows.read(range.clone()).unwrap();
+                let mut expected = whole.cropped(range, 0..whole.size.width);
+                expected.nodata = expected.nodata.filter(|all| all.contains(&true));
+                let found = Image { nodata: part.nodata.clone().filter(|all| all.contains(&true)), ..part };
+                let numbers = |image: &Image| as_numbers(&image.samples);
+                assert_equal(&path.to_string_lossy(), &numbers(&found), &numbers(&expected), 0.0);
+                let without = |image: Image| (image.size, image.bands, image.sample_type, image.alpha, image.nodata);
+                assert_eq!(without(found), without(expected), "{} {top}", path.display());
+            }
+        }
+    }
+    assert!(read > 40, "{read}");
 }
 
 #[test]
