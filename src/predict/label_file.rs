@@ -1,19 +1,17 @@
-//! Label maps on disk, as arrays and as GeoTIFFs.
+//! Label maps on disk, as arrays, GeoTIFFs, grey images and polygons.
 
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use super::Prediction;
-use crate::base::files::write_bytes;
-use crate::base::named_enum::{by_name, named_enum};
-use crate::base::{Error, Result, Size};
+use super::formats::{Formats, GEOJSON, NAMES, NPY, PNG, TIFF};
+use super::polygons::{Grid, PolygonOptions, PolygonWriter};
+use crate::base::files::{write_atomically, write_bytes};
+use crate::base::named_enum::named_enum;
+use crate::base::{Result, Size};
 use crate::data::Dataset;
-use crate::image::{Georeference, LabelTiff, is_geotiff, write_label_npy, write_label_npy_as_i64, write_label_tiff};
-
-/// Endings of label maps, and of the names of the classes beside a TIFF.
-const NPY: &str = ".npy";
-const TIFF: &str = ".tif";
-const NAMES: &str = ".tif.aux.xml";
+use crate::image::{
+    Georeference, LabelTiff, Pixels, encode_png, write_label_npy, write_label_npy_as_i64, write_label_tiff,
+};
 
 /// Type of the label values in .npy files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -27,76 +25,65 @@ pub enum NpyType {
 
 named_enum!(NpyType, "type of label values", "smallest" => Smallest, "int64" => Int64);
 
-/// Formats in which label maps are written. As text: `npy`, `tiff` or `npy,tiff`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Formats {
-    /// `<stem>.npy`.
-    Npy,
-    /// `<stem>.tif`, a GeoTIFF, and `<stem>.tif.aux.xml` with the names of its classes.
-    Tiff,
-    /// All of these.
-    Both,
-}
-
-impl Formats {
-    /// Formats of the label map of an image: an array, and of a GeoTIFF also a GeoTIFF. Reads the beginning of the file.
-    pub(super) fn usual(input: &Path) -> Self {
-        if is_geotiff(input) { Self::Both } else { Self::Npy }
-    }
-
-    /// Endings of the files, the label map first that is listed and scored.
-    pub(super) fn endings(self) -> &'static [&'static str] {
-        match self {
-            Self::Npy => &[NPY],
-            Self::Tiff => &[TIFF, NAMES],
-            Self::Both => &[NPY, TIFF, NAMES],
-        }
-    }
-}
-
-impl FromStr for Formats {
-    type Err = Error;
-
-    fn from_str(list: &str) -> Result<Self> {
-        let table = [("npy", Self::Npy), ("tiff", Self::Tiff), ("tif", Self::Tiff)];
-        let mut formats = list.split(',').map(|name| by_name("format", name, &table));
-        let first = formats.next().unwrap_or(Ok(Self::Npy))?;
-        formats.try_fold(first, |all, next| Ok(if next? == all { all } else { Self::Both }))
-    }
-}
-
 /// A prediction in the data set's own values.
 pub(super) struct LabelValues<'a> {
-    pub(super) size: Size,
-    pub(super) values: Vec<u16>,
-    pub(super) largest: u16,
+    size: Size,
+    values: Vec<u16>,
+    largest: u16,
+    probability: Option<&'a [f32]>,
     dataset: &'a Dataset,
 }
 
 impl<'a> LabelValues<'a> {
-    pub(super) fn of(prediction: &Prediction, dataset: &'a Dataset) -> Self {
+    pub(super) fn of(prediction: &'a Prediction, dataset: &'a Dataset) -> Self {
         let values = prediction.labels.classes.iter().map(|&class| dataset.value_of(class)).collect();
-        Self { size: prediction.labels.size, values, largest: dataset.largest_value(), dataset }
+        let probability = prediction.probability.as_deref();
+        Self { size: prediction.labels.size, values, largest: dataset.largest_value(), probability, dataset }
     }
 
     /// Writes the label map of an image: `file` gives the path of an ending. Returns the first.
     pub(super) fn write(
         &self,
         formats: Formats,
-        npy_type: NpyType,
+        (npy_type, polygons): (NpyType, PolygonOptions),
         input: &Path,
         file: impl Fn(&str) -> PathBuf,
     ) -> Result<PathBuf> {
+        let mut first = None;
         for ending in formats.endings() {
             let path = file(ending);
-            match (*ending, npy_type) {
+            match (ending, npy_type) {
                 (NPY, NpyType::Smallest) => write_label_npy(&path, self.size, &self.values, self.largest)?,
                 (NPY, NpyType::Int64) => write_label_npy_as_i64(&path, self.size, &self.values)?,
                 (TIFF, _) => self.write_tiff(input, &path)?,
-                _ => write_bytes(&path, self.category_names().as_bytes())?,
+                (NAMES, _) => write_bytes(&path, self.category_names().as_bytes())?,
+                (PNG, _) => write_bytes(&path, &self.png()?)?,
+                (GEOJSON, _) => self.write_polygons(input, &path, polygons)?,
+                _ => unreachable!("a format that no list names"),
             }
+            first.get_or_insert(path);
         }
-        Ok(file(formats.endings()[0]))
+        Ok(first.unwrap_or_default())
+    }
+
+    fn png(&self) -> Result<Vec<u8>> {
+        if self.largest > u16::from(u8::MAX) {
+            return encode_png(self.size, Pixels::Gray16(&self.values));
+        }
+        let bytes: Vec<u8> = self.values.iter().map(|&value| value as u8).collect();
+        encode_png(self.size, Pixels::Gray8(&bytes))
+    }
+
+    fn write_polygons(&self, input: &Path, path: &Path, options: PolygonOptions) -> Result<()> {
+        let width = self.size.width;
+        let grid = Grid::of(input, self.size, options.crs)?;
+        write_atomically(path, |out| {
+            let mut polygons = PolygonWriter::new(out, width, self.dataset, &grid, options)?;
+            for (y, values) in self.values.chunks_exact(width).enumerate() {
+                polygons.push_row(values, self.probability.map(|all| &all[y * width..][..width]))?;
+            }
+            polygons.finish()
+        })
     }
 
     fn write_tiff(&self, input: &Path, path: &Path) -> Result<()> {
@@ -153,23 +140,6 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn formats_are_lists_in_any_order() {
-        for (text, formats) in [
-            ("npy", Formats::Npy),
-            ("tiff", Formats::Tiff),
-            ("TIF", Formats::Tiff),
-            ("tiff,tiff", Formats::Tiff),
-            ("npy,tiff", Formats::Both),
-            ("tiff, npy", Formats::Both),
-        ] {
-            assert_eq!(text.parse::<Formats>().unwrap(), formats, "{text}");
-        }
-        let said = "npy,png".parse::<Formats>().unwrap_err().to_string();
-        assert!(said.contains("unknown format 'png'; choose npy or tiff"), "{said}");
-        assert!("".parse::<Formats>().is_err() && "npy,".parse::<Formats>().is_err());
-    }
 
     #[test]
     fn names_are_written_as_xml() {

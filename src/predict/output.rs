@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use image::RgbImage;
 
 use super::Prediction;
-use super::label_file::{Formats, LabelValues, NpyType};
+use super::formats::Formats;
+use super::label_file::{LabelValues, NpyType};
 use super::merge::Wanted;
+use super::polygons::{GeojsonCrs, Grid, PolygonOptions};
 use crate::base::files::write_bytes;
-use crate::base::{Result, Size};
+use crate::base::{Error, Result, Size};
 use crate::data::Dataset;
 use crate::draw::{Classes, color_labels, overlay_labels, write_png};
 use crate::image::{Pixels, encode_png, write_probabilities_npy, write_probability_npy};
@@ -28,13 +30,13 @@ pub struct Along {
 /// Which files are written for an image: the label map, and what else is asked for.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Outputs {
-    /// Formats of the label map; by default `<stem>.npy`, and of a GeoTIFF `<stem>.tif`, too.
+    /// Formats of the label map, at least one; by default `<stem>.npy`, and of a GeoTIFF `<stem>.tif`, too.
     pub formats: Option<Formats>,
     /// `<stem>_prob.npy`: float32 `[height, width]`, the highest class probability.
     pub prob: bool,
     /// `<stem>_probs.npy`: float32 `[classes, height, width]`.
     pub prob_all: bool,
-    /// `<stem>.png`: the label values, 8- or 16-bit grey.
+    /// Also `<stem>.png`, as in [`Formats::png`].
     pub png: bool,
     /// `<stem>_color.png`: the classes in their colours.
     pub color: bool,
@@ -46,6 +48,8 @@ pub struct Outputs {
     pub proportions: Option<Along>,
     /// Type of the label values in .npy files.
     pub npy_type: NpyType,
+    /// Which polygons are written, where they are.
+    pub polygons: PolygonOptions,
 }
 
 impl Outputs {
@@ -55,12 +59,32 @@ impl Outputs {
     }
 
     pub(crate) fn wanted(&self) -> Wanted {
-        Wanted { highest: self.prob, all: self.prob_all }
+        let has_polygons = self.formats.is_some_and(|formats| formats.geojson);
+        Wanted { highest: self.prob || has_polygons, all: self.prob_all }
+    }
+
+    /// Whether each image gets a file that can be scored, which polygons cannot.
+    pub fn has_label_maps(&self) -> bool {
+        self.png || self.formats.is_none_or(Formats::has_label_map)
+    }
+
+    /// Says, before any work, what cannot be written: a label map in no format, polygons in coordinates that an image does
+    /// not have.
+    pub(super) fn check(&self, inputs: &[PathBuf]) -> Result<()> {
+        let Some(formats) = self.formats else { return Ok(()) };
+        if !self.has_label_maps() && !formats.geojson {
+            return Err(Error::invalid("format", "empty", "one or more of npy, tiff, png and geojson"));
+        }
+        // A size does not decide whether.
+        let size = Size { width: 1, height: 1 };
+        let mut checked = inputs.iter().filter(|_| formats.geojson && self.polygons.crs != GeojsonCrs::Scene);
+        checked.try_for_each(|input| Grid::of(input, size, self.polygons.crs).map(drop))
     }
 
     /// Formats of the label map of an image. Where they are not chosen, the beginning of the image decides.
     pub(super) fn formats_of(&self, input: &Path) -> Formats {
-        self.formats.unwrap_or_else(|| Formats::usual(input))
+        let formats = self.formats.unwrap_or_else(|| Formats::usual(input));
+        Formats { png: formats.png || self.png, ..formats }
     }
 
     /// Names of the files of an image whose label map has these formats, the label map first.
@@ -69,14 +93,13 @@ impl Outputs {
         let others = [
             (self.prob, "_prob.npy"),
             (self.prob_all, "_probs.npy"),
-            (self.png, ".png"),
             (self.color, "_color.png"),
             (self.overlay, "_overlay.png"),
             (self.proportions.is_some(), "_proportions.csv"),
             (self.proportions.is_some(), "_proportions.png"),
         ];
         let others = others.into_iter().filter(|(wanted, _)| *wanted).map(|(_, ending)| ending);
-        formats.endings().iter().copied().chain(others).map(|ending| format!("{stem}{ending}")).collect()
+        formats.endings().chain(others).map(|ending| format!("{stem}{ending}")).collect()
     }
 
     /// Names of all files that only a prediction has, besides the label values, for an image of that stem.
@@ -97,16 +120,13 @@ impl Outputs {
         let stem = input.file_stem().unwrap_or_default().to_string_lossy();
         let file = |ending: &str| output.join(format!("{stem}{ending}"));
         let labels = LabelValues::of(prediction, dataset);
-        let first = labels.write(formats, self.npy_type, input, file)?;
-        let LabelValues { size, values, largest, .. } = labels;
+        let first = labels.write(formats, (self.npy_type, self.polygons), input, file)?;
+        let size = prediction.size();
         if let Some(probability) = prediction.probability.as_ref().filter(|_| self.prob) {
             write_probability_npy(&file("_prob.npy"), size, probability)?;
         }
         if let Some(probabilities) = &prediction.probabilities {
             write_probabilities_npy(&file("_probs.npy"), size, probabilities)?;
-        }
-        if self.png {
-            write_bytes(&file(".png"), &label_png(size, &values, largest)?)?;
         }
         let classes = &prediction.labels.classes;
         let Classes { names, colors, .. } = Classes::of(dataset);
@@ -125,12 +145,4 @@ impl Outputs {
         }
         Ok(first)
     }
-}
-
-fn label_png(size: Size, values: &[u16], largest: u16) -> Result<Vec<u8>> {
-    if largest > u16::from(u8::MAX) {
-        return encode_png(size, Pixels::Gray16(values));
-    }
-    let bytes: Vec<u8> = values.iter().map(|&value| value as u8).collect();
-    encode_png(size, Pixels::Gray8(&bytes))
 }

@@ -1,6 +1,7 @@
 //! GeoTIFF: where an image lies, copied from it as it is, and label maps that keep it.
 
 mod levels;
+mod place;
 mod tags;
 mod world;
 mod write;
@@ -11,6 +12,7 @@ use super::notes::note_file;
 use super::orientation::Orientation;
 use super::read::declared_by;
 use crate::base::Size;
+pub use place::ReferenceSystem;
 use tags::{RawTag, read_tags};
 pub use write::{LabelTiff, write_label_tiff};
 
