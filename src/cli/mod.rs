@@ -30,7 +30,7 @@ pub(crate) use forest::{Core, ForestTraining};
 pub(crate) use given::Given;
 use headings::{DATA, GENERAL, HARDWARE, MODEL, OUTPUT, TRAINING};
 pub(crate) use info::{Bench, Info};
-pub(crate) use predict::{ForestPrediction, NetworkPrediction, Predict};
+pub(crate) use predict::{ForestPrediction, NetworkPrediction, Polygons, Predict};
 pub(crate) use training::{NetworkTraining, Optimizer, Procedure};
 pub(crate) use values::{Tile, most_threads};
 use values::{positive, threads, threshold};

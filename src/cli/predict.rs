@@ -4,13 +4,14 @@ use std::path::PathBuf;
 
 use clap::Args;
 use segtool::base::Size;
+use segtool::image::ProbabilityType;
 use segtool::nn::device::DeviceChoice;
 use segtool::nn::ops::Interpolation;
 use segtool::nn::precision::Precision;
-use segtool::predict::{Blend, Formats, NpyType, Scales};
+use segtool::predict::{Blend, Formats, GeojsonCrs, NpyType, Scales};
 
 use super::headings::{HARDWARE, IMAGES, INFERENCE, MODEL, OUTPUT};
-use super::values::{Tile, bytes, positive, side, size, threads, threshold, tile};
+use super::values::{Tile, bytes, positive, rate, side, size, threads, threshold, tile};
 use super::{Chosen, Core, Given, scripts, without_network};
 
 #[derive(Debug, Args)]
@@ -25,7 +26,10 @@ Examples:
   segtool predict --run runs/seeps --input-list val_images.txt
   segtool predict --run runs/ade20k --resize 473 --flip --prob --overlay \\
       --output-path predictions photos/
-  segtool predict --run runs/quake --tile 256 --threshold 0.9 scene.tif
+  segtool predict --run runs/quake --tile 512 --overlap 64 --threshold 0.9 \\
+      --memory 4GiB scene.tif
+  segtool predict --run runs/quake --format tiff,geojson --min-area 500 \\
+      --simplify 1 scene.tif
   segtool predict --run runs/core --color --proportions --depth-top 120 \\
       --depth-bottom 124.5 core.png
   segtool predict --weights encoder_epoch_20.pth \\
@@ -33,11 +37,19 @@ Examples:
 
 Each image gets a <stem>.npy: a two-dimensional array of the data set's label
 values. A GeoTIFF also gets a <stem>.tif, the label map with the coordinates of
-the image; --format chooses other formats. The folder also gets predictions.txt,
-the list of the label maps, and predictions.json, a record of the weights and
-options that made each of them. The same command can be run again and starts
-over; --overwrite is needed to replace results of other weights or options.
-After Ctrl-C, predictions.txt lists the images that are finished.
+the image; --format chooses other formats, polygons among them. The folder also
+gets predictions.txt, the list of the label maps (polygons alone are not
+listed), and predictions.json, a record of the weights and options that made
+each of them. The same command can be run again and starts over; --overwrite is
+needed to replace results of other weights or options. After Ctrl-C,
+predictions.txt lists the images that are finished.
+
+With --tile, a TIFF larger than a window is read, predicted and written some
+rows at a time, whatever its size, unless a PNG file is asked for. --tile N
+alone averages windows that lie two thirds of N apart; --overlap mirrors the
+image at its border and blends the windows. Weights of the windows are highest
+in their middle with gaussian (nnU-Net's) and linear; crop keeps the middle
+alone (the U-Net paper's).
 
 A network's probabilities are averaged over flips, windows and scales and
 upsampled to the size of the image. Each pixel gets its most probable class;
@@ -162,8 +174,9 @@ pub(crate) struct ForestPrediction {
 #[derive(Debug, Args)]
 #[command(next_help_heading = OUTPUT)]
 pub(crate) struct Written {
-    /// Formats of the label maps, comma-separated: npy (<stem>.npy) and tiff (<stem>.tif, a GeoTIFF with the coordinates
-    /// of the image) [default: npy; for a GeoTIFF: npy,tiff]
+    /// Formats of the label maps, comma-separated: npy (<stem>.npy), tiff (<stem>.tif, a GeoTIFF with the coordinates of
+    /// the image), png (<stem>.png, greyscale) and geojson (<stem>.geojson, the regions of each class as polygons)
+    /// [default: npy; for a GeoTIFF: npy,tiff]
     #[arg(long, value_name = "LIST")]
     pub(crate) format: Option<Formats>,
     /// Also write <stem>_color.png, the classes in their colours
@@ -173,18 +186,43 @@ pub(crate) struct Written {
     #[arg(long, value_name = "OPACITY", num_args = 0..=1, require_equals = true, default_missing_value = "0.5")]
     #[arg(value_parser = without_network::opacity)]
     pub(crate) overlay: Option<f32>,
-    /// Also write <stem>.png, the label values as a greyscale image
+    /// Also write <stem>.png, the label values as a greyscale image, as --format png does
     #[arg(long)]
     pub(crate) png: bool,
-    /// Also write <stem>_prob.npy, float32 [height, width]: the probability of the predicted class
+    /// Also write <stem>_prob.npy, float32 [height, width]: the probability of the predicted class; with a GeoTIFF
+    /// also <stem>_prob.tif
     #[arg(long)]
     pub(crate) prob: bool,
-    /// Also write <stem>_probs.npy, float32 [classes, height, width]: all probabilities
+    /// Also write <stem>_probs.npy, float32 [classes, height, width]: all probabilities; with a GeoTIFF also
+    /// <stem>_probs.tif, a band for each class
     #[arg(long)]
     pub(crate) prob_all: bool,
+    /// Type of the probabilities in GeoTIFFs: float32, or uint8 in steps of 0.004
+    #[arg(long, value_name = "TYPE", default_value = "float32", hide_short_help = true)]
+    pub(crate) prob_dtype: ProbabilityType,
     /// Integer type of the label values in .npy files: smallest or int64
     #[arg(long, value_name = "TYPE", default_value = "smallest", hide_short_help = true)]
     pub(crate) npy_dtype: NpyType,
+    #[command(flatten)]
+    pub(crate) polygons: Polygons,
+}
+
+/// How polygons are written: options without effect unless --format names geojson.
+#[derive(Debug, Args)]
+#[command(next_help_heading = OUTPUT)]
+pub(crate) struct Polygons {
+    /// GeoJSON: smallest area of a region, in square map units of the image, such as square metres; in pixels if the
+    /// image has no coordinates [default: all regions]
+    #[arg(long, value_name = "AREA", value_parser = rate)]
+    pub(crate) min_area: Option<f64>,
+    /// GeoJSON: simplify outlines (Douglas-Peucker) with this tolerance in pixels; neighbouring regions keep a common
+    /// outline [default: the exact edges of the pixels]
+    #[arg(long, value_name = "PIXELS", value_parser = rate)]
+    pub(crate) simplify: Option<f64>,
+    /// GeoJSON: coordinates of the image (scene) or longitude and latitude (wgs84; of images in UTM on WGS 84, Web
+    /// Mercator or EPSG:4326) [default: scene]
+    #[arg(long, value_name = "CRS")]
+    pub(crate) geojson_crs: Option<GeojsonCrs>,
 }
 
 /// Names every way to give what is missing.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use segtool::base::words::counted;
 use segtool::data::{Dataset, find_images_or_ids, read_list, shell_word};
-use segtool::predict::{Along, Choices, Options, Outputs, Predictor, Procedure, Summary, Target};
+use segtool::predict::{Along, Choices, Options, Outputs, PolygonOptions, Predictor, Procedure, Summary, Target};
 use segtool::recipe::{Kind, NetworkRecipe};
 use segtool::run::Run;
 use segtool::tools::proportions::{Axis, Depths};
@@ -13,7 +13,7 @@ use segtool::weights::{Choice, Weights, locate};
 
 use super::refuse_flags;
 use super::stop::Stop;
-use crate::cli::{Chosen, ForestPrediction, NetworkPrediction, Predict, Tile};
+use crate::cli::{Chosen, ForestPrediction, NetworkPrediction, Polygons, Predict, Tile};
 use crate::exit::{Exit, wrong_usage};
 use crate::ui::{self, Progress};
 
@@ -57,8 +57,9 @@ pub(crate) fn run(mut arguments: Predict) -> Result<Exit> {
     let target =
         Target { overwrite: arguments.overwrite, read: &read, stop: Some(stop.flag()), ..Target::new(&folder) };
     let summary = predictor.predict_files(&inputs, &target, &outputs, &options, &progress)?;
-    let exit = finish(&summary, inputs.len(), &folder, &stop)?;
-    if exit == Exit::Done {
+    let is_listed = outputs.has_label_maps();
+    let exit = finish(&summary, (inputs.len(), is_listed), &folder, &stop)?;
+    if exit == Exit::Done && is_listed {
         say_next(&arguments, &folder);
     }
     Ok(exit)
@@ -102,7 +103,7 @@ fn say_next(arguments: &Predict, folder: &Path) {
 }
 
 /// Says what became of the images.
-fn finish(summary: &Summary, images: usize, folder: &Path, stop: &Stop) -> Result<Exit> {
+fn finish(summary: &Summary, (images, is_listed): (usize, bool), folder: &Path, stop: &Stop) -> Result<Exit> {
     let folder = folder.display();
     let written = summary.written.len();
     if summary.skipped > 0 {
@@ -112,7 +113,11 @@ fn finish(summary: &Summary, images: usize, folder: &Path, stop: &Stop) -> Resul
         bail!("none of the {images} images could be predicted");
     }
     if written > 0 {
-        ui::result(&format!("{} in {folder}, listed in {folder}/predictions.txt", counted(written, "prediction")));
+        let list = match is_listed {
+            true => format!("listed in {folder}/predictions.txt"),
+            false => "polygons alone, so there is no predictions.txt: add npy or tiff to --format to score them".into(),
+        };
+        ui::result(&format!("{} in {folder}, {list}", counted(written, "prediction")));
     }
     if summary.stopped {
         ui::say(&format!(
@@ -146,6 +151,10 @@ fn outputs(arguments: &Predict, images: usize) -> Result<Outputs> {
     let (written, core) = (&arguments.written, &arguments.core);
     let depths = core.depth_top.zip(core.depth_bottom).map(|(top, bottom)| Depths::new(top, bottom)).transpose()?;
     let axis = core.along.map(Axis::from);
+    if !written.format.is_some_and(|formats| formats.geojson) {
+        refuse_flags(&arguments.given.of::<Polygons>(), "a --format without geojson")?;
+    }
+    let Polygons { min_area, simplify, geojson_crs } = written.polygons;
     if depths.is_some() && images > 1 {
         wrong_usage!(
             "--depth-top and --depth-bottom describe one core, but {images} images are given; predict one image at a time"
@@ -155,12 +164,18 @@ fn outputs(arguments: &Predict, images: usize) -> Result<Outputs> {
         formats: written.format,
         prob: written.prob,
         prob_all: written.prob_all,
+        prob_type: written.prob_dtype,
         png: written.png,
         color: written.color,
         overlay: written.overlay.is_some(),
         opacity: written.overlay.unwrap_or_default(),
         proportions: core.proportions.map(|parts| Along { parts, axis, depths }),
         npy_type: written.npy_dtype,
+        polygons: PolygonOptions {
+            min_area: min_area.unwrap_or_default(),
+            simplify,
+            crs: geojson_crs.unwrap_or_default(),
+        },
     })
 }
 

@@ -27,7 +27,9 @@ mod webp;
 
 pub use encode::{Pixels, encode_marked_png, encode_png, encode_small_png, maker_of};
 pub(crate) use foreign::image_inside;
-pub use geotiff::{Georeference, LabelTiff, LabelTiffWriter, is_geotiff, write_label_tiff};
+pub use geotiff::{
+    Georeference, LabelTiff, LabelTiffWriter, ProbabilityTiffWriter, ProbabilityType, ReferenceSystem, is_geotiff,
+};
 pub use gray::{GrayConverter, GrayMethod, Sample, stretch};
 pub use guard::is_decoding;
 pub use labels::{read_labels, read_labels_and_alpha};

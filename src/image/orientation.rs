@@ -128,6 +128,13 @@ impl Orientation {
         (0..upright.height).flat_map(move |y| (0..upright.width).map(move |x| place(x, y)))
     }
 
+    /// Where a corner of pixels of an upright image, which is of `size`, is in the stored one.
+    pub(super) fn stored_corner(self, size: Size, [x, y]: [f64; 2]) -> [f64; 2] {
+        let x = if self.mirrored { size.width as f64 - x } else { x };
+        let y = if self.flipped { size.height as f64 - y } else { y };
+        if self.transposed { [y, x] } else { [x, y] }
+    }
+
     /// The image upright.
     pub(super) fn apply(self, raster: &Image) -> Image {
         raster.rearranged(self.size(raster.size), self.positions(raster.size))

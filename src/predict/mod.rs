@@ -5,7 +5,9 @@ pub mod forest;
 pub mod merge;
 pub(crate) mod model;
 pub mod network;
+pub mod polygons;
 
+mod formats;
 mod label_file;
 mod options;
 mod output;
@@ -33,13 +35,15 @@ use crate::run::Run;
 use crate::weights::{Report, Weights};
 
 use forest::ForestPredictor;
-pub use label_file::{Formats, NpyType};
+pub use formats::Formats;
+pub use label_file::NpyType;
 pub use merge::Wanted;
 use model::{Form, Model, Part};
 use network::NetworkPredictor;
 pub use network::{Blend, Border, Choices, Join, Preset, Procedure, Scales, Sizes, Tiles};
 pub use options::Options;
 pub use output::{Along, Outputs};
+pub use polygons::{GeojsonCrs, PolygonOptions};
 pub use prediction::Prediction;
 pub use record::{Maker, RECORD, Record, origins};
 use strips::StripWriter;
@@ -54,7 +58,7 @@ pub struct Predictor {
 /// What became of the inputs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// The label maps, in the order of the inputs: .npy files, or .tif files where no .npy was asked for.
+    /// The label maps, in the order of the inputs: of each the first of .npy, .tif, .png and .geojson that was asked for.
     pub written: Vec<PathBuf>,
     /// Inputs that could not be read.
     pub skipped: usize,
@@ -176,6 +180,7 @@ impl Predictor {
         sink: &dyn Sink,
     ) -> Result<Summary> {
         let maker = self.maker(options)?;
+        outputs.check(inputs)?;
         let mut claim = target::Claim::new(target, inputs, outputs, &maker)?;
         let options = Options { wanted: outputs.wanted(), ..options.clone() };
         let work = self.model.work(&options, target.stop)?;
@@ -193,7 +198,7 @@ impl Predictor {
                     match part {
                         Part::Whole(mut pending) => {
                             let (shown, _reserved) = (pending.shown.take(), pending.reserved.take());
-                            written.push(outputs.write(&dataset, input, &pending.finish(), shown, target.folder)?);
+                            written.push(outputs.write(&dataset, input, pending.finish(), shown, target.folder)?);
                         }
                         Part::Strip(strip) => {
                             let mut files = match growing.take() {
@@ -201,7 +206,12 @@ impl Predictor {
                                 None => StripWriter::new(outputs, &dataset, input, strip.size, target.folder)?,
                             };
                             files.push(&strip)?;
-                            if strip.is_last() { written.push(files.finish()?) } else { growing = Some(files) }
+                            if strip.is_last() {
+                                files.finish()?;
+                                written.push(Outputs::first(input.0, input.1, target.folder));
+                            } else {
+                                growing = Some(files);
+                            }
                         }
                         Part::Abandoned => growing = None,
                     }

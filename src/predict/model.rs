@@ -87,6 +87,12 @@ pub(crate) struct Strip {
 }
 
 impl Strip {
+    /// All rows of a prediction.
+    pub(crate) fn whole(prediction: Prediction) -> Self {
+        let Prediction { labels, probability, probabilities, .. } = prediction;
+        Self { size: labels.size, top: 0, classes: labels.classes, highest: probability, all: probabilities }
+    }
+
     pub(crate) fn rows(&self) -> usize {
         self.classes.len() / self.size.width
     }

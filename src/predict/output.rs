@@ -5,13 +5,19 @@ use std::path::{Path, PathBuf};
 use image::RgbImage;
 
 use super::Prediction;
-use super::label_file::{Formats, LabelValues, NpyType};
+use super::formats::{
+    CHART, COLOR, Formats, GEOJSON, OVERLAY, PNG, PROB_NPY, PROB_TIFF, PROBS_NPY, PROBS_TIFF, SHARES, STYLE,
+};
+use super::label_file::NpyType;
 use super::merge::Wanted;
+use super::model::Strip;
+use super::polygons::{GeojsonCrs, Grid, PolygonOptions};
+use super::strips::StripWriter;
 use crate::base::files::write_bytes;
-use crate::base::{Result, Size};
+use crate::base::{Error, Result, Size};
 use crate::data::Dataset;
 use crate::draw::{Classes, color_labels, overlay_labels, write_png};
-use crate::image::{Pixels, encode_png, write_probabilities_npy, write_probability_npy};
+use crate::image::{Pixels, ProbabilityType, encode_png};
 use crate::tools::proportions::{Axis, Depths, Proportions};
 
 /// How shares of the classes along an image are written.
@@ -28,13 +34,16 @@ pub struct Along {
 /// Which files are written for an image: the label map, and what else is asked for.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Outputs {
-    /// Formats of the label map; by default `<stem>.npy`, and of a GeoTIFF `<stem>.tif`, too.
+    /// Formats of the label map, at least one; by default `<stem>.npy`, and of a GeoTIFF `<stem>.tif`, too.
     pub formats: Option<Formats>,
-    /// `<stem>_prob.npy`: float32 `[height, width]`, the highest class probability.
+    /// `<stem>_prob.npy`: float32 `[height, width]`, the probability of the predicted class. Beside a GeoTIFF
+    /// `<stem>_prob.tif`, too.
     pub prob: bool,
-    /// `<stem>_probs.npy`: float32 `[classes, height, width]`.
+    /// `<stem>_probs.npy`: float32 `[classes, height, width]`. Beside a GeoTIFF `<stem>_probs.tif`, too.
     pub prob_all: bool,
-    /// `<stem>.png`: the label values, 8- or 16-bit grey.
+    /// Type of the probabilities in .tif files.
+    pub prob_type: ProbabilityType,
+    /// Also `<stem>.png`, as in [`Formats::png`].
     pub png: bool,
     /// `<stem>_color.png`: the classes in their colours.
     pub color: bool,
@@ -46,6 +55,8 @@ pub struct Outputs {
     pub proportions: Option<Along>,
     /// Type of the label values in .npy files.
     pub npy_type: NpyType,
+    /// Which polygons are written, where they are.
+    pub polygons: PolygonOptions,
 }
 
 impl Outputs {
@@ -56,38 +67,73 @@ impl Outputs {
 
     /// Whether all files can be written some rows at a time.
     pub(crate) fn goes_in_strips(&self) -> bool {
-        !(self.png || self.color || self.overlay || self.proportions.is_some())
+        let png = self.png || self.formats.is_some_and(|formats| formats.png);
+        !(png || self.color || self.overlay || self.proportions.is_some())
     }
 
     pub(crate) fn wanted(&self) -> Wanted {
-        Wanted { highest: self.prob, all: self.prob_all }
+        let has_polygons = self.formats.is_some_and(|formats| formats.geojson);
+        Wanted { highest: self.prob || has_polygons, all: self.prob_all }
+    }
+
+    /// Whether each image gets a file that can be scored, which polygons cannot.
+    pub fn has_label_maps(&self) -> bool {
+        self.png || self.formats.is_none_or(Formats::has_label_map)
+    }
+
+    /// Says, before any work, what cannot be written: a label map in no format, polygons in coordinates that an image does
+    /// not have.
+    pub(super) fn check(&self, inputs: &[PathBuf]) -> Result<()> {
+        let Some(formats) = self.formats else { return Ok(()) };
+        if !self.has_label_maps() && !formats.geojson {
+            return Err(Error::invalid("format", "empty", "one or more of npy, tiff, png and geojson"));
+        }
+        // A size does not decide whether.
+        let size = Size { width: 1, height: 1 };
+        let mut checked = inputs.iter().filter(|_| formats.geojson && self.polygons.crs != GeojsonCrs::Scene);
+        checked.try_for_each(|input| Grid::of(input, size, self.polygons.crs).map(drop))
     }
 
     /// Formats of the label map of an image. Where they are not chosen, the beginning of the image decides.
     pub(super) fn formats_of(&self, input: &Path) -> Formats {
-        self.formats.unwrap_or_else(|| Formats::usual(input))
+        let formats = self.formats.unwrap_or_else(|| Formats::usual(input));
+        Formats { png: formats.png || self.png, ..formats }
+    }
+
+    /// Endings of the files of an image whose label map has these formats, the label map first.
+    pub(super) fn endings(&self, formats: Formats) -> impl Iterator<Item = &'static str> {
+        // Probabilities are arrays beside arrays and rasters beside GeoTIFFs.
+        let (raster, array) = (formats.tiff, formats.npy || !formats.tiff);
+        let proportions = self.proportions.is_some();
+        let others = [
+            (self.prob && array, PROB_NPY),
+            (self.prob && raster, PROB_TIFF),
+            (self.prob_all && array, PROBS_NPY),
+            (self.prob_all && raster, PROBS_TIFF),
+            (self.color, COLOR),
+            (self.overlay, OVERLAY),
+            (proportions, SHARES),
+            (proportions, CHART),
+        ];
+        formats.endings().chain(others.into_iter().filter(|(wanted, _)| *wanted).map(|(_, ending)| ending))
     }
 
     /// Names of the files of an image whose label map has these formats, the label map first.
     pub(super) fn names(&self, input: &Path, formats: Formats) -> Vec<String> {
         let stem = input.file_stem().unwrap_or_default().to_string_lossy();
-        let others = [
-            (self.prob, "_prob.npy"),
-            (self.prob_all, "_probs.npy"),
-            (self.png, ".png"),
-            (self.color, "_color.png"),
-            (self.overlay, "_overlay.png"),
-            (self.proportions.is_some(), "_proportions.csv"),
-            (self.proportions.is_some(), "_proportions.png"),
-        ];
-        let others = others.into_iter().filter(|(wanted, _)| *wanted).map(|(_, ending)| ending);
-        formats.endings().iter().copied().chain(others).map(|ending| format!("{stem}{ending}")).collect()
+        self.endings(formats).map(|ending| format!("{stem}{ending}")).collect()
     }
 
     /// Names of all files that only a prediction has, besides the label values, for an image of that stem.
     pub(super) fn all_beside(stem: &str) -> impl Iterator<Item = String> {
-        let endings = ["_prob.npy", "_probs.npy", "_color.png", "_overlay.png", "_proportions.csv", "_proportions.png"];
-        endings.into_iter().map(move |ending| format!("{stem}{ending}"))
+        let all = [GEOJSON, STYLE, PROB_NPY, PROBS_NPY, PROB_TIFF, PROBS_TIFF, COLOR, OVERLAY, SHARES, CHART];
+        all.into_iter().map(move |ending| format!("{stem}{ending}"))
+    }
+
+    /// The label map of an image, or what is listed instead, among its files in a folder.
+    pub(super) fn first(input: &Path, formats: Formats, folder: &Path) -> PathBuf {
+        let stem = input.file_stem().unwrap_or_default().to_string_lossy();
+        folder.join(format!("{stem}{}", formats.endings().next().unwrap_or_default()))
     }
 
     /// Writes the files of one image, its label map in these formats; returns the first.
@@ -95,40 +141,35 @@ impl Outputs {
         &self,
         dataset: &Dataset,
         (input, formats): (&Path, Formats),
-        prediction: &Prediction,
+        prediction: Prediction,
         shown: Option<RgbImage>,
         output: &Path,
     ) -> Result<PathBuf> {
         let stem = input.file_stem().unwrap_or_default().to_string_lossy();
         let file = |ending: &str| output.join(format!("{stem}{ending}"));
-        let labels = LabelValues::of(prediction, dataset);
-        let first = labels.write(formats, self.npy_type, input, file)?;
-        let LabelValues { size, values, largest, .. } = labels;
-        if let Some(probability) = prediction.probability.as_ref().filter(|_| self.prob) {
-            write_probability_npy(&file("_prob.npy"), size, probability)?;
-        }
-        if let Some(probabilities) = &prediction.probabilities {
-            write_probabilities_npy(&file("_probs.npy"), size, probabilities)?;
-        }
-        if self.png {
-            write_bytes(&file(".png"), &label_png(size, &values, largest)?)?;
-        }
+        let size = prediction.size();
         let classes = &prediction.labels.classes;
         let Classes { names, colors, .. } = Classes::of(dataset);
         let image = |image: RgbImage| encode_png(size, Pixels::Rgb8(image.as_raw()));
+        if formats.png {
+            write_bytes(&file(PNG), &label_png(size, &prediction.label_values(), dataset.largest_value())?)?;
+        }
         if self.color {
-            write_bytes(&file("_color.png"), &image(color_labels(classes, size.width, &colors))?)?;
+            write_bytes(&file(COLOR), &image(color_labels(classes, size.width, &colors))?)?;
         }
         if let Some(shown) = shown.as_ref().filter(|_| self.overlay) {
-            write_bytes(&file("_overlay.png"), &image(overlay_labels(shown, classes, &colors, self.opacity))?)?;
+            write_bytes(&file(OVERLAY), &image(overlay_labels(shown, classes, &colors, self.opacity))?)?;
         }
         if let Some(Along { parts, axis, depths }) = self.proportions {
             let axis = axis.unwrap_or_else(|| Axis::longer(size));
             let proportions = Proportions::of(&prediction.labels, names.len(), axis, parts)?;
-            write_bytes(&file("_proportions.csv"), proportions.to_csv(&names, depths)?.as_bytes())?;
-            write_png(&file("_proportions.png"), &proportions.image(shown.as_ref(), &colors, &names, depths)?)?;
+            write_bytes(&file(SHARES), proportions.to_csv(&names, depths)?.as_bytes())?;
+            write_png(&file(CHART), &proportions.image(shown.as_ref(), &colors, &names, depths)?)?;
         }
-        Ok(first)
+        let mut files = StripWriter::new(self, dataset, (input, formats), size, output)?;
+        files.push(&Strip::whole(prediction))?;
+        files.finish()?;
+        Ok(Self::first(input, formats, output))
     }
 }
 

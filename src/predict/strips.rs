@@ -1,26 +1,31 @@
-//! Predictions that are written some rows at a time.
+//! The files of a prediction, written some rows at a time.
 
+use std::fs::File;
+use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
 use super::Outputs;
-use super::label_file::{Formats, NPY, NpyType, TIFF, category_names, label_tiff};
+use super::formats::{Formats, GEOJSON, NAMES, NPY, PROB_NPY, PROB_TIFF, PROBS_NPY, PROBS_TIFF, STYLE, TIFF};
+use super::label_file::{NpyType, category_names, label_tiff, qgis_style};
 use super::model::Strip;
-use crate::base::files::write_bytes;
-use crate::base::{Result, Size};
+use super::polygons::{Grid, PolygonOptions, PolygonWriter};
+use crate::base::files::{AtomicFile, write_bytes};
+use crate::base::label_map::IGNORE;
+use crate::base::{Error, Result, Size};
 use crate::data::Dataset;
-use crate::image::{LabelTiffWriter, NpyRows};
+use crate::image::{Georeference, LabelTiffWriter, NpyRows, ProbabilityTiffWriter};
 
 /// The files of one image, which take their names when all rows are there. Dropped before, it leaves nothing.
 pub(super) struct StripWriter<'a> {
     dataset: &'a Dataset,
     npy: Option<Npy>,
     tiff: Option<LabelTiffWriter>,
-    probability: Option<NpyRows>,
-    probabilities: Option<NpyRows>,
+    polygons: Option<Polygons<'a>>,
+    /// Of the class of each pixel, and of all classes.
+    probability: Probabilities,
+    probabilities: Probabilities,
     /// Files besides: their contents.
     beside: Vec<(PathBuf, String)>,
-    /// The label map that is listed.
-    first: PathBuf,
 }
 
 /// Label values in a type.
@@ -53,8 +58,62 @@ impl Npy {
     }
 }
 
+/// Probabilities as an array and as a raster.
+#[derive(Default)]
+struct Probabilities {
+    npy: Option<NpyRows>,
+    tiff: Option<ProbabilityTiffWriter>,
+}
+
+impl Probabilities {
+    fn push(&mut self, values: Option<&[f32]>, has_data: &[bool]) -> Result<()> {
+        let Some(values) = values else { return Ok(()) };
+        self.npy.as_mut().map_or(Ok(()), |npy| npy.push(values))?;
+        self.tiff.as_mut().map_or(Ok(()), |tiff| tiff.push(values, has_data))
+    }
+
+    fn finish(self) -> Result<()> {
+        self.npy.map_or(Ok(()), NpyRows::finish)?;
+        self.tiff.map_or(Ok(()), ProbabilityTiffWriter::finish)
+    }
+}
+
+/// The regions of the classes.
+struct Polygons<'a> {
+    file: AtomicFile,
+    writer: PolygonWriter<'a, BufWriter<File>>,
+    width: usize,
+}
+
+impl<'a> Polygons<'a> {
+    fn new(path: &Path, dataset: &'a Dataset, (input, size): (&Path, Size), options: PolygonOptions) -> Result<Self> {
+        let grid = Grid::of(input, size, options.crs)?;
+        let mut file = AtomicFile::create(path)?;
+        let writer = file
+            .file()
+            .try_clone()
+            .and_then(|out| PolygonWriter::new(BufWriter::new(out), size.width, dataset, grid, options));
+        let writer = writer.map_err(|cause| Error::write(path, cause))?;
+        Ok(Self { file, writer, width: size.width })
+    }
+
+    fn push(&mut self, values: &[u16], probability: Option<&[f32]>) -> Result<()> {
+        let width = self.width;
+        let mut rows = values.chunks_exact(width).enumerate();
+        let pushed = rows.try_for_each(|(y, values)| {
+            self.writer.push_row(values, probability.map(|all| &all[y * width..][..width]))
+        });
+        pushed.map_err(|cause| Error::write(self.file.path(), cause))
+    }
+
+    fn finish(self) -> Result<()> {
+        self.writer.finish().map_err(|cause| Error::write(self.file.path(), cause))?;
+        self.file.commit()
+    }
+}
+
 impl<'a> StripWriter<'a> {
-    /// Files for an image of `size` whose label map has these formats. Of `outputs`, those count that
+    /// Files for an image of `size` whose label map has these formats: those of `outputs` that
     /// [can be written so](Outputs::goes_in_strips).
     pub(super) fn new(
         outputs: &Outputs,
@@ -64,27 +123,38 @@ impl<'a> StripWriter<'a> {
         folder: &Path,
     ) -> Result<Self> {
         let stem = input.file_stem().unwrap_or_default().to_string_lossy();
-        let file = |ending: &str| folder.join(format!("{stem}{ending}"));
-        let (mut npy, mut tiff, mut beside) = (None, None, Vec::new());
-        for ending in formats.endings() {
-            match *ending {
-                NPY => npy = Some(Npy::new(&file(NPY), size, dataset.largest_value(), outputs.npy_type)?),
-                TIFF => tiff = Some(LabelTiffWriter::new(&file(TIFF), label_tiff(dataset, input, size))?),
-                names => beside.push((file(names), category_names(dataset))),
+        let classes: Vec<&str> = dataset.classes.iter().map(|class| class.name.as_str()).collect();
+        let largest = dataset.largest_value();
+        let mut files = Self {
+            dataset,
+            npy: None,
+            tiff: None,
+            polygons: None,
+            probability: Probabilities::default(),
+            probabilities: Probabilities::default(),
+            beside: Vec::new(),
+        };
+        let array = |path: &Path, planes| NpyRows::new::<f32>(path, size, planes);
+        let raster = |path: &Path, bands: &[&str]| {
+            ProbabilityTiffWriter::new(path, size, bands, outputs.prob_type, Georeference::of(input))
+        };
+        for ending in outputs.endings(formats) {
+            let path = folder.join(format!("{stem}{ending}"));
+            match ending {
+                NPY => files.npy = Some(Npy::new(&path, size, largest, outputs.npy_type)?),
+                TIFF => files.tiff = Some(LabelTiffWriter::new(&path, label_tiff(dataset, input, size))?),
+                NAMES => files.beside.push((path, category_names(dataset))),
+                STYLE => files.beside.push((path, qgis_style(dataset))),
+                GEOJSON => files.polygons = Some(Polygons::new(&path, dataset, (input, size), outputs.polygons)?),
+                PROB_NPY => files.probability.npy = Some(array(&path, None)?),
+                PROBS_NPY => files.probabilities.npy = Some(array(&path, Some(classes.len()))?),
+                PROB_TIFF => files.probability.tiff = Some(raster(&path, &["probability"])?),
+                PROBS_TIFF => files.probabilities.tiff = Some(raster(&path, &classes)?),
+                // Images, which are made of whole label maps.
+                _ => {}
             }
         }
-        let array = |wanted: bool, ending: &str, planes| {
-            wanted.then(|| NpyRows::new::<f32>(&file(ending), size, planes)).transpose()
-        };
-        Ok(Self {
-            dataset,
-            npy,
-            tiff,
-            probability: array(outputs.prob, "_prob.npy", None)?,
-            probabilities: array(outputs.prob_all, "_probs.npy", Some(dataset.class_count()))?,
-            beside,
-            first: file(formats.endings()[0]),
-        })
+        Ok(files)
     }
 
     /// Adds the next rows.
@@ -92,22 +162,19 @@ impl<'a> StripWriter<'a> {
         let values: Vec<u16> = strip.classes.iter().map(|&class| self.dataset.value_of(class)).collect();
         self.npy.as_mut().map_or(Ok(()), |npy| npy.push(&values))?;
         self.tiff.as_mut().map_or(Ok(()), |tiff| tiff.push(&values))?;
-        let arrays = [(&mut self.probability, &strip.highest), (&mut self.probabilities, &strip.all)];
-        for (array, rows) in arrays {
-            if let (Some(array), Some(rows)) = (array, rows) {
-                array.push(rows)?;
-            }
-        }
-        Ok(())
+        self.polygons.as_mut().map_or(Ok(()), |polygons| polygons.push(&values, strip.highest.as_deref()))?;
+        let has_data: Vec<bool> = strip.classes.iter().map(|&class| class != IGNORE).collect();
+        self.probability.push(strip.highest.as_deref(), &has_data)?;
+        self.probabilities.push(strip.all.as_deref(), &has_data)
     }
 
-    /// Gives the files their names, the label map last; returns it.
-    pub(super) fn finish(self) -> Result<PathBuf> {
+    /// Gives the files their names, the label map last.
+    pub(super) fn finish(self) -> Result<()> {
         self.beside.iter().try_for_each(|(path, text)| write_bytes(path, text.as_bytes()))?;
-        self.probability.map_or(Ok(()), NpyRows::finish)?;
-        self.probabilities.map_or(Ok(()), NpyRows::finish)?;
+        self.probability.finish()?;
+        self.probabilities.finish()?;
+        self.polygons.map_or(Ok(()), Polygons::finish)?;
         self.tiff.map_or(Ok(()), LabelTiffWriter::finish)?;
-        self.npy.map_or(Ok(()), Npy::finish)?;
-        Ok(self.first)
+        self.npy.map_or(Ok(()), Npy::finish)
     }
 }

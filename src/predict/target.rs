@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::label_file::Formats;
+use super::formats::{Formats, GEOJSON};
 use super::output::Outputs;
 use super::record::{Entry, Maker, RECORD, Record};
 use crate::base::event::{Event, Sink};
@@ -323,11 +323,13 @@ fn names_in(folder: &Path) -> Result<BTreeSet<String>> {
     Ok(found.iter().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
 }
 
-/// Writes the list of what was written, if anything was. Names that a list would take for something else are written as
+/// Writes the list of the label maps that were written, if any were. Names that a list would take for something else are written as
 /// paths from the folder.
 fn write_list(folder: &Path, written: &[PathBuf], sink: &dyn Sink) -> Result<()> {
     let mut list = String::new();
-    for name in written.iter().filter_map(|path| path.file_name()).map(|name| name.to_string_lossy()) {
+    // Polygons cannot be scored.
+    let maps = written.iter().filter_map(|path| path.file_name()).map(|name| name.to_string_lossy());
+    for name in maps.filter(|name| !name.ends_with(GEOJSON)) {
         if name.contains(['\n', '\r']) {
             sink.event(Event::Note(format!(
                 "{name:?} contains a line break, so it is left out of {LIST}; rename the image"

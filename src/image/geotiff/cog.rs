@@ -13,6 +13,7 @@ use super::tags::{LONG8, RawTag};
 use super::{Georeference, ORIENTATION};
 use crate::base::files::{folder_of, write_atomically};
 use crate::base::{Error, Result, Size};
+use crate::image::orientation::Orientation;
 
 /// Bytes of a level that are held in memory before they go to a temporary file.
 const SPOOLED: usize = 4 << 20;
@@ -37,6 +38,8 @@ pub(super) struct Head {
 pub(super) struct Cog<T> {
     path: PathBuf,
     head: Head,
+    /// How the upright raster is turned as the image is stored.
+    turn: Option<Orientation>,
     /// Of each band: the raster and its overviews.
     bands: Vec<Vec<Level<T>>>,
 }
@@ -78,16 +81,23 @@ impl<T: Stored> Cog<T> {
             let file = tempfile::spooled_tempfile_in(SPOOLED, folder);
             Level { size: *size, nodata, rows: Vec::new(), done: 0, file, counts: Vec::new() }
         };
-        let sizes = sizes(head.size);
+        let turn = head.place.as_ref().and_then(Georeference::undone);
+        let sizes = sizes(turn.map_or(head.size, |turn| turn.size(head.size)));
         let bands = (0..bands).map(|_| sizes.iter().map(level).collect()).collect();
-        Ok(Self { path: path.to_path_buf(), head, bands })
+        Ok(Self { path: path.to_path_buf(), head, turn, bands })
     }
 
     /// Adds whole rows, `[bands, rows, width]`.
     pub(super) fn push(&mut self, values: &[T]) -> Result<()> {
         let each = (values.len() / self.bands.len()).max(1);
-        let bands = self.bands.iter_mut().zip(values.chunks_exact(each));
-        bands.into_iter().try_for_each(|(levels, rows)| push(levels, rows)).map_err(|e| Error::write(&self.path, e))
+        let (size, turn) = (self.head.size, self.turn);
+        let mut bands = self.bands.iter_mut().zip(values.chunks_exact(each));
+        let pushed = bands.try_for_each(|(levels, rows)| match turn {
+            None => push(levels, rows),
+            Some(turn) if rows.len() == size.width * size.height => push(levels, &turn.apply_to(size, rows)),
+            Some(_) => Err(IoError::other("the rows of an image that is turned upright come at once")),
+        });
+        pushed.map_err(|cause| Error::write(&self.path, cause))
     }
 
     /// Puts the file together and gives it its name. `big` says whether as a BigTIFF, `None` that the length decides.
@@ -96,7 +106,7 @@ impl<T: Stored> Cog<T> {
     ///
     /// If rows are missing, or the file cannot be written.
     pub(super) fn finish(mut self, big: Option<bool>) -> Result<()> {
-        let (done, height) = (self.bands[0][0].done, self.head.size.height);
+        let (done, height) = (self.bands[0][0].done, self.bands[0][0].size.height);
         if done < height {
             let missing = format!("{} of {height} rows are missing", height - done);
             return Err(Error::write(&self.path, IoError::other(missing)));

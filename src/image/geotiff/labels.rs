@@ -25,22 +25,10 @@ pub struct LabelTiff {
     pub place: Option<Georeference>,
 }
 
-/// Writes a label map as a Cloud Optimized GeoTIFF, atomically: tiles of 512x512 pixels, compressed with deflate, and overviews
-/// by the most frequent value of 2x2 pixels until one fits in a tile. Where it exceeds 4 GiB, it is a BigTIFF.
-///
-/// # Errors
-///
-/// [`Error::Content`] if the map is empty or larger than a TIFF can be, [`Error::Write`] if the file cannot be written.
-pub fn write_label_tiff(path: &Path, map: LabelTiff, values: &[u16]) -> Result<()> {
-    let stored = map.place.as_ref().and_then(|place| place.as_stored(map.size, values));
-    let (size, values) = stored.as_ref().map_or((map.size, values), |(size, values)| (*size, values));
-    let mut writer = LabelTiffWriter::new(path, LabelTiff { size, ..map })?;
-    writer.push(values)?;
-    writer.finish()
-}
-
-/// Writes a label map as [`write_label_tiff`] does, some rows at a time, in the order in which the image stores them. What
-/// is not finished leaves nothing.
+/// Writes a label map as a Cloud Optimized GeoTIFF, some rows at a time: tiles of 512x512 pixels, compressed with deflate, and
+/// overviews by the most frequent value of 2x2 pixels until one fits in a tile. Where it exceeds 4 GiB, it is a BigTIFF. It
+/// takes its name when it is complete; what is not finished leaves nothing. Where the image is turned upright when it is
+/// read, all rows come at once.
 #[derive(Debug)]
 pub struct LabelTiffWriter(Levels);
 
@@ -53,7 +41,7 @@ enum Levels {
 impl LabelTiffWriter {
     /// # Errors
     ///
-    /// As [`write_label_tiff`].
+    /// [`Error::Content`](crate::Error::Content) if the map is empty or larger than a TIFF can be.
     pub fn new(path: &Path, map: LabelTiff) -> Result<Self> {
         let is_small = map.largest <= u16::from(u8::MAX);
         let nodata = map.nodata.filter(|nodata| !is_small || *nodata <= u16::from(u8::MAX));
@@ -73,6 +61,10 @@ impl LabelTiffWriter {
     }
 
     /// Adds whole rows of label values.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Write`](crate::Error::Write) if they cannot be written, or are more than the map has.
     pub fn push(&mut self, values: &[u16]) -> Result<()> {
         match &mut self.0 {
             Levels::Bytes(cog) => cog.push(&values.iter().map(|&value| value as u8).collect::<Vec<_>>()),
@@ -84,7 +76,7 @@ impl LabelTiffWriter {
     ///
     /// # Errors
     ///
-    /// If rows are missing, or the file cannot be written.
+    /// [`Error::Write`](crate::Error::Write) if rows are missing, or the file cannot be written.
     pub fn finish(self) -> Result<()> {
         self.finish_as(None)
     }
@@ -120,6 +112,12 @@ mod tests {
         LabelTiff { size: SIZE, largest, colors: vec![(1, [1, 2, 255])], nodata: Some(255), place: None }
     }
 
+    fn write(path: &Path, map: LabelTiff, values: &[u16]) -> Result<()> {
+        let mut writer = LabelTiffWriter::new(path, map)?;
+        writer.push(values)?;
+        writer.finish()
+    }
+
     fn values(largest: u16) -> Vec<u16> {
         (0..SIZE.width * SIZE.height).map(|i| (i * i % 31) as u16 % (largest + 1)).collect()
     }
@@ -145,7 +143,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.tif");
         let values = values(7);
-        write_label_tiff(&path, map(7), &values).unwrap();
+        write(&path, map(7), &values).unwrap();
         let whole = std::fs::read(&path).unwrap();
         for rows in [1, 7, 511, 512, 513] {
             let mut writer = LabelTiffWriter::new(&path, map(7)).unwrap();
@@ -175,10 +173,10 @@ mod tests {
     fn nodata_is_told_apart_and_maps_without_pixels_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.tif");
-        write_label_tiff(&path, map(1), &vec![255; SIZE.width * SIZE.height]).unwrap();
+        write(&path, map(1), &vec![255; SIZE.width * SIZE.height]).unwrap();
         let RawLabels::Numbers(NumberLabels { nodata, .. }) = read_labels(&path).unwrap() else { panic!("no nodata") };
         assert_eq!(nodata, Some(255.0));
         let none = LabelTiff { size: Size { width: 0, height: 0 }, ..map(1) };
-        assert!(write_label_tiff(&path, none, &[]).unwrap_err().to_string().contains("write it as .npy"));
+        assert!(write(&path, none, &[]).unwrap_err().to_string().contains("write it as .npy"));
     }
 }

@@ -3,6 +3,7 @@
 mod cog;
 mod labels;
 mod levels;
+mod place;
 mod probabilities;
 mod tags;
 mod world;
@@ -12,8 +13,8 @@ use std::path::Path;
 use super::notes::note_file;
 use super::orientation::Orientation;
 use super::read::declared_by;
-use crate::base::Size;
-pub use labels::{LabelTiff, LabelTiffWriter, write_label_tiff};
+pub use labels::{LabelTiff, LabelTiffWriter};
+pub use place::ReferenceSystem;
 pub use probabilities::{ProbabilityTiffWriter, ProbabilityType};
 use tags::{RawTag, read_tags};
 
@@ -62,21 +63,15 @@ impl Georeference {
         (!found.is_empty()).then_some(Self { tags: found, orientation })
     }
 
-    /// Whether the rows of the image are not rows of the upright label map.
-    pub fn is_turned(&self) -> bool {
-        self.orientation.is_some()
-    }
-
-    /// Pixels of an upright label map, row by row, in the order in which the image stores its pixels, with their size.
-    fn as_stored<T: Copy>(&self, size: Size, values: &[T]) -> Option<(Size, Vec<T>)> {
+    /// What turns an upright map as the image is stored.
+    fn undone(&self) -> Option<Orientation> {
         // A quarter turn is undone by one the other way; all else undoes itself.
         let undoing = match self.orientation? {
             6 => 8,
             8 => 6,
             other => other,
         };
-        let orientation = Orientation::from_exif(undoing)?;
-        Some((orientation.size(size), orientation.apply_to(size, values)))
+        Orientation::from_exif(undoing)
     }
 }
 

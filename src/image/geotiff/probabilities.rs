@@ -76,14 +76,12 @@ impl ProbabilityTiffWriter {
     }
 
     /// Adds whole rows, `[bands, rows, width]`; `has_data` tells of each pixel, `[rows, width]`, whether it has data.
-    pub fn push(
-        &mut self,
-        probabilities: &[f32],
-        has_data: impl Fn(usize) -> bool + Sync,
-        pixels: usize,
-    ) -> Result<()> {
-        let each =
-            || probabilities.iter().enumerate().map(|(i, probability)| (has_data(i % pixels.max(1)), *probability));
+    ///
+    /// # Errors
+    ///
+    /// If they cannot be written, or are more than the raster has.
+    pub fn push(&mut self, probabilities: &[f32], has_data: &[bool]) -> Result<()> {
+        let each = || has_data.iter().copied().cycle().zip(probabilities.iter().copied());
         match &mut self.0 {
             Kind::Floats(cog) => {
                 cog.push(&each().map(|(has_data, p)| if has_data { p } else { f32::NAN }).collect::<Vec<_>>())
@@ -106,6 +104,45 @@ impl ProbabilityTiffWriter {
         match self.0 {
             Kind::Floats(cog) => cog.finish(None),
             Kind::Shares(cog) => cog.finish(None),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::{Samples, read_image};
+
+    const SIZE: Size = Size { width: 3, height: 2 };
+
+    #[test]
+    fn bands_are_read_back_and_pixels_without_data_are_nodata() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.tif");
+        let values = [0.0, 0.25, 1.0, 0.5, 0.125, 0.2, 1.0, 0.75, 0.0, 0.5, 0.875, 0.8];
+        let has_data = [true, true, true, true, false, true];
+        for (kind, expected) in [
+            (ProbabilityType::Float32, values.map(|p| p * 250.0)),
+            (ProbabilityType::Uint8, values.map(|p| (p * 250.0f32).round())),
+        ] {
+            let mut writer = ProbabilityTiffWriter::new(&path, SIZE, &["a<b", "c"], kind, None).unwrap();
+            for y in 0..2 {
+                let rows = [&values[3 * y..3 * y + 3], &values[6 + 3 * y..9 + 3 * y]].concat();
+                writer.push(&rows, &has_data[3 * y..3 * y + 3]).unwrap();
+            }
+            writer.finish().unwrap();
+            let image = read_image(&path).unwrap();
+            assert_eq!((image.size, image.bands), (SIZE, 2));
+            let found: Vec<f32> = match image.samples {
+                Samples::F32(v) => v.into_iter().map(|p| p * 250.0).collect(),
+                Samples::U8(v) => v.into_iter().map(f32::from).collect(),
+                Samples::U16(_) => panic!("16 bits"),
+            };
+            for (i, pixel) in found.chunks(2).enumerate().filter(|(i, _)| has_data[*i]) {
+                assert_eq!(pixel, [expected[i], expected[6 + i]], "{kind}");
+            }
+            let is_nodata = if kind == ProbabilityType::Uint8 { found[8] == 255.0 } else { found[8].is_nan() };
+            assert!(is_nodata && String::from_utf8_lossy(&std::fs::read(&path).unwrap()).contains("a&lt;b"));
         }
     }
 }

@@ -10,7 +10,7 @@ use super::sweep::Grid;
 use super::tiles::{Border, Tiles};
 use crate::base::words::bytes_in_words;
 use crate::base::{Error, Remedy, Result, Size};
-use crate::image::{LabelTiffWriter, TiffRows, read_size};
+use crate::image::{LabelTiffWriter, ProbabilityTiffWriter, TiffRows, read_size};
 use crate::nn::cost::inference_memory;
 use crate::nn::device::{DeviceChoice, free_memory};
 use crate::predict::Options;
@@ -168,7 +168,9 @@ impl Budget {
         // One strip grows, one waits and one is written.
         let (highest, all) = (u64::from(self.wanted.highest), u64::from(self.wanted.all));
         let strips = 3 * rows(side) * (4 + FLOAT * highest + 2 * self.classes * FLOAT * all);
-        Ok(reading + held + sums + strips + LabelTiffWriter::memory(size.width))
+        let bands = usize::from(self.wanted.highest) + if self.wanted.all { self.classes as usize } else { 0 };
+        let writers = LabelTiffWriter::memory(size.width) + ProbabilityTiffWriter::memory(size.width, bands);
+        Ok(reading + held + sums + strips + writers)
     }
 
     /// Says whether an image of that size fits.
