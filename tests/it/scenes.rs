@@ -17,11 +17,12 @@ use tiff::encoder::{Compression, TiffEncoder};
 
 use crate::common::{devices, segtool, small_data, small_recipe, stdout_of, text};
 
-const TILE: usize = 64;
-/// Half of it, 16 pixels, is more than this network sees around a pixel.
-const OVERLAP: usize = 32;
+const TILE: usize = 96;
+/// Half of it, 24 pixels, is more than this network sees around a pixel.
+const OVERLAP: usize = 48;
 const STRIDE: usize = TILE - OVERLAP;
 const SIZE: Size = Size { width: 170, height: 140 };
+const WIDE: Size = Size { width: 330, height: 100 };
 
 const RECIPE: &str = r#"
 name = "small"
@@ -131,9 +132,9 @@ fn a_shift_by_a_whole_stride_changes_nothing_but_the_border() {
     let predictor = predictor(DeviceChoice::Flex, 1, fixed(1));
     for blend in [Blend::Crop, Blend::Gaussian, Blend::Linear, Blend::Average] {
         let options = options(Some(OVERLAP), Some(blend), true);
-        let [one, other] = [0, STRIDE].map(|left| predicted(&predictor, made(SIZE, 1, left), &options));
+        let [one, other] = [0, STRIDE].map(|left| predicted(&predictor, made(WIDE, 1, left), &options));
         let found =
-            difference(&one, &other, |x, y| (TILE + STRIDE..SIZE.width - TILE).contains(&x).then(|| (x - STRIDE, y)));
+            difference(&one, &other, |x, y| (TILE + STRIDE..WIDE.width - TILE).contains(&x).then(|| (x - STRIDE, y)));
         assert!(found < 1e-6, "{blend}: {found}");
     }
 }
@@ -241,7 +242,7 @@ fn the_command_says_what_it_does_and_what_it_cannot() {
     let said = predict(&["--tile", "50", "--overlap", "10", "--output-path", &out]).says();
     assert!(said.contains("instead of 50 and 10: this network takes multiples of"), "{said}");
     let said = predict(&["--tile", "auto", "--memory", "400MiB", "--output-path", &text(&at("auto"))]).says();
-    assert!(said.contains("(--tile 1024)"), "{said}");
+    assert!(said.contains("(--tile 512)"), "{said}");
     for (options, code, reason) in [
         (&["--overlap", "10"][..], 2, "--tile"),
         (&["--tile", "64", "--overlap", "40"], 2, "from 0 to 32"),
