@@ -95,12 +95,7 @@ fn say_next(arguments: &Predict, folder: &Path) {
 }
 
 /// Says what became of the images.
-fn finish(
-    summary: &Summary,
-    (images, is_listed): (usize, bool),
-    folder: &Path,
-    stop: &Stop,
-) -> Result<Exit> {
+fn finish(summary: &Summary, (images, is_listed): (usize, bool), folder: &Path, stop: &Stop) -> Result<Exit> {
     let folder = folder.display();
     let written = summary.written.len();
     if summary.skipped > 0 {

@@ -41,13 +41,7 @@ impl Formats {
 
     /// Endings of the files, the label map first that is listed and scored.
     pub(super) fn endings(self) -> impl Iterator<Item = &'static str> {
-        let all = [
-            (self.npy, NPY),
-            (self.tiff, TIFF),
-            (self.tiff, NAMES),
-            (self.png, PNG),
-            (self.geojson, GEOJSON),
-        ];
+        let all = [(self.npy, NPY), (self.tiff, TIFF), (self.tiff, NAMES), (self.png, PNG), (self.geojson, GEOJSON)];
         all.into_iter().filter(|(wanted, _)| *wanted).map(|(_, ending)| ending)
     }
 }

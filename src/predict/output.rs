@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use image::RgbImage;
 
 use super::Prediction;
-use super::formats::Formats;
+use super::formats::{Formats, GEOJSON};
 use super::label_file::{LabelValues, NpyType};
 use super::merge::Wanted;
 use super::polygons::{GeojsonCrs, Grid, PolygonOptions};
@@ -104,7 +104,8 @@ impl Outputs {
 
     /// Names of all files that only a prediction has, besides the label values, for an image of that stem.
     pub(super) fn all_beside(stem: &str) -> impl Iterator<Item = String> {
-        let endings = ["_prob.npy", "_probs.npy", "_color.png", "_overlay.png", "_proportions.csv", "_proportions.png"];
+        let endings =
+            [GEOJSON, "_prob.npy", "_probs.npy", "_color.png", "_overlay.png", "_proportions.csv", "_proportions.png"];
         endings.into_iter().map(move |ending| format!("{stem}{ending}"))
     }
 

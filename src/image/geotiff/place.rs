@@ -32,7 +32,8 @@ impl Georeference {
     /// image as it is read, that is upright. `None` if there is no such transform, as with several ground control points.
     pub fn transform(&self, size: Size) -> Option<[f64; 6]> {
         let stored = self.stored_transform()?;
-        let is_regular = stored[1] * stored[5] != stored[2] * stored[4] && stored.iter().all(|number| number.is_finite());
+        let is_regular =
+            stored[1] * stored[5] != stored[2] * stored[4] && stored.iter().all(|number| number.is_finite());
         let orientation = self.orientation.and_then(Orientation::from_exif);
         is_regular.then(|| orientation.map_or(stored, |orientation| upright(stored, orientation, size)))
     }
@@ -143,7 +144,8 @@ mod tests {
         for value in 2..=8 {
             let orientation = Orientation::from_exif(value).unwrap();
             let size = orientation.size(SIZE);
-            let place = Georeference { orientation: Some(value), ..place(vec![RawTag::doubles(TRANSFORMATION, &MATRIX)]) };
+            let place =
+                Georeference { orientation: Some(value), ..place(vec![RawTag::doubles(TRANSFORMATION, &MATRIX)]) };
             let transform = place.transform(size).unwrap();
             // A table of the centres of stored pixels, turned upright.
             let centres: Vec<[f64; 2]> = (0..SIZE.width * SIZE.height)

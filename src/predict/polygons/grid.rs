@@ -148,5 +148,8 @@ impl Grid {
 }
 
 fn no_degrees(image: &Path, reason: &str) -> Error {
-    Error::content(image, format!("{reason}, so its polygons cannot have longitudes and latitudes; leave `geojson_crs` out"))
+    Error::content(
+        image,
+        format!("{reason}, so its polygons cannot have longitudes and latitudes; leave `geojson_crs` out"),
+    )
 }

@@ -109,7 +109,9 @@ impl Line<'_> {
         let (mut left, mut right) = (false, false);
         for (i, point) in self.points.iter().enumerate().take(end).skip(start + 1) {
             let distance = distance(*point, from, to);
-            if distance > found.distance {
+            // Of several, the one in the middle: teeth of a comb would else be split off one by one.
+            let is_nearer = || i.abs_diff(end - (i - start)) < found.at.abs_diff(end - (found.at - start));
+            if distance > found.distance || distance == found.distance && is_nearer() {
                 (found.at, found.distance) = (i, distance);
             }
             let side = turn(from, to, *point);
@@ -194,7 +196,8 @@ fn distance(point: Vertex, from: Vertex, to: Vertex) -> f64 {
 
 /// How often a piece of a line and the straight line back go around a point that is on neither.
 fn winding(piece: &[Vertex], point: Vertex) -> i32 {
-    let edges = piece.windows(2).map(|edge| (edge[0], edge[1])).chain(piece.last().copied().zip(piece.first().copied()));
+    let edges =
+        piece.windows(2).map(|edge| (edge[0], edge[1])).chain(piece.last().copied().zip(piece.first().copied()));
     edges
         .map(|(from, to)| match (from.y <= point.y, to.y <= point.y) {
             (true, false) if turn(from, to, point) > 0 => 1,

@@ -54,9 +54,8 @@ fn regions(map: &[Vec<u16>], simplify: Option<f64>) -> Vec<(Region, Vec<Vec<Vert
 /// Whether the centre of a pixel is inside, by the even-odd rule.
 fn contains(rings: &[Vec<Vertex>], x: usize, y: usize) -> bool {
     let edges = rings.iter().flat_map(|ring| ring.iter().zip(ring.iter().cycle().skip(1)));
-    let crossed = edges.filter(|(a, b)| {
-        a.x == b.x && a.x as usize <= x && (a.y.min(b.y) as usize) <= y && y < a.y.max(b.y) as usize
-    });
+    let crossed = edges
+        .filter(|(a, b)| a.x == b.x && a.x as usize <= x && (a.y.min(b.y) as usize) <= y && y < a.y.max(b.y) as usize);
     crossed.count() % 2 == 1
 }
 
