@@ -37,12 +37,13 @@ Examples:
 
 Each image gets a <stem>.npy: a two-dimensional array of the data set's label
 values. A GeoTIFF also gets a <stem>.tif, the label map with the coordinates of
-the image; --format chooses other formats, polygons among them. The folder also
-gets predictions.txt, the list of the label maps (polygons alone are not
-listed), and predictions.json, a record of the weights and options that made
-each of them. The same command can be run again and starts over; --overwrite is
-needed to replace results of other weights or options. After Ctrl-C,
-predictions.txt lists the images that are finished.
+the image; --format chooses other formats, polygons (GeoJSON) among them. The
+folder also gets predictions.txt, the list of the label maps, and
+predictions.json, a record of the weights and options that made each of them.
+Polygons alone are not listed, as they cannot be scored. The same command can be
+run again and starts over; --overwrite is needed to replace results of other
+weights or options. After Ctrl-C, predictions.txt lists the images that are
+finished.
 
 With --tile, a TIFF larger than a window is read, predicted and written some
 rows at a time, whatever its size, unless a PNG file is asked for. --tile N

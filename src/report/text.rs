@@ -67,7 +67,6 @@ mod tests {
 
     #[test]
     fn nothing_from_users_is_markup() {
-        assert_eq!(escaped("a<b> & \"c\" 'd'"), "a&lt;b&gt; &amp; &quot;c&quot; &#39;d&#39;");
         assert_eq!(json(&"</script>").unwrap(), "\"\\u003c/script>\"");
     }
 

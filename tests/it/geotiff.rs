@@ -13,13 +13,13 @@ use tiff::tags::Tag;
 
 use crate::common::{Segtool, assert_says, segtool, small_data, small_recipe, stdout_of, text};
 
-const SCALE: u16 = 33550;
-const TIEPOINT: u16 = 33922;
-const TRANSFORMATION: u16 = 34264;
-const KEYS: u16 = 34735;
+pub(crate) const SCALE: u16 = 33550;
+pub(crate) const TIEPOINT: u16 = 33922;
+pub(crate) const TRANSFORMATION: u16 = 34264;
+pub(crate) const KEYS: u16 = 34735;
 const DOUBLES: u16 = 34736;
 const TEXT: u16 = 34737;
-const NODATA: u16 = 42113;
+pub(crate) const NODATA: u16 = 42113;
 const ORIENTATION: u16 = 274;
 const GEOGRAPHY: [u16; 6] = [SCALE, TIEPOINT, TRANSFORMATION, KEYS, DOUBLES, TEXT];
 const TILE: usize = 512;
@@ -27,12 +27,12 @@ const TILE: usize = 512;
 const COLORS: [[u16; 3]; 4] = [[70, 84, 104], [244, 196, 84], [214, 110, 166], [226, 72, 61]];
 
 /// A folder with a run, and what is written with it.
-struct Bench {
+pub(crate) struct Bench {
     folder: tempfile::TempDir,
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let bench = Self { folder: tempfile::tempdir().unwrap() };
         small_data(bench.folder.path());
         let recipe = small_recipe(bench.folder.path(), 1);
@@ -42,11 +42,11 @@ impl Bench {
         bench
     }
 
-    fn at(&self, name: &str) -> PathBuf {
+    pub(crate) fn at(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn predict(&self, output: &str) -> Segtool {
+    pub(crate) fn predict(&self, output: &str) -> Segtool {
         segtool("predict")
             .arg("--run", self.at("run"))
             .arg("--output-path", self.at(output))
@@ -54,7 +54,7 @@ impl Bench {
     }
 
     /// Names of the files of a folder, without the record.
-    fn names(&self, folder: &str) -> Vec<String> {
+    pub(crate) fn names(&self, folder: &str) -> Vec<String> {
         let entries = fs::read_dir(self.at(folder)).unwrap();
         let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.retain(|name| name != "predictions.json");
@@ -69,14 +69,14 @@ fn sample(x: usize, y: usize) -> u8 {
 }
 
 /// What a tag of an input holds.
-enum Value<'a> {
+pub(crate) enum Value<'a> {
     Shorts(&'a [u16]),
     Doubles(&'a [f64]),
     Text(&'a str),
 }
 
 /// A grey image with these tags; the first columns are 0.
-fn write_scene(path: &Path, Size { width, height }: Size, tags: &[(u16, Value<'_>)]) {
+pub(crate) fn write_scene(path: &Path, Size { width, height }: Size, tags: &[(u16, Value<'_>)]) {
     let samples: Vec<u8> =
         (0..width * height).map(|i| if i % width < 9 { 0 } else { sample(i % width, i / width) }).collect();
     let mut encoder = TiffEncoder::new(fs::File::create(path).unwrap()).unwrap();
@@ -163,7 +163,7 @@ fn assert_modes(size: Size, fine: &[u8], coarse: &[u8], nodata: u8) {
     }
 }
 
-fn npy_values(path: &Path) -> (Size, Vec<u16>) {
+pub(crate) fn npy_values(path: &Path) -> (Size, Vec<u16>) {
     read_label_npy(path).unwrap()
 }
 
@@ -177,14 +177,14 @@ fn tiff_values(path: &Path) -> Vec<u16> {
 }
 
 const SCENE: Size = Size { width: 1100, height: 530 };
-const SMALL: Size = Size { width: 40, height: 33 };
-const UTM: &[u16] = &[1, 1, 0, 3, 1024, 0, 1, 1, 1025, 0, 1, 1, 3072, 0, 1, 32633];
+pub(crate) const SMALL: Size = Size { width: 40, height: 33 };
+pub(crate) const UTM: &[u16] = &[1, 1, 0, 3, 1024, 0, 1, 1, 1025, 0, 1, 1, 3072, 0, 1, 32633];
 const OWN_KEYS: &[u16] = &[
     1, 1, 0, 6, 1024, 0, 1, 2, 1025, 0, 1, 1, 2048, 0, 1, 32767, 2049, 34737, 60, 0, 2057, 34736, 1, 0, 2059, 34736, 1,
     1,
 ];
 const OWN_TEXT: &str = "GCS Name = unknown|Datum = mine|Ellipsoid = 1|Primem = zero||";
-const ROTATED: &[f64] =
+pub(crate) const ROTATED: &[f64] =
     &[8.66, 5.0, 0.0, 500_000.123, 5.0, -8.66, 0.0, 5_200_000.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0];
 
 #[test]
@@ -280,7 +280,7 @@ fn a_plain_image_gets_a_geotiff_on_demand_and_it_is_a_prediction() {
     bench.predict("tiffs").args(&["--format", "npy,tiff"]).file(&images).run();
     assert!(bench.names("tiffs").contains(&"000.npy".into()));
     let said = bench.predict("other").args(&["--format", "npy,jpeg"]).file(&images).fails_with(2);
-    assert_says(&said, &["unknown format 'jpeg'", "npy or tiff"]);
+    assert_says(&said, &["unknown format 'jpeg'", "npy, tiff, png or geojson"]);
 }
 
 fn write_list(bench: &Bench, folder: &Path) -> PathBuf {

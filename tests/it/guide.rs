@@ -257,6 +257,8 @@ fn prediction() {
         for (code, values) in [(33550, &[10.0, 10.0, 0.0][..]), (33922, &[0.0, 0.0, 0.0, 4e5, 52e5, 0.0])] {
             image.encoder().write_tag(tiff::tags::Tag::from_u16_exhaustive(code), values).unwrap();
         }
+        let keys = tiff::tags::Tag::from_u16_exhaustive(crate::geotiff::KEYS);
+        image.encoder().write_tag(keys, crate::geotiff::UTM).unwrap();
         image.write_data(photo(3).as_raw()).unwrap();
     });
 }

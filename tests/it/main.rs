@@ -42,6 +42,7 @@ mod ops;
 mod optimizers;
 mod orientation;
 mod pairs;
+mod polygons;
 mod procedures;
 mod pspnet;
 mod real_data;

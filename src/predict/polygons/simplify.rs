@@ -109,7 +109,9 @@ impl Line<'_> {
         let (mut left, mut right) = (false, false);
         for (i, point) in self.points.iter().enumerate().take(end).skip(start + 1) {
             let distance = distance(*point, from, to);
-            if distance > found.distance {
+            // Of several, the one in the middle: teeth of a comb would else be split off one by one.
+            let is_nearer = || i.abs_diff(end - (i - start)) < found.at.abs_diff(end - (found.at - start));
+            if distance > found.distance || distance == found.distance && is_nearer() {
                 (found.at, found.distance) = (i, distance);
             }
             let side = turn(from, to, *point);
