@@ -44,7 +44,8 @@ options that made each of them, and predictions.jsonl, to which each image adds
 a line when it is done or skipped. The same command can be run again and starts
 over, or with --skip-existing goes on where it was stopped or killed;
 --overwrite is needed to replace results of other weights or options. After
-Ctrl-C, predictions.txt lists the images that are finished.
+Ctrl-C, predictions.txt lists the images that are finished. To be stopped is the
+regular end of --watch: exit code 0, or 3 if images were skipped.
 
 A network's probabilities are averaged over flips, windows and scales and
 upsampled to the size of the image. Each pixel gets its most probable class;

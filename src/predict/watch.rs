@@ -144,7 +144,12 @@ impl Batch<'_> {
                 }
             }
             Err(fault) => {
-                self.sink.event(Event::Skipped { path: images[0].clone(), reason: fault.to_string() });
+                let (path, mut reason) = (images[0].clone(), fault.to_string());
+                let name = path.display().to_string();
+                if !reason.contains(&name) {
+                    reason = format!("{name}: {reason}");
+                }
+                self.sink.event(Event::Skipped { path, reason });
                 summary.inputs += 1;
                 summary.skipped += 1;
             }

@@ -45,7 +45,7 @@ impl Set {
 
     /// Predicts into a folder; what to predict is still to be added.
     fn predict(&self, out: &str) -> Segtool {
-        let predict = segtool("predict").arg("--run", self.path("run")).arg("--device", "flex");
+        let predict = segtool("predict").arg("--run", self.path("run")).arg("--device", "flex").flag("--prob");
         predict.arg("--output-path", self.path(out))
     }
 
@@ -89,7 +89,8 @@ fn complete_results_are_kept_and_only_these() {
     let again = || set.predict_images("out").flag("--skip-existing");
     let goes_on = |count: usize| {
         let said = again().fails_with(3);
-        assert_says(&said, &[&format!("{} of 7 images have complete results in ", 6 - count), "1 of 7 images were"]);
+        let kept = format!("{} of 7 images have complete results in ", 6 - count);
+        assert_says(&said, &["1 of 7 images were", if count == 6 { "" } else { &kept }]);
         assert!(set.files("out") == whole);
     };
     goes_on(0);
@@ -167,7 +168,7 @@ fn schedulers_spread_the_shards() {
     let task = |out: &str, shard: &str, variables: &[(&str, String)]| {
         let run = text(&set.path("run"));
         let mut program = Command::new(env!("CARGO_BIN_EXE_segtool"));
-        program.args(["predict", "--device", "flex", "--run", &run, "--output-path"]).arg(set.path(out));
+        program.args(["predict", "--device", "flex", "--prob", "--run", &run, "--output-path"]).arg(set.path(out));
         program.args(["--shard", shard]).arg(set.path("images"));
         let output = program.envs(variables.iter().map(|(name, value)| (*name, value))).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -206,8 +207,8 @@ fn folders_below_keep_their_results_apart() {
     let names = ["000.npy", "001.npy", "a/000.npy", "a/b/000.npy", "c/000.npy"];
     assert_eq!(lines(&set.path("deep/predictions.txt")), names);
     assert!(names.iter().all(|name| set.files("deep").contains_key(*name)));
-    assert_eq!(set.files("deep")["000.npy"], set.files("flat")["000.npy"]);
-    assert!(set.files("deep")["000.npy"] != set.files("deep")["a/000.npy"]);
+    assert_eq!(set.files("deep")["000_prob.npy"], set.files("flat")["000_prob.npy"]);
+    assert!(set.files("deep")["000_prob.npy"] != set.files("deep")["a/000_prob.npy"]);
     let again = set.predict_images("deep").flag("--recursive").flag("--skip-existing").says();
     assert_says(&again, &["5 of 5 images have complete results"]);
     // A pattern finds the same, and so does a folder that holds the results of before.
@@ -243,7 +244,7 @@ fn a_set_that_is_killed_again_and_again_ends_with_the_same_bytes() {
     let mut kept = 0;
     for kill in 1..=5u32 {
         let mut program = Command::new(env!("CARGO_BIN_EXE_segtool"));
-        program.args(["predict", "--device", "flex", "--skip-existing", "--run"]).arg(set.path("run"));
+        program.args(["predict", "--device", "flex", "--prob", "--skip-existing", "--run"]).arg(set.path("run"));
         program.arg("--output-path").arg(set.path("killed")).arg(set.path("images"));
         let mut child = program.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         sleep(time * (2 + kill) / 10);
@@ -260,10 +261,27 @@ fn a_set_that_is_killed_again_and_again_ends_with_the_same_bytes() {
 }
 
 #[test]
+fn a_file_beyond_the_limit_ends_the_work_in_words() {
+    let set = Set::new(2);
+    GrayImage::new(600, 600).save(set.path("images/001.png")).unwrap();
+    let (run, out, images) = (text(&set.path("run")), text(&set.path("out")), text(&set.path("images")));
+    let program = env!("CARGO_BIN_EXE_segtool");
+    // In blocks of 512 or 1024 bytes.
+    let line = format!("ulimit -f 64; exec {program} predict --device flex --run {run} --output-path {out} {images}");
+    let output = Command::new("sh").args(["-c", &line]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert_says(&said, &["cannot write ", "001.npy", "File too large", "1 of 2 images have complete results"]);
+    assert_eq!(lines(&set.path("out/predictions.txt")), ["000.npy"]);
+}
+
+#[test]
 fn an_output_folder_that_vanishes_ends_the_work_in_words() {
     let set = Set::new(60);
     let mut program = Command::new(env!("CARGO_BIN_EXE_segtool"));
-    program.args(["predict", "--device", "flex", "--tile", "16", "--stride", "4", "--run"]).arg(set.path("run"));
+    program
+        .args(["predict", "--device", "flex", "--prob", "--tile", "16", "--stride", "4", "--run"])
+        .arg(set.path("run"));
     program.arg("--output-path").arg(set.path("out")).arg(set.path("images"));
     let child = program.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     while !set.path("out/001.npy").exists() {
@@ -287,7 +305,8 @@ fn the_library_has_it_all() {
     let set = Set::new(4);
     let predictor = Predictor::open(set.path("run")).unwrap();
     let inputs: Vec<PathBuf> = (0..4).map(|number| set.path(&format!("images/{number:03}.png"))).collect();
-    let (folder, outputs, options) = (set.path("out"), Outputs::default(), Options::default());
+    let (folder, outputs, options) =
+        (set.path("out"), Outputs { prob: true, ..Outputs::default() }, Options::default());
     let predict =
         |target: &Target<'_>| predictor.predict_files(&inputs, target, &outputs, &options, &|_: Event| {}).unwrap();
     let shard = Some(Shard::new(2, 3).unwrap());
