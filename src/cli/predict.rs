@@ -1,6 +1,7 @@
 //! `segtool predict`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use segtool::base::Size;
@@ -8,10 +9,10 @@ use segtool::image::ProbabilityType;
 use segtool::nn::device::DeviceChoice;
 use segtool::nn::ops::Interpolation;
 use segtool::nn::precision::Precision;
-use segtool::predict::{Blend, Formats, GeojsonCrs, NpyType, Scales};
+use segtool::predict::{Blend, Formats, GeojsonCrs, NpyType, Scales, Shard};
 
 use super::headings::{HARDWARE, IMAGES, INFERENCE, MODEL, OUTPUT};
-use super::values::{Tile, bytes, positive, rate, side, size, threads, threshold, tile};
+use super::values::{Tile, bytes, positive, rate, shard, side, size, span, threads, threshold, tile};
 use super::{Chosen, Core, Given, scripts, without_network};
 
 #[derive(Debug, Args)]
@@ -19,6 +20,7 @@ use super::{Chosen, Core, Given, scripts, without_network};
     override_usage = "\
 segtool predict --run RUN [OPTIONS] IMAGE|FOLDER...
        segtool predict --run RUN [OPTIONS] --input-list FILE
+       segtool predict --run RUN [OPTIONS] --output-path DIR --watch DIR
        segtool predict --weights FILE [--recipe NAME] [OPTIONS] IMAGE|FOLDER...",
     after_help = "`segtool predict --help` lists all options, with examples.",
     after_long_help = "\
@@ -34,16 +36,21 @@ Examples:
       --depth-bottom 124.5 core.png
   segtool predict --weights encoder_epoch_20.pth \\
       --weights decoder_epoch_20.pth --scales csail photos/
+  segtool predict --run runs/seeps --output-path maps --skip-existing \\
+      --recursive --shard 3/8 scenes/
+  segtool predict --run runs/seeps --output-path maps --watch incoming/
 
 Each image gets a <stem>.npy: a two-dimensional array of the data set's label
 values. A GeoTIFF also gets a <stem>.tif, the label map with the coordinates of
 the image; --format chooses other formats, polygons (GeoJSON) among them. The
-folder also gets predictions.txt, the list of the label maps, and
-predictions.json, a record of the weights and options that made each of them.
+folder also gets predictions.txt, the list of the label maps, predictions.json,
+a record of the weights and options that made each of them, and
+predictions.jsonl, to which each image adds a line when it is done or skipped.
 Polygons alone are not listed, as they cannot be scored. The same command can be
-run again and starts over; --overwrite is needed to replace results of other
-weights or options. After Ctrl-C, predictions.txt lists the images that are
-finished.
+run again and starts over, or with --skip-existing goes on where it was stopped
+or killed; --overwrite is needed to replace results of other weights or options.
+After Ctrl-C, predictions.txt lists the images that are finished. To be stopped
+is the regular end of --watch: exit code 0, or 3 if images were skipped.
 
 With --tile, a TIFF larger than a window is read, predicted and written some
 rows at a time, whatever its size, unless a PNG file is asked for. --tile N
@@ -84,12 +91,28 @@ pub(crate) struct Predict {
     pub(crate) dataset: Option<String>,
     #[command(flatten)]
     pub(crate) chosen: Chosen,
-    /// Images, folders of images, or folders as --mask-folders of `segtool train` takes them
+    /// Images, folders of images, folders as --mask-folders of `segtool train` takes them, or patterns in quotes, such as
+    /// 'scenes/**/*.tif'
     #[arg(value_name = "IMAGE", help_heading = IMAGES)]
     pub(crate) images: Vec<PathBuf>,
+    /// Search folders with all their subfolders; results are written to the same subfolders of the output folder
+    #[arg(long, conflicts_with = "input_list", help_heading = IMAGES)]
+    pub(crate) recursive: bool,
     /// List of images, one per line
     #[arg(long, value_name = "FILE", conflicts_with = "images", help_heading = IMAGES)]
     pub(crate) input_list: Option<PathBuf>,
+    /// Predict only part I of N of the images, from 1, as in 3/8; in a job array of Slurm, AWS Batch or Kubernetes: auto,
+    /// or auto/N where the scheduler does not set the number of tasks
+    #[arg(long, value_name = "I/N|auto", value_parser = shard, requires = "output_path", help_heading = IMAGES)]
+    pub(crate) shard: Option<Shard>,
+    /// Predict the images of this folder, and those that arrive there later, until stopped
+    #[arg(long, value_name = "DIR", requires = "output_path", help_heading = IMAGES)]
+    #[arg(conflicts_with_all = ["images", "input_list", "shard"])]
+    pub(crate) watch: Option<PathBuf>,
+    /// Skip an image that cannot be opened within this time, for example on a network disk that does not respond
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = span, help_heading = IMAGES)]
+    #[arg(hide_short_help = true)]
+    pub(crate) read_timeout: Duration,
     /// Folder to write to [default: predictions, or predictions-2, -3, ... where that holds results of
     /// other weights, options or images]
     #[arg(long, short = 'o', value_name = "DIR", help_heading = OUTPUT)]
@@ -97,6 +120,10 @@ pub(crate) struct Predict {
     /// Replace results of other weights, options or images, and files of unknown origin
     #[arg(long, help_heading = OUTPUT)]
     pub(crate) overwrite: bool,
+    /// Keep complete results of the same weights and options, and predict only the other images: those without a result
+    /// and those that have changed since
+    #[arg(long, help_heading = OUTPUT)]
+    pub(crate) skip_existing: bool,
     #[command(flatten)]
     pub(crate) written: Written,
     /// Predict images larger than this in sliding windows with this side length, in pixels; auto chooses the largest
@@ -232,8 +259,8 @@ pub(super) fn check_inputs(predict: &Predict) -> Result<(), String> {
     if predict.run.is_none() && predict.weights.is_empty() {
         missing.push("no model: give --run RUN, a folder written by `segtool train`, or --weights FILE");
     }
-    if predict.images.is_empty() && predict.input_list.is_none() {
-        missing.push("no images: name images or folders of images, or give --input-list FILE");
+    if predict.images.is_empty() && predict.input_list.is_none() && predict.watch.is_none() {
+        missing.push("no images: name images or folders of images, or give --input-list FILE or --watch DIR");
     }
     if missing.is_empty() { Ok(()) } else { Err(missing.join("; ")) }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use segtool::base::Size;
 use segtool::nn::cost::MAX_SIDE;
+use segtool::predict::Shard;
 
 /// Most of anything that is counted: products of two such numbers are numbers still.
 const MOST: usize = 1_000_000_000;
@@ -92,6 +93,11 @@ pub(super) fn bytes_or_none(text: &str) -> Result<u64, String> {
 pub(super) fn size(text: &str) -> Result<Size, String> {
     let (height, width) = text.split_once('x').unwrap_or((text, text));
     Ok(Size { height: side(height)?, width: side(width)? })
+}
+
+/// `3/8`, `auto` or `auto/8`.
+pub(super) fn shard(text: &str) -> Result<Shard, String> {
+    Shard::parse(text, |name| std::env::var(name).ok()).map_err(|fault| fault.to_string().replace('`', ""))
 }
 
 pub(super) fn rate(text: &str) -> Result<f64, String> {

@@ -8,6 +8,7 @@ use segtool::draw::{FigureFormat, Layout};
 use segtool::image::GrayMethod;
 use segtool::metric::{BoundaryWidth, Convention};
 use segtool::nn::device::DeviceChoice;
+use segtool::predict::Shard;
 use segtool::tools::rgb2gray::Alpha;
 
 use super::headings::{CONVERSION, DATA, FIGURE, HARDWARE, IMAGES, OUTPUT, SCORING};
@@ -41,9 +42,9 @@ Examples:
   segtool metrics --list-predict P.txt --list-true L.txt --num-class 150
   segtool metrics --run runs/seeps --per-image images.csv --sort iou \\
       --confusion confusion.png
-  segtool metrics --list-predict share7.txt --list-true labels7.txt \\
-      --dataset seeps --partial share7.json
-  segtool metrics --merge share*.json --json
+  segtool metrics --list-predict P.txt --list-true L.txt --dataset seeps \\
+      --shard 3/8 --partial part3.json
+  segtool metrics --merge part*.json --json
 
 With --dataset or --run, label values mean what the data set says. Without
 either, they follow --convention. Its default, capstone, scores as the script of
@@ -90,6 +91,10 @@ pub(crate) struct Metrics {
     #[arg(long, value_name = "FILE", requires = "run", help_heading = DATA, hide_short_help = true)]
     #[arg(conflicts_with_all = ["list_predict", "predictions", "merge"])]
     pub(crate) image_list: Option<PathBuf>,
+    /// Score only part I of N of the pairs, from 1, as in 3/8, or auto as for `segtool predict`; --merge adds the parts up
+    #[arg(long, value_name = "I/N|auto", value_parser = super::values::shard, requires = "partial", help_heading = DATA)]
+    #[arg(conflicts_with = "merge", hide_short_help = true)]
+    pub(crate) shard: Option<Shard>,
     /// Add up the counts in these files, written by --partial, and print the scores of all
     #[arg(long, value_name = "FILE", num_args = 1.., help_heading = DATA, hide_short_help = true)]
     #[arg(conflicts_with_all = ["dataset", "num_class", "merge_classes", "boundary", "per_image", "strict"])]

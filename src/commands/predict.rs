@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use segtool::base::words::counted;
-use segtool::data::{Dataset, find_images_or_ids, read_list, shell_word};
-use segtool::predict::{Along, Choices, Options, Outputs, PolygonOptions, Predictor, Procedure, Summary, Target};
+use segtool::data::{Dataset, FoundImages, ImageSearch, read_list, shell_word};
+use segtool::predict::{
+    Along, Choices, Options, Outputs, PolygonOptions, Predictor, Procedure, Shard, Summary, Target, Watch,
+};
 use segtool::recipe::{Kind, NetworkRecipe};
 use segtool::run::Run;
 use segtool::tools::proportions::{Axis, Depths};
@@ -27,7 +29,7 @@ pub(crate) fn run(mut arguments: Predict) -> Result<Exit> {
     let progress = Progress::new();
     let network = &arguments.network;
     let procedure = Procedure::new(&choices(&arguments, LARGEST_TILE))?;
-    let inputs = inputs(&arguments, &progress)?;
+    let found = inputs(&arguments, &progress)?;
     let mut predictor = predictor(&arguments, &progress)?;
     if let Some(threshold) = network.threshold {
         predictor.set_threshold(threshold)?;
@@ -46,23 +48,45 @@ pub(crate) fn run(mut arguments: Predict) -> Result<Exit> {
         options.procedure = Procedure::new(&choices(&arguments, side))?;
         ui::say(&format!("windows of {side} pixels, for the memory there is (--tile {side})"));
     }
-    let outputs = outputs(&arguments, inputs.len())?;
+    let outputs = outputs(&arguments, found.images.len())?;
     let stop = Stop::on_signal()?;
     let read = files_read(&arguments);
     let folder = match &arguments.output_path {
         Some(folder) => folder.clone(),
         None if arguments.overwrite => FOLDER.into(),
-        None => predictor.free_folder(Path::new(FOLDER), &inputs, &outputs, &options)?,
+        None => predictor.free_folder(Path::new(FOLDER), &found.images, &outputs, &options)?,
     };
-    let target =
-        Target { overwrite: arguments.overwrite, read: &read, stop: Some(stop.flag()), ..Target::new(&folder) };
-    let summary = predictor.predict_files(&inputs, &target, &outputs, &options, &progress)?;
+    let target = Target {
+        overwrite: arguments.overwrite,
+        read: &read,
+        stop: Some(stop.flag()),
+        skip_existing: arguments.skip_existing,
+        shard: arguments.shard,
+        roots: &found.roots,
+        read_timeout: arguments.read_timeout,
+        ..Target::new(&folder)
+    };
+    if let Some(watched) = &arguments.watch {
+        let watch = Watch { recursive: arguments.recursive, ..Watch::new(watched) };
+        ui::say(&format!("watching {}; press Ctrl-C to end", watched.display()));
+        return Ok(watched_until_stopped(&predictor.watch(&watch, &target, &outputs, &options, &progress)?, &folder));
+    }
+    note_array_job(&arguments);
+    let summary = predictor.predict_files(&found.images, &target, &outputs, &options, &progress)?;
     let is_listed = outputs.has_label_maps();
-    let exit = finish(&summary, (inputs.len(), is_listed), &folder, &stop)?;
-    if exit == Exit::Done && is_listed {
-        say_next(&arguments, &folder);
+    let exit = finish((&arguments, is_listed), &summary, &folder, &stop)?;
+    if exit == Exit::Done && arguments.shard.is_none() && is_listed {
+        say_next(&arguments, &folder, !found.roots.is_empty());
     }
     Ok(exit)
+}
+
+/// Says that a task of an array job is about to do the work of all.
+fn note_array_job(arguments: &Predict) {
+    let variable = Shard::array_variable(|name| std::env::var(name).ok()).filter(|_| arguments.shard.is_none());
+    if let Some(variable) = variable {
+        ui::say(&format!("note: {variable} is set, but without --shard auto every task predicts all images"));
+    }
 }
 
 /// Refuses options that would have no effect on this kind of model.
@@ -95,37 +119,60 @@ fn files_read(arguments: &Predict) -> Vec<PathBuf> {
     arguments.input_list.iter().cloned().chain(named).collect()
 }
 
-/// Says how to score the predictions.
-fn say_next(arguments: &Predict, folder: &Path) {
+/// Says how to score the predictions; those in folders below the one that is named need a list.
+fn say_next(arguments: &Predict, folder: &Path, is_deep: bool) {
     let dataset = arguments.run.as_deref().map(shell_word).or_else(|| arguments.dataset.clone());
     let dataset = dataset.map_or_else(String::new, |dataset| format!(" --dataset {dataset}"));
-    ui::say(&format!("next: segtool metrics --predictions {} --labels LABELS{dataset}", shell_word(folder)));
+    let predictions = if is_deep {
+        format!("--list-predict {} --list-true LABELS.txt", shell_word(&folder.join("predictions.txt")))
+    } else {
+        format!("--predictions {} --labels LABELS", shell_word(folder))
+    };
+    ui::say(&format!("next: segtool metrics {predictions}{dataset}"));
 }
 
 /// Says what became of the images.
-fn finish(summary: &Summary, (images, is_listed): (usize, bool), folder: &Path, stop: &Stop) -> Result<Exit> {
-    let folder = folder.display();
+fn finish((arguments, is_listed): (&Predict, bool), summary: &Summary, folder: &Path, stop: &Stop) -> Result<Exit> {
+    let (folder, images) = (folder.display(), summary.inputs);
+    let shard = arguments.shard.map_or_else(String::new, |shard| format!(" of {shard}"));
     let written = summary.written.len();
     if summary.skipped > 0 {
-        ui::warn(&format!("{} of {images} images were skipped", summary.skipped));
+        ui::warn(&format!("{} of {images} images{shard} were skipped", summary.skipped));
     }
-    if written == 0 && !summary.stopped {
-        bail!("none of the {images} images could be predicted");
+    if written + summary.kept == 0 && !summary.stopped && images > 0 {
+        bail!("none of the {images} images{shard} could be predicted");
     }
-    if written > 0 {
+    if images == 0 {
+        ui::say(&format!("note: there are no images{shard}: there are more shards than images"));
+    }
+    let kept = if summary.kept == 0 { String::new() } else { format!("; {} were there already", summary.kept) };
+    if written + summary.kept > 0 {
         let list = match is_listed {
             true => format!("listed in {folder}/predictions.txt"),
             false => "polygons alone, so there is no predictions.txt: add npy or tiff to --format to score them".into(),
         };
-        ui::result(&format!("{} in {folder}, {list}", counted(written, "prediction")));
+        ui::result(&format!("{} in {folder}, {list}{kept}", counted(written, "prediction")));
     }
     if summary.stopped {
-        ui::say(&format!(
-            "stopped: {written} of {images} images predicted; the same command starts over from the first image"
-        ));
+        let again = if arguments.skip_existing {
+            "the same command predicts the rest"
+        } else {
+            "the same command with --skip-existing predicts the rest"
+        };
+        ui::say(&format!("stopped: {} of {images} images{shard} predicted; {again}", written + summary.kept));
         return Ok(stop.exit().unwrap_or(Exit::Failed));
     }
     Ok(if summary.skipped > 0 { Exit::SomeSkipped } else { Exit::Done })
+}
+
+/// Says what became of the images that arrived. To be stopped is how that ends.
+fn watched_until_stopped(summary: &Summary, folder: &Path) -> Exit {
+    let folder = folder.display();
+    if summary.skipped > 0 {
+        ui::warn(&format!("{} of {} images were skipped", summary.skipped, summary.inputs));
+    }
+    ui::result(&format!("{} written to {folder}", counted(summary.written.len(), "prediction")));
+    if summary.skipped > 0 { Exit::SomeSkipped } else { Exit::Done }
 }
 
 /// What is chosen about the procedure; `auto` is the side of windows that the memory allows.
@@ -155,9 +202,10 @@ fn outputs(arguments: &Predict, images: usize) -> Result<Outputs> {
         refuse_flags(&arguments.given.of::<Polygons>(), "a --format without geojson")?;
     }
     let Polygons { min_area, simplify, geojson_crs } = written.polygons;
-    if depths.is_some() && images > 1 {
+    if depths.is_some() && (images > 1 || arguments.watch.is_some()) {
+        let given = if arguments.watch.is_some() { "--watch is".to_owned() } else { format!("{images} images are") };
         wrong_usage!(
-            "--depth-top and --depth-bottom describe one core, but {images} images are given; predict one image at a time"
+            "--depth-top and --depth-bottom describe one core, but {given} given; predict one image at a time"
         );
     }
     Ok(Outputs {
@@ -208,13 +256,11 @@ fn predictor(arguments: &Predict, progress: &Progress) -> Result<Predictor> {
     Ok(predictor)
 }
 
-fn inputs(arguments: &Predict, progress: &Progress) -> Result<Vec<PathBuf>> {
+fn inputs(arguments: &Predict, progress: &Progress) -> Result<FoundImages> {
     if let Some(list) = &arguments.input_list {
-        return Ok(read_list(list, progress)?);
+        return Ok(FoundImages { images: read_list(list, progress)?, roots: Vec::new() });
     }
-    let mut inputs = Vec::new();
-    for path in &arguments.images {
-        if path.is_dir() { inputs.extend(find_images_or_ids(path, progress)?) } else { inputs.push(path.clone()) }
-    }
-    Ok(inputs)
+    let except = arguments.output_path.as_deref().unwrap_or(Path::new(FOLDER));
+    let search = ImageSearch { recursive: arguments.recursive, except: Some(except) };
+    Ok(search.find(&arguments.images, progress)?)
 }

@@ -96,6 +96,8 @@ fn listen(take: fn(Exit)) -> std::io::Result<()> {
     if !is_hangup_ignored() {
         signals.push(SIGHUP);
     }
+    // A file beyond `ulimit -f` is then a write that fails in words, not the end of the program.
+    signal_hook::flag::register(libc::SIGXFSZ, std::sync::Arc::default())?;
     let mut signals = signal_hook::iterator::Signals::new(signals)?;
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         for signal in signals.forever() {

@@ -48,16 +48,21 @@ pub(super) fn images_of(folder: &Path) -> Result<Vec<PathBuf>> {
 /// The images of a folder and of the folders below it, in the order of their names. Links to folders are not followed,
 /// and hidden folders are left out.
 pub fn find_images_below(folder: &Path, sink: &dyn Sink) -> Result<Vec<PathBuf>> {
+    not_empty(images_below(folder, Some(sink))?, folder, &IMAGES)
+}
+
+/// The same where there may be none; images that are left out for their ending are noted if there is a sink.
+pub(super) fn images_below(folder: &Path, sink: Option<&dyn Sink>) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_path_buf()];
     while let Some(folder) = folders.pop() {
         let listing = Listing::of(&folder, &IMAGES)?;
-        listing.note_others(&folder, sink);
+        sink.into_iter().for_each(|sink| listing.note_others(&folder, sink));
         found.extend(listing.found);
         folders.extend(listing.folders);
     }
     found.sort();
-    not_empty(found, folder, &IMAGES)
+    Ok(found)
 }
 
 /// The predictions of a folder, in the order of their names: its .npy files and .tif files of other stems, or all label

@@ -6,6 +6,7 @@ mod dataset;
 mod exchanged;
 mod folder;
 mod image_probe;
+mod inputs;
 mod label_maps;
 mod label_meaning;
 mod label_survey;
@@ -39,6 +40,7 @@ pub use folder::{
     FileKind, ends_as_label_image, files_by_stem, find_images, find_images_below, find_labels, find_predictions,
 };
 pub use image_probe::{ImageProbe, SampleKind, probe_images};
+pub use inputs::{FoundImages, ImageSearch};
 pub use label_maps::{check_size, load_labels, load_pair_labels, load_prediction, prediction_map};
 pub use label_meaning::LabelFault;
 pub use label_survey::{

@@ -8,13 +8,19 @@ pub mod network;
 pub mod polygons;
 
 mod formats;
+mod journal;
 mod label_file;
+mod listing;
 mod options;
 mod output;
+mod planned;
 mod prediction;
 mod record;
+mod recording;
+mod shard;
 mod strips;
 mod target;
+mod watch;
 mod words;
 
 use std::path::{Path, PathBuf};
@@ -36,6 +42,7 @@ use crate::weights::{Report, Weights};
 
 use forest::ForestPredictor;
 pub use formats::Formats;
+pub use journal::{JOURNAL, Line, State, Version, read_journal};
 pub use label_file::NpyType;
 pub use merge::Wanted;
 use model::{Form, Model, Part};
@@ -46,8 +53,12 @@ pub use output::{Along, Outputs};
 pub use polygons::{GeojsonCrs, PolygonOptions};
 pub use prediction::Prediction;
 pub use record::{Maker, RECORD, Record, origins};
-use strips::StripWriter;
+use recording::Recording;
+pub use shard::Shard;
+use strips::Writing;
 pub use target::Target;
+use target::{Claim, Listed};
+pub use watch::Watch;
 
 /// A trained model, of whatever kind, with what its classes mean.
 #[derive(Debug)]
@@ -58,8 +69,13 @@ pub struct Predictor {
 /// What became of the inputs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// The label maps, in the order of the inputs: of each the first of .npy, .tif, .png and .geojson that was asked for.
+    /// The label maps that were written, in the order of the inputs: of each the first of .npy, .tif, .png and .geojson that
+    /// was asked for.
     pub written: Vec<PathBuf>,
+    /// Inputs that there were, of a shard its own.
+    pub inputs: usize,
+    /// Inputs whose results were complete already, and were kept.
+    pub kept: usize,
     /// Inputs that could not be read.
     pub skipped: usize,
     /// Whether it was stopped before all inputs were done.
@@ -164,9 +180,10 @@ impl Predictor {
         target::free_folder(base, inputs, outputs, &self.maker(options)?)
     }
 
-    /// Predicts files and writes what `outputs` says for each into the folder of `target`, `predictions.json`, which says
-    /// what made them, and `predictions.txt`, the list of what was written. Reading, computing and writing overlap. An
-    /// image that cannot be read is reported and left out; a result that cannot be written ends the work.
+    /// Predicts files and writes what `outputs` says for each into the folder of `target`, with `predictions.json`, which says
+    /// what made them, `predictions.jsonl`, which says what became of each input, and `predictions.txt`, the list of the
+    /// results. Reading, computing and writing overlap. An image that cannot be read is reported and left out; a result that
+    /// cannot be written ends the work.
     ///
     /// # Errors
     ///
@@ -179,58 +196,58 @@ impl Predictor {
         options: &Options,
         sink: &dyn Sink,
     ) -> Result<Summary> {
+        self.predict_set((inputs, Listed::Inputs), target, outputs, options, sink)
+    }
+
+    fn predict_set(
+        &self,
+        (inputs, listed): (&[PathBuf], Listed),
+        target: &Target<'_>,
+        outputs: &Outputs,
+        options: &Options,
+        sink: &dyn Sink,
+    ) -> Result<Summary> {
         let maker = self.maker(options)?;
         outputs.check(inputs)?;
-        let mut claim = target::Claim::new(target, inputs, outputs, &maker)?;
+        let mut claim = Claim::new(target, inputs, outputs, &maker)?;
         let options = Options { wanted: outputs.wanted(), ..options.clone() };
         let work = self.model.work(&options, target.stop)?;
         claim.begin(sink)?;
+        let recording = Recording::new(&claim, inputs, sink);
+        let hanging = recording.leave_out_hanging(inputs);
+        let to_do = claim.to_do();
+        let paths: Vec<PathBuf> = to_do.iter().map(|&number| inputs[number].clone()).collect();
         let dataset = Arc::clone(self.model.dataset());
-        let formats = claim.formats();
         let (sender, receiver) = sync_channel::<(usize, Part)>(1);
         let form = Form { shown: outputs.show_image(), strips: outputs.goes_in_strips() };
-        let (written, skipped) = thread::scope(|scope| {
-            let writer = scope.spawn(move || -> Result<Vec<PathBuf>> {
-                let mut written = Vec::new();
-                let mut growing: Option<StripWriter<'_>> = None;
-                for (i, part) in receiver {
-                    let input = (inputs[i].as_path(), formats[i]);
-                    match part {
-                        Part::Whole(mut pending) => {
-                            let (shown, _reserved) = (pending.shown.take(), pending.reserved.take());
-                            written.push(outputs.write(&dataset, input, pending.finish(), shown, target.folder)?);
-                        }
-                        Part::Strip(strip) => {
-                            let mut files = match growing.take() {
-                                Some(files) => files,
-                                None => StripWriter::new(outputs, &dataset, input, strip.size, target.folder)?,
-                            };
-                            files.push(&strip)?;
-                            if strip.is_last() {
-                                files.finish()?;
-                                written.push(Outputs::first(input.0, input.1, target.folder));
-                            } else {
-                                growing = Some(files);
-                            }
-                        }
-                        Part::Abandoned => growing = None,
-                    }
+        let computed = thread::scope(|scope| {
+            let (claim, recording, to_do) = (&claim, &recording, &to_do);
+            let writer = scope.spawn(move || -> Result<()> {
+                let mut writing = Writing::new(outputs, &dataset);
+                for (number, part) in receiver.into_iter().map(|(i, part)| (to_do[i], part)) {
+                    let (formats, folder) = claim.place(number);
+                    let written = writing.take(part, (&inputs[number], formats), &folder);
+                    written.transpose().map_or(Ok(()), |written| recording.written(number, written))?;
                 }
-                Ok(written)
+                Ok(())
             });
-            let computed = work
-                .each(inputs, form, sink, &mut |i, part| Ok(sender.send((i, part)).is_ok() && !target.is_stopped()));
+            let computed = work.each(&paths, form, recording, &mut |i, part| {
+                Ok(sender.send((i, part)).is_ok() && !target.is_stopped())
+            });
             drop(sender);
             let written = writer.join().expect("the writer thread panicked");
             // A failed write closes the channel, so its error comes first. An image that was given up because of a stop counts
             // as not begun.
             let skipped = |error| if matches!(error, Error::Stopped) { Ok(0) } else { Err(error) };
-            written.and_then(|written| Ok((written, computed.or_else(skipped)?)))
-        })?;
+            written.and_then(|()| computed.or_else(skipped))
+        });
         report_notes(sink);
-        let stopped = target.is_stopped() && written.len() + skipped < inputs.len();
-        claim.finish(&written, !stopped, sink)?;
-        Ok(Summary { written, skipped, stopped })
+        let done = recording.done();
+        let skipped = hanging + computed.inspect_err(|_| claim.give_up(&done, listed, sink))?;
+        let stopped = target.is_stopped() && done.len() + skipped < hanging + to_do.len();
+        claim.finish(&done, !stopped, listed, sink)?;
+        let written = done.iter().map(|&number| claim.label_map(number)).collect();
+        Ok(Summary { written, inputs: claim.count(), kept: claim.kept(), skipped, stopped })
     }
 
     /// Predicts files and hands the predictions on with the index of their input, in order, until `handle` declines.

@@ -96,7 +96,15 @@ impl Outputs {
 
     /// Formats of the label map of an image. Where they are not chosen, the beginning of the image decides.
     pub(super) fn formats_of(&self, input: &Path) -> Formats {
-        let formats = self.formats.unwrap_or_else(|| Formats::usual(input));
+        self.with_png(self.formats.unwrap_or_else(|| Formats::usual(input)))
+    }
+
+    /// The same for an image that cannot be opened.
+    pub(super) fn formats_unseen(&self) -> Formats {
+        self.with_png(self.formats.unwrap_or(Formats { npy: true, ..Formats::default() }))
+    }
+
+    fn with_png(&self, formats: Formats) -> Formats {
         Formats { png: formats.png || self.png, ..formats }
     }
 

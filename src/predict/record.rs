@@ -1,7 +1,7 @@
 //! Who made the predictions in a folder: one small file beside them, so that those of two networks are never taken for one
 //! network's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -69,7 +69,7 @@ pub struct Entry {
     pub maker: usize,
     /// The image.
     pub input: String,
-    /// Names of its files in the folder.
+    /// Names of its files in the folder, the label map first.
     pub files: Vec<String>,
 }
 
@@ -79,7 +79,7 @@ pub struct Record {
     format: String,
     /// Who made the results.
     pub makers: Vec<Maker>,
-    /// By the images' file stems.
+    /// By the images' file stems, behind the folders below this one that their results are in.
     pub results: BTreeMap<String, Entry>,
 }
 
@@ -154,28 +154,19 @@ impl Record {
 /// What a reader of scores of these predictions should know: whether they are of several networks, or were predicted with
 /// several options, or by something that was ended before it was done. Nothing is said of folders without a record.
 pub fn origins<'a>(predictions: impl IntoIterator<Item = &'a Path>) -> Vec<String> {
-    let mut folders: BTreeMap<PathBuf, Option<Record>> = BTreeMap::new();
-    let mut notes = Vec::new();
+    let mut records = Records::default();
     let (mut makers, mut unknown): (Vec<(Maker, usize)>, Vec<&Path>) = (Vec::new(), Vec::new());
     for path in predictions {
-        let folder = folder_of(path);
-        if !folders.contains_key(folder) {
-            let record = Record::read(folder).unwrap_or_else(|fault| {
-                notes.push(format!("cannot tell which network made the predictions in {}: {fault}", folder.display()));
-                None
-            });
-            folders.insert(folder.into(), record);
-        }
-        let Some(record) = &folders[folder] else { continue };
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        match record.maker_of(&name) {
-            None => unknown.push(path),
-            Some(maker) => match makers.iter_mut().find(|(known, _)| known.is_same(maker)) {
+        match records.maker_of(path) {
+            None => {}
+            Some(None) => unknown.push(path),
+            Some(Some(maker)) => match makers.iter_mut().find(|(known, _)| known.is_same(&maker)) {
                 Some((_, count)) => *count += 1,
-                None => makers.push((maker.clone(), 1)),
+                None => makers.push((maker, 1)),
             },
         }
     }
+    let Records { read, used, mut notes } = records;
     notes.extend(several(&makers));
     if let (Some(first), [(maker, _), ..]) = (unknown.first(), &makers[..]) {
         notes.push(format!(
@@ -184,7 +175,7 @@ pub fn origins<'a>(predictions: impl IntoIterator<Item = &'a Path>) -> Vec<Strin
             first.display()
         ));
     }
-    for (folder, record) in folders.iter().filter_map(|(folder, record)| Some((folder, record.as_ref()?))) {
+    for (folder, record) in used.iter().filter_map(|folder| Some((folder, read.get(folder)?.as_ref()?))) {
         if let missing @ 1.. = record.missing(folder) {
             notes.push(format!(
                 "{missing} of the {} images planned for {} have no prediction there: `segtool predict` was stopped, or results \
@@ -195,6 +186,47 @@ pub fn origins<'a>(predictions: impl IntoIterator<Item = &'a Path>) -> Vec<Strin
         }
     }
     notes
+}
+
+/// Records of folders, each read once.
+#[derive(Default)]
+struct Records {
+    read: BTreeMap<PathBuf, Option<Record>>,
+    /// Folders whose records are about the predictions.
+    used: BTreeSet<PathBuf>,
+    notes: Vec<String>,
+}
+
+impl Records {
+    /// Who made a prediction, by the record beside it or by one further up that knows it; `None` where there is no record,
+    /// and no maker where the one beside it does not know.
+    fn maker_of(&mut self, path: &Path) -> Option<Option<Maker>> {
+        let beside = folder_of(path);
+        for folder in beside.ancestors() {
+            let name = path.strip_prefix(folder).unwrap_or(path);
+            let name: Vec<_> = name.components().map(|part| part.as_os_str().to_string_lossy()).collect();
+            let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+            let Some(record) = self.of(folder) else { continue };
+            let maker = record.maker_of(&name.join("/")).cloned();
+            if maker.is_some() || folder == beside {
+                self.used.insert(folder.into());
+                return Some(maker);
+            }
+        }
+        None
+    }
+
+    fn of(&mut self, folder: &Path) -> Option<&Record> {
+        if !self.read.contains_key(folder) {
+            let record = Record::read(folder).unwrap_or_else(|fault| {
+                let folder = folder.display();
+                self.notes.push(format!("cannot tell which network made the predictions in {folder}: {fault}"));
+                None
+            });
+            self.read.insert(folder.into(), record);
+        }
+        self.read[folder].as_ref()
+    }
 }
 
 /// A note on predictions by more than one maker.

@@ -8,16 +8,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use image::{Rgb, RgbImage};
-use segtool::predict::origins;
+use segtool::predict::{State, origins, read_journal};
 
-use crate::common::faults::{BROKEN, Fate, KILL, NO_SPACE, at, shim, sweep};
+use crate::common::faults::{BROKEN, Fate, KILL, NO_SPACE, at, faulty, shim, sweep};
 use crate::common::tiny::{Tiny, strings};
-use crate::common::{stdout_of, text};
+use crate::common::{assert_says, stdout_of, text};
 
 /// Name and bytes of every file in a folder.
 fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut found = BTreeMap::new();
-    for entry in fs::read_dir(folder).unwrap() {
+    // A program that is killed early has not made it yet.
+    for entry in fs::read_dir(folder).into_iter().flatten() {
         let path = entry.unwrap().path();
         found.insert(path.file_name().unwrap().to_string_lossy().into_owned(), fs::read(&path).unwrap());
     }
@@ -39,8 +40,7 @@ fn predict(tiny: &Tiny, run: &Path, results: &Path) -> Vec<String> {
 
 /// Each result is one of before or one of now, whole, and a list names those of one network or is known to mix them.
 fn check_results(results: &Path, [before, now]: [&BTreeMap<String, Vec<u8>>; 2], what: &str) {
-    let is_result =
-        |name: &str| !name.starts_with(".segtool-") && !matches!(name, "predictions.txt" | "predictions.json");
+    let is_result = |name: &str| !name.starts_with(".segtool-") && !is_text(name);
     let found = contents(results);
     for (name, bytes) in found.iter().filter(|(name, _)| is_result(name)) {
         assert!(before.get(name) == Some(bytes) || now.get(name) == Some(bytes), "{name} is half: {what}");
@@ -94,9 +94,102 @@ fn predictions_over_those_of_another_network_are_never_mixed_nor_half() {
     }
 }
 
-/// Holds paths, which differ from folder to folder.
+/// Holds paths, which differ from folder to folder, or times.
 fn is_text(name: &str) -> bool {
-    matches!(name, "predictions.txt" | "predictions.json")
+    matches!(name, "predictions.txt" | "predictions.json" | "predictions.jsonl")
+}
+
+#[test]
+fn a_set_that_ends_at_any_call_goes_on_to_the_same_bytes() {
+    let Some(shim) = shim() else { return };
+    let tiny = Tiny::new();
+    let (run, whole) = (tiny.path("run"), tiny.path("whole"));
+    stdout_of(&strings(&tiny.train(&run, &[])));
+    let arguments = |results: &Path| {
+        let arguments = predict(&tiny, &run, results).into_iter().filter(|argument| argument != "--overwrite");
+        arguments.chain(["--skip-existing".to_owned()]).collect::<Vec<String>>()
+    };
+    stdout_of(&strings(&arguments(&whole)));
+    let timeless = |folder: &Path| {
+        let mut found = contents(folder);
+        found.remove("predictions.jsonl");
+        found
+    };
+    let expected = timeless(&whole);
+    for (kind, step) in [(KILL, 1), (NO_SPACE, 2), (BROKEN, 2)] {
+        let count = sweep(step, |number| {
+            let results = tiny.path(&format!("results-{kind}-{number}"));
+            let Fate { output, call } = at(shim, &results, (number, kind), &[], &strings(&arguments(&results)));
+            let Some(call) = call else { return false };
+            let said = String::from_utf8_lossy(&output.stderr);
+            let what = format!("{kind} at call {number}, {call}{said}");
+            for (name, bytes) in contents(&results).iter().filter(|(name, _)| name.ends_with("npy")) {
+                assert!(expected[name] == *bytes, "{name} is half: {what}");
+            }
+            let journal = read_journal(&results).unwrap();
+            let done = journal.values().filter(|line| line.state == State::Done).count();
+            let again = stdout_of(&strings(&arguments(&results)));
+            assert!(done == 0 || again.contains(&format!("; {done} were there already")), "{what}{again}");
+            assert!(timeless(&results) == expected, "{what}");
+            assert_eq!(read_journal(&results).unwrap().len(), 4, "{what}");
+            fs::remove_dir_all(results).unwrap();
+            true
+        });
+        println!("{count} with {kind}");
+        assert!(count > 10, "{count} calls with {kind}");
+    }
+}
+
+#[test]
+fn an_image_that_hangs_is_left_out_and_the_rest_is_predicted() {
+    let Some(shim) = shim() else { return };
+    let tiny = Tiny::new();
+    let (run, results) = (tiny.path("run"), tiny.path("results"));
+    stdout_of(&strings(&tiny.train(&run, &[])));
+    let images = text(&tiny.path("data/images"));
+    let output_path = text(&results);
+    let arguments = ["predict", "--run", &text(&run), "--output-path", &output_path, "--device", "flex", &images]
+        .map(str::to_owned);
+    let within = [&strings(&arguments)[..], &["--read-timeout", "500ms"]].concat();
+    let output = faulty(shim, &results, &[("FAULTS_HANG", "images/002.png")], &within).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    let words =
+        ["002.png: could not be opened within 500ms: its disk or network does not", "--read-timeout", "1 of 5 "];
+    assert_says(&said, &words);
+    let list = || fs::read_to_string(results.join("predictions.txt")).unwrap();
+    assert_eq!(list(), "000.npy\n001.npy\n003.npy\n004.npy\n");
+    let journal = read_journal(&results).unwrap();
+    let line = journal.values().find(|line| line.input.ends_with("002.png")).unwrap();
+    assert!(line.state == State::Skipped && line.reason.as_ref().unwrap().contains("500ms"), "{line:?}");
+    // The disk is back.
+    let again = [&strings(&arguments)[..], &["--skip-existing"]].concat();
+    assert!(stdout_of(&again).contains("1 prediction in "));
+    assert_eq!(list().lines().count(), 5);
+}
+
+#[test]
+fn a_full_disk_ends_the_work_in_words_and_keeps_what_is_there() {
+    let Some(shim) = shim() else { return };
+    let tiny = Tiny::new();
+    let (run, results) = (tiny.path("run"), tiny.path("results"));
+    stdout_of(&strings(&tiny.train(&run, &[])));
+    let arguments = predict(&tiny, &run, &results);
+    // Somewhere in the files of the second image.
+    let number = (1..).find(|number| {
+        let _ = fs::remove_dir_all(&results);
+        let Fate { call, .. } = at(shim, &results, (*number, NO_SPACE), &[], &strings(&arguments));
+        call.unwrap().contains("001_prob.npy")
+    });
+    let _ = fs::remove_dir_all(&results);
+    let output = at(shim, &results, (number.unwrap(), NO_SPACE), &[], &strings(&arguments)).output;
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let words = ["No space left on device", "001_prob.npy", "note: 1 of 4 images have complete results"];
+    assert_says(&said, &[&words[..], &["which --skip-existing keeps"]].concat());
+    assert_eq!(fs::read_to_string(results.join("predictions.txt")).unwrap(), "000.npy\n");
+    let failed = read_journal(&results).unwrap().into_values().find(|line| line.state == State::Failed).unwrap();
+    assert!(failed.input.ends_with("001.png") && failed.reason.unwrap().contains("No space left"));
 }
 
 #[test]

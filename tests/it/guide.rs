@@ -269,6 +269,11 @@ fn metrics() {
 }
 
 #[test]
+fn large_sets() {
+    run("docs/large-sets.md", own_run);
+}
+
+#[test]
 fn images() {
     run("docs/images.md", own_predictions);
 }
@@ -368,6 +373,7 @@ fn every_page_with_commands_is_run() {
         "training.md",
         "prediction.md",
         "metrics.md",
+        "large-sets.md",
         "images.md",
         "weights.md",
         "seeps.md",

@@ -9,7 +9,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use image::{GrayImage, Luma, Rgb, RgbImage};
-use segtool::predict::{RECORD, Record};
+use segtool::predict::{JOURNAL, RECORD, Record};
 
 use crate::common::{assert_says, output_of, small_data, small_recipe, stderr_of, stdout_of, text};
 
@@ -100,7 +100,7 @@ fn results_of_another_network_go_only_on_request() {
         &["note: replacing 6 results in ", "009.npy was made by run "],
     );
     let after = files(Path::new(&out));
-    assert_eq!(after.keys().collect::<Vec<_>>(), ["009.npy", "010.npy", "011.npy", RECORD, "predictions.txt"]);
+    assert_eq!(after.keys().collect::<Vec<_>>(), ["009.npy", "010.npy", "011.npy", RECORD, JOURNAL, "predictions.txt"]);
     assert!(after["009.npy"] != before["009.npy"]);
     assert!(maker_of(Path::new(&out), "009.npy").contains("/b (weights "));
     assert_eq!(Record::read(Path::new(&out)).unwrap().unwrap().makers.len(), 1);
@@ -233,7 +233,7 @@ fn a_stopped_prediction_writes_its_list() {
         assert!(String::from_utf8_lossy(&output.stdout).starts_with("1 prediction in "));
         assert_eq!(fs::read_to_string(Path::new(&out).join("predictions.txt")).unwrap(), "009.npy\n");
         let names: Vec<_> = files(Path::new(&out)).into_keys().collect();
-        assert_eq!(names, ["009.npy", RECORD, "predictions.txt"]);
+        assert_eq!(names, ["009.npy", RECORD, JOURNAL, "predictions.txt"]);
         let (list, label) = (text(&Path::new(&out).join("predictions.txt")), bench.text("label.txt"));
         fs::write(&label, "data/labels/009.png\n").unwrap();
         let metrics = ["metrics", "--list-predict", &list, "--list-true", &label, "--dataset", "demo"];

@@ -21,7 +21,11 @@ const USUAL_CLASSES: usize = 150;
 
 /// The pairs to score; `image` is the prediction, or the image that a run predicts.
 pub(super) fn pairs(arguments: &Metrics, run: Option<&Run>) -> Result<Vec<Pair>> {
-    let pairs = found(arguments, run)?;
+    let mut pairs = found(arguments, run)?;
+    if let Some(shard) = arguments.shard {
+        let mut number = 0..;
+        pairs.retain(|_| number.next().is_some_and(|number| shard.has(number)));
+    }
     if run.is_none() {
         origins(pairs.iter().map(|pair| pair.image.as_path()))
             .iter()

@@ -49,6 +49,10 @@ pub(crate) fn run(arguments: &Metrics) -> Result<Exit> {
     }
     // Of a share of a set, the pairs that were left out count too.
     report::write_files(arguments, &partial)?;
+    if let (Some(shard), 0) = (arguments.shard, partial.tally.images + partial.tally.skipped) {
+        ui::say(&format!("note: there are no pairs of {shard}: there are more shards than pairs"));
+        return Ok(Exit::Done);
+    }
     if partial.tally.images == 0 {
         bail!("none of the {} pairs could be scored", partial.tally.skipped);
     }

@@ -8,6 +8,7 @@
  * FAULTS_NO_LOCKS=1  the file system has no locks
  * FAULTS_NO_LINKS=1  the file system has no hard links
  * FAULTS_SLOW=MS     each fsync takes so long
+ * FAULTS_HANG=NAME   opening a file whose path ends so takes for ever, wherever it is
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -85,12 +86,19 @@ static void die(void) { syscall(SYS_kill, getpid(), SIGKILL); for (;;) pause(); 
         default: errno = atoi(getenv("FAULTS_KIND")); return -1; \
     }
 
+static void hang(const char *path) {
+    const char *name = getenv("FAULTS_HANG");
+    size_t length = strlen(path), end = name ? strlen(name) : 0;
+    if (end && length >= end && !strcmp(path + length - end, name)) for (;;) pause();
+}
+
 static int writes(int flags) { return (flags & O_ACCMODE) != O_RDONLY || flags & O_CREAT; }
 
 #define OPEN(name)                                                      \
     int name(const char *path, int flags, ...) {                        \
         va_list rest; mode_t mode;                                      \
         va_start(rest, flags); mode = va_arg(rest, mode_t); va_end(rest); \
+        hang(path);                                                     \
         if (writes(flags)) TURN("open", AT_FDCWD, path)                 \
         return REAL(int, #name, const char *, int, ...)(path, flags, mode); \
     }
@@ -101,6 +109,7 @@ OPEN(open64)
     int name(int fd, const char *path, int flags, ...) {                \
         va_list rest; mode_t mode;                                      \
         va_start(rest, flags); mode = va_arg(rest, mode_t); va_end(rest); \
+        hang(path);                                                     \
         if (writes(flags)) TURN("open", fd, path)                       \
         return REAL(int, #name, int, const char *, int, ...)(fd, path, flags, mode); \
     }
