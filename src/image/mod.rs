@@ -27,6 +27,7 @@ mod webp;
 
 pub use encode::{Pixels, encode_marked_png, encode_png, encode_small_png, maker_of};
 pub(crate) use foreign::image_inside;
+pub(crate) use geotiff::keep_place;
 pub use geotiff::{
     Georeference, LabelTiff, LabelTiffWriter, ProbabilityTiffWriter, ProbabilityType, ReferenceSystem, is_geotiff,
 };

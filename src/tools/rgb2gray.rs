@@ -13,8 +13,8 @@ use crate::base::inputs::ReadFiles;
 use crate::base::named_enum::named_enum;
 use crate::base::{Error, Remedy, Result};
 use crate::image::{
-    AlphaBand, GrayConverter, GrayMethod, Image, Pixels, Sample, Samples, encode_marked_png, maker_of, read_image,
-    report_notes, stretch,
+    AlphaBand, GrayConverter, GrayMethod, Image, Pixels, Sample, Samples, encode_marked_png, keep_place, maker_of,
+    read_image, report_notes, stretch,
 };
 
 /// What the files say made them, before how: in a folder of images, a grey one is told from an image or a label image by it.
@@ -243,7 +243,10 @@ pub fn convert_files(jobs: &[Job], options: Options, sink: &dyn Sink) -> Result<
     let (done, skipped) = (AtomicUsize::new(0), AtomicUsize::new(0));
     jobs_to_do.par_iter().try_for_each(|job| -> Result<()> {
         match gray.encode(&job.input) {
-            Ok(file) => write_bytes_unsynced(&job.output, &file)?,
+            Ok(file) => {
+                write_bytes_unsynced(&job.output, &file)?;
+                keep_place(&job.input, &job.output)?;
+            }
             Err(fault) => {
                 skipped.fetch_add(1, Ordering::Relaxed);
                 sink.event(Event::Skipped { path: job.input.clone(), reason: fault.to_string() });

@@ -17,6 +17,7 @@ pub use labels::{LabelTiff, LabelTiffWriter};
 pub use place::ReferenceSystem;
 pub use probabilities::{ProbabilityTiffWriter, ProbabilityType};
 use tags::{RawTag, read_tags};
+pub(crate) use world::keep_place;
 
 const ORIENTATION: u16 = 274;
 const PIXEL_SCALE: u16 = 33550;
