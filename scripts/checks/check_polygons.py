@@ -41,7 +41,7 @@ def make_images(folder):
     utm = CRS.from_epsg(32633)
     cases = {
         "utm": dict(crs=utm, transform=UPRIGHT),
-        "large": dict(crs=utm, transform=UPRIGHT, width=900, height=700, nodata=0),
+        "large": dict(crs=utm, transform=UPRIGHT, width=420, height=330, nodata=0),
         "rotated": dict(crs=utm, transform=Affine(8.66, 5, 500000.123, 5, -8.66, 5200000.5)),
         "south-up": dict(crs=utm, transform=Affine(10, 0, 399960, 0, 10, 5200020)),
         "mirrored": dict(crs=CRS.from_epsg(32719), transform=Affine(-10, 0, 399960, 0, -10, 5200020)),
@@ -60,7 +60,7 @@ def make_images(folder):
         y, x = np.mgrid[: shape[0], : shape[1]]
         waves = 128 + 60 * np.sin(x / 17 + y / 41) + 60 * np.cos(y / 13 - x / 37)
         pixels = np.clip(waves + random.normal(0, 25, shape), 1, 255).astype(np.uint8)
-        pixels[: shape[0] // 3] = random.integers(1, 256, (shape[0] // 3, shape[1]))
+        pixels[:30] = random.integers(1, 256, (30, shape[1]))
         if "nodata" in options:
             pixels[:, :21] = 0
         with rasterio.open(folder / f"{name}.tif", "w", **options) as file:
@@ -122,16 +122,17 @@ def exact_faults(file, found, labels, blank, probabilities):
         yield "other probabilities"
 
 
-def simplified_faults(found, exact):
+def simplified_faults(found, blank):
     """What is wrong with simplified outlines."""
     polygons = [polygon for polygon, _ in found]
     yield from validity(polygons)
     if not shapely.coverage_is_valid(polygons):
         edges = shapely.coverage_invalid_edges(polygons)
         yield f"{sum(not edge.is_empty for edge in edges)} polygons overlap or do not share an edge"
-    union, before = (shapely.union_all(all_of) for all_of in (polygons, [polygon for polygon, _ in exact]))
+        return
+    union = shapely.coverage_union_all(polygons)
     holes = sum(len(part.interiors) for part in getattr(union, "geoms", [union]))
-    if holes > sum(len(part.interiors) for part in getattr(before, "geoms", [before])):
+    if holes > sum(1 for _ in rasterio.features.shapes(blank.astype("uint8"), mask=blank, connectivity=4)):
         yield "there are gaps"
 
 
@@ -139,18 +140,19 @@ def degrees_faults(found, exact, epsg):
     """What is wrong with longitudes and latitudes."""
     yield from validity([polygon for polygon, _ in found])
     transformer = Transformer.from_crs(epsg, 4326, always_xy=True)
-    missing = count = 0
+    missing = count = other = 0
     for (polygon, _), (before, _) in zip(found, exact):
-        corners = {tuple(np.round(point, 7)) for point in shapely.get_coordinates(polygon)}
-        points = np.array(transformer.transform(*shapely.get_coordinates(before).T)).T
-        missing += sum(tuple(np.round(point, 7)) not in corners for point in points)
+        corners = set(map(tuple, np.round(shapely.get_coordinates(polygon), 6)))
+        points = np.round(np.array(transformer.transform(*shapely.get_coordinates(before).T)).T, 6)
+        missing += sum(tuple(point) not in corners for point in points)
         count += len(points)
-        # Edges are curved: many points on each.
-        curved = shapely.segmentize(before, np.sqrt(before.envelope.area) / 500)
+        # Edges are curved: many points on each. The file's are straight for up to 64 pixels.
+        curved = shapely.segmentize(before, np.sqrt(before.envelope.area) / 50)
         curved = shapely.transform(curved, lambda points: np.array(transformer.transform(*points.T)).T)
-        if abs(polygon.area - curved.area) > 1e-6 * curved.area:
-            yield f"area {polygon.area}, not {curved.area}"
-    # Rounding to 7 digits may fall on either side.
+        other += abs(polygon.area - curved.area) > 1e-3 * curved.area
+    if other:
+        yield f"{other} of {len(found)} areas are not those of pyproj's outlines"
+    # Rounding to 6 digits may fall on either side.
     if missing > 0.01 * count:
         yield f"{missing} of {count} points are elsewhere than pyproj has them"
 
@@ -185,13 +187,14 @@ def main():
             with rasterio.open(image) as file:
                 faults = list(exact_faults(file, exact, labels, 255, np.load(path.with_name(f"{image.stem}_prob.npy"))))
                 crs = pyogrio.read_info(path)["crs"]
-                if (crs and CRS.from_user_input(crs)) != file.crs:
+                # GDAL takes a null crs for longitude and latitude.
+                if CRS.from_user_input(crs) != (file.crs or CRS.from_epsg(4326)):
                     faults.append(f"reference system {crs}, not {file.crs}")
             points = [len(shapely.get_coordinates([polygon for polygon, _ in exact]))]
             for tolerance in TOLERANCES:
                 simple = read(folder / f"simple-{tolerance}" / path.name)
                 points.append(len(shapely.get_coordinates([polygon for polygon, _ in simple])))
-                faults += [f"simplified by {tolerance}: {fault}" for fault in simplified_faults(simple, exact)]
+                faults += [f"simplified by {tolerance}: {fault}" for fault in simplified_faults(simple, labels == 255)]
             if image in plain:
                 degrees = read(folder / "degrees" / path.name)
                 faults += [f"degrees: {fault}" for fault in degrees_faults(degrees, exact, numbers[image])]

@@ -32,10 +32,15 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    pub(crate) fn new() -> Self {
+    fn new() -> Self {
+        Self::trained(1)
+    }
+
+    /// With a network that was trained this long.
+    pub(crate) fn trained(epochs: usize) -> Self {
         let bench = Self { folder: tempfile::tempdir().unwrap() };
         small_data(bench.folder.path());
-        let recipe = small_recipe(bench.folder.path(), 1);
+        let recipe = small_recipe(bench.folder.path(), epochs);
         let [images, labels, run] = ["data/images", "data/labels", "run"].map(|name| text(&bench.at(name)));
         let train = ["train", "--recipe", &recipe, "--images", &images, "--labels", &labels, "--output-path", &run];
         stdout_of(&[&train[..], &["--device", "flex"]].concat());
