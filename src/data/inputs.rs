@@ -79,7 +79,7 @@ impl ImageSearch<'_> {
         let matches = glob_with(pattern, MATCHING).map_err(|e| fault(&format!("is not a pattern: {}", e.msg)))?;
         let mut paths = matches
             .collect::<Result<Vec<PathBuf>, _>>()
-            .map_err(|e| Error::read(e.path().to_path_buf(), std::io::Error::other(e.to_string())))?;
+            .map_err(|e| Error::read(e.path(), std::io::Error::other(e.to_string())))?;
         paths.sort();
         let root = fixed_folder(pattern);
         let (folders, files): (Vec<PathBuf>, Vec<PathBuf>) = paths.into_iter().partition(|path| path.is_dir());

@@ -213,6 +213,7 @@ impl Predictor {
         let options = Options { wanted: outputs.wanted(), ..options.clone() };
         let work = self.model.work(&options, target.stop)?;
         claim.begin(sink)?;
+        claim.try_out(inputs);
         let recording = Recording::new(&claim, inputs, sink);
         let hanging = recording.leave_out_hanging(inputs);
         let to_do = claim.to_do();

@@ -13,6 +13,9 @@ use super::journal::Version;
 use super::output::Outputs;
 use crate::base::files::open_file;
 
+/// Threads that look at files.
+const LOOKERS: usize = 8;
+
 /// What is to be written of an input.
 #[derive(Debug)]
 pub(super) struct Planned {
@@ -28,7 +31,7 @@ pub(super) struct Planned {
     pub(super) below: PathBuf,
     /// Which version of the image it will be of: that of before it is read.
     pub(super) version: Option<Version>,
-    /// Whether the image could not even be opened in time.
+    /// Whether the system did not tell in time.
     pub(super) hangs: bool,
 }
 
@@ -59,8 +62,6 @@ struct Seen {
 impl Seen {
     fn of(input: &Path, outputs: &Outputs) -> Self {
         let version = Version::of(input);
-        // Whoever reads it later says what is wrong; here it matters that the system answers at all.
-        let _ = open_file(input).map(|(mut file, _)| file.read(&mut [0]));
         let whole = fs::canonicalize(input).unwrap_or_else(|_| absolute(input));
         Self { whole, formats: outputs.formats_of(input), version }
     }
@@ -81,14 +82,40 @@ fn folders_below(input: &Path, roots: &[PathBuf]) -> PathBuf {
     plain.min_by_key(|below| below.components().count()).map(Path::to_path_buf).unwrap_or_default()
 }
 
-/// Looks at files one after another; `None` for those that take longer than `patience`, as on a network disk that does not
-/// answer. Nothing can end a look that hangs: its thread is left behind, and another one looks at the rest.
+/// Which of these files cannot be opened in time.
+pub(super) fn hanging(inputs: &[PathBuf], patience: Duration) -> Vec<bool> {
+    // Whoever reads a file later says what is wrong with it; here it matters that the system answers at all.
+    let open = |input: &Path| drop(open_file(input).map(|(mut file, _)| file.read(&mut [0])));
+    look_at(inputs, patience, open).iter().map(Option::is_none).collect()
+}
+
+/// Looks at files on several threads, for on network disks most of the time is waiting. See [`look_in_turn`].
 fn look_at<T: Send + 'static>(
     paths: &[PathBuf],
     patience: Duration,
     look: impl Fn(&Path) -> T + Send + Sync + 'static,
 ) -> Vec<Option<T>> {
-    let (shared, look): (Arc<[PathBuf]>, _) = (paths.into(), Arc::new(look));
+    let (look, share) = (Arc::new(look), paths.len().div_ceil(LOOKERS).max(1));
+    thread::scope(|scope| {
+        let lookers: Vec<_> = paths
+            .chunks(share)
+            .map(|paths| {
+                let look = Arc::clone(&look);
+                scope.spawn(move || look_in_turn(paths, patience, look))
+            })
+            .collect();
+        lookers.into_iter().flat_map(|looker| looker.join().expect("a looking thread panicked")).collect()
+    })
+}
+
+/// Looks at files one after another; `None` for those that take longer than `patience`, as on a network disk that does not
+/// answer. Nothing can end a look that hangs: its thread is left behind, and another one looks at the rest.
+fn look_in_turn<T: Send + 'static>(
+    paths: &[PathBuf],
+    patience: Duration,
+    look: Arc<impl Fn(&Path) -> T + Send + Sync + 'static>,
+) -> Vec<Option<T>> {
+    let shared: Arc<[PathBuf]> = paths.into();
     let mut found = Vec::with_capacity(paths.len());
     while found.len() < paths.len() {
         let (sender, receiver) = channel();
@@ -122,6 +149,21 @@ mod tests {
         });
         let seen = |name: &str| Some(PathBuf::from(name));
         assert_eq!(found, [seen("a"), None, seen("b"), seen("c"), None]);
+        let many: Vec<PathBuf> =
+            (0..100).map(|number| if number % 40 == 7 { "hangs".into() } else { number.to_string().into() }).collect();
+        let found = look_at(&many, Duration::from_millis(200), |path| {
+            if path.ends_with("hangs") {
+                thread::sleep(Duration::from_secs(3600));
+            }
+            path.to_path_buf()
+        });
+        assert!(
+            found
+                .iter()
+                .zip(&many)
+                .all(|(found, path)| found.as_ref() == Some(path) || (found.is_none() && path.ends_with("hangs")))
+        );
+        assert_eq!(found.iter().filter(|found| found.is_none()).count(), 3);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::formats::Formats;
 use super::journal::{JOURNAL, Journal, Line, Lock, State, signature};
 use super::listing::{LIST, write_list};
 use super::output::Outputs;
-use super::planned::{Planned, plan};
+use super::planned::{Planned, hanging, plan};
 use super::record::{Entry, Maker, RECORD, Record};
 use super::shard::Shard;
 use crate::base::event::{Event, Sink};
@@ -170,6 +170,15 @@ impl<'a> Claim<'a> {
     pub(crate) fn to_do(&self) -> Vec<usize> {
         let open = self.own().filter(|(number, planned)| !self.kept.contains(number) && !planned.hangs);
         open.map(|(number, _)| number).collect()
+    }
+
+    /// Opens the inputs to predict, and leaves those out that do not open in time.
+    pub(crate) fn try_out(&mut self, inputs: &[PathBuf]) {
+        let to_do = self.to_do();
+        let paths: Vec<PathBuf> = to_do.iter().map(|&number| inputs[number].clone()).collect();
+        for (number, hangs) in to_do.into_iter().zip(hanging(&paths, self.target.read_timeout)) {
+            self.results[number].hangs = hangs;
+        }
     }
 
     /// The inputs that could not be opened in time, and what that time was, in words.

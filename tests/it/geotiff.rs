@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use segtool::base::Size;
 use segtool::image::{RawLabels, read_label_npy, read_labels};
+use segtool::predict::{JOURNAL, RECORD};
 use tiff::encoder::TiffEncoder;
 use tiff::encoder::colortype::Gray8;
 use tiff::tags::Tag;
@@ -58,11 +59,11 @@ impl Bench {
             .args(&["--device", "flex"])
     }
 
-    /// Names of the files of a folder, without the record.
+    /// Names of the files of a folder, without the record and the journal.
     pub(crate) fn names(&self, folder: &str) -> Vec<String> {
         let entries = fs::read_dir(self.at(folder)).unwrap();
         let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-        names.retain(|name| name != "predictions.json");
+        names.retain(|name| ![RECORD, JOURNAL].contains(&name.as_str()));
         names.sort();
         names
     }
