@@ -210,7 +210,10 @@ impl NetworkWork<'_> {
         };
         let reader = Reader { path, file, bands: self.options.bands.as_deref() };
         let dataset = &self.predictor.dataset;
-        let parts = reader.settle(dataset, || self.is_stopped())?;
+        let parts = match reader.settle(dataset, || self.is_stopped()) {
+            Err(Error::Stopped) => return Ok(false),
+            settled => settled?,
+        };
         let batch = self.budget.windows_at_once(scene);
         let at_once = |_| batch;
         let runner = self.runner(&at_once);

@@ -99,7 +99,7 @@ impl Sums {
 }
 
 /// Where a sweep is: in which row of windows, and what was summed up.
-struct Band<'a> {
+struct WindowRow<'a> {
     grid: &'a Grid,
     classes: usize,
     /// The row of windows, the pixels that it contributes to, and how many of these are finished after it.
@@ -114,7 +114,7 @@ struct Band<'a> {
     open: Sums,
 }
 
-impl<'a> Band<'a> {
+impl<'a> WindowRow<'a> {
     fn new(grid: &'a Grid, window: usize, above: &'a Sums, classes: usize) -> Self {
         let rows = grid.rows.covered(window);
         let finished = grid.rows.open_after(window);
@@ -122,7 +122,7 @@ impl<'a> Band<'a> {
         Self { grid, classes, window, rows, finished, above, below, open: Sums::default() }
     }
 
-    /// Adds what a window says; returns what is finished with it, if that is any column.
+    /// Adds what a window says; returns the columns that are finished with it.
     fn add(&mut self, column: usize, seen: &ScoreMap) -> Block {
         let (classes, axis) = (self.classes, &self.grid.columns);
         let columns = axis.covered(column);
@@ -200,7 +200,7 @@ impl TileRunner<'_> {
             }
             image.move_to(grid.rows.seen(row))?;
             let source = image.source();
-            let mut band: Option<Band<'_>> = None;
+            let mut sums: Option<WindowRow<'_>> = None;
             for columns in columns.chunks(chunk) {
                 let corner = |column: &usize| [grid.columns.starts[*column], top];
                 let flips = [false, true].into_iter().take(views);
@@ -217,11 +217,11 @@ impl TileRunner<'_> {
                             parts.into_iter().next().map(|part| enlarged(part, window)).expect("scores of each window")
                         }
                     };
-                    let band = band.get_or_insert_with(|| Band::new(&grid, row, &above, seen.classes));
-                    emit(band.add(column, &seen))?;
+                    let sums = sums.get_or_insert_with(|| WindowRow::new(&grid, row, &above, seen.classes));
+                    emit(sums.add(column, &seen))?;
                 }
             }
-            above = band.map(|band| band.below).unwrap_or_default();
+            above = sums.map(|sums| sums.below).unwrap_or_default();
         }
         Ok(())
     }

@@ -165,7 +165,7 @@ impl Work for NetworkWork<'_> {
         let mut batches = Batches { work: self, inputs, sink, handle, steps, done: 0, group: Vec::new(), skipped: 0 };
         for (i, found) in reads.enumerate() {
             let go_on = match found {
-                Err(e) => batches.skip(i, e),
+                Err(e) => batches.leave_out(i, &e),
                 Ok(Found::Image(read)) => batches.add(i, read)?,
                 Ok(Found::Scene(scene)) => batches.flush()? && batches.go_over(i, &scene)?,
             };
@@ -195,10 +195,16 @@ struct Batches<'a, 'b> {
 }
 
 impl Batches<'_, '_> {
-    /// Leaves an input out; that there should be more.
-    fn skip(&mut self, i: usize, fault: Error) -> bool {
+    /// Reports an input that has no prediction.
+    fn skip(&mut self, i: usize, fault: &Error) {
         self.skipped += 1;
         self.sink.event(Event::Skipped { path: self.inputs[i].clone(), reason: fault.to_string() });
+    }
+
+    /// Leaves an input out that cannot be read; that there should be more.
+    fn leave_out(&mut self, i: usize, fault: &Error) -> bool {
+        self.skip(i, fault);
+        self.advance(self.steps[i]);
         true
     }
 
@@ -229,7 +235,7 @@ impl Batches<'_, '_> {
         let steps = group.len();
         let go_on = self.work.compute(group, self.handle)?;
         for i in self.work.unscored.take() {
-            self.skip(i, not_numbers(&self.inputs[i]));
+            self.skip(i, &not_numbers(&self.inputs[i]));
         }
         self.advance(steps);
         Ok(go_on)
@@ -246,7 +252,7 @@ impl Batches<'_, '_> {
         let outcome = work.go_over((i, path), scene, &mut advanced, self.handle);
         self.done = before + self.steps[i];
         outcome.or_else(|fault| {
-            self.skip(i, fault);
+            self.skip(i, &fault);
             (self.handle)(i, Part::Abandoned)
         })
     }
