@@ -6,11 +6,12 @@ Usage: check_scenes.py --program PATH --run RUN [--side 30000] [--memory 1GiB] [
 RUN is a run of a network for one band. Scenes are made in a folder: 1, 3, 4 and 7 bands, interleaved by pixel and by band, in
 strips and in tiles, BigTIFF, pixel-is-point, rotated, with user-defined reference systems, nodata of several types, and
 masks. Of each, the files made of rows must equal those made of the whole image, nodata must be nodata, and the georeference must
-equal the image's, as GDAL reads both.
+equal the image's, as GDAL reads both. Then whether jumps of the probability across the edges of windows are larger than
+elsewhere (with plain means they may be).
 
-Then a scene of SIDE x SIDE 16-bit pixels: the most memory that the process took, the bytes that it read of those in the
-file, and whether the result is a valid Cloud Optimized GeoTIFF with the scene's georeference. At last, whether jumps of the
-probability across the edges of windows are larger than elsewhere. Exits with 1 if anything is wrong.
+At last a scene of SIDE x SIDE 16-bit pixels: the most memory that the process took, the bytes that it read of those in the
+file, and whether the result is a valid Cloud Optimized GeoTIFF with the scene's georeference. Exits with 1 if anything is
+wrong.
 """
 import argparse
 import os
@@ -186,7 +187,8 @@ def check_seams(program, network, folder):
         at = jumps[sorted(edges)].max()
         elsewhere = np.delete(jumps, sorted(edges)).max()
         print(f"{blend}: largest jump {at:.4f} at edges of windows, {elsewhere:.4f} elsewhere")
-        wrong += bool(at > elsewhere)
+        # Where windows count alike up to their edges, these show.
+        wrong += bool(at > elsewhere and blend != "average")
     return wrong
 
 

@@ -105,7 +105,8 @@ fn a_constant_scene_gives_a_constant_result() {
         }
         // Untiled, zeros around the image show.
         let whole = predicted(&predictor, image.clone(), &options(None, None, false)).probabilities.unwrap();
-        assert!((whole[0] - whole[SIZE.width * SIZE.height / 2 + 80]).abs() > 1e-4);
+        let varies = |plane: &[f32]| plane.iter().any(|p| (p - plane[0]).abs() > 1e-4);
+        assert!(whole.chunks(SIZE.width * SIZE.height).any(varies));
     }
 }
 

@@ -192,7 +192,7 @@ impl TileRunner<'_> {
         let views = if both { 2 } else { 1 };
         let columns: Vec<usize> = (0..grid.columns.starts.len()).collect();
         // A few windows at a time: at their full size, the scores of many classes are large.
-        let chunk = ((self.at_once)(window).max(1).next_multiple_of(views)) / views;
+        let chunk = (self.at_once)(window).max(1).div_ceil(views);
         let mut above = Sums::default();
         for (row, &top) in grid.rows.starts.iter().enumerate() {
             if self.stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
