@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::predictor::NetworkPredictor;
 use super::procedure::{Join, Procedure, Sizes};
-use super::scene::{Scene, larger_than, rows_at_once, windows};
+use super::scene::{ROWS, Scene, larger_than, rows_at_once, windows};
 use super::sweep::Grid;
 use super::tiles::{Border, Tiles};
 use crate::base::words::bytes_in_words;
@@ -161,9 +161,9 @@ impl Budget {
         let grid = Grid::new(tiles, size);
         let rows = |count: usize| (count * size.width) as u64;
         let side = grid.window().height;
-        // One portion waits while another is read.
-        let reading = 2 * file.memory(step)? + 2 * rows(step) * self.bands * FLOAT;
-        let held = rows(side + step) * (self.bands * FLOAT + 1);
+        // One portion is prepared, one waits and one arrives.
+        let reading = file.memory(step)? + 3 * rows(ROWS.min(step)) * self.bands * FLOAT;
+        let held = rows(side + ROWS) * (self.bands * FLOAT + 1);
         let sums = 2 * rows(grid.rows.largest_overlap()) * self.classes * FLOAT;
         // One strip grows, one waits and one is written.
         let (highest, all) = (u64::from(self.wanted.highest), u64::from(self.wanted.all));

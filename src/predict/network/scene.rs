@@ -20,8 +20,8 @@ use crate::nn::ops::Resampling;
 use crate::predict::merge::{Decision, Wanted, WeightedScores, decide};
 use crate::predict::model::{Handle, Part, Strip};
 
-/// Rows that are read together, unless a row of tiles is higher.
-const ROWS: usize = 64;
+/// Rows that are prepared together, and read together unless a row of tiles is higher.
+pub(super) const ROWS: usize = 64;
 
 /// An image that is to be predicted some rows at a time.
 #[derive(Debug)]
@@ -136,17 +136,28 @@ impl Reader<'_> {
         })
     }
 
-    /// Reads it from the top down until nobody takes the rows any more.
+    /// Reads it from the top down until nobody takes the rows any more. Rows that are decoded together are prepared in
+    /// smaller portions, since as network input they take more memory.
     fn read_on(&self, parts: &Parts, sender: &SyncSender<Result<Arrived>>) {
         for rows in self.steps() {
-            let size = Size { height: rows.len(), ..self.file.size() };
-            let arrived = self.read(rows).and_then(|image| {
-                let (planes, nodata) = parts.input(self.path, image)?;
-                Ok(Arrived::new(&planes, nodata.as_deref(), size))
-            });
-            let failed = arrived.is_err();
-            if sender.send(arrived).is_err() || failed {
-                return;
+            let image = match self.read(rows) {
+                Ok(image) => image,
+                Err(fault) => {
+                    let _ = sender.send(Err(fault));
+                    return;
+                }
+            };
+            let Size { width, height } = image.size;
+            for top in (0..height).step_by(ROWS) {
+                let size = Size { width, height: ROWS.min(height - top) };
+                let portion = image.cropped(top..top + size.height, 0..width);
+                let arrived = parts
+                    .input(self.path, portion)
+                    .map(|(planes, nodata)| Arrived::new(&planes, nodata.as_deref(), size));
+                let failed = arrived.is_err();
+                if sender.send(arrived).is_err() || failed {
+                    return;
+                }
             }
         }
     }
