@@ -22,6 +22,7 @@ mod strips;
 mod target;
 mod watch;
 mod words;
+mod writing;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -55,10 +56,10 @@ pub use prediction::Prediction;
 pub use record::{Maker, RECORD, Record, origins};
 use recording::Recording;
 pub use shard::Shard;
-use strips::Writing;
 pub use target::Target;
 use target::{Claim, Listed};
 pub use watch::Watch;
+use writing::Writing;
 
 /// A trained model, of whatever kind, with what its classes mean.
 #[derive(Debug)]

@@ -2,23 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use image::RgbImage;
-
-use super::Prediction;
 use super::formats::{
-    CHART, COLOR, Formats, GEOJSON, OVERLAY, PNG, PROB_NPY, PROB_TIFF, PROBS_NPY, PROBS_TIFF, SHARES, STYLE,
+    CHART, COLOR, Formats, GEOJSON, OVERLAY, PROB_NPY, PROB_TIFF, PROBS_NPY, PROBS_TIFF, SHARES, STYLE,
 };
 use super::label_file::NpyType;
 use super::merge::Wanted;
-use super::model::Strip;
 use super::polygons::{GeojsonCrs, Grid, PolygonOptions};
-use super::strips::StripWriter;
-use crate::base::files::write_bytes;
 use crate::base::{Error, Result, Size};
-use crate::data::Dataset;
-use crate::draw::{Classes, color_labels, overlay_labels, write_png};
-use crate::image::{Pixels, ProbabilityType, encode_png};
-use crate::tools::proportions::{Axis, Depths, Proportions};
+use crate::image::ProbabilityType;
+use crate::tools::proportions::{Axis, Depths};
 
 /// How shares of the classes along an image are written.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -143,48 +135,4 @@ impl Outputs {
         let stem = input.file_stem().unwrap_or_default().to_string_lossy();
         folder.join(format!("{stem}{}", formats.endings().next().unwrap_or_default()))
     }
-
-    /// Writes the files of one image, its label map in these formats; returns the first.
-    pub(crate) fn write(
-        &self,
-        dataset: &Dataset,
-        (input, formats): (&Path, Formats),
-        prediction: Prediction,
-        shown: Option<RgbImage>,
-        output: &Path,
-    ) -> Result<PathBuf> {
-        let stem = input.file_stem().unwrap_or_default().to_string_lossy();
-        let file = |ending: &str| output.join(format!("{stem}{ending}"));
-        let size = prediction.size();
-        let classes = &prediction.labels.classes;
-        let Classes { names, colors, .. } = Classes::of(dataset);
-        let image = |image: RgbImage| encode_png(size, Pixels::Rgb8(image.as_raw()));
-        if formats.png {
-            write_bytes(&file(PNG), &label_png(size, &prediction.label_values(), dataset.largest_value())?)?;
-        }
-        if self.color {
-            write_bytes(&file(COLOR), &image(color_labels(classes, size.width, &colors))?)?;
-        }
-        if let Some(shown) = shown.as_ref().filter(|_| self.overlay) {
-            write_bytes(&file(OVERLAY), &image(overlay_labels(shown, classes, &colors, self.opacity))?)?;
-        }
-        if let Some(Along { parts, axis, depths }) = self.proportions {
-            let axis = axis.unwrap_or_else(|| Axis::longer(size));
-            let proportions = Proportions::of(&prediction.labels, names.len(), axis, parts)?;
-            write_bytes(&file(SHARES), proportions.to_csv(&names, depths)?.as_bytes())?;
-            write_png(&file(CHART), &proportions.image(shown.as_ref(), &colors, &names, depths)?)?;
-        }
-        let mut files = StripWriter::new(self, dataset, (input, formats), size, output)?;
-        files.push(&Strip::whole(prediction))?;
-        files.finish()?;
-        Ok(Self::first(input, formats, output))
-    }
-}
-
-fn label_png(size: Size, values: &[u16], largest: u16) -> Result<Vec<u8>> {
-    if largest > u16::from(u8::MAX) {
-        return encode_png(size, Pixels::Gray16(values));
-    }
-    let bytes: Vec<u8> = values.iter().map(|&value| value as u8).collect();
-    encode_png(size, Pixels::Gray8(&bytes))
 }

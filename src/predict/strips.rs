@@ -7,59 +7,13 @@ use std::path::{Path, PathBuf};
 use super::Outputs;
 use super::formats::{Formats, GEOJSON, NAMES, NPY, PROB_NPY, PROB_TIFF, PROBS_NPY, PROBS_TIFF, STYLE, TIFF};
 use super::label_file::{NpyType, category_names, label_tiff, qgis_style};
-use super::model::{Part, Strip};
+use super::model::Strip;
 use super::polygons::{Grid, PolygonOptions, PolygonWriter};
 use crate::base::files::{AtomicFile, write_bytes};
 use crate::base::label_map::IGNORE;
 use crate::base::{Error, Result, Size};
 use crate::data::Dataset;
 use crate::image::{Georeference, LabelTiffWriter, NpyRows, ProbabilityTiffWriter};
-
-/// Writes predictions as they come, whole or some rows at a time.
-pub(super) struct Writing<'a> {
-    outputs: &'a Outputs,
-    dataset: &'a Dataset,
-    /// The files of the image whose rows come.
-    growing: Option<StripWriter<'a>>,
-}
-
-impl<'a> Writing<'a> {
-    pub(super) fn new(outputs: &'a Outputs, dataset: &'a Dataset) -> Self {
-        Self { outputs, dataset, growing: None }
-    }
-
-    /// Writes what comes of an image, whose label map has these formats; returns the label map when it is complete.
-    pub(super) fn take(
-        &mut self,
-        part: Part,
-        (input, formats): (&Path, Formats),
-        folder: &Path,
-    ) -> Result<Option<PathBuf>> {
-        match part {
-            Part::Whole(mut pending) => {
-                let (shown, _reserved) = (pending.shown.take(), pending.reserved.take());
-                self.outputs.write(self.dataset, (input, formats), pending.finish(), shown, folder).map(Some)
-            }
-            Part::Strip(strip) => {
-                let mut files = match self.growing.take() {
-                    Some(files) => files,
-                    None => StripWriter::new(self.outputs, self.dataset, (input, formats), strip.size, folder)?,
-                };
-                files.push(&strip)?;
-                if !strip.is_last() {
-                    self.growing = Some(files);
-                    return Ok(None);
-                }
-                files.finish()?;
-                Ok(Some(Outputs::first(input, formats, folder)))
-            }
-            Part::Abandoned => {
-                self.growing = None;
-                Ok(None)
-            }
-        }
-    }
-}
 
 /// The files of one image, which take their names when all rows are there. Dropped before, it leaves nothing.
 pub(super) struct StripWriter<'a> {

@@ -106,8 +106,9 @@ impl<T: Stored> Cog<T> {
     ///
     /// If rows are missing, or the file cannot be written.
     pub(super) fn finish(mut self, big: Option<bool>) -> Result<()> {
-        let (done, height) = (self.bands[0][0].done, self.bands[0][0].size.height);
-        if done < height {
+        let Level { size: Size { width, height }, rows, done, .. } = &self.bands[0][0];
+        let done = done + rows.len() / width;
+        if done < *height {
             let missing = format!("{} of {height} rows are missing", height - done);
             return Err(Error::write(&self.path, IoError::other(missing)));
         }

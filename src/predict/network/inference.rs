@@ -1,13 +1,14 @@
 //! What the network says of an image at one size, whole or window by window.
 
-use std::sync::atomic::AtomicBool;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::procedure::{Join, Procedure};
-use super::sweep::Source;
+use super::source::Source;
 use super::tiles::{Tiles, mirrored};
-use crate::base::{Result, Size};
+use crate::base::{Error, Result, Size};
 use crate::nn::activation::Rule;
 use crate::nn::model::{InferenceNetwork, Scores};
 use crate::nn::precision::Precision;
@@ -64,6 +65,10 @@ pub(super) struct TileRunner<'a> {
 }
 
 impl TileRunner<'_> {
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stop.is_some_and(|stop| stop.load(Ordering::Relaxed))
+    }
+
     fn scores(&self, windows: &[Window<'_>], size: Size) -> Scores {
         let mut values = Vec::with_capacity(windows.len() * self.bands * size.width * size.height);
         windows.iter().for_each(|window| window.copy_to(size, self.bands, &mut values));
@@ -161,6 +166,15 @@ impl TileRunner<'_> {
         }
         Ok(parts)
     }
+}
+
+/// That an image has no prediction because its scores are not numbers.
+pub(super) fn not_numbers(path: &Path) -> Error {
+    Error::content(
+        path,
+        "the network's scores are not numbers (NaN or infinite), so there is no prediction; its weights may come from a \
+         training that diverged: train with a smaller --learning-rate, or use other weights",
+    )
 }
 
 impl Source for View {

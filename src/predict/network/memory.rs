@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use super::by_rows::{ROWS, larger_than, rows_at_once, windows};
 use super::predictor::NetworkPredictor;
 use super::procedure::{Join, Procedure, Sizes};
-use super::scene::{ROWS, Scene, larger_than, rows_at_once, windows};
 use super::sweep::Grid;
 use super::tiles::{Border, Tiles};
 use crate::base::words::bytes_in_words;
@@ -134,9 +134,8 @@ impl Budget {
     }
 
     /// Windows of such an image that are computed together.
-    pub(super) fn windows_at_once(&self, scene: &Scene) -> usize {
-        let (one, held) =
-            (self.computing_windows(scene.tiles, 1).max(1), scene.reserved.as_ref().map_or(0, |r| r.bytes));
+    pub(super) fn windows_at_once(&self, tiles: Tiles, reserved: Option<&Reservation>) -> usize {
+        let (one, held) = (self.computing_windows(tiles, 1).max(1), reserved.map_or(0, |reserved| reserved.bytes));
         let fitting = self.limit.map_or(usize::MAX, |limit| (limit.saturating_sub(self.network + held) / one) as usize);
         self.batch_size.min(fitting).max(1)
     }

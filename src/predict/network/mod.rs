@@ -1,11 +1,13 @@
 //! Prediction by a network.
 
+mod by_rows;
 mod inference;
 mod memory;
 mod model;
 mod predictor;
 mod procedure;
 mod scene;
+mod source;
 mod sweep;
 mod tiles;
 mod work;

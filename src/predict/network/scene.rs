@@ -7,21 +7,21 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
+use super::by_rows::{ROWS, larger_than, rows_at_once};
+use super::inference::{TileRunner, not_numbers};
 use super::memory::Reservation;
-use super::procedure::{Join, Procedure, Sizes};
-use super::sweep::{Block, Moving, Source};
+use super::procedure::Procedure;
+use super::source::{Moving, Source};
+use super::sweep::Block;
 use super::tiles::Tiles;
-use super::work::{NetworkWork, not_numbers};
 use crate::base::label_map::IGNORE;
 use crate::base::{Error, Result, Size};
 use crate::data::{Dataset, Parts, chosen_bands};
 use crate::image::{Image, TiffRows};
 use crate::nn::ops::Resampling;
+use crate::predict::Options;
 use crate::predict::merge::{Decision, Wanted, WeightedScores, decide};
 use crate::predict::model::{Handle, Part, Strip};
-
-/// Rows that are prepared together, and read together unless a row of tiles is higher.
-pub(super) const ROWS: usize = 64;
 
 /// An image that is to be predicted some rows at a time.
 #[derive(Debug)]
@@ -29,23 +29,6 @@ pub(super) struct Scene {
     pub(super) size: Size,
     pub(super) tiles: Tiles,
     pub(super) reserved: Option<Reservation>,
-}
-
-/// The windows that go over an image as it is, row by row, if a procedure has such.
-pub(super) fn windows(procedure: &Procedure) -> Option<Tiles> {
-    let at_once = !procedure.flip || procedure.join == Join::Probabilities;
-    procedure.tiles.filter(|tiles| at_once && !tiles.is_padded() && procedure.sizes == Sizes::Own)
-}
-
-/// A file whose rows can be read as they are needed, if it is larger than a window. A damaged one is none: reading it as a
-/// whole says what is wrong.
-pub(super) fn larger_than<'a>(tiles: Tiles, path: &'a Path) -> Option<TiffRows<'a>> {
-    TiffRows::open(path).ok().flatten().filter(|rows| tiles.go_over(rows.size()))
-}
-
-/// Rows that are read together: whole strips or tiles.
-pub(super) fn rows_at_once(file: &TiffRows<'_>) -> usize {
-    ROWS.next_multiple_of(file.block_rows()).min(file.size().height)
 }
 
 /// Rows that were read and normalised.
@@ -206,37 +189,35 @@ fn paste<T: Copy>(to: &mut [T], from: &[T], width: usize, columns: &Range<usize>
     rows.for_each(|(to, from)| to[columns.clone()].copy_from_slice(from));
 }
 
-impl NetworkWork<'_> {
-    /// Predicts a file some rows at a time and hands them on; `advanced` is called after each row of windows. Whether there
+impl Scene {
+    /// Predicts the file some rows at a time and hands them on; `advanced` is called after each row of windows. Whether there
     /// should be more.
-    pub(super) fn go_over(
+    pub(super) fn predict(
         &self,
         (i, path): (usize, &Path),
-        scene: &Scene,
+        runner: &TileRunner<'_>,
+        (procedure, options, dataset): (&Procedure, &Options, &Dataset),
         advanced: &mut dyn FnMut(),
         handle: &mut Handle<'_>,
     ) -> Result<bool> {
-        let Some(file) = larger_than(scene.tiles, path).filter(|file| file.size() == scene.size) else {
+        let Some(file) = larger_than(self.tiles, path).filter(|file| file.size() == self.size) else {
             return Err(Error::content(path, "changed while it was waiting to be read; run the command again"));
         };
-        let reader = Reader { path, file, bands: self.options.bands.as_deref() };
-        let dataset = &self.predictor.dataset;
-        let parts = match reader.settle(dataset, || self.is_stopped()) {
+        let (wanted, bands) = (options.wanted, options.bands.as_deref());
+        let reader = Reader { path, file, bands };
+        let parts = match reader.settle(dataset, || runner.is_stopped()) {
             Err(Error::Stopped) => return Ok(false),
             settled => settled?,
         };
-        let batch = self.budget.windows_at_once(scene);
-        let at_once = |_| batch;
-        let runner = self.runner(&at_once);
         let nodata: RefCell<VecDeque<Option<Vec<bool>>>> = RefCell::default();
-        let mut growing = Growing { size: scene.size, wanted: self.options.wanted, strip: None };
+        let mut growing = Growing { size: self.size, wanted, strip: None };
         let mut emit = |Block { rows, columns, map }: Block| {
             let (size, classes) = (map.size, map.classes);
             let scores = [WeightedScores { map, enlargement: Resampling::default(), share: 1.0 }];
             if !scores[0].is_numeric() {
                 return Err(not_numbers(path));
             }
-            let decision = decide(&scores, size, 0..size.height, self.options.wanted);
+            let decision = decide(&scores, size, 0..size.height, wanted);
             let Some(mut strip) = growing.add(&rows, &columns, &decision, classes) else { return Ok(()) };
             strip.leave_out(nodata.borrow_mut().drain(..rows.len()));
             advanced();
@@ -246,8 +227,8 @@ impl NetworkWork<'_> {
             let (sender, arriving) = sync_channel(1);
             let (reader, parts) = (&reader, &parts);
             scope.spawn(move || reader.read_on(parts, &sender));
-            let mut held = Held { size: scene.size, top: 0, rows: VecDeque::new(), arriving, nodata: &nodata };
-            runner.sweep(&mut held, scene.tiles, &self.procedure, &mut emit)
+            let mut held = Held { size: self.size, top: 0, rows: VecDeque::new(), arriving, nodata: &nodata };
+            runner.sweep(&mut held, self.tiles, procedure, &mut emit)
         });
         match swept {
             Ok(()) => Ok(true),

@@ -1,44 +1,15 @@
 //! Sliding windows over an image, in memory or read some rows at a time.
 
 use std::ops::Range;
-use std::sync::atomic::Ordering;
 
 use rayon::prelude::*;
 
 use super::inference::{TileRunner, Window};
 use super::procedure::{Join, Procedure};
+use super::source::{AtHand, Moving, Source};
 use super::tiles::{Axis, Tiles};
 use crate::base::{Error, Result, Size};
 use crate::predict::merge::{ScoreMap, WeightedScores, enlarged, probabilities};
-
-/// A normalised image of which a window of rows is at hand.
-pub(super) trait Source {
-    fn size(&self) -> Size;
-
-    /// The samples of a row of a band, which is at hand.
-    fn row(&self, band: usize, y: usize) -> &[f32];
-}
-
-/// A source that moves down an image.
-pub(super) trait Moving {
-    /// Has these rows at hand; earlier ones are no longer needed.
-    fn move_to(&mut self, rows: Range<usize>) -> Result<()>;
-
-    fn source(&self) -> &dyn Source;
-}
-
-/// A source that is at hand as a whole.
-pub(super) struct AtHand<'a>(pub(super) &'a dyn Source);
-
-impl Moving for AtHand<'_> {
-    fn move_to(&mut self, _rows: Range<usize>) -> Result<()> {
-        Ok(())
-    }
-
-    fn source(&self) -> &dyn Source {
-        self.0
-    }
-}
 
 /// Windows over an image, along both sides.
 #[derive(Debug)]
@@ -195,7 +166,7 @@ impl TileRunner<'_> {
         let chunk = (self.at_once)(window).max(1).div_ceil(views);
         let mut above = Sums::default();
         for (row, &top) in grid.rows.starts.iter().enumerate() {
-            if self.stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
+            if self.is_stopped() {
                 return Err(Error::Stopped);
             }
             image.move_to(grid.rows.seen(row))?;

@@ -3,15 +3,16 @@
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use image::RgbImage;
 
-use super::inference::{TileRunner, View};
+use super::by_rows::{larger_than, windows};
+use super::inference::{TileRunner, View, not_numbers};
 use super::memory::{Budget, Reservation};
 use super::predictor::NetworkPredictor;
 use super::procedure::{Join, Procedure};
-use super::scene::{Scene, larger_than, windows};
+use super::scene::Scene;
 use super::tiles::Tiles;
 use crate::base::event::{Event, Sink, Task};
 use crate::base::{Error, Result, Size};
@@ -94,25 +95,16 @@ impl Reading {
 
 /// Everything that one piece of work needs.
 pub(super) struct NetworkWork<'a> {
-    pub(super) predictor: &'a NetworkPredictor,
-    pub(super) options: &'a Options,
+    predictor: &'a NetworkPredictor,
+    options: &'a Options,
     /// Resolution, flips and windows, as the project of such a network has them.
-    pub(super) procedure: Procedure,
+    procedure: Procedure,
     reading: Arc<Reading>,
-    pub(super) budget: Budget,
+    budget: Budget,
     /// Once it is set, an image that is gone over in windows is given up.
     stop: Option<&'a AtomicBool>,
     /// Inputs whose scores are not numbers, until somebody is told.
     unscored: RefCell<Vec<usize>>,
-}
-
-/// That an image has no prediction because its scores are not numbers.
-pub(super) fn not_numbers(path: &Path) -> Error {
-    Error::content(
-        path,
-        "the network's scores are not numbers (NaN or infinite), so there is no prediction; its weights may come from a \
-         training that diverged: train with a smaller --learning-rate, or use other weights",
-    )
 }
 
 impl<'a> NetworkWork<'a> {
@@ -249,7 +241,10 @@ impl Batches<'_, '_> {
             done += 1;
             sink.event(Event::Advanced { done, loss: None });
         };
-        let outcome = work.go_over((i, path), scene, &mut advanced, self.handle);
+        let batch = work.budget.windows_at_once(scene.tiles, scene.reserved.as_ref());
+        let at_once = |_| batch;
+        let what = (&work.procedure, work.options, &*work.predictor.dataset);
+        let outcome = scene.predict((i, path), &work.runner(&at_once), what, &mut advanced, self.handle);
         self.done = before + self.steps[i];
         outcome.or_else(|fault| {
             self.skip(i, &fault);
@@ -271,12 +266,8 @@ impl NetworkWork<'_> {
         (fitting / parts).max(1)
     }
 
-    pub(super) fn is_stopped(&self) -> bool {
-        self.stop.is_some_and(|stop| stop.load(Ordering::Relaxed))
-    }
-
     /// The network at work; `at_once` says how many inputs of a size it takes.
-    pub(super) fn runner<'b>(&'b self, at_once: &'b dyn Fn(Size) -> usize) -> TileRunner<'b> {
+    fn runner<'b>(&'b self, at_once: &'b dyn Fn(Size) -> usize) -> TileRunner<'b> {
         let predictor = self.predictor;
         TileRunner {
             network: &predictor.network,
