@@ -103,6 +103,11 @@ impl Shard {
         SCHEDULERS.iter().map(|scheduler| scheduler.index).find(|name| variable(name).is_some())
     }
 
+    /// `3-of-8`.
+    pub(super) fn in_a_name(self) -> String {
+        format!("{}-of-{}", self.index, self.count)
+    }
+
     /// Whether the input of that number, from 0, belongs to it.
     pub fn has(self, number: usize) -> bool {
         number % self.count == self.index - 1

@@ -9,6 +9,7 @@ use std::io::{BufWriter, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::error::{Error, Result};
+use super::store::{self, Opened};
 
 pub(crate) use leftovers::holds_only;
 pub use leftovers::{clear_leftovers, is_empty_folder, is_temporary};
@@ -189,6 +190,11 @@ fn own_output(_path: &Path) -> std::io::Result<Option<File>> {
     Ok(None)
 }
 
+/// Whether a path is that of a file or of an object that is there.
+pub(crate) fn is_file(path: &Path) -> bool {
+    if store::is_url(path) { store::is_there(path) } else { path.is_file() }
+}
+
 /// Whether bytes can be read or written one after the other, as in a pipe, a terminal or /dev/null.
 #[cfg(unix)]
 fn is_stream(metadata: &fs::Metadata) -> bool {
@@ -303,8 +309,11 @@ pub fn read_text(path: &Path) -> Result<String> {
 /// What is said of inputs that would be waited for, or have no end.
 const NOT_REGULAR: &str = "is a pipe, socket or device, not a regular file; save its contents to a file first";
 
-/// The whole file, which must be a regular one.
+/// The whole file, which must be a regular one, or the whole object.
 pub fn read_bytes(path: &Path) -> Result<Vec<u8>> {
+    if store::is_url(path) {
+        return store::read(path);
+    }
     let mut bytes = Vec::new();
     open_file(path)?.0.read_to_end(&mut bytes).map_err(|e| Error::read(path, e))?;
     Ok(bytes)
@@ -347,6 +356,14 @@ fn decode_text(bytes: Vec<u8>) -> Result<String, String> {
         text.drain(..'\u{feff}'.len_utf8());
     }
     Ok(text)
+}
+
+/// [`open_file`] of a file or of an object in a store.
+pub(crate) fn open_input(path: &Path) -> Result<(Opened, u64)> {
+    if store::is_url(path) {
+        return store::open(path).map(|(object, length)| (Opened::Object(object), length));
+    }
+    open_file(path).map(|(file, length)| (Opened::File(file), length))
 }
 
 /// Opens a file for reading, and says how long it is. Devices and pipes are refused: some of them have no end, others wait
