@@ -46,6 +46,7 @@ use forest::ForestPredictor;
 pub use formats::Formats;
 pub use journal::{JOURNAL, Line, State, Version, read_journal};
 pub use label_file::NpyType;
+pub use listing::list_of;
 pub use merge::Wanted;
 use model::{Form, Model, Part};
 use network::NetworkPredictor;

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use super::journal::JOURNAL;
 use super::listing::LIST;
 use super::record::{Entry, RECORD, Record};
-use super::shard::Shard;
+use super::shard::{Shard, own_name};
 use crate::base::files::{create_folder, folder_of};
 use crate::base::store;
 use crate::base::{Error, Remedy, Result};
@@ -31,8 +31,6 @@ pub(super) struct Remote {
     /// Removed when it is dropped.
     folder: TempDir,
     shard: Option<Shard>,
-    /// Names of objects that were there at the beginning.
-    found: BTreeSet<String>,
     /// Keys of results that the record of this shard had.
     recorded: BTreeSet<String>,
     journal: Mutex<Sent>,
@@ -48,21 +46,16 @@ struct Sent {
     last: Instant,
 }
 
-/// The name of a file of the folder's own in a store: shards do not write the same objects.
-pub(super) fn own_name(name: &str, shard: Option<Shard>) -> String {
-    match (shard, name.split_once('.')) {
-        (Some(shard), Some((stem, ending))) => format!("{stem}-{}.{ending}", shard.in_a_name()),
-        _ => name.to_owned(),
-    }
-}
-
 /// Whether a name is that of such a file, of a run without shards or of any shard.
 fn is_own(name: &str, of: &str) -> bool {
     let Some((stem, ending)) = of.split_once('.') else { return false };
     let middle = name.strip_prefix(stem).and_then(|rest| rest.strip_suffix(ending)?.strip_suffix('.'));
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let is_shard = |middle: &str| {
-        middle.strip_prefix('-').and_then(|rest| rest.split_once("-of-")).is_some_and(|(i, n)| is_number(i) && is_number(n))
+        middle
+            .strip_prefix('-')
+            .and_then(|rest| rest.split_once("-of-"))
+            .is_some_and(|(i, n)| is_number(i) && is_number(n))
     };
     middle.is_some_and(|middle| middle.is_empty() || is_shard(middle))
 }
@@ -85,11 +78,10 @@ impl Remote {
         listed.iter().try_for_each(|object| stand_in(&folder.path().join(&object.name), object.bytes))?;
         // The last that was written says how it is now.
         listed.sort_by_key(|object| object.modified);
-        let found = listed.iter().map(|object| object.name.clone()).collect();
         let journal = Mutex::new(Sent { before: Vec::new(), start: 0, last: Instant::now() });
-        let mut remote =
-            Self { url: url.into(), folder, shard, found, recorded: BTreeSet::new(), journal };
-        let names = |of: &str| listed.iter().map(|object| object.name.clone()).filter(|name| is_own(name, of)).collect();
+        let mut remote = Self { url: url.into(), folder, shard, recorded: BTreeSet::new(), journal };
+        let names =
+            |of: &str| listed.iter().map(|object| object.name.clone()).filter(|name| is_own(name, of)).collect();
         let (records, journals): (Vec<String>, Vec<String>) = (names(RECORD), names(JOURNAL));
         remote.merge_records(&records)?;
         remote.merge_journals(&journals)?;
@@ -188,15 +180,13 @@ impl Remote {
     }
 
     /// Has the store follow what was removed and recorded here before the first result; `keys` are those of this run.
-    pub(super) fn begin<'n>(&'n self, keys: impl Iterator<Item = &'n String>) -> Result<()> {
-        let is_removed = |name: &&String| {
-            ![RECORD, JOURNAL, LIST].iter().any(|own| is_own(name, own)) && !self.folder().join(name).exists()
-        };
-        let own_list = own_name(LIST, self.shard);
-        let own_list = Some(&own_list).filter(|name| self.found.contains(*name));
-        let removed: Vec<PathBuf> =
-            self.found.iter().filter(is_removed).chain(own_list).map(|name| self.url(name)).collect();
-        store::delete(&removed)?;
+    pub(super) fn begin<'n>(
+        &'n self,
+        removed: impl Iterator<Item = &'n String>,
+        keys: impl Iterator<Item = &'n String>,
+    ) -> Result<()> {
+        let removed = removed.filter(|name| ![LIST, JOURNAL].contains(&name.as_str())).map(|name| self.url(name));
+        store::delete(&removed.chain([self.own_url(LIST)]).collect::<Vec<_>>())?;
         self.send_record(keys)?;
         self.send_journal(true)
     }

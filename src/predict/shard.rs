@@ -103,14 +103,17 @@ impl Shard {
         SCHEDULERS.iter().map(|scheduler| scheduler.index).find(|name| variable(name).is_some())
     }
 
-    /// `3-of-8`.
-    pub(super) fn in_a_name(self) -> String {
-        format!("{}-of-{}", self.index, self.count)
-    }
-
     /// Whether the input of that number, from 0, belongs to it.
     pub fn has(self, number: usize) -> bool {
         number % self.count == self.index - 1
+    }
+}
+
+/// The name of a file of the folder's own in a store: shards do not write the same objects.
+pub(super) fn own_name(name: &str, shard: Option<Shard>) -> String {
+    match (shard, name.split_once('.')) {
+        (Some(shard), Some((stem, ending))) => format!("{stem}-{}-of-{}.{ending}", shard.index, shard.count),
+        _ => name.to_owned(),
     }
 }
 

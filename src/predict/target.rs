@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use super::formats::Formats;
 use super::journal::{JOURNAL, Journal, Line, Lock, State, signature};
-use super::listing::{LIST, write_list};
+use super::listing::{LIST, names_in, write_list};
 use super::output::Outputs;
 use super::planned::{Planned, hanging, plan};
 use super::record::{Entry, Maker, RECORD, Record};
 use super::remote::Remote;
 use super::shard::Shard;
 use crate::base::event::{Event, Sink};
-use crate::base::files::{create_folder, entries, folder_of, refuse_equal_outputs, remove_file, sync_folder};
+use crate::base::files::{create_folder, folder_of, refuse_equal_outputs, remove_file, sync_folder};
 use crate::base::inputs::ReadFiles;
 use crate::base::words::counted;
 use crate::base::{Error, Remedy, Result};
@@ -403,7 +403,8 @@ impl<'a> Claim<'a> {
         self.say_what_is_there(sink);
         remove_file(&folder.join(LIST))?;
         let Found { others, unknown, .. } = &self.found;
-        for name in others.iter().map(|(name, _)| name).chain(unknown) {
+        let removed = || others.iter().map(|(name, _)| name).chain(unknown);
+        for name in removed() {
             // What is locked is emptied, for others may be waiting for it.
             if name == JOURNAL { lock.clear(folder)? } else { remove_file(&folder.join(name))? }
         }
@@ -419,7 +420,7 @@ impl<'a> Claim<'a> {
             record.results.insert(key.clone(), Entry { maker, input: input.clone(), files });
         }
         record.write(folder)?;
-        self.remote.map_or(Ok(()), |remote| remote.begin(self.own_keys()))
+        self.remote.map_or(Ok(()), |remote| remote.begin(removed(), self.own_keys()))
     }
 
     fn say_what_is_there(&self, sink: &dyn Sink) {
@@ -489,15 +490,6 @@ impl<'a> Claim<'a> {
         let label_maps = by_it.filter_map(|entry| entry.files.first());
         label_maps.filter(|name| self.target.folder.join(name).exists()).map(String::as_str).collect()
     }
-}
-
-/// Names in a folder; none if it is not there.
-fn names_in(folder: &Path) -> Result<BTreeSet<String>> {
-    let found = match entries(folder) {
-        Err(Error::Read { cause, .. }) if cause.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-        found => found?,
-    };
-    Ok(found.iter().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
 }
 
 /// `one result`, `2 results`.

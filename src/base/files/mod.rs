@@ -1,5 +1,6 @@
 //! Writes that leave the old file or the new one, never half of one, and reads that take only what is meant to be read.
 
+mod input;
 mod leftovers;
 mod process;
 
@@ -9,8 +10,9 @@ use std::io::{BufWriter, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::error::{Error, Result};
-use super::store::{self, Opened};
+use super::store;
 
+pub(crate) use input::{is_file, open_input};
 pub(crate) use leftovers::holds_only;
 pub use leftovers::{clear_leftovers, is_empty_folder, is_temporary};
 pub(crate) use process::{ProcessId, host_name};
@@ -190,11 +192,6 @@ fn own_output(_path: &Path) -> std::io::Result<Option<File>> {
     Ok(None)
 }
 
-/// Whether a path is that of a file or of an object that is there.
-pub(crate) fn is_file(path: &Path) -> bool {
-    if store::is_url(path) { store::is_there(path) } else { path.is_file() }
-}
-
 /// Whether bytes can be read or written one after the other, as in a pipe, a terminal or /dev/null.
 #[cfg(unix)]
 fn is_stream(metadata: &fs::Metadata) -> bool {
@@ -356,14 +353,6 @@ fn decode_text(bytes: Vec<u8>) -> Result<String, String> {
         text.drain(..'\u{feff}'.len_utf8());
     }
     Ok(text)
-}
-
-/// [`open_file`] of a file or of an object in a store.
-pub(crate) fn open_input(path: &Path) -> Result<(Opened, u64)> {
-    if store::is_url(path) {
-        return store::open(path).map(|(object, length)| (Opened::Object(object), length));
-    }
-    open_file(path).map(|(file, length)| (Opened::File(file), length))
 }
 
 /// Opens a file for reading, and says how long it is. Devices and pipes are refused: some of them have no end, others wait

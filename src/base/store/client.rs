@@ -30,6 +30,16 @@ const PATIENCE: Duration = Duration::from_secs(50);
 /// Most characters of a server's words that are shown.
 const LONGEST_ANSWER: usize = 300;
 
+/// How often a request is made again that the client does not repeat: because its answer broke off, or it removes something.
+const TRIES: u32 = 4;
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// How long to wait before a request that failed is made once more; `None` if that would not help.
+pub(super) fn pause(fault: &object_store::Error, tried: u32) -> Option<Duration> {
+    let is_broken = matches!(fault, object_store::Error::Generic { .. });
+    (is_broken && tried < TRIES).then(|| PAUSE * 2_u32.pow(tried))
+}
+
 /// A place in a store.
 #[derive(Debug, Clone)]
 pub(super) struct Place {
@@ -95,7 +105,14 @@ fn make(scheme: &ObjectStoreScheme, url: &Url) -> object_store::Result<Arc<dyn O
     let backoff = BackoffConfig { init_backoff: FIRST_PAUSE, max_backoff: LONGEST_PAUSE, base: 2.0 };
     let retry = RetryConfig { backoff, max_retries: RETRIES, retry_timeout: PATIENCE };
     Ok(match scheme {
-        ObjectStoreScheme::AmazonS3 => Arc::new(AmazonS3Builder::from_env().with_url(url.as_str()).with_retry(retry).build()?),
+        // Not every server of the protocol removes several objects at once.
+        ObjectStoreScheme::AmazonS3 => Arc::new(
+            AmazonS3Builder::from_env()
+                .with_url(url.as_str())
+                .with_retry(retry)
+                .with_disable_bulk_delete(true)
+                .build()?,
+        ),
         ObjectStoreScheme::GoogleCloudStorage => {
             Arc::new(GoogleCloudStorageBuilder::from_env().with_url(url.as_str()).with_retry(retry).build()?)
         }
@@ -123,7 +140,7 @@ pub(super) fn in_words(url: &Path, error: &object_store::Error) -> IoError {
     use object_store::Error as E;
     let said = root(error);
     let (kind, words) = match error {
-        E::NotFound { .. } if said.contains("NoSuchBucket") => {
+        E::NotFound { .. } | E::Generic { .. } if said.contains("NoSuchBucket") => {
             (ErrorKind::NotFound, format!("there is no such bucket, or not at this server; check {}", endpoint(url)))
         }
         E::NotFound { .. } => (ErrorKind::NotFound, "there is no such object".to_owned()),
@@ -133,7 +150,9 @@ pub(super) fn in_words(url: &Path, error: &object_store::Error) -> IoError {
         E::Precondition { .. } => {
             (ErrorKind::Other, "it was changed while it was read; run the command again".to_owned())
         }
-        E::Generic { .. } if said.contains("non-partial response") => {
+        E::NotSupported { .. } | E::Generic { .. }
+            if said.contains("non-partial") || said.contains("Range request") =>
+        {
             let words = "the server does not give parts of a file; download the file and name that";
             (ErrorKind::Unsupported, words.to_owned())
         }
@@ -159,7 +178,13 @@ fn root(error: &object_store::Error) -> String {
             tried = format!(", after {count} retries");
         }
     }
-    let text: String = cause.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut text = cause.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+    // Stores say it in XML: <Error><Code>NoSuchBucket</Code><Message>...</Message>...</Error>.
+    let part =
+        |name: &str| text.split_once(&format!("<{name}>"))?.1.split_once(&format!("</{name}>")).map(|(part, _)| part);
+    if let (Some(code), Some(message)) = (part("Code"), part("Message")) {
+        text = format!("{code}: {message}");
+    }
     let shown: String = text.chars().take(LONGEST_ANSWER).collect();
     let more = if shown.len() < text.len() { "..." } else { "" };
     format!("{shown}{more}{tried}")
@@ -172,7 +197,9 @@ fn family(url: &Path) -> &str {
 /// What says where the store is.
 fn endpoint(url: &Path) -> &'static str {
     match family(url) {
-        "s3" | "s3a" => "AWS_REGION, AWS_ENDPOINT_URL (of another server than Amazon's; with AWS_ALLOW_HTTP=true for http://)",
+        "s3" | "s3a" => {
+            "AWS_REGION, AWS_ENDPOINT_URL (of another server than Amazon's; with AWS_ALLOW_HTTP=true for http://)"
+        }
         "gs" => "the name of the bucket",
         "http" | "https" => "the URL",
         _ => "AZURE_STORAGE_ACCOUNT_NAME",
@@ -185,7 +212,9 @@ fn credentials(url: &Path) -> &'static str {
         "s3" | "s3a" => {
             "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_SKIP_SIGNATURE=true for a bucket that is open to all"
         }
-        "gs" => "set GOOGLE_APPLICATION_CREDENTIALS to the file of an account, or GOOGLE_SKIP_SIGNATURE=true for an open bucket",
+        "gs" => {
+            "set GOOGLE_APPLICATION_CREDENTIALS to the file of an account, or GOOGLE_SKIP_SIGNATURE=true for an open bucket"
+        }
         "http" | "https" => "a web server that asks for a password is not supported; download the file",
         _ => {
             "set AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY, or AZURE_SKIP_SIGNATURE=true for an open container"

@@ -6,12 +6,11 @@ use std::io::{Error as IoError, ErrorKind, Read, Result as IoResult, Seek, SeekF
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStoreExt};
 
-use super::client::{Place, answer, in_words};
+use super::client::{Place, answer, in_words, pause};
 
 /// Bytes of a block: what a small read asks for, and the first request of an object. The directories of most TIFFs fit.
 const BLOCK: u64 = 16 << 10;
@@ -27,9 +26,6 @@ const GAP: u64 = 4 << 10;
 const AROUND: u64 = 8;
 /// Requests at the same time.
 const AT_ONCE: usize = 8;
-/// How often a part is asked for whose answer broke off; that no answer began is tried more often by the client.
-const TRIES: u32 = 4;
-const PAUSE: Duration = Duration::from_millis(200);
 /// Bytes that are read ahead of whoever reads from the front.
 const AHEAD: u64 = 4 << 20;
 /// Whoever has read so far goes on, probably.
@@ -156,13 +152,28 @@ impl Known {
         Ok(bytes)
     }
 
-    /// Reads parts, by offset and length, that will be wanted soon, neighbours together. What was read so before is dropped.
+    /// Reads parts, by offset and length, that will be wanted soon, neighbours together. What was read so before and is not
+    /// wanted is dropped.
     pub(super) fn fetch_ahead(&self, wanted: &[(u64, u64)]) -> IoResult<()> {
-        self.parts().ahead = Vec::new();
-        let ranges = merged(wanted, self.bytes);
+        let mut parts = self.parts();
+        let is_wanted = |(start, bytes): &(u64, Vec<u8>)| {
+            wanted.iter().any(|(offset, _)| (*start..*start + bytes.len() as u64).contains(offset))
+        };
+        parts.ahead.retain(is_wanted);
+        let is_missing = |(offset, length): &&(u64, u64)| {
+            !parts
+                .ahead
+                .iter()
+                .any(|(start, bytes)| start <= offset && offset.saturating_add(*length) <= *start + bytes.len() as u64)
+        };
+        let missing: Vec<(u64, u64)> = wanted.iter().filter(is_missing).copied().collect();
+        drop(parts);
+        let ranges = merged(&missing, self.bytes);
         let starts: Vec<u64> = ranges.iter().map(|range| range.start).collect();
         let fetched = self.fetch(ranges)?;
-        self.parts().ahead = starts.into_iter().zip(fetched).collect();
+        let mut parts = self.parts();
+        parts.ahead.extend(starts.into_iter().zip(fetched));
+        parts.ahead.sort_by_key(|(start, _)| *start);
         Ok(())
     }
 
@@ -198,8 +209,7 @@ impl Known {
             };
             match self.place.store.get_opts(&self.place.key, options).await?.bytes().await {
                 Ok(bytes) => return Ok(bytes.to_vec()),
-                Err(fault) if tried == TRIES => return Err(fault),
-                Err(_) => tokio::time::sleep(PAUSE * 2_u32.pow(tried)).await,
+                Err(fault) => tokio::time::sleep(pause(&fault, tried).ok_or(fault)?).await,
             }
             tried += 1;
         }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, WriteMultipart};
 
-use super::client::{Place, answer, in_words};
+use super::client::{Place, answer, in_words, pause};
 use super::object::Known;
 pub(crate) use super::object::Reader;
 use super::{Listed, is_url, is_web};
@@ -56,7 +56,8 @@ impl State {
         self.open.push_back(Arc::clone(known));
         // What is in use stays: whoever reads ahead for a reader must find the same object.
         let spare = self.open.len().saturating_sub(OPEN);
-        let unused: Vec<_> = self.open.iter().filter(|known| Arc::strong_count(known) == 1).take(spare).cloned().collect();
+        let unused: Vec<_> =
+            self.open.iter().filter(|known| Arc::strong_count(known) == 1).take(spare).cloned().collect();
         self.open.retain(|known| !unused.iter().any(|unused| Arc::ptr_eq(known, unused)));
     }
 
@@ -171,7 +172,10 @@ pub(crate) fn is_there(url: &Path) -> bool {
 /// The objects of a folder, and of the folders below it if it `is_deep`, in the order of their names.
 pub(crate) fn list(url: &Path, is_deep: bool) -> Result<Vec<Listed>> {
     if is_web(url) {
-        return Err(Error::content(url, "is a folder of a web server, which does not list its files; name each of them"));
+        return Err(Error::content(
+            url,
+            "is a folder of a web server, which does not list its files; name each of them",
+        ));
     }
     let place = Place::of(url)?;
     let prefix = Some(&place.key).filter(|key| !key.as_ref().is_empty());
@@ -246,9 +250,16 @@ async fn send_in_parts(place: &Place, mut file: std::fs::File) -> object_store::
 pub(crate) fn delete(urls: &[PathBuf]) -> Result<()> {
     let places: Vec<Place> = urls.iter().map(|url| Place::of(url)).collect::<Result<_>>()?;
     let removals = stream::iter(urls.iter().zip(&places)).map(|(url, place)| async move {
-        match place.store.delete(&place.key).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(fault) => Err(Error::write(url, in_words(url, &fault))),
+        let mut tried = 0;
+        loop {
+            match place.store.delete(&place.key).await {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => return Ok(()),
+                Err(fault) => match pause(&fault, tried) {
+                    Some(pause) => tokio::time::sleep(pause).await,
+                    None => return Err(Error::write(url, in_words(url, &fault))),
+                },
+            }
+            tried += 1;
         }
     });
     answer(removals.buffer_unordered(REMOVALS).try_collect::<()>())?;
