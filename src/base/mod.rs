@@ -14,6 +14,8 @@ pub mod named_enum;
 pub mod remedy;
 pub mod size;
 #[doc(hidden)]
+pub mod store;
+#[doc(hidden)]
 pub mod words;
 
 pub(crate) use error::require;

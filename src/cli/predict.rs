@@ -39,6 +39,8 @@ Examples:
   segtool predict --run runs/seeps --output-path maps --skip-existing \\
       --recursive --shard 3/8 scenes/
   segtool predict --run runs/seeps --output-path maps --watch incoming/
+  segtool predict --run runs/seeps --output-path s3://bucket/maps \
+      --recursive s3://bucket/scenes/
 
 Each image gets a <stem>.npy: a two-dimensional array of the data set's label
 values. A GeoTIFF also gets a <stem>.tif, the label map with the coordinates of
@@ -51,6 +53,11 @@ run again and starts over, or with --skip-existing goes on where it was stopped
 or killed; --overwrite is needed to replace results of other weights or options.
 After Ctrl-C, predictions.txt lists the images that are finished. To be stopped
 is the regular end of --watch: exit code 0, or 3 if images were skipped.
+
+Images and the output folder may be URLs: s3://, gs://, az:// and, for images,
+http(s)://, in a build with the feature cloud. Of a TIFF that is read some rows
+at a time, only these travel. Credentials are taken from the environment, as in
+AWS_ACCESS_KEY_ID, GOOGLE_APPLICATION_CREDENTIALS or AZURE_STORAGE_ACCOUNT_KEY.
 
 With --tile, a TIFF larger than a window is read, predicted and written some
 rows at a time, whatever its size, unless a PNG file is asked for. --tile N
@@ -91,8 +98,8 @@ pub(crate) struct Predict {
     pub(crate) dataset: Option<String>,
     #[command(flatten)]
     pub(crate) chosen: Chosen,
-    /// Images, folders of images, folders as --mask-folders of `segtool train` takes them, or patterns in quotes, such as
-    /// 'scenes/**/*.tif'
+    /// Images, folders of images, folders as --mask-folders of `segtool train` takes them, patterns in quotes, such as
+    /// 'scenes/**/*.tif', or URLs (see below)
     #[arg(value_name = "IMAGE", help_heading = IMAGES)]
     pub(crate) images: Vec<PathBuf>,
     /// Search folders with all their subfolders; results are written to the same subfolders of the output folder
@@ -113,7 +120,7 @@ pub(crate) struct Predict {
     #[arg(long, value_name = "TIME", default_value = "1m", value_parser = span, help_heading = IMAGES)]
     #[arg(hide_short_help = true)]
     pub(crate) read_timeout: Duration,
-    /// Folder to write to [default: predictions, or predictions-2, -3, ... where that holds results of
+    /// Folder to write to, or its URL [default: predictions, or predictions-2, -3, ... where that holds results of
     /// other weights, options or images]
     #[arg(long, short = 'o', value_name = "DIR", help_heading = OUTPUT)]
     pub(crate) output_path: Option<PathBuf>,

@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
+use segtool::base::store;
 use segtool::base::words::counted;
 use segtool::data::{Dataset, FoundImages, ImageSearch, read_list, shell_word};
 use segtool::predict::{
-    Along, Choices, Options, Outputs, PolygonOptions, Predictor, Procedure, Shard, Summary, Target, Watch,
+    Along, Choices, Options, Outputs, PolygonOptions, Predictor, Procedure, Shard, Summary, Target, Watch, list_of,
 };
 use segtool::recipe::{Kind, NetworkRecipe};
 use segtool::run::Run;
@@ -26,6 +27,7 @@ const LARGEST_TILE: usize = 1024;
 
 pub(crate) fn run(mut arguments: Predict) -> Result<Exit> {
     take_run_for_weights(&mut arguments);
+    check_folders(&mut arguments)?;
     let progress = Progress::new();
     let network = &arguments.network;
     let procedure = Procedure::new(&choices(&arguments, LARGEST_TILE))?;
@@ -75,10 +77,21 @@ pub(crate) fn run(mut arguments: Predict) -> Result<Exit> {
     let summary = predictor.predict_files(&found.images, &target, &outputs, &options, &progress)?;
     let is_listed = outputs.has_label_maps();
     let exit = finish((&arguments, is_listed), &summary, &folder, &stop)?;
-    if exit == Exit::Done && arguments.shard.is_none() && is_listed {
+    if exit == Exit::Done && arguments.shard.is_none() && is_listed && !store::is_url(&folder) {
         say_next(&arguments, &folder, !found.roots.is_empty());
     }
     Ok(exit)
+}
+
+/// Says of folders in stores what cannot work, before the model is opened.
+fn check_folders(arguments: &mut Predict) -> Result<()> {
+    let Some(folder) = arguments.output_path.as_mut().filter(|folder| store::is_url(folder)) else { return Ok(()) };
+    let plain = folder.to_string_lossy().trim_end_matches('/').to_owned();
+    *folder = plain.into();
+    if arguments.watch.is_some() {
+        wrong_usage!("--watch writes to a folder of this machine, not to {}", folder.display());
+    }
+    Ok(store::check(folder)?)
 }
 
 /// Says that a task of an array job is about to do the work of all.
@@ -133,7 +146,7 @@ fn say_next(arguments: &Predict, folder: &Path, is_deep: bool) {
 
 /// Says what became of the images.
 fn finish((arguments, is_listed): (&Predict, bool), summary: &Summary, folder: &Path, stop: &Stop) -> Result<Exit> {
-    let (folder, images) = (folder.display(), summary.inputs);
+    let images = summary.inputs;
     let shard = arguments.shard.map_or_else(String::new, |shard| format!(" of {shard}"));
     let written = summary.written.len();
     if summary.skipped > 0 {
@@ -148,10 +161,10 @@ fn finish((arguments, is_listed): (&Predict, bool), summary: &Summary, folder: &
     let kept = if summary.kept == 0 { String::new() } else { format!("; {} were there already", summary.kept) };
     if written + summary.kept > 0 {
         let list = match is_listed {
-            true => format!("listed in {folder}/predictions.txt"),
+            true => format!("listed in {}", list_of(folder, arguments.shard).display()),
             false => "polygons alone, so there is no predictions.txt: add npy or tiff to --format to score them".into(),
         };
-        ui::result(&format!("{} in {folder}, {list}{kept}", counted(written, "prediction")));
+        ui::result(&format!("{} in {}, {list}{kept}", counted(written, "prediction"), folder.display()));
     }
     if summary.stopped {
         let again = if arguments.skip_existing {
@@ -258,7 +271,9 @@ fn predictor(arguments: &Predict, progress: &Progress) -> Result<Predictor> {
 
 fn inputs(arguments: &Predict, progress: &Progress) -> Result<FoundImages> {
     if let Some(list) = &arguments.input_list {
-        return Ok(FoundImages { images: read_list(list, progress)?, roots: Vec::new() });
+        let images = read_list(list, progress)?;
+        images.iter().try_for_each(|image| store::check(image))?;
+        return Ok(FoundImages { images, roots: Vec::new() });
     }
     let except = arguments.output_path.as_deref().unwrap_or(Path::new(FOLDER));
     let search = ImageSearch { recursive: arguments.recursive, except: Some(except) };

@@ -20,7 +20,7 @@ pub(super) const LABELS: [&str; 14] =
     ["png", "tif", "tiff", "bmp", "dib", "gif", "pgm", "ppm", "pbm", "pnm", "jp2", "j2k", "npy", "npz"];
 
 /// Endings of arrays.
-const ARRAYS: [&str; 2] = ["npy", "npz"];
+pub(super) const ARRAYS: [&str; 2] = ["npy", "npz"];
 
 /// Endings of formats that change label values.
 const LOSSY: [&str; 6] = ["jpg", "jpeg", "jpe", "jfif", "mpo", "webp"];

@@ -5,9 +5,10 @@ use std::path::{Component, Path, PathBuf};
 
 use glob::{MatchOptions, glob_with};
 
-use super::folder::{IMAGES, find_images_below, has_ending, images_below, images_of};
+use super::folder::{ARRAYS, IMAGES, find_images_below, has_ending, images_below, images_of};
 use super::masks::find_images_or_ids;
 use crate::base::event::Sink;
+use crate::base::store;
 use crate::base::{Error, Result};
 
 /// What `*` and its like match: capitals count, and hidden files are named as such.
@@ -43,6 +44,10 @@ impl ImageSearch<'_> {
     pub fn find(&self, named: &[PathBuf], sink: &dyn Sink) -> Result<FoundImages> {
         let mut found = FoundImages::default();
         for path in named {
+            if store::is_url(path) {
+                self.add_url(path, &mut found)?;
+                continue;
+            }
             match path.to_str().filter(|text| is_pattern(text) && fs::symlink_metadata(path).is_err()) {
                 Some(pattern) => self.add_matches(pattern, &mut found, sink)?,
                 None => self.add(path, &mut found, sink)?,
@@ -70,6 +75,38 @@ impl ImageSearch<'_> {
         } else {
             found.images.extend(find_images_or_ids(path, sink)?);
         }
+        Ok(())
+    }
+
+    /// An object, or the images of a folder in a store: what ends with `/`, or has no ending of an image and holds something.
+    fn add_url(&self, url: &Path, found: &mut FoundImages) -> Result<()> {
+        store::check(url)?;
+        let is_folder = url.as_os_str().as_encoded_bytes().ends_with(b"/");
+        if !is_folder && (store::is_web(url) || has_ending(url, &[&IMAGES[..], &ARRAYS].concat())) {
+            found.images.push(url.into());
+            return Ok(());
+        }
+        let listed = store::list(url, self.recursive)?;
+        if listed.is_empty() && !is_folder {
+            found.images.push(url.into());
+            return Ok(());
+        }
+        let is_shown = |name: &str| !name.split('/').any(|part| part.starts_with('.'));
+        let shown = listed.into_iter().filter(|object| is_shown(&object.name)).map(|object| object.url);
+        let is_result = |image: &PathBuf| {
+            self.except.is_some_and(|except| except != url && except.starts_with(url) && image.starts_with(except))
+        };
+        let shown: Vec<PathBuf> = shown.filter(|image| !is_result(image)).collect();
+        let of = |endings: &[&str]| shown.iter().filter(|image| has_ending(image, endings)).cloned().collect();
+        let images: Vec<PathBuf> = of(&IMAGES);
+        let images = if images.is_empty() { of(&ARRAYS) } else { images };
+        if images.is_empty() {
+            let deeper = if self.recursive { "" } else { "; give `recursive` to look into the folders below it" };
+            let kinds = IMAGES.join(", ");
+            return Err(Error::content(url, format!("the folder holds no file of a known kind ({kinds}){deeper}")));
+        }
+        found.images.extend(images);
+        found.roots.extend(self.recursive.then(|| url.to_path_buf()));
         Ok(())
     }
 

@@ -14,6 +14,7 @@ use super::pair::{Labels, Pair};
 use super::pair_names::name_note;
 use crate::base::event::{Event, Sink};
 use crate::base::files::read_text;
+use crate::base::store::is_url;
 use crate::base::{Error, Result, require};
 
 /// Most unmatched files that an error names.
@@ -155,6 +156,10 @@ fn find(name: &str, folder: &Path) -> Option<PathBuf> {
     let places = |name: &str| [folder.join(name), name.into()].into_iter().find(there);
     if name.is_empty() {
         return None;
+    }
+    // Whether there is such an object is found out in its turn. Two in a line are no name.
+    if is_url(Path::new(name)) {
+        return (name.matches("://").count() == 1).then(|| name.into());
     }
     places(name).or_else(|| name.contains('\\').then(|| places(&name.replace('\\', "/")))?)
 }

@@ -1,6 +1,5 @@
 //! Images read from their files.
 
-use std::fs::File;
 use std::io::{BufReader, Cursor, Read};
 use std::path::Path;
 
@@ -13,7 +12,7 @@ use super::limits::{Coding, MAX_BYTES, check_image};
 use super::orientation::{self, Orientation};
 use super::samples::{Image, Samples};
 use super::{bmp, gif, jp2, jpeg, npy, tiff};
-use crate::base::files::{open_file, read_bytes};
+use crate::base::files::{open_input, read_bytes};
 use crate::base::{Error, Result, Size};
 
 /// The boxes before the code of a JPEG 2000 image, georeference and all, mostly end before this byte.
@@ -57,7 +56,7 @@ pub fn read_size(path: &Path) -> Option<Size> {
     let head = signature(path).ok()?;
     if jp2::is_jp2(&head) {
         let mut bytes = Vec::new();
-        open_file(path).ok()?.0.take(JP2_HEADERS).read_to_end(&mut bytes).ok()?;
+        open_input(path).ok()?.0.take(JP2_HEADERS).read_to_end(&mut bytes).ok()?;
         return jp2::read_size(path, &bytes).ok();
     }
     let format = guess(path, &head).ok()?;
@@ -65,7 +64,7 @@ pub fn read_size(path: &Path) -> Option<Size> {
         ImageFormat::Tiff => tiff::read_size(path),
         ImageFormat::Gif => gif::read_size(path, &head),
         format => {
-            let open = || File::open(path).map_err(|e| Error::read(path, e));
+            let open = || open_input(path).map(|(file, _)| file);
             let reader = ImageReader::with_format(BufReader::new(open()?), format);
             let mut decoder = reader.into_decoder().map_err(|e| Error::content(path, e))?;
             let (width, height) = decoder.dimensions();
@@ -83,7 +82,7 @@ pub fn read_size(path: &Path) -> Option<Size> {
 /// The first bytes of a file.
 pub(super) fn signature(path: &Path) -> Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(HEAD);
-    let (file, _) = open_file(path)?;
+    let (file, _) = open_input(path)?;
     file.take(HEAD as u64).read_to_end(&mut bytes).map_err(|e| Error::read(path, e))?;
     Ok(bytes)
 }
@@ -168,9 +167,9 @@ pub(super) fn declared_by(path: &Path) -> Option<Orientation> {
     let head = signature(path).ok().filter(|_| !npy::is_npy(path))?;
     match guess(path, &head).ok()? {
         ImageFormat::Tiff | ImageFormat::Gif => None,
-        ImageFormat::Png => png_orientation(BufReader::new(File::open(path).ok()?)),
+        ImageFormat::Png => png_orientation(BufReader::new(open_input(path).ok()?.0)),
         format => {
-            let reader = ImageReader::with_format(BufReader::new(File::open(path).ok()?), format);
+            let reader = ImageReader::with_format(BufReader::new(open_input(path).ok()?.0), format);
             contained(path, || {
                 Ok(declared_orientation(&mut reader.into_decoder().map_err(|e| Error::content(path, e))?))
             })

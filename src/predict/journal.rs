@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::output::Outputs;
 use super::record::Maker;
+use crate::base::store;
 use crate::base::{Error, Result};
 use crate::nn::model::checksum_of_text;
 
@@ -41,8 +42,12 @@ pub struct Version {
 }
 
 impl Version {
-    /// Of a file as it is now; `None` where the system does not say.
+    /// Of a file or an object as it is now; `None` where the system does not say.
     pub fn of(path: &Path) -> Option<Self> {
+        if store::is_url(path) {
+            let (input_bytes, input_modified) = store::version(path)?;
+            return Some(Self { input_bytes, input_modified });
+        }
         let found = fs::metadata(path).ok()?;
         let modified = found.modified().ok()?.duration_since(UNIX_EPOCH).unwrap_or_default();
         let input_modified = format!("{}.{:09}", modified.as_secs(), modified.subsec_nanos());

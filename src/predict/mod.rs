@@ -17,6 +17,7 @@ mod planned;
 mod prediction;
 mod record;
 mod recording;
+mod remote;
 mod shard;
 mod strips;
 mod target;
@@ -30,6 +31,7 @@ use std::sync::mpsc::sync_channel;
 use std::thread;
 
 use crate::base::event::Sink;
+use crate::base::store;
 use crate::base::{Error, Result};
 use crate::data::Dataset;
 use crate::image::{Image, report_notes};
@@ -45,6 +47,7 @@ use forest::ForestPredictor;
 pub use formats::Formats;
 pub use journal::{JOURNAL, Line, State, Version, read_journal};
 pub use label_file::NpyType;
+pub use listing::list_of;
 pub use merge::Wanted;
 use model::{Form, Model, Part};
 use network::NetworkPredictor;
@@ -55,6 +58,7 @@ pub use polygons::{GeojsonCrs, PolygonOptions};
 pub use prediction::Prediction;
 pub use record::{Maker, RECORD, Record, origins};
 use recording::Recording;
+use remote::Remote;
 pub use shard::Shard;
 pub use target::Target;
 use target::{Claim, Listed};
@@ -181,7 +185,8 @@ impl Predictor {
         target::free_folder(base, inputs, outputs, &self.maker(options)?)
     }
 
-    /// Predicts files and writes what `outputs` says for each into the folder of `target`, with `predictions.json`, which says
+    /// Predicts files, or objects in stores by their URLs, and writes what `outputs` says for each into the folder of `target`,
+    /// which may be in a store, with `predictions.json`, which says
     /// what made them, `predictions.jsonl`, which says what became of each input, and `predictions.txt`, the list of the
     /// results. Reading, computing and writing overlap. An image that cannot be read is reported and left out; a result that
     /// cannot be written ends the work.
@@ -197,20 +202,27 @@ impl Predictor {
         options: &Options,
         sink: &dyn Sink,
     ) -> Result<Summary> {
-        self.predict_set((inputs, Listed::Inputs), target, outputs, options, sink)
+        let inputs = (inputs, Listed::Inputs);
+        if !store::is_url(target.folder) {
+            return self.predict_set(inputs, (target, None), outputs, options, sink);
+        }
+        let remote = Remote::open(target.folder, target.shard)?;
+        let here = Target { folder: remote.folder(), ..*target };
+        let done = self.predict_set(inputs, (&here, Some(&remote)), outputs, options, sink);
+        done.map_err(|fault| remote.named(fault))
     }
 
     fn predict_set(
         &self,
         (inputs, listed): (&[PathBuf], Listed),
-        target: &Target<'_>,
+        (target, remote): (&Target<'_>, Option<&Remote>),
         outputs: &Outputs,
         options: &Options,
         sink: &dyn Sink,
     ) -> Result<Summary> {
         let maker = self.maker(options)?;
         outputs.check(inputs)?;
-        let mut claim = Claim::new(target, inputs, outputs, &maker)?;
+        let mut claim = Claim::new((target, remote), inputs, outputs, &maker)?;
         let options = Options { wanted: outputs.wanted(), ..options.clone() };
         let work = self.model.work(&options, target.stop)?;
         claim.begin(sink)?;

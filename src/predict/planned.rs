@@ -11,7 +11,8 @@ use std::time::Duration;
 use super::formats::Formats;
 use super::journal::Version;
 use super::output::Outputs;
-use crate::base::files::open_file;
+use crate::base::files::open_input;
+use crate::base::store::is_url;
 
 /// Threads that look at files.
 const LOOKERS: usize = 8;
@@ -72,7 +73,8 @@ impl Seen {
 }
 
 fn absolute(input: &Path) -> PathBuf {
-    std::path::absolute(input).unwrap_or_else(|_| input.into())
+    // A URL is the same in every folder.
+    if is_url(input) { input.into() } else { std::path::absolute(input).unwrap_or_else(|_| input.into()) }
 }
 
 /// The folders between an image and the nearest root above it.
@@ -85,7 +87,7 @@ fn folders_below(input: &Path, roots: &[PathBuf]) -> PathBuf {
 /// Which of these files cannot be opened in time.
 pub(super) fn hanging(inputs: &[PathBuf], patience: Duration) -> Vec<bool> {
     // Whoever reads a file later says what is wrong with it; here it matters that the system answers at all.
-    let open = |input: &Path| drop(open_file(input).map(|(mut file, _)| file.read(&mut [0])));
+    let open = |input: &Path| drop(open_input(input).map(|(mut file, _)| file.read(&mut [0])));
     look_at(inputs, patience, open).iter().map(Option::is_none).collect()
 }
 

@@ -26,8 +26,9 @@ impl<'a> Recording<'a> {
 
     /// Says of an input that its files are written, or why one could not be.
     pub(super) fn written(&self, number: usize, written: Result<PathBuf>) -> Result<()> {
-        let line = written.and_then(|_| self.claim.line(number, State::Done, None));
-        match line.and_then(|line| self.journal.add(line)) {
+        let sent = written.and_then(|_| self.claim.send(number));
+        let line = sent.and_then(|()| self.claim.line(number, State::Done, None));
+        match line.and_then(|line| self.journal.add(line)).and_then(|()| self.claim.send_journal()) {
             Ok(()) => {
                 self.done.lock().unwrap_or_else(PoisonError::into_inner).push(number);
                 Ok(())

@@ -109,6 +109,14 @@ impl Shard {
     }
 }
 
+/// The name of a file of the folder's own in a store: shards do not write the same objects.
+pub(super) fn own_name(name: &str, shard: Option<Shard>) -> String {
+    match (shard, name.split_once('.')) {
+        (Some(shard), Some((stem, ending))) => format!("{stem}-{}-of-{}.{ending}", shard.index, shard.count),
+        _ => name.to_owned(),
+    }
+}
+
 /// `shard 3 of 8`.
 impl fmt::Display for Shard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use super::formats::Formats;
 use super::journal::{JOURNAL, Journal, Line, Lock, State, signature};
-use super::listing::{LIST, write_list};
+use super::listing::{LIST, names_in, write_list};
 use super::output::Outputs;
 use super::planned::{Planned, hanging, plan};
 use super::record::{Entry, Maker, RECORD, Record};
+use super::remote::Remote;
 use super::shard::Shard;
 use crate::base::event::{Event, Sink};
-use crate::base::files::{create_folder, entries, folder_of, refuse_equal_outputs, remove_file, sync_folder};
+use crate::base::files::{create_folder, folder_of, refuse_equal_outputs, remove_file, sync_folder};
 use crate::base::inputs::ReadFiles;
 use crate::base::words::counted;
 use crate::base::{Error, Remedy, Result};
@@ -25,7 +26,7 @@ const LONGEST_NAME: usize = 255;
 /// Where predictions go, and what may be replaced there.
 #[derive(Debug, Clone, Copy)]
 pub struct Target<'a> {
-    /// The folder.
+    /// The folder, or its URL in a store.
     pub folder: &'a Path,
     /// Whether results of another network, with other options or of other images, and files of unknown origin may be
     /// replaced. Results of the same images by the same network with the same options always may, inputs never.
@@ -89,7 +90,7 @@ pub(crate) fn free_folder(base: &Path, inputs: &[PathBuf], outputs: &Outputs, ma
         PathBuf::from(name)
     });
     for folder in std::iter::once(base.to_path_buf()).chain(numbered) {
-        match Claim::new(&Target::new(&folder), inputs, outputs, maker) {
+        match Claim::new((&Target::new(&folder), None), inputs, outputs, maker) {
             Ok(claim) if claim.takes_all_of(Record::read(&folder).ok().flatten().as_ref()) => return Ok(folder),
             Ok(_) | Err(Error::Occupied { .. }) => {}
             Err(fault) => return Err(fault),
@@ -111,6 +112,8 @@ pub(crate) enum Listed {
 #[derive(Debug)]
 pub(crate) struct Claim<'a> {
     target: &'a Target<'a>,
+    /// The folder in a store that the folder stands for.
+    remote: Option<&'a Remote>,
     maker: &'a Maker,
     /// What stands for maker and outputs in the journal.
     by: String,
@@ -136,7 +139,12 @@ struct Found {
 
 impl<'a> Claim<'a> {
     /// Says what stands against writing these results. Touches nothing.
-    pub(crate) fn new(target: &'a Target<'a>, inputs: &[PathBuf], outputs: &Outputs, maker: &'a Maker) -> Result<Self> {
+    pub(super) fn new(
+        (target, remote): (&'a Target<'a>, Option<&'a Remote>),
+        inputs: &[PathBuf],
+        outputs: &Outputs,
+        maker: &'a Maker,
+    ) -> Result<Self> {
         let results = plan(inputs, target.roots, outputs, target.read_timeout);
         let named = results.iter().zip(inputs).flat_map(|(planned, input)| {
             planned.names.iter().map(move |name| (target.folder.join(name), input.as_path()))
@@ -144,8 +152,9 @@ impl<'a> Claim<'a> {
         refuse_equal_outputs(named)?;
         let (by, is_chosen) = (signature(maker, outputs), outputs.formats.is_some());
         let (found, kept) = (Found::default(), BTreeSet::new());
-        let mut claim = Self { target, maker, by, results, is_chosen, found, kept };
+        let mut claim = Self { target, remote, maker, by, results, is_chosen, found, kept };
         claim.refuse_inputs(inputs, &claim.names_there()?)?;
+        remote.map_or(Ok(()), |remote| remote.refuse_inputs(inputs, claim.names()))?;
         claim.refuse_long_names()?;
         claim.check_folder()?;
         Ok(claim)
@@ -195,7 +204,22 @@ impl<'a> Claim<'a> {
 
     /// The label map of an input.
     pub(crate) fn label_map(&self, number: usize) -> PathBuf {
-        self.target.folder.join(&self.results[number].names[0])
+        let name = &self.results[number].names[0];
+        self.remote.map_or_else(|| self.target.folder.join(name), |remote| remote.url(name))
+    }
+
+    /// Has the files of an input where they belong, if that is a store.
+    pub(super) fn send(&self, number: usize) -> Result<()> {
+        self.remote.map_or(Ok(()), |remote| remote.send(&self.results[number].names))
+    }
+
+    /// The same for the journal, now and then.
+    pub(super) fn send_journal(&self) -> Result<()> {
+        self.remote.map_or(Ok(()), |remote| remote.send_journal(false))
+    }
+
+    fn own_keys(&self) -> impl Iterator<Item = &String> {
+        self.own().map(|(_, planned)| &planned.key)
     }
 
     /// A journal of what becomes of the inputs.
@@ -334,7 +358,8 @@ impl<'a> Claim<'a> {
         if let Some(name) = unknown.iter().find(|name| ![LIST, JOURNAL].contains(&name.as_str())) {
             let folders: BTreeSet<&Path> =
                 self.results.iter().map(|planned| folder_of(Path::new(&planned.input))).collect();
-            if ReadFiles::new(folders).replaced_by(folder_of(&folder.join(name))).is_some() {
+            let is_beside = self.remote.is_some_and(|remote| remote.is_beside(name, &folders));
+            if is_beside || ReadFiles::new(folders).replaced_by(folder_of(&folder.join(name))).is_some() {
                 let reason = format!(
                     "is in the folder of the images and is not recorded in {RECORD}: the result would overwrite what may be a \
                      label image"
@@ -378,7 +403,8 @@ impl<'a> Claim<'a> {
         self.say_what_is_there(sink);
         remove_file(&folder.join(LIST))?;
         let Found { others, unknown, .. } = &self.found;
-        for name in others.iter().map(|(name, _)| name).chain(unknown) {
+        let removed = || others.iter().map(|(name, _)| name).chain(unknown);
+        for name in removed() {
             // What is locked is emptied, for others may be waiting for it.
             if name == JOURNAL { lock.clear(folder)? } else { remove_file(&folder.join(name))? }
         }
@@ -393,11 +419,13 @@ impl<'a> Claim<'a> {
             }
             record.results.insert(key.clone(), Entry { maker, input: input.clone(), files });
         }
-        record.write(folder)
+        record.write(folder)?;
+        self.remote.map_or(Ok(()), |remote| remote.begin(removed(), self.own_keys()))
     }
 
     fn say_what_is_there(&self, sink: &dyn Sink) {
-        let (Found { own, others, unknown }, folder) = (&self.found, self.target.folder.display());
+        let folder = self.remote.map_or(self.target.folder.into(), |remote| remote.shown(self.target.folder));
+        let (Found { own, others, unknown }, folder) = (&self.found, folder.display());
         if others.len() + unknown.len() > 0 {
             let (name, whose) =
                 others.first().cloned().unwrap_or_else(|| (unknown[0].clone(), "by something unknown".into()));
@@ -440,7 +468,8 @@ impl<'a> Claim<'a> {
             Listed::Inputs => self.complete(done, &record, &lock)?,
             Listed::Folder => self.recorded(&record),
         };
-        write_list(folder, &names, sink)
+        write_list(folder, &names, sink)?;
+        self.remote.map_or(Ok(()), |remote| remote.finish(self.own_keys()))
     }
 
     /// The label maps of all inputs that are complete: `done` now, kept, or of other shards.
@@ -461,15 +490,6 @@ impl<'a> Claim<'a> {
         let label_maps = by_it.filter_map(|entry| entry.files.first());
         label_maps.filter(|name| self.target.folder.join(name).exists()).map(String::as_str).collect()
     }
-}
-
-/// Names in a folder; none if it is not there.
-fn names_in(folder: &Path) -> Result<BTreeSet<String>> {
-    let found = match entries(folder) {
-        Err(Error::Read { cause, .. }) if cause.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-        found => found?,
-    };
-    Ok(found.iter().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
 }
 
 /// `one result`, `2 results`.

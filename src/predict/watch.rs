@@ -10,6 +10,7 @@ use super::target::Listed;
 use super::{Options, Outputs, Predictor, Summary, Target};
 use crate::base::event::{Event, Sink};
 use crate::base::inputs::ReadFiles;
+use crate::base::store;
 use crate::base::words::counted;
 use crate::base::{Error, Result};
 use crate::data::ImageSearch;
@@ -55,6 +56,9 @@ impl Predictor {
         options: &Options,
         sink: &dyn Sink,
     ) -> Result<Summary> {
+        for folder in [watch.folder, target.folder] {
+            store::refuse(folder, "only a folder of this machine is watched, with results on this machine")?;
+        }
         if ReadFiles::new([watch.folder]).replaced_by(target.folder).is_some() {
             let reason =
                 "is the folder that is watched, where results would be taken for images; choose another folder";
@@ -163,7 +167,7 @@ impl Batch<'_> {
             return Ok(());
         }
         let Self { predictor, target, outputs, options, sink } = *self;
-        let new = predictor.predict_set((images, Listed::Folder), target, outputs, options, sink)?;
+        let new = predictor.predict_set((images, Listed::Folder), (target, None), outputs, options, sink)?;
         if !new.written.is_empty() {
             let name = new.written[0].file_name().unwrap_or_default().to_string_lossy();
             let more = if new.written.len() > 1 { ", ..." } else { "" };

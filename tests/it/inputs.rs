@@ -179,3 +179,17 @@ fn outputs_may_be_pipes_links_and_private_files() {
     let said = stderr_of(&["rgb2gray", "--output-folder", &text(&at("out")), &text(&at("pipe"))], 1);
     assert!(said.contains("is a pipe, socket or device"), "{said}");
 }
+
+#[cfg(not(feature = "cloud"))]
+#[test]
+fn a_build_without_stores_says_so_of_urls() {
+    let folder = tempfile::tempdir().unwrap();
+    let (out, list) = (text(&folder.path().join("out")), text(&folder.path().join("list.txt")));
+    fs::write(&list, "s3://bucket/a.tif\n").unwrap();
+    for arguments in
+        [&["s3://bucket/scenes/"][..], &["--input-list", &list], &["--output-path", "gs://bucket/out", "a.png"]]
+    {
+        let said = stderr_of(&[&["predict", "--run", &out][..], arguments].concat(), 1);
+        assert!(said.contains("://bucket/") && said.contains("cargo install --features cloud"), "{said}");
+    }
+}

@@ -7,6 +7,8 @@
 mod augment;
 mod bench;
 mod broken_input;
+#[cfg(feature = "cloud")]
+mod cloud;
 mod commands;
 mod common;
 mod concat;

@@ -1,5 +1,6 @@
 //! Writes that leave the old file or the new one, never half of one, and reads that take only what is meant to be read.
 
+mod input;
 mod leftovers;
 mod process;
 
@@ -9,7 +10,9 @@ use std::io::{BufWriter, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::error::{Error, Result};
+use super::store;
 
+pub(crate) use input::{is_file, open_input};
 pub(crate) use leftovers::holds_only;
 pub use leftovers::{clear_leftovers, is_empty_folder, is_temporary};
 pub(crate) use process::{ProcessId, host_name};
@@ -303,8 +306,11 @@ pub fn read_text(path: &Path) -> Result<String> {
 /// What is said of inputs that would be waited for, or have no end.
 const NOT_REGULAR: &str = "is a pipe, socket or device, not a regular file; save its contents to a file first";
 
-/// The whole file, which must be a regular one.
+/// The whole file, which must be a regular one, or the whole object.
 pub fn read_bytes(path: &Path) -> Result<Vec<u8>> {
+    if store::is_url(path) {
+        return store::read(path);
+    }
     let mut bytes = Vec::new();
     open_file(path)?.0.read_to_end(&mut bytes).map_err(|e| Error::read(path, e))?;
     Ok(bytes)

@@ -1,10 +1,10 @@
 //! Tags of a TIFF as raw bytes, so that they can be copied exactly, whatever they hold.
 
-use std::fs::File;
 use std::io::{Error, ErrorKind, Read, Result, Seek, SeekFrom};
 use std::path::Path;
 
-use crate::base::files::open_file;
+use crate::base::files::open_input;
+use crate::base::store::Opened;
 
 const NEW_SUBFILE_TYPE: u16 = 254;
 const SUBFILE_TYPE: u16 = 255;
@@ -114,7 +114,7 @@ struct Entry {
 
 /// The directories of an open file.
 struct Directories {
-    file: File,
+    file: Opened,
     big_endian: bool,
     /// Whether it is a BigTIFF.
     big: bool,
@@ -123,7 +123,7 @@ struct Directories {
 
 impl Directories {
     fn open(path: &Path) -> Result<Self> {
-        let (mut file, _) = open_file(path).map_err(Error::other)?;
+        let (mut file, _) = open_input(path).map_err(Error::other)?;
         let mut head = [0; 4];
         file.read_exact(&mut head)?;
         let (big_endian, big) = match &head {

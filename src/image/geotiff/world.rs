@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::tags::RawTag;
 use super::{Georeference, PIXEL_SCALE, ReferenceSystem, TIEPOINT, TRANSFORMATION};
 use crate::base::Result;
-use crate::base::files::{read_text, write_bytes};
+use crate::base::files::{is_file, read_text, write_bytes};
 use crate::image::notes::note_file;
 use crate::image::read::read_size;
 
@@ -17,7 +17,7 @@ pub(super) fn beside(image: &Path) -> Option<PathBuf> {
     let short: String = [*ends.first()?, *ends.last()?, 'w'].iter().collect();
     let names = [short, format!("{ending}w"), "wld".to_owned()];
     let spellings = names.iter().flat_map(|name| [name.clone(), name.to_lowercase(), name.to_uppercase()]);
-    spellings.map(|name| image.with_extension(OsString::from(name))).find(|path| path.is_file())
+    spellings.map(|name| image.with_extension(OsString::from(name))).find(|path| is_file(path))
 }
 
 /// What a world file says, as tags of a GeoTIFF.

@@ -1,7 +1,6 @@
 //! The array of a .npy file, or one of the arrays of a .npz.
 
 use std::cmp::Ordering;
-use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Seek};
 use std::path::Path;
 
@@ -9,7 +8,8 @@ use zip::ZipArchive;
 use zip::result::ZipError;
 
 use super::header::Header;
-use crate::base::files::open_file;
+use crate::base::files::open_input;
+use crate::base::store::Opened;
 use crate::base::{Error, Result, Size};
 use crate::image::limits::{self, Coding};
 
@@ -61,7 +61,7 @@ impl Axes {
 /// Opens the array of a file and hands it to `read`; of several arrays of a .npz, the one with the first of `names` that
 /// is there.
 pub(super) fn with_array<T>(path: &Path, names: &[&str], read: impl FnOnce(Array<'_>) -> Result<T>) -> Result<T> {
-    let (file, length) = open_file(path)?;
+    let (file, length) = open_input(path)?;
     // Room for the header alone: values are read past the buffer.
     let mut data = BufReader::with_capacity(256, file);
     let start = data.fill_buf().map_err(|e| Error::read(path, e))?;
@@ -75,7 +75,7 @@ pub(super) fn with_array<T>(path: &Path, names: &[&str], read: impl FnOnce(Array
 
 fn in_archive<T>(
     path: &Path,
-    (file, length): (File, u64),
+    (file, length): (Opened, u64),
     names: &[&str],
     read: impl FnOnce(Array<'_>) -> Result<T>,
 ) -> Result<T> {

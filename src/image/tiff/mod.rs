@@ -6,12 +6,14 @@
 mod blocks;
 mod color;
 mod numbers;
+mod object;
 mod refusal;
 mod rows;
 mod sparse;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tiff_reader::{ExtraSample, Ifd, OpenOptions, PhotometricInterpretation, TiffFile};
 
@@ -21,9 +23,12 @@ use super::orientation::{self, Orientation};
 use super::raw_labels::{LabelImage, RawLabels};
 use super::samples::{AlphaBand, Image, Samples, matching};
 use super::webp::is_lossy_webp;
+use crate::base::files::is_file;
+use crate::base::store;
 use crate::base::{Error, Result, Size};
 pub(super) use numbers::Numbers;
 use numbers::Stored;
+use object::ObjectSource;
 use refusal::refused;
 pub use rows::TiffRows;
 
@@ -101,7 +106,11 @@ impl<'a> Tiff<'a> {
     fn open(path: &'a Path) -> Result<Self> {
         // Every strip and tile is decoded once, so that nothing is gained by keeping them.
         let options = OpenOptions { block_cache_bytes: 0, decode_output_bytes: MAX_BYTES, ..OpenOptions::default() };
-        let file = TiffFile::open_with_options(path, options).map_err(|e| refused(path, e))?;
+        let file = match store::object(path)? {
+            Some(object) => TiffFile::from_source_with_options(Arc::new(ObjectSource::new(path, object)), options),
+            None => TiffFile::open_with_options(path, options),
+        };
+        let file = file.map_err(|e| refused(path, e))?;
         let first = file.ifds().iter().position(|ifd| subfile_type(ifd) & (REDUCED | MASK) == 0).unwrap_or(0);
         let page = file.ifd(first).map_err(|e| refused(path, e))?.clone();
         let size = |ifd: &Ifd| (ifd.width(), ifd.height());
@@ -152,7 +161,7 @@ impl<'a> Tiff<'a> {
         let format = page.sample_format().ok().and_then(|formats| formats.first().copied()).unwrap_or(UNSIGNED);
         let stored = u64::from(bits.div_ceil(8)).min(8);
         let unsigned = matches!(format, UNSIGNED | UNDEFINED) && bits <= 16;
-        let masked = self.mask.is_some() || self.mask_beside().is_file();
+        let masked = self.mask.is_some() || is_file(&self.mask_beside());
         let split = page.extra_samples().is_ok_and(|extra| !extra.is_empty());
         let held = match labels {
             true if !unsigned || masked || self.nodata().is_some() => NUMBER_AND_CLASS,
@@ -269,7 +278,7 @@ impl<'a> Tiff<'a> {
     fn masked_out(&self, rows: Range<usize>) -> Result<Option<Vec<bool>>> {
         let beside = |rows| -> Result<Option<Stored>> {
             let path = &*self.mask_beside();
-            if !path.is_file() {
+            if !is_file(path) {
                 return Ok(None);
             }
             let mask = Tiff::open(path)?;

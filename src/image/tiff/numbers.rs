@@ -7,8 +7,9 @@ use half::f16;
 use tiff_reader::{ByteOrder, Ifd, TiffError, TiffFile};
 
 use super::blocks::{Blocks, Layout};
+use super::object::fetch_ahead;
 use super::refusal::refused;
-use crate::base::Result;
+use crate::base::{Error, Result};
 use crate::image::limits::{self, WINDOW_BYTES};
 use crate::image::samples::split_band;
 use crate::image::{SampleType, Samples};
@@ -59,6 +60,10 @@ pub(super) fn read(path: &Path, file: &TiffFile, page: &Ifd, rows: Range<usize>)
 /// Reads with the stricter decoder, and what that refuses with the more lenient one, if this decodes all of it.
 fn read_with<T>(path: &Path, file: &TiffFile, page: &Ifd, read: impl Fn(&Source<'_>) -> Result<T>) -> Result<T> {
     Source::stored(path, file, page).and_then(|source| read(&source)).or_else(|refusal| {
+        // What did not arrive, no decoder reads.
+        if matches!(refusal, Error::Read { .. }) {
+            return Err(refusal);
+        }
         match Source::lenient(path, file, page) {
             Ok(Some(source)) => read(&source).map_err(|_| refusal),
             _ => Err(refusal),
@@ -195,6 +200,7 @@ impl<'a> Source<'a> {
         let swapped = self.is_swapped();
         for top in rows.clone().step_by(step) {
             let rows = step.min(rows.end - top);
+            fetch_ahead(self.path, self.page, top..top + rows)?;
             let (file, page, width) = (self.file, self.page, self.width);
             let bytes = match &self.way {
                 Way::Stored => file.read_window_bytes_from_ifd(page, top, 0, rows, width),

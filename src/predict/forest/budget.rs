@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
+use crate::base::files::open_input;
 use crate::base::{Error, Remedy, Result, Size};
 use crate::nn::cost::feature_memory;
 use crate::nn::device::{DeviceChoice, free_memory};
@@ -73,7 +74,7 @@ impl Budget {
         let of_tiff = |ending: &OsStr| ["tif", "tiff"].iter().any(|tiff| ending.eq_ignore_ascii_case(tiff));
         // Only TIFF has floats.
         let sample = if path.extension().is_some_and(of_tiff) { 4 } else { 2 };
-        let file = std::fs::metadata(path).map_or(0, |file| file.len());
+        let file = open_input(path).map_or(0, |(_, length)| length);
         file + sample * (size.width * size.height * self.bands) as u64
     }
 

@@ -1,0 +1,53 @@
+//! TIFFs in stores: `tiff-reader` asks for parts, and all strips or tiles of some rows come together.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use tiff_reader::source::TiffSource;
+use tiff_reader::{Ifd, TiffError};
+
+use super::numbers::block_rows;
+use crate::base::Result;
+use crate::base::store::{self, Object};
+
+/// An object as `tiff-reader` reads it.
+pub(super) struct ObjectSource {
+    url: PathBuf,
+    object: Object,
+}
+
+impl ObjectSource {
+    pub(super) fn new(url: &Path, object: Object) -> Self {
+        Self { url: url.into(), object }
+    }
+}
+
+impl TiffSource for ObjectSource {
+    fn len(&self) -> u64 {
+        self.object.len()
+    }
+
+    fn read_exact_at(&self, offset: u64, len: usize) -> Result<Vec<u8>, TiffError> {
+        self.object.read_at(offset, len).map_err(|cause| TiffError::Io(cause, self.url.display().to_string()))
+    }
+}
+
+/// Has the strips or tiles that hold some rows of a page sent together, if the file is in a store. Overviews are left there.
+pub(super) fn fetch_ahead(path: &Path, page: &Ifd, rows: Range<usize>) -> Result<()> {
+    if !store::is_url(path) {
+        return Ok(());
+    }
+    let tiles = page.tile_offsets().zip(page.tile_byte_counts());
+    let tables = tiles.or_else(|| page.strip_offsets().zip(page.strip_byte_counts()));
+    let (offsets, counts) = tables.unwrap_or_default();
+    let (width, height, high) = (page.width() as usize, page.height() as usize, block_rows(page));
+    let across = page.tile_width().map_or(1, |wide| width.div_ceil(wide.max(1) as usize));
+    let plane = across * height.div_ceil(high);
+    let planes = if page.planar_configuration() == 2 { usize::from(page.samples_per_pixel()) } else { 1 };
+    let (first, last) = (rows.start / high * across, rows.end.div_ceil(high) * across);
+    let blocks = (0..planes).flat_map(|i| i * plane + first..i * plane + last);
+    // Blocks that are not stored are at 0.
+    let stored = blocks.filter_map(|i| Some((*offsets.get(i)?, *counts.get(i)?)));
+    let wanted: Vec<(u64, u64)> = stored.filter(|(offset, count)| *offset > 0 && *count > 0).collect();
+    store::fetch_ahead(path, &wanted)
+}
