@@ -39,7 +39,7 @@ Examples:
   segtool predict --run runs/seeps --output-path maps --skip-existing \\
       --recursive --shard 3/8 scenes/
   segtool predict --run runs/seeps --output-path maps --watch incoming/
-  segtool predict --run runs/seeps --output-path s3://bucket/maps \
+  segtool predict --run runs/seeps --output-path s3://bucket/maps \\
       --recursive s3://bucket/scenes/
 
 Each image gets a <stem>.npy: a two-dimensional array of the data set's label

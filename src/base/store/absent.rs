@@ -3,7 +3,7 @@
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use super::{Listed, is_url};
+use super::url::{Listed, is_url};
 use crate::base::error::{Error, Result};
 
 /// An open object, of which there is none.

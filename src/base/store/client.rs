@@ -16,7 +16,7 @@ use object_store::{BackoffConfig, ClientOptions, ObjectStore, ObjectStoreScheme,
 use reqwest::Url;
 use tokio::runtime::{Builder, Runtime};
 
-use super::is_web;
+use super::url::is_web;
 use crate::base::error::{Error, Result};
 
 /// Threads that wait for answers; those that ask are others.
@@ -30,15 +30,9 @@ const PATIENCE: Duration = Duration::from_secs(50);
 /// Most characters of a server's words that are shown.
 const LONGEST_ANSWER: usize = 300;
 
-/// How often a request is made again that the client does not repeat: because its answer broke off, or it removes something.
-const TRIES: u32 = 4;
+/// How often a request is made again that the client does not repeat: its answer broke off, or it removes something.
+const TRIES: u32 = 6;
 const PAUSE: Duration = Duration::from_millis(200);
-
-/// How long to wait before a request that failed is made once more; `None` if that would not help.
-pub(super) fn pause(fault: &object_store::Error, tried: u32) -> Option<Duration> {
-    let is_broken = matches!(fault, object_store::Error::Generic { .. });
-    (is_broken && tried < TRIES).then(|| PAUSE * 2_u32.pow(tried))
-}
 
 /// A place in a store.
 #[derive(Debug, Clone)]
@@ -69,7 +63,7 @@ impl Place {
                           credentials and the URL s3://, gs:// or az://";
             return Err(Error::content(url, reason));
         }
-        let (_, key) = ObjectStoreScheme::parse(&parsed).map_err(|e| unclear(&e))?;
+        let key = Key::from_url_path(parsed.path()).map_err(|e| unclear(&e))?;
         // Nothing is listed there, so that nothing is put behind it.
         let base = String::new();
         Ok(Self { store: store(url, &parsed)?, key, base })
@@ -84,22 +78,22 @@ impl Place {
 /// The client of a URL's store, made once.
 fn store(url: &Path, parsed: &Url) -> Result<Arc<dyn ObjectStore>> {
     static STORES: LazyLock<Mutex<HashMap<String, Arc<dyn ObjectStore>>>> = LazyLock::new(Mutex::default);
-    let (scheme, _) = ObjectStoreScheme::parse(parsed).map_err(|e| Error::content(url, e))?;
-    let mut name = parsed.as_str().strip_suffix(parsed.path()).unwrap_or(parsed.as_str()).to_owned();
-    if parsed.scheme() == "https" && scheme != ObjectStoreScheme::Http {
-        // The bucket may be the first part of the path.
-        name.extend(parsed.path_segments().into_iter().flatten().next());
-    }
+    // What stores have under https:// as well is open to all there.
+    let scheme = match is_web(url) {
+        true => ObjectStoreScheme::Http,
+        false => ObjectStoreScheme::parse(parsed).map_err(|e| Error::content(url, e))?.0,
+    };
+    let name = parsed.as_str().strip_suffix(parsed.path()).unwrap_or(parsed.as_str());
     let mut stores = STORES.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(known) = stores.get(&name) {
+    if let Some(known) = stores.get(name) {
         return Ok(Arc::clone(known));
     }
-    let made = make(&scheme, parsed).map_err(|e| Error::read(url, in_words(url, &e)))?;
-    stores.insert(name, Arc::clone(&made));
+    let made = make(&scheme, parsed, name).map_err(|e| Error::read(url, in_words(url, &e)))?;
+    stores.insert(name.to_owned(), Arc::clone(&made));
     Ok(made)
 }
 
-fn make(scheme: &ObjectStoreScheme, url: &Url) -> object_store::Result<Arc<dyn ObjectStore>> {
+fn make(scheme: &ObjectStoreScheme, url: &Url, host: &str) -> object_store::Result<Arc<dyn ObjectStore>> {
     // Whoever chose another before keeps it.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let backoff = BackoffConfig { init_backoff: FIRST_PAUSE, max_backoff: LONGEST_PAUSE, base: 2.0 };
@@ -120,7 +114,6 @@ fn make(scheme: &ObjectStoreScheme, url: &Url) -> object_store::Result<Arc<dyn O
             Arc::new(MicrosoftAzureBuilder::from_env().with_url(url.as_str()).with_retry(retry).build()?)
         }
         _ => {
-            let host = url.as_str().strip_suffix(url.path()).unwrap_or(url.as_str());
             // Whoever writes http:// means it.
             let options = ClientOptions::new().with_allow_http(true);
             Arc::new(HttpBuilder::new().with_url(host).with_client_options(options).with_retry(retry).build()?)
@@ -133,6 +126,44 @@ pub(super) fn answer<T>(request: impl Future<Output = T>) -> T {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     let start = || Builder::new_multi_thread().worker_threads(THREADS).thread_name("store").enable_all().build();
     RUNTIME.get_or_init(|| start().expect("the system gives no threads")).block_on(request)
+}
+
+/// Makes a request again that broke off, unless the client did so before it gave up.
+pub(super) async fn again<T, R>(request: impl Fn() -> R) -> object_store::Result<T>
+where
+    R: Future<Output = object_store::Result<T>>,
+{
+    let mut tried = 0;
+    loop {
+        let done = request().await;
+        match &done {
+            Err(fault) if tried < TRIES && is_broken(fault) => {}
+            _ => return done,
+        }
+        tokio::time::sleep(PAUSE * 2_u32.pow(tried)).await;
+        tried += 1;
+    }
+}
+
+/// Whether it may help to ask again: nobody has yet, and the server did not say no.
+fn is_broken(error: &object_store::Error) -> bool {
+    let text = error.to_string();
+    let has_answered = ["Server returned", "non-partial"].iter().any(|words| text.contains(words));
+    matches!(error, object_store::Error::Generic { .. }) && !has_answered && retries(error).is_none()
+}
+
+/// How often the client made a request again.
+fn retries(error: &object_store::Error) -> Option<u32> {
+    let mut cause: Option<&dyn Cause> = Some(error);
+    while let Some(fault) = cause {
+        let text = fault.to_string();
+        let count = text.split_once(", after ").and_then(|(_, rest)| rest.split_once(" retries")?.0.parse().ok());
+        if count.is_some() {
+            return count;
+        }
+        cause = fault.source();
+    }
+    None
 }
 
 /// What went wrong, and what to do about it.
@@ -168,16 +199,10 @@ pub(super) fn in_words(url: &Path, error: &object_store::Error) -> IoError {
 /// The innermost cause in one line, and how often it was tried.
 fn root(error: &object_store::Error) -> String {
     let mut cause: &dyn Cause = error;
-    let mut tried = String::new();
     while let Some(next) = cause.source() {
         cause = next;
-        let text = cause.to_string();
-        if let Some((_, rest)) = text.split_once(", after ")
-            && let Some((count, _)) = rest.split_once(" retries")
-        {
-            tried = format!(", after {count} retries");
-        }
     }
+    let tried = retries(error).map_or_else(String::new, |count| format!(", after {count} retries"));
     let mut text = cause.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
     // Stores say it in XML: <Error><Code>NoSuchBucket</Code><Message>...</Message>...</Error>.
     let part =
@@ -215,7 +240,9 @@ fn credentials(url: &Path) -> &'static str {
         "gs" => {
             "set GOOGLE_APPLICATION_CREDENTIALS to the file of an account, or GOOGLE_SKIP_SIGNATURE=true for an open bucket"
         }
-        "http" | "https" => "a web server that asks for a password is not supported; download the file",
+        "http" | "https" => {
+            "a web server that asks who you are is not supported; download the file, or give its URL of a store, as s3://"
+        }
         _ => {
             "set AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY, or AZURE_SKIP_SIGNATURE=true for an open container"
         }

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::io::{Error as IoError, ErrorKind, Read, Result as IoResult, Seek, SeekFrom};
+use std::iter::once;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStoreExt};
 
-use super::client::{Place, answer, in_words, pause};
+use super::client::{Place, again, answer, in_words};
 
 /// Bytes of a block: what a small read asks for, and the first request of an object. The directories of most TIFFs fit.
 const BLOCK: u64 = 16 << 10;
@@ -126,7 +127,7 @@ impl Known {
             return Ok(found);
         }
         if length as u64 >= BLOCK {
-            let bytes = self.fetch(vec![offset..end])?.concat();
+            let bytes = self.fetch(once(offset..end))?.concat();
             let mut parts = self.parts();
             if parts.large.iter().map(|(_, bytes)| bytes.len()).sum::<usize>() + length <= KEPT {
                 parts.large.push((offset, bytes.clone()));
@@ -147,7 +148,7 @@ impl Known {
             return Ok(block.to_vec());
         }
         let range = number * BLOCK..((number + 1) * BLOCK).min(self.bytes);
-        let bytes = self.fetch(vec![range])?.concat();
+        let bytes = self.fetch(once(range))?.concat();
         self.parts().keep_block(number, bytes.clone());
         Ok(bytes)
     }
@@ -191,28 +192,24 @@ impl Known {
             None if self.bytes == 0 => return Ok(Vec::new()),
             None => {}
         }
-        Ok(self.fetch(ranges.collect())?.concat())
+        Ok(self.fetch(ranges)?.concat())
     }
 
-    fn fetch(&self, ranges: Vec<Range<u64>>) -> IoResult<Vec<Vec<u8>>> {
+    fn fetch(&self, ranges: impl IntoIterator<Item = Range<u64>>) -> IoResult<Vec<Vec<u8>>> {
         let requests = stream::iter(ranges).map(|range| self.part(range)).buffered(AT_ONCE);
         answer(requests.try_collect()).map_err(|e| in_words(&self.url, &e))
     }
 
     async fn part(&self, range: Range<u64>) -> object_store::Result<Vec<u8>> {
-        let mut tried = 0;
-        loop {
+        again(|| async {
             let options = GetOptions {
                 range: Some(GetRange::Bounded(range.clone())),
                 if_match: self.tag.clone(),
                 ..GetOptions::default()
             };
-            match self.place.store.get_opts(&self.place.key, options).await?.bytes().await {
-                Ok(bytes) => return Ok(bytes.to_vec()),
-                Err(fault) => tokio::time::sleep(pause(&fault, tried).ok_or(fault)?).await,
-            }
-            tried += 1;
-        }
+            Ok(self.place.store.get_opts(&self.place.key, options).await?.bytes().await?.to_vec())
+        })
+        .await
     }
 }
 
@@ -308,16 +305,19 @@ mod tests {
     #[test]
     fn neighbours_are_asked_for_together() {
         let end = 100 << 20;
-        assert_eq!(merged(&[(1000, 500), (1508, 300), (40_000, 10)], end), [992..1816, 39_992..40_018]);
+        let asked = |parts: &[(u64, u64)]| -> Vec<(u64, u64)> {
+            merged(parts, end).into_iter().map(|range| (range.start, range.end)).collect()
+        };
+        let two = [(992, 1816), (39_992, 40_018)];
+        assert_eq!(asked(&[(1000, 500), (1508, 300), (40_000, 10)]), two);
         // In any order, and none twice.
-        assert_eq!(merged(&[(40_000, 10), (1508, 300), (1000, 500), (1000, 500)], end), [992..1816, 39_992..40_018]);
+        assert_eq!(asked(&[(40_000, 10), (1508, 300), (1000, 500), (1000, 500)]), two);
         // No request grows beyond its bounds, unless one part does.
         let tile = 3 << 20;
-        let tiles: Vec<(u64, u64)> = (0..4).map(|i| (i * tile, tile)).collect();
-        assert_eq!(merged(&tiles, end).len(), 2);
-        assert_eq!(merged(&[(0, 2 * MOST), (100, 5)], end), [0..2 * MOST + AROUND]);
+        assert_eq!(asked(&[0, 1, 2, 3].map(|i| (i * tile, tile))).len(), 2);
+        assert_eq!(asked(&[(0, 2 * MOST), (100, 5)]), [(0, 2 * MOST + AROUND)]);
         // What a damaged file claims beyond its end is not asked for.
-        assert_eq!(merged(&[(end - 4, 100), (2 * end, 5)], end), [end - 12..end]);
-        assert!(merged(&[], end).is_empty());
+        assert_eq!(asked(&[(end - 4, 100), (2 * end, 5)]), [(end - 12, end)]);
+        assert!(asked(&[]).is_empty());
     }
 }

@@ -1,18 +1,19 @@
 //! The objects that are in use, and what is known of others: so that an object is asked for once, and not at each opening.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::io::{Error as IoError, ErrorKind};
+use std::fs::File;
+use std::io::{Error as IoError, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, WriteMultipart};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutPayload, WriteMultipart};
 
-use super::client::{Place, answer, in_words, pause};
+use super::client::{Place, again, answer, in_words};
 use super::object::Known;
 pub(crate) use super::object::Reader;
-use super::{Listed, is_url, is_web};
+use super::url::{Listed, is_url, is_web};
 use crate::base::error::{Error, Result};
 
 /// Most objects that are kept open, besides those in use.
@@ -179,12 +180,12 @@ pub(crate) fn list(url: &Path, is_deep: bool) -> Result<Vec<Listed>> {
     }
     let place = Place::of(url)?;
     let prefix = Some(&place.key).filter(|key| !key.as_ref().is_empty());
-    let found = answer(async {
+    let found = answer(again(|| async {
         match is_deep {
             true => place.store.list(prefix).try_collect().await,
             false => place.store.list_with_delimiter(prefix).await.map(|found| found.objects),
         }
-    });
+    }));
     let mut found: Vec<ObjectMeta> = found.map_err(|e| Error::read(url, in_words(url, &e)))?;
     found.sort_by(|a, b| a.location.as_ref().cmp(b.location.as_ref()));
     let listed = found.into_iter().filter_map(|meta| {
@@ -215,21 +216,20 @@ pub(crate) fn download(url: &Path, to: &Path) -> Result<()> {
 pub(crate) fn upload(from: &Path, url: &Path) -> Result<()> {
     let place = Place::of(url)?;
     let unread = |cause| Error::read(from, cause);
-    let file = std::fs::File::open(from).map_err(unread)?;
-    let length = file.metadata().map_err(unread)?.len();
-    let sent = match length <= PART as u64 {
+    let sent = match std::fs::metadata(from).map_err(unread)?.len() <= PART as u64 {
         true => {
-            let bytes = std::fs::read(from).map_err(unread)?;
-            answer(place.store.put(&place.key, bytes.into())).map(drop)
+            let bytes = PutPayload::from(std::fs::read(from).map_err(unread)?);
+            answer(again(|| place.store.put(&place.key, bytes.clone()))).map(drop)
         }
-        false => answer(send_in_parts(&place, file)),
+        false => answer(again(|| send_in_parts(&place, from))),
     };
     state().forget(url);
     sent.map_err(|e| Error::write(url, in_words(url, &e)))
 }
 
-async fn send_in_parts(place: &Place, mut file: std::fs::File) -> object_store::Result<()> {
-    use std::io::Read;
+async fn send_in_parts(place: &Place, from: &Path) -> object_store::Result<()> {
+    let unread = |cause| object_store::Error::Generic { store: "file", source: Box::new(cause) };
+    let mut file = File::open(from).map_err(unread)?;
     let mut upload = WriteMultipart::new_with_chunk_size(place.store.put_multipart(&place.key).await?, PART);
     let mut buffer = vec![0; 1 << 20];
     loop {
@@ -239,7 +239,7 @@ async fn send_in_parts(place: &Place, mut file: std::fs::File) -> object_store::
             Ok(read) => upload.write(&buffer[..read]),
             Err(cause) => {
                 upload.abort().await?;
-                return Err(object_store::Error::Generic { store: "file", source: Box::new(cause) });
+                return Err(unread(cause));
             }
         }
     }
@@ -250,16 +250,9 @@ async fn send_in_parts(place: &Place, mut file: std::fs::File) -> object_store::
 pub(crate) fn delete(urls: &[PathBuf]) -> Result<()> {
     let places: Vec<Place> = urls.iter().map(|url| Place::of(url)).collect::<Result<_>>()?;
     let removals = stream::iter(urls.iter().zip(&places)).map(|(url, place)| async move {
-        let mut tried = 0;
-        loop {
-            match place.store.delete(&place.key).await {
-                Ok(()) | Err(object_store::Error::NotFound { .. }) => return Ok(()),
-                Err(fault) => match pause(&fault, tried) {
-                    Some(pause) => tokio::time::sleep(pause).await,
-                    None => return Err(Error::write(url, in_words(url, &fault))),
-                },
-            }
-            tried += 1;
+        match again(|| place.store.delete(&place.key)).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(fault) => Err(Error::write(url, in_words(url, &fault))),
         }
     });
     answer(removals.buffer_unordered(REMOVALS).try_collect::<()>())?;

@@ -200,7 +200,7 @@ impl<'a> Source<'a> {
         let swapped = self.is_swapped();
         for top in rows.clone().step_by(step) {
             let rows = step.min(rows.end - top);
-            fetch_ahead(self.path, self.page, top..top + rows)?;
+            fetch_ahead(self.path, self.page, block_rows(self.page), top..top + rows)?;
             let (file, page, width) = (self.file, self.page, self.width);
             let bytes = match &self.way {
                 Way::Stored => file.read_window_bytes_from_ifd(page, top, 0, rows, width),

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use tiff_reader::source::TiffSource;
 use tiff_reader::{Ifd, TiffError};
 
-use super::numbers::block_rows;
 use crate::base::Result;
 use crate::base::store::{self, Object};
 
@@ -32,15 +31,16 @@ impl TiffSource for ObjectSource {
     }
 }
 
-/// Has the strips or tiles that hold some rows of a page sent together, if the file is in a store. Overviews are left there.
-pub(super) fn fetch_ahead(path: &Path, page: &Ifd, rows: Range<usize>) -> Result<()> {
+/// Has the strips or tiles, `high` rows each, that hold some rows of a page sent together, if the file is in a store.
+/// Overviews are left there.
+pub(super) fn fetch_ahead(path: &Path, page: &Ifd, high: usize, rows: Range<usize>) -> Result<()> {
     if !store::is_url(path) {
         return Ok(());
     }
     let tiles = page.tile_offsets().zip(page.tile_byte_counts());
     let tables = tiles.or_else(|| page.strip_offsets().zip(page.strip_byte_counts()));
     let (offsets, counts) = tables.unwrap_or_default();
-    let (width, height, high) = (page.width() as usize, page.height() as usize, block_rows(page));
+    let (width, height) = (page.width() as usize, page.height() as usize);
     let across = page.tile_width().map_or(1, |wide| width.div_ceil(wide.max(1) as usize));
     let plane = across * height.div_ceil(high);
     let planes = if page.planar_configuration() == 2 { usize::from(page.samples_per_pixel()) } else { 1 };
