@@ -51,20 +51,21 @@ predictions.jsonl, to which each image adds a line when it is done or skipped.
 Polygons alone are not listed, as they cannot be scored. The same command can be
 run again and starts over, or with --skip-existing goes on where it was stopped
 or killed; --overwrite is needed to replace results of other weights or options.
-After Ctrl-C, predictions.txt lists the images that are finished. To be stopped
-is the regular end of --watch: exit code 0, or 3 if images were skipped.
+After Ctrl-C, predictions.txt lists the images that are finished. Ctrl-C is also
+the normal way to end --watch: exit code 0, or 3 if images were skipped.
 
 Images and the output folder may be URLs: s3://, gs://, az:// and, for images,
 http(s)://, in a build with the feature cloud. Of a TIFF that is read some rows
-at a time, only these travel. Credentials are taken from the environment, as in
-AWS_ACCESS_KEY_ID, GOOGLE_APPLICATION_CREDENTIALS or AZURE_STORAGE_ACCOUNT_KEY.
+at a time, only the parts that hold these rows are fetched. Credentials are
+taken from environment variables, such as AWS_ACCESS_KEY_ID,
+GOOGLE_APPLICATION_CREDENTIALS or AZURE_STORAGE_ACCOUNT_KEY.
 
 With --tile, a TIFF larger than a window is read, predicted and written some
-rows at a time, whatever its size, unless a PNG file is asked for. --tile N
-alone averages windows that lie two thirds of N apart; --overlap mirrors the
-image at its border and blends the windows. Weights of the windows are highest
-in their middle with gaussian (nnU-Net's) and linear; crop keeps the middle
-alone (the U-Net paper's).
+rows at a time, whatever its size, unless a PNG file, --scales or --resize is
+asked for. --tile N alone averages windows that lie two thirds of N apart;
+--overlap mirrors the image at its border and blends the windows. --blend
+gaussian (as in nnU-Net) and linear give most weight to the middle of each
+window; crop keeps only the middle (as in the U-Net paper).
 
 A network's probabilities are averaged over flips, windows and scales and
 upsampled to the size of the image. Each pixel gets its most probable class;
@@ -108,8 +109,8 @@ pub(crate) struct Predict {
     /// List of images, one per line
     #[arg(long, value_name = "FILE", conflicts_with = "images", help_heading = IMAGES)]
     pub(crate) input_list: Option<PathBuf>,
-    /// Predict only part I of N of the images, from 1, as in 3/8; in a job array of Slurm, AWS Batch or Kubernetes: auto,
-    /// or auto/N where the scheduler does not set the number of tasks
+    /// Predict only part I of N of the images, with I from 1 to N, as in 3/8; in a job array of Slurm, AWS Batch or
+    /// Kubernetes: auto, or auto/N where the scheduler does not set the number of tasks
     #[arg(long, value_name = "I/N|auto", value_parser = shard, requires = "output_path", help_heading = IMAGES)]
     pub(crate) shard: Option<Shard>,
     /// Predict the images of this folder, and those that arrive there later, until stopped
@@ -246,8 +247,8 @@ pub(crate) struct Written {
 #[derive(Debug, Args)]
 #[command(next_help_heading = OUTPUT)]
 pub(crate) struct Polygons {
-    /// GeoJSON: smallest area of a region, in square map units of the image, such as square metres; in pixels if the
-    /// image has no coordinates [default: all regions]
+    /// GeoJSON: leave out regions whose area is below this, in square map units of the image, such as square metres; in
+    /// pixels if the image has no coordinates [default: all regions]
     #[arg(long, value_name = "AREA", value_parser = rate)]
     pub(crate) min_area: Option<f64>,
     /// GeoJSON: simplify outlines (Douglas-Peucker) with this tolerance in pixels; neighbouring regions keep a common

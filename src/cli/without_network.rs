@@ -91,7 +91,8 @@ pub(crate) struct Metrics {
     #[arg(long, value_name = "FILE", requires = "run", help_heading = DATA, hide_short_help = true)]
     #[arg(conflicts_with_all = ["list_predict", "predictions", "merge"])]
     pub(crate) image_list: Option<PathBuf>,
-    /// Score only part I of N of the pairs, from 1, as in 3/8, or auto as for `segtool predict`; --merge adds the parts up
+    /// Score only part I of N of the pairs, with I from 1 to N, as in 3/8, or auto as for `segtool predict`; --merge
+    /// adds the parts up
     #[arg(long, value_name = "I/N|auto", value_parser = super::values::shard, requires = "partial", help_heading = DATA)]
     #[arg(conflicts_with = "merge", hide_short_help = true)]
     pub(crate) shard: Option<Shard>,

@@ -48,7 +48,7 @@ pub(crate) fn run(mut arguments: Predict) -> Result<Exit> {
     if arguments.tile == Some(Tile::Auto) {
         let side = predictor.largest_tile(&options)?;
         options.procedure = Procedure::new(&choices(&arguments, side))?;
-        ui::say(&format!("windows of {side} pixels, for the memory there is (--tile {side})"));
+        ui::say(&format!("windows of {side} pixels, chosen for the available memory (--tile {side})"));
     }
     let outputs = outputs(&arguments, found.images.len())?;
     let stop = Stop::on_signal()?;
@@ -89,7 +89,7 @@ fn check_folders(arguments: &mut Predict) -> Result<()> {
     let plain = folder.to_string_lossy().trim_end_matches('/').to_owned();
     *folder = plain.into();
     if arguments.watch.is_some() {
-        wrong_usage!("--watch writes to a folder of this machine, not to {}", folder.display());
+        wrong_usage!("--watch can write only to a folder on this machine, not to {}", folder.display());
     }
     Ok(store::check(folder)?)
 }
@@ -156,7 +156,7 @@ fn finish((arguments, is_listed): (&Predict, bool), summary: &Summary, folder: &
         bail!("none of the {images} images{shard} could be predicted");
     }
     if images == 0 {
-        ui::say(&format!("note: there are no images{shard}: there are more shards than images"));
+        ui::say(&format!("note: there are no images{shard}, because there are more shards than images"));
     }
     let kept = if summary.kept == 0 { String::new() } else { format!("; {} were there already", summary.kept) };
     if written + summary.kept > 0 {

@@ -68,7 +68,7 @@ impl ImageSearch<'_> {
         } else if self.recursive {
             let images = self.without_excepted(path, find_images_below(path, sink)?);
             if images.is_empty() {
-                return Err(Error::content(path, "holds no images but results of before"));
+                return Err(Error::content(path, "holds no images other than earlier results"));
             }
             found.images.extend(images);
             found.roots.push(path.into());
@@ -101,7 +101,7 @@ impl ImageSearch<'_> {
         let images: Vec<PathBuf> = of(&IMAGES);
         let images = if images.is_empty() { of(&ARRAYS) } else { images };
         if images.is_empty() {
-            let deeper = if self.recursive { "" } else { "; give `recursive` to look into the folders below it" };
+            let deeper = if self.recursive { "" } else { "; give `recursive` to search its subfolders, too" };
             let kinds = IMAGES.join(", ");
             return Err(Error::content(url, format!("the folder holds no file of a known kind ({kinds}){deeper}")));
         }

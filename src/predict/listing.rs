@@ -18,8 +18,8 @@ pub fn list_of(folder: &Path, shard: Option<Shard>) -> PathBuf {
     if store::is_url(folder) { store::below(folder, &own_name(LIST, shard)) } else { folder.join(LIST) }
 }
 
-/// Writes the list of the label maps that were written, if any were; polygons cannot be scored. Names that a list would take for something else are written as
-/// paths from the folder.
+/// Writes the list of the label maps that were written, if any were; polygons cannot be scored. Names that a list would
+/// take for something else begin with `./`.
 pub(super) fn write_list(folder: &Path, written: &[&str], sink: &dyn Sink) -> Result<()> {
     let mut list = String::new();
     for &name in written.iter().filter(|name| !name.ends_with(GEOJSON)) {

@@ -77,7 +77,7 @@ pub struct Summary {
     /// The label maps that were written, in the order of the inputs: of each the first of .npy, .tif, .png and .geojson that
     /// was asked for.
     pub written: Vec<PathBuf>,
-    /// Inputs that there were, of a shard its own.
+    /// Number of inputs; with a shard, of those in the shard.
     pub inputs: usize,
     /// Inputs whose results were complete already, and were kept.
     pub kept: usize,
@@ -185,10 +185,10 @@ impl Predictor {
         target::free_folder(base, inputs, outputs, &self.maker(options)?)
     }
 
-    /// Predicts files, or objects in stores by their URLs, and writes what `outputs` says for each into the folder of `target`,
-    /// which may be in a store, with `predictions.json`, which says
-    /// what made them, `predictions.jsonl`, which says what became of each input, and `predictions.txt`, the list of the
-    /// results. Reading, computing and writing overlap. An image that cannot be read is reported and left out; a result that
+    /// Predicts files, or objects in stores by their URLs, and writes what `outputs` says for each into the folder of
+    /// `target`, which may be in a store. Also writes `predictions.json`, which records what made the results,
+    /// `predictions.jsonl`, which says what became of each input, and `predictions.txt`, the list of the results.
+    /// Reading, computing and writing overlap. An image that cannot be read is reported and left out; a result that
     /// cannot be written ends the work.
     ///
     /// # Errors

@@ -57,8 +57,8 @@ impl<'a> Recording<'a> {
             let reason = Error::content(
                 &path,
                 format!(
-                    "could not be opened within {patience}: its disk or network does not answer; predict it later, or wait \
-                     longer with `read_timeout`"
+                    "could not be opened within {patience}: its disk or network does not respond; predict it later, or \
+                     allow more time with `read_timeout`"
                 ),
             );
             self.event(Event::Skipped { path, reason: reason.to_string() });

@@ -68,8 +68,8 @@ impl Remote {
     /// If the store does not answer, or refuses.
     pub(super) fn open(url: &Path, shard: Option<Shard>) -> Result<Self> {
         if store::is_web(url) {
-            let reason = "is on a web server, which takes no results; name a folder of a store (s3://, gs://, az://) or of this \
-                          machine";
+            let reason = "is on a web server, which takes no results; name a folder in a store (s3://, gs://, az://) \
+                          or on this machine";
             return Err(Error::content(url, reason));
         }
         let mut listed = store::list(url, true)?;

@@ -43,7 +43,7 @@ pub struct Target<'a> {
     /// Folders whose structure is kept: an image `<root>/a/b.png` has its results in `a`. Those of other images lie in the
     /// folder itself.
     pub roots: &'a [PathBuf],
-    /// An image that cannot be opened within this time, as on a network disk that does not answer, is left out.
+    /// An image that cannot be opened within this time, as on a network disk that does not respond, is skipped.
     pub read_timeout: Duration,
 }
 
@@ -428,7 +428,7 @@ impl<'a> Claim<'a> {
         let (Found { own, others, unknown }, folder) = (&self.found, folder.display());
         if others.len() + unknown.len() > 0 {
             let (name, whose) =
-                others.first().cloned().unwrap_or_else(|| (unknown[0].clone(), "by something unknown".into()));
+                others.first().cloned().unwrap_or_else(|| (unknown[0].clone(), "by an unknown program".into()));
             let count = results(others.len() + unknown.len());
             sink.event(Event::Note(format!("replacing {count} in {folder}: {name} was made {whose}")));
         }
@@ -450,7 +450,8 @@ impl<'a> Claim<'a> {
         sink.event(Event::Note(format!("{complete} of {all} have complete results, which `skip_existing` keeps")));
     }
 
-    /// Says in the record what was written, `done`, and writes the list of all complete results. Of an image that was skipped, an earlier result by the same network stays recorded.
+    /// Says in the record what was written, `done`, and writes the list of all complete results. An earlier result by
+    /// the same network of an image that was skipped stays recorded.
     pub(crate) fn finish(&self, done: &[usize], is_whole: bool, listed: Listed, sink: &dyn Sink) -> Result<()> {
         let folder = self.target.folder;
         let lock = Lock::hold(folder)?;

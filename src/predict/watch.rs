@@ -47,7 +47,8 @@ impl Predictor {
     ///
     /// # Errors
     ///
-    /// Among others: the folder is not there at the beginning, or is that of the results; a result cannot be written.
+    /// For example, if the folder is missing at the beginning or is also that of the results, or if a result cannot be
+    /// written.
     pub fn watch(
         &self,
         watch: &Watch<'_>,
@@ -57,7 +58,7 @@ impl Predictor {
         sink: &dyn Sink,
     ) -> Result<Summary> {
         for folder in [watch.folder, target.folder] {
-            store::refuse(folder, "only a folder of this machine is watched, with results on this machine")?;
+            store::refuse(folder, "watching needs folders on this machine, for images and for results")?;
         }
         if ReadFiles::new([watch.folder]).replaced_by(target.folder).is_some() {
             let reason =

@@ -172,7 +172,7 @@ pub(super) fn in_words(url: &Path, error: &object_store::Error) -> IoError {
     let said = root(error);
     let (kind, words) = match error {
         E::NotFound { .. } | E::Generic { .. } if said.contains("NoSuchBucket") => {
-            (ErrorKind::NotFound, format!("there is no such bucket, or not at this server; check {}", endpoint(url)))
+            (ErrorKind::NotFound, format!("there is no such bucket on this server; check {}", endpoint(url)))
         }
         E::NotFound { .. } => (ErrorKind::NotFound, "there is no such object".to_owned()),
         E::Unauthenticated { .. } | E::PermissionDenied { .. } => {
@@ -184,7 +184,7 @@ pub(super) fn in_words(url: &Path, error: &object_store::Error) -> IoError {
         E::NotSupported { .. } | E::Generic { .. }
             if said.contains("non-partial") || said.contains("Range request") =>
         {
-            let words = "the server does not give parts of a file; download the file and name that";
+            let words = "the server does not give parts of a file; download the file and name the copy";
             (ErrorKind::Unsupported, words.to_owned())
         }
         E::Generic { .. } => {
@@ -223,7 +223,7 @@ fn family(url: &Path) -> &str {
 fn endpoint(url: &Path) -> &'static str {
     match family(url) {
         "s3" | "s3a" => {
-            "AWS_REGION, AWS_ENDPOINT_URL (of another server than Amazon's; with AWS_ALLOW_HTTP=true for http://)"
+            "AWS_REGION, AWS_ENDPOINT_URL (for servers other than Amazon's; with AWS_ALLOW_HTTP=true for http://)"
         }
         "gs" => "the name of the bucket",
         "http" | "https" => "the URL",
@@ -238,7 +238,8 @@ fn credentials(url: &Path) -> &'static str {
             "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_SKIP_SIGNATURE=true for a bucket that is open to all"
         }
         "gs" => {
-            "set GOOGLE_APPLICATION_CREDENTIALS to the file of an account, or GOOGLE_SKIP_SIGNATURE=true for an open bucket"
+            "set GOOGLE_APPLICATION_CREDENTIALS to a service account's key file, or GOOGLE_SKIP_SIGNATURE=true for \
+             an open bucket"
         }
         "http" | "https" => {
             "a web server that asks who you are is not supported; download the file, or give its URL of a store, as s3://"

@@ -50,7 +50,7 @@ pub(crate) fn run(arguments: &Metrics) -> Result<Exit> {
     // Of a share of a set, the pairs that were left out count too.
     report::write_files(arguments, &partial)?;
     if let (Some(shard), 0) = (arguments.shard, partial.tally.images + partial.tally.skipped) {
-        ui::say(&format!("note: there are no pairs of {shard}: there are more shards than pairs"));
+        ui::say(&format!("note: {shard} has no pairs, because there are more shards than pairs"));
         return Ok(Exit::Done);
     }
     if partial.tally.images == 0 {

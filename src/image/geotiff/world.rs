@@ -44,7 +44,8 @@ pub(super) fn read(path: &Path) -> std::result::Result<Vec<RawTag>, String> {
 pub(crate) fn keep_place(source: &Path, png: &Path) -> Result<()> {
     let Some(place) = Georeference::of(source) else { return Ok(()) };
     let Some(transform) = read_size(source).and_then(|size| place.transform(size)) else {
-        note_file(source, "the PNG made of it has no coordinates: these are not a transform of its pixels");
+        let lost = "the PNG made of it has no coordinates: those of the image are not a transform of its pixels";
+        note_file(source, lost);
         return Ok(());
     };
     write_bytes(&png.with_extension("pgw"), text(transform).as_bytes())?;
@@ -56,7 +57,8 @@ pub(crate) fn keep_place(source: &Path, png: &Path) -> Result<()> {
             write_bytes(Path::new(&name), text.as_bytes())
         }
         ReferenceSystem::UserDefined => {
-            let lost = "the PNG made of it has a world file, but its coordinate reference system, which has no EPSG number, is lost";
+            let lost = "the PNG made of it has a world file, but not its coordinate reference system, which has no \
+                        EPSG number";
             note_file(source, lost);
             Ok(())
         }

@@ -214,8 +214,7 @@ impl Model for ForestPredictor {
     }
 
     fn largest_tile(&self, _options: &Options) -> Result<usize> {
-        let reason =
-            "of auto is for networks: a random forest chooses its windows by the memory without it; leave it out";
+        let reason = "auto is for networks: a random forest always fits its windows to the memory; leave it out";
         Err(Error::conflict("tile", reason))
     }
 

@@ -178,7 +178,7 @@ impl Choices {
         let given = [("blend", blend.is_some()), ("overlap", overlap.is_some()), ("stride", stride.is_some())];
         let Some(side) = tile.or(of_preset) else {
             let Some((field, _)) = given.iter().find(|(_, given)| *given) else { return Ok(None) };
-            return refuse(field, "is about windows; also give their side with `tile`");
+            return refuse(field, "applies only to sliding windows; also give their side with `tile`");
         };
         if tile.is_some() && preset == Some(Preset::Csail) {
             let reason = "has no effect with the preset csail, which predicts whole images: leave it out, or give factors as \
@@ -195,7 +195,7 @@ impl Choices {
             (Some(_), None, Some(_)) => {
                 refuse("blend", "cannot be used with `stride`, which averages windows: give `overlap` instead")
             }
-            (None, None, Some(_)) => refuse("blend", "is about windows that overlap; also give `overlap`"),
+            (None, None, Some(_)) => refuse("blend", "applies only to windows that overlap; also give `overlap`"),
             (None, Some(overlap), _) => Tiles::overlapping(side, overlap, blend.unwrap_or_default()).map(Some),
             (_, None, None) => {
                 let stride = stride.unwrap_or_else(|| Tiles::two_thirds_apart(side).stride);

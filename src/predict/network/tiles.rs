@@ -44,7 +44,7 @@ pub struct Tiles {
     pub side: usize,
     /// Step between windows, in pixels.
     pub stride: usize,
-    /// What they see at the border.
+    /// What windows see where the image ends.
     pub border: Border,
     /// How they are blended.
     pub blend: Blend,

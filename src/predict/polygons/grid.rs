@@ -74,8 +74,9 @@ impl Grid {
         };
         let stem = image.file_stem().unwrap_or_default().to_string_lossy();
         let reason = format!(
-            "has a coordinate reference system ({name}) that `geojson_crs` wgs84 does not convert, which are EPSG:4326, 3857, \
-             32601 to 32660 and 32701 to 32760; leave `geojson_crs` out and convert the result: ogr2ogr -t_srs EPSG:4326 \
+            "has a coordinate reference system ({name}) that `geojson_crs` wgs84 does not convert; it converts \
+             EPSG:4326, 3857, 32601 to 32660 and 32701 to 32760. Leave `geojson_crs` out and convert the result: \
+             ogr2ogr -t_srs EPSG:4326 \
              {stem}-wgs84.geojson {stem}.geojson"
         );
         Err(Error::content(image, reason))
@@ -150,6 +151,6 @@ impl Grid {
 fn no_degrees(image: &Path, reason: &str) -> Error {
     Error::content(
         image,
-        format!("{reason}, so its polygons cannot have longitudes and latitudes; leave `geojson_crs` out"),
+        format!("{reason}, so its polygons cannot be given in longitude and latitude; leave `geojson_crs` out"),
     )
 }
