@@ -6,8 +6,10 @@ use anyhow::{Result, bail};
 use segtool::base::store;
 use segtool::base::words::counted;
 use segtool::data::{Dataset, FoundImages, ImageSearch, read_list, shell_word};
+use segtool::image::ProbabilityType;
 use segtool::predict::{
-    Along, Choices, Options, Outputs, PolygonOptions, Predictor, Procedure, Shard, Summary, Target, Watch, list_of,
+    Along, Choices, Formats, NpyType, Options, Outputs, PolygonOptions, Predictor, Procedure, Shard, Summary, Target,
+    Watch, list_of,
 };
 use segtool::recipe::{Kind, NetworkRecipe};
 use segtool::run::Run;
@@ -53,11 +55,6 @@ pub(crate) fn run(mut arguments: Predict) -> Result<Exit> {
     let outputs = outputs(&arguments, found.images.len())?;
     let stop = Stop::on_signal()?;
     let read = files_read(&arguments);
-    let folder = match &arguments.output_path {
-        Some(folder) => folder.clone(),
-        None if arguments.overwrite => FOLDER.into(),
-        None => predictor.free_folder(Path::new(FOLDER), &found.images, &outputs, &options)?,
-    };
     let target = Target {
         overwrite: arguments.overwrite,
         read: &read,
@@ -66,8 +63,14 @@ pub(crate) fn run(mut arguments: Predict) -> Result<Exit> {
         shard: arguments.shard,
         roots: &found.roots,
         read_timeout: arguments.read_timeout,
-        ..Target::new(&folder)
+        ..Target::new(Path::new(FOLDER))
     };
+    let folder = match &arguments.output_path {
+        Some(folder) => folder.clone(),
+        None if arguments.overwrite => FOLDER.into(),
+        None => predictor.free_folder(&target, &found.images, &outputs, &options)?,
+    };
+    let target = Target { folder: &folder, ..target };
     if let Some(watched) = &arguments.watch {
         let watch = Watch { recursive: arguments.recursive, ..Watch::new(watched) };
         ui::say(&format!("watching {}; press Ctrl-C to end", watched.display()));
@@ -214,6 +217,16 @@ fn outputs(arguments: &Predict, images: usize) -> Result<Outputs> {
     if !written.format.is_some_and(|formats| formats.geojson) {
         refuse_flags(&arguments.given.of::<Polygons>(), "a --format without geojson")?;
     }
+    let lacks = |has: fn(Formats) -> bool| written.format.is_some_and(|formats| !has(formats));
+    let has_probabilities = written.prob || written.prob_all;
+    if written.prob_dtype != ProbabilityType::default() && (!has_probabilities || lacks(|formats| formats.tiff)) {
+        wrong_usage!(
+            "--prob-dtype is about probabilities in GeoTIFFs: give --prob or --prob-all, and tiff in --format"
+        );
+    }
+    if written.npy_dtype != NpyType::default() && lacks(|formats| formats.npy) {
+        wrong_usage!("--npy-dtype is about .npy files, which --format leaves out");
+    }
     let Polygons { min_area, simplify, geojson_crs } = written.polygons;
     if depths.is_some() && (images > 1 || arguments.watch.is_some()) {
         let given = if arguments.watch.is_some() { "--watch is".to_owned() } else { format!("{images} images are") };
@@ -277,5 +290,24 @@ fn inputs(arguments: &Predict, progress: &Progress) -> Result<FoundImages> {
     }
     let except = arguments.output_path.as_deref().unwrap_or(Path::new(FOLDER));
     let search = ImageSearch { recursive: arguments.recursive, except: Some(except) };
-    Ok(search.find(&arguments.images, progress)?)
+    let mut found = search.find(&arguments.images, progress)?;
+    if arguments.output_path.is_none() {
+        found.images.retain(|image| !is_below_results(image));
+    }
+    Ok(found)
+}
+
+/// Whether a file lies in one of the folders that results go to by default when the first is taken.
+fn is_below_results(image: &Path) -> bool {
+    let here = std::env::current_dir().unwrap_or_default();
+    let first = std::path::absolute(image).ok().and_then(|image| {
+        image
+            .strip_prefix(&here)
+            .ok()?
+            .components()
+            .next()
+            .map(|first| first.as_os_str().to_string_lossy().into_owned())
+    });
+    let number = first.as_deref().and_then(|first| first.strip_prefix(FOLDER)?.strip_prefix('-'));
+    number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
 }

@@ -7,7 +7,7 @@ use super::normalise::{Normalisation, Statistics};
 use super::prepare::{check_normalisation, range, scale, scaled, with_nodata};
 use super::sample::{network_input, statistics};
 use crate::base::{Error, Result};
-use crate::image::Image;
+use crate::image::{Image, SampleType};
 
 /// How the parts of an image become network input.
 #[derive(Debug, Clone)]
@@ -22,16 +22,20 @@ pub(crate) struct Parts {
 pub(crate) type ReadAll<'a> = dyn FnMut(&mut dyn FnMut(Image) -> Result<()>) -> Result<()> + 'a;
 
 impl Parts {
-    /// What has to be known of the whole image: nothing but the type of its samples, which `first`, any part, tells, unless
+    /// What has to be known of the whole image: nothing but the type of its samples, unless
     /// the image is normalised by its own mean, or has samples of another type than the training images. Then all parts
     /// are read, once for each.
     ///
     /// # Errors
     ///
     /// If a part cannot be read, or bands or sample types do not fit the data set.
-    pub(crate) fn settle(path: &Path, first: &Image, dataset: &Dataset, read_all: &mut ReadAll<'_>) -> Result<Self> {
+    pub(crate) fn settle(
+        path: &Path,
+        sample_type: SampleType,
+        dataset: &Dataset,
+        read_all: &mut ReadAll<'_>,
+    ) -> Result<Self> {
         let trained = dataset.samples.as_ref();
-        let sample_type = first.sample_type;
         let differs = trained.is_some_and(|trained| trained.sample_type.full_scale() != sample_type.full_scale());
         let mut limits = (f64::INFINITY, f64::NEG_INFINITY);
         if differs {
@@ -78,7 +82,7 @@ mod tests {
     use crate::base::Size;
     use crate::data::trained_samples::TrainedSamples;
     use crate::data::{ValidPixels, prepared};
-    use crate::image::{SampleType, Samples};
+    use crate::image::Samples;
 
     const SIZE: Size = Size { width: 3, height: 6 };
 
@@ -104,7 +108,7 @@ mod tests {
             let mut read_all = |take: &mut dyn FnMut(Image) -> Result<()>| {
                 [0..2, 2..3, 3..6].into_iter().try_for_each(|rows| take(image(rows)))
             };
-            let parts = Parts::settle(path, &image(0..1), &dataset, &mut read_all).unwrap();
+            let parts = Parts::settle(path, SampleType::Uint16, &dataset, &mut read_all).unwrap();
             for rows in [0..2, 2..3, 3..6] {
                 let (part, nodata) = parts.input(path, image(rows.clone())).unwrap();
                 let of_whole: Vec<f32> =

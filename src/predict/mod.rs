@@ -177,12 +177,12 @@ impl Predictor {
     /// The first of the folders `base`, `base-2`, `base-3`, ... that holds no results of other weights, options or images.
     pub fn free_folder(
         &self,
-        base: &Path,
+        target: &Target<'_>,
         inputs: &[PathBuf],
         outputs: &Outputs,
         options: &Options,
     ) -> Result<PathBuf> {
-        target::free_folder(base, inputs, outputs, &self.maker(options)?)
+        target::free_folder(target, inputs, outputs, &self.maker(options)?)
     }
 
     /// Predicts files, or objects in stores by their URLs, and writes what `outputs` says for each into the folder of
@@ -233,7 +233,8 @@ impl Predictor {
         let paths: Vec<PathBuf> = to_do.iter().map(|&number| inputs[number].clone()).collect();
         let dataset = Arc::clone(self.model.dataset());
         let (sender, receiver) = sync_channel::<(usize, Part)>(1);
-        let form = Form { shown: outputs.show_image(), strips: outputs.goes_in_strips() };
+        let rasters = outputs.formats.map(|formats| formats.tiff);
+        let form = Form { shown: outputs.show_image(), strips: outputs.goes_in_strips(), rasters };
         let computed = thread::scope(|scope| {
             let (claim, recording, to_do) = (&claim, &recording, &to_do);
             let writer = scope.spawn(move || -> Result<()> {
@@ -250,10 +251,8 @@ impl Predictor {
             });
             drop(sender);
             let written = writer.join().expect("the writer thread panicked");
-            // A failed write closes the channel, so its error comes first. An image that was given up because of a stop counts
-            // as not begun.
-            let skipped = |error| if matches!(error, Error::Stopped) { Ok(0) } else { Err(error) };
-            written.and_then(|()| computed.or_else(skipped))
+            // A failed write closes the channel, so its error comes first.
+            written.and_then(|()| computed)
         });
         report_notes(sink);
         let done = recording.done();

@@ -56,6 +56,8 @@ pub(crate) struct Form {
     pub(crate) shown: bool,
     /// Whether large ones may come some rows at a time.
     pub(crate) strips: bool,
+    /// Whether GeoTIFFs are written; of GeoTIFFs alone if it is left out.
+    pub(crate) rasters: Option<bool>,
 }
 
 /// Takes what was computed of an image, with the index of the input; whether there should be more.

@@ -28,10 +28,10 @@ impl<'a> Recording<'a> {
     pub(super) fn written(&self, number: usize, written: Result<PathBuf>) -> Result<()> {
         let sent = written.and_then(|_| self.claim.send(number));
         let line = sent.and_then(|()| self.claim.line(number, State::Done, None));
-        match line.and_then(|line| self.journal.add(line)).and_then(|()| self.claim.send_journal()) {
+        match line.and_then(|line| self.journal.add(line)) {
             Ok(()) => {
                 self.done.lock().unwrap_or_else(PoisonError::into_inner).push(number);
-                Ok(())
+                self.claim.send_journal()
             }
             Err(fault) => {
                 // On a full disk not even this can be written; the fault itself is what matters.

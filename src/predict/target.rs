@@ -82,15 +82,23 @@ impl<'a> Target<'a> {
     }
 }
 
-/// The first of `base`, `base-2`, `base-3`, ... that may take these results: it holds none of other makers or images.
-pub(crate) fn free_folder(base: &Path, inputs: &[PathBuf], outputs: &Outputs, maker: &Maker) -> Result<PathBuf> {
+/// The first of the folders `base`, `base-2`, `base-3`, ... that may take these results, where `base` is that of the target: it
+/// holds none of other makers or images.
+pub(crate) fn free_folder(
+    target: &Target<'_>,
+    inputs: &[PathBuf],
+    outputs: &Outputs,
+    maker: &Maker,
+) -> Result<PathBuf> {
+    let base = target.folder;
     let numbered = (2..).map(|number| {
         let mut name = base.as_os_str().to_owned();
         name.push(format!("-{number}"));
         PathBuf::from(name)
     });
     for folder in std::iter::once(base.to_path_buf()).chain(numbered) {
-        match Claim::new((&Target::new(&folder), None), inputs, outputs, maker) {
+        let target = Target { folder: &folder, overwrite: false, read: &[], shard: None, ..*target };
+        match Claim::new((&target, None), inputs, outputs, maker) {
             Ok(claim) if claim.takes_all_of(Record::read(&folder).ok().flatten().as_ref()) => return Ok(folder),
             Ok(_) | Err(Error::Occupied { .. }) => {}
             Err(fault) => return Err(fault),

@@ -264,6 +264,9 @@ fn the_command_says_what_it_does_and_what_it_cannot() {
         (&["--tile", "64", "--overlap", "8", "--stride", "8"], 2, "--stride"),
         (&["--tile", "64", "--blend", "mean", "--overlap", "8"], 2, "gaussian, linear, average or crop"),
         (&["--tile", "all"], 2, "auto"),
+        (&["--prob-dtype", "uint8", "--format", "tiff"], 2, "--prob-all"),
+        (&["--prob-dtype", "uint8", "--prob", "--format", "npy"], 2, "tiff in --format"),
+        (&["--npy-dtype", "int64", "--format", "tiff"], 2, "--format leaves out"),
         (&["--bands", "2"], 1, "numbers from 1 to 1"),
         (&["--bands", "0"], 2, "at least 1"),
         (&["--tile", "64", "--memory", "20MiB"], 1, "--memory"),
@@ -273,6 +276,25 @@ fn the_command_says_what_it_does_and_what_it_cannot() {
         let said = predict(&options).fails_with(code);
         assert!(said.contains(reason), "{options:?}: {said}");
     }
+}
+
+#[test]
+fn a_free_folder_is_found_for_images_of_one_name_in_several_folders() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let inputs = ["in/a/x.tif", "in/b/x.tif"].map(at);
+    for input in &inputs {
+        fs::create_dir_all(input.parent().unwrap()).unwrap();
+        write(input, &made(Size { width: 20, height: 20 }, 1, 0), None);
+    }
+    let predictor = predictor(DeviceChoice::Flex, 1, fixed(1));
+    let (base, roots) = (at("out"), [at("in")]);
+    let target = Target { roots: &roots, ..Target::new(&base) };
+    let free = |target: &Target<'_>| {
+        predictor.free_folder(target, &inputs, &Outputs::default(), &Options::default()).map_err(|e| e.to_string())
+    };
+    assert_eq!(free(&target), Ok(base.clone()));
+    assert!(free(&Target::new(&base)).unwrap_err().contains("x.npy"));
 }
 
 #[test]

@@ -17,6 +17,8 @@ use crate::image::orientation::Orientation;
 
 /// Bytes of a level that are held in memory before they go to a temporary file.
 const SPOOLED: usize = 4 << 20;
+/// The same of all levels, of which there are seldom more.
+pub(super) const SHEETS: u64 = 8 * SPOOLED as u64;
 
 /// What is said of a raster.
 #[derive(Debug, Clone)]
@@ -42,6 +44,8 @@ pub(super) struct Cog<T> {
     turn: Option<Orientation>,
     /// Of each band: the raster and its overviews.
     bands: Vec<Vec<Level<T>>>,
+    /// The tiles of each level, of all bands: a file for each band would soon be more than a process may open.
+    sheets: Vec<Sheet>,
 }
 
 /// Where the tiles of a level are in the file, and how long they are.
@@ -60,9 +64,15 @@ struct Level<T> {
     rows: Vec<T>,
     /// Rows that are.
     done: usize,
-    /// Its tiles, one behind the other, with their lengths.
+    /// Where its tiles are in the sheet, and how long they are.
+    places: Vec<(u64, u64)>,
+}
+
+/// Compressed tiles, one behind the other.
+#[derive(Debug)]
+struct Sheet {
     file: SpooledTempFile,
-    counts: Vec<u64>,
+    length: u64,
 }
 
 impl<T: Stored> Cog<T> {
@@ -77,24 +87,23 @@ impl<T: Stored> Cog<T> {
             return Err(Error::content(path, reason));
         }
         let folder = folder_of(path);
-        let level = |size: &Size| {
-            let file = tempfile::spooled_tempfile_in(SPOOLED, folder);
-            Level { size: *size, nodata, rows: Vec::new(), done: 0, file, counts: Vec::new() }
-        };
+        let level = |size: &Size| Level { size: *size, nodata, rows: Vec::new(), done: 0, places: Vec::new() };
         let turn = head.place.as_ref().and_then(Georeference::undone);
         let sizes = sizes(turn.map_or(head.size, |turn| turn.size(head.size)));
         let bands = (0..bands).map(|_| sizes.iter().map(level).collect()).collect();
-        Ok(Self { path: path.to_path_buf(), head, turn, bands })
+        let sheet = |_| Sheet { file: tempfile::spooled_tempfile_in(SPOOLED, folder), length: 0 };
+        let sheets = sizes.iter().map(sheet).collect();
+        Ok(Self { path: path.to_path_buf(), head, turn, bands, sheets })
     }
 
     /// Adds whole rows, `[bands, rows, width]`.
     pub(super) fn push(&mut self, values: &[T]) -> Result<()> {
         let each = (values.len() / self.bands.len()).max(1);
-        let (size, turn) = (self.head.size, self.turn);
+        let (size, turn, sheets) = (self.head.size, self.turn, &mut self.sheets);
         let mut bands = self.bands.iter_mut().zip(values.chunks_exact(each));
         let pushed = bands.try_for_each(|(levels, rows)| match turn {
-            None => push(levels, rows),
-            Some(turn) if rows.len() == size.width * size.height => push(levels, &turn.apply_to(size, rows)),
+            None => push(levels, sheets, rows),
+            Some(turn) if rows.len() == size.width * size.height => push(levels, sheets, &turn.apply_to(size, rows)),
             Some(_) => Err(IoError::other("the rows of an image that is turned upright come at once")),
         });
         pushed.map_err(|cause| Error::write(&self.path, cause))
@@ -112,37 +121,33 @@ impl<T: Stored> Cog<T> {
             let missing = format!("{} of {height} rows are missing", height - done);
             return Err(Error::write(&self.path, IoError::other(missing)));
         }
-        let mut tables: Vec<Tiles> = (0..self.bands[0].len()).map(|level| self.table(level)).collect();
-        let length: u64 = tables.iter().flat_map(|table| &table.counts).sum();
+        let mut tables: Vec<Tiles> = (0..self.sheets.len()).map(|level| self.table(level)).collect();
+        let length: u64 = self.sheets.iter().map(|sheet| sheet.length).sum();
         // The directories are as long without the places of the tiles as with them.
         let least = self.directories(&tables, false).len() as u64 + length;
         let big = big.unwrap_or(least > u64::from(u32::MAX));
         let mut end = self.directories(&tables, big).len() as u64;
         // Whoever reads the beginning of the file sees the smallest overview first.
-        for table in tables.iter_mut().rev() {
-            for (offset, count) in table.offsets.iter_mut().zip(&table.counts) {
-                *offset = end;
-                end += count;
-            }
+        for (table, sheet) in tables.iter_mut().zip(&self.sheets).rev() {
+            table.offsets.iter_mut().for_each(|offset| *offset += end);
+            end += sheet.length;
         }
         let head = self.directories(&tables, big);
-        let bands = &mut self.bands;
+        let sheets = &mut self.sheets;
         write_atomically(&self.path, |out| {
             out.write_all(&head)?;
-            for level in (0..tables.len()).rev() {
-                for file in bands.iter_mut().map(|levels| &mut levels[level].file) {
-                    file.seek(SeekFrom::Start(0))?;
-                    std::io::copy(file, out)?;
-                }
+            for sheet in sheets.iter_mut().rev() {
+                sheet.file.seek(SeekFrom::Start(0))?;
+                std::io::copy(&mut sheet.file, out)?;
             }
             Ok(())
         })
     }
 
-    /// The tiles of a level, of which it is not known yet where they are: band after band.
+    /// The tiles of a level, band after band, by their places in its sheet.
     fn table(&self, level: usize) -> Tiles {
-        let counts: Vec<u64> = self.bands.iter().flat_map(|levels| &levels[level].counts).copied().collect();
-        Tiles { offsets: vec![0; counts.len()], counts }
+        let (offsets, counts) = self.bands.iter().flat_map(|levels| &levels[level].places).copied().unzip();
+        Tiles { offsets, counts }
     }
 
     /// The header and the directories of all levels, each with the values of its tags behind it.
@@ -199,8 +204,10 @@ impl<T: Stored> Cog<T> {
 }
 
 /// Adds rows to the first of the levels, and what follows from them to the others.
-fn push<T: Stored>(levels: &mut [Level<T>], mut values: &[T]) -> IoResult<()> {
-    let Some((level, smaller)) = levels.split_first_mut() else { return Ok(()) };
+fn push<T: Stored>(levels: &mut [Level<T>], sheets: &mut [Sheet], mut values: &[T]) -> IoResult<()> {
+    let (Some((level, smaller)), Some((sheet, sheets))) = (levels.split_first_mut(), sheets.split_first_mut()) else {
+        return Ok(());
+    };
     let Size { width, height } = level.size;
     while !values.is_empty() {
         let rows = TILE.min(height - level.done);
@@ -214,9 +221,9 @@ fn push<T: Stored>(levels: &mut [Level<T>], mut values: &[T]) -> IoResult<()> {
         if level.rows.len() < rows * width {
             break;
         }
-        level.compress()?;
+        level.compress_into(sheet)?;
         let size = Size { width, height: rows };
-        push(smaller, &halved(size, &level.rows, level.nodata))?;
+        push(smaller, sheets, &halved(size, &level.rows, level.nodata))?;
         level.rows.clear();
         level.done += rows;
     }
@@ -225,7 +232,7 @@ fn push<T: Stored>(levels: &mut [Level<T>], mut values: &[T]) -> IoResult<()> {
 
 impl<T: Stored> Level<T> {
     /// Writes the row of tiles that is complete.
-    fn compress(&mut self) -> IoResult<()> {
+    fn compress_into(&mut self, sheet: &mut Sheet) -> IoResult<()> {
         let size = Size { height: self.rows.len() / self.size.width, ..self.size };
         let columns: Vec<usize> = (0..size.width.div_ceil(TILE)).collect();
         let deflated = |across: &usize| {
@@ -235,8 +242,9 @@ impl<T: Stored> Level<T> {
         };
         let row: Vec<Vec<u8>> = columns.par_iter().map(deflated).collect::<IoResult<_>>()?;
         for bytes in row {
-            self.file.write_all(&bytes)?;
-            self.counts.push(bytes.len() as u64);
+            sheet.file.write_all(&bytes)?;
+            self.places.push((sheet.length, bytes.len() as u64));
+            sheet.length += bytes.len() as u64;
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::Georeference;
-use super::cog::{Cog, Head};
+use super::cog::{Cog, Head, SHEETS};
 use super::levels::TILE;
 use crate::base::{Result, Size};
 
@@ -57,7 +57,7 @@ impl LabelTiffWriter {
 
     /// Bytes that writing a map so wide holds, about: the rows of a tile at every level, and their compressed bytes.
     pub fn memory(width: usize) -> u64 {
-        (TILE * width * 6) as u64
+        (TILE * width * 6) as u64 + SHEETS
     }
 
     /// Adds whole rows of label values.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::Georeference;
-use super::cog::{Cog, Head};
+use super::cog::{Cog, Head, SHEETS};
 use super::levels::{Share, TILE};
 use crate::base::markup::escaped;
 use crate::base::named_enum::named_enum;
@@ -72,7 +72,7 @@ impl ProbabilityTiffWriter {
 
     /// Bytes that writing so many bands of a raster so wide holds, about.
     pub fn memory(width: usize, bands: usize) -> u64 {
-        (TILE * width * bands * 12) as u64
+        (TILE * width * bands * 12) as u64 + SHEETS
     }
 
     /// Adds whole rows, `[bands, rows, width]`; `has_data` tells of each pixel, `[rows, width]`, whether it has data.

@@ -10,7 +10,7 @@ use super::sweep::Grid;
 use super::tiles::{Border, Tiles};
 use crate::base::words::bytes_in_words;
 use crate::base::{Error, Remedy, Result, Size};
-use crate::image::{LabelTiffWriter, ProbabilityTiffWriter, TiffRows, read_size};
+use crate::image::{LabelTiffWriter, ProbabilityTiffWriter, TiffRows, is_geotiff, read_size};
 use crate::nn::cost::inference_memory;
 use crate::nn::device::{DeviceChoice, free_memory};
 use crate::predict::Options;
@@ -82,20 +82,25 @@ impl Budget {
 
     /// Whether images of this total size in bytes may wait for another to be computed with.
     pub(crate) fn may_wait(&self, bytes: u64) -> bool {
-        self.limit.is_none_or(|limit| bytes <= limit / WAITING_SHARE)
+        bytes <= self.waiting()
+    }
+
+    /// Bytes of images that may wait while another one goes in.
+    fn waiting(&self) -> u64 {
+        self.limit.map_or(u64::MAX, |limit| limit / WAITING_SHARE)
     }
 
     /// Says whether an image fits, from the beginning of its file, and waits until it does beside those before it; `turn`
     /// counts the images. A file without a readable size passes: reading it says what is wrong.
     pub(crate) fn admit(&self, path: &Path, turn: usize, form: Form) -> Result<Reservation> {
         let turn = self.gate.turn(turn);
-        let Some(size) = read_size(path) else { return Ok(turn.reserve(0, u64::MAX)) };
+        let Some(size) = read_size(path) else { return Ok(turn.reserve(0, u64::MAX, self.waiting())) };
         self.check(path, size, form)?;
         let held = self.held(&self.procedure, size);
         let room = self
             .limit
             .map_or(u64::MAX, |limit| limit.saturating_sub(self.network + self.computing(&self.procedure, size)));
-        Ok(turn.reserve(held, room))
+        Ok(turn.reserve(held, room, self.waiting()))
     }
 
     /// [`Self::admit`] for an image that is predicted some rows at a time.
@@ -103,16 +108,16 @@ impl Budget {
         &self,
         path: &Path,
         turn: usize,
-        tiles: Tiles,
-        file: &TiffRows<'_>,
+        (tiles, file): (Tiles, &TiffRows<'_>),
+        form: Form,
     ) -> Result<Reservation> {
         let turn = self.gate.turn(turn);
-        let held = self.held_rows(tiles, file)?;
+        let held = self.held_rows(tiles, (path, file), form)?;
         let computing = self.network.saturating_add(self.computing_windows(tiles, 1));
-        let Some(limit) = self.limit else { return Ok(turn.reserve(held, u64::MAX)) };
+        let Some(limit) = self.limit else { return Ok(turn.reserve(held, u64::MAX, self.waiting())) };
         let needed = held.saturating_add(computing);
         if needed <= limit {
-            return Ok(turn.reserve(held, limit - computing));
+            return Ok(turn.reserve(held, limit - computing, self.waiting()));
         }
         let mut work =
             format!("predicting {}, an image of {}, in windows of {}", path.display(), file.size(), tiles.side);
@@ -124,8 +129,9 @@ impl Budget {
         }
         let smaller = |side: &usize| {
             let smaller = Tiles::two_thirds_apart(*side);
-            let needed =
-                self.held_rows(smaller, file).map(|held| held + self.computing_windows(smaller, 1) + self.network);
+            let needed = self
+                .held_rows(smaller, (path, file), form)
+                .map(|held| held + self.computing_windows(smaller, 1) + self.network);
             *side < tiles.side && needed.is_ok_and(|needed| needed <= limit)
         };
         let side = [WINDOW, WINDOW / 2, WINDOW / 4].into_iter().find(|side| smaller(side));
@@ -134,9 +140,11 @@ impl Budget {
     }
 
     /// Windows of such an image that are computed together.
+    /// Half of the memory is for images that are read ahead.
     pub(super) fn windows_at_once(&self, tiles: Tiles, reserved: Option<&Reservation>) -> usize {
         let (one, held) = (self.computing_windows(tiles, 1).max(1), reserved.map_or(0, |reserved| reserved.bytes));
-        let fitting = self.limit.map_or(usize::MAX, |limit| (limit.saturating_sub(self.network + held) / one) as usize);
+        let fitting =
+            self.limit.map_or(usize::MAX, |limit| (limit.saturating_sub(self.network + held) / 2 / one) as usize);
         self.batch_size.min(fitting).max(1)
     }
 
@@ -155,7 +163,7 @@ impl Budget {
     }
 
     /// Bytes of an image that is read, predicted and written some rows at a time.
-    fn held_rows(&self, tiles: Tiles, file: &TiffRows<'_>) -> Result<u64> {
+    fn held_rows(&self, tiles: Tiles, (path, file): (&Path, &TiffRows<'_>), form: Form) -> Result<u64> {
         let (size, step) = (file.size(), rows_at_once(file));
         let grid = Grid::new(tiles, size);
         let rows = |count: usize| (count * size.width) as u64;
@@ -168,8 +176,9 @@ impl Budget {
         let (highest, all) = (u64::from(self.wanted.highest), u64::from(self.wanted.all));
         let strips = 3 * rows(side) * (4 + FLOAT * highest + 2 * self.classes * FLOAT * all);
         let bands = usize::from(self.wanted.highest) + if self.wanted.all { self.classes as usize } else { 0 };
+        let rasters = form.rasters.unwrap_or_else(|| is_geotiff(path));
         let writers = LabelTiffWriter::memory(size.width) + ProbabilityTiffWriter::memory(size.width, bands);
-        Ok(reading + held + sums + strips + writers)
+        Ok(reading + held + sums + strips + if rasters { writers } else { 0 })
     }
 
     /// Says whether an image of that size fits.
@@ -198,7 +207,7 @@ impl Budget {
         if self.procedure.tiles.is_none() && self.procedure.join != Join::Direct {
             let procedure = Procedure { tiles, ..self.procedure.clone() };
             let in_rows = |tiles: Tiles| {
-                let held = self.held_rows(tiles, &larger_than(tiles, path)?).ok()?;
+                let held = self.held_rows(tiles, (path, &larger_than(tiles, path)?), form).ok()?;
                 Some(held + self.computing_windows(tiles, 1) + self.network <= limit)
             };
             let fits = match windows(&procedure).filter(|_| form.strips).and_then(in_rows) {
@@ -329,11 +338,11 @@ impl Gate {
 }
 
 impl Turn {
-    /// Goes in when those that are in leave `bytes` of `room`, or take next to nothing of it.
-    fn reserve(self, bytes: u64, room: u64) -> Reservation {
+    /// Goes in when those that are in leave `bytes` of `room`, or take no more than those that wait to be computed may.
+    fn reserve(self, bytes: u64, room: u64, waiting: u64) -> Reservation {
         let gate = Arc::clone(&self.0);
         let mut state = gate.lock();
-        while state.held > room / WAITING_SHARE && state.held.saturating_add(bytes) > room {
+        while state.held > waiting && state.held.saturating_add(bytes) > room {
             state = gate.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         state.held = state.held.saturating_add(bytes);
@@ -368,9 +377,9 @@ mod tests {
     #[test]
     fn images_go_in_one_after_the_other_while_there_is_room() {
         let gate: Arc<Gate> = Arc::default();
-        let (first, second) = (gate.turn(0).reserve(60, 100), gate.turn(1).reserve(40, 100));
+        let (first, second) = (gate.turn(0).reserve(60, 100, 12), gate.turn(1).reserve(40, 100, 12));
         let other = Arc::clone(&gate);
-        let third = thread::spawn(move || other.turn(2).reserve(50, 100).bytes);
+        let third = thread::spawn(move || other.turn(2).reserve(50, 100, 12).bytes);
         thread::sleep(Duration::from_millis(30));
         assert!(!third.is_finished() && gate.lock().held == 100);
         drop(second);
@@ -379,7 +388,7 @@ mod tests {
         drop(first);
         assert_eq!(third.join().unwrap(), 50);
         // What alone takes more than there is goes in when the rest is out.
-        assert_eq!(gate.turn(3).reserve(500, 100).bytes, 500);
+        assert_eq!(gate.turn(3).reserve(500, 100, 12).bytes, 500);
         assert_eq!(gate.lock().held, 0);
     }
 }

@@ -47,6 +47,10 @@ impl Model for NetworkPredictor {
     }
 
     fn largest_tile(&self, options: &Options) -> Result<usize> {
+        if self.choice.is_gpu() {
+            let reason = "of auto weighs main memory and not that of a GPU: give a side, such as 512";
+            return Err(Error::conflict("tile", reason));
+        }
         Ok(Budget::new(self, options.procedure.clone(), options)?.largest_tile())
     }
 

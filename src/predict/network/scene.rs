@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
-use super::by_rows::{ROWS, larger_than, rows_at_once};
+use super::by_rows::{ROWS, rows_at_once};
 use super::inference::{TileRunner, not_numbers};
 use super::memory::Reservation;
 use super::procedure::Procedure;
@@ -113,8 +113,8 @@ impl Reader<'_> {
 
     /// How its rows are prepared. Reads it once or twice where that takes the whole image.
     fn settle(&self, dataset: &Dataset, is_stopped: impl Fn() -> bool) -> Result<Parts> {
-        let first = self.read(0..rows_at_once(&self.file))?;
-        Parts::settle(self.path, &first, dataset, &mut |take: &mut dyn FnMut(Image) -> Result<()>| {
+        let sample_type = self.read(0..rows_at_once(&self.file))?.sample_type;
+        Parts::settle(self.path, sample_type, dataset, &mut |take: &mut dyn FnMut(Image) -> Result<()>| {
             self.steps().try_for_each(|rows| if is_stopped() { Err(Error::Stopped) } else { take(self.read(rows)?) })
         })
     }
@@ -200,7 +200,7 @@ impl Scene {
         advanced: &mut dyn FnMut(),
         handle: &mut Handle<'_>,
     ) -> Result<bool> {
-        let Some(file) = larger_than(self.tiles, path).filter(|file| file.size() == self.size) else {
+        let Some(file) = TiffRows::open(path)?.filter(|file| file.size() == self.size) else {
             return Err(Error::content(path, "changed while it was waiting to be read; run the command again"));
         };
         let (wanted, bands) = (options.wanted, options.bands.as_deref());

@@ -55,7 +55,7 @@ impl Reading {
     /// but the beginning is read yet.
     fn read(&self, turn: usize, path: &Path, form: Form) -> Result<Found> {
         if let Some((tiles, file)) = self.scene(path, form) {
-            let reserved = Some(self.budget.admit_scene(path, turn, tiles, &file)?);
+            let reserved = Some(self.budget.admit_scene(path, turn, (tiles, &file), form)?);
             return Ok(Found::Scene(Scene { size: file.size(), tiles, reserved }));
         }
         let reserved = self.budget.admit(path, turn, form)?;
@@ -70,11 +70,6 @@ impl Reading {
     fn scene<'a>(&self, path: &'a Path, form: Form) -> Option<(Tiles, TiffRows<'a>)> {
         let tiles = windows(&self.procedure).filter(|_| form.strips)?;
         Some((tiles, larger_than(tiles, path)?))
-    }
-
-    /// Steps of the work on an image: rows of windows where there are any.
-    fn steps(&self, path: &Path, form: Form) -> usize {
-        self.scene(path, form).map_or(1, |(tiles, file)| tiles.axis(file.size().height).starts.len())
     }
 
     /// An image that the data set has [prepared](crate::data::prepared), at the sizes at which it is predicted.
@@ -138,8 +133,8 @@ impl Work for NetworkWork<'_> {
     }
 
     fn each(&self, inputs: &[PathBuf], form: Form, sink: &dyn Sink, handle: &mut Handle<'_>) -> Result<usize> {
-        let steps: Vec<usize> = inputs.iter().map(|path| self.reading.steps(path, form)).collect();
-        sink.event(Event::Started { task: Task::Predict, total: steps.iter().sum(), done: 0 });
+        let total = inputs.len();
+        sink.event(Event::Started { task: Task::Predict, total, done: 0 });
         if let (Some(tiles), Some(asked)) = (self.procedure.tiles, self.options.procedure.tiles)
             && tiles != asked
         {
@@ -154,21 +149,29 @@ impl Work for NetworkWork<'_> {
         }
         let (paths, reading) = (inputs.to_vec(), Arc::clone(&self.reading));
         let reads = ordered(inputs.len(), self.options.workers, move |i| reading.read(i, &paths[i], form));
-        let mut batches = Batches { work: self, inputs, sink, handle, steps, done: 0, group: Vec::new(), skipped: 0 };
+        let mut batches = Batches { work: self, inputs, sink, handle, total, done: 0, group: Vec::new(), skipped: 0 };
         for (i, found) in reads.enumerate() {
             let go_on = match found {
-                Err(e) => batches.leave_out(i, &e),
-                Ok(Found::Image(read)) => batches.add(i, read)?,
-                Ok(Found::Scene(scene)) => batches.flush()? && batches.go_over(i, &scene)?,
+                Err(e) => Ok(batches.leave_out(i, &e)),
+                Ok(Found::Image(read)) => batches.add(i, read),
+                Ok(Found::Scene(scene)) => batches.flush().and_then(|go_on| Ok(go_on && batches.go_over(i, &scene)?)),
             };
-            if !go_on {
+            if !unless_stopped(go_on)? {
                 sink.event(Event::Finished);
                 return Ok(batches.skipped);
             }
         }
-        batches.flush()?;
+        unless_stopped(batches.flush())?;
         sink.event(Event::Finished);
         Ok(batches.skipped)
+    }
+}
+
+/// An image that is given up because of a stop counts as not begun.
+fn unless_stopped(go_on: Result<bool>) -> Result<bool> {
+    match go_on {
+        Err(Error::Stopped) => Ok(false),
+        other => other,
     }
 }
 
@@ -178,9 +181,8 @@ struct Batches<'a, 'b> {
     inputs: &'a [PathBuf],
     sink: &'a dyn Sink,
     handle: &'a mut Handle<'b>,
-    /// Of each input.
-    steps: Vec<usize>,
-    /// Steps that are done.
+    /// Steps of the work, an image or a row of windows each: how many are known of, and how many are done.
+    total: usize,
     done: usize,
     group: Vec<(usize, Read)>,
     skipped: usize,
@@ -196,7 +198,7 @@ impl Batches<'_, '_> {
     /// Leaves an input out that cannot be read; that there should be more.
     fn leave_out(&mut self, i: usize, fault: &Error) -> bool {
         self.skip(i, fault);
-        self.advance(self.steps[i]);
+        self.advance(1);
         true
     }
 
@@ -236,6 +238,11 @@ impl Batches<'_, '_> {
     /// Predicts an image some rows at a time; whether there should be more.
     fn go_over(&mut self, i: usize, scene: &Scene) -> Result<bool> {
         let (path, before) = (&self.inputs[i], self.done);
+        let steps = scene.tiles.axis(scene.size.height).starts.len();
+        self.total += steps - 1;
+        // The bar is drawn anew, for more steps.
+        self.sink.event(Event::Finished);
+        self.sink.event(Event::Started { task: Task::Predict, total: self.total, done: before });
         let (work, sink, mut done) = (self.work, self.sink, before);
         let mut advanced = || {
             done += 1;
@@ -245,10 +252,14 @@ impl Batches<'_, '_> {
         let at_once = |_| batch;
         let what = (&work.procedure, work.options, &*work.predictor.dataset);
         let outcome = scene.predict((i, path), &work.runner(&at_once), what, &mut advanced, self.handle);
-        self.done = before + self.steps[i];
-        outcome.or_else(|fault| {
-            self.skip(i, &fault);
-            (self.handle)(i, Part::Abandoned)
+        self.done = before + steps;
+        outcome.or_else(|fault| match fault {
+            // It is not the image that is at fault.
+            Error::Failed { .. } => Err(fault),
+            fault => {
+                self.skip(i, &fault);
+                (self.handle)(i, Part::Abandoned)
+            }
         })
     }
 }
