@@ -134,8 +134,8 @@ pub(crate) struct Predict {
     pub(crate) skip_existing: bool,
     #[command(flatten)]
     pub(crate) written: Written,
-    /// Predict images larger than this in sliding windows with this side length, in pixels; auto chooses the largest
-    /// that fits in memory [default: no windows, except for random forests and --scales semseg]
+    /// Predict images larger than this in sliding windows with this side length, in pixels; on a CPU, auto
+    /// chooses the largest that fits in memory [default: no windows, except for random forests and --scales semseg]
     #[arg(long, value_name = "N|auto", value_parser = tile, help_heading = INFERENCE)]
     pub(crate) tile: Option<Tile>,
     /// Bands of the images to use, by number from 1, in the model's order, such as 4,3,2 [default: all]

@@ -242,7 +242,7 @@ fn credentials(url: &Path) -> &'static str {
              an open bucket"
         }
         "http" | "https" => {
-            "a web server that asks who you are is not supported; download the file, or give its URL of a store, as s3://"
+            "a web server that requires a login is not supported; download the file, or give its s3://, gs:// or az:// URL"
         }
         _ => {
             "set AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY, or AZURE_SKIP_SIGNATURE=true for an open container"
