@@ -33,12 +33,15 @@ std = [0.25, 0.25, 0.25]
 [[classes]]
 name = "first"
 values = [0]
+color = [0, 0, 0]
 [[classes]]
 name = "second"
 values = [1]
+color = [255, 0, 0]
 [[classes]]
 name = "third"
 values = [2]
+color = [0, 0, 255]
 """
 
 
