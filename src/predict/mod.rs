@@ -252,7 +252,7 @@ impl Predictor {
             drop(sender);
             let written = writer.join().expect("the writer thread panicked");
             // A failed write closes the channel, so its error comes first.
-            written.and_then(|()| computed)
+            written.and(computed)
         });
         report_notes(sink);
         let done = recording.done();
