@@ -8,6 +8,7 @@ pub mod network;
 pub mod polygons;
 
 mod formats;
+mod free_folder;
 mod journal;
 mod label_file;
 mod listing;
@@ -182,7 +183,7 @@ impl Predictor {
         outputs: &Outputs,
         options: &Options,
     ) -> Result<PathBuf> {
-        target::free_folder(target, inputs, outputs, &self.maker(options)?)
+        free_folder::free_folder(target, inputs, outputs, &self.maker(options)?)
     }
 
     /// Predicts files, or objects in stores by their URLs, and writes what `outputs` says for each into the folder of

@@ -111,7 +111,7 @@ fn look_at<T: Send + 'static>(
 }
 
 /// Looks at files one after another; `None` for those that take longer than `patience`, as on a network disk that does not
-/// answer. Nothing can end a look that hangs: its thread is left behind, and another one looks at the rest.
+/// answer. Nothing can end a system call that hangs: its thread is left behind, and another one goes on with the rest.
 fn look_in_turn<T: Send + 'static>(
     paths: &[PathBuf],
     patience: Duration,

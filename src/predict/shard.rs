@@ -36,7 +36,7 @@ const SCHEDULERS: [Scheduler; 3] = [
         first_and_step: None,
         count: "AWS_BATCH_JOB_ARRAY_SIZE",
     },
-    // The count is in no variable of its own accord, but a job may set this one.
+    // Kubernetes does not set a variable with the count, but a job may set this one.
     Scheduler { name: "Kubernetes", index: "JOB_COMPLETION_INDEX", first_and_step: None, count: "JOB_COMPLETIONS" },
 ];
 

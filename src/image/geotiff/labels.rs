@@ -55,7 +55,8 @@ impl LabelTiffWriter {
         }))
     }
 
-    /// Bytes that writing a map so wide holds, about: the rows of a tile at every level, and their compressed bytes.
+    /// Bytes of memory that a writer of maps `width` pixels wide takes, about: at every level the rows of a tile and their
+    /// compressed bytes.
     pub fn memory(width: usize) -> u64 {
         (TILE * width * 6) as u64 + SHEETS
     }

@@ -70,7 +70,7 @@ impl ProbabilityTiffWriter {
         }))
     }
 
-    /// Bytes that writing so many bands of a raster so wide holds, about.
+    /// Bytes of memory that a writer of `bands` bands, `width` pixels wide, takes, about.
     pub fn memory(width: usize, bands: usize) -> u64 {
         (TILE * width * bands * 12) as u64 + SHEETS
     }

@@ -152,7 +152,7 @@ impl<'a> Tiff<'a> {
         limits::reserve(self.path, claim, self.memory(labels, self.page.height().into())?)
     }
 
-    /// Bytes that reading so many rows takes.
+    /// Bytes of memory that reading `rows` rows takes.
     fn memory(&self, labels: bool, rows: u64) -> Result<u64> {
         const UNSIGNED: u16 = 1;
         const UNDEFINED: u16 = 4;

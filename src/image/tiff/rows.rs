@@ -45,7 +45,7 @@ impl<'a> TiffRows<'a> {
         block_rows(&self.0.page).min(self.size().height.max(1))
     }
 
-    /// Bytes of main memory that reading so many rows takes, the result among them.
+    /// Bytes of main memory that reading `rows` rows takes, including the result.
     ///
     /// # Errors
     ///

@@ -155,7 +155,7 @@ impl Budget {
         AUTO.into_iter().find(fits).unwrap_or(AUTO[AUTO.len() - 1])
     }
 
-    /// Bytes that the network takes for so many windows, with their scores at full size.
+    /// Bytes that the network takes for a number of windows, with their scores at full size.
     fn computing_windows(&self, tiles: Tiles, windows: usize) -> u64 {
         let pixels = area(Size { width: tiles.side, height: tiles.side });
         let scores = 4 * self.classes * FLOAT * pixels;

@@ -61,7 +61,7 @@ impl Tiles {
         Self { side, stride, border: Border::Inside, blend: Blend::Average }
     }
 
-    /// Windows that overlap by so many pixels, over an image mirrored at its border.
+    /// Windows that overlap by `overlap` pixels, over an image that is mirrored at its border.
     ///
     /// # Errors
     ///

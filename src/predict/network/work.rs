@@ -240,7 +240,7 @@ impl Batches<'_, '_> {
         let (path, before) = (&self.inputs[i], self.done);
         let steps = scene.tiles.axis(scene.size.height).starts.len();
         self.total += steps - 1;
-        // The bar is drawn anew, for more steps.
+        // Starts the progress bar again, with more steps.
         self.sink.event(Event::Finished);
         self.sink.event(Event::Started { task: Task::Predict, total: self.total, done: before });
         let (work, sink, mut done) = (self.work, self.sink, before);

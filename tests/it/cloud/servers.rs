@@ -139,7 +139,7 @@ impl Proxy {
         Self { address, way: kept }
     }
 
-    /// Cuts the next connections after so many bytes of their answers.
+    /// Cuts each of the next connections after a number of bytes of its answer.
     pub(super) fn cut(&self, connections: usize, after: usize) {
         self.way.after.store(after, Ordering::SeqCst);
         self.way.cuts.store(connections, Ordering::SeqCst);
