@@ -90,6 +90,8 @@ pub mod pixels;
 pub mod data;
 pub mod nn;
 
+pub mod annotation;
+
 pub mod image;
 pub mod metric;
 

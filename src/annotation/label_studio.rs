@@ -1,0 +1,215 @@
+//! Label Studio's JSON export: a list of tasks, each with an image.
+
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::parts::{distinct, ellipse, image_size, json, polygon, turned};
+use super::{AnnotatedImage, Annotations, Format, Geometry, Mask, Point, Shape, Unit};
+use crate::base::{Error, Result, Size};
+
+/// Endings of regions' types; the text before them is their form.
+const LABELS: &str = "labels";
+
+#[derive(Deserialize)]
+struct Task {
+    id: Option<i64>,
+    file_upload: Option<String>,
+    data: Map<String, Value>,
+    #[serde(default)]
+    annotations: Vec<Annotation>,
+}
+
+#[derive(Deserialize)]
+struct Annotation {
+    #[serde(default)]
+    was_cancelled: bool,
+    #[serde(default)]
+    ground_truth: bool,
+    #[serde(default)]
+    result: Vec<Region>,
+}
+
+#[derive(Deserialize)]
+struct Region {
+    id: Option<String>,
+    #[serde(rename = "type")]
+    kind: String,
+    to_name: Option<String>,
+    original_width: Option<usize>,
+    original_height: Option<usize>,
+    #[serde(default)]
+    value: Map<String, Value>,
+}
+
+pub(super) fn parse(path: &Path, text: &str) -> Result<Annotations> {
+    let tasks: Vec<Task> = json(path, text)?;
+    let image = |(i, task): (usize, &Task)| {
+        let number = task.id.unwrap_or(i as i64 + 1);
+        task.image().map_err(|reason| Error::content(path, format!("task {number}: {reason}")))
+    };
+    let images: Vec<AnnotatedImage> = tasks.iter().enumerate().map(image).collect::<Result<_>>()?;
+    let classes = distinct([], images.iter().flat_map(|image| &image.shapes));
+    Ok(Annotations { path: path.into(), format: Format::LabelStudio, classes, images, unit: Unit::Pixels })
+}
+
+impl Task {
+    /// The image with the regions of the annotation that is marked as ground truth, otherwise of the last one.
+    fn image(&self) -> Result<AnnotatedImage, String> {
+        let kept = || self.annotations.iter().filter(|annotation| !annotation.was_cancelled);
+        let annotation = kept().rfind(|annotation| annotation.ground_truth).or_else(|| kept().next_back());
+        let regions = annotation.map_or(&[][..], |annotation| &annotation.result);
+        let name = self.image_name(regions).ok_or("it names no image")?;
+        let mut shapes = Vec::new();
+        let mut size = None;
+        for region in regions {
+            if let Some(shape) = region.shape(regions)? {
+                size = size.or(image_size(region.original_width, region.original_height));
+                shapes.push(shape);
+            }
+        }
+        Ok(AnnotatedImage { name, size, shapes })
+    }
+
+    /// The uploaded file; otherwise what the data has under the only key, or under the usual one.
+    fn image_name(&self, regions: &[Region]) -> Option<String> {
+        let text = |key: &str| self.data.get(key).and_then(Value::as_str);
+        let named = regions.iter().find_map(|region| text(region.to_name.as_deref()?));
+        let only = || self.data.values().find_map(Value::as_str).filter(|_| self.data.len() == 1);
+        let address = named.or_else(|| text("image")).or_else(|| text("img")).or_else(only);
+        let name = self.file_upload.as_deref().or(address)?;
+        // Local files stand behind ?d=.
+        let name = name.split_once("?d=").map_or(name, |(_, name)| name);
+        Some(percent_decoded(name))
+    }
+}
+
+impl Region {
+    /// Its shape; nothing for what is no region of the image, such as a choice or a rating.
+    fn shape(&self, all: &[Self]) -> Result<Option<Shape>, String> {
+        let form = self.kind.strip_suffix(LABELS).unwrap_or(&self.kind);
+        let is_region = ["polygon", "rectangle", "ellipse", "brush", "bitmask"].contains(&form);
+        if !is_region {
+            return Ok(None);
+        }
+        let Some(class) = self.class().or_else(|| self.same(all).find_map(Self::class)) else {
+            return Err(format!("a {form} has no label; label it or delete it in Label Studio"));
+        };
+        let Some(size) = image_size(self.original_width, self.original_height) else {
+            return Err(format!("a {form} has no original_width and original_height; export the project again"));
+        };
+        Ok(Some(Shape { class, geometry: self.geometry(form, size)? }))
+    }
+
+    /// What else is said of the same region: where labels and forms are chosen apart, each has an entry.
+    fn same<'a>(&'a self, all: &'a [Self]) -> impl Iterator<Item = &'a Self> {
+        all.iter().filter(|other| other.id.is_some() && other.id == self.id)
+    }
+
+    fn class(&self) -> Option<String> {
+        let (_, labels) = self.value.iter().find(|(key, _)| key.ends_with(LABELS))?;
+        Some(labels.get(0)?.as_str()?.to_owned())
+    }
+
+    fn geometry(&self, form: &str, size: Size) -> Result<Geometry, String> {
+        let (width, height) = (size.width as f64, size.height as f64);
+        let pixels = |[x, y]: Point| [x * width / 100.0, y * height / 100.0];
+        let number = |key: &str| {
+            let number = self.value.get(key).and_then(Value::as_f64).filter(|number| number.is_finite());
+            number.ok_or_else(|| format!("a {form} without {key}"))
+        };
+        let pair = |x: &str, y: &str| Ok::<_, String>(pixels([number(x)?, number(y)?]));
+        let angle = if self.value.contains_key("rotation") { number("rotation")? } else { 0.0 };
+        Ok(match form {
+            "polygon" => {
+                let points = self.value.get("points").cloned().unwrap_or_default();
+                let points: Vec<Point> = serde_json::from_value(points).map_err(|e| format!("a polygon: {e}"))?;
+                polygon(points.into_iter().map(pixels).collect())?
+            }
+            "rectangle" => {
+                let ([x, y], [w, h]) = (pair("x", "y")?, pair("width", "height")?);
+                turned([[x, y], [x + w, y + h]], [x, y], angle)
+            }
+            "ellipse" => ellipse(pair("x", "y")?, pair("radiusX", "radiusY")?, angle),
+            _ => {
+                let rle = self.value.get("rle").cloned().unwrap_or_default();
+                let bytes: Vec<u8> =
+                    serde_json::from_value(rle).map_err(|_| format!("a {form} without `rle`, a list of bytes"))?;
+                Geometry::Mask(brush(&bytes, size)?)
+            }
+        })
+    }
+}
+
+/// The pixels of a brush: opacities of the fourth of four bands, packed by Label Studio's own code, the one of the library
+/// `@thi.ng/rle-pack`. A head gives the number of values, their width in bits, and the widths of four kinds of run lengths;
+/// then come runs of equal and of different values.
+fn brush(bytes: &[u8], size: Size) -> Result<Mask, String> {
+    let damaged = || "the rle of a brush is damaged".to_owned();
+    let mut bits = Bits { bytes, at: 0 };
+    let mut take = |count: u32| bits.take(count).ok_or_else(damaged);
+    let values = take(32)? as usize;
+    let pixels = size.width.checked_mul(size.height).ok_or_else(damaged)?;
+    if Some(values) != pixels.checked_mul(4) {
+        return Err(format!("the rle of a brush holds {values} values; an image of {size} has {}", 4 * pixels));
+    }
+    let word = take(5)? + 1;
+    let widths = [take(4)? + 1, take(4)? + 1, take(4)? + 1, take(4)? + 1];
+    let mut set = vec![false; pixels];
+    let mut at = 0;
+    let mut put = |at: usize, value: u32| {
+        if at % 4 == 3 && value > 0 {
+            set[at / 4] = true;
+        }
+    };
+    while at < values {
+        let is_run = take(1)? == 1;
+        let width = widths[take(2)? as usize];
+        let end = at + take(width)? as usize + 1;
+        if end > values {
+            return Err(damaged());
+        }
+        if is_run {
+            let value = take(word)?;
+            (at..end).for_each(|at| put(at, value));
+        } else {
+            for at in at..end {
+                put(at, take(word)?);
+            }
+        }
+        at = end;
+    }
+    Ok(Mask::from_bits(0, 0, size, set))
+}
+
+/// Bits of bytes, the highest first.
+struct Bits<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl Bits<'_> {
+    fn take(&mut self, count: u32) -> Option<u32> {
+        let mut number = 0_u32;
+        for _ in 0..count {
+            let byte = *self.bytes.get(self.at / 8)?;
+            number = number << 1 | u32::from(byte >> (7 - self.at % 8) & 1);
+            self.at += 1;
+        }
+        Some(number)
+    }
+}
+
+/// A name from an address, in which other characters stand as %20.
+fn percent_decoded(name: &str) -> String {
+    let mut bytes = Vec::with_capacity(name.len());
+    let mut rest = name.as_bytes();
+    while let [first, more @ ..] = rest {
+        let code = more.get(..2).filter(|_| *first == b'%').and_then(|hex| std::str::from_utf8(hex).ok());
+        let decoded = code.and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        bytes.push(decoded.unwrap_or(*first));
+        rest = if decoded.is_some() { &more[2..] } else { more };
+    }
+    String::from_utf8(bytes).unwrap_or_else(|_| name.to_owned())
+}

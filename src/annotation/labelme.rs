@@ -1,0 +1,87 @@
+//! labelme: a JSON file for each image, with its shapes.
+
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::parts::{distinct, image_size, json, png_mask};
+use super::{AnnotatedImage, Annotations, Format, Geometry, Mask, Point, Shape, Unit};
+use crate::base::{Error, Result};
+
+/// Width of lines and radius of points in pixels, as labelme draws them (`shape_to_mask`).
+const LINE_WIDTH: f64 = 10.0;
+const POINT_RADIUS: f64 = 5.0;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct File {
+    shapes: Vec<Drawn>,
+    image_path: Option<String>,
+    image_height: Option<usize>,
+    image_width: Option<usize>,
+}
+
+#[derive(Deserialize)]
+struct Drawn {
+    label: String,
+    points: Vec<Point>,
+    shape_type: Option<String>,
+    mask: Option<String>,
+}
+
+pub(super) fn parse(path: &Path, text: &str) -> Result<Annotations> {
+    let file: File = json(path, text)?;
+    let size = image_size(file.image_width, file.image_height);
+    let name = file.image_path.unwrap_or_else(|| path.file_stem().unwrap_or_default().to_string_lossy().into());
+    let mut shapes = Vec::new();
+    for (i, drawn) in file.shapes.into_iter().enumerate() {
+        let geometry = drawn.geometry().map_err(|reason| Error::content(path, format!("shape {}: {reason}", i + 1)))?;
+        shapes.extend(geometry.into_iter().map(|geometry| Shape { class: drawn.label.clone(), geometry }));
+    }
+    Ok(Annotations {
+        path: path.into(),
+        format: Format::Labelme,
+        classes: distinct([], &shapes),
+        images: vec![AnnotatedImage { name, size, shapes }],
+        unit: Unit::Pixels,
+    })
+}
+
+impl Drawn {
+    fn geometry(&self) -> Result<Vec<Geometry>, String> {
+        let kind = self.shape_type.as_deref().unwrap_or("polygon");
+        let circle = |center: Point, radius: f64| Geometry::Ellipse { center, radii: [radius; 2] };
+        Ok(vec![match (kind, &self.points[..]) {
+            ("mask", [[left, top], ..]) => Geometry::Mask(self.mask([*left, *top])?),
+            ("rectangle", [a, b]) => Geometry::rectangle(*a, *b),
+            ("circle", [center, edge]) => circle(*center, (edge[0] - center[0]).hypot(edge[1] - center[1])),
+            ("line" | "linestrip", points @ [_, _, ..]) => {
+                Geometry::Line { points: points.to_vec(), width: LINE_WIDTH }
+            }
+            ("point" | "points", points @ [_, ..]) => {
+                return Ok(points.iter().map(|point| circle(*point, POINT_RADIUS)).collect());
+            }
+            ("polygon" | "rectangle" | "oriented_rectangle", points @ [_, _, _, ..]) => {
+                Geometry::Polygon(vec![points.to_vec()])
+            }
+            (
+                "polygon" | "rectangle" | "oriented_rectangle" | "circle" | "line" | "linestrip" | "point" | "points"
+                | "mask",
+                points,
+            ) => {
+                let n = points.len();
+                return Err(format!("a {kind} of {n} points; complete or delete it in labelme"));
+            }
+            _ => {
+                return Err(format!(
+                    "'{kind}' is not a shape that is known; convert it to a polygon, rectangle, circle, line, point or mask"
+                ));
+            }
+        }])
+    }
+
+    fn mask(&self, corner: Point) -> Result<Mask, String> {
+        let text = self.mask.as_deref().ok_or("a mask without pixels")?;
+        png_mask(text, corner)
+    }
+}

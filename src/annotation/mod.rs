@@ -1,0 +1,110 @@
+//! Labels as annotation tools write them: polygons, rectangles, lines and masks, which are drawn as label maps when they are
+//! read.
+
+mod coco;
+mod cvat;
+mod draw;
+mod geojson;
+mod label_studio;
+mod labelme;
+mod map;
+mod open;
+mod parts;
+mod shape;
+mod shapefile;
+mod via;
+mod yolo;
+
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+
+use crate::base::{Error, Result, Size};
+use crate::image::ReferenceSystem;
+
+pub use draw::draw;
+pub use open::open;
+pub use shape::{Geometry, Mask, Point, Shape};
+
+/// The labels that a file of an annotation tool holds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Annotations {
+    /// The file.
+    pub path: PathBuf,
+    /// The tool or format.
+    pub format: Format,
+    /// Names of the classes: those that the file declares, in its order, then those that only its shapes name.
+    pub classes: Vec<String>,
+    /// The images, in the order of the file.
+    pub images: Vec<AnnotatedImage>,
+    /// What the coordinates of its shapes count.
+    pub unit: Unit,
+}
+
+/// What coordinates count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// Pixels.
+    Pixels,
+    /// Shares of the image's width and height, from 0 to 1.
+    Shares,
+    /// Coordinates of a map, in the system of images with a place on it.
+    Map(ReferenceSystem),
+}
+
+impl Annotations {
+    /// The shapes of one of its images, in pixels; `path` and `size` are those of the image file.
+    ///
+    /// # Errors
+    ///
+    /// If the image is of another size than the file says, or if the shapes lie on a map and the image has no place on it, or
+    /// one in another coordinate reference system.
+    pub fn shapes<'a>(&'a self, labelled: &'a AnnotatedImage, path: &Path, size: Size) -> Result<Cow<'a, [Shape]>> {
+        if let Some(stated) = labelled.size.filter(|stated| *stated != size) {
+            let (first, second) = (path.into(), self.path.clone());
+            return Err(Error::SizeMismatch { first, first_size: size, second, second_size: stated });
+        }
+        Ok(match self.unit {
+            Unit::Pixels => Cow::Borrowed(&labelled.shapes),
+            Unit::Shares => {
+                let pixel = |[x, y]: Point| [x * size.width as f64, y * size.height as f64];
+                let shapes = labelled.shapes.iter();
+                let moved =
+                    |shape: &Shape| Shape { class: shape.class.clone(), geometry: shape.geometry.moved(&pixel) };
+                shapes.map(moved).collect()
+            }
+            Unit::Map(reference) => map::in_pixels((&self.path, reference), &labelled.shapes, (path, size))?.into(),
+        })
+    }
+}
+
+/// The labels of one image.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AnnotatedImage {
+    /// The image as the file names it: a file name, or a path, relative to a folder that is not always known.
+    pub name: String,
+    /// Its size, where the file says it.
+    pub size: Option<Size>,
+    /// The shapes, in the order they are drawn: a later one lies over an earlier one.
+    pub shapes: Vec<Shape>,
+}
+
+/// Tools and formats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// COCO instances or stuff: one JSON file for many images.
+    Coco,
+    /// labelme: a JSON file for each image.
+    Labelme,
+    /// CVAT for images 1.1: one XML file for many images.
+    Cvat,
+    /// Label Studio's JSON export.
+    LabelStudio,
+    /// VGG Image Annotator: one JSON or CSV file for many images.
+    Via,
+    /// YOLO segmentation: a text file for each image, with class names in `data.yaml`.
+    Yolo,
+    /// GeoJSON: polygons on a map.
+    Geojson,
+    /// An ESRI shapefile: polygons on a map.
+    Shapefile,
+}
