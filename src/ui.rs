@@ -160,7 +160,7 @@ fn title(task: &Task) -> String {
         Task::Fit(what) => format!("fit {what}"),
         Task::Score => "score".into(),
         Task::Gray => "convert".into(),
-        Task::Concat => "draw".into(),
+        Task::Draw => "draw".into(),
         _ => "work".into(),
     }
 }

@@ -62,8 +62,8 @@ pub enum Task {
     Score,
     /// Turning images grey.
     Gray,
-    /// Drawing images, labels and predictions side by side.
-    Concat,
+    /// Drawing images with their labels and predictions.
+    Draw,
 }
 
 /// What one epoch brought.

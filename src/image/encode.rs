@@ -26,6 +26,8 @@ pub enum Pixels<'a> {
     Rgb8(&'a [u8]),
     /// 8-bit places in a palette of up to 256 colours.
     Indexed(&'a [u8], &'a [[u8; 3]]),
+    /// The same with opacities: red, green, blue, alpha.
+    IndexedAlpha(&'a [u8], &'a [[u8; 4]]),
 }
 
 impl<'a> Pixels<'a> {
@@ -72,7 +74,7 @@ fn encode(size: Size, pixels: Pixels<'_>, compression: Compression, maker: Optio
         Pixels::Gray8(_) => (ColorType::Grayscale, BitDepth::Eight),
         Pixels::Gray16(_) => (ColorType::Grayscale, BitDepth::Sixteen),
         Pixels::Rgb8(_) => (ColorType::Rgb, BitDepth::Eight),
-        Pixels::Indexed(..) => (ColorType::Indexed, BitDepth::Eight),
+        Pixels::Indexed(..) | Pixels::IndexedAlpha(..) => (ColorType::Indexed, BitDepth::Eight),
     };
     let (Ok(width), Ok(height)) = (u32::try_from(size.width), u32::try_from(size.height)) else {
         return Err(Error::failed(format!("write an image of {size} as PNG"), "it is too large"));
@@ -82,8 +84,19 @@ fn encode(size: Size, pixels: Pixels<'_>, compression: Compression, maker: Optio
     encoder.set_color(color);
     encoder.set_depth(depth);
     encoder.set_compression(compression);
-    if let Pixels::Indexed(_, palette) = pixels {
-        encoder.set_palette(palette.concat());
+    let palette = match pixels {
+        Pixels::Indexed(_, colors) => Some((colors.concat(), None)),
+        Pixels::IndexedAlpha(_, colors) => {
+            let opacities: Vec<u8> = colors.iter().map(|color| color[3]).collect();
+            Some((colors.iter().flat_map(|color| &color[..3]).copied().collect(), Some(opacities)))
+        }
+        _ => None,
+    };
+    if let Some((colors, opacities)) = palette {
+        encoder.set_palette(colors);
+        if let Some(opacities) = opacities {
+            encoder.set_trns(opacities);
+        }
         // Neighbouring places in a palette have nothing in common.
         encoder.set_filter(Filter::NoFilter);
     }
@@ -92,7 +105,9 @@ fn encode(size: Size, pixels: Pixels<'_>, compression: Compression, maker: Optio
     }
     let mut writer = encoder.write_header().map_err(failed)?;
     match pixels {
-        Pixels::Gray8(bytes) | Pixels::Rgb8(bytes) | Pixels::Indexed(bytes, _) => writer.write_image_data(bytes),
+        Pixels::Gray8(bytes) | Pixels::Rgb8(bytes) | Pixels::Indexed(bytes, _) | Pixels::IndexedAlpha(bytes, _) => {
+            writer.write_image_data(bytes)
+        }
         Pixels::Gray16(samples) => {
             let bytes: Vec<u8> = samples.iter().flat_map(|sample| sample.to_be_bytes()).collect();
             writer.write_image_data(&bytes)

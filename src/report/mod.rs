@@ -8,6 +8,7 @@ pub use forest::{ClassReport, ForestReport, Importance};
 pub use ranking::{ImageRanking, RankedImage, write_images};
 
 mod chart;
+mod review;
 mod samples;
 pub(crate) mod tables;
 pub(crate) mod text;
@@ -15,6 +16,7 @@ pub(crate) mod text;
 use std::path::Path;
 use std::time::SystemTime;
 
+pub use review::Review;
 pub use samples::{Gallery, SamplePrediction};
 
 use crate::base::files::write_bytes;

@@ -50,7 +50,7 @@ pub fn concat_files(triples: &[Triple], dataset: &Dataset, options: &Options, si
     refuse_inputs(triples, &output)?;
     create_folder(&options.output)?;
     let classes = Classes::of(dataset);
-    sink.event(Event::Started { task: Task::Concat, total: triples.len(), done: 0 });
+    sink.event(Event::Started { task: Task::Draw, total: triples.len(), done: 0 });
     let done = AtomicUsize::new(0);
     let draw = |triple: &Triple| -> Result<Summary> {
         let image = load(triple, dataset, &options.style).and_then(|shown| {

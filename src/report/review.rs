@@ -1,0 +1,368 @@
+//! `segtool check --report`: images with their annotations to page through and to rate, in one file that asks the network
+//! for nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use image::RgbImage;
+use image::imageops::{FilterType, resize};
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+use serde::Serialize;
+
+use super::ranking::image_iou;
+use super::text::{data_uri, filled, hex, json, score};
+use crate::base::event::{Event, Sink, Task};
+use crate::base::files::write_bytes;
+use crate::base::label_map::{IGNORE, LabelMap};
+use crate::base::markup::escaped;
+use crate::base::words::{counted, per_cent};
+use crate::base::{Error, Result, Size};
+use crate::data::{Dataset, Pair, check_size, displayed, find_predictions, load_pair_labels, load_prediction};
+use crate::draw::{Classes, Judgement, encode_jpeg};
+use crate::image::{Pixels, encode_small_png, nearest, read_image};
+
+const PAGE: &str = include_str!("review/page.html");
+const STYLE: &str = concat!(include_str!("style.css"), include_str!("review/style.css"));
+const SCRIPT: &str = include_str!("review/script.js");
+
+/// Bytes of a page, about: browsers open files of this size in seconds.
+const PAGE_BYTES: usize = 128 << 20;
+/// Bytes of a pixel of a sample: a JPEG, two maps, and what base64 adds.
+const PIXEL_BYTES: f64 = 0.6;
+/// Smallest and largest side of a square with as many pixels as a sample may have.
+const SIDES: [f64; 2] = [224.0, 1024.0];
+/// A third of the size of the best quality, and no different to the eye.
+const QUALITY: u8 = 82;
+
+/// A page on which people rate annotations.
+#[derive(Debug, Clone)]
+pub struct Review<'a> {
+    /// What is reviewed.
+    pub pairs: &'a [Pair],
+    /// Its classes.
+    pub dataset: &'a Dataset,
+    /// Samples of the page; all pairs if there are no more.
+    pub samples: usize,
+    /// Seed of their choice.
+    pub seed: u64,
+    /// A folder of predictions, which are shown beside the annotations. The samples are then those whose predictions agree
+    /// the least with their annotations, the worst first.
+    pub predictions: Option<&'a Path>,
+}
+
+/// A pair whose prediction was scored: its place among the pairs, and its mean IoU.
+type Scored = (usize, Option<f64>);
+
+/// A sample as the script reads it.
+#[derive(Serialize)]
+struct Shown {
+    file: String,
+    width: usize,
+    height: usize,
+    image: String,
+    label: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prediction: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    errors: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    score: Option<String>,
+    /// Class, share of the annotation, share of the prediction; the commonest first.
+    legend: Vec<(usize, String, String)>,
+}
+
+/// What the script reads beside the samples.
+#[derive(Serialize)]
+struct Data<'a> {
+    /// Under which the browser keeps the ratings.
+    id: String,
+    classes: Vec<(&'a str, String)>,
+}
+
+impl Review<'_> {
+    /// Writes the page, atomically, and returns the number of its samples. Pairs that cannot be read are reported as skipped.
+    ///
+    /// # Errors
+    ///
+    /// If no pair can be shown, or the file cannot be written.
+    pub fn write(&self, path: &Path, sink: &dyn Sink) -> Result<usize> {
+        let predictions = self.prediction_files()?;
+        let chosen = match &predictions {
+            Some(files) => self.worst(files, sink)?,
+            None => self.drawn(),
+        };
+        let chosen: Vec<Scored> = chosen.into_iter().take(self.samples).collect();
+        let classes = Classes::of(self.dataset);
+        let most = (PAGE_BYTES as f64 / chosen.len().max(1) as f64 / PIXEL_BYTES).sqrt().clamp(SIDES[0], SIDES[1]);
+        sink.event(Event::Started { task: Task::Draw, total: chosen.len(), done: 0 });
+        let done = AtomicUsize::new(0);
+        let encode = |&(place, mean_iou): &Scored| {
+            let pair = &self.pairs[place];
+            let prediction = predictions.as_ref().and_then(|files| files.get(&stem(&pair.image)));
+            let shown = self.load(pair, prediction.map(PathBuf::as_path));
+            let shown = shown.and_then(|sample| sample.reduced(most).shown(mean_iou, &classes)).and_then(|s| json(&s));
+            sink.event(Event::Advanced { done: done.fetch_add(1, Ordering::Relaxed) + 1, loss: None });
+            match shown {
+                Ok(text) => Some((pair, text)),
+                Err(error) => {
+                    sink.event(Event::Skipped { path: pair.image.clone(), reason: error.to_string() });
+                    None
+                }
+            }
+        };
+        let shown: Vec<(&Pair, String)> = chosen.par_iter().filter_map(encode).collect();
+        sink.event(Event::Finished);
+        if shown.is_empty() {
+            return Err(Error::no_data("no pair can be shown", "the reasons are given above; check the files"));
+        }
+        write_bytes(path, self.html(&shown, &classes)?.as_bytes())?;
+        Ok(shown.len())
+    }
+
+    /// The predictions by the stems of their names.
+    fn prediction_files(&self) -> Result<Option<BTreeMap<String, PathBuf>>> {
+        let Some(folder) = self.predictions else { return Ok(None) };
+        let files = find_predictions(folder)?.into_iter().map(|file| (stem(&file), file));
+        Ok(Some(files.collect()))
+    }
+
+    /// Pairs in the order of the set, chosen at random.
+    fn drawn(&self) -> Vec<Scored> {
+        let mut places: Vec<usize> = (0..self.pairs.len()).collect();
+        places.shuffle(&mut ChaCha8Rng::seed_from_u64(self.seed));
+        places.truncate(self.samples);
+        places.sort_unstable();
+        places.into_iter().map(|place| (place, None)).collect()
+    }
+
+    /// Pairs with predictions, from the worst on.
+    fn worst(&self, files: &BTreeMap<String, PathBuf>, sink: &dyn Sink) -> Result<Vec<Scored>> {
+        sink.event(Event::Started { task: Task::Score, total: self.pairs.len(), done: 0 });
+        let done = AtomicUsize::new(0);
+        let scored = |place: usize| {
+            let pair = &self.pairs[place];
+            let prediction = files.get(&stem(&pair.image))?;
+            let maps = self.maps(pair, prediction);
+            sink.event(Event::Advanced { done: done.fetch_add(1, Ordering::Relaxed) + 1, loss: None });
+            match maps {
+                Ok((labels, prediction)) => Some((place, image_iou(&labels, &prediction, self.dataset.class_count()))),
+                Err(error) => {
+                    sink.event(Event::Skipped { path: pair.image.clone(), reason: error.to_string() });
+                    None
+                }
+            }
+        };
+        let mut found: Vec<Scored> = (0..self.pairs.len()).into_par_iter().filter_map(scored).collect();
+        sink.event(Event::Finished);
+        if found.is_empty() {
+            let advice = "predictions are matched to images by file stem: a.jpg with a.npy";
+            return Err(Error::no_data("no image has a prediction that can be read", advice));
+        }
+        let missing = self.pairs.iter().filter(|pair| !files.contains_key(&stem(&pair.image))).count();
+        if missing > 0 {
+            sink.event(Event::Note(format!("{} without a prediction left out", counted(missing, "image"))));
+        }
+        found.sort_by(|(_, a), (_, b)| a.unwrap_or(f64::INFINITY).total_cmp(&b.unwrap_or(f64::INFINITY)));
+        Ok(found)
+    }
+
+    fn maps(&self, pair: &Pair, prediction: &Path) -> Result<(LabelMap, LabelMap)> {
+        let predicted = load_prediction(prediction, self.dataset)?;
+        let labels = load_pair_labels(pair, predicted.size, self.dataset)?;
+        Ok((labels, predicted))
+    }
+
+    fn load(&self, pair: &Pair, prediction: Option<&Path>) -> Result<Sample> {
+        let image = displayed(read_image(&pair.image)?, self.dataset.bands, &self.dataset.nodata_numbers());
+        let size = Size { width: image.width() as usize, height: image.height() as usize };
+        let labels = load_pair_labels(pair, size, self.dataset)?;
+        let prediction = prediction.map(|file| {
+            let map = load_prediction(file, self.dataset)?;
+            check_size((&pair.image, size), (file, map.size))?;
+            Ok(map)
+        });
+        Ok(Sample { file: pair.image.display().to_string(), image, labels, prediction: prediction.transpose()? })
+    }
+
+    fn html(&self, shown: &[(&Pair, String)], classes: &Classes) -> Result<String> {
+        let names = classes.names.iter().map(String::as_str);
+        let colors = classes.colors.iter().map(|color| hex(*color));
+        let data = Data { id: self.id(), classes: names.zip(colors).collect() };
+        let sample = |(pair, text): &(&Pair, String)| {
+            let file = escaped(&pair.image.display().to_string());
+            format!("<script type=\"application/json\" class=\"sample\" data-file=\"{file}\">{text}</script>\n")
+        };
+        let samples: String = shown.iter().map(sample).collect();
+        let choice = match (self.predictions.is_some(), shown.len() < self.pairs.len()) {
+            (true, _) => format!(", the worst predictions first, of {}", counted(self.pairs.len(), "pair")),
+            (false, true) => {
+                format!(", drawn at random from {} (seed {})", counted(self.pairs.len(), "pair"), self.seed)
+            }
+            (false, false) => String::new(),
+        };
+        let summary = format!("{}{choice}", counted(shown.len(), "sample"));
+        let values = [
+            ("style", STYLE),
+            ("script", SCRIPT),
+            ("name", &escaped(&self.dataset.name)),
+            ("summary", &summary),
+            ("data", &json(&data)?),
+            ("samples", &samples),
+        ];
+        Ok(filled(PAGE, &values))
+    }
+
+    /// A number for the folder of the images and the data set: ratings outlast a page that is written again, and no path
+    /// of the machine is told.
+    fn id(&self) -> String {
+        let first = self.pairs.first().map_or(Path::new(""), |pair| &pair.image);
+        let folder = std::path::absolute(first).ok().and_then(|path| path.parent().map(Path::to_path_buf));
+        let text = format!("{}\n{}", self.dataset.name, folder.unwrap_or_default().display());
+        format!("{:08x}", crc32c::crc32c(text.as_bytes()))
+    }
+}
+
+/// What is shown of a pair.
+struct Sample {
+    file: String,
+    image: RgbImage,
+    labels: LabelMap,
+    prediction: Option<LabelMap>,
+}
+
+impl Sample {
+    /// The same with no more pixels than a square of that side.
+    fn reduced(self, side: f64) -> Self {
+        let Size { width, height } = self.labels.size;
+        let scale = side / ((width * height) as f64).sqrt();
+        if scale >= 1.0 {
+            return self;
+        }
+        let length = |length: usize| ((length as f64 * scale).round() as usize).max(1);
+        let size = Size { width: length(width), height: length(height) };
+        let map = |map: LabelMap| LabelMap { size, classes: nearest(&map.classes, map.size, size) };
+        Self {
+            image: resize(&self.image, size.width as u32, size.height as u32, FilterType::Triangle),
+            labels: map(self.labels),
+            prediction: self.prediction.map(map),
+            file: self.file,
+        }
+    }
+
+    fn shown(self, mean_iou: Option<f64>, classes: &Classes) -> Result<Shown> {
+        let errors = self.prediction.as_ref().map(|prediction| errors(&self.labels, prediction)).transpose()?;
+        Ok(Shown {
+            width: self.labels.size.width,
+            height: self.labels.size.height,
+            image: data_uri("image/jpeg", &encode_jpeg(&self.image, QUALITY)?),
+            label: map_uri(&self.labels, &classes.colors)?,
+            prediction: self.prediction.as_ref().map(|map| map_uri(map, &classes.colors)).transpose()?,
+            errors,
+            score: self.prediction.is_some().then(|| score(mean_iou)),
+            legend: legend(&self.labels, self.prediction.as_ref(), classes.names.len()),
+            file: self.file,
+        })
+    }
+}
+
+/// A class map in its colours, transparent where nothing is labelled.
+fn map_uri(map: &LabelMap, colors: &[[u8; 3]]) -> Result<String> {
+    let used: BTreeSet<u16> = map.classes.iter().copied().collect();
+    let color = |class: &u16| match colors.get(usize::from(*class)) {
+        Some(&[red, green, blue]) if *class != IGNORE => [red, green, blue, u8::MAX],
+        _ => [0; 4],
+    };
+    let palette: Vec<[u8; 4]> = used.iter().map(color).collect();
+    let file = if palette.len() > 256 {
+        let samples: Vec<u8> = map.classes.iter().flat_map(|class| color(class)[..3].to_vec()).collect();
+        encode_small_png(map.size, Pixels::Rgb8(&samples))?
+    } else {
+        let places: BTreeMap<u16, usize> = used.iter().copied().zip(0..).collect();
+        let indices: Vec<u8> = map.classes.iter().map(|class| places[class] as u8).collect();
+        encode_small_png(map.size, Pixels::IndexedAlpha(&indices, &palette))?
+    };
+    Ok(data_uri("image/png", &file))
+}
+
+fn errors(labels: &LabelMap, prediction: &LabelMap) -> Result<String> {
+    let judge = |(&label, &predicted): (&u16, &u16)| match label {
+        IGNORE => 2,
+        label => u8::from(label != predicted),
+    };
+    let judged: Vec<u8> = labels.classes.iter().zip(&prediction.classes).map(judge).collect();
+    let colors = [Judgement::Right, Judgement::Wrong, Judgement::NotLabelled].map(Judgement::color);
+    let file = encode_small_png(labels.size, Pixels::Indexed(&judged, &colors))?;
+    Ok(data_uri("image/png", &file))
+}
+
+/// The classes that occur, with their shares of the labelled pixels.
+fn legend(labels: &LabelMap, prediction: Option<&LabelMap>, classes: usize) -> Vec<(usize, String, String)> {
+    let mut areas = vec![[0_u64; 2]; classes];
+    let mut labelled = 0;
+    for (i, label) in labels.classes.iter().enumerate().filter(|(_, label)| **label != IGNORE) {
+        labelled += 1;
+        let predicted = prediction.map(|map| map.classes[i]);
+        for (kind, class) in [Some(*label), predicted].into_iter().enumerate() {
+            if let Some(area) = class.and_then(|class| areas.get_mut(usize::from(class))) {
+                area[kind] += 1;
+            }
+        }
+    }
+    let mut present: Vec<usize> = (0..classes).filter(|class| areas[*class] != [0, 0]).collect();
+    present.sort_by_key(|class| std::cmp::Reverse(areas[*class]));
+    let entry = |class: usize| (class, per_cent(areas[class][0], labelled), per_cent(areas[class][1], labelled));
+    present.into_iter().map(entry).collect()
+}
+
+fn stem(path: &Path) -> String {
+    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(classes: &[u16]) -> LabelMap {
+        LabelMap { size: Size { width: classes.len(), height: 1 }, classes: classes.to_vec() }
+    }
+
+    fn decoded(uri: &str) -> image::RgbaImage {
+        let (_, text) = uri.split_once(',').unwrap();
+        let file = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, text).unwrap();
+        image::load_from_memory(&file).unwrap().into_rgba8()
+    }
+
+    #[test]
+    fn what_is_not_labelled_is_transparent() {
+        let pixels = decoded(&map_uri(&map(&[1, IGNORE, 0]), &[[1, 2, 3], [4, 5, 6]]).unwrap());
+        assert_eq!(pixels.into_raw(), [4, 5, 6, 255, 0, 0, 0, 0, 1, 2, 3, 255]);
+    }
+
+    #[test]
+    fn maps_of_more_classes_than_a_palette_holds_keep_their_colours() {
+        let colors: Vec<[u8; 3]> = (0..300_u32).map(|i| [(i / 2) as u8, i as u8, 7]).collect();
+        let pixels = decoded(&map_uri(&map(&(0..300).collect::<Vec<_>>()), &colors).unwrap());
+        assert!(pixels.pixels().zip(&colors).all(|(pixel, color)| pixel.0[..3] == *color));
+    }
+
+    #[test]
+    fn shares_are_of_the_labelled_pixels() {
+        let (labels, prediction) = (map(&[0, 0, 1, IGNORE, 0]), map(&[0, 2, 1, 1, 0]));
+        let share = |class, label: &str, predicted: &str| (class, label.to_owned(), predicted.to_owned());
+        let found = legend(&labels, Some(&prediction), 3);
+        assert_eq!(found, [share(0, "75.0 %", "50.0 %"), share(1, "25.0 %", "25.0 %"), share(2, "0 %", "25.0 %")]);
+    }
+
+    #[test]
+    fn large_samples_are_reduced_to_a_number_of_pixels() {
+        let size = Size { width: 400, height: 100 };
+        let labels = LabelMap { size, classes: vec![1; 40_000] };
+        let sample = Sample { file: "a".into(), image: RgbImage::new(400, 100), labels, prediction: None };
+        let sample = sample.reduced(100.0);
+        assert_eq!((sample.labels.size.to_string(), sample.image.dimensions()), ("200x50".into(), (200, 50)));
+    }
+}
