@@ -1,5 +1,6 @@
 //! The command line: definitions only.
 
+mod check;
 mod dataset;
 mod forest;
 mod given;
@@ -25,6 +26,7 @@ use segtool::weights::{Choice, Target};
 use crate::exit::Exit;
 use crate::{flags, ui};
 
+pub(crate) use check::Check;
 pub(crate) use dataset::InspectDataset;
 pub(crate) use forest::{Core, ForestTraining};
 pub(crate) use given::Given;
@@ -83,6 +85,8 @@ pub(crate) enum Command {
     Demo(Demo),
     /// Inspect label images and write a data set file that describes them
     Dataset(InspectDataset),
+    /// Check images and labels before training: faults, leaks between training and validation, statistics
+    Check(Box<Check>),
     /// Train a model on labelled images, or resume a run
     Train(Box<Train>),
     /// Predict label maps of images with a trained run or with weights
