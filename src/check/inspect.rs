@@ -65,16 +65,19 @@ impl PairSummary {
         }
         let gray = gray(&image);
         let nodata = image.nodata.as_ref();
+        let without = nodata.map_or(0, |nodata| nodata.iter().filter(|nodata| **nodata).count() as u64);
+        // What is empty by more than half looks like others for the shape of its border.
+        let shown = 2 * (zeros + without) <= (size.width * size.height) as u64;
         self.image = Some(ImageSummary {
             size,
             bands,
             sample_type,
             statistics: statistics(&image),
-            nodata: nodata.map_or(0, |nodata| nodata.iter().filter(|nodata| **nodata).count() as u64),
+            nodata: without,
             zeros,
             turned: declares_orientation(path),
             content: Fingerprint::image(&image),
-            thumbnail: Thumbnail::of(&gray, size),
+            thumbnail: if shown { Thumbnail::of(&gray, size) } else { Thumbnail::default() },
             sketch: Sketch::of(&words(&image), size, nodata.map(Vec::as_slice)),
             place: Footprint::of(path),
         });

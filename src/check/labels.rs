@@ -19,15 +19,20 @@ const MAX_LISTED: usize = 12;
 
 /// Least shift that is told, in pixels: less is how people draw.
 const LEAST_SHIFT: i32 = 3;
-/// A shift that all labels have in common: standard errors above none, and the share of the contrast at the peak that is
-/// lost without it.
+/// A shift that all labels have in common: standard errors above none, the least ratio of the contrast at the peak to the
+/// noise beyond it, and the share of the contrast that is lost without the shift.
 const SIGNIFICANCE: f64 = 6.0;
+const CLEAR: f32 = 6.0;
 const COMMON_LOSS: f32 = 0.3;
-/// A shift of one image: standard deviations of its profile between peak and none, the contrast that the peak must have as
-/// a share of that of most images, and the share of it that is lost.
-const OWN_SIGNIFICANCE: f32 = 6.0;
-const OWN_CONTRAST: f32 = 0.6;
-const OWN_LOSS: f32 = 0.6;
+/// Share of the images whose own peak must be where that of all is, for the others to be told.
+const AT_PEAK: f64 = 0.7;
+/// A shift of one image: the ratio of what is lost without it to the noise, the same of what is more than anywhere beyond the
+/// peak, its contrast as a share of that of most images, and the share of it that is lost. Of 337 labels of street scenes and
+/// of oil seeps none is told; of the same shifted by 9 and 6 pixels, 193 of 338 are.
+const OWN_SIGNIFICANCE: f32 = 3.0;
+const OWN_PROMINENCE: f32 = 1.5;
+const OWN_CONTRAST: f32 = 0.5;
+const OWN_LOSS: f32 = 0.5;
 /// Least contrast at the labels' edges, in standard deviations, of images in which it can be told.
 const LEAST_CONTRAST: f32 = 0.3;
 
@@ -198,7 +203,7 @@ fn copied(data: &Data) -> Option<Finding> {
 fn shifted(data: &Data, profiles: &ProfileSum) -> Option<Finding> {
     let common = profiles.peak()?;
     let usual = common.peak;
-    let is_clear = usual.contrast >= LEAST_CONTRAST && usual.contrast > usual.noise * OWN_SIGNIFICANCE;
+    let is_clear = usual.contrast >= LEAST_CONTRAST && usual.contrast > usual.noise * CLEAR;
     let lost = usual.contrast - usual.unshifted > COMMON_LOSS * usual.contrast;
     if is_clear && lost && is_far(usual.shift) && common.significance >= SIGNIFICANCE {
         let message =
@@ -206,16 +211,19 @@ fn shifted(data: &Data, profiles: &ProfileSum) -> Option<Finding> {
         let finding = Finding::new(Kind::ShiftedLabels, Severity::Warning, message, Vec::new());
         return Some(finding.remedy("look at a few pairs; move the labels, or export them again"));
     }
-    if !is_clear {
+    let peaks = || data.labels().filter_map(|(i, labels)| Some((i, labels.peak?)));
+    let at_peak = peaks().filter(|(_, peak)| !is_far(peak.shift)).count() as f64;
+    if !is_clear || at_peak < AT_PEAK * peaks().count() as f64 {
         return None;
     }
     let is_shifted = |peak: &Peak| {
         is_far(peak.shift)
             && peak.contrast - peak.unshifted > OWN_SIGNIFICANCE * peak.noise
+            && peak.contrast - peak.beyond >= OWN_PROMINENCE * peak.noise
             && peak.contrast >= OWN_CONTRAST * usual.contrast
             && peak.contrast - peak.unshifted >= OWN_LOSS * peak.contrast
     };
-    let shifted = data.labels().filter_map(|(i, labels)| Some((i, labels.peak.filter(is_shifted)?)));
+    let shifted = peaks().filter(|(_, peak)| is_shifted(peak));
     let place = |(i, peak): (usize, Peak)| {
         let pair: (&Path, &Path) = (data.pairs[i].label.name(), data.image_path(i));
         Place::two(pair.0, pair.1, move_by(peak.shift))

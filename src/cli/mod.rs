@@ -157,6 +157,8 @@ Examples:
       --weights train_epoch_100.pth --images train --labels trainannot
   segtool train --recipe unet-earthquake --mask-folders stage1_train \\
       --val-fraction 0.1
+  segtool train --recipe unet-seeps --images tiles --labels masks \\
+      --val-fraction 0.1 --group-by '^(scene[0-9]+)_' --exclude qc.csv
   segtool train --recipe hypercolumn-core --images core.png \\
       --labels strokes.png --weights vgg16-imagenet
   segtool train --recipe hypercolumn-core --label-csv points.csv

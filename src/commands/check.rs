@@ -124,7 +124,12 @@ fn text(report: &Report) -> Vec<String> {
     lines.extend(report.image_sentences());
     if !report.advice.is_empty() {
         lines.push("suggestions for training:".into());
-        lines.extend(report.advice.iter().map(|(what, advice)| format!("  {what}: {}", flags::in_flags(advice))));
+        lines.extend(
+            report
+                .advice
+                .iter()
+                .map(|(what, advice)| format!("  {}: {}", what.replace('_', " "), flags::in_flags(advice))),
+        );
     }
     lines.push(verdict(report));
     lines

@@ -1,8 +1,11 @@
 //! Where images lie, and which lie over each other.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
+use super::pair::Pair;
 use crate::image::{Georeference, ReferenceSystem, read_size};
+use rayon::prelude::*;
 
 /// Share of the smaller image that must be covered by the other: less is a seam of neighbours, or rounding.
 const LEAST_SHARE: f64 = 0.01;
@@ -58,6 +61,27 @@ pub fn overlapping(places: &[Option<Footprint>]) -> Vec<(usize, usize)> {
     }
     found.sort_unstable();
     found
+}
+
+/// What there is to say of validation images that lie over training images, by their georeference.
+pub fn overlap_note(train: &[Pair], validation: &[Pair]) -> Option<String> {
+    if validation.is_empty() {
+        return None;
+    }
+    let pairs: Vec<&Pair> = train.iter().chain(validation).collect();
+    let places: Vec<Option<Footprint>> = pairs.par_iter().map(|pair| Footprint::of(&pair.image)).collect();
+    let across: Vec<(usize, usize)> =
+        overlapping(&places).into_iter().filter(|(a, b)| (*a < train.len()) != (*b < train.len())).collect();
+    let (learnt, scored) = across.first()?;
+    let images: BTreeSet<usize> = across.iter().map(|(_, scored)| *scored).collect();
+    Some(format!(
+        "{} of {} validation images overlap training images by their georeference ({} with {}): validation scores will be \
+         too optimistic; `segtool check` tells more",
+        images.len(),
+        validation.len(),
+        pairs[*scored].image.display(),
+        pairs[*learnt].image.display()
+    ))
 }
 
 #[cfg(test)]

@@ -43,7 +43,7 @@ pub use exchanged::refuse_exchanged;
 pub use folder::{
     FileKind, ends_as_label_image, files_by_stem, find_images, find_images_below, find_labels, find_predictions,
 };
-pub use footprint::{Footprint, overlapping};
+pub use footprint::{Footprint, overlap_note, overlapping};
 pub use groups::{GroupBy, split_groups};
 pub use image_probe::{ImageProbe, SampleKind, probe_images};
 pub use inputs::{FoundImages, ImageSearch};
