@@ -47,6 +47,7 @@
 //! | predict a folder of images, with files for each | [`Predictor::predict_files`] |
 //! | choose resolution, flips, sliding windows, memory | [`predict::Options`] with a [`predict::Procedure`] |
 //! | train a [`Recipe`] | a [`Job`], [`train()`](train::train), and a [`Session`] that says where and tells the progress |
+//! | check a data set before training | [`check::Check`] |
 //! | look into a run folder | [`Run`] |
 //! | load weights of other projects | [`weights::Weights`] and [`Predictor::from_weights`] |
 //! | score predictions | [`tools::score`], [`ConfusionMatrix`], [`Scores`] |
@@ -70,6 +71,7 @@ macro_rules! assert_refused {
 }
 
 pub mod bench;
+pub mod check;
 
 pub mod train;
 

@@ -66,6 +66,7 @@ fn run(command: Command) -> anyhow::Result<Exit> {
     match command {
         Command::Demo(arguments) => commands::demo::run(arguments),
         Command::Dataset(arguments) => commands::dataset::run(&arguments),
+        Command::Check(arguments) => commands::check::run(&arguments),
         Command::Train(arguments) => commands::train::run(*arguments),
         Command::Predict(arguments) => commands::predict::run(*arguments),
         Command::Metrics(arguments) => commands::metrics::run(&arguments),

@@ -1,5 +1,6 @@
 //! The command line: definitions only.
 
+mod check;
 mod dataset;
 mod forest;
 mod given;
@@ -25,6 +26,7 @@ use segtool::weights::{Choice, Target};
 use crate::exit::Exit;
 use crate::{flags, ui};
 
+pub(crate) use check::Check;
 pub(crate) use dataset::InspectDataset;
 pub(crate) use forest::{Core, ForestTraining};
 pub(crate) use given::Given;
@@ -83,6 +85,8 @@ pub(crate) enum Command {
     Demo(Demo),
     /// Inspect label images and write a data set file that describes them
     Dataset(InspectDataset),
+    /// Check images and labels before training: faults, leaks between training and validation, statistics
+    Check(Box<Check>),
     /// Train a model on labelled images, or resume a run
     Train(Box<Train>),
     /// Predict label maps of images with a trained run or with weights
@@ -153,6 +157,8 @@ Examples:
       --weights train_epoch_100.pth --images train --labels trainannot
   segtool train --recipe unet-earthquake --mask-folders stage1_train \\
       --val-fraction 0.1
+  segtool train --recipe unet-seeps --images tiles --labels masks \\
+      --val-fraction 0.1 --group-by '^(scene[0-9]+)_' --exclude qc.csv
   segtool train --recipe hypercolumn-core --images core.png \\
       --labels strokes.png --weights vgg16-imagenet
   segtool train --recipe hypercolumn-core --label-csv points.csv

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use segtool::data::Augmentation;
+use segtool::data::{Augmentation, GroupBy};
 use segtool::nn::loss::{ClassWeights, LossTerm, parse_terms};
 use segtool::nn::precision::Precision;
 use segtool::recipe::{Criterion, Freeze};
@@ -111,6 +111,13 @@ pub(crate) struct NetworkTraining {
     /// Such a folder for the validation images
     #[arg(long, value_name = "DIR", conflicts_with_all = ["val_list", "val_fraction"], help_heading = DATA)]
     pub(crate) val_mask_folders: Option<PathBuf>,
+    /// With --val-fraction, keep images of one group on one side: a regular expression whose parentheses capture the group
+    /// from the file name, georeference (images that overlap), or a CSV file with the columns file,group
+    #[arg(long, value_name = "PATTERN|georeference|FILE.csv", help_heading = DATA)]
+    pub(crate) group_by: Option<GroupBy>,
+    /// Leave out the pairs that this table rates bad: a CSV file with the columns file,rating (good, doubtful or bad)
+    #[arg(long, value_name = "FILE.csv", help_heading = DATA)]
+    pub(crate) exclude: Option<PathBuf>,
     /// Train all classes but the first as one class
     #[arg(long, help_heading = DATA, hide_short_help = true)]
     pub(crate) merge_classes: bool,

@@ -1,6 +1,7 @@
 //! One file a subcommand: glue between the command line and the library, no algorithms.
 
 pub(crate) mod bench;
+pub(crate) mod check;
 pub(crate) mod concat;
 pub(crate) mod dataset;
 pub(crate) mod demo;

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use segtool::base::files::check_writable;
 use segtool::base::inputs::ReadFiles;
 use segtool::base::words::counted;
-use segtool::data::shell_word;
+use segtool::data::{Ratings, shell_word};
 use segtool::nn::device::DeviceChoice;
 use segtool::report::ForestReport;
 use segtool::run::{NetworkRun, RunLock};
@@ -47,6 +47,8 @@ pub(crate) fn run(arguments: Train) -> Result<Exit> {
         weights: locate(&arguments.weights, &progress)?,
         new_head: arguments.network.new_head,
         split: arguments.forest.split,
+        group_by: arguments.network.group_by.clone(),
+        exclude: arguments.network.exclude.as_deref().map(Ratings::read).transpose()?,
         seed: arguments.seed,
         ..Job::new(recipe, images)
     };

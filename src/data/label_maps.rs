@@ -12,7 +12,7 @@ pub fn load_pair_labels(pair: &Pair, size: Size, dataset: &Dataset) -> Result<La
     for file in pair.label.files() {
         let labels = load_labels(file, dataset)?;
         check_size((&pair.image, size), (file, labels.size))?;
-        merge(&mut merged, labels);
+        merge_masks(&mut merged, labels);
     }
     Ok(merged.unwrap_or_else(|| background(size)))
 }
@@ -27,7 +27,7 @@ pub fn check_size((image, size): (&Path, Size), (label, label_size): (&Path, Siz
 }
 
 /// Adds a mask to those before it, of the same size.
-pub(super) fn merge(merged: &mut Option<LabelMap>, mask: LabelMap) {
+pub fn merge_masks(merged: &mut Option<LabelMap>, mask: LabelMap) {
     let Some(merged) = merged else {
         *merged = Some(mask);
         return;
@@ -42,7 +42,7 @@ pub(super) fn merge(merged: &mut Option<LabelMap>, mask: LabelMap) {
 }
 
 /// The labels of an image without masks.
-pub(super) fn background(size: Size) -> LabelMap {
+pub fn background(size: Size) -> LabelMap {
     LabelMap { size, classes: vec![0; size.width * size.height] }
 }
 
@@ -81,7 +81,7 @@ mod tests {
         let size = Size { width: 5, height: 1 };
         let mut merged = None;
         for classes in [[0, 0, 1, IGNORE, IGNORE], [0, 2, 0, IGNORE, 0], [0, 1, IGNORE, IGNORE, IGNORE]] {
-            merge(&mut merged, LabelMap { size, classes: classes.to_vec() });
+            merge_masks(&mut merged, LabelMap { size, classes: classes.to_vec() });
         }
         assert_eq!(merged.unwrap().classes, [0, 2, 1, IGNORE, 0]);
     }

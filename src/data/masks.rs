@@ -25,19 +25,24 @@ const LEFT_BY_SYSTEMS: [&str; 2] = ["thumbs.db", "desktop.ini"];
 /// The images of the id folders below `root` with their masks, in the order of the ids. The error lists the id folders
 /// that do not hold what they should.
 pub fn pair_mask_folders(root: &Path) -> Result<Vec<Pair>> {
-    let ids = id_folders(root)?;
-    if ids.is_empty() {
-        let reason = "the folder has no subfolders; it needs one for each image, with the image in images/ and its masks in masks/";
-        return Err(Error::content(root, reason));
-    }
-    let (mut pairs, mut faults) = (Vec::with_capacity(ids.len()), Vec::new());
-    for id in ids {
-        match pair_of(&id) {
+    let (mut pairs, mut faults) = (Vec::new(), Vec::new());
+    for (_, pair) in mask_folders(root)? {
+        match pair {
             Ok(pair) => pairs.push(pair),
             Err(fault) => faults.push(fault.to_string()),
         }
     }
     if faults.is_empty() { Ok(pairs) } else { Err(Error::faults(faults, None)) }
+}
+
+/// Each id folder below `root` with its pair, or with what it lacks.
+pub fn mask_folders(root: &Path) -> Result<Vec<(PathBuf, Result<Pair>)>> {
+    let ids = id_folders(root)?;
+    if ids.is_empty() {
+        let reason = "the folder has no subfolders; it needs one for each image, with the image in images/ and its masks in masks/";
+        return Err(Error::content(root, reason));
+    }
+    Ok(ids.into_iter().map(|id| (id.clone(), pair_of(&id))).collect())
 }
 
 /// The images of a folder, or, if it holds none itself, those of its id folders (`<id>/images/*`).

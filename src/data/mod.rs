@@ -4,7 +4,10 @@ mod augment;
 mod cache;
 mod dataset;
 mod exchanged;
+mod file_table;
 mod folder;
+mod footprint;
+mod groups;
 mod image_probe;
 mod inputs;
 mod label_maps;
@@ -24,6 +27,7 @@ mod prepare;
 mod presence;
 mod proposal;
 mod random;
+mod ratings;
 mod repeats;
 mod sample;
 mod sampling;
@@ -39,9 +43,13 @@ pub use exchanged::refuse_exchanged;
 pub use folder::{
     FileKind, ends_as_label_image, files_by_stem, find_images, find_images_below, find_labels, find_predictions,
 };
+pub use footprint::{Footprint, overlap_note, overlapping};
+pub use groups::{GroupBy, split_groups};
 pub use image_probe::{ImageProbe, SampleKind, probe_images};
 pub use inputs::{FoundImages, ImageSearch};
-pub use label_maps::{check_size, load_labels, load_pair_labels, load_prediction, prediction_map};
+pub use label_maps::{
+    background, check_size, load_labels, load_pair_labels, load_prediction, merge_masks, prediction_map,
+};
 pub use label_meaning::LabelFault;
 pub use label_survey::{
     Count, FilesOfKind, FoundLabel, LabelFiles, LabelNumber, LabelSurvey, MAX_LABELS, RawLabel, find_images_of,
@@ -52,7 +60,7 @@ pub use list::{
     split_validation,
 };
 pub use loader::{Batch, Loader, Preview};
-pub use masks::{find_images_or_ids, pair_mask_folders};
+pub use masks::{find_images_or_ids, mask_folders, pair_mask_folders};
 pub use normalise::{Normalisation, Statistics, ValidPixels};
 pub use number::StoredNumber;
 pub use pair::{Labels, Pair};
@@ -62,6 +70,7 @@ pub use prefetch::ordered;
 pub use prepare::{chosen_bands, displayed, load_bands, load_raster, prepared};
 pub use presence::ClassPresence;
 pub use proposal::{ClassNames, Known, NamedClass, Proposal, propose};
+pub use ratings::Ratings;
 pub use repeats::{Fingerprint, KnownImage, repeat_notes};
 pub use sample::{Sample, measured, network_input, settled};
 pub use sampling::Sampling;

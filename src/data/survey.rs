@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rayon::prelude::*;
 
 use super::dataset::Dataset;
-use super::label_maps::{background, check_size, merge};
+use super::label_maps::{background, check_size, merge_masks};
 use super::normalise::{Normalisation, Statistics};
 use super::pair::Pair;
 use super::prepare::{check_normalisation, load_raster, range};
@@ -224,7 +224,7 @@ impl PairReport {
             self.faults.push(format!("{shown}: {more} more undefined values; are images and labels swapped?"));
         }
         if let (true, Ok(map)) = (self.size == Some(label_size), dataset.class_map(label, labels)) {
-            merge(merged, map);
+            merge_masks(merged, map);
         }
     }
 }

@@ -29,7 +29,8 @@ pub use encode::{Pixels, encode_marked_png, encode_png, encode_small_png, maker_
 pub(crate) use foreign::image_inside;
 pub(crate) use geotiff::keep_place;
 pub use geotiff::{
-    Georeference, LabelTiff, LabelTiffWriter, ProbabilityTiffWriter, ProbabilityType, ReferenceSystem, is_geotiff,
+    Georeference, LabelTiff, LabelTiffWriter, ProbabilityTiffWriter, ProbabilityType, ReferenceSystem,
+    declares_orientation, is_geotiff,
 };
 pub use gray::{GrayConverter, GrayMethod, Sample, stretch};
 pub use guard::is_decoding;

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use super::forest::Split;
 use super::session::refuse_own_weights;
 use super::source::Source;
+use crate::base::event::Sink;
 use crate::base::{Error, Result};
-use crate::data::Dataset;
+use crate::data::{Dataset, GroupBy, Pair, Ratings, split_groups, split_validation};
 use crate::recipe::Recipe;
 use crate::run::find_dataset;
 
@@ -27,6 +28,10 @@ pub struct Job {
     pub new_head: bool,
     /// Which labelled pixels are held out to be scored. Of a random forest alone; connected regions if left out.
     pub split: Option<Split>,
+    /// Images that stay on one side where a share is set aside for validation. Of a network alone.
+    pub group_by: Option<GroupBy>,
+    /// Pairs to leave out. Of a network alone.
+    pub exclude: Option<Ratings>,
     /// Seed of weights, order, splits and augmentation.
     pub seed: u64,
 }
@@ -54,6 +59,8 @@ impl Job {
             weights: Vec::new(),
             new_head: false,
             split: None,
+            group_by: None,
+            exclude: None,
             seed: 0,
         }
     }
@@ -61,6 +68,28 @@ impl Job {
     /// Refuses to train into a run that the training begins with: its weights would go before there are others.
     pub fn check_weights(&self, folder: &Path) -> Result<()> {
         refuse_own_weights(&self.weights, folder)
+    }
+
+    /// Pairs to learn from and to score, without those that are to be left out.
+    pub(super) fn pairs(&self, sink: &dyn Sink) -> Result<(Vec<Pair>, Vec<Pair>)> {
+        let kept = |source: &Source| {
+            let pairs = source.pairs(sink)?;
+            match &self.exclude {
+                Some(ratings) => ratings.apply(pairs, sink),
+                None => Ok(pairs),
+            }
+        };
+        let pairs = kept(&self.images)?;
+        match (&self.validation, &self.group_by) {
+            (Validation::Fraction(share), Some(by)) => split_groups(pairs, *share, self.seed, by),
+            (Validation::Fraction(share), None) => split_validation(pairs, *share, self.seed),
+            (_, Some(_)) => Err(Error::conflict(
+                "group_by",
+                "only tells how a share is set aside with `val_fraction`; give that, too",
+            )),
+            (Validation::Source(source), None) => Ok((pairs, kept(source)?)),
+            (Validation::None, None) => Ok((pairs, Vec::new())),
+        }
     }
 
     /// The data set to train with.

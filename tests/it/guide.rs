@@ -239,6 +239,11 @@ fn your_data() {
 }
 
 #[test]
+fn checking() {
+    run("docs/checking.md", own_data);
+}
+
+#[test]
 fn training() {
     run("docs/training.md", |world| {
         own_data(world);

@@ -7,6 +7,7 @@
 mod augment;
 mod bench;
 mod broken_input;
+mod check;
 #[cfg(feature = "cloud")]
 mod cloud;
 mod commands;

@@ -11,7 +11,7 @@ use segtool::data::{Dataset, pair_lists, survey};
 use crate::common::{segtool, stdout_of, text};
 
 /// Unpacks a data set; `None`, saying so, where it is not there.
-fn unpacked(name: &str, folder: &Path) -> Option<PathBuf> {
+pub(crate) fn unpacked(name: &str, folder: &Path) -> Option<PathBuf> {
     let archive = std::env::var_os("SEGTOOL_DATA").map(|data| Path::new(&data).join(format!("{name}.tar.gz")));
     let Some(archive) = archive.filter(|archive| archive.exists()) else {
         #[allow(clippy::print_stdout)]

@@ -43,6 +43,15 @@ pub fn is_geotiff(path: &Path) -> bool {
     read_tags(path, &placed).is_ok_and(|tags| !tags.is_empty())
 }
 
+/// Whether a file declares that its pixels are to be turned, and they are.
+pub fn declares_orientation(path: &Path) -> bool {
+    let in_tiff = || {
+        let tags = read_tags(path, &[ORIENTATION]).unwrap_or_default();
+        tags.first().and_then(|tag| Orientation::from_exif(u16::try_from(tag.number()?).ok()?))
+    };
+    declared_by(path).or_else(in_tiff).is_some()
+}
+
 impl Georeference {
     /// What the tags of a TIFF say, or the world file beside an image; `None` without either. A world file that is damaged,
     /// or beside an image that is turned upright, is noted and left out.

@@ -74,6 +74,11 @@ impl Plan {
             }
             _ => HELD_OUT,
         };
+        for (field, given) in [("group_by", job.group_by.is_some()), ("exclude", job.exclude.is_some())] {
+            if given {
+                return Err(Error::conflict(field, "has no effect on a random forest; leave it out"));
+            }
+        }
         if job.new_head {
             return Err(Error::conflict("new_head", "has no effect on a random forest; leave it out"));
         }

@@ -9,13 +9,12 @@ use crate::base::event::{Event, Sink};
 use crate::base::named_enum::classes_that;
 use crate::base::{Error, Result, Size};
 use crate::data::{
-    ClassPresence, Dataset, Loader, Normalisation, Pair, Survey, largest_after, refuse_exchanged, split_validation,
-    survey,
+    ClassPresence, Dataset, Loader, Normalisation, Pair, Survey, largest_after, overlap_note, refuse_exchanged, survey,
 };
 use crate::nn::device::DeviceChoice;
 use crate::nn::precision::Precision;
 use crate::recipe::{Criterion, NetworkRecipe, Training};
-use crate::train::job::{Job, Validation};
+use crate::train::job::Job;
 
 /// A training that is ready to start.
 #[derive(Debug, Clone)]
@@ -57,12 +56,8 @@ impl Plan {
             }
         }
         let dataset = recipe.fit(&dataset)?;
-        let pairs = job.images.pairs(sink)?;
-        let (train, validation) = match &job.validation {
-            Validation::Source(source) => (pairs, source.pairs(sink)?),
-            Validation::Fraction(fraction) => split_validation(pairs, *fraction, job.seed)?,
-            Validation::None => (pairs, Vec::new()),
-        };
+        let (train, validation) = job.pairs(sink)?;
+        overlap_note(&train, &validation).into_iter().for_each(|note| sink.event(Event::Note(note)));
         prepared(recipe, dataset, (absolute(train)?, absolute(validation)?), (initial, job.seed), sink)
     }
 

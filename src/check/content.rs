@@ -1,0 +1,151 @@
+//! Which images hold the same, look the same, or show parts of one scene, by what was kept of each.
+
+use std::collections::HashMap;
+
+use rayon::prelude::*;
+
+use super::sketch::{SIDE, Sketch};
+use super::summary::ImageSummary;
+use super::thumbnail::Turn;
+
+/// Fewest windows that two crops of one scene share.
+const FEWEST_SHARED: usize = 4;
+/// Share of the windows in what two crops have in common that must be found in both: the sketches of crops of one scene have
+/// all of them, those of images with the same logo or frame few.
+const SHARE_FOUND: f64 = 0.5;
+/// Images with one window that are each compared with all others; of more, each with some that follow.
+const COMPARED: usize = 16;
+
+/// Two images that belong together, by index, the smaller first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Link {
+    pub(super) first: usize,
+    pub(super) second: usize,
+    pub(super) kind: LinkKind,
+}
+
+/// In what way two images belong together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum LinkKind {
+    /// They hold the same pixels.
+    Same,
+    /// They show parts of one scene; where the second begins in the first, and the share of the smaller one that both show in
+    /// thousandths.
+    Overlap(i64, i64, u32),
+    /// They look the same.
+    Alike,
+    /// They look the same once one of them is turned or mirrored.
+    AlikeTurned,
+}
+
+/// Images with the same pixels: each but the first with the first. Images of one value say nothing.
+pub(super) fn same(images: &[(usize, &ImageSummary)]) -> Vec<Link> {
+    let mut firsts: HashMap<u64, usize> = HashMap::new();
+    let mut found = Vec::new();
+    for (i, image) in images.iter().filter(|(_, image)| !image.is_constant()) {
+        match firsts.get(&image.content) {
+            Some(first) => found.push(Link { first: *first, second: *i, kind: LinkKind::Same }),
+            None => {
+                firsts.insert(image.content, *i);
+            }
+        }
+    }
+    found
+}
+
+/// Images that look the same, but do not hold the same.
+pub(super) fn alike(images: &[(usize, &ImageSummary)]) -> Vec<Link> {
+    let shown: Vec<(usize, &ImageSummary)> =
+        images.iter().filter(|(_, image)| !image.thumbnail.is_empty()).copied().collect();
+    let turned: Vec<[u64; 8]> = shown
+        .iter()
+        .map(|(_, image)| {
+            let mut hashes = [0; 8];
+            hashes.iter_mut().zip(Turn::all()).for_each(|(hash, turn)| *hash = image.thumbnail.turned_hash(turn));
+            hashes
+        })
+        .collect();
+    let of = |at: usize| {
+        let (second, image) = shown[at];
+        let before = shown[..at].iter().zip(&turned);
+        before
+            .filter(|((_, other), _)| other.content != image.content)
+            .filter_map(|((first, other), hashes)| {
+                let looks = |(turn, hash): &(Turn, &u64)| image.thumbnail.looks_like(&other.thumbnail, *turn, **hash);
+                let (turn, _) = Turn::all().zip(hashes).find(looks)?;
+                let kind = if turn.is_none() { LinkKind::Alike } else { LinkKind::AlikeTurned };
+                Some(Link { first: *first, second, kind })
+            })
+            .collect::<Vec<Link>>()
+    };
+    let mut found: Vec<Link> = (0..shown.len()).into_par_iter().flat_map_iter(of).collect();
+    found.sort_unstable();
+    found
+}
+
+/// A window that two images share: the images, and where the second begins in the first.
+type Shared = (u32, u32, i64, i64);
+
+/// Images that show parts of one scene: they share windows, all shifted alike, in most of what they would have in common.
+pub(super) fn overlapping(images: &[(usize, &ImageSummary)]) -> Vec<Link> {
+    let mut shared = shared_windows(images);
+    shared.par_sort_unstable();
+    let mut found = Vec::new();
+    for both in shared.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
+        let most = both.chunk_by(|a, b| a == b).max_by_key(|alike| alike.len());
+        let Some((alike, &(a, b, x, y))) = most.and_then(|alike| Some((alike.len(), alike.first()?))) else { continue };
+        let ((first, one), (second, other)) = (images[a as usize], images[b as usize]);
+        if alike >= FEWEST_SHARED && one.content != other.content {
+            found.extend(share(one, other, (x, y), alike).map(|share| Link {
+                first,
+                second,
+                kind: LinkKind::Overlap(x, y, share),
+            }));
+        }
+    }
+    found
+}
+
+/// The windows that pairs of images share, by index into `images`.
+fn shared_windows(images: &[(usize, &ImageSummary)]) -> Vec<Shared> {
+    let windows = images.iter().enumerate().flat_map(|(i, (_, image))| {
+        image.sketch.windows.iter().map(move |window| (window.hash, i as u32, window.x, window.y))
+    });
+    let mut all: Vec<(u64, u32, u32, u32)> = windows.collect();
+    all.par_sort_unstable();
+    let mut shared = Vec::new();
+    for same in all.chunk_by(|a, b| a.0 == b.0).filter(|same| same.len() > 1) {
+        for (at, (_, a, ax, ay)) in same.iter().enumerate() {
+            let reach = if same.len() > COMPARED { 4 } else { COMPARED };
+            for (_, b, bx, by) in same[at + 1..].iter().take(reach) {
+                shared.push((*a, *b, i64::from(*ax) - i64::from(*bx), i64::from(*ay) - i64::from(*by)));
+            }
+        }
+    }
+    shared
+}
+
+/// The share of the smaller image that both show, in thousandths, if they hold the same there.
+fn share(one: &ImageSummary, other: &ImageSummary, (x, y): (i64, i64), shared: usize) -> Option<u32> {
+    let size = |image: &ImageSummary| (image.size.width as i64, image.size.height as i64);
+    let ((w1, h1), (w2, h2)) = (size(one), size(other));
+    // In the pixels of the first image.
+    let (left, right) = (x.max(0), (x + w2).min(w1));
+    let (top, bottom) = (y.max(0), (y + h2).min(h1));
+    let limit = one.sketch.limit.min(other.sketch.limit);
+    let expected = |sketch: &Sketch, left: i64, top: i64| {
+        let (right, bottom) = (left + right - x.max(0), top + bottom - y.max(0));
+        let inside = |window: &&super::sketch::Window| {
+            let (wx, wy) = (i64::from(window.x), i64::from(window.y));
+            let begins = |at: i64, from: i64| at + 1 - SIDE as i64 >= from;
+            window.hash <= limit && begins(wx, left) && wx < right && begins(wy, top) && wy < bottom
+        };
+        sketch.windows.iter().filter(inside).count()
+    };
+    let of_one = expected(&one.sketch, left, top);
+    let of_other = expected(&other.sketch, left - x, top - y);
+    let area = ((right - left) * (bottom - top)).max(0) as f64;
+    let smaller = (w1 * h1).min(w2 * h2).max(1) as f64;
+    let is_most = shared as f64 >= SHARE_FOUND * of_one.max(of_other) as f64;
+    is_most.then_some((1000.0 * area / smaller).round() as u32)
+}

@@ -1,0 +1,173 @@
+//! One pair, read once.
+
+use std::path::Path;
+
+use super::finding::{Kind, Place};
+use super::measure::{gray, gray_and_zeros, statistics, words};
+use super::shift::Profile;
+use super::sketch::Sketch;
+use super::summary::{Fault, ImageSummary, LabelSummary, PairSummary};
+use super::thumbnail::Thumbnail;
+use crate::base::label_map::{IGNORE, LabelMap};
+use crate::base::{Error, Size};
+use crate::data::{Dataset, Fingerprint, Footprint, Pair, background, merge_masks, prepared};
+use crate::image::{Image, RawLabels, declares_orientation, read_image, read_labels};
+use crate::metric::OtherValues;
+
+/// Most undefined values of one label image that are listed.
+const MAX_VALUES: usize = 3;
+
+/// What an image hands on to the comparison with its labels.
+struct Seen {
+    size: Size,
+    gray: Vec<f32>,
+    nodata: Option<Vec<bool>>,
+}
+
+/// Reads a pair and keeps what a check needs of it, and the profile of its labels' edges.
+pub(super) fn inspect(pair: &Pair, dataset: Option<&Dataset>) -> (PairSummary, Option<Profile>) {
+    let mut found = PairSummary::default();
+    let seen = found.add_image(&pair.image, dataset);
+    let profile = found.add_labels(pair, seen.as_ref(), dataset);
+    (found, profile)
+}
+
+fn fault(kind: Kind, file: &Path, error: &Error) -> Fault {
+    // The file is named beside the sentence.
+    let text = error.to_string();
+    let plain = text.strip_prefix(&format!("{}: ", file.display())).map_or_else(|| text.clone(), str::to_owned);
+    Fault { kind, place: Place::new(file, plain) }
+}
+
+impl PairSummary {
+    fn add_image(&mut self, path: &Path, dataset: Option<&Dataset>) -> Option<Seen> {
+        let image = match read_image(path) {
+            Ok(image) => image,
+            Err(error) => {
+                self.faults.push(fault(Kind::Unreadable, path, &error));
+                return None;
+            }
+        };
+        let (bands, sample_type, size) = (image.bands, image.sample_type, image.size);
+        let image = match dataset {
+            None => Image { nodata: image.pixels_without_data(&[]), alpha: None, ..image },
+            Some(dataset) => match prepared(path, image, dataset) {
+                Ok(image) => image,
+                Err(error) => {
+                    self.faults.push(fault(Kind::Normalisation, path, &error));
+                    read_image(path).ok()?
+                }
+            },
+        };
+        let (equal, zeros) = gray_and_zeros(&image);
+        if let Some(dataset) = dataset {
+            self.check_bands(path, &image, equal, dataset);
+        }
+        let gray = gray(&image);
+        let nodata = image.nodata.as_ref();
+        let without = nodata.map_or(0, |nodata| nodata.iter().filter(|nodata| **nodata).count() as u64);
+        // What is empty by more than half looks like others for the shape of its border.
+        let shown = 2 * (zeros + without) <= (size.width * size.height) as u64;
+        self.image = Some(ImageSummary {
+            size,
+            bands,
+            sample_type,
+            statistics: statistics(&image),
+            nodata: without,
+            zeros,
+            turned: declares_orientation(path),
+            content: Fingerprint::image(&image),
+            thumbnail: if shown { Thumbnail::of(&gray, size) } else { Thumbnail::default() },
+            sketch: Sketch::of(&words(&image), size, nodata.map(Vec::as_slice)),
+            place: Footprint::of(path),
+        });
+        Some(Seen { size, gray, nodata: image.nodata })
+    }
+
+    fn check_bands(&mut self, path: &Path, image: &Image, equal: bool, dataset: &Dataset) {
+        let fits = image.bands == dataset.bands || image.bands == 1 || (dataset.bands == 1 && equal);
+        if !fits {
+            let detail = format!("{} bands, but data set '{}' expects {}", image.bands, dataset.name, dataset.bands);
+            self.faults.push(Fault { kind: Kind::Bands, place: Place::new(path, detail) });
+        }
+    }
+
+    fn add_labels(&mut self, pair: &Pair, seen: Option<&Seen>, dataset: Option<&Dataset>) -> Option<Profile> {
+        let mut summary = LabelSummary::default();
+        let (mut merged, mut complete) = (None, true);
+        for file in pair.label.files() {
+            match self.read_labels(pair, file, seen, (dataset, &mut summary)) {
+                Some(map) => merge_masks(&mut merged, map),
+                None => complete = false,
+            }
+        }
+        let merged = merged.or_else(|| seen.map(|seen| background(seen.size))).filter(|_| complete)?;
+        summary.content = Fingerprint::labels(&merged);
+        let profile = seen.filter(|seen| seen.size == merged.size).and_then(|seen| Profile::of(&seen.gray, &merged));
+        summary.peak = profile.as_ref().map(Profile::peak);
+        summary.count(&merged, seen.and_then(|seen| seen.nodata.as_deref()));
+        self.labels = Some(summary);
+        profile
+    }
+
+    /// The classes of one label file; those that the data set does not define are left out, and told.
+    fn read_labels(
+        &mut self,
+        pair: &Pair,
+        file: &Path,
+        seen: Option<&Seen>,
+        (dataset, summary): (Option<&Dataset>, &mut LabelSummary),
+    ) -> Option<LabelMap> {
+        let raw = match read_labels(file) {
+            Ok(raw) => raw,
+            Err(error) => {
+                self.faults.push(fault(Kind::Unreadable, file, &error));
+                return None;
+            }
+        };
+        summary.turned |= declares_orientation(file);
+        if let Some(seen) = seen.filter(|seen| seen.size != raw.size()) {
+            let detail = format!("{}, but its image is {}", raw.size(), seen.size);
+            self.faults.push(Fault { kind: Kind::SizeMismatch, place: Place::two(file, &pair.image, detail) });
+            return None;
+        }
+        let dataset = dataset?;
+        match dataset.class_map(file, &raw) {
+            Ok(map) => Some(map),
+            Err(_) => {
+                self.add_undefined(file, &raw, dataset);
+                summary.undefined.push(file.into());
+                Dataset { other_values: OtherValues::Unlabelled, ..dataset.clone() }.class_map(file, &raw).ok()
+            }
+        }
+    }
+
+    fn add_undefined(&mut self, file: &Path, raw: &RawLabels, dataset: &Dataset) {
+        let (faults, values) = dataset.label_faults(raw, MAX_VALUES);
+        let text = |fault: &crate::data::LabelFault| {
+            format!("{} in {} of its pixels, first at ({}, {})", fault.value, fault.pixels, fault.x, fault.y)
+        };
+        let mut texts: Vec<String> = faults.iter().map(text).collect();
+        if values > faults.len() {
+            texts.push(format!("and {} more values", values - faults.len()));
+        }
+        self.faults.push(Fault { kind: Kind::UndefinedLabel, place: Place::new(file, texts.join("; ")) });
+    }
+}
+
+impl LabelSummary {
+    fn count(&mut self, labels: &LabelMap, nodata: Option<&[bool]>) {
+        let most =
+            labels.classes.iter().filter(|class| **class != IGNORE).max().map_or(0, |class| usize::from(*class) + 1);
+        let mut pixels = vec![0u64; most];
+        for (i, class) in labels.classes.iter().enumerate() {
+            if nodata.is_some_and(|nodata| nodata[i]) || *class == IGNORE {
+                self.ignored += 1;
+            } else {
+                pixels[usize::from(*class)] += 1;
+            }
+        }
+        let found = (0..).zip(pixels).filter(|(_, pixels)| *pixels > 0);
+        self.class_pixels = found.collect();
+    }
+}

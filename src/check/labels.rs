@@ -1,0 +1,250 @@
+//! Findings about labels: undefined values with a mapping, empty and copied labels, labels that are shifted.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use super::finding::{Finding, Kind, Place, Severity};
+use super::report::Data;
+use super::shift::{Peak, ProfileSum};
+use crate::base::words::counted;
+use crate::base::{Error, Result};
+use crate::data::{
+    Dataset, FoundLabel, Known, LabelFiles, LabelSurvey, Labels, Proposal, RawLabel, propose, survey_labels,
+};
+
+/// Most label files that are read again for a mapping.
+const MAX_MAPPED: usize = 100;
+/// Most values and colours of a mapping that are listed.
+const MAX_LISTED: usize = 12;
+
+/// Least shift that is told, in pixels: less is how people draw.
+const LEAST_SHIFT: i32 = 3;
+/// A shift that all labels have in common: standard errors above none, the least ratio of the contrast at the peak to the
+/// noise beyond it, and the share of the contrast that is lost without the shift.
+const SIGNIFICANCE: f64 = 6.0;
+const CLEAR: f32 = 6.0;
+const COMMON_LOSS: f32 = 0.3;
+/// Share of the images whose own peak must be where that of all is, for the others to be told.
+const AT_PEAK: f64 = 0.7;
+/// A shift of one image: the ratio of what is lost without it to the noise, the same of what is more than anywhere beyond the
+/// peak, its contrast as a share of that of most images, and the share of it that is lost. Of 337 labels of street scenes and
+/// of oil seeps none is told; of the same shifted by 9 and 6 pixels, 193 of 338 are.
+const OWN_SIGNIFICANCE: f32 = 3.0;
+const OWN_PROMINENCE: f32 = 1.5;
+const OWN_CONTRAST: f32 = 0.5;
+const OWN_LOSS: f32 = 0.5;
+/// Least contrast at the labels' edges, in standard deviations, of images in which it can be told.
+const LEAST_CONTRAST: f32 = 0.3;
+
+pub(super) fn findings(data: &Data, profiles: &ProfileSum) -> Vec<Finding> {
+    let mut found = Vec::new();
+    found.extend(undefined(data));
+    found.extend(empty(data));
+    found.extend(copied(data));
+    found.extend(shifted(data, profiles));
+    found
+}
+
+/// A data set that fits the labels.
+pub(super) fn proposal(survey: &LabelSurvey) -> Result<Proposal> {
+    propose(survey, &Known { name: "proposed", labels: "given", images: None, names: None })
+}
+
+/// What labels are taken as where no data set says so.
+pub(super) fn described(proposal: Result<&Proposal, &Error>) -> Option<Finding> {
+    let remedy = "`write_dataset` my.toml writes a data set file that fits the labels";
+    Some(match proposal {
+        Ok(proposal) => {
+            let meanings = proposal.meanings.iter().map(|(label, meaning)| format!("{label} = {meaning}"));
+            let message = format!("no data set is given, so the labels are taken as {}", listed(meanings.collect()));
+            Finding::new(Kind::LabelCoding, Severity::Note, message, Vec::new()).remedy(remedy)
+        }
+        Err(error) => {
+            let message = format!("no data set is given, and the labels do not show one: {error}");
+            Finding::new(Kind::LabelCoding, Severity::Warning, message, Vec::new())
+                .remedy("give `dataset`, or check the label images")
+        }
+    })
+}
+
+fn listed(texts: Vec<String>) -> String {
+    let more = texts.len().saturating_sub(MAX_LISTED);
+    let shown = texts.into_iter().take(MAX_LISTED).collect::<Vec<_>>().join(", ");
+    if more > 0 { format!("{shown} and {more} more") } else { shown }
+}
+
+/// Values that the data set does not define, and what they seem to mean.
+fn undefined(data: &Data) -> Vec<Finding> {
+    let Some(dataset) = &data.dataset else { return Vec::new() };
+    let faults = data.summaries.iter().flat_map(|summary| &summary.faults);
+    let places: Vec<Place> =
+        faults.filter(|fault| fault.kind == Kind::UndefinedLabel).map(|fault| fault.place.clone()).collect();
+    if places.is_empty() {
+        return Vec::new();
+    }
+    let message =
+        format!("{} with values that data set '{}' does not define", counted(places.len(), "label file"), dataset.name);
+    let files: Vec<PathBuf> = places.iter().take(MAX_MAPPED).map(|place| place.file.clone()).collect();
+    let finding = Finding::new(Kind::UndefinedLabel, Severity::Error, message, places)
+        .remedy("correct the label images, or define the values in the data set file");
+    let masks = data.pairs.iter().any(|pair| matches!(pair.label, Labels::Masks(_)));
+    let survey = survey_labels(&LabelFiles { files, masks, images: Vec::new() }, &|_| ());
+    let mapping = survey.ok().and_then(|survey| mapping(&survey, dataset));
+    [finding].into_iter().chain(mapping).collect()
+}
+
+/// Label files that are coded in another way than the data set, with what each value or colour probably is.
+fn mapping(survey: &LabelSurvey, dataset: &Dataset) -> Option<Finding> {
+    let coding = coding(survey)?;
+    let by_color: HashMap<[u8; 3], &str> =
+        dataset.classes.iter().map(|class| (class.color, class.name.as_str())).collect();
+    let known = |found: &FoundLabel| -> Option<String> {
+        let color = match found.label {
+            RawLabel::Color(color) => Some(color),
+            RawLabel::Number(_) => found.palette,
+        };
+        let value = || {
+            let value = found.label.number()?.class_value()?;
+            let class = dataset.classes.iter().find(|class| class.values.contains(&value))?;
+            Some(class.name.clone())
+        };
+        color.and_then(|color| by_color.get(&color).map(|name| (*name).to_owned())).or_else(value)
+    };
+    let mut meanings: Vec<(RawLabel, Option<String>)> = survey
+        .labels
+        .iter()
+        .take(dataset.classes.len().max(MAX_LISTED) + 1)
+        .map(|found| (found.label, known(found)))
+        .collect();
+    let used: Vec<String> = meanings.iter().filter_map(|(_, name)| name.clone()).collect();
+    let left: Vec<&str> = dataset
+        .classes
+        .iter()
+        .map(|class| class.name.as_str())
+        .filter(|name| !used.iter().any(|u| u == name))
+        .collect();
+    let open: Vec<usize> = (0..meanings.len()).filter(|i| meanings[*i].1.is_none()).collect();
+    if let ([open], Some(first)) = (open.as_slice(), left.first()) {
+        // One value and one class are left, or a mask shows the first class that is no background.
+        if left.len() == 1 || coding == "masks of two values" {
+            meanings[*open].1 = Some((*first).to_owned());
+        }
+    }
+    let text = |(label, name): &(RawLabel, Option<String>)| {
+        format!("{label} = {}", name.as_deref().unwrap_or("no class of the data set"))
+    };
+    let message = format!("these label files are {coding}: {}", listed(meanings.iter().map(text).collect()));
+    let remedy = "if that is right, give the classes these `values` or colours in the data set file; `write_dataset` my.toml \
+                  writes one that fits";
+    Some(Finding::new(Kind::LabelCoding, Severity::Note, message, Vec::new()).remedy(remedy))
+}
+
+/// In what way labels are coded, where that is not by the numbers of classes.
+fn coding(survey: &LabelSurvey) -> Option<&'static str> {
+    let numbers: Vec<f64> = survey.labels.iter().filter_map(|found| found.label.number()).map(|n| n.get()).collect();
+    if survey.with_colors.count > 0 && survey.complete {
+        return Some("colours");
+    }
+    if survey.labels.iter().any(|found| found.palette.is_some()) {
+        return Some("palette images");
+    }
+    (numbers.len() == 2 && numbers[0] == 0.0 && numbers[1] > 1.0).then_some("masks of two values")
+}
+
+/// Labels without any label, and those that show the first class alone.
+fn empty(data: &Data) -> Vec<Finding> {
+    let Some(dataset) = &data.dataset else { return Vec::new() };
+    let mut found = Vec::new();
+    let places = |wanted: &dyn Fn(&super::summary::LabelSummary) -> bool| -> Vec<Place> {
+        let labels = data.labels().filter(|(_, labels)| wanted(labels));
+        labels.map(|(i, _)| Place::two(data.image_path(i), data.pairs[i].label.name(), "")).collect()
+    };
+    let unlabelled = places(&|labels| labels.labelled() == 0);
+    // That no pixel at all has a label is told of the whole set.
+    if !unlabelled.is_empty() && unlabelled.len() < data.labels().count() {
+        let message = format!("{} without a labelled pixel", counted(unlabelled.len(), "image"));
+        let finding = Finding::new(Kind::NoLabels, Severity::Warning, message, unlabelled);
+        found.push(finding.remedy("label them, or leave them out with `exclude`"));
+    }
+    let first = places(&|labels| matches!(labels.class_pixels.as_slice(), [(0, _)]));
+    if let (false, Some(class)) = (first.is_empty(), dataset.classes.first()) {
+        let (count, all) = (first.len(), data.pairs.len());
+        let message = format!("{count} of {} whose labels show nothing but {}", counted(all, "image"), class.name);
+        let finding = Finding::new(Kind::EmptyLabels, Severity::Note, message, first);
+        found.push(
+            finding.remedy("make sure that there is nothing to label; labels that were forgotten teach the opposite"),
+        );
+    }
+    found
+}
+
+/// Labels that are the same for images that differ.
+fn copied(data: &Data) -> Option<Finding> {
+    let mut firsts: HashMap<u64, usize> = HashMap::new();
+    let mut places = Vec::new();
+    // Labels with few edges are alike by chance.
+    for (i, labels) in data.labels().filter(|(_, labels)| labels.peak.is_some()) {
+        let content = |i: usize| data.summaries[i].image.as_ref().map(|image| image.content);
+        match firsts.get(&labels.content) {
+            None => {
+                firsts.insert(labels.content, i);
+            }
+            Some(first) if content(*first) != content(i) => {
+                places.push(Place::two(data.pairs[i].label.name(), data.pairs[*first].label.name(), ""));
+            }
+            Some(_) => (),
+        }
+    }
+    let message = format!("{} with the labels of another image", counted(places.len(), "image"));
+    let finding = Finding::new(Kind::CopiedLabels, Severity::Warning, message, places);
+    (!finding.places.is_empty()).then(|| finding.remedy("export the labels of these images again"))
+}
+
+fn shifted(data: &Data, profiles: &ProfileSum) -> Option<Finding> {
+    let common = profiles.peak()?;
+    let usual = common.peak;
+    let is_clear = usual.contrast >= LEAST_CONTRAST && usual.contrast > usual.noise * CLEAR;
+    let lost = usual.contrast - usual.unshifted > COMMON_LOSS * usual.contrast;
+    if is_clear && lost && is_far(usual.shift) && common.significance >= SIGNIFICANCE {
+        let message =
+            format!("the labels of the whole set lie beside the edges in the images: {}", move_by(usual.shift));
+        let finding = Finding::new(Kind::ShiftedLabels, Severity::Warning, message, Vec::new());
+        return Some(finding.remedy("look at a few pairs; move the labels, or export them again"));
+    }
+    let peaks = || data.labels().filter_map(|(i, labels)| Some((i, labels.peak?)));
+    let at_peak = peaks().filter(|(_, peak)| !is_far(peak.shift)).count() as f64;
+    if !is_clear || at_peak < AT_PEAK * peaks().count() as f64 {
+        return None;
+    }
+    let is_shifted = |peak: &Peak| {
+        is_far(peak.shift)
+            && peak.contrast - peak.unshifted > OWN_SIGNIFICANCE * peak.noise
+            && peak.contrast - peak.beyond >= OWN_PROMINENCE * peak.noise
+            && peak.contrast >= OWN_CONTRAST * usual.contrast
+            && peak.contrast - peak.unshifted >= OWN_LOSS * peak.contrast
+    };
+    let shifted = peaks().filter(|(_, peak)| is_shifted(peak));
+    let place = |(i, peak): (usize, Peak)| {
+        let pair: (&Path, &Path) = (data.pairs[i].label.name(), data.image_path(i));
+        Place::two(pair.0, pair.1, move_by(peak.shift))
+    };
+    let places: Vec<Place> = shifted.map(place).collect();
+    let message = format!("{} that lie beside the edges in the image", counted(places.len(), "label file"));
+    let finding = Finding::new(Kind::ShiftedLabels, Severity::Warning, message, places);
+    (!finding.places.is_empty()).then(|| finding.remedy("look at these pairs; move the labels, or export them again"))
+}
+
+fn is_far((x, y): (i32, i32)) -> bool {
+    x.abs().max(y.abs()) >= LEAST_SHIFT
+}
+
+/// Such as "they fit 5 pixels to the right and 7 up".
+fn move_by((x, y): (i32, i32)) -> String {
+    let along = |by: i32, positive: &str, negative: &str| {
+        (by != 0).then(|| {
+            format!("{} {}", counted(by.unsigned_abs() as usize, "pixel"), if by > 0 { positive } else { negative })
+        })
+    };
+    let parts = [along(x, "to the right", "to the left"), along(y, "down", "up")];
+    format!("they fit {}", parts.into_iter().flatten().collect::<Vec<_>>().join(" and "))
+}

@@ -1,0 +1,185 @@
+//! A data set looked over before training: every image and its labels are read once, on all cores, and little is kept of each.
+//! Then what was kept is compared: for duplicates, for crops of one scene on both sides of the split, for labels that are
+//! shifted, for what differs from the rest.
+
+mod advice;
+mod classes;
+mod content;
+mod files;
+mod finding;
+mod inspect;
+mod labels;
+mod measure;
+mod pairing;
+mod report;
+mod scenes;
+mod shift;
+mod sketch;
+mod split;
+mod summary;
+mod thumbnail;
+mod values;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use rayon::prelude::*;
+
+use crate::base::event::{Event, Sink, Task};
+use crate::base::{Error, Result};
+use crate::data::{
+    Dataset, GroupBy, LabelFiles, Labels, Pair, Proposal, Ratings, refuse_exchanged, split_groups, split_validation,
+    survey_labels,
+};
+use crate::train::{Source, Validation};
+use pairing::Paired;
+use shift::ProfileSum;
+use summary::PairSummary;
+
+pub use finding::{Finding, Kind, Place, Severity};
+pub use report::{ClassCount, ClassShare, ImageStatistics, Pairs, Report, Side};
+
+/// What is to be checked: data as a training would be given them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Check {
+    /// Images to learn from, with their labels.
+    pub images: Source,
+    /// What would be scored.
+    pub validation: Validation,
+    /// What labels mean. Without it they are described, and compared with nothing.
+    pub dataset: Option<Dataset>,
+    /// Images that belong on one side of the split.
+    pub group_by: Option<GroupBy>,
+    /// Pairs to leave out.
+    pub exclude: Option<Ratings>,
+    /// Seed of the split.
+    pub seed: u64,
+}
+
+/// Pairs of both sides, training first, as far as they are usable, and what was found on the way to them.
+struct Sides {
+    pairs: Vec<Pair>,
+    training: usize,
+    excluded: Vec<PathBuf>,
+    findings: Vec<Finding>,
+}
+
+impl Check {
+    /// Checks images with their labels alone.
+    pub fn new(images: Source) -> Self {
+        Self { images, validation: Validation::None, dataset: None, group_by: None, exclude: None, seed: 0 }
+    }
+
+    /// Reads everything and reports what was found.
+    ///
+    /// # Errors
+    ///
+    /// If there is nothing to check: a list or a folder cannot be read, or there is no pair. What is wrong with single files
+    /// is in the report.
+    pub fn run(&self, sink: &dyn Sink) -> Result<Report> {
+        let mut sides = self.sides(sink)?;
+        if let Some(swapped) = self.swapped(&sides) {
+            sides.findings.push(swapped);
+            return Ok(Report::without_content(sides.pairs, sides.training, sides.findings));
+        }
+        let proposal = if self.dataset.is_none() { Some(propose(&sides.pairs, sink)) } else { None };
+        let dataset = self.dataset.clone().or_else(|| Some(proposal.as_ref()?.as_ref().ok()?.dataset.clone()));
+        let (summaries, profiles) = read_all(&sides.pairs, dataset.as_ref(), sink);
+        let data = report::Data {
+            pairs: sides.pairs,
+            training: sides.training,
+            summaries,
+            dataset,
+            is_proposed: self.dataset.is_none(),
+        };
+        let mut findings = sides.findings;
+        if let Some(proposal) = &proposal {
+            findings.extend(labels::described(proposal.as_ref()));
+        }
+        findings.extend(files::findings(&data));
+        findings.extend(labels::findings(&data, &profiles));
+        findings.extend(values::findings(&data));
+        findings.extend(classes::findings(&data));
+        let (together, groups) = split::findings(&data, self.group_by.as_ref());
+        findings.extend(together);
+        let advice = advice::advice(&data, proposal.and_then(std::result::Result::ok).as_ref());
+        Ok(Report::new(data, sides.excluded, (findings, groups), advice))
+    }
+
+    fn sides(&self, sink: &dyn Sink) -> Result<Sides> {
+        let mut training = self.paired(&self.images, sink)?;
+        let mut excluded = std::mem::take(&mut training.1);
+        let mut training = training.0;
+        let (pairs, validation) = match &self.validation {
+            Validation::None => (training.pairs, Vec::new()),
+            Validation::Fraction(share) => match &self.group_by {
+                Some(by) => split_groups(training.pairs, *share, self.seed, by)?,
+                None => split_validation(training.pairs, *share, self.seed)?,
+            },
+            Validation::Source(source) => {
+                let (validation, out) = self.paired(source, sink)?;
+                excluded.extend(out);
+                training.findings.extend(validation.findings);
+                (training.pairs, validation.pairs)
+            }
+        };
+        let count = pairs.len();
+        Ok(Sides { training: count, pairs: [pairs, validation].concat(), excluded, findings: training.findings })
+    }
+
+    /// The pairs of a source whose files are there and that are not to be left out, and the images of the latter.
+    fn paired(&self, source: &Source, sink: &dyn Sink) -> Result<(Paired, Vec<PathBuf>)> {
+        let mut found = pairing::pair(source, sink)?;
+        found.take_missing();
+        let mut excluded = Vec::new();
+        if let Some(ratings) = &self.exclude {
+            (found.pairs, excluded) = ratings.keep(found.pairs)?;
+        }
+        if found.pairs.is_empty() && found.findings.is_empty() {
+            let missing = "there is no pair of an image and its labels to check";
+            return Err(Error::no_data(missing, "give images with their label images"));
+        }
+        Ok((found, excluded))
+    }
+
+    /// That images and label images are given in each other's place.
+    fn swapped(&self, sides: &Sides) -> Option<Finding> {
+        let dataset = self.dataset.as_ref()?;
+        let (training, validation) = sides.pairs.split_at(sides.training);
+        let fault = refuse_exchanged(training, dataset, "`images` and `labels`, or `train_list` and `label_list`")
+            .and_then(|()| refuse_exchanged(validation, dataset, "`val_list` and `val_label_list`"));
+        Some(Finding::new(Kind::Swapped, Severity::Error, fault.err()?.to_string(), Vec::new()))
+    }
+}
+
+/// What the label images hold, and a data set that fits them.
+fn propose(pairs: &[Pair], sink: &dyn Sink) -> Result<Proposal> {
+    let files: Vec<PathBuf> = pairs.iter().flat_map(|pair| pair.label.files()).cloned().collect();
+    let masks = pairs.iter().any(|pair| matches!(pair.label, Labels::Masks(_)));
+    let quiet = |event: Event| match event {
+        // Damaged files are told once, with all else.
+        Event::Skipped { .. } => (),
+        event => sink.event(event),
+    };
+    let survey = survey_labels(&LabelFiles { files, masks, images: Vec::new() }, &quiet)?;
+    labels::proposal(&survey)
+}
+
+/// Reads all pairs, on all cores. Summaries keep the order of the pairs.
+fn read_all(pairs: &[Pair], dataset: Option<&Dataset>, sink: &dyn Sink) -> (Vec<PairSummary>, ProfileSum) {
+    sink.event(Event::Started { task: Task::Check, total: pairs.len(), done: 0 });
+    let done = AtomicUsize::new(0);
+    let profiles = Mutex::new(ProfileSum::default());
+    let summaries = pairs
+        .par_iter()
+        .map(|pair| {
+            let (summary, profile) = inspect::inspect(pair, dataset);
+            profile.iter().for_each(|profile| profiles.lock().unwrap_or_else(PoisonError::into_inner).add(profile));
+            sink.event(Event::Advanced { done: done.fetch_add(1, Ordering::Relaxed) + 1, loss: None });
+            summary
+        })
+        .collect();
+    sink.event(Event::Finished);
+    (summaries, profiles.into_inner().unwrap_or_else(PoisonError::into_inner))
+}

@@ -1,0 +1,181 @@
+//! The pairs of a source, and what stands in their way: where training stops at the first fault, a check goes on.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::finding::{Finding, Kind, Place, Severity};
+use crate::base::Result;
+use crate::base::event::Sink;
+use crate::base::words::counted;
+use crate::data::{Pair, find_images, find_labels, mask_folders, name_note, read_label_list, read_list};
+use crate::train::Source;
+
+/// Share of the images of a list that must have a label image of the same stem for lists of unequal length to be paired by
+/// stems.
+const PAIRED_BY_STEM: f64 = 0.5;
+
+/// Pairs, and what is wrong with those that are none.
+#[derive(Debug, Default)]
+pub(super) struct Paired {
+    pub(super) pairs: Vec<Pair>,
+    pub(super) findings: Vec<Finding>,
+}
+
+/// The pairs of a source. That there is nothing to read at all is an error.
+pub(super) fn pair(source: &Source, sink: &dyn Sink) -> Result<Paired> {
+    let mut found = match source {
+        Source::Lists { images, labels } => lists([images, labels], sink)?,
+        Source::Folders { images, labels } if images.is_dir() && labels.is_dir() => folders([images, labels], sink)?,
+        Source::MaskFolders(root) => masks(root)?,
+        other => Paired { pairs: other.pairs(sink)?, findings: Vec::new() },
+    };
+    found.note_names();
+    found.note_repeated();
+    Ok(found)
+}
+
+fn lists([images, labels]: [&PathBuf; 2], sink: &dyn Sink) -> Result<Paired> {
+    let (left, right) = (read_list(images, sink)?, read_label_list(labels, sink)?);
+    if left.len() == right.len() {
+        return Ok(Paired { pairs: left.into_iter().zip(right).map(of_files).collect(), findings: Vec::new() });
+    }
+    let message = format!("the lists differ in length: {} and {} files", left.len(), right.len());
+    let place = Place::two(images, labels, "");
+    let length = Finding::new(Kind::ListLength, Severity::Error, message, vec![place])
+        .remedy("name one label image for each image, in the same order");
+    let (by_stem, others) = (by_stem(left.clone()), by_stem(right.clone()));
+    let common = by_stem.keys().filter(|stem| others.contains_key(*stem)).count();
+    let mut found = if common as f64 >= PAIRED_BY_STEM * left.len().min(right.len()) as f64 {
+        matched(by_stem, others)
+    } else {
+        Paired { pairs: left.into_iter().zip(right).map(of_files).collect(), findings: Vec::new() }
+    };
+    found.findings.insert(0, length);
+    Ok(found)
+}
+
+fn folders([images, labels]: [&PathBuf; 2], sink: &dyn Sink) -> Result<Paired> {
+    Ok(matched(by_stem(find_images(images, sink)?), by_stem(find_labels(labels)?)))
+}
+
+fn masks(root: &Path) -> Result<Paired> {
+    let mut found = Paired::default();
+    let mut faults = Vec::new();
+    for (folder, pair) in mask_folders(root)? {
+        match pair {
+            Ok(pair) => found.pairs.push(pair),
+            Err(fault) => faults.push(Place::new(&folder, fault.to_string())),
+        }
+    }
+    if !faults.is_empty() {
+        let message = format!("{} without one image and its masks", counted(faults.len(), "folder"));
+        found.findings.push(Finding::new(Kind::Source, Severity::Error, message, faults));
+    }
+    Ok(found)
+}
+
+fn of_files((image, label): (PathBuf, PathBuf)) -> Pair {
+    Pair { image, label: label.into() }
+}
+
+fn by_stem(files: Vec<PathBuf>) -> BTreeMap<String, Vec<PathBuf>> {
+    let mut stems: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+    for file in files {
+        let stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        stems.entry(stem).or_default().push(file);
+    }
+    stems
+}
+
+/// Pairs of equal stems; stems that stand for several files, and files without a partner, are findings.
+fn matched(images: BTreeMap<String, Vec<PathBuf>>, mut labels: BTreeMap<String, Vec<PathBuf>>) -> Paired {
+    let mut found = Paired::default();
+    let (mut several, mut unlabelled) = (Vec::new(), Vec::new());
+    let mut only = |files: Vec<PathBuf>| {
+        if let [first, second, ..] = files.as_slice() {
+            several.push(Place::two(first, second, "have the same stem"));
+        }
+        files.into_iter().next()
+    };
+    for (stem, files) in images {
+        let Some(image) = only(files) else { continue };
+        match labels.remove(&stem).and_then(&mut only) {
+            Some(label) => found.pairs.push(of_files((image, label))),
+            None => unlabelled.push(Place::new(&image, "")),
+        }
+    }
+    let unused: Vec<Place> = labels.into_values().flatten().map(|file| Place::new(&file, "")).collect();
+    let mut add = |kind, places: Vec<Place>, what: &str, remedy: &str| {
+        if !places.is_empty() {
+            let message = format!("{} {what}", counted(places.len(), "file"));
+            found.findings.push(Finding::new(kind, Severity::Error, message, places).remedy(remedy));
+        }
+    };
+    add(Kind::MissingLabel, unlabelled, "without a label image of the same stem", "label them, or move them elsewhere");
+    add(
+        Kind::MissingImage,
+        unused,
+        "without an image of the same stem",
+        "add the images, or move the label images elsewhere",
+    );
+    add(
+        Kind::SameStem,
+        several,
+        "that share a stem with another one: which is meant is not clear",
+        "use lists instead",
+    );
+    found
+}
+
+impl Paired {
+    fn note_names(&mut self) {
+        let names: Vec<[&Path; 2]> = self.pairs.iter().map(|pair| [pair.image.as_path(), pair.label.name()]).collect();
+        if let Some(note) = name_note(&names) {
+            let finding = Finding::new(Kind::NamesDiffer, Severity::Warning, note, Vec::new());
+            self.findings.push(finding.remedy("compare a few pairs, and sort both lists alike"));
+        }
+    }
+
+    /// Files that stand in several pairs.
+    fn note_repeated(&mut self) {
+        let mut first: BTreeMap<&Path, &Path> = BTreeMap::new();
+        let mut places = Vec::new();
+        for pair in &self.pairs {
+            for (file, with) in std::iter::once((&pair.image, pair.label.name()))
+                .chain(pair.label.files().iter().map(|f| (f, pair.image.as_path())))
+            {
+                if let Some(before) = first.insert(file, with) {
+                    places.push(Place::two(file, with, format!("also in the pair with {}", before.display())));
+                }
+            }
+        }
+        if !places.is_empty() {
+            let message = format!("{} named more than once", counted(places.len(), "file"));
+            self.findings.push(
+                Finding::new(Kind::ListedTwice, Severity::Warning, message, places).remedy("name each file once"),
+            );
+        }
+    }
+
+    /// Takes the pairs out whose files are not there.
+    pub(super) fn take_missing(&mut self) {
+        let mut places = Vec::new();
+        self.pairs.retain(|pair| {
+            let files = std::iter::once(&pair.image).chain(pair.label.files());
+            let gone: Vec<&PathBuf> = files.filter(|file| is_gone(file)).collect();
+            places.extend(gone.iter().map(|file| Place::new(file, "")));
+            gone.is_empty()
+        });
+        if !places.is_empty() {
+            let message = format!("{} named, but not there", counted(places.len(), "file"));
+            let finding = Finding::new(Kind::MissingFile, Severity::Error, message, places);
+            self.findings.push(finding.remedy("correct the list, or bring the files back"));
+        }
+    }
+}
+
+fn is_gone(file: &Path) -> bool {
+    !crate::base::store::is_url(file)
+        && fs::metadata(file).is_err_and(|cause| cause.kind() == std::io::ErrorKind::NotFound)
+}

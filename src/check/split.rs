@@ -1,0 +1,230 @@
+//! Findings about images that belong together, and about the split that parts them.
+
+use std::path::Path;
+
+use super::content::{Link, LinkKind, alike, overlapping, same};
+use super::finding::{Finding, Kind, Place, Severity};
+use super::report::Data;
+use super::scenes::Scenes;
+use crate::base::words::counted;
+use crate::data::{Footprint, GroupBy, overlapping as placed_over};
+
+/// What belongs together.
+struct Together {
+    links: Vec<Link>,
+    /// Images that lie over each other by their coordinates.
+    placed: Vec<(usize, usize)>,
+    scenes: Option<Scenes>,
+    all_placed: bool,
+}
+
+/// The findings, and the group of each pair: images that belong together are in one.
+pub(super) fn findings(data: &Data, by: Option<&GroupBy>) -> (Vec<Finding>, Vec<usize>) {
+    let together = Together::of(data);
+    let mut found = Vec::new();
+    found.extend(together.duplicates(data));
+    found.extend(together.conflicting(data));
+    found.extend(together.near_duplicates(data));
+    found.extend(together.crops(data));
+    found.extend(together.georeferenced(data));
+    found.extend(together.named(data));
+    found.extend(by.and_then(|by| grouped(data, by)));
+    (found, together.groups(data.pairs.len()))
+}
+
+impl Together {
+    fn of(data: &Data) -> Self {
+        let images: Vec<_> = data.images().collect();
+        let mut links = same(&images);
+        let crops = overlapping(&images);
+        let known: std::collections::HashSet<(usize, usize)> =
+            crops.iter().map(|link| (link.first, link.second)).collect();
+        links.extend(crops);
+        // Crops of nearly all of a scene look alike, too.
+        links.extend(alike(&images).into_iter().filter(|link| !known.contains(&(link.first, link.second))));
+        let mut places: Vec<Option<Footprint>> = vec![None; data.pairs.len()];
+        images.iter().for_each(|(i, image)| places[*i] = image.place);
+        let paths: Vec<&Path> = (0..data.pairs.len()).map(|i| data.image_path(i)).collect();
+        let all_placed = places.iter().all(Option::is_some);
+        Self { links, placed: placed_over(&places), scenes: Scenes::of(&paths), all_placed }
+    }
+
+    /// The links of some kinds, those across the split first, and how many these are.
+    fn links<'a>(&'a self, data: &Data, wanted: impl Fn(LinkKind) -> bool) -> (Vec<&'a Link>, usize) {
+        let mut links: Vec<&Link> = self.links.iter().filter(|link| wanted(link.kind)).collect();
+        links.sort_by_key(|link| (!is_across(data, (link.first, link.second)), link.second, link.first));
+        let across = links.iter().filter(|link| is_across(data, (link.first, link.second))).count();
+        (links, across)
+    }
+
+    fn duplicates(&self, data: &Data) -> Option<Finding> {
+        let (links, across) = self.links(data, |kind| kind == LinkKind::Same);
+        let places = links.iter().map(|link| place(data, (link.first, link.second), "")).collect();
+        let message =
+            format!("{} with the same pixels as another one{}", counted(links.len(), "image"), across_text(across));
+        let finding = Finding::new(Kind::Duplicate, Severity::Warning, message, places);
+        (!links.is_empty()).then(|| finding.remedy("keep one of each"))
+    }
+
+    fn conflicting(&self, data: &Data) -> Option<Finding> {
+        let content = |i: usize| data.summaries[i].labels.as_ref().map(|labels| labels.content);
+        let differ = |link: &&Link| {
+            link.kind == LinkKind::Same && content(link.first).zip(content(link.second)).is_some_and(|(a, b)| a != b)
+        };
+        let places: Vec<Place> =
+            self.links.iter().filter(differ).map(|link| place(data, (link.first, link.second), "")).collect();
+        let message =
+            format!("{} with the same pixels as another one, but other labels", counted(places.len(), "image"));
+        let finding = Finding::new(Kind::ConflictingLabels, Severity::Warning, message, places);
+        (!finding.places.is_empty()).then(|| finding.remedy("keep the right labels of each"))
+    }
+
+    fn near_duplicates(&self, data: &Data) -> Option<Finding> {
+        let (links, across) = self.links(data, |kind| matches!(kind, LinkKind::Alike | LinkKind::AlikeTurned));
+        let detail = |link: &Link| if link.kind == LinkKind::AlikeTurned { "turned or mirrored" } else { "" };
+        let places = links.iter().map(|link| place(data, (link.first, link.second), detail(link))).collect();
+        let message = format!(
+            "{} of images that look the same, but differ in coding, size, brightness or a moment{}",
+            counted(links.len(), "pair"),
+            across_text(across)
+        );
+        self.leak(data, Finding::new(Kind::NearDuplicate, Severity::Note, message, places), across)
+    }
+
+    fn crops(&self, data: &Data) -> Option<Finding> {
+        let (links, across) = self.links(data, |kind| matches!(kind, LinkKind::Overlap(..)));
+        let detail = |link: &Link| match link.kind {
+            LinkKind::Overlap(x, y, share) => format!(
+                "the second begins at ({x}, {y}) of the first, {} % of the smaller one is in both",
+                f64::from(share) / 10.0
+            ),
+            _ => String::new(),
+        };
+        let places = links.iter().map(|link| place(data, (link.first, link.second), &detail(link))).collect();
+        let message = format!(
+            "{} of overlapping crops of one scene, by their content{}",
+            counted(links.len(), "pair"),
+            across_text(across)
+        );
+        self.leak(data, Finding::new(Kind::Overlap, Severity::Note, message, places), across)
+    }
+
+    fn georeferenced(&self, data: &Data) -> Option<Finding> {
+        let mut pairs = self.placed.clone();
+        pairs.sort_by_key(|pair| (!is_across(data, *pair), *pair));
+        let across = pairs.iter().filter(|pair| is_across(data, **pair)).count();
+        let places = pairs.iter().map(|pair| place(data, *pair, "")).collect();
+        let message = format!(
+            "{} of images that overlap, by their georeference{}",
+            counted(pairs.len(), "pair"),
+            across_text(across)
+        );
+        self.leak(data, Finding::new(Kind::Georeference, Severity::Note, message, places), across)
+    }
+
+    /// Scenes on both sides, by name alone: that need not be a fault.
+    fn named(&self, data: &Data) -> Option<Finding> {
+        let scenes = self.scenes.as_ref().filter(|_| data.has_validation())?;
+        let learnt: std::collections::HashMap<&str, usize> =
+            (0..data.training).filter_map(|i| Some((scenes.of[i].as_deref()?, i))).collect();
+        let both = |i: usize| Some((*learnt.get(scenes.of[i].as_deref()?)?, i));
+        let pairs: Vec<(usize, usize)> = (data.training..data.pairs.len()).filter_map(both).collect();
+        if pairs.is_empty() {
+            return None;
+        }
+        let detail = |i: usize| format!("'{}'", scenes.of[i].as_deref().unwrap_or_default());
+        let places = pairs.iter().map(|pair| place(data, *pair, &detail(pair.1))).collect();
+        let message = format!(
+            "{} of {} validation images are of the same scene or sequence as training images, by their names",
+            pairs.len(),
+            data.pairs.len() - data.training
+        );
+        let finding = Finding::new(Kind::SceneNames, Severity::Note, message, places);
+        let remedy = format!("if so, scores will be too optimistic; split by scene with {}", group_by_pattern(scenes));
+        Some(finding.remedy(remedy))
+    }
+
+    /// A finding that is a leak if anything is on both sides of the split; nothing if there are no places.
+    fn leak(&self, data: &Data, finding: Finding, across: usize) -> Option<Finding> {
+        if finding.places.is_empty() {
+            return None;
+        }
+        if across == 0 {
+            let remedy = if data.has_validation() { String::new() } else { self.split_by() };
+            return Some(finding.remedy(remedy));
+        }
+        let remedy = format!("scores of the validation set will be too optimistic; {}", self.split_by());
+        Some(Finding { severity: Severity::Warning, ..finding }.remedy(remedy))
+    }
+
+    /// How to split so that what belongs together stays together.
+    fn split_by(&self) -> String {
+        let all = || self.links.iter().map(|link| (link.first, link.second)).chain(self.placed.iter().copied());
+        if let Some(scenes) = self.scenes.as_ref().filter(|scenes| scenes.is_complete())
+            && all().all(|(a, b)| scenes.of[a] == scenes.of[b])
+        {
+            return format!("split by scene: give all images as training images, with {}", group_by_pattern(scenes));
+        }
+        if self.all_placed && self.links.iter().all(|link| self.placed.contains(&(link.first, link.second))) {
+            return "split by place: give all images as training images, with `val_fraction` 0.1 `group_by` georeference".into();
+        }
+        "split by scene: `write_groups` groups.csv writes which images belong together; then give all images as training \
+         images, with `val_fraction` 0.1 `group_by` groups.csv"
+            .into()
+    }
+
+    /// Numbers of groups: images that are linked, also through others, are in one.
+    fn groups(&self, count: usize) -> Vec<usize> {
+        let mut group: Vec<usize> = (0..count).collect();
+        let links = self.links.iter().map(|link| (link.first, link.second));
+        for (a, b) in links.chain(self.placed.iter().copied()) {
+            let (a, b) = (root(&mut group, a), root(&mut group, b));
+            group[a.max(b)] = a.min(b);
+        }
+        (0..count).map(|i| root(&mut group, i)).collect()
+    }
+}
+
+fn root(group: &mut [usize], mut at: usize) -> usize {
+    while group[at] != at {
+        group[at] = group[group[at]];
+        at = group[at];
+    }
+    at
+}
+
+fn group_by_pattern(scenes: &Scenes) -> String {
+    format!("`val_fraction` 0.1 `group_by` '{}'", scenes.pattern)
+}
+
+/// Groups that the user names, and that the split parts.
+fn grouped(data: &Data, by: &GroupBy) -> Option<Finding> {
+    let groups = match by.groups(&data.pairs) {
+        Ok(groups) => groups,
+        Err(error) => return Some(Finding::new(Kind::SplitGroup, Severity::Error, error.to_string(), Vec::new())),
+    };
+    let mut learnt = std::collections::HashMap::new();
+    groups[..data.training].iter().enumerate().for_each(|(i, group)| {
+        learnt.entry(*group).or_insert(i);
+    });
+    let both = |i: usize| Some(place(data, (*learnt.get(&groups[i])?, i), ""));
+    let places: Vec<Place> = (data.training..data.pairs.len()).filter_map(both).collect();
+    let message = format!("{} in a group that is also in the training set", counted(places.len(), "validation image"));
+    let finding = Finding::new(Kind::SplitGroup, Severity::Warning, message, places);
+    let remedy = format!("give all images as training images, with `val_fraction` 0.1 `group_by` '{by}'");
+    (!finding.places.is_empty()).then(|| finding.remedy(remedy))
+}
+
+fn is_across(data: &Data, (a, b): (usize, usize)) -> bool {
+    data.side(a) != data.side(b)
+}
+
+fn across_text(across: usize) -> String {
+    if across == 0 { String::new() } else { format!(", {across} of them on both sides of the split") }
+}
+
+fn place(data: &Data, (first, second): (usize, usize), detail: &str) -> Place {
+    let across = if is_across(data, (first, second)) { "training and validation" } else { "" };
+    let detail = [across, detail].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("; ");
+    Place::two(data.image_path(first), data.image_path(second), detail)
+}

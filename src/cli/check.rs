@@ -1,0 +1,109 @@
+//! `segtool check`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use segtool::data::GroupBy;
+
+use super::headings::{DATA, HARDWARE, OUTPUT};
+use super::values::threads;
+
+#[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("source").required(true).args(["images", "train_list", "mask_folders"])))]
+#[command(
+    override_usage = "\
+segtool check --images DIR --labels DIR [OPTIONS]
+       segtool check --train-list FILE [--label-list FILE] [OPTIONS]
+       segtool check --mask-folders DIR [OPTIONS]",
+    after_help = "\
+Examples:
+  segtool check --images photos --labels masks --write-dataset my.toml
+  segtool check --dataset my.toml --images photos --labels masks \\
+      --val-fraction 0.1 --group-by '^(scene[0-9]+)_'
+  segtool check --dataset seeps --train-list train_images.txt \\
+      --label-list train_masks.txt --val-list val_images.txt \\
+      --val-label-list val_masks.txt --json > check.json
+
+Reads every image and its labels once, and lists what is wrong with the data
+set: errors, with which training would fail; warnings, with which it would run,
+but learn or score something else than is meant; and notes. Then follow the
+share of each class, statistics of the images, and suggestions for training.
+
+Files: pairs missing on either side, damaged or cut files, sizes that differ,
+files named twice, images and labels swapped.
+Labels: values outside the data set, with the first pixel of each; masks of 0
+and 255, palettes and colours, with the mapping; empty labels; labels shifted
+against the image; the same labels for different images.
+Images: bands, sample types and value ranges that mix, orientation tags, pixels
+without data, images of one value.
+Split: duplicates and near-duplicates, crops of one scene found by content, by
+georeference or by name on both sides; classes that one side lacks.
+
+Without --dataset or --recipe, labels are described and not compared with
+anything; --write-dataset writes a data set file that fits them.
+
+Exit codes: 0 if training would start, with or without warnings; 1 if it would
+fail."
+)]
+pub(crate) struct Check {
+    /// Data set that the labels should follow: a built-in name, a .toml file or a run folder [default: the recipe's, if
+    /// one is given]
+    #[arg(long, value_name = "NAME|FILE|RUN", help_heading = DATA)]
+    pub(crate) dataset: Option<String>,
+    /// Recipe to train with: its data set is the default
+    #[arg(long, short = 'm', value_name = "NAME|FILE|RUN", help_heading = DATA)]
+    pub(crate) recipe: Option<String>,
+    /// Folder of training images, matched to --labels by file stem; or one image
+    #[arg(long, value_name = "DIR|FILE", requires = "labels", help_heading = DATA)]
+    pub(crate) images: Option<PathBuf>,
+    /// Folder of their label images; or one label image
+    #[arg(long, value_name = "DIR|FILE", requires = "images", help_heading = DATA)]
+    pub(crate) labels: Option<PathBuf>,
+    /// List of training images; each line may also name the label image
+    #[arg(long, value_name = "FILE", help_heading = DATA)]
+    pub(crate) train_list: Option<PathBuf>,
+    /// List of their label images, in the same order
+    #[arg(long, value_name = "FILE", requires = "train_list", help_heading = DATA)]
+    pub(crate) label_list: Option<PathBuf>,
+    /// Folder with one subfolder per image: images/ holds the image, masks/ its masks
+    #[arg(long, value_name = "DIR", help_heading = DATA)]
+    pub(crate) mask_folders: Option<PathBuf>,
+    /// Share of the training images to hold out for validation, as in training with the same --seed
+    #[arg(long, value_name = "SHARE", help_heading = DATA)]
+    pub(crate) val_fraction: Option<f64>,
+    /// List of validation images; each line may also name the label image
+    #[arg(long, value_name = "FILE", conflicts_with = "val_fraction", help_heading = DATA)]
+    pub(crate) val_list: Option<PathBuf>,
+    /// List of their label images, in the same order
+    #[arg(long, value_name = "FILE", requires = "val_list", help_heading = DATA)]
+    pub(crate) val_label_list: Option<PathBuf>,
+    /// Folder as --mask-folders, for the validation images
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["val_list", "val_fraction"], help_heading = DATA)]
+    pub(crate) val_mask_folders: Option<PathBuf>,
+    /// Images of one group belong on one side of the split: a regular expression whose parentheses capture the group from
+    /// the file name, georeference (images that overlap), or a CSV file with the columns file,group
+    #[arg(long, value_name = "PATTERN|georeference|FILE.csv", help_heading = DATA)]
+    pub(crate) group_by: Option<GroupBy>,
+    /// Leave out the pairs that this table rates bad: a CSV file with the columns file,rating (good, doubtful or bad)
+    #[arg(long, value_name = "FILE.csv", help_heading = DATA)]
+    pub(crate) exclude: Option<PathBuf>,
+    /// Random seed of the split, as in training
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "val_fraction", help_heading = DATA)]
+    pub(crate) seed: u64,
+    /// Print one JSON object instead of text, with all files of each finding
+    #[arg(long, help_heading = OUTPUT)]
+    pub(crate) json: bool,
+    /// Write a data set file that fits the labels
+    #[arg(long, value_name = "FILE.toml", help_heading = OUTPUT)]
+    pub(crate) write_dataset: Option<PathBuf>,
+    /// Write a table with the columns file,group for --group-by: duplicates, near-duplicates and overlapping images are one
+    /// group
+    #[arg(long, value_name = "FILE.csv", help_heading = OUTPUT)]
+    pub(crate) write_groups: Option<PathBuf>,
+    /// Replace existing files
+    #[arg(long, help_heading = OUTPUT)]
+    pub(crate) overwrite: bool,
+    /// Threads [default: all cores]
+    #[arg(long, value_name = "N", value_parser = threads, help_heading = HARDWARE)]
+    pub(crate) workers: Option<usize>,
+}

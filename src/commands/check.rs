@@ -1,0 +1,198 @@
+//! `segtool check`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use segtool::base::files::{check_writable, write_bytes};
+use segtool::base::inputs::ReadFiles;
+use segtool::base::words::{count, counted, per_cent};
+use segtool::check::{Check, Finding, Place, Report, Severity, Side};
+use segtool::data::{Dataset, Ratings, shell_word};
+use segtool::recipe::Recipe;
+use segtool::run::{find_dataset, is_run};
+use segtool::train::{Source, Validation};
+
+use super::use_threads;
+use crate::cli;
+use crate::exit::{Exit, wrong_usage};
+use crate::flags;
+use crate::ui::{self, Progress};
+
+/// Most files of a finding that are listed; JSON has them all.
+const MAX_PLACES: usize = 3;
+
+pub(crate) fn run(arguments: &cli::Check) -> Result<Exit> {
+    for (output, flag) in [(&arguments.write_dataset, "--write-dataset"), (&arguments.write_groups, "--write-groups")] {
+        output.iter().try_for_each(|output| check_target(output, flag, arguments.overwrite))?;
+    }
+    let progress = Progress::new();
+    let check = Check {
+        dataset: dataset(arguments)?,
+        validation: validation(arguments),
+        group_by: arguments.group_by.clone(),
+        exclude: arguments.exclude.as_deref().map(Ratings::read).transpose()?,
+        seed: arguments.seed,
+        ..Check::new(images(arguments)?)
+    };
+    use_threads(arguments.workers)?;
+    let report = check.run(&progress)?;
+    if arguments.json {
+        ui::result(&serde_json::to_string_pretty(&report)?);
+    } else {
+        text(&report).iter().for_each(|line| ui::result(line));
+    }
+    write_files(arguments, &report)?;
+    Ok(if report.would_fail() { Exit::Failed } else { Exit::Done })
+}
+
+fn check_target(output: &Path, flag: &str, overwrite: bool) -> Result<()> {
+    if output.is_file() && !overwrite {
+        bail!("{} already exists; choose another {flag}, or replace it with --overwrite", output.display());
+    }
+    Ok(check_writable(output)?)
+}
+
+/// The data set that is asked for, and that the recipe can be trained on.
+fn dataset(arguments: &cli::Check) -> Result<Option<Dataset>> {
+    let given = arguments.dataset.as_deref().map(find_dataset).transpose()?;
+    let Some(name) = &arguments.recipe else { return Ok(given) };
+    if is_run(Path::new(name)) {
+        return Ok(Some(given.map_or_else(|| find_dataset(name), Ok)?));
+    }
+    let recipe = Recipe::find(name)?;
+    let dataset = match (given, recipe.dataset()) {
+        (Some(given), _) => Some(given),
+        (None, own) => own.map(find_dataset).transpose()?,
+    };
+    if let (Recipe::Network(mut recipe), Some(dataset)) = (recipe, &dataset) {
+        recipe.fit(dataset)?;
+    }
+    Ok(dataset)
+}
+
+fn images(arguments: &cli::Check) -> Result<Source> {
+    let listed = listed(arguments.train_list.as_ref(), arguments.label_list.as_ref());
+    let folders = arguments.images.clone().zip(arguments.labels.clone());
+    let folders = folders.map(|(images, labels)| Source::Folders { images, labels });
+    match listed.or(folders).or(arguments.mask_folders.clone().map(Source::MaskFolders)) {
+        Some(source) => Ok(source),
+        None => wrong_usage!("no labels: give --images and --labels, --train-list and --label-list, or --mask-folders"),
+    }
+}
+
+fn listed(images: Option<&PathBuf>, labels: Option<&PathBuf>) -> Option<Source> {
+    let images = images?.clone();
+    Some(match labels {
+        Some(labels) => Source::Lists { images, labels: labels.clone() },
+        None => Source::PairList(images),
+    })
+}
+
+fn validation(arguments: &cli::Check) -> Validation {
+    let source = listed(arguments.val_list.as_ref(), arguments.val_label_list.as_ref())
+        .or_else(|| arguments.val_mask_folders.clone().map(Source::MaskFolders));
+    match (source, arguments.val_fraction) {
+        (Some(source), _) => Validation::Source(source),
+        (None, Some(share)) => Validation::Fraction(share),
+        (None, None) => Validation::None,
+    }
+}
+
+fn write_files(arguments: &cli::Check, report: &Report) -> Result<()> {
+    let mut read = ReadFiles::new(report.files());
+    read.add(arguments.exclude.iter());
+    if let Some(output) = &arguments.write_groups {
+        read.refuse(output, "write_groups")?;
+        write_bytes(output, report.group_table().as_bytes())?;
+        ui::say(&format!("written: {}, for --group-by", output.display()));
+    }
+    if let Some(output) = &arguments.write_dataset {
+        read.refuse(output, "write_dataset")?;
+        write_bytes(output, report.proposed_dataset()?.as_bytes())?;
+        let word = shell_word(output);
+        ui::say(&format!("written: {word}; edit the names of its classes, then train with --dataset {word}"));
+    }
+    Ok(())
+}
+
+/// The report as lines.
+fn text(report: &Report) -> Vec<String> {
+    let mut lines: Vec<String> = report.findings.iter().flat_map(finding_lines).collect();
+    if !report.classes.is_empty() {
+        lines.extend(class_table(report));
+    }
+    lines.extend(report.image_sentences());
+    if !report.advice.is_empty() {
+        lines.push("suggestions for training:".into());
+        lines.extend(
+            report
+                .advice
+                .iter()
+                .map(|(what, advice)| format!("  {}: {}", what.replace('_', " "), flags::in_flags(advice))),
+        );
+    }
+    lines.push(verdict(report));
+    lines
+}
+
+fn finding_lines(finding: &Finding) -> Vec<String> {
+    let severity = match finding.severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+        Severity::Note => "note",
+    };
+    let mut lines = vec![format!("{severity}: {}", flags::in_flags(&finding.message))];
+    lines.extend(finding.places.iter().take(MAX_PLACES).map(|place| format!("    {}", place_text(place))));
+    if finding.places.len() > MAX_PLACES {
+        lines.push(format!("    ... and {} more (--json lists them)", finding.places.len() - MAX_PLACES));
+    }
+    if !finding.remedy.is_empty() {
+        lines.push(format!("  next: {}", flags::in_flags(&finding.remedy)));
+    }
+    lines
+}
+
+fn place_text(place: &Place) -> String {
+    let with = place.with.as_ref().map_or_else(String::new, |with| format!(" and {}", with.display()));
+    let detail = if place.detail.is_empty() { String::new() } else { format!(": {}", place.detail) };
+    format!("{}{with}{detail}", place.file.display())
+}
+
+fn class_table(report: &Report) -> Vec<String> {
+    let sides: &[Side] =
+        if report.pairs.validation > 0 { &[Side::Training, Side::Validation] } else { &[Side::Training] };
+    let heading = ["class".to_owned()].into_iter().chain(sides.iter().flat_map(|side| {
+        let name = if *side == Side::Training { "training" } else { "validation" };
+        [format!("{name} pixels"), "images".to_owned()]
+    }));
+    let row = |class: &segtool::check::ClassShare| -> Vec<String> {
+        let of_side = |side: &Side| {
+            let counted = class.on(*side);
+            [per_cent(counted.pixels, report.labelled(*side)), count(counted.images as u64)]
+        };
+        [class.name.clone()].into_iter().chain(sides.iter().flat_map(of_side)).collect()
+    };
+    let rows: Vec<Vec<String>> = [heading.collect()].into_iter().chain(report.classes.iter().map(row)).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
+    let widths: Vec<usize> = (0..rows[0].len()).map(width).collect();
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths).enumerate().map(|(column, (text, width))| match column {
+            0 => format!("{text:<width$}"),
+            _ => format!("{text:>width$}"),
+        });
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect()
+}
+
+fn verdict(report: &Report) -> String {
+    let of = |severity| report.findings.iter().filter(|finding| finding.severity == severity).count();
+    let (errors, warnings, notes) = (of(Severity::Error), of(Severity::Warning), of(Severity::Note));
+    let pairs = match report.pairs.validation {
+        0 => counted(report.pairs.training, "pair"),
+        validation => format!("{} for training, {validation} for validation", counted(report.pairs.training, "pair")),
+    };
+    let found = [counted(errors, "error"), counted(warnings, "warning"), counted(notes, "note")].join(", ");
+    let end = if errors > 0 { "training would fail" } else { "training would start" };
+    format!("{pairs}: {found}; {end}")
+}

@@ -1,0 +1,120 @@
+//! Tables that say something of files: a column `file` and others, matched with pairs by path or by file name.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use csv::ReaderBuilder;
+
+use super::pair::Pair;
+use crate::base::files::read_text;
+use crate::base::{Error, Result};
+
+/// What may separate columns; at equal numbers in the header the last.
+const SEPARATORS: [char; 3] = ['\t', ';', ','];
+
+/// A table with a column `file` and a column of values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct FileTable {
+    path: PathBuf,
+    /// Path as written, line from 1, value.
+    rows: Vec<(String, u64, String)>,
+}
+
+impl FileTable {
+    /// Reads the columns `file` and `column`, in whatever order and capitals; others are left out. A row without a value is
+    /// none.
+    pub(super) fn read(path: &Path, column: &str) -> Result<Self> {
+        let text = read_text(path)?;
+        let text = text.trim_start_matches('\u{feff}');
+        let header = text.lines().next().unwrap_or_default();
+        let separator = SEPARATORS.into_iter().max_by_key(|c| header.matches(*c).count()).unwrap_or(',');
+        let mut reader = ReaderBuilder::new();
+        let mut reader = reader.delimiter(separator as u8).flexible(true).from_reader(text.as_bytes());
+        let names = reader.headers().map_err(|e| Error::content(path, e))?.clone();
+        let place = |wanted: &str| {
+            names.iter().position(|name| name.trim().eq_ignore_ascii_case(wanted)).ok_or_else(|| {
+                let found = names.iter().collect::<Vec<_>>().join(",");
+                Error::content(path, format!("has the columns '{found}'; it needs a header with file,{column}"))
+            })
+        };
+        let (file, value) = (place("file")?, place(column)?);
+        let mut rows = Vec::new();
+        for record in reader.records() {
+            let record = record.map_err(|e| Error::content(path, e))?;
+            let field = |at: usize| record.get(at).unwrap_or_default().trim().to_owned();
+            let line = record.position().map_or(0, csv::Position::line);
+            if !field(file).is_empty() && !field(value).is_empty() {
+                rows.push((field(file), line, field(value)));
+            }
+        }
+        Ok(Self { path: path.into(), rows })
+    }
+
+    /// The file.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Line and value of every row.
+    pub(super) fn values(&self) -> impl Iterator<Item = (u64, &str)> {
+        self.rows.iter().map(|(_, line, value)| (*line, value.as_str()))
+    }
+
+    /// Of each pair the value of the row that names its image or a file of its labels: by path, relative to the table or to
+    /// the working directory; otherwise by file name, of the rows that name no file by its path. Values of equal names must
+    /// be equal.
+    pub(super) fn of_pairs(&self, pairs: &[Pair]) -> Result<Vec<Option<&str>>> {
+        let files =
+            |pair: &Pair| -> Vec<PathBuf> { std::iter::once(&pair.image).chain(pair.label.files()).cloned().collect() };
+        let by_path = self.by_path();
+        let row_of = |pair: &Pair| files(pair).iter().find_map(|file| by_path.get(&whole(file)).copied());
+        let rows: Vec<Option<usize>> = pairs.iter().map(row_of).collect();
+        let used: HashSet<usize> = rows.iter().flatten().copied().collect();
+        let by_name = self.by_name(&used);
+        let named = |pair: &Pair| files(pair).iter().find_map(|file| by_name.get(name(file).as_str()));
+        let value = |(pair, row): (&Pair, Option<usize>)| match (row, named(pair)) {
+            (Some(row), _) => Ok(Some(self.rows[row].2.as_str())),
+            (None, None) => Ok(None),
+            (None, Some((row, true))) => Ok(Some(self.rows[*row].2.as_str())),
+            (None, Some((row, false))) => {
+                let (file, line, _) = &self.rows[*row];
+                let reason = format!(
+                    "line {line} names {file} as other lines do with other values, none of them by the path {}; give paths",
+                    pair.image.display()
+                );
+                Err(Error::content(&self.path, reason))
+            }
+        };
+        pairs.iter().zip(rows).map(value).collect()
+    }
+
+    /// The row of each path.
+    fn by_path(&self) -> HashMap<PathBuf, usize> {
+        let folder = self.path.parent().unwrap_or(Path::new(""));
+        let paths = |(row, (file, ..)): (usize, &(String, u64, String))| {
+            [folder.join(file), PathBuf::from(file)].map(|path| (whole(&path), row))
+        };
+        self.rows.iter().enumerate().flat_map(paths).collect()
+    }
+
+    /// The first row of each file name, but for the rows that name a file by its path, and whether all say the same.
+    fn by_name(&self, used: &HashSet<usize>) -> HashMap<String, (usize, bool)> {
+        let mut found: HashMap<String, (usize, bool)> = HashMap::new();
+        for (row, (file, _, value)) in self.rows.iter().enumerate().filter(|(row, _)| !used.contains(row)) {
+            // Tables are written on other systems, too.
+            let last = file.rsplit(['/', '\\']).next().unwrap_or(file);
+            let known = found.entry(last.to_owned()).or_insert((row, true));
+            known.1 &= self.rows[known.0].2 == *value;
+        }
+        found
+    }
+}
+
+fn name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// A path that can be compared with others, without asking the disk.
+fn whole(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.into())
+}
