@@ -13,7 +13,7 @@ use segtool::{Dataset, Event, Result, Scores};
 
 /// Pixel accuracy, mean IoU and the scores of every class.
 pub fn score(predictions: &Path, labels: &Path, dataset: &str) -> Result<Scores> {
-    let pairs = pair_predictions(predictions, labels)?;
+    let pairs = pair_predictions(predictions, labels, &|_| ())?;
     let dataset = Dataset::find(dataset)?;
     let settings = Settings { on_fault: OnFault::Stop, ..Settings::new(dataset) };
     let tally = score_files(&pairs, &settings, None, &|_: Event| ())?;

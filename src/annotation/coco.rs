@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::parts::{distinct, image_size, json, outline};
+use super::parts::{image_size, json, outline};
 use super::{AnnotatedImage, Annotations, Format, Geometry, Mask, Shape, Unit};
 use crate::base::{Error, Result, Size};
 
@@ -84,13 +84,7 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Annotations> {
         images[*at].shapes.extend(geometry.into_iter().map(|geometry| Shape { class: class.into(), geometry }));
     }
     let declared = file.categories.iter().map(|category| category.name.clone());
-    Ok(Annotations {
-        path: path.into(),
-        format: Format::Coco,
-        classes: distinct(declared, images.iter().flat_map(|image| &image.shapes)),
-        images,
-        unit: Unit::Pixels,
-    })
+    Ok(Annotations::new(path, (Format::Coco, Unit::Pixels), declared, images))
 }
 
 impl Annotation {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use roxmltree::{Document, Node, ParsingOptions};
 
-use super::parts::{distinct, ellipse, image_size, points_of, polygon, turned};
+use super::parts::{ellipse, image_size, points_of, polygon, turned};
 use super::{AnnotatedImage, Annotations, Format, Geometry, Mask, Shape, Unit};
 use crate::base::{Error, Result, Size};
 
@@ -24,9 +24,8 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Annotations> {
     let images: Vec<AnnotatedImage> = images.map(|node| image(path, &document, node)).collect::<Result<_>>()?;
     let labels = root.descendants().filter(|node| node.has_tag_name("label"));
     let names = labels.filter_map(|label| label.children().find(|node| node.has_tag_name("name"))?.text());
-    let declared: Vec<String> = names.map(|name| name.trim().to_owned()).collect();
-    let classes = distinct(declared, images.iter().flat_map(|image| &image.shapes));
-    Ok(Annotations { path: path.into(), format: Format::Cvat, classes, images, unit: Unit::Pixels })
+    let declared = names.map(|name| name.trim().to_owned());
+    Ok(Annotations::new(path, (Format::Cvat, Unit::Pixels), declared, images))
 }
 
 fn image(path: &Path, document: &Document<'_>, node: Node<'_, '_>) -> Result<AnnotatedImage> {

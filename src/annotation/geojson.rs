@@ -6,7 +6,6 @@ use geojson::{Feature, GeoJson, GeometryValue, Position};
 use serde_json::Value;
 
 use super::map::{class_of, no_class};
-use super::parts::distinct;
 use super::{AnnotatedImage, Annotations, Format, Geometry, Point, Shape, Unit};
 use crate::base::{Error, Result};
 use crate::image::ReferenceSystem;
@@ -31,13 +30,8 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Annotations> {
         let found = shapes_of(feature).map_err(|reason| fault(format!("feature {}: {reason}", i + 1)))?;
         shapes.extend(found);
     }
-    Ok(Annotations {
-        path: path.into(),
-        format: Format::Geojson,
-        classes: distinct([], &shapes),
-        images: vec![AnnotatedImage { name: String::new(), size: None, shapes }],
-        unit: Unit::Map(reference),
-    })
+    let images = vec![AnnotatedImage { name: String::new(), size: None, shapes }];
+    Ok(Annotations::new(path, (Format::Geojson, Unit::Map(reference)), [], images))
 }
 
 /// The system that the member `crs` of older files names, as in `urn:ogc:def:crs:EPSG::32633`.

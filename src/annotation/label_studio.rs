@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::parts::{distinct, ellipse, image_size, json, polygon, turned};
+use super::parts::{ellipse, image_size, json, polygon, turned};
 use super::{AnnotatedImage, Annotations, Format, Geometry, Mask, Point, Shape, Unit};
 use crate::base::{Error, Result, Size};
 
@@ -50,8 +50,7 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Annotations> {
         task.image().map_err(|reason| Error::content(path, format!("task {number}: {reason}")))
     };
     let images: Vec<AnnotatedImage> = tasks.iter().enumerate().map(image).collect::<Result<_>>()?;
-    let classes = distinct([], images.iter().flat_map(|image| &image.shapes));
-    Ok(Annotations { path: path.into(), format: Format::LabelStudio, classes, images, unit: Unit::Pixels })
+    Ok(Annotations::new(path, (Format::LabelStudio, Unit::Pixels), [], images))
 }
 
 impl Task {

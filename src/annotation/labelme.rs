@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::parts::{distinct, image_size, json, png_mask};
+use super::parts::{image_size, json, png_mask};
 use super::{AnnotatedImage, Annotations, Format, Geometry, Mask, Point, Shape, Unit};
 use crate::base::{Error, Result};
 
@@ -38,13 +38,8 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Annotations> {
         let geometry = drawn.geometry().map_err(|reason| Error::content(path, format!("shape {}: {reason}", i + 1)))?;
         shapes.extend(geometry.into_iter().map(|geometry| Shape { class: drawn.label.clone(), geometry }));
     }
-    Ok(Annotations {
-        path: path.into(),
-        format: Format::Labelme,
-        classes: distinct([], &shapes),
-        images: vec![AnnotatedImage { name, size, shapes }],
-        unit: Unit::Pixels,
-    })
+    let images = vec![AnnotatedImage { name, size, shapes }];
+    Ok(Annotations::new(path, (Format::Labelme, Unit::Pixels), [], images))
 }
 
 impl Drawn {

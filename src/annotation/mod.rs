@@ -16,6 +16,7 @@ mod via;
 mod yolo;
 
 use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::base::{Error, Result, Size};
@@ -38,6 +39,8 @@ pub struct Annotations {
     pub images: Vec<AnnotatedImage>,
     /// What the coordinates of its shapes count.
     pub unit: Unit,
+    /// Places of the images by name, of the first of a name.
+    places: BTreeMap<String, usize>,
 }
 
 /// What coordinates count.
@@ -52,6 +55,31 @@ pub enum Unit {
 }
 
 impl Annotations {
+    /// Labels of a file, with the classes that it declares.
+    fn new(
+        path: &Path,
+        (format, unit): (Format, Unit),
+        declared: impl IntoIterator<Item = String>,
+        images: Vec<AnnotatedImage>,
+    ) -> Self {
+        let classes = distinct(declared, images.iter().flat_map(|image| &image.shapes));
+        let mut places = BTreeMap::new();
+        for (place, image) in images.iter().enumerate() {
+            places.entry(image.name.clone()).or_insert(place);
+        }
+        Self { path: path.into(), format, classes, images, unit, places }
+    }
+
+    /// The image of a name.
+    ///
+    /// # Errors
+    ///
+    /// If the file names no such image.
+    pub fn image(&self, name: &str) -> Result<&AnnotatedImage> {
+        let place = self.places.get(name).and_then(|place| self.images.get(*place));
+        place.ok_or_else(|| Error::content(&self.path, format!("names no image '{name}'; was the file changed?")))
+    }
+
     /// The shapes of one of its images, in pixels; `path` and `size` are those of the image file.
     ///
     /// # Errors
@@ -75,6 +103,21 @@ impl Annotations {
             Unit::Map(reference) => map::in_pixels((&self.path, reference), &labelled.shapes, (path, size))?.into(),
         })
     }
+}
+
+/// The classes that are declared, then those that only shapes name, in the order in which they come.
+fn distinct<'a>(
+    declared: impl IntoIterator<Item = String>,
+    shapes: impl IntoIterator<Item = &'a Shape>,
+) -> Vec<String> {
+    let mut classes: Vec<String> = Vec::new();
+    let mut known = BTreeSet::new();
+    for name in declared.into_iter().chain(shapes.into_iter().map(|shape| shape.class.clone())) {
+        if known.insert(name.clone()) {
+            classes.push(name);
+        }
+    }
+    classes
 }
 
 /// The labels of one image.

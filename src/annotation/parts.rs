@@ -1,6 +1,5 @@
 //! What several formats have in common.
 
-use std::collections::BTreeSet;
 use std::f64::consts::TAU;
 use std::io::Cursor;
 use std::path::Path;
@@ -10,7 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
-use super::{Geometry, Mask, Point, Shape};
+use super::{Geometry, Mask, Point};
 use crate::base::error::plain_types;
 use crate::base::{Error, Result, Size};
 
@@ -26,21 +25,6 @@ pub(super) fn json<'a, T: Deserialize<'a>>(path: &Path, text: &'a str) -> Result
 pub(super) fn image_size(width: Option<usize>, height: Option<usize>) -> Option<Size> {
     let (width, height) = width.zip(height).filter(|(width, height)| *width > 0 && *height > 0)?;
     Some(Size { width, height })
-}
-
-/// The classes that are declared, then those that only shapes name, in the order in which they come.
-pub(super) fn distinct<'a>(
-    declared: impl IntoIterator<Item = String>,
-    shapes: impl IntoIterator<Item = &'a Shape>,
-) -> Vec<String> {
-    let mut classes: Vec<String> = Vec::new();
-    let mut known = BTreeSet::new();
-    for name in declared.into_iter().chain(shapes.into_iter().map(|shape| shape.class.clone())) {
-        if known.insert(name.clone()) {
-            classes.push(name);
-        }
-    }
-    classes
 }
 
 /// The points of x, y, x, y, ...

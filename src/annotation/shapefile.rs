@@ -9,7 +9,6 @@ use shapefile::dbase::FieldValue;
 use shapefile::{Reader, Shape as Stored};
 
 use super::map::{class_of, epsg_of_wkt, no_class};
-use super::parts::distinct;
 use super::{AnnotatedImage, Annotations, Format, Geometry, Point, Shape, Unit};
 use crate::base::{Error, Result};
 use crate::image::ReferenceSystem;
@@ -37,13 +36,8 @@ pub(super) fn parse(path: &Path) -> Result<Annotations> {
     }
     let reference =
         fs::read_to_string(path.with_extension("prj")).map_or(ReferenceSystem::Unknown, |text| epsg_of_wkt(&text));
-    Ok(Annotations {
-        path: path.into(),
-        format: Format::Shapefile,
-        classes: distinct([], &shapes),
-        images: vec![AnnotatedImage { name: String::new(), size: None, shapes }],
-        unit: Unit::Map(reference),
-    })
+    let images = vec![AnnotatedImage { name: String::new(), size: None, shapes }];
+    Ok(Annotations::new(path, (Format::Shapefile, Unit::Map(reference)), [], images))
 }
 
 fn json_value(value: FieldValue) -> Option<Value> {

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::parts::{distinct, ellipse, json, polygon};
+use super::parts::{ellipse, json, polygon};
 use super::{AnnotatedImage, Annotations, Format, Geometry, Point, Shape, Unit};
 use crate::base::{Error, Result};
 
@@ -102,8 +102,7 @@ fn annotations(path: &Path, images: Vec<Image>) -> Result<Annotations> {
         Ok(AnnotatedImage { name: image.filename.clone(), size: None, shapes })
     };
     let images: Vec<AnnotatedImage> = images.iter().map(image).collect::<Result<_>>()?;
-    let classes = distinct([], images.iter().flat_map(|image| &image.shapes));
-    Ok(Annotations { path: path.into(), format: Format::Via, classes, images, unit: Unit::Pixels })
+    Ok(Annotations::new(path, (Format::Via, Unit::Pixels), [], images))
 }
 
 /// The attribute of regions that names their class: the only one, or one of the usual names; none where no region has any.

@@ -52,13 +52,8 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Annotations> {
         shapes.push(shape);
     }
     let name = path.file_stem().unwrap_or_default().to_string_lossy().into();
-    Ok(Annotations {
-        path: path.into(),
-        format: Format::Yolo,
-        classes,
-        images: vec![AnnotatedImage { name, size: None, shapes }],
-        unit: Unit::Shares,
-    })
+    let images = vec![AnnotatedImage { name, size: None, shapes }];
+    Ok(Annotations::new(path, (Format::Yolo, Unit::Shares), classes, images))
 }
 
 fn shape(line: &str, classes: &[String]) -> Result<Shape, String> {

@@ -170,7 +170,17 @@ The last example is a command line of the training script of the Capstone, an
 earlier PSPNet project; such lines work unchanged. `segtool dataset` writes the
 data set file of your own labels, `segtool info --recipes` lists the recipes.
 
-Lists hold one path per line, relative to the list or to the working directory.
+Lists hold one path per line, relative to the list or to the working directory;
+CSAIL's .odgt lists are read, too.
+
+Annotation files are read where label images are, recognised by their content:
+labelme, COCO, CVAT for images 1.1, Label Studio, VIA, YOLO segmentation (.txt
+below a data.yaml), GeoJSON and shapefiles over GeoTIFFs. Without --dataset, the
+names of their classes are the data set. Shapes are drawn over each other in the
+order of the file; what none covers is background.
+
+--images alone takes a data set in the folders of Pascal VOC, Cityscapes,
+ADE20K, mmsegmentation (img_dir, ann_dir) or nnU-Net, with its validation part.
 
 Ctrl-C (SIGINT), SIGTERM and --max-time finish the current step and save;
 --resume continues exactly from there. The exit code is 130 after SIGINT, 143
@@ -193,12 +203,16 @@ pub(crate) struct Train {
     /// recipe's]
     #[arg(long, value_name = "NAME|FILE|RUN", help_heading = DATA)]
     pub(crate) dataset: Option<String>,
-    /// Folder of training images, matched to --labels by file stem; or one image
+    /// Folder of training images, matched to --labels by file stem; or one image; without --labels, the root of a data set
+    /// in one of the layouts listed below
     #[arg(long, value_name = "DIR|FILE", help_heading = DATA)]
     pub(crate) images: Option<PathBuf>,
-    /// Folder of their label images; or one label image
+    /// Folder of their label images, or one label image; or a file of an annotation tool, or a folder of such files
     #[arg(long, value_name = "DIR|FILE", requires = "images", help_heading = DATA)]
     pub(crate) labels: Option<PathBuf>,
+    /// What label images have behind the name of their image, such as _mask; they may lie beside the images
+    #[arg(long, value_name = "SUFFIX", requires = "labels", help_heading = DATA)]
+    pub(crate) label_suffix: Option<String>,
     /// List of training images; each line may also name the label image (also -train)
     #[arg(long, value_name = "FILE", conflicts_with = "images", help_heading = DATA)]
     pub(crate) train_list: Option<PathBuf>,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use segtool::base::words::counted;
 use segtool::data::{
-    Dataset, Normalisation, Pair, ValidPixels, ends_as_label_image, find_predictions, read_list, refuse_exchanged,
+    Dataset, Normalisation, Pair, ValidPixels, dataset_of_annotations, ends_as_label_image, find_predictions, read_list, refuse_exchanged,
 };
 use segtool::draw::{Paint, Style};
 use segtool::predict::origins;
@@ -25,7 +25,7 @@ pub(crate) fn run(arguments: &Concat) -> Result<Exit> {
     let progress = Progress::new();
     let predictions = predictions(arguments, &progress)?;
     let in_ade20k = in_ade20k(arguments, predictions.as_ref());
-    let dataset = dataset(arguments, in_ade20k.is_some())?;
+    let of_ade20k = in_ade20k.is_some();
     let inputs = match in_ade20k {
         Some([images, labels]) => {
             ui::say(&format!("note: images of {}, labels of {}", images.display(), labels.display()));
@@ -34,9 +34,10 @@ pub(crate) fn run(arguments: &Concat) -> Result<Exit> {
         None => inputs(arguments, predictions),
     };
     let triples = inputs.find(&progress)?;
+    let pair = |triple: &Triple| Some(Pair { image: triple.image.clone(), label: triple.label.clone()? });
+    let pairs: Vec<Pair> = triples.iter().filter_map(pair).collect();
+    let dataset = dataset(arguments, of_ade20k, &pairs, &progress)?;
     if arguments.dataset.is_some() || arguments.num_class.is_some() {
-        let pair = |triple: &Triple| Some(Pair { image: triple.image.clone(), label: triple.label.clone()? });
-        let pairs: Vec<Pair> = triples.iter().filter_map(pair).collect();
         refuse_exchanged(&pairs, &dataset, "`images` and `labels`, or `image_list` and `label_list`")?;
     }
     origins(triples.iter().filter_map(|triple| triple.prediction.as_deref()))
@@ -56,12 +57,15 @@ pub(crate) fn run(arguments: &Concat) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn dataset(arguments: &Concat, of_ade20k: bool) -> Result<Dataset> {
+fn dataset(arguments: &Concat, of_ade20k: bool, pairs: &[Pair], progress: &Progress) -> Result<Dataset> {
     Ok(match (&arguments.dataset, arguments.num_class) {
         (Some(name), _) => find_dataset(name)?,
         (None, Some(classes)) => Dataset::numbered(classes)?,
         (None, None) if of_ade20k => Dataset::find("ade20k")?,
         (None, None) => {
+            if let Some(dataset) = dataset_of_annotations(pairs, progress)? {
+                return Ok(dataset);
+            }
             Dataset::unnamed(Dataset::MAX_CLASSES, None, (3, Normalisation::PerImage { valid: ValidPixels::All }))?
         }
     })

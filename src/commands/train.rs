@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use segtool::base::files::check_writable;
 use segtool::base::inputs::ReadFiles;
 use segtool::base::words::counted;
-use segtool::data::{Ratings, shell_word};
+use segtool::data::{Layout, Ratings, find_layout, shell_word};
 use segtool::nn::device::DeviceChoice;
 use segtool::report::ForestReport;
 use segtool::run::{NetworkRun, RunLock};
@@ -30,7 +30,11 @@ pub(crate) fn run(arguments: Train) -> Result<Exit> {
     let start = Start::of(&arguments)?;
     start.notes.iter().for_each(|note| ui::say(&format!("note: {note}")));
     let folder = start.folder;
-    let images = images(&arguments)?;
+    let layout = layout(&arguments, &progress)?;
+    let images = match &layout {
+        Some(layout) => Source::Pairs(layout.train.clone()),
+        None => images(&arguments)?,
+    };
     let recipe = overrides::apply(start.recipe, &arguments)?;
     // Asked for before anything is read: a device that is not there should not cost a pass over the data.
     let device = arguments.device.unwrap_or_default().resolve()?;
@@ -42,8 +46,13 @@ pub(crate) fn run(arguments: Train) -> Result<Exit> {
         None => Some(RunLock::claim(&folder, arguments.overwrite)?),
     };
     let job = Job {
-        dataset: start.dataset,
-        validation: validation(&arguments),
+        dataset: start.dataset.or_else(|| layout.as_ref()?.dataset.clone()),
+        validation: match (validation(&arguments), layout) {
+            (Validation::None, Some(layout)) if !layout.validation.is_empty() => {
+                Validation::Source(Source::Pairs(layout.validation))
+            }
+            (validation, _) => validation,
+        },
         weights: locate(&arguments.weights, &progress)?,
         new_head: arguments.network.new_head,
         split: arguments.forest.split,
@@ -120,13 +129,23 @@ fn continue_run(folder: &Path, arguments: &Train, deadline: Option<Instant>, pro
     Ok(finish(folder, device, &outcome, &stop))
 }
 
+/// The data set that `--images` is the root of, where nothing else says where the labels are.
+fn layout(arguments: &Train, progress: &Progress) -> Result<Option<Layout>> {
+    let said = arguments.labels.is_some() || arguments.network.mask_folders.is_some() || arguments.forest.label_csv.is_some();
+    let root = arguments.images.as_deref().filter(|root| !said && root.is_dir());
+    Ok(root.map(|root| find_layout(root, progress)).transpose()?)
+}
+
 fn images(arguments: &Train) -> Result<Source> {
     if let Some(table) = &arguments.forest.label_csv {
         return Ok(Source::Table { table: table.clone(), images: arguments.images.clone() });
     }
     let listed = listed(arguments.train_list.as_ref(), arguments.label_list.as_ref());
     let folders = arguments.images.clone().zip(arguments.labels.clone());
-    let folders = folders.map(|(images, labels)| Source::Folders { images, labels });
+    let folders = folders.map(|(images, labels)| match arguments.label_suffix.clone() {
+        Some(suffix) => Source::Suffixed { images, labels, suffix },
+        None => Source::Folders { images, labels },
+    });
     let masks = arguments.network.mask_folders.clone().map(Source::MaskFolders);
     match listed.or(folders).or(masks) {
         Some(source) => Ok(source),

@@ -19,11 +19,20 @@ use crate::metric::{Convention, LabelValues, OtherValues};
 const BUILT_IN: &[(&str, &str)] = &[
     ("ade20k", include_str!("../../datasets/ade20k.toml")),
     ("camvid", include_str!("../../datasets/camvid.toml")),
+    ("cityscapes", include_str!("../../datasets/cityscapes.toml")),
+    ("cityscapes-trainids", include_str!("../../datasets/cityscapes-trainids.toml")),
+    ("coco-stuff", include_str!("../../datasets/coco-stuff.toml")),
     ("core", include_str!("../../datasets/core.toml")),
     ("demo", include_str!("../../datasets/demo.toml")),
     ("earthquake", include_str!("../../datasets/earthquake.toml")),
+    ("f3-facies", include_str!("../../datasets/f3-facies.toml")),
+    ("isaid", include_str!("../../datasets/isaid.toml")),
+    ("loveda", include_str!("../../datasets/loveda.toml")),
     ("parihaka", include_str!("../../datasets/parihaka.toml")),
+    ("potsdam", include_str!("../../datasets/potsdam.toml")),
     ("seeps", include_str!("../../datasets/seeps.toml")),
+    ("vaihingen", include_str!("../../datasets/vaihingen.toml")),
+    ("voc2012", include_str!("../../datasets/voc2012.toml")),
 ];
 
 /// One class.
@@ -40,9 +49,17 @@ pub struct Class {
     /// Further colours that mean it in RGB label images.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub other_colors: Vec<[u8; 3]>,
+    /// Further names that mean it in files of annotation tools.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub other_names: Vec<String>,
 }
 
 impl Class {
+    /// All names that mean it.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.name.as_str()).chain(self.other_names.iter().map(String::as_str))
+    }
+
     /// All colours that mean it.
     pub(super) fn colors(&self) -> impl Iterator<Item = [u8; 3]> + '_ {
         std::iter::once(self.color).chain(self.other_colors.iter().copied())
@@ -143,6 +160,7 @@ impl Dataset {
             values: vec![value],
             color: [0; 3],
             other_colors: Vec::new(),
+            other_names: Vec::new(),
         };
         Self {
             name,
@@ -249,6 +267,7 @@ impl Dataset {
             values: rest.iter().flat_map(|c| c.values.iter().copied()).collect(),
             color: rest[0].color,
             other_colors: rest.iter().flat_map(Class::colors).skip(1).collect(),
+            other_names: rest.iter().flat_map(Class::names).map(str::to_owned).collect(),
         };
         Self { classes: vec![background, foreground], ..self.clone() }
     }

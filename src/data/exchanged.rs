@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::dataset::Dataset;
-use super::pair::Pair;
+use super::pair::{Labels, Pair};
 use crate::base::{Error, Result};
 use crate::image::{RawLabels, read_image, read_labels};
 
@@ -21,6 +21,10 @@ pub fn refuse_exchanged(pairs: &[Pair], dataset: &Dataset, fields: &str) -> Resu
     chosen.dedup();
     let mut varied = false;
     let mut exchanged = |pair: &&Pair| {
+        // Annotations are no images.
+        if matches!(pair.label, Labels::Annotated { .. }) {
+            return false;
+        }
         let labels = pair.label.files();
         // Labels that are none but those of the data set.
         let shown = read_labels(&pair.image).ok().filter(|labels| undefined(labels, dataset) == 0);

@@ -65,6 +65,19 @@ pub(super) fn images_below(folder: &Path, sink: Option<&dyn Sink>) -> Result<Vec
     Ok(found)
 }
 
+/// The files of some endings in a folder and in the folders below it, in the order of their names.
+pub(super) fn files_below(folder: &Path, extensions: &[&str]) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        let listing = Listing::of(&folder, extensions)?;
+        found.extend(listing.found);
+        folders.extend(listing.folders);
+    }
+    found.sort();
+    Ok(found)
+}
+
 /// The predictions of a folder, in the order of their names: its .npy files and .tif files of other stems, or all label
 /// images where there are no .npy files. What `segtool predict` writes beside a label map of that stem is no prediction:
 /// `<stem>_prob.npy`, `<stem>_color.png` and the like, and a `<stem>.png` beside a `<stem>.tif`.

@@ -1,13 +1,17 @@
 //! Label maps from label images, masks and predictions.
 
 use super::dataset::Dataset;
-use super::pair::Pair;
+use super::drawn::draw_labels;
+use super::pair::{Labels, Pair};
 use crate::base::label_map::{IGNORE, LabelMap};
 use crate::base::{Error, Result, Size};
 use crate::image::{RawLabels, read_labels};
 use std::path::Path;
 /// The classes of a pair's image, which has that size.
 pub fn load_pair_labels(pair: &Pair, size: Size, dataset: &Dataset) -> Result<LabelMap> {
+    if let Labels::Annotated { annotations, image } = &pair.label {
+        return draw_labels((&pair.image, size), (annotations, image), dataset);
+    }
     let mut merged: Option<LabelMap> = None;
     for file in pair.label.files() {
         let labels = load_labels(file, dataset)?;

@@ -7,18 +7,22 @@ use std::path::{Path, PathBuf};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
+use serde::Deserialize;
 
-use super::folder::{IMAGES, LABELS, find_images, find_labels, find_predictions, has_ending, only_lossy, stem};
+use super::annotated::{annotation_files, ends_as_annotations, images_to_label, labels_of, pair_annotated};
+use super::folder::{
+    IMAGES, LABELS, files_below, find_images, find_labels, find_predictions, has_ending, images_below, images_of, only_lossy,
+    stem,
+};
 use super::masks::pair_mask_folders;
 use super::pair::{Labels, Pair};
 use super::pair_names::name_note;
+use super::stems::{Endings, Tree, match_keys, one_a_stem, pair_trees};
+use crate::base::error::plain_types;
 use crate::base::event::{Event, Sink};
 use crate::base::files::read_text;
 use crate::base::store::is_url;
 use crate::base::{Error, Result, require};
-
-/// Most unmatched files that an error names.
-const MAX_NAMED: usize = 20;
 
 /// Reads a list: one path a line, blank lines and lines that begin with `#` left out, unless there is a file of that name.
 /// A relative path is looked for beside the list, then in the working directory. Of an image and a label image in one line the image is taken, with a
@@ -33,20 +37,28 @@ pub fn read_label_list(list: &Path, sink: &dyn Sink) -> Result<Vec<PathBuf>> {
 }
 
 /// Pairs two lists line by line; names that do not match are noted. Where a list names an image and its label image in each
-/// line, the one that is asked for is taken.
+/// line, the one that is asked for is taken. Labels may be files of annotation tools, and so may the list be.
 pub fn pair_lists(images: &Path, labels: &Path, sink: &dyn Sink) -> Result<Vec<Pair>> {
+    if ends_as_annotations(labels) {
+        return pair_annotated([images, labels], read_list(images, sink)?, &[labels.to_path_buf()], sink);
+    }
     let (left, right) = (read_list(images, sink)?, read_label_list(labels, sink)?);
     if left.len() != right.len() {
         return Err(Error::lengths(images, [left.len(), right.len()], labels));
     }
-    let pairs: Vec<Pair> =
-        left.into_iter().zip(right).map(|(image, label)| Pair { image, label: label.into() }).collect();
+    let pairs: Vec<Pair> = left.into_iter().zip(right).map(pair_of).collect::<Result<_>>()?;
     note_names(&pairs, sink);
     Ok(pairs)
 }
 
+fn pair_of((image, label): (PathBuf, PathBuf)) -> Result<Pair> {
+    Ok(Pair { label: labels_of(&image, label)?, image })
+}
+
+/// Says so where names of images and label images do not match; a file of annotations has its own name.
 fn note_names(pairs: &[Pair], sink: &dyn Sink) {
-    let names: Vec<[&Path; 2]> = pairs.iter().map(|pair| [pair.image.as_path(), pair.label.name()]).collect();
+    let of_its_own = |pair: &&Pair| !matches!(pair.label, Labels::Annotated { .. });
+    let names: Vec<[&Path; 2]> = pairs.iter().filter(of_its_own).map(|pair| [pair.image.as_path(), pair.label.name()]).collect();
     if let Some(note) = name_note(&names) {
         sink.event(Event::Note(note));
     }
@@ -56,7 +68,7 @@ fn note_names(pairs: &[Pair], sink: &dyn Sink) {
 /// do not match are noted.
 pub fn read_pairs(list: &Path, sink: &dyn Sink) -> Result<Vec<Pair>> {
     let pair = |(number, line)| match line {
-        Line::Two(image, label) => Ok(Pair { image, label: label.into() }),
+        Line::Two(image, label) => pair_of((image, label)),
         Line::One(path) => Err(Error::content(
             list,
             format!(
@@ -110,10 +122,37 @@ enum Line {
 fn read_lines(list: &Path) -> Result<Vec<(usize, Line)>> {
     let text = read_text(list)?;
     let folder = list.parent().unwrap_or(Path::new(""));
+    if has_ending(list, &["odgt"]) {
+        return read_odgt(list, &text, folder);
+    }
     let parsed = text.lines().enumerate().filter_map(|(i, line)| Some((i + 1, parse_line(line, folder)?)));
     let lines: Vec<(usize, Line)> = parsed.collect();
     if lines.is_empty() {
         return Err(Error::content(list, "the list names no files; it needs one path per line"));
+    }
+    Ok(lines)
+}
+
+/// An image and its label image, as CSAIL's lists have them: an object of JSON a line.
+#[derive(Deserialize)]
+struct Odgt {
+    fpath_img: String,
+    fpath_segm: String,
+}
+
+fn read_odgt(list: &Path, text: &str, folder: &Path) -> Result<Vec<(usize, Line)>> {
+    let place = |name: &str| find(name, folder).unwrap_or_else(|| folder.join(name));
+    let line = |(i, line): (usize, &str)| {
+        let pair: Odgt = serde_json::from_str(line).map_err(|e| {
+            let reason = plain_types(&e.to_string());
+            Error::content(list, format!("line {}: {reason}; it must be JSON with fpath_img and fpath_segm", i + 1))
+        })?;
+        Ok((i + 1, Line::Two(place(&pair.fpath_img), place(&pair.fpath_segm))))
+    };
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    let lines: Vec<(usize, Line)> = lines.map(line).collect::<Result<_>>()?;
+    if lines.is_empty() {
+        return Err(Error::content(list, "the list names no files; it needs one object of JSON per line"));
     }
     Ok(lines)
 }
@@ -170,10 +209,16 @@ fn unquoted(name: &str) -> &str {
     inner('"').or_else(|| inner('\'')).unwrap_or(name)
 }
 
-/// Pairs two folders by file stem (`a.jpg` with `a.png`), in the order of the names; or two files.
+/// Pairs two folders by file stem (`a.jpg` with `a.png`), in the order of the names; or two files. Images and label images may
+/// lie in folders below, which are then to be the same in both; and Cityscapes' and nnU-Net's endings are known. `labels` may also be a file
+/// of an annotation tool, or a folder of such files: then images are paired by what these call them.
 pub fn pair_folders(images: &Path, labels: &Path, sink: &dyn Sink) -> Result<Vec<Pair>> {
     for path in [images, labels] {
         fs::metadata(path).map_err(|e| Error::read(path, e))?;
+    }
+    let annotated = annotation_files(labels, Some(images))?;
+    if !annotated.is_empty() {
+        return pair_annotated([images, labels], images_to_label(images, sink)?, &annotated, sink);
     }
     if images.is_file() && labels.is_file() {
         return Ok(vec![Pair { image: images.into(), label: labels.to_path_buf().into() }]);
@@ -181,18 +226,28 @@ pub fn pair_folders(images: &Path, labels: &Path, sink: &dyn Sink) -> Result<Vec
     if images.is_file() != labels.is_file() {
         return Err(Error::pair(images, labels, "must be two folders or two files"));
     }
-    let found = find_images(images, sink)?;
+    let found = images_in(images, sink)?;
     if only_lossy(labels)? && !only_lossy(images)? {
         let reason = "seem to be swapped: the second holds only JPEG or WebP files, which cannot be \
                       label images, while the first holds files that can be; swap the two";
         return Err(Error::pair(images, labels, reason));
     }
-    pair_stems(images, labels, one_a_stem(found)?)
+    let label_files = labels_in(labels)?;
+    let endings = Endings::of(&found, &label_files);
+    pair_trees(Tree { root: images, files: found }, Tree { root: labels, files: label_files }, endings)
 }
 
-/// Pairs the predictions of a folder ([`find_predictions`]) with label images by file stem, in the order of the names.
-pub fn pair_predictions(predictions: &Path, labels: &Path) -> Result<Vec<Pair>> {
-    pair_stems(predictions, labels, one_a_stem(find_predictions(predictions)?)?)
+/// Pairs the predictions of a folder ([`find_predictions`]) with label images by file stem, in the order of the names; or with
+/// the labels in files of an annotation tool.
+pub fn pair_predictions(predictions: &Path, labels: &Path, sink: &dyn Sink) -> Result<Vec<Pair>> {
+    let found = find_predictions(predictions)?;
+    let annotated = annotation_files(labels, Some(predictions))?;
+    if !annotated.is_empty() {
+        return pair_annotated([predictions, labels], found, &annotated, sink);
+    }
+    let label_files = labels_in(labels)?;
+    let endings = Endings::of(&found, &label_files);
+    pair_trees(Tree { root: predictions, files: found }, Tree { root: labels, files: label_files }, endings)
 }
 
 /// Pairs the predictions of a folder ([`find_predictions`]) with the masks below `root` ([`pair_mask_folders`]) by the
@@ -202,50 +257,36 @@ pub fn pair_mask_predictions(predictions: &Path, root: &Path) -> Result<Vec<Pair
     let mut masks: BTreeMap<PathBuf, Labels> =
         images.iter().map(|pair| (pair.image.clone(), pair.label.clone())).collect();
     let images = one_a_stem(images.into_iter().map(|pair| pair.image).collect())?;
-    let pairs = match_stems([predictions, root], one_a_stem(find_predictions(predictions)?)?, images)?;
+    let pairs = match_keys([predictions, root], one_a_stem(find_predictions(predictions)?)?, images)?;
     let with_masks = |(prediction, image)| Some(Pair { image: prediction, label: masks.remove(&image)? });
     Ok(pairs.into_iter().filter_map(with_masks).collect())
 }
 
-fn pair_stems(images: &Path, labels: &Path, left: BTreeMap<String, PathBuf>) -> Result<Vec<Pair>> {
-    let matched = match_stems([images, labels], left, one_a_stem(find_labels(labels)?)?)?;
-    Ok(matched.into_iter().map(|(image, label)| Pair { image, label: label.into() }).collect())
+/// The files of a folder, or, if it holds none itself, those in the folders below it.
+fn labels_in(folder: &Path) -> Result<Vec<PathBuf>> {
+    let below = files_below(folder, &LABELS)?;
+    let flat: Vec<PathBuf> = below.iter().filter(|path| path.parent() == Some(folder)).cloned().collect();
+    match (flat.is_empty(), below.is_empty()) {
+        (false, _) => Ok(flat),
+        (true, false) => Ok(below),
+        // Says why there are none.
+        (true, true) => find_labels(folder),
+    }
 }
 
-/// The files of two folders that have the same stems; all must have a partner.
-fn match_stems(
-    [images, labels]: [&Path; 2],
-    left: BTreeMap<String, PathBuf>,
-    mut right: BTreeMap<String, PathBuf>,
-) -> Result<Vec<(PathBuf, PathBuf)>> {
-    let mut pairs = Vec::with_capacity(left.len());
-    let mut alone = Vec::new();
-    for (stem, image) in left {
-        match right.remove(&stem) {
-            Some(label) => pairs.push((image, label)),
-            None => alone.push(image),
-        }
-    }
-    alone.extend(right.into_values());
-    if !alone.is_empty() {
-        let named: Vec<String> = alone.iter().take(MAX_NAMED).map(|path| path.display().to_string()).collect();
-        let more = if alone.len() > MAX_NAMED { ", ..." } else { "" };
-        let (count, named) = (alone.len(), named.join(", "));
-        let reason = format!("do not match; without a partner of the same stem in the other: {count} ({named}{more})");
-        return Err(Error::pair(images, labels, reason));
-    }
-    Ok(pairs)
+fn images_in(folder: &Path, sink: &dyn Sink) -> Result<Vec<PathBuf>> {
+    let flat = images_of(folder)?;
+    let below = if flat.is_empty() { images_below(folder, Some(sink))? } else { Vec::new() };
+    if below.is_empty() { find_images(folder, sink) } else { Ok(below) }
 }
 
-fn one_a_stem(paths: Vec<PathBuf>) -> Result<BTreeMap<String, PathBuf>> {
-    let mut stems = BTreeMap::new();
-    for path in paths {
-        if let Some(other) = stems.insert(stem(&path), path.clone()) {
-            let reason = "have the same stem, so it is not clear which one to pair; use lists instead";
-            return Err(Error::pair(&other, &path, reason));
-        }
-    }
-    Ok(stems)
+/// Pairs `images/a.jpg` with `labels/a_mask.png` where the suffix is `_mask`; the two folders may be the same.
+pub fn pair_suffixed(images: &Path, labels: &Path, suffix: &str, sink: &dyn Sink) -> Result<Vec<Pair>> {
+    require(!suffix.is_empty(), "label_suffix", "empty", "what ends the names of label images, such as _mask")?;
+    let (found, label_files) = (images_in(images, sink)?, labels_in(labels)?);
+    let label_files = label_files.into_iter().filter(|path| stem(path).ends_with(suffix)).collect();
+    let endings = Endings { image: "", label: suffix };
+    pair_trees(Tree { root: images, files: found }, Tree { root: labels, files: label_files }, endings)
 }
 
 /// Sets a share of the pairs aside for validation, at least one, chosen by `seed`. Returns training, validation.

@@ -114,6 +114,10 @@ mod tests {
             (Labels::File("a.png".into()), r#"{"image":"a.jpg","label":"a.png"}"#),
             (Labels::Masks(vec!["b.png".into(), "c.png".into()]), r#"{"image":"a.jpg","label":["b.png","c.png"]}"#),
             (Labels::Masks(Vec::new()), r#"{"image":"a.jpg","label":[]}"#),
+            (
+                Labels::Annotated { annotations: "all.json".into(), image: "x/a.jpg".into() },
+                r#"{"image":"a.jpg","label":{"annotations":"all.json","image":"x/a.jpg"}}"#,
+            ),
         ] {
             let pair = pair(labels);
             assert_eq!(serde_json::to_string(&pair).unwrap(), text);

@@ -1,8 +1,11 @@
 //! From files to samples: descriptors, lists, decoding, normalisation, augmentation, batches.
 
+mod annotated;
 mod augment;
 mod cache;
+mod class_lookup;
 mod dataset;
+mod drawn;
 mod exchanged;
 mod file_table;
 mod folder;
@@ -13,6 +16,7 @@ mod inputs;
 mod label_maps;
 mod label_meaning;
 mod label_survey;
+mod layout;
 mod list;
 mod loader;
 mod masks;
@@ -32,10 +36,12 @@ mod repeats;
 mod sample;
 mod sampling;
 mod sparse;
+mod stems;
 mod survey;
 pub mod synthetic;
 mod trained_samples;
 
+pub use annotated::{annotation_files, pair_with_annotations};
 pub use augment::{Augmentation, Change, Extent, largest_after, largest_after_all};
 pub use cache::{Cache, CacheUsage};
 pub use dataset::{Class, Dataset};
@@ -56,9 +62,10 @@ pub use label_survey::{
     shell_word, suggestion, survey_labels,
 };
 pub use list::{
-    pair_folders, pair_lists, pair_mask_predictions, pair_predictions, read_label_list, read_list, read_pairs,
-    split_validation,
+    pair_folders, pair_lists, pair_mask_predictions, pair_predictions, pair_suffixed, read_label_list, read_list,
+    read_pairs, split_validation,
 };
+pub use layout::{Layout, find_layout};
 pub use loader::{Batch, Loader, Preview};
 pub use masks::{find_images_or_ids, mask_folders, pair_mask_folders};
 pub use normalise::{Normalisation, Statistics, ValidPixels};
@@ -69,7 +76,9 @@ pub(crate) use parts::Parts;
 pub use prefetch::ordered;
 pub use prepare::{chosen_bands, displayed, load_bands, load_raster, prepared};
 pub use presence::ClassPresence;
-pub use proposal::{ClassNames, Known, NamedClass, Proposal, propose};
+pub use proposal::{
+    AnnotatedClass, AnnotatedClasses, ClassNames, Known, NamedClass, Proposal, dataset_of_annotations, propose,
+};
 pub use ratings::Ratings;
 pub use repeats::{Fingerprint, KnownImage, repeat_notes};
 pub use sample::{Sample, measured, network_input, settled};

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub struct Pair {
     /// The image.
     pub image: PathBuf,
-    /// Its label image, or its masks.
+    /// Its label image, its masks, or its place in a file of annotations.
     pub label: Labels,
 }
 
@@ -22,6 +22,13 @@ pub enum Labels {
     File(PathBuf),
     /// In masks that are merged.
     Masks(Vec<PathBuf>),
+    /// In a file of an annotation tool.
+    Annotated {
+        /// The file.
+        annotations: PathBuf,
+        /// What it calls the image; nothing of shapes on a map.
+        image: String,
+    },
 }
 
 impl Labels {
@@ -30,6 +37,7 @@ impl Labels {
         match self {
             Self::File(file) => std::slice::from_ref(file),
             Self::Masks(files) => files,
+            Self::Annotated { annotations, .. } => std::slice::from_ref(annotations),
         }
     }
 
@@ -38,14 +46,16 @@ impl Labels {
         Ok(match self {
             Self::File(file) => Self::File(path(file)?),
             Self::Masks(files) => Self::Masks(files.into_iter().map(path).collect::<Result<_>>()?),
+            Self::Annotated { annotations, image } => Self::Annotated { annotations: path(annotations)?, image },
         })
     }
 
-    /// What to call them: the label image, or the folder of the masks; nothing if there is no mask.
+    /// What to call them: the label image, the folder of the masks, or the annotation file; nothing if there is no mask.
     pub fn name(&self) -> &Path {
         match self {
             Self::File(file) => file,
             Self::Masks(files) => files.first().and_then(|file| file.parent()).unwrap_or(Path::new("")),
+            Self::Annotated { annotations, .. } => annotations,
         }
     }
 }

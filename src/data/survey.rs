@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rayon::prelude::*;
 
 use super::dataset::Dataset;
-use super::label_maps::{background, check_size, merge_masks};
+use super::label_maps::{background, check_size, load_pair_labels, merge_masks};
 use super::normalise::{Normalisation, Statistics};
-use super::pair::Pair;
+use super::pair::{Labels, Pair};
 use super::prepare::{check_normalisation, load_raster, range};
 use super::presence::ClassPresence;
 use super::repeats::{Fingerprint, KnownImage, repeat_notes};
@@ -175,14 +175,13 @@ fn examine(pair: &Pair, dataset: &Dataset) -> PairReport {
         }
         Err(e) => report.faults.push(e.to_string()),
     }
-    let mut merged = None;
-    for file in pair.label.files() {
-        match read_labels(file) {
-            Ok(labels) => report.examine_labels(&pair.image, file, &labels, dataset, &mut merged),
-            Err(e) => report.faults.push(e.to_string()),
+    let merged = match (&pair.label, report.size) {
+        (Labels::Annotated { .. }, Some(size)) => {
+            load_pair_labels(pair, size, dataset).map_err(|e| report.faults.push(e.to_string())).ok()
         }
-    }
-    let merged = merged.or_else(|| report.size.map(background));
+        (Labels::Annotated { .. }, None) => None,
+        (Labels::File(_) | Labels::Masks(_), _) => report.examine_files(pair, dataset),
+    };
     report.content.labels = merged.as_ref().map_or(0, Fingerprint::labels);
     let nodata = |i: usize| nodata.as_ref().is_some_and(|nodata| nodata[i]);
     let classes = merged.into_iter().flat_map(|map| map.classes).enumerate();
@@ -193,6 +192,18 @@ fn examine(pair: &Pair, dataset: &Dataset) -> PairReport {
 }
 
 impl PairReport {
+    /// Examines the label image or the masks of a pair, and returns what they say together.
+    fn examine_files(&mut self, pair: &Pair, dataset: &Dataset) -> Option<LabelMap> {
+        let mut merged = None;
+        for file in pair.label.files() {
+            match read_labels(file) {
+                Ok(labels) => self.examine_labels(&pair.image, file, &labels, dataset, &mut merged),
+                Err(e) => self.faults.push(e.to_string()),
+            }
+        }
+        merged.or_else(|| self.size.map(background))
+    }
+
     /// Examines a label image or a mask, and merges it with those before it if it is of the image's size.
     fn examine_labels(
         &mut self,

@@ -7,7 +7,7 @@ use super::session::refuse_own_weights;
 use super::source::Source;
 use crate::base::event::Sink;
 use crate::base::{Error, Result};
-use crate::data::{Dataset, GroupBy, Pair, Ratings, split_groups, split_validation};
+use crate::data::{Dataset, GroupBy, Pair, Ratings, dataset_of_annotations, split_groups, split_validation};
 use crate::recipe::Recipe;
 use crate::run::find_dataset;
 
@@ -16,7 +16,7 @@ use crate::run::find_dataset;
 pub struct Job {
     /// The model and how it is trained.
     pub recipe: Recipe,
-    /// What labels mean; the recipe's own data set if left out.
+    /// What labels mean; if left out, the classes that files of annotation tools name, or the recipe's own data set.
     pub dataset: Option<Dataset>,
     /// Images to learn from, with their labels.
     pub images: Source,
@@ -92,15 +92,37 @@ impl Job {
         }
     }
 
-    /// The data set to train with.
-    pub(super) fn dataset(&self) -> Result<Dataset> {
-        match (&self.dataset, self.recipe.dataset()) {
-            (Some(dataset), _) => Ok(dataset.clone()),
-            (None, Some(name)) => find_dataset(name),
-            (None, None) => {
+    /// The data set to train with: the given one, or one of the classes that annotations name, or the recipe's.
+    pub(super) fn dataset(&self, sink: &dyn Sink) -> Result<Dataset> {
+        if let Some(dataset) = &self.dataset {
+            return Ok(dataset.clone());
+        }
+        if let Some(dataset) = self.annotated_dataset(sink)? {
+            return Ok(dataset);
+        }
+        match self.recipe.dataset() {
+            Some(name) => find_dataset(name),
+            None => {
                 let reason = format!("is not given, and recipe '{}' names none; give one", self.recipe.name());
                 Err(Error::conflict("dataset", reason))
             }
         }
+    }
+
+    /// The data set of the classes that the annotations name, if the images are labelled so.
+    fn annotated_dataset(&self, sink: &dyn Sink) -> Result<Option<Dataset>> {
+        let validation = match &self.validation {
+            Validation::Source(source) => Some(source),
+            Validation::None | Validation::Fraction(_) => None,
+        };
+        let mut pairs = Vec::new();
+        for source in std::iter::once(&self.images).chain(validation) {
+            // What is to be said is said when they are read to be learnt from.
+            match source {
+                Source::MaskFolders(_) | Source::Table { .. } => return Ok(None),
+                source => pairs.extend(source.pairs(&|_| ())?),
+            }
+        }
+        dataset_of_annotations(&pairs, sink)
     }
 }

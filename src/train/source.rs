@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::base::event::Sink;
 use crate::base::{Error, Result};
-use crate::data::{Pair, pair_folders, pair_lists, pair_mask_folders, read_pairs};
+use crate::data::{Pair, pair_folders, pair_lists, pair_mask_folders, pair_suffixed, read_pairs};
 
 /// Where the images and labels of a training come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,12 +18,21 @@ pub enum Source {
     },
     /// A list of an image and its label image in each line.
     PairList(PathBuf),
-    /// Two folders, paired by stem.
+    /// Two folders, paired by stem, or by the names in files of annotation tools.
     Folders {
+        /// Images.
+        images: PathBuf,
+        /// Label images, or files of an annotation tool.
+        labels: PathBuf,
+    },
+    /// Two folders, or one, in which the names of label images are those of the images with something behind them.
+    Suffixed {
         /// Images.
         images: PathBuf,
         /// Label images.
         labels: PathBuf,
+        /// What is behind the stem, such as `_mask`.
+        suffix: String,
     },
     /// A folder with a folder for each image, which may have several masks.
     MaskFolders(PathBuf),
@@ -45,6 +54,7 @@ impl Source {
             Self::Lists { images, labels } => pair_lists(images, labels, sink),
             Self::PairList(list) => read_pairs(list, sink),
             Self::Folders { images, labels } => pair_folders(images, labels, sink),
+            Self::Suffixed { images, labels, suffix } => pair_suffixed(images, labels, suffix, sink),
             Self::MaskFolders(root) => pair_mask_folders(root),
             Self::Table { table, .. } => Err(Error::content(
                 table,

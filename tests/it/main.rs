@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod annotations;
 mod augment;
 mod bench;
 mod broken_input;

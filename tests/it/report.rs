@@ -26,6 +26,7 @@ fn config(classes: usize) -> NetworkRunConfig {
             values: vec![i],
             color: [i as u8, 200 - i as u8, 90],
             other_colors: Vec::new(),
+            other_names: Vec::new(),
         })
         .collect();
     let dataset = recipe.fit(&dataset).unwrap();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use segtool::base::inputs::ReadFiles;
 use segtool::data::{
-    Dataset, Pair, pair_folders, pair_lists, pair_mask_folders, pair_mask_predictions, pair_predictions, read_pairs,
+    Dataset, Pair, dataset_of_annotations, pair_folders, pair_lists, pair_mask_folders, pair_mask_predictions, pair_predictions, read_pairs,
 };
 use segtool::metric::{Convention, LabelValues};
 use segtool::predict::origins;
@@ -44,7 +44,7 @@ fn found(arguments: &Metrics, run: Option<&Run>) -> Result<Vec<Pair>> {
         },
         (_, Some(predictions), _, _, Some(root)) => pair_mask_predictions(predictions, root)?,
         (_, None, _, _, Some(root)) => pair_mask_folders(root)?,
-        (_, Some(predictions), _, Some(labels), _) => pair_predictions(predictions, labels)?,
+        (_, Some(predictions), _, Some(labels), _) => pair_predictions(predictions, labels, &progress)?,
         (_, None, Some(images), Some(labels), _) => pair_folders(images, labels, &progress)?,
         _ => match run {
             Some(run) if labels.is_none() && list_true.is_none() => validation(run)?,
@@ -83,12 +83,15 @@ pub(super) fn refuse_written(arguments: &Metrics, pairs: &[Pair]) -> Result<()> 
 }
 
 /// What the label values mean.
-pub(super) fn dataset(arguments: &Metrics, convention: Convention) -> Result<Dataset> {
+pub(super) fn dataset(arguments: &Metrics, convention: Convention, pairs: &[Pair]) -> Result<Dataset> {
     let ignored = &arguments.ignore_label;
-    let mut dataset = match (&arguments.run, &arguments.dataset) {
-        (Some(run), _) => find_dataset(&run.to_string_lossy())?,
-        (None, Some(name)) => find_dataset(name)?,
-        (None, None) => {
+    let known = arguments.run.is_some() || arguments.dataset.is_some() || arguments.num_class.is_some();
+    let annotated = if known { None } else { dataset_of_annotations(pairs, &Progress::new())? };
+    let mut dataset = match (&arguments.run, &arguments.dataset, annotated) {
+        (Some(run), ..) => find_dataset(&run.to_string_lossy())?,
+        (None, Some(name), _) => find_dataset(name)?,
+        (None, None, Some(dataset)) => dataset,
+        (None, None, None) => {
             let classes = arguments.num_class.unwrap_or_else(|| {
                 ui::say(&format!(
                     "note: neither --num-class nor --dataset given: assuming the {USUAL_CLASSES} classes of ADE20K, as in the Capstone's \

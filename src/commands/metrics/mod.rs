@@ -62,10 +62,10 @@ pub(crate) fn run(arguments: &Metrics) -> Result<Exit> {
 /// Counts what the command line asks for.
 fn counted(arguments: &Metrics) -> Result<Partial> {
     let convention = arguments.convention.unwrap_or_default();
-    let dataset = inputs::dataset(arguments, convention)?;
-    report::check_classes(arguments, dataset.class_count())?;
     let run = arguments.run.as_ref().map(Run::open).transpose()?;
     let pairs = inputs::pairs(arguments, run.as_ref())?;
+    let dataset = inputs::dataset(arguments, convention, &pairs)?;
+    report::check_classes(arguments, dataset.class_count())?;
     inputs::refuse_written(arguments, &pairs)?;
     inputs::note_repeated(&pairs);
     if let Some(run) = &run {

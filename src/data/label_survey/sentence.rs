@@ -104,7 +104,8 @@ pub fn shell_word(path: &Path) -> String {
 /// What the label images of the first pairs hold and how to get a data set file that fits them, where the given one does not
 /// define all of it.
 pub fn suggestion<P: Borrow<Pair>>(pairs: &[P], dataset: &Dataset) -> Option<(String, Remedy)> {
-    let pairs: Vec<&Pair> = pairs.iter().map(Borrow::borrow).collect();
+    let drawn = |pair: &&Pair| matches!(pair.label, Labels::Annotated { .. });
+    let pairs: Vec<&Pair> = pairs.iter().map(Borrow::borrow).filter(|pair| !drawn(pair)).collect();
     let all = || pairs.iter().flat_map(|pair| pair.label.files());
     let files: Vec<PathBuf> = all().take(MAX_READ).cloned().collect();
     let total = all().count();
@@ -123,7 +124,7 @@ pub fn suggestion<P: Borrow<Pair>>(pairs: &[P], dataset: &Dataset) -> Option<(St
 fn labels_folder(pairs: &[&Pair]) -> Option<PathBuf> {
     let folder_of = |pair: &Pair| -> Option<PathBuf> {
         match &pair.label {
-            Labels::File(file) => file.parent().map(Path::to_path_buf),
+            Labels::File(file) | Labels::Annotated { annotations: file, .. } => file.parent().map(Path::to_path_buf),
             // <root>/<id>/images/<name>
             Labels::Masks(_) => pair.image.ancestors().nth(3).map(Path::to_path_buf),
         }

@@ -1,5 +1,6 @@
 //! A data set file that fits label images, proposed from what they hold.
 
+mod annotated;
 mod meaning;
 mod names;
 mod write;
@@ -14,6 +15,8 @@ use super::{Count, RawLabel};
 use crate::base::{Error, Result};
 use meaning::{Item, Role, items, roles};
 
+pub use annotated::{AnnotatedClass, AnnotatedClasses, dataset_of_annotations};
+pub(super) use annotated::class_lines;
 pub use names::{ClassNames, NamedClass};
 
 /// What a proposal is made from, besides the label images.

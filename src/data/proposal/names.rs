@@ -10,6 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::base::files::read_text;
+use crate::data::class_lookup::means_unlabelled;
 use crate::base::{Error, Result};
 
 /// Files that are looked for, the first that is there counts.
@@ -30,9 +31,6 @@ const USUAL: [&str; 15] = [
     "object150_info.csv",
     "objectinfo150.txt",
 ];
-/// Names that mean that a pixel has no label.
-const NO_LABEL: [&str; 8] =
-    ["void", "ignore", "ignored", "unlabeled", "unlabelled", "not labeled", "not labelled", "no label"];
 /// Endings that tell a list of files from one of names.
 const FILES: [&str; 7] = [".png", ".tif", ".tiff", ".bmp", ".npy", ".jpg", ".jpeg"];
 
@@ -63,7 +61,7 @@ impl NamedClass {
 
     /// Whether the name says that its pixels have no label.
     pub fn means_no_label(&self) -> bool {
-        NO_LABEL.contains(&self.name.trim_matches('_').to_lowercase().replace(['_', '-'], " ").as_str())
+        means_unlabelled(&self.name)
     }
 }
 

@@ -9,7 +9,7 @@ use crate::image::distinct_colors;
 /// Width of comment lines.
 const WIDTH: usize = 110;
 /// Colour of a background that has none.
-const BACKGROUND: [u8; 3] = [32, 32, 40];
+pub(super) const BACKGROUND: [u8; 3] = [32, 32, 40];
 /// Share of empty pixels from which 16-bit and float images count as filled with 0 outside of what was measured.
 const FILLED_SHARE: f64 = 0.01;
 
@@ -45,7 +45,7 @@ pub(super) fn data_set_file(content: &Content, survey: &LabelSurvey, known: &Kno
     text + &classes(content, survey)
 }
 
-fn bands(images: Option<&ImageProbe>) -> String {
+pub(super) fn bands(images: Option<&ImageProbe>) -> String {
     let Some(images) = images else {
         return "bands = 3  # RGB or grey images; give --images to have this measured\n".into();
     };
@@ -93,7 +93,7 @@ fn not_labelled(key: &str, list: &[NoLabel], survey: &LabelSurvey) -> String {
     )
 }
 
-fn normalisation(images: Option<&ImageProbe>) -> String {
+pub(super) fn normalisation(images: Option<&ImageProbe>) -> String {
     let filled = images.is_some_and(|i| i.samples != SampleKind::Bytes && i.empty >= FILLED_SHARE);
     let (without, valid) =
         if filled { (", without pixels that are 0 in all bands", ", valid = \"nonzero\"") } else { ("", "") };
@@ -151,7 +151,7 @@ fn percent(share: f64) -> String {
     if share < 0.0001 { "under 0.01 %".into() } else { format!("{:.2} %", 100.0 * share) }
 }
 
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     toml::Value::String(one_line(text)).to_string()
 }
 
@@ -160,7 +160,7 @@ fn one_line(text: &str) -> String {
 }
 
 /// Comment lines that are not too wide.
-fn comment(text: &str) -> String {
+pub(super) fn comment(text: &str) -> String {
     let mut lines = vec!["#".to_owned()];
     for word in one_line(text).split_whitespace() {
         let last = lines.len() - 1;

@@ -7,8 +7,8 @@ use crate::base::event::{Event, Sink};
 use crate::base::files::folder_of;
 use crate::base::{Error, Result};
 use crate::data::{
-    FileKind, Labels, Pair, files_by_stem, find_images_or_ids, find_labels, find_predictions, name_note, pair_folders,
-    pair_lists, pair_mask_folders, read_label_list, read_list,
+    FileKind, Labels, Pair, annotation_files, files_by_stem, find_images_or_ids, find_labels, find_predictions, name_note,
+    pair_folders, pair_lists, pair_mask_folders, pair_with_annotations, read_label_list, read_list,
 };
 
 /// Most predictions without a partner that an error names.
@@ -57,6 +57,16 @@ pub enum Partners {
     Beside,
 }
 
+impl Partners {
+    /// The folder or file, where it is one.
+    fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Path(path) => Some(path),
+            Self::List(_) | Self::MaskFolders(_) | Self::Beside => None,
+        }
+    }
+}
+
 /// The places where files are looked for.
 #[derive(Debug, Clone)]
 pub struct Inputs {
@@ -88,6 +98,9 @@ impl Inputs {
         let images = self.partners(&predictions, &self.images, FileKind::Image, sink)?;
         let labels = match &self.labels {
             Some(Partners::MaskFolders(root)) => masks(&predictions, root)?.into_iter().map(Some).collect(),
+            Some(Partners::Path(path)) if !annotation_files(path, self.images.path())?.is_empty() => {
+                annotated(&images, [self.images.path().unwrap_or(path), path], sink)?
+            }
             Some(labels) => {
                 let files = self.partners(&predictions, labels, FileKind::Label, sink)?;
                 files.into_iter().map(|file| Some(file.into())).collect()
@@ -149,6 +162,9 @@ fn labelled(images: &Partners, labels: &Partners, sink: &dyn Sink) -> Result<Vec
         (Partners::Beside | Partners::MaskFolders(_), Partners::MaskFolders(root)) => pair_mask_folders(root)?,
         (Partners::List(images), Partners::List(labels)) => pair_lists(images, labels, sink)?,
         (Partners::Path(images), Partners::Path(labels)) => pair_folders(images, labels, sink)?,
+        (Partners::Beside, Partners::Path(path)) if !annotation_files(path, Some(path))?.is_empty() => {
+            pair_folders(if path.is_dir() { path } else { folder_of(path) }, path, sink)?
+        }
         (Partners::Beside, labels) => {
             let files = match labels {
                 Partners::List(list) => read_label_list(list, sink)?,
@@ -166,6 +182,18 @@ fn labelled(images: &Partners, labels: &Partners, sink: &dyn Sink) -> Result<Vec
         }
     };
     Ok(pairs.into_iter().map(|Pair { image, label }| Triple { image, label: Some(label), prediction: None }).collect())
+}
+
+/// What annotation files say of the images, all of which they must name.
+fn annotated(images: &[PathBuf], places: [&Path; 2], sink: &dyn Sink) -> Result<Vec<Option<Labels>>> {
+    let pairs = pair_with_annotations(images, places, sink)?.unwrap_or_default();
+    let labels: BTreeMap<PathBuf, Labels> = pairs.into_iter().map(|pair| (pair.image, pair.label)).collect();
+    let alone: Vec<(&PathBuf, PathBuf)> =
+        images.iter().filter(|image| !labels.contains_key(*image)).map(|image| (image, places[1].into())).collect();
+    if !alone.is_empty() {
+        return Err(without_partner(&alone, images.len(), FileKind::Label));
+    }
+    Ok(images.iter().map(|image| labels.get(image).cloned()).collect())
 }
 
 /// The masks of the images that have the predictions' stems.

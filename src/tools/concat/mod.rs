@@ -123,15 +123,16 @@ fn load(triple: &Triple, dataset: &Dataset, style: &Style) -> Result<Shown> {
     })
 }
 
-/// The label of an image of that size: of a file, what was read, which must have the size; of masks, their sum.
+/// The label of an image of that size: of a file, what was read, which must have the size; of masks, their sum; of
+/// annotations, what they draw.
 fn settled_label(triple: &Triple, read: Option<LabelMap>, size: Size, dataset: &Dataset) -> Result<Option<LabelMap>> {
     match (&triple.label, read) {
         (Some(Labels::File(path)), Some(label)) => {
             check_size((&triple.image, size), (path, label.size))?;
             Ok(Some(label))
         }
-        (Some(masks @ Labels::Masks(_)), _) => {
-            let pair = Pair { image: triple.image.clone(), label: masks.clone() };
+        (Some(labels @ (Labels::Masks(_) | Labels::Annotated { .. })), _) => {
+            let pair = Pair { image: triple.image.clone(), label: labels.clone() };
             load_pair_labels(&pair, size, dataset).map(Some)
         }
         _ => Ok(None),

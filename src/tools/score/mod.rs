@@ -130,7 +130,7 @@ impl<'a> RawPair<'a> {
 /// What is counted of a pair of files.
 enum ReadPair<'a> {
     Raw(RawPair<'a>),
-    /// Labels that were merged from masks, and predictions.
+    /// Labels that were merged from masks or drawn, and predictions.
     Maps(LabelMap, LabelMap),
 }
 
@@ -138,7 +138,7 @@ impl<'a> ReadPair<'a> {
     fn read(pair: &'a Pair, dataset: &Dataset) -> Result<Self> {
         match &pair.label {
             Labels::File(label) => RawPair::read([&pair.image, label]).map(Self::Raw),
-            Labels::Masks(_) => {
+            Labels::Masks(_) | Labels::Annotated { .. } => {
                 let predictions = load_prediction(&pair.image, dataset)?;
                 Ok(Self::Maps(load_pair_labels(pair, predictions.size, dataset)?, predictions))
             }

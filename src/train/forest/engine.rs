@@ -59,7 +59,7 @@ pub struct Plan {
 
 impl Plan {
     pub(in crate::train) fn new(recipe: ForestRecipe, job: &Job, sink: &dyn Sink) -> Result<Self> {
-        let dataset = job.dataset()?;
+        let dataset = job.dataset(sink)?;
         recipe.check(&dataset)?;
         let split = job.split.unwrap_or_default();
         let held_out = match &job.validation {

@@ -6,8 +6,8 @@ use crate::base::event::Sink;
 use crate::base::label_map::LabelMap;
 use crate::base::{Error, Result};
 use crate::data::{
-    CsvLabels, Dataset, Fingerprint, Labels, Pair, ValidPixels, check_size, load_raster, load_sparse_labels,
-    read_label_csv, refuse_exchanged, settled,
+    CsvLabels, Dataset, Fingerprint, Labels, Pair, ValidPixels, check_size, load_pair_labels, load_raster,
+    load_sparse_labels, read_label_csv, refuse_exchanged, settled,
 };
 use crate::image::{Image, matching};
 use crate::train::source::Source;
@@ -20,6 +20,8 @@ const NO_MASKS: &str =
 pub enum LabelSource {
     /// A label image, or strokes on a transparent one.
     Image(PathBuf),
+    /// Shapes in a file of an annotation tool, and what that calls the image.
+    Annotated(PathBuf, String),
     /// Points or rectangles of a table.
     Table(PathBuf, CsvLabels),
 }
@@ -56,6 +58,9 @@ impl LabelledImage {
     pub fn from_pairs(pairs: Vec<Pair>) -> Result<Vec<Self>> {
         let image = |pair: Pair| match pair.label {
             Labels::File(file) => Ok(Self { image: pair.image, labels: LabelSource::Image(file) }),
+            Labels::Annotated { annotations, image } => {
+                Ok(Self { image: pair.image, labels: LabelSource::Annotated(annotations, image) })
+            }
             Labels::Masks(_) => Err(Error::conflict("labels", NO_MASKS)),
         };
         pairs.into_iter().map(image).collect()
@@ -71,11 +76,14 @@ impl LabelledImage {
 
     /// For the run's record.
     pub(in crate::train) fn pair(&self) -> Pair {
-        let label = match &self.labels {
-            LabelSource::Image(file) | LabelSource::Table(file, _) => file.clone(),
-        };
         let whole = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.into());
-        Pair { image: whole(&self.image), label: whole(&label).into() }
+        let label = match &self.labels {
+            LabelSource::Image(file) | LabelSource::Table(file, _) => whole(file).into(),
+            LabelSource::Annotated(file, image) => {
+                Labels::Annotated { annotations: whole(file), image: image.clone() }
+            }
+        };
+        Pair { image: whole(&self.image), label }
     }
 
     /// The classes of the image's pixels, of which those without a measurement have none. Both files are decoded, so that what
@@ -84,6 +92,7 @@ impl LabelledImage {
         let raster = load_raster(&self.image, dataset)?;
         let mut labels = match &self.labels {
             LabelSource::Table(table, labels) => labels.paint(table, raster.size)?,
+            LabelSource::Annotated(..) => load_pair_labels(&self.pair(), raster.size, dataset)?,
             LabelSource::Image(file) => {
                 let labels = load_sparse_labels(file, dataset)?;
                 check_size((&self.image, raster.size), (file, labels.size))?;

@@ -48,7 +48,7 @@ impl Plan {
         if job.split.is_some() {
             return Err(Error::conflict("split", "has no effect on a network; leave it out"));
         }
-        let mut dataset = job.dataset()?;
+        let mut dataset = job.dataset(sink)?;
         let initial = Initial::open(job, &recipe)?;
         if let Some(initial) = &initial {
             for change in initial.fit(&mut recipe, &mut dataset)? {

@@ -1,5 +1,7 @@
 //! `segtool dataset`.
 
+mod annotated;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
@@ -22,6 +24,10 @@ const MAX_ROWS: usize = 60;
 pub(crate) fn run(arguments: &InspectDataset) -> Result<Exit> {
     if let Some(output) = &arguments.output {
         check_target(output, arguments.overwrite)?;
+    }
+    let annotations = annotated::files(arguments)?;
+    if !annotations.is_empty() {
+        return annotated::describe(arguments, &annotations);
     }
     // A names file that was asked for is read first: a wrong one should not cost a look through all label images.
     let given = arguments.names.as_deref().map(ClassNames::read).transpose()?;
@@ -54,7 +60,7 @@ pub(crate) fn run(arguments: &InspectDataset) -> Result<Exit> {
             write_bytes(output, proposal.text.as_bytes())?;
             let classes = proposal.dataset.class_count();
             ui::say(&format!("written: {}, {classes} classes; edit their names, then train with:", output.display()));
-            ui::say(&next_command(arguments, output, source.masks));
+            ui::say(&next_command(&train_on(arguments, source.masks), output));
         }
         None if !arguments.json => ui::result(proposal.text.trim_end()),
         None => {}
@@ -113,17 +119,21 @@ fn labels_text(labels: &[PathBuf]) -> String {
     format!("{}{more}", shown.map(|path| path.display().to_string()).collect::<Vec<_>>().join(", "))
 }
 
-fn next_command(arguments: &InspectDataset, output: &Path, masks: bool) -> String {
+/// The options that name images and labels to train on.
+fn train_on(arguments: &InspectDataset, masks: bool) -> String {
     let word = |path: Option<&PathBuf>, name: &str| path.map_or_else(|| name.to_owned(), |path| shell_word(path));
     let (labels, images) = (arguments.labels.first(), arguments.images.as_ref());
     let is_folder = labels.is_some_and(|labels| labels.is_dir());
-    let source = match (masks, is_folder) {
+    match (masks, is_folder) {
         (true, _) => format!("--mask-folders {}", word(labels, "DIR")),
         (false, true) => format!("--images {} --labels {}", word(images, "IMAGES"), word(labels, "LABELS")),
         (false, false) => {
             format!("--train-list {} --label-list {}", word(images, "IMAGES.txt"), word(labels, "LABELS.txt"))
         }
-    };
+    }
+}
+
+fn next_command(source: &str, output: &Path) -> String {
     let run = format!("runs/{}", output.file_stem().unwrap_or_default().to_string_lossy());
     format!(
         "  segtool train --recipe unet-milesial --dataset {} {source} --val-fraction 0.1 --output-path {}",

@@ -1,0 +1,70 @@
+//! A data set file of the classes in files of annotation tools.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use segtool::base::files::write_bytes;
+use segtool::base::inputs::ReadFiles;
+use segtool::base::words::counted;
+use segtool::data::{AnnotatedClasses, Known, annotation_files, find_images_of, probe_images, shell_word};
+use serde_json::json;
+
+use super::{labels_text, name, next_command};
+use crate::cli::InspectDataset;
+use crate::exit::Exit;
+use crate::ui::{self, Progress};
+
+/// The annotation files that the command line names; none where it names label images.
+pub(super) fn files(arguments: &InspectDataset) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for path in &arguments.labels {
+        files.extend(annotation_files(path, arguments.images.as_deref())?);
+    }
+    Ok(files)
+}
+
+/// Prints the classes and writes the file.
+pub(super) fn describe(arguments: &InspectDataset, files: &[PathBuf]) -> Result<Exit> {
+    if let Some(output) = &arguments.output {
+        ReadFiles::new(files).refuse(output, "output")?;
+    }
+    let progress = Progress::new();
+    let images = arguments.images.as_deref().map(|path| find_images_of(path, &progress)).transpose()?;
+    let images = images.map(|images| probe_images(&images, &progress)).transpose()?;
+    let found = AnnotatedClasses::read(files)?;
+    let (name, labels) = (name(arguments), labels_text(&arguments.labels));
+    let proposal = found.propose(&Known { name: &name, labels: &labels, images: images.as_ref(), names: None })?;
+    if arguments.json {
+        let class = |class: &segtool::data::AnnotatedClass| json!({ "name": class.name, "shapes": class.shapes, "images": class.images });
+        let report = json!({
+            "files": files.len(),
+            "images": found.images,
+            "shapes": found.shapes,
+            "classes": found.classes.iter().map(class).collect::<Vec<_>>(),
+            "dataset": proposal.dataset,
+            "toml": proposal.text,
+        });
+        ui::result(&serde_json::to_string_pretty(&report)?);
+    } else {
+        let print = if arguments.output.is_some() { ui::result } else { ui::say };
+        let (shapes, images) = (counted(found.shapes, "shape"), counted(found.images, "image"));
+        print(&format!("{shapes} in {images}, in {}", counted(files.len(), "annotation file")));
+        for class in &found.classes {
+            let (shapes, images) = (counted(class.shapes, "shape"), counted(class.images, "image"));
+            print(&format!("  {}: {shapes} in {images}", class.name));
+        }
+    }
+    match &arguments.output {
+        Some(output) => {
+            write_bytes(output, proposal.text.as_bytes())?;
+            let classes = proposal.dataset.class_count();
+            ui::say(&format!("written: {}, {classes} classes; train with:", output.display()));
+            let images = arguments.images.as_ref().map_or_else(|| "IMAGES".to_owned(), |images| shell_word(images));
+            let labels = arguments.labels.first().map_or_else(|| "LABELS".to_owned(), |labels| shell_word(labels));
+            ui::say(&next_command(&format!("--images {images} --labels {labels}"), output));
+        }
+        None if !arguments.json => ui::result(proposal.text.trim_end()),
+        None => {}
+    }
+    Ok(Exit::Done)
+}
