@@ -18,6 +18,11 @@ pub(super) fn findings(data: &Data) -> Vec<Finding> {
         }
     };
     add(Kind::Unreadable, "that cannot be read", "replace them by intact ones, or leave them out with `exclude`");
+    add(
+        Kind::Annotation,
+        "with annotations that cannot be drawn",
+        "correct them, or give a data set file that has their classes, or none",
+    );
     add(Kind::Normalisation, "that the normalisation of the data set does not fit", "correct it in the data set file");
     add(
         Kind::Bands,

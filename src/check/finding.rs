@@ -45,6 +45,9 @@ pub enum Kind {
     SizeMismatch,
     /// A label value or colour that the data set does not define.
     UndefinedLabel,
+    /// Shapes in an annotation file that cannot be drawn: of a class that the data set does not have, or of an image of another
+    /// size or place.
+    Annotation,
     /// Masks of 0 and 255, palettes or colours, with the mapping that fits.
     LabelCoding,
     /// Numbers of bands that do not fit the data set or each other.

@@ -10,7 +10,7 @@ use super::summary::{Fault, ImageSummary, LabelSummary, PairSummary};
 use super::thumbnail::Thumbnail;
 use crate::base::label_map::{IGNORE, LabelMap};
 use crate::base::{Error, Size};
-use crate::data::{Dataset, Fingerprint, Footprint, Pair, background, merge_masks, prepared};
+use crate::data::{Dataset, Fingerprint, Footprint, Labels, Pair, background, load_pair_labels, merge_masks, prepared};
 use crate::image::{Image, RawLabels, declares_orientation, read_image, read_labels};
 use crate::metric::OtherValues;
 
@@ -94,20 +94,38 @@ impl PairSummary {
 
     fn add_labels(&mut self, pair: &Pair, seen: Option<&Seen>, dataset: Option<&Dataset>) -> Option<Profile> {
         let mut summary = LabelSummary::default();
-        let (mut merged, mut complete) = (None, true);
-        for file in pair.label.files() {
-            match self.read_labels(pair, file, seen, (dataset, &mut summary)) {
-                Some(map) => merge_masks(&mut merged, map),
-                None => complete = false,
-            }
-        }
-        let merged = merged.or_else(|| seen.map(|seen| background(seen.size))).filter(|_| complete)?;
+        let merged = match pair.label {
+            Labels::Annotated { .. } => self.draw_labels(pair, seen?, dataset?)?,
+            Labels::File(_) | Labels::Masks(_) => self.merge_labels(pair, seen, (dataset, &mut summary))?,
+        };
         summary.content = Fingerprint::labels(&merged);
         let profile = seen.filter(|seen| seen.size == merged.size).and_then(|seen| Profile::of(&seen.gray, &merged));
         summary.peak = profile.as_ref().map(Profile::peak);
         summary.count(&merged, seen.and_then(|seen| seen.nodata.as_deref()));
         self.labels = Some(summary);
         profile
+    }
+
+    fn draw_labels(&mut self, pair: &Pair, seen: &Seen, dataset: &Dataset) -> Option<LabelMap> {
+        let drawn = load_pair_labels(pair, seen.size, dataset);
+        drawn.map_err(|error| self.faults.push(fault(Kind::Annotation, pair.label.name(), &error))).ok()
+    }
+
+    /// The classes of all label files of an image.
+    fn merge_labels(
+        &mut self,
+        pair: &Pair,
+        seen: Option<&Seen>,
+        (dataset, summary): (Option<&Dataset>, &mut LabelSummary),
+    ) -> Option<LabelMap> {
+        let (mut merged, mut complete) = (None, true);
+        for file in pair.label.files() {
+            match self.read_labels(pair, file, seen, (dataset, summary)) {
+                Some(map) => merge_masks(&mut merged, map),
+                None => complete = false,
+            }
+        }
+        merged.or_else(|| seen.map(|seen| background(seen.size))).filter(|_| complete)
     }
 
     /// The classes of one label file; those that the data set does not define are left out, and told.

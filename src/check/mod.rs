@@ -29,8 +29,8 @@ use rayon::prelude::*;
 use crate::base::event::{Event, Sink, Task};
 use crate::base::{Error, Result};
 use crate::data::{
-    Dataset, GroupBy, LabelFiles, Labels, Pair, Proposal, Ratings, refuse_exchanged, split_groups, split_validation,
-    survey_labels,
+    Dataset, GroupBy, LabelFiles, Labels, Pair, Proposal, Ratings, dataset_of_annotations, refuse_exchanged,
+    split_groups, split_validation, survey_labels,
 };
 use crate::train::{Source, Validation};
 use pairing::Paired;
@@ -83,8 +83,10 @@ impl Check {
             sides.findings.push(swapped);
             return Ok(Report::without_content(sides.pairs, sides.training, sides.findings));
         }
-        let proposal = if self.dataset.is_none() { Some(propose(&sides.pairs, sink)) } else { None };
-        let dataset = self.dataset.clone().or_else(|| Some(proposal.as_ref()?.as_ref().ok()?.dataset.clone()));
+        let annotated = if self.dataset.is_none() { dataset_of_annotations(&sides.pairs, sink)? } else { None };
+        let known = self.dataset.clone().or(annotated);
+        let proposal = if known.is_none() { Some(propose(&sides.pairs, sink)) } else { None };
+        let dataset = known.or_else(|| Some(proposal.as_ref()?.as_ref().ok()?.dataset.clone()));
         let (summaries, profiles) = read_all(&sides.pairs, dataset.as_ref(), sink);
         let data = report::Data {
             pairs: sides.pairs,
@@ -155,7 +157,8 @@ impl Check {
 
 /// What the label images hold, and a data set that fits them.
 fn propose(pairs: &[Pair], sink: &dyn Sink) -> Result<Proposal> {
-    let files: Vec<PathBuf> = pairs.iter().flat_map(|pair| pair.label.files()).cloned().collect();
+    let with_files = pairs.iter().filter(|pair| !matches!(pair.label, Labels::Annotated { .. }));
+    let files: Vec<PathBuf> = with_files.flat_map(|pair| pair.label.files()).cloned().collect();
     let masks = pairs.iter().any(|pair| matches!(pair.label, Labels::Masks(_)));
     let quiet = |event: Event| match event {
         // Damaged files are told once, with all else.

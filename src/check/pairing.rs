@@ -8,7 +8,9 @@ use super::finding::{Finding, Kind, Place, Severity};
 use crate::base::Result;
 use crate::base::event::Sink;
 use crate::base::words::counted;
-use crate::data::{Pair, find_images, find_labels, mask_folders, name_note, read_label_list, read_list};
+use crate::data::{
+    Labels, Pair, annotation_files, find_images, find_labels, mask_folders, name_note, read_label_list, read_list,
+};
 use crate::train::Source;
 
 /// Share of the images of a list that must have a label image of the same stem for lists of unequal length to be paired by
@@ -26,13 +28,20 @@ pub(super) struct Paired {
 pub(super) fn pair(source: &Source, sink: &dyn Sink) -> Result<Paired> {
     let mut found = match source {
         Source::Lists { images, labels } => lists([images, labels], sink)?,
-        Source::Folders { images, labels } if images.is_dir() && labels.is_dir() => folders([images, labels], sink)?,
+        Source::Folders { images, labels } if images.is_dir() && labels.is_dir() && !is_annotated(images, labels)? => {
+            folders([images, labels], sink)?
+        }
         Source::MaskFolders(root) => masks(root)?,
         other => Paired { pairs: other.pairs(sink)?, findings: Vec::new() },
     };
     found.note_names();
     found.note_repeated();
     Ok(found)
+}
+
+/// Whether labels are in annotation files, which many images share.
+fn is_annotated(images: &Path, labels: &Path) -> Result<bool> {
+    Ok(!annotation_files(labels, Some(images))?.is_empty())
 }
 
 fn lists([images, labels]: [&PathBuf; 2], sink: &dyn Sink) -> Result<Paired> {
@@ -130,7 +139,8 @@ fn matched(images: BTreeMap<String, Vec<PathBuf>>, mut labels: BTreeMap<String, 
 
 impl Paired {
     fn note_names(&mut self) {
-        let names: Vec<[&Path; 2]> = self.pairs.iter().map(|pair| [pair.image.as_path(), pair.label.name()]).collect();
+        let with_files = self.pairs.iter().filter(|pair| !matches!(pair.label, Labels::Annotated { .. }));
+        let names: Vec<[&Path; 2]> = with_files.map(|pair| [pair.image.as_path(), pair.label.name()]).collect();
         if let Some(note) = name_note(&names) {
             let finding = Finding::new(Kind::NamesDiffer, Severity::Warning, note, Vec::new());
             self.findings.push(finding.remedy("compare a few pairs, and sort both lists alike"));
@@ -142,8 +152,10 @@ impl Paired {
         let mut first: BTreeMap<&Path, &Path> = BTreeMap::new();
         let mut places = Vec::new();
         for pair in &self.pairs {
+            // A file of annotations is for many images.
+            let files = if matches!(pair.label, Labels::Annotated { .. }) { &[] } else { pair.label.files() };
             for (file, with) in std::iter::once((&pair.image, pair.label.name()))
-                .chain(pair.label.files().iter().map(|f| (f, pair.image.as_path())))
+                .chain(files.iter().map(|file| (file, pair.image.as_path())))
             {
                 if let Some(before) = first.insert(file, with) {
                     places.push(Place::two(file, with, format!("also in the pair with {}", before.display())));

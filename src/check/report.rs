@@ -12,7 +12,8 @@ use crate::base::event::Event;
 use crate::base::words::{counted, per_cent};
 use crate::base::{Result, Size};
 use crate::data::{
-    ClassNames, Dataset, Known, LabelFiles, Labels, NamedClass, Pair, probe_images, propose, survey_labels,
+    AnnotatedClasses, ClassNames, Dataset, Known, LabelFiles, Labels, NamedClass, Pair, probe_images, propose,
+    survey_labels,
 };
 
 /// A side of the split.
@@ -191,8 +192,9 @@ pub struct Report {
     /// The group of each pair: images that have to stay on one side of the split.
     #[serde(skip)]
     pub groups: Vec<usize>,
+    /// What the labels were compared with, or what they were taken as; none where they mean nothing.
     #[serde(skip)]
-    known: Option<Dataset>,
+    pub meaning: Option<Dataset>,
 }
 
 fn as_map<S: Serializer>(advice: &[(&'static str, String)], serializer: S) -> std::result::Result<S::Ok, S::Error> {
@@ -228,7 +230,7 @@ impl Report {
             classes: (0..).zip(&names).map(share).collect(),
             images: ImageStatistics::of(&data),
             advice,
-            known: data.dataset.filter(|_| !data.is_proposed),
+            meaning: data.dataset,
             checked: data.pairs,
             groups,
         }
@@ -303,16 +305,23 @@ impl Report {
     /// If the labels cannot be a set of classes.
     pub fn proposed_dataset(&self) -> Result<String> {
         let quiet = |_: Event| ();
-        let files: Vec<PathBuf> = self.checked.iter().flat_map(|pair| pair.label.files()).cloned().collect();
+        let mut files: Vec<PathBuf> = self.checked.iter().flat_map(|pair| pair.label.files()).cloned().collect();
         let masks = self.checked.iter().any(|pair| matches!(pair.label, Labels::Masks(_)));
-        let survey = survey_labels(&LabelFiles { files, masks, images: Vec::new() }, &quiet)?;
+        let annotated = self.checked.iter().all(|pair| matches!(pair.label, Labels::Annotated { .. }));
         let images: Vec<PathBuf> = self.checked.iter().map(|pair| pair.image.clone()).collect();
         let images = probe_images(&images, &quiet).ok();
         let first = self.checked.first().map(|pair| pair.label.name().parent().unwrap_or(Path::new("")));
         let labels = first.map(|folder| folder.display().to_string()).unwrap_or_default();
-        let name = self.known.as_ref().map_or("my data set", |dataset| dataset.name.as_str());
-        let names = self.known.as_ref().map(class_names);
+        let given = self.meaning.as_ref().filter(|_| self.dataset.is_some());
+        let name = given.map_or("my data set", |dataset| dataset.name.as_str());
+        let names = given.map(class_names);
         let known = Known { name, labels: &labels, images: images.as_ref(), names: names.as_ref() };
+        if annotated {
+            files.sort();
+            files.dedup();
+            return Ok(AnnotatedClasses::read(&files)?.propose(&known)?.text);
+        }
+        let survey = survey_labels(&LabelFiles { files, masks, images: Vec::new() }, &quiet)?;
         // Names do not fit where labels hold other values than the data set has.
         let proposal = propose(&survey, &known).or_else(|_| propose(&survey, &Known { names: None, ..known }))?;
         Ok(proposal.text)

@@ -6,13 +6,13 @@ use clap::Args;
 use segtool::data::GroupBy;
 
 use super::headings::{DATA, HARDWARE, OUTPUT};
-use super::values::threads;
+use super::values::{positive, threads};
 
 #[derive(Debug, Args)]
 #[command(group(clap::ArgGroup::new("source").required(true).args(["images", "train_list", "mask_folders"])))]
 #[command(
     override_usage = "\
-segtool check --images DIR --labels DIR [OPTIONS]
+segtool check --images DIR [--labels DIR|FILE] [OPTIONS]
        segtool check --train-list FILE [--label-list FILE] [OPTIONS]
        segtool check --mask-folders DIR [OPTIONS]",
     after_help = "\
@@ -23,6 +23,9 @@ Examples:
   segtool check --dataset seeps --train-list train_images.txt \\
       --label-list train_masks.txt --val-list val_images.txt \\
       --val-label-list val_masks.txt --json > check.json
+  segtool check --images photos --labels instances.json
+  segtool check --dataset my.toml --images photos --labels masks \\
+      --report review.html --samples 40
 
 Reads every image and its labels once, and lists what is wrong with the data
 set: errors, with which training would fail; warnings, with which it would run,
@@ -39,6 +42,10 @@ without data, images of one value.
 Split: duplicates and near-duplicates, crops of one scene found by content, by
 georeference or by name on both sides; classes that one side lacks.
 
+--report writes a web page on which people look through images with their
+annotations, rate them good, doubtful or bad, and save their ratings as a table
+for --exclude. The page is one file and needs no network.
+
 Without --dataset or --recipe, labels are described and not compared with
 anything; --write-dataset writes a data set file that fits them.
 
@@ -53,12 +60,16 @@ pub(crate) struct Check {
     /// Recipe to train with: its data set is the default
     #[arg(long, short = 'm', value_name = "NAME|FILE|RUN", help_heading = DATA)]
     pub(crate) recipe: Option<String>,
-    /// Folder of training images, matched to --labels by file stem; or one image
-    #[arg(long, value_name = "DIR|FILE", requires = "labels", help_heading = DATA)]
+    /// Folder of training images, matched to --labels by file stem; or one image; without --labels, the root of a data set
+    /// whose folders are known, as in training
+    #[arg(long, value_name = "DIR|FILE", help_heading = DATA)]
     pub(crate) images: Option<PathBuf>,
-    /// Folder of their label images; or one label image
+    /// Folder of their label images or annotation files; or one such file
     #[arg(long, value_name = "DIR|FILE", requires = "images", help_heading = DATA)]
     pub(crate) labels: Option<PathBuf>,
+    /// Suffix of label images: with _mask, a_mask.png belongs to a.jpg; they may lie beside the images
+    #[arg(long, value_name = "SUFFIX", requires = "labels", help_heading = DATA)]
+    pub(crate) label_suffix: Option<String>,
     /// List of training images; each line may also name the label image
     #[arg(long, value_name = "FILE", help_heading = DATA)]
     pub(crate) train_list: Option<PathBuf>,
@@ -87,9 +98,13 @@ pub(crate) struct Check {
     /// Leave out the pairs that this table rates bad: a CSV file with the columns file,rating (good, doubtful or bad)
     #[arg(long, value_name = "FILE.csv", help_heading = DATA)]
     pub(crate) exclude: Option<PathBuf>,
-    /// Random seed of the split, as in training
-    #[arg(long, value_name = "N", default_value_t = 0, requires = "val_fraction", help_heading = DATA)]
+    /// Random seed of the split, as in training, and of the samples of --report
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = DATA)]
     pub(crate) seed: u64,
+    /// Predictions to show in --report beside the annotations, matched by file stem; the samples are then those with the
+    /// lowest mean IoU, the worst first
+    #[arg(long, value_name = "DIR", requires = "report", help_heading = DATA)]
+    pub(crate) predictions: Option<PathBuf>,
     /// Print one JSON object instead of text, with all files of each finding
     #[arg(long, help_heading = OUTPUT)]
     pub(crate) json: bool,
@@ -100,6 +115,12 @@ pub(crate) struct Check {
     /// group
     #[arg(long, value_name = "FILE.csv", help_heading = OUTPUT)]
     pub(crate) write_groups: Option<PathBuf>,
+    /// Write a web page on which images with their annotations are looked through and rated
+    #[arg(long, value_name = "FILE.html", help_heading = OUTPUT)]
+    pub(crate) report: Option<PathBuf>,
+    /// Number of samples of --report, drawn at random [default: 40]
+    #[arg(long, value_name = "N", value_parser = positive, requires = "report", help_heading = OUTPUT)]
+    pub(crate) samples: Option<usize>,
     /// Replace existing files
     #[arg(long, help_heading = OUTPUT)]
     pub(crate) overwrite: bool,

@@ -210,7 +210,7 @@ pub(crate) struct Train {
     /// Folder of their label images, or one label image; or a file of an annotation tool, or a folder of such files
     #[arg(long, value_name = "DIR|FILE", requires = "images", help_heading = DATA)]
     pub(crate) labels: Option<PathBuf>,
-    /// What label images have behind the name of their image, such as _mask; they may lie beside the images
+    /// Suffix of label images: with _mask, a_mask.png belongs to a.jpg; they may lie beside the images
     #[arg(long, value_name = "SUFFIX", requires = "labels", help_heading = DATA)]
     pub(crate) label_suffix: Option<String>,
     /// List of training images; each line may also name the label image (also -train)

@@ -7,8 +7,9 @@ use segtool::base::files::{check_writable, write_bytes};
 use segtool::base::inputs::ReadFiles;
 use segtool::base::words::{count, counted, per_cent};
 use segtool::check::{Check, Finding, Place, Report, Severity, Side};
-use segtool::data::{Dataset, Ratings, shell_word};
+use segtool::data::{Dataset, Layout, Ratings, find_layout, shell_word};
 use segtool::recipe::Recipe;
+use segtool::report::Review;
 use segtool::run::{find_dataset, is_run};
 use segtool::train::{Source, Validation};
 
@@ -20,19 +21,27 @@ use crate::ui::{self, Progress};
 
 /// Most files of a finding that are listed; JSON has them all.
 const MAX_PLACES: usize = 3;
+/// Samples of a review, where no number is given.
+const SAMPLES: usize = 40;
 
 pub(crate) fn run(arguments: &cli::Check) -> Result<Exit> {
-    for (output, flag) in [(&arguments.write_dataset, "--write-dataset"), (&arguments.write_groups, "--write-groups")] {
+    let outputs = [
+        (&arguments.write_dataset, "--write-dataset"),
+        (&arguments.write_groups, "--write-groups"),
+        (&arguments.report, "--report"),
+    ];
+    for (output, flag) in outputs {
         output.iter().try_for_each(|output| check_target(output, flag, arguments.overwrite))?;
     }
     let progress = Progress::new();
+    let layout = layout(arguments, &progress)?;
     let check = Check {
-        dataset: dataset(arguments)?,
-        validation: validation(arguments),
+        dataset: dataset(arguments)?.or_else(|| layout.as_ref()?.dataset.clone()),
+        validation: validation(arguments, layout.as_ref()),
         group_by: arguments.group_by.clone(),
         exclude: arguments.exclude.as_deref().map(Ratings::read).transpose()?,
         seed: arguments.seed,
-        ..Check::new(images(arguments)?)
+        ..Check::new(images(arguments, layout.as_ref())?)
     };
     use_threads(arguments.workers)?;
     let report = check.run(&progress)?;
@@ -42,6 +51,7 @@ pub(crate) fn run(arguments: &cli::Check) -> Result<Exit> {
         text(&report).iter().for_each(|line| ui::result(line));
     }
     write_files(arguments, &report)?;
+    write_review(arguments, &report, &progress)?;
     Ok(if report.would_fail() { Exit::Failed } else { Exit::Done })
 }
 
@@ -70,10 +80,22 @@ fn dataset(arguments: &cli::Check) -> Result<Option<Dataset>> {
     Ok(dataset)
 }
 
-fn images(arguments: &cli::Check) -> Result<Source> {
+/// The data set that `--images` is the root of, where nothing says where the labels are.
+fn layout(arguments: &cli::Check, progress: &Progress) -> Result<Option<Layout>> {
+    let root = arguments.images.as_deref().filter(|root| arguments.labels.is_none() && root.is_dir());
+    Ok(root.map(|root| find_layout(root, progress)).transpose()?)
+}
+
+fn images(arguments: &cli::Check, layout: Option<&Layout>) -> Result<Source> {
+    if let Some(layout) = layout {
+        return Ok(Source::Pairs(layout.train.clone()));
+    }
     let listed = listed(arguments.train_list.as_ref(), arguments.label_list.as_ref());
     let folders = arguments.images.clone().zip(arguments.labels.clone());
-    let folders = folders.map(|(images, labels)| Source::Folders { images, labels });
+    let folders = folders.map(|(images, labels)| match arguments.label_suffix.clone() {
+        Some(suffix) => Source::Suffixed { images, labels, suffix },
+        None => Source::Folders { images, labels },
+    });
     match listed.or(folders).or(arguments.mask_folders.clone().map(Source::MaskFolders)) {
         Some(source) => Ok(source),
         None => wrong_usage!("no labels: give --images and --labels, --train-list and --label-list, or --mask-folders"),
@@ -88,14 +110,39 @@ fn listed(images: Option<&PathBuf>, labels: Option<&PathBuf>) -> Option<Source> 
     })
 }
 
-fn validation(arguments: &cli::Check) -> Validation {
+fn validation(arguments: &cli::Check, layout: Option<&Layout>) -> Validation {
     let source = listed(arguments.val_list.as_ref(), arguments.val_label_list.as_ref())
         .or_else(|| arguments.val_mask_folders.clone().map(Source::MaskFolders));
     match (source, arguments.val_fraction) {
         (Some(source), _) => Validation::Source(source),
         (None, Some(share)) => Validation::Fraction(share),
-        (None, None) => Validation::None,
+        (None, None) => match layout {
+            Some(layout) if !layout.validation.is_empty() => {
+                Validation::Source(Source::Pairs(layout.validation.clone()))
+            }
+            _ => Validation::None,
+        },
     }
+}
+
+fn write_review(arguments: &cli::Check, report: &Report, progress: &Progress) -> Result<()> {
+    let Some(output) = &arguments.report else { return Ok(()) };
+    let mut read = ReadFiles::new(report.files());
+    read.add(arguments.exclude.iter().chain(&arguments.predictions));
+    read.refuse(output, "report")?;
+    let Some(dataset) = &report.meaning else {
+        bail!("{}: no review page was written: what the labels mean is not known; give --dataset", output.display());
+    };
+    let review = Review {
+        pairs: &report.checked,
+        dataset,
+        samples: arguments.samples.unwrap_or(SAMPLES),
+        seed: arguments.seed,
+        predictions: arguments.predictions.as_deref(),
+    };
+    let samples = review.write(output, progress)?;
+    ui::say(&format!("written: {}, {}; open it in a browser", output.display(), counted(samples, "sample")));
+    Ok(())
 }
 
 fn write_files(arguments: &cli::Check, report: &Report) -> Result<()> {

@@ -11,8 +11,8 @@ use serde::Deserialize;
 
 use super::annotated::{annotation_files, ends_as_annotations, images_to_label, labels_of, pair_annotated};
 use super::folder::{
-    IMAGES, LABELS, files_below, find_images, find_labels, find_predictions, has_ending, images_below, images_of, only_lossy,
-    stem,
+    IMAGES, LABELS, files_below, find_images, find_labels, find_predictions, has_ending, images_below, images_of,
+    only_lossy, stem,
 };
 use super::masks::pair_mask_folders;
 use super::pair::{Labels, Pair};
@@ -58,7 +58,8 @@ fn pair_of((image, label): (PathBuf, PathBuf)) -> Result<Pair> {
 /// Says so where names of images and label images do not match; a file of annotations has its own name.
 fn note_names(pairs: &[Pair], sink: &dyn Sink) {
     let of_its_own = |pair: &&Pair| !matches!(pair.label, Labels::Annotated { .. });
-    let names: Vec<[&Path; 2]> = pairs.iter().filter(of_its_own).map(|pair| [pair.image.as_path(), pair.label.name()]).collect();
+    let names: Vec<[&Path; 2]> =
+        pairs.iter().filter(of_its_own).map(|pair| [pair.image.as_path(), pair.label.name()]).collect();
     if let Some(note) = name_note(&names) {
         sink.event(Event::Note(note));
     }
