@@ -3,6 +3,7 @@
 
 mod command;
 mod planted;
+mod review;
 
 use std::fs;
 use std::path::{Path, PathBuf};
