@@ -93,7 +93,7 @@ pub(crate) struct Check {
     pub(crate) val_mask_folders: Option<PathBuf>,
     /// Images of one group belong on one side of the split: a regular expression whose parentheses capture the group from
     /// the file name, georeference (images that overlap), or a CSV file with the columns file,group
-    #[arg(long, value_name = "PATTERN|georeference|FILE.csv", help_heading = DATA)]
+    #[arg(long, value_name = "HOW", help_heading = DATA)]
     pub(crate) group_by: Option<GroupBy>,
     /// Leave out the pairs that this table rates bad: a CSV file with the columns file,rating (good, doubtful or bad)
     #[arg(long, value_name = "FILE.csv", help_heading = DATA)]

@@ -113,7 +113,7 @@ pub(crate) struct NetworkTraining {
     pub(crate) val_mask_folders: Option<PathBuf>,
     /// With --val-fraction, keep images of one group on one side: a regular expression whose parentheses capture the group
     /// from the file name, georeference (images that overlap), or a CSV file with the columns file,group
-    #[arg(long, value_name = "PATTERN|georeference|FILE.csv", help_heading = DATA)]
+    #[arg(long, value_name = "HOW", help_heading = DATA)]
     pub(crate) group_by: Option<GroupBy>,
     /// Leave out the pairs that this table rates bad: a CSV file with the columns file,rating (good, doubtful or bad)
     #[arg(long, value_name = "FILE.csv", help_heading = DATA)]

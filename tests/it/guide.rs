@@ -382,6 +382,7 @@ fn every_page_with_commands_is_run() {
         "images.md",
         "weights.md",
         "seeps.md",
+        "checking.md",
         "cores.md",
         "earthquake.md",
         "mit.md",

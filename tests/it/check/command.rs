@@ -107,12 +107,12 @@ fn crops_of_one_scene_are_found_by_content_and_kept_together() {
         .arg("--exclude", &bad);
     let said = train.says();
     assert!(said.contains("1 of 16 pairs left out: rated bad in"), "{said}");
-    let config: Value = serde_json::from_str(&fs::read_to_string(set.path("run/config.json")).unwrap()).unwrap();
+    let samples: Value = serde_json::from_str(&fs::read_to_string(set.path("run/samples.json")).unwrap()).unwrap();
     let group_of = |image: &str| table.lines().find(|line| line.contains(image)).unwrap().rsplit(',').next().unwrap();
     let groups_of = |side: &str| -> BTreeSet<&str> {
-        config[side].as_array().unwrap().iter().map(|pair| group_of(pair["image"].as_str().unwrap())).collect()
+        samples[side].as_array().unwrap().iter().map(|pair| group_of(pair["image"].as_str().unwrap())).collect()
     };
-    assert!(groups_of("train").is_disjoint(&groups_of("validation")), "{config}");
+    assert!(groups_of("train").is_disjoint(&groups_of("validation")), "{samples}");
 }
 
 #[test]
