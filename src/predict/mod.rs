@@ -156,7 +156,7 @@ impl Predictor {
     }
 
     /// The largest side of sliding windows, of 256 to 1024, of which a batch fits into half of the memory that `options`
-    /// allow or this machine has free.
+    /// allow or this machine has free; else one of 64 to 256 of which a single window does.
     ///
     /// # Errors
     ///
