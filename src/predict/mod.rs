@@ -234,7 +234,7 @@ impl Predictor {
         let paths: Vec<PathBuf> = to_do.iter().map(|&number| inputs[number].clone()).collect();
         let dataset = Arc::clone(self.model.dataset());
         // A batch waits to be written while the next is computed. Of strips only one waits: their memory is reckoned so.
-        let (sender, receiver) = sync_channel::<(usize, Part)>(options.batch_size);
+        let (sender, receiver) = sync_channel::<(usize, Part)>(options.batch_size.min(to_do.len()));
         let (strip_waits, strip_taken) = sync_channel::<()>(1);
         let rasters = outputs.formats.map(|formats| formats.tiff);
         let form = Form { shown: outputs.show_image(), strips: outputs.goes_in_strips(), rasters };

@@ -10,7 +10,7 @@ use super::source::Source;
 use super::tiles::{Tiles, mirrored};
 use crate::base::{Error, Result, Size};
 use crate::nn::activation::Rule;
-use crate::nn::device::is_gpu;
+use crate::nn::device::has_own_threads;
 use crate::nn::model::{InferenceNetwork, Scores};
 use crate::nn::ops::{share, side_by_side};
 use crate::nn::precision::Precision;
@@ -101,7 +101,7 @@ impl TileRunner<'_> {
 
     /// Room for up to `count` windows of `size`.
     pub(super) fn inputs(&self, size: Size, count: usize) -> Inputs {
-        let share = if is_gpu(self.device) { count } else { share(count, size.width * size.height) };
+        let share = if has_own_threads(self.device) { share(count, size.width * size.height) } else { count };
         Inputs { size, bands: self.bands, share, shares: Vec::new() }
     }
 

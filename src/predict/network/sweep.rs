@@ -162,7 +162,8 @@ impl TileRunner<'_> {
         let both = procedure.flip && procedure.join == Join::Probabilities;
         let views = if both { 2 } else { 1 };
         // A few windows at a time: at their full size, the scores of many classes are large. They may be of several rows.
-        let chunk = (self.at_once)(window).max(1).div_ceil(views);
+        let all = grid.rows.starts.len() * grid.columns.starts.len();
+        let chunk = (self.at_once)(window).max(1).div_ceil(views).min(all);
         let last = [grid.rows.starts.len(), grid.columns.starts.len()].map(|count| count - 1);
         let (mut inputs, mut waiting) = (self.inputs(window, chunk * views), Vec::with_capacity(chunk));
         let mut sums: Option<WindowRow<'_>> = None;

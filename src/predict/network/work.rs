@@ -148,7 +148,7 @@ impl Work for NetworkWork<'_> {
             )));
         }
         let (paths, reading) = (inputs.to_vec(), Arc::clone(&self.reading));
-        let reads = ordered(inputs.len(), self.readers(), move |i| reading.read(i, &paths[i], form));
+        let reads = ordered(inputs.len(), self.readers(inputs.len()), move |i| reading.read(i, &paths[i], form));
         let mut batches = Batches { work: self, inputs, sink, handle, total, done: 0, group: Vec::new(), skipped: 0 };
         for (i, found) in reads.enumerate() {
             let go_on = match found {
@@ -267,9 +267,9 @@ impl Batches<'_, '_> {
 impl NetworkWork<'_> {
     /// Threads that read, and images that each has ready: in all a batch, so that the next is there when one is computed.
     /// Images larger than windows are computed one by one.
-    fn readers(&self) -> (usize, usize) {
+    fn readers(&self, inputs: usize) -> (usize, usize) {
         let Options { workers, batch_size, .. } = *self.options;
-        let batch = if self.procedure.tiles.is_some() { 0 } else { batch_size.div_ceil(workers.max(1)) };
+        let batch = if self.procedure.tiles.is_some() { 0 } else { batch_size.min(inputs).div_ceil(workers.max(1)) };
         (workers, batch.max(AHEAD))
     }
 
