@@ -7,7 +7,7 @@ use super::augment::{Augmentation, Draws};
 use super::cache::Cache;
 use super::dataset::Dataset;
 use super::pair::Pair;
-use super::prefetch::ordered;
+use super::prefetch::{AHEAD, ordered};
 use super::presence::{ClassPresence, Group};
 use super::sample::{Decoded, Sample};
 use super::sampling::{Pick, Pool, Sampling};
@@ -211,7 +211,7 @@ impl Loader {
         gather: F,
     ) -> impl Iterator<Item = Result<T>> + use<T, F> {
         let loader = self.clone();
-        ordered(batches.len().saturating_sub(skip), self.workers, move |i| {
+        ordered(batches.len().saturating_sub(skip), (self.workers, AHEAD), move |i| {
             let batch = i + skip;
             let load = |(slot, &pick): (usize, &Pick)| -> Result<Sample> {
                 let decoded = loader.decoded(pick.pair)?;

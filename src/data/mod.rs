@@ -73,7 +73,7 @@ pub use number::StoredNumber;
 pub use pair::{Labels, Pair};
 pub use pair_names::name_note;
 pub(crate) use parts::Parts;
-pub use prefetch::ordered;
+pub use prefetch::{AHEAD, ordered};
 pub use prepare::{chosen_bands, displayed, load_bands, load_raster, prepared};
 pub use presence::ClassPresence;
 pub use proposal::{

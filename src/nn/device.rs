@@ -136,6 +136,12 @@ pub(crate) fn is_gpu(device: &Device) -> bool {
     *device != Device::flex() && *device != libtorch::cpu()
 }
 
+/// Whether the device has threads of its own on the CPU, which wait for one another after every operation. Those of flex
+/// take other work meanwhile.
+pub(crate) fn has_own_threads(device: &Device) -> bool {
+    *device != Device::flex() && *device == libtorch::cpu()
+}
+
 /// The most memory that was held at a time since the program began, in bytes: on a GPU by tensors, else by the process;
 /// `None` where it is not measured.
 pub fn peak_memory(device: DeviceChoice) -> Option<u64> {

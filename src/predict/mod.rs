@@ -156,7 +156,7 @@ impl Predictor {
     }
 
     /// The largest side of sliding windows, of 256 to 1024, of which a batch fits into half of the memory that `options`
-    /// allow or this machine has free.
+    /// allow or this machine has free; else one of 64 to 256 of which a single window does.
     ///
     /// # Errors
     ///
@@ -233,7 +233,9 @@ impl Predictor {
         let to_do = claim.to_do();
         let paths: Vec<PathBuf> = to_do.iter().map(|&number| inputs[number].clone()).collect();
         let dataset = Arc::clone(self.model.dataset());
-        let (sender, receiver) = sync_channel::<(usize, Part)>(1);
+        // A batch waits to be written while the next is computed. Of strips only one waits: their memory is reckoned so.
+        let (sender, receiver) = sync_channel::<(usize, Part)>(options.batch_size.min(to_do.len()));
+        let (strip_waits, strip_taken) = sync_channel::<()>(1);
         let rasters = outputs.formats.map(|formats| formats.tiff);
         let form = Form { shown: outputs.show_image(), strips: outputs.goes_in_strips(), rasters };
         let computed = thread::scope(|scope| {
@@ -241,6 +243,9 @@ impl Predictor {
             let writer = scope.spawn(move || -> Result<()> {
                 let mut writing = Writing::new(outputs, &dataset);
                 for (number, part) in receiver.into_iter().map(|(i, part)| (to_do[i], part)) {
+                    if let Part::Strip(_) = part {
+                        let _ = strip_taken.recv();
+                    }
                     let (formats, folder) = claim.place(number);
                     let written = writing.take(part, (&inputs[number], formats), &folder);
                     written.transpose().map_or(Ok(()), |written| recording.written(number, written))?;
@@ -248,7 +253,8 @@ impl Predictor {
                 Ok(())
             });
             let computed = work.each(&paths, form, recording, &mut |i, part| {
-                Ok(sender.send((i, part)).is_ok() && !target.is_stopped())
+                let writable = !matches!(part, Part::Strip(_)) || strip_waits.send(()).is_ok();
+                Ok(writable && sender.send((i, part)).is_ok() && !target.is_stopped())
             });
             drop(sender);
             let written = writer.join().expect("the writer thread panicked");

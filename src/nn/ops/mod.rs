@@ -19,6 +19,7 @@ mod libtorch;
 pub mod profile;
 mod results;
 mod settings;
+mod side_by_side;
 mod transfer;
 mod update;
 
@@ -32,6 +33,7 @@ use dispatch::{Maybe, Operations};
 pub use settings::{
     AdamStep, ConvSettings, ConvTransposeSettings, Interpolation, NormSettings, PoolSettings, Resampling, SgdStep,
 };
+pub use side_by_side::{share, side_by_side};
 pub use transfer::{Arriving, upload, upload_integers};
 pub use update::{adam, sgd};
 

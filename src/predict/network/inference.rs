@@ -10,7 +10,9 @@ use super::source::Source;
 use super::tiles::{Tiles, mirrored};
 use crate::base::{Error, Result, Size};
 use crate::nn::activation::Rule;
+use crate::nn::device::has_own_threads;
 use crate::nn::model::{InferenceNetwork, Scores};
+use crate::nn::ops::{share, side_by_side};
 use crate::nn::precision::Precision;
 use crate::predict::merge::{ScoreMap, WeightedScores, decide_on_device, decides_on_device, enlarged, probabilities};
 
@@ -50,6 +52,34 @@ impl Window<'_> {
     }
 }
 
+/// Windows of one size that are computed together, copied from where they lie.
+pub(super) struct Inputs {
+    size: Size,
+    bands: usize,
+    /// Windows that are computed in one go.
+    share: usize,
+    shares: Vec<Share>,
+}
+
+struct Share {
+    /// `[windows, bands, height, width]`.
+    values: Vec<f32>,
+    flipped: Vec<bool>,
+}
+
+impl Inputs {
+    pub(super) fn add(&mut self, window: &Window<'_>) {
+        if self.shares.last().is_none_or(|share| share.flipped.len() == self.share) {
+            let numbers = self.share * self.bands * self.size.width * self.size.height;
+            self.shares.push(Share { values: Vec::with_capacity(numbers), flipped: Vec::with_capacity(self.share) });
+        }
+        if let Some(share) = self.shares.last_mut() {
+            window.copy_to(self.size, self.bands, &mut share.values);
+            share.flipped.push(window.flipped);
+        }
+    }
+}
+
 /// A network, where it computes, and how many inputs at a time.
 pub(super) struct TileRunner<'a> {
     pub(super) network: &'a InferenceNetwork,
@@ -59,7 +89,7 @@ pub(super) struct TileRunner<'a> {
     pub(super) bands: usize,
     pub(super) outputs: usize,
     /// Inputs computed at once, for a size of theirs.
-    pub(super) at_once: &'a dyn Fn(Size) -> usize,
+    pub(super) at_once: &'a (dyn Fn(Size) -> usize + Sync),
     /// Once it is set, going over windows ends with [`Error::Stopped`].
     pub(super) stop: Option<&'a AtomicBool>,
 }
@@ -69,11 +99,14 @@ impl TileRunner<'_> {
         self.stop.is_some_and(|stop| stop.load(Ordering::Relaxed))
     }
 
-    fn scores(&self, windows: &[Window<'_>], size: Size) -> Scores {
-        let mut values = Vec::with_capacity(windows.len() * self.bands * size.width * size.height);
-        windows.iter().for_each(|window| window.copy_to(size, self.bands, &mut values));
-        let shape = [windows.len(), self.bands, size.height, size.width];
-        let input = Tensor::<4>::from_data(TensorData::new(values, shape), self.device);
+    /// Room for up to `count` windows of `size`.
+    pub(super) fn inputs(&self, size: Size, count: usize) -> Inputs {
+        let share = if has_own_threads(self.device) { share(count, size.width * size.height) } else { count };
+        Inputs { size, bands: self.bands, share, shares: Vec::new() }
+    }
+
+    fn scores(&self, input: TensorData) -> Scores {
+        let input = Tensor::<4>::from_data(input, self.device);
         self.network.scores(self.precision.of_input(input))
     }
 
@@ -81,10 +114,23 @@ impl TileRunner<'_> {
     pub(super) fn part(&self, windows: &[Window<'_>], size: Size) -> Result<Vec<WeightedScores>> {
         let mut parts = Vec::with_capacity(windows.len());
         for windows in windows.chunks((self.at_once)(size).max(1)) {
-            let scores = self.scores(windows, size);
-            parts.extend(WeightedScores::of_batch(scores.logits, scores.enlargement, self.rule, |i| {
-                windows[i].flipped
-            })?);
+            let mut inputs = self.inputs(size, windows.len());
+            windows.iter().for_each(|window| inputs.add(window));
+            parts.extend(self.seen(inputs)?);
+        }
+        Ok(parts)
+    }
+
+    /// The logits of windows in the order in which they were added, those of flipped ones flipped back.
+    pub(super) fn seen(&self, inputs: Inputs) -> Result<Vec<WeightedScores>> {
+        let Inputs { size, bands, shares, .. } = inputs;
+        let seen = side_by_side(shares, |Share { values, flipped }| {
+            let scores = self.scores(TensorData::new(values, [flipped.len(), bands, size.height, size.width]));
+            WeightedScores::of_batch(scores.logits, scores.enlargement, self.rule, |i| flipped[i])
+        });
+        let mut parts = Vec::new();
+        for seen in seen {
+            parts.extend(seen?);
         }
         Ok(parts)
     }
@@ -97,9 +143,9 @@ impl TileRunner<'_> {
         }
         let mut found = Vec::with_capacity(views.len());
         for views in views.chunks((self.at_once)(size).max(1)) {
-            let windows: Vec<Window<'_>> =
-                views.iter().map(|view| Window { source: *view, corner: [0, 0], flipped: false }).collect();
-            let scores = self.scores(&windows, size);
+            let mut values = Vec::with_capacity(views.len() * views[0].planes.len());
+            views.iter().for_each(|view| values.extend_from_slice(&view.planes));
+            let scores = self.scores(TensorData::new(values, [views.len(), self.bands, size.height, size.width]));
             found.extend(decide_on_device(&scores.logits, scores.enlargement, self.rule, size)?);
         }
         Ok(Some(found))

@@ -25,8 +25,12 @@ const WAITING_SHARE: u64 = 8;
 /// Windows and sizes that are proposed for images that are too large.
 const WINDOW: usize = 512;
 const SMALLER: [usize; 2] = [1024, 512];
-/// Sides of windows among which the memory chooses.
+/// Sides of windows among which the memory chooses: of these one of which a batch has room, else one of the smaller ones
+/// of which a single window has.
 const AUTO: [usize; 5] = [1024, 768, 512, 384, 256];
+const SMALL: [usize; 5] = [256, 192, 128, 96, 64];
+/// An image for which there must be room beside the windows that are chosen.
+const MODEST: Size = Size { width: 512, height: 512 };
 
 /// What may be held, and what things take.
 #[derive(Debug, Clone)]
@@ -148,11 +152,27 @@ impl Budget {
         self.batch_size.min(fitting).max(1)
     }
 
-    /// The largest side of windows, of some usual ones, of which a batch fits into half of the memory.
+    /// The largest side of windows, of some usual ones, of which a batch, or else one, fits into half of the memory
+    /// beside an image. Where none does, the smallest: whether an image fits then is known when its size is.
     pub(crate) fn largest_tile(&self) -> usize {
         let room = self.limit.map_or(u64::MAX, |limit| limit.saturating_sub(self.network) / 2);
-        let fits = |side: &usize| self.computing_windows(Tiles::two_thirds_apart(*side), self.batch_size) <= room;
-        AUTO.into_iter().find(fits).unwrap_or(AUTO[AUTO.len() - 1])
+        let fits = |side: usize, windows: usize| {
+            let tiles = Tiles::two_thirds_apart(side);
+            self.computing_windows(tiles, windows) <= room && self.takes_modest(tiles)
+        };
+        let batch = AUTO.into_iter().find(|side| fits(*side, self.batch_size));
+        batch.or_else(|| SMALL.into_iter().find(|side| fits(*side, 1))).unwrap_or(SMALL[SMALL.len() - 1])
+    }
+
+    /// Whether an image of [`MODEST`] size fits, as a whole and some rows at a time.
+    fn takes_modest(&self, tiles: Tiles) -> bool {
+        let Some(limit) = self.limit else { return true };
+        let procedure = Procedure { tiles: Some(tiles), ..self.procedure.clone() };
+        // Rows are decoded as numbers of 16 bits, and copied.
+        let reading = 4 * (ROWS * MODEST.width) as u64 * self.bands;
+        let in_rows = reading + self.held_beside_file(tiles, MODEST, ROWS, true);
+        let in_rows = self.network.saturating_add(self.computing_windows(tiles, 1)).saturating_add(in_rows);
+        self.needed(&procedure, MODEST).max(in_rows) <= limit
     }
 
     /// Bytes that the network takes for a number of windows, with their scores at full size.
@@ -164,21 +184,26 @@ impl Budget {
 
     /// Bytes of an image that is read, predicted and written some rows at a time.
     fn held_rows(&self, tiles: Tiles, (path, file): (&Path, &TiffRows<'_>), form: Form) -> Result<u64> {
-        let (size, step) = (file.size(), rows_at_once(file));
+        let step = rows_at_once(file);
+        let rasters = form.rasters.unwrap_or_else(|| is_geotiff(path));
+        Ok(file.memory(step)? + self.held_beside_file(tiles, file.size(), step, rasters))
+    }
+
+    /// [`Self::held_rows`] without what decoding `step` rows takes.
+    fn held_beside_file(&self, tiles: Tiles, size: Size, step: usize, rasters: bool) -> u64 {
         let grid = Grid::new(tiles, size);
         let rows = |count: usize| (count * size.width) as u64;
         let side = grid.window().height;
         // One portion is prepared, one waits and one arrives.
-        let reading = file.memory(step)? + 3 * rows(ROWS.min(step)) * self.bands * FLOAT;
+        let reading = 3 * rows(ROWS.min(step)) * self.bands * FLOAT;
         let held = rows(side + ROWS) * (self.bands * FLOAT + 1);
         let sums = 2 * rows(grid.rows.largest_overlap()) * self.classes * FLOAT;
         // One strip grows, one waits and one is written.
         let (highest, all) = (u64::from(self.wanted.highest), u64::from(self.wanted.all));
         let strips = 3 * rows(side) * (4 + FLOAT * highest + 2 * self.classes * FLOAT * all);
         let bands = usize::from(self.wanted.highest) + if self.wanted.all { self.classes as usize } else { 0 };
-        let rasters = form.rasters.unwrap_or_else(|| is_geotiff(path));
         let writers = LabelTiffWriter::memory(size.width) + ProbabilityTiffWriter::memory(size.width, bands);
-        Ok(reading + held + sums + strips + if rasters { writers } else { 0 })
+        reading + held + sums + strips + if rasters { writers } else { 0 }
     }
 
     /// Says whether an image of that size fits.

@@ -78,7 +78,7 @@ struct WindowRow<'a> {
     rows: Range<usize>,
     finished: usize,
     /// Sums of the rows of windows above, over all columns.
-    above: &'a Sums,
+    above: Sums,
     /// Those for the row of windows below.
     below: Sums,
     /// Sums of columns to which the next windows contribute.
@@ -86,7 +86,7 @@ struct WindowRow<'a> {
 }
 
 impl<'a> WindowRow<'a> {
-    fn new(grid: &'a Grid, window: usize, above: &'a Sums, classes: usize) -> Self {
+    fn new(grid: &'a Grid, window: usize, above: Sums, classes: usize) -> Self {
         let rows = grid.rows.covered(window);
         let finished = grid.rows.open_after(window);
         let below = Sums::zeros(finished..rows.end, 0..grid.columns.length, classes);
@@ -100,7 +100,7 @@ impl<'a> WindowRow<'a> {
         let mut sums = Sums::zeros(self.rows.clone(), columns.clone(), classes);
         let known = columns.start..self.open.columns.end.max(columns.start);
         sums.take(&self.open, known.clone(), classes);
-        sums.take(self.above, known.end..columns.end, classes);
+        sums.take(&self.above, known.end..columns.end, classes);
         self.add_weighted(&mut sums, column, seen);
         let done = columns.start..axis.open_after(column);
         let block = self.finished_block(&sums, done.clone(), seen);
@@ -161,26 +161,29 @@ impl TileRunner<'_> {
         let window = grid.window();
         let both = procedure.flip && procedure.join == Join::Probabilities;
         let views = if both { 2 } else { 1 };
-        let columns: Vec<usize> = (0..grid.columns.starts.len()).collect();
-        // A few windows at a time: at their full size, the scores of many classes are large.
-        let chunk = (self.at_once)(window).max(1).div_ceil(views);
-        let mut above = Sums::default();
+        // A few windows at a time: at their full size, the scores of many classes are large. They may be of several rows.
+        let all = grid.rows.starts.len() * grid.columns.starts.len();
+        let chunk = (self.at_once)(window).max(1).div_ceil(views).min(all);
+        let last = [grid.rows.starts.len(), grid.columns.starts.len()].map(|count| count - 1);
+        let (mut inputs, mut waiting) = (self.inputs(window, chunk * views), Vec::with_capacity(chunk));
+        let mut sums: Option<WindowRow<'_>> = None;
         for (row, &top) in grid.rows.starts.iter().enumerate() {
             if self.is_stopped() {
                 return Err(Error::Stopped);
             }
             image.move_to(grid.rows.seen(row))?;
             let source = image.source();
-            let mut sums: Option<WindowRow<'_>> = None;
-            for columns in columns.chunks(chunk) {
-                let corner = |column: &usize| [grid.columns.starts[*column], top];
-                let flips = [false, true].into_iter().take(views);
-                let windows: Vec<Window<'_>> = columns
-                    .iter()
-                    .flat_map(|column| flips.clone().map(|flipped| Window { source, corner: corner(column), flipped }))
-                    .collect();
-                let mut parts = self.part(&windows, window)?.into_iter();
-                for &column in columns {
+            for (column, &left) in grid.columns.starts.iter().enumerate() {
+                for flipped in [false, true].into_iter().take(views) {
+                    inputs.add(&Window { source, corner: [left, top], flipped });
+                }
+                waiting.push([row, column]);
+                if waiting.len() < chunk && [row, column] != last {
+                    continue;
+                }
+                let full = std::mem::replace(&mut inputs, self.inputs(window, chunk * views));
+                let mut parts = self.seen(full)?.into_iter();
+                for [row, column] in waiting.drain(..) {
                     let parts: Vec<WeightedScores> = parts.by_ref().take(views).collect();
                     let seen = match procedure.join {
                         Join::Probabilities => probabilities(&parts, window),
@@ -188,11 +191,15 @@ impl TileRunner<'_> {
                             parts.into_iter().next().map(|part| enlarged(part, window)).expect("scores of each window")
                         }
                     };
-                    let sums = sums.get_or_insert_with(|| WindowRow::new(&grid, row, &above, seen.classes));
-                    emit(sums.add(column, &seen))?;
+                    if column == 0 {
+                        let above = sums.take().map(|sums| sums.below).unwrap_or_default();
+                        sums = Some(WindowRow::new(&grid, row, above, seen.classes));
+                    }
+                    if let Some(sums) = &mut sums {
+                        emit(sums.add(column, &seen))?;
+                    }
                 }
             }
-            above = sums.map(|sums| sums.below).unwrap_or_default();
         }
         Ok(())
     }

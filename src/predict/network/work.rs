@@ -16,7 +16,7 @@ use super::scene::Scene;
 use super::tiles::Tiles;
 use crate::base::event::{Event, Sink, Task};
 use crate::base::{Error, Result, Size};
-use crate::data::{Dataset, chosen_bands, load_bands, network_input, ordered, prepared};
+use crate::data::{AHEAD, Dataset, chosen_bands, load_bands, network_input, ordered, prepared};
 use crate::image::{Image, TiffRows};
 use crate::predict::merge::{Decision, ScoreMap, Wanted, WeightedScores, decide, rows_known};
 use crate::predict::model::{Computed, Form, Handle, Part, Pending, Work};
@@ -148,7 +148,7 @@ impl Work for NetworkWork<'_> {
             )));
         }
         let (paths, reading) = (inputs.to_vec(), Arc::clone(&self.reading));
-        let reads = ordered(inputs.len(), self.options.workers, move |i| reading.read(i, &paths[i], form));
+        let reads = ordered(inputs.len(), self.readers(inputs.len()), move |i| reading.read(i, &paths[i], form));
         let mut batches = Batches { work: self, inputs, sink, handle, total, done: 0, group: Vec::new(), skipped: 0 };
         for (i, found) in reads.enumerate() {
             let go_on = match found {
@@ -265,6 +265,14 @@ impl Batches<'_, '_> {
 }
 
 impl NetworkWork<'_> {
+    /// Threads that read, and images that each has ready: in all a batch, so that the next is there when one is computed.
+    /// Images larger than windows are computed one by one.
+    fn readers(&self, inputs: usize) -> (usize, usize) {
+        let Options { workers, batch_size, .. } = *self.options;
+        let batch = if self.procedure.tiles.is_some() { 0 } else { batch_size.min(inputs).div_ceil(workers.max(1)) };
+        (workers, batch.max(AHEAD))
+    }
+
     /// Images of a size that are computed together.
     fn group_size(&self, size: Size) -> usize {
         let views = self.procedure.views(size);
@@ -278,7 +286,7 @@ impl NetworkWork<'_> {
     }
 
     /// The network at work; `at_once` says how many inputs of a size it takes.
-    fn runner<'b>(&'b self, at_once: &'b dyn Fn(Size) -> usize) -> TileRunner<'b> {
+    fn runner<'b>(&'b self, at_once: &'b (dyn Fn(Size) -> usize + Sync)) -> TileRunner<'b> {
         let predictor = self.predictor;
         TileRunner {
             network: &predictor.network,
@@ -296,7 +304,8 @@ impl NetworkWork<'_> {
     fn compute(&self, images: Vec<(usize, Read)>, handle: &mut Handle<'_>) -> Result<bool> {
         let Some(size) = images.first().map(|(_, read)| read.size) else { return Ok(true) };
         let procedure = &self.procedure;
-        let at_once = |size| self.budget.at_once(size);
+        let budget = &self.budget;
+        let at_once = |size| budget.at_once(size);
         let runner = self.runner(&at_once);
         if self.is_one_view(&images[0].1) {
             let views: Vec<&View> = images.iter().map(|(_, read)| &read.views[0]).collect();
