@@ -29,7 +29,7 @@ fn section_part(index: u64, left: usize, width: usize) -> (GrayImage, GrayImage)
     let made = section(5, index, size);
     let at = |x: u32, y: u32| y as usize * size.width + left + x as usize;
     let class = |x, y| made.labels.classes[at(x, y)] as u8;
-    let image = |x, y| Luma([made.pixels[at(x, y)] / 2 + 40 * class(x, y)]);
+    let image = |x, y| Luma([made.pixels[at(x, y)] / 4 + 60 * class(x, y)]);
     let width = width as u32;
     (GrayImage::from_fn(width, SIDE, image), GrayImage::from_fn(width, SIDE, |x, y| Luma([class(x, y)])))
 }

@@ -81,8 +81,8 @@ const PLANTED: &[Planted] = &[
     }),
     (Kind::EmptyLabels, Severity::Note, "images/003.png", |set| set.change("labels/003.png", |_, _, _| 0)),
     (Kind::ShiftedLabels, Severity::Warning, "", |set| {
-        for index in 0..12 {
-            let name = format!("labels/{index:03}.png");
+        for index in 0..16 {
+            let name = format!("{}labels/{index:03}.png", if index < 12 { "" } else { "val_" });
             let old = image::open(set.path(&name)).unwrap().to_luma8();
             set.change(&name, |x, y, _| old.get_pixel((x + 6).min(SIDE - 1), y.saturating_sub(4))[0]);
         }
