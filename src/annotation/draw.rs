@@ -48,18 +48,22 @@ fn between(from: f64, to: f64, length: usize) -> Range<usize> {
 }
 
 fn fill_polygon(rings: &[Vec<Point>], size: Size, fill: &mut dyn FnMut(usize, Range<usize>)) {
+    let heights = || rings.iter().flatten().map(|point| point[1]);
+    let (top, bottom) = (heights().fold(f64::INFINITY, f64::min), heights().fold(f64::NEG_INFINITY, f64::max));
+    let rows = between(top, bottom, size.height);
     // Where edges cross the middle of each row.
-    let mut crossings: Vec<Vec<f64>> = vec![Vec::new(); size.height];
+    let mut crossings: Vec<Vec<f64>> = vec![Vec::new(); rows.len()];
     for ring in rings {
         for (start, end) in ring.iter().zip(ring.iter().cycle().skip(1)) {
             let ([x0, y0], [x1, y1]) = if start[1] <= end[1] { (*start, *end) } else { (*end, *start) };
             for row in between(y0, y1, size.height) {
                 let along = (row as f64 + 0.5 - y0) / (y1 - y0);
-                crossings[row].push(x0 + along * (x1 - x0));
+                let crossings = crossings.get_mut(row.wrapping_sub(rows.start));
+                crossings.into_iter().for_each(|row| row.push(x0 + along * (x1 - x0)));
             }
         }
     }
-    for (row, crossings) in crossings.iter_mut().enumerate() {
+    for (row, crossings) in rows.zip(&mut crossings) {
         crossings.sort_by(f64::total_cmp);
         for inside in crossings.chunks_exact(2) {
             fill(row, between(inside[0], inside[1], size.width));

@@ -35,7 +35,8 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Annotations> {
     let name = file.image_path.unwrap_or_else(|| path.file_stem().unwrap_or_default().to_string_lossy().into());
     let mut shapes = Vec::new();
     for (i, drawn) in file.shapes.into_iter().enumerate() {
-        let geometry = drawn.geometry().map_err(|reason| Error::content(path, format!("shape {}: {reason}", i + 1)))?;
+        let geometry =
+            drawn.geometry(path).map_err(|reason| Error::content(path, format!("shape {}: {reason}", i + 1)))?;
         shapes.extend(geometry.into_iter().map(|geometry| Shape { class: drawn.label.clone(), geometry }));
     }
     let images = vec![AnnotatedImage { name, size, shapes }];
@@ -43,11 +44,11 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Annotations> {
 }
 
 impl Drawn {
-    fn geometry(&self) -> Result<Vec<Geometry>, String> {
+    fn geometry(&self, path: &Path) -> Result<Vec<Geometry>, String> {
         let kind = self.shape_type.as_deref().unwrap_or("polygon");
         let circle = |center: Point, radius: f64| Geometry::Ellipse { center, radii: [radius; 2] };
         Ok(vec![match (kind, &self.points[..]) {
-            ("mask", [[left, top], ..]) => Geometry::Mask(self.mask([*left, *top])?),
+            ("mask", [[left, top], ..]) => Geometry::Mask(self.mask(path, [*left, *top])?),
             ("rectangle", [a, b]) => Geometry::rectangle(*a, *b),
             ("circle", [center, edge]) => circle(*center, (edge[0] - center[0]).hypot(edge[1] - center[1])),
             ("line" | "linestrip", points @ [_, _, ..]) => {
@@ -75,8 +76,8 @@ impl Drawn {
         }])
     }
 
-    fn mask(&self, corner: Point) -> Result<Mask, String> {
+    fn mask(&self, path: &Path, corner: Point) -> Result<Mask, String> {
         let text = self.mask.as_deref().ok_or("a mask without pixels")?;
-        png_mask(text, corner)
+        png_mask(path, text, corner)
     }
 }

@@ -64,6 +64,8 @@ pub enum Task {
     Gray,
     /// Drawing images, labels and predictions side by side.
     Concat,
+    /// Converting labels.
+    Convert,
 }
 
 /// What one epoch brought.

@@ -1,5 +1,6 @@
 //! The command line: definitions only.
 
+mod convert;
 mod dataset;
 mod forest;
 mod given;
@@ -25,6 +26,7 @@ use segtool::weights::{Choice, Target};
 use crate::exit::Exit;
 use crate::{flags, ui};
 
+pub(crate) use convert::Convert;
 pub(crate) use dataset::InspectDataset;
 pub(crate) use forest::{Core, ForestTraining};
 pub(crate) use given::Given;
@@ -94,6 +96,8 @@ pub(crate) enum Command {
     Rgb2Gray(Rgb2Gray),
     /// Draw images, labels and predictions side by side
     Concat(Concat),
+    /// Convert labels: annotations to label maps, label maps and predictions to annotations
+    Convert(Convert),
     /// Write the HTML report of a run, also of one that is still training or was stopped
     Report(Report),
     /// Convert weights from other projects to safetensors

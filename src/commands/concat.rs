@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use segtool::base::words::counted;
 use segtool::data::{
-    Dataset, Normalisation, Pair, ValidPixels, dataset_of_annotations, ends_as_label_image, find_predictions, read_list, refuse_exchanged,
+    Dataset, Normalisation, Pair, ValidPixels, dataset_of_annotations, ends_as_label_image, find_predictions,
+    read_list, refuse_exchanged,
 };
 use segtool::draw::{Paint, Style};
 use segtool::predict::origins;

@@ -129,7 +129,8 @@ fn continue_run(folder: &Path, arguments: &Train, deadline: Option<Instant>, pro
 
 /// The data set that `--images` is the root of, where nothing else says where the labels are.
 fn layout(arguments: &Train, progress: &Progress) -> Result<Option<Layout>> {
-    let said = arguments.labels.is_some() || arguments.network.mask_folders.is_some() || arguments.forest.label_csv.is_some();
+    let said =
+        arguments.labels.is_some() || arguments.network.mask_folders.is_some() || arguments.forest.label_csv.is_some();
     let root = arguments.images.as_deref().filter(|root| !said && root.is_dir());
     Ok(root.map(|root| find_layout(root, progress)).transpose()?)
 }

@@ -228,7 +228,8 @@ impl<'a> Index<'a> {
         };
         let names = || [Some(*name), without_upload(name)].into_iter().flatten();
         let by_name = names().find_map(|name| self.by_name.get(name));
-        let by_stem = || names().flat_map(|name| [name, stem_of_name(name)]).chain(own).find_map(|s| self.by_stem.get(s));
+        let by_stem =
+            || names().flat_map(|name| [name, stem_of_name(name)]).chain(own).find_map(|s| self.by_stem.get(s));
         self.choose(by_name.or_else(by_stem), folders, named)
     }
 

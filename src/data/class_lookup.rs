@@ -94,7 +94,10 @@ mod tests {
         assert_eq!(seeps.background_class(), Some(0));
         // Merged classes keep their names.
         let merged = seeps.merged();
-        assert_eq!(["seep 1", "seep 7", "seep", "background"].map(|name| merged.class_named(name)), [1, 1, 1, 0].map(Some));
+        assert_eq!(
+            ["seep 1", "seep 7", "seep", "background"].map(|name| merged.class_named(name)),
+            [1, 1, 1, 0].map(Some)
+        );
         let core = Dataset::find("core").unwrap();
         assert_eq!((core.background_class(), core.class_named("bg")), (None, None));
     }

@@ -103,7 +103,8 @@ impl Parallel {
         let [train, validation] = self.parts;
         let (train_pairs, validation) = (part(train)?, part(validation)?);
         if train_pairs.is_empty() {
-            let reason = format!("has no images for training in {}/{train} with labels in {}/{train}", self.images, self.labels);
+            let reason =
+                format!("has no images for training in {}/{train} with labels in {}/{train}", self.images, self.labels);
             return Err(Error::content(root, reason));
         }
         let dataset = self.dataset.map(Dataset::find).transpose()?;
@@ -113,7 +114,8 @@ impl Parallel {
 
 /// The folder of a year of Pascal VOC: the root itself, or the only such folder in it.
 fn voc_folder(root: &Path) -> Result<Option<PathBuf>> {
-    let is_voc = |folder: &Path| folder.join("ImageSets/Segmentation").is_dir() && folder.join("SegmentationClass").is_dir();
+    let is_voc =
+        |folder: &Path| folder.join("ImageSets/Segmentation").is_dir() && folder.join("SegmentationClass").is_dir();
     if is_voc(root) {
         return Ok(Some(root.into()));
     }
@@ -146,7 +148,8 @@ fn pascal_voc(root: &Path) -> Result<Layout> {
 }
 
 fn has_mask_folders(root: &Path) -> Result<bool> {
-    let mut folders: Vec<PathBuf> = entries(root)?.iter().map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+    let mut folders: Vec<PathBuf> =
+        entries(root)?.iter().map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
     folders.sort();
     Ok(folders.first().is_some_and(|first| first.join("images").is_dir() && first.join("masks").is_dir()))
 }
@@ -164,7 +167,8 @@ fn nnunet(root: &Path, sink: &dyn Sink) -> Result<Layout> {
     let train = pair_folders(&images, &root.join("labelsTr"), sink).map_err(|e| {
         let second = |path: &PathBuf| path.file_stem().is_some_and(|stem| stem.to_string_lossy().ends_with("_0001"));
         let several = entries(&images).is_ok_and(|all| all.iter().any(|entry| second(&entry.path())));
-        let reason = "holds several files for each image (_0000, _0001, ...); merge them into one image of several bands";
+        let reason =
+            "holds several files for each image (_0000, _0001, ...); merge them into one image of several bands";
         if several { Error::content(&images, reason) } else { e }
     })?;
     let description: Description = serde_json::from_str(&read_text(&file)?)
@@ -181,7 +185,8 @@ fn nnunet(root: &Path, sink: &dyn Sink) -> Result<Layout> {
             _ => None,
         };
         let Some((value, name)) = found else {
-            let reason = format!("label '{key}' is {value}, which is no label value; regions of several values are not read");
+            let reason =
+                format!("label '{key}' is {value}, which is no label value; regions of several values are not read");
             return Err(Error::content(&file, reason));
         };
         if name == "ignore" {

@@ -11,8 +11,8 @@ use serde::Deserialize;
 
 use super::annotated::{annotation_files, ends_as_annotations, images_to_label, labels_of, pair_annotated};
 use super::folder::{
-    IMAGES, LABELS, files_below, find_images, find_labels, find_predictions, has_ending, images_below, images_of, only_lossy,
-    stem,
+    IMAGES, LABELS, files_below, find_images, find_labels, find_predictions, has_ending, images_below, images_of,
+    only_lossy, stem,
 };
 use super::masks::pair_mask_folders;
 use super::pair::{Labels, Pair};
@@ -58,7 +58,8 @@ fn pair_of((image, label): (PathBuf, PathBuf)) -> Result<Pair> {
 /// Says so where names of images and label images do not match; a file of annotations has its own name.
 fn note_names(pairs: &[Pair], sink: &dyn Sink) {
     let of_its_own = |pair: &&Pair| !matches!(pair.label, Labels::Annotated { .. });
-    let names: Vec<[&Path; 2]> = pairs.iter().filter(of_its_own).map(|pair| [pair.image.as_path(), pair.label.name()]).collect();
+    let names: Vec<[&Path; 2]> =
+        pairs.iter().filter(of_its_own).map(|pair| [pair.image.as_path(), pair.label.name()]).collect();
     if let Some(note) = name_note(&names) {
         sink.event(Event::Note(note));
     }
@@ -278,6 +279,17 @@ fn images_in(folder: &Path, sink: &dyn Sink) -> Result<Vec<PathBuf>> {
     let flat = images_of(folder)?;
     let below = if flat.is_empty() { images_below(folder, Some(sink))? } else { Vec::new() };
     if below.is_empty() { find_images(folder, sink) } else { Ok(below) }
+}
+
+/// Pairs the images of a folder with label images or predictions of another one by stem, or with files of annotation tools.
+pub fn pair_label_maps(images: &Path, labels: &Path, sink: &dyn Sink) -> Result<Vec<Pair>> {
+    let is_flat = labels.is_dir() && files_below(labels, &LABELS)?.iter().any(|path| path.parent() == Some(labels));
+    if !is_flat || images.is_file() || !annotation_files(labels, Some(images))?.is_empty() {
+        return pair_folders(images, labels, sink);
+    }
+    let (found, maps) = (images_in(images, sink)?, find_predictions(labels)?);
+    let endings = Endings::of(&found, &maps);
+    pair_trees(Tree { root: images, files: found }, Tree { root: labels, files: maps }, endings)
 }
 
 /// Pairs `images/a.jpg` with `labels/a_mask.png` where the suffix is `_mask`; the two folders may be the same.

@@ -53,11 +53,11 @@ pub use label_survey::{
     Count, FilesOfKind, FoundLabel, LabelFiles, LabelNumber, LabelSurvey, MAX_LABELS, RawLabel, find_images_of,
     shell_word, suggestion, survey_labels,
 };
-pub use list::{
-    pair_folders, pair_lists, pair_mask_predictions, pair_predictions, pair_suffixed, read_label_list, read_list,
-    read_pairs, split_validation,
-};
 pub use layout::{Layout, find_layout};
+pub use list::{
+    pair_folders, pair_label_maps, pair_lists, pair_mask_predictions, pair_predictions, pair_suffixed, read_label_list,
+    read_list, read_pairs, split_validation,
+};
 pub use loader::{Batch, Loader, Preview};
 pub use masks::{find_images_or_ids, pair_mask_folders};
 pub use normalise::{Normalisation, Statistics, ValidPixels};

@@ -63,11 +63,7 @@ impl Tree<'_> {
     }
 
     /// By stem and, with `folders`, by the folders below the root. Files whose stem has no key are left out.
-    fn keyed(
-        self,
-        folders: bool,
-        key: impl Fn(&str) -> Option<String>,
-    ) -> Result<BTreeMap<String, PathBuf>> {
+    fn keyed(self, folders: bool, key: impl Fn(&str) -> Option<String>) -> Result<BTreeMap<String, PathBuf>> {
         let mut found = BTreeMap::new();
         for file in self.files {
             let Some(key) = key(&stem(&file)) else { continue };

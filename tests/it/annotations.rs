@@ -86,9 +86,9 @@ fn from_outline([x, y]: [f64; 2], geometry: &Geometry) -> f64 {
     };
     let nearest = |pieces: &mut dyn Iterator<Item = [[f64; 2]; 2]>| pieces.map(piece).fold(f64::INFINITY, f64::min);
     match geometry {
-        Geometry::Polygon(rings) => nearest(&mut rings.iter().flat_map(|ring| {
-            ring.iter().zip(ring.iter().cycle().skip(1)).map(|(a, b)| [*a, *b])
-        })),
+        Geometry::Polygon(rings) => nearest(
+            &mut rings.iter().flat_map(|ring| ring.iter().zip(ring.iter().cycle().skip(1)).map(|(a, b)| [*a, *b])),
+        ),
         Geometry::Line { points, width } => {
             (nearest(&mut points.windows(2).map(|two| [two[0], two[1]])) - width / 2.0).abs()
         }
@@ -291,8 +291,8 @@ fn training_metrics_and_figures_take_the_classes_of_annotations() {
     let (data, run) = (text(folder.path()), at("run"));
     let recipe = tiny(folder.path());
     let said = segtool("train")
-        .args(["--recipe", &recipe, "--images", &data, "--labels", &data, "--val-fraction", "0.25"])
-        .args(["--output-path", &run, "--device", "flex"])
+        .args(&["--recipe", &recipe, "--images", &data, "--labels", &data, "--val-fraction", "0.25"])
+        .args(&["--output-path", &run, "--device", "flex"])
         .says();
     assert_says(&said, &["classes of the annotations: background, Square"]);
     let config: Value = serde_json::from_slice(&fs::read(folder.path().join("run/config.json")).unwrap()).unwrap();
@@ -314,10 +314,32 @@ fn training_metrics_and_figures_take_the_classes_of_annotations() {
     let scored = stdout_of(&["metrics", "--run", &run, "--images", &data, "--labels", &data, "--json"]);
     assert_eq!(serde_json::from_str::<Value>(&scored).unwrap()["images"], json!(4));
     let figures = at("figures");
-    stdout_of(&["concat", "--predictions", &text(&predictions), "--images", &data, "--labels", &data, "--output-path", &figures]);
+    stdout_of(&[
+        "concat",
+        "--predictions",
+        &text(&predictions),
+        "--images",
+        &data,
+        "--labels",
+        &data,
+        "--output-path",
+        &figures,
+    ]);
     assert_eq!(fs::read_dir(&figures).unwrap().count(), 4);
     let refused = stderr_of(
-        &["train", "--recipe", &recipe, "--dataset", "camvid", "--images", &data, "--labels", &data, "--output-path", &at("no")],
+        &[
+            "train",
+            "--recipe",
+            &recipe,
+            "--dataset",
+            "camvid",
+            "--images",
+            &data,
+            "--labels",
+            &data,
+            "--output-path",
+            &at("no"),
+        ],
         1,
     );
     assert_says(&refused, &["'Square'", "camvid"]);

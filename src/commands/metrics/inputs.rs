@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use segtool::base::inputs::ReadFiles;
 use segtool::data::{
-    Dataset, Pair, dataset_of_annotations, pair_folders, pair_lists, pair_mask_folders, pair_mask_predictions, pair_predictions, read_pairs,
+    Dataset, Pair, dataset_of_annotations, pair_folders, pair_lists, pair_mask_folders, pair_mask_predictions,
+    pair_predictions, read_pairs,
 };
 use segtool::metric::{Convention, LabelValues};
 use segtool::predict::origins;

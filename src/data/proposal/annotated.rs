@@ -98,7 +98,8 @@ impl AnnotatedClasses {
             known.labels,
             counted(self.images, "image")
         ));
-        text += &format!("name = {}\ntitle = {}\n", quoted(known.name), quoted(&format!("Annotations {}", known.labels)));
+        text +=
+            &format!("name = {}\ntitle = {}\n", quoted(known.name), quoted(&format!("Annotations {}", known.labels)));
         text += &bands(known.images);
         text += &comment("Not labelled, in label maps: what is drawn as `void`, `ignore` or `unlabeled`.");
         text += &format!("ignore = [{}]\n", if objects.len() < FEW { u16::from(u8::MAX) } else { u16::MAX });

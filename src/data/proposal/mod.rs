@@ -15,8 +15,8 @@ use super::{Count, RawLabel};
 use crate::base::{Error, Result};
 use meaning::{Item, Role, items, roles};
 
-pub use annotated::{AnnotatedClass, AnnotatedClasses, dataset_of_annotations};
 pub(super) use annotated::class_lines;
+pub use annotated::{AnnotatedClass, AnnotatedClasses, dataset_of_annotations};
 pub use names::{ClassNames, NamedClass};
 
 /// What a proposal is made from, besides the label images.

@@ -10,8 +10,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::base::files::read_text;
-use crate::data::class_lookup::means_unlabelled;
 use crate::base::{Error, Result};
+use crate::data::class_lookup::means_unlabelled;
 
 /// Files that are looked for, the first that is there counts.
 const USUAL: [&str; 15] = [

@@ -7,8 +7,8 @@ use crate::base::event::{Event, Sink};
 use crate::base::files::folder_of;
 use crate::base::{Error, Result};
 use crate::data::{
-    FileKind, Labels, Pair, annotation_files, files_by_stem, find_images_or_ids, find_labels, find_predictions, name_note,
-    pair_folders, pair_lists, pair_mask_folders, pair_with_annotations, read_label_list, read_list,
+    FileKind, Labels, Pair, annotation_files, files_by_stem, find_images_or_ids, find_labels, find_predictions,
+    name_note, pair_folders, pair_lists, pair_mask_folders, pair_with_annotations, read_label_list, read_list,
 };
 
 /// Most predictions without a partner that an error names.

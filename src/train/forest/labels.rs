@@ -79,9 +79,7 @@ impl LabelledImage {
         let whole = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.into());
         let label = match &self.labels {
             LabelSource::Image(file) | LabelSource::Table(file, _) => whole(file).into(),
-            LabelSource::Annotated(file, image) => {
-                Labels::Annotated { annotations: whole(file), image: image.clone() }
-            }
+            LabelSource::Annotated(file, image) => Labels::Annotated { annotations: whole(file), image: image.clone() },
         };
         Pair { image: whole(&self.image), label }
     }
