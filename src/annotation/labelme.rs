@@ -43,6 +43,14 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Annotations> {
     Ok(Annotations::new(path, (Format::Labelme, Unit::Pixels), [], images))
 }
 
+/// A piece of a line with square ends; nothing of one without a length.
+fn piece([[x0, y0], [x1, y1]]: [Point; 2]) -> Option<Geometry> {
+    let (dx, dy) = (x1 - x0, y1 - y0);
+    let half = LINE_WIDTH / 2.0 / Some(dx.hypot(dy)).filter(|length| *length > 0.0)?;
+    let (x, y) = (-dy * half, dx * half);
+    Some(Geometry::Polygon(vec![vec![[x0 + x, y0 + y], [x1 + x, y1 + y], [x1 - x, y1 - y], [x0 - x, y0 - y]]]))
+}
+
 impl Drawn {
     fn geometry(&self, path: &Path) -> Result<Vec<Geometry>, String> {
         let kind = self.shape_type.as_deref().unwrap_or("polygon");
@@ -52,7 +60,7 @@ impl Drawn {
             ("rectangle", [a, b]) => Geometry::rectangle(*a, *b),
             ("circle", [center, edge]) => circle(*center, (edge[0] - center[0]).hypot(edge[1] - center[1])),
             ("line" | "linestrip", points @ [_, _, ..]) => {
-                Geometry::Line { points: points.to_vec(), width: LINE_WIDTH }
+                return Ok(points.windows(2).filter_map(|ends| piece([ends[0], ends[1]])).collect());
             }
             ("point" | "points", points @ [_, ..]) => {
                 return Ok(points.iter().map(|point| circle(*point, POINT_RADIUS)).collect());

@@ -30,11 +30,10 @@ pub(crate) fn run(arguments: &Convert) -> Result<Exit> {
     let Some(dataset) = dataset else {
         wrong_usage!("label images need --dataset, which says what their values mean; `segtool dataset` writes one");
     };
-    let images = if arguments.images.is_dir() { arguments.images.clone() } else { std::path::PathBuf::new() };
     let options = Options {
         format,
         output: output.clone(),
-        images,
+        images: arguments.images.clone(),
         simplify: arguments.simplify,
         overwrite: arguments.overwrite,
     };

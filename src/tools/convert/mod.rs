@@ -70,7 +70,7 @@ pub struct Options {
     pub format: Format,
     /// Their folder, or the one file.
     pub output: PathBuf,
-    /// The folder of the images, below which they are named.
+    /// The folder of the images, below which they are named; or the one image.
     pub images: PathBuf,
     /// How far outlines may be from those of the pixels, in pixels; if left out, they are exactly these.
     pub simplify: Option<f64>,
