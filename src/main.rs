@@ -72,6 +72,7 @@ fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Metrics(arguments) => commands::metrics::run(&arguments),
         Command::Rgb2Gray(arguments) => commands::rgb2gray::run(arguments),
         Command::Concat(arguments) => commands::concat::run(&arguments),
+        Command::Convert(arguments) => commands::convert::run(&arguments),
         Command::Report(arguments) => commands::report::run(&arguments),
         Command::Import(arguments) => commands::import::run(arguments),
         Command::Export(arguments) => commands::export::run(arguments),

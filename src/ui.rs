@@ -161,6 +161,7 @@ fn title(task: &Task) -> String {
         Task::Score => "score".into(),
         Task::Gray => "convert".into(),
         Task::Draw => "draw".into(),
+        Task::Convert => "convert".into(),
         _ => "work".into(),
     }
 }

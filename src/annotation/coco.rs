@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::parts::{image_size, json, outline};
+use super::parts::{check_mask, image_size, json, outline};
 use super::{AnnotatedImage, Annotations, Format, Geometry, Mask, Shape, Unit};
 use crate::base::{Error, Result, Size};
 
@@ -80,7 +80,7 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Annotations> {
         let at = places
             .get(&annotation.image_id)
             .ok_or_else(|| fault(i, "its image_id is not among the images; delete it, or add the image".into()))?;
-        let geometry = annotation.geometry().map_err(|reason| fault(i, reason))?;
+        let geometry = annotation.geometry(path).map_err(|reason| fault(i, reason))?;
         images[*at].shapes.extend(geometry.into_iter().map(|geometry| Shape { class: class.into(), geometry }));
     }
     let declared = file.categories.iter().map(|category| category.name.clone());
@@ -89,14 +89,14 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Annotations> {
 
 impl Annotation {
     /// The union of its polygons, which COCO takes one by one, or its pixels.
-    fn geometry(&self) -> Result<Vec<Geometry>, String> {
+    fn geometry(&self, path: &Path) -> Result<Vec<Geometry>, String> {
         match &self.segmentation {
             Some(Segmentation::Polygons(polygons)) if !polygons.is_empty() => {
                 polygons.iter().map(|numbers| Ok(Geometry::Polygon(vec![outline(numbers)?]))).collect()
             }
             Some(Segmentation::Runs { counts, size: [height, width] }) => {
                 let size = Size { width: *width, height: *height };
-                Ok(vec![Geometry::Mask(counts.mask(size)?)])
+                Ok(vec![Geometry::Mask(counts.mask(path, size)?)])
             }
             _ => Err("it has no `segmentation`, only a box; export polygons or masks".into()),
         }
@@ -104,7 +104,7 @@ impl Annotation {
 }
 
 impl Counts {
-    fn mask(&self, size: Size) -> Result<Mask, String> {
+    fn mask(&self, path: &Path, size: Size) -> Result<Mask, String> {
         let counts = match self {
             Self::Plain(counts) => counts.clone(),
             Self::Packed(text) => unpacked(text).ok_or("its run lengths are damaged")?,
@@ -115,6 +115,7 @@ impl Counts {
             let total = total.map_or_else(|| "too many".into(), |total| total.to_string());
             return Err(format!("its run lengths cover {total} pixels, but its size is {size}"));
         }
+        check_mask(path, size)?;
         let mut runs = Vec::new();
         let mut at = 0;
         for (i, count) in counts.into_iter().enumerate() {

@@ -1,7 +1,7 @@
 //! Shapes as label maps.
 //!
-//! A pixel belongs to a polygon or an ellipse if its centre does. Centres on an edge belong to the shape to the right of it,
-//! or below: shapes that share an edge share no pixel and leave none out.
+//! A pixel belongs to a polygon or an ellipse if its centre does. Centres on an edge belong to the shape to the left of it, or
+//! below, as GDAL has it: shapes that share an edge share no pixel and leave none out.
 
 use std::ops::Range;
 
@@ -41,28 +41,38 @@ fn covered(geometry: &Geometry, size: Size, fill: &mut dyn FnMut(usize, Range<us
     }
 }
 
-/// Pixels whose centres lie in `from..to`, of a side of that many pixels.
+/// Columns whose centres lie behind `from` and up to `to`, of that many.
+fn columns(from: f64, to: f64, width: usize) -> Range<usize> {
+    let first = |at: f64| (at + 0.5).floor().clamp(0.0, width as f64) as usize;
+    first(from)..first(to).max(first(from))
+}
+
+/// Rows whose centres lie in `from..to`, of that many.
 fn between(from: f64, to: f64, length: usize) -> Range<usize> {
     let first = |at: f64| (at - 0.5).ceil().clamp(0.0, length as f64) as usize;
     first(from)..first(to).max(first(from))
 }
 
 fn fill_polygon(rings: &[Vec<Point>], size: Size, fill: &mut dyn FnMut(usize, Range<usize>)) {
+    let heights = || rings.iter().flatten().map(|point| point[1]);
+    let (top, bottom) = (heights().fold(f64::INFINITY, f64::min), heights().fold(f64::NEG_INFINITY, f64::max));
+    let rows = between(top, bottom, size.height);
     // Where edges cross the middle of each row.
-    let mut crossings: Vec<Vec<f64>> = vec![Vec::new(); size.height];
+    let mut crossings: Vec<Vec<f64>> = vec![Vec::new(); rows.len()];
     for ring in rings {
         for (start, end) in ring.iter().zip(ring.iter().cycle().skip(1)) {
             let ([x0, y0], [x1, y1]) = if start[1] <= end[1] { (*start, *end) } else { (*end, *start) };
             for row in between(y0, y1, size.height) {
-                let along = (row as f64 + 0.5 - y0) / (y1 - y0);
-                crossings[row].push(x0 + along * (x1 - x0));
+                let crossing = x0 + (row as f64 + 0.5 - y0) * (x1 - x0) / (y1 - y0);
+                let crossings = crossings.get_mut(row.wrapping_sub(rows.start));
+                crossings.into_iter().for_each(|row| row.push(crossing));
             }
         }
     }
-    for (row, crossings) in crossings.iter_mut().enumerate() {
+    for (row, crossings) in rows.zip(&mut crossings) {
         crossings.sort_by(f64::total_cmp);
         for inside in crossings.chunks_exact(2) {
-            fill(row, between(inside[0], inside[1], size.width));
+            fill(row, columns(inside[0], inside[1], size.width));
         }
     }
 }
@@ -71,7 +81,7 @@ fn fill_ellipse([x, y]: Point, [rx, ry]: [f64; 2], size: Size, fill: &mut dyn Fn
     for row in between(y - ry, y + ry, size.height) {
         let down = (row as f64 + 0.5 - y) / ry;
         let half = rx * (1.0 - down * down).max(0.0).sqrt();
-        fill(row, between(x - half, x + half, size.width));
+        fill(row, columns(x - half, x + half, size.width));
     }
 }
 
@@ -141,7 +151,7 @@ mod tests {
     #[test]
     fn pixels_belong_to_a_polygon_with_their_centres() {
         let triangle = Geometry::Polygon(vec![vec![[0.0, 0.0], [4.0, 0.0], [0.0, 4.0]]]);
-        assert_eq!(drawn(&[("a", triangle)]), ["aaa...", "aa....", "a.....", "......"]);
+        assert_eq!(drawn(&[("a", triangle)]), ["aaaa..", "aaa...", "aa....", "a....."]);
         let square = Geometry::rectangle([0.6, 0.4], [2.4, 2.6]);
         assert_eq!(drawn(&[("a", square)]), [".a....", ".a....", ".a....", "......"]);
     }

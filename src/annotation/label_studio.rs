@@ -1,11 +1,12 @@
 //! Label Studio's JSON export: a list of tasks, each with an image.
 
+use std::ops::Range;
 use std::path::Path;
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::parts::{ellipse, image_size, json, polygon, turned};
+use super::parts::{check_mask, ellipse, image_size, json, polygon, turned};
 use super::{AnnotatedImage, Annotations, Format, Geometry, Mask, Point, Shape, Unit};
 use crate::base::{Error, Result, Size};
 
@@ -19,6 +20,9 @@ struct Task {
     data: Map<String, Value>,
     #[serde(default)]
     annotations: Vec<Annotation>,
+    /// What a model made of it, before anybody has looked.
+    #[serde(default)]
+    predictions: Vec<Annotation>,
 }
 
 #[derive(Deserialize)]
@@ -47,23 +51,25 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Annotations> {
     let tasks: Vec<Task> = json(path, text)?;
     let image = |(i, task): (usize, &Task)| {
         let number = task.id.unwrap_or(i as i64 + 1);
-        task.image().map_err(|reason| Error::content(path, format!("task {number}: {reason}")))
+        task.image(path).map_err(|reason| Error::content(path, format!("task {number}: {reason}")))
     };
     let images: Vec<AnnotatedImage> = tasks.iter().enumerate().map(image).collect::<Result<_>>()?;
     Ok(Annotations::new(path, (Format::LabelStudio, Unit::Pixels), [], images))
 }
 
 impl Task {
-    /// The image with the regions of the annotation that is marked as ground truth, otherwise of the last one.
-    fn image(&self) -> Result<AnnotatedImage, String> {
-        let kept = || self.annotations.iter().filter(|annotation| !annotation.was_cancelled);
+    /// The image with the regions of the annotation that is marked as ground truth, otherwise of the last one; of a task
+    /// without annotations, those that a model predicted.
+    fn image(&self, path: &Path) -> Result<AnnotatedImage, String> {
+        let all = if self.annotations.is_empty() { &self.predictions } else { &self.annotations };
+        let kept = || all.iter().filter(|annotation| !annotation.was_cancelled);
         let annotation = kept().rfind(|annotation| annotation.ground_truth).or_else(|| kept().next_back());
         let regions = annotation.map_or(&[][..], |annotation| &annotation.result);
         let name = self.image_name(regions).ok_or("it names no image")?;
         let mut shapes = Vec::new();
         let mut size = None;
         for region in regions {
-            if let Some(shape) = region.shape(regions)? {
+            if let Some(shape) = region.shape(path, regions)? {
                 size = size.or(image_size(region.original_width, region.original_height));
                 shapes.push(shape);
             }
@@ -86,7 +92,7 @@ impl Task {
 
 impl Region {
     /// Its shape; nothing for what is no region of the image, such as a choice or a rating.
-    fn shape(&self, all: &[Self]) -> Result<Option<Shape>, String> {
+    fn shape(&self, path: &Path, all: &[Self]) -> Result<Option<Shape>, String> {
         let form = self.kind.strip_suffix(LABELS).unwrap_or(&self.kind);
         let is_region = ["polygon", "rectangle", "ellipse", "brush", "bitmask"].contains(&form);
         if !is_region {
@@ -98,7 +104,7 @@ impl Region {
         let Some(size) = image_size(self.original_width, self.original_height) else {
             return Err(format!("a {form} has no original_width and original_height; export the project again"));
         };
-        Ok(Some(Shape { class, geometry: self.geometry(form, size)? }))
+        Ok(Some(Shape { class, geometry: self.geometry(path, form, size)? }))
     }
 
     /// What else is said of the same region: where labels and forms are chosen apart, each has an entry.
@@ -111,7 +117,7 @@ impl Region {
         Some(labels.get(0)?.as_str()?.to_owned())
     }
 
-    fn geometry(&self, form: &str, size: Size) -> Result<Geometry, String> {
+    fn geometry(&self, path: &Path, form: &str, size: Size) -> Result<Geometry, String> {
         let (width, height) = (size.width as f64, size.height as f64);
         let pixels = |[x, y]: Point| [x * width / 100.0, y * height / 100.0];
         let number = |key: &str| {
@@ -135,7 +141,7 @@ impl Region {
                 let rle = self.value.get("rle").cloned().unwrap_or_default();
                 let bytes: Vec<u8> =
                     serde_json::from_value(rle).map_err(|_| format!("a {form} without `rle`, a list of bytes"))?;
-                Geometry::Mask(brush(&bytes, size)?)
+                Geometry::Mask(brush(path, &bytes, size)?)
             }
         })
     }
@@ -144,7 +150,7 @@ impl Region {
 /// The pixels of a brush: opacities of the fourth of four bands, packed by Label Studio's own code, the one of the library
 /// `@thi.ng/rle-pack`. A head gives the number of values, their width in bits, and the widths of four kinds of run lengths;
 /// then come runs of equal and of different values.
-fn brush(bytes: &[u8], size: Size) -> Result<Mask, String> {
+fn brush(path: &Path, bytes: &[u8], size: Size) -> Result<Mask, String> {
     let damaged = || "the rle of a brush is damaged".to_owned();
     let mut bits = Bits { bytes, at: 0 };
     let mut take = |count: u32| bits.take(count).ok_or_else(damaged);
@@ -153,13 +159,15 @@ fn brush(bytes: &[u8], size: Size) -> Result<Mask, String> {
     if Some(values) != pixels.checked_mul(4) {
         return Err(format!("the rle of a brush holds {values} values; an image of {size} has {}", 4 * pixels));
     }
+    check_mask(path, size)?;
     let word = take(5)? + 1;
     let widths = [take(4)? + 1, take(4)? + 1, take(4)? + 1, take(4)? + 1];
     let mut set = vec![false; pixels];
     let mut at = 0;
-    let mut put = |at: usize, value: u32| {
-        if at % 4 == 3 && value > 0 {
-            set[at / 4] = true;
+    // Every fourth value is an opacity.
+    let mut put = |values: Range<usize>, value: u32| {
+        if value > 0 {
+            set[values.start.saturating_sub(3).div_ceil(4)..values.end / 4].fill(true);
         }
     };
     while at < values {
@@ -171,10 +179,10 @@ fn brush(bytes: &[u8], size: Size) -> Result<Mask, String> {
         }
         if is_run {
             let value = take(word)?;
-            (at..end).for_each(|at| put(at, value));
+            put(at..end, value);
         } else {
             for at in at..end {
-                put(at, take(word)?);
+                put(at..at + 1, take(word)?);
             }
         }
         at = end;

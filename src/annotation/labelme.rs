@@ -35,23 +35,32 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Annotations> {
     let name = file.image_path.unwrap_or_else(|| path.file_stem().unwrap_or_default().to_string_lossy().into());
     let mut shapes = Vec::new();
     for (i, drawn) in file.shapes.into_iter().enumerate() {
-        let geometry = drawn.geometry().map_err(|reason| Error::content(path, format!("shape {}: {reason}", i + 1)))?;
+        let geometry =
+            drawn.geometry(path).map_err(|reason| Error::content(path, format!("shape {}: {reason}", i + 1)))?;
         shapes.extend(geometry.into_iter().map(|geometry| Shape { class: drawn.label.clone(), geometry }));
     }
     let images = vec![AnnotatedImage { name, size, shapes }];
     Ok(Annotations::new(path, (Format::Labelme, Unit::Pixels), [], images))
 }
 
+/// A piece of a line with square ends; nothing of one without a length.
+fn piece([[x0, y0], [x1, y1]]: [Point; 2]) -> Option<Geometry> {
+    let (dx, dy) = (x1 - x0, y1 - y0);
+    let half = LINE_WIDTH / 2.0 / Some(dx.hypot(dy)).filter(|length| *length > 0.0)?;
+    let (x, y) = (-dy * half, dx * half);
+    Some(Geometry::Polygon(vec![vec![[x0 + x, y0 + y], [x1 + x, y1 + y], [x1 - x, y1 - y], [x0 - x, y0 - y]]]))
+}
+
 impl Drawn {
-    fn geometry(&self) -> Result<Vec<Geometry>, String> {
+    fn geometry(&self, path: &Path) -> Result<Vec<Geometry>, String> {
         let kind = self.shape_type.as_deref().unwrap_or("polygon");
         let circle = |center: Point, radius: f64| Geometry::Ellipse { center, radii: [radius; 2] };
         Ok(vec![match (kind, &self.points[..]) {
-            ("mask", [[left, top], ..]) => Geometry::Mask(self.mask([*left, *top])?),
+            ("mask", [[left, top], ..]) => Geometry::Mask(self.mask(path, [*left, *top])?),
             ("rectangle", [a, b]) => Geometry::rectangle(*a, *b),
             ("circle", [center, edge]) => circle(*center, (edge[0] - center[0]).hypot(edge[1] - center[1])),
             ("line" | "linestrip", points @ [_, _, ..]) => {
-                Geometry::Line { points: points.to_vec(), width: LINE_WIDTH }
+                return Ok(points.windows(2).filter_map(|ends| piece([ends[0], ends[1]])).collect());
             }
             ("point" | "points", points @ [_, ..]) => {
                 return Ok(points.iter().map(|point| circle(*point, POINT_RADIUS)).collect());
@@ -75,8 +84,8 @@ impl Drawn {
         }])
     }
 
-    fn mask(&self, corner: Point) -> Result<Mask, String> {
+    fn mask(&self, path: &Path, corner: Point) -> Result<Mask, String> {
         let text = self.mask.as_deref().ok_or("a mask without pixels")?;
-        png_mask(text, corner)
+        png_mask(path, text, corner)
     }
 }

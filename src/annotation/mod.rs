@@ -12,6 +12,8 @@ mod open;
 mod parts;
 mod shape;
 mod shapefile;
+#[cfg(test)]
+mod tests;
 mod via;
 mod yolo;
 

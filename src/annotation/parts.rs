@@ -4,7 +4,7 @@ use std::f64::consts::TAU;
 use std::io::Cursor;
 use std::path::Path;
 
-use ::image::{ImageFormat, ImageReader, Limits};
+use ::image::{ImageError, ImageFormat, ImageReader, Limits};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
@@ -12,11 +12,14 @@ use serde::Deserialize;
 use super::{Geometry, Mask, Point};
 use crate::base::error::plain_types;
 use crate::base::{Error, Result, Size};
+use crate::image::limits;
 
 /// Points of an ellipse that lies askew: with these, it is a hundredth of a pixel off at a radius of 2,000.
 const ELLIPSE_POINTS: usize = 2048;
 /// Largest mask of a single shape, in bytes.
 const LARGEST_MASK: u64 = 1 << 30;
+/// Most bytes that a pixel of a PNG takes, decoded and in grey.
+const BYTES: usize = 9;
 
 pub(super) fn json<'a, T: Deserialize<'a>>(path: &Path, text: &'a str) -> Result<T> {
     serde_json::from_str(text).map_err(|e| Error::content(path, plain_types(&e.to_string())))
@@ -76,15 +79,27 @@ fn turn([x, y]: Point, about: Point, degrees: f64) -> Point {
     [about[0] + dx * cos - dy * sin, about[1] + dx * sin + dy * cos]
 }
 
+/// Says whether the pixels of a mask would take more memory than there is.
+pub(super) fn check_mask(path: &Path, size: Size) -> Result<(), String> {
+    let bytes = (size.width as u64).saturating_mul(size.height as u64);
+    limits::check(path, format_args!("a mask claims {size} pixels"), bytes).map_err(|e| e.to_string())
+}
+
 /// The pixels of a PNG in base64 that are not zero, with the top left corner at a point of the image.
-pub(super) fn png_mask(text: &str, [left, top]: Point) -> Result<Mask, String> {
+pub(super) fn png_mask(path: &Path, text: &str, [left, top]: Point) -> Result<Mask, String> {
     let place = |at: f64| if (0.0..=1e9).contains(&at) { Ok(at as usize) } else { Err("a mask outside the image") };
     let bytes = STANDARD.decode(text.trim()).map_err(|e| format!("its mask is not base64: {e}"))?;
-    let mut reader = ImageReader::with_format(Cursor::new(bytes), ImageFormat::Png);
-    let mut limits = Limits::default();
-    limits.max_alloc = Some(LARGEST_MASK);
-    reader.limits(limits);
-    let mask = reader.decode().map_err(|e| format!("its mask is not a PNG: {e}"))?.into_luma8();
+    let reader = || {
+        let mut reader = ImageReader::with_format(Cursor::new(&bytes[..]), ImageFormat::Png);
+        let mut limits = Limits::default();
+        limits.max_alloc = Some(LARGEST_MASK);
+        reader.limits(limits);
+        reader
+    };
+    let not_png = |e: ImageError| format!("its mask is not a PNG: {e}");
+    let (width, height) = reader().into_dimensions().map_err(not_png)?;
+    check_mask(path, Size { width: BYTES * width as usize, height: height as usize })?;
+    let mask = reader().decode().map_err(not_png)?.into_luma8();
     let size = Size { width: mask.width() as usize, height: mask.height() as usize };
     Ok(Mask::from_bits(place(left)?, place(top)?, size, mask.as_raw().iter().map(|pixel| *pixel > 0)))
 }

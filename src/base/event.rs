@@ -64,6 +64,8 @@ pub enum Task {
     Gray,
     /// Drawing images with their labels and predictions.
     Draw,
+    /// Converting labels.
+    Convert,
 }
 
 /// What one epoch brought.

@@ -12,6 +12,7 @@ Examples:
   segtool dataset masks --images photos --output my.toml
   segtool dataset train_masks.txt val_masks.txt --names classes.txt > my.toml
   segtool dataset stage1_train --json
+  segtool dataset annotations.json --images photos --output my.toml
 
 Reads all label images and writes a data set file that describes them: one class
 for each value or colour, with its share of the pixels, a name and a display
@@ -24,10 +25,14 @@ in the folder above: classes.txt, labels.txt or obj.names (one name per line),
 labelmap.txt (CVAT), _classes.csv (Roboflow), class_dict.csv, info.csv (ADE20K);
 or from the palettes of the label images.
 
+Of annotation files (labelme, COCO, CVAT, Label Studio, VIA, YOLO, GeoJSON,
+shapefile), the classes are those that they name, with background first.
+
 The table of values goes to standard output if --output is given, otherwise to
 standard error.")]
 pub(crate) struct InspectDataset {
-    /// Folders of label images, lists of them, folders as --mask-folders of `segtool train` takes them, or label images
+    /// Folders of label images, lists of them, folders as --mask-folders of `segtool train` takes them, or label images;
+    /// or files of annotation tools and folders of these
     #[arg(value_name = "LABELS", required = true)]
     pub(crate) labels: Vec<PathBuf>,
     /// The images, to find the number of bands and the kind of normalisation [default: those in mask folders; otherwise

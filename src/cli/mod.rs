@@ -1,6 +1,7 @@
 //! The command line: definitions only.
 
 mod check;
+mod convert;
 mod dataset;
 mod forest;
 mod given;
@@ -27,6 +28,7 @@ use crate::exit::Exit;
 use crate::{flags, ui};
 
 pub(crate) use check::Check;
+pub(crate) use convert::Convert;
 pub(crate) use dataset::InspectDataset;
 pub(crate) use forest::{Core, ForestTraining};
 pub(crate) use given::Given;
@@ -98,6 +100,8 @@ pub(crate) enum Command {
     Rgb2Gray(Rgb2Gray),
     /// Draw images, labels and predictions side by side
     Concat(Concat),
+    /// Convert labels: annotations to label maps, label maps and predictions to annotations
+    Convert(Convert),
     /// Write the HTML report of a run, also of one that is still training or was stopped
     Report(Report),
     /// Convert weights from other projects to safetensors

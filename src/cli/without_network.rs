@@ -66,8 +66,8 @@ pub(crate) struct Metrics {
     /// Folder of predictions (.npy or label images), matched to --labels by file stem
     #[arg(long, value_name = "DIR", requires = "truth", help_heading = DATA)]
     pub(crate) predictions: Option<PathBuf>,
-    /// Folder of label images
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["list_true", "list_predict", "merge"], help_heading = DATA)]
+    /// Folder of label images; or a file of an annotation tool, or a folder of such files
+    #[arg(long, value_name = "DIR|FILE", conflicts_with_all = ["list_true", "list_predict", "merge"], help_heading = DATA)]
     pub(crate) labels: Option<PathBuf>,
     /// List of predictions; each line may also name the label image (also --List_predict)
     #[arg(long, value_name = "FILE", help_heading = DATA)]
@@ -268,7 +268,7 @@ pub(crate) struct Concat {
     /// List of images, in the order of the predictions
     #[arg(long, value_name = "FILE", conflicts_with_all = ["images", "predictions"], help_heading = DATA)]
     pub(crate) image_list: Option<PathBuf>,
-    /// Folder of label images, matched by file stem; one file for one prediction
+    /// Folder of label images, matched by file stem, or one label image; or annotation files
     #[arg(long, value_name = "DIR|FILE", group = "truth", help_heading = DATA)]
     pub(crate) labels: Option<PathBuf>,
     /// List of label images, in the order of the predictions

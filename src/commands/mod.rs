@@ -3,6 +3,7 @@
 pub(crate) mod bench;
 pub(crate) mod check;
 pub(crate) mod concat;
+pub(crate) mod convert;
 pub(crate) mod dataset;
 pub(crate) mod demo;
 pub(crate) mod export;

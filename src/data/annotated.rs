@@ -1,5 +1,6 @@
 //! Images paired with the labels of annotation tools, which name their images in many ways.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -33,28 +34,47 @@ pub(super) fn images_to_label(images: &Path, sink: &dyn Sink) -> Result<Vec<Path
     if found.is_empty() { find_images(images, sink) } else { Ok(found) }
 }
 
-/// The files with annotations that `labels` stands for: itself, or those of the folder and the folders below it. None of a
-/// folder that holds label images, unless it is the folder of the images. Texts count as YOLO's where there is an image of their
-/// stem, and where no images are given.
+/// The files with annotations that `labels` stands for: itself, or those of the folder or, if there are none, of the folders
+/// below it. None of a folder that holds label images; images that each have annotations beside them are no such. Texts count as
+/// YOLO's where there is an image of their stem, and where no images are given.
 pub fn annotation_files(labels: &Path, images: Option<&Path>) -> Result<Vec<PathBuf>> {
     if labels.is_file() {
         let is_text = || images.is_some_and(Path::is_file) && has_ending(labels, &TEXTS);
         return Ok(if ends_as_annotations(labels) || is_text() { vec![labels.into()] } else { Vec::new() });
     }
-    let whole = |path: &Path| path.canonicalize().ok();
-    if whole(labels) != images.and_then(whole) && !files_below(labels, &LABELS)?.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut found = files_below(labels, &ANNOTATIONS)?;
+    let mut found = flat_or_below(labels, &ANNOTATIONS)?;
     // Other tables are no annotations.
     found.retain(|path| !has_ending(path, &["csv"]) || is_via_table(path));
-    if !found.is_empty() {
-        return Ok(found);
+    let is_text = found.is_empty();
+    if is_text {
+        found = flat_or_below(labels, &TEXTS)?;
     }
-    let texts = files_below(labels, &TEXTS)?;
-    let Some(images) = images.filter(|_| !texts.is_empty()) else { return Ok(texts) };
-    let stems: BTreeSet<String> = images_to_label(images, &|_| ())?.iter().map(|path| stem(path)).collect();
-    Ok(texts.into_iter().filter(|path| stems.contains(&stem(path))).collect())
+    let whole = |path: &Path| path.canonicalize().ok();
+    if found.is_empty() || (whole(labels) != images.and_then(whole) && holds_label_images(labels, &found)?) {
+        return Ok(Vec::new());
+    }
+    if let Some(images) = images.filter(|_| is_text) {
+        let stems = stems_of(&images_to_label(images, &|_| ())?);
+        found.retain(|path| stems.contains(&stem(path)));
+    }
+    Ok(found)
+}
+
+/// The files of a folder or, if there are none, of the folders below it.
+fn flat_or_below(folder: &Path, extensions: &[&str]) -> Result<Vec<PathBuf>> {
+    let below = files_below(folder, extensions)?;
+    let flat: Vec<PathBuf> = below.iter().filter(|path| path.parent() == Some(folder)).cloned().collect();
+    Ok(if flat.is_empty() { below } else { flat })
+}
+
+/// Whether a folder holds label images, rather than images that have annotations beside them.
+fn holds_label_images(folder: &Path, annotations: &[PathBuf]) -> Result<bool> {
+    let found = flat_or_below(folder, &LABELS)?;
+    Ok(!found.is_empty() && !stems_of(&found).is_subset(&stems_of(annotations)))
+}
+
+fn stems_of(files: &[PathBuf]) -> BTreeSet<String> {
+    files.iter().map(|path| stem(path)).collect()
 }
 
 fn is_via_table(path: &Path) -> bool {
@@ -233,15 +253,16 @@ impl<'a> Index<'a> {
         self.choose(by_name.or_else(by_stem), folders, named)
     }
 
-    /// The one whose folders are those that are named.
+    /// The one whose folders are those that are named; of several, the one in the fewest folders.
     fn choose(&self, candidates: Option<&Vec<usize>>, folders: &[&str], named: &Named) -> Result<Option<usize>> {
         let candidates = candidates.map_or(&[][..], Vec::as_slice);
         let shared = |place: usize| {
             let above = self.images[place].iter().rev().skip(1);
             above.zip(folders.iter().rev()).take_while(|(own, named)| own.to_str() == Some(**named)).count()
         };
-        let most = candidates.iter().map(|place| shared(*place)).max();
-        let mut best = candidates.iter().filter(|place| Some(shared(**place)) == most);
+        let rank = |place: &usize| (shared(*place), Reverse(self.images[*place].components().count()));
+        let most = candidates.iter().map(rank).max();
+        let mut best = candidates.iter().filter(|place| Some(rank(place)) == most);
         match (best.next(), best.next()) {
             (Some(first), Some(second)) => {
                 let (file, name) = (named.file.display(), &named.name);

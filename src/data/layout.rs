@@ -164,13 +164,13 @@ struct Description {
 
 fn nnunet(root: &Path, sink: &dyn Sink) -> Result<Layout> {
     let (images, file) = (root.join("imagesTr"), root.join("dataset.json"));
-    let train = pair_folders(&images, &root.join("labelsTr"), sink).map_err(|e| {
-        let second = |path: &PathBuf| path.file_stem().is_some_and(|stem| stem.to_string_lossy().ends_with("_0001"));
-        let several = entries(&images).is_ok_and(|all| all.iter().any(|entry| second(&entry.path())));
+    let is_second = |path: &Path| path.file_stem().is_some_and(|stem| stem.to_string_lossy().ends_with("_0001"));
+    if entries(&images)?.iter().any(|entry| is_second(&entry.path())) {
         let reason =
             "holds several files for each image (_0000, _0001, ...); merge them into one image of several bands";
-        if several { Error::content(&images, reason) } else { e }
-    })?;
+        return Err(Error::content(&images, reason));
+    }
+    let train = pair_folders(&images, &root.join("labelsTr"), sink)?;
     let description: Description = serde_json::from_str(&read_text(&file)?)
         .map_err(|e| Error::content(&file, format!("{}; it must have `labels`", plain_types(&e.to_string()))))?;
     let mut classes: BTreeMap<u16, String> = BTreeMap::new();

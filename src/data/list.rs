@@ -281,6 +281,17 @@ fn images_in(folder: &Path, sink: &dyn Sink) -> Result<Vec<PathBuf>> {
     if below.is_empty() { find_images(folder, sink) } else { Ok(below) }
 }
 
+/// Pairs the images of a folder with label images or predictions of another one by stem, or with files of annotation tools.
+pub fn pair_label_maps(images: &Path, labels: &Path, sink: &dyn Sink) -> Result<Vec<Pair>> {
+    let is_flat = labels.is_dir() && files_below(labels, &LABELS)?.iter().any(|path| path.parent() == Some(labels));
+    if !is_flat || images.is_file() || !annotation_files(labels, Some(images))?.is_empty() {
+        return pair_folders(images, labels, sink);
+    }
+    let (found, maps) = (images_in(images, sink)?, find_predictions(labels)?);
+    let endings = Endings::of(&found, &maps);
+    pair_trees(Tree { root: images, files: found }, Tree { root: labels, files: maps }, endings)
+}
+
 /// Pairs `images/a.jpg` with `labels/a_mask.png` where the suffix is `_mask`; the two folders may be the same.
 pub fn pair_suffixed(images: &Path, labels: &Path, suffix: &str, sink: &dyn Sink) -> Result<Vec<Pair>> {
     require(!suffix.is_empty(), "label_suffix", "empty", "what ends the names of label images, such as _mask")?;

@@ -63,8 +63,8 @@ pub use label_survey::{
 };
 pub use layout::{Layout, find_layout};
 pub use list::{
-    pair_folders, pair_lists, pair_mask_predictions, pair_predictions, pair_suffixed, read_label_list, read_list,
-    read_pairs, split_validation,
+    pair_folders, pair_label_maps, pair_lists, pair_mask_predictions, pair_predictions, pair_suffixed, read_label_list,
+    read_list, read_pairs, split_validation,
 };
 pub use loader::{Batch, Loader, Preview};
 pub use masks::{find_images_or_ids, mask_folders, pair_mask_folders};

@@ -1,17 +1,15 @@
 //! From images to label maps, with a network or a random forest: at one size or several, whole or in sliding windows.
 
 pub mod forest;
-#[doc(hidden)]
-pub mod merge;
-pub(crate) mod model;
-pub mod network;
-pub mod polygons;
-
-mod formats;
+pub mod formats;
 mod free_folder;
 mod journal;
 mod label_file;
 mod listing;
+#[doc(hidden)]
+pub mod merge;
+pub(crate) mod model;
+pub mod network;
 mod options;
 mod output;
 mod planned;
@@ -42,6 +40,7 @@ use crate::nn::model::{Network, NetworkConfig};
 use crate::nn::precision::Precision;
 use crate::recipe::Kind;
 use crate::run::Run;
+pub use crate::tools::polygons::{GeojsonCrs, PolygonOptions};
 use crate::weights::{Report, Weights};
 
 use forest::ForestPredictor;
@@ -55,7 +54,6 @@ use network::NetworkPredictor;
 pub use network::{Blend, Border, Choices, Join, Preset, Procedure, Scales, Sizes, Tiles};
 pub use options::Options;
 pub use output::{Along, Outputs};
-pub use polygons::{GeojsonCrs, PolygonOptions};
 pub use prediction::Prediction;
 pub use record::{Maker, RECORD, Record, origins};
 use recording::Recording;

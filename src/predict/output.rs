@@ -7,9 +7,9 @@ use super::formats::{
 };
 use super::label_file::NpyType;
 use super::merge::Wanted;
-use super::polygons::{GeojsonCrs, Grid, PolygonOptions};
 use crate::base::{Error, Result, Size};
 use crate::image::ProbabilityType;
+use crate::tools::polygons::{GeojsonCrs, Grid, PolygonOptions};
 use crate::tools::proportions::{Axis, Depths};
 
 /// How shares of the classes along an image are written.

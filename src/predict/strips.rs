@@ -8,12 +8,12 @@ use super::Outputs;
 use super::formats::{Formats, GEOJSON, NAMES, NPY, PROB_NPY, PROB_TIFF, PROBS_NPY, PROBS_TIFF, STYLE, TIFF};
 use super::label_file::{NpyType, category_names, label_tiff, qgis_style};
 use super::model::Strip;
-use super::polygons::{Grid, PolygonOptions, PolygonWriter};
 use crate::base::files::{AtomicFile, write_bytes};
 use crate::base::label_map::IGNORE;
 use crate::base::{Error, Result, Size};
 use crate::data::Dataset;
 use crate::image::{Georeference, LabelTiffWriter, NpyRows, ProbabilityTiffWriter};
+use crate::tools::polygons::{Grid, PolygonOptions, PolygonWriter};
 
 /// The files of one image, which take their names when all rows are there. Dropped before, it leaves nothing.
 pub(super) struct StripWriter<'a> {

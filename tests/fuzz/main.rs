@@ -17,6 +17,7 @@ mod seeds;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use segtool::annotation;
 use segtool::base::Size;
 use segtool::data::{Dataset, read_label_csv, read_list};
 use segtool::image::{
@@ -98,6 +99,36 @@ fn recipes() {
         Err(_) => false,
     };
     fuzz(&Target { name: "recipes", file: "a.toml", seeds: seeds::recipes(), repair: repair::nothing, read: &read });
+}
+
+/// Whether a file of an annotation tool is read and drawn.
+fn is_drawn(path: &Path) -> bool {
+    let size = Size { width: 96, height: 64 };
+    let Ok(annotations) = annotation::open(path) else { return false };
+    annotations.images.iter().all(|image| {
+        let shapes = annotations.shapes(image, path, size);
+        // Those on a map need an image that has a place there.
+        let shapes = shapes.map_or_else(|_| image.shapes.clone(), |shapes| shapes.into_owned());
+        annotation::draw(&shapes, size, 0, |_| Ok(1)).is_ok()
+    })
+}
+
+#[test]
+fn annotations() {
+    let seeds = seeds::annotations();
+    fuzz(&Target { name: "annotations", file: "a.json", seeds, repair: repair::nothing, read: &is_drawn });
+}
+
+#[test]
+fn shapefiles() {
+    let read = |path: &Path| {
+        for ending in ["shx", "dbf"] {
+            std::fs::write(path.with_extension(ending), seeds::fixture(&format!("annotations/map.{ending}"))).unwrap();
+        }
+        is_drawn(path)
+    };
+    let seeds = vec![seeds::fixture("annotations/map.shp")];
+    fuzz(&Target { name: "shapefiles", file: "a.shp", seeds, repair: repair::nothing, read: &read });
 }
 
 #[test]

@@ -16,7 +16,7 @@ use crate::allocator::most_held;
 use crate::mutate::mutated;
 
 /// Targets in this crate, among which the time is shared.
-const TARGETS: u64 = 12;
+const TARGETS: u64 = 14;
 
 /// What reading a file may take.
 pub(crate) const LIMIT: u64 = 64 << 20;

@@ -104,6 +104,11 @@ pub(crate) fn label_tables() -> Vec<Vec<u8>> {
     .to_vec()
 }
 
+pub(crate) fn annotations() -> Vec<Vec<u8>> {
+    let files = ["labelme.json", "coco.json", "label_studio.json", "via.json", "map.geojson", "cvat.xml", "via.csv"];
+    files.map(|name| fixture(&format!("annotations/{name}"))).to_vec()
+}
+
 pub(crate) fn checkpoints() -> Vec<Vec<u8>> {
     ["zip", "legacy", "whole", "odd"].map(|kind| fixture(&format!("unet_seeps_{kind}.pth"))).to_vec()
 }

@@ -206,6 +206,21 @@ fn own_run(world: &Path) {
     ]);
 }
 
+/// The data with a data set file and annotations of COCO.
+fn own_annotations(world: &Path) {
+    own_data(world);
+    let at = |name: &str| world.join(name).display().to_string();
+    let images = ["--images", &at("photos")].map(str::to_owned);
+    let call = |arguments: &[&str]| {
+        let all: Vec<&str> = arguments.iter().copied().chain(images.iter().map(String::as_str)).collect();
+        stdout_of(&all);
+    };
+    call(&["dataset", &at("masks"), "--output", &at("my.toml")]);
+    let annotations = at("annotations.json");
+    call(&["convert", &at("masks"), "--dataset", &at("my.toml"), "--to", "coco", "--output", &annotations]);
+    fs::remove_file(world.join("my.toml")).unwrap();
+}
+
 /// [`own_run`] with its predictions, and lists of values from 1.
 fn own_predictions(world: &Path) {
     own_run(world);
@@ -235,7 +250,7 @@ fn getting_started() {
 
 #[test]
 fn your_data() {
-    run("docs/your-data.md", own_data);
+    run("docs/your-data.md", own_annotations);
 }
 
 #[test]

@@ -7,7 +7,7 @@ pub(super) const NONE: u32 = u32::MAX;
 
 /// A point where pixels meet, counted from the top left of the image; in the order of rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Vertex {
+pub(in crate::tools) struct Vertex {
     pub(super) y: u32,
     pub(super) x: u32,
 }

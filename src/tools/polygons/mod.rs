@@ -3,6 +3,7 @@
 mod corners;
 mod grid;
 mod obstacles;
+mod outlines;
 mod projection;
 mod regions;
 mod simplify;
@@ -15,6 +16,7 @@ mod tests;
 use crate::base::named_enum::named_enum;
 
 pub use grid::Grid;
+pub(super) use outlines::{Outline, outlines};
 pub use write::PolygonWriter;
 
 /// Which polygons are written, and how.

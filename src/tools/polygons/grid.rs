@@ -98,7 +98,7 @@ impl Grid {
     }
 
     /// The `crs` member of the file; `None` where it is not needed, as longitude and latitude on WGS 84 are the rule.
-    pub(super) fn crs_member(&self) -> Option<Value> {
+    pub(in crate::tools) fn crs_member(&self) -> Option<Value> {
         match self.system {
             _ if self.projection.is_some() => None,
             ReferenceSystem::Epsg(4326) => None,
@@ -113,7 +113,7 @@ impl Grid {
 
     /// A closed ring in the coordinates of the file. A ring with its inside to the left on a screen has it to the left on
     /// the map, too.
-    pub(super) fn ring(&self, vertices: &[Vertex]) -> Vec<Position> {
+    pub(in crate::tools) fn ring(&self, vertices: &[Vertex]) -> Vec<Position> {
         let after = vertices.iter().cycle().skip(1);
         let mut ring: Vec<Position> =
             vertices.iter().zip(after).flat_map(|(from, to)| self.edge(*from, *to)).map(Position::from).collect();

@@ -1,0 +1,57 @@
+//! `segtool convert`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use segtool::tools::convert::Format;
+
+use super::headings::{CONVERSION, DATA, HARDWARE, OUTPUT};
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  segtool convert annotations.json --images photos --to png --output masks
+  segtool convert masks --images photos --dataset my.toml --to labelme \\
+      --output photos
+  segtool convert predictions --images scenes --dataset runs/seeps \\
+      --to label-studio --output tasks.json
+
+Labels are read as `segtool train --labels` reads them, and predictions, too.
+
+png and npy are label maps with the label values of the data set. labelme and
+geojson write a file for each image, below the folder --output; coco, cvat and
+label-studio write one file. Outlines run along the edges of pixels, so that
+reading them back gives the same label map; with --simplify they have fewer
+points and are a little off. Regions with holes become masks (labelme, CVAT),
+run lengths (COCO) or brushes (Label Studio), whose outlines cannot have holes.
+The class called background is not written, for it is what no shape covers; if
+there is none, what has no label is not written.
+
+Label Studio shows the result as predictions, to be corrected.")]
+pub(crate) struct Convert {
+    /// Annotation file or a folder of such files, or a folder of label images or predictions
+    #[arg(value_name = "LABELS")]
+    pub(crate) labels: PathBuf,
+    /// Folder of the images, or one image
+    #[arg(long, value_name = "DIR|FILE", help_heading = DATA)]
+    pub(crate) images: PathBuf,
+    /// Data set: classes and label values; a built-in name, a .toml file or a run folder [default: the classes that
+    /// annotations name; label images need one]
+    #[arg(long, value_name = "NAME|FILE|RUN", help_heading = DATA)]
+    pub(crate) dataset: Option<String>,
+    /// png, npy, labelme, coco, cvat, label-studio or geojson
+    #[arg(long, value_name = "FORMAT", help_heading = CONVERSION)]
+    pub(crate) to: Format,
+    /// How far outlines may be from those of the pixels, in pixels [default: exactly along the pixels]
+    #[arg(long, value_name = "PIXELS", value_parser = super::values::rate, help_heading = CONVERSION)]
+    pub(crate) simplify: Option<f64>,
+    /// Folder to write to; with coco, cvat and label-studio, the file
+    #[arg(long, value_name = "DIR|FILE", help_heading = OUTPUT)]
+    pub(crate) output: PathBuf,
+    /// Replace existing files
+    #[arg(long, help_heading = OUTPUT)]
+    pub(crate) overwrite: bool,
+    /// Threads [default: all cores]
+    #[arg(long, value_name = "N", value_parser = super::threads, help_heading = HARDWARE)]
+    pub(crate) workers: Option<usize>,
+}
