@@ -80,6 +80,14 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Annotations> {
         let at = places
             .get(&annotation.image_id)
             .ok_or_else(|| fault(i, "its image_id is not among the images; delete it, or add the image".into()))?;
+        if let (Some(Segmentation::Runs { size: [height, width], .. }), Some(stated)) =
+            (&annotation.segmentation, images[*at].size)
+        {
+            let size = Size { width: *width, height: *height };
+            if size != stated {
+                return Err(fault(i, format!("its mask is {size}, but the image {stated}; export it again")));
+            }
+        }
         let geometry = annotation.geometry(path).map_err(|reason| fault(i, reason))?;
         images[*at].shapes.extend(geometry.into_iter().map(|geometry| Shape { class: class.into(), geometry }));
     }

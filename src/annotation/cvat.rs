@@ -9,7 +9,7 @@ use super::{AnnotatedImage, Annotations, Format, Geometry, Mask, Shape, Unit};
 use crate::base::{Error, Result, Size};
 
 /// Elements of an image that are no regions.
-const NO_REGIONS: [&str; 2] = ["tag", "points"];
+const NO_REGIONS: [&str; 1] = ["tag"];
 
 pub(super) fn parse(path: &Path, text: &str) -> Result<Annotations> {
     let options = ParsingOptions { allow_dtd: false, ..ParsingOptions::default() };
@@ -73,7 +73,7 @@ fn geometry(node: Node<'_, '_>) -> Result<Geometry, String> {
 fn number(node: Node<'_, '_>, name: &str) -> Result<f64, String> {
     let text = node.attribute(name).ok_or_else(|| format!("its {name} is missing"))?;
     let number = text.trim().parse().ok().filter(|number: &f64| number.is_finite());
-    number.ok_or_else(|| format!("its {name} is '{text}', which is no number"))
+    number.ok_or_else(|| format!("its {name} is '{text}', which is not a number"))
 }
 
 fn points(node: Node<'_, '_>) -> Result<Vec<[f64; 2]>, String> {
@@ -96,7 +96,7 @@ fn mask(node: Node<'_, '_>) -> Result<Mask, String> {
         if is_whole {
             Ok(number as usize)
         } else {
-            Err(format!("its {name} is {number}, which is no number of pixels"))
+            Err(format!("its {name} is {number}, which is not a number of pixels"))
         }
     };
     let size = Size { width: whole("width")?, height: whole("height")? };

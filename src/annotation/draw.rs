@@ -123,11 +123,12 @@ fn fill_mask(mask: &Mask, size: Size, fill: &mut dyn FnMut(usize, Range<usize>))
         let mut at = run.start;
         while at < run.end {
             let (row, column) = (at / width, at % width);
-            let end = run.end.min((row + 1) * width);
-            if mask.top + row < size.height {
-                let columns = mask.left + column..mask.left + column + end - at;
-                fill(mask.top + row, columns.start.min(size.width)..columns.end.min(size.width));
+            if mask.top + row >= size.height {
+                return;
             }
+            let end = run.end.min((row + 1) * width);
+            let columns = mask.left + column..mask.left + column + end - at;
+            fill(mask.top + row, columns.start.min(size.width)..columns.end.min(size.width));
             at = end;
         }
     }

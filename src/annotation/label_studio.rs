@@ -3,7 +3,8 @@
 use std::ops::Range;
 use std::path::Path;
 
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use super::parts::{check_mask, ellipse, image_size, json, polygon, turned};
@@ -21,7 +22,7 @@ struct Task {
     #[serde(default)]
     annotations: Vec<Annotation>,
     /// What a model made of it, before anybody has looked.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole_ones")]
     predictions: Vec<Annotation>,
 }
 
@@ -47,24 +48,37 @@ struct Region {
     value: Map<String, Value>,
 }
 
+/// The predictions that are there: Label Studio's own exports only hold their numbers.
+fn whole_ones<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Annotation>, D::Error> {
+    let all = Vec::<Value>::deserialize(deserializer)?;
+    let whole = all.into_iter().filter(|one| !one.is_number());
+    whole.map(|one| serde_json::from_value(one).map_err(D::Error::custom)).collect()
+}
+
 pub(super) fn parse(path: &Path, text: &str) -> Result<Annotations> {
     let tasks: Vec<Task> = json(path, text)?;
     let image = |(i, task): (usize, &Task)| {
         let number = task.id.unwrap_or(i as i64 + 1);
         task.image(path).map_err(|reason| Error::content(path, format!("task {number}: {reason}")))
     };
-    let images: Vec<AnnotatedImage> = tasks.iter().enumerate().map(image).collect::<Result<_>>()?;
+    // Tasks that nobody has labelled yet, or that were skipped, say nothing of their images.
+    let labelled = tasks.iter().enumerate().filter(|(_, task)| task.annotation().is_some());
+    let images: Vec<AnnotatedImage> = labelled.map(image).collect::<Result<_>>()?;
     Ok(Annotations::new(path, (Format::LabelStudio, Unit::Pixels), [], images))
 }
 
 impl Task {
-    /// The image with the regions of the annotation that is marked as ground truth, otherwise of the last one; of a task
-    /// without annotations, those that a model predicted.
-    fn image(&self, path: &Path) -> Result<AnnotatedImage, String> {
+    /// The annotation that is marked as ground truth, otherwise the last one; of a task without annotations, what a model
+    /// predicted.
+    fn annotation(&self) -> Option<&Annotation> {
         let all = if self.annotations.is_empty() { &self.predictions } else { &self.annotations };
         let kept = || all.iter().filter(|annotation| !annotation.was_cancelled);
-        let annotation = kept().rfind(|annotation| annotation.ground_truth).or_else(|| kept().next_back());
-        let regions = annotation.map_or(&[][..], |annotation| &annotation.result);
+        kept().rfind(|annotation| annotation.ground_truth).or_else(|| kept().next_back())
+    }
+
+    /// The image with the regions of its annotation.
+    fn image(&self, path: &Path) -> Result<AnnotatedImage, String> {
+        let regions = self.annotation().map_or(&[][..], |annotation| &annotation.result);
         let name = self.image_name(regions).ok_or("it names no image")?;
         let mut shapes = Vec::new();
         let mut size = None;
@@ -95,6 +109,9 @@ impl Region {
     fn shape(&self, path: &Path, all: &[Self]) -> Result<Option<Shape>, String> {
         let form = self.kind.strip_suffix(LABELS).unwrap_or(&self.kind);
         let is_region = ["polygon", "rectangle", "ellipse", "brush", "bitmask"].contains(&form);
+        if ["keypoint", "vector"].contains(&form) {
+            return Err(format!("a {form} covers no pixels; draw it as a polygon, rectangle, ellipse or brush"));
+        }
         if !is_region {
             return Ok(None);
         }
@@ -157,7 +174,10 @@ fn brush(path: &Path, bytes: &[u8], size: Size) -> Result<Mask, String> {
     let values = take(32)? as usize;
     let pixels = size.width.checked_mul(size.height).ok_or_else(damaged)?;
     if Some(values) != pixels.checked_mul(4) {
-        return Err(format!("the rle of a brush holds {values} values; an image of {size} has {}", 4 * pixels));
+        return Err(format!(
+            "the rle of a brush holds {values} values; an image of {size} has {}",
+            pixels.saturating_mul(4)
+        ));
     }
     check_mask(path, size)?;
     let word = take(5)? + 1;

@@ -78,7 +78,7 @@ impl Drawn {
             }
             _ => {
                 return Err(format!(
-                    "'{kind}' is not a shape that is known; convert it to a polygon, rectangle, circle, line, point or mask"
+                    "'{kind}' is not a known shape; convert it to a polygon, rectangle, circle, line, point or mask"
                 ));
             }
         }])

@@ -13,8 +13,8 @@ use super::{Annotations, coco, cvat, geojson, label_studio, labelme, shapefile, 
 use crate::base::files::read_text;
 use crate::base::{Error, Result};
 
-/// Files with labels of many images that stay in memory: a training reads from one or two, image by image.
-const KEPT: usize = 4;
+/// Files with labels of many images that stay in memory: a training reads from them image by image, and CVAT writes one for each task.
+const KEPT: usize = 64;
 
 /// What tells the JSON formats apart: keys that only one of them has.
 #[derive(Deserialize)]

@@ -123,7 +123,11 @@ impl Regions {
     fn iter(&self) -> Box<dyn Iterator<Item = &Region> + '_> {
         match self {
             Self::List(regions) => Box::new(regions.iter()),
-            Self::Numbered(regions) => Box::new(regions.values()),
+            Self::Numbered(regions) => {
+                let mut numbered: Vec<(&String, &Region)> = regions.iter().collect();
+                numbered.sort_by_key(|(number, _)| number.parse::<u64>().unwrap_or(u64::MAX));
+                Box::new(numbered.into_iter().map(|(_, region)| region))
+            }
         }
     }
 }
@@ -150,7 +154,7 @@ impl Region {
     fn geometry(&self) -> Result<Geometry, String> {
         let number = |key: &str| {
             let number = self.shape_attributes.get(key).and_then(Value::as_f64);
-            number.ok_or_else(|| format!("its {key} is missing or no number"))
+            number.ok_or_else(|| format!("its {key} is missing or not a number"))
         };
         let center = || Ok::<Point, String>([number("cx")?, number("cy")?]);
         let kind = self.shape_attributes.get("name").and_then(Value::as_str).unwrap_or("region without a form");

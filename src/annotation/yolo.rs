@@ -89,7 +89,7 @@ fn class_names(labels: &Path) -> Result<Vec<String>> {
     match data.names {
         Names::List(names) => Ok(names),
         Names::Numbered(names) => {
-            let last = names.keys().next_back().map_or(0, |last| last + 1);
+            let last = names.keys().next_back().map_or(0, |last| last.saturating_add(1));
             if last != names.len() {
                 return Err(Error::content(
                     &file,

@@ -70,7 +70,7 @@ fn normalisation(data: &Data, statistics: &ImageStatistics) -> Option<String> {
         return Some("{ kind = \"per-dataset\", valid = \"nonzero\" }: pixels that are 0 hold no data".into());
     }
     Some(format!(
-        "{{ kind = \"fixed\", mean = [{}], std = [{}] }}, or as pretrained weights want it",
+        "{{ kind = \"fixed\", mean = [{}], std = [{}] }}, or that of the pretrained weights",
         listed(&statistics.mean),
         listed(&statistics.std)
     ))
@@ -98,5 +98,5 @@ fn batch_size(data: &Data) -> Option<String> {
     let training = data.training.max(1);
     let most = (BATCH_PIXELS / (side * side).max(1)).clamp(1, MOST_BATCH).min(training);
     let power = 1usize << (usize::BITS - 1 - most.leading_zeros());
-    Some(format!("`batch_size` {power} for a start; fewer if the memory does not suffice"))
+    Some(format!("`batch_size` {power} to start with; reduce it if memory runs out"))
 }

@@ -13,7 +13,7 @@ pub(super) fn findings(data: &Data) -> Vec<Finding> {
     for (pixels, side, wanted) in [(&learnt, "training", true), (&scored, "validation", data.has_validation())] {
         if wanted && pixels.iter().all(|pixels| *pixels == 0) {
             let message = format!("no pixel of the {side} set has a label");
-            let remedy = "check the label images, and what the data set takes as not labelled";
+            let remedy = "check the label images, and the values that the data set ignores";
             found.push(Finding::new(Kind::NoLabels, Severity::Error, message, Vec::new()).remedy(remedy));
         }
     }
@@ -32,9 +32,9 @@ pub(super) fn findings(data: &Data) -> Vec<Finding> {
     };
     let split = "choose the split so that both sides show every class, for example with another `seed`";
     add(Severity::Note, &|a, b| a + b == 0, "in no label image", "");
-    add(Severity::Warning, &|a, b| a == 0 && b > 0, "in the validation labels only, not learnt and scored 0", split);
+    add(Severity::Warning, &|a, b| a == 0 && b > 0, "only in the validation labels (not learnt, scores 0)", split);
     if data.has_validation() {
-        add(Severity::Warning, &|a, b| a > 0 && b == 0, "in the training labels only, not scored", split);
+        add(Severity::Warning, &|a, b| a > 0 && b == 0, "only in the training labels (not scored)", split);
     }
     found
 }

@@ -17,13 +17,13 @@ pub(super) fn findings(data: &Data) -> Vec<Finding> {
             found.push(Finding::new(kind, Severity::Error, message, places).remedy(remedy));
         }
     };
-    add(Kind::Unreadable, "that cannot be read", "replace them by intact ones, or leave them out with `exclude`");
+    add(Kind::Unreadable, "that cannot be read", "replace them with intact copies, or leave them out with `exclude`");
     add(
         Kind::Annotation,
         "with annotations that cannot be drawn",
-        "correct them, or give a data set file that has their classes, or none",
+        "correct them, or give a data set file with their classes, or no data set",
     );
-    add(Kind::Normalisation, "that the normalisation of the data set does not fit", "correct it in the data set file");
+    add(Kind::Normalisation, "whose values do not fit the data set's normalisation", "correct it in the data set file");
     add(
         Kind::Bands,
         "with another number of bands than the data set has",
@@ -56,7 +56,7 @@ fn orientation(data: &Data) -> Vec<Finding> {
     let mut found = Vec::new();
     let places: Vec<Place> = turned.iter().map(|i| Place::new(data.image_path(*i), "")).collect();
     if !places.is_empty() {
-        let message = format!("{} with an orientation tag, turned upright as it says", counted(places.len(), "image"));
+        let message = format!("{} with an orientation tag, rotated upright when read", counted(places.len(), "image"));
         found.push(
             Finding::new(Kind::Orientation, Severity::Note, message, places)
                 .remedy("if the labels were drawn on the stored pixels, use `orientation` ignore"),

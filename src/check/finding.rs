@@ -35,9 +35,9 @@ pub enum Kind {
     NamesDiffer,
     /// A file that stands in two pairs.
     ListedTwice,
-    /// Images and label images in each other's place.
+    /// Images given as label images, and the other way round.
     Swapped,
-    /// What the pairs cannot be found by, such as a folder with no images.
+    /// A source in which pairs cannot be found, such as a folder without images.
     Source,
     /// A file that is damaged, cut or of no known format.
     Unreadable,
@@ -84,7 +84,7 @@ pub enum Kind {
     EmptyLabels,
     /// Labels that label nothing.
     NoLabels,
-    /// Labels that lie beside the edges in the image.
+    /// Labels that are shifted against the edges in the image.
     ShiftedLabels,
     /// A class that a split lacks.
     MissingClass,

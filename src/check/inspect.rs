@@ -108,7 +108,13 @@ impl PairSummary {
 
     fn draw_labels(&mut self, pair: &Pair, seen: &Seen, dataset: &Dataset) -> Option<LabelMap> {
         let drawn = load_pair_labels(pair, seen.size, dataset);
-        drawn.map_err(|error| self.faults.push(fault(Kind::Annotation, pair.label.name(), &error))).ok()
+        drawn
+            .map_err(|error| {
+                let mut found = fault(Kind::Annotation, pair.label.name(), &error);
+                found.place.with = Some(pair.image.clone());
+                self.faults.push(found);
+            })
+            .ok()
     }
 
     /// The classes of all label files of an image.

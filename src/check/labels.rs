@@ -60,7 +60,7 @@ pub(super) fn described(proposal: Result<&Proposal, &Error>) -> Option<Finding> 
             Finding::new(Kind::LabelCoding, Severity::Note, message, Vec::new()).remedy(remedy)
         }
         Err(error) => {
-            let message = format!("no data set is given, and the labels do not show one: {error}");
+            let message = format!("no data set is given, and none can be derived from the labels: {error}");
             Finding::new(Kind::LabelCoding, Severity::Warning, message, Vec::new())
                 .remedy("give `dataset`, or check the label images")
         }
@@ -143,7 +143,7 @@ fn mapping(survey: &LabelSurvey, dataset: &Dataset) -> Option<Finding> {
 fn coding(survey: &LabelSurvey) -> Option<&'static str> {
     let numbers: Vec<f64> = survey.labels.iter().filter_map(|found| found.label.number()).map(|n| n.get()).collect();
     if survey.with_colors.count > 0 && survey.complete {
-        return Some("colours");
+        return Some("coded as colours");
     }
     if survey.labels.iter().any(|found| found.palette.is_some()) {
         return Some("palette images");
@@ -169,10 +169,10 @@ fn empty(data: &Data) -> Vec<Finding> {
     let first = places(&|labels| matches!(labels.class_pixels.as_slice(), [(0, _)]));
     if let (false, Some(class)) = (first.is_empty(), dataset.classes.first()) {
         let (count, all) = (first.len(), data.pairs.len());
-        let message = format!("{count} of {} whose labels show nothing but {}", counted(all, "image"), class.name);
+        let message = format!("{count} of {} labelled only as {}", counted(all, "image"), class.name);
         let finding = Finding::new(Kind::EmptyLabels, Severity::Note, message, first);
         found.push(
-            finding.remedy("make sure that there is nothing to label; labels that were forgotten teach the opposite"),
+            finding.remedy("make sure that there is nothing else to label; objects without labels mislead training"),
         );
     }
     found
@@ -190,7 +190,11 @@ fn copied(data: &Data) -> Option<Finding> {
                 firsts.insert(labels.content, i);
             }
             Some(first) if content(*first) != content(i) => {
-                places.push(Place::two(data.pairs[i].label.name(), data.pairs[*first].label.name(), ""));
+                let file = |i: usize| match data.pairs[i].label {
+                    Labels::Annotated { .. } => data.image_path(i),
+                    Labels::File(_) | Labels::Masks(_) => data.pairs[i].label.name(),
+                };
+                places.push(Place::two(file(i), file(*first), ""));
             }
             Some(_) => (),
         }
@@ -206,8 +210,7 @@ fn shifted(data: &Data, profiles: &ProfileSum) -> Option<Finding> {
     let is_clear = usual.contrast >= LEAST_CONTRAST && usual.contrast > usual.noise * CLEAR;
     let lost = usual.contrast - usual.unshifted > COMMON_LOSS * usual.contrast;
     if is_clear && lost && is_far(usual.shift) && common.significance >= SIGNIFICANCE {
-        let message =
-            format!("the labels of the whole set lie beside the edges in the images: {}", move_by(usual.shift));
+        let message = format!("all labels are shifted against the edges in the images: {}", move_by(usual.shift));
         let finding = Finding::new(Kind::ShiftedLabels, Severity::Warning, message, Vec::new());
         return Some(finding.remedy("look at a few pairs; move the labels, or export them again"));
     }
@@ -229,7 +232,7 @@ fn shifted(data: &Data, profiles: &ProfileSum) -> Option<Finding> {
         Place::two(pair.0, pair.1, move_by(peak.shift))
     };
     let places: Vec<Place> = shifted.map(place).collect();
-    let message = format!("{} that lie beside the edges in the image", counted(places.len(), "label file"));
+    let message = format!("{} shifted against the edges in the image", counted(places.len(), "label file"));
     let finding = Finding::new(Kind::ShiftedLabels, Severity::Warning, message, places);
     (!finding.places.is_empty()).then(|| finding.remedy("look at these pairs; move the labels, or export them again"))
 }
@@ -238,7 +241,7 @@ fn is_far((x, y): (i32, i32)) -> bool {
     x.abs().max(y.abs()) >= LEAST_SHIFT
 }
 
-/// Such as "they fit 5 pixels to the right and 7 up".
+/// Such as "they fit if moved 5 pixels to the right and 7 pixels up".
 fn move_by((x, y): (i32, i32)) -> String {
     let along = |by: i32, positive: &str, negative: &str| {
         (by != 0).then(|| {
@@ -246,5 +249,5 @@ fn move_by((x, y): (i32, i32)) -> String {
         })
     };
     let parts = [along(x, "to the right", "to the left"), along(y, "down", "up")];
-    format!("they fit {}", parts.into_iter().flatten().collect::<Vec<_>>().join(" and "))
+    format!("they fit if moved {}", parts.into_iter().flatten().collect::<Vec<_>>().join(" and "))
 }

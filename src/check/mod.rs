@@ -1,6 +1,6 @@
-//! A data set looked over before training: every image and its labels are read once, on all cores, and little is kept of each.
-//! Then what was kept is compared: for duplicates, for crops of one scene on both sides of the split, for labels that are
-//! shifted, for what differs from the rest.
+//! Checks of a data set before training: every image and its labels are read once, on all cores, and summarised. The
+//! summaries are then searched for duplicates, crops of one scene on both sides of the split, shifted labels and
+//! outliers.
 
 mod advice;
 mod classes;
@@ -40,14 +40,14 @@ use summary::PairSummary;
 pub use finding::{Finding, Kind, Place, Severity};
 pub use report::{ClassCount, ClassShare, ImageStatistics, Pairs, Report, Side};
 
-/// What is to be checked: data as a training would be given them.
+/// What to check: the same data as for training.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Check {
     /// Images to learn from, with their labels.
     pub images: Source,
     /// What would be scored.
     pub validation: Validation,
-    /// What labels mean. Without it they are described, and compared with nothing.
+    /// The data set that defines the labels. Without it, labels are described, but not checked.
     pub dataset: Option<Dataset>,
     /// Images that belong on one side of the split.
     pub group_by: Option<GroupBy>,
@@ -115,6 +115,7 @@ impl Check {
         let mut training = training.0;
         let (pairs, validation) = match &self.validation {
             Validation::None => (training.pairs, Vec::new()),
+            Validation::Fraction(_) if training.pairs.is_empty() => (Vec::new(), Vec::new()),
             Validation::Fraction(share) => match &self.group_by {
                 Some(by) => split_groups(training.pairs, *share, self.seed, by)?,
                 None => split_validation(training.pairs, *share, self.seed)?,
@@ -138,7 +139,7 @@ impl Check {
         if let Some(ratings) = &self.exclude {
             (found.pairs, excluded) = ratings.keep(found.pairs)?;
         }
-        if found.pairs.is_empty() && found.findings.is_empty() {
+        if found.pairs.is_empty() && !found.findings.iter().any(|finding| finding.severity == Severity::Error) {
             let missing = "there is no pair of an image and its labels to check";
             return Err(Error::no_data(missing, "give images with their label images"));
         }

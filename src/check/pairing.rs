@@ -9,7 +9,8 @@ use crate::base::Result;
 use crate::base::event::Sink;
 use crate::base::words::counted;
 use crate::data::{
-    Labels, Pair, annotation_files, find_images, find_labels, mask_folders, name_note, read_label_list, read_list,
+    Labels, Pair, annotation_files, ends_as_label_image, find_images, find_labels, mask_folders, name_note, pair_lists,
+    read_label_list, read_list,
 };
 use crate::train::Source;
 
@@ -29,7 +30,10 @@ pub(super) fn pair(source: &Source, sink: &dyn Sink) -> Result<Paired> {
     let mut found = match source {
         Source::Lists { images, labels } => lists([images, labels], sink)?,
         Source::Folders { images, labels } if images.is_dir() && labels.is_dir() && !is_annotated(images, labels)? => {
-            folders([images, labels], sink)?
+            match source.pairs(sink) {
+                Ok(pairs) => Paired { pairs, findings: Vec::new() },
+                Err(fault) => folders([images, labels], &|_| ()).map_err(|_| fault)?,
+            }
         }
         Source::MaskFolders(root) => masks(root)?,
         other => Paired { pairs: other.pairs(sink)?, findings: Vec::new() },
@@ -47,7 +51,12 @@ fn is_annotated(images: &Path, labels: &Path) -> Result<bool> {
 fn lists([images, labels]: [&PathBuf; 2], sink: &dyn Sink) -> Result<Paired> {
     let (left, right) = (read_list(images, sink)?, read_label_list(labels, sink)?);
     if left.len() == right.len() {
-        return Ok(Paired { pairs: left.into_iter().zip(right).map(of_files).collect(), findings: Vec::new() });
+        let pairs = if right.iter().all(|file| ends_as_label_image(file)) {
+            left.into_iter().zip(right).map(of_files).collect()
+        } else {
+            pair_lists(images, labels, &|_| ())?
+        };
+        return Ok(Paired { pairs, findings: Vec::new() });
     }
     let message = format!("the lists differ in length: {} and {} files", left.len(), right.len());
     let place = Place::two(images, labels, "");
@@ -78,7 +87,7 @@ fn masks(root: &Path) -> Result<Paired> {
         }
     }
     if !faults.is_empty() {
-        let message = format!("{} without one image and its masks", counted(faults.len(), "folder"));
+        let message = format!("{} without exactly one image and its masks", counted(faults.len(), "folder"));
         found.findings.push(Finding::new(Kind::Source, Severity::Error, message, faults));
     }
     Ok(found)
@@ -131,7 +140,7 @@ fn matched(images: BTreeMap<String, Vec<PathBuf>>, mut labels: BTreeMap<String, 
     add(
         Kind::SameStem,
         several,
-        "that share a stem with another one: which is meant is not clear",
+        "with the same stem as another one, so it is unclear which to pair",
         "use lists instead",
     );
     found
@@ -180,7 +189,7 @@ impl Paired {
             gone.is_empty()
         });
         if !places.is_empty() {
-            let message = format!("{} named, but not there", counted(places.len(), "file"));
+            let message = format!("{} listed, but not found", counted(places.len(), "file"));
             let finding = Finding::new(Kind::MissingFile, Severity::Error, message, places);
             self.findings.push(finding.remedy("correct the list, or bring the files back"));
         }

@@ -9,6 +9,9 @@ use super::scenes::Scenes;
 use crate::base::words::counted;
 use crate::data::{Footprint, GroupBy, overlapping as placed_over};
 
+/// Most pairs of a finding that are listed; its message counts all.
+const MOST_PLACES: usize = 100_000;
+
 /// What belongs together.
 struct Together {
     links: Vec<Link>,
@@ -74,7 +77,7 @@ impl Together {
         let places: Vec<Place> =
             self.links.iter().filter(differ).map(|link| place(data, (link.first, link.second), "")).collect();
         let message =
-            format!("{} with the same pixels as another one, but other labels", counted(places.len(), "image"));
+            format!("{} with the same pixels as another one, but different labels", counted(places.len(), "image"));
         let finding = Finding::new(Kind::ConflictingLabels, Severity::Warning, message, places);
         (!finding.places.is_empty()).then(|| finding.remedy("keep the right labels of each"))
     }
@@ -82,9 +85,10 @@ impl Together {
     fn near_duplicates(&self, data: &Data) -> Option<Finding> {
         let (links, across) = self.links(data, |kind| matches!(kind, LinkKind::Alike | LinkKind::AlikeTurned));
         let detail = |link: &Link| if link.kind == LinkKind::AlikeTurned { "turned or mirrored" } else { "" };
-        let places = links.iter().map(|link| place(data, (link.first, link.second), detail(link))).collect();
+        let listed = links.iter().take(MOST_PLACES);
+        let places = listed.map(|link| place(data, (link.first, link.second), detail(link))).collect();
         let message = format!(
-            "{} of images that look the same, but differ in coding, size, brightness or a moment{}",
+            "{} of near-duplicate images (re-encoded, resized, brightened or taken moments apart){}",
             counted(links.len(), "pair"),
             across_text(across)
         );
@@ -95,12 +99,13 @@ impl Together {
         let (links, across) = self.links(data, |kind| matches!(kind, LinkKind::Overlap(..)));
         let detail = |link: &Link| match link.kind {
             LinkKind::Overlap(x, y, share) => format!(
-                "the second begins at ({x}, {y}) of the first, {} % of the smaller one is in both",
+                "the second begins at ({x}, {y}) in the first; they share {} % of the smaller one",
                 f64::from(share) / 10.0
             ),
             _ => String::new(),
         };
-        let places = links.iter().map(|link| place(data, (link.first, link.second), &detail(link))).collect();
+        let listed = links.iter().take(MOST_PLACES);
+        let places = listed.map(|link| place(data, (link.first, link.second), &detail(link))).collect();
         let message = format!(
             "{} of overlapping crops of one scene, by their content{}",
             counted(links.len(), "pair"),
@@ -113,7 +118,7 @@ impl Together {
         let mut pairs = self.placed.clone();
         pairs.sort_by_key(|pair| (!is_across(data, *pair), *pair));
         let across = pairs.iter().filter(|pair| is_across(data, **pair)).count();
-        let places = pairs.iter().map(|pair| place(data, *pair, "")).collect();
+        let places = pairs.iter().take(MOST_PLACES).map(|pair| place(data, *pair, "")).collect();
         let message = format!(
             "{} of images that overlap, by their georeference{}",
             counted(pairs.len(), "pair"),
@@ -135,7 +140,7 @@ impl Together {
         let detail = |i: usize| format!("'{}'", scenes.of[i].as_deref().unwrap_or_default());
         let places = pairs.iter().map(|pair| place(data, *pair, &detail(pair.1))).collect();
         let message = format!(
-            "{} of {} validation images are of the same scene or sequence as training images, by their names",
+            "{} of {} validation images have names of the same scene or sequence as training images",
             pairs.len(),
             data.pairs.len() - data.training
         );
@@ -165,7 +170,9 @@ impl Together {
         {
             return format!("split by scene: give all images as training images, with {}", group_by_pattern(scenes));
         }
-        if self.all_placed && self.links.iter().all(|link| self.placed.contains(&(link.first, link.second))) {
+        if self.all_placed
+            && self.links.iter().all(|link| self.placed.binary_search(&(link.first, link.second)).is_ok())
+        {
             return "split by place: give all images as training images, with `val_fraction` 0.1 `group_by` georeference".into();
         }
         "split by scene: `write_groups` groups.csv writes which images belong together; then give all images as training \

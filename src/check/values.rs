@@ -47,7 +47,7 @@ fn mixed(
     let listed: Vec<String> =
         counts.iter().map(|(what, count)| format!("{what} ({})", counted(*count, "image"))).collect();
     let message = format!("images of several kinds: {}", listed.join(", "));
-    let remedy = "convert the images to one kind, or make sure that their numbers mean the same";
+    let remedy = "convert the images to one kind, or make sure that their values are comparable";
     Some(Finding::new(kind, severity(places.len()), message, places).remedy(remedy))
 }
 
@@ -79,7 +79,7 @@ fn ranges(data: &Data) -> Option<Finding> {
         return None;
     }
     let message = format!(
-        "{} on another scale than the others (1st to 99th percentile), such as decibels beside linear intensities",
+        "{} with values on another scale than most (1st to 99th percentile), as if decibels and intensities were mixed",
         counted(places.len(), "image")
     );
     let finding = Finding::new(Kind::ValueRange, Severity::Warning, message, places);
@@ -105,7 +105,7 @@ fn constant(data: &Data) -> Option<Finding> {
             Place::new(data.image_path(i), format!("all {}", values.join(" ")))
         })
         .collect();
-    let message = format!("{} of one value only", counted(places.len(), "image"));
+    let message = format!("{} with the same value in all pixels", counted(places.len(), "image"));
     let finding = Finding::new(Kind::ConstantImage, Severity::Warning, message, places);
     (!finding.places.is_empty()).then(|| finding.remedy("leave them out with `exclude`, or export them again"))
 }
@@ -121,12 +121,12 @@ fn nodata(data: &Data) -> Vec<Finding> {
         data.images().fold((0, 0), |(all, none), (_, image)| (all + image.pixels(), none + image.nodata));
     if !some.is_empty() {
         let message =
-            format!("{} with pixels without data, {} of all pixels", counted(some.len(), "image"), per_cent(none, all));
+            format!("{} partly without data ({} of all pixels)", counted(some.len(), "image"), per_cent(none, all));
         found.push(Finding::new(Kind::Nodata, Severity::Note, message, some.iter().map(place).collect()));
     }
     let empty: Vec<Place> = some.iter().filter(|(_, image)| share(image) >= EMPTY_SHARE).map(place).collect();
     if !empty.is_empty() {
-        let message = format!("{} with next to no data", counted(empty.len(), "image"));
+        let message = format!("{} with almost no data", counted(empty.len(), "image"));
         let finding = Finding::new(Kind::Nodata, Severity::Warning, message, empty);
         found.push(finding.remedy("leave them out with `exclude`"));
     }

@@ -28,26 +28,26 @@ Examples:
       --report review.html --samples 40
 
 Reads every image and its labels once, and lists what is wrong with the data
-set: errors, with which training would fail; warnings, with which it would run,
-but learn or score something else than is meant; and notes. Then follow the
-share of each class, statistics of the images, and suggestions for training.
+set: errors, which would make training fail; warnings, which would not, but may
+make the model or its scores wrong; and notes. Then follow the share of each
+class, statistics of the images, and suggestions for training.
 
 Files: pairs missing on either side, damaged or cut files, sizes that differ,
 files named twice, images and labels swapped.
 Labels: values outside the data set, with the first pixel of each; masks of 0
 and 255, palettes and colours, with the mapping; empty labels; labels shifted
 against the image; the same labels for different images.
-Images: bands, sample types and value ranges that mix, orientation tags, pixels
-without data, images of one value.
+Images: mixed numbers of bands, sample types or value ranges, orientation tags,
+pixels without data, constant images.
 Split: duplicates and near-duplicates, crops of one scene found by content, by
 georeference or by name on both sides; classes that one side lacks.
 
---report writes a web page on which people look through images with their
-annotations, rate them good, doubtful or bad, and save their ratings as a table
-for --exclude. The page is one file and needs no network.
+--report writes a web page for reviewing images with their annotations: rate
+them good, doubtful or bad, and save the ratings as a table for --exclude. The
+page is one file and needs no network.
 
-Without --dataset or --recipe, labels are described and not compared with
-anything; --write-dataset writes a data set file that fits them.
+Without --dataset or --recipe, labels are described, but not checked against a
+data set; --write-dataset writes a data set file that fits them.
 
 Exit codes: 0 if training would start, with or without warnings; 1 if it would
 fail."
@@ -67,7 +67,7 @@ pub(crate) struct Check {
     /// Folder of their label images or annotation files; or one such file
     #[arg(long, value_name = "DIR|FILE", requires = "images", help_heading = DATA)]
     pub(crate) labels: Option<PathBuf>,
-    /// Suffix of label images: with _mask, a_mask.png belongs to a.jpg; they may lie beside the images
+    /// Suffix of label images: with _mask, a_mask.png belongs to a.jpg; they may be in the folder of the images
     #[arg(long, value_name = "SUFFIX", requires = "labels", help_heading = DATA)]
     pub(crate) label_suffix: Option<String>,
     /// List of training images; each line may also name the label image
@@ -115,7 +115,7 @@ pub(crate) struct Check {
     /// group
     #[arg(long, value_name = "FILE.csv", help_heading = OUTPUT)]
     pub(crate) write_groups: Option<PathBuf>,
-    /// Write a web page on which images with their annotations are looked through and rated
+    /// Write a web page for reviewing and rating images with their annotations
     #[arg(long, value_name = "FILE.html", help_heading = OUTPUT)]
     pub(crate) report: Option<PathBuf>,
     /// Number of samples of --report, drawn at random [default: 40]

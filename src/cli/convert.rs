@@ -16,16 +16,17 @@ Examples:
   segtool convert predictions --images scenes --dataset runs/seeps \\
       --to label-studio --output tasks.json
 
-Labels are read as `segtool train --labels` reads them, and predictions, too.
+Takes the same labels as `segtool train --labels`, and predictions.
 
 png and npy are label maps with the label values of the data set. labelme and
 geojson write a file for each image, below the folder --output; coco, cvat and
 label-studio write one file. Outlines run along the edges of pixels, so that
 reading them back gives the same label map; with --simplify they have fewer
-points and are a little off. Regions with holes become masks (labelme, CVAT),
-run lengths (COCO) or brushes (Label Studio), whose outlines cannot have holes.
-The class called background is not written, for it is what no shape covers; if
-there is none, what has no label is not written.
+points and are less exact. Outlines in labelme, CVAT, COCO and Label Studio
+cannot have holes: regions with holes become masks (labelme, CVAT), run-length
+encoded masks (COCO) or brush masks (Label Studio). The class called background
+is not written, since pixels outside all shapes are background; without such a
+class, pixels without a label are not written.
 
 Label Studio shows the result as predictions, to be corrected.")]
 pub(crate) struct Convert {
@@ -35,14 +36,14 @@ pub(crate) struct Convert {
     /// Folder of the images, or one image
     #[arg(long, value_name = "DIR|FILE", help_heading = DATA)]
     pub(crate) images: PathBuf,
-    /// Data set: classes and label values; a built-in name, a .toml file or a run folder [default: the classes that
-    /// annotations name; label images need one]
+    /// Data set: classes and label values; a built-in name, a .toml file or a run folder [default: the classes
+    /// named in the annotations; required for label images]
     #[arg(long, value_name = "NAME|FILE|RUN", help_heading = DATA)]
     pub(crate) dataset: Option<String>,
     /// png, npy, labelme, coco, cvat, label-studio or geojson
     #[arg(long, value_name = "FORMAT", help_heading = CONVERSION)]
     pub(crate) to: Format,
-    /// How far outlines may be from those of the pixels, in pixels [default: exactly along the pixels]
+    /// Simplify outlines: largest distance from the pixel edges, in pixels [default: follow the edges exactly]
     #[arg(long, value_name = "PIXELS", value_parser = super::values::rate, help_heading = CONVERSION)]
     pub(crate) simplify: Option<f64>,
     /// Folder to write to; with coco, cvat and label-studio, the file

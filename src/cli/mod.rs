@@ -177,11 +177,12 @@ data set file of your own labels, `segtool info --recipes` lists the recipes.
 Lists hold one path per line, relative to the list or to the working directory;
 CSAIL's .odgt lists are read, too.
 
-Annotation files are read where label images are, recognised by their content:
-labelme, COCO, CVAT for images 1.1, Label Studio, VIA, YOLO segmentation (.txt
-below a data.yaml), GeoJSON and shapefiles over GeoTIFFs. Without --dataset, the
-names of their classes are the data set. Shapes are drawn over each other in the
-order of the file; what none covers is background.
+Annotation files can be given instead of label images; the format is recognised
+by content: labelme, COCO, CVAT for images 1.1, Label Studio, VIA, YOLO
+segmentation (.txt below a data.yaml), GeoJSON and shapefiles over GeoTIFFs.
+Without --dataset, the classes are those named in the annotations. Shapes are
+drawn in the order of the file, later ones on top; pixels outside all shapes are
+background.
 
 --images alone takes a data set in the folders of Pascal VOC, Cityscapes,
 ADE20K, mmsegmentation (img_dir, ann_dir) or nnU-Net, with its validation part.
@@ -214,7 +215,7 @@ pub(crate) struct Train {
     /// Folder of their label images, or one label image; or a file of an annotation tool, or a folder of such files
     #[arg(long, value_name = "DIR|FILE", requires = "images", help_heading = DATA)]
     pub(crate) labels: Option<PathBuf>,
-    /// Suffix of label images: with _mask, a_mask.png belongs to a.jpg; they may lie beside the images
+    /// Suffix of label images: with _mask, a_mask.png belongs to a.jpg; they may be in the folder of the images
     #[arg(long, value_name = "SUFFIX", requires = "labels", help_heading = DATA)]
     pub(crate) label_suffix: Option<String>,
     /// List of training images; each line may also name the label image (also -train)

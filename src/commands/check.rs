@@ -34,6 +34,7 @@ pub(crate) fn run(arguments: &cli::Check) -> Result<Exit> {
         output.iter().try_for_each(|output| check_target(output, flag, arguments.overwrite))?;
     }
     let progress = Progress::new();
+    use_threads(arguments.workers)?;
     let layout = layout(arguments, &progress)?;
     let check = Check {
         dataset: dataset(arguments)?.or_else(|| layout.as_ref()?.dataset.clone()),
@@ -43,7 +44,6 @@ pub(crate) fn run(arguments: &cli::Check) -> Result<Exit> {
         seed: arguments.seed,
         ..Check::new(images(arguments, layout.as_ref())?)
     };
-    use_threads(arguments.workers)?;
     let report = check.run(&progress)?;
     if arguments.json {
         ui::result(&serde_json::to_string_pretty(&report)?);
@@ -131,7 +131,7 @@ fn write_review(arguments: &cli::Check, report: &Report, progress: &Progress) ->
     read.add(arguments.exclude.iter().chain(&arguments.predictions));
     read.refuse(output, "report")?;
     let Some(dataset) = &report.meaning else {
-        bail!("{}: no review page was written: what the labels mean is not known; give --dataset", output.display());
+        bail!("{}: no review page was written, as it needs a data set; give --dataset", output.display());
     };
     let review = Review {
         pairs: &report.checked,

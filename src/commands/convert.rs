@@ -41,7 +41,7 @@ pub(crate) fn run(arguments: &Convert) -> Result<Exit> {
     if summary.written == 0 {
         bail!("the labels of none of the {} images could be converted", pairs.len());
     }
-    ui::result(&format!("labels of {} in {}", counted(summary.written, "image"), output.display()));
+    ui::result(&format!("labels of {} written to {}", counted(summary.written, "image"), output.display()));
     if summary.skipped > 0 {
         ui::warn(&format!("{} of {} images were skipped", summary.skipped, pairs.len()));
         return Ok(Exit::SomeSkipped);

@@ -22,7 +22,13 @@ const UPLOAD_DIGITS: usize = 8;
 
 /// Whether a file holds annotations by its ending.
 pub(super) fn ends_as_annotations(path: &Path) -> bool {
-    has_ending(path, &ANNOTATIONS)
+    has_ending(path, &ANNOTATIONS) && (!has_ending(path, &["csv"]) || is_via_table(path))
+}
+
+/// Whether a file describes another one, as a.tif.aux.xml and a.shp.xml do.
+fn is_description(path: &Path) -> bool {
+    has_ending(path, &["xml"])
+        && has_ending(Path::new(&stem(path)), &["aux", "shp", "tif", "tiff", "jpg", "png", "jp2"])
 }
 
 /// The images that a folder and the folders below it hold, or the one image.
@@ -43,8 +49,8 @@ pub fn annotation_files(labels: &Path, images: Option<&Path>) -> Result<Vec<Path
         return Ok(if ends_as_annotations(labels) || is_text() { vec![labels.into()] } else { Vec::new() });
     }
     let mut found = flat_or_below(labels, &ANNOTATIONS)?;
-    // Other tables are no annotations.
-    found.retain(|path| !has_ending(path, &["csv"]) || is_via_table(path));
+    // Other tables are no annotations, nor are the descriptions of files that GDAL and ArcGIS write.
+    found.retain(|path| !is_description(path) && (!has_ending(path, &["csv"]) || is_via_table(path)));
     let is_text = found.is_empty();
     if is_text {
         found = flat_or_below(labels, &TEXTS)?;
@@ -106,7 +112,7 @@ pub(super) fn pair_annotated(
     let names: Vec<Vec<Named>> = files.par_iter().map(|file| Named::all_of(file)).collect::<Result<_>>()?;
     let names: Vec<Named> = names.into_iter().flatten().collect();
     if let [named] = &names[..]
-        && (named.on_map || images.is_file())
+        && (named.on_map || (images.is_file() && found.len() == 1))
     {
         return Ok(found.into_iter().map(|image| named.pair(image)).collect());
     }
@@ -240,7 +246,8 @@ impl<'a> Index<'a> {
     /// the digits of an upload; of that stem.
     fn find(&self, named: &Named) -> Result<Option<usize>> {
         let path = named.name.replace('\\', "/");
-        let path = path.split(['?', '#']).next().unwrap_or_default();
+        let is_there = path.rsplit('/').next().is_some_and(|name| self.by_name.contains_key(name));
+        let path = if is_there { &path[..] } else { path.split(['?', '#']).next().unwrap_or_default() };
         let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
         let own = named.own_stem.as_deref();
         let Some((name, folders)) = parts.split_last() else {
@@ -260,7 +267,13 @@ impl<'a> Index<'a> {
             let above = self.images[place].iter().rev().skip(1);
             above.zip(folders.iter().rev()).take_while(|(own, named)| own.to_str() == Some(**named)).count()
         };
-        let rank = |place: &usize| (shared(*place), Reverse(self.images[*place].components().count()));
+        // Of a file for one image, the folders of the file tell, too.
+        let own = named.own_stem.as_ref().and_then(|_| named.file.parent()).unwrap_or(Path::new(""));
+        let beside = |place: usize| {
+            let above = self.images[place].iter().rev().skip(1);
+            above.zip(own.iter().rev()).take_while(|(one, other)| one == other).count()
+        };
+        let rank = |place: &usize| (shared(*place), beside(*place), Reverse(self.images[*place].components().count()));
         let most = candidates.iter().map(rank).max();
         let mut best = candidates.iter().filter(|place| Some(rank(place)) == most);
         match (best.next(), best.next()) {

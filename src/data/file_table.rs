@@ -69,7 +69,10 @@ impl FileTable {
         let by_path = self.by_path();
         let row_of = |pair: &Pair| files(pair).iter().find_map(|file| by_path.get(&whole(file)).copied());
         let rows: Vec<Option<usize>> = pairs.iter().map(row_of).collect();
-        let used: HashSet<usize> = rows.iter().flatten().copied().collect();
+        let mut used: HashSet<usize> = rows.iter().flatten().copied().collect();
+        // Paths of the other side of a split name no file of this one.
+        let has_folder = |row: usize| self.rows[row].0.contains(['/', '\\']);
+        used.extend(by_path.iter().filter(|(path, row)| has_folder(**row) && path.is_file()).map(|(_, row)| *row));
         let by_name = self.by_name(&used);
         let named = |pair: &Pair| files(pair).iter().find_map(|file| by_name.get(name(file).as_str()));
         let value = |(pair, row): (&Pair, Option<usize>)| match (row, named(pair)) {
@@ -79,7 +82,7 @@ impl FileTable {
             (None, Some((row, false))) => {
                 let (file, line, _) = &self.rows[*row];
                 let reason = format!(
-                    "line {line} names {file} as other lines do with other values, none of them by the path {}; give paths",
+                    "line {line}: {file} occurs with different values, but not with the path {}; give paths",
                     pair.image.display()
                 );
                 Err(Error::content(&self.path, reason))

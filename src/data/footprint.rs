@@ -1,6 +1,5 @@
 //! Where images lie, and which lie over each other.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::pair::Pair;
@@ -9,6 +8,8 @@ use rayon::prelude::*;
 
 /// Share of the smaller image that must be covered by the other: less is a seam of neighbours, or rounding.
 const LEAST_SHARE: f64 = 0.01;
+/// Most pairs that are listed.
+const MOST_PAIRS: usize = 1_000_000;
 
 /// The rectangle that an image covers, in the coordinates of its file.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -49,18 +50,28 @@ impl Footprint {
     }
 }
 
-/// The pairs of images that lie over each other, by index.
+/// The pairs of images that lie over each other, by index, in ascending order; a million at most: thousands of images of one
+/// place have more.
 pub fn overlapping(places: &[Option<Footprint>]) -> Vec<(usize, usize)> {
+    let mut found = Vec::new();
+    each_overlap(places, &mut |pair| {
+        if found.len() < MOST_PAIRS {
+            found.push(pair);
+        }
+    });
+    found.sort_unstable();
+    found
+}
+
+/// Hands out each pair of images that lie over each other, by index, the smaller first.
+pub(super) fn each_overlap(places: &[Option<Footprint>], take: &mut dyn FnMut((usize, usize))) {
     let mut placed: Vec<(usize, &Footprint)> =
         places.iter().enumerate().filter_map(|(i, place)| Some((i, place.as_ref()?))).collect();
     placed.sort_by(|(_, a), (_, b)| a.left.total_cmp(&b.left));
-    let mut found = Vec::new();
     for (at, (i, place)) in placed.iter().enumerate() {
         let beside = placed[at + 1..].iter().take_while(|(_, other)| other.left < place.right);
-        found.extend(beside.filter(|(_, other)| place.overlaps(other)).map(|(j, _)| (*i.min(j), *i.max(j))));
+        beside.filter(|(_, other)| place.overlaps(other)).for_each(|(j, _)| take((*i.min(j), *i.max(j))));
     }
-    found.sort_unstable();
-    found
 }
 
 /// What there is to say of validation images that lie over training images, by their georeference.
@@ -68,19 +79,25 @@ pub fn overlap_note(train: &[Pair], validation: &[Pair]) -> Option<String> {
     if validation.is_empty() {
         return None;
     }
-    let pairs: Vec<&Pair> = train.iter().chain(validation).collect();
-    let places: Vec<Option<Footprint>> = pairs.par_iter().map(|pair| Footprint::of(&pair.image)).collect();
-    let across: Vec<(usize, usize)> =
-        overlapping(&places).into_iter().filter(|(a, b)| (*a < train.len()) != (*b < train.len())).collect();
-    let (learnt, scored) = across.first()?;
-    let images: BTreeSet<usize> = across.iter().map(|(_, scored)| *scored).collect();
+    let places = |pairs: &[Pair]| -> Vec<Option<Footprint>> {
+        pairs.par_iter().map(|pair| Footprint::of(&pair.image)).collect()
+    };
+    let (learnt, scored) = (places(train), places(validation));
+    // The first alone: of one place there may be thousands.
+    let covering = |(i, place): (usize, &Option<Footprint>)| {
+        let place = place.as_ref()?;
+        let at = learnt.iter().position(|other| other.as_ref().is_some_and(|other| other.overlaps(place)))?;
+        Some((i, at))
+    };
+    let across: Vec<(usize, usize)> = scored.par_iter().enumerate().filter_map(covering).collect();
+    let (image, other) = across.first()?;
     Some(format!(
         "{} of {} validation images overlap training images by their georeference ({} with {}): validation scores will be \
          too optimistic; `segtool check` tells more",
-        images.len(),
+        across.len(),
         validation.len(),
-        pairs[*scored].image.display(),
-        pairs[*learnt].image.display()
+        validation[*image].image.display(),
+        train[*other].image.display()
     ))
 }
 

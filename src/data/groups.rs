@@ -10,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use regex::Regex;
 
 use super::file_table::FileTable;
-use super::footprint::{Footprint, overlapping};
+use super::footprint::{Footprint, each_overlap};
 use super::pair::Pair;
 use crate::base::{Error, Result, require};
 
@@ -133,10 +133,10 @@ fn united(places: &[Option<Footprint>]) -> Vec<Option<usize>> {
         }
         at
     }
-    for (a, b) in overlapping(places) {
+    each_overlap(places, &mut |(a, b)| {
         let (a, b) = (root(&mut parent, a), root(&mut parent, b));
         parent[a.max(b)] = a.min(b);
-    }
+    });
     places.iter().enumerate().map(|(i, place)| place.as_ref().map(|_| root(&mut parent, i))).collect()
 }
 

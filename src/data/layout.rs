@@ -73,7 +73,7 @@ pub fn find_layout(root: &Path, sink: &dyn Sink) -> Result<Layout> {
     let subfolder = |name: &str| root.join(name).is_dir();
     let layout = if let Some(voc) = voc_folder(root)? {
         pascal_voc(&voc)?
-    } else if let Some(known) = PARALLEL.iter().find(|known| subfolder(known.images) && subfolder(known.labels)) {
+    } else if let Some(known) = PARALLEL.iter().find(|known| known.is_in(root)) {
         known.pairs(root, sink)?
     } else if subfolder("imagesTr") && subfolder("labelsTr") {
         nnunet(root, sink)?
@@ -84,7 +84,7 @@ pub fn find_layout(root: &Path, sink: &dyn Sink) -> Result<Layout> {
         let train = pair_folders(root, root, sink)?;
         Layout { name: "images with annotations", train, validation: Vec::new(), dataset: None }
     } else {
-        return Err(Error::content(root, format!("is no data set of a known layout: {KNOWN}; give `labels`, too")));
+        return Err(Error::content(root, format!("does not have a known layout: {KNOWN}; give `labels`, too")));
     };
     let (train, validation) = (layout.train.len(), layout.validation.len());
     let place = root.display();
@@ -94,6 +94,11 @@ pub fn find_layout(root: &Path, sink: &dyn Sink) -> Result<Layout> {
 }
 
 impl Parallel {
+    /// Whether a folder has images and labels for training so.
+    fn is_in(&self, root: &Path) -> bool {
+        [self.images, self.labels].iter().all(|folder| root.join(folder).join(self.parts[0]).is_dir())
+    }
+
     fn pairs(&self, root: &Path, sink: &dyn Sink) -> Result<Layout> {
         let part = |part: &str| {
             let folders = [self.images, self.labels].map(|folder| root.join(folder).join(part));

@@ -173,7 +173,7 @@ fn a_root_is_trained_on_with_its_validation_part_and_its_data_set() {
             &text(&folder.path().join("no")),
         ])
         .fails_with(1);
-    assert_says(&refused, &["is no data set of a known layout", "Cityscapes", "--labels"]);
+    assert_says(&refused, &["does not have a known layout", "Cityscapes", "--labels"]);
 }
 
 #[test]

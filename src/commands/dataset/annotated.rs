@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use segtool::base::files::write_bytes;
 use segtool::base::inputs::ReadFiles;
 use segtool::base::words::counted;
@@ -16,9 +16,19 @@ use crate::ui::{self, Progress};
 
 /// The annotation files that the command line names; none where it names label images.
 pub(super) fn files(arguments: &InspectDataset) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
+    let (mut files, mut others) = (Vec::new(), Vec::new());
     for path in &arguments.labels {
-        files.extend(annotation_files(path, arguments.images.as_deref())?);
+        let found = annotation_files(path, arguments.images.as_deref())?;
+        if found.is_empty() {
+            others.push(path);
+        }
+        files.extend(found);
+    }
+    if let (Some(other), false) = (others.first(), files.is_empty()) {
+        bail!(
+            "{} holds no annotations, but the other labels are annotations; describe them one by one",
+            other.display()
+        );
     }
     Ok(files)
 }

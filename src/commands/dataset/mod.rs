@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::use_threads;
 use crate::cli::InspectDataset;
-use crate::exit::Exit;
+use crate::exit::{Exit, wrong_usage};
 use crate::ui::{self, Progress};
 
 /// Most numbers and colours in the table; JSON has them all.
@@ -27,6 +27,10 @@ pub(crate) fn run(arguments: &InspectDataset) -> Result<Exit> {
     }
     let annotations = annotated::files(arguments)?;
     if !annotations.is_empty() {
+        if arguments.names.is_some() {
+            return wrong_usage!("--names has no effect on annotations, which name their classes; leave it out");
+        }
+        use_threads(arguments.workers)?;
         return annotated::describe(arguments, &annotations);
     }
     // A names file that was asked for is read first: a wrong one should not cost a look through all label images.
@@ -97,9 +101,7 @@ fn proposal(
                 ui::say(&format!("note: class names taken from {}", path.display()));
                 return Ok(proposal);
             }
-            Err(error) => {
-                ui::say(&format!("note: a file of class names beside the label images was not used: {error}"))
-            }
+            Err(error) => ui::say(&format!("note: a file of class names in the label folder was not used: {error}")),
         }
     }
     Ok(propose(survey, &known)?)

@@ -33,7 +33,13 @@ pub fn side_by_side<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Syn
         let _alone = Alone::new();
         work(item)
     };
-    items.into_par_iter().map(alone).collect()
+    // Threads that are new to libtorch take the number that was set last.
+    #[cfg(feature = "libtorch")]
+    let threads = tch::get_num_threads();
+    let found: Vec<R> = items.into_par_iter().map(alone).collect();
+    #[cfg(feature = "libtorch")]
+    tch::set_num_threads(threads);
+    found
 }
 
 /// While it lives, libtorch computes what this thread asks for in this thread.

@@ -149,7 +149,7 @@ function filter() {
   };
   const found = files.map((_, place) => place).filter(place => passes(files[place]));
   if (!found.length) {
-    say(`No sample is ${find("filter").selectedOptions[0].textContent}; all are shown.`);
+    say(`No sample matches "${find("filter").selectedOptions[0].textContent}"; all are shown.`);
     find("filter").value = "all";
     return filter();
   }
@@ -161,14 +161,15 @@ function filter() {
 // Ratings as a table: file, rating, notes, with the quotes of RFC 4180.
 const quoted = text => /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 function save() {
-  const rows = files.filter(file => kept[file]).map(file => [file, of(file).rating, of(file).notes].map(quoted).join(","));
+  // Those of other pages of the set, too: what was rated bad may be left out of this one.
+  const rows = Object.keys(kept).map(file => [file, of(file).rating, of(file).notes].map(quoted).join(","));
   const text = ["file,rating,notes", ...rows, ""].join("\n");
   const link = document.createElement("a");
   link.href = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
   link.download = "ratings.csv";
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
-  say(`${rows.length} of ${files.length} samples saved to ratings.csv.`);
+  say(`${rows.length} ratings saved to ratings.csv.`);
 }
 
 function rowsOf(text) {
@@ -203,7 +204,7 @@ async function load(file) {
   for (const row of rows) {
     const [name, rating, text] = columns.map(column => row[column] ?? "");
     if (!known.has(name) || (rating && !RATINGS.includes(rating))) continue;
-    change(name, { rating, notes: text });
+    change(name, columns[2] < 0 ? { rating } : { rating, notes: text });
     taken += 1;
   }
   say(`${taken} of ${rows.length} ratings taken from ${file.name}.`);
@@ -212,7 +213,7 @@ async function load(file) {
 
 for (const button of document.querySelectorAll("[data-step]")) button.addEventListener("click", () => step(+button.dataset.step));
 for (const button of document.querySelectorAll("[data-rating]")) button.addEventListener("click", () => rate(button.dataset.rating));
-find("place").addEventListener("change", event => show((+event.target.value || 1) - 1));
+find("place").addEventListener("change", event => show(Math.trunc(+event.target.value || 1) - 1));
 find("filter").addEventListener("change", filter);
 find("opacity").addEventListener("input", paint);
 find("zoom").addEventListener("change", paint);
@@ -225,12 +226,18 @@ find("load").addEventListener("change", event => {
 });
 find("clear").addEventListener("click", () => {
   if (!confirm("Delete all ratings and notes of this page?")) return;
-  kept = {};
+  for (const file of files) delete kept[file];
   keep();
   say("All ratings were deleted.");
   show(at);
 });
 addEventListener("resize", paint);
+// Another page of the same set rates, too.
+addEventListener("storage", event => {
+  if (event.key !== key || !event.newValue) return;
+  kept = JSON.parse(event.newValue);
+  paintRating();
+});
 
 // A swipe to the side changes the sample, a tap the view; in an enlarged image, a swipe scrolls.
 let start = null;

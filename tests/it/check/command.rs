@@ -26,7 +26,7 @@ fn exit_codes_tell_whether_training_would_start() {
     assert!(said.contains("suggestions for training:") && said.contains("images: 96x96, 1 band, uint8"), "{said}");
     // A warning is no failure.
     set.change("images/003.png", |_, _, _| 80);
-    assert!(command(&set).run().contains("warning: 1 image of one value only"));
+    assert!(command(&set).run().contains("warning: 1 image with the same value in all pixels"));
     fs::remove_file(set.path("labels/003.png")).unwrap();
     let output = command(&set).output();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -121,7 +121,10 @@ fn labels_may_be_annotations() {
     assert_eq!(files(&page), names);
     assert!(page.contains("fault \\u003cb>") && !page.contains("fault <b>"));
     let dataset = segtool::data::Dataset::find(&output).unwrap();
-    assert_eq!(dataset.classes.iter().map(|class| class.name.as_str()).collect::<Vec<_>>(), ["background", "salt", "fault <b>"]);
+    assert_eq!(
+        dataset.classes.iter().map(|class| class.name.as_str()).collect::<Vec<_>>(),
+        ["background", "salt", "fault <b>"]
+    );
     // A data set without one of the classes.
     let said = command.args(&["--dataset", "demo"]).output();
     let said = String::from_utf8_lossy(&said.stdout).into_owned();
