@@ -33,7 +33,7 @@ fn faults_of_shapes_are_located() {
         labelme(&format!("{{\"label\": \"x\", \"points\": {points}, \"shape_type\": \"{kind}\"}}"))
     };
     assert_refused!(shape("polygon", "[[0, 0], [1, 1]]"), "shape 1", "a polygon of 2 points", "complete or delete it");
-    assert_refused!(shape("spline", "[[0, 0]]"), "'spline' is not a shape that is known");
+    assert_refused!(shape("spline", "[[0, 0]]"), "'spline' is not a known shape");
     assert_refused!(shape("mask", "[[0, 0], [1, 1]]"), "a mask without pixels");
     assert_refused!(shape("polygon", "[[0], [1, 1], [2, 2]]"), "a.json", "line 1");
     let cvat = |element: &str| {

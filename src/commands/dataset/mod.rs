@@ -28,7 +28,7 @@ pub(crate) fn run(arguments: &InspectDataset) -> Result<Exit> {
     let annotations = annotated::files(arguments)?;
     if !annotations.is_empty() {
         if arguments.names.is_some() {
-            return wrong_usage!("--names has no effect on annotations, which name their classes; leave it out");
+            wrong_usage!("--names has no effect on annotations, which name their classes; leave it out");
         }
         use_threads(arguments.workers)?;
         return annotated::describe(arguments, &annotations);
