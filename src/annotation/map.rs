@@ -76,8 +76,8 @@ pub(super) fn class_of(properties: &Map<String, Value>) -> Option<String> {
         Value::Number(number) => Some(number.to_string()),
         _ => None,
     };
-    let usual = |usual: &&str| properties.iter().find(|(key, _)| key.eq_ignore_ascii_case(usual));
-    let named = CLASS.iter().find_map(|name| text(usual(&name)?.1));
+    let usual = |usual: &str| properties.iter().find(|(key, _)| key.eq_ignore_ascii_case(usual));
+    let named = CLASS.iter().find_map(|name| text(usual(name)?.1));
     named.or_else(|| {
         let mut texts = properties.values().filter(|value| value.is_string()).filter_map(text);
         texts.next().filter(|_| texts.next().is_none())

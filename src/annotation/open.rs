@@ -26,17 +26,19 @@ struct Keys {
     via: Option<IgnoredAny>,
 }
 
+/// A file that stays in memory, with the time of its last change.
+type Recent = (PathBuf, Option<SystemTime>, Arc<Annotations>);
+
 /// The labels in a file. Those of many images are kept in memory for the next call.
 ///
 /// # Errors
 ///
 /// If the file cannot be read, is of no known format, or is damaged.
 pub fn open(path: &Path) -> Result<Arc<Annotations>> {
-    static RECENT: Mutex<Vec<(PathBuf, Option<SystemTime>, Arc<Annotations>)>> = Mutex::new(Vec::new());
+    static RECENT: Mutex<Vec<Recent>> = Mutex::new(Vec::new());
     let modified = fs::metadata(path).and_then(|file| file.modified()).ok();
     let recent = || RECENT.lock().unwrap_or_else(PoisonError::into_inner);
-    let known =
-        |(known, then, _): &&(PathBuf, Option<SystemTime>, Arc<Annotations>)| known == path && *then == modified;
+    let known = |(known, then, _): &&Recent| known == path && *then == modified;
     if let Some((_, _, annotations)) = recent().iter().find(known) {
         return Ok(annotations.clone());
     }

@@ -72,10 +72,13 @@ fn polygons_and_masks_are_drawn_as_skimage_rasterio_and_the_tools_draw_them() {
         ("map.geojson", "map.png"),
         ("map.shp", "map.png"),
     ] {
-        let off = differing(&drawn(file).0, &golden(image));
-        // Two corners lie on the centre of a pixel: these skimage counts as inside, and rasterio does not.
-        let expected: &[[f64; 2]] = if image == "map.png" { &[] } else { &[[30.5, 20.5], [55.5, 50.5]] };
-        assert_eq!(off, expected, "{file}");
+        let (drawn, shapes) = drawn(file);
+        let off = differing(&drawn, &golden(image));
+        // Outlines pass through the centres of four pixels: these skimage counts as inside, two of them being corners, and
+        // rasterio gives to one side.
+        let most = if image == "map.png" { 0 } else { 3 };
+        let on_outline = |at: &[f64; 2]| shapes.iter().any(|shape| from_outline(*at, &shape.geometry) < 1e-9);
+        assert!(off.len() <= most && off.iter().all(on_outline), "{file}: {off:?}");
     }
 }
 

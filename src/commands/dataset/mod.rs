@@ -25,6 +25,7 @@ pub(crate) fn run(arguments: &InspectDataset) -> Result<Exit> {
     if let Some(output) = &arguments.output {
         check_target(output, arguments.overwrite)?;
     }
+    use_threads(arguments.workers)?;
     let annotations = annotated::files(arguments)?;
     if !annotations.is_empty() {
         if arguments.names.is_some() {
@@ -42,7 +43,6 @@ pub(crate) fn run(arguments: &InspectDataset) -> Result<Exit> {
         read.add(arguments.names.iter().chain(&arguments.labels).chain(&arguments.images));
         read.refuse(output, "output")?;
     }
-    use_threads(arguments.workers)?;
     let images = arguments
         .images
         .as_deref()

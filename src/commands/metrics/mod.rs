@@ -61,6 +61,9 @@ pub(crate) fn run(arguments: &Metrics) -> Result<Exit> {
 
 /// Counts what the command line asks for.
 fn counted(arguments: &Metrics) -> Result<Partial> {
+    if arguments.run.is_none() {
+        use_threads(arguments.workers)?;
+    }
     let convention = arguments.convention.unwrap_or_default();
     let run = arguments.run.as_ref().map(Run::open).transpose()?;
     let pairs = inputs::pairs(arguments, run.as_ref())?;
@@ -98,10 +101,7 @@ fn tally(
 ) -> Result<Tally> {
     match &arguments.run {
         Some(run) => predicted(run, arguments, pairs, settings, on_image),
-        None => {
-            use_threads(arguments.workers)?;
-            Ok(score_files(pairs, settings, on_image, &Progress::new())?)
-        }
+        None => Ok(score_files(pairs, settings, on_image, &Progress::new())?),
     }
 }
 
