@@ -65,7 +65,7 @@ impl Dataset {
         };
         let nearest = match quoted(&mut alike.into_iter()) {
             none if none.is_empty() => format!("it has {}", quoted(&mut names.iter().take(MAX_NEAREST))),
-            nearest => format!("the nearest are {nearest}"),
+            nearest => format!("nearest: {nearest}"),
         };
         let reason = format!(
             "names class '{name}', which data set '{}' does not have ({nearest}); rename it there, list it as one of the \

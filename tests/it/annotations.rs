@@ -267,7 +267,7 @@ fn what_no_shape_covers_is_background_or_not_labelled() {
     let without = of(&(class("Square", 0) + &class("circle", 1))).unwrap();
     assert_eq!((without.classes[0], without.classes[7 * 32 + 5]), (IGNORE, 0));
     let refused = of(&(class("squares", 0) + &class("circle", 1))).unwrap_err();
-    assert_says(&refused, &["a.json", "'Square'", "the nearest are 'squares'"]);
+    assert_says(&refused, &["a.json", "'Square'", "nearest: 'squares'"]);
 }
 
 /// A recipe that trains in a second.

@@ -31,7 +31,6 @@ pub(crate) fn run(arguments: &InspectDataset) -> Result<Exit> {
         if arguments.names.is_some() {
             wrong_usage!("--names has no effect on annotations, which name their classes; leave it out");
         }
-        use_threads(arguments.workers)?;
         return annotated::describe(arguments, &annotations);
     }
     // A names file that was asked for is read first: a wrong one should not cost a look through all label images.

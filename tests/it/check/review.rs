@@ -128,5 +128,5 @@ fn labels_may_be_annotations() {
     // A data set without one of the classes.
     let said = command.args(&["--dataset", "demo"]).output();
     let said = String::from_utf8_lossy(&said.stdout).into_owned();
-    assert!(said.contains("with annotations that cannot be drawn") && said.contains("'salt'"), "{said}");
+    assert!(said.contains("with annotations that cannot be drawn") && said.contains("'fault <b>'"), "{said}");
 }

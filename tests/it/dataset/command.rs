@@ -131,7 +131,7 @@ fn a_names_file_beside_the_label_images_is_found() {
     assert!(output.status.success());
     assert!(
         String::from_utf8_lossy(&output.stderr)
-            .contains("note: a file of class names beside the label images was not used: ")
+            .contains("note: a file of class names in the label folder was not used: ")
     );
     let said = stderr_of(&["dataset", &labels, "--names", &text(&names)], 1);
     assert!(said.contains("names 1 classes, but the label images hold 3 values up to 2"), "{said}");
