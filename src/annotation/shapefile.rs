@@ -10,6 +10,7 @@ use shapefile::{Reader, Shape as Stored};
 
 use super::map::{class_of, epsg_of_wkt, no_class};
 use super::{AnnotatedImage, Annotations, Format, Geometry, Point, Shape, Unit};
+use crate::base::files::read_bytes;
 use crate::base::{Error, Result};
 use crate::image::ReferenceSystem;
 
@@ -20,6 +21,7 @@ pub(super) fn parse(path: &Path) -> Result<Annotations> {
     let failed = |e: shapefile::Error| {
         Error::content(path, format!("cannot be read as a shapefile, of .shp, .shx and .dbf: {e}"))
     };
+    check_counts(&read_bytes(path)?).map_err(|reason| Error::content(path, reason))?;
     let mut reader = Reader::from_path(path).map_err(failed)?;
     let mut shapes = Vec::new();
     for (i, record) in reader.iter_shapes_and_records().enumerate() {
@@ -38,6 +40,43 @@ pub(super) fn parse(path: &Path) -> Result<Annotations> {
         fs::read_to_string(path.with_extension("prj")).map_or(ReferenceSystem::Unknown, |text| epsg_of_wkt(&text));
     let images = vec![AnnotatedImage { name: String::new(), size: None, shapes }];
     Ok(Annotations::new(path, (Format::Shapefile, Unit::Map(reference)), [], images))
+}
+
+/// Refuses records that claim more parts and points than they have room for: memory would be taken for them.
+fn check_counts(bytes: &[u8]) -> Result<(), String> {
+    const HEAD: usize = 100;
+    const RECORD_HEAD: usize = 8;
+    let word = |at: usize| bytes.get(at..at + 4).and_then(|word| word.try_into().ok());
+    let big = |at: usize| word(at).map(i32::from_be_bytes).and_then(|number| usize::try_from(number).ok());
+    let count = |at: usize| word(at).map(i32::from_le_bytes).and_then(|number| usize::try_from(number).ok());
+    let damaged = |number: usize| format!("record {number} is damaged: it claims more than the file holds");
+    let (mut at, mut number) = (HEAD, 1);
+    while at + RECORD_HEAD < bytes.len() {
+        let start = at + RECORD_HEAD;
+        // In words of two bytes.
+        let length = big(at + 4).and_then(|words| words.checked_mul(2)).ok_or_else(|| damaged(number))?;
+        let end = start.checked_add(length).filter(|end| *end <= bytes.len()).ok_or_else(|| damaged(number))?;
+        let needed = match count(start) {
+            // Points alone, lines and polygons in two and more dimensions, patches.
+            Some(8 | 18 | 28) => count(start + 36).and_then(|points| points.checked_mul(16)),
+            Some(3 | 5 | 13 | 15 | 23 | 25 | 31) => {
+                let (parts, points) = count(start + 36).zip(count(start + 40)).ok_or_else(|| damaged(number))?;
+                let room = parts.checked_mul(4).zip(points.checked_mul(16)).and_then(|(a, b)| a.checked_add(b));
+                // Where each part begins, among the points.
+                let begins = || (0..parts).map(|part| count(start + 44 + 4 * part).filter(|first| *first <= points));
+                room.filter(|room| {
+                    *room > end - start || (begins().all(|first| first.is_some()) && begins().is_sorted())
+                })
+            }
+            Some(_) => Some(0),
+            None => None,
+        };
+        if needed.is_none_or(|needed| needed > end - start) {
+            return Err(damaged(number));
+        }
+        (at, number) = (end, number + 1);
+    }
+    Ok(())
 }
 
 fn json_value(value: FieldValue) -> Option<Value> {
