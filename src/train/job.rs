@@ -117,11 +117,12 @@ impl Job {
         };
         let mut pairs = Vec::new();
         for source in std::iter::once(&self.images).chain(validation) {
-            // What is to be said is said when they are read to be learnt from.
-            match source {
-                Source::MaskFolders(_) | Source::Table { .. } => return Ok(None),
-                source => pairs.extend(source.pairs(&|_| ())?),
+            if matches!(source, Source::MaskFolders(_) | Source::Table { .. }) {
+                return Ok(None);
             }
+            // Notes and faults are told when they are read to be learnt from.
+            let Ok(found) = source.pairs(&|_| ()) else { return Ok(None) };
+            pairs.extend(found);
         }
         dataset_of_annotations(&pairs, sink)
     }

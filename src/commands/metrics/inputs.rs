@@ -83,16 +83,27 @@ pub(super) fn refuse_written(arguments: &Metrics, pairs: &[Pair]) -> Result<()> 
     Ok(())
 }
 
-/// What the label values mean.
-pub(super) fn dataset(arguments: &Metrics, convention: Convention, pairs: &[Pair]) -> Result<Dataset> {
+/// The data set of the run, or the one that is named.
+pub(super) fn named_dataset(arguments: &Metrics) -> Result<Option<Dataset>> {
+    let run = arguments.run.as_ref().map(|run| run.to_string_lossy());
+    let name = run.as_deref().or(arguments.dataset.as_deref());
+    Ok(name.map(find_dataset).transpose()?)
+}
+
+/// What the label values mean: as the data set says that was named, or the annotations of the pairs.
+pub(super) fn dataset(
+    arguments: &Metrics,
+    convention: Convention,
+    (named, pairs): (Option<Dataset>, &[Pair]),
+) -> Result<Dataset> {
     let ignored = &arguments.ignore_label;
-    let known = arguments.run.is_some() || arguments.dataset.is_some() || arguments.num_class.is_some();
-    let annotated = if known { None } else { dataset_of_annotations(pairs, &Progress::new())? };
-    let mut dataset = match (&arguments.run, &arguments.dataset, annotated) {
-        (Some(run), ..) => find_dataset(&run.to_string_lossy())?,
-        (None, Some(name), _) => find_dataset(name)?,
-        (None, None, Some(dataset)) => dataset,
-        (None, None, None) => {
+    let known = match named {
+        None if arguments.num_class.is_none() => dataset_of_annotations(pairs, &Progress::new())?,
+        named => named,
+    };
+    let mut dataset = match known {
+        Some(dataset) => dataset,
+        None => {
             let classes = arguments.num_class.unwrap_or_else(|| {
                 ui::say(&format!(
                     "note: neither --num-class nor --dataset given: assuming the {USUAL_CLASSES} classes of ADE20K, as in the Capstone's \

@@ -65,9 +65,10 @@ fn counted(arguments: &Metrics) -> Result<Partial> {
         use_threads(arguments.workers)?;
     }
     let convention = arguments.convention.unwrap_or_default();
+    let named = inputs::named_dataset(arguments)?;
     let run = arguments.run.as_ref().map(Run::open).transpose()?;
     let pairs = inputs::pairs(arguments, run.as_ref())?;
-    let dataset = inputs::dataset(arguments, convention, &pairs)?;
+    let dataset = inputs::dataset(arguments, convention, (named, &pairs))?;
     report::check_classes(arguments, dataset.class_count())?;
     inputs::refuse_written(arguments, &pairs)?;
     inputs::note_repeated(&pairs);
