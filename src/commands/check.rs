@@ -171,15 +171,19 @@ fn text(report: &Report) -> Vec<String> {
     lines.extend(report.image_sentences());
     if !report.advice.is_empty() {
         lines.push("suggestions for training:".into());
-        lines.extend(
-            report
-                .advice
-                .iter()
-                .map(|(what, advice)| format!("  {}: {}", what.replace('_', " "), flags::in_flags(advice))),
-        );
+        let line =
+            |(what, advice): &(&str, String)| format!("  {}: {}", what.replace('_', " "), in_train_flags(advice));
+        lines.extend(report.advice.iter().map(line));
     }
     lines.push(verdict(report));
     lines
+}
+
+/// A text with the fields of a training, between backticks, as flags of `segtool train`.
+fn in_train_flags(text: &str) -> String {
+    let flag =
+        |(i, piece): (usize, &str)| if i % 2 == 1 { format!("--{}", piece.replace('_', "-")) } else { piece.into() };
+    text.split('`').enumerate().map(flag).collect()
 }
 
 fn finding_lines(finding: &Finding) -> Vec<String> {
