@@ -29,42 +29,41 @@ pub fn side_by_side<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Syn
     if items.len() < 2 {
         return items.into_iter().map(work).collect();
     }
+    // Threads that are new to libtorch take the number that was set last, in whichever thread.
+    let _kept = Threads::kept();
     let alone = |item| {
-        let _alone = Alone::new();
+        let _kept = Threads::kept();
+        use_one_thread();
         work(item)
     };
-    // Threads that are new to libtorch take the number that was set last.
-    #[cfg(feature = "libtorch")]
-    let threads = tch::get_num_threads();
-    let found: Vec<R> = items.into_par_iter().map(alone).collect();
-    #[cfg(feature = "libtorch")]
-    tch::set_num_threads(threads);
-    found
+    items.into_par_iter().map(alone).collect()
 }
 
-/// While it lives, libtorch computes what this thread asks for in this thread.
-struct Alone {
+/// Has libtorch compute what this thread asks for in this thread.
+fn use_one_thread() {
     #[cfg(feature = "libtorch")]
-    threads: i32,
+    tch::set_num_threads(1);
 }
 
-impl Alone {
-    fn new() -> Self {
-        #[cfg(feature = "libtorch")]
-        {
-            let threads = tch::get_num_threads();
-            tch::set_num_threads(1);
-            Self { threads }
+/// The number of libtorch's threads, which is as before once this is dropped.
+struct Threads {
+    #[cfg(feature = "libtorch")]
+    before: i32,
+}
+
+impl Threads {
+    fn kept() -> Self {
+        Self {
+            #[cfg(feature = "libtorch")]
+            before: tch::get_num_threads(),
         }
-        #[cfg(not(feature = "libtorch"))]
-        Self {}
     }
 }
 
-#[cfg(feature = "libtorch")]
-impl Drop for Alone {
+impl Drop for Threads {
     fn drop(&mut self) {
-        tch::set_num_threads(self.threads);
+        #[cfg(feature = "libtorch")]
+        tch::set_num_threads(self.before);
     }
 }
 
