@@ -116,10 +116,18 @@ fn rows_of<T>(pixels: &[T], width: usize, (x, y): (usize, usize)) -> impl Iterat
 }
 
 fn has_texture(words: &[u32], width: usize, end: (usize, usize)) -> bool {
-    let mut values = [0u32; SIDE * SIDE];
-    rows_of(words, width, end).zip(values.chunks_exact_mut(SIDE)).for_each(|(row, to)| to.copy_from_slice(row));
-    values.sort_unstable();
-    values.chunk_by(|a, b| a == b).count() >= DISTINCT
+    let mut seen = [0u32; DISTINCT];
+    let mut count = 0;
+    for value in rows_of(words, width, end).flatten() {
+        if !seen[..count].contains(value) {
+            seen[count] = *value;
+            count += 1;
+        }
+        if count == DISTINCT {
+            return true;
+        }
+    }
+    false
 }
 
 fn has_data(nodata: Option<&[bool]>, width: usize, end: (usize, usize)) -> bool {
