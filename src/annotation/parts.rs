@@ -22,7 +22,13 @@ const LARGEST_MASK: u64 = 1 << 30;
 const BYTES: usize = 9;
 
 pub(super) fn json<'a, T: Deserialize<'a>>(path: &Path, text: &'a str) -> Result<T> {
-    serde_json::from_str(text).map_err(|e| Error::content(path, plain_types(&e.to_string())))
+    serde_json::from_str(text).map_err(|e| {
+        if e.is_eof() {
+            let reason = format!("ends in the middle, at line {}: it was cut off; export or copy it again", e.line());
+            return Error::content(path, reason);
+        }
+        Error::content(path, plain_types(&e.to_string()))
+    })
 }
 
 pub(super) fn image_size(width: Option<usize>, height: Option<usize>) -> Option<Size> {

@@ -69,6 +69,10 @@ fn normalisation(data: &Data, statistics: &ImageStatistics) -> Option<String> {
         // The mean of what was measured is another one.
         return Some("{ kind = \"per-dataset\", valid = \"nonzero\" }: pixels that are 0 hold no data".into());
     }
+    // Nothing can be divided by the deviation of a band of one value.
+    if statistics.std.contains(&0.0) {
+        return None;
+    }
     Some(format!(
         "{{ kind = \"fixed\", mean = [{}], std = [{}] }}, or that of the pretrained weights",
         listed(&statistics.mean),

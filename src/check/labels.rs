@@ -212,7 +212,7 @@ fn shifted(data: &Data, profiles: &ProfileSum) -> Option<Finding> {
     if is_clear && lost && is_far(usual.shift) && common.significance >= SIGNIFICANCE {
         let message = format!("all labels are shifted against the edges in the images: {}", move_by(usual.shift));
         let finding = Finding::new(Kind::ShiftedLabels, Severity::Warning, message, Vec::new());
-        return Some(finding.remedy("look at a few pairs; move the labels, or export them again"));
+        return Some(finding.remedy("compare a few pairs; move the labels, or export them again"));
     }
     let peaks = || data.labels().filter_map(|(i, labels)| Some((i, labels.peak?)));
     let at_peak = peaks().filter(|(_, peak)| !is_far(peak.shift)).count() as f64;
@@ -234,7 +234,7 @@ fn shifted(data: &Data, profiles: &ProfileSum) -> Option<Finding> {
     let places: Vec<Place> = shifted.map(place).collect();
     let message = format!("{} shifted against the edges in the image", counted(places.len(), "label file"));
     let finding = Finding::new(Kind::ShiftedLabels, Severity::Warning, message, places);
-    (!finding.places.is_empty()).then(|| finding.remedy("look at these pairs; move the labels, or export them again"))
+    (!finding.places.is_empty()).then(|| finding.remedy("compare these pairs; move the labels, or export them again"))
 }
 
 fn is_far((x, y): (i32, i32)) -> bool {
