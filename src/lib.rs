@@ -70,6 +70,9 @@ macro_rules! assert_refused {
     }};
 }
 
+#[cfg(feature = "serve")]
+pub mod serve;
+
 pub mod bench;
 pub mod check;
 
