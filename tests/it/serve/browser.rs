@@ -1,0 +1,61 @@
+//! The pages in Chromium, by the scripts that people run by hand, too.
+
+use std::env;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use image::{Rgb, RgbImage};
+
+use super::served::{Served, world};
+use crate::common::text;
+
+/// Runs a script of `scripts/checks`, which fails where a page does not do what it should.
+fn check(script: &str, arguments: &[&dyn AsRef<OsStr>]) {
+    let Some(python) = env::var_os("SEGTOOL_BROWSER_PYTHON") else {
+        println!("skipped: SEGTOOL_BROWSER_PYTHON does not name a Python with playwright");
+        return;
+    };
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/checks").join(script);
+    let mut command = Command::new(python);
+    command.arg("-u").arg(script).args(arguments.iter().map(|argument| argument.as_ref()));
+    let done = command.output().unwrap();
+    let (out, error) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    assert!(done.status.success(), "{out}\n{error}");
+    println!("{out}");
+}
+
+#[test]
+fn the_page_that_segments_images() {
+    let folder = tempfile::tempdir().unwrap();
+    let (image, scene, out) =
+        (folder.path().join("section.png"), folder.path().join("scene.png"), folder.path().join("out"));
+    fs::write(&image, world().image(1, 96, 64)).unwrap();
+    fs::write(&scene, world().image(2, 6000, 6000)).unwrap();
+    let served = Served::new(&["--tile", "256"]);
+    check("browser_serve.py", &[&"--url", &served.url, &"--image", &image, &"--scene", &scene, &"--out", &out]);
+}
+
+#[test]
+fn the_page_that_labels() {
+    let folder = tempfile::tempdir().unwrap();
+    let (images, labels, out) = (folder.path().join("cores"), folder.path().join("kept"), folder.path().join("out"));
+    fs::create_dir(&images).unwrap();
+    let image = images.join("core.png");
+    // Two kinds of rock, of which one is coarse.
+    let value = |x: u32, y: u32| if (x / 60).is_multiple_of(2) { 200 } else { 40 + 60 * ((x / 3 + y / 3) % 2) as u8 };
+    RgbImage::from_fn(480, 96, |x, y| Rgb([value(x, y), value(x, y) / 2, 90])).save(&image).unwrap();
+    let program = env!("CARGO_BIN_EXE_segtool");
+    // A port that is free now: the script starts the server, ends it and starts it again.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let serve = format!(
+        "'{program}' serve --device flex --port {port} --label '{}' --labels '{}'",
+        text(&images),
+        text(&labels)
+    );
+    let arguments: [&dyn AsRef<OsStr>; 10] = [
+        &"--serve", &serve, &"--out", &out, &"--segtool", &program, &"--image", &image, &"--labels-folder", &labels,
+    ];
+    check("browser_label.py", &arguments);
+}
