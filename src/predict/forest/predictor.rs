@@ -112,37 +112,37 @@ impl ForestPredictor {
             let seen = self.hypercolumns.recall(stored.as_ref(), &image, &layout, window)?;
             let decided: Vec<(Window, Decided)> = blocks(window)
                 .into_par_iter()
-                .map(|block| self.decide(&seen, &block, wanted).map(|decided| (block, decided)))
+                .map(|block| decide(&self.forest, &seen, &block, wanted).map(|decided| (block, decided)))
                 .collect::<Result<_>>()?;
             decided.iter().for_each(|(block, decided)| canvas.paint(block, decided));
             done()?;
         }
         Ok(canvas.decision)
     }
-
-    /// Classes, and probabilities where they are wanted, of a block of pixels.
-    fn decide(&self, seen: &WindowFeatures, block: &Window, wanted: Wanted) -> Result<Decided> {
-        let (pixels, features) = (block.pixels(), seen.features());
-        let mut planes = vec![0.0; features * pixels];
-        seen.fill(block.rows.clone(), block.columns.clone(), &mut planes, pixels);
-        let view = Features::planes(&planes, features, pixels, pixels)?;
-        if !wanted.highest && !wanted.all {
-            return Ok(Decided { classes: self.forest.predict(&view)?, probabilities: Vec::new() });
-        }
-        let (classes, probabilities) = self.forest.predict_with_probabilities(&view)?;
-        Ok(Decided { classes, probabilities })
-    }
 }
 
 /// What a forest says of a block.
-struct Decided {
-    classes: Vec<u16>,
+pub(crate) struct Decided {
+    pub(crate) classes: Vec<u16>,
     /// `[pixels, classes]`, or nothing.
-    probabilities: Vec<f32>,
+    pub(crate) probabilities: Vec<f32>,
+}
+
+/// Classes, and probabilities where they are wanted, of a block of pixels.
+pub(crate) fn decide(forest: &Forest, seen: &WindowFeatures, block: &Window, wanted: Wanted) -> Result<Decided> {
+    let (pixels, features) = (block.pixels(), seen.features());
+    let mut planes = vec![0.0; features * pixels];
+    seen.fill(block.rows.clone(), block.columns.clone(), &mut planes, pixels);
+    let view = Features::planes(&planes, features, pixels, pixels)?;
+    if !wanted.highest && !wanted.all {
+        return Ok(Decided { classes: forest.predict(&view)?, probabilities: Vec::new() });
+    }
+    let (classes, probabilities) = forest.predict_with_probabilities(&view)?;
+    Ok(Decided { classes, probabilities })
 }
 
 /// Blocks of a window that threads take one after another.
-fn blocks(window: &Window) -> Vec<Window> {
+pub(crate) fn blocks(window: &Window) -> Vec<Window> {
     let wide = window.columns.len().clamp(1, BLOCK);
     let tall = (BLOCK / wide).max(1);
     let steps = |range: &Range<usize>, step: usize| -> Vec<Range<usize>> {
