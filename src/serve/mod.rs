@@ -38,13 +38,13 @@ use std::sync::atomic::AtomicBool;
 
 use tokio::net::TcpListener;
 
+use crate::base::event::Sink;
 use crate::base::{Error, Result};
 use app::Shared;
 pub use models::{Model, Models};
 pub use settings::{Access, Compute, Limits, Settings};
 
 /// A server that is ready to answer.
-#[derive(Debug)]
 pub struct Server {
     shared: Arc<Shared>,
     listener: std::net::TcpListener,
@@ -52,12 +52,12 @@ pub struct Server {
 }
 
 impl Server {
-    /// Opens the models, and listens.
+    /// Opens the models, and listens. What takes long is told to `sink`.
     ///
     /// # Errors
     ///
     /// If the settings do not go together, a model cannot be opened, or the port is taken.
-    pub fn open(mut settings: Settings) -> Result<Self> {
+    pub fn open(mut settings: Settings, sink: &dyn Sink) -> Result<Self> {
         settings.check()?;
         let asked = SocketAddr::new(settings.host, settings.port);
         let taken = |cause: std::io::Error| {
@@ -67,7 +67,7 @@ impl Server {
         let address = listener.local_addr().map_err(taken)?;
         listener.set_nonblocking(true).map_err(taken)?;
         settings.port = address.port();
-        Ok(Self { shared: Arc::new(Shared::open(settings)?), listener, address })
+        Ok(Self { shared: Arc::new(Shared::open(settings, sink)?), listener, address })
     }
 
     /// Where it listens.
@@ -111,9 +111,6 @@ impl Server {
             listen::listen(listener, router, stop, || shared.queue.close()).await;
             Ok::<_, Error>(())
         })?;
-        if let Some(label) = &self.shared.label {
-            label.stop();
-        }
         runtime.shutdown_timeout(std::time::Duration::from_secs(1));
         // An image that is computed as a whole cannot be given up; the end of the program is the end of it.
         if worker.is_finished() {

@@ -33,7 +33,7 @@ const LABEL_BYTES: usize = 64 << 20;
 
 /// All routes, behind the guard.
 pub(super) fn router(app: &App) -> Router {
-    let mut router = Router::new()
+    let router = Router::new()
         .route("/", get(pages::root))
         .route("/label", get(pages::label))
         .route("/assets/{name}", get(pages::asset))
@@ -48,10 +48,6 @@ pub(super) fn router(app: &App) -> Router {
         .route("/api/jobs/{id}/events", get(jobs::events))
         .route("/api/jobs/{id}/{file}", get(jobs::file))
         .with_state(Arc::clone(app));
-    if let Some(label) = &app.label {
-        let routes = labelling::routes(Arc::clone(label), Arc::clone(&app.models));
-        router = router.nest("/api/label", routes.layer(DefaultBodyLimit::max(LABEL_BYTES)));
-    }
     router
         .fallback(unknown)
         .method_not_allowed_fallback(other_method)
