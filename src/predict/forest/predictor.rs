@@ -80,6 +80,12 @@ impl ForestPredictor {
         &self.forest
     }
 
+    /// What windows may take; `stored` says whether features are kept.
+    fn budget(&self, options: &Options, stored: bool) -> Result<Budget> {
+        let limits = Limits { memory: options.memory, side: side(&options.procedure)?, stored };
+        Ok(Budget::new(self.hypercolumns.config(), self.dataset.bands, self.device, limits))
+    }
+
     /// Bytes of a prediction until it is written.
     fn held(&self, size: Size, wanted: Wanted) -> u64 {
         let classes = self.dataset.class_count() as u64;
@@ -218,11 +224,13 @@ impl Model for ForestPredictor {
         Err(Error::conflict("tile", reason))
     }
 
+    fn check_memory(&self, path: &Path, size: Size, options: &Options) -> Result<()> {
+        self.budget(options, false)?.windows(path, size, self.held(size, options.wanted)).map(drop)
+    }
+
     fn work<'a>(&'a self, options: &'a Options, stop: Option<&'a AtomicBool>) -> Result<Box<dyn Work + 'a>> {
-        let side = side(&options.procedure)?;
         let cache = options.cache_features.as_deref().map(FeatureCache::open).transpose()?;
-        let limits = Limits { memory: options.memory, side, stored: cache.is_some() };
-        let budget = Budget::new(self.hypercolumns.config(), self.dataset.bands, self.device, limits);
+        let budget = self.budget(options, cache.is_some())?;
         let bands = options.bands.as_deref();
         Ok(Box::new(ForestWork { predictor: self, budget, wanted: options.wanted, bands, cache, stop }))
     }
