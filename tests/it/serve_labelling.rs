@@ -9,7 +9,7 @@ use segtool::Recipe;
 use segtool::data::{Dataset, load_sparse_labels, read_label_csv};
 use segtool::nn::device::DeviceChoice;
 use segtool::serve::labelling::{
-    Change, Color, KEEP, LabelClass, LabelEvent, LabelOptions, Labelling, NoFillers, Patch, Patched, Reclassed, Rect,
+    Change, Color, KEEP, LabelClass, LabelEvent, LabelOptions, Labelling, Patch, Patched, Reclassed, Rect,
     TrainingState,
 };
 use tempfile::{TempDir, tempdir};
@@ -27,11 +27,11 @@ fn options(images: &Path) -> LabelOptions {
 }
 
 fn open(options: &LabelOptions) -> Labelling {
-    Labelling::open(options, Box::new(NoFillers), &|_| ()).unwrap()
+    Labelling::with(options, &|_| ()).unwrap()
 }
 
 fn refusal(options: &LabelOptions) -> String {
-    Labelling::open(options, Box::new(NoFillers), &|_| ()).unwrap_err().to_string()
+    Labelling::with(options, &|_| ()).unwrap_err().to_string()
 }
 
 /// A folder of made cores.

@@ -27,6 +27,10 @@ pub enum LabelEvent {
         /// Number of the model.
         number: u64,
     },
+    /// Some events were missed: what is shown is to be fetched once more.
+    Behind,
+    /// Nothing more follows.
+    Closed,
 }
 
 impl LabelEvent {
@@ -37,6 +41,8 @@ impl LabelEvent {
             Self::Classes { .. } => "classes",
             Self::Training(_) => "training",
             Self::Score { .. } => "score",
+            Self::Behind => "behind",
+            Self::Closed => "closed",
         }
     }
 }

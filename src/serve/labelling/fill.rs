@@ -6,29 +6,6 @@ use super::classes::LabelClass;
 use crate::base::{Error, Result, Size};
 use crate::predict::Prediction;
 
-/// Models whose predictions may be corrected.
-pub trait Fillers: Send + Sync {
-    /// What they are called.
-    fn ids(&self) -> Vec<String>;
-
-    /// The prediction of one of them for an image; an error if there is no such model.
-    fn predict(&self, id: &str, image: &Path) -> Result<Prediction>;
-}
-
-/// None.
-#[derive(Debug, Clone, Copy)]
-pub struct NoFillers;
-
-impl Fillers for NoFillers {
-    fn ids(&self) -> Vec<String> {
-        Vec::new()
-    }
-
-    fn predict(&self, id: &str, _image: &Path) -> Result<Prediction> {
-        Err(Error::unknown("model", id, &["one that the server was started with, as with `run`"]))
-    }
-}
-
 /// The label values of a prediction: of each of its classes the value of the painted class of the same name, else of the same
 /// value; 0, not labelled, where there is neither.
 pub(super) fn as_labels(prediction: &Prediction, classes: &[LabelClass], size: Size, image: &Path) -> Result<Vec<u8>> {

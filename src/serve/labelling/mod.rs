@@ -25,9 +25,8 @@ mod workbench;
 
 pub use classes::{Color, LabelClass, MAX_CLASSES};
 pub use events::{LabelEvent, Progress, TrainingState};
-pub use fill::{Fillers, NoFillers};
 pub use model::{PartPrediction, Summary};
-pub use options::LabelOptions;
+pub use options::{LabelOptions, Settings};
 pub use patch::{KEEP, Patch, Rect};
 pub use project::{Change, Classes, Patched, Reclassed};
 pub use score::{ClassScore, ShownEvaluation, ShownScore};

@@ -1,8 +1,8 @@
 //! Label mode without HTTP: labels, trainings, predictions, results.
 
 use std::fmt;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use image::RgbImage;
@@ -13,10 +13,10 @@ use super::classes::LabelClass;
 use super::engine::{Engine, MOST_PIXELS};
 use super::events::LabelEvent;
 use super::features::FeatureStore;
-use super::fill::{Fillers, as_labels};
+use super::fill::as_labels;
 use super::input::{Input, usual_dataset};
 use super::model::{PartPrediction, Summary, Trained};
-use super::options::LabelOptions;
+use super::options::{LabelOptions, Settings};
 use super::patch::Rect;
 use super::place::Place;
 use super::project::{Change, Classes, Patched, Project, Reclassed};
@@ -29,6 +29,7 @@ use crate::base::{Error, Result};
 use crate::data::{displayed, shell_word};
 use crate::image::read_image;
 use crate::nn::device::DeviceChoice;
+use crate::predict::Prediction;
 use crate::run::RunLock;
 
 /// Most pixels of a side of a thumbnail.
@@ -43,8 +44,7 @@ pub struct Labelling {
     input: Input,
     device: DeviceChoice,
     seed: u64,
-    fillers: Box<dyn Fillers>,
-    threads: Vec<JoinHandle<()>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl fmt::Debug for Labelling {
@@ -68,7 +68,7 @@ pub struct Overview {
     pub classes_revision: u64,
     /// The newest model.
     pub model: Option<Summary>,
-    /// Models whose predictions may be corrected.
+    /// Models whose predictions may be corrected; the server knows them.
     pub models: Vec<String>,
     /// Where labels are.
     pub labels_folder: PathBuf,
@@ -109,8 +109,13 @@ pub struct Saved {
 }
 
 impl Labelling {
-    /// Opens a folder of images with the labels that it has. `fillers` are models whose predictions may be corrected.
-    pub fn open(options: &LabelOptions, fillers: Box<dyn Fillers>, sink: &dyn Sink) -> Result<Self> {
+    /// Opens what a server labels.
+    pub fn open(settings: &Settings) -> Result<Self> {
+        Self::with(&settings.options()?, &|_| ())
+    }
+
+    /// Opens a folder of images with the labels that it has.
+    pub fn with(options: &LabelOptions, sink: &dyn Sink) -> Result<Self> {
         let place = Place::find(&options.images, options.labels.as_deref(), sink)?;
         let lock = RunLock::acquire_for(&place.labels, "labelled")?;
         let usual = usual_dataset(&options.recipe)?;
@@ -123,8 +128,8 @@ impl Labelling {
         let (settings, most) = (input.recipe.forest.clone(), input.recipe.max_pixels);
         let project = Arc::new(Project::open(place, classes, input.dataset.clone(), lock)?);
         let engine = Arc::new(Engine::new(Arc::clone(&project), store, settings, most, options.seed));
-        let threads = engine.start()?;
-        Ok(Self { project, engine, input, device, seed: options.seed, fillers, threads })
+        let threads = Mutex::new(engine.start()?);
+        Ok(Self { project, engine, input, device, seed: options.seed, threads })
     }
 
     /// What a page begins with.
@@ -150,7 +155,7 @@ impl Labelling {
             classes,
             classes_revision: revision,
             model: self.engine.model(None).map(|model| model.summary.clone()),
-            models: self.fillers.ids(),
+            models: Vec::new(),
             labels_folder: place.labels.clone(),
             run_folder: place.run(),
         }
@@ -233,12 +238,16 @@ impl Labelling {
         Ok(model.score().shown(&model.dataset, &model.classes))
     }
 
-    /// The prediction of one of the other models for an image, as labels to correct; nothing is changed.
-    pub fn filled(&self, image: usize, id: &str) -> Result<Vec<u8>> {
+    /// The file of an image.
+    pub fn path(&self, image: usize) -> Result<&Path> {
+        Ok(&self.project.image(image)?.path)
+    }
+
+    /// Another model's prediction for an image as labels to correct; nothing is changed.
+    pub fn filled(&self, image: usize, prediction: &Prediction) -> Result<Vec<u8>> {
         let file = self.project.image(image)?;
-        let prediction = self.fillers.predict(id, &file.path)?;
         let classes = self.project.classes().classes.clone();
-        as_labels(&prediction, &classes, file.size, &file.path)
+        as_labels(prediction, &classes, file.size, &file.path)
     }
 
     /// Writes the labels as images and as a table, and a run with the forest of a model, the newest if its number is left out.
@@ -256,12 +265,21 @@ impl Labelling {
     }
 }
 
-impl Drop for Labelling {
-    fn drop(&mut self) {
+impl Labelling {
+    /// Ends all trainings and the events, for good. Labels are on disk already.
+    pub fn stop(&self) {
         self.engine.close();
-        for thread in self.threads.drain(..) {
+        self.project.tell(LabelEvent::Closed);
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        for thread in threads.drain(..) {
             // One that panicked has said so.
             let _ = thread.join();
         }
+    }
+}
+
+impl Drop for Labelling {
+    fn drop(&mut self) {
+        self.stop();
     }
 }
