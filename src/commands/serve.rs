@@ -1,22 +1,16 @@
 //! `segtool serve`.
 
-use std::path::PathBuf;
-
 use anyhow::{Context, Result};
 use segtool::base::words::counted;
-use segtool::recipe::{ForestRecipe, Recipe};
-use segtool::serve::labelling::LabelOptions;
-use segtool::serve::{Access, Compute, Limits, Server, Settings};
+use segtool::serve::{Access, Compute, Limits, Server, Settings, labelling};
 use segtool::weights::locate;
 
 use super::stop::Stop;
 use super::use_threads;
 use crate::cli::{Serve, Tile};
-use crate::exit::{Exit, wrong_usage};
+use crate::exit::Exit;
 use crate::ui::{self, Progress};
 
-/// The recipe of the forest that learns from strokes.
-const RECIPE: &str = "hypercolumn-core";
 /// Where a token may stand that is not to be seen in the list of processes.
 const TOKEN: &str = "SEGTOOL_TOKEN";
 
@@ -30,7 +24,7 @@ pub(crate) fn run(arguments: &Serve) -> Result<Exit> {
     let stop = Stop::on_signal()?;
     let warned = !settings.host.is_loopback() && settings.access.token.is_none();
     let label = settings.label.is_some();
-    let server = Server::open(settings, &progress)?;
+    let server = Server::open(settings)?;
     ui::result(&server.url());
     if warned {
         ui::warn("warning: --insecure: whoever can reach this address can use the models and see all results");
@@ -82,21 +76,16 @@ fn token(arguments: &Serve) -> Result<Option<String>> {
     }
 }
 
-fn label(arguments: &Serve, progress: &Progress) -> Result<Option<LabelOptions>> {
-    let Some(images) = &arguments.label else { return Ok(None) };
-    let name = arguments.recipe.as_deref().unwrap_or(RECIPE);
-    let recipe: ForestRecipe = match Recipe::find(name)? {
-        Recipe::Forest(recipe) => *recipe,
-        Recipe::Network(_) => {
-            wrong_usage!("--recipe {name} trains a network, but labels are learned by a random forest; choose {RECIPE}")
-        }
-    };
-    let weights: Vec<PathBuf> = locate(&arguments.weights, progress)?;
-    Ok(Some(LabelOptions {
+fn label(arguments: &Serve, progress: &Progress) -> Result<Option<labelling::Settings>> {
+    let Some(path) = arguments.label.clone() else { return Ok(None) };
+    // Here, where a download is shown.
+    let weights = locate(&arguments.weights, progress)?;
+    Ok(Some(labelling::Settings {
+        path,
+        recipe: arguments.recipe.clone(),
+        weights: weights.into_iter().map(|file| file.to_string_lossy().into_owned()).collect(),
         labels: arguments.labels.clone(),
-        weights,
         device: arguments.device.unwrap_or_default(),
         memory: arguments.memory,
-        ..LabelOptions::new(images, recipe)
     }))
 }

@@ -1,7 +1,6 @@
 //! What all requests share.
 
-use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use tokio::sync::Semaphore;
@@ -9,16 +8,13 @@ use tokio::sync::Semaphore;
 use super::budget::Budget;
 use super::job::{Job, State};
 use super::jobs::Jobs;
-use super::labelling::{Fillers, LabelOptions, Labelling};
+use super::labelling::Labelling;
 use super::metrics::{Metrics, Now};
 use super::models::Models;
 use super::queue::Queue;
 use super::settings::Settings;
 use super::worker::Worker;
-use crate::base::event::{Event, Sink};
 use crate::base::{Error, Result, main_memory};
-use crate::image::find_size;
-use crate::predict::Prediction;
 
 /// Images that are drawn, encoded or read at the same time, beside those that are computed.
 const DRAWN: usize = 2;
@@ -26,37 +22,6 @@ const DRAWN: usize = 2;
 const FETCHED: usize = 4;
 /// What uploads may take where the system does not say what is free.
 const UNKNOWN: u64 = 2 << 30;
-
-/// The models, as what fills labels that are corrected then.
-struct Served(Arc<Models>);
-
-impl Fillers for Served {
-    fn ids(&self) -> Vec<String> {
-        self.0.all().iter().map(|model| model.id.clone()).collect()
-    }
-
-    fn predict(&self, id: &str, image: &Path) -> Result<Prediction> {
-        let known: Vec<String> = self.ids();
-        let known: Vec<&str> = known.iter().map(String::as_str).collect();
-        let model = self.0.get(id).ok_or_else(|| Error::unknown("model", id, &known))?;
-        let (options, _) = model.options(image, find_size(image)?, None)?;
-        let mut found = None;
-        let fault = Mutex::new(None);
-        let sink = |event: Event| {
-            if let Event::Skipped { reason, .. } = event {
-                fault.lock().unwrap_or_else(PoisonError::into_inner).replace(reason);
-            }
-        };
-        model.predictor.predict_each(&[image.to_path_buf()], &options, &sink, &mut |_, prediction| {
-            found = Some(prediction);
-            Ok(true)
-        })?;
-        found.ok_or_else(|| {
-            let reason = fault.into_inner().unwrap_or_else(PoisonError::into_inner).unwrap_or_default();
-            Error::failed(format!("predict {}", image.display()), reason)
-        })
-    }
-}
 
 /// What all requests share.
 pub(super) struct Shared {
@@ -77,10 +42,9 @@ pub(super) type App = Arc<Shared>;
 
 impl Shared {
     /// Opens the models and what is labelled.
-    pub(super) fn open(settings: Settings, sink: &dyn Sink) -> Result<Self> {
+    pub(super) fn open(settings: Settings) -> Result<Self> {
         let models = Arc::new(Models::open(&settings)?);
-        let open = |label: &LabelOptions| Labelling::open(label, Box::new(Served(Arc::clone(&models))), sink);
-        let label = settings.label.as_ref().map(open).transpose()?.map(Arc::new);
+        let label = settings.label.as_ref().map(Labelling::open).transpose()?.map(Arc::new);
         let limits = settings.limits;
         let free = main_memory::free().unwrap_or(UNKNOWN);
         let uploads = Budget::new((free / 4).max(limits.bytes));
@@ -108,6 +72,14 @@ impl Shared {
         };
         let thread = std::thread::Builder::new().name("predict".into());
         thread.spawn(move || worker.run()).map_err(|cause| Error::failed("start a thread", cause))
+    }
+
+    /// Takes nothing more, and ends what goes on.
+    pub(super) fn close(&self) {
+        self.queue.close();
+        if let Some(label) = &self.label {
+            label.stop();
+        }
     }
 
     /// Has a job end at once; whether it had not yet.

@@ -38,7 +38,6 @@ use std::sync::atomic::AtomicBool;
 
 use tokio::net::TcpListener;
 
-use crate::base::event::Sink;
 use crate::base::{Error, Result};
 use app::Shared;
 pub use models::{Model, Models};
@@ -52,12 +51,12 @@ pub struct Server {
 }
 
 impl Server {
-    /// Opens the models, and listens. What takes long is told to `sink`.
+    /// Opens the models, and listens.
     ///
     /// # Errors
     ///
     /// If the settings do not go together, a model cannot be opened, or the port is taken.
-    pub fn open(mut settings: Settings, sink: &dyn Sink) -> Result<Self> {
+    pub fn open(mut settings: Settings) -> Result<Self> {
         settings.check()?;
         let asked = SocketAddr::new(settings.host, settings.port);
         let taken = |cause: std::io::Error| {
@@ -67,7 +66,7 @@ impl Server {
         let address = listener.local_addr().map_err(taken)?;
         listener.set_nonblocking(true).map_err(taken)?;
         settings.port = address.port();
-        Ok(Self { shared: Arc::new(Shared::open(settings, sink)?), listener, address })
+        Ok(Self { shared: Arc::new(Shared::open(settings)?), listener, address })
     }
 
     /// Where it listens.
@@ -108,7 +107,7 @@ impl Server {
         let listener = self.listener;
         runtime.block_on(async move {
             let listener = TcpListener::from_std(listener).map_err(failed)?;
-            listen::listen(listener, router, stop, || shared.queue.close()).await;
+            listen::listen(listener, router, stop, || shared.close()).await;
             Ok::<_, Error>(())
         })?;
         runtime.shutdown_timeout(std::time::Duration::from_secs(1));

@@ -18,7 +18,7 @@ pub struct Settings {
     /// Runs whose models predict.
     pub runs: Vec<PathBuf>,
     /// What is labelled, if something is.
-    pub label: Option<labelling::LabelOptions>,
+    pub label: Option<labelling::Settings>,
     /// The address that it listens at.
     pub host: IpAddr,
     /// The port; 0 for a free one.
