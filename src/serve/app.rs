@@ -24,7 +24,6 @@ const FETCHED: usize = 4;
 const UNKNOWN: u64 = 2 << 30;
 
 /// What all requests share.
-#[derive(Debug)]
 pub(super) struct Shared {
     pub(super) settings: Settings,
     pub(super) models: Arc<Models>,
@@ -73,6 +72,14 @@ impl Shared {
         };
         let thread = std::thread::Builder::new().name("predict".into());
         thread.spawn(move || worker.run()).map_err(|cause| Error::failed("start a thread", cause))
+    }
+
+    /// Takes nothing more, and ends what goes on.
+    pub(super) fn close(&self) {
+        self.queue.close();
+        if let Some(label) = &self.label {
+            label.stop();
+        }
     }
 
     /// Has a job end at once; whether it had not yet.

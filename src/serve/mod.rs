@@ -44,7 +44,6 @@ pub use models::{Model, Models};
 pub use settings::{Access, Compute, Limits, Settings};
 
 /// A server that is ready to answer.
-#[derive(Debug)]
 pub struct Server {
     shared: Arc<Shared>,
     listener: std::net::TcpListener,
@@ -109,12 +108,9 @@ impl Server {
         let listener = self.listener;
         runtime.block_on(async move {
             let listener = TcpListener::from_std(listener).map_err(failed)?;
-            listen::listen(listener, router, stop, || shared.queue.close()).await;
+            listen::listen(listener, router, stop, || shared.close()).await;
             Ok::<_, Error>(())
         })?;
-        if let Some(label) = &self.shared.label {
-            label.stop();
-        }
         runtime.shutdown_timeout(std::time::Duration::from_secs(1));
         // An image that is computed as a whole cannot be given up; the end of the program is the end of it.
         if worker.is_finished() {

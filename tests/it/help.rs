@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use crate::common::{stderr_of, stdout_of};
 
-const COMMANDS: [&str; 15] = [
-    "", "demo", "dataset", "check", "train", "predict", "metrics", "rgb2gray", "concat", "convert", "report", "import",
+const COMMANDS: [&str; 16] = [
+    "", "demo", "dataset", "check", "train", "predict", "serve", "metrics", "rgb2gray", "concat", "convert", "report", "import",
     "export", "info", "bench",
 ];
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -28,8 +28,6 @@ use super::submit::fault;
 
 /// Longest time in which nothing of a body arrives.
 const SILENCE: Duration = Duration::from_secs(20);
-/// Most bytes of a request that labels.
-const LABEL_BYTES: usize = 64 << 20;
 
 /// All routes, behind the guard.
 pub(super) fn router(app: &App) -> Router {
@@ -49,8 +47,7 @@ pub(super) fn router(app: &App) -> Router {
         .route("/api/jobs/{id}/{file}", get(jobs::file))
         .with_state(Arc::clone(app));
     if let Some(label) = &app.label {
-        let routes = labelling::routes(Arc::clone(label), Arc::clone(&app.models));
-        router = router.nest("/api/label", routes.layer(DefaultBodyLimit::max(LABEL_BYTES)));
+        router = router.nest("/api/label", labelling::routes(Arc::clone(label), Arc::clone(&app.models)));
     }
     router
         .fallback(unknown)
