@@ -1,8 +1,8 @@
 //! From images to label maps, with a network or a random forest: at one size or several, whole or in sliding windows.
 
+mod encoded;
 pub mod forest;
 pub mod formats;
-mod encoded;
 mod free_folder;
 mod journal;
 mod label_file;

@@ -36,7 +36,8 @@ fn fetch_from(url: &str, limit: u64, allowed: fn(IpAddr) -> bool) -> ApiResult<V
         .timeout_global(Some(TIME))
         .http_status_as_error(false)
         .build();
-    let agent = Agent::with_parts(config, DefaultConnector::default(), Checked { allowed, inner: DefaultResolver::default() });
+    let agent =
+        Agent::with_parts(config, DefaultConnector::default(), Checked { allowed, inner: DefaultResolver::default() });
     let mut answer = agent.get(url).call().map_err(|fault| unreachable_text(&fault))?;
     if !answer.status().is_success() {
         let status = answer.status();
@@ -156,18 +157,62 @@ mod tests {
     #[test]
     fn only_addresses_of_the_public_internet_are_fetched_from() {
         for inside in [
-            "0.0.0.0", "0.1.2.3", "10.0.0.1", "100.64.0.1", "100.127.255.255", "127.0.0.1", "127.9.9.9", "169.254.169.254",
-            "172.16.0.1", "172.31.255.255", "192.0.0.8", "192.0.2.1", "192.88.99.1", "192.168.1.1", "198.18.0.1",
-            "198.51.100.7", "203.0.113.9", "224.0.0.1", "239.1.1.1", "240.0.0.1", "255.255.255.255", "::", "::1",
-            "::ffff:127.0.0.1", "::ffff:8.8.8.8", "::7f00:1", "64:ff9b::7f00:1", "64:ff9b:1::1", "100::1", "2001::1",
-            "2001:db8::1", "2002:7f00:1::", "3fff::1", "5f00::1", "fc00::1", "fd12:3456::1", "fe80::1", "fec0::1", "ff02::1",
+            "0.0.0.0",
+            "0.1.2.3",
+            "10.0.0.1",
+            "100.64.0.1",
+            "100.127.255.255",
+            "127.0.0.1",
+            "127.9.9.9",
+            "169.254.169.254",
+            "172.16.0.1",
+            "172.31.255.255",
+            "192.0.0.8",
+            "192.0.2.1",
+            "192.88.99.1",
+            "192.168.1.1",
+            "198.18.0.1",
+            "198.51.100.7",
+            "203.0.113.9",
+            "224.0.0.1",
+            "239.1.1.1",
+            "240.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "::ffff:127.0.0.1",
+            "::ffff:8.8.8.8",
+            "::7f00:1",
+            "64:ff9b::7f00:1",
+            "64:ff9b:1::1",
+            "100::1",
+            "2001::1",
+            "2001:db8::1",
+            "2002:7f00:1::",
+            "3fff::1",
+            "5f00::1",
+            "fc00::1",
+            "fd12:3456::1",
+            "fe80::1",
+            "fec0::1",
+            "ff02::1",
         ] {
             assert!(!is_public(inside.parse().unwrap()), "{inside}");
         }
-        for outside in
-            ["1.1.1.1", "8.8.8.8", "100.63.255.255", "100.128.0.1", "172.15.0.1", "172.32.0.1", "192.0.1.1", "198.20.0.1",
-             "223.255.255.255", "2001:4860:4860::8888", "2606:4700::1111", "2a00:1450::1"]
-        {
+        for outside in [
+            "1.1.1.1",
+            "8.8.8.8",
+            "100.63.255.255",
+            "100.128.0.1",
+            "172.15.0.1",
+            "172.32.0.1",
+            "192.0.1.1",
+            "198.20.0.1",
+            "223.255.255.255",
+            "2001:4860:4860::8888",
+            "2606:4700::1111",
+            "2a00:1450::1",
+        ] {
             assert!(is_public(outside.parse().unwrap()), "{outside}");
         }
     }
@@ -175,9 +220,17 @@ mod tests {
     #[test]
     fn addresses_that_lead_inside_are_refused_however_they_are_written() {
         for url in [
-            "http://127.0.0.1/a.png", "http://localhost/a.png", "http://[::1]/a.png", "http://[::ffff:127.0.0.1]/a",
-            "http://169.254.169.254/latest/meta-data/", "http://0/", "http://2130706433/", "http://127.1/", "http://0x7f.1/",
-            "http://192.168.0.1:8080/", "https://10.0.0.1/",
+            "http://127.0.0.1/a.png",
+            "http://localhost/a.png",
+            "http://[::1]/a.png",
+            "http://[::ffff:127.0.0.1]/a",
+            "http://169.254.169.254/latest/meta-data/",
+            "http://0/",
+            "http://2130706433/",
+            "http://127.1/",
+            "http://0x7f.1/",
+            "http://192.168.0.1:8080/",
+            "https://10.0.0.1/",
         ] {
             let fault = fetch(url, 100).unwrap_err();
             assert!(fault.status == StatusCode::UNPROCESSABLE_ENTITY, "{url}: {}", fault.text());
@@ -210,7 +263,9 @@ mod tests {
     #[test]
     fn redirects_are_checked_and_sizes_are_limited() {
         let image = || "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nimage".to_owned();
-        let to = |url: &str| format!("HTTP/1.1 302 Found\r\nLocation: {url}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        let to = |url: &str| {
+            format!("HTTP/1.1 302 Found\r\nLocation: {url}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        };
         let there = answering(vec![image()]);
         let first = answering(vec![to(&format!("http://{there}/b.png"))]);
         assert_eq!(fetch_from(&format!("http://{first}/a.png"), 5, one).unwrap(), b"image");
@@ -223,7 +278,10 @@ mod tests {
         let fault = fetch_from(&format!("http://{large}/"), 4, one).unwrap_err();
         assert_eq!(fault.status, StatusCode::PAYLOAD_TOO_LARGE);
         let endless = answering(vec![format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{}", "x".repeat(9))]);
-        assert_eq!(fetch_from(&format!("http://{endless}/"), 8, one).unwrap_err().status, StatusCode::PAYLOAD_TOO_LARGE);
+        assert_eq!(
+            fetch_from(&format!("http://{endless}/"), 8, one).unwrap_err().status,
+            StatusCode::PAYLOAD_TOO_LARGE
+        );
     }
 
     #[test]

@@ -135,7 +135,8 @@ fn make(job: &Job, result: &Finished, file: File, bands: &[usize], most: usize) 
 
 /// Has a browser save a file under a name, in ASCII and as it is.
 fn attachment(name: &str) -> HeaderValue {
-    let plain: String = name.chars().map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' }).collect();
+    let plain: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' }).collect();
     let exact: String = name
         .bytes()
         .map(|byte| match byte {

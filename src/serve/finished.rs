@@ -109,9 +109,7 @@ impl Finished {
             ("tiff", "labels.tif", ".tif", self.is_placed()),
         ];
         let there = all.into_iter().filter(|(.., there)| *there);
-        let entry = |(format, file, ending, _)| {
-            json!({ "format": format, "name": format!("{stem}{ending}"), "path": format!("{base}/{file}") })
-        };
+        let entry = |(format, file, ending, _)| json!({ "format": format, "name": format!("{stem}{ending}"), "path": format!("{base}/{file}") });
         there.map(entry).collect()
     }
 }

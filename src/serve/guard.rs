@@ -137,7 +137,8 @@ fn is_shown(token: &str, port: u16, headers: &HeaderMap) -> bool {
     let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok()).flat_map(|all| all.split(';'));
     let cookie = cookies.filter_map(|pair| pair.trim().split_once('=')).find(|(key, _)| *key == name);
     let given = bearer.map(str::as_bytes).into_iter().chain(cookie.map(|(_, given)| given.as_bytes()));
-    given.fold(false, |shown, given| shown | is_same(given, token.as_bytes()) | is_same(given, digest(token).as_bytes()))
+    given
+        .fold(false, |shown, given| shown | is_same(given, token.as_bytes()) | is_same(given, digest(token).as_bytes()))
 }
 
 /// Compares in a time that tells nothing of where they differ, nor of how long the token is.
@@ -235,7 +236,8 @@ mod tests {
         for own in ["localhost", "localhost:8000", "127.0.0.1:5000", "[::1]:5000", "10.1.2.3:5000", "GPU.example.org"] {
             assert_eq!(of(own), 0, "{own}");
         }
-        for other in ["example.org", "evil.org:5000", "localhost.evil.org", "127.0.0.1.evil.org", "10.1.2.4", "::1", ""] {
+        for other in ["example.org", "evil.org:5000", "localhost.evil.org", "127.0.0.1.evil.org", "10.1.2.4", "::1", ""]
+        {
             assert_eq!(of(other), 403, "{other}");
         }
         assert_eq!(status(&settings, Method::GET, "/", &[]), 400);
@@ -249,7 +251,9 @@ mod tests {
         let host = ("host", "localhost:5000");
         let of = |method: Method, header| status(&settings, method, "/api/jobs", &[host, header]);
         assert_eq!(of(Method::POST, ("origin", "http://localhost:5000")), 0);
-        for origin in ["http://localhost:3000", "http://evil.org", "null", "http://127.0.0.1:5000", "localhost:5000", ""] {
+        for origin in
+            ["http://localhost:3000", "http://evil.org", "null", "http://127.0.0.1:5000", "localhost:5000", ""]
+        {
             assert_eq!(of(Method::POST, ("origin", origin)), 403, "{origin}");
             assert_eq!(of(Method::GET, ("origin", origin)), 403, "{origin}");
         }
@@ -270,8 +274,13 @@ mod tests {
         }
         let other = format!("segtool-5001={}", digest("secret-1"));
         for wrong in [
-            ("authorization", "Bearer secret-2"), ("authorization", "Bearer secret-"), ("authorization", "Basic secret-1"),
-            ("authorization", "secret-1"), ("authorization", "Bearer "), ("cookie", "segtool-5000=x"), ("cookie", &other),
+            ("authorization", "Bearer secret-2"),
+            ("authorization", "Bearer secret-"),
+            ("authorization", "Basic secret-1"),
+            ("authorization", "secret-1"),
+            ("authorization", "Bearer "),
+            ("cookie", "segtool-5000=x"),
+            ("cookie", &other),
         ] {
             assert_eq!(of("/api/jobs", wrong), 401, "{wrong:?}");
         }

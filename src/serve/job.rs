@@ -238,7 +238,10 @@ mod tests {
         assert!(job.end(State::Cancelled, None, None) && budget.held() == 0);
         assert!(!job.end(State::Done, None, None));
         let told = job.to_json(true);
-        assert_eq!((&told["state"], &told["position"], &told["name"]), (&json!("cancelled"), &json!(null), &json!("a.png")));
+        assert_eq!(
+            (&told["state"], &told["position"], &told["name"]),
+            (&json!("cancelled"), &json!(null), &json!("a.png"))
+        );
         assert_ne!(new_id(), new_id());
         assert_eq!(new_id().len(), 32);
     }

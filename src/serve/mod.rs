@@ -100,7 +100,8 @@ impl Server {
     /// If the system gives it no threads.
     pub fn run(self, stop: &AtomicBool) -> Result<()> {
         let failed = |cause: std::io::Error| Error::failed("start the server", cause);
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(failed)?;
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(failed)?;
         let worker = self.shared.start()?;
         let router = routes::router(&self.shared);
         let shared = Arc::clone(&self.shared);

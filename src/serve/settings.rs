@@ -98,7 +98,10 @@ impl Settings {
             return Err(Error::conflict("host", reason));
         }
         if token.is_some() && *insecure {
-            return Err(Error::conflict("insecure", "says that no token is needed, but `token` is given; leave one out"));
+            return Err(Error::conflict(
+                "insecure",
+                "says that no token is needed, but `token` is given; leave one out",
+            ));
         }
         match token {
             Some(token) if token.len() < SHORTEST_TOKEN || !token.bytes().all(|b| b.is_ascii_graphic()) => {

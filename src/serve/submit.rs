@@ -34,7 +34,13 @@ pub(super) struct Asked {
 }
 
 /// Puts the image of a request into the queue; `kept` says whether its result can be asked for later.
-pub(super) async fn submit(app: &App, asked: Asked, headers: &HeaderMap, body: Body, kept: bool) -> ApiResult<Arc<Job>> {
+pub(super) async fn submit(
+    app: &App,
+    asked: Asked,
+    headers: &HeaderMap,
+    body: Body,
+    kept: bool,
+) -> ApiResult<Arc<Job>> {
     let (number, model) = find_model(app, &asked.model)?;
     let bands = asked.bands.as_deref().map(|text| parse_bands(text, model)).transpose()?;
     app.queue.check().map_err(refused)?;
@@ -62,9 +68,11 @@ fn find_model<'a>(app: &'a App, id: &str) -> ApiResult<(usize, &'a Model)> {
         ([], _) => Err(ApiError::not_found("no model is served here: start segtool serve with --run RUN")),
         ([only], "") => Ok((0, only)),
         (_, "") => Err(ApiError::bad_request(format!("say which model predicts, with ?model= and one of {}", known()))),
-        (_, id) => models.iter().enumerate().find(|(_, model)| model.id == id).ok_or_else(|| {
-            ApiError::not_found(format!("there is no model of that name; choose {}", known()))
-        }),
+        (_, id) => models
+            .iter()
+            .enumerate()
+            .find(|(_, model)| model.id == id)
+            .ok_or_else(|| ApiError::not_found(format!("there is no model of that name; choose {}", known()))),
     }
 }
 
@@ -95,9 +103,11 @@ async fn bytes_of(
             Ok((asked.name.clone().unwrap_or_else(|| "image".into()), bytes, share))
         }
         (Some(sample), None) => {
-            let path = model.samples.get(sample).cloned().ok_or_else(|| {
-                ApiError::not_found(format!("{} has no sample image of that number", model.id))
-            })?;
+            let path = model
+                .samples
+                .get(sample)
+                .cloned()
+                .ok_or_else(|| ApiError::not_found(format!("{} has no sample image of that number", model.id)))?;
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let read = move || files::read_bytes(&path);
             let bytes = spawn_blocking(read).await.map_err(|_| fault())??;

@@ -32,7 +32,9 @@ pub(super) async fn receive(
         let part = match timeout(SILENCE, parts.next()).await {
             Err(_) => return Err(too_slow()),
             Ok(None) => break,
-            Ok(Some(Err(_))) => return Err(ApiError::bad_request("the image ended before all of it was there; send it again")),
+            Ok(Some(Err(_))) => {
+                return Err(ApiError::bad_request("the image ended before all of it was there; send it again"));
+            }
             Ok(Some(Ok(part))) => part,
         };
         let length = bytes.len() as u64 + part.len() as u64;

@@ -2,8 +2,8 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::finished::Finished;
@@ -111,7 +111,12 @@ impl Task<'_> {
                 Part::Whole(pending) => Some(pending.finish()),
                 Part::Strip(strip) => {
                     let grown = growing.take().unwrap_or_else(|| Growing::new(&strip)).with(strip);
-                    if grown.is_complete() { Some(grown.finish(self.model)) } else { growing = Some(grown); None }
+                    if grown.is_complete() {
+                        Some(grown.finish(self.model))
+                    } else {
+                        growing = Some(grown);
+                        None
+                    }
                 }
                 Part::Abandoned => {
                     growing = None;
@@ -187,4 +192,3 @@ impl Growing {
         Prediction { labels: LabelMap { size, classes }, probability: highest, probabilities: None, dataset }
     }
 }
-

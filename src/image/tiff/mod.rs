@@ -108,7 +108,9 @@ impl<'a> Tiff<'a> {
         let options = OpenOptions { block_cache_bytes: 0, decode_output_bytes: MAX_BYTES, ..OpenOptions::default() };
         let file = match (store::held(path), store::object(path)?) {
             (Some(held), _) => TiffFile::from_source_with_options(Arc::new(HeldSource(held)), options),
-            (None, Some(object)) => TiffFile::from_source_with_options(Arc::new(ObjectSource::new(path, object)), options),
+            (None, Some(object)) => {
+                TiffFile::from_source_with_options(Arc::new(ObjectSource::new(path, object)), options)
+            }
             (None, None) => TiffFile::open_with_options(path, options),
         };
         let file = file.map_err(|e| refused(path, e))?;

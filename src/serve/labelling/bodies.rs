@@ -48,7 +48,12 @@ impl NewPatches {
     pub(super) fn decoded(self) -> Result<Change> {
         let Self { revision, tab, patches, force } = self;
         let letters = tab.chars().count();
-        require(letters <= LONGEST_NAME, "tab", format!("{letters} characters long"), format!("at most {LONGEST_NAME}"))?;
+        require(
+            letters <= LONGEST_NAME,
+            "tab",
+            format!("{letters} characters long"),
+            format!("at most {LONGEST_NAME}"),
+        )?;
         let count = patches.len();
         require(count <= MOST_PATCHES, "patches", format!("a list of {count}"), format!("at most {MOST_PATCHES}"))?;
         let patches = patches.into_iter().map(NewPatch::decoded).collect::<Result<_>>()?;

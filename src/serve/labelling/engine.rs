@@ -247,7 +247,7 @@ impl Course<'_> {
 
     /// Learns from all labels; `None` if it was given up.
     fn run(&self, picked: &mut Picked) -> Result<Option<Trained>> {
-        let Engine { project, store, most, seed, .. } = self.engine;
+        let Engine { store, most, seed, .. } = self.engine;
         let began = SystemTime::now();
         self.tell(TrainingState::Features, (0, 1), None);
         let (snapshots, painted) = self.snapshot();

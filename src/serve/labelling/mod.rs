@@ -3,6 +3,7 @@
 //! [`Labelling`] holds the labels of all images and works on trainings; it knows no HTTP. Every change of labels is on disk
 //! before it counts as made: `<stem>.png` for each image, `dataset.toml` for what they mean.
 
+mod bodies;
 mod classes;
 mod engine;
 mod events;
@@ -16,6 +17,7 @@ mod patch;
 mod place;
 mod project;
 mod raster;
+mod routes;
 mod save;
 mod score;
 mod store;
@@ -29,6 +31,7 @@ pub use model::{PartPrediction, Summary};
 pub use options::{LabelOptions, Settings};
 pub use patch::{KEEP, Patch, Rect};
 pub use project::{Change, Classes, Patched, Reclassed};
+pub(super) use routes::routes;
 pub use score::{ClassScore, ShownEvaluation, ShownScore};
 pub use suggest::Suggestion;
 pub use workbench::{ImageOverview, Labelling, Overview, Saved};

@@ -13,8 +13,8 @@ use axum::{Json, Router};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
-use tokio_stream::wrappers::BroadcastStream;
 use tokio_stream::StreamExt;
+use tokio_stream::wrappers::BroadcastStream;
 
 use super::bodies::{NewClasses, NewPatches, Part, ToSave, ToSuggest, ToTrain, WithModel, WithRun};
 use super::events::LabelEvent;
@@ -84,7 +84,9 @@ impl Desk {
     ) -> ApiResult<T> {
         let labelling = Arc::clone(&self.labelling);
         let done = tokio::task::spawn_blocking(move || work(&labelling)).await;
-        done.map_err(|_| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "the request failed; the server's log says more"))?
+        done.map_err(|_| {
+            ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "the request failed; the server's log says more")
+        })?
     }
 
     /// [`Self::work`] that takes much memory or all threads: only some at a time.
@@ -119,10 +121,12 @@ fn of_model(error: Error) -> ApiError {
 
 /// JSON of a request; an empty body is an empty object.
 fn parsed<T: DeserializeOwned>(body: Body) -> ApiResult<T> {
-    let bytes = body.map_err(|e| ApiError::new(e.status(), format!("the request cannot be read: {}", e.body_text())))?;
+    let bytes =
+        body.map_err(|e| ApiError::new(e.status(), format!("the request cannot be read: {}", e.body_text())))?;
     let bytes = if bytes.is_empty() { b"{}".as_slice().into() } else { bytes };
-    serde_json::from_slice(&bytes)
-        .map_err(|e| ApiError::new(StatusCode::BAD_REQUEST, format!("the request is not the JSON that is expected: {e}")))
+    serde_json::from_slice(&bytes).map_err(|e| {
+        ApiError::new(StatusCode::BAD_REQUEST, format!("the request is not the JSON that is expected: {e}"))
+    })
 }
 
 fn asked<T>(query: Asked<T>) -> ApiResult<T> {
@@ -227,7 +231,8 @@ async fn filled(State(desk): State<Desk>, index: Index, query: Asked<WithRun>) -
     let WithRun { run } = asked(query)?;
     let models = Arc::clone(&desk.models);
     let values = desk.heavy_work(move |labelling| {
-        let unknown = || ApiError::new(StatusCode::NOT_FOUND, format!("there is no model {run}; GET /api/label names them"));
+        let unknown =
+            || ApiError::new(StatusCode::NOT_FOUND, format!("there is no model {run}; GET /api/label names them"));
         let model = models.get(&run).ok_or_else(unknown)?;
         let path = labelling.path(image)?;
         let prediction = model.predictor.predict_with(path, Image::read(path)?, &Options::default())?;

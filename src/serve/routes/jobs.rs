@@ -108,11 +108,12 @@ pub(super) async fn file(
     if !(1..=LARGEST).contains(&most) {
         return Err(ApiError::bad_request(format!("max must be from 1 to {LARGEST}, the pixels of the longer side")));
     }
-    let bands = match wanted.bands.as_deref() {
-        None => result.shown.clone(),
-        Some(text) => text.split(',').map(|word| word.trim().parse()).collect::<Result<_, _>>().map_err(|_| {
-            ApiError::bad_request("bands must be one or three numbers from 1 with commas between them")
-        })?,
-    };
+    let bands =
+        match wanted.bands.as_deref() {
+            None => result.shown.clone(),
+            Some(text) => text.split(',').map(|word| word.trim().parse()).collect::<Result<_, _>>().map_err(|_| {
+                ApiError::bad_request("bands must be one or three numbers from 1 with commas between them")
+            })?,
+        };
     Ok(answer(&app, job, result, file, (bands, most)).await?.into_response())
 }

@@ -34,12 +34,13 @@ pub(super) async fn predict(
     body: Body,
 ) -> ApiResult<Response> {
     let format = asked.format.clone().unwrap_or_else(|| "npy".into());
-    let file = match format.as_str() {
-        "json" => None,
-        format => Some(File::of_format(format).ok_or_else(|| {
-            ApiError::bad_request("format must be one of npy, png, tiff, geojson, overlay and json")
-        })?),
-    };
+    let file =
+        match format.as_str() {
+            "json" => None,
+            format => Some(File::of_format(format).ok_or_else(|| {
+                ApiError::bad_request("format must be one of npy, png, tiff, geojson, overlay and json")
+            })?),
+        };
     let job = submit(&app, asked, &headers, body, false).await?;
     let waiting = Waiting { app: Arc::clone(&app), job };
     let job = &waiting.job;
@@ -49,7 +50,11 @@ pub(super) async fn predict(
     let Some(result) = status.result else {
         let text = status.error.unwrap_or_else(|| "the prediction was cancelled".into());
         let closing = app.queue.check() == Err(crate::serve::queue::Refused::Closed);
-        return Err(if closing { ApiError::busy(text, 10) } else { ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, text) });
+        return Err(if closing {
+            ApiError::busy(text, 10)
+        } else {
+            ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, text)
+        });
     };
     match file {
         None => Ok(Json(job.to_json(false)).into_response()),
