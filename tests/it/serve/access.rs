@@ -18,7 +18,9 @@ fn the_token_is_wanted_everywhere() {
     let served = Served::new(&["--token", TOKEN]);
     assert_eq!(served.url, format!("http://127.0.0.1:{}/?token={TOKEN}", served.port));
     let bearer = format!("Bearer {TOKEN}");
-    for path in ["/", "/api/health", "/api/models", "/api/openapi.json", "/metrics", "/assets/app.js", "/api/none", "/none"] {
+    for path in
+        ["/", "/api/health", "/api/models", "/api/openapi.json", "/metrics", "/assets/app.js", "/api/none", "/none"]
+    {
         assert_eq!(status(&served, "GET", path, &[]), 401, "{path}");
         assert_eq!(status(&served, "GET", path, &[("Authorization", "Bearer a-token-of-24-characterS")]), 401);
     }
@@ -66,7 +68,9 @@ fn other_pages_and_other_names_are_refused() {
 #[test]
 fn every_answer_says_what_a_browser_may_do() {
     let served = Served::new(&[]);
-    for (path, status) in [("/", 200), ("/assets/app.js", 200), ("/api/models", 200), ("/none", 404), ("/api/jobs/x", 404)] {
+    for (path, status) in
+        [("/", 200), ("/assets/app.js", 200), ("/api/models", 200), ("/none", 404), ("/api/jobs/x", 404)]
+    {
         let answer = served.get(path);
         assert_eq!(answer.status, status, "{path}");
         let policy = answer.header("content-security-policy").unwrap();
@@ -91,8 +95,13 @@ fn addresses_are_fetched_only_where_that_is_allowed_and_never_inside() {
     assert_eq!(sent(&Served::new(&[]), "http://example.org/a.png").status, 403);
     let served = Served::new(&["--allow-url"]);
     let own = format!("http://127.0.0.1:{}/api/models/run/samples/0/thumbnail.jpg", served.port);
-    for url in [own.as_str(), "http://localhost/a", "http://[::1]/a", "http://169.254.169.254/latest/meta-data", "http://10.0.0.1/"]
-    {
+    for url in [
+        own.as_str(),
+        "http://localhost/a",
+        "http://[::1]/a",
+        "http://169.254.169.254/latest/meta-data",
+        "http://10.0.0.1/",
+    ] {
         let answer = sent(&served, url);
         assert!(answer.status == 422 && answer.text().contains("private network"), "{url}: {}", answer.text());
     }
@@ -127,7 +136,10 @@ fn a_port_that_is_taken_is_named() {
 fn the_interface_is_described_and_counted() {
     let served = Served::new(&[]);
     let described = served.get("/api/openapi.json").json();
-    assert_eq!((&described["openapi"], &described["info"]["version"]), (&"3.1.0".into(), &env!("CARGO_PKG_VERSION").into()));
+    assert_eq!(
+        (&described["openapi"], &described["info"]["version"]),
+        (&"3.1.0".into(), &env!("CARGO_PKG_VERSION").into())
+    );
     let told = served.job("name=a.png", &world().image(3, 40, 30));
     let id = told["id"].as_str().unwrap();
     for (path, methods) in described["paths"].as_object().unwrap() {

@@ -93,7 +93,9 @@ fn images_of_one_size_that_wait_are_computed_together() {
     let served = Served::new(&["--tile", "64"]);
     let first = served.post("/api/jobs?name=large.png", &large()).json();
     let ids: Vec<String> = (0..4)
-        .map(|seed| served.post("/api/jobs?name=a.png", &world().image(seed, 48, 32)).json()["id"].as_str().unwrap().into())
+        .map(|seed| {
+            served.post("/api/jobs?name=a.png", &world().image(seed, 48, 32)).json()["id"].as_str().unwrap().into()
+        })
         .collect();
     let alone = served.post("/api/predict", &world().image(0, 48, 32)).body;
     assert!(ids.iter().all(|id| served.over(id)["state"] == "done"));
@@ -131,8 +133,14 @@ fn faults_of_images_are_told_in_words() {
         assert!(answer.status == 415 && answer.text().contains(kind), "{}", answer.text());
     }
     for (query, status) in [
-        ("model=none", 404), ("bands=x", 422), ("bands=1,2", 422), ("bands=0", 422), ("colour=1", 400), ("sample=x", 400),
-        ("sample=0&url=http://h/a", 400), ("format=npy", 400),
+        ("model=none", 404),
+        ("bands=x", 422),
+        ("bands=1,2", 422),
+        ("bands=0", 422),
+        ("colour=1", 400),
+        ("sample=x", 400),
+        ("sample=0&url=http://h/a", 400),
+        ("format=npy", 400),
     ] {
         assert_eq!(served.post(&format!("/api/jobs?{query}"), b"x").status, status, "{query}");
     }

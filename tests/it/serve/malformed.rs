@@ -29,7 +29,14 @@ fn bomb(width: u32, height: u32) -> Vec<u8> {
 /// A TIFF whose directory claims a size.
 fn tiff_bomb(side: u32) -> Vec<u8> {
     let entries: [(u16, u16, u32); 9] = [
-        (256, 4, side), (257, 4, side), (258, 3, 8), (259, 3, 8), (262, 3, 1), (273, 4, 8), (277, 3, 1), (278, 4, side),
+        (256, 4, side),
+        (257, 4, side),
+        (258, 3, 8),
+        (259, 3, 8),
+        (262, 3, 1),
+        (273, 4, 8),
+        (277, 3, 1),
+        (278, 4, side),
         (279, 4, 10),
     ];
     let mut file = b"II*\0\x08\0\0\0".to_vec();
@@ -58,7 +65,9 @@ fn malformed(rng: &mut ChaCha8Rng, image: &[u8], number: usize) -> Vec<u8> {
         6 => jobs().header("Content-Encoding", "gzip").body(&random(100)).bytes(),
         7 => Request::new("GET", &format!("/assets/{}etc/passwd", "../".repeat(1 + number % 9))).bytes(),
         8 => Request::new("GET", &format!("/api/jobs/..%2f..%2f{number}/labels.npy")).bytes(),
-        9 => Request::new("GET", &format!("/api/models/run/samples/{}/thumbnail.jpg", u64::MAX - number as u64)).bytes(),
+        9 => {
+            Request::new("GET", &format!("/api/models/run/samples/{}/thumbnail.jpg", u64::MAX - number as u64)).bytes()
+        }
         10 => Request::new("GET", "/").header("X-Long", &"x".repeat(70_000 + number)).bytes(),
         11 => {
             let many = (0..200).fold(Request::new("GET", "/"), |request, i| request.header(&format!("X-{i}"), "x"));
@@ -127,7 +136,8 @@ fn uploads_that_are_cut_or_too_large_leave_nothing() {
     assert_eq!(too_large.status, 413);
     // The same without saying how much comes.
     let part = [b"10000\r\n".as_slice(), &[7; 0x10000], b"\r\n"].concat();
-    let chunks = [b"POST /api/jobs HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec(), part.repeat(20)];
+    let chunks =
+        [b"POST /api/jobs HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec(), part.repeat(20)];
     assert_eq!(send(served.port, &chunks.concat()).map(|answer| answer.status), Some(413));
     super::served::wait_for(|| served.get("/metrics").text().contains("segtool_upload_bytes 0\n"));
 }

@@ -98,7 +98,10 @@ fn what_is_told_of_a_result_adds_up() {
 fn samples_of_the_validation_set_are_offered() {
     let served = Served::new(&[]);
     let models = served.get("/api/models").json();
-    assert_eq!((models.as_array().unwrap().len(), &models[0]["id"], &models[0]["kind"]), (1, &"run".into(), &"network".into()));
+    assert_eq!(
+        (models.as_array().unwrap().len(), &models[0]["id"], &models[0]["kind"]),
+        (1, &"run".into(), &"network".into())
+    );
     let samples = models[0]["samples"].as_array().unwrap();
     assert!(!samples.is_empty());
     let small = served.get("/api/models/run/samples/0/thumbnail.jpg");
