@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
+use axum::body::{Body, BodyDataStream};
 use axum::http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use tokio::task::spawn_blocking;
@@ -14,7 +14,7 @@ use super::fetch;
 use super::job::Job;
 use super::models::Model;
 use super::queue::Refused;
-use super::upload::receive;
+use super::upload::{drain, receive};
 use crate::base::store::HeldFile;
 use crate::base::words::bytes_in_words;
 use crate::base::{Error, Size, files};
@@ -41,10 +41,25 @@ pub(super) async fn submit(
     body: Body,
     kept: bool,
 ) -> ApiResult<Arc<Job>> {
+    let mut parts = body.into_data_stream();
+    let submitted = enqueue(app, asked, headers, &mut parts, kept).await;
+    if submitted.is_err() {
+        drain(&mut parts).await;
+    }
+    submitted
+}
+
+async fn enqueue(
+    app: &App,
+    asked: Asked,
+    headers: &HeaderMap,
+    parts: &mut BodyDataStream,
+    kept: bool,
+) -> ApiResult<Arc<Job>> {
     let (number, model) = find_model(app, &asked.model)?;
     let bands = asked.bands.as_deref().map(|text| parse_bands(text, model)).transpose()?;
     app.queue.check().map_err(refused)?;
-    let (name, bytes, share) = bytes_of(app, model, &asked, headers, body).await?;
+    let (name, bytes, share) = bytes_of(app, model, &asked, headers, parts).await?;
     let name = with_ending(name, &bytes);
     let file = HeldFile::new(&name, bytes);
     let most = app.settings.limits.pixels;
@@ -93,13 +108,13 @@ async fn bytes_of(
     model: &Model,
     asked: &Asked,
     headers: &HeaderMap,
-    body: Body,
+    parts: &mut BodyDataStream,
 ) -> ApiResult<(String, Vec<u8>, Share)> {
     let limit = app.settings.limits.bytes;
     match (asked.sample, asked.url.clone()) {
         (Some(_), Some(_)) => Err(ApiError::bad_request("give sample or url, not both")),
         (None, None) => {
-            let (bytes, share) = receive(headers, body, limit, &app.uploads).await?;
+            let (bytes, share) = receive(headers, parts, limit, &app.uploads).await?;
             Ok((asked.name.clone().unwrap_or_else(|| "image".into()), bytes, share))
         }
         (Some(sample), None) => {

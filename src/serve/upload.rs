@@ -1,8 +1,9 @@
 //! Images that arrive, into memory and no further than the limits.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::body::Body;
+use axum::body::BodyDataStream;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use tokio::time::timeout;
@@ -10,23 +11,25 @@ use tokio_stream::StreamExt;
 
 use super::budget::{Budget, Share};
 use super::error::{ApiError, ApiResult};
-use std::sync::Arc;
 
 /// Longest time in which nothing arrives.
 const SILENCE: Duration = Duration::from_secs(15);
 /// What an upload may take in any case, and the least bytes a second beyond that.
 const PATIENCE: Duration = Duration::from_secs(30);
 const SLOWEST: u64 = 16 << 10;
+/// Most of a body that is not wanted, and the longest time for it.
+const DRAINED: usize = 64 << 20;
+const DRAINING: Duration = Duration::from_secs(5);
 
 /// The bytes of a request's image, with their share of the memory for uploads.
 pub(super) async fn receive(
     headers: &HeaderMap,
-    body: Body,
+    parts: &mut BodyDataStream,
     limit: u64,
     budget: &Arc<Budget>,
 ) -> ApiResult<(Vec<u8>, Share)> {
     check_headers(headers, limit)?;
-    let (mut bytes, mut share, mut parts) = (Vec::new(), budget.share(), body.into_data_stream());
+    let (mut bytes, mut share) = (Vec::new(), budget.share());
     let began = Instant::now();
     loop {
         let part = match timeout(SILENCE, parts.next()).await {
@@ -56,6 +59,21 @@ pub(super) async fn receive(
     }
     bytes.shrink_to_fit();
     Ok((bytes, share))
+}
+
+/// Takes the rest of a body that is not wanted and leaves it, as far as it comes soon: where a server closes a connection with
+/// bytes that nobody has read, the client may lose the answer that says why.
+pub(super) async fn drain(parts: &mut BodyDataStream) {
+    let mut left = DRAINED;
+    let all = async {
+        while let Some(Ok(part)) = parts.next().await {
+            left = left.saturating_sub(part.len());
+            if left == 0 {
+                break;
+            }
+        }
+    };
+    let _ = timeout(DRAINING, all).await;
 }
 
 fn check_headers(headers: &HeaderMap, limit: u64) -> ApiResult<()> {
@@ -91,7 +109,8 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
         let budget = Budget::new(100);
-        runtime.block_on(receive(&headers, Body::from(body), limit, &budget)).map(|(bytes, _)| bytes)
+        let mut parts = axum::body::Body::from(body).into_data_stream();
+        runtime.block_on(receive(&headers, &mut parts, limit, &budget)).map(|(bytes, _)| bytes)
     }
 
     #[test]
