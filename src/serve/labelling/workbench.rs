@@ -195,7 +195,9 @@ impl Labelling {
 
     /// The labels of an image, a value a pixel, and their revision.
     pub fn labels(&self, image: usize) -> Result<(Arc<Vec<u8>>, u64)> {
-        self.project.labels(image)
+        let labels = self.project.labels(image)?;
+        self.engine.show(image);
+        Ok(labels)
     }
 
     /// Changes labels of an image. They are on disk when this returns.
