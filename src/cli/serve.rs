@@ -120,9 +120,11 @@ pub(crate) struct Serve {
 /// Names every way to give what is missing.
 pub(super) fn check(serve: &Serve) -> Result<(), String> {
     match serve.run.is_empty() && serve.label.is_none() {
-        true => Err("nothing to serve: give --run RUN, a folder written by `segtool train`, or --label FOLDER with images to \
+        true => Err(
+            "nothing to serve: give --run RUN, a folder written by `segtool train`, or --label FOLDER with images to \
                      label"
-            .into()),
+                .into(),
+        ),
         false => Ok(()),
     }
 }

@@ -10,7 +10,6 @@ pub(super) struct Asset {
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
-pub(super) const PAGE: &str = "text/html; charset=utf-8";
 
 /// The app and the page that labels.
 pub(super) const APP: &str = include_str!("pages/app.html");

@@ -114,7 +114,7 @@ impl Metrics {
 
 impl Counted {
     fn write(&self, text: &mut String) {
-        let mut head = |name: &str, kind: &str, help: &str| format!("# HELP {name} {help}\n# TYPE {name} {kind}\n");
+        let head = |name: &str, kind: &str, help: &str| format!("# HELP {name} {help}\n# TYPE {name} {kind}\n");
         *text += &head("segtool_requests_total", "counter", "Requests by method, route and status.");
         for ((method, route, status), count) in &self.requests {
             let labels = format!("method=\"{method}\",route=\"{route}\",status=\"{status}\"");

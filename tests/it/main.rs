@@ -59,6 +59,8 @@ mod rgb2gray;
 mod scenes;
 mod scripts;
 #[cfg(feature = "serve")]
+mod serve;
+#[cfg(feature = "serve")]
 mod serve_labelling;
 mod sets;
 mod streams;
