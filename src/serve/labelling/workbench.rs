@@ -275,8 +275,15 @@ impl Labelling {
 
     /// Writes the labels as images and as a table, and a run with the forest of a model, the newest if its number is left out.
     pub fn save(&self, number: Option<u64>) -> Result<Saved> {
+        // One that is asked for by its number must be there before anything is written.
+        let model = number.map(|number| self.model(Some(number))).transpose()?;
         self.project.save()?;
-        let model = self.model(number)?;
+        let model = model.map_or_else(|| self.model(None), Ok).map_err(|error| match error {
+            Error::NoData { missing, advice } => {
+                Error::no_data(format!("the labels are saved, but {missing}"), format!("{advice}, then save the forest"))
+            }
+            other => other,
+        })?;
         let place = &self.project.place;
         let Input { recipe, weights, .. } = &self.input;
         let made = Made { recipe, weights: weights.as_ref(), seed: self.seed, device: self.device };
