@@ -386,7 +386,8 @@ fn little_memory_changes_no_class_and_features_are_kept_on_disk() {
     let folder = tempdir().unwrap();
     let images = folder.path().join("cores");
     fs::create_dir(&images).unwrap();
-    let wide = RgbImage::from_fn(700, 600, |x, y| *core().get_pixel(x % 240, y % 40));
+    let core = core();
+    let wide = RgbImage::from_fn(700, 600, |x, y| *core.get_pixel(x % 240, y % 40));
     wide.save(images.join("a.png")).unwrap();
     let cache = folder.path().join("features");
     let shown = |options: &LabelOptions| {

@@ -221,8 +221,10 @@ impl Engine {
             if stop.load(Ordering::Relaxed) || (self.store.kept((image, window)).is_none() && self.store.is_full()) {
                 return;
             }
-            // A fault is told to whoever needs this window.
-            let _ = self.store.window((image, window));
+            // A fault is told to whoever needs this window; where nothing is kept, this is of no use.
+            if self.store.window((image, window)).is_err() || self.store.kept((image, window)).is_none() {
+                return;
+            }
         }
     }
 

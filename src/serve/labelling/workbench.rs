@@ -279,9 +279,10 @@ impl Labelling {
         let model = number.map(|number| self.model(Some(number))).transpose()?;
         self.project.save()?;
         let model = model.map_or_else(|| self.model(None), Ok).map_err(|error| match error {
-            Error::NoData { missing, advice } => {
-                Error::no_data(format!("the labels are saved, but {missing}"), format!("{advice}, then save the forest"))
-            }
+            Error::NoData { missing, advice } => Error::no_data(
+                format!("the labels are saved, but {missing}"),
+                format!("{advice}, then save the forest"),
+            ),
             other => other,
         })?;
         let place = &self.project.place;
