@@ -78,6 +78,15 @@ fn paint(labelling: &Labelling, image: usize) {
     }
 }
 
+/// Labels a folder of made cores, and leaves labels and a run beside it.
+pub(crate) fn label_and_save(images: &Path) {
+    let labelling = open(&options(images));
+    with_classes(&labelling);
+    paint(&labelling, 0);
+    train(&labelling).unwrap();
+    labelling.save(None).unwrap();
+}
+
 /// Trains, and waits for the model; what went wrong if it fails.
 fn train(labelling: &Labelling) -> Result<u64, String> {
     let mut events = labelling.events();
@@ -128,6 +137,11 @@ fn every_change_is_on_disk_and_is_there_again_after_a_start() {
     paint(&labelling, 0);
     let (values, revision) = labelling.labels(0).unwrap();
     assert_eq!(on_disk(&labels, "a.png"), *values);
+    let until = Instant::now() + WAIT;
+    while !labels.join("b.png").exists() {
+        assert!(Instant::now() < until, "no label image of an image without labels");
+        std::thread::sleep(Duration::from_millis(5));
+    }
     assert!(on_disk(&labels, "b.png").iter().all(|value| *value == 0));
     let labelled = values.iter().filter(|value| **value != 0).count();
     assert_eq!(labelling.overview().images[0].labelled, labelled);
@@ -372,7 +386,8 @@ fn little_memory_changes_no_class_and_features_are_kept_on_disk() {
     let folder = tempdir().unwrap();
     let images = folder.path().join("cores");
     fs::create_dir(&images).unwrap();
-    let wide = RgbImage::from_fn(700, 600, |x, y| *core().get_pixel(x % 240, y % 40));
+    let core = core();
+    let wide = RgbImage::from_fn(700, 600, |x, y| *core.get_pixel(x % 240, y % 40));
     wide.save(images.join("a.png")).unwrap();
     let cache = folder.path().join("features");
     let shown = |options: &LabelOptions| {

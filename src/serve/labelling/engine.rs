@@ -48,10 +48,18 @@ pub(super) struct Engine {
 struct State {
     number: u64,
     training: Option<Request>,
+    /// An image that is shown, whose features will be wanted.
+    shown: Option<usize>,
     scoring: Option<Arc<Trained>>,
     /// Set to end what is being done.
     stop: Arc<AtomicBool>,
     closed: bool,
+}
+
+/// What the first of the two threads does.
+enum Work {
+    Train(Request),
+    Warm(usize),
 }
 
 /// A training that was asked for.
@@ -123,6 +131,12 @@ impl Engine {
         Ok(state.number)
     }
 
+    /// Says that an image is shown: its features are computed before they are wanted.
+    pub(super) fn show(&self, image: usize) {
+        locked(&self.state).shown = Some(image);
+        self.wake.notify_all();
+    }
+
     /// The model of a number, the newest if left out; `None` if there is none, or no longer.
     pub(super) fn model(&self, number: Option<u64>) -> Option<Arc<Trained>> {
         let models = locked(&self.models);
@@ -159,14 +173,27 @@ impl Engine {
 
     fn train_all(&self) {
         let mut picked = Picked::default();
-        while let Some((request, stop)) = self.next(|state| state.training.take()) {
-            let course = Course { engine: self, number: request.number, began: Instant::now(), stop: &stop };
-            match course.run(&mut picked) {
-                Ok(Some(model)) => self.publish(model, &course),
-                Ok(None) => continue,
-                Err(error) => course.tell(TrainingState::Failed, (0, 0), Some(error.to_string())),
+        let work = |state: &mut State| {
+            let training = state.training.take().map(Work::Train);
+            training.or_else(|| state.shown.take().map(Work::Warm))
+        };
+        while let Some((work, stop)) = self.next(work) {
+            match work {
+                Work::Train(request) => self.train_once(request, &mut picked, &stop),
+                Work::Warm(image) => self.warm(image, &stop),
             }
-            self.warm(request.view.map(|(image, _)| image), &stop);
+        }
+    }
+
+    fn train_once(&self, request: Request, picked: &mut Picked, stop: &AtomicBool) {
+        let course = Course { engine: self, number: request.number, began: Instant::now(), stop };
+        match course.run(picked) {
+            Ok(Some(model)) => self.publish(model, &course),
+            Ok(None) => return,
+            Err(error) => course.tell(TrainingState::Failed, (0, 0), Some(error.to_string())),
+        }
+        if let Some((image, _)) = request.view {
+            self.warm(image, stop);
         }
     }
 
@@ -187,16 +214,17 @@ impl Engine {
     }
 
     /// Computes what is missing of the image that is shown, as long as nothing else is wanted and there is room.
-    fn warm(&self, image: Option<usize>, stop: &AtomicBool) {
-        let Some(image) = image else { return };
+    fn warm(&self, image: usize, stop: &AtomicBool) {
         let Ok(windows) = self.store.windows(image) else { return };
         for window in 0..windows.len() {
             self.give_way(stop);
             if stop.load(Ordering::Relaxed) || (self.store.kept((image, window)).is_none() && self.store.is_full()) {
                 return;
             }
-            // A fault is told to whoever needs this window.
-            let _ = self.store.window((image, window));
+            // A fault is told to whoever needs this window; where nothing is kept, this is of no use.
+            if self.store.window((image, window)).is_err() || self.store.kept((image, window)).is_none() {
+                return;
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! The labels of all images and their classes: in memory, and on disk before any change counts as made.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -80,8 +81,6 @@ pub(super) struct Project {
     base: Dataset,
     classes: RwLock<Classes>,
     rasters: Vec<Mutex<Raster>>,
-    /// Set once every image has a label image.
-    complete: Mutex<bool>,
     events: broadcast::Sender<LabelEvent>,
     _lock: RunLock,
 }
@@ -102,7 +101,6 @@ impl Project {
             base,
             classes: RwLock::new(Classes { revision: now, classes }),
             rasters,
-            complete: Mutex::new(false),
             events: broadcast::channel(BEHIND).0,
             _lock: lock,
         };
@@ -164,7 +162,6 @@ impl Project {
         if !changed.is_some() {
             return Ok(Patched::Done(raster.revision));
         }
-        self.complete()?;
         write_labels(file, changed.values(), &classes.classes)?;
         let revision = raster.commit(changed, &change.tab);
         drop(raster);
@@ -172,12 +169,15 @@ impl Project {
         Ok(Patched::Done(revision))
     }
 
-    /// Gives every image a label image, if that was not done yet.
-    fn complete(&self) -> Result<()> {
-        let mut complete = self.complete.lock().unwrap_or_else(PoisonError::into_inner);
-        if !*complete {
-            write_missing(&self.place.images)?;
-            *complete = true;
+    /// Gives every image a label image, as `segtool train` wants it, until `stop` is set.
+    pub(super) fn complete(&self, stop: &AtomicBool) -> Result<()> {
+        for (image, file) in self.place.images.iter().enumerate() {
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
+            // Held meanwhile, so that no first stroke is overwritten on disk.
+            let _raster = self.raster(image);
+            write_missing(file)?;
         }
         Ok(())
     }
@@ -239,7 +239,7 @@ impl Project {
 
     /// Writes all label images with the classes' colours of now, and the table of rectangles.
     pub(super) fn save(&self) -> Result<()> {
-        self.complete()?;
+        self.complete(&AtomicBool::new(false))?;
         let classes = self.classes();
         let mut all = Vec::new();
         for (image, file) in self.place.images.iter().enumerate() {

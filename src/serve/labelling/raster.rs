@@ -88,7 +88,13 @@ impl Raster {
     }
 
     fn conflict(&self, patch: &Patch, base: u64, tab: &str) -> Option<Rect> {
-        let since: Vec<&Change> = self.changes.iter().rev().filter(|change| change.revision > base).collect();
+        let since: Vec<&Change> = self
+            .changes
+            .iter()
+            .rev()
+            .take_while(|change| change.revision > base)
+            .filter(|change| change.rect.common(&patch.rect).is_some())
+            .collect();
         let mut bounds: Option<[usize; 4]> = None;
         for ((x, y), &value) in patch.rect.places().zip(&patch.values) {
             let there = self.at(x, y);

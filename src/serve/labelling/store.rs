@@ -6,7 +6,7 @@ use std::path::Path;
 use super::classes::{self, LabelClass, palette};
 use super::place::{ImageFile, Place};
 use crate::base::files::{is_there, write_bytes, write_bytes_unsynced};
-use crate::base::{Error, Result, Size};
+use crate::base::{Error, Result};
 use crate::data::{Dataset, check_size, load_sparse_labels};
 use crate::image::{Pixels, RawLabels, encode_marked_png, encode_png, maker_of, read_labels};
 
@@ -18,17 +18,14 @@ pub(super) fn write_labels(image: &ImageFile, values: &[u8], classes: &[LabelCla
     write_bytes(&image.labels, &encode_png(image.size, Pixels::Indexed(values, &palette(classes)))?)
 }
 
-/// Writes label images without a label for images that have none yet: `segtool train` pairs every image of a folder.
-pub(super) fn write_missing(images: &[ImageFile]) -> Result<()> {
-    for image in images {
-        if !is_there(&image.labels)? {
-            let Size { width, height } = image.size;
-            let pixels = vec![0; width * height];
-            let blank = encode_marked_png(image.size, Pixels::Indexed(&pixels, &[[0; 3]]), BLANK)?;
-            write_bytes_unsynced(&image.labels, &blank)?;
-        }
+/// Writes a label image without a label for an image that has none yet.
+pub(super) fn write_missing(image: &ImageFile) -> Result<()> {
+    if is_there(&image.labels)? {
+        return Ok(());
     }
-    Ok(())
+    let pixels = vec![0; image.size.width * image.size.height];
+    let blank = encode_marked_png(image.size, Pixels::Indexed(&pixels, &[[0; 3]]), BLANK)?;
+    write_bytes_unsynced(&image.labels, &blank)
 }
 
 /// Whether there are labels of an image, perhaps.
@@ -105,6 +102,7 @@ fn values_of(path: &Path) -> Result<BTreeSet<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::Size;
     use crate::serve::labelling::classes::{dataset, first};
 
     #[test]
@@ -114,11 +112,11 @@ mod tests {
         let image = ImageFile { path: "a.jpg".into(), size, labels: folder.path().join("a.png") };
         let dataset = dataset(&first(), &Dataset::find("core").unwrap());
         assert_eq!(read_values(&image, &dataset).unwrap(), None);
-        write_missing(std::slice::from_ref(&image)).unwrap();
+        write_missing(&image).unwrap();
         assert!(!has_labels(&image).unwrap());
         assert_eq!(load_sparse_labels(&image.labels, &dataset).unwrap().classes, [u16::MAX; 6]);
         write_labels(&image, &[0, 1, 2, 0, 0, 2], &first()).unwrap();
-        write_missing(std::slice::from_ref(&image)).unwrap();
+        write_missing(&image).unwrap();
         assert_eq!(read_values(&image, &dataset).unwrap(), Some(vec![0, 1, 2, 0, 0, 2]));
     }
 

@@ -2,8 +2,9 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::thread::{self, JoinHandle};
 
 use image::RgbImage;
 use serde::Serialize;
@@ -45,6 +46,9 @@ pub struct Labelling {
     device: DeviceChoice,
     seed: u64,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Whether label images of all images were seen to.
+    completed: Once,
+    stopped: Arc<AtomicBool>,
 }
 
 impl fmt::Debug for Labelling {
@@ -129,7 +133,12 @@ impl Labelling {
         let project = Arc::new(Project::open(place, classes, input.dataset.clone(), lock)?);
         let engine = Arc::new(Engine::new(Arc::clone(&project), store, settings, most, options.seed));
         let threads = Mutex::new(engine.start()?);
-        Ok(Self { project, engine, input, device, seed: options.seed, threads })
+        let (completed, stopped) = (Once::new(), Arc::default());
+        let new = Self { project, engine, input, device, seed: options.seed, threads, completed, stopped };
+        if new.overview().images.iter().any(|image| image.labelled > 0) {
+            new.complete();
+        }
+        Ok(new)
     }
 
     /// What a page begins with.
@@ -186,12 +195,26 @@ impl Labelling {
 
     /// The labels of an image, a value a pixel, and their revision.
     pub fn labels(&self, image: usize) -> Result<(Arc<Vec<u8>>, u64)> {
-        self.project.labels(image)
+        let labels = self.project.labels(image)?;
+        self.engine.show(image);
+        Ok(labels)
     }
 
     /// Changes labels of an image. They are on disk when this returns.
     pub fn change(&self, image: usize, change: &Change) -> Result<Patched> {
-        self.project.change(image, change)
+        let done = self.project.change(image, change)?;
+        self.complete();
+        Ok(done)
+    }
+
+    /// Gives every image a label image, once, while others go on.
+    fn complete(&self) {
+        self.completed.call_once(|| {
+            let (project, stopped) = (Arc::clone(&self.project), Arc::clone(&self.stopped));
+            // Saving does what fails here, and tells.
+            let work = move || _ = project.complete(&stopped);
+            self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread::spawn(work));
+        });
     }
 
     /// Puts other classes in the place of those of a revision.
@@ -252,8 +275,16 @@ impl Labelling {
 
     /// Writes the labels as images and as a table, and a run with the forest of a model, the newest if its number is left out.
     pub fn save(&self, number: Option<u64>) -> Result<Saved> {
+        // One that is asked for by its number must be there before anything is written.
+        let model = number.map(|number| self.model(Some(number))).transpose()?;
         self.project.save()?;
-        let model = self.model(number)?;
+        let model = model.map_or_else(|| self.model(None), Ok).map_err(|error| match error {
+            Error::NoData { missing, advice } => Error::no_data(
+                format!("the labels are saved, but {missing}"),
+                format!("{advice}, then save the forest"),
+            ),
+            other => other,
+        })?;
         let place = &self.project.place;
         let Input { recipe, weights, .. } = &self.input;
         let made = Made { recipe, weights: weights.as_ref(), seed: self.seed, device: self.device };
@@ -268,6 +299,7 @@ impl Labelling {
 impl Labelling {
     /// Ends all trainings and the events, for good. Labels are on disk already.
     pub fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
         self.engine.close();
         self.project.tell(LabelEvent::Closed);
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);

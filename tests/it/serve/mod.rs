@@ -5,6 +5,7 @@
 mod access;
 mod http;
 mod jobs;
+mod label;
 mod malformed;
 mod predictions;
 mod served;
