@@ -84,7 +84,6 @@ async function showResult(id) {
     const model = models.find(known => known.id === job.model);
     if (job.state !== "done" || !model) throw new Error(`${job.name} has no result: run the image again.`);
     showPart("result");
-    result.viewer.resize();
     if (!(await result.open(job, model))) return;
     document.title = `${job.name} · segtool`;
     announce(result.summary(job));

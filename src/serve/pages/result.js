@@ -56,6 +56,7 @@ export class ResultView {
     this.describe(job, model);
     this.legend.open(result, this.classes);
     this.paintClasses(null);
+    this.viewer.resize();
     this.viewer.setSize(result.width, result.height);
     this.update();
     this.probe(null);
@@ -69,6 +70,7 @@ export class ResultView {
   describe({ name, result, seconds: taken, id }, model) {
     find("result-title").textContent = name;
     find("stage").setAttribute("aria-label", `Segmented image ${name}`);
+    find("stage").style.setProperty("--aspect", result.width / result.height);
     const facts = [
       ["Size", `${whole(result.width)} × ${whole(result.height)} px`],
       ["Bands", whole(result.bands)],

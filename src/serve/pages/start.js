@@ -14,7 +14,6 @@ export class Start {
     this.model = models[0];
     find("file").accept = READ;
     find("model-choice").hidden = models.length < 2;
-    find("model-name").hidden = models.length > 1;
     find("model").replaceChildren(...models.map(({ id, name }) => element("option", { value: id }, name)));
     this.listen();
     this.describe();

@@ -31,6 +31,7 @@ export class Work {
     this.more(waiting);
     try {
       this.job = await this.send(source);
+      find("work").dataset.job = this.job.id;
       this.show(this.job);
       const job = FINISHED.includes(this.job.state) ? this.job : await this.wait(this.job.id);
       if (job.state === "failed") throw new ApiError(job.error);
@@ -125,7 +126,7 @@ export class Work {
   }
 
   tick() {
-    if (this.isBusy) find("elapsed").textContent = seconds((performance.now() - this.started) / 1000);
+    if (this.isBusy) find("elapsed").textContent = seconds(Math.floor((performance.now() - this.started) / 1000));
   }
 
   async cancel() {
