@@ -6,7 +6,7 @@ import { confirmed, find, make, number, open, toast, wordsOf } from "./label-dom
 const COLORS = ["#e69f00", "#56b4e9", "#009e73", "#f0e442", "#d55e00", "#cc79a7", "#0072b2", "#b3de69", "#8c6bb1"];
 
 export class Classes {
-  /** `host` has changed(classes), chosen(), counts() of the open image, flush() and deleted(). */
+  /** `host` has changed(classes, values gone), chosen(), counts() of the open image and flush(). */
   constructor({ classes, revision }, host) {
     Object.assign(this, { list: classes, revision, host, value: classes[0]?.value ?? 0 });
     find("add-class").addEventListener("click", () => this.edit(null));
@@ -44,8 +44,7 @@ export class Classes {
   }
 
   /** Shows how much of the open image each class has. */
-  count() {
-    const counts = this.host.counts();
+  count(counts = this.host.counts()) {
     for (const row of find("classes").children) row.querySelector(".count").textContent = counts ? number(counts[+row.dataset.value]) : "";
   }
 
@@ -78,6 +77,7 @@ export class Classes {
     const used = new Set(this.list.map(({ color }) => color.toLowerCase()));
     this.editing = entry;
     find("class-title").textContent = entry ? "Change class" : "Add class";
+    find("class-keep").textContent = entry ? "Change" : "Add";
     find("class-name").value = entry?.name ?? "";
     find("class-color").value = entry?.color ?? COLORS.find(color => !used.has(color)) ?? "#888888";
     find("class-delete").hidden = !entry;
@@ -111,8 +111,7 @@ export class Classes {
     const sure = await confirmed(`Delete class ${entry.name}?`,
       "Its pixels become unlabelled in all images of this folder. This cannot be undone.", "Delete class");
     if (!sure) return;
-    if (!await this.host.flush()) return void toast("The server has not got the last strokes yet: delete the class once it answers.");
-    if (await this.#put(this.list.filter(one => one !== entry), true)) this.host.deleted();
+    if (await this.host.flush()) await this.#put(this.list.filter(one => one !== entry), true);
   }
 
   async #put(classes, drop = false) {
@@ -131,8 +130,9 @@ export class Classes {
   }
 
   take(list, revision) {
+    const gone = this.list.map(({ value }) => value).filter(value => !list.some(one => one.value === value));
     Object.assign(this, { list, revision });
     this.paint();
-    this.host.changed(list);
+    this.host.changed(list, gone);
   }
 }

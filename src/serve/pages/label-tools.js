@@ -225,7 +225,7 @@ export class Tools {
     if (!this.pointer || !brush) return;
     context.beginPath();
     context.arc(...screen(this.pointer), Math.max(this.size * viewer.scale / 2, 1.5), 0, 7);
-    outline(context, 1.25, this.name === "eraser" ? "#fff" : this.host.color);
+    outline(context, 1.5);
   }
 
   #shape(context, corners, scale) {

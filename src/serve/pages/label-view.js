@@ -114,7 +114,7 @@ export class LabelView {
     Object.assign(this, { bitmap, map, predicted, places: [], place: -1, conflicts: [] });
     const [long, short] = [Math.max(map.width, map.height), Math.min(map.width, map.height)];
     this.overview.hidden = long < 3 * short;
-    this.overview.style.height = `${Math.max(26, Math.min(52, this.overview.clientWidth * short / long))}px`;
+    this.overview.style.height = `${Math.max(34, Math.min(52, this.overview.clientWidth * short / long))}px`;
     this.#arrange();
     if (long > 6 * short) this.fitShort();
   }
@@ -293,8 +293,10 @@ export class LabelView {
   #frame(context, sx, sy) {
     const along = (x, y) => this.#upright ? [y * sx, x * sy] : [x * sx, y * sy];
     for (const { x, y } of this.places) {
+      const [left, top] = along(x, y);
+      const room = this.overview.clientHeight - 5;
       context.beginPath();
-      context.arc(...along(x, y), 2.5, 0, 7);
+      context.arc(left, Math.min(Math.max(top, 5), room), 2.5, 0, 7);
       outline(context, 2);
     }
     const [x, y, width, height] = this.visible();

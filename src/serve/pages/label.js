@@ -22,6 +22,7 @@ const view = new LabelView(stage, find("overview"));
 // What tools paint into: the open image.
 const host = {
   image: null,
+  painted: 0,
   map: null,
   history: null,
   predicted: null,
@@ -44,23 +45,34 @@ const sync = new Sync({
   merged: () => {
     view.touch();
     counted();
-    say("Changes from another tab were taken over.");
+    say("Labels were updated from another tab.");
   },
 });
 
 const classes = new Classes({ classes: state.classes, revision: state.classes_revision }, {
-  changed: list => view.setClasses(list),
+  changed: (list, gone) => {
+    view.setClasses(list);
+    // Undo must not bring back pixels of a class that is gone.
+    if (!gone.length) return;
+    sync.forget(gone);
+    if (host.image) open_(host.image.id);
+  },
   chosen: () => { if (tools.name === "eraser") chooseTool("brush"); },
   counts: () => host.map?.counts(),
-  flush: () => sync.flush(),
-  // Undo must not bring back pixels of a class that is gone.
-  deleted: () => open_(host.image.id),
+  flush,
 });
 view.setClasses(state.classes);
 
 const tools = new Tools(view, host);
-const model = new Model(view, host, () => sync.flush());
+const model = new Model(view, host, flush);
 classes.paint();
+
+/** Waits until the server has all strokes; false, having said why, if it has not. */
+async function flush() {
+  if (await sync.flush()) return true;
+  toast(sync.state.conflicts.length ? "Choose first which labels to keep." : "The server has not got the last strokes yet, which are kept here. Try again once it answers.");
+  return false;
+}
 
 // Images.
 
@@ -75,6 +87,7 @@ async function open_(id) {
   try {
     const [bitmap, map] = await Promise.all([getBitmap(`/api/label/images/${id}/image.jpg`), sync.load(id)]);
     if (turn !== opening) return;
+    tools.last = null;
     host.image = entry;
     host.map = map;
     host.history = new History(map, tiles => edited(id, tiles));
@@ -107,8 +120,10 @@ let counting = 0;
 function counted() {
   clearTimeout(counting);
   counting = setTimeout(() => {
-    classes.count();
-    host.image.labelled = host.map.data.reduce((sum, value) => sum + (value > 0), 0);
+    const counts = host.map.counts();
+    classes.count(counts);
+    host.image.labelled = host.map.data.length - counts[0];
+    host.painted = counts.slice(1).filter(Boolean).length;
     showImages();
   }, 60);
 }
@@ -183,8 +198,11 @@ let following = 0;
 
 function follow() {
   clearTimeout(following);
-  if (!find("follow").checked || classes.list.length < 2) return;
-  following = setTimeout(() => model.train(), 500);
+  if (!find("follow").checked) return;
+  following = setTimeout(() => {
+    // A single class gives no model; other images may have the second one.
+    if (host.painted > 1 || state.images.some(({ id, labelled }) => labelled && id !== host.image.id)) model.train();
+  }, 400);
 }
 
 model.onReady = () => showScore(model.number);
@@ -248,20 +266,20 @@ function showPlace({ x, y, inside }) {
 async function save() {
   find("save").disabled = true;
   try {
-    if (!await sync.flush()) return toast("The server does not answer: the strokes are kept in this browser until it does.");
+    if (!await flush()) return;
     say("Saving labels and model.");
     const saved = await getJson("/api/label/save", { method: "POST", json: {} });
     const rows = [["Model", saved.run], ["Label images", saved.labels], ["Dataset", saved.dataset], ["Points as CSV", saved.csv]].filter(([, path]) => path);
     find("saved").replaceChildren(...rows.flatMap(([name, path]) => [make("dt", {}, name), make("dd", {}, make("code", {}, path))]));
     find("command").textContent = saved.command;
     say("Saved.");
+    find("save").disabled = false;
     await open(find("save-dialog"));
   } catch (error) {
     toast(wordsOf(error));
   } finally {
     find("save").disabled = false;
   }
-  return null;
 }
 
 async function copy() {
@@ -364,6 +382,7 @@ listen("/api/label/events", {
     if (revision <= classes.revision) return;
     const now = await getJson("/api/label");
     classes.take(now.classes, now.classes_revision);
+    for (const { id, revision: latest } of now.images) sync.heard({ image: id, revision: latest, tab: "" });
   },
   training: event => model.heard(event),
   score: ({ number: of }) => { if (of === model.number) showScore(of); },
@@ -376,7 +395,12 @@ async function reconnect() {
   if (now.classes_revision !== classes.revision) classes.take(now.classes, now.classes_revision);
   for (const { id, revision } of now.images) sync.heard({ image: id, revision, tab: "" });
   sync.retry(true);
-  if (now.model && now.model.number !== model.number) model.open(now.model);
+  if ((now.model?.number ?? 0) !== model.number) model.restart(now.model);
+  await adopt();
+}
+
+async function adopt() {
+  if (await sync.adopt()) toast("Strokes that a closed tab could not send were found in this browser and are saved now.");
 }
 
 async function refreshCounts() {
@@ -396,14 +420,15 @@ addEventListener("beforeunload", event => {
 find("folder").textContent = `${state.folder} · ${plural(state.images.length, "image")} · ${state.recipe}`;
 find("prefill-panel").hidden = !state.models.length;
 find("prefill-run").replaceChildren(...state.models.map(id => make("option", { value: id }, id)));
-find("to-app").hidden = !state.models.length;
+getJson("/api/health").then(({ models }) => { find("to-app").hidden = !models; }, () => {});
 document.querySelector(".desk").hidden = false;
 chooseTool("brush");
 resize(7);
 listImages();
-const adopted = await sync.adopt();
-if (adopted) toast("Strokes that a closed tab could not send were found in this browser and are saved now.");
+await adopt();
 await open_(0);
+// A tab that was just closed may count as open a moment longer.
+setTimeout(adopt, 3000);
 showState();
 if (state.model) {
   find("trained").textContent = `Model ${state.model.number}, trained on ${number(state.model.labelled)} pixels.`;
