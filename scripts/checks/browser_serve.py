@@ -300,6 +300,12 @@ def check_isolating(session, found, result):
         check(shown[:3] != rgb(result.known[other]["color"]) or shown[3] < 255, f"class {other} is shown though {index} is isolated")
     page.click("#everything")
     page.wait_for_timeout(100)
+    page.mouse.click(*place)
+    check(row.get_attribute("aria-pressed") == "true", "a click on the image does not isolate its class")
+    page.mouse.click(*place)
+    check(row.get_attribute("aria-pressed") == "false", "a second click does not show all classes")
+    page.mouse.move(5, 5)
+    page.wait_for_timeout(100)
     for other, there in found:
         check(session.pixel(*there)[:3] == rgb(result.known[other]["color"]), f"class {other} stays hidden")
 
@@ -451,6 +457,9 @@ def check_keyboard(session):
     check(page.locator("#zoom-value").text_content() == before, "0 does not fit the image to the window")
     page.keyboard.press("3")
     check(page.locator("#views input:checked").get_attribute("value") == "overlay", "3 does not show the overlay")
+    page.keyboard.press("Enter")
+    check(page.locator("#legend [aria-pressed=true]").count() == 1, "Enter does not isolate the class under the crosshair")
+    page.keyboard.press("Enter")
     tab_to(page, "#legend .class")
     page.keyboard.press("Enter")
     check(page.evaluate("document.activeElement.getAttribute('aria-pressed')") == "true", "Enter does not isolate a class")

@@ -51,16 +51,20 @@ export class ResultView {
       classes: new Uint16Array(classes.bytes.buffer),
       probability: probability.bytes,
     };
-    this.layers.image.source = image;
+    this.setImage(image);
     this.layers.probability.source = null;
     this.describe(job, model);
     this.legend.open(result, this.classes);
     this.paintClasses(null);
-    this.viewer.resize();
     this.viewer.setSize(result.width, result.height);
     this.update();
     this.probe(null);
     return true;
+  }
+
+  setImage(image) {
+    this.layers.image.source?.close();
+    this.layers.image.source = image;
   }
 
   imagePath(id, bands) {
@@ -111,7 +115,7 @@ export class ResultView {
       const image = await getBitmap(this.imagePath(id, bands));
       // The newest choice wins, whichever image comes last.
       if (this.id !== id || this.bands !== bands) return;
-      this.layers.image.source = image;
+      this.setImage(image);
       this.viewer.invalidate();
     } catch (error) {
       this.announce(error.message, true);
@@ -131,6 +135,13 @@ export class ResultView {
     this.painted = this.only;
     this.layers.probability.source ??= document.createElement("canvas");
     paintProbability(this.layers.probability.source, this.data, this.least, this.only);
+  }
+
+  // The class of a pixel alone, or all classes where that is so already.
+  isolateAt(point) {
+    const index = point ? this.pixel(...point).index : NO_DATA;
+    if (this.classes.has(index)) this.legend.toggle(index);
+    else if (this.only !== null) this.legend.isolate(null);
   }
 
   isolate(only) {
@@ -177,8 +188,9 @@ export class ResultView {
     const pixel = point && this.pixel(...point);
     readout.classList.toggle("empty", !pixel);
     if (!pixel) {
-      const hint = matchMedia("(pointer: coarse)").matches ? "Tap" : "Point at";
-      find("readout-class").textContent = `${hint} the image for class and probability`;
+      const taps = matchMedia("(pointer: coarse)").matches;
+      find("readout-class").textContent = taps ? "Tap the image for class and probability"
+        : "Point at the image for class and probability; a click shows only that class";
       find("readout-probability").textContent = find("readout-place").textContent = "";
       delete readout.dataset.index;
       return "";
@@ -197,7 +209,12 @@ export class ResultView {
     const { viewer } = this;
     const show = ({ detail: { x, y, inside } }) => this.data && this.probe(inside ? [x, y] : null);
     viewer.addEventListener("pointer", show);
-    viewer.addEventListener("tap", show);
+    viewer.addEventListener("tap", told => {
+      show(told);
+      const { x, y, inside, event } = told.detail;
+      // A finger points by tapping, a mouse has pointed already.
+      if (this.data && event.pointerType === "mouse") this.isolateAt(inside ? [x, y] : null);
+    });
     viewer.addEventListener("leave", () => {
       // A finger that leaves has told what it points at.
       if (this.data && !matchMedia("(pointer: coarse)").matches) this.probe(viewer.crosshair);
@@ -217,6 +234,7 @@ export class ResultView {
     find("views").addEventListener("change", () => this.update());
     find("opacity").addEventListener("input", () => this.update());
     find("stage").addEventListener("keydown", event => {
+      if (event.key === "Enter" && event.target === find("stage")) this.isolateAt(viewer.crosshair);
       const view = VIEWS[event.key - 1];
       if (!view || event.altKey || event.ctrlKey || event.metaKey) return;
       document.querySelector(`input[name=view][value=${view}]`).checked = true;

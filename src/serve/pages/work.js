@@ -35,12 +35,15 @@ export class Work {
       this.show(this.job);
       const job = FINISHED.includes(this.job.state) ? this.job : await this.wait(this.job.id);
       if (job.state === "failed") throw new ApiError(job.error);
-      return job.state === "done" ? job : null;
+      if (job.state !== "done") return null;
+      this.say("Loading the result.", null);
+      return job;
     } catch (error) {
       if (error.name === "AbortError") return null;
       throw error;
     } finally {
       this.source = null;
+      find("cancel").disabled = true;
       if (this.preview) URL.revokeObjectURL(this.preview);
       this.preview = null;
     }
@@ -49,8 +52,10 @@ export class Work {
   showPreview({ kind, file, preview }) {
     // Browsers show these; TIFF only some.
     if (kind === "file" && /^image\/(png|jpeg|webp|gif|bmp)$/.test(file.type)) this.preview = URL.createObjectURL(file);
-    find("preview").hidden = !(this.preview ?? preview);
-    find("preview").src = this.preview ?? preview ?? "";
+    const shown = this.preview ?? preview;
+    find("preview").hidden = !shown;
+    if (shown) find("preview").src = shown;
+    else find("preview").removeAttribute("src");
   }
 
   more(waiting) {
