@@ -38,7 +38,12 @@ export class Classes {
   paint() {
     if (!this.current) this.value = this.list[0]?.value ?? 0;
     find("no-classes").hidden = this.list.length > 1;
+    const focused = document.activeElement.closest(".entry");
+    const role = document.activeElement.role;
     find("classes").replaceChildren(...this.list.map((entry, i) => this.#row(entry, i)));
+    // The keyboard's place in the list outlives the list's elements.
+    const row = focused && [...find("classes").children].find(one => one.dataset.value === focused.dataset.value);
+    (row ? row.querySelector(role ? "[role=radio]" : ".icon") : focused && find("add-class"))?.focus();
     this.count();
     this.choose(this.value);
   }
@@ -85,13 +90,13 @@ export class Classes {
     const answer = await open(find("class-dialog"));
     const wanted = { name: find("class-name").value.trim(), color: find("class-color").value };
     if (answer === "delete") await this.#delete(entry);
-    else if (answer === "ok" && entry) await this.#put(this.list.map(one => one === entry ? { ...one, ...wanted } : one));
+    else if (answer === "ok" && entry) await this.#put(this.list.map(one => one.value === entry.value ? { ...one, ...wanted } : one));
     else if (answer === "ok") await this.#add(wanted);
   }
 
   #check(event) {
     const name = find("class-name").value.trim();
-    const taken = this.list.some(one => one !== this.editing && one.name.toLowerCase() === name.toLowerCase());
+    const taken = this.list.some(one => one.value !== this.editing?.value && one.name.toLowerCase() === name.toLowerCase());
     if (name && !taken) return;
     event.preventDefault();
     find("class-error").textContent = name ? `There is a class ${name} already: choose another name.` : "Give the class a name.";
@@ -111,7 +116,7 @@ export class Classes {
     const sure = await confirmed(`Delete class ${entry.name}?`,
       "Its pixels become unlabelled in all images of this folder. This cannot be undone.", "Delete class");
     if (!sure) return;
-    if (await this.host.flush()) await this.#put(this.list.filter(one => one !== entry), true);
+    if (await this.host.flush()) await this.#put(this.list.filter(one => one.value !== entry.value), true);
   }
 
   async #put(classes, drop = false) {
