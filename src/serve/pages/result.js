@@ -91,11 +91,12 @@ export class ResultView {
       link.dataset.format = file.format;
       return element("li", {}, link);
     }));
-    this.offerBands(result, id);
+    this.offerBands(result, name, id);
   }
 
-  offerBands({ bands, shown_bands: shown }, id) {
-    find("shown-bands").hidden = bands < 4;
+  offerBands({ bands, shown_bands: shown }, name, id) {
+    // Grey and colour images have nothing to choose, nor has a fourth band that is the transparency of a PNG.
+    find("shown-bands").hidden = bands === 1 || bands === 3 || /\.(png|webp|gif)$/i.test(name);
     for (const [place, select] of this.bandSelects().entries()) {
       const options = Array.from({ length: bands }, (_, i) => element("option", { value: i + 1 }, `band ${i + 1}`));
       select.replaceChildren(...options);

@@ -1,6 +1,6 @@
 // One image on its way: upload, queue, progress, cancel.
 
-import { ApiError, getJson, listen, request, upload } from "/assets/api.js";
+import { faultOf, getJson, listen, request, upload } from "/assets/api.js";
 import { counted, element, find, seconds } from "/assets/words.js";
 
 const FINISHED = ["done", "failed", "cancelled"];
@@ -34,7 +34,7 @@ export class Work {
       find("work").dataset.job = this.job.id;
       this.show(this.job);
       const job = FINISHED.includes(this.job.state) ? this.job : await this.wait(this.job.id);
-      if (job.state === "failed") throw new ApiError(job.error);
+      if (job.state === "failed") throw faultOf(job.error);
       if (job.state !== "done") return null;
       this.say("Loading the result.", null);
       return job;
