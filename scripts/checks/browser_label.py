@@ -221,27 +221,28 @@ def check_tabs(desk, context, labels, values):
     until(lambda: "another tab" in desk.text("#said"), "the first tab does not tell of the second one's stroke")
     desk.place(0, 90)
     expect("coal" in desk.text("#place"), f"the first tab shows {desk.text('#place')!r} at {x}, {y}, where the second painted coal")
-    for choice, mine in [("Take theirs", False), ("Keep mine", True)]:
-        conflict(desk, other, labels, values, choice, mine)
+    for choice, key in [("Take theirs", 2), ("Keep mine", 3)]:
+        conflict(desk, other, labels, values, choice, key)
     other.done()
     other.page.close()
 
 
-def conflict(desk, other, labels, values, choice, mine):
+def conflict(desk, other, labels, values, choice, key):
+    """The second tab paints the first class while it is cut off, the first tab another one there."""
     cut = "**/api/label/images/0/patches"
     other.quiet = False
     other.page.route(cut, lambda route: route.abort())
     theirs, ours = labels.copy(), labels.copy()
     other.stroke(ours, "1", (-30, 100), (30, 100), values[0])
     other.page.wait_for_selector("#state[data-kind=warn]", timeout=WAIT)
-    desk.stroke(theirs, "2", (0, 90), (50, 100), values[1])
+    desk.stroke(theirs, str(key), (0, 90), (50, 100), values[key - 1])
     same(desk.labels(), theirs, "the first tab's stroke while the second is cut off")
     other.page.unroute(cut)
     other.page.get_by_role("button", name=choice).wait_for(timeout=WAIT)
     same(desk.labels(), theirs, "before the choice nothing is overwritten")
     other.page.get_by_role("button", name=choice).click()
     both = (theirs != labels) & (ours != labels)
-    labels[:] = numpy.where((ours != labels) & (mine | ~both), ours, theirs)
+    labels[:] = numpy.where((ours != labels) & ((choice == "Keep mine") | ~both), ours, theirs)
     same(other.labels(), labels, f"after {choice!r}")
     x, y = other.place(10, 98)
     expect(other.text("#place").split(" · ")[1] == {v["value"]: v["name"] for v in other.state["classes"]}[int(labels[y, x])],
@@ -320,7 +321,8 @@ def check_appearance(browser, address, out):
             with contextlib.closing(browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)) as context:
                 desk = Desk(context, address)
                 where = f"{width} px, {scheme}"
-                desk.page.check("#view-classes", force=True)
+                while not desk.page.is_checked("#view-classes"):
+                    desk.key("v")
                 desk.page.wait_for_timeout(1500)
                 desk.page.screenshot(path=out / f"label-{width}-{scheme}.png")
                 accessible(desk.page, where)
