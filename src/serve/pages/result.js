@@ -52,10 +52,10 @@ export class ResultView {
       probability: probability.bytes,
     };
     this.setImage(image);
-    this.layers.probability.source = null;
+    this.layers.classes.painted = this.layers.probability.painted = null;
+    this.only = null;
     this.describe(job, model);
     this.legend.open(result, this.classes);
-    this.paintClasses(null);
     this.viewer.setSize(result.width, result.height);
     this.update();
     this.probe(null);
@@ -123,19 +123,16 @@ export class ResultView {
     }
   }
 
-  paintClasses(only) {
-    this.only = only;
-    this.layers.classes.source ??= document.createElement("canvas");
+  // Only what is shown and was not painted like this before: large images take a moment.
+  paint(name) {
+    const layer = this.layers[name];
+    const wanted = `${this.id} ${this.only}`;
+    if (layer.painted === wanted) return;
+    layer.painted = wanted;
+    layer.source ??= document.createElement("canvas");
     const colors = [...this.classes].map(([index, { color }]) => [index, color]);
-    paintClasses(this.layers.classes.source, this.data, colors, only);
-  }
-
-  // Painted when it is first shown.
-  paintProbability() {
-    if (this.layers.probability.source && this.painted === this.only) return;
-    this.painted = this.only;
-    this.layers.probability.source ??= document.createElement("canvas");
-    paintProbability(this.layers.probability.source, this.data, this.least, this.only);
+    if (name === "classes") paintClasses(layer.source, this.data, colors, this.only);
+    else paintProbability(layer.source, this.data, this.least, this.only);
   }
 
   // The class of a pixel alone, or all classes where that is so already.
@@ -146,7 +143,7 @@ export class ResultView {
   }
 
   isolate(only) {
-    this.paintClasses(only);
+    this.only = only;
     this.update();
     this.announce(only === null ? "All classes are shown." : `Only ${this.classes.get(only).name} is shown.`);
   }
@@ -157,7 +154,6 @@ export class ResultView {
     const compares = view === "compare";
     const blends = view === "overlay" || compares;
     if (!this.data) return;
-    if (view === "probability") this.paintProbability();
     // An isolated class on its ground, which shows where it is.
     layers.image.visible = view === "image" || blends || this.only !== null;
     layers.image.opacity = blends || view === "image" ? 1 : 0.35;
@@ -165,6 +161,9 @@ export class ResultView {
     layers.classes.opacity = blends ? opacity : 1;
     layers.classes.clip = compares ? [split, 1] : null;
     layers.probability.visible = view === "probability";
+    for (const name of ["classes", "probability"]) {
+      if (layers[name].visible) this.paint(name);
+    }
     find("opacity-line").hidden = !blends;
     find("opacity-value").textContent = `${find("opacity").value} %`;
     find("ramp").hidden = view !== "probability";
