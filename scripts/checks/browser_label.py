@@ -211,7 +211,7 @@ def check_reload(desk, labels):
     expect(counts == wanted, f"after a reload the page counts {counts} pixels instead of {wanted}")
 
 
-def check_tabs(desk, context, labels, values):
+def check_tabs(desk, context, labels, values, out):
     """A second tab's strokes appear in the first; a pixel that both changed is asked about."""
     one, two, three = values
     other = Desk(context, desk.address)
@@ -222,12 +222,12 @@ def check_tabs(desk, context, labels, values):
     desk.place(0, 90)
     expect("coal" in desk.text("#place"), f"the first tab shows {desk.text('#place')!r} at {x}, {y}, where the second painted coal")
     for choice, key in [("Take theirs", 2), ("Keep mine", 3)]:
-        conflict(desk, other, labels, values, choice, key)
+        conflict(desk, other, labels, values, choice, key, out)
     other.done()
     other.page.close()
 
 
-def conflict(desk, other, labels, values, choice, key):
+def conflict(desk, other, labels, values, choice, key, out):
     """The second tab paints the first class while it is cut off, the first tab another one there."""
     cut = "**/api/label/images/0/patches"
     other.quiet = False
@@ -240,6 +240,7 @@ def conflict(desk, other, labels, values, choice, key):
     other.page.unroute(cut)
     other.page.get_by_role("button", name=choice).wait_for(timeout=WAIT)
     same(desk.labels(), theirs, "before the choice nothing is overwritten")
+    other.page.screenshot(path=out / "label-conflict.png")
     other.page.get_by_role("button", name=choice).click()
     both = (theirs != labels) & (ours != labels)
     labels[:] = numpy.where((ours != labels) & ((choice == "Keep mine") | ~both), ours, theirs)
@@ -353,7 +354,7 @@ def run(browser, server, arguments, out):
     check_correction(desk, labels, values)
     print("reload and second tab")
     check_reload(desk, labels)
-    check_tabs(desk, context, labels, values)
+    check_tabs(desk, context, labels, values, out)
     desk.done()
     if server:
         print("killed server")

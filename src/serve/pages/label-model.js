@@ -95,6 +95,11 @@ export class Model {
     this.open(model);
   }
 
+  /** A training whose end is not told yet. */
+  get underway() {
+    return !find("progress").hidden;
+  }
+
   stop() {
     this.fetching?.abort();
     this.fetching = null;
@@ -222,8 +227,7 @@ export class Model {
     view.viewer.center(...point);
     view.viewer.setCrosshair(point);
     view.refresh();
-    const share = uncertainty > 1 ? uncertainty / 255 : uncertainty;
-    say(`Place ${view.place + 1} of ${view.places.length}, ${Math.round(100 * share)} % uncertain. Which class is it?`);
+    say(`Place ${view.place + 1} of ${view.places.length}, ${Math.round(100 * uncertainty)} % uncertain. Which class is it?`);
     return null;
   }
 }

@@ -78,6 +78,12 @@ export class LabelMap {
     return { x, y, width: min(TILE, this.width - x), height: min(TILE, this.height - y) };
   }
 
+  /** The same as [left, top, right, bottom]. */
+  area(number) {
+    const { x, y, width, height } = this.tile(number);
+    return [x, y, x + width, y + height];
+  }
+
   tileOf(x, y) {
     return floor(y / TILE) * this.columns + floor(x / TILE);
   }

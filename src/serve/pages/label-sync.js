@@ -79,7 +79,7 @@ export class Sync {
    * `merged(image)` that pixels of the open image came from the server; `busy()` is true while a stroke is under way.
    */
   constructor({ folder, tab, images, changed, merged, busy }) {
-    Object.assign(this, { tab, changed, merged, busy, waits: 0, offline: false, away: false, refused: "", running: false, timer: 0, open: null });
+    Object.assign(this, { folder, tab, changed, merged, busy, waits: 0, offline: false, away: false, refused: "", running: false, timer: 0, open: null });
     this.store = new Store(folder, tab);
     this.images = images.map(({ id, name, width, height, revision }) => ({
       id, name, revision, map: new LabelMap(width, height, new Uint8Array(0)), known: null,
@@ -207,6 +207,7 @@ export class Sync {
     if (this.running) return;
     this.running = true;
     try {
+      if (this.offline || this.away) await this.#sameServer();
       for (let next; (next = this.#next());) await next();
       this.#reached();
     } catch (error) {
@@ -214,6 +215,13 @@ export class Sync {
     }
     this.running = false;
     this.changed();
+  }
+
+  /** A server that was started again at this address may be one for other images, which must not get these labels. */
+  async #sameServer() {
+    const now = await (await this.#ask("/api/label")).json();
+    const same = now.labels_folder === this.folder && this.images.every(({ id, name }) => now.images[id]?.name === name);
+    if (!same) throw new Error("The server was started again with other images. Load this page again; unsent strokes stay in this browser for the former ones.");
   }
 
   #next() {

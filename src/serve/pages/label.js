@@ -55,6 +55,7 @@ const classes = new Classes({ classes: state.classes, revision: state.classes_re
     // Undo must not bring back pixels of a class that is gone.
     if (!gone.length) return;
     sync.forget(gone);
+    histories.clear();
     if (host.image) open_(host.image.id);
   },
   chosen: () => { if (tools.name === "eraser") chooseTool("brush"); },
@@ -90,7 +91,7 @@ async function open_(id) {
     tools.last = null;
     host.image = entry;
     host.map = map;
-    host.history = new History(map, tiles => edited(id, tiles));
+    host.history = historyOf(id, map);
     host.predicted = new Predicted(map.width, map.height);
     view.setImage(bitmap, map, host.predicted);
     stage.setAttribute("aria-label", `Image ${entry.name}, ${entry.width} by ${entry.height} pixels`);
@@ -106,9 +107,17 @@ async function open_(id) {
   }
 }
 
+// Undo goes on where it was when an image is opened again.
+const histories = new Map();
+
+function historyOf(id, map) {
+  if (!histories.has(id)) histories.set(id, new History(map, tiles => edited(id, tiles)));
+  return Object.assign(histories.get(id), { map });
+}
+
 function edited(id, tiles) {
   sync.edit(id, tiles);
-  view.touch();
+  for (const tile of tiles.keys()) view.touch(host.map.area(tile));
   counted();
   showUndo();
   follow();
@@ -385,6 +394,8 @@ listen("/api/label/events", {
     for (const { id, revision: latest } of now.images) sync.heard({ image: id, revision: latest, tab: "" });
   },
   training: event => model.heard(event),
+  // This page was too slow to hear all of them.
+  behind: () => reconnect(),
   score: ({ number: of }) => { if (of === model.number) showScore(of); },
 }, { lost: () => sync.lost(), found: reconnect });
 
@@ -395,7 +406,7 @@ async function reconnect() {
   if (now.classes_revision !== classes.revision) classes.take(now.classes, now.classes_revision);
   for (const { id, revision } of now.images) sync.heard({ image: id, revision, tab: "" });
   sync.retry(true);
-  if ((now.model?.number ?? 0) !== model.number) model.restart(now.model);
+  if ((now.model?.number ?? 0) !== model.number || model.underway) model.restart(now.model);
   await adopt();
 }
 
