@@ -35,30 +35,39 @@ def class_names(desk):
     return desk.page.locator("#classes .name").all_inner_texts()
 
 
+def open_class(desk, name):
+    """Opens the dialog of a class, once events of the last change have come."""
+    desk.page.wait_for_timeout(200)
+    desk.page.get_by_label(f"Change class {name}", exact=True).click()
+
+
+def change_class(desk, name, new, color=None):
+    open_class(desk, name)
+    desk.page.fill("#class-name", new)
+    if color:
+        desk.page.fill("#class-color", color)
+    desk.page.click("#class-keep")
+    until(lambda: new in class_names(desk), f"class {name} is not renamed")
+
+
 def make_classes(desk):
     """Three classes by the dialog, and one more that is renamed, recoloured and deleted."""
-    for entry in reversed(desk.state["classes"]):
-        desk.page.get_by_label(f"Change class {entry['name']}", exact=True).click(force=True)
-        desk.page.click("#class-delete")
-        desk.page.click("#confirm-yes")
-        until(lambda entry=entry: entry["name"] not in class_names(desk), f"class {entry['name']} is not deleted")
-        desk.page.wait_for_timeout(200)
+    old = [entry["name"] for entry in desk.state["classes"]]
+    for name in old:
+        change_class(desk, name, f"old {name}")
     for name in ["sandstone", "mudstone", "coal", "extra"]:
         desk.page.click("#add-class")
         desk.page.fill("#class-name", name)
         desk.key("Enter")
         until(lambda name=name: name in class_names(desk), f"class {name} is not added")
-    desk.page.get_by_label("Change class extra").click()
-    desk.page.fill("#class-name", "Extra 2")
-    desk.page.fill("#class-color", "#123456")
-    desk.page.click("#class-keep")
-    until(lambda: "Extra 2" in class_names(desk), "class extra is not renamed")
+    change_class(desk, "extra", "Extra 2", "#123456")
     last = desk.state["classes"][-1]
     expect((last["name"], last["color"]) == ("Extra 2", "#123456"), f"the class is {last} on the server")
-    desk.page.get_by_label("Change class Extra 2").click()
-    desk.page.click("#class-delete")
-    desk.page.click("#confirm-yes")
-    until(lambda: "Extra 2" not in class_names(desk), "class Extra 2 is not deleted")
+    for name in [*(f"old {name}" for name in old), "Extra 2"]:
+        open_class(desk, name)
+        desk.page.click("#class-delete")
+        desk.page.click("#confirm-yes")
+        until(lambda name=name: name not in class_names(desk), f"class {name} is not deleted")
     names = [entry["name"] for entry in desk.state["classes"]]
     expect(names == ["sandstone", "mudstone", "coal"], f"the server's classes are {names}")
     return [entry["value"] for entry in desk.state["classes"]]

@@ -5,6 +5,8 @@ import { confirmed, find, make, number, open, toast, wordsOf } from "./label-dom
 // Colours told apart on most images, also with a red-green weakness.
 const COLORS = ["#e69f00", "#56b4e9", "#009e73", "#f0e442", "#d55e00", "#cc79a7", "#0072b2", "#b3de69", "#8c6bb1"];
 
+const FEWEST = 2;
+
 export class Classes {
   /** `host` has changed(classes, values gone), chosen(), counts() of the open image and flush(). */
   constructor({ classes, revision }, host) {
@@ -37,7 +39,6 @@ export class Classes {
 
   paint() {
     if (!this.current) this.value = this.list[0]?.value ?? 0;
-    find("no-classes").hidden = this.list.length > 1;
     const focused = document.activeElement.closest(".entry");
     const role = document.activeElement.role;
     find("classes").replaceChildren(...this.list.map((entry, i) => this.#row(entry, i)));
@@ -86,6 +87,9 @@ export class Classes {
     find("class-name").value = entry?.name ?? "";
     find("class-color").value = entry?.color ?? COLORS.find(color => !used.has(color)) ?? "#888888";
     find("class-delete").hidden = !entry;
+    // A model tells classes apart: there are always two.
+    find("class-delete").disabled = this.list.length <= FEWEST;
+    find("class-delete").title = this.list.length <= FEWEST ? "Two classes are the fewest: add another one first." : "";
     find("class-error").textContent = "";
     const answer = await open(find("class-dialog"));
     const wanted = { name: find("class-name").value.trim(), color: find("class-color").value };

@@ -113,7 +113,8 @@ export class Model {
     this.starting = true;
     try {
       if (!await this.flush()) return;
-      this.asked = { image: this.host.image.id, view: this.view.visible() };
+      const view = this.view.visible();
+      this.asked = { image: this.host.image.id, ...(view[2] > 0 && view[3] > 0 && { view }) };
       const { number } = await getJson("/api/label/train", { method: "POST", json: this.asked });
       this.newest = number;
       if (number !== this.number) this.#progress("Training.", null);
@@ -176,7 +177,7 @@ export class Model {
     const { predicted, map } = this.view;
     const model = this.number;
     // Just what the server predicted first.
-    let area = this.asked?.image === this.host.image.id ? this.asked.view : this.view.visible();
+    let area = (this.asked?.image === this.host.image.id && this.asked.view) || this.view.visible();
     this.asked = null;
     try {
       while (area && !signal.aborted) {

@@ -133,6 +133,7 @@ function counted() {
     classes.count(counts);
     host.image.labelled = host.map.data.length - counts[0];
     host.painted = counts.slice(1).filter(Boolean).length;
+    find("first-steps").hidden = host.painted > 0 || model.number > 0;
     showImages();
   }, 60);
 }
@@ -178,7 +179,7 @@ function showState() {
   const [kind, text] = refused ? ["bad", "not saved"]
     : conflicts.length ? ["warn", "waits for your choice"]
       : offline ? ["warn", unsent ? "offline: strokes are kept in this browser" : "offline: waiting for the server"]
-        : unsent ? ["busy", "saving"] : ["good", "all saved"];
+        : unsent ? ["busy", "saving"] : ["good", "saved"];
   line.dataset.kind = kind;
   if (line.lastElementChild.textContent !== text) line.lastElementChild.textContent = text;
   if (refused && !noticed("refused")) notice("refused", `The server did not take the last strokes. ${refused}`, [["Try again", () => { settle("refused"); sync.retry(); }]], "bad");
@@ -278,7 +279,7 @@ async function save() {
     if (!await flush()) return;
     say("Saving labels and model.");
     const saved = await getJson("/api/label/save", { method: "POST", json: {} });
-    const rows = [["Model", saved.run], ["Label images", saved.labels], ["Dataset", saved.dataset], ["Points as CSV", saved.csv]].filter(([, path]) => path);
+    const rows = [["Model", saved.run], ["Label images", saved.labels], ["Dataset", saved.dataset], ["Labels as CSV", saved.csv]].filter(([, path]) => path);
     find("saved").replaceChildren(...rows.flatMap(([name, path]) => [make("dt", {}, name), make("dd", {}, make("code", {}, path))]));
     find("command").textContent = saved.command;
     say("Saved.");
