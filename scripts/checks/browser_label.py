@@ -212,6 +212,60 @@ def check_correction(desk, labels, values):
     expect(right > 0.8, f"the model agrees with {right:.0%} of the labelled pixels only")
 
 
+def region(values, x, y):
+    """The pixels of one value that are connected with x, y by their edges."""
+    found = numpy.zeros(values.shape, bool)
+    todo = [(y, x)]
+    found[y, x] = True
+    while todo:
+        row, column = todo.pop()
+        for near in ((row - 1, column), (row + 1, column), (row, column - 1), (row, column + 1)):
+            within = 0 <= near[0] < values.shape[0] and 0 <= near[1] < values.shape[1]
+            if within and not found[near] and values[near] == values[y, x]:
+                found[near] = True
+                todo.append(near)
+    return found
+
+
+def check_filling(desk, labels):
+    """A predicted region, then a whole image from a model of --run, become labels where there are none; both undone."""
+    predicted = desk.predicted(desk.state["model"]["number"])
+    desk.key("g")
+    x, y = desk.place(-30, -30)
+    desk.page.mouse.click(*desk.screen(-30, -30))
+    filled = region(predicted, x, y) & (labels == 0)
+    same(desk.labels(), numpy.where(filled, predicted[y, x], labels), "after a region was filled from the prediction")
+    desk.key("Control+z")
+    for run in desk.state["models"][:1]:
+        values = numpy.frombuffer(desk.api(f"/images/0/filled.bin?run={run}").body(), numpy.uint8).reshape(labels.shape)
+        desk.page.click("#prefill")
+        until(lambda: "filled by" in desk.text("#said"), "the image is not filled from the run")
+        same(desk.labels(), numpy.where(labels == 0, values, labels), f"after unlabelled pixels were filled by {run}")
+        desk.key("Control+z")
+    same(desk.labels(), labels, "after fillings were undone")
+
+
+def check_turned(desk, labels, value):
+    """Labels painted in the view turned by 90 degrees are where the pointer was."""
+    desk.key("d")
+    desk.page.wait_for_timeout(200)
+    wanted = labels.copy()
+    desk.rectangle(wanted, "1", (-60, -100), (40, 60), value)
+    same(desk.labels(), wanted, "a rectangle in the turned view")
+    desk.key("Control+z")
+    desk.key("d")
+
+
+def check_following(desk, labels, value):
+    """With the box ticked, a stroke is followed by a model."""
+    before = desk.state["model"]["number"]
+    desk.page.check("#follow")
+    desk.stroke(labels, "1", (-160, -150), (-100, -150), value)
+    until(lambda: desk.state["model"]["number"] > before, "no model follows a stroke")
+    desk.page.uncheck("#follow")
+    same(desk.labels(), labels, "after a stroke that a model followed")
+
+
 def check_reload(desk, labels):
     desk.load()
     same(desk.labels(), labels, "after a reload")
@@ -361,6 +415,10 @@ def run(browser, server, arguments, out):
     print("training")
     check_predictions(desk, values)
     check_correction(desk, labels, values)
+    check_following(desk, labels, values[0])
+    print("filling and turning")
+    check_filling(desk, labels)
+    check_turned(desk, labels, values[0])
     print("reload and second tab")
     check_reload(desk, labels)
     check_tabs(desk, context, labels, values, out)

@@ -95,6 +95,8 @@ async function open_(id) {
     host.predicted = new Predicted(map.width, map.height);
     view.setImage(bitmap, map, host.predicted);
     stage.setAttribute("aria-label", `Image ${entry.name}, ${entry.width} by ${entry.height} pixels`);
+    // A reload, or a link, opens this image again.
+    history.replaceState(null, "", `#${encodeURIComponent(entry.name)}`);
     document.title = `${entry.name}: label images, segtool`;
     model.open(state.model);
     showImages();
@@ -438,7 +440,7 @@ chooseTool("brush");
 resize(7);
 listImages();
 await adopt();
-await open_(0);
+await open_(Math.max(0, state.images.findIndex(({ name }) => `#${encodeURIComponent(name)}` === location.hash)));
 // A tab that was just closed may count as open a moment longer.
 setTimeout(adopt, 3000);
 showState();
