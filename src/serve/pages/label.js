@@ -56,7 +56,7 @@ const classes = new Classes({ classes: state.classes, revision: state.classes_re
     if (!gone.length) return;
     sync.forget(gone);
     histories.clear();
-    if (host.image) open_(host.image.id);
+    if (host.image) openImage(host.image.id);
   },
   chosen: () => { if (tools.name === "eraser") chooseTool("brush"); },
   counts: () => host.map?.counts(),
@@ -79,7 +79,7 @@ async function flush() {
 
 let opening = 0;
 
-async function open_(id) {
+async function openImage(id) {
   const turn = ++opening;
   tools.giveUp();
   model.stop();
@@ -103,7 +103,7 @@ async function open_(id) {
     counted();
     showUndo();
   } catch (error) {
-    notice("image", `${entry.name} cannot be shown. ${wordsOf(error)}`, [["Try again", () => { settle("image"); open_(id); }]], "bad");
+    notice("image", `${entry.name} cannot be shown. ${wordsOf(error)}`, [["Try again", () => { settle("image"); openImage(id); }]], "bad");
   } finally {
     stage.removeAttribute("aria-busy");
   }
@@ -161,7 +161,7 @@ function listImages() {
     const button = make("button", { type: "button", className: "quiet", title: name },
       make("img", { src: `/api/label/images/${id}/thumbnail.jpg`, alt: "", loading: "lazy" }),
       make("span", { className: "name" }, name), make("span", { className: "share small faint" }));
-    button.addEventListener("click", () => open_(id));
+    button.addEventListener("click", () => openImage(id));
     const item = make("li", {}, button);
     item.dataset.id = id;
     return item;
@@ -170,7 +170,7 @@ function listImages() {
 
 function step(by) {
   const { length } = state.images;
-  if (length > 1) open_((host.image.id + by + length) % length);
+  if (length > 1) openImage((host.image.id + by + length) % length);
 }
 
 // State of saving.
@@ -440,7 +440,7 @@ chooseTool("brush");
 resize(7);
 listImages();
 await adopt();
-await open_(Math.max(0, state.images.findIndex(({ name }) => `#${encodeURIComponent(name)}` === location.hash)));
+await openImage(Math.max(0, state.images.findIndex(({ name }) => `#${encodeURIComponent(name)}` === location.hash)));
 // A tab that was just closed may count as open a moment longer.
 setTimeout(adopt, 3000);
 showState();
