@@ -10,6 +10,9 @@ export class ApiError extends Error {
   }
 }
 
+// An error in words that the server told by other ways than a status.
+export const faultOf = text => new ApiError(sentence(text), 422);
+
 const OFFLINE = "The server does not answer. Check that segtool serve is still running, then try again.";
 const WORDS = {
   401: "This page needs the token: open the address that segtool serve wrote when it started.",
@@ -20,6 +23,12 @@ const WORDS = {
   503: "The queue is full: try again in a moment.",
 };
 
+// The server's sentences begin small and without a full stop, like those of the command line. A name at the start stays as it is.
+function sentence(text) {
+  const begun = text.replace(/^[a-z]+(?=[ ,])/, word => word[0].toUpperCase() + word.slice(1));
+  return /[.!?]$/.test(begun) ? begun : `${begun}.`;
+}
+
 function failure(status, text, retryAfter) {
   let body = null;
   try {
@@ -27,8 +36,8 @@ function failure(status, text, retryAfter) {
   } catch {
     // A proxy between answers in HTML; the status says enough.
   }
-  const message = body?.error ?? WORDS[status] ?? `The server answered with status ${status}.`;
-  return new ApiError(message, status, body, retryAfter ? Number(retryAfter) : null);
+  const message = body?.error ?? WORDS[status] ?? `The server answered with status ${status}`;
+  return new ApiError(sentence(message), status, body, retryAfter ? Number(retryAfter) : null);
 }
 
 // The response of a request that went well. `json` is sent as JSON, `body` as it is. An aborted `signal` throws an AbortError.

@@ -41,6 +41,7 @@ function keep() {
 }
 
 let models = [];
+let start = null;
 let shown = null;
 const waiting = [];
 const result = new ResultView(announce);
@@ -60,7 +61,7 @@ function showHistory() {
     image.addEventListener("error", () => forget(id));
     return entry(id, image, name, model);
   });
-  if (work.isBusy) entries.unshift(entry(RUN, element("span", { className: "busy" }), work.source.name, "on its way"));
+  if (work.isBusy && at() !== RUN) entries.unshift(entry(RUN, element("span", { className: "busy" }), work.source.name, "on its way"));
   find("results").replaceChildren(...entries);
   find("history").hidden = !entries.length;
 }
@@ -78,21 +79,19 @@ function forget(id) {
 }
 
 async function showResult(id) {
-  // The address changes last, when the result is complete.
   try {
     const job = await getJson(`/api/jobs/${encodeURIComponent(id)}`);
     const model = models.find(known => known.id === job.model);
     if (job.state !== "done" || !model) throw new Error(`${job.name} has no result: run the image again.`);
+    if (!(await result.open(job, model)) || at() !== id) return;
     showPart("result");
-    result.viewer.resize();
-    if (!(await result.open(job, model))) return;
     document.title = `${job.name} · segtool`;
     announce(result.summary(job));
     find("result-title").focus({ preventScroll: true });
   } catch (error) {
-    forget(id);
+    if (error.status === 404) forget(id);
     fail(error.message);
-    location.hash = "";
+    if (at() === id) location.hash = "";
   }
 }
 
@@ -136,7 +135,12 @@ async function runOne(source) {
     else leave(`${source.name} was cancelled.`);
   } catch (error) {
     leave("");
-    fail(error.message, { again: () => run([source]) });
+    const { message, status } = error;
+    const needsBands = status === 422 && /\bbands?\b/.test(message);
+    // Nothing but the server's state is in the way of these: lost, full or stopped.
+    const mayPass = !status || status >= 500;
+    if (needsBands) start.askBands();
+    fail(message, needsBands || mayPass ? { again: () => start.give([source]) } : {});
   }
 }
 
@@ -180,9 +184,14 @@ async function begin() {
     fail(error.message, { again: begin });
     return;
   }
-  new Start(models, { run, fail });
+  start = new Start(models, { run, fail });
   addEventListener("hashchange", show);
   find("forget").addEventListener("click", remove);
+  // The address of the page says what is shown; the skip link must not change it.
+  find("skip").addEventListener("click", event => {
+    event.preventDefault();
+    find("main").focus();
+  });
   show();
 }
 

@@ -22,14 +22,14 @@ function viridis(share) {
   return VIRIDIS[low].map((value, i) => Math.round(value + (at - low) * (VIRIDIS[low + 1][i] - value)));
 }
 
-function paint(canvas, width, height, colorAt) {
-  canvas.width = width;
-  canvas.height = height;
-  const context = canvas.getContext("2d");
-  const image = context.createImageData(width, height);
-  const pixels = new Uint32Array(image.data.buffer);
-  for (let i = 0; i < pixels.length; i++) pixels[i] = colorAt(i);
-  context.putImageData(image, 0, 0);
+// One for all canvases of a size: large images take tens of megabytes each.
+let scratch = null;
+
+function paint(canvas, width, height, fill) {
+  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+  if (scratch?.width !== width || scratch?.height !== height) scratch = new ImageData(width, height);
+  fill(new Uint32Array(scratch.data.buffer));
+  canvas.getContext("2d").putImageData(scratch, 0, 0);
 }
 
 // Each pixel in the colour of its class; with `only`, the others are left transparent.
@@ -38,7 +38,9 @@ export function paintClasses(canvas, { classes, width, height }, colors, only = 
   for (const [index, color] of colors) {
     if (only === null || only === index) table[index] = pack([...rgbOf(color), OPAQUE]);
   }
-  paint(canvas, width, height, i => table[classes[i]]);
+  paint(canvas, width, height, pixels => {
+    for (let i = 0; i < pixels.length; i++) pixels[i] = table[classes[i]];
+  });
 }
 
 // Each pixel in the colour of its probability, from `least` to 1.
@@ -47,11 +49,19 @@ export function paintProbability(canvas, { classes, probability, width, height }
     const share = Math.max(0, (byte / 255 - least) / (1 - least));
     return pack([...viridis(share), OPAQUE]);
   });
-  const isShown = index => index !== NO_DATA && (only === null || index === only);
-  paint(canvas, width, height, i => (isShown(classes[i]) ? table[probability[i]] : 0));
+  // 1 where a class is shown.
+  const mask = new Uint8Array(NO_DATA + 1).fill(only === null ? 1 : 0);
+  if (only !== null) mask[only] = 1;
+  mask[NO_DATA] = 0;
+  paint(canvas, width, height, pixels => {
+    for (let i = 0; i < pixels.length; i++) pixels[i] = mask[classes[i]] ? table[probability[i]] : 0;
+  });
 }
 
 export function paintRamp(canvas) {
-  const table = Uint32Array.from({ length: canvas.width }, (_, x) => pack([...viridis(x / (canvas.width - 1)), OPAQUE]));
-  paint(canvas, canvas.width, canvas.height, i => table[i]);
+  const context = canvas.getContext("2d");
+  for (let x = 0; x < canvas.width; x++) {
+    context.fillStyle = `rgb(${viridis(x / (canvas.width - 1)).join(" ")})`;
+    context.fillRect(x, 0, 1, canvas.height);
+  }
 }

@@ -5,8 +5,10 @@ import { confirmed, find, make, number, open, toast, wordsOf } from "./label-dom
 // Colours told apart on most images, also with a red-green weakness.
 const COLORS = ["#e69f00", "#56b4e9", "#009e73", "#f0e442", "#d55e00", "#cc79a7", "#0072b2", "#b3de69", "#8c6bb1"];
 
+const FEWEST = 2;
+
 export class Classes {
-  /** `host` has changed(classes), chosen(), counts() of the open image, flush() and deleted(). */
+  /** `host` has changed(classes, values gone), chosen(), counts() of the open image and flush(). */
   constructor({ classes, revision }, host) {
     Object.assign(this, { list: classes, revision, host, value: classes[0]?.value ?? 0 });
     find("add-class").addEventListener("click", () => this.edit(null));
@@ -37,15 +39,18 @@ export class Classes {
 
   paint() {
     if (!this.current) this.value = this.list[0]?.value ?? 0;
-    find("no-classes").hidden = this.list.length > 1;
+    const focused = document.activeElement.closest(".entry");
+    const role = document.activeElement.role;
     find("classes").replaceChildren(...this.list.map((entry, i) => this.#row(entry, i)));
+    // The keyboard's place in the list outlives the list's elements.
+    const row = focused && [...find("classes").children].find(one => one.dataset.value === focused.dataset.value);
+    (row ? row.querySelector(role ? "[role=radio]" : ".icon") : focused && find("add-class"))?.focus();
     this.count();
     this.choose(this.value);
   }
 
   /** Shows how much of the open image each class has. */
-  count() {
-    const counts = this.host.counts();
+  count(counts = this.host.counts()) {
     for (const row of find("classes").children) row.querySelector(".count").textContent = counts ? number(counts[+row.dataset.value]) : "";
   }
 
@@ -78,20 +83,24 @@ export class Classes {
     const used = new Set(this.list.map(({ color }) => color.toLowerCase()));
     this.editing = entry;
     find("class-title").textContent = entry ? "Change class" : "Add class";
+    find("class-keep").textContent = entry ? "Change" : "Add";
     find("class-name").value = entry?.name ?? "";
     find("class-color").value = entry?.color ?? COLORS.find(color => !used.has(color)) ?? "#888888";
     find("class-delete").hidden = !entry;
+    // A model tells classes apart: there are always two.
+    find("class-delete").disabled = this.list.length <= FEWEST;
+    find("class-delete").title = this.list.length <= FEWEST ? "Two classes are the fewest: add another one first." : "";
     find("class-error").textContent = "";
     const answer = await open(find("class-dialog"));
     const wanted = { name: find("class-name").value.trim(), color: find("class-color").value };
     if (answer === "delete") await this.#delete(entry);
-    else if (answer === "ok" && entry) await this.#put(this.list.map(one => one === entry ? { ...one, ...wanted } : one));
+    else if (answer === "ok" && entry) await this.#put(this.list.map(one => one.value === entry.value ? { ...one, ...wanted } : one));
     else if (answer === "ok") await this.#add(wanted);
   }
 
   #check(event) {
     const name = find("class-name").value.trim();
-    const taken = this.list.some(one => one !== this.editing && one.name.toLowerCase() === name.toLowerCase());
+    const taken = this.list.some(one => one.value !== this.editing?.value && one.name.toLowerCase() === name.toLowerCase());
     if (name && !taken) return;
     event.preventDefault();
     find("class-error").textContent = name ? `There is a class ${name} already: choose another name.` : "Give the class a name.";
@@ -111,8 +120,7 @@ export class Classes {
     const sure = await confirmed(`Delete class ${entry.name}?`,
       "Its pixels become unlabelled in all images of this folder. This cannot be undone.", "Delete class");
     if (!sure) return;
-    if (!await this.host.flush()) return void toast("The server has not got the last strokes yet: delete the class once it answers.");
-    if (await this.#put(this.list.filter(one => one !== entry), true)) this.host.deleted();
+    if (await this.host.flush()) await this.#put(this.list.filter(one => one.value !== entry.value), true);
   }
 
   async #put(classes, drop = false) {
@@ -131,8 +139,9 @@ export class Classes {
   }
 
   take(list, revision) {
+    const gone = this.list.map(({ value }) => value).filter(value => !list.some(one => one.value === value));
     Object.assign(this, { list, revision });
     this.paint();
-    this.host.changed(list);
+    this.host.changed(list, gone);
   }
 }

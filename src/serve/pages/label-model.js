@@ -1,6 +1,6 @@
 // The model trained on the labels: its state, and its predictions of the open image, the visible part first.
 import { getBytes, getJson, request } from "/assets/api.js";
-import { find, make, say, toast, wordsOf } from "./label-dom.js";
+import { find, make, say, wordsOf } from "./label-dom.js";
 
 // Predictions are fetched by tiles of this side, a block of several at once.
 const TILE = 128;
@@ -73,18 +73,31 @@ export class Predicted {
 export class Model {
   /** `host` gives { image, labelled() }; `flush()` waits until the server has all labels. */
   constructor(view, host, flush) {
-    Object.assign(this, { view, host, flush, number: 0, asked: null, fetching: null, wanted: 0 });
+    Object.assign(this, { view, host, flush, number: 0, newest: 0, asked: null, fetching: null, shown: false });
     view.viewer.addEventListener("view", () => this.#later());
   }
 
   /** The model that the server has, if any, for a newly opened image. */
   open(model) {
     this.stop();
-    this.number = model?.number ?? this.number;
+    if (model && model.number > this.number) this.number = this.newest = model.number;
     find("next").disabled = !this.number;
     if (!this.number) return;
     this.#fetchAll();
     this.#suggest();
+  }
+
+  /** The server was away, and may count its models anew. */
+  restart(model) {
+    this.number = this.newest = model?.number ?? 0;
+    this.view.predicted?.models.fill(0);
+    this.#progress(model ? `Model ${model.number}.` : "No model: train again.", undefined);
+    this.open(model);
+  }
+
+  /** A training whose end is not told yet. */
+  get underway() {
+    return !find("progress").hidden;
   }
 
   stop() {
@@ -93,24 +106,33 @@ export class Model {
   }
 
   async train() {
-    if (this.starting) return;
+    if (this.starting) {
+      this.again = true;
+      return;
+    }
     this.starting = true;
     try {
-      if (!await this.flush()) return toast("The server has not got the last strokes yet: train again once it answers.");
-      this.asked = { image: this.host.image.id, view: this.view.visible() };
+      if (!await this.flush()) return;
+      const view = this.view.visible();
+      this.asked = { image: this.host.image.id, ...(view[2] > 0 && view[3] > 0 && { view }) };
       const { number } = await getJson("/api/label/train", { method: "POST", json: this.asked });
-      this.wanted = number;
-      this.#progress("training", null);
+      this.newest = number;
+      if (number !== this.number) this.#progress("Training.", null);
     } catch (error) {
       this.#progress(`Not trained: ${wordsOf(error)}`, undefined);
     } finally {
       this.starting = false;
     }
+    if (this.again) {
+      this.again = false;
+      await this.train();
+    }
   }
 
   /** An event of the server about a training, this tab's or another's. */
   heard({ state, done, total, number, seconds, error }) {
-    if (number < max(this.number, this.wanted)) return;
+    if (number < this.newest) return;
+    this.newest = number;
     if (state === "features") this.#progress(`Reading features of the images: ${done} of ${total}`, total ? done / total : null);
     else if (state === "fitting") this.#progress("Fitting the model", null);
     else if (state === "failed") this.#progress(`Not trained: ${error}`, undefined);
@@ -122,7 +144,8 @@ export class Model {
     this.seconds = seconds;
     this.#progress(`Model ${number}, trained in ${seconds.toFixed(1)} s.`, undefined);
     find("next").disabled = false;
-    if (this.view.show === "labels") find("view-classes")?.click();
+    if (!this.shown && this.view.show === "labels") find("view-classes").click();
+    this.shown = true;
     this.#fetchAll();
     this.#suggest();
     this.onReady?.();
@@ -134,7 +157,7 @@ export class Model {
     bar.hidden = share === undefined;
     if (typeof share === "number") bar.value = share;
     else bar.removeAttribute("value");
-    find("trained").textContent = text === "training" ? "Training." : text;
+    find("trained").textContent = text;
     find("trained").classList.toggle("bad", text.startsWith("Not trained"));
   }
 
@@ -154,7 +177,7 @@ export class Model {
     const { predicted, map } = this.view;
     const model = this.number;
     // Just what the server predicted first.
-    let area = this.asked?.image === this.host.image.id ? this.asked.view : this.view.visible();
+    let area = (this.asked?.image === this.host.image.id && this.asked.view) || this.view.visible();
     this.asked = null;
     try {
       while (area && !signal.aborted) {
@@ -205,8 +228,7 @@ export class Model {
     view.viewer.center(...point);
     view.viewer.setCrosshair(point);
     view.refresh();
-    const share = uncertainty > 1 ? uncertainty / 255 : uncertainty;
-    say(`Place ${view.place + 1} of ${view.places.length}, ${Math.round(100 * share)} % uncertain. Which class is it?`);
+    say(`Place ${view.place + 1} of ${view.places.length}, ${Math.round(100 * uncertainty)} % uncertain. Which class is it?`);
     return null;
   }
 }

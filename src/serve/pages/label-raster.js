@@ -78,6 +78,12 @@ export class LabelMap {
     return { x, y, width: min(TILE, this.width - x), height: min(TILE, this.height - y) };
   }
 
+  /** The same as [left, top, right, bottom]. */
+  area(number) {
+    const { x, y, width, height } = this.tile(number);
+    return [x, y, x + width, y + height];
+  }
+
   tileOf(x, y) {
     return floor(y / TILE) * this.columns + floor(x / TILE);
   }
@@ -103,17 +109,17 @@ export class LabelMap {
 
   /** Pixels of each value, as an array of 256 counts. */
   counts() {
-    const counts = new Array(256).fill(0);
-    for (const value of this.data) counts[value] += 1;
+    const { data } = this;
+    const counts = new Uint32Array(256);
+    for (let i = 0; i < data.length; i++) counts[data[i]] += 1;
     return counts;
   }
 }
 
-/** A connected region (by edges) of pixels that `same(index)` joins to the first; `edge` tells of the image's border. */
+/** A connected region (by edges) of pixels that `same(index)` joins to the first; `beside(index)` hears of its neighbours. */
 function flood(map, start, seen, same, beside) {
   const { width, height } = map;
   const [region, todo] = [[], [start]];
-  let edge = false;
   seen[start] = 1;
   const visit = next => {
     if (!same(next)) beside?.(next);
@@ -126,13 +132,32 @@ function flood(map, start, seen, same, beside) {
     const at = todo.pop();
     const [x, y] = [at % width, floor(at / width)];
     region.push(at);
-    edge ||= x === 0 || y === 0 || x === width - 1 || y === height - 1;
     if (x > 0) visit(at - 1);
     if (x < width - 1) visit(at + 1);
     if (y > 0) visit(at - width);
     if (y < height - 1) visit(at + width);
   }
-  return { region, edge };
+  return region;
+}
+
+/** Marks all that is connected to the image's border without a label: it encloses nothing, however large it is. */
+function outside({ width, height, data }, seen) {
+  const todo = [];
+  const visit = at => {
+    if (data[at] || seen[at]) return;
+    seen[at] = 1;
+    todo.push(at);
+  };
+  for (let x = 0; x < width; x++) [x, (height - 1) * width + x].forEach(visit);
+  for (let y = 0; y < height; y++) [y * width, (y + 1) * width - 1].forEach(visit);
+  while (todo.length) {
+    const at = todo.pop();
+    const x = at % width;
+    if (x > 0) visit(at - 1);
+    if (x < width - 1) visit(at + 1);
+    if (at >= width) visit(at - width);
+    if (at + width < data.length) visit(at + width);
+  }
 }
 
 /** Unlabelled regions that one class encloses on all sides: [{ value, region: [pixel index, ...] }]. */
@@ -140,11 +165,12 @@ export function holes(map) {
   const { data } = map;
   const seen = new Uint8Array(data.length);
   const found = [];
+  outside(map, seen);
   for (let start = 0; start < data.length; start++) {
     if (data[start] || seen[start]) continue;
     const around = new Set();
-    const { region, edge } = flood(map, start, seen, i => data[i] === 0, i => around.add(data[i]));
-    if (!edge && around.size === 1) found.push({ value: [...around][0], region });
+    const region = flood(map, start, seen, i => data[i] === 0, i => around.add(data[i]));
+    if (around.size === 1) found.push({ value: [...around][0], region });
   }
   return found;
 }
@@ -153,7 +179,7 @@ export function holes(map) {
 export function regionAt(map, x, y) {
   const start = floor(y) * map.width + floor(x);
   const value = map.data[start];
-  return { value, region: flood(map, start, new Uint8Array(map.data.length), i => map.data[i] === value).region };
+  return { value, region: flood(map, start, new Uint8Array(map.data.length), i => map.data[i] === value) };
 }
 
 /** The smallest patch of a tile that holds all its values, { x, y, width, height, values }; nothing if all are KEEP. */

@@ -18,7 +18,12 @@ function over(newer, older) {
 /** Unsent tiles in localStorage, a key for each: what is written there outlives the tab and the server. */
 class Store {
   constructor(folder, tab) {
-    Object.assign(this, { folder, tab, works: true });
+    Object.assign(this, { folder, tab, failing: new Set() });
+  }
+
+  /** False where an unsent tile is kept nowhere but in this page. */
+  get works() {
+    return this.failing.size === 0;
   }
 
   key(image, tile) {
@@ -26,19 +31,23 @@ class Store {
   }
 
   put(image, tile, base, values) {
+    const key = this.key(image, tile);
     try {
-      localStorage.setItem(this.key(image, tile), `${base}:${packed(values)}`);
+      localStorage.setItem(key, `${base}:${packed(values)}`);
+      this.failing.delete(key);
     } catch {
       // No storage, or no room left: the page says so, and asks before it is closed.
-      this.works = false;
+      this.failing.add(key);
     }
   }
 
   drop(image, tile) {
+    const key = this.key(image, tile);
+    this.failing.delete(key);
     try {
-      localStorage.removeItem(this.key(image, tile));
+      localStorage.removeItem(key);
     } catch {
-      this.works = false;
+      // Without storage there is nothing to remove.
     }
   }
 
@@ -55,7 +64,7 @@ class Store {
         left.push({ key, image, tile: +tile, base: +base, text });
       }
     } catch {
-      this.works = false;
+      // Without storage nothing is left.
     }
     return left;
   }
@@ -70,7 +79,7 @@ export class Sync {
    * `merged(image)` that pixels of the open image came from the server; `busy()` is true while a stroke is under way.
    */
   constructor({ folder, tab, images, changed, merged, busy }) {
-    Object.assign(this, { tab, changed, merged, busy, waits: 0, offline: false, away: false, refused: "", running: false, timer: 0, open: null });
+    Object.assign(this, { folder, tab, changed, merged, busy, waits: 0, offline: false, away: false, refused: "", running: false, timer: 0, open: null });
     this.store = new Store(folder, tab);
     this.images = images.map(({ id, name, width, height, revision }) => ({
       id, name, revision, map: new LabelMap(width, height, new Uint8Array(0)), known: null,
@@ -91,8 +100,12 @@ export class Sync {
       image.pending.set(tile, over(values, image.pending.get(tile)));
       this.store.put(name, tile, image.base, image.pending.get(tile));
       if (this.store.works) localStorage.removeItem(key);
+      if (image === this.open) {
+        image.map.writeTile(tile, values);
+        this.merged(image);
+      }
     }
-    this.#soon(0);
+    if (left.length) this.#soon(0);
     return left.length;
   }
 
@@ -129,12 +142,13 @@ export class Sync {
   }
 
   /** Settles a conflict: "mine" overwrites, "theirs" gives up this tab's pixels that differ. */
-  async settle(id, choice) {
+  settle(id, choice) {
     const image = this.images[id];
-    const { conflict } = image;
+    const { differing, revision } = image.conflict;
     image.conflict = null;
-    if (choice === "mine") image.force = true;
-    else this.#giveUp(image, conflict.differing);
+    if (choice === "theirs") this.#giveUp(image, new Set(differing));
+    // The choice was made of what the server had then: anything newer is a conflict of its own.
+    image.base = revision;
     image.stale = true;
     this.#soon(0);
     this.changed();
@@ -154,11 +168,20 @@ export class Sync {
     this.#soon(0);
   }
 
-  /** All sent? Waits for it. */
+  /** Sends all at once; true if the server has everything then. */
   async flush() {
-    this.retry();
-    while (this.running || this.timer) await new Promise(done => setTimeout(done, 30));
+    while (this.running) await new Promise(done => setTimeout(done, 20));
+    this.refused = "";
+    clearTimeout(this.timer);
+    this.timer = 0;
+    await this.#run();
     return !this.state.unsent;
+  }
+
+  /** Classes are gone: unsent pixels of these values go with them. */
+  forget(values) {
+    const gone = new Set(values);
+    for (const image of this.images) this.#giveUp(image, { has: (_, value) => gone.has(value) });
   }
 
   /** What the browser lets a closing page send; anything more stays in the store. */
@@ -184,6 +207,7 @@ export class Sync {
     if (this.running) return;
     this.running = true;
     try {
+      if (this.offline || this.away) await this.#sameServer();
       for (let next; (next = this.#next());) await next();
       this.#reached();
     } catch (error) {
@@ -191,6 +215,13 @@ export class Sync {
     }
     this.running = false;
     this.changed();
+  }
+
+  /** A server that was started again at this address may be one for other images, which must not get these labels. */
+  async #sameServer() {
+    const now = await (await this.#ask("/api/label")).json();
+    const same = now.labels_folder === this.folder && this.images.every(({ id, name }) => now.images[id]?.name === name);
+    if (!same) throw new Error("The server was started again with other images. Load this page again; unsent strokes stay in this browser for the former ones.");
   }
 
   #next() {
@@ -217,7 +248,7 @@ export class Sync {
 
   #body(image, tiles) {
     const patches = [...tiles].map(([tile, values]) => patchOf(image.map, tile, values)).filter(Boolean);
-    return JSON.stringify({ revision: image.base, tab: this.tab, patches, force: Boolean(image.force) });
+    return JSON.stringify({ revision: image.base, tab: this.tab, patches, force: false });
   }
 
   #post(image, body, keepalive = false) {
@@ -265,19 +296,21 @@ export class Sync {
       if (rest) this.store.put(image.name, tile, image.base, rest);
       else this.store.drop(image.name, tile);
     }
-    if (!image.pending.size) image.force = false;
   }
 
   /** After a 409: no conflict if the server has the very values already, as when only its answer was lost. */
   async #disagree(image, { conflicts }) {
-    const { values } = await this.#fetch(image);
+    const { values, revision } = await this.#fetch(image);
     const differing = [];
     this.#pixels(image, conflicts, (at, own) => {
       const untouched = image.known && image.base === image.revision && image.known[at] === values[at];
       if (values[at] !== own && !untouched) differing.push(at);
     });
-    if (!differing.length) image.force = true;
-    else image.conflict = { areas: conflicts, differing };
+    if (differing.length) image.conflict = { areas: conflicts, differing, revision };
+    else {
+      image.base = revision;
+      image.stale = true;
+    }
     this.changed();
   }
 
@@ -294,13 +327,13 @@ export class Sync {
     }
   }
 
-  #giveUp(image, pixels) {
-    const lost = new Set(pixels);
+  /** Unsent pixels for which `lost.has(index, value)` is true are sent no more. */
+  #giveUp(image, lost) {
     const { width } = image.map;
     for (const [number, values] of image.pending) {
       const tile = image.map.tile(number);
-      values.forEach((_, i) => {
-        if (lost.has((tile.y + Math.floor(i / tile.width)) * width + tile.x + i % tile.width)) values[i] = KEEP;
+      values.forEach((value, i) => {
+        if (lost.has((tile.y + Math.floor(i / tile.width)) * width + tile.x + i % tile.width, value)) values[i] = KEEP;
       });
       if (values.some(value => value !== KEEP)) this.store.put(image.name, number, image.base, values);
       else {
@@ -308,8 +341,6 @@ export class Sync {
         this.store.drop(image.name, number);
       }
     }
-    // What remains was not in conflict: it may be sent once more as it is.
-    image.force = true;
   }
 
   async #refresh(image) {

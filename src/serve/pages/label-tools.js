@@ -199,8 +199,10 @@ export class Tools {
   #stroke(from, to) {
     const { edit } = this.host.history;
     stroke(from, to, this.size, (y, x0, x1) => edit.span(y, x0, x1, this.value));
+    const room = this.size / 2 + 1;
+    const [[left, right], [top, bottom]] = [0, 1].map(i => [Math.min(from[i], to[i]) - room, Math.max(from[i], to[i]) + room]);
     this.last = to;
-    this.view.touch();
+    this.view.touch([left, top, right, bottom]);
   }
 
   #corner(point) {
@@ -210,7 +212,11 @@ export class Tools {
     if (again || closes) {
       this.pressed = null;
       this.finish();
-    } else corners.push(point);
+      return;
+    }
+    corners.push(point);
+    if (corners.length > 1) return;
+    say(this.name === "line" ? "Click on the last corner again, or press Enter, to end the line." : "Click on the first corner, or press Enter, to close and fill the polygon.");
   }
 
   #apart(a, b) {
@@ -225,7 +231,7 @@ export class Tools {
     if (!this.pointer || !brush) return;
     context.beginPath();
     context.arc(...screen(this.pointer), Math.max(this.size * viewer.scale / 2, 1.5), 0, 7);
-    outline(context, 1.25, this.name === "eraser" ? "#fff" : this.host.color);
+    outline(context, 1.5);
   }
 
   #shape(context, corners, scale) {

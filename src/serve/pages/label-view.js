@@ -32,45 +32,86 @@ function heat() {
   return colors;
 }
 
-/** Draws values of an image by their colours, no finer than the screen; kept until something changes. */
+/** Draws values of an image by their colours, no finer than the screen; kept, and drawn anew only where something changed. */
 class Raster {
   constructor(samples) {
     this.samples = samples;
     this.canvas = document.createElement("canvas");
-    this.version = 0;
     this.drawn = "";
+    // What changed since, in the view's pixels: [left, top, right, bottom].
+    this.dirty = null;
   }
 
-  /** `at(u, v)` gives the index of a pixel of the view, in which [x, y, width, height] is to be drawn in steps. */
-  update([x, y, width, height], step, values, colors, at) {
-    const key = [x, y, width, height, step, this.version].join();
-    if (key === this.drawn) return;
-    this.drawn = key;
+  /** Something changed: in an area, or anywhere. */
+  touch(area) {
+    if (!area) this.drawn = "";
+    else if (!this.dirty) this.dirty = area;
+    else this.dirty = [...area.slice(0, 2).map((at, i) => Math.min(at, this.dirty[i])), ...area.slice(2).map((at, i) => Math.max(at, this.dirty[i + 2]))];
+  }
+
+  /** `steps`, [origin, along u, along v], give the index of a pixel of the view, in which [x, y, width, height] is to be drawn. */
+  update([x, y, width, height], step, values, colors, steps) {
     const [columns, rows] = [Math.max(Math.ceil(width / step), 1), Math.max(Math.ceil(height / step), 1)];
-    Object.assign(this.canvas, { width: columns, height: rows });
-    const context = this.canvas.getContext("2d");
-    const data = context.createImageData(columns, rows);
-    const out = new Uint32Array(data.data.buffer);
+    const key = [x, y, width, height, step].join();
+    let part = [0, 0, columns, rows];
+    if (key !== this.drawn) {
+      Object.assign(this.canvas, { width: columns, height: rows });
+      this.context = this.canvas.getContext("2d");
+      this.data = this.context.createImageData(columns, rows);
+    } else if (this.dirty) {
+      const [left, top, right, bottom] = this.dirty;
+      part = [
+        Math.max(Math.floor((left - x) / step), 0), Math.max(Math.floor((top - y) / step), 0),
+        Math.min(Math.ceil((right - x) / step), columns), Math.min(Math.ceil((bottom - y) / step), rows),
+      ];
+    } else return;
+    Object.assign(this, { drawn: key, dirty: null });
+    this.#fill(part, step, values, colors, steps, [x, y, width, height]);
+  }
+
+  #fill([left, top, right, bottom], step, values, colors, [origin, alongU, alongV], [x, y, width, height]) {
+    if (left >= right || top >= bottom) return;
+    const out = new Uint32Array(this.data.data.buffer);
     // Thin strokes must not fall between the samples of a small view.
     const samples = Math.min(Math.ceil(step), this.samples);
-    const shifts = Array.from({ length: samples }, (_, i) => step * (i + 0.5) / samples);
-    for (let row = 0; row < rows; row++) {
-      for (let column = 0; column < columns; column++) {
-        out[row * columns + column] = sample(column * step + x, row * step + y, shifts, x + width, y + height, values, colors, at);
+    const places = (first, last, start, end) => Array.from({ length: (last - first) * samples },
+      (_, i) => Math.min(Math.floor(start + step * (first + (i + 0.5) / samples)), end - 1));
+    const us = Int32Array.from(places(left, right, x, x + width), u => u * alongU);
+    const vs = Int32Array.from(places(top, bottom, y, y + height), v => origin + v * alongV);
+    for (let row = top; row < bottom; row++) {
+      for (let column = left; column < right; column++) {
+        let color = 0;
+        const [u, v] = [(column - left) * samples, (row - top) * samples];
+        for (let i = 0; !color && i < samples; i++) {
+          for (let j = 0; !color && j < samples; j++) color = colors[values[us[u + j] + vs[v + i]]];
+        }
+        out[row * this.data.width + column] = color;
       }
     }
-    context.putImageData(data, 0, 0);
+    this.context.putImageData(this.data, 0, 0, left, top, right - left, bottom - top);
   }
 }
 
-function sample(u, v, shifts, right, bottom, values, colors, at) {
-  for (const dv of shifts) {
-    for (const du of shifts) {
-      const color = colors[values[at(Math.min(Math.floor(u + du), right - 1), Math.min(Math.floor(v + dv), bottom - 1))]];
-      if (color) return color;
-    }
+/** An image with copies of half, a quarter, ... of its size, as a browser draws a large one small slowly. */
+class Levels {
+  constructor(source) {
+    this.all = [source];
   }
-  return 0;
+
+  /** The smallest that is as fine as the screen. */
+  at(scale) {
+    const { all } = this;
+    const wanted = Math.max(0, Math.floor(Math.log2(1 / scale)));
+    while (all.length <= wanted && Math.min(all[all.length - 1].width, all[all.length - 1].height) > 64) all.push(halved(all[all.length - 1]));
+    return all[Math.min(wanted, all.length - 1)];
+  }
+}
+
+function halved(source) {
+  const canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [Math.ceil(source.width / 2), Math.ceil(source.height / 2)];
+  canvas.getContext("2d").drawImage(source, 0, 0, canvas.width, canvas.height);
+  return canvas;
 }
 
 /** A copy turned clockwise by 90 degrees. */
@@ -111,10 +152,10 @@ export class LabelView {
 
   /** Another image, with its label map and arrays { classes, uncertainty } of predictions. */
   setImage(bitmap, map, predicted) {
-    Object.assign(this, { bitmap, map, predicted, places: [], place: -1, conflicts: [] });
+    Object.assign(this, { bitmap, map, predicted, places: [], place: -1, conflicts: [], image: new Levels(bitmap) });
     const [long, short] = [Math.max(map.width, map.height), Math.min(map.width, map.height)];
     this.overview.hidden = long < 3 * short;
-    this.overview.style.height = `${Math.max(26, Math.min(52, this.overview.clientWidth * short / long))}px`;
+    this.overview.style.height = `${Math.max(34, Math.min(52, this.overview.clientWidth * short / long))}px`;
     this.#arrange();
     if (long > 6 * short) this.fitShort();
   }
@@ -131,8 +172,9 @@ export class LabelView {
 
   #arrange() {
     const { viewer, map } = this;
-    const source = this.turned ? turnedCopy(this.bitmap) : this.bitmap;
-    viewer.layers = [{ source }, { draw: context => this.#drawOver(context) }, { draw: context => this.#drawLabels(context) }, { draw: context => this.#drawMarks(context) }];
+    const levels = this.turned ? new Levels(turnedCopy(this.bitmap)) : this.image;
+    const image = { get source() { return levels.at(viewer.scale * (devicePixelRatio || 1)); } };
+    viewer.layers = [image, { draw: context => this.#drawOver(context) }, { draw: context => this.#drawLabels(context) }, { draw: context => this.#drawMarks(context) }];
     this.touch();
     this.repredict();
     viewer.setSize(...(this.turned ? [map.height, map.width] : [map.width, map.height]));
@@ -163,17 +205,22 @@ export class LabelView {
     return this.turned ? [v, this.map.height - u - width, height, width] : [u, v, width, height];
   }
 
-  /** Labels have changed. */
-  touch() {
-    this.labels.version += 1;
-    this.strip.labels.version += 1;
+  /** Labels have changed: within [left, top, right, bottom] of the image, or anywhere. */
+  touch(area) {
+    this.labels.touch(area && this.#inView(area));
+    this.strip.labels.touch(area);
     this.refresh();
+  }
+
+  #inView([left, top, right, bottom]) {
+    const { height } = this.map;
+    return this.turned ? [height - bottom, left, height - top, right] : [left, top, right, bottom];
   }
 
   /** Predictions, colours or what is shown have changed. */
   repredict() {
-    this.over.version += 1;
-    this.strip.over.version += 1;
+    this.over.touch();
+    this.strip.over.touch();
     this.refresh();
   }
 
@@ -191,7 +238,7 @@ export class LabelView {
 
   #index() {
     const { width, height } = this.map;
-    return this.turned ? (u, v) => (height - 1 - u) * width + v : (u, v) => v * width + u;
+    return this.turned ? [(height - 1) * width, -width, 1] : [0, 1, width];
   }
 
   #overlay() {
@@ -276,10 +323,10 @@ export class LabelView {
     // An upright image is laid on its side: its top is left.
     if (this.#upright) context.transform(0, 1, 1, 0, 0, 0);
     context.imageSmoothingQuality = "medium";
-    context.drawImage(this.bitmap, 0, 0, map.width, map.height);
+    context.drawImage(this.image.at(width * ratio / long), 0, 0, map.width, map.height);
     const step = Math.max(1, long / (width * ratio));
     const part = (raster, values, colors) => {
-      raster.update([0, 0, map.width, map.height], step, values, colors, (x, y) => y * map.width + x);
+      raster.update([0, 0, map.width, map.height], step, values, colors, [0, 1, map.width]);
       context.drawImage(raster.canvas, 0, 0, raster.canvas.width * step, raster.canvas.height * step);
     };
     context.globalAlpha = this.opacity;
@@ -293,8 +340,10 @@ export class LabelView {
   #frame(context, sx, sy) {
     const along = (x, y) => this.#upright ? [y * sx, x * sy] : [x * sx, y * sy];
     for (const { x, y } of this.places) {
+      const [left, top] = along(x, y);
+      const room = this.overview.clientHeight - 5;
       context.beginPath();
-      context.arc(...along(x, y), 2.5, 0, 7);
+      context.arc(left, Math.min(Math.max(top, 5), room), 2.5, 0, 7);
       outline(context, 2);
     }
     const [x, y, width, height] = this.visible();

@@ -22,6 +22,7 @@ const view = new LabelView(stage, find("overview"));
 // What tools paint into: the open image.
 const host = {
   image: null,
+  painted: 0,
   map: null,
   history: null,
   predicted: null,
@@ -44,29 +45,41 @@ const sync = new Sync({
   merged: () => {
     view.touch();
     counted();
-    say("Changes from another tab were taken over.");
+    say("Labels were updated from another tab.");
   },
 });
 
 const classes = new Classes({ classes: state.classes, revision: state.classes_revision }, {
-  changed: list => view.setClasses(list),
+  changed: (list, gone) => {
+    view.setClasses(list);
+    // Undo must not bring back pixels of a class that is gone.
+    if (!gone.length) return;
+    sync.forget(gone);
+    histories.clear();
+    if (host.image) openImage(host.image.id);
+  },
   chosen: () => { if (tools.name === "eraser") chooseTool("brush"); },
   counts: () => host.map?.counts(),
-  flush: () => sync.flush(),
-  // Undo must not bring back pixels of a class that is gone.
-  deleted: () => open_(host.image.id),
+  flush,
 });
 view.setClasses(state.classes);
 
 const tools = new Tools(view, host);
-const model = new Model(view, host, () => sync.flush());
+const model = new Model(view, host, flush);
 classes.paint();
+
+/** Waits until the server has all strokes; false, having said why, if it has not. */
+async function flush() {
+  if (await sync.flush()) return true;
+  toast(sync.state.conflicts.length ? "Choose first which labels to keep." : "The server has not got the last strokes yet, which are kept here. Try again once it answers.");
+  return false;
+}
 
 // Images.
 
 let opening = 0;
 
-async function open_(id) {
+async function openImage(id) {
   const turn = ++opening;
   tools.giveUp();
   model.stop();
@@ -75,27 +88,38 @@ async function open_(id) {
   try {
     const [bitmap, map] = await Promise.all([getBitmap(`/api/label/images/${id}/image.jpg`), sync.load(id)]);
     if (turn !== opening) return;
+    tools.last = null;
     host.image = entry;
     host.map = map;
-    host.history = new History(map, tiles => edited(id, tiles));
+    host.history = historyOf(id, map);
     host.predicted = new Predicted(map.width, map.height);
     view.setImage(bitmap, map, host.predicted);
     stage.setAttribute("aria-label", `Image ${entry.name}, ${entry.width} by ${entry.height} pixels`);
+    // A reload, or a link, opens this image again.
+    history.replaceState(null, "", `#${encodeURIComponent(entry.name)}`);
     document.title = `${entry.name}: label images, segtool`;
     model.open(state.model);
     showImages();
     counted();
     showUndo();
   } catch (error) {
-    notice("image", `${entry.name} cannot be shown. ${wordsOf(error)}`, [["Try again", () => { settle("image"); open_(id); }]], "bad");
+    notice("image", `${entry.name} cannot be shown. ${wordsOf(error)}`, [["Try again", () => { settle("image"); openImage(id); }]], "bad");
   } finally {
     stage.removeAttribute("aria-busy");
   }
 }
 
+// Undo goes on where it was when an image is opened again.
+const histories = new Map();
+
+function historyOf(id, map) {
+  if (!histories.has(id)) histories.set(id, new History(map, tiles => edited(id, tiles)));
+  return Object.assign(histories.get(id), { map });
+}
+
 function edited(id, tiles) {
   sync.edit(id, tiles);
-  view.touch();
+  for (const tile of tiles.keys()) view.touch(host.map.area(tile));
   counted();
   showUndo();
   follow();
@@ -107,8 +131,11 @@ let counting = 0;
 function counted() {
   clearTimeout(counting);
   counting = setTimeout(() => {
-    classes.count();
-    host.image.labelled = host.map.data.reduce((sum, value) => sum + (value > 0), 0);
+    const counts = host.map.counts();
+    classes.count(counts);
+    host.image.labelled = host.map.data.length - counts[0];
+    host.painted = counts.slice(1).filter(Boolean).length;
+    find("first-steps").hidden = host.painted > 0 || model.number > 0;
     showImages();
   }, 60);
 }
@@ -134,7 +161,7 @@ function listImages() {
     const button = make("button", { type: "button", className: "quiet", title: name },
       make("img", { src: `/api/label/images/${id}/thumbnail.jpg`, alt: "", loading: "lazy" }),
       make("span", { className: "name" }, name), make("span", { className: "share small faint" }));
-    button.addEventListener("click", () => open_(id));
+    button.addEventListener("click", () => openImage(id));
     const item = make("li", {}, button);
     item.dataset.id = id;
     return item;
@@ -143,7 +170,7 @@ function listImages() {
 
 function step(by) {
   const { length } = state.images;
-  if (length > 1) open_((host.image.id + by + length) % length);
+  if (length > 1) openImage((host.image.id + by + length) % length);
 }
 
 // State of saving.
@@ -154,7 +181,7 @@ function showState() {
   const [kind, text] = refused ? ["bad", "not saved"]
     : conflicts.length ? ["warn", "waits for your choice"]
       : offline ? ["warn", unsent ? "offline: strokes are kept in this browser" : "offline: waiting for the server"]
-        : unsent ? ["busy", "saving"] : ["good", "all saved"];
+        : unsent ? ["busy", "saving"] : ["good", "saved"];
   line.dataset.kind = kind;
   if (line.lastElementChild.textContent !== text) line.lastElementChild.textContent = text;
   if (refused && !noticed("refused")) notice("refused", `The server did not take the last strokes. ${refused}`, [["Try again", () => { settle("refused"); sync.retry(); }]], "bad");
@@ -183,8 +210,11 @@ let following = 0;
 
 function follow() {
   clearTimeout(following);
-  if (!find("follow").checked || classes.list.length < 2) return;
-  following = setTimeout(() => model.train(), 500);
+  if (!find("follow").checked) return;
+  following = setTimeout(() => {
+    // A single class gives no model; other images may have the second one.
+    if (host.painted > 1 || state.images.some(({ id, labelled }) => labelled && id !== host.image.id)) model.train();
+  }, 400);
 }
 
 model.onReady = () => showScore(model.number);
@@ -248,20 +278,20 @@ function showPlace({ x, y, inside }) {
 async function save() {
   find("save").disabled = true;
   try {
-    if (!await sync.flush()) return toast("The server does not answer: the strokes are kept in this browser until it does.");
+    if (!await flush()) return;
     say("Saving labels and model.");
     const saved = await getJson("/api/label/save", { method: "POST", json: {} });
-    const rows = [["Model", saved.run], ["Label images", saved.labels], ["Dataset", saved.dataset], ["Points as CSV", saved.csv]].filter(([, path]) => path);
+    const rows = [["Model", saved.run], ["Label images", saved.labels], ["Dataset", saved.dataset], ["Labels as CSV", saved.csv]].filter(([, path]) => path);
     find("saved").replaceChildren(...rows.flatMap(([name, path]) => [make("dt", {}, name), make("dd", {}, make("code", {}, path))]));
     find("command").textContent = saved.command;
     say("Saved.");
+    find("save").disabled = false;
     await open(find("save-dialog"));
   } catch (error) {
     toast(wordsOf(error));
   } finally {
     find("save").disabled = false;
   }
-  return null;
 }
 
 async function copy() {
@@ -364,8 +394,11 @@ listen("/api/label/events", {
     if (revision <= classes.revision) return;
     const now = await getJson("/api/label");
     classes.take(now.classes, now.classes_revision);
+    for (const { id, revision: latest } of now.images) sync.heard({ image: id, revision: latest, tab: "" });
   },
   training: event => model.heard(event),
+  // This page was too slow to hear all of them.
+  behind: () => reconnect(),
   score: ({ number: of }) => { if (of === model.number) showScore(of); },
 }, { lost: () => sync.lost(), found: reconnect });
 
@@ -376,7 +409,12 @@ async function reconnect() {
   if (now.classes_revision !== classes.revision) classes.take(now.classes, now.classes_revision);
   for (const { id, revision } of now.images) sync.heard({ image: id, revision, tab: "" });
   sync.retry(true);
-  if (now.model && now.model.number !== model.number) model.open(now.model);
+  if ((now.model?.number ?? 0) !== model.number || model.underway) model.restart(now.model);
+  await adopt();
+}
+
+async function adopt() {
+  if (await sync.adopt()) toast("Strokes that a closed tab could not send were found in this browser and are saved now.");
 }
 
 async function refreshCounts() {
@@ -396,14 +434,15 @@ addEventListener("beforeunload", event => {
 find("folder").textContent = `${state.folder} · ${plural(state.images.length, "image")} · ${state.recipe}`;
 find("prefill-panel").hidden = !state.models.length;
 find("prefill-run").replaceChildren(...state.models.map(id => make("option", { value: id }, id)));
-find("to-app").hidden = !state.models.length;
+getJson("/api/health").then(({ models }) => { find("to-app").hidden = !models; }, () => {});
 document.querySelector(".desk").hidden = false;
 chooseTool("brush");
 resize(7);
 listImages();
-const adopted = await sync.adopt();
-if (adopted) toast("Strokes that a closed tab could not send were found in this browser and are saved now.");
-await open_(0);
+await adopt();
+await openImage(Math.max(0, state.images.findIndex(({ name }) => `#${encodeURIComponent(name)}` === location.hash)));
+// A tab that was just closed may count as open a moment longer.
+setTimeout(adopt, 3000);
 showState();
 if (state.model) {
   find("trained").textContent = `Model ${state.model.number}, trained on ${number(state.model.labelled)} pixels.`;

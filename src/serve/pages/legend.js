@@ -41,10 +41,14 @@ export class Legend {
       element("span", { className: "number" }, percent(found.share)),
       bar,
       element("span", { className: "more small faint number" }, extent),
-      element("span", { className: "more small faint number" }, `mean p ${found.mean_probability.toFixed(2)}`),
+      element("span", { className: "more small faint number", title: "Mean probability" }, found.mean_probability === null ? "" : `mean p ${found.mean_probability.toFixed(2)}`),
     );
-    button.addEventListener("click", () => this.isolate(this.only === found.index ? null : found.index));
+    button.addEventListener("click", () => this.toggle(found.index));
     return { index: found.index, name: name.toLowerCase(), button, item: element("li", {}, button) };
+  }
+
+  toggle(index) {
+    this.isolate(this.only === index ? null : index);
   }
 
   isolate(index) {

@@ -51,15 +51,20 @@ export class ResultView {
       classes: new Uint16Array(classes.bytes.buffer),
       probability: probability.bytes,
     };
-    this.layers.image.source = image;
-    this.layers.probability.source = null;
+    this.setImage(image);
+    this.layers.classes.painted = this.layers.probability.painted = null;
+    this.only = null;
     this.describe(job, model);
     this.legend.open(result, this.classes);
-    this.paintClasses(null);
     this.viewer.setSize(result.width, result.height);
     this.update();
     this.probe(null);
     return true;
+  }
+
+  setImage(image) {
+    this.layers.image.source?.close();
+    this.layers.image.source = image;
   }
 
   imagePath(id, bands) {
@@ -69,6 +74,7 @@ export class ResultView {
   describe({ name, result, seconds: taken, id }, model) {
     find("result-title").textContent = name;
     find("stage").setAttribute("aria-label", `Segmented image ${name}`);
+    find("stage").style.setProperty("--aspect", result.width / result.height);
     const facts = [
       ["Size", `${whole(result.width)} × ${whole(result.height)} px`],
       ["Bands", whole(result.bands)],
@@ -85,11 +91,12 @@ export class ResultView {
       link.dataset.format = file.format;
       return element("li", {}, link);
     }));
-    this.offerBands(result, id);
+    this.offerBands(result, name, id);
   }
 
-  offerBands({ bands, shown_bands: shown }, id) {
-    find("shown-bands").hidden = bands < 4;
+  offerBands({ bands, shown_bands: shown }, name, id) {
+    // Grey and colour images have nothing to choose, nor has a fourth band that is the transparency of a PNG.
+    find("shown-bands").hidden = bands === 1 || bands === 3 || /\.(png|webp|gif)$/i.test(name);
     for (const [place, select] of this.bandSelects().entries()) {
       const options = Array.from({ length: bands }, (_, i) => element("option", { value: i + 1 }, `band ${i + 1}`));
       select.replaceChildren(...options);
@@ -109,30 +116,34 @@ export class ResultView {
       const image = await getBitmap(this.imagePath(id, bands));
       // The newest choice wins, whichever image comes last.
       if (this.id !== id || this.bands !== bands) return;
-      this.layers.image.source = image;
+      this.setImage(image);
       this.viewer.invalidate();
     } catch (error) {
       this.announce(error.message, true);
     }
   }
 
-  paintClasses(only) {
-    this.only = only;
-    this.layers.classes.source ??= document.createElement("canvas");
+  // Only what is shown and was not painted like this before: large images take a moment.
+  paint(name) {
+    const layer = this.layers[name];
+    const wanted = `${this.id} ${this.only}`;
+    if (layer.painted === wanted) return;
+    layer.painted = wanted;
+    layer.source ??= document.createElement("canvas");
     const colors = [...this.classes].map(([index, { color }]) => [index, color]);
-    paintClasses(this.layers.classes.source, this.data, colors, only);
+    if (name === "classes") paintClasses(layer.source, this.data, colors, this.only);
+    else paintProbability(layer.source, this.data, this.least, this.only);
   }
 
-  // Painted when it is first shown.
-  paintProbability() {
-    if (this.layers.probability.source && this.painted === this.only) return;
-    this.painted = this.only;
-    this.layers.probability.source ??= document.createElement("canvas");
-    paintProbability(this.layers.probability.source, this.data, this.least, this.only);
+  // The class of a pixel alone, or all classes where that is so already.
+  isolateAt(point) {
+    const index = point ? this.pixel(...point).index : NO_DATA;
+    if (this.classes.has(index)) this.legend.toggle(index);
+    else if (this.only !== null) this.legend.isolate(null);
   }
 
   isolate(only) {
-    this.paintClasses(only);
+    this.only = only;
     this.update();
     this.announce(only === null ? "All classes are shown." : `Only ${this.classes.get(only).name} is shown.`);
   }
@@ -143,7 +154,6 @@ export class ResultView {
     const compares = view === "compare";
     const blends = view === "overlay" || compares;
     if (!this.data) return;
-    if (view === "probability") this.paintProbability();
     // An isolated class on its ground, which shows where it is.
     layers.image.visible = view === "image" || blends || this.only !== null;
     layers.image.opacity = blends || view === "image" ? 1 : 0.35;
@@ -151,6 +161,9 @@ export class ResultView {
     layers.classes.opacity = blends ? opacity : 1;
     layers.classes.clip = compares ? [split, 1] : null;
     layers.probability.visible = view === "probability";
+    for (const name of ["classes", "probability"]) {
+      if (layers[name].visible) this.paint(name);
+    }
     find("opacity-line").hidden = !blends;
     find("opacity-value").textContent = `${find("opacity").value} %`;
     find("ramp").hidden = view !== "probability";
@@ -175,8 +188,9 @@ export class ResultView {
     const pixel = point && this.pixel(...point);
     readout.classList.toggle("empty", !pixel);
     if (!pixel) {
-      const hint = matchMedia("(pointer: coarse)").matches ? "Tap" : "Point at";
-      find("readout-class").textContent = `${hint} the image for class and probability`;
+      const taps = matchMedia("(pointer: coarse)").matches;
+      find("readout-class").textContent = taps ? "Tap the image for class and probability"
+        : "Point at the image for class and probability; a click shows only that class";
       find("readout-probability").textContent = find("readout-place").textContent = "";
       delete readout.dataset.index;
       return "";
@@ -195,7 +209,12 @@ export class ResultView {
     const { viewer } = this;
     const show = ({ detail: { x, y, inside } }) => this.data && this.probe(inside ? [x, y] : null);
     viewer.addEventListener("pointer", show);
-    viewer.addEventListener("tap", show);
+    viewer.addEventListener("tap", told => {
+      show(told);
+      const { x, y, inside, event } = told.detail;
+      // A finger points by tapping, a mouse has pointed already.
+      if (this.data && event.pointerType === "mouse") this.isolateAt(inside ? [x, y] : null);
+    });
     viewer.addEventListener("leave", () => {
       // A finger that leaves has told what it points at.
       if (this.data && !matchMedia("(pointer: coarse)").matches) this.probe(viewer.crosshair);
@@ -215,6 +234,7 @@ export class ResultView {
     find("views").addEventListener("change", () => this.update());
     find("opacity").addEventListener("input", () => this.update());
     find("stage").addEventListener("keydown", event => {
+      if (event.key === "Enter" && event.target === find("stage")) this.isolateAt(viewer.crosshair);
       const view = VIEWS[event.key - 1];
       if (!view || event.altKey || event.ctrlKey || event.metaKey) return;
       document.querySelector(`input[name=view][value=${view}]`).checked = true;

@@ -14,7 +14,6 @@ export class Start {
     this.model = models[0];
     find("file").accept = READ;
     find("model-choice").hidden = models.length < 2;
-    find("model-name").hidden = models.length > 1;
     find("model").replaceChildren(...models.map(({ id, name }) => element("option", { value: id }, name)));
     this.listen();
     this.describe();
@@ -51,10 +50,14 @@ export class Start {
     const isList = text === "" || /^\d+(\s*[,\s]\s*\d+)*$/.test(text);
     find("bands").setAttribute("aria-invalid", !isList);
     if (isList) return text === "" ? "" : text.split(/[,\s]+/).join(",");
-    find("band-options").open = true;
-    find("bands").focus();
+    this.askBands();
     this.fail(`"${text}" is no list of bands: write their numbers, for example 4,3,2.`);
     return null;
+  }
+
+  askBands() {
+    find("band-options").open = true;
+    find("bands").focus();
   }
 
   give(sources) {

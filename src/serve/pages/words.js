@@ -26,7 +26,7 @@ export function area(squareMetres) {
 }
 
 export function seconds(value) {
-  if (value < 10) return `${value.toFixed(value < 1 ? 2 : 1)} s`;
+  if (value < 10 && !Number.isInteger(value)) return `${value.toFixed(value < 1 ? 2 : 1)} s`;
   if (value < 90) return `${Math.round(value)} s`;
   return `${Math.floor(value / 60)} min ${Math.round(value % 60)} s`;
 }

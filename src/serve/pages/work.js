@@ -1,6 +1,6 @@
 // One image on its way: upload, queue, progress, cancel.
 
-import { ApiError, getJson, listen, request, upload } from "/assets/api.js";
+import { faultOf, getJson, listen, request, upload } from "/assets/api.js";
 import { counted, element, find, seconds } from "/assets/words.js";
 
 const FINISHED = ["done", "failed", "cancelled"];
@@ -31,15 +31,19 @@ export class Work {
     this.more(waiting);
     try {
       this.job = await this.send(source);
+      find("work").dataset.job = this.job.id;
       this.show(this.job);
       const job = FINISHED.includes(this.job.state) ? this.job : await this.wait(this.job.id);
-      if (job.state === "failed") throw new ApiError(job.error);
-      return job.state === "done" ? job : null;
+      if (job.state === "failed") throw faultOf(job.error);
+      if (job.state !== "done") return null;
+      this.say("Loading the result.", null);
+      return job;
     } catch (error) {
       if (error.name === "AbortError") return null;
       throw error;
     } finally {
       this.source = null;
+      find("cancel").disabled = true;
       if (this.preview) URL.revokeObjectURL(this.preview);
       this.preview = null;
     }
@@ -48,8 +52,10 @@ export class Work {
   showPreview({ kind, file, preview }) {
     // Browsers show these; TIFF only some.
     if (kind === "file" && /^image\/(png|jpeg|webp|gif|bmp)$/.test(file.type)) this.preview = URL.createObjectURL(file);
-    find("preview").hidden = !(this.preview ?? preview);
-    find("preview").src = this.preview ?? preview ?? "";
+    const shown = this.preview ?? preview;
+    find("preview").hidden = !shown;
+    if (shown) find("preview").src = shown;
+    else find("preview").removeAttribute("src");
   }
 
   more(waiting) {
@@ -125,7 +131,7 @@ export class Work {
   }
 
   tick() {
-    if (this.isBusy) find("elapsed").textContent = seconds((performance.now() - this.started) / 1000);
+    if (this.isBusy) find("elapsed").textContent = seconds(Math.floor((performance.now() - this.started) / 1000));
   }
 
   async cancel() {
