@@ -69,6 +69,8 @@ fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Check(arguments) => commands::check::run(&arguments),
         Command::Train(arguments) => commands::train::run(*arguments),
         Command::Predict(arguments) => commands::predict::run(*arguments),
+        #[cfg(feature = "serve")]
+        Command::Serve(arguments) => commands::serve::run(&arguments),
         Command::Metrics(arguments) => commands::metrics::run(&arguments),
         Command::Rgb2Gray(arguments) => commands::rgb2gray::run(arguments),
         Command::Concat(arguments) => commands::concat::run(&arguments),

@@ -18,6 +18,15 @@ pub(super) const FIGURE: &str = "Figure";
 pub(super) const IMAGES: &str = "Images";
 /// How they are converted.
 pub(super) const CONVERSION: &str = "Conversion";
+/// What is labelled in the browser.
+#[cfg(feature = "serve")]
+pub(super) const LABELLING: &str = "Labelling";
+/// Where a server listens, and who may use it.
+#[cfg(feature = "serve")]
+pub(super) const ACCESS: &str = "Address and access";
+/// What it refuses.
+#[cfg(feature = "serve")]
+pub(super) const LIMITS: &str = "Limits";
 /// Devices, threads and memory.
 pub(super) const HARDWARE: &str = "Hardware and memory";
 /// Options of all commands.

@@ -9,6 +9,8 @@ mod headings;
 mod info;
 mod predict;
 mod scripts;
+#[cfg(feature = "serve")]
+mod serve;
 mod suggest;
 mod training;
 mod values;
@@ -35,6 +37,8 @@ pub(crate) use given::Given;
 use headings::{DATA, GENERAL, HARDWARE, MODEL, OUTPUT, TRAINING};
 pub(crate) use info::{Bench, Info};
 pub(crate) use predict::{ForestPrediction, NetworkPrediction, Polygons, Predict};
+#[cfg(feature = "serve")]
+pub(crate) use serve::Serve;
 pub(crate) use training::{NetworkTraining, Optimizer, Procedure};
 pub(crate) use values::{Tile, most_threads};
 use values::{positive, threads, threshold};
@@ -93,6 +97,9 @@ pub(crate) enum Command {
     Train(Box<Train>),
     /// Predict label maps of images with a trained run or with weights
     Predict(Box<Predict>),
+    /// Serve models in the browser and to programs over HTTP, and label images with a forest that learns from strokes
+    #[cfg(feature = "serve")]
+    Serve(Box<Serve>),
     /// Score predictions against label images: accuracy, IoU, Dice, boundaries
     Metrics(Box<Metrics>),
     /// Convert colour images to greyscale: luminance, gleam and nine other methods
@@ -430,6 +437,11 @@ fn settle(command: &mut Command, matches: &ArgMatches) -> Result<(), String> {
             scripts::recipe_of_model(&mut predict.recipe);
             predict::take_model_for_run(predict)?;
             predict::check_inputs(predict)
+        }
+        #[cfg(feature = "serve")]
+        Command::Serve(serve) => {
+            serve.given = given;
+            serve::check(serve)
         }
         _ => Ok(()),
     }

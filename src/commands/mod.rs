@@ -14,6 +14,8 @@ mod overrides;
 pub(crate) mod predict;
 pub(crate) mod report;
 pub(crate) mod rgb2gray;
+#[cfg(feature = "serve")]
+pub(crate) mod serve;
 mod start;
 mod stop;
 pub(crate) mod train;

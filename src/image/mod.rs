@@ -39,14 +39,14 @@ pub(crate) use notes::note_file;
 pub use notes::report_notes;
 pub(crate) use npy::NpyRows;
 pub use npy::{
-    npy_size, read_image_npy, read_label_npy, read_probability_npy, write_count_npy, write_label_npy,
+    encode_label_npy, npy_size, read_image_npy, read_label_npy, read_probability_npy, write_count_npy, write_label_npy,
     write_label_npy_as_i64, write_probabilities_npy, write_probability_npy,
 };
 pub(crate) use orientation::follow_orientation_policy;
 pub use orientation::{OrientationPolicy, orientation_policy, set_orientation_policy};
 pub use palette::distinct_colors;
 pub use raw_labels::{LabelImage, MINUS_ONE, NumberLabels, RawLabels};
-pub use read::{read_image, read_size};
+pub use read::{find_size, read_image, read_size};
 pub(crate) use resize::nearest;
 pub use resize::{Scaling, resize_floats};
 pub(crate) use samples::matching;

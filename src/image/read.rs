@@ -55,18 +55,46 @@ pub fn read_size(path: &Path) -> Option<Size> {
     }
     let head = signature(path).ok()?;
     if jp2::is_jp2(&head) {
-        let mut bytes = Vec::new();
-        open_input(path).ok()?.0.take(JP2_HEADERS).read_to_end(&mut bytes).ok()?;
-        return jp2::read_size(path, &bytes).ok();
+        return jp2_size(path).ok();
     }
-    let format = guess(path, &head).ok()?;
+    size_of(path, &head, guess(path, &head).ok()?).ok()
+}
+
+/// [`read_size`], with what is wrong with a file that does not tell them. Nothing of its pixels is decoded.
+///
+/// # Errors
+///
+/// If it is no image that segtool reads, or a damaged one.
+pub fn find_size(path: &Path) -> Result<Size> {
+    if npy::is_npy(path) {
+        return npy::npy_size(path).ok_or_else(|| {
+            Error::content(path, "is not an array of an image: (height, width) or (height, width, bands) is expected")
+        });
+    }
+    let head = signature(path)?;
+    let size = if jp2::is_jp2(&head) { jp2_size(path)? } else { size_of(path, &head, guess(path, &head)?)? };
+    match size.width == 0 || size.height == 0 {
+        true => Err(Error::content(path, "the image has no pixels")),
+        false => Ok(size),
+    }
+}
+
+fn jp2_size(path: &Path) -> Result<Size> {
+    let mut bytes = Vec::new();
+    let (file, _) = open_input(path)?;
+    file.take(JP2_HEADERS).read_to_end(&mut bytes).map_err(|e| Error::read(path, e))?;
+    contained(path, || jp2::read_size(path, &bytes))
+}
+
+fn size_of(path: &Path, head: &[u8], format: ImageFormat) -> Result<Size> {
     let read = || match format {
         ImageFormat::Tiff => tiff::read_size(path),
-        ImageFormat::Gif => gif::read_size(path, &head),
+        ImageFormat::Gif => gif::read_size(path, head),
         format => {
             let open = || open_input(path).map(|(file, _)| file);
             let reader = ImageReader::with_format(BufReader::new(open()?), format);
-            let mut decoder = reader.into_decoder().map_err(|e| Error::content(path, e))?;
+            let damaged = |e| Error::content(path, format!("damaged or unsupported image: {e}"));
+            let mut decoder = reader.into_decoder().map_err(damaged)?;
             let (width, height) = decoder.dimensions();
             let size = Size { width: width as usize, height: height as usize };
             let orientation = match format {
@@ -76,7 +104,7 @@ pub fn read_size(path: &Path) -> Option<Size> {
             Ok(orientation.map_or(size, |orientation| orientation.size(size)))
         }
     };
-    contained(path, read).ok()
+    contained(path, read)
 }
 
 /// The first bytes of a file.

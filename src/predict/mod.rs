@@ -1,5 +1,6 @@
 //! From images to label maps, with a network or a random forest: at one size or several, whole or in sliding windows.
 
+mod encoded;
 pub mod forest;
 pub mod formats;
 mod free_folder;
@@ -26,12 +27,13 @@ mod writing;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::sync_channel;
 use std::thread;
 
 use crate::base::event::Sink;
 use crate::base::store;
-use crate::base::{Error, Result};
+use crate::base::{Error, Result, Size};
 use crate::data::Dataset;
 use crate::image::{Image, report_notes};
 use crate::nn::activation::Rule;
@@ -161,6 +163,26 @@ impl Predictor {
     /// If the model is a random forest, which needs no windows to be chosen.
     pub fn largest_tile(&self, options: &Options) -> Result<usize> {
         self.model.largest_tile(options)
+    }
+
+    /// Says whether an image of that size fits into the memory that `options` allow or this machine has free; `path` is
+    /// what errors call it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Memory`], with what would make it fit.
+    pub fn check_memory(&self, path: &Path, size: Size, options: &Options) -> Result<()> {
+        self.model.check_memory(path, size, options)
+    }
+
+    /// Settles how images are predicted, for whoever takes the predictions as they come. Once `stop` is set, an image that
+    /// is gone over in windows is given up.
+    pub(crate) fn work<'a>(
+        &'a self,
+        options: &'a Options,
+        stop: Option<&'a AtomicBool>,
+    ) -> Result<Box<dyn model::Work + 'a>> {
+        self.model.work(options, stop)
     }
 
     /// Predicts a decoded image.

@@ -34,6 +34,9 @@ pub(crate) trait Model: fmt::Debug + Send + Sync {
     /// See [`Predictor::largest_tile`](super::Predictor::largest_tile).
     fn largest_tile(&self, options: &Options) -> Result<usize>;
 
+    /// Says whether an image of that size fits into the memory that `options` allow or this machine has free.
+    fn check_memory(&self, path: &Path, size: Size, options: &Options) -> Result<()>;
+
     /// Settles how images are predicted. Options that would have no effect are refused. Once `stop` is set, an image that
     /// is gone over in windows is given up.
     fn work<'a>(&'a self, options: &'a Options, stop: Option<&'a AtomicBool>) -> Result<Box<dyn Work + 'a>>;

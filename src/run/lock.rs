@@ -16,6 +16,8 @@ use crate::base::{Error, Result};
 pub(super) const LOCK: &str = ".segtool.lock";
 /// Waits for another process that takes or leaves the lock at this moment.
 const TRIES: usize = 20;
+/// What most who lock a folder do.
+const TRAINED: &str = "trained";
 const PAUSE: Duration = Duration::from_millis(25);
 
 /// A run folder that no other process trains in while this lives. The system releases it when the process dies.
@@ -36,12 +38,20 @@ struct Holder {
     since: String,
     /// [`ProcessId`], as text.
     identity: String,
+    /// What it does with the folder, as a participle.
+    #[serde(default = "trained")]
+    work: String,
+}
+
+fn trained() -> String {
+    TRAINED.into()
 }
 
 impl Holder {
-    fn own() -> Self {
+    fn own(work: &str) -> Self {
         let own = ProcessId::own();
-        Self { process: own.number, host: host_name(), since: utc(SystemTime::now()), identity: own.to_string() }
+        let (process, host, since) = (own.number, host_name(), utc(SystemTime::now()));
+        Self { process, host, since, identity: own.to_string(), work: work.into() }
     }
 
     fn read(mut file: &File) -> Option<Self> {
@@ -56,9 +66,9 @@ impl Holder {
     }
 
     fn words(&self) -> String {
-        let Self { process, host, since, .. } = self;
+        let Self { process, host, since, work, .. } = self;
         let place = if *host == host_name() { String::new() } else { format!(" on {host}") };
-        format!("is being trained by process {process}{place} (since {since})")
+        format!("is being {work} by process {process}{place} (since {since})")
     }
 }
 
@@ -78,10 +88,15 @@ impl RunLock {
     ///
     /// [`Error::Content`] with the process that has it, and [`Error::Write`] if the folder cannot be written to.
     pub fn acquire(folder: &Path) -> Result<Self> {
+        Self::acquire_for(folder, TRAINED)
+    }
+
+    /// [`Self::acquire`] for other work than a training: a participle such as `labelled`, for whoever finds it locked.
+    pub(crate) fn acquire_for(folder: &Path, work: &str) -> Result<Self> {
         let new = !folder.exists();
         create_folder(folder)?;
-        let lock = Self { folder: folder.into(), file: lock_file(folder)?, new };
-        lock.sign();
+        let lock = Self { folder: folder.into(), file: lock_file(folder, work)?, new };
+        lock.sign(work);
         replace::settle(folder)?;
         clear_leftovers(folder, true);
         Ok(lock)
@@ -107,8 +122,8 @@ impl RunLock {
     }
 
     /// Says in the file who has it. That it cannot be written, as on a full disk, does not matter where locks work.
-    fn sign(&self) {
-        let text = serde_json::to_string(&Holder::own()).unwrap_or_default();
+    fn sign(&self, work: &str) {
+        let text = serde_json::to_string(&Holder::own(work)).unwrap_or_default();
         let mut file = &self.file;
         let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(text.as_bytes()));
     }
@@ -127,7 +142,7 @@ impl Drop for RunLock {
     }
 }
 
-fn lock_file(folder: &Path) -> Result<File> {
+fn lock_file(folder: &Path, work: &str) -> Result<File> {
     let path = folder.join(LOCK);
     let failed = |e| Error::write(&path, e);
     for _ in 0..TRIES {
@@ -152,16 +167,16 @@ fn lock_file(folder: &Path) -> Result<File> {
                     None => sleep(PAUSE),
                 }
             }
-            Err(TryLockError::Error(_)) => return lock_by_name(folder, file),
+            Err(TryLockError::Error(_)) => return lock_by_name(folder, file, work),
         }
     }
-    Err(Error::content(folder, format!("is being trained by another process{ADVICE}")))
+    Err(Error::content(folder, format!("is being {work} by another process{ADVICE}")))
 }
 
 const ADVICE: &str = "; wait until it ends, or choose another folder";
 
 /// On file systems without locks: what the file says counts, and whether that process still runs.
-fn lock_by_name(folder: &Path, file: File) -> Result<File> {
+fn lock_by_name(folder: &Path, file: File, work: &str) -> Result<File> {
     let path = folder.join(LOCK);
     let failed = |e| Error::write(&path, e);
     let refused = |holder: &Holder| {
@@ -174,7 +189,7 @@ fn lock_by_name(folder: &Path, file: File) -> Result<File> {
     if let Some(holder) = Holder::read(&file).filter(|holder| holder.is_alive() != Some(false)) {
         return Err(refused(&holder));
     }
-    let own = serde_json::to_string(&Holder::own()).map_err(|e| Error::content(&path, e))?;
+    let own = serde_json::to_string(&Holder::own(work)).map_err(|e| Error::content(&path, e))?;
     fs::write(&path, &own).map_err(failed)?;
     // Whoever takes it at the same moment writes, too, and the last one has it.
     sleep(2 * PAUSE);
@@ -182,7 +197,7 @@ fn lock_by_name(folder: &Path, file: File) -> Result<File> {
     match Holder::read(&file) {
         Some(holder) if holder.identity == ProcessId::own().to_string() => Ok(file),
         Some(holder) => Err(refused(&holder)),
-        None => Err(Error::content(folder, format!("is being trained by another process{ADVICE}"))),
+        None => Err(Error::content(folder, format!("is being {work} by another process{ADVICE}"))),
     }
 }
 

@@ -254,6 +254,18 @@ fn your_data() {
 }
 
 #[test]
+#[cfg(feature = "serve")]
+fn labelling() {
+    run("docs/labelling.md", |world| {
+        for folder in ["cores", "archive"] {
+            fs::create_dir(world.join(folder)).unwrap();
+            core().save(world.join(folder).join("a.png")).unwrap();
+        }
+        crate::serve_labelling::label_and_save(&world.join("cores"));
+    });
+}
+
+#[test]
 fn checking() {
     run("docs/checking.md", own_data);
 }

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 
 use crate::common::{stderr_of, stdout_of};
 
-const COMMANDS: [&str; 15] = [
-    "", "demo", "dataset", "check", "train", "predict", "metrics", "rgb2gray", "concat", "convert", "report", "import",
-    "export", "info", "bench",
+const COMMANDS: [&str; 16] = [
+    "", "demo", "dataset", "check", "train", "predict", "serve", "metrics", "rgb2gray", "concat", "convert", "report",
+    "import", "export", "info", "bench",
 ];
 
 fn help(command: &str, flag: &str) -> String {

@@ -58,6 +58,10 @@ mod resume;
 mod rgb2gray;
 mod scenes;
 mod scripts;
+#[cfg(feature = "serve")]
+mod serve;
+#[cfg(feature = "serve")]
+mod serve_labelling;
 mod sets;
 mod streams;
 mod tiff;

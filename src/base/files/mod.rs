@@ -237,8 +237,11 @@ pub fn read_text(path: &Path) -> Result<String> {
 /// What is said of inputs that would be waited for, or have no end.
 const NOT_REGULAR: &str = "is a pipe, socket or device, not a regular file; save its contents to a file first";
 
-/// The whole file, which must be a regular one, or the whole object.
+/// The whole file, which must be a regular one or in memory, or the whole object.
 pub fn read_bytes(path: &Path) -> Result<Vec<u8>> {
+    if let Some(held) = store::held(path) {
+        return Ok(held.as_ref().to_vec());
+    }
     if store::is_url(path) {
         return store::read(path);
     }

@@ -1,5 +1,7 @@
 //! Objects in stores, by URL: S3, Google Cloud Storage, Azure Blob Storage and web servers.
 //!
+//! Also files that are held in memory, which have paths of their own.
+//!
 //! A URL stands where a path stands, as in `Path::new("s3://bucket/scenes/a.tif")`, so that its name, its folder and what is
 //! said of it are those of any file. Only the parts of an object that are asked for travel. Without the feature `cloud`, every
 //! question about a URL is answered with the build that has it.
@@ -8,6 +10,7 @@
 mod absent;
 #[cfg(feature = "cloud")]
 mod client;
+mod held;
 #[cfg(feature = "cloud")]
 mod object;
 #[cfg(feature = "cloud")]
@@ -15,7 +18,7 @@ mod registry;
 mod url;
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{Cursor, Read, Seek, SeekFrom};
 
 #[cfg(not(feature = "cloud"))]
 use absent as access;
@@ -26,14 +29,19 @@ pub use access::check;
 pub(crate) use access::{
     Object, Reader, delete, download, fetch_ahead, is_there, list, object, open, read, upload, version,
 };
+pub(crate) use held::held;
+pub use held::{HeldBytes, HeldFile};
 pub(crate) use url::below;
 pub use url::{is_url, is_web, refuse};
 
-/// A file on this machine or an object in a store, open for reading.
+/// A file on this machine or in memory, or an object in a store, open for reading.
 #[derive(Debug)]
 pub enum Opened {
     /// A file.
     File(File),
+    /// A file in memory.
+    #[doc(hidden)]
+    Held(Cursor<HeldBytes>),
     /// An object.
     #[doc(hidden)]
     Object(Reader),
@@ -43,6 +51,7 @@ impl Read for Opened {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         match self {
             Self::File(file) => file.read(buffer),
+            Self::Held(file) => file.read(buffer),
             Self::Object(object) => object.read(buffer),
         }
     }
@@ -52,6 +61,7 @@ impl Seek for Opened {
     fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
         match self {
             Self::File(file) => file.seek(to),
+            Self::Held(file) => file.seek(to),
             Self::Object(object) => object.seek(to),
         }
     }

@@ -80,19 +80,34 @@ impl<T: Stored> Cog<T> {
     ///
     /// If the raster has no pixels, or more than a TIFF can have.
     pub(super) fn new(path: &Path, head: Head, nodata: Option<T>, bands: usize) -> Result<Self> {
+        let folder = folder_of(path);
+        Self::with_sheets(path, head, nodata, bands, || tempfile::spooled_tempfile_in(SPOOLED, folder))
+    }
+
+    /// [`Self::new`] for a file that is to be [in memory](Self::bytes), where its tiles wait, too; `name` is what errors call
+    /// it.
+    pub(super) fn in_memory(name: &Path, head: Head, nodata: Option<T>, bands: usize) -> Result<Self> {
+        Self::with_sheets(name, head, nodata, bands, || SpooledTempFile::new(usize::MAX))
+    }
+
+    fn with_sheets(
+        path: &Path,
+        head: Head,
+        nodata: Option<T>,
+        bands: usize,
+        sheet: impl Fn() -> SpooledTempFile,
+    ) -> Result<Self> {
         let Size { width, height } = head.size;
         let sides = 1..=u32::MAX as usize - TILE;
         if !sides.contains(&width) || !sides.contains(&height) {
             let reason = format!("a label map of {} cannot be written as TIFF; write it as .npy", head.size);
             return Err(Error::content(path, reason));
         }
-        let folder = folder_of(path);
         let level = |size: &Size| Level { size: *size, nodata, rows: Vec::new(), done: 0, places: Vec::new() };
         let turn = head.place.as_ref().and_then(Georeference::undone);
         let sizes = sizes(turn.map_or(head.size, |turn| turn.size(head.size)));
         let bands = (0..bands).map(|_| sizes.iter().map(level).collect()).collect();
-        let sheet = |_| Sheet { file: tempfile::spooled_tempfile_in(SPOOLED, folder), length: 0 };
-        let sheets = sizes.iter().map(sheet).collect();
+        let sheets = sizes.iter().map(|_| Sheet { file: sheet(), length: 0 }).collect();
         Ok(Self { path: path.to_path_buf(), head, turn, bands, sheets })
     }
 
@@ -115,6 +130,25 @@ impl<T: Stored> Cog<T> {
     ///
     /// If rows are missing, or the file cannot be written.
     pub(super) fn finish(mut self, big: Option<bool>) -> Result<()> {
+        let head = self.complete(big)?;
+        let sheets = &mut self.sheets;
+        write_atomically(&self.path, |out| write_all(&head, sheets, out))
+    }
+
+    /// The file, put together.
+    ///
+    /// # Errors
+    ///
+    /// If rows are missing.
+    pub(super) fn bytes(mut self) -> Result<Vec<u8>> {
+        let mut file = Vec::new();
+        let head = self.complete(None)?;
+        write_all(&head, &mut self.sheets, &mut file).map_err(|cause| Error::write(&self.path, cause))?;
+        Ok(file)
+    }
+
+    /// What stands before the tiles, once all rows are there.
+    fn complete(&self, big: Option<bool>) -> Result<Vec<u8>> {
         let Level { size: Size { width, height }, rows, done, .. } = &self.bands[0][0];
         let done = done + rows.len() / width;
         if done < *height {
@@ -132,16 +166,7 @@ impl<T: Stored> Cog<T> {
             table.offsets.iter_mut().for_each(|offset| *offset += end);
             end += sheet.length;
         }
-        let head = self.directories(&tables, big);
-        let sheets = &mut self.sheets;
-        write_atomically(&self.path, |out| {
-            out.write_all(&head)?;
-            for sheet in sheets.iter_mut().rev() {
-                sheet.file.seek(SeekFrom::Start(0))?;
-                std::io::copy(&mut sheet.file, out)?;
-            }
-            Ok(())
-        })
+        Ok(self.directories(&tables, big))
     }
 
     /// The tiles of a level, band after band, by their places in its sheet.
@@ -201,6 +226,16 @@ impl<T: Stored> Cog<T> {
         tags.sort_by_key(|tag| tag.code);
         tags
     }
+}
+
+/// Writes the directories and the tiles, those of the smallest level first.
+fn write_all(head: &[u8], sheets: &mut [Sheet], out: &mut impl Write) -> IoResult<()> {
+    out.write_all(head)?;
+    for sheet in sheets.iter_mut().rev() {
+        sheet.file.seek(SeekFrom::Start(0))?;
+        std::io::copy(&mut sheet.file, out)?;
+    }
+    Ok(())
 }
 
 /// Adds rows to the first of the levels, and what follows from them to the others.

@@ -43,15 +43,25 @@ impl LabelTiffWriter {
     ///
     /// [`Error::Content`](crate::Error::Content) if the map is empty or larger than a TIFF can be.
     pub fn new(path: &Path, map: LabelTiff) -> Result<Self> {
-        let is_small = map.largest <= u16::from(u8::MAX);
-        let nodata = map.nodata.filter(|nodata| !is_small || *nodata <= u16::from(u8::MAX));
-        let palette = is_small.then(|| palette(&map.colors));
-        let text = nodata.map(|nodata| nodata.to_string());
-        let head = Head { size: map.size, palette, nodata: text, metadata: None, place: map.place };
+        let (head, nodata, is_small) = settled(map);
         Ok(Self(if is_small {
             Levels::Bytes(Cog::new(path, head, nodata.map(|nodata| nodata as u8), 1)?)
         } else {
             Levels::Words(Cog::new(path, head, nodata, 1)?)
+        }))
+    }
+
+    /// [`Self::new`] for a file in memory, which [`Self::bytes`] gives; `name` is what errors call it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Content`](crate::Error::Content) if the map is empty or larger than a TIFF can be.
+    pub fn in_memory(name: &Path, map: LabelTiff) -> Result<Self> {
+        let (head, nodata, is_small) = settled(map);
+        Ok(Self(if is_small {
+            Levels::Bytes(Cog::in_memory(name, head, nodata.map(|nodata| nodata as u8), 1)?)
+        } else {
+            Levels::Words(Cog::in_memory(name, head, nodata, 1)?)
         }))
     }
 
@@ -82,6 +92,18 @@ impl LabelTiffWriter {
         self.finish_as(None)
     }
 
+    /// The file, put together.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Write`](crate::Error::Write) if rows are missing.
+    pub fn bytes(self) -> Result<Vec<u8>> {
+        match self.0 {
+            Levels::Bytes(cog) => cog.bytes(),
+            Levels::Words(cog) => cog.bytes(),
+        }
+    }
+
     /// [`Self::finish`]; `big` says whether as a BigTIFF, `None` that the length decides.
     fn finish_as(self, big: Option<bool>) -> Result<()> {
         match self.0 {
@@ -89,6 +111,15 @@ impl LabelTiffWriter {
             Levels::Words(cog) => cog.finish(big),
         }
     }
+}
+
+/// What is said of a map, its nodata value where it has room for it, and whether values take 8 bits.
+fn settled(map: LabelTiff) -> (Head, Option<u16>, bool) {
+    let is_small = map.largest <= u16::from(u8::MAX);
+    let nodata = map.nodata.filter(|nodata| !is_small || *nodata <= u16::from(u8::MAX));
+    let palette = is_small.then(|| palette(&map.colors));
+    let text = nodata.map(|nodata| nodata.to_string());
+    (Head { size: map.size, palette, nodata: text, metadata: None, place: map.place }, nodata, is_small)
 }
 
 /// All reds, then all greens, then all blues, in 16 bits.
@@ -152,6 +183,9 @@ mod tests {
             writer.finish().unwrap();
             assert_eq!(std::fs::read(&path).unwrap(), whole, "{rows}");
         }
+        let mut writer = LabelTiffWriter::in_memory(&path, map(7)).unwrap();
+        writer.push(&values).unwrap();
+        assert_eq!(writer.bytes().unwrap(), whole);
     }
 
     #[test]

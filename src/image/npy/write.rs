@@ -5,19 +5,28 @@ use std::path::Path;
 use ndarray::{ArrayView, ArrayView2, ArrayView3, Dimension};
 use ndarray_npy::WriteNpyExt;
 
-use crate::base::files::write_atomically;
+use crate::base::files::{write_atomically, write_bytes};
 use crate::base::{Error, Result, Size};
 
 /// Writes label values `[height, width]` as the smallest unsigned type that holds `largest`, the data set's largest
 /// label value (not this image's), so that all files of a run have one type.
 pub fn write_label_npy(path: &Path, size: Size, values: &[u16], largest: u16) -> Result<()> {
+    write_bytes(path, &encode_label_npy(size, values, largest)?)
+}
+
+/// What [`write_label_npy`] writes.
+pub fn encode_label_npy(size: Size, values: &[u16], largest: u16) -> Result<Vec<u8>> {
     let shape = (size.height, size.width);
-    if largest <= u16::from(u8::MAX) {
+    let mut file = Vec::new();
+    let written = if largest <= u16::from(u8::MAX) {
         let bytes: Vec<u8> = values.iter().map(|&v| v as u8).collect();
-        write(path, ArrayView2::from_shape(shape, &bytes))
+        ArrayView2::from_shape(shape, &bytes).map(|array| array.write_npy(&mut file))
     } else {
-        write(path, ArrayView2::from_shape(shape, values))
-    }
+        ArrayView2::from_shape(shape, values).map(|array| array.write_npy(&mut file))
+    };
+    let failed = |cause: &dyn std::fmt::Display| Error::failed("write a label map as .npy", cause.to_string());
+    written.map_err(|e| failed(&e))?.map_err(|e| failed(&e))?;
+    Ok(file)
 }
 
 /// Writes label values `[height, width]` as int64.

@@ -28,7 +28,7 @@ use crate::base::store;
 use crate::base::{Error, Result, Size};
 pub(super) use numbers::Numbers;
 use numbers::Stored;
-use object::ObjectSource;
+use object::{HeldSource, ObjectSource};
 use refusal::refused;
 pub use rows::TiffRows;
 
@@ -106,9 +106,12 @@ impl<'a> Tiff<'a> {
     fn open(path: &'a Path) -> Result<Self> {
         // Every strip and tile is decoded once, so that nothing is gained by keeping them.
         let options = OpenOptions { block_cache_bytes: 0, decode_output_bytes: MAX_BYTES, ..OpenOptions::default() };
-        let file = match store::object(path)? {
-            Some(object) => TiffFile::from_source_with_options(Arc::new(ObjectSource::new(path, object)), options),
-            None => TiffFile::open_with_options(path, options),
+        let file = match (store::held(path), store::object(path)?) {
+            (Some(held), _) => TiffFile::from_source_with_options(Arc::new(HeldSource(held)), options),
+            (None, Some(object)) => {
+                TiffFile::from_source_with_options(Arc::new(ObjectSource::new(path, object)), options)
+            }
+            (None, None) => TiffFile::open_with_options(path, options),
         };
         let file = file.map_err(|e| refused(path, e))?;
         let first = file.ifds().iter().position(|ifd| subfile_type(ifd) & (REDUCED | MASK) == 0).unwrap_or(0);

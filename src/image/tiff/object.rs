@@ -1,4 +1,4 @@
-//! TIFFs in stores: `tiff-reader` asks for parts, and all strips or tiles of some rows come together.
+//! TIFFs in memory, and those in stores: `tiff-reader` asks for parts, and all strips or tiles of some rows come together.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use tiff_reader::source::TiffSource;
 use tiff_reader::{Ifd, TiffError};
 
 use crate::base::Result;
-use crate::base::store::{self, Object};
+use crate::base::store::{self, HeldBytes, Object};
 
 /// An object as `tiff-reader` reads it.
 pub(super) struct ObjectSource {
@@ -28,6 +28,23 @@ impl TiffSource for ObjectSource {
 
     fn read_exact_at(&self, offset: u64, len: usize) -> Result<Vec<u8>, TiffError> {
         self.object.read_at(offset, len).map_err(|cause| TiffError::Io(cause, self.url.display().to_string()))
+    }
+}
+
+/// A file in memory as `tiff-reader` reads it.
+pub(super) struct HeldSource(pub(super) HeldBytes);
+
+impl TiffSource for HeldSource {
+    fn len(&self) -> u64 {
+        self.0.len()
+    }
+
+    fn read_exact_at(&self, offset: u64, len: usize) -> Result<Vec<u8>, TiffError> {
+        self.0.read_at(offset, len).map_err(|cause| TiffError::Io(cause, "a file in memory".into()))
+    }
+
+    fn as_slice(&self) -> Option<&[u8]> {
+        Some(self.0.as_ref())
     }
 }
 

@@ -129,6 +129,15 @@ impl WindowFeatures {
         }
     }
 
+    /// Bytes that it takes in memory.
+    pub fn bytes(&self) -> usize {
+        let of = |part: &Part| {
+            let steps = part.rows.capacity() + part.columns.capacity();
+            size_of::<f32>() * part.map.values.capacity() + size_of::<Step>() * steps
+        };
+        self.parts.iter().map(of).sum()
+    }
+
     /// How many features a pixel has.
     pub fn features(&self) -> usize {
         self.features

@@ -6,3 +6,5 @@ mod predictor;
 
 pub use channel::{ChannelImage, DrawnChannel, draw_channel};
 pub(crate) use predictor::ForestPredictor;
+#[cfg(feature = "serve")]
+pub(crate) use predictor::{Decided, blocks, decide};

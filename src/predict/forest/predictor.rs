@@ -80,6 +80,12 @@ impl ForestPredictor {
         &self.forest
     }
 
+    /// What windows may take; `stored` says whether features are kept.
+    fn budget(&self, options: &Options, stored: bool) -> Result<Budget> {
+        let limits = Limits { memory: options.memory, side: side(&options.procedure)?, stored };
+        Ok(Budget::new(self.hypercolumns.config(), self.dataset.bands, self.device, limits))
+    }
+
     /// Bytes of a prediction until it is written.
     fn held(&self, size: Size, wanted: Wanted) -> u64 {
         let classes = self.dataset.class_count() as u64;
@@ -106,37 +112,37 @@ impl ForestPredictor {
             let seen = self.hypercolumns.recall(stored.as_ref(), &image, &layout, window)?;
             let decided: Vec<(Window, Decided)> = blocks(window)
                 .into_par_iter()
-                .map(|block| self.decide(&seen, &block, wanted).map(|decided| (block, decided)))
+                .map(|block| decide(&self.forest, &seen, &block, wanted).map(|decided| (block, decided)))
                 .collect::<Result<_>>()?;
             decided.iter().for_each(|(block, decided)| canvas.paint(block, decided));
             done()?;
         }
         Ok(canvas.decision)
     }
-
-    /// Classes, and probabilities where they are wanted, of a block of pixels.
-    fn decide(&self, seen: &WindowFeatures, block: &Window, wanted: Wanted) -> Result<Decided> {
-        let (pixels, features) = (block.pixels(), seen.features());
-        let mut planes = vec![0.0; features * pixels];
-        seen.fill(block.rows.clone(), block.columns.clone(), &mut planes, pixels);
-        let view = Features::planes(&planes, features, pixels, pixels)?;
-        if !wanted.highest && !wanted.all {
-            return Ok(Decided { classes: self.forest.predict(&view)?, probabilities: Vec::new() });
-        }
-        let (classes, probabilities) = self.forest.predict_with_probabilities(&view)?;
-        Ok(Decided { classes, probabilities })
-    }
 }
 
 /// What a forest says of a block.
-struct Decided {
-    classes: Vec<u16>,
+pub(crate) struct Decided {
+    pub(crate) classes: Vec<u16>,
     /// `[pixels, classes]`, or nothing.
-    probabilities: Vec<f32>,
+    pub(crate) probabilities: Vec<f32>,
+}
+
+/// Classes, and probabilities where they are wanted, of a block of pixels.
+pub(crate) fn decide(forest: &Forest, seen: &WindowFeatures, block: &Window, wanted: Wanted) -> Result<Decided> {
+    let (pixels, features) = (block.pixels(), seen.features());
+    let mut planes = vec![0.0; features * pixels];
+    seen.fill(block.rows.clone(), block.columns.clone(), &mut planes, pixels);
+    let view = Features::planes(&planes, features, pixels, pixels)?;
+    if !wanted.highest && !wanted.all {
+        return Ok(Decided { classes: forest.predict(&view)?, probabilities: Vec::new() });
+    }
+    let (classes, probabilities) = forest.predict_with_probabilities(&view)?;
+    Ok(Decided { classes, probabilities })
 }
 
 /// Blocks of a window that threads take one after another.
-fn blocks(window: &Window) -> Vec<Window> {
+pub(crate) fn blocks(window: &Window) -> Vec<Window> {
     let wide = window.columns.len().clamp(1, BLOCK);
     let tall = (BLOCK / wide).max(1);
     let steps = |range: &Range<usize>, step: usize| -> Vec<Range<usize>> {
@@ -218,11 +224,13 @@ impl Model for ForestPredictor {
         Err(Error::conflict("tile", reason))
     }
 
+    fn check_memory(&self, path: &Path, size: Size, options: &Options) -> Result<()> {
+        self.budget(options, false)?.windows(path, size, self.held(size, options.wanted)).map(drop)
+    }
+
     fn work<'a>(&'a self, options: &'a Options, stop: Option<&'a AtomicBool>) -> Result<Box<dyn Work + 'a>> {
-        let side = side(&options.procedure)?;
         let cache = options.cache_features.as_deref().map(FeatureCache::open).transpose()?;
-        let limits = Limits { memory: options.memory, side, stored: cache.is_some() };
-        let budget = Budget::new(self.hypercolumns.config(), self.dataset.bands, self.device, limits);
+        let budget = self.budget(options, cache.is_some())?;
         let bands = options.bands.as_deref();
         Ok(Box::new(ForestWork { predictor: self, budget, wanted: options.wanted, bands, cache, stop }))
     }

@@ -92,6 +92,8 @@ pub(super) struct TileRunner<'a> {
     pub(super) at_once: &'a (dyn Fn(Size) -> usize + Sync),
     /// Once it is set, going over windows ends with [`Error::Stopped`].
     pub(super) stop: Option<&'a AtomicBool>,
+    /// Is called after each window.
+    pub(super) advanced: &'a (dyn Fn() + Sync),
 }
 
 impl TileRunner<'_> {

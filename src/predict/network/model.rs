@@ -1,16 +1,17 @@
 //! A network as a kind of model.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::memory::Budget;
 use super::predictor::NetworkPredictor;
 use super::work::NetworkWork;
-use crate::base::{Error, Result, require};
+use crate::base::{Error, Result, Size, require};
 use crate::data::Dataset;
 use crate::image::orientation_policy;
 use crate::nn::activation::Rule;
-use crate::predict::model::{Model, Work};
+use crate::predict::model::{Form, Model, Work};
 use crate::predict::{Maker, Options};
 use crate::recipe::Kind;
 
@@ -52,6 +53,10 @@ impl Model for NetworkPredictor {
             return Err(Error::conflict("tile", reason));
         }
         Ok(Budget::new(self, options.procedure.clone(), options)?.largest_tile())
+    }
+
+    fn check_memory(&self, path: &Path, size: Size, options: &Options) -> Result<()> {
+        Budget::new(self, self.fitted(&options.procedure), options)?.check(path, size, Form::default())
     }
 
     fn work<'a>(&'a self, options: &'a Options, stop: Option<&'a AtomicBool>) -> Result<Box<dyn Work + 'a>> {

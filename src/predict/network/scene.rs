@@ -190,14 +190,12 @@ fn paste<T: Copy>(to: &mut [T], from: &[T], width: usize, columns: &Range<usize>
 }
 
 impl Scene {
-    /// Predicts the file some rows at a time and hands them on; `advanced` is called after each row of windows. Whether there
-    /// should be more.
+    /// Predicts the file some rows at a time and hands them on; whether there should be more.
     pub(super) fn predict(
         &self,
         (i, path): (usize, &Path),
         runner: &TileRunner<'_>,
         (procedure, options, dataset): (&Procedure, &Options, &Dataset),
-        advanced: &mut dyn FnMut(),
         handle: &mut Handle<'_>,
     ) -> Result<bool> {
         let Some(file) = TiffRows::open(path)?.filter(|file| file.size() == self.size) else {
@@ -220,7 +218,6 @@ impl Scene {
             let decision = decide(&scores, size, 0..size.height, wanted);
             let Some(mut strip) = growing.add(&rows, &columns, &decision, classes) else { return Ok(()) };
             strip.leave_out(nodata.borrow_mut().drain(..rows.len()));
-            advanced();
             if handle(i, Part::Strip(strip))? { Ok(()) } else { Err(Error::Stopped) }
         };
         let swept = thread::scope(|scope| {

@@ -174,6 +174,9 @@ impl TileRunner<'_> {
             image.move_to(grid.rows.seen(row))?;
             let source = image.source();
             for (column, &left) in grid.columns.starts.iter().enumerate() {
+                if self.is_stopped() {
+                    return Err(Error::Stopped);
+                }
                 for flipped in [false, true].into_iter().take(views) {
                     inputs.add(&Window { source, corner: [left, top], flipped });
                 }
@@ -198,6 +201,7 @@ impl TileRunner<'_> {
                     if let Some(sums) = &mut sums {
                         emit(sums.add(column, &seen))?;
                     }
+                    (self.advanced)();
                 }
             }
         }

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use image::RgbImage;
 
@@ -123,7 +123,7 @@ impl Work for NetworkWork<'_> {
         let image = chosen_bands(name, image, self.options.bands.as_deref())?;
         let read = self.reading.prepare(name, prepared(name, image, &self.predictor.dataset)?)?;
         let mut found = Vec::new();
-        self.compute(vec![(0, read)], &mut |_, part| {
+        self.compute(vec![(0, read)], &|| (), &mut |_, part| {
             if let Part::Whole(pending) = part {
                 found.push(pending.finish());
             }
@@ -181,7 +181,7 @@ struct Batches<'a, 'b> {
     inputs: &'a [PathBuf],
     sink: &'a dyn Sink,
     handle: &'a mut Handle<'b>,
-    /// Steps of the work, an image or a row of windows each: how many are known of, and how many are done.
+    /// Steps of the work, an image or a window each: how many are known of, and how many are done.
     total: usize,
     done: usize,
     group: Vec<(usize, Read)>,
@@ -226,32 +226,49 @@ impl Batches<'_, '_> {
         if group.is_empty() {
             return Ok(true);
         }
-        let steps = group.len();
-        let go_on = self.work.compute(group, self.handle)?;
-        for i in self.work.unscored.take() {
+        let windows = self.work.windows_of(&group[0].1);
+        let steps = windows.unwrap_or(group.len());
+        let (work, sink, before) = (self.work, self.sink, self.done);
+        if windows.is_some() {
+            self.extend(steps - 1);
+        }
+        let done = AtomicUsize::new(before);
+        let advanced = || {
+            let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+            if done < before + steps {
+                sink.event(Event::Advanced { done, loss: None });
+            }
+        };
+        let go_on = work.compute(group, &advanced, self.handle)?;
+        for i in work.unscored.take() {
             self.skip(i, &not_numbers(&self.inputs[i]));
         }
+        self.done = before;
         self.advance(steps);
         Ok(go_on)
+    }
+
+    /// Starts the progress bar again, with more steps.
+    fn extend(&mut self, steps: usize) {
+        self.total += steps;
+        self.sink.event(Event::Finished);
+        self.sink.event(Event::Started { task: Task::Predict, total: self.total, done: self.done });
     }
 
     /// Predicts an image some rows at a time; whether there should be more.
     fn go_over(&mut self, i: usize, scene: &Scene) -> Result<bool> {
         let (path, before) = (&self.inputs[i], self.done);
-        let steps = scene.tiles.axis(scene.size.height).starts.len();
-        self.total += steps - 1;
-        // Starts the progress bar again, with more steps.
-        self.sink.event(Event::Finished);
-        self.sink.event(Event::Started { task: Task::Predict, total: self.total, done: before });
-        let (work, sink, mut done) = (self.work, self.sink, before);
-        let mut advanced = || {
-            done += 1;
+        let steps = windows_over(scene.tiles, scene.size);
+        self.extend(steps - 1);
+        let (work, sink, done) = (self.work, self.sink, AtomicUsize::new(before));
+        let advanced = || {
+            let done = done.fetch_add(1, Ordering::Relaxed) + 1;
             sink.event(Event::Advanced { done, loss: None });
         };
         let batch = work.budget.windows_at_once(scene.tiles, scene.reserved.as_ref());
         let at_once = |_| batch;
         let what = (&work.procedure, work.options, &*work.predictor.dataset);
-        let outcome = scene.predict((i, path), &work.runner(&at_once), what, &mut advanced, self.handle);
+        let outcome = scene.predict((i, path), &work.runner(&at_once, &advanced), what, self.handle);
         self.done = before + steps;
         outcome.or_else(|fault| match fault {
             // It is not the image that is at fault.
@@ -285,8 +302,21 @@ impl NetworkWork<'_> {
         (fitting / parts).max(1)
     }
 
-    /// The network at work; `at_once` says how many inputs of a size it takes.
-    fn runner<'b>(&'b self, at_once: &'b (dyn Fn(Size) -> usize + Sync)) -> TileRunner<'b> {
+    /// Windows that go over an image, in all its sizes and mirrored; `None` if it is seen as a whole.
+    fn windows_of(&self, read: &Read) -> Option<usize> {
+        let tiles = self.procedure.tiles?;
+        let over = |view: &View| if tiles.go_over(view.size) { windows_over(tiles, view.size) } else { 0 };
+        let mirrored = self.procedure.flip && self.procedure.join != Join::Probabilities;
+        let all = read.views.iter().map(over).sum::<usize>() * if mirrored { 2 } else { 1 };
+        Some(all).filter(|all| *all > 0)
+    }
+
+    /// The network at work; `at_once` says how many inputs of a size it takes, and `advanced` is called after each window.
+    fn runner<'b>(
+        &'b self,
+        at_once: &'b (dyn Fn(Size) -> usize + Sync),
+        advanced: &'b (dyn Fn() + Sync),
+    ) -> TileRunner<'b> {
         let predictor = self.predictor;
         TileRunner {
             network: &predictor.network,
@@ -297,16 +327,22 @@ impl NetworkWork<'_> {
             outputs: predictor.config.bands_and_outputs().1.unwrap_or(usize::MAX),
             at_once,
             stop: self.stop,
+            advanced,
         }
     }
 
     /// Computes images of one size; those whose scores are not numbers are not handed on.
-    fn compute(&self, images: Vec<(usize, Read)>, handle: &mut Handle<'_>) -> Result<bool> {
+    fn compute(
+        &self,
+        images: Vec<(usize, Read)>,
+        advanced: &(dyn Fn() + Sync),
+        handle: &mut Handle<'_>,
+    ) -> Result<bool> {
         let Some(size) = images.first().map(|(_, read)| read.size) else { return Ok(true) };
         let procedure = &self.procedure;
         let budget = &self.budget;
         let at_once = |size| budget.at_once(size);
-        let runner = self.runner(&at_once);
+        let runner = self.runner(&at_once, advanced);
         if self.is_one_view(&images[0].1) {
             let views: Vec<&View> = images.iter().map(|(_, read)| &read.views[0]).collect();
             if let Some(found) = runner.decided(&views)? {
@@ -425,6 +461,11 @@ impl NetworkWork<'_> {
         decision.all = wanted.all.then(|| stacked(&strips, image));
         Ok(numeric.then_some(decision))
     }
+}
+
+/// Windows that go over an image of a size once.
+fn windows_over(tiles: Tiles, size: Size) -> usize {
+    tiles.axis(size.height).starts.len() * tiles.axis(size.width).starts.len()
 }
 
 /// Strips `[classes, rows, width]` as one `[classes, height, width]`.

@@ -4,13 +4,15 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime};
 
+use super::encoder::{encoder, fit_to_weights};
 use super::evaluate::Fitting;
 use super::labels::{LabelledImage, Loaded};
-use super::pixels::{Labelled, Samples, Seeing};
+use super::pixels::{Labelled, Seeing};
 use super::report::{QUICK, classified};
+use super::result::{RunContent, importances};
+use super::samples::Samples;
 use super::split::Split;
 use crate::base::event::{Event, Sink, Task};
-use crate::base::files::write_atomically;
 use crate::base::named_enum::classes_that;
 use crate::base::{Error, Result, require};
 use crate::data::{Dataset, StoredNumber, measured, repeat_notes};
@@ -18,23 +20,19 @@ use crate::image::report_notes;
 use crate::metric::{ConfusionMatrix, Evaluation};
 use crate::nn::model::FeatureEncoder;
 use crate::pixels::forest::{Fitted, Forest, Settings};
-use crate::pixels::hypercolumn::{FeatureCache, HypercolumnConfig, Hypercolumns};
+use crate::pixels::hypercolumn::{FeatureCache, Hypercolumns};
 use crate::predict::Options;
 use crate::predict::forest::ForestPredictor;
 use crate::predict::forest::budget::{Budget, Limits};
 use crate::predict::model::Model;
 use crate::recipe::ForestRecipe;
-use crate::report::{ClassReport, ForestReport, Importance, SamplePrediction};
-use crate::run::{ForestRun, ForestRunConfig, Samples as RunSamples, utc, write_json};
+use crate::report::{ClassReport, ForestReport, SamplePrediction};
 use crate::train::job::{Job, Validation};
 use crate::train::session::{Outcome, Session, refuse_own_weights};
-use crate::weights::{Weights, save_encoder};
+use crate::weights::Weights;
 
 /// Share of the labelled pixels that is held out as published.
 const HELD_OUT: f64 = 0.05;
-
-/// Features that the report names.
-const STRONGEST: usize = 10;
 
 /// A training of a forest that is ready to start.
 #[derive(Debug, Clone)]
@@ -96,18 +94,8 @@ impl Plan {
     /// With the encoder and normalisation that the weights need, and a normalisation that is by the training images
     /// settled.
     fn fitted_to_weights(mut self, sink: &dyn Sink) -> Result<Self> {
-        let note = |text: String| sink.event(Event::Note(text));
         if let Some(weights) = &self.weights {
-            let (encoder, mut changes) = weights.adapt_features(&self.recipe.features.encoder)?;
-            self.recipe.features.encoder = encoder;
-            changes.extend(weights.fit_normalisation(&mut self.dataset));
-            if let Some(bands) = weights.other_bands(&self.dataset) {
-                note(format!(
-                    "the weights' normalisation is for {bands} bands, but data set '{}' has {}; the data set's normalisation is kept",
-                    self.dataset.name, self.dataset.bands
-                ));
-            }
-            changes.into_iter().for_each(|change| note(format!("changed to fit the weights: {change}")));
+            fit_to_weights(weights, &mut self.recipe.features, &mut self.dataset, sink)?;
         }
         let paths: Vec<PathBuf> = self.images.iter().map(|labelled| labelled.image.clone()).collect();
         self.dataset = measured(&paths, &self.dataset)?;
@@ -149,7 +137,7 @@ pub(in crate::train) fn train(plan: Plan, folder: &Path, session: &Session<'_>) 
         ));
     }
     let (config, bands) = (&plan.recipe.features, plan.dataset.bands);
-    let encoder = encoder(&plan, session)?;
+    let encoder = encoder(config, bands, (plan.weights.as_ref(), plan.seed), session.device, session.sink)?;
     let hypercolumns = Hypercolumns::new(config.clone(), encoder.clone(), bands, session.device.open()?)?;
     let cache = session.cache_features.map(FeatureCache::open).transpose()?;
     let limits = Limits { stored: cache.is_some(), ..Limits::default() };
@@ -259,16 +247,6 @@ fn compare(labelled: &Labelled<'_>, validation: &Labelled<'_>, plan: &Plan, sess
     note(&|learnt, scored| learnt && !scored, "not labelled in the validation set: not scored there");
 }
 
-/// The encoder with its weights.
-fn encoder(plan: &Plan, session: &Session<'_>) -> Result<FeatureEncoder> {
-    let HypercolumnConfig { encoder, taps, .. } = &plan.recipe.features;
-    let (bands, device) = (plan.dataset.bands, session.device.open()?);
-    let Some(weights) = &plan.weights else { return encoder.init(bands, taps, plan.seed, &device) };
-    let (loaded, report) = weights.load_features(encoder.hollow(bands, taps, &device)?)?;
-    session.note(format!("loaded {} tensors ({} numbers): {}", report.tensors, report.numbers, report.source));
-    Ok(loaded)
-}
-
 /// Pixels and regions of every class; an error in words if nothing can be learnt from them.
 fn check_labels(labelled: &Labelled<'_>, plan: &Plan, session: &Session<'_>) -> Result<Vec<ClassReport>> {
     let count = |class: usize| {
@@ -352,28 +330,6 @@ fn learn(fitting: &Fitting<'_>, samples: &Samples, plan: &Plan) -> Result<Option
     Ok(Some((forest, report)))
 }
 
-/// Importances by tap, in the order of the features, and the strongest single features.
-fn importances(
-    of_features: &[f64],
-    config: &HypercolumnConfig,
-    bands: usize,
-) -> Result<(Vec<Importance>, Vec<Importance>)> {
-    let (mut by_tap, mut single, mut rest) = (Vec::new(), Vec::new(), of_features);
-    for part in config.parts(bands)? {
-        let (own, after) = rest.split_at(part.channels);
-        rest = after;
-        by_tap.push(Importance { name: part.to_string(), channels: part.channels, importance: own.iter().sum() });
-        single.extend(own.iter().enumerate().map(|(channel, importance)| Importance {
-            name: format!("{part} channel {channel}"),
-            channels: 1,
-            importance: *importance,
-        }));
-    }
-    single.sort_by(|a, b| b.importance.total_cmp(&a.importance));
-    single.truncate(STRONGEST);
-    Ok((by_tap, single))
-}
-
 /// Writes the run.
 fn write(
     folder: &Path,
@@ -382,28 +338,18 @@ fn write(
     (session, began): (&Session<'_>, SystemTime),
     (report, shown): (&ForestReport, &[SamplePrediction]),
 ) -> Result<()> {
-    let whole = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
-    let config = ForestRunConfig {
-        version: env!("CARGO_PKG_VERSION").into(),
-        seed: plan.seed,
-        device: session.device.resolve()?.to_string(),
-        weights: plan
-            .weights
-            .as_ref()
-            .map_or_else(Vec::new, |weights| weights.checkpoint.paths.iter().map(whole).collect()),
-        started: Some(utc(began)),
-        class_weights: None,
-        recipe: plan.recipe.clone(),
-        dataset: plan.dataset.clone(),
-    };
     let pairs = |images: &[LabelledImage]| images.iter().map(LabelledImage::pair).collect();
-    let samples =
-        RunSamples { train: pairs(&plan.images), validation: pairs(&plan.validation), presence: Default::default() };
-    let fill = |run: &ForestRun| {
-        save_encoder(encoder, &run.encoder_path())?;
-        write_json(&run.scores_path(), report)?;
-        report.write_html(run, &run.report_path(), shown)?;
-        write_atomically(&run.forest_path(), |out| predictor.forest().write(out))
+    let result = RunContent {
+        recipe: &plan.recipe,
+        dataset: &plan.dataset,
+        weights: plan.weights.as_ref().map_or(&[], |weights| &weights.checkpoint.paths),
+        seed: plan.seed,
+        device: session.device,
+        began,
+        encoder,
+        forest: predictor.forest(),
+        report,
+        shown,
     };
-    ForestRun::create_with(folder, config, &samples, fill).map(drop)
+    result.write(folder, (pairs(&plan.images), pairs(&plan.validation)))
 }

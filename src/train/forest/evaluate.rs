@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
 
-use super::pixels::Samples;
+use super::samples::Samples;
 use crate::base::Result;
 use crate::base::event::{Event, Sink, Task};
 use crate::data::{REGION_FOLDS as FOLDS, Region, pixel_split, region_folds, region_split};

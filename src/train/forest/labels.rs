@@ -98,13 +98,18 @@ impl LabelledImage {
             }
         };
         settled(&self.image, &raster, dataset)?;
-        if dataset.normalisation.valid() == ValidPixels::Nonzero {
-            labels.leave_out(&matching(&raster.samples, raster.bands, 0.0));
-        }
-        raster.nodata.iter().for_each(|nodata| labels.leave_out(nodata));
+        leave_out_unmeasured(&mut labels, &raster, dataset);
         let content = Fingerprint { image: Fingerprint::image(&raster), labels: Fingerprint::labels(&labels) };
         Ok(Loaded { image: raster, labels, content })
     }
+}
+
+/// Takes the labels of pixels away that carry no measurement.
+pub(crate) fn leave_out_unmeasured(labels: &mut LabelMap, raster: &Image, dataset: &Dataset) {
+    if dataset.normalisation.valid() == ValidPixels::Nonzero {
+        labels.leave_out(&matching(&raster.samples, raster.bands, 0.0));
+    }
+    raster.nodata.iter().for_each(|nodata| labels.leave_out(nodata));
 }
 
 /// An image with its labels.

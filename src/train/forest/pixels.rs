@@ -3,10 +3,10 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::labels::{LabelledImage, Loaded};
+use super::samples::{Samples, chosen_for};
 use crate::base::event::{Event, Sink, Task};
 use crate::base::{Error, Result, Size};
-use crate::data::{Dataset, Fingerprint, KnownImage, NO_REGION, Region, Regions, load_raster, pixel_split};
-use crate::pixels::forest::Features;
+use crate::data::{Dataset, Fingerprint, KnownImage, NO_REGION, Region, Regions, load_raster};
 use crate::pixels::hypercolumn::{FeatureCache, Hypercolumns, PreparedImage, Window};
 use crate::predict::forest::budget::Budget;
 
@@ -83,46 +83,12 @@ impl<'a> Labelled<'a> {
 
     /// Leaves about this many pixels, a random part of every class; whether any had to go.
     pub(super) fn thin_out(&mut self, most: usize, seed: u64) -> Result<bool> {
-        if self.total <= most {
-            return Ok(false);
-        }
-        let classes = self.classes();
-        let mut of_class = vec![0usize; usize::from(u16::MAX) + 1];
-        classes.iter().for_each(|class| of_class[usize::from(*class)] += 1);
-        let chosen = pixel_split(&classes, most as f64 / classes.len() as f64, seed)?;
-        let mut kept = chosen.iter().zip(&classes).map(|(chosen, class)| *chosen || of_class[usize::from(*class)] == 1);
+        let Some(chosen) = chosen_for(&self.classes(), most, seed)? else { return Ok(false) };
+        let mut kept = chosen.into_iter();
         for (_, _, pixels) in &mut self.images {
             pixels.retain(|_| kept.next().unwrap_or(false));
         }
         Ok(true)
-    }
-}
-
-/// Pixels with their features and classes.
-#[derive(Debug)]
-pub(super) struct Samples {
-    /// `[features, samples]`.
-    planes: Vec<f32>,
-    features: usize,
-    pub(super) classes: Vec<u16>,
-    pub(super) regions: Vec<u32>,
-}
-
-impl Samples {
-    /// A view for the forest.
-    pub(super) fn features(&self) -> Result<Features<'_>> {
-        let samples = self.classes.len();
-        Features::planes(&self.planes, self.features, samples, samples)
-    }
-
-    /// Those that `chosen` is true for.
-    pub(super) fn part(&self, chosen: &[bool]) -> Self {
-        fn part<T: Copy>(values: &[T], chosen: &[bool]) -> Vec<T> {
-            values.iter().zip(chosen).filter(|(_, chosen)| **chosen).map(|(value, _)| *value).collect()
-        }
-        let planes = self.planes.chunks_exact(chosen.len().max(1)).flat_map(|plane| part(plane, chosen)).collect();
-        let (classes, regions) = (part(&self.classes, chosen), part(&self.regions, chosen));
-        Self { planes, features: self.features, classes, regions }
     }
 }
 
@@ -168,7 +134,7 @@ impl Seeing<'_> {
         }
         self.sink.event(Event::Finished);
         let (classes, regions) = labelled.pixels().map(|pixel| (pixel.class, pixel.region)).unzip();
-        Ok(Some(Samples { planes, features, classes, regions }))
+        Ok(Some(Samples::new(planes, features, classes, regions)))
     }
 }
 

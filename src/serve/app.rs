@@ -1,0 +1,104 @@
+//! What all requests share.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use tokio::sync::Semaphore;
+
+use super::budget::Budget;
+use super::job::{Job, State};
+use super::jobs::Jobs;
+use super::labelling::Labelling;
+use super::metrics::{Metrics, Now};
+use super::models::Models;
+use super::queue::Queue;
+use super::settings::Settings;
+use super::worker::Worker;
+use crate::base::{Error, Result, main_memory};
+
+/// Images that are drawn, encoded or read at the same time, beside those that are computed.
+const DRAWN: usize = 2;
+/// Images that are fetched from other servers at the same time.
+const FETCHED: usize = 4;
+/// What uploads may take where the system does not say what is free.
+const UNKNOWN: u64 = 2 << 30;
+
+/// What all requests share.
+pub(super) struct Shared {
+    pub(super) settings: Settings,
+    pub(super) models: Arc<Models>,
+    pub(super) queue: Arc<Queue>,
+    pub(super) jobs: Arc<Jobs>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) label: Option<Arc<Labelling>>,
+    /// Bytes of images that arrive, wait or are computed.
+    pub(super) uploads: Arc<Budget>,
+    pub(super) drawing: Semaphore,
+    pub(super) fetching: Semaphore,
+}
+
+/// The state of the routes.
+pub(super) type App = Arc<Shared>;
+
+impl Shared {
+    /// Opens the models and what is labelled.
+    pub(super) fn open(settings: Settings) -> Result<Self> {
+        let models = Arc::new(Models::open(&settings)?);
+        let label = settings.label.as_ref().map(Labelling::open).transpose()?.map(Arc::new);
+        let limits = settings.limits;
+        let free = main_memory::free().unwrap_or(UNKNOWN);
+        let uploads = Budget::new((free / 4).max(limits.bytes));
+        Ok(Self {
+            models,
+            label,
+            queue: Arc::new(Queue::new(limits.queue)),
+            jobs: Arc::new(Jobs::new(limits.kept.min(free / 4))),
+            metrics: Arc::default(),
+            uploads,
+            drawing: Semaphore::new(DRAWN),
+            fetching: Semaphore::new(FETCHED),
+            settings,
+        })
+    }
+
+    /// Starts the thread that computes.
+    pub(super) fn start(&self) -> Result<JoinHandle<()>> {
+        let worker = Worker {
+            models: Arc::clone(&self.models),
+            queue: Arc::clone(&self.queue),
+            jobs: Arc::clone(&self.jobs),
+            metrics: Arc::clone(&self.metrics),
+            time: self.settings.limits.time,
+        };
+        let thread = std::thread::Builder::new().name("predict".into());
+        thread.spawn(move || worker.run()).map_err(|cause| Error::failed("start a thread", cause))
+    }
+
+    /// Takes nothing more, and ends what goes on.
+    pub(super) fn close(&self) {
+        self.queue.close();
+        if let Some(label) = &self.label {
+            label.stop();
+        }
+    }
+
+    /// Has a job end at once; whether it had not yet.
+    pub(super) fn cancel(&self, job: &Job) -> bool {
+        let was_over = job.state().is_over();
+        if !was_over {
+            let waited = job.state() == State::Queued;
+            self.queue.cancel(job);
+            if waited {
+                self.metrics.job(State::Cancelled.name(), Some(job.created.elapsed()), None);
+            }
+        }
+        !was_over
+    }
+
+    /// What is so at the moment.
+    pub(super) fn now(&self) -> Now {
+        let (waiting, running) = self.queue.lengths();
+        let (kept, result_bytes) = self.jobs.kept();
+        Now { waiting, running, kept, upload_bytes: self.uploads.held(), result_bytes }
+    }
+}

@@ -1,0 +1,160 @@
+//! The files that are made of a result, when they are asked for.
+
+use std::sync::Arc;
+
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use tokio::task::spawn_blocking;
+
+use super::app::App;
+use super::draw;
+use super::error::{ApiError, ApiResult};
+use super::finished::Finished;
+use super::job::Job;
+use super::submit::fault;
+use crate::base::Result;
+use crate::data::load_bands;
+use crate::predict::PolygonOptions;
+
+/// How opaque classes are over the image, as with `segtool predict --overlay`.
+const OPACITY: f32 = 0.5;
+const SCALE: HeaderName = HeaderName::from_static("x-scale");
+
+/// A file of a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum File {
+    Image,
+    Classes,
+    Probability,
+    Npy,
+    Png,
+    Overlay,
+    Geojson,
+    Tiff,
+}
+
+impl File {
+    /// The file that stands under this name below a job.
+    pub(super) fn of_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "image.jpg" => Self::Image,
+            "classes.bin" => Self::Classes,
+            "probability.bin" => Self::Probability,
+            "labels.npy" => Self::Npy,
+            "labels.png" => Self::Png,
+            "overlay.png" => Self::Overlay,
+            "polygons.geojson" => Self::Geojson,
+            "labels.tif" => Self::Tiff,
+            _ => return None,
+        })
+    }
+
+    /// The file that a format stands for.
+    pub(super) fn of_format(format: &str) -> Option<Self> {
+        Some(match format {
+            "npy" => Self::Npy,
+            "png" => Self::Png,
+            "overlay" => Self::Overlay,
+            "geojson" => Self::Geojson,
+            "tiff" => Self::Tiff,
+            _ => return None,
+        })
+    }
+
+    fn kind(self) -> &'static str {
+        match self {
+            Self::Image => "image/jpeg",
+            Self::Classes | Self::Probability | Self::Npy => "application/octet-stream",
+            Self::Png | Self::Overlay => "image/png",
+            Self::Geojson => "application/geo+json",
+            Self::Tiff => "image/tiff",
+        }
+    }
+
+    /// What a download is called, behind the name of the image; `None` of what only pages ask for.
+    fn ending(self) -> Option<&'static str> {
+        match self {
+            Self::Image | Self::Classes | Self::Probability => None,
+            Self::Npy => Some(".npy"),
+            Self::Png => Some(".png"),
+            Self::Overlay => Some("_overlay.png"),
+            Self::Geojson => Some(".geojson"),
+            Self::Tiff => Some(".tif"),
+        }
+    }
+}
+
+/// Makes a file and sends it. Bands and the most pixels a side are for what pages show.
+pub(super) async fn answer(
+    app: &App,
+    job: Arc<Job>,
+    result: Arc<Finished>,
+    file: File,
+    (bands, most): (Vec<usize>, usize),
+) -> ApiResult<Response> {
+    if file == File::Tiff && !result.is_placed() {
+        let text = "the image has no place on a map, so there is no GeoTIFF of its labels; take npy or png";
+        return Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, text));
+    }
+    let _turn = app.drawing.acquire().await.map_err(|_| fault())?;
+    let named = Arc::clone(&job);
+    let made = spawn_blocking(move || make(&job, &result, file, &bands, most)).await.map_err(|_| fault())?;
+    let (bytes, scale) = made.map_err(|fault| {
+        let fault = ApiError::from(fault);
+        ApiError::new(fault.status, named.file.named(fault.text()))
+    })?;
+    let mut answer = ([(CONTENT_TYPE, file.kind())], bytes).into_response();
+    let headers = answer.headers_mut();
+    if let Some(ending) = file.ending() {
+        headers.insert(CONTENT_DISPOSITION, attachment(&format!("{}{ending}", named.stem())));
+    } else if let Ok(scale) = HeaderValue::from_str(&scale.to_string()) {
+        headers.insert(SCALE, scale);
+    }
+    Ok(answer)
+}
+
+fn make(job: &Job, result: &Finished, file: File, bands: &[usize], most: usize) -> Result<(Vec<u8>, f64)> {
+    let (prediction, path) = (&result.prediction, job.file.path());
+    let dataset = &prediction.dataset;
+    let whole = |bytes: Vec<u8>| (bytes, 1.0);
+    match file {
+        File::Image => draw::image_jpeg(path, bands, &dataset.nodata_numbers(), most),
+        File::Classes => Ok(draw::classes(result, most)),
+        File::Probability => Ok(draw::probabilities(result, most)),
+        File::Npy => prediction.to_npy().map(whole),
+        File::Png => prediction.to_label_png().map(whole),
+        File::Geojson => prediction.to_geojson(path, PolygonOptions::default()).map(whole),
+        File::Tiff => prediction.to_tiff(path).map(whole),
+        File::Overlay => {
+            let shown = load_bands(path, dataset, job.bands.as_deref())?.to_rgb(&[]);
+            prediction.to_overlay_png(&shown, OPACITY).map(whole)
+        }
+    }
+}
+
+/// Has a browser save a file under a name, in ASCII and as it is.
+fn attachment(name: &str) -> HeaderValue {
+    let plain: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' }).collect();
+    let exact: String = name
+        .bytes()
+        .map(|byte| match byte {
+            byte if byte.is_ascii_alphanumeric() || b"._-".contains(&byte) => char::from(byte).to_string(),
+            other => format!("%{other:02X}"),
+        })
+        .collect();
+    let text = format!("attachment; filename=\"{plain}\"; filename*=UTF-8''{exact}");
+    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("attachment"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_downloads_are_kept() {
+        let text = attachment("Löß \"1\".tif");
+        assert_eq!(text, "attachment; filename=\"L____1_.tif\"; filename*=UTF-8''L%C3%B6%C3%9F%20%221%22.tif");
+    }
+}

@@ -1,0 +1,81 @@
+//! What label mode is started with.
+
+use std::path::PathBuf;
+
+use crate::base::{Error, Result};
+use crate::nn::device::DeviceChoice;
+use crate::recipe::{ForestRecipe, Recipe};
+use crate::weights::locate;
+
+/// The recipe that is usual.
+const RECIPE: &str = "hypercolumn-core";
+
+/// What a server is told to label.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// The folder of the images, or one image.
+    pub path: PathBuf,
+    /// Name or file of the recipe, which must be of a forest; `hypercolumn-core` if left out.
+    pub recipe: Option<String>,
+    /// Names or files of the encoder's weights; random ones if there are none.
+    pub weights: Vec<String>,
+    /// Where labels go; a folder beside the images if left out.
+    pub labels: Option<PathBuf>,
+    /// Where features are computed.
+    pub device: DeviceChoice,
+    /// Most bytes that features may take in memory; a quarter of what is free if left out.
+    pub memory: Option<u64>,
+}
+
+impl Settings {
+    /// With the recipe read and the weights found.
+    pub(super) fn options(&self) -> Result<LabelOptions> {
+        let name = self.recipe.as_deref().unwrap_or(RECIPE);
+        let Recipe::Forest(recipe) = Recipe::find(name)? else {
+            let reason =
+                format!("{name} is of a network, but strokes are learnt from by a random forest; choose {RECIPE}");
+            return Err(Error::conflict("recipe", reason));
+        };
+        let (labels, weights) = (self.labels.clone(), locate(&self.weights, &|_| ())?);
+        let Self { path, device, memory, .. } = self;
+        let usual = LabelOptions::new(path, *recipe);
+        Ok(LabelOptions { labels, weights, device: *device, memory: *memory, ..usual })
+    }
+}
+
+/// What label mode is started with.
+#[derive(Debug, Clone)]
+pub struct LabelOptions {
+    /// The folder of the images, or one image.
+    pub images: PathBuf,
+    /// Where labels go; a folder beside the images if left out.
+    pub labels: Option<PathBuf>,
+    /// Features and forest.
+    pub recipe: ForestRecipe,
+    /// Files of the encoder's weights; random ones if there are none.
+    pub weights: Vec<PathBuf>,
+    /// Where features are computed.
+    pub device: DeviceChoice,
+    /// Most bytes that features may take in memory; a quarter of what is free if left out.
+    pub memory: Option<u64>,
+    /// A folder that keeps features for the next time.
+    pub cache_features: Option<PathBuf>,
+    /// Seed of forest, random weights and splits.
+    pub seed: u64,
+}
+
+impl LabelOptions {
+    /// Of a folder or an image, with everything else as usual.
+    pub fn new(images: impl Into<PathBuf>, recipe: ForestRecipe) -> Self {
+        Self {
+            images: images.into(),
+            labels: None,
+            recipe,
+            weights: Vec::new(),
+            device: DeviceChoice::Auto,
+            memory: None,
+            cache_features: None,
+            seed: 0,
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! The run folder of the forest that is shown.
+
+use std::path::Path;
+
+use super::features::FeatureStore;
+use super::model::Trained;
+use super::place::{ImageFile, Place};
+use crate::base::Result;
+use crate::data::Pair;
+use crate::nn::device::DeviceChoice;
+use crate::recipe::ForestRecipe;
+use crate::report::ForestReport;
+use crate::run::RunLock;
+use crate::train::forest::{RunContent, importances};
+use crate::weights::Weights;
+
+/// What a run is made with beside the model.
+pub(super) struct Made<'a> {
+    pub(super) recipe: &'a ForestRecipe,
+    pub(super) weights: Option<&'a Weights>,
+    pub(super) seed: u64,
+    pub(super) device: DeviceChoice,
+}
+
+/// Writes a run with the forest of a model, in the place of an older one; a program that is killed leaves one of the two.
+pub(super) fn save_run(made: &Made<'_>, place: &Place, store: &FeatureStore, model: &Trained) -> Result<()> {
+    let folder = place.run();
+    let _lock = RunLock::claim(&folder, true)?;
+    let content = RunContent {
+        recipe: made.recipe,
+        dataset: &model.dataset,
+        weights: made.weights.map_or(&[], |weights| &weights.checkpoint.paths),
+        seed: made.seed,
+        device: made.device,
+        began: model.began,
+        encoder: store.encoder(),
+        forest: &model.forest,
+        report: &report(made, store, model)?,
+        shown: &[],
+    };
+    let pair = |image: &usize| pair(&place.images[*image]);
+    content.write(&folder, (model.summary.images.iter().map(pair).collect(), Vec::new()))
+}
+
+fn report(made: &Made<'_>, store: &FeatureStore, model: &Trained) -> Result<ForestReport> {
+    let (importances, strongest) = importances(model.forest.importances(), &made.recipe.features, model.dataset.bands)?;
+    let score = model.score();
+    Ok(ForestReport {
+        classes: model.classes.clone(),
+        by_region: score.by_region,
+        by_pixel: score.by_pixel,
+        importances,
+        strongest,
+        features: store.features(),
+        labelled_pixels: model.summary.labelled,
+        pixels: model.samples.classes.len(),
+        trees: model.forest.trees(),
+        splits: model.forest.splits(),
+        feature_seconds: model.feature_seconds,
+        fit_seconds: model.fit_seconds,
+        ..ForestReport::default()
+    })
+}
+
+fn pair(image: &ImageFile) -> Pair {
+    let whole = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.into());
+    Pair { image: whole(&image.path), label: whole(&image.labels).into() }
+}

@@ -1,0 +1,283 @@
+// The model trained on the labels: its state, and its predictions of the open image, the visible part first.
+import { getBytes, getJson, request } from "/assets/api.js";
+import { find, make, say, wordsOf } from "./label-dom.js";
+
+// Predictions are fetched by tiles of this side, a block of several at once.
+const TILE = 128;
+const BLOCK = 8;
+// Images of more pixels are predicted only where they are shown.
+const EVERYWHERE = 1 << 26;
+
+const { ceil, floor, max, min } = Math;
+
+/** Predicted classes and uncertainty of one image, filled part by part. */
+export class Predicted {
+  constructor(width, height) {
+    Object.assign(this, { width, height, columns: ceil(width / TILE), rows: ceil(height / TILE) });
+    this.classes = new Uint8Array(width * height);
+    this.uncertainty = new Uint8Array(width * height);
+    // The model that each tile is of.
+    this.models = new Int32Array(this.columns * this.rows);
+  }
+
+  write([x, y, width, height], bytes, model) {
+    const area = width * height;
+    for (let row = 0; row < height; row++) {
+      const to = (y + row) * this.width + x;
+      this.classes.set(bytes.subarray(row * width, (row + 1) * width), to);
+      this.uncertainty.set(bytes.subarray(area + row * width, area + (row + 1) * width), to);
+    }
+    for (const [column, row] of this.#tiles([x, y, width, height])) {
+      const [left, top, right, bottom] = this.#bounds(column, row, column, row);
+      if (left >= x && top >= y && right <= x + width && bottom <= y + height) this.models[row * this.columns + column] = model;
+    }
+  }
+
+  * #tiles([x, y, width, height]) {
+    for (let row = floor(y / TILE); row <= floor((y + height - 1) / TILE); row++) {
+      for (let column = floor(x / TILE); column <= floor((x + width - 1) / TILE); column++) yield [column, row];
+    }
+  }
+
+  #bounds(c0, r0, c1, r1) {
+    return [c0 * TILE, r0 * TILE, min((c1 + 1) * TILE, this.width), min((r1 + 1) * TILE, this.height)];
+  }
+
+  /** The rectangle around those tiles of an area that are not of a model; null if all are. */
+  missing(area, model) {
+    let [c0, r0, c1, r1] = [Infinity, Infinity, -1, -1];
+    for (const [column, row] of this.#tiles(area)) {
+      if (this.models[row * this.columns + column] === model) continue;
+      [c0, r0, c1, r1] = [min(c0, column), min(r0, row), max(c1, column), max(r1, row)];
+    }
+    if (c1 < 0) return null;
+    const [left, top, right, bottom] = this.#bounds(c0, r0, c1, r1);
+    return [left, top, right - left, bottom - top];
+  }
+
+  /** The missing block nearest to a point; null if there is none. */
+  nearest([x, y], model) {
+    const side = TILE * BLOCK;
+    let best = null;
+    for (let top = 0; top < this.height; top += side) {
+      for (let left = 0; left < this.width; left += side) {
+        const area = this.missing([left, top, min(side, this.width - left), min(side, this.height - top)], model);
+        const far = Math.hypot(left + side / 2 - x, top + side / 2 - y);
+        if (area && (!best || far < best.far)) best = { area, far };
+      }
+    }
+    return best?.area ?? null;
+  }
+}
+
+export class Model {
+  /** `host` gives { image, labelled() }; `flush()` waits until the server has all labels. */
+  constructor(view, host, flush) {
+    Object.assign(this, { view, host, flush, number: 0, newest: 0, asked: null, fetching: null, shown: false });
+    view.viewer.addEventListener("view", () => this.#later());
+  }
+
+  /** The model that the server has, if any, for a newly opened image. */
+  open(model) {
+    this.stop();
+    if (model && model.number > this.number) this.number = this.newest = model.number;
+    find("next").disabled = !this.number;
+    if (!this.number) return;
+    this.#fetchAll();
+    this.#suggest();
+  }
+
+  /** The server was away, and may count its models anew. */
+  restart(model) {
+    this.number = this.newest = model?.number ?? 0;
+    this.view.predicted?.models.fill(0);
+    this.#progress(model ? `Model ${model.number}.` : "No model: train again.", undefined);
+    this.open(model);
+  }
+
+  /** A training whose end is not told yet. */
+  get underway() {
+    return !find("progress").hidden;
+  }
+
+  stop() {
+    this.fetching?.abort();
+    this.fetching = null;
+  }
+
+  async train() {
+    if (this.starting) {
+      this.again = true;
+      return;
+    }
+    this.starting = true;
+    try {
+      if (!await this.flush()) return;
+      const view = this.view.visible();
+      this.asked = { image: this.host.image.id, ...(view[2] > 0 && view[3] > 0 && { view }) };
+      const { number } = await getJson("/api/label/train", { method: "POST", json: this.asked });
+      this.newest = number;
+      if (number !== this.number) this.#progress("Training.", null);
+    } catch (error) {
+      this.#progress(`Not trained: ${wordsOf(error)}`, undefined);
+    } finally {
+      this.starting = false;
+    }
+    if (this.again) {
+      this.again = false;
+      await this.train();
+    }
+  }
+
+  /** An event of the server about a training, this tab's or another's. */
+  heard({ state, done, total, number, seconds, error }) {
+    if (number < this.newest) return;
+    this.newest = number;
+    if (state === "features") this.#progress(`Reading features of the images: ${done} of ${total}`, total ? done / total : null);
+    else if (state === "fitting") this.#progress("Fitting the model", null);
+    else if (state === "failed") this.#progress(`Not trained: ${error}`, undefined);
+    else if (state === "ready") this.#ready(number, seconds);
+  }
+
+  #ready(number, seconds) {
+    this.number = number;
+    this.seconds = seconds;
+    this.#progress(`Model ${number}, trained in ${seconds.toFixed(1)} s.`, undefined);
+    find("next").disabled = false;
+    if (!this.shown && this.view.show === "labels") find("view-classes").click();
+    this.shown = true;
+    this.#fetchAll();
+    this.#suggest();
+    this.onReady?.();
+  }
+
+  /** A share, null while there is none to tell, undefined when nothing is under way. */
+  #progress(text, share) {
+    const bar = find("progress");
+    bar.hidden = share === undefined;
+    if (typeof share === "number") bar.value = share;
+    else bar.removeAttribute("value");
+    find("trained").textContent = text;
+    find("trained").classList.toggle("bad", text.startsWith("Not trained"));
+  }
+
+  #later() {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => {
+      const { predicted } = this.view;
+      // What is fetched for elsewhere gives way to what is shown now.
+      if (this.number && predicted && predicted.missing(this.view.visible(), this.number)) this.#fetchAll();
+    }, 120);
+  }
+
+  /** Fetches the visible part, then the rest from near to far. */
+  async #fetchAll() {
+    this.stop();
+    const { signal } = this.fetching = new AbortController();
+    const { predicted, map } = this.view;
+    const model = this.number;
+    // Just what the server predicted first.
+    let area = (this.asked?.image === this.host.image.id && this.asked.view) || this.view.visible();
+    this.asked = null;
+    try {
+      while (area && !signal.aborted) {
+        if (area[2] > 0 && area[3] > 0) await this.#fetch(area, model, predicted, signal);
+        const visible = this.view.visible();
+        const [x, y, width, height] = visible;
+        area = width && height ? predicted.missing(visible, model) : null;
+        if (!area && map.width * map.height <= EVERYWHERE) area = predicted.nearest([x + width / 2, y + height / 2], model);
+      }
+    } catch (error) {
+      // A newer model has taken this one's place, or the server is away: its next event, or the next move of the view, asks again.
+      if (error.name !== "AbortError" && error.status !== 404 && error.status !== 409) say(wordsOf(error));
+    }
+  }
+
+  async #fetch(area, model, predicted, signal) {
+    const [x, y, width, height] = area;
+    const query = new URLSearchParams({ model, x, y, width, height });
+    const { bytes, headers } = await getBytes(`/api/label/images/${this.host.image.id}/prediction.bin?${query}`, { signal });
+    if (signal.aborted) return;
+    const given = headers.get("X-Model");
+    predicted.write(area, bytes, given ? +given : model);
+    this.view.repredict();
+    this.onPredicted?.();
+  }
+
+  async #suggest() {
+    const { id } = this.host.image;
+    try {
+      const places = await getJson(`/api/label/images/${id}/suggestions?${new URLSearchParams({ model: this.number, count: 10 })}`);
+      if (id !== this.host.image.id) return;
+      this.view.places = places;
+      this.view.place = -1;
+      this.view.refresh();
+    } catch (error) {
+      if (error.status !== 404 && error.status !== 409) say(wordsOf(error));
+    }
+  }
+
+  /** Moves to the next of the least certain places. */
+  next() {
+    const { view } = this;
+    if (!view.places.length) return say(this.number ? "No uncertain place is left here." : "Train first: places to label next are those where the model is least certain.");
+    view.place = (view.place + 1) % view.places.length;
+    const { x, y, uncertainty } = view.places[view.place];
+    const point = view.toView(x + 0.5, y + 0.5);
+    if (view.viewer.scale < 4) view.viewer.zoom(4 / view.viewer.scale);
+    view.viewer.center(...point);
+    view.viewer.setCrosshair(point);
+    view.refresh();
+    say(`Place ${view.place + 1} of ${view.places.length}, ${Math.round(100 * uncertainty)} % uncertain. Which class is it?`);
+    return null;
+  }
+}
+
+const percent = value => value === null || value === undefined ? "–" : value.toFixed(2);
+
+/** The held-out score, and the optimistic one, which is named so. */
+export async function showScore(number) {
+  if (!number) return;
+  let score;
+  try {
+    score = await getJson(`/api/label/score?model=${number}`);
+  } catch {
+    // No score of this model, or a newer one took its place: an event tells of the next.
+    return;
+  }
+  const panel = find("score");
+  find("score-panel").hidden = false;
+  if (score.state === "running") {
+    panel.replaceChildren(make("p", { className: "small faint" }, "Being computed from the regions you labelled."));
+    return;
+  }
+  const { by_region: region, by_pixel: pixel, note } = score;
+  const parts = [];
+  if (region) parts.push(bigScore(region), classScores(region.classes));
+  if (note) parts.push(make("p", { className: "small note" }, note));
+  if (pixel) parts.push(optimistic(pixel));
+  panel.replaceChildren(...parts);
+}
+
+function optimistic({ mean_f1: f1 }) {
+  return make("p", { className: "small faint" }, "By pixel, optimistic: ", make("b", { className: "number" }, percent(f1)),
+    ". Neighbouring pixels of one stroke are nearly the same, so this one is higher than you may expect on new images.");
+}
+
+function bigScore({ mean_f1: f1, mean_iou: iou }) {
+  return make("p", { className: "big" }, make("b", { className: "number" }, percent(f1)),
+    make("span", { className: "small faint" }, `mean F1 by region (IoU ${percent(iou)}): each labelled region is predicted by a model that has not seen it.`));
+}
+
+function classScores(classes) {
+  const rows = classes.map(({ name, f1, iou, regions }) => make("tr", {}, make("th", { scope: "row" }, name),
+    ...[percent(f1), percent(iou), String(regions)].map(text => make("td", { className: "number" }, text))));
+  const head = make("tr", {}, ...["class", "F1", "IoU", "regions"].map(text => make("th", { scope: "col" }, text)));
+  return make("table", { className: "scores small" }, make("thead", {}, head), make("tbody", {}, ...rows));
+}
+
+/** Classes that a --run model predicts for an image. */
+export async function filledBy(image, run, signal) {
+  const response = await request(`/api/label/images/${image}/filled.bin?${new URLSearchParams({ run })}`, { signal });
+  return new Uint8Array(await response.arrayBuffer());
+}

@@ -1,0 +1,38 @@
+// Numbers and counts in words, and elements of the page.
+
+const number = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+const exact = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
+
+export const find = id => document.getElementById(id);
+export const whole = value => number.format(value);
+export const counted = (count, one, many = `${one}s`) => `${whole(count)} ${count === 1 ? one : many}`;
+
+// An element with properties and children: element("li", { className: "a" }, "text", child).
+export function element(name, properties = {}, ...children) {
+  const made = Object.assign(document.createElement(name), properties);
+  made.append(...children);
+  return made;
+}
+
+export function percent(share) {
+  if (share > 0 && share < 0.001) return "< 0.1 %";
+  if (share < 1 && share > 0.999) return "> 99.9 %";
+  return `${(100 * share).toFixed(1)} %`;
+}
+
+export function area(squareMetres) {
+  if (squareMetres >= 1e5) return `${exact.format(squareMetres / 1e6)} km²`;
+  return `${exact.format(squareMetres)} m²`;
+}
+
+export function seconds(value) {
+  if (value < 10 && !Number.isInteger(value)) return `${value.toFixed(value < 1 ? 2 : 1)} s`;
+  if (value < 90) return `${Math.round(value)} s`;
+  return `${Math.floor(value / 60)} min ${Math.round(value % 60)} s`;
+}
+
+export function bytes(count) {
+  const units = ["bytes", "KiB", "MiB", "GiB"];
+  const step = Math.min(Math.floor(Math.log2(Math.max(count, 1)) / 10), units.length - 1);
+  return `${exact.format(count / 1024 ** step)} ${units[step]}`;
+}
