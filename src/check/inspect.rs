@@ -9,8 +9,10 @@ use super::sketch::Sketch;
 use super::summary::{Fault, ImageSummary, LabelSummary, PairSummary};
 use super::thumbnail::Thumbnail;
 use crate::base::label_map::{IGNORE, LabelMap};
-use crate::base::{Error, Size};
-use crate::data::{Dataset, Fingerprint, Footprint, Labels, Pair, background, load_pair_labels, merge_masks, prepared};
+use crate::base::{Error, Result, Size};
+use crate::data::{
+    CsvLabels, Dataset, Fingerprint, Footprint, Labels, Pair, background, load_pair_labels, merge_masks, prepared,
+};
 use crate::image::{Image, RawLabels, declares_orientation, read_image, read_labels};
 use crate::metric::OtherValues;
 
@@ -24,11 +26,16 @@ struct Seen {
     nodata: Option<Vec<bool>>,
 }
 
-/// Reads a pair and keeps what a check needs of it, and the profile of its labels' edges.
-pub(super) fn inspect(pair: &Pair, dataset: Option<&Dataset>) -> (PairSummary, Option<Profile>) {
+/// Reads a pair and keeps what a check needs of it, and the profile of its labels' edges. `points` are its labels where they
+/// are in a table.
+pub(super) fn inspect(
+    pair: &Pair,
+    points: Option<&CsvLabels>,
+    dataset: Option<&Dataset>,
+) -> (PairSummary, Option<Profile>) {
     let mut found = PairSummary::default();
     let seen = found.add_image(&pair.image, dataset);
-    let profile = found.add_labels(pair, seen.as_ref(), dataset);
+    let profile = found.add_labels((pair, points), seen.as_ref(), dataset);
     (found, profile)
 }
 
@@ -92,11 +99,17 @@ impl PairSummary {
         }
     }
 
-    fn add_labels(&mut self, pair: &Pair, seen: Option<&Seen>, dataset: Option<&Dataset>) -> Option<Profile> {
+    fn add_labels(
+        &mut self,
+        (pair, points): (&Pair, Option<&CsvLabels>),
+        seen: Option<&Seen>,
+        dataset: Option<&Dataset>,
+    ) -> Option<Profile> {
         let mut summary = LabelSummary::default();
-        let merged = match pair.label {
-            Labels::Annotated { .. } => self.draw_labels(pair, seen?, dataset?)?,
-            Labels::File(_) | Labels::Masks(_) => self.merge_labels(pair, seen, (dataset, &mut summary))?,
+        let merged = match (points, &pair.label) {
+            (Some(points), _) => self.drawn(pair, points.paint(pair.label.name(), seen?.size))?,
+            (None, Labels::Annotated { .. }) => self.drawn(pair, load_pair_labels(pair, seen?.size, dataset?))?,
+            (None, Labels::File(_) | Labels::Masks(_)) => self.merge_labels(pair, seen, (dataset, &mut summary))?,
         };
         summary.content = Fingerprint::labels(&merged);
         let profile = seen.filter(|seen| seen.size == merged.size).and_then(|seen| Profile::of(&seen.gray, &merged));
@@ -106,8 +119,7 @@ impl PairSummary {
         profile
     }
 
-    fn draw_labels(&mut self, pair: &Pair, seen: &Seen, dataset: &Dataset) -> Option<LabelMap> {
-        let drawn = load_pair_labels(pair, seen.size, dataset);
+    fn drawn(&mut self, pair: &Pair, drawn: Result<LabelMap>) -> Option<LabelMap> {
         drawn
             .map_err(|error| {
                 let mut found = fault(Kind::Annotation, pair.label.name(), &error);

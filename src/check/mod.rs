@@ -33,7 +33,7 @@ use crate::data::{
     split_groups, split_validation, survey_labels,
 };
 use crate::train::{Source, Validation};
-use pairing::Paired;
+use pairing::{Paired, Tables};
 use shift::ProfileSum;
 use summary::PairSummary;
 
@@ -61,6 +61,7 @@ pub struct Check {
 struct Sides {
     pairs: Vec<Pair>,
     training: usize,
+    tables: Tables,
     excluded: Vec<PathBuf>,
     findings: Vec<Finding>,
 }
@@ -83,11 +84,12 @@ impl Check {
             sides.findings.push(swapped);
             return Ok(Report::without_content(sides.pairs, sides.training, sides.findings));
         }
+        let points = !sides.tables.is_empty();
         let annotated = if self.dataset.is_none() { dataset_of_annotations(&sides.pairs, sink)? } else { None };
         let known = self.dataset.clone().or(annotated);
         let proposal = if known.is_none() { Some(propose(&sides.pairs, sink)) } else { None };
         let dataset = known.or_else(|| Some(proposal.as_ref()?.as_ref().ok()?.dataset.clone()));
-        let (summaries, profiles) = read_all(&sides.pairs, dataset.as_ref(), sink);
+        let (summaries, profiles) = read_all(&sides, dataset.as_ref(), sink);
         let data = report::Data {
             pairs: sides.pairs,
             training: sides.training,
@@ -105,7 +107,9 @@ impl Check {
         findings.extend(classes::findings(&data));
         let (together, groups) = split::findings(&data, self.group_by.as_ref());
         findings.extend(together);
-        let advice = advice::advice(&data, proposal.and_then(std::result::Result::ok).as_ref());
+        // Nothing is advised for a random forest.
+        let proposal = proposal.and_then(std::result::Result::ok);
+        let advice = if points { Vec::new() } else { advice::advice(&data, proposal.as_ref()) };
         Ok(Report::new(data, sides.excluded, (findings, groups), advice))
     }
 
@@ -116,6 +120,8 @@ impl Check {
         let (pairs, validation) = match &self.validation {
             Validation::None => (training.pairs, Vec::new()),
             Validation::Fraction(_) if training.pairs.is_empty() => (Vec::new(), Vec::new()),
+            // A random forest is validated with some of the labelled pixels of each image.
+            Validation::Fraction(_) if !training.tables.is_empty() => (training.pairs, Vec::new()),
             Validation::Fraction(share) => match &self.group_by {
                 Some(by) => split_groups(training.pairs, *share, self.seed, by)?,
                 None => split_validation(training.pairs, *share, self.seed)?,
@@ -124,16 +130,18 @@ impl Check {
                 let (validation, out) = self.paired(source, sink)?;
                 excluded.extend(out);
                 training.findings.extend(validation.findings);
+                training.tables.extend(validation.tables);
                 (training.pairs, validation.pairs)
             }
         };
         let count = pairs.len();
-        Ok(Sides { training: count, pairs: [pairs, validation].concat(), excluded, findings: training.findings })
+        let Paired { tables, findings, .. } = training;
+        Ok(Sides { training: count, pairs: [pairs, validation].concat(), tables, excluded, findings })
     }
 
     /// The pairs of a source whose files are there and that are not to be left out, and the images of the latter.
     fn paired(&self, source: &Source, sink: &dyn Sink) -> Result<(Paired, Vec<PathBuf>)> {
-        let mut found = pairing::pair(source, sink)?;
+        let mut found = pairing::pair(source, self.dataset.as_ref(), sink)?;
         found.take_missing();
         let mut excluded = Vec::new();
         if let Some(ratings) = &self.exclude {
@@ -171,14 +179,15 @@ fn propose(pairs: &[Pair], sink: &dyn Sink) -> Result<Proposal> {
 }
 
 /// Reads all pairs, on all cores. Summaries keep the order of the pairs.
-fn read_all(pairs: &[Pair], dataset: Option<&Dataset>, sink: &dyn Sink) -> (Vec<PairSummary>, ProfileSum) {
-    sink.event(Event::Started { task: Task::Check, total: pairs.len(), done: 0 });
+fn read_all(sides: &Sides, dataset: Option<&Dataset>, sink: &dyn Sink) -> (Vec<PairSummary>, ProfileSum) {
+    sink.event(Event::Started { task: Task::Check, total: sides.pairs.len(), done: 0 });
     let done = AtomicUsize::new(0);
     let profiles = Mutex::new(ProfileSum::default());
-    let summaries = pairs
+    let summaries = sides
+        .pairs
         .par_iter()
         .map(|pair| {
-            let (summary, profile) = inspect::inspect(pair, dataset);
+            let (summary, profile) = inspect::inspect(pair, sides.tables.get(&pair.image), dataset);
             profile.iter().for_each(|profile| profiles.lock().unwrap_or_else(PoisonError::into_inner).add(profile));
             sink.event(Event::Advanced { done: done.fetch_add(1, Ordering::Relaxed) + 1, loss: None });
             summary

@@ -5,12 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::finding::{Finding, Kind, Place, Severity};
-use crate::base::Result;
 use crate::base::event::Sink;
 use crate::base::words::counted;
+use crate::base::{Error, Result};
 use crate::data::{
-    Labels, Pair, annotation_files, ends_as_label_image, find_images, find_labels, mask_folders, name_note, pair_lists,
-    read_label_list, read_list,
+    CsvLabels, Dataset, Labels, Pair, annotation_files, ends_as_label_image, find_images, find_labels, mask_folders,
+    name_note, pair_lists, read_label_list, read_list,
 };
 use crate::train::Source;
 
@@ -18,25 +18,31 @@ use crate::train::Source;
 /// stems.
 const PAIRED_BY_STEM: f64 = 0.5;
 
+/// The labelled points or rectangles of images, by the image.
+pub(super) type Tables = BTreeMap<PathBuf, CsvLabels>;
+
 /// Pairs, and what is wrong with those that are none.
 #[derive(Debug, Default)]
 pub(super) struct Paired {
     pub(super) pairs: Vec<Pair>,
+    /// Labels of images that stand in a table.
+    pub(super) tables: Tables,
     pub(super) findings: Vec<Finding>,
 }
 
 /// The pairs of a source. That there is nothing to read at all is an error.
-pub(super) fn pair(source: &Source, sink: &dyn Sink) -> Result<Paired> {
+pub(super) fn pair(source: &Source, dataset: Option<&Dataset>, sink: &dyn Sink) -> Result<Paired> {
     let mut found = match source {
+        Source::Table { table, .. } => of_table(source, table, dataset)?,
         Source::Lists { images, labels } => lists([images, labels], sink)?,
         Source::Folders { images, labels } if images.is_dir() && labels.is_dir() && !is_annotated(images, labels)? => {
             match source.pairs(sink) {
-                Ok(pairs) => Paired { pairs, findings: Vec::new() },
+                Ok(pairs) => Paired { pairs, ..Paired::default() },
                 Err(fault) => folders([images, labels], &|_| ()).map_err(|_| fault)?,
             }
         }
         Source::MaskFolders(root) => masks(root)?,
-        other => Paired { pairs: other.pairs(sink)?, findings: Vec::new() },
+        other => Paired { pairs: other.pairs(sink)?, ..Paired::default() },
     };
     found.note_names();
     found.note_repeated();
@@ -56,7 +62,7 @@ fn lists([images, labels]: [&PathBuf; 2], sink: &dyn Sink) -> Result<Paired> {
         } else {
             pair_lists(images, labels, &|_| ())?
         };
-        return Ok(Paired { pairs, findings: Vec::new() });
+        return Ok(Paired { pairs, ..Paired::default() });
     }
     let message = format!("the lists differ in length: {} and {} files", left.len(), right.len());
     let place = Place::two(images, labels, "");
@@ -67,7 +73,7 @@ fn lists([images, labels]: [&PathBuf; 2], sink: &dyn Sink) -> Result<Paired> {
     let mut found = if common as f64 >= PAIRED_BY_STEM * left.len().min(right.len()) as f64 {
         matched(by_stem, others)
     } else {
-        Paired { pairs: left.into_iter().zip(right).map(of_files).collect(), findings: Vec::new() }
+        Paired { pairs: left.into_iter().zip(right).map(of_files).collect(), ..Paired::default() }
     };
     found.findings.insert(0, length);
     Ok(found)
@@ -91,6 +97,15 @@ fn masks(root: &Path) -> Result<Paired> {
         found.findings.push(Finding::new(Kind::Source, Severity::Error, message, faults));
     }
     Ok(found)
+}
+
+fn of_table(source: &Source, table: &Path, dataset: Option<&Dataset>) -> Result<Paired> {
+    let dataset = dataset.ok_or_else(|| Error::conflict("dataset", "must be given with `label_csv`"))?;
+    let tables: Tables =
+        source.table(dataset)?.into_iter().flatten().map(|labels| (labels.image.clone(), labels)).collect();
+    let label = || Labels::Annotated { annotations: table.into(), image: String::new() };
+    let pairs = tables.keys().map(|image| Pair { image: image.clone(), label: label() }).collect();
+    Ok(Paired { pairs, tables, findings: Vec::new() })
 }
 
 fn of_files((image, label): (PathBuf, PathBuf)) -> Pair {

@@ -3,18 +3,18 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use segtool::data::GroupBy;
 
+use super::data::{LabelledImages, WAYS};
 use super::headings::{DATA, HARDWARE, OUTPUT};
 use super::values::{positive, threads};
 
 #[derive(Debug, Args)]
-#[command(group(clap::ArgGroup::new("source").required(true).args(["images", "train_list", "mask_folders"])))]
 #[command(
     override_usage = "\
 segtool check --images DIR [--labels DIR|FILE] [OPTIONS]
        segtool check --train-list FILE [--label-list FILE] [OPTIONS]
-       segtool check --mask-folders DIR [OPTIONS]",
+       segtool check --mask-folders DIR [OPTIONS]
+       segtool check --label-csv FILE.csv [OPTIONS]",
     after_help = "\
 Examples:
   segtool check --images photos --labels masks --write-dataset my.toml
@@ -46,6 +46,9 @@ georeference or by name on both sides; classes that one side lacks.
 them good, doubtful or bad, and save the ratings as a table for --exclude. The
 page is one file and needs no network.
 
+--images alone takes a data set in the folders of Pascal VOC, Cityscapes,
+ADE20K, mmsegmentation (img_dir, ann_dir) or nnU-Net, with its validation part.
+
 Without --dataset or --recipe, labels are described, but not checked against a
 data set; --write-dataset writes a data set file that fits them.
 
@@ -60,44 +63,8 @@ pub(crate) struct Check {
     /// Recipe to train with: its data set is the default
     #[arg(long, short = 'm', value_name = "NAME|FILE|RUN", help_heading = DATA)]
     pub(crate) recipe: Option<String>,
-    /// Folder of training images, matched to --labels by file stem; or one image; without --labels, the root of a data set
-    /// whose folders are known, as in training
-    #[arg(long, value_name = "DIR|FILE", help_heading = DATA)]
-    pub(crate) images: Option<PathBuf>,
-    /// Folder of their label images or annotation files; or one such file
-    #[arg(long, value_name = "DIR|FILE", requires = "images", help_heading = DATA)]
-    pub(crate) labels: Option<PathBuf>,
-    /// Suffix of label images: with _mask, a_mask.png belongs to a.jpg; they may be in the folder of the images
-    #[arg(long, value_name = "SUFFIX", requires = "labels", help_heading = DATA)]
-    pub(crate) label_suffix: Option<String>,
-    /// List of training images; each line may also name the label image
-    #[arg(long, value_name = "FILE", help_heading = DATA)]
-    pub(crate) train_list: Option<PathBuf>,
-    /// List of their label images, in the same order
-    #[arg(long, value_name = "FILE", requires = "train_list", help_heading = DATA)]
-    pub(crate) label_list: Option<PathBuf>,
-    /// Folder with one subfolder per image: images/ holds the image, masks/ its masks
-    #[arg(long, value_name = "DIR", help_heading = DATA)]
-    pub(crate) mask_folders: Option<PathBuf>,
-    /// Share of the training images to hold out for validation, as in training with the same --seed
-    #[arg(long, value_name = "SHARE", help_heading = DATA)]
-    pub(crate) val_fraction: Option<f64>,
-    /// List of validation images; each line may also name the label image
-    #[arg(long, value_name = "FILE", conflicts_with = "val_fraction", help_heading = DATA)]
-    pub(crate) val_list: Option<PathBuf>,
-    /// List of their label images, in the same order
-    #[arg(long, value_name = "FILE", requires = "val_list", help_heading = DATA)]
-    pub(crate) val_label_list: Option<PathBuf>,
-    /// Folder as --mask-folders, for the validation images
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["val_list", "val_fraction"], help_heading = DATA)]
-    pub(crate) val_mask_folders: Option<PathBuf>,
-    /// Images of one group belong on one side of the split: a regular expression whose parentheses capture the group from
-    /// the file name, georeference (images that overlap), or a CSV file with the columns file,group
-    #[arg(long, value_name = "HOW", help_heading = DATA)]
-    pub(crate) group_by: Option<GroupBy>,
-    /// Leave out the pairs that this table rates bad: a CSV file with the columns file,rating (good, doubtful or bad)
-    #[arg(long, value_name = "FILE.csv", help_heading = DATA)]
-    pub(crate) exclude: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) data: LabelledImages,
     /// Random seed of the split, as in training, and of the samples of --report
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = DATA)]
     pub(crate) seed: u64,
@@ -109,14 +76,14 @@ pub(crate) struct Check {
     #[arg(long, help_heading = OUTPUT)]
     pub(crate) json: bool,
     /// Write a data set file that fits the labels
-    #[arg(long, value_name = "FILE.toml", help_heading = OUTPUT)]
+    #[arg(long, value_name = "FILE.toml", conflicts_with = "label_csv", help_heading = OUTPUT)]
     pub(crate) write_dataset: Option<PathBuf>,
     /// Write a table with the columns file,group for --group-by: duplicates, near-duplicates and overlapping images are one
     /// group
     #[arg(long, value_name = "FILE.csv", help_heading = OUTPUT)]
     pub(crate) write_groups: Option<PathBuf>,
     /// Write a web page for reviewing and rating images with their annotations
-    #[arg(long, value_name = "FILE.html", help_heading = OUTPUT)]
+    #[arg(long, value_name = "FILE.html", conflicts_with = "label_csv", help_heading = OUTPUT)]
     pub(crate) report: Option<PathBuf>,
     /// Number of samples of --report, drawn at random [default: 40]
     #[arg(long, value_name = "N", value_parser = positive, requires = "report", help_heading = OUTPUT)]
@@ -127,4 +94,11 @@ pub(crate) struct Check {
     /// Threads [default: all cores]
     #[arg(long, value_name = "N", value_parser = threads, help_heading = HARDWARE)]
     pub(crate) workers: Option<usize>,
+}
+
+impl Check {
+    /// Names every way to give images and labels, where none is taken.
+    pub(super) fn check_data(&self) -> Result<(), String> {
+        if self.data.are_named() { Ok(()) } else { Err(format!("nothing to check: {WAYS}")) }
+    }
 }

@@ -8,13 +8,19 @@ use segtool::tools::convert::Format;
 use super::headings::{CONVERSION, DATA, HARDWARE, OUTPUT};
 
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(
+    override_usage = "\
+segtool convert LABELS --images DIR --to FORMAT --output DIR|FILE [OPTIONS]
+       segtool convert --mask-folders DIR --to FORMAT --output DIR|FILE [OPTIONS]",
+    after_help = "\
 Examples:
   segtool convert annotations.json --images photos --to png --output masks
   segtool convert masks --images photos --dataset my.toml --to labelme \\
       --output photos
   segtool convert predictions --images scenes --dataset runs/seeps \\
       --to label-studio --output tasks.json
+  segtool convert --mask-folders stage1_train --dataset earthquake \\
+      --to coco --output instances.json
 
 Takes the same labels as `segtool train --labels`, and predictions.
 
@@ -28,14 +34,18 @@ encoded masks (COCO) or brush masks (Label Studio). The class called background
 is not written, since pixels outside all shapes are background; without such a
 class, pixels without a label are not written.
 
-Label Studio shows the result as predictions, to be corrected.")]
+Label Studio shows the result as predictions, to be corrected."
+)]
 pub(crate) struct Convert {
     /// Annotation file or a folder of such files, or a folder of label images or predictions
-    #[arg(value_name = "LABELS")]
-    pub(crate) labels: PathBuf,
+    #[arg(value_name = "LABELS", requires = "images", required_unless_present = "mask_folders")]
+    pub(crate) labels: Option<PathBuf>,
     /// Folder of the images, or one image
-    #[arg(long, value_name = "DIR|FILE", help_heading = DATA)]
-    pub(crate) images: PathBuf,
+    #[arg(long, value_name = "DIR|FILE", requires = "labels", help_heading = DATA)]
+    pub(crate) images: Option<PathBuf>,
+    /// Instead of LABELS and --images: folder with one subfolder per image, where images/ holds the image and masks/ its masks
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["labels", "images"], help_heading = DATA)]
+    pub(crate) mask_folders: Option<PathBuf>,
     /// Data set: classes and label values; a built-in name, a .toml file or a run folder [default: the classes
     /// named in the annotations; required for label images]
     #[arg(long, value_name = "NAME|FILE|RUN", help_heading = DATA)]

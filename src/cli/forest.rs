@@ -7,16 +7,12 @@ use segtool::nn::model::Tap;
 use segtool::tools::proportions::Axis;
 use segtool::train::forest::Split;
 
-use super::headings::DATA;
 use super::values::positive;
 
 /// How a random forest is trained: options without effect on a network.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Random forest on hypercolumns (recipe hypercolumn-core)")]
 pub(crate) struct ForestTraining {
-    /// Table of labelled points or rectangles (see below); its images are beside it or in --images
-    #[arg(long, value_name = "FILE.csv", conflicts_with_all = ["train_list", "labels", "mask_folders"], help_heading = DATA)]
-    pub(crate) label_csv: Option<PathBuf>,
     /// What is held out for scoring: region (connected regions of labels; single pixels in a second score), pixel
     /// (single pixels only), or none [default: region]
     #[arg(long, value_name = "HOW")]

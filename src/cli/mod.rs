@@ -2,6 +2,7 @@
 
 mod check;
 mod convert;
+mod data;
 mod dataset;
 mod forest;
 mod given;
@@ -31,6 +32,7 @@ use crate::{flags, ui};
 
 pub(crate) use check::Check;
 pub(crate) use convert::Convert;
+pub(crate) use data::{LabelTable, LabelledImages, WholeImages};
 pub(crate) use dataset::InspectDataset;
 pub(crate) use forest::{Core, ForestTraining};
 pub(crate) use given::Given;
@@ -194,6 +196,8 @@ background.
 --images alone takes a data set in the folders of Pascal VOC, Cityscapes,
 ADE20K, mmsegmentation (img_dir, ann_dir) or nnU-Net, with its validation part.
 
+Without validation images, the weights of the last epoch are kept.
+
 Ctrl-C (SIGINT), SIGTERM and --max-time finish the current step and save;
 --resume continues exactly from there. The exit code is 130 after SIGINT, 143
 after SIGTERM and 0 after --max-time. A second signal, at least one second
@@ -215,32 +219,8 @@ pub(crate) struct Train {
     /// recipe's]
     #[arg(long, value_name = "NAME|FILE|RUN", help_heading = DATA)]
     pub(crate) dataset: Option<String>,
-    /// Folder of training images, matched to --labels by file stem; or one image; without --labels, the root of a data set
-    /// in one of the layouts listed below
-    #[arg(long, value_name = "DIR|FILE", help_heading = DATA)]
-    pub(crate) images: Option<PathBuf>,
-    /// Folder of their label images, or one label image; or a file of an annotation tool, or a folder of such files
-    #[arg(long, value_name = "DIR|FILE", requires = "images", help_heading = DATA)]
-    pub(crate) labels: Option<PathBuf>,
-    /// Suffix of label images: with _mask, a_mask.png belongs to a.jpg; they may be in the folder of the images
-    #[arg(long, value_name = "SUFFIX", requires = "labels", help_heading = DATA)]
-    pub(crate) label_suffix: Option<String>,
-    /// List of training images; each line may also name the label image (also -train)
-    #[arg(long, value_name = "FILE", conflicts_with = "images", help_heading = DATA)]
-    pub(crate) train_list: Option<PathBuf>,
-    /// List of their label images, in the same order (also -lab)
-    #[arg(long, value_name = "FILE", requires = "train_list", help_heading = DATA)]
-    pub(crate) label_list: Option<PathBuf>,
-    /// Share of the training images to hold out for validation, between 0 and 1 [default: no validation, and the last
-    /// weights are kept]; for a random forest, share of the labelled pixels [default: 0.05]
-    #[arg(long, value_name = "SHARE", help_heading = DATA)]
-    pub(crate) val_fraction: Option<f64>,
-    /// List of validation images; each line may also name the label image
-    #[arg(long, value_name = "FILE", conflicts_with = "val_fraction", help_heading = DATA)]
-    pub(crate) val_list: Option<PathBuf>,
-    /// List of their label images, in the same order
-    #[arg(long, value_name = "FILE", requires = "val_list", help_heading = DATA)]
-    pub(crate) val_label_list: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) data: LabelledImages,
     /// Initialise from these weights; repeat for checkpoints split into several files; a URL ends in #sha256=DIGITS
     /// [default: random weights]
     #[arg(long, value_name = "FILE|RUN|NAME|URL", conflicts_with = "width", help_heading = DATA)]
@@ -432,6 +412,7 @@ fn settle(command: &mut Command, matches: &ArgMatches) -> Result<(), String> {
             training::check_data(train)?;
             training::check_resume(train)
         }
+        Command::Check(check) => check.check_data(),
         Command::Predict(predict) => {
             predict.given = given;
             scripts::recipe_of_model(&mut predict.recipe);

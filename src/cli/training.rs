@@ -4,12 +4,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use segtool::data::{Augmentation, GroupBy};
+use segtool::data::Augmentation;
 use segtool::nn::loss::{ClassWeights, LossTerm, parse_terms};
 use segtool::nn::precision::Precision;
 use segtool::recipe::{Criterion, Freeze};
 
 use super::Train;
+use super::data::WAYS;
 use super::headings::{DATA, HARDWARE, OUTPUT, TRAINING};
 use super::values::{Interval, bytes_or_none, interval, positive, rate, share, span, threads};
 
@@ -105,19 +106,6 @@ pub(crate) struct Procedure {
 /// How a network is trained: options without effect on a random forest.
 #[derive(Debug, Args)]
 pub(crate) struct NetworkTraining {
-    /// Folder with one subfolder per image: images/ holds the image, masks/ its masks
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["train_list", "images"], help_heading = DATA)]
-    pub(crate) mask_folders: Option<PathBuf>,
-    /// Such a folder for the validation images
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["val_list", "val_fraction"], help_heading = DATA)]
-    pub(crate) val_mask_folders: Option<PathBuf>,
-    /// With --val-fraction, keep images of one group on one side: a regular expression whose parentheses capture the group
-    /// from the file name, georeference (images that overlap), or a CSV file with the columns file,group
-    #[arg(long, value_name = "HOW", help_heading = DATA)]
-    pub(crate) group_by: Option<GroupBy>,
-    /// Leave out the pairs that this table rates bad: a CSV file with the columns file,rating (good, doubtful or bad)
-    #[arg(long, value_name = "FILE.csv", help_heading = DATA)]
-    pub(crate) exclude: Option<PathBuf>,
     /// Train all classes but the first as one class
     #[arg(long, help_heading = DATA, hide_short_help = true)]
     pub(crate) merge_classes: bool,
@@ -167,17 +155,10 @@ const RESUMED: [&str; 3] = ["--resume", "--num-epoch", "--device"];
 
 /// Names every way to give images and labels, where none is taken.
 pub(super) fn check_data(train: &Train) -> Result<(), String> {
-    let given = train.train_list.is_some()
-        || train.images.is_some()
-        || train.network.mask_folders.is_some()
-        || train.forest.label_csv.is_some()
-        || train.resume.is_some();
-    if given {
+    if train.data.are_named() || train.resume.is_some() {
         return Ok(());
     }
-    Err("no training data: give --images DIR and --labels DIR; --train-list FILE (with --label-list FILE); --mask-folders DIR; \
-         or, for a random forest, --label-csv FILE.csv. To continue a run: --resume RUN"
-        .into())
+    Err(format!("no training data: {WAYS}. To continue a run: --resume RUN"))
 }
 
 /// Refuses options that cannot change a run that is resumed.

@@ -28,10 +28,11 @@ pub(crate) enum Column {
 
 #[derive(Debug, Args)]
 #[command(group(clap::ArgGroup::new("source").required(true).args(["list_predict", "predictions", "run", "merge"])))]
-#[command(group(clap::ArgGroup::new("truth").args(["labels", "mask_folders"])))]
+#[command(group(clap::ArgGroup::new("truth").multiple(true).args(["labels", "mask_folders", "images"])))]
 #[command(
     override_usage = "\
 segtool metrics --predictions DIR --labels DIR [OPTIONS]
+       segtool metrics --predictions DIR --images ROOT [OPTIONS]
        segtool metrics --list-predict FILE [--list-true FILE] [OPTIONS]
        segtool metrics --run RUN [--images DIR --labels DIR] [OPTIONS]
        segtool metrics --merge FILE...",
@@ -40,6 +41,7 @@ segtool metrics --predictions DIR --labels DIR [OPTIONS]
 Examples:
   segtool metrics --predictions predictions --labels masks --dataset camvid
   segtool metrics --list-predict P.txt --list-true L.txt --num-class 150
+  segtool metrics --predictions predictions --images cityscapes
   segtool metrics --run runs/seeps --per-image images.csv --sort iou \\
       --confusion confusion.png
   segtool metrics --list-predict P.txt --list-true L.txt --dataset seeps \\
@@ -69,6 +71,9 @@ pub(crate) struct Metrics {
     /// Folder of label images; or a file of an annotation tool, or a folder of such files
     #[arg(long, value_name = "DIR|FILE", conflicts_with_all = ["list_true", "list_predict", "merge"], help_heading = DATA)]
     pub(crate) labels: Option<PathBuf>,
+    /// Suffix of label images: with _mask, a_mask.png belongs to a.npy or a.jpg
+    #[arg(long, value_name = "SUFFIX", requires = "labels", help_heading = DATA, hide_short_help = true)]
+    pub(crate) label_suffix: Option<String>,
     /// List of predictions; each line may also name the label image (also --List_predict)
     #[arg(long, value_name = "FILE", help_heading = DATA)]
     pub(crate) list_predict: Option<PathBuf>,
@@ -83,9 +88,10 @@ pub(crate) struct Metrics {
     /// Predict with this run and score, without writing predictions [default images: the run's validation images]
     #[arg(long, value_name = "RUN", conflicts_with_all = ["dataset", "num_class", "merge_classes"], help_heading = DATA)]
     pub(crate) run: Option<PathBuf>,
-    /// With --run: folder of images, matched to --labels by file stem
-    #[arg(long, value_name = "DIR", requires_all = ["run", "labels"], help_heading = DATA)]
-    #[arg(conflicts_with_all = ["list_predict", "predictions", "merge", "image_list"])]
+    /// With --run: folder of images, matched to --labels by file stem. Without --labels, with --run or --predictions: the root
+    /// of a data set in a layout that `segtool train --images` takes; its validation images are scored
+    #[arg(long, value_name = "DIR", help_heading = DATA)]
+    #[arg(conflicts_with_all = ["list_predict", "list_true", "merge", "image_list"])]
     pub(crate) images: Option<PathBuf>,
     /// With --run: list of images, in the order of --list-true; or each line also names the label image
     #[arg(long, value_name = "FILE", requires = "run", help_heading = DATA, hide_short_help = true)]
@@ -238,6 +244,7 @@ Examples:
   segtool concat --list-predict predictions/predictions.txt \\
       --image-list val_images.txt --label-list val_masks.txt \\
       --dataset runs/seeps --output-path figures
+  segtool concat --predictions predictions --images VOCdevkit/VOC2012
   segtool concat --predictions predictions --mask-folders stage1_train \\
       --dataset earthquake --output-path figures
   segtool concat --images cores --labels strokes --dataset core \\
@@ -262,7 +269,9 @@ pub(crate) struct Concat {
     /// Predictions (.npy or label images), or a list of them
     #[arg(long, value_name = "FILE|LIST", group = "predicted", num_args = 1.., help_heading = DATA)]
     pub(crate) image_predict: Vec<PathBuf>,
-    /// Folder of images, matched by file stem, or of folders as --mask-folders takes them; one file for one prediction
+    /// Folder of images, matched by file stem, or of folders as --mask-folders takes them; one file for one prediction; without
+    /// --labels, the root of a data set as it is published, with its labels (Pascal VOC, Cityscapes, ADE20K, mmsegmentation,
+    /// nnU-Net)
     #[arg(long, value_name = "DIR|FILE", help_heading = DATA)]
     pub(crate) images: Option<PathBuf>,
     /// List of images, in the order of the predictions
@@ -271,6 +280,9 @@ pub(crate) struct Concat {
     /// Folder of label images, matched by file stem, or one label image; or annotation files
     #[arg(long, value_name = "DIR|FILE", group = "truth", help_heading = DATA)]
     pub(crate) labels: Option<PathBuf>,
+    /// Suffix of label images: with _mask, a_mask.png belongs to a.npy or a.jpg
+    #[arg(long, value_name = "SUFFIX", requires = "labels", help_heading = DATA, hide_short_help = true)]
+    pub(crate) label_suffix: Option<String>,
     /// List of label images, in the order of the predictions
     #[arg(long, value_name = "FILE", group = "truth", conflicts_with = "predictions", help_heading = DATA)]
     pub(crate) label_list: Option<PathBuf>,

@@ -1,21 +1,22 @@
 //! `segtool check`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Result, bail};
 use segtool::base::files::{check_writable, write_bytes};
 use segtool::base::inputs::ReadFiles;
 use segtool::base::words::{count, counted, per_cent};
 use segtool::check::{Check, Finding, Place, Report, Severity, Side};
-use segtool::data::{Dataset, Layout, Ratings, find_layout, shell_word};
+use segtool::data::{Dataset, shell_word};
 use segtool::recipe::Recipe;
 use segtool::report::Review;
 use segtool::run::{find_dataset, is_run};
-use segtool::train::{Source, Validation};
 
+use super::data::Sources;
+use super::start::RECIPE_FOR_PIXELS;
 use super::use_threads;
 use crate::cli;
-use crate::exit::{Exit, wrong_usage};
+use crate::exit::Exit;
 use crate::flags;
 use crate::ui::{self, Progress};
 
@@ -35,14 +36,14 @@ pub(crate) fn run(arguments: &cli::Check) -> Result<Exit> {
     }
     let progress = Progress::new();
     use_threads(arguments.workers)?;
-    let layout = layout(arguments, &progress)?;
+    let sources = Sources::of(&arguments.data, &progress)?;
     let check = Check {
-        dataset: dataset(arguments)?.or_else(|| layout.as_ref()?.dataset.clone()),
-        validation: validation(arguments, layout.as_ref()),
-        group_by: arguments.group_by.clone(),
-        exclude: arguments.exclude.as_deref().map(Ratings::read).transpose()?,
+        dataset: dataset(arguments)?.or(sources.dataset),
+        validation: sources.validation,
+        group_by: arguments.data.whole.group_by.clone(),
+        exclude: sources.exclude,
         seed: arguments.seed,
-        ..Check::new(images(arguments, layout.as_ref())?)
+        ..Check::new(sources.images)
     };
     let report = check.run(&progress)?;
     if arguments.json {
@@ -65,7 +66,9 @@ fn check_target(output: &Path, flag: &str, overwrite: bool) -> Result<()> {
 /// The data set that is asked for, and that the recipe can be trained on.
 fn dataset(arguments: &cli::Check) -> Result<Option<Dataset>> {
     let given = arguments.dataset.as_deref().map(find_dataset).transpose()?;
-    let Some(name) = &arguments.recipe else { return Ok(given) };
+    // What `segtool train` would take for single pixels.
+    let usual = arguments.data.table.label_csv.as_ref().filter(|_| given.is_none()).map(|_| RECIPE_FOR_PIXELS);
+    let Some(name) = arguments.recipe.as_deref().or(usual) else { return Ok(given) };
     if is_run(Path::new(name)) {
         return Ok(Some(given.map_or_else(|| find_dataset(name), Ok)?));
     }
@@ -80,55 +83,10 @@ fn dataset(arguments: &cli::Check) -> Result<Option<Dataset>> {
     Ok(dataset)
 }
 
-/// The data set that `--images` is the root of, where nothing says where the labels are.
-fn layout(arguments: &cli::Check, progress: &Progress) -> Result<Option<Layout>> {
-    let root = arguments.images.as_deref().filter(|root| arguments.labels.is_none() && root.is_dir());
-    Ok(root.map(|root| find_layout(root, progress)).transpose()?)
-}
-
-fn images(arguments: &cli::Check, layout: Option<&Layout>) -> Result<Source> {
-    if let Some(layout) = layout {
-        return Ok(Source::Pairs(layout.train.clone()));
-    }
-    let listed = listed(arguments.train_list.as_ref(), arguments.label_list.as_ref());
-    let folders = arguments.images.clone().zip(arguments.labels.clone());
-    let folders = folders.map(|(images, labels)| match arguments.label_suffix.clone() {
-        Some(suffix) => Source::Suffixed { images, labels, suffix },
-        None => Source::Folders { images, labels },
-    });
-    match listed.or(folders).or(arguments.mask_folders.clone().map(Source::MaskFolders)) {
-        Some(source) => Ok(source),
-        None => wrong_usage!("no labels: give --images and --labels, --train-list and --label-list, or --mask-folders"),
-    }
-}
-
-fn listed(images: Option<&PathBuf>, labels: Option<&PathBuf>) -> Option<Source> {
-    let images = images?.clone();
-    Some(match labels {
-        Some(labels) => Source::Lists { images, labels: labels.clone() },
-        None => Source::PairList(images),
-    })
-}
-
-fn validation(arguments: &cli::Check, layout: Option<&Layout>) -> Validation {
-    let source = listed(arguments.val_list.as_ref(), arguments.val_label_list.as_ref())
-        .or_else(|| arguments.val_mask_folders.clone().map(Source::MaskFolders));
-    match (source, arguments.val_fraction) {
-        (Some(source), _) => Validation::Source(source),
-        (None, Some(share)) => Validation::Fraction(share),
-        (None, None) => match layout {
-            Some(layout) if !layout.validation.is_empty() => {
-                Validation::Source(Source::Pairs(layout.validation.clone()))
-            }
-            _ => Validation::None,
-        },
-    }
-}
-
 fn write_review(arguments: &cli::Check, report: &Report, progress: &Progress) -> Result<()> {
     let Some(output) = &arguments.report else { return Ok(()) };
     let mut read = ReadFiles::new(report.files());
-    read.add(arguments.exclude.iter().chain(&arguments.predictions));
+    read.add(arguments.data.whole.exclude.iter().chain(&arguments.predictions));
     read.refuse(output, "report")?;
     let Some(dataset) = &report.meaning else {
         bail!("{}: no review page was written, as it needs a data set; give --dataset", output.display());
@@ -147,7 +105,7 @@ fn write_review(arguments: &cli::Check, report: &Report, progress: &Progress) ->
 
 fn write_files(arguments: &cli::Check, report: &Report) -> Result<()> {
     let mut read = ReadFiles::new(report.files());
-    read.add(arguments.exclude.iter());
+    read.add(arguments.data.whole.exclude.iter());
     if let Some(output) = &arguments.write_groups {
         read.refuse(output, "write_groups")?;
         write_bytes(output, report.group_table().as_bytes())?;

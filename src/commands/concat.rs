@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use segtool::base::words::counted;
 use segtool::data::{
-    Dataset, Normalisation, Pair, ValidPixels, dataset_of_annotations, ends_as_label_image, find_predictions,
-    read_list, refuse_exchanged,
+    Dataset, Layout, Normalisation, Pair, ValidPixels, dataset_of_annotations, ends_as_label_image, find_layout,
+    find_predictions, is_published_layout, read_list, refuse_exchanged,
 };
 use segtool::draw::{Paint, Style};
 use segtool::predict::origins;
@@ -27,17 +27,24 @@ pub(crate) fn run(arguments: &Concat) -> Result<Exit> {
     let predictions = predictions(arguments, &progress)?;
     let in_ade20k = in_ade20k(arguments, predictions.as_ref());
     let of_ade20k = in_ade20k.is_some();
-    let inputs = match in_ade20k {
-        Some([images, labels]) => {
+    let published = published(arguments, &progress)?;
+    let known = published.as_ref().and_then(|layout| layout.dataset.clone());
+    let inputs = match (in_ade20k, published) {
+        (Some([images, labels]), _) => {
             ui::say(&format!("note: images of {}, labels of {}", images.display(), labels.display()));
             Inputs { predictions, images: Partners::Path(images), labels: Some(Partners::Path(labels)) }
         }
-        None => inputs(arguments, predictions),
+        (None, Some(layout)) => {
+            let root = arguments.images.clone().unwrap_or_default();
+            let images = Partners::Pairs(root, [layout.validation, layout.train].concat());
+            Inputs { predictions, labels: Some(images.clone()), images }
+        }
+        (None, None) => inputs(arguments, predictions),
     };
     let triples = inputs.find(&progress)?;
     let pair = |triple: &Triple| Some(Pair { image: triple.image.clone(), label: triple.label.clone()? });
     let pairs: Vec<Pair> = triples.iter().filter_map(pair).collect();
-    let dataset = dataset(arguments, of_ade20k, &pairs, &progress)?;
+    let dataset = dataset(arguments, (of_ade20k, known), &pairs, &progress)?;
     if arguments.dataset.is_some() || arguments.num_class.is_some() {
         refuse_exchanged(&pairs, &dataset, "`images` and `labels`, or `image_list` and `label_list`")?;
     }
@@ -58,18 +65,36 @@ pub(crate) fn run(arguments: &Concat) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn dataset(arguments: &Concat, of_ade20k: bool, pairs: &[Pair], progress: &Progress) -> Result<Dataset> {
+fn dataset(
+    arguments: &Concat,
+    (of_ade20k, known): (bool, Option<Dataset>),
+    pairs: &[Pair],
+    progress: &Progress,
+) -> Result<Dataset> {
     Ok(match (&arguments.dataset, arguments.num_class) {
         (Some(name), _) => find_dataset(name)?,
         (None, Some(classes)) => Dataset::numbered(classes)?,
         (None, None) if of_ade20k => Dataset::find("ade20k")?,
         (None, None) => {
+            if let Some(known) = known {
+                return Ok(known);
+            }
             if let Some(dataset) = dataset_of_annotations(pairs, progress)? {
                 return Ok(dataset);
             }
             Dataset::unnamed(Dataset::MAX_CLASSES, None, (3, Normalisation::PerImage { valid: ValidPixels::All }))?
         }
     })
+}
+
+/// The data set that `--images` is the root of, where nothing else says where the labels are.
+fn published(arguments: &Concat, progress: &Progress) -> Result<Option<Layout>> {
+    let Concat { labels, label_list, mask_folders, .. } = arguments;
+    let said = [labels, label_list, mask_folders].iter().any(|given| given.is_some());
+    match arguments.images.as_deref().filter(|root| !said && root.is_dir()) {
+        Some(root) if is_published_layout(root)? => Ok(Some(find_layout(root, progress)?)),
+        _ => Ok(None),
+    }
 }
 
 /// The predictions; what `--image-predict` names may be lists of them.
@@ -127,7 +152,9 @@ fn inputs(arguments: &Concat, predictions: Option<Predictions>) -> Inputs {
     };
     let masks = || arguments.mask_folders.clone().map(Partners::MaskFolders);
     let images = partners(&arguments.image_list, &arguments.images).or_else(masks).unwrap_or(Partners::Beside);
-    Inputs { predictions, images, labels: partners(&arguments.label_list, &arguments.labels).or_else(masks) }
+    let suffixed = || Some(Partners::Suffixed(arguments.labels.clone()?, arguments.label_suffix.clone()?));
+    let labels = suffixed().or_else(|| partners(&arguments.label_list, &arguments.labels)).or_else(masks);
+    Inputs { predictions, images, labels }
 }
 
 fn options(arguments: &Concat) -> Options {

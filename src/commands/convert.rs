@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 use segtool::base::words::counted;
-use segtool::data::{dataset_of_annotations, pair_label_maps};
+use segtool::data::{dataset_of_annotations, pair_label_maps, pair_mask_folders};
 use segtool::run::find_dataset;
 use segtool::tools::convert::{Format, Options, convert_files};
 
@@ -22,7 +22,11 @@ pub(crate) fn run(arguments: &Convert) -> Result<Exit> {
     }
     let progress = Progress::new();
     let given = arguments.dataset.as_deref().map(find_dataset).transpose()?;
-    let pairs = pair_label_maps(&arguments.images, &arguments.labels, &progress)?;
+    let (pairs, images) = match (&arguments.mask_folders, &arguments.labels, &arguments.images) {
+        (Some(root), ..) => (pair_mask_folders(root)?, root),
+        (None, Some(labels), Some(images)) => (pair_label_maps(images, labels, &progress)?, images),
+        _ => wrong_usage!("no labels: give LABELS and --images, or --mask-folders"),
+    };
     let dataset = match given {
         Some(dataset) => Some(dataset),
         None => dataset_of_annotations(&pairs, &progress)?,
@@ -33,7 +37,7 @@ pub(crate) fn run(arguments: &Convert) -> Result<Exit> {
     let options = Options {
         format,
         output: output.clone(),
-        images: arguments.images.clone(),
+        images: images.clone(),
         simplify: arguments.simplify,
         overwrite: arguments.overwrite,
     };

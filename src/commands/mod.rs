@@ -4,6 +4,7 @@ pub(crate) mod bench;
 pub(crate) mod check;
 pub(crate) mod concat;
 pub(crate) mod convert;
+mod data;
 pub(crate) mod dataset;
 pub(crate) mod demo;
 pub(crate) mod export;

@@ -6,7 +6,7 @@ use anyhow::Result;
 use segtool::recipe::{Kind, NetworkRecipe, OptimizerConfig, Recipe, Training};
 
 use super::refuse_flags;
-use crate::cli::{ForestTraining, NetworkTraining, Optimizer, Procedure, Train};
+use crate::cli::{ForestTraining, LabelTable, NetworkTraining, Optimizer, Procedure, Train, WholeImages};
 use crate::exit::wrong_usage;
 
 /// The recipe as the options want it, but for `--set`, which comes before them. Options without effect on its kind of model
@@ -33,11 +33,12 @@ pub(super) fn apply(recipe: Recipe, arguments: &Train) -> Result<Recipe> {
 }
 
 fn refuse_without_effect(arguments: &Train, kind: Kind) -> Result<()> {
+    let given = &arguments.given;
     let flags = match kind {
-        Kind::Network => arguments.given.of::<ForestTraining>(),
-        Kind::Forest => arguments.given.of::<NetworkTraining>(),
+        Kind::Network => [given.of::<LabelTable>(), given.of::<ForestTraining>()],
+        Kind::Forest => [given.of::<WholeImages>(), given.of::<NetworkTraining>()],
     };
-    refuse_flags(&flags, &format!("a recipe of a {kind}"))
+    refuse_flags(&flags.concat(), &format!("a recipe of a {kind}"))
 }
 
 fn adjusted(mut recipe: NetworkRecipe, procedure: &Procedure) -> Result<NetworkRecipe> {

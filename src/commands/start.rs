@@ -13,7 +13,7 @@ use crate::cli::Train;
 const RECIPE: &str = "pspnet50-capstone";
 /// Of masks in folders, the earthquake system's network; of single pixels, the forest.
 const RECIPE_FOR_MASKS: &str = "unet-earthquake";
-const RECIPE_FOR_PIXELS: &str = "hypercolumn-core";
+pub(super) const RECIPE_FOR_PIXELS: &str = "hypercolumn-core";
 
 /// What a training begins with.
 pub(super) struct Start {
@@ -65,7 +65,7 @@ impl Start {
 /// which only a forest learns from.
 fn run_of_weights(arguments: &Train) -> Result<Option<(Recipe, Dataset)>> {
     match arguments.weights.first() {
-        Some(name) if arguments.recipe.is_none() && arguments.forest.label_csv.is_none() => {
+        Some(name) if arguments.recipe.is_none() && arguments.data.table.label_csv.is_none() => {
             Ok(trained(name)?.filter(|(recipe, _)| recipe.kind() == Kind::Network))
         }
         _ => Ok(None),
@@ -81,9 +81,9 @@ fn trained(name: &str) -> Result<Option<(Recipe, Dataset)>> {
 }
 
 fn usual_recipe(arguments: &Train) -> &'static str {
-    if arguments.forest.label_csv.is_some() {
+    if arguments.data.table.label_csv.is_some() {
         RECIPE_FOR_PIXELS
-    } else if arguments.network.mask_folders.is_some() {
+    } else if arguments.data.whole.mask_folders.is_some() {
         RECIPE_FOR_MASKS
     } else {
         RECIPE

@@ -1,24 +1,25 @@
 //! `segtool train`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
 use segtool::base::files::check_writable;
 use segtool::base::inputs::ReadFiles;
 use segtool::base::words::counted;
-use segtool::data::{Layout, Ratings, find_layout, shell_word};
+use segtool::data::shell_word;
 use segtool::nn::device::DeviceChoice;
 use segtool::report::ForestReport;
 use segtool::run::{NetworkRun, RunLock};
-use segtool::train::{Job, Outcome, Plan, Session, Source, Validation, resume_for};
+use segtool::train::{Job, Outcome, Plan, Session, resume_for};
 use segtool::weights::locate;
 
+use super::data::Sources;
 use super::start::Start;
 use super::stop::Stop;
 use super::{overrides, say_peak};
 use crate::cli::Train;
-use crate::exit::{Exit, wrong_usage};
+use crate::exit::Exit;
 use crate::ui::{self, Progress};
 
 pub(crate) fn run(arguments: Train) -> Result<Exit> {
@@ -30,11 +31,7 @@ pub(crate) fn run(arguments: Train) -> Result<Exit> {
     let start = Start::of(&arguments)?;
     start.notes.iter().for_each(|note| ui::say(&format!("note: {note}")));
     let folder = start.folder;
-    let layout = layout(&arguments, &progress)?;
-    let images = match &layout {
-        Some(layout) => Source::Pairs(layout.train.clone()),
-        None => images(&arguments)?,
-    };
+    let Sources { images, validation, dataset, exclude } = Sources::of(&arguments.data, &progress)?;
     let recipe = overrides::apply(start.recipe, &arguments)?;
     // Asked for before anything is read: a device that is not there should not cost a pass over the data.
     let device = arguments.device.unwrap_or_default().resolve()?;
@@ -46,18 +43,13 @@ pub(crate) fn run(arguments: Train) -> Result<Exit> {
         None => Some(RunLock::claim(&folder, arguments.overwrite)?),
     };
     let job = Job {
-        dataset: start.dataset.or_else(|| layout.as_ref()?.dataset.clone()),
-        validation: match (validation(&arguments), layout) {
-            (Validation::None, Some(layout)) if !layout.validation.is_empty() => {
-                Validation::Source(Source::Pairs(layout.validation))
-            }
-            (validation, _) => validation,
-        },
+        dataset: start.dataset.or(dataset),
+        validation,
         weights: locate(&arguments.weights, &progress)?,
         new_head: arguments.network.new_head,
         split: arguments.forest.split,
-        group_by: arguments.network.group_by.clone(),
-        exclude: arguments.network.exclude.as_deref().map(Ratings::read).transpose()?,
+        group_by: arguments.data.whole.group_by.clone(),
+        exclude,
         seed: arguments.seed,
         ..Job::new(recipe, images)
     };
@@ -127,52 +119,6 @@ fn continue_run(folder: &Path, arguments: &Train, deadline: Option<Instant>, pro
     let session = Session { deadline, lock: Some(&lock), ..session(device, arguments, &stop, progress) };
     let outcome = resume_for(folder, &arguments.network.procedure.num_epoch, &session)?;
     Ok(finish(folder, device, &outcome, &stop))
-}
-
-/// The data set that `--images` is the root of, where nothing else says where the labels are.
-fn layout(arguments: &Train, progress: &Progress) -> Result<Option<Layout>> {
-    let said =
-        arguments.labels.is_some() || arguments.network.mask_folders.is_some() || arguments.forest.label_csv.is_some();
-    let root = arguments.images.as_deref().filter(|root| !said && root.is_dir());
-    Ok(root.map(|root| find_layout(root, progress)).transpose()?)
-}
-
-fn images(arguments: &Train) -> Result<Source> {
-    if let Some(table) = &arguments.forest.label_csv {
-        return Ok(Source::Table { table: table.clone(), images: arguments.images.clone() });
-    }
-    let listed = listed(arguments.train_list.as_ref(), arguments.label_list.as_ref());
-    let folders = arguments.images.clone().zip(arguments.labels.clone());
-    let folders = folders.map(|(images, labels)| match arguments.label_suffix.clone() {
-        Some(suffix) => Source::Suffixed { images, labels, suffix },
-        None => Source::Folders { images, labels },
-    });
-    let masks = arguments.network.mask_folders.clone().map(Source::MaskFolders);
-    match listed.or(folders).or(masks) {
-        Some(source) => Ok(source),
-        None => wrong_usage!(
-            "no labels: give --images and --labels, --train-list and --label-list, --mask-folders, or --label-csv for a \
-             random forest"
-        ),
-    }
-}
-
-fn listed(images: Option<&PathBuf>, labels: Option<&PathBuf>) -> Option<Source> {
-    let images = images?.clone();
-    Some(match labels {
-        Some(labels) => Source::Lists { images, labels: labels.clone() },
-        None => Source::PairList(images),
-    })
-}
-
-fn validation(arguments: &Train) -> Validation {
-    let source = listed(arguments.val_list.as_ref(), arguments.val_label_list.as_ref())
-        .or_else(|| arguments.network.val_mask_folders.clone().map(Source::MaskFolders));
-    match (source, arguments.val_fraction) {
-        (Some(source), _) => Validation::Source(source),
-        (None, Some(share)) => Validation::Fraction(share),
-        (None, None) => Validation::None,
-    }
 }
 
 fn finish(folder: &Path, device: DeviceChoice, outcome: &Outcome, stop: &Stop) -> Exit {

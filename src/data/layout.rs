@@ -64,18 +64,33 @@ const PARALLEL: [Parallel; 3] = [
     },
 ];
 
+impl Layout {
+    /// What is scored: the images for validation, or all where they are not apart.
+    pub fn scored(self) -> Vec<Pair> {
+        if self.validation.is_empty() { self.train } else { self.validation }
+    }
+}
+
+/// Whether a folder holds a data set as it is published, with images and label images in folders of their own.
+pub fn is_published_layout(root: &Path) -> Result<bool> {
+    Ok(voc_folder(root)?.is_some() || PARALLEL.iter().any(|known| known.is_in(root)) || is_nnunet(root))
+}
+
+fn is_nnunet(root: &Path) -> bool {
+    ["imagesTr", "labelsTr"].iter().all(|folder| root.join(folder).is_dir())
+}
+
 /// The data set that a folder holds, recognised by its subfolders.
 ///
 /// # Errors
 ///
 /// If it is none that is known, or if images and labels do not match.
 pub fn find_layout(root: &Path, sink: &dyn Sink) -> Result<Layout> {
-    let subfolder = |name: &str| root.join(name).is_dir();
     let layout = if let Some(voc) = voc_folder(root)? {
         pascal_voc(&voc)?
     } else if let Some(known) = PARALLEL.iter().find(|known| known.is_in(root)) {
         known.pairs(root, sink)?
-    } else if subfolder("imagesTr") && subfolder("labelsTr") {
+    } else if is_nnunet(root) {
         nnunet(root, sink)?
     } else if has_mask_folders(root)? {
         let train = pair_mask_folders(root)?;

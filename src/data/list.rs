@@ -1,6 +1,5 @@
 //! Which files make up a data set.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -11,13 +10,11 @@ use serde::Deserialize;
 
 use super::annotated::{annotation_files, ends_as_annotations, images_to_label, labels_of, pair_annotated};
 use super::folder::{
-    IMAGES, LABELS, files_below, find_images, find_labels, find_predictions, has_ending, images_below, images_of,
-    only_lossy, stem,
+    IMAGES, LABELS, files_below, find_images, find_labels, has_ending, images_below, images_of, only_lossy, stem,
 };
-use super::masks::pair_mask_folders;
 use super::pair::{Labels, Pair};
 use super::pair_names::name_note;
-use super::stems::{Endings, Tree, match_keys, one_a_stem, pair_trees};
+use super::stems::{Endings, Tree, pair_trees};
 use crate::base::error::plain_types;
 use crate::base::event::{Event, Sink};
 use crate::base::files::read_text;
@@ -238,33 +235,8 @@ pub fn pair_folders(images: &Path, labels: &Path, sink: &dyn Sink) -> Result<Vec
     pair_trees(Tree { root: images, files: found }, Tree { root: labels, files: label_files }, endings)
 }
 
-/// Pairs the predictions of a folder ([`find_predictions`]) with label images by file stem, in the order of the names; or with
-/// the labels in files of an annotation tool.
-pub fn pair_predictions(predictions: &Path, labels: &Path, sink: &dyn Sink) -> Result<Vec<Pair>> {
-    let found = find_predictions(predictions)?;
-    let annotated = annotation_files(labels, Some(predictions))?;
-    if !annotated.is_empty() {
-        return pair_annotated([predictions, labels], found, &annotated, sink);
-    }
-    let label_files = labels_in(labels)?;
-    let endings = Endings::of(&found, &label_files);
-    pair_trees(Tree { root: predictions, files: found }, Tree { root: labels, files: label_files }, endings)
-}
-
-/// Pairs the predictions of a folder ([`find_predictions`]) with the masks below `root` ([`pair_mask_folders`]) by the
-/// images' file stems, in the order of the names.
-pub fn pair_mask_predictions(predictions: &Path, root: &Path) -> Result<Vec<Pair>> {
-    let images = pair_mask_folders(root)?;
-    let mut masks: BTreeMap<PathBuf, Labels> =
-        images.iter().map(|pair| (pair.image.clone(), pair.label.clone())).collect();
-    let images = one_a_stem(images.into_iter().map(|pair| pair.image).collect())?;
-    let pairs = match_keys([predictions, root], one_a_stem(find_predictions(predictions)?)?, images)?;
-    let with_masks = |(prediction, image)| Some(Pair { image: prediction, label: masks.remove(&image)? });
-    Ok(pairs.into_iter().filter_map(with_masks).collect())
-}
-
 /// The files of a folder, or, if it holds none itself, those in the folders below it.
-fn labels_in(folder: &Path) -> Result<Vec<PathBuf>> {
+pub(super) fn labels_in(folder: &Path) -> Result<Vec<PathBuf>> {
     let below = files_below(folder, &LABELS)?;
     let flat: Vec<PathBuf> = below.iter().filter(|path| path.parent() == Some(folder)).cloned().collect();
     match (flat.is_empty(), below.is_empty()) {
@@ -275,30 +247,22 @@ fn labels_in(folder: &Path) -> Result<Vec<PathBuf>> {
     }
 }
 
-fn images_in(folder: &Path, sink: &dyn Sink) -> Result<Vec<PathBuf>> {
+pub(super) fn images_in(folder: &Path, sink: &dyn Sink) -> Result<Vec<PathBuf>> {
     let flat = images_of(folder)?;
     let below = if flat.is_empty() { images_below(folder, Some(sink))? } else { Vec::new() };
     if below.is_empty() { find_images(folder, sink) } else { Ok(below) }
 }
 
-/// Pairs the images of a folder with label images or predictions of another one by stem, or with files of annotation tools.
-pub fn pair_label_maps(images: &Path, labels: &Path, sink: &dyn Sink) -> Result<Vec<Pair>> {
-    let is_flat = labels.is_dir() && files_below(labels, &LABELS)?.iter().any(|path| path.parent() == Some(labels));
-    if !is_flat || images.is_file() || !annotation_files(labels, Some(images))?.is_empty() {
-        return pair_folders(images, labels, sink);
-    }
-    let (found, maps) = (images_in(images, sink)?, find_predictions(labels)?);
-    let endings = Endings::of(&found, &maps);
-    pair_trees(Tree { root: images, files: found }, Tree { root: labels, files: maps }, endings)
-}
-
 /// Pairs `images/a.jpg` with `labels/a_mask.png` where the suffix is `_mask`; the two folders may be the same.
 pub fn pair_suffixed(images: &Path, labels: &Path, suffix: &str, sink: &dyn Sink) -> Result<Vec<Pair>> {
+    match_suffixed(Tree { root: images, files: images_in(images, sink)? }, labels, suffix)
+}
+
+/// Pairs files with the label images of a folder whose stems have the suffix behind them.
+pub(super) fn match_suffixed(files: Tree<'_>, labels: &Path, suffix: &str) -> Result<Vec<Pair>> {
     require(!suffix.is_empty(), "label_suffix", "empty", "what ends the names of label images, such as _mask")?;
-    let (found, label_files) = (images_in(images, sink)?, labels_in(labels)?);
-    let label_files = label_files.into_iter().filter(|path| stem(path).ends_with(suffix)).collect();
-    let endings = Endings { image: "", label: suffix };
-    pair_trees(Tree { root: images, files: found }, Tree { root: labels, files: label_files }, endings)
+    let label_files = labels_in(labels)?.into_iter().filter(|path| stem(path).ends_with(suffix)).collect();
+    pair_trees(files, Tree { root: labels, files: label_files }, Endings { image: "", label: suffix })
 }
 
 /// Sets a share of the pairs aside for validation, at least one, chosen by `seed`. Returns training, validation.

@@ -26,6 +26,7 @@ mod one_or_many;
 mod pair;
 mod pair_names;
 mod parts;
+mod predicted;
 mod prefetch;
 mod prepare;
 mod presence;
@@ -61,11 +62,8 @@ pub use label_survey::{
     Count, FilesOfKind, FoundLabel, LabelFiles, LabelNumber, LabelSurvey, MAX_LABELS, RawLabel, find_images_of,
     shell_word, suggestion, survey_labels,
 };
-pub use layout::{Layout, find_layout};
-pub use list::{
-    pair_folders, pair_label_maps, pair_lists, pair_mask_predictions, pair_predictions, pair_suffixed, read_label_list,
-    read_list, read_pairs, split_validation,
-};
+pub use layout::{Layout, find_layout, is_published_layout};
+pub use list::{pair_folders, pair_lists, pair_suffixed, read_label_list, read_list, read_pairs, split_validation};
 pub use loader::{Batch, Loader, Preview};
 pub use masks::{find_images_or_ids, mask_folders, pair_mask_folders};
 pub use normalise::{Normalisation, Statistics, ValidPixels};
@@ -73,6 +71,9 @@ pub use number::StoredNumber;
 pub use pair::{Labels, Pair};
 pub use pair_names::name_note;
 pub(crate) use parts::Parts;
+pub use predicted::{
+    pair_label_maps, pair_layout_predictions, pair_mask_predictions, pair_predictions, pair_suffixed_predictions,
+};
 pub use prefetch::{AHEAD, ordered};
 pub use prepare::{chosen_bands, displayed, load_bands, load_raster, prepared};
 pub use presence::ClassPresence;

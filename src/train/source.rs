@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use crate::base::event::Sink;
 use crate::base::{Error, Result};
-use crate::data::{Pair, pair_folders, pair_lists, pair_mask_folders, pair_suffixed, read_pairs};
+use crate::data::{
+    CsvLabels, Dataset, Pair, pair_folders, pair_lists, pair_mask_folders, pair_suffixed, read_label_csv, read_pairs,
+};
 
 /// Where the images and labels of a training come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,5 +64,14 @@ impl Source {
             )),
             Self::Pairs(pairs) => Ok(pairs.clone()),
         }
+    }
+    /// The labelled points or rectangles of each image; `None` if the labels are in no table.
+    pub fn table(&self, dataset: &Dataset) -> Result<Option<Vec<CsvLabels>>> {
+        let Self::Table { table, images } = self else { return Ok(None) };
+        if let Some(folder) = images.as_deref().filter(|folder| !folder.is_dir()) {
+            let reason = "is not a folder; with `label_csv` it must be the folder of the images";
+            return Err(Error::conflict("images", format!("{} {reason}", folder.display())));
+        }
+        read_label_csv(table, dataset, images.as_deref()).map(Some)
     }
 }

@@ -181,6 +181,41 @@ fn predictions_of_a_run_are_read_with_its_data_set() {
 }
 
 #[test]
+fn folders_of_masks_are_merged() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    for id in ["x", "y"] {
+        fs::create_dir_all(at(&format!("root/{id}/images"))).unwrap();
+        fs::create_dir_all(at(&format!("root/{id}/masks"))).unwrap();
+        GrayImage::from_pixel(20, 10, Luma([90])).save(at(&format!("root/{id}/images/{id}.png"))).unwrap();
+    }
+    for mask in 0..2 {
+        let inside = |x: u32| Luma([if x / 4 == 1 + 2 * mask { 255 } else { 0 }]);
+        GrayImage::from_fn(20, 10, |x, _| inside(x)).save(at(&format!("root/x/masks/{mask}.png"))).unwrap();
+    }
+    let convert = |to: &str, output: &str| {
+        let (root, output) = (text(&at("root")), text(&at(output)));
+        stdout_of(&["convert", "--mask-folders", &root, "--dataset", "earthquake", "--to", to, "--output", &output]);
+    };
+    convert("npy", "maps");
+    let row = &values(&at("maps/x/images/x.npy"))[..20];
+    assert_eq!(
+        row.iter().map(|value| u8::from(*value > 0)).collect::<Vec<_>>(),
+        [0, 0, 0, 0, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1, 1, 0, 0, 0, 0]
+    );
+    assert!(values(&at("maps/y/images/y.npy")).iter().all(|value| *value == 0));
+    convert("coco", "coco.json");
+    let file: Value = serde_json::from_slice(&fs::read(at("coco.json")).unwrap()).unwrap();
+    assert_eq!(
+        (file["images"][0]["file_name"].as_str(), file["annotations"].as_array().unwrap().len()),
+        (Some("x/images/x.png"), 2)
+    );
+    let both = [&text(&at("root")), "--images", &text(&at("root")), "--mask-folders", &text(&at("root"))];
+    let more = ["--to", "npy", "--output", &text(&at("no"))];
+    assert_says(&stderr_of(&[&["convert"], &both[..], &more].concat(), 2), &["--mask-folders", "cannot be used with"]);
+}
+
+#[test]
 fn what_cannot_be_converted_says_why() {
     let setting = Setting::new(true);
     let [masks, images] = ["masks", "images"].map(|name| text(&setting.at(name)));

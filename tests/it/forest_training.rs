@@ -8,7 +8,7 @@ use image::{GrayImage, Luma, Rgba, RgbaImage};
 use segtool::nn::device::DeviceChoice;
 use segtool::nn::model::{FeatureEncoderConfig, ResNetFeaturesConfig, Tap, Variant, VggConfig};
 use segtool::weights::save_encoder;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::tempdir;
 
 use crate::common::made_core::{COLORS, Made, NAMES, RECTANGLES, bytes, core, label_value, labels_of, scores, truth};
@@ -82,8 +82,19 @@ fn label_folder(made: &Made) -> String {
     text(&folder)
 }
 
+/// The labels as a file of labelme, whose points count from the corner of the first pixel.
+fn labelme_file() -> Value {
+    let shape = |([x0, y0, x1, y1], value): &([u32; 4], u8)| {
+        let corners = [[*x0, *y0], [x1 + 1, *y0], [x1 + 1, y1 + 1], [*x0, y1 + 1]];
+        json!({ "label": NAMES[usize::from(*value)], "points": corners, "shape_type": "polygon", "group_id": null, "flags": {} })
+    };
+    let shapes: Vec<Value> = RECTANGLES.iter().map(shape).collect();
+    json!({ "version": "5.8.1", "flags": {}, "shapes": shapes, "imagePath": "core.png", "imageData": null,
+            "imageHeight": 40, "imageWidth": 240 })
+}
+
 #[test]
-fn labels_mean_the_same_from_images_strokes_and_tables() {
+fn labels_mean_the_same_from_images_strokes_tables_and_annotation_files() {
     let made = Made::new();
     let run = made.path("run");
     stdout_of(&made.training(&run, &[]));
@@ -96,7 +107,11 @@ fn labels_mean_the_same_from_images_strokes_and_tables() {
         format!("core.png,{x0},{y0},{x1},{y1},{}\n", NAMES[usize::from(*value)])
     };
     fs::write(&table, format!("file,x0,y0,x1,y1,class\n{}", RECTANGLES.iter().map(row).collect::<String>())).unwrap();
+    let labelme = made.path("core.json");
+    fs::write(&labelme, labelme_file().to_string()).unwrap();
+    let drawn = ["--images", &made.core, "--labels", &labelme, "--dataset", "core"];
     for (name, source) in [
+        ("labelme", drawn.as_slice()),
         ("strokes", ["--images", &made.core, "--labels", &strokes].as_slice()),
         ("table", ["--label-csv", &table].as_slice()),
     ] {
@@ -106,6 +121,31 @@ fn labels_mean_the_same_from_images_strokes_and_tables() {
         assert_eq!(bytes(&run, "forest.bin"), forest, "{name}");
         assert_eq!(scores(&run)["by_region"], score, "{name}");
     }
+    // Without a data set, the classes are those that the file names.
+    let run = made.path("named");
+    let said = stderr_of(
+        &[
+            "train",
+            "--recipe",
+            "hypercolumn-core",
+            "--set",
+            "forest.trees=30",
+            "--device",
+            "flex",
+            "--images",
+            &made.core,
+            "--labels",
+            &labelme,
+            "--output-path",
+            &run,
+        ],
+        0,
+    );
+    assert!(
+        said.contains("classes of the annotations: intact sandstone, rubble, grey granodiorite, dark gap"),
+        "{said}"
+    );
+    assert!(scores(&run)["by_region"]["mean_f1"].as_f64().unwrap() > 0.95);
     // Points, too, here a few of each class, with images in another folder.
     let points = "file;x;y;class\ncore.png;10;10;1\ncore.png;140;12;1\ncore.png;60;10;2\ncore.png;30;37;4\n";
     fs::create_dir(made.path("tables")).unwrap();

@@ -176,6 +176,66 @@ fn a_root_is_trained_on_with_its_validation_part_and_its_data_set() {
     assert_says(&refused, &["does not have a known layout", "Cityscapes", "--labels"]);
 }
 
+/// A small copy of Cityscapes, with one city for each part.
+fn cityscapes(root: &Path) {
+    for (part, city) in [("train", "aachen"), ("val", "ulm")] {
+        let name = |folder: &str, ending: &str| format!("{folder}/{part}/{city}/{city}_0_1_{ending}.png");
+        write(root, &[&name("leftImg8bit", "leftImg8bit"), &name("gtFine", "gtFine_labelIds")], [7, 26]);
+    }
+}
+
+#[test]
+fn predictions_are_scored_and_drawn_with_the_labels_of_a_root() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| text(&folder.path().join(name));
+    let root = folder.path().join("cityscapes");
+    cityscapes(&root);
+    // Road on the left, a car that was missed on the right.
+    let predictions = folder.path().join("predictions");
+    write(&predictions, &["ulm_0_1_leftImg8bit.png"], [7, 7]);
+    let score = |more: &[&str]| {
+        let said = stdout_of(&[&["metrics", "--predictions", &at("predictions"), "--json"], more].concat());
+        serde_json::from_str::<Value>(&said).unwrap()
+    };
+    let scored = score(&["--images", &at("cityscapes")]);
+    assert_eq!((&scored["images"], &scored["pixel_accuracy"]), (&json!(1), &json!(0.5)));
+    assert_eq!(scored["classes"][0]["name"], "road");
+    assert_eq!(score(&["--labels", &at("cityscapes/gtFine/val"), "--dataset", "cityscapes"]), scored);
+    let drawn =
+        segtool("concat").args(&["--predictions", &at("predictions"), "--images", &at("cityscapes"), "--errors"]);
+    assert_says(&drawn.args(&["--output-path", &at("figures")]).says(), &["holds Cityscapes"]);
+    let figure = image::open(folder.path().join("figures/ulm_0_1_leftImg8bit_concat.png")).unwrap().to_rgb8();
+    // Image, label, prediction, errors; the label's car on the right.
+    assert_eq!(figure.width() / 16, 4, "{}", figure.width());
+    // The part for training is scored if it was predicted; half of one part is not.
+    fs::remove_dir_all(&predictions).unwrap();
+    write(&predictions, &["aachen_0_1_leftImg8bit.png"], [7, 26]);
+    assert_eq!(score(&["--images", &at("cityscapes")])["pixel_accuracy"], json!(1.0));
+    write(&predictions, &["zurich_0_1_leftImg8bit.png"], [7, 26]);
+    let refused = segtool("metrics").args(&["--predictions", &at("predictions"), "--images", &at("cityscapes")]);
+    assert_says(&refused.fails_with(1), &["do not match", "zurich_0_1"]);
+    let both = segtool("metrics").args(&["--predictions", &at("predictions"), "--images", &at("cityscapes")]);
+    assert_says(&both.args(&["--labels", &at("cityscapes/gtFine/val")]).fails_with(2), &["--labels goes with"]);
+}
+
+#[test]
+fn labels_with_a_suffix_are_scored_and_drawn() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| text(&folder.path().join(name));
+    write(folder.path(), &["flat/a.jpg", "flat/a_mask.png", "flat/b.jpg", "flat/b_mask.png"], [0, 1]);
+    write(folder.path(), &["predictions/a.png", "predictions/b.png"], [0, 1]);
+    let labels = ["--labels", &at("flat"), "--label-suffix", "_mask"];
+    let arguments =
+        ["metrics", "--predictions", &at("predictions"), "--num-class", "2", "--convention", "mmseg", "--json"];
+    let scored: Value = serde_json::from_str(&stdout_of(&[&arguments[..], &labels].concat())).unwrap();
+    assert_eq!((&scored["images"], &scored["mean_iou"]), (&json!(2), &json!(1.0)));
+    for predictions in [&["--predictions", &at("predictions")][..], &[]] {
+        let out = at(&format!("figures{}", predictions.len()));
+        stdout_of(&[&["concat", "--images", &at("flat"), "--output-path", &out], &labels[..], predictions].concat());
+        assert_eq!(fs::read_dir(&out).unwrap().count(), 2);
+    }
+}
+
 #[test]
 fn published_data_sets_have_the_values_of_their_publications() {
     let of = |name: &str| Dataset::find(name).unwrap();

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use segtool::base::inputs::ReadFiles;
 use segtool::data::{
-    Dataset, Pair, dataset_of_annotations, pair_folders, pair_lists, pair_mask_folders, pair_mask_predictions,
-    pair_predictions, read_pairs,
+    Dataset, Pair, dataset_of_annotations, find_layout, pair_folders, pair_layout_predictions, pair_lists,
+    pair_mask_folders, pair_mask_predictions, pair_predictions, pair_suffixed, pair_suffixed_predictions, read_pairs,
 };
 use segtool::metric::{Convention, LabelValues};
 use segtool::predict::origins;
@@ -20,9 +20,10 @@ use crate::ui::{self, Progress};
 /// Classes where nothing says how many there are.
 const USUAL_CLASSES: usize = 150;
 
-/// The pairs to score; `image` is the prediction, or the image that a run predicts.
-pub(super) fn pairs(arguments: &Metrics, run: Option<&Run>) -> Result<Vec<Pair>> {
-    let mut pairs = found(arguments, run)?;
+/// The pairs to score; `image` is the prediction, or the image that a run predicts. With what the labels of a published data
+/// set mean, where it is known.
+pub(super) fn pairs(arguments: &Metrics, run: Option<&Run>) -> Result<(Vec<Pair>, Option<Dataset>)> {
+    let (mut pairs, dataset) = found(arguments, run)?;
     if let Some(shard) = arguments.shard {
         let mut number = 0..;
         pairs.retain(|_| number.next().is_some_and(|number| shard.has(number)));
@@ -32,28 +33,48 @@ pub(super) fn pairs(arguments: &Metrics, run: Option<&Run>) -> Result<Vec<Pair>>
             .iter()
             .for_each(|note| ui::say(&format!("note: {note}")));
     }
-    Ok(pairs)
+    Ok((pairs, dataset))
 }
 
-fn found(arguments: &Metrics, run: Option<&Run>) -> Result<Vec<Pair>> {
+fn found(arguments: &Metrics, run: Option<&Run>) -> Result<(Vec<Pair>, Option<Dataset>)> {
     let Metrics { predictions, images, labels, mask_folders, list_true, .. } = arguments;
     let (progress, listed) = (Progress::new(), arguments.list_predict.as_ref().or(arguments.image_list.as_ref()));
-    Ok(match (listed, predictions, images, labels, mask_folders) {
+    let suffix = arguments.label_suffix.as_deref();
+    let pairs = match (listed, mask_folders, predictions, images, labels) {
         (Some(first), ..) => match list_true {
             Some(labels) => pair_lists(first, labels, &progress)?,
             None => read_pairs(first, &progress)?,
         },
-        (_, Some(predictions), _, _, Some(root)) => pair_mask_predictions(predictions, root)?,
-        (_, None, _, _, Some(root)) => pair_mask_folders(root)?,
-        (_, Some(predictions), _, Some(labels), _) => pair_predictions(predictions, labels, &progress)?,
-        (_, None, Some(images), Some(labels), _) => pair_folders(images, labels, &progress)?,
+        (_, Some(root), Some(predictions), ..) => pair_mask_predictions(predictions, root)?,
+        (_, Some(root), None, ..) => pair_mask_folders(root)?,
+        (.., Some(predictions), None, Some(labels)) => match suffix {
+            Some(suffix) => pair_suffixed_predictions(predictions, labels, suffix)?,
+            None => pair_predictions(predictions, labels, &progress)?,
+        },
+        (.., None, Some(images), Some(labels)) => match suffix {
+            Some(suffix) => pair_suffixed(images, labels, suffix, &progress)?,
+            None => pair_folders(images, labels, &progress)?,
+        },
+        (.., predictions, Some(root), None) => return of_layout(root, predictions.as_deref()),
         _ => match run {
             Some(run) if labels.is_none() && list_true.is_none() => validation(run)?,
             _ => wrong_usage!(
                 "--labels goes with --predictions or --images, --list-true with --list-predict or --image-list"
             ),
         },
-    })
+    };
+    Ok((pairs, None))
+}
+
+/// The labels of a data set in one of the layouts that are known, and the predictions or the images that go with them.
+fn of_layout(root: &Path, predictions: Option<&Path>) -> Result<(Vec<Pair>, Option<Dataset>)> {
+    let layout = find_layout(root, &Progress::new())?;
+    let dataset = layout.dataset.clone();
+    let pairs = match predictions {
+        Some(predictions) => pair_layout_predictions(predictions, root, layout)?,
+        None => layout.scored(),
+    };
+    Ok((pairs, dataset))
 }
 
 /// The validation images of a run.
@@ -90,16 +111,18 @@ pub(super) fn named_dataset(arguments: &Metrics) -> Result<Option<Dataset>> {
     Ok(name.map(find_dataset).transpose()?)
 }
 
-/// What the label values mean: as the data set says that was named, or the annotations of the pairs.
+/// What the label values mean: as the data set says that was named or published, or the annotations of the pairs.
 pub(super) fn dataset(
     arguments: &Metrics,
     convention: Convention,
-    (named, pairs): (Option<Dataset>, &[Pair]),
+    [named, published]: [Option<Dataset>; 2],
+    pairs: &[Pair],
 ) -> Result<Dataset> {
     let ignored = &arguments.ignore_label;
     let known = match named {
-        None if arguments.num_class.is_none() => dataset_of_annotations(pairs, &Progress::new())?,
-        named => named,
+        Some(named) => Some(named),
+        None if arguments.num_class.is_some() => None,
+        None => published.map_or_else(|| dataset_of_annotations(pairs, &Progress::new()), |known| Ok(Some(known)))?,
     };
     let mut dataset = match known {
         Some(dataset) => dataset,

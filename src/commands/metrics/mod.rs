@@ -67,8 +67,8 @@ fn counted(arguments: &Metrics) -> Result<Partial> {
     let convention = arguments.convention.unwrap_or_default();
     let named = inputs::named_dataset(arguments)?;
     let run = arguments.run.as_ref().map(Run::open).transpose()?;
-    let pairs = inputs::pairs(arguments, run.as_ref())?;
-    let dataset = inputs::dataset(arguments, convention, (named, &pairs))?;
+    let (pairs, published) = inputs::pairs(arguments, run.as_ref())?;
+    let dataset = inputs::dataset(arguments, convention, [named, published], &pairs)?;
     report::check_classes(arguments, dataset.class_count())?;
     inputs::refuse_written(arguments, &pairs)?;
     inputs::note_repeated(&pairs);

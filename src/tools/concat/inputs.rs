@@ -8,7 +8,8 @@ use crate::base::files::folder_of;
 use crate::base::{Error, Result};
 use crate::data::{
     FileKind, Labels, Pair, annotation_files, files_by_stem, find_images_or_ids, find_labels, find_predictions,
-    name_note, pair_folders, pair_lists, pair_mask_folders, pair_with_annotations, read_label_list, read_list,
+    name_note, pair_folders, pair_lists, pair_mask_folders, pair_suffixed, pair_with_annotations, read_label_list,
+    read_list,
 };
 
 /// Most predictions without a partner that an error names.
@@ -53,6 +54,10 @@ pub enum Partners {
     Path(PathBuf),
     /// In a folder with a folder for each image, which holds it in images/ and its masks in masks/; by the image's stem.
     MaskFolders(PathBuf),
+    /// Under the same stem with something behind it in a folder, such as `a_mask.png` of `a.npy`.
+    Suffixed(PathBuf, String),
+    /// Images with labels that are at hand, by the image's stem; and the folder that they are in.
+    Pairs(PathBuf, Vec<Pair>),
     /// Under the same stem beside the prediction.
     Beside,
 }
@@ -62,8 +67,17 @@ impl Partners {
     fn path(&self) -> Option<&Path> {
         match self {
             Self::Path(path) => Some(path),
-            Self::List(_) | Self::MaskFolders(_) | Self::Beside => None,
+            Self::List(_) | Self::MaskFolders(_) | Self::Suffixed(..) | Self::Pairs(..) | Self::Beside => None,
         }
+    }
+
+    /// Images with their labels, and the folder that they are in, where both are known together.
+    fn pairs(&self) -> Result<Option<(&Path, Vec<Pair>)>> {
+        Ok(match self {
+            Self::MaskFolders(root) => Some((root.as_path(), pair_mask_folders(root)?)),
+            Self::Pairs(root, pairs) => Some((root.as_path(), pairs.clone())),
+            Self::List(_) | Self::Path(_) | Self::Suffixed(..) | Self::Beside => None,
+        })
     }
 }
 
@@ -97,7 +111,7 @@ impl Inputs {
         };
         let images = self.partners(&predictions, &self.images, FileKind::Image, sink)?;
         let labels = match &self.labels {
-            Some(Partners::MaskFolders(root)) => masks(&predictions, root)?.into_iter().map(Some).collect(),
+            Some(known @ (Partners::MaskFolders(_) | Partners::Pairs(..))) => labels_among(&predictions, known)?,
             Some(Partners::Path(path)) if !annotation_files(path, self.images.path())?.is_empty() => {
                 annotated(&images, [self.images.path().unwrap_or(path), path], sink)?
             }
@@ -126,11 +140,18 @@ impl Inputs {
                 format!("is one file for {} predictions; give a folder or a list", predictions.len()),
             )),
             Partners::Path(folder) => by_stem(predictions, Some(folder), kind, sink),
-            Partners::MaskFolders(root) => {
-                let images = pair_mask_folders(root)?.into_iter().map(|pair| pair.image);
-                among(&stems_of(images.collect()), predictions, root, kind)
+            Partners::Suffixed(folder, suffix) => {
+                let found = files_of(folder, kind, sink)?.into_iter();
+                let found = found.filter_map(|(stem, files)| Some((stem.strip_suffix(&**suffix)?.to_owned(), files)));
+                among(&found.collect(), predictions, folder, kind)
             }
-            Partners::Beside => by_stem(predictions, None, kind, sink),
+            Partners::MaskFolders(_) | Partners::Pairs(..) | Partners::Beside => match partners.pairs()? {
+                Some((root, pairs)) => {
+                    let images = pairs.into_iter().map(|pair| pair.image);
+                    among(&stems_of(images.collect()), predictions, root, kind)
+                }
+                None => by_stem(predictions, None, kind, sink),
+            },
         }
     }
 
@@ -162,15 +183,17 @@ fn labelled(images: &Partners, labels: &Partners, sink: &dyn Sink) -> Result<Vec
         (Partners::Beside | Partners::MaskFolders(_), Partners::MaskFolders(root)) => pair_mask_folders(root)?,
         (Partners::List(images), Partners::List(labels)) => pair_lists(images, labels, sink)?,
         (Partners::Path(images), Partners::Path(labels)) => pair_folders(images, labels, sink)?,
+        (Partners::Path(images), Partners::Suffixed(labels, suffix)) => pair_suffixed(images, labels, suffix, sink)?,
+        (Partners::Pairs(..), Partners::Pairs(_, pairs)) => pairs.clone(),
         (Partners::Beside, Partners::Path(path)) if !annotation_files(path, Some(path))?.is_empty() => {
             pair_folders(if path.is_dir() { path } else { folder_of(path) }, path, sink)?
         }
-        (Partners::Beside, labels) => {
+        (Partners::Beside, labels @ (Partners::List(_) | Partners::Path(_))) => {
             let files = match labels {
                 Partners::List(list) => read_label_list(list, sink)?,
                 Partners::Path(file) if file.is_file() => vec![file.clone()],
                 Partners::Path(folder) => find_labels(folder)?,
-                Partners::MaskFolders(_) | Partners::Beside => Vec::new(),
+                _ => Vec::new(),
             };
             let images = by_stem(&files, None, FileKind::Image, sink)?;
             images.into_iter().zip(files).map(|(image, label)| Pair { image, label: label.into() }).collect()
@@ -196,13 +219,13 @@ fn annotated(images: &[PathBuf], places: [&Path; 2], sink: &dyn Sink) -> Result<
     Ok(images.iter().map(|image| labels.get(image).cloned()).collect())
 }
 
-/// The masks of the images that have the predictions' stems.
-fn masks(predictions: &[PathBuf], root: &Path) -> Result<Vec<Labels>> {
-    let pairs = pair_mask_folders(root)?;
+/// The labels of the images that have the predictions' stems.
+fn labels_among(predictions: &[PathBuf], known: &Partners) -> Result<Vec<Option<Labels>>> {
+    let (root, pairs) = known.pairs()?.unwrap_or((Path::new(""), Vec::new()));
     let found = stems_of(pairs.iter().map(|pair| pair.image.clone()).collect());
     let images = among(&found, predictions, root, FileKind::Label)?;
     let labels: BTreeMap<PathBuf, Labels> = pairs.into_iter().map(|pair| (pair.image, pair.label)).collect();
-    Ok(images.iter().map(|image| labels[image].clone()).collect())
+    Ok(images.iter().map(|image| labels.get(image).cloned()).collect())
 }
 
 fn stems_of(files: Vec<PathBuf>) -> BTreeMap<String, Vec<PathBuf>> {

@@ -38,16 +38,11 @@ pub struct LabelledImage {
 impl LabelledImage {
     /// The labelled images of a source; `fields` is what to exchange where images and labels are swapped.
     pub(in crate::train) fn of(source: &Source, dataset: &Dataset, fields: &str, sink: &dyn Sink) -> Result<Vec<Self>> {
-        match source {
-            Source::Table { table, images } => {
-                if let Some(folder) = images.as_deref().filter(|folder| !folder.is_dir()) {
-                    let reason = "is not a folder; with `label_csv` it must be the folder of the images";
-                    return Err(Error::conflict("images", format!("{} {reason}", folder.display())));
-                }
-                return Self::from_table(table, dataset, images.as_deref());
-            }
-            Source::MaskFolders(_) => return Err(Error::conflict("mask_folders", NO_MASKS)),
-            _ => {}
+        if let (Source::Table { table, .. }, Some(rows)) = (source, source.table(dataset)?) {
+            return Ok(Self::of_rows(table, rows));
+        }
+        if let Source::MaskFolders(_) = source {
+            return Err(Error::conflict("mask_folders", NO_MASKS));
         }
         let pairs = source.pairs(sink)?;
         refuse_exchanged(&pairs, dataset, fields)?;
@@ -68,10 +63,13 @@ impl LabelledImage {
 
     /// The images of a table, looked for beside it and in `folder`.
     pub fn from_table(table: &Path, dataset: &Dataset, folder: Option<&Path>) -> Result<Vec<Self>> {
-        let rows = read_label_csv(table, dataset, folder)?;
+        Ok(Self::of_rows(table, read_label_csv(table, dataset, folder)?))
+    }
+
+    fn of_rows(table: &Path, rows: Vec<CsvLabels>) -> Vec<Self> {
         let image =
             |labels: CsvLabels| Self { image: labels.image.clone(), labels: LabelSource::Table(table.into(), labels) };
-        Ok(rows.into_iter().map(image).collect())
+        rows.into_iter().map(image).collect()
     }
 
     /// For the run's record.

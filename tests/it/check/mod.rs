@@ -1,9 +1,10 @@
 //! `segtool check`: a small clean set, copies of it with one fault each (`planted`), and the command as a user types it
-//! (`command`).
+//! (`command`), also on a table of points (`table`).
 
 mod command;
 mod planted;
 mod review;
+mod table;
 
 use std::fs;
 use std::path::{Path, PathBuf};
