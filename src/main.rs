@@ -1,11 +1,8 @@
 //! The `segtool` program: parse, run, exit code.
 
-mod allocator;
 mod cli;
 mod commands;
-mod exit;
-mod flags;
-mod ui;
+mod program;
 
 use std::panic::{self, AssertUnwindSafe};
 use std::time::{Duration, Instant};
@@ -15,7 +12,8 @@ use segtool::nn::device::{DeviceChoice, peak_memory};
 use segtool::train::is_out_of_memory;
 
 use crate::cli::Command;
-use crate::exit::Exit;
+use crate::program::exit::Exit;
+use crate::program::{allocator, ui};
 
 fn main() -> std::process::ExitCode {
     allocator::keep_freed();

@@ -27,8 +27,8 @@ use segtool::image::OrientationPolicy;
 use segtool::nn::device::DeviceChoice;
 use segtool::weights::{Choice, Target};
 
-use crate::exit::Exit;
-use crate::{flags, ui};
+use crate::program::exit::Exit;
+use crate::program::{flags, ui};
 
 pub(crate) use check::Check;
 pub(crate) use convert::Convert;

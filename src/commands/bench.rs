@@ -6,8 +6,8 @@ use segtool::nn::precision::Precision;
 use segtool::recipe::NetworkRecipe;
 
 use crate::cli::Bench;
-use crate::exit::{Exit, wrong_usage};
-use crate::ui;
+use crate::program::exit::{Exit, wrong_usage};
+use crate::program::ui;
 
 /// Largest relative difference from flex that rounding in float32 explains.
 const LIMIT: f64 = 1e-3;

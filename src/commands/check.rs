@@ -16,9 +16,9 @@ use super::data::Sources;
 use super::start::RECIPE_FOR_PIXELS;
 use super::use_threads;
 use crate::cli;
-use crate::exit::Exit;
-use crate::flags;
-use crate::ui::{self, Progress};
+use crate::program::exit::Exit;
+use crate::program::flags;
+use crate::program::ui::{self, Progress};
 
 /// Most files of a finding that are listed; JSON has them all.
 const MAX_PLACES: usize = 3;

@@ -15,8 +15,8 @@ use segtool::tools::concat::{Inputs, Options, Partners, Predictions, Triple, con
 
 use super::use_threads;
 use crate::cli::Concat;
-use crate::exit::Exit;
-use crate::ui::{self, Progress};
+use crate::program::exit::Exit;
+use crate::program::ui::{self, Progress};
 
 /// Where the Capstone's script looks for image and label of ADE20K's predictions.
 const ADE20K: &str = "data/ADEChallengeData2016";

@@ -8,8 +8,8 @@ use segtool::tools::convert::{Format, Options, convert_files};
 
 use super::use_threads;
 use crate::cli::Convert;
-use crate::exit::{Exit, wrong_usage};
-use crate::ui::{self, Progress};
+use crate::program::exit::{Exit, wrong_usage};
+use crate::program::ui::{self, Progress};
 
 pub(crate) fn run(arguments: &Convert) -> Result<Exit> {
     use_threads(arguments.workers)?;

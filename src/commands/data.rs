@@ -8,7 +8,7 @@ use segtool::data::{Dataset, Ratings, find_layout};
 use segtool::train::{Source, Validation};
 
 use crate::cli::LabelledImages;
-use crate::exit::wrong_usage;
+use crate::program::exit::wrong_usage;
 
 /// Images to learn from and to validate with.
 pub(super) struct Sources {

@@ -21,8 +21,8 @@ use segtool::train::{Job, Outcome, Session, Source, Validation, train};
 use super::metrics;
 use super::stop::Stop;
 use crate::cli::Demo;
-use crate::exit::Exit;
-use crate::ui::{self, Progress};
+use crate::program::exit::Exit;
+use crate::program::ui::{self, Progress};
 
 const SIZE: Size = Size { width: 128, height: 128 };
 const TRAINING: u64 = 96;

@@ -5,8 +5,8 @@ use segtool::base::inputs::ReadFiles;
 use segtool::weights::{Weights, locate};
 
 use crate::cli::Export;
-use crate::exit::Exit;
-use crate::ui::{self, Progress};
+use crate::program::exit::Exit;
+use crate::program::ui::{self, Progress};
 
 pub(crate) fn run(arguments: Export) -> Result<Exit> {
     let files = locate(&arguments.files, &Progress::new())?;

@@ -7,8 +7,8 @@ use segtool::recipe::NetworkRecipe;
 use segtool::weights::{Weights, locate};
 
 use crate::cli::Import;
-use crate::exit::{Exit, wrong_usage};
-use crate::ui::{self, Progress};
+use crate::program::exit::{Exit, wrong_usage};
+use crate::program::ui::{self, Progress};
 
 pub(crate) fn run(arguments: Import) -> Result<Exit> {
     if arguments.output.extension().is_none_or(|extension| extension != "safetensors") {

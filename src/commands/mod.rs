@@ -25,8 +25,8 @@ use anyhow::{Context, Result};
 use segtool::base::words::bytes_in_words;
 use segtool::nn::device::{DeviceChoice, peak_memory};
 
-use crate::exit::wrong_usage;
-use crate::ui;
+use crate::program::exit::wrong_usage;
+use crate::program::ui;
 
 /// Has rayon work on this many threads; on all cores if nothing is said. To be called before it works at all.
 pub(crate) fn use_threads(threads: Option<usize>) -> Result<()> {

@@ -7,7 +7,7 @@ use segtool::recipe::{Kind, NetworkRecipe, OptimizerConfig, Recipe, Training};
 
 use super::refuse_flags;
 use crate::cli::{ForestTraining, LabelTable, NetworkTraining, Optimizer, Procedure, Train, WholeImages};
-use crate::exit::wrong_usage;
+use crate::program::exit::wrong_usage;
 
 /// The recipe as the options want it, but for `--set`, which comes before them. Options without effect on its kind of model
 /// are refused.

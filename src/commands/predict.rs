@@ -19,8 +19,8 @@ use segtool::weights::{Choice, Weights, locate};
 use super::refuse_flags;
 use super::stop::Stop;
 use crate::cli::{Chosen, ForestPrediction, NetworkPrediction, Polygons, Predict, Tile};
-use crate::exit::{Exit, wrong_usage};
-use crate::ui::{self, Progress};
+use crate::program::exit::{Exit, wrong_usage};
+use crate::program::ui::{self, Progress};
 
 /// Where predictions go if no folder is given.
 const FOLDER: &str = "predictions";

@@ -8,8 +8,8 @@ use segtool::run::Run;
 use segtool::train::write_report;
 
 use crate::cli::Report;
-use crate::exit::{Exit, wrong_usage};
-use crate::ui::{self, Progress};
+use crate::program::exit::{Exit, wrong_usage};
+use crate::program::ui::{self, Progress};
 
 pub(crate) fn run(arguments: &Report) -> Result<Exit> {
     let run = Run::open(&arguments.run)?;

@@ -9,8 +9,8 @@ use segtool::tools::rgb2gray::{Job, Options, convert_files};
 
 use super::use_threads;
 use crate::cli::Rgb2Gray;
-use crate::exit::Exit;
-use crate::ui::{self, Progress};
+use crate::program::exit::Exit;
+use crate::program::ui::{self, Progress};
 
 pub(crate) fn run(arguments: Rgb2Gray) -> Result<Exit> {
     let progress = Progress::new();

@@ -8,8 +8,8 @@ use segtool::weights::locate;
 use super::stop::Stop;
 use super::use_threads;
 use crate::cli::{Serve, Tile};
-use crate::exit::Exit;
-use crate::ui::{self, Progress};
+use crate::program::exit::Exit;
+use crate::program::ui::{self, Progress};
 
 /// Where a token may stand that is not to be seen in the list of processes.
 const TOKEN: &str = "SEGTOOL_TOKEN";

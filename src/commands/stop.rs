@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use crate::exit::Exit;
-use crate::ui;
+use crate::program::exit::Exit;
+use crate::program::ui;
 
 /// Terminals, shells and process managers send a signal to a process and once more to its group: within this time, a second
 /// one is the same one.

@@ -19,8 +19,8 @@ use super::start::Start;
 use super::stop::Stop;
 use super::{overrides, say_peak};
 use crate::cli::Train;
-use crate::exit::Exit;
-use crate::ui::{self, Progress};
+use crate::program::exit::Exit;
+use crate::program::ui::{self, Progress};
 
 pub(crate) fn run(arguments: Train) -> Result<Exit> {
     let deadline = arguments.network.limits.max_time.map(|time| Instant::now() + time);

@@ -11,8 +11,8 @@ use serde_json::json;
 
 use super::{labels_text, name, next_command};
 use crate::cli::InspectDataset;
-use crate::exit::Exit;
-use crate::ui::{self, Progress};
+use crate::program::exit::Exit;
+use crate::program::ui::{self, Progress};
 
 /// The annotation files that the command line names; none where it names label images.
 pub(super) fn files(arguments: &InspectDataset) -> Result<Vec<PathBuf>> {

@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 
 use super::use_threads;
 use crate::cli::InspectDataset;
-use crate::exit::{Exit, wrong_usage};
-use crate::ui::{self, Progress};
+use crate::program::exit::{Exit, wrong_usage};
+use crate::program::ui::{self, Progress};
 
 /// Most numbers and colours in the table; JSON has them all.
 const MAX_ROWS: usize = 60;

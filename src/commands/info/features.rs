@@ -12,8 +12,8 @@ use segtool::run::Run;
 use segtool::weights::{Weights, locate};
 
 use crate::cli::Info;
-use crate::exit::{Exit, wrong_usage};
-use crate::ui::{self, Progress};
+use crate::program::exit::{Exit, wrong_usage};
+use crate::program::ui::{self, Progress};
 
 /// Says, before any work, whether a PNG can be written, and that it would not take the place of the image.
 fn check_output(image: &Path, output: &Path) -> Result<()> {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::Description;
 use crate::cli::Info;
-use crate::exit::wrong_usage;
+use crate::program::exit::wrong_usage;
 
 /// Taps, features, parameters and memory of a recipe of hypercolumns.
 pub(super) fn describe(recipe: &ForestRecipe, arguments: &Info) -> Result<Description> {

@@ -12,8 +12,8 @@ use segtool::weights::{cache, entries};
 use serde_json::Value;
 
 use crate::cli::Info;
-use crate::exit::Exit;
-use crate::ui;
+use crate::program::exit::Exit;
+use crate::program::ui;
 
 pub(crate) fn run(arguments: &Info) -> Result<Exit> {
     if arguments.weights {

@@ -14,8 +14,8 @@ use segtool::predict::origins;
 use segtool::run::{Run, find_dataset};
 
 use crate::cli::Metrics;
-use crate::exit::wrong_usage;
-use crate::ui::{self, Progress};
+use crate::program::exit::wrong_usage;
+use crate::program::ui::{self, Progress};
 
 /// Classes where nothing says how many there are.
 const USUAL_CLASSES: usize = 150;

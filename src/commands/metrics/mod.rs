@@ -18,9 +18,9 @@ use segtool::tools::score::{ImageScores, OnFault, OnImage, Partial, Scorer, Sett
 
 use super::use_threads;
 use crate::cli::Metrics;
-use crate::exit::Exit;
-use crate::flags::in_words;
-use crate::ui::{self, Progress};
+use crate::program::exit::Exit;
+use crate::program::flags::in_words;
+use crate::program::ui::{self, Progress};
 
 pub(crate) use report::Report;
 

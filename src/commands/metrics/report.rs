@@ -17,8 +17,8 @@ use segtool::tools::score::Partial;
 use serde::Serialize;
 
 use crate::cli::{Column, Metrics};
-use crate::exit::wrong_usage;
-use crate::ui;
+use crate::program::exit::wrong_usage;
+use crate::program::ui;
 
 /// Most classes whose confusion matrix is drawn: 6,000 pixels wide.
 const MOST_DRAWN: usize = 500;

@@ -11,7 +11,7 @@ use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use segtool::base::Remedy;
 use segtool::base::event::{EpochReport, Event, Left, Outlook, Sink, Task};
 
-use crate::flags;
+use crate::program::flags;
 
 /// Between two progress lines where there is no terminal.
 const LINE_INTERVAL: Duration = Duration::from_secs(30);

@@ -48,7 +48,7 @@ impl std::error::Error for WrongUsage {}
 /// As `anyhow::bail!`, for what is wrong with the options.
 macro_rules! wrong_usage {
     ($($text:tt)*) => {
-        return Err($crate::exit::WrongUsage(format!($($text)*)).into())
+        return Err($crate::program::exit::WrongUsage(format!($($text)*)).into())
     };
 }
 pub(crate) use wrong_usage;
