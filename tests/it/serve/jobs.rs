@@ -113,7 +113,7 @@ fn images_of_one_size_that_wait_are_computed_together() {
 #[test]
 fn faults_of_images_are_told_in_words() {
     let served = Served::new(&["--max-pixels", "10k"]);
-    let colours = image::RgbImage::new(20, 20);
+    let colours = image::RgbImage::from_fn(20, 20, |x, y| image::Rgb([x as u8 * 9, y as u8 * 5, 200]));
     let mut file = std::io::Cursor::new(Vec::new());
     colours.write_to(&mut file, image::ImageFormat::Png).unwrap();
     let wrong_bands = served.post("/api/predict?name=colours.png", file.get_ref());
