@@ -405,6 +405,7 @@ fn every_page_with_commands_is_run() {
         "training.md",
         "prediction.md",
         "metrics.md",
+        "labelling.md",
         "large-sets.md",
         "images.md",
         "weights.md",

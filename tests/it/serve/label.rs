@@ -109,11 +109,8 @@ fn what_was_painted_survives_the_end_of_the_server() {
     let labels = desk.labels();
     assert_eq!(labels.iter().filter(|value| **value != 0).count(), 20);
     // Killed, not asked to stop.
-    desk.served = {
-        let images = desk.path("cores");
-        drop(std::mem::replace(&mut desk.served, Served::new(&[])));
-        serve(&images)
-    };
+    desk.served.kill();
+    desk.served = serve(&desk.path("cores"));
     let answer = desk.served.get("/api/label/images/0/labels.bin");
     assert_eq!(answer.body, labels);
     let revision: u64 = answer.header("x-revision").unwrap().parse().unwrap();
@@ -123,6 +120,43 @@ fn what_was_painted_survives_the_end_of_the_server() {
     assert_eq!(desk.patch(first + 2, "one", [20, 4, 2, 2], 2).status, 200);
     assert_eq!(desk.patch(first + 2, "one", [3, 4, 1, 1], 4).status, 409);
     assert_eq!(desk.patch(revision + 1, "one", [3, 4, 1, 1], 4).status, 200);
+}
+
+#[test]
+fn every_stroke_that_was_answered_is_there_after_a_kill_in_the_midst_of_them() {
+    let mut desk = Desk::new();
+    let (revision, port, path) = (desk.revision(), desk.served.port, "/api/label/images/0/patches");
+    let answered = std::sync::atomic::AtomicUsize::new(0);
+    let stroke = |number: usize| {
+        let values = STANDARD.encode([1 + (number % 4) as u8; 3]);
+        let [x, y] = [number % 80 * 3, number / 80];
+        let patch = json!({ "x": x, "y": y, "width": 3, "height": 1, "values": values });
+        json!({ "revision": revision, "tab": "t", "patches": [patch] }).to_string()
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for number in 0..3200 {
+                let request = Request::new("POST", path).body(stroke(number).as_bytes()).bytes();
+                match TcpStream::connect(("127.0.0.1", port)).ok().and_then(|mut stream| {
+                    stream.write_all(&request).ok()?;
+                    super::http::finish(stream)
+                }) {
+                    Some(answer) if answer.status == 200 => answered.fetch_add(1, std::sync::atomic::Ordering::SeqCst),
+                    _ => break,
+                };
+            }
+        });
+        wait_for(|| answered.load(std::sync::atomic::Ordering::SeqCst) > 60);
+        desk.served.kill();
+    });
+    let answered = answered.load(std::sync::atomic::Ordering::SeqCst);
+    desk.served = serve(&desk.path("cores"));
+    let labels = desk.labels();
+    for number in 0..answered {
+        let place = number / 80 * 240 + number % 80 * 3;
+        assert_eq!(labels[place..place + 3], [1 + (number % 4) as u8; 3], "stroke {number} of {answered}");
+    }
+    assert!(labels.iter().filter(|value| **value != 0).count() <= 3 * (answered + 1));
 }
 
 #[test]

@@ -103,6 +103,12 @@ impl Served {
         told
     }
 
+    /// Ends it without asking.
+    pub(super) fn kill(&mut self) {
+        self.program.kill().unwrap();
+        self.program.wait().unwrap();
+    }
+
     pub(super) fn is_alive(&mut self) -> bool {
         self.program.try_wait().unwrap().is_none()
     }
