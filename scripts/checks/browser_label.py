@@ -21,7 +21,7 @@ import sys
 
 import numpy
 from PIL import Image
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Error, sync_playwright
 
 from label_desk import WAIT, Desk, Server, Wrong, capsule, expect, same, until
 
@@ -194,8 +194,12 @@ def check_predictions(desk, values):
         expect(wanted in desk.text("#place"), f"at {x}, {y} the page says {desk.text('#place')!r} instead of {wanted!r}")
     expect(desk.page.locator("#view-classes").is_checked(), "the predicted classes are not shown after the first training")
     desk.page.wait_for_selector("#score-panel:not([hidden])", timeout=WAIT)
-    desk.key("n")
-    expect("Place 1 of" in desk.text("#said"), f"no place to label next: {desk.text('#said')!r}")
+    def next_place():
+        desk.key("n")
+        desk.page.wait_for_timeout(200)
+        return desk.text("#said").startswith("Place ")
+
+    until(next_place, lambda: f"no place to label next: {desk.text('#said')!r}")
     desk.key("Escape")
     return number
 
@@ -233,6 +237,7 @@ def check_filling(desk, labels):
     desk.key("g")
     x, y = desk.place(-30, -30)
     desk.page.mouse.click(*desk.screen(-30, -30))
+    until(lambda: "filled from" in desk.text("#said"), lambda: f"no region is filled; the page says {desk.text('#said')!r}")
     filled = region(predicted, x, y) & (labels == 0)
     same(desk.labels(), numpy.where(filled, predicted[y, x], labels), "after a region was filled from the prediction")
     desk.key("Control+z")
@@ -456,7 +461,7 @@ def main():
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
             run(browser, server, arguments, arguments.out)
             browser.close()
-    except Wrong as wrong:
+    except (Wrong, Error) as wrong:
         print(f"Wrong: {wrong}", file=sys.stderr)
         return 1
     finally:

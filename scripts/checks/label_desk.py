@@ -2,8 +2,10 @@
 import shlex
 import subprocess
 import time
+from urllib.parse import urlsplit
 
 import numpy
+from playwright.sync_api import TimeoutError
 
 WAIT = 60_000
 BRUSH = 7
@@ -56,16 +58,25 @@ class Desk:
         self.load()
 
     def heard(self, message):
-        # A request that fails while the server is down is told on the console, whatever the page does about it.
-        away = not self.quiet and "net::ERR" in message.text or "409" in message.text
-        if message.type == "error" and not away:
-            self.faults.append(message.text)
+        address = message.location.get("url", "")
+        # The browser tells of failed requests whatever the page does about them: those to a server that is down, conflicts,
+        # and questions about a model whose place a newer one has taken.
+        known = not self.quiet and "net::ERR" in message.text or "409" in message.text or "404" in message.text and "model=" in address
+        if message.type == "error" and not known:
+            self.faults.append(f"{message.text} {address}")
 
     def load(self):
-        self.page.goto(self.address)
-        if not self.page.url.rstrip("/").endswith("/label"):
-            self.page.goto(self.page.url.split("?")[0].rstrip("/") + "/label")
-        self.page.wait_for_selector("main.desk:not([hidden])", timeout=WAIT)
+        if self.page.url.startswith("http"):
+            self.page.reload()
+        else:
+            self.page.goto(self.address)
+        place = urlsplit(self.page.url)
+        if place.path != "/label":
+            self.page.goto(f"{place.scheme}://{place.netloc}/label")
+        try:
+            self.page.wait_for_selector("main.desk:not([hidden])", timeout=WAIT)
+        except TimeoutError as error:
+            raise Wrong(f"the page does not open. It says {self.text('body')!r}; the console: {self.faults}") from error
         self.page.wait_for_selector("#stage:not([aria-busy])", timeout=WAIT)
         self.page.wait_for_selector("#stage[aria-label^='Image ']:not([aria-label='Image to label'])", timeout=WAIT)
         self.page.wait_for_timeout(300)

@@ -170,9 +170,22 @@ export class Model {
     }, 120);
   }
 
-  /** Fetches the visible part, then the rest from near to far. */
-  async #fetchAll() {
+  #fetchAll() {
     this.stop();
+    this.fetched = this.#fetchParts();
+  }
+
+  /** Waits for the prediction of the whole image; false if it does not come, or only where it is shown. */
+  async complete() {
+    for (let waited = null; waited !== this.fetched;) {
+      waited = this.fetched;
+      await waited;
+    }
+    return Boolean(this.number) && !this.view.predicted.nearest([0, 0], this.number);
+  }
+
+  /** Fetches the visible part, then the rest from near to far. */
+  async #fetchParts() {
     const { signal } = this.fetching = new AbortController();
     const { predicted, map } = this.view;
     const model = this.number;
@@ -206,21 +219,29 @@ export class Model {
 
   async #suggest() {
     const { id } = this.host.image;
+    const { number } = this;
+    this.suggesting = number;
     try {
-      const places = await getJson(`/api/label/images/${id}/suggestions?${new URLSearchParams({ model: this.number, count: 10 })}`);
-      if (id !== this.host.image.id) return;
+      const places = await getJson(`/api/label/images/${id}/suggestions?${new URLSearchParams({ model: number, count: 10 })}`);
+      if (id !== this.host.image.id || number !== this.number) return;
       this.view.places = places;
       this.view.place = -1;
       this.view.refresh();
     } catch (error) {
       if (error.status !== 404 && error.status !== 409) say(wordsOf(error));
     }
+    if (this.suggesting === number) this.suggesting = 0;
+  }
+
+  #whyNone() {
+    if (!this.number) return "Train first: places to label next are those where the model is least certain.";
+    return this.suggesting ? "The least certain places are still being looked for." : "No uncertain place is left here.";
   }
 
   /** Moves to the next of the least certain places. */
   next() {
     const { view } = this;
-    if (!view.places.length) return say(this.number ? "No uncertain place is left here." : "Train first: places to label next are those where the model is least certain.");
+    if (!view.places.length) return say(this.#whyNone());
     view.place = (view.place + 1) % view.places.length;
     const { x, y, uncertainty } = view.places[view.place];
     const point = view.toView(x + 0.5, y + 0.5);

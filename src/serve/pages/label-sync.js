@@ -30,10 +30,10 @@ class Store {
     return [PREFIX, this.folder, this.tab, image, tile].join("\n");
   }
 
-  put(image, tile, base, values) {
+  put(image, tile, base, values, before) {
     const key = this.key(image, tile);
     try {
-      localStorage.setItem(key, `${base}:${packed(values)}`);
+      localStorage.setItem(key, `${base}:${packed(values)}:${packed(before)}`);
       this.failing.delete(key);
     } catch {
       // No storage, or no room left: the page says so, and asks before it is closed.
@@ -51,7 +51,7 @@ class Store {
     }
   }
 
-  /** Tiles that tabs now closed could not send: [{ image, tile, base, text }]; they are this tab's from now on. */
+  /** Tiles that tabs now closed could not send: [{ image, tile, base, text, before }]; they are this tab's from now on. */
   async adopt() {
     const left = [];
     const held = await navigator.locks?.query();
@@ -60,8 +60,8 @@ class Store {
       for (const key of Object.keys(localStorage)) {
         const [prefix, folder, tab, image, tile] = key.split("\n");
         if (prefix !== PREFIX || folder !== this.folder || tab === this.tab || alive.has(`${PREFIX}-${tab}`)) continue;
-        const [base, text] = localStorage.getItem(key).split(":");
-        left.push({ key, image, tile: +tile, base: +base, text });
+        const [base, text, before] = localStorage.getItem(key).split(":");
+        left.push({ key, image, tile: +tile, base: +base, text, before });
       }
     } catch {
       // Without storage nothing is left.
@@ -83,7 +83,8 @@ export class Sync {
     this.store = new Store(folder, tab);
     this.images = images.map(({ id, name, width, height, revision }) => ({
       id, name, revision, map: new LabelMap(width, height, new Uint8Array(0)), known: null,
-      base: revision, pending: new Map(), stale: false, conflict: null,
+      // Unsent values by tile, and what the server had there when they were painted.
+      base: revision, pending: new Map(), before: new Map(), stale: false, conflict: null,
     }));
     stayAlive(tab);
   }
@@ -91,14 +92,15 @@ export class Sync {
   /** Takes over what closed tabs left unsent; the number of tiles. */
   async adopt() {
     const left = await this.store.adopt();
-    for (const { key, image: name, tile, base, text } of left) {
+    for (const { key, image: name, tile, base, text, before } of left) {
       const image = this.images.find(one => one.name === name);
       if (!image) continue;
       const { width, height } = image.map.tile(tile);
       const values = unpacked(text, width * height);
       image.base = image.pending.size ? Math.min(image.base, base) : base;
       image.pending.set(tile, over(values, image.pending.get(tile)));
-      this.store.put(name, tile, image.base, image.pending.get(tile));
+      image.before.set(tile, over(unpacked(before, width * height), image.before.get(tile)));
+      this.#keep(image, tile);
       if (this.store.works) localStorage.removeItem(key);
       if (image === this.open) {
         image.map.writeTile(tile, values);
@@ -124,9 +126,13 @@ export class Sync {
   edit(id, tiles) {
     const image = this.images[id];
     if (!image.pending.size) image.base = image.revision;
+    const known = new LabelMap(image.map.width, image.map.height, image.known);
     for (const [tile, values] of tiles) {
+      const seen = known.copyTile(tile);
+      const before = values.map((value, i) => value === KEEP ? KEEP : seen[i]);
       image.pending.set(tile, over(values, image.pending.get(tile)));
-      this.store.put(image.name, tile, image.base, over(image.pending.get(tile), image.sending?.get(tile)));
+      image.before.set(tile, image.before.has(tile) ? over(image.before.get(tile), before) : before);
+      this.#keep(image, tile);
     }
     this.refused = "";
     this.#soon(PAUSE);
@@ -196,6 +202,18 @@ export class Sync {
   get state() {
     const unsent = this.images.reduce((sum, image) => sum + image.pending.size + (image.sending?.size ?? 0), 0);
     return { unsent, offline: this.offline || this.away, refused: this.refused, kept: this.store.works, conflicts: this.images.filter(image => image.conflict) };
+  }
+
+  /** Keeps what is unsent of a tile in the browser. */
+  #keep(image, tile) {
+    const [pending, sending] = [image.pending.get(tile), image.sending?.get(tile)];
+    this.store.put(image.name, tile, image.base, pending ? over(pending, sending) : sending, image.before.get(tile));
+  }
+
+  /** A tile has nothing unsent any more. */
+  #drop(image, tile) {
+    image.before.delete(tile);
+    this.store.drop(image.name, tile);
   }
 
   #soon(pause) {
@@ -293,18 +311,22 @@ export class Sync {
     for (const [tile, values] of sending) {
       known?.writeTile(tile, values);
       const rest = image.pending.get(tile);
-      if (rest) this.store.put(image.name, tile, image.base, rest);
-      else this.store.drop(image.name, tile);
+      const before = image.before.get(tile);
+      if (!rest) this.#drop(image, tile);
+      else {
+        image.before.set(tile, rest.map((value, i) => value === KEEP ? KEEP : values[i] === KEEP ? before[i] : values[i]));
+        this.#keep(image, tile);
+      }
     }
   }
 
-  /** After a 409: no conflict if the server has the very values already, as when only its answer was lost. */
+  /** After a 409: no conflict where the server has the very value already, as when only its answer was lost, or still
+   * the one that was painted over, as when it was started again and does not know whose that is. */
   async #disagree(image, { conflicts }) {
     const { values, revision } = await this.#fetch(image);
     const differing = [];
-    this.#pixels(image, conflicts, (at, own) => {
-      const untouched = image.known && image.base === image.revision && image.known[at] === values[at];
-      if (values[at] !== own && !untouched) differing.push(at);
+    this.#pixels(image, conflicts, (at, own, before) => {
+      if (values[at] !== own && values[at] !== before) differing.push(at);
     });
     if (differing.length) image.conflict = { areas: conflicts, differing, revision };
     else {
@@ -314,15 +336,16 @@ export class Sync {
     this.changed();
   }
 
-  /** Each unsent pixel within some areas: its index and value. */
+  /** Each unsent pixel within some areas: its index, its value, and what the server had there. */
   #pixels(image, areas, visit) {
     const { width } = image.map;
     for (const [number, values] of image.pending) {
       const tile = image.map.tile(number);
+      const before = image.before.get(number);
       values.forEach((value, i) => {
         const [x, y] = [tile.x + i % tile.width, tile.y + Math.floor(i / tile.width)];
         const within = areas.some(area => x >= area.x && y >= area.y && x < area.x + area.width && y < area.y + area.height);
-        if (value !== KEEP && within) visit(y * width + x, value);
+        if (value !== KEEP && within) visit(y * width + x, value, before[i]);
       });
     }
   }
@@ -332,13 +355,14 @@ export class Sync {
     const { width } = image.map;
     for (const [number, values] of image.pending) {
       const tile = image.map.tile(number);
+      const before = image.before.get(number);
       values.forEach((value, i) => {
-        if (lost.has((tile.y + Math.floor(i / tile.width)) * width + tile.x + i % tile.width, value)) values[i] = KEEP;
+        if (lost.has((tile.y + Math.floor(i / tile.width)) * width + tile.x + i % tile.width, value)) values[i] = before[i] = KEEP;
       });
-      if (values.some(value => value !== KEEP)) this.store.put(image.name, number, image.base, values);
+      if (values.some(value => value !== KEEP)) this.#keep(image, number);
       else {
         image.pending.delete(number);
-        this.store.drop(image.name, number);
+        this.#drop(image, number);
       }
     }
   }

@@ -7,7 +7,7 @@ import { outline } from "./label-view.js";
 const NEAR = 7;
 
 export class Tools {
-  /** `host` gives { history, map, predicted, value, color, ready() }; ready() is false, and says why, where nothing can be painted. */
+  /** `host` gives { history, map, predicted, value, color, ready(), complete() }; ready() is false, and says why, where nothing can be painted. */
   constructor(view, host) {
     Object.assign(this, { view, host, name: "brush", size: 7, corners: [], pointer: null, last: null, pressed: null });
     view.sketch = (context, viewer) => this.#sketch(context, viewer);
@@ -167,14 +167,18 @@ export class Tools {
   }
 
   /** The predicted region at a point becomes labels where there are none. */
-  #fillPredicted([x, y]) {
+  async #fillPredicted([x, y]) {
     const { map, predicted } = this.host;
     if (!this.view.viewer.inside(...this.view.toView(x, y))) return;
     if (!predicted.classes[Math.floor(y) * map.width + Math.floor(x)]) return say("There is no prediction here yet: train first.");
+    say("Filling the predicted region.");
+    const whole = await this.host.complete();
+    if (map !== this.host.map || this.busy) return say("Not filled: something else was begun meanwhile.");
     const { value, region } = regionAt({ width: map.width, height: map.height, data: predicted.classes }, x, y);
     const free = region.filter(at => !map.data[at]);
     this.#edit(edit => free.forEach(at => edit.pixel(at, value)));
-    say(`${plural(free.length, "pixel")} filled from the prediction.`);
+    say(`${plural(free.length, "pixel")} filled from the prediction${whole ? "" : ", as far as it was shown"}.`);
+    return null;
   }
 
   /** An edit from values of the whole image, e.g. a model's prediction; the number of pixels changed. */

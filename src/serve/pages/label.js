@@ -28,6 +28,8 @@ const host = {
   predicted: null,
   get value() { return classes.value; },
   get color() { return classes.current?.color ?? "#888"; },
+  // The prediction of the whole image is there.
+  complete: () => model.complete(),
   ready() {
     if (classes.current) return true;
     say("Add a class first.");
