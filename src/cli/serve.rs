@@ -71,7 +71,7 @@ pub(crate) struct Serve {
     /// Port; 0 for a free one
     #[arg(long, value_name = "N", default_value_t = 5000, help_heading = ACCESS)]
     pub(crate) port: u16,
-    /// Secret that every request must show, of 8 or more letters, digits and signs [default: the environment variable
+    /// Secret that every request must carry: at least 8 characters, without spaces [default: the environment variable
     /// SEGTOOL_TOKEN, if set]
     #[arg(long, value_name = "TOKEN", conflicts_with = "insecure", help_heading = ACCESS)]
     pub(crate) token: Option<String>,
@@ -93,7 +93,7 @@ pub(crate) struct Serve {
     /// Most pixels of an image, such as 100M or 2000000
     #[arg(long, value_name = "N", default_value = "100M", value_parser = pixels, help_heading = LIMITS)]
     pub(crate) max_pixels: u64,
-    /// Longest time that an image is computed; looked at after each sliding window
+    /// Longest computing time of an image; checked after each sliding window
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = span, help_heading = LIMITS)]
     pub(crate) max_time: Duration,
     /// Predict images larger than this in sliding windows with this side length, in pixels [default: images of more than 4

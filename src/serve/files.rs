@@ -94,7 +94,7 @@ pub(super) async fn answer(
     (bands, most): (Vec<usize>, usize),
 ) -> ApiResult<Response> {
     if file == File::Tiff && !result.is_placed() {
-        let text = "the image has no place on a map, so there is no GeoTIFF of its labels; take npy or png";
+        let text = "the image is not georeferenced, so there is no GeoTIFF of its labels; use npy or png";
         return Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, text));
     }
     let _turn = app.drawing.acquire().await.map_err(|_| fault())?;

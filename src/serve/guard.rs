@@ -92,7 +92,7 @@ fn check_host<'a>(settings: &Settings, uri: &'a Uri, headers: &'a HeaderMap) -> 
         return Ok(host);
     }
     let text = format!(
-        "this server is not called {name}; if that is a name of it, start segtool serve with --allow-host {name}",
+        "{name} is not a known name of this server; to allow it, start segtool serve with --allow-host {name}",
         name = name.chars().filter(|c| c.is_ascii_graphic()).take(100).collect::<String>()
     );
     Err(ApiError::new(StatusCode::FORBIDDEN, text))

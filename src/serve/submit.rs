@@ -184,7 +184,7 @@ fn not_an_image(file: &HeldFile, fault: &Error) -> ApiError {
 fn refused(reason: Refused) -> ApiError {
     match reason {
         Refused::Full(seconds) => {
-            ApiError::busy("as many images wait as may; try again after the time that Retry-After says", seconds)
+            ApiError::busy("the queue is full; try again in a moment", seconds)
         }
         Refused::Closed => ApiError::busy("the server stops", 10),
     }
@@ -192,5 +192,5 @@ fn refused(reason: Refused) -> ApiError {
 
 /// What is said where a thread of this program failed.
 pub(super) fn fault() -> ApiError {
-    ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "a fault of the server; its standard error says more")
+    ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal error; the operator finds details in the server's standard error")
 }

@@ -36,7 +36,7 @@ pub(super) async fn receive(
             Err(_) => return Err(too_slow()),
             Ok(None) => break,
             Ok(Some(Err(_))) => {
-                return Err(ApiError::bad_request("the image ended before all of it was there; send it again"));
+                return Err(ApiError::bad_request("the upload was cut off; send the image again"));
             }
             Ok(Some(Ok(part))) => part,
         };

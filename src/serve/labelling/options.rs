@@ -33,7 +33,7 @@ impl Settings {
         let name = self.recipe.as_deref().unwrap_or(RECIPE);
         let Recipe::Forest(recipe) = Recipe::find(name)? else {
             let reason =
-                format!("{name} is of a network, but strokes are learnt from by a random forest; choose {RECIPE}");
+                format!("{name} is a network, but label mode trains random forests; choose {RECIPE}");
             return Err(Error::conflict("recipe", reason));
         };
         let (labels, weights) = (self.labels.clone(), locate(&self.weights, &|_| ())?);

@@ -187,7 +187,7 @@ impl Project {
         classes::check(&classes)?;
         let mut own = self.classes.write().unwrap_or_else(PoisonError::into_inner);
         if own.revision != revision {
-            let reason = "the classes were changed in another tab; look at them, and change them again";
+            let reason = "the classes were changed in another tab; check them and repeat your change";
             return Ok(Reclassed::Conflict(own.clone(), reason.into()));
         }
         let next = Classes { revision: revision + 1, classes };
@@ -196,7 +196,7 @@ impl Project {
         if labelled > 0 && !drop_pixels {
             let pixels = crate::base::words::counted(labelled, "labelled pixel");
             let reason =
-                format!("classes that would go have {pixels}; say that these are to go, too, or keep the classes");
+                format!("the classes to be deleted have {pixels}; set drop_pixels to delete these as well, or keep the classes");
             return Ok(Reclassed::Conflict(own.clone(), reason));
         }
         let dataset = classes::dataset(&next.classes, &self.base);

@@ -61,7 +61,7 @@ function showHistory() {
     image.addEventListener("error", () => forget(id));
     return entry(id, image, name, model);
   });
-  if (work.isBusy && at() !== RUN) entries.unshift(entry(RUN, element("span", { className: "busy" }), work.source.name, "on its way"));
+  if (work.isBusy && at() !== RUN) entries.unshift(entry(RUN, element("span", { className: "busy" }), work.source.name, "in progress"));
   find("results").replaceChildren(...entries);
   find("history").hidden = !entries.length;
 }
@@ -119,7 +119,7 @@ async function run(sources) {
   waiting.push(...sources);
   if (work.isBusy) {
     work.more(waiting.length);
-    announce("The image waits for the one before it.");
+    announce("The image is queued.");
     return;
   }
   while (waiting.length) await runOne(waiting.shift());
@@ -148,7 +148,7 @@ function finish(job) {
   results = [{ id: job.id, name: job.name, model: job.model }, ...results];
   keep();
   if (at() === RUN) goTo(job.id);
-  else announce(`${job.name} is segmented: see the results in this tab.`);
+  else announce(`${job.name} is done: see Results in this tab.`);
 }
 
 function leave(message) {

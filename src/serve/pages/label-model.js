@@ -133,7 +133,7 @@ export class Model {
   heard({ state, done, total, number, seconds, error }) {
     if (number < this.newest) return;
     this.newest = number;
-    if (state === "features") this.#progress(`Reading features of the images: ${done} of ${total}`, total ? done / total : null);
+    if (state === "features") this.#progress(`Computing features: ${done} of ${total}`, total ? done / total : null);
     else if (state === "fitting") this.#progress("Fitting the model", null);
     else if (state === "failed") this.#progress(`Not trained: ${error}`, undefined);
     else if (state === "ready") this.#ready(number, seconds);
@@ -249,7 +249,7 @@ export class Model {
     view.viewer.center(...point);
     view.viewer.setCrosshair(point);
     view.refresh();
-    say(`Place ${view.place + 1} of ${view.places.length}, ${Math.round(100 * uncertainty)} % uncertain. Which class is it?`);
+    say(`Place ${view.place + 1} of ${view.places.length}, ${Math.round(100 * uncertainty)} % uncertain. Choose its class and paint here, or press space on the image.`);
     return null;
   }
 }
@@ -269,7 +269,7 @@ export async function showScore(number) {
   const panel = find("score");
   find("score-panel").hidden = false;
   if (score.state === "running") {
-    panel.replaceChildren(make("p", { className: "small faint" }, "Being computed from the regions you labelled."));
+    panel.replaceChildren(make("p", { className: "small faint" }, "Scoring the labelled regions…"));
     return;
   }
   const { by_region: region, by_pixel: pixel, note } = score;
@@ -282,7 +282,7 @@ export async function showScore(number) {
 
 function optimistic({ mean_f1: f1 }) {
   return make("p", { className: "small faint" }, "By pixel, optimistic: ", make("b", { className: "number" }, percent(f1)),
-    ". Neighbouring pixels of one stroke are nearly the same, so this one is higher than you may expect on new images.");
+    ". Neighbouring pixels of one stroke are nearly the same, so this score is higher than the accuracy on new images.");
 }
 
 function bigScore({ mean_f1: f1, mean_iou: iou }) {

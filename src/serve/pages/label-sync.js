@@ -239,7 +239,7 @@ export class Sync {
   async #sameServer() {
     const now = await (await this.#ask("/api/label")).json();
     const same = now.labels_folder === this.folder && this.images.every(({ id, name }) => now.images[id]?.name === name);
-    if (!same) throw new Error("The server was started again with other images. Load this page again; unsent strokes stay in this browser for the former ones.");
+    if (!same) throw new Error("The server was started again with other images. Reload this page. Unsent strokes for the previous images stay in this browser.");
   }
 
   #next() {

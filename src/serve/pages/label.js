@@ -73,7 +73,7 @@ classes.paint();
 /** Waits until the server has all strokes; false, having said why, if it has not. */
 async function flush() {
   if (await sync.flush()) return true;
-  toast(sync.state.conflicts.length ? "Choose first which labels to keep." : "The server has not got the last strokes yet, which are kept here. Try again once it answers.");
+  toast(sync.state.conflicts.length ? "Choose first which labels to keep." : "Your last strokes have not reached the server yet; they are kept in this browser. Try again when the server answers.");
   return false;
 }
 
@@ -181,7 +181,7 @@ function showState() {
   const { unsent, offline, refused, kept, conflicts } = sync.state;
   const line = find("state");
   const [kind, text] = refused ? ["bad", "not saved"]
-    : conflicts.length ? ["warn", "waits for your choice"]
+    : conflicts.length ? ["warn", "conflict: choose which labels to keep"]
       : offline ? ["warn", unsent ? "offline: strokes are kept in this browser" : "offline: waiting for the server"]
         : unsent ? ["busy", "saving"] : ["good", "saved"];
   line.dataset.kind = kind;
@@ -201,7 +201,7 @@ function showConflict(conflicts) {
   if (noticed("conflict")) return null;
   const choose = choice => () => { settle("conflict"); sync.settle(image.id, choice); };
   const what = plural(image.conflict.differing.length, "pixel");
-  notice("conflict", `Another tab labelled ${what} of ${image.name} that you labelled, too, as something else. They are outlined in yellow. Which labels shall be kept there?`,
+  notice("conflict", `Another tab gave ${what} of ${image.name} a different class than you did. The areas are outlined in yellow. Which labels do you want to keep?`,
     [["Keep mine", choose("mine")], ["Take theirs", choose("theirs")]]);
   return null;
 }
@@ -231,7 +231,7 @@ function cycle(by) {
   const names = [...document.querySelectorAll("input[name=view]")].map(({ value }) => value);
   const next = names[(names.indexOf(view.show) + by + names.length) % names.length];
   show(next);
-  say({ image: "Image only", labels: "Labels", classes: "Predicted classes", uncertainty: "Uncertainty: light is least certain" }[next]);
+  say({ image: "Image only", labels: "Labels", classes: "Prediction", uncertainty: "Uncertainty: the brighter, the less certain" }[next]);
 }
 
 // Tools.
@@ -416,7 +416,7 @@ async function reconnect() {
 }
 
 async function adopt() {
-  if (await sync.adopt()) toast("Strokes that a closed tab could not send were found in this browser and are saved now.");
+  if (await sync.adopt()) toast("Unsent strokes from a closed tab were found in this browser and are being saved.");
 }
 
 async function refreshCounts() {

@@ -78,7 +78,7 @@ export class ResultView {
     const facts = [
       ["Size", `${whole(result.width)} × ${whole(result.height)} px`],
       ["Bands", whole(result.bands)],
-      ["Place", result.georeferenced ? result.crs ?? "georeferenced" : null],
+      ["Coordinates", result.georeferenced ? result.crs ?? "georeferenced" : null],
       ["Model", model.name],
       ["Time", seconds(taken)],
     ];

@@ -22,7 +22,7 @@ export class Start {
   describe() {
     const { model } = this;
     const { name, kind, recipe, dataset, bands, classes, samples, limits } = model;
-    find("promise").textContent = `Every pixel gets one of ${counted(classes.length, "class", "classes")}. Images stay in the memory of this server and are not kept on its disk.`;
+    find("promise").textContent = `Assigns every pixel one of ${counted(classes.length, "class", "classes")}. Uploaded images stay in the server's memory and are never written to its disk.`;
     find("model-name").textContent = name;
     const facts = [["Kind", KINDS[kind] ?? kind], ["Recipe", recipe], ["Trained on", dataset], ["Bands", whole(bands)]];
     find("facts").replaceChildren(...facts.filter(([, value]) => value).map(([term, value]) =>
@@ -30,7 +30,7 @@ export class Start {
     find("finds").textContent = `Finds ${counted(classes.length, "class", "classes")}`;
     find("classes").replaceChildren(...classes.map(chip));
     find("limits").textContent = `JPEG, PNG, TIFF or GeoTIFF and others, up to ${bytes(limits.bytes)} and ${whole(limits.pixels / 1e6)} megapixels`;
-    find("bands-help").textContent = `Needed where an image has more bands than the ${whole(bands)} of the model, counted from 1.`;
+    find("bands-help").textContent = `Band numbers start at 1. Needed only if an image has more bands than the model uses (${whole(bands)}).`;
     find("address").hidden = !model.url_allowed;
     find("samples").hidden = !samples.length;
     find("thumbnails").replaceChildren(...samples.map(sample => this.thumbnail(sample)));
@@ -51,7 +51,7 @@ export class Start {
     find("bands").setAttribute("aria-invalid", !isList);
     if (isList) return text === "" ? "" : text.split(/[,\s]+/).join(",");
     this.askBands();
-    this.fail(`"${text}" is no list of bands: write their numbers, for example 4,3,2.`);
+    this.fail(`"${text}" is not a list of bands: enter their numbers, for example 4,3,2.`);
     return null;
   }
 
@@ -70,7 +70,7 @@ export class Start {
     const { limits } = this.model;
     const fitting = [...files].filter(file => file.size <= limits.bytes);
     const large = [...files].find(file => file.size > limits.bytes);
-    if (large) this.fail(`${large.name} has ${bytes(large.size)}; this server takes up to ${bytes(limits.bytes)}. Cut it into parts, or ask for a larger --max-size.`);
+    if (large) this.fail(`${large.name} is ${bytes(large.size)}; this server accepts up to ${bytes(limits.bytes)}. Crop it, or ask the operator to raise --max-size.`);
     if (fitting.length) this.give(fitting.map(file => ({ kind: "file", file, name: file.name || "pasted.png" })));
   }
 
