@@ -42,6 +42,11 @@ pub(crate) fn follow_orientation_policy(policy: OrientationPolicy) {
     set(&FOLLOWED, policy);
 }
 
+/// Whether [`set_orientation_policy`] was called, so that the policies of runs do not matter.
+pub(crate) fn orientation_is_requested() -> bool {
+    REQUESTED.load(Ordering::Relaxed) > 0
+}
+
 /// What is done with declared orientations.
 pub fn orientation_policy() -> OrientationPolicy {
     let settings = [&REQUESTED, &FOLLOWED].map(|setting| setting.load(Ordering::Relaxed));

@@ -15,6 +15,7 @@ use super::queue::Queue;
 use super::settings::Settings;
 use super::worker::Worker;
 use crate::base::{Error, Result, main_memory};
+use crate::image::limits::set_memory_limit;
 
 /// Images that are drawn, encoded or read at the same time, beside those that are computed.
 const DRAWN: usize = 2;
@@ -22,6 +23,8 @@ const DRAWN: usize = 2;
 const FETCHED: usize = 4;
 /// What uploads may take where the system does not say what is free.
 const UNKNOWN: u64 = 2 << 30;
+/// What answers that wait for their clients may take in any case.
+const LEAST_ANSWERS: u64 = 512 << 20;
 
 /// What all requests share.
 pub(super) struct Shared {
@@ -33,8 +36,10 @@ pub(super) struct Shared {
     pub(super) label: Option<Arc<Labelling>>,
     /// Bytes of images that arrive, wait or are computed.
     pub(super) uploads: Arc<Budget>,
-    pub(super) drawing: Semaphore,
-    pub(super) fetching: Semaphore,
+    /// Bytes of answers that clients have not taken yet.
+    pub(super) answers: Arc<Budget>,
+    pub(super) drawing: Arc<Semaphore>,
+    pub(super) fetching: Arc<Semaphore>,
 }
 
 /// The state of the routes.
@@ -47,6 +52,8 @@ impl Shared {
         let label = settings.label.as_ref().map(Labelling::open).transpose()?.map(Arc::new);
         let limits = settings.limits;
         let free = main_memory::free().unwrap_or(UNKNOWN);
+        // Images are decoded while others wait, are drawn or sent.
+        set_memory_limit(settings.compute.memory.or(Some(free / 4)));
         let uploads = Budget::new((free / 4).max(limits.bytes));
         Ok(Self {
             models,
@@ -55,8 +62,9 @@ impl Shared {
             jobs: Arc::new(Jobs::new(limits.kept.min(free / 4))),
             metrics: Arc::default(),
             uploads,
-            drawing: Semaphore::new(DRAWN),
-            fetching: Semaphore::new(FETCHED),
+            answers: Budget::new((free / 4).max(LEAST_ANSWERS)),
+            drawing: Arc::new(Semaphore::new(DRAWN)),
+            fetching: Arc::new(Semaphore::new(FETCHED)),
             settings,
         })
     }
@@ -82,7 +90,7 @@ impl Shared {
         }
     }
 
-    /// Has a job end at once; whether it had not yet.
+    /// Cancels a job. Returns false if it had already finished.
     pub(super) fn cancel(&self, job: &Job) -> bool {
         let was_over = job.state().is_over();
         if !was_over {
@@ -95,7 +103,7 @@ impl Shared {
         !was_over
     }
 
-    /// What is so at the moment.
+    /// Gauges, read when they are asked for.
     pub(super) fn now(&self) -> Now {
         let (waiting, running) = self.queue.lengths();
         let (kept, result_bytes) = self.jobs.kept();

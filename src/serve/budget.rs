@@ -33,13 +33,20 @@ impl Budget {
 }
 
 impl Share {
-    /// Takes more; whether there is room.
+    /// Reserves more bytes; returns false if the budget has no room for them.
     pub(super) fn grow(&mut self, bytes: u64) -> bool {
         let Budget { limit, held } = &*self.budget;
         let more = |now: u64| now.checked_add(bytes).filter(|sum| sum <= limit);
         let fits = held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok();
         self.bytes += if fits { bytes } else { 0 };
         fits
+    }
+
+    /// Gives back what is over `bytes`.
+    pub(super) fn shrink_to(&mut self, bytes: u64) {
+        let less = self.bytes.saturating_sub(bytes);
+        self.budget.held.fetch_sub(less, Ordering::Relaxed);
+        self.bytes -= less;
     }
 }
 
@@ -61,5 +68,8 @@ mod tests {
         drop(first);
         assert_eq!(budget.held(), 4);
         assert!(second.grow(6) && !second.grow(u64::MAX));
+        second.shrink_to(3);
+        second.shrink_to(8);
+        assert_eq!(budget.held(), 3);
     }
 }

@@ -40,17 +40,16 @@ fn shown(image: Image, bands: &[usize], nodata: &[f64]) -> Result<RgbImage> {
     let blank = image.pixels_without_data(nodata);
     let is_many = image.bands > 3;
     let image = image.with_alpha_as_band();
-    if bands.is_empty() || bands.len() > 3 || bands.iter().any(|band| !(1..=image.bands).contains(band)) {
+    if !matches!(bands.len(), 1 | 3) || bands.iter().any(|band| !(1..=image.bands).contains(band)) {
         let expected = format!("one or three numbers from 1 to {}, the bands of the image", image.bands);
         return Err(Error::invalid("bands", words(bands), expected));
     }
-    let count = if bands.len() == 3 { 3 } else { 1 };
-    let picked = image.with_bands(bands[..count].iter().map(|band| band - 1));
+    let picked = image.with_bands(bands.iter().map(|band| band - 1));
     let samples = match picked.samples {
         Samples::U8(samples) if is_many => Samples::F32(samples.into_iter().map(f32::from).collect()),
         samples => samples,
     };
-    Ok(Image { nodata: blank, ..Image::new(picked.size, count, samples) }.to_rgb(&[]))
+    Ok(Image { nodata: blank, ..Image::new(picked.size, bands.len(), samples) }.to_rgb(&[]))
 }
 
 fn words(bands: &[usize]) -> String {
@@ -105,7 +104,7 @@ mod tests {
         assert_eq!(shown(colours.clone(), &[2], &[]).unwrap().into_raw(), [2, 2, 2, 5, 5, 5]);
         let many = Image::new(size, 4, Samples::U8(vec![0, 9, 1, 7, 2, 9, 3, 7]));
         assert_eq!(shown(many, &[1], &[]).unwrap().into_raw(), [0, 0, 0, 255, 255, 255]);
-        for bands in [&[][..], &[0], &[4], &[1, 2, 3, 1]] {
+        for bands in [&[][..], &[0], &[4], &[1, 2], &[1, 2, 3, 1]] {
             assert!(shown(colours.clone(), bands, &[]).is_err(), "{bands:?}");
         }
     }

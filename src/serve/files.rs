@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use axum::body::Bytes;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use tokio::task::spawn_blocking;
 
 use super::app::App;
+use super::budget::Share;
 use super::draw;
 use super::error::{ApiError, ApiResult};
 use super::finished::Finished;
@@ -97,14 +99,20 @@ pub(super) async fn answer(
         let text = "the image is not georeferenced, so there is no GeoTIFF of its labels; use npy or png";
         return Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, text));
     }
-    let _turn = app.drawing.acquire().await.map_err(|_| fault())?;
+    let turn = Arc::clone(&app.drawing).acquire_owned().await.map_err(|_| fault())?;
     let named = Arc::clone(&job);
-    let made = spawn_blocking(move || make(&job, &result, file, &bands, most)).await.map_err(|_| fault())?;
+    let made = move || {
+        // It goes with the work, which goes on when its client is gone.
+        let _turn = turn;
+        make(&job, &result, file, &bands, most)
+    };
+    let made = spawn_blocking(made).await.map_err(|_| fault())?;
     let (bytes, scale) = made.map_err(|fault| {
         let fault = ApiError::from(fault);
         ApiError::new(fault.status, named.file.named(fault.text()))
     })?;
-    let mut answer = ([(CONTENT_TYPE, file.kind())], bytes).into_response();
+    let body = Bytes::from_owner(Untaken::new(app, bytes)?);
+    let mut answer = ([(CONTENT_TYPE, file.kind())], body).into_response();
     let headers = answer.headers_mut();
     if let Some(ending) = file.ending() {
         headers.insert(CONTENT_DISPOSITION, attachment(&format!("{}{ending}", named.stem())));
@@ -112,6 +120,28 @@ pub(super) async fn answer(
         headers.insert(SCALE, scale);
     }
     Ok(answer)
+}
+
+/// Bytes of an answer, which count until the client has taken them or is gone.
+struct Untaken {
+    bytes: Vec<u8>,
+    _share: Share,
+}
+
+impl Untaken {
+    fn new(app: &App, bytes: Vec<u8>) -> ApiResult<Self> {
+        let mut share = app.answers.share();
+        match share.grow(bytes.len() as u64) {
+            true => Ok(Self { bytes, _share: share }),
+            false => Err(ApiError::busy("too many results are being downloaded; try again later", 5)),
+        }
+    }
+}
+
+impl AsRef<[u8]> for Untaken {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 fn make(job: &Job, result: &Finished, file: File, bands: &[usize], most: usize) -> Result<(Vec<u8>, f64)> {

@@ -2,18 +2,19 @@
 
 use axum::extract::{Request, State};
 use axum::http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, COOKIE, HOST, LOCATION, ORIGIN, REFERRER_POLICY, SET_COOKIE,
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, COOKIE, HOST, ORIGIN, REFERRER_POLICY, SET_COOKIE,
     WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::{Html, IntoResponse, Response};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::app::App;
 use super::error::{ApiError, ApiResult};
 use super::settings::Settings;
+use crate::base::markup::escaped;
 
 /// Only what this server sends is run, shown or asked.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; \
@@ -21,7 +22,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 
-/// Lets a request through that may ask, and says of every answer what a browser may do with it.
+/// Admits authorised requests, and sets the security headers of every response.
 pub(super) async fn guard(State(app): State<App>, request: Request, next: Next) -> Response {
     let is_data = ["/api", "/metrics"].iter().any(|start| request.uri().path().starts_with(start));
     let answer = match admitted(&app.settings, request.method(), request.uri(), request.headers()) {
@@ -179,16 +180,21 @@ fn percent_decoded(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// Sends a browser on to the page without the token, which it keeps as a cookie that no script reads.
+/// Sends a browser on to the page without the token, which it keeps as a cookie that no script reads. By a page of its own: after
+/// a redirect, a browser that came from another site would not show the cookie.
 fn with_cookie(token: &str, port: u16, uri: &Uri) -> Response {
     let cookie = format!("{}={}; HttpOnly; SameSite=Strict; Path=/", cookie_name(port), digest(token));
-    let mut answer = StatusCode::SEE_OTHER.into_response();
-    let headers = answer.headers_mut();
     // The path of a request that has two slashes in front would be the address of another server.
     let path = format!("/{}", uri.path().trim_start_matches('/'));
-    if let (Ok(cookie), Ok(path)) = (HeaderValue::from_str(&cookie), HeaderValue::from_str(&path)) {
+    let path = escaped(&path);
+    let page = format!(
+        "<!doctype html><html lang=\"en\"><meta http-equiv=\"refresh\" content=\"0;url={path}\"><title>segtool</title>\
+         <a href=\"{path}\">Open segtool</a></html>"
+    );
+    let mut answer = Html(page).into_response();
+    let headers = answer.headers_mut();
+    if let Ok(cookie) = HeaderValue::from_str(&cookie) {
         headers.insert(SET_COOKIE, cookie);
-        headers.insert(LOCATION, path);
     }
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answer
@@ -285,14 +291,19 @@ mod tests {
             assert_eq!(of("/api/jobs", wrong), 401, "{wrong:?}");
         }
         let none = ("accept", "*/*");
-        assert_eq!((of("/?token=secret-1", none), of("/?token=secret%2D1", none)), (303, 303));
+        assert_eq!((of("/?token=secret-1", none), of("/?token=secret%2D1", none)), (200, 200));
         assert_eq!((of("/?token=secret", none), of("/api/models?token=secret-1", none)), (401, 401));
         assert_eq!(status(&settings, Method::POST, "/?token=secret-1", &[host]), 401);
     }
 
     #[test]
     fn the_way_on_stays_on_this_server() {
-        let answer = with_cookie("t", 1, &"//evil.org/?token=t".parse().unwrap());
-        assert_eq!(answer.headers()[LOCATION], "/evil.org/");
+        let text = |uri: &str| {
+            let body = with_cookie("t", 1, &uri.parse().unwrap()).into_body();
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            String::from_utf8(runtime.block_on(axum::body::to_bytes(body, 1000)).unwrap().into()).unwrap()
+        };
+        assert!(text("//evil.org/?token=t").contains("content=\"0;url=/evil.org/\""));
+        assert!(text("/a&b'?token=t").contains("0;url=/a&amp;b&#39;\""));
     }
 }

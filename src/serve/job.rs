@@ -18,12 +18,14 @@ use crate::base::store::HeldFile;
 /// An image that is to be predicted, is, or was.
 #[derive(Debug)]
 pub(super) struct Job {
-    /// What requests call it; nobody guesses it.
+    /// Its id in URLs: 128 random bits.
     pub(super) id: String,
     /// The model, by its place among all.
     pub(super) model: usize,
     /// What requests call the model.
     pub(super) model_id: String,
+    /// Whether it may be computed together with others of its size.
+    pub(super) together: bool,
     /// Of the file, as its sender calls it.
     pub(super) name: String,
     pub(super) file: HeldFile,
@@ -84,7 +86,7 @@ impl State {
 
 impl Job {
     pub(super) fn new(
-        (model, model_id): (usize, &str),
+        (model, model_id, together): (usize, &str, bool),
         (name, file, share): (&str, HeldFile, Share),
         size: Size,
         bands: Option<Vec<usize>>,
@@ -101,6 +103,7 @@ impl Job {
             id: new_id(),
             model,
             model_id: model_id.into(),
+            together,
             name: name.into(),
             file,
             size,
@@ -160,7 +163,7 @@ impl Job {
         });
     }
 
-    /// Ends in one way, unless it has in another. Whether it has now.
+    /// Moves to a final state unless it is in one; returns whether it did.
     pub(super) fn end(&self, state: State, error: Option<String>, result: Option<Arc<Finished>>) -> bool {
         let ended = self.status.send_if_modified(|status| {
             if status.state.is_over() {
@@ -229,7 +232,7 @@ mod tests {
         assert!(share.grow(40));
         let file = HeldFile::new("a.png", vec![0; 40]);
         let size = Size { width: 1, height: 1 };
-        let job = Job::new((0, "seeps"), ("a.png", file, share), size, None);
+        let job = Job::new((0, "seeps", true), ("a.png", file, share), size, None);
         job.moved_to(2);
         assert_eq!(job.to_json(true)["position"], 2);
         assert!(job.begin() && !job.begin());

@@ -13,6 +13,8 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use super::patient::Patient;
+
 /// Most connections at a time; others wait.
 const CONNECTIONS: usize = 512;
 /// Longest time until all headers of a request are there.
@@ -78,7 +80,7 @@ async fn answer(stream: TcpStream, router: Router, mut stopped: watch::Receiver<
         .header_read_timeout(HEAD)
         .max_headers(HEADERS)
         .max_buf_size(HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(Patient::new(stream)), TowerToHyperService::new(router));
     let mut connection = std::pin::pin!(connection);
     tokio::select! {
         _ = connection.as_mut() => return,

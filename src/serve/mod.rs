@@ -24,6 +24,7 @@ mod listen;
 mod metrics;
 mod models;
 pub(crate) mod params;
+mod patient;
 mod queue;
 mod routes;
 mod settings;

@@ -8,14 +8,15 @@ use serde_json::{Value, json};
 
 use super::settings::{Compute, Settings};
 use crate::base::files::is_file;
-use crate::base::{Result, Size};
+use crate::base::{Error, Result, Size};
+use crate::image::orientation_is_requested;
 use crate::predict::{Choices, Options, Predictor, Procedure, Wanted};
 use crate::recipe::Kind;
 use crate::run::Run;
 
 /// Images of the validation set that are offered.
 const SAMPLES: usize = 12;
-/// Images of more pixels go over in windows, so that progress is seen and they can be cancelled.
+/// Images of more pixels are predicted in sliding windows, so that progress is seen and they can be cancelled.
 const WHOLE: usize = 4 << 20;
 /// Side of windows where memory does not choose it.
 const SIDE: usize = 512;
@@ -46,7 +47,22 @@ impl Models {
     pub fn open(settings: &Settings) -> Result<Self> {
         let mut ids = BTreeSet::new();
         let open = |folder: &PathBuf| Model::open(folder, free_id(folder, &mut ids), &settings.compute);
-        settings.runs.iter().map(open).collect::<Result<_>>().map(Self)
+        let models: Vec<Model> = settings.runs.iter().map(open).collect::<Result<_>>()?;
+        let policy = |model: &Model| model.predictor.dataset().orientation.unwrap_or_default();
+        let differs = |model: &&Model| !orientation_is_requested() && policy(model) != policy(&models[0]);
+        // There is one policy in a process.
+        if let Some(other) = models.iter().find(differs) {
+            let first = &models[0];
+            let reason = format!(
+                "{} was trained with `orientation` {}, but {} with {}; set `orientation`, or start a server for each",
+                other.id,
+                policy(other),
+                first.id,
+                policy(first)
+            );
+            return Err(Error::conflict("run", reason));
+        }
+        Ok(Self(models))
     }
 
     /// All of them.
@@ -96,6 +112,12 @@ impl Model {
         };
         let goes_over = side.filter(|side| size.width.max(size.height) > *side);
         Ok((Options { procedure, ..plain }, goes_over))
+    }
+
+    /// Whether images of this size are computed with others. Those in windows are timed, shown and cancelled one by one.
+    pub(super) fn goes_together(&self, size: Size) -> bool {
+        let is_whole = self.compute.tile.is_none_or(|tile| size.width.max(size.height) <= tile);
+        self.predictor.kind() == Kind::Network && is_whole && size.width * size.height <= WHOLE
     }
 
     /// What `/api/models` says of it.

@@ -123,7 +123,7 @@ impl Queue {
         line.closed = true;
         let waiting = std::mem::take(&mut line.waiting);
         waiting.iter().chain(&line.running.jobs).for_each(|job| {
-            job.end(State::Cancelled, Some("the server stops".into()), None);
+            job.end(State::Cancelled, Some("the server is shutting down".into()), None);
         });
         line.running.stop.store(true, Ordering::Relaxed);
         self.changed.notify_all();
@@ -152,7 +152,7 @@ impl Line {
         let mut at = 0;
         while at < self.waiting.len() && batch.len() < BATCH {
             let (job, first) = (&self.waiting[at], &batch[0]);
-            let is_alike = (job.model, job.size, &job.bands) == (first.model, first.size, &first.bands);
+            let is_alike = job.together && (job.model, job.size, &job.bands) == (first.model, first.size, &first.bands);
             match is_alike.then(|| self.waiting.remove(at)).flatten() {
                 Some(job) => batch.push(job),
                 None => at += 1,

@@ -103,6 +103,10 @@ impl Settings {
                 "says that no token is needed, but `token` is given; leave one out",
             ));
         }
+        let is_name = |host: &&String| host.starts_with('[') || !host.contains(['/', ':']);
+        if let Some(host) = self.access.hosts.iter().find(|host| !is_name(host)) {
+            return Err(Error::invalid("allow_host", host, "a name without scheme and port, such as gpu.example.org"));
+        }
         match token {
             Some(token) if token.len() < SHORTEST_TOKEN || !token.bytes().all(|b| b.is_ascii_graphic()) => {
                 let expected = format!("{SHORTEST_TOKEN} or more letters, digits and signs without spaces");

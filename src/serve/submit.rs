@@ -63,9 +63,11 @@ async fn enqueue(
     let name = with_ending(name, &bytes);
     let file = HeldFile::new(&name, bytes);
     let most = app.settings.limits.pixels;
-    let (file, size) = spawn_blocking(move || checked(file, most)).await.map_err(|_| fault())??;
+    let read = move || checked(file, most).map(|(file, size)| (file, size, share));
+    let (file, size, share) = spawn_blocking(read).await.map_err(|_| fault())??;
     let shown_name = file.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let job = Arc::new(Job::new((number, &model.id), (&shown_name, file, share), size, bands));
+    let of_model = (number, model.id.as_str(), model.goes_together(size));
+    let job = Arc::new(Job::new(of_model, (&shown_name, file, share), size, bands));
     if kept {
         app.jobs.add(&job);
     }
@@ -134,12 +136,23 @@ async fn bytes_of(
             Err(ApiError::new(StatusCode::FORBIDDEN, text))
         }
         (None, Some(url)) => {
-            let Ok(_turn) = app.fetching.try_acquire() else {
+            let Ok(turn) = Arc::clone(&app.fetching).try_acquire_owned() else {
                 return Err(ApiError::busy("other images are being fetched; try again later", 5));
             };
             let name = asked.name.clone().unwrap_or_else(|| fetch::name_of(&url));
-            let bytes = spawn_blocking(move || fetch::fetch(&url, limit)).await.map_err(|_| fault())??;
-            held(app, name, bytes)
+            let mut share = app.uploads.share();
+            if !share.grow(limit) {
+                return Err(no_memory());
+            }
+            let fetched = move || {
+                // Both go with the work, which goes on when its client is gone.
+                let _turn = turn;
+                let bytes = fetch::fetch(&url, limit)?;
+                share.shrink_to(bytes.len() as u64);
+                Ok::<_, ApiError>((bytes, share))
+            };
+            let (bytes, share) = spawn_blocking(fetched).await.map_err(|_| fault())??;
+            Ok((name, bytes, share))
         }
     }
 }
@@ -153,8 +166,13 @@ fn held(app: &App, name: String, bytes: Vec<u8>) -> ApiResult<(String, Vec<u8>, 
     let mut share = app.uploads.share();
     match share.grow(bytes.len() as u64) {
         true => Ok((name, bytes, share)),
-        false => Err(ApiError::busy("there is no memory for another image while others wait; try again later", 5)),
+        false => Err(no_memory()),
     }
+}
+
+/// What is said while other images take the memory for uploads.
+fn no_memory() -> ApiError {
+    ApiError::busy("there is no memory for another image while others wait; try again later", 5)
 }
 
 /// Arrays are known by the ending of their names, which a request need not give.
@@ -183,14 +201,15 @@ fn not_an_image(file: &HeldFile, fault: &Error) -> ApiError {
 
 fn refused(reason: Refused) -> ApiError {
     match reason {
-        Refused::Full(seconds) => {
-            ApiError::busy("the queue is full; try again in a moment", seconds)
-        }
-        Refused::Closed => ApiError::busy("the server stops", 10),
+        Refused::Full(seconds) => ApiError::busy(format!("the queue is full; try again in {seconds} s"), seconds),
+        Refused::Closed => ApiError::busy("the server is shutting down", 10),
     }
 }
 
 /// What is said where a thread of this program failed.
 pub(super) fn fault() -> ApiError {
-    ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal error; the operator finds details in the server's standard error")
+    ApiError::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "internal error; the operator finds details in the server's standard error",
+    )
 }

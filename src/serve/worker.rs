@@ -61,6 +61,12 @@ impl Worker {
             Ok(Err(fault)) => Some(fault.to_string()),
             Err(payload) => Some(panic_text(payload.as_ref())),
         };
+        // It may be the fault of one of them.
+        if fault.is_some() && jobs.len() > 1 && !batch.stop.load(Ordering::Relaxed) {
+            let left = jobs.iter().filter(|job| !job.state().is_over());
+            left.for_each(|job| self.compute(model, std::slice::from_ref(job), batch));
+            return;
+        }
         for job in jobs {
             let state = if fault.is_some() { State::Failed } else { State::Cancelled };
             job.end(state, fault.as_ref().map(|fault| job.file.named(fault).replace('`', "")), None);
@@ -82,7 +88,7 @@ fn panic_text(payload: &(dyn Any + Send)) -> String {
     if is_out_of_memory(payload) {
         return "there is not enough memory on the device for this image; send a smaller one".into();
     }
-    "the prediction ended with a fault of the program; its standard error says more".into()
+    "the prediction failed with an internal error; the operator finds details in the server's standard error".into()
 }
 
 /// Images of one size and one model that are computed together.

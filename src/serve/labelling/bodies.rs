@@ -86,6 +86,7 @@ impl ToTrain {
 
 /// A part of an image.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Part {
     pub(super) model: Option<u64>,
     x: Option<usize>,
@@ -106,6 +107,7 @@ impl Part {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct ToSuggest {
     pub(super) model: Option<u64>,
     #[serde(default = "some")]
@@ -117,11 +119,13 @@ fn some() -> usize {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct WithModel {
     pub(super) model: Option<u64>,
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct WithRun {
     pub(super) run: String,
 }

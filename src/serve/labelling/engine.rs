@@ -1,6 +1,7 @@
 //! Trainings on request, each of which ends the one before, and the models that came of the last ones.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -179,10 +180,25 @@ impl Engine {
         };
         while let Some((work, stop)) = self.next(work) {
             match work {
-                Work::Train(request) => self.train_once(request, &mut picked, &stop),
-                Work::Warm(image) => self.warm(image, &stop),
+                Work::Train(request) => {
+                    let train = || self.train_once(request, &mut picked, &stop);
+                    if catch_unwind(AssertUnwindSafe(train)).is_err() {
+                        picked = Picked::default();
+                        self.broken(request, &stop);
+                    }
+                }
+                // Whoever needs the window meets a panic again, and tells it.
+                Work::Warm(image) => drop(catch_unwind(AssertUnwindSafe(|| self.warm(image, &stop)))),
             }
         }
+    }
+
+    /// Tells that a training panicked, such as for want of memory on the device.
+    fn broken(&self, request: Request, stop: &AtomicBool) {
+        let course = Course { engine: self, number: request.number, began: Instant::now(), stop };
+        let text =
+            "the training failed with an internal error; the operator finds details in the server's standard error";
+        course.tell(TrainingState::Failed, (0, 0), Some(text.into()));
     }
 
     fn train_once(&self, request: Request, picked: &mut Picked, stop: &AtomicBool) {
@@ -218,7 +234,11 @@ impl Engine {
         let Ok(windows) = self.store.windows(image) else { return };
         for window in 0..windows.len() {
             self.give_way(stop);
-            if stop.load(Ordering::Relaxed) || (self.store.kept((image, window)).is_none() && self.store.is_full()) {
+            let is_left = locked(&self.state).shown.is_some();
+            if stop.load(Ordering::Relaxed)
+                || is_left
+                || (self.store.kept((image, window)).is_none() && self.store.is_full())
+            {
                 return;
             }
             // A fault is told to whoever needs this window; where nothing is kept, this is of no use.
@@ -240,9 +260,13 @@ impl Engine {
             let (settings, classes) = (&self.settings, model.dataset.class_count());
             let fitting = Fitting { settings, classes, stop: &stop, sink: &sink };
             let score = || Score::of(&fitting, &model.samples, self.seed);
-            let found = pool.as_ref().map_or_else(|_| score(), |pool| pool.install(score));
-            // What cannot be scored is still a model; the page says that there is no score.
-            let found = found.unwrap_or(Some(Score { done: true, ..Score::default() }));
+            let found = || pool.as_ref().map_or_else(|_| score(), |pool| pool.install(score));
+            // What cannot be scored is still a model.
+            let found = match catch_unwind(AssertUnwindSafe(found)) {
+                Ok(Ok(found)) => found,
+                Ok(Err(fault)) => Some(Score::failed(fault.to_string())),
+                Err(_) => Some(Score::failed("an internal error".into())),
+            };
             if let Some(found) = found.filter(|_| !stop.load(Ordering::Relaxed)) {
                 model.set_score(found);
                 self.project.tell(LabelEvent::Score { number: model.summary.number });

@@ -32,8 +32,7 @@ impl Settings {
     pub(super) fn options(&self) -> Result<LabelOptions> {
         let name = self.recipe.as_deref().unwrap_or(RECIPE);
         let Recipe::Forest(recipe) = Recipe::find(name)? else {
-            let reason =
-                format!("{name} is a network, but label mode trains random forests; choose {RECIPE}");
+            let reason = format!("{name} is a network, but label mode trains random forests; choose {RECIPE}");
             return Err(Error::conflict("recipe", reason));
         };
         let (labels, weights) = (self.labels.clone(), locate(&self.weights, &|_| ())?);

@@ -88,7 +88,8 @@ pub(super) struct Project {
 impl Project {
     /// Reads the labels that are there. `base` says what images are.
     pub(super) fn open(place: Place, classes: Vec<LabelClass>, base: Dataset, lock: RunLock) -> Result<Self> {
-        let base = Dataset { samples: None, orientation: None, ..base };
+        // Labels are of images as they are turned now.
+        let base = Dataset { samples: None, ..base }.trained_on(None);
         let dataset = classes::dataset(&classes, &base);
         // Later than all that an earlier program may have given to pages that are still open.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis() as u64);
@@ -153,7 +154,9 @@ impl Project {
         }
         let mut raster = self.raster(image);
         if !change.force {
-            let conflicts = raster.conflicts(&change.patches, change.revision, &change.tab);
+            // Of a revision that is yet to come, as after the clock was set back, nothing was seen.
+            let seen = if change.revision > raster.revision { 0 } else { change.revision };
+            let conflicts = raster.conflicts(&change.patches, seen, &change.tab);
             if !conflicts.is_empty() {
                 return Ok(Patched::Conflict { revision: raster.revision, conflicts });
             }
@@ -195,19 +198,21 @@ impl Project {
         let labelled = self.pixels_of(&dropped);
         if labelled > 0 && !drop_pixels {
             let pixels = crate::base::words::counted(labelled, "labelled pixel");
-            let reason =
-                format!("the classes to be deleted have {pixels}; set drop_pixels to delete these as well, or keep the classes");
+            let reason = format!(
+                "the classes to be deleted have {pixels}; set drop_pixels to delete these as well, or keep the classes"
+            );
             return Ok(Reclassed::Conflict(own.clone(), reason));
         }
         let dataset = classes::dataset(&next.classes, &self.base);
-        let erased = self.erase(&dropped, &next)?;
-        write_dataset(&self.place.dataset(), &dataset)?;
-        let revision = next.revision;
-        *own = next;
-        drop(own);
+        let (erased, done) = self.erase(&dropped, &next);
+        let done = done.and_then(|()| write_dataset(&self.place.dataset(), &dataset));
         for (image, revision) in erased {
             self.tell(LabelEvent::Labels { image, revision, tab: String::new() });
         }
+        done?;
+        let revision = next.revision;
+        *own = next;
+        drop(own);
         self.tell(LabelEvent::Classes { revision });
         Ok(Reclassed::Done(revision))
     }
@@ -220,8 +225,8 @@ impl Project {
         self.rasters.par_iter().map(of).sum()
     }
 
-    /// Takes the labels of some values away; the images that had some, with their revisions now.
-    fn erase(&self, dropped: &dyn Fn(u8) -> bool, next: &Classes) -> Result<Vec<(usize, u64)>> {
+    /// Takes the labels of some values away; the images that had some, with their revisions now, as far as it got.
+    fn erase(&self, dropped: &dyn Fn(u8) -> bool, next: &Classes) -> (Vec<(usize, u64)>, Result<()>) {
         let mut erased = Vec::new();
         for (image, file) in self.place.images.iter().enumerate() {
             let mut raster = self.raster(image);
@@ -230,11 +235,13 @@ impl Project {
             }
             let changed = raster.without(dropped);
             if changed.is_some() {
-                write_labels(file, changed.values(), &next.classes)?;
+                if let Err(fault) = write_labels(file, changed.values(), &next.classes) {
+                    return (erased, Err(fault));
+                }
                 erased.push((image, raster.commit(changed, "")));
             }
         }
-        Ok(erased)
+        (erased, Ok(()))
     }
 
     /// Writes all label images with the classes' colours of now, and the table of rectangles.
@@ -252,6 +259,7 @@ impl Project {
         }
         let labels: Vec<LabelsOf<'_>> =
             all.iter().map(|(file, values)| LabelsOf { image: &file.path, size: file.size, values }).collect();
+        write_dataset(&self.place.dataset(), &classes::dataset(&classes.classes, &self.base))?;
         write_table(&self.place.table(), &labels)
     }
 }

@@ -140,7 +140,7 @@ impl Raster {
         Changed { values, labelled, changes }
     }
 
-    /// What becomes of the labels when a class goes.
+    /// The labels without the pixels of dropped classes.
     pub(super) fn without(&self, dropped: &dyn Fn(u8) -> bool) -> Changed {
         let rect = Rect::whole(self.size);
         let values: Vec<u8> = self.to_values().iter().map(|&v| if v != 0 && dropped(v) { 0 } else { KEEP }).collect();

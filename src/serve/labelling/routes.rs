@@ -23,7 +23,6 @@ use super::workbench::Labelling;
 use crate::base::{Error, Result};
 use crate::draw::encode_jpeg;
 use crate::image::Image;
-use crate::predict::Options;
 use crate::serve::error::{ApiError, ApiResult};
 use crate::serve::models::Models;
 use crate::serve::sse;
@@ -31,8 +30,8 @@ use crate::serve::sse;
 /// Of 100: edges stay clean under strokes.
 const QUALITY: u8 = 92;
 const SMALL_QUALITY: u8 = 80;
-/// Most bytes of a request with patches: 48 million pixels.
-const PATCHES: usize = 64 << 20;
+/// Most bytes of a request with patches: 6 million pixels.
+const PATCHES: usize = 8 << 20;
 /// Most bytes of other requests.
 const SMALL: usize = 1 << 20;
 /// Images that are decoded or asked about at the same time.
@@ -48,6 +47,7 @@ struct Desk {
     labelling: Arc<Labelling>,
     models: Arc<Models>,
     heavy: Arc<Semaphore>,
+    filling: Arc<Semaphore>,
 }
 
 type Body = Result<Bytes, BytesRejection>;
@@ -56,7 +56,8 @@ type Index = Result<Path<usize>, PathRejection>;
 
 /// The routes of label mode, below the place that the server gives them.
 pub(in crate::serve) fn routes(labelling: Arc<Labelling>, models: Arc<Models>) -> Router {
-    let desk = Desk { labelling, models, heavy: Arc::new(Semaphore::new(AT_ONCE)) };
+    let desk =
+        Desk { labelling, models, heavy: Arc::new(Semaphore::new(AT_ONCE)), filling: Arc::new(Semaphore::new(1)) };
     let patches = post(patches).layer(DefaultBodyLimit::max(PATCHES));
     Router::new()
         .route("/", get(overview))
@@ -94,7 +95,12 @@ impl Desk {
         &self,
         work: impl FnOnce(&Labelling) -> ApiResult<T> + Send + 'static,
     ) -> ApiResult<T> {
-        let _turn = self.heavy.acquire().await;
+        let turn = Arc::clone(&self.heavy).acquire_owned().await;
+        let work = move |labelling: &Labelling| {
+            // It goes with the work, which goes on when its client is gone.
+            let _turn = turn;
+            work(labelling)
+        };
         self.work(work).await
     }
 
@@ -185,11 +191,14 @@ async fn labels(State(desk): State<Desk>, index: Index) -> ApiResult<Response> {
 
 async fn patches(State(desk): State<Desk>, index: Index, body: Body) -> ApiResult<Response> {
     let image = desk.image(index)?;
-    let change = parsed::<NewPatches>(body)?.decoded()?;
-    match desk.work(move |labelling| Ok(labelling.change(image, &change)?)).await? {
+    let change = move |labelling: &Labelling| {
+        let change = parsed::<NewPatches>(body)?.decoded()?;
+        Ok(labelling.change(image, &change)?)
+    };
+    match desk.work(change).await? {
         Patched::Done(revision) => Ok(Json(json!({ "revision": revision })).into_response()),
         Patched::Conflict { revision, conflicts } => {
-            let text = "another tab has changed some of these pixels; look at them, then overwrite them or leave them";
+            let text = "another tab has changed some of these pixels; reload them, then overwrite them or leave them";
             let error = ApiError::new(StatusCode::CONFLICT, text);
             Err(error.with("revision", json!(revision)).with("conflicts", json!(conflicts)))
         }
@@ -230,12 +239,17 @@ async fn filled(State(desk): State<Desk>, index: Index, query: Asked<WithRun>) -
     let image = desk.image(index)?;
     let WithRun { run } = asked(query)?;
     let models = Arc::clone(&desk.models);
-    let values = desk.heavy_work(move |labelling| {
+    // One at a time: it may take all threads and most of the memory.
+    let turn = Arc::clone(&desk.filling).acquire_owned().await;
+    let values = desk.work(move |labelling| {
+        let _turn = turn;
         let unknown =
             || ApiError::new(StatusCode::NOT_FOUND, format!("there is no model {run}; GET /api/label names them"));
         let model = models.get(&run).ok_or_else(unknown)?;
         let path = labelling.path(image)?;
-        let prediction = model.predictor.predict_with(path, Image::read(path)?, &Options::default())?;
+        let read = Image::read(path)?;
+        let (options, _) = model.options(path, read.size, None)?;
+        let prediction = model.predictor.predict_with(path, read, &options)?;
         Ok(labelling.filled(image, &prediction)?)
     });
     Ok(([(CONTENT_TYPE, OCTETS)], values.await?).into_response())

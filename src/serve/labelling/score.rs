@@ -20,6 +20,8 @@ pub(super) struct Score {
     /// On single pixels that were held out.
     pub(super) by_pixel: Option<Evaluation>,
     pub(super) done: bool,
+    /// Why there is none.
+    pub(super) fault: Option<String>,
 }
 
 /// Scores as people see them.
@@ -66,7 +68,12 @@ impl Score {
     pub(super) fn of(fitting: &Fitting<'_>, samples: &Samples, seed: u64) -> Result<Option<Self>> {
         let Some(by_region) = fitting.by_region(samples, seed)? else { return Ok(None) };
         let Some(by_pixel) = fitting.by_pixel(samples, HELD_OUT, seed)? else { return Ok(None) };
-        Ok(Some(Self { by_region: Some(by_region), by_pixel: Some(by_pixel), done: true }))
+        Ok(Some(Self { by_region: Some(by_region), by_pixel: Some(by_pixel), done: true, fault: None }))
+    }
+
+    /// That of a model that could not be scored.
+    pub(super) fn failed(fault: String) -> Self {
+        Self { done: true, fault: Some(fault), ..Self::default() }
     }
 
     /// As people see it.
@@ -76,7 +83,10 @@ impl Score {
             state: if self.done { "done" } else { "running" },
             by_region: self.by_region.as_ref().map(shown),
             by_pixel: self.by_pixel.as_ref().map(shown),
-            note: note(classes),
+            note: self
+                .fault
+                .as_ref()
+                .map_or_else(|| note(classes), |fault| format!("the model cannot be scored: {fault}")),
         }
     }
 }

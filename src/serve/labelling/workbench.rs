@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use image::RgbImage;
 use serde::Serialize;
@@ -27,14 +28,17 @@ use super::store::read_classes;
 use super::suggest::{Suggestion, suggestions};
 use crate::base::event::Sink;
 use crate::base::{Error, Result};
-use crate::data::{displayed, shell_word};
-use crate::image::read_image;
+use crate::data::{Dataset, displayed, shell_word};
+use crate::image::{orientation_policy, read_image};
 use crate::nn::device::DeviceChoice;
 use crate::predict::Prediction;
 use crate::run::RunLock;
 
 /// Most pixels of a side of a thumbnail.
 const THUMBNAIL: u32 = 256;
+/// How long threads have to end, and how often that is looked at.
+const GRACE: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(10);
 /// Most places that are suggested at a time.
 const SUGGESTIONS: usize = 100;
 
@@ -100,16 +104,16 @@ pub struct ImageOverview {
 /// What was saved where.
 #[derive(Debug, Clone, Serialize)]
 pub struct Saved {
-    /// The run folder.
-    pub run: PathBuf,
+    /// The run folder, if there was a model.
+    pub run: Option<PathBuf>,
     /// The folder of the label images.
     pub labels: PathBuf,
     /// What these mean.
     pub dataset: PathBuf,
     /// The same labels as a table.
     pub csv: PathBuf,
-    /// What predicts further images.
-    pub command: String,
+    /// What predicts further images, if there was a model.
+    pub command: Option<String>,
 }
 
 impl Labelling {
@@ -124,6 +128,9 @@ impl Labelling {
         let lock = RunLock::acquire_for(&place.labels, "labelled")?;
         let usual = usual_dataset(&options.recipe)?;
         let (classes, saved) = read_classes(&place, &usual)?;
+        if let Some(saved) = &saved {
+            check_orientation(saved, &place)?;
+        }
         let mut input = Input::settle(options, &place, (saved, usual), sink)?;
         // A training with the recipe of the run is this one.
         input.recipe.max_pixels = input.recipe.max_pixels.min(MOST_PIXELS);
@@ -207,7 +214,7 @@ impl Labelling {
         Ok(done)
     }
 
-    /// Gives every image a label image, once, while others go on.
+    /// Writes an empty label image for each image that has none, in the background, once.
     fn complete(&self) {
         self.completed.call_once(|| {
             let (project, stopped) = (Arc::clone(&self.project), Arc::clone(&self.stopped));
@@ -278,22 +285,47 @@ impl Labelling {
         // One that is asked for by its number must be there before anything is written.
         let model = number.map(|number| self.model(Some(number))).transpose()?;
         self.project.save()?;
-        let model = model.map_or_else(|| self.model(None), Ok).map_err(|error| match error {
-            Error::NoData { missing, advice } => Error::no_data(
-                format!("the labels are saved, but {missing}"),
-                format!("{advice}, then save the forest"),
-            ),
-            other => other,
-        })?;
         let place = &self.project.place;
+        let labels = Saved {
+            labels: place.labels.clone(),
+            dataset: place.dataset(),
+            csv: place.table(),
+            run: None,
+            command: None,
+        };
+        let Some(model) = model.or_else(|| self.engine.model(None)) else { return Ok(labels) };
+        self.check_classes(&model)?;
         let Input { recipe, weights, .. } = &self.input;
         let made = Made { recipe, weights: weights.as_ref(), seed: self.seed, device: self.device };
         save_run(&made, place, &self.engine.store, &model)?;
         let (run, output) = (place.run(), place.labels.join("predicted"));
         let [run_word, output, root] = [&run, &output, &place.root].map(|path| shell_word(path));
         let command = format!("segtool predict --run {run_word} --output-path {output} {root}");
-        Ok(Saved { labels: place.labels.clone(), dataset: place.dataset(), csv: place.table(), run, command })
+        Ok(Saved { run: Some(run), command: Some(command), ..labels })
     }
+
+    /// A run has the classes of the labels beside it, or is not written.
+    fn check_classes(&self, model: &Trained) -> Result<()> {
+        let painted = self.project.classes();
+        let now = painted.classes.iter().map(|class| (u16::from(class.value), class.name.as_str()));
+        let then = model.dataset.classes.iter().map(|class| (class.values[0], class.name.as_str()));
+        if now.eq(then) {
+            return Ok(());
+        }
+        let missing = "the labels are saved, but the model is not: the classes were changed after it was trained";
+        Err(Error::no_data(missing, "train again, then save"))
+    }
+}
+
+/// Labels fit images that are turned as they were when they were painted.
+fn check_orientation(saved: &Dataset, place: &Place) -> Result<()> {
+    let (then, now) = (saved.orientation.unwrap_or_default(), orientation_policy());
+    if then == now {
+        return Ok(());
+    }
+    let labels = place.labels.display();
+    let reason = format!("is {now}, but the labels in {labels} were painted with {then}; set it to {then}");
+    Err(Error::conflict("orientation", reason))
 }
 
 impl Labelling {
@@ -303,9 +335,15 @@ impl Labelling {
         self.engine.close();
         self.project.tell(LabelEvent::Closed);
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let until = Instant::now() + GRACE;
         for thread in threads.drain(..) {
-            // One that panicked has said so.
-            let _ = thread.join();
+            while !thread.is_finished() && Instant::now() < until {
+                thread::sleep(PAUSE);
+            }
+            // All writes are atomic: a window or a tree that is still computed ends with the program.
+            if thread.is_finished() {
+                let _ = thread.join();
+            }
         }
     }
 }

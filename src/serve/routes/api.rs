@@ -1,5 +1,7 @@
 //! What programs ask of the server itself: how it is, which models it has, what it counted.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::header::CONTENT_TYPE;
@@ -46,7 +48,11 @@ pub(super) async fn thumbnail(
     let sample = sample.ok_or_else(|| ApiError::not_found(format!("{id} has no sample image of that number")))?;
     let dataset = model.predictor.dataset();
     let (bands, nodata) = (dataset.bands, dataset.nodata_numbers());
-    let _turn = app.drawing.acquire().await.map_err(|_| fault())?;
-    let drawn = spawn_blocking(move || draw::thumbnail(&sample, bands, &nodata)).await.map_err(|_| fault())??;
+    let turn = Arc::clone(&app.drawing).acquire_owned().await.map_err(|_| fault())?;
+    let drawn = move || {
+        let _turn = turn;
+        draw::thumbnail(&sample, bands, &nodata)
+    };
+    let drawn = spawn_blocking(drawn).await.map_err(|_| fault())??;
     Ok(([(CONTENT_TYPE, "image/jpeg")], drawn).into_response())
 }
