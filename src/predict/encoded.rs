@@ -6,6 +6,7 @@ use image::RgbImage;
 
 use super::label_file::label_tiff;
 use super::{PolygonOptions, Prediction};
+#[cfg(feature = "serve")]
 use crate::base::label_map::IGNORE;
 use crate::base::{Error, Result};
 use crate::draw::overlay_labels;
@@ -85,6 +86,7 @@ impl Prediction {
     }
 
     /// Pixels without data, and of each class its pixels and the sum of their probabilities.
+    #[cfg(feature = "serve")]
     pub(crate) fn shares(&self) -> (u64, Vec<(u64, f64)>) {
         let mut empty = 0;
         let mut classes = vec![(0, 0.0); self.dataset.classes.len()];

@@ -27,7 +27,6 @@ mod writing;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::sync_channel;
 use std::thread;
 
@@ -177,10 +176,11 @@ impl Predictor {
 
     /// Settles how images are predicted, for whoever takes the predictions as they come. Once `stop` is set, an image that
     /// is gone over in windows is given up.
+    #[cfg(feature = "serve")]
     pub(crate) fn work<'a>(
         &'a self,
         options: &'a Options,
-        stop: Option<&'a AtomicBool>,
+        stop: Option<&'a std::sync::atomic::AtomicBool>,
     ) -> Result<Box<dyn model::Work + 'a>> {
         self.model.work(options, stop)
     }

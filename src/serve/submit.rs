@@ -99,7 +99,10 @@ fn parse_bands(text: &str, model: &Model) -> ApiResult<Vec<usize>> {
     let number = |word: &str| word.trim().parse().ok().filter(|number| (1..=usize::from(u16::MAX)).contains(number));
     let bands: Option<Vec<usize>> = text.split(',').map(number).collect();
     bands.filter(|bands| bands.len() == wanted).ok_or_else(|| {
-        let text = format!("bands must be {wanted} numbers from 1 with commas between them, in the order of the model");
+        let text = match wanted {
+            1 => "bands must be one number from 1: the model takes one band".to_owned(),
+            _ => format!("bands must be {wanted} numbers from 1 with commas between them, in the order of the model"),
+        };
         ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, text)
     })
 }
