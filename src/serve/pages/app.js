@@ -122,18 +122,24 @@ async function run(sources) {
     announce("The image is queued.");
     return;
   }
-  while (waiting.length) await runOne(waiting.shift());
+  // Whoever turned to something else meanwhile is not called back by the next image.
+  let isWatched = true;
+  while (waiting.length) isWatched = await runOne(waiting.shift(), isWatched);
 }
 
-async function runOne(source) {
+// Returns whether the image was watched to its end.
+async function runOne(source, isWatched) {
   try {
     const running = work.run(source, waiting.length);
     if (at() === RUN) show();
-    else location.hash = RUN;
+    else if (isWatched) location.hash = RUN;
+    else showHistory();
     const job = await running;
+    isWatched = at() === RUN;
     if (job) finish(job);
     else leave(`${source.name} was cancelled.`);
   } catch (error) {
+    isWatched = at() === RUN;
     leave("");
     const { message, status } = error;
     const needsBands = status === 422 && /\bbands?\b/.test(message);
@@ -142,6 +148,7 @@ async function runOne(source) {
     if (needsBands) start.askBands();
     fail(message, needsBands || mayPass ? { again: () => start.give([source]) } : {});
   }
+  return isWatched;
 }
 
 function finish(job) {
