@@ -257,21 +257,22 @@ fn a_saved_run_predicts_what_was_shown() {
     assert!(part.places().zip(&found.values).all(|((x, y), value)| shown[0][y * 240 + x] == *value));
     assert!(found.uncertainty.iter().any(|value| *value > 100) && found.uncertainty.contains(&0));
     let saved = labelling.save(Some(number)).unwrap();
-    assert_eq!((&saved.run, &saved.labels), (&labels.join("run"), &labels));
+    let run = saved.run.unwrap();
+    assert_eq!((&run, &saved.labels), (&labels.join("run"), &labels));
     let predict = |run: &Path, out: &str| -> Vec<Vec<u8>> {
         let out = folder.path().join(out);
         stdout_of(&["predict", "--run", &text(run), "--output-path", &text(&out), "--device", "flex", &text(&images)]);
         let read = |name: &str| ndarray_npy::read_npy::<_, ndarray::Array2<u8>>(out.join(name)).unwrap();
         ["a.npy", "deep.npy", "m.npy", "z.npy"].map(|name| read(name).into_iter().collect()).into()
     };
-    assert!(predict(&saved.run, "out") == shown, "predict gives other classes than were shown");
+    assert!(predict(&run, "out") == shown, "predict gives other classes than were shown");
     // The run is replaced by the next one, whole.
     let revision = labelling.labels(2).unwrap().1;
     labelling.change(2, &change(revision, "x", vec![filled(0, 0, 30, 4, 2)])).unwrap();
     let second = train(&labelling).unwrap();
     labelling.save(None).unwrap();
     let shown: Vec<Vec<u8>> = (0..4).map(|i| labelling.prediction(i, Some(second), None).unwrap().0.values).collect();
-    assert!(predict(&saved.run, "second") == shown);
+    assert!(predict(&run, "second") == shown);
     assert!(labelling.prediction(0, Some(99), None).is_err());
     // The labels as a table are those of the images.
     let dataset = Dataset::find(&text(&saved.dataset)).unwrap();
@@ -298,14 +299,14 @@ fn training_on_the_saved_labels_gives_the_same_forest() {
     let number = train(&labelling).unwrap();
     let score = score(&labelling, number);
     let saved = labelling.save(None).unwrap();
-    let run = text(&folder.path().join("trained"));
+    let (run, made) = (text(&folder.path().join("trained")), saved.run.unwrap());
     let dataset = text(&saved.dataset);
     let common =
         ["--recipe", "hypercolumn-core", "--dataset", &dataset, "--set", "forest.trees=20", "--device", "flex"];
     let own = ["train", "--images", &text(&images), "--labels", &text(&labels), "--output-path", &run];
     stdout_of(&[&own[..], &common].concat());
     let forest = |run: &Path| fs::read(run.join("forest.bin")).unwrap();
-    assert!(forest(Path::new(&run)) == forest(&saved.run));
+    assert!(forest(Path::new(&run)) == forest(&made));
     let scores: serde_json::Value =
         serde_json::from_slice(&fs::read(Path::new(&run).join("scores.json")).unwrap()).unwrap();
     let close = |a: f64, b: &serde_json::Value| (a - b.as_f64().unwrap()).abs() < 1e-9;
@@ -314,9 +315,9 @@ fn training_on_the_saved_labels_gives_the_same_forest() {
     let table = text(&folder.path().join("of-table"));
     let own = ["train", "--label-csv", &text(&saved.csv), "--output-path", &table];
     stdout_of(&[&own[..], &common].concat());
-    assert!(forest(Path::new(&table)) == forest(&saved.run));
+    assert!(forest(Path::new(&table)) == forest(&made));
     // The report can be made again, with the images.
-    stdout_of(&["report", &text(&saved.run)]);
+    stdout_of(&["report", &text(&made)]);
 }
 
 #[test]
