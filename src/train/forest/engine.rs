@@ -123,19 +123,7 @@ pub(in crate::train) fn train(plan: Plan, folder: &Path, session: &Session<'_>) 
         refuse_own_weights(&weights.checkpoint.paths, folder)?;
     }
     let began = SystemTime::now();
-    let validation = read_validation(&plan)?;
-    report_notes(session.sink);
-    let mut labelled = Labelled::read(&plan.images, &plan.dataset)?;
-    let classes = check_labels(&labelled, &plan, session)?;
-    compare(&labelled, &validation, &plan, session);
-    drop(validation);
-    if labelled.thin_out(plan.recipe.max_pixels, plan.seed)? {
-        session.note(format!(
-            "{} pixels are labelled; {} of them, chosen at random, are learnt from (max_pixels in the recipe)",
-            labelled.total,
-            labelled.classes().len()
-        ));
-    }
+    let (labelled, classes) = read_labels(&plan, session)?;
     let (config, bands) = (&plan.recipe.features, plan.dataset.bands);
     let encoder = encoder(config, bands, (plan.weights.as_ref(), plan.seed), session.device, session.sink)?;
     let hypercolumns = Hypercolumns::new(config.clone(), encoder.clone(), bands, session.device.open()?)?;
@@ -199,6 +187,23 @@ fn refuse_without_effect(session: &Session<'_>) -> Result<()> {
         }
         None => Ok(()),
     }
+}
+
+/// The pixels to learn from, and what there is of each class.
+fn read_labels<'a>(plan: &'a Plan, session: &Session<'_>) -> Result<(Labelled<'a>, Vec<ClassReport>)> {
+    let validation = read_validation(plan)?;
+    report_notes(session.sink);
+    let mut labelled = Labelled::read(&plan.images, &plan.dataset)?;
+    let classes = check_labels(&labelled, plan, session)?;
+    compare(&labelled, &validation, plan, session);
+    if labelled.thin_out(plan.recipe.max_pixels, plan.seed)? {
+        session.note(format!(
+            "{} pixels are labelled; {} of them, chosen at random, are learnt from (max_pixels in the recipe)",
+            labelled.total,
+            labelled.classes().len()
+        ));
+    }
+    Ok((labelled, classes))
 }
 
 /// Counts on further images, one after the other; `None` if it was stopped.
