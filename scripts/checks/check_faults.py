@@ -17,6 +17,18 @@ import tifffile
 from PIL import Image
 
 
+# Of JPEGs.
+QUALITY = 75
+
+
+def as_bytes(pixels):
+    """In 8 bits, for JPEG."""
+    if pixels.dtype == np.uint8:
+        return pixels
+    low, high = np.percentile(pixels, [0.5, 99.5])
+    return np.clip((pixels - low) / max(high - low, 1) * 255, 0, 255).astype(np.uint8)
+
+
 def read(path):
     path = Path(path)
     return tifffile.imread(path) if path.suffix == ".tif" else np.asarray(Image.open(path))
@@ -25,6 +37,8 @@ def read(path):
 def write(path, pixels):
     if Path(path).suffix == ".tif":
         tifffile.imwrite(path, pixels)
+    elif Path(path).suffix == ".jpg":
+        Image.fromarray(pixels).save(path, quality=QUALITY)
     else:
         Image.fromarray(pixels).save(path)
 
@@ -60,6 +74,11 @@ class Copy:
     def label(self, side="train", at=5):
         return read(self.sides[side][at][1])
 
+    def save_as_jpeg(self):
+        for side, pairs in self.sides.items():
+            for at, pair in enumerate(pairs):
+                self.own(side, at, 0, as_bytes(read(pair[0])), f"{side}{at}.jpg")
+
     def check(self, program, dataset):
         arguments = []
         for side, flags in (("train", ("--train-list", "--label-list")), ("val", ("--val-list", "--val-label-list"))):
@@ -83,6 +102,14 @@ def planted(copy):
         own("train", 5, 0, pixels[: side[0], : side[1]], "a" + copy.ending)
         own("train", 5, 1, classes[: side[0], : side[1]], "a" + copy.ending)
         own("val", 5, 0, pixels[-side[0] :, -side[1] :], "b" + copy.ending)
+        own("val", 5, 1, classes[-side[0] :, -side[1] :], "b" + copy.ending)
+
+    def jpegs():
+        pixels, classes = as_bytes(image()), label()
+        side = (int(pixels.shape[0] * 0.7), int(pixels.shape[1] * 0.7))
+        own("train", 5, 0, pixels[: side[0], : side[1]], "a.jpg")
+        own("train", 5, 1, classes[: side[0], : side[1]], "a" + copy.ending)
+        own("val", 5, 0, pixels[-side[0] :, -side[1] :], "b.jpg")
         own("val", 5, 1, classes[-side[0] :, -side[1] :], "b" + copy.ending)
 
     def cut(part):
@@ -181,6 +208,7 @@ def planted(copy):
         ("a duplicate with other labels", "conflicting-labels", lambda: train.append([train[5][0], train[9][1]])),
         ("a mirrored, brighter copy across", "near-duplicate", near),
         ("crops of one scene across", "overlap", crops),
+        ("crops of one scene across, saved as JPEG", "overlap", jpegs),
         ("georeferences that overlap", "georeference", world),
         ("labels of another image", "copied-labels", lambda: own("train", 5, 1, label("train", 9))),
         ("empty labels", "empty-labels", empty),
@@ -206,6 +234,11 @@ def main():
         with tempfile.TemporaryDirectory() as folder:
             _, clean = Copy(source.resolve(), labels, folder).check(given.program, dataset)
         print(f"{dataset}, clean: {sorted(kinds(clean, False)) or 'nothing'}")
+        with tempfile.TemporaryDirectory() as folder:
+            copy = Copy(source.resolve(), labels, folder)
+            copy.save_as_jpeg()
+            _, found = copy.check(given.program, dataset)
+        print(f"{dataset}, as JPEG: {sorted(kinds(found, True) & {'overlap', 'near-duplicate', 'duplicate'}) or 'nothing'}")
         with tempfile.TemporaryDirectory() as folder:
             names = [name for name, _, _ in planted(Copy(source.resolve(), labels, folder))]
         for number, name in enumerate(names):

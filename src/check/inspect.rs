@@ -3,6 +3,8 @@
 use std::path::Path;
 
 use super::finding::{Kind, Place};
+use super::kept::KeptLabels;
+use super::landmarks::landmarks;
 use super::measure::{gray, gray_and_zeros, statistics, words};
 use super::shift::Profile;
 use super::sketch::Sketch;
@@ -13,7 +15,7 @@ use crate::base::{Error, Result, Size};
 use crate::data::{
     CsvLabels, Dataset, Fingerprint, Footprint, Labels, Pair, background, load_pair_labels, merge_masks, prepared,
 };
-use crate::image::{Image, RawLabels, declares_orientation, read_image, read_labels};
+use crate::image::{Image, RawLabels, declares_orientation, read_image};
 use crate::metric::OtherValues;
 
 /// Most undefined values of one label image that are listed.
@@ -26,17 +28,25 @@ struct Seen {
     nodata: Option<Vec<bool>>,
 }
 
-/// Reads a pair and keeps what a check needs of it, and the profile of its labels' edges. `points` are its labels where they
-/// are in a table.
-pub(super) fn inspect(
-    pair: &Pair,
-    points: Option<&CsvLabels>,
-    dataset: Option<&Dataset>,
-) -> (PairSummary, Option<Profile>) {
-    let mut found = PairSummary::default();
-    let seen = found.add_image(&pair.image, dataset);
-    let profile = found.add_labels((pair, points), seen.as_ref(), dataset);
-    (found, profile)
+/// How pairs are read.
+#[derive(Clone, Copy)]
+pub(super) struct Inspection<'a> {
+    pub(super) dataset: Option<&'a Dataset>,
+    /// Label images that were read before.
+    pub(super) kept: &'a KeptLabels,
+    /// Whether landmarks are needed: pixels of other crops may differ a little.
+    pub(super) landmarks: bool,
+}
+
+impl Inspection<'_> {
+    /// Reads a pair and keeps what a check needs of it, and the profile of its labels' edges. `points` are its labels where
+    /// they are in a table.
+    pub(super) fn inspect(&self, pair: &Pair, points: Option<&CsvLabels>) -> (PairSummary, Option<Profile>) {
+        let mut found = PairSummary::default();
+        let seen = found.add_image(&pair.image, self);
+        let profile = found.add_labels((pair, points), seen.as_ref(), self);
+        (found, profile)
+    }
 }
 
 fn fault(kind: Kind, file: &Path, error: &Error) -> Fault {
@@ -47,7 +57,8 @@ fn fault(kind: Kind, file: &Path, error: &Error) -> Fault {
 }
 
 impl PairSummary {
-    fn add_image(&mut self, path: &Path, dataset: Option<&Dataset>) -> Option<Seen> {
+    fn add_image(&mut self, path: &Path, by: &Inspection<'_>) -> Option<Seen> {
+        let dataset = by.dataset;
         let image = match read_image(path) {
             Ok(image) => image,
             Err(error) => {
@@ -86,6 +97,7 @@ impl PairSummary {
             content: Fingerprint::image(&image),
             thumbnail: if shown { Thumbnail::of(&gray, size) } else { Thumbnail::default() },
             sketch: Sketch::of(&words(&image), size, nodata.map(Vec::as_slice)),
+            landmarks: if by.landmarks && shown { landmarks(&gray, size) } else { Vec::new() },
             place: Footprint::of(path),
         });
         Some(Seen { size, gray, nodata: image.nodata })
@@ -103,13 +115,16 @@ impl PairSummary {
         &mut self,
         (pair, points): (&Pair, Option<&CsvLabels>),
         seen: Option<&Seen>,
-        dataset: Option<&Dataset>,
+        by: &Inspection<'_>,
     ) -> Option<Profile> {
+        let Inspection { dataset, kept, .. } = *by;
         let mut summary = LabelSummary::default();
         let merged = match (points, &pair.label) {
             (Some(points), _) => self.drawn(pair, points.paint(pair.label.name(), seen?.size))?,
             (None, Labels::Annotated { .. }) => self.drawn(pair, load_pair_labels(pair, seen?.size, dataset?))?,
-            (None, Labels::File(_) | Labels::Masks(_)) => self.merge_labels(pair, seen, (dataset, &mut summary))?,
+            (None, Labels::File(_) | Labels::Masks(_)) => {
+                self.merge_labels((pair, kept), seen, (dataset, &mut summary))?
+            }
         };
         summary.content = Fingerprint::labels(&merged);
         let profile = seen.filter(|seen| seen.size == merged.size).and_then(|seen| Profile::of(&seen.gray, &merged));
@@ -132,13 +147,13 @@ impl PairSummary {
     /// The classes of all label files of an image.
     fn merge_labels(
         &mut self,
-        pair: &Pair,
+        (pair, kept): (&Pair, &KeptLabels),
         seen: Option<&Seen>,
         (dataset, summary): (Option<&Dataset>, &mut LabelSummary),
     ) -> Option<LabelMap> {
         let (mut merged, mut complete) = (None, true);
         for file in pair.label.files() {
-            match self.read_labels(pair, file, seen, (dataset, summary)) {
+            match self.read_labels((pair, kept.read(file)), file, seen, (dataset, summary)) {
                 Some(map) => merge_masks(&mut merged, map),
                 None => complete = false,
             }
@@ -149,12 +164,12 @@ impl PairSummary {
     /// The classes of one label file; those that the data set does not define are left out, and told.
     fn read_labels(
         &mut self,
-        pair: &Pair,
+        (pair, read): (&Pair, Result<RawLabels>),
         file: &Path,
         seen: Option<&Seen>,
         (dataset, summary): (Option<&Dataset>, &mut LabelSummary),
     ) -> Option<LabelMap> {
-        let raw = match read_labels(file) {
+        let raw = match read {
             Ok(raw) => raw,
             Err(error) => {
                 self.faults.push(fault(Kind::Unreadable, file, &error));

@@ -8,9 +8,12 @@ mod content;
 mod files;
 mod finding;
 mod inspect;
+mod kept;
 mod labels;
+mod landmarks;
 mod measure;
 mod pairing;
+mod recoded;
 mod report;
 mod scenes;
 mod shift;
@@ -30,9 +33,10 @@ use crate::base::event::{Event, Sink, Task};
 use crate::base::{Error, Result};
 use crate::data::{
     Dataset, GroupBy, LabelFiles, Labels, Pair, Proposal, Ratings, dataset_of_annotations, refuse_exchanged,
-    split_groups, split_validation, survey_labels,
+    split_groups, split_validation, survey_and_keep,
 };
 use crate::train::{Source, Validation};
+use kept::KeptLabels;
 use pairing::{Paired, Tables};
 use shift::ProfileSum;
 use summary::PairSummary;
@@ -87,9 +91,10 @@ impl Check {
         let points = !sides.tables.is_empty();
         let annotated = if self.dataset.is_none() { dataset_of_annotations(&sides.pairs, sink)? } else { None };
         let known = self.dataset.clone().or(annotated);
-        let proposal = if known.is_none() { Some(propose(&sides.pairs, sink)) } else { None };
+        let kept = KeptLabels::default();
+        let proposal = if known.is_none() { Some(propose(&sides.pairs, &kept, sink)) } else { None };
         let dataset = known.or_else(|| Some(proposal.as_ref()?.as_ref().ok()?.dataset.clone()));
-        let (summaries, profiles) = read_all(&sides, dataset.as_ref(), sink);
+        let (summaries, profiles) = read_all(&sides, (dataset.as_ref(), &kept), sink);
         let data = report::Data {
             pairs: sides.pairs,
             training: sides.training,
@@ -165,7 +170,7 @@ impl Check {
 }
 
 /// What the label images hold, and a data set that fits them.
-fn propose(pairs: &[Pair], sink: &dyn Sink) -> Result<Proposal> {
+fn propose(pairs: &[Pair], kept: &KeptLabels, sink: &dyn Sink) -> Result<Proposal> {
     let with_files = pairs.iter().filter(|pair| !matches!(pair.label, Labels::Annotated { .. }));
     let files: Vec<PathBuf> = with_files.flat_map(|pair| pair.label.files()).cloned().collect();
     let masks = pairs.iter().any(|pair| matches!(pair.label, Labels::Masks(_)));
@@ -174,20 +179,27 @@ fn propose(pairs: &[Pair], sink: &dyn Sink) -> Result<Proposal> {
         Event::Skipped { .. } => (),
         event => sink.event(event),
     };
-    let survey = survey_labels(&LabelFiles { files, masks, images: Vec::new() }, &quiet)?;
+    let source = LabelFiles { files, masks, images: Vec::new() };
+    let survey = survey_and_keep(&source, &quiet, &|place, labels| kept.keep(&source.files[place], &labels))?;
     labels::proposal(&survey)
 }
 
 /// Reads all pairs, on all cores. Summaries keep the order of the pairs.
-fn read_all(sides: &Sides, dataset: Option<&Dataset>, sink: &dyn Sink) -> (Vec<PairSummary>, ProfileSum) {
+fn read_all(
+    sides: &Sides,
+    (dataset, kept): (Option<&Dataset>, &KeptLabels),
+    sink: &dyn Sink,
+) -> (Vec<PairSummary>, ProfileSum) {
     sink.event(Event::Started { task: Task::Check, total: sides.pairs.len(), done: 0 });
     let done = AtomicUsize::new(0);
     let profiles = Mutex::new(ProfileSum::default());
+    let inspection =
+        inspect::Inspection { dataset, kept, landmarks: sides.pairs.iter().any(|pair| recoded::is_lossy(&pair.image)) };
     let summaries = sides
         .pairs
         .par_iter()
         .map(|pair| {
-            let (summary, profile) = inspect::inspect(pair, sides.tables.get(&pair.image), dataset);
+            let (summary, profile) = inspection.inspect(pair, sides.tables.get(&pair.image));
             profile.iter().for_each(|profile| profiles.lock().unwrap_or_else(PoisonError::into_inner).add(profile));
             sink.event(Event::Advanced { done: done.fetch_add(1, Ordering::Relaxed) + 1, loss: None });
             summary

@@ -68,14 +68,18 @@ impl Profile {
             return None;
         }
         let contrast = contrast(gray, labels.size)?;
-        let mut sums = vec![0.0f32; SIDE * SIDE];
-        for &(x, y) in &points {
-            for (dy, sums) in sums.chunks_exact_mut(SIDE).enumerate() {
+        let mut sums = Vec::with_capacity(SIDE * SIDE);
+        for dy in 0..SIDE {
+            // A row of sums stays in registers while all points are gone through.
+            let mut row = [0.0f32; SIDE];
+            for &(x, y) in &points {
                 let start = (y + dy - REACH) * labels.size.width + x - REACH;
-                sums.iter_mut().zip(&contrast[start..start + SIDE]).for_each(|(sum, value)| *sum += value);
+                if let Some(values) = contrast[start..].first_chunk::<SIDE>() {
+                    row.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+                }
             }
+            sums.extend(row.map(|sum| sum / points.len() as f32));
         }
-        sums.iter_mut().for_each(|sum| *sum /= points.len() as f32);
         Some(Self(sums))
     }
 

@@ -43,27 +43,28 @@ impl Sketch {
     pub(super) fn of(words: &[u32], size: Size, nodata: Option<&[bool]>) -> Self {
         let Size { width, height } = size;
         let most = (width * height / PIXELS_A_WINDOW).clamp(WINDOWS[0], WINDOWS[1]);
-        let mut kept = Kept { heap: BinaryHeap::with_capacity(most + 1), known: HashSet::new(), most };
+        let mut kept = Kept { heap: BinaryHeap::with_capacity(most + 1), limit: u64::MAX, known: HashSet::new(), most };
         let powers = [ALONG, ACROSS].map(|base| base.wrapping_pow(SIDE as u32));
         let mut rows = vec![vec![0u64; width]; SIDE];
         let mut columns = vec![0u64; width];
+        let mut along = vec![0u64; width];
         for (y, row) in words.chunks_exact(width).enumerate() {
+            roll(row, powers[0], &mut along);
             let slot = &mut rows[y % SIDE];
-            let mut rolling = 0u64;
-            for x in 0..width {
-                let out = if x < SIDE { 0 } else { u64::from(row[x - SIDE]) + 1 };
-                let step = (u64::from(row[x]) + 1).wrapping_sub(out.wrapping_mul(powers[0]));
-                rolling = rolling.wrapping_mul(ALONG).wrapping_add(step);
-                columns[x] =
-                    columns[x].wrapping_mul(ACROSS).wrapping_add(rolling).wrapping_sub(slot[x].wrapping_mul(powers[1]));
-                slot[x] = rolling;
+            for ((sum, slot), new) in columns.iter_mut().zip(slot).zip(&along) {
+                *sum = sum.wrapping_mul(ACROSS).wrapping_add(*new).wrapping_sub(slot.wrapping_mul(powers[1]));
+                *slot = *new;
             }
             if y + 1 < SIDE {
                 continue;
             }
             for (x, sum) in columns.iter().enumerate().skip(SIDE - 1) {
                 let hash = mixed(*sum);
-                if kept.wants(hash) && has_texture(words, width, (x, y)) && has_data(nodata, width, (x, y)) {
+                if hash <= kept.limit
+                    && kept.wants(hash)
+                    && has_texture(words, width, (x, y))
+                    && has_data(nodata, width, (x, y))
+                {
                     kept.add(Window { hash, x: x as u32, y: y as u32 });
                 }
             }
@@ -72,9 +73,25 @@ impl Sketch {
     }
 }
 
+/// The number of the last [`SIDE`] samples of a row, at each of them.
+fn roll(row: &[u32], power: u64, out: &mut [u64]) {
+    let mut rolling = 0u64;
+    let mut next = |new: u32, old: u64| {
+        rolling = rolling.wrapping_mul(ALONG).wrapping_add((u64::from(new) + 1).wrapping_sub(old));
+        rolling
+    };
+    let (first, rest) = out.split_at_mut(SIDE.min(row.len()));
+    first.iter_mut().zip(row).for_each(|(out, new)| *out = next(*new, 0));
+    for ((out, new), old) in rest.iter_mut().zip(row.iter().skip(SIDE)).zip(row) {
+        *out = next(*new, (u64::from(*old) + 1).wrapping_mul(power));
+    }
+}
+
 /// The windows with the smallest numbers so far.
 struct Kept {
     heap: BinaryHeap<Window>,
+    /// None with a number above this is kept any more.
+    limit: u64,
     known: HashSet<u64>,
     most: usize,
 }
@@ -92,6 +109,9 @@ impl Kept {
             && let Some(largest) = self.heap.pop()
         {
             self.known.remove(&largest.hash);
+        }
+        if self.heap.len() >= self.most {
+            self.limit = self.heap.peek().map_or(u64::MAX, |largest| largest.hash);
         }
     }
 

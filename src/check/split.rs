@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::content::{Link, LinkKind, alike, overlapping, same};
 use super::finding::{Finding, Kind, Place, Severity};
+use super::recoded::recoded;
 use super::report::Data;
 use super::scenes::Scenes;
 use crate::base::words::counted;
@@ -45,6 +46,8 @@ impl Together {
         links.extend(crops);
         // Crops of nearly all of a scene look alike, too.
         links.extend(alike(&images).into_iter().filter(|link| !known.contains(&(link.first, link.second))));
+        let known = links.iter().map(|link| (link.first, link.second)).collect();
+        links.extend(recoded(&images, &known, |i| data.image_path(i)));
         let mut places: Vec<Option<Footprint>> = vec![None; data.pairs.len()];
         images.iter().for_each(|(i, image)| places[*i] = image.place);
         let paths: Vec<&Path> = (0..data.pairs.len()).map(|i| data.image_path(i)).collect();

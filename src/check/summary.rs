@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::finding::{Kind, Place};
+use super::landmarks::Landmark;
 use super::shift::Peak;
 use super::sketch::Sketch;
 use super::thumbnail::Thumbnail;
@@ -48,6 +49,8 @@ pub(super) struct ImageSummary {
     pub(super) content: u64,
     pub(super) thumbnail: Thumbnail,
     pub(super) sketch: Sketch,
+    /// Of sets with images that may have been changed by compression.
+    pub(super) landmarks: Vec<Landmark>,
     pub(super) place: Option<Footprint>,
 }
 

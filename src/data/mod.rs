@@ -60,7 +60,7 @@ pub use label_maps::{
 pub use label_meaning::LabelFault;
 pub use label_survey::{
     Count, FilesOfKind, FoundLabel, LabelFiles, LabelNumber, LabelSurvey, MAX_LABELS, RawLabel, find_images_of,
-    shell_word, suggestion, survey_labels,
+    shell_word, suggestion, survey_and_keep, survey_labels,
 };
 pub use layout::{Layout, find_layout, is_published_layout};
 pub use list::{pair_folders, pair_lists, pair_suffixed, read_label_list, read_list, read_pairs, split_validation};

@@ -190,9 +190,14 @@ fn predictions_are_scored_and_drawn_with_the_labels_of_a_root() {
     let at = |name: &str| text(&folder.path().join(name));
     let root = folder.path().join("cityscapes");
     cityscapes(&root);
-    // Road on the left, a car that was missed on the right.
     let predictions = folder.path().join("predictions");
-    write(&predictions, &["ulm_0_1_leftImg8bit.png"], [7, 7]);
+    let predict = |name: &str, [left, right]: [u8; 2]| {
+        fs::create_dir_all(&predictions).unwrap();
+        let map = GrayImage::from_fn(16, 12, |x, _| Luma([if x > 7 { right } else { left }]));
+        map.save(predictions.join(name)).unwrap();
+    };
+    // Road on the left, a car that was missed on the right.
+    predict("ulm_0_1_leftImg8bit.png", [7, 7]);
     let score = |more: &[&str]| {
         let said = stdout_of(&[&["metrics", "--predictions", &at("predictions"), "--json"], more].concat());
         serde_json::from_str::<Value>(&said).unwrap()
@@ -209,9 +214,9 @@ fn predictions_are_scored_and_drawn_with_the_labels_of_a_root() {
     assert_eq!(figure.width() / 16, 4, "{}", figure.width());
     // The part for training is scored if it was predicted; half of one part is not.
     fs::remove_dir_all(&predictions).unwrap();
-    write(&predictions, &["aachen_0_1_leftImg8bit.png"], [7, 26]);
+    predict("aachen_0_1_leftImg8bit.png", [7, 26]);
     assert_eq!(score(&["--images", &at("cityscapes")])["pixel_accuracy"], json!(1.0));
-    write(&predictions, &["zurich_0_1_leftImg8bit.png"], [7, 26]);
+    predict("zurich_0_1_leftImg8bit.png", [7, 26]);
     let refused = segtool("metrics").args(&["--predictions", &at("predictions"), "--images", &at("cityscapes")]);
     assert_says(&refused.fails_with(1), &["do not match", "zurich_0_1"]);
     let both = segtool("metrics").args(&["--predictions", &at("predictions"), "--images", &at("cityscapes")]);

@@ -107,6 +107,15 @@ impl Sum {
 
 /// Reads all label images, on all cores. One that cannot be read is reported and left out; that all cannot is an error.
 pub fn survey_labels(source: &LabelFiles, sink: &dyn Sink) -> Result<LabelSurvey> {
+    survey_and_keep(source, sink, &|_, _| ())
+}
+
+/// As [`survey_labels`], and hands on what was read of each file, with its place in the source.
+pub fn survey_and_keep(
+    source: &LabelFiles,
+    sink: &dyn Sink,
+    keep: &(dyn Fn(usize, RawLabels) + Sync),
+) -> Result<LabelSurvey> {
     let files = &source.files;
     sink.event(Event::Started { task: Task::Check, total: files.len(), done: 0 });
     let done = AtomicUsize::new(0);
@@ -114,7 +123,7 @@ pub fn survey_labels(source: &LabelFiles, sink: &dyn Sink) -> Result<LabelSurvey
         .par_iter()
         .enumerate()
         .map(|(place, path)| {
-            let found = examine(place, path).unwrap_or_else(|error| {
+            let found = examine(place, path, keep).unwrap_or_else(|error| {
                 sink.event(Event::Skipped { path: path.clone(), reason: error.to_string() });
                 Sum { skipped: 1, ..Sum::default() }
             });
@@ -143,11 +152,12 @@ pub fn survey_labels(source: &LabelFiles, sink: &dyn Sink) -> Result<LabelSurvey
     Ok(LabelSurvey { labels, complete, with_numbers, with_colors, pixels, skipped: sum.skipped, masks: source.masks })
 }
 
-fn examine(place: usize, path: &Path) -> Result<Sum> {
+fn examine(place: usize, path: &Path, keep: &(dyn Fn(usize, RawLabels) + Sync)) -> Result<Sum> {
     let LabelImage { raw: labels, alpha } = read_labels_and_alpha(path)?;
     let (found, complete) = count::count(&labels, alpha.as_ref());
     let mut sum = Sum { incomplete: !complete, ..Sum::default() };
     sum.kinds[usize::from(matches!(labels, RawLabels::Colors(..)))] = (1, place);
     sum.labels.extend(found.into_iter().map(|(label, count)| (label, (count, 1, place))));
+    keep(place, labels);
     Ok(sum)
 }

@@ -1,0 +1,71 @@
+//! Label images that were read to find out what their values mean, kept until they are checked.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use crate::base::{Result, Size};
+use crate::image::{RawLabels, read_labels};
+
+/// Most runs of equal values that are kept of all label images: 256 MiB of them.
+const MOST_RUNS: usize = (256 << 20) / size_of::<Run>();
+/// Pixels for each run that a label image must have to be kept: one of less is as large as its file.
+const PIXELS_A_RUN: usize = 4;
+
+/// A value and how many pixels after each other have it.
+type Run = (u16, u32);
+
+/// Label images by path, as far as there is room; others are read again.
+#[derive(Debug, Default)]
+pub(super) struct KeptLabels {
+    found: Mutex<BTreeMap<PathBuf, (Size, Vec<Run>)>>,
+    runs: AtomicUsize,
+}
+
+impl KeptLabels {
+    /// Keeps a label image if there is room for it.
+    pub(super) fn keep(&self, path: &Path, labels: &RawLabels) {
+        let RawLabels::Values(size, values) = labels else { return };
+        let most = values.len() / PIXELS_A_RUN;
+        if self.runs.load(Ordering::Relaxed) + most > MOST_RUNS {
+            return;
+        }
+        let runs: Vec<Run> =
+            values.chunk_by(|a, b| a == b).take(most + 1).map(|run| (run[0], run.len() as u32)).collect();
+        if runs.len() <= most {
+            self.runs.fetch_add(runs.len(), Ordering::Relaxed);
+            self.found.lock().unwrap_or_else(PoisonError::into_inner).insert(path.into(), (*size, runs));
+        }
+    }
+
+    /// Reads a label image, from memory if it is there.
+    pub(super) fn read(&self, path: &Path) -> Result<RawLabels> {
+        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner).remove(path);
+        match found {
+            None => read_labels(path),
+            Some((size, runs)) => {
+                self.runs.fetch_sub(runs.len(), Ordering::Relaxed);
+                let mut values = Vec::with_capacity(size.width * size.height);
+                runs.into_iter().for_each(|(value, length)| values.extend(std::iter::repeat_n(value, length as usize)));
+                Ok(RawLabels::Values(size, values))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_kept_is_read_again_as_it_was() {
+        let (kept, size) = (KeptLabels::default(), Size { width: 8, height: 2 });
+        let even = RawLabels::Values(size, [vec![3; 9], vec![7; 7]].concat());
+        kept.keep(Path::new("even.png"), &even);
+        assert_eq!(kept.read(Path::new("even.png")).unwrap(), even);
+        // Ragged ones are not kept, and nothing is kept twice.
+        kept.keep(Path::new("ragged.png"), &RawLabels::Values(size, (0..16).collect()));
+        assert!(kept.read(Path::new("ragged.png")).is_err() && kept.read(Path::new("even.png")).is_err());
+    }
+}
