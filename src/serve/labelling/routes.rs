@@ -23,7 +23,6 @@ use super::workbench::Labelling;
 use crate::base::{Error, Result};
 use crate::draw::encode_jpeg;
 use crate::image::Image;
-use crate::predict::Options;
 use crate::serve::error::{ApiError, ApiResult};
 use crate::serve::models::Models;
 use crate::serve::sse;
@@ -235,7 +234,9 @@ async fn filled(State(desk): State<Desk>, index: Index, query: Asked<WithRun>) -
             || ApiError::new(StatusCode::NOT_FOUND, format!("there is no model {run}; GET /api/label names them"));
         let model = models.get(&run).ok_or_else(unknown)?;
         let path = labelling.path(image)?;
-        let prediction = model.predictor.predict_with(path, Image::read(path)?, &Options::default())?;
+        let read = Image::read(path)?;
+        let (options, _) = model.options(path, read.size, None)?;
+        let prediction = model.predictor.predict_with(path, read, &options)?;
         Ok(labelling.filled(image, &prediction)?)
     });
     Ok(([(CONTENT_TYPE, OCTETS)], values.await?).into_response())
