@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use crate::base::event::Sink;
 use crate::base::{Error, Remedy, Result, Size};
 use crate::data::{FileKind, files_by_stem, find_images};
-use crate::image::read_image;
-use crate::image::read_size;
+use crate::image::{read_image, read_size};
 
 /// Added to the name of the folder or of the image.
 const BESIDE: &str = "-labels";
+/// Most pixels of a side, of JPEGs and of what browsers draw on.
+const LONGEST: usize = 65_535;
 
 /// An image that is labelled.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,6 +99,10 @@ fn image(path: PathBuf, labels: &Path) -> Result<ImageFile> {
         // Says what is wrong, if anything is.
         None => read_image(&path)?.size,
     };
+    if size.width.max(size.height) > LONGEST {
+        let reason = format!("is {size}, but label mode shows up to {LONGEST} pixels a side; crop it into parts");
+        return Err(Error::content(path, reason));
+    }
     let mut name: OsString = path.file_stem().unwrap_or_default().into();
     name.push(".png");
     Ok(ImageFile { labels: labels.join(name), path, size })
