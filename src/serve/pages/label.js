@@ -266,13 +266,23 @@ function chooseTool(name) {
 
 function resize(size) {
   tools.size = Math.min(Math.max(Math.round(size), 1), 200);
-  find("size").value = tools.size;
   find("size-of").textContent = `${tools.size} px`;
+  find("size").setAttribute("aria-valuetext", `${tools.size} pixels`);
   view.viewer.invalidate();
 }
 
 // By a fifth, and at least by one.
-const grow = way => resize(tools.size + way * Math.max(1, Math.round(tools.size / 5)));
+function grow(way) {
+  resize(tools.size + way * Math.max(1, Math.round(tools.size / 5)));
+  placeSlider();
+}
+
+// The slider's square is the size: small brushes take more of its way than large ones.
+const sizeAt = place => place ** 2 / 50;
+
+function placeSlider() {
+  find("size").value = Math.sqrt(50 * tools.size);
+}
 
 function showUndo() {
   find("undo").disabled = !host.history?.done.length;
@@ -346,7 +356,7 @@ press("copy", copyCommand);
 press("prefill", prefill);
 press("help", () => open(find("help-dialog")));
 for (const button of document.querySelectorAll("[data-close]")) button.addEventListener("click", () => button.closest("dialog").close("cancel"));
-find("size").addEventListener("input", event => resize(+event.target.value));
+find("size").addEventListener("input", event => resize(sizeAt(event.target.value)));
 find("opacity").addEventListener("input", event => {
   view.opacity = event.target.value / 100;
   find("opacity-of").textContent = `${event.target.value} %`;
@@ -453,6 +463,7 @@ getJson("/api/health").then(({ models }) => { find("to-app").hidden = !models; }
 document.querySelector(".desk").hidden = false;
 chooseTool("brush");
 resize(7);
+placeSlider();
 find("place").textContent = NOWHERE;
 paintScale(find("scale-bar"));
 listImages();
