@@ -349,6 +349,7 @@ export async function save(model, flush, labels) {
     settle("save");
     showSaved(saved);
   } catch (error) {
+    say("Not saved.");
     problem("save", `Not saved. ${wordsOf(error)}`);
   } finally {
     saving = false;
