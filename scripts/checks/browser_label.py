@@ -181,6 +181,14 @@ def check_touch(desk, labels, value):
     expect(desk.place(0, 0) is not None, "the view is lost after a zoom")
 
 
+def check_no_model(desk):
+    """Saving before there is a model saves the labels, and says so."""
+    desk.key("s")
+    desk.page.wait_for_selector("#save-dialog[open]", timeout=WAIT)
+    expect("No model was saved" in desk.text("#save-dialog"), f"without a model the page says {desk.text('#save-dialog')!r}")
+    desk.key("Escape")
+
+
 def check_predictions(desk, values):
     """What is shown is what the server predicts: the class under the pointer, and its colour over the image."""
     number = desk.train()
@@ -199,7 +207,15 @@ def check_predictions(desk, values):
         desk.page.wait_for_timeout(200)
         return desk.text("#said").startswith("Place ")
 
+    desk.page.focus("#next")
     until(next_place, lambda: f"no place to label next: {desk.text('#said')!r}")
+    before = desk.labels()
+    desk.key("b")
+    desk.key("1")
+    desk.key(" ")
+    expect((desk.labels() != before).any(), "space does not paint at the place to label next")
+    desk.key("Control+z")
+    same(desk.labels(), before, "after a point at the place to label next was undone")
     desk.key("Escape")
     return number
 
@@ -247,6 +263,11 @@ def check_filling(desk, labels):
         until(lambda: "filled by" in desk.text("#said"), "the image is not filled from the run")
         same(desk.labels(), numpy.where(labels == 0, values, labels), f"after unlabelled pixels were filled by {run}")
         desk.key("Control+z")
+        desk.page.check("input[name=prefill][value=all]")
+        desk.page.click("#prefill")
+        desk.page.wait_for_selector("#confirm-dialog[open]", timeout=WAIT)
+        expect(f"{(labels > 0).sum():,} labelled" in desk.text("#confirm-text"), f"before labels are replaced the page asks {desk.text('#confirm-text')!r}")
+        desk.key("Escape")
     same(desk.labels(), labels, "after fillings were undone")
 
 
@@ -341,9 +362,15 @@ def check_killed(desk, server, context, labels, values):
 
 def check_saved(desk, labels, arguments, out):
     number = desk.train()
-    predicted = desk.predicted(number)
+    desk.stroke(labels, "1", (-160, 150), (-130, 150), desk.state["classes"][0]["value"])
     desk.key("s")
+    desk.page.wait_for_selector("#confirm-dialog[open]", timeout=WAIT)
+    expect("latest strokes" in desk.text("#confirm-text"), f"before an older model is saved the page asks {desk.text('#confirm-text')!r}")
+    desk.page.click("#confirm-yes")
     desk.page.wait_for_selector("#save-dialog[open]", timeout=WAIT)
+    number, before = desk.state["model"]["number"], number
+    expect(number > before, f"model {number} is saved, which does not include the latest strokes")
+    predicted = desk.predicted(number)
     desk.page.screenshot(path=out / "saved.png")
     command = desk.text("#command")
     print(f"  {command}")
@@ -418,6 +445,7 @@ def run(browser, server, arguments, out):
     check_keyboard(desk, labels, values[0])
     check_touch(desk, labels, values[0])
     print("training")
+    check_no_model(desk)
     check_predictions(desk, values)
     check_correction(desk, labels, values)
     check_following(desk, labels, values[0])

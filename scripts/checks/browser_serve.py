@@ -47,13 +47,28 @@ def check_upload(session):
         check(abs(shown[0] - x) <= 1 and abs(shown[1] - y) <= 1, f"the pointer at {x}, {y} is told as {shown[0]}, {shown[1]}")
         compare_readout(page, result, shown)
     page.mouse.move(*result.place(result.width // 3, result.height // 3))
-    for _ in range(6):
-        page.mouse.wheel(0, -200)
-    check(page.locator("#zoom-value").text_content() != f"{100 * result.scale:.0f} %", "the wheel does not zoom")
+    check_wheel(page)
     for _ in range(5):
         page.mouse.move(*result.place(result.width // 3 + 5 * _, result.height // 3))
         compare_readout(page, result, [int(readout.get_attribute(f"data-{key}")) for key in ("x", "y", "index")])
     check_legend(page, result)
+
+
+def check_wheel(page):
+    """The wheel scrolls the page, and says how it zooms; with Ctrl it zooms."""
+    whole = page.locator("#zoom-value").text_content()
+    page.mouse.wheel(0, 300)
+    expect(page.locator("#wheel-hint")).to_be_visible()
+    page.wait_for_timeout(200)
+    check(page.locator("#zoom-value").text_content() == whole, "the wheel zooms though the image has no focus")
+    scrolls = page.evaluate("document.documentElement.scrollHeight > innerHeight + 20")
+    check(not scrolls or page.evaluate("scrollY") > 0, "the wheel over the image does not scroll the page")
+    page.evaluate("scrollTo(0, 0)")
+    page.keyboard.down("Control")
+    for _ in range(6):
+        page.mouse.wheel(0, -60)
+    page.keyboard.up("Control")
+    check(page.locator("#zoom-value").text_content() != whole, "Ctrl and the wheel do not zoom")
 
 
 def compare_readout(page, result, shown):
@@ -174,6 +189,10 @@ def check_sample(session):
     session.wait_for_result(title)
     with session.forgiving():
         page.click("#forget")
+        page.keyboard.press("Escape")
+        expect(page.locator("#result")).to_be_visible()
+        page.click("#forget")
+        page.click("#confirm-yes")
         expect(page.locator("#start")).to_be_visible()
         expect(page.locator("#history")).to_be_hidden()
 
@@ -241,6 +260,7 @@ def check_errors(session):
         expect(page.locator("#alerts .notice")).to_be_visible(timeout=SLOW)
     check(len(page.locator("#alerts .notice p").text_content()) > 20, "the error has no words")
     expect(page.locator("#start")).to_be_visible()
+    page.click("#alerts .notice .quiet")
     with session.forgiving():
         page.evaluate("location.hash = 'forgotten'")
         expect(page.locator("#alerts .notice")).to_be_visible()
@@ -251,6 +271,38 @@ def check_errors(session):
     session.wait_for_result()
 
 
+def check_batch(session):
+    """Of several files those that fit are segmented, and each of the others is named."""
+    limit = Path(session.options.image).stat().st_size + 1000
+
+    def limited(route):
+        models = route.fetch().json()
+        for model in models:
+            model["limits"]["bytes"] = limit
+        route.fulfill(json=models)
+
+    page = session.page
+    page.route("**/api/models", limited)
+    session.open()
+    image = Path(session.options.image)
+
+    def file(name, data):
+        return {"name": name, "mimeType": "image/png", "buffer": data}
+
+    large = [file(name, bytes(limit + 1)) for name in ("first.png", "second.png")]
+    page.set_input_files("#file", [large[0], file(image.name, image.read_bytes()), large[1]])
+    session.wait_for_result(image.name)
+    told = page.locator("#alerts .notice p").text_content()
+    check("first.png" in told and "second.png" in told, f"files that are too large are not all named: {told}")
+    page.click("#again")
+    with session.forgiving():
+        page.set_input_files("#file", [file(f"{name}.png", b"no image") for name in ("one", "two", "three")])
+        expect(page.locator("#alerts .notice")).to_have_count(3, timeout=SLOW)
+    for name, told in zip(("one", "two", "three"), page.locator("#alerts .notice p").all_text_contents()):
+        check(told.startswith(f"{name}.png"), f"the failure of {name}.png begins otherwise: {told}")
+    inspect(session, "errors")
+
+
 def check_cancel(session):
     """A large image shows its progress, and cancelling stops it on the server."""
     if not session.options.scene:
@@ -258,13 +310,14 @@ def check_cancel(session):
         return
     session.open()
     page = session.page
-    session.upload(session.options.scene)
+    session.upload([session.options.scene, session.options.image, session.options.image])
     expect(page.locator("#stage-text")).to_contain_text("window", timeout=SLOW)
     job = page.locator("#work").get_attribute("data-job")
     first = float(page.locator("#bar").get_attribute("value"))
     page.wait_for_function("first => document.getElementById('bar').value > first", arg=first, timeout=SLOW)
     inspect(session, "progress")
-    page.click("#cancel")
+    expect(page.locator("#cancel-all")).to_have_text("Cancel all (2 waiting)")
+    page.click("#cancel-all")
     expect(page.locator("#start")).to_be_visible()
     end = time.monotonic() + 30
     while (state := (session.api(f"/api/jobs/{job}").json()).get("state")) in ("queued", "running") and time.monotonic() < end:
@@ -384,7 +437,8 @@ def screenshot(session, name):
 
 
 CHECKS = [
-    check_upload, check_views, check_sample, check_drop_and_paste, check_downloads, check_errors, check_cancel, check_keyboard,
+    check_upload, check_views, check_sample, check_drop_and_paste, check_downloads, check_errors, check_batch, check_cancel,
+    check_keyboard,
 ]
 
 

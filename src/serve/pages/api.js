@@ -24,7 +24,7 @@ const WORDS = {
 };
 
 // The server's sentences begin small and without a full stop, like those of the command line. A name at the start stays as it is.
-function sentence(text) {
+export function sentence(text) {
   const begun = text.replace(/^[a-z]+(?=[ ,])/, word => word[0].toUpperCase() + word.slice(1));
   return /[.!?]$/.test(begun) ? begun : `${begun}.`;
 }

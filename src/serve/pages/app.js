@@ -7,7 +7,7 @@ import { getJson, request } from "/assets/api.js";
 import { ResultView } from "/assets/result.js";
 import { Start } from "/assets/start.js";
 import { alertOf, Work } from "/assets/work.js";
-import { element, find } from "/assets/words.js";
+import { ask, element, find } from "/assets/words.js";
 
 const KEY = "segtool-results";
 const RUN = "run";
@@ -19,7 +19,9 @@ function announce(text, isError = false) {
 }
 
 function fail(message, options) {
-  find("alerts").replaceChildren(alertOf(message, options));
+  const known = [...find("alerts").children].find(({ firstChild }) => firstChild.textContent === message);
+  known?.remove();
+  find("alerts").append(alertOf(message, options));
   find("alerts").scrollIntoView({ block: "nearest" });
 }
 
@@ -114,8 +116,9 @@ function show() {
 }
 
 // The images one after another: a browser that sent all at once would fill the queue of the server.
-async function run(sources) {
-  find("alerts").replaceChildren();
+async function run(sources, isRetry) {
+  // What failed before gives way to a new batch, not to another try of a part.
+  if (!work.isBusy && !isRetry) find("alerts").replaceChildren();
   waiting.push(...sources);
   if (work.isBusy) {
     work.more(waiting.length);
@@ -146,7 +149,8 @@ async function runOne(source, isWatched) {
     // Nothing but the server's state is in the way of these: lost, full or stopped.
     const mayPass = !status || status >= 500;
     if (needsBands) start.askBands();
-    fail(message, needsBands || mayPass ? { again: () => start.give([source]) } : {});
+    const told = message.startsWith(source.name) ? message : `${source.name}: ${message}`;
+    fail(told, needsBands || mayPass ? { again: () => start.give([source], true) } : {});
   }
   return isWatched;
 }
@@ -172,13 +176,15 @@ function goTo(id) {
 
 async function remove() {
   const id = at();
+  const name = results.find(known => known.id === id)?.name ?? "this image";
+  if (!await ask("Delete this result?", `The server forgets ${name} and its result. This cannot be undone.`, "Delete")) return;
   try {
     await request(`/api/jobs/${id}`, { method: "DELETE" });
   } catch (error) {
     if (error.status !== 404) return fail(error.message);
   }
   forget(id);
-  announce("The result is removed.");
+  announce("The result is deleted.");
   location.hash = "";
 }
 
@@ -194,6 +200,10 @@ async function begin() {
   start = new Start(models, { run, fail });
   addEventListener("hashchange", show);
   find("forget").addEventListener("click", remove);
+  find("cancel-all").addEventListener("click", () => {
+    waiting.length = 0;
+    work.cancel();
+  });
   // The address of the page says what is shown; the skip link must not change it.
   find("skip").addEventListener("click", event => {
     event.preventDefault();

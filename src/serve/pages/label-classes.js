@@ -1,11 +1,13 @@
 // The list of classes: chosen, named, coloured, added and deleted.
 import { getJson } from "/assets/api.js";
-import { confirmed, find, make, number, open, toast, wordsOf } from "./label-dom.js";
+import { ask, open } from "/assets/words.js";
+import { find, make, number, problem, settle, wordsOf } from "./label-dom.js";
 
 // Colours told apart on most images, also with a red-green weakness.
 const COLORS = ["#e69f00", "#56b4e9", "#009e73", "#f0e442", "#d55e00", "#cc79a7", "#0072b2", "#b3de69", "#8c6bb1"];
 
 const FEWEST = 2;
+const MOST = 254;
 
 export class Classes {
   /** `host` has changed(classes, values gone), chosen(), counts() of the open image and flush(). */
@@ -59,7 +61,8 @@ export class Classes {
     swatch.style.background = entry.color;
     const key = i < 9 ? [make("kbd", {}, String(i + 1))] : [];
     const choose = make("button", { type: "button", role: "radio", className: "quiet class" },
-      swatch, make("span", { className: "name" }, entry.name), make("span", { className: "count small faint number", title: "labelled pixels of this image" }), ...key);
+      swatch, make("span", { className: "name" }, entry.name), make("span", { className: "value small faint number", title: "value in label images" }, `value ${entry.value}`),
+      make("span", { className: "count small faint number", title: "labelled pixels of this image" }), ...key);
     choose.addEventListener("click", () => this.choose(entry.value));
     const change = make("button", { type: "button", className: "quiet icon", title: "Name and colour", "aria-label": `Change class ${entry.name}` });
     change.innerHTML = '<svg viewBox="0 0 24 24" aria-hidden="true"><path d="M4 20h4L19.5 8.5a2 2 0 0 0-4-4L4 16zM13.5 6.5l4 4"/></svg>';
@@ -82,6 +85,7 @@ export class Classes {
   async edit(entry) {
     const used = new Set(this.list.map(({ color }) => color.toLowerCase()));
     this.editing = entry;
+    find("class-value").textContent = `Value ${entry?.value ?? this.#free()} in label images`;
     find("class-title").textContent = entry ? "Change class" : "Add class";
     find("class-keep").textContent = entry ? "Change" : "Add";
     find("class-name").value = entry?.name ?? "";
@@ -107,18 +111,24 @@ export class Classes {
     find("class-name").focus();
   }
 
-  async #add(wanted) {
+  /** The first value that no class has. */
+  #free() {
     const used = new Set(this.list.map(({ value }) => value));
     let value = 1;
     while (used.has(value)) value += 1;
-    if (value > 254) return toast("254 classes are the most that a label map holds.");
+    return value;
+  }
+
+  async #add(wanted) {
+    const value = this.#free();
+    if (value > MOST) return problem("classes", `A label image holds at most ${MOST} classes: delete one first.`);
     if (await this.#put([...this.list, { value, ...wanted }])) this.choose(value);
     return null;
   }
 
   async #delete(entry) {
-    const sure = await confirmed(`Delete class ${entry.name}?`,
-      "Its pixels become unlabelled in all images of this folder. This cannot be undone.", "Delete class");
+    const sure = await ask(`Delete class ${entry.name}?`,
+      "Its pixels become unlabelled in all images of this folder, and the undo history is cleared. This cannot be undone.", "Delete class");
     if (!sure) return;
     if (await this.host.flush()) await this.#put(this.list.filter(one => one.value !== entry.value), true);
   }
@@ -128,12 +138,13 @@ export class Classes {
       const json = { revision: this.revision, classes, ...(drop && { drop_pixels: true }) };
       const { revision } = await getJson("/api/label/classes", { method: "PUT", json });
       this.take(classes, revision);
+      settle("classes");
       return true;
     } catch (error) {
       if (error.status === 409 && error.body?.classes) {
         this.take(error.body.classes, error.body.revision);
-        toast("Another tab changed the classes meanwhile; they are shown now. Please make your change again.");
-      } else toast(wordsOf(error));
+        problem("classes", "Another tab changed the classes meanwhile; they are shown now. Please make your change again.");
+      } else problem("classes", wordsOf(error));
       return false;
     }
   }

@@ -1,4 +1,4 @@
-// Small helpers for elements, dialogs and messages.
+// Small helpers for elements and messages.
 
 export const find = id => document.getElementById(id);
 
@@ -21,7 +21,7 @@ export function say(text) {
   find("said").textContent = text;
 }
 
-/** Says something that must be noticed, for a few seconds. */
+/** Confirms something for a few seconds. */
 export function toast(text) {
   const item = make("p", { className: "toast" }, text);
   find("toasts").append(item);
@@ -45,21 +45,8 @@ export function settle(key) {
 
 export const noticed = key => Boolean(find(`notice-${key}`));
 
-/** Opens a dialog and waits for it to be closed; its return value. */
-export function open(dialog) {
-  return new Promise(resolve => {
-    dialog.returnValue = "";
-    dialog.addEventListener("close", () => resolve(dialog.returnValue), { once: true });
-    dialog.showModal();
-  });
-}
-
-export async function confirmed(title, text, yes) {
-  find("confirm-title").textContent = title;
-  find("confirm-text").textContent = text;
-  find("confirm-yes").textContent = yes;
-  return await open(find("confirm-dialog")) === "ok";
-}
+/** An error that stays until it is dismissed, or until what it tells of goes well: settle(key). */
+export const problem = (key, text) => notice(key, text, [["Dismiss", () => settle(key)]], "bad");
 
 /** What went wrong, in words. */
 export const wordsOf = error => error?.message || String(error);

@@ -1,6 +1,7 @@
-// The model trained on the labels: its state, and its predictions of the open image, the visible part first.
-import { getBytes, getJson, request } from "/assets/api.js";
-import { find, make, say, wordsOf } from "./label-dom.js";
+// The model trained on the labels: its state, its predictions of the open image, the visible part first, its score, and saving it.
+import { getBytes, getJson, request, sentence } from "/assets/api.js";
+import { ask, open } from "/assets/words.js";
+import { find, make, problem, say, settle, toast, wordsOf } from "./label-dom.js";
 
 // Predictions are fetched by tiles of this side, a block of several at once.
 const TILE = 128;
@@ -71,16 +72,21 @@ export class Predicted {
 }
 
 export class Model {
-  /** `host` gives { image, labelled() }; `flush()` waits until the server has all labels. */
+  /** `host` gives { image, edits }, the number of edits so far; `flush()` waits until the server has all labels. */
   constructor(view, host, flush) {
-    Object.assign(this, { view, host, flush, number: 0, newest: 0, asked: null, fetching: null, shown: false });
+    Object.assign(this, { view, host, flush, number: 0, newest: 0, included: 0, asked: null, fetching: null, shown: false });
     view.viewer.addEventListener("view", () => this.#later());
   }
 
   /** The model that the server has, if any, for a newly opened image. */
-  open(model) {
+  open({ model, images }) {
     this.stop();
-    if (model && model.number > this.number) this.number = this.newest = model.number;
+    if (model && model.number > this.number) {
+      this.number = this.newest = model.number;
+      // As far as their number tells, the labels are those that it was trained on.
+      const labelled = images.reduce((sum, image) => sum + image.labelled, 0);
+      this.included = model.labelled === labelled ? this.host.edits : -1;
+    }
     find("next").disabled = !this.number;
     if (!this.number) return;
     this.#fetchAll();
@@ -88,16 +94,29 @@ export class Model {
   }
 
   /** The server was away, and may count its models anew. */
-  restart(model) {
-    this.number = this.newest = model?.number ?? 0;
+  restart({ model, images }) {
+    this.number = this.newest = 0;
     this.view.predicted?.models.fill(0);
     this.#progress(model ? `Model ${model.number}.` : "No model: train again.", undefined);
-    this.open(model);
+    this.open({ model, images });
   }
 
   /** A training whose end is not told yet. */
   get underway() {
     return !find("progress").hidden;
+  }
+
+  /** Labels were edited since the model was trained. */
+  get outdated() {
+    return this.number > 0 && this.included !== this.host.edits;
+  }
+
+  /** Trains, and waits for the end; false if there is no newer model then. */
+  async renew() {
+    const before = this.number;
+    await this.train();
+    while (this.starting || this.underway) await new Promise(done => setTimeout(done, 50));
+    return this.number > before;
   }
 
   stop() {
@@ -114,12 +133,15 @@ export class Model {
     try {
       if (!await this.flush()) return;
       const view = this.view.visible();
+      const { edits } = this.host;
       this.asked = { image: this.host.image.id, ...(view[2] > 0 && view[3] > 0 && { view }) };
       const { number } = await getJson("/api/label/train", { method: "POST", json: this.asked });
       this.newest = number;
-      if (number !== this.number) this.#progress("Training.", null);
+      this.covered = edits;
+      if (number === this.number) this.included = edits;
+      else this.#progress("Training.", null);
     } catch (error) {
-      this.#progress(`Not trained: ${wordsOf(error)}`, undefined);
+      this.#progress(`Not trained. ${wordsOf(error)}`, undefined);
     } finally {
       this.starting = false;
     }
@@ -132,16 +154,18 @@ export class Model {
   /** An event of the server about a training, this tab's or another's. */
   heard({ state, done, total, number, seconds, error }) {
     if (number < this.newest) return;
+    // Another tab's training: it learns from what is there now.
+    if (number > this.newest) this.covered = this.host.edits;
     this.newest = number;
     if (state === "features") this.#progress(`Computing features: ${done} of ${total}`, total ? done / total : null);
     else if (state === "fitting") this.#progress("Fitting the model", null);
-    else if (state === "failed") this.#progress(`Not trained: ${error}`, undefined);
+    else if (state === "failed") this.#progress(`Not trained. ${sentence(error)}`, undefined);
     else if (state === "ready") this.#ready(number, seconds);
   }
 
   #ready(number, seconds) {
     this.number = number;
-    this.seconds = seconds;
+    this.included = this.covered;
     this.#progress(`Model ${number}, trained in ${seconds.toFixed(1)} s.`, undefined);
     find("next").disabled = false;
     if (!this.shown && this.view.show === "labels") find("view-classes").click();
@@ -159,6 +183,7 @@ export class Model {
     else bar.removeAttribute("value");
     find("trained").textContent = text;
     find("trained").classList.toggle("bad", text.startsWith("Not trained"));
+    find("score-panel").classList.toggle("old", !bar.hidden);
   }
 
   #later() {
@@ -234,8 +259,8 @@ export class Model {
   }
 
   #whyNone() {
-    if (!this.number) return "Train first: places to label next are those where the model is least certain.";
-    return this.suggesting ? "The least certain places are still being looked for." : "No uncertain place is left here.";
+    if (!this.number) return "Train first: then this shows where the model is least certain.";
+    return this.suggesting ? "The least certain places are still being looked for." : "No uncertain places are left in this image.";
   }
 
   /** Moves to the next of the least certain places. */
@@ -249,7 +274,9 @@ export class Model {
     view.viewer.center(...point);
     view.viewer.setCrosshair(point);
     view.refresh();
-    say(`Place ${view.place + 1} of ${view.places.length}, ${Math.round(100 * uncertainty)} % uncertain. Choose its class and paint here, or press space on the image.`);
+    // So that arrows and space paint there.
+    view.viewer.element.focus({ preventScroll: true });
+    say(`Place ${view.place + 1} of ${view.places.length}, ${Math.round(100 * uncertainty)} % uncertain. Choose its class, then paint here or press space.`);
     return null;
   }
 }
@@ -268,6 +295,7 @@ export async function showScore(number) {
   }
   const panel = find("score");
   find("score-panel").hidden = false;
+  find("score-title").textContent = `Held-out score, model ${number}`;
   if (score.state === "running") {
     panel.replaceChildren(make("p", { className: "small faint" }, "Scoring the labelled regions…"));
     return;
@@ -275,7 +303,7 @@ export async function showScore(number) {
   const { by_region: region, by_pixel: pixel, note } = score;
   const parts = [];
   if (region) parts.push(bigScore(region), classScores(region.classes));
-  if (note) parts.push(make("p", { className: "small note" }, note));
+  if (note) parts.push(make("p", { className: "small note" }, sentence(note)));
   if (pixel) parts.push(optimistic(pixel));
   panel.replaceChildren(...parts);
 }
@@ -301,4 +329,59 @@ function classScores(classes) {
 export async function filledBy(image, run, signal) {
   const response = await request(`/api/label/images/${image}/filled.bin?${new URLSearchParams({ run })}`, { signal });
   return new Uint8Array(await response.arrayBuffer());
+}
+
+const TRAIN = "Train and save";
+let saving = false;
+
+/** Saves labels and model once the server has all strokes, and shows what is where. */
+export async function save(model, flush, labels) {
+  if (saving) return;
+  saving = true;
+  try {
+    if (!await flush() || !await upToDate(model)) return;
+    say("Saving labels and model.");
+    const saved = await getJson("/api/label/save", { method: "POST", json: {} }).catch(error => {
+      // There is no model yet, only labels.
+      if (error.status === 404) return { run: null, labels };
+      throw error;
+    });
+    settle("save");
+    showSaved(saved);
+  } catch (error) {
+    say("Not saved.");
+    problem("save", `Not saved. ${wordsOf(error)}`);
+  } finally {
+    saving = false;
+  }
+}
+
+/** False if the model lacks strokes and is not to be saved like that. */
+async function upToDate(model) {
+  if (!model.outdated) return true;
+  const answer = await ask("Save an older model?", "The model does not include the latest strokes.", TRAIN, "Save anyway");
+  if (answer !== TRAIN) return answer !== "";
+  if (await model.renew()) return true;
+  problem("save", `Not saved. ${find("trained").textContent}`);
+  return false;
+}
+
+function showSaved({ run, labels, dataset, csv, command }) {
+  const rows = [["Model", run], ["Label images", labels], ["Dataset", dataset], ["Labels as CSV", csv]].filter(([, path]) => path);
+  find("saved").replaceChildren(...rows.flatMap(([name, path]) => [make("dt", {}, name), make("dd", {}, make("code", {}, path))]));
+  find("no-model").hidden = Boolean(run);
+  find("use").hidden = !run;
+  find("command").textContent = run ? command : "";
+  say("Saved.");
+  open(find("save-dialog"));
+}
+
+export async function copyCommand() {
+  try {
+    await navigator.clipboard.writeText(find("command").textContent);
+    toast("Copied.");
+  } catch {
+    getSelection().selectAllChildren(find("command"));
+    toast("Selected: press Ctrl+C to copy.");
+  }
 }

@@ -1,4 +1,5 @@
 // Keeps the labels of this tab and of the server the same: each edit is kept in the browser until the server has it on disk.
+import { sentence } from "/assets/api.js";
 import { KEEP, LabelMap, packed, patchOf, unpacked } from "./label-raster.js";
 
 const PAUSE = 250;
@@ -84,7 +85,7 @@ export class Sync {
     this.images = images.map(({ id, name, width, height, revision }) => ({
       id, name, revision, map: new LabelMap(width, height, new Uint8Array(0)), known: null,
       // Unsent values by tile, and what the server had there when they were painted.
-      base: revision, pending: new Map(), before: new Map(), stale: false, conflict: null,
+      base: revision, pending: new Map(), before: new Map(), stale: false, told: 0, conflict: null,
     }));
     stayAlive(tab);
   }
@@ -139,12 +140,15 @@ export class Sync {
     this.changed();
   }
 
-  /** Another tab changed an image. */
+  /** Another tab changed an image; true if that is news. */
   heard({ image: id, revision, tab }) {
     const image = this.images[id];
-    if (!image || tab === this.tab || revision <= image.revision) return;
+    if (!image || tab === this.tab || revision <= image.revision) return false;
+    const isNews = revision > image.told;
+    image.told = revision;
     image.stale = true;
     this.#soon(0);
+    return isNews;
   }
 
   /** Settles a conflict: "mine" overwrites, "theirs" gives up this tab's pixels that differ. */
@@ -406,6 +410,6 @@ export class Sync {
     } catch {
       // Not JSON: the status says enough.
     }
-    throw new Error(message);
+    throw new Error(sentence(message));
   }
 }

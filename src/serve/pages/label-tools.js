@@ -141,7 +141,7 @@ export class Tools {
     this.view.viewer.invalidate();
   }
 
-  /** Takes back the last corner; false if there is none. */
+  /** Takes back the last vertex or corner; false if there is none. */
   back() {
     const had = this.corners.length > 0;
     this.corners.pop();
@@ -220,7 +220,7 @@ export class Tools {
     }
     corners.push(point);
     if (corners.length > 1) return;
-    say(this.name === "line" ? "Click on the last corner again, or press Enter, to end the line." : "Click on the first corner, or press Enter, to close and fill the polygon.");
+    say(this.name === "line" ? "Click on the last vertex again, or press Enter, to end the line." : "Click on the first vertex, or press Enter, to close and fill the polygon.");
   }
 
   #apart(a, b) {

@@ -21,6 +21,11 @@ export function palette(classes) {
   return colors;
 }
 
+/** The colours of uncertainty from least to most, in a canvas of 256 pixels. */
+export function paintScale(canvas) {
+  canvas.getContext("2d").putImageData(new ImageData(new Uint8ClampedArray(heat().buffer), 256, 1), 0, 0);
+}
+
 function heat() {
   const colors = new Uint32Array(256);
   for (let i = 0; i < HEAT.length - 1; i++) {

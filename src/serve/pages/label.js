@@ -1,13 +1,14 @@
 // Labelling in the browser: opens an image, and connects tools, classes, model and server.
 import { getBitmap, getJson, listen } from "/assets/api.js";
 import { Classes } from "./label-classes.js";
-import { find, make, notice, noticed, number, open, plural, say, settle, toast, wordsOf } from "./label-dom.js";
+import { ask, open } from "/assets/words.js";
+import { find, make, notice, noticed, number, plural, problem, say, settle, toast, wordsOf } from "./label-dom.js";
 import { History } from "./label-history.js";
 import { keys } from "./label-keys.js";
-import { filledBy, Model, Predicted, showScore } from "./label-model.js";
+import { copyCommand, filledBy, Model, Predicted, save, showScore } from "./label-model.js";
 import { Sync } from "./label-sync.js";
 import { Tools } from "./label-tools.js";
-import { LabelView } from "./label-view.js";
+import { LabelView, paintScale } from "./label-view.js";
 
 // crypto.randomUUID is only there over HTTPS and on localhost.
 const tab = [...crypto.getRandomValues(new Uint8Array(12))].map(byte => byte.toString(16).padStart(2, "0")).join("");
@@ -23,6 +24,8 @@ const view = new LabelView(stage, find("overview"));
 const host = {
   image: null,
   painted: 0,
+  // Edits since the page was opened, other tabs' included.
+  edits: 0,
   map: null,
   history: null,
   predicted: null,
@@ -72,8 +75,11 @@ classes.paint();
 
 /** Waits until the server has all strokes; false, having said why, if it has not. */
 async function flush() {
-  if (await sync.flush()) return true;
-  toast(sync.state.conflicts.length ? "Choose first which labels to keep." : "Your last strokes have not reached the server yet; they are kept in this browser. Try again when the server answers.");
+  if (await sync.flush()) {
+    settle("flush");
+    return true;
+  }
+  problem("flush", sync.state.conflicts.length ? "Choose first which labels to keep." : "Your last strokes have not reached the server yet; they are kept in this browser. Try again when the server answers.");
   return false;
 }
 
@@ -100,7 +106,7 @@ async function openImage(id) {
     // A reload, or a link, opens this image again.
     history.replaceState(null, "", `#${encodeURIComponent(entry.name)}`);
     document.title = `${entry.name}: label images, segtool`;
-    model.open(state.model);
+    model.open(state);
     showImages();
     counted();
     showUndo();
@@ -120,6 +126,7 @@ function historyOf(id, map) {
 }
 
 function edited(id, tiles) {
+  host.edits += 1;
   sync.edit(id, tiles);
   for (const tile of tiles.keys()) view.touch(host.map.area(tile));
   counted();
@@ -172,7 +179,8 @@ function listImages() {
 
 function step(by) {
   const { length } = state.images;
-  if (length > 1) openImage((host.image.id + by + length) % length);
+  const id = (host.image.id + by + length) % length;
+  if (length > 1) openImage(id).then(() => say(`Image ${id + 1} of ${length}: ${state.images[id].name}`));
 }
 
 // State of saving.
@@ -186,11 +194,19 @@ function showState() {
         : unsent ? ["busy", "saving"] : ["good", "saved"];
   line.dataset.kind = kind;
   if (line.lastElementChild.textContent !== text) line.lastElementChild.textContent = text;
+  alarm(kind, text);
   if (refused && !noticed("refused")) notice("refused", `The server did not take the last strokes. ${refused}`, [["Try again", () => { settle("refused"); sync.retry(); }]], "bad");
   if (!refused) settle("refused");
   if (!kept && unsent && !noticed("kept")) notice("kept", "This browser cannot keep unsaved strokes: leave the page open until all is saved.", []);
   if (!unsent) settle("kept");
   showConflict(conflicts);
+}
+
+// Screen readers hear of trouble and of its end, not of each stroke.
+function alarm(kind, text) {
+  const { textContent: told } = find("alarm");
+  const wanted = kind === "warn" || kind === "bad" ? text : kind === "good" && told ? "saved" : told;
+  if (wanted !== told) find("alarm").textContent = wanted;
 }
 
 function showConflict(conflicts) {
@@ -219,11 +235,13 @@ function follow() {
   }, 400);
 }
 
+const saveAll = () => save(model, flush, state.labels_folder);
 model.onReady = () => showScore(model.number);
 
 function show(name) {
   view.show = name;
   document.querySelector(`input[name=view][value=${name}]`).checked = true;
+  find("scale").hidden = name !== "uncertainty";
   view.repredict();
 }
 
@@ -238,18 +256,33 @@ function cycle(by) {
 
 function chooseTool(name) {
   tools.choose(name);
-  for (const button of document.querySelectorAll("[data-tool].icon")) button.setAttribute("aria-pressed", button.dataset.tool === name);
+  for (const button of document.querySelectorAll("[data-tool].icon")) {
+    const is = button.dataset.tool === name;
+    button.setAttribute("aria-pressed", is);
+    // A finger sees no tooltips.
+    if (is && host.map) say(`${button.title.replace(/ \(\w\)$/, "")}.`);
+  }
 }
 
 function resize(size) {
   tools.size = Math.min(Math.max(Math.round(size), 1), 200);
-  find("size").value = tools.size;
   find("size-of").textContent = `${tools.size} px`;
+  find("size").setAttribute("aria-valuetext", `${tools.size} pixels`);
   view.viewer.invalidate();
 }
 
 // By a fifth, and at least by one.
-const grow = way => resize(tools.size + way * Math.max(1, Math.round(tools.size / 5)));
+function grow(way) {
+  resize(tools.size + way * Math.max(1, Math.round(tools.size / 5)));
+  placeSlider();
+}
+
+// The slider's square is the size: small brushes take more of its way than large ones.
+const sizeAt = place => place ** 2 / 50;
+
+function placeSlider() {
+  find("size").value = Math.sqrt(50 * tools.size);
+}
 
 function showUndo() {
   find("undo").disabled = !host.history?.done.length;
@@ -265,9 +298,11 @@ function redo() {
   if (!host.history?.redo()) say("There is nothing to redo.");
 }
 
+const NOWHERE = matchMedia("(hover: none)").matches ? "Pinch to zoom; two fingers move." : "\u00a0";
+
 // The value and prediction under the pointer.
 function showPlace({ x, y, inside }) {
-  if (!host.map || !inside) return void (find("place").textContent = "\u00a0");
+  if (!host.map || !inside) return void (find("place").textContent = NOWHERE);
   const [column, row] = view.toMap(x, y).map(Math.floor);
   const at = row * host.map.width + column;
   const name = value => classes.list.find(one => one.value === value)?.name;
@@ -277,46 +312,24 @@ function showPlace({ x, y, inside }) {
   return null;
 }
 
-async function save() {
-  find("save").disabled = true;
-  try {
-    if (!await flush()) return;
-    say("Saving labels and model.");
-    const saved = await getJson("/api/label/save", { method: "POST", json: {} });
-    const rows = [["Model", saved.run], ["Label images", saved.labels], ["Dataset", saved.dataset], ["Labels as CSV", saved.csv]].filter(([, path]) => path);
-    find("saved").replaceChildren(...rows.flatMap(([name, path]) => [make("dt", {}, name), make("dd", {}, make("code", {}, path))]));
-    find("command").textContent = saved.command;
-    say("Saved.");
-    find("save").disabled = false;
-    await open(find("save-dialog"));
-  } catch (error) {
-    toast(wordsOf(error));
-  } finally {
-    find("save").disabled = false;
-  }
-}
-
-async function copy() {
-  try {
-    await navigator.clipboard.writeText(find("command").textContent);
-    toast("Copied.");
-  } catch {
-    getSelection().selectAllChildren(find("command"));
-    toast("Selected: press Ctrl+C to copy.");
-  }
+async function mayReplace(name) {
+  const labelled = host.map.data.length - host.map.counts()[0];
+  return !labelled || ask("Replace labels?", `${name} has ${plural(labelled, "labelled pixel")}: the prediction replaces them. Undo takes it back.`, "Fill all pixels");
 }
 
 async function prefill() {
   const run = find("prefill-run").value;
   const onlyEmpty = document.querySelector("input[name=prefill]:checked").value === "empty";
-  const { id } = host.image;
+  const { id, name } = host.image;
+  if (!onlyEmpty && !await mayReplace(name)) return;
   find("prefill").disabled = true;
   say(`${run} predicts this image.`);
   try {
     const values = await filledBy(id, run);
     if (id === host.image.id) say(`${plural(tools.fillFrom(values, onlyEmpty), "pixel")} filled by ${run}. Undo takes it back.`);
+    settle("prefill");
   } catch (error) {
-    toast(wordsOf(error));
+    problem("prefill", wordsOf(error));
   } finally {
     find("prefill").disabled = false;
   }
@@ -338,12 +351,12 @@ press("fit-height", () => view.fitShort());
 press("turn", turn);
 press("train", () => model.train());
 press("next", () => model.next());
-press("save", save);
-press("copy", copy);
+press("save", saveAll);
+press("copy", copyCommand);
 press("prefill", prefill);
 press("help", () => open(find("help-dialog")));
 for (const button of document.querySelectorAll("[data-close]")) button.addEventListener("click", () => button.closest("dialog").close("cancel"));
-find("size").addEventListener("input", event => resize(+event.target.value));
+find("size").addEventListener("input", event => resize(sizeAt(event.target.value)));
 find("opacity").addEventListener("input", event => {
   view.opacity = event.target.value / 100;
   find("opacity-of").textContent = `${event.target.value} %`;
@@ -374,7 +387,7 @@ keys(stage, tools, {
   n: () => model.next(),
   v: () => cycle(1),
   V: () => cycle(-1),
-  s: save,
+  s: saveAll,
   "+": () => viewer.zoomIn(),
   "=": () => viewer.zoomIn(),
   "-": () => viewer.zoomOut(),
@@ -387,16 +400,20 @@ keys(stage, tools, {
   ...Object.fromEntries(Array.from({ length: 9 }, (_, i) => [i + 1, () => classes.chooseNth(i + 1)])),
 }, { undo, redo });
 
-listen("/api/label/events", {
+function heard(event) {
+  if (sync.heard(event)) host.edits += 1;
+}
+
+const connect = () => listen("/api/label/events", {
   labels: event => {
-    sync.heard(event);
+    heard(event);
     if (event.image !== host.image?.id && event.tab !== tab) refreshCounts();
   },
   classes: async ({ revision }) => {
     if (revision <= classes.revision) return;
     const now = await getJson("/api/label");
     classes.take(now.classes, now.classes_revision);
-    for (const { id, revision: latest } of now.images) sync.heard({ image: id, revision: latest, tab: "" });
+    for (const { id, revision: latest } of now.images) heard({ image: id, revision: latest, tab: "" });
   },
   training: event => model.heard(event),
   // This page was too slow to hear all of them.
@@ -409,9 +426,9 @@ async function reconnect() {
   const now = await getJson("/api/label").catch(() => null);
   if (!now) return;
   if (now.classes_revision !== classes.revision) classes.take(now.classes, now.classes_revision);
-  for (const { id, revision } of now.images) sync.heard({ image: id, revision, tab: "" });
+  for (const { id, revision } of now.images) heard({ image: id, revision, tab: "" });
   sync.retry(true);
-  if ((now.model?.number ?? 0) !== model.number || model.underway) model.restart(now.model);
+  if ((now.model?.number ?? 0) !== model.number || model.underway) model.restart(now);
   await adopt();
 }
 
@@ -427,7 +444,13 @@ async function refreshCounts() {
 
 addEventListener("online", () => sync.retry());
 addEventListener("pagehide", () => sync.leave());
-document.addEventListener("visibilitychange", () => { if (document.hidden) sync.retry(); });
+// Browsers allow six connections to a server, so that hidden tabs must not hold one each.
+let events = document.hidden ? null : connect();
+document.addEventListener("visibilitychange", () => {
+  events?.close();
+  if (document.hidden) sync.retry();
+  else (events = connect()).addEventListener("open", reconnect, { once: true });
+});
 addEventListener("beforeunload", event => {
   const { unsent, kept } = sync.state;
   if (unsent && !kept) event.preventDefault();
@@ -440,6 +463,9 @@ getJson("/api/health").then(({ models }) => { find("to-app").hidden = !models; }
 document.querySelector(".desk").hidden = false;
 chooseTool("brush");
 resize(7);
+placeSlider();
+find("place").textContent = NOWHERE;
+paintScale(find("scale-bar"));
 listImages();
 await adopt();
 await openImage(Math.max(0, state.images.findIndex(({ name }) => `#${encodeURIComponent(name)}` === location.hash)));

@@ -21,7 +21,7 @@ const MOST = matchMedia("(max-width: 40rem)").matches ? 2048 : 4096;
 export class ResultView {
   constructor(announce) {
     this.announce = announce;
-    this.viewer = new Viewer(find("stage"), { crosshair: true });
+    this.viewer = new Viewer(find("stage"), { crosshair: true, scrolls: true });
     this.legend = new Legend(only => this.isolate(only));
     this.data = null;
     this.split = 0.5;
@@ -189,7 +189,7 @@ export class ResultView {
     readout.classList.toggle("empty", !pixel);
     if (!pixel) {
       const taps = matchMedia("(pointer: coarse)").matches;
-      find("readout-class").textContent = taps ? "Tap the image for class and probability"
+      find("readout-class").textContent = taps ? "Tap the image for class and probability; pinch to zoom"
         : "Point at the image for class and probability; a click shows only that class";
       find("readout-probability").textContent = find("readout-place").textContent = "";
       delete readout.dataset.index;
@@ -225,7 +225,13 @@ export class ResultView {
       clearTimeout(this.telling);
       this.telling = setTimeout(() => { find("pixel").textContent = told; }, 250);
     });
+    viewer.addEventListener("scroll", () => {
+      find("wheel-hint").hidden = false;
+      clearTimeout(this.hinting);
+      this.hinting = setTimeout(() => { find("wheel-hint").hidden = true; }, 1500);
+    });
     viewer.addEventListener("view", () => {
+      find("wheel-hint").hidden = true;
       find("zoom-value").textContent = `${Number((100 * viewer.scale).toPrecision(2))} %`;
     });
     find("zoom-in").addEventListener("click", () => viewer.zoomIn());

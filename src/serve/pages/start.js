@@ -6,7 +6,7 @@ const READ = ".jpg,.jpeg,.png,.tif,.tiff,.jp2,.j2k,.bmp,.gif,.webp,.ppm,.pgm,.pn
 const KINDS = { network: "network", forest: "random forest" };
 
 export class Start {
-  // run(sources) gets what is to be segmented: { kind: "file" | "sample" | "url", name, model, bands, ... }.
+  // run(sources, isRetry) gets what is to be segmented: { kind: "file" | "sample" | "url", name, model, bands, ... }.
   constructor(models, { run, fail }) {
     this.models = models;
     this.run = run;
@@ -60,18 +60,21 @@ export class Start {
     find("bands").focus();
   }
 
-  give(sources) {
+  give(sources, isRetry = false) {
     const bands = sources.every(({ kind }) => kind === "sample") ? "" : this.bands();
     if (bands === null) return;
-    this.run(sources.map(source => ({ ...source, model: this.model, bands })));
+    this.run(sources.map(source => ({ ...source, model: this.model, bands })), isRetry);
   }
 
   giveFiles(files) {
     const { limits } = this.model;
     const fitting = [...files].filter(file => file.size <= limits.bytes);
-    const large = [...files].find(file => file.size > limits.bytes);
-    if (large) this.fail(`${large.name} is ${bytes(large.size)}; this server accepts up to ${bytes(limits.bytes)}. Crop it, or ask the operator to raise --max-size.`);
+    const large = [...files].filter(file => file.size > limits.bytes);
+    // First, as a new batch clears the failures of the one before.
     if (fitting.length) this.give(fitting.map(file => ({ kind: "file", file, name: file.name || "pasted.png" })));
+    const names = large.map(({ name, size }) => `${name} (${bytes(size)})`).join(", ");
+    const [are, them] = large.length > 1 ? ["are", "them"] : ["is", "it"];
+    if (large.length) this.fail(`${names} ${are} too large: this server accepts files up to ${bytes(limits.bytes)}. Crop ${them}, or ask the operator to raise --max-size.`);
   }
 
   listen() {

@@ -12,7 +12,8 @@ export class Viewer extends EventTarget {
   // and release; the middle or right button, the space bar held or two fingers move the image).
   // crosshair: the arrow keys move a crosshair instead of the image, which Shift and arrows move.
   // keys: handle the keyboard at all.
-  constructor(element, { pan = "primary", crosshair = false, keys = true } = {}) {
+  // scrolls: the wheel scrolls the page, and zooms only with Ctrl or Cmd, or while the element has the focus.
+  constructor(element, { pan = "primary", crosshair = false, keys = true, scrolls = false } = {}) {
     super();
     this.element = element;
     this.pan = pan;
@@ -29,6 +30,7 @@ export class Viewer extends EventTarget {
     this.fitted = true;
     this.crosshair = null;
     this.movesCrosshair = crosshair;
+    this.scrolls = scrolls;
     this.pointers = new Map();
     this.listen(keys);
   }
@@ -253,6 +255,10 @@ export class Viewer extends EventTarget {
   }
 
   onWheel(event) {
+    if (this.scrolls && !event.ctrlKey && !event.metaKey && document.activeElement !== this.element) {
+      this.tell("scroll");
+      return;
+    }
     event.preventDefault();
     const box = this.canvas.getBoundingClientRect();
     const lines = event.deltaMode === WheelEvent.DOM_DELTA_LINE ? 16 : 1;

@@ -1,4 +1,4 @@
-// Numbers and counts in words, and elements of the page.
+// Numbers and counts in words, elements of the page, and questions.
 
 const number = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const exact = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
@@ -35,4 +35,22 @@ export function bytes(count) {
   const units = ["bytes", "KiB", "MiB", "GiB"];
   const step = Math.min(Math.floor(Math.log2(Math.max(count, 1)) / 10), units.length - 1);
   return `${exact.format(count / 1024 ** step)} ${units[step]}`;
+}
+
+// Opens a dialog and waits for it to be closed; its return value.
+export function open(dialog) {
+  return new Promise(resolve => {
+    dialog.returnValue = "";
+    dialog.addEventListener("close", () => resolve(dialog.returnValue), { once: true });
+    dialog.showModal();
+  });
+}
+
+// Asks before something is done: the answer that was chosen, the first of which is the usual one; "" where it was cancelled.
+export function ask(title, text, ...answers) {
+  find("confirm-title").textContent = title;
+  find("confirm-text").textContent = text;
+  const buttons = answers.map((answer, i) => element("button", { value: answer, ...(i ? {} : { id: "confirm-yes", className: "primary" }) }, answer));
+  find("confirm-answers").replaceChildren(element("button", { value: "" }, "Cancel"), ...buttons.reverse());
+  return open(find("confirm-dialog"));
 }

@@ -1,7 +1,7 @@
 // One image on its way: upload, queue, progress, cancel.
 
 import { faultOf, getJson, listen, request, upload } from "/assets/api.js";
-import { counted, element, find, seconds } from "/assets/words.js";
+import { counted, element, find, seconds, whole } from "/assets/words.js";
 
 const FINISHED = ["done", "failed", "cancelled"];
 const POLL = 2000;
@@ -26,7 +26,7 @@ export class Work {
     this.job = null;
     this.told = "";
     find("work-title").textContent = source.name;
-    find("cancel").disabled = false;
+    this.allowCancel(true);
     this.showPreview(source);
     this.more(waiting);
     try {
@@ -43,7 +43,7 @@ export class Work {
       throw error;
     } finally {
       this.source = null;
-      find("cancel").disabled = true;
+      this.allowCancel(false);
       if (this.preview) URL.revokeObjectURL(this.preview);
       this.preview = null;
     }
@@ -58,7 +58,13 @@ export class Work {
     else find("preview").removeAttribute("src");
   }
 
+  allowCancel(allowed) {
+    for (const id of ["cancel", "cancel-all"]) find(id).disabled = !allowed;
+  }
+
   more(waiting) {
+    find("cancel-all").hidden = !waiting;
+    find("cancel-all").textContent = `Cancel all (${whole(waiting)} waiting)`;
     this.after = waiting ? ` Then ${counted(waiting, "more image")}.` : "";
   }
 
@@ -136,7 +142,7 @@ export class Work {
 
   async cancel() {
     const { job } = this;
-    find("cancel").disabled = true;
+    this.allowCancel(false);
     this.controller.abort();
     if (!job) return;
     try {
@@ -148,16 +154,12 @@ export class Work {
 }
 
 // A message with a button to try again.
-export function alertOf(message, { again, dismissed = () => {} } = {}) {
+export function alertOf(message, { again } = {}) {
   const notice = element("div", { className: "notice bad" }, element("p", {}, message));
-  const close = () => {
-    notice.remove();
-    dismissed();
-  };
   const button = (label, act, kind) => {
     const made = element("button", { type: "button", className: kind }, label);
     made.addEventListener("click", () => {
-      close();
+      notice.remove();
       act?.();
     });
     notice.append(made);
