@@ -3,6 +3,7 @@
 #![cfg(unix)]
 
 mod access;
+mod browser;
 mod http;
 mod jobs;
 mod label;
