@@ -53,7 +53,7 @@ pub(crate) struct Serve {
     /// Run folder written by `segtool train` whose model predicts; repeat for several, chosen on the page
     #[arg(long, value_name = "RUN", help_heading = MODEL)]
     pub(crate) run: Vec<PathBuf>,
-    /// Folder of images, or an image, to be labelled in the browser with a random forest that learns from the labels
+    /// Folder of images (subfolders are not read), or an image, to label in the browser; a random forest learns from the labels
     #[arg(long, value_name = "FOLDER|IMAGE", help_heading = LABELLING)]
     pub(crate) label: Option<PathBuf>,
     /// Recipe of that forest: a built-in name or a .toml file [default: hypercolumn-core]
@@ -81,33 +81,34 @@ pub(crate) struct Serve {
     /// Name by which browsers call this server, besides localhost and its address (repeatable)
     #[arg(long, value_name = "NAME", help_heading = ACCESS)]
     pub(crate) allow_host: Vec<String>,
-    /// Fetch images from http and https addresses that users enter; never from private networks or this machine
-    #[arg(long, help_heading = ACCESS)]
+    /// Fetch images from http and https addresses that users enter; never from private, loopback or link-local ones
+    #[arg(long, requires = "run", help_heading = ACCESS)]
     pub(crate) allow_url: bool,
     /// Most images that wait
-    #[arg(long, value_name = "N", default_value_t = 16, value_parser = positive, help_heading = LIMITS)]
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = positive, requires = "run", help_heading = LIMITS)]
     pub(crate) max_queue: usize,
     /// Largest image file
-    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = bytes, help_heading = LIMITS)]
+    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = bytes, requires = "run", help_heading = LIMITS)]
     pub(crate) max_size: u64,
     /// Most pixels of an image, such as 100M or 2000000
-    #[arg(long, value_name = "N", default_value = "100M", value_parser = pixels, help_heading = LIMITS)]
+    #[arg(long, value_name = "N", default_value = "100M", value_parser = pixels, requires = "run", help_heading = LIMITS)]
     pub(crate) max_pixels: u64,
     /// Longest computing time of an image; checked after each sliding window
-    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = span, help_heading = LIMITS)]
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = span, requires = "run", help_heading = LIMITS)]
     pub(crate) max_time: Duration,
     /// Predict images larger than this in sliding windows with this side length, in pixels [default: images of more than 4
     /// million pixels or too large for the memory, in the largest windows that fit]
-    #[arg(long, value_name = "N|auto", value_parser = tile, help_heading = INFERENCE)]
+    #[arg(long, value_name = "N|auto", value_parser = tile, requires = "run", help_heading = INFERENCE)]
     pub(crate) tile: Option<Tile>,
-    /// Limit on main memory for a prediction, such as 8GiB or 500MiB [default: the free memory on Linux, otherwise none]
+    /// Limit on main memory for a prediction, and for the features that label mode keeps, such as 8GiB or 500MiB [default: the
+    /// free memory on Linux, otherwise none; a quarter of it for features]
     #[arg(long, value_name = "SIZE", value_parser = bytes, help_heading = HARDWARE)]
     pub(crate) memory: Option<u64>,
     /// auto, cpu, gpu, flex, libtorch or libtorch-cuda:N [default: auto, the fastest available]
     #[arg(long, value_name = "DEVICE", help_heading = HARDWARE)]
     pub(crate) device: Option<DeviceChoice>,
     /// Networks: float32, tf32 (NVIDIA GPUs) or bf16 (libtorch)
-    #[arg(long, value_name = "PRECISION", default_value_t = Precision::Float32, help_heading = HARDWARE)]
+    #[arg(long, value_name = "PRECISION", default_value_t = Precision::Float32, requires = "run", help_heading = HARDWARE)]
     pub(crate) precision: Precision,
     /// Threads that compute [default: one a core]
     #[arg(long, value_name = "N", value_parser = threads, help_heading = HARDWARE)]
@@ -121,8 +122,7 @@ pub(crate) struct Serve {
 pub(super) fn check(serve: &Serve) -> Result<(), String> {
     match serve.run.is_empty() && serve.label.is_none() {
         true => Err(
-            "nothing to serve: give --run RUN, a folder written by `segtool train`, or --label FOLDER with images to \
-                     label"
+            "nothing to serve: give --run RUN, a folder written by `segtool train`, or --label FOLDER with images to label"
                 .into(),
         ),
         false => Ok(()),

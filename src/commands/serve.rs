@@ -21,7 +21,7 @@ pub(crate) fn run(arguments: &Serve) -> Result<Exit> {
     let progress = Progress::new();
     let settings = settings(arguments, &progress)?;
     settings.check()?;
-    let stop = Stop::on_signal()?;
+    let stop = Stop::announcing("stopping the server")?;
     let warned = !settings.host.is_loopback() && settings.access.token.is_none();
     let label = settings.label.is_some();
     let server = Server::open(settings)?;

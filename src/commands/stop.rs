@@ -21,6 +21,7 @@ pub(crate) struct Stop {
 
 static STOP: AtomicBool = AtomicBool::new(false);
 static TRAINING: AtomicBool = AtomicBool::new(false);
+static ANNOUNCED: Mutex<&'static str> = Mutex::new("stopping");
 static FIRST: Mutex<Option<First>> = Mutex::new(None);
 
 /// The signal that asked to stop.
@@ -40,6 +41,14 @@ enum Answer {
 
 impl Stop {
     pub(crate) fn on_signal() -> Result<Self> {
+        Self::announcing("stopping as soon as everything is saved")
+    }
+
+    /// [`Self::on_signal`] with words of its own for what happens then.
+    pub(crate) fn announcing(text: &'static str) -> Result<Self> {
+        if let Ok(mut announced) = ANNOUNCED.lock() {
+            *announced = text;
+        }
         TRAINING.store(true, Ordering::Relaxed);
         listen(take).context("cannot listen for signals")?;
         Ok(Self { flag: &STOP })
@@ -73,7 +82,8 @@ fn take(exit: Exit) {
         Answer::End => std::process::exit(exit as i32),
         Answer::Stop => {
             STOP.store(true, Ordering::Relaxed);
-            ui::say("stopping as soon as everything is saved; press Ctrl-C again after a second to quit at once");
+            let text = ANNOUNCED.lock().map_or("stopping", |text| *text);
+            ui::say(&format!("{text}; press Ctrl-C again after a second to quit at once"));
         }
     }
 }

@@ -54,8 +54,7 @@ fn the_page_that_labels() {
         text(&images),
         text(&labels)
     );
-    let arguments: [&dyn AsRef<OsStr>; 10] = [
-        &"--serve", &serve, &"--out", &out, &"--segtool", &program, &"--image", &image, &"--labels-folder", &labels,
-    ];
+    let arguments: [&dyn AsRef<OsStr>; 10] =
+        [&"--serve", &serve, &"--out", &out, &"--segtool", &program, &"--image", &image, &"--labels-folder", &labels];
     check("browser_label.py", &arguments);
 }
