@@ -299,7 +299,7 @@ pub(crate) struct Concat {
     #[arg(long, value_name = "OPACITY", value_parser = opacity, help_heading = FIGURE)]
     pub(crate) overlay: Option<f32>,
     /// Add a panel of correct, wrong and unscored pixels
-    #[arg(long, requires_all = ["truth", "predicted"], help_heading = FIGURE)]
+    #[arg(long, requires = "predicted", help_heading = FIGURE)]
     pub(crate) errors: bool,
     /// Add a panel of the probability, from <stem>_prob.npy beside the prediction
     #[arg(long, requires = "predicted", help_heading = FIGURE)]

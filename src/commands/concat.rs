@@ -15,7 +15,7 @@ use segtool::tools::concat::{Inputs, Options, Partners, Predictions, Triple, con
 
 use super::use_threads;
 use crate::cli::Concat;
-use crate::program::exit::Exit;
+use crate::program::exit::{Exit, wrong_usage};
 use crate::program::ui::{self, Progress};
 
 /// Where the Capstone's script looks for image and label of ADE20K's predictions.
@@ -41,6 +41,9 @@ pub(crate) fn run(arguments: &Concat) -> Result<Exit> {
         }
         (None, None) => inputs(arguments, predictions),
     };
+    if arguments.errors && inputs.labels.is_none() {
+        wrong_usage!("--errors compares predictions with labels: give --labels, --label-list or --mask-folders");
+    }
     let triples = inputs.find(&progress)?;
     let pair = |triple: &Triple| Some(Pair { image: triple.image.clone(), label: triple.label.clone()? });
     let pairs: Vec<Pair> = triples.iter().filter_map(pair).collect();
