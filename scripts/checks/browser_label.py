@@ -23,7 +23,7 @@ import numpy
 from PIL import Image
 from playwright.sync_api import Error, sync_playwright
 
-from label_desk import WAIT, Desk, Server, Wrong, capsule, expect, same, until
+from label_desk import WAIT, Desk, Server, Wrong, capsule, expect, region, same, until
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 FLAGS = ["--no-sandbox", "--headless", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
@@ -184,8 +184,9 @@ def check_touch(desk, labels, value):
 def check_no_model(desk):
     """Saving before there is a model saves the labels, and says so."""
     desk.key("s")
-    desk.page.wait_for_selector("#save-dialog[open]", timeout=WAIT)
-    expect("No model was saved" in desk.text("#save-dialog"), f"without a model the page says {desk.text('#save-dialog')!r}")
+    desk.shown("#save-dialog")
+    told = desk.text("#save-dialog")
+    expect("No model was saved" in told, f"without a model the page says {told!r}")
     desk.key("Escape")
 
 
@@ -232,21 +233,6 @@ def check_correction(desk, labels, values):
     expect(right > 0.8, f"the model agrees with {right:.0%} of the labelled pixels only")
 
 
-def region(values, x, y):
-    """The pixels of one value that are connected with x, y by their edges."""
-    found = numpy.zeros(values.shape, bool)
-    todo = [(y, x)]
-    found[y, x] = True
-    while todo:
-        row, column = todo.pop()
-        for near in ((row - 1, column), (row + 1, column), (row, column - 1), (row, column + 1)):
-            within = 0 <= near[0] < values.shape[0] and 0 <= near[1] < values.shape[1]
-            if within and not found[near] and values[near] == values[y, x]:
-                found[near] = True
-                todo.append(near)
-    return found
-
-
 def check_filling(desk, labels):
     """A predicted region, then a whole image from a model of --run, become labels where there are none; both undone."""
     predicted = desk.predicted(desk.state["model"]["number"])
@@ -265,8 +251,9 @@ def check_filling(desk, labels):
         desk.key("Control+z")
         desk.page.check("input[name=prefill][value=all]")
         desk.page.click("#prefill")
-        desk.page.wait_for_selector("#confirm-dialog[open]", timeout=WAIT)
-        expect(f"{(labels > 0).sum():,} labelled" in desk.text("#confirm-text"), f"before labels are replaced the page asks {desk.text('#confirm-text')!r}")
+        desk.shown("#confirm-dialog")
+        asked = desk.text("#confirm-text")
+        expect(f"{(labels > 0).sum():,} labelled" in asked, f"before labels are replaced the page asks {asked!r}")
         desk.key("Escape")
     same(desk.labels(), labels, "after fillings were undone")
 
@@ -364,10 +351,11 @@ def check_saved(desk, labels, arguments, out):
     number = desk.train()
     desk.stroke(labels, "1", (-160, 150), (-130, 150), desk.state["classes"][0]["value"])
     desk.key("s")
-    desk.page.wait_for_selector("#confirm-dialog[open]", timeout=WAIT)
-    expect("latest strokes" in desk.text("#confirm-text"), f"before an older model is saved the page asks {desk.text('#confirm-text')!r}")
+    desk.shown("#confirm-dialog")
+    asked = desk.text("#confirm-text")
+    expect("latest strokes" in asked, f"before an older model is saved the page asks {asked!r}")
     desk.page.click("#confirm-yes")
-    desk.page.wait_for_selector("#save-dialog[open]", timeout=WAIT)
+    desk.shown("#save-dialog")
     number, before = desk.state["model"]["number"], number
     expect(number > before, f"model {number} is saved, which does not include the latest strokes")
     predicted = desk.predicted(number)

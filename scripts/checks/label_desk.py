@@ -99,6 +99,9 @@ class Desk:
         self.page.wait_for_timeout(50)
         self.page.wait_for_selector("#state[data-kind=good]", timeout=WAIT)
 
+    def shown(self, dialog):
+        self.page.wait_for_selector(f"{dialog}[open]", timeout=WAIT)
+
     def text(self, selector):
         return self.page.locator(selector).inner_text()
 
@@ -168,6 +171,21 @@ def capsule(labels, start, end, value, size=BRUSH):
     dx, dy = x1 - x0, y1 - y0
     along = numpy.clip(((columns - x0) * dx + (rows - y0) * dy) / max(dx * dx + dy * dy, 1), 0, 1)
     labels[numpy.hypot(columns - x0 - along * dx, rows - y0 - along * dy) <= size / 2 + 1e-6] = value
+
+
+def region(values, x, y):
+    """The pixels of one value that are connected with x, y by their edges."""
+    found = numpy.zeros(values.shape, bool)
+    todo = [(y, x)]
+    found[y, x] = True
+    while todo:
+        row, column = todo.pop()
+        for near in ((row - 1, column), (row + 1, column), (row, column - 1), (row, column + 1)):
+            within = 0 <= near[0] < values.shape[0] and 0 <= near[1] < values.shape[1]
+            if within and not found[near] and values[near] == values[y, x]:
+                found[near] = True
+                todo.append(near)
+    return found
 
 
 def same(found, wanted, words):
