@@ -43,9 +43,10 @@ fn the_page_that_labels() {
     let (images, labels, out) = (folder.path().join("cores"), folder.path().join("kept"), folder.path().join("out"));
     fs::create_dir(&images).unwrap();
     let image = images.join("core.png");
-    // Two kinds of rock, of which one is coarse.
-    let value = |x: u32, y: u32| if (x / 60).is_multiple_of(2) { 200 } else { 40 + 60 * ((x / 3 + y / 3) % 2) as u8 };
-    RgbImage::from_fn(480, 96, |x, y| Rgb([value(x, y), value(x, y) / 2, 90])).save(&image).unwrap();
+    // Colours that tell all places apart, so that a forest can learn whatever is painted.
+    let color =
+        |x: u32, y: u32| Rgb([(x * 255 / 480) as u8, (y * 255 / 320) as u8, 60 + 60 * ((x / 8 + y / 8) % 2) as u8]);
+    RgbImage::from_fn(480, 320, color).save(&image).unwrap();
     let program = env!("CARGO_BIN_EXE_segtool");
     // A port that is free now: the script starts the server, ends it and starts it again.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
