@@ -166,6 +166,6 @@ fn report(labelling: &Labelling, truth: &LabelMap, core: &Dataset) {
     let count = labelling.suggestions(0, None, 10).unwrap().len();
     println!("{count} suggestions: {:.3} s", began.elapsed().as_secs_f64());
     let began = Instant::now();
-    let saved: PathBuf = labelling.save(None).unwrap().run;
+    let saved: PathBuf = labelling.save(None).unwrap().run.expect("a model");
     println!("saved in {:.3} s: {}", began.elapsed().as_secs_f64(), saved.display());
 }

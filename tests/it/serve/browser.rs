@@ -12,6 +12,7 @@ use super::served::{Served, world};
 use crate::common::text;
 
 /// Runs a script of `scripts/checks`, which fails where a page does not do what it should.
+#[allow(clippy::print_stdout)]
 fn check(script: &str, arguments: &[&dyn AsRef<OsStr>]) {
     let Some(python) = env::var_os("SEGTOOL_BROWSER_PYTHON") else {
         println!("skipped: SEGTOOL_BROWSER_PYTHON does not name a Python with playwright");
