@@ -42,8 +42,8 @@ pub use npy::{
     encode_label_npy, npy_size, read_image_npy, read_label_npy, read_probability_npy, write_count_npy, write_label_npy,
     write_label_npy_as_i64, write_probabilities_npy, write_probability_npy,
 };
-pub use orientation::{OrientationPolicy, orientation_policy, set_orientation_policy};
-pub(crate) use orientation::{follow_orientation_policy, orientation_is_requested};
+pub(crate) use orientation::follow_orientation_policy;
+pub use orientation::{OrientationPolicy, orientation_is_requested, orientation_policy, set_orientation_policy};
 pub use palette::distinct_colors;
 pub use raw_labels::{LabelImage, MINUS_ONE, NumberLabels, RawLabels};
 pub use read::{find_size, read_image, read_size};

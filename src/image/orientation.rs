@@ -43,7 +43,7 @@ pub(crate) fn follow_orientation_policy(policy: OrientationPolicy) {
 }
 
 /// Whether [`set_orientation_policy`] was called, so that the policies of runs do not matter.
-pub(crate) fn orientation_is_requested() -> bool {
+pub fn orientation_is_requested() -> bool {
     REQUESTED.load(Ordering::Relaxed) > 0
 }
 
