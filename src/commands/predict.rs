@@ -1,10 +1,11 @@
 //! `segtool predict`.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 use segtool::base::store;
-use segtool::base::words::counted;
+use segtool::base::words::{counted, per_cent};
 use segtool::data::{Dataset, FoundImages, ImageSearch, read_list, shell_word};
 use segtool::image::ProbabilityType;
 use segtool::predict::{
@@ -26,6 +27,8 @@ use crate::program::ui::{self, Progress};
 const FOLDER: &str = "predictions";
 /// The largest side that windows are given for the memory there is: stands for it while options are checked.
 const LARGEST_TILE: usize = 1024;
+/// Work that took longer says what it waited for.
+const LONG: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(mut arguments: Predict) -> Result<Exit> {
     take_run_for_weights(&mut arguments);
@@ -80,10 +83,21 @@ pub(crate) fn run(mut arguments: Predict) -> Result<Exit> {
     let summary = predictor.predict_files(&found.images, &target, &outputs, &options, &progress)?;
     let is_listed = outputs.has_label_maps();
     let exit = finish((&arguments, is_listed), &summary, &folder, &stop)?;
+    say_pace(&summary);
     if exit == Exit::Done && arguments.shard.is_none() && is_listed && !store::is_url(&folder) {
         say_next(&arguments, &folder, !found.roots.is_empty());
     }
     Ok(exit)
+}
+
+/// Says of work that took its time whether the network was what took it.
+fn say_pace(summary: &Summary) {
+    let Some(network) = summary.network.filter(|_| summary.elapsed >= LONG) else { return };
+    let share = per_cent(network.as_millis() as u64, summary.elapsed.as_millis() as u64);
+    let seconds = summary.elapsed.as_secs_f64();
+    ui::say(&format!(
+        "took {seconds:.1} s; the network was busy for {share} of that time, and the rest was reading and writing"
+    ));
 }
 
 /// Says of folders in stores what cannot work, before the model is opened.

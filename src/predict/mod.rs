@@ -29,6 +29,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::base::event::Sink;
 use crate::base::store;
@@ -85,6 +86,11 @@ pub struct Summary {
     pub skipped: usize,
     /// Whether it was stopped before all inputs were done.
     pub stopped: bool,
+    /// How long it took from the first image to the last result.
+    pub elapsed: Duration,
+    /// How long of that the network computed; nothing of a forest. The rest went to waiting for images, and for results to
+    /// be written.
+    pub network: Option<Duration>,
 }
 
 impl Predictor {
@@ -258,6 +264,7 @@ impl Predictor {
         let (strip_waits, strip_taken) = sync_channel::<()>(1);
         let rasters = outputs.formats.map(|formats| formats.tiff);
         let form = Form { shown: outputs.show_image(), strips: outputs.goes_in_strips(), rasters };
+        let began = Instant::now();
         let computed = thread::scope(|scope| {
             let (claim, recording, to_do) = (&claim, &recording, &to_do);
             let writer = scope.spawn(move || -> Result<()> {
@@ -281,13 +288,15 @@ impl Predictor {
             // A failed write closes the channel, so its error comes first.
             written.and(computed)
         });
+        let elapsed = began.elapsed();
         report_notes(sink);
         let done = recording.done();
         let skipped = hanging + computed.inspect_err(|_| claim.give_up(&done, listed, sink))?;
         let stopped = target.is_stopped() && done.len() + skipped < hanging + to_do.len();
         claim.finish(&done, !stopped, listed, sink)?;
         let written = done.iter().map(|&number| claim.label_map(number)).collect();
-        Ok(Summary { written, inputs: claim.count(), kept: claim.kept(), skipped, stopped })
+        let (inputs, kept, network) = (claim.count(), claim.kept(), work.busy());
+        Ok(Summary { written, inputs, kept, skipped, stopped, elapsed, network })
     }
 
     /// Predicts files and hands the predictions on with the index of their input, in order, until `handle` declines.

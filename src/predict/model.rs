@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use image::RgbImage;
 
@@ -44,6 +45,11 @@ pub(crate) trait Model: fmt::Debug + Send + Sync {
 
 /// A model at work with some options.
 pub(crate) trait Work {
+    /// How long the network has computed, where there is one.
+    fn busy(&self) -> Option<Duration> {
+        None
+    }
+
     /// Predicts a decoded image; `name` is what errors call it.
     fn one(&self, name: &Path, image: Image) -> Result<Prediction>;
 

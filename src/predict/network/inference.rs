@@ -1,7 +1,8 @@
 //! What the network says of an image at one size, whole or window by window.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
 
 use burn::tensor::{Device, Tensor, TensorData};
 
@@ -94,6 +95,8 @@ pub(super) struct TileRunner<'a> {
     pub(super) stop: Option<&'a AtomicBool>,
     /// Is called after each window.
     pub(super) advanced: &'a (dyn Fn() + Sync),
+    /// Nanoseconds in which the network computed.
+    pub(super) busy: &'a AtomicU64,
 }
 
 impl TileRunner<'_> {
@@ -126,10 +129,12 @@ impl TileRunner<'_> {
     /// The logits of windows in the order in which they were added, those of flipped ones flipped back.
     pub(super) fn seen(&self, inputs: Inputs) -> Result<Vec<WeightedScores>> {
         let Inputs { size, bands, shares, .. } = inputs;
+        let began = Instant::now();
         let seen = side_by_side(shares, |Share { values, flipped }| {
             let scores = self.scores(TensorData::new(values, [flipped.len(), bands, size.height, size.width]));
             WeightedScores::of_batch(scores.logits, scores.enlargement, self.rule, |i| flipped[i])
         });
+        self.computed_since(began);
         let mut parts = Vec::new();
         for seen in seen {
             parts.extend(seen?);
@@ -143,6 +148,7 @@ impl TileRunner<'_> {
         if !decides_on_device(self.device, self.outputs, size) {
             return Ok(None);
         }
+        let began = Instant::now();
         let mut found = Vec::with_capacity(views.len());
         for views in views.chunks((self.at_once)(size).max(1)) {
             let mut values = Vec::with_capacity(views.len() * views[0].planes.len());
@@ -150,7 +156,12 @@ impl TileRunner<'_> {
             let scores = self.scores(TensorData::new(values, [views.len(), self.bands, size.height, size.width]));
             found.extend(decide_on_device(&scores.logits, scores.enlargement, self.rule, size)?);
         }
+        self.computed_since(began);
         Ok(Some(found))
+    }
+
+    fn computed_since(&self, began: Instant) {
+        self.busy.fetch_add(began.elapsed().as_nanos() as u64, Ordering::Relaxed);
     }
 
     /// What is seen in whole views of one size: for each, what the procedure averages for an image of `image`.

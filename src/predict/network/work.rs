@@ -3,7 +3,8 @@
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use image::RgbImage;
 
@@ -100,6 +101,8 @@ pub(super) struct NetworkWork<'a> {
     stop: Option<&'a AtomicBool>,
     /// Inputs whose scores are not numbers, until somebody is told.
     unscored: RefCell<Vec<usize>>,
+    /// Nanoseconds in which the network computed.
+    busy: AtomicU64,
 }
 
 impl<'a> NetworkWork<'a> {
@@ -113,11 +116,24 @@ impl<'a> NetworkWork<'a> {
         let dataset = Arc::clone(&predictor.dataset);
         let bands = options.bands.clone();
         let reading = Arc::new(Reading { dataset, procedure: procedure.clone(), bands, budget: budget.clone() });
-        Ok(Self { predictor, options, procedure, reading, budget, stop, unscored: RefCell::default() })
+        Ok(Self {
+            predictor,
+            options,
+            procedure,
+            reading,
+            budget,
+            stop,
+            unscored: RefCell::default(),
+            busy: AtomicU64::default(),
+        })
     }
 }
 
 impl Work for NetworkWork<'_> {
+    fn busy(&self) -> Option<Duration> {
+        Some(Duration::from_nanos(self.busy.load(Ordering::Relaxed)))
+    }
+
     fn one(&self, name: &Path, image: Image) -> Result<Prediction> {
         self.budget.check(name, image.size, Form::default())?;
         let image = chosen_bands(name, image, self.options.bands.as_deref())?;
@@ -328,6 +344,7 @@ impl NetworkWork<'_> {
             at_once,
             stop: self.stop,
             advanced,
+            busy: &self.busy,
         }
     }
 
