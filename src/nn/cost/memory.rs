@@ -49,7 +49,7 @@ impl Overhead {
             DeviceChoice::LibtorchCuda(_) => Self { process: 0, parameters: 0, tensors: 0 },
             // Its convolutions keep weights in an order of their own, too.
             DeviceChoice::Libtorch => Self { process: library_memory() + (30 << 20), parameters: 3, tensors: 2 },
-            _ => Self { process: library_memory() + (20 << 20), parameters: 0, tensors: 2 },
+            _ => Self { process: library_memory() + (23 << 20), parameters: 0, tensors: 2 },
         }
     }
 }
