@@ -17,7 +17,8 @@ pub(super) fn findings(data: &Data) -> Vec<Finding> {
             found.push(Finding::new(kind, Severity::Error, message, places).remedy(remedy));
         }
     };
-    add(Kind::Unreadable, "that cannot be read", "replace them with intact copies, or leave them out with `exclude`");
+    let replace = format!("replace them with intact copies, or {}", data.how_to_leave_out());
+    add(Kind::Unreadable, "that cannot be read", &replace);
     add(
         Kind::Annotation,
         "with annotations that cannot be drawn",

@@ -28,15 +28,20 @@ impl KeptLabels {
     pub(super) fn keep(&self, path: &Path, labels: &RawLabels) {
         let RawLabels::Values(size, values) = labels else { return };
         let most = values.len() / PIXELS_A_RUN;
-        if self.runs.load(Ordering::Relaxed) + most > MOST_RUNS {
+        let with = |runs: usize| Some(runs + most).filter(|runs| *runs <= MOST_RUNS);
+        if self.runs.fetch_update(Ordering::Relaxed, Ordering::Relaxed, with).is_err() {
             return;
         }
-        let runs: Vec<Run> =
+        let mut runs: Vec<Run> =
             values.chunk_by(|a, b| a == b).take(most + 1).map(|run| (run[0], run.len() as u32)).collect();
+        runs.shrink_to_fit();
+        let mut free = most;
         if runs.len() <= most {
-            self.runs.fetch_add(runs.len(), Ordering::Relaxed);
-            self.found.lock().unwrap_or_else(PoisonError::into_inner).insert(path.into(), (*size, runs));
+            free -= runs.len();
+            let old = self.found.lock().unwrap_or_else(PoisonError::into_inner).insert(path.into(), (*size, runs));
+            free += old.map_or(0, |(_, runs)| runs.len());
         }
+        self.runs.fetch_sub(free, Ordering::Relaxed);
     }
 
     /// Reads a label image, from memory if it is there.
@@ -64,6 +69,13 @@ mod tests {
         let even = RawLabels::Values(size, [vec![3; 9], vec![7; 7]].concat());
         kept.keep(Path::new("even.png"), &even);
         assert_eq!(kept.read(Path::new("even.png")).unwrap(), even);
+        // The room of what is replaced is free again, and so is what a ragged one would have needed.
+        kept.keep(Path::new("even.png"), &even);
+        kept.keep(Path::new("even.png"), &even);
+        kept.keep(Path::new("ragged.png"), &RawLabels::Values(size, (0..16).collect()));
+        assert_eq!(kept.runs.load(Ordering::Relaxed), 2);
+        assert_eq!(kept.read(Path::new("even.png")).unwrap(), even);
+        assert_eq!(kept.runs.load(Ordering::Relaxed), 0);
         // Ragged ones are not kept, and nothing is kept twice.
         kept.keep(Path::new("ragged.png"), &RawLabels::Values(size, (0..16).collect()));
         assert!(kept.read(Path::new("ragged.png")).is_err() && kept.read(Path::new("even.png")).is_err());

@@ -164,7 +164,7 @@ fn empty(data: &Data) -> Vec<Finding> {
     if !unlabelled.is_empty() && unlabelled.len() < data.labels().count() {
         let message = format!("{} without a labelled pixel", counted(unlabelled.len(), "image"));
         let finding = Finding::new(Kind::NoLabels, Severity::Warning, message, unlabelled);
-        found.push(finding.remedy("label them, or leave them out with `exclude`"));
+        found.push(finding.remedy(format!("label them, or {}", data.how_to_leave_out())));
     }
     let first = places(&|labels| matches!(labels.class_pixels.as_slice(), [(0, _)]));
     if let (false, Some(class)) = (first.is_empty(), dataset.classes.first()) {

@@ -39,13 +39,15 @@ pub(super) struct Landmark {
     pub(super) y: u32,
 }
 
-/// The strongest landmarks of an image, by its grey values; none where some of them are missing.
+/// The strongest landmarks of an image, by its grey values; none near a pixel without data.
 pub(super) fn landmarks(gray: &[f32], size: Size) -> Vec<Landmark> {
     let Size { width, height } = size;
-    if width <= 2 * MARGIN || height <= 2 * MARGIN || gray.iter().any(|value| !value.is_finite()) {
+    if width <= 2 * MARGIN || height <= 2 * MARGIN {
         return Vec::new();
     }
-    let sums = Sums::new(gray, size);
+    let has_gaps = gray.iter().any(|value| !value.is_finite());
+    let gaps = has_gaps.then(|| Sums::of(gray, size, |value| if value.is_finite() { 0.0 } else { 1.0 }));
+    let sums = Sums::of(gray, size, |value| if value.is_finite() { value } else { 0.0 });
     let mut contrast = vec![0.0f32; gray.len()];
     for y in COARSE..height - COARSE {
         for x in COARSE..width - COARSE {
@@ -55,7 +57,9 @@ pub(super) fn landmarks(gray: &[f32], size: Size) -> Vec<Landmark> {
     let mut found: Vec<(f32, usize)> = Vec::new();
     for y in MARGIN..height - MARGIN {
         let inside = y * width + MARGIN..(y + 1) * width - MARGIN;
-        found.extend(inside.filter(|at| is_extremum(&contrast, width, *at)).map(|at| (contrast[at], at)));
+        let is_whole = |at: usize| gaps.as_ref().is_none_or(|gaps| gaps.mean(at % width, y, MARGIN) == 0.0);
+        let extrema = inside.filter(|at| is_extremum(&contrast, width, *at) && is_whole(*at));
+        found.extend(extrema.map(|at| (contrast[at], at)));
     }
     found.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
     found.truncate((width * height / PIXELS_A_LANDMARK).clamp(LANDMARKS[0], LANDMARKS[1]));
@@ -86,15 +90,15 @@ struct Sums {
 }
 
 impl Sums {
-    fn new(gray: &[f32], size: Size) -> Self {
+    fn of(gray: &[f32], size: Size, value: impl Fn(f32) -> f32) -> Self {
         let width = size.width + 1;
         let mut sums = vec![0.0f64; width * (size.height + 1)];
         for (y, row) in gray.chunks_exact(size.width).enumerate() {
             let (above, below) = sums.split_at_mut((y + 1) * width);
             let above = &above[y * width + 1..];
             let mut along = 0.0;
-            for ((sum, above), value) in below[1..width].iter_mut().zip(above).zip(row) {
-                along += f64::from(*value);
+            for ((sum, above), pixel) in below[1..width].iter_mut().zip(above).zip(row) {
+                along += f64::from(value(*pixel));
                 *sum = along + above;
             }
         }
@@ -127,7 +131,7 @@ mod tests {
     fn crops_have_the_same_landmarks_in_spite_of_noise() {
         let (size, mut rng) = (Size { width: 200, height: 160 }, ChaCha8Rng::seed_from_u64(3));
         let noise: Vec<f32> = (0..200 * 160).map(|_| rng.random_range(0.0..255.0)).collect();
-        let sums = Sums::new(&noise, size);
+        let sums = Sums::of(&noise, size, |value| value);
         let at = |x: usize, y: usize| sums.mean(x.clamp(3, 196), y.clamp(3, 156), 3);
         let mut crop = |left: usize, top: usize| -> Vec<Landmark> {
             let values: Vec<f32> =
@@ -145,5 +149,14 @@ mod tests {
         let found = a.iter().filter(same).count();
         assert!(found * 3 > a.len() && a.len() >= 20, "{found} of {}", a.len());
         assert!(landmarks(&[1.0; 64 * 64], Size { width: 64, height: 64 }).is_empty());
+    }
+
+    #[test]
+    fn landmarks_keep_away_from_pixels_without_data() {
+        let (size, mut rng) = (Size { width: 160, height: 120 }, ChaCha8Rng::seed_from_u64(4));
+        let whole: Vec<f32> = (0..160 * 120).map(|_| rng.random_range(0.0..255.0)).collect();
+        let gaps: Vec<f32> = whole.iter().enumerate().map(|(i, v)| if i % 160 < 40 { f32::NAN } else { *v }).collect();
+        let found = landmarks(&gaps, size);
+        assert!(!found.is_empty() && found.iter().all(|landmark| landmark.x as usize >= 40 + MARGIN), "{found:?}");
     }
 }

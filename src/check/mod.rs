@@ -7,6 +7,7 @@ mod classes;
 mod content;
 mod files;
 mod finding;
+mod fine;
 mod inspect;
 mod kept;
 mod labels;
@@ -29,6 +30,7 @@ use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
+use crate::base::error::require;
 use crate::base::event::{Event, Sink, Task};
 use crate::base::{Error, Result};
 use crate::data::{
@@ -101,6 +103,7 @@ impl Check {
             summaries,
             dataset,
             is_proposed: self.dataset.is_none(),
+            points,
         };
         let mut findings = sides.findings;
         if let Some(proposal) = &proposal {
@@ -110,7 +113,7 @@ impl Check {
         findings.extend(labels::findings(&data, &profiles));
         findings.extend(values::findings(&data));
         findings.extend(classes::findings(&data));
-        let (together, groups) = split::findings(&data, self.group_by.as_ref());
+        let (together, groups) = split::findings(&data, self.group_by.as_ref(), sink);
         findings.extend(together);
         // Nothing is advised for a random forest.
         let proposal = proposal.and_then(std::result::Result::ok);
@@ -119,6 +122,13 @@ impl Check {
     }
 
     fn sides(&self, sink: &dyn Sink) -> Result<Sides> {
+        if matches!(self.images, Source::Table { .. }) {
+            for (field, given) in [("group_by", self.group_by.is_some()), ("exclude", self.exclude.is_some())] {
+                if given {
+                    return Err(Error::conflict(field, "has no effect on a random forest; leave it out"));
+                }
+            }
+        }
         let mut training = self.paired(&self.images, sink)?;
         let mut excluded = std::mem::take(&mut training.1);
         let mut training = training.0;
@@ -126,7 +136,10 @@ impl Check {
             Validation::None => (training.pairs, Vec::new()),
             Validation::Fraction(_) if training.pairs.is_empty() => (Vec::new(), Vec::new()),
             // A random forest is validated with some of the labelled pixels of each image.
-            Validation::Fraction(_) if !training.tables.is_empty() => (training.pairs, Vec::new()),
+            Validation::Fraction(share) if !training.tables.is_empty() => {
+                require(*share > 0.0 && *share < 1.0, "val_fraction", share, "between 0 and 1, as in 0.05")?;
+                (training.pairs, Vec::new())
+            }
             Validation::Fraction(share) => match &self.group_by {
                 Some(by) => split_groups(training.pairs, *share, self.seed, by)?,
                 None => split_validation(training.pairs, *share, self.seed)?,

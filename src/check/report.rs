@@ -37,9 +37,16 @@ pub(super) struct Data {
     pub(super) dataset: Option<Dataset>,
     /// Whether that was proposed from the labels.
     pub(super) is_proposed: bool,
+    /// Whether labels are points or rectangles of a table.
+    pub(super) points: bool,
 }
 
 impl Data {
+    /// How to leave out some of the images.
+    pub(super) fn how_to_leave_out(&self) -> &'static str {
+        if self.points { "remove their rows from the table" } else { "leave them out with `exclude`" }
+    }
+
     pub(super) fn side(&self, pair: usize) -> Side {
         if pair < self.training { Side::Training } else { Side::Validation }
     }
@@ -239,7 +246,7 @@ impl Report {
     /// Of pairs that are not worth reading.
     pub(super) fn without_content(pairs: Vec<Pair>, training: usize, findings: Vec<Finding>) -> Self {
         let groups = (0..pairs.len()).collect();
-        let data = Data { pairs, training, summaries: Vec::new(), dataset: None, is_proposed: true };
+        let data = Data { pairs, training, summaries: Vec::new(), dataset: None, is_proposed: true, points: false };
         Self::new(data, Vec::new(), (findings, groups), Vec::new())
     }
 

@@ -4,9 +4,10 @@ use std::path::Path;
 
 use super::content::{Link, LinkKind, alike, overlapping, same};
 use super::finding::{Finding, Kind, Place, Severity};
-use super::recoded::recoded;
+use super::recoded::{Recoded, recoded};
 use super::report::Data;
 use super::scenes::Scenes;
+use crate::base::event::Sink;
 use crate::base::words::counted;
 use crate::data::{Footprint, GroupBy, overlapping as placed_over};
 
@@ -20,16 +21,20 @@ struct Together {
     placed: Vec<(usize, usize)>,
     scenes: Option<Scenes>,
     all_placed: bool,
+    /// Pairs that may be crops of one scene, but were not compared; at least as many if not all were counted.
+    left_out: usize,
+    all_counted: bool,
 }
 
 /// The findings, and the group of each pair: images that belong together are in one.
-pub(super) fn findings(data: &Data, by: Option<&GroupBy>) -> (Vec<Finding>, Vec<usize>) {
-    let together = Together::of(data);
+pub(super) fn findings(data: &Data, by: Option<&GroupBy>, sink: &dyn Sink) -> (Vec<Finding>, Vec<usize>) {
+    let together = Together::of(data, sink);
     let mut found = Vec::new();
     found.extend(together.duplicates(data));
     found.extend(together.conflicting(data));
     found.extend(together.near_duplicates(data));
     found.extend(together.crops(data));
+    found.extend(together.not_compared());
     found.extend(together.georeferenced(data));
     found.extend(together.named(data));
     found.extend(by.and_then(|by| grouped(data, by)));
@@ -37,7 +42,7 @@ pub(super) fn findings(data: &Data, by: Option<&GroupBy>) -> (Vec<Finding>, Vec<
 }
 
 impl Together {
-    fn of(data: &Data) -> Self {
+    fn of(data: &Data, sink: &dyn Sink) -> Self {
         let images: Vec<_> = data.images().collect();
         let mut links = same(&images);
         let crops = overlapping(&images);
@@ -47,12 +52,13 @@ impl Together {
         // Crops of nearly all of a scene look alike, too.
         links.extend(alike(&images).into_iter().filter(|link| !known.contains(&(link.first, link.second))));
         let known = links.iter().map(|link| (link.first, link.second)).collect();
-        links.extend(recoded(&images, &known, |i| data.image_path(i)));
+        let Recoded { links: crops, left_out, all_counted } = recoded(&images, &known, |i| data.image_path(i), sink);
+        links.extend(crops);
         let mut places: Vec<Option<Footprint>> = vec![None; data.pairs.len()];
         images.iter().for_each(|(i, image)| places[*i] = image.place);
         let paths: Vec<&Path> = (0..data.pairs.len()).map(|i| data.image_path(i)).collect();
         let all_placed = places.iter().all(Option::is_some);
-        Self { links, placed: placed_over(&places), scenes: Scenes::of(&paths), all_placed }
+        Self { links, placed: placed_over(&places), scenes: Scenes::of(&paths), all_placed, left_out, all_counted }
     }
 
     /// The links of some kinds, those across the split first, and how many these are.
@@ -117,6 +123,17 @@ impl Together {
         self.leak(data, Finding::new(Kind::Overlap, Severity::Note, message, places), across)
     }
 
+    /// That the search for crops was cut short.
+    fn not_compared(&self) -> Option<Finding> {
+        if self.left_out == 0 && self.all_counted {
+            return None;
+        }
+        let at_least = if self.all_counted { "" } else { "at least " };
+        let pairs = counted(self.left_out.max(1), "more pair");
+        let message = format!("{at_least}{pairs} that may be crops of one scene, too many to compare them all");
+        Some(Finding::new(Kind::Overlap, Severity::Note, message, Vec::new()))
+    }
+
     fn georeferenced(&self, data: &Data) -> Option<Finding> {
         let mut pairs = self.placed.clone();
         pairs.sort_by_key(|pair| (!is_across(data, *pair), *pair));
@@ -148,7 +165,10 @@ impl Together {
             data.pairs.len() - data.training
         );
         let finding = Finding::new(Kind::SceneNames, Severity::Note, message, places);
-        let remedy = format!("if so, scores will be too optimistic; split by scene with {}", group_by_pattern(scenes));
+        let remedy = match data.points {
+            true => format!("if so, scores will be too optimistic; {}", data.how_to_leave_out()),
+            false => format!("if so, scores will be too optimistic; split by scene with {}", group_by_pattern(scenes)),
+        };
         Some(finding.remedy(remedy))
     }
 
@@ -158,10 +178,12 @@ impl Together {
             return None;
         }
         if across == 0 {
-            let remedy = if data.has_validation() { String::new() } else { self.split_by() };
+            // Tables have no images set aside.
+            let remedy = if data.has_validation() || data.points { String::new() } else { self.split_by() };
             return Some(finding.remedy(remedy));
         }
-        let remedy = format!("scores of the validation set will be too optimistic; {}", self.split_by());
+        let how = if data.points { data.how_to_leave_out().to_owned() } else { self.split_by() };
+        let remedy = format!("scores of the validation set will be too optimistic; {how}");
         Some(Finding { severity: Severity::Warning, ..finding }.remedy(remedy))
     }
 

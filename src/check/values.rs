@@ -107,7 +107,7 @@ fn constant(data: &Data) -> Option<Finding> {
         .collect();
     let message = format!("{} with the same value in all pixels", counted(places.len(), "image"));
     let finding = Finding::new(Kind::ConstantImage, Severity::Warning, message, places);
-    (!finding.places.is_empty()).then(|| finding.remedy("leave them out with `exclude`, or export them again"))
+    (!finding.places.is_empty()).then(|| finding.remedy(format!("{}, or export them again", data.how_to_leave_out())))
 }
 
 fn nodata(data: &Data) -> Vec<Finding> {
@@ -128,7 +128,7 @@ fn nodata(data: &Data) -> Vec<Finding> {
     if !empty.is_empty() {
         let message = format!("{} with almost no data", counted(empty.len(), "image"));
         let finding = Finding::new(Kind::Nodata, Severity::Warning, message, empty);
-        found.push(finding.remedy("leave them out with `exclude`"));
+        found.push(finding.remedy(data.how_to_leave_out()));
     }
     found
 }

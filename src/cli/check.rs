@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::data::{LabelledImages, WAYS};
+use super::given::Given;
 use super::headings::{DATA, HARDWARE, OUTPUT};
 use super::values::{positive, threads};
 
@@ -80,7 +81,7 @@ pub(crate) struct Check {
     pub(crate) write_dataset: Option<PathBuf>,
     /// Write a table with the columns file,group for --group-by: duplicates, near-duplicates and overlapping images are one
     /// group
-    #[arg(long, value_name = "FILE.csv", help_heading = OUTPUT)]
+    #[arg(long, value_name = "FILE.csv", conflicts_with = "label_csv", help_heading = OUTPUT)]
     pub(crate) write_groups: Option<PathBuf>,
     /// Write a web page for reviewing and rating images with their annotations
     #[arg(long, value_name = "FILE.html", conflicts_with = "label_csv", help_heading = OUTPUT)]
@@ -94,6 +95,9 @@ pub(crate) struct Check {
     /// Threads [default: all cores]
     #[arg(long, value_name = "N", value_parser = threads, help_heading = HARDWARE)]
     pub(crate) workers: Option<usize>,
+    /// What was given on the command line.
+    #[arg(skip)]
+    pub(crate) given: Given,
 }
 
 impl Check {

@@ -412,7 +412,10 @@ fn settle(command: &mut Command, matches: &ArgMatches) -> Result<(), String> {
             training::check_data(train)?;
             training::check_resume(train)
         }
-        Command::Check(check) => check.check_data(),
+        Command::Check(check) => {
+            check.given = given;
+            check.check_data()
+        }
         Command::Predict(predict) => {
             predict.given = given;
             scripts::recipe_of_model(&mut predict.recipe);

@@ -8,11 +8,12 @@ use segtool::base::inputs::ReadFiles;
 use segtool::base::words::{count, counted, per_cent};
 use segtool::check::{Check, Finding, Place, Report, Severity, Side};
 use segtool::data::{Dataset, shell_word};
-use segtool::recipe::Recipe;
+use segtool::recipe::{Kind, Recipe};
 use segtool::report::Review;
-use segtool::run::{find_dataset, is_run};
+use segtool::run::{Run, find_dataset, is_run};
 
 use super::data::Sources;
+use super::overrides::refuse_data_without_effect;
 use super::start::RECIPE_FOR_PIXELS;
 use super::use_threads;
 use crate::cli;
@@ -36,6 +37,7 @@ pub(crate) fn run(arguments: &cli::Check) -> Result<Exit> {
     }
     let progress = Progress::new();
     use_threads(arguments.workers)?;
+    refuse_data_without_effect(&arguments.given, kind(arguments)?)?;
     let sources = Sources::of(&arguments.data, &progress)?;
     let check = Check {
         dataset: dataset(arguments)?.or(sources.dataset),
@@ -61,6 +63,16 @@ fn check_target(output: &Path, flag: &str, overwrite: bool) -> Result<()> {
         bail!("{} already exists; choose another {flag}, or replace it with --overwrite", output.display());
     }
     Ok(check_writable(output)?)
+}
+
+/// The kind of model to train: with a recipe, that of the recipe.
+fn kind(arguments: &cli::Check) -> Result<Kind> {
+    Ok(match arguments.recipe.as_deref() {
+        Some(name) if is_run(Path::new(name)) => Run::open(name)?.kind(),
+        Some(name) => Recipe::find(name)?.kind(),
+        None if arguments.data.table.label_csv.is_some() => Kind::Forest,
+        None => Kind::Network,
+    })
 }
 
 /// The data set that is asked for, and that the recipe can be trained on.

@@ -6,7 +6,7 @@ use anyhow::Result;
 use segtool::recipe::{Kind, NetworkRecipe, OptimizerConfig, Recipe, Training};
 
 use super::refuse_flags;
-use crate::cli::{ForestTraining, LabelTable, NetworkTraining, Optimizer, Procedure, Train, WholeImages};
+use crate::cli::{ForestTraining, Given, LabelTable, NetworkTraining, Optimizer, Procedure, Train, WholeImages};
 use crate::program::exit::wrong_usage;
 
 /// The recipe as the options want it, but for `--set`, which comes before them. Options without effect on its kind of model
@@ -34,11 +34,23 @@ pub(super) fn apply(recipe: Recipe, arguments: &Train) -> Result<Recipe> {
 
 fn refuse_without_effect(arguments: &Train, kind: Kind) -> Result<()> {
     let given = &arguments.given;
-    let flags = match kind {
-        Kind::Network => [given.of::<LabelTable>(), given.of::<ForestTraining>()],
-        Kind::Forest => [given.of::<WholeImages>(), given.of::<NetworkTraining>()],
+    let more = match kind {
+        Kind::Network => given.of::<ForestTraining>(),
+        Kind::Forest => given.of::<NetworkTraining>(),
     };
-    refuse_flags(&flags.concat(), &format!("a recipe of a {kind}"))
+    refuse_flags(&[data_without_effect(given, kind), more].concat(), &format!("a recipe of a {kind}"))
+}
+
+/// Refuses ways to give images and labels that have no effect on a kind of model.
+pub(super) fn refuse_data_without_effect(given: &Given, kind: Kind) -> Result<()> {
+    refuse_flags(&data_without_effect(given, kind), &format!("a recipe of a {kind}"))
+}
+
+fn data_without_effect(given: &Given, kind: Kind) -> Vec<String> {
+    match kind {
+        Kind::Network => given.of::<LabelTable>(),
+        Kind::Forest => given.of::<WholeImages>(),
+    }
 }
 
 fn adjusted(mut recipe: NetworkRecipe, procedure: &Procedure) -> Result<NetworkRecipe> {

@@ -1,8 +1,9 @@
 //! `segtool check`: a small clean set, copies of it with one fault each (`planted`), and the command as a user types it
-//! (`command`), also on a table of points (`table`).
+//! (`command`), also on a table of points (`table`). Crops saved as JPEG are in `recoded`.
 
 mod command;
 mod planted;
+mod recoded;
 mod review;
 mod table;
 

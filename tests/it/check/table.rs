@@ -41,3 +41,19 @@ fn what_the_forest_would_refuse_is_an_error() {
     let said = check(&made, "core.png,10,10,1\n").args(&["--report", &made.path("qc.html")]).fails_with(2);
     assert_says(&said, &["--report", "--label-csv"]);
 }
+
+#[test]
+fn what_a_forest_is_not_trained_with_is_refused_as_in_training() {
+    let made = Made::new();
+    let on_table = |flags: &[&str]| check(&made, "core.png,10,10,1\n").args(flags).fails_with(2);
+    assert_says(&on_table(&["--group-by", "georeference"]), &["--group-by has no effect with a recipe of a"]);
+    assert_says(&on_table(&["--exclude", &made.path("ratings.csv")]), &["--exclude has no effect"]);
+    assert_says(&on_table(&["--recipe", "pspnet50-capstone"]), &["--label-csv has no effect with a recipe of a"]);
+    assert_says(&on_table(&["--write-groups", &made.path("groups.csv")]), &["--write-groups", "--label-csv"]);
+    let said =
+        segtool("check").args(&["--recipe", "hypercolumn-core", "--mask-folders", &made.path(".")]).fails_with(2);
+    assert_says(&said, &["--mask-folders has no effect with a recipe of a"]);
+    for share in ["0", "1", "1.5"] {
+        assert_says(&on_table(&["--val-fraction", share]), &["--val-fraction", "between 0 and 1"]);
+    }
+}
