@@ -67,8 +67,10 @@ pub(super) fn alike(images: &[(usize, &ImageSummary)]) -> Vec<Link> {
         .collect();
     let of = |at: usize| {
         let (second, image) = shown[at];
-        let before = shown[..at].iter().zip(&turned);
+        // Hashes alone tell most pairs apart, without a look at the images.
+        let before = turned[..at].iter().zip(&shown).filter(|(hashes, _)| image.thumbnail.has_hash_near(hashes));
         before
+            .map(|(hashes, shown)| (shown, hashes))
             .filter(|((_, other), _)| other.content != image.content)
             .filter_map(|((first, other), hashes)| {
                 let looks = |(turn, hash): &(Turn, &u64)| image.thumbnail.looks_like(&other.thumbnail, *turn, **hash);

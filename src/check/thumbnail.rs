@@ -82,6 +82,11 @@ impl Thumbnail {
         (0..HASH_SIDE * HASH_SIDE).fold(0, |hash, i| hash | (bit(i) << i))
     }
 
+    /// Whether this image may look like another one that has these hashes when it is turned in all ways.
+    pub(super) fn has_hash_near(&self, turned: &[u64; 8]) -> bool {
+        turned.iter().fold(false, |near, hash| near | ((self.hash ^ hash).count_ones() <= MOST_BITS))
+    }
+
     /// Whether this image looks like the other one turned, whose turned hash is given.
     pub(super) fn looks_like(&self, other: &Self, turn: Turn, turned_hash: u64) -> bool {
         if (self.hash ^ turned_hash).count_ones() > MOST_BITS || self.is_empty() || other.is_empty() {

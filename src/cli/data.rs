@@ -65,7 +65,8 @@ pub(crate) struct WholeImages {
     #[arg(long, value_name = "DIR", conflicts_with_all = ["val_list", "val_fraction"], help_heading = DATA)]
     pub(crate) val_mask_folders: Option<PathBuf>,
     /// Keep images of one group on one side of the split into training and validation: a regular expression whose parentheses
-    /// capture the group from the file name, georeference (images that overlap), or a CSV file with the columns file,group
+    /// capture the group from the file name, georeference (images that overlap), or a CSV file with the columns file,group; in
+    /// training, with --val-fraction
     #[arg(long, value_name = "HOW", help_heading = DATA)]
     pub(crate) group_by: Option<GroupBy>,
     /// Leave out the pairs that this table rates bad: a CSV file with the columns file,rating (good, doubtful or bad)

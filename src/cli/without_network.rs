@@ -89,7 +89,8 @@ pub(crate) struct Metrics {
     #[arg(long, value_name = "RUN", conflicts_with_all = ["dataset", "num_class", "merge_classes"], help_heading = DATA)]
     pub(crate) run: Option<PathBuf>,
     /// With --run: folder of images, matched to --labels by file stem. Without --labels, with --run or --predictions: the root
-    /// of a data set in a layout that `segtool train --images` takes; its validation images are scored
+    /// of a data set in a layout that `segtool train --images` takes; its validation images are scored,
+    /// or its training images if those were predicted; each needs a prediction
     #[arg(long, value_name = "DIR", help_heading = DATA)]
     #[arg(conflicts_with_all = ["list_predict", "list_true", "merge", "image_list"])]
     pub(crate) images: Option<PathBuf>,

@@ -36,13 +36,20 @@ pub(crate) fn run(arguments: &Concat) -> Result<Exit> {
         }
         (None, Some(layout)) => {
             let root = arguments.images.clone().unwrap_or_default();
-            let images = Partners::Pairs(root, [layout.validation, layout.train].concat());
+            let pairs = match predictions.as_ref().and_then(first_of) {
+                Some(first) => layout.predicted(&first, &progress),
+                None => [layout.validation, layout.train].concat(),
+            };
+            let images = Partners::Pairs(root, pairs);
             Inputs { predictions, labels: Some(images.clone()), images }
         }
         (None, None) => inputs(arguments, predictions),
     };
     if arguments.errors && inputs.labels.is_none() {
-        wrong_usage!("--errors compares predictions with labels: give --labels, --label-list or --mask-folders");
+        wrong_usage!(
+            "--errors compares predictions with labels: give --labels, --label-list or --mask-folders, or the root of a data set \
+             with --images ROOT"
+        );
     }
     let triples = inputs.find(&progress)?;
     let pair = |triple: &Triple| Some(Pair { image: triple.image.clone(), label: triple.label.clone()? });
@@ -132,11 +139,7 @@ fn in_ade20k(arguments: &Concat, predictions: Option<&Predictions>) -> Option<[P
     if [image_list, images, label_list, labels, mask_folders].iter().any(|given| given.is_some()) {
         return None;
     }
-    let first = match predictions? {
-        Predictions::Files(files) => files.first()?.clone(),
-        Predictions::List(list) => read_list(list, &|_| {}).ok()?.first()?.clone(),
-        Predictions::Folder(folder) => find_predictions(folder).ok()?.first()?.clone(),
-    };
+    let first = first_of(predictions?)?;
     let name = first.file_name()?.to_string_lossy();
     let part = match () {
         () if name.starts_with("ADE_val_") => "validation",
@@ -145,6 +148,15 @@ fn in_ade20k(arguments: &Concat, predictions: Option<&Predictions>) -> Option<[P
     };
     let folders = ["images", "annotations"].map(|kind| Path::new(ADE20K).join(kind).join(part));
     folders.iter().all(|folder| folder.is_dir()).then_some(folders)
+}
+
+/// The first prediction, if there is any.
+fn first_of(predictions: &Predictions) -> Option<PathBuf> {
+    match predictions {
+        Predictions::Files(files) => files.first().cloned(),
+        Predictions::List(list) => read_list(list, &|_| {}).ok()?.first().cloned(),
+        Predictions::Folder(folder) => find_predictions(folder).ok()?.first().cloned(),
+    }
 }
 
 fn inputs(arguments: &Concat, predictions: Option<Predictions>) -> Inputs {

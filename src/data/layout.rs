@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::annotated::annotation_files;
 use super::dataset::Dataset;
+use super::folder::stem;
 use super::image_probe::probe_images;
 use super::list::pair_folders;
 use super::masks::pair_mask_folders;
@@ -16,6 +17,7 @@ use super::proposal::class_lines;
 use crate::base::error::plain_types;
 use crate::base::event::{Event, Sink};
 use crate::base::files::{entries, read_text};
+use crate::base::words::counted;
 use crate::base::{Error, Result};
 
 /// What is known, for an error.
@@ -68,6 +70,20 @@ impl Layout {
     /// What is scored: the images for validation, or all where they are not apart.
     pub fn scored(self) -> Vec<Pair> {
         if self.validation.is_empty() { self.train } else { self.validation }
+    }
+
+    /// What was predicted, if this is the first prediction: the images for validation, or those for training if one of these
+    /// alone has its stem; the latter is noted.
+    pub fn predicted(self, first: &Path, sink: &dyn Sink) -> Vec<Pair> {
+        let has_first = |part: &[Pair]| part.iter().any(|pair| stem(&pair.image) == stem(first));
+        if has_first(&self.validation) || !has_first(&self.train) {
+            return self.scored();
+        }
+        if !self.validation.is_empty() {
+            let images = counted(self.train.len(), "image");
+            sink.event(Event::Note(format!("the predictions are of the training images: {images}")));
+        }
+        self.train
     }
 }
 

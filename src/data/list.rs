@@ -236,7 +236,7 @@ pub fn pair_folders(images: &Path, labels: &Path, sink: &dyn Sink) -> Result<Vec
 }
 
 /// The files of a folder, or, if it holds none itself, those in the folders below it.
-pub(super) fn labels_in(folder: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn labels_in(folder: &Path) -> Result<Vec<PathBuf>> {
     let below = files_below(folder, &LABELS)?;
     let flat: Vec<PathBuf> = below.iter().filter(|path| path.parent() == Some(folder)).cloned().collect();
     match (flat.is_empty(), below.is_empty()) {
@@ -247,7 +247,7 @@ pub(super) fn labels_in(folder: &Path) -> Result<Vec<PathBuf>> {
     }
 }
 
-pub(super) fn images_in(folder: &Path, sink: &dyn Sink) -> Result<Vec<PathBuf>> {
+pub(crate) fn images_in(folder: &Path, sink: &dyn Sink) -> Result<Vec<PathBuf>> {
     let flat = images_of(folder)?;
     let below = if flat.is_empty() { images_below(folder, Some(sink))? } else { Vec::new() };
     if below.is_empty() { find_images(folder, sink) } else { Ok(below) }
@@ -258,9 +258,12 @@ pub fn pair_suffixed(images: &Path, labels: &Path, suffix: &str, sink: &dyn Sink
     match_suffixed(Tree { root: images, files: images_in(images, sink)? }, labels, suffix)
 }
 
+/// What a suffix of label images is, where it is empty.
+pub(crate) const LABEL_SUFFIX: &str = "what ends the names of label images, such as _mask";
+
 /// Pairs files with the label images of a folder whose stems have the suffix behind them.
 pub(super) fn match_suffixed(files: Tree<'_>, labels: &Path, suffix: &str) -> Result<Vec<Pair>> {
-    require(!suffix.is_empty(), "label_suffix", "empty", "what ends the names of label images, such as _mask")?;
+    require(!suffix.is_empty(), "label_suffix", "empty", LABEL_SUFFIX)?;
     let label_files = labels_in(labels)?.into_iter().filter(|path| stem(path).ends_with(suffix)).collect();
     pair_trees(files, Tree { root: labels, files: label_files }, Endings { image: "", label: suffix })
 }

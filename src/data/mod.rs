@@ -63,6 +63,7 @@ pub use label_survey::{
     shell_word, suggestion, survey_and_keep, survey_labels,
 };
 pub use layout::{Layout, find_layout, is_published_layout};
+pub(crate) use list::{LABEL_SUFFIX, images_in, labels_in};
 pub use list::{pair_folders, pair_lists, pair_suffixed, read_label_list, read_list, read_pairs, split_validation};
 pub use loader::{Batch, Loader, Preview};
 pub use masks::{find_images_or_ids, mask_folders, pair_mask_folders};

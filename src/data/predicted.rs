@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::annotated::{annotation_files, pair_annotated};
-use super::folder::{LABELS, files_below, find_predictions, stem};
+use super::folder::{LABELS, files_below, find_predictions};
 use super::layout::Layout;
 use super::list::{images_in, labels_in, match_suffixed, pair_folders};
 use super::masks::pair_mask_folders;
@@ -38,13 +38,13 @@ pub fn pair_mask_predictions(predictions: &Path, root: &Path) -> Result<Vec<Pair
 }
 
 /// Pairs the predictions of a folder with the labels of a data set below `root`, by the images' file stems: those of the part
-/// for validation, or of the part for training if that has the first prediction.
-pub fn pair_layout_predictions(predictions: &Path, root: &Path, layout: Layout) -> Result<Vec<Pair>> {
+/// that has the first prediction ([`Layout::predicted`]).
+pub fn pair_layout_predictions(predictions: &Path, root: &Path, layout: Layout, sink: &dyn Sink) -> Result<Vec<Pair>> {
     let found = find_predictions(predictions)?;
-    let first = found.first().map(|path| stem(path));
-    let has_first = |part: &[Pair]| part.iter().any(|pair| Some(stem(&pair.image)) == first);
-    let trained = layout.validation.is_empty() || (!has_first(&layout.validation) && has_first(&layout.train));
-    let part = if trained { layout.train } else { layout.validation };
+    let part = match found.first() {
+        Some(first) => layout.predicted(first, sink),
+        None => layout.scored(),
+    };
     with_labels_of((predictions, found), (root, part))
 }
 

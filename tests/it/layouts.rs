@@ -216,11 +216,19 @@ fn predictions_are_scored_and_drawn_with_the_labels_of_a_root() {
     fs::remove_dir_all(&predictions).unwrap();
     predict("aachen_0_1_leftImg8bit.png", [7, 26]);
     assert_eq!(score(&["--images", &at("cityscapes")])["pixel_accuracy"], json!(1.0));
+    let said = segtool("metrics").args(&["--predictions", &at("predictions"), "--images", &at("cityscapes")]).says();
+    assert_says(&said, &["the predictions are of the training images: 1 image"]);
+    let image = at("cityscapes/leftImg8bit/val/ulm/ulm_0_1_leftImg8bit.png");
+    let refused = segtool("metrics").args(&["--predictions", &at("predictions"), "--images", &image]);
+    assert_says(&refused.fails_with(2), &["--labels is missing"]);
     predict("zurich_0_1_leftImg8bit.png", [7, 26]);
     let refused = segtool("metrics").args(&["--predictions", &at("predictions"), "--images", &at("cityscapes")]);
     assert_says(&refused.fails_with(1), &["do not match", "zurich_0_1"]);
     let both = segtool("metrics").args(&["--predictions", &at("predictions"), "--images", &at("cityscapes")]);
-    assert_says(&both.args(&["--labels", &at("cityscapes/gtFine/val")]).fails_with(2), &["--labels goes with"]);
+    assert_says(
+        &both.args(&["--labels", &at("cityscapes/gtFine/val")]).fails_with(2),
+        &["--images is not needed with"],
+    );
 }
 
 #[test]
@@ -238,7 +246,53 @@ fn labels_with_a_suffix_are_scored_and_drawn() {
         let out = at(&format!("figures{}", predictions.len()));
         stdout_of(&[&["concat", "--images", &at("flat"), "--output-path", &out], &labels[..], predictions].concat());
         assert_eq!(fs::read_dir(&out).unwrap().count(), 2);
+        let path = fs::read_dir(&out).unwrap().next().unwrap().unwrap().path();
+        // Image, label and perhaps prediction; the label has two classes beside each other.
+        let figure = image::open(path).unwrap().to_rgb8();
+        assert_eq!(figure.width(), if predictions.is_empty() { 32 } else { 48 });
+        let [left, right] = [18, 30].map(|x| *figure.get_pixel(x, 6));
+        assert_ne!(left, right);
+        assert_eq!([left, right], [20, 28].map(|x| *figure.get_pixel(x, 9)));
+        if !predictions.is_empty() {
+            assert_eq!([left, right], [34, 46].map(|x| *figure.get_pixel(x, 6)));
+        }
     }
+    let empty = ["concat", "--images", &at("flat"), "--labels", &at("flat"), "--label-suffix", ""];
+    let refused = segtool(empty[0]).args(&empty[1..]).args(&["--predictions", &at("predictions")]);
+    assert_says(&refused.args(&["--output-path", &at("none")]).fails_with(2), &["--label-suffix"]);
+}
+
+#[test]
+fn labels_in_folders_in_folders_are_drawn() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| text(&folder.path().join(name));
+    write(folder.path(), &["images/x/a.jpg", "labels/x/a_mask.png", "plain/y/a.png", "predictions/a.png"], [0, 1]);
+    for (labels, name) in [
+        (["--labels", &at("plain")].to_vec(), "plain"),
+        (["--labels", &at("labels"), "--label-suffix", "_mask"].to_vec(), "suffixed"),
+    ] {
+        let out = at(&format!("figures-{name}"));
+        let inputs = ["concat", "--predictions", &at("predictions"), "--images", &at("images"), "--output-path", &out];
+        stdout_of(&[&inputs[..], &labels].concat());
+        assert_eq!(fs::read_dir(&out).unwrap().count(), 1, "{name}");
+    }
+}
+
+#[test]
+fn parts_that_are_numbered_alike_are_drawn_as_they_are_scored() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| text(&folder.path().join(name));
+    let root = folder.path().join("set");
+    for part in ["train", "val"] {
+        write(&root, &[&format!("img_dir/{part}/001.jpg"), &format!("ann_dir/{part}/001.png")], [0, 1]);
+    }
+    write(folder.path(), &["predictions/001.png"], [0, 1]);
+    let inputs = ["--predictions", &at("predictions"), "--images", &at("set")];
+    let scores = ["metrics", "--num-class", "2", "--convention", "mmseg", "--json"];
+    let scored: Value = serde_json::from_str(&stdout_of(&[&scores[..], &inputs].concat())).unwrap();
+    assert_eq!(scored["images"], json!(1));
+    stdout_of(&[&["concat", "--output-path", &at("figures")], &inputs[..]].concat());
+    assert_eq!(fs::read_dir(at("figures")).unwrap().count(), 1);
 }
 
 #[test]

@@ -51,6 +51,9 @@ fn found(arguments: &Metrics, run: Option<&Run>) -> Result<(Vec<Pair>, Option<Da
             Some(suffix) => pair_suffixed_predictions(predictions, labels, suffix)?,
             None => pair_predictions(predictions, labels, &progress)?,
         },
+        (.., Some(_), Some(_), Some(_)) => {
+            wrong_usage!("--images is not needed with --predictions and --labels; leave it out")
+        }
         (.., None, Some(images), Some(labels)) => match suffix {
             Some(suffix) => pair_suffixed(images, labels, suffix, &progress)?,
             None => pair_folders(images, labels, &progress)?,
@@ -68,10 +71,14 @@ fn found(arguments: &Metrics, run: Option<&Run>) -> Result<(Vec<Pair>, Option<Da
 
 /// The labels of a data set in one of the layouts that are known, and the predictions or the images that go with them.
 fn of_layout(root: &Path, predictions: Option<&Path>) -> Result<(Vec<Pair>, Option<Dataset>)> {
-    let layout = find_layout(root, &Progress::new())?;
+    if !root.is_dir() {
+        wrong_usage!("--labels is missing: {} is no folder, so it is not the root of a data set", root.display());
+    }
+    let progress = Progress::new();
+    let layout = find_layout(root, &progress)?;
     let dataset = layout.dataset.clone();
     let pairs = match predictions {
-        Some(predictions) => pair_layout_predictions(predictions, root, layout)?,
+        Some(predictions) => pair_layout_predictions(predictions, root, layout, &progress)?,
         None => layout.scored(),
     };
     Ok((pairs, dataset))

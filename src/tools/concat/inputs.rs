@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::base::error::require;
 use crate::base::event::{Event, Sink};
 use crate::base::files::folder_of;
 use crate::base::{Error, Result};
 use crate::data::{
-    FileKind, Labels, Pair, annotation_files, files_by_stem, find_images_or_ids, find_labels, find_predictions,
-    name_note, pair_folders, pair_lists, pair_mask_folders, pair_suffixed, pair_with_annotations, read_label_list,
-    read_list,
+    FileKind, LABEL_SUFFIX, Labels, Pair, annotation_files, files_by_stem, find_images_or_ids, find_labels,
+    find_predictions, images_in, labels_in, name_note, pair_folders, pair_lists, pair_mask_folders, pair_suffixed,
+    pair_with_annotations, read_label_list, read_list,
 };
 
 /// Most predictions without a partner that an error names.
@@ -141,6 +142,7 @@ impl Inputs {
             )),
             Partners::Path(folder) => by_stem(predictions, Some(folder), kind, sink),
             Partners::Suffixed(folder, suffix) => {
+                require(!suffix.is_empty(), "label_suffix", "empty", LABEL_SUFFIX)?;
                 let found = files_of(folder, kind, sink)?.into_iter();
                 let found = found.filter_map(|(stem, files)| Some((stem.strip_suffix(&**suffix)?.to_owned(), files)));
                 among(&found.collect(), predictions, folder, kind)
@@ -267,12 +269,18 @@ fn same_stem(found: &BTreeMap<String, Vec<PathBuf>>, prediction: &PathBuf) -> Re
     }
 }
 
-/// The files of a folder by stem; of one without images, those in folders of their own in it.
+/// The files of a folder by stem; of one without any, those in folders in it.
 fn files_of(folder: &Path, kind: FileKind, sink: &dyn Sink) -> Result<BTreeMap<String, Vec<PathBuf>>> {
     let found = files_by_stem(folder, kind)?;
-    let inside = (kind == FileKind::Image && found.is_empty()).then(|| find_images_or_ids(folder, sink).ok());
+    if !found.is_empty() {
+        return Ok(found);
+    }
+    let inside = match kind {
+        FileKind::Image => find_images_or_ids(folder, &|_| ()).or_else(|_| images_in(folder, sink)),
+        FileKind::Label => labels_in(folder),
+    };
     // That there are none at all is told with the predictions that lack one.
-    Ok(inside.flatten().map_or(found, stems_of))
+    Ok(inside.map_or(found, stems_of))
 }
 
 /// The one file of the same stem as each prediction, in `folder` or beside the prediction.
