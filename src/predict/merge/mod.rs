@@ -21,6 +21,9 @@ use pixel::{Choice, activate, complete, pick};
 
 /// Scores that a thread checks in one go.
 const CHUNK: usize = 1 << 16;
+/// Scores of fewer numbers are decided on by one thread: rayon's threads may be busy with the next images for much longer than
+/// that takes.
+const SMALL: usize = 1 << 18;
 
 /// What the numbers of a [`ScoreMap`] are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -300,7 +303,7 @@ pub fn decide(parts: &[WeightedScores], size: Size, rows: std::ops::Range<usize>
     for (i, values) in all.chunks_exact_mut(width).enumerate() {
         lines[i % rows.len()].all.push(values);
     }
-    lines.into_par_iter().zip(rows).for_each_init(Scratch::default, |scratch, (line, y)| {
+    let decide_on = |scratch: &mut Scratch, (line, y): (Line<'_>, usize)| {
         if plain {
             enlarged.parts[0].row(y, width, &mut scratch.blended, &mut scratch.row);
             std::mem::swap(&mut scratch.row, &mut scratch.mean);
@@ -311,7 +314,13 @@ pub fn decide(parts: &[WeightedScores], size: Size, rows: std::ops::Range<usize>
             enlarged.mean(y, scratch);
         }
         line.fill(&scratch.mean, classes, choice, &mut scratch.chosen);
-    });
+    };
+    if width * rows.len() * classes < SMALL {
+        let mut scratch = Scratch::default();
+        lines.into_iter().zip(rows).for_each(|line| decide_on(&mut scratch, line));
+    } else {
+        lines.into_par_iter().zip(rows).for_each_init(Scratch::default, decide_on);
+    }
     Decision { classes: picked, highest: wanted.highest.then_some(highest), all: wanted.all.then_some(all) }
 }
 
