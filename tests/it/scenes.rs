@@ -265,7 +265,7 @@ fn the_command_says_what_it_does_and_what_it_cannot() {
         let side = said.split_once("(--tile ").and_then(|(_, after)| after.split_once(')'));
         side.unwrap_or_else(|| panic!("{said}")).0.parse().unwrap()
     };
-    let sides: [usize; 3] = [400, 100, 45].map(side);
+    let sides: [usize; 3] = [420, 105, 50].map(side);
     assert!(sides[0] == 512 && sides.is_sorted_by(|larger, smaller| larger > smaller), "{sides:?}");
     let said = auto(20).fails_with(1);
     assert!(said.contains("(--tile 64)") && said.contains("--memory"), "{said}");
