@@ -67,7 +67,7 @@ pub(super) fn alike(images: &[(usize, &ImageSummary)]) -> Vec<Link> {
         .collect();
     let of = |at: usize| {
         let (second, image) = shown[at];
-        // Hashes alone tell most pairs apart, without a look at the images.
+        // Hashes alone tell most pairs apart; the images are compared only where hashes agree.
         let before = turned[..at].iter().zip(&shown).filter(|(hashes, _)| image.thumbnail.has_hash_near(hashes));
         before
             .map(|(hashes, shown)| (shown, hashes))

@@ -25,7 +25,7 @@ use crate::train::forest::{Fitting, Samples};
 const MODELS: usize = 4;
 /// After a training, before it is scored: the page asks for the visible part at once.
 const PATIENCE: Duration = Duration::from_millis(400);
-/// Between two looks at whether the page has what it asked for.
+/// How long to wait before checking again whether the page has its answer.
 const PAUSE: Duration = Duration::from_millis(5);
 /// Most labelled pixels that a training on request learns from, whatever the recipe says: strokes of a broad brush have many
 /// pixels that look alike.

@@ -13,7 +13,7 @@ use crate::pixels::hypercolumn::Window;
 const ASKED: usize = 400_000;
 /// Pixels that are asked about at a time.
 const CHUNK: usize = 8192;
-/// What is said of a place is the mean over so many asked pixels to all sides: single pixels on edges are always uncertain.
+/// Radius, in sampled pixels, over which uncertainty is averaged: single pixels on edges are always uncertain.
 const AROUND: usize = 2;
 
 /// A place that is worth a label.

@@ -93,7 +93,7 @@ export class Model {
     this.#suggest();
   }
 
-  /** The server was away, and may count its models anew. */
+  /** The server was away, and may number its models from 1 again. */
   restart({ model, images }) {
     this.number = this.newest = 0;
     this.view.predicted?.models.fill(0);

@@ -37,7 +37,7 @@ function heat() {
   return colors;
 }
 
-/** Draws values of an image by their colours, no finer than the screen; kept, and drawn anew only where something changed. */
+/** Draws values of an image by their colours, no finer than the screen; kept, and redrawn only where something changed. */
 class Raster {
   constructor(samples) {
     this.samples = samples;
