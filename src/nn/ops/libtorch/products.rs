@@ -157,13 +157,15 @@ mod tests {
         Tensor::rand(size, (Kind::Float, Device::Cpu))
     }
 
-    /// Both orders of the axes in memory; what comes out has the same order.
+    /// Both orders of the axes in memory; what comes out has the same order. Relative to the largest value: the gradient at a
+    /// corner is a sum of over a hundred weighted values, rounded in another order.
     fn assert_equal(what: &str, x: &Tensor, run: impl Fn(&Tensor) -> Tensor, expected: &Tensor) {
         let innermost = crate::nn::ops::libtorch::ffi::channels_last(x);
+        let largest = expected.abs().max().double_value(&[]);
         for (order, x) in [("planes", x), ("channels innermost", &innermost)] {
             let found = run(x);
-            let off = (&found - expected).abs().max().double_value(&[]);
-            assert!(off < 1e-4, "{off} off, {what}, {order}");
+            let off = (&found - expected).abs().max().double_value(&[]) / largest;
+            assert!(off < 1e-5, "{off} of the largest value off, {what}, {order}");
         }
         assert_eq!(run(&innermost).stride()[1], 1, "{what}");
     }
