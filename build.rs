@@ -13,6 +13,9 @@ fn libtorch() {
     for source in SOURCES {
         println!("cargo:rerun-if-changed={source}");
     }
+    for group in ["src/nn/group/c10d.cpp", "src/nn/group/gloo"] {
+        println!("cargo:rerun-if-changed={group}");
+    }
     println!("cargo:rerun-if-env-changed=DEP_TCH_LIBTORCH_LIB");
     // Set by torch-sys; on Windows it is not, and libtorch's folder has to be on the PATH.
     let Ok(folder) = std::env::var("DEP_TCH_LIBTORCH_LIB") else {
@@ -20,12 +23,15 @@ fn libtorch() {
     };
     println!("cargo:rustc-link-arg=-Wl,-rpath,{folder}");
     let headers = std::path::Path::new(&folder).with_file_name("include");
-    cc::Build::new()
-        .cpp(true)
-        .std("c++17")
-        .warnings(false) // of libtorch's headers
-        .include(&headers)
-        .include(headers.join("torch/csrc/api/include"))
-        .files(SOURCES)
-        .compile("segtool_libtorch");
+    let build = || {
+        let mut build = cc::Build::new();
+        build.cpp(true).std("c++17").warnings(false); // of libtorch's headers
+        build
+    };
+    let libtorch = [headers.clone(), headers.join("torch/csrc/api/include")];
+    build().includes(&libtorch).files(SOURCES).compile("segtool_libtorch");
+    // Only here do Gloo's headers stand in for those that libtorch's packages leave out.
+    let collectives = std::iter::once("src/nn/group/gloo".into()).chain(libtorch);
+    let mut group = build();
+    group.define("USE_C10D_GLOO", None).includes(collectives).file("src/nn/group/c10d.cpp").compile("segtool_group");
 }

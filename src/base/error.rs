@@ -215,6 +215,9 @@ pub enum Error {
         /// Why it cannot be used, and what to do; a sentence about the device.
         reason: String,
     },
+    /// Processes that train together cannot go on: one ended, does not answer, or differs from the others.
+    #[error("{0}")]
+    Process(String),
     /// Work was given up because somebody asked for that.
     #[error("stopped")]
     Stopped,

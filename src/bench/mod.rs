@@ -243,7 +243,7 @@ impl Work {
                 let (settings, loss) = options.learning(phase)?;
                 let learner = Learner::new(network.train(), settings, loss)?;
                 let target = Target { labels, complete: true };
-                let part = Part { input: precision.of_input(input.clone()), target, draw: SEED };
+                let part = Part::whole(precision.of_input(input.clone()), target, SEED);
                 Job::Train(Box::new((learner, part)))
             }
         };

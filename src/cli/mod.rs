@@ -41,7 +41,7 @@ pub(crate) use info::{Bench, Info};
 pub(crate) use predict::{ForestPrediction, NetworkPrediction, Polygons, Predict};
 #[cfg(feature = "serve")]
 pub(crate) use serve::Serve;
-pub(crate) use training::{NetworkTraining, Optimizer, Procedure};
+pub(crate) use training::{Devices, NetworkTraining, Optimizer, Procedure, Together};
 pub(crate) use values::{Tile, most_threads};
 use values::{positive, threads, threshold};
 pub(crate) use without_network::{Column, Concat, Metrics, Rgb2Gray};

@@ -12,6 +12,7 @@ use segtool::nn::precision::Precision;
 use segtool::predict::{Blend, Formats, GeojsonCrs, NpyType, Scales, Shard};
 
 use super::headings::{HARDWARE, IMAGES, INFERENCE, MODEL, OUTPUT};
+use super::training::{Devices, devices};
 use super::values::{Tile, bytes, positive, rate, shard, side, size, span, threads, threshold, tile};
 use super::{Chosen, Core, Given, scripts, without_network};
 
@@ -113,6 +114,10 @@ pub(crate) struct Predict {
     /// Kubernetes: auto, or auto/N where the scheduler does not set the number of tasks
     #[arg(long, value_name = "I/N|auto", value_parser = shard, requires = "output_path", help_heading = IMAGES)]
     pub(crate) shard: Option<Shard>,
+    /// GPUs to predict on, such as 0,1,2,3, or all: one process for each, with its share of the images
+    #[arg(long, visible_alias = "gpus", value_name = "LIST", value_parser = devices, requires = "output_path")]
+    #[arg(conflicts_with_all = ["device", "shard", "watch"], help_heading = HARDWARE)]
+    pub(crate) devices: Option<Devices>,
     /// Predict the images of this folder, and those that arrive there later, until stopped
     #[arg(long, value_name = "DIR", requires = "output_path", help_heading = IMAGES)]
     #[arg(conflicts_with_all = ["images", "input_list", "shard"])]

@@ -144,10 +144,67 @@ pub(crate) struct Limits {
     /// Threads that read and prepare images
     #[arg(long, default_value_t = 2, value_name = "N", value_parser = threads, help_heading = HARDWARE)]
     pub(crate) workers: usize,
+    #[command(flatten)]
+    pub(crate) together: Together,
     /// Memory that keeps decoded images between epochs, such as 4GiB; 0 for none [default: up to a quarter of the free
     /// memory]
     #[arg(long, value_name = "SIZE", value_parser = bytes_or_none, help_heading = HARDWARE, hide_short_help = true)]
     pub(crate) cache: Option<u64>,
+}
+
+/// Several processes that train together, each on a share of every batch.
+#[derive(Debug, Args)]
+pub(crate) struct Together {
+    /// GPUs to train on, with one process each on a share of every batch, such as 0,1,2,3; or all. Launchers that start
+    /// the processes themselves (torchrun, mpirun, srun) are recognised by their variables
+    #[arg(long, visible_alias = "gpus", value_name = "LIST", value_parser = devices, help_heading = HARDWARE)]
+    #[arg(conflicts_with_all = ["device", "show_augmented"])]
+    pub(crate) devices: Option<Devices>,
+    /// Train on the CPU in this many processes, each on a share of every batch and of the cores
+    #[arg(long, value_name = "N", value_parser = positive, conflicts_with_all = ["devices", "show_augmented"])]
+    #[arg(help_heading = HARDWARE, hide_short_help = true)]
+    pub(crate) processes: Option<usize>,
+    /// Whether batch normalisation uses the statistics of the whole batch of all processes: on, off or auto (on below 16
+    /// images per process)
+    #[arg(long, value_name = "WHEN", default_value = "auto", help_heading = HARDWARE, hide_short_help = true)]
+    pub(crate) sync_batch_norm: Synchronised,
+}
+
+/// When batch norms of several processes share their statistics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Synchronised {
+    Auto,
+    On,
+    Off,
+}
+
+impl Synchronised {
+    pub(crate) fn choice(self) -> Option<bool> {
+        match self {
+            Self::Auto => None,
+            Self::On => Some(true),
+            Self::Off => Some(false),
+        }
+    }
+}
+
+/// GPUs by number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Devices {
+    All,
+    Numbers(Vec<usize>),
+}
+
+pub(super) fn devices(text: &str) -> Result<Devices, String> {
+    if text.eq_ignore_ascii_case("all") {
+        return Ok(Devices::All);
+    }
+    let numbers = text.split(',').map(|number| number.trim().parse::<usize>()).collect::<Result<Vec<_>, _>>();
+    let numbers = numbers.map_err(|_| "is not a list of GPU numbers such as 0,1, nor all".to_owned())?;
+    match numbers.iter().enumerate().find(|(i, number)| numbers[..*i].contains(number)) {
+        Some((_, twice)) => Err(format!("names GPU {twice} twice")),
+        None => Ok(Devices::Numbers(numbers)),
+    }
 }
 
 /// What a resumed run takes besides its [`Limits`].

@@ -19,6 +19,7 @@ pub(crate) mod rgb2gray;
 pub(crate) mod serve;
 mod start;
 mod stop;
+mod together;
 pub(crate) mod train;
 
 use anyhow::{Context, Result};

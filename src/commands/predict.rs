@@ -19,6 +19,7 @@ use segtool::weights::{Choice, Weights, locate};
 
 use super::refuse_flags;
 use super::stop::Stop;
+use super::together::{self, Place};
 use crate::cli::{Chosen, ForestPrediction, NetworkPrediction, Polygons, Predict, Tile};
 use crate::program::exit::{Exit, wrong_usage};
 use crate::program::ui::{self, Progress};
@@ -31,6 +32,12 @@ const LARGEST_TILE: usize = 1024;
 const LONG: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(mut arguments: Predict) -> Result<Exit> {
+    if let Some(devices) = arguments.devices.clone() {
+        match together::place(&devices)? {
+            Place::Starts(count) => return together::launch(count),
+            Place::One { shard, device } => (arguments.shard, arguments.device) = (shard, Some(device)),
+        }
+    }
     take_run_for_weights(&mut arguments);
     check_folders(&mut arguments)?;
     let progress = Progress::new();

@@ -17,30 +17,40 @@ use segtool::weights::locate;
 use super::data::Sources;
 use super::start::Start;
 use super::stop::Stop;
+use super::together::{self, Member};
 use super::{overrides, say_peak};
 use crate::cli::Train;
 use crate::program::exit::Exit;
 use crate::program::ui::{self, Progress};
 
 pub(crate) fn run(arguments: Train) -> Result<Exit> {
+    together::run(&arguments.network.limits.together, |member| train(&arguments, member))
+}
+
+fn train(arguments: &Train, member: Option<&Member>) -> Result<Exit> {
     let deadline = arguments.network.limits.max_time.map(|time| Instant::now() + time);
-    let progress = Progress::new();
+    let leads = member.is_none_or(Member::leads);
+    let progress = if leads { Progress::new() } else { Progress::hidden() };
     if let Some(folder) = &arguments.resume {
-        return continue_run(folder, &arguments, deadline, &progress);
+        return continue_run(folder, arguments, (deadline, member), &progress);
     }
-    let start = Start::of(&arguments)?;
+    if let Some(folder) = member.and_then(Member::begun) {
+        return continue_run(&folder, arguments, (deadline, member), &progress);
+    }
+    let start = Start::of(arguments)?;
     start.notes.iter().for_each(|note| ui::say(&format!("note: {note}")));
     let folder = start.folder;
     let Sources { images, validation, dataset, exclude } = Sources::of(&arguments.data, &progress)?;
-    let recipe = overrides::apply(start.recipe, &arguments)?;
+    let recipe = overrides::apply(start.recipe, arguments)?;
     // Asked for before anything is read: a device that is not there should not cost a pass over the data.
-    let device = arguments.device.unwrap_or_default().resolve()?;
+    let device = together::device(arguments.device, &arguments.network.limits.together, member).resolve()?;
     device.supports(recipe.precision())?;
     // Held from here on, so that a second process is refused before it has read through its data.
     let sheet = arguments.network.show_augmented.as_deref();
     let lock = match sheet {
         Some(path) => check_writable(path).map(|()| None)?,
-        None => Some(RunLock::claim(&folder, arguments.overwrite)?),
+        None if leads => Some(RunLock::claim(&folder, arguments.overwrite)?),
+        None => None,
     };
     let job = Job {
         dataset: start.dataset.or(dataset),
@@ -60,19 +70,27 @@ pub(crate) fn run(arguments: Train) -> Result<Exit> {
     if let Some(path) = sheet {
         return show(path, &plan, arguments.network.limits.workers);
     }
-    say_what(&plan, &arguments, device);
+    say_what(&plan, arguments, device, member);
     let stop = Stop::on_signal()?;
-    let session = Session { deadline, lock: lock.as_ref(), ..session(device, &arguments, &stop, &progress) };
+    let session = Session { deadline, lock: lock.as_ref(), ..session(device, arguments, member, &stop, &progress) };
     let outcome = plan.start(&folder, &session)?;
-    Ok(finish(&folder, device, &outcome, &stop))
+    Ok(finish(&folder, device, &outcome, &stop, leads))
 }
 
-fn say_what(plan: &Plan, arguments: &Train, device: DeviceChoice) {
+fn say_what(plan: &Plan, arguments: &Train, device: DeviceChoice, member: Option<&Member>) {
     let (name, summary) = plan.recipe();
     ui::say(&format!("recipe {name}: {summary}"));
     ui::say(&format!("data set {}: {}", plan.dataset().name, plan.dataset().title));
     let (train, validation) = plan.images();
-    ui::say(&format!("training on {}, {validation} for validation, on {device}", counted(train, "image")));
+    let where_to = match member {
+        Some(member) if device.is_gpu() => format!("{} GPUs", member.group.size()),
+        Some(member) => format!("{device}, in {} processes", member.group.size()),
+        None => device.to_string(),
+    };
+    ui::say(&format!("training on {}, {validation} for validation, on {where_to}", counted(train, "image")));
+    if member.is_some() {
+        ui::say("note: the batch size is that of all processes together, and the learning rate is used as it is given");
+    }
     plan.advice(device).iter().for_each(|advice| ui::say(&format!("note: {advice}")));
     if validation == 0 && arguments.network.limits.validation_images > 0 {
         ui::say("note: --validation-images draws nothing without a validation set");
@@ -87,7 +105,13 @@ fn show(path: &Path, plan: &Plan, workers: usize) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn session<'a>(device: DeviceChoice, arguments: &'a Train, stop: &'a Stop, progress: &'a Progress) -> Session<'a> {
+fn session<'a>(
+    device: DeviceChoice,
+    arguments: &'a Train,
+    member: Option<&'a Member>,
+    stop: &'a Stop,
+    progress: &'a Progress,
+) -> Session<'a> {
     let limits = &arguments.network.limits;
     Session {
         workers: limits.workers,
@@ -98,15 +122,28 @@ fn session<'a>(device: DeviceChoice, arguments: &'a Train, stop: &'a Stop, progr
         save_every: limits.save_every.0,
         overwrite: arguments.overwrite,
         ignore_memory: arguments.network.ignore_memory,
+        group: member.map(|member| &member.group),
+        synchronised: limits.together.sync_batch_norm.choice(),
         ..Session::new(device, stop.flag(), progress)
     }
 }
 
 /// Resumes a run on its own device, unless another is asked for.
-fn continue_run(folder: &Path, arguments: &Train, deadline: Option<Instant>, progress: &Progress) -> Result<Exit> {
+fn continue_run(
+    folder: &Path,
+    arguments: &Train,
+    (deadline, member): (Option<Instant>, Option<&Member>),
+    progress: &Progress,
+) -> Result<Exit> {
     let trained_on: DeviceChoice = NetworkRun::open(folder)?.config.device.parse()?;
-    let lock = RunLock::acquire(folder)?;
-    let device = arguments.device.unwrap_or(trained_on).resolve().with_context(|| {
+    let leads = member.is_none_or(Member::leads);
+    let lock = leads.then(|| RunLock::acquire(folder)).transpose()?;
+    let usual = if trained_on.is_gpu() { DeviceChoice::Gpu } else { trained_on };
+    let device = match member {
+        Some(_) => together::device(arguments.device.or(Some(usual)), &arguments.network.limits.together, member),
+        None => arguments.device.unwrap_or(trained_on),
+    };
+    let device = device.resolve().with_context(|| {
         format!(
             "the run was trained on {trained_on}; choose another device with --device, or build segtool with that one"
         )
@@ -116,13 +153,17 @@ fn continue_run(folder: &Path, arguments: &Train, deadline: Option<Instant>, pro
         ui::say(&format!("note: previously trained on {trained_on}; results will differ by floating-point rounding"));
     }
     let stop = Stop::on_signal()?;
-    let session = Session { deadline, lock: Some(&lock), ..session(device, arguments, &stop, progress) };
-    let outcome = resume_for(folder, &arguments.network.procedure.num_epoch, &session)?;
-    Ok(finish(folder, device, &outcome, &stop))
+    let session = Session { deadline, lock: lock.as_ref(), ..session(device, arguments, member, &stop, progress) };
+    // A training that is started again has the epochs that it began with.
+    let epochs = if arguments.resume.is_some() { &arguments.network.procedure.num_epoch[..] } else { &[] };
+    let outcome = resume_for(folder, epochs, &session)?;
+    Ok(finish(folder, device, &outcome, &stop, leads))
 }
 
-fn finish(folder: &Path, device: DeviceChoice, outcome: &Outcome, stop: &Stop) -> Exit {
+fn finish(folder: &Path, device: DeviceChoice, outcome: &Outcome, stop: &Stop, leads: bool) -> Exit {
     match outcome {
+        Outcome::Stopped(_) if !leads => stop.exit().unwrap_or(Exit::Done),
+        _ if !leads => Exit::Done,
         Outcome::Finished { best, forest } => {
             forest.iter().for_each(|report| say_scores(report));
             say_peak(device);

@@ -1,6 +1,7 @@
 //! Batches for training and validation, prepared ahead on worker threads.
 
 use super::random::{Purpose, stream};
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::augment::{Augmentation, Draws};
@@ -30,10 +31,20 @@ pub struct Batch {
     pub classes: Vec<u16>,
     /// Positions of the samples in the loader's pairs.
     pub indices: Vec<usize>,
+    /// Place of the first sample in the whole batch, of which a process may have a share.
+    pub first: usize,
+    /// Samples of the whole batch.
+    pub total: usize,
 }
 
 impl Batch {
     fn new(samples: &[Sample], bands: usize, indices: Vec<usize>) -> Self {
+        let total = samples.len();
+        Self::share(samples, bands, indices, (0, total))
+    }
+
+    /// Samples of a batch of `total`, from the `first` on.
+    fn share(samples: &[Sample], bands: usize, indices: Vec<usize>, (first, total): (usize, usize)) -> Self {
         let size = Size {
             width: samples.iter().map(|s| s.labels.size.width).max().unwrap_or(0),
             height: samples.iter().map(|s| s.labels.size.height).max().unwrap_or(0),
@@ -48,7 +59,7 @@ impl Batch {
             }
             copy_rows(&sample.labels.classes, own, &mut classes[i * pixels..][..pixels], size.width);
         }
-        Self { count: samples.len(), bands, size, planes, classes, indices }
+        Self { count: samples.len(), bands, size, planes, classes, indices, first, total }
     }
 }
 
@@ -75,6 +86,8 @@ pub struct Loader {
     pub presence: Arc<ClassPresence>,
     /// Decoded pairs.
     pub cache: Arc<Cache>,
+    /// Number and count of the processes among which the samples of a batch of training are shared out.
+    pub among: (usize, usize),
 }
 
 /// A training sample as it looks, before normalisation.
@@ -106,6 +119,7 @@ impl Loader {
             sampling: Sampling::default(),
             presence: Arc::default(),
             cache: Arc::default(),
+            among: (0, 1),
         }
     }
 
@@ -134,6 +148,12 @@ impl Loader {
         Self { cache, ..self }
     }
 
+    /// The same for process `rank` of `size`.
+    #[must_use]
+    pub fn among(self, rank: usize, size: usize) -> Self {
+        Self { among: (rank, size), ..self }
+    }
+
     fn pool(&self) -> Pool<'_> {
         Pool { pairs: self.pairs.len(), presence: &self.presence, batch_size: self.batch_size }
     }
@@ -151,18 +171,24 @@ impl Loader {
     /// The samples in the order of the pairs, as they are, in batches of one size each: nothing is filled up, so a
     /// sample's result does not depend on its neighbours.
     pub fn in_order(&self) -> impl Iterator<Item = Result<Vec<Batch>>> + use<> {
+        self.of_pairs((0..self.pairs.len()).collect())
+    }
+
+    /// [`Self::in_order`] of the samples at these positions in the pairs.
+    pub fn of_pairs(&self, pairs: Vec<usize>) -> impl Iterator<Item = Result<Vec<Batch>>> + use<> {
         let bands = self.dataset.bands;
-        let picks: Vec<Pick> = (0..self.pairs.len()).map(|pair| Pick { pair, class: None }).collect();
+        let picks: Vec<Pick> = pairs.into_iter().map(|pair| Pick { pair, class: None }).collect();
         let batches = picks.chunks(self.batch_size).map(<[Pick]>::to_vec).collect();
-        self.start(batches, 0, None, move |samples, indices| {
+        self.start(batches, 0, None, move |samples, indices, _| {
             let runs = samples.chunk_by(|a, b| a.labels.size == b.labels.size);
             let mut indices = indices.into_iter();
             runs.map(|run| Batch::new(run, bands, indices.by_ref().take(run.len()).collect())).collect()
         })
     }
 
-    /// The sampled and augmented batches of an epoch, from batch `skip` on. They depend on `seed`, `epoch` and their
-    /// place in the epoch alone, not on the workers, the cache or where the epoch is entered.
+    /// The sampled and augmented batches of an epoch, from batch `skip` on, or this process's shares of them. They depend on
+    /// `seed`, `epoch` and their place in the epoch alone, not on the workers, the cache, the number of processes or where
+    /// the epoch is entered.
     pub fn shuffled(
         &self,
         seed: u64,
@@ -173,7 +199,9 @@ impl Loader {
         let batches = self.sampling.epoch(self.pool(), seed, epoch);
         let changes = Changes { seed, epoch, augmentations: augmentations.to_vec() };
         let bands = self.dataset.bands;
-        self.start(batches, skip, Some(changes), move |samples, indices| Batch::new(samples, bands, indices))
+        self.start(batches, skip, Some(changes), move |samples, indices, share| {
+            Batch::share(samples, bands, indices, share)
+        })
     }
 
     /// The first `count` samples of an epoch, as [`Self::shuffled`] makes them, before normalisation.
@@ -203,7 +231,8 @@ impl Loader {
         self.cache.get(pair, || Decoded::load(&self.pairs[pair], &self.dataset))
     }
 
-    fn start<T: Send + 'static, F: Fn(&[Sample], Vec<usize>) -> T + Send + Sync + 'static>(
+    /// `gather` is also given the place of the first sample in its batch, and the samples of that.
+    fn start<T: Send + 'static, F: Fn(&[Sample], Vec<usize>, (usize, usize)) -> T + Send + Sync + 'static>(
         &self,
         batches: Vec<Vec<Pick>>,
         skip: usize,
@@ -223,10 +252,24 @@ impl Loader {
                 normaliser.apply(&mut sample.planes);
                 Ok(sample)
             };
-            let samples = batches[batch].iter().enumerate().map(load).collect::<Result<Vec<_>>>()?;
-            Ok(gather(&samples, batches[batch].iter().map(|pick| pick.pair).collect()))
+            let total = batches[batch].len();
+            let share = match &changes {
+                Some(_) => share_of(total, loader.among.0, loader.among.1),
+                None => 0..total,
+            };
+            let picks = || batches[batch].iter().enumerate().skip(share.start).take(share.len());
+            let samples = picks().map(load).collect::<Result<Vec<_>>>()?;
+            Ok(gather(&samples, picks().map(|(_, pick)| pick.pair).collect(), (share.start, total)))
         })
     }
+}
+
+/// Which of `count` samples process `rank` of `size` computes. Fewer samples than processes are computed by all of them.
+fn share_of(count: usize, rank: usize, size: usize) -> Range<usize> {
+    if count < size {
+        return 0..count;
+    }
+    rank * count / size..(rank + 1) * count / size
 }
 
 impl Changes {
@@ -250,6 +293,15 @@ mod tests {
         let size = Size { width, height };
         let classes = vec![class; width * height];
         Sample { planes: vec![f32::from(class); 2 * width * height], labels: LabelMap { size, classes } }
+    }
+
+    #[test]
+    fn every_sample_is_in_one_share() {
+        for (count, size) in [(8, 2), (7, 2), (5, 4), (4, 4), (9, 1), (1000, 7)] {
+            let all: Vec<usize> = (0..size).flat_map(|rank| share_of(count, rank, size)).collect();
+            assert_eq!(all, (0..count).collect::<Vec<_>>());
+        }
+        assert_eq!([share_of(3, 0, 4), share_of(3, 3, 4)], [0..3, 0..3]);
     }
 
     #[test]

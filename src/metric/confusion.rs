@@ -51,6 +51,13 @@ impl ConfusionMatrix {
         self.classes + 1
     }
 
+    /// The same with other counts, which are found from these: one a cell, in a fixed order.
+    pub(crate) fn recounted(mut self, find: impl FnOnce(Vec<i64>) -> Vec<i64>) -> Self {
+        let found = find(self.counts.iter().map(|&count| count as i64).collect());
+        self.counts.iter_mut().zip(found).for_each(|(count, found)| *count = found as u64);
+        self
+    }
+
     /// Adds pixels that were counted elsewhere: `[label, prediction]`, both classes.
     ///
     /// # Panics

@@ -131,6 +131,11 @@ impl DeviceChoice {
     }
 }
 
+/// How many GPUs libtorch finds; 0 in builds without it.
+pub fn gpus() -> usize {
+    libtorch::cuda_devices()
+}
+
 /// Whether tensors of `device` lie in the memory of a GPU: what is small there comes home sooner.
 pub(crate) fn is_gpu(device: &Device) -> bool {
     *device != Device::flex() && *device != libtorch::cpu()

@@ -3,6 +3,7 @@
 pub mod activation;
 pub mod cost;
 pub mod device;
+pub mod group;
 #[doc(hidden)]
 pub mod layer;
 #[doc(hidden)]

@@ -21,6 +21,7 @@ const MAX_CLASSES: usize = 4;
 
 /// Draws events: a bar on a terminal, lines elsewhere.
 pub(crate) struct Progress {
+    hidden: bool,
     terminal: bool,
     state: Mutex<State>,
 }
@@ -50,7 +51,12 @@ impl Progress {
         let now = Instant::now();
         let (title, epochs, total, done_before) = (String::new(), 0, 0, 0);
         let state = State { bar: None, title, epochs, total, done_before, began: now, last_line: now, outlook: None };
-        Self { terminal: !is_quiet() && io::stderr().is_terminal(), state: Mutex::new(state) }
+        Self { hidden: false, terminal: !is_quiet() && io::stderr().is_terminal(), state: Mutex::new(state) }
+    }
+
+    /// Draws nothing: of processes that work together, one speaks for all.
+    pub(crate) fn hidden() -> Self {
+        Self { hidden: true, terminal: false, ..Self::new() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -60,6 +66,9 @@ impl Progress {
 
 impl Sink for Progress {
     fn event(&self, event: Event) {
+        if self.hidden {
+            return;
+        }
         let mut state = self.state();
         match event {
             Event::Started { task, total, done } => state.start(task, total, done, self.terminal),

@@ -66,6 +66,11 @@ impl Gallery {
         Self { classes, chosen: (0..count).map(|i| i * images / count).collect(), kept: BTreeMap::new() }
     }
 
+    /// The places in the set of those that were chosen.
+    pub(crate) fn chosen(&self) -> impl Iterator<Item = usize> {
+        self.chosen.iter().copied()
+    }
+
     /// Whether the image at this place in the set was chosen.
     pub(crate) fn wants(&self, index: usize) -> bool {
         self.chosen.contains(&index)

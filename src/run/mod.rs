@@ -239,6 +239,11 @@ impl<R: RunRecipe> RunOf<R> {
         Ok(run)
     }
 
+    /// The run that another process writes.
+    pub(crate) fn written_elsewhere(folder: &Path, config: RunConfig<R>) -> Self {
+        Self { folder: folder.into(), config }
+    }
+
     /// Writes what the run is made with once more, after a change.
     pub(crate) fn rewrite_config(&self) -> Result<()> {
         write_json(&self.folder.join(CONFIG), &self.config)

@@ -17,7 +17,7 @@ pub use job::{Job, Validation};
 pub use network::{Best, Ended, EventFile, Initial, Need, Position, is_out_of_memory, resume_for};
 pub use plan::Plan;
 pub use report::write_report;
-pub use session::{Outcome, Session};
+pub use session::{Outcome, SMALL_SHARE, Session};
 pub use source::Source;
 
 /// Trains into `folder`: prepares the job and starts it. Errors are those of [`Plan::new`] and [`Plan::start`].

@@ -103,6 +103,10 @@ impl Plan {
         let session = Session { device: session.device.resolve()?, ..*session };
         match self {
             Self::Network(plan) => network::start(*plan, folder, &session),
+            Self::Forest(_) if session.group.is_some() => Err(Error::conflict(
+                "processes",
+                "do not train a random forest together: it is fitted by one process, on all cores of its machine",
+            )),
             Self::Forest(plan) => forest::train(*plan, folder, &session),
         }
     }

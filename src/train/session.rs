@@ -9,8 +9,13 @@ use super::network::Position;
 use crate::base::event::{Event, Sink};
 use crate::base::{Error, Remedy, Result};
 use crate::nn::device::DeviceChoice;
+use crate::nn::group::Group;
+use crate::nn::learner::Members;
 use crate::report::ForestReport;
 use crate::run::{Run, RunLock};
+
+/// Images of a batch from which the statistics of a batch norm are steady enough without those of other processes.
+pub const SMALL_SHARE: usize = 16;
 
 /// Between two saves within an epoch, by default.
 const SAVE_INTERVAL: Duration = Duration::from_secs(600);
@@ -57,6 +62,11 @@ pub struct Session<'a> {
     pub save_every: Option<Duration>,
     /// The lock of the run folder, if the caller has it; else the training takes it.
     pub lock: Option<&'a RunLock>,
+    /// The processes that train together, all of which are given the same plan; process 0 alone writes. Of a network alone.
+    pub group: Option<&'a Group>,
+    /// Whether their batch norms go by the statistics of the whole batch; if left out, where a process has fewer than
+    /// [`SMALL_SHARE`] images of a batch.
+    pub synchronised: Option<bool>,
     /// Who is told.
     pub sink: &'a dyn Sink,
 }
@@ -77,12 +87,30 @@ impl<'a> Session<'a> {
             deadline: None,
             save_every: Some(SAVE_INTERVAL),
             lock: None,
+            group: None,
+            synchronised: None,
             sink,
         }
     }
 
-    /// Claims the folder for a new run, if the caller has not; an error if there is a run that may not be replaced.
+    /// Whether this process writes, as one on its own does.
+    pub(super) fn writes(&self) -> bool {
+        self.group.is_none_or(Group::leads)
+    }
+
+    /// The processes that train together, and whether their batch norms do, with batches of that size.
+    pub(super) fn members(&self, batch_size: usize) -> Option<Members> {
+        let group = self.group?.clone();
+        let synchronised = self.synchronised.unwrap_or(batch_size < SMALL_SHARE * group.size());
+        Some(Members { group, synchronised })
+    }
+
+    /// Claims the folder for a new run, if the caller has not and this process writes; an error if there is a run that may not
+    /// be replaced.
     pub(super) fn claim(&self, folder: &Path) -> Result<Option<RunLock>> {
+        if !self.writes() {
+            return Ok(None);
+        }
         if let Some(lock) = self.lock {
             lock.check_folder(folder)?;
             return Run::check_target(folder, self.overwrite).map(|()| None);
@@ -90,9 +118,9 @@ impl<'a> Session<'a> {
         RunLock::claim(folder, self.overwrite).map(Some)
     }
 
-    /// A lock on the folder, if the caller has none.
+    /// A lock on the folder, if the caller has none and this process writes.
     pub(super) fn lock(&self, folder: &Path) -> Result<Option<RunLock>> {
-        self.lock.is_none().then(|| RunLock::acquire(folder)).transpose()
+        (self.lock.is_none() && self.writes()).then(|| RunLock::acquire(folder)).transpose()
     }
 
     pub(super) fn is_over(&self) -> bool {

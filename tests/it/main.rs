@@ -50,6 +50,7 @@ mod orientation;
 mod pairs;
 mod polygons;
 mod procedures;
+mod processes;
 mod pspnet;
 mod real_data;
 mod replacing;

@@ -34,7 +34,7 @@ fn steps_equal_pytorch() {
             let mut learner = Learner::new(network, Settings::plain(config.clone()), Loss::cross_entropy()).unwrap();
             let input = Tensor::from_data(golden["input"].clone(), &device);
             for step in 0..4 {
-                learner.step([Part { input: input.clone(), target: target.clone(), draw: 0 }], rate, step);
+                learner.step([Part::whole(input.clone(), target.clone(), 0)], rate, step);
             }
             let network = learner.predictor();
             for parameter in collect(&network) {

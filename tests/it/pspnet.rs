@@ -146,7 +146,7 @@ fn a_training_step_equals_pytorch() {
         assert!(error < TOLERANCE, "losses on {choice}: {error:e}");
 
         let learner = Learner::new(network, Settings::plain(OptimizerConfig::sgd()), loss).unwrap();
-        let (sum, gradients) = learner.gradients(Part { input, target, draw: 0 });
+        let (sum, gradients) = learner.gradients(Part::whole(input, target, 0));
         let expected = losses[0] + weight as f32 * losses[1];
         assert!((sum.into_scalar::<f32>() - expected).abs() < TOLERANCE * expected, "{choice}");
         let found = |parameters: Vec<Parameter>| -> BTreeMap<_, _> {

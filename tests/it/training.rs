@@ -58,7 +58,7 @@ fn part(salt: u64, device: &Device) -> Part {
     let label = |i: usize| if i.is_multiple_of(11) { -1 } else { ((i / 7 + salt as usize) % CLASSES) as i32 };
     let labels = TensorData::new((0..area).map(label).collect(), [batch, height, width]);
     let target = Target { labels: Tensor::<3, Int>::from_data(labels, device), complete: false };
-    Part { input: Tensor::from_data(input, device), target, draw: 5 }
+    Part::whole(Tensor::from_data(input, device), target, 5)
 }
 
 fn learner(config: &NetworkConfig, settings: Settings, device: &Device) -> Learner {

@@ -159,7 +159,7 @@ impl Outline {
         let images = self.images(&device);
         let labels = TensorData::new(Vec::<i32>::new(), [0, self.size.height, self.size.width]);
         let target = Target { labels: Tensor::<3, Int>::from_data(labels, &device), complete: true };
-        let part = Part { input: images, target, draw: 0 };
+        let part = Part::whole(images, target, 0);
         let learner = Learner::new(self.network.clone().train(), settings, loss)?;
         Ok(dry::record(|| drop(learner.gradients(part.clone()))).1)
     }

@@ -6,6 +6,7 @@ use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use rayon::prelude::*;
 
 use crate::nn::device::is_gpu;
+use crate::nn::group::Share;
 use crate::nn::ops::noted;
 
 /// Values whose factors a GPU makes in one go: 64-bit integers, of which there are a few at a time.
@@ -33,8 +34,12 @@ fn drop(x: Tensor<4>, shape: [usize; 4], rate: f64, draw: u64) -> Tensor<4> {
     if rate == 0.0 {
         return x;
     }
-    let (dice, device, count) = (Dice::new(rate, draw), x.device(), shape.iter().product());
-    let factors = if is_gpu(&device) { dice.on_device(count, &device) } else { dice.in_memory(count, &device) };
+    let (dice, device) = (Dice::new(rate, draw), x.device());
+    // The places of a share are those that its samples have in the whole batch.
+    let sample: usize = shape[1..].iter().product();
+    let first = Share::first() * sample;
+    let places = first..first + shape[0] * sample;
+    let factors = if is_gpu(&device) { dice.on_device(places, &device) } else { dice.in_memory(places, &device) };
     let factors = noted(factors.reshape(shape));
     let dtype = x.dtype();
     noted(x * factors.cast(dtype))
@@ -65,15 +70,17 @@ impl Dice {
         hashed(hashed(place ^ self.keys[0]) ^ self.keys[1])
     }
 
-    fn in_memory(self, count: usize, device: &Device) -> Tensor<1> {
+    fn in_memory(self, places: Range<usize>, device: &Device) -> Tensor<1> {
+        let count = places.len();
         let factor = |place: usize| if self.hash(place as u32) < self.limit { 0.0 } else { self.kept };
-        let factors: Vec<f32> = (0..count).into_par_iter().map(factor).collect();
+        let factors: Vec<f32> = places.into_par_iter().map(factor).collect();
         Tensor::from_data(TensorData::new(factors, [count]), device)
     }
 
     /// [`Self::in_memory`], computed on the device: nothing has to be copied there.
-    fn on_device(self, count: usize, device: &Device) -> Tensor<1> {
-        let parts = (0..count).step_by(AT_ONCE).map(|start| self.part(start..(start + AT_ONCE).min(count), device));
+    fn on_device(self, places: Range<usize>, device: &Device) -> Tensor<1> {
+        let end = places.end;
+        let parts = places.step_by(AT_ONCE).map(|start| self.part(start..(start + AT_ONCE).min(end), device));
         Tensor::cat(parts.collect(), 0)
     }
 
@@ -115,7 +122,7 @@ mod tests {
     use super::*;
 
     fn factors(rate: f64, draw: u64, count: usize) -> Vec<f32> {
-        Dice::new(rate, draw).in_memory(count, &Device::flex()).try_into_vec_as().unwrap()
+        Dice::new(rate, draw).in_memory(0..count, &Device::flex()).try_into_vec_as().unwrap()
     }
 
     #[test]
@@ -124,6 +131,9 @@ mod tests {
             let dice = Dice::new(rate, draw);
             let there: Vec<f32> = dice.part(1_000..5_000, &Device::flex()).try_into_vec_as().unwrap();
             assert_eq!(there, factors(rate, draw, 5_000)[1_000..]);
+            // A share of a batch.
+            let there: Vec<f32> = dice.in_memory(4_000..5_000, &Device::flex()).try_into_vec_as().unwrap();
+            assert_eq!(there, factors(rate, draw, 5_000)[4_000..]);
         }
     }
 

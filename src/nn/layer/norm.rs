@@ -3,6 +3,7 @@
 use burn::module::{Flag, Module, Param, RunningState};
 use burn::tensor::{Device, Tensor};
 
+use crate::nn::group::Share;
 use crate::nn::ops::{self, NormSettings, dry};
 
 /// Batch norm over `[batch, channels, height, width]` (Ioffe and Szegedy, arXiv 1502.03167): by the statistics of the
@@ -44,7 +45,8 @@ impl BatchNorm2d {
     }
 
     /// `[batch, channels, height, width]`, normalised, scaled and shifted. A channel with a single value (one image of
-    /// one pixel) has no variance: it is normalised by the running statistics in training, too.
+    /// one pixel) has no variance: it is normalised by the running statistics in training, too. In a [`Share`] of a batch
+    /// with common statistics, the values of all processes count.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let out = self.normalised(x);
         dry::layer(self.weight.id, "BatchNorm2d", &out, || 0);
@@ -55,7 +57,10 @@ impl BatchNorm2d {
         let [batch, _, height, width] = x.dims();
         let (weight, bias) = (self.weight.val(), self.bias.val());
         let (mean, var) = (self.running_mean.value_sync(), self.running_var.value_sync());
-        if !x.device().is_autodiff() || !self.training.val().is_enabled() || batch * height * width == 1 {
+        if !x.device().is_autodiff()
+            || !self.training.val().is_enabled()
+            || (batch * height * width == 1 && Share::statistics().is_none())
+        {
             return ops::batch_norm_infer(x, weight, bias, mean, var, self.settings.epsilon);
         }
         let done = ops::batch_norm_train(x, weight, bias, mean, var, self.settings);

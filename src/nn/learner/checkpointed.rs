@@ -6,12 +6,12 @@ use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::Tensor;
 
 use super::Part;
-use crate::nn::loss::Loss;
+use super::summed::Summand;
 use crate::nn::model::{Network, State, untracked};
 
 /// The loss of a batch and its gradients, those of [`super::Learner::gradients`].
-pub(super) fn gradients(network: &Network, loss: &Loss, part: Part) -> (Tensor<1>, GradientsParams) {
-    let Part { input, target, draw } = part;
+pub(super) fn gradients(network: &Network, loss: &Summand<'_>, part: Part) -> (Tensor<1>, GradientsParams) {
+    let Part { input, target, draw, .. } = part;
     // Without parameters that learn nothing is kept; it shares the running statistics, which are updated here, once.
     let forward = untracked(network.clone());
     let (state, crop) = forward.begin(input);
@@ -25,7 +25,7 @@ pub(super) fn gradients(network: &Network, loss: &Loss, part: Part) -> (Tensor<1
     let mut found = GradientsAccumulator::new();
     let leaves = leaves(states.pop().expect("there is at least the input"), network.segments());
     let outputs = network.finish(leaves.clone(), [height, width], crop, draw);
-    let loss = loss.of_outputs(outputs.logits, outputs.auxiliary, &target);
+    let loss = loss.of(outputs, &target);
     let mut wanted = backward(network, &mut found, &leaves, loss.clone());
     // Has running statistics of its own, so that those of the network are not updated again.
     let again = network.valid().train();

@@ -6,7 +6,9 @@ mod config;
 mod gradients;
 mod optimizer;
 mod rules;
+mod summed;
 
+use crate::nn::group::{Group, Share};
 use crate::nn::loss::Target;
 use crate::nn::ops::Arriving;
 use burn::module::Module;
@@ -23,6 +25,8 @@ pub use config::{AdamSettings, Decayed, Freeze, OptimizerConfig, OptimizerKind};
 use average::moved;
 use gradients::{Sum, limit};
 use optimizer::{Kinds, build_optimizer};
+pub(crate) use summed::broadcast;
+use summed::{Summand, summed, with_common_statistics};
 
 /// How a network learns.
 #[derive(Debug, Clone, PartialEq)]
@@ -82,6 +86,26 @@ pub struct Part {
     pub target: Target,
     /// What decides on dropout.
     pub draw: u64,
+    /// Place of the first of them in the batch, where several processes have a share each.
+    pub first: usize,
+    /// Whether they are all of the batch.
+    pub whole: bool,
+}
+
+impl Part {
+    /// A batch of one process.
+    pub fn whole(input: Tensor<4>, target: Target, draw: u64) -> Self {
+        Self { input, target, draw, first: 0, whole: true }
+    }
+}
+
+/// The processes that learn together.
+#[derive(Debug, Clone)]
+pub struct Members {
+    /// They.
+    pub group: Group,
+    /// Whether batch norms go by the statistics of the whole batch; else each process's by those of its share.
+    pub synchronised: bool,
 }
 
 /// The losses of a step's parts.
@@ -113,6 +137,8 @@ pub struct Learner {
     settings: Settings,
     /// The moving average of the weights, on a device that does not differentiate.
     average: Option<Network>,
+    /// The processes that have the other shares of each batch.
+    members: Option<Members>,
 }
 
 impl Learner {
@@ -127,7 +153,21 @@ impl Learner {
         // What is frozen keeps no activations that could be computed again.
         settings.checkpointing &= !(settings.freeze.contains(&Freeze::Encoder) && network.segments_are_encoder());
         let network = freeze(network, |name| kinds.is_frozen(name, &settings.freeze));
-        Ok(Self { network: Some(network), optimizer, loss, settings, average })
+        Ok(Self { network: Some(network), optimizer, loss, settings, average, members: None })
+    }
+
+    /// The same among other processes, all of which must take the same steps, each on its share of the batches.
+    #[must_use]
+    pub fn among(self, members: Option<Members>) -> Self {
+        Self { members, ..self }
+    }
+
+    /// Makes running statistics the same in all processes.
+    pub fn share_statistics(&mut self) {
+        let Some(Members { group, synchronised: false }) = &self.members else { return };
+        let common = |network: Network| with_common_statistics(network, group);
+        self.network = self.network.take().map(common);
+        self.average = self.average.take().map(common);
     }
 
     /// The network as it is now.
@@ -191,19 +231,31 @@ impl Learner {
             sum.add(self.network(), gradients);
             losses.push(loss);
         }
-        self.apply(sum.mean(self.network()), learning_rate, number);
+        let own = sum.mean(self.network());
+        let all = match &self.members {
+            Some(members) => summed(self.network(), own, &members.group),
+            None => own,
+        };
+        self.apply(all, learning_rate, number);
         Losses::new(losses)
     }
 
-    /// The loss of a batch and its gradients.
+    /// The loss of a batch and its gradients, or this process's summands of both.
     pub fn gradients(&self, part: Part) -> (Tensor<1>, GradientsParams) {
-        if self.settings.checkpointing {
-            return checkpointed::gradients(self.network(), &self.loss, part);
-        }
-        let outputs = self.network().forward_training(part.input, part.draw);
-        let loss = self.loss.of_outputs(outputs.logits, outputs.auxiliary, &part.target);
-        let gradients = GradientsParams::from_grads(loss.backward(), self.network());
-        (loss, gradients)
+        let others = self.members.as_ref().filter(|_| !part.whole);
+        let alike = self.members.as_ref().filter(|_| part.whole).map_or(1, |members| members.group.size());
+        let (group, factor) = (others.map(|members| &members.group), 1.0 / alike as f64);
+        let summand = Summand { loss: &self.loss, group, factor };
+        let statistics = others.filter(|members| members.synchronised).map(|members| members.group.clone());
+        Share { statistics, first: part.first }.run(|| {
+            if self.settings.checkpointing {
+                return checkpointed::gradients(self.network(), &summand, part);
+            }
+            let outputs = self.network().forward_training(part.input, part.draw);
+            let loss = summand.of(outputs, &part.target);
+            let gradients = GradientsParams::from_grads(loss.backward(), self.network());
+            (loss, gradients)
+        })
     }
 
     /// Moves the weights against their gradients, and the average after them.

@@ -10,7 +10,8 @@ use crate::nn::ops;
 /// weights; 0 if no pixel has a label. PyTorch's `cross_entropy` with `ignore_index`, except that PyTorch gives NaN for
 /// a batch without labels.
 pub(super) fn plain(logits: Tensor<4>, pixels: &Pixels) -> Tensor<1> {
-    ops::cross_entropy(logits, pixels.labels(None), pixels.class_weights(), i64::from(UNLABELLED))
+    let loss = ops::cross_entropy(logits, pixels.labels(None), pixels.class_weights(), i64::from(UNLABELLED));
+    pixels.summand_of_mean(loss, || pixels.weights())
 }
 
 /// [`plain`] over the hard pixels: those whose class has a probability below `threshold`, but at least the `min_kept`
@@ -27,7 +28,9 @@ pub(super) fn of_hard_pixels(logits: Tensor<4>, pixels: &Pixels, threshold: f64,
     let order = pixels.fill_unlabelled(probability.clone(), 2.0).reshape([all]).sort(0);
     let bar = as_image(order.narrow(0, least - 1, 1));
     let hard = probability.clone().lower_elem(threshold).bool_or(probability.lower_equal(bar));
-    ops::cross_entropy(logits, pixels.labels(Some(hard)), pixels.class_weights(), i64::from(UNLABELLED))
+    let labels = pixels.labels(Some(hard.clone()));
+    let loss = ops::cross_entropy(logits, labels, pixels.class_weights(), i64::from(UNLABELLED));
+    pixels.summand_of_mean(loss, || pixels.weights().mask_fill(hard.bool_not(), 0.0))
 }
 
 /// What smoothed labels add: the mean over classes of `-weight[class] log softmax(logits)[class]`, summed over the
@@ -38,7 +41,7 @@ pub(super) fn of_all_classes(pixels: &Pixels) -> Part {
     let weights = pixels.class_weights().unwrap_or_else(|| Tensor::ones([classes], &pixels.device()));
     let weights: Tensor<4> = weights.reshape([1, classes as i64, 1, 1]) / classes as f64;
     let all = weights.clone().sum_dim(1);
-    let sum = total(pixels.weights());
+    let sum = pixels.over_group(total(pixels.weights()));
     let per = as_image(sum.clone().recip().mask_fill(sum.equal_elem(0.0), 0.0));
     // log softmax(x) = x - log sum exp x.
     let each = pixels.log_partition() * all.clone() - (pixels.logits.clone() * weights.clone()).sum_dim(1);

@@ -14,7 +14,7 @@ const LEAST: f64 = f32::EPSILON as f64;
 pub(super) fn softmax(pixels: &Pixels, gamma: f64, alpha: Option<f64>) -> Part {
     let log = pixels.log_probability();
     let weights = pixels.weights();
-    let sum = total(weights.clone());
+    let sum = pixels.over_group(total(weights.clone()));
     let factor = weights * as_image(sum.clone().mask_fill(sum.equal_elem(0.0), 1.0)).recip();
     let factor = match alpha {
         None => factor,

@@ -21,6 +21,7 @@ mod term;
 use burn::tensor::{DType, Tensor};
 
 use super::activation::Activation;
+use super::group::Group;
 use super::ops;
 use crate::base::{Error, Result, require};
 
@@ -67,10 +68,18 @@ impl Loss {
         Self { terms: vec![term], activation: Activation::Softmax, class_weights: None }
     }
 
-    /// The loss of a network's outputs: that of the first, plus those of further ones by their weights.
-    pub fn of_outputs(&self, logits: Tensor<4>, auxiliary: Vec<(Tensor<4>, f64)>, target: &Target) -> Tensor<1> {
-        let main = self.compute(logits, target);
-        let further = auxiliary.into_iter().map(|(logits, weight)| self.compute(logits, target).mul_scalar(weight));
+    /// The loss of a network's outputs: that of the first, plus those of further ones by their weights. In a group, a
+    /// process's summand of the loss, as of [`Self::summand`].
+    pub fn of_outputs(
+        &self,
+        logits: Tensor<4>,
+        auxiliary: Vec<(Tensor<4>, f64)>,
+        target: &Target,
+        group: Option<&Group>,
+    ) -> Tensor<1> {
+        let main = self.summand(logits, target, group);
+        let further =
+            auxiliary.into_iter().map(|(logits, weight)| self.summand(logits, target, group).mul_scalar(weight));
         further.fold(main, |sum, loss| sum + loss)
     }
 
@@ -81,12 +90,23 @@ impl Loss {
     ///
     /// If there are class weights for another number of classes than the logits tell apart.
     pub fn compute(&self, logits: Tensor<4>, target: &Target) -> Tensor<1> {
+        self.summand(logits, target, None)
+    }
+
+    /// This process's summand of the loss of a batch whose other samples the other processes have; so are their gradients
+    /// summands of its gradient. Means and losses of overlap are over the whole batch, wherever its labels are. The Lovasz
+    /// losses and the choice of hard pixels are of each process's samples, unless `per_image`, and so count by their number.
+    ///
+    /// # Panics
+    ///
+    /// As [`Self::compute`].
+    pub fn summand(&self, logits: Tensor<4>, target: &Target, group: Option<&Group>) -> Tensor<1> {
         let classes = self.activation.classes(logits.dims()[1]);
         if let Some(weights) = &self.class_weights {
             assert_eq!(weights.len(), classes, "class weights for another number of classes");
         }
         let logits = if logits.dtype() == DType::F32 { logits } else { logits.cast(DType::F32) };
-        let pixels = Pixels::new(&logits, target, self.activation, self.class_weights.as_deref());
+        let pixels = Pixels::new(&logits, target, self.activation, self.class_weights.as_deref()).across(group);
         let on_graph = self.terms.iter().filter_map(|term| self.on_graph(term, &logits, &pixels));
         let on_graph = on_graph.reduce(|sum, term| sum + term);
         let off_graph = self.off_graph(&pixels).reduce(Part::add).map(|part| {
@@ -121,8 +141,12 @@ impl Loss {
                 (LossKind::Bce {}, _) => focal::sigmoid(pixels, 0.0, None),
                 (LossKind::Focal { gamma, alpha }, Activation::Sigmoid) => focal::sigmoid(pixels, gamma, alpha),
                 (LossKind::Focal { gamma, alpha }, Activation::Softmax) => focal::softmax(pixels, gamma, alpha),
-                (LossKind::Lovasz { per_image }, Activation::Sigmoid) => lovasz::hinge(pixels, per_image),
-                (LossKind::Lovasz { per_image }, Activation::Softmax) => lovasz::softmax(pixels, per_image),
+                (LossKind::Lovasz { per_image }, Activation::Sigmoid) => {
+                    lovasz::hinge(pixels, per_image).scale(pixels.share_of_samples())
+                }
+                (LossKind::Lovasz { per_image }, Activation::Softmax) => {
+                    lovasz::softmax(pixels, per_image).scale(pixels.share_of_samples())
+                }
                 _ => return None,
             };
             Some(part.scale(weight))

@@ -1,6 +1,7 @@
 //! The pixels of a batch off the graph, and what several losses need of them, computed once.
 
-use crate::nn::ops::upload;
+use crate::nn::group::Group;
+use crate::nn::ops::{Arriving, upload};
 use std::cell::OnceCell;
 
 use burn::tensor::activation::{sigmoid, softmax};
@@ -57,6 +58,8 @@ pub(super) struct Pixels {
     classes: OnceCell<Tensor<4, Int>>,
     labelled: OnceCell<Tensor<4, Bool>>,
     class_weights: Option<Vec<f32>>,
+    /// The processes that have the other samples of the batch.
+    group: Option<Group>,
     probability: OnceCell<Tensor<4>>,
     truth: OnceCell<Tensor<4>>,
 }
@@ -77,9 +80,42 @@ impl Pixels {
             classes: OnceCell::new(),
             labelled: OnceCell::new(),
             class_weights: class_weights.map(<[f32]>::to_vec),
+            group: None,
             probability: OnceCell::new(),
             truth: OnceCell::new(),
         }
+    }
+
+    /// The same as a share of a batch.
+    pub(super) fn across(self, group: Option<&Group>) -> Self {
+        Self { group: group.cloned(), ..self }
+    }
+
+    /// The sum of a few numbers over the processes that have the batch.
+    pub(super) fn over_group(&self, x: Tensor<1>) -> Tensor<1> {
+        match &self.group {
+            None => x,
+            Some(group) => upload(group.sum(&numbers(x))[..].into(), &self.device()),
+        }
+    }
+
+    /// `loss`, a mean of this process's pixels by `weights`, as a summand of the mean over all processes' pixels.
+    pub(super) fn summand_of_mean(&self, loss: Tensor<1>, weights: impl FnOnce() -> Tensor<4>) -> Tensor<1> {
+        let Some(group) = &self.group else { return loss };
+        let own = numbers(total(weights()));
+        let all = group.sum(&own)[0];
+        loss.mul_scalar(if all == 0.0 { 0.0 } else { f64::from(own[0]) / f64::from(all) })
+    }
+
+    /// This process's part of a value that all compute alike.
+    pub(super) fn part(&self) -> f64 {
+        self.group.as_ref().map_or(1.0, |group| 1.0 / group.size() as f64)
+    }
+
+    /// Which share of the batch's samples this process has.
+    pub(super) fn share_of_samples(&self) -> f64 {
+        let own = self.logits.dims()[0] as f32;
+        self.group.as_ref().map_or(1.0, |group| f64::from(own) / f64::from(group.sum(&[own])[0].max(1.0)))
     }
 
     pub(super) fn activation(&self) -> Activation {
@@ -171,13 +207,14 @@ impl Pixels {
         self.fill_unlabelled(weights, 0.0)
     }
 
-    /// How many pixels have a label, at least 1: `[1]`.
+    /// How many pixels of the batch have a label, at least 1: `[1]`.
     pub(super) fn count(&self) -> Tensor<1> {
         let [batch, _, height, width] = self.logits.dims();
-        match self.labelled() {
-            None => Tensor::full([1], (batch * height * width).max(1) as f64, &self.device()),
-            Some(labelled) => total(labelled.float()).clamp_min(1.0),
-        }
+        let own = match self.labelled() {
+            None => Tensor::full([1], (batch * height * width) as f64, &self.device()),
+            Some(labelled) => total(labelled.float()),
+        };
+        self.over_group(own).clamp_min(1.0)
     }
 
     /// The loss and its gradient for the logits, if anyone asks for it.
@@ -197,6 +234,12 @@ impl Pixels {
         let gradient = gradient.or_else(|| self.wants_gradient.then(|| self.logits.zeros_like()));
         (part.value, gradient.map(noted))
     }
+}
+
+/// The values of a small tensor.
+fn numbers(x: Tensor<1>) -> Vec<f32> {
+    // A device that fails here fails in the next operation, too, where it is said.
+    Arriving::new(x).read().unwrap_or_default()
 }
 
 /// The sum of all elements: `[1]`. Row by row, so that float32 stays exact over millions of pixels.

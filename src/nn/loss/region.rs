@@ -42,6 +42,14 @@ struct Counts {
 }
 
 impl Counts {
+    /// Those of the whole batch.
+    fn over(pixels: &Pixels, own: [Tensor<1>; 3]) -> Self {
+        let outputs = own[0].dims()[0];
+        let all = pixels.over_group(Tensor::cat(own.into(), 0));
+        let [both, predicted, present] = [0, 1, 2].map(|i| all.clone().narrow(0, i * outputs, outputs));
+        Self { both, predicted, present }
+    }
+
     fn map(self, change: impl Fn(Tensor<1>) -> Tensor<1>) -> Self {
         Self { both: change(self.both), predicted: change(self.predicted), present: change(self.present) }
     }
@@ -58,11 +66,8 @@ struct Slopes {
 pub(super) fn loss(pixels: &Pixels, regions: &[Region]) -> Part {
     let (probability, truth) = (pixels.probability(), pixels.truth());
     let outputs = probability.dims()[1];
-    let counts = Counts {
-        both: per_channel(probability.clone() * truth.clone()),
-        predicted: per_channel(probability),
-        present: per_channel(truth.clone()),
-    };
+    let own = [per_channel(probability.clone() * truth.clone()), per_channel(probability), per_channel(truth.clone())];
+    let counts = Counts::over(pixels, own);
     let start = Slopes {
         value: Tensor::zeros([1], &pixels.device()),
         both: Tensor::zeros([outputs], &pixels.device()),
@@ -76,7 +81,7 @@ pub(super) fn loss(pixels: &Pixels, regions: &[Region]) -> Part {
         let shape = [1, outputs as i64, 1, 1];
         truth * sum.both.reshape(shape) + sum.predicted.reshape(shape)
     });
-    Part { value: sum.value, by_probability, by_logit: None }
+    Part { value: sum.value.mul_scalar(pixels.part()), by_probability, by_logit: None }
 }
 
 impl Region {

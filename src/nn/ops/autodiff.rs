@@ -16,6 +16,8 @@ use super::kernels::Kernels;
 use super::profile::timed;
 use super::results::{Gradients, Wanted};
 use super::settings::{AdamStep, ConvSettings, ConvTransposeSettings, NormSettings, PoolSettings, Resampling, SgdStep};
+use super::synchronised;
+use crate::nn::group::Group;
 
 /// A step of the graph with `N` inputs: its gradients are a function of what the forward pass kept, of the gradient of
 /// its output, and of which inputs want one.
@@ -142,16 +144,29 @@ impl<B: Kernels + Operations, C: CheckpointStrategy> Operations for Autodiff<B, 
         running_mean: FloatTensor<Self>,
         running_var: FloatTensor<Self>,
         settings: NormSettings,
+        group: Option<Group>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         let ((x, x_node), (weight, weight_node), (bias, bias_node)) =
             (x.into_parts(), weight.into_parts(), bias.into_parts());
         let device = x.device();
         let (kept_x, kept_weight) = (x.clone(), weight.clone());
         let (mean, var) = (running_mean.into_primitive(), running_var.into_primitive());
+        let nodes = [x_node, weight_node, bias_node];
+        if let Some(group) = group {
+            let done = timed::<B, _>("batch norm", &device, || {
+                synchronised::normalisation::<B>(x, [weight, bias, mean, var], settings, group)
+            });
+            let kept = (kept_x, kept_weight, done.shared);
+            let output =
+                record::<B, C, _, 3>("batch norm gradient", nodes, done.output, kept, |kept, gradient, wanted| {
+                    let (x, weight, shared) = kept;
+                    synchronised::gradients::<B>(x, weight, shared, gradient, wanted)
+                });
+            return (output, Self::from_inner(done.running_mean), Self::from_inner(done.running_var));
+        }
         let done =
             timed::<B, _>("batch norm", &device, || B::batch_normalisation(x, weight, bias, mean, var, settings));
         let kept = (kept_x, kept_weight, done.statistics, settings.epsilon);
-        let nodes = [x_node, weight_node, bias_node];
         let output = record::<B, C, _, 3>("batch norm gradient", nodes, done.output, kept, |kept, gradient, wanted| {
             let (x, weight, statistics, epsilon) = kept;
             B::batch_normalisation_gradients(x, weight, statistics, gradient, epsilon, wanted)

@@ -8,6 +8,8 @@ use burn::backend::{Backend, ExtensionType, Flex, TensorMetadata, backend_extens
 use super::kernels::Kernels;
 use super::profile::timed;
 use super::settings::{AdamStep, ConvSettings, ConvTransposeSettings, NormSettings, PoolSettings, Resampling, SgdStep};
+use super::synchronised;
+use crate::nn::group::Group;
 
 /// A tensor that may be missing, in a form that burn's dispatch understands.
 #[derive(Debug, Clone, ExtensionType)]
@@ -92,7 +94,8 @@ operations! {
         })
     }
 
-    /// See [`Kernels::batch_normalisation`]: the output and the two running statistics.
+    /// See [`Kernels::batch_normalisation`], or [`synchronised::normalisation`] in a group: the output and the two running
+    /// statistics.
     fn run_batch_normalisation(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -100,7 +103,14 @@ operations! {
         running_mean: FloatTensor<Self>,
         running_var: FloatTensor<Self>,
         settings: NormSettings,
+        group: Option<Group>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        if let Some(group) = group {
+            let done = timed::<Self, _>("batch norm", &x.device(), || {
+                synchronised::normalisation::<Self>(x, [weight, bias, running_mean, running_var], settings, group)
+            });
+            return (done.output, done.running_mean, done.running_var);
+        }
         let done = timed::<Self, _>("batch norm", &x.device(), || {
             Self::batch_normalisation(x, weight, bias, running_mean, running_var, settings)
         });

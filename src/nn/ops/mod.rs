@@ -20,6 +20,7 @@ pub mod profile;
 mod results;
 mod settings;
 mod side_by_side;
+mod synchronised;
 mod transfer;
 mod update;
 
@@ -29,6 +30,7 @@ use burn::backend::Dispatch;
 use burn::backend::ops::FloatTensorOps;
 use burn::tensor::{DType, Int, Slice, Tensor};
 
+use super::group::Share;
 use dispatch::{Maybe, Operations};
 pub use settings::{
     AdamStep, ConvSettings, ConvTransposeSettings, Interpolation, NormSettings, PoolSettings, Resampling, SgdStep,
@@ -122,7 +124,8 @@ pub struct BatchNormed {
     pub running_var: Tensor<1>,
 }
 
-/// Batch norm of `x` `[batch, channels, height, width]` by the statistics of the batch. All else is `[channels]`.
+/// Batch norm of `x` `[batch, channels, height, width]` by the statistics of the batch, or of the whole batch of which several
+/// processes compute a [`Share`] each. All else is `[channels]`.
 ///
 /// # Panics
 ///
@@ -137,7 +140,11 @@ pub fn batch_norm_train(
 ) -> BatchNormed {
     let [batch, channels, height, width] = x.dims();
     check_channels("batch norm", channels, [&weight, &bias, &running_mean, &running_var]);
-    assert!(batch * height * width != 1, "batch norm in training needs more than one value a channel");
+    let group = Share::statistics();
+    assert!(
+        batch * height * width != 1 || group.is_some(),
+        "batch norm in training needs more than one value a channel"
+    );
     let (output, running_mean, running_var) = Dispatch::run_batch_normalisation(
         x.into_dispatch(),
         weight.into_dispatch(),
@@ -145,6 +152,7 @@ pub fn batch_norm_train(
         running_mean.into_dispatch(),
         running_var.into_dispatch(),
         settings,
+        group,
     );
     BatchNormed {
         output: Tensor::from_dispatch(output),

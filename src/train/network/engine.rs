@@ -9,11 +9,13 @@ use super::record::Record;
 use super::unread::{Reading, Seen, Step, Unread};
 use crate::base::event::{EpochReport, Event, Task, Validation};
 use crate::base::files::create_folder;
+use crate::base::words::{bytes_in_words, per_cent};
 use crate::base::{Error, Result};
 use crate::data::{Batch, Cache, Loader, Pair};
 use crate::draw::Classes;
 use crate::metric::{AbsentClass, Scores};
-use crate::nn::learner::{Learner, Part, Settings};
+use crate::nn::group::Group;
+use crate::nn::learner::{Learner, Part, Settings, broadcast};
 use crate::nn::loss::Loss;
 use crate::nn::model::{Network, are_finite};
 use crate::recipe::Training;
@@ -66,9 +68,15 @@ impl<'a> Trainer<'a> {
         let dataset = Arc::new(run.config.dataset.clone());
         let training = &run.config.recipe.training;
         let whole = (samples.train.len() + samples.validation.len()).max(1) as u128;
+        let (rank, size) = session.group.map_or((0, 1), |group| (group.rank(), group.size()));
+        if training.batch_size < size {
+            let expected = format!("at least {size}: each of the {size} processes trains on a share of every batch");
+            return Err(Error::invalid("batch_size", training.batch_size, expected));
+        }
         let loader = |pairs: Vec<Pair>| {
             let share = u128::from(cache) * pairs.len() as u128 / whole;
             let loader = Loader::new(pairs, Arc::clone(&dataset), training.batch_size, session.workers);
+            let loader = loader.among(rank, size);
             loader.cached(Arc::new(Cache::new(usize::try_from(share).unwrap_or(usize::MAX))))
         };
         let validation = (!samples.validation.is_empty()).then(|| loader(samples.validation));
@@ -76,15 +84,17 @@ impl<'a> Trainer<'a> {
         let pace = Pace::new(train.samples(), validation.as_ref().map_or(0, |loader| loader.pairs.len()));
         let course = Course::new(training, train.batches());
         let last_save = Instant::now();
+        let learner = learner.among(session.members(training.batch_size));
         Ok(Self { train, validation, course, run, device, learner, session, last_save, cache_noted: false, pace })
     }
 
     /// From the position to the end, or to where it is time to stop. `resumed` are the epochs of a run that goes on.
     pub(super) fn run(mut self, mut position: Position, resumed: Option<Vec<Row>>) -> Result<Outcome> {
+        let began = Instant::now();
         let pairs = self.validation.as_ref().map(|loader| Arc::clone(&loader.pairs)).unwrap_or_default();
         let size = (self.train.pairs.len(), self.course.steps());
         let resumed = (resumed.is_some().then_some(position.steps), resumed.unwrap_or_default());
-        let mut record = Record::open(&self.run, size, pairs, resumed, self.session.sink);
+        let mut record = Record::open(&self.run, size, pairs, resumed, self.session);
         while let Some(phase) = self.course.phase(&position).cloned() {
             if self.course.phase_is_over(&position) {
                 self.begin_phase(&mut position)?;
@@ -117,7 +127,19 @@ impl<'a> Trainer<'a> {
             report.left = outlook.between(Instant::now());
             self.session.sink.event(Event::Epoch(report));
         }
+        self.note_exchanges(began);
         self.finish(&position, record)
+    }
+
+    /// Says what working together took.
+    fn note_exchanges(&self, since: Instant) {
+        let Some(group) = self.session.group else { return };
+        let (spent, all) = (group.spent(), since.elapsed());
+        self.session.note(format!(
+            "exchanging values with the other processes, and waiting for them, took {} of the time; {} were sent",
+            per_cent(spent.time.as_millis() as u64, all.as_millis() as u64),
+            bytes_in_words(spent.bytes)
+        ));
     }
 
     fn finish(mut self, position: &Position, mut record: Record<'_>) -> Result<Outcome> {
@@ -149,11 +171,12 @@ impl<'a> Trainer<'a> {
         let mut network = self.learner.network().valid();
         let from_best = training.phases.get(position.phase).is_some_and(|phase| phase.from_best);
         if from_best {
-            network = weights::load(network, &self.run.weights_path())?;
+            network = self.best_network(network)?;
         }
         let loss = loss_of(&self.run.config, phase)?;
         let average = self.learner.average().filter(|_| !from_best).cloned();
-        self.learner = Learner::new(network.train(), Settings::from(phase), loss)?;
+        let learner = Learner::new(network.train(), Settings::from(phase), loss)?;
+        self.learner = learner.among(self.session.members(training.batch_size));
         if let Some(average) = average {
             self.learner.set_average(average);
         }
@@ -197,15 +220,27 @@ impl<'a> Trainer<'a> {
             unread.push(step);
             self.read(unread, ahead(&self.device), position, record)?;
             position.seconds += clock.elapsed().as_secs_f64();
-            if self.session.is_over() {
+            let (over, save) = self.votes()?;
+            if over {
                 return Ok(false);
             }
-            if self.session.save_every.is_some_and(|interval| self.last_save.elapsed() >= interval) {
+            if save {
                 self.read(unread, 0, position, record)?;
                 record.flush();
                 self.save(position, record, None)?;
             }
         }
+    }
+
+    /// Whether it is time to stop, and to save within the epoch. Any of several processes may be told to stop, and the one
+    /// that writes says when to save; what one does, all do.
+    fn votes(&self) -> Result<(bool, bool)> {
+        let over = self.session.is_over();
+        let due = self.session.save_every.is_some_and(|interval| self.last_save.elapsed() >= interval);
+        let Some(group) = self.session.group else { return Ok((over, due)) };
+        let votes = group.sum_counts(&[over, due && group.leads()].map(i64::from));
+        group.check()?;
+        Ok((votes[0] > 0, votes[1] > 0))
     }
 
     /// Begins a step of the optimiser on all of `batches`.
@@ -218,6 +253,8 @@ impl<'a> Trainer<'a> {
             target: target(batch, &device),
             input: input_tensor(batch, precision, &device),
             draw: seed.wrapping_add((first + i) as u64),
+            first: batch.first,
+            whole: batch.count == batch.total,
         });
         let losses = self.learner.begin_step(parts, rate, position.steps);
         Step::begun(losses, batches, rate, position)
@@ -228,7 +265,7 @@ impl<'a> Trainer<'a> {
     fn read(&self, unread: &mut Unread, ahead: usize, position: &mut Position, record: &mut Record<'_>) -> Result<()> {
         while let Some(step) = unread.next(ahead) {
             let (number, rate) = (step.number, step.rate);
-            match step.read(position)? {
+            match step.read(position, self.session.group)? {
                 Reading::Mean(loss) => record.step(number, loss, rate),
                 Reading::Spoilt(loss, batch) => {
                     *unread = Unread::default();
@@ -251,21 +288,81 @@ impl<'a> Trainer<'a> {
             precision: recipe.training.precision,
             device: &self.device,
             loss: Some(self.learner.loss()),
+            group: self.session.group,
         };
         let mut gallery = record.gallery();
+        let images = self.own_images(&gallery, loader.pairs.len());
         let mut ranking = ImageRanking::new(self.run.config.dataset.class_count(), self.session.validation_images);
         let mut on_image = |index, labels: &_, prediction: &_| {
             gallery.add(index, labels, prediction);
             ranking.add(index, labels, prediction);
         };
-        let found =
-            oom::caught(|| examination.run(network, &|| self.session.is_over(), self.session.sink, &mut on_image))?;
-        Ok(found.map(|findings| Some(Exam { findings, gallery, ranking })))
+        let found = oom::caught(|| {
+            examination.run(network, images, &|| self.session.is_over(), self.session.sink, &mut on_image)
+        })?;
+        let Some(findings) = found else { return Ok(None) };
+        if let Some(group) = self.session.group {
+            ranking = self.ranking_of_all(group, &ranking, &examination, network)?;
+        }
+        Ok(Some(Some(Exam { findings, gallery, ranking })))
+    }
+
+    /// Which of so many validation images this process predicts. The one that writes has those of the report.
+    fn own_images(&self, gallery: &Gallery, count: usize) -> Vec<usize> {
+        let Some(group) = self.session.group else { return (0..count).collect() };
+        let shown: Vec<usize> = gallery.chosen().collect();
+        let rest: Vec<usize> = (0..count).filter(|image| !gallery.wants(*image)).collect();
+        let order = [shown, rest].concat();
+        let share = |rank: usize| rank * count / group.size();
+        // The first share is at least what is shown.
+        let end = |rank: usize| if rank == 0 { 0 } else { share(rank).max(gallery.chosen().count()) };
+        let mut own = order[end(group.rank())..end(group.rank() + 1)].to_vec();
+        own.sort_unstable();
+        own
+    }
+
+    /// The best and worst of all processes' images, in the process that writes: those of others are predicted there again.
+    fn ranking_of_all(
+        &self,
+        group: &Group,
+        own: &ImageRanking,
+        examination: &Examination<'_>,
+        network: &Network,
+    ) -> Result<ImageRanking> {
+        let mut ranking = ImageRanking::new(self.run.config.dataset.class_count(), self.session.validation_images);
+        if self.session.validation_images == 0 {
+            return Ok(ranking);
+        }
+        let (best, worst) = own.extremes();
+        let places = best.iter().chain(worst).map(|image| image.index as f32);
+        // One more each, so that 0 is none.
+        let mut places: Vec<f32> = places.map(|place| place + 1.0).collect();
+        places.resize(2 * self.session.validation_images, 0.0);
+        let mut candidates: Vec<usize> =
+            group.gather(&places).into_iter().filter(|place| *place > 0.0).map(|place| place as usize - 1).collect();
+        group.check()?;
+        candidates.sort_unstable();
+        candidates.dedup();
+        if group.leads() {
+            let alone = Examination { group: None, loss: None, ..*examination };
+            let mut on_image = |index, labels: &_, prediction: &_| ranking.add(index, labels, prediction);
+            oom::caught(|| alone.run(network, candidates, &|| false, &|_| (), &mut on_image))?;
+        }
+        Ok(ranking)
+    }
+
+    /// `network` with the best weights so far, which the process that writes has on its disk.
+    fn best_network(&self, network: Network) -> Result<Network> {
+        let Some(group) = self.session.group else { return weights::load(network, &self.run.weights_path()) };
+        let read = if group.leads() { weights::load(network, &self.run.weights_path()) } else { Ok(network) };
+        let network = broadcast(group.together(read)?, group);
+        group.check().map(|()| network)
     }
 
     /// Scores the epoch that is over and moves on to the next; returns its weights, too, if they are the best. `None`, with
     /// nothing changed, if it is time to stop during validation.
     fn close_epoch(&mut self, position: &mut Position, record: &mut Record<'_>) -> Result<Option<Closed>> {
+        self.learner.share_statistics();
         self.check_weights(position)?;
         let network = self.learner.predictor();
         let config = &self.run.config;
@@ -282,7 +379,7 @@ impl<'a> Trainer<'a> {
             ));
         }
         if let (Some(exam), Some(loader)) = (exam, &self.validation) {
-            if self.session.validation_images > 0 {
+            if self.session.validation_images > 0 && self.session.writes() {
                 let folder = self.run.validation_path().join(format!("epoch_{:04}", position.epoch));
                 let classes = Classes::of(&config.dataset);
                 if let Err(e) = write_images(&folder, &exam.ranking, &loader.pairs, &classes) {
@@ -317,8 +414,7 @@ impl<'a> Trainer<'a> {
 
     /// Scores the best weights once more, for the report. If that fails, it is said: they are there all the same.
     fn score_best(&self, record: &mut Record<'_>) {
-        let exam = weights::load(self.learner.predictor(), &self.run.weights_path())
-            .and_then(|network| self.examine(&network, record));
+        let exam = self.best_network(self.learner.predictor()).and_then(|network| self.examine(&network, record));
         match exam {
             Ok(Some(Some(exam))) => record.keep_best(exam.findings.matrix, exam.gallery),
             Ok(_) => {}
@@ -339,7 +435,7 @@ impl<'a> Trainer<'a> {
 
     /// Keeps the weights of an epoch, if that is wanted. If that fails, it is said; the training goes on.
     fn keep_weights(&self, epoch: usize) {
-        if self.session.keep_every.is_none_or(|every| !epoch.is_multiple_of(every)) {
+        if !self.session.writes() || self.session.keep_every.is_none_or(|every| !epoch.is_multiple_of(every)) {
             return;
         }
         let (path, description) = (self.run.epoch_path(epoch), self.run.config.description());
@@ -369,7 +465,9 @@ impl<'a> Trainer<'a> {
 
     fn save(&mut self, position: &Position, record: &Record<'_>, best: Option<&Network>) -> Result<()> {
         self.check_weights(position)?;
-        checkpoint::save(&self.run, &State { learner: &self.learner, position, rows: record.rows(), best })?;
+        if self.session.writes() {
+            checkpoint::save(&self.run, &State { learner: &self.learner, position, rows: record.rows(), best })?;
+        }
         self.last_save = Instant::now();
         Ok(())
     }

@@ -10,11 +10,13 @@ use super::plan::Plan;
 use crate::base::{Error, Result};
 use crate::image::orientation_policy;
 use crate::nn::device::{DeviceChoice, free_memory};
-use crate::nn::learner::{Learner, Settings};
+use crate::nn::group::Group;
+use crate::nn::learner::{Learner, Settings, broadcast};
 use crate::nn::model::identify;
 use crate::run::{NetworkRun, NetworkRunConfig, Samples, utc};
 use crate::train::session::{Outcome, Session, refuse_own_weights};
 use burn::module::Module;
+use serde::Serialize;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -28,7 +30,7 @@ pub(in crate::train) fn start(plan: Plan, folder: &Path, session: &Session<'_>) 
     if session.cache_features.is_some() {
         return Err(Error::conflict("cache_features", "has no effect on the training of a network; leave it out"));
     }
-    let need = Need::of(&plan, session.device)?;
+    let need = Need::of(&plan, session.device, session.group)?;
     session.note(need.to_string());
     if !session.ignore_memory {
         need.check()?;
@@ -41,7 +43,7 @@ pub(in crate::train) fn start(plan: Plan, folder: &Path, session: &Session<'_>) 
     let cache = session.cache.unwrap_or_else(|| {
         let taken = if session.device.is_gpu() { 0 } else { need.bytes() };
         let free = free_memory(DeviceChoice::Flex).unwrap_or(0);
-        (free / CACHE_SHARE).min(free.saturating_sub(taken) / 2)
+        (free / CACHE_SHARE).min(free.saturating_sub(taken) / 2) / processes_here(session)
     });
     let device = session.device.open_for(plan.recipe.training.precision)?;
     let mut network = plan.recipe.network.init(plan.seed, &device)?;
@@ -49,6 +51,10 @@ pub(in crate::train) fn start(plan: Plan, folder: &Path, session: &Session<'_>) 
         let report;
         (network, report) = initial.weights.load(network, initial.new_head)?;
         session.note(report.to_string());
+    }
+    if let Some(group) = session.group {
+        agree(group, &plan, session)?;
+        network = broadcast(network, group);
     }
     let samples = Samples { train: plan.train, validation: plan.validation, presence: plan.presence };
     let config = NetworkRunConfig {
@@ -68,7 +74,13 @@ pub(in crate::train) fn start(plan: Plan, folder: &Path, session: &Session<'_>) 
     }
     let first = &phases[0];
     let learner = Learner::new(network, Settings::from(first), loss_of(&config, first)?)?;
-    let run = NetworkRun::create_with(folder, config, &samples, |run| checkpoint::begin(run, &learner))?;
+    let run = if session.writes() {
+        let run = NetworkRun::create_with(folder, config, &samples, |run| checkpoint::begin(run, &learner))?;
+        session.group.iter().for_each(|group| group.note_begun(folder));
+        run
+    } else {
+        NetworkRun::written_elsewhere(folder, config)
+    };
     Trainer::new(run, samples, device, learner, (session, cache))?.run(Position::default(), None)
 }
 
@@ -81,7 +93,7 @@ pub fn resume_for(folder: &Path, epochs: &[usize], session: &Session<'_>) -> Res
     // Before it is locked: a folder that is no run is left as it is.
     NetworkRun::open(folder)?;
     let _lock = session.lock(folder)?;
-    let mut run = NetworkRun::open(folder)?;
+    let (mut run, mut saved) = opened(folder, session)?;
     run.config.dataset.follow_orientation();
     let (trained, requested) = (run.config.dataset.orientation.unwrap_or_default(), orientation_policy());
     if trained != requested {
@@ -89,7 +101,6 @@ pub fn resume_for(folder: &Path, epochs: &[usize], session: &Session<'_>) -> Res
         return Err(Error::conflict("orientation", format!("{reason}; leave that out, or start a new training")));
     }
     let samples = run.samples()?;
-    let mut saved = Saved::open(&run)?;
     if !go_on(&mut run, &mut saved.position, epochs, session)? {
         return Ok(Outcome::Finished { best: saved.position.best.map(|best| best.mean_iou), forest: None });
     }
@@ -101,8 +112,59 @@ pub fn resume_for(folder: &Path, epochs: &[usize], session: &Session<'_>) -> Res
     let mut learner = Learner::new(network.train(), Settings::from(&phase), loss_of(&run.config, &phase)?)?;
     saved.restore(&mut learner)?;
     let (position, rows) = (saved.position, saved.rows);
-    let cache = session.cache.unwrap_or_else(|| free_memory(DeviceChoice::Flex).map_or(0, |free| free / CACHE_SHARE));
+    let cache = session.cache.unwrap_or_else(|| {
+        free_memory(DeviceChoice::Flex).map_or(0, |free| free / CACHE_SHARE) / processes_here(session)
+    });
     Trainer::new(run, samples, device, learner, (session, cache))?.run(position, Some(rows))
+}
+
+/// The run and its last save. Of several processes, all of which read the folder, the one that writes puts it in order first,
+/// and changes nothing before the others have read it.
+fn opened(folder: &Path, session: &Session<'_>) -> Result<(NetworkRun, Saved)> {
+    let Some(group) = session.group else {
+        let run = NetworkRun::open(folder)?;
+        let saved = Saved::open(&run)?;
+        return Ok((run, saved));
+    };
+    let open = |saved: fn(&NetworkRun) -> Result<Saved>| {
+        let run = NetworkRun::open(folder)?;
+        let saved = saved(&run)?;
+        Ok::<_, Error>((run, saved))
+    };
+    let leading = group.leads().then(|| open(Saved::open)).transpose()?;
+    group.meet();
+    group.check()?;
+    let found = match leading {
+        Some(found) => found,
+        None => open(Saved::peek)?,
+    };
+    group.agree(&[("saved position", serde_json::to_string(&found.1.position).unwrap_or_default())])?;
+    Ok(found)
+}
+
+/// What all processes of a training must be given alike.
+fn agree(group: &Group, plan: &Plan, session: &Session<'_>) -> Result<()> {
+    group.agree(&[
+        ("version of segtool", env!("CARGO_PKG_VERSION").into()),
+        ("seed", plan.seed.to_string()),
+        ("recipe", written(&plan.recipe)),
+        ("data set", written(&plan.dataset)),
+        ("list of training images", written(&plan.train)),
+        ("list of validation images", written(&plan.validation)),
+        ("set of class weights", written(&plan.class_weights)),
+        ("kind of device", if session.device.is_gpu() { "GPU" } else { "CPU" }.into()),
+        ("setting of the batch norms", format!("{:?}", session.synchronised)),
+        ("number of validation images to draw", session.validation_images.to_string()),
+    ])
+}
+
+fn written(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+/// Processes of this training on this machine.
+fn processes_here(session: &Session<'_>) -> u64 {
+    session.group.map_or(1, |group| group.local_size() as u64)
 }
 
 /// Settles for how many epochs a run goes on, and from where; says so if it does not because all of them are done.
@@ -114,7 +176,7 @@ fn go_on(run: &mut NetworkRun, position: &mut Position, epochs: &[usize], sessio
         let training = &mut run.config.recipe.training;
         let before = training.clone();
         longer::set_epochs(training, epochs, end.as_ref().unwrap_or(position), &folder)?;
-        if *training != before {
+        if *training != before && session.writes() {
             run.rewrite_config()?;
         }
     }

@@ -8,6 +8,7 @@ use crate::base::{Error, Remedy, Result, Size};
 use crate::data::largest_after_all;
 use crate::nn::cost::{Memory, inference_memory, training_memory};
 use crate::nn::device::{DeviceChoice, free_memory};
+use crate::nn::group::Group;
 use crate::nn::learner::Settings;
 use crate::nn::loss::Loss;
 use crate::nn::precision::Precision;
@@ -41,9 +42,10 @@ enum Kind {
 
 impl Need {
     /// Of the plan's phase that needs most, or of its validation if that needs more.
-    pub fn of(plan: &Plan, device: DeviceChoice) -> Result<Self> {
+    /// Of several processes, each has a share of every batch, and of the memory of its machine.
+    pub fn of(plan: &Plan, device: DeviceChoice, group: Option<&Group>) -> Result<Self> {
         let device = device.resolve()?;
-        let training = Self::of_training(plan, device)?;
+        let training = Self::of_training(plan, device, group)?;
         if plan.validation_sizes.is_empty() {
             return Ok(training);
         }
@@ -53,7 +55,7 @@ impl Need {
         Ok(if validation.bytes() > training.bytes() { validation } else { training })
     }
 
-    fn of_training(plan: &Plan, device: DeviceChoice) -> Result<Self> {
+    fn of_training(plan: &Plan, device: DeviceChoice, group: Option<&Group>) -> Result<Self> {
         let recipe = &plan.recipe;
         let phases = recipe.training.resolved_phases();
         let size_of = |phase: &Training| largest_after_all(&phase.augment, &plan.sizes);
@@ -68,11 +70,12 @@ impl Need {
             Ok::<_, Error>(if most.precision == Precision::Bf16 { memory.with_halved_images() } else { memory })
         };
         let memory = estimate(settings.checkpointing)?;
-        let batch_size = most.batch_size;
+        let batch_size = most.batch_size.div_ceil(group.map_or(1, Group::size));
+        let here = if device.is_gpu() { 1 } else { group.map_or(1, |group| group.local_size() as u64) };
         let checkpointed = if settings.checkpointing { None } else { Some(estimate(true)?.bytes(batch_size)) };
         let halves = device.supports(Precision::Bf16).is_ok() && most.precision != Precision::Bf16;
         let kind = Kind::Training { checkpointed, halves };
-        Ok(Self { memory, batch_size, size, free: free_memory(device), kind })
+        Ok(Self { memory, batch_size, size, free: free_memory(device).map(|free| free / here), kind })
     }
 
     /// Bytes that are needed.

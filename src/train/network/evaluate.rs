@@ -11,6 +11,7 @@ use crate::data::{Batch, Loader};
 use crate::metric::ConfusionMatrix;
 use crate::nn::activation::Rule;
 use crate::nn::device::is_gpu;
+use crate::nn::group::Group;
 use crate::nn::loss::{Loss, Target};
 use crate::nn::model::Network;
 use crate::nn::ops::{Arriving, upload, upload_integers};
@@ -60,6 +61,8 @@ pub struct Examination<'a> {
     pub device: &'a Device,
     /// What is to be computed besides the classes.
     pub loss: Option<&'a Loss>,
+    /// The processes that predict the other images.
+    pub group: Option<&'a Group>,
 }
 
 /// What came of it.
@@ -100,20 +103,48 @@ impl Tally {
 }
 
 impl Examination<'_> {
-    /// Predicts every image and counts against its labels. `None` if `is_over` said so before the end.
+    /// Predicts the images at these places in the loader's pairs and counts against their labels; in a group, what is found
+    /// is that of all images that its processes were given. `None` if `is_over` said so before the end, in any of them.
     pub fn run(
         &self,
         network: &Network,
+        images: Vec<usize>,
         is_over: &dyn Fn() -> bool,
         sink: &dyn Sink,
         on_image: &mut OnImage<'_>,
     ) -> Result<Option<Findings>> {
-        let total = self.loader.pairs.len();
+        let found = self.own(network, images, is_over, sink, on_image);
+        let Some(group) = self.group else { return Ok(found?.map(|tally| self.findings(tally))) };
+        let found = group.together(found)?;
+        // Those who stopped have nothing to add, and then nobody has.
+        let stopped = group.any(found.is_none());
+        group.check()?;
+        let Some(tally) = found.filter(|_| !stopped) else { return Ok(None) };
+        let sums = group.sum(&[tally.losses as f32, tally.done as f32]);
+        let (losses, done) = (f64::from(sums[0]), sums[1] as usize);
+        let matrix = tally.matrix.recounted(|counts| group.sum_counts(&counts));
+        group.check()?;
+        Ok(Some(self.findings(Tally { matrix, losses, done })))
+    }
+
+    fn findings(&self, tally: Tally) -> Findings {
+        Findings { matrix: tally.matrix, loss: self.loss.map(|_| tally.losses / tally.done.max(1) as f64) }
+    }
+
+    fn own(
+        &self,
+        network: &Network,
+        images: Vec<usize>,
+        is_over: &dyn Fn() -> bool,
+        sink: &dyn Sink,
+        on_image: &mut OnImage<'_>,
+    ) -> Result<Option<Tally>> {
+        let total = images.len();
         let matrix = ConfusionMatrix::new(self.loader.dataset.class_count());
         sink.event(Event::Started { task: Task::Validate, total, done: 0 });
         let mut tally = Tally { matrix, losses: 0.0, done: 0 };
         let mut unread = VecDeque::new();
-        for batches in self.loader.in_order() {
+        for batches in self.loader.of_pairs(images) {
             for batch in batches? {
                 unread.push_back(self.begin(network, batch));
                 if unread.len() > ahead(self.device)
@@ -133,7 +164,7 @@ impl Examination<'_> {
             sink.event(Event::Advanced { done: tally.done, loss: None });
         }
         sink.event(Event::Finished);
-        Ok(Some(Findings { matrix: tally.matrix, loss: self.loss.map(|_| tally.losses / total.max(1) as f64) }))
+        Ok(Some(tally))
     }
 
     /// Asks the device for everything that is wanted of a batch.

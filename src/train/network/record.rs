@@ -13,6 +13,7 @@ use crate::draw::{draw_curves, write_png};
 use crate::metric::ConfusionMatrix;
 use crate::report::{Gallery, Report, Status, curve_panels};
 use crate::run::{NetworkRun, Row, log};
+use crate::train::session::Session;
 
 /// The best weights on the validation set.
 struct Best {
@@ -29,6 +30,8 @@ pub(super) struct Record<'a> {
     rows: Vec<Row>,
     board: Board<'a>,
     best: Option<Best>,
+    /// Whether anything is written: of several processes, one does.
+    writes: bool,
     sink: &'a dyn Sink,
 }
 
@@ -40,11 +43,12 @@ impl<'a> Record<'a> {
         (training, steps): (usize, usize),
         validation: Arc<Vec<Pair>>,
         (resumed, rows): (Option<usize>, Vec<Row>),
-        sink: &'a dyn Sink,
+        session: &Session<'a>,
     ) -> Self {
-        let classes = run.config.class_names();
-        let board = Board::open(&run.tensorboard_path(), resumed, steps, sink);
-        let record = Self { run: run.clone(), classes, training, validation, rows, board, best: None, sink };
+        let (classes, sink, writes) = (run.config.class_names(), session.sink, session.writes());
+        let board =
+            if writes { Board::open(&run.tensorboard_path(), resumed, steps, sink) } else { Board::closed(sink) };
+        let record = Self { run: run.clone(), classes, training, validation, rows, board, best: None, writes, sink };
         record.complete();
         record
     }
@@ -107,6 +111,9 @@ impl<'a> Record<'a> {
 
     /// Writes curves and log. If that fails, it is said: the training does not need them.
     pub(super) fn write(&self) {
+        if !self.writes {
+            return;
+        }
         // The log last: where it is complete, both are.
         let curves = write_png(&self.run.curves_path(), &draw_curves(&curve_panels(&self.rows)));
         let log = log::write(&self.run.log_path(), &self.classes, &self.rows);
@@ -117,6 +124,9 @@ impl<'a> Record<'a> {
 
     /// Writes the report. If that fails, it is said; the training is saved all the same.
     pub(super) fn report(&mut self, status: Status, position: &Position) {
+        if !self.writes {
+            return;
+        }
         self.board.flush();
         self.complete();
         if let Err(e) = self.write_report(status, position) {

@@ -103,8 +103,9 @@ fn scored(run: &NetworkRun, validation: &[Pair], device: DeviceChoice, sink: &dy
     let network = weights::load(identify(recipe.network.init(config.seed, &device)?), &run.weights_path())?;
     let loader = Loader::new(validation.to_vec(), dataset, recipe.training.batch_size, WORKERS);
     let mut gallery = Gallery::new(validation.len(), config.dataset.class_count());
-    let examination = Examination { loader: &loader, rule: recipe.rule(), precision, device: &device, loss: None };
+    let rule = recipe.rule();
+    let examination = Examination { loader: &loader, rule, precision, device: &device, loss: None, group: None };
     let mut on_image = |index, labels: &_, prediction: &_| gallery.add(index, labels, prediction);
-    let findings = examination.run(&network, &|| false, sink, &mut on_image)?;
+    let findings = examination.run(&network, (0..validation.len()).collect(), &|| false, sink, &mut on_image)?;
     Ok((findings.expect("nothing stops it"), gallery))
 }

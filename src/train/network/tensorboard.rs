@@ -167,6 +167,11 @@ pub(super) struct Board<'a> {
 }
 
 impl<'a> Board<'a> {
+    /// Records nothing.
+    pub(super) fn closed(sink: &'a dyn Sink) -> Self {
+        Self { file: None, every: usize::MAX, sink }
+    }
+
     /// Begins a file in the folder, for a training of `steps` steps, which is new or `resumed` with this many done.
     pub(super) fn open(folder: &Path, resumed: Option<usize>, steps: usize, sink: &'a dyn Sink) -> Self {
         let mut board = Self { file: None, every: (steps / STEPS).max(1), sink };

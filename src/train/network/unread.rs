@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use super::course::Position;
 use crate::base::Result;
 use crate::data::Batch;
+use crate::nn::group::Group;
 use crate::nn::learner::Losses;
 
 /// A step that was begun.
@@ -21,8 +22,10 @@ pub(super) struct Step {
 pub(super) struct Seen {
     /// Its number in the epoch, from 1.
     pub(super) place: usize,
-    /// Its samples' positions in the loader's pairs.
+    /// Its samples' positions in the loader's pairs; of several processes, those of this one.
     pub(super) indices: Vec<usize>,
+    /// Its samples in all.
+    pub(super) total: usize,
 }
 
 /// What the losses of a step came to.
@@ -38,22 +41,27 @@ impl Step {
     /// A step that was begun on `batches` at the place where `position` stands, which moves on.
     pub(super) fn begun(losses: Losses, batches: &[Batch], rate: f64, position: &mut Position) -> Self {
         let first = position.batch + 1;
-        let seen = |(i, batch): (usize, &Batch)| Seen { place: first + i, indices: batch.indices.clone() };
+        let seen =
+            |(i, batch): (usize, &Batch)| Seen { place: first + i, indices: batch.indices.clone(), total: batch.total };
         position.batch += batches.len();
         position.steps += 1;
         Self { losses, batches: batches.iter().enumerate().map(seen).collect(), number: position.steps, rate }
     }
 
-    /// Waits for the losses and counts them in the position's epoch.
-    pub(super) fn read(self, position: &mut Position) -> Result<Reading> {
-        let losses = self.losses.read()?;
+    /// Waits for the losses and counts them in the position's epoch; in a group, the processes' summands are added up.
+    pub(super) fn read(self, position: &mut Position, group: Option<&Group>) -> Result<Reading> {
+        let mut losses = self.losses.read()?;
+        if let Some(group) = group {
+            let own: Vec<f32> = losses.iter().map(|&loss| loss as f32).collect();
+            losses = group.sum(&own).into_iter().map(f64::from).collect();
+        }
         let mean = losses.iter().sum::<f64>() / losses.len() as f64;
         for (batch, loss) in self.batches.into_iter().zip(losses) {
             if !loss.is_finite() {
                 return Ok(Reading::Spoilt(loss, batch));
             }
-            position.samples += batch.indices.len();
-            position.loss_sum += loss * batch.indices.len() as f64;
+            position.samples += batch.total;
+            position.loss_sum += loss * batch.total as f64;
         }
         Ok(Reading::Mean(mean))
     }
@@ -83,7 +91,8 @@ mod tests {
 
     fn batch(indices: &[usize]) -> Batch {
         let (count, size) = (indices.len(), Size { width: 1, height: 1 });
-        Batch { count, bands: 1, size, planes: Vec::new(), classes: vec![0; count], indices: indices.to_vec() }
+        let (planes, classes, indices) = (Vec::new(), vec![0; count], indices.to_vec());
+        Batch { count, bands: 1, size, planes, classes, indices, first: 0, total: count }
     }
 
     fn begun(losses: &[f32], batches: &[Batch], position: &mut Position) -> Step {
@@ -101,14 +110,14 @@ mod tests {
         unread.push(begun(&[2.0, f32::NAN], &[batch(&[3]), batch(&[1, 2])], &mut position));
         let first = unread.next(1).unwrap();
         assert_eq!(first.number, 11);
-        assert_eq!(first.read(&mut position).unwrap(), Reading::Mean(2.5));
+        assert_eq!(first.read(&mut position, None).unwrap(), Reading::Mean(2.5));
         assert_eq!((position.samples, position.loss_sum), (3, 6.0));
         assert!(unread.next(1).is_none());
-        let Reading::Spoilt(loss, seen) = unread.next(0).unwrap().read(&mut position).unwrap() else {
+        let Reading::Spoilt(loss, seen) = unread.next(0).unwrap().read(&mut position, None).unwrap() else {
             panic!("finite")
         };
         assert!(loss.is_nan());
-        assert_eq!(seen, Seen { place: 8, indices: vec![1, 2] });
+        assert_eq!(seen, Seen { place: 8, indices: vec![1, 2], total: 2 });
         assert!(unread.next(0).is_none());
     }
 }

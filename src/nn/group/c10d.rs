@@ -1,0 +1,218 @@
+//! Safe forms of the functions in `c10d.cpp`: libtorch's store of keys and its Gloo collectives.
+
+#![allow(unsafe_code)] // the boundary to C++
+
+use std::ffi::{CStr, CString, c_char};
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tch::{Kind, Tensor};
+use torch_sys::C_tensor;
+
+use super::membership::Joining;
+
+/// How long to wait before asking whether something has gone wrong meanwhile.
+const TURN: f64 = 0.2;
+
+macro_rules! opaque {
+    ($($(#[$doc:meta])* $name:ident),*) => {
+        $($(#[$doc])* #[repr(C)] struct $name { _opaque: [u8; 0] })*
+    };
+}
+
+opaque!(
+    /// Store and connections.
+    RawLink,
+    /// A collective under way.
+    RawExchange
+);
+
+unsafe extern "C" {
+    fn segtool_group_join(
+        result: *mut *mut RawLink,
+        host: *const c_char,
+        port: u16,
+        serves: bool,
+        prefix: *const c_char,
+        rank: i64,
+        size: i64,
+        seconds: f64,
+    ) -> *mut c_char;
+    fn segtool_group_connect(link: *mut RawLink, address: *const c_char, interface: *const c_char) -> *mut c_char;
+    fn segtool_group_set(
+        link: *const RawLink,
+        lasting: bool,
+        key: *const c_char,
+        bytes: *const u8,
+        count: usize,
+    ) -> *mut c_char;
+    fn segtool_group_get(
+        link: *const RawLink,
+        lasting: bool,
+        key: *const c_char,
+        bytes: *mut *mut u8,
+        count: *mut usize,
+    ) -> *mut c_char;
+    fn segtool_group_has(link: *const RawLink, key: *const c_char, found: *mut bool) -> *mut c_char;
+    fn segtool_group_begin(
+        result: *mut *mut RawExchange,
+        link: *const RawLink,
+        tensor: *const C_tensor,
+        root: i64,
+    ) -> *mut c_char;
+    fn segtool_exchange_wait(exchange: *mut RawExchange, seconds: f64, over: *mut bool) -> *mut c_char;
+    fn segtool_free_exchange(exchange: *mut RawExchange);
+    fn segtool_free_link(link: *mut RawLink);
+}
+
+/// The message of a call that failed.
+fn outcome(message: *mut c_char) -> Result<(), String> {
+    if message.is_null() {
+        return Ok(());
+    }
+    // SAFETY: a non-null message is a NUL-terminated string from `strdup` that nothing else holds.
+    unsafe {
+        let text = CStr::from_ptr(message).to_string_lossy().into_owned();
+        libc::free(message.cast());
+        Err(text)
+    }
+}
+
+fn c_string(text: &str) -> Result<CString, String> {
+    CString::new(text).map_err(|_| format!("'{text}' holds a NUL character"))
+}
+
+/// Store and connections of a process.
+#[derive(Debug)]
+pub(super) struct Link(*mut RawLink);
+
+// SAFETY: libtorch's store and group may be used from any thread; the callers take turns.
+unsafe impl Send for Link {}
+// SAFETY: as above.
+unsafe impl Sync for Link {}
+
+impl Link {
+    pub(super) fn join(joining: &Joining<'_>) -> Result<Self, String> {
+        let mut link = null_mut();
+        let (host, prefix) = (c_string(joining.host)?, c_string(joining.prefix)?);
+        let (rank, size) = (joining.rank as i64, joining.size as i64);
+        // SAFETY: the strings live through the call; the result is null or a link that nothing else holds.
+        outcome(unsafe {
+            segtool_group_join(
+                &mut link,
+                host.as_ptr(),
+                joining.port,
+                joining.serves,
+                prefix.as_ptr(),
+                rank,
+                size,
+                joining.seconds,
+            )
+        })?;
+        Ok(Self(link))
+    }
+
+    /// Connects to all others from `address`, or by the network interface of that name.
+    pub(super) fn connect(&self, address: &str, interface: Option<&str>) -> Result<(), String> {
+        let address = c_string(address)?;
+        let interface = interface.map(c_string).transpose()?;
+        let interface = interface.as_ref().map_or(std::ptr::null(), |name| name.as_ptr());
+        // SAFETY: a live link that no other thread has yet, and strings that live through the call.
+        outcome(unsafe { segtool_group_connect(self.0, address.as_ptr(), interface) })
+    }
+
+    /// Sets a key for this attempt or, if `lasting` and where the launcher keeps them, also for those to come.
+    pub(super) fn set(&self, lasting: bool, key: &str, value: &[u8]) -> Result<(), String> {
+        let key = c_string(key)?;
+        // SAFETY: a live link, and pointers that live through the call.
+        outcome(unsafe { segtool_group_set(self.0, lasting, key.as_ptr(), value.as_ptr(), value.len()) })
+    }
+
+    /// The value of a key, once somebody has set it.
+    pub(super) fn get(&self, lasting: bool, key: &str) -> Result<Vec<u8>, String> {
+        let key = c_string(key)?;
+        let (mut bytes, mut count) = (null_mut(), 0);
+        // SAFETY: as above; the bytes are `count` many, from `malloc`, and nothing else holds them.
+        unsafe {
+            outcome(segtool_group_get(self.0, lasting, key.as_ptr(), &mut bytes, &mut count))?;
+            let value = std::slice::from_raw_parts(bytes, count).to_vec();
+            libc::free(bytes.cast());
+            Ok(value)
+        }
+    }
+
+    /// Whether a lasting key was set.
+    pub(super) fn has(&self, key: &str) -> Result<bool, String> {
+        let (key, mut found) = (c_string(key)?, false);
+        // SAFETY: as above.
+        outcome(unsafe { segtool_group_has(self.0, key.as_ptr(), &mut found) }).map(|()| found)
+    }
+
+    /// Adds up values over all processes or, with a root, copies that one's. `None` once `failed` is set meanwhile.
+    pub(super) fn exchange<T: Number>(
+        &self,
+        mut values: Vec<T>,
+        root: Option<usize>,
+        failed: &AtomicBool,
+    ) -> Result<Option<Vec<T>>, String> {
+        if values.is_empty() {
+            return Ok(Some(values));
+        }
+        // SAFETY: as many values as the tensor has, which outlive it: they are given back when the exchange is over, or never.
+        let tensor = unsafe {
+            Tensor::from_blob(values.as_mut_ptr().cast(), &[values.len() as i64], &[], T::KIND, tch::Device::Cpu)
+        };
+        let mut exchange = null_mut();
+        // SAFETY: a live link and a live tensor, which the exchange holds itself from here on.
+        outcome(unsafe {
+            segtool_group_begin(&mut exchange, self.0, tensor.as_ptr(), root.map_or(-1, |root| root as i64))
+        })?;
+        let mut over = false;
+        while !over {
+            if failed.load(Ordering::Relaxed) {
+                // libtorch's threads still have the values: they stay until the program ends, which is soon.
+                std::mem::forget((values, tensor));
+                return Ok(None);
+            }
+            // SAFETY: a live exchange.
+            let waited = outcome(unsafe { segtool_exchange_wait(exchange, TURN, &mut over) });
+            if let Err(cause) = waited {
+                // SAFETY: over, with an error.
+                unsafe { segtool_free_exchange(exchange) };
+                return Err(cause);
+            }
+        }
+        // SAFETY: over.
+        unsafe { segtool_free_exchange(exchange) };
+        Ok(Some(values))
+    }
+
+    /// Closes the connections; they must not be in use.
+    pub(super) fn close(self) {
+        // SAFETY: made by `segtool_group_join`, and freed only here.
+        unsafe { segtool_free_link(self.0) }
+    }
+}
+
+/// Has libtorch compute with so many threads.
+pub(super) fn use_threads(count: usize) {
+    tch::set_num_threads(count as i32);
+}
+
+/// Values that can be exchanged.
+pub(super) trait Number {
+    /// libtorch's name of the type.
+    const KIND: Kind;
+}
+
+impl Number for f32 {
+    const KIND: Kind = Kind::Float;
+}
+
+impl Number for i64 {
+    const KIND: Kind = Kind::Int64;
+}
+
+impl Number for u8 {
+    const KIND: Kind = Kind::Uint8;
+}

@@ -1,0 +1,331 @@
+//! A process among those that train together.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::base::{Error, Result};
+
+use super::c10d::{self, Link, Number};
+use super::failure::Failure;
+use super::membership::{Joining, Membership};
+use super::watch::Watch;
+
+/// How long a process waits for one that is alive but does not come to the same point.
+const PATIENCE: Duration = Duration::from_secs(600);
+/// The folder of a run that was begun.
+const BEGUN: &str = "begun";
+/// Values of one collective: 16 MiB of float32.
+const BUCKET: usize = 1 << 22;
+
+/// The processes that train together, as one of them sees them. Clones are the same member; its collectives are called by
+/// one thread at a time, and by all members in the same order.
+#[derive(Debug, Clone)]
+pub struct Group(Arc<Member>);
+
+#[derive(Debug)]
+struct Member {
+    rank: usize,
+    size: usize,
+    local_size: usize,
+    /// Only missing once the member has left.
+    link: Mutex<Option<Link>>,
+    watch: Mutex<Option<Watch>>,
+    failure: Failure,
+    spent: Mutex<Spent>,
+}
+
+/// What collectives took.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Spent {
+    /// In them, which is also waiting for the slowest process.
+    pub time: Duration,
+    /// Bytes that this process gave.
+    pub bytes: u64,
+}
+
+impl Group {
+    /// Meets the others and connects to each of them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Process`] if they do not come within ten minutes, or cannot be reached, and in builds without libtorch.
+    pub fn join(membership: &Membership) -> Result<Self> {
+        Self::join_within(membership, PATIENCE)
+    }
+
+    fn join_within(membership: &Membership, limit: Duration) -> Result<Self> {
+        let Membership { rank, size, host, port, .. } = membership;
+        let failed = |cause: String| {
+            Error::Process(format!("process {rank} of {size} cannot join the others at {host}:{port}: {cause}"))
+        };
+        let failure = Failure::default();
+        let connected = connect(membership, limit, &failure);
+        let (link, watch) = connected.map_err(failed)?;
+        let (link, watch) = (Mutex::new(Some(link)), Mutex::new(Some(watch)));
+        Ok(Self(Arc::new(Member {
+            rank: *rank,
+            size: *size,
+            local_size: membership.local_size,
+            link,
+            watch,
+            failure,
+            spent: Mutex::default(),
+        })))
+    }
+
+    /// The number of this process, from 0.
+    pub fn rank(&self) -> usize {
+        self.0.rank
+    }
+
+    /// How many there are.
+    pub fn size(&self) -> usize {
+        self.0.size
+    }
+
+    /// How many there are on this machine.
+    pub fn local_size(&self) -> usize {
+        self.0.local_size
+    }
+
+    /// Whether this is process 0, which alone writes.
+    pub fn leads(&self) -> bool {
+        self.0.rank == 0
+    }
+
+    /// What the collectives took so far.
+    pub fn spent(&self) -> Spent {
+        *self.0.spent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What has gone wrong so far, here or in another process.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Process`] with the words of the process that failed.
+    pub fn check(&self) -> Result<()> {
+        self.0.failure.cause().map_or(Ok(()), |cause| Err(Error::Process(cause)))
+    }
+
+    /// The sum of the values over all processes, which must give as many each; after a failure, the values as they are.
+    pub fn sum(&self, values: &[f32]) -> Vec<f32> {
+        values.chunks(BUCKET).flat_map(|bucket| self.exchange(bucket, None)).collect()
+    }
+
+    /// The sum of whole numbers over all processes, as [`Self::sum`].
+    pub fn sum_counts(&self, counts: &[i64]) -> Vec<i64> {
+        self.exchange(counts, None)
+    }
+
+    /// The values of every process, one after the other; each gives as many. After a failure, those of the others are 0.
+    pub fn gather(&self, values: &[f32]) -> Vec<f32> {
+        let mut all = vec![0.0; values.len() * self.0.size];
+        all[values.len() * self.0.rank..][..values.len()].copy_from_slice(values);
+        self.sum(&all)
+    }
+
+    /// Whether `vote` is true in any of the processes.
+    pub fn any(&self, vote: bool) -> bool {
+        self.sum_counts(&[i64::from(vote)])[0] > 0
+    }
+
+    /// The values of process 0; the others give as many of their own.
+    pub fn broadcast(&self, values: &[f32]) -> Vec<f32> {
+        self.exchange(values, Some(0))
+    }
+
+    /// The bytes of one of the processes; what the others give does not matter.
+    pub fn broadcast_bytes(&self, bytes: Vec<u8>, root: usize) -> Vec<u8> {
+        let own = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
+        let length = self.exchange(&[own], Some(root))[0];
+        let mut bytes = bytes;
+        bytes.resize(usize::try_from(length).unwrap_or(0), 0);
+        self.exchange(&bytes, Some(root))
+    }
+
+    /// Waits until all are here.
+    pub fn meet(&self) {
+        self.any(false);
+    }
+
+    /// Notes the folder of the run, which has begun, for attempts to come.
+    pub fn note_begun(&self, folder: &Path) {
+        self.with_link(|link| link.set(true, BEGUN, folder.as_os_str().as_encoded_bytes()));
+    }
+
+    /// The folder of the run that a former attempt has begun; known where the launcher outlasts its processes.
+    pub fn begun(&self) -> Option<PathBuf> {
+        let find = |link: &Link| if link.has(BEGUN)? { link.get(true, BEGUN).map(Some) } else { Ok(None) };
+        self.with_link(find).flatten().map(|folder| String::from_utf8_lossy(&folder).into_owned().into())
+    }
+
+    fn with_link<T>(&self, ask: impl FnOnce(&Link) -> Result<T, String>) -> Option<T> {
+        let link = self.0.link.lock().unwrap_or_else(PoisonError::into_inner);
+        let answer = link.as_ref().map(ask)?;
+        answer.map_err(|cause| self.0.failure.set(format!("the connection between the processes broke: {cause}"))).ok()
+    }
+
+    /// Compares what the processes are set to with what process 0 is set to: pairs of a name and a value.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Process`] in every process if one differs, with what differs.
+    pub fn agree(&self, settings: &[(&str, String)]) -> Result<()> {
+        // Through bytes of any length: a collective of other lengths would end the program.
+        let own = serde_json::to_vec(&settings).map_err(|e| Error::failed("encode settings", e))?;
+        let theirs: Vec<(String, String)> = serde_json::from_slice(&self.broadcast_bytes(own, 0)).unwrap_or_default();
+        let value = |name: &str| theirs.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value);
+        let differs = settings.iter().find(|(name, own)| value(name) != own);
+        let (rank, size) = (self.0.rank, self.0.size);
+        let words = differs.map(|(name, own)| {
+            let values = if own.len().max(value(name).len()) > 60 {
+                String::new()
+            } else {
+                format!(": '{own}' there, '{}' in process 0", value(name))
+            };
+            format!(
+                "process {rank} of {size} trains with another {name} than process 0{values}; give all the same command"
+            )
+        });
+        self.first_words(words).map_or_else(|| self.check(), |(_, words)| Err(Error::Process(words)))
+    }
+
+    /// `result` if all processes succeeded; an error if one failed, its own or that of the first that did.
+    ///
+    /// # Errors
+    ///
+    /// Those of `result`, or [`Error::Process`].
+    pub fn together<T>(&self, result: Result<T>) -> Result<T> {
+        let words = result.as_ref().err().map(ToString::to_string);
+        let failed = self.first_words(words).map(|(rank, words)| format!("process {rank}: {words}"));
+        self.check()?;
+        match failed {
+            Some(words) => result.and(Err(Error::Process(words))),
+            None => result,
+        }
+    }
+
+    /// The number of the first process that has something to say, and its words, in all of them.
+    fn first_words(&self, words: Option<String>) -> Option<(usize, String)> {
+        let speaking = self.gather(&[f32::from(u8::from(words.is_some()))]);
+        let first = speaking.iter().position(|speaks| *speaks > 0.0)?;
+        let told = self.broadcast_bytes(words.unwrap_or_default().into_bytes(), first);
+        Some((first, String::from_utf8_lossy(&told).into_owned()))
+    }
+
+    /// Leaves the others: at the end, when all have come there, or with what ended this process, which ends them, too.
+    pub fn leave(&self, cause: Option<&str>) {
+        if cause.is_none() {
+            // Process 0 serves the store.
+            self.meet();
+        }
+        let watch = self.0.watch.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(watch) = watch {
+            watch.leave(cause);
+        }
+        let link = self.0.link.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match link {
+            Some(link) if cause.is_none() && self.check().is_ok() => link.close(),
+            // To close it would wait for a process that is lost.
+            _ => {}
+        }
+    }
+
+    fn exchange<T: Number + Clone>(&self, values: &[T], root: Option<usize>) -> Vec<T> {
+        let link = self.0.link.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(link) = link.as_ref().filter(|_| !self.0.failure.flag().load(Ordering::Relaxed)) else {
+            return values.to_vec();
+        };
+        let began = Instant::now();
+        let exchanged = link.exchange(values.to_vec(), root, self.0.failure.flag());
+        let mut spent = self.0.spent.lock().unwrap_or_else(PoisonError::into_inner);
+        spent.time += began.elapsed();
+        spent.bytes += size_of_val(values) as u64;
+        drop(spent);
+        match exchanged {
+            Ok(found) => found.unwrap_or_else(|| values.to_vec()),
+            Err(cause) => {
+                // The connection of a process that died breaks a moment before its watch does, whose words are better.
+                std::thread::sleep(Duration::from_millis(500));
+                self.0.failure.set(format!("the connection between the processes broke: {cause}"));
+                values.to_vec()
+            }
+        }
+    }
+}
+
+fn connect(membership: &Membership, limit: Duration, failure: &Failure) -> Result<(Link, Watch), String> {
+    let Membership { rank, size, local_size, host, port, launcher_serves, restarts, .. } = membership;
+    c10d::use_threads(threads_each(*local_size));
+    let link = Link::join(&Joining {
+        host,
+        port: *port,
+        serves: *rank == 0 && !launcher_serves,
+        // What a former attempt left in the store of a launcher is not for this one.
+        prefix: &format!("segtool/{restarts}"),
+        rank: *rank,
+        size: *size,
+        seconds: limit.as_secs_f64(),
+    })?;
+    let address = own_address(&link, membership)?;
+    let interface = std::env::var("GLOO_SOCKET_IFNAME").ok().filter(|name| !name.is_empty());
+    link.connect(&address.to_string(), interface.as_deref())?;
+    let name = machine_name();
+    let watch = if *rank == 0 {
+        let listener = TcpListener::bind(SocketAddr::new(address, 0)).map_err(|e| e.to_string())?;
+        let at = listener.local_addr().map_err(|e| e.to_string())?;
+        link.set(false, "watch", format!("{at} {name}").as_bytes())?;
+        Watch::lead(&listener, *size, limit, failure)?
+    } else {
+        let text = link.get(false, "watch")?;
+        let text = String::from_utf8_lossy(&text);
+        let (at, leader) = text.split_once(' ').unwrap_or((&text, "?"));
+        Watch::follow(*rank, &name, at, leader, failure)?
+    };
+    Ok((link, watch))
+}
+
+/// The address by which the others reach this process: that of the way to the first of them that is elsewhere.
+fn own_address(link: &Link, membership: &Membership) -> Result<IpAddr, String> {
+    let towards = |host: &str, port: u16| -> std::io::Result<IpAddr> {
+        let there = (host, port).to_socket_addrs()?.next();
+        let there = there.unwrap_or(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port));
+        let here: SocketAddr = if there.is_ipv4() {
+            (Ipv4Addr::UNSPECIFIED, 0).into()
+        } else {
+            (std::net::Ipv6Addr::UNSPECIFIED, 0).into()
+        };
+        let socket = UdpSocket::bind(here)?;
+        // Sends nothing; the system only chooses a way.
+        socket.connect(there)?;
+        Ok(socket.local_addr()?.ip())
+    };
+    let own = towards(&membership.host, membership.port).map_err(|e| e.to_string())?;
+    link.set(false, &format!("address/{}", membership.rank), own.to_string().as_bytes())?;
+    if !own.is_loopback() {
+        return Ok(own);
+    }
+    // A machine often knows itself by a loopback address, at which others find themselves.
+    for rank in 0..membership.size {
+        let other = link.get(false, &format!("address/{rank}"))?;
+        let other: Option<IpAddr> = String::from_utf8_lossy(&other).parse().ok();
+        if let Some(other) = other.filter(|other| !other.is_loopback()) {
+            return towards(&other.to_string(), membership.port).map_err(|e| e.to_string());
+        }
+    }
+    Ok(own)
+}
+
+/// Threads of each of so many processes of this machine.
+pub fn threads_each(processes: usize) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    (cores / processes.max(1)).max(1)
+}
+
+fn machine_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    if name.trim().is_empty() { "another machine".into() } else { name.trim().into() }
+}

@@ -1,0 +1,72 @@
+//! Several processes that train one network together, each on its share of every batch (data-parallel training).
+//!
+//! They meet as `torchrun`, `mpirun`, Slurm or the program's own launcher tell them to ([`Membership`]), connect through
+//! libtorch's store and its Gloo collectives, and watch one another: when one ends or does not answer, all end with its
+//! words. What goes wrong in a collective is kept ([`Group::check`]) rather than returned by every operation of a network:
+//! from then on values stay those of the process, and the training, which asks after each step, ends.
+
+mod failure;
+mod member;
+mod membership;
+mod share;
+mod watch;
+
+#[cfg(feature = "libtorch")]
+mod c10d;
+
+/// Without libtorch there is nothing that connects processes.
+#[cfg(not(feature = "libtorch"))]
+mod c10d {
+    use std::sync::atomic::AtomicBool;
+
+    use super::membership::Joining;
+
+    #[derive(Debug)]
+    pub(super) enum Link {}
+
+    pub(super) trait Number {}
+    impl Number for f32 {}
+    impl Number for i64 {}
+    impl Number for u8 {}
+
+    impl Link {
+        pub(super) fn join(_: &Joining<'_>) -> Result<Self, String> {
+            Err("it needs libtorch's collectives; build segtool with the feature libtorch (see the README)".into())
+        }
+
+        pub(super) fn connect(&self, _: &str, _: Option<&str>) -> Result<(), String> {
+            match *self {}
+        }
+
+        pub(super) fn set(&self, _: bool, _: &str, _: &[u8]) -> Result<(), String> {
+            match *self {}
+        }
+
+        pub(super) fn get(&self, _: bool, _: &str) -> Result<Vec<u8>, String> {
+            match *self {}
+        }
+
+        pub(super) fn has(&self, _: &str) -> Result<bool, String> {
+            match *self {}
+        }
+
+        pub(super) fn exchange<T: Number>(
+            &self,
+            _: Vec<T>,
+            _: Option<usize>,
+            _: &AtomicBool,
+        ) -> Result<Option<Vec<T>>, String> {
+            match *self {}
+        }
+
+        pub(super) fn close(self) {
+            match self {}
+        }
+    }
+
+    pub(super) fn use_threads(_: usize) {}
+}
+
+pub use member::{Group, Spent, threads_each};
+pub use membership::Membership;
+pub use share::Share;

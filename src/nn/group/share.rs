@@ -1,0 +1,60 @@
+//! The part of a batch that a process computes, and what the layers of a network need to know of it.
+
+use std::cell::RefCell;
+
+use super::Group;
+
+thread_local! {
+    static CURRENT: RefCell<Option<Share>> = const { RefCell::new(None) };
+}
+
+/// A share of a batch, at work in a thread.
+#[derive(Debug, Clone)]
+pub struct Share {
+    /// The processes whose batch norms go by the statistics of the whole batch; `None` where each goes by its own.
+    pub statistics: Option<Group>,
+    /// The place of the first sample in the batch, by which dropout draws.
+    pub first: usize,
+}
+
+impl Share {
+    /// Runs `work` on this share.
+    pub fn run<T>(self, work: impl FnOnce() -> T) -> T {
+        let _end = Restore(CURRENT.replace(Some(self)));
+        work()
+    }
+
+    /// The processes with which the thread's batch norms share their statistics.
+    pub(crate) fn statistics() -> Option<Group> {
+        CURRENT.with_borrow(|share| share.as_ref().and_then(|share| share.statistics.clone()))
+    }
+
+    /// The place in the batch of the first sample that the thread computes.
+    pub(crate) fn first() -> usize {
+        CURRENT.with_borrow(|share| share.as_ref().map_or(0, |share| share.first))
+    }
+}
+
+/// Puts back what was there before, after a panic, too.
+struct Restore(Option<Share>);
+
+impl Drop for Restore {
+    fn drop(&mut self) {
+        CURRENT.set(self.0.take());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_known_while_it_is_computed() {
+        let share = |first| Share { statistics: None, first };
+        let inner = share(3).run(|| (share(5).run(Share::first), Share::first()));
+        assert_eq!((inner, Share::first()), ((5, 3), 0));
+        let ended = std::panic::catch_unwind(|| share(3).run(|| panic!("as meant")));
+        assert!(ended.is_err());
+        assert_eq!(Share::first(), 0);
+    }
+}

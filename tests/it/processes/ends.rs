@@ -1,0 +1,124 @@
+//! When one process ends, all end, in words, with an exit code that is not 0.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::free_port;
+use crate::common::{assert_says, small_data, small_recipe, text};
+
+/// The program as process `rank` of `size`.
+fn process(rank: usize, size: usize, port: u16, folder: &Path, more: &[&str]) -> Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_segtool"));
+    let list = |name: &str| text(&folder.join(format!("data/{name}.txt")));
+    command
+        .args(["train", "--recipe", &text(&folder.join("small.toml")), "--output-path", &text(&folder.join("run"))])
+        .args(["--train-list", &list("train_images"), "--label-list", &list("train_labels"), "--device", "flex"])
+        .args(more)
+        .envs([("RANK", rank.to_string()), ("WORLD_SIZE", size.to_string())])
+        .envs([("LOCAL_RANK", rank.to_string()), ("LOCAL_WORLD_SIZE", size.to_string())])
+        .envs([("MASTER_ADDR", "127.0.0.1".to_owned()), ("MASTER_PORT", port.to_string())])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command.spawn().unwrap()
+}
+
+/// Exit code and standard error.
+fn ended(child: Child) -> (Option<i32>, String) {
+    let output = child.wait_with_output().unwrap();
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+fn prepared(epochs: usize) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    small_data(folder.path());
+    small_recipe(folder.path(), epochs);
+    folder
+}
+
+/// Until the run has a log of an epoch.
+fn wait_for_an_epoch(folder: &Path) {
+    let began = Instant::now();
+    while !folder.join("run/log.csv").is_file() {
+        assert!(began.elapsed() < Duration::from_secs(120), "no epoch within two minutes");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn a_killed_process_ends_the_others() {
+    for killed in [1, 0] {
+        let folder = prepared(100_000);
+        let port = free_port();
+        let mut processes: Vec<_> = (0..2).map(|rank| process(rank, 2, port, folder.path(), &[])).collect();
+        wait_for_an_epoch(folder.path());
+        let mut victim = processes.remove(killed);
+        victim.kill().unwrap();
+        let since = Instant::now();
+        victim.wait().unwrap();
+        let (code, said) = ended(processes.remove(0));
+        assert!(since.elapsed() < Duration::from_secs(15), "{:?}", since.elapsed());
+        assert_eq!(code, Some(1), "{said}");
+        assert_says(&said, &[&format!("process {killed}"), "ended unexpectedly"]);
+    }
+}
+
+#[test]
+fn what_ends_a_process_is_said_by_all() {
+    // The second process cannot read an image.
+    let folder = prepared(3);
+    let other = prepared(3);
+    for entry in fs::read_dir(other.path().join("data/images")).unwrap() {
+        let path = entry.unwrap().path();
+        let bytes = fs::read(&path).unwrap();
+        fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    }
+    let port = free_port();
+    let first = process(0, 2, port, folder.path(), &[]);
+    let second = process(1, 2, port, other.path(), &[]);
+    let ((first, of_first), (second, of_second)) = (ended(first), ended(second));
+    assert_eq!((first, second), (Some(1), Some(1)), "{of_first}\n{of_second}");
+    assert_says(&of_second, &["images/"]);
+    assert_says(&of_first, &["process 1", "images/"]);
+    assert!(!folder.path().join("run").exists());
+}
+
+#[test]
+fn processes_that_are_told_different_things_are_found_before_they_begin() {
+    let folder = prepared(1);
+    let port = free_port();
+    let first = process(0, 2, port, folder.path(), &["--seed", "1"]);
+    let second = process(1, 2, port, folder.path(), &["--seed", "2"]);
+    for (code, said) in [ended(first), ended(second)] {
+        assert_eq!(code, Some(1), "{said}");
+        assert_says(&said, &["process 1 of 2 trains with another seed", "'2' there, '1' in process 0"]);
+    }
+    assert!(!folder.path().join("run").exists());
+}
+
+#[test]
+fn the_program_starts_processes_itself_and_stops_them_on_a_signal() {
+    let folder = prepared(100_000);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_segtool"));
+    let list = |name: &str| text(&folder.path().join(format!("data/{name}.txt")));
+    let run = folder.path().join("run");
+    command
+        .args(["train", "--recipe", &text(&folder.path().join("small.toml")), "--output-path", &text(&run)])
+        .args(["--train-list", &list("train_images"), "--label-list", &list("train_labels"), "--device", "flex"])
+        .args(["--processes", "2"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    wait_for_an_epoch(folder.path());
+    let told = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    assert!(told.success());
+    let output = child.wait_with_output().unwrap();
+    let (said, shown) = (String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));
+    assert_eq!(output.status.code(), Some(143), "{said}");
+    assert_says(&said, &["in 2 processes", "the batch size is that of all processes together"]);
+    // One speaks for both.
+    assert_eq!(shown.matches("stopped in epoch").count(), 1, "{shown}");
+    assert_says(&shown, &["--resume"]);
+    assert!(run.join("last/position.json").is_file());
+}

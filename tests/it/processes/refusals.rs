@@ -1,0 +1,39 @@
+//! Options and variables of several processes that cannot work.
+
+use std::process::Command;
+
+use crate::common::{assert_says, segtool, small_data, small_recipe, text};
+
+#[test]
+fn devices_are_a_list_of_numbers_or_all() {
+    let train = || segtool("train").arg("--images", "a").arg("--labels", "b");
+    assert_says(&train().arg("--devices", "0,0").fails_with(2), &["names GPU 0 twice"]);
+    assert_says(&train().arg("--devices", "0,x").fails_with(2), &["0,1, nor all"]);
+    assert_says(&train().arg("--devices", "0").arg("--processes", "2").fails_with(2), &["--processes"]);
+    assert_says(&train().arg("--gpus", "all").fails_with(2), &["no CUDA GPU", "leave it out"]);
+}
+
+#[test]
+fn variables_of_a_launcher_must_be_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    small_data(folder.path());
+    let recipe = small_recipe(folder.path(), 1);
+    let list = |name: &str| text(&folder.path().join(format!("data/{name}.txt")));
+    let with = |variables: &[(&str, &str)]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_segtool"));
+        command.args(["train", "--recipe", &recipe, "--output-path", &text(&folder.path().join("run"))]);
+        command.args(["--train-list", &list("train_images"), "--label-list", &list("train_labels")]);
+        let output = command.envs(variables.iter().copied()).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, said) = with(&[("RANK", "0"), ("WORLD_SIZE", "2")]);
+    assert_eq!(code, Some(2));
+    assert_says(&said, &["MASTER_ADDR", "where the processes meet"]);
+    if !cfg!(feature = "libtorch") {
+        let all = [("RANK", "0"), ("WORLD_SIZE", "2"), ("MASTER_ADDR", "127.0.0.1"), ("MASTER_PORT", "29511")];
+        let (code, said) = with(&all);
+        assert_eq!(code, Some(1));
+        assert_says(&said, &["process 0 of 2 cannot join", "feature libtorch"]);
+    }
+    assert!(!folder.path().join("run").exists());
+}
