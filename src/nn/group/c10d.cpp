@@ -7,6 +7,8 @@
 #include <exception>
 #include <iostream>
 #include <memory>
+#include <mutex>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -38,10 +40,29 @@ std::chrono::milliseconds milliseconds(double seconds) {
 }
 
 // Gloo writes a line about its connections to standard output, which is for results.
-struct OutputAside {
-  std::streambuf *before = std::cout.rdbuf(std::cerr.rdbuf());
-  ~OutputAside() { std::cout.rdbuf(before); }
+class OutputAside {
+ public:
+  OutputAside() {
+    const std::lock_guard<std::mutex> lock(mutex);
+    if (users++ == 0) before = std::cout.rdbuf(&unread);
+  }
+
+  ~OutputAside() {
+    const std::lock_guard<std::mutex> lock(mutex);
+    if (--users == 0) std::cout.rdbuf(before);
+  }
+
+ private:
+  static std::mutex mutex;
+  static std::stringbuf unread;
+  static std::streambuf *before;
+  static int users;
 };
+
+std::mutex OutputAside::mutex;
+std::stringbuf OutputAside::unread;
+std::streambuf *OutputAside::before = nullptr;
+int OutputAside::users = 0;
 
 }  // namespace
 

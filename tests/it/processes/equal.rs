@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use segtool::base::Size;
-use segtool::base::event::Event;
+use segtool::base::event::{Event, Sink};
 use segtool::data::synthetic::write_set;
 use segtool::data::{Augmentation, Dataset};
 use segtool::nn::device::DeviceChoice;
@@ -20,7 +20,7 @@ use segtool::train::{Job, Outcome, Plan, Session, Source, Validation, resume_for
 use super::as_members;
 use crate::common::{devices, floats, read_tensors, small_recipe};
 
-const SILENT: &(dyn Fn(Event) + Sync) = &|_| {};
+const SILENT: &dyn Sink = &|_: Event| ();
 /// Of float32 sums in another order, over twenty steps.
 const TOLERANCE: f32 = 1e-5;
 
@@ -39,7 +39,8 @@ fn residual() -> NetworkConfig {
     NetworkConfig::EncoderDecoder(EncoderDecoderConfig::new(encoder, DecoderConfig::Pyramid(decoder), 1, 4))
 }
 
-fn plan(folder: &Path, change: impl Fn(&mut NetworkRecipe)) -> Plan {
+/// Which phases there are is changed in a recipe that was checked with the data.
+fn plan(folder: &Path, change: impl Fn(&mut NetworkRecipe), phases: &[Phase]) -> Plan {
     let lists = |name: &str| Source::Lists {
         images: folder.join(format!("data/{name}_images.txt")),
         labels: folder.join(format!("data/{name}_labels.txt")),
@@ -55,7 +56,11 @@ fn plan(folder: &Path, change: impl Fn(&mut NetworkRecipe)) -> Plan {
         seed: 1,
         ..Job::new(Recipe::Network(recipe), lists("train"))
     };
-    Plan::new(job, &SILENT).unwrap()
+    let mut plan = Plan::new(job, SILENT).unwrap();
+    if let Plan::Network(plan) = &mut plan {
+        plan.recipe.training.phases = phases.to_vec();
+    }
+    plan
 }
 
 fn session<'a>(device: DeviceChoice, stop: &'a AtomicBool, group: Option<&'a Group>) -> Session<'a> {
@@ -93,15 +98,15 @@ fn assert_equal(what: &str, found: &Path, expected: &Path) {
     }
 }
 
-fn compare(folder: &Path, what: &str, sizes: &[usize], change: impl Fn(&mut NetworkRecipe) + Sync) {
+fn compare(folder: &Path, what: &str, sizes: &[usize], phases: &[Phase], change: impl Fn(&mut NetworkRecipe) + Sync) {
     for (device, _) in devices() {
         let run = |name: &str| -> PathBuf { folder.join(format!("{name}-{device}")) };
         let alone = run("alone");
-        plan(folder, &change).start(&alone, &session(device, &AtomicBool::new(false), None)).unwrap();
+        plan(folder, &change, phases).start(&alone, &session(device, &AtomicBool::new(false), None)).unwrap();
         for &size in sizes {
             let together = run(&format!("together-{size}"));
             as_members(size, |group| {
-                let outcome = plan(folder, &change)
+                let outcome = plan(folder, &change, phases)
                     .start(&together, &session(device, &AtomicBool::new(false), Some(group)))
                     .unwrap();
                 assert!(matches!(outcome, Outcome::Finished { .. }));
@@ -122,8 +127,10 @@ fn compare(folder: &Path, what: &str, sizes: &[usize], change: impl Fn(&mut Netw
 fn batch_norms_dropout_and_means_are_of_the_whole_batch() {
     let folder = tempfile::tempdir().unwrap();
     data(folder.path());
-    compare(folder.path(), "residual", &[2, 3], |recipe| {
+    compare(folder.path(), "residual", &[2, 3], &[], |recipe| {
         recipe.network = residual();
+        // With larger steps, roundings grow to a thousandth within an epoch, on one process and another device, too.
+        recipe.training.learning_rate = 1e-3;
         recipe.training.class_weights = ClassWeights::Auto;
     });
 }
@@ -132,16 +139,15 @@ fn batch_norms_dropout_and_means_are_of_the_whole_batch() {
 fn losses_of_overlap_and_phases_are_of_the_whole_batch() {
     let folder = tempfile::tempdir().unwrap();
     data(folder.path());
-    compare(folder.path(), "losses", &[2], |recipe| {
+    let loss = parse_terms("cross-entropy+focal+focal-tversky").unwrap();
+    let second = Phase { epochs: 2, loss: Some(loss), from_best: true, ..Phase::default() };
+    compare(folder.path(), "losses", &[2], &[Phase { epochs: 2, ..Phase::default() }, second], |recipe| {
         let training = &mut recipe.training;
         training.augment = Augmentation::parse_list("flip-horizontal,crop=40:0.9,noise").unwrap();
         training.sampling.foreground = 0.5;
         training.ema = Some(0.9);
         training.clip_norm = Some(1.0);
         training.checkpointing = true;
-        let loss = parse_terms("cross-entropy+focal+focal-tversky").unwrap();
-        let second = Phase { epochs: 2, loss: Some(loss), from_best: true, ..Phase::default() };
-        training.phases = vec![Phase { epochs: 2, ..Phase::default() }, second];
     });
 }
 
@@ -149,7 +155,7 @@ fn losses_of_overlap_and_phases_are_of_the_whole_batch() {
 fn binary_losses_are_of_the_whole_batch() {
     let folder = tempfile::tempdir().unwrap();
     data(folder.path());
-    compare(folder.path(), "binary", &[2], |recipe| {
+    compare(folder.path(), "binary", &[2], &[], |recipe| {
         recipe.activation = segtool::nn::activation::Activation::Sigmoid;
         recipe.training.loss = parse_terms("bce+focal+dice+jaccard").unwrap();
         recipe.training.accumulate = 2;
@@ -165,7 +171,7 @@ fn all_processes_score_the_same_network_without_common_statistics() {
     as_members(2, |group| {
         let stop = AtomicBool::new(false);
         let session = Session { synchronised: Some(false), ..session(DeviceChoice::Flex, &stop, Some(group)) };
-        plan(folder.path(), |recipe| recipe.network = residual()).start(&run, &session).unwrap();
+        plan(folder.path(), |recipe| recipe.network = residual(), &[]).start(&run, &session).unwrap();
     });
     assert!(run.join("model.safetensors").is_file() && run.join("report.html").is_file());
 }
@@ -176,22 +182,19 @@ fn a_run_goes_on_with_another_number_of_processes() {
     data(folder.path());
     let (whole, parts) = (folder.path().join("whole"), folder.path().join("parts"));
     let device = DeviceChoice::Flex;
-    plan(folder.path(), |_| ()).start(&whole, &session(device, &AtomicBool::new(false), None)).unwrap();
+    plan(folder.path(), |_| (), &[]).start(&whole, &session(device, &AtomicBool::new(false), None)).unwrap();
     // Two epochs by three processes, one by one, one by two.
     as_members(3, |group| {
-        let epochs = |recipe: &mut NetworkRecipe| {
-            recipe.training.phases = vec![Phase { epochs: 4, ..Phase::default() }];
-        };
         let stop = AtomicBool::new(false);
-        let limited = Session { deadline: None, ..session(device, &stop, Some(group)) };
         // Told to one of them, followed by all.
         let sink = |event: Event| {
             if matches!(event, Event::Epoch(report) if report.epoch == 2) {
                 stop.store(true, std::sync::atomic::Ordering::Relaxed);
             }
         };
-        let limited = Session { sink: if group.rank() == 1 { &sink } else { SILENT }, ..limited };
-        let outcome = plan(folder.path(), epochs).start(&parts, &limited).unwrap();
+        let limited =
+            Session { sink: if group.rank() == 1 { &sink } else { SILENT }, ..session(device, &stop, Some(group)) };
+        let outcome = plan(folder.path(), |_| (), &[]).start(&parts, &limited).unwrap();
         assert!(matches!(outcome, Outcome::Stopped(Some(position)) if position.epoch == 2 && position.batch == 1));
     });
     let stop = AtomicBool::new(false);
