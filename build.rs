@@ -9,7 +9,12 @@ fn main() {
 
 #[cfg(feature = "libtorch")]
 fn libtorch() {
-    const SOURCES: [&str; 2] = ["src/nn/ops/libtorch/kernels.cpp", "src/nn/ops/libtorch/memory.cpp"];
+    const SOURCES: &[&str] = &[
+        "src/nn/ops/libtorch/counter.cpp",
+        "src/nn/ops/libtorch/kernels.cpp",
+        "src/nn/ops/libtorch/memory.cpp",
+        "src/nn/ops/libtorch/optimizers.cpp",
+    ];
     for source in SOURCES {
         println!("cargo:rerun-if-changed={source}");
     }

@@ -44,7 +44,7 @@ pub struct Difference {
 ///
 /// [`Error::Failed`] if a result, or a weight after the step, is not a finite number; those of opening the devices.
 pub fn check(options: &Options) -> Result<Vec<Difference>> {
-    let own = Options { own_step: true, mode: Mode::Train, ..options.clone() };
+    let own = Options { own_step: true, mode: Mode::Train, ..options.settled()? };
     let reference = Options { device: DeviceChoice::Flex, precision: Precision::Float32, ..own.clone() };
     let phases = options.recipe.training.resolved_phases().len();
     let mut all = Vec::new();

@@ -2,6 +2,7 @@
 
 mod check;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -20,7 +21,7 @@ use crate::nn::device::{DeviceChoice, free_memory, peak_memory};
 use crate::nn::learner::{Learner, Part, Settings};
 use crate::nn::loss::{Loss, Target};
 use crate::nn::model::InferenceNetwork;
-use crate::nn::ops::profile;
+use crate::nn::ops::profile::{self, Asked};
 use crate::nn::precision::Precision;
 use crate::predict::merge::{Wanted, WeightedScores, decide, decide_on_device, decides_on_device};
 use crate::recipe::{NetworkRecipe, OptimizerConfig};
@@ -69,7 +70,7 @@ pub struct Options {
     pub precision: Precision,
     /// Steps to take the time of.
     pub steps: usize,
-    /// Whether to run them once more for the time by kind of operation.
+    /// Whether to run them once more for the time by kind of operation, and again for what they ask of the device.
     pub profile: bool,
     /// Whether a training step is the recipe's own (of its first phase), with its loss, optimiser, clipping, moving
     /// average and checkpointing; else SGD on the cross-entropy or, with a sigmoid, on the recipe's loss.
@@ -77,6 +78,11 @@ pub struct Options {
 }
 
 impl Options {
+    /// With what an automatic precision stands for.
+    fn settled(&self) -> Result<Self> {
+        Ok(Self { precision: self.device.settle(self.precision)?, ..self.clone() })
+    }
+
     /// How a step of a phase learns: as the recipe says, or by SGD; from the recipe's loss, or from the cross-entropy.
     /// A sigmoid has an output fewer than there are classes, so that only the recipe's own loss goes with it.
     fn learning(&self, phase: usize) -> Result<(Settings, Loss)> {
@@ -118,6 +124,30 @@ pub struct Report {
     /// Time by kind of operation, if asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub profile: Option<Vec<Row>>,
+    /// What a step asks of the device, if a profile was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operators: Option<Operators>,
+}
+
+/// What a step asks of the device, as the mean over some steps.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Operators {
+    /// Calls of libtorch's operators, without those that operators make of one another; none on flex.
+    pub calls: f64,
+    /// Calls that operators make of one another.
+    pub nested: f64,
+    /// How often numbers are read back.
+    pub reads: f64,
+    /// The calls by operator.
+    pub by_name: BTreeMap<String, f64>,
+}
+
+impl Operators {
+    fn of(asked: Asked, steps: usize) -> Self {
+        let mean = |count: u64| count as f64 / steps as f64;
+        let by_name: BTreeMap<String, f64> = asked.operators.into_iter().map(|(name, n)| (name, mean(n))).collect();
+        Self { calls: by_name.values().sum(), nested: mean(asked.nested), reads: mean(asked.reads), by_name }
+    }
 }
 
 /// One kind of operation in a profile.
@@ -175,6 +205,7 @@ fn check_memory(options: &Options) -> Result<()> {
 
 /// Measures; a run begins with two steps that do not count.
 pub fn run(options: &Options) -> Result<Report> {
+    let options = &options.settled()?;
     check_memory(options)?;
     let mut work = Work::of_phase(options, 0)?;
     for _ in 0..WARM_UP {
@@ -189,6 +220,9 @@ pub fn run(options: &Options) -> Result<Report> {
     sorted.sort_by(f64::total_cmp);
     let seconds = sorted[sorted.len() / 2];
     let device = options.device.resolve()?;
+    let peak_memory = peak_memory(device);
+    let profile = if options.profile { Some(work.profile(options.steps)?) } else { None };
+    let operators = if options.profile { Some(work.operators(options.steps)?) } else { None };
     Ok(Report {
         recipe: options.recipe.name.clone(),
         mode: options.mode,
@@ -197,10 +231,11 @@ pub fn run(options: &Options) -> Result<Report> {
         batch: options.batch,
         size: options.size,
         images_per_second: options.batch as f64 / seconds,
-        peak_memory: peak_memory(device),
+        peak_memory,
         times,
         seconds,
-        profile: if options.profile { Some(work.profile(options.steps)?) } else { None },
+        profile,
+        operators,
     })
 }
 
@@ -255,7 +290,8 @@ impl Work {
         match &mut self.job {
             Job::Train(training) => {
                 let (learner, part) = &mut **training;
-                learner.step([part.clone()], RATE, 0);
+                // The loss stays where it is: nobody looks at it.
+                learner.begin_step([part.clone()], RATE, 0);
             }
             Job::Infer(network, rule) => infer(network, *rule, &self.input)?,
         }
@@ -273,6 +309,12 @@ impl Work {
         wait(&self.device)?;
         self.optimizer_time += start.elapsed();
         Ok(())
+    }
+
+    /// What steps ask of the device.
+    fn operators(&mut self, steps: usize) -> Result<Operators> {
+        let (done, asked) = profile::counted(|| (0..steps).try_for_each(|_| self.step()));
+        done.map(|()| Operators::of(asked, steps))
     }
 
     /// Time by kind of operation over some steps, the longest first; then the optimiser and what is left.

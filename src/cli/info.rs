@@ -155,7 +155,8 @@ pub(crate) struct Bench {
     /// auto, cpu, gpu, flex, libtorch or libtorch-cuda:N [default: auto, the fastest available]
     #[arg(long, value_name = "DEVICE", help_heading = HARDWARE)]
     pub(crate) device: Option<DeviceChoice>,
-    /// float32, tf32 (NVIDIA GPUs) or bf16 (libtorch)
+    /// float32, tf32 (NVIDIA GPUs), bf16 (libtorch) or auto: bf16 on NVIDIA GPUs from Ampere on, else
+    /// float32
     #[arg(long, value_name = "PRECISION", default_value_t = Precision::Float32, help_heading = HARDWARE)]
     pub(crate) precision: Precision,
 }

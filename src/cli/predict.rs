@@ -195,7 +195,8 @@ pub(crate) struct NetworkPrediction {
     /// Batch size: images, flips or windows computed at once
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = positive, help_heading = HARDWARE)]
     pub(crate) batch_size: usize,
-    /// float32, tf32 (NVIDIA GPUs) or bf16 (libtorch)
+    /// float32, tf32 (NVIDIA GPUs), bf16 (libtorch) or auto: bf16 on NVIDIA GPUs from Ampere on, else
+    /// float32
     #[arg(long, value_name = "PRECISION", default_value_t = Precision::Float32, help_heading = HARDWARE)]
     pub(crate) precision: Precision,
     /// Threads that read and prepare images

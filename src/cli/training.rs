@@ -95,7 +95,8 @@ pub(crate) struct Procedure {
     /// Channels of the network's first block
     #[arg(long, value_name = "N", value_parser = positive)]
     pub(crate) width: Option<usize>,
-    /// float32, tf32 (NVIDIA GPUs) or bf16 (libtorch) [default: the recipe's, float32 if it names none]
+    /// float32, tf32 (NVIDIA GPUs), bf16 (libtorch) or auto: bf16 on NVIDIA GPUs from Ampere on, else
+    /// float32 [default: the recipe's, float32 if it names none]
     #[arg(long, value_name = "PRECISION", help_heading = HARDWARE)]
     pub(crate) precision: Option<Precision>,
     /// Activation checkpointing: recompute activations in the backward pass (less memory, slower)

@@ -1,7 +1,7 @@
 //! `segtool bench`.
 
 use anyhow::{Result, anyhow};
-use segtool::bench::{Difference, Mode, Options, Report, check, run as measure};
+use segtool::bench::{Difference, Mode, Operators, Options, Report, check, run as measure};
 use segtool::nn::precision::Precision;
 use segtool::recipe::NetworkRecipe;
 
@@ -31,7 +31,8 @@ pub(crate) fn run(arguments: Bench) -> Result<Exit> {
 /// Compares with flex; fails where float32 is further off than its limit, or where a difference is no number.
 fn compare(options: &Options, json: bool) -> Result<Exit> {
     let differences = check(options)?;
-    let what = format!("{} on {} in {}", options.recipe.name, options.device.resolve()?, options.precision);
+    let precision = options.device.settle(options.precision)?;
+    let what = format!("{} on {} in {precision}", options.recipe.name, options.device.resolve()?);
     if json {
         ui::result(&serde_json::to_string_pretty(&differences)?);
     } else {
@@ -41,7 +42,7 @@ fn compare(options: &Options, json: bool) -> Result<Exit> {
             ui::result(&format!("the last {SHOWN} lines are the worst of {} gradients", phase.len() - 2));
         }
     }
-    judge(&differences, options.precision).map_err(|reason| anyhow!("{what} {reason}"))?;
+    judge(&differences, precision).map_err(|reason| anyhow!("{what} {reason}"))?;
     Ok(Exit::Done)
 }
 
@@ -91,6 +92,11 @@ fn text(report: &Report) -> String {
     for row in rows {
         let (milliseconds, percent) = (1e3 * row.seconds, 100.0 * row.share);
         text.push_str(&format!("\n{:32} {milliseconds:>9.2} ms {percent:>6.1} % {:>12.1}", row.kind, row.calls));
+    }
+    if let Some(Operators { calls, nested, reads, .. }) = report.operators.as_ref() {
+        text.push_str(&format!(
+            "\n{calls:.1} operator calls a step, {nested:.1} more within operators; {reads:.1} reads"
+        ));
     }
     text
 }

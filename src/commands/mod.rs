@@ -25,6 +25,7 @@ pub(crate) mod train;
 use anyhow::{Context, Result};
 use segtool::base::words::bytes_in_words;
 use segtool::nn::device::{DeviceChoice, peak_memory};
+use segtool::nn::precision::Precision;
 
 use crate::program::exit::wrong_usage;
 use crate::program::ui;
@@ -41,6 +42,13 @@ fn refuse_flags(flags: &[String], what: &str) -> Result<()> {
         [] => Ok(()),
         [flag] => wrong_usage!("{flag} has no effect with {what}; leave it out"),
         flags => wrong_usage!("{} have no effect with {what}; leave them out", flags.join(" and ")),
+    }
+}
+
+/// Says what an automatic precision came to.
+fn say_precision(requested: Precision, precision: Precision, device: DeviceChoice) {
+    if requested == Precision::Auto {
+        ui::say(&format!("precision: {precision}, by what device '{device}' is"));
     }
 }
 

@@ -17,9 +17,9 @@ use segtool::run::Run;
 use segtool::tools::proportions::{Axis, Depths};
 use segtool::weights::{Choice, Weights, locate};
 
-use super::refuse_flags;
 use super::stop::Stop;
 use super::together::{self, Place};
+use super::{refuse_flags, say_precision};
 use crate::cli::{Chosen, ForestPrediction, NetworkPrediction, Polygons, Predict, Tile};
 use crate::program::exit::{Exit, wrong_usage};
 use crate::program::ui::{self, Progress};
@@ -276,7 +276,8 @@ fn outputs(arguments: &Predict, images: usize) -> Result<Outputs> {
 
 fn predictor(arguments: &Predict, progress: &Progress) -> Result<Predictor> {
     let device = arguments.device.unwrap_or_default();
-    let precision = arguments.network.precision;
+    let precision = device.settle(arguments.network.precision)?;
+    say_precision(arguments.network.precision, precision, device);
     if let Some(run) = &arguments.run {
         refuse_without_effect(arguments, Run::open(run)?.kind())?;
         refuse_flags(&arguments.given.of::<Chosen>(), "--run")?;

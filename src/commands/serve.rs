@@ -6,7 +6,7 @@ use segtool::serve::{Access, Compute, Limits, Server, Settings, labelling};
 use segtool::weights::locate;
 
 use super::stop::Stop;
-use super::use_threads;
+use super::{say_precision, use_threads};
 use crate::cli::{Serve, Tile};
 use crate::program::exit::Exit;
 use crate::program::ui::{self, Progress};
@@ -41,6 +41,9 @@ fn settings(arguments: &Serve, progress: &Progress) -> Result<Settings> {
         Some(Tile::Side(side)) => Some(side),
         Some(Tile::Auto) | None => None,
     };
+    let device = arguments.device.unwrap_or_default();
+    let precision = device.settle(arguments.precision)?;
+    say_precision(arguments.precision, precision, device);
     Ok(Settings {
         runs: arguments.run.clone(),
         label: label(arguments, progress)?,
@@ -48,12 +51,7 @@ fn settings(arguments: &Serve, progress: &Progress) -> Result<Settings> {
         port: arguments.port,
         access: Access { token: token(arguments)?, insecure: arguments.insecure, hosts: arguments.allow_host.clone() },
         allow_url: arguments.allow_url,
-        compute: Compute {
-            device: arguments.device.unwrap_or_default(),
-            precision: arguments.precision,
-            tile,
-            memory: arguments.memory,
-        },
+        compute: Compute { device, precision, tile, memory: arguments.memory },
         limits: Limits {
             queue: arguments.max_queue,
             bytes: arguments.max_size,

@@ -18,7 +18,7 @@ use super::data::Sources;
 use super::start::Start;
 use super::stop::Stop;
 use super::together::{self, Member};
-use super::{overrides, say_peak};
+use super::{overrides, say_peak, say_precision};
 use crate::cli::Train;
 use crate::program::exit::Exit;
 use crate::program::ui::{self, Progress};
@@ -41,10 +41,13 @@ fn train(arguments: &Train, member: Option<&Member>) -> Result<Exit> {
     start.notes.iter().for_each(|note| ui::say(&format!("note: {note}")));
     let folder = start.folder;
     let Sources { images, validation, dataset, exclude } = Sources::of(&arguments.data, &progress)?;
-    let recipe = overrides::apply(start.recipe, arguments)?;
+    let mut recipe = overrides::apply(start.recipe, arguments)?;
     // Asked for before anything is read: a device that is not there should not cost a pass over the data.
     let device = together::device(arguments.device, &arguments.network.limits.together, member).resolve()?;
     device.supports(recipe.precision())?;
+    let requested = recipe.precision();
+    recipe.settle_precision(device)?;
+    say_precision(requested, recipe.precision(), device);
     // Held from here on, so that a second process is refused before it has read through its data.
     let sheet = arguments.network.show_augmented.as_deref();
     let lock = match sheet {

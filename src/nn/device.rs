@@ -106,6 +106,18 @@ impl DeviceChoice {
         }
     }
 
+    /// What [`Precision::Auto`] stands for on this device: bf16 on NVIDIA GPUs that multiply such numbers in their tensor
+    /// cores (Ampere and newer), else float32, for the others have no TF32 either. Other precisions stay.
+    pub fn settle(self, precision: Precision) -> Result<Precision> {
+        if precision != Precision::Auto {
+            return Ok(precision);
+        }
+        match self.resolve()? {
+            Self::LibtorchCuda(index) if multiplies_bf16(index) => Ok(Precision::Bf16),
+            _ => Ok(Precision::Float32),
+        }
+    }
+
     /// [`Self::open`], set up to compute in `precision`; an error where the device cannot.
     pub fn open_for(self, precision: Precision) -> Result<Device> {
         self.supports(precision)?;
@@ -118,7 +130,7 @@ impl DeviceChoice {
     /// Says whether the device computes in `precision`.
     pub fn supports(self, precision: Precision) -> Result<()> {
         let (fits, who) = match (precision, self.resolve()?) {
-            (Precision::Float32, _) => (true, ""),
+            (Precision::Float32 | Precision::Auto, _) => (true, ""),
             (Precision::Tf32, device) => (device.is_gpu(), "NVIDIA GPUs (libtorch-cuda:N)"),
             (Precision::Bf16, device) => (device != Self::Flex, "libtorch devices (libtorch, libtorch-cuda:N)"),
         };
@@ -168,16 +180,30 @@ pub fn free_memory(device: DeviceChoice) -> Option<u64> {
     }
 }
 
-/// Asks the driver's own program: libtorch does not say without a context on the GPU, which takes memory itself.
 fn free_gpu_memory(index: usize) -> Option<u64> {
-    let asked = ["--query-gpu=memory.free", "--format=csv,noheader,nounits"];
+    let mebibytes: u64 = asked_of_driver(index, "memory.free")?.parse().ok()?;
+    Some(mebibytes << 20)
+}
+
+/// Whether a GPU is of the Ampere generation or newer.
+fn multiplies_bf16(index: usize) -> bool {
+    asked_of_driver(index, "compute_cap").is_some_and(|capability| is_ampere_or_newer(&capability))
+}
+
+fn is_ampere_or_newer(capability: &str) -> bool {
+    let major = capability.split('.').next().and_then(|major| major.parse::<u32>().ok());
+    major.is_some_and(|major| major >= 8)
+}
+
+/// What the driver's own program says of a GPU: libtorch does not without a context on the GPU, which takes memory itself.
+fn asked_of_driver(index: usize, what: &str) -> Option<String> {
+    let asked = [format!("--query-gpu={what}"), "--format=csv,noheader,nounits".to_owned()];
     let id = match std::env::var("CUDA_VISIBLE_DEVICES") {
         Ok(visible) => visible.split(',').nth(index)?.trim().to_owned(),
         Err(_) => index.to_string(),
     };
     let output = std::process::Command::new("nvidia-smi").arg(format!("--id={id}")).args(asked).output().ok()?;
-    let mebibytes: u64 = String::from_utf8(output.stdout).ok()?.lines().next()?.trim().parse().ok()?;
-    Some(mebibytes << 20)
+    Some(String::from_utf8(output.stdout).ok()?.lines().next()?.trim().to_owned())
 }
 
 /// Bytes that the libraries of this build occupy in a process, whichever device it computes on. Measured with the CUDA
@@ -240,6 +266,22 @@ mod tests {
         for name in ["", "tpu", "libtorch-cuda:", "libtorch-cuda:-1", "libtorch-cuda:x"] {
             assert!(name.parse::<DeviceChoice>().unwrap_err().to_string().contains("choose auto"));
         }
+    }
+
+    #[test]
+    fn a_precision_is_chosen_by_the_device() {
+        for (capability, expected) in [("7.5", false), ("8.0", true), ("9.0", true), ("12.0", true), ("[N/A]", false)] {
+            assert_eq!(is_ampere_or_newer(capability), expected, "{capability}");
+        }
+        for (precision, expected) in [
+            (Precision::Auto, Precision::Float32),
+            (Precision::Bf16, Precision::Bf16),
+            (Precision::Tf32, Precision::Tf32),
+        ] {
+            assert_eq!(DeviceChoice::Flex.settle(precision).unwrap(), expected);
+            assert_eq!(DeviceChoice::Cpu.settle(precision).unwrap(), expected);
+        }
+        DeviceChoice::Flex.open_for(Precision::Auto).unwrap();
     }
 
     #[test]

@@ -17,16 +17,18 @@ pub enum Precision {
     Tf32,
     /// 8 significant bits, half the memory: libtorch only.
     Bf16,
+    /// What suits the device; see [`DeviceChoice::settle`](super::device::DeviceChoice::settle).
+    Auto,
 }
 
 impl Precision {
-    /// `x` in the type that layers compute with.
+    /// `x` in the type that layers compute with; [`Self::Auto`] has to be settled first.
     pub fn of_input(self, x: Tensor<4>) -> Tensor<4> {
         match self {
-            Self::Float32 | Self::Tf32 => x,
+            Self::Float32 | Self::Tf32 | Self::Auto => x,
             Self::Bf16 => x.cast(DType::BF16),
         }
     }
 }
 
-named_enum!(Precision, "precision", "float32" => Float32, "tf32" => Tf32, "bf16" => Bf16);
+named_enum!(Precision, "precision", "float32" => Float32, "tf32" => Tf32, "bf16" => Bf16, "auto" => Auto);

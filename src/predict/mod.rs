@@ -103,7 +103,7 @@ impl Predictor {
     pub fn open_on(run: impl AsRef<Path>, device: DeviceChoice, precision: Precision) -> Result<Self> {
         let model: Box<dyn Model> = match Run::open(run)? {
             Run::Network(run) => Box::new(NetworkPredictor::open(run, device, precision)?),
-            Run::Forest(_) if precision != Precision::Float32 => {
+            Run::Forest(_) if !matches!(precision, Precision::Float32 | Precision::Auto) => {
                 let expected = "float32, in which the features of a random forest are computed";
                 return Err(Error::invalid("precision", precision, expected));
             }

@@ -21,6 +21,7 @@ use crate::base::named_enum::find_text;
 use crate::base::{Error, Result, require};
 use crate::data::Dataset;
 use crate::nn::activation::{Activation, Rule};
+use crate::nn::device::DeviceChoice;
 use crate::nn::loss::{ClassWeights, Loss, LossTerm};
 use crate::nn::model::NetworkConfig;
 use crate::nn::precision::Precision;
@@ -175,6 +176,14 @@ impl Recipe {
             Self::Network(recipe) => &recipe.name,
             Self::Forest(recipe) => &recipe.name,
         }
+    }
+
+    /// Puts what an automatic precision stands for on `device` in its place.
+    pub fn settle_precision(&mut self, device: DeviceChoice) -> Result<()> {
+        if let Self::Network(recipe) = self {
+            recipe.training.precision = device.settle(recipe.training.precision)?;
+        }
+        Ok(())
     }
 
     /// In which numbers it is trained; the features of a forest are computed in float32.

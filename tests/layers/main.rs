@@ -167,3 +167,21 @@ fn circles_are_seen_through_every_kind_of_path() {
         assert!(!circular(&format!("pub struct Inner;\n{nothing}"), to_inner), "{nothing}");
     }
 }
+
+/// Where numbers may be read back from a device within a training step or near it, and the functions that do.
+const READERS: [&str; 3] = ["nn/ops/transfer.rs", "nn/model/parameters.rs", "nn/learner/rules.rs"];
+const READING: [&str; 6] = ["into_data(", "to_data(", "into_scalar", "try_into_vec", "double_value(", "int64_value("];
+
+#[test]
+fn a_training_step_reads_numbers_where_they_are_counted() {
+    let rooms = ["nn/layer", "nn/learner", "nn/loss", "nn/model", "nn/ops"];
+    for file in Source::read(&root().join("src"), "lib.rs").files() {
+        if !rooms.iter().any(|room| file.starts_with(room)) || READERS.iter().any(|reader| file == Path::new(reader)) {
+            continue;
+        }
+        let text = fs::read_to_string(root().join("src").join(&file)).unwrap();
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        let found: Vec<&str> = READING.into_iter().filter(|call| code.contains(call)).collect();
+        assert!(found.is_empty(), "{} calls {found:?}: `ops::read_numbers` counts what is read", file.display());
+    }
+}

@@ -7,10 +7,14 @@ use rayon::prelude::*;
 
 use crate::nn::device::is_gpu;
 use crate::nn::group::Share;
-use crate::nn::ops::noted;
+use crate::nn::ops::{noted, upload};
 
 /// Values whose factors a GPU makes in one go: 64-bit integers, of which there are a few at a time.
 const AT_ONCE: usize = 1 << 24;
+
+/// Most values whose factors are made in main memory for a GPU: one copy in its queue, where making them there takes dozens
+/// of small pieces of work.
+const COPIED: usize = 1 << 16;
 
 /// Multipliers and shifts of Chris Wellons' triple32, a permutation of 32-bit integers with little bias.
 const ROUNDS: [(u32, u32); 3] = [(17, 0xed5a_d4bb), (11, 0xac4c_1b51), (15, 0x3184_8bab)];
@@ -39,7 +43,8 @@ fn drop(x: Tensor<4>, shape: [usize; 4], rate: f64, draw: u64) -> Tensor<4> {
     let sample: usize = shape[1..].iter().product();
     let first = Share::first() * sample;
     let places = first..first + shape[0] * sample;
-    let factors = if is_gpu(&device) { dice.on_device(places, &device) } else { dice.in_memory(places, &device) };
+    let there = is_gpu(&device) && places.len() > COPIED;
+    let factors = if there { dice.on_device(places, &device) } else { dice.in_memory(places, &device) };
     let factors = noted(factors.reshape(shape));
     let dtype = x.dtype();
     noted(x * factors.cast(dtype))
@@ -74,7 +79,7 @@ impl Dice {
         let count = places.len();
         let factor = |place: usize| if self.hash(place as u32) < self.limit { 0.0 } else { self.kept };
         let factors: Vec<f32> = places.into_par_iter().map(factor).collect();
-        Tensor::from_data(TensorData::new(factors, [count]), device)
+        upload(TensorData::new(factors, [count]), device)
     }
 
     /// [`Self::in_memory`], computed on the device: nothing has to be copied there.

@@ -1,8 +1,9 @@
 //! Batch norm.
 
-use burn::module::{Flag, Module, Param, RunningState};
+use burn::module::{Flag, Module, Param};
 use burn::tensor::{Device, Tensor};
 
+use super::statistic::Statistic;
 use crate::nn::group::Share;
 use crate::nn::ops::{self, NormSettings, dry};
 
@@ -15,9 +16,9 @@ pub struct BatchNorm2d {
     /// Shift by channel.
     pub bias: Param<Tensor<1>>,
     /// Mean by channel, over the batches so far.
-    pub running_mean: RunningState<Tensor<1>>,
+    pub running_mean: Statistic,
     /// Unbiased variance by channel, over the batches so far.
-    pub running_var: RunningState<Tensor<1>>,
+    pub running_var: Statistic,
     /// Whether training goes by the statistics of the batch and updates the running ones.
     pub training: Param<Flag>,
     #[module(skip)]
@@ -30,8 +31,8 @@ impl BatchNorm2d {
         Self {
             weight: Param::from_tensor(Tensor::ones([channels], device)),
             bias: Param::from_tensor(Tensor::zeros([channels], device)),
-            running_mean: RunningState::new(Tensor::zeros([channels], device)),
-            running_var: RunningState::new(Tensor::ones([channels], device)),
+            running_mean: Statistic::new(Tensor::zeros([channels], device)),
+            running_var: Statistic::new(Tensor::ones([channels], device)),
             training: Param::<Flag>::from_bool(true),
             settings,
         }
@@ -39,7 +40,7 @@ impl BatchNorm2d {
 
     /// What the running statistics come to, by channel: factor and summand.
     pub fn scale_and_shift(&self) -> (Tensor<1>, Tensor<1>) {
-        let (mean, var) = (self.running_mean.value_sync(), self.running_var.value_sync());
+        let (mean, var) = (self.running_mean.value(), self.running_var.value());
         let scale = self.weight.val() / (var + self.settings.epsilon).sqrt();
         (scale.clone(), self.bias.val() - mean * scale)
     }
@@ -56,16 +57,16 @@ impl BatchNorm2d {
     fn normalised(&self, x: Tensor<4>) -> Tensor<4> {
         let [batch, _, height, width] = x.dims();
         let (weight, bias) = (self.weight.val(), self.bias.val());
-        let (mean, var) = (self.running_mean.value_sync(), self.running_var.value_sync());
         if !x.device().is_autodiff()
             || !self.training.val().is_enabled()
             || (batch * height * width == 1 && Share::statistics().is_none())
         {
+            let (mean, var) = (self.running_mean.value(), self.running_var.value());
             return ops::batch_norm_infer(x, weight, bias, mean, var, self.settings.epsilon);
         }
-        let done = ops::batch_norm_train(x, weight, bias, mean, var, self.settings);
-        self.running_mean.update(done.running_mean);
-        self.running_var.update(done.running_var);
-        done.output
+        Statistic::update([&self.running_mean, &self.running_var], |[mean, var]| {
+            let done = ops::batch_norm_train(x, weight, bias, mean, var, self.settings);
+            ([done.running_mean, done.running_var], done.output)
+        })
     }
 }

@@ -5,15 +5,18 @@ use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 
 use crate::nn::model::Network;
+use crate::nn::ops::Updates;
 
 /// `average`, moved towards `network`, parameters and running statistics alike: it keeps `share` of itself, less in the
 /// first steps, `(1 + step) / (10 + step)`, so that it does not stay with the weights it began with.
-pub(super) fn moved(average: Network, network: &Network, share: f64, step: usize) -> Network {
+pub(super) fn moved(average: Network, network: &Network, share: f64, step: usize, updates: &Updates) -> Network {
     let share = share.min((1 + step) as f64 / (10 + step) as f64);
     // A container of tensors by parameter; that they are no gradients does not matter to it.
     let mut now = Values(GradientsParams::new());
     network.visit(&mut now);
-    average.map(&mut Mover { now: now.0, share })
+    let average = average.map(&mut Mover { now: now.0, share: 1.0 - share, updates });
+    updates.run();
+    average
 }
 
 struct Values(GradientsParams);
@@ -24,14 +27,16 @@ impl ModuleVisitor for Values {
     }
 }
 
-struct Mover {
+struct Mover<'a> {
     now: GradientsParams,
+    /// Of the way.
     share: f64,
+    updates: &'a Updates,
 }
 
-impl ModuleMapper for Mover {
+impl ModuleMapper for Mover<'_> {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let Some(now) = self.now.remove::<D>(param.id) else { return param };
-        param.map(|average| average.mul_scalar(self.share) + now.mul_scalar(1.0 - self.share))
+        param.map(|average| self.updates.towards(average, now, self.share))
     }
 }

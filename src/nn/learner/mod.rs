@@ -10,10 +10,10 @@ mod summed;
 
 use crate::nn::group::{Group, Share};
 use crate::nn::loss::Target;
-use crate::nn::ops::Arriving;
+use crate::nn::ops::{Arriving, Updates};
 use burn::module::Module;
-use burn::optim::{GradientsParams, ModuleOptimizer};
-use burn::tensor::{Bytes, Tensor};
+use burn::optim::GradientsParams;
+use burn::tensor::{Bytes, Device, Tensor};
 
 use super::loss::Loss;
 use super::model::Network;
@@ -24,7 +24,7 @@ pub use config::{AdamSettings, Decayed, Freeze, OptimizerConfig, OptimizerKind};
 
 use average::moved;
 use gradients::{Sum, limit};
-use optimizer::{Kinds, build_optimizer};
+use optimizer::{Kinds, NetworkOptimizer};
 pub(crate) use summed::broadcast;
 use summed::{Summand, summed, with_common_statistics};
 
@@ -108,14 +108,19 @@ pub struct Members {
     pub synchronised: bool,
 }
 
-/// The losses of a step's parts.
+/// The losses of a step's parts, one number each, still on the device.
 #[derive(Debug)]
-pub struct Losses(Arriving);
+pub struct Losses(Vec<Tensor<1>>);
 
 impl Losses {
-    /// Sends them, one number each, off to main memory.
     pub(crate) fn new(losses: Vec<Tensor<1>>) -> Self {
-        Self(Arriving::new(Tensor::cat(losses.into_iter().map(Tensor::inner).collect(), 0)))
+        Self(losses.into_iter().map(Tensor::inner).collect())
+    }
+
+    /// Sends those of several steps off to main memory, in one copy.
+    pub(crate) fn send(all: Vec<Self>) -> Arriving {
+        let mut losses: Vec<Tensor<1>> = all.into_iter().flat_map(|losses| losses.0).collect();
+        Arriving::new(if losses.len() == 1 { losses.remove(0) } else { Tensor::cat(losses, 0) })
     }
 
     /// Waits for them.
@@ -124,7 +129,7 @@ impl Losses {
     ///
     /// [`Error::Device`] if the device failed.
     pub fn read(self) -> Result<Vec<f64>> {
-        Ok(self.0.read::<f32>()?.into_iter().map(f64::from).collect())
+        Ok(Self::send(vec![self]).read::<f32>()?.into_iter().map(f64::from).collect())
     }
 }
 
@@ -132,7 +137,8 @@ impl Losses {
 pub struct Learner {
     /// Only missing while the optimiser has it.
     network: Option<Network>,
-    optimizer: ModuleOptimizer,
+    optimizer: NetworkOptimizer,
+    updates: Updates,
     loss: Loss,
     settings: Settings,
     /// The moving average of the weights, on a device that does not differentiate.
@@ -147,13 +153,14 @@ impl Learner {
     pub fn new(network: Network, settings: Settings, loss: Loss) -> Result<Self> {
         let kinds = Kinds::of(&network);
         settings.check_kinds(&kinds)?;
-        let optimizer = build_optimizer(&settings.optimizer, settings.head_rate, &kinds);
+        let updates = network.devices().first().map_or_else(|| Updates::on(&Device::flex()), Updates::on);
+        let optimizer = NetworkOptimizer::new(&settings.optimizer, settings.head_rate, &kinds, &updates);
         let average = settings.ema.map(|_| network.valid());
         let mut settings = settings;
         // What is frozen keeps no activations that could be computed again.
         settings.checkpointing &= !(settings.freeze.contains(&Freeze::Encoder) && network.segments_are_encoder());
         let network = freeze(network, |name| kinds.is_frozen(name, &settings.freeze));
-        Ok(Self { network: Some(network), optimizer, loss, settings, average, members: None })
+        Ok(Self { network: Some(network), optimizer, updates, loss, settings, average, members: None })
     }
 
     /// The same among other processes, all of which must take the same steps, each on its share of the batches.
@@ -202,13 +209,12 @@ impl Learner {
 
     /// The optimiser's state.
     pub fn optimizer_state(&self) -> Result<Bytes> {
-        self.optimizer.into_bytes().map_err(|e| Error::failed("encode the optimiser", e))
+        self.optimizer.to_bytes().map_err(|e| Error::failed("encode the optimiser", e))
     }
 
     /// Goes on with a state that was saved.
     pub fn load_optimizer_state(&mut self, state: Bytes) -> Result<(), String> {
-        self.optimizer = self.optimizer.clone().from_bytes(state).map_err(|e| e.to_string())?;
-        Ok(())
+        self.optimizer.load(state)
     }
 
     /// One step, the `number`th of this training from 0, by the mean gradient of `parts`; returns the loss of each
@@ -231,7 +237,7 @@ impl Learner {
             sum.add(self.network(), gradients);
             losses.push(loss);
         }
-        let own = sum.mean(self.network());
+        let own = sum.mean(self.network(), &self.updates);
         let all = match &self.members {
             Some(members) => summed(self.network(), own, &members.group),
             None => own,
@@ -260,12 +266,12 @@ impl Learner {
 
     /// Moves the weights against their gradients, and the average after them.
     pub fn apply(&mut self, gradients: GradientsParams, learning_rate: f64, number: usize) {
-        let gradients = self.settings.clip_norm.iter().fold(gradients, |all, norm| limit(self.network(), all, *norm));
-        // Given away, not shared, so that the weights are updated where they are.
+        let (most, updates) = (self.settings.clip_norm, &self.updates);
+        let gradients = most.iter().fold(gradients, |all, most| limit(self.network(), all, *most, updates));
         let network = self.network.take();
         self.network = network.map(|network| self.optimizer.step(learning_rate, network, gradients));
         if let (Some(average), Some(share)) = (self.average.take(), self.settings.ema) {
-            self.average = Some(moved(average, &self.network().valid(), share, number));
+            self.average = Some(moved(average, &self.network().valid(), share, number, &self.updates));
         }
     }
 }

@@ -3,13 +3,13 @@
 use std::collections::HashSet;
 
 use burn::module::{ParamGroup, ParamId};
-use burn::optim::decay::WeightDecayConfig;
-use burn::optim::{AdamConfig, AdamWConfig, LearningRate, ModuleOptimizer, Optimizer};
-use burn::tensor::{Device, Tensor};
+use burn::optim::{GradientsParams, LearningRate, ModuleOptimizer, Optimizer};
+use burn::tensor::{Bytes, Device, Tensor};
 
 use super::config::{AdamSettings, Decayed, Freeze, OptimizerConfig, OptimizerKind};
-use super::rules::{Adaptive, Sgd, adam_step};
+use super::rules::{Adam, Sgd};
 use crate::nn::model::{Network, ParameterShape, shapes};
+use crate::nn::ops::{AdamStep, SgdStep, Updates};
 
 /// What the parameters of a network are.
 pub(super) struct Kinds {
@@ -53,32 +53,55 @@ impl Kinds {
     }
 }
 
-/// Builds the optimiser of a recipe: `head_rate` is a factor on the learning rate of what is not in the encoder.
-pub(super) fn build_optimizer(config: &OptimizerConfig, head_rate: f64, kinds: &Kinds) -> ModuleOptimizer {
-    let penalty = |weight_decay: f32| (weight_decay > 0.0).then(|| WeightDecayConfig::new(weight_decay));
-    let decay = (config.weight_decay, config.decay);
-    match config.kind {
-        OptimizerKind::Adam(AdamSettings { beta_1, beta_2, epsilon }) => {
-            let build = |weight_decay| {
-                let config = AdamConfig::new().with_beta_1(beta_1).with_beta_2(beta_2).with_epsilon(epsilon);
-                let inner = config.with_weight_decay(penalty(weight_decay)).build();
-                Adaptive { inner, numbers: adam_step([beta_1, beta_2, epsilon, weight_decay], false) }
-            };
-            grouped(build, decay, head_rate, kinds)
-        }
-        OptimizerKind::AdamW(AdamSettings { beta_1, beta_2, epsilon }) => {
-            let build = |weight_decay| {
-                let config = AdamWConfig::new().with_beta_1(beta_1).with_beta_2(beta_2).with_epsilon(epsilon);
-                let inner = config.with_weight_decay(weight_decay).build();
-                Adaptive { inner, numbers: adam_step([beta_1, beta_2, epsilon, weight_decay], true) }
-            };
-            grouped(build, decay, head_rate, kinds)
-        }
-        OptimizerKind::Sgd { momentum, nesterov } => {
-            let build = |weight_decay| Sgd { momentum, nesterov, weight_decay };
-            grouped(build, decay, head_rate, kinds)
-        }
+/// The optimiser of a network.
+pub(super) struct NetworkOptimizer {
+    inner: ModuleOptimizer,
+    updates: Updates,
+}
+
+impl NetworkOptimizer {
+    /// As a recipe has it: `head_rate` is a factor on the learning rate of what is not in the encoder.
+    pub(super) fn new(config: &OptimizerConfig, head_rate: f64, kinds: &Kinds, updates: &Updates) -> Self {
+        let decay = (config.weight_decay, config.decay);
+        let inner = match config.kind {
+            OptimizerKind::Adam(settings) => {
+                grouped(|decay| adam(settings, decay, false, updates), decay, head_rate, kinds)
+            }
+            OptimizerKind::AdamW(settings) => {
+                grouped(|decay| adam(settings, decay, true, updates), decay, head_rate, kinds)
+            }
+            OptimizerKind::Sgd { momentum, nesterov } => {
+                let numbers = |decay: f32| SgdStep { rate: 0.0, momentum, nesterov, weight_decay: decay.into() };
+                grouped(|decay| Sgd { numbers: numbers(decay), updates: updates.clone() }, decay, head_rate, kinds)
+            }
+        };
+        Self { inner, updates: updates.clone() }
     }
+
+    /// The network after a step. Given away, not shared, its weights are updated where they are.
+    pub(super) fn step(&mut self, rate: LearningRate, network: Network, gradients: GradientsParams) -> Network {
+        let network = self.inner.step(rate, network, gradients);
+        self.updates.run();
+        network
+    }
+
+    /// The state, to be saved.
+    pub(super) fn to_bytes(&self) -> Result<Bytes, String> {
+        self.inner.into_bytes().map_err(|e| e.to_string())
+    }
+
+    /// Goes on with a state that was saved.
+    pub(super) fn load(&mut self, state: Bytes) -> Result<(), String> {
+        self.inner = self.inner.clone().from_bytes(state).map_err(|e| e.to_string())?;
+        Ok(())
+    }
+}
+
+fn adam(settings: AdamSettings, weight_decay: f32, decoupled: bool, updates: &Updates) -> Adam {
+    let AdamSettings { beta_1, beta_2, epsilon } = settings;
+    let [beta_1, beta_2, epsilon, weight_decay] = [beta_1, beta_2, epsilon, weight_decay].map(f64::from);
+    let numbers = AdamStep { rate: 0.0, beta_1, beta_2, epsilon, weight_decay, decoupled, time: 0 };
+    Adam { numbers, updates: updates.clone() }
 }
 
 /// One optimiser, with exceptions for what does not decay and for what learns at another rate.
@@ -127,5 +150,72 @@ impl<O: Optimizer> Optimizer for Scaled<O> {
 
     fn to_device<const D: usize>(state: Self::State<D>, device: &Device) -> Self::State<D> {
         O::to_device(state, device)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::module::Module;
+    use burn::optim::decay::WeightDecayConfig;
+    use burn::optim::momentum::MomentumConfig;
+    use burn::optim::{AdamConfig, AdamWConfig, SgdConfig};
+
+    use super::*;
+    use crate::nn::device::DeviceChoice;
+    use crate::nn::model::{NetworkConfig, UnetConfig, collect};
+
+    const RATE: f64 = 0.01;
+
+    fn gradients(network: &Network) -> GradientsParams {
+        let device = network.devices().remove(0);
+        let values: Vec<f32> = (0..64).map(|i| (i as f32 * 0.7).sin()).collect();
+        let input = Tensor::<1>::from_floats(values.as_slice(), &device).reshape([1, 1, 8, 8]);
+        let logits = network.forward_training(input, 0).logits;
+        GradientsParams::from_grads((logits.clone() * logits).mean().backward(), network)
+    }
+
+    fn assert_close(what: &str, found: &Network, expected: &Network) {
+        for (found, expected) in collect(found).iter().zip(&collect(expected)) {
+            let apart = found.data.iter::<f32>().zip(expected.data.iter::<f32>()).map(|(f, e)| (f - e).abs());
+            let apart = apart.fold(0.0, f32::max);
+            assert!(apart < 1e-6, "{} is {apart} apart with {what}", found.name);
+        }
+    }
+
+    /// What was saved by an earlier version, with burn's own optimisers, is continued, and the other way round.
+    #[test]
+    fn states_are_those_of_burns_own_optimisers() {
+        let settings = AdamSettings { beta_1: 0.8, beta_2: 0.95, epsilon: 1e-6 };
+        let AdamSettings { beta_1, beta_2, epsilon } = settings;
+        let adam = AdamConfig::new().with_beta_1(beta_1).with_beta_2(beta_2).with_epsilon(epsilon);
+        let adam_w = AdamWConfig::new().with_beta_1(beta_1).with_beta_2(beta_2).with_epsilon(epsilon);
+        let momentum = MomentumConfig::new().with_momentum(0.8).with_dampening(0.0).with_nesterov(true);
+        let penalty = Some(WeightDecayConfig::new(0.1));
+        for choice in [DeviceChoice::Flex, DeviceChoice::Cpu] {
+            let device = choice.open().unwrap();
+            for (kind, theirs) in [
+                (OptimizerKind::Adam(settings), adam.clone().with_weight_decay(penalty.clone()).init()),
+                (OptimizerKind::AdamW(settings), adam_w.clone().with_weight_decay(0.1).init()),
+                (
+                    OptimizerKind::Sgd { momentum: 0.8, nesterov: true },
+                    SgdConfig::new().with_momentum(Some(momentum.clone())).with_weight_decay(penalty.clone()).init(),
+                ),
+            ] {
+                let what = format!("{kind:?} on {choice}");
+                let network = NetworkConfig::UnetSeeps(UnetConfig::new(2, 2, 1, 3)).init(0, &device).unwrap().train();
+                let config = OptimizerConfig { kind, weight_decay: 0.1, decay: Decayed::All };
+                let mut theirs = theirs;
+                let mut ours = NetworkOptimizer::new(&config, 1.0, &Kinds::of(&network), &Updates::on(&device));
+                let network = theirs.step(RATE, network.clone(), gradients(&network));
+                ours.load(theirs.into_bytes().unwrap()).unwrap();
+                let expected = theirs.step(RATE, network.clone(), gradients(&network));
+                let found = ours.step(RATE, network.clone(), gradients(&network));
+                assert_close(&what, &found, &expected);
+                let mut theirs = theirs.from_bytes(ours.to_bytes().unwrap()).unwrap();
+                let expected = ours.step(RATE, found.clone(), gradients(&found));
+                let found = theirs.step(RATE, found.clone(), gradients(&found));
+                assert_close(&what, &found, &expected);
+            }
+        }
     }
 }

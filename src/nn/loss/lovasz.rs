@@ -3,7 +3,7 @@
 use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData};
 
 use super::pixels::{Part, Pixels};
-use crate::nn::ops::upload;
+use crate::nn::ops::{read_numbers, upload};
 
 /// Error of a pixel without a label: below every other, so that it comes last and has no part in any.
 const NONE: f64 = -1e30;
@@ -84,7 +84,7 @@ impl Rows {
     /// The rows whose class occurs, and the weights that make the sum over them a mean over classes, then images.
     fn that_occur(&self, truth: &Tensor<4>) -> (Vec<i32>, Vec<f32>) {
         let [batch, channels, ..] = self.shape;
-        let counts: Vec<f32> = truth.clone().sum_dim(3).sum_dim(2).into_data().iter::<f32>().collect();
+        let counts = read_numbers(truth.clone().sum_dim(3).sum_dim(2));
         let images: Vec<&[f32]> = counts.chunks(channels.max(1)).collect();
         // One list of rows a mean.
         let occur = |class: &usize| images.iter().any(|counts| counts[*class] > 0.0);

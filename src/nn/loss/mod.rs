@@ -121,11 +121,12 @@ impl Loss {
     fn on_graph(&self, term: &LossTerm, logits: &Tensor<4>, pixels: &Pixels) -> Option<Tensor<1>> {
         match term.kind {
             LossKind::CrossEntropy { label_smoothing } => {
-                Some(cross_entropy::plain(logits.clone(), pixels).mul_scalar(term.weight * (1.0 - label_smoothing)))
+                let loss = cross_entropy::plain(logits.clone(), pixels);
+                Some(weighted(loss, term.weight * (1.0 - label_smoothing)))
             }
             LossKind::OhemCrossEntropy { threshold, min_kept } => {
                 let loss = cross_entropy::of_hard_pixels(logits.clone(), pixels, threshold, min_kept);
-                Some(loss.mul_scalar(term.weight))
+                Some(weighted(loss, term.weight))
             }
             _ => None,
         }
@@ -155,6 +156,10 @@ impl Loss {
         let regions = (!regions.is_empty()).then(|| region::loss(pixels, &regions));
         self.terms.iter().filter_map(one).chain(regions)
     }
+}
+
+fn weighted(loss: Tensor<1>, weight: f64) -> Tensor<1> {
+    if weight == 1.0 { loss } else { loss.mul_scalar(weight) }
 }
 
 #[cfg(test)]

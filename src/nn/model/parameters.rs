@@ -5,6 +5,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::{DType, Tensor, TensorData};
 
 use super::Namer;
+use crate::nn::ops::read_number;
 
 /// A module whose parameters have names in PyTorch.
 pub trait Named: Module {
@@ -65,7 +66,7 @@ pub fn collect_gradients(network: &impl Named, gradients: &GradientsParams) -> V
 pub fn are_finite(network: &impl Named) -> bool {
     let mut sum = Magnitude(None);
     network.valid().visit(&mut sum);
-    sum.0.is_none_or(|sum| sum.into_scalar::<f32>().is_finite())
+    sum.0.is_none_or(|sum| read_number(sum).is_finite())
 }
 
 /// Gives every parameter and running statistic the value that `value` returns for its name, or leaves it where that is `None`.

@@ -9,13 +9,14 @@ use burn::backend::backend::AutodiffBackend;
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, TensorMetadata};
-use burn::tensor::Shape;
+use burn::tensor::{FloatDType, Shape};
 
 use super::dispatch::{Maybe, Operations};
+use super::generic::float_dtype;
 use super::kernels::Kernels;
 use super::profile::timed;
 use super::results::{Gradients, Wanted};
-use super::settings::{AdamStep, ConvSettings, ConvTransposeSettings, NormSettings, PoolSettings, Resampling, SgdStep};
+use super::settings::{ConvSettings, ConvTransposeSettings, NormSettings, PoolSettings, Resampling};
 use super::synchronised;
 use crate::nn::group::Group;
 
@@ -104,6 +105,18 @@ fn convolve<B: Backend, C: CheckpointStrategy, S: Copy + Send + std::fmt::Debug 
 }
 
 impl<B: Kernels + Operations, C: CheckpointStrategy> Operations for Autodiff<B, C> {
+    fn run_kernel(weight: FloatTensor<Self>, dtype: FloatDType) -> FloatTensor<Self> {
+        if !B::kernel_differs(weight.primitive(), dtype) {
+            return weight;
+        }
+        let (weight, node) = weight.into_parts();
+        let own = float_dtype::<B>(&weight);
+        let output = B::kernel(weight, dtype);
+        record::<B, C, _, 1>("weight gradient", [node], output, own, |own, gradient, _| {
+            [Some(B::kernel_gradient(gradient, own))]
+        })
+    }
+
     fn run_convolution(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -268,30 +281,5 @@ impl<B: Kernels + Operations, C: CheckpointStrategy> Operations for Autodiff<B, 
             let (forward, labels, weights, ignore) = kept;
             [Some(B::softmax_cross_entropy_gradient(forward, labels, weights, ignore, gradient))]
         })
-    }
-
-    // Optimisers work on parameters without a graph; what comes here has none to go on with.
-    fn run_sgd(
-        parameter: FloatTensor<Self>,
-        gradient: FloatTensor<Self>,
-        velocity: FloatTensor<Self>,
-        step: SgdStep,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let [parameter, gradient, velocity] = [parameter, gradient, velocity].map(|tensor| tensor.into_primitive());
-        let (parameter, velocity) = B::sgd(parameter, gradient, velocity, step);
-        (Self::from_inner(parameter), Self::from_inner(velocity))
-    }
-
-    fn run_adam(
-        parameter: FloatTensor<Self>,
-        gradient: FloatTensor<Self>,
-        first: FloatTensor<Self>,
-        second: FloatTensor<Self>,
-        step: AdamStep,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        let [parameter, gradient, first, second] =
-            [parameter, gradient, first, second].map(|tensor| tensor.into_primitive());
-        let (parameter, first, second) = B::adam(parameter, gradient, [first, second], step);
-        (Self::from_inner(parameter), Self::from_inner(first), Self::from_inner(second))
     }
 }

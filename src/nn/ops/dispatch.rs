@@ -4,10 +4,11 @@
 
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, ExtensionType, Flex, TensorMetadata, backend_extension};
+use burn::tensor::FloatDType;
 
 use super::kernels::Kernels;
 use super::profile::timed;
-use super::settings::{AdamStep, ConvSettings, ConvTransposeSettings, NormSettings, PoolSettings, Resampling, SgdStep};
+use super::settings::{ConvSettings, ConvTransposeSettings, NormSettings, PoolSettings, Resampling};
 use super::synchronised;
 use crate::nn::group::Group;
 
@@ -58,6 +59,11 @@ macro_rules! operations {
 }
 
 operations! {
+    /// See [`Kernels::kernel`].
+    fn run_kernel(weight: FloatTensor<Self>, dtype: FloatDType) -> FloatTensor<Self> {
+        Self::kernel(weight, dtype)
+    }
+
     /// See [`Kernels::convolution`].
     fn run_convolution(
         x: FloatTensor<Self>,
@@ -179,26 +185,5 @@ operations! {
         timed::<Self, _>("cross-entropy", &logits.device(), || {
             Self::softmax_cross_entropy(logits, labels, class_weights.into_option(), ignore).loss
         })
-    }
-
-    /// See [`Kernels::sgd`].
-    fn run_sgd(
-        parameter: FloatTensor<Self>,
-        gradient: FloatTensor<Self>,
-        velocity: FloatTensor<Self>,
-        step: SgdStep,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        Self::sgd(parameter, gradient, velocity, step)
-    }
-
-    /// See [`Kernels::adam`].
-    fn run_adam(
-        parameter: FloatTensor<Self>,
-        gradient: FloatTensor<Self>,
-        first: FloatTensor<Self>,
-        second: FloatTensor<Self>,
-        step: AdamStep,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        Self::adam(parameter, gradient, [first, second], step)
     }
 }

@@ -5,7 +5,7 @@ use burn::backend::{Backend, Scalar, TensorMetadata};
 use burn::tensor::{FloatDType, IndexingUpdateOp, Shape, Slice};
 
 use super::results::{CrossEntropy, Gradients, Normalised, Statistics, Wanted};
-use super::settings::{AdamStep, ConvSettings, ConvTransposeSettings, NormSettings, PoolSettings, SgdStep};
+use super::settings::{ConvSettings, ConvTransposeSettings, NormSettings, PoolSettings};
 
 pub(super) fn convolution_gradients<B: Backend>(
     x: FloatTensor<B>,
@@ -165,44 +165,6 @@ pub(super) fn as_type<B: Backend>(tensor: FloatTensor<B>, dtype: FloatDType) -> 
 
 pub(super) fn float_dtype<B: Backend>(tensor: &FloatTensor<B>) -> FloatDType {
     tensor.dtype().into()
-}
-
-/// [`sgd`] on any backend.
-pub(super) fn sgd<B: Backend>(
-    parameter: FloatTensor<B>,
-    gradient: FloatTensor<B>,
-    velocity: FloatTensor<B>,
-    step: SgdStep,
-) -> (FloatTensor<B>, FloatTensor<B>) {
-    let scaled = |tensor: FloatTensor<B>, factor: f64| B::float_mul_scalar(tensor, Scalar::Float(factor));
-    let gradient = B::float_add(gradient, scaled(parameter.clone(), step.weight_decay));
-    let velocity = B::float_add(scaled(velocity, step.momentum), gradient.clone());
-    let direction =
-        if step.nesterov { B::float_add(gradient, scaled(velocity.clone(), step.momentum)) } else { velocity.clone() };
-    (B::float_sub(parameter, scaled(direction, step.rate)), velocity)
-}
-
-/// [`adam`] on any backend.
-pub(super) fn adam<B: Backend>(
-    parameter: FloatTensor<B>,
-    gradient: FloatTensor<B>,
-    [first, second]: [FloatTensor<B>; 2],
-    step: AdamStep,
-) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
-    let scaled = |tensor: FloatTensor<B>, factor: f64| B::float_mul_scalar(tensor, Scalar::Float(factor));
-    let (parameter, gradient) = if step.decoupled {
-        (scaled(parameter, 1.0 - step.rate * step.weight_decay), gradient)
-    } else {
-        let decay = scaled(parameter.clone(), step.weight_decay);
-        (parameter, B::float_add(gradient, decay))
-    };
-    let square = B::float_mul(gradient.clone(), gradient.clone());
-    let first = B::float_add(scaled(first, step.beta_1), scaled(gradient, 1.0 - step.beta_1));
-    let second = B::float_add(scaled(second, step.beta_2), scaled(square, 1.0 - step.beta_2));
-    let corrections = [step.beta_1, step.beta_2].map(|beta| 1.0 - beta.powi(step.time as i32));
-    let root = scaled(B::float_sqrt(second.clone()), 1.0 / corrections[1].sqrt());
-    let direction = B::float_div(first.clone(), B::float_add_scalar(root, Scalar::Float(step.epsilon)));
-    (B::float_sub(parameter, scaled(direction, step.rate / corrections[0])), first, second)
 }
 
 #[cfg(test)]

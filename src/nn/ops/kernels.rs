@@ -5,13 +5,29 @@
 use super::results::{CrossEntropy, Gradients, Normalised, Statistics, Wanted};
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, Scalar, TensorMetadata};
-use burn::tensor::Shape;
+use burn::tensor::{FloatDType, Shape};
 
 use super::generic::{self, as_type, float_dtype, sum_by_channel};
-use super::settings::{AdamStep, ConvSettings, ConvTransposeSettings, NormSettings, PoolSettings, Resampling, SgdStep};
+use super::settings::{ConvSettings, ConvTransposeSettings, NormSettings, PoolSettings, Resampling};
 
 /// The operations of one backend. Shapes are PyTorch's: images `[batch, channels, height, width]`.
 pub(super) trait Kernels: Backend {
+    /// The weight of a convolution in the type of the images, laid out as the device is fastest with it: once a step, for
+    /// the convolution and its gradients.
+    fn kernel(weight: FloatTensor<Self>, dtype: FloatDType) -> FloatTensor<Self> {
+        as_type::<Self>(weight, dtype)
+    }
+
+    /// Whether [`Self::kernel`] is anything but the weight itself.
+    fn kernel_differs(weight: &FloatTensor<Self>, dtype: FloatDType) -> bool {
+        float_dtype::<Self>(weight) != dtype
+    }
+
+    /// The gradient of a weight from that of [`Self::kernel`], in the weight's type and layout.
+    fn kernel_gradient(gradient: FloatTensor<Self>, dtype: FloatDType) -> FloatTensor<Self> {
+        as_type::<Self>(gradient, dtype)
+    }
+
     /// Convolution of `x` with `weight` `[outputs, inputs / groups, height, width]`.
     fn convolution(
         x: FloatTensor<Self>,
@@ -212,25 +228,5 @@ pub(super) trait Kernels: Backend {
         drop((labels, class_weights, ignore));
         let scale = Self::float_div(gradient, forward.total_weight);
         Self::float_mul(forward.kept, Self::float_reshape(scale, Shape::new([1, 1, 1, 1])))
-    }
-
-    /// Parameter and velocity after a step.
-    fn sgd(
-        parameter: FloatTensor<Self>,
-        gradient: FloatTensor<Self>,
-        velocity: FloatTensor<Self>,
-        step: SgdStep,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        generic::sgd::<Self>(parameter, gradient, velocity, step)
-    }
-
-    /// Parameter and both moments after a step.
-    fn adam(
-        parameter: FloatTensor<Self>,
-        gradient: FloatTensor<Self>,
-        moments: [FloatTensor<Self>; 2],
-        step: AdamStep,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        generic::adam::<Self>(parameter, gradient, moments, step)
     }
 }

@@ -28,7 +28,7 @@ use std::ops::Range;
 
 use burn::backend::Dispatch;
 use burn::backend::ops::FloatTensorOps;
-use burn::tensor::{DType, Int, Slice, Tensor};
+use burn::tensor::{DType, FloatDType, Int, Slice, Tensor};
 
 use super::group::Share;
 use dispatch::{Maybe, Operations};
@@ -36,8 +36,8 @@ pub use settings::{
     AdamStep, ConvSettings, ConvTransposeSettings, Interpolation, NormSettings, PoolSettings, Resampling, SgdStep,
 };
 pub use side_by_side::{share, side_by_side};
-pub use transfer::{Arriving, upload, upload_integers};
-pub use update::{adam, sgd};
+pub use transfer::{Arriving, read_number, read_numbers, upload, upload_integers};
+pub use update::Updates;
 
 /// Convolution of `x` `[batch, inputs, height, width]` with `weight` `[outputs, inputs / groups, rows, columns]`.
 ///
@@ -49,7 +49,7 @@ pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, settings
     check_channels("bias", weight.dims()[0], bias.iter());
     let dtype = x.dtype();
     let bias: Maybe<Dispatch> = bias.map(|bias| as_type(bias, dtype).into_dispatch()).into();
-    let weight = as_type(weight, dtype).into_dispatch();
+    let weight = Dispatch::run_kernel(weight.into_dispatch(), FloatDType::from(dtype));
     Tensor::from_dispatch(Dispatch::run_convolution(x.into_dispatch(), weight, bias, settings))
 }
 
@@ -80,7 +80,7 @@ pub fn conv2d_relu(
     let dtype = x.dtype();
     let bias: Maybe<Dispatch> = bias.map(|bias| as_type(bias, dtype).into_dispatch()).into();
     let shortcut: Maybe<Dispatch> = shortcut.map(|shortcut| as_type(shortcut, dtype).into_dispatch()).into();
-    let weight = as_type(weight, dtype).into_dispatch();
+    let weight = Dispatch::run_kernel(weight.into_dispatch(), FloatDType::from(dtype));
     Tensor::from_dispatch(Dispatch::run_rectified_convolution(x.into_dispatch(), weight, bias, shortcut, settings))
 }
 

@@ -1,5 +1,6 @@
-//! Time by kind of operation.
+//! Time by kind of operation, and what is asked of the device.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,6 +10,40 @@ use burn::backend::Backend;
 
 static ON: AtomicBool = AtomicBool::new(false);
 static TIMES: Mutex<BTreeMap<&str, Spent>> = Mutex::new(BTreeMap::new());
+
+thread_local! {
+    static READS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// What a piece of work asked of the device, on one thread.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// Calls of libtorch's operators by name, as PyTorch's profiler lists them, without those that operators make of one
+    /// another. On flex there are none.
+    pub operators: BTreeMap<String, u64>,
+    /// Calls that operators made of one another.
+    pub nested: u64,
+    /// How often numbers were read back from the device.
+    pub reads: u64,
+}
+
+/// Runs `work` and counts what it asks of the device on this thread.
+pub fn counted<T>(work: impl FnOnce() -> T) -> (T, Asked) {
+    let before = READS.get();
+    #[cfg(feature = "libtorch")]
+    let (result, asked) = {
+        let (result, calls) = super::libtorch::count_calls(work);
+        (result, Asked { operators: calls.direct, nested: calls.nested, reads: 0 })
+    };
+    #[cfg(not(feature = "libtorch"))]
+    let (result, asked) = (work(), Asked::default());
+    (result, Asked { reads: READS.get() - before, ..asked })
+}
+
+/// Counts that numbers are read back from a device.
+pub(super) fn note_read() {
+    READS.set(READS.get() + 1);
+}
 
 /// What one kind of operation took.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -41,6 +41,6 @@ pub(super) struct CrossEntropy<B: Backend> {
     pub(super) loss: FloatTensor<B>,
     /// A tensor like the logits: what that is, is the backend's own affair.
     pub(super) kept: FloatTensor<B>,
-    /// Sum of the weights of the labelled pixels, of shape `[1]`; 1 if it would be 0.
+    /// Sum of the weights of the labelled pixels, one number; 1 if it would be 0.
     pub(super) total_weight: FloatTensor<B>,
 }

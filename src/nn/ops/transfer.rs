@@ -5,6 +5,7 @@
 
 use burn::tensor::{DType, Device, Element, Int, Tensor, TensorData};
 
+use super::profile;
 use crate::base::{Error, Result};
 
 /// Values in main memory, as a tensor on `device`.
@@ -27,6 +28,18 @@ pub fn upload_integers<const D: usize>(values: TensorData, device: &Device, dtyp
     Tensor::from_data(values, (device, dtype))
 }
 
+/// The number of a tensor that holds one. The program waits until the device has done all it was asked for.
+pub fn read_number(tensor: Tensor<1>) -> f64 {
+    profile::note_read();
+    f64::from(tensor.into_scalar::<f32>())
+}
+
+/// The numbers of a tensor. The program waits until the device has done all it was asked for.
+pub fn read_numbers<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    profile::note_read();
+    tensor.into_data().iter::<f32>().collect()
+}
+
 /// Numbers of a tensor on their way to main memory.
 #[derive(Debug)]
 pub struct Arriving(Place);
@@ -42,6 +55,7 @@ enum Place {
 impl Arriving {
     /// Sends them off.
     pub fn new<const D: usize>(tensor: Tensor<D>) -> Self {
+        profile::note_read();
         let tensor = tensor.inner();
         #[cfg(feature = "libtorch")]
         if let Some(arrival) = super::libtorch::send_home(&tensor) {
@@ -52,6 +66,7 @@ impl Arriving {
 
     /// Sends off class numbers below 65,536; from a GPU they come as 16-bit integers.
     pub fn of_classes<const D: usize>(tensor: Tensor<D, Int>) -> Self {
+        profile::note_read();
         let tensor = tensor.inner();
         #[cfg(feature = "libtorch")]
         if let Some(arrival) = super::libtorch::send_classes_home(&tensor) {

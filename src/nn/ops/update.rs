@@ -1,33 +1,142 @@
-//! Steps of optimisers on one parameter: what a GPU does in one go instead of in a dozen small steps, each of which it
-//! has to be told.
+//! Updates of many tensors. libtorch makes those of a kind in one call, where one by one each would take a dozen; other
+//! devices make each at once.
 
+#[cfg(feature = "libtorch")]
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use burn::tensor::{Device, Tensor};
+
+#[cfg(feature = "libtorch")]
+use super::libtorch::{Gathered, is_libtorch};
 use super::settings::{AdamStep, SgdStep};
-use burn::backend::Dispatch;
-use burn::tensor::Tensor;
 
-use super::dispatch::Operations;
-
-/// Parameter and velocity after a step; the first step begins with a velocity of 0.
-pub fn sgd<const D: usize>(
-    parameter: Tensor<D>,
-    gradient: Tensor<D>,
-    velocity: Tensor<D>,
-    step: SgdStep,
-) -> (Tensor<D>, Tensor<D>) {
-    let (parameter, velocity) =
-        Dispatch::run_sgd(parameter.into_dispatch(), gradient.into_dispatch(), velocity.into_dispatch(), step);
-    (Tensor::from_dispatch(parameter), Tensor::from_dispatch(velocity))
+/// Updates of tensors without gradients. Those of libtorch wait for [`Self::run`]: until then the tensors that are returned
+/// hold their old values. Clones gather together.
+#[derive(Debug, Clone)]
+pub struct Updates {
+    #[cfg(feature = "libtorch")]
+    gathered: Option<Arc<Mutex<Gathered>>>,
 }
 
-/// Parameter and both moments after a step; the first step begins with moments of 0.
-pub fn adam<const D: usize>(
-    parameter: Tensor<D>,
-    gradient: Tensor<D>,
-    moments: [Tensor<D>; 2],
-    step: AdamStep,
-) -> (Tensor<D>, [Tensor<D>; 2]) {
-    let [first, second] = moments.map(Tensor::into_dispatch);
-    let (parameter, first, second) =
-        Dispatch::run_adam(parameter.into_dispatch(), gradient.into_dispatch(), first, second, step);
-    (Tensor::from_dispatch(parameter), [first, second].map(Tensor::from_dispatch))
+impl Updates {
+    /// Of the tensors of `device`.
+    pub fn on(device: &Device) -> Self {
+        #[cfg(feature = "libtorch")]
+        return Self { gathered: is_libtorch(device).then(Arc::default) };
+        #[cfg(not(feature = "libtorch"))]
+        {
+            let _ = device;
+            Self {}
+        }
+    }
+
+    #[cfg(feature = "libtorch")]
+    fn gathered(&self) -> Option<MutexGuard<'_, Gathered>> {
+        self.gathered.as_ref().map(|gathered| gathered.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Parameter and velocity after a step of stochastic gradient descent, the first of which has no velocity yet; without
+    /// momentum there is none.
+    pub fn sgd<const D: usize>(
+        &self,
+        parameter: Tensor<D>,
+        gradient: Tensor<D>,
+        velocity: Option<Tensor<D>>,
+        step: SgdStep,
+    ) -> (Tensor<D>, Option<Tensor<D>>) {
+        #[cfg(feature = "libtorch")]
+        if let Some(mut gathered) = self.gathered() {
+            let velocity = (step.momentum > 0.0).then(|| velocity.unwrap_or_else(|| parameter.zeros_like()));
+            return gathered.sgd(parameter, gradient, velocity, step);
+        }
+        let gradient = match step.weight_decay {
+            0.0 => gradient,
+            decay => parameter.clone().mul_scalar(decay).add(gradient),
+        };
+        if step.momentum == 0.0 {
+            return (parameter - gradient.mul_scalar(step.rate), None);
+        }
+        let velocity = match velocity {
+            Some(velocity) => gradient.clone().add(velocity.mul_scalar(step.momentum)),
+            None => gradient.clone(),
+        };
+        let direction =
+            if step.nesterov { velocity.clone().mul_scalar(step.momentum).add(gradient) } else { velocity.clone() };
+        (parameter - direction.mul_scalar(step.rate), Some(velocity))
+    }
+
+    /// Parameter and both moments after a step of Adam, the first of which has none yet.
+    pub fn adam<const D: usize>(
+        &self,
+        parameter: Tensor<D>,
+        gradient: Tensor<D>,
+        moments: Option<[Tensor<D>; 2]>,
+        step: AdamStep,
+    ) -> (Tensor<D>, [Tensor<D>; 2]) {
+        let [first, second] = moments.unwrap_or_else(|| [parameter.zeros_like(), parameter.zeros_like()]);
+        #[cfg(feature = "libtorch")]
+        if let Some(mut gathered) = self.gathered() {
+            return gathered.adam(parameter, gradient, [first, second], step);
+        }
+        let (parameter, gradient) = match step.weight_decay {
+            0.0 => (parameter, gradient),
+            decay if step.decoupled => (parameter.mul_scalar(1.0 - step.rate * decay), gradient),
+            decay => (parameter.clone(), parameter.mul_scalar(decay).add(gradient)),
+        };
+        let square = gradient.clone().square();
+        let first = first.mul_scalar(step.beta_1).add(gradient.mul_scalar(1.0 - step.beta_1));
+        let second = second.mul_scalar(step.beta_2).add(square.mul_scalar(1.0 - step.beta_2));
+        let corrections = [step.beta_1, step.beta_2].map(|beta| 1.0 - beta.powf(step.time as f64));
+        let root = second.clone().sqrt().mul_scalar(1.0 / corrections[1].sqrt()).add_scalar(step.epsilon);
+        let direction = first.clone().div(root);
+        (parameter - direction.mul_scalar(step.rate / corrections[0]), [first, second])
+    }
+
+    /// `tensor`, moved by `share` of the way to `target`.
+    pub fn towards<const D: usize>(&self, tensor: Tensor<D>, target: Tensor<D>, share: f64) -> Tensor<D> {
+        #[cfg(feature = "libtorch")]
+        if let Some(mut gathered) = self.gathered() {
+            return gathered.towards(tensor, target, share);
+        }
+        tensor.mul_scalar(1.0 - share) + target.mul_scalar(share)
+    }
+
+    /// `tensor`, multiplied by a factor.
+    pub fn scaled<const D: usize>(&self, tensor: Tensor<D>, factor: f64) -> Tensor<D> {
+        #[cfg(feature = "libtorch")]
+        if let Some(mut gathered) = self.gathered() {
+            return gathered.scaled(tensor, factor);
+        }
+        tensor.mul_scalar(factor)
+    }
+
+    /// Whether updates wait for [`Self::run`].
+    pub fn wait(&self) -> bool {
+        #[cfg(feature = "libtorch")]
+        return self.gathered.is_some();
+        #[cfg(not(feature = "libtorch"))]
+        false
+    }
+
+    /// `tensor`, multiplied by `most / (norm + epsilon)` if the Euclidean norm over all tensors that are limited together is
+    /// larger than `most`; with a norm that is not finite they stay as they are. The norm is not read.
+    ///
+    /// # Panics
+    ///
+    /// Unless updates wait: the norm of all must be known before the first is changed.
+    pub fn limited<const D: usize>(&self, tensor: Tensor<D>, most: f64, epsilon: f64) -> Tensor<D> {
+        #[cfg(feature = "libtorch")]
+        if let Some(mut gathered) = self.gathered() {
+            return gathered.limited(tensor, most, epsilon);
+        }
+        panic!("a norm of {most} over a single tensor {:?}, with {epsilon}", tensor.dims())
+    }
+
+    /// Makes what waits.
+    pub fn run(&self) {
+        #[cfg(feature = "libtorch")]
+        if let Some(mut gathered) = self.gathered() {
+            gathered.run();
+        }
+    }
 }

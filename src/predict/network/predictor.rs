@@ -47,6 +47,7 @@ impl NetworkPredictor {
             ));
         }
         let choice = device.resolve()?;
+        let precision = choice.settle(precision)?;
         let device = choice.open_for(precision)?;
         let rule = run.config.recipe.rule();
         let source = format!("run {}", run.folder().display());
@@ -67,6 +68,7 @@ impl NetworkPredictor {
         let config = weights.network()?.clone();
         let dataset = dataset_of(weights, &config, dataset)?;
         let choice = device.resolve()?;
+        let precision = choice.settle(precision)?;
         let device = choice.open_for(precision)?;
         let (network, report) = weights.load(config.hollow(&device)?, false)?;
         let (source, rule) = (weights.checkpoint.label(), weights.description.rule());

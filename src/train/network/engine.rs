@@ -2,11 +2,11 @@
 
 use super::checkpoint::{self, State};
 use super::course::{Course, Position, Verdict};
-use super::evaluate::{Examination, Findings, ahead, input_tensor, target};
+use super::evaluate::{Examination, Findings, input_tensor, target};
 use super::oom;
 use super::pace::Pace;
 use super::record::Record;
-use super::unread::{Reading, Seen, Step, Unread};
+use super::unread::{Reading, Seen, Step, Unread, Which};
 use crate::base::event::{EpochReport, Event, Task, Validation};
 use crate::base::files::create_folder;
 use crate::base::words::{bytes_in_words, per_cent};
@@ -14,8 +14,9 @@ use crate::base::{Error, Result};
 use crate::data::{Batch, Cache, Loader, Pair};
 use crate::draw::Classes;
 use crate::metric::{AbsentClass, Scores};
+use crate::nn::device::is_gpu;
 use crate::nn::group::Group;
-use crate::nn::learner::{Learner, Part, Settings, broadcast};
+use crate::nn::learner::{Learner, Losses, Part, Settings, broadcast};
 use crate::nn::loss::Loss;
 use crate::nn::model::{Network, are_finite};
 use crate::recipe::Training;
@@ -188,10 +189,10 @@ impl<'a> Trainer<'a> {
         self.tell_outlook(position);
         let task = Task::Train(position.epoch + 1, self.course.epochs());
         self.session.sink.event(Event::Started { task, total: self.train.samples(), done: position.samples });
-        let mut unread = Unread::default();
+        let mut unread = Unread::new();
         let over = self.steps(phase, position, record, &mut unread);
         // Also after an error: the steps before it come first.
-        self.read(&mut unread, 0, position, record)?;
+        self.read(&mut unread, Which::All, position, record)?;
         let over = over?;
         self.session.sink.event(Event::Finished);
         Ok(over)
@@ -210,22 +211,25 @@ impl<'a> Trainer<'a> {
             let clock = Instant::now();
             let mut next = batches.by_ref().take(phase.accumulate).collect::<Result<Vec<Batch>>>()?;
             if next.is_empty() {
-                self.read(unread, 0, position, record)?;
+                self.read(unread, Which::All, position, record)?;
                 position.seconds += clock.elapsed().as_secs_f64();
                 return Ok(true);
             }
             position.waited += clock.elapsed().as_secs_f64();
             let rate = self.course.learning_rate(position);
-            let step = oom::caught(|| Ok(self.step(&mut next, rate, position)))?;
-            unread.push(step);
-            self.read(unread, ahead(&self.device), position, record)?;
+            let (step, losses) = oom::caught(|| Ok(self.step(&mut next, rate, position)))?;
+            unread.push(step, losses);
+            // On a CPU, what is computed is there at once; processes add up losses after the same steps.
+            let at_once = !is_gpu(&self.device) || self.session.group.is_some();
+            let which = if at_once { Which::All } else { Which::Due };
+            self.read(unread, which, position, record)?;
             position.seconds += clock.elapsed().as_secs_f64();
             let (over, save) = self.votes()?;
             if over {
                 return Ok(false);
             }
             if save {
-                self.read(unread, 0, position, record)?;
+                self.read(unread, Which::All, position, record)?;
                 record.flush();
                 self.save(position, record, None)?;
             }
@@ -244,7 +248,7 @@ impl<'a> Trainer<'a> {
     }
 
     /// Begins a step of the optimiser on all of `batches`.
-    fn step(&mut self, batches: &mut [Batch], rate: f64, position: &mut Position) -> Step {
+    fn step(&mut self, batches: &mut [Batch], rate: f64, position: &mut Position) -> (Step, Losses) {
         let device = self.device.clone().autodiff();
         let config = &self.run.config;
         let (precision, seed) = (config.recipe.training.precision, config.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
@@ -257,18 +261,25 @@ impl<'a> Trainer<'a> {
             whole: batch.count == batch.total,
         });
         let losses = self.learner.begin_step(parts, rate, position.steps);
-        Step::begun(losses, batches, rate, position)
+        (Step::begun(batches, rate, position), losses)
     }
 
-    /// Reads the losses of all but the last `ahead` steps, in their order; an error if one is not finite, after which
-    /// nothing is left to read.
-    fn read(&self, unread: &mut Unread, ahead: usize, position: &mut Position, record: &mut Record<'_>) -> Result<()> {
-        while let Some(step) = unread.next(ahead) {
+    /// The losses of a step; of several processes, the sums of their summands.
+    fn of_all(&self, losses: &[f64]) -> Result<Vec<f64>> {
+        let Some(group) = self.session.group else { return Ok(losses.to_vec()) };
+        let own: Vec<f32> = losses.iter().map(|&loss| loss as f32).collect();
+        let all = group.sum(&own).into_iter().map(f64::from).collect();
+        group.check().map(|()| all)
+    }
+
+    /// Reads losses, step by step; an error if one is not finite, after which nothing is left to read.
+    fn read(&self, unread: &mut Unread, which: Which, position: &mut Position, record: &mut Record<'_>) -> Result<()> {
+        for (step, losses) in unread.read(which)? {
             let (number, rate) = (step.number, step.rate);
-            match step.read(position, self.session.group)? {
+            match step.count(&self.of_all(&losses)?, position) {
                 Reading::Mean(loss) => record.step(number, loss, rate),
                 Reading::Spoilt(loss, batch) => {
-                    *unread = Unread::default();
+                    *unread = Unread::new();
                     return Err(self.non_finite(loss, position, batch));
                 }
             }

@@ -24,12 +24,14 @@ use std::time::SystemTime;
 const CACHE_SHARE: u64 = 4;
 
 /// Trains from the beginning into `folder`.
-pub(in crate::train) fn start(plan: Plan, folder: &Path, session: &Session<'_>) -> Result<Outcome> {
+pub(in crate::train) fn start(mut plan: Plan, folder: &Path, session: &Session<'_>) -> Result<Outcome> {
     // Everything that may be refused comes before an old run is replaced.
     let _lock = session.claim(folder)?;
     if session.cache_features.is_some() {
         return Err(Error::conflict("cache_features", "has no effect on the training of a network; leave it out"));
     }
+    // The run goes on in it wherever it is resumed.
+    plan.recipe.training.precision = session.device.settle(plan.recipe.training.precision)?;
     let need = Need::of(&plan, session.device, session.group)?;
     session.note(need.to_string());
     if !session.ignore_memory {

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tch::{Kind, Tensor};
 use torch_sys::C_tensor;
 
-use crate::nn::ops::{AdamStep, ConvSettings, NormSettings, SgdStep};
+use crate::nn::ops::{ConvSettings, NormSettings};
 
 /// Whether products may be rounded to TF32 first. libtorch's own setting has another name in every version.
 static TF32: AtomicBool = AtomicBool::new(false);
@@ -56,33 +56,26 @@ unsafe extern "C" {
         epsilon: f64,
         wanted: *const bool,
     ) -> *mut c_char;
-    fn segtool_sgd(
-        parameter: *const C_tensor,
+    fn segtool_fixed_norm_backward(
+        results: *mut *mut C_tensor,
         gradient: *const C_tensor,
-        velocity: *const C_tensor,
-        rate: f64,
-        momentum: f64,
-        weight_decay: f64,
-        nesterov: bool,
-    ) -> *mut c_char;
-    fn segtool_adam(
-        parameter: *const C_tensor,
-        gradient: *const C_tensor,
-        first: *const C_tensor,
-        second: *const C_tensor,
-        time: *const C_tensor,
-        rate: f64,
-        beta_1: f64,
-        beta_2: f64,
-        weight_decay: f64,
+        input: *const C_tensor,
+        weight: *const C_tensor,
+        mean: *const C_tensor,
+        var: *const C_tensor,
         epsilon: f64,
-        decoupled: bool,
+        wanted: *const bool,
     ) -> *mut c_char;
     fn segtool_upload(result: *mut *mut C_tensor, source: *const C_tensor, gpu: i64) -> *mut c_char;
     fn segtool_copy_home(result: *mut *mut C_tensor, event: *mut *mut Event, source: *const C_tensor) -> *mut c_char;
     fn segtool_wait(event: *const Event) -> *mut c_char;
     fn segtool_free_event(event: *mut Event);
-    fn segtool_channels_last(result: *mut *mut C_tensor, input: *const C_tensor) -> *mut c_char;
+    fn segtool_convert(
+        result: *mut *mut C_tensor,
+        input: *const C_tensor,
+        bfloat16: bool,
+        channels_last: bool,
+    ) -> *mut c_char;
     fn segtool_keep_freed_memory();
     fn segtool_allow_tf32(allowed: bool) -> *mut c_char;
     fn segtool_peak_memory(bytes: *mut i64, device: i64) -> *mut c_char;
@@ -94,14 +87,24 @@ fn outcome(message: *mut c_char) -> Result<(), String> {
         return Ok(());
     }
     // SAFETY: a non-null message is a NUL-terminated string from `strdup` that nothing else holds.
+    Err(unsafe { take_text(message) })
+}
+
+/// Takes over a text that C++ handed out.
+///
+/// # Safety
+///
+/// It is a NUL-terminated string from `strdup` that nothing else holds.
+pub(super) unsafe fn take_text(text: *mut c_char) -> String {
+    // SAFETY: the caller's promise.
     unsafe {
-        let text = CStr::from_ptr(message).to_string_lossy().into_owned();
-        libc::free(message.cast());
-        Err(text)
+        let owned = CStr::from_ptr(text).to_string_lossy().into_owned();
+        libc::free(text.cast());
+        owned
     }
 }
 
-fn check(message: *mut c_char) {
+pub(super) fn check(message: *mut c_char) {
     if let Err(text) = outcome(message) {
         panic!("libtorch: {text}");
     }
@@ -209,11 +212,38 @@ pub(super) fn batch_norm_backward(
     results.map(own)
 }
 
-/// The tensor with its channels innermost in memory.
-pub(super) fn channels_last(input: &Tensor) -> Tensor {
+/// The three gradients of a batch norm by given statistics, mean and variance.
+pub(super) fn fixed_norm_backward(
+    gradient: &Tensor,
+    input: &Tensor,
+    weight: &Tensor,
+    [mean, var]: [&Tensor; 2],
+    epsilon: f64,
+    wanted: [bool; 3],
+) -> [Option<Tensor>; 3] {
+    let mut results = [std::ptr::null_mut(); 3];
+    // SAFETY: as above.
+    check(unsafe {
+        segtool_fixed_norm_backward(
+            results.as_mut_ptr(),
+            gradient.as_ptr(),
+            input.as_ptr(),
+            weight.as_ptr(),
+            mean.as_ptr(),
+            var.as_ptr(),
+            epsilon,
+            wanted.as_ptr(),
+        )
+    });
+    results.map(own)
+}
+
+/// The tensor in bfloat16 or float32, with its channels innermost in memory or in the order of its shape; itself where it is
+/// so.
+pub(super) fn converted(input: &Tensor, bfloat16: bool, channels_last: bool) -> Tensor {
     let mut result = std::ptr::null_mut();
     // SAFETY: as above.
-    check(unsafe { segtool_channels_last(&mut result, input.as_ptr()) });
+    check(unsafe { segtool_convert(&mut result, input.as_ptr(), bfloat16, channels_last) });
     own(result).unwrap_or_default()
 }
 
@@ -298,43 +328,6 @@ pub(in crate::nn::ops) fn allow_tf32(allowed: bool) {
     TF32.store(allowed, Ordering::Relaxed);
     // SAFETY: no pointers.
     check(unsafe { segtool_allow_tf32(allowed) });
-}
-
-/// A step of stochastic gradient descent; parameter and velocity are updated in place.
-pub(super) fn sgd(parameter: &mut Tensor, gradient: &Tensor, velocity: &mut Tensor, step: SgdStep) {
-    let SgdStep { rate, momentum, nesterov, weight_decay } = step;
-    let (parameter, gradient, velocity) = (parameter.as_ptr(), gradient.as_ptr(), velocity.as_ptr());
-    // SAFETY: every pointer is to a live tensor, and those that are written to are borrowed for that.
-    check(unsafe { segtool_sgd(parameter, gradient, velocity, rate, momentum, weight_decay, nesterov) });
-}
-
-/// A step of Adam or AdamW; parameter and moments are updated in place. `time` is the number of the step, one float on
-/// their device.
-pub(super) fn adam(
-    parameter: &mut Tensor,
-    gradient: &Tensor,
-    moments: &mut [Tensor; 2],
-    time: &Tensor,
-    step: AdamStep,
-) {
-    let AdamStep { rate, beta_1, beta_2, epsilon, weight_decay, decoupled, time: _ } = step;
-    let [first, second] = moments.each_mut().map(|moment| moment.as_ptr());
-    // SAFETY: as above.
-    check(unsafe {
-        segtool_adam(
-            parameter.as_ptr(),
-            gradient.as_ptr(),
-            first,
-            second,
-            time.as_ptr(),
-            rate,
-            beta_1,
-            beta_2,
-            weight_decay,
-            epsilon,
-            decoupled,
-        )
-    });
 }
 
 /// What [`allow_tf32`] was told last.

@@ -8,12 +8,9 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/_batch_norm_impl_index.h>
 #include <ATen/ops/_batch_norm_impl_index_backward.h>
-#include <ATen/ops/_fused_adam.h>
-#include <ATen/ops/_fused_adamw.h>
-#include <ATen/ops/_fused_sgd.h>
 #include <ATen/ops/convolution_backward.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/empty_strided.h>
+#include <ATen/ops/native_batch_norm_backward.h>
 #include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/Event.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
@@ -35,12 +32,6 @@ char *guarded(F run) {
 
 at::Tensor *hand_over(at::Tensor tensor) {
   return tensor.defined() ? new at::Tensor(std::move(tensor)) : nullptr;
-}
-
-// The values in the layout of another tensor, which the fused optimisers demand.
-at::Tensor laid_out_as(const at::Tensor &values, const at::Tensor &other) {
-  if (values.strides() == other.strides()) return values;
-  return at::empty_strided(other.sizes(), other.strides(), values.options()).copy_(values);
 }
 
 struct Silent : c10::WarningHandler {
@@ -98,28 +89,16 @@ char *segtool_batch_norm_backward(at::Tensor **results, int64_t kernel, const at
   });
 }
 
-// Updates parameter and velocity in place.
-char *segtool_sgd(const at::Tensor *parameter, const at::Tensor *gradient, const at::Tensor *velocity, double rate,
-                  double momentum, double weight_decay, bool nesterov) {
+// The gradients of a batch norm by given statistics.
+char *segtool_fixed_norm_backward(at::Tensor **results, const at::Tensor *gradient, const at::Tensor *input,
+                                  const at::Tensor *weight, const at::Tensor *mean, const at::Tensor *var, double epsilon,
+                                  const bool *wanted) {
   return guarded([&] {
-    at::_fused_sgd_({*parameter}, {laid_out_as(*gradient, *parameter)}, {*velocity}, weight_decay, momentum, rate, 0.0,
-                    nesterov, false, false);
-  });
-}
-
-// Updates parameter and moments in place. time: the number of the step, one float on the parameter's device.
-char *segtool_adam(const at::Tensor *parameter, const at::Tensor *gradient, const at::Tensor *first,
-                   const at::Tensor *second, const at::Tensor *time, double rate, double beta_1, double beta_2,
-                   double weight_decay, double epsilon, bool decoupled) {
-  return guarded([&] {
-    const auto values = laid_out_as(*gradient, *parameter);
-    if (decoupled) {
-      at::_fused_adamw_({*parameter}, {values}, {*first}, {*second}, {}, {*time}, rate, beta_1, beta_2, weight_decay,
-                        epsilon, false, false);
-    } else {
-      at::_fused_adam_({*parameter}, {values}, {*first}, {*second}, {}, {*time}, rate, beta_1, beta_2, weight_decay,
-                       epsilon, false, false);
-    }
+    auto [x, w, b] = at::native_batch_norm_backward(*gradient, *input, *weight, *mean, *var, {}, {}, /*train=*/false,
+                                                    epsilon, {wanted[0], wanted[1], wanted[2]});
+    results[0] = hand_over(x);
+    results[1] = hand_over(w);
+    results[2] = hand_over(b);
   });
 }
 
@@ -161,8 +140,13 @@ char *segtool_wait(const c10::Event *event) {
 
 void segtool_free_event(c10::Event *event) { delete event; }
 
-char *segtool_channels_last(at::Tensor **result, const at::Tensor *input) {
-  return guarded([&] { *result = hand_over(input->contiguous(at::MemoryFormat::ChannelsLast)); });
+// A copy in another type or layout, in one go; the tensor itself where both are as wanted.
+char *segtool_convert(at::Tensor **result, const at::Tensor *input, bool bfloat16, bool channels_last) {
+  return guarded([&] {
+    const auto type = bfloat16 ? at::kBFloat16 : at::kFloat;
+    const auto format = channels_last ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous;
+    *result = hand_over(input->to(input->options().dtype(type), false, /*copy=*/false, format));
+  });
 }
 
 char *segtool_allow_tf32(bool allowed) {

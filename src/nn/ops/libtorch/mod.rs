@@ -2,7 +2,10 @@
 
 #![allow(deprecated)] // see `device.rs` on burn-tch
 
+mod counter;
 mod ffi;
+mod gathered;
+mod lists;
 mod products;
 mod transfer;
 
@@ -10,23 +13,42 @@ use burn::backend::libtorch::TchTensor;
 use burn::backend::ops::ModuleOps;
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{LibTorch, TensorMetadata};
-use burn::tensor::Shape;
+use burn::tensor::{FloatDType, Shape};
 use tch::{Kind, Tensor};
 
 use super::argmax::largest_channel;
 use super::flex;
-use super::generic;
+use super::generic::{as_type, float_dtype};
 use super::kernels::Kernels;
 use super::results::{CrossEntropy, Gradients, Normalised, Statistics, Wanted};
-use super::settings::{
-    AdamStep, ConvSettings, ConvTransposeSettings, Interpolation, NormSettings, Resampling, SgdStep,
-};
+use super::settings::{ConvSettings, ConvTransposeSettings, Interpolation, NormSettings, Resampling};
 
+pub(super) use counter::count_calls;
 use ffi::Floats;
 pub(super) use ffi::{allow_tf32, keep_freed_memory, peak_memory};
-pub(super) use transfer::{Arrival, gpu_number, send_classes_home, send_home, upload, upload_integers};
+pub(super) use gathered::Gathered;
+pub(super) use transfer::{Arrival, gpu_number, is_libtorch, send_classes_home, send_home, upload, upload_integers};
 
 impl Kernels for LibTorch {
+    fn kernel(weight: FloatTensor<Self>, dtype: FloatDType) -> FloatTensor<Self> {
+        if !is_laid_out(&weight, dtype) {
+            return as_type::<Self>(weight, dtype);
+        }
+        TchTensor::new(ffi::converted(&weight.tensor, dtype == FloatDType::BF16, true))
+    }
+
+    fn kernel_differs(weight: &FloatTensor<Self>, dtype: FloatDType) -> bool {
+        float_dtype::<Self>(weight) != dtype || is_laid_out(weight, dtype)
+    }
+
+    fn kernel_gradient(gradient: FloatTensor<Self>, dtype: FloatDType) -> FloatTensor<Self> {
+        if dtype != FloatDType::F32 || !gradient.tensor.device().is_cuda() {
+            return as_type::<Self>(gradient, dtype);
+        }
+        // In one go in the layout of the weight, which the optimiser demands.
+        TchTensor::new(ffi::converted(&gradient.tensor, false, false))
+    }
+
     fn convolution(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -34,10 +56,9 @@ impl Kernels for LibTorch {
         settings: ConvSettings,
     ) -> FloatTensor<Self> {
         let ConvSettings { stride, padding, dilation, groups } = settings;
-        let weight = laid_out(weight.tensor);
         let bias = bias.map(|bias| bias.tensor);
         let [stride, padding, dilation] = [stride, padding, dilation].map(signed);
-        TchTensor::new(x.tensor.conv2d(&weight, bias.as_ref(), stride, padding, dilation, groups as i64))
+        TchTensor::new(x.tensor.conv2d(&weight.tensor, bias.as_ref(), stride, padding, dilation, groups as i64))
     }
 
     fn rectified_convolution(
@@ -65,8 +86,7 @@ impl Kernels for LibTorch {
         settings: ConvSettings,
         wanted: Wanted<3>,
     ) -> Gradients<Self, 3> {
-        let weight = laid_out(weight.tensor);
-        ffi::convolution_backward(&gradient.tensor, &x.tensor, &weight, settings, None, wanted)
+        ffi::convolution_backward(&gradient.tensor, &x.tensor, &weight.tensor, settings, None, wanted)
             .map(|gradient| gradient.map(TchTensor::new))
     }
 
@@ -90,10 +110,8 @@ impl Kernels for LibTorch {
         running_var: FloatTensor<Self>,
         settings: NormSettings,
     ) -> Normalised<Self> {
-        // libtorch updates in place; whoever holds the old statistics keeps them.
-        let [mut mean, mut var] = [&running_mean, &running_var].map(|statistic| statistic.tensor.empty_like());
-        mean.copy_(&running_mean.tensor);
-        var.copy_(&running_var.tensor);
+        // libtorch updates in place; whoever else holds the old statistics keeps them.
+        let [mean, var] = [running_mean, running_var].map(writable);
         let (output, saved) = ffi::batch_norm(&x.tensor, &weight.tensor, &bias.tensor, &mean, &var, settings);
         Normalised {
             output: TchTensor::new(output),
@@ -136,6 +154,20 @@ impl Kernels for LibTorch {
     ) -> FloatTensor<Self> {
         let [weight, bias, mean, var] = [weight, bias, mean, var].map(|channels| Some(channels.tensor));
         TchTensor::new(x.tensor.batch_norm(weight, bias, mean, var, false, 0.0, epsilon, true))
+    }
+
+    fn fixed_normalisation_gradients(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        mean: FloatTensor<Self>,
+        var: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        epsilon: f64,
+        wanted: Wanted<3>,
+    ) -> Gradients<Self, 3> {
+        let statistics = [&mean.tensor, &var.tensor];
+        ffi::fixed_norm_backward(&gradient.tensor, &x.tensor, &weight.tensor, statistics, epsilon, wanted)
+            .map(|gradient| gradient.map(TchTensor::new))
     }
 
     fn rectify_gradient(output: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self> {
@@ -203,11 +235,11 @@ impl Kernels for LibTorch {
         let (classes, weights) = pixel_weights(&labels.tensor, class_weights.as_ref(), ignore);
         let picked = log_probabilities.gather(1, &classes, false);
         // Without a label the sums are 0, and so must their quotient be.
-        let total_weight = weights.sum(Kind::Float).reshape([1]);
+        let total_weight = weights.sum(Kind::Float);
         let total_weight = &total_weight + total_weight.eq(0.0);
-        let loss = (picked * weights).sum(Kind::Float).reshape([1]).neg() / &total_weight;
+        let loss = (picked * weights).sum(Kind::Float).neg() / &total_weight;
         CrossEntropy {
-            loss: TchTensor::new(loss),
+            loss: TchTensor::new(loss.reshape([1])),
             kept: TchTensor::new(log_probabilities),
             total_weight: TchTensor::new(total_weight),
         }
@@ -223,43 +255,12 @@ impl Kernels for LibTorch {
         // weight (softmax - one-hot) / total weight
         let (classes, weights) = pixel_weights(&labels.tensor, class_weights.as_ref(), ignore);
         let scale = gradient.tensor / forward.total_weight.tensor;
-        let weights = weights * scale.reshape([1, 1, 1, 1]);
+        let weights = weights * scale;
         let mut kept = forward.kept;
         let mut result = if kept.can_mut() { kept.tensor.exp_() } else { kept.tensor.exp() };
         let _ = result.g_mul_(&weights);
         let _ = result.scatter_add_(1, &classes, &weights.neg());
         TchTensor::new(result)
-    }
-
-    fn sgd(
-        parameter: FloatTensor<Self>,
-        gradient: FloatTensor<Self>,
-        velocity: FloatTensor<Self>,
-        step: SgdStep,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        if !parameter.tensor.device().is_cuda() {
-            return generic::sgd::<Self>(parameter, gradient, velocity, step);
-        }
-        let [mut parameter, mut velocity] = [parameter, velocity].map(writable);
-        ffi::sgd(&mut parameter, &gradient.tensor, &mut velocity, step);
-        (TchTensor::new(parameter), TchTensor::new(velocity))
-    }
-
-    fn adam(
-        parameter: FloatTensor<Self>,
-        gradient: FloatTensor<Self>,
-        moments: [FloatTensor<Self>; 2],
-        step: AdamStep,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        let device = parameter.tensor.device();
-        if !device.is_cuda() {
-            return generic::adam::<Self>(parameter, gradient, moments, step);
-        }
-        let (mut parameter, mut moments) = (writable(parameter), moments.map(writable));
-        let time = Tensor::full([1], step.time as f64, (Kind::Float, device)).squeeze();
-        ffi::adam(&mut parameter, &gradient.tensor, &mut moments, &time, step);
-        let [first, second] = moments.map(TchTensor::new);
-        (TchTensor::new(parameter), first, second)
     }
 }
 
@@ -314,10 +315,15 @@ fn pixel_weights(labels: &Tensor, class_weights: Option<&TchTensor>, ignore: i64
     (classes, weights)
 }
 
-/// The weight of a convolution as it is fastest: where a GPU's tensor cores compute (bfloat16 and TF32), channels
-/// innermost, which libtorch then does to the images, too.
-fn laid_out(weight: Tensor) -> Tensor {
-    if in_tensor_cores(&weight) && weight.device().is_cuda() { ffi::channels_last(&weight) } else { weight }
+/// Whether a convolution's weight has its channels innermost: where a GPU's tensor cores compute (bfloat16 and TF32) that is
+/// fastest, and libtorch then lays out the images likewise.
+fn is_laid_out(weight: &TchTensor, dtype: FloatDType) -> bool {
+    weight.tensor.device().is_cuda()
+        && match dtype {
+            FloatDType::BF16 => true,
+            FloatDType::F32 => ffi::tf32_is_allowed(),
+            _ => false,
+        }
 }
 
 /// Whether a GPU multiplies such numbers in its tensor cores.
@@ -337,61 +343,4 @@ fn image_size(images: &Tensor) -> [i64; 2] {
 
 fn signed(pair: [usize; 2]) -> [i64; 2] {
     pair.map(|side| side as i64)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn noise(seed: i64) -> Tensor {
-        tch::manual_seed(seed);
-        Tensor::randn([3, 4], (Kind::Float, tch::Device::Cpu))
-    }
-
-    fn assert_close(what: &str, found: &Tensor, expected: &Tensor) {
-        let off = (found - expected).abs().max().double_value(&[]);
-        assert!(off < 1e-6, "{what}: {off} off");
-    }
-
-    #[test]
-    fn fused_steps_are_the_generic_ones() {
-        let [parameter, gradient] = [1, 2].map(noise);
-        for nesterov in [false, true] {
-            let step = SgdStep { rate: 0.1, momentum: 0.9, nesterov, weight_decay: 0.01 };
-            let mut found = [parameter.copy(), Tensor::zeros_like(&parameter)];
-            let mut expected = found.each_ref().map(|tensor| TchTensor::new(tensor.copy()));
-            for _ in 0..3 {
-                let [weights, velocity] = &mut found;
-                ffi::sgd(weights, &gradient, velocity, step);
-                let [weights, velocity] = expected;
-                let next = generic::sgd::<LibTorch>(weights, TchTensor::new(gradient.copy()), velocity, step);
-                expected = [next.0, next.1];
-            }
-            found.iter().zip(&expected).for_each(|(found, expected)| assert_close("sgd", found, &expected.tensor));
-        }
-        for decoupled in [false, true] {
-            let mut weights = parameter.copy();
-            let mut moments = [(); 2].map(|()| Tensor::zeros_like(&parameter));
-            let mut expected = [&weights, &moments[0], &moments[1]].map(|tensor| TchTensor::new(tensor.copy()));
-            for time in 1..=3 {
-                let step = AdamStep {
-                    rate: 0.1,
-                    beta_1: 0.9,
-                    beta_2: 0.99,
-                    epsilon: 1e-3,
-                    weight_decay: 0.02,
-                    decoupled,
-                    time,
-                };
-                ffi::adam(&mut weights, &gradient, &mut moments, &Tensor::from(time as f32), step);
-                let [parameter, first, second] = expected;
-                let gradient = TchTensor::new(gradient.copy());
-                let next = generic::adam::<LibTorch>(parameter, gradient, [first, second], step);
-                expected = [next.0, next.1, next.2];
-            }
-            for (found, expected) in [&weights, &moments[0], &moments[1]].into_iter().zip(&expected) {
-                assert_close("adam", found, &expected.tensor);
-            }
-        }
-    }
 }

@@ -18,6 +18,11 @@ pub(in crate::nn::ops) fn gpu_number(device: &Device) -> Option<usize> {
     }
 }
 
+/// Whether tensors of a device are libtorch's, and have no gradients.
+pub(in crate::nn::ops) fn is_libtorch(device: &Device) -> bool {
+    matches!(device.clone().inner().as_dispatch(), DispatchDevice::LibTorch(_))
+}
+
 pub(in crate::nn::ops) fn upload<const D: usize>(values: &TensorData, gpu: usize) -> Tensor<D> {
     Tensor::from_primitive::<LibTorch>(there(values, Some(gpu)))
 }
