@@ -4,9 +4,10 @@ use std::collections::HashMap;
 
 use rayon::prelude::*;
 
+use super::repeated::Repeated;
 use super::sketch::{SIDE, Sketch};
 use super::summary::ImageSummary;
-use super::thumbnail::Turn;
+use super::thumbnail::{Turn, TurnedHashes};
 
 /// Fewest windows that two crops of one scene share.
 const FEWEST_SHARED: usize = 4;
@@ -57,26 +58,17 @@ pub(super) fn same(images: &[(usize, &ImageSummary)]) -> Vec<Link> {
 pub(super) fn alike(images: &[(usize, &ImageSummary)]) -> Vec<Link> {
     let shown: Vec<(usize, &ImageSummary)> =
         images.iter().filter(|(_, image)| !image.thumbnail.is_empty()).copied().collect();
-    let turned: Vec<[u64; 8]> = shown
-        .iter()
-        .map(|(_, image)| {
-            let mut hashes = [0; 8];
-            hashes.iter_mut().zip(Turn::all()).for_each(|(hash, turn)| *hash = image.thumbnail.turned_hash(turn));
-            hashes
-        })
-        .collect();
+    let turned: TurnedHashes = shown.iter().map(|(_, image)| &image.thumbnail).collect();
     let of = |at: usize| {
         let (second, image) = shown[at];
         // Hashes alone tell most pairs apart; the images are compared only where hashes agree.
-        let before = turned[..at].iter().zip(&shown).filter(|(hashes, _)| image.thumbnail.has_hash_near(hashes));
-        before
-            .map(|(hashes, shown)| (shown, hashes))
-            .filter(|((_, other), _)| other.content != image.content)
+        let near = turned.near(&image.thumbnail, at).into_iter().map(|before| (shown[before], turned.get(before)));
+        near.filter(|((_, other), _)| other.content != image.content)
             .filter_map(|((first, other), hashes)| {
-                let looks = |(turn, hash): &(Turn, &u64)| image.thumbnail.looks_like(&other.thumbnail, *turn, **hash);
+                let looks = |(turn, hash): &(Turn, u64)| image.thumbnail.looks_like(&other.thumbnail, *turn, *hash);
                 let (turn, _) = Turn::all().zip(hashes).find(looks)?;
                 let kind = if turn.is_none() { LinkKind::Alike } else { LinkKind::AlikeTurned };
-                Some(Link { first: *first, second, kind })
+                Some(Link { first, second, kind })
             })
             .collect::<Vec<Link>>()
     };
@@ -110,8 +102,12 @@ pub(super) fn overlapping(images: &[(usize, &ImageSummary)]) -> Vec<Link> {
 
 /// The windows that pairs of images share, by index into `images`.
 fn shared_windows(images: &[(usize, &ImageSummary)]) -> Vec<Shared> {
+    let hashes: Vec<u64> =
+        images.iter().flat_map(|(_, image)| image.sketch.windows.iter().map(|window| window.hash)).collect();
+    let repeated = Repeated::of(hashes.into_iter());
     let windows = images.iter().enumerate().flat_map(|(i, (_, image))| {
-        image.sketch.windows.iter().map(move |window| (window.hash, i as u32, window.x, window.y))
+        let windows = image.sketch.windows.iter().filter(|window| repeated.may_hold(window.hash));
+        windows.map(move |window| (window.hash, i as u32, window.x, window.y))
     });
     let mut all: Vec<(u64, u32, u32, u32)> = windows.collect();
     all.par_sort_unstable();

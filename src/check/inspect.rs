@@ -2,20 +2,22 @@
 
 use std::path::Path;
 
+use pulp::Arch;
+
 use super::finding::{Kind, Place};
+use super::gray::Gray;
 use super::kept::KeptLabels;
 use super::landmarks::landmarks;
-use super::measure::{gray, gray_and_zeros, statistics, words};
+use super::measure::{is_gray, statistics, zeros};
 use super::shift::Profile;
 use super::sketch::Sketch;
 use super::summary::{Fault, ImageSummary, LabelSummary, PairSummary};
 use super::thumbnail::Thumbnail;
-use crate::base::label_map::{IGNORE, LabelMap};
-use crate::base::{Error, Result, Size};
+use crate::base::{Error, LabelMap, Result, Size};
 use crate::data::{
     CsvLabels, Dataset, Fingerprint, Footprint, Labels, Pair, background, load_pair_labels, merge_masks, prepared,
 };
-use crate::image::{Image, RawLabels, declares_orientation, read_image};
+use crate::image::{Image, RawLabels, read_image, read_image_turned};
 use crate::metric::OtherValues;
 
 /// Most undefined values of one label image that are listed.
@@ -24,7 +26,7 @@ const MAX_VALUES: usize = 3;
 /// What an image hands on to the comparison with its labels.
 struct Seen {
     size: Size,
-    gray: Vec<f32>,
+    gray: Gray,
     nodata: Option<Vec<bool>>,
 }
 
@@ -59,8 +61,8 @@ fn fault(kind: Kind, file: &Path, error: &Error) -> Fault {
 impl PairSummary {
     fn add_image(&mut self, path: &Path, by: &Inspection<'_>) -> Option<Seen> {
         let dataset = by.dataset;
-        let image = match read_image(path) {
-            Ok(image) => image,
+        let (image, turned) = match read_image_turned(path) {
+            Ok(read) => read,
             Err(error) => {
                 self.faults.push(fault(Kind::Unreadable, path, &error));
                 return None;
@@ -77,34 +79,33 @@ impl PairSummary {
                 }
             },
         };
-        let (equal, zeros) = gray_and_zeros(&image);
         if let Some(dataset) = dataset {
-            self.check_bands(path, &image, equal, dataset);
+            self.check_bands(path, &image, dataset);
         }
-        let gray = gray(&image);
-        let nodata = image.nodata.as_ref();
-        let without = nodata.map_or(0, |nodata| nodata.iter().filter(|nodata| **nodata).count() as u64);
+        let (gray, statistics) = (Gray::of(&image), statistics(&image));
+        let without = image.nodata.iter().flatten().filter(|nodata| **nodata).count() as u64;
+        let zeros = zeros(&image, &statistics);
         // What is empty by more than half looks like others for the shape of its border.
         let shown = 2 * (zeros + without) <= (size.width * size.height) as u64;
         self.image = Some(ImageSummary {
             size,
             bands,
             sample_type,
-            statistics: statistics(&image),
+            statistics,
             nodata: without,
             zeros,
-            turned: declares_orientation(path),
+            turned,
             content: Fingerprint::image(&image),
-            thumbnail: if shown { Thumbnail::of(&gray, size) } else { Thumbnail::default() },
-            sketch: Sketch::of(&words(&image), size, nodata.map(Vec::as_slice)),
-            landmarks: if by.landmarks && shown { landmarks(&gray, size) } else { Vec::new() },
+            thumbnail: if shown { Thumbnail::of(&gray) } else { Thumbnail::default() },
+            sketch: Sketch::of(&image),
+            landmarks: if by.landmarks && shown { landmarks(&gray) } else { Vec::new() },
             place: Footprint::of(path),
         });
         Some(Seen { size, gray, nodata: image.nodata })
     }
 
-    fn check_bands(&mut self, path: &Path, image: &Image, equal: bool, dataset: &Dataset) {
-        let fits = image.bands == dataset.bands || image.bands == 1 || (dataset.bands == 1 && equal);
+    fn check_bands(&mut self, path: &Path, image: &Image, dataset: &Dataset) {
+        let fits = image.bands == dataset.bands || image.bands == 1 || (dataset.bands == 1 && is_gray(image));
         if !fits {
             let detail = format!("{} bands, but data set '{}' expects {}", image.bands, dataset.name, dataset.bands);
             self.faults.push(Fault { kind: Kind::Bands, place: Place::new(path, detail) });
@@ -164,19 +165,19 @@ impl PairSummary {
     /// The classes of one label file; those that the data set does not define are left out, and told.
     fn read_labels(
         &mut self,
-        (pair, read): (&Pair, Result<RawLabels>),
+        (pair, read): (&Pair, Result<(RawLabels, bool)>),
         file: &Path,
         seen: Option<&Seen>,
         (dataset, summary): (Option<&Dataset>, &mut LabelSummary),
     ) -> Option<LabelMap> {
-        let raw = match read {
-            Ok(raw) => raw,
+        let (raw, turned) = match read {
+            Ok(read) => read,
             Err(error) => {
                 self.faults.push(fault(Kind::Unreadable, file, &error));
                 return None;
             }
         };
-        summary.turned |= declares_orientation(file);
+        summary.turned |= turned;
         if let Some(seen) = seen.filter(|seen| seen.size != raw.size()) {
             let detail = format!("{}, but its image is {}", raw.size(), seen.size);
             self.faults.push(Fault { kind: Kind::SizeMismatch, place: Place::two(file, &pair.image, detail) });
@@ -208,17 +209,41 @@ impl PairSummary {
 
 impl LabelSummary {
     fn count(&mut self, labels: &LabelMap, nodata: Option<&[bool]>) {
-        let most =
-            labels.classes.iter().filter(|class| **class != IGNORE).max().map_or(0, |class| usize::from(*class) + 1);
-        let mut pixels = vec![0u64; most];
-        for (i, class) in labels.classes.iter().enumerate() {
-            if nodata.is_some_and(|nodata| nodata[i]) || *class == IGNORE {
-                self.ignored += 1;
-            } else {
-                pixels[usize::from(*class)] += 1;
+        let pixels = match nodata {
+            None => counts(&labels.classes),
+            Some(nodata) => {
+                let with_data = labels.classes.iter().zip(nodata).filter(|(_, nodata)| !**nodata);
+                counts(&with_data.map(|(class, _)| *class).collect::<Vec<u16>>())
             }
-        }
+        };
+        self.ignored = labels.classes.len() as u64 - pixels.iter().sum::<u64>();
         let found = (0..).zip(pixels).filter(|(_, pixels)| *pixels > 0);
         self.class_pixels = found.collect();
     }
+}
+
+/// The pixels of each class up to the largest that occurs.
+fn counts(classes: &[u16]) -> Vec<u64> {
+    // Of pixels that follow each other, several counts: the same one would have to be ready again at once.
+    const BESIDE: usize = 4;
+    let largest = Arch::new().dispatch(|| largest(classes));
+    let mut counts = vec![[0u64; BESIDE]; largest.map_or(0, |class| usize::from(class) + 1) + 1];
+    let other = counts.len() - 1;
+    let (chunks, rest) = classes.as_chunks::<BESIDE>();
+    for chunk in chunks {
+        for (i, class) in chunk.iter().enumerate() {
+            counts[usize::from(*class).min(other)][i] += 1;
+        }
+    }
+    rest.iter().for_each(|class| counts[usize::from(*class).min(other)][0] += 1);
+    counts.truncate(other);
+    counts.into_iter().map(|count| count.iter().sum()).collect()
+}
+
+/// The largest class; `None` where nothing is labelled.
+#[inline(always)]
+fn largest(classes: &[u16]) -> Option<u16> {
+    // One more, so that pixels without a label are 0.
+    let next = classes.iter().fold(0, |most: u16, class| most.max(class.wrapping_add(1)));
+    next.checked_sub(1)
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::base::{Result, Size};
-use crate::image::{RawLabels, read_labels};
+use crate::image::{RawLabels, declares_orientation, read_labels_turned};
 
 /// Most runs of equal values that are kept of all label images: 256 MiB of them.
 const MOST_RUNS: usize = (256 << 20) / size_of::<Run>();
@@ -44,16 +44,16 @@ impl KeptLabels {
         self.runs.fetch_sub(free, Ordering::Relaxed);
     }
 
-    /// Reads a label image, from memory if it is there.
-    pub(super) fn read(&self, path: &Path) -> Result<RawLabels> {
+    /// Reads a label image, from memory if it is there, and whether its file declares an orientation.
+    pub(super) fn read(&self, path: &Path) -> Result<(RawLabels, bool)> {
         let found = self.found.lock().unwrap_or_else(PoisonError::into_inner).remove(path);
         match found {
-            None => read_labels(path),
+            None => read_labels_turned(path),
             Some((size, runs)) => {
                 self.runs.fetch_sub(runs.len(), Ordering::Relaxed);
                 let mut values = Vec::with_capacity(size.width * size.height);
                 runs.into_iter().for_each(|(value, length)| values.extend(std::iter::repeat_n(value, length as usize)));
-                Ok(RawLabels::Values(size, values))
+                Ok((RawLabels::Values(size, values), declares_orientation(path)))
             }
         }
     }
@@ -68,13 +68,13 @@ mod tests {
         let (kept, size) = (KeptLabels::default(), Size { width: 8, height: 2 });
         let even = RawLabels::Values(size, [vec![3; 9], vec![7; 7]].concat());
         kept.keep(Path::new("even.png"), &even);
-        assert_eq!(kept.read(Path::new("even.png")).unwrap(), even);
+        assert_eq!(kept.read(Path::new("even.png")).unwrap().0, even);
         // The room of what is replaced is free again, and so is what a ragged one would have needed.
         kept.keep(Path::new("even.png"), &even);
         kept.keep(Path::new("even.png"), &even);
         kept.keep(Path::new("ragged.png"), &RawLabels::Values(size, (0..16).collect()));
         assert_eq!(kept.runs.load(Ordering::Relaxed), 2);
-        assert_eq!(kept.read(Path::new("even.png")).unwrap(), even);
+        assert_eq!(kept.read(Path::new("even.png")).unwrap().0, even);
         assert_eq!(kept.runs.load(Ordering::Relaxed), 0);
         // Ragged ones are not kept, and nothing is kept twice.
         kept.keep(Path::new("ragged.png"), &RawLabels::Values(size, (0..16).collect()));

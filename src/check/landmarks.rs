@@ -5,16 +5,22 @@
 //! tells of as many pairs of blurred places around it which one is brighter (BRIEF; M. Calonder et al., 2010). Compression
 //! changes few of them.
 
+use std::cmp::Reverse;
 use std::sync::LazyLock;
 
+use pulp::Arch;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use super::gray::Gray;
+use super::marked::each_marked;
 use crate::base::Size;
 
-/// Radii of the two blurs.
+/// Radii of the two blurs, and the sides of the squares that they average. The sums of these fit into 16 bits.
 const FINE: usize = 2;
 const COARSE: usize = 6;
+const FINE_SIDE: usize = 2 * FINE + 1;
+const COARSE_SIDE: usize = 2 * COARSE + 1;
 /// How far away what is compared may be, along one axis; and how far from the border a landmark must be for it.
 const AROUND: i32 = 12;
 const MARGIN: usize = AROUND as usize + FINE + 1;
@@ -23,6 +29,8 @@ const REACH: usize = 4;
 /// Pixels for each landmark that is kept, and the least and the most of an image.
 const PIXELS_A_LANDMARK: usize = 1024;
 const LANDMARKS: [usize; 2] = [32, 256];
+/// Peaks of the contrast for each landmark that are looked at first.
+const PEAKS_A_LANDMARK: usize = 4;
 
 /// What each bit of a code compares: two places, as columns and rows from the landmark.
 static COMPARED: LazyLock<[[i32; 4]; 64]> = LazyLock::new(|| {
@@ -39,104 +47,156 @@ pub(super) struct Landmark {
     pub(super) y: u32,
 }
 
-/// The strongest landmarks of an image, by its grey values; none near a pixel without data.
-pub(super) fn landmarks(gray: &[f32], size: Size) -> Vec<Landmark> {
-    let Size { width, height } = size;
+/// The strongest landmarks of an image; none near a pixel without data.
+pub(super) fn landmarks(gray: &Gray) -> Vec<Landmark> {
+    let Size { width, height } = gray.size;
     if width <= 2 * MARGIN || height <= 2 * MARGIN {
         return Vec::new();
     }
-    let has_gaps = gray.iter().any(|value| !value.is_finite());
-    let gaps = has_gaps.then(|| Sums::of(gray, size, |value| if value.is_finite() { 0.0 } else { 1.0 }));
-    let sums = Sums::of(gray, size, |value| if value.is_finite() { value } else { 0.0 });
-    let mut contrast = vec![0.0f32; gray.len()];
-    for y in COARSE..height - COARSE {
-        for x in COARSE..width - COARSE {
-            contrast[y * width + x] = (sums.mean(x, y, FINE) - sums.mean(x, y, COARSE)).abs();
+    let blurred = Arch::new().dispatch(|| Blurred::of(gray));
+    let mut peaks = Vec::new();
+    Arch::new().dispatch(|| blurred.peaks(&mut peaks));
+    let most = (width * height / PIXELS_A_LANDMARK).clamp(LANDMARKS[0], LANDMARKS[1]);
+    let mut found = Vec::with_capacity(most);
+    // Most that are not among the strongest need not be looked at, nor brought into order.
+    let first = peaks.len().min(PEAKS_A_LANDMARK * most);
+    if first < peaks.len() {
+        peaks.select_nth_unstable(first);
+    }
+    let (strongest, others) = peaks.split_at_mut(first);
+    for peaks in [strongest, others] {
+        if found.len() < most {
+            peaks.sort_unstable();
+            let landmarks = peaks.iter().filter_map(|peak| blurred.landmark(*peak, gray.gaps.as_deref()));
+            found.extend(landmarks.take(most - found.len()));
         }
     }
-    let mut found: Vec<(f32, usize)> = Vec::new();
-    for y in MARGIN..height - MARGIN {
-        let inside = y * width + MARGIN..(y + 1) * width - MARGIN;
-        let is_whole = |at: usize| gaps.as_ref().is_none_or(|gaps| gaps.mean(at % width, y, MARGIN) == 0.0);
-        let extrema = inside.filter(|at| is_extremum(&contrast, width, *at) && is_whole(*at));
-        found.extend(extrema.map(|at| (contrast[at], at)));
-    }
-    found.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-    found.truncate((width * height / PIXELS_A_LANDMARK).clamp(LANDMARKS[0], LANDMARKS[1]));
-    let landmark = |(_, at): (f32, usize)| {
-        let (x, y) = (at % width, at / width);
-        Landmark { code: sums.code(x, y), x: x as u32, y: y as u32 }
-    };
-    found.into_iter().map(landmark).collect()
+    found
 }
 
-/// Whether a value is larger than all around it; of equal ones, the first is.
-fn is_extremum(contrast: &[f32], width: usize, at: usize) -> bool {
-    let own = contrast[at];
-    if own <= contrast[at - 1] || own < contrast[at + 1] || own <= contrast[at - width] || own < contrast[at + width] {
-        return false;
-    }
-    let first = at - REACH * width - REACH;
-    (0..=2 * REACH).all(|row| {
-        let start = first + row * width;
-        (start..=start + 2 * REACH).all(|other| own > contrast[other] || (own == contrast[other] && other >= at))
-    })
-}
+/// A place where the contrast is larger than at the pixels beside it; the largest contrast comes first.
+type Peak = (Reverse<u16>, u32);
 
-/// Sums of all values above and to the left of each pixel.
-struct Sums {
-    sums: Vec<f64>,
+/// An image, blurred in two ways.
+struct Blurred {
+    /// Sums of all pixels of the finer blur.
+    fine: Vec<u16>,
+    /// How much the two blurs differ.
+    contrast: Vec<u16>,
     width: usize,
+    height: usize,
 }
 
-impl Sums {
-    fn of(gray: &[f32], size: Size, value: impl Fn(f32) -> f32) -> Self {
-        let width = size.width + 1;
-        let mut sums = vec![0.0f64; width * (size.height + 1)];
-        for (y, row) in gray.chunks_exact(size.width).enumerate() {
-            let (above, below) = sums.split_at_mut((y + 1) * width);
-            let above = &above[y * width + 1..];
-            let mut along = 0.0;
-            for ((sum, above), pixel) in below[1..width].iter_mut().zip(above).zip(row) {
-                along += f64::from(value(*pixel));
-                *sum = along + above;
+impl Blurred {
+    #[inline(always)]
+    fn of(gray: &Gray) -> Self {
+        let Size { width, height } = gray.size;
+        let (mut fine, mut contrast) = (vec![0; width * height], vec![0; width * height]);
+        let (mut fine_columns, mut coarse_columns) = (vec![0; width], vec![0; width]);
+        for y in 0..height {
+            next_row::<FINE_SIDE>(&mut fine_columns, gray, y);
+            next_row::<COARSE_SIDE>(&mut coarse_columns, gray, y);
+            if y + 1 >= FINE_SIDE {
+                let out = &mut fine[(y - FINE) * width + FINE..(y - FINE + 1) * width - FINE];
+                for (out, columns) in out.iter_mut().zip(fine_columns.array_windows::<FINE_SIDE>()) {
+                    *out = columns.iter().sum();
+                }
+            }
+            if y + 1 >= COARSE_SIDE {
+                let inside = (y - COARSE) * width + COARSE..(y - COARSE + 1) * width - COARSE;
+                let both = fine[inside.clone()].iter().zip(coarse_columns.array_windows::<COARSE_SIDE>());
+                for (out, (fine, columns)) in contrast[inside].iter_mut().zip(both) {
+                    *out = as_coarse(*fine).abs_diff(columns.iter().sum());
+                }
             }
         }
-        Self { sums, width }
+        Self { fine, contrast, width, height }
     }
 
-    /// The mean of the pixels around one, as far as a radius.
-    fn mean(&self, x: usize, y: usize, radius: usize) -> f32 {
-        let side = 2 * radius + 1;
-        let above = (y - radius) * self.width + x - radius;
-        let below = above + side * self.width;
-        let sum = self.sums[below + side] - self.sums[below] - self.sums[above + side] + self.sums[above];
-        (sum / (side * side) as f64) as f32
+    /// Places with more contrast than their neighbours; of equal ones, the first.
+    #[inline(always)]
+    fn peaks(&self, found: &mut Vec<Peak>) {
+        let width = self.width;
+        let mut larger = vec![0u8; width - 2 * MARGIN];
+        for y in MARGIN..self.height - MARGIN {
+            let start = y * width + MARGIN;
+            let row = |start: usize| &self.contrast[start..start + width - 2 * MARGIN];
+            let (own, left, right) = (row(start), row(start - 1), row(start + 1));
+            let (above, below) = (row(start - width), row(start + width));
+            let beside = left.iter().zip(right).zip(above.iter().zip(below));
+            for (larger, (own, ((left, right), (above, below)))) in larger.iter_mut().zip(own.iter().zip(beside)) {
+                *larger = u8::from((own > left) & (own >= right) & (own > above) & (own >= below));
+            }
+            each_marked(&larger, 1, |x| found.push((Reverse(self.contrast[start + x]), (start + x) as u32)));
+        }
+    }
+
+    /// The landmark at a peak, if it is the extremum of its surroundings and no pixel without data is near.
+    fn landmark(&self, (_, at): Peak, gaps: Option<&[bool]>) -> Option<Landmark> {
+        let at = at as usize;
+        let (x, y) = (at % self.width, at / self.width);
+        let rows = |reach: usize| (y - reach..=y + reach).map(move |y| y * self.width + x - reach);
+        let own = self.contrast[at];
+        let is_largest = rows(REACH).all(|start| {
+            let around = self.contrast[start..=start + 2 * REACH].iter().zip(start..);
+            around.fold(true, |all, (other, place)| all & ((own > *other) | ((own == *other) & (place >= at))))
+        });
+        let is_whole =
+            || gaps.is_none_or(|gaps| !rows(MARGIN).any(|start| gaps[start..=start + 2 * MARGIN].contains(&true)));
+        let place = || Landmark { code: self.code(x, y), x: x as u32, y: y as u32 };
+        (is_largest && is_whole()).then(place)
     }
 
     fn code(&self, x: usize, y: usize) -> u64 {
-        let mean = |dx: i32, dy: i32| {
-            self.mean(x.saturating_add_signed(dx as isize), y.saturating_add_signed(dy as isize), FINE)
+        let sum = |dx: i32, dy: i32| {
+            self.fine[y.saturating_add_signed(dy as isize) * self.width + x.saturating_add_signed(dx as isize)]
         };
-        let bit = |(i, [ax, ay, bx, by]): (usize, &[i32; 4])| u64::from(mean(*ax, *ay) > mean(*bx, *by)) << i;
+        let bit = |(i, [ax, ay, bx, by]): (usize, &[i32; 4])| u64::from(sum(*ax, *ay) > sum(*bx, *by)) << i;
         COMPARED.iter().enumerate().map(bit).fold(0, |code, bit| code | bit)
     }
+}
+
+/// Takes row `y` into the sums of the last `SIDE` rows.
+#[inline(always)]
+fn next_row<const SIDE: usize>(columns: &mut [u16], gray: &Gray, y: usize) {
+    columns.iter_mut().zip(gray.row(y)).for_each(|(sum, value)| *sum += u16::from(*value));
+    if y >= SIDE {
+        columns.iter_mut().zip(gray.row(y - SIDE)).for_each(|(sum, value)| *sum -= u16::from(*value));
+    }
+}
+
+/// A sum of the finer blur on the scale of those of the coarser: times 169 / 25.
+#[inline(always)]
+fn as_coarse(fine: u16) -> u16 {
+    const SHARE: u32 = ((COARSE_SIDE * COARSE_SIDE) << 13).div_ceil(FINE_SIDE * FINE_SIDE) as u32;
+    ((u32::from(fine << 3) * SHARE) >> 16) as u16
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// Blurred noise, of 8 bits.
+    fn scene(seed: u64, size: Size) -> Vec<f32> {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let noise: Vec<f32> = (0..size.width * size.height).map(|_| rng.random_range(0.0..255.0)).collect();
+        let mean = |x: usize, y: usize| {
+            let rows = y.saturating_sub(3)..(y + 4).min(size.height);
+            let around = x.saturating_sub(3)..(x + 4).min(size.width);
+            let rows = rows.flat_map(|y| &noise[y * size.width + around.start..y * size.width + around.end]);
+            rows.sum::<f32>() / 49.0
+        };
+        (0..noise.len()).map(|i| mean(i % size.width, i / size.width)).collect()
+    }
+
     #[test]
     fn crops_have_the_same_landmarks_in_spite_of_noise() {
-        let (size, mut rng) = (Size { width: 200, height: 160 }, ChaCha8Rng::seed_from_u64(3));
-        let noise: Vec<f32> = (0..200 * 160).map(|_| rng.random_range(0.0..255.0)).collect();
-        let sums = Sums::of(&noise, size, |value| value);
-        let at = |x: usize, y: usize| sums.mean(x.clamp(3, 196), y.clamp(3, 156), 3);
+        let mut rng = ChaCha8Rng::seed_from_u64(5);
+        let whole = scene(3, Size { width: 200, height: 160 });
         let mut crop = |left: usize, top: usize| -> Vec<Landmark> {
-            let values: Vec<f32> =
-                (0..150 * 120).map(|i| at(left + i % 150, top + i / 150) + rng.random_range(-1.0..1.0)).collect();
-            landmarks(&values, Size { width: 150, height: 120 })
+            let at = |i: usize| whole[(top + i / 150) * 200 + left + i % 150];
+            let values: Vec<f32> = (0..150 * 120).map(|i| at(i) + rng.random_range(-1.0..1.0)).collect();
+            landmarks(&Gray::scaled(&values, Size { width: 150, height: 120 }))
         };
         let (a, b) = (crop(0, 0), crop(31, 22));
         let same = |one: &&Landmark| {
@@ -148,15 +208,15 @@ mod tests {
         };
         let found = a.iter().filter(same).count();
         assert!(found * 3 > a.len() && a.len() >= 20, "{found} of {}", a.len());
-        assert!(landmarks(&[1.0; 64 * 64], Size { width: 64, height: 64 }).is_empty());
+        assert!(landmarks(&Gray::scaled(&[1.0; 64 * 64], Size { width: 64, height: 64 })).is_empty());
     }
 
     #[test]
     fn landmarks_keep_away_from_pixels_without_data() {
-        let (size, mut rng) = (Size { width: 160, height: 120 }, ChaCha8Rng::seed_from_u64(4));
-        let whole: Vec<f32> = (0..160 * 120).map(|_| rng.random_range(0.0..255.0)).collect();
+        let size = Size { width: 160, height: 120 };
+        let whole = scene(4, size);
         let gaps: Vec<f32> = whole.iter().enumerate().map(|(i, v)| if i % 160 < 40 { f32::NAN } else { *v }).collect();
-        let found = landmarks(&gaps, size);
+        let found = landmarks(&Gray::scaled(&gaps, size));
         assert!(!found.is_empty() && found.iter().all(|landmark| landmark.x as usize >= 40 + MARGIN), "{found:?}");
     }
 }

@@ -1,18 +1,28 @@
-//! Numbers of an image: statistics of its bands, grey values, words that tell pixels apart.
+//! Numbers of an image: statistics of its bands, grey values.
+
+use pulp::Arch;
 
 use super::summary::BandStatistics;
 use crate::image::{Image, Samples};
 
 /// Percentiles that are kept.
 const PERCENTILES: [f64; 3] = [0.01, 0.5, 0.99];
-/// Most samples of a floating-point band that percentiles are taken from.
+/// Most samples of a floating-point band, and of one of bytes, that percentiles are taken from.
 const MAX_SAMPLED: usize = 1 << 14;
+const MAX_SAMPLED_BYTES: usize = 1 << 13;
+/// Bytes that are added up beside each other, whole pixels of 1, 2, 3, 4, 6 or 8 bands; and how often, in 32 bits.
+const BESIDE: usize = 48;
+const ADDED: usize = 1 << 16;
 
 /// Statistics of each band, without the pixels that hold no data.
 pub(super) fn statistics(image: &Image) -> Vec<BandStatistics> {
     let nodata = image.nodata.as_deref();
     let bands = 0..image.bands;
     match &image.samples {
+        Samples::U8(v) if nodata.is_none() && BESIDE.is_multiple_of(image.bands) => {
+            let total = Arch::new().dispatch(|| Total::of(v));
+            bands.map(|band| total.band(v, (image.bands, band))).collect()
+        }
         Samples::U8(v) => bands.map(|band| counted(v, (image.bands, band), nodata, 1 << 8)).collect(),
         Samples::U16(v) => bands.map(|band| counted(v, (image.bands, band), nodata, 1 << 16)).collect(),
         Samples::F32(v) => bands.map(|band| summed(v, (image.bands, band), nodata)).collect(),
@@ -39,23 +49,88 @@ fn counted<T: Copy + Into<u32>>(
     let mut counts = vec![0u32; values];
     of_band(samples, band, nodata).for_each(|sample| counts[sample.into() as usize] += 1);
     let found = || counts.iter().enumerate().filter(|(_, count)| **count > 0);
-    let count: u64 = found().map(|(_, count)| u64::from(*count)).sum();
     let total = |of: fn(f64) -> f64| found().map(|(value, count)| of(value as f64) * f64::from(*count)).sum();
-    let percentile = |share: f64| {
-        let (wanted, mut seen) = ((share * count.saturating_sub(1) as f64) as u64, 0);
-        let reached = found().find(|(_, count)| {
-            seen += u64::from(**count);
-            seen > wanted
-        });
-        reached.map_or(0.0, |(value, _)| value as f64)
-    };
     BandStatistics {
-        count,
+        count: found().map(|(_, count)| u64::from(*count)).sum(),
         least: found().next().map_or(0.0, |(value, _)| value as f64),
         largest: found().next_back().map_or(0.0, |(value, _)| value as f64),
         sum: total(|value| value),
         squares: total(|value| value * value),
-        percentiles: PERCENTILES.map(percentile),
+        percentiles: percentiles(&counts),
+    }
+}
+
+/// The percentiles of counted values.
+fn percentiles(counts: &[u32]) -> [f64; 3] {
+    let count: u64 = counts.iter().map(|count| u64::from(*count)).sum();
+    PERCENTILES.map(|share| {
+        let (wanted, mut seen) = ((share * count.saturating_sub(1) as f64) as u64, 0);
+        let reached = counts.iter().position(|count| {
+            seen += u64::from(*count);
+            seen > wanted
+        });
+        reached.unwrap_or(0) as f64
+    })
+}
+
+/// Bytes of interleaved bands, added up beside each other.
+struct Total {
+    least: [u8; BESIDE],
+    largest: [u8; BESIDE],
+    sums: [u64; BESIDE],
+    squares: [u64; BESIDE],
+}
+
+impl Total {
+    #[inline(always)]
+    fn of(samples: &[u8]) -> Self {
+        let mut found =
+            Self { least: [u8::MAX; BESIDE], largest: [0; BESIDE], sums: [0; BESIDE], squares: [0; BESIDE] };
+        let (chunks, rest) = samples.as_chunks::<BESIDE>();
+        for chunks in chunks.chunks(ADDED) {
+            let (mut sums, mut squares) = ([0u32; BESIDE], [0u32; BESIDE]);
+            let (mut least, mut largest) = (found.least, found.largest);
+            for chunk in chunks {
+                for i in 0..BESIDE {
+                    least[i] = least[i].min(chunk[i]);
+                    largest[i] = largest[i].max(chunk[i]);
+                    sums[i] += u32::from(chunk[i]);
+                    squares[i] += u32::from(u16::from(chunk[i]) * u16::from(chunk[i]));
+                }
+            }
+            (found.least, found.largest) = (least, largest);
+            found.sums.iter_mut().zip(sums).for_each(|(all, sum)| *all += u64::from(sum));
+            found.squares.iter_mut().zip(squares).for_each(|(all, sum)| *all += u64::from(sum));
+        }
+        for (i, sample) in rest.iter().enumerate() {
+            found.least[i] = found.least[i].min(*sample);
+            found.largest[i] = found.largest[i].max(*sample);
+            found.sums[i] += u64::from(*sample);
+            found.squares[i] += u64::from(*sample).pow(2);
+        }
+        found
+    }
+
+    /// The statistics of one of several bands; percentiles are those of some pixels.
+    fn band(&self, samples: &[u8], (bands, band): (usize, usize)) -> BandStatistics {
+        let count = samples.len() / bands;
+        if count == 0 {
+            return BandStatistics::default();
+        }
+        // Odd, so that not all pixels are of a few columns.
+        let step = count.div_ceil(MAX_SAMPLED_BYTES) | 1;
+        let mut counts = vec![0; 1 << 8];
+        samples[band..].iter().step_by(step * bands).for_each(|sample| counts[usize::from(*sample)] += 1);
+        let add = |sums: &[u64; BESIDE]| sums[band..].iter().step_by(bands).sum::<u64>() as f64;
+        let of = |bytes: &[u8; BESIDE]| bytes[band..].iter().step_by(bands).copied().collect::<Vec<u8>>();
+        BandStatistics {
+            count: count as u64,
+            least: of(&self.least).into_iter().min().unwrap_or_default().into(),
+            largest: of(&self.largest).into_iter().max().unwrap_or_default().into(),
+            sum: add(&self.sums),
+            squares: add(&self.squares),
+            percentiles: percentiles(&counts),
+        }
     }
 }
 
@@ -102,41 +177,42 @@ pub(super) fn gray(image: &Image) -> Vec<f32> {
     gray
 }
 
-/// A number for each pixel that is the same for the same samples.
-pub(super) fn words(image: &Image) -> Vec<u32> {
-    fn folded<T: Copy>(samples: &[T], bands: usize, bits: impl Fn(T) -> u32) -> Vec<u32> {
-        match bands {
-            1 => samples.iter().map(|sample| bits(*sample)).collect(),
-            _ => samples
-                .chunks_exact(bands)
-                .map(|pixel| pixel.iter().fold(0u32, |word, sample| word.wrapping_mul(0x0100_0193) ^ bits(*sample)))
-                .collect(),
-        }
+/// Whether all bands of every pixel are equal.
+pub(super) fn is_gray(image: &Image) -> bool {
+    fn of<T: PartialEq>(samples: &[T], bands: usize) -> bool {
+        samples.chunks_exact(bands).all(|pixel| pixel.iter().all(|sample| *sample == pixel[0]))
     }
     match &image.samples {
-        Samples::U8(v) => folded(v, image.bands, u32::from),
-        Samples::U16(v) => folded(v, image.bands, u32::from),
-        Samples::F32(v) => folded(v, image.bands, f32::to_bits),
+        Samples::U8(v) => of(v, image.bands),
+        Samples::U16(v) => of(v, image.bands),
+        Samples::F32(v) => of(v, image.bands),
     }
 }
 
-/// Whether all bands of every pixel are equal, and how many pixels are 0 in all of them and hold data.
-pub(super) fn gray_and_zeros(image: &Image) -> (bool, u64) {
-    fn of<T: Copy + PartialEq + Default>(samples: &[T], bands: usize, nodata: Option<&[bool]>) -> (bool, u64) {
-        let (mut gray, mut zeros) = (true, 0);
-        for (i, pixel) in samples.chunks_exact(bands).enumerate() {
-            gray &= pixel.iter().all(|sample| *sample == pixel[0]);
-            let empty = pixel[0] == T::default() && pixel.iter().all(|sample| *sample == T::default());
-            zeros += u64::from(empty && nodata.is_none_or(|nodata| !nodata[i]));
-        }
-        (gray, zeros)
+/// How many pixels are 0 in all bands and hold data; `statistics` are those of the image.
+pub(super) fn zeros(image: &Image, statistics: &[BandStatistics]) -> u64 {
+    fn of<T: PartialEq + Default>(samples: &[T], bands: usize, nodata: Option<&[bool]>) -> u64 {
+        let empty = |pixel: &[T]| pixel.iter().all(|sample| *sample == T::default());
+        let pixels = samples.chunks_exact(bands).enumerate();
+        pixels.filter(|(i, pixel)| empty(pixel) && nodata.is_none_or(|nodata| !nodata[*i])).count() as u64
+    }
+    if statistics.iter().any(|band| band.least > 0.0 || band.largest < 0.0) {
+        return 0;
     }
     let nodata = image.nodata.as_deref();
-    match &image.samples {
-        Samples::U8(v) => of(v, image.bands, nodata),
-        Samples::U16(v) => of(v, image.bands, nodata),
-        Samples::F32(v) => of(v, image.bands, nodata),
+    match (&image.samples, image.bands, nodata) {
+        (Samples::U8(v), 3, None) => Arch::new().dispatch(|| black(v.as_chunks().0)),
+        (Samples::U8(v), bands, _) => of(v, bands, nodata),
+        (Samples::U16(v), bands, _) => of(v, bands, nodata),
+        (Samples::F32(v), bands, _) => of(v, bands, nodata),
     }
+}
+
+/// The number of black pixels, without a branch for each.
+#[inline(always)]
+fn black(pixels: &[[u8; 3]]) -> u64 {
+    let parts = pixels.chunks(1 << 16);
+    parts.map(|part| u64::from(part.iter().map(|[r, g, b]| u32::from(r | g | b == 0)).sum::<u32>())).sum()
 }
 
 #[cfg(test)]
@@ -161,5 +237,16 @@ mod tests {
         assert_eq!([found[0].count, found[1].count], [3, 4]);
         assert_eq!((found[0].sum, found[1].squares), (12.0, 25.0 + 36.0 + 49.0 + 64.0));
         assert_eq!(gray(&floats)[0], 3.0);
+    }
+
+    #[test]
+    fn bytes_are_added_up_as_they_are_counted() {
+        let size = Size { width: 37, height: 53 };
+        let samples: Vec<u8> = (0..37 * 53 * 3).map(|i| (i * i % 251) as u8).collect();
+        let image = Image::new(size, 3, Samples::U8(samples.clone()));
+        let one_by_one = (0..3).map(|band| counted(&samples, (3, band), None, 256)).collect::<Vec<_>>();
+        assert_eq!(statistics(&image), one_by_one);
+        let black = samples.chunks_exact(3).filter(|pixel| *pixel == [0; 3]).count() as u64;
+        assert_eq!(zeros(&image, &one_by_one), black);
     }
 }

@@ -10,6 +10,7 @@ use rayon::prelude::*;
 use super::content::{Link, LinkKind};
 use super::fine::Fine;
 use super::landmarks::Landmark;
+use super::repeated::Repeated;
 use super::summary::ImageSummary;
 use crate::base::event::{Event, Sink, Task};
 
@@ -161,9 +162,12 @@ impl Search<'_> {
         let mut shared = Vec::new();
         for begin in (0..u64::BITS).step_by(STEP as usize) {
             let key = |landmark: &Landmark| landmark.code.rotate_right(begin) & ((1 << bits) - 1);
-            let mut keys: Vec<Key> = Vec::with_capacity(count);
+            let all: Vec<u64> = self.images.iter().flat_map(|(_, image)| image.landmarks.iter().map(key)).collect();
+            let repeated = Repeated::of(all.into_iter());
+            let mut keys: Vec<Key> = Vec::new();
             for (i, (_, image)) in self.images.iter().enumerate() {
-                keys.extend((0..).zip(&image.landmarks).map(|(k, landmark)| (key(landmark), i as u32, k)));
+                let all = (0..).zip(&image.landmarks).map(|(k, landmark)| (key(landmark), i as u32, k));
+                keys.extend(all.filter(|(key, ..)| repeated.may_hold(*key)));
             }
             keys.par_sort_unstable();
             for same in keys.chunk_by(|a, b| a.0 == b.0).filter(|same| (2..=COMPARED).contains(&same.len())) {

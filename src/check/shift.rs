@@ -1,5 +1,9 @@
 //! Whether labels lie beside what they label: where the edges in the image are, seen from the edges of the labels.
 
+use pulp::Arch;
+
+use super::gray::Gray;
+use super::marked::each_marked;
 use crate::base::Size;
 use crate::base::label_map::{IGNORE, LabelMap};
 
@@ -12,7 +16,9 @@ const POINTS: [usize; 2] = [100, 1024];
 /// Shifts around a peak that belong to it.
 const PEAK: i32 = 4;
 /// Contrasts above this many times the mean count like it.
-const MOST_CONTRAST: f32 = 4.0;
+const MOST_CONTRAST: f64 = 4.0;
+/// Points whose contrasts of 8 bits are added up in 16.
+const ADDED: usize = 256;
 /// One standard deviation of contrast, in the sums of a profile.
 const UNIT: f32 = 65536.0;
 
@@ -61,26 +67,17 @@ fn shift_of(i: usize) -> (i32, i32) {
 const UNSHIFTED: usize = REACH * SIDE + REACH;
 
 impl Profile {
-    /// Of an image's grey values (NaN without data) and its labels; `None` where there are too few edges to tell.
-    pub(super) fn of(gray: &[f32], labels: &LabelMap) -> Option<Self> {
-        let points = edge_points(labels);
+    /// Of an image and its labels; `None` where there are too few edges to tell.
+    pub(super) fn of(gray: &Gray, labels: &LabelMap) -> Option<Self> {
+        let points = Arch::new().dispatch(|| edge_points(labels));
         if points.len() < POINTS[0] {
             return None;
         }
-        let contrast = contrast(gray, labels.size)?;
-        let mut sums = Vec::with_capacity(SIDE * SIDE);
-        for dy in 0..SIDE {
-            // A row of sums stays in registers while all points are gone through.
-            let mut row = [0.0f32; SIDE];
-            for &(x, y) in &points {
-                let start = (y + dy - REACH) * labels.size.width + x - REACH;
-                if let Some(values) = contrast[start..].first_chunk::<SIDE>() {
-                    row.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
-                }
-            }
-            sums.extend(row.map(|sum| sum / points.len() as f32));
-        }
-        Some(Self(sums))
+        let contrast = Contrast::of(gray)?;
+        let mut sums = vec![0u32; SIDE * SIDE];
+        Arch::new().dispatch(|| contrast.add_around(&points, &mut sums));
+        let mean = |sum: u32| (f64::from(sum) / points.len() as f64 - contrast.mean) / contrast.std;
+        Some(Self(sums.into_iter().map(|sum| mean(sum) as f32).collect()))
     }
 
     pub(super) fn peak(&self) -> Peak {
@@ -136,64 +133,130 @@ impl ProfileSum {
     }
 }
 
-/// Pixels whose right or lower neighbour has another class, so far inside that every shift stays in the image; some of them
-/// where there are many.
-fn edge_points(labels: &LabelMap) -> Vec<(usize, usize)> {
+/// Pixels whose right or lower neighbour has another class, by their place, so far inside that every shift stays in the image;
+/// some of them where there are many.
+#[inline(always)]
+fn edge_points(labels: &LabelMap) -> Vec<usize> {
     let Size { width, height } = labels.size;
+    let Some(inside) = width.checked_sub(2 * REACH + 1).filter(|inside| *inside > 0) else { return Vec::new() };
+    let mut marks = vec![0u8; inside * height.saturating_sub(2 * REACH + 1)];
+    for (y, marks) in (REACH..).zip(marks.chunks_exact_mut(inside)) {
+        let row = |start: usize| &labels.classes[start..start + inside];
+        let start = y * width + REACH;
+        let beside = row(start + 1).iter().zip(row(start + width));
+        for (mark, (own, (right, below))) in marks.iter_mut().zip(row(start).iter().zip(beside)) {
+            let differs = |other: &u16| (other != own) & (*other != IGNORE);
+            *mark = u8::from((*own != IGNORE) & (differs(right) | differs(below)));
+        }
+    }
+    let count: usize =
+        marks.chunks(inside).map(|marks| marks.iter().map(|mark| u32::from(*mark)).sum::<u32>() as usize).sum();
     let mut points = Vec::new();
-    for y in REACH..height.saturating_sub(REACH + 1) {
-        let row = &labels.classes[y * width..(y + 1) * width];
-        let below = &labels.classes[(y + 1) * width..(y + 2) * width];
-        for x in REACH..width.saturating_sub(REACH + 1) {
-            let differs = |other: u16| other != row[x] && other != IGNORE;
-            if row[x] != IGNORE && (differs(row[x + 1]) || differs(below[x])) {
-                points.push((x, y));
+    let place = |i: usize| (REACH + i / inside) * width + REACH + i % inside;
+    each_marked(&marks, count.div_ceil(POINTS[1]).max(1), |i| points.push(place(i)));
+    points
+}
+
+/// How much each pixel differs from its right and its lower neighbour, in the mean of 3x3 pixels: single ones are noise, as
+/// speckle is. In 8 bits; those at the border differ from none.
+struct Contrast {
+    values: Vec<u8>,
+    width: usize,
+    mean: f64,
+    std: f64,
+}
+
+impl Contrast {
+    /// `None` where all is the same.
+    fn of(gray: &Gray) -> Option<Self> {
+        let Size { width, height } = gray.size;
+        if width < 4 || height < 4 {
+            return None;
+        }
+        let mut differences = vec![0u16; width * height];
+        Arch::new().dispatch(|| difference(gray, &mut differences));
+        for (at, _) in gray.gaps.iter().flatten().enumerate().filter(|(_, gap)| **gap) {
+            leave_out(&mut differences, gray.size, (at % width, at / width));
+        }
+        let mut values = vec![0u8; width * height];
+        let [sum, squares] = Arch::new().dispatch(|| quantise(&differences, &mut values));
+        let n = values.len() as f64;
+        let mean = sum as f64 / n;
+        let std = (squares as f64 / n - mean * mean).max(0.0).sqrt();
+        (std > 0.0).then_some(Self { values, width, mean, std })
+    }
+
+    /// Adds the contrasts around points to the sums of all shifts.
+    #[inline(always)]
+    fn add_around(&self, points: &[usize], sums: &mut [u32]) {
+        for (dy, sums) in sums.chunks_exact_mut(SIDE).enumerate() {
+            for points in points.chunks(ADDED) {
+                // A row of sums stays in registers while points are gone through.
+                let mut row = [0u16; SIDE];
+                for point in points {
+                    let start = point + dy * self.width - REACH * self.width - REACH;
+                    if let Some(values) = self.values[start..].first_chunk::<SIDE>() {
+                        row.iter_mut().zip(values).for_each(|(sum, value)| *sum += u16::from(*value));
+                    }
+                }
+                sums.iter_mut().zip(row).for_each(|(sum, row)| *sum += u32::from(row));
             }
         }
     }
-    let step = points.len().div_ceil(POINTS[1]).max(1);
-    points.into_iter().step_by(step).collect()
 }
 
-/// The mean of each pixel and those around it: single pixels are noise, as speckle is. Those at the border stay as they are.
-fn smoothed(gray: &[f32], Size { width, height }: Size) -> Vec<f32> {
-    let mut rows = gray.to_vec();
-    for (out, row) in rows.chunks_exact_mut(width).zip(gray.chunks_exact(width)) {
-        out.iter_mut().skip(1).zip(row.windows(3)).for_each(|(out, three)| *out = three.iter().sum::<f32>() / 3.0);
-    }
-    let mut found = rows.clone();
-    for y in 1..height.saturating_sub(1) {
-        let [above, here, below] = [y - 1, y, y + 1].map(|y| &rows[y * width..(y + 1) * width]);
-        let three = above.iter().zip(here).zip(below);
-        let out = &mut found[y * width..(y + 1) * width];
-        out.iter_mut().zip(three).for_each(|(out, ((a, b), c))| *out = (a + b + c) / 3.0);
-    }
-    found
-}
-
-/// How much each pixel of the smoothed image differs from its right and its lower neighbour, less the mean, in standard
-/// deviations; `None` where all is the same.
-fn contrast(gray: &[f32], size: Size) -> Option<Vec<f32>> {
-    let (gray, Size { width, height }) = (smoothed(gray, size), size);
-    let mut found = vec![0.0f32; gray.len()];
-    for y in 0..height - 1 {
-        let (row, below) = (&gray[y * width..(y + 1) * width], &gray[(y + 1) * width..(y + 2) * width]);
-        let out = &mut found[y * width..(y + 1) * width];
-        for x in 0..width - 1 {
-            let value = (row[x + 1] - row[x]).abs() + (below[x] - row[x]).abs();
-            out[x] = if value.is_finite() { value } else { 0.0 };
+/// The differences of sums of 3x3 pixels.
+#[inline(always)]
+fn difference(gray: &Gray, out: &mut [u16]) {
+    let Size { width, height } = gray.size;
+    let (mut columns, mut rows) = (vec![0u16; width], [vec![0u16; width - 2], vec![0u16; width - 2]]);
+    for y in 1..height - 1 {
+        let [above, own, below] = [y - 1, y, y + 1].map(|y| gray.row(y));
+        for (sum, ((a, b), c)) in columns.iter_mut().zip(above.iter().zip(own).zip(below)) {
+            *sum = u16::from(*a) + u16::from(*b) + u16::from(*c);
+        }
+        rows.swap(0, 1);
+        let [previous, row] = &mut rows;
+        row.iter_mut().zip(columns.array_windows()).for_each(|(sum, [a, b, c])| *sum = a + b + c);
+        if y > 1 {
+            let out = &mut out[(y - 1) * width + 1..y * width - 2];
+            let beside = previous[1..].iter().zip(row.iter());
+            for (out, (own, (right, below))) in out.iter_mut().zip(previous.iter().zip(beside)) {
+                *out = own.abs_diff(*right) + own.abs_diff(*below);
+            }
         }
     }
-    let n = found.len() as f32;
-    let most = MOST_CONTRAST * found.iter().sum::<f32>() / n;
-    found.iter_mut().for_each(|value| *value = value.min(most));
-    let mean = found.iter().sum::<f32>() / n;
-    let std = (found.iter().map(|v| (v - mean) * (v - mean)).sum::<f32>() / n).sqrt();
-    if std <= 0.0 || !std.is_finite() {
-        return None;
+}
+
+/// Sets what a pixel without data has part in to 0.
+fn leave_out(differences: &mut [u16], Size { width, height }: Size, (x, y): (usize, usize)) {
+    let columns = x.saturating_sub(2)..(x + 2).min(width);
+    for y in y.saturating_sub(2)..(y + 2).min(height) {
+        differences[y * width + columns.start..y * width + columns.end].fill(0);
     }
-    found.iter_mut().for_each(|value| *value = (*value - mean) / std);
-    Some(found)
+}
+
+/// Brings differences to 8 bits, the largest that count to 255. Returns their sum and that of their squares.
+#[inline(always)]
+fn quantise(differences: &[u16], out: &mut [u8]) -> [u64; 2] {
+    /// Pixels whose squares add up in 32 bits.
+    const PART: usize = 1 << 15;
+    let parts = differences.chunks(PART).map(|part| part.iter().map(|value| u32::from(*value)).sum::<u32>());
+    let sum: u64 = parts.map(u64::from).sum();
+    let most = (MOST_CONTRAST * sum as f64 / differences.len() as f64).ceil().clamp(1.0, f64::from(u16::MAX)) as u16;
+    let scale = f32::from(u8::MAX) / f32::from(most);
+    let mut sums = [0; 2];
+    for (out, part) in out.chunks_mut(PART).zip(differences.chunks(PART)) {
+        let (mut sum, mut squares) = (0u32, 0u32);
+        for (out, value) in out.iter_mut().zip(part) {
+            let value = (f32::from(*value.min(&most)) * scale) as i32;
+            *out = value as u8;
+            sum += value as u32;
+            squares += (value * value) as u32;
+        }
+        sums = [sums[0] + u64::from(sum), sums[1] + u64::from(squares)];
+    }
+    sums
 }
 
 #[cfg(test)]
@@ -221,7 +284,7 @@ mod tests {
                     made.labels.classes[y.clamp(0, 127) as usize * 128 + x.clamp(0, 127) as usize]
                 };
                 let labels = LabelMap { size, classes: (0..128 * 128).map(at).collect() };
-                sum.add(&Profile::of(&gray, &labels).unwrap());
+                sum.add(&Profile::of(&Gray::scaled(&gray, size), &labels).unwrap());
             }
             let found = sum.peak().unwrap();
             let (x, y) = found.peak.shift;
@@ -234,6 +297,6 @@ mod tests {
     fn labels_without_edges_tell_nothing() {
         let size = Size { width: 64, height: 64 };
         let labels = LabelMap { size, classes: vec![0; 64 * 64] };
-        assert_eq!(Profile::of(&vec![0.5; 64 * 64], &labels), None);
+        assert_eq!(Profile::of(&Gray::scaled(&vec![0.5; 64 * 64], size), &labels), None);
     }
 }

@@ -1,13 +1,16 @@
 //! Places of an image that are found again in every other crop of the same scene, wherever it begins.
 //!
-//! Every window of 8x8 pixels has a number, by a rolling hash of its samples (R. M. Karp and M. O. Rabin, 1987). The windows with
-//! the smallest numbers are kept: in whatever crop a window lies, it is kept or not for the same reason, so that two crops
-//! keep the same windows of what they share (bottom-k sketches; A. Z. Broder, 1997). Windows without texture, such as
-//! borders, saturated areas and clear water, are the same in images that have nothing in common, and are left out.
+//! Every window of 8x8 pixels has a number, by a polynomial of its samples that is taken along rows and then rolled along
+//! columns (R. M. Karp and M. O. Rabin, 1987). The windows with the smallest numbers are kept: in whatever crop a window lies,
+//! it is kept or not for the same reason, so that two crops keep the same windows of what they share (bottom-k sketches;
+//! A. Z. Broder, 1997). Windows without texture, such as borders, saturated areas and clear water, are the same in images that
+//! have nothing in common, and are left out.
 
-use std::collections::{BinaryHeap, HashSet};
+use pulp::Arch;
 
+use super::words::{window_words, write_words};
 use crate::base::Size;
+use crate::image::Image;
 
 /// Side of a window.
 pub(super) const SIDE: usize = 8;
@@ -16,10 +19,15 @@ const PIXELS_A_WINDOW: usize = 256;
 const WINDOWS: [usize; 2] = [64, 512];
 /// Fewest different values of a window with texture, of 64.
 const DISTINCT: usize = 16;
+/// Windows for each that is kept that are looked at first, and how many times as many are where these have too little texture.
+const LOOKED_AT: u64 = 2;
+const MORE: u64 = 8;
+/// Windows beside each other that are compared at once.
+const BESIDE: usize = 32;
 
-/// Multipliers of the rolling hash, along rows and along columns.
-const ALONG: u64 = 0x9E37_79B9_7F4A_7C15;
-const ACROSS: u64 = 0xC2B2_AE3D_27D4_EB4F;
+/// Multipliers of the polynomial, along rows and along columns.
+const ALONG: u32 = 0x9E37_79B1;
+const ACROSS: u32 = 0xC2B2_AE3D;
 
 /// A window that was kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,119 +47,122 @@ pub(super) struct Sketch {
 }
 
 impl Sketch {
-    /// Of an image, given a number for each pixel.
-    pub(super) fn of(words: &[u32], size: Size, nodata: Option<&[bool]>) -> Self {
-        let Size { width, height } = size;
+    /// Of an image and its pixels without data.
+    pub(super) fn of(image: &Image) -> Self {
+        let Size { width, height } = image.size;
+        if width < SIDE || height < SIDE {
+            return Self { windows: Vec::new(), limit: u64::MAX };
+        }
         let most = (width * height / PIXELS_A_WINDOW).clamp(WINDOWS[0], WINDOWS[1]);
-        let mut kept = Kept { heap: BinaryHeap::with_capacity(most + 1), limit: u64::MAX, known: HashSet::new(), most };
-        let powers = [ALONG, ACROSS].map(|base| base.wrapping_pow(SIDE as u32));
-        let mut rows = vec![vec![0u64; width]; SIDE];
-        let mut columns = vec![0u64; width];
-        let mut along = vec![0u64; width];
-        for (y, row) in words.chunks_exact(width).enumerate() {
-            roll(row, powers[0], &mut along);
-            let slot = &mut rows[y % SIDE];
-            for ((sum, slot), new) in columns.iter_mut().zip(slot).zip(&along) {
-                *sum = sum.wrapping_mul(ACROSS).wrapping_add(*new).wrapping_sub(slot.wrapping_mul(powers[1]));
-                *slot = *new;
+        let mut looked_at = LOOKED_AT * most as u64;
+        loop {
+            let limit = (u64::from(u32::MAX) * looked_at / (width * height) as u64).min(u32::MAX.into()) as u32;
+            let windows = Self::up_to(limit, image, most);
+            if windows.len() == most || limit == u32::MAX {
+                let limit = windows.last().filter(|_| windows.len() == most).map_or(u64::MAX, |largest| largest.hash);
+                return Self { windows, limit };
             }
-            if y + 1 < SIDE {
-                continue;
+            looked_at *= MORE;
+        }
+    }
+
+    /// The windows to keep, of those with a number up to a limit.
+    fn up_to(limit: u32, image: &Image, most: usize) -> Vec<Window> {
+        let mut found = Vec::new();
+        Arch::new().dispatch(|| candidates(image, limit, &mut found));
+        found.sort_unstable();
+        // The same windows, but for coincidence.
+        found.dedup_by_key(|candidate| candidate.0);
+        let window = |(number, y, x): Candidate| {
+            let (x, y) = (x as usize, y as usize);
+            let words = window_words(image, (x, y));
+            (has_texture(&words) && has_data(image, (x, y))).then(|| Window {
+                hash: u64::from(number) << 32 | u64::from(hash(&words)),
+                x: (x + SIDE - 1) as u32,
+                y: (y + SIDE - 1) as u32,
+            })
+        };
+        found.into_iter().filter_map(window).take(most).collect()
+    }
+}
+
+/// The number of a window, and the first row and column of it.
+type Candidate = (u32, u32, u32);
+
+/// The windows with numbers up to a limit.
+#[inline(always)]
+fn candidates(image: &Image, limit: u32, found: &mut Vec<Candidate>) {
+    let Size { width, height } = image.size;
+    let windows = width + 1 - SIDE;
+    let mut words = vec![0u32; width];
+    let mut rows = vec![0u32; SIDE * windows];
+    let (mut columns, mut numbers) = (vec![0u32; windows], vec![0u32; windows]);
+    for y in 0..height {
+        write_words(image, y, &mut words);
+        let slot = &mut rows[y % SIDE * windows..][..windows];
+        for ((sum, slot), words) in columns.iter_mut().zip(slot).zip(words.array_windows::<SIDE>()) {
+            const POWERS: [u32; SIDE] = powers(ALONG);
+            let row =
+                words.iter().zip(POWERS).fold(0u32, |sum, (word, power)| sum.wrapping_add(word.wrapping_mul(power)));
+            let leaving = slot.wrapping_mul(const { ACROSS.wrapping_pow(SIDE as u32) });
+            *sum = sum.wrapping_mul(ACROSS).wrapping_add(row).wrapping_sub(leaving);
+            *slot = row;
+        }
+        let Some(top) = (y + 1).checked_sub(SIDE) else { continue };
+        numbers.iter_mut().zip(&columns).for_each(|(number, sum)| *number = mixed(*sum));
+        for (i, beside) in numbers.chunks(BESIDE).enumerate() {
+            if beside.iter().fold(false, |any, number| any | (*number <= limit)) {
+                let some = beside.iter().zip(i * BESIDE..).filter(|(number, _)| **number <= limit);
+                found.extend(some.map(|(number, x)| (*number, top as u32, x as u32)));
             }
-            for (x, sum) in columns.iter().enumerate().skip(SIDE - 1) {
-                let hash = mixed(*sum);
-                if hash <= kept.limit
-                    && kept.wants(hash)
-                    && has_texture(words, width, (x, y))
-                    && has_data(nodata, width, (x, y))
-                {
-                    kept.add(Window { hash, x: x as u32, y: y as u32 });
-                }
-            }
-        }
-        kept.into_sketch()
-    }
-}
-
-/// The number of the last [`SIDE`] samples of a row, at each of them.
-fn roll(row: &[u32], power: u64, out: &mut [u64]) {
-    let mut rolling = 0u64;
-    let mut next = |new: u32, old: u64| {
-        rolling = rolling.wrapping_mul(ALONG).wrapping_add((u64::from(new) + 1).wrapping_sub(old));
-        rolling
-    };
-    let (first, rest) = out.split_at_mut(SIDE.min(row.len()));
-    first.iter_mut().zip(row).for_each(|(out, new)| *out = next(*new, 0));
-    for ((out, new), old) in rest.iter_mut().zip(row.iter().skip(SIDE)).zip(row) {
-        *out = next(*new, (u64::from(*old) + 1).wrapping_mul(power));
-    }
-}
-
-/// The windows with the smallest numbers so far.
-struct Kept {
-    heap: BinaryHeap<Window>,
-    /// None with a number above this is kept any more.
-    limit: u64,
-    known: HashSet<u64>,
-    most: usize,
-}
-
-impl Kept {
-    fn wants(&self, hash: u64) -> bool {
-        let below = self.heap.len() < self.most || self.heap.peek().is_some_and(|largest| hash < largest.hash);
-        below && !self.known.contains(&hash)
-    }
-
-    fn add(&mut self, window: Window) {
-        self.known.insert(window.hash);
-        self.heap.push(window);
-        if self.heap.len() > self.most
-            && let Some(largest) = self.heap.pop()
-        {
-            self.known.remove(&largest.hash);
-        }
-        if self.heap.len() >= self.most {
-            self.limit = self.heap.peek().map_or(u64::MAX, |largest| largest.hash);
         }
     }
+}
 
-    fn into_sketch(self) -> Sketch {
-        let full = self.heap.len() >= self.most;
-        let windows = self.heap.into_sorted_vec();
-        let limit = windows.last().filter(|_| full).map_or(u64::MAX, |largest| largest.hash);
-        Sketch { windows, limit }
+const fn powers(base: u32) -> [u32; SIDE] {
+    let (mut powers, mut i) = ([1u32; SIDE], 1);
+    while i < SIDE {
+        powers[i] = powers[i - 1].wrapping_mul(base);
+        i += 1;
     }
+    powers
 }
 
-/// All bits of a sum from all its bits (the finaliser of SplitMix64).
-fn mixed(sum: u64) -> u64 {
-    let sum = (sum ^ (sum >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let sum = (sum ^ (sum >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    sum ^ (sum >> 31)
+/// All bits of a sum from all its bits (the finaliser of C. Wellons' `lowbias32`).
+#[inline(always)]
+fn mixed(sum: u32) -> u32 {
+    let sum = (sum ^ (sum >> 16)).wrapping_mul(0x7FEB_352D);
+    let sum = (sum ^ (sum >> 15)).wrapping_mul(0x846C_A68B);
+    sum ^ (sum >> 16)
 }
 
-/// The rows of a window that ends at a pixel.
-fn rows_of<T>(pixels: &[T], width: usize, (x, y): (usize, usize)) -> impl Iterator<Item = &[T]> {
-    (y + 1 - SIDE..=y).map(move |y| &pixels[y * width + x + 1 - SIDE..=y * width + x])
-}
-
-fn has_texture(words: &[u32], width: usize, end: (usize, usize)) -> bool {
-    let mut seen = [0u32; DISTINCT];
-    let mut count = 0;
-    for value in rows_of(words, width, end).flatten() {
-        if !seen[..count].contains(value) {
-            seen[count] = *value;
-            count += 1;
-        }
-        if count == DISTINCT {
-            return true;
+/// A second number of a window: of the kept ones, the first are all small.
+fn hash(words: &[u32; SIDE * SIDE]) -> u32 {
+    const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
+    // Several sums that do not wait for each other.
+    let mut sums = [1u64, 2, 3, 4];
+    for words in words.as_chunks::<8>().0 {
+        for (sum, [a, b]) in sums.iter_mut().zip(words.as_chunks::<2>().0) {
+            *sum = (*sum ^ (u64::from(*a) << 32 | u64::from(*b))).wrapping_mul(FACTOR).rotate_left(29);
         }
     }
-    false
+    (sums.iter().fold(0u64, |all, sum| (all ^ sum).wrapping_mul(FACTOR).rotate_left(29)) >> 32) as u32
 }
 
-fn has_data(nodata: Option<&[bool]>, width: usize, end: (usize, usize)) -> bool {
-    nodata.is_none_or(|nodata| !rows_of(nodata, width, end).any(|row| row.contains(&true)))
+fn has_texture(words: &[u32; SIDE * SIDE]) -> bool {
+    // Different values mostly have different bits here, and equal ones never have.
+    let bit = |word: &u32| 1u64 << (word.wrapping_mul(ALONG) >> 26);
+    if words.iter().fold(0, |bits, word| bits | bit(word)).count_ones() as usize >= DISTINCT {
+        return true;
+    }
+    let mut sorted = *words;
+    sorted.sort_unstable();
+    sorted.chunk_by(|a, b| a == b).count() >= DISTINCT
+}
+
+fn has_data(image: &Image, (x, y): (usize, usize)) -> bool {
+    let row = |y: usize| y * image.size.width + x..y * image.size.width + x + SIDE;
+    image.nodata.as_ref().is_none_or(|nodata| !(y..y + SIDE).any(|y| nodata[row(y)].contains(&true)))
 }
 
 #[cfg(test)]
@@ -160,16 +171,20 @@ mod tests {
     use rand_chacha::ChaCha8Rng;
 
     use super::*;
+    use crate::image::Samples;
 
-    fn scene(seed: u64, side: usize) -> Vec<u32> {
+    fn scene(seed: u64, side: usize) -> Vec<u8> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         (0..side * side).map(|_| rng.random_range(0..200)).collect()
     }
 
-    fn crop(scene: &[u32], side: usize, left: usize, top: usize, crop: usize) -> Sketch {
-        let words: Vec<u32> =
-            (top..top + crop).flat_map(|y| scene[y * side + left..y * side + left + crop].to_vec()).collect();
-        Sketch::of(&words, Size { width: crop, height: crop }, None)
+    fn image(side: usize, bytes: Vec<u8>) -> Image {
+        Image::new(Size { width: side, height: side }, 1, Samples::U8(bytes))
+    }
+
+    fn crop(scene: &[u8], side: usize, left: usize, top: usize, crop: usize) -> Sketch {
+        let bytes = (top..top + crop).flat_map(|y| scene[y * side + left..y * side + left + crop].to_vec()).collect();
+        Sketch::of(&image(crop, bytes))
     }
 
     #[test]
@@ -191,11 +206,19 @@ mod tests {
 
     #[test]
     fn windows_without_texture_or_data_are_left_out() {
-        let size = Size { width: 64, height: 64 };
-        assert!(Sketch::of(&vec![7; 64 * 64], size, None).windows.is_empty());
-        let words = scene(3, 64);
+        assert!(Sketch::of(&image(64, vec![7; 64 * 64])).windows.is_empty());
         let nodata: Vec<bool> = (0..64 * 64).map(|i| i % 64 < 32).collect();
-        let found = Sketch::of(&words, size, Some(&nodata));
+        let found = Sketch::of(&Image { nodata: Some(nodata), ..image(64, scene(3, 64)) });
         assert!(!found.windows.is_empty() && found.windows.iter().all(|window| window.x >= 39));
+    }
+
+    #[test]
+    fn a_small_part_with_texture_is_searched_as_thoroughly() {
+        let mut bytes = vec![7; 256 * 256];
+        let texture = scene(4, 40);
+        for y in 0..40 {
+            bytes[(y + 100) * 256 + 50..][..40].copy_from_slice(&texture[y * 40..][..40]);
+        }
+        assert_eq!(Sketch::of(&image(256, bytes)).windows.len(), 256);
     }
 }

@@ -1,5 +1,8 @@
 //! Small images that tell whether two images look the same, whatever their size, coding and brightness.
 
+use pulp::Arch;
+
+use super::gray::Gray;
 use crate::base::Size;
 
 /// Side of a thumbnail, and of the blocks whose brightness its hash tells.
@@ -12,6 +15,9 @@ const LEAST_CONTRAST: f32 = 1e-4;
 
 /// Most bits of 64 that differ between images that may look the same.
 const MOST_BITS: u32 = 10;
+/// Hashes that are compared at once, and the ways in which an image is turned.
+const BESIDE: usize = 32;
+const TURNS: usize = 8;
 /// Least correlation of two thumbnails of the same sight, and of what is left of them without their soft gradients.
 const CORRELATION: f64 = 0.985;
 const DETAIL_CORRELATION: f64 = 0.93;
@@ -39,7 +45,7 @@ pub(super) struct Turn {
 impl Turn {
     /// All eight.
     pub(super) fn all() -> impl Iterator<Item = Self> {
-        (0..8).map(|bits| Self { transposed: bits & 4 > 0, mirrored: bits & 1 > 0, flipped: bits & 2 > 0 })
+        (0..TURNS).map(|bits| Self { transposed: bits & 4 > 0, mirrored: bits & 1 > 0, flipped: bits & 2 > 0 })
     }
 
     /// Whether there is nothing to turn.
@@ -56,9 +62,10 @@ impl Turn {
 }
 
 impl Thumbnail {
-    /// Of grey values; NaN holds no data.
-    pub(super) fn of(gray: &[f32], size: Size) -> Self {
-        let blocks = blocks(gray, size);
+    /// Of grey values.
+    pub(super) fn of(gray: &Gray) -> Self {
+        let size = gray.size;
+        let blocks = Arch::new().dispatch(|| blocks(gray));
         let (mean, std) = mean_and_std(&blocks);
         let (least, largest) =
             blocks.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(a, b), v| (a.min(*v), b.max(*v)));
@@ -77,14 +84,9 @@ impl Thumbnail {
     }
 
     /// The hash of the turned image.
-    pub(super) fn turned_hash(&self, turn: Turn) -> u64 {
+    fn turned_hash(&self, turn: Turn) -> u64 {
         let bit = |i: usize| (self.hash >> turn.source(HASH_SIDE, i % HASH_SIDE, i / HASH_SIDE)) & 1;
         (0..HASH_SIDE * HASH_SIDE).fold(0, |hash, i| hash | (bit(i) << i))
-    }
-
-    /// Whether this image may look like another one that has these hashes when it is turned in all ways.
-    pub(super) fn has_hash_near(&self, turned: &[u64; 8]) -> bool {
-        turned.iter().fold(false, |near, hash| near | ((self.hash ^ hash).count_ones() <= MOST_BITS))
     }
 
     /// Whether this image looks like the other one turned, whose turned hash is given.
@@ -105,25 +107,91 @@ impl Thumbnail {
     }
 }
 
+/// The hashes of images that are turned in all ways. Of some images after each other, those of each turn are beside each other,
+/// so that several are compared at once.
+#[derive(Default)]
+pub(super) struct TurnedHashes {
+    blocks: Vec<[[u64; BESIDE]; TURNS]>,
+    count: usize,
+}
+
+impl TurnedHashes {
+    /// The hashes of an image.
+    pub(super) fn get(&self, image: usize) -> [u64; TURNS] {
+        self.blocks[image / BESIDE].map(|hashes| hashes[image % BESIDE])
+    }
+
+    /// The images before one that may look like it.
+    pub(super) fn near(&self, thumbnail: &Thumbnail, image: usize) -> Vec<usize> {
+        let mut found = Vec::new();
+        let blocks = &self.blocks[..image.div_ceil(BESIDE)];
+        Arch::new().dispatch(|| near(blocks, thumbnail.hash, &mut found));
+        found.retain(|other| *other < image);
+        found
+    }
+}
+
+impl<'a> FromIterator<&'a Thumbnail> for TurnedHashes {
+    fn from_iter<I: IntoIterator<Item = &'a Thumbnail>>(thumbnails: I) -> Self {
+        let mut found = Self::default();
+        for thumbnail in thumbnails {
+            let place = found.count % BESIDE;
+            if place == 0 {
+                found.blocks.push([[0; BESIDE]; TURNS]);
+            }
+            if let Some(block) = found.blocks.last_mut() {
+                block
+                    .iter_mut()
+                    .zip(Turn::all())
+                    .for_each(|(hashes, turn)| hashes[place] = thumbnail.turned_hash(turn));
+            }
+            found.count += 1;
+        }
+        found
+    }
+}
+
+#[inline(always)]
+fn near(blocks: &[[[u64; BESIDE]; TURNS]], own: u64, found: &mut Vec<usize>) {
+    for (i, block) in blocks.iter().enumerate() {
+        let mut least = [u64::MAX; BESIDE];
+        for hashes in block {
+            let both = least.iter_mut().zip(hashes);
+            both.for_each(|(least, hash)| *least = (*least).min(u64::from((own ^ hash).count_ones())));
+        }
+        if least.iter().fold(false, |any, bits| any | (*bits <= MOST_BITS.into())) {
+            let some = (i * BESIDE..).zip(least).filter(|(_, bits)| *bits <= MOST_BITS.into());
+            found.extend(some.map(|(image, _)| image));
+        }
+    }
+}
+
 /// The mean of each block's pixels with data; that of the whole image where a block has none.
-fn blocks(gray: &[f32], Size { width, height }: Size) -> Vec<f32> {
-    let mut sums = vec![(0.0f64, 0u32); SIDE * SIDE];
+#[inline(always)]
+fn blocks(gray: &Gray) -> Vec<f32> {
+    let Size { width, height } = gray.size;
     let edges = |length: usize| -> Vec<std::ops::Range<usize>> {
         (0..SIDE).map(|i| i * length / SIDE..((i + 1) * length / SIDE).max(i * length / SIDE + 1)).collect()
     };
     let columns = edges(width);
-    for (block_row, rows) in edges(height).into_iter().enumerate() {
-        for row in rows.map(|y| &gray[y * width..(y + 1) * width]) {
-            for (sum, columns) in sums[block_row * SIDE..].iter_mut().zip(&columns) {
-                for value in row[columns.clone()].iter().filter(|value| value.is_finite()) {
-                    *sum = (sum.0 + f64::from(*value), sum.1 + 1);
-                }
-            }
+    let mut blocks: Vec<(u64, u64)> = Vec::with_capacity(SIDE * SIDE);
+    let (mut sums, mut gaps) = (vec![0u32; width], vec![0u32; width]);
+    for rows in edges(height) {
+        sums.fill(0);
+        gaps.fill(0);
+        for y in rows.clone() {
+            sums.iter_mut().zip(gray.row(y)).for_each(|(sum, value)| *sum += u32::from(*value));
+            let without = gray.gaps.iter().flat_map(|all| &all[y * width..(y + 1) * width]);
+            gaps.iter_mut().zip(without).for_each(|(sum, gap)| *sum += u32::from(*gap));
         }
+        blocks.extend(columns.iter().map(|columns| {
+            let of = |sums: &[u32]| sums[columns.clone()].iter().copied().map(u64::from).sum::<u64>();
+            (of(&sums), (rows.len() * columns.len()) as u64 - of(&gaps))
+        }));
     }
-    let all = sums.iter().fold((0.0, 0), |all, sum| (all.0 + sum.0, all.1 + sum.1));
-    let mean = |(sum, count): (f64, u32)| if count == 0 { f64::NAN } else { sum / f64::from(count) };
-    sums.into_iter().map(|sum| if sum.1 == 0 { mean(all) } else { mean(sum) } as f32).collect()
+    let all = blocks.iter().fold((0, 0), |all, block| (all.0 + block.0, all.1 + block.1));
+    let mean = |(sum, count): (u64, u64)| (sum as f64 / count as f64) as f32;
+    blocks.into_iter().map(|block| if block.1 == 0 { mean(all) } else { mean(block) }).collect()
 }
 
 fn mean_and_std(values: &[f32]) -> (f32, f32) {
@@ -198,14 +266,15 @@ mod tests {
     #[test]
     fn brightness_noise_and_turns_do_not_matter_but_the_sight_does() {
         let sight_one = sight(1);
-        let one = Thumbnail::of(&sight_one, SIZE);
+        let of = |numbers: &[f32]| Thumbnail::of(&Gray::scaled(numbers, SIZE));
+        let one = of(&sight_one);
         let mut rng = ChaCha8Rng::seed_from_u64(9);
         let changed: Vec<f32> = sight_one.iter().map(|v| 20.0 + 0.6 * v + rng.random_range(-1.0..1.0)).collect();
-        assert!(found(&one, &Thumbnail::of(&changed, SIZE)).is_some_and(Turn::is_none));
+        assert!(found(&one, &of(&changed)).is_some_and(Turn::is_none));
         let mirrored: Vec<f32> = (0..96 * 64).map(|i| sight_one[i / 96 * 96 + 95 - i % 96]).collect();
-        assert!(found(&one, &Thumbnail::of(&mirrored, SIZE)).is_some_and(|turn| !turn.is_none()));
+        assert!(found(&one, &of(&mirrored)).is_some_and(|turn| !turn.is_none()));
         for seed in 2..40 {
-            assert_eq!(found(&one, &Thumbnail::of(&sight(seed), SIZE)), None, "{seed}");
+            assert_eq!(found(&one, &of(&sight(seed))), None, "{seed}");
         }
     }
 
@@ -214,10 +283,11 @@ mod tests {
         let ramp = |seed: u64| {
             let mut rng = ChaCha8Rng::seed_from_u64(seed);
             let values: Vec<f32> = (0..96 * 64).map(|i| (i % 96) as f32 + rng.random_range(-20.0..20.0)).collect();
-            Thumbnail::of(&values, SIZE)
+            Thumbnail::of(&Gray::scaled(&values, SIZE))
         };
         assert_eq!(found(&ramp(1), &ramp(2)), None);
-        assert!(Thumbnail::of(&[5.0; 96 * 64], SIZE).is_empty());
-        assert!(Thumbnail::of(&[f32::NAN; 96 * 64], SIZE).is_empty());
+        for nothing in [5.0, f32::NAN] {
+            assert!(Thumbnail::of(&Gray::scaled(&[nothing; 96 * 64], SIZE)).is_empty());
+        }
     }
 }

@@ -60,8 +60,14 @@ impl Dataset {
         };
         let classes = match labels {
             RawLabels::Values(_, values) => {
-                let table = self.value_table();
-                values.iter().enumerate().map(|(i, &v)| table[usize::from(v)].unwrap_or_else(|| note(i))).collect()
+                let table = self.table_up_to(values.iter().fold(0, |most, value| most.max(*value)));
+                let is_class = |(value, class): (u16, &Option<u16>)| *class == Some(value);
+                if (0..).zip(&table).all(is_class) {
+                    values.clone()
+                } else {
+                    let class = |(i, &value): (usize, &u16)| table[usize::from(value)].unwrap_or_else(|| note(i));
+                    values.iter().enumerate().map(class).collect()
+                }
             }
             RawLabels::Numbers(numbers) => {
                 let meaning = self.number_meaning(numbers);
@@ -141,12 +147,17 @@ impl Dataset {
 
     /// Class index (or [`IGNORE`], or [`NO_CLASS`]) by label value, `None` for a value that is an error.
     pub fn value_table(&self) -> Vec<Option<u16>> {
-        let mut table = vec![self.meaning_of_others(); usize::from(u16::MAX) + 1];
-        for value in self.ignored_values() {
+        self.table_up_to(u16::MAX)
+    }
+
+    /// The part of [`Self::value_table`] for values up to a largest one: that of all takes longer than a small image.
+    fn table_up_to(&self, largest: u16) -> Vec<Option<u16>> {
+        let mut table = vec![self.meaning_of_others(); usize::from(largest) + 1];
+        for value in self.ignored_values().into_iter().filter(|value| *value <= largest) {
             table[usize::from(value)] = Some(IGNORE);
         }
         for (index, class) in self.classes.iter().enumerate() {
-            for &value in &class.values {
+            for &value in class.values.iter().filter(|value| **value <= largest) {
                 table[usize::from(value)] = Some(index as u16);
             }
         }

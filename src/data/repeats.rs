@@ -1,8 +1,10 @@
 //! Images that a data set holds more than once, found by their content.
 
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher, Hash, Hasher};
 use std::path::Path;
+
+use foldhash::quality::{FixedState, FoldHasher};
 
 use crate::base::LabelMap;
 use crate::image::{Image, Samples};
@@ -22,7 +24,7 @@ pub struct Fingerprint {
 impl Fingerprint {
     /// The number of an image.
     pub fn image(Image { size, bands, samples, .. }: &Image) -> u64 {
-        let mut hasher = DefaultHasher::new();
+        let mut hasher = hasher();
         (size, bands).hash(&mut hasher);
         match samples {
             Samples::U8(samples) => samples.hash(&mut hasher),
@@ -36,10 +38,15 @@ impl Fingerprint {
 
     /// The number of a label map.
     pub fn labels(LabelMap { size, classes }: &LabelMap) -> u64 {
-        let mut hasher = DefaultHasher::new();
+        let mut hasher = hasher();
         (size, classes).hash(&mut hasher);
         hasher.finish()
     }
+}
+
+/// Of the same numbers in every run.
+fn hasher() -> FoldHasher<'static> {
+    FixedState::with_seed(0).build_hasher()
 }
 
 /// An image of a data set.

@@ -12,7 +12,7 @@ use super::limits::{self, Coding, check_image};
 use super::orientation::Orientation;
 use super::read::{decode, guess, is_animated, signature};
 use super::samples::Samples;
-use super::{bmp, gif, jp2, npy, pnm, tiff};
+use super::{bmp, declares_orientation, gif, jp2, npy, pnm, tiff};
 use crate::base::files::read_bytes;
 use crate::base::{Error, Result, Size};
 
@@ -24,22 +24,33 @@ pub fn read_labels(path: &Path) -> Result<RawLabels> {
 
 /// As [`read_labels`], and the alpha of the pixels.
 pub fn read_labels_and_alpha(path: &Path) -> Result<LabelImage> {
+    read(path).map(|(labels, _)| labels)
+}
+
+/// As [`read_labels`], and whether the file declares that its pixels are to be turned, and they were.
+pub(crate) fn read_labels_turned(path: &Path) -> Result<(RawLabels, bool)> {
+    read(path).map(|(labels, turned)| (labels.raw, turned.unwrap_or_else(|| declares_orientation(path))))
+}
+
+/// Labels, and whether they were turned; `None` where that is in the tags of a TIFF.
+fn read(path: &Path) -> Result<(LabelImage, Option<bool>)> {
+    let as_stored = |labels| (labels, Some(false));
     if npy::is_npy(path) {
-        return Ok(LabelImage::new(npy::read_raw_labels(path)?, None));
+        return npy::read_raw_labels(path).map(|raw| as_stored(LabelImage::new(raw, None)));
     }
     let head = signature(path)?;
     if jp2::is_jp2(&head) {
-        return contained(path, || jp2::read_labels(path, &read_bytes(path)?));
+        return contained(path, || jp2::read_labels(path, &read_bytes(path)?)).map(as_stored);
     }
     let format = guess(path, &head)?;
     if format == ImageFormat::Tiff {
-        return contained(path, || tiff::read_labels(path));
+        return contained(path, || tiff::read_labels(path)).map(|labels| (labels, None));
     }
     let bytes = read_bytes(path)?;
     contained(path, || match format {
         ImageFormat::Png => read_png(path, &bytes),
         ImageFormat::Bmp => read_bmp(path, &bytes),
-        ImageFormat::Gif => gif::read_labels(path, &bytes),
+        ImageFormat::Gif => gif::read_labels(path, &bytes).map(as_stored),
         ImageFormat::Jpeg => Err(lossy(path, "a JPEG")),
         ImageFormat::WebP if is_lossy_webp(&bytes) => Err(lossy(path, "a WebP with lossy compression")),
         format => read_others(path, &bytes, format),
@@ -57,7 +68,12 @@ fn damaged<E: std::fmt::Display>(path: &Path) -> impl Fn(E) -> Error + '_ {
     move |e| Error::content(path, format!("damaged label image: {e}"))
 }
 
-fn read_png(path: &Path, bytes: &[u8]) -> Result<LabelImage> {
+/// Labels turned as their file declares, and whether they were.
+fn upright(labels: LabelImage, orientation: Option<Orientation>) -> (LabelImage, Option<bool>) {
+    (labels.oriented(orientation), Some(orientation.is_some()))
+}
+
+fn read_png(path: &Path, bytes: &[u8]) -> Result<(LabelImage, Option<bool>)> {
     let mut decoder = png::Decoder::new(Cursor::new(bytes));
     decoder.set_transformations(png::Transformations::IDENTITY);
     let mut reader = decoder.read_info().map_err(damaged(path))?;
@@ -74,7 +90,7 @@ fn read_png(path: &Path, bytes: &[u8]) -> Result<LabelImage> {
     // EXIF data may follow the pixels; without them, or cut short, there is no orientation.
     let _ = reader.finish();
     let labels = png_labels(path, reader.info(), &info, size, &buffer)?;
-    Ok(labels.oriented(Orientation::in_png(reader.info()).and_then(Orientation::from_exif)))
+    Ok(upright(labels, Orientation::in_png(reader.info()).and_then(Orientation::from_exif)))
 }
 
 fn png_labels(
@@ -156,17 +172,18 @@ fn unpack(buffer: &[u8], size: Size, row: usize, depth: png::BitDepth) -> Vec<u1
     values
 }
 
-fn read_bmp(path: &Path, bytes: &[u8]) -> Result<LabelImage> {
+fn read_bmp(path: &Path, bytes: &[u8]) -> Result<(LabelImage, Option<bool>)> {
     match bmp::indices(path, bytes)? {
         Some((size, indices)) => {
-            Ok(LabelImage::new(RawLabels::Values(size, indices.into_iter().map(u16::from).collect()), None))
+            let raw = RawLabels::Values(size, indices.into_iter().map(u16::from).collect());
+            Ok((LabelImage::new(raw, None), Some(false)))
         }
         None => read_others(path, bytes, ImageFormat::Bmp),
     }
 }
 
 /// Formats and kinds that `image` decodes without loss of what is stored.
-fn read_others(path: &Path, bytes: &[u8], format: ImageFormat) -> Result<LabelImage> {
+fn read_others(path: &Path, bytes: &[u8], format: ImageFormat) -> Result<(LabelImage, Option<bool>)> {
     if is_animated(bytes, format) {
         return Err(Error::content(path, "is an animation; save the frame that is meant as a label image"));
     }
@@ -175,7 +192,7 @@ fn read_others(path: &Path, bytes: &[u8], format: ImageFormat) -> Result<LabelIm
     if format == ImageFormat::Pnm {
         labels.raw = pnm::unscaled(bytes, labels.raw);
     }
-    Ok(labels.oriented(orientation))
+    Ok(upright(labels, orientation))
 }
 
 fn from_dynamic(path: &Path, image: &DynamicImage) -> Result<LabelImage> {

@@ -34,6 +34,7 @@ pub use geotiff::{
 };
 pub use gray::{GrayConverter, GrayMethod, Sample, stretch};
 pub use guard::is_decoding;
+pub(crate) use labels::read_labels_turned;
 pub use labels::{read_labels, read_labels_and_alpha};
 pub(crate) use notes::note_file;
 pub use notes::report_notes;
@@ -46,6 +47,7 @@ pub(crate) use orientation::follow_orientation_policy;
 pub use orientation::{OrientationPolicy, orientation_is_requested, orientation_policy, set_orientation_policy};
 pub use palette::distinct_colors;
 pub use raw_labels::{LabelImage, MINUS_ONE, NumberLabels, RawLabels};
+pub(crate) use read::read_image_turned;
 pub use read::{find_size, read_image, read_size};
 pub(crate) use resize::nearest;
 pub use resize::{Scaling, resize_floats};

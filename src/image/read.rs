@@ -11,7 +11,7 @@ use super::guard::contained;
 use super::limits::{Coding, MAX_BYTES, check_image};
 use super::orientation::{self, Orientation};
 use super::samples::{Image, Samples};
-use super::{bmp, gif, jp2, jpeg, npy, tiff};
+use super::{bmp, declares_orientation, gif, jp2, jpeg, npy, tiff};
 use crate::base::files::{open_input, read_bytes};
 use crate::base::{Error, Result, Size};
 
@@ -21,24 +21,36 @@ const JP2_HEADERS: u64 = 1 << 20;
 /// Reads an image of any format that segtool knows, upright. The format is told from the content, not from the name, but for
 /// the .npy and .npz of numpy ([`read_image_npy`](super::read_image_npy)).
 pub fn read_image(path: &Path) -> Result<Image> {
+    read(path).map(|(image, _)| image)
+}
+
+/// As [`read_image`], and whether the file declares that its pixels are to be turned, and they were.
+pub(crate) fn read_image_turned(path: &Path) -> Result<(Image, bool)> {
+    read(path).map(|(image, turned)| (image, turned.unwrap_or_else(|| declares_orientation(path))))
+}
+
+/// An image, and whether it was turned; `None` where that is in the tags of a TIFF.
+fn read(path: &Path) -> Result<(Image, Option<bool>)> {
+    let as_stored = |image| (image, Some(false));
     if npy::is_npy(path) {
-        return npy::read_image_npy(path);
+        return npy::read_image_npy(path).map(as_stored);
     }
     let head = signature(path)?;
     if jp2::is_jp2(&head) {
-        return contained(path, || jp2::read_image(path, &read_bytes(path)?));
+        return contained(path, || jp2::read_image(path, &read_bytes(path)?)).map(as_stored);
     }
-    let raster = match guess(path, &head)? {
-        ImageFormat::Tiff => contained(path, || tiff::read_image(path))?,
+    let (raster, turned) = match guess(path, &head)? {
+        ImageFormat::Tiff => (contained(path, || tiff::read_image(path))?, None),
         format => {
             let bytes = read_bytes(path)?;
-            contained(path, || read_encoded(path, &bytes, format))?
+            let (raster, turned) = contained(path, || read_encoded(path, &bytes, format))?;
+            (raster, Some(turned))
         }
     };
     if raster.size.width == 0 || raster.size.height == 0 {
         return Err(Error::content(path, "the image has no pixels"));
     }
-    Ok(raster)
+    Ok((raster, turned))
 }
 
 impl Image {
@@ -129,20 +141,20 @@ pub(super) fn guess(path: &Path, bytes: &[u8]) -> Result<ImageFormat> {
         .ok_or_else(|| foreign::not_read(path, bytes))
 }
 
-/// Decodes anything but TIFF.
-fn read_encoded(path: &Path, bytes: &[u8], format: ImageFormat) -> Result<Image> {
+/// Decodes anything but TIFF, and says whether it was turned.
+fn read_encoded(path: &Path, bytes: &[u8], format: ImageFormat) -> Result<(Image, bool)> {
     match format {
         ImageFormat::Jpeg => {
             let (raster, orientation) = jpeg::read(path, bytes)?;
             return Ok(upright(path, raster, orientation));
         }
-        ImageFormat::Gif => return gif::read_image(path, bytes),
+        ImageFormat::Gif => return Ok((gif::read_image(path, bytes)?, false)),
         _ => {}
     }
     if format == ImageFormat::Bmp
         && let Some(raster) = bmp::read_image(path, bytes)?
     {
-        return Ok(raster);
+        return Ok((raster, false));
     }
     if is_animated(bytes, format) {
         return Err(Error::content(path, "is an animation; save the frame that is meant as an image"));
@@ -155,11 +167,11 @@ fn read_encoded(path: &Path, bytes: &[u8], format: ImageFormat) -> Result<Image>
     Ok(upright(path, from_dynamic(image), orientation))
 }
 
-/// The image turned as its file declares.
-fn upright(path: &Path, raster: Image, orientation: Option<Orientation>) -> Image {
-    let Some(orientation) = orientation else { return raster };
+/// The image turned as its file declares, and whether it was.
+fn upright(path: &Path, raster: Image, orientation: Option<Orientation>) -> (Image, bool) {
+    let Some(orientation) = orientation else { return (raster, false) };
     orientation::note(path);
-    orientation.apply(&raster)
+    (orientation.apply(&raster), true)
 }
 
 /// Decodes anything but TIFF, if the memory allows. With it, what has to be done to the image to turn it upright.

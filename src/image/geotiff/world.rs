@@ -16,7 +16,11 @@ pub(super) fn beside(image: &Path) -> Option<PathBuf> {
     let ends: Vec<char> = ending.chars().collect();
     let short: String = [*ends.first()?, *ends.last()?, 'w'].iter().collect();
     let names = [short, format!("{ending}w"), "wld".to_owned()];
-    let spellings = names.iter().flat_map(|name| [name.clone(), name.to_lowercase(), name.to_uppercase()]);
+    let spellings = names.iter().flat_map(|name| {
+        let [lower, upper] = [name.to_lowercase(), name.to_uppercase()];
+        let is_mixed = *name != lower && *name != upper;
+        [is_mixed.then(|| name.clone()), Some(lower), Some(upper)].into_iter().flatten()
+    });
     spellings.map(|name| image.with_extension(OsString::from(name))).find(|path| is_file(path))
 }
 
