@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use rayon::prelude::*;
 
 use super::repeated::Repeated;
-use super::sketch::{SIDE, Sketch};
+use super::sketch::Sketch;
 use super::summary::ImageSummary;
 use super::thumbnail::{Turn, TurnedHashes};
+use super::words::SIDE;
 
 /// Fewest windows that two crops of one scene share.
 const FEWEST_SHARED: usize = 4;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::measure::gray;
+use super::gray::gray;
 use crate::base::Size;
 use crate::image::read_image;
 

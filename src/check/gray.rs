@@ -1,11 +1,10 @@
 //! Grey values in 8 bits: what thumbnails, landmarks and the edges under labels are taken from.
 
-use super::measure;
 use crate::base::Size;
 use crate::image::{Image, Samples};
 use pulp::Arch;
 
-/// Most pixels that the range of other than 8-bit samples is taken from, and the shares of them that lie below and above it.
+/// Maximum number of pixels sampled for the range of non-8-bit data, and the share clipped at either end.
 const MAX_SAMPLED: usize = 1 << 14;
 const OUTSIDE: f64 = 0.01;
 /// Smallest range, as a share of the largest number in it, that shows anything.
@@ -24,7 +23,7 @@ pub(super) struct Gray {
 impl Gray {
     /// 8-bit samples stay as they are; the range of others, but for outliers, is spread over all grey values.
     pub(super) fn of(image: &Image) -> Self {
-        let Samples::U8(samples) = &image.samples else { return Self::scaled(&measure::gray(image), image.size) };
+        let Samples::U8(samples) = &image.samples else { return Self::scaled(&gray(image), image.size) };
         let mut values = vec![0; image.size.width * image.size.height];
         Arch::new().dispatch(|| average(samples, image.bands, &mut values));
         for (value, _) in values.iter_mut().zip(image.nodata.iter().flatten()).filter(|(_, nodata)| **nodata) {
@@ -82,6 +81,25 @@ fn average(samples: &[u8], bands: usize, out: &mut [u8]) {
             }
         }
     }
+}
+
+/// The mean of the bands of each pixel, as stored; NaN where there is no data.
+pub(super) fn gray(image: &Image) -> Vec<f32> {
+    fn mean<T: Copy + Into<f32>>(samples: &[T], bands: usize) -> Vec<f32> {
+        if bands == 1 {
+            return samples.iter().map(|sample| (*sample).into()).collect();
+        }
+        let pixel = |pixel: &[T]| pixel.iter().map(|sample| (*sample).into()).sum::<f32>() / bands as f32;
+        samples.chunks_exact(bands).map(pixel).collect()
+    }
+    let mut gray = match &image.samples {
+        Samples::U8(v) => mean(v, image.bands),
+        Samples::U16(v) => mean(v, image.bands),
+        Samples::F32(v) => mean(v, image.bands),
+    };
+    let without = image.nodata.iter().flatten();
+    gray.iter_mut().zip(without).filter(|(_, nodata)| **nodata).for_each(|(gray, _)| *gray = f32::NAN);
+    gray
 }
 
 #[cfg(test)]

@@ -158,25 +158,6 @@ fn summed(samples: &[f32], band: (usize, usize), nodata: Option<&[bool]>) -> Ban
     BandStatistics { percentiles: PERCENTILES.map(percentile), ..found }
 }
 
-/// The mean of the bands of each pixel, as stored; NaN where there is no data.
-pub(super) fn gray(image: &Image) -> Vec<f32> {
-    fn mean<T: Copy + Into<f32>>(samples: &[T], bands: usize) -> Vec<f32> {
-        if bands == 1 {
-            return samples.iter().map(|sample| (*sample).into()).collect();
-        }
-        let pixel = |pixel: &[T]| pixel.iter().map(|sample| (*sample).into()).sum::<f32>() / bands as f32;
-        samples.chunks_exact(bands).map(pixel).collect()
-    }
-    let mut gray = match &image.samples {
-        Samples::U8(v) => mean(v, image.bands),
-        Samples::U16(v) => mean(v, image.bands),
-        Samples::F32(v) => mean(v, image.bands),
-    };
-    let without = image.nodata.iter().flatten();
-    gray.iter_mut().zip(without).filter(|(_, nodata)| **nodata).for_each(|(gray, _)| *gray = f32::NAN);
-    gray
-}
-
 /// Whether all bands of every pixel are equal.
 pub(super) fn is_gray(image: &Image) -> bool {
     fn of<T: PartialEq>(samples: &[T], bands: usize) -> bool {
@@ -236,7 +217,7 @@ mod tests {
         let found = statistics(&floats);
         assert_eq!([found[0].count, found[1].count], [3, 4]);
         assert_eq!((found[0].sum, found[1].squares), (12.0, 25.0 + 36.0 + 49.0 + 64.0));
-        assert_eq!(gray(&floats)[0], 3.0);
+        assert_eq!(crate::check::gray::gray(&floats)[0], 3.0);
     }
 
     #[test]

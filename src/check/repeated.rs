@@ -4,10 +4,10 @@ use std::hash::BuildHasher;
 
 use foldhash::fast::FixedState;
 
-/// Bits of the table for each key: of those that occur once, nine in ten are told by it.
+/// Bits of the table per key: about nine in ten of the keys that occur once are recognised as such.
 const BITS_A_KEY: usize = 8;
 
-/// Which keys may occur more than once: all that do, and a few that do not. What is to be sorted by its key becomes little so.
+/// Filter for keys that occur more than once: no false negatives, few false positives, so that little is left to sort.
 pub(super) struct Repeated {
     /// A bit for the keys of one hash each, as it occurs the first time, and again.
     once: Vec<u64>,

@@ -8,12 +8,10 @@
 
 use pulp::Arch;
 
-use super::words::{window_words, write_words};
+use super::words::{SIDE, window_words, write_words};
 use crate::base::Size;
 use crate::image::Image;
 
-/// Side of a window.
-pub(super) const SIDE: usize = 8;
 /// Pixels for each window that is kept, and the least and the most windows of an image.
 const PIXELS_A_WINDOW: usize = 256;
 const WINDOWS: [usize; 2] = [64, 512];

@@ -1,9 +1,11 @@
 //! Numbers that tell pixels apart.
 
-use super::sketch::SIDE;
 use crate::image::{Image, Samples};
 
-/// A number for each pixel of a row that is the same for the same samples.
+/// Side of a window.
+pub(super) const SIDE: usize = 8;
+
+/// A hash for each pixel of a row: equal samples give equal hashes.
 #[inline(always)]
 pub(super) fn write_words(image: &Image, y: usize, out: &mut [u32]) {
     write(image, y * image.size.width, out);

@@ -156,16 +156,16 @@ pub(crate) struct Limits {
 /// Several processes that train together, each on a share of every batch.
 #[derive(Debug, Args)]
 pub(crate) struct Together {
-    /// GPUs to train on, with one process each on a share of every batch, such as 0,1,2,3; or all. Launchers that start
-    /// the processes themselves (torchrun, mpirun, srun) are recognised by their variables
+    /// GPUs for data-parallel training, one process per GPU: numbers such as 0,1,2,3, or all. Launchers that start
+    /// the processes themselves (torchrun, mpirun, srun) are recognised by their environment variables
     #[arg(long, visible_alias = "gpus", value_name = "LIST", value_parser = devices, help_heading = HARDWARE)]
     #[arg(conflicts_with_all = ["device", "show_augmented"])]
     pub(crate) devices: Option<Devices>,
-    /// Train on the CPU in this many processes, each on a share of every batch and of the cores
+    /// Data-parallel training on the CPU in this many processes, which share each batch and the cores
     #[arg(long, value_name = "N", value_parser = positive, conflicts_with_all = ["devices", "show_augmented"])]
     #[arg(help_heading = HARDWARE, hide_short_help = true)]
     pub(crate) processes: Option<usize>,
-    /// Whether batch normalisation uses the statistics of the whole batch of all processes: on, off or auto (on below 16
+    /// Synchronised batch normalisation (statistics over the batch of all processes): on, off or auto (on below 16
     /// images per process)
     #[arg(long, value_name = "WHEN", default_value = "auto", help_heading = HARDWARE, hide_short_help = true)]
     pub(crate) sync_batch_norm: Synchronised,

@@ -91,17 +91,19 @@ pub(super) fn run(options: &Together, train: impl FnOnce(Option<&Member>) -> Res
     let group = Group::join(&membership)?;
     let member = Member { group, membership };
     let result = train(Some(&member));
-    match &result {
-        Ok(_) => member.group.leave(None),
+    let result = match result {
+        Ok(exit) => member.group.leave(None).map(|()| exit).map_err(anyhow::Error::from),
         Err(error) => {
-            let text = flags::error_text(error);
+            let text = flags::error_text(&error);
             let heard = matches!(error.downcast_ref(), Some(Error::Process(_)));
             if !heard {
                 tell_torchrun(&text);
             }
-            member.group.leave(Some(&text));
+            // It is this process that fails.
+            let _ = member.group.leave(Some(&text));
+            Err(error)
         }
-    }
+    };
     result.with_context(|| format!("process {rank} of {size}"))
 }
 

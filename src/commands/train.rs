@@ -51,9 +51,9 @@ fn train(arguments: &Train, member: Option<&Member>) -> Result<Exit> {
     // Held from here on, so that a second process is refused before it has read through its data.
     let sheet = arguments.network.show_augmented.as_deref();
     let lock = match sheet {
-        Some(path) => check_writable(path).map(|()| None)?,
+        Some(path) if leads => check_writable(path).map(|()| None)?,
         None if leads => Some(RunLock::claim(&folder, arguments.overwrite)?),
-        None => None,
+        _ => None,
     };
     let job = Job {
         dataset: start.dataset.or(dataset),
@@ -71,6 +71,9 @@ fn train(arguments: &Train, member: Option<&Member>) -> Result<Exit> {
     }
     let plan = Plan::new(job, &progress)?;
     if let Some(path) = sheet {
+        if !leads {
+            return Ok(Exit::Done);
+        }
         return show(path, &plan, arguments.network.limits.workers);
     }
     say_what(&plan, arguments, device, member);
@@ -143,8 +146,8 @@ fn continue_run(
     let lock = leads.then(|| RunLock::acquire(folder)).transpose()?;
     let usual = if trained_on.is_gpu() { DeviceChoice::Gpu } else { trained_on };
     let device = match member {
-        Some(_) => together::device(arguments.device.or(Some(usual)), &arguments.network.limits.together, member),
-        None => arguments.device.unwrap_or(trained_on),
+        None if arguments.network.limits.together.devices.is_none() => arguments.device.unwrap_or(trained_on),
+        _ => together::device(arguments.device.or(Some(usual)), &arguments.network.limits.together, member),
     };
     let device = device.resolve().with_context(|| {
         format!(

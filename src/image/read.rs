@@ -11,7 +11,7 @@ use super::guard::contained;
 use super::limits::{Coding, MAX_BYTES, check_image};
 use super::orientation::{self, Orientation};
 use super::samples::{Image, Samples};
-use super::{bmp, declares_orientation, gif, jp2, jpeg, npy, tiff};
+use super::{bmp, gif, jp2, jpeg, npy, tiff};
 use crate::base::files::{open_input, read_bytes};
 use crate::base::{Error, Result, Size};
 
@@ -24,13 +24,8 @@ pub fn read_image(path: &Path) -> Result<Image> {
     read(path).map(|(image, _)| image)
 }
 
-/// As [`read_image`], and whether the file declares that its pixels are to be turned, and they were.
-pub(crate) fn read_image_turned(path: &Path) -> Result<(Image, bool)> {
-    read(path).map(|(image, turned)| (image, turned.unwrap_or_else(|| declares_orientation(path))))
-}
-
 /// An image, and whether it was turned; `None` where that is in the tags of a TIFF.
-fn read(path: &Path) -> Result<(Image, Option<bool>)> {
+pub(super) fn read(path: &Path) -> Result<(Image, Option<bool>)> {
     let as_stored = |image| (image, Some(false));
     if npy::is_npy(path) {
         return npy::read_image_npy(path).map(as_stored);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::network::Position;
 use crate::base::event::{Event, Sink};
-use crate::base::{Error, Remedy, Result};
+use crate::base::{Error, Remedy, Result, require};
 use crate::nn::device::DeviceChoice;
 use crate::nn::group::Group;
 use crate::nn::learner::Members;
@@ -96,6 +96,13 @@ impl<'a> Session<'a> {
     /// Whether this process writes, as one on its own does.
     pub(super) fn writes(&self) -> bool {
         self.group.is_none_or(Group::leads)
+    }
+
+    /// Refuses batches of which some of the processes would never have a share.
+    pub(super) fn check_shares(&self, batch_size: usize) -> Result<()> {
+        let size = self.group.map_or(1, Group::size);
+        let expected = format!("at least {size}: each of the {size} processes trains on a share of every batch");
+        require(batch_size >= size, "batch_size", batch_size, expected)
     }
 
     /// The processes that train together, and whether their batch norms do, with batches of that size.

@@ -106,11 +106,13 @@ char *segtool_group_join(Link **result, const char *host, uint16_t port, bool se
 char *segtool_group_connect(Link *link, const char *address, const char *interface_name) {
   return guarded([&] {
     OutputAside aside;
+    // Processes may come to the same point hours apart, in validation; those that are lost are found otherwise.
     auto options = c10d::ProcessGroupGloo::Options::create(milliseconds(link->seconds));
     options->devices.push_back(interface_name != nullptr
                                    ? c10d::ProcessGroupGloo::createDeviceForInterface(interface_name)
                                    : c10d::ProcessGroupGloo::createDeviceForHostname(address));
     link->gloo = c10::make_intrusive<c10d::ProcessGroupGloo>(link->store, link->rank, link->size, options);
+    link->gloo->setTimeout(std::chrono::hours(24));
   });
 }
 
@@ -159,7 +161,8 @@ char *segtool_exchange_wait(Exchange *exchange, double seconds, bool *over) {
       exchange->work->wait(milliseconds(seconds));
     } catch (...) {
       *over = exchange->work->isCompleted();
-      if (*over) throw;
+      // It may have ended just after the time was up: now only what it ended with is thrown.
+      if (*over) exchange->work->wait();
     }
   });
 }

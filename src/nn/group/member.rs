@@ -110,7 +110,7 @@ impl Group {
         self.0.failure.cause().map_or(Ok(()), |cause| Err(Error::Process(cause)))
     }
 
-    /// The sum of the values over all processes, which must give as many each; after a failure, the values as they are.
+    /// All-reduce: the sum over all processes, each of which gives equally many; after a failure, the values unchanged.
     pub fn sum(&self, values: &[f32]) -> Vec<f32> {
         values.chunks(BUCKET).flat_map(|bucket| self.exchange(bucket, None)).collect()
     }
@@ -132,7 +132,7 @@ impl Group {
         self.sum_counts(&[i64::from(vote)])[0] > 0
     }
 
-    /// The values of process 0; the others give as many of their own.
+    /// Broadcast: the values of process 0, in all; the others pass a buffer of the same length, which is ignored.
     pub fn broadcast(&self, values: &[f32]) -> Vec<f32> {
         self.exchange(values, Some(0))
     }
@@ -216,11 +216,17 @@ impl Group {
         Some((first, String::from_utf8_lossy(&told).into_owned()))
     }
 
-    /// Leaves the others: at the end, when all have come there, or with what ended this process, which ends them, too.
-    pub fn leave(&self, cause: Option<&str>) {
+    /// Leaves the group: without a cause, once all have finished; with a cause, which also ends the others.
+    ///
+    /// # Errors
+    ///
+    /// Without a cause, [`Error::Process`] if another process failed before it came there.
+    pub fn leave(&self, cause: Option<&str>) -> Result<()> {
+        let mut met = Ok(());
         if cause.is_none() {
-            // Process 0 serves the store.
+            // Process 0 serves the store. What breaks after this, breaks because the others are done.
             self.meet();
+            met = self.check();
         }
         let watch = self.0.watch.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(watch) = watch {
@@ -228,10 +234,11 @@ impl Group {
         }
         let link = self.0.link.lock().unwrap_or_else(PoisonError::into_inner).take();
         match link {
-            Some(link) if cause.is_none() && self.check().is_ok() => link.close(),
+            Some(link) if cause.is_none() && met.is_ok() => link.close(),
             // To close it would wait for a process that is lost.
             _ => {}
         }
+        met
     }
 
     fn exchange<T: Number + Clone>(&self, values: &[T], root: Option<usize>) -> Vec<T> {

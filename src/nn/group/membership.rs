@@ -141,6 +141,9 @@ impl Membership {
             (TORCHRUN.local_size, self.local_size.to_string()),
             (HOST, self.host.clone()),
             (PORT, self.port.to_string()),
+            // In place of those that this process may have of a launcher of its own.
+            (AGENT_STORE, if self.launcher_serves { "True" } else { "False" }.into()),
+            (RESTARTS, self.restarts.to_string()),
         ]
     }
 }
@@ -190,7 +193,7 @@ mod tests {
         assert_eq!((slurm.rank, slurm.size, slurm.local_size), (1, 4, 2));
         let again: Vec<_> = torchrun.variables().into_iter().collect();
         let again: Vec<(&str, &str)> = again.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        assert_eq!(read(&again).unwrap().unwrap(), Membership { launcher_serves: false, restarts: 0, ..torchrun });
+        assert_eq!(read(&again).unwrap().unwrap(), torchrun);
     }
 
     #[test]

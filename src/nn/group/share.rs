@@ -11,9 +11,9 @@ thread_local! {
 /// A share of a batch, at work in a thread.
 #[derive(Debug, Clone)]
 pub struct Share {
-    /// The processes whose batch norms go by the statistics of the whole batch; `None` where each goes by its own.
+    /// The processes among which batch norm is synchronised; `None` if each normalises by its own statistics.
     pub statistics: Option<Group>,
-    /// The place of the first sample in the batch, by which dropout draws.
+    /// Index in the whole batch of the share's first sample, on which the dropout mask depends.
     pub first: usize,
 }
 

@@ -1,4 +1,4 @@
-//! Signs of life between the processes of a training.
+//! Heartbeats between the processes of a training.
 //!
 //! A collective that waits for a process that was stopped, or whose network is gone, waits for minutes; and what it says
 //! then is about connections. So process 0 holds a connection to each of the others beside: both ends send a byte a second,
@@ -82,7 +82,7 @@ impl Watch {
                 Ok((stream, _)) => peers.extend(greeted(stream)),
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {
                     if Instant::now() > deadline {
-                        return Err(format!("{} of {} other processes came", peers.len(), size - 1));
+                        return Err(format!("only {} of {} other processes connected", peers.len(), size - 1));
                     }
                     thread::sleep(Duration::from_millis(20));
                 }

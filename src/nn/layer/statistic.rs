@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use burn::module::{Content, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Device, Tensor};
 
-/// A value by channel that the forward pass updates and that does not learn. Clones share it, as long as none of them goes
+/// A per-channel buffer, updated by the forward pass and not trained. Clones share it, as long as none of them goes
 /// to another device. burn's own, `RunningState`, is for several threads at once: it keeps the last value twice and copies
 /// it at every step.
 #[derive(Clone)]
@@ -39,7 +39,7 @@ impl Statistic {
         self.lock().clone().expect(UPDATED)
     }
 
-    /// Updates two values, which go to `update` and are nobody else's there, so that they can be updated where they are.
+    /// Updates two values; `update` owns them exclusively, so it can change them in place.
     pub(super) fn update<T>(both: [&Self; 2], update: impl FnOnce([Tensor<1>; 2]) -> ([Tensor<1>; 2], T)) -> T {
         let old = both.map(|statistic| statistic.lock().take().expect(UPDATED));
         let (new, result) = update(old);

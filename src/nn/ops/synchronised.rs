@@ -10,6 +10,7 @@ use burn::tensor::{Shape, TensorData, try_read_sync};
 
 use super::generic::{as_type, float_dtype, sum_by_channel};
 use super::kernels::Kernels;
+use super::profile::note_read;
 use super::results::{Gradients, Wanted};
 use super::settings::NormSettings;
 use crate::nn::group::Group;
@@ -122,6 +123,7 @@ fn channels<B: Kernels>(values: Vec<f64>, device: &B::Device, dtype: burn::tenso
 
 /// The values of a small tensor.
 fn numbers<B: Kernels>(tensor: FloatTensor<B>) -> Vec<f32> {
+    note_read();
     let data = try_read_sync(B::float_into_data(tensor)).and_then(Result::ok);
     data.expect("the backends' data can be read without waiting").iter::<f32>().collect()
 }

@@ -1,5 +1,5 @@
-//! Updates of many tensors. libtorch makes those of a kind in one call, where one by one each would take a dozen; other
-//! devices make each at once.
+//! Updates of many tensors. libtorch fuses those of a kind into one call, instead of a dozen calls per tensor; other
+//! devices apply each update immediately.
 
 #[cfg(feature = "libtorch")]
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

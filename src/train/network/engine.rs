@@ -70,10 +70,7 @@ impl<'a> Trainer<'a> {
         let training = &run.config.recipe.training;
         let whole = (samples.train.len() + samples.validation.len()).max(1) as u128;
         let (rank, size) = session.group.map_or((0, 1), |group| (group.rank(), group.size()));
-        if training.batch_size < size {
-            let expected = format!("at least {size}: each of the {size} processes trains on a share of every batch");
-            return Err(Error::invalid("batch_size", training.batch_size, expected));
-        }
+        session.check_shares(training.batch_size)?;
         let loader = |pairs: Vec<Pair>| {
             let share = u128::from(cache) * pairs.len() as u128 / whole;
             let loader = Loader::new(pairs, Arc::clone(&dataset), training.batch_size, session.workers);
@@ -145,7 +142,7 @@ impl<'a> Trainer<'a> {
 
     fn finish(mut self, position: &Position, mut record: Record<'_>) -> Result<Outcome> {
         if record.lacks_best() && position.best.is_some() {
-            self.score_best(&mut record);
+            self.score_best(&mut record)?;
         }
         record.note_never_predicted();
         record.report(Status::Finished, position);
@@ -357,7 +354,7 @@ impl<'a> Trainer<'a> {
         if group.leads() {
             let alone = Examination { group: None, loss: None, ..*examination };
             let mut on_image = |index, labels: &_, prediction: &_| ranking.add(index, labels, prediction);
-            oom::caught(|| alone.run(network, candidates, &|| false, &|_| (), &mut on_image))?;
+            alone.run(network, candidates, &|| false, &|_| (), &mut on_image)?;
         }
         Ok(ranking)
     }
@@ -374,6 +371,7 @@ impl<'a> Trainer<'a> {
     /// nothing changed, if it is time to stop during validation.
     fn close_epoch(&mut self, position: &mut Position, record: &mut Record<'_>) -> Result<Option<Closed>> {
         self.learner.share_statistics();
+        self.session.group.map_or(Ok(()), Group::check)?;
         self.check_weights(position)?;
         let network = self.learner.predictor();
         let config = &self.run.config;
@@ -424,13 +422,15 @@ impl<'a> Trainer<'a> {
     }
 
     /// Scores the best weights once more, for the report. If that fails, it is said: they are there all the same.
-    fn score_best(&self, record: &mut Record<'_>) {
+    fn score_best(&self, record: &mut Record<'_>) -> Result<()> {
         let exam = self.best_network(self.learner.predictor()).and_then(|network| self.examine(&network, record));
         match exam {
             Ok(Some(Some(exam))) => record.keep_best(exam.findings.matrix, exam.gallery),
             Ok(_) => {}
             Err(e) => self.session.note(format!("the report lacks predictions of the best weights: {e}")),
         }
+        // What ended the other processes is no matter of the report.
+        self.session.group.map_or(Ok(()), Group::check)
     }
 
     fn summary(&self, findings: &Findings) -> Validation {

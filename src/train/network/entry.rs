@@ -41,6 +41,7 @@ pub(in crate::train) fn start(mut plan: Plan, folder: &Path, session: &Session<'
         refuse_own_weights(&initial.weights.checkpoint.paths, folder)?;
     }
     plan.loader(session.workers)?;
+    plan.recipe.training.resolved_phases().iter().try_for_each(|phase| session.check_shares(phase.batch_size))?;
     // For decoded images: a part of the main memory that is free, and of what the training leaves if it takes place there, too.
     let cache = session.cache.unwrap_or_else(|| {
         let taken = if session.device.is_gpu() { 0 } else { need.bytes() };
@@ -95,7 +96,7 @@ pub fn resume_for(folder: &Path, epochs: &[usize], session: &Session<'_>) -> Res
     // Before it is locked: a folder that is no run is left as it is.
     NetworkRun::open(folder)?;
     let _lock = session.lock(folder)?;
-    let (mut run, mut saved) = opened(folder, session)?;
+    let (mut run, mut saved) = opened(folder, epochs, session)?;
     run.config.dataset.follow_orientation();
     let (trained, requested) = (run.config.dataset.orientation.unwrap_or_default(), orientation_policy());
     if trained != requested {
@@ -113,6 +114,11 @@ pub fn resume_for(folder: &Path, epochs: &[usize], session: &Session<'_>) -> Res
     let network = saved.network(identify(run.config.recipe.network.init(run.config.seed, &device)?))?;
     let mut learner = Learner::new(network.train(), Settings::from(&phase), loss_of(&run.config, &phase)?)?;
     saved.restore(&mut learner)?;
+    if let Some(group) = session.group {
+        // The one that writes replaces the save only when all have read it.
+        group.meet();
+        group.check()?;
+    }
     let (position, rows) = (saved.position, saved.rows);
     let cache = session.cache.unwrap_or_else(|| {
         free_memory(DeviceChoice::Flex).map_or(0, |free| free / CACHE_SHARE) / processes_here(session)
@@ -122,7 +128,7 @@ pub fn resume_for(folder: &Path, epochs: &[usize], session: &Session<'_>) -> Res
 
 /// The run and its last save. Of several processes, all of which read the folder, the one that writes puts it in order first,
 /// and changes nothing before the others have read it.
-fn opened(folder: &Path, session: &Session<'_>) -> Result<(NetworkRun, Saved)> {
+fn opened(folder: &Path, epochs: &[usize], session: &Session<'_>) -> Result<(NetworkRun, Saved)> {
     let Some(group) = session.group else {
         let run = NetworkRun::open(folder)?;
         let saved = Saved::open(&run)?;
@@ -140,24 +146,36 @@ fn opened(folder: &Path, session: &Session<'_>) -> Result<(NetworkRun, Saved)> {
         Some(found) => found,
         None => open(Saved::peek)?,
     };
-    group.agree(&[("saved position", serde_json::to_string(&found.1.position).unwrap_or_default())])?;
+    let of_run = [
+        ("saved position", written(&found.1.position)),
+        ("run", written(&found.0.config)),
+        ("number of epochs", format!("{epochs:?}")),
+    ];
+    group.agree(&[&of_run[..], &of_session(session)].concat())?;
     Ok(found)
 }
 
 /// What all processes of a training must be given alike.
 fn agree(group: &Group, plan: &Plan, session: &Session<'_>) -> Result<()> {
-    group.agree(&[
-        ("version of segtool", env!("CARGO_PKG_VERSION").into()),
+    let of_plan = [
         ("seed", plan.seed.to_string()),
         ("recipe", written(&plan.recipe)),
         ("data set", written(&plan.dataset)),
         ("list of training images", written(&plan.train)),
         ("list of validation images", written(&plan.validation)),
         ("set of class weights", written(&plan.class_weights)),
+    ];
+    group.agree(&[&of_plan[..], &of_session(session)].concat())
+}
+
+/// What decides on the order of collectives, beside the run.
+fn of_session(session: &Session<'_>) -> [(&'static str, String); 4] {
+    [
+        ("version of segtool", env!("CARGO_PKG_VERSION").into()),
         ("kind of device", if session.device.is_gpu() { "GPU" } else { "CPU" }.into()),
         ("setting of the batch norms", format!("{:?}", session.synchronised)),
         ("number of validation images to draw", session.validation_images.to_string()),
-    ])
+    ]
 }
 
 fn written(value: &impl Serialize) -> String {

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
+use super::oom;
 use crate::base::Result;
 use crate::base::event::{Event, Sink, Task};
 use crate::base::label_map::{IGNORE, LabelMap};
@@ -113,7 +114,7 @@ impl Examination<'_> {
         sink: &dyn Sink,
         on_image: &mut OnImage<'_>,
     ) -> Result<Option<Findings>> {
-        let found = self.own(network, images, is_over, sink, on_image);
+        let found = oom::caught(|| self.own(network, images, is_over, sink, on_image));
         let Some(group) = self.group else { return Ok(found?.map(|tally| self.findings(tally))) };
         let found = group.together(found)?;
         // Those who stopped have nothing to add, and then nobody has.

@@ -31,7 +31,7 @@ fn as_members<T: Send>(size: usize, work: impl Fn(&Group) -> T + Sync) -> Vec<T>
         };
         let group = Group::join(&membership).unwrap();
         let found = work(&group);
-        group.leave(None);
+        group.leave(None).unwrap();
         found
     };
     std::thread::scope(|scope| {
