@@ -34,7 +34,7 @@ impl Repeated {
 
     fn place(&self, key: u64) -> (usize, u64) {
         let hash = self.state.hash_one(key) as usize;
-        (hash / 64 & (self.once.len() - 1), 1 << (hash % 64))
+        ((hash / 64) & (self.once.len() - 1), 1 << (hash % 64))
     }
 }
 

@@ -114,10 +114,6 @@ pub(crate) struct Predict {
     /// Kubernetes: auto, or auto/N where the scheduler does not set the number of tasks
     #[arg(long, value_name = "I/N|auto", value_parser = shard, requires = "output_path", help_heading = IMAGES)]
     pub(crate) shard: Option<Shard>,
-    /// GPUs to predict on, such as 0,1,2,3, or all: one process for each, with its share of the images
-    #[arg(long, visible_alias = "gpus", value_name = "LIST", value_parser = devices, requires = "output_path")]
-    #[arg(conflicts_with_all = ["device", "shard", "watch"], help_heading = HARDWARE)]
-    pub(crate) devices: Option<Devices>,
     /// Predict the images of this folder, and those that arrive there later, until stopped
     #[arg(long, value_name = "DIR", requires = "output_path", help_heading = IMAGES)]
     #[arg(conflicts_with_all = ["images", "input_list", "shard"])]
@@ -158,6 +154,10 @@ pub(crate) struct Predict {
     /// auto, cpu, gpu, flex, libtorch or libtorch-cuda:N [default: auto, the fastest available]
     #[arg(long, value_name = "DEVICE", help_heading = HARDWARE)]
     pub(crate) device: Option<DeviceChoice>,
+    /// GPUs to predict on, such as 0,1,2,3, or all: one process for each, with its share of the images
+    #[arg(long, visible_alias = "gpus", value_name = "LIST", value_parser = devices, requires = "output_path")]
+    #[arg(conflicts_with_all = ["device", "shard", "watch"], help_heading = HARDWARE)]
+    pub(crate) devices: Option<Devices>,
     /// What was given on the command line.
     #[arg(skip)]
     pub(crate) given: Given,

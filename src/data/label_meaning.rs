@@ -153,7 +153,7 @@ impl Dataset {
     /// The part of [`Self::value_table`] for values up to a largest one: that of all takes longer than a small image.
     fn table_up_to(&self, largest: u16) -> Vec<Option<u16>> {
         let mut table = vec![self.meaning_of_others(); usize::from(largest) + 1];
-        for value in self.ignored_values().into_iter().filter(|value| *value <= largest) {
+        for value in self.ignored_values().filter(|value| *value <= largest) {
             table[usize::from(value)] = Some(IGNORE);
         }
         for (index, class) in self.classes.iter().enumerate() {
