@@ -25,7 +25,7 @@ const STEP: u32 = 16;
 const COMPARED: usize = 64;
 /// Most pairs that are read again, of all and of one image.
 const MOST_READ: usize = 10_000;
-const MOST_OF_ONE: usize = 16;
+const MOST_OF_ONE: usize = 32;
 /// Most landmarks in common that are kept, of two images and of all (about 200 MiB).
 const KEPT_OF_TWO: usize = 64;
 const KEPT: usize = 8 << 20;

@@ -197,7 +197,9 @@ fn the_earthquake_recipe_learns_from_masks() {
     }
     let (root, test, run_text) = (text(&root), text(&test), text(&run));
     let source = ["train", "--recipe", "unet-earthquake", "--mask-folders", &root, "--val-fraction", "0.1"];
-    let settings = ["--width", "4", "--num-epoch", "14", "--batch-size", "2", "--learning-rate", "0.004"];
+    // So few steps at such a rate leave one seed in four on a plateau, and roundings decide which.
+    let rate = ["--learning-rate", "0.004", "--seed", "1"];
+    let settings = [&["--width", "4", "--num-epoch", "14", "--batch-size", "2"][..], &rate].concat();
     stdout_of(&[&source[..], &settings, &["--output-path", &run_text, "--device", "flex"]].concat());
     let samples: Value = serde_json::from_slice(&fs::read(run.join("samples.json")).unwrap()).unwrap();
     assert_eq!(samples["train"].as_array().unwrap().len(), 27);

@@ -10,7 +10,7 @@ use segtool::data::synthetic::write_set;
 use segtool::data::{Augmentation, Dataset};
 use segtool::nn::device::DeviceChoice;
 use segtool::nn::group::Group;
-use segtool::nn::loss::{ClassWeights, parse_terms};
+use segtool::nn::loss::parse_terms;
 use segtool::nn::model::{
     DecoderConfig, DeepSupervisionConfig, EncoderDecoderConfig, NetworkConfig, PyramidConfig, ResNetConfig, Variant,
 };
