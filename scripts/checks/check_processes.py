@@ -4,8 +4,8 @@
     check_processes.py --program target/release/segtool --torchrun .libtorch/bin/torchrun
 
 Trains a small network on made images in one process and, with the same batches, in two of: the program's own launcher,
-torchrun, mpirun, and two machines imitated by network namespaces. Weights must be equal within 1e-5 of their norm, at a
-learning rate so low that roundings do not grow. Then processes are killed and stopped and the network is cut, at which all
+torchrun, mpirun, and two machines imitated by network namespaces. Weights must be equal within 1e-5 of their norm, after
+an epoch at a learning rate so low that roundings do not grow. Then processes are killed and stopped and the network is cut, at which all
 must end in time and in words; torchrun's restart must end with the very weights of an undisturbed run. What is not installed
 or allowed is left out, and said."""
 
@@ -110,7 +110,7 @@ def until(path, limit=180):
 
 def compare_launchers(options, folder, device):
     alone = folder / f"alone-{device}"
-    subprocess.run([options.program, *arguments(folder, alone, device, 4)], check=True, capture_output=True)
+    subprocess.run([options.program, *arguments(folder, alone, device, 1)], check=True, capture_output=True)
     launchers = {"own launcher": ([options.program], ["--processes", "2"])}
     if options.torchrun:
         launchers["torchrun"] = ([options.torchrun, "--no-python", "--nproc-per-node", "2", "--master-port", str(free_port()), options.program], [])
@@ -122,7 +122,7 @@ def compare_launchers(options, folder, device):
         )
     for name, (before, after) in launchers.items():
         run = folder / f"{name.replace(' ', '-')}-{device}"
-        done = subprocess.run([*before, *arguments(folder, run, device, 4), *after], capture_output=True, text=True, timeout=600)
+        done = subprocess.run([*before, *arguments(folder, run, device, 1), *after], capture_output=True, text=True, timeout=600)
         if done.returncode:
             say(False, f"{name}, {device}: ended with {done.returncode}: {done.stderr[-600:]}")
             continue
@@ -193,7 +193,7 @@ def machines(options, folder):
             return [member(options.program, args, i, 2, "10.91.0.1", 29555, ["ip", "netns", "exec", name]) for i, name in enumerate(names)]
 
         run = folder / "machines"
-        codes = [ended(process, 300) for process in start(run, 4)]
+        codes = [ended(process, 300) for process in start(run, 1)]
         if any(code for code, _ in codes):
             say(False, f"two machines: {codes}")
             return
