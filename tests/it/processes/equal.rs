@@ -149,10 +149,8 @@ fn batch_norms_dropout_and_means_are_of_the_whole_batch() {
             run
         };
         let alone = run("alone", &[]);
-        for size in ["2", "3"] {
-            let together = run(&format!("together-{size}"), &["--processes", size]);
-            assert_equal(&format!("pspnet18, {size} processes, {device}"), &together, &alone);
-        }
+        let together = run("together", &["--processes", "2"]);
+        assert_equal(&format!("pspnet18, 2 processes, {device}"), &together, &alone);
     }
 }
 
