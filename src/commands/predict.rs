@@ -32,11 +32,8 @@ const LARGEST_TILE: usize = 1024;
 const LONG: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(mut arguments: Predict) -> Result<Exit> {
-    if let Some(devices) = arguments.devices.clone() {
-        match together::place(&devices)? {
-            Place::Starts(count) => return together::launch(count),
-            Place::One { shard, device } => (arguments.shard, arguments.device) = (shard, Some(device)),
-        }
+    if let Some(count) = processes(&mut arguments)? {
+        return together::launch(count);
     }
     take_run_for_weights(&mut arguments);
     check_folders(&mut arguments)?;
@@ -95,6 +92,16 @@ pub(crate) fn run(mut arguments: Predict) -> Result<Exit> {
         say_next(&arguments, &folder, !found.roots.is_empty());
     }
     Ok(exit)
+}
+
+/// How many processes to start, one for each of several GPUs; `None` in one that predicts, which takes its share of the images.
+fn processes(arguments: &mut Predict) -> Result<Option<usize>> {
+    let Some(devices) = &arguments.devices else { return Ok(None) };
+    match together::place(devices)? {
+        Place::Starts(count) => return Ok(Some(count)),
+        Place::One { shard, device } => (arguments.shard, arguments.device) = (shard, Some(device)),
+    }
+    Ok(None)
 }
 
 /// Says of work that took its time whether the network was what took it.
