@@ -290,7 +290,7 @@ impl Work {
         match &mut self.job {
             Job::Train(training) => {
                 let (learner, part) = &mut **training;
-                // The loss stays where it is: nobody looks at it.
+                // The loss stays on the device: nobody reads it.
                 learner.begin_step([part.clone()], RATE, 0);
             }
             Job::Infer(network, rule) => infer(network, *rule, &self.input)?,

@@ -32,9 +32,13 @@ const LARGEST_TILE: usize = 1024;
 const LONG: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(mut arguments: Predict) -> Result<Exit> {
-    if let Some(count) = processes(&mut arguments)? {
-        return together::launch(count);
+    match processes(&mut arguments)? {
+        Some(count) => together::launch(count),
+        None => predict(arguments),
     }
+}
+
+fn predict(mut arguments: Predict) -> Result<Exit> {
     take_run_for_weights(&mut arguments);
     check_folders(&mut arguments)?;
     let progress = Progress::new();

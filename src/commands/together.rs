@@ -16,7 +16,7 @@ use crate::cli::{Devices, Together};
 use crate::program::exit::{Exit, wrong_usage};
 use crate::program::{flags, ui};
 
-/// Between two looks at the processes.
+/// Interval between two checks of the processes.
 const TURN: Duration = Duration::from_millis(50);
 /// How long the others may take to end by themselves when one has failed, and then when they are told to.
 const PATIENCE: Duration = Duration::from_secs(25);
@@ -43,7 +43,7 @@ impl Member {
 
 /// What becomes of a command that several GPUs work on, each on its own images.
 pub(super) enum Place {
-    /// It starts so many processes.
+    /// It starts this number of processes.
     Starts(usize),
     /// It is one of them, or the only one.
     One {
@@ -130,7 +130,7 @@ fn count_of(devices: &Devices) -> Result<usize> {
     }
 }
 
-/// The device of a process: of several on one machine, each has a GPU of its own.
+/// The device of a process: on one machine, each process uses a different GPU.
 pub(super) fn device(asked: Option<DeviceChoice>, options: &Together, member: Option<&Member>) -> DeviceChoice {
     let place = member.map_or(0, |member| member.membership.local_rank);
     match (asked, &options.devices) {

@@ -88,7 +88,7 @@ extern "C" {
 char *segtool_group_join(Link **result, const char *host, uint16_t port, bool serves, const char *prefix, int64_t rank,
                          int64_t size, double seconds) {
   return guarded([&] {
-    // What goes wrong is said once, in the error: c10d would log it, too, with a trace of its own calls.
+    // What goes wrong is said once, in the error: c10d would log it, too, with a C++ backtrace.
     FLAGS_caffe2_log_level = 3;
     c10d::TCPStoreOptions options;
     options.port = port;
@@ -153,7 +153,7 @@ char *segtool_group_begin(Exchange **result, const Link *link, const at::Tensor 
   });
 }
 
-// Waits, but no longer than so many seconds; says whether it is over.
+// Waits at most this number of seconds; says whether the exchange is over.
 char *segtool_exchange_wait(Exchange *exchange, double seconds, bool *over) {
   return guarded([&] {
     *over = true;

@@ -194,7 +194,7 @@ impl Link {
     }
 }
 
-/// Has libtorch compute with so many threads.
+/// Sets the number of libtorch's threads.
 pub(super) fn use_threads(count: usize) {
     tch::set_num_threads(count as i32);
 }

@@ -326,7 +326,7 @@ fn own_address(link: &Link, membership: &Membership) -> Result<IpAddr, String> {
     Ok(own)
 }
 
-/// Threads of each of so many processes of this machine.
+/// Number of threads for each of `processes` processes on this machine.
 pub fn threads_each(processes: usize) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     (cores / processes.max(1)).max(1)

@@ -141,7 +141,7 @@ impl Membership {
             (TORCHRUN.local_size, self.local_size.to_string()),
             (HOST, self.host.clone()),
             (PORT, self.port.to_string()),
-            // In place of those that this process may have of a launcher of its own.
+            // Replace those that a launcher may have set for this process.
             (AGENT_STORE, if self.launcher_serves { "True" } else { "False" }.into()),
             (RESTARTS, self.restarts.to_string()),
         ]

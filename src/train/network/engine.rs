@@ -315,7 +315,7 @@ impl<'a> Trainer<'a> {
         Ok(Some(Some(Exam { findings, gallery, ranking })))
     }
 
-    /// Which of so many validation images this process predicts. The one that writes has those of the report.
+    /// Which of `count` validation images this process predicts. The one that writes has those of the report.
     fn own_images(&self, gallery: &Gallery, count: usize) -> Vec<usize> {
         let Some(group) = self.session.group else { return (0..count).collect() };
         let shown: Vec<usize> = gallery.chosen().collect();

@@ -8,7 +8,7 @@ use crate::data::Batch;
 use crate::nn::learner::Losses;
 use crate::nn::ops::Arriving;
 
-/// After so many steps, or so much time, the losses of a GPU are due.
+/// The losses of a GPU are read after this number of steps, or this time.
 const STEPS: usize = 10;
 const TIME: Duration = Duration::from_millis(250);
 

@@ -1,6 +1,6 @@
 //! Several processes that train one network: as one process does, whatever their number, and all ending when one fails.
 //!
-//! Where the program itself is not under test, threads stand for processes: each is a member of its own.
+//! Where the program itself is not under test, threads act as the processes: each is a member of the group.
 
 #[cfg(feature = "libtorch")]
 mod ends;
