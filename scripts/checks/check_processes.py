@@ -55,7 +55,7 @@ def arguments(folder, run, device, epochs):
         "train", "--recipe", "pspnet18", "--width", "4", "--dataset", "demo", "--device", device,
         "--train-list", str(folder / "images.txt"), "--label-list", str(folder / "labels.txt"),
         "--batch-size", "8", "--augment", "flip-horizontal", "--num-epoch", str(epochs), "--seed", "3",
-        "--optimizer", "sgd", "--learning-rate", "0.001", "--output-path", str(run), "--sync-batch-norm", "on",
+        "--optimizer", "sgd", "--learning-rate", "0.0001", "--output-path", str(run), "--sync-batch-norm", "on",
     ]
 
 
