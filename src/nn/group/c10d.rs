@@ -148,17 +148,38 @@ impl Link {
         outcome(unsafe { segtool_group_has(self.0, key.as_ptr(), &mut found) }).map(|()| found)
     }
 
-    /// Adds up values over all processes or, with a root, copies that one's. `None` once `failed` is set meanwhile.
+    /// Adds up values over all processes or, with a root, copies that one's: `bucket` of them after the other, in their place.
+    /// `None` once `failed` is set meanwhile.
     pub(super) fn exchange<T: Number>(
         &self,
         mut values: Vec<T>,
+        bucket: usize,
         root: Option<usize>,
         failed: &AtomicBool,
     ) -> Result<Option<Vec<T>>, String> {
-        if values.is_empty() {
-            return Ok(Some(values));
+        let mut whole = true;
+        for part in values.chunks_mut(bucket) {
+            whole = self.exchange_part(part, root, failed)?;
+            if !whole {
+                break;
+            }
         }
-        // SAFETY: as many values as the tensor has, which outlive it: they are given back when the exchange is over, or never.
+        if !whole {
+            // libtorch's threads still have the values: they stay until the program ends, which is soon.
+            std::mem::forget(values);
+            return Ok(None);
+        }
+        Ok(Some(values))
+    }
+
+    /// Whether the exchange came to its end; else libtorch still works on the values, which must not be freed.
+    fn exchange_part<T: Number>(
+        &self,
+        values: &mut [T],
+        root: Option<usize>,
+        failed: &AtomicBool,
+    ) -> Result<bool, String> {
+        // SAFETY: as many values as the tensor has, which outlive it: the caller keeps them until the exchange is over.
         let tensor = unsafe {
             Tensor::from_blob(values.as_mut_ptr().cast(), &[values.len() as i64], &[], T::KIND, tch::Device::Cpu)
         };
@@ -170,9 +191,7 @@ impl Link {
         let mut over = false;
         while !over {
             if failed.load(Ordering::Relaxed) {
-                // libtorch's threads still have the values: they stay until the program ends, which is soon.
-                std::mem::forget((values, tensor));
-                return Ok(None);
+                return Ok(false);
             }
             // SAFETY: a live exchange.
             let waited = outcome(unsafe { segtool_exchange_wait(exchange, TURN, &mut over) });
@@ -184,7 +203,7 @@ impl Link {
         }
         // SAFETY: over.
         unsafe { segtool_free_exchange(exchange) };
-        Ok(Some(values))
+        Ok(true)
     }
 
     /// Closes the connections; they must not be in use.

@@ -17,7 +17,7 @@ use super::watch::Watch;
 const PATIENCE: Duration = Duration::from_secs(600);
 /// The folder of a run that was begun.
 const BEGUN: &str = "begun";
-/// Values of one collective: 16 MiB of float32.
+/// Values of one collective, 16 MiB of float32: what a failure interrupts is short.
 const BUCKET: usize = 1 << 22;
 
 /// The processes that train together, as one of them sees them. Clones are the same member; its collectives are called by
@@ -112,7 +112,13 @@ impl Group {
 
     /// All-reduce: the sum over all processes, each of which gives equally many; after a failure, the values unchanged.
     pub fn sum(&self, values: &[f32]) -> Vec<f32> {
-        values.chunks(BUCKET).flat_map(|bucket| self.exchange(bucket, None)).collect()
+        self.exchange(values, None)
+    }
+
+    /// [`Self::sum`] in the place of the values; after a failure, values that mean nothing.
+    pub fn sum_in_place(&self, values: Vec<f32>) -> Vec<f32> {
+        let count = values.len();
+        self.exchange_owned(values, None).unwrap_or_else(|| vec![0.0; count])
     }
 
     /// The sum of whole numbers over all processes, as [`Self::sum`].
@@ -242,25 +248,25 @@ impl Group {
     }
 
     fn exchange<T: Number + Clone>(&self, values: &[T], root: Option<usize>) -> Vec<T> {
+        self.exchange_owned(values.to_vec(), root).unwrap_or_else(|| values.to_vec())
+    }
+
+    /// `None` after a failure, which is noted.
+    fn exchange_owned<T: Number>(&self, values: Vec<T>, root: Option<usize>) -> Option<Vec<T>> {
         let link = self.0.link.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(link) = link.as_ref().filter(|_| !self.0.failure.flag().load(Ordering::Relaxed)) else {
-            return values.to_vec();
-        };
-        let began = Instant::now();
-        let exchanged = link.exchange(values.to_vec(), root, self.0.failure.flag());
+        let link = link.as_ref().filter(|_| !self.0.failure.flag().load(Ordering::Relaxed))?;
+        let (began, bytes) = (Instant::now(), size_of_val(&values[..]));
+        let exchanged = link.exchange(values, BUCKET, root, self.0.failure.flag());
         let mut spent = self.0.spent.lock().unwrap_or_else(PoisonError::into_inner);
         spent.time += began.elapsed();
-        spent.bytes += size_of_val(values) as u64;
+        spent.bytes += bytes as u64;
         drop(spent);
-        match exchanged {
-            Ok(found) => found.unwrap_or_else(|| values.to_vec()),
-            Err(cause) => {
-                // The connection of a process that died breaks a moment before its watch does, whose words are better.
-                std::thread::sleep(Duration::from_millis(500));
-                self.0.failure.set(format!("the connection between the processes broke: {cause}"));
-                values.to_vec()
-            }
-        }
+        exchanged.unwrap_or_else(|cause| {
+            // The connection of a process that died breaks a moment before its watch does, whose words are better.
+            std::thread::sleep(Duration::from_millis(500));
+            self.0.failure.set(format!("the connection between the processes broke: {cause}"));
+            None
+        })
     }
 }
 
@@ -330,6 +336,12 @@ fn own_address(link: &Link, membership: &Membership) -> Result<IpAddr, String> {
 pub fn threads_each(processes: usize) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     (cores / processes.max(1)).max(1)
+}
+
+/// Sets the number of threads that libtorch shares an operation of this process out to; on joining a group it is that of
+/// [`threads_each`].
+pub fn use_threads(count: usize) {
+    c10d::use_threads(count);
 }
 
 fn machine_name() -> String {

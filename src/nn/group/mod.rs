@@ -53,6 +53,7 @@ mod c10d {
         pub(super) fn exchange<T: Number>(
             &self,
             _: Vec<T>,
+            _: usize,
             _: Option<usize>,
             _: &AtomicBool,
         ) -> Result<Option<Vec<T>>, String> {
@@ -67,6 +68,6 @@ mod c10d {
     pub(super) fn use_threads(_: usize) {}
 }
 
-pub use member::{Group, Spent, threads_each};
+pub use member::{Group, Spent, threads_each, use_threads};
 pub use membership::Membership;
 pub use share::Share;

@@ -29,11 +29,11 @@ impl Summand<'_> {
 
 /// The sums of the processes' gradients, which are those of the same parameters in the same order.
 pub(super) fn summed(network: &Network, gradients: GradientsParams, group: &Group) -> GradientsParams {
-    let mut taken = Taken { gradients, values: Vec::new(), device: None };
+    let mut taken = Taken { gradients, values: Vec::with_capacity(network.num_params()), device: None };
     network.visit(&mut taken);
     let Taken { gradients, values, device } = taken;
     let Some(device) = device else { return gradients };
-    let mut given = Given { gradients, sums: group.sum(&values).into_iter(), device };
+    let mut given = Given { gradients, sums: group.sum_in_place(values), taken: 0, device };
     network.visit(&mut given);
     given.gradients
 }
@@ -56,7 +56,9 @@ impl ModuleVisitor for Taken {
 /// Puts sums in the places of gradients.
 struct Given {
     gradients: GradientsParams,
-    sums: std::vec::IntoIter<f32>,
+    sums: Vec<f32>,
+    /// How many are in their places.
+    taken: usize,
     device: Device,
 }
 
@@ -64,7 +66,8 @@ impl ModuleVisitor for Given {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let Some(gradient) = self.gradients.remove::<D>(param.id) else { return };
         let shape = gradient.shape();
-        let sum: Vec<f32> = self.sums.by_ref().take(shape.num_elements()).collect();
+        let sum = self.sums[self.taken..][..shape.num_elements()].to_vec();
+        self.taken += sum.len();
         self.gradients.register(param.id, upload::<D>(TensorData::new(sum, shape), &self.device));
     }
 }
