@@ -1,6 +1,7 @@
 //! How long a forward pass or a training step of a recipe takes, on random images.
 
 mod check;
+mod scaling;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,7 +12,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::base::named_enum::named_enum;
 use crate::base::{Error, Remedy, Result, Size};
@@ -26,6 +27,7 @@ use crate::nn::precision::Precision;
 use crate::predict::merge::{Wanted, WeightedScores, decide, decide_on_device, decides_on_device};
 use crate::recipe::{NetworkRecipe, OptimizerConfig};
 pub use check::{Difference, check};
+pub use scaling::{ScalingPoint, run_among};
 
 /// Steps before the clock starts.
 const WARM_UP: usize = 2;
@@ -40,7 +42,7 @@ const SEED: u64 = 0;
 const RATE: f64 = 1e-2;
 
 /// What is measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// A training step: forward, loss, backward, optimiser.
@@ -183,8 +185,8 @@ impl fmt::Display for Report {
     }
 }
 
-/// Says whether a step fits into the memory that is free.
-fn check_memory(options: &Options) -> Result<()> {
+/// Says whether a step of each of `processes` on this machine fits into the memory that is free.
+fn check_memory(options: &Options, processes: usize) -> Result<()> {
     let Options { recipe, batch, size: side, device, precision, .. } = options;
     let (config, size) = (recipe.fitted_network(options.classes)?, Size { width: *side, height: *side });
     let memory = match options.mode {
@@ -195,7 +197,10 @@ fn check_memory(options: &Options) -> Result<()> {
         }
     };
     let memory = if *precision == Precision::Bf16 { memory.with_halved_images() } else { memory };
-    let (needed, free) = (memory.bytes(*batch), free_memory(device.resolve()?).unwrap_or(u64::MAX / 2));
+    let device = device.resolve()?;
+    // Each GPU has memory of its own.
+    let here = if device.is_gpu() { 1 } else { processes as u64 };
+    let (needed, free) = (memory.bytes(*batch), free_memory(device).unwrap_or(u64::MAX / 2) / here);
     if needed <= free {
         return Ok(());
     }
@@ -206,19 +211,13 @@ fn check_memory(options: &Options) -> Result<()> {
 /// Measures; a run begins with two steps that do not count.
 pub fn run(options: &Options) -> Result<Report> {
     let options = &options.settled()?;
-    check_memory(options)?;
+    check_memory(options, 1)?;
     let mut work = Work::of_phase(options, 0)?;
     for _ in 0..WARM_UP {
         work.step()?;
     }
-    let mut timed = || {
-        let start = Instant::now();
-        work.step().map(|()| start.elapsed().as_secs_f64())
-    };
-    let times = (0..options.steps).map(|_| timed()).collect::<Result<Vec<_>>>()?;
-    let mut sorted = times.clone();
-    sorted.sort_by(f64::total_cmp);
-    let seconds = sorted[sorted.len() / 2];
+    let times = (0..options.steps).map(|_| work.timed_step()).collect::<Result<Vec<_>>>()?;
+    let seconds = median(&times);
     let device = options.device.resolve()?;
     let peak_memory = peak_memory(device);
     let profile = if options.profile { Some(work.profile(options.steps)?) } else { None };
@@ -237,6 +236,12 @@ pub fn run(options: &Options) -> Result<Report> {
         profile,
         operators,
     })
+}
+
+fn median(times: &[f64]) -> f64 {
+    let mut sorted = times.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted[sorted.len() / 2]
 }
 
 /// A network with something to do, and the images to do it with.
@@ -296,6 +301,12 @@ impl Work {
             Job::Infer(network, rule) => infer(network, *rule, &self.input)?,
         }
         wait(&self.device)
+    }
+
+    /// The seconds of a step.
+    fn timed_step(&mut self) -> Result<f64> {
+        let start = Instant::now();
+        self.step().map(|()| start.elapsed().as_secs_f64())
     }
 
     /// A step whose optimiser has a clock of its own.

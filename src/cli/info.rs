@@ -1,16 +1,14 @@
-//! `segtool info` and `segtool bench`.
+//! `segtool info`.
 
 use std::path::PathBuf;
 
 use clap::Args;
 use segtool::base::Size;
-use segtool::bench::Mode;
 use segtool::nn::device::DeviceChoice;
 use segtool::nn::model::Tap;
-use segtool::nn::precision::Precision;
 
-use super::headings::{HARDWARE, MODEL, OUTPUT};
-use super::values::{positive, side, size};
+use super::headings::HARDWARE;
+use super::values::{positive, size};
 
 #[derive(Debug, Args)]
 #[command(group(clap::ArgGroup::new("what").required(true).multiple(true)))]
@@ -98,65 +96,3 @@ pub(crate) struct Info {
 /// Headings of options that belong to one of those at the top.
 const WITH_RECIPE: &str = "With --recipe";
 const WITH_FEATURES: &str = "With --features";
-
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  segtool bench --recipe unet-seeps --mode train --batch 4 --size 256
-  segtool bench --recipe pspnet50-torchvision --size 473 --device gpu \\
-      --precision bf16 --steps 20 --profile
-
-Prints one line: mode, batch, size, median time of a step (after two warm-up
-steps), images per second and peak memory (of the process on a CPU, of the
-tensors on a GPU). A training step is the forward pass, cross-entropy against
-random labels (with a sigmoid, the recipe's own loss), the backward pass and SGD
-with momentum.
-
---check uses the recipe's own training step, for each of its phases. Results
-that are not finite fail at any precision.")]
-pub(crate) struct Bench {
-    /// A built-in recipe or a .toml file
-    #[arg(long, value_name = "NAME|FILE", help_heading = MODEL)]
-    pub(crate) recipe: String,
-    /// Number of classes [default: that of the recipe's data set]
-    #[arg(long, value_name = "K", value_parser = positive, help_heading = MODEL)]
-    pub(crate) classes: Option<usize>,
-    /// Channels of the network's first block [default: the recipe's]
-    #[arg(long, value_name = "N", value_parser = positive, help_heading = MODEL)]
-    pub(crate) width: Option<usize>,
-    /// Override a field of the recipe, such as training.ema=0.999 (repeatable)
-    #[arg(long, value_name = "KEY=VALUE", help_heading = MODEL)]
-    pub(crate) set: Vec<String>,
-    /// train or infer
-    #[arg(long, value_name = "MODE", default_value = "infer")]
-    pub(crate) mode: Mode,
-    /// Images per step
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive)]
-    pub(crate) batch: usize,
-    /// Height and width of the images, in pixels
-    #[arg(long, value_name = "N", default_value_t = 256, value_parser = side)]
-    pub(crate) size: usize,
-    /// Number of timed steps
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = positive)]
-    pub(crate) steps: usize,
-    /// Train with the recipe's own loss, optimiser and settings instead of cross-entropy and SGD
-    #[arg(long)]
-    pub(crate) own_step: bool,
-    /// Instead of timing: compare output, loss and gradients with flex in float32; in float32, a relative difference above
-    /// 1e-3 is a failure
-    #[arg(long, conflicts_with = "profile")]
-    pub(crate) check: bool,
-    /// Also print the time by kind of operation, measured in a second series of steps
-    #[arg(long, help_heading = OUTPUT)]
-    pub(crate) profile: bool,
-    /// Print one JSON object instead of text
-    #[arg(long, help_heading = OUTPUT)]
-    pub(crate) json: bool,
-    /// auto, cpu, gpu, flex, libtorch or libtorch-cuda:N [default: auto, the fastest available]
-    #[arg(long, value_name = "DEVICE", help_heading = HARDWARE)]
-    pub(crate) device: Option<DeviceChoice>,
-    /// float32, tf32 (NVIDIA GPUs), bf16 (libtorch) or auto: bf16 on NVIDIA GPUs from Ampere on, else
-    /// float32
-    #[arg(long, value_name = "PRECISION", default_value_t = Precision::Float32, help_heading = HARDWARE)]
-    pub(crate) precision: Precision,
-}

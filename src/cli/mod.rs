@@ -1,5 +1,6 @@
 //! The command line: definitions only.
 
+mod bench;
 mod check;
 mod convert;
 mod data;
@@ -30,6 +31,7 @@ use segtool::weights::{Choice, Target};
 use crate::program::exit::Exit;
 use crate::program::{flags, ui};
 
+pub(crate) use bench::Bench;
 pub(crate) use check::Check;
 pub(crate) use convert::Convert;
 pub(crate) use data::{LabelTable, LabelledImages, WholeImages};
@@ -37,11 +39,11 @@ pub(crate) use dataset::InspectDataset;
 pub(crate) use forest::{Core, ForestTraining};
 pub(crate) use given::Given;
 use headings::{DATA, GENERAL, HARDWARE, MODEL, OUTPUT, TRAINING};
-pub(crate) use info::{Bench, Info};
+pub(crate) use info::Info;
 pub(crate) use predict::{ForestPrediction, NetworkPrediction, Polygons, Predict};
 #[cfg(feature = "serve")]
 pub(crate) use serve::Serve;
-pub(crate) use training::{Devices, NetworkTraining, Optimizer, Procedure, Together};
+pub(crate) use training::{Devices, NetworkTraining, Optimizer, Procedure, Synchronised, Together};
 pub(crate) use values::{Tile, most_threads};
 use values::{positive, threads, threshold};
 pub(crate) use without_network::{Column, Concat, Metrics, Rgb2Gray};

@@ -1,14 +1,16 @@
 //! Several processes that train together: started here, or by a launcher.
 
+use std::io::Read;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use segtool::base::Error;
 use segtool::nn::device::{DeviceChoice, gpus};
-use segtool::nn::group::{Group, Membership, threads_each};
+use segtool::nn::group::{Group, Membership, threads_each, use_threads};
 use segtool::predict::Shard;
 
 use super::stop::Stop;
@@ -60,7 +62,7 @@ pub(super) fn place(devices: &Devices) -> Result<Place> {
         None if count > 1 => return Ok(Place::Starts(count)),
         None => (None, 0),
         Some(membership) => {
-            share_threads(&membership);
+            share_threads(threads_each(membership.local_size));
             if membership.rank > 0 {
                 ui::be_quiet();
             }
@@ -83,14 +85,25 @@ pub(super) fn run(options: &Together, train: impl FnOnce(Option<&Member>) -> Res
             count => launch(count),
         };
     };
-    share_threads(&membership);
+    let threads = threads_each(membership.local_size);
+    as_member(membership, threads, |member| train(Some(member)))
+}
+
+/// Runs `work` in a process with this number of threads, as one of several that all end when one fails.
+pub(super) fn as_member(
+    membership: Membership,
+    threads: usize,
+    work: impl FnOnce(&Member) -> Result<Exit>,
+) -> Result<Exit> {
+    share_threads(threads);
     if membership.rank > 0 {
         ui::be_quiet();
     }
     let (rank, size) = (membership.rank, membership.size);
     let group = Group::join(&membership)?;
+    use_threads(threads);
     let member = Member { group, membership };
-    let result = train(Some(&member));
+    let result = work(&member);
     let result = match result {
         Ok(exit) => member.group.leave(None).map(|()| exit).map_err(anyhow::Error::from),
         Err(error) => {
@@ -108,10 +121,10 @@ pub(super) fn run(options: &Together, train: impl FnOnce(Option<&Member>) -> Res
 }
 
 /// Cores and memory are for all processes of the machine.
-fn share_threads(membership: &Membership) {
+pub(super) fn share_threads(threads: usize) {
     if std::env::var_os("RAYON_NUM_THREADS").is_none() {
         // Where the pool is there already, it stays as large as it is.
-        let _ = rayon::ThreadPoolBuilder::new().num_threads(threads_each(membership.local_size)).build_global();
+        let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
     }
 }
 
@@ -120,7 +133,7 @@ fn wanted(options: &Together) -> Result<usize> {
     options.devices.as_ref().map_or(Ok(options.processes.unwrap_or(1)), count_of)
 }
 
-fn count_of(devices: &Devices) -> Result<usize> {
+pub(super) fn count_of(devices: &Devices) -> Result<usize> {
     match devices {
         Devices::All => match gpus() {
             0 => wrong_usage!("--devices all: libtorch finds no CUDA GPU; leave it out to use the CPU"),
@@ -131,12 +144,18 @@ fn count_of(devices: &Devices) -> Result<usize> {
 }
 
 /// The device of a process: on one machine, each process uses a different GPU.
-pub(super) fn device(asked: Option<DeviceChoice>, options: &Together, member: Option<&Member>) -> DeviceChoice {
-    let place = member.map_or(0, |member| member.membership.local_rank);
-    match (asked, &options.devices) {
+pub(super) fn device(
+    asked: Option<DeviceChoice>,
+    devices: Option<&Devices>,
+    membership: Option<&Membership>,
+) -> DeviceChoice {
+    let place = membership.map_or(0, |membership| membership.local_rank);
+    match (asked, devices) {
         (_, Some(Devices::Numbers(numbers))) => DeviceChoice::LibtorchCuda(numbers[place.min(numbers.len() - 1)]),
         (_, Some(Devices::All)) | (Some(DeviceChoice::Gpu), None) => DeviceChoice::LibtorchCuda(place),
-        (None | Some(DeviceChoice::Auto), None) if member.is_some() && gpus() > 0 => DeviceChoice::LibtorchCuda(place),
+        (None | Some(DeviceChoice::Auto), None) if membership.is_some() && gpus() > 0 => {
+            DeviceChoice::LibtorchCuda(place)
+        }
         (asked, None) => asked.unwrap_or_default(),
     }
 }
@@ -153,37 +172,57 @@ fn tell_torchrun(text: &str) {
 /// Starts this command in `count` processes and waits for them.
 pub(super) fn launch(count: usize) -> Result<Exit> {
     let stop = Stop::announcing("stopping the processes as soon as everything is saved")?;
-    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
-    let port = port.context("cannot find a free port for the processes to meet at")?.port();
-    let program = std::env::current_exe().context("cannot find this program's own file")?;
-    let mut children = Children(Vec::new());
-    for rank in 0..count {
-        let membership = Membership {
-            rank,
-            size: count,
-            local_rank: rank,
-            local_size: count,
-            host: Ipv4Addr::LOCALHOST.to_string(),
-            port,
-            launcher_serves: false,
-            restarts: 0,
-        };
-        let mut command = Command::new(&program);
-        command.args(std::env::args_os().skip(1)).envs(membership.variables());
-        ends_with_parent(&mut command);
-        children.0.push(command.spawn().with_context(|| format!("cannot start process {rank} of {count}"))?);
-    }
-    let exit = children.wait(&stop)?;
+    let exit = Children::start(count, &[], Stdio::inherit())?.wait(Some(&stop))?;
     // What a signal has stopped ends as that says.
     Ok(if exit == Exit::Done { stop.exit().unwrap_or(exit) } else { exit })
+}
+
+/// Starts this command with more arguments in `count` processes, and waits for them; also what process 0 printed.
+pub(super) fn launch_and_read(count: usize, more: &[String]) -> Result<(Exit, String)> {
+    let mut children = Children::start(count, more, Stdio::piped())?;
+    let output = children.0[0].stdout.take();
+    let reader = std::thread::spawn(move || {
+        let mut text = String::new();
+        output.map_or(Ok(0), |mut output| output.read_to_string(&mut text)).map(|_| text)
+    });
+    let exit = children.wait(None)?;
+    let text = reader.join().ok().and_then(Result::ok).context("cannot read what process 0 printed")?;
+    Ok((exit, text))
 }
 
 /// Processes that were started here; none outlives this value.
 struct Children(Vec<Child>);
 
 impl Children {
+    /// This command with more arguments in `count` processes, of which the first writes its results to `output`.
+    fn start(count: usize, more: &[String], output: Stdio) -> Result<Self> {
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
+        let port = port.context("cannot find a free port for the processes to meet at")?.port();
+        let program = std::env::current_exe().context("cannot find this program's own file")?;
+        let mut output = Some(output);
+        let mut children = Self(Vec::new());
+        for rank in 0..count {
+            let membership = Membership {
+                rank,
+                size: count,
+                local_rank: rank,
+                local_size: count,
+                host: Ipv4Addr::LOCALHOST.to_string(),
+                port,
+                launcher_serves: false,
+                restarts: 0,
+            };
+            let mut command = Command::new(&program);
+            command.args(std::env::args_os().skip(1)).args(more).envs(membership.variables());
+            command.stdout(output.take().unwrap_or_else(Stdio::inherit));
+            ends_with_parent(&mut command);
+            children.0.push(command.spawn().with_context(|| format!("cannot start process {rank} of {count}"))?);
+        }
+        Ok(children)
+    }
+
     /// Until all have ended: the exit of the first that failed.
-    fn wait(&mut self, stop: &Stop) -> Result<Exit> {
+    fn wait(&mut self, stop: Option<&Stop>) -> Result<Exit> {
         let mut failed: Option<(usize, ExitStatus, Instant)> = None;
         let mut ended = vec![false; self.0.len()];
         let mut told = false;
@@ -195,7 +234,7 @@ impl Children {
                     failed = Some((rank, status, Instant::now()));
                 }
             }
-            if stop.flag().load(std::sync::atomic::Ordering::Relaxed) && !std::mem::replace(&mut told, true) {
+            if stop.is_some_and(|stop| stop.flag().load(Ordering::Relaxed)) && !std::mem::replace(&mut told, true) {
                 // In a terminal they have the signal already; from elsewhere only this process has.
                 self.0.iter().zip(&ended).filter(|(_, ended)| !**ended).for_each(|(child, _)| terminate(child));
             }

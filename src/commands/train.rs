@@ -43,7 +43,7 @@ fn train(arguments: &Train, member: Option<&Member>) -> Result<Exit> {
     let Sources { images, validation, dataset, exclude } = Sources::of(&arguments.data, &progress)?;
     let mut recipe = overrides::apply(start.recipe, arguments)?;
     // Asked for before anything is read: a device that is not there should not cost a pass over the data.
-    let device = together::device(arguments.device, &arguments.network.limits.together, member).resolve()?;
+    let device = device_of(arguments, arguments.device, member).resolve()?;
     device.supports(recipe.precision())?;
     let requested = recipe.precision();
     recipe.settle_precision(device)?;
@@ -134,6 +134,12 @@ fn session<'a>(
     }
 }
 
+/// The device of this process, where `asked` is that of all.
+fn device_of(arguments: &Train, asked: Option<DeviceChoice>, member: Option<&Member>) -> DeviceChoice {
+    let devices = arguments.network.limits.together.devices.as_ref();
+    together::device(asked, devices, member.map(|member| &member.membership))
+}
+
 /// Resumes a run on its own device, unless another is asked for.
 fn continue_run(
     folder: &Path,
@@ -147,7 +153,7 @@ fn continue_run(
     let usual = if trained_on.is_gpu() { DeviceChoice::Gpu } else { trained_on };
     let device = match member {
         None if arguments.network.limits.together.devices.is_none() => arguments.device.unwrap_or(trained_on),
-        _ => together::device(arguments.device.or(Some(usual)), &arguments.network.limits.together, member),
+        _ => device_of(arguments, arguments.device.or(Some(usual)), member),
     };
     let device = device.resolve().with_context(|| {
         format!(

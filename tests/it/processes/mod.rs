@@ -7,6 +7,8 @@ mod ends;
 #[cfg(feature = "libtorch")]
 mod equal;
 mod refusals;
+#[cfg(feature = "libtorch")]
+mod scaling;
 
 #[cfg(feature = "libtorch")]
 use std::net::TcpListener;

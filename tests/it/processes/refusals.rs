@@ -14,6 +14,25 @@ fn devices_are_a_list_of_numbers_or_all() {
 }
 
 #[test]
+fn what_cannot_be_measured_in_several_processes_is_refused() {
+    let bench = || segtool("bench").args(&["--recipe", "unet-seeps", "--width", "2", "--size", "16"]);
+    let refused = |arguments: &[&str], words: &[&str]| assert_says(&bench().args(arguments).fails_with(2), words);
+    refused(&["--processes", "0"], &["at least 1"]);
+    refused(&["--processes", "2", "--devices", "0,1"], &["--devices"]);
+    refused(&["--devices", "0", "--device", "flex"], &["--device"]);
+    refused(&["--processes", "2", "--profile"], &["--profile"]);
+    refused(&["--processes", "2", "--check"], &["--check"]);
+    refused(&["--mode", "train", "--sync-batch-norm", "on"], &["add --devices or --processes"]);
+    refused(&["--processes", "2", "--sync-batch-norm", "on"], &["add --mode train"]);
+    refused(&["--gpus", "all"], &["no CUDA GPU"]);
+    let forest = segtool("bench").args(&["--recipe", "hypercolumn-core", "--processes", "2"]);
+    assert_says(&forest.fails_with(2), &["must be a recipe of a network"]);
+    if !cfg!(feature = "libtorch") {
+        refused(&["--processes", "2"], &["2 processes need libtorch's collectives", "build segtool", "libtorch"]);
+    }
+}
+
+#[test]
 fn variables_of_a_launcher_must_be_whole() {
     let folder = tempfile::tempdir().unwrap();
     small_data(folder.path());

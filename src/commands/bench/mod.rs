@@ -1,5 +1,7 @@
 //! `segtool bench`.
 
+mod scaling;
+
 use anyhow::{Result, anyhow};
 use segtool::bench::{Difference, Mode, Operators, Options, Report, check, run as measure};
 use segtool::nn::precision::Precision;
@@ -18,6 +20,9 @@ pub(crate) fn run(arguments: Bench) -> Result<Exit> {
     let options = options(&arguments)?;
     if arguments.check {
         return compare(&options, arguments.json);
+    }
+    if let Some(exit) = scaling::run(&arguments, &options)? {
+        return Ok(exit);
     }
     let report = measure(&options)?;
     if arguments.json {
