@@ -1,8 +1,8 @@
 //! Grey values in 8 bits: what thumbnails, landmarks and the edges under labels are taken from.
 
+use super::vectorised::vectorised;
 use crate::base::Size;
 use crate::image::{Image, Samples};
-use pulp::Arch;
 
 /// Maximum number of pixels sampled for the range of non-8-bit data, and the share clipped at either end.
 const MAX_SAMPLED: usize = 1 << 14;
@@ -25,7 +25,7 @@ impl Gray {
     pub(super) fn of(image: &Image) -> Self {
         let Samples::U8(samples) = &image.samples else { return Self::scaled(&gray(image), image.size) };
         let mut values = vec![0; image.size.width * image.size.height];
-        Arch::new().dispatch(|| average(samples, image.bands, &mut values));
+        average(samples, image.bands, &mut values);
         for (value, _) in values.iter_mut().zip(image.nodata.iter().flatten()).filter(|(_, nodata)| **nodata) {
             *value = 0;
         }
@@ -63,21 +63,22 @@ fn range(numbers: &[f32]) -> (f32, f32) {
     finite.fold((sampled[0], sampled[0]), |(low, high), number| (low.min(*number), high.max(*number)))
 }
 
-#[inline(always)]
-fn average(samples: &[u8], bands: usize, out: &mut [u8]) {
-    match bands {
-        1 => out.copy_from_slice(samples),
-        3 => {
-            for (out, [r, g, b]) in out.iter_mut().zip(samples.as_chunks::<3>().0) {
-                let sum = u16::from(*r) + u16::from(*g) + u16::from(*b);
-                // A third, rounded.
-                *out = ((u32::from(sum) * 21_846 + 32_768) >> 16) as u8;
+vectorised! {
+    fn average(samples: &[u8], bands: usize, out: &mut [u8]) -> () {
+        match bands {
+            1 => out.copy_from_slice(samples),
+            3 => {
+                for (out, [r, g, b]) in out.iter_mut().zip(samples.as_chunks::<3>().0) {
+                    let sum = u16::from(*r) + u16::from(*g) + u16::from(*b);
+                    // A third, rounded.
+                    *out = ((u32::from(sum) * 21_846 + 32_768) >> 16) as u8;
+                }
             }
-        }
-        bands => {
-            for (out, pixel) in out.iter_mut().zip(samples.chunks_exact(bands)) {
-                let sum: usize = pixel.iter().map(|sample| usize::from(*sample)).sum();
-                *out = ((sum + bands / 2) / bands) as u8;
+            bands => {
+                for (out, pixel) in out.iter_mut().zip(samples.chunks_exact(bands)) {
+                    let sum: usize = pixel.iter().map(|sample| usize::from(*sample)).sum();
+                    *out = ((sum + bands / 2) / bands) as u8;
+                }
             }
         }
     }

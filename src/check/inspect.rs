@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use pulp::Arch;
-
 use super::finding::{Kind, Place};
 use super::gray::Gray;
 use super::kept::KeptLabels;
@@ -13,6 +11,7 @@ use super::shift::Profile;
 use super::sketch::Sketch;
 use super::summary::{Fault, ImageSummary, LabelSummary, PairSummary};
 use super::thumbnail::Thumbnail;
+use super::vectorised::vectorised;
 use crate::base::{Error, LabelMap, Result, Size};
 use crate::data::{
     CsvLabels, Dataset, Fingerprint, Footprint, Labels, Pair, background, load_pair_labels, merge_masks, prepared,
@@ -226,7 +225,7 @@ impl LabelSummary {
 fn counts(classes: &[u16]) -> Vec<u64> {
     // Of pixels that follow each other, several counts: the same one would have to be ready again at once.
     const BESIDE: usize = 4;
-    let largest = Arch::new().dispatch(|| largest(classes));
+    let largest = largest(classes);
     let mut counts = vec![[0u64; BESIDE]; largest.map_or(0, |class| usize::from(class) + 1) + 1];
     let other = counts.len() - 1;
     let (chunks, rest) = classes.as_chunks::<BESIDE>();
@@ -240,10 +239,11 @@ fn counts(classes: &[u16]) -> Vec<u64> {
     counts.into_iter().map(|count| count.iter().sum()).collect()
 }
 
-/// The largest class; `None` where nothing is labelled.
-#[inline(always)]
-fn largest(classes: &[u16]) -> Option<u16> {
-    // One more, so that pixels without a label are 0.
-    let next = classes.iter().fold(0, |most: u16, class| most.max(class.wrapping_add(1)));
-    next.checked_sub(1)
+vectorised! {
+    /// The largest class; `None` where nothing is labelled.
+    fn largest(classes: &[u16]) -> Option<u16> {
+        // One more, so that pixels without a label are 0.
+        let next = classes.iter().fold(0, |most: u16, class| most.max(class.wrapping_add(1)));
+        next.checked_sub(1)
+    }
 }

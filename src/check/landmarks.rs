@@ -8,12 +8,12 @@
 use std::cmp::Reverse;
 use std::sync::LazyLock;
 
-use pulp::Arch;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::gray::Gray;
 use super::marked::each_marked;
+use super::vectorised::vectorised;
 use crate::base::Size;
 
 /// Radii of the two blurs, and the sides of the squares that they average. The sums of these fit into 16 bits.
@@ -29,6 +29,8 @@ const REACH: usize = 4;
 /// Pixels for each landmark that is kept, and the least and the most of an image.
 const PIXELS_A_LANDMARK: usize = 1024;
 const LANDMARKS: [usize; 2] = [32, 256];
+/// Pixels that are blurred at once.
+const AT_ONCE: usize = 1 << 12;
 /// Peaks of the contrast for each landmark that are looked at first.
 const PEAKS_A_LANDMARK: usize = 4;
 
@@ -53,9 +55,8 @@ pub(super) fn landmarks(gray: &Gray) -> Vec<Landmark> {
     if width <= 2 * MARGIN || height <= 2 * MARGIN {
         return Vec::new();
     }
-    let blurred = Arch::new().dispatch(|| Blurred::of(gray));
-    let mut peaks = Vec::new();
-    Arch::new().dispatch(|| blurred.peaks(&mut peaks));
+    let blurred = blur(gray);
+    let mut peaks = peaks(&blurred);
     let most = (width * height / PIXELS_A_LANDMARK).clamp(LANDMARKS[0], LANDMARKS[1]);
     let mut found = Vec::with_capacity(most);
     // Most that are not among the strongest need not be looked at, nor brought into order.
@@ -88,49 +89,6 @@ struct Blurred {
 }
 
 impl Blurred {
-    #[inline(always)]
-    fn of(gray: &Gray) -> Self {
-        let Size { width, height } = gray.size;
-        let (mut fine, mut contrast) = (vec![0; width * height], vec![0; width * height]);
-        let (mut fine_columns, mut coarse_columns) = (vec![0; width], vec![0; width]);
-        for y in 0..height {
-            next_row::<FINE_SIDE>(&mut fine_columns, gray, y);
-            next_row::<COARSE_SIDE>(&mut coarse_columns, gray, y);
-            if y + 1 >= FINE_SIDE {
-                let out = &mut fine[(y - FINE) * width + FINE..(y - FINE + 1) * width - FINE];
-                for (out, columns) in out.iter_mut().zip(fine_columns.array_windows::<FINE_SIDE>()) {
-                    *out = columns.iter().sum();
-                }
-            }
-            if y + 1 >= COARSE_SIDE {
-                let inside = (y - COARSE) * width + COARSE..(y - COARSE + 1) * width - COARSE;
-                let both = fine[inside.clone()].iter().zip(coarse_columns.array_windows::<COARSE_SIDE>());
-                for (out, (fine, columns)) in contrast[inside].iter_mut().zip(both) {
-                    *out = as_coarse(*fine).abs_diff(columns.iter().sum());
-                }
-            }
-        }
-        Self { fine, contrast, width, height }
-    }
-
-    /// Places with more contrast than their neighbours; of equal ones, the first.
-    #[inline(always)]
-    fn peaks(&self, found: &mut Vec<Peak>) {
-        let width = self.width;
-        let mut larger = vec![0u8; width - 2 * MARGIN];
-        for y in MARGIN..self.height - MARGIN {
-            let start = y * width + MARGIN;
-            let row = |start: usize| &self.contrast[start..start + width - 2 * MARGIN];
-            let (own, left, right) = (row(start), row(start - 1), row(start + 1));
-            let (above, below) = (row(start - width), row(start + width));
-            let beside = left.iter().zip(right).zip(above.iter().zip(below));
-            for (larger, (own, ((left, right), (above, below)))) in larger.iter_mut().zip(own.iter().zip(beside)) {
-                *larger = u8::from((own > left) & (own >= right) & (own > above) & (own >= below));
-            }
-            each_marked(&larger, 1, |x| found.push((Reverse(self.contrast[start + x]), (start + x) as u32)));
-        }
-    }
-
     /// The landmark at a peak, if it is the extremum of its surroundings and no pixel without data is near.
     fn landmark(&self, (_, at): Peak, gaps: Option<&[bool]>) -> Option<Landmark> {
         let at = at as usize;
@@ -156,13 +114,86 @@ impl Blurred {
     }
 }
 
-/// Takes row `y` into the sums of the last `SIDE` rows.
-#[inline(always)]
-fn next_row<const SIDE: usize>(columns: &mut [u16], gray: &Gray, y: usize) {
-    columns.iter_mut().zip(gray.row(y)).for_each(|(sum, value)| *sum += u16::from(*value));
-    if y >= SIDE {
-        columns.iter_mut().zip(gray.row(y - SIDE)).for_each(|(sum, value)| *sum -= u16::from(*value));
+vectorised! {
+    /// Blurs an image in both ways. Sums along rows are taken of several rows as if they were one; where these meet, no landmark
+    /// is looked for.
+    fn blur(gray: &Gray) -> Blurred {
+        let Size { width, height } = gray.size;
+        let (mut fine, mut contrast) = (vec![0; width * height], vec![0; width * height]);
+        let (mut fine_columns, mut coarse_columns) = (vec![0; width], vec![0; width]);
+        let rows = (AT_ONCE / width).max(1);
+        let [mut columns, mut four] = std::array::from_fn(|_| vec![0; rows * width]);
+        for top in (0..height).step_by(rows) {
+            let length = rows.min(height - top) * width;
+            let (columns, four) = (&mut columns[..length], &mut four[..length]);
+            add_rows::<FINE_SIDE>(gray, top, &mut fine_columns, columns);
+            add_four(columns, four);
+            let (out, first) = centres::<FINE>(&mut fine, top, width);
+            let after = |by: usize| columns.get(first + by..).unwrap_or_default();
+            let sums = four[first.min(length)..].iter().zip(after(4));
+            out.iter_mut().zip(sums).for_each(|(out, (four, last))| *out = four + last);
+
+            add_rows::<COARSE_SIDE>(gray, top, &mut coarse_columns, columns);
+            add_four(columns, four);
+            let (out, first) = centres::<COARSE>(&mut contrast, top, width);
+            let fine = &fine[fine.len() - out.len()..];
+            let after = |by: usize| four.get(first + by..).unwrap_or_default();
+            let sums = after(0).iter().zip(after(4)).zip(after(8).iter().zip(columns.get(first + 12..).unwrap_or_default()));
+            for ((out, fine), ((a, b), (c, last))) in out.iter_mut().zip(fine).zip(sums) {
+                *out = as_coarse(*fine).abs_diff(a + b + c + last);
+            }
+        }
+        Blurred { fine, contrast, width, height }
     }
+}
+
+vectorised! {
+    /// Places with more contrast than their neighbours; of equal ones, the first.
+    fn peaks(blurred: &Blurred) -> Vec<Peak> {
+        let (width, mut found) = (blurred.width, Vec::new());
+        let mut larger = vec![0u8; width - 2 * MARGIN];
+        for y in MARGIN..blurred.height - MARGIN {
+            let start = y * width + MARGIN;
+            let row = |start: usize| &blurred.contrast[start..start + width - 2 * MARGIN];
+            let (own, left, right) = (row(start), row(start - 1), row(start + 1));
+            let (above, below) = (row(start - width), row(start + width));
+            let beside = left.iter().zip(right).zip(above.iter().zip(below));
+            for (larger, (own, ((left, right), (above, below)))) in larger.iter_mut().zip(own.iter().zip(beside)) {
+                *larger = u8::from((own > left) & (own >= right) & (own > above) & (own >= below));
+            }
+            each_marked(&larger, 1, |x| found.push((Reverse(blurred.contrast[start + x]), (start + x) as u32)));
+        }
+        found
+    }
+}
+
+/// The sums of the last `SIDE` rows at each of several rows, given those at the row before.
+#[inline(always)]
+fn add_rows<const SIDE: usize>(gray: &Gray, top: usize, columns: &mut [u16], out: &mut [u16]) {
+    for (y, out) in (top..).zip(out.chunks_exact_mut(columns.len())) {
+        columns.iter_mut().zip(gray.row(y)).for_each(|(sum, value)| *sum += u16::from(*value));
+        if y >= SIDE {
+            columns.iter_mut().zip(gray.row(y - SIDE)).for_each(|(sum, value)| *sum -= u16::from(*value));
+        }
+        out.copy_from_slice(columns);
+    }
+}
+
+/// The sum of each value and the three that follow.
+#[inline(always)]
+fn add_four(values: &[u16], out: &mut [u16]) {
+    let [b, c, d] = [1, 2, 3].map(|by| &values[by..]);
+    let all = values.iter().zip(b).zip(c.iter().zip(d));
+    out.iter_mut().zip(all).for_each(|(out, ((a, b), (c, d)))| *out = a + b + c + d);
+}
+
+/// Where in an image the sums of squares belong whose last row is at `top` or below, by their first pixel in that row; and the
+/// first of these that belongs into the image at all.
+#[inline(always)]
+fn centres<const RADIUS: usize>(image: &mut [u16], top: usize, width: usize) -> (&mut [u16], usize) {
+    let (begin, up) = (top * width, RADIUS * (width - 1));
+    let first = up.saturating_sub(begin);
+    (&mut image[begin + first - up..], first)
 }
 
 /// A sum of the finer blur on the scale of those of the coarser: times 169 / 25.

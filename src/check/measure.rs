@@ -1,8 +1,7 @@
 //! Numbers of an image: statistics of its bands, grey values.
 
-use pulp::Arch;
-
 use super::summary::BandStatistics;
+use super::vectorised::vectorised;
 use crate::image::{Image, Samples};
 
 /// Percentiles that are kept.
@@ -20,7 +19,7 @@ pub(super) fn statistics(image: &Image) -> Vec<BandStatistics> {
     let bands = 0..image.bands;
     match &image.samples {
         Samples::U8(v) if nodata.is_none() && BESIDE.is_multiple_of(image.bands) => {
-            let total = Arch::new().dispatch(|| Total::of(v));
+            let total = add_up(v);
             bands.map(|band| total.band(v, (image.bands, band))).collect()
         }
         Samples::U8(v) => bands.map(|band| counted(v, (image.bands, band), nodata, 1 << 8)).collect(),
@@ -82,10 +81,34 @@ struct Total {
 }
 
 impl Total {
-    #[inline(always)]
-    fn of(samples: &[u8]) -> Self {
+    /// The statistics of one of several bands; percentiles are those of some pixels.
+    fn band(&self, samples: &[u8], (bands, band): (usize, usize)) -> BandStatistics {
+        let count = samples.len() / bands;
+        if count == 0 {
+            return BandStatistics::default();
+        }
+        // Odd, so that not all pixels are of a few columns.
+        let step = count.div_ceil(MAX_SAMPLED_BYTES) | 1;
+        let mut counts = vec![0; 1 << 8];
+        samples[band..].iter().step_by(step * bands).for_each(|sample| counts[usize::from(*sample)] += 1);
+        let add = |sums: &[u64; BESIDE]| sums[band..].iter().step_by(bands).sum::<u64>() as f64;
+        let of = |bytes: &[u8; BESIDE]| bytes[band..].iter().step_by(bands).copied().collect::<Vec<u8>>();
+        BandStatistics {
+            count: count as u64,
+            least: of(&self.least).into_iter().min().unwrap_or_default().into(),
+            largest: of(&self.largest).into_iter().max().unwrap_or_default().into(),
+            sum: add(&self.sums),
+            squares: add(&self.squares),
+            percentiles: percentiles(&counts),
+        }
+    }
+}
+
+vectorised! {
+    /// Adds bytes up.
+    fn add_up(samples: &[u8]) -> Total {
         let mut found =
-            Self { least: [u8::MAX; BESIDE], largest: [0; BESIDE], sums: [0; BESIDE], squares: [0; BESIDE] };
+            Total { least: [u8::MAX; BESIDE], largest: [0; BESIDE], sums: [0; BESIDE], squares: [0; BESIDE] };
         let (chunks, rest) = samples.as_chunks::<BESIDE>();
         for chunks in chunks.chunks(ADDED) {
             let (mut sums, mut squares) = ([0u32; BESIDE], [0u32; BESIDE]);
@@ -109,28 +132,6 @@ impl Total {
             found.squares[i] += u64::from(*sample).pow(2);
         }
         found
-    }
-
-    /// The statistics of one of several bands; percentiles are those of some pixels.
-    fn band(&self, samples: &[u8], (bands, band): (usize, usize)) -> BandStatistics {
-        let count = samples.len() / bands;
-        if count == 0 {
-            return BandStatistics::default();
-        }
-        // Odd, so that not all pixels are of a few columns.
-        let step = count.div_ceil(MAX_SAMPLED_BYTES) | 1;
-        let mut counts = vec![0; 1 << 8];
-        samples[band..].iter().step_by(step * bands).for_each(|sample| counts[usize::from(*sample)] += 1);
-        let add = |sums: &[u64; BESIDE]| sums[band..].iter().step_by(bands).sum::<u64>() as f64;
-        let of = |bytes: &[u8; BESIDE]| bytes[band..].iter().step_by(bands).copied().collect::<Vec<u8>>();
-        BandStatistics {
-            count: count as u64,
-            least: of(&self.least).into_iter().min().unwrap_or_default().into(),
-            largest: of(&self.largest).into_iter().max().unwrap_or_default().into(),
-            sum: add(&self.sums),
-            squares: add(&self.squares),
-            percentiles: percentiles(&counts),
-        }
     }
 }
 
@@ -182,18 +183,19 @@ pub(super) fn zeros(image: &Image, statistics: &[BandStatistics]) -> u64 {
     }
     let nodata = image.nodata.as_deref();
     match (&image.samples, image.bands, nodata) {
-        (Samples::U8(v), 3, None) => Arch::new().dispatch(|| black(v.as_chunks().0)),
+        (Samples::U8(v), 3, None) => black(v.as_chunks().0),
         (Samples::U8(v), bands, _) => of(v, bands, nodata),
         (Samples::U16(v), bands, _) => of(v, bands, nodata),
         (Samples::F32(v), bands, _) => of(v, bands, nodata),
     }
 }
 
-/// The number of black pixels, without a branch for each.
-#[inline(always)]
-fn black(pixels: &[[u8; 3]]) -> u64 {
-    let parts = pixels.chunks(1 << 16);
-    parts.map(|part| u64::from(part.iter().map(|[r, g, b]| u32::from(r | g | b == 0)).sum::<u32>())).sum()
+vectorised! {
+    /// The number of black pixels, without a branch for each.
+    fn black(pixels: &[[u8; 3]]) -> u64 {
+        let parts = pixels.chunks(1 << 16);
+        parts.map(|part| u64::from(part.iter().map(|[r, g, b]| u32::from(r | g | b == 0)).sum::<u32>())).sum()
+    }
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ mod split;
 mod summary;
 mod thumbnail;
 mod values;
+mod vectorised;
 mod words;
 
 use std::path::PathBuf;

@@ -1,9 +1,8 @@
 //! Whether labels lie beside what they label: where the edges in the image are, seen from the edges of the labels.
 
-use pulp::Arch;
-
 use super::gray::Gray;
 use super::marked::each_marked;
+use super::vectorised::vectorised;
 use crate::base::Size;
 use crate::base::label_map::{IGNORE, LabelMap};
 
@@ -69,13 +68,13 @@ const UNSHIFTED: usize = REACH * SIDE + REACH;
 impl Profile {
     /// Of an image and its labels; `None` where there are too few edges to tell.
     pub(super) fn of(gray: &Gray, labels: &LabelMap) -> Option<Self> {
-        let points = Arch::new().dispatch(|| edge_points(labels));
+        let points = edge_points(labels);
         if points.len() < POINTS[0] {
             return None;
         }
         let contrast = Contrast::of(gray)?;
         let mut sums = vec![0u32; SIDE * SIDE];
-        Arch::new().dispatch(|| contrast.add_around(&points, &mut sums));
+        add_around(&contrast, &points, &mut sums);
         let mean = |sum: u32| (f64::from(sum) / points.len() as f64 - contrast.mean) / contrast.std;
         Some(Self(sums.into_iter().map(|sum| mean(sum) as f32).collect()))
     }
@@ -133,28 +132,30 @@ impl ProfileSum {
     }
 }
 
-/// Pixels whose right or lower neighbour has another class, by their place, so far inside that every shift stays in the image;
-/// some of them where there are many.
-#[inline(always)]
-fn edge_points(labels: &LabelMap) -> Vec<usize> {
-    let Size { width, height } = labels.size;
-    let Some(inside) = width.checked_sub(2 * REACH + 1).filter(|inside| *inside > 0) else { return Vec::new() };
-    let mut marks = vec![0u8; inside * height.saturating_sub(2 * REACH + 1)];
-    for (y, marks) in (REACH..).zip(marks.chunks_exact_mut(inside)) {
-        let row = |start: usize| &labels.classes[start..start + inside];
-        let start = y * width + REACH;
-        let beside = row(start + 1).iter().zip(row(start + width));
-        for (mark, (own, (right, below))) in marks.iter_mut().zip(row(start).iter().zip(beside)) {
-            let differs = |other: &u16| (other != own) & (*other != IGNORE);
-            *mark = u8::from((*own != IGNORE) & (differs(right) | differs(below)));
+vectorised! {
+    /// Pixels whose right or lower neighbour has another class, by their place, so far inside that every shift stays in the image;
+    /// some of them where there are many.
+    fn edge_points(labels: &LabelMap) -> Vec<usize> {
+        let Size { width, height } = labels.size;
+        let Some(inside) = width.checked_sub(2 * REACH + 1) else { return Vec::new() };
+        // From the first row that points are looked for in, whole rows.
+        let begin = REACH * width;
+        let mut marks = vec![0u8; width * height.saturating_sub(2 * REACH + 1)];
+        for (y, marks) in (REACH..).zip(marks.chunks_exact_mut(width)) {
+            let row = |start: usize| &labels.classes[start..start + inside];
+            let start = y * width + REACH;
+            let beside = row(start + 1).iter().zip(row(start + width));
+            for (mark, (own, (right, below))) in marks[REACH..].iter_mut().zip(row(start).iter().zip(beside)) {
+                let differs = |other: &u16| (other != own) & (*other != IGNORE);
+                *mark = u8::from((*own != IGNORE) & (differs(right) | differs(below)));
+            }
         }
+        let rows = marks.chunks_exact(width);
+        let count: usize = rows.map(|row| row.iter().map(|mark| u32::from(*mark)).sum::<u32>() as usize).sum();
+        let mut points = Vec::with_capacity(POINTS[1]);
+        each_marked(&marks, count.div_ceil(POINTS[1]).max(1), |i| points.push(begin + i));
+        points
     }
-    let count: usize =
-        marks.chunks(inside).map(|marks| marks.iter().map(|mark| u32::from(*mark)).sum::<u32>() as usize).sum();
-    let mut points = Vec::new();
-    let place = |i: usize| (REACH + i / inside) * width + REACH + i % inside;
-    each_marked(&marks, count.div_ceil(POINTS[1]).max(1), |i| points.push(place(i)));
-    points
 }
 
 /// How much each pixel differs from its right and its lower neighbour, in the mean of 3x3 pixels: single ones are noise, as
@@ -174,28 +175,29 @@ impl Contrast {
             return None;
         }
         let mut differences = vec![0u16; width * height];
-        Arch::new().dispatch(|| difference(gray, &mut differences));
+        difference(gray, &mut differences);
         for (at, _) in gray.gaps.iter().flatten().enumerate().filter(|(_, gap)| **gap) {
             leave_out(&mut differences, gray.size, (at % width, at / width));
         }
         let mut values = vec![0u8; width * height];
-        let [sum, squares] = Arch::new().dispatch(|| quantise(&differences, &mut values));
+        let [sum, squares] = quantise(&differences, &mut values);
         let n = values.len() as f64;
         let mean = sum as f64 / n;
         let std = (squares as f64 / n - mean * mean).max(0.0).sqrt();
         (std > 0.0).then_some(Self { values, width, mean, std })
     }
+}
 
+vectorised! {
     /// Adds the contrasts around points to the sums of all shifts.
-    #[inline(always)]
-    fn add_around(&self, points: &[usize], sums: &mut [u32]) {
+    fn add_around(contrast: &Contrast, points: &[usize], sums: &mut [u32]) -> () {
         for (dy, sums) in sums.chunks_exact_mut(SIDE).enumerate() {
             for points in points.chunks(ADDED) {
                 // A row of sums stays in registers while points are gone through.
                 let mut row = [0u16; SIDE];
                 for point in points {
-                    let start = point + dy * self.width - REACH * self.width - REACH;
-                    if let Some(values) = self.values[start..].first_chunk::<SIDE>() {
+                    let start = point + dy * contrast.width - REACH * contrast.width - REACH;
+                    if let Some(values) = contrast.values[start..].first_chunk::<SIDE>() {
                         row.iter_mut().zip(values).for_each(|(sum, value)| *sum += u16::from(*value));
                     }
                 }
@@ -205,24 +207,26 @@ impl Contrast {
     }
 }
 
-/// The differences of sums of 3x3 pixels.
-#[inline(always)]
-fn difference(gray: &Gray, out: &mut [u16]) {
-    let Size { width, height } = gray.size;
-    let (mut columns, mut rows) = (vec![0u16; width], [vec![0u16; width - 2], vec![0u16; width - 2]]);
-    for y in 1..height - 1 {
-        let [above, own, below] = [y - 1, y, y + 1].map(|y| gray.row(y));
-        for (sum, ((a, b), c)) in columns.iter_mut().zip(above.iter().zip(own).zip(below)) {
-            *sum = u16::from(*a) + u16::from(*b) + u16::from(*c);
-        }
-        rows.swap(0, 1);
-        let [previous, row] = &mut rows;
-        row.iter_mut().zip(columns.array_windows()).for_each(|(sum, [a, b, c])| *sum = a + b + c);
-        if y > 1 {
-            let out = &mut out[(y - 1) * width + 1..y * width - 2];
-            let beside = previous[1..].iter().zip(row.iter());
-            for (out, (own, (right, below))) in out.iter_mut().zip(previous.iter().zip(beside)) {
-                *out = own.abs_diff(*right) + own.abs_diff(*below);
+vectorised! {
+    /// The differences of sums of 3x3 pixels.
+    fn difference(gray: &Gray, out: &mut [u16]) -> () {
+        let Size { width, height } = gray.size;
+        let (mut columns, mut rows) = (vec![0u16; width], [vec![0u16; width - 2], vec![0u16; width - 2]]);
+        for y in 1..height - 1 {
+            let [above, own, below] = [y - 1, y, y + 1].map(|y| gray.row(y));
+            for (sum, ((a, b), c)) in columns.iter_mut().zip(above.iter().zip(own).zip(below)) {
+                *sum = u16::from(*a) + u16::from(*b) + u16::from(*c);
+            }
+            rows.swap(0, 1);
+            let [previous, row] = &mut rows;
+            let beside = columns.iter().zip(&columns[1..]).zip(&columns[2..]);
+            row.iter_mut().zip(beside).for_each(|(sum, ((a, b), c))| *sum = a + b + c);
+            if y > 1 {
+                let out = &mut out[(y - 1) * width + 1..y * width - 2];
+                let beside = previous[1..].iter().zip(row.iter());
+                for (out, (own, (right, below))) in out.iter_mut().zip(previous.iter().zip(beside)) {
+                    *out = own.abs_diff(*right) + own.abs_diff(*below);
+                }
             }
         }
     }
@@ -236,27 +240,29 @@ fn leave_out(differences: &mut [u16], Size { width, height }: Size, (x, y): (usi
     }
 }
 
-/// Brings differences to 8 bits, the largest that count to 255. Returns their sum and that of their squares.
-#[inline(always)]
-fn quantise(differences: &[u16], out: &mut [u8]) -> [u64; 2] {
-    /// Pixels whose squares add up in 32 bits.
-    const PART: usize = 1 << 15;
-    let parts = differences.chunks(PART).map(|part| part.iter().map(|value| u32::from(*value)).sum::<u32>());
-    let sum: u64 = parts.map(u64::from).sum();
-    let most = (MOST_CONTRAST * sum as f64 / differences.len() as f64).ceil().clamp(1.0, f64::from(u16::MAX)) as u16;
-    let scale = f32::from(u8::MAX) / f32::from(most);
-    let mut sums = [0; 2];
-    for (out, part) in out.chunks_mut(PART).zip(differences.chunks(PART)) {
-        let (mut sum, mut squares) = (0u32, 0u32);
-        for (out, value) in out.iter_mut().zip(part) {
-            let value = (f32::from(*value.min(&most)) * scale) as i32;
-            *out = value as u8;
-            sum += value as u32;
-            squares += (value * value) as u32;
+vectorised! {
+    /// Brings differences to 8 bits, the largest that count to 255. Returns their sum and that of their squares.
+    fn quantise(differences: &[u16], out: &mut [u8]) -> [u64; 2] {
+        /// Pixels whose squares add up in 32 bits.
+        const PART: usize = 1 << 15;
+        let parts = differences.chunks(PART).map(|part| part.iter().map(|value| u32::from(*value)).sum::<u32>());
+        let sum: u64 = parts.map(u64::from).sum();
+        let most = (MOST_CONTRAST * sum as f64 / differences.len() as f64).ceil().clamp(1.0, f64::from(u16::MAX)) as u16;
+        // With 16 bits behind the point.
+        let scale = (u32::from(u8::MAX) << 16) / u32::from(most);
+        let mut sums = [0; 2];
+        for (out, part) in out.chunks_mut(PART).zip(differences.chunks(PART)) {
+            let (mut sum, mut squares) = (0u32, 0u32);
+            for (out, value) in out.iter_mut().zip(part) {
+                let value = (u32::from(*value.min(&most)) * scale) >> 16;
+                *out = value as u8;
+                sum += value;
+                squares += value * value;
+            }
+            sums = [sums[0] + u64::from(sum), sums[1] + u64::from(squares)];
         }
-        sums = [sums[0] + u64::from(sum), sums[1] + u64::from(squares)];
+        sums
     }
-    sums
 }
 
 #[cfg(test)]

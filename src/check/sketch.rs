@@ -6,8 +6,7 @@
 //! A. Z. Broder, 1997). Windows without texture, such as borders, saturated areas and clear water, are the same in images that
 //! have nothing in common, and are left out.
 
-use pulp::Arch;
-
+use super::vectorised::vectorised;
 use super::words::{SIDE, window_words, write_words};
 use crate::base::Size;
 use crate::image::Image;
@@ -20,6 +19,8 @@ const DISTINCT: usize = 16;
 /// Windows for each that is kept that are looked at first, and how many times as many are where these have too little texture.
 const LOOKED_AT: u64 = 2;
 const MORE: u64 = 8;
+/// Pixels that are multiplied at once.
+const AT_ONCE: usize = 1 << 12;
 /// Windows beside each other that are compared at once.
 const BESIDE: usize = 32;
 
@@ -66,8 +67,7 @@ impl Sketch {
 
     /// The windows to keep, of those with a number up to a limit.
     fn up_to(limit: u32, image: &Image, most: usize) -> Vec<Window> {
-        let mut found = Vec::new();
-        Arch::new().dispatch(|| candidates(image, limit, &mut found));
+        let mut found = candidates(image, limit);
         found.sort_unstable();
         // The same windows, but for coincidence.
         found.dedup_by_key(|candidate| candidate.0);
@@ -87,43 +87,51 @@ impl Sketch {
 /// The number of a window, and the first row and column of it.
 type Candidate = (u32, u32, u32);
 
-/// The windows with numbers up to a limit.
-#[inline(always)]
-fn candidates(image: &Image, limit: u32, found: &mut Vec<Candidate>) {
-    let Size { width, height } = image.size;
-    let windows = width + 1 - SIDE;
-    let mut words = vec![0u32; width];
-    let mut rows = vec![0u32; SIDE * windows];
-    let (mut columns, mut numbers) = (vec![0u32; windows], vec![0u32; windows]);
-    for y in 0..height {
-        write_words(image, y, &mut words);
-        let slot = &mut rows[y % SIDE * windows..][..windows];
-        for ((sum, slot), words) in columns.iter_mut().zip(slot).zip(words.array_windows::<SIDE>()) {
-            const POWERS: [u32; SIDE] = powers(ALONG);
-            let row =
-                words.iter().zip(POWERS).fold(0u32, |sum, (word, power)| sum.wrapping_add(word.wrapping_mul(power)));
-            let leaving = slot.wrapping_mul(const { ACROSS.wrapping_pow(SIDE as u32) });
-            *sum = sum.wrapping_mul(ACROSS).wrapping_add(row).wrapping_sub(leaving);
-            *slot = row;
-        }
-        let Some(top) = (y + 1).checked_sub(SIDE) else { continue };
-        numbers.iter_mut().zip(&columns).for_each(|(number, sum)| *number = mixed(*sum));
-        for (i, beside) in numbers.chunks(BESIDE).enumerate() {
-            if beside.iter().fold(false, |any, number| any | (*number <= limit)) {
-                let some = beside.iter().zip(i * BESIDE..).filter(|(number, _)| **number <= limit);
-                found.extend(some.map(|(number, x)| (*number, top as u32, x as u32)));
+vectorised! {
+    /// The windows with numbers up to a limit.
+    fn candidates(image: &Image, limit: u32) -> Vec<Candidate> {
+        let mut found = Vec::new();
+        let Size { width, height } = image.size;
+        let windows = width + 1 - SIDE;
+        let at_once = (AT_ONCE / width).max(1);
+        let mut words = vec![0u32; at_once * width];
+        let mut rows = vec![0u32; SIDE * width];
+        let [mut columns, mut numbers] = std::array::from_fn(|_| vec![0u32; width]);
+        for top in (0..height).step_by(at_once) {
+            // As if these rows were one: the windows at the end of each are left out later.
+            let words = &mut words[..at_once.min(height - top) * width];
+            write_words(image, top * width, words);
+            join::<1>(words, ALONG);
+            join::<2>(words, const { ALONG.wrapping_pow(2) });
+            join::<4>(words, const { ALONG.wrapping_pow(4) });
+            for (y, words) in (top..).zip(words.chunks_exact(width)) {
+                let slot = &mut rows[y % SIDE * width..][..width];
+                let sums = columns.iter_mut().zip(slot).zip(words.iter().zip(&mut numbers));
+                for ((sum, slot), (word, number)) in sums {
+                    let leaving = slot.wrapping_mul(const { ACROSS.wrapping_pow(SIDE as u32) });
+                    *sum = sum.wrapping_mul(ACROSS).wrapping_add(*word).wrapping_sub(leaving);
+                    *slot = *word;
+                    *number = mixed(*sum);
+                }
+                let Some(first) = (y + 1).checked_sub(SIDE) else { continue };
+                for (i, beside) in numbers[..windows].chunks(BESIDE).enumerate() {
+                    if beside.iter().fold(false, |any, number| any | (*number <= limit)) {
+                        let some = beside.iter().zip(i * BESIDE..).filter(|(number, _)| **number <= limit);
+                        found.extend(some.map(|(number, x)| (*number, first as u32, x as u32)));
+                    }
+                }
             }
         }
+        found
     }
 }
 
-const fn powers(base: u32) -> [u32; SIDE] {
-    let (mut powers, mut i) = ([1u32; SIDE], 1);
-    while i < SIDE {
-        powers[i] = powers[i - 1].wrapping_mul(base);
-        i += 1;
+/// Joins the polynomial of each pixel with that of the one which follows by `STEP`.
+#[inline(always)]
+fn join<const STEP: usize>(words: &mut [u32], factor: u32) {
+    for i in 0..words.len().saturating_sub(STEP) {
+        words[i] = words[i].wrapping_mul(factor).wrapping_add(words[i + STEP]);
     }
-    powers
 }
 
 /// All bits of a sum from all its bits (the finaliser of C. Wellons' `lowbias32`).

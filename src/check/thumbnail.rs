@@ -1,8 +1,7 @@
 //! Small images that tell whether two images look the same, whatever their size, coding and brightness.
 
-use pulp::Arch;
-
 use super::gray::Gray;
+use super::vectorised::vectorised;
 use crate::base::Size;
 
 /// Side of a thumbnail, and of the blocks whose brightness its hash tells.
@@ -65,7 +64,7 @@ impl Thumbnail {
     /// Of grey values.
     pub(super) fn of(gray: &Gray) -> Self {
         let size = gray.size;
-        let blocks = Arch::new().dispatch(|| blocks(gray));
+        let blocks = blocks(gray);
         let (mean, std) = mean_and_std(&blocks);
         let (least, largest) =
             blocks.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(a, b), v| (a.min(*v), b.max(*v)));
@@ -123,9 +122,7 @@ impl TurnedHashes {
 
     /// The images before one that may look like it.
     pub(super) fn near(&self, thumbnail: &Thumbnail, image: usize) -> Vec<usize> {
-        let mut found = Vec::new();
-        let blocks = &self.blocks[..image.div_ceil(BESIDE)];
-        Arch::new().dispatch(|| near(blocks, thumbnail.hash, &mut found));
+        let mut found = near(&self.blocks[..image.div_ceil(BESIDE)], thumbnail.hash);
         found.retain(|other| *other < image);
         found
     }
@@ -151,47 +148,51 @@ impl<'a> FromIterator<&'a Thumbnail> for TurnedHashes {
     }
 }
 
-#[inline(always)]
-fn near(blocks: &[[[u64; BESIDE]; TURNS]], own: u64, found: &mut Vec<usize>) {
-    for (i, block) in blocks.iter().enumerate() {
-        let mut least = [u64::MAX; BESIDE];
-        for hashes in block {
-            let both = least.iter_mut().zip(hashes);
-            both.for_each(|(least, hash)| *least = (*least).min(u64::from((own ^ hash).count_ones())));
+vectorised! {
+    fn near(blocks: &[[[u64; BESIDE]; TURNS]], own: u64) -> Vec<usize> {
+        let mut found = Vec::new();
+        for (i, block) in blocks.iter().enumerate() {
+            let mut least = [u64::MAX; BESIDE];
+            for hashes in block {
+                let both = least.iter_mut().zip(hashes);
+                both.for_each(|(least, hash)| *least = (*least).min(u64::from((own ^ hash).count_ones())));
+            }
+            if least.iter().fold(false, |any, bits| any | (*bits <= MOST_BITS.into())) {
+                let some = (i * BESIDE..).zip(least).filter(|(_, bits)| *bits <= MOST_BITS.into());
+                found.extend(some.map(|(image, _)| image));
+            }
         }
-        if least.iter().fold(false, |any, bits| any | (*bits <= MOST_BITS.into())) {
-            let some = (i * BESIDE..).zip(least).filter(|(_, bits)| *bits <= MOST_BITS.into());
-            found.extend(some.map(|(image, _)| image));
-        }
+        found
     }
 }
 
-/// The mean of each block's pixels with data; that of the whole image where a block has none.
-#[inline(always)]
-fn blocks(gray: &Gray) -> Vec<f32> {
-    let Size { width, height } = gray.size;
-    let edges = |length: usize| -> Vec<std::ops::Range<usize>> {
-        (0..SIDE).map(|i| i * length / SIDE..((i + 1) * length / SIDE).max(i * length / SIDE + 1)).collect()
-    };
-    let columns = edges(width);
-    let mut blocks: Vec<(u64, u64)> = Vec::with_capacity(SIDE * SIDE);
-    let (mut sums, mut gaps) = (vec![0u32; width], vec![0u32; width]);
-    for rows in edges(height) {
-        sums.fill(0);
-        gaps.fill(0);
-        for y in rows.clone() {
-            sums.iter_mut().zip(gray.row(y)).for_each(|(sum, value)| *sum += u32::from(*value));
-            let without = gray.gaps.iter().flat_map(|all| &all[y * width..(y + 1) * width]);
-            gaps.iter_mut().zip(without).for_each(|(sum, gap)| *sum += u32::from(*gap));
+vectorised! {
+    /// The mean of each block's pixels with data; that of the whole image where a block has none.
+    fn blocks(gray: &Gray) -> Vec<f32> {
+        let Size { width, height } = gray.size;
+        let edges = |length: usize| -> Vec<std::ops::Range<usize>> {
+            (0..SIDE).map(|i| i * length / SIDE..((i + 1) * length / SIDE).max(i * length / SIDE + 1)).collect()
+        };
+        let columns = edges(width);
+        let mut blocks: Vec<(u64, u64)> = Vec::with_capacity(SIDE * SIDE);
+        let (mut sums, mut gaps) = (vec![0u32; width], vec![0u32; width]);
+        for rows in edges(height) {
+            sums.fill(0);
+            gaps.fill(0);
+            for y in rows.clone() {
+                sums.iter_mut().zip(gray.row(y)).for_each(|(sum, value)| *sum += u32::from(*value));
+                let without = gray.gaps.iter().flat_map(|all| &all[y * width..(y + 1) * width]);
+                gaps.iter_mut().zip(without).for_each(|(sum, gap)| *sum += u32::from(*gap));
+            }
+            blocks.extend(columns.iter().map(|columns| {
+                let of = |sums: &[u32]| sums[columns.clone()].iter().copied().map(u64::from).sum::<u64>();
+                (of(&sums), (rows.len() * columns.len()) as u64 - of(&gaps))
+            }));
         }
-        blocks.extend(columns.iter().map(|columns| {
-            let of = |sums: &[u32]| sums[columns.clone()].iter().copied().map(u64::from).sum::<u64>();
-            (of(&sums), (rows.len() * columns.len()) as u64 - of(&gaps))
-        }));
+        let all = blocks.iter().fold((0, 0), |all, block| (all.0 + block.0, all.1 + block.1));
+        let mean = |(sum, count): (u64, u64)| (sum as f64 / count as f64) as f32;
+        blocks.into_iter().map(|block| if block.1 == 0 { mean(all) } else { mean(block) }).collect()
     }
-    let all = blocks.iter().fold((0, 0), |all, block| (all.0 + block.0, all.1 + block.1));
-    let mean = |(sum, count): (u64, u64)| (sum as f64 / count as f64) as f32;
-    blocks.into_iter().map(|block| if block.1 == 0 { mean(all) } else { mean(block) }).collect()
 }
 
 fn mean_and_std(values: &[f32]) -> (f32, f32) {

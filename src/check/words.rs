@@ -5,24 +5,18 @@ use crate::image::{Image, Samples};
 /// Side of a window.
 pub(super) const SIDE: usize = 8;
 
-/// A hash for each pixel of a row: equal samples give equal hashes.
-#[inline(always)]
-pub(super) fn write_words(image: &Image, y: usize, out: &mut [u32]) {
-    write(image, y * image.size.width, out);
-}
-
 /// The numbers of the pixels of a window that begins at a column and row.
 pub(super) fn window_words(image: &Image, (x, y): (usize, usize)) -> [u32; SIDE * SIDE] {
     let mut words = [0; SIDE * SIDE];
     for (row, out) in words.chunks_exact_mut(SIDE).enumerate() {
-        write(image, (y + row) * image.size.width + x, out);
+        write_words(image, (y + row) * image.size.width + x, out);
     }
     words
 }
 
-/// Of pixels from one on.
+/// A number for each pixel, from the first one on, that is the same for the same samples.
 #[inline(always)]
-fn write(image: &Image, first: usize, out: &mut [u32]) {
+pub(super) fn write_words(image: &Image, first: usize, out: &mut [u32]) {
     let samples = first * image.bands..(first + out.len()) * image.bands;
     match &image.samples {
         Samples::U8(v) => fold(&v[samples], image.bands, out, u32::from),
