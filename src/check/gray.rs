@@ -1,4 +1,4 @@
-//! Grey values in 8 bits: what thumbnails, landmarks and the edges under labels are taken from.
+//! 8-bit greyscale images, from which thumbnails, landmarks and image edges are computed.
 
 use super::vectorised::vectorised;
 use crate::base::Size;
@@ -7,8 +7,8 @@ use crate::image::{Image, Samples};
 /// Maximum number of pixels sampled for the range of non-8-bit data, and the share clipped at either end.
 const MAX_SAMPLED: usize = 1 << 14;
 const OUTSIDE: f64 = 0.01;
-/// Smallest range, as a share of the largest number in it, that shows anything.
-const LEAST_RANGE: f32 = 1e-4;
+/// Ranges below this share of the largest absolute value count as constant.
+const MIN_RANGE: f32 = 1e-4;
 
 /// The mean of the bands of each pixel, row by row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub(super) struct Gray {
 }
 
 impl Gray {
-    /// 8-bit samples stay as they are; the range of others, but for outliers, is spread over all grey values.
+    /// 8-bit samples keep their scale; the range of other types, without outliers, is stretched to 8 bits.
     pub(super) fn of(image: &Image) -> Self {
         let Samples::U8(samples) = &image.samples else { return Self::scaled(&gray(image), image.size) };
         let mut values = vec![0; image.size.width * image.size.height];
@@ -32,14 +32,14 @@ impl Gray {
         Self { values, size: image.size, gaps: image.nodata.clone() }
     }
 
-    /// Of numbers of any range; those that are not finite are no data.
+    /// From values of any range; non-finite values are nodata.
     pub(super) fn scaled(numbers: &[f32], size: Size) -> Self {
         let gaps = numbers.iter().any(|number| !number.is_finite());
         let gaps = gaps.then(|| numbers.iter().map(|number| !number.is_finite()).collect());
         let (low, high) = range(numbers);
-        let shows = high - low > LEAST_RANGE * low.abs().max(high.abs());
+        let shows = high - low > MIN_RANGE * low.abs().max(high.abs());
         let scale = if shows { f32::from(u8::MAX) / (high - low) } else { 0.0 };
-        // The cast keeps to the range of 8 bits, and makes NaN 0.
+        // The cast saturates to 8 bits, and turns NaN into 0.
         let values = numbers.iter().map(|number| ((number - low) * scale + 0.5) as u8).collect();
         Self { values, size, gaps }
     }
@@ -49,7 +49,7 @@ impl Gray {
     }
 }
 
-/// What nearly all numbers lie between; all of them where nearly all are equal.
+/// The range of the values without outliers; the full range if that is empty.
 fn range(numbers: &[f32]) -> (f32, f32) {
     let step = numbers.len().div_ceil(MAX_SAMPLED).max(1) | 1;
     let mut sampled: Vec<f32> = numbers.iter().step_by(step).copied().filter(|number| number.is_finite()).collect();

@@ -1,10 +1,10 @@
-//! Functions that are compiled for several kinds of processors.
+//! Functions that are compiled for several instruction sets, one of which is chosen at run time.
 
-/// Defines a function whose loops use the widest vectors of the processor that runs it. What it calls does, too, as far as it is
-/// always inlined.
+/// Defines a function whose loops use the widest SIMD instructions of the processor that runs it. The same holds for
+/// the functions that it calls if they are `#[inline(always)]`.
 ///
-/// The body is no closure because only a function can be inlined without fail, and code that is not inlined into what pulp
-/// compiles for a processor is compiled for the oldest.
+/// The body is not a closure because only functions can be forced inline, and code that is not inlined into pulp's
+/// dispatch is compiled for the baseline instruction set.
 macro_rules! vectorised {
     ($(#[$meta:meta])* fn $name:ident($($argument:ident: $type:ty),* $(,)?) -> $output:ty $body:block) => {
         $(#[$meta])*

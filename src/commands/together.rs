@@ -1,4 +1,4 @@
-//! Several processes that train together: started here, or by a launcher.
+//! Training in several processes, which are started here or by a launcher.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
@@ -18,42 +18,42 @@ use crate::program::{flags, ui};
 
 /// Interval between two checks of the processes.
 const TURN: Duration = Duration::from_millis(50);
-/// How long the others may take to end by themselves when one has failed, and then when they are told to.
+/// How long the others may take to end by themselves after one has failed, and again after SIGTERM.
 const PATIENCE: Duration = Duration::from_secs(25);
-/// The file in which torchrun looks for what went wrong.
+/// Variable that names the file in which torchrun looks for an error.
 const ERROR_FILE: &str = "TORCHELASTIC_ERROR_FILE";
 
-/// This process among those that train together.
+/// This process as a member of its group.
 pub(super) struct Member {
     pub(super) group: Group,
     pub(super) membership: Membership,
 }
 
 impl Member {
-    /// Whether this process speaks for all of them.
+    /// Whether this process reports for all of them.
     pub(super) fn leads(&self) -> bool {
         self.group.leads()
     }
 
-    /// The run that a former attempt of this job has begun, which then goes on.
+    /// The run that an earlier attempt of this job has begun, which is to be resumed.
     pub(super) fn begun(&self) -> Option<PathBuf> {
         if self.membership.restarts > 0 { self.group.begun() } else { None }
     }
 }
 
-/// What becomes of a command that several GPUs work on, each on its own images.
+/// The role of this process in a command that several GPUs work on, each with its own images.
 pub(super) enum Place {
     /// It starts this number of processes.
     Starts(usize),
     /// It is one of them, or the only one.
     One {
-        /// Its part of the images.
+        /// Its share of the images.
         shard: Option<Shard>,
         device: DeviceChoice,
     },
 }
 
-/// The place of this process among those that work on these GPUs.
+/// The role of this process among those that work on these GPUs.
 pub(super) fn place(devices: &Devices) -> Result<Place> {
     let count = count_of(devices)?;
     let (shard, number) = match Membership::from_environment()? {
@@ -74,8 +74,8 @@ pub(super) fn place(devices: &Devices) -> Result<Place> {
     Ok(Place::One { shard, device: DeviceChoice::LibtorchCuda(device) })
 }
 
-/// Runs a training as one of several processes if a launcher has started it so, starts several if that is asked for, or else
-/// runs it alone.
+/// Trains as one of several processes if a launcher has started this one, starts several if asked to, or else trains
+/// alone.
 pub(super) fn run(options: &Together, train: impl FnOnce(Option<&Member>) -> Result<Exit>) -> Result<Exit> {
     let Some(membership) = Membership::from_environment()? else {
         return match wanted(options)? {
@@ -99,7 +99,7 @@ pub(super) fn run(options: &Together, train: impl FnOnce(Option<&Member>) -> Res
             if !heard {
                 tell_torchrun(&text);
             }
-            // It is this process that fails.
+            // This process has failed already; its own error is returned.
             let _ = member.group.leave(Some(&text));
             Err(error)
         }
@@ -107,10 +107,10 @@ pub(super) fn run(options: &Together, train: impl FnOnce(Option<&Member>) -> Res
     result.with_context(|| format!("process {rank} of {size}"))
 }
 
-/// Cores and memory are for all processes of the machine.
+/// Limits the threads of this process, as all processes on the machine share its cores and memory.
 fn share_threads(membership: &Membership) {
     if std::env::var_os("RAYON_NUM_THREADS").is_none() {
-        // Where the pool is there already, it stays as large as it is.
+        // If the pool exists already, it keeps its size.
         let _ = rayon::ThreadPoolBuilder::new().num_threads(threads_each(membership.local_size)).build_global();
     }
 }
@@ -141,12 +141,12 @@ pub(super) fn device(asked: Option<DeviceChoice>, options: &Together, member: Op
     }
 }
 
-/// What torchrun's summary shows of a process that failed.
+/// Writes the error that torchrun's summary shows of a failed process.
 fn tell_torchrun(text: &str) {
     let Some(path) = std::env::var_os(ERROR_FILE) else { return };
     let info = serde_json::json!({ "py_callstack": text, "timestamp": "0" });
     let report = serde_json::json!({ "message": { "message": text, "extraInfo": info } });
-    // It is said on standard error all the same.
+    // The error is printed on standard error in any case.
     let _ = std::fs::write(path, report.to_string());
 }
 
@@ -174,15 +174,15 @@ pub(super) fn launch(count: usize) -> Result<Exit> {
         children.0.push(command.spawn().with_context(|| format!("cannot start process {rank} of {count}"))?);
     }
     let exit = children.wait(&stop)?;
-    // What a signal has stopped ends as that says.
+    // After a signal, the exit code is that of the signal.
     Ok(if exit == Exit::Done { stop.exit().unwrap_or(exit) } else { exit })
 }
 
-/// Processes that were started here; none outlives this value.
+/// Child processes; none outlives this value.
 struct Children(Vec<Child>);
 
 impl Children {
-    /// Until all have ended: the exit of the first that failed.
+    /// Waits until all have ended. Returns the exit of the first that failed.
     fn wait(&mut self, stop: &Stop) -> Result<Exit> {
         let mut failed: Option<(usize, ExitStatus, Instant)> = None;
         let mut ended = vec![false; self.0.len()];
@@ -196,7 +196,7 @@ impl Children {
                 }
             }
             if stop.flag().load(std::sync::atomic::Ordering::Relaxed) && !std::mem::replace(&mut told, true) {
-                // In a terminal they have the signal already; from elsewhere only this process has.
+                // In a terminal, all processes have received the signal; sent from elsewhere, only this one has.
                 self.0.iter().zip(&ended).filter(|(_, ended)| !**ended).for_each(|(child, _)| terminate(child));
             }
             if let Some((_, _, since)) = failed {
@@ -243,14 +243,14 @@ fn exit_of(status: ExitStatus) -> Exit {
 #[cfg(unix)]
 #[allow(unsafe_code)] // a system call without pointers
 fn terminate(child: &Child) {
-    // SAFETY: the child is not waited for yet, so its number is its own.
+    // SAFETY: the child has not been reaped yet, so its process ID is still its own.
     unsafe { libc::kill(child.id() as libc::pid_t, libc::SIGTERM) };
 }
 
 #[cfg(not(unix))]
 fn terminate(_: &Child) {}
 
-/// Processes that go on without the one that started them would hold their GPUs.
+/// Ends the process with its parent: as an orphan, it would keep its GPU occupied.
 #[cfg(target_os = "linux")]
 #[allow(unsafe_code)] // a system call between fork and exec
 fn ends_with_parent(command: &mut Command) {
