@@ -1,7 +1,7 @@
 //! 8-bit greyscale images, from which thumbnails, landmarks and image edges are computed.
 
-use super::vectorised::vectorised;
 use crate::base::Size;
+use crate::base::vectorised;
 use crate::image::{Image, Samples};
 
 /// Maximum number of pixels sampled for the range of non-8-bit data, and the share clipped at either end.

@@ -11,7 +11,7 @@ use super::shift::Profile;
 use super::sketch::Sketch;
 use super::summary::{Fault, ImageSummary, LabelSummary, PairSummary};
 use super::thumbnail::Thumbnail;
-use super::vectorised::vectorised;
+use crate::base::vectorised;
 use crate::base::{Error, LabelMap, Result, Size};
 use crate::data::{
     CsvLabels, Dataset, Fingerprint, Footprint, Labels, Pair, background, load_pair_labels, merge_masks, prepared,

@@ -13,8 +13,8 @@ use rand_chacha::ChaCha8Rng;
 
 use super::gray::Gray;
 use super::marked::each_marked;
-use super::vectorised::vectorised;
 use crate::base::Size;
+use crate::base::vectorised;
 
 /// Radii and window sides of the two box blurs, whose sums fit into 16 bits.
 const FINE: usize = 2;

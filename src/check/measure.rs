@@ -1,7 +1,7 @@
 //! Statistics of an image: of its bands, and of grey and zero pixels.
 
 use super::summary::BandStatistics;
-use super::vectorised::vectorised;
+use crate::base::vectorised;
 use crate::image::{Image, Samples};
 
 /// Percentiles that are computed.

@@ -27,7 +27,6 @@ mod split;
 mod summary;
 mod thumbnail;
 mod values;
-mod vectorised;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};

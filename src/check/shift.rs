@@ -2,9 +2,9 @@
 
 use super::gray::Gray;
 use super::marked::each_marked;
-use super::vectorised::vectorised;
 use crate::base::Size;
 use crate::base::label_map::{IGNORE, LabelMap};
+use crate::base::vectorised;
 
 /// Largest shift that is searched, in pixels.
 pub(super) const REACH: usize = 16;

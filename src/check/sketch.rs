@@ -7,8 +7,8 @@
 //! clear water, also match between unrelated images, and are left out.
 
 use super::pixel_hashes::{SIDE, hash_pixels, window_hashes};
-use super::vectorised::vectorised;
 use crate::base::Size;
+use crate::base::vectorised;
 use crate::image::Image;
 
 /// Pixels per window kept, and the fewest and most windows per image.

@@ -1,8 +1,8 @@
 //! Thumbnails and perceptual hashes, by which near-duplicates are found whatever their size, encoding and brightness.
 
 use super::gray::Gray;
-use super::vectorised::vectorised;
 use crate::base::Size;
+use crate::base::vectorised;
 
 /// Side of a thumbnail, and of the grid of blocks that its hash describes.
 const SIDE: usize = 32;

@@ -6,9 +6,12 @@
 /// The body is not a closure because only functions can be forced inline, and code that is not inlined into pulp's
 /// dispatch is compiled for the baseline instruction set.
 macro_rules! vectorised {
-    ($(#[$meta:meta])* fn $name:ident($($argument:ident: $type:ty),* $(,)?) -> $output:ty $body:block) => {
+    ($(#[$meta:meta])* $vis:vis fn $name:ident($($argument:ident: $type:ty),* $(,)?) $body:block) => {
+        $crate::base::vectorised! { $(#[$meta])* $vis fn $name($($argument: $type),*) -> () $body }
+    };
+    ($(#[$meta:meta])* $vis:vis fn $name:ident($($argument:ident: $type:ty),* $(,)?) -> $output:ty $body:block) => {
         $(#[$meta])*
-        fn $name($($argument: $type),*) -> $output {
+        $vis fn $name($($argument: $type),*) -> $output {
             struct Call<A>(A);
 
             impl pulp::NullaryFnOnce for Call<($($type,)*)> {
@@ -26,4 +29,4 @@ macro_rules! vectorised {
     };
 }
 
-pub(super) use vectorised;
+pub(crate) use vectorised;
