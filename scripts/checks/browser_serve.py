@@ -1,4 +1,4 @@
-"""Uses the page of `segtool serve` that segments images as people do, in Chromium, and fails where it does not do what it shows.
+"""Drives the segmentation page of `segtool serve` in Chromium, as users do, and fails if it does not do what it shows.
 
     segtool serve --run RUN --port 5000 &
     python scripts/checks/browser_serve.py --url http://127.0.0.1:5000/ --image photo.png --out screenshots [--scene large.tif]
@@ -252,7 +252,7 @@ def check_downloads(session):
 
 
 def check_errors(session):
-    """What is no image is refused in words, and the page goes on."""
+    """A file that is not an image is refused with a message, and the page keeps working."""
     session.open()
     page = session.page
     with session.forgiving():
@@ -272,7 +272,7 @@ def check_errors(session):
 
 
 def check_batch(session):
-    """Of several files those that fit are segmented, and each of the others is named."""
+    """Of several files, the valid ones are segmented, and each of the others is named."""
     limit = Path(session.options.image).stat().st_size + 1000
 
     def limited(route):

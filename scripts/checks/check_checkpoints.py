@@ -3,11 +3,12 @@
 Usage: check_checkpoints.py --program SEGTOOL --work FOLDER [--report report.json] [--only WORD]
 
 Each case builds a network with random weights and batch-norm statistics, saves it as its users do (plain, under
-`state_dict`, by PyTorch Lightning, averaged, as a whole module, in the older format, in a folder of `save_pretrained`, under
-file names of 21 letters and others) and runs `segtool import`. A network that is taken is predicted with on random pixels:
-`right` if the highest probability is within 1e-4 of the original's (relative), `wrong` otherwise. An encoder is exported for
-torchvision and compared there, at its last stage. `refused` needs exit code 1, words that name the file, and no output.
-`assumed` is what names and shapes cannot show: it counts only if the import says what it takes the weights for.
+`state_dict`, by PyTorch Lightning, averaged, as a whole module, in the older format, in a folder of `save_pretrained`,
+under file names of 21 letters and others) and runs `segtool import`. If the import succeeds, the network predicts
+random pixels: `right` if the highest probability is within 1e-4 of the original's (relative), `wrong` otherwise. An
+encoder is exported for torchvision and compared there, at its last stage. `refused` needs exit code 1, a message that
+names the file, and no output. `assumed` is what names and shapes cannot show: it counts only if the import says what it
+takes the weights for.
 
 mmsegmentation needs mmcv-lite, ftfy and regex (../requirements.txt); its compiled operators are replaced
 by empty classes, which no network here calls. The models are built by mmsegmentation's own code.

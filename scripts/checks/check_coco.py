@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Compares the COCO files that `segtool convert` writes with the label maps they are made of, drawn by pycocotools.
+"""Compares COCO files written by `segtool convert`, drawn by pycocotools, with the label maps they were made from.
 
     scripts/checks/check_coco.py --program segtool [--masks FOLDER --images FOLDER --dataset NAME]
 
-Without folders, label maps of regions in regions, holes, single pixels and pixels that touch at corners are made. Needs
-numpy, Pillow and pycocotools; names the share of the pixels that differ, and fails if there are any.
+Without folders, synthetic label maps are used, with regions in regions, holes, single pixels and pixels that touch at
+corners. Needs numpy, Pillow and pycocotools; prints the share of the pixels that differ, and fails if there are any.
 """
 
 import argparse
@@ -53,7 +53,7 @@ def made(folder, seed, background):
 
 
 def compare(program, masks, images, dataset, background):
-    """Pixels, those that differ, and annotations as polygons and as run lengths."""
+    """The numbers of pixels, of those that differ, and of annotations as polygons and as run lengths."""
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         common = [program, "convert", masks, "--images", images, "--dataset", dataset]

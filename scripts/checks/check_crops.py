@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""How many overlapping crops of one image, saved as JPEG, `segtool check` tells among JPEG copies of real data sets.
+"""Counts how many overlapping crops, saved as JPEG, `segtool check` finds among JPEG copies of real data sets.
 
     scripts/checks/check_crops.py --program segtool --camvid FOLDER --parihaka FOLDER --seeps FOLDER
 
-A folder holds the lists train_*.txt and val_*.txt with the files that they name. In copies of each set, all images become JPEGs
-of quality 90, and six pairs of crops of one image are added, each 70 % as wide and high as the image, from its opposite corners,
-with qualities 75 and 85. Needs numpy, Pillow and tifffile.
+A folder holds the lists train_*.txt and val_*.txt with the files that they name. In copies of each set, all images
+become JPEGs of quality 90, and six of them are replaced by two overlapping crops each, 70 % as wide and high, from
+opposite corners, with qualities 75 and 85. Needs numpy, Pillow and tifffile.
 """
 
 import argparse
@@ -29,7 +29,7 @@ def read(path):
 
 
 def as_bytes(pixels):
-    """In 8 bits, for JPEG."""
+    """Converts to 8 bits, for JPEG."""
     if pixels.dtype == np.uint8:
         return pixels
     low, high = np.percentile(pixels, [0.5, 99.5])
@@ -37,7 +37,7 @@ def as_bytes(pixels):
 
 
 def copy(source, folder):
-    """Writes the JPEG copy of a set into a folder, with its crops and empty labels. Returns the stems of the crops' pairs."""
+    """Writes a JPEG copy of a set, with crops and empty labels. Returns the number of images and the pairs of stems."""
     lists = sorted(source.glob("*_images.txt"))
     images = [source / line for path in lists for line in path.read_text().split()]
     for name in ("images", "labels"):

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Plants faults, one each, in copies of real data sets, and checks that `segtool check` finds each and invents nothing.
+"""Plants one fault at a time in copies of real data sets, and checks that `segtool check` finds it, and only it.
 
     scripts/checks/check_faults.py --program segtool --camvid FOLDER --seeps FOLDER
 
@@ -17,12 +17,12 @@ import tifffile
 from PIL import Image
 
 
-# Of JPEGs.
+# JPEG quality.
 QUALITY = 75
 
 
 def as_bytes(pixels):
-    """In 8 bits, for JPEG."""
+    """Converts to 8 bits, for JPEG."""
     if pixels.dtype == np.uint8:
         return pixels
     low, high = np.percentile(pixels, [0.5, 99.5])
@@ -44,7 +44,7 @@ def write(path, pixels):
 
 
 class Copy:
-    """Lists of a data set in a folder, with the files of its own that a fault needs."""
+    """The lists of a data set in a folder, with changed copies of the files that a fault affects."""
 
     def __init__(self, source, labels, folder):
         self.folder, self.ending = Path(folder), None
@@ -58,7 +58,7 @@ class Copy:
         self.ending = Path(self.sides["train"][0][0]).suffix
 
     def own(self, side, at, part, pixels, name=None):
-        """Writes an image (part 0) or a label image (part 1) that stands in for a listed one."""
+        """Writes an image (part 0) or a label image (part 1) that replaces a listed one."""
         path = Path(self.sides[side][at][part])
         out = self.folder / f"own{part}" / (name or path.name)
         out.parent.mkdir(exist_ok=True)
@@ -92,7 +92,7 @@ class Copy:
 
 
 def planted(copy):
-    """Name, kind that must be found, and what plants it."""
+    """The faults: name, kind of finding expected, and the function that plants it."""
     own = copy.own
     image, label = copy.image, copy.label
 
@@ -135,7 +135,7 @@ def planted(copy):
                 own(side, at, 1, np.roll(label(side, at), (-6, 9), (0, 1)))
 
     def shift_one():
-        # Single labels are told from the image alone, about half of them.
+        # Only about half of the shifts of single label images are detected.
         for at in (5, 12, 20, 28):
             own("train", at, 1, np.roll(label("train", at), (-6, 9), (0, 1)))
 

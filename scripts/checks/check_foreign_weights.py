@@ -4,9 +4,9 @@ Usage: check_foreign_weights.py REFERENCES PHOTOGRAPH SAR_TILE SEGTOOL OUT_FOLDE
 
 Needs what make_network_goldens.py needs. Each case builds a network of a real package with random weights and random
 batch-norm statistics and saves it as that package does (wrapped, in one or two files, zip or the older pickles). Then
-`segtool import` and `segtool predict --weights` run on a crop of the photograph (or the tile), `segtool export` writes the
-names back, damaged copies must be refused, and the table says: pixels of another class, largest relative error of the highest probability, and whether the
-exported tensors are those of the package, bit for bit and none more or less.
+`segtool import` and `segtool predict --weights` run on a crop of the photograph (or the tile), `segtool export`
+restores the original names, and damaged copies must be refused. The table lists the pixels of another class, the
+largest relative error of the highest probability, and whether the exported tensors are the package's, bit for bit.
 """
 import argparse
 import pathlib

@@ -1,4 +1,4 @@
-"""Compare the GeoTIFFs that `segtool predict` writes with the images that they are of, as GDAL reads both.
+"""Compare the GeoTIFFs that `segtool predict` writes with their source images, as GDAL reads both.
 
 Usage: check_geotiff.py --program PATH --run RUN [FILE.tif...]     (packages: rasterio, rio-cogeo; ../requirements.txt)
 
@@ -104,7 +104,7 @@ def faults(image, result, dataset):
         larger = max(labels.shape) > 512
         if bool(after.overviews(1)) != larger:
             yield f"overviews {after.overviews(1)}"
-        # What GDAL itself has as category names, written down by its VRT driver.
+        # The category names as GDAL itself reads them, exported by its VRT driver.
         with rasterio.MemoryFile(ext=".vrt") as memory:
             rasterio.shutil.copy(after, memory.name, driver="VRT")
             tree = xml.etree.ElementTree.fromstring(memory.read())

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""Trains with real launchers and breaks what can break: needs a build with libtorch, torchrun, and for the rest mpirun and root.
+"""Trains with real launchers, and injects failures. Needs a build with libtorch; some checks torchrun, mpirun or root.
 
     check_processes.py --program target/release/segtool --torchrun .libtorch/bin/torchrun
 
-Trains a small network on made images in one process and, with the same batches, in two of: the program's own launcher,
-torchrun, mpirun, and two machines imitated by network namespaces. Weights must be equal within 1e-5 of their norm, after
-an epoch at a learning rate so low that roundings do not grow. Then processes are killed and stopped and the network is cut, at which all
-must end in time and in words; torchrun's restart must end with the very weights of an undisturbed run. What is not installed
-or allowed is left out, and said."""
+Trains a small network on synthetic images in one process and, with the same batches, in two: by the program's own
+launcher, torchrun, mpirun, and on two machines simulated by network namespaces. Weights must be equal within 1e-5 of
+their norm, after an epoch at a learning rate so low that rounding errors do not grow. Then processes are killed and
+suspended and the network is cut; all processes must end in time, with a clear message. After a restart by torchrun, the
+weights must be bit-identical to those of an undisturbed run. What is not installed or permitted is skipped, with a
+note."""
 
 import argparse
 import json
@@ -131,7 +132,7 @@ def compare_launchers(options, folder, device):
 
 
 def restart(options, folder):
-    """A rank is killed in mid-epoch; torchrun starts both again."""
+    """A process is killed in mid-epoch; torchrun restarts both."""
     undisturbed, run = folder / "undisturbed", folder / "restarted"
 
     def start(target):
@@ -175,7 +176,7 @@ def run_ip(*args):
 
 
 def machines(options, folder):
-    """Two network namespaces with a cable between them."""
+    """Two network namespaces with a virtual cable between them."""
     names = ["segtool-a", "segtool-b"]
     if os.geteuid() or not shutil.which("ip") or run_ip("netns", "add", names[0]).returncode:
         print("left  two machines: needs root, and ip of iproute2")

@@ -3,15 +3,15 @@
 Usage: check_scenes.py --program PATH --run RUN [--side 30000] [--memory 1GiB] [--small-only] [--folder DIR]
 (packages: rasterio, rio-cogeo; ../requirements.txt)
 
-RUN is a run of a network for one band. Scenes are made in a folder: 1, 3, 4 and 7 bands, interleaved by pixel and by band, in
-strips and in tiles, BigTIFF, pixel-is-point, rotated, with user-defined reference systems, nodata of several types, and
-masks. Of each, the files made of rows must equal those made of the whole image, nodata must be nodata, and the georeference must
-equal the image's, as GDAL reads both. Then whether jumps of the probability across the edges of windows are larger than
-elsewhere (with plain means they may be).
+RUN is a run of a network for one band. Scenes are made in a folder: 1, 3, 4 and 7 bands, interleaved by pixel and by
+band, in strips and in tiles, BigTIFF, pixel-is-point, rotated, with user-defined reference systems, nodata of several
+types, and masks. For each, the files made from rows must equal those made from the whole image, nodata must be nodata,
+and the georeference must equal the image's, as GDAL reads both. Then the jumps of the probability across the edges of
+windows are compared with those elsewhere (with plain means they may be larger).
 
-At last a scene of SIDE x SIDE 16-bit pixels: the most memory that the process took, the bytes that it read of those in the
-file, and whether the result is a valid Cloud Optimized GeoTIFF with the scene's georeference. Exits with 1 if anything is
-wrong.
+Finally, a scene of SIDE x SIDE 16-bit pixels: the peak memory of the process, the bytes that it read relative to the
+size of the file, and whether the result is a valid Cloud Optimized GeoTIFF with the scene's georeference. Exits with 1
+if anything is wrong.
 """
 import argparse
 import os

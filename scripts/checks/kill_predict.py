@@ -1,16 +1,16 @@
-"""Kill `segtool predict --skip-existing` again and again, and compare what it ends with to an undisturbed run.
+"""Kill `segtool predict --skip-existing` again and again, and compare the result with an undisturbed run.
 
 Usage: kill_predict.py --program PATH --run RUN [--images 200] [--kills 20] [--shards 1] [--seed 0] [OPTION...]
 
-Makes grey images of many sizes in a temporary folder (RUN is a run of a network for one band, such as that of `segtool demo`),
-predicts them with --png and --prob and any further OPTIONs, then again into another folder, where the program is killed
-with SIGKILL after times drawn at random from the time that is left. With several shards, all of them run at once and are
-killed together.
+Makes grey images of many sizes in a temporary folder (RUN is a run of a network for one band, such as that of
+`segtool demo`), predicts them with --png and --prob and any further OPTIONs, then again into another folder, where the
+program is killed with SIGKILL after random times within the time that is left. With several shards, all of them run at
+once and are killed together.
 
-Checked after each kill: every file under its own name is one of the undisturbed run, byte by byte; what the journal said to be
-done before is done still; each of its lines but one without an end can be read. At the end: all files are those of the
-undisturbed run, predictions.json and predictions.txt too, and the journal says of each image that it is done. Exits with 1 if
-anything differs.
+Checked after each kill: every file with a final name is byte-identical to that of the undisturbed run; what the journal
+recorded as done before is still done; all of its lines can be read, except one that was cut off. At the end: all files
+are those of the undisturbed run, predictions.json and predictions.txt too, and the journal records each image as done.
+Exits with 1 if anything differs.
 """
 import argparse
 import json
@@ -84,7 +84,7 @@ def check(arguments, options, folder, rng):
         shards = [["--shard", f"{index + 1}/{arguments.shards}"] for index in range(arguments.shards)]
         running = [subprocess.Popen(command("killed", "--skip-existing", *shard), stdout=subprocess.DEVNULL)
                    for shard in shards]
-        # The first kills meet the start of the program, too.
+        # The first kills may also hit the start of the program.
         wait = rng.uniform(0.02, max(0.3, 1.5 * left / (arguments.kills + 1 - kill)))
         time.sleep(wait)
         ended = [child.poll() is not None for child in running]

@@ -1,4 +1,4 @@
-"""What the check of the label page is made of: a server, a tab with the page, and comparisons of label maps."""
+"""Helpers for the check of the label page: a server, a tab with the page, and comparisons of label maps."""
 import shlex
 import subprocess
 import time
@@ -12,7 +12,7 @@ BRUSH = 7
 
 
 class Wrong(Exception):
-    """What a check found."""
+    """A check failed; says how."""
 
 
 def expect(holds, words):
@@ -21,7 +21,7 @@ def expect(holds, words):
 
 
 def until(holds, words):
-    """Waits for a condition; `words` says what is there instead."""
+    """Waits for a condition; `words` says what is wrong if it does not come true."""
     deadline = time.monotonic() + WAIT / 1000
     while not holds():
         expect(time.monotonic() < deadline, words() if callable(words) else words)

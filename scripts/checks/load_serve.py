@@ -3,10 +3,10 @@
 
     scripts/checks/load_serve.py --program target/release/segtool --run RUN --image IMAGE [--clients 32] [--seconds 60]
 
-Each client sends the image to /api/predict again and again; where the queue is full, it waits as long as Retry-After says.
-Prints how long predictions took (from the first try and from the one that was taken), how many were refused, other answers, and
-the memory of the server over time. Fails if there is an answer besides 200 and 503, if results differ, or if the memory grows by
-more than a tenth after the first ten seconds.
+Each client sends the image to /api/predict again and again; if the queue is full, it waits as long as Retry-After says.
+Prints the latency of predictions (from the first attempt and from the accepted one), how many requests were refused,
+other responses, and the memory of the server over time. Fails if there is a status other than 200 and 503, if results
+differ, or if the memory grows by more than a tenth after the first ten seconds.
 """
 
 import argparse

@@ -3,8 +3,8 @@
 Usage: make_tiff_matrix.py [--files 2000] FOLDER       (packages: ../requirements.txt)
 
 FOLDER/gdal holds the files that GDAL writes, FOLDER/tifffile those of tifffile, and FOLDER/matrix.json says what each of
-them is. The same call writes the same pixels. Files are chosen so that every two settings that can go together do so in
-some file; further files are random combinations, up to the number asked for.
+them is. The same call writes the same pixels. Files are chosen so that every compatible pair of settings occurs in some
+file (pairwise testing); further files are random combinations, up to the number asked for.
 """
 import argparse
 import itertools
@@ -54,7 +54,7 @@ def bits_of(kind):
 
 
 def legal(s):
-    """Whether such a file can be, and whether its writer can write it."""
+    """Whether such a file is possible, and whether its writer supports it."""
     kind, codec, bands, photometric, extras = s["type"], s["codec"], s["bands"], s["photometric"], s["extras"]
     bits, real, pixel = bits_of(kind), kind.startswith("float"), s["interleaving"] == "pixel"
     narrow = kind.endswith("bits") or kind == "bool"
@@ -87,7 +87,7 @@ def legal(s):
 
 
 def choose(settings, number, seed):
-    """Combinations that hold all pairs of settings that can go together, then random ones."""
+    """Combinations that cover all compatible pairs of settings, then random ones."""
     rng = random.Random(seed)
 
     covered, found = set(), {}

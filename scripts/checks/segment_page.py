@@ -1,4 +1,4 @@
-"""The page of `segtool serve` that segments images, in a browser: what goes wrong in it, and the result that it must show."""
+"""Helpers for the check of the segmentation page of `segtool serve`: errors in the browser, and the result expected."""
 
 import array
 import re
@@ -11,7 +11,7 @@ SLOW = 120_000
 
 
 class Failed(Exception):
-    """A check that did not hold, in words."""
+    """A check failed; says how."""
 
 
 def check(holds, message):
@@ -20,7 +20,7 @@ def check(holds, message):
 
 
 class Session:
-    """A page and what went wrong in it."""
+    """A page and the errors that occurred in it."""
 
     def __init__(self, browser, options, width=1440, height=900, scheme="light"):
         phone = width < 500
@@ -52,7 +52,7 @@ class Session:
 
     @contextmanager
     def forgiving(self):
-        """Statuses of errors are what the check wants."""
+        """Ignores error responses, which the check provokes."""
         self.forgiven = True
         yield
         self.page.wait_for_timeout(200)

@@ -15,6 +15,7 @@ pub mod remedy;
 pub mod size;
 #[doc(hidden)]
 pub mod store;
+mod vectorised;
 #[doc(hidden)]
 pub mod words;
 
@@ -23,3 +24,4 @@ pub use error::{Error, Result};
 pub use label_map::LabelMap;
 pub use remedy::Remedy;
 pub use size::Size;
+pub(crate) use vectorised::vectorised;

@@ -1,4 +1,4 @@
-//! What to train with, from what a data set holds.
+//! Suggested training settings, derived from the contents of a data set.
 
 use super::report::{Data, ImageStatistics, Side};
 use crate::data::Proposal;
@@ -7,16 +7,16 @@ use crate::nn::loss::ClassWeights;
 
 /// Share of the labelled pixels below which a class is rare.
 const RARE: f64 = 0.01;
-/// Share of empty pixels from which images count as filled with 0 outside of what was measured.
+/// Share of zero pixels at or above which images count as padded with 0 outside the measured area.
 const FILLED: f64 = 0.01;
-/// Largest crop, multiple that networks like, and pixels of a batch that train well on a GPU of 16 GiB.
-const MOST_CROP: usize = 512;
+/// Largest crop, the multiple that crop sides are rounded down to, and pixels per batch that suit a GPU with 16 GiB.
+const MAX_CROP: usize = 512;
 const MULTIPLE: usize = 32;
 const BATCH_PIXELS: usize = 1 << 20;
 /// Largest batch that is advised.
-const MOST_BATCH: usize = 32;
+const MAX_BATCH: usize = 32;
 
-/// What is advised, and the advice.
+/// Pairs of a setting and the suggestion for it.
 pub(super) fn advice(data: &Data, proposal: Option<&Proposal>) -> Vec<(&'static str, String)> {
     let statistics = ImageStatistics::of(data);
     let found = [
@@ -29,7 +29,7 @@ pub(super) fn advice(data: &Data, proposal: Option<&Proposal>) -> Vec<(&'static 
     found.into_iter().filter_map(|(what, text)| Some((what, text?))).collect()
 }
 
-/// Values of the labels that mean "not labelled".
+/// Label values that mean "not labelled".
 fn ignore(proposal: &Proposal) -> Option<String> {
     let values: Vec<String> = proposal.dataset.ignore.iter().map(ToString::to_string).collect();
     let colors = proposal.dataset.ignore_colors.iter().map(|color| format!("{color:?}"));
@@ -37,7 +37,7 @@ fn ignore(proposal: &Proposal) -> Option<String> {
     (!all.is_empty()).then(|| format!("{} in the data set file", all.join(", ")))
 }
 
-/// By median frequency, where a class is rare.
+/// Median-frequency class weights, if any class is rare.
 fn class_weights(data: &Data) -> Option<String> {
     let dataset = data.dataset.as_ref()?;
     let classes = dataset.class_count();
@@ -66,10 +66,10 @@ fn normalisation(data: &Data, statistics: &ImageStatistics) -> Option<String> {
         data.images().fold((0, 0), |(zeros, pixels), (_, image)| (zeros + image.zeros, pixels + image.pixels()));
     let filled = image.sample_type != SampleType::Uint8 && zeros as f64 >= FILLED * pixels as f64;
     if filled {
-        // The mean of what was measured is another one.
+        // Mean and deviation would include the padding.
         return Some("{ kind = \"per-dataset\", valid = \"nonzero\" }: pixels that are 0 hold no data".into());
     }
-    // Nothing can be divided by the deviation of a band of one value.
+    // A constant band has a deviation of 0, which cannot be divided by.
     if statistics.std.contains(&0.0) {
         return None;
     }
@@ -80,15 +80,16 @@ fn normalisation(data: &Data, statistics: &ImageStatistics) -> Option<String> {
     ))
 }
 
-/// The side of crops that fit into every image; `None` where all images are of one small size.
+/// The side of the network's inputs, and whether images must be cropped to it: not if all have the same small size.
+/// `None` without images.
 fn side(data: &Data) -> Option<(usize, bool)> {
     let sides = || data.images().map(|(_, image)| (image.size.width, image.size.height));
     let (first, smallest) = (sides().next()?, sides().map(|(w, h)| w.min(h)).min()?);
     let is_same = sides().all(|size| size == first);
-    if is_same && first.0.max(first.1) <= MOST_CROP {
+    if is_same && first.0.max(first.1) <= MAX_CROP {
         return Some((first.0.max(first.1), false));
     }
-    let side = smallest.min(MOST_CROP);
+    let side = smallest.min(MAX_CROP);
     Some((if side > MULTIPLE { side / MULTIPLE * MULTIPLE } else { side }, true))
 }
 
@@ -100,7 +101,7 @@ fn crop(data: &Data) -> Option<String> {
 fn batch_size(data: &Data) -> Option<String> {
     let (side, _) = side(data)?;
     let training = data.training.max(1);
-    let most = (BATCH_PIXELS / (side * side).max(1)).clamp(1, MOST_BATCH).min(training);
+    let most = (BATCH_PIXELS / (side * side).max(1)).clamp(1, MAX_BATCH).min(training);
     let power = 1usize << (usize::BITS - 1 - most.leading_zeros());
     Some(format!("`batch_size` {power} to start with; reduce it if memory runs out"))
 }

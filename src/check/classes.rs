@@ -1,4 +1,4 @@
-//! Findings about classes: those that a split lacks.
+//! Findings about classes that are missing from one or both sides of the split.
 
 use super::finding::{Finding, Kind, Severity};
 use super::report::{Data, Side};

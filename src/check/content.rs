@@ -1,24 +1,25 @@
-//! Which images hold the same, look the same, or show parts of one scene, by what was kept of each.
+//! Finds identical images, near-duplicates and overlapping crops of one scene, from the summaries of the images.
 
 use std::collections::HashMap;
 
 use rayon::prelude::*;
 
+use super::pixel_hashes::SIDE;
 use super::repeated::Repeated;
 use super::sketch::Sketch;
 use super::summary::ImageSummary;
 use super::thumbnail::{Turn, TurnedHashes};
-use super::words::SIDE;
 
-/// Fewest windows that two crops of one scene share.
-const FEWEST_SHARED: usize = 4;
-/// Share of the windows in what two crops have in common that must be found in both: the sketches of crops of one scene have
-/// all of them, those of images with the same logo or frame few.
+/// Minimum number of windows that two crops of one scene must share.
+const MIN_SHARED: usize = 4;
+/// Minimum share of the sketched windows in an overlap that must be found in both images. Crops of one scene share all
+/// of them, images with the same logo or frame only a few.
 const SHARE_FOUND: f64 = 0.5;
-/// Images with one window that are each compared with all others; of more, each with some that follow.
+/// Largest number of images with the same window that are all compared with one another; of more, each is compared only
+/// with the next few.
 const COMPARED: usize = 16;
 
-/// Two images that belong together, by index, the smaller first.
+/// Two related images, by index, the smaller first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Link {
     pub(super) first: usize,
@@ -26,21 +27,22 @@ pub(super) struct Link {
     pub(super) kind: LinkKind,
 }
 
-/// In what way two images belong together.
+/// How two images are related.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum LinkKind {
-    /// They hold the same pixels.
+    /// Their pixels are identical.
     Same,
-    /// They show parts of one scene; where the second begins in the first, and the share of the smaller one that both show in
-    /// thousandths.
+    /// They are overlapping crops of one scene: column and row of the second's origin in the first, and the overlap in
+    /// thousandths of the smaller image.
     Overlap(i64, i64, u32),
-    /// They look the same.
+    /// They are near-duplicates.
     Alike,
-    /// They look the same once one of them is turned or mirrored.
+    /// They are near-duplicates once one of them is rotated or mirrored.
     AlikeTurned,
 }
 
-/// Images with the same pixels: each but the first with the first. Images of one value say nothing.
+/// Links each image to the first one with identical pixels. Constant images are skipped, as a match between them means
+/// nothing.
 pub(super) fn same(images: &[(usize, &ImageSummary)]) -> Vec<Link> {
     let mut firsts: HashMap<u64, usize> = HashMap::new();
     let mut found = Vec::new();
@@ -55,14 +57,14 @@ pub(super) fn same(images: &[(usize, &ImageSummary)]) -> Vec<Link> {
     found
 }
 
-/// Images that look the same, but do not hold the same.
+/// Near-duplicates: images that look the same, but are not identical.
 pub(super) fn alike(images: &[(usize, &ImageSummary)]) -> Vec<Link> {
     let shown: Vec<(usize, &ImageSummary)> =
         images.iter().filter(|(_, image)| !image.thumbnail.is_empty()).copied().collect();
     let turned: TurnedHashes = shown.iter().map(|(_, image)| &image.thumbnail).collect();
     let of = |at: usize| {
         let (second, image) = shown[at];
-        // Hashes alone tell most pairs apart; the images are compared only where hashes agree.
+        // The hashes rule out most pairs; thumbnails are compared only for the rest.
         let near = turned.near(&image.thumbnail, at).into_iter().map(|before| (shown[before], turned.get(before)));
         near.filter(|((_, other), _)| other.content != image.content)
             .filter_map(|((first, other), hashes)| {
@@ -78,10 +80,11 @@ pub(super) fn alike(images: &[(usize, &ImageSummary)]) -> Vec<Link> {
     found
 }
 
-/// A window that two images share: the images, and where the second begins in the first.
+/// A window that two images share: their indices, and the offset of the second in the first.
 type Shared = (u32, u32, i64, i64);
 
-/// Images that show parts of one scene: they share windows, all shifted alike, in most of what they would have in common.
+/// Overlapping crops of one scene: images that share enough windows at one offset, which are at least [`SHARE_FOUND`]
+/// of those in the overlap.
 pub(super) fn overlapping(images: &[(usize, &ImageSummary)]) -> Vec<Link> {
     let mut shared = shared_windows(images);
     shared.par_sort_unstable();
@@ -90,7 +93,7 @@ pub(super) fn overlapping(images: &[(usize, &ImageSummary)]) -> Vec<Link> {
         let most = both.chunk_by(|a, b| a == b).max_by_key(|alike| alike.len());
         let Some((alike, &(a, b, x, y))) = most.and_then(|alike| Some((alike.len(), alike.first()?))) else { continue };
         let ((first, one), (second, other)) = (images[a as usize], images[b as usize]);
-        if alike >= FEWEST_SHARED && one.content != other.content {
+        if alike >= MIN_SHARED && one.content != other.content {
             found.extend(share(one, other, (x, y), alike).map(|share| Link {
                 first,
                 second,
@@ -101,7 +104,7 @@ pub(super) fn overlapping(images: &[(usize, &ImageSummary)]) -> Vec<Link> {
     found
 }
 
-/// The windows that pairs of images share, by index into `images`.
+/// The windows shared by pairs of images, as indices into `images`.
 fn shared_windows(images: &[(usize, &ImageSummary)]) -> Vec<Shared> {
     let hashes: Vec<u64> =
         images.iter().flat_map(|(_, image)| image.sketch.windows.iter().map(|window| window.hash)).collect();
@@ -124,11 +127,11 @@ fn shared_windows(images: &[(usize, &ImageSummary)]) -> Vec<Shared> {
     shared
 }
 
-/// The share of the smaller image that both show, in thousandths, if they hold the same there.
+/// The overlap in thousandths of the smaller image, if enough of the windows in it are shared.
 fn share(one: &ImageSummary, other: &ImageSummary, (x, y): (i64, i64), shared: usize) -> Option<u32> {
     let size = |image: &ImageSummary| (image.size.width as i64, image.size.height as i64);
     let ((w1, h1), (w2, h2)) = (size(one), size(other));
-    // In the pixels of the first image.
+    // In pixel coordinates of the first image.
     let (left, right) = (x.max(0), (x + w2).min(w1));
     let (top, bottom) = (y.max(0), (y + h2).min(h1));
     let limit = one.sketch.limit.min(other.sketch.limit);

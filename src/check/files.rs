@@ -1,4 +1,4 @@
-//! Findings about single files: what training would fail with, and orientation tags.
+//! Findings about single files: those that training would fail on, and orientation tags.
 
 use super::finding::{Finding, Kind, Place, Severity};
 use super::report::Data;
@@ -27,7 +27,7 @@ pub(super) fn findings(data: &Data) -> Vec<Finding> {
     add(Kind::Normalisation, "whose values do not fit the data set's normalisation", "correct it in the data set file");
     add(
         Kind::Bands,
-        "with another number of bands than the data set has",
+        "whose number of bands differs from the data set's",
         "convert them, or correct `bands` in the data set file",
     );
     found.extend(sizes(of_kind(Kind::SizeMismatch), data));
@@ -48,7 +48,7 @@ fn sizes(places: Vec<Place>, data: &Data) -> Option<Finding> {
     if places.is_empty() {
         return None;
     }
-    let message = format!("{} of another size than the image", counted(places.len(), "label file"));
+    let message = format!("{} whose size differs from the image's", counted(places.len(), "label file"));
     Some(Finding::new(Kind::SizeMismatch, Severity::Error, message, places).remedy(remedy))
 }
 

@@ -10,13 +10,13 @@ use serde::Serialize;
 pub enum Severity {
     /// Training would fail.
     Error,
-    /// Training would run, but probably not learn or score what is meant.
+    /// Training would run, but the model or its scores would probably be wrong.
     Warning,
     /// Worth knowing.
     Note,
 }
 
-/// What kind of thing was found. Names in JSON are in kebab case.
+/// The kind of a finding. Names in JSON are in kebab case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -25,36 +25,36 @@ pub enum Kind {
     MissingLabel,
     /// A label image without an image.
     MissingImage,
-    /// A file that is named, but not there.
+    /// A file that is listed, but does not exist.
     MissingFile,
     /// Lists that name different numbers of files.
     ListLength,
-    /// Files of one stem, of which only one can be meant.
+    /// Several files with the same stem, of which only one can be paired.
     SameStem,
     /// Names of images and label images that do not match.
     NamesDiffer,
-    /// A file that stands in two pairs.
+    /// A file that is in more than one pair.
     ListedTwice,
-    /// Images given as label images, and the other way round.
+    /// Images and label images are swapped.
     Swapped,
     /// A source in which pairs cannot be found, such as a folder without images.
     Source,
-    /// A file that is damaged, cut or of no known format.
+    /// A file that is damaged, truncated or in an unknown format.
     Unreadable,
-    /// An image and its label image of different sizes.
+    /// An image and its label image differ in size.
     SizeMismatch,
     /// A label value or colour that the data set does not define.
     UndefinedLabel,
-    /// Shapes in an annotation file that cannot be drawn: of a class that the data set does not have, or of an image of another
-    /// size or place.
+    /// Shapes in an annotation file that cannot be drawn: their class is not in the data set, or they were made for an
+    /// image of another size or location.
     Annotation,
     /// Masks of 0 and 255, palettes or colours, with the mapping that fits.
     LabelCoding,
-    /// Numbers of bands that do not fit the data set or each other.
+    /// Numbers of bands that differ from the data set's or from one another.
     Bands,
-    /// Types of samples that differ, such as 8 beside 16 bits.
+    /// Mixed sample types, such as 8 and 16 bits.
     SampleType,
-    /// Ranges of numbers that differ, such as decibels beside linear intensities.
+    /// Mixed value ranges, such as decibels and linear intensities.
     ValueRange,
     /// A normalisation that does not fit the samples.
     Normalisation,
@@ -62,31 +62,31 @@ pub enum Kind {
     Orientation,
     /// Pixels without data.
     Nodata,
-    /// An image of one value.
+    /// An image with the same value in all pixels.
     ConstantImage,
     /// The same image more than once.
     Duplicate,
     /// The same image with different labels.
     ConflictingLabels,
-    /// Images that look the same.
+    /// Near-duplicate images: they look the same, but are not identical.
     NearDuplicate,
     /// The same labels for different images.
     CopiedLabels,
-    /// Images that show parts of one scene, by their content.
+    /// Overlapping crops of one scene, found by content.
     Overlap,
-    /// Images that lie over each other, by their coordinates.
+    /// Images whose georeferences overlap.
     Georeference,
-    /// Images of one scene, by their names.
+    /// Images of one scene on both sides of the split, judging by their names.
     SceneNames,
     /// Images of one group on both sides of the split.
     SplitGroup,
-    /// Labels that show nothing but the first class.
+    /// Labels with the first class only.
     EmptyLabels,
-    /// Labels that label nothing.
+    /// Labels without a labelled pixel.
     NoLabels,
-    /// Labels that are shifted against the edges in the image.
+    /// Labels that are shifted relative to the edges in the image.
     ShiftedLabels,
-    /// A class that a split lacks.
+    /// A class that is missing from one or both sides of the split.
     MissingClass,
 }
 
@@ -122,12 +122,12 @@ pub struct Finding {
     pub kind: Kind,
     /// How much it matters.
     pub severity: Severity,
-    /// What it is, in a sentence without the files.
+    /// A description, without the files.
     pub message: String,
     /// What to do; empty where there is nothing to do.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub remedy: String,
-    /// Where, all of them.
+    /// All files concerned.
     pub places: Vec<Place>,
 }
 

@@ -1,4 +1,5 @@
-//! Whether two images show the same where they overlap, though their pixels differ a little: their fine structure is correlated.
+//! Confirms that two images show the same scene in their overlap although compression has changed the pixels: by the
+//! correlation of their fine structure.
 
 use std::path::Path;
 
@@ -6,22 +7,23 @@ use super::gray::gray;
 use crate::base::Size;
 use crate::image::read_image;
 
-/// How far the shift may be from that of the landmarks, in pixels.
+/// Maximum correction to the offset given by the landmarks, in pixels.
 const NEAR: i64 = 2;
-/// Side of the window by which the exact shift is found, and the correlation there below which nothing else is compared.
+/// Side of the window used to refine the offset, and the correlation in it below which a pair is rejected early.
 const WINDOW: i64 = 256;
 const PROMISING: f64 = 0.8;
-/// Side of the smallest overlap that is compared, and of the blocks in it: half of 16 blocks or more are judged.
-const LEAST_SIDE: i64 = 64;
+/// Minimum side of an overlap, and the side of the blocks in it: there are at least 16, of which the more structured
+/// half is judged.
+const MIN_SIDE: i64 = 64;
 const BLOCK: usize = 16;
-/// Least correlation of the fine structure in the overlap, and of most blocks of it that have some. JPEG of quality 50
-/// leaves 0.95 to 0.99; frames of a camera that stands still have 0.88 at most, radar images of one coast 0.85, neighbouring
-/// slices of a seismic volume 0.69.
+/// Minimum correlation of the fine structure over the whole overlap, and in most of its more structured blocks. JPEG at
+/// quality 50 leaves 0.95 to 0.99; frames of a static camera reach at most 0.88, radar images of the same coast 0.85,
+/// adjacent slices of a seismic volume 0.69.
 const CORRELATION: f64 = 0.95;
 const BLOCK_CORRELATION: f64 = 0.85;
 const SHARE_OF_BLOCKS: f64 = 0.8;
 
-/// The fine structure of an image: what differs between its surroundings near by and further away.
+/// The fine structure of an image: the difference between a narrow and a wide box blur.
 pub(super) struct Fine {
     values: Vec<f32>,
     size: Size,
@@ -32,28 +34,28 @@ impl Fine {
         let image = read_image(path).ok()?;
         let (size, gray) = (image.size, gray(&image));
         let (near, far) = (blurred(&gray, size, 1), blurred(&gray, size, 4));
-        // Where data are missing, nothing differs.
+        // Pixels near missing data count as flat.
         let difference = |(near, far): (f32, f32)| if (near - far).is_finite() { near - far } else { 0.0 };
         let values = near.into_iter().zip(far).map(difference).collect();
         Some(Self { values, size })
     }
 
-    /// Columns and rows that both have, of another one that begins at a place in this one.
+    /// Width and height of the overlap with another image whose origin is at `(x, y)` in this one.
     fn overlap(&self, other: &Self, (x, y): (i64, i64)) -> Option<(i64, i64)> {
         let along = |shift: i64, own: usize, other: usize| (shift + other as i64).min(own as i64) - shift.max(0);
         let (w, h) = (along(x, self.size.width, other.size.width), along(y, self.size.height, other.size.height));
-        (w >= LEAST_SIDE && h >= LEAST_SIDE).then_some((w, h))
+        (w >= MIN_SIDE && h >= MIN_SIDE).then_some((w, h))
     }
 
-    /// The share of the smaller image that both show, in thousandths, of another one that begins at a place in this one.
+    /// The overlap with another image whose origin is at `place` in this one, in thousandths of the smaller image.
     pub(super) fn share(&self, other: &Self, place: (i64, i64)) -> Option<u32> {
         let (w, h) = self.overlap(other, place)?;
         let smaller = (self.size.width * self.size.height).min(other.size.width * other.size.height).max(1);
         Some((1000.0 * (w * h) as f64 / smaller as f64).round() as u32)
     }
 
-    /// Where another one begins in this one, near a place, if both show the same there. The exact place is found by what is
-    /// around a centre in this one.
+    /// The exact origin of another image in this one, near `(x, y)`, if both show the same in their overlap. It is
+    /// refined in a window around `centre`, a point in this image.
     pub(super) fn place_of(&self, other: &Self, (x, y): (i64, i64), centre: (i64, i64)) -> Option<(i64, i64)> {
         let (w, h) = self.overlap(other, (x, y))?;
         let columns = window(x.max(0), w, centre.0);
@@ -84,13 +86,14 @@ impl Fine {
     }
 }
 
-/// Where a window begins and how long it is, around a centre in an overlap: it stays inside however the place changes.
+/// Start and length of a window around a centre, along one axis of an overlap. It stays inside the overlap for every
+/// offset that is tried.
 fn window(begin: i64, length: i64, centre: i64) -> (i64, i64) {
     let long = (length - 2 * NEAR).min(WINDOW);
     ((centre - long / 2).clamp(begin + NEAR, begin + length - NEAR - long), long)
 }
 
-/// Whether most blocks are alike of those with more structure than others: a frame or a logo that images share is not enough.
+/// Whether most of the more structured half of the blocks correlate: a shared frame or logo is not enough.
 fn blocks_agree(mine: &[f32], theirs: &[f32], width: usize) -> bool {
     let height = mine.len() / width;
     let block = |values: &[f32], left: usize, top: usize| -> Vec<f32> {
@@ -118,7 +121,7 @@ fn deviation(values: &[f32]) -> f64 {
     (values.iter().map(|value| (f64::from(*value) - mean).powi(2)).sum::<f64>() / values.len().max(1) as f64).sqrt()
 }
 
-/// The correlation; 0 where one of the two is even or has gaps.
+/// The correlation coefficient; 0 if either side is constant or contains NaN.
 fn correlation(a: &[f32], b: &[f32]) -> f64 {
     let (mean_a, mean_b) = (mean(a), mean(b));
     let products = a.iter().zip(b).map(|(a, b)| (f64::from(*a) - mean_a) * (f64::from(*b) - mean_b)).sum::<f64>();
@@ -126,7 +129,7 @@ fn correlation(a: &[f32], b: &[f32]) -> f64 {
     if found.is_finite() { found } else { 0.0 }
 }
 
-/// The mean of the pixels around each, as far as a radius and the border.
+/// Box blur: the mean of the pixels within a radius along both axes, clipped at the border.
 fn blurred(gray: &[f32], Size { width, height }: Size, radius: usize) -> Vec<f32> {
     let mut rows = vec![0.0f32; gray.len()];
     for (out, row) in rows.chunks_exact_mut(width).zip(gray.chunks_exact(width)) {

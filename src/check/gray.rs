@@ -1,14 +1,14 @@
-//! Grey values in 8 bits: what thumbnails, landmarks and the edges under labels are taken from.
+//! 8-bit greyscale images, from which thumbnails, landmarks and image edges are computed.
 
 use crate::base::Size;
+use crate::base::vectorised;
 use crate::image::{Image, Samples};
-use pulp::Arch;
 
 /// Maximum number of pixels sampled for the range of non-8-bit data, and the share clipped at either end.
 const MAX_SAMPLED: usize = 1 << 14;
 const OUTSIDE: f64 = 0.01;
-/// Smallest range, as a share of the largest number in it, that shows anything.
-const LEAST_RANGE: f32 = 1e-4;
+/// Ranges below this share of the largest absolute value count as constant.
+const MIN_RANGE: f32 = 1e-4;
 
 /// The mean of the bands of each pixel, row by row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,25 +21,25 @@ pub(super) struct Gray {
 }
 
 impl Gray {
-    /// 8-bit samples stay as they are; the range of others, but for outliers, is spread over all grey values.
+    /// 8-bit samples keep their scale; the range of other types, without outliers, is stretched to 8 bits.
     pub(super) fn of(image: &Image) -> Self {
         let Samples::U8(samples) = &image.samples else { return Self::scaled(&gray(image), image.size) };
         let mut values = vec![0; image.size.width * image.size.height];
-        Arch::new().dispatch(|| average(samples, image.bands, &mut values));
+        average(samples, image.bands, &mut values);
         for (value, _) in values.iter_mut().zip(image.nodata.iter().flatten()).filter(|(_, nodata)| **nodata) {
             *value = 0;
         }
         Self { values, size: image.size, gaps: image.nodata.clone() }
     }
 
-    /// Of numbers of any range; those that are not finite are no data.
+    /// From values of any range; non-finite values are nodata.
     pub(super) fn scaled(numbers: &[f32], size: Size) -> Self {
         let gaps = numbers.iter().any(|number| !number.is_finite());
         let gaps = gaps.then(|| numbers.iter().map(|number| !number.is_finite()).collect());
         let (low, high) = range(numbers);
-        let shows = high - low > LEAST_RANGE * low.abs().max(high.abs());
+        let shows = high - low > MIN_RANGE * low.abs().max(high.abs());
         let scale = if shows { f32::from(u8::MAX) / (high - low) } else { 0.0 };
-        // The cast keeps to the range of 8 bits, and makes NaN 0.
+        // The cast saturates to 8 bits, and turns NaN into 0.
         let values = numbers.iter().map(|number| ((number - low) * scale + 0.5) as u8).collect();
         Self { values, size, gaps }
     }
@@ -49,7 +49,7 @@ impl Gray {
     }
 }
 
-/// What nearly all numbers lie between; all of them where nearly all are equal.
+/// The range of the values without outliers; the full range if that is empty.
 fn range(numbers: &[f32]) -> (f32, f32) {
     let step = numbers.len().div_ceil(MAX_SAMPLED).max(1) | 1;
     let mut sampled: Vec<f32> = numbers.iter().step_by(step).copied().filter(|number| number.is_finite()).collect();
@@ -63,21 +63,22 @@ fn range(numbers: &[f32]) -> (f32, f32) {
     finite.fold((sampled[0], sampled[0]), |(low, high), number| (low.min(*number), high.max(*number)))
 }
 
-#[inline(always)]
-fn average(samples: &[u8], bands: usize, out: &mut [u8]) {
-    match bands {
-        1 => out.copy_from_slice(samples),
-        3 => {
-            for (out, [r, g, b]) in out.iter_mut().zip(samples.as_chunks::<3>().0) {
-                let sum = u16::from(*r) + u16::from(*g) + u16::from(*b);
-                // A third, rounded.
-                *out = ((u32::from(sum) * 21_846 + 32_768) >> 16) as u8;
+vectorised! {
+    fn average(samples: &[u8], bands: usize, out: &mut [u8]) -> () {
+        match bands {
+            1 => out.copy_from_slice(samples),
+            3 => {
+                for (out, [r, g, b]) in out.iter_mut().zip(samples.as_chunks::<3>().0) {
+                    let sum = u16::from(*r) + u16::from(*g) + u16::from(*b);
+                    // A third, rounded.
+                    *out = ((u32::from(sum) * 21_846 + 32_768) >> 16) as u8;
+                }
             }
-        }
-        bands => {
-            for (out, pixel) in out.iter_mut().zip(samples.chunks_exact(bands)) {
-                let sum: usize = pixel.iter().map(|sample| usize::from(*sample)).sum();
-                *out = ((sum + bands / 2) / bands) as u8;
+            bands => {
+                for (out, pixel) in out.iter_mut().zip(samples.chunks_exact(bands)) {
+                    let sum: usize = pixel.iter().map(|sample| usize::from(*sample)).sum();
+                    *out = ((sum + bands / 2) / bands) as u8;
+                }
             }
         }
     }

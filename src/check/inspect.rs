@@ -1,8 +1,6 @@
-//! One pair, read once.
+//! Reads each pair once and summarises it.
 
 use std::path::Path;
-
-use pulp::Arch;
 
 use super::finding::{Kind, Place};
 use super::gray::Gray;
@@ -13,6 +11,7 @@ use super::shift::Profile;
 use super::sketch::Sketch;
 use super::summary::{Fault, ImageSummary, LabelSummary, PairSummary};
 use super::thumbnail::Thumbnail;
+use crate::base::vectorised;
 use crate::base::{Error, LabelMap, Result, Size};
 use crate::data::{
     CsvLabels, Dataset, Fingerprint, Footprint, Labels, Pair, background, load_pair_labels, merge_masks, prepared,
@@ -20,10 +19,10 @@ use crate::data::{
 use crate::image::{Image, RawLabels, read_image, read_image_turned};
 use crate::metric::OtherValues;
 
-/// Most undefined values of one label image that are listed.
+/// Maximum number of undefined values listed per label image.
 const MAX_VALUES: usize = 3;
 
-/// What an image hands on to the comparison with its labels.
+/// What the comparison with the labels needs of an image.
 struct Seen {
     size: Size,
     gray: Gray,
@@ -34,15 +33,15 @@ struct Seen {
 #[derive(Clone, Copy)]
 pub(super) struct Inspection<'a> {
     pub(super) dataset: Option<&'a Dataset>,
-    /// Label images that were read before.
+    /// Label images that have already been read.
     pub(super) kept: &'a KeptLabels,
-    /// Whether landmarks are needed: pixels of other crops may differ a little.
+    /// Whether to compute landmarks: the set has lossy images, in which crops of one scene differ in their pixels.
     pub(super) landmarks: bool,
 }
 
 impl Inspection<'_> {
-    /// Reads a pair and keeps what a check needs of it, and the profile of its labels' edges. `points` are its labels where
-    /// they are in a table.
+    /// Reads a pair. Returns its summary, and the contrast profile of its label edges. `points` are its labels if they
+    /// come from a table.
     pub(super) fn inspect(&self, pair: &Pair, points: Option<&CsvLabels>) -> (PairSummary, Option<Profile>) {
         let mut found = PairSummary::default();
         let seen = found.add_image(&pair.image, self);
@@ -52,7 +51,7 @@ impl Inspection<'_> {
 }
 
 fn fault(kind: Kind, file: &Path, error: &Error) -> Fault {
-    // The file is named beside the sentence.
+    // The file is reported separately.
     let text = error.to_string();
     let plain = text.strip_prefix(&format!("{}: ", file.display())).map_or_else(|| text.clone(), str::to_owned);
     Fault { kind, place: Place::new(file, plain) }
@@ -85,7 +84,7 @@ impl PairSummary {
         let (gray, statistics) = (Gray::of(&image), statistics(&image));
         let without = image.nodata.iter().flatten().filter(|nodata| **nodata).count() as u64;
         let zeros = zeros(&image, &statistics);
-        // What is empty by more than half looks like others for the shape of its border.
+        // Images that are mostly empty would match others merely by the outline of their content.
         let shown = 2 * (zeros + without) <= (size.width * size.height) as u64;
         self.image = Some(ImageSummary {
             size,
@@ -145,7 +144,7 @@ impl PairSummary {
             .ok()
     }
 
-    /// The classes of all label files of an image.
+    /// Merges the label files of an image.
     fn merge_labels(
         &mut self,
         (pair, kept): (&Pair, &KeptLabels),
@@ -162,7 +161,7 @@ impl PairSummary {
         merged.or_else(|| seen.map(|seen| background(seen.size))).filter(|_| complete)
     }
 
-    /// The classes of one label file; those that the data set does not define are left out, and told.
+    /// The classes of one label file. Undefined values are reported, and treated as unlabelled.
     fn read_labels(
         &mut self,
         (pair, read): (&Pair, Result<(RawLabels, bool)>),
@@ -222,14 +221,15 @@ impl LabelSummary {
     }
 }
 
-/// The pixels of each class up to the largest that occurs.
+/// The number of pixels of each class, up to the largest that occurs.
 fn counts(classes: &[u16]) -> Vec<u64> {
-    // Of pixels that follow each other, several counts: the same one would have to be ready again at once.
-    const BESIDE: usize = 4;
-    let largest = Arch::new().dispatch(|| largest(classes));
-    let mut counts = vec![[0u64; BESIDE]; largest.map_or(0, |class| usize::from(class) + 1) + 1];
+    // Several interleaved histograms: in a single one, incrementing the same class again would have to wait for the
+    // previous increment.
+    const LANES: usize = 4;
+    let largest = largest(classes);
+    let mut counts = vec![[0u64; LANES]; largest.map_or(0, |class| usize::from(class) + 1) + 1];
     let other = counts.len() - 1;
-    let (chunks, rest) = classes.as_chunks::<BESIDE>();
+    let (chunks, rest) = classes.as_chunks::<LANES>();
     for chunk in chunks {
         for (i, class) in chunk.iter().enumerate() {
             counts[usize::from(*class).min(other)][i] += 1;
@@ -240,10 +240,11 @@ fn counts(classes: &[u16]) -> Vec<u64> {
     counts.into_iter().map(|count| count.iter().sum()).collect()
 }
 
-/// The largest class; `None` where nothing is labelled.
-#[inline(always)]
-fn largest(classes: &[u16]) -> Option<u16> {
-    // One more, so that pixels without a label are 0.
-    let next = classes.iter().fold(0, |most: u16, class| most.max(class.wrapping_add(1)));
-    next.checked_sub(1)
+vectorised! {
+    /// The largest class; `None` where nothing is labelled.
+    fn largest(classes: &[u16]) -> Option<u16> {
+        // Plus one, so that `IGNORE` wraps around to 0.
+        let next = classes.iter().fold(0, |most: u16, class| most.max(class.wrapping_add(1)));
+        next.checked_sub(1)
+    }
 }

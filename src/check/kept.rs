@@ -1,4 +1,4 @@
-//! Label images that were read to find out what their values mean, kept until they are checked.
+//! Label images that were read to propose a data set, kept in memory until they are checked.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,15 +8,16 @@ use std::sync::{Mutex, PoisonError};
 use crate::base::{Result, Size};
 use crate::image::{RawLabels, declares_orientation, read_labels_turned};
 
-/// Most runs of equal values that are kept of all label images: 256 MiB of them.
-const MOST_RUNS: usize = (256 << 20) / size_of::<Run>();
-/// Pixels for each run that a label image must have to be kept: one of less is as large as its file.
-const PIXELS_A_RUN: usize = 4;
+/// Maximum number of runs of equal values kept, over all label images: 256 MiB.
+const MAX_RUNS: usize = (256 << 20) / size_of::<Run>();
+/// Minimum mean run length, in pixels, of a label image to be kept; with shorter runs, it would be as large as its
+/// file.
+const PIXELS_PER_RUN: usize = 4;
 
-/// A value and how many pixels after each other have it.
+/// A value and the number of consecutive pixels that have it.
 type Run = (u16, u32);
 
-/// Label images by path, as far as there is room; others are read again.
+/// Run-length encoded label images by path, as many as fit; the others are read again.
 #[derive(Debug, Default)]
 pub(super) struct KeptLabels {
     found: Mutex<BTreeMap<PathBuf, (Size, Vec<Run>)>>,
@@ -27,8 +28,8 @@ impl KeptLabels {
     /// Keeps a label image if there is room for it.
     pub(super) fn keep(&self, path: &Path, labels: &RawLabels) {
         let RawLabels::Values(size, values) = labels else { return };
-        let most = values.len() / PIXELS_A_RUN;
-        let with = |runs: usize| Some(runs + most).filter(|runs| *runs <= MOST_RUNS);
+        let most = values.len() / PIXELS_PER_RUN;
+        let with = |runs: usize| Some(runs + most).filter(|runs| *runs <= MAX_RUNS);
         if self.runs.fetch_update(Ordering::Relaxed, Ordering::Relaxed, with).is_err() {
             return;
         }
@@ -44,7 +45,7 @@ impl KeptLabels {
         self.runs.fetch_sub(free, Ordering::Relaxed);
     }
 
-    /// Reads a label image, from memory if it is there, and whether its file declares an orientation.
+    /// Takes a label image out of memory, or reads it, and tells whether its file declares an orientation.
     pub(super) fn read(&self, path: &Path) -> Result<(RawLabels, bool)> {
         let found = self.found.lock().unwrap_or_else(PoisonError::into_inner).remove(path);
         match found {
@@ -69,14 +70,14 @@ mod tests {
         let even = RawLabels::Values(size, [vec![3; 9], vec![7; 7]].concat());
         kept.keep(Path::new("even.png"), &even);
         assert_eq!(kept.read(Path::new("even.png")).unwrap().0, even);
-        // The room of what is replaced is free again, and so is what a ragged one would have needed.
+        // Replacing an image frees its runs; rejecting one frees what was reserved for it.
         kept.keep(Path::new("even.png"), &even);
         kept.keep(Path::new("even.png"), &even);
         kept.keep(Path::new("ragged.png"), &RawLabels::Values(size, (0..16).collect()));
         assert_eq!(kept.runs.load(Ordering::Relaxed), 2);
         assert_eq!(kept.read(Path::new("even.png")).unwrap().0, even);
         assert_eq!(kept.runs.load(Ordering::Relaxed), 0);
-        // Ragged ones are not kept, and nothing is kept twice.
+        // Images with too many runs are not kept, and those kept can be taken out only once.
         kept.keep(Path::new("ragged.png"), &RawLabels::Values(size, (0..16).collect()));
         assert!(kept.read(Path::new("ragged.png")).is_err() && kept.read(Path::new("even.png")).is_err());
     }

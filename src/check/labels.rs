@@ -1,4 +1,4 @@
-//! Findings about labels: undefined values with a mapping, empty and copied labels, labels that are shifted.
+//! Findings about labels: undefined values with a suggested mapping; empty, copied and shifted labels.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -12,29 +12,31 @@ use crate::data::{
     Dataset, FoundLabel, Known, LabelFiles, LabelSurvey, Labels, Proposal, RawLabel, propose, survey_labels,
 };
 
-/// Most label files that are read again for a mapping.
+/// Maximum number of label files that are read again to suggest a mapping.
 const MAX_MAPPED: usize = 100;
-/// Most values and colours of a mapping that are listed.
+/// Maximum number of values and colours listed in a mapping.
 const MAX_LISTED: usize = 12;
 
-/// Least shift that is told, in pixels: less is how people draw.
-const LEAST_SHIFT: i32 = 3;
-/// A shift that all labels have in common: standard errors above none, the least ratio of the contrast at the peak to the
-/// noise beyond it, and the share of the contrast that is lost without the shift.
+/// Minimum shift reported, in pixels; smaller ones are within the accuracy of manual labelling.
+const MIN_SHIFT: i32 = 3;
+/// Thresholds for a shift common to all labels: by how many standard errors the contrast at the peak exceeds that
+/// without a shift, ratio of the contrast at the peak to the noise beyond it, and share of the contrast that is lost
+/// without the shift.
 const SIGNIFICANCE: f64 = 6.0;
 const CLEAR: f32 = 6.0;
 const COMMON_LOSS: f32 = 0.3;
-/// Share of the images whose own peak must be where that of all is, for the others to be told.
+/// Minimum share of images whose own peak is near zero shift; with fewer, shifts of single images are not reported.
 const AT_PEAK: f64 = 0.7;
-/// A shift of one image: the ratio of what is lost without it to the noise, the same of what is more than anywhere beyond the
-/// peak, its contrast as a share of that of most images, and the share of it that is lost. Of 337 labels of street scenes and
-/// of oil seeps none is told; of the same shifted by 9 and 6 pixels, about 150 of 338 are.
+/// Thresholds for a shift of one image: the contrast lost without it and the margin over the highest contrast beyond
+/// the peak, both in multiples of the noise; the contrast as a share of the mean over all images; and the share of the
+/// contrast that is lost. Of 337 label images of street scenes and oil seeps, none is reported; of 338 shifted by 9 and
+/// 6 pixels, about 150 are.
 const OWN_SIGNIFICANCE: f32 = 4.0;
 const OWN_PROMINENCE: f32 = 1.5;
 const OWN_CONTRAST: f32 = 0.5;
 const OWN_LOSS: f32 = 0.5;
-/// Least contrast at the labels' edges, in standard deviations, of images in which it can be told.
-const LEAST_CONTRAST: f32 = 0.3;
+/// Minimum mean contrast along label edges, in standard deviations, for shifts to be detectable.
+const MIN_CONTRAST: f32 = 0.3;
 
 pub(super) fn findings(data: &Data, profiles: &ProfileSum) -> Vec<Finding> {
     let mut found = Vec::new();
@@ -50,7 +52,7 @@ pub(super) fn proposal(survey: &LabelSurvey) -> Result<Proposal> {
     propose(survey, &Known { name: "proposed", labels: "given", images: None, names: None })
 }
 
-/// What labels are taken as where no data set says so.
+/// How labels are interpreted if no data set is given.
 pub(super) fn described(proposal: Result<&Proposal, &Error>) -> Option<Finding> {
     let remedy = "`write_dataset` my.toml writes a data set file that fits the labels";
     Some(match proposal {
@@ -93,7 +95,7 @@ fn undefined(data: &Data) -> Vec<Finding> {
     [finding].into_iter().chain(mapping).collect()
 }
 
-/// Label files that are coded in another way than the data set, with what each value or colour probably is.
+/// Label files coded differently from the data set, with the probable meaning of each value or colour.
 fn mapping(survey: &LabelSurvey, dataset: &Dataset) -> Option<Finding> {
     let coding = coding(survey)?;
     let by_color: HashMap<[u8; 3], &str> =
@@ -125,7 +127,7 @@ fn mapping(survey: &LabelSurvey, dataset: &Dataset) -> Option<Finding> {
         .collect();
     let open: Vec<usize> = (0..meanings.len()).filter(|i| meanings[*i].1.is_none()).collect();
     if let ([open], Some(first)) = (open.as_slice(), left.first()) {
-        // One value and one class are left, or a mask shows the first class that is no background.
+        // Only one value and one class are left, or binary masks show the first class other than the background.
         if left.len() == 1 || coding == "masks of two values" {
             meanings[*open].1 = Some((*first).to_owned());
         }
@@ -139,7 +141,7 @@ fn mapping(survey: &LabelSurvey, dataset: &Dataset) -> Option<Finding> {
     Some(Finding::new(Kind::LabelCoding, Severity::Note, message, Vec::new()).remedy(remedy))
 }
 
-/// In what way labels are coded, where that is not by the numbers of classes.
+/// How labels are coded, if not by class values.
 fn coding(survey: &LabelSurvey) -> Option<&'static str> {
     let numbers: Vec<f64> = survey.labels.iter().filter_map(|found| found.label.number()).map(|n| n.get()).collect();
     if survey.with_colors.count > 0 && survey.complete {
@@ -151,7 +153,7 @@ fn coding(survey: &LabelSurvey) -> Option<&'static str> {
     (numbers.len() == 2 && numbers[0] == 0.0 && numbers[1] > 1.0).then_some("masks of two values")
 }
 
-/// Labels without any label, and those that show the first class alone.
+/// Labels without a labelled pixel, and those with the first class only.
 fn empty(data: &Data) -> Vec<Finding> {
     let Some(dataset) = &data.dataset else { return Vec::new() };
     let mut found = Vec::new();
@@ -160,7 +162,7 @@ fn empty(data: &Data) -> Vec<Finding> {
         labels.map(|(i, _)| Place::two(data.image_path(i), data.pairs[i].label.name(), "")).collect()
     };
     let unlabelled = places(&|labels| labels.labelled() == 0);
-    // That no pixel at all has a label is told of the whole set.
+    // If there is no labelled pixel at all, the set is reported as a whole.
     if !unlabelled.is_empty() && unlabelled.len() < data.labels().count() {
         let message = format!("{} without a labelled pixel", counted(unlabelled.len(), "image"));
         let finding = Finding::new(Kind::NoLabels, Severity::Warning, message, unlabelled);
@@ -172,17 +174,17 @@ fn empty(data: &Data) -> Vec<Finding> {
         let message = format!("{count} of {} labelled only as {}", counted(all, "image"), class.name);
         let finding = Finding::new(Kind::EmptyLabels, Severity::Note, message, first);
         found.push(
-            finding.remedy("make sure that there is nothing else to label; objects without labels mislead training"),
+            finding.remedy("make sure that nothing else should be labelled: unlabelled objects mislead training"),
         );
     }
     found
 }
 
-/// Labels that are the same for images that differ.
+/// Identical labels of different images.
 fn copied(data: &Data) -> Option<Finding> {
     let mut firsts: HashMap<u64, usize> = HashMap::new();
     let mut places = Vec::new();
-    // Labels with few edges are alike by chance.
+    // Labels with few edges can be identical by chance.
     for (i, labels) in data.labels().filter(|(_, labels)| labels.peak.is_some()) {
         let content = |i: usize| data.summaries[i].image.as_ref().map(|image| image.content);
         match firsts.get(&labels.content) {
@@ -207,10 +209,10 @@ fn copied(data: &Data) -> Option<Finding> {
 fn shifted(data: &Data, profiles: &ProfileSum) -> Option<Finding> {
     let common = profiles.peak()?;
     let usual = common.peak;
-    let is_clear = usual.contrast >= LEAST_CONTRAST && usual.contrast > usual.noise * CLEAR;
+    let is_clear = usual.contrast >= MIN_CONTRAST && usual.contrast > usual.noise * CLEAR;
     let lost = usual.contrast - usual.unshifted > COMMON_LOSS * usual.contrast;
     if is_clear && lost && is_far(usual.shift) && common.significance >= SIGNIFICANCE {
-        let message = format!("all labels are shifted against the edges in the images: {}", move_by(usual.shift));
+        let message = format!("all labels are shifted relative to the edges in the images: {}", move_by(usual.shift));
         let finding = Finding::new(Kind::ShiftedLabels, Severity::Warning, message, Vec::new());
         return Some(finding.remedy("compare a few pairs; move the labels, or export them again"));
     }
@@ -232,13 +234,13 @@ fn shifted(data: &Data, profiles: &ProfileSum) -> Option<Finding> {
         Place::two(pair.0, pair.1, move_by(peak.shift))
     };
     let places: Vec<Place> = shifted.map(place).collect();
-    let message = format!("{} shifted against the edges in the image", counted(places.len(), "label file"));
+    let message = format!("{} shifted relative to the edges in the image", counted(places.len(), "label file"));
     let finding = Finding::new(Kind::ShiftedLabels, Severity::Warning, message, places);
     (!finding.places.is_empty()).then(|| finding.remedy("compare these pairs; move the labels, or export them again"))
 }
 
 fn is_far((x, y): (i32, i32)) -> bool {
-    x.abs().max(y.abs()) >= LEAST_SHIFT
+    x.abs().max(y.abs()) >= MIN_SHIFT
 }
 
 /// Such as "they fit if moved 5 pixels to the right and 7 pixels up".

@@ -1,38 +1,41 @@
-//! Places of an image that are found again in another crop of the same scene even if both were saved as JPEG since.
+//! Landmarks: keypoints that are found again in another crop of the same scene, even if both were saved as JPEG.
 //!
-//! Landmarks are extrema of the difference between two blurred copies of an image; of these, the strongest are kept: like
-//! the windows of a [sketch](super::sketch), they are kept in every crop for the same reason. Each has a code of 64 bits, which
-//! tells of as many pairs of blurred places around it which one is brighter (BRIEF; M. Calonder et al., 2010). Compression
-//! changes few of them.
+//! Landmarks are extrema of the difference between two box blurs of an image, of which the strongest are kept. As with
+//! the windows of a [sketch](super::sketch), whether one is kept depends on its surroundings, not on where the crop
+//! begins. Each has a 64-bit binary descriptor, whose bits tell for 64 pairs of blurred pixels around it which one is
+//! brighter (BRIEF; M. Calonder et al., 2010). Compression changes few of them.
 
 use std::cmp::Reverse;
 use std::sync::LazyLock;
 
-use pulp::Arch;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::gray::Gray;
 use super::marked::each_marked;
 use crate::base::Size;
+use crate::base::vectorised;
 
-/// Radii of the two blurs, and the sides of the squares that they average. The sums of these fit into 16 bits.
+/// Radii and window sides of the two box blurs, whose sums fit into 16 bits.
 const FINE: usize = 2;
 const COARSE: usize = 6;
 const FINE_SIDE: usize = 2 * FINE + 1;
 const COARSE_SIDE: usize = 2 * COARSE + 1;
-/// How far away what is compared may be, along one axis; and how far from the border a landmark must be for it.
+/// Maximum distance of compared pixels from a landmark along one axis, and the distance of landmarks from the border
+/// that this requires.
 const AROUND: i32 = 12;
 const MARGIN: usize = AROUND as usize + FINE + 1;
-/// How far around it a landmark is the extremum.
+/// Radius within which a landmark must be the extremum.
 const REACH: usize = 4;
-/// Pixels for each landmark that is kept, and the least and the most of an image.
-const PIXELS_A_LANDMARK: usize = 1024;
+/// Pixels per landmark kept, and bounds on the number of landmarks per image.
+const PIXELS_PER_LANDMARK: usize = 1024;
 const LANDMARKS: [usize; 2] = [32, 256];
-/// Peaks of the contrast for each landmark that are looked at first.
-const PEAKS_A_LANDMARK: usize = 4;
+/// Pixels that are blurred at once.
+const AT_ONCE: usize = 1 << 12;
+/// Number of contrast peaks examined first, per landmark to be kept.
+const PEAKS_PER_LANDMARK: usize = 4;
 
-/// What each bit of a code compares: two places, as columns and rows from the landmark.
+/// The two pixels compared by each bit of a descriptor, as column and row offsets from the landmark.
 static COMPARED: LazyLock<[[i32; 4]; 64]> = LazyLock::new(|| {
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let mut along = || rng.random_range(-AROUND / 2..=AROUND / 2) + rng.random_range(-AROUND / 2..=AROUND / 2);
@@ -42,7 +45,7 @@ static COMPARED: LazyLock<[[i32; 4]; 64]> = LazyLock::new(|| {
 /// A landmark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Landmark {
-    pub(super) code: u64,
+    pub(super) descriptor: u64,
     pub(super) x: u32,
     pub(super) y: u32,
 }
@@ -53,13 +56,12 @@ pub(super) fn landmarks(gray: &Gray) -> Vec<Landmark> {
     if width <= 2 * MARGIN || height <= 2 * MARGIN {
         return Vec::new();
     }
-    let blurred = Arch::new().dispatch(|| Blurred::of(gray));
-    let mut peaks = Vec::new();
-    Arch::new().dispatch(|| blurred.peaks(&mut peaks));
-    let most = (width * height / PIXELS_A_LANDMARK).clamp(LANDMARKS[0], LANDMARKS[1]);
+    let blurred = blur(gray);
+    let mut peaks = peaks(&blurred);
+    let most = (width * height / PIXELS_PER_LANDMARK).clamp(LANDMARKS[0], LANDMARKS[1]);
     let mut found = Vec::with_capacity(most);
-    // Most that are not among the strongest need not be looked at, nor brought into order.
-    let first = peaks.len().min(PEAKS_A_LANDMARK * most);
+    // The strongest peaks usually suffice, so that the others need be neither examined nor sorted.
+    let first = peaks.len().min(PEAKS_PER_LANDMARK * most);
     if first < peaks.len() {
         peaks.select_nth_unstable(first);
     }
@@ -74,64 +76,21 @@ pub(super) fn landmarks(gray: &Gray) -> Vec<Landmark> {
     found
 }
 
-/// A place where the contrast is larger than at the pixels beside it; the largest contrast comes first.
+/// A local maximum of the contrast, with its pixel index; the largest contrast sorts first.
 type Peak = (Reverse<u16>, u32);
 
-/// An image, blurred in two ways.
+/// The two box blurs of an image.
 struct Blurred {
-    /// Sums of all pixels of the finer blur.
+    /// Window sums of the finer blur.
     fine: Vec<u16>,
-    /// How much the two blurs differ.
+    /// Absolute difference of the two blurs.
     contrast: Vec<u16>,
     width: usize,
     height: usize,
 }
 
 impl Blurred {
-    #[inline(always)]
-    fn of(gray: &Gray) -> Self {
-        let Size { width, height } = gray.size;
-        let (mut fine, mut contrast) = (vec![0; width * height], vec![0; width * height]);
-        let (mut fine_columns, mut coarse_columns) = (vec![0; width], vec![0; width]);
-        for y in 0..height {
-            next_row::<FINE_SIDE>(&mut fine_columns, gray, y);
-            next_row::<COARSE_SIDE>(&mut coarse_columns, gray, y);
-            if y + 1 >= FINE_SIDE {
-                let out = &mut fine[(y - FINE) * width + FINE..(y - FINE + 1) * width - FINE];
-                for (out, columns) in out.iter_mut().zip(fine_columns.array_windows::<FINE_SIDE>()) {
-                    *out = columns.iter().sum();
-                }
-            }
-            if y + 1 >= COARSE_SIDE {
-                let inside = (y - COARSE) * width + COARSE..(y - COARSE + 1) * width - COARSE;
-                let both = fine[inside.clone()].iter().zip(coarse_columns.array_windows::<COARSE_SIDE>());
-                for (out, (fine, columns)) in contrast[inside].iter_mut().zip(both) {
-                    *out = as_coarse(*fine).abs_diff(columns.iter().sum());
-                }
-            }
-        }
-        Self { fine, contrast, width, height }
-    }
-
-    /// Places with more contrast than their neighbours; of equal ones, the first.
-    #[inline(always)]
-    fn peaks(&self, found: &mut Vec<Peak>) {
-        let width = self.width;
-        let mut larger = vec![0u8; width - 2 * MARGIN];
-        for y in MARGIN..self.height - MARGIN {
-            let start = y * width + MARGIN;
-            let row = |start: usize| &self.contrast[start..start + width - 2 * MARGIN];
-            let (own, left, right) = (row(start), row(start - 1), row(start + 1));
-            let (above, below) = (row(start - width), row(start + width));
-            let beside = left.iter().zip(right).zip(above.iter().zip(below));
-            for (larger, (own, ((left, right), (above, below)))) in larger.iter_mut().zip(own.iter().zip(beside)) {
-                *larger = u8::from((own > left) & (own >= right) & (own > above) & (own >= below));
-            }
-            each_marked(&larger, 1, |x| found.push((Reverse(self.contrast[start + x]), (start + x) as u32)));
-        }
-    }
-
-    /// The landmark at a peak, if it is the extremum of its surroundings and no pixel without data is near.
+    /// The landmark at a peak, if that is the extremum of its neighbourhood and no pixel without data is near.
     fn landmark(&self, (_, at): Peak, gaps: Option<&[bool]>) -> Option<Landmark> {
         let at = at as usize;
         let (x, y) = (at % self.width, at / self.width);
@@ -143,29 +102,102 @@ impl Blurred {
         });
         let is_whole =
             || gaps.is_none_or(|gaps| !rows(MARGIN).any(|start| gaps[start..=start + 2 * MARGIN].contains(&true)));
-        let place = || Landmark { code: self.code(x, y), x: x as u32, y: y as u32 };
+        let place = || Landmark { descriptor: self.descriptor(x, y), x: x as u32, y: y as u32 };
         (is_largest && is_whole()).then(place)
     }
 
-    fn code(&self, x: usize, y: usize) -> u64 {
+    fn descriptor(&self, x: usize, y: usize) -> u64 {
         let sum = |dx: i32, dy: i32| {
             self.fine[y.saturating_add_signed(dy as isize) * self.width + x.saturating_add_signed(dx as isize)]
         };
         let bit = |(i, [ax, ay, bx, by]): (usize, &[i32; 4])| u64::from(sum(*ax, *ay) > sum(*bx, *by)) << i;
-        COMPARED.iter().enumerate().map(bit).fold(0, |code, bit| code | bit)
+        COMPARED.iter().enumerate().map(bit).fold(0, |descriptor, bit| descriptor | bit)
     }
 }
 
-/// Takes row `y` into the sums of the last `SIDE` rows.
+vectorised! {
+    /// Computes both blurs. Horizontal sums treat several rows as one; those across the end of a row are wrong, but too
+    /// close to the border for landmarks.
+    fn blur(gray: &Gray) -> Blurred {
+        let Size { width, height } = gray.size;
+        let (mut fine, mut contrast) = (vec![0; width * height], vec![0; width * height]);
+        let (mut fine_columns, mut coarse_columns) = (vec![0; width], vec![0; width]);
+        let rows = (AT_ONCE / width).max(1);
+        let [mut columns, mut four] = std::array::from_fn(|_| vec![0; rows * width]);
+        for top in (0..height).step_by(rows) {
+            let length = rows.min(height - top) * width;
+            let (columns, four) = (&mut columns[..length], &mut four[..length]);
+            add_rows::<FINE_SIDE>(gray, top, &mut fine_columns, columns);
+            add_four(columns, four);
+            let (out, first) = centres::<FINE>(&mut fine, top, width);
+            let after = |by: usize| columns.get(first + by..).unwrap_or_default();
+            let sums = four[first.min(length)..].iter().zip(after(4));
+            out.iter_mut().zip(sums).for_each(|(out, (four, last))| *out = four + last);
+
+            add_rows::<COARSE_SIDE>(gray, top, &mut coarse_columns, columns);
+            add_four(columns, four);
+            let (out, first) = centres::<COARSE>(&mut contrast, top, width);
+            let fine = &fine[fine.len() - out.len()..];
+            let after = |by: usize| four.get(first + by..).unwrap_or_default();
+            let sums = after(0).iter().zip(after(4)).zip(after(8).iter().zip(columns.get(first + 12..).unwrap_or_default()));
+            for ((out, fine), ((a, b), (c, last))) in out.iter_mut().zip(fine).zip(sums) {
+                *out = as_coarse(*fine).abs_diff(a + b + c + last);
+            }
+        }
+        Blurred { fine, contrast, width, height }
+    }
+}
+
+vectorised! {
+    /// Local maxima of the contrast among the four neighbours; of equal ones, the first.
+    fn peaks(blurred: &Blurred) -> Vec<Peak> {
+        let (width, mut found) = (blurred.width, Vec::new());
+        let mut larger = vec![0u8; width - 2 * MARGIN];
+        for y in MARGIN..blurred.height - MARGIN {
+            let start = y * width + MARGIN;
+            let row = |start: usize| &blurred.contrast[start..start + width - 2 * MARGIN];
+            let (own, left, right) = (row(start), row(start - 1), row(start + 1));
+            let (above, below) = (row(start - width), row(start + width));
+            let beside = left.iter().zip(right).zip(above.iter().zip(below));
+            for (larger, (own, ((left, right), (above, below)))) in larger.iter_mut().zip(own.iter().zip(beside)) {
+                *larger = u8::from((own > left) & (own >= right) & (own > above) & (own >= below));
+            }
+            each_marked(&larger, 1, |x| found.push((Reverse(blurred.contrast[start + x]), (start + x) as u32)));
+        }
+        found
+    }
+}
+
+/// Column sums over the last `SIDE` rows, at each of several rows, continued from the sums at the row before.
 #[inline(always)]
-fn next_row<const SIDE: usize>(columns: &mut [u16], gray: &Gray, y: usize) {
-    columns.iter_mut().zip(gray.row(y)).for_each(|(sum, value)| *sum += u16::from(*value));
-    if y >= SIDE {
-        columns.iter_mut().zip(gray.row(y - SIDE)).for_each(|(sum, value)| *sum -= u16::from(*value));
+fn add_rows<const SIDE: usize>(gray: &Gray, top: usize, columns: &mut [u16], out: &mut [u16]) {
+    for (y, out) in (top..).zip(out.chunks_exact_mut(columns.len())) {
+        columns.iter_mut().zip(gray.row(y)).for_each(|(sum, value)| *sum += u16::from(*value));
+        if y >= SIDE {
+            columns.iter_mut().zip(gray.row(y - SIDE)).for_each(|(sum, value)| *sum -= u16::from(*value));
+        }
+        out.copy_from_slice(columns);
     }
 }
 
-/// A sum of the finer blur on the scale of those of the coarser: times 169 / 25.
+/// The sum of each value and the three that follow.
+#[inline(always)]
+fn add_four(values: &[u16], out: &mut [u16]) {
+    let [b, c, d] = [1, 2, 3].map(|by| &values[by..]);
+    let all = values.iter().zip(b).zip(c.iter().zip(d));
+    out.iter_mut().zip(all).for_each(|(out, ((a, b), (c, d)))| *out = a + b + c + d);
+}
+
+/// The pixels at the centres of the windows whose last row is `top` or below, in the order of the windows' first pixels
+/// in their last rows; and the index of the first window whose centre is in the image.
+#[inline(always)]
+fn centres<const RADIUS: usize>(image: &mut [u16], top: usize, width: usize) -> (&mut [u16], usize) {
+    let (begin, up) = (top * width, RADIUS * (width - 1));
+    let first = up.saturating_sub(begin);
+    (&mut image[begin + first - up..], first)
+}
+
+/// A sum of the finer blur, scaled to the window area of the coarser one: times 169 / 25.
 #[inline(always)]
 fn as_coarse(fine: u16) -> u16 {
     const SHARE: u32 = ((COARSE_SIDE * COARSE_SIDE) << 13).div_ceil(FINE_SIDE * FINE_SIDE) as u32;
@@ -203,7 +235,7 @@ mod tests {
             b.iter().any(|other| {
                 (other.x + 31).abs_diff(one.x) <= 1
                     && (other.y + 22).abs_diff(one.y) <= 1
-                    && (other.code ^ one.code).count_ones() <= 8
+                    && (other.descriptor ^ one.descriptor).count_ones() <= 8
             })
         };
         let found = a.iter().filter(same).count();

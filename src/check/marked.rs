@@ -1,9 +1,10 @@
-//! Which of many places are marked.
+//! Iterates over the set bytes of a mask.
 
-/// Bytes that are looked at together.
+/// Number of bytes examined at a time.
 const WORD: usize = size_of::<u64>();
 
-/// Calls `take` with the index of the first byte that is 1, and of each `step`th such byte after it; all others are 0.
+/// Calls `take` with the index of the first byte that is 1, and of every `step`-th such byte after it. All other bytes
+/// must be 0.
 #[inline(always)]
 pub(super) fn each_marked(marks: &[u8], step: usize, mut take: impl FnMut(usize)) {
     let mut passed_over = 0;

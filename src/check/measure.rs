@@ -1,17 +1,17 @@
-//! Numbers of an image: statistics of its bands, grey values.
-
-use pulp::Arch;
+//! Statistics of an image: of its bands, and of grey and zero pixels.
 
 use super::summary::BandStatistics;
+use crate::base::vectorised;
 use crate::image::{Image, Samples};
 
-/// Percentiles that are kept.
+/// Percentiles that are computed.
 const PERCENTILES: [f64; 3] = [0.01, 0.5, 0.99];
-/// Most samples of a floating-point band, and of one of bytes, that percentiles are taken from.
+/// Maximum number of samples used for the percentiles of a floating-point band, and of an 8-bit band.
 const MAX_SAMPLED: usize = 1 << 14;
 const MAX_SAMPLED_BYTES: usize = 1 << 13;
-/// Bytes that are added up beside each other, whole pixels of 1, 2, 3, 4, 6 or 8 bands; and how often, in 32 bits.
-const BESIDE: usize = 48;
+/// Number of lanes in which bytes are summed, a whole number of pixels of 1, 2, 3, 4, 6 or 8 bands; and how many bytes
+/// per lane are summed in 32 bits.
+const LANES: usize = 48;
 const ADDED: usize = 1 << 16;
 
 /// Statistics of each band, without the pixels that hold no data.
@@ -19,8 +19,8 @@ pub(super) fn statistics(image: &Image) -> Vec<BandStatistics> {
     let nodata = image.nodata.as_deref();
     let bands = 0..image.bands;
     match &image.samples {
-        Samples::U8(v) if nodata.is_none() && BESIDE.is_multiple_of(image.bands) => {
-            let total = Arch::new().dispatch(|| Total::of(v));
+        Samples::U8(v) if nodata.is_none() && LANES.is_multiple_of(image.bands) => {
+            let total = add_up(v);
             bands.map(|band| total.band(v, (image.bands, band))).collect()
         }
         Samples::U8(v) => bands.map(|band| counted(v, (image.bands, band), nodata, 1 << 8)).collect(),
@@ -39,7 +39,7 @@ fn of_band<'a, T: Copy>(
     samples.filter(move |(i, _)| nodata.is_none_or(|nodata| !nodata[*i])).map(|(_, sample)| *sample)
 }
 
-/// Of samples with few possible values, by counting each.
+/// Statistics of samples with few possible values, from their histogram.
 fn counted<T: Copy + Into<u32>>(
     samples: &[T],
     band: (usize, usize),
@@ -60,7 +60,7 @@ fn counted<T: Copy + Into<u32>>(
     }
 }
 
-/// The percentiles of counted values.
+/// The percentiles of a histogram.
 fn percentiles(counts: &[u32]) -> [f64; 3] {
     let count: u64 = counts.iter().map(|count| u64::from(*count)).sum();
     PERCENTILES.map(|share| {
@@ -73,25 +73,49 @@ fn percentiles(counts: &[u32]) -> [f64; 3] {
     })
 }
 
-/// Bytes of interleaved bands, added up beside each other.
+/// Statistics of interleaved bytes, per lane.
 struct Total {
-    least: [u8; BESIDE],
-    largest: [u8; BESIDE],
-    sums: [u64; BESIDE],
-    squares: [u64; BESIDE],
+    least: [u8; LANES],
+    largest: [u8; LANES],
+    sums: [u64; LANES],
+    squares: [u64; LANES],
 }
 
 impl Total {
-    #[inline(always)]
-    fn of(samples: &[u8]) -> Self {
+    /// The statistics of one band; percentiles are estimated from a sample of the pixels.
+    fn band(&self, samples: &[u8], (bands, band): (usize, usize)) -> BandStatistics {
+        let count = samples.len() / bands;
+        if count == 0 {
+            return BandStatistics::default();
+        }
+        // Odd, so that the samples are not confined to a few columns.
+        let step = count.div_ceil(MAX_SAMPLED_BYTES) | 1;
+        let mut counts = vec![0; 1 << 8];
+        samples[band..].iter().step_by(step * bands).for_each(|sample| counts[usize::from(*sample)] += 1);
+        let add = |sums: &[u64; LANES]| sums[band..].iter().step_by(bands).sum::<u64>() as f64;
+        let of = |bytes: &[u8; LANES]| bytes[band..].iter().step_by(bands).copied().collect::<Vec<u8>>();
+        BandStatistics {
+            count: count as u64,
+            least: of(&self.least).into_iter().min().unwrap_or_default().into(),
+            largest: of(&self.largest).into_iter().max().unwrap_or_default().into(),
+            sum: add(&self.sums),
+            squares: add(&self.squares),
+            percentiles: percentiles(&counts),
+        }
+    }
+}
+
+vectorised! {
+    /// Adds bytes up.
+    fn add_up(samples: &[u8]) -> Total {
         let mut found =
-            Self { least: [u8::MAX; BESIDE], largest: [0; BESIDE], sums: [0; BESIDE], squares: [0; BESIDE] };
-        let (chunks, rest) = samples.as_chunks::<BESIDE>();
+            Total { least: [u8::MAX; LANES], largest: [0; LANES], sums: [0; LANES], squares: [0; LANES] };
+        let (chunks, rest) = samples.as_chunks::<LANES>();
         for chunks in chunks.chunks(ADDED) {
-            let (mut sums, mut squares) = ([0u32; BESIDE], [0u32; BESIDE]);
+            let (mut sums, mut squares) = ([0u32; LANES], [0u32; LANES]);
             let (mut least, mut largest) = (found.least, found.largest);
             for chunk in chunks {
-                for i in 0..BESIDE {
+                for i in 0..LANES {
                     least[i] = least[i].min(chunk[i]);
                     largest[i] = largest[i].max(chunk[i]);
                     sums[i] += u32::from(chunk[i]);
@@ -110,31 +134,9 @@ impl Total {
         }
         found
     }
-
-    /// The statistics of one of several bands; percentiles are those of some pixels.
-    fn band(&self, samples: &[u8], (bands, band): (usize, usize)) -> BandStatistics {
-        let count = samples.len() / bands;
-        if count == 0 {
-            return BandStatistics::default();
-        }
-        // Odd, so that not all pixels are of a few columns.
-        let step = count.div_ceil(MAX_SAMPLED_BYTES) | 1;
-        let mut counts = vec![0; 1 << 8];
-        samples[band..].iter().step_by(step * bands).for_each(|sample| counts[usize::from(*sample)] += 1);
-        let add = |sums: &[u64; BESIDE]| sums[band..].iter().step_by(bands).sum::<u64>() as f64;
-        let of = |bytes: &[u8; BESIDE]| bytes[band..].iter().step_by(bands).copied().collect::<Vec<u8>>();
-        BandStatistics {
-            count: count as u64,
-            least: of(&self.least).into_iter().min().unwrap_or_default().into(),
-            largest: of(&self.largest).into_iter().max().unwrap_or_default().into(),
-            sum: add(&self.sums),
-            squares: add(&self.squares),
-            percentiles: percentiles(&counts),
-        }
-    }
 }
 
-/// Of floating-point samples; those that are not finite hold no data.
+/// Statistics of floating-point samples; non-finite samples are nodata.
 fn summed(samples: &[f32], band: (usize, usize), nodata: Option<&[bool]>) -> BandStatistics {
     let mut found = BandStatistics { least: f64::INFINITY, largest: f64::NEG_INFINITY, ..BandStatistics::default() };
     let step = (samples.len() / band.0).div_ceil(MAX_SAMPLED).max(1);
@@ -182,18 +184,19 @@ pub(super) fn zeros(image: &Image, statistics: &[BandStatistics]) -> u64 {
     }
     let nodata = image.nodata.as_deref();
     match (&image.samples, image.bands, nodata) {
-        (Samples::U8(v), 3, None) => Arch::new().dispatch(|| black(v.as_chunks().0)),
+        (Samples::U8(v), 3, None) => black(v.as_chunks().0),
         (Samples::U8(v), bands, _) => of(v, bands, nodata),
         (Samples::U16(v), bands, _) => of(v, bands, nodata),
         (Samples::F32(v), bands, _) => of(v, bands, nodata),
     }
 }
 
-/// The number of black pixels, without a branch for each.
-#[inline(always)]
-fn black(pixels: &[[u8; 3]]) -> u64 {
-    let parts = pixels.chunks(1 << 16);
-    parts.map(|part| u64::from(part.iter().map(|[r, g, b]| u32::from(r | g | b == 0)).sum::<u32>())).sum()
+vectorised! {
+    /// The number of black pixels, without a branch for each.
+    fn black(pixels: &[[u8; 3]]) -> u64 {
+        let parts = pixels.chunks(1 << 16);
+        parts.map(|part| u64::from(part.iter().map(|[r, g, b]| u32::from(r | g | b == 0)).sum::<u32>())).sum()
+    }
 }
 
 #[cfg(test)]

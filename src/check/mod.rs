@@ -16,6 +16,7 @@ mod landmarks;
 mod marked;
 mod measure;
 mod pairing;
+mod pixel_hashes;
 mod recoded;
 mod repeated;
 mod report;
@@ -26,7 +27,6 @@ mod split;
 mod summary;
 mod thumbnail;
 mod values;
-mod words;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -55,11 +55,11 @@ pub use report::{ClassCount, ClassShare, ImageStatistics, Pairs, Report, Side};
 pub struct Check {
     /// Images to learn from, with their labels.
     pub images: Source,
-    /// What would be scored.
+    /// The validation set.
     pub validation: Validation,
     /// The data set that defines the labels. Without it, labels are described, but not checked.
     pub dataset: Option<Dataset>,
-    /// Images that belong on one side of the split.
+    /// How to group images that must stay on one side of the split.
     pub group_by: Option<GroupBy>,
     /// Pairs to leave out.
     pub exclude: Option<Ratings>,
@@ -67,7 +67,7 @@ pub struct Check {
     pub seed: u64,
 }
 
-/// Pairs of both sides, training first, as far as they are usable, and what was found on the way to them.
+/// The usable pairs of both sides, training first, and what was found while pairing.
 struct Sides {
     pairs: Vec<Pair>,
     training: usize,
@@ -86,8 +86,8 @@ impl Check {
     ///
     /// # Errors
     ///
-    /// If there is nothing to check: a list or a folder cannot be read, or there is no pair. What is wrong with single files
-    /// is in the report.
+    /// If there is nothing to check: a list or a folder cannot be read, or there is no pair. Problems with single files
+    /// are in the report.
     pub fn run(&self, sink: &dyn Sink) -> Result<Report> {
         let mut sides = self.sides(sink)?;
         if let Some(swapped) = self.swapped(&sides) {
@@ -119,7 +119,7 @@ impl Check {
         findings.extend(classes::findings(&data));
         let (together, groups) = split::findings(&data, self.group_by.as_ref(), sink);
         findings.extend(together);
-        // Nothing is advised for a random forest.
+        // Suggestions are for networks only.
         let proposal = proposal.and_then(std::result::Result::ok);
         let advice = if points { Vec::new() } else { advice::advice(&data, proposal.as_ref()) };
         Ok(Report::new(data, sides.excluded, (findings, groups), advice))
@@ -161,7 +161,7 @@ impl Check {
         Ok(Sides { training: count, pairs: [pairs, validation].concat(), tables, excluded, findings })
     }
 
-    /// The pairs of a source whose files are there and that are not to be left out, and the images of the latter.
+    /// The pairs of a source whose files exist and that are not excluded, and the images of those excluded.
     fn paired(&self, source: &Source, sink: &dyn Sink) -> Result<(Paired, Vec<PathBuf>)> {
         let mut found = pairing::pair(source, self.dataset.as_ref(), sink)?;
         found.take_missing();
@@ -176,7 +176,7 @@ impl Check {
         Ok((found, excluded))
     }
 
-    /// That images and label images are given in each other's place.
+    /// A finding if images and label images are swapped.
     fn swapped(&self, sides: &Sides) -> Option<Finding> {
         let dataset = self.dataset.as_ref()?;
         let (training, validation) = sides.pairs.split_at(sides.training);
@@ -186,13 +186,13 @@ impl Check {
     }
 }
 
-/// What the label images hold, and a data set that fits them.
+/// Surveys the label images and proposes a data set that fits them.
 fn propose(pairs: &[Pair], kept: &KeptLabels, sink: &dyn Sink) -> Result<Proposal> {
     let with_files = pairs.iter().filter(|pair| !matches!(pair.label, Labels::Annotated { .. }));
     let files: Vec<PathBuf> = with_files.flat_map(|pair| pair.label.files()).cloned().collect();
     let masks = pairs.iter().any(|pair| matches!(pair.label, Labels::Masks(_)));
     let quiet = |event: Event| match event {
-        // Damaged files are told once, with all else.
+        // Damaged files are reported later, with the other findings.
         Event::Skipped { .. } => (),
         event => sink.event(event),
     };

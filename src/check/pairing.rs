@@ -1,4 +1,4 @@
-//! The pairs of a source, and what stands in their way: where training stops at the first fault, a check goes on.
+//! Pairs images with labels, and finds what prevents it: where training stops at the first fault, a check goes on.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,23 +14,22 @@ use crate::data::{
 };
 use crate::train::Source;
 
-/// Share of the images of a list that must have a label image of the same stem for lists of unequal length to be paired by
-/// stems.
+/// Lists of unequal length are paired by stem if at least this share of the shorter one has counterparts.
 const PAIRED_BY_STEM: f64 = 0.5;
 
-/// The labelled points or rectangles of images, by the image.
+/// Labelled points or rectangles, by image.
 pub(super) type Tables = BTreeMap<PathBuf, CsvLabels>;
 
-/// Pairs, and what is wrong with those that are none.
+/// Pairs, and findings about files that could not be paired.
 #[derive(Debug, Default)]
 pub(super) struct Paired {
     pub(super) pairs: Vec<Pair>,
-    /// Labels of images that stand in a table.
+    /// Labels that come from a table.
     pub(super) tables: Tables,
     pub(super) findings: Vec<Finding>,
 }
 
-/// The pairs of a source. That there is nothing to read at all is an error.
+/// The pairs of a source. It is an error if there is nothing to read at all.
 pub(super) fn pair(source: &Source, dataset: Option<&Dataset>, sink: &dyn Sink) -> Result<Paired> {
     let mut found = match source {
         Source::Table { table, .. } => of_table(source, table, dataset)?,
@@ -121,7 +120,7 @@ fn by_stem(files: Vec<PathBuf>) -> BTreeMap<String, Vec<PathBuf>> {
     stems
 }
 
-/// Pairs of equal stems; stems that stand for several files, and files without a partner, are findings.
+/// Pairs files by stem. Ambiguous stems and files without a counterpart become findings.
 fn matched(images: BTreeMap<String, Vec<PathBuf>>, mut labels: BTreeMap<String, Vec<PathBuf>>) -> Paired {
     let mut found = Paired::default();
     let (mut several, mut unlabelled) = (Vec::new(), Vec::new());
@@ -167,16 +166,16 @@ impl Paired {
         let names: Vec<[&Path; 2]> = with_files.map(|pair| [pair.image.as_path(), pair.label.name()]).collect();
         if let Some(note) = name_note(&names) {
             let finding = Finding::new(Kind::NamesDiffer, Severity::Warning, note, Vec::new());
-            self.findings.push(finding.remedy("compare a few pairs, and sort both lists alike"));
+            self.findings.push(finding.remedy("compare a few pairs, and sort both lists in the same order"));
         }
     }
 
-    /// Files that stand in several pairs.
+    /// Reports files that are in several pairs.
     fn note_repeated(&mut self) {
         let mut first: BTreeMap<&Path, &Path> = BTreeMap::new();
         let mut places = Vec::new();
         for pair in &self.pairs {
-            // A file of annotations is for many images.
+            // An annotation file may serve many images.
             let files = if matches!(pair.label, Labels::Annotated { .. }) { &[] } else { pair.label.files() };
             for (file, with) in std::iter::once((&pair.image, pair.label.name()))
                 .chain(files.iter().map(|file| (file, pair.image.as_path())))
@@ -187,14 +186,14 @@ impl Paired {
             }
         }
         if !places.is_empty() {
-            let message = format!("{} named more than once", counted(places.len(), "file"));
+            let message = format!("{} listed more than once", counted(places.len(), "file"));
             self.findings.push(
-                Finding::new(Kind::ListedTwice, Severity::Warning, message, places).remedy("name each file once"),
+                Finding::new(Kind::ListedTwice, Severity::Warning, message, places).remedy("list each file once"),
             );
         }
     }
 
-    /// Takes the pairs out whose files are not there.
+    /// Removes pairs with missing files, and reports those files.
     pub(super) fn take_missing(&mut self) {
         let mut places = Vec::new();
         self.pairs.retain(|pair| {
@@ -206,7 +205,7 @@ impl Paired {
         if !places.is_empty() {
             let message = format!("{} listed, but not found", counted(places.len(), "file"));
             let finding = Finding::new(Kind::MissingFile, Severity::Error, message, places);
-            self.findings.push(finding.remedy("correct the list, or bring the files back"));
+            self.findings.push(finding.remedy("correct the list, or restore the files"));
         }
     }
 }

@@ -1,5 +1,6 @@
-//! Crops of one scene that were saved with a lossy format since: their pixels differ a little everywhere. Images with some
-//! [landmarks](super::landmarks) in common, all shifted alike, are read again and compared where they overlap.
+//! Overlapping crops of one scene that were re-encoded in a lossy format, so that their pixels differ slightly
+//! everywhere. Images with [landmarks](super::landmarks) in common at about the same offset are read again and compared
+//! where they overlap.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -14,25 +15,27 @@ use super::repeated::Repeated;
 use super::summary::ImageSummary;
 use crate::base::event::{Event, Sink, Task};
 
-/// Most bits in which the codes of one landmark differ, and fewest landmarks that two crops share.
-const MOST_BITS: u32 = 8;
-const FEWEST_SHARED: usize = 4;
-/// How many bits of a code must be the same for two to be compared: of a few codes, and of many.
+/// Maximum Hamming distance between two descriptors of the same landmark, and minimum number of landmarks that two
+/// crops must share.
+const MAX_DISTANCE: u32 = 8;
+const MIN_SHARED: usize = 4;
+/// Number of bits of a descriptor that must match exactly for two landmarks to be compared, by the number of landmarks
+/// in the set.
 const KEY_BITS: [(usize, u32); 3] = [(50_000, 16), (250_000, 20), (usize::MAX, 24)];
-/// Bits between the beginnings of such parts of a code.
+/// Distance, in bits, between the starts of such parts of a descriptor.
 const STEP: u32 = 16;
-/// Codes with an equal part that are compared; more of them tell nothing.
+/// Maximum number of landmarks with an equal part that are compared; more frequent parts are not distinctive.
 const COMPARED: usize = 64;
-/// Most pairs that are read again, of all and of one image.
-const MOST_READ: usize = 10_000;
-const MOST_OF_ONE: usize = 32;
-/// Most landmarks in common that are kept, of two images and of all (about 200 MiB).
-const KEPT_OF_TWO: usize = 64;
+/// Maximum number of pairs that are read again, in total and per image.
+const MAX_READ: usize = 10_000;
+const MAX_PER_IMAGE: usize = 32;
+/// Maximum number of landmark matches kept, per pair of images and in total (about 200 MiB).
+const KEPT_PER_PAIR: usize = 64;
 const KEPT: usize = 8 << 20;
-/// Pixels around a landmark in which others support it.
+/// Distance, in pixels, within which other matches support a landmark.
 const AROUND: i64 = 128;
 
-/// Whether a file may have been changed by compression.
+/// Whether a file is in a format that may be lossy.
 pub(super) fn is_lossy(path: &Path) -> bool {
     let ending = path.extension().unwrap_or_default().to_ascii_lowercase();
     ["jpg", "jpeg", "jpe", "jfif", "webp"].iter().any(|lossy| ending == *lossy)
@@ -41,19 +44,20 @@ pub(super) fn is_lossy(path: &Path) -> bool {
 /// What was found.
 pub(super) struct Recoded {
     pub(super) links: Vec<Link>,
-    /// Pairs that may belong together, but were one too many to be compared; at least as many if not all were counted.
+    /// Number of candidate pairs that were not compared because there were too many; a lower bound unless
+    /// `all_counted`.
     pub(super) left_out: usize,
     pub(super) all_counted: bool,
 }
 
-/// Images with their places among the pairs, and the pairs that are known to belong together.
+/// Images with their indices among the pairs, and the pairs already known to be related.
 #[derive(Clone, Copy)]
 struct Search<'a> {
     images: &'a [(usize, &'a ImageSummary)],
     known: &'a HashSet<(usize, usize)>,
 }
 
-/// Images that show parts of one scene, but for those that are `known` to belong together or hold the same.
+/// Overlapping crops of one scene, except pairs that are already `known` or have identical pixels.
 pub(super) fn recoded<'a>(
     images: &[(usize, &ImageSummary)],
     known: &HashSet<(usize, usize)>,
@@ -66,8 +70,8 @@ pub(super) fn recoded<'a>(
     }
     sink.event(Event::Started { task: Task::Check, total: candidates.len(), done: 0 });
     let done = AtomicUsize::new(0);
-    // The first image of several pairs is read once for some of them.
-    let alike = candidates.chunk_by(|a, b| a.first == b.first).flat_map(|same| same.chunks(MOST_OF_ONE));
+    // Pairs with the same first image are compared in groups, for each of which it is read only once.
+    let alike = candidates.chunk_by(|a, b| a.first == b.first).flat_map(|same| same.chunks(MAX_PER_IMAGE));
     let compare = |same: &&[Candidate]| -> Vec<Link> {
         let first = images[same[0].first].0;
         let one = Fine::of(path(first));
@@ -89,18 +93,18 @@ pub(super) fn recoded<'a>(
     Recoded { links, left_out, all_counted }
 }
 
-/// Two images with landmarks in common, by their places in a list.
+/// Two images with landmarks in common, by their indices in [`Search::images`].
 struct Candidate {
     first: usize,
     second: usize,
-    /// Where the second begins in the first.
+    /// The origin of the second in the first.
     shift: (i64, i64),
-    /// The place in the first that has most of the landmarks around it.
+    /// The matched landmark in the first image that has the most others around it.
     centre: (i64, i64),
     landmarks: usize,
 }
 
-/// A landmark that two images have in common.
+/// A landmark matched between two images.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Shared {
     images: (u32, u32),
@@ -115,31 +119,32 @@ impl Shared {
 }
 
 impl Search<'_> {
-    /// The pairs to compare, by their first image; how many more there are; and whether that is all.
+    /// The pairs to compare, sorted by their first image; how many more there are; and whether all matches were
+    /// counted.
     fn candidates(self) -> (Vec<Candidate>, usize, bool) {
         let (shared, all_counted) = self.shared_landmarks();
-        let pairs = shared.chunk_by(|a, b| a.images == b.images).filter(|both| both.len() >= FEWEST_SHARED);
+        let pairs = shared.chunk_by(|a, b| a.images == b.images).filter(|both| both.len() >= MIN_SHARED);
         let mut found: Vec<Candidate> = pairs.filter_map(|both| self.candidate(both)).collect();
         let all = found.len();
         found.sort_by_key(|candidate| std::cmp::Reverse(candidate.landmarks));
         let mut read = vec![0; self.images.len()];
         found.retain(|candidate| {
-            let wanted = read[candidate.first].min(read[candidate.second]) < MOST_OF_ONE;
+            let wanted = read[candidate.first].min(read[candidate.second]) < MAX_PER_IMAGE;
             read[candidate.first] += usize::from(wanted);
             read[candidate.second] += usize::from(wanted);
             wanted
         });
-        found.truncate(MOST_READ);
+        found.truncate(MAX_READ);
         found.sort_by_key(|candidate| (candidate.first, candidate.second));
         let left_out = all - found.len();
         (found, left_out, all_counted)
     }
 
-    /// Two images that have enough landmarks in common with about the same shift.
+    /// Two images, as a candidate if enough of their landmark matches agree on about the same offset.
     fn candidate(self, both: &[Shared]) -> Option<Candidate> {
         let near = |one: &Shared| both.iter().filter(|other| one.is_near(other)).count();
         let (most, landmarks) = both.iter().map(|one| (one, near(one))).max_by_key(|(_, count)| *count)?;
-        if landmarks < FEWEST_SHARED {
+        if landmarks < MIN_SHARED {
             return None;
         }
         let (first, second) = (most.images.0 as usize, most.images.1 as usize);
@@ -155,13 +160,13 @@ impl Search<'_> {
         Some(Candidate { first, second, shift, centre, landmarks })
     }
 
-    /// The landmarks that images have in common, image pair by image pair, and whether these are all.
+    /// The landmark matches, sorted by pair of images, and whether these are all.
     fn shared_landmarks(self) -> (Vec<Shared>, bool) {
         let count: usize = self.images.iter().map(|(_, image)| image.landmarks.len()).sum();
         let bits = KEY_BITS.iter().find(|(most, _)| count <= *most).map_or(0, |(_, bits)| *bits);
         let mut shared = Vec::new();
         for begin in (0..u64::BITS).step_by(STEP as usize) {
-            let key = |landmark: &Landmark| landmark.code.rotate_right(begin) & ((1 << bits) - 1);
+            let key = |landmark: &Landmark| landmark.descriptor.rotate_right(begin) & ((1 << bits) - 1);
             let all: Vec<u64> = self.images.iter().flat_map(|(_, image)| image.landmarks.iter().map(key)).collect();
             let repeated = Repeated::of(all.into_iter());
             let mut keys: Vec<Key> = Vec::new();
@@ -182,7 +187,8 @@ impl Search<'_> {
         (shared, all_counted)
     }
 
-    /// Adds the landmarks with one key that are in common: their images are not known to belong together, nor the same.
+    /// Adds the matches among landmarks with the same key, except between images that are known to be related or
+    /// identical.
     fn add_shared(self, same: &[Key], shared: &mut Vec<Shared>) {
         for (at, (_, a, k)) in same.iter().enumerate() {
             let (first, image) = self.images[*a as usize];
@@ -190,7 +196,7 @@ impl Search<'_> {
             for (_, b, m) in same[at + 1..].iter().filter(|(_, b, _)| b != a) {
                 let (second, other_image) = self.images[*b as usize];
                 let other = other_image.landmarks[*m as usize];
-                if (one.code ^ other.code).count_ones() <= MOST_BITS
+                if (one.descriptor ^ other.descriptor).count_ones() <= MAX_DISTANCE
                     && image.content != other_image.content
                     && !self.known.contains(&(first, second))
                 {
@@ -203,10 +209,10 @@ impl Search<'_> {
     }
 }
 
-/// Some bits of a landmark's code, its image and its place there.
+/// Some bits of a landmark's descriptor, its image, and its index there.
 type Key = (u64, u32, u32);
 
-/// Sorts the landmarks in common and leaves each there once, and no more of two images than are needed: the strongest.
+/// Sorts and deduplicates the matches, and keeps no more per pair of images than are needed: the strongest.
 fn keep_some(shared: &mut Vec<Shared>) {
     shared.par_sort_unstable();
     shared.dedup();
@@ -214,6 +220,6 @@ fn keep_some(shared: &mut Vec<Shared>) {
     shared.retain(|one| {
         count = if images == Some(one.images) { count + 1 } else { 1 };
         images = Some(one.images);
-        count <= KEPT_OF_TWO
+        count <= KEPT_PER_PAIR
     });
 }

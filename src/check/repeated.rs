@@ -1,15 +1,15 @@
-//! Keys that occur more than once among many.
+//! Finds the keys that occur more than once among many.
 
 use std::hash::BuildHasher;
 
 use foldhash::fast::FixedState;
 
-/// Bits of the table per key: about nine in ten of the keys that occur once are recognised as such.
-const BITS_A_KEY: usize = 8;
+/// Bits of the table per key, at which about nine in ten unique keys are recognised as unique.
+const BITS_PER_KEY: usize = 8;
 
 /// Filter for keys that occur more than once: no false negatives, few false positives, so that little is left to sort.
 pub(super) struct Repeated {
-    /// A bit for the keys of one hash each, as it occurs the first time, and again.
+    /// One bit per hash value: whether it has occurred, and whether it has occurred again.
     once: Vec<u64>,
     again: Vec<u64>,
     state: FixedState,
@@ -17,7 +17,7 @@ pub(super) struct Repeated {
 
 impl Repeated {
     pub(super) fn of(keys: impl ExactSizeIterator<Item = u64>) -> Self {
-        let words = (keys.len() * BITS_A_KEY / 64).next_power_of_two();
+        let words = (keys.len() * BITS_PER_KEY / 64).next_power_of_two();
         let mut found = Self { once: vec![0; words], again: vec![0; words], state: FixedState::with_seed(0) };
         for key in keys {
             let (word, bit) = found.place(key);

@@ -1,4 +1,4 @@
-//! What a check hands out.
+//! The report of a check.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ pub enum Side {
     Validation,
 }
 
-/// Pairs with what was kept of each.
+/// Pairs with their summaries.
 #[derive(Debug)]
 pub(super) struct Data {
     /// Training first.
@@ -89,7 +89,7 @@ pub struct Pairs {
     pub training: usize,
     /// For validation.
     pub validation: usize,
-    /// Left out as asked for.
+    /// Excluded on request.
     pub excluded: usize,
 }
 
@@ -128,13 +128,13 @@ impl ClassShare {
 pub struct ImageStatistics {
     /// Sizes, as `WIDTHxHEIGHT`, with the number of images.
     pub sizes: BTreeMap<String, usize>,
-    /// Numbers of bands, with the number of images.
+    /// Numbers of bands, with the number of images that have them.
     pub bands: BTreeMap<usize, usize>,
     /// Types of samples, with the number of images.
     pub sample_types: BTreeMap<String, usize>,
-    /// Smallest number of each band, as stored.
+    /// Smallest value of each band, as stored.
     pub least: Vec<f64>,
-    /// Largest number of each band, as stored.
+    /// Largest value of each band, as stored.
     pub largest: Vec<f64>,
     /// Mean of each band, as stored.
     pub mean: Vec<f64>,
@@ -145,7 +145,8 @@ pub struct ImageStatistics {
 }
 
 impl ImageStatistics {
-    /// Of training images with the most frequent number of bands and type of samples, as far as these count.
+    /// Counts cover all images; statistics of bands cover the training images with the most frequent number of bands
+    /// and sample type.
     pub(super) fn of(data: &Data) -> Self {
         let mut found = Self::default();
         let (mut pixels, mut nodata) = (0, 0);
@@ -186,20 +187,20 @@ pub struct Report {
     pub dataset: Option<String>,
     /// Errors, warnings, notes.
     pub findings: Vec<Finding>,
-    /// The classes; none where labels mean nothing.
+    /// The classes; empty if no data set is known.
     pub classes: Vec<ClassShare>,
     /// What the images are like.
     pub images: ImageStatistics,
-    /// What to train with: what is advised, and the advice.
+    /// Suggestions for training: the setting, and what is suggested.
     #[serde(rename = "suggestions", serialize_with = "as_map")]
     pub advice: Vec<(&'static str, String)>,
-    /// The images to learn from, with their labels, then those to score.
+    /// The training pairs, then the validation pairs.
     #[serde(skip)]
     pub checked: Vec<Pair>,
     /// The group of each pair: images that have to stay on one side of the split.
     #[serde(skip)]
     pub groups: Vec<usize>,
-    /// What the labels were compared with, or what they were taken as; none where they mean nothing.
+    /// The data set that the labels were compared with, or the one proposed from them, if any.
     #[serde(skip)]
     pub meaning: Option<Dataset>,
 }
@@ -243,14 +244,14 @@ impl Report {
         }
     }
 
-    /// Of pairs that are not worth reading.
+    /// A report on pairs that were not read.
     pub(super) fn without_content(pairs: Vec<Pair>, training: usize, findings: Vec<Finding>) -> Self {
         let groups = (0..pairs.len()).collect();
         let data = Data { pairs, training, summaries: Vec::new(), dataset: None, is_proposed: true, points: false };
         Self::new(data, Vec::new(), (findings, groups), Vec::new())
     }
 
-    /// Whether a training on these data would end with an error.
+    /// Whether training on this data would fail.
     pub fn would_fail(&self) -> bool {
         self.findings.iter().any(|finding| finding.severity == Severity::Error)
     }
@@ -272,7 +273,7 @@ impl Report {
         self.checked.iter().flat_map(of).collect()
     }
 
-    /// What the images are like, in sentences.
+    /// The statistics of the images as text.
     pub fn image_sentences(&self) -> Vec<String> {
         let of = &self.images;
         if of.sizes.is_empty() {
@@ -309,7 +310,7 @@ impl Report {
     ///
     /// # Errors
     ///
-    /// If the labels cannot be a set of classes.
+    /// If no data set fits the labels.
     pub fn proposed_dataset(&self) -> Result<String> {
         let quiet = |_: Event| ();
         let mut files: Vec<PathBuf> = self.checked.iter().flat_map(|pair| pair.label.files()).cloned().collect();
@@ -329,7 +330,7 @@ impl Report {
             return Ok(AnnotatedClasses::read(&files)?.propose(&known)?.text);
         }
         let survey = survey_labels(&LabelFiles { files, masks, images: Vec::new() }, &quiet)?;
-        // Names do not fit where labels hold other values than the data set has.
+        // The names do not fit if labels have values that the data set lacks.
         let proposal = propose(&survey, &known).or_else(|_| propose(&survey, &Known { names: None, ..known }))?;
         Ok(proposal.text)
     }

@@ -1,17 +1,17 @@
-//! The scenes that the names of tiles tell of, such as `north` of `north_03_11.tif`.
+//! Scenes inferred from the file names of tiles, such as `north` from `north_03_11.tif`.
 
 use std::collections::HashMap;
 use std::path::Path;
 
 /// What separates the parts of a name.
 const SEPARATORS: [char; 4] = ['_', '-', '.', ' '];
-/// Least share of the images that must belong to scenes of several.
-const LEAST_SHARE: f64 = 0.5;
+/// Minimum share of the images that must belong to a scene of more than one image.
+const MIN_SHARE: f64 = 0.5;
 
-/// Scenes that names tell of.
+/// Scenes inferred from file names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Scenes {
-    /// Of each image the scene; none where the name tells of none.
+    /// The scene of each image; `None` if its name does not tell.
     pub(super) of: Vec<Option<String>>,
     /// A regular expression that captures the scene from a file name.
     pub(super) pattern: &'static str,
@@ -19,19 +19,19 @@ pub(super) struct Scenes {
     pub(super) count: usize,
 }
 
-/// Names of one and of two tile numbers behind that of the scene.
+/// Patterns of names in which the scene is followed by two tile numbers, or by one.
 const PATTERNS: [(usize, &str); 2] =
     [(2, r"^(.+)[._ -][A-Za-z]*[0-9]+[._ -][A-Za-z]*[0-9]+\.[^.]+$"), (1, r"^(.+)[._ -][A-Za-z]*[0-9]+\.[^.]+$")];
 
 impl Scenes {
-    /// The scenes of images; `None` where the names tell of one scene only, or of as many as there are images.
+    /// The scenes of images; `None` if there is only one, or if too few images share a scene.
     pub(super) fn of(images: &[&Path]) -> Option<Self> {
         PATTERNS.into_iter().find_map(|(numbers, pattern)| {
             let of: Vec<Option<String>> = images.iter().map(|image| scene(image, numbers)).collect();
             let mut sizes: HashMap<&str, usize> = HashMap::new();
             of.iter().flatten().for_each(|scene| *sizes.entry(scene).or_insert(0) += 1);
             let in_scenes: usize = sizes.values().filter(|size| **size > 1).sum();
-            let tells = sizes.len() > 1 && in_scenes as f64 >= LEAST_SHARE * images.len() as f64;
+            let tells = sizes.len() > 1 && in_scenes as f64 >= MIN_SHARE * images.len() as f64;
             let count = sizes.len();
             tells.then_some(Self { of, pattern, count })
         })
@@ -43,7 +43,7 @@ impl Scenes {
     }
 }
 
-/// The name without so many tile numbers at its end.
+/// The stem without the given number of tile numbers at its end.
 fn scene(image: &Path, numbers: usize) -> Option<String> {
     let stem = image.file_stem()?.to_str()?;
     let mut rest = stem;

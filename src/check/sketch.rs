@@ -1,27 +1,29 @@
-//! Places of an image that are found again in every other crop of the same scene, wherever it begins.
+//! Sketches of images, by which overlapping crops of the same scene are found, wherever each begins.
 //!
-//! Every window of 8x8 pixels has a number, by a polynomial of its samples that is taken along rows and then rolled along
-//! columns (R. M. Karp and M. O. Rabin, 1987). The windows with the smallest numbers are kept: in whatever crop a window lies,
-//! it is kept or not for the same reason, so that two crops keep the same windows of what they share (bottom-k sketches;
-//! A. Z. Broder, 1997). Windows without texture, such as borders, saturated areas and clear water, are the same in images that
-//! have nothing in common, and are left out.
+//! Every window of 8x8 pixels has a rolling hash, a polynomial of its samples that is computed along rows and then
+//! rolled down columns (R. M. Karp and M. O. Rabin, 1987). The windows with the smallest hashes are kept (a bottom-k
+//! sketch; A. Z. Broder, 1997): whether a window is kept depends on its pixels, not on where the crop begins, so that
+//! two crops keep the same windows of their overlap. Windows without texture, such as borders, saturated areas and
+//! clear water, also match between unrelated images, and are left out.
 
-use pulp::Arch;
-
-use super::words::{SIDE, window_words, write_words};
+use super::pixel_hashes::{SIDE, hash_pixels, window_hashes};
 use crate::base::Size;
+use crate::base::vectorised;
 use crate::image::Image;
 
-/// Pixels for each window that is kept, and the least and the most windows of an image.
-const PIXELS_A_WINDOW: usize = 256;
+/// Pixels per window kept, and the fewest and most windows per image.
+const PIXELS_PER_WINDOW: usize = 256;
 const WINDOWS: [usize; 2] = [64, 512];
-/// Fewest different values of a window with texture, of 64.
+/// A window with texture has at least this many distinct values, of 64.
 const DISTINCT: usize = 16;
-/// Windows for each that is kept that are looked at first, and how many times as many are where these have too little texture.
-const LOOKED_AT: u64 = 2;
-const MORE: u64 = 8;
-/// Windows beside each other that are compared at once.
-const BESIDE: usize = 32;
+/// Number of candidates examined first, per window to be kept; and the factor by which it grows while too few of them
+/// have texture.
+const CANDIDATES_PER_WINDOW: u64 = 2;
+const GROWTH: u64 = 8;
+/// Number of pixels hashed at a time.
+const AT_ONCE: usize = 1 << 12;
+/// Number of adjacent windows compared at a time.
+const LANES: usize = 32;
 
 /// Multipliers of the polynomial, along rows and along columns.
 const ALONG: u32 = 0x9E37_79B1;
@@ -36,46 +38,45 @@ pub(super) struct Window {
     pub(super) y: u32,
 }
 
-/// The windows of an image with the smallest numbers, in ascending order.
+/// The windows of an image with the smallest hashes, in ascending order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Sketch {
     pub(super) windows: Vec<Window>,
-    /// All windows with a number up to this were kept.
+    /// All windows with a hash up to this were kept.
     pub(super) limit: u64,
 }
 
 impl Sketch {
-    /// Of an image and its pixels without data.
+    /// The sketch of an image.
     pub(super) fn of(image: &Image) -> Self {
         let Size { width, height } = image.size;
         if width < SIDE || height < SIDE {
             return Self { windows: Vec::new(), limit: u64::MAX };
         }
-        let most = (width * height / PIXELS_A_WINDOW).clamp(WINDOWS[0], WINDOWS[1]);
-        let mut looked_at = LOOKED_AT * most as u64;
+        let most = (width * height / PIXELS_PER_WINDOW).clamp(WINDOWS[0], WINDOWS[1]);
+        let mut wanted = CANDIDATES_PER_WINDOW * most as u64;
         loop {
-            let limit = (u64::from(u32::MAX) * looked_at / (width * height) as u64).min(u32::MAX.into()) as u32;
+            let limit = (u64::from(u32::MAX) * wanted / (width * height) as u64).min(u32::MAX.into()) as u32;
             let windows = Self::up_to(limit, image, most);
             if windows.len() == most || limit == u32::MAX {
                 let limit = windows.last().filter(|_| windows.len() == most).map_or(u64::MAX, |largest| largest.hash);
                 return Self { windows, limit };
             }
-            looked_at *= MORE;
+            wanted *= GROWTH;
         }
     }
 
-    /// The windows to keep, of those with a number up to a limit.
+    /// The windows to keep, of those with a hash up to a limit.
     fn up_to(limit: u32, image: &Image, most: usize) -> Vec<Window> {
-        let mut found = Vec::new();
-        Arch::new().dispatch(|| candidates(image, limit, &mut found));
+        let mut found = candidates(image, limit);
         found.sort_unstable();
-        // The same windows, but for coincidence.
+        // Equal hashes mean equal windows, barring collisions.
         found.dedup_by_key(|candidate| candidate.0);
-        let window = |(number, y, x): Candidate| {
+        let window = |(rolling_hash, y, x): Candidate| {
             let (x, y) = (x as usize, y as usize);
-            let words = window_words(image, (x, y));
-            (has_texture(&words) && has_data(image, (x, y))).then(|| Window {
-                hash: u64::from(number) << 32 | u64::from(hash(&words)),
+            let pixel_hashes = window_hashes(image, (x, y));
+            (has_texture(&pixel_hashes) && has_data(image, (x, y))).then(|| Window {
+                hash: u64::from(rolling_hash) << 32 | u64::from(hash(&pixel_hashes)),
                 x: (x + SIDE - 1) as u32,
                 y: (y + SIDE - 1) as u32,
             })
@@ -84,49 +85,57 @@ impl Sketch {
     }
 }
 
-/// The number of a window, and the first row and column of it.
+/// The rolling hash of a window, and its first row and column.
 type Candidate = (u32, u32, u32);
 
-/// The windows with numbers up to a limit.
-#[inline(always)]
-fn candidates(image: &Image, limit: u32, found: &mut Vec<Candidate>) {
-    let Size { width, height } = image.size;
-    let windows = width + 1 - SIDE;
-    let mut words = vec![0u32; width];
-    let mut rows = vec![0u32; SIDE * windows];
-    let (mut columns, mut numbers) = (vec![0u32; windows], vec![0u32; windows]);
-    for y in 0..height {
-        write_words(image, y, &mut words);
-        let slot = &mut rows[y % SIDE * windows..][..windows];
-        for ((sum, slot), words) in columns.iter_mut().zip(slot).zip(words.array_windows::<SIDE>()) {
-            const POWERS: [u32; SIDE] = powers(ALONG);
-            let row =
-                words.iter().zip(POWERS).fold(0u32, |sum, (word, power)| sum.wrapping_add(word.wrapping_mul(power)));
-            let leaving = slot.wrapping_mul(const { ACROSS.wrapping_pow(SIDE as u32) });
-            *sum = sum.wrapping_mul(ACROSS).wrapping_add(row).wrapping_sub(leaving);
-            *slot = row;
-        }
-        let Some(top) = (y + 1).checked_sub(SIDE) else { continue };
-        numbers.iter_mut().zip(&columns).for_each(|(number, sum)| *number = mixed(*sum));
-        for (i, beside) in numbers.chunks(BESIDE).enumerate() {
-            if beside.iter().fold(false, |any, number| any | (*number <= limit)) {
-                let some = beside.iter().zip(i * BESIDE..).filter(|(number, _)| **number <= limit);
-                found.extend(some.map(|(number, x)| (*number, top as u32, x as u32)));
+vectorised! {
+    /// The windows with a rolling hash up to a limit.
+    fn candidates(image: &Image, limit: u32) -> Vec<Candidate> {
+        let mut found = Vec::new();
+        let Size { width, height } = image.size;
+        let windows = width + 1 - SIDE;
+        let at_once = (AT_ONCE / width).max(1);
+        let mut pixel_hashes = vec![0u32; at_once * width];
+        let mut rows = vec![0u32; SIDE * width];
+        let [mut columns, mut rolling_hashes] = std::array::from_fn(|_| vec![0u32; width]);
+        for top in (0..height).step_by(at_once) {
+            // Treats these rows as one; the windows across the end of each are left out later.
+            let pixel_hashes = &mut pixel_hashes[..at_once.min(height - top) * width];
+            hash_pixels(image, top * width, pixel_hashes);
+            join::<1>(pixel_hashes, ALONG);
+            join::<2>(pixel_hashes, const { ALONG.wrapping_pow(2) });
+            join::<4>(pixel_hashes, const { ALONG.wrapping_pow(4) });
+            for (y, pixel_hashes) in (top..).zip(pixel_hashes.chunks_exact(width)) {
+                let slot = &mut rows[y % SIDE * width..][..width];
+                let sums = columns.iter_mut().zip(slot).zip(pixel_hashes.iter().zip(&mut rolling_hashes));
+                for ((sum, slot), (pixel, rolling_hash)) in sums {
+                    let leaving = slot.wrapping_mul(const { ACROSS.wrapping_pow(SIDE as u32) });
+                    *sum = sum.wrapping_mul(ACROSS).wrapping_add(*pixel).wrapping_sub(leaving);
+                    *slot = *pixel;
+                    *rolling_hash = mixed(*sum);
+                }
+                let Some(first) = (y + 1).checked_sub(SIDE) else { continue };
+                for (i, beside) in rolling_hashes[..windows].chunks(LANES).enumerate() {
+                    if beside.iter().fold(false, |any, rolling_hash| any | (*rolling_hash <= limit)) {
+                        let some = beside.iter().zip(i * LANES..).filter(|(rolling_hash, _)| **rolling_hash <= limit);
+                        found.extend(some.map(|(rolling_hash, x)| (*rolling_hash, first as u32, x as u32)));
+                    }
+                }
             }
         }
+        found
     }
 }
 
-const fn powers(base: u32) -> [u32; SIDE] {
-    let (mut powers, mut i) = ([1u32; SIDE], 1);
-    while i < SIDE {
-        powers[i] = powers[i - 1].wrapping_mul(base);
-        i += 1;
+/// Combines the polynomial at each pixel with the one `STEP` pixels further on.
+#[inline(always)]
+fn join<const STEP: usize>(pixel_hashes: &mut [u32], factor: u32) {
+    for i in 0..pixel_hashes.len().saturating_sub(STEP) {
+        pixel_hashes[i] = pixel_hashes[i].wrapping_mul(factor).wrapping_add(pixel_hashes[i + STEP]);
     }
-    powers
 }
 
-/// All bits of a sum from all its bits (the finaliser of C. Wellons' `lowbias32`).
+/// Mixes a sum so that each bit depends on all of its bits (the finaliser of C. Wellons' `lowbias32`).
 #[inline(always)]
 fn mixed(sum: u32) -> u32 {
     let sum = (sum ^ (sum >> 16)).wrapping_mul(0x7FEB_352D);
@@ -134,26 +143,26 @@ fn mixed(sum: u32) -> u32 {
     sum ^ (sum >> 16)
 }
 
-/// A second number of a window: of the kept ones, the first are all small.
-fn hash(words: &[u32; SIDE * SIDE]) -> u32 {
+/// A second hash of a window, as the rolling hashes of the windows kept are all small.
+fn hash(pixel_hashes: &[u32; SIDE * SIDE]) -> u32 {
     const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
-    // Several sums that do not wait for each other.
+    // Independent sums, which can be computed in parallel.
     let mut sums = [1u64, 2, 3, 4];
-    for words in words.as_chunks::<8>().0 {
-        for (sum, [a, b]) in sums.iter_mut().zip(words.as_chunks::<2>().0) {
+    for pixel_hashes in pixel_hashes.as_chunks::<8>().0 {
+        for (sum, [a, b]) in sums.iter_mut().zip(pixel_hashes.as_chunks::<2>().0) {
             *sum = (*sum ^ (u64::from(*a) << 32 | u64::from(*b))).wrapping_mul(FACTOR).rotate_left(29);
         }
     }
     (sums.iter().fold(0u64, |all, sum| (all ^ sum).wrapping_mul(FACTOR).rotate_left(29)) >> 32) as u32
 }
 
-fn has_texture(words: &[u32; SIDE * SIDE]) -> bool {
-    // Different values mostly have different bits here, and equal ones never have.
-    let bit = |word: &u32| 1u64 << (word.wrapping_mul(ALONG) >> 26);
-    if words.iter().fold(0, |bits, word| bits | bit(word)).count_ones() as usize >= DISTINCT {
+fn has_texture(pixel_hashes: &[u32; SIDE * SIDE]) -> bool {
+    // Distinct values mostly set different bits here, and equal values never do.
+    let bit = |pixel: &u32| 1u64 << (pixel.wrapping_mul(ALONG) >> 26);
+    if pixel_hashes.iter().fold(0, |bits, pixel| bits | bit(pixel)).count_ones() as usize >= DISTINCT {
         return true;
     }
-    let mut sorted = *words;
+    let mut sorted = *pixel_hashes;
     sorted.sort_unstable();
     sorted.chunk_by(|a, b| a == b).count() >= DISTINCT
 }

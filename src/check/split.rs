@@ -1,4 +1,4 @@
-//! Findings about images that belong together, and about the split that parts them.
+//! Findings about related images, and about a split that separates them.
 
 use std::path::Path;
 
@@ -11,22 +11,22 @@ use crate::base::event::Sink;
 use crate::base::words::counted;
 use crate::data::{Footprint, GroupBy, overlapping as placed_over};
 
-/// Most pairs of a finding that are listed; its message counts all.
-const MOST_PLACES: usize = 100_000;
+/// Maximum number of pairs listed per finding; the message counts all of them.
+const MAX_PLACES: usize = 100_000;
 
-/// What belongs together.
+/// How images are related.
 struct Together {
     links: Vec<Link>,
-    /// Images that lie over each other by their coordinates.
+    /// Pairs of images whose georeferences overlap.
     placed: Vec<(usize, usize)>,
     scenes: Option<Scenes>,
     all_placed: bool,
-    /// Pairs that may be crops of one scene, but were not compared; at least as many if not all were counted.
+    /// Number of candidate pairs of crops that were not compared; a lower bound unless `all_counted`.
     left_out: usize,
     all_counted: bool,
 }
 
-/// The findings, and the group of each pair: images that belong together are in one.
+/// The findings, and the group of each pair: related images are in the same group.
 pub(super) fn findings(data: &Data, by: Option<&GroupBy>, sink: &dyn Sink) -> (Vec<Finding>, Vec<usize>) {
     let together = Together::of(data, sink);
     let mut found = Vec::new();
@@ -49,7 +49,7 @@ impl Together {
         let known: std::collections::HashSet<(usize, usize)> =
             crops.iter().map(|link| (link.first, link.second)).collect();
         links.extend(crops);
-        // Crops of nearly all of a scene look alike, too.
+        // Crops that cover nearly the whole scene also look alike.
         links.extend(alike(&images).into_iter().filter(|link| !known.contains(&(link.first, link.second))));
         let known = links.iter().map(|link| (link.first, link.second)).collect();
         let Recoded { links: crops, left_out, all_counted } = recoded(&images, &known, |i| data.image_path(i), sink);
@@ -61,7 +61,7 @@ impl Together {
         Self { links, placed: placed_over(&places), scenes: Scenes::of(&paths), all_placed, left_out, all_counted }
     }
 
-    /// The links of some kinds, those across the split first, and how many these are.
+    /// The links of the wanted kinds, those across the split first, and the number of those.
     fn links<'a>(&'a self, data: &Data, wanted: impl Fn(LinkKind) -> bool) -> (Vec<&'a Link>, usize) {
         let mut links: Vec<&Link> = self.links.iter().filter(|link| wanted(link.kind)).collect();
         links.sort_by_key(|link| (!is_across(data, (link.first, link.second)), link.second, link.first));
@@ -73,7 +73,7 @@ impl Together {
         let (links, across) = self.links(data, |kind| kind == LinkKind::Same);
         let places = links.iter().map(|link| place(data, (link.first, link.second), "")).collect();
         let message =
-            format!("{} with the same pixels as another one{}", counted(links.len(), "image"), across_text(across));
+            format!("{} with the same pixels as another image{}", counted(links.len(), "image"), across_text(across));
         let finding = Finding::new(Kind::Duplicate, Severity::Warning, message, places);
         (!links.is_empty()).then(|| finding.remedy("keep one of each"))
     }
@@ -86,15 +86,15 @@ impl Together {
         let places: Vec<Place> =
             self.links.iter().filter(differ).map(|link| place(data, (link.first, link.second), "")).collect();
         let message =
-            format!("{} with the same pixels as another one, but different labels", counted(places.len(), "image"));
+            format!("{} with the same pixels as another image, but different labels", counted(places.len(), "image"));
         let finding = Finding::new(Kind::ConflictingLabels, Severity::Warning, message, places);
-        (!finding.places.is_empty()).then(|| finding.remedy("keep the right labels of each"))
+        (!finding.places.is_empty()).then(|| finding.remedy("keep the correct labels of each"))
     }
 
     fn near_duplicates(&self, data: &Data) -> Option<Finding> {
         let (links, across) = self.links(data, |kind| matches!(kind, LinkKind::Alike | LinkKind::AlikeTurned));
         let detail = |link: &Link| if link.kind == LinkKind::AlikeTurned { "turned or mirrored" } else { "" };
-        let listed = links.iter().take(MOST_PLACES);
+        let listed = links.iter().take(MAX_PLACES);
         let places = listed.map(|link| place(data, (link.first, link.second), detail(link))).collect();
         let message = format!(
             "{} of near-duplicate images (re-encoded, resized, brightened or taken moments apart){}",
@@ -113,7 +113,7 @@ impl Together {
             ),
             _ => String::new(),
         };
-        let listed = links.iter().take(MOST_PLACES);
+        let listed = links.iter().take(MAX_PLACES);
         let places = listed.map(|link| place(data, (link.first, link.second), &detail(link))).collect();
         let message = format!(
             "{} of overlapping crops of one scene, by their content{}",
@@ -123,7 +123,7 @@ impl Together {
         self.leak(data, Finding::new(Kind::Overlap, Severity::Note, message, places), across)
     }
 
-    /// That the search for crops was cut short.
+    /// A note if the search for crops was cut short.
     fn not_compared(&self) -> Option<Finding> {
         if self.left_out == 0 && self.all_counted {
             return None;
@@ -138,7 +138,7 @@ impl Together {
         let mut pairs = self.placed.clone();
         pairs.sort_by_key(|pair| (!is_across(data, *pair), *pair));
         let across = pairs.iter().filter(|pair| is_across(data, **pair)).count();
-        let places = pairs.iter().take(MOST_PLACES).map(|pair| place(data, *pair, "")).collect();
+        let places = pairs.iter().take(MAX_PLACES).map(|pair| place(data, *pair, "")).collect();
         let message = format!(
             "{} of images that overlap, by their georeference{}",
             counted(pairs.len(), "pair"),
@@ -147,7 +147,7 @@ impl Together {
         self.leak(data, Finding::new(Kind::Georeference, Severity::Note, message, places), across)
     }
 
-    /// Scenes on both sides, by name alone: that need not be a fault.
+    /// Scenes on both sides, judging by names alone, which need not be a fault.
     fn named(&self, data: &Data) -> Option<Finding> {
         let scenes = self.scenes.as_ref().filter(|_| data.has_validation())?;
         let learnt: std::collections::HashMap<&str, usize> =
@@ -172,13 +172,13 @@ impl Together {
         Some(finding.remedy(remedy))
     }
 
-    /// A finding that is a leak if anything is on both sides of the split; nothing if there are no places.
+    /// A finding that becomes a warning about leakage if any pair is across the split; `None` without places.
     fn leak(&self, data: &Data, finding: Finding, across: usize) -> Option<Finding> {
         if finding.places.is_empty() {
             return None;
         }
         if across == 0 {
-            // Tables have no images set aside.
+            // With tables, no images are set aside for validation.
             let remedy = if data.has_validation() || data.points { String::new() } else { self.split_by() };
             return Some(finding.remedy(remedy));
         }
@@ -187,7 +187,7 @@ impl Together {
         Some(Finding { severity: Severity::Warning, ..finding }.remedy(remedy))
     }
 
-    /// How to split so that what belongs together stays together.
+    /// How to split so that related images stay together.
     fn split_by(&self) -> String {
         let all = || self.links.iter().map(|link| (link.first, link.second)).chain(self.placed.iter().copied());
         if let Some(scenes) = self.scenes.as_ref().filter(|scenes| scenes.is_complete())
@@ -205,7 +205,7 @@ impl Together {
             .into()
     }
 
-    /// Numbers of groups: images that are linked, also through others, are in one.
+    /// Group numbers: images that are linked, directly or through others, are in the same group.
     fn groups(&self, count: usize) -> Vec<usize> {
         let mut group: Vec<usize> = (0..count).collect();
         let links = self.links.iter().map(|link| (link.first, link.second));
@@ -229,7 +229,7 @@ fn group_by_pattern(scenes: &Scenes) -> String {
     format!("`val_fraction` 0.1 `group_by` '{}'", scenes.pattern)
 }
 
-/// Groups that the user names, and that the split parts.
+/// User-defined groups that the split separates.
 fn grouped(data: &Data, by: &GroupBy) -> Option<Finding> {
     let groups = match by.groups(&data.pairs) {
         Ok(groups) => groups,

@@ -1,4 +1,4 @@
-//! The little that is kept of a pair once it has been read.
+//! Summaries of pairs, the only data kept once a pair has been read.
 
 use std::path::PathBuf;
 
@@ -11,25 +11,25 @@ use crate::base::Size;
 use crate::data::Footprint;
 use crate::image::SampleType;
 
-/// What one pair holds.
+/// The summary of a pair.
 #[derive(Debug, Clone, Default)]
 pub(super) struct PairSummary {
     /// `None` where the image could not be read.
     pub(super) image: Option<ImageSummary>,
     /// `None` where the labels could not be read, or mean nothing in the data set.
     pub(super) labels: Option<LabelSummary>,
-    /// What training would fail with.
+    /// Faults that training would fail on.
     pub(super) faults: Vec<Fault>,
 }
 
-/// What training would fail with.
+/// A fault that training would fail on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Fault {
     pub(super) kind: Kind,
     pub(super) place: Place,
 }
 
-/// An image.
+/// The summary of an image.
 #[derive(Debug, Clone)]
 pub(super) struct ImageSummary {
     /// Of the upright image.
@@ -45,11 +45,11 @@ pub(super) struct ImageSummary {
     pub(super) zeros: u64,
     /// Whether the file declares an orientation.
     pub(super) turned: bool,
-    /// The same for the same pixels, whatever the file.
+    /// Hash of the pixels, independent of the file format.
     pub(super) content: u64,
     pub(super) thumbnail: Thumbnail,
     pub(super) sketch: Sketch,
-    /// Of sets with images that may have been changed by compression.
+    /// Empty unless the set has lossy images.
     pub(super) landmarks: Vec<Landmark>,
     pub(super) place: Option<Footprint>,
 }
@@ -59,26 +59,26 @@ impl ImageSummary {
         (self.size.width * self.size.height) as u64
     }
 
-    /// Whether every band holds one value only.
+    /// Whether every band is constant.
     pub(super) fn is_constant(&self) -> bool {
         self.statistics.iter().all(|band| band.count > 0 && band.least == band.largest)
     }
 }
 
-/// The labels of an image.
+/// The summary of an image's labels.
 #[derive(Debug, Clone, Default)]
 pub(super) struct LabelSummary {
     /// The classes that occur, with their pixels, in ascending order; pixels without data are left out.
     pub(super) class_pixels: Vec<(u16, u64)>,
     /// Pixels that are not labelled.
     pub(super) ignored: u64,
-    /// The same for the same labels.
+    /// Hash of the labels.
     pub(super) content: u64,
     /// Whether a label file declares an orientation.
     pub(super) turned: bool,
-    /// Label values that the data set does not define.
+    /// Label files with values that the data set does not define.
     pub(super) undefined: Vec<PathBuf>,
-    /// Where the edges in the image lie, seen from those of the labels.
+    /// The shift at which the image has the most contrast along the edges of the labels.
     pub(super) peak: Option<Peak>,
 }
 
@@ -89,7 +89,7 @@ impl LabelSummary {
     }
 }
 
-/// The numbers of a band, as stored.
+/// Statistics of a band, as stored.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct BandStatistics {
     /// Pixels with data.

@@ -1,40 +1,39 @@
-//! Small images that tell whether two images look the same, whatever their size, coding and brightness.
-
-use pulp::Arch;
+//! Thumbnails and perceptual hashes, by which near-duplicates are found whatever their size, encoding and brightness.
 
 use super::gray::Gray;
 use crate::base::Size;
+use crate::base::vectorised;
 
-/// Side of a thumbnail, and of the blocks whose brightness its hash tells.
+/// Side of a thumbnail, and of the grid of blocks that its hash describes.
 const SIDE: usize = 32;
 const HASH_SIDE: usize = 8;
-/// One standard deviation, in the numbers of a thumbnail.
+/// One standard deviation, in the values of a thumbnail.
 const UNIT: f32 = 30.0;
-/// Smallest standard deviation, as a share of the range of the image, that is a sight at all.
-const LEAST_CONTRAST: f32 = 1e-4;
+/// Images count as blank if the standard deviation of their blocks is at most this share of the largest absolute value.
+const MIN_CONTRAST: f32 = 1e-4;
 
-/// Most bits of 64 that differ between images that may look the same.
-const MOST_BITS: u32 = 10;
-/// Hashes that are compared at once, and the ways in which an image is turned.
-const BESIDE: usize = 32;
+/// Maximum Hamming distance between the 64-bit hashes of images that may look the same.
+const MAX_DISTANCE: u32 = 10;
+/// Number of hashes compared at a time, and of the rotations and reflections of an image.
+const LANES: usize = 32;
 const TURNS: usize = 8;
-/// Least correlation of two thumbnails of the same sight, and of what is left of them without their soft gradients.
+/// Minimum correlation of the thumbnails of near-duplicates, and of the same thumbnails after high-pass filtering.
 const CORRELATION: f64 = 0.985;
 const DETAIL_CORRELATION: f64 = 0.93;
-/// Ratio of two aspect ratios that still counts as equal.
+/// Maximum ratio of two aspect ratios that count as equal.
 const ASPECT: f64 = 1.03;
 
-/// An image of 32x32 blocks, without mean and contrast.
+/// The mean brightness of 32x32 blocks of an image, normalised to a common mean and contrast.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Thumbnail {
-    /// Row by row; empty where the image shows nothing.
+    /// Row by row; empty if the image is blank.
     pixels: Vec<i8>,
-    /// Whether each of 8x8 blocks is brighter than the median.
+    /// Perceptual hash: one bit for each of 8x8 blocks, set if it is brighter than the median.
     hash: u64,
     size: (usize, usize),
 }
 
-/// How one image must be turned to look like the other.
+/// A rotation or reflection that makes one image look like another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Turn {
     transposed: bool,
@@ -48,12 +47,12 @@ impl Turn {
         (0..TURNS).map(|bits| Self { transposed: bits & 4 > 0, mirrored: bits & 1 > 0, flipped: bits & 2 > 0 })
     }
 
-    /// Whether there is nothing to turn.
+    /// Whether this is the identity.
     pub(super) fn is_none(self) -> bool {
         !self.transposed && !self.mirrored && !self.flipped
     }
 
-    /// Where a pixel of a square of this side comes from.
+    /// Index of the pixel of a square of this side that moves to `(x, y)`.
     fn source(self, side: usize, x: usize, y: usize) -> usize {
         let x = if self.mirrored { side - 1 - x } else { x };
         let y = if self.flipped { side - 1 - y } else { y };
@@ -65,12 +64,12 @@ impl Thumbnail {
     /// Of grey values.
     pub(super) fn of(gray: &Gray) -> Self {
         let size = gray.size;
-        let blocks = Arch::new().dispatch(|| blocks(gray));
+        let blocks = blocks(gray);
         let (mean, std) = mean_and_std(&blocks);
         let (least, largest) =
             blocks.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(a, b), v| (a.min(*v), b.max(*v)));
         let span = least.abs().max(largest.abs());
-        if blocks.iter().any(|block| !block.is_finite()) || std <= LEAST_CONTRAST * span {
+        if blocks.iter().any(|block| !block.is_finite()) || std <= MIN_CONTRAST * span {
             return Self::default();
         }
         let quantised = |block: &f32| ((block - mean) / std * UNIT).round().clamp(-127.0, 127.0) as i8;
@@ -78,7 +77,7 @@ impl Thumbnail {
         Self { hash: hash(&pixels), pixels, size: (size.width, size.height) }
     }
 
-    /// Whether the image shows something.
+    /// Whether the image is blank.
     pub(super) fn is_empty(&self) -> bool {
         self.pixels.is_empty()
     }
@@ -89,9 +88,9 @@ impl Thumbnail {
         (0..HASH_SIDE * HASH_SIDE).fold(0, |hash, i| hash | (bit(i) << i))
     }
 
-    /// Whether this image looks like the other one turned, whose turned hash is given.
+    /// Whether this image looks like the other one after `turn`, whose hash is then `turned_hash`.
     pub(super) fn looks_like(&self, other: &Self, turn: Turn, turned_hash: u64) -> bool {
-        if (self.hash ^ turned_hash).count_ones() > MOST_BITS || self.is_empty() || other.is_empty() {
+        if (self.hash ^ turned_hash).count_ones() > MAX_DISTANCE || self.is_empty() || other.is_empty() {
             return false;
         }
         let (width, height) = if turn.transposed { (other.size.1, other.size.0) } else { other.size };
@@ -107,25 +106,23 @@ impl Thumbnail {
     }
 }
 
-/// The hashes of images that are turned in all ways. Of some images after each other, those of each turn are beside each other,
-/// so that several are compared at once.
+/// The hashes of images in all eight orientations, in blocks of consecutive images: those with the same orientation are
+/// adjacent, so that several are compared at a time.
 #[derive(Default)]
 pub(super) struct TurnedHashes {
-    blocks: Vec<[[u64; BESIDE]; TURNS]>,
+    blocks: Vec<[[u64; LANES]; TURNS]>,
     count: usize,
 }
 
 impl TurnedHashes {
     /// The hashes of an image.
     pub(super) fn get(&self, image: usize) -> [u64; TURNS] {
-        self.blocks[image / BESIDE].map(|hashes| hashes[image % BESIDE])
+        self.blocks[image / LANES].map(|hashes| hashes[image % LANES])
     }
 
-    /// The images before one that may look like it.
+    /// The images before the given one that may look like it.
     pub(super) fn near(&self, thumbnail: &Thumbnail, image: usize) -> Vec<usize> {
-        let mut found = Vec::new();
-        let blocks = &self.blocks[..image.div_ceil(BESIDE)];
-        Arch::new().dispatch(|| near(blocks, thumbnail.hash, &mut found));
+        let mut found = near(&self.blocks[..image.div_ceil(LANES)], thumbnail.hash);
         found.retain(|other| *other < image);
         found
     }
@@ -135,9 +132,9 @@ impl<'a> FromIterator<&'a Thumbnail> for TurnedHashes {
     fn from_iter<I: IntoIterator<Item = &'a Thumbnail>>(thumbnails: I) -> Self {
         let mut found = Self::default();
         for thumbnail in thumbnails {
-            let place = found.count % BESIDE;
+            let place = found.count % LANES;
             if place == 0 {
-                found.blocks.push([[0; BESIDE]; TURNS]);
+                found.blocks.push([[0; LANES]; TURNS]);
             }
             if let Some(block) = found.blocks.last_mut() {
                 block
@@ -151,47 +148,51 @@ impl<'a> FromIterator<&'a Thumbnail> for TurnedHashes {
     }
 }
 
-#[inline(always)]
-fn near(blocks: &[[[u64; BESIDE]; TURNS]], own: u64, found: &mut Vec<usize>) {
-    for (i, block) in blocks.iter().enumerate() {
-        let mut least = [u64::MAX; BESIDE];
-        for hashes in block {
-            let both = least.iter_mut().zip(hashes);
-            both.for_each(|(least, hash)| *least = (*least).min(u64::from((own ^ hash).count_ones())));
+vectorised! {
+    fn near(blocks: &[[[u64; LANES]; TURNS]], own: u64) -> Vec<usize> {
+        let mut found = Vec::new();
+        for (i, block) in blocks.iter().enumerate() {
+            let mut least = [u64::MAX; LANES];
+            for hashes in block {
+                let both = least.iter_mut().zip(hashes);
+                both.for_each(|(least, hash)| *least = (*least).min(u64::from((own ^ hash).count_ones())));
+            }
+            if least.iter().fold(false, |any, bits| any | (*bits <= MAX_DISTANCE.into())) {
+                let some = (i * LANES..).zip(least).filter(|(_, bits)| *bits <= MAX_DISTANCE.into());
+                found.extend(some.map(|(image, _)| image));
+            }
         }
-        if least.iter().fold(false, |any, bits| any | (*bits <= MOST_BITS.into())) {
-            let some = (i * BESIDE..).zip(least).filter(|(_, bits)| *bits <= MOST_BITS.into());
-            found.extend(some.map(|(image, _)| image));
-        }
+        found
     }
 }
 
-/// The mean of each block's pixels with data; that of the whole image where a block has none.
-#[inline(always)]
-fn blocks(gray: &Gray) -> Vec<f32> {
-    let Size { width, height } = gray.size;
-    let edges = |length: usize| -> Vec<std::ops::Range<usize>> {
-        (0..SIDE).map(|i| i * length / SIDE..((i + 1) * length / SIDE).max(i * length / SIDE + 1)).collect()
-    };
-    let columns = edges(width);
-    let mut blocks: Vec<(u64, u64)> = Vec::with_capacity(SIDE * SIDE);
-    let (mut sums, mut gaps) = (vec![0u32; width], vec![0u32; width]);
-    for rows in edges(height) {
-        sums.fill(0);
-        gaps.fill(0);
-        for y in rows.clone() {
-            sums.iter_mut().zip(gray.row(y)).for_each(|(sum, value)| *sum += u32::from(*value));
-            let without = gray.gaps.iter().flat_map(|all| &all[y * width..(y + 1) * width]);
-            gaps.iter_mut().zip(without).for_each(|(sum, gap)| *sum += u32::from(*gap));
+vectorised! {
+    /// The mean of each block's pixels with data; that of the whole image where a block has none.
+    fn blocks(gray: &Gray) -> Vec<f32> {
+        let Size { width, height } = gray.size;
+        let edges = |length: usize| -> Vec<std::ops::Range<usize>> {
+            (0..SIDE).map(|i| i * length / SIDE..((i + 1) * length / SIDE).max(i * length / SIDE + 1)).collect()
+        };
+        let columns = edges(width);
+        let mut blocks: Vec<(u64, u64)> = Vec::with_capacity(SIDE * SIDE);
+        let (mut sums, mut gaps) = (vec![0u32; width], vec![0u32; width]);
+        for rows in edges(height) {
+            sums.fill(0);
+            gaps.fill(0);
+            for y in rows.clone() {
+                sums.iter_mut().zip(gray.row(y)).for_each(|(sum, value)| *sum += u32::from(*value));
+                let without = gray.gaps.iter().flat_map(|all| &all[y * width..(y + 1) * width]);
+                gaps.iter_mut().zip(without).for_each(|(sum, gap)| *sum += u32::from(*gap));
+            }
+            blocks.extend(columns.iter().map(|columns| {
+                let of = |sums: &[u32]| sums[columns.clone()].iter().copied().map(u64::from).sum::<u64>();
+                (of(&sums), (rows.len() * columns.len()) as u64 - of(&gaps))
+            }));
         }
-        blocks.extend(columns.iter().map(|columns| {
-            let of = |sums: &[u32]| sums[columns.clone()].iter().copied().map(u64::from).sum::<u64>();
-            (of(&sums), (rows.len() * columns.len()) as u64 - of(&gaps))
-        }));
+        let all = blocks.iter().fold((0, 0), |all, block| (all.0 + block.0, all.1 + block.1));
+        let mean = |(sum, count): (u64, u64)| (sum as f64 / count as f64) as f32;
+        blocks.into_iter().map(|block| if block.1 == 0 { mean(all) } else { mean(block) }).collect()
     }
-    let all = blocks.iter().fold((0, 0), |all, block| (all.0 + block.0, all.1 + block.1));
-    let mean = |(sum, count): (u64, u64)| (sum as f64 / count as f64) as f32;
-    blocks.into_iter().map(|block| if block.1 == 0 { mean(all) } else { mean(block) }).collect()
 }
 
 fn mean_and_std(values: &[f32]) -> (f32, f32) {
@@ -213,7 +214,7 @@ fn hash(pixels: &[i8]) -> u64 {
     blocks.iter().enumerate().fold(0, |hash, (i, block)| hash | (u64::from(*block > median) << i))
 }
 
-/// What differs from the mean of the surroundings.
+/// High-pass filter: each pixel minus the mean of its four neighbours.
 fn detail(pixels: &[f32]) -> Vec<f32> {
     let at = |x: usize, y: usize| pixels[y * SIDE + x];
     let pixel = |i: usize| {
@@ -240,8 +241,8 @@ mod tests {
 
     const SIZE: Size = Size { width: 96, height: 64 };
 
-    /// Soft blobs: what photographs are like when they are small.
-    fn sight(seed: u64) -> Vec<f32> {
+    /// Soft blobs, which resemble downscaled photographs.
+    fn scene(seed: u64) -> Vec<f32> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let blobs: Vec<[f32; 4]> = (0..60)
             .map(|_| {
@@ -264,22 +265,22 @@ mod tests {
     }
 
     #[test]
-    fn brightness_noise_and_turns_do_not_matter_but_the_sight_does() {
-        let sight_one = sight(1);
+    fn brightness_noise_and_orientation_do_not_matter_but_content_does() {
+        let scene_one = scene(1);
         let of = |numbers: &[f32]| Thumbnail::of(&Gray::scaled(numbers, SIZE));
-        let one = of(&sight_one);
+        let one = of(&scene_one);
         let mut rng = ChaCha8Rng::seed_from_u64(9);
-        let changed: Vec<f32> = sight_one.iter().map(|v| 20.0 + 0.6 * v + rng.random_range(-1.0..1.0)).collect();
+        let changed: Vec<f32> = scene_one.iter().map(|v| 20.0 + 0.6 * v + rng.random_range(-1.0..1.0)).collect();
         assert!(found(&one, &of(&changed)).is_some_and(Turn::is_none));
-        let mirrored: Vec<f32> = (0..96 * 64).map(|i| sight_one[i / 96 * 96 + 95 - i % 96]).collect();
+        let mirrored: Vec<f32> = (0..96 * 64).map(|i| scene_one[i / 96 * 96 + 95 - i % 96]).collect();
         assert!(found(&one, &of(&mirrored)).is_some_and(|turn| !turn.is_none()));
         for seed in 2..40 {
-            assert_eq!(found(&one, &of(&sight(seed))), None, "{seed}");
+            assert_eq!(found(&one, &of(&scene(seed))), None, "{seed}");
         }
     }
 
     #[test]
-    fn gradients_alone_are_no_sight() {
+    fn gradients_alone_do_not_match() {
         let ramp = |seed: u64| {
             let mut rng = ChaCha8Rng::seed_from_u64(seed);
             let values: Vec<f32> = (0..96 * 64).map(|i| (i % 96) as f32 + rng.random_range(-20.0..20.0)).collect();

@@ -1,4 +1,4 @@
-//! Findings about the numbers in images: what differs from most.
+//! Findings about pixel values: images that differ from most others.
 
 use std::collections::BTreeMap;
 
@@ -8,14 +8,14 @@ use super::summary::ImageSummary;
 use crate::base::words::{counted, per_cent};
 use crate::image::SampleType;
 
-/// Ratio of two 99th percentiles from which images are not on one scale: a night and a day differ by less.
+/// Ratio of extreme percentiles above which two images are on different scales: day and night differ by less.
 const RATIO: f64 = 50.0;
-/// Largest number of 8-bit images whose range counts as small: those of 0 and 1, for instance.
+/// Value up to which the range of an 8-bit image counts as small, such as that of a mask of 0 and 1.
 const SMALL_BYTES: f64 = 3.0;
-/// Share of pixels without data from which an image shows nearly nothing.
+/// Share of pixels without data at or above which an image counts as almost empty.
 const EMPTY_SHARE: f64 = 0.99;
-/// Fewest images of which most can be told from few.
-const FEWEST: usize = 3;
+/// Minimum number of images for outliers to be told from the majority.
+const MIN_IMAGES: usize = 3;
 
 pub(super) fn findings(data: &Data) -> Vec<Finding> {
     let mut found = Vec::new();
@@ -29,7 +29,7 @@ pub(super) fn findings(data: &Data) -> Vec<Finding> {
     found
 }
 
-/// What most images are like, and those that are not.
+/// Images that differ from the majority in some property.
 fn mixed(
     data: &Data,
     kind: Kind,
@@ -46,22 +46,22 @@ fn mixed(
     let places: Vec<Place> = others.map(|(i, image)| Place::new(data.image_path(i), what(image))).collect();
     let listed: Vec<String> =
         counts.iter().map(|(what, count)| format!("{what} ({})", counted(*count, "image"))).collect();
-    let message = format!("images of several kinds: {}", listed.join(", "));
+    let message = format!("the images differ: {}", listed.join(", "));
     let remedy = "convert the images to one kind, or make sure that their values are comparable";
     Some(Finding::new(kind, severity(places.len()), message, places).remedy(remedy))
 }
 
-/// Images whose numbers are on another scale than those of most images of their type.
+/// Images whose values are on a different scale from those of most images of their type.
 fn ranges(data: &Data) -> Option<Finding> {
     let mut types: BTreeMap<SampleType, Vec<(usize, [f64; 3])>> = BTreeMap::new();
     for (i, image) in data.images().filter(|(_, image)| !image.is_constant()) {
-        // The band with the largest numbers stands for the image.
+        // The band with the largest values represents the image.
         let bands = image.statistics.iter().filter(|band| band.count > 0).map(|band| band.percentiles);
         let largest = bands.max_by(|a, b| a[2].abs().max(a[0].abs()).total_cmp(&b[2].abs().max(b[0].abs())));
         largest.into_iter().for_each(|band| types.entry(image.sample_type).or_default().push((i, band)));
     }
     let mut places = Vec::new();
-    for (sample_type, images) in types.into_iter().filter(|(_, images)| images.len() >= FEWEST) {
+    for (sample_type, images) in types.into_iter().filter(|(_, images)| images.len() >= MIN_IMAGES) {
         let median = |of: fn(&[f64; 3]) -> f64| {
             let mut values: Vec<f64> = images.iter().map(|(_, band)| of(band)).collect();
             values.sort_by(f64::total_cmp);
@@ -79,15 +79,15 @@ fn ranges(data: &Data) -> Option<Finding> {
         return None;
     }
     let message = format!(
-        "{} with values on another scale than most (1st to 99th percentile), as if decibels and intensities were mixed",
+        "{} with values on a different scale from most (1st to 99th percentile), as if mixing decibels and intensities",
         counted(places.len(), "image")
     );
     let finding = Finding::new(Kind::ValueRange, Severity::Warning, message, places);
     Some(finding.remedy("convert all images to one scale"))
 }
 
-/// Whether percentiles cannot be of the same quantity: most are negative where they are usually not, or the other way round,
-/// or all is larger or smaller by far.
+/// Whether percentiles cannot be of the same quantity: most values are negative where they usually are not, or the
+/// other way round, or all are far larger or smaller than usual.
 fn differs(sample_type: SampleType, own: [f64; 3], usual: [f64; 3]) -> bool {
     let signs = (own[1] < 0.0 && usual[0] >= 0.0) || (usual[1] < 0.0 && own[0] >= 0.0);
     let size = |band: [f64; 3]| band[0].abs().max(band[2].abs());

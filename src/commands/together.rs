@@ -1,4 +1,4 @@
-//! Several processes that train together: started here, or by a launcher.
+//! Training in several processes, which are started here or by a launcher.
 
 use std::io::Read;
 use std::net::{Ipv4Addr, TcpListener};
@@ -20,42 +20,42 @@ use crate::program::{flags, ui};
 
 /// Interval between two checks of the processes.
 const TURN: Duration = Duration::from_millis(50);
-/// How long the others may take to end by themselves when one has failed, and then when they are told to.
+/// How long the others may take to end by themselves after one has failed, and again after SIGTERM.
 const PATIENCE: Duration = Duration::from_secs(25);
-/// The file in which torchrun looks for what went wrong.
+/// Variable that names the file in which torchrun looks for an error.
 const ERROR_FILE: &str = "TORCHELASTIC_ERROR_FILE";
 
-/// This process among those that train together.
+/// This process as a member of its group.
 pub(super) struct Member {
     pub(super) group: Group,
     pub(super) membership: Membership,
 }
 
 impl Member {
-    /// Whether this process speaks for all of them.
+    /// Whether this process reports for all of them.
     pub(super) fn leads(&self) -> bool {
         self.group.leads()
     }
 
-    /// The run that a former attempt of this job has begun, which then goes on.
+    /// The run that an earlier attempt of this job has begun, which is to be resumed.
     pub(super) fn begun(&self) -> Option<PathBuf> {
         if self.membership.restarts > 0 { self.group.begun() } else { None }
     }
 }
 
-/// What becomes of a command that several GPUs work on, each on its own images.
+/// The role of this process in a command that several GPUs work on, each with its own images.
 pub(super) enum Place {
     /// It starts this number of processes.
     Starts(usize),
     /// It is one of them, or the only one.
     One {
-        /// Its part of the images.
+        /// Its share of the images.
         shard: Option<Shard>,
         device: DeviceChoice,
     },
 }
 
-/// The place of this process among those that work on these GPUs.
+/// The role of this process among those that work on these GPUs.
 pub(super) fn place(devices: &Devices) -> Result<Place> {
     let count = count_of(devices)?;
     let (shard, number) = match Membership::from_environment()? {
@@ -76,8 +76,8 @@ pub(super) fn place(devices: &Devices) -> Result<Place> {
     Ok(Place::One { shard, device: DeviceChoice::LibtorchCuda(device) })
 }
 
-/// Runs a training as one of several processes if a launcher has started it so, starts several if that is asked for, or else
-/// runs it alone.
+/// Trains as one of several processes if a launcher has started this one, starts several if asked to, or else trains
+/// alone.
 pub(super) fn run(options: &Together, train: impl FnOnce(Option<&Member>) -> Result<Exit>) -> Result<Exit> {
     let Some(membership) = Membership::from_environment()? else {
         return match wanted(options)? {
@@ -112,7 +112,7 @@ pub(super) fn as_member(
             if !heard {
                 tell_torchrun(&text);
             }
-            // It is this process that fails.
+            // This process has failed already; its own error is returned.
             let _ = member.group.leave(Some(&text));
             Err(error)
         }
@@ -120,10 +120,10 @@ pub(super) fn as_member(
     result.with_context(|| format!("process {rank} of {size}"))
 }
 
-/// Cores and memory are for all processes of the machine.
+/// Limits the threads of this process, as all processes on the machine share its cores and memory.
 pub(super) fn share_threads(threads: usize) {
     if std::env::var_os("RAYON_NUM_THREADS").is_none() {
-        // Where the pool is there already, it stays as large as it is.
+        // If the pool exists already, it keeps its size.
         let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
     }
 }
@@ -160,12 +160,12 @@ pub(super) fn device(
     }
 }
 
-/// What torchrun's summary shows of a process that failed.
+/// Writes the error that torchrun's summary shows of a failed process.
 fn tell_torchrun(text: &str) {
     let Some(path) = std::env::var_os(ERROR_FILE) else { return };
     let info = serde_json::json!({ "py_callstack": text, "timestamp": "0" });
     let report = serde_json::json!({ "message": { "message": text, "extraInfo": info } });
-    // It is said on standard error all the same.
+    // The error is printed on standard error in any case.
     let _ = std::fs::write(path, report.to_string());
 }
 
@@ -173,11 +173,12 @@ fn tell_torchrun(text: &str) {
 pub(super) fn launch(count: usize) -> Result<Exit> {
     let stop = Stop::announcing("stopping the processes as soon as everything is saved")?;
     let exit = Children::start(count, &[], Stdio::inherit())?.wait(Some(&stop))?;
-    // What a signal has stopped ends as that says.
+    // After a signal, the exit code is that of the signal.
     Ok(if exit == Exit::Done { stop.exit().unwrap_or(exit) } else { exit })
 }
 
-/// Starts this command with more arguments in `count` processes, and waits for them; also what process 0 printed.
+/// Starts this command with further arguments in `count` processes and waits for them. Also returns what process 0
+/// printed.
 pub(super) fn launch_and_read(count: usize, more: &[String]) -> Result<(Exit, String)> {
     let mut children = Children::start(count, more, Stdio::piped())?;
     let output = children.0[0].stdout.take();
@@ -190,11 +191,11 @@ pub(super) fn launch_and_read(count: usize, more: &[String]) -> Result<(Exit, St
     Ok((exit, text))
 }
 
-/// Processes that were started here; none outlives this value.
+/// Child processes; none outlives this value.
 struct Children(Vec<Child>);
 
 impl Children {
-    /// This command with more arguments in `count` processes, of which the first writes its results to `output`.
+    /// Starts this command with further arguments in `count` processes, the first of which prints to `output`.
     fn start(count: usize, more: &[String], output: Stdio) -> Result<Self> {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
         let port = port.context("cannot find a free port for the processes to meet at")?.port();
@@ -221,7 +222,7 @@ impl Children {
         Ok(children)
     }
 
-    /// Until all have ended: the exit of the first that failed.
+    /// Waits until all have ended. Returns the exit of the first that failed.
     fn wait(&mut self, stop: Option<&Stop>) -> Result<Exit> {
         let mut failed: Option<(usize, ExitStatus, Instant)> = None;
         let mut ended = vec![false; self.0.len()];
@@ -235,7 +236,7 @@ impl Children {
                 }
             }
             if stop.is_some_and(|stop| stop.flag().load(Ordering::Relaxed)) && !std::mem::replace(&mut told, true) {
-                // In a terminal they have the signal already; from elsewhere only this process has.
+                // In a terminal, all processes have received the signal; sent from elsewhere, only this one has.
                 self.0.iter().zip(&ended).filter(|(_, ended)| !**ended).for_each(|(child, _)| terminate(child));
             }
             if let Some((_, _, since)) = failed {
@@ -282,14 +283,14 @@ fn exit_of(status: ExitStatus) -> Exit {
 #[cfg(unix)]
 #[allow(unsafe_code)] // a system call without pointers
 fn terminate(child: &Child) {
-    // SAFETY: the child is not waited for yet, so its number is its own.
+    // SAFETY: the child has not been reaped yet, so its process ID is still its own.
     unsafe { libc::kill(child.id() as libc::pid_t, libc::SIGTERM) };
 }
 
 #[cfg(not(unix))]
 fn terminate(_: &Child) {}
 
-/// Processes that go on without the one that started them would hold their GPUs.
+/// Ends the process with its parent: as an orphan, it would keep its GPU occupied.
 #[cfg(target_os = "linux")]
 #[allow(unsafe_code)] // a system call between fork and exec
 fn ends_with_parent(command: &mut Command) {

@@ -1,4 +1,4 @@
-//! Safe forms of the functions in `c10d.cpp`: libtorch's store of keys and its Gloo collectives.
+//! Safe wrappers around the functions in `c10d.cpp`: libtorch's key-value store and its Gloo collectives.
 
 #![allow(unsafe_code)] // the boundary to C++
 
@@ -11,7 +11,7 @@ use torch_sys::C_tensor;
 
 use super::membership::Joining;
 
-/// How long to wait before asking whether something has gone wrong meanwhile.
+/// How long to wait for a collective before checking whether a process has failed, in seconds.
 const TURN: f64 = 0.2;
 
 macro_rules! opaque {
@@ -23,7 +23,7 @@ macro_rules! opaque {
 opaque!(
     /// Store and connections.
     RawLink,
-    /// A collective under way.
+    /// A collective in progress.
     RawExchange
 );
 
@@ -65,12 +65,12 @@ unsafe extern "C" {
     fn segtool_free_link(link: *mut RawLink);
 }
 
-/// The message of a call that failed.
+/// Turns the message of a failed call into an error.
 fn outcome(message: *mut c_char) -> Result<(), String> {
     if message.is_null() {
         return Ok(());
     }
-    // SAFETY: a non-null message is a NUL-terminated string from `strdup` that nothing else holds.
+    // SAFETY: a non-null message is a NUL-terminated string from `strdup` that nothing else owns.
     unsafe {
         let text = CStr::from_ptr(message).to_string_lossy().into_owned();
         libc::free(message.cast());
@@ -121,14 +121,14 @@ impl Link {
         outcome(unsafe { segtool_group_connect(self.0, address.as_ptr(), interface) })
     }
 
-    /// Sets a key for this attempt or, if `lasting` and where the launcher keeps them, also for those to come.
+    /// Sets a key for this attempt or, if `lasting` and the launcher hosts the store, also for later attempts.
     pub(super) fn set(&self, lasting: bool, key: &str, value: &[u8]) -> Result<(), String> {
         let key = c_string(key)?;
         // SAFETY: a live link, and pointers that live through the call.
         outcome(unsafe { segtool_group_set(self.0, lasting, key.as_ptr(), value.as_ptr(), value.len()) })
     }
 
-    /// The value of a key, once somebody has set it.
+    /// Waits for a key to be set, and returns its value.
     pub(super) fn get(&self, lasting: bool, key: &str) -> Result<Vec<u8>, String> {
         let key = c_string(key)?;
         let (mut bytes, mut count) = (null_mut(), 0);
@@ -148,8 +148,8 @@ impl Link {
         outcome(unsafe { segtool_group_has(self.0, key.as_ptr(), &mut found) }).map(|()| found)
     }
 
-    /// Adds up values over all processes or, with a root, copies that one's: `bucket` of them after the other, in their place.
-    /// `None` once `failed` is set meanwhile.
+    /// All-reduces values by their sum or, with a root, broadcasts that process's, in place and `bucket` values at a
+    /// time. `None` if `failed` is set in the meantime.
     pub(super) fn exchange<T: Number>(
         &self,
         mut values: Vec<T>,
@@ -165,21 +165,22 @@ impl Link {
             }
         }
         if !whole {
-            // libtorch's threads still have the values: they stay until the program ends, which is soon.
+            // libtorch's threads still use the values, so they are leaked; the program ends soon.
             std::mem::forget(values);
             return Ok(None);
         }
         Ok(Some(values))
     }
 
-    /// Whether the exchange came to its end; else libtorch still works on the values, which must not be freed.
+    /// Returns whether the collective completed; otherwise, libtorch still uses the values, which must not be freed.
     fn exchange_part<T: Number>(
         &self,
         values: &mut [T],
         root: Option<usize>,
         failed: &AtomicBool,
     ) -> Result<bool, String> {
-        // SAFETY: as many values as the tensor has, which outlive it: the caller keeps them until the exchange is over.
+        // SAFETY: the tensor has as many elements as the slice, which outlives it: the caller keeps the values until the
+        // exchange is over, or leaks them.
         let tensor = unsafe {
             Tensor::from_blob(values.as_mut_ptr().cast(), &[values.len() as i64], &[], T::KIND, tch::Device::Cpu)
         };
@@ -220,7 +221,7 @@ pub(super) fn use_threads(count: usize) {
 
 /// Values that can be exchanged.
 pub(super) trait Number {
-    /// libtorch's name of the type.
+    /// The type in libtorch.
     const KIND: Kind;
 }
 

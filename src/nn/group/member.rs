@@ -1,4 +1,4 @@
-//! A process among those that train together.
+//! A member of a process group.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -13,15 +13,15 @@ use super::failure::Failure;
 use super::membership::{Joining, Membership};
 use super::watch::Watch;
 
-/// How long a process waits for one that is alive but does not come to the same point.
+/// How long a process waits for one that is alive but does not reach the same collective.
 const PATIENCE: Duration = Duration::from_secs(600);
-/// The folder of a run that was begun.
+/// Key of the run folder, which is set once the run has begun.
 const BEGUN: &str = "begun";
-/// Values of one collective, 16 MiB of float32: what a failure interrupts is short.
+/// Maximum number of values per collective: 16 MiB of float32.
 const BUCKET: usize = 1 << 22;
 
-/// The processes that train together, as one of them sees them. Clones are the same member; its collectives are called by
-/// one thread at a time, and by all members in the same order.
+/// The group of processes that train together, as seen by one member. Clones are the same member. Collectives must be
+/// called by one thread at a time, and in the same order by all members.
 #[derive(Debug, Clone)]
 pub struct Group(Arc<Member>);
 
@@ -30,28 +30,28 @@ struct Member {
     rank: usize,
     size: usize,
     local_size: usize,
-    /// Only missing once the member has left.
+    /// `None` once the member has left.
     link: Mutex<Option<Link>>,
     watch: Mutex<Option<Watch>>,
     failure: Failure,
     spent: Mutex<Spent>,
 }
 
-/// What collectives took.
+/// The cost of collectives.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Spent {
-    /// In them, which is also waiting for the slowest process.
+    /// Time spent in them, including waiting for the slowest process.
     pub time: Duration,
-    /// Bytes that this process gave.
+    /// Bytes contributed by this process.
     pub bytes: u64,
 }
 
 impl Group {
-    /// Meets the others and connects to each of them.
+    /// Waits for the other processes and connects to each of them.
     ///
     /// # Errors
     ///
-    /// [`Error::Process`] if they do not come within ten minutes, or cannot be reached, and in builds without libtorch.
+    /// [`Error::Process`] if they do not join within ten minutes or cannot be reached, and in builds without libtorch.
     pub fn join(membership: &Membership) -> Result<Self> {
         Self::join_within(membership, PATIENCE)
     }
@@ -76,57 +76,59 @@ impl Group {
         })))
     }
 
-    /// The number of this process, from 0.
+    /// The rank of this process, from 0.
     pub fn rank(&self) -> usize {
         self.0.rank
     }
 
-    /// How many there are.
+    /// The number of processes.
     pub fn size(&self) -> usize {
         self.0.size
     }
 
-    /// How many there are on this machine.
+    /// The number of processes on this machine.
     pub fn local_size(&self) -> usize {
         self.0.local_size
     }
 
-    /// Whether this is process 0, which alone writes.
+    /// Whether this is process 0, the only one that writes files.
     pub fn leads(&self) -> bool {
         self.0.rank == 0
     }
 
-    /// What the collectives took so far.
+    /// The cost of the collectives so far.
     pub fn spent(&self) -> Spent {
         *self.0.spent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What has gone wrong so far, here or in another process.
+    /// Fails if this process or another one has failed.
     ///
     /// # Errors
     ///
-    /// [`Error::Process`] with the words of the process that failed.
+    /// [`Error::Process`] with the message of the process that failed.
     pub fn check(&self) -> Result<()> {
         self.0.failure.cause().map_or(Ok(()), |cause| Err(Error::Process(cause)))
     }
 
-    /// All-reduce: the sum over all processes, each of which gives equally many; after a failure, the values unchanged.
+    /// All-reduce: the sum over all processes, which must pass equally many values. After a failure, the values are
+    /// returned unchanged.
     pub fn sum(&self, values: &[f32]) -> Vec<f32> {
         self.exchange(values, None)
     }
 
-    /// [`Self::sum`] in the place of the values; after a failure, values that mean nothing.
+    /// [`Self::sum`] without a copy. After a failure, the values returned are meaningless.
     pub fn sum_in_place(&self, values: Vec<f32>) -> Vec<f32> {
         let count = values.len();
         self.exchange_owned(values, None).unwrap_or_else(|| vec![0.0; count])
     }
 
-    /// The sum of whole numbers over all processes, as [`Self::sum`].
+    /// All-reduce of integers, like [`Self::sum`].
     pub fn sum_counts(&self, counts: &[i64]) -> Vec<i64> {
         self.exchange(counts, None)
     }
 
-    /// The values of every process, one after the other; each gives as many. After a failure, those of the others are 0.
+    /// All-gather: the values of all processes in order of rank, equally many from each. After a failure, those of the
+    /// others are 0.
     pub fn gather(&self, values: &[f32]) -> Vec<f32> {
         let mut all = vec![0.0; values.len() * self.0.size];
         all[values.len() * self.0.rank..][..values.len()].copy_from_slice(values);
@@ -138,12 +140,13 @@ impl Group {
         self.sum_counts(&[i64::from(vote)])[0] > 0
     }
 
-    /// Broadcast: the values of process 0, in all; the others pass a buffer of the same length, which is ignored.
+    /// Broadcast: the values of process 0, in all processes; the others pass a buffer of the same length, whose
+    /// contents are ignored.
     pub fn broadcast(&self, values: &[f32]) -> Vec<f32> {
         self.exchange(values, Some(0))
     }
 
-    /// The bytes of one of the processes; what the others give does not matter.
+    /// Broadcast of bytes from process `root`; what the others pass is ignored.
     pub fn broadcast_bytes(&self, bytes: Vec<u8>, root: usize) -> Vec<u8> {
         let own = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
         let length = self.exchange(&[own], Some(root))[0];
@@ -152,17 +155,17 @@ impl Group {
         self.exchange(&bytes, Some(root))
     }
 
-    /// Waits until all are here.
+    /// Barrier: waits until all processes have reached it.
     pub fn meet(&self) {
         self.any(false);
     }
 
-    /// Notes the folder of the run, which has begun, for attempts to come.
+    /// Records the folder of the run that has begun, for later attempts.
     pub fn note_begun(&self, folder: &Path) {
         self.with_link(|link| link.set(true, BEGUN, folder.as_os_str().as_encoded_bytes()));
     }
 
-    /// The folder of the run that a former attempt has begun; known where the launcher outlasts its processes.
+    /// The folder of the run that an earlier attempt has begun; known only if the launcher outlives its processes.
     pub fn begun(&self) -> Option<PathBuf> {
         let find = |link: &Link| if link.has(BEGUN)? { link.get(true, BEGUN).map(Some) } else { Ok(None) };
         self.with_link(find).flatten().map(|folder| String::from_utf8_lossy(&folder).into_owned().into())
@@ -174,13 +177,14 @@ impl Group {
         answer.map_err(|cause| self.0.failure.set(format!("the connection between the processes broke: {cause}"))).ok()
     }
 
-    /// Compares what the processes are set to with what process 0 is set to: pairs of a name and a value.
+    /// Compares the settings of all processes with those of process 0: pairs of a name and a value.
     ///
     /// # Errors
     ///
-    /// [`Error::Process`] in every process if one differs, with what differs.
+    /// [`Error::Process`] in every process if a setting differs, naming it.
     pub fn agree(&self, settings: &[(&str, String)]) -> Result<()> {
-        // Through bytes of any length: a collective of other lengths would end the program.
+        // Broadcast as bytes, whose length may differ between processes: in other collectives, that would abort the
+        // program.
         let own = serde_json::to_vec(&settings).map_err(|e| Error::failed("encode settings", e))?;
         let theirs: Vec<(String, String)> = serde_json::from_slice(&self.broadcast_bytes(own, 0)).unwrap_or_default();
         let value = |name: &str| theirs.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value);
@@ -199,7 +203,8 @@ impl Group {
         self.first_words(words).map_or_else(|| self.check(), |(_, words)| Err(Error::Process(words)))
     }
 
-    /// `result` if all processes succeeded; an error if one failed, its own or that of the first that did.
+    /// `result` if all processes succeeded; otherwise this process's own error, or that of the first process that
+    /// failed.
     ///
     /// # Errors
     ///
@@ -214,7 +219,7 @@ impl Group {
         }
     }
 
-    /// The number of the first process that has something to say, and its words, in all of them.
+    /// The rank and message of the first process that has a message; the same in all processes.
     fn first_words(&self, words: Option<String>) -> Option<(usize, String)> {
         let speaking = self.gather(&[f32::from(u8::from(words.is_some()))]);
         let first = speaking.iter().position(|speaks| *speaks > 0.0)?;
@@ -222,15 +227,17 @@ impl Group {
         Some((first, String::from_utf8_lossy(&told).into_owned()))
     }
 
-    /// Leaves the group: without a cause, once all have finished; with a cause, which also ends the others.
+    /// Leaves the group: without a cause, once all processes have finished; with a cause, immediately, which also ends
+    /// the others.
     ///
     /// # Errors
     ///
-    /// Without a cause, [`Error::Process`] if another process failed before it came there.
+    /// Without a cause, [`Error::Process`] if another process failed before it finished.
     pub fn leave(&self, cause: Option<&str>) -> Result<()> {
         let mut met = Ok(());
         if cause.is_none() {
-            // Process 0 serves the store. What breaks after this, breaks because the others are done.
+            // Process 0 hosts the store, so none may leave before all have finished. Connections that break from here
+            // on do so because the others are done.
             self.meet();
             met = self.check();
         }
@@ -241,7 +248,7 @@ impl Group {
         let link = self.0.link.lock().unwrap_or_else(PoisonError::into_inner).take();
         match link {
             Some(link) if cause.is_none() && met.is_ok() => link.close(),
-            // To close it would wait for a process that is lost.
+            // Closing it would wait for a process that is lost.
             _ => {}
         }
         met
@@ -251,7 +258,7 @@ impl Group {
         self.exchange_owned(values.to_vec(), root).unwrap_or_else(|| values.to_vec())
     }
 
-    /// `None` after a failure, which is noted.
+    /// `None` after a failure, which is recorded.
     fn exchange_owned<T: Number>(&self, values: Vec<T>, root: Option<usize>) -> Option<Vec<T>> {
         let link = self.0.link.lock().unwrap_or_else(PoisonError::into_inner);
         let link = link.as_ref().filter(|_| !self.0.failure.flag().load(Ordering::Relaxed))?;
@@ -262,7 +269,8 @@ impl Group {
         spent.bytes += bytes as u64;
         drop(spent);
         exchanged.unwrap_or_else(|cause| {
-            // The connection of a process that died breaks a moment before its watch does, whose words are better.
+            // If a process dies, this connection breaks a moment before its heartbeat connection, whose error message
+            // is clearer.
             std::thread::sleep(Duration::from_millis(500));
             self.0.failure.set(format!("the connection between the processes broke: {cause}"));
             None
@@ -277,7 +285,7 @@ fn connect(membership: &Membership, limit: Duration, failure: &Failure) -> Resul
         host,
         port: *port,
         serves: *rank == 0 && !launcher_serves,
-        // What a former attempt left in the store of a launcher is not for this one.
+        // Hides what an earlier attempt left in the launcher's store.
         prefix: &format!("segtool/{restarts}"),
         rank: *rank,
         size: *size,
@@ -301,7 +309,8 @@ fn connect(membership: &Membership, limit: Duration, failure: &Failure) -> Resul
     Ok((link, watch))
 }
 
-/// The address by which the others reach this process: that of the way to the first of them that is elsewhere.
+/// The address at which the others reach this process: its own on the route to the first of them that is on another
+/// machine.
 fn own_address(link: &Link, membership: &Membership) -> Result<IpAddr, String> {
     let towards = |host: &str, port: u16| -> std::io::Result<IpAddr> {
         let there = (host, port).to_socket_addrs()?.next();
@@ -312,7 +321,7 @@ fn own_address(link: &Link, membership: &Membership) -> Result<IpAddr, String> {
             (std::net::Ipv6Addr::UNSPECIFIED, 0).into()
         };
         let socket = UdpSocket::bind(here)?;
-        // Sends nothing; the system only chooses a way.
+        // Sends nothing; the system only selects a route.
         socket.connect(there)?;
         Ok(socket.local_addr()?.ip())
     };
@@ -321,7 +330,7 @@ fn own_address(link: &Link, membership: &Membership) -> Result<IpAddr, String> {
     if !own.is_loopback() {
         return Ok(own);
     }
-    // A machine often knows itself by a loopback address, at which others find themselves.
+    // A machine's own host name often resolves to a loopback address, at which other machines would reach themselves.
     for rank in 0..membership.size {
         let other = link.get(false, &format!("address/{rank}"))?;
         let other: Option<IpAddr> = String::from_utf8_lossy(&other).parse().ok();

@@ -1,4 +1,4 @@
-//! Which process of a training this one is, as its launcher says.
+//! The rank of this process and the size of its group, as set by its launcher.
 
 use std::env;
 
@@ -7,7 +7,7 @@ use crate::base::{Error, Result};
 /// The variables of `torchrun`, which Kubeflow's PyTorchJob and the program's own launcher set, too.
 const TORCHRUN: Names =
     Names { rank: "RANK", size: "WORLD_SIZE", local_rank: "LOCAL_RANK", local_size: "LOCAL_WORLD_SIZE" };
-/// Those of launchers that number processes but do not say where they meet.
+/// Those of launchers that set ranks but no address for the processes to meet at.
 const OTHERS: [Names; 3] = [
     Names {
         rank: "OMPI_COMM_WORLD_RANK",
@@ -35,7 +35,7 @@ struct Names {
     local_size: &'static str,
 }
 
-/// Where and as what to join.
+/// Where to join a group, and with what rank.
 #[cfg_attr(not(feature = "libtorch"), allow(dead_code))] // nothing joins without it
 pub(super) struct Joining<'a> {
     pub(super) host: &'a str,
@@ -48,40 +48,42 @@ pub(super) struct Joining<'a> {
     pub(super) seconds: f64,
 }
 
-/// The place of this process among those that train together.
+/// The place of this process in its group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Membership {
-    /// Its number, from 0.
+    /// Its rank, from 0.
     pub rank: usize,
-    /// How many there are.
+    /// The number of processes.
     pub size: usize,
-    /// Its number among those of its machine.
+    /// Its rank among the processes of its machine.
     pub local_rank: usize,
-    /// How many its machine has.
+    /// The number of processes on its machine.
     pub local_size: usize,
-    /// Where process 0, or its launcher, serves the store through which all meet.
+    /// The host on which process 0, or its launcher, serves the store through which all processes meet.
     pub host: String,
     /// Its port.
     pub port: u16,
     /// Whether the launcher serves that store.
     pub launcher_serves: bool,
-    /// How often the launcher has started the processes again.
+    /// How often the launcher has restarted the processes.
     pub restarts: usize,
 }
 
 impl Membership {
-    /// What the environment says; `None` for a process on its own.
+    /// Reads the launcher's environment variables; `None` for a single process.
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] or [`Error::Conflict`] if a variable is missing beside others, or has a value that cannot be.
+    /// [`Error::Invalid`] or [`Error::Conflict`] if a variable is missing although others are set, or has an invalid
+    /// value.
     pub fn from_environment() -> Result<Option<Self>> {
         Self::from_variables(|name| env::var(name).ok())
     }
 
     fn from_variables(variable: impl Fn(&'static str) -> Option<String>) -> Result<Option<Self>> {
         let given = |names: &Names| variable(names.rank).zip(variable(names.size));
-        // A batch job of Slurm has these variables without being one of several: what tells is where they are to meet.
+        // Slurm also sets these variables in batch jobs of a single process; only an address to meet at shows that
+        // there are several.
         let others = || OTHERS.iter().filter(|_| variable(HOST).is_some()).find(|names| given(names).is_some());
         let Some(names) = given(&TORCHRUN).map(|_| &TORCHRUN).or_else(others) else {
             return match variable("OMPI_COMM_WORLD_SIZE").filter(|size| size.trim() != "1") {
@@ -110,7 +112,7 @@ impl Membership {
         let missing = |name: &'static str| {
             Error::conflict(
                 name,
-                format!("is not set beside {} = {size}: it says where the processes meet", names.size),
+                format!("is not set although {} = {size}: it says where the processes meet", names.size),
             )
         };
         let host = variable(HOST).filter(|host| !host.is_empty()).ok_or_else(|| missing(HOST))?;
@@ -118,7 +120,8 @@ impl Membership {
         let port = text.trim().parse().ok().filter(|port| *port > 0);
         let port = port.ok_or_else(|| Error::invalid(PORT, format!("'{text}'"), "a port, 1 to 65535"))?;
         let local_rank = number(names.local_rank)?.unwrap_or(0);
-        // Slurm writes "4(x2)" for several machines, and says nothing where nobody asked: then all may be here.
+        // Slurm writes "4(x2)" for several machines, and sets nothing unless asked to: then the local rank gives a
+        // lower bound.
         let local_size = variable(names.local_size).and_then(|text| text.split('(').next()?.trim().parse().ok());
         Ok(Some(Self {
             rank,
@@ -132,7 +135,7 @@ impl Membership {
         }))
     }
 
-    /// The variables that say the same of a process to be started.
+    /// The environment variables that give a new process this membership.
     pub fn variables(&self) -> Vec<(&'static str, String)> {
         vec![
             (TORCHRUN.rank, self.rank.to_string()),

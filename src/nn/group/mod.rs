@@ -1,9 +1,9 @@
 //! Several processes that train one network together, each on its share of every batch (data-parallel training).
 //!
-//! They meet as `torchrun`, `mpirun`, Slurm or the program's own launcher tell them to ([`Membership`]), connect through
-//! libtorch's store and its Gloo collectives, and watch one another: when one ends or does not answer, all end with its
-//! words. What goes wrong in a collective is kept ([`Group::check`]) rather than returned by every operation of a network:
-//! from then on values stay those of the process, and the training, which asks after each step, ends.
+//! They find one another through `torchrun`, `mpirun`, Slurm or the program's own launcher ([`Membership`]), connect
+//! through libtorch's store and its Gloo collectives, and monitor one another: when one ends or stops responding, all
+//! end with its error. A failed collective is recorded ([`Group::check`]) rather than returned by every operation of a
+//! network: from then on, collectives return a process's own values, and training, which checks after each step, ends.
 
 mod failure;
 mod member;
@@ -14,7 +14,7 @@ mod watch;
 #[cfg(feature = "libtorch")]
 mod c10d;
 
-/// Without libtorch there is nothing that connects processes.
+/// Without libtorch, processes cannot be connected.
 #[cfg(not(feature = "libtorch"))]
 mod c10d {
     use std::sync::atomic::AtomicBool;

@@ -8,7 +8,7 @@ thread_local! {
     static CURRENT: RefCell<Option<Share>> = const { RefCell::new(None) };
 }
 
-/// A share of a batch, at work in a thread.
+/// The share of a batch that a thread computes.
 #[derive(Debug, Clone)]
 pub struct Share {
     /// The processes among which batch norm is synchronised; `None` if each normalises by its own statistics.
@@ -24,18 +24,18 @@ impl Share {
         work()
     }
 
-    /// The processes with which the thread's batch norms share their statistics.
+    /// The processes among which the thread's batch norms are synchronised.
     pub(crate) fn statistics() -> Option<Group> {
         CURRENT.with_borrow(|share| share.as_ref().and_then(|share| share.statistics.clone()))
     }
 
-    /// The place in the batch of the first sample that the thread computes.
+    /// The index in the batch of the first sample that the thread computes.
     pub(crate) fn first() -> usize {
         CURRENT.with_borrow(|share| share.as_ref().map_or(0, |share| share.first))
     }
 }
 
-/// Puts back what was there before, after a panic, too.
+/// Restores the previous share, also after a panic.
 struct Restore(Option<Share>);
 
 impl Drop for Restore {

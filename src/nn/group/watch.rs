@@ -1,8 +1,8 @@
 //! Heartbeats between the processes of a training.
 //!
-//! A collective that waits for a process that was stopped, or whose network is gone, waits for minutes; and what it says
-//! then is about connections. So process 0 holds a connection to each of the others beside: both ends send a byte a second,
-//! and what ends a process is told to all in words.
+//! A collective that waits for a process that is suspended or has lost its network does so for minutes, and its error
+//! then mentions only connections. Process 0 therefore holds an additional connection to each of the others: both ends
+//! send one byte per second, and if a process fails, all are told why.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -12,20 +12,20 @@ use std::time::{Duration, Instant};
 
 use super::failure::Failure;
 
-/// Between two signs of life.
+/// Interval between two heartbeats.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// After so long without one, a process counts as lost.
+/// Time without a heartbeat after which a process counts as lost.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// How long words may take on their way before the program ends.
+/// Time for an error message to be delivered before the program ends.
 const LAST_WORDS: Duration = Duration::from_millis(1500);
-/// The longest text, in bytes.
+/// Maximum length of an error message, in bytes.
 const LONGEST: usize = 8192;
 
 const ALIVE: u8 = b'.';
 const DONE: u8 = b'=';
 const FAILED: u8 = b'!';
 
-/// The connections of a process.
+/// The heartbeat connections of a process.
 #[derive(Debug)]
 pub(super) struct Watch {
     rank: usize,
@@ -67,7 +67,7 @@ impl Peer {
 }
 
 impl Watch {
-    /// Of process 0, which waits for all others.
+    /// The watch of process 0, which waits for all others to connect.
     pub(super) fn lead(
         listener: &TcpListener,
         size: usize,
@@ -92,7 +92,7 @@ impl Watch {
         Self::begin(0, peers, failure)
     }
 
-    /// Of another process, which connects to process 0.
+    /// The watch of another process, which connects to process 0.
     pub(super) fn follow(
         rank: usize,
         name: &str,
@@ -116,7 +116,8 @@ impl Watch {
         for i in 0..peers.len() {
             let stream = peers[i].stream.lock().unwrap_or_else(PoisonError::into_inner).try_clone();
             let stream = stream.and_then(|stream| {
-                // A second handle on one connection: reads end after the patience, writes of a few bytes never wait long.
+                // A second handle to the same connection. Reads time out after `PATIENCE`; writes of a few bytes never
+                // block for long.
                 stream.set_nonblocking(false)?;
                 stream.set_read_timeout(Some(PATIENCE))?;
                 stream.set_write_timeout(Some(PATIENCE))?;
@@ -146,7 +147,7 @@ impl Watch {
                 thread::sleep(LAST_WORDS);
             }
         }
-        // What is sent no more ends the threads that send.
+        // The heartbeat threads end when they can no longer send.
         self.peers.iter().for_each(Peer::close);
     }
 }
@@ -155,7 +156,7 @@ fn spawn(work: impl FnOnce() + Send + 'static) -> Result<(), String> {
     thread::Builder::new().name("watch".into()).spawn(work).map(drop).map_err(|e| e.to_string())
 }
 
-/// What a connection says first: rank and name. `None` for one that says something else.
+/// Reads the greeting of a connection: rank and name. `None` if it sends something else.
 fn greeted(mut stream: TcpStream) -> Option<Peer> {
     stream.set_nonblocking(false).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
@@ -170,7 +171,7 @@ fn greeted(mut stream: TcpStream) -> Option<Peer> {
 /// Reads what a peer sends until it is done or lost.
 fn listen(mut stream: TcpStream, peers: &[Peer], place: usize, failure: &Failure) {
     let Some(cause) = last_words(&mut stream, &peers[place]) else { return };
-    // Process 0 is the only one that all hear.
+    // Only process 0 is connected to all others, so it passes the cause on.
     peers.iter().enumerate().filter(|(i, _)| *i != place).for_each(|(_, other)| other.tell(&cause));
     failure.set(cause);
 }
@@ -195,7 +196,7 @@ fn last_words(stream: &mut TcpStream, peer: &Peer) -> Option<String> {
             Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                 let seconds = PATIENCE.as_secs();
                 return Some(format!(
-                    "{} has not answered for {seconds} seconds: it is stopped, or the network is down",
+                    "{} has not answered for {seconds} seconds: it is suspended, or the network is down",
                     who()
                 ));
             }

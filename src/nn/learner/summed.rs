@@ -1,4 +1,4 @@
-//! Gradients and statistics of several processes.
+//! Gradients and statistics that are all-reduced over several processes.
 
 use std::collections::HashSet;
 
@@ -11,12 +11,12 @@ use crate::nn::loss::{Loss, Target};
 use crate::nn::model::{Network, Outputs, shapes};
 use crate::nn::ops::{Arriving, upload};
 
-/// What a part of a step is derived from: the loss, or the summand of it that the process has.
+/// What is backpropagated in a part of a step: the loss, or this process's summand of it.
 pub(super) struct Summand<'a> {
     pub(super) loss: &'a Loss,
-    /// The processes that have the other samples.
+    /// The processes that hold the other samples.
     pub(super) group: Option<&'a Group>,
-    /// A factor where several processes compute the same.
+    /// Factor on the loss if all processes compute the same samples.
     pub(super) factor: f64,
 }
 
@@ -27,7 +27,7 @@ impl Summand<'_> {
     }
 }
 
-/// The sums of the processes' gradients, which are those of the same parameters in the same order.
+/// The sums of the processes' gradients, which must be for the same parameters in the same order.
 pub(super) fn summed(network: &Network, gradients: GradientsParams, group: &Group) -> GradientsParams {
     let mut taken = Taken { gradients, values: Vec::with_capacity(network.num_params()), device: None };
     network.visit(&mut taken);
@@ -38,7 +38,7 @@ pub(super) fn summed(network: &Network, gradients: GradientsParams, group: &Grou
     given.gradients
 }
 
-/// Takes the values of gradients one after the other.
+/// Concatenates the values of gradients.
 struct Taken {
     gradients: GradientsParams,
     values: Vec<f32>,
@@ -53,7 +53,7 @@ impl ModuleVisitor for Taken {
     }
 }
 
-/// Puts sums in the places of gradients.
+/// Replaces gradients with their sums.
 struct Given {
     gradients: GradientsParams,
     sums: Vec<f32>,
@@ -109,7 +109,8 @@ impl ModuleMapper for Replacer<'_> {
 }
 
 fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    // A device that fails here fails in the next operation, too, where it is said; the others need as many values.
+    // A device that fails here also fails in the next operation, which reports it; the other processes expect as many
+    // values.
     let count = tensor.shape().num_elements();
     Arriving::new(tensor).read().unwrap_or_else(|_| vec![0.0; count])
 }

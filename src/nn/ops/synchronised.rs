@@ -1,8 +1,9 @@
-//! Batch norm by the statistics of a batch that several processes hold shares of (PyTorch's `SyncBatchNorm`).
+//! Synchronised batch norm (PyTorch's `SyncBatchNorm`): the statistics are those of the whole batch, of which each
+//! process has a share.
 //!
-//! Means and sums of squared differences of the shares are put together as Chan, Golub and LeVeque do ("Updating formulae and
-//! a pairwise algorithm for computing sample variances", 1979); nothing is lost where means are large. The sums over the
-//! processes go through main memory, a few numbers a channel.
+//! Means and sums of squared differences of the shares are combined as proposed by Chan, Golub and LeVeque ("Updating
+//! formulae and a pairwise algorithm for computing sample variances", 1979), which loses no precision if means are
+//! large. All-reduces go through main memory, a few numbers per channel.
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Scalar, TensorMetadata};
@@ -15,12 +16,12 @@ use super::results::{Gradients, Wanted};
 use super::settings::NormSettings;
 use crate::nn::group::Group;
 
-/// What the gradient needs beside the input and the weight.
+/// What the gradient needs besides the input and the weight.
 #[derive(Debug, Clone)]
 pub(super) struct Shared<B: Kernels> {
     mean: FloatTensor<B>,
     inverse_deviation: FloatTensor<B>,
-    /// Values a channel, in all processes.
+    /// Number of values per channel, over all processes.
     count: f64,
     group: Group,
 }
@@ -65,7 +66,7 @@ pub(super) fn normalisation<B: Kernels>(
     Synchronised { output: as_type::<B>(output, narrow), running_mean, running_var, shared }
 }
 
-/// Gradients for this process's share and, of the share alone, for weight and bias.
+/// Gradients for the input, weight and bias; those for weight and bias are of this process's share alone.
 pub(super) fn gradients<B: Kernels>(
     x: FloatTensor<B>,
     weight: FloatTensor<B>,
@@ -94,8 +95,8 @@ pub(super) fn gradients<B: Kernels>(
     [for_x, wanted[1].then_some(for_weight), wanted[2].then_some(for_bias)]
 }
 
-/// Count, means and biased variances by channel of all shares, each of which gives its means, its sums of squared
-/// differences from them, and its count.
+/// Count, and means and biased variances per channel, over all shares. Each share contributes its means, its sums of
+/// squared differences from them, and its count.
 fn together(all: &[f32], channels: usize) -> (f64, Vec<f64>, Vec<f64>) {
     let shares: Vec<&[f32]> = all.chunks_exact(2 * channels + 1).collect();
     let count: f64 = shares.iter().map(|share| f64::from(share[2 * channels])).sum();
@@ -109,7 +110,7 @@ fn together(all: &[f32], channels: usize) -> (f64, Vec<f64>, Vec<f64>) {
     (count, means, variances)
 }
 
-/// `[channels]` in a shape that goes with images.
+/// Reshapes `[channels]` so that it broadcasts over images.
 fn spread<B: Kernels>(channels: FloatTensor<B>) -> FloatTensor<B> {
     let count = channels.shape()[0];
     B::float_reshape(channels, Shape::new([1, count, 1, 1]))

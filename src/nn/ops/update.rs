@@ -1,5 +1,5 @@
-//! Updates of many tensors. libtorch fuses those of a kind into one call, instead of a dozen calls per tensor; other
-//! devices apply each update immediately.
+//! Updates of many tensors. On libtorch, all updates of a kind are fused into one call, instead of a dozen calls per
+//! tensor; other devices apply each update immediately.
 
 #[cfg(feature = "libtorch")]
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,8 +10,8 @@ use burn::tensor::{Device, Tensor};
 use super::libtorch::{Gathered, is_libtorch};
 use super::settings::{AdamStep, SgdStep};
 
-/// Updates of tensors without gradients. Those of libtorch wait for [`Self::run`]: until then the tensors that are returned
-/// hold their old values. Clones gather together.
+/// Updates of tensors that do not track gradients. On libtorch, they are deferred until [`Self::run`]; until then, the
+/// tensors returned hold their old values. Clones share the deferred updates.
 #[derive(Debug, Clone)]
 pub struct Updates {
     #[cfg(feature = "libtorch")]
@@ -19,7 +19,7 @@ pub struct Updates {
 }
 
 impl Updates {
-    /// Of the tensors of `device`.
+    /// Updates of tensors on `device`.
     pub fn on(device: &Device) -> Self {
         #[cfg(feature = "libtorch")]
         return Self { gathered: is_libtorch(device).then(Arc::default) };
@@ -35,8 +35,8 @@ impl Updates {
         self.gathered.as_ref().map(|gathered| gathered.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Parameter and velocity after a step of stochastic gradient descent, the first of which has no velocity yet; without
-    /// momentum there is none.
+    /// Parameter and velocity after a step of stochastic gradient descent. There is no velocity before the first step,
+    /// nor without momentum.
     pub fn sgd<const D: usize>(
         &self,
         parameter: Tensor<D>,
@@ -65,7 +65,7 @@ impl Updates {
         (parameter - direction.mul_scalar(step.rate), Some(velocity))
     }
 
-    /// Parameter and both moments after a step of Adam, the first of which has none yet.
+    /// Parameter and both moments after a step of Adam. There are no moments before the first step.
     pub fn adam<const D: usize>(
         &self,
         parameter: Tensor<D>,
@@ -110,7 +110,7 @@ impl Updates {
         tensor.mul_scalar(factor)
     }
 
-    /// Whether updates wait for [`Self::run`].
+    /// Whether updates are deferred until [`Self::run`].
     pub fn wait(&self) -> bool {
         #[cfg(feature = "libtorch")]
         return self.gathered.is_some();
@@ -118,12 +118,13 @@ impl Updates {
         false
     }
 
-    /// `tensor`, multiplied by `most / (norm + epsilon)` if the Euclidean norm over all tensors that are limited together is
-    /// larger than `most`; with a norm that is not finite they stay as they are. The norm is not read.
+    /// Gradient clipping: `tensor`, multiplied by `most / (norm + epsilon)` if the Euclidean norm over all tensors that
+    /// are clipped together exceeds `most`. If the norm is not finite, they are unchanged. The norm stays on the
+    /// device.
     ///
     /// # Panics
     ///
-    /// Unless updates wait: the norm of all must be known before the first is changed.
+    /// Unless updates are deferred: the norm over all tensors must be known before the first is changed.
     pub fn limited<const D: usize>(&self, tensor: Tensor<D>, most: f64, epsilon: f64) -> Tensor<D> {
         #[cfg(feature = "libtorch")]
         if let Some(mut gathered) = self.gathered() {
@@ -132,7 +133,7 @@ impl Updates {
         panic!("a norm of {most} over a single tensor {:?}, with {epsilon}", tensor.dims())
     }
 
-    /// Makes what waits.
+    /// Applies the deferred updates.
     pub fn run(&self) {
         #[cfg(feature = "libtorch")]
         if let Some(mut gathered) = self.gathered() {

@@ -8,10 +8,9 @@ mod on_device;
 mod pixel;
 
 use burn::tensor::Tensor;
-use pulp::Arch;
 use rayon::prelude::*;
 
-use crate::base::{Error, Result, Size};
+use crate::base::{Error, Result, Size, vectorised};
 use crate::nn::activation::Rule;
 use crate::nn::ops::Resampling;
 use crate::nn::ops::axis::{Tap, taps};
@@ -238,11 +237,7 @@ impl Source<'_> {
             add_scaled(blended, self.map.row(*row), *weight);
         }
         out.resize(width * classes, 0.0);
-        Arch::new().dispatch(|| match self.count {
-            1 => blend::<1>(blended, columns, classes, out),
-            2 => blend::<2>(blended, columns, classes, out),
-            _ => blend::<4>(blended, columns, classes, out),
-        });
+        blend_row(blended, columns, [self.count, classes], out);
     }
 }
 
@@ -354,6 +349,18 @@ fn unit(probability: f32) -> f32 {
     probability.clamp(0.0, 1.0)
 }
 
+vectorised! {
+    /// A row of `classes` scores per pixel, each blended from the `count` (1, 2 or 4) pixels of its column's taps.
+    fn blend_row(line: &[f32], columns: &[Tap], taps_and_classes: [usize; 2], out: &mut [f32]) {
+        let [count, classes] = taps_and_classes;
+        match count {
+            1 => blend::<1>(line, columns, classes, out),
+            2 => blend::<2>(line, columns, classes, out),
+            _ => blend::<4>(line, columns, classes, out),
+        }
+    }
+}
+
 #[inline(always)]
 fn blend<const N: usize>(line: &[f32], columns: &[Tap], classes: usize, out: &mut [f32]) {
     for (pixel, tap) in out.chunks_exact_mut(classes).zip(columns) {
@@ -368,8 +375,10 @@ fn blend<const N: usize>(line: &[f32], columns: &[Tap], classes: usize, out: &mu
     }
 }
 
-fn add_scaled(to: &mut [f32], from: &[f32], weight: f32) {
-    Arch::new().dispatch(|| to.iter_mut().zip(from).for_each(|(to, from)| *to += weight * from));
+vectorised! {
+    fn add_scaled(to: &mut [f32], from: &[f32], weight: f32) {
+        to.iter_mut().zip(from).for_each(|(to, from)| *to += weight * from);
+    }
 }
 
 #[cfg(test)]

@@ -1,33 +1,38 @@
 //! Scores of single pixels: activations, and which class is picked.
 
-use pulp::Arch;
-
+use crate::base::vectorised;
 use crate::nn::activation::{Activation, Rule};
 
-/// Turns the logits of pixels into probabilities. `row` holds `classes` numbers a pixel; with a sigmoid, the first of
-/// them is 0.
-pub(super) fn activate(row: &mut [f32], classes: usize, activation: Activation) {
-    Arch::new().dispatch(|| match (activation, classes) {
-        // A sigmoid is the softmax of 0 and its logit.
-        (Activation::Softmax, _) | (Activation::Sigmoid, 2) => softmax(row, classes),
-        (Activation::Sigmoid, _) => sigmoid(row, classes),
-    });
-}
-
-/// Sets the background's probability of pixels whose other probabilities are means or mixtures. That of two classes is
-/// right already.
-pub(super) fn complete(row: &mut [f32], classes: usize, activation: Activation) {
-    if activation == Activation::Sigmoid && classes > 2 {
-        Arch::new().dispatch(|| set_background(row, classes));
+vectorised! {
+    /// Turns the logits of pixels into probabilities. `row` holds `classes` numbers per pixel; with a sigmoid, the
+    /// first of them is 0.
+    pub(super) fn activate(row: &mut [f32], classes: usize, activation: Activation) {
+        match (activation, classes) {
+            // A sigmoid is the softmax of 0 and its logit.
+            (Activation::Softmax, _) | (Activation::Sigmoid, 2) => softmax(row, classes),
+            (Activation::Sigmoid, _) => sigmoid(row, classes),
+        }
     }
 }
 
-/// The class of each pixel, and its score.
-pub(super) fn pick(scores: &[f32], classes: usize, choice: Choice, picked: &mut [u16], chosen: &mut [f32]) {
-    Arch::new().dispatch(|| match choice {
-        Choice::Largest => largest(scores, classes, picked, chosen),
-        Choice::Above(limit) => above(scores, classes, limit, picked, chosen),
-    });
+vectorised! {
+    /// Sets the background's probability of pixels whose other probabilities are means or mixtures. With two classes,
+    /// it is right already.
+    pub(super) fn complete(row: &mut [f32], classes: usize, activation: Activation) {
+        if activation == Activation::Sigmoid && classes > 2 {
+            set_background(row, classes);
+        }
+    }
+}
+
+vectorised! {
+    /// The class of each pixel, and its score.
+    pub(super) fn pick(scores: &[f32], classes: usize, choice: Choice, picked: &mut [u16], chosen: &mut [f32]) {
+        match choice {
+            Choice::Largest => largest(scores, classes, picked, chosen),
+            Choice::Above(limit) => above(scores, classes, limit, picked, chosen),
+        }
+    }
 }
 
 /// How scores are compared.

@@ -4,6 +4,7 @@ mod buffer;
 mod conv;
 mod cross_entropy;
 mod hollow;
+mod lanes;
 mod matrix;
 mod norm;
 mod pool;

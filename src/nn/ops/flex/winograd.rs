@@ -9,12 +9,14 @@
 
 use std::ops::Range;
 
-use pulp::Arch;
+use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::buffer::{Target, written, zeros};
 use super::conv::{Epilogue, Problem, blocks};
+use super::lanes::Lanes;
 use super::matrix::Matrix;
+use crate::base::vectorised;
 
 /// Outputs along a side of a tile.
 const OUT: usize = 4;
@@ -149,7 +151,7 @@ fn transform_kernels(problem: &Problem, weight: &[f32], channels: &Range<usize>)
                     taps.iter_mut().zip(kernel).for_each(|(taps, value)| taps[k] = *value);
                 }
                 let mut points = [[0.0; KERNELS]; POINTS];
-                Arch::new().dispatch(|| kernel_points(&taps, &mut points));
+                kernel_points(&taps, &mut points);
                 for (point, values) in points.iter().enumerate() {
                     let start = (point * outputs + output) * count + i * KERNELS;
                     // SAFETY: each task has its own output.
@@ -162,15 +164,17 @@ fn transform_kernels(problem: &Problem, weight: &[f32], channels: &Range<usize>)
     unsafe { written(POINTS * outputs * count, run) }
 }
 
-#[inline(always)]
-fn kernel_points(taps: &[[f32; KERNELS]; 9], points: &mut [[f32; KERNELS]; POINTS]) {
-    for k in 0..KERNELS {
-        let g: [[f32; 3]; 3] = std::array::from_fn(|row| std::array::from_fn(|column| taps[3 * row + column][k]));
-        let rows: [[f32; IN]; 3] = std::array::from_fn(|row| kernel_side(g[row]));
-        for column in 0..IN {
-            let side = kernel_side([rows[0][column], rows[1][column], rows[2][column]]);
-            for (row, value) in side.into_iter().enumerate() {
-                points[row * IN + column][k] = value;
+vectorised! {
+    /// The transforms of [`KERNELS`] kernels, `G g G^T`, for each point.
+    fn kernel_points(taps: &[[f32; KERNELS]; 9], points: &mut [[f32; KERNELS]; POINTS]) {
+        for k in 0..KERNELS {
+            let g: [[f32; 3]; 3] = std::array::from_fn(|row| std::array::from_fn(|column| taps[3 * row + column][k]));
+            let rows: [[f32; IN]; 3] = std::array::from_fn(|row| kernel_side(g[row]));
+            for column in 0..IN {
+                let side = kernel_side([rows[0][column], rows[1][column], rows[2][column]]);
+                for (row, value) in side.into_iter().enumerate() {
+                    points[row * IN + column][k] = value;
+                }
             }
         }
     }
@@ -199,7 +203,7 @@ fn transform_inputs(
             |scratch, channel| {
                 for (i, row) in rows.iter().enumerate() {
                     scratch.gather(problem, x, channels.start + channel, *row, columns);
-                    Arch::new().dispatch(|| scratch.transform());
+                    scratch.transform();
                     let start = channel * tiles + i * columns.tiles.len();
                     // SAFETY: each task has its own channel.
                     unsafe { scratch.store(target, start, count * tiles, columns) };
@@ -260,27 +264,9 @@ impl Scratch {
         }
     }
 
-    #[inline(always)]
     fn transform(&mut self) {
-        let groups = self.groups;
-        let length = OUT * groups;
-        let [a, b, c, d, e, f] = lines(&self.inputs, length);
-        let [p, q, r, s, t, u] = lines_mut(&mut self.halves, length);
-        for i in 0..length {
-            [p[i], q[i], r[i], s[i], t[i], u[i]] = input_side([a[i], b[i], c[i], d[i], e[i], f[i]]);
-        }
-        for (half, points) in self.halves.chunks_exact(length).zip(self.points.chunks_exact_mut(IN * groups)) {
-            let (a, rest) = half.split_at(groups);
-            let (b, rest) = rest.split_at(groups);
-            let (c, d) = rest.split_at(groups);
-            let [p, q, r, s, t, u] = lines_mut(points, groups);
-            // The fifth and sixth input of a tile are the first and second of the next.
-            let tiles = groups - 1;
-            let (e, f) = (&a[1..], &b[1..]);
-            for i in 0..tiles {
-                [p[i], q[i], r[i], s[i], t[i], u[i]] = input_side([a[i], b[i], c[i], d[i], e[i], f[i]]);
-            }
-        }
+        let Self { inputs, halves, points, groups } = self;
+        Arch::new().dispatch(Inputs { inputs, halves, points, groups: *groups });
     }
 
     /// Writes the points of the tiles, `step` apart.
@@ -294,6 +280,48 @@ impl Scratch {
                 // SAFETY: the caller's promise.
                 unsafe { target.copy(start + point * step + tiles.start, &line[tiles.start + phase..][..tiles.len()]) };
             }
+        }
+    }
+}
+
+/// The transforms of a row of tiles, `B^T d B`; the numbers are those of [`Scratch`].
+struct Inputs<'a> {
+    inputs: &'a [f32],
+    halves: &'a mut [f32],
+    points: &'a mut [f32],
+    groups: usize,
+}
+
+impl WithSimd for Inputs<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let groups = self.groups;
+        let length = OUT * groups;
+        input_lines(simd, lines(self.inputs, length), lines_mut(self.halves, length), length);
+        for (half, points) in self.halves.chunks_exact(length).zip(self.points.chunks_exact_mut(IN * groups)) {
+            let (a, rest) = half.split_at(groups);
+            let (b, rest) = rest.split_at(groups);
+            let (c, d) = rest.split_at(groups);
+            // The fifth and sixth input of a tile are the first and second of the next.
+            input_lines(simd, [a, b, c, d, &a[1..], &b[1..]], lines_mut(points, groups), groups - 1);
+        }
+    }
+}
+
+/// Six lines that are `B^T` times six others.
+#[inline(always)]
+fn input_lines<S: Simd>(simd: S, from: [&[f32]; IN], to: [&mut [f32]; IN], length: usize) {
+    for start in (0..length).step_by(Lanes::<S>::COUNT) {
+        let end = length.min(start + Lanes::<S>::COUNT);
+        let mut side = [Lanes::zero(simd); IN];
+        for i in 0..IN {
+            side[i] = Lanes::load(simd, &from[i][start..end]);
+        }
+        let side = input_side(side);
+        for i in 0..IN {
+            side[i].store(&mut to[i][start..end]);
         }
     }
 }
@@ -314,18 +342,18 @@ fn gather_line(line: &[f32], first: usize, padding: usize, dilation: usize, to: 
 
 /// `B^T` times six inputs.
 #[inline(always)]
-fn input_side([a, b, c, d, e, f]: [f32; IN]) -> [f32; IN] {
-    let (even, odd) = (e - 4.0 * c, d - 4.0 * b);
-    let (even2, odd2) = (e - c, 2.0 * (d - b));
-    [4.0 * a - 5.0 * c + e, even + odd, even - odd, even2 + odd2, even2 - odd2, 4.0 * b - 5.0 * d + f]
+fn input_side<S: Simd>([a, b, c, d, e, f]: [Lanes<S>; IN]) -> [Lanes<S>; IN] {
+    let (even, odd) = (e - c * 4.0, d - b * 4.0);
+    let (even2, odd2) = (e - c, (d - b) * 2.0);
+    [a * 4.0 - c * 5.0 + e, even + odd, even - odd, even2 + odd2, even2 - odd2, b * 4.0 - d * 5.0 + f]
 }
 
 /// `A^T` times six points.
 #[inline(always)]
-fn output_side([a, b, c, d, e, f]: [f32; IN]) -> [f32; OUT] {
+fn output_side<S: Simd>([a, b, c, d, e, f]: [Lanes<S>; IN]) -> [Lanes<S>; OUT] {
     let (sum, difference) = (b + c, b - c);
     let (sum2, difference2) = (d + e, d - e);
-    [a + sum + sum2, difference + 2.0 * difference2, sum + 4.0 * sum2, difference + 8.0 * difference2 + f]
+    [a + sum + sum2, difference + difference2 * 2.0, sum + sum2 * 4.0, difference + difference2 * 8.0 + f]
 }
 
 /// Transforms the products of one output channel back and writes its pixels.
@@ -351,7 +379,7 @@ unsafe fn untransform(
     for (i, row) in rows.iter().enumerate() {
         let points: [&[f32]; POINTS] =
             std::array::from_fn(|point| &products[(point * problem.outputs + output) * tiles + i * in_row..][..in_row]);
-        Arch::new().dispatch(|| output_pixels(&points, &mut pixels));
+        Arch::new().dispatch(Outputs { points: &points, pixels: &mut pixels });
         let plane = row.image * problem.outputs + output;
         for (r, lines) in pixels.chunks_exact(OUT * in_row).enumerate() {
             let y = row.first + r * dilation[0];
@@ -374,25 +402,48 @@ unsafe fn untransform(
 }
 
 /// `[OUT rows][OUT places][tiles]` from the points of a row of tiles: `A^T m A`.
-#[inline(always)]
-fn output_pixels(points: &[&[f32]; POINTS], pixels: &mut [f32]) {
-    let tiles = points[0].len();
-    for tile in 0..tiles {
-        let rows: [[f32; OUT]; IN] =
-            std::array::from_fn(|row| output_side(std::array::from_fn(|column| points[row * IN + column][tile])));
-        for column in 0..OUT {
-            let side = output_side(std::array::from_fn(|row| rows[row][column]));
-            for (row, value) in side.into_iter().enumerate() {
-                pixels[(row * OUT + column) * tiles + tile] = value;
+struct Outputs<'a> {
+    points: &'a [&'a [f32]; POINTS],
+    pixels: &'a mut [f32],
+}
+
+impl WithSimd for Outputs<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let tiles = self.points[0].len();
+        let zero = Lanes::zero(simd);
+        for start in (0..tiles).step_by(Lanes::<S>::COUNT) {
+            let end = tiles.min(start + Lanes::<S>::COUNT);
+            let mut rows = [[zero; OUT]; IN];
+            for row in 0..IN {
+                let mut side = [zero; IN];
+                for column in 0..IN {
+                    side[column] = Lanes::load(simd, &self.points[row * IN + column][start..end]);
+                }
+                rows[row] = output_side(side);
+            }
+            for column in 0..OUT {
+                let mut side = [zero; IN];
+                for row in 0..IN {
+                    side[row] = rows[row][column];
+                }
+                let side = output_side(side);
+                for row in 0..OUT {
+                    side[row].store(&mut self.pixels[(row * OUT + column) * tiles..][start..end]);
+                }
             }
         }
     }
 }
 
+#[inline(always)]
 fn lines(values: &[f32], length: usize) -> [&[f32]; IN] {
     std::array::from_fn(|i| &values[i * length..][..length])
 }
 
+#[inline(always)]
 fn lines_mut(values: &mut [f32], length: usize) -> [&mut [f32]; IN] {
     let mut lines = values.chunks_exact_mut(length);
     std::array::from_fn(|_| lines.next().expect("six lines"))
