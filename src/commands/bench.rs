@@ -5,6 +5,7 @@ use segtool::bench::{Difference, Mode, Operators, Options, Report, check, run as
 use segtool::nn::precision::Precision;
 use segtool::recipe::NetworkRecipe;
 
+use super::say_hardware;
 use crate::cli::Bench;
 use crate::program::exit::{Exit, wrong_usage};
 use crate::program::ui;
@@ -16,6 +17,7 @@ const SHOWN: usize = 3;
 
 pub(crate) fn run(arguments: Bench) -> Result<Exit> {
     let options = options(&arguments)?;
+    say_hardware(options.device)?;
     if arguments.check {
         return compare(&options, arguments.json);
     }

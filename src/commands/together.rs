@@ -141,6 +141,27 @@ pub(super) fn device(asked: Option<DeviceChoice>, options: &Together, member: Op
     }
 }
 
+/// Says whether as many processes as are asked for can compute on the device that is asked for.
+pub(super) fn check_processes(asked: Option<DeviceChoice>, options: &Together) -> Result<()> {
+    let several = options.processes.is_some_and(|count| count > 1);
+    asked.filter(|_| several).map_or(Ok(()), refuse_adapter)
+}
+
+/// Says whether a process among several can compute on this device.
+pub(super) fn check_device(device: DeviceChoice, member: Option<&Member>) -> Result<()> {
+    if member.is_some() { refuse_adapter(device) } else { Ok(()) }
+}
+
+fn refuse_adapter(device: DeviceChoice) -> Result<()> {
+    if matches!(device, DeviceChoice::Vulkan(_) | DeviceChoice::Metal(_)) {
+        wrong_usage!(
+            "several processes cannot train on {device}: each would compute on that one GPU; train in one process, or on NVIDIA \
+             GPUs with --devices, or on the CPU with --processes and --device cpu"
+        );
+    }
+    Ok(())
+}
+
 /// What torchrun's summary shows of a process that failed.
 fn tell_torchrun(text: &str) {
     let Some(path) = std::env::var_os(ERROR_FILE) else { return };

@@ -24,6 +24,7 @@ use crate::program::exit::Exit;
 use crate::program::ui::{self, Progress};
 
 pub(crate) fn run(arguments: Train) -> Result<Exit> {
+    together::check_processes(arguments.device, &arguments.network.limits.together)?;
     together::run(&arguments.network.limits.together, |member| train(&arguments, member))
 }
 
@@ -44,6 +45,7 @@ fn train(arguments: &Train, member: Option<&Member>) -> Result<Exit> {
     let mut recipe = overrides::apply(start.recipe, arguments)?;
     // Asked for before anything is read: a device that is not there should not cost a pass over the data.
     let device = together::device(arguments.device, &arguments.network.limits.together, member).resolve()?;
+    together::check_device(device, member)?;
     device.supports(recipe.precision())?;
     let requested = recipe.precision();
     recipe.settle_precision(device)?;
@@ -91,7 +93,7 @@ fn say_what(plan: &Plan, arguments: &Train, device: DeviceChoice, member: Option
     let where_to = match member {
         Some(member) if device.is_gpu() => format!("{} GPUs", member.group.size()),
         Some(member) => format!("{device}, in {} processes", member.group.size()),
-        None => device.to_string(),
+        None => device.described(),
     };
     ui::say(&format!("training on {}, {validation} for validation, on {where_to}", counted(train, "image")));
     if member.is_some() {
@@ -154,7 +156,8 @@ fn continue_run(
             "the run was trained on {trained_on}; choose another device with --device, or build segtool with that one"
         )
     })?;
-    ui::say(&format!("resuming {} on {device}", folder.display()));
+    together::check_device(device, member)?;
+    ui::say(&format!("resuming {} on {}", folder.display(), device.described()));
     if device != trained_on {
         ui::say(&format!("note: previously trained on {trained_on}; results will differ by floating-point rounding"));
     }
