@@ -135,7 +135,7 @@ impl DeviceChoice {
         }
         let found: Vec<String> = adapters::adapters(api).map(ToString::to_string).collect();
         if found.is_empty() {
-            let reason = format!("is not available: no {api} adapter is found; {remedy}, or use `device` cpu");
+            let reason = format!("is not available: {api} finds no adapter; {remedy}, or use `device` cpu");
             return Err(Error::device(self, reason));
         }
         if number >= found.len() {
@@ -349,7 +349,7 @@ mod tests {
         for (device, api) in [(DeviceChoice::Vulkan(99), Api::Vulkan), (DeviceChoice::Metal(99), Api::Metal)] {
             let expected = match (api.is_built_in(), adapters::adapters(api).len()) {
                 (false, _) => format!("cargo build --release --features {}", api.name()),
-                (true, 0) => format!("no {api} adapter is found"),
+                (true, 0) => format!("{api} finds no adapter"),
                 (true, _) => format!("{api} finds {}:0 is ", api.name()),
             };
             assert_refused!(device.open(), &expected);

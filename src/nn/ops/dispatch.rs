@@ -1,6 +1,6 @@
 //! The way from burn's tensors, whose backend is known at run time only, to the kernels.
 
-#![cfg_attr(feature = "libtorch", allow(deprecated))] // see `device.rs` on burn-tch
+#![cfg_attr(feature = "libtorch", allow(deprecated))] // see `device/libtorch.rs` on burn-tch
 
 #[cfg(any(feature = "vulkan", feature = "metal"))]
 use burn::backend::Cube;
