@@ -49,8 +49,14 @@ fn say_cost(time: Duration) {
     ));
 }
 
-fn backends() -> &'static str {
-    if cfg!(feature = "libtorch") { "flex and libtorch" } else { "flex" }
+fn backends() -> String {
+    let optional = [
+        ("libtorch", cfg!(feature = "libtorch")),
+        ("vulkan", cfg!(feature = "vulkan")),
+        ("metal", cfg!(feature = "metal")),
+    ];
+    let built_in = optional.into_iter().filter(|(_, is)| *is).map(|(name, _)| name);
+    std::iter::once("flex").chain(built_in).collect::<Vec<_>>().join(" and ")
 }
 
 /// What was asked for is not done if its result is lost.

@@ -74,7 +74,7 @@ pub(crate) struct Bench {
     /// Print JSON instead of text: one object, or a list of one for each number of processes
     #[arg(long, help_heading = OUTPUT)]
     pub(crate) json: bool,
-    /// auto, cpu, gpu, flex, libtorch or libtorch-cuda:N [default: auto, the fastest available]
+    /// auto, cpu, gpu, flex, libtorch, libtorch-cuda:N, vulkan:N or metal:N [default: auto, the fastest available]
     #[arg(long, value_name = "DEVICE", help_heading = HARDWARE)]
     pub(crate) device: Option<DeviceChoice>,
     /// float32, tf32 (NVIDIA GPUs), bf16 (libtorch) or auto: bf16 on NVIDIA GPUs from Ampere on, else

@@ -41,8 +41,11 @@ pub(crate) struct Info {
     /// List the built-in data sets
     #[arg(long, group = "what")]
     pub(crate) datasets: bool,
+    /// List the devices that can compute on this machine: names for --device, and which hardware each is
+    #[arg(long, group = "what")]
+    pub(crate) devices: bool,
     /// Print the file of a built-in recipe or data set, to copy and edit
-    #[arg(long, value_name = "NAME", group = "what", conflicts_with_all = ["weights", "recipes", "datasets", "recipe", "features"])]
+    #[arg(long, value_name = "NAME", group = "what", conflicts_with_all = ["weights", "recipes", "datasets", "devices", "recipe", "features"])]
     pub(crate) print: Option<String>,
     /// Layers, parameters, multiply-adds and memory of a built-in recipe or a .toml file
     #[arg(long, value_name = "NAME|FILE", group = "what")]
@@ -68,7 +71,7 @@ pub(crate) struct Info {
     #[arg(help_heading = WITH_RECIPE)]
     pub(crate) width: Option<usize>,
     /// Print one JSON object instead of text
-    #[arg(long, requires = "recipe", conflicts_with_all = ["weights", "recipes", "datasets"], help_heading = WITH_RECIPE)]
+    #[arg(long, requires = "recipe", conflicts_with_all = ["weights", "recipes", "datasets", "devices"], help_heading = WITH_RECIPE)]
     pub(crate) json: bool,
     /// Layer, such as colors, conv1_1, relu3_2 or pool2; of a ResNet, stem or layer1
     #[arg(long, value_name = "TAP", requires = "features", help_heading = WITH_FEATURES)]
@@ -86,9 +89,9 @@ pub(crate) struct Info {
     /// Image to write [default: <stem>_<tap>_<channel>.png in the working directory]
     #[arg(long, value_name = "FILE.png", requires = "features", help_heading = WITH_FEATURES)]
     pub(crate) output: Option<PathBuf>,
-    /// Device that computes features, or whose memory is estimated: auto, cpu, gpu, flex, libtorch or libtorch-cuda:N
-    /// [default: auto]
-    #[arg(long, value_name = "DEVICE", conflicts_with_all = ["weights", "recipes", "datasets", "print"])]
+    /// Device that computes features, or whose memory is estimated: auto, cpu, gpu, flex, libtorch, libtorch-cuda:N,
+    /// vulkan:N or metal:N [default: auto]
+    #[arg(long, value_name = "DEVICE", conflicts_with_all = ["weights", "recipes", "datasets", "devices", "print"])]
     #[arg(help_heading = HARDWARE)]
     pub(crate) device: Option<DeviceChoice>,
 }

@@ -128,7 +128,7 @@ pub(crate) enum Command {
 /// Where to compute, and with how many threads.
 #[derive(Debug, Args)]
 pub(crate) struct Compute {
-    /// auto, cpu, gpu, flex, libtorch or libtorch-cuda:N [default: auto, the fastest available]
+    /// auto, cpu, gpu, flex, libtorch, libtorch-cuda:N, vulkan:N or metal:N [default: auto, the fastest available]
     #[arg(long, value_name = "DEVICE", help_heading = HARDWARE)]
     pub(crate) device: Option<DeviceChoice>,
     /// Threads that read and prepare images
@@ -244,8 +244,8 @@ pub(crate) struct Train {
     /// rate schedule allows it
     #[arg(long, value_name = "RUN", help_heading = OUTPUT)]
     pub(crate) resume: Option<PathBuf>,
-    /// auto, cpu, gpu, flex, libtorch or libtorch-cuda:N [default: auto, the fastest available; when resuming, the
-    /// run's]
+    /// auto, cpu, gpu, flex, libtorch, libtorch-cuda:N, vulkan:N or metal:N [default: auto, the fastest available; when
+    /// resuming, the run's]
     #[arg(long, value_name = "DEVICE", help_heading = HARDWARE)]
     pub(crate) device: Option<DeviceChoice>,
     #[command(flatten)]
@@ -281,7 +281,7 @@ pub(crate) struct Report {
     /// File to write [default: report.html in the run folder]
     #[arg(long, value_name = "FILE.html", help_heading = OUTPUT)]
     pub(crate) output: Option<PathBuf>,
-    /// auto, cpu, gpu, flex, libtorch or libtorch-cuda:N [default: auto, the fastest available]
+    /// auto, cpu, gpu, flex, libtorch, libtorch-cuda:N, vulkan:N or metal:N [default: auto, the fastest available]
     #[arg(long, value_name = "DEVICE", help_heading = HARDWARE)]
     pub(crate) device: Option<DeviceChoice>,
 }

@@ -151,7 +151,7 @@ pub(crate) struct Predict {
     /// Limit on main memory, such as 8GiB or 500MiB [default: the free memory on Linux, otherwise none]
     #[arg(long, value_name = "SIZE", value_parser = bytes, help_heading = HARDWARE)]
     pub(crate) memory: Option<u64>,
-    /// auto, cpu, gpu, flex, libtorch or libtorch-cuda:N [default: auto, the fastest available]
+    /// auto, cpu, gpu, flex, libtorch, libtorch-cuda:N, vulkan:N or metal:N [default: auto, the fastest available]
     #[arg(long, value_name = "DEVICE", help_heading = HARDWARE)]
     pub(crate) device: Option<DeviceChoice>,
     /// GPUs to predict on, such as 0,1,2,3, or all: one process for each, with its share of the images

@@ -104,7 +104,7 @@ pub(crate) struct Serve {
     /// free memory on Linux, otherwise none; a quarter of it for features]
     #[arg(long, value_name = "SIZE", value_parser = bytes, help_heading = HARDWARE)]
     pub(crate) memory: Option<u64>,
-    /// auto, cpu, gpu, flex, libtorch or libtorch-cuda:N [default: auto, the fastest available]
+    /// auto, cpu, gpu, flex, libtorch, libtorch-cuda:N, vulkan:N or metal:N [default: auto, the fastest available]
     #[arg(long, value_name = "DEVICE", help_heading = HARDWARE)]
     pub(crate) device: Option<DeviceChoice>,
     /// Networks: float32, tf32 (NVIDIA GPUs), bf16 (libtorch) or auto: bf16 on NVIDIA GPUs from Ampere on, else

@@ -164,7 +164,8 @@ pub(crate) struct Metrics {
     /// Threads [default: all cores; with --run, 2 that read images]
     #[arg(long, value_name = "N", value_parser = super::threads, conflicts_with = "merge", help_heading = HARDWARE)]
     pub(crate) workers: Option<usize>,
-    /// With --run: auto, cpu, gpu, flex, libtorch or libtorch-cuda:N [default: auto, the fastest available]
+    /// With --run: auto, cpu, gpu, flex, libtorch, libtorch-cuda:N, vulkan:N or metal:N [default: auto, the fastest
+    /// available]
     #[arg(long, value_name = "DEVICE", requires = "run", help_heading = HARDWARE)]
     #[arg(conflicts_with_all = ["list_predict", "predictions", "merge"])]
     pub(crate) device: Option<DeviceChoice>,

@@ -47,7 +47,7 @@ pub(crate) fn run(arguments: Demo) -> Result<Exit> {
     let (job, epochs) = job(&data, &arguments)?;
     let dataset = Dataset::find("demo")?;
     let stop = Stop::on_signal()?;
-    ui::say(&format!("training unet-demo for {epochs} epochs on {device}"));
+    ui::say(&format!("training unet-demo for {epochs} epochs on {}", device.described()));
     let workers = arguments.compute.workers;
     let session =
         Session { workers, overwrite: true, lock: Some(&lock), ..Session::new(device, stop.flag(), &progress) };

@@ -52,6 +52,17 @@ fn say_precision(requested: Precision, precision: Precision, device: DeviceChoic
     }
 }
 
+/// Says which GPU it is where the device's name does not: of several drivers' GPUs, the first may not be the one that is
+/// meant.
+fn say_hardware(device: DeviceChoice) -> Result<()> {
+    let device = device.resolve()?;
+    let (name, described) = (device.to_string(), device.described());
+    if name != described {
+        ui::say(&format!("computing on {described}"));
+    }
+    Ok(())
+}
+
 /// Says how much memory was held at a time.
 fn say_peak(device: DeviceChoice) {
     if let Some(bytes) = peak_memory(device) {

@@ -19,7 +19,7 @@ use segtool::weights::{Choice, Weights, locate};
 
 use super::stop::Stop;
 use super::together::{self, Place};
-use super::{refuse_flags, say_precision};
+use super::{refuse_flags, say_hardware, say_precision};
 use crate::cli::{Chosen, ForestPrediction, NetworkPrediction, Polygons, Predict, Tile};
 use crate::program::exit::{Exit, wrong_usage};
 use crate::program::ui::{self, Progress};
@@ -289,6 +289,7 @@ fn predictor(arguments: &Predict, progress: &Progress) -> Result<Predictor> {
     let device = arguments.device.unwrap_or_default();
     let precision = device.settle(arguments.network.precision)?;
     say_precision(arguments.network.precision, precision, device);
+    say_hardware(device)?;
     if let Some(run) = &arguments.run {
         refuse_without_effect(arguments, Run::open(run)?.kind())?;
         refuse_flags(&arguments.given.of::<Chosen>(), "--run")?;

@@ -7,6 +7,7 @@ use segtool::base::files::check_writable;
 use segtool::run::Run;
 use segtool::train::write_report;
 
+use super::say_hardware;
 use crate::cli::Report;
 use crate::program::exit::{Exit, wrong_usage};
 use crate::program::ui::{self, Progress};
@@ -19,6 +20,7 @@ pub(crate) fn run(arguments: &Report) -> Result<Exit> {
     }
     check_writable(&arguments.output.clone().unwrap_or_else(|| run.report_path()))?;
     let device = arguments.device.unwrap_or_default().resolve()?;
+    say_hardware(device)?;
     let written = write_report(&run, arguments.output.as_deref(), device, &Progress::new())?;
     ui::result(&format!("report: {}", written.display()));
     Ok(Exit::Done)

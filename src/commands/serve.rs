@@ -6,7 +6,7 @@ use segtool::serve::{Access, Compute, Limits, Server, Settings, labelling};
 use segtool::weights::locate;
 
 use super::stop::Stop;
-use super::{say_precision, use_threads};
+use super::{say_hardware, say_precision, use_threads};
 use crate::cli::{Serve, Tile};
 use crate::program::exit::Exit;
 use crate::program::ui::{self, Progress};
@@ -44,6 +44,7 @@ fn settings(arguments: &Serve, progress: &Progress) -> Result<Settings> {
     let device = arguments.device.unwrap_or_default();
     let precision = device.settle(arguments.precision)?;
     say_precision(arguments.precision, precision, device);
+    say_hardware(device)?;
     Ok(Settings {
         runs: arguments.run.clone(),
         label: label(arguments, progress)?,

@@ -152,12 +152,24 @@ pub(super) fn device(
     let place = membership.map_or(0, |membership| membership.local_rank);
     match (asked, devices) {
         (_, Some(Devices::Numbers(numbers))) => DeviceChoice::LibtorchCuda(numbers[place.min(numbers.len() - 1)]),
-        (_, Some(Devices::All)) | (Some(DeviceChoice::Gpu), None) => DeviceChoice::LibtorchCuda(place),
+        (_, Some(Devices::All)) => DeviceChoice::LibtorchCuda(place),
+        (Some(DeviceChoice::Gpu), None) if membership.is_some() => DeviceChoice::LibtorchCuda(place),
         (None | Some(DeviceChoice::Auto), None) if membership.is_some() && gpus() > 0 => {
             DeviceChoice::LibtorchCuda(place)
         }
         (asked, None) => asked.unwrap_or_default(),
     }
+}
+
+/// Refuses several processes on a device that all of them would share.
+pub(super) fn check_device(device: DeviceChoice, processes: usize) -> Result<()> {
+    if processes > 1 && matches!(device, DeviceChoice::Vulkan(_) | DeviceChoice::Metal(_)) {
+        wrong_usage!(
+            "{processes} processes cannot compute on {device}, because all would share that one GPU; use one process, or \
+             NVIDIA GPUs with --devices, or the CPU with --processes and --device cpu"
+        );
+    }
+    Ok(())
 }
 
 /// Writes the error that torchrun's summary shows of a failed process.

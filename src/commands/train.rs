@@ -24,6 +24,8 @@ use crate::program::exit::Exit;
 use crate::program::ui::{self, Progress};
 
 pub(crate) fn run(arguments: Train) -> Result<Exit> {
+    let processes = arguments.network.limits.together.processes.unwrap_or(1);
+    together::check_device(arguments.device.unwrap_or_default(), processes)?;
     together::run(&arguments.network.limits.together, |member| train(&arguments, member))
 }
 
@@ -44,6 +46,7 @@ fn train(arguments: &Train, member: Option<&Member>) -> Result<Exit> {
     let mut recipe = overrides::apply(start.recipe, arguments)?;
     // Asked for before anything is read: a device that is not there should not cost a pass over the data.
     let device = device_of(arguments, arguments.device, member).resolve()?;
+    together::check_device(device, member.map_or(1, |member| member.group.size()))?;
     device.supports(recipe.precision())?;
     let requested = recipe.precision();
     recipe.settle_precision(device)?;
@@ -91,7 +94,7 @@ fn say_what(plan: &Plan, arguments: &Train, device: DeviceChoice, member: Option
     let where_to = match member {
         Some(member) if device.is_gpu() => format!("{} GPUs", member.group.size()),
         Some(member) => format!("{device}, in {} processes", member.group.size()),
-        None => device.to_string(),
+        None => device.described(),
     };
     ui::say(&format!("training on {}, {validation} for validation, on {where_to}", counted(train, "image")));
     if member.is_some() {
@@ -160,7 +163,8 @@ fn continue_run(
             "the run was trained on {trained_on}; choose another device with --device, or build segtool with that one"
         )
     })?;
-    ui::say(&format!("resuming {} on {device}", folder.display()));
+    together::check_device(device, member.map_or(1, |member| member.group.size()))?;
+    ui::say(&format!("resuming {} on {}", folder.display(), device.described()));
     if device != trained_on {
         ui::say(&format!("note: previously trained on {trained_on}; results will differ by floating-point rounding"));
     }

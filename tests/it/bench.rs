@@ -179,9 +179,22 @@ fn what_cannot_be_measured_is_refused() {
         ([UNET, &["--precision", "int8"]].concat(), 2, "choose float32, tf32, bf16 or auto"),
         ([UNET, &["--device", "flex", "--precision", "bf16"]].concat(), 2, "only libtorch devices"),
         ([UNET, &["--device", "flex", "--precision", "tf32"]].concat(), 2, "only NVIDIA GPUs"),
+        ([UNET, &["--device", "vulcan"]].concat(), 2, "libtorch-cuda:N, vulkan:N or metal:N"),
     ] {
         let said = stderr_of(&arguments, code);
         assert!(said.contains(words), "{said}");
+    }
+}
+
+#[test]
+fn a_device_that_is_not_built_in_names_the_feature() {
+    for (device, feature, is_built_in) in
+        [("vulkan:1", "vulkan", cfg!(feature = "vulkan")), ("metal", "metal", cfg!(feature = "metal"))]
+    {
+        if !is_built_in {
+            let said = stderr_of(&[UNET, &["--device", device]].concat(), 1);
+            assert!(said.contains(&format!("cargo build --release --features {feature}")), "{said}");
+        }
     }
 }
 

@@ -68,5 +68,7 @@ mod streams;
 mod tiff;
 mod training;
 mod unet;
+#[cfg(feature = "vulkan")]
+mod vulkan;
 mod watch;
 mod weights;

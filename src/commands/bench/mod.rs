@@ -7,6 +7,7 @@ use segtool::bench::{Difference, Mode, Operators, Options, Report, check, run as
 use segtool::nn::precision::Precision;
 use segtool::recipe::NetworkRecipe;
 
+use super::say_hardware;
 use crate::cli::Bench;
 use crate::program::exit::{Exit, wrong_usage};
 use crate::program::ui;
@@ -18,6 +19,7 @@ const SHOWN: usize = 3;
 
 pub(crate) fn run(arguments: Bench) -> Result<Exit> {
     let options = options(&arguments)?;
+    say_hardware(options.device)?;
     if arguments.check {
         return compare(&options, arguments.json);
     }

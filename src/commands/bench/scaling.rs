@@ -54,6 +54,7 @@ fn table(arguments: &Bench, most: usize) -> Result<Exit> {
              feature libtorch (see the README)"
         );
     }
+    together::check_device(arguments.device.unwrap_or_default(), most)?;
     let threads = threads_each(most);
     let mut points: Vec<ScalingPoint> = Vec::new();
     for processes in numbers(most) {
@@ -119,6 +120,7 @@ fn measured(
     group: Option<&Group>,
 ) -> Result<ScalingPoint> {
     let device = together::device(arguments.device, arguments.devices.as_ref(), membership);
+    together::check_device(device, membership.map_or(1, |membership| membership.size))?;
     let synchronised = arguments.sync_batch_norm.and_then(Synchronised::choice);
     Ok(run_among(&Options { device, ..options.clone() }, group, synchronised)?)
 }

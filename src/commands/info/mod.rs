@@ -7,6 +7,7 @@ mod network;
 use anyhow::Result;
 use segtool::base::Error;
 use segtool::data::Dataset;
+use segtool::nn::device::DeviceChoice;
 use segtool::recipe::Recipe;
 use segtool::weights::{cache, entries};
 use serde_json::Value;
@@ -28,6 +29,9 @@ pub(crate) fn run(arguments: &Info) -> Result<Exit> {
         for name in Dataset::names() {
             ui::result(&format!("{name:22} {}", Dataset::find(name)?.title));
         }
+    }
+    if arguments.devices {
+        list_devices();
     }
     if let Some(name) = &arguments.print {
         ui::result(built_in_file(name)?.trim_end());
@@ -60,6 +64,13 @@ fn list_weights() -> Result<()> {
     }
     ui::result(&format!("downloads are kept in {}", cache()?.display()));
     Ok(())
+}
+
+/// Every device that this build finds on this machine.
+fn list_devices() {
+    for (device, hardware) in DeviceChoice::all() {
+        ui::result(&format!("{:15} {hardware}", device.to_string()));
+    }
 }
 
 /// What a recipe is made of and what it needs.

@@ -16,7 +16,7 @@ use segtool::predict::{Options, Predictor};
 use segtool::run::Run;
 use segtool::tools::score::{ImageScores, OnFault, OnImage, Partial, Scorer, Settings, score_files};
 
-use super::use_threads;
+use super::{say_hardware, use_threads};
 use crate::cli::Metrics;
 use crate::program::exit::Exit;
 use crate::program::flags::in_words;
@@ -114,7 +114,9 @@ fn predicted(
     settings: &Settings,
     mut on_image: Option<&mut OnImage<'_>>,
 ) -> Result<Tally> {
-    let mut predictor = Predictor::open_on(run, arguments.device.unwrap_or_default(), Precision::default())?;
+    let device = arguments.device.unwrap_or_default();
+    say_hardware(device)?;
+    let mut predictor = Predictor::open_on(run, device, Precision::default())?;
     if let Some(threshold) = arguments.threshold {
         predictor.set_threshold(threshold)?;
     }

@@ -46,7 +46,7 @@ impl Overhead {
     fn of(device: DeviceChoice) -> Self {
         match device {
             // There, tensors alone count.
-            DeviceChoice::LibtorchCuda(_) => Self { process: 0, parameters: 0, tensors: 0 },
+            device if device.is_gpu() => Self { process: 0, parameters: 0, tensors: 0 },
             // Its convolutions keep weights in an order of their own, too.
             DeviceChoice::Libtorch => Self { process: library_memory() + (30 << 20), parameters: 3, tensors: 2 },
             _ => Self { process: library_memory() + (23 << 20), parameters: 0, tensors: 2 },

@@ -5,7 +5,7 @@ use std::ops::Range;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use rayon::prelude::*;
 
-use crate::nn::device::is_gpu;
+use crate::nn::device::{has_every_integer, is_gpu};
 use crate::nn::group::Share;
 use crate::nn::ops::{noted, upload};
 
@@ -43,7 +43,7 @@ fn drop(x: Tensor<4>, shape: [usize; 4], rate: f64, draw: u64) -> Tensor<4> {
     let sample: usize = shape[1..].iter().product();
     let first = Share::first() * sample;
     let places = first..first + shape[0] * sample;
-    let there = is_gpu(&device) && places.len() > COPIED;
+    let there = is_gpu(&device) && has_every_integer(&device) && places.len() > COPIED;
     let factors = if there { dice.on_device(places, &device) } else { dice.in_memory(places, &device) };
     let factors = noted(factors.reshape(shape));
     let dtype = x.dtype();

@@ -1,7 +1,9 @@
 //! The way from burn's tensors, whose backend is known at run time only, to the kernels.
 
-#![cfg_attr(feature = "libtorch", allow(deprecated))] // see `device.rs` on burn-tch
+#![cfg_attr(feature = "libtorch", allow(deprecated))] // see `device/libtorch.rs` on burn-tch
 
+#[cfg(any(feature = "vulkan", feature = "metal"))]
+use burn::backend::Cube;
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, ExtensionType, Flex, TensorMetadata, backend_extension};
 use burn::tensor::FloatDType;
@@ -42,7 +44,12 @@ macro_rules! operations {
     ($($(#[$doc:meta])* fn $name:ident($($(#[$kind:ident])? $argument:ident: $type:tt $(<$own:ident>)?),* $(,)?)
         -> $result:tt $(<$of:ident>)? $kernel:block)*) => {
         /// Every operation once, for plain and for differentiated backends.
-        #[backend_extension(Flex, LibTorch: cfg(feature = "libtorch"), Autodiff)]
+        #[backend_extension(
+            Flex,
+            LibTorch: cfg(feature = "libtorch"),
+            Cube: cfg(any(feature = "vulkan", feature = "metal")),
+            Autodiff
+        )]
         pub(super) trait Operations: Backend {
             $($(#[$doc])* fn $name($($(#[$kind])? $argument: $type $(<$own>)?),*) -> $result $(<$of>)?;)*
         }
@@ -53,6 +60,11 @@ macro_rules! operations {
 
         #[cfg(feature = "libtorch")]
         impl Operations for burn::backend::LibTorch {
+            $(fn $name($($argument: $type $(<$own>)?),*) -> $result $(<$of>)? $kernel)*
+        }
+
+        #[cfg(any(feature = "vulkan", feature = "metal"))]
+        impl Operations for Cube {
             $(fn $name($($argument: $type $(<$own>)?),*) -> $result $(<$of>)? $kernel)*
         }
     };

@@ -175,6 +175,7 @@ mod tests {
 
     use super::*;
     use crate::nn::ops::kernels::Kernels;
+    use crate::nn::ops::products;
     use crate::nn::ops::{Interpolation, Resampling};
 
     fn noise(shape: &[usize], seed: u32) -> FlexTensor {
@@ -291,6 +292,10 @@ mod tests {
                 let how = Resampling { interpolation, align_corners };
                 let found = Flex::resample(x.clone(), [13, 5], how);
                 assert_close("resampling", &found, &Flex::interpolate(x.clone(), [13, 5], how.burn()));
+                let gradient = noise(&found.shape(), 3);
+                let found = Flex::resample_gradient(gradient.clone(), x.shape(), how);
+                let expected = products::resample_gradient::<Flex>(gradient, x.shape(), how);
+                assert_close("resampling gradient", &found, &expected);
             }
         }
         let output = Flex::rectify(x.clone());

@@ -8,6 +8,7 @@ use burn::backend::{Backend, Scalar, TensorMetadata};
 use burn::tensor::{FloatDType, Shape};
 
 use super::generic::{self, as_type, float_dtype, sum_by_channel};
+use super::products;
 use super::settings::{ConvSettings, ConvTransposeSettings, NormSettings, PoolSettings, Resampling};
 
 /// The operations of one backend. Shapes are PyTorch's: images `[batch, channels, height, width]`.
@@ -189,10 +190,7 @@ pub(super) trait Kernels: Backend {
 
     /// Gradient for the input, whose shape was `input`.
     fn resample_gradient(gradient: FloatTensor<Self>, input: Shape, how: Resampling) -> FloatTensor<Self> {
-        let shape = gradient.shape();
-        // burn asks for the input although only its shape counts.
-        let x = Self::float_zeros(input, &gradient.device(), float_dtype::<Self>(&gradient));
-        Self::interpolate_backward(x, gradient, [shape[2], shape[3]], how.burn())
+        products::resample_gradient::<Self>(gradient, input, how)
     }
 
     /// Index of the largest channel of every pixel, `[batch, height, width]`.

@@ -9,6 +9,8 @@
 mod argmax;
 mod autodiff;
 pub(crate) mod axis;
+#[cfg(any(feature = "vulkan", feature = "metal"))]
+mod cube;
 mod dispatch;
 pub mod dry;
 pub(crate) mod flex;
@@ -16,6 +18,7 @@ mod generic;
 mod kernels;
 #[cfg(feature = "libtorch")]
 mod libtorch;
+mod products;
 pub mod profile;
 mod results;
 mod settings;

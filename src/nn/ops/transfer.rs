@@ -64,7 +64,8 @@ impl Arriving {
         Self(Place::Home(tensor.try_into_data().map_err(unreadable)))
     }
 
-    /// Sends off class numbers below 65,536; from a GPU they come as 16-bit integers.
+    /// Sends off class numbers below 65,536, which [`Self::read_classes`] waits for; from libtorch's GPUs they come as 16-bit
+    /// integers.
     pub fn of_classes<const D: usize>(tensor: Tensor<D, Int>) -> Self {
         profile::note_read();
         let tensor = tensor.inner();
@@ -73,6 +74,20 @@ impl Arriving {
             return Self(Place::OnTheWay(arrival));
         }
         Self(Place::Home(tensor.try_into_data().map_err(unreadable)))
+    }
+
+    /// Waits for class numbers.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Device`] if the device failed.
+    pub fn read_classes(self) -> Result<Vec<u16>> {
+        // The same 16 bits, without a sign.
+        #[cfg(feature = "libtorch")]
+        if let Place::OnTheWay(_) = &self.0 {
+            return Ok(self.read::<i16>()?.into_iter().map(|class| class as u16).collect());
+        }
+        Ok(self.read::<i32>()?.into_iter().map(|class| class as u16).collect())
     }
 
     /// Waits for them.

@@ -4,9 +4,8 @@ use crate::nn::ops::Arriving;
 use burn::tensor::{Int, Tensor};
 
 use crate::base::{Error, Result};
-use crate::nn::device::is_gpu;
 
-/// Reads classes, which are below 65,536, row by row. From a GPU they are copied as 16-bit integers.
+/// Reads classes, which are below 65,536, row by row.
 ///
 /// # Errors
 ///
@@ -17,17 +16,12 @@ pub fn read_classes<const D: usize>(classes: Tensor<D, Int>) -> Result<Vec<u16>>
 
 /// Classes on their way to main memory.
 #[derive(Debug)]
-pub struct ArrivingClasses {
-    numbers: Arriving,
-    /// Whether they are 16-bit integers.
-    are_short: bool,
-}
+pub struct ArrivingClasses(Arriving);
 
 impl ArrivingClasses {
     /// Sends them off.
     pub fn new<const D: usize>(classes: Tensor<D, Int>) -> Self {
-        let are_short = is_gpu(&classes.device());
-        Self { numbers: Arriving::of_classes(classes), are_short }
+        Self(Arriving::of_classes(classes))
     }
 
     /// Waits for them: those of [`read_classes`].
@@ -36,11 +30,7 @@ impl ArrivingClasses {
     ///
     /// [`Error::Device`] if the device failed.
     pub fn read(self) -> Result<Vec<u16>> {
-        if self.are_short {
-            return Ok(self.numbers.read::<i16>()?.into_iter().map(|class| class as u16).collect());
-        }
-        let classes: Vec<i32> = self.numbers.read()?;
-        Ok(classes.into_iter().map(|class| class as u16).collect())
+        self.0.read_classes()
     }
 }
 

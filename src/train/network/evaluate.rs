@@ -11,7 +11,7 @@ use crate::base::label_map::{IGNORE, LabelMap};
 use crate::data::{Batch, Loader};
 use crate::metric::ConfusionMatrix;
 use crate::nn::activation::Rule;
-use crate::nn::device::is_gpu;
+use crate::nn::device::{has_every_integer, is_gpu};
 use crate::nn::group::Group;
 use crate::nn::loss::{Loss, Target};
 use crate::nn::model::Network;
@@ -36,8 +36,9 @@ pub fn target(batch: &Batch, device: &Device) -> Target {
     let shape = [batch.count, batch.size.height, batch.size.width];
     // In two bytes each on the way to a GPU; [`IGNORE`] becomes -1. Confusion matrices end far below 32,768 classes.
     let labels: Vec<i16> = batch.classes.iter().map(|&class| class as i16).collect();
-    let labels = upload_integers::<3>(TensorData::new(labels, shape), device, DType::I16);
     let dtype = DType::from(device.settings().int_dtype);
+    let sent = if has_every_integer(device) { DType::I16 } else { dtype };
+    let labels = upload_integers::<3>(TensorData::new(labels, shape), device, sent);
     Target { labels: labels.cast(dtype), complete: !batch.classes.contains(&IGNORE) }
 }
 

@@ -5,9 +5,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use crate::base::{Error, Result};
 
-/// What libtorch says when an allocation fails, on a GPU and on the CPU; the last four are of cuDNN and cuBLAS, which
-/// then find no memory to work in.
-const SIGNS: [&str; 7] = [
+/// What is said when an allocation fails: the first three by libtorch, on a GPU and on the CPU, the next four by cuDNN and
+/// cuBLAS, which then find no memory to work in, the last two by burn's wgpu backend.
+const SIGNS: [&str; 9] = [
     "out of memory",
     "can't allocate memory",
     "not enough memory",
@@ -15,6 +15,8 @@ const SIGNS: [&str; 7] = [
     "unable to find an engine to execute",
     "Unable to find a valid cuDNN algorithm",
     "STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+    "out of device memory",
+    "OutOfMemory {",
 ];
 
 /// Whether what ended a computation was that there was no memory for it.

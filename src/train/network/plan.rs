@@ -64,7 +64,8 @@ impl Plan {
     /// What deserves a word before a training on `device`.
     pub(in crate::train) fn advice(&self, device: DeviceChoice) -> Vec<&'static str> {
         let mut advice = Vec::new();
-        if device.is_gpu() && self.recipe.training.precision == Precision::Float32 {
+        let could = device.supports(Precision::Tf32).is_ok();
+        if could && self.recipe.training.precision == Precision::Float32 {
             advice.push(
                 "float32 is the most accurate, but slow on a GPU; on recent NVIDIA GPUs `precision` tf32 trains up to three \
                  times as fast, with nearly the same result",

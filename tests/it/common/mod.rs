@@ -52,6 +52,13 @@ pub(crate) fn devices() -> Vec<(DeviceChoice, Device)> {
     found
 }
 
+/// [`devices`], and Vulkan's first adapter where the feature is on and there is one.
+pub(crate) fn every_device() -> Vec<(DeviceChoice, Device)> {
+    let vulkan = DeviceChoice::Vulkan(0);
+    let vulkan = if cfg!(feature = "vulkan") { vulkan.open().ok().map(|device| (vulkan, device)) } else { None };
+    devices().into_iter().chain(vulkan).collect()
+}
+
 /// A golden file.
 pub(crate) fn fixture_path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)

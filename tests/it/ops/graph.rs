@@ -4,7 +4,7 @@
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use segtool::nn::ops::{self, ConvSettings, Interpolation, NormSettings, PoolSettings, Resampling};
 
-use crate::common::{devices, floats, noise};
+use crate::common::{devices, every_device, floats, noise};
 
 const IGNORE: i64 = 65535;
 
@@ -47,7 +47,7 @@ fn bits(tensors: &[TensorData]) -> Vec<Vec<u32>> {
 
 #[test]
 fn the_same_computation_gives_the_same_bits() {
-    for (choice, device) in devices() {
+    for (choice, device) in every_device() {
         let device = device.autodiff();
         let first = bits(&network(&device));
         for _ in 0..3 {
@@ -77,7 +77,7 @@ fn a_weight_for_other_channels_is_refused() {
 
 #[test]
 fn relu_leaves_a_tensor_alone_that_is_still_used() {
-    for (choice, device) in devices() {
+    for (choice, device) in every_device() {
         for device in [device.clone(), device.autodiff()] {
             let data = noise(1, &[2, 3, 9, 7]);
             let whole = Tensor::<4>::from_data(data.clone(), &device);
@@ -93,7 +93,7 @@ fn relu_leaves_a_tensor_alone_that_is_still_used() {
 
 #[test]
 fn running_statistics_that_are_still_used_stay() {
-    for (choice, device) in devices() {
+    for (choice, device) in every_device() {
         for device in [device.clone(), device.autodiff()] {
             let x = Tensor::<4>::from_data(noise(1, &[2, 3, 9, 7]), &device);
             let (ones, zeros) = (Tensor::<1>::ones([3], &device), Tensor::<1>::zeros([3], &device));
@@ -108,7 +108,7 @@ fn running_statistics_that_are_still_used_stay() {
 
 #[test]
 fn running_statistics_take_no_part_in_the_graph() {
-    for (_, device) in devices() {
+    for (_, device) in every_device() {
         let device = device.autodiff();
         let x = Tensor::<4>::from_data(noise(1, &[2, 3, 9, 7]), &device).require_grad();
         let (ones, zeros) = (Tensor::<1>::ones([3], &device), Tensor::<1>::zeros([3], &device));
@@ -121,7 +121,7 @@ fn running_statistics_take_no_part_in_the_graph() {
 #[test]
 fn a_batch_without_labels_has_loss_0_and_gradient_0() {
     // PyTorch gives NaN: it divides 0 by 0.
-    for (choice, device) in devices() {
+    for (choice, device) in every_device() {
         let device = device.autodiff();
         for weights in [None, Some([0.5, 2.0, 1.0, 0.25])] {
             let logits = Tensor::<4>::from_data(noise(1, &[2, 4, 5, 7]), &device).require_grad();

@@ -4,7 +4,7 @@ use burn::tensor::{Int, Tensor, TensorData};
 use segtool::nn::ops::{self, Interpolation, NormSettings, PoolSettings, Resampling};
 
 use super::naive::{compare, wide};
-use crate::common::{devices, floats, noise};
+use crate::common::{every_device, floats, noise};
 
 const SHAPE: [usize; 4] = [2, 33, 61, 83];
 
@@ -19,7 +19,7 @@ fn check(
 ) {
     let (x, upstream) = (noise(1, &shape), noise(2, &[shape[0], shape[1], output[0], output[1]]));
     let (y, dx) = expected(&wide(&x), &wide(&upstream));
-    for (choice, device) in devices() {
+    for (choice, device) in every_device() {
         let device = device.autodiff();
         let x = Tensor::<4>::from_data(x.clone(), &device).require_grad();
         let found = run(x.clone());
@@ -167,7 +167,7 @@ fn batch_norm() {
         let [_, channels, ..] = shape;
         let [x, upstream] = [noise(1, &shape), noise(2, &shape)];
         let [weight, bias, mean] = [3, 4, 5].map(|seed| noise(seed, &[channels]));
-        for (choice, device) in devices() {
+        for (choice, device) in every_device() {
             let device = device.autodiff();
             let x_leaf = Tensor::<4>::from_data(x.clone(), &device).require_grad();
             let [w, b] = [&weight, &bias].map(|data| Tensor::<1>::from_data(data.clone(), &device).require_grad());
@@ -235,7 +235,7 @@ fn cross_entropy() {
         for weights in [None, Some(weights)] {
             let factors = if weights.is_some() { given.clone() } else { vec![1.0; classes] };
             let (loss, gradient) = entropy(&wide(&logits), &labels, &factors, height * width);
-            for (choice, device) in devices() {
+            for (choice, device) in every_device() {
                 let device = device.autodiff();
                 let x = Tensor::<4>::from_data(logits.clone(), &device).require_grad();
                 let labels = TensorData::new(labels.clone(), [batch, height, width]);
@@ -264,7 +264,7 @@ fn argmax() {
             (1..channels).fold(0, |best, channel| if value(channel) > value(best) { channel } else { best }) as i64
         };
         let expected: Vec<i64> = (0..batch * height * width).map(largest).collect();
-        for (choice, device) in devices() {
+        for (choice, device) in every_device() {
             for device in [device.clone(), device.autodiff()] {
                 let x = Tensor::<4>::from_data(TensorData::new(values.clone(), shape), &device);
                 let found = ops::argmax_channels(x).into_data();

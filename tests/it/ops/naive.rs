@@ -4,7 +4,7 @@
 use burn::tensor::{Tensor, TensorData};
 use segtool::nn::ops::{self, ConvSettings, ConvTransposeSettings};
 
-use crate::common::{devices, floats, noise, relative_error};
+use crate::common::{every_device, floats, noise, relative_error};
 
 /// Sums of up to some ten thousand float32 numbers against float64; they lose 1e-6, and a wrong tile far more.
 pub(crate) const TOLERANCE: f32 = 1e-4;
@@ -127,7 +127,7 @@ fn check(conv: Convolution, direction: Direction) {
     let (input, output) = if direction == Direction::Forward { (input, output) } else { (output, input) };
     let numbers = [noise(1, &input), noise(2, &kernel), noise(3, &[output[1]]), noise(4, &output)];
     let expected = expected(conv, direction, numbers.each_ref());
-    for (choice, device) in devices() {
+    for (choice, device) in every_device() {
         let device = device.autodiff();
         let [x, weight, bias, upstream] = numbers.clone();
         let x = Tensor::<4>::from_data(x, &device).require_grad();
@@ -206,7 +206,7 @@ fn check_rectified(conv: Convolution) {
     let [sums, ..] = expected(conv, Direction::Forward, numbers.each_ref());
     let [x, weight, bias, shortcut] = numbers;
     let pixels = output[2] * output[3];
-    for (choice, device) in devices() {
+    for (choice, device) in every_device() {
         for (has_bias, has_shortcut) in [(true, true), (true, false), (false, false)] {
             let value = |(i, sum): (usize, &f64)| {
                 let bias = if has_bias { 0.0 } else { -wide(&bias)[i / pixels % output[1]] };

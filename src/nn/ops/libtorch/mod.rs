@@ -1,6 +1,6 @@
 //! libtorch's own kernels.
 
-#![allow(deprecated)] // see `device.rs` on burn-tch
+#![allow(deprecated)] // see `device/libtorch.rs` on burn-tch
 
 mod counter;
 mod ffi;

@@ -1,4 +1,7 @@
-//! Where tensors live. The only file that names a backend or asks which were built in.
+//! Where tensors live. Only the files here name a backend or ask which were built in.
+
+mod adapters;
+mod libtorch;
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,6 +11,7 @@ use burn::tensor::Device;
 use super::ops;
 use super::precision::Precision;
 use crate::base::{Error, Result, main_memory};
+use adapters::Api;
 
 /// Where to compute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -25,7 +29,14 @@ pub enum DeviceChoice {
     Libtorch,
     /// libtorch on a CUDA GPU.
     LibtorchCuda(usize),
+    /// burn's wgpu backend on an adapter that Vulkan finds: GPUs of AMD, Intel, NVIDIA and others.
+    Vulkan(usize),
+    /// burn's wgpu backend on an adapter that Metal finds: GPUs of Apple.
+    Metal(usize),
 }
+
+/// The names of devices.
+const NAMES: [&str; 8] = ["auto", "cpu", "gpu", "flex", "libtorch", "libtorch-cuda:N", "vulkan:N", "metal:N"];
 
 impl FromStr for DeviceChoice {
     type Err = Error;
@@ -37,14 +48,20 @@ impl FromStr for DeviceChoice {
             "gpu" | "cuda" => Ok(Self::Gpu),
             "flex" => Ok(Self::Flex),
             "libtorch" => Ok(Self::Libtorch),
-            "libtorch-cuda" => Ok(Self::LibtorchCuda(0)),
-            lower => match lower.strip_prefix("libtorch-cuda:").map(str::parse) {
-                Some(Ok(index)) => Ok(Self::LibtorchCuda(index)),
-                _ => {
-                    Err(Error::unknown("device", name, &["auto", "cpu", "gpu", "flex", "libtorch", "libtorch-cuda:N"]))
-                }
-            },
+            lower => numbered(lower).ok_or_else(|| Error::unknown("device", name, &NAMES)),
         }
+    }
+}
+
+/// The device of a name such as `vulkan:1`; without a number it is the first.
+fn numbered(name: &str) -> Option<DeviceChoice> {
+    let (kind, number) = name.split_once(':').unwrap_or((name, "0"));
+    let number = number.parse().ok()?;
+    match kind {
+        "libtorch-cuda" => Some(DeviceChoice::LibtorchCuda(number)),
+        "vulkan" => Some(DeviceChoice::Vulkan(number)),
+        "metal" => Some(DeviceChoice::Metal(number)),
+        _ => None,
     }
 }
 
@@ -57,6 +74,8 @@ impl fmt::Display for DeviceChoice {
             Self::Flex => f.write_str("flex"),
             Self::Libtorch => f.write_str("libtorch"),
             Self::LibtorchCuda(index) => write!(f, "libtorch-cuda:{index}"),
+            Self::Vulkan(index) => write!(f, "vulkan:{index}"),
+            Self::Metal(index) => write!(f, "metal:{index}"),
         }
     }
 }
@@ -64,18 +83,25 @@ impl fmt::Display for DeviceChoice {
 impl DeviceChoice {
     /// Whether tensors lie in memory of their own, beside that of the process. `Auto` and `Gpu` have to be resolved first.
     pub fn is_gpu(self) -> bool {
-        matches!(self, Self::LibtorchCuda(_))
+        matches!(self, Self::LibtorchCuda(_) | Self::Vulkan(_) | Self::Metal(_))
     }
 
     /// The concrete device that a word stands for on this machine. Never `Auto`, `Cpu` or `Gpu`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Device`] if it is not built in, or not there.
     pub fn resolve(self) -> Result<Self> {
         let cpu = if libtorch::BUILT_IN { Self::Libtorch } else { Self::Flex };
         let gpus = libtorch::cuda_devices();
+        if let Some((api, number)) = self.adapter() {
+            return self.check_adapter(api, number).map(|()| self);
+        }
         match self {
             Self::Auto if gpus > 0 => Ok(Self::LibtorchCuda(0)),
             Self::Auto | Self::Cpu => Ok(cpu),
-            Self::Gpu => Self::LibtorchCuda(0).resolve(),
-            Self::Flex => Ok(self),
+            Self::Gpu if gpus == 0 => first_adapter().map_or_else(|| Self::LibtorchCuda(0).resolve(), Ok),
+            Self::Gpu => Ok(Self::LibtorchCuda(0)),
             Self::Libtorch | Self::LibtorchCuda(_) if !libtorch::BUILT_IN => Err(Error::device(
                 self,
                 "is not built into this program: build it with the feature libtorch (see the README), or use `device` flex",
@@ -88,8 +114,59 @@ impl DeviceChoice {
             Self::LibtorchCuda(index) if index >= gpus => {
                 Err(Error::device(self, format!("does not exist: libtorch finds {gpus} GPU(s), numbered from 0")))
             }
-            Self::Libtorch | Self::LibtorchCuda(_) => Ok(self),
+            _ => Ok(self),
         }
+    }
+
+    /// The adapter that a device of burn's wgpu backend is.
+    fn adapter(self) -> Option<(Api, usize)> {
+        match self {
+            Self::Vulkan(number) => Some((Api::Vulkan, number)),
+            Self::Metal(number) => Some((Api::Metal, number)),
+            _ => None,
+        }
+    }
+
+    fn check_adapter(self, api: Api, number: usize) -> Result<()> {
+        let (name, remedy) = (api.name(), api.remedy());
+        if !api.is_built_in() {
+            let build = format!("build it with cargo build --release --features {name}");
+            return Err(Error::device(self, format!("is not built into this program: {build}, or use `device` cpu")));
+        }
+        let found: Vec<String> = adapters::adapters(api).map(ToString::to_string).collect();
+        if found.is_empty() {
+            let reason = format!("is not available: {api} finds no adapter; {remedy}, or use `device` cpu");
+            return Err(Error::device(self, reason));
+        }
+        if number >= found.len() {
+            let list: Vec<_> = found.iter().enumerate().map(|(i, found)| format!("{name}:{i} is {found}")).collect();
+            return Err(Error::device(self, format!("does not exist: {api} finds {}", list.join(", "))));
+        }
+        Ok(())
+    }
+
+    /// The device, and what hardware it is where that is known: `vulkan:0 (AMD Radeon RX 7600)`. [`Self::Auto`] and the like
+    /// have to be resolved first.
+    pub fn described(self) -> String {
+        let adapter = self.adapter().and_then(|(api, number)| adapters::adapters(api).nth(number));
+        adapter.map_or_else(|| self.to_string(), |adapter| format!("{self} ({adapter})"))
+    }
+
+    /// Every device that this program can compute on here, with a line on each.
+    pub fn all() -> Vec<(Self, String)> {
+        let mut all = vec![(Self::Flex, "the CPU, with segtool's own kernels".to_owned())];
+        if libtorch::BUILT_IN {
+            all.push((Self::Libtorch, "the CPU, with libtorch".to_owned()));
+        }
+        all.extend((0..libtorch::cuda_devices()).map(|number| {
+            let name = asked_of_driver(number, "name").unwrap_or_else(|| "an NVIDIA GPU".to_owned());
+            (Self::LibtorchCuda(number), format!("{name}, with libtorch"))
+        }));
+        for (api, device) in [(Api::Vulkan, Self::Vulkan as fn(usize) -> Self), (Api::Metal, Self::Metal)] {
+            let found = adapters::adapters(api).enumerate();
+            all.extend(found.map(|(i, adapter)| (device(i), format!("{adapter} (driver: {})", adapter.driver))));
+        }
+        all
     }
 
     /// The burn device, without automatic differentiation, set up to compute in float32.
@@ -102,6 +179,8 @@ impl DeviceChoice {
         match self.resolve()? {
             Self::Libtorch => Ok(libtorch::cpu()),
             Self::LibtorchCuda(index) => Ok(libtorch::cuda(index)),
+            Self::Vulkan(number) => adapters::open(Api::Vulkan, number),
+            Self::Metal(number) => adapters::open(Api::Metal, number),
             _ => Ok(Device::flex()),
         }
     }
@@ -131,8 +210,11 @@ impl DeviceChoice {
     pub fn supports(self, precision: Precision) -> Result<()> {
         let (fits, who) = match (precision, self.resolve()?) {
             (Precision::Float32 | Precision::Auto, _) => (true, ""),
-            (Precision::Tf32, device) => (device.is_gpu(), "NVIDIA GPUs (libtorch-cuda:N)"),
-            (Precision::Bf16, device) => (device != Self::Flex, "libtorch devices (libtorch, libtorch-cuda:N)"),
+            (Precision::Tf32, device) => (matches!(device, Self::LibtorchCuda(_)), "NVIDIA GPUs (libtorch-cuda:N)"),
+            (Precision::Bf16, device) => (
+                matches!(device, Self::Libtorch | Self::LibtorchCuda(_)),
+                "libtorch devices (libtorch, libtorch-cuda:N)",
+            ),
         };
         if fits {
             return Ok(());
@@ -141,6 +223,12 @@ impl DeviceChoice {
         let reason = format!("{precision} does not work on device '{device}': only {who} support it; {advice}");
         Err(Error::conflict("precision", reason))
     }
+}
+
+/// The first GPU that burn's wgpu backend finds; programs that compute on the CPU in its place do not count.
+fn first_adapter() -> Option<DeviceChoice> {
+    let first = |api| adapters::adapters(api).position(|adapter| !adapter.is_software);
+    first(Api::Vulkan).map(DeviceChoice::Vulkan).or_else(|| first(Api::Metal).map(DeviceChoice::Metal))
 }
 
 /// How many GPUs libtorch finds; 0 in builds without it.
@@ -153,6 +241,11 @@ pub(crate) fn is_gpu(device: &Device) -> bool {
     *device != Device::flex() && *device != libtorch::cpu()
 }
 
+/// Whether integers of 16 and of 64 bits are known to work there: some adapters have those of 32 bits alone.
+pub(crate) fn has_every_integer(device: &Device) -> bool {
+    !adapters::is_adapter(device)
+}
+
 /// Whether the device has threads of its own on the CPU, which wait for one another after every operation. Those of flex
 /// take other work meanwhile.
 pub(crate) fn has_own_threads(device: &Device) -> bool {
@@ -162,8 +255,10 @@ pub(crate) fn has_own_threads(device: &Device) -> bool {
 /// The most memory that was held at a time since the program began, in bytes: on a GPU by tensors, else by the process;
 /// `None` where it is not measured.
 pub fn peak_memory(device: DeviceChoice) -> Option<u64> {
-    if let DeviceChoice::LibtorchCuda(index) = device {
-        return ops::peak_gpu_memory(index);
+    match device {
+        DeviceChoice::LibtorchCuda(index) => return ops::peak_gpu_memory(index),
+        DeviceChoice::Vulkan(_) | DeviceChoice::Metal(_) => return None,
+        _ => {}
     }
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
@@ -176,6 +271,7 @@ pub fn peak_memory(device: DeviceChoice) -> Option<u64> {
 pub fn free_memory(device: DeviceChoice) -> Option<u64> {
     match device {
         DeviceChoice::LibtorchCuda(index) => free_gpu_memory(index),
+        DeviceChoice::Vulkan(_) | DeviceChoice::Metal(_) => None,
         _ => main_memory::free(),
     }
 }
@@ -212,58 +308,22 @@ pub fn library_memory() -> u64 {
     if libtorch::BUILT_IN { 370 << 20 } else { 0 }
 }
 
-#[cfg(feature = "libtorch")]
-#[allow(deprecated)] // burn 0.22 is the last line with burn-tch; the design keeps it for its CUDA kernels
-mod libtorch {
-    use burn::tensor::{Device, DeviceType};
-
-    pub(super) const BUILT_IN: bool = true;
-
-    pub(super) fn cuda_devices() -> usize {
-        let cpu = Device::libtorch();
-        Device::enumerate(DeviceType::LibTorch).iter().filter(|device| **device != cpu).count()
-    }
-
-    pub(super) fn cpu() -> Device {
-        Device::libtorch()
-    }
-
-    pub(super) fn cuda(index: usize) -> Device {
-        Device::libtorch_cuda(index)
-    }
-}
-
-#[cfg(not(feature = "libtorch"))]
-mod libtorch {
-    use burn::tensor::Device;
-
-    pub(super) const BUILT_IN: bool = false;
-
-    pub(super) fn cuda_devices() -> usize {
-        0
-    }
-
-    // `resolve` never lets these two be reached in this build; flex keeps them total.
-    pub(super) fn cpu() -> Device {
-        Device::flex()
-    }
-
-    pub(super) fn cuda(_index: usize) -> Device {
-        Device::flex()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn names_round_trip() {
-        for name in ["auto", "cpu", "gpu", "flex", "libtorch", "libtorch-cuda:3"] {
+        for name in ["auto", "cpu", "gpu", "flex", "libtorch", "libtorch-cuda:3", "vulkan:2", "metal:1"] {
             assert_eq!(name.parse::<DeviceChoice>().unwrap().to_string(), name);
         }
         assert_eq!("Libtorch-CUDA:1".parse::<DeviceChoice>().unwrap(), DeviceChoice::LibtorchCuda(1));
-        for name in ["", "tpu", "libtorch-cuda:", "libtorch-cuda:-1", "libtorch-cuda:x"] {
+        for (name, first) in [("vulkan", DeviceChoice::Vulkan(0)), ("Metal", DeviceChoice::Metal(0))] {
+            assert_eq!(name.parse::<DeviceChoice>().unwrap(), first);
+        }
+        for name in
+            ["", "tpu", "libtorch-cuda:", "libtorch-cuda:-1", "libtorch-cuda:x", "vulkan:", "vulkan:x", "flex:0"]
+        {
             assert!(name.parse::<DeviceChoice>().unwrap_err().to_string().contains("choose auto"));
         }
     }
@@ -282,6 +342,19 @@ mod tests {
             assert_eq!(DeviceChoice::Cpu.settle(precision).unwrap(), expected);
         }
         DeviceChoice::Flex.open_for(Precision::Auto).unwrap();
+    }
+
+    #[test]
+    fn adapters_that_are_not_there_are_refused() {
+        for (device, api) in [(DeviceChoice::Vulkan(99), Api::Vulkan), (DeviceChoice::Metal(99), Api::Metal)] {
+            let expected = match (api.is_built_in(), adapters::adapters(api).len()) {
+                (false, _) => format!("cargo build --release --features {}", api.name()),
+                (true, 0) => format!("{api} finds no adapter"),
+                (true, _) => format!("{api} finds {}:0 is ", api.name()),
+            };
+            assert_refused!(device.open(), &expected);
+            assert_refused!(device.supports(Precision::Float32), &expected);
+        }
     }
 
     #[test]
