@@ -62,7 +62,7 @@ struct Squares<'a> {
 impl ModuleVisitor for Squares<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let Some(gradient) = self.gradients.get::<D>(param.id) else { return };
-        let squares = (gradient.clone() * gradient).sum();
+        let squares = crate::nn::ops::sum(gradient.clone() * gradient);
         self.sum = self.sum.take().into_iter().chain([squares]).reduce(|a, b| a + b);
     }
 }

@@ -121,7 +121,7 @@ impl Region {
         };
         let power = if self.exponent == 1.0 { miss.clone() } else { miss.clone().powf_scalar(self.exponent) };
         Slopes {
-            value: power.sum() * scale,
+            value: crate::nn::ops::sum(power) * scale,
             both: (index.clone() * (a + b) + miss).neg() * steepness.clone(),
             predicted: index * a * steepness,
         }

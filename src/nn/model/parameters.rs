@@ -99,7 +99,7 @@ struct Magnitude(Option<Tensor<1>>);
 
 impl ModuleVisitor for Magnitude {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let sum = param.val().abs().sum().cast(DType::F32);
+        let sum = crate::nn::ops::sum(param.val().abs()).cast(DType::F32);
         self.0 = self.0.take().into_iter().chain([sum]).reduce(|a, b| a + b);
     }
 }

@@ -140,16 +140,23 @@ pub(super) fn softmax_cross_entropy<B: Backend>(
         }
     };
     let weights = B::float_mask_fill(weights, ignored, Scalar::Float(0.0));
-    let total_weight = B::float_sum(weights.clone());
+    let total_weight = sum::<B>(weights.clone());
     let nothing = B::float_equal_elem(total_weight.clone(), Scalar::Float(0.0), settings.bool_dtype);
     let total_weight = B::float_mask_fill(total_weight, nothing, Scalar::Float(1.0));
     let picked = B::float_gather(1, log_probabilities.clone(), classes.clone());
-    let sum = B::float_sum(B::float_mul(picked, weights.clone()));
+    let sum = sum::<B>(B::float_mul(picked, weights.clone()));
     let loss = B::float_neg(B::float_div(sum, total_weight.clone()));
     // The gradient but for the loss's own and the total weight: weight (softmax - one-hot).
     let kept = B::float_mul(B::float_exp(log_probabilities), weights.clone());
     let kept = B::float_scatter(1, kept, classes, B::float_neg(weights), IndexingUpdateOp::Add);
     CrossEntropy { loss, kept, total_weight }
+}
+
+/// The sum of all, `[1]`. burn's own on a GPU adds up in an order that changes, with atomic additions that not every driver
+/// takes.
+fn sum<B: Backend>(tensor: FloatTensor<B>) -> FloatTensor<B> {
+    let count = tensor.shape().num_elements();
+    B::float_sum_dim(B::float_reshape(tensor, Shape::new([count])), 0)
 }
 
 /// The sum over batch and image, by channel: the gradient of a bias.

@@ -185,6 +185,16 @@ pub fn batch_norm_infer(
     ))
 }
 
+/// The sum of all values, `[1]`. In builds for Vulkan or Metal it is taken along one axis: burn's own sum adds with atomic
+/// additions there, in an order that changes, which some drivers do not take.
+pub fn sum<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
+    if cfg!(any(feature = "vulkan", feature = "metal")) {
+        let count = tensor.shape().num_elements();
+        return tensor.reshape([count]).sum_dim(0);
+    }
+    tensor.sum()
+}
+
 /// Tensors `[batch, channels, height, width]`, joined along their channels.
 pub fn concatenate(parts: Vec<Tensor<4>>) -> Tensor<4> {
     let parts: Vec<Tensor<4>> = parts.into_iter().map(noted).collect();

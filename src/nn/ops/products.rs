@@ -1,4 +1,4 @@
-//! The gradient of a resampling as two matrix products, along rows and along columns, for any backend: burn's GPU backends
+//! The gradient of a resampling as two products, along columns and along rows, for any backend: burn's GPU backends
 //! have none of their own but for nearest neighbours.
 
 use burn::backend::tensor::FloatTensor;
@@ -7,19 +7,22 @@ use burn::tensor::{Shape, TensorData};
 
 use super::axis::taps;
 use super::generic::{as_type, float_dtype};
-use super::settings::Resampling;
+use super::settings::{ConvSettings, Resampling};
 
 /// Gradient for the input, whose shape was `input`, of a resampling whose output has this `gradient`; both are
 /// `[batch, channels, height, width]`.
 pub(super) fn resample_gradient<B: Backend>(gradient: FloatTensor<B>, input: Shape, how: Resampling) -> FloatTensor<B> {
-    let (output, device, dtype) = (gradient.shape(), gradient.device(), float_dtype::<B>(&gradient));
-    let matrix = |axis: usize| {
-        let (from, to) = (input[axis], output[axis]);
-        let data = TensorData::new(mixture(from, to, how), [1, 1, to, from]);
-        as_type::<B>(B::float_from_data(data, &device), dtype)
-    };
-    let along_columns = B::float_matmul(gradient, matrix(3));
-    B::float_matmul(B::float_transpose(matrix(2)), along_columns)
+    [3, 2].into_iter().fold(gradient, |gradient, axis| along::<B>(gradient, axis, input[axis], how))
+}
+
+/// Along one axis, as a convolution of 1x1 whose channels are the positions: of burn's products, it is the one that runs with
+/// every driver tried.
+fn along<B: Backend>(gradient: FloatTensor<B>, axis: usize, from: usize, how: Resampling) -> FloatTensor<B> {
+    let (to, device, dtype) = (gradient.shape()[axis], gradient.device(), float_dtype::<B>(&gradient));
+    let data = TensorData::new(mixture(from, to, how), [to, from, 1, 1]);
+    let weight = B::float_swap_dims(as_type::<B>(B::float_from_data(data, &device), dtype), 0, 1);
+    let found = B::conv2d(B::float_swap_dims(gradient, 1, axis), weight, None, ConvSettings::default().burn());
+    B::float_swap_dims(found, 1, axis)
 }
 
 /// How much of each of `from` positions is in each of `to` positions, `[to, from]`.
