@@ -8,6 +8,7 @@ use burn::tensor::Tensor;
 use super::Part;
 use super::summed::Summand;
 use crate::nn::model::{Network, State, untracked};
+use crate::nn::ops;
 
 /// The loss of a batch and its gradients, those of [`super::Learner::gradients`].
 pub(super) fn gradients(network: &Network, loss: &Summand<'_>, part: Part) -> (Tensor<1>, GradientsParams) {
@@ -33,8 +34,7 @@ pub(super) fn gradients(network: &Network, loss: &Summand<'_>, part: Part) -> (T
         let leaves = self::leaves(states.pop().expect("one state a segment"), i);
         let outputs = again.segment(i, leaves.clone(), draw);
         // Its gradient with respect to the outputs is what is wanted of them.
-        let product =
-            |(output, gradient): (Tensor<4>, Option<Tensor<4>>)| Some(crate::nn::ops::sum(output * gradient?));
+        let product = |(output, gradient): (Tensor<4>, Option<Tensor<4>>)| Some(ops::sum(output * gradient?));
         let sum = outputs.into_iter().zip(wanted).filter_map(product).reduce(|a, b| a + b);
         // Nothing before here learns.
         let Some(sum) = sum.filter(Tensor::is_tracked) else { break };

@@ -5,7 +5,7 @@ use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::Tensor;
 
 use crate::nn::model::Network;
-use crate::nn::ops::{Updates, read_number};
+use crate::nn::ops::{Updates, read_number, sum};
 
 /// Kept away from a division by 0, as in PyTorch's `clip_grad_norm_`.
 const EPSILON: f64 = 1e-6;
@@ -62,7 +62,7 @@ struct Squares<'a> {
 impl ModuleVisitor for Squares<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let Some(gradient) = self.gradients.get::<D>(param.id) else { return };
-        let squares = crate::nn::ops::sum(gradient.clone() * gradient);
+        let squares = sum(gradient.clone() * gradient);
         self.sum = self.sum.take().into_iter().chain([squares]).reduce(|a, b| a + b);
     }
 }

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::pixels::{Part, Pixels, per_channel};
 use crate::nn::activation::Activation;
+use crate::nn::ops;
 
 /// The least denominator, for counts that are all 0 with a `smooth` of 0.
 const LEAST: f64 = 1e-7;
@@ -121,7 +122,7 @@ impl Region {
         };
         let power = if self.exponent == 1.0 { miss.clone() } else { miss.clone().powf_scalar(self.exponent) };
         Slopes {
-            value: crate::nn::ops::sum(power) * scale,
+            value: ops::sum(power) * scale,
             both: (index.clone() * (a + b) + miss).neg() * steepness.clone(),
             predicted: index * a * steepness,
         }

@@ -5,7 +5,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::{DType, Tensor, TensorData};
 
 use super::Namer;
-use crate::nn::ops::read_number;
+use crate::nn::ops::{read_number, sum};
 
 /// A module whose parameters have names in PyTorch.
 pub trait Named: Module {
@@ -99,7 +99,7 @@ struct Magnitude(Option<Tensor<1>>);
 
 impl ModuleVisitor for Magnitude {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let sum = crate::nn::ops::sum(param.val().abs()).cast(DType::F32);
+        let sum = sum(param.val().abs()).cast(DType::F32);
         self.0 = self.0.take().into_iter().chain([sum]).reduce(|a, b| a + b);
     }
 }

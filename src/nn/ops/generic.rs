@@ -152,8 +152,8 @@ pub(super) fn softmax_cross_entropy<B: Backend>(
     CrossEntropy { loss, kept, total_weight }
 }
 
-/// The sum of all, `[1]`. burn's own on a GPU adds up in an order that changes, with atomic additions that not every driver
-/// takes.
+/// The sum of all values, `[1]`. On GPUs, burn's own sum uses atomic additions, whose order varies and which crash some
+/// drivers.
 fn sum<B: Backend>(tensor: FloatTensor<B>) -> FloatTensor<B> {
     let count = tensor.shape().num_elements();
     B::float_sum_dim(B::float_reshape(tensor, Shape::new([count])), 0)

@@ -185,10 +185,11 @@ pub fn batch_norm_infer(
     ))
 }
 
-/// The sum of all values, `[1]`. In builds for Vulkan or Metal it is taken along one axis: burn's own sum adds with atomic
-/// additions there, in an order that changes, which some drivers do not take.
+/// The sum of all values, `[1]`. On GPUs of any maker it is computed along one axis: burn's own sum uses atomic additions
+/// there, whose order varies and which crash some drivers.
 pub fn sum<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
-    if cfg!(any(feature = "vulkan", feature = "metal")) {
+    #[cfg(any(feature = "vulkan", feature = "metal"))]
+    if matches!(tensor.device().inner().as_dispatch(), burn::backend::DispatchDevice::Cube(_)) {
         let count = tensor.shape().num_elements();
         return tensor.reshape([count]).sum_dim(0);
     }

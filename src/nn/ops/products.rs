@@ -1,5 +1,5 @@
-//! The gradient of a resampling as two products, along columns and along rows, for any backend: burn's GPU backends
-//! have none of their own but for nearest neighbours.
+//! The gradient of resampling as two matrix products, along columns and along rows, for any backend: burn's GPU backends
+//! implement it for nearest-neighbour resampling only.
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, TensorMetadata};
@@ -15,8 +15,8 @@ pub(super) fn resample_gradient<B: Backend>(gradient: FloatTensor<B>, input: Sha
     [3, 2].into_iter().fold(gradient, |gradient, axis| along::<B>(gradient, axis, input[axis], how))
 }
 
-/// Along one axis, as a convolution of 1x1 whose channels are the positions: of burn's products, it is the one that runs with
-/// every driver tried.
+/// Along one axis, as a 1x1 convolution whose channels are the positions: burn's matrix product crashes some drivers, its
+/// convolution none that was tried.
 fn along<B: Backend>(gradient: FloatTensor<B>, axis: usize, from: usize, how: Resampling) -> FloatTensor<B> {
     let (to, device, dtype) = (gradient.shape()[axis], gradient.device(), float_dtype::<B>(&gradient));
     let data = TensorData::new(mixture(from, to, how), [to, from, 1, 1]);

@@ -15,7 +15,7 @@ use crate::nn::device::{has_every_integer, is_gpu};
 use crate::nn::group::Group;
 use crate::nn::loss::{Loss, Target};
 use crate::nn::model::Network;
-use crate::nn::ops::{Arriving, upload, upload_integers};
+use crate::nn::ops::{Arriving, sum, upload, upload_integers};
 use crate::nn::precision::Precision;
 use crate::predict::merge::{ArrivingClasses, decided, read_classes};
 
@@ -175,7 +175,7 @@ impl Examination<'_> {
         let logits = network.forward(input_tensor(&mut batch, self.precision, self.device));
         let loss = self.loss.zip(target.as_ref()).map(|(loss, target)| {
             // A loss may be finite although scores are not, and these would be taken for the first class.
-            let spoilt = crate::nn::ops::sum(logits.clone()).cast(DType::F32).mul_scalar(0.0);
+            let spoilt = sum(logits.clone()).cast(DType::F32).mul_scalar(0.0);
             Arriving::new(loss.compute(logits.clone(), target) + spoilt)
         });
         Unread { batch, predictions: ArrivingClasses::new(decided(logits, self.rule)), loss }

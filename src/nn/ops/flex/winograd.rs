@@ -417,21 +417,20 @@ impl WithSimd for Outputs<'_> {
         for start in (0..tiles).step_by(Lanes::<S>::COUNT) {
             let end = tiles.min(start + Lanes::<S>::COUNT);
             let mut rows = [[zero; OUT]; IN];
-            for row in 0..IN {
+            for (row, columns) in rows.iter_mut().enumerate() {
                 let mut side = [zero; IN];
-                for column in 0..IN {
-                    side[column] = Lanes::load(simd, &self.points[row * IN + column][start..end]);
+                for (column, value) in side.iter_mut().enumerate() {
+                    *value = Lanes::load(simd, &self.points[row * IN + column][start..end]);
                 }
-                rows[row] = output_side(side);
+                *columns = output_side(side);
             }
             for column in 0..OUT {
                 let mut side = [zero; IN];
-                for row in 0..IN {
-                    side[row] = rows[row][column];
+                for (value, columns) in side.iter_mut().zip(&rows) {
+                    *value = columns[column];
                 }
-                let side = output_side(side);
-                for row in 0..OUT {
-                    side[row].store(&mut self.pixels[(row * OUT + column) * tiles..][start..end]);
+                for (row, value) in output_side(side).into_iter().enumerate() {
+                    value.store(&mut self.pixels[(row * OUT + column) * tiles..][start..end]);
                 }
             }
         }
