@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::common::{assert_says, relative_error, segtool, small_data, small_recipe, stderr_of, stdout_of, text};
 
 /// Whether there is an adapter; says why the test is skipped if there is none.
+#[allow(clippy::print_stdout)]
 fn there() -> bool {
     DeviceChoice::Vulkan(0).resolve().map_err(|reason| println!("skipped: {reason}")).is_ok()
 }
