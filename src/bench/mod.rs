@@ -185,7 +185,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// Says whether a step of each of `processes` on this machine fits into the memory that is free.
+/// Checks that a step of each of `processes` on this machine fits into the free memory.
 fn check_memory(options: &Options, processes: usize) -> Result<()> {
     let Options { recipe, batch, size: side, device, precision, .. } = options;
     let (config, size) = (recipe.fitted_network(options.classes)?, Size { width: *side, height: *side });

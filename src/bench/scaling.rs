@@ -1,4 +1,4 @@
-//! How fast several processes are together, each on images of its own.
+//! Throughput of several processes, each with its own images (weak scaling).
 
 use std::time::Instant;
 
@@ -11,43 +11,43 @@ use crate::nn::learner::Members;
 use crate::nn::precision::Precision;
 use crate::train::SMALL_SHARE;
 
-/// Sums of which the median is taken.
+/// Number of timed all-reduces; their median counts.
 const TRANSFERS: usize = 5;
 
-/// The speed of a number of processes.
+/// The throughput of a number of processes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ScalingPoint {
     /// Name of the recipe.
     pub recipe: String,
     /// What was measured.
     pub mode: Mode,
-    /// Where; of process 0.
+    /// Device of process 0.
     pub device: String,
-    /// In which numbers.
+    /// Numeric precision.
     pub precision: Precision,
-    /// Width and height of the images.
+    /// Height and width of the images, in pixels.
     pub size: usize,
-    /// How many there are.
+    /// Number of processes.
     pub processes: usize,
-    /// Images a step of each of them.
+    /// Images per step of each process.
     pub batch: usize,
-    /// Seconds of a step: the median of the process whose median is longest.
+    /// Seconds per step: the median of the slowest process.
     pub seconds: f64,
-    /// Images a second of all of them together.
+    /// Images per second of all processes together.
     pub images_per_second: f64,
-    /// Images a second relative to as many times those of one process; `None` if one was not measured.
+    /// Images per second relative to linear scaling from one process; `None` if one process was not measured.
     pub efficiency: Option<f64>,
-    /// Share of the time in collectives, from 0 to 1, waiting included; the mean over the processes.
+    /// Share of the time spent in collectives, from 0 to 1, waiting included; the mean over the processes.
     pub collectives: f64,
-    /// Share that one sum of as many bytes takes when all processes are ready for it: what is above that is waiting for the
-    /// slowest process, and the delay of many small exchanges.
+    /// Share of the time that a single all-reduce of as many bytes takes if no process has to wait. The rest of
+    /// `collectives` is waiting for the slowest process, and the latency of many small exchanges.
     pub transfer: f64,
-    /// Bytes that each process gives to collectives in a step.
+    /// Bytes that each process passes to collectives per step.
     pub bytes: u64,
 }
 
 impl ScalingPoint {
-    /// The same with its efficiency relative to `one`, the speed of one process with as many images a step.
+    /// The same with its efficiency relative to `one`, the throughput of one process with as many images per step.
     #[must_use]
     pub fn relative_to(self, one: &Self) -> Self {
         let linear = one.images_per_second * self.processes as f64 / one.processes as f64;
@@ -55,22 +55,22 @@ impl ScalingPoint {
     }
 }
 
-/// What a process finds.
+/// The measurements of one process.
 struct Timed {
     seconds: f64,
     collectives: f64,
-    /// Seconds of a sum of as many bytes.
+    /// Seconds of a single all-reduce of as many bytes.
     transfer: f64,
     bytes: u64,
 }
 
-/// Measures as one of the processes of `group`, or as the only one, on a batch of each process's own, so that the global
-/// batch grows with their number (weak scaling). All must do so with the same options but for the device. Batch norms are
-/// `synchronised` as in a training, by default if a process has fewer than 16 images.
+/// Measures as one of the processes of `group`, or as the only one. Each process has a batch of its own, so the global
+/// batch grows with their number (weak scaling). All must call this with the same options, except for the device. Batch
+/// norm is `synchronised` as in training, by default if a process has fewer than 16 images.
 ///
 /// # Errors
 ///
-/// [`crate::Error::Process`] if the processes are set to different things or another one fails; those of [`run`].
+/// [`crate::Error::Process`] if the processes' options differ or another process fails; those of [`run`].
 pub fn run_among(options: &Options, group: Option<&Group>, synchronised: Option<bool>) -> Result<ScalingPoint> {
     let options = &options.settled()?;
     let found = match group {
@@ -138,7 +138,7 @@ fn among(options: &Options, group: &Group, synchronised: Option<bool>) -> Result
         group.check()?;
     }
     let after = group.spent();
-    // The same number in all: sums of different lengths would end the program.
+    // All processes need the same number: an all-reduce of different lengths would abort the program.
     let sent = group.sum_counts(&[(after.bytes - before.bytes) as i64])[0] as u64;
     let bytes = sent / (group.size() * options.steps) as u64;
     Ok(Timed {
@@ -149,7 +149,7 @@ fn among(options: &Options, group: &Group, synchronised: Option<bool>) -> Result
     })
 }
 
-/// The seconds in which the processes add up that many bytes when all are ready.
+/// Seconds of an all-reduce of that many bytes if no process has to wait.
 fn transfer(group: &Group, bytes: u64) -> f64 {
     let count = bytes as usize / size_of::<f32>();
     if count == 0 {
@@ -166,7 +166,7 @@ fn transfer(group: &Group, bytes: u64) -> f64 {
 }
 
 impl Work {
-    /// The same as one of several processes, each with a share of as many images.
+    /// The same work, as one of several processes with equally many images each.
     fn among(self, members: Members) -> Self {
         let Job::Train(training) = self.job else { return self };
         let (learner, mut part) = *training;

@@ -27,15 +27,19 @@ with momentum.
 --check uses the recipe's own training step, for each of its phases. Results
 that are not finite fail at any precision.
 
---devices and --processes print a line for each number of processes: 1, 2, 4 and
-so on up to the number asked for. Every process has --batch images a step, so
-the global batch grows with their number (weak scaling), and the same number of
-threads in every line. Efficiency is the rate relative to that of one process
-times the number of processes. Collectives is the share of the time spent in
-exchanging values with other processes; transfer is the share that one sum of as
-many bytes takes when no process has to wait for another; sent is the size of the
-values that each process exchanges in a step. Under torchrun, mpirun or srun, the
-line for the processes that they start is printed.")]
+--devices and --processes print one line for each number of processes: 1, 2, 4
+and so on, up to the number given. Every process computes --batch images per
+step, so the global batch grows with the number of processes (weak scaling).
+On the CPU, a process has equally many threads in every line.
+
+  efficiency   images per second, relative to linear scaling from one process
+  collectives  share of the time spent exchanging values with other processes
+  transfer     share that a single all-reduce of as many bytes takes if no
+               process has to wait for another
+  sent         bytes that each process exchanges per step
+
+Under torchrun, mpirun or srun, the line of the processes that they started is
+printed.")]
 pub(crate) struct Bench {
     /// A built-in recipe or a .toml file
     #[arg(long, value_name = "NAME|FILE", help_heading = MODEL)]

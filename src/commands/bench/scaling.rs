@@ -1,4 +1,4 @@
-//! `segtool bench` in several processes: a line for each number of them.
+//! `segtool bench` in several processes: one line for each number of processes.
 
 use anyhow::{Context, Result};
 use segtool::base::words::{counted, mebibytes};
@@ -10,11 +10,11 @@ use crate::commands::together;
 use crate::program::exit::{Exit, wrong_usage};
 use crate::program::ui;
 
-/// Above the lines.
+/// The head of the table.
 const HEAD: [&str; 8] =
     ["processes", "global batch", "ms a step", "images/s", "efficiency", "collectives", "transfer", "sent"];
 
-/// Measures in several processes: `None` if neither the options nor a launcher ask for that.
+/// Measures in several processes. `None` if neither the options nor a launcher ask for that.
 pub(super) fn run(arguments: &Bench, options: &Options) -> Result<Option<Exit>> {
     if arguments.sync_batch_norm.is_some() && arguments.mode != Mode::Train {
         wrong_usage!("--sync-batch-norm applies only to training; add --mode train");
@@ -80,7 +80,8 @@ fn table(arguments: &Bench, most: usize) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Measures as one of the processes that this program has started for a line, which process 0 prints for it to read.
+/// Measures as one of the processes that this program has started for a line; process 0 prints the result for it to
+/// read.
 fn line(arguments: &Bench, options: &Options, membership: Option<Membership>, threads: usize) -> Result<Exit> {
     let Some(membership) = membership else {
         together::share_threads(threads);
@@ -125,7 +126,7 @@ fn measured(
     Ok(run_among(&Options { device, ..options.clone() }, group, synchronised)?)
 }
 
-/// What was measured, and the head of the table.
+/// What was measured, and the head of the table below it.
 fn title(point: &ScalingPoint, threads: Option<usize>) -> String {
     let ScalingPoint { recipe, mode, device, precision, batch, size, .. } = point;
     let threads = match threads {
