@@ -198,7 +198,7 @@ fn check_memory(options: &Options, processes: usize) -> Result<()> {
     };
     let memory = if *precision == Precision::Bf16 { memory.with_halved_images() } else { memory };
     let device = device.resolve()?;
-    // Each GPU has memory of its own.
+    // Each GPU has its own memory.
     let here = if device.is_gpu() { 1 } else { processes as u64 };
     let (needed, free) = (memory.bytes(*batch), free_memory(device).unwrap_or(u64::MAX / 2) / here);
     if needed <= free {

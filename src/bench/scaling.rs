@@ -64,8 +64,8 @@ struct Timed {
     bytes: u64,
 }
 
-/// Measures as one of the processes of `group`, or as the only one. Each process has a batch of its own, so the global
-/// batch grows with their number (weak scaling). All must call this with the same options, except for the device. Batch
+/// Measures as one of the processes of `group`, or as the only one. Each process has its own batch, so the global batch
+/// grows with their number (weak scaling). All must call this with the same options, except for the device. Batch
 /// norm is `synchronised` as in training, by default if a process has fewer than 16 images.
 ///
 /// # Errors

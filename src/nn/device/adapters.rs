@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// An interface of GPU drivers that adapters are reached through.
+/// A graphics API through which adapters are found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Api {
     /// GPUs of AMD, Intel, NVIDIA and others on Linux and Windows.
@@ -28,7 +28,7 @@ impl Api {
         }
     }
 
-    /// What to do where there are no adapters.
+    /// What to do if no adapter is found.
     pub(super) fn remedy(self) -> &'static str {
         match self {
             Self::Vulkan => {
@@ -49,14 +49,14 @@ impl fmt::Display for Api {
     }
 }
 
-/// A GPU, or a program in its place, as its driver describes it.
+/// A GPU or a software renderer, as its driver describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Adapter {
-    /// What the driver calls it.
+    /// Name given by the driver.
     pub(super) name: String,
     /// The driver and its version.
     pub(super) driver: String,
-    /// Whether a driver computes on the CPU in place of a GPU.
+    /// Whether it is a software renderer, which computes on the CPU.
     pub(super) is_software: bool,
 }
 
@@ -96,11 +96,11 @@ mod wgpu_backend {
         }
     }
 
-    /// An adapter, and how burn counts it.
+    /// An adapter, and burn's kind and number of it.
     type Found = (Adapter, DeviceKind);
 
-    /// The adapters, discrete GPUs first, programs last. They are asked for once: the Vulkan loader fails where that happens
-    /// while another thread opens a device.
+    /// The adapters, discrete GPUs first, software renderers last. They are enumerated once, because the Vulkan loader fails
+    /// if another thread opens a device at the same time.
     fn found(api: Api) -> &'static [Found] {
         static FOUND: [OnceLock<Vec<Found>>; 2] = [OnceLock::new(), OnceLock::new()];
         FOUND[api as usize].get_or_init(|| if api.is_built_in() { ask(api) } else { Vec::new() })
@@ -118,8 +118,8 @@ mod wgpu_backend {
         }))
     }
 
-    /// Adapters by kind. burn counts every kind from zero and knows a single adapter that is a program; it does not open those
-    /// that are of no kind.
+    /// Adapters by kind. burn numbers each kind from zero, knows a single software renderer, and cannot open adapters of
+    /// unknown kind.
     fn numbered(listed: impl Iterator<Item = (wgpu::DeviceType, String, String)>) -> Vec<Found> {
         use wgpu::DeviceType::{Cpu, DiscreteGpu, IntegratedGpu, VirtualGpu};
         let listed: Vec<_> = listed.collect();
@@ -134,7 +134,7 @@ mod wgpu_backend {
         gpus.chain(of(VirtualGpu, DeviceKind::VirtualGpu)).chain(of(Cpu, |_| DeviceKind::Cpu).take(1)).collect()
     }
 
-    /// The adapters that `api` finds, in the order of their numbers.
+    /// The adapters of `api`, in the order of their numbers.
     pub(in super::super) fn adapters(api: Api) -> impl ExactSizeIterator<Item = &'static Adapter> {
         found(api).iter().map(|(adapter, _)| adapter)
     }
@@ -142,7 +142,7 @@ mod wgpu_backend {
     /// The adapters that are in use.
     static OPENED: Mutex<Vec<(Api, usize, Device)>> = Mutex::new(Vec::new());
 
-    /// The burn device of an adapter that there is.
+    /// The burn device of an existing adapter.
     ///
     /// # Errors
     ///
@@ -163,7 +163,7 @@ mod wgpu_backend {
         Ok(device)
     }
 
-    /// Whether a device is one that [`open`] has given out.
+    /// Whether [`open`] returned this device.
     pub(in super::super) fn is_adapter(device: &Device) -> bool {
         OPENED.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|(.., opened)| opened == device)
     }

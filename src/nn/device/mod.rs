@@ -118,7 +118,7 @@ impl DeviceChoice {
         }
     }
 
-    /// The adapter that a device of burn's wgpu backend is.
+    /// The API and number of an adapter of burn's wgpu backend.
     fn adapter(self) -> Option<(Api, usize)> {
         match self {
             Self::Vulkan(number) => Some((Api::Vulkan, number)),
@@ -225,7 +225,7 @@ impl DeviceChoice {
     }
 }
 
-/// The first GPU that burn's wgpu backend finds; programs that compute on the CPU in its place do not count.
+/// The first GPU that burn's wgpu backend finds; software renderers do not count.
 fn first_adapter() -> Option<DeviceChoice> {
     let first = |api| adapters::adapters(api).position(|adapter| !adapter.is_software);
     first(Api::Vulkan).map(DeviceChoice::Vulkan).or_else(|| first(Api::Metal).map(DeviceChoice::Metal))
