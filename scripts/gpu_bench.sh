@@ -218,6 +218,21 @@ SCRIPT
     fi
 }
 
+# How training scales over the GPUs, with each library of collectives.
+scaling=
+gpus=$(nvidia-smi --list-gpus 2>/dev/null | wc -l || true)
+if [ "$device" = cuda ] && [ "${gpus:-0}" -gt 1 ]; then
+    for model in $(words "$models"); do
+        shape=$unet
+        [ "$model" = unet ] || shape=$pspnet50
+        for library in nccl gloo; do
+            # shellcheck disable=SC2046
+            scaling+=$(run_segtool $(recipe "$model") --batch "${shape%x*}" --size "${shape#*x}" --mode train --steps "$steps" \
+                --precision bf16 --devices all --collectives "$library" 2>&1 | sed "1s/^/$library: /")$'\n\n'
+        done
+    done
+fi
+
 trained=
 if [ -n "$seeps" ]; then
     trained=$(train_on_seeps)
@@ -249,6 +264,10 @@ $own
 U-Net of width $seeps_width on the seeps tiles, all classes, $seeps_epochs epochs (the last one's scores):
 
     ${trained:-not asked for (--seeps)}
+
+Training in bf16 on 1, 2, 4, ... of the $gpus GPU(s), by segtool bench --devices all --collectives LIBRARY:
+
+$(sed 's/^\(.\)/    \1/' <<<"${scaling:-needs several GPUs}")
 
 Before that, segtool on this device against its pure Rust backend:
 

@@ -7,8 +7,8 @@ Trains a small network on synthetic images in one process and, with the same bat
 launcher, torchrun, mpirun, and on two machines simulated by network namespaces. Weights must be equal within 1e-5 of
 their norm, after an epoch at a learning rate so low that rounding errors do not grow. Then processes are killed and
 suspended and the network is cut; all processes must end in time, with a clear message. After a restart by torchrun, the
-weights must be bit-identical to those of an undisturbed run. What is not installed or permitted is skipped, with a
-note."""
+weights must be bit-identical to those of an undisturbed run. With --gpus N, the same on N NVIDIA GPUs, with NCCL and with
+Gloo. What is not installed or permitted is skipped, with a note."""
 
 import argparse
 import json
@@ -52,8 +52,10 @@ def make_data(folder, count):
 
 
 def arguments(folder, run, device, epochs):
+    """`device`: a name, or the GPUs of several processes as `gpus 0,1`."""
+    where = ["--devices", device.split()[1]] if device.startswith("gpus ") else ["--device", device]
     return [
-        "train", "--recipe", "pspnet18", "--width", "4", "--dataset", "demo", "--device", device,
+        "train", "--recipe", "pspnet18", "--width", "4", "--dataset", "demo", *where,
         "--train-list", str(folder / "images.txt"), "--label-list", str(folder / "labels.txt"),
         "--batch-size", "8", "--augment", "flip-horizontal", "--num-epoch", str(epochs), "--seed", "3",
         "--optimizer", "sgd", "--learning-rate", "0.0001", "--output-path", str(run), "--sync-batch-norm", "on",
@@ -131,6 +133,22 @@ def compare_launchers(options, folder, device):
         say(off < 1e-5, f"{name}, {device}: weights {off:.1e} off those of one process, relative to their norm")
 
 
+def compare_gpus(options, folder):
+    """Trains on one GPU and on several, whose gradients are exchanged by NCCL and by Gloo."""
+    alone = folder / "alone-gpu"
+    subprocess.run([options.program, *arguments(folder, alone, "libtorch-cuda:0", 1)], check=True, capture_output=True)
+    gpus = "gpus " + ",".join(map(str, range(options.gpus)))
+    for library, said in (("nccl", "between the GPUs by NCCL"), ("gloo", "through main memory by Gloo")):
+        run = folder / f"gpus-{library}"
+        command = [options.program, *arguments(folder, run, gpus, 1), "--collectives", library]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+        if done.returncode:
+            say(False, f"{options.gpus} GPUs, {library}: ended with {done.returncode}: {done.stderr[-600:]}")
+            continue
+        off = distance(run, alone)
+        say(off < 1e-4 and said in done.stderr, f"{options.gpus} GPUs, {library}: weights {off:.1e} off those of one GPU, relative to their norm")
+
+
 def restart(options, folder):
     """A process is killed in mid-epoch; torchrun restarts both."""
     undisturbed, run = folder / "undisturbed", folder / "restarted"
@@ -156,11 +174,11 @@ def restart(options, folder):
     say(code == 0 and resumed and equal, f"torchrun --max-restarts 1 after SIGKILL: exit code {code}, went on {resumed}, the very weights of an undisturbed run {equal}")
 
 
-def break_one(options, folder, name, harm, expected, limit):
-    run = folder / name
+def break_one(options, folder, name, harm, expected, limit, gpus=False):
+    run = folder / f"{name}{' GPUs' if gpus else ''}"
     port = free_port()
-    args = arguments(folder, run, "flex", 100000)
-    processes = [member(options.program, args, rank, 2, "127.0.0.1", port) for rank in range(2)]
+    args = [arguments(folder, run, f"libtorch-cuda:{rank}" if gpus else "flex", 100000) for rank in range(2)]
+    processes = [member(options.program, args[rank], rank, 2, "127.0.0.1", port) for rank in range(2)]
     until(run / "log.csv")
     harm(processes[1])
     began = time.time()
@@ -168,7 +186,7 @@ def break_one(options, folder, name, harm, expected, limit):
     took = time.time() - began
     processes[1].kill()
     last = text.strip().splitlines()[-1] if text.strip() else ""
-    say(code == 1 and expected in text, f"{name}: exit code {code} after {took:.1f} s: {last}")
+    say(code == 1 and expected in text, f"{run.name}: exit code {code} after {took:.1f} s: {last}")
 
 
 def run_ip(*args):
@@ -218,6 +236,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--program", required=True)
     parser.add_argument("--torchrun")
+    parser.add_argument("--gpus", type=int, default=0, help="also compare one NVIDIA GPU with this many")
     options = parser.parse_args()
     options.program = str(Path(options.program).resolve())
     with tempfile.TemporaryDirectory() as place:
@@ -225,8 +244,13 @@ def main():
         make_data(folder, 43)
         for device in ("flex", "libtorch"):
             compare_launchers(options, folder, device)
-        break_one(options, folder, "killed", lambda process: process.kill(), "ended unexpectedly", 30)
-        break_one(options, folder, "stopped", lambda process: process.send_signal(signal.SIGSTOP), "has not answered", 60)
+        if options.gpus:
+            compare_gpus(options, folder)
+        else:
+            print("left  several GPUs: give their number by --gpus")
+        for gpus in (False, True) if options.gpus else (False,):
+            break_one(options, folder, "killed", lambda process: process.kill(), "ended unexpectedly", 30, gpus)
+            break_one(options, folder, "stopped", lambda process: process.send_signal(signal.SIGSTOP), "has not answered", 60, gpus)
         if options.torchrun:
             restart(options, folder)
         else:

@@ -2,12 +2,14 @@
 
 use std::time::Instant;
 
+use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::{Job, Mode, Options, WARM_UP, Work, check_memory, median, run};
 use crate::base::Result;
-use crate::nn::group::Group;
+use crate::nn::group::{Collectives, Exchange, Group};
 use crate::nn::learner::Members;
+use crate::nn::ops::{all_reduce, read_number};
 use crate::nn::precision::Precision;
 use crate::train::SMALL_SHARE;
 
@@ -37,8 +39,11 @@ pub struct ScalingPoint {
     pub images_per_second: f64,
     /// Images per second relative to linear scaling from one process; `None` if one process was not measured.
     pub efficiency: Option<f64>,
-    /// Share of the time spent in collectives, from 0 to 1, waiting included; the mean over the processes.
-    pub collectives: f64,
+    /// Library that exchanged gradients, such as `gloo` or `nccl 2.27.5`; `None` for a single process.
+    pub library: Option<String>,
+    /// Share of the time spent in collectives, from 0 to 1, waiting included; the mean over the processes. `None` if GPUs
+    /// exchange gradients, for which the program does not wait.
+    pub collectives: Option<f64>,
     /// Share of the time that a single all-reduce of as many bytes takes if no process has to wait. The rest of
     /// `collectives` is waiting for the slowest process, and the latency of many small exchanges.
     pub transfer: f64,
@@ -58,7 +63,9 @@ impl ScalingPoint {
 /// The measurements of one process.
 struct Timed {
     seconds: f64,
-    collectives: f64,
+    library: Option<String>,
+    /// `None` if GPUs exchange gradients.
+    collectives: Option<f64>,
     /// Seconds of a single all-reduce of as many bytes.
     transfer: f64,
     bytes: u64,
@@ -66,20 +73,26 @@ struct Timed {
 
 /// Measures as one of the processes of `group`, or as the only one. Each process has its own batch, so the global batch
 /// grows with their number (weak scaling). All must call this with the same options, except for the device. Batch
-/// norm is `synchronised` as in training, by default if a process has fewer than 16 images.
+/// norm is `synchronised` as in training, by default if a process has fewer than 16 images. `collectives` exchange gradients.
 ///
 /// # Errors
 ///
 /// [`crate::Error::Process`] if the processes' options differ or another process fails; those of [`run`].
-pub fn run_among(options: &Options, group: Option<&Group>, synchronised: Option<bool>) -> Result<ScalingPoint> {
+pub fn run_among(
+    options: &Options,
+    group: Option<&Group>,
+    synchronised: Option<bool>,
+    collectives: Collectives,
+) -> Result<ScalingPoint> {
     let options = &options.settled()?;
     let found = match group {
         None => alone(options)?,
-        Some(group) => among(options, group, synchronised)?,
+        Some(group) => among(options, group, synchronised, collectives)?,
     };
     let processes = group.map_or(1, Group::size);
     let gather = |value: f64| group.map_or(vec![value], |group| gathered(group, value));
-    let (seconds, shares, transfers) = (gather(found.seconds), gather(found.collectives), gather(found.transfer));
+    let (seconds, transfers) = (gather(found.seconds), gather(found.transfer));
+    let shares = found.collectives.map(gather);
     group.map_or(Ok(()), Group::check)?;
     let seconds = seconds.into_iter().fold(0.0, f64::max);
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
@@ -94,7 +107,8 @@ pub fn run_among(options: &Options, group: Option<&Group>, synchronised: Option<
         seconds,
         images_per_second: (options.batch * processes) as f64 / seconds,
         efficiency: None,
-        collectives: mean(&shares),
+        library: found.library,
+        collectives: shares.map(|shares| mean(&shares)),
         transfer: mean(&transfers) / seconds,
         bytes: found.bytes,
     })
@@ -106,10 +120,10 @@ fn gathered(group: &Group, value: f64) -> Vec<f64> {
 
 fn alone(options: &Options) -> Result<Timed> {
     let report = run(&Options { profile: false, ..options.clone() })?;
-    Ok(Timed { seconds: report.seconds, collectives: 0.0, transfer: 0.0, bytes: 0 })
+    Ok(Timed { seconds: report.seconds, library: None, collectives: Some(0.0), transfer: 0.0, bytes: 0 })
 }
 
-fn among(options: &Options, group: &Group, synchronised: Option<bool>) -> Result<Timed> {
+fn among(options: &Options, group: &Group, synchronised: Option<bool>, collectives: Collectives) -> Result<Timed> {
     group.agree(&[
         ("recipe", format!("{:?}", options.recipe)),
         ("mode", format!("{:?}", options.mode)),
@@ -120,9 +134,12 @@ fn among(options: &Options, group: &Group, synchronised: Option<bool>) -> Result
         ("precision", options.precision.to_string()),
         ("step (--own-step)", options.own_step.to_string()),
         ("setting of --sync-batch-norm", format!("{synchronised:?}")),
+        ("library of collectives", collectives.to_string()),
         ("version of segtool", env!("CARGO_PKG_VERSION").to_owned()),
     ])?;
     group.together(check_memory(options, group.local_size()))?;
+    let device = options.device.resolve()?;
+    let exchange = group.connect_gpus(device.cuda_number(), collectives)?;
     let synchronised = synchronised.unwrap_or(options.batch < SMALL_SHARE);
     let work = Work::of_phase(options, 0).map(|work| work.among(Members { group: group.clone(), synchronised }));
     let mut work = group.together(work)?;
@@ -141,28 +158,44 @@ fn among(options: &Options, group: &Group, synchronised: Option<bool>) -> Result
     // All processes need the same number: an all-reduce of different lengths would abort the program.
     let sent = group.sum_counts(&[(after.bytes - before.bytes) as i64])[0] as u64;
     let bytes = sent / (group.size() * options.steps) as u64;
+    let waiting = (after.time - before.time).as_secs_f64() / times.iter().sum::<f64>();
+    let (library, collectives) = match exchange {
+        Exchange::Nccl(version) => (format!("nccl {version}"), None),
+        Exchange::Gloo { .. } => ("gloo".to_owned(), Some(waiting)),
+    };
+    let on_gpu = collectives.is_none().then(|| device.open()).transpose()?;
     Ok(Timed {
         seconds: median(&times),
-        collectives: (after.time - before.time).as_secs_f64() / times.iter().sum::<f64>(),
-        transfer: transfer(group, bytes),
+        library: Some(library),
+        collectives,
+        transfer: transfer(group, bytes, on_gpu.as_ref()),
         bytes,
     })
 }
 
-/// Seconds of an all-reduce of that many bytes if no process has to wait.
-fn transfer(group: &Group, bytes: u64) -> f64 {
+/// Seconds of an all-reduce of that many bytes if no process has to wait: in main memory, or of tensors on a GPU.
+fn transfer(group: &Group, bytes: u64, gpu: Option<&Device>) -> f64 {
     let count = bytes as usize / size_of::<f32>();
     if count == 0 {
         return 0.0;
     }
-    let timed = |_| {
+    let in_main_memory = || {
         let values = vec![1.0; count];
         group.meet();
         let start = Instant::now();
         group.sum_in_place(values);
         start.elapsed().as_secs_f64()
     };
-    median(&(0..TRANSFERS).map(timed).collect::<Vec<_>>())
+    let on_gpu = |gpu: &Device| {
+        let values = Tensor::ones([count], gpu);
+        // Reading a number waits for everything before it.
+        read_number(values.clone().slice([0..1]));
+        group.meet();
+        let start = Instant::now();
+        read_number(all_reduce(values, group).slice([0..1]));
+        start.elapsed().as_secs_f64()
+    };
+    median(&(0..TRANSFERS).map(|_| gpu.map_or_else(in_main_memory, on_gpu)).collect::<Vec<_>>())
 }
 
 impl Work {
@@ -194,7 +227,8 @@ mod tests {
             seconds: 1.0,
             images_per_second,
             efficiency: None,
-            collectives: 0.0,
+            library: None,
+            collectives: Some(0.0),
             transfer: 0.0,
             bytes: 0,
         };

@@ -3,6 +3,7 @@
 use clap::Args;
 use segtool::bench::Mode;
 use segtool::nn::device::DeviceChoice;
+use segtool::nn::group::Collectives;
 use segtool::nn::precision::Precision;
 
 use super::headings::{HARDWARE, MODEL, OUTPUT};
@@ -33,7 +34,8 @@ step, so the global batch grows with the number of processes (weak scaling).
 On the CPU, a process has equally many threads in every line.
 
   efficiency   images per second, relative to linear scaling from one process
-  collectives  share of the time spent exchanging values with other processes
+  collectives  share of the time spent exchanging values with other processes;
+               - with NCCL, where the program does not wait for the GPUs
   transfer     share that a single all-reduce of as many bytes takes if no
                process has to wait for another
   sent         bytes that each process exchanges per step
@@ -97,6 +99,10 @@ pub(crate) struct Bench {
     /// process) [default: auto]
     #[arg(long, value_name = "WHEN", help_heading = HARDWARE)]
     pub(crate) sync_batch_norm: Option<Synchronised>,
+    /// Library that exchanges gradients between several processes: nccl (between NVIDIA GPUs directly), gloo (through main
+    /// memory) or auto [default: auto]
+    #[arg(long, value_name = "LIBRARY", help_heading = HARDWARE)]
+    pub(crate) collectives: Option<Collectives>,
     /// How the program starts itself for one line: this many threads
     #[arg(long, value_name = "THREADS", hide = true)]
     pub(crate) line: Option<usize>,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use segtool::data::Augmentation;
+use segtool::nn::group::Collectives;
 use segtool::nn::loss::{ClassWeights, LossTerm, parse_terms};
 use segtool::nn::precision::Precision;
 use segtool::recipe::{Criterion, Freeze};
@@ -169,6 +170,10 @@ pub(crate) struct Together {
     /// images per process)
     #[arg(long, value_name = "WHEN", default_value = "auto", help_heading = HARDWARE, hide_short_help = true)]
     pub(crate) sync_batch_norm: Synchronised,
+    /// Library that exchanges gradients between processes: nccl (between NVIDIA GPUs directly), gloo (through main memory)
+    /// or auto (NCCL if every process has its own GPU and NCCL works there) [default: auto]
+    #[arg(long, value_name = "LIBRARY", help_heading = HARDWARE, hide_short_help = true)]
+    pub(crate) collectives: Option<Collectives>,
 }
 
 /// When batch norms of several processes share their statistics.

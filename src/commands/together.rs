@@ -80,6 +80,11 @@ pub(super) fn place(devices: &Devices) -> Result<Place> {
 /// alone.
 pub(super) fn run(options: &Together, train: impl FnOnce(Option<&Member>) -> Result<Exit>) -> Result<Exit> {
     let Some(membership) = Membership::from_environment()? else {
+        if options.collectives.is_some() && options.devices.is_none() && options.processes.is_none() {
+            wrong_usage!(
+                "--collectives applies only to several processes; add --devices or --processes, or leave it out"
+            );
+        }
         return match wanted(options)? {
             0 | 1 => train(None),
             count => launch(count),

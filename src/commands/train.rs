@@ -133,6 +133,7 @@ fn session<'a>(
         ignore_memory: arguments.network.ignore_memory,
         group: member.map(|member| &member.group),
         synchronised: limits.together.sync_batch_norm.choice(),
+        collectives: limits.together.collectives.unwrap_or_default(),
         ..Session::new(device, stop.flag(), progress)
     }
 }

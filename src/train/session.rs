@@ -9,7 +9,7 @@ use super::network::Position;
 use crate::base::event::{Event, Sink};
 use crate::base::{Error, Remedy, Result, require};
 use crate::nn::device::DeviceChoice;
-use crate::nn::group::Group;
+use crate::nn::group::{Collectives, Group};
 use crate::nn::learner::Members;
 use crate::report::ForestReport;
 use crate::run::{Run, RunLock};
@@ -67,6 +67,8 @@ pub struct Session<'a> {
     /// Whether their batch norms go by the statistics of the whole batch; if left out, where a process has fewer than
     /// [`SMALL_SHARE`] images of a batch.
     pub synchronised: Option<bool>,
+    /// What exchanges their gradients.
+    pub collectives: Collectives,
     /// Who is told.
     pub sink: &'a dyn Sink,
 }
@@ -89,6 +91,7 @@ impl<'a> Session<'a> {
             lock: None,
             group: None,
             synchronised: None,
+            collectives: Collectives::Auto,
             sink,
         }
     }
@@ -103,6 +106,17 @@ impl<'a> Session<'a> {
         let size = self.group.map_or(1, Group::size);
         let expected = format!("at least {size}: each of the {size} processes trains on a share of every batch");
         require(batch_size >= size, "batch_size", batch_size, expected)
+    }
+
+    /// Connects the GPUs of the processes that train together, if they have any, and says how gradients are exchanged.
+    pub(super) fn connect_gpus(&self) -> Result<()> {
+        let Some(group) = self.group else { return Ok(()) };
+        let gpu = self.device.resolve()?.cuda_number();
+        let exchange = group.connect_gpus(gpu, self.collectives)?;
+        if gpu.is_some() {
+            self.note(exchange.to_string());
+        }
+        Ok(())
     }
 
     /// The processes that train together, and whether their batch norms do, with batches of that size.

@@ -33,8 +33,12 @@ pub(super) fn run(arguments: &Bench, options: &Options) -> Result<Option<Exit>> 
         (Some(devices), _) => Some(together::count_of(devices)?),
         (None, processes) => processes,
     };
-    if most.is_none() && arguments.sync_batch_norm.is_some() {
-        wrong_usage!("--sync-batch-norm applies only to several processes; add --devices or --processes");
+    let of_several = [
+        ("--sync-batch-norm", arguments.sync_batch_norm.is_some()),
+        ("--collectives", arguments.collectives.is_some()),
+    ];
+    if let Some((flag, _)) = of_several.iter().find(|(_, given)| *given && most.is_none()) {
+        wrong_usage!("{flag} applies only to several processes; add --devices or --processes");
     }
     most.map(|most| table(arguments, most)).transpose()
 }
@@ -123,7 +127,8 @@ fn measured(
     let device = together::device(arguments.device, arguments.devices.as_ref(), membership);
     together::check_device(device, membership.map_or(1, |membership| membership.size))?;
     let synchronised = arguments.sync_batch_norm.and_then(Synchronised::choice);
-    Ok(run_among(&Options { device, ..options.clone() }, group, synchronised)?)
+    let collectives = arguments.collectives.unwrap_or_default();
+    Ok(run_among(&Options { device, ..options.clone() }, group, synchronised, collectives)?)
 }
 
 /// What was measured, and the head of the table below it.
@@ -146,7 +151,7 @@ fn text(point: &ScalingPoint) -> String {
         format!("{:.2}", 1e3 * point.seconds),
         format!("{:.2}", point.images_per_second),
         point.efficiency.map_or_else(|| "-".to_owned(), percent),
-        percent(point.collectives),
+        point.collectives.map_or_else(|| "-".to_owned(), percent),
         percent(point.transfer),
         size(point.bytes),
     ])

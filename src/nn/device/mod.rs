@@ -86,6 +86,11 @@ impl DeviceChoice {
         matches!(self, Self::LibtorchCuda(_) | Self::Vulkan(_) | Self::Metal(_))
     }
 
+    /// The number of an NVIDIA GPU.
+    pub fn cuda_number(self) -> Option<usize> {
+        if let Self::LibtorchCuda(number) = self { Some(number) } else { None }
+    }
+
     /// The concrete device that a word stands for on this machine. Never `Auto`, `Cpu` or `Gpu`.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::base::{Error, Result};
@@ -11,6 +11,7 @@ use crate::base::{Error, Result};
 use super::c10d::{self, Link, Number};
 use super::failure::Failure;
 use super::membership::{Joining, Membership};
+use super::nccl::Communicator;
 use super::watch::Watch;
 
 /// How long a process waits for one that is alive but does not reach the same collective.
@@ -23,24 +24,27 @@ const BUCKET: usize = 1 << 22;
 /// The group of processes that train together, as seen by one member. Clones are the same member. Collectives must be
 /// called by one thread at a time, and in the same order by all members.
 #[derive(Debug, Clone)]
-pub struct Group(Arc<Member>);
+pub struct Group(pub(super) Arc<Member>);
 
 #[derive(Debug)]
-struct Member {
+pub(super) struct Member {
     rank: usize,
     size: usize,
     local_size: usize,
     /// `None` once the member has left.
     link: Mutex<Option<Link>>,
     watch: Mutex<Option<Watch>>,
-    failure: Failure,
-    spent: Mutex<Spent>,
+    /// The connections of this process's GPU to the others', if there are any.
+    pub(super) gpus: OnceLock<Communicator>,
+    pub(super) failure: Failure,
+    pub(super) spent: Mutex<Spent>,
 }
 
 /// The cost of collectives.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Spent {
-    /// Time spent in them, including waiting for the slowest process.
+    /// Time spent in them, including waiting for the slowest process; without those between GPUs, for which the program does
+    /// not wait.
     pub time: Duration,
     /// Bytes contributed by this process.
     pub bytes: u64,
@@ -71,6 +75,7 @@ impl Group {
             local_size: membership.local_size,
             link,
             watch,
+            gpus: OnceLock::new(),
             failure,
             spent: Mutex::default(),
         })))
@@ -94,6 +99,11 @@ impl Group {
     /// Whether this is process 0, the only one that writes files.
     pub fn leads(&self) -> bool {
         self.0.rank == 0
+    }
+
+    /// Whether the processes' GPUs are connected to one another ([`Self::connect_gpus`]).
+    pub fn connects_gpus(&self) -> bool {
+        self.0.gpus.get().is_some()
     }
 
     /// The cost of the collectives so far.
@@ -220,7 +230,7 @@ impl Group {
     }
 
     /// The rank and message of the first process that has a message; the same in all processes.
-    fn first_words(&self, words: Option<String>) -> Option<(usize, String)> {
+    pub(super) fn first_words(&self, words: Option<String>) -> Option<(usize, String)> {
         let speaking = self.gather(&[f32::from(u8::from(words.is_some()))]);
         let first = speaking.iter().position(|speaks| *speaks > 0.0)?;
         let told = self.broadcast_bytes(words.unwrap_or_default().into_bytes(), first);
@@ -240,6 +250,9 @@ impl Group {
             // on do so because the others are done.
             self.meet();
             met = self.check();
+        }
+        if let Some(gpus) = self.0.gpus.get() {
+            if cause.is_none() && met.is_ok() { gpus.close() } else { gpus.abort() }
         }
         let watch = self.0.watch.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(watch) = watch {

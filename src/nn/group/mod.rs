@@ -1,11 +1,12 @@
 //! Several processes that train one network together, each on its share of every batch (data-parallel training).
 //!
 //! They find one another through `torchrun`, `mpirun`, Slurm or the program's own launcher ([`Membership`]), connect
-//! through libtorch's store and its Gloo collectives, and monitor one another: when one ends or stops responding, all
+//! through libtorch's store and its Gloo collectives, their GPUs through NCCL, and monitor one another: when one ends or stops responding, all
 //! end with its error. A failed collective is recorded ([`Group::check`]) rather than returned by every operation of a
 //! network: from then on, collectives return a process's own values, and training, which checks after each step, ends.
 
 mod failure;
+mod gpus;
 mod member;
 mod membership;
 mod share;
@@ -13,6 +14,8 @@ mod watch;
 
 #[cfg(feature = "libtorch")]
 mod c10d;
+#[cfg(feature = "libtorch")]
+pub(in crate::nn) mod nccl;
 
 /// Without libtorch, processes cannot be connected.
 #[cfg(not(feature = "libtorch"))]
@@ -68,6 +71,57 @@ mod c10d {
     pub(super) fn use_threads(_: usize) {}
 }
 
+/// Without libtorch, nor can GPUs.
+#[cfg(not(feature = "libtorch"))]
+mod nccl {
+    #[derive(Debug)]
+    pub(super) enum Communicator {}
+
+    impl Communicator {
+        pub(super) fn close(&self) {
+            match *self {}
+        }
+
+        pub(super) fn abort(&self) {
+            match *self {}
+        }
+    }
+}
+
+pub use gpus::{Collectives, Exchange};
 pub use member::{Group, Spent, threads_each, use_threads};
 pub use membership::Membership;
 pub use share::Share;
+
+#[cfg(all(test, feature = "libtorch"))]
+pub(in crate::nn) mod threads {
+    //! Threads that act as the processes of a group.
+
+    use std::net::TcpListener;
+
+    use super::{Group, Membership};
+
+    /// Runs `work` as each of `size` members of a group.
+    pub(in crate::nn) fn as_members(size: usize, work: impl Fn(&Group) + Sync) {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let member = |rank: usize| {
+            let membership = Membership {
+                rank,
+                size,
+                local_rank: rank,
+                local_size: 1,
+                host: "127.0.0.1".into(),
+                port,
+                launcher_serves: false,
+                restarts: 0,
+            };
+            let group = Group::join(&membership).unwrap();
+            work(&group);
+            group.leave(None).unwrap();
+        };
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..size).map(|rank| scope.spawn(move || member(rank))).collect();
+            threads.into_iter().for_each(|thread| thread.join().unwrap());
+        });
+    }
+}

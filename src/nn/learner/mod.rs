@@ -239,7 +239,7 @@ impl Learner {
         }
         let own = sum.mean(self.network(), &self.updates);
         let all = match &self.members {
-            Some(members) => summed(self.network(), own, &members.group),
+            Some(members) => summed(self.network(), own, &members.group, &self.updates),
             None => own,
         };
         self.apply(all, learning_rate, number);

@@ -9,7 +9,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use crate::nn::group::Group;
 use crate::nn::loss::{Loss, Target};
 use crate::nn::model::{Network, Outputs, shapes};
-use crate::nn::ops::{Arriving, upload};
+use crate::nn::ops::{Arriving, Updates, upload};
 
 /// What is backpropagated in a part of a step: the loss, or this process's summand of it.
 pub(super) struct Summand<'a> {
@@ -28,7 +28,18 @@ impl Summand<'_> {
 }
 
 /// The sums of the processes' gradients, which must be for the same parameters in the same order.
-pub(super) fn summed(network: &Network, gradients: GradientsParams, group: &Group) -> GradientsParams {
+pub(super) fn summed(
+    network: &Network,
+    gradients: GradientsParams,
+    group: &Group,
+    updates: &Updates,
+) -> GradientsParams {
+    if updates.wait() {
+        let mut deferred = Deferred { gradients, updates };
+        network.visit(&mut deferred);
+        updates.run_among(group);
+        return deferred.gradients;
+    }
     let mut taken = Taken { gradients, values: Vec::with_capacity(network.num_params()), device: None };
     network.visit(&mut taken);
     let Taken { gradients, values, device } = taken;
@@ -36,6 +47,19 @@ pub(super) fn summed(network: &Network, gradients: GradientsParams, group: &Grou
     let mut given = Given { gradients, sums: group.sum_in_place(values), taken: 0, device };
     network.visit(&mut given);
     given.gradients
+}
+
+/// Replaces gradients with what becomes their sums.
+struct Deferred<'a> {
+    gradients: GradientsParams,
+    updates: &'a Updates,
+}
+
+impl ModuleVisitor for Deferred<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let Some(gradient) = self.gradients.remove::<D>(param.id) else { return };
+        self.gradients.register(param.id, self.updates.summed(gradient));
+    }
 }
 
 /// Concatenates the values of gradients.

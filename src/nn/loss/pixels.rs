@@ -1,7 +1,5 @@
 //! The pixels of a batch off the graph, and what several losses need of them, computed once.
 
-use crate::nn::group::Group;
-use crate::nn::ops::{Arriving, upload};
 use std::cell::OnceCell;
 
 use burn::tensor::activation::{sigmoid, softmax};
@@ -9,7 +7,8 @@ use burn::tensor::{Bool, Device, Int, Tensor};
 
 use super::target::{Target, UNLABELLED};
 use crate::nn::activation::Activation;
-use crate::nn::ops::noted;
+use crate::nn::group::Group;
+use crate::nn::ops::{all_reduce, noted, upload};
 
 /// A loss `[1]` and its gradient: one part for the probabilities, one for the logits, both of the logits' shape. Either
 /// may be missing, and both are where [`Pixels::wants_gradient`] is false.
@@ -95,16 +94,20 @@ impl Pixels {
     pub(super) fn over_group(&self, x: Tensor<1>) -> Tensor<1> {
         match &self.group {
             None => x,
-            Some(group) => upload(group.sum(&numbers(x))[..].into(), &self.device()),
+            Some(group) => all_reduce(x, group),
         }
     }
 
     /// `loss`, a mean of this process's pixels by `weights`, as a summand of the mean over all processes' pixels.
     pub(super) fn summand_of_mean(&self, loss: Tensor<1>, weights: impl FnOnce() -> Tensor<4>) -> Tensor<1> {
-        let Some(group) = &self.group else { return loss };
-        let own = numbers(total(weights()));
-        let all = group.sum(&own)[0];
-        loss.mul_scalar(if all == 0.0 { 0.0 } else { f64::from(own[0]) / f64::from(all) })
+        if self.group.is_none() {
+            return loss;
+        }
+        let own = total(weights());
+        // Without any labelled pixel, both are 0.
+        let all = self.over_group(own.clone()).clamp_min(f32::MIN_POSITIVE);
+        let share = own / all;
+        loss.clone() * if loss.is_autodiff() { share.autodiff() } else { share }
     }
 
     /// This process's part of a value that all compute alike.
@@ -234,13 +237,6 @@ impl Pixels {
         let gradient = gradient.or_else(|| self.wants_gradient.then(|| self.logits.zeros_like()));
         (part.value, gradient.map(noted))
     }
-}
-
-/// The values of a small tensor.
-fn numbers(x: Tensor<1>) -> Vec<f32> {
-    // A device that fails here fails in the next operation, too, where it is said.
-    let count = x.dims()[0];
-    Arriving::new(x).read().unwrap_or_else(|_| vec![0.0; count])
 }
 
 /// The sum of all elements: `[1]`. Row by row, so that float32 stays exact over millions of pixels.

@@ -248,6 +248,10 @@ impl<B: Kernels + Operations, C: CheckpointStrategy> Operations for Autodiff<B, 
         B::run_argmax_channels(x.into_parts().0)
     }
 
+    fn run_all_reduce(x: FloatTensor<Self>, group: Group) -> FloatTensor<Self> {
+        Self::from_inner(B::run_all_reduce(x.into_parts().0, group))
+    }
+
     fn run_note(x: FloatTensor<Self>) -> FloatTensor<Self> {
         Self::from_inner(B::run_note(x.into_parts().0))
     }

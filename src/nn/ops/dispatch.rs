@@ -135,6 +135,11 @@ operations! {
         (done.output, done.running_mean, done.running_var)
     }
 
+    /// See [`Kernels::sum_over_processes`].
+    fn run_all_reduce(x: FloatTensor<Self>, group: Group) -> FloatTensor<Self> {
+        Self::sum_over_processes(x, &group)
+    }
+
     /// See [`Kernels::fixed_normalisation`].
     fn run_fixed_normalisation(
         x: FloatTensor<Self>,

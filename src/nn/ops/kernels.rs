@@ -10,6 +10,8 @@ use burn::tensor::{FloatDType, Shape};
 use super::generic::{self, as_type, float_dtype, sum_by_channel};
 use super::products;
 use super::settings::{ConvSettings, ConvTransposeSettings, NormSettings, PoolSettings, Resampling};
+use super::synchronised::{self, Common};
+use crate::nn::group::Group;
 
 /// The operations of one backend. Shapes are PyTorch's: images `[batch, channels, height, width]`.
 pub(super) trait Kernels: Backend {
@@ -146,6 +148,17 @@ pub(super) trait Kernels: Backend {
             wanted[1].then(for_weight),
             wanted[2].then(|| sum_by_channel::<Self>(gradient.clone())),
         ]
+    }
+
+    /// All-reduce: the sum of `x` over the processes of a group.
+    fn sum_over_processes(x: FloatTensor<Self>, group: &Group) -> FloatTensor<Self> {
+        synchronised::sum_in_main_memory::<Self>(x, group)
+    }
+
+    /// Statistics by channel of the whole batch, from those of this process's share: means, sums of squared differences from
+    /// them, and how many values a channel has there.
+    fn common_statistics(mean: FloatTensor<Self>, squares: FloatTensor<Self>, own: f64, group: &Group) -> Common<Self> {
+        synchronised::common_in_main_memory::<Self>(mean, squares, own, group)
     }
 
     /// `max(x, 0)`, in the place of `x` where nothing else holds it.

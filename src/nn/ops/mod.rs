@@ -33,7 +33,7 @@ use burn::backend::Dispatch;
 use burn::backend::ops::FloatTensorOps;
 use burn::tensor::{DType, FloatDType, Int, Slice, Tensor};
 
-use super::group::Share;
+use super::group::{Group, Share};
 use dispatch::{Maybe, Operations};
 pub use settings::{
     AdamStep, ConvSettings, ConvTransposeSettings, Interpolation, NormSettings, PoolSettings, Resampling, SgdStep,
@@ -183,6 +183,11 @@ pub fn batch_norm_infer(
         var.into_dispatch(),
         epsilon,
     ))
+}
+
+/// All-reduce: the sum of `x` over the processes of a group, all of which pass as many values. It has no gradient.
+pub fn all_reduce(x: Tensor<1>, group: &Group) -> Tensor<1> {
+    Tensor::from_dispatch(Dispatch::run_all_reduce(x.into_dispatch(), group.clone()))
 }
 
 /// The sum of all values, `[1]`. On GPUs of any maker it is computed along one axis: burn's own sum uses atomic additions

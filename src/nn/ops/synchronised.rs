@@ -3,11 +3,12 @@
 //!
 //! Means and sums of squared differences of the shares are combined as proposed by Chan, Golub and LeVeque ("Updating
 //! formulae and a pairwise algorithm for computing sample variances", 1979), which loses no precision if means are
-//! large. All-reduces go through main memory, a few numbers per channel.
+//! large. They are a few numbers per channel, combined in float64: on GPUs that are connected to one another there, otherwise in
+//! main memory.
 
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Scalar, TensorMetadata};
-use burn::tensor::{Shape, TensorData, try_read_sync};
+use burn::backend::{Backend, Scalar, TensorMetadata};
+use burn::tensor::{FloatDType, Shape, Slice, TensorData, try_read_sync};
 
 use super::generic::{as_type, float_dtype, sum_by_channel};
 use super::kernels::Kernels;
@@ -21,9 +22,19 @@ use crate::nn::group::Group;
 pub(super) struct Shared<B: Kernels> {
     mean: FloatTensor<B>,
     inverse_deviation: FloatTensor<B>,
-    /// Number of values per channel, over all processes.
-    count: f64,
+    /// See [`Common`].
+    inverse_count: FloatTensor<B>,
     group: Group,
+}
+
+/// Statistics of the whole batch, by channel.
+pub(super) struct Common<B: Backend> {
+    pub(super) mean: FloatTensor<B>,
+    pub(super) variance: FloatTensor<B>,
+    /// The variance with one value less as its divisor.
+    pub(super) unbiased: FloatTensor<B>,
+    /// 1 divided by the number of values of a channel: `[1]`.
+    pub(super) inverse_count: FloatTensor<B>,
 }
 
 /// The normalised, scaled and shifted input, and the statistics.
@@ -48,21 +59,16 @@ pub(super) fn normalisation<B: Kernels>(
     let mean = B::float_mul_scalar(sum_by_channel::<B>(x.clone()), Scalar::Float(1.0 / own.max(1.0)));
     let centred = B::float_sub(x.clone(), spread::<B>(mean.clone()));
     let squares = sum_by_channel::<B>(B::float_mul(centred.clone(), centred));
-    let all = group.gather(&[numbers::<B>(mean), numbers::<B>(squares), vec![own as f32]].concat());
-    let (count, means, variances) = together(&all, shape[1]);
-    let device = x.device();
-    let upload = |values: Vec<f64>| channels::<B>(values, &device, wide);
-    let (mean, variance) = (upload(means), upload(variances));
-    let mix = |old, new: FloatTensor<B>, factor: f64| {
+    let Common { mean, variance, unbiased, inverse_count } = B::common_statistics(mean, squares, own, &group);
+    let mix = |old, new: FloatTensor<B>| {
         let old = B::float_mul_scalar(old, Scalar::Float(1.0 - settings.momentum));
-        B::float_add(old, B::float_mul_scalar(new, Scalar::Float(settings.momentum * factor)))
+        B::float_add(old, B::float_mul_scalar(new, Scalar::Float(settings.momentum)))
     };
+    let (running_mean, running_var) = (mix(running_mean, mean.clone()), mix(running_var, unbiased));
     let shifted = B::float_add_scalar(variance.clone(), Scalar::Float(settings.epsilon));
     let inverse_deviation = B::float_recip(B::float_sqrt(shifted));
-    let (running_mean, running_var) =
-        (mix(running_mean, mean.clone(), 1.0), mix(running_var, variance.clone(), count / (count - 1.0).max(1.0)));
     let output = B::fixed_normalisation(x, weight, bias, mean.clone(), variance, settings.epsilon);
-    let shared = Shared { mean, inverse_deviation, count, group };
+    let shared = Shared { mean, inverse_deviation, inverse_count, group };
     Synchronised { output: as_type::<B>(output, narrow), running_mean, running_var, shared }
 }
 
@@ -74,25 +80,47 @@ pub(super) fn gradients<B: Kernels>(
     gradient: FloatTensor<B>,
     wanted: Wanted<3>,
 ) -> Gradients<B, 3> {
-    let Shared { mean, inverse_deviation, count, group } = shared;
+    let Shared { mean, inverse_deviation, inverse_count, group } = shared;
     let (narrow, wide) = (float_dtype::<B>(&x), float_dtype::<B>(&weight));
     let (x, gradient) = (as_type::<B>(x, wide), as_type::<B>(gradient, wide));
-    let inverse_deviation = spread::<B>(inverse_deviation);
+    let (inverse_deviation, channels) = (spread::<B>(inverse_deviation), x.shape()[1]);
     let normalised = B::float_mul(B::float_sub(x, spread::<B>(mean)), inverse_deviation.clone());
     let for_bias = sum_by_channel::<B>(gradient.clone());
     let for_weight = sum_by_channel::<B>(B::float_mul(gradient.clone(), normalised.clone()));
     let for_x = wanted[0].then(|| {
-        let own = [numbers::<B>(for_bias.clone()), numbers::<B>(for_weight.clone())].concat();
-        let sums: Vec<f64> = group.sum(&own).into_iter().map(|sum| f64::from(sum) / count).collect();
-        let (biases, weights) = sums.split_at(sums.len() / 2);
-        let device = gradient.device();
-        let upload = |values: &[f64]| spread::<B>(channels::<B>(values.to_vec(), &device, wide));
+        let sums = B::sum_over_processes(B::float_cat(vec![for_bias.clone(), for_weight.clone()], 0), &group);
+        let means = B::float_mul(sums, inverse_count);
+        let [biases, weights] = [0..channels, channels..2 * channels]
+            .map(|part| spread::<B>(B::float_slice(means.clone(), &[Slice::from(part)])));
         // weight / deviation * (gradient - mean gradient - normalised * mean of their product)
-        let common = B::float_add(upload(biases), B::float_mul(normalised, upload(weights)));
+        let common = B::float_add(biases, B::float_mul(normalised, weights));
         let factor = B::float_mul(spread::<B>(weight), inverse_deviation);
         as_type::<B>(B::float_mul(B::float_sub(gradient, common), factor), narrow)
     });
     [for_x, wanted[1].then_some(for_weight), wanted[2].then_some(for_bias)]
+}
+
+/// [`Kernels::sum_over_processes`] through main memory.
+pub(super) fn sum_in_main_memory<B: Backend>(x: FloatTensor<B>, group: &Group) -> FloatTensor<B> {
+    let (device, dtype) = (x.device(), float_dtype::<B>(&x));
+    channels::<B>(group.sum(&numbers::<B>(x)), &device, dtype)
+}
+
+/// [`Kernels::common_statistics`] through main memory.
+pub(super) fn common_in_main_memory<B: Backend>(
+    mean: FloatTensor<B>,
+    squares: FloatTensor<B>,
+    own: f64,
+    group: &Group,
+) -> Common<B> {
+    let (device, dtype, count) = (mean.device(), float_dtype::<B>(&mean), mean.shape()[0]);
+    let all = group.gather(&[numbers::<B>(mean), numbers::<B>(squares), vec![own as f32]].concat());
+    let (values, means, variances) = together(&all, count);
+    let factor = values / (values - 1.0).max(1.0);
+    let unbiased = variances.iter().map(|variance| variance * factor).collect();
+    let [mean, variance, unbiased, inverse_count] = [means, variances, unbiased, vec![1.0 / values.max(1.0)]]
+        .map(|numbers| channels::<B>(numbers.into_iter().map(|number| number as f32).collect(), &device, dtype));
+    Common { mean, variance, unbiased, inverse_count }
 }
 
 /// Count, and means and biased variances per channel, over all shares. Each share contributes its means, its sums of
@@ -116,14 +144,13 @@ fn spread<B: Kernels>(channels: FloatTensor<B>) -> FloatTensor<B> {
     B::float_reshape(channels, Shape::new([1, count, 1, 1]))
 }
 
-fn channels<B: Kernels>(values: Vec<f64>, device: &B::Device, dtype: burn::tensor::FloatDType) -> FloatTensor<B> {
+fn channels<B: Backend>(values: Vec<f32>, device: &B::Device, dtype: FloatDType) -> FloatTensor<B> {
     let count = values.len();
-    let values: Vec<f32> = values.into_iter().map(|value| value as f32).collect();
     as_type::<B>(B::float_from_data(TensorData::new(values, [count]), device), dtype)
 }
 
 /// The values of a small tensor.
-fn numbers<B: Kernels>(tensor: FloatTensor<B>) -> Vec<f32> {
+fn numbers<B: Backend>(tensor: FloatTensor<B>) -> Vec<f32> {
     note_read();
     let data = try_read_sync(B::float_into_data(tensor)).and_then(Result::ok);
     data.expect("the backends' data can be read without waiting").iter::<f32>().collect()

@@ -9,6 +9,7 @@ use burn::tensor::{Device, Tensor};
 #[cfg(feature = "libtorch")]
 use super::libtorch::{Gathered, is_libtorch};
 use super::settings::{AdamStep, SgdStep};
+use crate::nn::group::Group;
 
 /// Updates of tensors that do not track gradients. On libtorch, they are deferred until [`Self::run`]; until then, the
 /// tensors returned hold their old values. Clones share the deferred updates.
@@ -133,11 +134,34 @@ impl Updates {
         panic!("a norm of {most} over a single tensor {:?}, with {epsilon}", tensor.dims())
     }
 
+    /// The sum of `tensor` over the processes of the group that [`Self::run_among`] is given.
+    ///
+    /// # Panics
+    ///
+    /// Unless updates are deferred.
+    pub fn summed<const D: usize>(&self, tensor: Tensor<D>) -> Tensor<D> {
+        #[cfg(feature = "libtorch")]
+        if let Some(mut gathered) = self.gathered() {
+            return gathered.summed(tensor);
+        }
+        panic!("a sum over processes of a single tensor {:?}", tensor.dims())
+    }
+
     /// Applies the deferred updates.
     pub fn run(&self) {
         #[cfg(feature = "libtorch")]
         if let Some(mut gathered) = self.gathered() {
-            gathered.run();
+            gathered.run(None);
         }
+    }
+
+    /// [`Self::run`] in a group of processes, all of which must have deferred the same sums.
+    pub fn run_among(&self, group: &Group) {
+        #[cfg(feature = "libtorch")]
+        if let Some(mut gathered) = self.gathered() {
+            gathered.run(Some(group));
+        }
+        #[cfg(not(feature = "libtorch"))]
+        let _ = group;
     }
 }

@@ -58,6 +58,16 @@ struct Exam {
     ranking: ImageRanking,
 }
 
+/// What it is time for after a step.
+struct Votes {
+    /// To stop.
+    over: bool,
+    /// To save within the epoch.
+    save: bool,
+    /// To read losses from a GPU.
+    read: bool,
+}
+
 impl<'a> Trainer<'a> {
     pub(super) fn new(
         run: NetworkRun,
@@ -71,6 +81,7 @@ impl<'a> Trainer<'a> {
         let whole = (samples.train.len() + samples.validation.len()).max(1) as u128;
         let (rank, size) = session.group.map_or((0, 1), |group| (group.rank(), group.size()));
         session.check_shares(training.batch_size)?;
+        session.connect_gpus()?;
         let loader = |pairs: Vec<Pair>| {
             let share = u128::from(cache) * pairs.len() as u128 / whole;
             let loader = Loader::new(pairs, Arc::clone(&dataset), training.batch_size, session.workers);
@@ -133,8 +144,9 @@ impl<'a> Trainer<'a> {
     fn note_exchanges(&self, since: Instant) {
         let Some(group) = self.session.group else { return };
         let (spent, all) = (group.spent(), since.elapsed());
+        let gpus = if group.connects_gpus() { ", without what GPUs exchange" } else { "" };
         self.session.note(format!(
-            "exchanging values with the other processes, and waiting for them, took {} of the time; {} were sent",
+            "exchanging values with the other processes, and waiting for them, took {} of the time{gpus}; {} were sent",
             per_cent(spent.time.as_millis() as u64, all.as_millis() as u64),
             bytes_in_words(spent.bytes)
         ));
@@ -188,8 +200,11 @@ impl<'a> Trainer<'a> {
         self.session.sink.event(Event::Started { task, total: self.train.samples(), done: position.samples });
         let mut unread = Unread::new();
         let over = self.steps(phase, position, record, &mut unread);
-        // Also after an error: the steps before it come first.
-        self.read(&mut unread, Which::All, position, record)?;
+        // Also after an error: the steps before it come first. Other processes know nothing of it yet, and would not add up
+        // their losses.
+        if over.is_ok() || self.session.group.is_none() {
+            self.read(&mut unread, Which::All, position, record)?;
+        }
         let over = over?;
         self.session.sink.event(Event::Finished);
         Ok(over)
@@ -216,16 +231,18 @@ impl<'a> Trainer<'a> {
             let rate = self.course.learning_rate(position);
             let (step, losses) = oom::caught(|| Ok(self.step(&mut next, rate, position)))?;
             unread.push(step, losses);
-            // On a CPU, what is computed is there at once; processes add up losses after the same steps.
-            let at_once = !is_gpu(&self.device) || self.session.group.is_some();
-            let which = if at_once { Which::All } else { Which::Due };
-            self.read(unread, which, position, record)?;
+            let votes = self.votes(unread)?;
+            // On a CPU, what is computed is there at once.
+            if !is_gpu(&self.device) {
+                self.read(unread, Which::All, position, record)?;
+            } else if votes.read {
+                self.read(unread, Which::Next, position, record)?;
+            }
             position.seconds += clock.elapsed().as_secs_f64();
-            let (over, save) = self.votes()?;
-            if over {
+            if votes.over {
                 return Ok(false);
             }
-            if save {
+            if votes.save {
                 self.read(unread, Which::All, position, record)?;
                 record.flush();
                 self.save(position, record, None)?;
@@ -233,15 +250,16 @@ impl<'a> Trainer<'a> {
         }
     }
 
-    /// Whether it is time to stop, and to save within the epoch. Any of several processes may be told to stop, and the one
-    /// that writes says when to save; what one does, all do.
-    fn votes(&self) -> Result<(bool, bool)> {
+    /// What it is time for. Any of several processes may be told to stop, and the one that writes decides on the rest; what
+    /// one does, all do.
+    fn votes(&self, unread: &Unread) -> Result<Votes> {
         let over = self.session.is_over();
-        let due = self.session.save_every.is_some_and(|interval| self.last_save.elapsed() >= interval);
-        let Some(group) = self.session.group else { return Ok((over, due)) };
-        let votes = group.sum_counts(&[over, due && group.leads()].map(i64::from));
+        let save = self.session.save_every.is_some_and(|interval| self.last_save.elapsed() >= interval);
+        let read = unread.are_due();
+        let Some(group) = self.session.group else { return Ok(Votes { over, save, read }) };
+        let votes = group.sum_counts(&[over, save && group.leads(), read && group.leads()].map(i64::from));
         group.check()?;
-        Ok((votes[0] > 0, votes[1] > 0))
+        Ok(Votes { over: votes[0] > 0, save: votes[1] > 0, read: votes[2] > 0 })
     }
 
     /// Begins a step of the optimiser on all of `batches`.
@@ -261,19 +279,22 @@ impl<'a> Trainer<'a> {
         (Step::begun(batches, rate, position), losses)
     }
 
-    /// The losses of a step; of several processes, the sums of their summands.
-    fn of_all(&self, losses: &[f64]) -> Result<Vec<f64>> {
-        let Some(group) = self.session.group else { return Ok(losses.to_vec()) };
-        let own: Vec<f32> = losses.iter().map(|&loss| loss as f32).collect();
-        let all = group.sum(&own).into_iter().map(f64::from).collect();
-        group.check().map(|()| all)
+    /// Steps with their losses; of several processes, with the sums of their summands.
+    fn of_all(&self, mut steps: Vec<(Step, Vec<f64>)>) -> Result<Vec<(Step, Vec<f64>)>> {
+        let Some(group) = self.session.group.filter(|_| !steps.is_empty()) else { return Ok(steps) };
+        let own: Vec<f32> = steps.iter().flat_map(|(_, losses)| losses).map(|&loss| loss as f32).collect();
+        let all = group.sum(&own);
+        group.check()?;
+        let places = steps.iter_mut().flat_map(|(_, losses)| losses);
+        places.zip(all).for_each(|(loss, sum)| *loss = f64::from(sum));
+        Ok(steps)
     }
 
     /// Reads losses, step by step; an error if one is not finite, after which nothing is left to read.
     fn read(&self, unread: &mut Unread, which: Which, position: &mut Position, record: &mut Record<'_>) -> Result<()> {
-        for (step, losses) in unread.read(which)? {
+        for (step, losses) in self.of_all(unread.read(which)?)? {
             let (number, rate) = (step.number, step.rate);
-            match step.count(&self.of_all(&losses)?, position) {
+            match step.count(&losses, position) {
                 Reading::Mean(loss) => record.step(number, loss, rate),
                 Reading::Spoilt(loss, batch) => {
                     *unread = Unread::new();

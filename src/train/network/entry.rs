@@ -169,11 +169,12 @@ fn agree(group: &Group, plan: &Plan, session: &Session<'_>) -> Result<()> {
 }
 
 /// What decides on the order of collectives, beside the run.
-fn of_session(session: &Session<'_>) -> [(&'static str, String); 4] {
+fn of_session(session: &Session<'_>) -> [(&'static str, String); 5] {
     [
         ("version of segtool", env!("CARGO_PKG_VERSION").into()),
         ("kind of device", if session.device.is_gpu() { "GPU" } else { "CPU" }.into()),
         ("setting of the batch norms", format!("{:?}", session.synchronised)),
+        ("library of collectives", session.collectives.to_string()),
         ("number of validation images to draw", session.validation_images.to_string()),
     ]
 }

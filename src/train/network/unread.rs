@@ -76,8 +76,8 @@ pub(super) struct Unread {
 /// Which losses to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Which {
-    /// Those that are on their way, when it is time; the next ones are sent off then. Nobody waits for a GPU.
-    Due,
+    /// Those that are on their way; the next ones are sent off. Nobody waits for a GPU.
+    Next,
     All,
 }
 
@@ -90,11 +90,13 @@ impl Unread {
         self.begun.push((step, losses));
     }
 
+    /// Whether it is time to read the next ones.
+    pub(super) fn are_due(&self) -> bool {
+        self.begun.len() >= STEPS || self.since.elapsed() >= TIME
+    }
+
     /// The next steps and their losses.
     pub(super) fn read(&mut self, which: Which) -> Result<Vec<(Step, Vec<f64>)>> {
-        if which == Which::Due && self.begun.len() < STEPS && self.since.elapsed() < TIME {
-            return Ok(Vec::new());
-        }
         self.since = Instant::now();
         let mut read = arrived(self.sent.take())?;
         if !self.begun.is_empty() {
@@ -165,13 +167,16 @@ mod tests {
             for i in 0..count {
                 push(&mut unread, &[i as f32], &[batch(&[i])], &mut position);
                 unread.since = Instant::now();
-                numbers.extend(unread.read(Which::Due).unwrap());
+                if unread.are_due() {
+                    numbers.extend(unread.read(Which::Next).unwrap());
+                }
             }
         });
         // The last ten are on their way, and one is not sent yet.
         assert_eq!((numbers.len(), asked.reads), (STEPS * 2, 3));
         unread.since = Instant::now().checked_sub(TIME).expect("a clock that runs for a second");
-        numbers.extend(unread.read(Which::Due).unwrap());
+        assert!(unread.are_due());
+        numbers.extend(unread.read(Which::Next).unwrap());
         assert_eq!(numbers.len(), STEPS * 3);
         numbers.extend(unread.read(Which::All).unwrap());
         assert!(numbers.iter().enumerate().all(|(i, (step, losses))| step.number == i + 1 && losses == &[i as f64]));

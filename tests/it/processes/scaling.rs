@@ -32,13 +32,14 @@ fn a_training_step_is_measured_in_one_process_and_in_two() {
             let all = points(&[arguments, &more]);
             assert_eq!(all.iter().map(|point| point.processes).collect::<Vec<_>>(), [1, 2]);
             let [one, two] = &all[..] else { unreachable!() };
-            assert_eq!((one.efficiency, one.collectives, one.transfer, one.bytes), (Some(1.0), 0.0, 0.0, 0));
+            assert_eq!((one.efficiency, one.collectives, one.transfer, one.bytes), (Some(1.0), Some(0.0), 0.0, 0));
+            assert_eq!((&one.library, two.library.as_deref()), (&None, Some("gloo")));
             assert!(one.mode == Mode::Train && one.device == device && two.device == device);
             let rate = 2.0 * two.batch as f64 / two.seconds;
             assert!((two.images_per_second / rate - 1.0).abs() < 1e-9, "{two:?}");
             let efficiency = two.images_per_second / (2.0 * one.images_per_second);
             assert!((two.efficiency.unwrap() - efficiency).abs() < 1e-9, "{two:?}");
-            assert!(two.collectives > 0.0 && two.collectives < 1.0, "{two:?}");
+            assert!(two.collectives > Some(0.0) && two.collectives < Some(1.0), "{two:?}");
             assert!(two.transfer > 0.0, "{two:?}");
             // All gradients, and what losses and statistics need.
             assert!(two.bytes > gradients(arguments), "{two:?}");

@@ -5,7 +5,9 @@ use burn::backend::libtorch::TchTensor;
 use burn::tensor::Tensor;
 use tch::Kind;
 
+use super::sums::all_reduce;
 use super::{lists, writable};
+use crate::nn::group::Group;
 use crate::nn::ops::{AdamStep, SgdStep};
 
 /// What happens to tensors.
@@ -18,6 +20,8 @@ enum Update {
     Scaled(f64),
     /// All of them together, down to that Euclidean norm; with what is added to the norm that they have.
     Limited(f64, f64),
+    /// All-reduced by their sums.
+    Summed,
 }
 
 /// The tensors of one update, one list for each role: parameters first, then gradients or targets, then the state.
@@ -89,6 +93,13 @@ impl Gathered {
         closed(tensor)
     }
 
+    /// Summed over the processes of the group that [`Self::run`] is given.
+    pub(in crate::nn::ops) fn summed<const D: usize>(&mut self, tensor: Tensor<D>) -> Tensor<D> {
+        let tensor = mine(tensor).contiguous();
+        self.add(Update::Summed, [Some(&tensor), None, None, None]);
+        closed(tensor)
+    }
+
     fn add(&mut self, update: Update, roles: [Option<&tch::Tensor>; 4]) {
         let place = self.0.iter().position(|(other, _)| *other == update).unwrap_or_else(|| {
             self.0.push((update, Lists::default()));
@@ -99,8 +110,8 @@ impl Gathered {
         }
     }
 
-    /// Makes all updates, and waits for others.
-    pub(in crate::nn::ops) fn run(&mut self) {
+    /// Makes all updates, and waits for others. `group`: the processes over which to sum.
+    pub(in crate::nn::ops) fn run(&mut self, group: Option<&Group>) {
         for (update, Lists([tensors, others, first, second])) in std::mem::take(&mut self.0) {
             match update {
                 Update::Sgd(step) => lists::sgd(&tensors, &others, &first, step),
@@ -111,6 +122,7 @@ impl Gathered {
                 Update::Towards(share) => lists::move_towards(&tensors, &others, share),
                 Update::Scaled(factor) => lists::scale(&tensors, factor),
                 Update::Limited(most, epsilon) => lists::limit_norm(&tensors, most, epsilon),
+                Update::Summed => group.iter().for_each(|group| all_reduce(&tensors, group)),
             }
         }
     }
@@ -212,7 +224,7 @@ mod tests {
                 let gradients = own(&gradients);
                 let next = found.into_iter().zip(gradients).zip(kept).map(|((p, g), v)| gathered.sgd(p, g, v, step));
                 (found, kept) = next.unzip();
-                gathered.run();
+                gathered.run(None);
                 written_out_sgd(&mut weights, &self::noise(2), &mut velocities, step);
             }
             assert_close("weights", &found, &weights);
@@ -245,7 +257,7 @@ mod tests {
                 let next =
                     found.into_iter().zip(own(&gradients)).zip(kept).map(|((p, g), m)| gathered.adam(p, g, m, step));
                 (found, kept) = next.unzip();
-                gathered.run();
+                gathered.run(None);
                 written_out_adam(&mut weights, &gradients, &mut moments, step);
             }
             assert_close("weights", &found, &weights);
@@ -275,7 +287,7 @@ mod tests {
                 let (weight, velocity) = gathered.sgd(weight.clone(), laid_out(1, &gradients[i]), Some(velocity), step);
                 found.push((weight, velocity.unwrap()));
             }
-            gathered.run();
+            gathered.run(None);
             let (found, velocities): (Vec<_>, Vec<_>) = found.into_iter().unzip();
             assert_close("weights", &found, &expected);
             assert_close("velocities", &velocities, &gradients);
@@ -293,7 +305,7 @@ mod tests {
             for (i, (weight, gradient)) in weights.into_iter().zip(gradients).enumerate() {
                 drop(gathered.sgd(weight, gradient, None, step([0.1, 0.2][i % 2])));
             }
-            gathered.run();
+            gathered.run(None);
         });
         assert_eq!(calls.direct, [("aten::_fused_sgd_".to_owned(), 2)].into());
     }
@@ -305,7 +317,7 @@ mod tests {
         let mut both = |share| {
             let pairs = own(&tensors).into_iter().zip(own(&targets));
             let found: Vec<_> = pairs.map(|(tensor, target)| gathered.towards(tensor, target, share)).collect();
-            gathered.run();
+            gathered.run(None);
             found
         };
         for share in [0.001, 0.9] {
@@ -314,7 +326,7 @@ mod tests {
             assert_close("average", &both(share), &expected);
         }
         let found: Vec<_> = own(&tensors).into_iter().map(|tensor| gathered.scaled(tensor, 0.25)).collect();
-        gathered.run();
+        gathered.run(None);
         assert_close("scaled", &found, &tensors.iter().map(|tensor| tensor * 0.25).collect::<Vec<_>>());
     }
 
@@ -326,7 +338,7 @@ mod tests {
             let parts = [3.0, 4.0].map(|value| Torch::from_slice(&[value as f32]).reshape([1, 1, 1, 1]) * factor);
             let mut gathered = Gathered::default();
             let found = parts.map(|part| gathered.limited(closed::<4>(part), MOST, 1e-6));
-            gathered.run();
+            gathered.run(None);
             for (found, value) in found.into_iter().zip([3.0, 4.0]) {
                 let (found, expected) = (opened(found).double_value(&[0, 0, 0, 0]), value * expected);
                 assert!(
@@ -337,7 +349,7 @@ mod tests {
         }
         let mut gathered = Gathered::default();
         let spoilt = gathered.limited(closed::<1>(Torch::from_slice(&[f32::NAN, 7.0])), MOST, 1e-6);
-        gathered.run();
+        gathered.run(None);
         assert_eq!(opened(spoilt).double_value(&[1]), 7.0);
     }
 }

@@ -7,6 +7,7 @@ mod ffi;
 mod gathered;
 mod lists;
 mod products;
+mod sums;
 mod transfer;
 
 use burn::backend::libtorch::TchTensor;
@@ -22,6 +23,8 @@ use super::generic::{as_type, float_dtype};
 use super::kernels::Kernels;
 use super::results::{CrossEntropy, Gradients, Normalised, Statistics, Wanted};
 use super::settings::{ConvSettings, ConvTransposeSettings, Interpolation, NormSettings, Resampling};
+use super::synchronised::Common;
+use crate::nn::group::Group;
 
 pub(super) use counter::count_calls;
 use ffi::Floats;
@@ -168,6 +171,14 @@ impl Kernels for LibTorch {
         let statistics = [&mean.tensor, &var.tensor];
         ffi::fixed_norm_backward(&gradient.tensor, &x.tensor, &weight.tensor, statistics, epsilon, wanted)
             .map(|gradient| gradient.map(TchTensor::new))
+    }
+
+    fn sum_over_processes(x: FloatTensor<Self>, group: &Group) -> FloatTensor<Self> {
+        sums::sum(x, group)
+    }
+
+    fn common_statistics(mean: FloatTensor<Self>, squares: FloatTensor<Self>, own: f64, group: &Group) -> Common<Self> {
+        sums::common_statistics(mean, squares, own, group)
     }
 
     fn rectify_gradient(output: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self> {

@@ -32,7 +32,7 @@ pub(in crate::nn::ops) fn upload_integers<const D: usize>(values: &TensorData, g
 }
 
 /// The values on a GPU, or else in a tensor of their own in main memory.
-fn there(values: &TensorData, gpu: Option<usize>) -> TchTensor {
+pub(super) fn there(values: &TensorData, gpu: Option<usize>) -> TchTensor {
     let shape: Vec<i64> = values.shape().iter().map(|&side| side as i64).collect();
     TchTensor::new(upload_bytes(values.as_bytes(), &shape, kind(values.dtype()), gpu))
 }
