@@ -228,7 +228,7 @@ if [ "$device" = cuda ] && [ "${gpus:-0}" -gt 1 ]; then
         for library in nccl gloo; do
             # shellcheck disable=SC2046
             scaling+=$(run_segtool $(recipe "$model") --batch "${shape%x*}" --size "${shape#*x}" --mode train --steps "$steps" \
-                --precision bf16 --devices all --collectives "$library" 2>&1 | sed "1s/^/$library: /")$'\n\n'
+                --precision bf16 --devices all --collectives "$library" 2>&1 | sed "1s/^/$library: /" || echo failed)$'\n\n'
         done
     done
 fi

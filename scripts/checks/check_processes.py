@@ -7,8 +7,8 @@ Trains a small network on synthetic images in one process and, with the same bat
 launcher, torchrun, mpirun, and on two machines simulated by network namespaces. Weights must be equal within 1e-5 of
 their norm, after an epoch at a learning rate so low that rounding errors do not grow. Then processes are killed and
 suspended and the network is cut; all processes must end in time, with a clear message. After a restart by torchrun, the
-weights must be bit-identical to those of an undisturbed run. With --gpus N, the same on N NVIDIA GPUs, with NCCL and with
-Gloo. What is not installed or permitted is skipped, with a note."""
+weights must be bit-identical to those of an undisturbed run. With --gpus N, the weights of N NVIDIA GPUs, by NCCL and by Gloo,
+must be those of one within 1e-4, and processes on two GPUs are killed and suspended, too. What is not installed or permitted is skipped, with a note."""
 
 import argparse
 import json

@@ -35,7 +35,7 @@ On the CPU, a process has equally many threads in every line.
 
   efficiency   images per second, relative to linear scaling from one process
   collectives  share of the time spent exchanging values with other processes;
-               - with NCCL, where the program does not wait for the GPUs
+               a dash with NCCL, whose exchanges the program does not wait for
   transfer     share that a single all-reduce of as many bytes takes if no
                process has to wait for another
   sent         bytes that each process exchanges per step

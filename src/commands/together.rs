@@ -1,7 +1,6 @@
 //! Training in several processes, which are started here or by a launcher.
 
 use std::io::Read;
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::Ordering;
@@ -10,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use segtool::base::Error;
 use segtool::nn::device::{DeviceChoice, gpus};
-use segtool::nn::group::{Group, Membership, threads_each, use_threads};
+use segtool::nn::group::{Group, MeetingPlace, Membership, threads_each, use_threads};
 use segtool::predict::Shard;
 
 use super::stop::Stop;
@@ -198,7 +197,7 @@ pub(super) fn launch(count: usize) -> Result<Exit> {
 /// printed.
 pub(super) fn launch_and_read(count: usize, more: &[String]) -> Result<(Exit, String)> {
     let mut children = Children::start(count, more, Stdio::piped())?;
-    let output = children.0[0].stdout.take();
+    let output = children.children[0].stdout.take();
     let reader = std::thread::spawn(move || {
         let mut text = String::new();
         output.map_or(Ok(0), |mut output| output.read_to_string(&mut text)).map(|_| text)
@@ -209,32 +208,28 @@ pub(super) fn launch_and_read(count: usize, more: &[String]) -> Result<(Exit, St
 }
 
 /// Child processes; none outlives this value.
-struct Children(Vec<Child>);
+struct Children {
+    children: Vec<Child>,
+    /// Where they find one another.
+    place: Option<MeetingPlace>,
+}
 
 impl Children {
     /// Starts this command with further arguments in `count` processes, the first of which prints to `output`.
     fn start(count: usize, more: &[String], output: Stdio) -> Result<Self> {
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
-        let port = port.context("cannot find a free port for the processes to meet at")?.port();
+        // A single one has nobody to find.
+        let place = (count > 1).then(MeetingPlace::open).transpose()?;
         let program = std::env::current_exe().context("cannot find this program's own file")?;
         let mut output = Some(output);
-        let mut children = Self(Vec::new());
+        let mut children = Self { children: Vec::new(), place };
         for rank in 0..count {
-            let membership = Membership {
-                rank,
-                size: count,
-                local_rank: rank,
-                local_size: count,
-                host: Ipv4Addr::LOCALHOST.to_string(),
-                port,
-                launcher_serves: false,
-                restarts: 0,
-            };
             let mut command = Command::new(&program);
-            command.args(std::env::args_os().skip(1)).args(more).envs(membership.variables());
+            command.args(std::env::args_os().skip(1)).args(more);
+            let place = children.place.iter();
+            command.envs(place.flat_map(|place| place.membership(rank, count).variables()));
             command.stdout(output.take().unwrap_or_else(Stdio::inherit));
             ends_with_parent(&mut command);
-            children.0.push(command.spawn().with_context(|| format!("cannot start process {rank} of {count}"))?);
+            children.children.push(command.spawn().with_context(|| format!("cannot start process {rank} of {count}"))?);
         }
         Ok(children)
     }
@@ -242,10 +237,12 @@ impl Children {
     /// Waits until all have ended. Returns the exit of the first that failed.
     fn wait(&mut self, stop: Option<&Stop>) -> Result<Exit> {
         let mut failed: Option<(usize, ExitStatus, Instant)> = None;
-        let mut ended = vec![false; self.0.len()];
+        let mut ended = vec![false; self.children.len()];
         let mut told = false;
         while ended.contains(&false) {
-            for (rank, child) in self.0.iter_mut().enumerate().filter(|(rank, _)| !ended[*rank]).collect::<Vec<_>>() {
+            for (rank, child) in
+                self.children.iter_mut().enumerate().filter(|(rank, _)| !ended[*rank]).collect::<Vec<_>>()
+            {
                 let Some(status) = child.try_wait().context("cannot wait for a process")? else { continue };
                 ended[rank] = true;
                 if !status.success() && failed.is_none() {
@@ -254,10 +251,10 @@ impl Children {
             }
             if stop.is_some_and(|stop| stop.flag().load(Ordering::Relaxed)) && !std::mem::replace(&mut told, true) {
                 // In a terminal, all processes have received the signal; sent from elsewhere, only this one has.
-                self.0.iter().zip(&ended).filter(|(_, ended)| !**ended).for_each(|(child, _)| terminate(child));
+                self.children.iter().zip(&ended).filter(|(_, ended)| !**ended).for_each(|(child, _)| terminate(child));
             }
             if let Some((_, _, since)) = failed {
-                for (child, _) in self.0.iter_mut().zip(&ended).filter(|(_, ended)| !**ended) {
+                for (child, _) in self.children.iter_mut().zip(&ended).filter(|(_, ended)| !**ended) {
                     match since.elapsed() {
                         time if time > 2 * PATIENCE => drop(child.kill()),
                         time if time > PATIENCE => terminate(child),
@@ -281,7 +278,7 @@ impl Children {
 
 impl Drop for Children {
     fn drop(&mut self) {
-        for child in &mut self.0 {
+        for child in &mut self.children {
             if matches!(child.try_wait(), Ok(None)) {
                 let _ = child.kill();
                 let _ = child.wait();

@@ -8,7 +8,7 @@
 #include <iostream>
 #include <memory>
 #include <mutex>
-#include <sstream>
+#include <streambuf>
 #include <string>
 #include <vector>
 
@@ -39,12 +39,19 @@ std::chrono::milliseconds milliseconds(double seconds) {
   return std::chrono::milliseconds(static_cast<int64_t>(1000 * seconds));
 }
 
+// Drops what is written to it. It has no buffer, so that threads may write at the same time.
+class Nowhere final : public std::streambuf {
+ protected:
+  int_type overflow(int_type character) override { return traits_type::not_eof(character); }
+  std::streamsize xsputn(const char *, std::streamsize count) override { return count; }
+};
+
 // Gloo writes a line about its connections to standard output, which is for results.
 class OutputAside {
  public:
   OutputAside() {
     const std::lock_guard<std::mutex> lock(mutex);
-    if (users++ == 0) before = std::cout.rdbuf(&unread);
+    if (users++ == 0) before = std::cout.rdbuf(&nowhere);
   }
 
   ~OutputAside() {
@@ -54,13 +61,13 @@ class OutputAside {
 
  private:
   static std::mutex mutex;
-  static std::stringbuf unread;
+  static Nowhere nowhere;
   static std::streambuf *before;
   static int users;
 };
 
 std::mutex OutputAside::mutex;
-std::stringbuf OutputAside::unread;
+Nowhere OutputAside::nowhere;
 std::streambuf *OutputAside::before = nullptr;
 int OutputAside::users = 0;
 
@@ -76,6 +83,10 @@ struct Link {
   double seconds;
 };
 
+struct Served {
+  c10::intrusive_ptr<c10d::TCPStore> store;
+};
+
 struct Exchange {
   // Held until the exchange is over.
   std::vector<at::Tensor> tensors;
@@ -83,6 +94,22 @@ struct Exchange {
 };
 
 extern "C" {
+
+// Serves a store of keys on a free port.
+char *segtool_serve_store(Served **result, uint16_t *port) {
+  return guarded([&] {
+    FLAGS_caffe2_log_level = 3;
+    c10d::TCPStoreOptions options;
+    options.port = 0;
+    options.isServer = true;
+    options.waitWorkers = false;
+    auto store = c10::make_intrusive<c10d::TCPStore>("localhost", options);
+    *port = store->getPort();
+    *result = new Served{std::move(store)};
+  });
+}
+
+void segtool_free_store(Served *store) { delete store; }
 
 // Connects to the store of keys at host and port, which this process serves itself if it is told to.
 char *segtool_group_join(Link **result, const char *host, uint16_t port, bool serves, const char *prefix, int64_t rank,

@@ -21,6 +21,8 @@ macro_rules! opaque {
 }
 
 opaque!(
+    /// A store for others.
+    RawStore,
     /// Store and connections.
     RawLink,
     /// A collective in progress.
@@ -28,6 +30,8 @@ opaque!(
 );
 
 unsafe extern "C" {
+    fn segtool_serve_store(result: *mut *mut RawStore, port: *mut u16) -> *mut c_char;
+    fn segtool_free_store(store: *mut RawStore);
     fn segtool_group_join(
         result: *mut *mut RawLink,
         host: *const c_char,
@@ -80,6 +84,32 @@ fn outcome(message: *mut c_char) -> Result<(), String> {
 
 fn c_string(text: &str) -> Result<CString, String> {
     CString::new(text).map_err(|_| format!("'{text}' holds a NUL character"))
+}
+
+/// A store of keys through which processes find one another.
+#[derive(Debug)]
+pub(super) struct Store(*mut RawStore);
+
+// SAFETY: the store has a thread of its own; the pointer is only kept to free it.
+unsafe impl Send for Store {}
+// SAFETY: as above.
+unsafe impl Sync for Store {}
+
+impl Store {
+    /// Serves one on a free port, which is returned, too.
+    pub(super) fn serve() -> Result<(Self, u16), String> {
+        let (mut store, mut port) = (null_mut(), 0);
+        // SAFETY: the result is null or a store that nothing else holds.
+        outcome(unsafe { segtool_serve_store(&mut store, &mut port) })?;
+        Ok((Self(store), port))
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        // SAFETY: made by `segtool_serve_store`, and freed only here.
+        unsafe { segtool_free_store(self.0) }
+    }
 }
 
 /// Store and connections of a process.

@@ -50,11 +50,11 @@ impl Group {
     ///
     /// # Errors
     ///
-    /// [`Error::Process`] if NCCL is wanted and cannot be used, or another process fails.
+    /// [`Error::Conflict`] if NCCL is wanted and cannot be used; [`Error::Process`] if another process fails.
     pub fn connect_gpus(&self, gpu: Option<usize>, wanted: Collectives) -> Result<Exchange> {
-        let on_cpu = self.first_words(gpu.is_none().then(|| "it computes on the CPU".to_owned()));
+        let without = self.first_words(gpu.is_none().then(|| "it has no NVIDIA GPU".to_owned()));
         self.check()?;
-        let connected = match (wanted, on_cpu) {
+        let connected = match (wanted, without) {
             (Collectives::Gloo, _) | (Collectives::Auto, Some(_)) => return Ok(Exchange::Gloo { reason: None }),
             (Collectives::Nccl, Some((rank, words))) => Err(format!("process {rank}: {words}")),
             (_, None) => self.connect_by_nccl(gpu),
@@ -63,7 +63,7 @@ impl Group {
         match connected {
             Ok(version) => Ok(Exchange::Nccl(version)),
             Err(reason) if wanted == Collectives::Nccl => {
-                Err(Error::Process(format!("NCCL cannot be used: {reason}; use `collectives` gloo, or auto")))
+                Err(Error::conflict("collectives", format!("cannot be nccl: {reason}; use auto, or gloo")))
             }
             Err(reason) => Ok(Exchange::Gloo { reason: Some(reason) }),
         }
@@ -80,7 +80,7 @@ mod connected {
     use std::sync::PoisonError;
 
     use super::Group;
-    use crate::nn::group::nccl::{Communicator, Functions, UniqueId};
+    use crate::nn::group::nccl::{Communicator, Functions, UniqueId, fail};
 
     impl Group {
         pub(super) fn connect_by_nccl(&self, gpu: Option<usize>) -> Result<String, String> {
@@ -104,8 +104,11 @@ mod connected {
             let tried = self.all(connected).and_then(|gpus| self.all(gpus.try_out(place, gpu, failure)).map(|()| gpus));
             match tried {
                 Ok(gpus) => {
-                    // One that is connected already stays, and is as good.
-                    let _ = self.0.gpus.set(gpus);
+                    gpus.rely_on_it();
+                    // A communicator from an earlier call stays, and serves as well.
+                    if let Err(gpus) = self.0.gpus.set(gpus) {
+                        gpus.close();
+                    }
                     Ok(functions.version())
                 }
                 Err(words) => {
@@ -127,12 +130,12 @@ mod connected {
             }
         }
 
-        /// All-reduce of contiguous tensors on this process's device by their sums, in place. The GPU is given the work, and
-        /// nothing waits for it. Returns whether the GPUs are connected; otherwise, the tensors are left as they are.
+        /// All-reduces (sums) contiguous tensors on this process's device, in place. The work is queued on the GPU, and nothing
+        /// waits for it. Returns whether the GPUs are connected; otherwise, the tensors are left as they are.
         pub(in crate::nn) fn sum_on_gpus(&self, tensors: &[tch::Tensor]) -> bool {
             let Some(gpus) = self.0.gpus.get() else { return false };
             if let Err(words) = gpus.sum(tensors) {
-                self.0.failure.set(format!("the connection between the GPUs broke: {words}"));
+                fail(&self.0.failure, &words);
             }
             let bytes = tensors.iter().map(|tensor| tensor.numel() * tensor.kind().elt_size_in_bytes()).sum::<usize>();
             self.0.spent.lock().unwrap_or_else(PoisonError::into_inner).bytes += bytes as u64;

@@ -43,8 +43,8 @@ pub(super) struct Member {
 /// The cost of collectives.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Spent {
-    /// Time spent in them, including waiting for the slowest process; without those between GPUs, for which the program does
-    /// not wait.
+    /// Time spent in them, including waiting for the slowest process; those between GPUs do not count, as the program
+    /// does not wait for them.
     pub time: Duration,
     /// Bytes contributed by this process.
     pub bytes: u64,
@@ -251,16 +251,17 @@ impl Group {
             self.meet();
             met = self.check();
         }
-        if let Some(gpus) = self.0.gpus.get() {
-            if cause.is_none() && met.is_ok() { gpus.close() } else { gpus.abort() }
-        }
+        let (gpus, over) = (self.0.gpus.get(), cause.is_none() && met.is_ok());
+        gpus.iter().filter(|_| over).for_each(|gpus| gpus.close());
         let watch = self.0.watch.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(watch) = watch {
             watch.leave(cause);
         }
+        // After the others have been told: an abort takes a while.
+        gpus.iter().filter(|_| !over).for_each(|gpus| gpus.abort());
         let link = self.0.link.lock().unwrap_or_else(PoisonError::into_inner).take();
         match link {
-            Some(link) if cause.is_none() && met.is_ok() => link.close(),
+            Some(link) if over => link.close(),
             // Closing it would wait for a process that is lost.
             _ => {}
         }

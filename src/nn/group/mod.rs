@@ -1,8 +1,8 @@
 //! Several processes that train one network together, each on its share of every batch (data-parallel training).
 //!
 //! They find one another through `torchrun`, `mpirun`, Slurm or the program's own launcher ([`Membership`]), connect
-//! through libtorch's store and its Gloo collectives, their GPUs through NCCL, and monitor one another: when one ends or stops responding, all
-//! end with its error. A failed collective is recorded ([`Group::check`]) rather than returned by every operation of a
+//! through libtorch's store and its Gloo collectives, connect their GPUs through NCCL, and monitor one another: when one
+//! ends or stops responding, all end with its error. A failed collective is recorded ([`Group::check`]) rather than returned by every operation of a
 //! network: from then on, collectives return a process's own values, and training, which checks after each step, ends.
 
 mod failure;
@@ -24,6 +24,17 @@ mod c10d {
 
     use super::membership::Joining;
 
+    const MISSING: &str = "it needs libtorch's collectives; build segtool with the feature libtorch (see the README)";
+
+    #[derive(Debug)]
+    pub(super) enum Store {}
+
+    impl Store {
+        pub(super) fn serve() -> Result<(Self, u16), String> {
+            Err(MISSING.into())
+        }
+    }
+
     #[derive(Debug)]
     pub(super) enum Link {}
 
@@ -34,7 +45,7 @@ mod c10d {
 
     impl Link {
         pub(super) fn join(_: &Joining<'_>) -> Result<Self, String> {
-            Err("it needs libtorch's collectives; build segtool with the feature libtorch (see the README)".into())
+            Err(MISSING.into())
         }
 
         pub(super) fn connect(&self, _: &str, _: Option<&str>) -> Result<(), String> {
@@ -90,32 +101,20 @@ mod nccl {
 
 pub use gpus::{Collectives, Exchange};
 pub use member::{Group, Spent, threads_each, use_threads};
-pub use membership::Membership;
+pub use membership::{MeetingPlace, Membership};
 pub use share::Share;
 
 #[cfg(all(test, feature = "libtorch"))]
 pub(in crate::nn) mod threads {
     //! Threads that act as the processes of a group.
 
-    use std::net::TcpListener;
-
-    use super::{Group, Membership};
+    use super::{Group, MeetingPlace};
 
     /// Runs `work` as each of `size` members of a group.
     pub(in crate::nn) fn as_members(size: usize, work: impl Fn(&Group) + Sync) {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let place = MeetingPlace::open().unwrap();
         let member = |rank: usize| {
-            let membership = Membership {
-                rank,
-                size,
-                local_rank: rank,
-                local_size: 1,
-                host: "127.0.0.1".into(),
-                port,
-                launcher_serves: false,
-                restarts: 0,
-            };
-            let group = Group::join(&membership).unwrap();
+            let group = Group::join(&place.membership(rank, size)).unwrap();
             work(&group);
             group.leave(None).unwrap();
         };

@@ -1,8 +1,8 @@
 //! NCCL: all-reduces between GPUs that bypass main memory.
 //!
-//! NCCL's functions are looked up by name in the library that libtorch has loaded, because the headers of libtorch's
-//! packages do not compile on their own. The form of these functions has been the same since NCCL 2.4 (2019). Work is queued
-//! in libtorch's current CUDA stream, so it is ordered with libtorch's own and nothing waits for it.
+//! NCCL's functions are looked up by name among those of libtorch's libraries, because the headers of libtorch's packages do
+//! not compile on their own. The form of these functions has been the same since NCCL 2.4 (2019). Work is queued
+//! on libtorch's current CUDA stream, so it runs in order with libtorch's own, and the host does not wait for it.
 
 #![allow(unsafe_code)] // the boundary to C
 
@@ -10,25 +10,27 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::sync::{Arc, Mutex, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, TryLockError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use libloading::os::unix::{Library, RTLD_NOW};
+use libloading::os::unix::Library;
 use tch::{Kind, Tensor};
 
 use super::failure::Failure;
 
-/// File name of the library; the number is that of its binary interface.
-const FILE: &str = "libnccl.so.2";
 /// How often to check whether a process or a connection has failed.
 const TURN: Duration = Duration::from_millis(200);
 /// How long the GPUs may take to connect, and their first all-reduce to complete.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// Number of values of the larger trial: 16 MiB.
+const TRIAL: i64 = 1 << 22;
+/// How long an error waits for the heartbeats to report a lost process, which is clearer.
+const CLEARER: Duration = Duration::from_millis(500);
 /// How long an abort waits for a call that is in progress; a call that takes longer is blocked.
 const BLOCKED: Duration = Duration::from_secs(1);
 
-/// `ncclResult_t`: success, and a call in progress.
+/// `ncclResult_t`: success; and of connections, that a call is in progress.
 const SUCCESS: c_int = 0;
 const IN_PROGRESS: c_int = 7;
 /// `ncclRedOp_t`: the sum.
@@ -58,7 +60,7 @@ impl UniqueId {
 type Handle = *mut c_void;
 
 /// The functions used of NCCL, and two of CUDA and libtorch.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(in crate::nn) struct Functions {
     version: unsafe extern "C" fn(*mut c_int) -> c_int,
     unique_id: unsafe extern "C" fn(*mut UniqueId) -> c_int,
@@ -74,36 +76,29 @@ pub(in crate::nn) struct Functions {
     last_error: Option<unsafe extern "C" fn(Handle) -> *const c_char>,
     set_device: unsafe extern "C" fn(c_int) -> c_int,
     current_stream: unsafe extern "C" fn(i32, *mut *mut c_void) -> i32,
-    /// Keeps the functions loaded.
-    _library: Option<Arc<Library>>,
 }
 
 impl Functions {
-    /// Those of the library that libtorch has loaded; an error if this libtorch is built without NCCL, or includes it without
-    /// offering its functions.
+    /// Those that libtorch itself uses; an error if this libtorch comes without NCCL, or includes it without exporting its
+    /// functions.
     pub(super) fn find() -> Result<Self, String> {
-        // SAFETY: NCCL's initialisers have run with libtorch's, or run now; they have no preconditions.
-        let nccl = unsafe { Library::open(Some(FILE), RTLD_NOW) };
-        let nccl = nccl.map_err(|_| format!("this libtorch comes without NCCL ({FILE} is not found)"))?;
         let program = Library::this();
-        // SAFETY: types as in nccl.h, cuda_runtime_api.h and libtorch's shim.h; the pointers are used only while `_library` is
-        // held, and those of the program itself are never unloaded.
+        // SAFETY: types as in nccl.h, cuda_runtime_api.h and libtorch's shim.h; libtorch is never unloaded.
         unsafe {
             Ok(Self {
-                version: symbol(&nccl, "ncclGetVersion")?,
-                unique_id: symbol(&nccl, "ncclGetUniqueId")?,
-                connect: symbol(&nccl, "ncclCommInitRank")?,
-                all_reduce: symbol(&nccl, "ncclAllReduce")?,
-                begin_group: symbol(&nccl, "ncclGroupStart")?,
-                end_group: symbol(&nccl, "ncclGroupEnd")?,
-                asynchronous_error: symbol(&nccl, "ncclCommGetAsyncError")?,
-                abort: symbol(&nccl, "ncclCommAbort")?,
-                destroy: symbol(&nccl, "ncclCommDestroy")?,
-                describe: symbol(&nccl, "ncclGetErrorString")?,
-                last_error: symbol(&nccl, "ncclGetLastError").ok(),
+                version: symbol(&program, "ncclGetVersion")?,
+                unique_id: symbol(&program, "ncclGetUniqueId")?,
+                connect: symbol(&program, "ncclCommInitRank")?,
+                all_reduce: symbol(&program, "ncclAllReduce")?,
+                begin_group: symbol(&program, "ncclGroupStart")?,
+                end_group: symbol(&program, "ncclGroupEnd")?,
+                asynchronous_error: symbol(&program, "ncclCommGetAsyncError")?,
+                abort: symbol(&program, "ncclCommAbort")?,
+                destroy: symbol(&program, "ncclCommDestroy")?,
+                describe: symbol(&program, "ncclGetErrorString")?,
+                last_error: symbol(&program, "ncclGetLastError").ok(),
                 set_device: symbol(&program, "cudaSetDevice")?,
                 current_stream: symbol(&program, "aoti_torch_get_current_cuda_stream")?,
-                _library: Some(Arc::new(nccl)),
             })
         }
     }
@@ -113,7 +108,7 @@ impl Functions {
         let mut code = 0;
         // SAFETY: writes one number.
         unsafe { (self.version)(&mut code) };
-        // 2.9 and later have two digits more for the minor version.
+        // From 2.9 on, the minor version has two digits instead of one.
         let (major, minor) =
             if code < 10_000 { (code / 1000, code / 100 % 10) } else { (code / 10_000, code / 100 % 100) };
         format!("{major}.{minor}.{}", code % 100)
@@ -127,11 +122,12 @@ impl Functions {
     }
 
     fn outcome(&self, code: c_int) -> Result<(), String> {
-        if matches!(code, SUCCESS | IN_PROGRESS) { Ok(()) } else { Err(self.words(code)) }
+        if code == SUCCESS { Ok(()) } else { Err(self.words(code)) }
     }
 
     fn words(&self, code: c_int) -> String {
-        // SAFETY: both return null or a string that NCCL keeps; without a communicator, the last error is that of the thread.
+        // SAFETY: both return null or a string that NCCL keeps; the last error is that of
+        // the process, whatever the communicator, and may be of another thread.
         let texts = unsafe { [(self.describe)(code), self.last_error.map_or(null(), |find| find(null_mut()))] };
         let texts = texts.map(|text| {
             // SAFETY: as above.
@@ -148,7 +144,9 @@ impl Functions {
 unsafe fn symbol<T: Copy>(library: &Library, name: &str) -> Result<T, String> {
     // SAFETY: the caller's promise.
     let found = unsafe { library.get::<T>(name.as_bytes()) };
-    found.map(|symbol| *symbol).map_err(|_| format!("this libtorch has no function {name}"))
+    found
+        .map(|symbol| *symbol)
+        .map_err(|_| format!("this libtorch comes without NCCL, or does not export it (no function {name})"))
 }
 
 /// The connections of a GPU to those of the other processes. Clones are the same connections.
@@ -161,6 +159,10 @@ struct Connections {
     handle: Handle,
     /// Set before the handle becomes invalid.
     closed: AtomicBool,
+    /// Whether an error is a failure of the group.
+    relied_on: AtomicBool,
+    /// The first error that NCCL reported after a call.
+    error: OnceLock<String>,
     /// Held during calls.
     calls: Mutex<()>,
 }
@@ -178,7 +180,7 @@ unsafe impl Send for Made {}
 
 impl Communicator {
     /// Connects GPU number `gpu` of this process to those of the other `size - 1`, all of which call this with the same `id`
-    /// and their own rank. From then on, a failure aborts what the GPUs exchange, and an error of NCCL is a failure.
+    /// and their own rank. From then on, a failure aborts what the GPUs exchange, and so does an error of NCCL.
     pub(super) fn connect(
         functions: &Functions,
         id: UniqueId,
@@ -186,8 +188,8 @@ impl Communicator {
         gpu: Option<usize>,
         failure: &Failure,
     ) -> Result<Self, String> {
-        let calls = functions.clone();
-        // In another thread, because NCCL has no time limit for a process that does not come.
+        let calls = *functions;
+        // In another thread, because NCCL waits without limit for a process that does not connect.
         let Made(handle) = in_time("connect the GPUs", failure, move || {
             if let Some(gpu) = gpu {
                 // SAFETY: takes a number.
@@ -202,9 +204,11 @@ impl Communicator {
             Ok(Made(handle))
         })?;
         let connections = Connections {
-            functions: functions.clone(),
+            functions: *functions,
             handle,
             closed: AtomicBool::new(false),
+            relied_on: AtomicBool::new(false),
+            error: OnceLock::new(),
             calls: Mutex::default(),
         };
         let this = Self(Arc::new(connections));
@@ -213,7 +217,8 @@ impl Communicator {
         watch.map(|_| this).map_err(|e| e.to_string())
     }
 
-    /// Checks the connections with a first all-reduce, in which each process passes its rank plus one.
+    /// Checks the connections by all-reduces of a single value and of many, for which NCCL connects in different ways. Each
+    /// process passes its rank plus one.
     pub(super) fn try_out(
         &self,
         [rank, size]: [usize; 2],
@@ -223,23 +228,40 @@ impl Communicator {
         let this = self.clone();
         let device = gpu.map_or(tch::Device::Cpu, tch::Device::Cuda);
         in_time("complete a first all-reduce", failure, move || {
-            let tensor = Tensor::full([1], (rank + 1) as f64, (Kind::Float, device));
-            this.sum(std::slice::from_ref(&tensor))?;
-            let (found, expected) = (tensor.double_value(&[0]), (size * (size + 1) / 2) as f64);
-            if found == expected { Ok(()) } else { Err(format!("NCCL: a sum of {expected} came out as {found}")) }
+            for count in [1, TRIAL] {
+                let tensor = Tensor::full([count], (rank + 1) as f64, (Kind::Float, device));
+                this.sum(std::slice::from_ref(&tensor))?;
+                let expected = (size * (size + 1) / 2) as f64;
+                for found in [tensor.min().double_value(&[]), tensor.max().double_value(&[])] {
+                    // An abort leaves the values as they are.
+                    if let Some(words) = this.0.error.get() {
+                        return Err(words.clone());
+                    }
+                    if found != expected {
+                        return Err(format!("NCCL: a sum of {expected} came out as {found}"));
+                    }
+                }
+            }
+            Ok(())
         })
     }
 
-    /// Queues the all-reduce of contiguous tensors on this process's device by their sums, in place. After an abort, the
+    /// From now on, an error of the connections is a failure of the group.
+    pub(super) fn rely_on_it(&self) {
+        self.0.relied_on.store(true, Ordering::SeqCst);
+    }
+
+    /// Queues an all-reduce (sum) of contiguous tensors on this process's device, in place. After an abort, the
     /// tensors are left as they are.
     pub(super) fn sum(&self, tensors: &[Tensor]) -> Result<(), String> {
-        let Connections { functions, handle, closed, calls } = &*self.0;
+        let Connections { functions, handle, closed, calls, .. } = &*self.0;
         let Some(first) = tensors.first() else { return Ok(()) };
         let mut stream = null_mut();
         if let tch::Device::Cuda(gpu) = first.device() {
-            // SAFETY: writes a stream.
-            let code = unsafe { (functions.current_stream)(gpu as i32, &mut stream) };
-            if code != 0 {
+            // SAFETY: takes a number, and writes a stream. The default stream is that of the current device.
+            let codes =
+                unsafe { [(functions.set_device)(gpu as c_int), (functions.current_stream)(gpu as i32, &mut stream)] };
+            if codes != [SUCCESS, 0] {
                 return Err(format!("libtorch has no current stream on GPU {gpu}"));
             }
         }
@@ -247,7 +269,7 @@ impl Communicator {
         if closed.load(Ordering::SeqCst) {
             return Ok(());
         }
-        // SAFETY: no pointers. Between begin and end, NCCL only collects: many small tensors become few transfers.
+        // SAFETY: no pointers. Between begin and end, NCCL only collects: many small tensors become few kernel launches.
         functions.outcome(unsafe { (functions.begin_group)() })?;
         let queued = tensors.iter().try_for_each(|tensor| {
             assert!(tensor.is_contiguous() && tensor.device() == first.device(), "contiguous tensors on one device");
@@ -263,9 +285,9 @@ impl Communicator {
         queued.and(ended)
     }
 
-    /// Closes the connections after everything queued is done, which all processes do.
+    /// Closes the connections once everything queued is done. All processes must call this.
     pub(super) fn close(&self) {
-        let Connections { functions, handle, closed, calls } = &*self.0;
+        let Connections { functions, handle, closed, calls, .. } = &*self.0;
         let _turn = calls.lock().unwrap_or_else(PoisonError::into_inner);
         if !closed.swap(true, Ordering::SeqCst) {
             // SAFETY: a live handle, used nowhere from here on. An error is of no interest any more.
@@ -275,11 +297,12 @@ impl Communicator {
 
     /// Ends what is in progress, here and on the GPU, which would otherwise wait for a lost process forever.
     pub(super) fn abort(&self) {
-        let Connections { functions, handle, closed, calls } = &*self.0;
+        let Connections { functions, handle, closed, calls, .. } = &*self.0;
         if closed.swap(true, Ordering::SeqCst) {
             return;
         }
-        // A call that is in progress ends soon, or is blocked and ends by the abort, which NCCL allows.
+        // A call that is in progress ends soon, or is blocked and ends by the abort. It may then still use what the abort frees;
+        // NCCL offers nothing better, and without the abort it would be blocked forever.
         let began = Instant::now();
         let _turn = loop {
             match calls.try_lock() {
@@ -289,31 +312,43 @@ impl Communicator {
                 Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(10)),
             }
         };
-        // SAFETY: a live handle, used by nothing but a blocked call from here on.
+        // SAFETY: a live handle, used by nothing but a blocked call from here on; see above.
         unsafe { (functions.abort)(*handle) };
     }
 
-    /// Aborts after a failure, and records errors, until the connections are closed.
+    /// Until the connections are closed, aborts after a failure or an error.
     fn watch(&self, failure: &Failure) {
-        let Connections { functions, handle, closed, calls } = &*self.0;
+        let Connections { functions, handle, closed, relied_on, error, calls } = &*self.0;
         while !closed.load(Ordering::SeqCst) {
-            if failure.flag().load(Ordering::Relaxed) {
-                self.abort();
-                return;
-            }
+            let mut broken = failure.flag().load(Ordering::Relaxed);
             if let Ok(_turn) = calls.try_lock()
                 && !closed.load(Ordering::SeqCst)
             {
                 let mut code = SUCCESS;
                 // SAFETY: a live handle; writes a number.
                 let asked = unsafe { (functions.asynchronous_error)(*handle, &mut code) };
+                let code = if code == IN_PROGRESS { SUCCESS } else { code };
                 if let Err(words) = functions.outcome(asked).and(functions.outcome(code)) {
-                    failure.set(format!("the connection between the GPUs broke: {words}"));
+                    let _ = error.set(words);
+                    broken = true;
                 }
             }
-            thread::sleep(TURN);
+            if broken {
+                if let Some(words) = error.get().filter(|_| relied_on.load(Ordering::SeqCst)) {
+                    fail(failure, words);
+                }
+                self.abort();
+            } else {
+                thread::sleep(TURN);
+            }
         }
     }
+}
+
+/// Records that the connection between the GPUs broke, unless the heartbeats report a clearer cause in the meantime.
+pub(super) fn fail(failure: &Failure, words: &str) {
+    thread::sleep(CLEARER);
+    failure.set(format!("the connection between the GPUs broke: {words}"));
 }
 
 /// `ncclDataType_t`.
@@ -363,7 +398,6 @@ mod tests {
     use super::super::{Collectives, Exchange};
     use super::fake::{self, SOON, functions};
     use super::*;
-    use crate::base::Error;
 
     /// Values that differ between ranks.
     fn own(rank: usize) -> [Tensor; 2] {
@@ -433,17 +467,43 @@ mod tests {
         lost.close();
     }
 
+    unsafe extern "C" fn broken(_: Handle, code: *mut c_int) -> c_int {
+        // SAFETY: the caller's number.
+        unsafe { *code = fake::FAILED };
+        SUCCESS
+    }
+
     #[test]
-    fn an_error_of_the_connection_is_a_failure() {
-        unsafe extern "C" fn broken(_: Handle, code: *mut c_int) -> c_int {
-            // SAFETY: the caller's number.
-            unsafe { *code = fake::FAILED };
-            SUCCESS
-        }
+    fn an_error_before_the_connections_are_relied_on_is_no_failure() {
         let failure = Failure::default();
         let functions = Functions { asynchronous_error: broken, ..functions() };
         let id = functions.unique_id().unwrap();
         let gpus = Communicator::connect(&functions, id, [0, 1], None, &failure).unwrap();
+        let began = Instant::now();
+        while gpus.0.error.get().is_none() && began.elapsed() < SOON {
+            thread::sleep(Duration::from_millis(10));
+        }
+        let refused = gpus.try_out([0, 1], None, &failure).unwrap_err();
+        assert_eq!(refused, "NCCL: remote process exited or there was a network error");
+        assert_eq!(failure.cause(), None);
+    }
+
+    #[test]
+    fn an_error_of_the_connections_is_a_failure() {
+        let failure = Failure::default();
+        static WORKS: AtomicBool = AtomicBool::new(true);
+        unsafe extern "C" fn breaks(handle: Handle, code: *mut c_int) -> c_int {
+            if WORKS.load(Ordering::SeqCst) {
+                return SUCCESS;
+            }
+            // SAFETY: the caller's arguments.
+            unsafe { broken(handle, code) }
+        }
+        let functions = Functions { asynchronous_error: breaks, ..functions() };
+        let id = functions.unique_id().unwrap();
+        let gpus = Communicator::connect(&functions, id, [0, 1], None, &failure).unwrap();
+        gpus.rely_on_it();
+        WORKS.store(false, Ordering::SeqCst);
         let began = Instant::now();
         while failure.cause().is_none() && began.elapsed() < SOON {
             thread::sleep(Duration::from_millis(10));
@@ -459,15 +519,12 @@ mod tests {
             for wanted in [Collectives::Auto, Collectives::Gloo] {
                 assert_eq!(group.connect_gpus(None, wanted).unwrap(), Exchange::Gloo { reason: None });
             }
-            let Err(Error::Process(words)) = group.connect_gpus(None, Collectives::Nccl) else { panic!("refused") };
-            assert_eq!(
-                words,
-                "NCCL cannot be used: process 0: it computes on the CPU; use `collectives` gloo, or auto"
-            );
+            let words = group.connect_gpus(None, Collectives::Nccl).unwrap_err().to_string();
+            assert_eq!(words, "`collectives` cannot be nccl: process 0: it has no NVIDIA GPU; use auto, or gloo");
         });
     }
 
-    /// The library itself, where libtorch has brought it and there is no GPU that it could use.
+    /// NCCL itself, where libtorch comes with it: it refuses without a GPU, and connects if there is one.
     #[test]
     fn without_a_gpu_the_library_says_why_it_cannot_be_used() {
         let functions = match Functions::find() {
@@ -484,7 +541,7 @@ mod tests {
             gpus.try_out([0, 1], Some(0), &Failure::default()).unwrap();
             return gpus.close();
         }
-        let refused = Communicator::connect(&functions, id, [0, 1], Some(0), &Failure::default()).unwrap_err();
+        let refused: String = Communicator::connect(&functions, id, [0, 1], Some(0), &Failure::default()).unwrap_err();
         assert!(refused.contains("CUDA"), "{refused}");
     }
 }

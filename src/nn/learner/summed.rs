@@ -49,7 +49,7 @@ pub(super) fn summed(
     given.gradients
 }
 
-/// Replaces gradients with what becomes their sums.
+/// Replaces each gradient with a tensor that holds the sum once the deferred updates are run.
 struct Deferred<'a> {
     gradients: GradientsParams,
     updates: &'a Updates,

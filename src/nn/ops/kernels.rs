@@ -155,8 +155,8 @@ pub(super) trait Kernels: Backend {
         synchronised::sum_in_main_memory::<Self>(x, group)
     }
 
-    /// Statistics by channel of the whole batch, from those of this process's share: means, sums of squared differences from
-    /// them, and how many values a channel has there.
+    /// Per-channel statistics of the whole batch. Passed are, for this process's share, means, sums of squared differences from
+    /// them, and the number of values per channel.
     fn common_statistics(mean: FloatTensor<Self>, squares: FloatTensor<Self>, own: f64, group: &Group) -> Common<Self> {
         synchronised::common_in_main_memory::<Self>(mean, squares, own, group)
     }

@@ -3,7 +3,7 @@
 //!
 //! Means and sums of squared differences of the shares are combined as proposed by Chan, Golub and LeVeque ("Updating
 //! formulae and a pairwise algorithm for computing sample variances", 1979), which loses no precision if means are
-//! large. They are a few numbers per channel, combined in float64: on GPUs that are connected to one another there, otherwise in
+//! large. They are a few numbers per channel and are combined in float64: on the GPUs if these are connected, otherwise in
 //! main memory.
 
 use burn::backend::tensor::FloatTensor;
@@ -31,7 +31,7 @@ pub(super) struct Shared<B: Kernels> {
 pub(super) struct Common<B: Backend> {
     pub(super) mean: FloatTensor<B>,
     pub(super) variance: FloatTensor<B>,
-    /// The variance with one value less as its divisor.
+    /// The unbiased variance: divided by the number of values minus one.
     pub(super) unbiased: FloatTensor<B>,
     /// 1 divided by the number of values of a channel: `[1]`.
     pub(super) inverse_count: FloatTensor<B>,

@@ -144,7 +144,7 @@ impl<'a> Trainer<'a> {
     fn note_exchanges(&self, since: Instant) {
         let Some(group) = self.session.group else { return };
         let (spent, all) = (group.spent(), since.elapsed());
-        let gpus = if group.connects_gpus() { ", without what GPUs exchange" } else { "" };
+        let gpus = if group.connects_gpus() { ", not counting exchanges between GPUs" } else { "" };
         self.session.note(format!(
             "exchanging values with the other processes, and waiting for them, took {} of the time{gpus}; {} were sent",
             per_cent(spent.time.as_millis() as u64, all.as_millis() as u64),
@@ -200,7 +200,7 @@ impl<'a> Trainer<'a> {
         self.session.sink.event(Event::Started { task, total: self.train.samples(), done: position.samples });
         let mut unread = Unread::new();
         let over = self.steps(phase, position, record, &mut unread);
-        // Also after an error: the steps before it come first. Other processes know nothing of it yet, and would not add up
+        // Alone, also after an error: the steps before it come first. In a group, others know of no error and will not add up
         // their losses.
         if over.is_ok() || self.session.group.is_none() {
             self.read(&mut unread, Which::All, position, record)?;
@@ -487,9 +487,12 @@ impl<'a> Trainer<'a> {
         }
     }
 
-    /// An update can spoil the weights without any loss that shows it yet.
+    /// An update can spoil the weights without any loss that shows it yet, and so can an exchange of gradients that failed.
     fn check_weights(&self, position: &Position) -> Result<()> {
-        if are_finite(self.learner.network()) {
+        let finite = are_finite(self.learner.network());
+        // Only now are the exchanges that GPUs had been given over, or aborted after a failure.
+        self.session.group.map_or(Ok(()), Group::check)?;
+        if finite {
             return Ok(());
         }
         Err(Error::NonFiniteWeights { epoch: position.epoch + 1, batch: position.batch })

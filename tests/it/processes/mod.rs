@@ -11,27 +11,14 @@ mod refusals;
 mod scaling;
 
 #[cfg(feature = "libtorch")]
-use std::net::TcpListener;
-
-#[cfg(feature = "libtorch")]
-use segtool::nn::group::{Group, Membership};
+use segtool::nn::group::{Group, MeetingPlace};
 
 /// Runs `work` as each of `size` members of a group.
 #[cfg(feature = "libtorch")]
 fn as_members<T: Send>(size: usize, work: impl Fn(&Group) -> T + Sync) -> Vec<T> {
-    let port = free_port();
+    let place = MeetingPlace::open().unwrap();
     let member = |rank: usize| {
-        let membership = Membership {
-            rank,
-            size,
-            local_rank: rank,
-            local_size: 1,
-            host: "127.0.0.1".into(),
-            port,
-            launcher_serves: false,
-            restarts: 0,
-        };
-        let group = Group::join(&membership).unwrap();
+        let group = Group::join(&place.membership(rank, size)).unwrap();
         let found = work(&group);
         group.leave(None).unwrap();
         found
@@ -42,7 +29,8 @@ fn as_members<T: Send>(size: usize, work: impl Fn(&Group) -> T + Sync) -> Vec<T>
     })
 }
 
+/// A port that is free, unless another program takes it in the meantime.
 #[cfg(feature = "libtorch")]
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

@@ -12,7 +12,7 @@ use super::{Functions, Handle, SUCCESS, UniqueId};
 /// `ncclRemoteError`.
 pub(super) const FAILED: c_int = 6;
 
-/// Groups by the first byte of their ID.
+/// Groups by the last byte of their ID.
 static WORLDS: LazyLock<Mutex<HashMap<c_char, Arc<World>>>> = LazyLock::new(Mutex::default);
 static NUMBER: AtomicUsize = AtomicUsize::new(1);
 
@@ -52,7 +52,6 @@ pub(in crate::nn) fn functions() -> Functions {
         last_error: None,
         set_device,
         current_stream,
-        _library: None,
     }
 }
 

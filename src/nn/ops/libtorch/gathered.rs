@@ -20,7 +20,7 @@ enum Update {
     Scaled(f64),
     /// All of them together, down to that Euclidean norm; with what is added to the norm that they have.
     Limited(f64, f64),
-    /// All-reduced by their sums.
+    /// Summed over the processes.
     Summed,
 }
 
@@ -110,7 +110,7 @@ impl Gathered {
         }
     }
 
-    /// Makes all updates, and waits for others. `group`: the processes over which to sum.
+    /// Makes all updates, and empties the lists. `group`: the processes over which to sum; `None`: no sums.
     pub(in crate::nn::ops) fn run(&mut self, group: Option<&Group>) {
         for (update, Lists([tensors, others, first, second])) in std::mem::take(&mut self.0) {
             match update {

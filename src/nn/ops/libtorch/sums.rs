@@ -50,7 +50,7 @@ pub(super) fn all_reduce(tensors: &[Tensor], group: &Group) {
     }
 }
 
-/// Ranges of tensors that have about a bucket's number of values together, or are larger.
+/// Ranges of tensors that fit into a bucket together; a tensor larger than a bucket has a range of its own.
 fn buckets(tensors: &[Tensor]) -> Vec<Range<usize>> {
     let mut buckets: Vec<Range<usize>> = Vec::new();
     let mut filled = BUCKET;
@@ -85,15 +85,16 @@ pub(super) fn common_statistics(mean: TchTensor, squares: TchTensor, own: f64, g
     }
     let (mean, squares) = (mean.tensor, squares.tensor);
     let (channels, kind, device) = (mean.size()[0], mean.kind(), mean.device());
-    // An all-gather, as the sum of rows of which each process sets one.
+    // An all-gather by an all-reduce: each process sets its own row and leaves 0 in the others.
     let all = Tensor::zeros([group.size() as i64, 2 * channels + 1], (Kind::Double, device));
-    let row = [mean, squares, Tensor::full([1], own, (kind, device))].map(|part| part.to_kind(Kind::Double));
+    let [mean, squares] = [mean, squares].map(|part| part.to_kind(Kind::Double));
+    let row = [mean, squares, Tensor::full([1], own, (Kind::Double, device))];
     all.get(group.rank() as i64).copy_(&Tensor::cat(&row, 0));
     group.sum_on_gpus(std::slice::from_ref(&all));
     let [means, squares] = [0, channels].map(|first| all.narrow(1, first, channels));
     let counts = all.narrow(1, 2 * channels, 1);
     let sum = |rows: Tensor| rows.sum_dim_intlist(0, false, Kind::Double);
-    let count = sum(counts.shallow_clone());
+    let count = sum(counts.shallow_clone()).clamp_min(1.0);
     let mean = sum(&means * &counts) / &count;
     let difference = sum(squares + (means - &mean).square() * counts);
     let number = |tensor: Tensor| -> FloatTensor<LibTorch> { TchTensor::new(tensor.to_kind(kind)) };
