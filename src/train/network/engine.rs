@@ -2,6 +2,7 @@
 
 use super::checkpoint::{self, State};
 use super::course::{Course, Position, Verdict};
+use super::due::Due;
 use super::evaluate::{Examination, Findings, input_tensor, target};
 use super::oom;
 use super::pace::Pace;
@@ -56,16 +57,6 @@ struct Exam {
     findings: Findings,
     gallery: Gallery,
     ranking: ImageRanking,
-}
-
-/// What it is time for after a step.
-struct Votes {
-    /// To stop.
-    over: bool,
-    /// To save within the epoch.
-    save: bool,
-    /// To read losses from a GPU.
-    read: bool,
 }
 
 impl<'a> Trainer<'a> {
@@ -231,18 +222,18 @@ impl<'a> Trainer<'a> {
             let rate = self.course.learning_rate(position);
             let (step, losses) = oom::caught(|| Ok(self.step(&mut next, rate, position)))?;
             unread.push(step, losses);
-            let votes = self.votes(unread)?;
+            let due = self.due(unread)?;
             // On a CPU, what is computed is there at once.
             if !is_gpu(&self.device) {
                 self.read(unread, Which::All, position, record)?;
-            } else if votes.read {
+            } else if due.read {
                 self.read(unread, Which::Next, position, record)?;
             }
             position.seconds += clock.elapsed().as_secs_f64();
-            if votes.over {
+            if due.stop {
                 return Ok(false);
             }
-            if votes.save {
+            if due.save {
                 self.read(unread, Which::All, position, record)?;
                 record.flush();
                 self.save(position, record, None)?;
@@ -250,16 +241,10 @@ impl<'a> Trainer<'a> {
         }
     }
 
-    /// What it is time for. Any of several processes may be told to stop, and the one that writes decides on the rest; what
-    /// one does, all do.
-    fn votes(&self, unread: &Unread) -> Result<Votes> {
-        let over = self.session.is_over();
+    /// What it is time for.
+    fn due(&self, unread: &Unread) -> Result<Due> {
         let save = self.session.save_every.is_some_and(|interval| self.last_save.elapsed() >= interval);
-        let read = unread.are_due();
-        let Some(group) = self.session.group else { return Ok(Votes { over, save, read }) };
-        let votes = group.sum_counts(&[over, save && group.leads(), read && group.leads()].map(i64::from));
-        group.check()?;
-        Ok(Votes { over: votes[0] > 0, save: votes[1] > 0, read: votes[2] > 0 })
+        Due { stop: self.session.is_over(), save, read: unread.are_due() }.in_all(self.session.group)
     }
 
     /// Begins a step of the optimiser on all of `batches`.
@@ -279,20 +264,9 @@ impl<'a> Trainer<'a> {
         (Step::begun(batches, rate, position), losses)
     }
 
-    /// Steps with their losses; of several processes, with the sums of their summands.
-    fn of_all(&self, mut steps: Vec<(Step, Vec<f64>)>) -> Result<Vec<(Step, Vec<f64>)>> {
-        let Some(group) = self.session.group.filter(|_| !steps.is_empty()) else { return Ok(steps) };
-        let own: Vec<f32> = steps.iter().flat_map(|(_, losses)| losses).map(|&loss| loss as f32).collect();
-        let all = group.sum(&own);
-        group.check()?;
-        let places = steps.iter_mut().flat_map(|(_, losses)| losses);
-        places.zip(all).for_each(|(loss, sum)| *loss = f64::from(sum));
-        Ok(steps)
-    }
-
     /// Reads losses, step by step; an error if one is not finite, after which nothing is left to read.
     fn read(&self, unread: &mut Unread, which: Which, position: &mut Position, record: &mut Record<'_>) -> Result<()> {
-        for (step, losses) in self.of_all(unread.read(which)?)? {
+        for (step, losses) in unread.read(which, self.session.group)? {
             let (number, rate) = (step.number, step.rate);
             match step.count(&losses, position) {
                 Reading::Mean(loss) => record.step(number, loss, rate),

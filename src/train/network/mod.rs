@@ -3,6 +3,7 @@
 pub(crate) mod checkpoint;
 mod contact_sheet;
 mod course;
+mod due;
 mod engine;
 mod entry;
 mod estimate;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::course::Position;
 use crate::base::Result;
 use crate::data::Batch;
+use crate::nn::group::Group;
 use crate::nn::learner::Losses;
 use crate::nn::ops::Arriving;
 
@@ -95,8 +96,9 @@ impl Unread {
         self.begun.len() >= STEPS || self.since.elapsed() >= TIME
     }
 
-    /// The next steps and their losses.
-    pub(super) fn read(&mut self, which: Which) -> Result<Vec<(Step, Vec<f64>)>> {
+    /// The next steps and their losses; in a group, all processes of which call this after the same steps, the sums of their
+    /// summands.
+    pub(super) fn read(&mut self, which: Which, group: Option<&Group>) -> Result<Vec<(Step, Vec<f64>)>> {
         self.since = Instant::now();
         let mut read = arrived(self.sent.take())?;
         if !self.begun.is_empty() {
@@ -105,6 +107,12 @@ impl Unread {
         }
         if which == Which::All {
             read.extend(arrived(self.sent.take())?);
+        }
+        if let Some(group) = group.filter(|_| !read.is_empty()) {
+            let own: Vec<f32> = read.iter().flat_map(|(_, losses)| losses).map(|&loss| loss as f32).collect();
+            let sums = group.sum(&own);
+            group.check()?;
+            read.iter_mut().flat_map(|(_, losses)| losses).zip(sums).for_each(|(loss, sum)| *loss = f64::from(sum));
         }
         Ok(read)
     }
@@ -147,14 +155,15 @@ mod tests {
         push(&mut unread, &[1.0, 4.0], &[batch(&[7, 8]), batch(&[9])], &mut position);
         assert_eq!((position.batch, position.steps, position.samples), (6, 11, 0));
         push(&mut unread, &[2.0, f32::NAN], &[batch(&[3]), batch(&[1, 2])], &mut position);
-        let [(first, losses), (second, spoilt)] = unread.read(Which::All).unwrap().try_into().ok().expect("two steps");
+        let [(first, losses), (second, spoilt)] =
+            unread.read(Which::All, None).unwrap().try_into().ok().expect("two steps");
         assert_eq!(first.number, 11);
         assert_eq!(first.count(&losses, &mut position), Reading::Mean(2.5));
         assert_eq!((position.samples, position.loss_sum), (3, 6.0));
         let Reading::Spoilt(loss, seen) = second.count(&spoilt, &mut position) else { panic!("finite") };
         assert!(loss.is_nan());
         assert_eq!(seen, Seen { place: 8, indices: vec![1, 2], total: 2 });
-        assert!(unread.read(Which::All).unwrap().is_empty());
+        assert!(unread.read(Which::All, None).unwrap().is_empty());
     }
 
     #[test]
@@ -168,7 +177,7 @@ mod tests {
                 push(&mut unread, &[i as f32], &[batch(&[i])], &mut position);
                 unread.since = Instant::now();
                 if unread.are_due() {
-                    numbers.extend(unread.read(Which::Next).unwrap());
+                    numbers.extend(unread.read(Which::Next, None).unwrap());
                 }
             }
         });
@@ -176,9 +185,9 @@ mod tests {
         assert_eq!((numbers.len(), asked.reads), (STEPS * 2, 3));
         unread.since = Instant::now().checked_sub(TIME).expect("a clock that runs for a second");
         assert!(unread.are_due());
-        numbers.extend(unread.read(Which::Next).unwrap());
+        numbers.extend(unread.read(Which::Next, None).unwrap());
         assert_eq!(numbers.len(), STEPS * 3);
-        numbers.extend(unread.read(Which::All).unwrap());
+        numbers.extend(unread.read(Which::All, None).unwrap());
         assert!(numbers.iter().enumerate().all(|(i, (step, losses))| step.number == i + 1 && losses == &[i as f64]));
         assert_eq!(numbers.len(), count);
     }

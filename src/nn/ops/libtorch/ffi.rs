@@ -66,6 +66,9 @@ unsafe extern "C" {
         epsilon: f64,
         wanted: *const bool,
     ) -> *mut c_char;
+}
+
+unsafe extern "C" {
     fn segtool_upload(result: *mut *mut C_tensor, source: *const C_tensor, gpu: i64) -> *mut c_char;
     fn segtool_copy_home(result: *mut *mut C_tensor, event: *mut *mut Event, source: *const C_tensor) -> *mut c_char;
     fn segtool_wait(event: *const Event) -> *mut c_char;
