@@ -6,15 +6,11 @@
 #![allow(unsafe_code)] // the boundary to C++
 
 use std::ffi::{CStr, c_char};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use tch::{Kind, Tensor};
 use torch_sys::C_tensor;
 
 use crate::nn::ops::{ConvSettings, NormSettings};
-
-/// Whether products may be rounded to TF32 first. libtorch's own setting has another name in every version.
-static TF32: AtomicBool = AtomicBool::new(false);
 
 /// libtorch's mark in the work of a GPU.
 #[repr(C)]
@@ -327,15 +323,9 @@ pub(in crate::nn::ops) fn keep_freed_memory() {
 }
 
 /// Whether float32 products on a GPU may be rounded to TF32 first.
-pub(in crate::nn::ops) fn allow_tf32(allowed: bool) {
-    TF32.store(allowed, Ordering::Relaxed);
+pub(super) fn allow_tf32(allowed: bool) {
     // SAFETY: no pointers.
     check(unsafe { segtool_allow_tf32(allowed) });
-}
-
-/// What [`allow_tf32`] was told last.
-pub(super) fn tf32_is_allowed() -> bool {
-    TF32.load(Ordering::Relaxed)
 }
 
 /// Most bytes that tensors held at once on a GPU so far.

@@ -5,6 +5,7 @@
 mod counter;
 mod ffi;
 mod gathered;
+mod layout;
 mod lists;
 mod products;
 mod sums;
@@ -28,28 +29,28 @@ use crate::nn::group::Group;
 
 pub(super) use counter::count_calls;
 use ffi::Floats;
-pub(super) use ffi::{allow_tf32, keep_freed_memory, peak_memory};
+pub(super) use ffi::{keep_freed_memory, peak_memory};
 pub(super) use gathered::Gathered;
+pub(super) use layout::allow_tf32;
 pub(super) use transfer::{Arrival, gpu_number, is_libtorch, send_classes_home, send_home, upload, upload_integers};
 
 impl Kernels for LibTorch {
     fn kernel(weight: FloatTensor<Self>, dtype: FloatDType) -> FloatTensor<Self> {
-        if !is_laid_out(&weight, dtype) {
+        if !layout::has_channels_innermost(&weight.tensor, dtype) {
             return as_type::<Self>(weight, dtype);
         }
-        TchTensor::new(ffi::converted(&weight.tensor, dtype == FloatDType::BF16, true))
+        TchTensor::new(layout::with_channels_innermost(&weight.tensor, dtype))
     }
 
     fn kernel_differs(weight: &FloatTensor<Self>, dtype: FloatDType) -> bool {
-        float_dtype::<Self>(weight) != dtype || is_laid_out(weight, dtype)
+        float_dtype::<Self>(weight) != dtype || layout::has_channels_innermost(&weight.tensor, dtype)
     }
 
     fn kernel_gradient(gradient: FloatTensor<Self>, dtype: FloatDType) -> FloatTensor<Self> {
         if dtype != FloatDType::F32 || !gradient.tensor.device().is_cuda() {
             return as_type::<Self>(gradient, dtype);
         }
-        // In one go in the layout of the weight, which the optimiser demands.
-        TchTensor::new(ffi::converted(&gradient.tensor, false, false))
+        TchTensor::new(layout::as_parameter(&gradient.tensor))
     }
 
     fn convolution(
@@ -324,26 +325,6 @@ fn pixel_weights(labels: &Tensor, class_weights: Option<&TchTensor>, ignore: i64
         Some(weights) => weights.tensor.take(&classes) * labelled,
     };
     (classes, weights)
-}
-
-/// Whether a convolution's weight has its channels innermost: where a GPU's tensor cores compute (bfloat16 and TF32) that is
-/// fastest, and libtorch then lays out the images likewise.
-fn is_laid_out(weight: &TchTensor, dtype: FloatDType) -> bool {
-    weight.tensor.device().is_cuda()
-        && match dtype {
-            FloatDType::BF16 => true,
-            FloatDType::F32 => ffi::tf32_is_allowed(),
-            _ => false,
-        }
-}
-
-/// Whether a GPU multiplies such numbers in its tensor cores.
-fn in_tensor_cores(x: &Tensor) -> bool {
-    match x.kind() {
-        Kind::BFloat16 => true,
-        Kind::Float => ffi::tf32_is_allowed(),
-        _ => false,
-    }
 }
 
 /// Rows and columns of images `[batch, channels, height, width]`.

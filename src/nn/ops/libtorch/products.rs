@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tch::{Device, Kind, Tensor};
 
-use super::in_tensor_cores;
+use super::layout::in_tensor_cores;
 use crate::nn::ops::axis::taps;
 use crate::nn::ops::{Interpolation, Resampling};
 
