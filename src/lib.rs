@@ -1,8 +1,9 @@
 //! Semantic segmentation for geoscience and everyday images: train a network or a random forest, predict label maps,
 //! score them.
 //!
-//! A [`Predictor`] opens what a training wrote and turns an [`Image`] into a [`Prediction`]: a class for every pixel, in
-//! the label values of the [`Dataset`] that the model was trained on.
+//! A [`Predictor`] opens the run folder that a training wrote (`segtool train`, or [`train()`](train::train) here) and turns
+//! an [`Image`] into a [`Prediction`]: the class of every pixel, with the [`Dataset`] that gives each class its name, its
+//! colour and its label value on disk. [`Predictor::from_weights`] takes weights of other projects, without a run folder.
 //!
 //! ```
 //! use segtool::{Image, Predictor};
@@ -42,6 +43,12 @@
 //! # }
 //! ```
 //!
+//! `prediction.labels.classes[y * width + x]` is an index into the classes of `prediction.dataset`, or
+//! [`IGNORE`](base::label_map::IGNORE) where the image has no data; `prediction.label_values()` gives the label values.
+//! [`Predictor::open`] computes on [`Device::Auto`]: an NVIDIA GPU if libtorch finds one, otherwise the CPU. To choose
+//! another device, call [`Predictor::open_on`]. Cargo features: `libtorch`, `vulkan` and `metal` add devices, `cloud` adds
+//! paths such as `s3://bucket/a.tif`, and `serve` (on by default) adds the web server.
+//!
 //! | to | take |
 //! | --- | --- |
 //! | predict a folder of images, with files for each | [`Predictor::predict_files`] |
@@ -52,9 +59,9 @@
 //! | load weights of other projects | [`weights::Weights`] and [`Predictor::from_weights`] |
 //! | score predictions | [`tools::score`], [`ConfusionMatrix`], [`Scores`] |
 //!
-//! The folder `examples/` has a program for each. Every failure is an [`Error`], which names the file, the value and what
-//! was expected. Nothing is printed: engines report [`Event`]s to a [`Sink`](base::event::Sink), and whoever calls them
-//! draws.
+//! The folder `examples/` has complete programs that predict, train, score and load foreign weights. Every failure is an
+//! [`Error`], which names the file, the value and what was expected. Nothing is printed: engines report [`Event`]s to a
+//! [`Sink`](base::event::Sink), which the caller passes; a closure will do.
 //!
 //! # Modules
 //!

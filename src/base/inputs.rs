@@ -14,7 +14,7 @@ pub struct ReadFiles {
 }
 
 impl ReadFiles {
-    /// Of these files and folders. What is not there is left out: whoever reads it will say so.
+    /// A set of these files and folders; paths that do not exist are left out.
     pub fn new<P: AsRef<Path>>(paths: impl IntoIterator<Item = P>) -> Self {
         let mut inputs = Self::default();
         inputs.add(paths);

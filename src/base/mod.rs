@@ -1,4 +1,4 @@
-//! What every room stands on: errors, events, files, sizes, label maps.
+//! Types that all other modules share: errors, events, files, sizes, label maps.
 
 pub mod error;
 pub mod event;

@@ -74,7 +74,7 @@ fn copy_rows<T: Copy>(source: &[T], size: Size, target: &mut [T], width: usize) 
 pub struct Loader {
     /// The pairs.
     pub pairs: Arc<Vec<Pair>>,
-    /// What they mean.
+    /// The data set that describes bands, normalisation and classes of the pairs.
     pub dataset: Arc<Dataset>,
     /// Samples a batch.
     pub batch_size: usize,
@@ -109,7 +109,7 @@ struct Changes {
 }
 
 impl Loader {
-    /// Every pair once an epoch, none kept in memory.
+    /// A loader that visits every pair once per epoch and keeps no decoded images in memory.
     pub fn new(pairs: Vec<Pair>, dataset: Arc<Dataset>, batch_size: usize, workers: usize) -> Self {
         Self {
             pairs: Arc::new(pairs),

@@ -144,7 +144,7 @@ pub struct Statistics {
 }
 
 impl Statistics {
-    /// Nothing seen yet.
+    /// Empty sums for images of `bands` bands.
     pub fn new(bands: usize) -> Self {
         Self { count: 0, sum: vec![0.0; bands], squares: vec![0.0; bands] }
     }

@@ -10,7 +10,7 @@ const BLACK: [u8; 3] = [0; 3];
 /// Bits of the fraction in which opacities are counted.
 const BITS: u32 = 15;
 
-/// What a predicted pixel is worth.
+/// Whether a predicted pixel is right, wrong or not labelled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Judgement {
     /// Label and prediction agree.

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::samples::{Image, Samples};
 use crate::base::Size;
 
-/// Whose bilinear resizing.
+/// The library whose bilinear resizing is reproduced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Scaling {
     /// Pillow's `BILINEAR`: reduced images are averaged over all their pixels. Across, then down, with rounding to the

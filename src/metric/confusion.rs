@@ -241,7 +241,7 @@ pub(super) fn ratio(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)
 }
 
-/// What the values on disk mean, as places in the matrix.
+/// Look-up tables from the values on disk to rows and columns of a [`ConfusionMatrix`].
 #[derive(Debug, Clone)]
 pub struct Codes {
     classes: usize,
@@ -255,8 +255,8 @@ pub struct Codes {
 type Table = [u32; 1 << 16];
 
 impl Codes {
-    /// `class` gives the class of a value, [`IGNORE`] for one that means "not labelled", a number beyond the classes for a
-    /// label that is no class, `None` for one that is an error.
+    /// Builds the look-up tables from `class`, which maps a value on disk to its class index, [`IGNORE`] if it means "not
+    /// labelled", an index beyond the classes if it is no class but counts as wrong, or `None` if it is an error.
     ///
     /// # Panics
     /// If there are more classes than [`ConfusionMatrix::check_classes`] lets through.

@@ -32,7 +32,7 @@ pub struct Boundary {
 }
 
 impl Tally {
-    /// Of no image.
+    /// An empty tally for `classes` classes; with `boundary`, class boundaries are scored, too.
     pub fn new(classes: usize, boundary: Option<BoundaryWidth>) -> Self {
         let boundary = boundary.map(|width| Boundary { width, classes: vec![BoundaryCounts::default(); classes] });
         let (matrix, cases) = (ConfusionMatrix::new(classes), vec![CaseSums::default(); classes]);

@@ -94,7 +94,12 @@ pub struct Summary {
 }
 
 impl Predictor {
-    /// Opens a run folder, of a network (its best weights) or of a random forest, on the best device there is.
+    /// Opens a run folder, of a network (its best weights) or of a random forest, on [`DeviceChoice::Auto`]: an NVIDIA GPU
+    /// if libtorch finds one, otherwise the CPU. Computes in float32.
+    ///
+    /// # Errors
+    ///
+    /// If the folder is no run, or one of its files is missing or damaged.
     pub fn open(run: impl AsRef<Path>) -> Result<Self> {
         Self::open_on(run, DeviceChoice::Auto, Precision::Float32)
     }
@@ -191,7 +196,12 @@ impl Predictor {
         self.model.work(options, stop)
     }
 
-    /// Predicts a decoded image.
+    /// Predicts a decoded image, whole and at its own size, without probabilities.
+    ///
+    /// # Errors
+    ///
+    /// If the bands of the image do not fit the model, or [`Error::Memory`] if it does not fit into memory; then
+    /// [`Self::predict_with`] takes sliding windows.
     pub fn predict(&self, image: &Image) -> Result<Prediction> {
         self.predict_with(Path::new("image"), image.clone(), &Options::default())
     }

@@ -37,7 +37,7 @@ pub struct Maker {
 }
 
 impl Maker {
-    /// By weights of that checksum; `source` is how they were named.
+    /// A maker with this version of segtool; `weights` is the SHA-256 of the weights, `source` their path or name.
     pub fn new(source: String, weights: String, dataset: &Dataset, options: String) -> Self {
         let text = serde_json::to_string(dataset).unwrap_or_default();
         let dataset = format!("{} ({})", dataset.name, short(&checksum_of_text(&text)));

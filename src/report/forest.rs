@@ -60,7 +60,7 @@ fn explained(name: &str) -> String {
     }
 }
 
-/// What came of a training.
+/// Scores, feature importances and timings of a forest's training, as `scores.json` holds them.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ForestReport {
     /// Labels of the classes.

@@ -73,7 +73,11 @@ impl Holder {
 }
 
 impl RunLock {
-    /// For a run that is written anew. Errors are those of [`Run::check_target`], and that another process is at it.
+    /// Locks a folder for a new run; a run that is there already is an error unless `overwrite` is set.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Run::check_target`], and an error if another process holds the lock.
     pub fn claim(folder: &Path, overwrite: bool) -> Result<Self> {
         // What is no run is left as it is, and whether a run may be replaced can change until it is locked.
         Run::check_target(folder, true)?;

@@ -276,7 +276,7 @@ impl ForestRun {
         self.folder.join("encoder.safetensors")
     }
 
-    /// What was found out about the forest.
+    /// Path of `scores.json`, the held-out scores and the feature importances of the forest.
     pub fn scores_path(&self) -> PathBuf {
         self.folder.join("scores.json")
     }
@@ -303,7 +303,7 @@ impl NetworkRun {
         self.folder.join("model.safetensors")
     }
 
-    /// The last save.
+    /// Path of the folder `last/`, the checkpoint from which training resumes.
     pub fn last_path(&self) -> PathBuf {
         self.folder.join("last")
     }

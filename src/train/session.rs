@@ -69,7 +69,7 @@ pub struct Session<'a> {
     pub synchronised: Option<bool>,
     /// What exchanges their gradients.
     pub collectives: Collectives,
-    /// Who is told.
+    /// Receiver of the progress events; a closure will do.
     pub sink: &'a dyn Sink,
 }
 

@@ -5,7 +5,7 @@ use crate::data::{Dataset, Normalisation};
 use crate::nn::activation::{Activation, Rule};
 use crate::nn::model::{NetworkConfig, ResNetConfig};
 use serde::{Deserialize, Serialize};
-/// What weights are of.
+/// The kind of network that weights belong to, with its hyperparameters.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Content {
@@ -28,7 +28,7 @@ pub enum Content {
     },
 }
 
-/// What segtool's own files say of themselves.
+/// Metadata of a weight file: origin, network, normalisation, activation and classes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Description {
     /// Version of segtool that wrote it.
@@ -51,7 +51,7 @@ pub struct Description {
 }
 
 impl Description {
-    /// Of weights that segtool trained.
+    /// Describes weights that segtool trained.
     pub fn own(network: NetworkConfig, normalisation: Normalisation) -> Self {
         Self::new(Names::Segtool, Content::Network(network), Some(normalisation))
     }
@@ -63,13 +63,13 @@ impl Description {
         Self { version, names, content, normalisation, activation, threshold: half(), dataset: None }
     }
 
-    /// With what its classes are.
+    /// Adds the data set whose classes the outputs stand for.
     #[must_use]
     pub fn of_classes(self, dataset: Dataset) -> Self {
         Self { dataset: Some(Box::new(dataset)), ..self }
     }
 
-    /// With another activation and threshold.
+    /// Replaces activation and threshold; the threshold is a probability and counts with a sigmoid only.
     #[must_use]
     pub fn deciding_by(self, activation: Activation, threshold: f64) -> Self {
         Self { activation, threshold, ..self }

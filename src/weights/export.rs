@@ -18,7 +18,7 @@ use crate::nn::activation::Activation;
 use crate::nn::model::{DecoderConfig, Dilation, EncoderDecoderConfig, NetworkConfig, Stem, Style};
 use crate::nn::ops::{Interpolation, NormSettings};
 
-/// For whom weights are written.
+/// The project in whose format weights are exported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target {
     /// CSAIL's semantic-segmentation-pytorch: a folder with `encoder.pth` and `decoder.pth`.

@@ -22,7 +22,7 @@ use crate::nn::model::{
 /// What the names of a second head begin with.
 const SECOND_HEAD: &[&str] = &["decoder.cbr_deepsup.", "decoder.conv_last_deepsup."];
 
-/// What became of weights and of a network's parameters.
+/// Which tensors of a weight file were loaded or skipped, and which parameters kept their initial values.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
     /// What was given.

@@ -39,6 +39,8 @@ enum Levels {
 }
 
 impl LabelTiffWriter {
+    /// Begins to write `map` to the file `path`; rows follow through [`Self::push`], and [`Self::finish`] ends the file.
+    ///
     /// # Errors
     ///
     /// [`Error::Content`](crate::Error::Content) if the map is empty or larger than a TIFF can be.

@@ -20,7 +20,8 @@ impl fmt::Debug for TiffRows<'_> {
 }
 
 impl<'a> TiffRows<'a> {
-    /// `None` where rows of the file are not rows of the image: it is no TIFF, or is turned upright when it is read.
+    /// Opens a TIFF to be read by rows. Returns `None` if that is impossible: the file is no TIFF, or its declared
+    /// orientation turns it, so that rows of the file are not rows of the image.
     ///
     /// # Errors
     ///

@@ -13,7 +13,7 @@ use super::precision::Precision;
 use crate::base::{Error, Result, main_memory};
 use adapters::Api;
 
-/// Where to compute.
+/// The device to compute on; `segtool::Device` is this type, whereas tensors have a `burn::tensor::Device` ([`Self::open`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DeviceChoice {
     /// The best there is: CUDA, else libtorch on the CPU, else flex.

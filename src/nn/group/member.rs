@@ -210,7 +210,10 @@ impl Group {
                 "process {rank} of {size} trains with another {name} than process 0{values}; give all the same command"
             )
         });
-        self.first_words(words).map_or_else(|| self.check(), |(_, words)| Err(Error::Process(words)))
+        let found = self.first_words(words);
+        // The process that differs may have ended already, before its words were here; then they are those of its failure.
+        self.check()?;
+        found.map_or(Ok(()), |(_, words)| Err(Error::Process(words)))
     }
 
     /// `result` if all processes succeeded; otherwise this process's own error, or that of the first process that

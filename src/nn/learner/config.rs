@@ -82,7 +82,7 @@ impl From<OptimizerKind> for OptimizerConfig {
     }
 }
 
-/// Which parameters weight decay is on.
+/// The parameters to which weight decay applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Decayed {

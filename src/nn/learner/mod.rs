@@ -102,7 +102,7 @@ impl Part {
 /// The processes that learn together.
 #[derive(Debug, Clone)]
 pub struct Members {
-    /// They.
+    /// The process group, as seen by this process.
     pub group: Group,
     /// Whether batch norms go by the statistics of the whole batch; else each process's by those of its share.
     pub synchronised: bool,
@@ -123,11 +123,11 @@ impl Losses {
         Arriving::new(if losses.len() == 1 { losses.remove(0) } else { Tensor::cat(losses, 0) })
     }
 
-    /// Waits for them.
+    /// Waits for the device and returns the losses, one for each part of the batch, in order.
     ///
     /// # Errors
     ///
-    /// [`Error::Device`] if the device failed.
+    /// [`Error::Failed`] if the losses cannot be read from the device.
     pub fn read(self) -> Result<Vec<f64>> {
         Ok(Self::send(vec![self]).read::<f32>()?.into_iter().map(f64::from).collect())
     }
@@ -197,12 +197,12 @@ impl Learner {
         self.average = Some(average);
     }
 
-    /// How it learns.
+    /// The settings that this learner was made with: optimiser, gradient clipping, frozen parts, moving average.
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// What is minimised.
+    /// The loss that the training minimises.
     pub fn loss(&self) -> &Loss {
         &self.loss
     }

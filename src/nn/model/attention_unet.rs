@@ -42,7 +42,7 @@ impl Default for AttentionUnetConfig {
 }
 
 impl AttentionUnetConfig {
-    /// The published hyperparameters.
+    /// The published hyperparameters, for `bands` input bands and `outputs` output channels.
     pub fn new(bands: usize, outputs: usize) -> Self {
         Self { bands: Some(bands), outputs: Some(outputs), ..Self::default() }
     }
@@ -182,7 +182,7 @@ impl AttentionUnet {
         self.signals.iter_mut().chain(self.gates.iter_mut().map(|gate| &mut gate.out)).for_each(ConvNorm::fold);
     }
 
-    /// Both sides are halved four times.
+    /// The number that both sides of the input must be a multiple of: 16, as the encoder halves them four times.
     pub fn multiple(&self) -> usize {
         16
     }

@@ -15,9 +15,9 @@ use crate::nn::ops::{NormSettings, Resampling, interpolate};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EncoderDecoderConfig {
-    /// What sees.
+    /// The encoder (backbone).
     pub encoder: ResNetConfig,
-    /// What decides.
+    /// The decoder, which turns the encoder's features into logits.
     pub decoder: DecoderConfig,
     /// How the pyramid's levels and the logits are enlarged.
     #[serde(default)]
@@ -32,7 +32,7 @@ pub struct EncoderDecoderConfig {
 }
 
 impl EncoderDecoderConfig {
-    /// Bilinear enlargement and PyTorch's batch norm.
+    /// Hyperparameters for `bands` input bands and `outputs` channels of logits; bilinear upsampling, PyTorch's batch norm.
     pub fn new(encoder: ResNetConfig, decoder: DecoderConfig, bands: usize, outputs: usize) -> Self {
         let (resampling, norm) = (Resampling::default(), NormSettings::default());
         Self { encoder, decoder, resampling, norm, bands: Some(bands), outputs: Some(outputs) }

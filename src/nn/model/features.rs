@@ -56,7 +56,7 @@ fn undilated() -> Dilation {
 }
 
 impl ResNetFeaturesConfig {
-    /// torchvision's.
+    /// torchvision's hyperparameters for this variant.
     pub fn new(variant: Variant) -> Self {
         Self::from(ResNetConfig { dilation: Dilation::None, ..ResNetConfig::new(variant) })
     }
@@ -75,7 +75,8 @@ impl From<ResNetConfig> for ResNetFeaturesConfig {
 }
 
 impl FeatureEncoderConfig {
-    /// What a number at a tap stands for, in images of `bands` bands; an error that lists the taps if it is not one.
+    /// Channels, stride and receptive field of the features at `tap`, for images of `bands` bands; an error that lists the
+    /// taps if this encoder does not have it.
     pub fn reach(&self, tap: Tap, bands: usize) -> Result<Reach> {
         let reach = match (self, tap) {
             (_, Tap::Colors) => Some(Reach { channels: bands, ..Reach::default() }),
@@ -152,7 +153,8 @@ pub enum FeatureEncoder {
 }
 
 impl FeatureEncoder {
-    /// What the taps, which it was built for, show of images `[batch, bands, height, width]`, in their order.
+    /// Feature maps `[batch, channels, height, width]` at each of `taps`, in that order, of input images
+    /// `[batch, bands, height, width]`. The encoder must have been built for these taps.
     pub fn forward(&self, input: Tensor<4>, taps: &[Tap]) -> Vec<Tensor<4>> {
         match self {
             Self::Vgg(network) => network.forward(input, taps),

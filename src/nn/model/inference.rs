@@ -9,7 +9,7 @@ use crate::nn::ops::Resampling;
 #[derive(Debug)]
 pub struct InferenceNetwork(Network);
 
-/// What a network says of an image, before the last enlargement.
+/// Logits of a network before they are upsampled to the input size.
 #[derive(Debug, Clone)]
 pub struct Scores {
     /// Logits `[batch, outputs, height, width]`, at the size of the input or smaller.

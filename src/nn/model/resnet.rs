@@ -203,7 +203,7 @@ fn all_stages() -> usize {
 }
 
 impl ResNetConfig {
-    /// torchvision's, with the features at 1/8 of the input.
+    /// torchvision's hyperparameters for this variant, dilated so that the last features are at 1/8 of the input.
     pub fn new(variant: Variant) -> Self {
         Self {
             variant,
@@ -297,7 +297,7 @@ pub struct ResNet {
     stages: Vec<Vec<Block>>,
 }
 
-/// What a [`ResNet`] sees in an image.
+/// Feature maps of an image, each `[batch, channels, height, width]`, as [`ResNet::forward`] computes them.
 #[derive(Debug, Clone)]
 pub struct Features {
     /// Of the stem, before its pooling: 1/2 of the input.

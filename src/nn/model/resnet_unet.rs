@@ -29,7 +29,7 @@ fn published_encoder() -> ResNetConfig {
 }
 
 impl ResnetUnetConfig {
-    /// On a ResNet-18.
+    /// Hyperparameters with a ResNet-18 encoder, for `bands` input bands and `outputs` output channels.
     pub fn new(bands: usize, outputs: usize) -> Self {
         Self { encoder: published_encoder(), bands: Some(bands), outputs: Some(outputs) }
     }
@@ -119,7 +119,7 @@ impl ResnetUnet {
         self.base_model.fold();
     }
 
-    /// The encoder halves both sides five times.
+    /// The number that both sides of the input must be a multiple of: 32, as the encoder halves them five times.
     pub fn multiple(&self) -> usize {
         32
     }

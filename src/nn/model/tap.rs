@@ -71,7 +71,7 @@ impl TryFrom<String> for Tap {
     }
 }
 
-/// What a number at a tap stands for.
+/// Channels, stride and receptive field of the features at a tap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reach {
     /// Numbers at each place.

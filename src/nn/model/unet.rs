@@ -103,7 +103,8 @@ pub struct UnetConfig {
 }
 
 impl UnetConfig {
-    /// The form's own enlargement and initial weights.
+    /// Hyperparameters for `bands` input bands and `outputs` output channels; upsampling, initial weights and dropout are
+    /// those of the [`Form`].
     pub fn new(width: usize, depth: usize, bands: usize, outputs: usize) -> Self {
         let (bands, outputs) = (Some(bands), Some(outputs));
         Self { width, depth, enlargement: None, bands, outputs, initialisation: None, dropout: None }
@@ -246,7 +247,8 @@ impl Unet {
         twice(x)
     }
 
-    /// Both sides are halved once a level after the first. milesial's adds zeros where they were odd.
+    /// The number that both sides of the input must be a multiple of: `2^(depth - 1)`, as each level after the first halves
+    /// them; 1 for [`Form::Milesial`], which pads odd sides with zeros.
     pub fn multiple(&self) -> usize {
         match self.form {
             Form::Milesial => 1,
@@ -254,7 +256,7 @@ impl Unet {
         }
     }
 
-    /// The least side: one pixel is left at the deepest level.
+    /// The smallest side that an input may have, in pixels: one pixel is left of it at the deepest level.
     pub fn smallest(&self) -> usize {
         1 << self.up.len()
     }

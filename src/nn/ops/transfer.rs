@@ -53,7 +53,7 @@ enum Place {
 }
 
 impl Arriving {
-    /// Sends them off.
+    /// Starts to copy the numbers of `tensor` to main memory; on libtorch's GPUs this does not wait for the device.
     pub fn new<const D: usize>(tensor: Tensor<D>) -> Self {
         profile::note_read();
         let tensor = tensor.inner();
@@ -76,11 +76,11 @@ impl Arriving {
         Self(Place::Home(tensor.try_into_data().map_err(unreadable)))
     }
 
-    /// Waits for class numbers.
+    /// Waits for the copy that [`Self::of_classes`] started and returns the class indices, in the order of the tensor.
     ///
     /// # Errors
     ///
-    /// [`Error::Device`] if the device failed.
+    /// [`Error::Failed`] if they cannot be read from the device.
     pub fn read_classes(self) -> Result<Vec<u16>> {
         // The same 16 bits, without a sign.
         #[cfg(feature = "libtorch")]
@@ -90,11 +90,11 @@ impl Arriving {
         Ok(self.read::<i32>()?.into_iter().map(|class| class as u16).collect())
     }
 
-    /// Waits for them.
+    /// Waits for the copy and returns the numbers in the order of the tensor, as type `T`.
     ///
     /// # Errors
     ///
-    /// [`Error::Device`] if the device failed.
+    /// [`Error::Failed`] if the numbers cannot be read from the device.
     pub fn read<T: Element>(self) -> Result<Vec<T>> {
         let data = match self.0 {
             Place::Home(data) => data?,

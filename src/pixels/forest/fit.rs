@@ -14,7 +14,7 @@ use super::split::{Sample, Search};
 use super::{Forest, MAX_CLASSES, Node, Tree, lanes};
 use crate::base::{Error, Result, require};
 
-/// Who looks on while a forest grows.
+/// Progress callback and stop flag of a fit.
 #[derive(Clone, Copy)]
 pub struct Watch<'a> {
     /// Told how many trees are done, after each; from any thread.

@@ -66,7 +66,7 @@ impl FeatureCache {
 }
 
 impl Hypercolumns {
-    /// What a window's features are sampled from: as it is stored, where there is a store, else computed.
+    /// The feature maps of a window, read from the store if there is one and it has them, otherwise computed.
     pub fn recall(
         &self,
         stored: Option<&StoredFeatures>,

@@ -28,11 +28,11 @@ use sampler::Map;
 /// Smallest size, relative to the image, at which features are computed: a 64th.
 const MAX_SCALE: usize = 64;
 
-/// Which features, as a recipe writes them.
+/// Encoder, layers and scales that make up the hypercolumn features, as a recipe writes them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HypercolumnConfig {
-    /// What sees.
+    /// The encoder that computes the features.
     pub encoder: FeatureEncoderConfig,
     /// Its layers that are features, in this order.
     pub taps: Vec<Tap>,
@@ -129,7 +129,7 @@ pub struct Hypercolumns {
 }
 
 impl Hypercolumns {
-    /// Of an encoder that was built for the taps of `config` and `bands` bands, on `device`.
+    /// Hypercolumns of `encoder`, which must have been built for the taps of `config` and `bands` bands, on `device`.
     pub fn new(config: HypercolumnConfig, encoder: FeatureEncoder, bands: usize, device: Device) -> Result<Self> {
         config.check(bands)?;
         let fingerprint = fingerprint(&config, &encoder, &device)?;
@@ -144,7 +144,7 @@ impl Hypercolumns {
         &self.checksum
     }
 
-    /// Which features.
+    /// The configuration of the features.
     pub fn config(&self) -> &HypercolumnConfig {
         &self.config
     }
@@ -159,7 +159,7 @@ impl Hypercolumns {
         self.config.layout(size, self.bands).expect("the taps were checked")
     }
 
-    /// Computes what a window's features are sampled from.
+    /// Runs the encoder on a window and returns its feature maps, from which the features of pixels are sampled.
     pub fn see(&self, image: &PreparedImage<'_>, layout: &Layout, window: &Window) -> Result<WindowFeatures> {
         let mut maps = Vec::with_capacity(self.config.scales.len() * self.config.taps.len());
         for (number, &scale) in self.config.scales.iter().enumerate() {

@@ -25,7 +25,7 @@ struct Part {
     columns: Vec<Step>,
 }
 
-/// What the features of a window's pixels are sampled from.
+/// The encoder's feature maps of a window, from which the features of its pixels are sampled.
 #[derive(Debug)]
 pub struct WindowFeatures {
     window: Window,

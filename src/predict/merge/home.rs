@@ -19,16 +19,16 @@ pub fn read_classes<const D: usize>(classes: Tensor<D, Int>) -> Result<Vec<u16>>
 pub struct ArrivingClasses(Arriving);
 
 impl ArrivingClasses {
-    /// Sends them off.
+    /// Starts to copy class indices, which are below 65,536, from the device to main memory.
     pub fn new<const D: usize>(classes: Tensor<D, Int>) -> Self {
         Self(Arriving::of_classes(classes))
     }
 
-    /// Waits for them: those of [`read_classes`].
+    /// Waits for the copy and returns the class indices, row by row, as [`read_classes`] does.
     ///
     /// # Errors
     ///
-    /// [`Error::Device`] if the device failed.
+    /// [`Error::Failed`] if the device fails.
     pub fn read(self) -> Result<Vec<u16>> {
         self.0.read_classes()
     }

@@ -40,9 +40,9 @@ pub struct ScoreMap {
     pub size: Size,
     /// Scores a pixel.
     pub classes: usize,
-    /// What they are.
+    /// Whether the scores are logits or probabilities.
     pub kind: Kind,
-    /// What they decide.
+    /// Rule that turns the scores of a pixel into its class.
     pub rule: Rule,
     /// `[height, width, classes]`, without the rows above `top` and below the last that is there.
     pub values: Vec<f32>,
@@ -51,7 +51,7 @@ pub struct ScoreMap {
 }
 
 impl ScoreMap {
-    /// Zeros.
+    /// A complete score map `[height, width, classes]` in which all scores are 0.
     pub fn zeros(size: Size, classes: usize, kind: Kind, rule: Rule) -> Self {
         Self { size, classes, kind, rule, values: vec![0.0; size.width * size.height * classes], top: 0 }
     }
@@ -77,7 +77,7 @@ impl ScoreMap {
         Self { size, classes, kind: Kind::Logits, rule, values, top: 0 }
     }
 
-    /// With left and right exchanged.
+    /// The score map flipped horizontally, to undo the flip of test-time augmentation.
     #[must_use]
     pub fn mirrored(mut self) -> Self {
         let classes = self.classes;
@@ -97,7 +97,7 @@ impl ScoreMap {
     }
 }
 
-/// Scores and how they come to another size.
+/// A score map with its resampling to the image size and its weight in the mean.
 #[derive(Debug, Clone)]
 pub struct WeightedScores {
     /// The scores.
@@ -260,7 +260,7 @@ pub fn probabilities(parts: &[WeightedScores], size: Size) -> ScoreMap {
     })
 }
 
-/// The scores as a map of `size`.
+/// Resamples a score map to `size`; one that has this size already is returned unchanged.
 pub fn enlarged(part: WeightedScores, size: Size) -> ScoreMap {
     if part.map.size == size {
         return part.map;

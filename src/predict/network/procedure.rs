@@ -113,7 +113,7 @@ pub enum Join {
     Direct,
 }
 
-/// From an image to its classes.
+/// How an image is predicted: inference sizes, flips, sliding windows and how the scores are merged.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Procedure {
     /// The sizes of inference.
@@ -224,7 +224,11 @@ impl Default for Procedure {
 }
 
 impl Procedure {
-    /// What was chosen, checked.
+    /// The procedure that `choices` describe; what they leave out is the preset's or the plain one's.
+    ///
+    /// # Errors
+    ///
+    /// If a value is out of range, or two choices contradict each other.
     pub fn new(choices: &Choices) -> Result<Self> {
         let Choices { scales, flip, resize, upsample, .. } = choices;
         let refuse = |field: &'static str, reason: &str| Err(Error::conflict(field, reason));

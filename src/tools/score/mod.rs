@@ -276,7 +276,7 @@ impl<'a> Scorer<'a> {
         }
     }
 
-    /// What was counted.
+    /// Ends the counting and returns the tally.
     pub fn finish(self) -> Tally {
         self.tally
     }

@@ -25,7 +25,7 @@ pub struct Partial {
 }
 
 impl Partial {
-    /// For writing.
+    /// Combines a tally with the convention and the data set that it was counted for.
     pub fn new(convention: String, dataset: Dataset, tally: Tally) -> Self {
         Self { format: FORMAT.into(), convention, dataset, tally }
     }

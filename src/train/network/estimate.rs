@@ -41,7 +41,7 @@ enum Kind {
 }
 
 impl Need {
-    /// Of the plan's phase that needs most, or of its validation if that needs more.
+    /// Estimates the memory of the plan's most demanding phase, or of its validation if that needs more.
     /// Of several processes, each has a share of every batch, and of the memory of its machine.
     pub fn of(plan: &Plan, device: DeviceChoice, group: Option<&Group>) -> Result<Self> {
         let device = device.resolve()?;

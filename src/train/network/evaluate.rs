@@ -67,7 +67,7 @@ pub struct Examination<'a> {
     pub group: Option<&'a Group>,
 }
 
-/// What came of it.
+/// Confusion matrix and mean loss from [`Examination::run`].
 #[derive(Debug)]
 pub struct Findings {
     /// Every labelled pixel, counted.
