@@ -295,6 +295,17 @@ impl Group {
     }
 }
 
+/// One that did not leave has met an error or a panic: the others would wait for it forever.
+impl Drop for Member {
+    fn drop(&mut self) {
+        let watch = self.watch.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(watch) = watch {
+            watch.leave(Some("it ended without finishing"));
+            self.gpus.get().iter().for_each(|gpus| gpus.abort());
+        }
+    }
+}
+
 fn connect(membership: &Membership, limit: Duration, failure: &Failure) -> Result<(Link, Watch), String> {
     let Membership { rank, size, local_size, host, port, launcher_serves, restarts, .. } = membership;
     c10d::use_threads(threads_each(*local_size));
@@ -373,4 +384,24 @@ pub fn use_threads(count: usize) {
 fn machine_name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     if name.trim().is_empty() { "another machine".into() } else { name.trim().into() }
+}
+
+#[cfg(all(test, feature = "libtorch"))]
+mod tests {
+    use super::super::MeetingPlace;
+    use super::*;
+
+    #[test]
+    fn a_member_that_drops_out_ends_the_others() {
+        let place = MeetingPlace::open().unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| drop(Group::join(&place.membership(1, 2)).unwrap()));
+            let group = Group::join(&place.membership(0, 2)).unwrap();
+            // Nobody else takes part.
+            group.meet();
+            let words = group.check().unwrap_err().to_string();
+            assert!(words.contains("process 1: it ended without finishing"), "{words}");
+            group.leave(Some(&words)).unwrap();
+        });
+    }
 }

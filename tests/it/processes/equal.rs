@@ -18,14 +18,15 @@ use segtool::recipe::{NetworkRecipe, OptimizerConfig, Phase, Recipe};
 use segtool::train::{Job, Outcome, Plan, Session, Source, Validation, resume_for};
 
 use super::as_members;
-use crate::common::{devices, floats, read_tensors, segtool, small_recipe};
+use crate::common::{devices, floats, read_tensors, segtool, small_recipe, text};
 
 const SILENT: &dyn Sink = &|_: Event| ();
 /// Of float32 sums in another order, over some steps.
 const TOLERANCE: f32 = 1e-5;
 
-/// 41 images for training: with batches of 8, the last has one.
+/// 41 images for training: with batches of 8, the last has one. And the recipe, which all members read.
 fn data(folder: &Path) {
+    small_recipe(folder, 4);
     let size = Size { width: 32, height: 32 };
     write_set(&folder.join("data"), "train", 3, 0..41, size).unwrap();
     write_set(&folder.join("data"), "val", 3, 41..50, size).unwrap();
@@ -45,7 +46,7 @@ fn plan(folder: &Path, change: impl Fn(&mut NetworkRecipe), phases: &[Phase]) ->
         images: folder.join(format!("data/{name}_images.txt")),
         labels: folder.join(format!("data/{name}_labels.txt")),
     };
-    let Recipe::Network(mut recipe) = Recipe::find(&small_recipe(folder, 4)).unwrap() else { unreachable!() };
+    let Recipe::Network(mut recipe) = Recipe::find(&text(&folder.join("small.toml"))).unwrap() else { unreachable!() };
     recipe.training.batch_size = 8;
     // Adam divides by the size of gradients, which makes much of roundings where they are small.
     recipe.training.optimizer = OptimizerConfig::sgd();
