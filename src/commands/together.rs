@@ -58,7 +58,11 @@ pub(super) enum Place {
 pub(super) fn place(devices: &Devices) -> Result<Place> {
     let count = count_of(devices)?;
     let (shard, number) = match Membership::from_environment()? {
-        None if count > 1 => return Ok(Place::Starts(count)),
+        None if count > 1 => {
+            // Before each of the processes says that there is none.
+            DeviceChoice::LibtorchCuda(0).resolve()?;
+            return Ok(Place::Starts(count));
+        }
         None => (None, 0),
         Some(membership) => {
             share_threads(threads_each(membership.local_size));

@@ -196,12 +196,13 @@ impl Predictor {
         self.model.work(options, stop)
     }
 
-    /// Predicts a decoded image, whole and at its own size, without probabilities.
+    /// Predicts a decoded image at its own size, without probabilities: a network the whole image, a random forest in windows
+    /// if memory requires it.
     ///
     /// # Errors
     ///
-    /// If the bands of the image do not fit the model, or [`Error::Memory`] if it does not fit into memory; then
-    /// [`Self::predict_with`] takes sliding windows.
+    /// If the bands of the image do not fit the model, or [`Error::Memory`] if there is too little memory; with a network,
+    /// [`Self::predict_with`] then takes sliding windows.
     pub fn predict(&self, image: &Image) -> Result<Prediction> {
         self.predict_with(Path::new("image"), image.clone(), &Options::default())
     }

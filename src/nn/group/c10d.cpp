@@ -100,10 +100,11 @@ char *segtool_serve_store(Served **result, uint16_t *port) {
   return guarded([&] {
     FLAGS_caffe2_log_level = 3;
     c10d::TCPStoreOptions options;
+    options.timeout = milliseconds(10);
     options.port = 0;
     options.isServer = true;
     options.waitWorkers = false;
-    auto store = c10::make_intrusive<c10d::TCPStore>("localhost", options);
+    auto store = c10::make_intrusive<c10d::TCPStore>("127.0.0.1", options);
     *port = store->getPort();
     *result = new Served{std::move(store)};
   });

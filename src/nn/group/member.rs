@@ -22,7 +22,8 @@ const BEGUN: &str = "begun";
 const BUCKET: usize = 1 << 22;
 
 /// The group of processes that train together, as seen by one member. Clones are the same member. Collectives must be
-/// called by one thread at a time, and in the same order by all members.
+/// called by one thread at a time, and in the same order by all members. Each must call [`Self::leave`] in the end: one that is
+/// dropped without it ends the others with an error.
 #[derive(Debug, Clone)]
 pub struct Group(pub(super) Arc<Member>);
 

@@ -50,7 +50,7 @@ pub(super) struct Joining<'a> {
     pub(super) seconds: f64,
 }
 
-/// Where the processes that this one starts on its machine find one another, until this value is dropped.
+/// Where the processes of one group, which this process starts on its machine, find one another, until this value is dropped.
 #[derive(Debug)]
 pub struct MeetingPlace {
     port: u16,
@@ -65,7 +65,7 @@ impl MeetingPlace {
     /// [`Error::Process`] if that is impossible, and in builds without libtorch.
     pub fn open() -> Result<Self> {
         let served = Store::serve();
-        let served = served.map_err(|cause| Error::Process(format!("processes cannot find one another: {cause}")));
+        let served = served.map_err(|cause| Error::Process(format!("processes cannot be connected: {cause}")));
         served.map(|(store, port)| Self { port, _store: store })
     }
 

@@ -24,7 +24,7 @@ mod c10d {
 
     use super::membership::Joining;
 
-    const MISSING: &str = "it needs libtorch's collectives; build segtool with the feature libtorch (see the README)";
+    const MISSING: &str = "this needs libtorch's collectives; build segtool with the feature libtorch (see the README)";
 
     #[derive(Debug)]
     pub(super) enum Store {}
@@ -108,13 +108,15 @@ pub use share::Share;
 pub(in crate::nn) mod threads {
     //! Threads that act as the processes of a group.
 
-    use super::{Group, MeetingPlace};
+    use super::{Group, MeetingPlace, Membership};
 
     /// Runs `work` as each of `size` members of a group.
     pub(in crate::nn) fn as_members(size: usize, work: impl Fn(&Group) + Sync) {
         let place = MeetingPlace::open().unwrap();
         let member = |rank: usize| {
-            let group = Group::join(&place.membership(rank, size)).unwrap();
+            // libtorch's threads belong to all tests of the process.
+            let membership = Membership { local_size: 1, ..place.membership(rank, size) };
+            let group = Group::join(&membership).unwrap();
             work(&group);
             group.leave(None).unwrap();
         };

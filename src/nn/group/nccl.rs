@@ -267,7 +267,8 @@ impl Communicator {
         }
         let _turn = calls.lock().unwrap_or_else(PoisonError::into_inner);
         if closed.load(Ordering::SeqCst) {
-            return Ok(());
+            // Closed because of an error or of a failure, which is known already.
+            return self.0.error.get().map_or(Ok(()), |words| Err(words.clone()));
         }
         // SAFETY: no pointers. Between begin and end, NCCL only collects: many small tensors become few kernel launches.
         functions.outcome(unsafe { (functions.begin_group)() })?;

@@ -151,7 +151,7 @@ fn opened(folder: &Path, epochs: &[usize], session: &Session<'_>) -> Result<(Net
         ("run", written(&found.0.config)),
         ("number of epochs", format!("{epochs:?}")),
     ];
-    group.agree(&[&of_run[..], &of_session(session)].concat())?;
+    group.agree(&[&of_run[..], &of_session(session)?].concat())?;
     Ok(found)
 }
 
@@ -165,18 +165,18 @@ fn agree(group: &Group, plan: &Plan, session: &Session<'_>) -> Result<()> {
         ("list of validation images", written(&plan.validation)),
         ("set of class weights", written(&plan.class_weights)),
     ];
-    group.agree(&[&of_plan[..], &of_session(session)].concat())
+    group.agree(&[&of_plan[..], &of_session(session)?].concat())
 }
 
 /// What decides on the order of collectives, beside the run.
-fn of_session(session: &Session<'_>) -> [(&'static str, String); 5] {
-    [
+fn of_session(session: &Session<'_>) -> Result<[(&'static str, String); 5]> {
+    Ok([
         ("version of segtool", env!("CARGO_PKG_VERSION").into()),
-        ("kind of device", if session.device.is_gpu() { "GPU" } else { "CPU" }.into()),
+        ("kind of device", if session.device.resolve()?.is_gpu() { "GPU" } else { "CPU" }.into()),
         ("setting of the batch norms", format!("{:?}", session.synchronised)),
         ("library of collectives", session.collectives.to_string()),
         ("number of validation images to draw", session.validation_images.to_string()),
-    ]
+    ])
 }
 
 fn written(value: &impl Serialize) -> String {

@@ -11,14 +11,16 @@ mod refusals;
 mod scaling;
 
 #[cfg(feature = "libtorch")]
-use segtool::nn::group::{Group, MeetingPlace};
+use segtool::nn::group::{Group, MeetingPlace, Membership};
 
 /// Runs `work` as each of `size` members of a group.
 #[cfg(feature = "libtorch")]
 fn as_members<T: Send>(size: usize, work: impl Fn(&Group) -> T + Sync) -> Vec<T> {
     let place = MeetingPlace::open().unwrap();
     let member = |rank: usize| {
-        let group = Group::join(&place.membership(rank, size)).unwrap();
+        // libtorch's threads belong to all tests of the process.
+        let membership = Membership { local_size: 1, ..place.membership(rank, size) };
+        let group = Group::join(&membership).unwrap();
         let found = work(&group);
         group.leave(None).unwrap();
         found

@@ -1,7 +1,7 @@
 //! Memory formats of libtorch's tensors, which follow from the precision.
 //!
 //! Where a GPU multiplies in its tensor cores (bfloat16 and TF32), convolutions are fastest with channels innermost
-//! (`channels_last`): weights are laid out so once per step, and libtorch's convolutions then lay out the images likewise.
+//! (`channels_last`): weights are laid out so in each forward pass, and libtorch's convolutions then lay out the images likewise.
 //! Elsewhere, and for parameters, gradients and the optimiser's state, values are in the order of the shape. The precision itself
 //! is settled where the device is opened (`nn/device`). Figures: `benches/GPU.md`.
 
