@@ -189,10 +189,10 @@ fn transfer(group: &Group, bytes: u64, gpu: Option<&Device>) -> f64 {
     let on_gpu = |gpu: &Device| {
         let values = Tensor::ones([count], gpu);
         // Reading a number waits for everything before it.
-        read_number(values.clone().slice([0..1]));
+        read_number(values.clone().narrow(0, 0, 1));
         group.meet();
         let start = Instant::now();
-        read_number(all_reduce(values, group).slice([0..1]));
+        read_number(all_reduce(values, group).narrow(0, 0, 1));
         start.elapsed().as_secs_f64()
     };
     median(&(0..TRANSFERS).map(|_| gpu.map_or_else(in_main_memory, on_gpu)).collect::<Vec<_>>())

@@ -387,7 +387,8 @@ fn machine_name() -> String {
     if name.trim().is_empty() { "another machine".into() } else { name.trim().into() }
 }
 
-#[cfg(all(test, feature = "libtorch"))]
+#[cfg(test)]
+#[cfg(feature = "libtorch")]
 mod tests {
     use super::super::MeetingPlace;
     use super::*;

@@ -104,7 +104,8 @@ pub use member::{Group, Spent, threads_each, use_threads};
 pub use membership::{MeetingPlace, Membership};
 pub use share::Share;
 
-#[cfg(all(test, feature = "libtorch"))]
+#[cfg(test)]
+#[cfg(feature = "libtorch")]
 pub(in crate::nn) mod threads {
     //! Threads that act as the processes of a group.
 

@@ -31,7 +31,8 @@ fn tensors_are_summed_in_place() {
 
 #[test]
 fn all_go_without_if_one_cannot_connect_or_a_sum_is_wrong() {
-    let cases: [(fn(usize) -> Result<Functions, String>, &str); 3] = [
+    type Found = fn(usize) -> Result<Functions, String>;
+    let cases: [(Found, &str); 3] = [
         (|rank| if rank == 1 { Err("no NCCL here".into()) } else { Ok(functions()) }, "process 1: no NCCL here"),
         (
             |rank| Ok(if rank == 1 { Functions { connect: fake::refuse, ..functions() } } else { functions() }),
