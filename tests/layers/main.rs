@@ -169,8 +169,7 @@ fn circles_are_seen_through_every_kind_of_path() {
 }
 
 /// Where numbers may be read back from a device within a training step or near it, and the functions that do.
-const READERS: [&str; 4] =
-    ["nn/ops/transfer.rs", "nn/model/parameters.rs", "nn/learner/rules.rs", "nn/ops/synchronised.rs"];
+const READERS: [&str; 4] = ["nn/ops/transfer.rs", "nn/model/parameters.rs", "nn/learner/rules.rs", "nn/ops/common.rs"];
 const READING: [&str; 6] = ["into_data(", "to_data(", "into_scalar", "try_into_vec", "double_value(", "int64_value("];
 
 #[test]

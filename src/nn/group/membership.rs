@@ -1,9 +1,7 @@
 //! The rank of this process and the size of its group, as set by its launcher.
 
 use std::env;
-use std::net::Ipv4Addr;
 
-use super::c10d::Store;
 use crate::base::{Error, Result};
 
 /// The variables of `torchrun`, which Kubeflow's PyTorchJob and the program's own launcher set, too.
@@ -48,40 +46,6 @@ pub(super) struct Joining<'a> {
     pub(super) size: usize,
     /// How long to wait for the others, here and later.
     pub(super) seconds: f64,
-}
-
-/// Where the processes of one group, which this process starts on its machine, find one another, until this value is dropped.
-#[derive(Debug)]
-pub struct MeetingPlace {
-    port: u16,
-    _store: Store,
-}
-
-impl MeetingPlace {
-    /// Begins to wait for them.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Process`] if that is impossible, and in builds without libtorch.
-    pub fn open() -> Result<Self> {
-        let served = Store::serve();
-        let served = served.map_err(|cause| Error::Process(format!("processes cannot be connected: {cause}")));
-        served.map(|(store, port)| Self { port, _store: store })
-    }
-
-    /// The membership of the process of that rank in a group of `size`.
-    pub fn membership(&self, rank: usize, size: usize) -> Membership {
-        Membership {
-            rank,
-            size,
-            local_rank: rank,
-            local_size: size,
-            host: Ipv4Addr::LOCALHOST.to_string(),
-            port: self.port,
-            launcher_serves: true,
-            restarts: 0,
-        }
-    }
 }
 
 /// The place of this process in its group.

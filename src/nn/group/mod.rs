@@ -9,6 +9,7 @@ mod failure;
 mod gpus;
 mod member;
 mod membership;
+mod place;
 mod share;
 mod watch;
 
@@ -101,7 +102,8 @@ mod nccl {
 
 pub use gpus::{Collectives, Exchange};
 pub use member::{Group, Spent, threads_each, use_threads};
-pub use membership::{MeetingPlace, Membership};
+pub use membership::Membership;
+pub use place::MeetingPlace;
 pub use share::Share;
 
 #[cfg(test)]

@@ -7,10 +7,10 @@ use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, Scalar, TensorMetadata};
 use burn::tensor::{FloatDType, Shape};
 
+use super::common::{self, Common};
 use super::generic::{self, as_type, float_dtype, sum_by_channel};
 use super::products;
 use super::settings::{ConvSettings, ConvTransposeSettings, NormSettings, PoolSettings, Resampling};
-use super::synchronised::{self, Common};
 use crate::nn::group::Group;
 
 /// The operations of one backend. Shapes are PyTorch's: images `[batch, channels, height, width]`.
@@ -152,13 +152,13 @@ pub(super) trait Kernels: Backend {
 
     /// All-reduce: the sum of `x` over the processes of a group.
     fn sum_over_processes(x: FloatTensor<Self>, group: &Group) -> FloatTensor<Self> {
-        synchronised::sum_in_main_memory::<Self>(x, group)
+        common::sum_in_main_memory::<Self>(x, group)
     }
 
     /// Per-channel statistics of the whole batch. Passed are, for this process's share, means, sums of squared differences from
     /// them, and the number of values per channel.
     fn common_statistics(mean: FloatTensor<Self>, squares: FloatTensor<Self>, own: f64, group: &Group) -> Common<Self> {
-        synchronised::common_in_main_memory::<Self>(mean, squares, own, group)
+        common::common_in_main_memory::<Self>(mean, squares, own, group)
     }
 
     /// `max(x, 0)`, in the place of `x` where nothing else holds it.

@@ -9,6 +9,7 @@
 mod argmax;
 mod autodiff;
 pub(crate) mod axis;
+mod common;
 #[cfg(any(feature = "vulkan", feature = "metal"))]
 mod cube;
 mod dispatch;

@@ -19,12 +19,12 @@ use burn::tensor::{FloatDType, Shape};
 use tch::{Kind, Tensor};
 
 use super::argmax::largest_channel;
+use super::common::Common;
 use super::flex;
 use super::generic::{as_type, float_dtype};
 use super::kernels::Kernels;
 use super::results::{CrossEntropy, Gradients, Normalised, Statistics, Wanted};
 use super::settings::{ConvSettings, ConvTransposeSettings, Interpolation, NormSettings, Resampling};
-use super::synchronised::Common;
 use crate::nn::group::Group;
 
 pub(super) use counter::count_calls;

@@ -12,7 +12,7 @@ use super::ffi::Copying;
 use super::transfer::there;
 use super::writable;
 use crate::nn::group::Group;
-use crate::nn::ops::synchronised::{self, Common};
+use crate::nn::ops::common::{self, Common};
 
 /// Values that pass through main memory at a time: 16 MiB of float32.
 const BUCKET: usize = 1 << 22;
@@ -70,7 +70,7 @@ fn buckets(tensors: &[Tensor]) -> Vec<Range<usize>> {
 /// The sum of a tensor over the processes.
 pub(super) fn sum(x: TchTensor, group: &Group) -> TchTensor {
     if !group.connects_gpus() {
-        return synchronised::sum_in_main_memory::<LibTorch>(x, group);
+        return common::sum_in_main_memory::<LibTorch>(x, group);
     }
     let x = writable(x).contiguous();
     group.sum_on_gpus(std::slice::from_ref(&x));
@@ -81,7 +81,7 @@ pub(super) fn sum(x: TchTensor, group: &Group) -> TchTensor {
 /// number of values per channel.
 pub(super) fn common_statistics(mean: TchTensor, squares: TchTensor, own: f64, group: &Group) -> Common<LibTorch> {
     if !group.connects_gpus() {
-        return synchronised::common_in_main_memory::<LibTorch>(mean, squares, own, group);
+        return common::common_in_main_memory::<LibTorch>(mean, squares, own, group);
     }
     let (mean, squares) = (mean.tensor, squares.tensor);
     let (channels, kind, device) = (mean.size()[0], mean.kind(), mean.device());
