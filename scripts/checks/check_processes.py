@@ -5,7 +5,7 @@
 
 Trains a small network on synthetic images in one process and, with the same batches, in two: by the program's own
 launcher, torchrun, mpirun, and on two machines simulated by network namespaces. Weights must be equal within 1e-5 of
-their norm, after an epoch at a learning rate so low that rounding errors do not grow. Then processes are killed and
+their norm, after one epoch and after four, at a learning rate so low that rounding errors hardly grow. Then processes are killed and
 suspended and the network is cut; all processes must end in time, with a clear message. After a restart by torchrun, the
 weights must be bit-identical to those of an undisturbed run. With --gpus N, the weights of N NVIDIA GPUs, by NCCL and by Gloo,
 must be those of one within 1e-4, and processes on two GPUs are killed and suspended, too. What is not installed or permitted is skipped, with a note."""
@@ -131,6 +131,12 @@ def compare_launchers(options, folder, device):
             continue
         off = distance(run, alone)
         say(off < 1e-5, f"{name}, {device}: weights {off:.1e} off those of one process, relative to their norm")
+    # 6 steps in an epoch.
+    runs = [folder / f"longer-{size}-{device}" for size in (1, 2)]
+    for run, more in zip(runs, ([], ["--processes", "2"])):
+        subprocess.run([options.program, *arguments(folder, run, device, 4), *more], check=True, capture_output=True)
+    off = distance(runs[1], runs[0])
+    say(off < 1e-5, f"own launcher, {device}, 24 steps: weights {off:.1e} off those of one process, relative to their norm")
 
 
 def compare_gpus(options, folder):

@@ -90,7 +90,7 @@ fn c_string(text: &str) -> Result<CString, String> {
 #[derive(Debug)]
 pub(super) struct Store(*mut RawStore);
 
-// SAFETY: the store has a thread of its own; the pointer is only kept to free it.
+// SAFETY: libtorch serves the store from another thread; the pointer is only kept to free it.
 unsafe impl Send for Store {}
 // SAFETY: as above.
 unsafe impl Sync for Store {}

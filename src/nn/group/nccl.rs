@@ -348,6 +348,10 @@ impl Communicator {
 
 /// Records that the connection between the GPUs broke, unless the heartbeats report a clearer cause in the meantime.
 pub(super) fn fail(failure: &Failure, words: &str) {
+    // One that is known already is not waited for again: a step has hundreds of calls.
+    if failure.flag().load(Ordering::Relaxed) {
+        return;
+    }
     thread::sleep(CLEARER);
     failure.set(format!("the connection between the GPUs broke: {words}"));
 }
@@ -363,7 +367,7 @@ fn data_type(kind: Kind) -> c_int {
     }
 }
 
-/// Runs `work` in a thread of its own, which is left behind if it takes too long or a process fails in the meantime.
+/// Runs `work` in a separate thread, which is left behind if it takes too long or a process fails in the meantime.
 fn in_time<T: Send + 'static>(
     what: &str,
     failure: &Failure,

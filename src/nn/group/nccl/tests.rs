@@ -151,3 +151,13 @@ fn without_a_gpu_the_library_says_why_it_cannot_be_used() {
     let refused: String = Communicator::connect(&functions, id, [0, 1], Some(0), &Failure::default()).unwrap_err();
     assert!(refused.contains("CUDA"), "{refused}");
 }
+
+#[test]
+fn a_failure_that_is_known_is_not_waited_for_again() {
+    let failure = Failure::default();
+    failure.set("process 1 ended unexpectedly");
+    let began = Instant::now();
+    (0..100).for_each(|_| fail(&failure, "NCCL: unhandled system error"));
+    assert!(began.elapsed() < CLEARER);
+    assert_eq!(failure.cause().unwrap(), "process 1 ended unexpectedly");
+}

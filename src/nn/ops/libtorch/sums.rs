@@ -50,7 +50,7 @@ pub(super) fn all_reduce(tensors: &[Tensor], group: &Group) {
     }
 }
 
-/// Ranges of tensors that fit into a bucket together; a tensor larger than a bucket has a range of its own.
+/// Ranges of tensors that fit into a bucket together; a tensor larger than a bucket is a range by itself.
 fn buckets(tensors: &[Tensor]) -> Vec<Range<usize>> {
     let mut buckets: Vec<Range<usize>> = Vec::new();
     let mut filled = BUCKET;
