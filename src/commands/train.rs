@@ -72,7 +72,8 @@ fn train(arguments: &Train, member: Option<&Member>) -> Result<Exit> {
     if sheet.is_none() {
         job.check_weights(&folder)?;
     }
-    let plan = Plan::new(job, &progress)?;
+    let plan = Plan::new(job, &progress);
+    let plan = member.map_or_else(|| plan, |member| member.group.together(plan))?;
     if let Some(path) = sheet {
         if !leads {
             return Ok(Exit::Done);

@@ -218,18 +218,26 @@ impl Group {
     }
 
     /// `result` if all processes succeeded; otherwise this process's own error, or that of the first process that
-    /// failed.
+    /// failed. An error that several processes have in common, such as the faults of their data set, is returned by the
+    /// first of them; the others refer to it.
     ///
     /// # Errors
     ///
     /// Those of `result`, or [`Error::Process`].
     pub fn together<T>(&self, result: Result<T>) -> Result<T> {
-        let words = result.as_ref().err().map(ToString::to_string);
-        let failed = self.first_words(words).map(|(rank, words)| format!("process {rank}: {words}"));
+        let own = result.as_ref().err().map(ToString::to_string);
+        let failed = self.first_words(own.clone());
         self.check()?;
-        match failed {
-            Some(words) => result.and(Err(Error::Process(words))),
-            None => result,
+        match (failed, result) {
+            (None, result) => result,
+            (Some((first, words)), Ok(_)) => Err(Error::Process(format!("process {first}: {words}"))),
+            // Wrong usage has an exit code of its own.
+            (Some((first, words)), Err(error))
+                if first != self.0.rank && own.as_ref() == Some(&words) && !error.is_wrong_usage() =>
+            {
+                Err(Error::Process(format!("failed with the same error as process {first}")))
+            }
+            (_, Err(error)) => Err(error),
         }
     }
 

@@ -2,8 +2,9 @@
 //!
 //! They find one another through `torchrun`, `mpirun`, Slurm or the program's own launcher ([`Membership`]), connect
 //! through libtorch's store and its Gloo collectives, connect their GPUs through NCCL, and monitor one another: when one
-//! ends or stops responding, all end with its error. A failed collective is recorded ([`Group::check`]) rather than returned by every operation of a
-//! network: from then on, collectives return a process's own values, and training, which checks after each step, ends.
+//! ends or stops responding, all end with its error. A failed collective is recorded ([`Group::check`]) rather than
+//! returned by every operation of a network: from then on, collectives return a process's own values, and training,
+//! which checks after each step, ends.
 
 mod failure;
 mod gpus;

@@ -85,6 +85,21 @@ fn what_ends_a_process_is_said_by_all() {
 }
 
 #[test]
+fn faults_that_all_find_are_listed_once() {
+    let folder = prepared(3);
+    for entry in fs::read_dir(folder.path().join("data/images")).unwrap() {
+        fs::write(entry.unwrap().path(), "no image").unwrap();
+    }
+    let port = free_port();
+    let processes = [0, 1].map(|rank| process(rank, 2, port, folder.path(), &[]));
+    let [(first, of_first), (second, of_second)] = processes.map(ended);
+    assert_eq!((first, second), (Some(1), Some(1)), "{of_first}\n{of_second}");
+    assert_says(&of_first, &["images/"]);
+    assert_says(&of_second, &["process 1 of 2: failed with the same error as process 0"]);
+    assert!(!of_second.contains("images/"), "{of_second}");
+}
+
+#[test]
 fn processes_that_are_told_different_things_are_found_before_they_begin() {
     let folder = prepared(1);
     let port = free_port();
