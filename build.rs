@@ -15,14 +15,11 @@ fn libtorch() {
         "src/nn/ops/libtorch/memory.cpp",
         "src/nn/ops/libtorch/optimizers.cpp",
     ];
-    for source in SOURCES {
-        println!("cargo:rerun-if-changed={source}");
-    }
-    for group in ["src/nn/group/c10d.cpp", "src/nn/group/gloo"] {
-        println!("cargo:rerun-if-changed={group}");
+    for path in SOURCES.iter().chain(&["src/nn/group/c10d.cpp", "src/nn/group/gloo"]) {
+        println!("cargo:rerun-if-changed={path}");
     }
     println!("cargo:rerun-if-env-changed=DEP_TCH_LIBTORCH_LIB");
-    // Set by torch-sys; on Windows it is not, and libtorch's folder has to be on the PATH.
+    // Set by torch-sys, except on Windows.
     let Ok(folder) = std::env::var("DEP_TCH_LIBTORCH_LIB") else {
         panic!("torch-sys does not say where libtorch lies: the libtorch feature needs Linux or macOS");
     };

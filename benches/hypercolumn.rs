@@ -52,11 +52,10 @@ fn see(bencher: Bencher<'_, '_>, device: &str) {
 #[divan::bench(sample_count = 10, sample_size = 1)]
 fn fill(bencher: Bencher<'_, '_>) {
     let (hypercolumns, raster) = (hypercolumns("flex"), raster());
-    let windows = seen(&hypercolumns, &raster);
+    let (all, windows) = (seen(&hypercolumns, &raster), hypercolumns.layout(SIZE).windows(None));
     let mut planes = vec![0.0; hypercolumns.features() * 512];
     bencher.counter(ItemsCount::new(SIZE.width * SIZE.height)).bench_local(|| {
-        for seen in &windows {
-            let window = seen.window();
+        for (seen, window) in all.iter().zip(&windows) {
             for row in window.rows.clone() {
                 for start in window.columns.clone().step_by(512) {
                     let end = window.columns.end.min(start + 512);

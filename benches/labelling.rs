@@ -69,7 +69,7 @@ fn draw_all(labelling: &Labelling, truth: &LabelMap, strokes: usize) {
         let view = view_around(truth, &patch.rect);
         let began = Instant::now();
         let revision = labelling.labels(0).unwrap().1;
-        let change = Change { revision, tab: "bench".into(), patches: vec![patch], force: false };
+        let change = Change { revision, tab: "bench".into(), patches: vec![patch] };
         labelling.change(0, &change).unwrap();
         let model = labelling.train(Some((0, view))).unwrap();
         if !is_ready(&mut events, model) {

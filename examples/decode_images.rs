@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 
 use ndarray::{Array2, Array3};
 use ndarray_npy::WriteNpyExt;
-use segtool::base::Result;
 use segtool::image::{NumberLabels, RawLabels, Samples, read_image, read_labels};
 use serde_json::{Value, json};
 
@@ -70,8 +69,7 @@ fn numbers(samples: &Samples) -> Vec<f64> {
 }
 
 fn label_image(path: &Path, folder: &Path, stem: &str) -> Outcome<Value> {
-    let labels: Result<RawLabels> = read_labels(path);
-    let labels = match labels {
+    let labels = match read_labels(path) {
         Ok(labels) => labels,
         Err(error) => return Ok(refused(&error)),
     };

@@ -30,7 +30,7 @@ set -euo pipefail
 usage() { sed -n '2,/^set -/p' "$0" | sed '/^set -/d; s/^# \{0,1\}//'; }
 
 device=cuda models=unet,pspnet50 modes=train,infer precisions='' variants=plain,channels-last,compile
-unet=16x256 pspnet50=8x473 check=8x65 steps=20
+unet=16x256 pspnet=8x473 check=8x65 steps=20
 recipes=mit-resnet34-c1,mit-resnet50-ppm,mit-upernet50,pspnet101-ade20k,smp-unet-resnet34,unet-milesial
 recipe_shape=8x473 seeps='' seeps_peer=${UNET_PEER:-} seeps_width=64 seeps_epochs=12
 positional=()
@@ -40,29 +40,15 @@ while [ $# -gt 0 ]; do
     --device | --models | --modes | --precisions | --variants | --unet | --pspnet | --check | --steps | \
         --recipes | --recipe-shape | --seeps | --seeps-peer | --seeps-width | --seeps-epochs)
         [ $# -ge 2 ] || { echo "$1 needs a value" >&2 && exit 2; }
-        case $1 in
-        --device) device=$2 ;;
-        --models) models=$2 ;;
-        --modes) modes=$2 ;;
-        --precisions) precisions=$2 ;;
-        --variants) variants=$2 ;;
-        --unet) unet=$2 ;;
-        --pspnet) pspnet50=$2 ;;
-        --check) check=$2 ;;
-        --steps) steps=$2 ;;
-        --recipes) recipes=${2/#none/} ;;
-        --recipe-shape) recipe_shape=$2 ;;
-        --seeps) seeps=$2 ;;
-        --seeps-peer) seeps_peer=$2 ;;
-        --seeps-width) seeps_width=$2 ;;
-        --seeps-epochs) seeps_epochs=$2 ;;
-        esac
+        option=${1#--}
+        printf -v "${option//-/_}" %s "$2"
         shift 2
         ;;
     -*) echo "unknown option $1; see --help" >&2 && exit 2 ;;
     *) positional+=("$1") && shift ;;
     esac
 done
+[ "$recipes" != none ] || recipes=
 segtool=${positional[0]:-target/release/segtool}
 peer=${positional[1]:-${TORCH_BENCH:-}}
 limit=${LIMIT:-900}
@@ -171,7 +157,7 @@ tf32_as() {
 table=
 for model in $(words "$models"); do
     shape=$unet
-    [ "$model" = unet ] || shape=$pspnet50
+    [ "$model" = unet ] || shape=$pspnet
     for mode in $(words "$modes"); do
         for precision in $(words "$precisions"); do
             table+=$(row "$model" "$mode" "$precision" "$shape")$'\n'
@@ -224,7 +210,7 @@ gpus=$(nvidia-smi --list-gpus 2>/dev/null | wc -l || true)
 if [ "$device" = cuda ] && [ "${gpus:-0}" -gt 1 ]; then
     for model in $(words "$models"); do
         shape=$unet
-        [ "$model" = unet ] || shape=$pspnet50
+        [ "$model" = unet ] || shape=$pspnet
         for library in nccl gloo; do
             # shellcheck disable=SC2046
             scaling+=$(run_segtool $(recipe "$model") --batch "${shape%x*}" --size "${shape#*x}" --mode train --steps "$steps" \

@@ -25,6 +25,7 @@ CROP_QUALITIES = (75, 85)
 
 
 def read(path):
+    path = Path(path)
     return tifffile.imread(path) if path.suffix == ".tif" else np.asarray(Image.open(path))
 
 

@@ -16,22 +16,10 @@ import numpy as np
 import tifffile
 from PIL import Image
 
+from check_crops import as_bytes, read
 
 # JPEG quality.
 QUALITY = 75
-
-
-def as_bytes(pixels):
-    """Converts to 8 bits, for JPEG."""
-    if pixels.dtype == np.uint8:
-        return pixels
-    low, high = np.percentile(pixels, [0.5, 99.5])
-    return np.clip((pixels - low) / max(high - low, 1) * 255, 0, 255).astype(np.uint8)
-
-
-def read(path):
-    path = Path(path)
-    return tifffile.imread(path) if path.suffix == ".tif" else np.asarray(Image.open(path))
 
 
 def write(path, pixels):
@@ -47,7 +35,7 @@ class Copy:
     """The lists of a data set in a folder, with changed copies of the files that a fault affects."""
 
     def __init__(self, source, labels, folder):
-        self.folder, self.ending = Path(folder), None
+        self.folder = Path(folder)
         lines = lambda name: [str(source / line) for line in (source / name).read_text().split()]
         self.sides = {
             side: [list(pair) for pair in zip(lines(f"{side}_images.txt"), lines(f"{side}_{labels}.txt"))]
@@ -96,20 +84,12 @@ def planted(copy):
     own = copy.own
     image, label = copy.image, copy.label
 
-    def crops():
-        pixels, classes = image(), label()
+    def crops(pixels, ending):
+        classes = label()
         side = (int(pixels.shape[0] * 0.7), int(pixels.shape[1] * 0.7))
-        own("train", 5, 0, pixels[: side[0], : side[1]], "a" + copy.ending)
+        own("train", 5, 0, pixels[: side[0], : side[1]], "a" + ending)
         own("train", 5, 1, classes[: side[0], : side[1]], "a" + copy.ending)
-        own("val", 5, 0, pixels[-side[0] :, -side[1] :], "b" + copy.ending)
-        own("val", 5, 1, classes[-side[0] :, -side[1] :], "b" + copy.ending)
-
-    def jpegs():
-        pixels, classes = as_bytes(image()), label()
-        side = (int(pixels.shape[0] * 0.7), int(pixels.shape[1] * 0.7))
-        own("train", 5, 0, pixels[: side[0], : side[1]], "a.jpg")
-        own("train", 5, 1, classes[: side[0], : side[1]], "a" + copy.ending)
-        own("val", 5, 0, pixels[-side[0] :, -side[1] :], "b.jpg")
+        own("val", 5, 0, pixels[-side[0] :, -side[1] :], "b" + ending)
         own("val", 5, 1, classes[-side[0] :, -side[1] :], "b" + copy.ending)
 
     def cut(part):
@@ -207,8 +187,8 @@ def planted(copy):
         ("a duplicate across", "duplicate", lambda: val.append(list(train[5]))),
         ("a duplicate with other labels", "conflicting-labels", lambda: train.append([train[5][0], train[9][1]])),
         ("a mirrored, brighter copy across", "near-duplicate", near),
-        ("crops of one scene across", "overlap", crops),
-        ("crops of one scene across, saved as JPEG", "overlap", jpegs),
+        ("crops of one scene across", "overlap", lambda: crops(image(), copy.ending)),
+        ("crops of one scene across, saved as JPEG", "overlap", lambda: crops(as_bytes(image()), ".jpg")),
         ("georeferences that overlap", "georeference", world),
         ("labels of another image", "copied-labels", lambda: own("train", 5, 1, label("train", 9))),
         ("empty labels", "empty-labels", empty),

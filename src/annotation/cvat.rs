@@ -8,9 +8,6 @@ use super::parts::{ellipse, image_size, points_of, polygon, turned};
 use super::{AnnotatedImage, Annotations, Format, Geometry, Mask, Shape, Unit};
 use crate::base::{Error, Result, Size};
 
-/// Elements of an image that are no regions.
-const NO_REGIONS: [&str; 1] = ["tag"];
-
 pub(super) fn parse(path: &Path, text: &str) -> Result<Annotations> {
     let options = ParsingOptions { allow_dtd: false, ..ParsingOptions::default() };
     let document =
@@ -36,10 +33,8 @@ fn image(path: &Path, document: &Document<'_>, node: Node<'_, '_>) -> Result<Ann
     let name = node.attribute("name").ok_or_else(|| fault(node, "an image without a name".into()))?;
     let side = |name: &str| node.attribute(name)?.parse().ok();
     let mut shapes: Vec<(i64, Shape)> = Vec::new();
-    for region in node.children().filter(|node| node.is_element()) {
-        if NO_REGIONS.contains(&region.tag_name().name()) {
-            continue;
-        }
+    // Tags are no regions.
+    for region in node.children().filter(|node| node.is_element() && !node.has_tag_name("tag")) {
         let (order, class) = (region.attribute("z_order"), region.attribute("label"));
         let class = class.ok_or_else(|| fault(region, "a shape without a label".into()))?;
         let geometry = geometry(region).map_err(|reason| fault(region, reason))?;

@@ -24,21 +24,16 @@ pub fn draw(
     let mut map = vec![background; size.width * size.height];
     for shape in shapes {
         let class = class(&shape.class)?;
-        covered(&shape.geometry, size, &mut |row, columns| {
-            map[row * size.width..][columns].fill(class);
-        });
+        // Takes columns of a row.
+        let fill = &mut |row: usize, columns: Range<usize>| map[row * size.width..][columns].fill(class);
+        match &shape.geometry {
+            Geometry::Polygon(rings) => fill_polygon(rings, size, fill),
+            Geometry::Ellipse { center, radii } => fill_ellipse(*center, *radii, size, fill),
+            Geometry::Line { points, width } => fill_line(points, *width, size, fill),
+            Geometry::Mask(mask) => fill_mask(mask, size, fill),
+        }
     }
     Ok(map)
-}
-
-/// Hands out the pixels of a shape, as columns of a row.
-fn covered(geometry: &Geometry, size: Size, fill: &mut dyn FnMut(usize, Range<usize>)) {
-    match geometry {
-        Geometry::Polygon(rings) => fill_polygon(rings, size, fill),
-        Geometry::Ellipse { center, radii } => fill_ellipse(*center, *radii, size, fill),
-        Geometry::Line { points, width } => fill_line(points, *width, size, fill),
-        Geometry::Mask(mask) => fill_mask(mask, size, fill),
-    }
 }
 
 /// Columns whose centres lie behind `from` and up to `to`, of that many.

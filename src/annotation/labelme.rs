@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::parts::{image_size, json, png_mask};
-use super::{AnnotatedImage, Annotations, Format, Geometry, Mask, Point, Shape, Unit};
+use super::{AnnotatedImage, Annotations, Format, Geometry, Point, Shape, Unit};
 use crate::base::{Error, Result};
 
 /// Width of lines and radius of points in pixels, as labelme draws them (`shape_to_mask`).
@@ -56,7 +56,10 @@ impl Drawn {
         let kind = self.shape_type.as_deref().unwrap_or("polygon");
         let circle = |center: Point, radius: f64| Geometry::Ellipse { center, radii: [radius; 2] };
         Ok(vec![match (kind, &self.points[..]) {
-            ("mask", [[left, top], ..]) => Geometry::Mask(self.mask(path, [*left, *top])?),
+            ("mask", [corner, ..]) => {
+                let text = self.mask.as_deref().ok_or("a mask without pixels")?;
+                Geometry::Mask(png_mask(path, text, *corner)?)
+            }
             ("rectangle", [a, b]) => Geometry::rectangle(*a, *b),
             ("circle", [center, edge]) => circle(*center, (edge[0] - center[0]).hypot(edge[1] - center[1])),
             ("line" | "linestrip", points @ [_, _, ..]) => {
@@ -82,10 +85,5 @@ impl Drawn {
                 ));
             }
         }])
-    }
-
-    fn mask(&self, path: &Path, corner: Point) -> Result<Mask, String> {
-        let text = self.mask.as_deref().ok_or("a mask without pixels")?;
-        png_mask(path, text, corner)
     }
 }

@@ -34,8 +34,8 @@ pub(super) fn in_pixels(
         );
         return Err(Error::pair(file, image, reason));
     }
-    let inverse = Inverse::new(transform);
-    let moved: Vec<Shape> = shapes.iter().map(|shape| inverse.shape(shape)).collect();
+    let pixel = inverse(transform);
+    let moved: Vec<Shape> = shapes.iter().map(|shape| shape.moved(&pixel)).collect();
     let is_inside = |[x, y]: &Point| (0.0..=size.width as f64).contains(x) && (0.0..=size.height as f64).contains(y);
     let is_sure = matches!((reference, found), (ReferenceSystem::Epsg(_), ReferenceSystem::Epsg(_)));
     if !is_sure && !moved.is_empty() && !moved.iter().any(|shape| shape.geometry.points().any(is_inside)) {
@@ -47,25 +47,12 @@ pub(super) fn in_pixels(
 }
 
 /// From coordinates to pixels.
-struct Inverse {
-    origin: Point,
-    rows: [[f64; 2]; 2],
-}
-
-impl Inverse {
-    fn new([x, a, b, y, c, d]: [f64; 6]) -> Self {
-        let determinant = a * d - b * c;
-        Self { origin: [x, y], rows: [[d / determinant, -b / determinant], [-c / determinant, a / determinant]] }
-    }
-
-    fn pixel(&self, [x, y]: Point) -> Point {
-        let (dx, dy) = (x - self.origin[0], y - self.origin[1]);
-        self.rows.map(|[right, down]| right * dx + down * dy)
-    }
-
-    fn shape(&self, shape: &Shape) -> Shape {
-        let class = shape.class.clone();
-        Shape { class, geometry: shape.geometry.moved(&|point| self.pixel(point)) }
+fn inverse([x, a, b, y, c, d]: [f64; 6]) -> impl Fn(Point) -> Point {
+    let determinant = a * d - b * c;
+    let rows = [[d / determinant, -b / determinant], [-c / determinant, a / determinant]];
+    move |point: Point| {
+        let (dx, dy) = (point[0] - x, point[1] - y);
+        rows.map(|[right, down]| right * dx + down * dy)
     }
 }
 

@@ -64,7 +64,9 @@ impl Annotations {
         declared: impl IntoIterator<Item = String>,
         images: Vec<AnnotatedImage>,
     ) -> Self {
-        let classes = distinct(declared, images.iter().flat_map(|image| &image.shapes));
+        let named = images.iter().flat_map(|image| &image.shapes).map(|shape| shape.class.clone());
+        let mut known = BTreeSet::new();
+        let classes = declared.into_iter().chain(named).filter(|name| known.insert(name.clone())).collect();
         let mut places = BTreeMap::new();
         for (place, image) in images.iter().enumerate() {
             places.entry(image.name.clone()).or_insert(place);
@@ -97,29 +99,11 @@ impl Annotations {
             Unit::Pixels => Cow::Borrowed(&labelled.shapes),
             Unit::Shares => {
                 let pixel = |[x, y]: Point| [x * size.width as f64, y * size.height as f64];
-                let shapes = labelled.shapes.iter();
-                let moved =
-                    |shape: &Shape| Shape { class: shape.class.clone(), geometry: shape.geometry.moved(&pixel) };
-                shapes.map(moved).collect()
+                labelled.shapes.iter().map(|shape| shape.moved(&pixel)).collect()
             }
             Unit::Map(reference) => map::in_pixels((&self.path, reference), &labelled.shapes, (path, size))?.into(),
         })
     }
-}
-
-/// The classes that are declared, then those that only shapes name, in the order in which they come.
-fn distinct<'a>(
-    declared: impl IntoIterator<Item = String>,
-    shapes: impl IntoIterator<Item = &'a Shape>,
-) -> Vec<String> {
-    let mut classes: Vec<String> = Vec::new();
-    let mut known = BTreeSet::new();
-    for name in declared.into_iter().chain(shapes.into_iter().map(|shape| shape.class.clone())) {
-        if known.insert(name.clone()) {
-            classes.push(name);
-        }
-    }
-    classes
 }
 
 /// The labels of one image.

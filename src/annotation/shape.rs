@@ -17,6 +17,19 @@ pub struct Shape {
     pub geometry: Geometry,
 }
 
+impl Shape {
+    /// The same with its points elsewhere. Masks, which are pixels already, and ellipses stay.
+    pub(super) fn moved(&self, to: &dyn Fn(Point) -> Point) -> Self {
+        let all = |points: &Vec<Point>| points.iter().map(|point| to(*point)).collect();
+        let geometry = match &self.geometry {
+            Geometry::Polygon(rings) => Geometry::Polygon(rings.iter().map(all).collect()),
+            Geometry::Line { points, width } => Geometry::Line { points: all(points), width: *width },
+            Geometry::Ellipse { .. } | Geometry::Mask(_) => self.geometry.clone(),
+        };
+        Self { class: self.class.clone(), geometry }
+    }
+}
+
 /// The form of a region.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Geometry {
@@ -54,16 +67,6 @@ impl Geometry {
             Self::Ellipse { .. } | Self::Mask(_) => (&[][..], &[][..]),
         };
         rings.iter().flatten().chain(line)
-    }
-
-    /// The same with its points elsewhere. Masks, which are pixels already, and ellipses stay.
-    pub(super) fn moved(&self, to: &dyn Fn(Point) -> Point) -> Self {
-        let all = |points: &Vec<Point>| points.iter().map(|point| to(*point)).collect();
-        match self {
-            Self::Polygon(rings) => Self::Polygon(rings.iter().map(all).collect()),
-            Self::Line { points, width } => Self::Line { points: all(points), width: *width },
-            Self::Ellipse { .. } | Self::Mask(_) => self.clone(),
-        }
     }
 }
 

@@ -6,6 +6,9 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 use shapefile::dbase::FieldValue;
+use shapefile::record::polygon::GenericPolygon;
+use shapefile::record::polyline::GenericPolyline;
+use shapefile::record::traits::HasXY;
 use shapefile::{Reader, Shape as Stored};
 
 use super::map::{class_of, epsg_of_wkt, no_class};
@@ -92,33 +95,27 @@ fn json_value(value: FieldValue) -> Option<Value> {
 }
 
 fn geometries(stored: &Stored) -> Result<Vec<Geometry>, String> {
-    /// The rings of all polygons of a record together: with the even-odd rule, holes are holes.
-    macro_rules! polygon {
-        ($polygon:expr) => {
-            vec![Geometry::Polygon($polygon.rings().iter().map(|ring| points(ring.points(), |p| [p.x, p.y])).collect())]
-        };
-    }
-    macro_rules! lines {
-        ($line:expr) => {
-            $line
-                .parts()
-                .iter()
-                .map(|part| Geometry::Line { points: points(part, |p| [p.x, p.y]), width: LINE_WIDTH })
-                .collect()
-        };
-    }
     Ok(match stored {
         Stored::NullShape => Vec::new(),
-        Stored::Polygon(polygon) => polygon!(polygon),
-        Stored::PolygonM(polygon) => polygon!(polygon),
-        Stored::PolygonZ(polygon) => polygon!(polygon),
-        Stored::Polyline(line) => lines!(line),
-        Stored::PolylineM(line) => lines!(line),
-        Stored::PolylineZ(line) => lines!(line),
+        Stored::Polygon(stored) => vec![polygon(stored)],
+        Stored::PolygonM(stored) => vec![polygon(stored)],
+        Stored::PolygonZ(stored) => vec![polygon(stored)],
+        Stored::Polyline(stored) => lines(stored),
+        Stored::PolylineM(stored) => lines(stored),
+        Stored::PolylineZ(stored) => lines(stored),
         other => return Err(format!("a {}; draw polygons or lines", other.shapetype())),
     })
 }
 
-fn points<P>(stored: &[P], point: impl Fn(&P) -> Point) -> Vec<Point> {
-    stored.iter().map(point).collect()
+/// The rings of all polygons of a record together: with the even-odd rule, holes are holes.
+fn polygon<P: HasXY>(stored: &GenericPolygon<P>) -> Geometry {
+    Geometry::Polygon(stored.rings().iter().map(|ring| points(ring.points())).collect())
+}
+
+fn lines<P: HasXY>(stored: &GenericPolyline<P>) -> Vec<Geometry> {
+    stored.parts().iter().map(|part| Geometry::Line { points: points(part), width: LINE_WIDTH }).collect()
+}
+
+fn points<P: HasXY>(stored: &[P]) -> Vec<Point> {
+    stored.iter().map(|point| [point.x(), point.y()]).collect()
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use super::parts::{ellipse, json, polygon};
@@ -28,15 +28,26 @@ struct Project {
 #[derive(Deserialize)]
 struct Image {
     filename: String,
-    regions: Regions,
+    #[serde(deserialize_with = "regions")]
+    regions: Vec<Region>,
 }
 
-/// Numbered by keys in versions before 2.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Regions {
-    List(Vec<Region>),
-    Numbered(BTreeMap<String, Region>),
+/// A list, or, in versions before 2, regions numbered by keys.
+fn regions<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Region>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Regions {
+        List(Vec<Region>),
+        Numbered(BTreeMap<String, Region>),
+    }
+    Ok(match Regions::deserialize(deserializer)? {
+        Regions::List(regions) => regions,
+        Regions::Numbered(regions) => {
+            let mut numbered: Vec<(String, Region)> = regions.into_iter().collect();
+            numbered.sort_by_key(|(number, _)| number.parse::<u64>().unwrap_or(u64::MAX));
+            numbered.into_iter().map(|(_, region)| region).collect()
+        }
+    })
 }
 
 #[derive(Deserialize)]
@@ -78,27 +89,24 @@ pub(super) fn parse_csv(path: &Path, text: &str) -> Result<Annotations> {
         };
         let shape_attributes = parse(&row.region_shape_attributes)?;
         if images.last().is_none_or(|image| image.filename != row.filename) {
-            images.push(Image { filename: row.filename, regions: Regions::List(Vec::new()) });
+            images.push(Image { filename: row.filename, regions: Vec::new() });
         }
-        if let (Some(Image { regions: Regions::List(regions), .. }), false) =
-            (images.last_mut(), shape_attributes.is_empty())
-        {
-            regions.push(Region { shape_attributes, region_attributes: parse(&row.region_attributes)? });
+        if let (Some(image), false) = (images.last_mut(), shape_attributes.is_empty()) {
+            image.regions.push(Region { shape_attributes, region_attributes: parse(&row.region_attributes)? });
         }
     }
     annotations(path, images)
 }
 
 fn annotations(path: &Path, images: Vec<Image>) -> Result<Annotations> {
-    let regions = || images.iter().flat_map(|image| image.regions.iter());
-    let attribute = class_attribute(regions()).map_err(|reason| Error::content(path, reason))?;
+    let regions = images.iter().flat_map(|image| &image.regions);
+    let attribute = class_attribute(regions).map_err(|reason| Error::content(path, reason))?;
     let image = |image: &Image| {
-        let mut shapes = Vec::new();
-        for (i, region) in image.regions.iter().enumerate() {
-            let found = region.shapes(attribute.as_deref());
+        let shape = |(i, region): (usize, &Region)| {
             let fault = |reason| Error::content(path, format!("{}, region {}: {reason}", image.filename, i + 1));
-            shapes.extend(found.map_err(fault)?);
-        }
+            region.shape(attribute.as_deref()).map_err(fault)
+        };
+        let shapes: Vec<Shape> = image.regions.iter().enumerate().map(shape).collect::<Result<_>>()?;
         Ok(AnnotatedImage { name: image.filename.clone(), size: None, shapes })
     };
     let images: Vec<AnnotatedImage> = images.iter().map(image).collect::<Result<_>>()?;
@@ -119,23 +127,10 @@ fn class_attribute<'a>(regions: impl Iterator<Item = &'a Region>) -> Result<Opti
     Ok(Some(name.to_string()))
 }
 
-impl Regions {
-    fn iter(&self) -> Box<dyn Iterator<Item = &Region> + '_> {
-        match self {
-            Self::List(regions) => Box::new(regions.iter()),
-            Self::Numbered(regions) => {
-                let mut numbered: Vec<(&String, &Region)> = regions.iter().collect();
-                numbered.sort_by_key(|(number, _)| number.parse::<u64>().unwrap_or(u64::MAX));
-                Box::new(numbered.into_iter().map(|(_, region)| region))
-            }
-        }
-    }
-}
-
 impl Region {
-    fn shapes(&self, attribute: Option<&str>) -> Result<Vec<Shape>, String> {
+    fn shape(&self, attribute: Option<&str>) -> Result<Shape, String> {
         let class = attribute.and_then(|attribute| self.class(attribute)).ok_or("it has no class; name it in VIA")?;
-        Ok(vec![Shape { class, geometry: self.geometry()? }])
+        Ok(Shape { class, geometry: self.geometry()? })
     }
 
     /// A text, or the option that is ticked.

@@ -32,13 +32,7 @@ pub(super) fn is_yolo(text: &str) -> bool {
     let is_one = |line: &str| {
         let mut words = line.split_whitespace();
         let class = words.next().is_some_and(|class| class.parse::<usize>().is_ok());
-        let mut count = 0;
-        class
-            && words.all(|word| {
-                count += 1;
-                word.parse::<f64>().is_ok()
-            })
-            && count >= 4
+        class && words.clone().count() >= 4 && words.all(|word| word.parse::<f64>().is_ok())
     };
     lines.peek().is_some() && lines.all(is_one)
 }

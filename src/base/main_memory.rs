@@ -46,12 +46,10 @@ fn process_limits(proc: &Path) -> Vec<u64> {
 fn groups(root: &Path) -> Vec<u64> {
     let read = |name: &str| fs::read_to_string(root.join("proc/self").join(name)).unwrap_or_default();
     let (own, mounts) = (read("cgroup"), read("mountinfo"));
-    let folders = |version: Version| version.folders(root, &own, &mounts);
-    let left = |version: Version| move |folder: PathBuf| version.left(&folder);
-    folders(Version::One)
-        .flat_map(left(Version::One))
-        .chain(folders(Version::Two).flat_map(left(Version::Two)))
-        .collect()
+    let left = |version: Version| {
+        version.folders(root, &own, &mounts).into_iter().filter_map(move |folder| version.left(&folder))
+    };
+    [Version::One, Version::Two].into_iter().flat_map(left).collect()
 }
 
 /// Versions of control groups.
@@ -63,11 +61,9 @@ enum Version {
 
 impl Version {
     /// The folders of the process's groups, from the inside out. `own` is /proc/self/cgroup, `mounts` /proc/self/mountinfo.
-    fn folders(self, root: &Path, own: &str, mounts: &str) -> impl Iterator<Item = PathBuf> {
+    fn folders(self, root: &Path, own: &str, mounts: &str) -> Vec<PathBuf> {
         let place = self.path_of(own).and_then(|path| self.place(root, path, mounts));
-        let (inside, mount) = place.unwrap_or_default();
-        let levels: Vec<PathBuf> = inside.ancestors().map(|inside| mount.join(inside)).collect();
-        levels.into_iter().filter(|folder| !folder.as_os_str().is_empty())
+        place.map_or_else(Vec::new, |(inside, mount)| inside.ancestors().map(|inside| mount.join(inside)).collect())
     }
 
     /// The group of the process: of `4:memory:/a/b` in version 1, of `0::/a/b` in version 2.

@@ -18,12 +18,18 @@ pub(crate) fn escaped(text: &str) -> String {
     out
 }
 
+/// A colour as CSS writes it.
+pub(crate) fn hex([red, green, blue]: [u8; 3]) -> String {
+    format!("#{red:02x}{green:02x}{blue:02x}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn what_markup_is_made_of_is_escaped() {
+        assert_eq!(hex([1, 171, 255]), "#01abff");
         assert_eq!(escaped("a<b & \"c\">'\u{1}\n"), "a&lt;b &amp; &quot;c&quot;&gt;&#39; \n");
     }
 }

@@ -296,7 +296,7 @@ impl Work {
             Job::Train(training) => {
                 let (learner, part) = &mut **training;
                 // The loss stays on the device: nobody reads it.
-                learner.begin_step([part.clone()], RATE, 0);
+                learner.step([part.clone()], RATE, 0);
             }
             Job::Infer(network, rule) => infer(network, *rule, &self.input)?,
         }

@@ -2,7 +2,6 @@
 
 use super::finding::{Finding, Kind, Place, Severity};
 use super::report::Data;
-use crate::base::words::counted;
 
 pub(super) fn findings(data: &Data) -> Vec<Finding> {
     let mut found = Vec::new();
@@ -11,11 +10,7 @@ pub(super) fn findings(data: &Data) -> Vec<Finding> {
         faults.filter(|fault| fault.kind == kind).map(|fault| fault.place.clone()).collect()
     };
     let mut add = |kind, what: &str, remedy: &str| {
-        let places = of_kind(kind);
-        if !places.is_empty() {
-            let message = format!("{} {what}", counted(places.len(), "file"));
-            found.push(Finding::new(kind, Severity::Error, message, places).remedy(remedy));
-        }
+        found.extend(Finding::about(kind, Severity::Error, of_kind(kind), ("file", what), remedy));
     };
     let replace = format!("replace them with intact copies, or {}", data.how_to_leave_out());
     add(Kind::Unreadable, "that cannot be read", &replace);
@@ -31,7 +26,7 @@ pub(super) fn findings(data: &Data) -> Vec<Finding> {
         "convert them, or correct `bands` in the data set file",
     );
     found.extend(sizes(of_kind(Kind::SizeMismatch), data));
-    found.extend(orientation(data));
+    found.extend(orientation(data).into_iter().flatten());
     found
 }
 
@@ -45,33 +40,19 @@ fn sizes(places: Vec<Place>, data: &Data) -> Option<Finding> {
     } else {
         "export them again at the size of their images, without interpolation"
     };
-    if places.is_empty() {
-        return None;
-    }
-    let message = format!("{} whose size differs from the image's", counted(places.len(), "label file"));
-    Some(Finding::new(Kind::SizeMismatch, Severity::Error, message, places).remedy(remedy))
+    let what = ("label file", "whose size differs from the image's");
+    Finding::about(Kind::SizeMismatch, Severity::Error, places, what, remedy)
 }
 
-fn orientation(data: &Data) -> Vec<Finding> {
+fn orientation(data: &Data) -> [Option<Finding>; 2] {
     let turned: Vec<usize> = data.images().filter(|(_, image)| image.turned).map(|(i, _)| i).collect();
-    let mut found = Vec::new();
-    let places: Vec<Place> = turned.iter().map(|i| Place::new(data.image_path(*i), "")).collect();
-    if !places.is_empty() {
-        let message = format!("{} with an orientation tag, rotated upright when read", counted(places.len(), "image"));
-        found.push(
-            Finding::new(Kind::Orientation, Severity::Note, message, places)
-                .remedy("if the labels were drawn on the stored pixels, use `orientation` ignore"),
-        );
-    }
+    let places = turned.iter().map(|i| Place::new(data.image_path(*i), "")).collect();
+    let what = ("image", "with an orientation tag, rotated upright when read");
+    let remedy = "if the labels were drawn on the stored pixels, use `orientation` ignore";
+    let images = Finding::about(Kind::Orientation, Severity::Note, places, what, remedy);
     let only_labels = data.labels().filter(|(i, labels)| labels.turned && !turned.contains(i));
-    let places: Vec<Place> = only_labels.map(|(i, _)| Place::new(data.pairs[i].label.name(), "")).collect();
-    if !places.is_empty() {
-        let message =
-            format!("{} with an orientation tag that the image does not have", counted(places.len(), "label file"));
-        found.push(
-            Finding::new(Kind::Orientation, Severity::Warning, message, places)
-                .remedy("compare a few pairs; remove the tags if the labels do not fit"),
-        );
-    }
-    found
+    let places = only_labels.map(|(i, _)| Place::new(data.pairs[i].label.name(), "")).collect();
+    let what = ("label file", "with an orientation tag that the image does not have");
+    let remedy = "compare a few pairs; remove the tags if the labels do not fit";
+    [images, Finding::about(Kind::Orientation, Severity::Warning, places, what, remedy)]
 }

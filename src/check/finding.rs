@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::base::words::counted;
+
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -134,6 +136,18 @@ pub struct Finding {
 impl Finding {
     pub(super) fn new(kind: Kind, severity: Severity, message: impl Into<String>, places: Vec<Place>) -> Self {
         Self { kind, severity, message: message.into(), remedy: String::new(), places }
+    }
+
+    /// Something found in places, with a message such as "3 images without a label". `None` if there are no places.
+    pub(super) fn about(
+        kind: Kind,
+        severity: Severity,
+        places: Vec<Place>,
+        (noun, what): (&str, &str),
+        remedy: impl Into<String>,
+    ) -> Option<Self> {
+        let message = format!("{} {what}", counted(places.len(), noun));
+        (!places.is_empty()).then(|| Self::new(kind, severity, message, places).remedy(remedy))
     }
 
     pub(super) fn remedy(self, remedy: impl Into<String>) -> Self {

@@ -106,7 +106,7 @@ fn mapping(survey: &LabelSurvey, dataset: &Dataset) -> Option<Finding> {
             RawLabel::Number(_) => found.palette,
         };
         let value = || {
-            let value = found.label.number()?.class_value()?;
+            let value = found.label.number()?.as_value()?;
             let class = dataset.classes.iter().find(|class| class.values.contains(&value))?;
             Some(class.name.clone())
         };
@@ -143,7 +143,7 @@ fn mapping(survey: &LabelSurvey, dataset: &Dataset) -> Option<Finding> {
 
 /// How labels are coded, if not by class values.
 fn coding(survey: &LabelSurvey) -> Option<&'static str> {
-    let numbers: Vec<f64> = survey.labels.iter().filter_map(|found| found.label.number()).map(|n| n.get()).collect();
+    let numbers: Vec<f64> = survey.labels.iter().filter_map(|found| found.label.number()).map(|n| n.0).collect();
     if survey.with_colors.count > 0 && survey.complete {
         return Some("coded as colours");
     }
@@ -163,10 +163,9 @@ fn empty(data: &Data) -> Vec<Finding> {
     };
     let unlabelled = places(&|labels| labels.labelled() == 0);
     // If there is no labelled pixel at all, the set is reported as a whole.
-    if !unlabelled.is_empty() && unlabelled.len() < data.labels().count() {
-        let message = format!("{} without a labelled pixel", counted(unlabelled.len(), "image"));
-        let finding = Finding::new(Kind::NoLabels, Severity::Warning, message, unlabelled);
-        found.push(finding.remedy(format!("label them, or {}", data.how_to_leave_out())));
+    if unlabelled.len() < data.labels().count() {
+        let (what, remedy) = ("without a labelled pixel", format!("label them, or {}", data.how_to_leave_out()));
+        found.extend(Finding::about(Kind::NoLabels, Severity::Warning, unlabelled, ("image", what), remedy));
     }
     let first = places(&|labels| matches!(labels.class_pixels.as_slice(), [(0, _)]));
     if let (false, Some(class)) = (first.is_empty(), dataset.classes.first()) {
@@ -201,9 +200,8 @@ fn copied(data: &Data) -> Option<Finding> {
             Some(_) => (),
         }
     }
-    let message = format!("{} with the labels of another image", counted(places.len(), "image"));
-    let finding = Finding::new(Kind::CopiedLabels, Severity::Warning, message, places);
-    (!finding.places.is_empty()).then(|| finding.remedy("export the labels of these images again"))
+    let what = ("image", "with the labels of another image");
+    Finding::about(Kind::CopiedLabels, Severity::Warning, places, what, "export the labels of these images again")
 }
 
 fn shifted(data: &Data, profiles: &ProfileSum) -> Option<Finding> {
@@ -234,9 +232,9 @@ fn shifted(data: &Data, profiles: &ProfileSum) -> Option<Finding> {
         Place::two(pair.0, pair.1, move_by(peak.shift))
     };
     let places: Vec<Place> = shifted.map(place).collect();
-    let message = format!("{} shifted relative to the edges in the image", counted(places.len(), "label file"));
-    let finding = Finding::new(Kind::ShiftedLabels, Severity::Warning, message, places);
-    (!finding.places.is_empty()).then(|| finding.remedy("compare these pairs; move the labels, or export them again"))
+    let what = ("label file", "shifted relative to the edges in the image");
+    let remedy = "compare these pairs; move the labels, or export them again";
+    Finding::about(Kind::ShiftedLabels, Severity::Warning, places, what, remedy)
 }
 
 fn is_far((x, y): (i32, i32)) -> bool {

@@ -133,9 +133,7 @@ impl Check {
                 }
             }
         }
-        let mut training = self.paired(&self.images, sink)?;
-        let mut excluded = std::mem::take(&mut training.1);
-        let mut training = training.0;
+        let (mut training, mut excluded) = self.paired(&self.images, sink)?;
         let (pairs, validation) = match &self.validation {
             Validation::None => (training.pairs, Vec::new()),
             Validation::Fraction(_) if training.pairs.is_empty() => (Vec::new(), Vec::new()),

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use super::finding::{Finding, Kind, Place, Severity};
 use crate::base::event::Sink;
-use crate::base::words::counted;
 use crate::base::{Error, Result};
 use crate::data::{
     CsvLabels, Dataset, Labels, Pair, annotation_files, ends_as_label_image, find_images, find_labels, mask_folders,
@@ -91,10 +90,8 @@ fn masks(root: &Path) -> Result<Paired> {
             Err(fault) => faults.push(Place::new(&folder, fault.to_string())),
         }
     }
-    if !faults.is_empty() {
-        let message = format!("{} without exactly one image and its masks", counted(faults.len(), "folder"));
-        found.findings.push(Finding::new(Kind::Source, Severity::Error, message, faults));
-    }
+    let what = ("folder", "without exactly one image and its masks");
+    found.findings.extend(Finding::about(Kind::Source, Severity::Error, faults, what, ""));
     Ok(found)
 }
 
@@ -139,10 +136,7 @@ fn matched(images: BTreeMap<String, Vec<PathBuf>>, mut labels: BTreeMap<String, 
     }
     let unused: Vec<Place> = labels.into_values().flatten().map(|file| Place::new(&file, "")).collect();
     let mut add = |kind, places: Vec<Place>, what: &str, remedy: &str| {
-        if !places.is_empty() {
-            let message = format!("{} {what}", counted(places.len(), "file"));
-            found.findings.push(Finding::new(kind, Severity::Error, message, places).remedy(remedy));
-        }
+        found.findings.extend(Finding::about(kind, Severity::Error, places, ("file", what), remedy));
     };
     add(Kind::MissingLabel, unlabelled, "without a label image of the same stem", "label them, or move them elsewhere");
     add(
@@ -185,12 +179,8 @@ impl Paired {
                 }
             }
         }
-        if !places.is_empty() {
-            let message = format!("{} listed more than once", counted(places.len(), "file"));
-            self.findings.push(
-                Finding::new(Kind::ListedTwice, Severity::Warning, message, places).remedy("list each file once"),
-            );
-        }
+        let (what, remedy) = (("file", "listed more than once"), "list each file once");
+        self.findings.extend(Finding::about(Kind::ListedTwice, Severity::Warning, places, what, remedy));
     }
 
     /// Removes pairs with missing files, and reports those files.
@@ -202,11 +192,8 @@ impl Paired {
             places.extend(gone.iter().map(|file| Place::new(file, "")));
             gone.is_empty()
         });
-        if !places.is_empty() {
-            let message = format!("{} listed, but not found", counted(places.len(), "file"));
-            let finding = Finding::new(Kind::MissingFile, Severity::Error, message, places);
-            self.findings.push(finding.remedy("correct the list, or restore the files"));
-        }
+        let (what, remedy) = (("file", "listed, but not found"), "correct the list, or restore the files");
+        self.findings.extend(Finding::about(Kind::MissingFile, Severity::Error, places, what, remedy));
     }
 }
 

@@ -268,9 +268,7 @@ impl Report {
 
     /// All files that were read.
     pub fn files(&self) -> Vec<PathBuf> {
-        let of =
-            |pair: &Pair| std::iter::once(pair.image.clone()).chain(pair.label.files().to_vec()).collect::<Vec<_>>();
-        self.checked.iter().flat_map(of).collect()
+        self.checked.iter().flat_map(|pair| std::iter::once(&pair.image).chain(pair.label.files())).cloned().collect()
     }
 
     /// The statistics of the images as text.

@@ -15,8 +15,6 @@ pub(super) struct Scenes {
     pub(super) of: Vec<Option<String>>,
     /// A regular expression that captures the scene from a file name.
     pub(super) pattern: &'static str,
-    /// How many there are.
-    pub(super) count: usize,
 }
 
 /// Patterns of names in which the scene is followed by two tile numbers, or by one.
@@ -32,8 +30,7 @@ impl Scenes {
             of.iter().flatten().for_each(|scene| *sizes.entry(scene).or_insert(0) += 1);
             let in_scenes: usize = sizes.values().filter(|size| **size > 1).sum();
             let tells = sizes.len() > 1 && in_scenes as f64 >= MIN_SHARE * images.len() as f64;
-            let count = sizes.len();
-            tells.then_some(Self { of, pattern, count })
+            tells.then_some(Self { of, pattern })
         })
     }
 
@@ -60,6 +57,8 @@ fn scene(image: &Path, numbers: usize) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use regex::Regex;
 
     use super::*;
@@ -72,7 +71,7 @@ mod tests {
             let captured = pattern.captures(name).map(|captures| captures[1].to_owned());
             assert_eq!(&captured, scene, "{name}");
         }
-        Some((found.count, found.pattern))
+        Some((found.of.iter().flatten().collect::<HashSet<_>>().len(), found.pattern))
     }
 
     #[test]

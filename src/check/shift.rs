@@ -56,8 +56,6 @@ pub(super) struct CommonPeak {
     pub(super) peak: Peak,
     /// How many standard errors the contrast at the peak is above that without a shift.
     pub(super) significance: f64,
-    /// Number of images.
-    pub(super) count: i64,
 }
 
 fn shift_of(i: usize) -> (i32, i32) {
@@ -130,7 +128,7 @@ impl ProfileSum {
         let gain = self.gain[best] as f64 / n;
         let variance = (self.squares[best] as f64 / n - gain * gain).max(0.0);
         let significance = if best == UNSHIFTED { 0.0 } else { gain / (variance / n).sqrt().max(1e-9) };
-        Some(CommonPeak { peak, significance, count: self.count })
+        Some(CommonPeak { peak, significance })
     }
 }
 

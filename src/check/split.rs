@@ -9,7 +9,7 @@ use super::report::Data;
 use super::scenes::Scenes;
 use crate::base::event::Sink;
 use crate::base::words::counted;
-use crate::data::{Footprint, GroupBy, overlapping as placed_over};
+use crate::data::{Footprint, GroupBy, linked, overlapping as placed_over};
 
 /// Maximum number of pairs listed per finding; the message counts all of them.
 const MAX_PLACES: usize = 100_000;
@@ -72,10 +72,8 @@ impl Together {
     fn duplicates(&self, data: &Data) -> Option<Finding> {
         let (links, across) = self.links(data, |kind| kind == LinkKind::Same);
         let places = links.iter().map(|link| place(data, (link.first, link.second), "")).collect();
-        let message =
-            format!("{} with the same pixels as another image{}", counted(links.len(), "image"), across_text(across));
-        let finding = Finding::new(Kind::Duplicate, Severity::Warning, message, places);
-        (!links.is_empty()).then(|| finding.remedy("keep one of each"))
+        let what = format!("with the same pixels as another image{}", across_text(across));
+        Finding::about(Kind::Duplicate, Severity::Warning, places, ("image", &what), "keep one of each")
     }
 
     fn conflicting(&self, data: &Data) -> Option<Finding> {
@@ -85,10 +83,8 @@ impl Together {
         };
         let places: Vec<Place> =
             self.links.iter().filter(differ).map(|link| place(data, (link.first, link.second), "")).collect();
-        let message =
-            format!("{} with the same pixels as another image, but different labels", counted(places.len(), "image"));
-        let finding = Finding::new(Kind::ConflictingLabels, Severity::Warning, message, places);
-        (!finding.places.is_empty()).then(|| finding.remedy("keep the correct labels of each"))
+        let what = ("image", "with the same pixels as another image, but different labels");
+        Finding::about(Kind::ConflictingLabels, Severity::Warning, places, what, "keep the correct labels of each")
     }
 
     fn near_duplicates(&self, data: &Data) -> Option<Finding> {
@@ -207,22 +203,9 @@ impl Together {
 
     /// Group numbers: images that are linked, directly or through others, are in the same group.
     fn groups(&self, count: usize) -> Vec<usize> {
-        let mut group: Vec<usize> = (0..count).collect();
         let links = self.links.iter().map(|link| (link.first, link.second));
-        for (a, b) in links.chain(self.placed.iter().copied()) {
-            let (a, b) = (root(&mut group, a), root(&mut group, b));
-            group[a.max(b)] = a.min(b);
-        }
-        (0..count).map(|i| root(&mut group, i)).collect()
+        linked(count, |link| links.chain(self.placed.iter().copied()).for_each(link))
     }
-}
-
-fn root(group: &mut [usize], mut at: usize) -> usize {
-    while group[at] != at {
-        group[at] = group[group[at]];
-        at = group[at];
-    }
-    at
 }
 
 fn group_by_pattern(scenes: &Scenes) -> String {
@@ -241,10 +224,9 @@ fn grouped(data: &Data, by: &GroupBy) -> Option<Finding> {
     });
     let both = |i: usize| Some(place(data, (*learnt.get(&groups[i])?, i), ""));
     let places: Vec<Place> = (data.training..data.pairs.len()).filter_map(both).collect();
-    let message = format!("{} in a group that is also in the training set", counted(places.len(), "validation image"));
-    let finding = Finding::new(Kind::SplitGroup, Severity::Warning, message, places);
+    let what = ("validation image", "in a group that is also in the training set");
     let remedy = format!("give all images as training images, with `val_fraction` 0.1 `group_by` '{by}'");
-    (!finding.places.is_empty()).then(|| finding.remedy(remedy))
+    Finding::about(Kind::SplitGroup, Severity::Warning, places, what, remedy)
 }
 
 fn is_across(data: &Data, (a, b): (usize, usize)) -> bool {

@@ -19,23 +19,18 @@ const MIN_IMAGES: usize = 3;
 
 pub(super) fn findings(data: &Data) -> Vec<Finding> {
     let mut found = Vec::new();
-    found.extend(mixed(data, Kind::SampleType, |image| image.sample_type.to_string(), |_| Severity::Warning));
+    found.extend(mixed(data, Kind::SampleType, |image| image.sample_type.to_string()));
     if !data.summaries.iter().any(|summary| summary.faults.iter().any(|fault| fault.kind == Kind::Bands)) {
-        found.extend(mixed(data, Kind::Bands, |image| counted(image.bands, "band"), |_| Severity::Warning));
+        found.extend(mixed(data, Kind::Bands, |image| counted(image.bands, "band")));
     }
     found.extend(ranges(data));
     found.extend(constant(data));
-    found.extend(nodata(data));
+    found.extend(nodata(data).into_iter().flatten());
     found
 }
 
 /// Images that differ from the majority in some property.
-fn mixed(
-    data: &Data,
-    kind: Kind,
-    what: impl Fn(&ImageSummary) -> String,
-    severity: impl Fn(usize) -> Severity,
-) -> Option<Finding> {
+fn mixed(data: &Data, kind: Kind, what: impl Fn(&ImageSummary) -> String) -> Option<Finding> {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     data.images().for_each(|(_, image)| *counts.entry(what(image)).or_insert(0) += 1);
     if counts.len() < 2 {
@@ -48,7 +43,7 @@ fn mixed(
         counts.iter().map(|(what, count)| format!("{what} ({})", counted(*count, "image"))).collect();
     let message = format!("the images differ: {}", listed.join(", "));
     let remedy = "convert the images to one kind, or make sure that their values are comparable";
-    Some(Finding::new(kind, severity(places.len()), message, places).remedy(remedy))
+    Some(Finding::new(kind, Severity::Warning, message, places).remedy(remedy))
 }
 
 /// Images whose values are on a different scale from those of most images of their type.
@@ -75,15 +70,10 @@ fn ranges(data: &Data) -> Option<Finding> {
             Place::new(data.image_path(*i), format!("{low} to {high}, but most images {usual_low} to {usual_high}"))
         }));
     }
-    if places.is_empty() {
-        return None;
-    }
-    let message = format!(
-        "{} with values on a different scale from most (1st to 99th percentile), as if mixing decibels and intensities",
-        counted(places.len(), "image")
-    );
-    let finding = Finding::new(Kind::ValueRange, Severity::Warning, message, places);
-    Some(finding.remedy("convert all images to one scale"))
+    let what =
+        "with values on a different scale from most (1st to 99th percentile), as if mixing decibels and intensities";
+    let remedy = "convert all images to one scale";
+    Finding::about(Kind::ValueRange, Severity::Warning, places, ("image", what), remedy)
 }
 
 /// Whether percentiles cannot be of the same quantity: most values are negative where they usually are not, or the
@@ -105,13 +95,12 @@ fn constant(data: &Data) -> Option<Finding> {
             Place::new(data.image_path(i), format!("all {}", values.join(" ")))
         })
         .collect();
-    let message = format!("{} with the same value in all pixels", counted(places.len(), "image"));
-    let finding = Finding::new(Kind::ConstantImage, Severity::Warning, message, places);
-    (!finding.places.is_empty()).then(|| finding.remedy(format!("{}, or export them again", data.how_to_leave_out())))
+    let what = ("image", "with the same value in all pixels");
+    let remedy = format!("{}, or export them again", data.how_to_leave_out());
+    Finding::about(Kind::ConstantImage, Severity::Warning, places, what, remedy)
 }
 
-fn nodata(data: &Data) -> Vec<Finding> {
-    let mut found = Vec::new();
+fn nodata(data: &Data) -> [Option<Finding>; 2] {
     let share = |image: &ImageSummary| image.nodata as f64 / image.pixels().max(1) as f64;
     let some: Vec<(usize, &ImageSummary)> = data.images().filter(|(_, image)| image.nodata > 0).collect();
     let place = |(i, image): &(usize, &ImageSummary)| {
@@ -119,18 +108,11 @@ fn nodata(data: &Data) -> Vec<Finding> {
     };
     let (all, none): (u64, u64) =
         data.images().fold((0, 0), |(all, none), (_, image)| (all + image.pixels(), none + image.nodata));
-    if !some.is_empty() {
-        let message =
-            format!("{} partly without data ({} of all pixels)", counted(some.len(), "image"), per_cent(none, all));
-        found.push(Finding::new(Kind::Nodata, Severity::Note, message, some.iter().map(place).collect()));
-    }
-    let empty: Vec<Place> = some.iter().filter(|(_, image)| share(image) >= EMPTY_SHARE).map(place).collect();
-    if !empty.is_empty() {
-        let message = format!("{} with almost no data", counted(empty.len(), "image"));
-        let finding = Finding::new(Kind::Nodata, Severity::Warning, message, empty);
-        found.push(finding.remedy(data.how_to_leave_out()));
-    }
-    found
+    let what = format!("partly without data ({} of all pixels)", per_cent(none, all));
+    let partly = Finding::about(Kind::Nodata, Severity::Note, some.iter().map(place).collect(), ("image", &what), "");
+    let empty = some.iter().filter(|(_, image)| share(image) >= EMPTY_SHARE).map(place).collect();
+    let (what, remedy) = (("image", "with almost no data"), data.how_to_leave_out());
+    [partly, Finding::about(Kind::Nodata, Severity::Warning, empty, what, remedy)]
 }
 
 #[cfg(test)]

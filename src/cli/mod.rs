@@ -125,17 +125,6 @@ pub(crate) enum Command {
     Bench(Bench),
 }
 
-/// Where to compute, and with how many threads.
-#[derive(Debug, Args)]
-pub(crate) struct Compute {
-    /// auto, cpu, gpu, flex, libtorch, libtorch-cuda:N, vulkan:N or metal:N [default: auto, the fastest available]
-    #[arg(long, value_name = "DEVICE", help_heading = HARDWARE)]
-    pub(crate) device: Option<DeviceChoice>,
-    /// Threads that read and prepare images
-    #[arg(long, default_value_t = 2, value_name = "N", value_parser = threads, help_heading = HARDWARE)]
-    pub(crate) workers: usize,
-}
-
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  segtool demo --output-path segtool-demo")]
 pub(crate) struct Demo {
@@ -148,8 +137,12 @@ pub(crate) struct Demo {
     /// Number of epochs [default: the recipe's]
     #[arg(long, value_name = "N", value_parser = positive)]
     pub(crate) num_epoch: Option<usize>,
-    #[command(flatten)]
-    pub(crate) compute: Compute,
+    /// auto, cpu, gpu, flex, libtorch, libtorch-cuda:N, vulkan:N or metal:N [default: auto, the fastest available]
+    #[arg(long, value_name = "DEVICE", help_heading = HARDWARE)]
+    pub(crate) device: Option<DeviceChoice>,
+    /// Threads that read and prepare images
+    #[arg(long, default_value_t = 2, value_name = "N", value_parser = threads, help_heading = HARDWARE)]
+    pub(crate) workers: usize,
 }
 
 #[derive(Debug, Args)]

@@ -116,13 +116,9 @@ fn long_flag(text: &str, known: &BTreeSet<String>) -> Option<String> {
 
 /// The long flags of all commands.
 fn long_flags(command: &Command) -> BTreeSet<String> {
-    let of_one = |command: &Command| -> Vec<String> {
-        let names = |flag: &clap::Arg| {
-            flag.get_long().into_iter().chain(flag.get_all_aliases().into_iter().flatten()).map(str::to_owned).collect()
-        };
-        command.get_arguments().flat_map(|flag| -> Vec<String> { names(flag) }).collect()
-    };
-    command.get_subcommands().flat_map(of_one).chain(of_one(command)).collect()
+    let flags = command.get_subcommands().chain([command]).flat_map(|command| command.get_arguments());
+    let names = flags.flat_map(|flag| flag.get_long().into_iter().chain(flag.get_all_aliases().unwrap_or_default()));
+    names.map(str::to_owned).collect()
 }
 
 /// What to say of a command that is none, if it is a script's name or the word of another program.

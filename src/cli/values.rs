@@ -1,6 +1,8 @@
 //! Values of flags, from text.
 
 use std::num::IntErrorKind;
+use std::ops::RangeBounds;
+use std::str::FromStr;
 use std::time::Duration;
 
 use segtool::base::Size;
@@ -107,11 +109,13 @@ pub(super) fn rate(text: &str) -> Result<f64, String> {
     }
 }
 
+/// A number in a range, which `what` says in words.
+pub(super) fn within<T: FromStr + PartialOrd>(text: &str, range: impl RangeBounds<T>, what: &str) -> Result<T, String> {
+    text.parse::<T>().ok().filter(|number| range.contains(number)).ok_or_else(|| format!("must be {what}"))
+}
+
 pub(super) fn share(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
-        _ => Err("must be a number from 0 to 1".into()),
-    }
+    within(text, 0.0..=1.0, "a number from 0 to 1")
 }
 
 /// `45s`, `90m`, `1h30m`.
@@ -139,10 +143,7 @@ pub(super) fn interval(text: &str) -> Result<Interval, String> {
 
 /// From 0 to below 1.
 pub(super) fn threshold(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(threshold) if (0.0..1.0).contains(&threshold) => Ok(threshold),
-        _ => Err("must be a probability from 0 to below 1".into()),
-    }
+    within(text, 0.0..1.0, "a probability from 0 to below 1")
 }
 
 #[cfg(test)]

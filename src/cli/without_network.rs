@@ -13,6 +13,7 @@ use segtool::tools::rgb2gray::Alpha;
 
 use super::headings::{CONVERSION, DATA, FIGURE, HARDWARE, IMAGES, OUTPUT, SCORING};
 use super::positive;
+use super::values::within;
 
 /// The columns of the table of classes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -333,15 +334,9 @@ pub(crate) struct Concat {
 }
 
 pub(super) fn opacity(text: &str) -> Result<f32, String> {
-    match text.parse() {
-        Ok(opacity) if (0.0..=1.0).contains(&opacity) => Ok(opacity),
-        _ => Err("must be a number from 0 to 1".into()),
-    }
+    within(text, 0.0..=1.0_f32, "a number from 0 to 1")
 }
 
 fn scale(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(factor) if (0.001..=100.0).contains(&factor) => Ok(factor),
-        _ => Err("must be a number from 0.001 to 100".into()),
-    }
+    within(text, 0.001..=100.0, "a number from 0.001 to 100")
 }

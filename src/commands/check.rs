@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use segtool::base::files::{check_writable, write_bytes};
+use segtool::base::files::write_bytes;
 use segtool::base::inputs::ReadFiles;
 use segtool::base::words::{count, counted, per_cent};
 use segtool::check::{Check, Finding, Place, Report, Severity, Side};
@@ -15,7 +15,7 @@ use segtool::run::{Run, find_dataset, is_run};
 use super::data::Sources;
 use super::overrides::refuse_data_without_effect;
 use super::start::RECIPE_FOR_PIXELS;
-use super::use_threads;
+use super::{aligned, check_target, use_threads};
 use crate::cli;
 use crate::program::exit::Exit;
 use crate::program::flags;
@@ -56,13 +56,6 @@ pub(crate) fn run(arguments: &cli::Check) -> Result<Exit> {
     write_files(arguments, &report)?;
     write_review(arguments, &report, &progress)?;
     Ok(if report.would_fail() { Exit::Failed } else { Exit::Done })
-}
-
-fn check_target(output: &Path, flag: &str, overwrite: bool) -> Result<()> {
-    if output.is_file() && !overwrite {
-        bail!("{} already exists; choose another {flag}, or replace it with --overwrite", output.display());
-    }
-    Ok(check_writable(output)?)
 }
 
 /// The kind of model to train: with a recipe, that of the recipe.
@@ -194,16 +187,7 @@ fn class_table(report: &Report) -> Vec<String> {
         [class.name.clone()].into_iter().chain(sides.iter().flat_map(of_side)).collect()
     };
     let rows: Vec<Vec<String>> = [heading.collect()].into_iter().chain(report.classes.iter().map(row)).collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
-    let widths: Vec<usize> = (0..rows[0].len()).map(width).collect();
-    let line = |row: &Vec<String>| {
-        let cells = row.iter().zip(&widths).enumerate().map(|(column, (text, width))| match column {
-            0 => format!("{text:<width$}"),
-            _ => format!("{text:>width$}"),
-        });
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-    };
-    rows.iter().map(line).collect()
+    aligned(&rows, &[0])
 }
 
 fn verdict(report: &Report) -> String {

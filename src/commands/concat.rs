@@ -13,7 +13,7 @@ use segtool::predict::origins;
 use segtool::run::find_dataset;
 use segtool::tools::concat::{Inputs, Options, Partners, Predictions, Triple, concat_files};
 
-use super::use_threads;
+use super::{end_with_skipped, use_threads};
 use crate::cli::Concat;
 use crate::program::exit::{Exit, wrong_usage};
 use crate::program::ui::{self, Progress};
@@ -68,11 +68,7 @@ pub(crate) fn run(arguments: &Concat) -> Result<Exit> {
         bail!("none of the {} {what} could be drawn", triples.len());
     }
     ui::result(&format!("{} in {}", counted(summary.written, "figure"), options.output.display()));
-    if summary.skipped > 0 {
-        ui::warn(&format!("{} of {} {what} were skipped", summary.skipped, triples.len()));
-        return Ok(Exit::SomeSkipped);
-    }
-    Ok(Exit::Done)
+    Ok(end_with_skipped(summary.skipped, triples.len(), what))
 }
 
 fn dataset(
@@ -85,15 +81,12 @@ fn dataset(
         (Some(name), _) => find_dataset(name)?,
         (None, Some(classes)) => Dataset::numbered(classes)?,
         (None, None) if of_ade20k => Dataset::find("ade20k")?,
-        (None, None) => {
-            if let Some(known) = known {
-                return Ok(known);
+        (None, None) => match known.map_or_else(|| dataset_of_annotations(pairs, progress), |known| Ok(Some(known)))? {
+            Some(known) => known,
+            None => {
+                Dataset::unnamed(Dataset::MAX_CLASSES, None, (3, Normalisation::PerImage { valid: ValidPixels::All }))?
             }
-            if let Some(dataset) = dataset_of_annotations(pairs, progress)? {
-                return Ok(dataset);
-            }
-            Dataset::unnamed(Dataset::MAX_CLASSES, None, (3, Normalisation::PerImage { valid: ValidPixels::All }))?
-        }
+        },
     })
 }
 

@@ -6,7 +6,7 @@ use segtool::data::{dataset_of_annotations, pair_label_maps, pair_mask_folders};
 use segtool::run::find_dataset;
 use segtool::tools::convert::{Format, Options, convert_files};
 
-use super::use_threads;
+use super::{end_with_skipped, use_threads};
 use crate::cli::Convert;
 use crate::program::exit::{Exit, wrong_usage};
 use crate::program::ui::{self, Progress};
@@ -46,9 +46,5 @@ pub(crate) fn run(arguments: &Convert) -> Result<Exit> {
         bail!("the labels of none of the {} images could be converted", pairs.len());
     }
     ui::result(&format!("labels of {} written to {}", counted(summary.written, "image"), output.display()));
-    if summary.skipped > 0 {
-        ui::warn(&format!("{} of {} images were skipped", summary.skipped, pairs.len()));
-        return Ok(Exit::SomeSkipped);
-    }
-    Ok(Exit::Done)
+    Ok(end_with_skipped(summary.skipped, pairs.len(), "images"))
 }

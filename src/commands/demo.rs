@@ -35,7 +35,7 @@ const SHOWN: usize = 3;
 
 pub(crate) fn run(arguments: Demo) -> Result<Exit> {
     let progress = Progress::new();
-    let device = arguments.compute.device.unwrap_or_default().resolve()?;
+    let device = arguments.device.unwrap_or_default().resolve()?;
     let output = &arguments.output_path;
     let (data, run, predictions) = (output.join("data"), output.join("run"), output.join("predictions"));
     check_target(output)?;
@@ -48,7 +48,7 @@ pub(crate) fn run(arguments: Demo) -> Result<Exit> {
     let dataset = Dataset::find("demo")?;
     let stop = Stop::on_signal()?;
     ui::say(&format!("training unet-demo for {epochs} epochs on {}", device.described()));
-    let workers = arguments.compute.workers;
+    let workers = arguments.workers;
     let session =
         Session { workers, overwrite: true, lock: Some(&lock), ..Session::new(device, stop.flag(), &progress) };
     if let Outcome::Stopped(_) = train(job, &run, &session)? {

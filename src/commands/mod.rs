@@ -22,12 +22,15 @@ mod stop;
 mod together;
 pub(crate) mod train;
 
-use anyhow::{Context, Result};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use segtool::base::files::check_writable;
 use segtool::base::words::bytes_in_words;
 use segtool::nn::device::{DeviceChoice, peak_memory};
 use segtool::nn::precision::Precision;
 
-use crate::program::exit::wrong_usage;
+use crate::program::exit::{Exit, wrong_usage};
 use crate::program::ui;
 
 /// Has rayon work on this many threads; on all cores if nothing is said. To be called before it works at all.
@@ -43,6 +46,35 @@ fn refuse_flags(flags: &[String], what: &str) -> Result<()> {
         [flag] => wrong_usage!("{flag} has no effect with {what}; leave it out"),
         flags => wrong_usage!("{} have no effect with {what}; leave them out", flags.join(" and ")),
     }
+}
+
+/// Refuses to replace a file unless that is asked for, and what cannot be written.
+fn check_target(output: &Path, flag: &str, overwrite: bool) -> Result<()> {
+    if output.is_file() && !overwrite {
+        bail!("{} already exists; choose another {flag}, or replace it with --overwrite", output.display());
+    }
+    Ok(check_writable(output)?)
+}
+
+/// How a command ends that may have skipped some of its inputs; says how many.
+fn end_with_skipped(skipped: usize, all: usize, what: &str) -> Exit {
+    if skipped == 0 {
+        return Exit::Done;
+    }
+    ui::warn(&format!("{skipped} of {all} {what} were skipped"));
+    Exit::SomeSkipped
+}
+
+/// Rows of a table as lines, with columns as wide as they need be. Those that `left` names begin on the left.
+fn aligned<R: AsRef<[String]>>(rows: &[R], left: &[usize]) -> Vec<String> {
+    let width = |column: usize| rows.iter().map(|row| row.as_ref()[column].chars().count()).max().unwrap_or_default();
+    let widths: Vec<usize> = (0..rows.first().map_or(0, |row| row.as_ref().len())).map(width).collect();
+    let cell = |(column, text): (usize, &String)| match widths[column] {
+        width if left.contains(&column) => format!("{text:<width$}"),
+        width => format!("{text:>width$}"),
+    };
+    let line = |row: &R| row.as_ref().iter().enumerate().map(cell).collect::<Vec<_>>().join("  ").trim_end().to_owned();
+    rows.iter().map(line).collect()
 }
 
 /// Says what an automatic precision came to.

@@ -59,10 +59,8 @@ fn adjusted(mut recipe: NetworkRecipe, procedure: &Procedure) -> Result<NetworkR
     }
     let training = &mut recipe.training;
     set_epochs(training, &procedure.num_epoch)?;
-    let numbers = [(&mut training.batch_size, procedure.batch_size), (&mut training.accumulate, procedure.accumulate)];
-    for (place, value) in numbers {
-        *place = value.unwrap_or(*place);
-    }
+    training.batch_size = procedure.batch_size.unwrap_or(training.batch_size);
+    training.accumulate = procedure.accumulate.unwrap_or(training.accumulate);
     training.precision = procedure.precision.unwrap_or(training.precision);
     training.head_rate = procedure.head_rate.unwrap_or(training.head_rate);
     training.class_weights = procedure.class_weights.clone().unwrap_or(training.class_weights.clone());

@@ -202,12 +202,9 @@ fn finish((arguments, is_listed): (&Predict, bool), summary: &Summary, folder: &
         ui::result(&format!("{} in {}, {list}{kept}", counted(written, "prediction"), folder.display()));
     }
     if summary.stopped {
-        let again = if arguments.skip_existing {
-            "the same command predicts the rest"
-        } else {
-            "the same command with --skip-existing predicts the rest"
-        };
-        ui::say(&format!("stopped: {} of {images} images{shard} predicted; {again}", written + summary.kept));
+        let again = if arguments.skip_existing { "the same command" } else { "the same command with --skip-existing" };
+        let done = written + summary.kept;
+        ui::say(&format!("stopped: {done} of {images} images{shard} predicted; {again} predicts the rest"));
         return Ok(stop.exit().unwrap_or(Exit::Failed));
     }
     Ok(if summary.skipped > 0 { Exit::SomeSkipped } else { Exit::Done })
@@ -335,12 +332,8 @@ fn inputs(arguments: &Predict, progress: &Progress) -> Result<FoundImages> {
 fn is_below_results(image: &Path) -> bool {
     let here = std::env::current_dir().unwrap_or_default();
     let first = std::path::absolute(image).ok().and_then(|image| {
-        image
-            .strip_prefix(&here)
-            .ok()?
-            .components()
-            .next()
-            .map(|first| first.as_os_str().to_string_lossy().into_owned())
+        let below = image.strip_prefix(&here).ok()?;
+        Some(below.components().next()?.as_os_str().to_string_lossy().into_owned())
     });
     let number = first.as_deref().and_then(|first| first.strip_prefix(FOLDER)?.strip_prefix('-'));
     number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))

@@ -7,7 +7,7 @@ use segtool::base::words::counted;
 use segtool::data::{find_images, find_images_below, read_list};
 use segtool::tools::rgb2gray::{Job, Options, convert_files};
 
-use super::use_threads;
+use super::{end_with_skipped, use_threads};
 use crate::cli::Rgb2Gray;
 use crate::program::exit::Exit;
 use crate::program::ui::{self, Progress};
@@ -33,11 +33,7 @@ pub(crate) fn run(arguments: Rgb2Gray) -> Result<Exit> {
     }
     let folder = arguments.output_folder.display();
     ui::result(&format!("{} written to {folder} ({method}){kept}", counted(summary.written, "greyscale image")));
-    if summary.skipped > 0 {
-        ui::warn(&format!("{} of {} images were skipped", summary.skipped, jobs.len()));
-        return Ok(Exit::SomeSkipped);
-    }
-    Ok(Exit::Done)
+    Ok(end_with_skipped(summary.skipped, jobs.len(), "images"))
 }
 
 /// The images, each with its place in the output folder; below a folder, sub-folders are kept.

@@ -15,9 +15,7 @@ const SAME: Duration = Duration::from_secs(1);
 
 /// While it lives, the first SIGINT, SIGTERM or SIGHUP asks the training to stop after its step, and one that comes later
 /// than the echo of the first ends the program at once. Before and after, each does.
-pub(crate) struct Stop {
-    flag: &'static AtomicBool,
-}
+pub(crate) struct Stop;
 
 static STOP: AtomicBool = AtomicBool::new(false);
 static TRAINING: AtomicBool = AtomicBool::new(false);
@@ -51,12 +49,12 @@ impl Stop {
         }
         TRAINING.store(true, Ordering::Relaxed);
         listen(take).context("cannot listen for signals")?;
-        Ok(Self { flag: &STOP })
+        Ok(Self)
     }
 
     /// Set once it is time to stop.
     pub(crate) fn flag(&self) -> &AtomicBool {
-        self.flag
+        &STOP
     }
 
     /// How a program ends that was asked to stop; `None` if it stopped by itself.

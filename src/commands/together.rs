@@ -57,26 +57,23 @@ pub(super) enum Place {
 /// The role of this process among those that work on these GPUs.
 pub(super) fn place(devices: &Devices) -> Result<Place> {
     let count = count_of(devices)?;
-    let (shard, number) = match Membership::from_environment()? {
+    let membership = Membership::from_environment()?;
+    let shard = match &membership {
         None if count > 1 => {
             // Before each of the processes says that there is none.
             DeviceChoice::LibtorchCuda(0).resolve()?;
             return Ok(Place::Starts(count));
         }
-        None => (None, 0),
+        None => None,
         Some(membership) => {
             share_threads(threads_each(membership.local_size));
             if membership.rank > 0 {
                 ui::be_quiet();
             }
-            (Some(Shard::new(membership.rank + 1, membership.size)?), membership.local_rank)
+            Some(Shard::new(membership.rank + 1, membership.size)?)
         }
     };
-    let device = match devices {
-        Devices::All => number,
-        Devices::Numbers(numbers) => numbers[number.min(numbers.len() - 1)],
-    };
-    Ok(Place::One { shard, device: DeviceChoice::LibtorchCuda(device) })
+    Ok(Place::One { shard, device: device(None, Some(devices), membership.as_ref()) })
 }
 
 /// Trains as one of several processes if a launcher has started this one, starts several if asked to, or else trains
@@ -88,10 +85,8 @@ pub(super) fn run(options: &Together, train: impl FnOnce(Option<&Member>) -> Res
                 "--collectives applies only to several processes; add --devices or --processes, or leave it out"
             );
         }
-        return match wanted(options)? {
-            0 | 1 => train(None),
-            count => launch(count),
-        };
+        let count = options.devices.as_ref().map_or(Ok(options.processes.unwrap_or(1)), count_of)?;
+        return if count > 1 { launch(count) } else { train(None) };
     };
     let threads = threads_each(membership.local_size);
     as_member(membership, threads, |member| train(Some(member)))
@@ -136,11 +131,7 @@ pub(super) fn share_threads(threads: usize) {
     }
 }
 
-/// How many processes to start on this machine.
-fn wanted(options: &Together) -> Result<usize> {
-    options.devices.as_ref().map_or(Ok(options.processes.unwrap_or(1)), count_of)
-}
-
+/// How many processes to start on this machine for these GPUs.
 pub(super) fn count_of(devices: &Devices) -> Result<usize> {
     match devices {
         Devices::All => match gpus() {

@@ -73,7 +73,10 @@ fn train(arguments: &Train, member: Option<&Member>) -> Result<Exit> {
         job.check_weights(&folder)?;
     }
     let plan = Plan::new(job, &progress);
-    let plan = member.map_or_else(|| plan, |member| member.group.together(plan))?;
+    let plan = match member {
+        Some(member) => member.group.together(plan),
+        None => plan,
+    }?;
     if let Some(path) = sheet {
         if !leads {
             return Ok(Exit::Done);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::folder::{LABELS, files_below, find_images, has_ending, images_below, stem};
+use super::folder::{IMAGES, LABELS, files_below, find_images, flat_or_below, has_ending, stem};
 use super::pair::{Labels, Pair};
 use crate::annotation::{self, Annotations, Format, Unit};
 use crate::base::event::{Event, Sink};
@@ -36,7 +36,7 @@ pub(super) fn images_to_label(images: &Path, sink: &dyn Sink) -> Result<Vec<Path
     if images.is_file() {
         return Ok(vec![images.into()]);
     }
-    let found = images_below(images, Some(sink))?;
+    let found = files_below(images, &IMAGES, Some(sink))?;
     if found.is_empty() { find_images(images, sink) } else { Ok(found) }
 }
 
@@ -64,13 +64,6 @@ pub fn annotation_files(labels: &Path, images: Option<&Path>) -> Result<Vec<Path
         found.retain(|path| stems.contains(&stem(path)));
     }
     Ok(found)
-}
-
-/// The files of a folder or, if there are none, of the folders below it.
-fn flat_or_below(folder: &Path, extensions: &[&str]) -> Result<Vec<PathBuf>> {
-    let below = files_below(folder, extensions)?;
-    let flat: Vec<PathBuf> = below.iter().filter(|path| path.parent() == Some(folder)).cloned().collect();
-    Ok(if flat.is_empty() { below } else { flat })
 }
 
 /// Whether a folder holds label images, rather than images that have annotations beside them.

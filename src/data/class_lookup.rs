@@ -59,14 +59,11 @@ impl Dataset {
             .map(|known| (strsim::jaro_winkler(&plain(known), &plain(name)), known))
             .collect();
         names.sort_by(|(a, _), (b, _)| b.total_cmp(a));
-        let alike = names.iter().take_while(|(likeness, _)| *likeness >= ALIKE).take(MAX_NEAREST);
-        let quoted = |names: &mut dyn Iterator<Item = &(f64, &str)>| {
-            names.map(|(_, name)| format!("'{name}'")).collect::<Vec<_>>().join(", ")
-        };
-        let nearest = match quoted(&mut alike.into_iter()) {
-            none if none.is_empty() => format!("it has {}", quoted(&mut names.iter().take(MAX_NEAREST))),
-            nearest => format!("nearest: {nearest}"),
-        };
+        names.truncate(MAX_NEAREST);
+        let alike = names.iter().take_while(|(likeness, _)| *likeness >= ALIKE).count();
+        let (begin, shown) = if alike == 0 { ("it has", &names[..]) } else { ("nearest:", &names[..alike]) };
+        let shown: Vec<String> = shown.iter().map(|(_, known)| format!("'{known}'")).collect();
+        let nearest = format!("{begin} {}", shown.join(", "));
         let reason = format!(
             "names class '{name}', which data set '{}' does not have ({nearest}); rename it there, list it as one of the \
              `other_names` of a class in the data set file, or leave out `dataset` to have the classes of the annotations",

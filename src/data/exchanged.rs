@@ -7,9 +7,6 @@ use super::pair::{Labels, Pair};
 use crate::base::{Error, Result};
 use crate::image::{RawLabels, read_image, read_labels};
 
-/// Most pairs that are read.
-const MAX_READ: usize = 3;
-
 /// This many undefined values a photograph has at least; a label image of another data set may have a few.
 const UNDEFINED: usize = 4;
 
@@ -17,7 +14,7 @@ const UNDEFINED: usize = 4;
 /// all are: one line tells more than a list of faults of every file. `fields` is what to exchange.
 pub fn refuse_exchanged(pairs: &[Pair], dataset: &Dataset, fields: &str) -> Result<()> {
     let chosen = [0, pairs.len() / 2, pairs.len().saturating_sub(1)];
-    let mut chosen: Vec<&Pair> = chosen.into_iter().take(MAX_READ.min(pairs.len())).map(|i| &pairs[i]).collect();
+    let mut chosen: Vec<&Pair> = chosen.into_iter().filter_map(|i| pairs.get(i)).collect();
     chosen.dedup();
     let mut varied = false;
     let mut exchanged = |pair: &&Pair| {
@@ -57,17 +54,8 @@ fn shows_no_classes(path: &Path, dataset: &Dataset) -> bool {
 /// How many values or colours the data set does not list, up to a few; those that it lets pass are among them.
 fn undefined(labels: &RawLabels, dataset: &Dataset) -> usize {
     let RawLabels::Values(_, values) = labels else { return dataset.label_faults(labels, 0).1 };
-    let listed = dataset.listed_values();
-    let mut others: Vec<u16> = Vec::new();
-    for value in values {
-        if !listed.contains(value) && !others.contains(value) {
-            others.push(*value);
-            if others.len() >= UNDEFINED {
-                break;
-            }
-        }
-    }
-    others.len()
+    let mut known = dataset.listed_values();
+    values.iter().filter(|value| known.insert(**value)).take(UNDEFINED).count()
 }
 
 /// Whether there are two values or more: an image that is black all over says nothing.

@@ -3,14 +3,30 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use csv::ReaderBuilder;
+use csv::{ReaderBuilder, StringRecord};
 
+use super::folder::name;
 use super::pair::Pair;
 use crate::base::files::read_text;
 use crate::base::{Error, Result};
 
 /// What may separate columns; at equal numbers in the header the last.
 const SEPARATORS: [char; 3] = ['\t', ';', ','];
+
+/// What separates the columns of a table, by its header.
+pub(super) fn separator(text: &str) -> u8 {
+    let header = text.lines().find(|line| line.contains(char::is_alphanumeric)).unwrap_or("");
+    SEPARATORS.into_iter().max_by_key(|separator| header.matches(*separator).count()).unwrap_or(',') as u8
+}
+
+/// The line that a record stands in. Its position is where the one before ended, with empty lines in between.
+pub(super) fn line_of(text: &str, record: &StringRecord) -> u64 {
+    record.position().map_or(0, |position| {
+        let rest = &text.as_bytes()[position.byte() as usize..];
+        let ends = rest.iter().take_while(|byte| matches!(byte, b'\r' | b'\n'));
+        position.line() + ends.filter(|byte| **byte == b'\n').count() as u64
+    })
+}
 
 /// A table with a column `file` and a column of values.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,11 +41,8 @@ impl FileTable {
     /// none.
     pub(super) fn read(path: &Path, column: &str) -> Result<Self> {
         let text = read_text(path)?;
-        let text = text.trim_start_matches('\u{feff}');
-        let header = text.lines().next().unwrap_or_default();
-        let separator = SEPARATORS.into_iter().max_by_key(|c| header.matches(*c).count()).unwrap_or(',');
         let mut reader = ReaderBuilder::new();
-        let mut reader = reader.delimiter(separator as u8).flexible(true).from_reader(text.as_bytes());
+        let mut reader = reader.delimiter(separator(&text)).flexible(true).from_reader(text.as_bytes());
         let names = reader.headers().map_err(|e| Error::content(path, e))?.clone();
         let place = |wanted: &str| {
             names.iter().position(|name| name.trim().eq_ignore_ascii_case(wanted)).ok_or_else(|| {
@@ -42,9 +55,8 @@ impl FileTable {
         for record in reader.records() {
             let record = record.map_err(|e| Error::content(path, e))?;
             let field = |at: usize| record.get(at).unwrap_or_default().trim().to_owned();
-            let line = record.position().map_or(0, csv::Position::line);
             if !field(file).is_empty() && !field(value).is_empty() {
-                rows.push((field(file), line, field(value)));
+                rows.push((field(file), line_of(&text, &record), field(value)));
             }
         }
         Ok(Self { path: path.into(), rows })
@@ -111,10 +123,6 @@ impl FileTable {
         }
         found
     }
-}
-
-fn name(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// A path that can be compared with others, without asking the disk.

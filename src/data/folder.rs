@@ -48,15 +48,16 @@ pub(super) fn images_of(folder: &Path) -> Result<Vec<PathBuf>> {
 /// The images of a folder and of the folders below it, in the order of their names. Links to folders are not followed,
 /// and hidden folders are left out.
 pub fn find_images_below(folder: &Path, sink: &dyn Sink) -> Result<Vec<PathBuf>> {
-    not_empty(images_below(folder, Some(sink))?, folder, &IMAGES)
+    not_empty(files_below(folder, &IMAGES, Some(sink))?, folder, &IMAGES)
 }
 
-/// The same where there may be none; images that are left out for their ending are noted if there is a sink.
-pub(super) fn images_below(folder: &Path, sink: Option<&dyn Sink>) -> Result<Vec<PathBuf>> {
+/// The files of some endings in a folder and in the folders below it, in the order of their names; there may be none.
+/// Images that are left out for their ending are noted if there is a sink.
+pub(super) fn files_below(folder: &Path, extensions: &[&str], sink: Option<&dyn Sink>) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_path_buf()];
     while let Some(folder) = folders.pop() {
-        let listing = Listing::of(&folder, &IMAGES)?;
+        let listing = Listing::of(&folder, extensions)?;
         sink.into_iter().for_each(|sink| listing.note_others(&folder, sink));
         found.extend(listing.found);
         folders.extend(listing.folders);
@@ -65,17 +66,10 @@ pub(super) fn images_below(folder: &Path, sink: Option<&dyn Sink>) -> Result<Vec
     Ok(found)
 }
 
-/// The files of some endings in a folder and in the folders below it, in the order of their names.
-pub(super) fn files_below(folder: &Path, extensions: &[&str]) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    let mut folders = vec![folder.to_path_buf()];
-    while let Some(folder) = folders.pop() {
-        let listing = Listing::of(&folder, extensions)?;
-        found.extend(listing.found);
-        folders.extend(listing.folders);
-    }
-    found.sort();
-    Ok(found)
+/// The files of some endings in a folder or, if there are none, in the folders below it, in the order of their names.
+pub(super) fn flat_or_below(folder: &Path, extensions: &[&str]) -> Result<Vec<PathBuf>> {
+    let flat = Listing::of(folder, extensions)?.found;
+    if flat.is_empty() { files_below(folder, extensions, None) } else { Ok(flat) }
 }
 
 /// The predictions of a folder, in the order of their names: its .npy files and .tif files of other stems, or all label

@@ -74,36 +74,28 @@ impl GroupBy {
     /// If an image has no group: its name does not match, it has no georeference, or the table does not name it.
     pub fn groups(&self, pairs: &[Pair]) -> Result<Vec<usize>> {
         let images: Vec<&Path> = pairs.iter().map(|pair| pair.image.as_path()).collect();
-        let missing = |alone: Vec<&Path>, what: &str| {
-            let first = alone.first().map_or(Path::new(""), |path| path);
-            let reason = format!(
-                "leaves {} of {} images without a group, the first is {}: {what}",
-                alone.len(),
-                images.len(),
-                first.display()
-            );
-            Error::conflict("group_by", reason)
-        };
-        let keys: Vec<Option<String>> = match self {
-            Self::Pattern(pattern) => images.iter().map(|image| captured(pattern, image)).collect(),
+        let (keys, otherwise): (Vec<Option<String>>, &str) = match self {
+            Self::Pattern(pattern) => {
+                let keys = images.iter().map(|image| captured(pattern, image)).collect();
+                (keys, "its name does not match the pattern")
+            }
             Self::Georeference => {
                 let places: Vec<Option<Footprint>> = images.iter().map(|image| Footprint::of(image)).collect();
-                united(&places).into_iter().map(|group| group.map(|group| group.to_string())).collect()
+                let keys = united(&places).into_iter().map(|group| group.map(|group| group.to_string())).collect();
+                (keys, "it has no georeference; use a pattern or a table")
             }
             Self::Table(path) => {
                 let table = FileTable::read(path, "group")?;
-                table.of_pairs(pairs)?.into_iter().map(|group| group.map(str::to_owned)).collect()
+                let keys = table.of_pairs(pairs)?.into_iter().map(|group| group.map(str::to_owned)).collect();
+                (keys, "the table does not name it")
             }
-        };
-        let what = match self {
-            Self::Pattern(_) => "its name does not match the pattern",
-            Self::Georeference => "it has no georeference; use a pattern or a table",
-            Self::Table(_) => "the table does not name it",
         };
         let alone: Vec<&Path> =
             images.iter().zip(&keys).filter(|(_, key)| key.is_none()).map(|(image, _)| *image).collect();
-        if !alone.is_empty() {
-            return Err(missing(alone, what));
+        if let Some(first) = alone.first() {
+            let (count, all, first) = (alone.len(), images.len(), first.display());
+            let reason = format!("leaves {count} of {all} images without a group, the first is {first}: {otherwise}");
+            return Err(Error::conflict("group_by", reason));
         }
         let mut numbers = BTreeMap::new();
         let number = |key: String| {
@@ -125,7 +117,14 @@ fn captured(pattern: &Regex, image: &Path) -> Option<String> {
 
 /// Groups of what lies over each other, also through others.
 fn united(places: &[Option<Footprint>]) -> Vec<Option<usize>> {
-    let mut parent: Vec<usize> = (0..places.len()).collect();
+    let groups = linked(places.len(), |link| each_overlap(places, link));
+    places.iter().zip(groups).map(|(place, group)| place.as_ref().map(|_| group)).collect()
+}
+
+/// The group of each of `count` things, by the first in it: what is linked, directly or through others, is one group.
+/// `links` hands out what is linked.
+pub(crate) fn linked(count: usize, links: impl FnOnce(&mut dyn FnMut((usize, usize)))) -> Vec<usize> {
+    let mut parent: Vec<usize> = (0..count).collect();
     fn root(parent: &mut [usize], mut at: usize) -> usize {
         while parent[at] != at {
             parent[at] = parent[parent[at]];
@@ -133,11 +132,11 @@ fn united(places: &[Option<Footprint>]) -> Vec<Option<usize>> {
         }
         at
     }
-    each_overlap(places, &mut |(a, b)| {
+    links(&mut |(a, b)| {
         let (a, b) = (root(&mut parent, a), root(&mut parent, b));
         parent[a.max(b)] = a.min(b);
     });
-    places.iter().enumerate().map(|(i, place)| place.as_ref().map(|_| root(&mut parent, i))).collect()
+    (0..count).map(|i| root(&mut parent, i)).collect()
 }
 
 /// Sets about a share of the pairs aside for validation, whole groups, chosen by `seed`. Returns training, validation.

@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use glob::{MatchOptions, glob_with};
 
-use super::folder::{ARRAYS, IMAGES, find_images_below, has_ending, images_below, images_of};
+use super::folder::{ARRAYS, IMAGES, files_below, find_images_below, has_ending, images_of};
 use super::masks::find_images_or_ids;
 use crate::base::event::Sink;
 use crate::base::store;
@@ -58,7 +58,7 @@ impl ImageSearch<'_> {
 
     /// The images of a folder as it is now, in the order of their names; there may be none.
     pub fn in_folder(&self, folder: &Path) -> Result<Vec<PathBuf>> {
-        let found = if self.recursive { images_below(folder, None)? } else { images_of(folder)? };
+        let found = if self.recursive { files_below(folder, &IMAGES, None)? } else { images_of(folder)? };
         Ok(self.without_excepted(folder, found))
     }
 

@@ -11,7 +11,7 @@ use super::dataset::Dataset;
 use super::folder::stem;
 use super::image_probe::probe_images;
 use super::list::pair_folders;
-use super::masks::pair_mask_folders;
+use super::masks::{id_folders, pair_mask_folders};
 use super::pair::Pair;
 use super::proposal::class_lines;
 use crate::base::error::plain_types;
@@ -184,9 +184,7 @@ fn pascal_voc(root: &Path) -> Result<Layout> {
 }
 
 fn has_mask_folders(root: &Path) -> Result<bool> {
-    let mut folders: Vec<PathBuf> =
-        entries(root)?.iter().map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
-    folders.sort();
+    let folders = id_folders(root)?;
     Ok(folders.first().is_some_and(|first| first.join("images").is_dir() && first.join("masks").is_dir()))
 }
 

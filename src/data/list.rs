@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::annotated::{annotation_files, ends_as_annotations, images_to_label, labels_of, pair_annotated};
 use super::folder::{
-    IMAGES, LABELS, files_below, find_images, find_labels, has_ending, images_below, images_of, only_lossy, stem,
+    IMAGES, LABELS, files_below, find_images, find_labels, flat_or_below, has_ending, images_of, only_lossy, stem,
 };
 use super::pair::{Labels, Pair};
 use super::pair_names::name_note;
@@ -170,11 +170,9 @@ fn parse_line(whole: &str, folder: &Path) -> Option<Line> {
     if line.starts_with('#') {
         return None;
     }
-    let separators = || line.char_indices().filter(|(_, c)| matches!(c, '\t' | ' ' | ',' | ';'));
-    for (left, right) in separators()
-        .map(|(at, separator)| (unquoted(line[..at].trim()), unquoted(line[at + separator.len_utf8()..].trim())))
-    {
-        if let (Some(image), Some(label)) = (found(left), found(right)) {
+    for (at, separator) in line.match_indices(['\t', ' ', ',', ';']) {
+        let (left, right) = (line[..at].trim(), line[at + separator.len()..].trim());
+        if let (Some(image), Some(label)) = (found(unquoted(left)), found(unquoted(right))) {
             return Some(Line::Two(image, label));
         }
     }
@@ -237,19 +235,14 @@ pub fn pair_folders(images: &Path, labels: &Path, sink: &dyn Sink) -> Result<Vec
 
 /// The files of a folder, or, if it holds none itself, those in the folders below it.
 pub(crate) fn labels_in(folder: &Path) -> Result<Vec<PathBuf>> {
-    let below = files_below(folder, &LABELS)?;
-    let flat: Vec<PathBuf> = below.iter().filter(|path| path.parent() == Some(folder)).cloned().collect();
-    match (flat.is_empty(), below.is_empty()) {
-        (false, _) => Ok(flat),
-        (true, false) => Ok(below),
-        // Says why there are none.
-        (true, true) => find_labels(folder),
-    }
+    let found = flat_or_below(folder, &LABELS)?;
+    // Says why there are none.
+    if found.is_empty() { find_labels(folder) } else { Ok(found) }
 }
 
 pub(crate) fn images_in(folder: &Path, sink: &dyn Sink) -> Result<Vec<PathBuf>> {
     let flat = images_of(folder)?;
-    let below = if flat.is_empty() { images_below(folder, Some(sink))? } else { Vec::new() };
+    let below = if flat.is_empty() { files_below(folder, &IMAGES, Some(sink))? } else { Vec::new() };
     if below.is_empty() { find_images(folder, sink) } else { Ok(below) }
 }
 

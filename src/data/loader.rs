@@ -38,13 +38,8 @@ pub struct Batch {
 }
 
 impl Batch {
-    fn new(samples: &[Sample], bands: usize, indices: Vec<usize>) -> Self {
-        let total = samples.len();
-        Self::share(samples, bands, indices, (0, total))
-    }
-
     /// Samples of a batch of `total`, from the `first` on.
-    fn share(samples: &[Sample], bands: usize, indices: Vec<usize>, (first, total): (usize, usize)) -> Self {
+    fn new(samples: &[Sample], bands: usize, indices: Vec<usize>, (first, total): (usize, usize)) -> Self {
         let size = Size {
             width: samples.iter().map(|s| s.labels.size.width).max().unwrap_or(0),
             height: samples.iter().map(|s| s.labels.size.height).max().unwrap_or(0),
@@ -182,7 +177,7 @@ impl Loader {
         self.start(batches, 0, None, move |samples, indices, _| {
             let runs = samples.chunk_by(|a, b| a.labels.size == b.labels.size);
             let mut indices = indices.into_iter();
-            runs.map(|run| Batch::new(run, bands, indices.by_ref().take(run.len()).collect())).collect()
+            runs.map(|run| Batch::new(run, bands, indices.by_ref().take(run.len()).collect(), (0, run.len()))).collect()
         })
     }
 
@@ -200,7 +195,7 @@ impl Loader {
         let changes = Changes { seed, epoch, augmentations: augmentations.to_vec() };
         let bands = self.dataset.bands;
         self.start(batches, skip, Some(changes), move |samples, indices, share| {
-            Batch::share(samples, bands, indices, share)
+            Batch::new(samples, bands, indices, share)
         })
     }
 
@@ -306,7 +301,7 @@ mod tests {
 
     #[test]
     fn samples_of_different_size_are_filled_up_with_ignore() {
-        let batch = Batch::new(&[sample(2, 1, 1), sample(1, 2, 3)], 2, vec![0, 1]);
+        let batch = Batch::new(&[sample(2, 1, 1), sample(1, 2, 3)], 2, vec![0, 1], (0, 2));
         assert_eq!(batch.size, Size { width: 2, height: 2 });
         assert_eq!(batch.classes, [1, 1, IGNORE, IGNORE, 3, IGNORE, 3, IGNORE]);
         assert_eq!(batch.planes[8..], [3.0, 0.0, 3.0, 0.0, 3.0, 0.0, 3.0, 0.0]);

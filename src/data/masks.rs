@@ -61,7 +61,7 @@ pub fn find_images_or_ids(folder: &Path, sink: &dyn Sink) -> Result<Vec<PathBuf>
 }
 
 /// The folders in a folder but hidden ones, in the order of their names.
-fn id_folders(root: &Path) -> Result<Vec<PathBuf>> {
+pub(super) fn id_folders(root: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths_in(root)?.into_iter().filter(|path| path.is_dir()).collect())
 }
 

@@ -51,6 +51,7 @@ pub use folder::{
     FileKind, ends_as_label_image, files_by_stem, find_images, find_images_below, find_labels, find_predictions,
 };
 pub use footprint::{Footprint, overlap_note, overlapping};
+pub(crate) use groups::linked;
 pub use groups::{GroupBy, split_groups};
 pub use image_probe::{ImageProbe, SampleKind, probe_images};
 pub use inputs::{FoundImages, ImageSearch};
@@ -59,8 +60,8 @@ pub use label_maps::{
 };
 pub use label_meaning::LabelFault;
 pub use label_survey::{
-    Count, FilesOfKind, FoundLabel, LabelFiles, LabelNumber, LabelSurvey, MAX_LABELS, RawLabel, find_images_of,
-    shell_word, suggestion, survey_and_keep, survey_labels,
+    Count, FilesOfKind, FoundLabel, LabelFiles, LabelSurvey, MAX_LABELS, RawLabel, find_images_of, shell_word,
+    suggestion, survey_and_keep, survey_labels,
 };
 pub use layout::{Layout, find_layout, is_published_layout};
 pub(crate) use list::{LABEL_SUFFIX, images_in, labels_in};

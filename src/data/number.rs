@@ -1,10 +1,13 @@
 //! Numbers of data set files that stand for "no data" or "not labelled".
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A number as image files store it, or NaN; `-9999`, `0.5` or `"nan"` in a data set file.
+/// A number as image files store it, or NaN; `-9999`, `0.5` or `"nan"` in a data set file. NaN equals itself and is the
+/// largest.
 #[derive(Debug, Clone, Copy)]
 pub struct StoredNumber(pub f64);
 
@@ -19,6 +22,11 @@ impl StoredNumber {
         let whole = self.0.fract() == 0.0 && (0.0..=f64::from(u16::MAX)).contains(&self.0);
         whole.then_some(self.0 as u16)
     }
+
+    /// One number for all NaN, and one for both zeros.
+    fn key(self) -> f64 {
+        if self.0.is_nan() { f64::NAN } else { self.0 + 0.0 }
+    }
 }
 
 impl From<u16> for StoredNumber {
@@ -30,6 +38,26 @@ impl From<u16> for StoredNumber {
 impl PartialEq for StoredNumber {
     fn eq(&self, other: &Self) -> bool {
         self.is(other.0)
+    }
+}
+
+impl Eq for StoredNumber {}
+
+impl PartialOrd for StoredNumber {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for StoredNumber {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key().total_cmp(&other.key())
+    }
+}
+
+impl Hash for StoredNumber {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key().to_bits().hash(state);
     }
 }
 
@@ -92,5 +120,13 @@ mod tests {
         assert_eq!(serde_json::to_string(&read).unwrap(), r#"[0,-9999,"nan",0.5,255,-1]"#);
         assert_eq!(read.iter().map(|n| n.as_value()).collect::<Vec<_>>(), [Some(0), None, None, None, Some(255), None]);
         assert!(serde_json::from_str::<StoredNumber>(r#""none""#).is_err());
+    }
+
+    #[test]
+    fn numbers_are_ordered_and_equal_as_written() {
+        let numbers = [-1.0, -0.0, 9.0, -f64::NAN].map(StoredNumber);
+        assert!(numbers.is_sorted() && !numbers.iter().rev().is_sorted());
+        assert_eq!(numbers, [-1.0, 0.0, 9.0, f64::NAN].map(StoredNumber));
+        assert_eq!([65535.0, 65536.0, f64::NAN].map(|n| StoredNumber(n).as_value()), [Some(65535), None, None]);
     }
 }

@@ -35,9 +35,8 @@ impl Labels {
     /// The files.
     pub fn files(&self) -> &[PathBuf] {
         match self {
-            Self::File(file) => std::slice::from_ref(file),
+            Self::File(file) | Self::Annotated { annotations: file, .. } => std::slice::from_ref(file),
             Self::Masks(files) => files,
-            Self::Annotated { annotations, .. } => std::slice::from_ref(annotations),
         }
     }
 
@@ -53,9 +52,8 @@ impl Labels {
     /// What to call them: the label image, the folder of the masks, or the annotation file; nothing if there is no mask.
     pub fn name(&self) -> &Path {
         match self {
-            Self::File(file) => file,
+            Self::File(file) | Self::Annotated { annotations: file, .. } => file,
             Self::Masks(files) => files.first().and_then(|file| file.parent()).unwrap_or(Path::new("")),
-            Self::Annotated { annotations, .. } => annotations,
         }
     }
 }

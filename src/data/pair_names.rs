@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use super::folder::stem;
+
 /// Words that name a part of a data set, and what they stand for: a list of one part beside one of another is no naming
 /// scheme.
 const PARTS: [(&str, &str); 8] = [
@@ -49,7 +51,7 @@ struct Column {
 impl Names {
     fn of(pairs: &[[&Path; 2]]) -> Self {
         let lists = |name: fn(&Path) -> String| [0, 1].map(|i| Column::of(pairs.iter().map(|p| name(p[i])).collect()));
-        let mut found = lists(stem);
+        let mut found = lists(|path| stem(path).to_lowercase());
         let [left, right] = [found[0].parts(), found[1].parts()];
         let mut same_part = left.is_empty() || right.is_empty() || left == right;
         // As in 17/image.png and 17/mask.png, the folders tell which is which.
@@ -109,10 +111,6 @@ fn common(a: impl Iterator<Item = char>, b: impl Iterator<Item = char>) -> usize
 fn extends(long: &str, short: &str) -> bool {
     let rest = long.strip_prefix(short).filter(|_| !short.is_empty());
     rest.is_some_and(|rest| rest.starts_with(|c: char| !c.is_alphanumeric()))
-}
-
-fn stem(path: &Path) -> String {
-    path.file_stem().unwrap_or_default().to_string_lossy().to_lowercase()
 }
 
 #[cfg(test)]

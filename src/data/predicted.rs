@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::annotated::{annotation_files, pair_annotated};
-use super::folder::{LABELS, files_below, find_predictions};
+use super::folder::{LABELS, find_predictions, flat_or_below};
 use super::layout::Layout;
 use super::list::{images_in, labels_in, match_suffixed, pair_folders};
 use super::masks::pair_mask_folders;
@@ -59,7 +59,7 @@ fn with_labels_of((folder, found): (&Path, Vec<PathBuf>), (root, pairs): (&Path,
 
 /// Pairs the images of a folder with label images or predictions of another one by stem, or with files of annotation tools.
 pub fn pair_label_maps(images: &Path, labels: &Path, sink: &dyn Sink) -> Result<Vec<Pair>> {
-    let is_flat = labels.is_dir() && files_below(labels, &LABELS)?.iter().any(|path| path.parent() == Some(labels));
+    let is_flat = labels.is_dir() && flat_or_below(labels, &LABELS)?.iter().any(|path| path.parent() == Some(labels));
     if !is_flat || images.is_file() || !annotation_files(labels, Some(images))?.is_empty() {
         return pair_folders(images, labels, sink);
     }

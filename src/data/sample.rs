@@ -122,17 +122,13 @@ pub fn network_input(path: &Path, raster: &Image, dataset: &Dataset) -> Result<V
 /// image's own statistics becomes a fixed one. An error if its bands do not fit.
 pub fn settled(path: &Path, raster: &Image, dataset: &Dataset) -> Result<Dataset> {
     let fits = raster.bands == 1 || raster.bands == dataset.bands;
-    if fits && matches!(dataset.normalisation, Normalisation::Fixed { .. }) {
+    let is_fixed = matches!(dataset.normalisation, Normalisation::Fixed { .. });
+    if fits && is_fixed {
         return Ok(dataset.clone());
     }
-    let statistics = statistics(path, raster, dataset)?;
-    let normalisation = match &dataset.normalisation {
-        fixed @ Normalisation::Fixed { .. } => fixed.clone(),
-        Normalisation::PerImage { .. } | Normalisation::PerDataset { .. } => {
-            let (mean, std) = statistics.mean_and_std();
-            Normalisation::Fixed { mean, std, valid: dataset.normalisation.valid() }
-        }
-    };
+    let (mean, std) = statistics(path, raster, dataset)?.mean_and_std();
+    let measured = Normalisation::Fixed { mean, std, valid: dataset.normalisation.valid() };
+    let normalisation = if is_fixed { dataset.normalisation.clone() } else { measured };
     Ok(Dataset { normalisation, ..dataset.clone() })
 }
 

@@ -134,14 +134,7 @@ fn shuffled(pairs: usize, seed: u64, round: usize) -> Vec<usize> {
 }
 
 fn chunks(pairs: impl Iterator<Item = usize>, size: usize) -> Vec<Vec<usize>> {
-    let mut batches: Vec<Vec<usize>> = Vec::new();
-    for pair in pairs {
-        match batches.last_mut().filter(|batch| batch.len() < size) {
-            Some(batch) => batch.push(pair),
-            None => batches.push(vec![pair]),
-        }
-    }
-    batches
+    pairs.collect::<Vec<_>>().chunks(size).map(<[usize]>::to_vec).collect()
 }
 
 /// A shuffle of the images in batches of one group each, in the order in which they are full; the two that are not

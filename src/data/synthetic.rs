@@ -9,8 +9,9 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::pair::Pair;
-use crate::base::files::{create_folder, write_atomically, write_bytes};
-use crate::base::{Error, LabelMap, Result, Size};
+use crate::base::files::{create_folder, write_bytes};
+use crate::base::{LabelMap, Result, Size};
+use crate::image::{Pixels, encode_png};
 
 const SHALE: u16 = 0;
 const SAND: u16 = 1;
@@ -167,31 +168,20 @@ pub fn write_set(folder: &Path, name: &str, seed: u64, range: std::ops::Range<u6
     create_folder(&images)?;
     create_folder(&labels)?;
     let mut pairs = Vec::new();
-    for index in range {
+    for index in range.clone() {
         let section = section(seed, index, size);
         let file = format!("{index:03}.png");
         let pair = Pair { image: images.join(&file), label: labels.join(&file).into() };
-        write_grey_png(&pair.image, size, &section.pixels)?;
+        write_bytes(&pair.image, &encode_png(size, Pixels::Gray8(&section.pixels))?)?;
         let values: Vec<u8> = section.labels.classes.iter().map(|&c| c as u8).collect();
-        write_grey_png(&labels.join(&file), size, &values)?;
+        write_bytes(&labels.join(&file), &encode_png(size, Pixels::Gray8(&values))?)?;
         pairs.push(pair);
     }
     for kind in ["images", "labels"] {
-        let lines: Vec<String> = pairs
-            .iter()
-            .filter_map(|p| p.image.file_name().map(|file| format!("{kind}/{}\n", file.to_string_lossy())))
-            .collect();
-        write_bytes(&folder.join(format!("{name}_{kind}.txt")), lines.concat().as_bytes())?;
+        let lines: String = range.clone().map(|index| format!("{kind}/{index:03}.png\n")).collect();
+        write_bytes(&folder.join(format!("{name}_{kind}.txt")), lines.as_bytes())?;
     }
     Ok(pairs)
-}
-
-fn write_grey_png(path: &Path, size: Size, pixels: &[u8]) -> Result<()> {
-    let image = image::GrayImage::from_raw(size.width as u32, size.height as u32, pixels.to_vec())
-        .ok_or_else(|| Error::content(path, format!("the pixels do not fill {size}")))?;
-    let mut bytes = std::io::Cursor::new(Vec::new());
-    image.write_to(&mut bytes, image::ImageFormat::Png).map_err(|e| Error::content(path, e))?;
-    write_atomically(path, |out| std::io::Write::write_all(out, bytes.get_ref()))
 }
 
 #[cfg(test)]

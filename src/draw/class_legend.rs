@@ -62,24 +62,16 @@ pub(super) fn class_table(shown: &Shown, classes: &Classes) -> LegendTable {
 fn areas(shown: &Shown, classes: usize) -> (Vec<Area>, u64) {
     let mut areas = vec![Area::default(); classes];
     let mut pixels = 0;
-    let mut count = |predicted: Option<u16>, label: Option<u16>| {
+    let (label, prediction) = (shown.label.as_deref(), shown.prediction.as_deref());
+    let counted = label.or(prediction).unwrap_or_default();
+    for i in (0..counted.len()).filter(|&i| counted[i] != IGNORE) {
         pixels += 1;
-        if let Some(area) = predicted.and_then(|predicted| areas.get_mut(usize::from(predicted))) {
+        if let Some(area) = prediction.and_then(|prediction| areas.get_mut(usize::from(prediction[i]))) {
             area.predicted += 1;
         }
-        if let Some(area) = label.and_then(|label| areas.get_mut(usize::from(label))) {
+        if let Some(area) = label.and_then(|label| areas.get_mut(usize::from(label[i]))) {
             area.labelled += 1;
         }
-    };
-    let is_class = |class: &&u16| **class != IGNORE;
-    match (&shown.label, &shown.prediction) {
-        (Some(label), Some(prediction)) => {
-            let pairs = prediction.iter().zip(label);
-            pairs.filter(|(_, label)| is_class(label)).for_each(|(&p, &l)| count(Some(p), Some(l)));
-        }
-        (Some(label), None) => label.iter().filter(is_class).for_each(|&l| count(None, Some(l))),
-        (None, Some(prediction)) => prediction.iter().filter(is_class).for_each(|&p| count(Some(p), None)),
-        (None, None) => {}
     }
     (areas, pixels)
 }

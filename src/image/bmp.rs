@@ -125,7 +125,7 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
 }
 
 /// A pixel of a row in which they are packed, the high bits first.
-fn sample(row: &[u8], x: usize, bits: usize) -> u8 {
+pub(super) fn sample(row: &[u8], x: usize, bits: usize) -> u8 {
     let mask = ((1u16 << bits) - 1) as u8;
     row[x * bits / 8] >> (8 - bits - x * bits % 8) & mask
 }

@@ -84,19 +84,15 @@ fn encode(size: Size, pixels: Pixels<'_>, compression: Compression, maker: Optio
     encoder.set_color(color);
     encoder.set_depth(depth);
     encoder.set_compression(compression);
-    let palette = match pixels {
-        Pixels::Indexed(_, colors) => Some((colors.concat(), None)),
+    match pixels {
+        Pixels::Indexed(_, colors) => encoder.set_palette(colors.concat()),
         Pixels::IndexedAlpha(_, colors) => {
-            let opacities: Vec<u8> = colors.iter().map(|color| color[3]).collect();
-            Some((colors.iter().flat_map(|color| &color[..3]).copied().collect(), Some(opacities)))
+            encoder.set_palette(colors.iter().flat_map(|color| &color[..3]).copied().collect::<Vec<u8>>());
+            encoder.set_trns(colors.iter().map(|color| color[3]).collect::<Vec<u8>>());
         }
-        _ => None,
-    };
-    if let Some((colors, opacities)) = palette {
-        encoder.set_palette(colors);
-        if let Some(opacities) = opacities {
-            encoder.set_trns(opacities);
-        }
+        _ => {}
+    }
+    if color == ColorType::Indexed {
         // Neighbouring places in a palette have nothing in common.
         encoder.set_filter(Filter::NoFilter);
     }

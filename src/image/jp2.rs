@@ -31,14 +31,13 @@ pub(super) fn read_image(path: &Path, bytes: &[u8]) -> Result<Image> {
     }
     let bands = components.len();
     let alpha = bands > 1 && components.last().is_some_and(ImageComponent::is_alpha);
-    let samples = interleaved(components, alpha);
+    let colors = bands - usize::from(alpha);
+    let sample_type = sample_type(&components[..colors]);
+    let samples = interleaved(components, colors, sample_type);
     if samples.len() != size.width * size.height * bands {
         return Err(convert(path, "a JPEG 2000 image with components of several sizes is not supported"));
     }
-    let raster = Image {
-        sample_type: sample_type(&components[..bands - usize::from(alpha)]),
-        ..Image::new(size, bands, samples)
-    };
+    let raster = Image { sample_type, ..Image::new(size, bands, samples) };
     Ok(if alpha { raster.with_last_band_as_alpha() } else { raster })
 }
 
@@ -94,18 +93,11 @@ fn sample_type(components: &[ImageComponent]) -> SampleType {
     }
 }
 
-/// The narrowest type that holds all components; alpha is stretched to it.
-fn interleaved(components: &[ImageComponent], alpha: bool) -> Samples {
-    let colors = &components[..components.len() - usize::from(alpha)];
-    let bits = colors.iter().map(ImageComponent::precision).max().unwrap_or(8);
-    let signed = colors.iter().any(ImageComponent::is_signed);
-    let white: f64 = match (signed, bits) {
-        (false, ..=8) => 255.0,
-        (false, 9..=16) => 65535.0,
-        _ => 1.0,
-    };
+/// In memory, the narrowest type that holds all components; alpha, behind the colours, is stretched to it.
+fn interleaved(components: &[ImageComponent], colors: usize, sample_type: SampleType) -> Samples {
+    let white = f64::from(sample_type.full_scale());
     let scale = |(i, component): (usize, &ImageComponent)| {
-        if i < colors.len() { 1.0 } else { white / ((1u64 << component.precision().min(32)) - 1) as f64 }
+        if i < colors { 1.0 } else { white / ((1u64 << component.precision().min(32)) - 1) as f64 }
     };
     let scales: Vec<f64> = components.iter().enumerate().map(scale).collect();
     let pixels = components.iter().map(|component| component.data().len()).min().unwrap_or(0);
@@ -114,9 +106,9 @@ fn interleaved(components: &[ImageComponent], alpha: bool) -> Samples {
         f64::from(components[band].data()[pixel]) * scales[band]
     };
     let numbers = (0..pixels * components.len()).map(number);
-    match white as u32 {
-        255 => Samples::U8(numbers.map(|n| n.round() as u8).collect()),
-        65535 => Samples::U16(numbers.map(|n| n.round() as u16).collect()),
+    match sample_type {
+        SampleType::Uint8 => Samples::U8(numbers.map(|n| n.round() as u8).collect()),
+        SampleType::Uint16 => Samples::U16(numbers.map(|n| n.round() as u16).collect()),
         _ => Samples::F32(numbers.map(|n| n as f32).collect()),
     }
 }

@@ -12,7 +12,7 @@ use super::limits::{self, Coding, check_image};
 use super::orientation::Orientation;
 use super::read::{decode, guess, is_animated, signature};
 use super::samples::Samples;
-use super::{bmp, declares_orientation, gif, jp2, npy, pnm, tiff};
+use super::{bmp, gif, jp2, npy, pnm, tiff};
 use crate::base::files::read_bytes;
 use crate::base::{Error, Result, Size};
 
@@ -29,12 +29,12 @@ pub fn read_labels_and_alpha(path: &Path) -> Result<LabelImage> {
 
 /// As [`read_labels`], and whether the file declares that its pixels are to be turned, and they were.
 pub(crate) fn read_labels_turned(path: &Path) -> Result<(RawLabels, bool)> {
-    read(path).map(|(labels, turned)| (labels.raw, turned.unwrap_or_else(|| declares_orientation(path))))
+    read(path).map(|(labels, turned)| (labels.raw, turned))
 }
 
-/// Labels, and whether they were turned; `None` where that is in the tags of a TIFF.
-fn read(path: &Path) -> Result<(LabelImage, Option<bool>)> {
-    let as_stored = |labels| (labels, Some(false));
+/// Labels, and whether they were turned.
+fn read(path: &Path) -> Result<(LabelImage, bool)> {
+    let as_stored = |labels| (labels, false);
     if npy::is_npy(path) {
         return npy::read_raw_labels(path).map(|raw| as_stored(LabelImage::new(raw, None)));
     }
@@ -44,12 +44,18 @@ fn read(path: &Path) -> Result<(LabelImage, Option<bool>)> {
     }
     let format = guess(path, &head)?;
     if format == ImageFormat::Tiff {
-        return contained(path, || tiff::read_labels(path)).map(|labels| (labels, None));
+        return contained(path, || tiff::read_labels(path));
     }
     let bytes = read_bytes(path)?;
     contained(path, || match format {
         ImageFormat::Png => read_png(path, &bytes),
-        ImageFormat::Bmp => read_bmp(path, &bytes),
+        ImageFormat::Bmp => match bmp::indices(path, &bytes)? {
+            Some((size, indices)) => {
+                let raw = RawLabels::Values(size, indices.into_iter().map(u16::from).collect());
+                Ok(as_stored(LabelImage::new(raw, None)))
+            }
+            None => read_others(path, &bytes, format),
+        },
         ImageFormat::Gif => gif::read_labels(path, &bytes).map(as_stored),
         ImageFormat::Jpeg => Err(lossy(path, "a JPEG")),
         ImageFormat::WebP if is_lossy_webp(&bytes) => Err(lossy(path, "a WebP with lossy compression")),
@@ -68,12 +74,7 @@ fn damaged<E: std::fmt::Display>(path: &Path) -> impl Fn(E) -> Error + '_ {
     move |e| Error::content(path, format!("damaged label image: {e}"))
 }
 
-/// Labels turned as their file declares, and whether they were.
-fn upright(labels: LabelImage, orientation: Option<Orientation>) -> (LabelImage, Option<bool>) {
-    (labels.oriented(orientation), Some(orientation.is_some()))
-}
-
-fn read_png(path: &Path, bytes: &[u8]) -> Result<(LabelImage, Option<bool>)> {
+fn read_png(path: &Path, bytes: &[u8]) -> Result<(LabelImage, bool)> {
     let mut decoder = png::Decoder::new(Cursor::new(bytes));
     decoder.set_transformations(png::Transformations::IDENTITY);
     let mut reader = decoder.read_info().map_err(damaged(path))?;
@@ -90,7 +91,7 @@ fn read_png(path: &Path, bytes: &[u8]) -> Result<(LabelImage, Option<bool>)> {
     // EXIF data may follow the pixels; without them, or cut short, there is no orientation.
     let _ = reader.finish();
     let labels = png_labels(path, reader.info(), &info, size, &buffer)?;
-    Ok(upright(labels, Orientation::in_png(reader.info()).and_then(Orientation::from_exif)))
+    Ok(labels.upright(Orientation::in_png(reader.info()).and_then(Orientation::from_exif)))
 }
 
 fn png_labels(
@@ -162,28 +163,14 @@ fn unpack(buffer: &[u8], size: Size, row: usize, depth: png::BitDepth) -> Vec<u1
         match bits {
             16 => values.extend(line.chunks_exact(2).map(|p| u16::from_be_bytes([p[0], p[1]]))),
             8 => values.extend(line.iter().map(|&v| u16::from(v))),
-            _ => {
-                let mask = (1u8 << bits) - 1;
-                let sample = |x: usize| u16::from(line[x * bits / 8] >> (8 - bits - x * bits % 8) & mask);
-                values.extend((0..size.width).map(sample));
-            }
+            _ => values.extend((0..size.width).map(|x| u16::from(bmp::sample(line, x, bits)))),
         }
     }
     values
 }
 
-fn read_bmp(path: &Path, bytes: &[u8]) -> Result<(LabelImage, Option<bool>)> {
-    match bmp::indices(path, bytes)? {
-        Some((size, indices)) => {
-            let raw = RawLabels::Values(size, indices.into_iter().map(u16::from).collect());
-            Ok((LabelImage::new(raw, None), Some(false)))
-        }
-        None => read_others(path, bytes, ImageFormat::Bmp),
-    }
-}
-
 /// Formats and kinds that `image` decodes without loss of what is stored.
-fn read_others(path: &Path, bytes: &[u8], format: ImageFormat) -> Result<(LabelImage, Option<bool>)> {
+fn read_others(path: &Path, bytes: &[u8], format: ImageFormat) -> Result<(LabelImage, bool)> {
     if is_animated(bytes, format) {
         return Err(Error::content(path, "is an animation; save the frame that is meant as a label image"));
     }
@@ -192,7 +179,7 @@ fn read_others(path: &Path, bytes: &[u8], format: ImageFormat) -> Result<(LabelI
     if format == ImageFormat::Pnm {
         labels.raw = pnm::unscaled(bytes, labels.raw);
     }
-    Ok(upright(labels, orientation))
+    Ok(labels.upright(orientation))
 }
 
 fn from_dynamic(path: &Path, image: &DynamicImage) -> Result<LabelImage> {

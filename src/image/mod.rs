@@ -23,7 +23,6 @@ mod resize;
 mod samples;
 mod show;
 mod tiff;
-mod turned;
 mod webp;
 
 pub use encode::{Pixels, encode_marked_png, encode_png, encode_small_png, maker_of};
@@ -42,19 +41,18 @@ pub use notes::report_notes;
 pub(crate) use npy::NpyRows;
 pub use npy::{
     encode_label_npy, npy_size, read_image_npy, read_label_npy, read_probability_npy, write_count_npy, write_label_npy,
-    write_label_npy_as_i64, write_probabilities_npy, write_probability_npy,
 };
 pub(crate) use orientation::follow_orientation_policy;
 pub use orientation::{OrientationPolicy, orientation_is_requested, orientation_policy, set_orientation_policy};
 pub use palette::distinct_colors;
 pub use raw_labels::{LabelImage, MINUS_ONE, NumberLabels, RawLabels};
+pub(crate) use read::read_image_turned;
 pub use read::{find_size, read_image, read_size};
 pub(crate) use resize::nearest;
 pub use resize::{Scaling, resize_floats};
 pub(crate) use samples::matching;
 pub use samples::{AlphaBand, Image, SampleType, Samples};
 pub use tiff::TiffRows;
-pub(crate) use turned::read_image_turned;
 
 /// The font of legends and curves, compiled in so that none has to be installed.
 pub(crate) const FONT: &[u8] = epaint_default_fonts::UBUNTU_LIGHT;

@@ -1,6 +1,7 @@
 //! The orientation that a file declares (EXIF, or tag 274 of a TIFF), applied as image viewers, OpenCV and labelling tools
 //! apply it.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use serde::{Deserialize, Serialize};
@@ -141,7 +142,7 @@ impl Orientation {
     }
 
     /// The image upright.
-    pub(super) fn apply(self, raster: &Image) -> Image {
+    fn apply(self, raster: &Image) -> Image {
         raster.rearranged(self.size(raster.size), self.positions(raster.size))
     }
 
@@ -156,9 +157,11 @@ impl Orientation {
     }
 }
 
-/// Notes that a file was turned upright.
-pub(super) fn note(path: &std::path::Path) {
+/// The image turned as its file declares, and whether it was, which is noted.
+pub(super) fn upright(path: &Path, raster: Image, orientation: Option<Orientation>) -> (Image, bool) {
+    let Some(orientation) = orientation else { return (raster, false) };
     notes::add(notes::Kind::Oriented, path);
+    (orientation.apply(&raster), true)
 }
 
 #[cfg(test)]

@@ -90,9 +90,9 @@ impl LabelImage {
         Self { raw, alpha: alpha.map(|samples| AlphaBand { samples, associated: false, position: 1 }) }
     }
 
-    /// The same turned upright, where the file declares that it lies otherwise.
-    pub(super) fn oriented(self, orientation: Option<Orientation>) -> Self {
-        let Some(orientation) = orientation else { return self };
+    /// The same turned upright, and whether the file declares that it lies otherwise.
+    pub(super) fn upright(self, orientation: Option<Orientation>) -> (Self, bool) {
+        let Some(orientation) = orientation else { return (self, false) };
         let stored = self.raw.size();
         let size = orientation.size(stored);
         let raw = match self.raw {
@@ -103,9 +103,9 @@ impl LabelImage {
                 RawLabels::Numbers(NumberLabels { size, values, nodata: labels.nodata })
             }
         };
-        let upright =
+        let turned =
             |alpha: AlphaBand| AlphaBand { samples: orientation.apply_to_samples(stored, &alpha.samples), ..alpha };
-        Self { raw, alpha: self.alpha.map(upright) }
+        (Self { raw, alpha: self.alpha.map(turned) }, true)
     }
 }
 

@@ -9,7 +9,7 @@ use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 use super::foreign::{self, HEAD};
 use super::guard::contained;
 use super::limits::{Coding, MAX_BYTES, check_image};
-use super::orientation::{self, Orientation};
+use super::orientation::{Orientation, upright};
 use super::samples::{Image, Samples};
 use super::{bmp, gif, jp2, jpeg, npy, tiff};
 use crate::base::files::{open_input, read_bytes};
@@ -21,12 +21,12 @@ const JP2_HEADERS: u64 = 1 << 20;
 /// Reads an image of any format that segtool knows, upright. The format is told from the content, not from the name, but for
 /// the .npy and .npz of numpy ([`read_image_npy`](super::read_image_npy)).
 pub fn read_image(path: &Path) -> Result<Image> {
-    read(path).map(|(image, _)| image)
+    read_image_turned(path).map(|(image, _)| image)
 }
 
-/// An image, and whether it was turned; `None` where that is in the tags of a TIFF.
-pub(super) fn read(path: &Path) -> Result<(Image, Option<bool>)> {
-    let as_stored = |image| (image, Some(false));
+/// As [`read_image`], and whether the file declares that its pixels are to be turned, and they were.
+pub(crate) fn read_image_turned(path: &Path) -> Result<(Image, bool)> {
+    let as_stored = |image| (image, false);
     if npy::is_npy(path) {
         return npy::read_image_npy(path).map(as_stored);
     }
@@ -35,11 +35,10 @@ pub(super) fn read(path: &Path) -> Result<(Image, Option<bool>)> {
         return contained(path, || jp2::read_image(path, &read_bytes(path)?)).map(as_stored);
     }
     let (raster, turned) = match guess(path, &head)? {
-        ImageFormat::Tiff => (contained(path, || tiff::read_image(path))?, None),
+        ImageFormat::Tiff => contained(path, || tiff::read_image(path))?,
         format => {
             let bytes = read_bytes(path)?;
-            let (raster, turned) = contained(path, || read_encoded(path, &bytes, format))?;
-            (raster, Some(turned))
+            contained(path, || read_encoded(path, &bytes, format))?
         }
     };
     if raster.size.width == 0 || raster.size.height == 0 {
@@ -57,14 +56,7 @@ impl Image {
 
 /// Width and height of the upright image, from the beginning of the file; `None` where there is no image that tells them.
 pub fn read_size(path: &Path) -> Option<Size> {
-    if npy::is_npy(path) {
-        return npy::npy_size(path);
-    }
-    let head = signature(path).ok()?;
-    if jp2::is_jp2(&head) {
-        return jp2_size(path).ok();
-    }
-    size_of(path, &head, guess(path, &head).ok()?).ok()
+    find_size(path).ok()
 }
 
 /// [`read_size`], with what is wrong with a file that does not tell them. Nothing of its pixels is decoded.
@@ -160,13 +152,6 @@ fn read_encoded(path: &Path, bytes: &[u8], format: ImageFormat) -> Result<(Image
         orientation = png_orientation(Cursor::new(bytes));
     }
     Ok(upright(path, from_dynamic(image), orientation))
-}
-
-/// The image turned as its file declares, and whether it was.
-fn upright(path: &Path, raster: Image, orientation: Option<Orientation>) -> (Image, bool) {
-    let Some(orientation) = orientation else { return (raster, false) };
-    orientation::note(path);
-    (orientation.apply(&raster), true)
 }
 
 /// Decodes anything but TIFF, if the memory allows. With it, what has to be done to the image to turn it upright.

@@ -196,11 +196,7 @@ impl Image {
 
     /// The samples as float32 planes `[bands, height, width]`; 8-bit values divided by 255, 16-bit by 65,535.
     pub fn to_planes(&self) -> Vec<f32> {
-        self.to_planes_over(match &self.samples {
-            Samples::U8(_) => 255.0,
-            Samples::U16(_) => 65535.0,
-            Samples::F32(_) => 1.0,
-        })
+        self.to_planes_over(self.samples.sample_type().full_scale())
     }
 
     /// The samples as float32 planes `[bands, height, width]`, divided by `scale`.

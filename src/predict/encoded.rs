@@ -6,8 +6,6 @@ use image::RgbImage;
 
 use super::label_file::label_tiff;
 use super::{PolygonOptions, Prediction};
-#[cfg(feature = "serve")]
-use crate::base::label_map::IGNORE;
 use crate::base::{Error, Result};
 use crate::draw::overlay_labels;
 use crate::image::{LabelTiffWriter, Pixels, encode_label_npy, encode_png};
@@ -91,7 +89,7 @@ impl Prediction {
         let mut empty = 0;
         let mut classes = vec![(0, 0.0); self.dataset.classes.len()];
         for (i, &class) in self.labels.classes.iter().enumerate() {
-            match classes.get_mut(usize::from(class)).filter(|_| class != IGNORE) {
+            match classes.get_mut(usize::from(class)) {
                 Some((pixels, sum)) => {
                     *pixels += 1;
                     *sum += self.probability.as_ref().map_or(0.0, |all| f64::from(all[i]));

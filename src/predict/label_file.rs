@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::base::Size;
-use crate::base::markup::escaped;
+use crate::base::markup::{escaped, hex};
 use crate::base::named_enum::named_enum;
 use crate::data::Dataset;
 use crate::image::{Georeference, LabelTiff};
@@ -54,8 +54,8 @@ pub(super) fn category_names(dataset: &Dataset) -> String {
 /// A style with which QGIS shows the classes of a TIFF in their colours and by their names.
 pub(super) fn qgis_style(dataset: &Dataset) -> String {
     let mut entries = String::new();
-    for (class, [red, green, blue]) in dataset.classes.iter().zip(dataset.shown_colors()) {
-        let (name, color) = (escaped(&class.name), format!("#{red:02x}{green:02x}{blue:02x}"));
+    for (class, color) in dataset.classes.iter().zip(dataset.shown_colors()) {
+        let (name, color) = (escaped(&class.name), hex(color));
         for value in &class.values {
             entries += &format!(
                 "        <paletteEntry value=\"{value}\" label=\"{name}\" color=\"{color}\" alpha=\"255\"/>\n"

@@ -285,8 +285,10 @@ impl Predictor {
                         let _ = strip_taken.recv();
                     }
                     let (formats, folder) = claim.place(number);
-                    let written = writing.take(part, (&inputs[number], formats), &folder);
-                    written.transpose().map_or(Ok(()), |written| recording.written(number, written))?;
+                    match writing.take(part, (&inputs[number], formats), &folder) {
+                        Ok(false) => {}
+                        written => recording.written(number, written.map(drop))?,
+                    }
                 }
                 Ok(())
             });

@@ -86,17 +86,9 @@ impl Outputs {
         checked.try_for_each(|input| Grid::of(input, size, self.polygons.crs).map(drop))
     }
 
-    /// Formats of the label map of an image. Where they are not chosen, the beginning of the image decides.
-    pub(super) fn formats_of(&self, input: &Path) -> Formats {
-        self.with_png(self.formats.unwrap_or_else(|| Formats::usual(input)))
-    }
-
-    /// The same for an image that cannot be opened.
-    pub(super) fn formats_unseen(&self) -> Formats {
-        self.with_png(self.formats.unwrap_or(Formats { npy: true, ..Formats::default() }))
-    }
-
-    fn with_png(&self, formats: Formats) -> Formats {
+    /// Formats of the label map of an image; `usual` ones where they are not chosen.
+    pub(super) fn formats_or(&self, usual: impl FnOnce() -> Formats) -> Formats {
+        let formats = self.formats.unwrap_or_else(usual);
         Formats { png: formats.png || self.png, ..formats }
     }
 
@@ -128,11 +120,5 @@ impl Outputs {
     pub(super) fn all_beside(stem: &str) -> impl Iterator<Item = String> {
         let all = [GEOJSON, STYLE, PROB_NPY, PROBS_NPY, PROB_TIFF, PROBS_TIFF, COLOR, OVERLAY, SHARES, CHART];
         all.into_iter().map(move |ending| format!("{stem}{ending}"))
-    }
-
-    /// The label map of an image, or what is listed instead, among its files in a folder.
-    pub(super) fn first(input: &Path, formats: Formats, folder: &Path) -> PathBuf {
-        let stem = input.file_stem().unwrap_or_default().to_string_lossy();
-        folder.join(format!("{stem}{}", formats.endings().next().unwrap_or_default()))
     }
 }

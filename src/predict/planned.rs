@@ -64,11 +64,12 @@ impl Seen {
     fn of(input: &Path, outputs: &Outputs) -> Self {
         let version = Version::of(input);
         let whole = fs::canonicalize(input).unwrap_or_else(|_| absolute(input));
-        Self { whole, formats: outputs.formats_of(input), version }
+        Self { whole, formats: outputs.formats_or(|| Formats::usual(input)), version }
     }
 
     fn unopened(input: &Path, outputs: &Outputs) -> Self {
-        Self { whole: absolute(input), formats: outputs.formats_unseen(), version: None }
+        let formats = outputs.formats_or(|| Formats { npy: true, ..Formats::default() });
+        Self { whole: absolute(input), formats, version: None }
     }
 }
 
@@ -142,23 +143,19 @@ mod tests {
 
     #[test]
     fn what_hangs_is_passed_over_and_the_rest_is_seen() {
-        let paths: Vec<PathBuf> = ["a", "hangs", "b", "c", "hangs too"].map(PathBuf::from).to_vec();
-        let found = look_at(&paths, Duration::from_millis(200), |path| {
+        let look = |path: &Path| {
             if path.to_string_lossy().contains("hangs") {
                 thread::sleep(Duration::from_secs(3600));
             }
             path.to_path_buf()
-        });
+        };
+        let paths: Vec<PathBuf> = ["a", "hangs", "b", "c", "hangs too"].map(PathBuf::from).to_vec();
+        let found = look_at(&paths, Duration::from_millis(200), look);
         let seen = |name: &str| Some(PathBuf::from(name));
         assert_eq!(found, [seen("a"), None, seen("b"), seen("c"), None]);
         let many: Vec<PathBuf> =
             (0..100).map(|number| if number % 40 == 7 { "hangs".into() } else { number.to_string().into() }).collect();
-        let found = look_at(&many, Duration::from_millis(200), |path| {
-            if path.ends_with("hangs") {
-                thread::sleep(Duration::from_secs(3600));
-            }
-            path.to_path_buf()
-        });
+        let found = look_at(&many, Duration::from_millis(200), look);
         assert!(
             found
                 .iter()

@@ -115,17 +115,18 @@ impl Record {
     /// Writes it into the folder, atomically.
     pub fn write(&self, folder: &Path) -> Result<()> {
         let path = folder.join(RECORD);
-        write_bytes(&path, &serde_json::to_vec_pretty(&self.used()).map_err(|e| Error::content(&path, e))?)
+        // Without makers of whom nothing is left.
+        let mut used = Self::default();
+        used.add(self);
+        write_bytes(&path, &serde_json::to_vec_pretty(&used).map_err(|e| Error::content(&path, e))?)
     }
 
-    /// Without makers of whom nothing is left.
-    fn used(&self) -> Self {
-        let mut used = Self::default();
-        for (stem, entry) in &self.results {
-            let maker = used.index_of(&self.makers[entry.maker]);
-            used.results.insert(stem.clone(), Entry { maker, ..entry.clone() });
+    /// Adds the results of another record, with who made them.
+    pub(super) fn add(&mut self, other: &Self) {
+        for (key, entry) in &other.results {
+            let maker = self.index_of(&other.makers[entry.maker]);
+            self.results.insert(key.clone(), Entry { maker, ..entry.clone() });
         }
-        used
     }
 
     /// The place of a maker, which is added if it is not there.

@@ -25,8 +25,8 @@ impl<'a> Recording<'a> {
     }
 
     /// Says of an input that its files are written, or why one could not be.
-    pub(super) fn written(&self, number: usize, written: Result<PathBuf>) -> Result<()> {
-        let sent = written.and_then(|_| self.claim.send(number));
+    pub(super) fn written(&self, number: usize, written: Result<()>) -> Result<()> {
+        let sent = written.and_then(|()| self.claim.send(number));
         let line = sent.and_then(|()| self.claim.line(number, State::Done, None));
         match line.and_then(|line| self.journal.add(line)) {
             Ok(()) => {

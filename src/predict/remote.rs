@@ -3,7 +3,7 @@
 //! A folder on this machine stands for it: each object there is a file here of the same name and size, without its bytes, so
 //! that what is checked and kept of folders is checked and kept of stores. Results are written here, sent, and emptied.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use super::journal::JOURNAL;
 use super::listing::LIST;
-use super::record::{Entry, RECORD, Record};
+use super::record::{RECORD, Record};
 use super::shard::{Shard, own_name};
 use crate::base::files::{create_folder, folder_of};
 use crate::base::store;
@@ -150,10 +150,7 @@ impl Remote {
             if *name == own {
                 self.recorded = record.results.keys().cloned().collect();
             }
-            for (key, entry) in record.results {
-                let maker = merged.index_of(&record.makers[entry.maker]);
-                merged.results.insert(key, Entry { maker, ..entry });
-            }
+            merged.add(&record);
         }
         if names.is_empty() { Ok(()) } else { merged.write(self.folder()) }
     }
@@ -220,7 +217,9 @@ impl Remote {
             (sent.before, sent.start) = (Vec::new(), 0);
         }
         let lines = [sent.before.as_slice(), &whole[sent.start..]].concat();
-        self.send_bytes(&lines, JOURNAL)?;
+        let apart = tempfile::NamedTempFile::new().map_err(|cause| Error::write(std::env::temp_dir(), cause))?;
+        fs::write(apart.path(), lines).map_err(|cause| Error::write(apart.path(), cause))?;
+        store::upload(apart.path(), &self.own_url(JOURNAL))?;
         sent.last = Instant::now();
         Ok(())
     }
@@ -230,20 +229,11 @@ impl Remote {
         let Some(mut record) = Record::read(self.folder())? else { return Ok(()) };
         if self.shard.is_some() {
             let keys: BTreeSet<&str> = keys.chain(&self.recorded).map(String::as_str).collect();
-            record.results = std::mem::take(&mut record.results)
-                .into_iter()
-                .filter(|(key, _)| keys.contains(key.as_str()))
-                .collect::<BTreeMap<_, _>>();
+            record.results.retain(|key, _| keys.contains(key.as_str()));
         }
         let apart = tempfile::tempdir().map_err(|cause| Error::write(std::env::temp_dir(), cause))?;
         record.write(apart.path())?;
         store::upload(&apart.path().join(RECORD), &self.own_url(RECORD))
-    }
-
-    fn send_bytes(&self, bytes: &[u8], name: &str) -> Result<()> {
-        let apart = tempfile::NamedTempFile::new().map_err(|cause| Error::write(std::env::temp_dir(), cause))?;
-        fs::write(apart.path(), bytes).map_err(|cause| Error::write(apart.path(), cause))?;
-        store::upload(apart.path(), &self.own_url(name))
     }
 
     /// Sends what is known at the end.

@@ -1,6 +1,6 @@
 //! Predictions on their way to files.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use image::RgbImage;
 
@@ -28,17 +28,13 @@ impl<'a> Writing<'a> {
         Self { outputs, dataset, growing: None }
     }
 
-    /// Writes what comes of an image, whose label map has these formats; returns the label map when it is complete.
-    pub(super) fn take(
-        &mut self,
-        part: Part,
-        (input, formats): (&Path, Formats),
-        folder: &Path,
-    ) -> Result<Option<PathBuf>> {
+    /// Writes what comes of an image, whose label map has these formats; whether all its files are written.
+    pub(super) fn take(&mut self, part: Part, (input, formats): (&Path, Formats), folder: &Path) -> Result<bool> {
         match part {
             Part::Whole(mut pending) => {
                 let (shown, _reserved) = (pending.shown.take(), pending.reserved.take());
-                write_whole(self.outputs, self.dataset, (input, formats), pending.finish(), shown, folder).map(Some)
+                write_whole(self.outputs, self.dataset, (input, formats), pending.finish(), shown, folder)?;
+                Ok(true)
             }
             Part::Strip(strip) => {
                 let mut files = match self.growing.take() {
@@ -46,22 +42,22 @@ impl<'a> Writing<'a> {
                     None => StripWriter::new(self.outputs, self.dataset, (input, formats), strip.size, folder)?,
                 };
                 files.push(&strip)?;
-                if !strip.is_last() {
+                if strip.is_last() {
+                    files.finish()?;
+                } else {
                     self.growing = Some(files);
-                    return Ok(None);
                 }
-                files.finish()?;
-                Ok(Some(Outputs::first(input, formats, folder)))
+                Ok(strip.is_last())
             }
             Part::Abandoned => {
                 self.growing = None;
-                Ok(None)
+                Ok(false)
             }
         }
     }
 }
 
-/// Writes the files of one image, its label map in these formats; returns the first.
+/// Writes the files of one image, its label map in these formats.
 fn write_whole(
     outputs: &Outputs,
     dataset: &Dataset,
@@ -69,7 +65,7 @@ fn write_whole(
     prediction: Prediction,
     shown: Option<RgbImage>,
     output: &Path,
-) -> Result<PathBuf> {
+) -> Result<()> {
     let stem = input.file_stem().unwrap_or_default().to_string_lossy();
     let file = |ending: &str| output.join(format!("{stem}{ending}"));
     let size = prediction.size();
@@ -93,8 +89,7 @@ fn write_whole(
     }
     let mut files = StripWriter::new(outputs, dataset, (input, formats), size, output)?;
     files.push(&Strip::whole(prediction))?;
-    files.finish()?;
-    Ok(Outputs::first(input, formats, output))
+    files.finish()
 }
 
 fn label_png(size: Size, values: &[u16], largest: u16) -> Result<Vec<u8>> {

@@ -1,7 +1,5 @@
 //! How the program ends.
 
-use std::fmt;
-
 use segtool::base::Error;
 
 /// Exit codes, as the help lists them. What a signal has stopped ends as shells count it, 128 and the signal's number,
@@ -34,16 +32,9 @@ impl Exit {
 }
 
 /// What a command finds wrong with its options.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
 pub(crate) struct WrongUsage(pub(crate) String);
-
-impl fmt::Display for WrongUsage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for WrongUsage {}
 
 /// As `anyhow::bail!`, for what is wrong with the options.
 macro_rules! wrong_usage {

@@ -286,14 +286,8 @@ fn escaped(text: &str, hidden: fn(char) -> bool) -> Cow<'_, str> {
     if !text.contains(hidden) {
         return Cow::Borrowed(text);
     }
-    Cow::Owned(text.chars().fold(String::with_capacity(text.len()), |mut all, c| {
-        if hidden(c) {
-            all.extend(c.escape_default())
-        } else {
-            all.push(c)
-        }
-        all
-    }))
+    let shown = |c: char| if hidden(c) { c.escape_default().to_string() } else { c.to_string() };
+    Cow::Owned(text.chars().map(shown).collect())
 }
 
 #[cfg(test)]

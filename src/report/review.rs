@@ -1,7 +1,7 @@
 //! `segtool check --report`: images with their annotations to page through and to rate, in one file that asks the network
 //! for nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -14,16 +14,17 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::ranking::image_iou;
-use super::text::{data_uri, filled, hex, json, score};
+use super::samples::{QUALITY, errors, legend, map_uri};
+use super::text::{data_uri, filled, json, score};
 use crate::base::event::{Event, Sink, Task};
 use crate::base::files::write_bytes;
-use crate::base::label_map::{IGNORE, LabelMap};
-use crate::base::markup::escaped;
-use crate::base::words::{counted, per_cent};
+use crate::base::label_map::LabelMap;
+use crate::base::markup::{escaped, hex};
+use crate::base::words::counted;
 use crate::base::{Error, Result, Size};
 use crate::data::{Dataset, Pair, check_size, displayed, find_predictions, load_pair_labels, load_prediction};
-use crate::draw::{Classes, Judgement, encode_jpeg};
-use crate::image::{Pixels, encode_small_png, nearest, read_image};
+use crate::draw::{Classes, encode_jpeg};
+use crate::image::{nearest, read_image};
 
 const PAGE: &str = include_str!("review/page.html");
 const STYLE: &str = concat!(include_str!("style.css"), include_str!("review/style.css"));
@@ -35,8 +36,6 @@ const PAGE_BYTES: usize = 128 << 20;
 const PIXEL_BYTES: f64 = 0.6;
 /// Smallest and largest side of a square with as many pixels as a sample may have.
 const SIDES: [f64; 2] = [224.0, 1024.0];
-/// A third of the size of the best quality, and no different to the eye.
-const QUALITY: u8 = 82;
 
 /// A page on which people rate annotations.
 #[derive(Debug, Clone)]
@@ -106,13 +105,7 @@ impl Review<'_> {
             let shown = self.load(pair, prediction.map(PathBuf::as_path));
             let shown = shown.and_then(|sample| sample.reduced(most).shown(mean_iou, &classes)).and_then(|s| json(&s));
             sink.event(Event::Advanced { done: done.fetch_add(1, Ordering::Relaxed) + 1, loss: None });
-            match shown {
-                Ok(text) => Some((pair, text)),
-                Err(error) => {
-                    sink.event(Event::Skipped { path: pair.image.clone(), reason: error.to_string() });
-                    None
-                }
-            }
+            unless_skipped(pair, shown, sink).map(|text| (pair, text))
         };
         let shown: Vec<(&Pair, String)> = chosen.par_iter().filter_map(encode).collect();
         sink.event(Event::Finished);
@@ -148,13 +141,8 @@ impl Review<'_> {
             let prediction = files.get(&stem(&pair.image))?;
             let maps = self.maps(pair, prediction);
             sink.event(Event::Advanced { done: done.fetch_add(1, Ordering::Relaxed) + 1, loss: None });
-            match maps {
-                Ok((labels, prediction)) => Some((place, image_iou(&labels, &prediction, self.dataset.class_count()))),
-                Err(error) => {
-                    sink.event(Event::Skipped { path: pair.image.clone(), reason: error.to_string() });
-                    None
-                }
-            }
+            let (labels, prediction) = unless_skipped(pair, maps, sink)?;
+            Some((place, image_iou(&labels, &prediction, self.dataset.class_count())))
         };
         let mut found: Vec<Scored> = (0..self.pairs.len()).into_par_iter().filter_map(scored).collect();
         sink.event(Event::Finished);
@@ -226,6 +214,12 @@ impl Review<'_> {
     }
 }
 
+/// What was found of a pair; nothing of one that cannot be read, which is reported.
+fn unless_skipped<T>(pair: &Pair, found: Result<T>, sink: &dyn Sink) -> Option<T> {
+    let skipped = |fault: &Error| Event::Skipped { path: pair.image.clone(), reason: fault.to_string() };
+    found.inspect_err(|fault| sink.event(skipped(fault))).ok()
+}
+
 /// What is shown of a pair.
 struct Sample {
     file: String,
@@ -259,63 +253,14 @@ impl Sample {
             width: self.labels.size.width,
             height: self.labels.size.height,
             image: data_uri("image/jpeg", &encode_jpeg(&self.image, QUALITY)?),
-            label: map_uri(&self.labels, &classes.colors)?,
-            prediction: self.prediction.as_ref().map(|map| map_uri(map, &classes.colors)).transpose()?,
+            label: map_uri(&self.labels, &classes.colors, true)?,
+            prediction: self.prediction.as_ref().map(|map| map_uri(map, &classes.colors, true)).transpose()?,
             errors,
             score: self.prediction.is_some().then(|| score(mean_iou)),
             legend: legend(&self.labels, self.prediction.as_ref(), classes.names.len()),
             file: self.file,
         })
     }
-}
-
-/// A class map in its colours, transparent where nothing is labelled.
-fn map_uri(map: &LabelMap, colors: &[[u8; 3]]) -> Result<String> {
-    let used: BTreeSet<u16> = map.classes.iter().copied().collect();
-    let color = |class: &u16| match colors.get(usize::from(*class)) {
-        Some(&[red, green, blue]) if *class != IGNORE => [red, green, blue, u8::MAX],
-        _ => [0; 4],
-    };
-    let palette: Vec<[u8; 4]> = used.iter().map(color).collect();
-    let file = if palette.len() > 256 {
-        let samples: Vec<u8> = map.classes.iter().flat_map(|class| color(class)[..3].to_vec()).collect();
-        encode_small_png(map.size, Pixels::Rgb8(&samples))?
-    } else {
-        let places: BTreeMap<u16, usize> = used.iter().copied().zip(0..).collect();
-        let indices: Vec<u8> = map.classes.iter().map(|class| places[class] as u8).collect();
-        encode_small_png(map.size, Pixels::IndexedAlpha(&indices, &palette))?
-    };
-    Ok(data_uri("image/png", &file))
-}
-
-fn errors(labels: &LabelMap, prediction: &LabelMap) -> Result<String> {
-    let judge = |(&label, &predicted): (&u16, &u16)| match label {
-        IGNORE => 2,
-        label => u8::from(label != predicted),
-    };
-    let judged: Vec<u8> = labels.classes.iter().zip(&prediction.classes).map(judge).collect();
-    let colors = [Judgement::Right, Judgement::Wrong, Judgement::NotLabelled].map(Judgement::color);
-    let file = encode_small_png(labels.size, Pixels::Indexed(&judged, &colors))?;
-    Ok(data_uri("image/png", &file))
-}
-
-/// The classes that occur, with their shares of the labelled pixels.
-fn legend(labels: &LabelMap, prediction: Option<&LabelMap>, classes: usize) -> Vec<(usize, String, String)> {
-    let mut areas = vec![[0_u64; 2]; classes];
-    let mut labelled = 0;
-    for (i, label) in labels.classes.iter().enumerate().filter(|(_, label)| **label != IGNORE) {
-        labelled += 1;
-        let predicted = prediction.map(|map| map.classes[i]);
-        for (kind, class) in [Some(*label), predicted].into_iter().enumerate() {
-            if let Some(area) = class.and_then(|class| areas.get_mut(usize::from(class))) {
-                area[kind] += 1;
-            }
-        }
-    }
-    let mut present: Vec<usize> = (0..classes).filter(|class| areas[*class] != [0, 0]).collect();
-    present.sort_by_key(|class| std::cmp::Reverse(areas[*class]));
-    let entry = |class: usize| (class, per_cent(areas[class][0], labelled), per_cent(areas[class][1], labelled));
-    present.into_iter().map(entry).collect()
 }
 
 fn stem(path: &Path) -> String {
@@ -325,37 +270,6 @@ fn stem(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn map(classes: &[u16]) -> LabelMap {
-        LabelMap { size: Size { width: classes.len(), height: 1 }, classes: classes.to_vec() }
-    }
-
-    fn decoded(uri: &str) -> image::RgbaImage {
-        let (_, text) = uri.split_once(',').unwrap();
-        let file = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, text).unwrap();
-        image::load_from_memory(&file).unwrap().into_rgba8()
-    }
-
-    #[test]
-    fn what_is_not_labelled_is_transparent() {
-        let pixels = decoded(&map_uri(&map(&[1, IGNORE, 0]), &[[1, 2, 3], [4, 5, 6]]).unwrap());
-        assert_eq!(pixels.into_raw(), [4, 5, 6, 255, 0, 0, 0, 0, 1, 2, 3, 255]);
-    }
-
-    #[test]
-    fn maps_of_more_classes_than_a_palette_holds_keep_their_colours() {
-        let colors: Vec<[u8; 3]> = (0..300_u32).map(|i| [(i / 2) as u8, i as u8, 7]).collect();
-        let pixels = decoded(&map_uri(&map(&(0..300).collect::<Vec<_>>()), &colors).unwrap());
-        assert!(pixels.pixels().zip(&colors).all(|(pixel, color)| pixel.0[..3] == *color));
-    }
-
-    #[test]
-    fn shares_are_of_the_labelled_pixels() {
-        let (labels, prediction) = (map(&[0, 0, 1, IGNORE, 0]), map(&[0, 2, 1, 1, 0]));
-        let share = |class, label: &str, predicted: &str| (class, label.to_owned(), predicted.to_owned());
-        let found = legend(&labels, Some(&prediction), 3);
-        assert_eq!(found, [share(0, "75.0 %", "50.0 %"), share(1, "25.0 %", "25.0 %"), share(2, "0 %", "25.0 %")]);
-    }
 
     #[test]
     fn large_samples_are_reduced_to_a_number_of_pixels() {

@@ -7,8 +7,9 @@ use image::imageops::{FilterType, resize};
 use serde::Serialize;
 
 use super::ranking::image_iou;
-use super::text::{data_uri, hex, json, score};
+use super::text::{data_uri, json, score};
 use crate::base::label_map::{IGNORE, LabelMap};
+use crate::base::markup::hex;
 use crate::base::words::per_cent;
 use crate::base::{Result, Size};
 use crate::data::{Dataset, Pair, displayed};
@@ -26,7 +27,7 @@ const MOST_LENGTH: usize = 2560;
 /// What the samples of a report take together, in bytes; of larger ones there are fewer.
 const MOST_BYTES: usize = 4 << 20;
 /// Photographs look as before, at a third of the size of the best quality.
-const QUALITY: u8 = 82;
+pub(super) const QUALITY: u8 = 82;
 
 /// An image with its label and its prediction, all of one size of up to 640 x 960 pixels; long ones up to 2560 pixels.
 #[derive(Debug, Clone, PartialEq)]
@@ -134,12 +135,6 @@ struct Shown<'a> {
     legend: Vec<(usize, String, String)>,
 }
 
-impl Shown<'_> {
-    fn bytes(&self) -> usize {
-        self.image.len() + self.label.len() + self.prediction.len() + self.errors.len()
-    }
-}
-
 /// What the script reads.
 #[derive(Serialize)]
 struct Data<'a> {
@@ -155,7 +150,7 @@ pub(super) fn sample_data(samples: &[SamplePrediction], classes: &Classes) -> Re
     let mut bytes = 0;
     for sample in samples.iter().take(MOST_SAMPLES) {
         let shown = shown(sample, classes)?;
-        bytes += shown.bytes();
+        bytes += shown.image.len() + shown.label.len() + shown.prediction.len() + shown.errors.len();
         if bytes > MOST_BYTES && !data.samples.is_empty() {
             break;
         }
@@ -165,67 +160,90 @@ pub(super) fn sample_data(samples: &[SamplePrediction], classes: &Classes) -> Re
 }
 
 fn shown<'a>(sample: &'a SamplePrediction, classes: &Classes) -> Result<Shown<'a>> {
-    let size = sample.labels.size;
-    let map = |map: &LabelMap| color_map(map, &classes.colors);
-    let judged = sample.labels.classes.iter().zip(&sample.prediction.classes);
-    let errors: Vec<u8> = judged
-        .map(|(&label, &predicted)| match label {
-            IGNORE => 2,
-            label => u8::from(label != predicted),
-        })
-        .collect();
-    let meanings = [Judgement::Right, Judgement::Wrong, Judgement::NotLabelled].map(Judgement::color);
+    let SamplePrediction { labels, prediction, .. } = sample;
     Ok(Shown {
         name: &sample.name,
         score: score(sample.mean_iou),
-        width: size.width,
-        height: size.height,
+        width: labels.size.width,
+        height: labels.size.height,
         image: data_uri("image/jpeg", &encode_jpeg(&sample.image, QUALITY)?),
-        label: map(&sample.labels)?,
-        prediction: map(&sample.prediction)?,
-        errors: data_uri("image/png", &encode_small_png(size, Pixels::Indexed(&errors, &meanings))?),
-        legend: legend(sample, classes.names.len()),
+        label: map_uri(labels, &classes.colors, false)?,
+        prediction: map_uri(prediction, &classes.colors, false)?,
+        errors: errors(labels, prediction)?,
+        legend: legend(labels, Some(prediction), classes.names.len()),
     })
 }
 
-/// A class map in its colours: a palette of those that occur, or true colours where they are more than a palette holds.
-fn color_map(map: &LabelMap, colors: &[[u8; 3]]) -> Result<String> {
-    let color = |class: u16| colors.get(usize::from(class)).copied().unwrap_or_default();
+/// A class map in its colours: a palette of those that occur, or true colours where they are more than a palette holds. What
+/// has no colour is black; in a palette it is transparent if `is_clear`.
+pub(super) fn map_uri(map: &LabelMap, colors: &[[u8; 3]], is_clear: bool) -> Result<String> {
+    let color = |class: &u16| colors.get(usize::from(*class)).copied().unwrap_or_default();
     let used: BTreeSet<u16> = map.classes.iter().copied().collect();
     let places: BTreeMap<u16, usize> = used.iter().copied().zip(0..).collect();
-    let file = if used.len() <= 256 {
-        let palette: Vec<[u8; 3]> = used.iter().map(|&class| color(class)).collect();
-        let indices: Vec<u8> = map.classes.iter().map(|class| places[class] as u8).collect();
-        encode_small_png(map.size, Pixels::Indexed(&indices, &palette))?
-    } else {
-        let samples: Vec<u8> = map.classes.iter().flat_map(|&class| color(class)).collect();
+    let file = if used.len() > 256 {
+        let samples: Vec<u8> = map.classes.iter().flat_map(color).collect();
         encode_small_png(map.size, Pixels::Rgb8(&samples))?
+    } else {
+        let indices: Vec<u8> = map.classes.iter().map(|class| places[class] as u8).collect();
+        if is_clear {
+            let with_alpha = |class: &u16| {
+                let [red, green, blue] = color(class);
+                [red, green, blue, if usize::from(*class) < colors.len() { u8::MAX } else { 0 }]
+            };
+            let palette: Vec<[u8; 4]> = used.iter().map(with_alpha).collect();
+            encode_small_png(map.size, Pixels::IndexedAlpha(&indices, &palette))?
+        } else {
+            let palette: Vec<[u8; 3]> = used.iter().map(color).collect();
+            encode_small_png(map.size, Pixels::Indexed(&indices, &palette))?
+        }
     };
     Ok(data_uri("image/png", &file))
 }
 
-fn legend(sample: &SamplePrediction, classes: usize) -> Vec<(usize, String, String)> {
-    let mut areas = vec![(0u64, 0u64); classes];
-    let mut pixels = 0;
-    let labelled = sample.labels.classes.iter().zip(&sample.prediction.classes).filter(|(l, _)| **l != IGNORE);
-    for (&label, &predicted) in labelled {
-        pixels += 1;
-        if let Some(area) = areas.get_mut(usize::from(label)) {
-            area.0 += 1;
-        }
-        if let Some(area) = areas.get_mut(usize::from(predicted)) {
-            area.1 += 1;
+/// Where a prediction is right, wrong or not judged.
+pub(super) fn errors(labels: &LabelMap, prediction: &LabelMap) -> Result<String> {
+    let judge = |(&label, &predicted): (&u16, &u16)| match label {
+        IGNORE => 2,
+        label => u8::from(label != predicted),
+    };
+    let judged: Vec<u8> = labels.classes.iter().zip(&prediction.classes).map(judge).collect();
+    let colors = [Judgement::Right, Judgement::Wrong, Judgement::NotLabelled].map(Judgement::color);
+    let file = encode_small_png(labels.size, Pixels::Indexed(&judged, &colors))?;
+    Ok(data_uri("image/png", &file))
+}
+
+/// The classes that occur, with their shares of the labelled pixels by the label and by the prediction.
+pub(super) fn legend(labels: &LabelMap, prediction: Option<&LabelMap>, classes: usize) -> Vec<(usize, String, String)> {
+    let mut areas = vec![[0_u64; 2]; classes];
+    let mut labelled = 0;
+    for (i, label) in labels.classes.iter().enumerate().filter(|(_, label)| **label != IGNORE) {
+        labelled += 1;
+        let predicted = prediction.map(|map| map.classes[i]);
+        for (kind, class) in [Some(*label), predicted].into_iter().enumerate() {
+            if let Some(area) = class.and_then(|class| areas.get_mut(usize::from(class))) {
+                area[kind] += 1;
+            }
         }
     }
-    let mut present: Vec<usize> = (0..classes).filter(|&class| areas[class] != (0, 0)).collect();
-    present.sort_by_key(|&class| std::cmp::Reverse(areas[class]));
-    let entry = |class: usize| (class, per_cent(areas[class].0, pixels), per_cent(areas[class].1, pixels));
+    let mut present: Vec<usize> = (0..classes).filter(|class| areas[*class] != [0, 0]).collect();
+    present.sort_by_key(|class| std::cmp::Reverse(areas[*class]));
+    let entry = |class: usize| (class, per_cent(areas[class][0], labelled), per_cent(areas[class][1], labelled));
     present.into_iter().map(entry).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn map(classes: &[u16]) -> LabelMap {
+        LabelMap { size: Size { width: classes.len(), height: 1 }, classes: classes.to_vec() }
+    }
+
+    fn decoded(uri: &str) -> image::RgbaImage {
+        let (_, text) = uri.split_once(',').unwrap();
+        let file = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, text).unwrap();
+        image::load_from_memory(&file).unwrap().into_rgba8()
+    }
 
     #[test]
     fn samples_are_spread_over_the_set() {
@@ -253,11 +271,23 @@ mod tests {
 
     #[test]
     fn maps_of_more_classes_than_a_palette_holds_keep_their_colours() {
-        let size = Size { width: 300, height: 1 };
-        let map = LabelMap { size, classes: (0..300).collect() };
-        let colors: Vec<[u8; 3]> = (0..300u32).map(|i| [(i / 2) as u8, i as u8, 7]).collect();
-        let uri = color_map(&map, &colors).unwrap();
-        let file = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, &uri[22..]).unwrap();
-        assert_eq!(image::load_from_memory(&file).unwrap().into_rgb8().into_raw(), colors.concat());
+        let colors: Vec<[u8; 3]> = (0..300_u32).map(|i| [(i / 2) as u8, i as u8, 7]).collect();
+        let pixels = decoded(&map_uri(&map(&(0..300).collect::<Vec<_>>()), &colors, true).unwrap());
+        assert!(pixels.pixels().zip(&colors).all(|(pixel, color)| pixel.0[..3] == *color));
+    }
+
+    #[test]
+    fn what_is_not_labelled_is_transparent_or_black() {
+        let of = |is_clear| map_uri(&map(&[1, IGNORE, 0]), &[[1, 2, 3], [4, 5, 6]], is_clear).unwrap();
+        assert_eq!(decoded(&of(true)).into_raw(), [4, 5, 6, 255, 0, 0, 0, 0, 1, 2, 3, 255]);
+        assert_eq!(decoded(&of(false)).into_raw(), [4, 5, 6, 255, 0, 0, 0, 255, 1, 2, 3, 255]);
+    }
+
+    #[test]
+    fn shares_are_of_the_labelled_pixels() {
+        let (labels, prediction) = (map(&[0, 0, 1, IGNORE, 0]), map(&[0, 2, 1, 1, 0]));
+        let share = |class, label: &str, predicted: &str| (class, label.to_owned(), predicted.to_owned());
+        let found = legend(&labels, Some(&prediction), 3);
+        assert_eq!(found, [share(0, "75.0 %", "50.0 %"), share(1, "25.0 %", "25.0 %"), share(2, "0 %", "25.0 %")]);
     }
 }

@@ -3,8 +3,8 @@
 use std::cmp::Reverse;
 use std::fmt::Write;
 
-use super::text::{data_uri, hex, score};
-use crate::base::markup::escaped;
+use super::text::{data_uri, score};
+use crate::base::markup::{escaped, hex};
 use crate::base::words::{count, per_cent};
 use crate::base::{Result, Size};
 use crate::draw::{Classes, heatmap};

@@ -34,11 +34,6 @@ pub(super) fn data_uri(media_type: &str, bytes: &[u8]) -> String {
     format!("data:{media_type};base64,{}", STANDARD.encode(bytes))
 }
 
-/// A colour as CSS writes it.
-pub(super) fn hex([red, green, blue]: [u8; 3]) -> String {
-    format!("#{red:02x}{green:02x}{blue:02x}")
-}
-
 /// A number from 0 to 1, or a loss.
 pub(crate) fn score(value: Option<f64>) -> String {
     value.filter(|v| v.is_finite()).map_or_else(|| NONE.into(), |v| format!("{v:.4}"))

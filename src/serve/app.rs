@@ -93,12 +93,8 @@ impl Shared {
     /// Cancels a job. Returns false if it had already finished.
     pub(super) fn cancel(&self, job: &Job) -> bool {
         let was_over = job.state().is_over();
-        if !was_over {
-            let waited = job.state() == State::Queued;
-            self.queue.cancel(job);
-            if waited {
-                self.metrics.job(State::Cancelled.name(), Some(job.created.elapsed()), None);
-            }
+        if !was_over && self.queue.cancel(job) {
+            self.metrics.job(State::Cancelled.name(), Some(job.created.elapsed()), None);
         }
         !was_over
     }

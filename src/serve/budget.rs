@@ -30,6 +30,12 @@ impl Budget {
     pub(super) fn share(self: &Arc<Self>) -> Share {
         Share { budget: Arc::clone(self), bytes: 0 }
     }
+
+    /// A share of so many bytes, if there is room for them.
+    pub(super) fn reserve(self: &Arc<Self>, bytes: u64) -> Option<Share> {
+        let mut share = self.share();
+        share.grow(bytes).then_some(share)
+    }
 }
 
 impl Share {

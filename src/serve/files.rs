@@ -12,7 +12,7 @@ use super::app::App;
 use super::budget::Share;
 use super::draw;
 use super::error::{ApiError, ApiResult};
-use super::finished::Finished;
+use super::finished::{Content, File, Finished};
 use super::job::Job;
 use super::submit::fault;
 use crate::base::Result;
@@ -23,70 +23,6 @@ use crate::predict::PolygonOptions;
 const OPACITY: f32 = 0.5;
 const SCALE: HeaderName = HeaderName::from_static("x-scale");
 
-/// A file of a result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum File {
-    Image,
-    Classes,
-    Probability,
-    Npy,
-    Png,
-    Overlay,
-    Geojson,
-    Tiff,
-}
-
-impl File {
-    /// The file that stands under this name below a job.
-    pub(super) fn of_name(name: &str) -> Option<Self> {
-        Some(match name {
-            "image.jpg" => Self::Image,
-            "classes.bin" => Self::Classes,
-            "probability.bin" => Self::Probability,
-            "labels.npy" => Self::Npy,
-            "labels.png" => Self::Png,
-            "overlay.png" => Self::Overlay,
-            "polygons.geojson" => Self::Geojson,
-            "labels.tif" => Self::Tiff,
-            _ => return None,
-        })
-    }
-
-    /// The file that a format stands for.
-    pub(super) fn of_format(format: &str) -> Option<Self> {
-        Some(match format {
-            "npy" => Self::Npy,
-            "png" => Self::Png,
-            "overlay" => Self::Overlay,
-            "geojson" => Self::Geojson,
-            "tiff" => Self::Tiff,
-            _ => return None,
-        })
-    }
-
-    fn kind(self) -> &'static str {
-        match self {
-            Self::Image => "image/jpeg",
-            Self::Classes | Self::Probability | Self::Npy => "application/octet-stream",
-            Self::Png | Self::Overlay => "image/png",
-            Self::Geojson => "application/geo+json",
-            Self::Tiff => "image/tiff",
-        }
-    }
-
-    /// What a download is called, behind the name of the image; `None` of what only pages ask for.
-    fn ending(self) -> Option<&'static str> {
-        match self {
-            Self::Image | Self::Classes | Self::Probability => None,
-            Self::Npy => Some(".npy"),
-            Self::Png => Some(".png"),
-            Self::Overlay => Some("_overlay.png"),
-            Self::Geojson => Some(".geojson"),
-            Self::Tiff => Some(".tif"),
-        }
-    }
-}
-
 /// Makes a file and sends it. Bands and the most pixels a side are for what pages show.
 pub(super) async fn answer(
     app: &App,
@@ -95,7 +31,7 @@ pub(super) async fn answer(
     file: File,
     (bands, most): (Vec<usize>, usize),
 ) -> ApiResult<Response> {
-    if file == File::Tiff && !result.is_placed() {
+    if file.content == Content::Tiff && !result.is_placed() {
         let text = "the image is not georeferenced, so there is no GeoTIFF of its labels; use npy or png";
         return Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, text));
     }
@@ -104,17 +40,19 @@ pub(super) async fn answer(
     let made = move || {
         // It goes with the work, which goes on when its client is gone.
         let _turn = turn;
-        make(&job, &result, file, &bands, most)
+        make(&job, &result, file.content, &bands, most)
     };
     let made = spawn_blocking(made).await.map_err(|_| fault())?;
     let (bytes, scale) = made.map_err(|fault| {
         let fault = ApiError::from(fault);
         ApiError::new(fault.status, named.file.named(fault.text()))
     })?;
-    let body = Bytes::from_owner(Untaken::new(app, bytes)?);
-    let mut answer = ([(CONTENT_TYPE, file.kind())], body).into_response();
+    let busy = || ApiError::busy("too many results are being downloaded; try again later", 5);
+    let share = app.answers.reserve(bytes.len() as u64).ok_or_else(busy)?;
+    let body = Bytes::from_owner(Untaken { bytes, _share: share });
+    let mut answer = ([(CONTENT_TYPE, file.kind)], body).into_response();
     let headers = answer.headers_mut();
-    if let Some(ending) = file.ending() {
+    if let Some((_, ending)) = file.download {
         headers.insert(CONTENT_DISPOSITION, attachment(&format!("{}{ending}", named.stem())));
     } else if let Ok(scale) = HeaderValue::from_str(&scale.to_string()) {
         headers.insert(SCALE, scale);
@@ -128,35 +66,25 @@ struct Untaken {
     _share: Share,
 }
 
-impl Untaken {
-    fn new(app: &App, bytes: Vec<u8>) -> ApiResult<Self> {
-        let mut share = app.answers.share();
-        match share.grow(bytes.len() as u64) {
-            true => Ok(Self { bytes, _share: share }),
-            false => Err(ApiError::busy("too many results are being downloaded; try again later", 5)),
-        }
-    }
-}
-
 impl AsRef<[u8]> for Untaken {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
 }
 
-fn make(job: &Job, result: &Finished, file: File, bands: &[usize], most: usize) -> Result<(Vec<u8>, f64)> {
+fn make(job: &Job, result: &Finished, content: Content, bands: &[usize], most: usize) -> Result<(Vec<u8>, f64)> {
     let (prediction, path) = (&result.prediction, job.file.path());
     let dataset = &prediction.dataset;
     let whole = |bytes: Vec<u8>| (bytes, 1.0);
-    match file {
-        File::Image => draw::image_jpeg(path, bands, &dataset.nodata_numbers(), most),
-        File::Classes => Ok(draw::classes(result, most)),
-        File::Probability => Ok(draw::probabilities(result, most)),
-        File::Npy => prediction.to_npy().map(whole),
-        File::Png => prediction.to_label_png().map(whole),
-        File::Geojson => prediction.to_geojson(path, PolygonOptions::default()).map(whole),
-        File::Tiff => prediction.to_tiff(path).map(whole),
-        File::Overlay => {
+    match content {
+        Content::Image => draw::image_jpeg(path, bands, &dataset.nodata_numbers(), most),
+        Content::Classes => Ok(draw::classes(result, most)),
+        Content::Probability => Ok(draw::probabilities(result, most)),
+        Content::Npy => prediction.to_npy().map(whole),
+        Content::Png => prediction.to_label_png().map(whole),
+        Content::Geojson => prediction.to_geojson(path, PolygonOptions::default()).map(whole),
+        Content::Tiff => prediction.to_tiff(path).map(whole),
+        Content::Overlay => {
             let shown = load_bands(path, dataset, job.bands.as_deref())?.to_rgb(&[]);
             prediction.to_overlay_png(&shown, OPACITY).map(whole)
         }
@@ -167,15 +95,17 @@ fn make(job: &Job, result: &Finished, file: File, bands: &[usize], most: usize) 
 fn attachment(name: &str) -> HeaderValue {
     let plain: String =
         name.chars().map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' }).collect();
-    let exact: String = name
-        .bytes()
-        .map(|byte| match byte {
-            byte if byte.is_ascii_alphanumeric() || b"._-".contains(&byte) => char::from(byte).to_string(),
-            other => format!("%{other:02X}"),
-        })
-        .collect();
-    let text = format!("attachment; filename=\"{plain}\"; filename*=UTF-8''{exact}");
+    let text = format!("attachment; filename=\"{plain}\"; filename*=UTF-8''{}", percent_encoded(name));
     HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("attachment"))
+}
+
+/// A text as it stands in an address or a header.
+pub(super) fn percent_encoded(text: &str) -> String {
+    let byte = |byte: u8| match byte {
+        byte if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) => char::from(byte).to_string(),
+        other => format!("%{other:02X}"),
+    };
+    text.bytes().map(byte).collect()
 }
 
 #[cfg(test)]

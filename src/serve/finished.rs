@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::models::Hex;
+use crate::base::markup::hex;
 use crate::base::{Result, Size};
 use crate::image::{Georeference, Image, ReferenceSystem, TiffRows};
 use crate::predict::Prediction;
@@ -21,6 +21,62 @@ pub(super) struct Finished {
     tile: Option<usize>,
     no_data: u64,
     classes: Vec<ClassShare>,
+}
+
+/// A file that is made of a result.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct File {
+    pub(super) content: Content,
+    /// What it is called below a job.
+    name: &'static str,
+    /// Its media type.
+    pub(super) kind: &'static str,
+    /// Of what is not for pages alone.
+    pub(super) download: Option<Download>,
+}
+
+/// What requests call the format of a download, and what stands behind the name of the image in its name.
+type Download = (&'static str, &'static str);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Content {
+    Image,
+    Classes,
+    Probability,
+    Npy,
+    Png,
+    Overlay,
+    Geojson,
+    Tiff,
+}
+
+const OCTETS: &str = "application/octet-stream";
+
+static FILES: [File; 8] = [
+    file(Content::Image, "image.jpg", "image/jpeg", None),
+    file(Content::Classes, "classes.bin", OCTETS, None),
+    file(Content::Probability, "probability.bin", OCTETS, None),
+    file(Content::Npy, "labels.npy", OCTETS, Some(("npy", ".npy"))),
+    file(Content::Png, "labels.png", "image/png", Some(("png", ".png"))),
+    file(Content::Overlay, "overlay.png", "image/png", Some(("overlay", "_overlay.png"))),
+    file(Content::Geojson, "polygons.geojson", "application/geo+json", Some(("geojson", ".geojson"))),
+    file(Content::Tiff, "labels.tif", "image/tiff", Some(("tiff", ".tif"))),
+];
+
+const fn file(content: Content, name: &'static str, kind: &'static str, download: Option<Download>) -> File {
+    File { content, name, kind, download }
+}
+
+impl File {
+    /// The file that stands under this name below a job.
+    pub(super) fn of_name(name: &str) -> Option<Self> {
+        FILES.iter().find(|file| file.name == name).copied()
+    }
+
+    /// The file that a format stands for.
+    pub(super) fn of_format(format: &str) -> Option<Self> {
+        FILES.iter().find(|file| file.download.is_some_and(|(own, _)| own == format)).copied()
+    }
 }
 
 /// Where an image lies.
@@ -87,7 +143,7 @@ impl Finished {
             let class = &dataset.classes[share.index];
             json!({
                 "index": share.index, "value": class.values[0], "name": class.name,
-                "color": Hex(colors[share.index]).to_string(), "pixels": share.pixels,
+                "color": hex(colors[share.index]), "pixels": share.pixels,
                 "share": share.pixels as f64 / with_data as f64, "area_m2": area(share.pixels),
                 "mean_probability": share.probability,
             })
@@ -101,16 +157,13 @@ impl Finished {
     }
 
     fn downloads(&self, base: &str, stem: &str) -> Vec<Value> {
-        let all = [
-            ("npy", "labels.npy", ".npy", true),
-            ("png", "labels.png", ".png", true),
-            ("overlay", "overlay.png", "_overlay.png", true),
-            ("geojson", "polygons.geojson", ".geojson", true),
-            ("tiff", "labels.tif", ".tif", self.is_placed()),
-        ];
-        let there = all.into_iter().filter(|(.., there)| *there);
-        let entry = |(format, file, ending, _)| json!({ "format": format, "name": format!("{stem}{ending}"), "path": format!("{base}/{file}") });
-        there.map(entry).collect()
+        let there = FILES.iter().filter(|file| file.content != Content::Tiff || self.is_placed());
+        let entry = |file: &File| {
+            let (format, ending) = file.download?;
+            let path = format!("{base}/{}", file.name);
+            Some(json!({ "format": format, "name": format!("{stem}{ending}"), "path": path }))
+        };
+        there.filter_map(entry).collect()
     }
 }
 
@@ -127,11 +180,7 @@ fn place_of(path: &Path, size: Size) -> Option<Place> {
     let place = Georeference::of(path)?;
     let transform = place.transform(size);
     let area = transform.map(|[_, a, b, _, d, e]| (a * e - b * d).abs());
-    let system = place.reference_system();
-    let number = match system {
-        ReferenceSystem::Epsg(number) => Some(number),
-        _ => None,
-    };
+    let number = if let ReferenceSystem::Epsg(number) = place.reference_system() { Some(number) } else { None };
     Some(Place {
         system: number.map(|number| format!("EPSG:{number}")),
         pixel_area: area.filter(|_| number.is_some_and(is_utm)),

@@ -202,8 +202,6 @@ fn with_cookie(token: &str, port: u16, uri: &Uri) -> Response {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::serve::settings::{Access, Compute, Limits};
 
@@ -220,7 +218,7 @@ mod tests {
             },
             allow_url: false,
             compute: Compute::default(),
-            limits: Limits { time: Duration::from_secs(1), ..Limits::default() },
+            limits: Limits::default(),
         }
     }
 

@@ -20,10 +20,8 @@ use crate::base::store::HeldFile;
 pub(super) struct Job {
     /// Its id in URLs: 128 random bits.
     pub(super) id: String,
-    /// The model, by its place among all.
-    pub(super) model: usize,
-    /// What requests call the model.
-    pub(super) model_id: String,
+    /// What requests call its model.
+    pub(super) model: String,
     /// Whether it may be computed together with others of its size.
     pub(super) together: bool,
     /// Of the file, as its sender calls it.
@@ -39,33 +37,29 @@ pub(super) struct Job {
 }
 
 /// How far it is.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Status {
     pub(super) state: State,
     /// Its place among those that wait, from 1.
     pub(super) position: Option<usize>,
     /// Windows that are done, and all of them.
     pub(super) progress: Option<(usize, usize)>,
-    /// How long it was computed, or is.
-    pub(super) time: Time,
+    /// When it began to be computed.
+    began: Option<Instant>,
+    /// How long it was computed.
+    pub(super) took: Option<Duration>,
     pub(super) error: Option<String>,
     pub(super) result: Option<Arc<Finished>>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum State {
+    #[default]
     Queued,
     Running,
     Done,
     Failed,
     Cancelled,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Time {
-    None,
-    Since(Instant),
-    Took(Duration),
 }
 
 impl State {
@@ -86,30 +80,21 @@ impl State {
 
 impl Job {
     pub(super) fn new(
-        (model, model_id, together): (usize, &str, bool),
-        (name, file, share): (&str, HeldFile, Share),
+        (model, together): (&str, bool),
+        (file, share): (HeldFile, Share),
         size: Size,
         bands: Option<Vec<usize>>,
     ) -> Self {
-        let status = Status {
-            state: State::Queued,
-            position: None,
-            progress: None,
-            time: Time::None,
-            error: None,
-            result: None,
-        };
         Self {
             id: new_id(),
-            model,
-            model_id: model_id.into(),
+            model: model.into(),
             together,
-            name: name.into(),
+            name: file.path().file_name().unwrap_or_default().to_string_lossy().into_owned(),
             file,
             size,
             bands,
             created: Instant::now(),
-            status: watch::Sender::new(status),
+            status: watch::Sender::new(Status::default()),
             _share: std::sync::Mutex::new(Some(share)),
         }
     }
@@ -142,12 +127,7 @@ impl Job {
         self.status.send_if_modified(|status| {
             let begins = status.state == State::Queued;
             if begins {
-                *status = Status {
-                    state: State::Running,
-                    position: None,
-                    time: Time::Since(Instant::now()),
-                    ..status.clone()
-                };
+                (status.state, status.position, status.began) = (State::Running, None, Some(Instant::now()));
             }
             begins
         })
@@ -169,12 +149,9 @@ impl Job {
             if status.state.is_over() {
                 return false;
             }
-            let time = match status.time {
-                Time::Since(began) => Time::Took(began.elapsed()),
-                other => other,
-            };
+            let (began, took) = (status.began, status.began.map(|began| began.elapsed()));
             let progress = status.progress.filter(|_| state != State::Done);
-            *status = Status { state, position: None, progress, time, error, result };
+            *status = Status { state, position: None, progress, began, took, error, result };
             true
         });
         if ended && let Ok(mut share) = self._share.lock() {
@@ -190,19 +167,15 @@ impl Job {
 
     /// What is told of it; `has_downloads` says whether its results can be asked for later.
     pub(super) fn to_json(&self, has_downloads: bool) -> Value {
-        let Status { state, position, progress, time, error, result } = self.status();
-        let seconds = match time {
-            Time::None => None,
-            Time::Since(began) => Some(began.elapsed()),
-            Time::Took(time) => Some(time),
-        };
+        let Status { state, position, progress, began, took, error, result } = self.status();
+        let seconds = took.or_else(|| Some(began?.elapsed()));
         let base = format!("/api/jobs/{}", self.id);
         let stem = self.stem();
         json!({
             "id": has_downloads.then_some(&self.id), "state": state.name(), "position": position,
             "progress": progress.map(|(done, total)| json!({ "done": done, "total": total })),
             "seconds": seconds.map(|time| (time.as_secs_f64() * 1e3).round() / 1e3), "error": error,
-            "name": self.name, "model": self.model_id,
+            "name": self.name, "model": self.model,
             "result": result.map(|result| result.to_json(has_downloads.then_some((&base, &stem)))),
         })
     }
@@ -232,7 +205,7 @@ mod tests {
         assert!(share.grow(40));
         let file = HeldFile::new("a.png", vec![0; 40]);
         let size = Size { width: 1, height: 1 };
-        let job = Job::new((0, "seeps", true), ("a.png", file, share), size, None);
+        let job = Job::new(("seeps", true), (file, share), size, None);
         job.moved_to(2);
         assert_eq!(job.to_json(true)["position"], 2);
         assert!(job.begin() && !job.begin());

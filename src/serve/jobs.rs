@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::job::{Job, State};
+use super::job::Job;
 
 /// Most results that are kept, however small.
 const MOST: usize = 500;
@@ -62,11 +62,7 @@ impl Jobs {
         if !known.jobs.contains_key(&job.id) || known.over.iter().any(|(id, _)| *id == job.id) {
             return;
         }
-        let status = job.status();
-        let bytes = match (status.state, status.result) {
-            (State::Done, Some(result)) => result.bytes() + job.file.bytes().len() as u64,
-            _ => job.file.bytes().len() as u64,
-        };
+        let bytes = job.status().result.map_or(0, |result| result.bytes()) + job.file.bytes().len() as u64;
         known.over.push_back((job.id.clone(), bytes));
         known.bytes += bytes;
         while known.over.len() > 1 && (known.bytes > self.limit || known.over.len() > MOST) {

@@ -84,7 +84,7 @@ impl Server {
             SocketAddr::V4(address) => address.ip().to_string(),
         };
         let token = self.shared.settings.access.token.as_deref();
-        let query = token.map_or_else(String::new, |token| format!("?token={}", encoded(token)));
+        let query = token.map_or_else(String::new, |token| format!("?token={}", files::percent_encoded(token)));
         format!("http://{host}:{}/{query}", self.address.port())
     }
 
@@ -119,13 +119,4 @@ impl Server {
         }
         Ok(())
     }
-}
-
-/// A token as it stands in an address.
-fn encoded(token: &str) -> String {
-    let byte = |byte: u8| match byte {
-        byte if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) => char::from(byte).to_string(),
-        other => format!("%{other:02X}"),
-    };
-    token.bytes().map(byte).collect()
 }

@@ -1,13 +1,13 @@
 //! The models that are served, each opened once.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
 use super::settings::{Compute, Settings};
 use crate::base::files::is_file;
+use crate::base::markup::hex;
 use crate::base::{Error, Result, Size};
 use crate::image::orientation_is_requested;
 use crate::predict::{Choices, Options, Predictor, Procedure, Wanted};
@@ -126,7 +126,7 @@ impl Model {
         let classes = dataset.classes.iter().zip(dataset.shown_colors()).enumerate();
         let classes: Vec<Value> = classes
             .map(|(index, (class, color))| {
-                json!({ "index": index, "value": class.values[0], "name": class.name, "color": Hex(color).to_string() })
+                json!({ "index": index, "value": class.values[0], "name": class.name, "color": hex(color) })
             })
             .collect();
         let samples: Vec<Value> = self
@@ -144,16 +144,6 @@ impl Model {
     }
 }
 
-/// A colour as style sheets have it.
-pub(super) struct Hex(pub(super) [u8; 3]);
-
-impl fmt::Display for Hex {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [red, green, blue] = self.0;
-        write!(f, "#{red:02x}{green:02x}{blue:02x}")
-    }
-}
-
 /// The name of a folder in letters, digits, dots and dashes, with a number where others have the same.
 fn free_id(folder: &Path, taken: &mut BTreeSet<String>) -> String {
     let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.into());
@@ -165,10 +155,7 @@ fn free_id(folder: &Path, taken: &mut BTreeSet<String>) -> String {
         name => name.to_owned(),
     };
     let numbered = (2..).map(|number| format!("{first}-{number}"));
-    let mut free = std::iter::once(first.clone()).chain(numbered).filter(|id| !taken.contains(id));
-    let id = free.next().unwrap_or(first.clone());
-    taken.insert(id.clone());
-    id
+    std::iter::once(first.clone()).chain(numbered).find(|id| taken.insert(id.clone())).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -180,6 +167,5 @@ mod tests {
         let mut taken = BTreeSet::new();
         let ids = ["runs/oil seeps", "b/oil seeps", "/", "x/../öl"].map(|path| free_id(Path::new(path), &mut taken));
         assert_eq!(ids, ["oil-seeps", "oil-seeps-2", "model", "l"]);
-        assert_eq!(Hex([1, 171, 255]).to_string(), "#01abff");
     }
 }

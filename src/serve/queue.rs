@@ -106,15 +106,18 @@ impl Queue {
         }
     }
 
-    /// Has a job end at once, whether it waits or is computed: a batch is given up when nobody wants any of it.
-    pub(super) fn cancel(&self, job: &Job) {
+    /// Has a job end at once, whether it waits or is computed: a batch is given up when nobody wants any of it. Returns
+    /// whether it waited.
+    pub(super) fn cancel(&self, job: &Job) -> bool {
         let mut line = self.line();
+        let before = line.waiting.len();
         line.waiting.retain(|waiting| waiting.id != job.id);
         line.number();
         job.end(State::Cancelled, None, None);
         if line.running.jobs.iter().all(|job| job.state().is_over()) {
             line.running.stop.store(true, Ordering::Relaxed);
         }
+        line.waiting.len() < before
     }
 
     /// Takes nothing more; all that wait or are computed are cancelled.
@@ -152,7 +155,8 @@ impl Line {
         let mut at = 0;
         while at < self.waiting.len() && batch.len() < BATCH {
             let (job, first) = (&self.waiting[at], &batch[0]);
-            let is_alike = job.together && (job.model, job.size, &job.bands) == (first.model, first.size, &first.bands);
+            let is_alike =
+                job.together && (&job.model, job.size, &job.bands) == (&first.model, first.size, &first.bands);
             match is_alike.then(|| self.waiting.remove(at)).flatten() {
                 Some(job) => batch.push(job),
                 None => at += 1,

@@ -14,7 +14,7 @@ use super::fetch;
 use super::job::Job;
 use super::models::Model;
 use super::queue::Refused;
-use super::upload::{drain, receive};
+use super::upload::{drain, no_memory, receive};
 use crate::base::store::HeldFile;
 use crate::base::words::bytes_in_words;
 use crate::base::{Error, Size, files};
@@ -56,7 +56,7 @@ async fn enqueue(
     parts: &mut BodyDataStream,
     kept: bool,
 ) -> ApiResult<Arc<Job>> {
-    let (number, model) = find_model(app, &asked.model)?;
+    let model = find_model(app, &asked.model)?;
     let bands = asked.bands.as_deref().map(|text| parse_bands(text, model)).transpose()?;
     app.queue.check().map_err(refused)?;
     let (name, bytes, share) = bytes_of(app, model, &asked, headers, parts).await?;
@@ -65,9 +65,7 @@ async fn enqueue(
     let most = app.settings.limits.pixels;
     let read = move || checked(file, most).map(|(file, size)| (file, size, share));
     let (file, size, share) = spawn_blocking(read).await.map_err(|_| fault())??;
-    let shown_name = file.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let of_model = (number, model.id.as_str(), model.goes_together(size));
-    let job = Arc::new(Job::new(of_model, (&shown_name, file, share), size, bands));
+    let job = Arc::new(Job::new((&model.id, model.goes_together(size)), (file, share), size, bands));
     if kept {
         app.jobs.add(&job);
     }
@@ -78,18 +76,17 @@ async fn enqueue(
     Ok(job)
 }
 
-fn find_model<'a>(app: &'a App, id: &str) -> ApiResult<(usize, &'a Model)> {
+fn find_model<'a>(app: &'a App, id: &str) -> ApiResult<&'a Model> {
     let models = app.models.all();
     let known = || models.iter().map(|model| model.id.as_str()).collect::<Vec<_>>().join(", ");
     match (models, id) {
         ([], _) => Err(ApiError::not_found("no model is served here: start segtool serve with --run RUN")),
-        ([only], "") => Ok((0, only)),
+        ([only], "") => Ok(only),
         (_, "") => Err(ApiError::bad_request(format!("say which model predicts, with ?model= and one of {}", known()))),
-        (_, id) => models
-            .iter()
-            .enumerate()
-            .find(|(_, model)| model.id == id)
-            .ok_or_else(|| ApiError::not_found(format!("there is no model of that name; choose {}", known()))),
+        (_, id) => {
+            let unknown = || ApiError::not_found(format!("there is no model of that name; choose {}", known()));
+            app.models.get(id).ok_or_else(unknown)
+        }
     }
 }
 
@@ -143,10 +140,7 @@ async fn bytes_of(
                 return Err(ApiError::busy("other images are being fetched; try again later", 5));
             };
             let name = asked.name.clone().unwrap_or_else(|| fetch::name_of(&url));
-            let mut share = app.uploads.share();
-            if !share.grow(limit) {
-                return Err(no_memory());
-            }
+            let mut share = app.uploads.reserve(limit).ok_or_else(no_memory)?;
             let fetched = move || {
                 // Both go with the work, which goes on when its client is gone.
                 let _turn = turn;
@@ -166,16 +160,8 @@ fn held(app: &App, name: String, bytes: Vec<u8>) -> ApiResult<(String, Vec<u8>, 
         let text = format!("the image is larger than {}, the most that is taken here", bytes_in_words(limit));
         return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, text));
     }
-    let mut share = app.uploads.share();
-    match share.grow(bytes.len() as u64) {
-        true => Ok((name, bytes, share)),
-        false => Err(no_memory()),
-    }
-}
-
-/// What is said while other images take the memory for uploads.
-fn no_memory() -> ApiError {
-    ApiError::busy("there is no memory for another image while others wait; try again later", 5)
+    let share = app.uploads.reserve(bytes.len() as u64).ok_or_else(no_memory)?;
+    Ok((name, bytes, share))
 }
 
 /// Arrays are known by the ending of their names, which a request need not give.

@@ -45,8 +45,7 @@ pub(super) async fn receive(
             return Err(too_large(limit));
         }
         if !share.grow(part.len() as u64) {
-            let text = "there is no memory for another image while others wait; try again later";
-            return Err(ApiError::busy(text, 5));
+            return Err(no_memory());
         }
         bytes.extend_from_slice(&part);
         if began.elapsed() > PATIENCE + Duration::from_secs(length / SLOWEST) {
@@ -95,6 +94,11 @@ fn too_large(limit: u64) -> ApiError {
     let limit = crate::base::words::bytes_in_words(limit);
     let text = format!("the image is larger than {limit}, the most that is taken here; send a smaller part of it");
     ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, text)
+}
+
+/// What is said while other images take the memory for uploads.
+pub(super) fn no_memory() -> ApiError {
+    ApiError::busy("there is no memory for another image while others wait; try again later", 5)
 }
 
 fn too_slow() -> ApiError {

@@ -7,13 +7,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::finished::Finished;
-use super::job::{Job, State, Time};
+use super::job::{Job, State};
 use super::jobs::Jobs;
 use super::metrics::Metrics;
 use super::models::{Model, Models};
 use super::queue::{Batch, Queue};
 use crate::base::event::Event;
-use crate::base::label_map::IGNORE;
 use crate::base::{LabelMap, Result};
 use crate::image::report_notes;
 use crate::predict::Prediction;
@@ -37,7 +36,7 @@ impl Worker {
         while let Some(batch) = self.queue.next() {
             let began = Instant::now();
             let jobs: Vec<Arc<Job>> = batch.jobs.iter().filter(|job| job.begin()).cloned().collect();
-            if let Some(model) = jobs.first().and_then(|job| self.models.all().get(job.model)) {
+            if let Some(model) = jobs.first().and_then(|job| self.models.get(&job.model)) {
                 self.metrics.batch(jobs.len());
                 self.compute(model, &jobs, &batch);
             }
@@ -76,11 +75,7 @@ impl Worker {
     fn count(&self, job: &Job, began: Instant) {
         self.jobs.ended(job);
         let status = job.status();
-        let computed = match status.time {
-            Time::Took(time) => Some(time),
-            _ => None,
-        };
-        self.metrics.job(status.state.name(), Some(began.duration_since(job.created)), computed);
+        self.metrics.job(status.state.name(), Some(began.duration_since(job.created)), status.took);
     }
 }
 
@@ -111,18 +106,18 @@ impl Task<'_> {
         let form = Form { shown: false, strips: true, rasters: Some(false) };
         let total = AtomicUsize::new(0);
         let sink = |event: Event| self.hear(event, &total);
-        let mut growing: Option<Growing> = None;
+        let mut growing: Option<Prediction> = None;
         work.each(&paths, form, &sink, &mut |i, part| {
             let whole = match part {
                 Part::Whole(pending) => Some(pending.finish()),
                 Part::Strip(strip) => {
-                    let grown = growing.take().unwrap_or_else(|| Growing::new(&strip)).with(strip);
-                    if grown.is_complete() {
-                        Some(grown.finish(self.model))
-                    } else {
-                        growing = Some(grown);
-                        None
+                    let is_last = strip.is_last();
+                    let grown = growing.get_or_insert_with(|| self.begun(&strip));
+                    grown.labels.classes.extend(strip.classes);
+                    if let (Some(all), Some(next)) = (&mut grown.probability, strip.highest) {
+                        all.extend(next);
                     }
+                    if is_last { growing.take() } else { None }
                 }
                 Part::Abandoned => {
                     growing = None;
@@ -133,6 +128,17 @@ impl Task<'_> {
             Ok(!self.stop.load(Ordering::Relaxed))
         })
         .map(drop)
+    }
+
+    /// A prediction whose rows come one strip after another, without any of them.
+    fn begun(&self, first: &Strip) -> Prediction {
+        let pixels = first.size.width * first.size.height;
+        Prediction {
+            labels: LabelMap { size: first.size, classes: Vec::with_capacity(pixels) },
+            probability: first.highest.is_some().then(|| Vec::with_capacity(pixels)),
+            probabilities: None,
+            dataset: Arc::new(self.model.predictor.dataset().clone()),
+        }
     }
 
     fn hear(&self, event: Event, total: &AtomicUsize) {
@@ -163,38 +169,5 @@ impl Task<'_> {
         let finished = Finished::new(job.file.path(), prediction, job.bands.as_deref(), tile)?;
         job.end(State::Done, None, Some(Arc::new(finished)));
         Ok(())
-    }
-}
-
-/// A prediction whose rows come one after another.
-struct Growing {
-    strip: Strip,
-}
-
-impl Growing {
-    fn new(first: &Strip) -> Self {
-        let pixels = first.size.width * first.size.height;
-        let highest = first.highest.is_some().then(|| Vec::with_capacity(pixels));
-        let strip = Strip { size: first.size, top: 0, classes: Vec::with_capacity(pixels), highest, all: None };
-        Self { strip }
-    }
-
-    fn with(mut self, next: Strip) -> Self {
-        self.strip.classes.extend(next.classes);
-        if let (Some(all), Some(next)) = (&mut self.strip.highest, next.highest) {
-            all.extend(next);
-        }
-        self
-    }
-
-    fn is_complete(&self) -> bool {
-        self.strip.classes.len() == self.strip.size.width * self.strip.size.height
-    }
-
-    fn finish(self, model: &Model) -> Prediction {
-        let Strip { size, classes, highest, .. } = self.strip;
-        let dataset = Arc::new(model.predictor.dataset().clone());
-        debug_assert!(classes.iter().all(|&class| class == IGNORE || usize::from(class) < dataset.classes.len()));
-        Prediction { labels: LabelMap { size, classes }, probability: highest, probabilities: None, dataset }
     }
 }

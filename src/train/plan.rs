@@ -9,7 +9,7 @@ use crate::base::event::Sink;
 use crate::base::{Error, Result};
 use crate::data::{Dataset, Pair};
 use crate::nn::device::DeviceChoice;
-use crate::recipe::{Kind, Recipe};
+use crate::recipe::Recipe;
 
 /// A training that is ready to start: every file was read and checked.
 #[derive(Debug, Clone)]
@@ -28,14 +28,6 @@ impl Plan {
             Recipe::Network(recipe) => Self::Network(Box::new(network::Plan::new(*recipe, &job, sink)?)),
             Recipe::Forest(recipe) => Self::Forest(Box::new(forest::Plan::new(*recipe, &job, sink)?)),
         })
-    }
-
-    /// The kind of model.
-    pub fn kind(&self) -> Kind {
-        match self {
-            Self::Network(_) => Kind::Network,
-            Self::Forest(_) => Kind::Forest,
-        }
     }
 
     /// Name and summary of the recipe.

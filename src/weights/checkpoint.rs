@@ -44,10 +44,15 @@ enum Source {
 }
 
 impl Stored {
+    /// A tensor that is at hand, of no file.
+    pub(super) fn of_bytes(shape: Vec<usize>, dtype: Dtype, bytes: Vec<u8>) -> Self {
+        let whole = 0..bytes.len();
+        Self { shape, dtype, source: Source::File(Arc::new(bytes), whole), path: Path::new("").into() }
+    }
+
     /// What PyTorch's batch norms count their steps with, at 0.
     pub(super) fn zero_counter() -> Self {
-        let bytes = Arc::new(vec![0; 8]);
-        Self { shape: Vec::new(), dtype: Dtype::I64, source: Source::File(bytes, 0..8), path: Path::new("").into() }
+        Self::of_bytes(Vec::new(), Dtype::I64, vec![0; 8])
     }
 
     /// Its shape.

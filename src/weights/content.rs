@@ -111,6 +111,15 @@ pub(super) fn bands(content: &Content) -> Option<usize> {
     }
 }
 
+/// The residual encoder of weights, and what the names of its tensors begin with, if there is one.
+pub(super) fn residual(content: &Content) -> Option<(ResNetConfig, &'static str)> {
+    match content {
+        Content::Encoder { encoder, .. } => Some((encoder.clone(), "encoder.")),
+        Content::Network(network) => network.clone().encoder_mut().map(|(encoder, prefix)| (encoder.clone(), prefix)),
+        Content::Vgg16 { .. } => None,
+    }
+}
+
 /// Outputs of a whole network.
 pub(crate) fn outputs(content: &Content) -> Option<usize> {
     match content {

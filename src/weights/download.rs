@@ -7,13 +7,13 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use etcetera::BaseStrategy;
-use sha2::{Digest, Sha256};
 use ureq::http::StatusCode;
 
 use crate::base::event::{Event, Sink, Task};
 use crate::base::files::create_folder;
 use crate::base::words::mebibytes;
 use crate::base::{Error, Result};
+use crate::nn::model::Checksum;
 
 /// Overrides the folder of the cache.
 const CACHE_VARIABLE: &str = "SEGTOOL_CACHE";
@@ -179,17 +179,9 @@ fn part_path(target: &Path) -> PathBuf {
 
 /// SHA-256 of a file, in hexadecimal digits.
 fn checksum(path: &Path) -> Result<String> {
-    let failed = |e| Error::read(path, e);
-    let mut file = File::open(path).map_err(failed)?;
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; MIB as usize];
-    loop {
-        match file.read(&mut buffer).map_err(failed)? {
-            0 => break,
-            read => hasher.update(&buffer[..read]),
-        }
-    }
-    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    let mut checksum = Checksum::default();
+    File::open(path).and_then(|mut file| io::copy(&mut file, &mut checksum)).map_err(|e| Error::read(path, e))?;
+    Ok(checksum.hex())
 }
 
 /// How a transfer failed.

@@ -7,7 +7,7 @@ use super::beside::CLASSES;
 use super::checkpoint::{Checkpoint, ENTRY, MASK_VALUES, Stored};
 use super::content::Content;
 use super::describe;
-use super::names::{Names, some};
+use super::names::{Names, second_name, some};
 use super::recognise::{KEPT, Weights};
 use super::safetensors::encode;
 use super::torch_file::{self, Around};
@@ -77,11 +77,8 @@ impl Weights {
             self.tensors.iter().map(|(name, tensor)| (name.clone(), tensor.clone())).chain(kept).collect();
         let text = serde_json::to_string(&self.description).map_err(|e| Error::failed("describe the weights", e))?;
         let values = self.checkpoint.metadata.get(MASK_VALUES).map(|values| (MASK_VALUES, values.as_str()));
-        write_safetensors(
-            path,
-            &tensors,
-            &[Some((ENTRY, text.as_str())), values].into_iter().flatten().collect::<Vec<_>>(),
-        )
+        let entries: Vec<_> = [Some((ENTRY, text.as_str())), values].into_iter().flatten().collect();
+        write_safetensors(path, &tensors, &entries)
     }
 
     /// Writes the weights for another project and returns the files. Refused where that project would read another network
@@ -194,13 +191,12 @@ impl Weights {
 
 /// What torchvision's ResNet cannot be told.
 fn check_encoder(network: &NetworkConfig) -> Result<(), String> {
-    let mut network = network.clone();
-    if let NetworkConfig::EncoderDecoder(config) = &network
+    if let NetworkConfig::EncoderDecoder(config) = network
         && config.norm.epsilon != NormSettings::default().epsilon
     {
         return Err(format!("its batch norms have an epsilon of {}", config.norm.epsilon));
     }
-    match network.encoder_mut() {
+    match network.clone().encoder_mut() {
         Some((encoder, _)) if encoder.style == Style::Caffe => {
             Err("its strides are in the first convolution of a block".into())
         }
@@ -245,8 +241,7 @@ fn enlargement_note(network: &NetworkConfig) -> Option<String> {
 
 /// How CSAIL names an encoder of this dilation, if it has it.
 fn csail_encoder(network: &NetworkConfig) -> Option<&'static str> {
-    let mut network = network.clone();
-    match network.encoder_mut()?.0.dilation {
+    match network.clone().encoder_mut()?.0.dilation {
         Dilation::None => Some("the one without 'dilated' in its name"),
         Dilation::Stage4 => Some("ResnetDilated(..., dilate_scale=16)"),
         Dilation::AfterStride => Some("the one with 'dilated' in its name"),
@@ -259,8 +254,7 @@ fn dilation_note(names: Names, network: &NetworkConfig) -> Option<String> {
     if names == Names::Csail {
         return csail_encoder(network).map(|encoder| format!("as encoder choose {encoder}"));
     }
-    let mut network = network.clone();
-    let stages = match network.encoder_mut()?.0.dilation {
+    let stages = match network.clone().encoder_mut()?.0.dilation {
         Dilation::AfterStride => "[False, True, True]",
         Dilation::Stage4 => "[False, False, True]",
         Dilation::None | Dilation::AfterStrideConv1 | Dilation::Throughout => return None,
@@ -272,16 +266,7 @@ fn dilation_note(names: Names, network: &NetworkConfig) -> Option<String> {
 /// what cannot be added.
 fn complete(names: Names, tensors: &mut BTreeMap<String, Stored>) -> Option<String> {
     if names == Names::SeepsResnet {
-        let second = |name: &str| {
-            let inside = name.strip_prefix("base_model.")?;
-            Some(match inside.split_once('.')? {
-                ("conv1", leaf) => format!("layer0.0.{leaf}"),
-                ("bn1", leaf) => format!("layer0.1.{leaf}"),
-                ("layer1", rest) => format!("layer1.1.{rest}"),
-                _ => inside.to_owned(),
-            })
-        };
-        let more: Vec<_> = tensors.iter().filter_map(|(name, t)| Some((second(name)?, t.clone()))).collect();
+        let more: Vec<_> = tensors.iter().filter_map(|(name, t)| Some((second_name(name)?, t.clone()))).collect();
         tensors.extend(more);
     }
     let counters: Vec<String> = tensors
@@ -349,5 +334,5 @@ fn write_safetensors(path: &Path, tensors: &BTreeMap<String, Stored>, entries: &
     for tensor in tensors.values() {
         tensor.bytes()?;
     }
-    write_bytes(path, &encode(tensors.iter().map(|(name, tensor)| (name.as_str(), tensor.clone())), entries)?)
+    write_bytes(path, &encode(tensors, entries)?)
 }

@@ -2,31 +2,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::content::Content;
+use super::content::{Content, bands, residual};
 use crate::base::Result;
 use crate::nn::device::DeviceChoice;
-use crate::nn::model::{FeatureEncoderConfig, ResNetFeaturesConfig, Tap, VggConfig, shapes};
+use crate::nn::model::{FeatureEncoderConfig, Tap, VggConfig, shapes};
 
 /// Names, by segtool's, of tensors among an encoder's that its kind has not.
 pub(super) fn of_encoder<T>(content: &Content, tensors: &BTreeMap<String, T>) -> Result<Vec<String>> {
-    let device = DeviceChoice::Flex.open()?;
-    let (prefix, encoder) = match content {
-        Content::Vgg16 { bands, batch_norm } => {
-            let config = FeatureEncoderConfig::Vgg16(VggConfig { batch_norm: *batch_norm });
-            ("", config.hollow(*bands, &[Tap::Pool(5)], &device)?)
+    let (prefix, tap, config) = match content {
+        Content::Vgg16 { batch_norm, .. } => {
+            ("", Tap::Pool(5), FeatureEncoderConfig::Vgg16(VggConfig { batch_norm: *batch_norm }))
         }
-        Content::Encoder { encoder, bands } => {
-            let config = FeatureEncoderConfig::Resnet(ResNetFeaturesConfig::from(encoder.clone()));
-            ("encoder.", config.hollow(*bands, &[Tap::Layer(encoder.stages)], &device)?)
-        }
-        Content::Network(network) => {
-            let mut network = network.clone();
-            let bands = network.bands_and_outputs().0.unwrap_or(1);
-            let Some((encoder, prefix)) = network.encoder_mut() else { return Ok(Vec::new()) };
-            let config = FeatureEncoderConfig::Resnet(ResNetFeaturesConfig::from(encoder.clone()));
-            (prefix, config.hollow(bands, &[Tap::Layer(encoder.stages)], &device)?)
+        content => {
+            let Some((encoder, prefix)) = residual(content) else { return Ok(Vec::new()) };
+            (prefix, Tap::Layer(encoder.stages), FeatureEncoderConfig::Resnet(encoder.into()))
         }
     };
+    let encoder = config.hollow(bands(content).unwrap_or(1), &[tap], &DeviceChoice::Flex.open()?)?;
     let known: BTreeSet<String> = shapes(&encoder).into_iter().map(|parameter| parameter.name).collect();
     let strange = |name: &&String| name.strip_prefix(prefix).is_some_and(|name| !known.contains(name));
     Ok(tensors.keys().filter(strange).cloned().collect())

@@ -5,15 +5,13 @@ use std::collections::{BTreeMap, HashMap};
 use burn::tensor::TensorData;
 
 use super::checkpoint::Stored;
-use super::content::Content;
+use super::content::{Content, residual};
 use super::load::{BEYOND, Report};
 use super::recognise::Weights;
 use super::safetensors::report as report_lines;
 use crate::base::{Error, Result};
 use crate::data::{Dataset, Normalisation};
-use crate::nn::model::{
-    FeatureEncoder, FeatureEncoderConfig, ResNetConfig, ResNetFeaturesConfig, VggConfig, replace, shapes,
-};
+use crate::nn::model::{FeatureEncoder, FeatureEncoderConfig, ResNetFeaturesConfig, VggConfig, replace, shapes};
 
 impl Weights {
     /// A recipe's encoder of features, changed so that these weights fit, and what was changed. The weights may be of an
@@ -31,7 +29,8 @@ impl Weights {
                 FeatureEncoderConfig::Vgg16(VggConfig { batch_norm: *batch_norm })
             }
             (content, FeatureEncoderConfig::Resnet(own)) => {
-                let theirs = residual(content).filter(|theirs| theirs.variant == own.variant).ok_or_else(refuse)?;
+                let same = residual(content).filter(|(theirs, _)| theirs.variant == own.variant);
+                let (theirs, _) = same.ok_or_else(refuse)?;
                 // An encoder alone does not know where it is to be dilated.
                 let dilation = match content {
                     Content::Network(_) => theirs.dilation,
@@ -107,18 +106,8 @@ impl Weights {
     fn encoder_tensors(&self) -> BTreeMap<&str, &Stored> {
         let prefix = match &self.description.content {
             Content::Vgg16 { .. } => "",
-            Content::Encoder { .. } => "encoder.",
-            Content::Network(network) => network.clone().encoder_mut().map_or("encoder.", |(_, prefix)| prefix),
+            content => residual(content).map_or("encoder.", |(_, prefix)| prefix),
         };
         self.tensors.iter().filter_map(|(name, tensor)| Some((name.strip_prefix(prefix)?, tensor))).collect()
-    }
-}
-
-/// The residual encoder of weights, if there is one.
-fn residual(content: &Content) -> Option<ResNetConfig> {
-    match content {
-        Content::Encoder { encoder, .. } => Some(encoder.clone()),
-        Content::Network(network) => network.clone().encoder_mut().map(|(encoder, _)| encoder.clone()),
-        Content::Vgg16 { .. } => None,
     }
 }

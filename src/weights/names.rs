@@ -108,6 +108,26 @@ const SMP_PSPNET: Rules = &[
     ("segmentation_head.0.{}", "decoder.conv_last.4.{}"),
 ];
 
+/// The second names that ResNetUNet's encoder has in its files, and the first.
+const TWICE: Rules = &[
+    ("layer0.0.{}", "base_model.conv1.{}"),
+    ("layer0.1.{}", "base_model.bn1.{}"),
+    ("layer1.1.{*}", "base_model.layer1.{*}"),
+    ("layer2.{*}", "base_model.layer2.{*}"),
+    ("layer3.{*}", "base_model.layer3.{*}"),
+    ("layer4.{*}", "base_model.layer4.{*}"),
+];
+
+/// The name under which ResNetUNet has a tensor for the first time, by the second.
+pub(super) fn first_name(second: &str) -> Option<String> {
+    TWICE.iter().find_map(|(from, to)| rewrite(second, from, to))
+}
+
+/// The name under which it has a tensor for the second time, by the first.
+pub(super) fn second_name(first: &str) -> Option<String> {
+    TWICE.iter().find_map(|(to, from)| rewrite(first, from, to))
+}
+
 impl Names {
     fn rules(self) -> impl Iterator<Item = &'static (&'static str, &'static str)> {
         let [encoder, rest] = match self {
@@ -258,7 +278,7 @@ mod tests {
             }
             found
         };
-        for (theirs, ours) in ALL.into_iter().flat_map(|names| names.rules()) {
+        for (theirs, ours) in ALL.into_iter().flat_map(|names| names.rules()).chain(TWICE) {
             assert_eq!(holes(theirs), holes(ours), "{theirs}");
         }
     }

@@ -1,13 +1,12 @@
 //! Reading and writing segtool's own `.safetensors`.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use burn::tensor::TensorData;
-use safetensors::tensor::{Dtype, View};
+use safetensors::tensor::Dtype;
 
-use super::checkpoint::{Checkpoint, ENTRY};
+use super::checkpoint::{Checkpoint, ENTRY, Stored};
 use super::content::Description;
 use crate::base::files::write_bytes;
 use crate::base::{Error, Result};
@@ -19,17 +18,19 @@ const MAX_LINES: usize = 20;
 /// Writes all parameters as float32, and what they are of. Equal weights give equal bytes.
 pub fn save(network: &Network, description: &Description, path: &Path) -> Result<()> {
     let text = serde_json::to_string(description).map_err(encoding)?;
-    write_bytes(path, &encode(tensors(network), &[(ENTRY, &text)])?)
+    write_bytes(path, &encode(&tensors(network), &[(ENTRY, &text)])?)
 }
 
 /// Writes the parameters of an encoder that gives features, under torchvision's names.
 pub fn save_encoder(encoder: &FeatureEncoder, path: &Path) -> Result<()> {
-    write_bytes(path, &encode(tensors(encoder), &[])?)
+    write_bytes(path, &encode(&tensors(encoder), &[])?)
 }
 
-fn tensors(network: &impl Named) -> Vec<(String, Float32)> {
-    let float = |p: Parameter| Float32 { shape: p.data.shape().to_vec(), bytes: p.data.as_bytes().to_vec() };
-    collect(network).into_iter().map(|p| (p.name.clone(), float(p))).collect()
+fn tensors(network: &impl Named) -> BTreeMap<String, Stored> {
+    let stored = |Parameter { name, data }: Parameter| {
+        (name, Stored::of_bytes(data.shape().to_vec(), Dtype::F32, data.as_bytes().to_vec()))
+    };
+    collect(network).into_iter().map(stored).collect()
 }
 
 fn encoding(e: impl std::fmt::Display) -> Error {
@@ -37,14 +38,11 @@ fn encoding(e: impl std::fmt::Display) -> Error {
 }
 
 /// The content of a file with these tensors and text entries. Equal ones give equal bytes.
-pub(super) fn encode<N, T>(tensors: impl IntoIterator<Item = (N, T)>, entries: &[(&str, &str)]) -> Result<Vec<u8>>
-where
-    N: AsRef<str> + Ord + std::fmt::Display,
-    T: View,
-{
+pub(super) fn encode(tensors: &BTreeMap<String, Stored>, entries: &[(&str, &str)]) -> Result<Vec<u8>> {
     // Python loaders look for `format`.
     let own = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
     let metadata: BTreeMap<String, String> = [("format", "pt")].iter().chain(entries).map(own).collect();
+    let tensors = tensors.iter().map(|(name, tensor)| (name, tensor.clone()));
     let mut bytes = safetensors::serialize(tensors, Some(metadata.clone().into_iter().collect())).map_err(encoding)?;
     // The entries come first in the header, in an order that changes from call to call: put them in that of their names.
     let sorted = serde_json::to_string(&metadata).map_err(encoding)?;
@@ -55,29 +53,6 @@ where
     }
     place.copy_from_slice(sorted.as_bytes());
     Ok(bytes)
-}
-
-struct Float32 {
-    shape: Vec<usize>,
-    bytes: Vec<u8>,
-}
-
-impl View for Float32 {
-    fn dtype(&self) -> Dtype {
-        Dtype::F32
-    }
-
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        Cow::Borrowed(&self.bytes)
-    }
-
-    fn data_len(&self) -> usize {
-        self.bytes.len()
-    }
 }
 
 /// Gives `network` the weights of a file. Every parameter must be there in its shape, and nothing else; otherwise the

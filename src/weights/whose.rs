@@ -1,7 +1,7 @@
 //! Whose weights a checkpoint holds, by the names of its tensors.
 
 use super::checkpoint::Checkpoint;
-use super::names::{Names, some};
+use super::names::{Names, first_name, some};
 use super::signs::{HALVES, SIGNS, has};
 use crate::base::Result;
 /// Whose weights a file holds.
@@ -39,26 +39,10 @@ pub(super) fn unused(names: Names, name: &str) -> Option<&'static str> {
         Names::Torchvision if name.starts_with("pre_logits.") || name.starts_with("head.fc.") => classifier(),
         Names::Csail | Names::Torchvision if name.starts_with("fc.") || name.starts_with("classifier.") => classifier(),
         Names::SeepsResnet if name.starts_with("base_model.fc.") => classifier(),
-        Names::SeepsResnet => second_name(name).map(|_| "the same as base_model"),
+        Names::SeepsResnet => first_name(name).map(|_| "the same as base_model"),
         _ if names.is_smp() && name.starts_with("classification_head.") => Some("a head that classifies whole images"),
         _ => None,
     }
-}
-
-/// The name under which `ResNetUNet` has a tensor of its encoder for the first time.
-fn second_name(name: &str) -> Option<String> {
-    let (layer, rest) = name.split_once('.')?;
-    let inside = match layer {
-        "layer0" => match rest.split_once('.')? {
-            ("0", leaf) => format!("conv1.{leaf}"),
-            ("1", leaf) => format!("bn1.{leaf}"),
-            _ => return None,
-        },
-        "layer1" => format!("layer1.{}", rest.strip_prefix("1.")?),
-        "layer2" | "layer3" | "layer4" => name.to_owned(),
-        _ => return None,
-    };
-    Some(format!("base_model.{inside}"))
 }
 
 /// Two names of one tensor must hold the same.
@@ -67,7 +51,7 @@ pub(super) fn same_twice(checkpoint: &Checkpoint, names: Names) -> Result<()> {
         return Ok(());
     }
     for (name, tensor) in &checkpoint.tensors {
-        let Some(first) = second_name(name) else { continue };
+        let Some(first) = first_name(name) else { continue };
         let equal = match checkpoint.tensors.get(&first) {
             Some(other) => other.shape() == tensor.shape() && other.bytes()? == tensor.bytes()?,
             None => false,

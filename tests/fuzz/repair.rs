@@ -83,8 +83,7 @@ fn word(bytes: &[u8], place: usize, read: fn([u8; 4]) -> u32) -> Option<usize> {
 
 /// The checksum of PNG and zip.
 fn crc32(bytes: &[u8]) -> u32 {
-    let step = |sum: u32, byte: &u8| {
-        (0..8).fold(sum ^ u32::from(*byte), |sum, _| if sum & 1 == 1 { sum >> 1 ^ 0xedb8_8320 } else { sum >> 1 })
-    };
-    !bytes.iter().fold(u32::MAX, step)
+    let mut sum = flate2::Crc::new();
+    sum.update(bytes);
+    sum.sum()
 }

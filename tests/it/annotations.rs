@@ -11,7 +11,7 @@ use segtool::data::{Dataset, Labels, Pair, load_pair_labels, pair_folders, pair_
 use segtool::image::{RawLabels, read_labels};
 use serde_json::{Value, json};
 
-use crate::common::{assert_says, fixture_path, segtool, stderr_of, stdout_of, text};
+use crate::common::{assert_says, fixture_path, segtool, small_recipe, stdout_of, text};
 
 const SIZE: Size = Size { width: 96, height: 64 };
 /// How far outlines of labelme and of pycocotools may be from those that are exact, in pixels: Pillow rounds corners and
@@ -270,31 +270,12 @@ fn what_no_shape_covers_is_background_or_not_labelled() {
     assert_says(&refused, &["a.json", "'Square'", "nearest: 'squares'"]);
 }
 
-/// A recipe that trains in a second.
-fn tiny(folder: &Path) -> String {
-    let path = folder.join("tiny.toml");
-    let recipe = r#"
-        name = "tiny"
-        dataset = "demo"
-        network = { architecture = "unet-seeps", width = 2, depth = 2 }
-        [training]
-        epochs = 1
-        batch_size = 2
-        learning_rate = 0.01
-        optimizer = { kind = "adam" }
-        schedule = { kind = "constant" }
-        loss = [{ kind = "cross-entropy" }]
-    "#;
-    fs::write(&path, recipe).unwrap();
-    text(&path)
-}
-
 #[test]
 fn training_metrics_and_figures_take_the_classes_of_annotations() {
     let folder = labelme_folder();
     let at = |name: &str| text(&folder.path().join(name));
     let (data, run) = (text(folder.path()), at("run"));
-    let recipe = tiny(folder.path());
+    let recipe = small_recipe(folder.path(), 1);
     let said = segtool("train")
         .args(&["--recipe", &recipe, "--images", &data, "--labels", &data, "--val-fraction", "0.25"])
         .args(&["--output-path", &run, "--device", "flex"])
@@ -319,34 +300,15 @@ fn training_metrics_and_figures_take_the_classes_of_annotations() {
     let scored = stdout_of(&["metrics", "--run", &run, "--images", &data, "--labels", &data, "--json"]);
     assert_eq!(serde_json::from_str::<Value>(&scored).unwrap()["images"], json!(4));
     let figures = at("figures");
-    stdout_of(&[
-        "concat",
-        "--predictions",
-        &text(&predictions),
-        "--images",
-        &data,
-        "--labels",
-        &data,
-        "--output-path",
-        &figures,
-    ]);
+    segtool("concat")
+        .args(&["--predictions", &text(&predictions), "--images", &data, "--labels", &data])
+        .arg("--output-path", &figures)
+        .run();
     assert_eq!(fs::read_dir(&figures).unwrap().count(), 4);
-    let refused = stderr_of(
-        &[
-            "train",
-            "--recipe",
-            &recipe,
-            "--dataset",
-            "camvid",
-            "--images",
-            &data,
-            "--labels",
-            &data,
-            "--output-path",
-            &at("no"),
-        ],
-        1,
-    );
+    let refused = segtool("train")
+        .args(&["--recipe", &recipe, "--dataset", "camvid", "--images", &data, "--labels", &data])
+        .arg("--output-path", at("no"))
+        .fails_with(1);
     assert_says(&refused, &["'Square'", "camvid"]);
 }
 

@@ -10,7 +10,7 @@ use segtool::data::Dataset;
 use segtool::image::{RawLabels, read_labels};
 use serde_json::{Value, json};
 
-use crate::common::{assert_says, fixture_path, segtool, stderr_of, stdout_of, text};
+use crate::common::{Segtool, assert_says, fixture_path, segtool, stderr_of, stdout_of, text};
 
 const WIDTH: u32 = 96;
 const HEIGHT: u32 = 64;
@@ -65,19 +65,9 @@ impl Setting {
         self.folder.path().join(name)
     }
 
-    fn convert(&self, labels: &str, to: &str, output: &str) {
-        stdout_of(&[
-            "convert",
-            &text(&self.at(labels)),
-            "--images",
-            &text(&self.at("images")),
-            "--dataset",
-            &self.dataset,
-            "--to",
-            to,
-            "--output",
-            &text(&self.at(output)),
-        ]);
+    fn convert(&self, labels: &str, to: &str, output: &str) -> Segtool {
+        let convert = segtool("convert").file(self.at(labels)).arg("--images", self.at("images"));
+        convert.args(&["--dataset", &self.dataset, "--to", to]).arg("--output", self.at(output))
     }
 }
 
@@ -98,9 +88,9 @@ fn every_format_and_back_gives_the_same_label_map() {
             ("geojson", "geojson"),
             ("npy", "npy"),
         ] {
-            setting.convert("masks", to, output);
+            setting.convert("masks", to, output).run();
             let back = format!("back-{to}");
-            setting.convert(output, "png", &back);
+            setting.convert(output, "png", &back).run();
             for name in ["a.png", "b.png"] {
                 let [original, again] = ["masks", &back].map(|folder| values(&setting.at(folder).join(name)));
                 let differ = original.iter().zip(&again).filter(|(a, b)| a != b).count();
@@ -142,28 +132,13 @@ fn simplified_outlines_have_fewer_points_and_are_a_little_off() {
     });
     disk.save(&map).unwrap();
     let points = |simplify: &[&str], output: &str| {
-        let images = text(&setting.at("images"));
-        let (masks, output) = (text(&setting.at("masks")), text(&setting.at(output)));
-        let mut arguments = vec![
-            "convert",
-            &masks,
-            "--images",
-            &images,
-            "--dataset",
-            &setting.dataset,
-            "--to",
-            "coco",
-            "--output",
-            &output,
-        ];
-        arguments.extend(simplify);
-        stdout_of(&arguments);
-        let file: Value = serde_json::from_slice(&fs::read(&output).unwrap()).unwrap();
+        setting.convert("masks", "coco", output).args(simplify).run();
+        let file: Value = serde_json::from_slice(&fs::read(setting.at(output)).unwrap()).unwrap();
         file["annotations"][0]["segmentation"][0].as_array().unwrap().len()
     };
     let (exact, simple) = (points(&[], "exact.json"), points(&["--simplify", "1"], "simple.json"));
     assert!(simple * 3 < exact, "{simple} of {exact} numbers");
-    setting.convert("simple.json", "png", "back");
+    setting.convert("simple.json", "png", "back").run();
     let off = values(&map).iter().zip(values(&setting.at("back/a.png"))).filter(|(a, b)| **a != *b).count();
     assert!(off > 0 && off < 150, "{off} pixels");
 }
@@ -172,9 +147,9 @@ fn simplified_outlines_have_fewer_points_and_are_a_little_off() {
 fn predictions_of_a_run_are_read_with_its_data_set() {
     let setting = Setting::new(true);
     // As predictions lie: an array, and pictures of it.
-    setting.convert("masks", "npy", "predictions");
+    setting.convert("masks", "npy", "predictions").run();
     fs::copy(setting.at("masks/a.png"), setting.at("predictions/a_color.png")).unwrap();
-    setting.convert("predictions", "coco", "coco.json");
+    setting.convert("predictions", "coco", "coco.json").run();
     let file: Value = serde_json::from_slice(&fs::read(setting.at("coco.json")).unwrap()).unwrap();
     assert_eq!(file["images"].as_array().unwrap().len(), 2);
     assert_eq!(file["categories"][0], json!({ "id": 1, "name": "seep", "supercategory": "" }));
@@ -238,26 +213,17 @@ fn what_cannot_be_converted_says_why() {
     );
     assert_says(&refused_with(&["--to", "coco", "--output", &images], 2), &["is a folder", "one file"]);
     assert_says(&refused_with(&["--to", "png", "--output", &masks], 1), &["is also an input"]);
-    setting.convert("masks", "png", "out");
+    setting.convert("masks", "png", "out").run();
     assert_says(&refused_with(&["--to", "png", "--output", &output], 1), &["exists", "--overwrite"]);
     let plain = setting.at("plain");
     fs::create_dir(&plain).unwrap();
     GrayImage::new(WIDTH, HEIGHT).save(plain.join("a.png")).unwrap();
-    let said = stderr_of(
-        &[
-            "convert",
-            &text(&setting.at("masks/a.png")),
-            "--images",
-            &text(&plain.join("a.png")),
-            "--dataset",
-            &setting.dataset,
-            "--to",
-            "geojson",
-            "--output",
-            &text(&setting.at("map")),
-        ],
-        1,
-    );
+    let said = segtool("convert")
+        .file(setting.at("masks/a.png"))
+        .arg("--images", plain.join("a.png"))
+        .args(&["--dataset", &setting.dataset, "--to", "geojson"])
+        .arg("--output", setting.at("map"))
+        .fails_with(1);
     assert_says(&said, &["has no place on the map", "labelme or coco"]);
     assert_eq!(Dataset::find(&setting.dataset).unwrap().class_count(), 4);
 }

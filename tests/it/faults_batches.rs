@@ -203,20 +203,10 @@ fn grey_images_are_whole_wherever_the_program_ends() {
         RgbImage::from_fn(16, 16, pixel).save(path("from").join(format!("{i}.png"))).unwrap();
     }
     let from = text(&path("from"));
-    let arguments = |to: &str, method: &str| {
-        [
-            "rgb2gray",
-            "--method",
-            method,
-            "--overwrite",
-            "--workers",
-            "1",
-            "--input-folder",
-            &from,
-            "--output-folder",
-            to,
-        ]
-        .map(String::from)
+    let arguments = |to: &str, method: &str| -> Vec<String> {
+        let settings = ["rgb2gray", "--method", method, "--overwrite", "--workers", "1"];
+        let folders = ["--input-folder", &from, "--output-folder", to];
+        settings.into_iter().chain(folders).map(String::from).collect()
     };
     for (name, method) in [("old", "luminance"), ("new", "gleam")] {
         stdout_of(&strings(&arguments(&text(&path(name)), method)));

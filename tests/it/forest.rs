@@ -3,13 +3,22 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use segtool::ConfusionMatrix;
 use segtool::base::Result;
+use segtool::metric::Evaluation;
 use segtool::pixels::forest::{
-    ClassWeights, Features, FeaturesPerSplit, Fitted, Forest, Outcome, Settings, Watch, fit,
+    ClassWeights, Features, FeaturesPerSplit, Fitted, Forest, OutOfBag, Outcome, Settings, Watch, fit,
 };
 use serde_json::Value;
 
 const QUIET: &(dyn Fn(usize) + Sync) = &|_| ();
+
+fn scored(counts: Option<OutOfBag>) -> Evaluation {
+    let counts = counts.unwrap();
+    let mut matrix = ConfusionMatrix::new(counts.classes);
+    matrix.add_counts(&counts.confusion);
+    Evaluation::new(matrix)
+}
 
 fn fitted(features: &Features<'_>, labels: &[u16], classes: usize, settings: &Settings) -> Result<Fitted> {
     let watch = Watch { progress: QUIET, stop: &AtomicBool::new(false) };
@@ -126,9 +135,9 @@ fn a_full_tree_knows_its_samples_and_importances_find_the_feature_that_matters()
     let fitted = fitted(&Features::rows(&rows, 9).unwrap(), &labels, 3, &Settings::default()).unwrap();
     let importances = fitted.forest.importances();
     assert!((importances.iter().sum::<f64>() - 1.0).abs() < 1e-12 && importances[0] > 0.4, "{importances:?}");
-    let score = fitted.out_of_bag.unwrap();
-    assert_eq!(score.samples(), 500);
-    assert!(score.accuracy().unwrap() > 0.7, "{score:?}");
+    let score = scored(fitted.out_of_bag);
+    assert_eq!(score.pixels, 500);
+    assert!(score.accuracy > 0.7, "{score:?}");
 }
 
 #[test]
@@ -176,7 +185,7 @@ fn classes_of_weight_0_are_left_out() {
     let Fitted { forest, out_of_bag } = fitted.unwrap();
     assert!(probabilities(&forest, &rows).chunks(3).all(|row| row[1] == 0.0 && (row[0] + row[2] - 1.0).abs() < 1e-6));
     // They are scored all the same.
-    assert_eq!(out_of_bag.unwrap().samples(), 300);
+    assert_eq!(scored(out_of_bag).pixels, 300);
 }
 
 #[test]
@@ -232,10 +241,10 @@ fn many_samples_are_learnt() {
     let (rows, labels) = blobs(250_000, 2, 3);
     let settings = Settings { trees: 2, ..Settings::default() };
     let fitted = fitted(&Features::rows(&rows, 2).unwrap(), &labels, 3, &settings).unwrap();
-    let score = fitted.out_of_bag.unwrap();
+    let score = scored(fitted.out_of_bag);
     // Of two trees, about 3 samples in 5 are unseen by one at least.
-    assert!((140_000..160_000).contains(&score.samples()), "{}", score.samples());
-    assert!(score.accuracy().unwrap() > 0.75);
+    assert!((140_000..160_000).contains(&score.pixels), "{}", score.pixels);
+    assert!(score.accuracy > 0.75);
 }
 
 #[test]

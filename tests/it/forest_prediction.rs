@@ -162,7 +162,6 @@ fn memory_decides_on_windows_and_what_does_not_suffice_is_told_beforehand() {
     RgbImage::from_fn(2400, 40, |x, y| *color.get_pixel(x % 240, y)).save(&wide).unwrap();
     let predict = |more: &[&str], code: i32| {
         let first = ["predict", "--run", &run, "--device", "flex", "--output-path", &out, &wide];
-        stderr_of(&[&first[..], more].concat(), code);
         stderr_of(&[&first[..], more].concat(), code)
     };
     let said = predict(&["--memory", "3MiB"], 1);

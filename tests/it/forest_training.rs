@@ -4,15 +4,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use image::{GrayImage, Luma, Rgba, RgbaImage};
+use image::{GrayImage, Luma, RgbaImage};
 use segtool::nn::device::DeviceChoice;
 use segtool::nn::model::{FeatureEncoderConfig, ResNetFeaturesConfig, Tap, Variant, VggConfig};
 use segtool::weights::save_encoder;
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
-use crate::common::made_core::{COLORS, Made, NAMES, RECTANGLES, bytes, core, label_value, labels_of, scores, truth};
-use crate::common::{floats, read_tensors, stderr_of, stdout_of, text};
+use crate::common::made_core::{
+    COLORS, Made, NAMES, RECTANGLES, bytes, core, label_value, labels_of, scores, stroke, truth,
+};
+use crate::common::{floats, read_tensors, segtool, stderr_of, stdout_of, text};
 
 #[test]
 fn a_few_labels_are_enough_for_the_whole_core() {
@@ -60,18 +62,6 @@ fn a_few_labels_are_enough_for_the_whole_core() {
     let validated = made.path("validated");
     stdout_of(&made.training(&validated, &["--split", "none", "--val-list", &list]));
     assert_eq!(stdout_of(&["metrics", "--run", &validated, "--device", "flex"]), said);
-}
-
-/// The labels as strokes on a transparent layer.
-fn stroke(x: u32, y: u32) -> Rgba<u8> {
-    match label_value(x, y) {
-        // Whatever lies under transparent pixels.
-        0 => Rgba([77, 1, 200, 100]),
-        value => {
-            let [r, g, b] = COLORS[usize::from(value)];
-            Rgba([r, g, b, 255])
-        }
-    }
 }
 
 /// A folder with the labels under the name of the core.
@@ -123,24 +113,10 @@ fn labels_mean_the_same_from_images_strokes_tables_and_annotation_files() {
     }
     // Without a data set, the classes are those that the file names, and what no shape covers is background.
     let run = made.path("named");
-    let said = stderr_of(
-        &[
-            "train",
-            "--recipe",
-            "hypercolumn-core",
-            "--set",
-            "forest.trees=30",
-            "--device",
-            "flex",
-            "--images",
-            &made.core,
-            "--labels",
-            &labelme,
-            "--output-path",
-            &run,
-        ],
-        0,
-    );
+    let said = segtool("train")
+        .args(&["--recipe", "hypercolumn-core", "--set", "forest.trees=30", "--device", "flex"])
+        .args(&["--images", &made.core, "--labels", &labelme, "--output-path", &run])
+        .says();
     assert!(
         said.contains("classes of the annotations: background, intact sandstone, rubble, grey granodiorite, dark gap"),
         "{said}"
@@ -363,17 +339,10 @@ fn encoders_take_torchvisions_files() {
 /// The published task on the real section, with random weights.
 #[test]
 fn the_real_section_is_learnt() {
-    let core = std::env::var_os("SEGTOOL_DATA").map(|data| PathBuf::from(data).join("core"));
-    let Some(core) = core.filter(|core| core.is_dir()) else {
-        #[allow(clippy::print_stdout)]
-        {
-            println!("skipped: SEGTOOL_DATA does not name a folder with core/section.png");
-        }
-        return;
-    };
+    let Some(image) = crate::real_data::real("core/section.png") else { return };
     let folder = tempdir().unwrap();
-    let [image, labels, run] =
-        [core.join("section.png"), core.join("section_labels.png"), folder.path().join("run")].map(|path| text(&path));
+    let labels = image.with_file_name("section_labels.png");
+    let [image, labels, run] = [image, labels, folder.path().join("run")].map(|path| text(&path));
     let first = ["train", "--recipe", "hypercolumn-core", "--images", &image, "--labels", &labels];
     stdout_of(&[&first[..], &["--output-path", &run]].concat());
     let scores = scores(&run);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use segtool::base::Size;
 use segtool::image::{RawLabels, read_label_npy, read_labels};
@@ -27,20 +28,34 @@ const TILE: usize = 512;
 /// The data set `demo`.
 const COLORS: [[u16; 3]; 4] = [[70, 84, 104], [244, 196, 84], [214, 110, 166], [226, 72, 61]];
 
-/// A folder with a run, and what is written with it.
+/// A folder with data, and what is written with a run, which is trained once for all tests.
 pub(crate) struct Bench {
     folder: tempfile::TempDir,
+    run: PathBuf,
 }
 
 impl Bench {
     fn new() -> Self {
-        Self::trained(1)
+        static FIRST: LazyLock<Bench> = LazyLock::new(|| Bench::trained(1));
+        Self::with(&FIRST.run)
+    }
+
+    /// With a network that tells classes apart.
+    pub(crate) fn learnt() -> Self {
+        static FIRST: LazyLock<Bench> = LazyLock::new(|| Bench::trained(20));
+        Self::with(&FIRST.run)
+    }
+
+    fn with(run: &Path) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        small_data(folder.path());
+        Self { folder, run: run.to_owned() }
     }
 
     /// With a network that was trained this long.
-    pub(crate) fn trained(epochs: usize) -> Self {
-        let bench = Self { folder: tempfile::tempdir().unwrap() };
-        small_data(bench.folder.path());
+    fn trained(epochs: usize) -> Self {
+        let mut bench = Self::with(Path::new("run"));
+        bench.run = bench.at("run");
         let recipe = small_recipe(bench.folder.path(), epochs);
         let [images, labels, run] = ["data/images", "data/labels", "run"].map(|name| text(&bench.at(name)));
         let train = ["train", "--recipe", &recipe, "--images", &images, "--labels", &labels, "--output-path", &run];
@@ -53,10 +68,7 @@ impl Bench {
     }
 
     pub(crate) fn predict(&self, output: &str) -> Segtool {
-        segtool("predict")
-            .arg("--run", self.at("run"))
-            .arg("--output-path", self.at(output))
-            .args(&["--device", "flex"])
+        segtool("predict").arg("--run", &self.run).arg("--output-path", self.at(output)).args(&["--device", "flex"])
     }
 
     /// Names of the files of a folder, without the record and the journal.

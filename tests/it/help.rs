@@ -11,8 +11,14 @@ const COMMANDS: [&str; 16] = [
     "import", "export", "info", "bench",
 ];
 
-fn help(command: &str, flag: &str) -> String {
-    if command.is_empty() { stdout_of(&[flag]) } else { stdout_of(&[command, flag]) }
+fn file(command: &str, form: &str) -> PathBuf {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots/help");
+    folder.join(format!("{}-{form}.txt", if command.is_empty() { "segtool" } else { command }))
+}
+
+/// What `--help` prints, as reviewed; that the program prints it is shown once, below.
+pub(crate) fn reviewed(command: &str) -> String {
+    fs::read_to_string(file(command, "long")).unwrap()
 }
 
 /// Whether a help text lists an option.
@@ -23,17 +29,15 @@ pub(crate) fn has_option(help: &str, name: &str) -> bool {
 
 #[test]
 fn help_texts_are_as_reviewed() {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots/help");
     let mut changed = Vec::new();
     for command in COMMANDS {
         for (flag, form) in [("--help", "long"), ("-h", "short")] {
-            let name = format!("{}-{form}.txt", if command.is_empty() { "segtool" } else { command });
-            let found = help(command, flag);
+            let file = file(command, form);
+            let found = if command.is_empty() { stdout_of(&[flag]) } else { stdout_of(&[command, flag]) };
             if std::env::var_os("SEGTOOL_UPDATE_SNAPSHOTS").is_some() {
-                fs::create_dir_all(&folder).unwrap();
-                fs::write(folder.join(&name), &found).unwrap();
-            } else if fs::read_to_string(folder.join(&name)).ok().as_deref() != Some(&found) {
-                changed.push(name);
+                fs::write(&file, &found).unwrap();
+            } else if fs::read_to_string(&file).ok().as_deref() != Some(&found) {
+                changed.push(file);
             }
         }
     }
@@ -44,7 +48,7 @@ fn help_texts_are_as_reviewed() {
 #[test]
 fn examples_fit_80_columns() {
     for command in COMMANDS {
-        let text = help(command, "--help");
+        let text = reviewed(command);
         let examples = text.split("\nExample").nth(1).unwrap_or_default();
         for line in examples.lines() {
             assert!(line.chars().count() <= 80, "{command}: {line}");
@@ -55,10 +59,10 @@ fn examples_fit_80_columns() {
 #[test]
 fn examples_have_options_that_exist() {
     for command in COMMANDS {
-        let text = help(command, "--help");
+        let text = reviewed(command);
         for line in text.replace("\\\n", " ").lines().filter(|line| line.starts_with("  segtool ")) {
             let mut words = line.split_whitespace().skip(1);
-            let all = help(words.next().unwrap(), "--help");
+            let all = reviewed(words.next().unwrap());
             for option in words.filter(|word| word.starts_with("--")) {
                 let name = option.split('=').next().unwrap();
                 assert!(has_option(&all, name) || name == "--num_epoch", "{line}: {name}");
@@ -73,7 +77,7 @@ fn words_that_are_not_the_fields_do_not_come_back() {
     let banned =
         ["picture", "anew", "of its own", "so many", "is looked at", "are looked at", "once more for", "filled up"];
     let mut texts: Vec<(String, String)> =
-        COMMANDS.iter().map(|command| (format!("--help of {command}"), help(command, "--help"))).collect();
+        COMMANDS.iter().map(|command| (format!("--help of {command}"), reviewed(command))).collect();
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let mut folders = vec![root.join("docs"), root.join("models"), root.join("datasets")];
     texts.push(("README.md".into(), fs::read_to_string(root.join("README.md")).unwrap()));

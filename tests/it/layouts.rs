@@ -7,7 +7,7 @@ use image::{GrayImage, Luma, RgbImage};
 use segtool::data::{Dataset, Pair, find_layout, pair_folders, pair_predictions, pair_suffixed, read_pairs};
 use serde_json::{Value, json};
 
-use crate::common::{assert_says, segtool, stdout_of, text};
+use crate::common::{assert_says, segtool, small_recipe, stdout_of, text};
 
 fn silent(_: segtool::Event) {}
 
@@ -140,23 +140,9 @@ fn a_root_is_trained_on_with_its_validation_part_and_its_data_set() {
     fs::create_dir_all(&sets).unwrap();
     fs::write(sets.join("train.txt"), "a\nb\n").unwrap();
     fs::write(sets.join("val.txt"), "c\n").unwrap();
-    let recipe = folder.path().join("tiny.toml");
-    let text_of_recipe = r#"
-        name = "tiny"
-        dataset = "demo"
-        network = { architecture = "unet-seeps", width = 2, depth = 2 }
-        [training]
-        epochs = 1
-        batch_size = 2
-        learning_rate = 0.01
-        optimizer = { kind = "adam" }
-        schedule = { kind = "constant" }
-        loss = [{ kind = "cross-entropy" }]
-    "#;
-    fs::write(&recipe, text_of_recipe).unwrap();
-    let run = folder.path().join("run");
+    let (recipe, run) = (small_recipe(folder.path(), 1), folder.path().join("run"));
     let said = segtool("train")
-        .args(&["--recipe", &text(&recipe), "--images", &text(&root), "--output-path", &text(&run), "--device", "flex"])
+        .args(&["--recipe", &recipe, "--images", &text(&root), "--output-path", &text(&run), "--device", "flex"])
         .says();
     assert_says(&said, &["holds Pascal VOC: 2 images for training, 1 for validation", "data set voc2012"]);
     let scores = stdout_of(&["metrics", "--run", &text(&run), "--json"]);
@@ -164,14 +150,8 @@ fn a_root_is_trained_on_with_its_validation_part_and_its_data_set() {
     let nothing = folder.path().join("nothing");
     fs::create_dir(&nothing).unwrap();
     let refused = segtool("train")
-        .args(&[
-            "--recipe",
-            &text(&recipe),
-            "--images",
-            &text(&nothing),
-            "--output-path",
-            &text(&folder.path().join("no")),
-        ])
+        .args(&["--recipe", &recipe, "--images", &text(&nothing)])
+        .arg("--output-path", folder.path().join("no"))
         .fails_with(1);
     assert_says(&refused, &["does not have a known layout", "Cityscapes", "--labels"]);
 }

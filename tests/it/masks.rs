@@ -13,9 +13,8 @@ use segtool::base::label_map::IGNORE;
 use segtool::data::{Dataset, Labels, Normalisation, Sample, ValidPixels, pair_mask_folders, survey};
 use segtool::nn::activation::{Activation, Rule};
 use segtool::nn::model::{NetworkConfig, UnetConfig};
-use segtool::nn::ops::Resampling;
-use segtool::predict::merge::{ScoreMap, Wanted, WeightedScores, decide};
-use segtool::train::network::evaluate::classes;
+use segtool::nn::ops::{Arriving, Resampling};
+use segtool::predict::merge::{ScoreMap, Wanted, WeightedScores, decide, decided};
 use segtool::weights::{Description, Weights, save};
 use serde_json::Value;
 
@@ -303,7 +302,8 @@ fn validation_decides_as_prediction_does() {
             for rule in [Rule::MostProbable, Rule::Above(0.5), Rule::Above(0.0), Rule::Above(0.8)] {
                 let logits = Tensor::<4>::from_data(TensorData::new(planes.clone(), data.shape().to_vec()), &device);
                 let expected = decide(&[part(&planes, size, rule, 1.0)], size, 0..size.height, Wanted::default());
-                assert_eq!(classes(logits, rule).unwrap(), expected.classes, "{choice}, {outputs}, {rule:?}");
+                let found = Arriving::of_classes(decided(logits, rule)).read_classes().unwrap();
+                assert_eq!(found, expected.classes, "{choice}, {outputs}, {rule:?}");
                 let foreground = expected.classes.iter().any(|class| *class > 0);
                 assert!(foreground || (outputs, rule) == (1, Rule::MostProbable));
             }

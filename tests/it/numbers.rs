@@ -8,7 +8,7 @@ use ndarray::Array2;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::common::{small_data, small_recipe, stderr_of, stdout_of, text};
+use crate::common::{small_data, small_recipe, stderr_of, stdout_of, text, write_list};
 
 struct Bench(TempDir);
 
@@ -61,11 +61,6 @@ impl Bench {
     }
 }
 
-fn write_list(path: &Path, entries: &[PathBuf]) -> String {
-    fs::write(path, entries.iter().map(|entry| format!("{}\n", entry.display())).collect::<String>()).unwrap();
-    text(path)
-}
-
 #[test]
 fn scores_that_are_not_numbers_are_no_prediction() {
     let bench = Bench::new();
@@ -98,8 +93,8 @@ fn scores_that_are_not_numbers_are_no_prediction() {
 #[test]
 fn a_validation_that_is_no_number_is_not_the_best() {
     let bench = Bench::new();
-    let images = write_list(&bench.path("huge.txt"), &[bench.huge_image()]);
-    let labels = write_list(&bench.path("huge_labels.txt"), &[bench.path("data/labels/009.png")]);
+    let images = write_list(bench.0.path(), "huge.txt", &[bench.huge_image()]);
+    let labels = write_list(bench.0.path(), "huge_labels.txt", &[bench.path("data/labels/009.png")]);
     let message = bench.train(2, &["--val-list", &images, "--val-label-list", &labels]);
     for epoch in ["epoch 1: the validation loss is ", "epoch 2: the validation loss is "] {
         assert!(message.contains(&format!("note: {epoch}")), "{message}");

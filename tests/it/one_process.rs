@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::common::faults::{faulty, shim};
 use crate::common::tiny::{Tiny, strings};
-use crate::common::{output_of, stderr_of, stdout_of, text};
+use crate::common::{output_of, signal, stderr_of, stdout_of, text, wait_for};
 
 const LOCK: &str = ".segtool.lock";
 /// More epochs than any test waits for.
@@ -26,19 +26,7 @@ fn piped(command: &mut Command) -> Child {
 
 /// Waits until a run has saved more than its beginning.
 fn wait_for_steps(run: &Path) {
-    wait_until(|| fs::read_to_string(run.join("log.csv")).is_ok_and(|log| log.lines().count() > 1));
-}
-
-fn wait_until(there: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !there() {
-        assert!(start.elapsed() < Duration::from_secs(60));
-        sleep(Duration::from_millis(2));
-    }
-}
-
-fn signal(child: &Child, name: &str) {
-    assert!(Command::new("kill").args([name, &child.id().to_string()]).status().unwrap().success());
+    wait_for(|| fs::read_to_string(run.join("log.csv")).is_ok_and(|log| log.lines().count() > 1));
 }
 
 fn said(output: &Output) -> String {
@@ -200,7 +188,7 @@ fn a_later_second_signal_ends_it_at_once_and_what_was_saved_is_kept() {
     // A save takes half a minute on this disk.
     let slow = [("FAULTS_SLOW", "4000")];
     let child = piped(&mut faulty(shim, &run, &slow, &["train", "--resume", &text(&run), "--save-every", "1ns"]));
-    wait_until(|| run.join("last.new").exists());
+    wait_for(|| run.join("last.new").exists());
     let began = Instant::now();
     signal(&child, "-INT");
     sleep(Duration::from_millis(300));
@@ -225,7 +213,7 @@ fn a_hang_up_that_is_ignored_stays_ignored() {
     wait_for_steps(&run);
     let before = weights(&run);
     signal(&child, "-HUP");
-    wait_until(|| fs::read(run.join("last/model.safetensors")).is_ok_and(|now| now != before));
+    wait_for(|| fs::read(run.join("last/model.safetensors")).is_ok_and(|now| now != before));
     signal(&child, "-TERM");
     assert_eq!(child.wait_with_output().unwrap().status.code(), Some(143));
 }
@@ -238,11 +226,10 @@ fn a_forest_that_is_stopped_says_so_by_its_code() {
     image::GrayImage::from_fn(400, 300, |x, _| image::Luma([1 + (x % 2) as u8])).save(&labels).unwrap();
     let arguments = ["train", "--recipe", "hypercolumn-core", "--images", &text(&core), "--labels", &text(&labels)];
     let settings = ["--set", "forest.trees=20000", "--device", "flex", "--output-path", &text(&run)];
-    let mut child = spawn(&[&arguments[..], &settings].concat());
-    wait_until(|| run.join(LOCK).exists());
+    let child = spawn(&[&arguments[..], &settings].concat());
+    wait_for(|| run.join(LOCK).exists());
     sleep(Duration::from_millis(1500));
     signal(&child, "-TERM");
-    child.wait().unwrap();
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(143), "{}", said(&output));
     assert!(said(&output).contains("nothing was written") && !run.exists(), "{}", said(&output));

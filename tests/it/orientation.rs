@@ -11,7 +11,7 @@ use segtool::base::Size;
 use segtool::image::{RawLabels, read_image, read_label_npy, read_labels, read_size};
 
 /// EXIF data with nothing but an orientation.
-fn exif(orientation: u8) -> Vec<u8> {
+pub(crate) fn exif(orientation: u8) -> Vec<u8> {
     let mut bytes = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0".to_vec();
     bytes.extend([orientation, 0, 0, 0, 0, 0, 0, 0]);
     bytes

@@ -7,7 +7,7 @@ use image::codecs::jpeg::JpegEncoder;
 use image::{GrayImage, Luma};
 use tempfile::TempDir;
 
-use crate::common::{segtool, small_data, small_recipe, stderr_of, text};
+use crate::common::{segtool, small_data, small_recipe, stderr_of, text, write_list};
 
 /// Nine training and three validation pairs of data set `demo`, of 32x32, and a recipe.
 struct Bench {
@@ -42,9 +42,7 @@ impl Bench {
 
     /// A list file.
     fn list(&self, name: &str, entries: &[PathBuf]) -> String {
-        let lines: String = entries.iter().map(|entry| format!("{}\n", entry.display())).collect();
-        fs::write(self.path(name), lines).unwrap();
-        self.text(name)
+        write_list(self.folder.path(), name, entries)
     }
 
     /// What a training says, after checking how it ended.

@@ -11,8 +11,6 @@ use crate::geotiff::{Bench, KEYS, NODATA, ROTATED, SCALE, SMALL, TIEPOINT, TRANS
 use crate::geotiff::{npy_values, write_scene};
 
 const SCENE: Size = Size { width: 220, height: 130 };
-/// Until the network tells classes apart.
-const EPOCHS: usize = 20;
 const LEFT: f64 = 399_960.0;
 const TOP: f64 = 5_200_020.0;
 
@@ -76,7 +74,7 @@ fn check(file: &Json, (size, values): &(Size, Vec<u16>), pixel: f64, exact: bool
 
 #[test]
 fn regions_have_the_coordinates_of_the_scene_and_the_areas_of_the_pixels() {
-    let bench = Bench::trained(EPOCHS);
+    let bench = Bench::learnt();
     let scenes = ["utm.tif", "rotated.tif", "plain.tif"].map(|name| bench.at(name));
     write_utm(&scenes[0], SCENE, 32633);
     write_scene(&scenes[1], SMALL, &[(TRANSFORMATION, Value::Doubles(ROTATED)), (KEYS, Value::Shorts(UTM))]);
@@ -105,7 +103,7 @@ fn regions_have_the_coordinates_of_the_scene_and_the_areas_of_the_pixels() {
 
 #[test]
 fn small_regions_are_left_out_and_outlines_simplified() {
-    let bench = Bench::trained(EPOCHS);
+    let bench = Bench::learnt();
     let scene = bench.at("utm.tif");
     write_utm(&scene, SCENE, 32633);
     let with = |output: &str, more: &[&str]| {
@@ -131,7 +129,7 @@ fn small_regions_are_left_out_and_outlines_simplified() {
 
 #[test]
 fn longitudes_and_latitudes_are_written_where_they_take_no_more_than_a_formula() {
-    let bench = Bench::trained(EPOCHS);
+    let bench = Bench::learnt();
     let [utm, other, plain] = ["utm.tif", "other.tif", "plain.tif"].map(|name| bench.at(name));
     write_utm(&utm, SMALL, 32633);
     write_utm(&other, SMALL, 25832);
@@ -167,7 +165,7 @@ fn check_area_of_degrees(file: &Json) {
 
 #[test]
 fn polygons_alone_are_no_predictions_to_score_and_options_without_them_are_refused() {
-    let bench = Bench::trained(EPOCHS);
+    let bench = Bench::learnt();
     let images = bench.at("data/images");
     bench.predict("both").args(&["--format", "png,geojson"]).file(&images).run();
     let listed = fs::read_to_string(bench.at("both/predictions.txt")).unwrap();

@@ -10,16 +10,19 @@ use segtool::data::{Dataset, pair_lists, survey};
 
 use crate::common::{segtool, stdout_of, text};
 
-/// Unpacks a data set; `None`, saying so, where it is not there.
+/// A file below `SEGTOOL_DATA`; `None`, saying so, where it is not there.
+#[allow(clippy::print_stdout)]
+pub(crate) fn real(name: &str) -> Option<PathBuf> {
+    let file = std::env::var_os("SEGTOOL_DATA").map(|data| Path::new(&data).join(name)).filter(|file| file.exists());
+    if file.is_none() {
+        println!("skipped: SEGTOOL_DATA does not name a folder with {name}");
+    }
+    file
+}
+
+/// Unpacks a data set, where it is there.
 pub(crate) fn unpacked(name: &str, folder: &Path) -> Option<PathBuf> {
-    let archive = std::env::var_os("SEGTOOL_DATA").map(|data| Path::new(&data).join(format!("{name}.tar.gz")));
-    let Some(archive) = archive.filter(|archive| archive.exists()) else {
-        #[allow(clippy::print_stdout)]
-        {
-            println!("skipped: SEGTOOL_DATA does not name a folder with {name}.tar.gz");
-        }
-        return None;
-    };
+    let archive = real(&format!("{name}.tar.gz"))?;
     assert!(Command::new("tar").arg("xzf").arg(archive).arg("-C").arg(folder).status().unwrap().success());
     Some(folder.join(name))
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::LazyLock;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,16 @@ struct Bench {
 }
 
 impl Bench {
+    /// With runs that are trained once for all tests, which only read them.
     fn new() -> Self {
+        static TRAINED: LazyLock<Bench> = LazyLock::new(Bench::trained);
+        let folder = tempfile::tempdir().unwrap();
+        small_data(folder.path());
+        Self { folder, runs: TRAINED.runs.clone() }
+    }
+
+    /// With runs of its own, and their recipe.
+    fn trained() -> Self {
         let folder = tempfile::tempdir().unwrap();
         small_data(folder.path());
         let recipe = small_recipe(folder.path(), 1);
@@ -363,7 +373,7 @@ fn grey_images_and_figures_do_not_take_the_place_of_what_is_read() {
 
 #[test]
 fn weights_and_data_set_files_do_not_take_the_place_of_what_is_read() {
-    let bench = Bench::new();
+    let bench = Bench::trained();
     let model = format!("{}/model.safetensors", bench.runs[0]);
     let before = fs::read(&model).unwrap();
     assert_says(&stderr_of(&["import", &model, "--output", &model], 1), &["would overwrite it"]);

@@ -137,12 +137,6 @@ fn strip(text: &str, from: &str, to: &str) -> String {
     parts.fold(first, |out, part| out + from + &part[part.find(to).unwrap()..])
 }
 
-fn save(name: &str, html: &str) {
-    if let Some(folder) = std::env::var_os("SEGTOOL_REPORTS") {
-        std::fs::write(Path::new(&folder).join(name), html).unwrap();
-    }
-}
-
 #[test]
 fn three_classes_with_everything() {
     let config = config(3);
@@ -152,7 +146,6 @@ fn three_classes_with_everything() {
         sample("<i>b</i>.png", Size { width: 300, height: 200 }, 3),
     ];
     let html = report(&config, &rows, Some(&matrix), &samples).html().unwrap();
-    save("three.html", &html);
     assert_sound(&html);
     let escaped = "&lt;b&gt;&quot;sand&quot; &amp; &#39;gravel&#39;&lt;/b&gt;&lt;/script&gt;{{facts}}";
     assert!(html.contains(escaped) && !html.contains("<b>\"sand") && !html.contains("<i>b"));
@@ -181,7 +174,6 @@ fn a_hundred_and_fifty_classes_stay_small() {
     let (rows, matrix) = (rows(150, true), matrix(150));
     let samples: Vec<_> = (0..30).map(|i| sample(&format!("{i}.jpg"), Size { width: 640, height: 480 }, 150)).collect();
     let html = report(&config, &rows, Some(&matrix), &samples).html().unwrap();
-    save("many.html", &html);
     assert_sound(&html);
     assert!(html.contains("class=\"matrix\"") && !html.contains("class=\"confusion\""));
     assert_eq!(html.matches("<td class=\"number bar\"").count(), 150);
@@ -192,7 +184,6 @@ fn a_hundred_and_fifty_classes_stay_small() {
 fn without_validation_the_last_epoch_counts() {
     let config = config(3);
     let html = report(&config, &rows(3, false), None, &[]).html().unwrap();
-    save("unvalidated.html", &html);
     assert_sound(&html);
     assert!(html.contains("There is no validation set") && html.contains("last epoch"));
     assert!(!html.contains("mean IoU</span>") && !html.contains("id=\"samples\""));
@@ -205,7 +196,6 @@ fn a_stop_in_the_first_epoch_is_a_report_too() {
     let matrix = ConfusionMatrix::new(3);
     let stopped = Report { status: Status::Stopped(1), images: (5, 2), ..report(&config, &[], None, &[]) };
     let html = stopped.html().unwrap();
-    save("stopped.html", &html);
     assert_sound(&html);
     let epochs = config.recipe.training.epochs;
     assert!(

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use segtool::base::event::{Event, Sink};
 use segtool::data::{Augmentation, Dataset};
@@ -20,7 +20,7 @@ use segtool::recipe::{
 use segtool::train::network::Plan;
 use segtool::train::{self, Job, Outcome, Session, Source, Validation, resume_for};
 
-use crate::common::{small_data, small_recipe, stderr_of, stdout_of, text};
+use crate::common::{signal, small_data, small_recipe, stderr_of, stdout_of, text, wait_for};
 
 const SILENT: &(dyn Fn(Event) + Sync) = &|_| {};
 
@@ -327,16 +327,8 @@ fn long_training(folder: &Path, run: &Path) -> Child {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let start = Instant::now();
-    while !run.join("last/position.json").exists() {
-        assert!(start.elapsed() < Duration::from_secs(120), "no epoch was saved");
-        sleep(Duration::from_millis(5));
-    }
+    wait_for(|| run.join("last/position.json").exists());
     child
-}
-
-fn signal(child: &Child, name: &str) {
-    assert!(Command::new("kill").args([name, &child.id().to_string()]).status().unwrap().success());
 }
 
 #[test]
@@ -383,11 +375,7 @@ fn a_run_resumes_from_any_folder_on_its_own_device() {
         .spawn()
         .unwrap();
     let run = folder.path().join("run");
-    let start = Instant::now();
-    while !run.join("last/position.json").exists() {
-        assert!(start.elapsed() < Duration::from_secs(120), "no epoch was saved");
-        sleep(Duration::from_millis(5));
-    }
+    wait_for(|| run.join("last/position.json").exists());
     child.kill().unwrap();
     child.wait().unwrap();
     // No --device: the run's own, whatever else this build has.

@@ -64,7 +64,7 @@ fn filled(x: usize, y: usize, width: usize, height: usize, value: u8) -> Patch {
 }
 
 fn change(revision: u64, tab: &str, patches: Vec<Patch>) -> Change {
-    Change { revision, tab: tab.into(), patches, force: false }
+    Change { revision, tab: tab.into(), patches }
 }
 
 /// Paints the labels of the made core; every class in two places.
@@ -173,7 +173,7 @@ fn two_tabs_merge_pixel_by_pixel_and_do_not_overwrite_each_other() {
     let conflicts = vec![Rect { x: 8, y: 0, width: 2, height: 1 }];
     assert_eq!(done(&across), Patched::Conflict { revision: revision + 2, conflicts });
     assert_eq!(labelling.labels(0).unwrap().0[5 * 240 + 30], 0, "nothing of it is done");
-    across.force = true;
+    across.revision = revision + 2;
     assert_eq!(done(&across), Patched::Done(revision + 3));
     assert_eq!(labelling.labels(0).unwrap().0[6..14], [1, 1, 2, 2, 2, 2, 2, 2]);
     // What changes nothing makes no revision.

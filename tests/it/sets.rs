@@ -13,9 +13,9 @@ use image::{GrayImage, Luma};
 use segtool::base::event::Event;
 use segtool::predict::{JOURNAL, Options, Outputs, Predictor, Shard, State, Target, read_journal};
 
-use crate::common::{Segtool, assert_says, segtool, small_data, small_recipe, text};
+use crate::common::{Segtool, assert_says, files_below, segtool, small_run, text, wait_for};
 
-/// A run, and images to predict.
+/// Images to predict.
 struct Set {
     folder: tempfile::TempDir,
 }
@@ -24,11 +24,6 @@ impl Set {
     /// With `count` images in the folder `images`.
     fn new(count: u32) -> Self {
         let set = Self { folder: tempfile::tempdir().unwrap() };
-        small_data(set.folder.path());
-        let recipe = small_recipe(set.folder.path(), 1);
-        let (images, labels) = (set.path("data/train_images.txt"), set.path("data/train_labels.txt"));
-        let train = segtool("train").arg("--recipe", &recipe).arg("--train-list", images).arg("--label-list", labels);
-        train.arg("--device", "flex").arg("--output-path", set.path("run")).run();
         (0..count).for_each(|number| set.draw(&format!("images/{number:03}.png"), number));
         set
     }
@@ -45,7 +40,7 @@ impl Set {
 
     /// Predicts into a folder; what to predict is still to be added.
     fn predict(&self, out: &str) -> Segtool {
-        let predict = segtool("predict").arg("--run", self.path("run")).arg("--device", "flex").flag("--prob");
+        let predict = segtool("predict").arg("--run", small_run()).arg("--device", "flex").flag("--prob");
         predict.arg("--output-path", self.path(out))
     }
 
@@ -56,17 +51,8 @@ impl Set {
 
     /// The files of a folder but the journal, which holds times, by their names below it.
     fn files(&self, folder: &str) -> BTreeMap<String, Vec<u8>> {
-        let (root, mut found) = (self.path(folder), BTreeMap::new());
-        let mut folders = vec![root.clone()];
-        while let Some(folder) = folders.pop() {
-            for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
-                if path.is_dir() {
-                    folders.push(path);
-                } else if !path.ends_with(JOURNAL) {
-                    found.insert(text(path.strip_prefix(&root).unwrap()), fs::read(&path).unwrap());
-                }
-            }
-        }
+        let mut found = files_below(&self.path(folder));
+        found.retain(|name, _| !name.ends_with(JOURNAL));
         found
     }
 }
@@ -166,7 +152,7 @@ fn schedulers_spread_the_shards() {
     let set = Set::new(5);
     set.predict_images("whole").run();
     let task = |out: &str, shard: &str, variables: &[(&str, String)]| {
-        let run = text(&set.path("run"));
+        let run = text(small_run());
         let mut program = Command::new(env!("CARGO_BIN_EXE_segtool"));
         program.args(["predict", "--device", "flex", "--prob", "--run", &run, "--output-path"]).arg(set.path(out));
         program.args(["--shard", shard]).arg(set.path("images"));
@@ -192,7 +178,7 @@ fn schedulers_spread_the_shards() {
     {
         assert_says(&set.predict_images("out").arg("--shard", shard).fails_with(2), &[words]);
     }
-    let without = segtool("predict").arg("--run", set.path("run")).arg("--shard", "1/2").file(set.path("images"));
+    let without = segtool("predict").arg("--run", small_run()).arg("--shard", "1/2").file(set.path("images"));
     assert_says(&without.fails_with(2), &["--output-path"]);
 }
 
@@ -244,7 +230,7 @@ fn a_set_that_is_killed_again_and_again_ends_with_the_same_bytes() {
     let mut kept = 0;
     for kill in 1..=5u32 {
         let mut program = Command::new(env!("CARGO_BIN_EXE_segtool"));
-        program.args(["predict", "--device", "flex", "--prob", "--skip-existing", "--run"]).arg(set.path("run"));
+        program.args(["predict", "--device", "flex", "--prob", "--skip-existing", "--run"]).arg(small_run());
         program.arg("--output-path").arg(set.path("killed")).arg(set.path("images"));
         let mut child = program.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         sleep(time * (2 + kill) / 10);
@@ -264,7 +250,7 @@ fn a_set_that_is_killed_again_and_again_ends_with_the_same_bytes() {
 fn a_file_beyond_the_limit_ends_the_work_in_words() {
     let set = Set::new(2);
     GrayImage::new(600, 600).save(set.path("images/001.png")).unwrap();
-    let (run, out, images) = (text(&set.path("run")), text(&set.path("out")), text(&set.path("images")));
+    let (run, out, images) = (text(small_run()), text(&set.path("out")), text(&set.path("images")));
     let program = env!("CARGO_BIN_EXE_segtool");
     // In blocks of 512 or 1024 bytes.
     let line = format!("ulimit -f 64; exec {program} predict --device flex --run {run} --output-path {out} {images}");
@@ -279,14 +265,10 @@ fn a_file_beyond_the_limit_ends_the_work_in_words() {
 fn an_output_folder_that_vanishes_ends_the_work_in_words() {
     let set = Set::new(60);
     let mut program = Command::new(env!("CARGO_BIN_EXE_segtool"));
-    program
-        .args(["predict", "--device", "flex", "--prob", "--tile", "16", "--stride", "4", "--run"])
-        .arg(set.path("run"));
+    program.args(["predict", "--device", "flex", "--prob", "--tile", "16", "--stride", "4", "--run"]).arg(small_run());
     program.arg("--output-path").arg(set.path("out")).arg(set.path("images"));
     let child = program.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    while !set.path("out/001.npy").exists() {
-        sleep(Duration::from_millis(1));
-    }
+    wait_for(|| set.path("out/001.npy").exists());
     fs::rename(set.path("out"), set.path("away")).unwrap();
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
@@ -303,7 +285,7 @@ fn an_output_folder_that_vanishes_ends_the_work_in_words() {
 #[test]
 fn the_library_has_it_all() {
     let set = Set::new(4);
-    let predictor = Predictor::open(set.path("run")).unwrap();
+    let predictor = Predictor::open(small_run()).unwrap();
     let inputs: Vec<PathBuf> = (0..4).map(|number| set.path(&format!("images/{number:03}.png"))).collect();
     let (folder, outputs, options) =
         (set.path("out"), Outputs { prob: true, ..Outputs::default() }, Options::default());

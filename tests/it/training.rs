@@ -26,7 +26,8 @@ fn pspnet() -> NetworkConfig {
 }
 
 fn networks() -> Vec<(&'static str, NetworkConfig)> {
-    let resnet_unet = ResnetUnetConfig { bands: Some(2), outputs: Some(CLASSES), ..ResnetUnetConfig::new(2, CLASSES) };
+    let mut resnet_unet = ResnetUnetConfig::new(2, CLASSES);
+    resnet_unet.encoder.width = 4;
     let attention = AttentionUnetConfig { width: 4, ..AttentionUnetConfig::new(2, CLASSES) };
     let dropout = UnetConfig { dropout: Some(vec![0.3]), ..UnetConfig::new(4, 3, 2, CLASSES) };
     vec![
@@ -34,14 +35,9 @@ fn networks() -> Vec<(&'static str, NetworkConfig)> {
         ("unet-seeps", NetworkConfig::UnetSeeps(UnetConfig::new(4, 3, 2, CLASSES))),
         ("unet-milesial", NetworkConfig::UnetMilesial(UnetConfig::new(4, 3, 2, CLASSES))),
         ("unet-earthquake", NetworkConfig::UnetEarthquake(dropout)),
-        ("unet-resnet", NetworkConfig::UnetResnet(narrow(resnet_unet))),
+        ("unet-resnet", NetworkConfig::UnetResnet(resnet_unet)),
         ("unet-attention", NetworkConfig::UnetAttention(attention)),
     ]
-}
-
-fn narrow(mut config: ResnetUnetConfig) -> ResnetUnetConfig {
-    config.encoder.width = 4;
-    config
 }
 
 /// Numbers that look random and are the same everywhere.

@@ -7,14 +7,14 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use image::{GrayImage, Luma};
 use segtool::predict::{State, read_journal};
 
-use crate::common::{assert_says, segtool, small_data, small_recipe, text};
+use crate::common::{assert_says, segtool, signal, small_run, text, wait_for};
 
-/// A run, and a folder in which images arrive.
+/// A folder in which images arrive.
 struct Arriving {
     folder: tempfile::TempDir,
 }
@@ -22,11 +22,6 @@ struct Arriving {
 impl Arriving {
     fn new() -> Self {
         let arriving = Self { folder: tempfile::tempdir().unwrap() };
-        small_data(arriving.folder.path());
-        let recipe = small_recipe(arriving.folder.path(), 1);
-        let (images, labels) = (arriving.path("data/train_images.txt"), arriving.path("data/train_labels.txt"));
-        let train = segtool("train").arg("--recipe", &recipe).arg("--train-list", images).arg("--label-list", labels);
-        train.arg("--device", "flex").arg("--output-path", arriving.path("run")).run();
         fs::create_dir(arriving.path("in")).unwrap();
         arriving
     }
@@ -44,23 +39,15 @@ impl Arriving {
 
     fn watch(&self, more: &[&str]) -> Child {
         let mut program = Command::new(env!("CARGO_BIN_EXE_segtool"));
-        program.args(["predict", "--device", "flex", "--run", &text(&self.path("run"))]);
+        program.args(["predict", "--device", "flex", "--run", &text(small_run())]);
         program.args(["--output-path", &text(&self.path("out")), "--watch", &text(&self.path("in"))]).args(more);
         program.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 }
 
-fn wait_for(what: impl Fn() -> bool) {
-    let began = Instant::now();
-    while !what() {
-        assert!(began.elapsed() < Duration::from_secs(60));
-        sleep(Duration::from_millis(20));
-    }
-}
-
 /// Standard output and error of a watch that is told to stop, and its exit code.
-fn stop(child: Child, signal: &str) -> (String, String, Option<i32>) {
-    assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+fn stop(child: Child, name: &str) -> (String, String, Option<i32>) {
+    signal(&child, name);
     let output = child.wait_with_output().unwrap();
     let [said, errors] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text).into_owned());
     (said, errors, output.status.code())
@@ -143,9 +130,9 @@ fn a_watch_goes_on_where_it_was_stopped() {
 #[test]
 fn what_a_watch_cannot_do_is_refused() {
     let arriving = Arriving::new();
-    let (run, inside) = (arriving.path("run"), arriving.path("in"));
+    let inside = arriving.path("in");
     let watch = |out: &Path, more: &[&str]| {
-        let predict = segtool("predict").arg("--run", &run).arg("--device", "flex").arg("--watch", &inside);
+        let predict = segtool("predict").arg("--run", small_run()).arg("--device", "flex").arg("--watch", &inside);
         predict.arg("--output-path", out).args(more)
     };
     assert_says(&watch(&inside, &[]).fails_with(2), &["--output-path is the folder that is watched"]);

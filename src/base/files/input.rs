@@ -8,15 +8,17 @@ use crate::base::error::Result;
 use crate::base::store::{self, Opened};
 
 /// [`open_file`] of a file, of one in memory or of an object in a store.
-pub(crate) fn open_input(path: &Path) -> Result<(Opened, u64)> {
+pub(crate) fn open_input(path: &Path) -> Result<(Box<dyn Opened>, u64)> {
     if let Some(held) = store::held(path) {
         let length = held.len();
-        return Ok((Opened::Held(Cursor::new(held)), length));
+        return Ok((Box::new(Cursor::new(held)), length));
     }
     if store::is_url(path) {
-        return store::open(path).map(|(object, length)| (Opened::Object(object), length));
+        let (object, length) = store::open(path)?;
+        return Ok((Box::new(object), length));
     }
-    open_file(path).map(|(file, length)| (Opened::File(file), length))
+    let (file, length) = open_file(path)?;
+    Ok((Box::new(file), length))
 }
 
 /// Whether a path is that of a file or of an object that is there.

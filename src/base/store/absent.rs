@@ -1,6 +1,6 @@
 //! What is said of URLs by a build without the feature `cloud`.
 
-use std::io::{Read, Seek, SeekFrom};
+use std::io::Empty;
 use std::path::{Path, PathBuf};
 
 use super::url::{Listed, is_url};
@@ -16,22 +16,6 @@ impl Object {
     }
 
     pub(crate) fn read_at(&self, _offset: u64, _length: usize) -> std::io::Result<Vec<u8>> {
-        match *self {}
-    }
-}
-
-/// One that is read from its beginning, of which there is none.
-#[derive(Debug)]
-pub enum Reader {}
-
-impl Read for Reader {
-    fn read(&mut self, _buffer: &mut [u8]) -> std::io::Result<usize> {
-        match *self {}
-    }
-}
-
-impl Seek for Reader {
-    fn seek(&mut self, _to: SeekFrom) -> std::io::Result<u64> {
         match *self {}
     }
 }
@@ -55,7 +39,7 @@ pub(crate) fn object(path: &Path) -> Result<Option<Object>> {
     check(path).map(|()| None)
 }
 
-pub(crate) fn open(url: &Path) -> Result<(Reader, u64)> {
+pub(crate) fn open(url: &Path) -> Result<(Empty, u64)> {
     Err(refused(url))
 }
 

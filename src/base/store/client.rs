@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::error::Error as Cause;
 use std::io::{Error as IoError, ErrorKind};
+use std::iter::successors;
 use std::path::Path;
 use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -152,18 +153,17 @@ fn is_broken(error: &object_store::Error) -> bool {
     matches!(error, object_store::Error::Generic { .. }) && !has_answered && retries(error).is_none()
 }
 
+/// An error and its causes, from the outside in.
+pub(super) fn causes(error: &object_store::Error) -> impl Iterator<Item = &(dyn Cause + 'static)> {
+    successors(Some(error as &(dyn Cause + 'static)), |&fault| fault.source())
+}
+
 /// How often the client made a request again.
 fn retries(error: &object_store::Error) -> Option<u32> {
-    let mut cause: Option<&dyn Cause> = Some(error);
-    while let Some(fault) = cause {
+    causes(error).find_map(|fault| {
         let text = fault.to_string();
-        let count = text.split_once(", after ").and_then(|(_, rest)| rest.split_once(" retries")?.0.parse().ok());
-        if count.is_some() {
-            return count;
-        }
-        cause = fault.source();
-    }
-    None
+        text.split_once(", after ")?.1.split_once(" retries")?.0.parse().ok()
+    })
 }
 
 /// What went wrong, and what to do about it.
@@ -198,12 +198,9 @@ pub(super) fn in_words(url: &Path, error: &object_store::Error) -> IoError {
 
 /// The innermost cause in one line, and how often it was tried.
 fn root(error: &object_store::Error) -> String {
-    let mut cause: &dyn Cause = error;
-    while let Some(next) = cause.source() {
-        cause = next;
-    }
+    let cause = causes(error).last().map(|cause| cause.to_string()).unwrap_or_default();
     let tried = retries(error).map_or_else(String::new, |count| format!(", after {count} retries"));
-    let mut text = cause.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut text = cause.split_whitespace().collect::<Vec<_>>().join(" ");
     // Stores say it in XML: <Error><Code>NoSuchBucket</Code><Message>...</Message>...</Error>.
     let part =
         |name: &str| text.split_once(&format!("<{name}>"))?.1.split_once(&format!("</{name}>")).map(|(part, _)| part);

@@ -95,11 +95,8 @@ fn plain_name(name: &str) -> String {
 
 /// The file in memory that a path names; `None` of other paths.
 pub(crate) fn held(path: &Path) -> Option<HeldBytes> {
-    is_held(path).then(|| files().get(path).cloned()).flatten()
-}
-
-fn is_held(path: &Path) -> bool {
-    path.as_os_str().as_encoded_bytes().starts_with(SCHEME.as_bytes())
+    let is_held = path.as_os_str().as_encoded_bytes().starts_with(SCHEME.as_bytes());
+    is_held.then(|| files().get(path).cloned()).flatten()
 }
 
 #[cfg(test)]

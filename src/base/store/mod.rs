@@ -17,8 +17,7 @@ mod object;
 mod registry;
 mod url;
 
-use std::fs::File;
-use std::io::{Cursor, Read, Seek, SeekFrom};
+use std::io::{Read, Seek};
 
 #[cfg(not(feature = "cloud"))]
 use absent as access;
@@ -26,46 +25,16 @@ use absent as access;
 use registry as access;
 
 pub use access::check;
-pub(crate) use access::{
-    Object, Reader, delete, download, fetch_ahead, is_there, list, object, open, read, upload, version,
-};
+pub(crate) use access::{Object, delete, download, fetch_ahead, is_there, list, object, open, read, upload, version};
 pub(crate) use held::held;
 pub use held::{HeldBytes, HeldFile};
 pub(crate) use url::below;
 pub use url::{is_url, is_web, refuse};
 
 /// A file on this machine or in memory, or an object in a store, open for reading.
-#[derive(Debug)]
-pub enum Opened {
-    /// A file.
-    File(File),
-    /// A file in memory.
-    #[doc(hidden)]
-    Held(Cursor<HeldBytes>),
-    /// An object.
-    #[doc(hidden)]
-    Object(Reader),
-}
+pub(crate) trait Opened: Read + Seek {}
 
-impl Read for Opened {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        match self {
-            Self::File(file) => file.read(buffer),
-            Self::Held(file) => file.read(buffer),
-            Self::Object(object) => object.read(buffer),
-        }
-    }
-}
-
-impl Seek for Opened {
-    fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
-        match self {
-            Self::File(file) => file.seek(to),
-            Self::Held(file) => file.seek(to),
-            Self::Object(object) => object.seek(to),
-        }
-    }
-}
+impl<T: Read + Seek> Opened for T {}
 
 #[cfg(all(test, not(feature = "cloud")))]
 mod tests {

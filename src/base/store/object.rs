@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStoreExt};
 
-use super::client::{Place, again, answer, in_words};
+use super::client::{Place, again, answer, causes, in_words};
 
 /// Bytes of a block: what a small read asks for, and the first request of an object. The directories of most TIFFs fit.
 const BLOCK: u64 = 16 << 10;
@@ -215,15 +215,7 @@ impl Known {
 
 /// Whether a server refused to give the first bytes because there are none.
 fn is_empty(fault: &object_store::Error) -> bool {
-    use std::error::Error;
-    let mut cause: Option<&dyn Error> = Some(fault);
-    while let Some(fault) = cause {
-        if fault.to_string().contains("416") {
-            return true;
-        }
-        cause = fault.source();
-    }
-    false
+    causes(fault).any(|fault| fault.to_string().contains("416"))
 }
 
 /// What to ask for to have all parts: neighbours together, up to the bytes of a request.
@@ -249,7 +241,7 @@ fn merged(wanted: &[(u64, u64)], end: u64) -> Vec<Range<u64>> {
 
 /// An object, read from its beginning.
 #[derive(Debug)]
-pub struct Reader {
+pub(crate) struct Reader {
     object: Arc<Known>,
     position: u64,
     /// Bytes that were read ahead, and where they begin.

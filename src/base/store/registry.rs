@@ -11,8 +11,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutPayload, WriteMultipart};
 
 use super::client::{Place, again, answer, in_words};
-use super::object::Known;
-pub(crate) use super::object::Reader;
+use super::object::{Known, Reader};
 use super::url::{Listed, is_url, is_web};
 use crate::base::error::{Error, Result};
 

@@ -3,10 +3,10 @@
 use anyhow::{Context, Result};
 use segtool::base::words::{counted, mebibytes};
 use segtool::bench::{Mode, Options, ScalingPoint, run_among};
-use segtool::nn::group::{Group, Membership, threads_each, use_threads};
+use segtool::nn::group::{Membership, threads_each, use_threads};
 
 use crate::cli::{Bench, Synchronised};
-use crate::commands::together;
+use crate::commands::together::{self, Member};
 use crate::program::exit::{Exit, wrong_usage};
 use crate::program::ui;
 
@@ -90,12 +90,12 @@ fn line(arguments: &Bench, options: &Options, membership: Option<Membership>, th
     let Some(membership) = membership else {
         together::share_threads(threads);
         use_threads(threads);
-        let point = measured(arguments, options, None, None)?;
+        let point = measured(arguments, options, None)?;
         ui::result(&serde_json::to_string(&point)?);
         return Ok(Exit::Done);
     };
     together::as_member(membership, threads, |member| {
-        let point = measured(arguments, options, Some(&member.membership), Some(&member.group))?;
+        let point = measured(arguments, options, Some(member))?;
         if member.leads() {
             ui::result(&serde_json::to_string(&point)?);
         }
@@ -107,7 +107,7 @@ fn line(arguments: &Bench, options: &Options, membership: Option<Membership>, th
 fn of_launcher(arguments: &Bench, options: &Options, membership: Membership) -> Result<Exit> {
     let threads = threads_each(membership.local_size);
     together::as_member(membership, threads, |member| {
-        let point = measured(arguments, options, Some(&member.membership), Some(&member.group))?;
+        let point = measured(arguments, options, Some(member))?;
         if member.leads() && arguments.json {
             ui::result(&serde_json::to_string_pretty(&[point])?);
         } else if member.leads() {
@@ -118,12 +118,8 @@ fn of_launcher(arguments: &Bench, options: &Options, membership: Membership) -> 
     })
 }
 
-fn measured(
-    arguments: &Bench,
-    options: &Options,
-    membership: Option<&Membership>,
-    group: Option<&Group>,
-) -> Result<ScalingPoint> {
+fn measured(arguments: &Bench, options: &Options, member: Option<&Member>) -> Result<ScalingPoint> {
+    let (membership, group) = (member.map(|member| &member.membership), member.map(|member| &member.group));
     let device = together::device(arguments.device, arguments.devices.as_ref(), membership);
     together::check_device(device, membership.map_or(1, |membership| membership.size))?;
     let synchronised = arguments.sync_batch_norm.and_then(Synchronised::choice);

@@ -3,13 +3,12 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use segtool::base::files::write_bytes;
 use segtool::base::inputs::ReadFiles;
 use segtool::base::words::counted;
 use segtool::data::{AnnotatedClasses, Known, annotation_files, find_images_of, probe_images, shell_word};
 use serde_json::json;
 
-use super::{labels_text, name, next_command};
+use super::{labels_text, name, write};
 use crate::cli::InspectDataset;
 use crate::program::exit::Exit;
 use crate::program::ui::{self, Progress};
@@ -64,17 +63,8 @@ pub(super) fn describe(arguments: &InspectDataset, files: &[PathBuf]) -> Result<
             print(&format!("  {}: {shapes} in {images}", class.name));
         }
     }
-    match &arguments.output {
-        Some(output) => {
-            write_bytes(output, proposal.text.as_bytes())?;
-            let classes = proposal.dataset.class_count();
-            ui::say(&format!("written: {}, {classes} classes; train with:", output.display()));
-            let images = arguments.images.as_ref().map_or_else(|| "IMAGES".to_owned(), |images| shell_word(images));
-            let labels = arguments.labels.first().map_or_else(|| "LABELS".to_owned(), |labels| shell_word(labels));
-            ui::say(&next_command(&format!("--images {images} --labels {labels}"), output));
-        }
-        None if !arguments.json => ui::result(proposal.text.trim_end()),
-        None => {}
-    }
+    let images = arguments.images.as_ref().map_or_else(|| "IMAGES".to_owned(), |images| shell_word(images));
+    let labels = arguments.labels.first().map_or_else(|| "LABELS".to_owned(), |labels| shell_word(labels));
+    write(arguments, &proposal, ("", &format!("--images {images} --labels {labels}")))?;
     Ok(Exit::Done)
 }

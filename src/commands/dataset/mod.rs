@@ -4,8 +4,8 @@ mod annotated;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
-use segtool::base::files::{check_writable, write_bytes};
+use anyhow::Result;
+use segtool::base::files::write_bytes;
 use segtool::base::inputs::ReadFiles;
 use segtool::data::{
     ClassNames, ImageProbe, Known, LabelFiles, LabelSurvey, Proposal, RawLabel, find_images_of, probe_images, propose,
@@ -13,7 +13,7 @@ use segtool::data::{
 };
 use serde_json::{Value, json};
 
-use super::use_threads;
+use super::{aligned, check_target, end_with_skipped, use_threads};
 use crate::cli::InspectDataset;
 use crate::program::exit::{Exit, wrong_usage};
 use crate::program::ui::{self, Progress};
@@ -23,7 +23,7 @@ const MAX_ROWS: usize = 60;
 
 pub(crate) fn run(arguments: &InspectDataset) -> Result<Exit> {
     if let Some(output) = &arguments.output {
-        check_target(output, arguments.overwrite)?;
+        check_target(output, "--output", arguments.overwrite)?;
     }
     use_threads(arguments.workers)?;
     let annotations = annotated::files(arguments)?;
@@ -42,12 +42,10 @@ pub(crate) fn run(arguments: &InspectDataset) -> Result<Exit> {
         read.add(arguments.names.iter().chain(&arguments.labels).chain(&arguments.images));
         read.refuse(output, "output")?;
     }
-    let images = arguments
-        .images
-        .as_deref()
-        .map(|path| find_images_of(path, &progress))
-        .transpose()?
-        .unwrap_or(source.images.clone());
+    let images = match &arguments.images {
+        Some(path) => find_images_of(path, &progress)?,
+        None => source.images.clone(),
+    };
     let survey = survey_labels(&source, &progress)?;
     let images = if images.is_empty() { None } else { Some(probe_images(&images, &progress)?) };
     let proposal = proposal(arguments, &survey, images.as_ref(), given.as_ref());
@@ -58,28 +56,8 @@ pub(crate) fn run(arguments: &InspectDataset) -> Result<Exit> {
         table(&survey, proposal.as_ref().ok()).iter().for_each(|line| print(line));
     }
     let proposal = proposal?;
-    match &arguments.output {
-        Some(output) => {
-            write_bytes(output, proposal.text.as_bytes())?;
-            let classes = proposal.dataset.class_count();
-            ui::say(&format!("written: {}, {classes} classes; edit their names, then train with:", output.display()));
-            ui::say(&next_command(&train_on(arguments, source.masks), output));
-        }
-        None if !arguments.json => ui::result(proposal.text.trim_end()),
-        None => {}
-    }
-    if survey.skipped > 0 {
-        ui::warn(&format!("{} of {} label images were skipped", survey.skipped, source.files.len()));
-        return Ok(Exit::SomeSkipped);
-    }
-    Ok(Exit::Done)
-}
-
-fn check_target(output: &Path, overwrite: bool) -> Result<()> {
-    if output.is_file() && !overwrite {
-        bail!("{} already exists; choose another --output, or replace it with --overwrite", output.display());
-    }
-    Ok(check_writable(output)?)
+    write(arguments, &proposal, ("edit their names, then ", &train_on(arguments, source.masks)))?;
+    Ok(end_with_skipped(survey.skipped, source.files.len(), "label images"))
 }
 
 /// Proposes a data set file. Names that merely lie beside the label images are left out, with a note, if they do not fit.
@@ -134,6 +112,21 @@ fn train_on(arguments: &InspectDataset, masks: bool) -> String {
     }
 }
 
+/// Writes the file and says what to do `first` and how to train on `source` then; without a file to write, prints it.
+fn write(arguments: &InspectDataset, proposal: &Proposal, (first, source): (&str, &str)) -> Result<()> {
+    match &arguments.output {
+        Some(output) => {
+            write_bytes(output, proposal.text.as_bytes())?;
+            let classes = proposal.dataset.class_count();
+            ui::say(&format!("written: {}, {classes} classes; {first}train with:", output.display()));
+            ui::say(&next_command(source, output));
+        }
+        None if !arguments.json => ui::result(proposal.text.trim_end()),
+        None => {}
+    }
+    Ok(())
+}
+
 fn next_command(source: &str, output: &Path) -> String {
     let run = format!("runs/{}", output.file_stem().unwrap_or_default().to_string_lossy());
     format!(
@@ -159,12 +152,8 @@ fn table(survey: &LabelSurvey, proposal: Option<&Proposal>) -> Vec<String> {
         [found.label.to_string(), found.count.pixels.to_string(), share, found.files.to_string(), meaning]
     };
     let rows: Vec<[String; 5]> = [heading].into_iter().chain(found.iter().take(MAX_ROWS).map(row)).collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
-    let [w0, w1, w2, w3] = [0, 1, 2, 3].map(width);
-    let line =
-        |[a, b, c, d, e]: &[String; 5]| format!("{a:>w0$}  {b:>w1$}  {c:>w2$}  {d:>w3$}  {e}").trim_end().to_owned();
     let mut lines = vec![format!("{} label images: {}", survey.files(), survey.sentence())];
-    lines.extend(rows.iter().map(line));
+    lines.extend(aligned(&rows, &[4]));
     if found.len() > MAX_ROWS {
         lines.push(format!("... and {} more (--json lists them)", found.len() - MAX_ROWS));
     }
@@ -173,10 +162,10 @@ fn table(survey: &LabelSurvey, proposal: Option<&Proposal>) -> Vec<String> {
 
 fn report(survey: &LabelSurvey, proposal: Result<&Proposal, &anyhow::Error>) -> Value {
     let label = |label: RawLabel| match label {
-        RawLabel::Number(number) if number.get().is_nan() => json!("nan"),
-        RawLabel::Number(number) => match number.class_value() {
+        RawLabel::Number(number) if number.0.is_nan() => json!("nan"),
+        RawLabel::Number(number) => match number.as_value() {
             Some(value) => json!(value),
-            None => json!(number.get()),
+            None => json!(number.0),
         },
         RawLabel::Color(color) => json!(color),
     };

@@ -26,7 +26,6 @@ fn check_output(image: &Path, output: &Path) -> Result<()> {
 
 /// Draws what a channel of an encoder's layer shows of an image.
 pub(super) fn draw(arguments: &Info, image: &Path) -> Result<Exit> {
-    let progress = Progress::new();
     let (tap, channel) =
         (arguments.tap.context("--tap is missing")?, arguments.channel.context("--channel is missing")?);
     let stem = image.file_stem().unwrap_or_default().to_string_lossy();
@@ -48,12 +47,14 @@ pub(super) fn draw(arguments: &Info, image: &Path) -> Result<Exit> {
             let Recipe::Forest(recipe) = Recipe::find(name)? else {
                 wrong_usage!("recipe '{name}' is for a network; --features takes a recipe of hypercolumns");
             };
-            let weights = encoder_weights(&arguments.encoder_weights, &progress)?;
-            if weights.is_none() {
-                ui::say(
-                    "note: the encoder's weights are random; give pretrained ones with --encoder-weights vgg16-imagenet",
-                );
-            }
+            let weights = match &arguments.encoder_weights[..] {
+                [] => {
+                    let way = "give pretrained ones with --encoder-weights vgg16-imagenet";
+                    ui::say(&format!("note: the encoder's weights are random; {way}"));
+                    None
+                }
+                sources => Some(Weights::open(&locate(sources, &Progress::new())?, None)?),
+            };
             draw_channel(image, tap, channel, ChannelImage::of_recipe(&recipe, weights.as_ref(), device)?)?
         }
     };
@@ -61,12 +62,4 @@ pub(super) fn draw(arguments: &Info, image: &Path) -> Result<Exit> {
     let (low, high) = (drawn.limits.0, drawn.limits.1);
     ui::result(&format!("drawn: {} ({}, from {low:.4}, dark, to {high:.4}, light)", output.display(), drawn.size));
     Ok(Exit::Done)
-}
-
-/// Weights of an encoder, if any are named.
-fn encoder_weights(sources: &[String], progress: &Progress) -> Result<Option<Weights>> {
-    if sources.is_empty() {
-        return Ok(None);
-    }
-    Ok(Some(Weights::open(&locate(sources, progress)?, None)?))
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::Description;
 use crate::cli::Info;
+use crate::commands::aligned;
 
 /// Layers, parameters, multiply-adds and memory of a recipe.
 pub(super) fn describe(mut recipe: NetworkRecipe, arguments: &Info) -> Result<Description> {
@@ -70,9 +71,7 @@ fn table(summary: &Summary) -> Vec<String> {
     };
     let total = ["total".into(), String::new(), String::new(), count(summary.parameters), count(summary.multiply_adds)];
     let rows: Vec<[String; 5]> = [heading].into_iter().chain(summary.layers.iter().map(row)).chain([total]).collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or_default();
-    let [w0, w1, w2, w3, w4] = [0, 1, 2, 3, 4].map(width);
-    rows.iter().map(|[a, b, c, d, e]| format!("{a:w0$}  {b:w1$}  {c:>w2$}  {d:>w3$}  {e:>w4$}")).collect()
+    aligned(&rows, &[0, 1])
 }
 
 fn mebibytes(bytes: u64) -> String {

@@ -1,6 +1,5 @@
 //! Scores as a table, JSON, CSV, and the confusion matrix.
 
-use std::cmp::Ordering;
 use std::path::Path;
 
 use anyhow::Result;
@@ -144,21 +143,13 @@ impl Report {
             (Some(_), Some(_)) if worst_first => order(b, a),
             _ => order(a, b),
         };
-        self.classes.sort_by(|a, b| match turned(a, b) {
-            Ordering::Equal => a.index.cmp(&b.index),
-            other => other,
-        });
+        self.classes.sort_by(|a, b| turned(a, b).then(a.index.cmp(&b.index)));
     }
 
     /// The table; its last two lines are those of the Capstone's script.
     pub(crate) fn table(&self) -> String {
-        let wide = self
-            .classes
-            .iter()
-            .map(|row| ui::one_line(&row.name).chars().count())
-            .max()
-            .unwrap_or(0)
-            .clamp(5, WIDEST_NAME);
+        let widths = self.classes.iter().map(|row| ui::one_line(&row.name).chars().count());
+        let wide = widths.max().unwrap_or(0).clamp(5, WIDEST_NAME);
         let boundary = self.mean_boundary_iou.is_some();
         let mut lines = vec![format!("{:wide$}     IoU    Dice  accuracy  precision        pixels", "class")];
         if boundary {
@@ -279,7 +270,8 @@ pub(super) fn write_files(arguments: &Metrics, partial: &Partial) -> Result<()> 
         partial.write(path)?;
     }
     let Some(path) = &arguments.confusion else { return Ok(()) };
-    let (matrix, names) = (&partial.tally.matrix, class_names(&partial.dataset));
+    let matrix = &partial.tally.matrix;
+    let names: Vec<String> = partial.dataset.classes.iter().map(|class| class.name.clone()).collect();
     match kind(path)? {
         Kind::Png => write_png(path, &confusion_image(matrix, &names))?,
         Kind::Csv => write_confusion_csv(path, matrix, &names)?,
@@ -306,10 +298,6 @@ fn kind(path: &Path) -> Result<Kind> {
         Some("npy") => Ok(Kind::Npy),
         _ => wrong_usage!("--confusion {}: the name must end in .png, .csv or .npy", path.display()),
     }
-}
-
-fn class_names(dataset: &Dataset) -> Vec<String> {
-    dataset.classes.iter().map(|class| class.name.clone()).collect()
 }
 
 /// Each label's pixels shared out over the predictions. Those predicted as no class are missing from the row.

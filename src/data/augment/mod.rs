@@ -157,7 +157,15 @@ pub(super) struct Draws {
 impl From<Change> for Augmentation {
     /// With the probability that holds where none is given.
     fn from(change: Change) -> Self {
-        let probability = change.usual_probability();
+        let probability = match change {
+            Change::FlipHorizontal {}
+            | Change::FlipVertical {}
+            | Change::Rotate180 {}
+            | Change::ColorJitter { .. }
+            | Change::Blur { .. }
+            | Change::Noise { .. } => 0.5,
+            _ => 1.0,
+        };
         Self { change, probability }
     }
 }
@@ -172,23 +180,6 @@ impl Augmentation {
 }
 
 impl Change {
-    fn usual_probability(&self) -> f64 {
-        match self {
-            Self::FlipHorizontal {}
-            | Self::FlipVertical {}
-            | Self::Rotate180 {}
-            | Self::ColorJitter { .. }
-            | Self::Blur { .. }
-            | Self::Noise { .. } => 0.5,
-            Self::Rotate90 {}
-            | Self::Rotate { .. }
-            | Self::Scale { .. }
-            | Self::ResizeShort { .. }
-            | Self::Resize { .. }
-            | Self::Crop { .. } => 1.0,
-        }
-    }
-
     fn apply(&self, sample: &mut Sample, draws: &mut Draws) {
         let size = sample.labels.size;
         match self {

@@ -21,27 +21,32 @@ impl Augmentation {
     }
 
     /// From a recipe's table, or one that was made of a name.
-    fn from_table(table: Map<String, Value>) -> Result<Self, String> {
+    fn from_table(mut table: Map<String, Value>) -> Result<Self, String> {
         let name = table.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned();
-        Self::from_unnamed_table(table).map_err(|reason| format!("augmentation '{name}': {reason}"))
-    }
-
-    fn from_unnamed_table(mut table: Map<String, Value>) -> Result<Self, String> {
+        let fault = |reason: String| format!("augmentation '{name}': {reason}");
         let probability = table.remove("probability");
-        let change = Change::deserialize(Value::Object(table)).map_err(|e| e.to_string())?;
+        let change = Change::deserialize(Value::Object(table)).map_err(|e| fault(e.to_string()))?;
         let mut augmentation = Self::from(change);
-        if let Some(probability) = probability {
-            augmentation.probability = probability
-                .as_f64()
-                .ok_or_else(|| format!("`probability` must be a number from 0 to 1, not {probability}"))?;
+        if let Some(given) = probability {
+            let reason = || fault(format!("`probability` must be a number from 0 to 1, not {given}"));
+            augmentation.probability = given.as_f64().ok_or_else(reason)?;
         }
-        augmentation.check().map(|()| augmentation).map_err(|e| e.to_string())
+        augmentation.check().map(|()| augmentation).map_err(|e| fault(e.to_string()))
+    }
+}
+
+/// The table of a change with these values.
+fn table_of(name: &str, mut values: Value) -> Map<String, Value> {
+    values["kind"] = name.into();
+    match values {
+        Value::Object(table) => table,
+        _ => Map::new(),
     }
 }
 
 /// What a bare name stands for.
 fn usual(name: &str) -> Map<String, Value> {
-    let mut table = match name {
+    let values = match name {
         "rotate" => json!({ "degrees": 10.0 }),
         "scale" => json!({ "min": 0.5, "max": 2.0 }),
         "color-jitter" => json!({ "brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1 }),
@@ -49,11 +54,7 @@ fn usual(name: &str) -> Map<String, Value> {
         "noise" => json!({ "std": 0.05 }),
         _ => json!({}),
     };
-    table["kind"] = name.into();
-    match table {
-        Value::Object(table) => table,
-        _ => Map::new(),
-    }
+    table_of(name, values)
 }
 
 /// Keys of the values that follow a name on the command line, or what is said about their number.
@@ -65,7 +66,7 @@ fn with_values(name: &str, values: &[Value]) -> Result<Map<String, Value>, Strin
         "noise" => &["std"],
         _ => &[],
     };
-    let mut table = match (name, values) {
+    let values = match (name, values) {
         ("resize-short", sides) => json!({ "sides": sides }),
         ("resize" | "crop", [side]) => json!({ "size": side }),
         ("crop", [side, share]) if share.is_f64() => json!({ "size": side, "max_class_share": share }),
@@ -80,11 +81,7 @@ fn with_values(name: &str, values: &[Value]) -> Result<Map<String, Value>, Strin
         _ if KINDS.contains(&name) => return Err(format!("'{name}' does not take {} values", values.len())),
         _ => json!({}),
     };
-    table["kind"] = name.into();
-    match table {
-        Value::Object(table) => Ok(table),
-        _ => Ok(Map::new()),
-    }
+    Ok(table_of(name, values))
 }
 
 impl FromStr for Augmentation {

@@ -1,11 +1,11 @@
 //! How often each number or colour occurs in a label image, and whether it fills areas or lies along edges.
 
-use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::fmt;
-use std::hash::{Hash, Hasher};
+use std::hash::Hash;
 use std::ops::AddAssign;
 
+use crate::data::StoredNumber;
 use crate::image::{AlphaBand, NumberLabels, RawLabels, Samples};
 
 /// Most colours that are told apart: label images have a few hundred at most, photographs millions.
@@ -16,82 +16,22 @@ const SOLID: usize = 1;
 /// The same for [`Count::deep`]: lines between classes are thinner.
 const DEEP: usize = 6;
 
-/// A number that a label image holds. NaN equals itself and is the largest.
-#[derive(Debug, Clone, Copy)]
-pub struct LabelNumber(f64);
-
-impl LabelNumber {
-    /// The number, whichever NaN or zero it is.
-    pub fn new(number: f64) -> Self {
-        Self(if number.is_nan() { f64::NAN } else { number + 0.0 })
-    }
-
-    /// The number.
-    pub fn get(self) -> f64 {
-        self.0
-    }
-
-    /// The label value that a class may have, 0 to 65535.
-    pub fn class_value(self) -> Option<u16> {
-        let value = self.0 as u16;
-        (f64::from(value) == self.0).then_some(value)
-    }
-}
-
-impl From<u16> for LabelNumber {
-    fn from(value: u16) -> Self {
-        Self(value.into())
-    }
-}
-
-impl PartialEq for LabelNumber {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for LabelNumber {}
-
-impl PartialOrd for LabelNumber {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for LabelNumber {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.0.total_cmp(&other.0)
-    }
-}
-
-impl Hash for LabelNumber {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.to_bits().hash(state);
-    }
-}
-
 /// One pixel of [`RawLabels`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RawLabel {
     /// A grey value, a palette index or a number of an array.
-    Number(LabelNumber),
+    Number(StoredNumber),
     /// A colour.
     Color([u8; 3]),
 }
 
 impl RawLabel {
     /// The number, where it is one.
-    pub fn number(self) -> Option<LabelNumber> {
+    pub fn number(self) -> Option<StoredNumber> {
         match self {
             Self::Number(number) => Some(number),
             Self::Color(_) => None,
         }
-    }
-}
-
-impl fmt::Display for LabelNumber {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_nan() { write!(f, "nan") } else { write!(f, "{}", self.0) }
     }
 }
 
@@ -141,10 +81,11 @@ pub(super) fn count(labels: &RawLabels, alpha: Option<&AlphaBand>) -> (Vec<(RawL
             (found.map(|(value, count)| (RawLabel::Number(value.into()), count)).collect(), true)
         }
         RawLabels::Numbers(labels) => {
-            let numbers: Vec<LabelNumber> = labels.values.iter().map(|number| LabelNumber::new(*number)).collect();
+            // -0 is told as 0.
+            let numbers: Vec<StoredNumber> = labels.values.iter().map(|number| StoredNumber(number + 0.0)).collect();
             let (mut counts, complete) = hashed(&numbers, width, transparent);
             // The file's own mask is no number that a data set file has to name.
-            counts.remove(&LabelNumber::new(NumberLabels::MASKED));
+            counts.remove(&StoredNumber(NumberLabels::MASKED));
             (counts.into_iter().map(|(number, count)| (RawLabel::Number(number), count)).collect(), complete)
         }
         RawLabels::Colors(_, colors) => {
@@ -229,16 +170,5 @@ mod tests {
         let size = Size { width: colors.len(), height: 1 };
         let (found, complete) = count(&RawLabels::Colors(size, colors), None);
         assert_eq!((found.len(), complete), (MAX_LABELS, false));
-    }
-
-    #[test]
-    fn numbers_are_ordered_and_equal_as_written() {
-        assert_eq!(LabelNumber::new(-0.0), LabelNumber::from(0));
-        assert_eq!(LabelNumber::new(-f64::NAN), LabelNumber::new(f64::NAN));
-        assert!(LabelNumber::new(-1.0) < LabelNumber::from(0) && LabelNumber::new(f64::NAN) > LabelNumber::from(9));
-        assert_eq!(
-            [7.0, 65535.0, -1.0, 0.5, 65536.0, f64::NAN].map(|n| LabelNumber::new(n).class_value()),
-            [Some(7), Some(65535), None, None, None, None]
-        );
     }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::base::event::Sink;
 use crate::base::{Error, Result};
+use crate::data::folder::has_ending;
 use crate::data::{
     FileKind, files_by_stem, find_images, find_images_or_ids, pair_mask_folders, read_label_list, read_list,
 };
@@ -29,7 +30,7 @@ impl LabelFiles {
         let mut found = Self::default();
         for path in paths {
             let metadata = fs::metadata(path).map_err(|e| Error::read(path, e))?;
-            match (metadata.is_dir(), is_list(path)) {
+            match (metadata.is_dir(), has_ending(path, &LISTS)) {
                 (true, _) => found.add_folder(path, sink)?,
                 (false, true) => found.files.extend(read_label_list(path, sink)?),
                 (false, false) => found.files.push(path.clone()),
@@ -69,13 +70,9 @@ impl LabelFiles {
 /// The images of a folder or of a list, or the one image.
 pub fn find_images_of(path: &Path, sink: &dyn Sink) -> Result<Vec<PathBuf>> {
     let metadata = fs::metadata(path).map_err(|e| Error::read(path, e))?;
-    match (metadata.is_dir(), is_list(path)) {
+    match (metadata.is_dir(), has_ending(path, &LISTS)) {
         (true, _) => find_images_or_ids(path, sink),
         (false, true) => read_list(path, sink),
         (false, false) => Ok(vec![path.into()]),
     }
-}
-
-fn is_list(path: &Path) -> bool {
-    path.extension().is_some_and(|ending| LISTS.iter().any(|list| ending.eq_ignore_ascii_case(list)))
 }

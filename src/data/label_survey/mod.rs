@@ -15,7 +15,7 @@ use crate::base::event::{Event, Sink, Task};
 use crate::base::{Error, Result};
 use crate::image::{LabelImage, RawLabels, read_labels_and_alpha};
 
-pub use count::{Count, LabelNumber, MAX_LABELS, RawLabel};
+pub use count::{Count, MAX_LABELS, RawLabel};
 pub use files::{LabelFiles, find_images_of};
 pub use sentence::{shell_word, suggestion};
 

@@ -3,11 +3,11 @@
 use std::borrow::Borrow;
 use std::path::{Path, PathBuf};
 
-use super::count::{LabelNumber, RawLabel};
+use super::count::RawLabel;
 use super::files::LabelFiles;
 use super::{FilesOfKind, FoundLabel, LabelSurvey, survey_labels};
 use crate::base::{Remedy, Size};
-use crate::data::{Dataset, Labels, Pair};
+use crate::data::{Dataset, Labels, Pair, StoredNumber};
 use crate::image::{NumberLabels, RawLabels};
 
 /// Most colours, and fewer than these ranges of numbers, that are listed.
@@ -29,15 +29,15 @@ impl LabelSurvey {
     }
 
     fn numbers_text(&self) -> String {
-        let numbers: Vec<LabelNumber> = self.labels.iter().filter_map(|found| found.label.number()).collect();
-        let mut runs: Vec<(LabelNumber, LabelNumber)> = Vec::new();
+        let numbers: Vec<StoredNumber> = self.labels.iter().filter_map(|found| found.label.number()).collect();
+        let mut runs: Vec<(StoredNumber, StoredNumber)> = Vec::new();
         for &number in &numbers {
             match runs.last_mut() {
-                Some((_, end)) if numbers.len() > MAX_SINGLE && end.get() + 1.0 == number.get() => *end = number,
+                Some((_, end)) if numbers.len() > MAX_SINGLE && end.0 + 1.0 == number.0 => *end = number,
                 _ => runs.push((number, number)),
             }
         }
-        let text = |(first, last): &(LabelNumber, LabelNumber)| {
+        let text = |(first, last): &(StoredNumber, StoredNumber)| {
             if first == last { first.to_string() } else { format!("{first} to {last}") }
         };
         match (runs.len(), numbers.first(), numbers.last()) {
@@ -68,9 +68,9 @@ impl LabelSurvey {
         let (mut values, mut colors, mut others) = (Vec::new(), Vec::new(), Vec::new());
         for found in &self.labels {
             match found.label {
-                RawLabel::Number(number) => match number.class_value() {
+                RawLabel::Number(number) => match number.as_value() {
                     Some(value) => values.push(value),
-                    None => others.push(number.get()),
+                    None => others.push(number.0),
                 },
                 RawLabel::Color(color) => colors.push(color),
             }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::data::{Count, LabelNumber, LabelSurvey, RawLabel};
+use crate::data::{Count, LabelSurvey, RawLabel, StoredNumber};
 
 /// Most classes that are proposed.
 const MAX_CLASSES: usize = 1024;
@@ -43,7 +43,7 @@ const VOC_BORDER: [u8; 3] = [224, 224, 192];
 /// A number, with the colours that mean the same, or a colour.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Item {
-    pub(super) number: Option<LabelNumber>,
+    pub(super) number: Option<StoredNumber>,
     pub(super) colors: Vec<[u8; 3]>,
     pub(super) count: Count,
     pub(super) files: usize,
@@ -67,7 +67,7 @@ impl Item {
 
     /// The label value that it may have as a class.
     pub(super) fn value(&self) -> Option<u16> {
-        self.number.and_then(LabelNumber::class_value)
+        self.number.and_then(StoredNumber::as_value)
     }
 
     fn is(&self, value: u16, color: [u8; 3]) -> bool {
@@ -86,7 +86,7 @@ impl Item {
 pub(super) fn items(survey: &LabelSurvey) -> Result<Vec<Item>, String> {
     let is_gray = |color: [u8; 3]| color[1..].iter().all(|channel| *channel == color[0]);
     let mut gray = true;
-    let (mut numbers, mut colors): (BTreeMap<LabelNumber, Item>, Vec<Item>) = Default::default();
+    let (mut numbers, mut colors): (BTreeMap<StoredNumber, Item>, Vec<Item>) = Default::default();
     let mut index_of = BTreeMap::new();
     for found in &survey.labels {
         let (count, files, palette) = (found.count, found.files, found.palette);
@@ -138,7 +138,7 @@ fn mixed(survey: &LabelSurvey) -> String {
 pub(super) fn roles(items: &[Item], survey: &LabelSurvey) -> Result<Vec<Role>, String> {
     let mut roles = soft_edges(items, survey)?;
     for (item, role) in items.iter().zip(&mut roles) {
-        match item.number.map(LabelNumber::get) {
+        match item.number.map(|number| number.0) {
             Some(_) if item.value().is_some() => {}
             Some(number) if number.is_nan() || number < 0.0 => {
                 *role = Role::NoLabel("not the number of a class".into())
@@ -155,23 +155,18 @@ pub(super) fn roles(items: &[Item], survey: &LabelSurvey) -> Result<Vec<Role>, S
             *role = Role::NoLabel("transparent wherever it occurs".into());
         }
     }
-    if roles.iter().filter(|role| **role == Role::Class).count() > MAX_CLASSES {
+    let classes: Vec<usize> = (0..items.len()).filter(|i| roles[*i] == Role::Class).collect();
+    if classes.len() > MAX_CLASSES {
         return Err(format!(
             "the label images hold {}; are they object numbers or measurements instead of classes?",
             survey.sentence()
         ));
     }
-    for (i, item) in items.iter().enumerate() {
-        let others: Vec<&Item> = items
-            .iter()
-            .zip(&roles)
-            .enumerate()
-            .filter(|(j, (_, role))| *j != i && **role == Role::Class)
-            .map(|(_, (item, _))| item)
-            .collect();
+    for &i in &classes {
+        let is_other = |j: &&usize| **j != i && roles[**j] == Role::Class;
+        let others: Vec<&Item> = classes.iter().filter(is_other).map(|j| &items[*j]).collect();
         if others.len() >= 2
-            && roles[i] == Role::Class
-            && let Some(reason) = no_label(item, &others, survey)
+            && let Some(reason) = no_label(&items[i], &others, survey)
         {
             roles[i] = Role::NoLabel(reason.into());
         }
@@ -220,8 +215,8 @@ fn soft_edges(items: &[Item], survey: &LabelSurvey) -> Result<Vec<Role>, String>
 
 /// Whether it lies between two of the areas that are not next to each other.
 fn lies_between(item: &Item, areas: &[&Item]) -> bool {
-    if let Some(number) = item.number.map(LabelNumber::get) {
-        let numbers = areas.iter().filter_map(|area| area.number).map(LabelNumber::get);
+    if let Some(StoredNumber(number)) = item.number {
+        let numbers = areas.iter().filter_map(|area| area.number).map(|number| number.0);
         let (least, largest) = numbers.fold((f64::MAX, f64::MIN), |(a, b), number| (a.min(number), b.max(number)));
         return least < number && number < largest && largest - least >= BETWEEN_NUMBERS;
     }

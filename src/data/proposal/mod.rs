@@ -179,11 +179,9 @@ impl Content {
     }
 
     fn no_label_of(&self, item: &Item) -> Option<&NoLabel> {
-        let number = item.number.map(|number| number.to_string());
-        let color = || item.colors.first().map(|color| format!("{color:?}"));
-        let (list, text) = match number {
-            Some(text) => (&self.ignore, text),
-            None => (&self.ignore_colors, color()?),
+        let (list, text) = match item.number {
+            Some(number) => (&self.ignore, number.to_string()),
+            None => (&self.ignore_colors, format!("{:?}", item.colors.first()?)),
         };
         list.iter().find(|known| known.text == text)
     }
@@ -222,7 +220,7 @@ impl Content {
         let found = Some((item.count, item.files));
         let no_label = |text: String| NoLabel { text, reason: reason.into(), found };
         if let Some(number) = item.number {
-            let text = if number.get().is_nan() { "\"nan\"".into() } else { number.to_string() };
+            let text = if number.0.is_nan() { "\"nan\"".into() } else { number.to_string() };
             self.ignore.retain(|known| known.text != text);
             self.ignore.push(no_label(text));
         }

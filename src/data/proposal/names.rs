@@ -78,8 +78,7 @@ impl ClassNames {
     /// Reads a file of any of the forms.
     pub fn read(path: &Path) -> Result<Self> {
         let text = read_text(path)?;
-        let text = text.trim_start_matches('\u{feff}');
-        let classes = table(text).or_else(|| lines(text)).unwrap_or_default();
+        let classes = table(&text).or_else(|| lines(&text)).unwrap_or_default();
         if classes.is_empty() || classes.iter().any(|class| class.name.is_empty()) {
             let reason = "holds no class names; it needs one per line, or a table whose first row names its columns, such as name,r,g,b";
             return Err(Error::content(path, reason));

@@ -18,9 +18,7 @@ use crate::base::files::read_text;
 use crate::base::label_map::{IGNORE, LabelMap};
 use crate::base::{Error, Result, Size};
 use crate::data::Dataset;
-
-/// What may separate columns; at equal numbers in the header the last.
-const SEPARATORS: [char; 3] = ['\t', ';', ','];
+use crate::data::file_table::{line_of, separator};
 
 /// What columns there are, for errors.
 const WANTED: &str = "file,x,y,class for points, or file,x0,y0,x1,y1,class for rectangles";
@@ -75,8 +73,7 @@ impl CsvLabels {
 /// the working directory.
 pub fn read_label_csv(path: &Path, dataset: &Dataset, folder: Option<&Path>) -> Result<Vec<CsvLabels>> {
     let text = read_text(path)?;
-    // Windows programs begin a file with a byte order mark.
-    let mut records = records(path, text.trim_start_matches('\u{feff}'))?.into_iter();
+    let mut records = records(path, &text)?.into_iter();
     let Some((line, mut header)) = records.next() else {
         return Err(Error::content(path, format!("the table is empty; it needs the columns {WANTED}")));
     };
@@ -108,11 +105,8 @@ fn at_line(path: &Path, line: u64, reason: String) -> Error {
 
 /// The rows that are not empty with their lines, the header among them.
 fn records(path: &Path, text: &str) -> Result<Vec<(u64, StringRecord)>> {
-    let header = text.lines().find(|line| line.contains(char::is_alphanumeric)).unwrap_or("");
-    let count = |separator: &char| header.matches(*separator).count();
-    let separator = SEPARATORS.into_iter().max_by_key(count).unwrap_or(',');
     let mut builder = ReaderBuilder::new();
-    builder.delimiter(separator as u8).has_headers(false).flexible(true);
+    builder.delimiter(separator(text)).has_headers(false).flexible(true);
     let mut found = Vec::new();
     for record in builder.from_reader(text.as_bytes()).into_records() {
         let record = record.map_err(|e| Error::content(path, e))?;
@@ -122,15 +116,6 @@ fn records(path: &Path, text: &str) -> Result<Vec<(u64, StringRecord)>> {
         }
     }
     Ok(found)
-}
-
-/// The line that a record stands in. Its position is where the one before ended, with empty lines in between.
-fn line_of(text: &str, record: &StringRecord) -> u64 {
-    record.position().map_or(0, |position| {
-        let rest = &text.as_bytes()[position.byte() as usize..];
-        let ends = rest.iter().take_while(|byte| matches!(byte, b'\r' | b'\n'));
-        position.line() + ends.filter(|byte| **byte == b'\n').count() as u64
-    })
 }
 
 /// Where in a row what stands.

@@ -44,12 +44,8 @@ fn palette_colors(path: &Path) -> Result<Option<RawLabels>> {
 
 /// Makes drawn colours that are close to one class's colour, and to no other's, that colour.
 fn settle(colors: &mut [[u8; 3]], drawn: &[bool], dataset: &Dataset) {
-    let classes: Vec<Vec<[u8; 3]>> = dataset
-        .classes
-        .iter()
-        .map(|class| std::iter::once(class.color).chain(class.other_colors.iter().copied()).collect())
-        .chain([dataset.ignore_colors.clone()])
-        .collect();
+    let classes = dataset.classes.iter().map(|class| class.colors().collect::<Vec<_>>());
+    let classes: Vec<Vec<[u8; 3]>> = classes.chain([dataset.ignore_colors.clone()]).collect();
     let mut known: HashMap<[u8; 3], [u8; 3]> = HashMap::new();
     for (color, _) in colors.iter_mut().zip(drawn).filter(|(_, drawn)| **drawn) {
         *color = *known.entry(*color).or_insert_with(|| nearest(*color, &classes).unwrap_or(*color));

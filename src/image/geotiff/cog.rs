@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
 use rayon::prelude::*;
-use tempfile::SpooledTempFile;
+use tempfile::{SpooledTempFile, spooled_tempfile_in};
 
 use super::levels::{Stored, TILE, halved, sizes, tile};
 use super::tags::{LONG8, RawTag};
@@ -16,7 +16,9 @@ use crate::base::{Error, Result, Size};
 use crate::image::orientation::Orientation;
 
 /// Bytes of a level that are held in memory before they go to a temporary file.
-const SPOOLED: usize = 4 << 20;
+pub(super) const SPOOLED: usize = 4 << 20;
+/// The same of a file that is to be in memory.
+pub(super) const ALL: usize = usize::MAX;
 /// The same of all levels, of which there are seldom more.
 pub(super) const SHEETS: u64 = 8 * SPOOLED as u64;
 
@@ -76,27 +78,12 @@ struct Sheet {
 }
 
 impl<T: Stored> Cog<T> {
+    /// Of each level, `held` bytes wait in memory: [`SPOOLED`], or [`ALL`] for a file that [`Self::bytes`] gives.
+    ///
     /// # Errors
     ///
     /// If the raster has no pixels, or more than a TIFF can have.
-    pub(super) fn new(path: &Path, head: Head, nodata: Option<T>, bands: usize) -> Result<Self> {
-        let folder = folder_of(path);
-        Self::with_sheets(path, head, nodata, bands, || tempfile::spooled_tempfile_in(SPOOLED, folder))
-    }
-
-    /// [`Self::new`] for a file that is to be [in memory](Self::bytes), where its tiles wait, too; `name` is what errors call
-    /// it.
-    pub(super) fn in_memory(name: &Path, head: Head, nodata: Option<T>, bands: usize) -> Result<Self> {
-        Self::with_sheets(name, head, nodata, bands, || SpooledTempFile::new(usize::MAX))
-    }
-
-    fn with_sheets(
-        path: &Path,
-        head: Head,
-        nodata: Option<T>,
-        bands: usize,
-        sheet: impl Fn() -> SpooledTempFile,
-    ) -> Result<Self> {
+    pub(super) fn new(path: &Path, head: Head, nodata: Option<T>, bands: usize, held: usize) -> Result<Self> {
         let Size { width, height } = head.size;
         let sides = 1..=u32::MAX as usize - TILE;
         if !sides.contains(&width) || !sides.contains(&height) {
@@ -107,7 +94,8 @@ impl<T: Stored> Cog<T> {
         let turn = head.place.as_ref().and_then(Georeference::undone);
         let sizes = sizes(turn.map_or(head.size, |turn| turn.size(head.size)));
         let bands = (0..bands).map(|_| sizes.iter().map(level).collect()).collect();
-        let sheets = sizes.iter().map(|_| Sheet { file: sheet(), length: 0 }).collect();
+        let sheet = |_| Sheet { file: spooled_tempfile_in(held, folder_of(path)), length: 0 };
+        let sheets = sizes.iter().map(sheet).collect();
         Ok(Self { path: path.to_path_buf(), head, turn, bands, sheets })
     }
 
@@ -177,13 +165,8 @@ impl<T: Stored> Cog<T> {
 
     /// The header and the directories of all levels, each with the values of its tags behind it.
     fn directories(&self, tables: &[Tiles], big: bool) -> Vec<u8> {
-        let mut bytes = b"II".to_vec();
-        if big {
-            bytes.extend([43, 0, 8, 0, 0, 0]);
-        } else {
-            bytes.extend([42, 0]);
-        }
-        let word = if big { 8 } else { 4 };
+        let (begin, word): (&[u8], usize) = if big { (b"II+\0\x08\0\0\0", 8) } else { (b"II*\0", 4) };
+        let mut bytes = begin.to_vec();
         put(&mut bytes, 2 * word as u64, word);
         for (level, table) in tables.iter().enumerate() {
             let is_last = level + 1 == tables.len();

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::Georeference;
-use super::cog::{Cog, Head, SHEETS};
+use super::cog::{ALL, Cog, Head, SHEETS, SPOOLED};
 use super::levels::TILE;
 use crate::base::{Result, Size};
 
@@ -45,12 +45,7 @@ impl LabelTiffWriter {
     ///
     /// [`Error::Content`](crate::Error::Content) if the map is empty or larger than a TIFF can be.
     pub fn new(path: &Path, map: LabelTiff) -> Result<Self> {
-        let (head, nodata, is_small) = settled(map);
-        Ok(Self(if is_small {
-            Levels::Bytes(Cog::new(path, head, nodata.map(|nodata| nodata as u8), 1)?)
-        } else {
-            Levels::Words(Cog::new(path, head, nodata, 1)?)
-        }))
+        Self::holding(path, map, SPOOLED)
     }
 
     /// [`Self::new`] for a file in memory, which [`Self::bytes`] gives; `name` is what errors call it.
@@ -59,11 +54,20 @@ impl LabelTiffWriter {
     ///
     /// [`Error::Content`](crate::Error::Content) if the map is empty or larger than a TIFF can be.
     pub fn in_memory(name: &Path, map: LabelTiff) -> Result<Self> {
-        let (head, nodata, is_small) = settled(map);
+        Self::holding(name, map, ALL)
+    }
+
+    fn holding(path: &Path, map: LabelTiff, held: usize) -> Result<Self> {
+        let is_small = map.largest <= u16::from(u8::MAX);
+        // The nodata value, where there is room for it.
+        let nodata = map.nodata.filter(|nodata| !is_small || *nodata <= u16::from(u8::MAX));
+        let palette = is_small.then(|| palette(&map.colors));
+        let text = nodata.map(|nodata| nodata.to_string());
+        let head = Head { size: map.size, palette, nodata: text, metadata: None, place: map.place };
         Ok(Self(if is_small {
-            Levels::Bytes(Cog::in_memory(name, head, nodata.map(|nodata| nodata as u8), 1)?)
+            Levels::Bytes(Cog::new(path, head, nodata.map(|nodata| nodata as u8), 1, held)?)
         } else {
-            Levels::Words(Cog::in_memory(name, head, nodata, 1)?)
+            Levels::Words(Cog::new(path, head, nodata, 1, held)?)
         }))
     }
 
@@ -113,15 +117,6 @@ impl LabelTiffWriter {
             Levels::Words(cog) => cog.finish(big),
         }
     }
-}
-
-/// What is said of a map, its nodata value where it has room for it, and whether values take 8 bits.
-fn settled(map: LabelTiff) -> (Head, Option<u16>, bool) {
-    let is_small = map.largest <= u16::from(u8::MAX);
-    let nodata = map.nodata.filter(|nodata| !is_small || *nodata <= u16::from(u8::MAX));
-    let palette = is_small.then(|| palette(&map.colors));
-    let text = nodata.map(|nodata| nodata.to_string());
-    (Head { size: map.size, palette, nodata: text, metadata: None, place: map.place }, nodata, is_small)
 }
 
 /// All reds, then all greens, then all blues, in 16 bits.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::Georeference;
-use super::cog::{Cog, Head, SHEETS};
+use super::cog::{Cog, Head, SHEETS, SPOOLED};
 use super::levels::{Share, TILE};
 use crate::base::markup::escaped;
 use crate::base::named_enum::named_enum;
@@ -62,10 +62,12 @@ impl ProbabilityTiffWriter {
         let metadata = Some(format!("<GDALMetadata>{items}</GDALMetadata>"));
         let head = |nodata: &str| Head { size, palette: None, nodata: Some(nodata.into()), metadata, place };
         Ok(Self(match kind {
-            ProbabilityType::Float32 => Kind::Floats(Cog::new(path, head("nan"), Some(f32::NAN), bands.len())?),
+            ProbabilityType::Float32 => {
+                Kind::Floats(Cog::new(path, head("nan"), Some(f32::NAN), bands.len(), SPOOLED)?)
+            }
             ProbabilityType::Uint8 => {
                 let head = head(&NODATA.to_string());
-                Kind::Shares(Cog::new(path, head, Some(Share(NODATA)), bands.len())?)
+                Kind::Shares(Cog::new(path, head, Some(Share(NODATA)), bands.len(), SPOOLED)?)
             }
         }))
     }

@@ -114,7 +114,7 @@ struct Entry {
 
 /// The directories of an open file.
 struct Directories {
-    file: Opened,
+    file: Box<dyn Opened>,
     big_endian: bool,
     /// Whether it is a BigTIFF.
     big: bool,

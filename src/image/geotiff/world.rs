@@ -55,10 +55,8 @@ pub(crate) fn keep_place(source: &Path, png: &Path) -> Result<()> {
     write_bytes(&png.with_extension("pgw"), text(transform).as_bytes())?;
     match place.reference_system() {
         ReferenceSystem::Epsg(number) => {
-            let mut name = png.as_os_str().to_owned();
-            name.push(".aux.xml");
             let text = format!("<PAMDataset>\n  <SRS>EPSG:{number}</SRS>\n</PAMDataset>\n");
-            write_bytes(Path::new(&name), text.as_bytes())
+            write_bytes(&png.with_added_extension("aux.xml"), text.as_bytes())
         }
         ReferenceSystem::UserDefined => {
             let lost = "the PNG made of it has a world file, but not its coordinate reference system, which has no \

@@ -8,12 +8,6 @@ pub(super) struct Frame {
     pub(super) components: Vec<Component>,
 }
 
-impl Frame {
-    pub(super) fn blocks(&self) -> usize {
-        self.size.width.div_ceil(8) * self.size.height.div_ceil(8)
-    }
-}
-
 #[derive(Debug)]
 pub(crate) struct Component {
     pub(super) id: u8,

@@ -12,7 +12,7 @@ use memchr::memchr;
 pub(super) use decode::read;
 
 use crate::base::Size;
-use scan::{Table, Tables, is_whole};
+use scan::{Table, Tables, blocks};
 
 const TEM: u8 = 0x01;
 const DHT: u8 = 0xc4;
@@ -36,7 +36,7 @@ fn check(bytes: &[u8]) -> Result<(), String> {
         return Err("damaged JPEG: it holds no image; copy or download the file again".into());
     };
     // Each block of 8 x 8 pixels takes a bit at the least.
-    if frame.blocks() > 8 * bytes.len() {
+    if frame.size.width.div_ceil(8) * frame.size.height.div_ceil(8) > 8 * bytes.len() {
         return Err(format!(
             "damaged JPEG: its {} bytes are too few for the {} pixels that its header claims; copy or download the file \
              again",
@@ -208,7 +208,7 @@ impl<'a> Walk<'a> {
     fn is_whole(&self) -> bool {
         let (start, selectors) = &self.first_scan;
         let (Some(frame), Some(data)) = (&self.frame, self.bytes.get(*start..)) else { return false };
-        self.scans > 0 && !self.several_scans && is_whole(data, frame, selectors, &self.tables, self.interval)
+        self.scans > 0 && !self.several_scans && blocks(data, frame, selectors, &self.tables, self.interval).is_some()
     }
 }
 

@@ -34,13 +34,9 @@ pub(super) struct Tables {
     pub(super) alternating: [Option<Table>; 4],
 }
 
-/// Whether the scan in `data` holds all blocks of the frame. `selectors` are the tables of each component, and
-/// `interval` is the number of minimum coded units between restart markers, 0 without.
-pub(super) fn is_whole(data: &[u8], frame: &Frame, selectors: &[u8], tables: &Tables, interval: usize) -> bool {
-    count_blocks(data, frame, selectors, tables, interval).is_some()
-}
-
-fn count_blocks(data: &[u8], frame: &Frame, selectors: &[u8], tables: &Tables, interval: usize) -> Option<()> {
+/// Goes over all blocks of the frame in the scan `data`; `None` if one is missing. `selectors` are the tables of each
+/// component, and `interval` is the number of minimum coded units between restart markers, 0 without.
+pub(super) fn blocks(data: &[u8], frame: &Frame, selectors: &[u8], tables: &Tables, interval: usize) -> Option<()> {
     let mut coded = Vec::new();
     for (component, &selector) in frame.components.iter().zip(selectors) {
         let direct = tables.direct.get(usize::from(selector >> 4))?.as_ref()?;

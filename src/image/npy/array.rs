@@ -75,7 +75,7 @@ pub(super) fn with_array<T>(path: &Path, names: &[&str], read: impl FnOnce(Array
 
 fn in_archive<T>(
     path: &Path,
-    (file, length): (Opened, u64),
+    (file, length): (Box<dyn Opened>, u64),
     names: &[&str],
     read: impl FnOnce(Array<'_>) -> Result<T>,
 ) -> Result<T> {

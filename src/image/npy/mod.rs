@@ -17,10 +17,7 @@ use value::{Value, by_type, convert};
 
 pub use image::{npy_size, read_image_npy};
 pub(crate) use rows::NpyRows;
-pub use write::{
-    encode_label_npy, write_count_npy, write_label_npy, write_label_npy_as_i64, write_probabilities_npy,
-    write_probability_npy,
-};
+pub use write::{encode_label_npy, write_count_npy, write_label_npy};
 
 /// 1, with room for the rounding of sums.
 const ONE_ROUNDED: f64 = 1.0001;

@@ -1,30 +1,12 @@
 //! Arrays that are written some rows at a time.
 
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{Seek, SeekFrom};
 use std::path::Path;
 
 use ndarray_npy::{WritableElement, WriteNpyError, write_zeroed_npy};
 
 use crate::base::files::AtomicFile;
 use crate::base::{Error, Result, Size};
-
-/// A number as numpy keeps it.
-pub(crate) trait Element: WritableElement + Copy {
-    /// Appends its bytes, in the order of this machine, which the header tells.
-    fn append_to(self, bytes: &mut Vec<u8>);
-}
-
-macro_rules! elements {
-    ($($number:ty),*) => {
-        $(impl Element for $number {
-            fn append_to(self, bytes: &mut Vec<u8>) {
-                bytes.extend(self.to_ne_bytes());
-            }
-        })*
-    };
-}
-
-elements!(u8, u16, i64, f32);
 
 /// A .npy of `[height, width]` or `[planes, height, width]`, written from the first row to the last. It takes its name when
 /// it is complete; dropped before, it leaves nothing.
@@ -41,33 +23,25 @@ pub(crate) struct NpyRows {
 
 impl NpyRows {
     /// An array `[height, width]`, or with `planes` of these.
-    pub(crate) fn new<T: Element>(path: &Path, size: Size, planes: Option<usize>) -> Result<Self> {
+    pub(crate) fn new<T: WritableElement>(path: &Path, size: Size, planes: Option<usize>) -> Result<Self> {
         let mut file = AtomicFile::create(path)?;
         let written = match planes {
             None => write_zeroed_npy::<T, _>(file.file(), (size.height, size.width)),
             Some(planes) => write_zeroed_npy::<T, _>(file.file(), (planes, size.height, size.width)),
         };
-        let cause = |e| match e {
-            WriteNpyError::Io(e) => e,
-            other => std::io::Error::other(other),
-        };
-        let start = written.map_err(cause).and_then(|()| file.file().stream_position());
-        let start = start.map_err(|cause| Error::write(path, cause))?;
+        let start = written.and_then(|()| Ok(file.file().stream_position()?)).map_err(|e| failed(path, e))?;
         Ok(Self { file, start, size, planes: planes.unwrap_or(1), done: 0 })
     }
 
     /// Adds rows, `[planes, rows, width]`.
-    pub(crate) fn push<T: Element>(&mut self, values: &[T]) -> Result<()> {
+    pub(crate) fn push<T: WritableElement>(&mut self, values: &[T]) -> Result<()> {
         let rows = values.len() / (self.planes * self.size.width);
-        let mut bytes = Vec::with_capacity(rows * self.size.width * size_of::<T>());
         for (plane, values) in values.chunks_exact((rows * self.size.width).max(1)).enumerate() {
             let at = (plane * self.size.height + self.done) * self.size.width * size_of::<T>();
-            bytes.clear();
-            values.iter().for_each(|value| value.append_to(&mut bytes));
-            let start = SeekFrom::Start(self.start + at as u64);
             let file = self.file.file();
-            let written = file.seek(start).and_then(|_| file.write_all(&bytes));
-            written.map_err(|cause| Error::write(self.file.path(), cause))?;
+            let sought = file.seek(SeekFrom::Start(self.start + at as u64)).map_err(WriteNpyError::from);
+            let written = sought.and_then(|_| Ok(T::write_slice(values, file)?));
+            written.map_err(|e| failed(self.file.path(), e))?;
         }
         self.done += rows;
         Ok(())
@@ -80,10 +54,21 @@ impl NpyRows {
     }
 }
 
+fn failed(path: &Path, fault: WriteNpyError) -> Error {
+    let cause = match fault {
+        WriteNpyError::Io(cause) => cause,
+        other => std::io::Error::other(other),
+    };
+    Error::write(path, cause)
+}
+
 #[cfg(test)]
 mod tests {
+    use ndarray::ArrayView;
+    use ndarray_npy::write_npy;
+
     use super::*;
-    use crate::image::{write_label_npy, write_label_npy_as_i64, write_probabilities_npy, write_probability_npy};
+    use crate::image::write_label_npy;
 
     const SIZE: Size = Size { width: 3, height: 5 };
 
@@ -100,17 +85,18 @@ mod tests {
         values.chunks(6).for_each(|rows| npy.push(rows).unwrap());
         npy.finish().unwrap();
         same();
-        write_label_npy_as_i64(&whole, SIZE, &values).unwrap();
+        let longs: Vec<i64> = values.iter().map(|&value| i64::from(value)).collect();
+        write_npy(&whole, &ArrayView::from_shape((5, 3), &longs).unwrap()).unwrap();
         let mut npy = NpyRows::new::<i64>(&rows, SIZE, None).unwrap();
-        npy.push(&values.iter().map(|&value| i64::from(value)).collect::<Vec<_>>()).unwrap();
+        npy.push(&longs).unwrap();
         npy.finish().unwrap();
         same();
-        write_probability_npy(&whole, SIZE, &floats[..15]).unwrap();
+        write_npy(&whole, &ArrayView::from_shape((5, 3), &floats[..15]).unwrap()).unwrap();
         let mut npy = NpyRows::new::<f32>(&rows, SIZE, None).unwrap();
         floats[..15].chunks(9).for_each(|rows| npy.push(rows).unwrap());
         npy.finish().unwrap();
         same();
-        write_probabilities_npy(&whole, SIZE, &floats).unwrap();
+        write_npy(&whole, &ArrayView::from_shape((2, 5, 3), &floats).unwrap()).unwrap();
         let mut npy = NpyRows::new::<f32>(&rows, SIZE, Some(2)).unwrap();
         for rows in [0..6, 6..9, 9..15] {
             npy.push(&[&floats[rows.clone()], &floats[15 + rows.start..15 + rows.end]].concat()).unwrap();

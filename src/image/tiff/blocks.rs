@@ -70,10 +70,7 @@ impl Layout {
             height,
             bands,
             bits: bits.first().copied().unwrap_or(1),
-            sample_format: formats
-                .first()
-                .copied()
-                .map_or(UNSIGNED, |format| if format == UNDEFINED { UNSIGNED } else { format }),
+            sample_format: formats.first().copied().filter(|format| *format != UNDEFINED).unwrap_or(UNSIGNED),
             separate: page.planar_configuration() == 2,
             block,
         })

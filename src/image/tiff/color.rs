@@ -19,11 +19,12 @@ pub(super) fn is_converted(tiff: &Tiff<'_>) -> bool {
 /// A palette expanded to RGB, white-is-zero inverted, and 1, 2 and 4 bits spread to 8, as in a PNG. Other widths stay the
 /// numbers that they are: measurements of 12 bits in 16 are common.
 pub(super) fn to_rgb(tiff: &Tiff<'_>, raster: Image, bits: u16) -> Result<Image> {
-    match tiff.photometric() {
-        Some(Photometric::Palette) => from_palette(tiff, raster),
-        Some(Photometric::MinIsWhite) => Ok(spread(inverted(raster, bits), bits)),
-        _ => Ok(spread(raster, bits)),
-    }
+    let raster = match tiff.photometric() {
+        Some(Photometric::Palette) => return from_palette(tiff, raster),
+        Some(Photometric::MinIsWhite) => inverted(raster, bits),
+        _ => raster,
+    };
+    Ok(Image { samples: spread(raster.samples, bits), ..raster })
 }
 
 fn from_palette(tiff: &Tiff<'_>, raster: Image) -> Result<Image> {
@@ -72,11 +73,7 @@ fn inverted(raster: Image, bits: u16) -> Image {
     Image { samples, ..raster }
 }
 
-fn spread(raster: Image, bits: u16) -> Image {
-    Image { samples: spread_samples(raster.samples, bits), ..raster }
-}
-
-fn spread_samples(samples: Samples, bits: u16) -> Samples {
+fn spread(samples: Samples, bits: u16) -> Samples {
     let factor = match bits {
         1 => 255,
         2 => 85,
@@ -91,7 +88,7 @@ fn spread_samples(samples: Samples, bits: u16) -> Samples {
 
 /// The alpha band in the type that the colours have.
 pub(super) fn alpha_like(alpha: Samples, colors: &Samples, bits: u16) -> Samples {
-    match (spread_samples(alpha, bits), colors) {
+    match (spread(alpha, bits), colors) {
         // Colours of a palette have 8 bits, whatever its indices have.
         (Samples::U16(v), Samples::U8(_)) => Samples::U8(v.into_iter().map(|sample| (sample >> 8) as u8).collect()),
         (alpha, _) => alpha,

@@ -19,7 +19,7 @@ use tiff_reader::{ExtraSample, Ifd, OpenOptions, PhotometricInterpretation, Tiff
 
 use super::limits::{self, MAX_BYTES, Reservation, WINDOW_BYTES};
 use super::notes;
-use super::orientation::{self, Orientation};
+use super::orientation::{Orientation, upright};
 use super::raw_labels::{LabelImage, RawLabels};
 use super::samples::{AlphaBand, Image, Samples, matching};
 use super::webp::is_lossy_webp;
@@ -59,24 +59,19 @@ pub(super) fn is_tiff(bytes: &[u8]) -> bool {
     matches!(bytes.get(..4), Some(b"II*\0" | b"MM\0*" | b"II+\0" | b"MM\0+"))
 }
 
-/// The image in a TIFF, upright and without its alpha band; palettes, YCbCr, CMYK and CIELab as RGB.
-pub(super) fn read_image(path: &Path) -> Result<Image> {
+/// The image in a TIFF, upright and without its alpha band, and whether it was turned; palettes, YCbCr, CMYK and CIELab
+/// as RGB.
+pub(super) fn read_image(path: &Path) -> Result<(Image, bool)> {
     let tiff = Tiff::open(path)?;
     let _held = tiff.reserve(false)?;
     let raster = tiff.rows(0..tiff.size().height)?;
-    Ok(match tiff.orientation() {
-        Some(upright) => {
-            orientation::note(path);
-            upright.apply(&raster)
-        }
-        None => raster,
-    })
+    Ok(upright(path, raster, tiff.orientation()))
 }
 
-/// The label image in a TIFF: numbers or colours as they are stored, upright, with their alpha.
-pub(super) fn read_labels(path: &Path) -> Result<LabelImage> {
+/// The label image in a TIFF, with its alpha: numbers or colours as stored, upright, and whether it was turned.
+pub(super) fn read_labels(path: &Path) -> Result<(LabelImage, bool)> {
     let tiff = Tiff::open(path)?;
-    Ok(tiff.labels()?.oriented(tiff.orientation()))
+    Ok(tiff.labels()?.upright(tiff.orientation()))
 }
 
 /// Width and height of the upright image.
@@ -109,7 +104,7 @@ impl<'a> Tiff<'a> {
         let file = match (store::held(path), store::object(path)?) {
             (Some(held), _) => TiffFile::from_source_with_options(Arc::new(HeldSource(held)), options),
             (None, Some(object)) => {
-                TiffFile::from_source_with_options(Arc::new(ObjectSource::new(path, object)), options)
+                TiffFile::from_source_with_options(Arc::new(ObjectSource { url: path.into(), object }), options)
             }
             (None, None) => TiffFile::open_with_options(path, options),
         };
@@ -272,9 +267,7 @@ impl<'a> Tiff<'a> {
 
     /// Where GDAL writes a mask that is not in the file.
     fn mask_beside(&self) -> PathBuf {
-        let mut name = self.path.as_os_str().to_owned();
-        name.push(".msk");
-        name.into()
+        self.path.with_added_extension("msk")
     }
 
     /// Pixels of these rows that the mask excludes, if there is one: a page of the file, or the `.msk` that GDAL writes beside it.

@@ -11,14 +11,8 @@ use crate::base::store::{self, HeldBytes, Object};
 
 /// An object as `tiff-reader` reads it.
 pub(super) struct ObjectSource {
-    url: PathBuf,
-    object: Object,
-}
-
-impl ObjectSource {
-    pub(super) fn new(url: &Path, object: Object) -> Self {
-        Self { url: url.into(), object }
-    }
+    pub(super) url: PathBuf,
+    pub(super) object: Object,
 }
 
 impl TiffSource for ObjectSource {

@@ -1,6 +1,5 @@
 //! A TIFF some rows at a time.
 
-use std::fmt;
 use std::ops::Range;
 use std::path::Path;
 
@@ -12,12 +11,6 @@ use crate::image::guard::contained;
 
 /// An open TIFF or BigTIFF of which rows are decoded as they are needed.
 pub struct TiffRows<'a>(Tiff<'a>);
-
-impl fmt::Debug for TiffRows<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("TiffRows").field(&self.0.path).finish()
-    }
-}
 
 impl<'a> TiffRows<'a> {
     /// Opens a TIFF to be read by rows. Returns `None` if that is impossible: the file is no TIFF, or its declared

@@ -42,10 +42,7 @@ impl Api {
 
 impl fmt::Display for Api {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Vulkan => "Vulkan",
-            Self::Metal => "Metal",
-        })
+        fmt::Debug::fmt(self, f)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Where tensors live. Only the files here name a backend or ask which were built in.
+//! Where tensors live: devices by their names, what they compute in, and how much memory they have.
 
 mod adapters;
 mod libtorch;
@@ -179,17 +179,6 @@ impl DeviceChoice {
         self.open_for(Precision::Float32)
     }
 
-    fn connect(self) -> Result<Device> {
-        ops::keep_freed_memory();
-        match self.resolve()? {
-            Self::Libtorch => Ok(libtorch::cpu()),
-            Self::LibtorchCuda(index) => Ok(libtorch::cuda(index)),
-            Self::Vulkan(number) => adapters::open(Api::Vulkan, number),
-            Self::Metal(number) => adapters::open(Api::Metal, number),
-            _ => Ok(Device::flex()),
-        }
-    }
-
     /// What [`Precision::Auto`] stands for on this device: bf16 on NVIDIA GPUs that multiply such numbers in their tensor
     /// cores (Ampere and newer), else float32, for the others have no TF32 either. Other precisions stay.
     pub fn settle(self, precision: Precision) -> Result<Precision> {
@@ -205,26 +194,31 @@ impl DeviceChoice {
     /// [`Self::open`], set up to compute in `precision`; an error where the device cannot.
     pub fn open_for(self, precision: Precision) -> Result<Device> {
         self.supports(precision)?;
-        if self.resolve()?.is_gpu() {
+        let device = self.resolve()?;
+        if device.is_gpu() {
             ops::allow_tf32(precision == Precision::Tf32);
         }
-        self.connect()
+        ops::keep_freed_memory();
+        match device {
+            Self::Libtorch => Ok(libtorch::cpu()),
+            Self::LibtorchCuda(index) => Ok(libtorch::cuda(index)),
+            Self::Vulkan(number) => adapters::open(Api::Vulkan, number),
+            Self::Metal(number) => adapters::open(Api::Metal, number),
+            _ => Ok(Device::flex()),
+        }
     }
 
     /// Says whether the device computes in `precision`.
     pub fn supports(self, precision: Precision) -> Result<()> {
-        let (fits, who) = match (precision, self.resolve()?) {
-            (Precision::Float32 | Precision::Auto, _) => (true, ""),
-            (Precision::Tf32, device) => (matches!(device, Self::LibtorchCuda(_)), "NVIDIA GPUs (libtorch-cuda:N)"),
-            (Precision::Bf16, device) => (
-                matches!(device, Self::Libtorch | Self::LibtorchCuda(_)),
-                "libtorch devices (libtorch, libtorch-cuda:N)",
-            ),
+        let device = self.resolve()?;
+        let who = match (precision, device) {
+            (Precision::Float32 | Precision::Auto, _)
+            | (Precision::Tf32 | Precision::Bf16, Self::LibtorchCuda(_))
+            | (Precision::Bf16, Self::Libtorch) => return Ok(()),
+            (Precision::Tf32, _) => "NVIDIA GPUs (libtorch-cuda:N)",
+            (Precision::Bf16, _) => "libtorch devices (libtorch, libtorch-cuda:N)",
         };
-        if fits {
-            return Ok(());
-        }
-        let (device, advice) = (self.resolve()?, "choose one of them as `device`, or `precision` float32");
+        let advice = "choose one of them as `device`, or `precision` float32";
         let reason = format!("{precision} does not work on device '{device}': only {who} support it; {advice}");
         Err(Error::conflict("precision", reason))
     }
@@ -275,15 +269,13 @@ pub fn peak_memory(device: DeviceChoice) -> Option<u64> {
 /// machine, in the control groups of the process (containers, batch systems) and within its own limits (`ulimit`).
 pub fn free_memory(device: DeviceChoice) -> Option<u64> {
     match device {
-        DeviceChoice::LibtorchCuda(index) => free_gpu_memory(index),
+        DeviceChoice::LibtorchCuda(index) => {
+            let mebibytes: u64 = asked_of_driver(index, "memory.free")?.parse().ok()?;
+            Some(mebibytes << 20)
+        }
         DeviceChoice::Vulkan(_) | DeviceChoice::Metal(_) => None,
         _ => main_memory::free(),
     }
-}
-
-fn free_gpu_memory(index: usize) -> Option<u64> {
-    let mebibytes: u64 = asked_of_driver(index, "memory.free")?.parse().ok()?;
-    Some(mebibytes << 20)
 }
 
 /// Whether a GPU is of the Ampere generation or newer.

@@ -60,16 +60,11 @@ class OutputAside {
   }
 
  private:
-  static std::mutex mutex;
-  static Nowhere nowhere;
-  static std::streambuf *before;
-  static int users;
+  inline static std::mutex mutex;
+  inline static Nowhere nowhere;
+  inline static std::streambuf *before = nullptr;
+  inline static int users = 0;
 };
-
-std::mutex OutputAside::mutex;
-Nowhere OutputAside::nowhere;
-std::streambuf *OutputAside::before = nullptr;
-int OutputAside::users = 0;
 
 }  // namespace
 

@@ -4,12 +4,15 @@
 
 use std::ffi::{CStr, CString, c_char};
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use tch::{Kind, Tensor};
+use tch::Tensor;
 use torch_sys::C_tensor;
 
+use super::failure::Failure;
 use super::membership::Joining;
+
+/// Values that can be exchanged.
+pub(super) use tch::kind::Element as Number;
 
 /// How long to wait for a collective before checking whether a process has failed, in seconds.
 const TURN: f64 = 0.2;
@@ -70,15 +73,25 @@ unsafe extern "C" {
 }
 
 /// Turns the message of a failed call into an error.
-fn outcome(message: *mut c_char) -> Result<(), String> {
+pub(in crate::nn) fn outcome(message: *mut c_char) -> Result<(), String> {
     if message.is_null() {
         return Ok(());
     }
     // SAFETY: a non-null message is a NUL-terminated string from `strdup` that nothing else owns.
+    Err(unsafe { take_text(message) })
+}
+
+/// Takes over a text that C++ handed out.
+///
+/// # Safety
+///
+/// It is a NUL-terminated string from `strdup` that nothing else holds.
+pub(in crate::nn) unsafe fn take_text(text: *mut c_char) -> String {
+    // SAFETY: the caller's promise.
     unsafe {
-        let text = CStr::from_ptr(message).to_string_lossy().into_owned();
-        libc::free(message.cast());
-        Err(text)
+        let owned = CStr::from_ptr(text).to_string_lossy().into_owned();
+        libc::free(text.cast());
+        owned
     }
 }
 
@@ -179,25 +192,20 @@ impl Link {
     }
 
     /// All-reduces values by their sum or, with a root, broadcasts that process's, in place and `bucket` values at a
-    /// time. `None` if `failed` is set in the meantime.
+    /// time. `None` if there is a failure in the meantime.
     pub(super) fn exchange<T: Number>(
         &self,
         mut values: Vec<T>,
         bucket: usize,
         root: Option<usize>,
-        failed: &AtomicBool,
+        failure: &Failure,
     ) -> Result<Option<Vec<T>>, String> {
-        let mut whole = true;
         for part in values.chunks_mut(bucket) {
-            whole = self.exchange_part(part, root, failed)?;
-            if !whole {
-                break;
+            if !self.exchange_part(part, root, failure)? {
+                // libtorch's threads still use the values, so they are leaked; the program ends soon.
+                std::mem::forget(values);
+                return Ok(None);
             }
-        }
-        if !whole {
-            // libtorch's threads still use the values, so they are leaked; the program ends soon.
-            std::mem::forget(values);
-            return Ok(None);
         }
         Ok(Some(values))
     }
@@ -207,7 +215,7 @@ impl Link {
         &self,
         values: &mut [T],
         root: Option<usize>,
-        failed: &AtomicBool,
+        failure: &Failure,
     ) -> Result<bool, String> {
         // SAFETY: the tensor has as many elements as the slice, which outlives it: the caller keeps the values until the
         // exchange is over, or leaks them.
@@ -219,22 +227,17 @@ impl Link {
         outcome(unsafe {
             segtool_group_begin(&mut exchange, self.0, tensor.as_ptr(), root.map_or(-1, |root| root as i64))
         })?;
-        let mut over = false;
-        while !over {
-            if failed.load(Ordering::Relaxed) {
+        let (mut over, mut waited) = (false, Ok(()));
+        while !over && waited.is_ok() {
+            if failure.is_set() {
                 return Ok(false);
             }
             // SAFETY: a live exchange.
-            let waited = outcome(unsafe { segtool_exchange_wait(exchange, TURN, &mut over) });
-            if let Err(cause) = waited {
-                // SAFETY: over, with an error.
-                unsafe { segtool_free_exchange(exchange) };
-                return Err(cause);
-            }
+            waited = outcome(unsafe { segtool_exchange_wait(exchange, TURN, &mut over) });
         }
-        // SAFETY: over.
+        // SAFETY: over, perhaps with an error.
         unsafe { segtool_free_exchange(exchange) };
-        Ok(true)
+        waited.map(|()| true)
     }
 
     /// Closes the connections; they must not be in use.
@@ -247,22 +250,4 @@ impl Link {
 /// Sets the number of libtorch's threads.
 pub(super) fn use_threads(count: usize) {
     tch::set_num_threads(count as i32);
-}
-
-/// Values that can be exchanged.
-pub(super) trait Number {
-    /// The type in libtorch.
-    const KIND: Kind;
-}
-
-impl Number for f32 {
-    const KIND: Kind = Kind::Float;
-}
-
-impl Number for i64 {
-    const KIND: Kind = Kind::Int64;
-}
-
-impl Number for u8 {
-    const KIND: Kind = Kind::Uint8;
 }

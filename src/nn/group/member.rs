@@ -1,8 +1,7 @@
 //! A member of a process group.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -58,17 +57,12 @@ impl Group {
     ///
     /// [`Error::Process`] if they do not join within ten minutes or cannot be reached, and in builds without libtorch.
     pub fn join(membership: &Membership) -> Result<Self> {
-        Self::join_within(membership, PATIENCE)
-    }
-
-    fn join_within(membership: &Membership, limit: Duration) -> Result<Self> {
         let Membership { rank, size, host, port, .. } = membership;
         let failed = |cause: String| {
             Error::Process(format!("process {rank} of {size} cannot join the others at {host}:{port}: {cause}"))
         };
         let failure = Failure::default();
-        let connected = connect(membership, limit, &failure);
-        let (link, watch) = connected.map_err(failed)?;
+        let (link, watch) = connect(membership, &failure).map_err(failed)?;
         let (link, watch) = (Mutex::new(Some(link)), Mutex::new(Some(watch)));
         Ok(Self(Arc::new(Member {
             rank: *rank,
@@ -272,10 +266,9 @@ impl Group {
         // After the others have been told: an abort takes a while.
         gpus.iter().filter(|_| !over).for_each(|gpus| gpus.abort());
         let link = self.0.link.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match link {
-            Some(link) if over => link.close(),
-            // Closing it would wait for a process that is lost.
-            _ => {}
+        // Otherwise, closing it would wait for a process that is lost.
+        if let Some(link) = link.filter(|_| over) {
+            link.close();
         }
         met
     }
@@ -287,9 +280,9 @@ impl Group {
     /// `None` after a failure, which is recorded.
     fn exchange_owned<T: Number>(&self, values: Vec<T>, root: Option<usize>) -> Option<Vec<T>> {
         let link = self.0.link.lock().unwrap_or_else(PoisonError::into_inner);
-        let link = link.as_ref().filter(|_| !self.0.failure.flag().load(Ordering::Relaxed))?;
+        let link = link.as_ref().filter(|_| !self.0.failure.is_set())?;
         let (began, bytes) = (Instant::now(), size_of_val(&values[..]));
-        let exchanged = link.exchange(values, BUCKET, root, self.0.failure.flag());
+        let exchanged = link.exchange(values, BUCKET, root, &self.0.failure);
         let mut spent = self.0.spent.lock().unwrap_or_else(PoisonError::into_inner);
         spent.time += began.elapsed();
         spent.bytes += bytes as u64;
@@ -315,7 +308,7 @@ impl Drop for Member {
     }
 }
 
-fn connect(membership: &Membership, limit: Duration, failure: &Failure) -> Result<(Link, Watch), String> {
+fn connect(membership: &Membership, failure: &Failure) -> Result<(Link, Watch), String> {
     let Membership { rank, size, local_size, host, port, launcher_serves, restarts, .. } = membership;
     c10d::use_threads(threads_each(*local_size));
     let link = Link::join(&Joining {
@@ -326,7 +319,7 @@ fn connect(membership: &Membership, limit: Duration, failure: &Failure) -> Resul
         prefix: &format!("segtool/{restarts}"),
         rank: *rank,
         size: *size,
-        seconds: limit.as_secs_f64(),
+        seconds: PATIENCE.as_secs_f64(),
     })?;
     let address = own_address(&link, membership)?;
     let interface = std::env::var("GLOO_SOCKET_IFNAME").ok().filter(|name| !name.is_empty());
@@ -336,7 +329,7 @@ fn connect(membership: &Membership, limit: Duration, failure: &Failure) -> Resul
         let listener = TcpListener::bind(SocketAddr::new(address, 0)).map_err(|e| e.to_string())?;
         let at = listener.local_addr().map_err(|e| e.to_string())?;
         link.set(false, "watch", format!("{at} {name}").as_bytes())?;
-        Watch::lead(&listener, *size, limit, failure)?
+        Watch::lead(&listener, *size, PATIENCE, failure)?
     } else {
         let text = link.get(false, "watch")?;
         let text = String::from_utf8_lossy(&text);
@@ -352,12 +345,8 @@ fn own_address(link: &Link, membership: &Membership) -> Result<IpAddr, String> {
     let towards = |host: &str, port: u16| -> std::io::Result<IpAddr> {
         let there = (host, port).to_socket_addrs()?.next();
         let there = there.unwrap_or(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port));
-        let here: SocketAddr = if there.is_ipv4() {
-            (Ipv4Addr::UNSPECIFIED, 0).into()
-        } else {
-            (std::net::Ipv6Addr::UNSPECIFIED, 0).into()
-        };
-        let socket = UdpSocket::bind(here)?;
+        let any: IpAddr = if there.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let socket = UdpSocket::bind((any, 0))?;
         // Sends nothing; the system only selects a route.
         socket.connect(there)?;
         Ok(socket.local_addr()?.ip())

@@ -15,15 +15,14 @@ mod share;
 mod watch;
 
 #[cfg(feature = "libtorch")]
-mod c10d;
+pub(in crate::nn) mod c10d;
 #[cfg(feature = "libtorch")]
 pub(in crate::nn) mod nccl;
 
 /// Without libtorch, processes cannot be connected.
 #[cfg(not(feature = "libtorch"))]
 mod c10d {
-    use std::sync::atomic::AtomicBool;
-
+    use super::failure::Failure;
     use super::membership::Joining;
 
     const MISSING: &str = "this needs libtorch's collectives; build segtool with the feature libtorch (see the README)";
@@ -71,7 +70,7 @@ mod c10d {
             _: Vec<T>,
             _: usize,
             _: Option<usize>,
-            _: &AtomicBool,
+            _: &Failure,
         ) -> Result<Option<Vec<T>>, String> {
             match *self {}
         }

@@ -48,11 +48,8 @@ impl UniqueId {
 
     /// `None` unless there are 128.
     pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let mut id = Self([0; 128]);
-        (bytes.len() == id.0.len()).then(|| {
-            id.0.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from as c_char);
-            id
-        })
+        let bytes: [u8; 128] = bytes.try_into().ok()?;
+        Some(Self(bytes.map(|byte| byte as c_char)))
     }
 }
 
@@ -321,7 +318,7 @@ impl Communicator {
     fn watch(&self, failure: &Failure) {
         let Connections { functions, handle, closed, relied_on, error, calls } = &*self.0;
         while !closed.load(Ordering::SeqCst) {
-            let mut broken = failure.flag().load(Ordering::Relaxed);
+            let mut broken = failure.is_set();
             if let Ok(_turn) = calls.try_lock()
                 && !closed.load(Ordering::SeqCst)
             {
@@ -349,7 +346,7 @@ impl Communicator {
 /// Records that the connection between the GPUs broke, unless the heartbeats report a clearer cause in the meantime.
 pub(super) fn fail(failure: &Failure, words: &str) {
     // One that is known already is not waited for again: a step has hundreds of calls.
-    if failure.flag().load(Ordering::Relaxed) {
+    if failure.is_set() {
         return;
     }
     thread::sleep(CLEARER);

@@ -129,7 +129,7 @@ impl Watch {
             spawn(move || listen(stream, &listening, i, &failed))?;
             let (speaking, failed) = (Arc::clone(&peers), failure.clone());
             spawn(move || {
-                while !failed.flag().load(std::sync::atomic::Ordering::Relaxed) && speaking[i].send(&[ALIVE]).is_ok() {
+                while !failed.is_set() && speaking[i].send(&[ALIVE]).is_ok() {
                     thread::sleep(INTERVAL);
                 }
             })?;
@@ -181,18 +181,16 @@ fn last_words(stream: &mut TcpStream, peer: &Peer) -> Option<String> {
     let who = || format!("process {} ({})", peer.rank, peer.name);
     loop {
         let mut sign = [0];
-        match stream.read(&mut sign) {
-            Ok(0) => return Some(format!("{} ended unexpectedly", who())),
-            Ok(_) if sign[0] == ALIVE => {}
-            Ok(_) if sign[0] == DONE => return None,
-            Ok(_) => {
+        match stream.read_exact(&mut sign) {
+            Ok(()) if sign[0] == ALIVE => {}
+            Ok(()) if sign[0] == DONE => return None,
+            Ok(()) => {
                 let mut length = [0; 4];
                 stream.read_exact(&mut length).ok();
                 let mut text = vec![0; (u32::from_le_bytes(length) as usize).min(LONGEST)];
                 stream.read_exact(&mut text).ok();
                 return Some(String::from_utf8_lossy(&text).into_owned());
             }
-            Err(e) if e.kind() == ErrorKind::Interrupted => {}
             Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                 let seconds = PATIENCE.as_secs();
                 return Some(format!(

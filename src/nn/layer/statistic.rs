@@ -58,12 +58,6 @@ impl fmt::Debug for Statistic {
     }
 }
 
-impl fmt::Display for Statistic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Statistic({})", self.id)
-    }
-}
-
 impl ModuleDisplayDefault for Statistic {
     fn content(&self, content: Content) -> Option<Content> {
         content.add_formatted(&"Statistic".to_owned()).optional()

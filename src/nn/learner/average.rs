@@ -15,7 +15,7 @@ pub(super) fn moved(average: Network, network: &Network, share: f64, step: usize
     let mut now = Values(GradientsParams::new());
     network.visit(&mut now);
     let average = average.map(&mut Mover { now: now.0, share: 1.0 - share, updates });
-    updates.run();
+    updates.run(None);
     average
 }
 

@@ -7,14 +7,14 @@ use burn::tensor::Tensor;
 
 use super::Part;
 use super::summed::Summand;
-use crate::nn::model::{Network, State, untracked};
+use crate::nn::model::{Network, State};
 use crate::nn::ops;
 
 /// The loss of a batch and its gradients, those of [`super::Learner::gradients`].
 pub(super) fn gradients(network: &Network, loss: &Summand<'_>, part: Part) -> (Tensor<1>, GradientsParams) {
     let Part { input, target, draw, .. } = part;
     // Without parameters that learn nothing is kept; it shares the running statistics, which are updated here, once.
-    let forward = untracked(network.clone());
+    let forward = network.clone().no_grad();
     let (state, crop) = forward.begin(input);
     let [_, _, height, width] = state[0].dims();
     let mut states = vec![state];

@@ -50,7 +50,7 @@ fn scaled(network: &Network, gradients: GradientsParams, factor: f64, updates: &
 fn updated(network: &Network, gradients: GradientsParams, change: Change, updates: &Updates) -> GradientsParams {
     let mut updater = Updater { gradients, change, updates };
     network.visit(&mut updater);
-    updates.run();
+    updates.run(None);
     updater.gradients
 }
 

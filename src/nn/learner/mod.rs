@@ -12,7 +12,7 @@ use crate::nn::group::{Group, Share};
 use crate::nn::loss::Target;
 use crate::nn::ops::{Arriving, Updates};
 use burn::module::Module;
-use burn::optim::GradientsParams;
+use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Bytes, Device, Tensor};
 
 use super::loss::Loss;
@@ -24,7 +24,7 @@ pub use config::{AdamSettings, Decayed, Freeze, OptimizerConfig, OptimizerKind};
 
 use average::moved;
 use gradients::{Sum, limit};
-use optimizer::{Kinds, NetworkOptimizer};
+use optimizer::{Kinds, optimizer_of};
 pub(crate) use summed::broadcast;
 use summed::{Summand, summed, with_common_statistics};
 
@@ -58,10 +58,7 @@ impl Settings {
     /// [`Error::Conflict`] if it has no encoder, or no batch norm, and one is to be frozen or to have a learning rate of
     /// its own.
     pub fn check(&self, network: &Network) -> Result<()> {
-        self.check_kinds(&Kinds::of(network))
-    }
-
-    fn check_kinds(&self, kinds: &Kinds) -> Result<()> {
+        let kinds = Kinds::of(network);
         let frozen = |part| self.freeze.contains(&part);
         if !kinds.has_encoder() && (self.head_rate != 1.0 || frozen(Freeze::Encoder)) {
             let field = if frozen(Freeze::Encoder) { "training.freeze" } else { "training.head_rate" };
@@ -122,22 +119,13 @@ impl Losses {
         let mut losses: Vec<Tensor<1>> = all.into_iter().flat_map(|losses| losses.0).collect();
         Arriving::new(if losses.len() == 1 { losses.remove(0) } else { Tensor::cat(losses, 0) })
     }
-
-    /// Waits for the device and returns the losses, one for each part of the batch, in order.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Failed`] if the losses cannot be read from the device.
-    pub fn read(self) -> Result<Vec<f64>> {
-        Ok(Self::send(vec![self]).read::<f32>()?.into_iter().map(f64::from).collect())
-    }
 }
 
 /// A network that learns.
 pub struct Learner {
     /// Only missing while the optimiser has it.
     network: Option<Network>,
-    optimizer: NetworkOptimizer,
+    optimizer: ModuleOptimizer,
     updates: Updates,
     loss: Loss,
     settings: Settings,
@@ -151,10 +139,10 @@ impl Learner {
     /// A network, and how it learns; its device must differentiate. Errors are those of
     /// [`Settings::check`].
     pub fn new(network: Network, settings: Settings, loss: Loss) -> Result<Self> {
+        settings.check(&network)?;
         let kinds = Kinds::of(&network);
-        settings.check_kinds(&kinds)?;
         let updates = network.devices().first().map_or_else(|| Updates::on(&Device::flex()), Updates::on);
-        let optimizer = NetworkOptimizer::new(&settings.optimizer, settings.head_rate, &kinds, &updates);
+        let optimizer = optimizer_of(&settings.optimizer, settings.head_rate, &kinds, &updates);
         let average = settings.ema.map(|_| network.valid());
         let mut settings = settings;
         // What is frozen keeps no activations that could be computed again.
@@ -209,27 +197,19 @@ impl Learner {
 
     /// The optimiser's state.
     pub fn optimizer_state(&self) -> Result<Bytes> {
-        self.optimizer.to_bytes().map_err(|e| Error::failed("encode the optimiser", e))
+        self.optimizer.into_bytes().map_err(|e| Error::failed("encode the optimiser", e))
     }
 
     /// Goes on with a state that was saved.
     pub fn load_optimizer_state(&mut self, state: Bytes) -> Result<(), String> {
-        self.optimizer.load(state)
+        self.optimizer = self.optimizer.clone().from_bytes(state).map_err(|e| e.to_string())?;
+        Ok(())
     }
 
     /// One step, the `number`th of this training from 0, by the mean gradient of `parts`; returns the loss of each
-    /// before it. If one is not finite, the network is spoilt.
-    ///
-    /// # Panics
-    ///
-    /// If the device fails.
-    pub fn step(&mut self, parts: impl IntoIterator<Item = Part>, learning_rate: f64, number: usize) -> Vec<f64> {
-        self.begin_step(parts, learning_rate, number).read().unwrap_or_else(|e| panic!("{e}"))
-    }
-
-    /// [`Self::step`], but the losses are still to be read: until someone asks for a number, a GPU works on while the
-    /// program prepares what comes next.
-    pub fn begin_step(&mut self, parts: impl IntoIterator<Item = Part>, learning_rate: f64, number: usize) -> Losses {
+    /// before it, still to be read: until someone asks for a number, a GPU works on while the program prepares what
+    /// comes next. If a loss is not finite, the network is spoilt.
+    pub fn step(&mut self, parts: impl IntoIterator<Item = Part>, learning_rate: f64, number: usize) -> Losses {
         let mut sum = Sum::default();
         let mut losses = Vec::new();
         for part in parts {
@@ -268,8 +248,10 @@ impl Learner {
     pub fn apply(&mut self, gradients: GradientsParams, learning_rate: f64, number: usize) {
         let (most, updates) = (self.settings.clip_norm, &self.updates);
         let gradients = most.iter().fold(gradients, |all, most| limit(self.network(), all, *most, updates));
-        let network = self.network.take();
-        self.network = network.map(|network| self.optimizer.step(learning_rate, network, gradients));
+        // Given away, not shared, so that its weights are updated where they are.
+        let network = self.network.take().map(|network| self.optimizer.step(learning_rate, network, gradients));
+        self.updates.run(None);
+        self.network = network;
         if let (Some(average), Some(share)) = (self.average.take(), self.settings.ema) {
             self.average = Some(moved(average, &self.network().valid(), share, number, &self.updates));
         }

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use burn::module::{ParamGroup, ParamId};
-use burn::optim::{GradientsParams, LearningRate, ModuleOptimizer, Optimizer};
-use burn::tensor::{Bytes, Device, Tensor};
+use burn::optim::{LearningRate, ModuleOptimizer, Optimizer};
+use burn::tensor::{Device, Tensor};
 
 use super::config::{AdamSettings, Decayed, Freeze, OptimizerConfig, OptimizerKind};
 use super::rules::{Adam, Sgd};
@@ -53,47 +53,24 @@ impl Kinds {
     }
 }
 
-/// The optimiser of a network.
-pub(super) struct NetworkOptimizer {
-    inner: ModuleOptimizer,
-    updates: Updates,
-}
-
-impl NetworkOptimizer {
-    /// As a recipe has it: `head_rate` is a factor on the learning rate of what is not in the encoder.
-    pub(super) fn new(config: &OptimizerConfig, head_rate: f64, kinds: &Kinds, updates: &Updates) -> Self {
-        let decay = (config.weight_decay, config.decay);
-        let inner = match config.kind {
-            OptimizerKind::Adam(settings) => {
-                grouped(|decay| adam(settings, decay, false, updates), decay, head_rate, kinds)
-            }
-            OptimizerKind::AdamW(settings) => {
-                grouped(|decay| adam(settings, decay, true, updates), decay, head_rate, kinds)
-            }
-            OptimizerKind::Sgd { momentum, nesterov } => {
-                let numbers = |decay: f32| SgdStep { rate: 0.0, momentum, nesterov, weight_decay: decay.into() };
-                grouped(|decay| Sgd { numbers: numbers(decay), updates: updates.clone() }, decay, head_rate, kinds)
-            }
-        };
-        Self { inner, updates: updates.clone() }
-    }
-
-    /// The network after a step. Given away, not shared, its weights are updated where they are.
-    pub(super) fn step(&mut self, rate: LearningRate, network: Network, gradients: GradientsParams) -> Network {
-        let network = self.inner.step(rate, network, gradients);
-        self.updates.run();
-        network
-    }
-
-    /// The state, to be saved.
-    pub(super) fn to_bytes(&self) -> Result<Bytes, String> {
-        self.inner.into_bytes().map_err(|e| e.to_string())
-    }
-
-    /// Goes on with a state that was saved.
-    pub(super) fn load(&mut self, state: Bytes) -> Result<(), String> {
-        self.inner = self.inner.clone().from_bytes(state).map_err(|e| e.to_string())?;
-        Ok(())
+/// The optimiser of a network, as a recipe has it: `head_rate` is a factor on the learning rate of what is not in the
+/// encoder. Its steps end with a run of `updates`.
+pub(super) fn optimizer_of(
+    config: &OptimizerConfig,
+    head_rate: f64,
+    kinds: &Kinds,
+    updates: &Updates,
+) -> ModuleOptimizer {
+    let decay = (config.weight_decay, config.decay);
+    match config.kind {
+        OptimizerKind::Adam(settings) | OptimizerKind::AdamW(settings) => {
+            let decoupled = matches!(config.kind, OptimizerKind::AdamW(_));
+            grouped(|decay| adam(settings, decay, decoupled, updates), decay, head_rate, kinds)
+        }
+        OptimizerKind::Sgd { momentum, nesterov } => {
+            let numbers = |decay: f32| SgdStep { rate: 0.0, momentum, nesterov, weight_decay: decay.into() };
+            grouped(|decay| Sgd { numbers: numbers(decay), updates: updates.clone() }, decay, head_rate, kinds)
+        }
     }
 }
 
@@ -158,7 +135,7 @@ mod tests {
     use burn::module::Module;
     use burn::optim::decay::WeightDecayConfig;
     use burn::optim::momentum::MomentumConfig;
-    use burn::optim::{AdamConfig, AdamWConfig, SgdConfig};
+    use burn::optim::{AdamConfig, AdamWConfig, GradientsParams, SgdConfig};
 
     use super::*;
     use crate::nn::device::DeviceChoice;
@@ -205,14 +182,17 @@ mod tests {
                 let network = NetworkConfig::UnetSeeps(UnetConfig::new(2, 2, 1, 3)).init(0, &device).unwrap().train();
                 let config = OptimizerConfig { kind, weight_decay: 0.1, decay: Decayed::All };
                 let mut theirs = theirs;
-                let mut ours = NetworkOptimizer::new(&config, 1.0, &Kinds::of(&network), &Updates::on(&device));
+                let updates = Updates::on(&device);
+                let ours = optimizer_of(&config, 1.0, &Kinds::of(&network), &updates);
                 let network = theirs.step(RATE, network.clone(), gradients(&network));
-                ours.load(theirs.into_bytes().unwrap()).unwrap();
+                let mut ours = ours.from_bytes(theirs.into_bytes().unwrap()).unwrap();
                 let expected = theirs.step(RATE, network.clone(), gradients(&network));
                 let found = ours.step(RATE, network.clone(), gradients(&network));
+                updates.run(None);
                 assert_close(&what, &found, &expected);
-                let mut theirs = theirs.from_bytes(ours.to_bytes().unwrap()).unwrap();
+                let mut theirs = theirs.from_bytes(ours.into_bytes().unwrap()).unwrap();
                 let expected = ours.step(RATE, found.clone(), gradients(&found));
+                updates.run(None);
                 let found = theirs.step(RATE, found.clone(), gradients(&found));
                 assert_close(&what, &found, &expected);
             }

@@ -37,7 +37,7 @@ pub(super) fn summed(
     if updates.wait() {
         let mut deferred = Deferred { gradients, updates };
         network.visit(&mut deferred);
-        updates.run_among(group);
+        updates.run(Some(group));
         return deferred.gradients;
     }
     let mut taken = Taken { gradients, values: Vec::with_capacity(network.num_params()), device: None };

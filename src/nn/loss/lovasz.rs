@@ -84,22 +84,17 @@ impl Rows {
     /// The rows whose class occurs, and the weights that make the sum over them a mean over classes, then images.
     fn that_occur(&self, truth: &Tensor<4>) -> (Vec<i32>, Vec<f32>) {
         let [batch, channels, ..] = self.shape;
-        let counts = read_numbers(truth.clone().sum_dim(3).sum_dim(2));
-        let images: Vec<&[f32]> = counts.chunks(channels.max(1)).collect();
-        // One list of rows a mean.
-        let occur = |class: &usize| images.iter().any(|counts| counts[*class] > 0.0);
-        let means: Vec<Vec<usize>> = if self.per_image {
-            let of = |counts: &[f32]| (0..channels).filter(|&class| counts[class] > 0.0).collect();
-            images.iter().map(|counts| of(counts)).collect()
-        } else {
-            vec![(0..channels).filter(occur).collect()]
+        let mut counts: Vec<f32> = read_numbers(truth.clone().sum_dim(3).sum_dim(2));
+        if !self.per_image {
+            counts = (0..channels).map(|class| counts.iter().skip(class).step_by(channels).sum()).collect();
+        }
+        let means = if self.per_image { batch } else { 1 };
+        let rows = |(mean, counts): (usize, &[f32])| {
+            let classes: Vec<usize> = (0..channels).filter(|&class| counts[class] > 0.0).collect();
+            let weight = 1.0 / (means * classes.len()) as f32;
+            classes.into_iter().map(|class| ((mean * channels + class) as i32, weight)).collect::<Vec<_>>()
         };
-        let parts = if self.per_image { batch } else { 1 };
-        let row = |(part, classes): (usize, &Vec<usize>)| {
-            let weight = 1.0 / (parts * classes.len()) as f32;
-            classes.iter().map(|class| ((part * channels + class) as i32, weight)).collect::<Vec<_>>()
-        };
-        means.iter().enumerate().flat_map(row).unzip()
+        counts.chunks(channels.max(1)).enumerate().flat_map(rows).unzip()
     }
 
     /// The weighted sum over rows of `sum of max(error, 0) * slope`, and those slopes, weighted, in the pixels' order.

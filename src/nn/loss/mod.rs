@@ -106,7 +106,7 @@ impl Loss {
             assert_eq!(weights.len(), classes, "class weights for another number of classes");
         }
         let logits = if logits.dtype() == DType::F32 { logits } else { logits.cast(DType::F32) };
-        let pixels = Pixels::new(&logits, target, self.activation, self.class_weights.as_deref()).across(group);
+        let pixels = Pixels::new(&logits, target, self.activation, self.class_weights.as_deref(), group);
         let on_graph = self.terms.iter().filter_map(|term| self.on_graph(term, &logits, &pixels));
         let on_graph = on_graph.reduce(|sum, term| sum + term);
         let off_graph = self.off_graph(&pixels).reduce(Part::add).map(|part| {

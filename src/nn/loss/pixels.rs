@@ -50,7 +50,7 @@ pub(super) struct Pixels {
     pub(super) logits: Tensor<4>,
     /// Whether anyone will ask for gradients.
     pub(super) wants_gradient: bool,
-    activation: Activation,
+    pub(super) activation: Activation,
     /// Class indices `[batch, 1, height, width]`; [`UNLABELLED`] where there is no label.
     labels: Tensor<4, Int>,
     complete: bool,
@@ -69,6 +69,7 @@ impl Pixels {
         target: &Target,
         activation: Activation,
         class_weights: Option<&[f32]>,
+        group: Option<&Group>,
     ) -> Self {
         Self {
             wants_gradient: logits.is_autodiff(),
@@ -79,15 +80,10 @@ impl Pixels {
             classes: OnceCell::new(),
             labelled: OnceCell::new(),
             class_weights: class_weights.map(<[f32]>::to_vec),
-            group: None,
+            group: group.cloned(),
             probability: OnceCell::new(),
             truth: OnceCell::new(),
         }
-    }
-
-    /// The same as a share of a batch.
-    pub(super) fn across(self, group: Option<&Group>) -> Self {
-        Self { group: group.cloned(), ..self }
     }
 
     /// The sum of a few numbers over the processes that have the batch.
@@ -119,10 +115,6 @@ impl Pixels {
     pub(super) fn share_of_samples(&self) -> f64 {
         let own = self.logits.dims()[0] as f32;
         self.group.as_ref().map_or(1.0, |group| f64::from(own) / f64::from(group.sum(&[own])[0].max(1.0)))
-    }
-
-    pub(super) fn activation(&self) -> Activation {
-        self.activation
     }
 
     pub(super) fn device(&self) -> Device {

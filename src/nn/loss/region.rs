@@ -75,7 +75,7 @@ pub(super) fn loss(pixels: &Pixels, regions: &[Region]) -> Part {
         predicted: Tensor::zeros([outputs], &pixels.device()),
     };
     let sum = regions.iter().fold(start, |sum, region| {
-        let one = region.slopes(&counts, pixels.activation());
+        let one = region.slopes(&counts, pixels.activation);
         Slopes { value: sum.value + one.value, both: sum.both + one.both, predicted: sum.predicted + one.predicted }
     });
     let by_probability = pixels.wants_gradient.then(|| {

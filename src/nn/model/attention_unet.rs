@@ -115,7 +115,8 @@ pub struct AttentionUnet {
 impl AttentionUnet {
     /// Logits `[batch, outputs, height, width]`; height and width must be multiples of [`Self::multiple`].
     pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        self.head(3, self.joined(self.levels(input))[3].clone())
+        let levels = (0..self.segments()).fold(vec![input], |state, i| self.segment(i, state));
+        self.head(3, self.joined(levels)[3].clone())
     }
 
     /// The levels of the encoder.
@@ -134,10 +135,6 @@ impl AttentionUnet {
         let small = self.scales[i - 1].forward_relu(state[0].clone(), None);
         state.push(self.down[i].forward(concatenate(vec![small, pooled])));
         state
-    }
-
-    fn levels(&self, input: Tensor<4>) -> State {
-        (0..self.segments()).fold(vec![input], |state, i| self.segment(i, state))
     }
 
     /// The logits of all heads.
@@ -249,12 +246,11 @@ impl Gate {
 }
 
 /// The names of the Keras layers, and `phi_1`, `up1` where they have none.
-pub(super) fn torch_name(path: &str) -> String {
-    let parts: Vec<&str> = path.split('.').collect();
+pub(super) fn torch_name(parts: &[&str]) -> Option<String> {
     let number = |index: &str| index.parse::<usize>().unwrap_or_default();
     let half = |part: &str| if part == "conv1" { 1 } else { 2 };
     let norm = |part: &str| if part == "norm" { "_bn" } else { "" };
-    match parts[..] {
+    Some(match parts[..] {
         ["scales", i, leaf] => format!("conv_scale{}.{leaf}", number(i) + 2),
         ["down", i, side, part, leaf] => format!("conv{}_{}{}.{leaf}", number(i) + 1, half(side), norm(part)),
         ["center", side, part, leaf] => format!("center_{}{}.{leaf}", half(side), norm(part)),
@@ -276,6 +272,6 @@ pub(super) fn torch_name(path: &str) -> String {
         ["up", i, leaf] => format!("up{}.{leaf}", number(i) + 1),
         ["last", "3", leaf] => format!("final.{leaf}"),
         ["last", i, leaf] => format!("pred{}.{leaf}", number(i) + 1),
-        _ => path.to_owned(),
-    }
+        _ => return None,
+    })
 }

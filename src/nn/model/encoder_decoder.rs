@@ -124,16 +124,11 @@ impl EncoderDecoder {
     /// `encoder.` and torchvision's name, or `decoder.` and CSAIL's; segmentation_models_pytorch's for its U-Net.
     pub(super) fn namer(&self) -> Namer {
         let decoder_name = self.decoder.namer();
-        Box::new(move |path| match path.split_once('.') {
-            Some(("encoder", rest)) => format!("encoder.{}", resnet::torch_name(rest)),
-            Some(("decoder", rest)) => {
-                let parts: Vec<&str> = rest.split('.').collect();
-                match parts[..] {
-                    ["head", leaf] => format!("segmentation_head.0.{leaf}"),
-                    _ => format!("decoder.{}", decoder_name(&parts).as_deref().unwrap_or(rest)),
-                }
-            }
-            _ => path.to_owned(),
+        Box::new(move |parts| match parts {
+            ["encoder", rest @ ..] => Some(format!("encoder.{}", resnet::torch_name(rest)?)),
+            ["decoder", "head", leaf] => Some(format!("segmentation_head.0.{leaf}")),
+            ["decoder", rest @ ..] => Some(format!("decoder.{}", decoder_name(rest)?)),
+            _ => None,
         })
     }
 }

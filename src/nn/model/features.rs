@@ -191,7 +191,7 @@ impl Named for FeatureEncoder {
         match self {
             Self::Vgg(network) => {
                 let batch_norm = network.has_norms();
-                Box::new(move |path| Vgg::torch_name(batch_norm, path))
+                Box::new(move |parts| Vgg::torch_name(batch_norm, parts))
             }
             Self::Resnet(_) => Box::new(resnet::torch_name),
         }

@@ -53,9 +53,4 @@ impl InferenceNetwork {
         }
         Scores { logits: self.0.forward(input), enlargement: Resampling::default() }
     }
-
-    /// Logits `[batch, outputs, height, width]` for an input `[batch, bands, height, width]` of any size.
-    pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        self.0.forward(input)
-    }
 }

@@ -32,7 +32,6 @@ pub(crate) use padding::mirrored;
 pub use padding::{Crop, mirror_pad};
 pub use parameters::{
     Named, Parameter, ParameterShape, are_finite, collect, collect_gradients, freeze, identify, replace, shapes,
-    untracked,
 };
 pub use resnet::{Dilation, Features, ResNet, ResNetConfig, State, Stem, Style, Variant};
 pub use resnet_unet::{ResnetUnet, ResnetUnetConfig};
@@ -218,7 +217,7 @@ impl Network {
         let (input, crop) = mirror_pad(input, self.multiple(), self.smallest());
         let logits = match self {
             Self::EncoderDecoder(network) => network.forward(input),
-            Self::Unet(network) => network.forward(input, None),
+            Self::Unet(network) => network.forward(input),
             Self::ResnetUnet(network) => network.forward(input),
             Self::AttentionUnet(network) => network.forward(input),
         };
@@ -282,5 +281,5 @@ impl Named for Network {
     }
 }
 
-/// PyTorch's name for a path through the modules.
-pub type Namer = Box<dyn Fn(&str) -> String>;
+/// PyTorch's name for a path through the modules, level by level; `None` where it has the same.
+pub type Namer = Box<dyn Fn(&[&str]) -> Option<String>>;

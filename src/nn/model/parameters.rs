@@ -89,11 +89,6 @@ pub fn freeze<M: Named>(network: M, frozen: impl FnMut(&str) -> bool) -> M {
     network.map(&mut Freezer { path, frozen })
 }
 
-/// Parameters that do not learn, with the same values and running statistics.
-pub fn untracked<M: Named>(network: M) -> M {
-    network.map(&mut Untracker)
-}
-
 /// The sum of the parameters' absolute values: not finite as soon as one is not.
 struct Magnitude(Option<Tensor<1>>);
 
@@ -126,7 +121,7 @@ impl Path {
 
     fn name(&self) -> String {
         let levels: Vec<&str> = self.levels.iter().map(String::as_str).filter(|level| !level.is_empty()).collect();
-        (self.torch_name)(&levels.join("."))
+        (self.torch_name)(&levels).unwrap_or_else(|| levels.join("."))
     }
 }
 
@@ -201,14 +196,6 @@ impl<F: FnMut(&str) -> bool> ModuleMapper for Freezer<F> {
 
     fn map_flag(&mut self, flag: Param<Flag>) -> Param<Flag> {
         flag.with_value(!(self.frozen)(&self.path.name()))
-    }
-}
-
-struct Untracker;
-
-impl ModuleMapper for Untracker {
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        param.set_require_grad(false)
     }
 }
 

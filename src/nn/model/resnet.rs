@@ -406,10 +406,9 @@ impl Block {
 
 /// `stem.0.conv` is `conv1` in PyTorch and `stem.0.norm` is `bn1`; `stages.1.0.units.2.norm` is `layer2.0.bn3`;
 /// `downsample.conv` and `downsample.norm` are entries 0 and 1 of a `Sequential`.
-pub(super) fn torch_name(path: &str) -> String {
-    let parts: Vec<&str> = path.split('.').collect();
+pub(super) fn torch_name(parts: &[&str]) -> Option<String> {
     let layer = |part: &str| if part == "conv" { "conv" } else { "bn" };
-    match parts[..] {
+    Some(match parts[..] {
         ["stem", i, part, leaf] => format!("{}{}.{leaf}", layer(part), next(i)),
         ["stages", stage, block, "units", i, part, leaf] => {
             format!("layer{}.{block}.{}{}.{leaf}", next(stage), layer(part), next(i))
@@ -417,8 +416,8 @@ pub(super) fn torch_name(path: &str) -> String {
         ["stages", stage, block, "downsample", part, leaf] => {
             format!("layer{}.{block}.downsample.{}.{leaf}", next(stage), usize::from(part == "norm"))
         }
-        _ => path.to_owned(),
-    }
+        _ => return None,
+    })
 }
 
 /// PyTorch counts layers from 1.

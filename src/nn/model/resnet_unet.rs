@@ -9,7 +9,7 @@ use super::resnet::{self, Dilation, ResNet, ResNetConfig, State, Variant};
 use super::sizes;
 use crate::base::{Error, Result};
 use crate::nn::layer::{Conv2d, Init, Initialisation};
-use crate::nn::ops::{Interpolation, NormSettings, Resampling, concatenate, interpolate};
+use crate::nn::ops::{Interpolation, Resampling, concatenate, interpolate};
 
 /// Hyperparameters of [`ResnetUnet`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -46,7 +46,6 @@ impl ResnetUnetConfig {
     /// Builds the network: torchvision's initial weights in the encoder, PyTorch's elsewhere.
     pub fn init(&self, init: &mut Init) -> Result<ResnetUnet> {
         let [bands, outputs] = self.checked()?;
-        init.set_norm(NormSettings::default());
         let base_model = self.encoder.init(bands, init);
         let width = self.encoder.width;
         let channels = |level: usize| {
@@ -133,14 +132,13 @@ pub(super) fn twice(x: Tensor<4>) -> Tensor<4> {
 }
 
 /// The original's names: each convolution but the last is entry 0 of a `Sequential`.
-pub(super) fn torch_name(path: &str) -> String {
-    let parts: Vec<&str> = path.split('.').collect();
-    match parts[..] {
-        ["base_model", ..] => format!("base_model.{}", resnet::torch_name(&path["base_model.".len()..])),
+pub(super) fn torch_name(parts: &[&str]) -> Option<String> {
+    Some(match parts[..] {
+        ["base_model", ref rest @ ..] => format!("base_model.{}", resnet::torch_name(rest)?),
         ["lateral", level, leaf] => format!("layer{level}_1x1.0.{leaf}"),
         ["up", level, leaf] => format!("conv_up{level}.0.{leaf}"),
         ["original", i, leaf] => format!("conv_original_size{i}.0.{leaf}"),
         ["last", leaf] => format!("conv_last.{leaf}"),
-        _ => path.to_owned(),
-    }
+        _ => return None,
+    })
 }

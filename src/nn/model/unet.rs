@@ -195,10 +195,9 @@ pub struct Unet {
 }
 
 impl Unet {
-    /// Logits `[batch, outputs, height, width]`; height and width must be multiples of [`Self::multiple`]. In training,
-    /// `draw` decides on dropout.
-    pub fn forward(&self, input: Tensor<4>, draw: Option<u64>) -> Tensor<4> {
-        self.finish((0..self.segments()).fold(vec![input], |state, i| self.segment(i, state, draw)), draw)
+    /// Logits `[batch, outputs, height, width]`; height and width must be multiples of [`Self::multiple`].
+    pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
+        self.finish((0..self.segments()).fold(vec![input], |state, i| self.segment(i, state, None)), None)
     }
 
     /// All blocks but the last.
@@ -228,8 +227,12 @@ impl Unet {
     fn join(&self, level: usize, state: &mut State, draws: &mut Option<Draws>) -> Tensor<4> {
         let (below, skip) = (state.pop().expect("a level below"), state.pop().expect("a level to join"));
         let [_, _, height, width] = skip.dims();
+        let enlarged = match self.enlarge.get(level) {
+            Some(layer) => layer.forward(below),
+            None => twice(below),
+        };
         // Only where the side was odd, which only milesial's takes.
-        let enlarged = place(self.enlarged(below, level), [height, width]);
+        let enlarged = place(enlarged, [height, width]);
         let joined = if self.form.plan().enlarged_first { vec![enlarged, skip] } else { vec![skip, enlarged] };
         self.up[level].forward(concatenate(joined), draws)
     }
@@ -237,14 +240,6 @@ impl Unet {
     /// Makes every batch norm a part of the convolution before it.
     pub(super) fn fold(&mut self) {
         self.down.iter_mut().chain(&mut self.up).for_each(DoubleConv::fold);
-    }
-
-    /// `x` at twice its size, on the way to `level`.
-    fn enlarged(&self, x: Tensor<4>, level: usize) -> Tensor<4> {
-        if let Some(layer) = self.enlarge.get(level) {
-            return layer.forward(x);
-        }
-        twice(x)
     }
 
     /// The number that both sides of the input must be a multiple of: `2^(depth - 1)`, as each level after the first halves
@@ -273,14 +268,10 @@ impl Unet {
     /// The originals' names; those of the earthquake system's Keras layers are numbers that count up.
     pub(super) fn namer(&self) -> Namer {
         let (form, depth) = (self.form, self.down.len());
-        Box::new(move |path| {
-            let parts: Vec<&str> = path.split('.').collect();
-            match form {
-                Form::Seeps => seeps_name(&parts),
-                Form::Milesial => milesial_name(&parts, depth),
-                Form::Earthquake => earthquake_name(&parts),
-            }
-            .unwrap_or_else(|| path.to_owned())
+        Box::new(move |parts| match form {
+            Form::Seeps => seeps_name(parts),
+            Form::Milesial => milesial_name(parts, depth),
+            Form::Earthquake => earthquake_name(parts),
         })
     }
 }

@@ -92,12 +92,9 @@ impl Vgg {
     pub(super) fn forward(&self, input: Tensor<4>, taps: &[Tap]) -> Vec<Tensor<4>> {
         let mut seen = vec![None; taps.len()];
         let mut see = |tap: Tap, x: &Tensor<4>| {
-            let mut wanted = false;
             for (_, place) in taps.iter().zip(&mut seen).filter(|(wanted, _)| **wanted == tap) {
                 *place = Some(x.clone());
-                wanted = true;
             }
-            wanted
         };
         see(Tap::Colors, &input);
         let mut x = input;
@@ -130,14 +127,12 @@ impl Vgg {
 
     /// What turns `units.1.conv` into `features.2`, as torchvision's `Sequential` counts convolutions, batch norms, ReLUs
     /// and poolings.
-    pub(super) fn torch_name(batch_norm: bool, path: &str) -> String {
-        let parts: Vec<&str> = path.split('.').collect();
-        let ["units", number, part, leaf] = parts[..] else { return path.to_owned() };
-        let Some((unit, (block, _))) = number.parse().ok().and_then(|unit| Some((unit, places().nth(unit)?))) else {
-            return path.to_owned();
-        };
+    pub(super) fn torch_name(batch_norm: bool, parts: &[&str]) -> Option<String> {
+        let ["units", number, part, leaf] = parts[..] else { return None };
+        let unit: usize = number.parse().ok()?;
+        let (block, _) = places().nth(unit)?;
         let entry = unit * if batch_norm { 3 } else { 2 } + block - 1 + usize::from(part == "norm");
-        format!("features.{entry}.{leaf}")
+        Some(format!("features.{entry}.{leaf}"))
     }
 
     /// Whether there are batch norms.
@@ -152,7 +147,9 @@ mod tests {
 
     #[test]
     fn names_are_torchvisions() {
-        let name = |batch_norm, unit: usize, part| Vgg::torch_name(batch_norm, &format!("units.{unit}.{part}.weight"));
+        let name = |batch_norm, unit: usize, part| {
+            Vgg::torch_name(batch_norm, &["units", unit.to_string().as_str(), part, "weight"]).unwrap()
+        };
         let last = [name(false, 12, "conv"), name(true, 12, "conv"), name(true, 12, "norm")];
         assert_eq!(last, ["features.28.weight", "features.40.weight", "features.41.weight"]);
         assert_eq!(name(false, 2, "conv"), "features.5.weight");

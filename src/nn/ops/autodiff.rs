@@ -127,7 +127,6 @@ impl<B: Kernels + Operations, C: CheckpointStrategy> Operations for Autodiff<B, 
         convolve("convolution gradient", how, [x, weight], bias, settings)
     }
 
-    // The callers take the steps one by one where there are gradients; this is for completeness.
     fn run_rectified_convolution(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -169,7 +168,7 @@ impl<B: Kernels + Operations, C: CheckpointStrategy> Operations for Autodiff<B, 
             let done = timed::<B, _>("batch norm", &device, || {
                 synchronised::normalisation::<B>(x, [weight, bias, mean, var], settings, group)
             });
-            let kept = (kept_x, kept_weight, done.shared);
+            let kept = (kept_x, kept_weight, done.statistics);
             let output =
                 record::<B, C, _, 3>("batch norm gradient", nodes, done.output, kept, |kept, gradient, wanted| {
                     let (x, weight, shared) = kept;

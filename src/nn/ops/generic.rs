@@ -166,6 +166,12 @@ pub(super) fn sum_by_channel<B: Backend>(gradient: FloatTensor<B>) -> FloatTenso
     B::float_reshape(B::float_sum_dim(rows, 0), Shape::new([channels]))
 }
 
+/// Reshapes `[channels]` so that it broadcasts over images.
+pub(super) fn spread<B: Backend>(channels: FloatTensor<B>) -> FloatTensor<B> {
+    let count = channels.shape()[0];
+    B::float_reshape(channels, Shape::new([1, count, 1, 1]))
+}
+
 pub(super) fn as_type<B: Backend>(tensor: FloatTensor<B>, dtype: FloatDType) -> FloatTensor<B> {
     if float_dtype::<B>(&tensor) == dtype { tensor } else { B::float_cast(tensor, dtype) }
 }

@@ -8,7 +8,7 @@ use burn::backend::{Backend, Scalar, TensorMetadata};
 use burn::tensor::{FloatDType, Shape};
 
 use super::common::{self, Common};
-use super::generic::{self, as_type, float_dtype, sum_by_channel};
+use super::generic::{self, as_type, float_dtype, spread, sum_by_channel};
 use super::products;
 use super::settings::{ConvSettings, ConvTransposeSettings, NormSettings, PoolSettings, Resampling};
 use crate::nn::group::Group;
@@ -132,15 +132,12 @@ pub(super) trait Kernels: Backend {
     ) -> Gradients<Self, 3> {
         let (narrow, wide) = (float_dtype::<Self>(&x), float_dtype::<Self>(&weight));
         let (x, gradient) = (as_type::<Self>(x, wide), as_type::<Self>(gradient, wide));
-        let spread = |channels: FloatTensor<Self>| {
-            let count = channels.shape()[0];
-            Self::float_reshape(channels, Shape::new([1, count, 1, 1]))
-        };
         let shifted = Self::float_add_scalar(var, Scalar::Float(epsilon));
-        let inverse_deviation = spread(Self::float_recip(Self::float_sqrt(shifted)));
-        let for_x = || Self::float_mul(gradient.clone(), Self::float_mul(spread(weight), inverse_deviation.clone()));
+        let inverse_deviation = Self::float_recip(Self::float_sqrt(shifted));
+        let [weight, mean, inverse_deviation] = [weight, mean, inverse_deviation].map(spread::<Self>);
+        let for_x = || Self::float_mul(gradient.clone(), Self::float_mul(weight, inverse_deviation.clone()));
         let for_weight = || {
-            let normalised = Self::float_mul(Self::float_sub(x, spread(mean)), inverse_deviation.clone());
+            let normalised = Self::float_mul(Self::float_sub(x, mean), inverse_deviation.clone());
             sum_by_channel::<Self>(Self::float_mul(gradient.clone(), normalised))
         };
         [

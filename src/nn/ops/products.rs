@@ -26,7 +26,7 @@ fn along<B: Backend>(gradient: FloatTensor<B>, axis: usize, from: usize, how: Re
 }
 
 /// How much of each of `from` positions is in each of `to` positions, `[to, from]`.
-fn mixture(from: usize, to: usize, how: Resampling) -> Vec<f32> {
+pub(super) fn mixture(from: usize, to: usize, how: Resampling) -> Vec<f32> {
     let (count, taps) = taps(from, to, how);
     let mut values = vec![0.0; to * from];
     for (row, tap) in values.chunks_exact_mut(from).zip(&taps) {

@@ -9,9 +9,9 @@ pub(super) type Wanted<const N: usize> = [bool; N];
 /// Gradients in the order of the operation's arguments; `None` where none was wanted.
 pub(super) type Gradients<B, const N: usize> = [Option<FloatTensor<B>>; N];
 
-/// The result of a batch norm in training.
+/// The result of a batch norm in training, and the statistics of its batch.
 #[derive(Debug, Clone)]
-pub(super) struct Normalised<B: Backend> {
+pub(super) struct Normalised<B: Backend, S = Statistics<B>> {
     /// The normalised, scaled and shifted input.
     pub(super) output: FloatTensor<B>,
     /// Running mean after this batch.
@@ -19,7 +19,7 @@ pub(super) struct Normalised<B: Backend> {
     /// Running variance after this batch, from the unbiased variance of the batch.
     pub(super) running_var: FloatTensor<B>,
     /// What the gradient needs.
-    pub(super) statistics: Statistics<B>,
+    pub(super) statistics: S,
 }
 
 /// Statistics of a batch, for the gradient.

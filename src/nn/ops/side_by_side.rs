@@ -33,16 +33,12 @@ pub fn side_by_side<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Syn
     let _kept = Threads::kept();
     let alone = |item| {
         let _kept = Threads::kept();
-        use_one_thread();
+        // libtorch then computes in this thread what it asks for.
+        #[cfg(feature = "libtorch")]
+        tch::set_num_threads(1);
         work(item)
     };
     items.into_par_iter().map(alone).collect()
-}
-
-/// Has libtorch compute what this thread asks for in this thread.
-fn use_one_thread() {
-    #[cfg(feature = "libtorch")]
-    tch::set_num_threads(1);
 }
 
 /// The number of libtorch's threads, which is as before once this is dropped.

@@ -8,12 +8,12 @@
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Scalar, TensorMetadata};
-use burn::tensor::{Shape, Slice};
+use burn::tensor::Slice;
 
 use super::common::Common;
-use super::generic::{as_type, float_dtype, sum_by_channel};
+use super::generic::{as_type, float_dtype, spread, sum_by_channel};
 use super::kernels::Kernels;
-use super::results::{Gradients, Wanted};
+use super::results::{Gradients, Normalised, Wanted};
 use super::settings::NormSettings;
 use crate::nn::group::Group;
 
@@ -27,21 +27,13 @@ pub(super) struct Shared<B: Kernels> {
     group: Group,
 }
 
-/// The normalised, scaled and shifted input, and the statistics.
-pub(super) struct Synchronised<B: Kernels> {
-    pub(super) output: FloatTensor<B>,
-    pub(super) running_mean: FloatTensor<B>,
-    pub(super) running_var: FloatTensor<B>,
-    pub(super) shared: Shared<B>,
-}
-
 /// Batch norm of this process's share `x`, computed in the type of the weight.
 pub(super) fn normalisation<B: Kernels>(
     x: FloatTensor<B>,
     [weight, bias, running_mean, running_var]: [FloatTensor<B>; 4],
     settings: NormSettings,
     group: Group,
-) -> Synchronised<B> {
+) -> Normalised<B, Shared<B>> {
     let shape = x.shape();
     let own = (shape.num_elements() / shape[1].max(1)) as f64;
     let (narrow, wide) = (float_dtype::<B>(&x), float_dtype::<B>(&weight));
@@ -58,8 +50,8 @@ pub(super) fn normalisation<B: Kernels>(
     let shifted = B::float_add_scalar(variance.clone(), Scalar::Float(settings.epsilon));
     let inverse_deviation = B::float_recip(B::float_sqrt(shifted));
     let output = B::fixed_normalisation(x, weight, bias, mean.clone(), variance, settings.epsilon);
-    let shared = Shared { mean, inverse_deviation, inverse_count, group };
-    Synchronised { output: as_type::<B>(output, narrow), running_mean, running_var, shared }
+    let statistics = Shared { mean, inverse_deviation, inverse_count, group };
+    Normalised { output: as_type::<B>(output, narrow), running_mean, running_var, statistics }
 }
 
 /// Gradients for the input, weight and bias; those for weight and bias are of this process's share alone.
@@ -88,10 +80,4 @@ pub(super) fn gradients<B: Kernels>(
         as_type::<B>(B::float_mul(B::float_sub(gradient, common), factor), narrow)
     });
     [for_x, wanted[1].then_some(for_weight), wanted[2].then_some(for_bias)]
-}
-
-/// Reshapes `[channels]` so that it broadcasts over images.
-fn spread<B: Kernels>(channels: FloatTensor<B>) -> FloatTensor<B> {
-    let count = channels.shape()[0];
-    B::float_reshape(channels, Shape::new([1, count, 1, 1]))
 }

@@ -108,3 +108,16 @@ impl Arriving {
 fn unreadable(cause: impl std::fmt::Display) -> Error {
     Error::failed("read the result from the device", cause)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_come_back() {
+        let classes: Vec<u16> = (0..1001).map(|i| (i * 40_503 % 65_536) as u16).collect();
+        let values: Vec<i32> = classes.iter().map(|&class| i32::from(class)).collect();
+        let tensor = Tensor::<1, Int>::from_data(TensorData::new(values, [1001]), &Device::flex());
+        assert_eq!(Arriving::of_classes(tensor.reshape([7, 143])).read_classes().unwrap(), classes);
+    }
+}

@@ -134,7 +134,7 @@ impl Updates {
         panic!("a norm of {most} over a single tensor {:?}, with {epsilon}", tensor.dims())
     }
 
-    /// The sum of `tensor` over the processes of the group that [`Self::run_among`] is given.
+    /// The sum of `tensor` over the processes of the group that [`Self::run`] is given.
     ///
     /// # Panics
     ///
@@ -147,19 +147,11 @@ impl Updates {
         panic!("a sum over processes of a single tensor {:?}", tensor.dims())
     }
 
-    /// Applies the deferred updates.
-    pub fn run(&self) {
+    /// Applies the deferred updates. Sums are over the processes of `group`, all of which must have deferred them.
+    pub fn run(&self, group: Option<&Group>) {
         #[cfg(feature = "libtorch")]
         if let Some(mut gathered) = self.gathered() {
-            gathered.run(None);
-        }
-    }
-
-    /// [`Self::run`] in a group of processes, all of which must have deferred the same sums.
-    pub fn run_among(&self, group: &Group) {
-        #[cfg(feature = "libtorch")]
-        if let Some(mut gathered) = self.gathered() {
-            gathered.run(Some(group));
+            gathered.run(group);
         }
         #[cfg(not(feature = "libtorch"))]
         let _ = group;

@@ -124,8 +124,8 @@ impl<'a> Input<'a> {
             return Err(format!("the forest is damaged: the importance of a feature is {wrong}"));
         }
         let leaves = self.leaves(mixed, classes)?;
-        let limits = Limits { features, leaves: classes + mixed };
-        let trees: Result<Vec<Tree>, String> = (0..trees).map(|number| self.tree(number, &limits)).collect();
+        let trees: Result<Vec<Tree>, String> =
+            (0..trees).map(|number| self.tree(number, features, classes + mixed)).collect();
         Ok(Forest { classes, importances, trees: trees?, leaves })
     }
 
@@ -144,7 +144,8 @@ impl<'a> Input<'a> {
         Ok(all)
     }
 
-    fn tree(&mut self, number: usize, limits: &Limits) -> Result<Tree, String> {
+    /// A tree of a forest with so many features and leaves.
+    fn tree(&mut self, number: usize, features: usize, leaves: usize) -> Result<Tree, String> {
         let (splits, root) = (self.u32()? as usize, self.u32()? as i32);
         let nodes: Vec<Node> = self.numbers(splits)?.iter().map(node).collect();
         let fault = |what: String| Err(format!("the forest is damaged: tree {number} {what}"));
@@ -155,13 +156,13 @@ impl<'a> Input<'a> {
                 let later = parent.is_none_or(|parent| split > parent);
                 later && met.get_mut(split).is_some_and(|met| !std::mem::replace(met, true))
             }
-            Err(_) => (!child as usize) < limits.leaves,
+            Err(_) => (!child as usize) < leaves,
         };
         if !meet(None, root) || splits > 0 && root != 0 {
             return fault(format!("starts at node {root}, which does not exist"));
         }
         for (place, node) in nodes.iter().enumerate() {
-            if node.feature as usize >= limits.features || !node.threshold.is_finite() {
+            if node.feature as usize >= features || !node.threshold.is_finite() {
                 return fault(format!("compares feature {} with {}", node.feature, node.threshold));
             }
             if !node.children.iter().all(|&child| meet(Some(place), child)) {
@@ -170,12 +171,6 @@ impl<'a> Input<'a> {
         }
         if met.contains(&false) { fault("has splits that nothing leads to".into()) } else { Ok(Tree { root, nodes }) }
     }
-}
-
-/// What the trees of a forest may refer to.
-struct Limits {
-    features: usize,
-    leaves: usize,
 }
 
 fn node(bytes: &[u8; 16]) -> Node {

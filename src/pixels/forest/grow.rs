@@ -28,20 +28,14 @@ pub(super) struct Grown {
     pub(super) decreases: Vec<f64>,
 }
 
-/// Where a child is entered.
-#[derive(Debug, Clone, Copy)]
-enum Parent {
-    Root,
-    Node { place: usize, side: usize },
-}
-
 /// A node that is still to be made. The draws of every class in it are the last ones in `Builder::counts`.
 #[derive(Debug, Clone, Copy)]
 struct Pending {
     start: usize,
     end: usize,
     depth: usize,
-    parent: Parent,
+    /// Place of the node above, and on which side of it; a root has none.
+    parent: Option<(usize, usize)>,
 }
 
 /// Parts with this many samples are handed to other threads, this far from the root. Neither number may depend on the
@@ -135,7 +129,7 @@ impl<'a> Builder<'a> {
 
     /// Splits until there are only leaves. No recursion: a tree may be as deep as it has samples.
     fn grow(mut self, samples: &mut [Sample], depth: usize, draws: &mut Draws) -> Option<Grown> {
-        let mut next = Some(Pending { start: 0, end: samples.len(), depth, parent: Parent::Root });
+        let mut next = Some(Pending { start: 0, end: samples.len(), depth, parent: None });
         while let Some(node) = next {
             if self.growth.stop.load(Ordering::Relaxed) {
                 return None;
@@ -165,7 +159,7 @@ impl<'a> Builder<'a> {
     /// through the tree leads to the neighbour in memory.
     fn defer(&mut self, node: Pending, middle: usize, place: usize) {
         let depth = node.depth + 1;
-        let child = |side, start, end| Pending { start, end, depth, parent: Parent::Node { place, side } };
+        let child = |side, start, end| Pending { start, end, depth, parent: Some((place, side)) };
         let (left, right) = (child(0, node.start, middle), child(1, middle, node.end));
         let left_is_larger = middle - node.start > node.end - middle;
         let order = if left_is_larger {
@@ -179,10 +173,10 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn enter(&mut self, parent: Parent, child: i32) {
+    fn enter(&mut self, parent: Option<(usize, usize)>, child: i32) {
         match parent {
-            Parent::Root => self.grown.root = child,
-            Parent::Node { place, side } => self.grown.nodes[place].children[side] = child,
+            None => self.grown.root = child,
+            Some((place, side)) => self.grown.nodes[place].children[side] = child,
         }
     }
 

@@ -59,17 +59,6 @@ impl OutOfBag {
         });
         Self { confusion, classes }
     }
-
-    /// Samples that were counted.
-    pub fn samples(&self) -> u64 {
-        self.confusion.iter().sum()
-    }
-
-    /// Share of the counted samples that were right; `None` if there are none.
-    pub fn accuracy(&self) -> Option<f64> {
-        let right: u64 = self.confusion.iter().step_by(self.classes + 1).sum();
-        (self.samples() > 0).then(|| right as f64 / self.samples() as f64)
-    }
 }
 
 #[cfg(test)]
@@ -100,9 +89,7 @@ mod tests {
             }
             let score = fitted.out_of_bag.unwrap();
             assert_eq!(score, OutOfBag { confusion: confusion.clone(), classes: 4 });
-            let right: u64 = (0..4).map(|class| confusion[class * 5]).sum();
-            assert_eq!(score.accuracy(), Some(right as f64 / score.samples() as f64));
-            assert!((trees == 40) == (score.samples() == 500));
+            assert!((trees == 40) == (confusion.iter().sum::<u64>() == 500));
         }
     }
 }

@@ -124,14 +124,10 @@ impl Settings {
     fn check_weights(&self) -> Result<()> {
         let ClassWeights::Numbers(weights) = &self.class_weights else { return Ok(()) };
         let usable = |weight: f64| weight == 0.0 || (1.0 / MAX_WEIGHT..=MAX_WEIGHT).contains(&weight);
-        match weights.iter().position(|&weight| !usable(weight)) {
-            Some(class) => Err(Error::invalid(
-                "forest.class_weights",
-                format!("{} for class {class}", weights[class]),
-                format!("0, or {:e} to {MAX_WEIGHT:e}", 1.0 / MAX_WEIGHT),
-            )),
-            None => Ok(()),
-        }
+        let Some(class) = weights.iter().position(|&weight| !usable(weight)) else { return Ok(()) };
+        let value = format!("{} for class {class}", weights[class]);
+        let expected = format!("0, or {:e} to {MAX_WEIGHT:e}", 1.0 / MAX_WEIGHT);
+        Err(Error::invalid("forest.class_weights", value, expected))
     }
 
     /// The weight of every class that has this many samples each.

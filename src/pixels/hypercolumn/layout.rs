@@ -150,24 +150,17 @@ impl Layout {
         [&input.rows, &input.columns].map(|range| self.reaches[tap].places(range.len()))
     }
 
-    /// Between which places of a tap the rows of a window lie.
-    pub(super) fn row_steps(&self, scale: usize, tap: usize, window: &Window) -> Vec<Step> {
-        self.steps(&self.rows, scale, tap, &window.rows)
-    }
-
-    /// Between which places of a tap the columns of a window lie.
-    pub(super) fn column_steps(&self, scale: usize, tap: usize, window: &Window) -> Vec<Step> {
-        self.steps(&self.columns, scale, tap, &window.columns)
-    }
-
-    fn steps(&self, side: &Side, scale: usize, tap: usize, pixels: &Range<usize>) -> Vec<Step> {
+    /// Between which places of a tap the rows of a window lie, and its columns.
+    pub(super) fn steps(&self, scale: usize, tap: usize, window: &Window) -> [Vec<Step>; 2] {
         let reach = self.reaches[tap];
-        let last = reach.places(side.reduced[scale][1]) - 1;
-        let step = |pixel| {
-            let (before, share) = self.place(side, scale, reach, pixel);
-            Step { before: before.min(last), after: (before + 1).min(last), share }
-        };
-        pixels.clone().map(step).collect()
+        [(&self.rows, &window.rows), (&self.columns, &window.columns)].map(|(side, pixels)| {
+            let last = reach.places(side.reduced[scale][1]) - 1;
+            let step = |pixel| {
+                let (before, share) = self.place(side, scale, reach, pixel);
+                Step { before: before.min(last), after: (before + 1).min(last), share }
+            };
+            pixels.clone().map(step).collect()
+        })
     }
 
     /// How many taps there are.
@@ -227,7 +220,7 @@ mod tests {
     #[test]
     fn steps_are_those_of_pytorch() {
         let layout = layout(7, 4, &[Tap::Pool(1)], &[1]);
-        let steps = layout.column_steps(0, 0, &Window::whole(layout.size()));
+        let [_, steps] = layout.steps(0, 0, &Window::whole(layout.size()));
         // 3 places for 7 pixels: (x + 0.5) 3/7 - 0.5.
         let shares: Vec<(usize, usize, f32)> = steps.iter().map(|s| (s.before, s.after, s.share)).collect();
         let at = |x: f32| (x + 0.5) * 3.0 / 7.0 - 0.5;
@@ -243,6 +236,6 @@ mod tests {
         let layout = layout(64, 10, &[Tap::Pool(5)], &[1, 4]);
         assert_eq!(layout.input(0, &Window::whole(layout.size())), Input { rows: 0..32, columns: 0..64 });
         assert_eq!(layout.input(1, &Window::whole(layout.size())), Input { rows: 0..32, columns: 0..32 });
-        assert!(layout.row_steps(0, 0, &Window::whole(layout.size())).iter().all(|step| step.before == 0));
+        assert!(layout.steps(0, 0, &Window::whole(layout.size()))[0].iter().all(|step| step.before == 0));
     }
 }

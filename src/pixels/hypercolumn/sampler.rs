@@ -38,15 +38,14 @@ impl WindowFeatures {
         let features = maps.iter().map(|map| map.shape[0]).sum();
         let part = |(number, map): (usize, Map)| {
             let (scale, tap) = (number / layout.taps(), number % layout.taps());
-            let [top, left] = map.corner;
-            let within = |mut steps: Vec<Step>, first: usize| {
-                for step in &mut steps {
+            let mut steps = layout.steps(scale, tap, window);
+            for (steps, first) in steps.iter_mut().zip(map.corner) {
+                for step in steps {
                     (step.before, step.after) = (step.before - first, step.after - first);
                 }
-                steps
-            };
-            let rows = within(layout.row_steps(scale, tap, window), top);
-            Part { map, rows, columns: within(layout.column_steps(scale, tap, window), left) }
+            }
+            let [rows, columns] = steps;
+            Part { map, rows, columns }
         };
         Self { window: window.clone(), parts: maps.into_iter().enumerate().map(part).collect(), features }
     }
@@ -141,10 +140,5 @@ impl WindowFeatures {
     /// How many features a pixel has.
     pub fn features(&self) -> usize {
         self.features
-    }
-
-    /// The window.
-    pub fn window(&self) -> &Window {
-        &self.window
     }
 }

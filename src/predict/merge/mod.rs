@@ -3,7 +3,6 @@
 //! Scores come at the size that a network gives them in, often an eighth of the image. They are enlarged row by row,
 //! averaged and decided on at once, so that scores of all classes at the image's size are never held.
 
-mod home;
 mod on_device;
 mod pixel;
 
@@ -14,7 +13,6 @@ use crate::base::{Error, Result, Size, vectorised};
 use crate::nn::activation::Rule;
 use crate::nn::ops::Resampling;
 use crate::nn::ops::axis::{Tap, taps};
-pub use home::{ArrivingClasses, read_classes};
 pub use on_device::{decide_on_device, decided, decides_on_device};
 use pixel::{Choice, activate, complete, pick};
 
@@ -293,7 +291,8 @@ pub fn decide(parts: &[WeightedScores], size: Size, rows: std::ops::Range<usize>
     let mut picked = vec![0u16; rows.len() * width];
     let mut highest = vec![0.0f32; if wanted.highest { picked.len() } else { 0 }];
     let mut all = vec![0.0f32; if wanted.all { classes * picked.len() } else { 0 }];
-    let mut lines: Vec<Line<'_>> = picked.chunks_exact_mut(width).map(Line::new).collect();
+    let line = |picked| Line { picked, highest: None, all: Vec::new() };
+    let mut lines: Vec<Line<'_>> = picked.chunks_exact_mut(width).map(line).collect();
     lines.iter_mut().zip(highest.chunks_exact_mut(width)).for_each(|(line, values)| line.highest = Some(values));
     for (i, values) in all.chunks_exact_mut(width).enumerate() {
         lines[i % rows.len()].all.push(values);
@@ -327,11 +326,7 @@ struct Line<'a> {
     all: Vec<&'a mut [f32]>,
 }
 
-impl<'a> Line<'a> {
-    fn new(picked: &'a mut [u16]) -> Self {
-        Self { picked, highest: None, all: Vec::new() }
-    }
-
+impl Line<'_> {
     fn fill(self, scores: &[f32], classes: usize, choice: Choice, chosen: &mut Vec<f32>) {
         chosen.resize(self.picked.len(), 0.0);
         pick(scores, classes, choice, self.picked, chosen);

@@ -2,11 +2,10 @@
 
 use burn::tensor::{DType, Device, Int, Tensor};
 
-use super::home::{read_classes, unreadable};
-use crate::base::{Result, Size};
+use crate::base::{Error, Result, Size};
 use crate::nn::activation::Rule;
 use crate::nn::device::is_gpu;
-use crate::nn::ops::{Resampling, argmax_channels, interpolate};
+use crate::nn::ops::{Arriving, Resampling, argmax_channels, interpolate};
 
 /// Most bytes that the enlarged scores of one image may take on the device, where two or three such tensors are held at a
 /// time: small beside what the network itself takes for an image of that size.
@@ -26,7 +25,7 @@ pub fn decides_on_device(device: &Device, outputs: usize, size: Size) -> bool {
 ///
 /// # Errors
 ///
-/// [`Error::Failed`](crate::base::Error::Failed) if the device fails.
+/// [`Error::Failed`] if the device fails.
 pub fn decide_on_device(
     logits: &Tensor<4>,
     enlargement: Resampling,
@@ -40,8 +39,8 @@ pub fn decide_on_device(
         let scores = logits.clone().narrow(0, i, 1).cast(DType::F32);
         decided(interpolate(scores, [size.height, size.width], enlargement), rule)
     });
-    let all = read_classes(Tensor::cat(classes.collect(), 0))?;
-    let sums: Vec<f32> = sums.try_into_vec_as().map_err(unreadable)?;
+    let all = Arriving::of_classes(Tensor::cat(classes.collect(), 0)).read_classes()?;
+    let sums: Vec<f32> = sums.try_into_vec_as().map_err(|e| Error::failed("read the result from the device", e))?;
     let images = all.chunks_exact(size.width * size.height).zip(sums);
     Ok(images.map(|(classes, sum)| sum.is_finite().then(|| classes.to_vec())).collect())
 }

@@ -204,13 +204,8 @@ impl TileRunner<'_> {
         let mirrored_views = procedure.flip && procedure.join != Join::Probabilities;
         let mut parts = Vec::with_capacity(2);
         for mirrored in [false, true].into_iter().take(1 + usize::from(mirrored_views)) {
-            let turned;
-            let seen = if mirrored {
-                turned = padded.mirrored();
-                &turned
-            } else {
-                &padded
-            };
+            let turned = mirrored.then(|| padded.mirrored());
+            let seen = turned.as_ref().unwrap_or(&padded);
             let mut whole: Option<ScoreMap> = None;
             self.sweep_rows(seen, tiles, procedure, &mut |rows| {
                 match &mut whole {

@@ -84,13 +84,8 @@ impl Budget {
         self.batch_size.min(fitting).max(1)
     }
 
-    /// Whether images of this total size in bytes may wait for another to be computed with.
-    pub(crate) fn may_wait(&self, bytes: u64) -> bool {
-        bytes <= self.waiting()
-    }
-
-    /// Bytes of images that may wait while another one goes in.
-    fn waiting(&self) -> u64 {
+    /// Bytes of images that may wait to be computed together while another one goes in.
+    pub(super) fn waiting(&self) -> u64 {
         self.limit.map_or(u64::MAX, |limit| limit / WAITING_SHARE)
     }
 

@@ -36,14 +36,12 @@ impl Model for NetworkPredictor {
 
     fn set_threshold(&mut self, threshold: f64) -> Result<()> {
         require((0.0..1.0).contains(&threshold), "threshold", threshold, "a probability from 0 to below 1")?;
-        match &mut self.rule {
-            Rule::Above(own) => *own = threshold as f32,
-            Rule::MostProbable => {
-                let reason = "applies only to networks with a sigmoid; this one has a softmax and predicts the most probable class, so \
-                              leave it out";
-                return Err(Error::conflict("threshold", reason));
-            }
-        }
+        let Rule::Above(own) = &mut self.rule else {
+            let reason = "applies only to networks with a sigmoid; this one has a softmax and predicts the most \
+                          probable class, so leave it out";
+            return Err(Error::conflict("threshold", reason));
+        };
+        *own = threshold as f32;
         Ok(())
     }
 

@@ -57,8 +57,7 @@ impl NetworkPredictor {
         given.on(choice, device, precision)
     }
 
-    /// Weights without a run. What their classes are, `dataset` says; without one the file, if it knows; else 150 classes
-    /// are ADE20K's, and others have label values 0 to K-1. Images are normalised as the weights are known to need it, else as the data set says.
+    /// See [`Predictor::from_weights`](crate::predict::Predictor::from_weights).
     pub(crate) fn from_weights(
         weights: &Weights,
         dataset: Option<Dataset>,
@@ -89,9 +88,7 @@ impl NetworkPredictor {
         let given = Given { source: "a network in memory".into(), network, config, dataset, rule };
         given.on(choice, device, Precision::Float32)
     }
-}
 
-impl NetworkPredictor {
     /// A procedure as this network is run by its project, in windows that it takes.
     pub(super) fn fitted(&self, procedure: &Procedure) -> Procedure {
         let procedure = procedure.clone().fitted_to(&self.config);

@@ -234,9 +234,7 @@ impl Procedure {
         let refuse = |field: &'static str, reason: &str| Err(Error::conflict(field, reason));
         let preset = scales.as_ref().and_then(|scales| scales.preset);
         let mut procedure = match (scales, resize) {
-            (Some(_), Some(_)) => {
-                return refuse("scales", "cannot be used with `resize`, which sets the size");
-            }
+            (Some(_), Some(_)) => return refuse("scales", "cannot be used with `resize`, which sets the size"),
             (None, Some(size)) => Self { sizes: Sizes::Fixed(*size), ..Self::default() },
             (Some(scales), None) => Self::of_scales(scales),
             (None, None) => Self::default(),
@@ -285,12 +283,11 @@ impl Procedure {
     /// As the projects run such a network: CSAIL has larger multiples for UPerNet.
     #[must_use]
     pub fn fitted_to(mut self, network: &NetworkConfig) -> Self {
-        let is_upernet = match network {
-            NetworkConfig::EncoderDecoder(config) => matches!(config.decoder, DecoderConfig::UperNet(_)),
-            _ => false,
-        };
-        if let Sizes::ShortSides { multiple, .. } = &mut self.sizes {
-            *multiple = if is_upernet { CSAIL_UPERNET_MULTIPLE } else { *multiple };
+        if let Sizes::ShortSides { multiple, .. } = &mut self.sizes
+            && let NetworkConfig::EncoderDecoder(config) = network
+            && matches!(config.decoder, DecoderConfig::UperNet(_))
+        {
+            *multiple = CSAIL_UPERNET_MULTIPLE;
         }
         self
     }

@@ -190,23 +190,20 @@ fn paste<T: Copy>(to: &mut [T], from: &[T], width: usize, columns: &Range<usize>
 }
 
 impl Scene {
-    /// Predicts the file some rows at a time and hands them on; whether there should be more.
+    /// Predicts the file some rows at a time and hands them on; [`Error::Stopped`] if there should be no more.
     pub(super) fn predict(
         &self,
         (i, path): (usize, &Path),
         runner: &TileRunner<'_>,
         (procedure, options, dataset): (&Procedure, &Options, &Dataset),
         handle: &mut Handle<'_>,
-    ) -> Result<bool> {
+    ) -> Result<()> {
         let Some(file) = TiffRows::open(path)?.filter(|file| file.size() == self.size) else {
             return Err(Error::content(path, "changed while it was waiting to be read; run the command again"));
         };
         let (wanted, bands) = (options.wanted, options.bands.as_deref());
         let reader = Reader { path, file, bands };
-        let parts = match reader.settle(dataset, || runner.is_stopped()) {
-            Err(Error::Stopped) => return Ok(false),
-            settled => settled?,
-        };
+        let parts = reader.settle(dataset, || runner.is_stopped())?;
         let nodata: RefCell<VecDeque<Option<Vec<bool>>>> = RefCell::default();
         let mut growing = Growing { size: self.size, wanted, strip: None };
         let mut emit = |Block { rows, columns, map }: Block| {
@@ -220,17 +217,12 @@ impl Scene {
             strip.leave_out(nodata.borrow_mut().drain(..rows.len()));
             if handle(i, Part::Strip(strip))? { Ok(()) } else { Err(Error::Stopped) }
         };
-        let swept = thread::scope(|scope| {
+        thread::scope(|scope| {
             let (sender, arriving) = sync_channel(1);
             let (reader, parts) = (&reader, &parts);
             scope.spawn(move || reader.read_on(parts, &sender));
             let mut held = Held { size: self.size, top: 0, rows: VecDeque::new(), arriving, nodata: &nodata };
             runner.sweep(&mut held, self.tiles, procedure, &mut emit)
-        });
-        match swept {
-            Ok(()) => Ok(true),
-            Err(Error::Stopped) => Ok(false),
-            Err(error) => Err(error),
-        }
+        })
     }
 }

@@ -282,13 +282,6 @@ mod tests {
     }
 
     #[test]
-    fn too_large_an_overlap_is_refused() {
-        assert!(Tiles::overlapping(8, 4, Blend::Crop).is_ok());
-        let refusal = Tiles::overlapping(8, 5, Blend::Crop).unwrap_err().to_string();
-        assert!(refusal.contains("from 0 to 4"), "{refusal}");
-    }
-
-    #[test]
     fn pixels_are_mirrored_about_the_border_ones() {
         let row: Vec<usize> = (-3..7).map(|at| mirrored(at, 4)).collect();
         assert_eq!(row, [3, 2, 1, 0, 1, 2, 3, 2, 1, 0]);

@@ -232,7 +232,7 @@ impl Batches<'_, '_> {
         let full = self.group.len() + 1 >= self.work.group_size(read.size);
         self.group.push((i, read));
         let reserved = self.group.iter().filter_map(|(_, read)| read.reserved.as_ref());
-        let may_wait = self.work.budget.may_wait(reserved.map(|held| held.bytes).sum());
+        let may_wait = reserved.map(|held| held.bytes).sum::<u64>() <= self.work.budget.waiting();
         if full || !may_wait { self.flush() } else { Ok(true) }
     }
 
@@ -286,9 +286,9 @@ impl Batches<'_, '_> {
         let what = (&work.procedure, work.options, &*work.predictor.dataset);
         let outcome = scene.predict((i, path), &work.runner(&at_once, &advanced), what, self.handle);
         self.done = before + steps;
-        outcome.or_else(|fault| match fault {
+        outcome.map(|()| true).or_else(|fault| match fault {
             // It is not the image that is at fault.
-            Error::Failed { .. } => Err(fault),
+            Error::Failed { .. } | Error::Stopped => Err(fault),
             fault => {
                 self.skip(i, &fault);
                 (self.handle)(i, Part::Abandoned)

@@ -29,8 +29,6 @@ pub(super) struct NewPatches {
     revision: u64,
     tab: String,
     patches: Vec<NewPatch>,
-    #[serde(default)]
-    force: bool,
 }
 
 #[derive(Deserialize)]
@@ -46,7 +44,7 @@ struct NewPatch {
 impl NewPatches {
     /// With the values of pixels as bytes.
     pub(super) fn decoded(self) -> Result<Change> {
-        let Self { revision, tab, patches, force } = self;
+        let Self { revision, tab, patches } = self;
         let letters = tab.chars().count();
         require(
             letters <= LONGEST_NAME,
@@ -57,7 +55,7 @@ impl NewPatches {
         let count = patches.len();
         require(count <= MOST_PATCHES, "patches", format!("a list of {count}"), format!("at most {MOST_PATCHES}"))?;
         let patches = patches.into_iter().map(NewPatch::decoded).collect::<Result<_>>()?;
-        Ok(Change { revision, tab, patches, force })
+        Ok(Change { revision, tab, patches })
     }
 }
 
@@ -101,7 +99,7 @@ impl Part {
         match (self.x, self.y, self.width, self.height) {
             (None, None, None, None) => Ok(None),
             (Some(x), Some(y), Some(width), Some(height)) => Ok(Some(Rect { x, y, width, height })),
-            _ => Err(Error::conflict("x", "y, width and height belong together; give all four of them, or none")),
+            _ => Err(Error::conflict("x", "belongs together with y, width and height; give all four of them, or none")),
         }
     }
 }
@@ -128,10 +126,4 @@ pub(super) struct WithModel {
 #[serde(deny_unknown_fields)]
 pub(super) struct WithRun {
     pub(super) run: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ToSave {
-    pub(super) model: Option<u64>,
 }

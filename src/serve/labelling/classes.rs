@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::base::markup::hex;
 use crate::base::{Error, Result, require};
 use crate::data::{Class, Dataset, StoredNumber};
 use crate::image::distinct_colors;
@@ -30,8 +31,7 @@ pub struct Color(pub [u8; 3]);
 
 impl Serialize for Color {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let [red, green, blue] = self.0;
-        to.serialize_str(&format!("#{red:02x}{green:02x}{blue:02x}"))
+        to.serialize_str(&hex(self.0))
     }
 }
 

@@ -3,15 +3,15 @@
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::classes::{self, LabelClass};
 use super::events::{LabelEvent, Progress, TrainingState};
-use super::features::FeatureStore;
+use super::features::{FeatureStore, locked};
 use super::labelled::{AllLabelled, Picked, Snapshot, class_of};
-use super::model::{Parts, Summary, Trained};
+use super::model::{Summary, Trained};
 use super::patch::Rect;
 use super::project::Project;
 use super::score::Score;
@@ -69,10 +69,6 @@ struct Request {
     number: u64,
     /// What the page shows.
     view: Option<(usize, Rect)>,
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Counts a page that waits while it lives.
@@ -303,7 +299,7 @@ impl Course<'_> {
         let began = SystemTime::now();
         self.tell(TrainingState::Features, (0, 1), None);
         let (snapshots, painted) = self.snapshot();
-        let dataset = classes::dataset(&painted, store.dataset());
+        let dataset = classes::dataset(&painted, &store.dataset);
         let class_of = class_of(painted.iter().map(|class| class.value));
         let all = picked.labelled(&snapshots, &class_of, store, (*most, *seed))?;
         let reports = reports(&all, &painted)?;
@@ -312,10 +308,17 @@ impl Course<'_> {
         let featured = self.began.elapsed().as_secs_f64();
         let Some(forest) = self.fit(&samples, painted.len())? else { return Ok(None) };
         let seconds = self.began.elapsed().as_secs_f64();
-        let summary = Summary { number: self.number, seconds, images: all.images(), labelled: all.total };
-        let seconds = [featured, seconds - featured];
-        let parts = Parts { forest, dataset, samples, classes: reports, began, seconds };
-        Ok(Some(Trained::new(summary, parts)))
+        Ok(Some(Trained {
+            summary: Summary { number: self.number, seconds, images: all.images(), labelled: all.total },
+            forest,
+            dataset,
+            samples,
+            classes: reports,
+            began,
+            feature_seconds: featured,
+            fit_seconds: seconds - featured,
+            score: Mutex::default(),
+        }))
     }
 
     fn fit(&self, samples: &Samples, classes: usize) -> Result<Option<crate::pixels::forest::Forest>> {

@@ -35,9 +35,10 @@ type Key = (usize, usize);
 pub(super) struct FeatureStore {
     images: Vec<ImageFile>,
     /// Not yet made ready for its device; what is saved.
-    encoder: FeatureEncoder,
+    pub(super) encoder: FeatureEncoder,
     hypercolumns: Hypercolumns,
-    dataset: Dataset,
+    /// What images are: their bands and normalisation.
+    pub(super) dataset: Dataset,
     budget: Budget,
     cache: Option<FeatureCache>,
     limit: u64,
@@ -66,7 +67,7 @@ struct Kept {
     bytes: u64,
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -96,11 +97,6 @@ impl FeatureStore {
         })
     }
 
-    /// The encoder as it is saved.
-    pub(super) fn encoder(&self) -> &FeatureEncoder {
-        &self.encoder
-    }
-
     /// Columns of an image.
     pub(super) fn width(&self, image: usize) -> usize {
         self.images[image].size.width
@@ -109,11 +105,6 @@ impl FeatureStore {
     /// How many features a pixel has.
     pub(super) fn features(&self) -> usize {
         self.hypercolumns.features()
-    }
-
-    /// What images are: their bands and normalisation.
-    pub(super) fn dataset(&self) -> &Dataset {
-        &self.dataset
     }
 
     /// The windows of an image: those that `segtool predict` goes over it in, so that features agree to the last digit.

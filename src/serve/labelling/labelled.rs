@@ -1,7 +1,6 @@
 //! Labelled pixels of images, and their features.
 
 use std::collections::{HashMap, HashSet};
-use std::ops::Range;
 use std::sync::Arc;
 
 use rayon::prelude::*;
@@ -187,7 +186,8 @@ fn parts(all: &AllLabelled, store: &FeatureStore) -> Result<(Vec<Part>, Vec<u16>
                 continue;
             }
             let [row, column] = [place as usize / pixels.width, place as usize % pixels.width];
-            if let Some(window) = window_at(&windows, row, column) {
+            let has_it = |window: &Window| window.rows.contains(&row) && window.columns.contains(&column);
+            if let Some(window) = windows.iter().position(has_it) {
                 own[window].pixels.push((place, classes.len()));
                 classes.push(pixels.classes[i]);
                 regions.push(first + pixels.regions[i]);
@@ -197,12 +197,6 @@ fn parts(all: &AllLabelled, store: &FeatureStore) -> Result<(Vec<Part>, Vec<u16>
         parts.extend(own.into_iter().filter(|part| !part.pixels.is_empty()));
     }
     Ok((parts, classes, regions))
-}
-
-/// The window that a pixel lies in.
-fn window_at(windows: &[Window], row: usize, column: usize) -> Option<usize> {
-    let has = |range: &Range<usize>, at: usize| range.contains(&at);
-    windows.iter().position(|window| has(&window.rows, row) && has(&window.columns, column))
 }
 
 impl Picks {

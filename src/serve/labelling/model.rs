@@ -1,12 +1,12 @@
 //! A forest that can be asked, and what it says of a part of an image.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::features::FeatureStore;
+use super::features::{FeatureStore, locked};
 use super::patch::Rect;
 use super::score::Score;
 use crate::base::Result;
@@ -28,7 +28,8 @@ pub(super) struct Trained {
     pub(super) began: SystemTime,
     pub(super) feature_seconds: f64,
     pub(super) fit_seconds: f64,
-    score: Mutex<Score>,
+    /// Known some time later than the rest.
+    pub(super) score: Mutex<Score>,
 }
 
 /// What people are told of a model.
@@ -44,17 +45,6 @@ pub struct Summary {
     pub labelled: usize,
 }
 
-/// What a training makes of the samples.
-pub(super) struct Parts {
-    pub(super) forest: Forest,
-    pub(super) dataset: Dataset,
-    pub(super) samples: Samples,
-    pub(super) classes: Vec<ClassReport>,
-    pub(super) began: SystemTime,
-    /// For features, and for the forest.
-    pub(super) seconds: [f64; 2],
-}
-
 /// Classes of a part of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartPrediction {
@@ -65,18 +55,12 @@ pub struct PartPrediction {
 }
 
 impl Trained {
-    pub(super) fn new(summary: Summary, parts: Parts) -> Self {
-        let Parts { forest, dataset, samples, classes, began, seconds: [feature_seconds, fit_seconds] } = parts;
-        let score = Mutex::default();
-        Self { summary, forest, dataset, samples, classes, began, feature_seconds, fit_seconds, score }
-    }
-
     pub(super) fn score(&self) -> Score {
-        self.score.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        locked(&self.score).clone()
     }
 
     pub(super) fn set_score(&self, score: Score) {
-        *self.score.lock().unwrap_or_else(PoisonError::into_inner) = score;
+        *locked(&self.score) = score;
     }
 
     /// The classes of a rectangle of an image, which must lie in it.
@@ -109,16 +93,11 @@ impl Trained {
             let places = block.rows.flat_map(|y| block.columns.clone().map(move |x| (x, y)));
             for ((class, own), (x, y)) in classes.iter().zip(probabilities.chunks_exact(count)).zip(places) {
                 let place = rect.place(x, y);
-                found.values[place] = self.value_of(*class);
+                found.values[place] = u8::try_from(self.dataset.value_of(*class)).unwrap_or(0);
                 found.uncertainty[place] = (255.0 * uncertainty(own)).round() as u8;
             }
         }
         Ok(())
-    }
-
-    /// The label value of a class.
-    fn value_of(&self, class: u16) -> u8 {
-        u8::try_from(self.dataset.value_of(class)).unwrap_or(0)
     }
 }
 

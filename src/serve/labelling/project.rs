@@ -14,7 +14,7 @@ use super::patch::{Patch, Rect};
 use super::place::{ImageFile, Place};
 use super::raster::Raster;
 use super::store::{read_values, write_dataset, write_labels, write_missing};
-use super::table::{LabelsOf, write_table};
+use super::table::write_table;
 use crate::base::{Error, Result};
 use crate::data::Dataset;
 use crate::run::RunLock;
@@ -69,8 +69,6 @@ pub struct Change {
     pub tab: String,
     /// New values.
     pub patches: Vec<Patch>,
-    /// Whether to overwrite what others have changed since.
-    pub force: bool,
 }
 
 /// The labels of all images.
@@ -153,13 +151,11 @@ impl Project {
             patch.check(file.size, &|value| classes.has(value))?;
         }
         let mut raster = self.raster(image);
-        if !change.force {
-            // Of a revision that is yet to come, as after the clock was set back, nothing was seen.
-            let seen = if change.revision > raster.revision { 0 } else { change.revision };
-            let conflicts = raster.conflicts(&change.patches, seen, &change.tab);
-            if !conflicts.is_empty() {
-                return Ok(Patched::Conflict { revision: raster.revision, conflicts });
-            }
+        // Of a revision that is yet to come, as after the clock was set back, nothing was seen.
+        let seen = if change.revision > raster.revision { 0 } else { change.revision };
+        let conflicts = raster.conflicts(&change.patches, seen, &change.tab);
+        if !conflicts.is_empty() {
+            return Ok(Patched::Conflict { revision: raster.revision, conflicts });
         }
         let changed = raster.patched(&change.patches);
         if !changed.is_some() {
@@ -257,9 +253,7 @@ impl Project {
                 all.push((file, Arc::clone(values)));
             }
         }
-        let labels: Vec<LabelsOf<'_>> =
-            all.iter().map(|(file, values)| LabelsOf { image: &file.path, size: file.size, values }).collect();
         write_dataset(&self.place.dataset(), &classes::dataset(&classes.classes, &self.base))?;
-        write_table(&self.place.table(), &labels)
+        write_table(&self.place.table(), &all)
     }
 }

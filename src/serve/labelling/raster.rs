@@ -34,7 +34,7 @@ struct Change {
     tab: Arc<str>,
     rect: Rect,
     /// A bit a pixel of the rectangle.
-    mask: Arc<Vec<u64>>,
+    mask: Vec<u64>,
 }
 
 impl Change {
@@ -64,7 +64,7 @@ impl Changed {
 impl Raster {
     /// Labels as they are on disk; revisions count up from `revision`.
     pub(super) fn new(size: Size, values: Option<Vec<u8>>, revision: u64) -> Self {
-        let labelled = values.as_ref().map_or(0, |values| count(values));
+        let labelled = values.iter().flatten().filter(|value| **value != 0).count();
         let values = values.filter(|_| labelled > 0).map(Arc::new);
         Self { size, values, labelled, revision, changes: VecDeque::new(), known_since: revision, bytes: 0 }
     }
@@ -152,27 +152,18 @@ impl Raster {
         self.revision += 1;
         self.labelled = changed.labelled;
         self.values = (changed.labelled > 0).then(|| Arc::new(changed.values));
-        let tab: Arc<str> = tab.into();
+        let (revision, tab) = (self.revision, Arc::<str>::from(tab));
         for (rect, mask) in changed.changes {
             self.bytes += 8 * mask.len();
-            self.changes.push_back(Change {
-                revision: self.revision,
-                tab: Arc::clone(&tab),
-                rect,
-                mask: Arc::new(mask),
-            });
+            self.changes.push_back(Change { revision, tab: Arc::clone(&tab), rect, mask });
         }
         while self.changes.len() > REMEMBERED || self.bytes > REMEMBERED_BYTES {
             let Some(oldest) = self.changes.pop_front() else { break };
             self.bytes -= 8 * oldest.mask.len();
             self.known_since = oldest.revision;
         }
-        self.revision
+        revision
     }
-}
-
-fn count(values: &[u8]) -> usize {
-    values.iter().filter(|value| **value != 0).count()
 }
 
 #[cfg(test)]

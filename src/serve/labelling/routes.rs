@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::BroadcastStream;
 
-use super::bodies::{NewClasses, NewPatches, Part, ToSave, ToSuggest, ToTrain, WithModel, WithRun};
+use super::bodies::{NewClasses, NewPatches, Part, ToSuggest, ToTrain, WithModel, WithRun};
 use super::events::LabelEvent;
 use super::project::{Patched, Reclassed};
 use super::workbench::Labelling;
@@ -106,9 +106,9 @@ impl Desk {
 
     /// The index of an image that there is.
     fn image(&self, index: Index) -> ApiResult<usize> {
-        let unknown = |text: String| ApiError::new(StatusCode::NOT_FOUND, text);
-        let Path(image) = index.map_err(|e| unknown(format!("there is no such image: {}", e.body_text())))?;
-        self.labelling.path(image).map(|_| image).map_err(|e| unknown(words(&e)))
+        let unknown = |e: PathRejection| ApiError::not_found(format!("there is no such image: {}", e.body_text()));
+        let Path(image) = index.map_err(unknown)?;
+        self.labelling.path(image).map(|_| image).map_err(|e| ApiError::not_found(words(&e)))
     }
 }
 
@@ -120,7 +120,7 @@ fn words(error: &Error) -> String {
 /// Where there is no model to ask, that is what is not found.
 fn of_model(error: Error) -> ApiError {
     match error {
-        Error::NoData { .. } => ApiError::new(StatusCode::NOT_FOUND, words(&error)),
+        Error::NoData { .. } => ApiError::not_found(words(&error)),
         other => other.into(),
     }
 }
@@ -130,13 +130,12 @@ fn parsed<T: DeserializeOwned>(body: Body) -> ApiResult<T> {
     let bytes =
         body.map_err(|e| ApiError::new(e.status(), format!("the request cannot be read: {}", e.body_text())))?;
     let bytes = if bytes.is_empty() { b"{}".as_slice().into() } else { bytes };
-    serde_json::from_slice(&bytes).map_err(|e| {
-        ApiError::new(StatusCode::BAD_REQUEST, format!("the request is not the JSON that is expected: {e}"))
-    })
+    serde_json::from_slice(&bytes)
+        .map_err(|e| ApiError::bad_request(format!("the request is not the JSON that is expected: {e}")))
 }
 
 fn asked<T>(query: Asked<T>) -> ApiResult<T> {
-    query.map(|Query(found)| found).map_err(|e| ApiError::new(StatusCode::BAD_REQUEST, e.body_text()))
+    query.map(|Query(found)| found).map_err(|e| ApiError::bad_request(e.body_text()))
 }
 
 fn jpeg(bytes: Vec<u8>) -> Response {
@@ -243,8 +242,7 @@ async fn filled(State(desk): State<Desk>, index: Index, query: Asked<WithRun>) -
     let turn = Arc::clone(&desk.filling).acquire_owned().await;
     let values = desk.work(move |labelling| {
         let _turn = turn;
-        let unknown =
-            || ApiError::new(StatusCode::NOT_FOUND, format!("there is no model {run}; GET /api/label names them"));
+        let unknown = || ApiError::not_found(format!("there is no model {run}; GET /api/label names them"));
         let model = models.get(&run).ok_or_else(unknown)?;
         let path = labelling.path(image)?;
         let read = Image::read(path)?;
@@ -256,7 +254,7 @@ async fn filled(State(desk): State<Desk>, index: Index, query: Asked<WithRun>) -
 }
 
 async fn save(State(desk): State<Desk>, body: Body) -> ApiResult<Response> {
-    let ToSave { model } = parsed(body)?;
+    let WithModel { model } = parsed(body)?;
     let saved = desk.heavy_work(move |labelling| labelling.save(model).map_err(of_model)).await?;
     Ok(Json(saved).into_response())
 }

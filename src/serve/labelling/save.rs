@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::features::FeatureStore;
+use super::input::Input;
 use super::model::Trained;
 use super::place::{ImageFile, Place};
 use crate::base::Result;
@@ -12,38 +13,35 @@ use crate::recipe::ForestRecipe;
 use crate::report::ForestReport;
 use crate::run::RunLock;
 use crate::train::forest::{RunContent, importances};
-use crate::weights::Weights;
-
-/// What a run is made with beside the model.
-pub(super) struct Made<'a> {
-    pub(super) recipe: &'a ForestRecipe,
-    pub(super) weights: Option<&'a Weights>,
-    pub(super) seed: u64,
-    pub(super) device: DeviceChoice,
-}
 
 /// Writes a run with the forest of a model, in the place of an older one; a program that is killed leaves one of the two.
-pub(super) fn save_run(made: &Made<'_>, place: &Place, store: &FeatureStore, model: &Trained) -> Result<()> {
+pub(super) fn save_run(
+    input: &Input,
+    (seed, device): (u64, DeviceChoice),
+    place: &Place,
+    store: &FeatureStore,
+    model: &Trained,
+) -> Result<()> {
     let folder = place.run();
     let _lock = RunLock::claim(&folder, true)?;
     let content = RunContent {
-        recipe: made.recipe,
+        recipe: &input.recipe,
         dataset: &model.dataset,
-        weights: made.weights.map_or(&[], |weights| &weights.checkpoint.paths),
-        seed: made.seed,
-        device: made.device,
+        weights: input.weights.as_ref().map_or(&[], |weights| &weights.checkpoint.paths),
+        seed,
+        device,
         began: model.began,
-        encoder: store.encoder(),
+        encoder: &store.encoder,
         forest: &model.forest,
-        report: &report(made, store, model)?,
+        report: &report(&input.recipe, store, model)?,
         shown: &[],
     };
     let pair = |image: &usize| pair(&place.images[*image]);
     content.write(&folder, (model.summary.images.iter().map(pair).collect(), Vec::new()))
 }
 
-fn report(made: &Made<'_>, store: &FeatureStore, model: &Trained) -> Result<ForestReport> {
-    let (importances, strongest) = importances(model.forest.importances(), &made.recipe.features, model.dataset.bands)?;
+fn report(recipe: &ForestRecipe, store: &FeatureStore, model: &Trained) -> Result<ForestReport> {
+    let (importances, strongest) = importances(model.forest.importances(), &recipe.features, model.dataset.bands)?;
     let score = model.score();
     Ok(ForestReport {
         classes: model.classes.clone(),

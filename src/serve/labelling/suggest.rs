@@ -4,7 +4,6 @@ use serde::Serialize;
 
 use super::features::FeatureStore;
 use super::model::{Trained, uncertainty};
-use super::patch::Rect;
 use crate::base::{Result, Size};
 use crate::pixels::forest::Features;
 use crate::pixels::hypercolumn::Window;
@@ -57,17 +56,14 @@ impl Grid {
 
     /// The means over what is around.
     fn smoothed(&self) -> Vec<f32> {
-        let rows = line_means(&self.values, self.columns);
-        let turned: Vec<f32> = (0..self.columns)
-            .flat_map(|x| (0..self.rows).map(move |y| (x, y)))
-            .map(|(x, y)| rows[y * self.columns + x])
-            .collect();
-        let means = line_means(&turned, self.rows);
-        (0..self.rows)
-            .flat_map(|y| (0..self.columns).map(move |x| (x, y)))
-            .map(|(x, y)| means[x * self.rows + y])
-            .collect()
+        let turned = transposed(&line_means(&self.values, self.columns), self.columns);
+        transposed(&line_means(&turned, self.rows), self.rows)
     }
+}
+
+/// Values that lie row by row as they lie column by column.
+fn transposed(values: &[f32], columns: usize) -> Vec<f32> {
+    (0..columns).flat_map(|x| values.iter().skip(x).step_by(columns)).copied().collect()
 }
 
 /// Means along lines of some length.
@@ -140,9 +136,7 @@ fn choose(grid: &Grid, size: Size, labels: &[u8], measured: &dyn Fn(usize) -> bo
 fn is_near_label(labels: &[u8], size: Size, (x, y): (usize, usize), reach: usize) -> bool {
     let (left, top) = (x.saturating_sub(reach), y.saturating_sub(reach));
     let (right, bottom) = ((x + reach + 1).min(size.width), (y + reach + 1).min(size.height));
-    let around = Rect { x: left, y: top, width: right - left, height: bottom - top };
-    (around.y..around.y + around.height)
-        .any(|row| labels[row * size.width + left..row * size.width + right].iter().any(|value| *value != 0))
+    (top..bottom).any(|row| labels[row * size.width + left..row * size.width + right].iter().any(|value| *value != 0))
 }
 
 #[cfg(test)]

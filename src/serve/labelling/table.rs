@@ -3,17 +3,12 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::patch::Rect;
+use super::place::ImageFile;
 use crate::base::files::write_atomically;
 use crate::base::{Result, Size};
-
-/// The labels of an image.
-pub(super) struct LabelsOf<'a> {
-    pub(super) image: &'a Path,
-    pub(super) size: Size,
-    pub(super) values: &'a [u8],
-}
 
 /// Rectangles of equal labels that cover all labelled pixels once: runs of rows, joined with those above that begin and end
 /// alike; in the order of their first pixels.
@@ -45,14 +40,14 @@ pub(super) fn rectangles(size: Size, values: &[u8]) -> Vec<(Rect, u8)> {
 }
 
 /// Writes a table of the labels of images.
-pub(super) fn write_table(path: &Path, labels: &[LabelsOf<'_>]) -> Result<()> {
+pub(super) fn write_table(path: &Path, labels: &[(&ImageFile, Arc<Vec<u8>>)]) -> Result<()> {
     let folder = crate::base::files::folder_of(path);
     write_atomically(path, |out| {
         let mut table = csv::Writer::from_writer(&mut *out);
         table.write_record(["file", "x0", "y0", "x1", "y1", "class"])?;
-        for LabelsOf { image, size, values } in labels {
-            let name = name_from(folder, image);
-            for (Rect { x, y, width, height }, value) in rectangles(*size, values) {
+        for (image, values) in labels {
+            let name = name_from(folder, &image.path);
+            for (Rect { x, y, width, height }, value) in rectangles(image.size, values) {
                 let corners = [x, y, x + width - 1, y + height - 1].map(|number| number.to_string());
                 let [left, top, right, bottom] = &corners;
                 table.write_record([name.as_str(), left, top, right, bottom, &value.to_string()])?;
@@ -111,7 +106,8 @@ mod tests {
         std::fs::write(labels.join("a, b.png"), "").unwrap();
         let (size, values) = (Size { width: 4, height: 2 }, [1, 1, 0, 2, 0, 1, 1, 2]);
         let table = labels.join("labels.csv");
-        write_table(&table, &[LabelsOf { image: &image, size, values: &values }]).unwrap();
+        let file = ImageFile { path: image.clone(), size, labels: labels.join("a, b.png") };
+        write_table(&table, &[(&file, Arc::new(values.to_vec()))]).unwrap();
         let read = read_label_csv(&table, &Dataset::find("core").unwrap(), None).unwrap();
         assert_eq!(read.len(), 1);
         assert_eq!(read[0].image.canonicalize().unwrap(), image.canonicalize().unwrap());

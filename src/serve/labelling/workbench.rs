@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::sync::{Arc, Mutex, Once};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use tokio::sync::broadcast;
 use super::classes::LabelClass;
 use super::engine::{Engine, MOST_PIXELS};
 use super::events::LabelEvent;
-use super::features::FeatureStore;
+use super::features::{FeatureStore, locked};
 use super::fill::as_labels;
 use super::input::{Input, usual_dataset};
 use super::model::{PartPrediction, Summary, Trained};
@@ -22,12 +22,12 @@ use super::options::{LabelOptions, Settings};
 use super::patch::Rect;
 use super::place::Place;
 use super::project::{Change, Classes, Patched, Project, Reclassed};
-use super::save::{Made, save_run};
+use super::save::save_run;
 use super::score::ShownScore;
 use super::store::read_classes;
 use super::suggest::{Suggestion, suggestions};
 use crate::base::event::Sink;
-use crate::base::{Error, Result};
+use crate::base::{Error, Result, Size};
 use crate::data::{Dataset, displayed, shell_word};
 use crate::image::{orientation_policy, read_image};
 use crate::nn::device::DeviceChoice;
@@ -153,15 +153,8 @@ impl Labelling {
         let place = &self.project.place;
         let image = |(id, file): (usize, &super::place::ImageFile)| {
             let raster = self.project.raster(id);
-            let (labelled, revision) = (raster.labelled, raster.revision);
-            ImageOverview {
-                id,
-                name: file.name(),
-                width: file.size.width,
-                height: file.size.height,
-                labelled,
-                revision,
-            }
+            let Size { width, height } = file.size;
+            ImageOverview { id, name: file.name(), width, height, labelled: raster.labelled, revision: raster.revision }
         };
         let Classes { revision, classes } = self.project.classes().clone();
         Overview {
@@ -185,7 +178,7 @@ impl Labelling {
     /// An image as people see it.
     pub fn shown(&self, image: usize) -> Result<RgbImage> {
         let file = self.project.image(image)?;
-        let dataset = self.engine.store.dataset();
+        let dataset = &self.engine.store.dataset;
         Ok(displayed(read_image(&file.path)?, dataset.bands, &dataset.nodata_numbers()))
     }
 
@@ -220,7 +213,7 @@ impl Labelling {
             let (project, stopped) = (Arc::clone(&self.project), Arc::clone(&self.stopped));
             // Saving does what fails here, and tells.
             let work = move || _ = project.complete(&stopped);
-            self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread::spawn(work));
+            locked(&self.threads).push(thread::spawn(work));
         });
     }
 
@@ -295,9 +288,7 @@ impl Labelling {
         };
         let Some(model) = model.or_else(|| self.engine.model(None)) else { return Ok(labels) };
         self.check_classes(&model)?;
-        let Input { recipe, weights, .. } = &self.input;
-        let made = Made { recipe, weights: weights.as_ref(), seed: self.seed, device: self.device };
-        save_run(&made, place, &self.engine.store, &model)?;
+        save_run(&self.input, (self.seed, self.device), place, &self.engine.store, &model)?;
         let (run, output) = (place.run(), place.labels.join("predicted"));
         let [run_word, output, root] = [&run, &output, &place.root].map(|path| shell_word(path));
         let command = format!("segtool predict --run {run_word} --output-path {output} {root}");
@@ -334,7 +325,7 @@ impl Labelling {
         self.stopped.store(true, Ordering::Relaxed);
         self.engine.close();
         self.project.tell(LabelEvent::Closed);
-        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut threads = locked(&self.threads);
         let until = Instant::now() + GRACE;
         for thread in threads.drain(..) {
             while !thread.is_finished() && Instant::now() < until {

@@ -1,12 +1,11 @@
 // Requests to the server of this page, with its errors in words.
 
 export class ApiError extends Error {
-  constructor(message, status = 0, body = null, retryAfter = null) {
+  constructor(message, status = 0, body = null) {
     super(message);
     this.name = "ApiError";
     this.status = status;
     this.body = body;
-    this.retryAfter = retryAfter;
   }
 }
 
@@ -29,7 +28,7 @@ export function sentence(text) {
   return /[.!?]$/.test(begun) ? begun : `${begun}.`;
 }
 
-function failure(status, text, retryAfter) {
+function failure(status, text) {
   let body = null;
   try {
     body = JSON.parse(text);
@@ -37,12 +36,12 @@ function failure(status, text, retryAfter) {
     // A proxy between answers in HTML; the status says enough.
   }
   const message = body?.error ?? WORDS[status] ?? `The server answered with status ${status}`;
-  return new ApiError(sentence(message), status, body, retryAfter ? Number(retryAfter) : null);
+  return new ApiError(sentence(message), status, body);
 }
 
 // The response of a request that went well. `json` is sent as JSON, `body` as it is. An aborted `signal` throws an AbortError.
-export async function request(path, { method = "GET", json, body, headers = {}, signal } = {}) {
-  const options = { method, headers: { ...headers }, body, signal, credentials: "same-origin" };
+export async function request(path, { method = "GET", json, body, signal } = {}) {
+  const options = { method, headers: {}, body, signal, credentials: "same-origin" };
   if (json !== undefined) {
     options.body = JSON.stringify(json);
     options.headers["Content-Type"] = "application/json";
@@ -53,14 +52,13 @@ export async function request(path, { method = "GET", json, body, headers = {}, 
   } catch (error) {
     throw error.name === "AbortError" ? error : new ApiError(OFFLINE);
   }
-  if (!response.ok) throw failure(response.status, await response.text(), response.headers.get("Retry-After"));
+  if (!response.ok) throw failure(response.status, await response.text());
   return response;
 }
 
-// The JSON of the answer; null where the answer has no content.
+// The JSON of the answer.
 export async function getJson(path, options) {
-  const response = await request(path, options);
-  return response.status === 204 ? null : response.json();
+  return (await request(path, options)).json();
 }
 
 // The bytes of the answer and its headers.
@@ -87,7 +85,7 @@ export function upload(path, file, { progress = () => {}, signal } = {}) {
     });
     call.addEventListener("load", () => {
       if (call.status >= 200 && call.status < 300) resolve(JSON.parse(call.responseText));
-      else reject(failure(call.status, call.responseText, call.getResponseHeader("Retry-After")));
+      else reject(failure(call.status, call.responseText));
     });
     call.addEventListener("error", () => reject(new ApiError(OFFLINE)));
     call.addEventListener("abort", () => reject(new DOMException("The upload was cancelled.", "AbortError")));

@@ -9,8 +9,8 @@ const VIRIDIS = [
 ];
 const OPAQUE = 255;
 
-// Bytes red, green, blue, alpha as one number, in the order of the machine.
-const pack = bytes => new Uint32Array(new Uint8Array(bytes).buffer)[0];
+// Red, green, blue, alpha from 0 to 255 as one number, in the order of the machine.
+export const pack = rgba => new Uint32Array(new Uint8ClampedArray(rgba).buffer)[0];
 
 export function rgbOf(hex) {
   return [1, 3, 5].map(at => parseInt(hex.slice(at, at + 2), 16));

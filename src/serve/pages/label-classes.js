@@ -1,7 +1,7 @@
 // The list of classes: chosen, named, coloured, added and deleted.
 import { getJson } from "/assets/api.js";
-import { ask, open } from "/assets/words.js";
-import { find, make, number, problem, settle, wordsOf } from "./label-dom.js";
+import { ask, element, find, open, whole } from "/assets/words.js";
+import { problem, settle, wordsOf } from "./label-dom.js";
 
 // Colours told apart on most images, also with a red-green weakness.
 const COLORS = ["#e69f00", "#56b4e9", "#009e73", "#f0e442", "#d55e00", "#cc79a7", "#0072b2", "#b3de69", "#8c6bb1"];
@@ -53,21 +53,21 @@ export class Classes {
 
   /** Shows how much of the open image each class has. */
   count(counts = this.host.counts()) {
-    for (const row of find("classes").children) row.querySelector(".count").textContent = counts ? number(counts[+row.dataset.value]) : "";
+    for (const row of find("classes").children) row.querySelector(".count").textContent = counts ? whole(counts[+row.dataset.value]) : "";
   }
 
   #row(entry, i) {
-    const swatch = make("i", { className: "swatch" });
+    const swatch = element("i", { className: "swatch" });
     swatch.style.background = entry.color;
-    const key = i < 9 ? [make("kbd", {}, String(i + 1))] : [];
-    const choose = make("button", { type: "button", role: "radio", className: "quiet class" },
-      swatch, make("span", { className: "name" }, entry.name), make("span", { className: "value small faint number", title: "value in label images" }, `value ${entry.value}`),
-      make("span", { className: "count small faint number", title: "labelled pixels of this image" }), ...key);
+    const key = i < 9 ? [element("kbd", {}, String(i + 1))] : [];
+    const choose = element("button", { type: "button", role: "radio", className: "quiet class" },
+      swatch, element("span", { className: "name" }, entry.name), element("span", { className: "value small faint number", title: "value in label images" }, `value ${entry.value}`),
+      element("span", { className: "count small faint number", title: "labelled pixels of this image" }), ...key);
     choose.addEventListener("click", () => this.choose(entry.value));
-    const change = make("button", { type: "button", className: "quiet icon", title: "Name and colour", "aria-label": `Change class ${entry.name}` });
+    const change = element("button", { type: "button", className: "quiet icon", title: "Name and colour", "aria-label": `Change class ${entry.name}` });
     change.innerHTML = '<svg viewBox="0 0 24 24" aria-hidden="true"><path d="M4 20h4L19.5 8.5a2 2 0 0 0-4-4L4 16zM13.5 6.5l4 4"/></svg>';
     change.addEventListener("click", () => this.edit(entry));
-    const row = make("div", { className: "entry", role: "presentation" }, choose, change);
+    const row = element("div", { className: "entry", role: "presentation" }, choose, change);
     row.dataset.value = entry.value;
     return row;
   }
@@ -123,7 +123,6 @@ export class Classes {
     const value = this.#free();
     if (value > MOST) return problem("classes", `A label image holds at most ${MOST} classes: delete one first.`);
     if (await this.#put([...this.list, { value, ...wanted }])) this.choose(value);
-    return null;
   }
 
   async #delete(entry) {

@@ -1,20 +1,5 @@
-// Small helpers for elements and messages.
-
-export const find = id => document.getElementById(id);
-
-/** An element with properties (or attributes, where the name has a dash or is "role") and children. */
-export function make(name, properties = {}, ...children) {
-  const element = document.createElement(name);
-  for (const [key, value] of Object.entries(properties)) {
-    if (key.includes("-") || key === "role") element.setAttribute(key, value);
-    else element[key] = value;
-  }
-  element.append(...children);
-  return element;
-}
-
-export const number = value => value.toLocaleString("en");
-export const plural = (count, one, many = `${one}s`) => `${number(count)} ${count === 1 ? one : many}`;
+// Messages of the label page.
+import { element, find } from "/assets/words.js";
 
 /** Says something under the image, for eyes and screen readers. */
 export function say(text) {
@@ -23,7 +8,7 @@ export function say(text) {
 
 /** Confirms something for a few seconds. */
 export function toast(text) {
-  const item = make("p", { className: "toast" }, text);
+  const item = element("p", { className: "toast" }, text);
   find("toasts").append(item);
   setTimeout(() => item.remove(), Math.max(4000, 60 * text.length));
 }
@@ -32,11 +17,11 @@ export function toast(text) {
 export function notice(key, text, buttons, kind = "warn") {
   settle(key);
   const actions = buttons.map(([label, act]) => {
-    const button = make("button", { type: "button" }, label);
+    const button = element("button", { type: "button" }, label);
     button.addEventListener("click", act);
     return button;
   });
-  find("notices").append(make("div", { id: `notice-${key}`, className: `notice ${kind}`, role: "alert" }, make("p", {}, text), ...actions));
+  find("notices").append(element("div", { id: `notice-${key}`, className: `notice ${kind}`, role: "alert" }, element("p", {}, text), ...actions));
 }
 
 export function settle(key) {

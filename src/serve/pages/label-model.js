@@ -1,7 +1,7 @@
 // The model trained on the labels: its state, its predictions of the open image, the visible part first, its score, and saving it.
-import { getBytes, getJson, request, sentence } from "/assets/api.js";
-import { ask, open } from "/assets/words.js";
-import { find, make, problem, say, settle, toast, wordsOf } from "./label-dom.js";
+import { getBytes, getJson, sentence } from "/assets/api.js";
+import { ask, element, find, open } from "/assets/words.js";
+import { problem, say, settle, toast, wordsOf } from "./label-dom.js";
 
 // Predictions are fetched by tiles of this side, a block of several at once.
 const TILE = 128;
@@ -239,7 +239,6 @@ export class Model {
     const given = headers.get("X-Model");
     predicted.write(area, bytes, given ? +given : model);
     this.view.repredict();
-    this.onPredicted?.();
   }
 
   async #suggest() {
@@ -277,7 +276,6 @@ export class Model {
     // So that arrows and space paint there.
     view.viewer.element.focus({ preventScroll: true });
     say(`Place ${view.place + 1} of ${view.places.length}, ${Math.round(100 * uncertainty)} % uncertain. Choose its class, then paint here or press space.`);
-    return null;
   }
 }
 
@@ -297,38 +295,37 @@ export async function showScore(number) {
   find("score-panel").hidden = false;
   find("score-title").textContent = `Held-out score, model ${number}`;
   if (score.state === "running") {
-    panel.replaceChildren(make("p", { className: "small faint" }, "Scoring the labelled regions…"));
+    panel.replaceChildren(element("p", { className: "small faint" }, "Scoring the labelled regions…"));
     return;
   }
   const { by_region: region, by_pixel: pixel, note } = score;
   const parts = [];
   if (region) parts.push(bigScore(region), classScores(region.classes));
-  if (note) parts.push(make("p", { className: "small note" }, sentence(note)));
+  if (note) parts.push(element("p", { className: "small note" }, sentence(note)));
   if (pixel) parts.push(optimistic(pixel));
   panel.replaceChildren(...parts);
 }
 
 function optimistic({ mean_f1: f1 }) {
-  return make("p", { className: "small faint" }, "By pixel, optimistic: ", make("b", { className: "number" }, percent(f1)),
+  return element("p", { className: "small faint" }, "By pixel, optimistic: ", element("b", { className: "number" }, percent(f1)),
     ". Neighbouring pixels of one stroke are nearly the same, so this score is higher than the accuracy on new images.");
 }
 
 function bigScore({ mean_f1: f1, mean_iou: iou }) {
-  return make("p", { className: "big" }, make("b", { className: "number" }, percent(f1)),
-    make("span", { className: "small faint" }, `mean F1 by region (IoU ${percent(iou)}): each labelled region is predicted by a model that has not seen it.`));
+  return element("p", { className: "big" }, element("b", { className: "number" }, percent(f1)),
+    element("span", { className: "small faint" }, `mean F1 by region (IoU ${percent(iou)}): each labelled region is predicted by a model that has not seen it.`));
 }
 
 function classScores(classes) {
-  const rows = classes.map(({ name, f1, iou, regions }) => make("tr", {}, make("th", { scope: "row" }, name),
-    ...[percent(f1), percent(iou), String(regions)].map(text => make("td", { className: "number" }, text))));
-  const head = make("tr", {}, ...["class", "F1", "IoU", "regions"].map(text => make("th", { scope: "col" }, text)));
-  return make("table", { className: "scores small" }, make("thead", {}, head), make("tbody", {}, ...rows));
+  const rows = classes.map(({ name, f1, iou, regions }) => element("tr", {}, element("th", { scope: "row" }, name),
+    ...[percent(f1), percent(iou), String(regions)].map(text => element("td", { className: "number" }, text))));
+  const head = element("tr", {}, ...["class", "F1", "IoU", "regions"].map(text => element("th", { scope: "col" }, text)));
+  return element("table", { className: "scores small" }, element("thead", {}, head), element("tbody", {}, ...rows));
 }
 
 /** Classes that a --run model predicts for an image. */
-export async function filledBy(image, run, signal) {
-  const response = await request(`/api/label/images/${image}/filled.bin?${new URLSearchParams({ run })}`, { signal });
-  return new Uint8Array(await response.arrayBuffer());
+export async function filledBy(image, run) {
+  return (await getBytes(`/api/label/images/${image}/filled.bin?${new URLSearchParams({ run })}`)).bytes;
 }
 
 const TRAIN = "Train and save";
@@ -368,7 +365,7 @@ async function upToDate(model) {
 
 function showSaved({ run, labels, dataset, csv, command }) {
   const rows = [["Model", run], ["Label images", labels], ["Dataset", dataset], ["Labels as CSV", csv]].filter(([, path]) => path);
-  find("saved").replaceChildren(...rows.flatMap(([name, path]) => [make("dt", {}, name), make("dd", {}, make("code", {}, path))]));
+  find("saved").replaceChildren(...rows.flatMap(([name, path]) => [element("dt", {}, name), element("dd", {}, element("code", {}, path))]));
   find("no-model").hidden = Boolean(run);
   find("use").hidden = !run;
   find("command").textContent = run ? command : "";

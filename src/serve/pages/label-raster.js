@@ -11,7 +11,7 @@ const { ceil, floor, max, min, round, sqrt } = Math;
 const from = x => ceil(x - 0.5);
 
 /** An even brush is centred on a corner of pixels, an odd one on a centre, so that both paint as wide as they say. */
-export function snap([x, y], size) {
+function snap([x, y], size) {
   return size % 2 ? [floor(x) + 0.5, floor(y) + 0.5] : [round(x), round(y)];
 }
 
@@ -65,10 +65,6 @@ export class LabelMap {
   constructor(width, height, data = new Uint8Array(width * height)) {
     Object.assign(this, { width, height, data });
     this.columns = ceil(width / TILE);
-  }
-
-  at(x, y) {
-    return x >= 0 && y >= 0 && x < this.width && y < this.height ? this.data[floor(y) * this.width + floor(x)] : 0;
   }
 
   /** Where a tile lies: { x, y, width, height }. */
@@ -201,7 +197,7 @@ export function patchOf(map, number, values) {
   return { x: tile.x + left, y: tile.y + top, width, height, values: base64(cut) };
 }
 
-export function base64(bytes) {
+function base64(bytes) {
   let text = "";
   for (let i = 0; i < bytes.length; i += 4096) text += String.fromCharCode(...bytes.subarray(i, i + 4096));
   return btoa(text);

@@ -270,7 +270,7 @@ export class Sync {
 
   #body(image, tiles) {
     const patches = [...tiles].map(([tile, values]) => patchOf(image.map, tile, values)).filter(Boolean);
-    return JSON.stringify({ revision: image.base, tab: this.tab, patches, force: false });
+    return JSON.stringify({ revision: image.base, tab: this.tab, patches });
   }
 
   #post(image, body, keepalive = false) {

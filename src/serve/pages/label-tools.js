@@ -1,6 +1,7 @@
 // Tools that paint: they turn presses, drags and the keyboard's crosshair into edits of the label map.
 import { holes, polygon, rectangle, regionAt, stroke } from "./label-raster.js";
-import { plural, say } from "./label-dom.js";
+import { counted } from "/assets/words.js";
+import { say } from "./label-dom.js";
 import { outline } from "./label-view.js";
 
 // Screen pixels within which two clicks are at the same place.
@@ -163,7 +164,7 @@ export class Tools {
     const found = holes(this.host.map);
     if (!found.length) return say("No unlabelled area is enclosed by one class.");
     this.#edit(edit => found.forEach(({ value, region }) => region.forEach(at => edit.pixel(at, value))));
-    say(`${plural(found.length, "hole")} filled, ${plural(found.reduce((sum, { region }) => sum + region.length, 0), "pixel")}.`);
+    say(`${counted(found.length, "hole")} filled, ${counted(found.reduce((sum, { region }) => sum + region.length, 0), "pixel")}.`);
   }
 
   /** The predicted region at a point becomes labels where there are none. */
@@ -177,8 +178,7 @@ export class Tools {
     const { value, region } = regionAt({ width: map.width, height: map.height, data: predicted.classes }, x, y);
     const free = region.filter(at => !map.data[at]);
     this.#edit(edit => free.forEach(at => edit.pixel(at, value)));
-    say(`${plural(free.length, "pixel")} filled from the prediction${whole ? "" : ", as far as it was shown"}.`);
-    return null;
+    say(`${counted(free.length, "pixel")} filled from the prediction${whole ? "" : ", as far as it was shown"}.`);
   }
 
   /** An edit from values of the whole image, e.g. a model's prediction; the number of pixels changed. */

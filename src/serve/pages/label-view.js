@@ -1,23 +1,14 @@
 // The image with labels, predicted classes and uncertainty over it, and the overview of long images.
+import { pack, rgbOf } from "/assets/colors.js";
 import { Viewer } from "/assets/viewer.js";
 
 // Of uncertainty, from none to most.
 const HEAT = [[0, [20, 12, 50, 0]], [64, [80, 18, 123, 120]], [140, [212, 72, 66, 210]], [200, [251, 155, 6, 240]], [255, [252, 255, 164, 255]]];
-const NUMBERS = new Uint32Array(1);
-const BYTES = new Uint8ClampedArray(NUMBERS.buffer);
-
-/** A colour as image data keeps it. */
-function packedColor(rgba) {
-  BYTES.set(rgba);
-  return NUMBERS[0];
-}
-
-const rgb = color => [1, 3, 5].map(at => parseInt(color.slice(at, at + 2), 16));
 
 /** Colours of class values; nothing for those that are no class. */
 export function palette(classes) {
   const colors = new Uint32Array(256);
-  for (const { value, color } of classes) colors[value] = packedColor([...rgb(color), 255]);
+  for (const { value, color } of classes) colors[value] = pack([...rgbOf(color), 255]);
   return colors;
 }
 
@@ -31,7 +22,7 @@ function heat() {
   for (let i = 0; i < HEAT.length - 1; i++) {
     const [[from, low], [to, high]] = [HEAT[i], HEAT[i + 1]];
     for (let at = from; at <= to; at++) {
-      colors[at] = packedColor(low.map((part, j) => part + (high[j] - part) * (at - from) / (to - from)));
+      colors[at] = pack(low.map((part, j) => part + (high[j] - part) * (at - from) / (to - from)));
     }
   }
   return colors;
@@ -142,7 +133,7 @@ export function outline(context, width = 1.5, color = "#fff") {
 
 export class LabelView {
   constructor(stage, overview) {
-    this.viewer = new Viewer(stage, { pan: "secondary", crosshair: true });
+    this.viewer = new Viewer(stage, { pan: "secondary" });
     this.overview = overview;
     Object.assign(this, { map: null, bitmap: null, predicted: null, turned: false, show: "labels", opacity: 0.55, places: [], place: -1, conflicts: [], sketch: null });
     this.colors = new Uint32Array(256);

@@ -1,8 +1,8 @@
 // Labelling in the browser: opens an image, and connects tools, classes, model and server.
 import { getBitmap, getJson, listen } from "/assets/api.js";
 import { Classes } from "./label-classes.js";
-import { ask, open } from "/assets/words.js";
-import { find, make, notice, noticed, number, plural, problem, say, settle, toast, wordsOf } from "./label-dom.js";
+import { ask, counted, element, find, open, whole } from "/assets/words.js";
+import { notice, noticed, problem, say, settle, toast, wordsOf } from "./label-dom.js";
 import { History } from "./label-history.js";
 import { keys } from "./label-keys.js";
 import { copyCommand, filledBy, Model, Predicted, save, showScore } from "./label-model.js";
@@ -49,7 +49,7 @@ const sync = new Sync({
   busy: () => tools.busy,
   merged: () => {
     view.touch();
-    counted();
+    recount();
     say("Labels were updated from another tab.");
   },
 });
@@ -108,7 +108,7 @@ async function openImage(id) {
     document.title = `${entry.name}: label images, segtool`;
     model.open(state);
     showImages();
-    counted();
+    recount();
     showUndo();
   } catch (error) {
     notice("image", `${entry.name} cannot be shown. ${wordsOf(error)}`, [["Try again", () => { settle("image"); openImage(id); }]], "bad");
@@ -129,7 +129,7 @@ function edited(id, tiles) {
   host.edits += 1;
   sync.edit(id, tiles);
   for (const tile of tiles.keys()) view.touch(host.map.area(tile));
-  counted();
+  recount();
   showUndo();
   follow();
 }
@@ -137,7 +137,7 @@ function edited(id, tiles) {
 let counting = 0;
 
 // Counting a large image takes longer than a stroke may.
-function counted() {
+function recount() {
   clearTimeout(counting);
   counting = setTimeout(() => {
     const counts = host.map.counts();
@@ -167,11 +167,11 @@ function listImages() {
   document.querySelector(".images").hidden = !several;
   document.querySelector(".desk").classList.toggle("several", several);
   find("images").replaceChildren(...state.images.map(({ id, name }) => {
-    const button = make("button", { type: "button", className: "quiet", title: name },
-      make("img", { src: `/api/label/images/${id}/thumbnail.jpg`, alt: "", loading: "lazy" }),
-      make("span", { className: "name" }, name), make("span", { className: "share small faint" }));
+    const button = element("button", { type: "button", className: "quiet", title: name },
+      element("img", { src: `/api/label/images/${id}/thumbnail.jpg`, alt: "", loading: "lazy" }),
+      element("span", { className: "name" }, name), element("span", { className: "share small faint" }));
     button.addEventListener("click", () => openImage(id));
-    const item = make("li", {}, button);
+    const item = element("li", {}, button);
     item.dataset.id = id;
     return item;
   }));
@@ -214,12 +214,11 @@ function showConflict(conflicts) {
   view.conflicts = conflicts.find(({ id }) => id === host.image?.id)?.conflict.areas ?? [];
   view.viewer.invalidate();
   if (!image) return settle("conflict");
-  if (noticed("conflict")) return null;
+  if (noticed("conflict")) return;
   const choose = choice => () => { settle("conflict"); sync.settle(image.id, choice); };
-  const what = plural(image.conflict.differing.length, "pixel");
+  const what = counted(image.conflict.differing.length, "pixel");
   notice("conflict", `Another tab gave ${what} of ${image.name} a different class than you did. The areas are outlined in yellow. Which labels do you want to keep?`,
     [["Keep mine", choose("mine")], ["Take theirs", choose("theirs")]]);
-  return null;
 }
 
 // Training.
@@ -309,12 +308,11 @@ function showPlace({ x, y, inside }) {
   const parts = [`${column}, ${row}`, name(host.map.data[at]) ?? "not labelled"];
   if (host.predicted.classes[at]) parts.push(`predicted ${name(host.predicted.classes[at]) ?? "?"}, ${Math.round(host.predicted.uncertainty[at] / 2.55)} % uncertain`);
   find("place").textContent = parts.join(" · ");
-  return null;
 }
 
 async function mayReplace(name) {
   const labelled = host.map.data.length - host.map.counts()[0];
-  return !labelled || ask("Replace labels?", `${name} has ${plural(labelled, "labelled pixel")}: the prediction replaces them. Undo takes it back.`, "Fill all pixels");
+  return !labelled || ask("Replace labels?", `${name} has ${counted(labelled, "labelled pixel")}: the prediction replaces them. Undo takes it back.`, "Fill all pixels");
 }
 
 async function prefill() {
@@ -326,7 +324,7 @@ async function prefill() {
   say(`${run} predicts this image.`);
   try {
     const values = await filledBy(id, run);
-    if (id === host.image.id) say(`${plural(tools.fillFrom(values, onlyEmpty), "pixel")} filled by ${run}. Undo takes it back.`);
+    if (id === host.image.id) say(`${counted(tools.fillFrom(values, onlyEmpty), "pixel")} filled by ${run}. Undo takes it back.`);
     settle("prefill");
   } catch (error) {
     problem("prefill", wordsOf(error));
@@ -371,15 +369,10 @@ function turn() {
   find("turn").setAttribute("aria-pressed", view.turned);
 }
 
+const TOOLS = { b: "brush", e: "eraser", l: "line", p: "polygon", r: "rectangle", o: "point", g: "fill", m: "pan" };
+
 keys(stage, tools, {
-  b: () => chooseTool("brush"),
-  e: () => chooseTool("eraser"),
-  l: () => chooseTool("line"),
-  p: () => chooseTool("polygon"),
-  r: () => chooseTool("rectangle"),
-  o: () => chooseTool("point"),
-  g: () => chooseTool("fill"),
-  m: () => chooseTool("pan"),
+  ...Object.fromEntries(Object.entries(TOOLS).map(([key, name]) => [key, () => chooseTool(name)])),
   f: () => tools.fillHoles(),
   "[": () => grow(-1),
   "]": () => grow(1),
@@ -456,9 +449,9 @@ addEventListener("beforeunload", event => {
   if (unsent && !kept) event.preventDefault();
 });
 
-find("folder").textContent = `${state.folder} · ${plural(state.images.length, "image")} · ${state.recipe}`;
+find("folder").textContent = `${state.folder} · ${counted(state.images.length, "image")} · ${state.recipe}`;
 find("prefill-panel").hidden = !state.models.length;
-find("prefill-run").replaceChildren(...state.models.map(id => make("option", { value: id }, id)));
+find("prefill-run").replaceChildren(...state.models.map(id => element("option", { value: id }, id)));
 getJson("/api/health").then(({ models }) => { find("to-app").hidden = !models; }, () => {});
 document.querySelector(".desk").hidden = false;
 chooseTool("brush");
@@ -473,6 +466,6 @@ await openImage(Math.max(0, state.images.findIndex(({ name }) => `#${encodeURICo
 setTimeout(adopt, 3000);
 showState();
 if (state.model) {
-  find("trained").textContent = `Model ${state.model.number}, trained on ${number(state.model.labelled)} pixels.`;
+  find("trained").textContent = `Model ${state.model.number}, trained on ${whole(state.model.labelled)} pixels.`;
   showScore(state.model.number);
 }

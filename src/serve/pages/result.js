@@ -12,7 +12,6 @@ const FORMATS = {
   png: ["Label image", ".png"],
   overlay: ["Overlay", ".png"],
   geojson: ["Polygons", ".geojson"],
-  tif: ["Georeferenced labels", ".tif"],
   tiff: ["Georeferenced labels", ".tif"],
 };
 // Phones give a canvas less memory.
@@ -21,7 +20,7 @@ const MOST = matchMedia("(max-width: 40rem)").matches ? 2048 : 4096;
 export class ResultView {
   constructor(announce) {
     this.announce = announce;
-    this.viewer = new Viewer(find("stage"), { crosshair: true, scrolls: true });
+    this.viewer = new Viewer(find("stage"), { scrolls: true });
     this.legend = new Legend(only => this.isolate(only));
     this.data = null;
     this.split = 0.5;

@@ -10,10 +10,8 @@ const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 export class Viewer extends EventTarget {
   // pan: "primary" (a drag with the main button or one finger moves the image) or "secondary" (such a drag is told as press, drag
   // and release; the middle or right button, the space bar held or two fingers move the image).
-  // crosshair: the arrow keys move a crosshair instead of the image, which Shift and arrows move.
-  // keys: handle the keyboard at all.
   // scrolls: the wheel scrolls the page, and zooms only with Ctrl or Cmd, or while the element has the focus.
-  constructor(element, { pan = "primary", crosshair = false, keys = true, scrolls = false } = {}) {
+  constructor(element, { pan = "primary", scrolls = false } = {}) {
     super();
     this.element = element;
     this.pan = pan;
@@ -29,21 +27,17 @@ export class Viewer extends EventTarget {
     this.offset = [0, 0];
     this.fitted = true;
     this.crosshair = null;
-    this.movesCrosshair = crosshair;
     this.scrolls = scrolls;
     this.pointers = new Map();
-    this.listen(keys);
+    this.listen();
   }
 
-  // The size of the image that the layers belong to; keepView leaves zoom and place as they are.
-  setSize(width, height, { keepView = false } = {}) {
+  // The size of the image that the layers belong to.
+  setSize(width, height) {
     this.width = width;
     this.height = height;
-    if (keepView) this.invalidate();
-    else {
-      this.crosshair = null;
-      this.fit();
-    }
+    this.crosshair = null;
+    this.fit();
   }
 
   // Draws in the next frame, once for any number of calls.
@@ -142,14 +136,6 @@ export class Viewer extends EventTarget {
     this.place();
   }
 
-  // A rectangle of the image in the middle, as large as it fits but at most `most` screen pixels a pixel.
-  show(x, y, width, height, most = 8) {
-    const { clientWidth, clientHeight } = this.element;
-    this.fitted = false;
-    this.scale = clamp(Math.min(clientWidth / width, clientHeight / height), this.least(), most);
-    this.center(x + width / 2, y + height / 2);
-  }
-
   // A point of the image in the middle of the view.
   center(x, y) {
     this.fitted = false;
@@ -235,7 +221,7 @@ export class Viewer extends EventTarget {
     this.tell(name, { x, y, inside: this.inside(x, y), event });
   }
 
-  listen(keys) {
+  listen() {
     const { element } = this;
     new ResizeObserver(() => this.resize()).observe(element);
     element.addEventListener("wheel", event => this.onWheel(event), { passive: false });
@@ -248,7 +234,6 @@ export class Viewer extends EventTarget {
     element.addEventListener("contextmenu", event => {
       if (this.pan === "secondary") event.preventDefault();
     });
-    if (!keys) return;
     element.addEventListener("keydown", event => this.onKey(event));
     element.addEventListener("keyup", event => this.holdSpace(event, false));
     element.addEventListener("blur", () => { this.space = false; });
@@ -348,8 +333,9 @@ export class Viewer extends EventTarget {
     return true;
   }
 
+  // Arrows move the crosshair, with Shift the image.
   arrow([dx, dy], shift) {
-    if (!this.movesCrosshair || shift) {
+    if (shift) {
       this.move(-60 * dx, -60 * dy);
       return;
     }

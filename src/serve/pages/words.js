@@ -7,9 +7,14 @@ export const find = id => document.getElementById(id);
 export const whole = value => number.format(value);
 export const counted = (count, one, many = `${one}s`) => `${whole(count)} ${count === 1 ? one : many}`;
 
-// An element with properties and children: element("li", { className: "a" }, "text", child).
+// An element with properties (or attributes, where the name has a dash or is "role") and children:
+// element("li", { className: "a" }, "text", child).
 export function element(name, properties = {}, ...children) {
-  const made = Object.assign(document.createElement(name), properties);
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(properties)) {
+    if (key.includes("-") || key === "role") made.setAttribute(key, value);
+    else made[key] = value;
+  }
   made.append(...children);
   return made;
 }
@@ -27,8 +32,8 @@ export function area(squareMetres) {
 
 export function seconds(value) {
   if (value < 10 && !Number.isInteger(value)) return `${value.toFixed(value < 1 ? 2 : 1)} s`;
-  if (value < 90) return `${Math.round(value)} s`;
-  return `${Math.floor(value / 60)} min ${Math.round(value % 60)} s`;
+  const rounded = Math.round(value);
+  return rounded < 90 ? `${rounded} s` : `${Math.floor(rounded / 60)} min ${rounded % 60} s`;
 }
 
 export function bytes(count) {

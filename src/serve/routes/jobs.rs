@@ -7,15 +7,16 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde::Deserialize;
 use serde_json::Value;
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::serve::app::App;
 use crate::serve::error::{ApiError, ApiResult};
-use crate::serve::files::{File, answer};
-use crate::serve::job::{Job, State as JobState};
+use crate::serve::files::answer;
+use crate::serve::finished::File;
+use crate::serve::job::Job;
 use crate::serve::params::Params;
 use crate::serve::sse;
 use crate::serve::submit::{Asked, submit};
@@ -103,7 +104,6 @@ pub(super) async fn file(
         let status = if status.state.is_over() { StatusCode::GONE } else { StatusCode::CONFLICT };
         return Err(ApiError::new(status, text));
     };
-    debug_assert_eq!(status.state, JobState::Done);
     let most = wanted.max.unwrap_or(SHOWN);
     if !(1..=LARGEST).contains(&most) {
         return Err(ApiError::bad_request(format!("max must be from 1 to {LARGEST}, the pixels of the longer side")));
@@ -115,5 +115,5 @@ pub(super) async fn file(
                 ApiError::bad_request("bands must be one or three numbers from 1 with commas between them")
             })?,
         };
-    Ok(answer(&app, job, result, file, (bands, most)).await?.into_response())
+    answer(&app, job, result, file, (bands, most)).await
 }

@@ -10,7 +10,8 @@ use axum::response::{IntoResponse, Response};
 
 use crate::serve::app::App;
 use crate::serve::error::{ApiError, ApiResult};
-use crate::serve::files::{File, answer};
+use crate::serve::files::answer;
+use crate::serve::finished::File;
 use crate::serve::job::Job;
 use crate::serve::params::Params;
 use crate::serve::submit::{Asked, fault, submit};
@@ -33,14 +34,11 @@ pub(super) async fn predict(
     headers: HeaderMap,
     body: Body,
 ) -> ApiResult<Response> {
-    let format = asked.format.clone().unwrap_or_else(|| "npy".into());
-    let file =
-        match format.as_str() {
-            "json" => None,
-            format => Some(File::of_format(format).ok_or_else(|| {
-                ApiError::bad_request("format must be one of npy, png, tiff, geojson, overlay and json")
-            })?),
-        };
+    let unknown = || ApiError::bad_request("format must be one of npy, png, tiff, geojson, overlay and json");
+    let file = match asked.format.as_deref().unwrap_or("npy") {
+        "json" => None,
+        format => Some(File::of_format(format).ok_or_else(unknown)?),
+    };
     let job = submit(&app, asked, &headers, body, false).await?;
     let waiting = Waiting { app: Arc::clone(&app), job };
     let job = &waiting.job;

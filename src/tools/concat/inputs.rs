@@ -1,6 +1,6 @@
 //! Which image and label belong to which prediction.
 
-use std::collections::BTreeMap;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::path::{Path, PathBuf};
 
 use crate::base::error::require;
@@ -140,7 +140,7 @@ impl Inputs {
                 file,
                 format!("is one file for {} predictions; give a folder or a list", predictions.len()),
             )),
-            Partners::Path(folder) => by_stem(predictions, Some(folder), kind, sink),
+            Partners::Path(folder) => among(&files_of(folder, kind, sink)?, predictions, folder, kind),
             Partners::Suffixed(folder, suffix) => {
                 require(!suffix.is_empty(), "label_suffix", "empty", LABEL_SUFFIX)?;
                 let found = files_of(folder, kind, sink)?.into_iter();
@@ -152,7 +152,7 @@ impl Inputs {
                     let images = pairs.into_iter().map(|pair| pair.image);
                     among(&stems_of(images.collect()), predictions, root, kind)
                 }
-                None => by_stem(predictions, None, kind, sink),
+                None => beside(predictions, kind),
             },
         }
     }
@@ -197,7 +197,7 @@ fn labelled(images: &Partners, labels: &Partners, sink: &dyn Sink) -> Result<Vec
                 Partners::Path(folder) => find_labels(folder)?,
                 _ => Vec::new(),
             };
-            let images = by_stem(&files, None, FileKind::Image, sink)?;
+            let images = beside(&files, FileKind::Image)?;
             images.into_iter().zip(files).map(|(image, label)| Pair { image, label: label.into() }).collect()
         }
         _ => {
@@ -283,20 +283,18 @@ fn files_of(folder: &Path, kind: FileKind, sink: &dyn Sink) -> Result<BTreeMap<S
     Ok(inside.map_or(found, stems_of))
 }
 
-/// The one file of the same stem as each prediction, in `folder` or beside the prediction.
-fn by_stem(predictions: &[PathBuf], folder: Option<&Path>, kind: FileKind, sink: &dyn Sink) -> Result<Vec<PathBuf>> {
-    let mut folders: BTreeMap<PathBuf, BTreeMap<String, Vec<PathBuf>>> = BTreeMap::new();
-    let mut found = Vec::with_capacity(predictions.len());
-    let mut alone = Vec::new();
+/// The one file of the same stem as each prediction, beside it.
+fn beside(predictions: &[PathBuf], kind: FileKind) -> Result<Vec<PathBuf>> {
+    let mut folders: BTreeMap<&Path, BTreeMap<String, Vec<PathBuf>>> = BTreeMap::new();
+    let (mut found, mut alone) = (Vec::with_capacity(predictions.len()), Vec::new());
     for prediction in predictions {
-        let place = folder.unwrap_or_else(|| folder_of(prediction)).to_owned();
-        if !folders.contains_key(&place) {
-            let files = if folder.is_some() { files_of(&place, kind, sink)? } else { files_by_stem(&place, kind)? };
-            folders.insert(place.clone(), files);
+        let place = folder_of(prediction);
+        if let Entry::Vacant(new) = folders.entry(place) {
+            new.insert(files_by_stem(place, kind)?);
         }
-        match same_stem(&folders[&place], prediction)? {
+        match same_stem(&folders[place], prediction)? {
             Some(file) => found.push(file),
-            None => alone.push((prediction, place)),
+            None => alone.push((prediction, place.to_owned())),
         }
     }
     if alone.is_empty() { Ok(found) } else { Err(without_partner(&alone, predictions.len(), kind)) }

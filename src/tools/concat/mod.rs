@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
+use super::Summary;
 use crate::base::event::{Event, Sink, Task};
 use crate::base::files::{create_folder, refuse_equal_outputs, write_bytes_unsynced};
 use crate::base::inputs::ReadFiles;
@@ -26,15 +27,6 @@ pub struct Options {
     pub format: FigureFormat,
     /// What they show.
     pub style: Style,
-}
-
-/// What became of the inputs.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Summary {
-    /// Images written.
-    pub written: usize,
-    /// Inputs left out because a file could not be used.
-    pub skipped: usize,
 }
 
 /// Draws every triple as `<stem>_concat.png` (or .jpg), named after its prediction or, without one, its image, on all

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::region::{Form, Region, bits, run_lengths};
 use crate::base::Size;
-use crate::base::markup::escaped;
+use crate::base::markup::{escaped, hex};
 use crate::data::Dataset;
 
 /// Attributes of all shapes.
@@ -43,8 +43,7 @@ pub(super) fn file(images: &[String], names: &[String], dataset: &Dataset) -> St
     let color = |name: &String| {
         let classes = dataset.classes.iter().zip(dataset.shown_colors());
         let found = classes.filter(|(class, _)| class.name == *name).map(|(_, color)| color).next();
-        let [red, green, blue] = found.unwrap_or([128; 3]);
-        format!("#{red:02x}{green:02x}{blue:02x}")
+        hex(found.unwrap_or([128; 3]))
     };
     let mut text = String::from(
         "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<annotations>\n  <version>1.1</version>\n  <meta>\n    <task>\n      <labels>\n",

@@ -23,13 +23,8 @@ pub(super) fn file(image: &Path, map: &LabelMap, dataset: &Dataset, simplify: Op
         let mut properties = JsonObject::new();
         properties.insert("class".into(), name_of(outline.class, dataset).into());
         properties.insert("label".into(), dataset.value_of(outline.class).into());
-        Feature {
-            bbox: None,
-            geometry: Some(Geometry::new(GeometryValue::Polygon { coordinates })),
-            id: None,
-            properties: Some(properties),
-            foreign_members: None,
-        }
+        let geometry = Some(Geometry::new(GeometryValue::Polygon { coordinates }));
+        Feature { geometry, properties: Some(properties), ..Feature::default() }
     };
     let features: Vec<Feature> = outlines(map, left_out(dataset), simplify).into_iter().map(feature).collect();
     let mut file = json!({ "type": "FeatureCollection", "features": features });

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rayon::prelude::*;
 use serde_json::Value;
 
+use super::Summary;
 use crate::base::event::{Event, Sink, Task};
 use crate::base::files::{create_folder, folder_of, refuse_equal_outputs, write_bytes, write_bytes_unsynced};
 use crate::base::inputs::ReadFiles;
@@ -20,7 +21,7 @@ use crate::base::label_map::LabelMap;
 use crate::base::named_enum::named_enum;
 use crate::base::{Error, Remedy, Result, Size};
 use crate::data::{Dataset, Labels, Pair, check_size, load_pair_labels, load_prediction};
-use crate::image::{Pixels, Samples, encode_png, read_image, read_size, report_notes, write_label_npy};
+use crate::image::{Pixels, Samples, encode_label_npy, encode_png, read_image, read_size, report_notes};
 use region::Region;
 
 /// What is written.
@@ -78,15 +79,6 @@ pub struct Options {
     pub overwrite: bool,
 }
 
-/// What became of the images.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Summary {
-    /// Images whose labels were converted.
-    pub written: usize,
-    /// Images left out because a file could not be used.
-    pub skipped: usize,
-}
-
 /// An image with its labels, ready to be written.
 struct Labelled<'a> {
     pair: &'a Pair,
@@ -97,15 +89,8 @@ struct Labelled<'a> {
 
 /// What an image becomes.
 enum Content {
-    File(Vec<u8>),
-    Array(Size, Vec<u16>),
-    Part(Written),
-}
-
-/// What was written of an image.
-enum Written {
     /// A file of its own.
-    File,
+    File(Vec<u8>),
     /// A part of the one file.
     Json(Vec<Value>),
     Xml(String),
@@ -134,26 +119,32 @@ pub fn convert_files(pairs: &[Pair], dataset: &Dataset, options: &Options, sink:
     }
     sink.event(Event::Started { task: Task::Convert, total: pairs.len(), done: 0 });
     let done = AtomicUsize::new(0);
-    let convert = |pair: &Pair| -> Result<Option<Written>> {
+    let convert = |pair: &Pair| -> Result<Option<Content>> {
         let path = output(pair);
         let content = load(pair, dataset, options).and_then(|labelled| content(&labelled, dataset, options, &path));
-        let written = match content {
-            Ok(content) => Some(content.write(&path, dataset)?),
+        let converted = match content {
+            Ok(Content::File(bytes)) => {
+                create_folder(folder_of(&path))?;
+                write_bytes_unsynced(&path, &bytes)?;
+                // Written, it is only counted from here on.
+                Some(Content::File(Vec::new()))
+            }
+            Ok(part) => Some(part),
             Err(e) => {
                 sink.event(Event::Skipped { path: pair.image.clone(), reason: e.to_string() });
                 None
             }
         };
         sink.event(Event::Advanced { done: done.fetch_add(1, Ordering::Relaxed) + 1, loss: None });
-        Ok(written)
+        Ok(converted)
     };
-    let written: Vec<Option<Written>> = pairs.par_iter().map(convert).collect::<Result<_>>()?;
+    let converted: Vec<Option<Content>> = pairs.par_iter().map(convert).collect::<Result<_>>()?;
     sink.event(Event::Finished);
     report_notes(sink);
-    let count = written.iter().flatten().count();
+    let count = converted.iter().flatten().count();
     if options.format.is_single() && count > 0 {
         create_folder(folder_of(&options.output))?;
-        write_bytes(&options.output, &whole(written, dataset, options.format)?)?;
+        write_bytes(&options.output, &whole(converted, dataset, options.format)?)?;
     }
     Ok(Summary { written: count, skipped: pairs.len() - count })
 }
@@ -185,24 +176,6 @@ fn load<'a>(pair: &'a Pair, dataset: &Dataset, options: &Options) -> Result<Labe
     Ok(Labelled { pair, name: parts.join("/"), map })
 }
 
-impl Content {
-    /// Writes what is a file of its own.
-    fn write(self, path: &Path, dataset: &Dataset) -> Result<Written> {
-        match self {
-            Self::Part(part) => return Ok(part),
-            Self::File(bytes) => {
-                create_folder(folder_of(path))?;
-                write_bytes_unsynced(path, &bytes)?;
-            }
-            Self::Array(size, values) => {
-                create_folder(folder_of(path))?;
-                write_label_npy(path, size, &values, largest(dataset))?;
-            }
-        }
-        Ok(Written::File)
-    }
-}
-
 /// What the labels of an image become, which go to `output` if they are a file of their own.
 fn content(labelled: &Labelled<'_>, dataset: &Dataset, options: &Options, output: &Path) -> Result<Content> {
     let Labelled { pair, name, map } = labelled;
@@ -211,12 +184,12 @@ fn content(labelled: &Labelled<'_>, dataset: &Dataset, options: &Options, output
     let values = || -> Vec<u16> { map.classes.iter().map(|class| dataset.value_of(*class)).collect() };
     Ok(match options.format {
         Format::Png => Content::File(label_png(size, values(), largest(dataset))?),
-        Format::Npy => Content::Array(size, values()),
+        Format::Npy => Content::File(encode_label_npy(size, &values(), largest(dataset))?),
         Format::Labelme => Content::File(labelme::file(&regions(), size, &labelme::path_from(output, &pair.image)?)?),
         Format::Geojson => Content::File(geojson::file(&pair.image, map, dataset, options.simplify)?),
-        Format::Coco => Content::Part(Written::Json(coco::image(&regions(), name, size))),
-        Format::LabelStudio => Content::Part(Written::Json(vec![label_studio::task(&regions(), name, size)])),
-        Format::Cvat => Content::Part(Written::Xml(cvat::image(&regions(), name, size))),
+        Format::Coco => Content::Json(coco::image(&regions(), name, size)),
+        Format::LabelStudio => Content::Json(vec![label_studio::task(&regions(), name, size)]),
+        Format::Cvat => Content::Xml(cvat::image(&regions(), name, size)),
     })
 }
 
@@ -236,13 +209,13 @@ fn label_png(size: Size, values: Vec<u16>, largest: u16) -> Result<Vec<u8>> {
 }
 
 /// The one file of all images.
-fn whole(parts: Vec<Option<Written>>, dataset: &Dataset, format: Format) -> Result<Vec<u8>> {
+fn whole(parts: Vec<Option<Content>>, dataset: &Dataset, format: Format) -> Result<Vec<u8>> {
     let (mut json, mut xml) = (Vec::new(), Vec::new());
     for part in parts.into_iter().flatten() {
         match part {
-            Written::Json(values) => json.push(values),
-            Written::Xml(text) => xml.push(text),
-            Written::File => {}
+            Content::Json(values) => json.push(values),
+            Content::Xml(text) => xml.push(text),
+            Content::File(_) => {}
         }
     }
     let names = region::names(dataset);

@@ -37,14 +37,10 @@ impl Grid {
     pub fn of(image: &Path, size: Size, crs: GeojsonCrs) -> Result<Self> {
         let place = Georeference::of(image);
         let transform = place.as_ref().and_then(|place| place.transform(size));
-        let system = place.as_ref().map_or(ReferenceSystem::Unknown, Georeference::reference_system);
-        let grid = match transform {
-            Some(transform) => Self { transform, system, projection: None },
-            None => {
-                let pixels = [0.0, 1.0, 0.0, 0.0, 0.0, 1.0];
-                Self { transform: pixels, system: ReferenceSystem::Unknown, projection: None }
-            }
-        };
+        let placed = place.as_ref().filter(|_| transform.is_some());
+        let system = placed.map_or(ReferenceSystem::Unknown, Georeference::reference_system);
+        let pixels = [0.0, 1.0, 0.0, 0.0, 0.0, 1.0];
+        let grid = Self { transform: transform.unwrap_or(pixels), system, projection: None };
         match crs {
             GeojsonCrs::Wgs84 if transform.is_none() => Err(no_degrees(image, "has no coordinates for its pixels")),
             GeojsonCrs::Wgs84 => grid.in_degrees(image),

@@ -1,6 +1,6 @@
 //! The outlines of all class regions of a map that is at hand.
 
-use super::corners::{Corner, Vertex};
+use super::corners::Vertex;
 use super::obstacles::Obstacles;
 use super::regions::Region;
 use super::simplify::simplified;
@@ -21,11 +21,8 @@ pub(in crate::tools) fn outlines(map: &LabelMap, left_out: u16, simplify: Option
     let mut tracer = Tracer::new(map.size.width, Some(left_out), false, simplify.is_some());
     let mut found = Vec::new();
     let mut each = |region: Region, obstacles: Option<&Obstacles>| {
-        let ring = |ring: Vec<Corner>| match simplify.zip(obstacles) {
-            Some((tolerance, obstacles)) => simplified(ring, tolerance, obstacles),
-            None => ring.into_iter().map(|corner| corner.at).collect(),
-        };
-        found.push(Outline { class: region.value, rings: region.rings.into_iter().map(ring).collect() });
+        let rings = region.rings.into_iter().map(|ring| simplified(ring, simplify, obstacles)).collect();
+        found.push(Outline { class: region.value, rings });
     };
     for row in map.classes.chunks_exact(map.size.width.max(1)) {
         tracer.push(row, None, &mut each);

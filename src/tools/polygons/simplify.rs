@@ -10,8 +10,11 @@ use std::collections::HashMap;
 use super::corners::{Corner, Vertex};
 use super::obstacles::Obstacles;
 
-/// A ring simplified, by at most `tolerance` pixels.
-pub(super) fn simplified(mut ring: Vec<Corner>, tolerance: f64, obstacles: &Obstacles) -> Vec<Vertex> {
+/// The vertices of a ring, simplified by at most `tolerance` pixels where there is one.
+pub(super) fn simplified(mut ring: Vec<Corner>, tolerance: Option<f64>, obstacles: Option<&Obstacles>) -> Vec<Vertex> {
+    let Some((tolerance, obstacles)) = tolerance.zip(obstacles) else {
+        return ring.into_iter().map(|corner| corner.at).collect();
+    };
     // A ring without nodes begins where its neighbour, which has it as one, too, begins.
     let first = ring.iter().position(|corner| corner.node);
     let first = first.or_else(|| (0..ring.len()).min_by_key(|&i| ring[i].at)).unwrap_or(0);

@@ -36,11 +36,7 @@ fn regions(map: &[Vec<u16>], simplify: Option<f64>) -> Vec<(Region, Vec<Vec<Vert
     let mut tracer = Tracer::new(map[0].len(), Some(BLANK), false, simplify.is_some());
     let mut all = Vec::new();
     let mut each = |region: Region, obstacles: Option<&super::obstacles::Obstacles>| {
-        let rings = region.rings.iter().map(|ring| match simplify.zip(obstacles) {
-            Some((tolerance, obstacles)) => simplified(ring.clone(), tolerance, obstacles),
-            None => ring.iter().map(|corner| corner.at).collect(),
-        });
-        let rings = rings.collect();
+        let rings = region.rings.iter().map(|ring| simplified(ring.clone(), simplify, obstacles)).collect();
         all.push((region, rings));
     };
     for row in map {

@@ -4,7 +4,6 @@ use std::io::{Result, Write};
 
 use geojson::{Feature, Geometry, GeometryValue, JsonObject};
 
-use super::corners::Vertex;
 use super::obstacles::Obstacles;
 use super::regions::Region;
 use super::simplify::simplified;
@@ -98,24 +97,10 @@ impl Form<'_> {
             let probability = (region.probability * PROBABILITY).round() / PROBABILITY;
             properties.insert("probability".into(), probability.into());
         }
-        let coordinates = region
-            .rings
-            .into_iter()
-            .map(|ring| {
-                let vertices: Vec<Vertex> = match self.options.simplify.zip(obstacles) {
-                    Some((tolerance, obstacles)) => simplified(ring, tolerance, obstacles),
-                    None => ring.into_iter().map(|corner| corner.at).collect(),
-                };
-                self.grid.ring(&vertices)
-            })
-            .collect();
-        let feature = Feature {
-            bbox: None,
-            geometry: Some(Geometry::new(GeometryValue::Polygon { coordinates })),
-            id: None,
-            properties: Some(properties),
-            foreign_members: None,
-        };
+        let ring = |ring| self.grid.ring(&simplified(ring, self.options.simplify, obstacles));
+        let coordinates = region.rings.into_iter().map(ring).collect();
+        let geometry = Some(Geometry::new(GeometryValue::Polygon { coordinates }));
+        let feature = Feature { geometry, properties: Some(properties), ..Feature::default() };
         serde_json::to_writer(&mut *out, &feature)?;
         Ok(())
     }

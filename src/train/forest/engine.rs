@@ -72,13 +72,10 @@ impl Plan {
             }
             _ => HELD_OUT,
         };
-        for (field, given) in [("group_by", job.group_by.is_some()), ("exclude", job.exclude.is_some())] {
-            if given {
-                return Err(Error::conflict(field, "has no effect on a random forest; leave it out"));
-            }
-        }
-        if job.new_head {
-            return Err(Error::conflict("new_head", "has no effect on a random forest; leave it out"));
+        let given =
+            [("group_by", job.group_by.is_some()), ("exclude", job.exclude.is_some()), ("new_head", job.new_head)];
+        if let Some((field, _)) = given.into_iter().find(|(_, given)| *given) {
+            return Err(Error::conflict(field, "has no effect on a random forest; leave it out"));
         }
         let images =
             LabelledImage::of(&job.images, &dataset, "`images` and `labels`, or `train_list` and `label_list`", sink)?;
@@ -105,12 +102,8 @@ impl Plan {
 
     /// What deserves a word before a training.
     pub(in crate::train) fn advice(&self) -> Vec<&'static str> {
-        match self.weights {
-            Some(_) => Vec::new(),
-            None => {
-                vec!["the encoder's weights are random; pretrained ones usually do better: `weights` vgg16-imagenet"]
-            }
-        }
+        let random = "the encoder's weights are random; pretrained ones usually do better: `weights` vgg16-imagenet";
+        if self.weights.is_none() { vec![random] } else { Vec::new() }
     }
 }
 

@@ -36,38 +36,29 @@ impl Fitting<'_> {
         })
     }
 
-    /// Learns from the others and counts on those held out; `None` if it was stopped.
-    fn hold_out(&self, samples: &Samples, held_out: &[bool], matrix: &mut ConfusionMatrix) -> Result<Option<()>> {
-        let learnt: Vec<bool> = held_out.iter().map(|held_out| !held_out).collect();
+    /// For each set of pixels to hold out, learns from the others and counts on these; `None` if it was stopped.
+    fn scored(&self, samples: &Samples, sets: impl IntoIterator<Item = Vec<bool>>) -> Result<Option<Evaluation>> {
+        let mut matrix = ConfusionMatrix::new(self.classes);
         let settings = Settings { out_of_bag: false, ..self.settings.clone() };
-        let Some(fitted) = self.fit_with(&samples.part(&learnt), &settings, "to score")? else { return Ok(None) };
-        let others = samples.part(held_out);
-        matrix.add(&others.classes, &fitted.forest.predict(&others.features()?)?);
-        Ok(Some(()))
+        for held_out in sets.into_iter().filter(|held_out| held_out.contains(&true)) {
+            let learnt: Vec<bool> = held_out.iter().map(|held_out| !held_out).collect();
+            let Some(fitted) = self.fit_with(&samples.part(&learnt), &settings, "to score")? else { return Ok(None) };
+            let others = samples.part(&held_out);
+            matrix.add(&others.classes, &fitted.forest.predict(&others.features()?)?);
+        }
+        Ok(Some(Evaluation::new(matrix)))
     }
 
     /// Holds a share of the pixels of every class out. Nothing is counted if there is none to hold out.
     pub(crate) fn by_pixel(&self, samples: &Samples, share: f64, seed: u64) -> Result<Option<Evaluation>> {
-        let mut matrix = ConfusionMatrix::new(self.classes);
-        let held_out = pixel_split(&samples.classes, share, seed)?;
-        if held_out.contains(&true) && self.hold_out(samples, &held_out, &mut matrix)?.is_none() {
-            return Ok(None);
-        }
-        Ok(Some(Evaluation::new(matrix)))
+        self.scored(samples, [pixel_split(&samples.classes, share, seed)?])
     }
 
     /// Holds every connected region out once, in folds; never the only region of a class.
     pub(crate) fn by_region(&self, samples: &Samples, seed: u64) -> Result<Option<Evaluation>> {
-        let mut matrix = ConfusionMatrix::new(self.classes);
         let (regions, of_samples) = regions(samples);
         let folds = region_folds(&regions, FOLDS, seed)?;
-        for fold in 0..FOLDS {
-            let held_out = region_split(&of_samples, &folds, fold);
-            if held_out.contains(&true) && self.hold_out(samples, &held_out, &mut matrix)?.is_none() {
-                return Ok(None);
-            }
-        }
-        Ok(Some(Evaluation::new(matrix)))
+        self.scored(samples, (0..FOLDS).map(|fold| region_split(&of_samples, &folds, fold)))
     }
 }
 

@@ -260,7 +260,7 @@ impl<'a> Trainer<'a> {
             first: batch.first,
             whole: batch.count == batch.total,
         });
-        let losses = self.learner.begin_step(parts, rate, position.steps);
+        let losses = self.learner.step(parts, rate, position.steps);
         (Step::begun(batches, rate, position), losses)
     }
 
@@ -300,9 +300,7 @@ impl<'a> Trainer<'a> {
             gallery.add(index, labels, prediction);
             ranking.add(index, labels, prediction);
         };
-        let found = oom::caught(|| {
-            examination.run(network, images, &|| self.session.is_over(), self.session.sink, &mut on_image)
-        })?;
+        let found = examination.run(network, images, &|| self.session.is_over(), self.session.sink, &mut on_image)?;
         let Some(findings) = found else { return Ok(None) };
         if let Some(group) = self.session.group {
             ranking = self.ranking_of_all(group, &ranking, &examination, network)?;

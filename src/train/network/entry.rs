@@ -1,7 +1,7 @@
 //! Starts a training, or continues it from its last save.
 
 use super::checkpoint::{self, Saved};
-use super::course::Position;
+use super::course::{Course, Position};
 use super::engine::{Trainer, loss_of};
 use super::estimate::Need;
 use super::initial::Initial;
@@ -42,12 +42,7 @@ pub(in crate::train) fn start(mut plan: Plan, folder: &Path, session: &Session<'
     }
     plan.loader(session.workers)?;
     plan.recipe.training.resolved_phases().iter().try_for_each(|phase| session.check_shares(phase.batch_size))?;
-    // For decoded images: a part of the main memory that is free, and of what the training leaves if it takes place there, too.
-    let cache = session.cache.unwrap_or_else(|| {
-        let taken = if session.device.is_gpu() { 0 } else { need.bytes() };
-        let free = free_memory(DeviceChoice::Flex).unwrap_or(0);
-        (free / CACHE_SHARE).min(free.saturating_sub(taken) / 2) / processes_here(session)
-    });
+    let cache = cache_bytes(session, if session.device.is_gpu() { 0 } else { need.bytes() });
     let device = session.device.open_for(plan.recipe.training.precision)?;
     let mut network = plan.recipe.network.init(plan.seed, &device)?;
     if let Some(initial) = &plan.initial {
@@ -120,25 +115,19 @@ pub fn resume_for(folder: &Path, epochs: &[usize], session: &Session<'_>) -> Res
         group.check()?;
     }
     let (position, rows) = (saved.position, saved.rows);
-    let cache = session.cache.unwrap_or_else(|| {
-        free_memory(DeviceChoice::Flex).map_or(0, |free| free / CACHE_SHARE) / processes_here(session)
-    });
+    let cache = cache_bytes(session, 0);
     Trainer::new(run, samples, device, learner, (session, cache))?.run(position, Some(rows))
 }
 
 /// The run and its last save. Of several processes, all of which read the folder, the one that writes puts it in order first,
 /// and changes nothing before the others have read it.
 fn opened(folder: &Path, epochs: &[usize], session: &Session<'_>) -> Result<(NetworkRun, Saved)> {
-    let Some(group) = session.group else {
-        let run = NetworkRun::open(folder)?;
-        let saved = Saved::open(&run)?;
-        return Ok((run, saved));
-    };
     let open = |saved: fn(&NetworkRun) -> Result<Saved>| {
         let run = NetworkRun::open(folder)?;
         let saved = saved(&run)?;
         Ok::<_, Error>((run, saved))
     };
+    let Some(group) = session.group else { return open(Saved::open) };
     let leading = group.leads().then(|| open(Saved::open)).transpose()?;
     group.meet();
     group.check()?;
@@ -183,9 +172,14 @@ fn written(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
-/// Processes of this training on this machine.
-fn processes_here(session: &Session<'_>) -> u64 {
-    session.group.map_or(1, |group| group.local_size() as u64)
+/// Bytes for decoded images: a part of the main memory that is free, and of what the training leaves if it takes that
+/// many there, too; each process of this machine has its share.
+fn cache_bytes(session: &Session<'_>, taken: u64) -> u64 {
+    session.cache.unwrap_or_else(|| {
+        let free = free_memory(DeviceChoice::Flex).unwrap_or(0);
+        let here = session.group.map_or(1, |group| group.local_size() as u64);
+        (free / CACHE_SHARE).min(free.saturating_sub(taken) / 2) / here
+    })
 }
 
 /// Settles for how many epochs a run goes on, and from where; says so if it does not because all of them are done.
@@ -206,7 +200,7 @@ fn go_on(run: &mut NetworkRun, position: &mut Position, epochs: &[usize], sessio
         return Ok(true);
     }
     match end {
-        Some(end) if !longer::is_over(training, &end) => *position = end,
+        Some(end) if !Course::new(training, 0).phase_is_over(&end) => *position = end,
         end => {
             session.note(longer::finished(training, end.as_ref(), position.epoch, run.folder()));
             return Ok(false);

@@ -17,13 +17,7 @@ use crate::nn::loss::{Loss, Target};
 use crate::nn::model::Network;
 use crate::nn::ops::{Arriving, sum, upload, upload_integers};
 use crate::nn::precision::Precision;
-use crate::predict::merge::{ArrivingClasses, decided, read_classes};
-
-/// How many batches a device may work on before the results of the first are read. A GPU that is asked for the next one
-/// meanwhile never waits; on a CPU, what is computed is there at once.
-pub fn ahead(device: &Device) -> usize {
-    usize::from(is_gpu(device))
-}
+use crate::predict::merge::decided;
 
 /// The input of a batch on the device, `[count, bands, height, width]`; it is taken out of the batch.
 pub fn input_tensor(batch: &mut Batch, precision: Precision, device: &Device) -> Tensor<4> {
@@ -40,11 +34,6 @@ pub fn target(batch: &Batch, device: &Device) -> Target {
     let sent = if has_every_integer(device) { DType::I16 } else { dtype };
     let labels = upload_integers::<3>(TensorData::new(labels, shape), device, sent);
     Target { labels: labels.cast(dtype), complete: !batch.classes.contains(&IGNORE) }
-}
-
-/// The class of every pixel by `rule`, from logits `[count, outputs, height, width]`; row by row.
-pub fn classes(logits: Tensor<4>, rule: Rule) -> Result<Vec<u16>> {
-    read_classes(decided(logits, rule))
 }
 
 /// Receives each image's place in the loader's pairs, its label and its prediction.
@@ -79,7 +68,7 @@ pub struct Findings {
 /// A batch whose results are not read yet.
 struct Unread {
     batch: Batch,
-    predictions: ArrivingClasses,
+    predictions: Arriving,
     loss: Option<Arriving>,
 }
 
@@ -96,7 +85,7 @@ impl Tally {
         for loss in loss.map(Arriving::read::<f32>).transpose()?.into_iter().flatten() {
             self.losses += f64::from(loss) * batch.count as f64;
         }
-        let predictions = predictions.read()?;
+        let predictions = predictions.read_classes()?;
         self.matrix.add(&batch.classes, &predictions);
         each_image(&batch, &predictions, on_image);
         self.done += batch.count;
@@ -145,11 +134,14 @@ impl Examination<'_> {
         let matrix = ConfusionMatrix::new(self.loader.dataset.class_count());
         sink.event(Event::Started { task: Task::Validate, total, done: 0 });
         let mut tally = Tally { matrix, losses: 0.0, done: 0 };
+        // A GPU that is asked for the next batch before the results of the last are read never waits; on a CPU, what is
+        // computed is there at once.
+        let ahead = usize::from(is_gpu(self.device));
         let mut unread = VecDeque::new();
         for batches in self.loader.of_pairs(images) {
             for batch in batches? {
                 unread.push_back(self.begin(network, batch));
-                if unread.len() > ahead(self.device)
+                if unread.len() > ahead
                     && let Some(first) = unread.pop_front()
                 {
                     tally.add(first, on_image)?;
@@ -178,7 +170,7 @@ impl Examination<'_> {
             let spoilt = sum(logits.clone()).cast(DType::F32).mul_scalar(0.0);
             Arriving::new(loss.compute(logits.clone(), target) + spoilt)
         });
-        Unread { batch, predictions: ArrivingClasses::new(decided(logits, self.rule)), loss }
+        Unread { batch, predictions: Arriving::of_classes(decided(logits, self.rule)), loss }
     }
 }
 

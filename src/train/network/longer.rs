@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::course::{Course, Position};
+use super::course::Position;
 use crate::base::{Error, Result};
 use crate::recipe::Training;
 
@@ -81,11 +81,6 @@ pub(super) fn finished(training: &Training, end: Option<&Position>, epochs: usiz
 /// How to go on from the weights alone.
 fn anew(run: &Path) -> String {
     format!("to start a new run from its weights: `weights` {} with another `output`", run.display())
-}
-
-/// Whether all is over at the end of the last phase.
-pub(super) fn is_over(training: &Training, end: &Position) -> bool {
-    Course::new(training, 0).phase_is_over(end)
 }
 
 #[cfg(test)]

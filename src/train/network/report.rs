@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::checkpoint::Saved;
-use super::course::Position;
 use super::evaluate::{Examination, Findings};
 use crate::base::event::Sink;
 use crate::base::{Error, Result};
@@ -14,7 +13,7 @@ use crate::nn::device::DeviceChoice;
 use crate::nn::model::identify;
 use crate::nn::precision::Precision;
 use crate::report::{Gallery, Report, Status};
-use crate::run::{NetworkRun, Row, RunLock};
+use crate::run::{NetworkRun, RunLock};
 use crate::weights;
 
 /// How often scores are computed again because the training has found better weights.
@@ -27,7 +26,7 @@ pub(in crate::train) fn write(run: &NetworkRun, path: &Path, device: DeviceChoic
     let samples = run.samples()?;
     let config = &run.config;
     let validation = Arc::new(samples.validation);
-    let (State { position, rows, is_held }, best) = consistent(run, &validation, device, sink)?;
+    let (Saved { position, rows, .. }, is_held, best) = consistent(run, &validation, device, sink)?;
     let predictions = match &best {
         Some((_, gallery)) => gallery.samples(&validation, &config.dataset)?,
         None => Vec::new(),
@@ -51,41 +50,31 @@ pub(in crate::train) fn write(run: &NetworkRun, path: &Path, device: DeviceChoic
     report.write(path)
 }
 
-/// Where a training stands.
-struct State {
-    position: Position,
-    rows: Vec<Row>,
-    /// Whether a process trains the run.
-    is_held: bool,
+/// Where a training stands, and whether a process trains the run.
+fn state_of(run: &NetworkRun) -> Result<(Saved, bool)> {
+    // First: a process that ends meanwhile has saved its last position before.
+    let is_held = RunLock::is_held(run.folder());
+    Ok((Saved::peek(run)?, is_held))
 }
 
-impl State {
-    fn of(run: &NetworkRun) -> Result<Self> {
-        // First: a process that ends meanwhile has saved its last position before.
-        let is_held = RunLock::is_held(run.folder());
-        let Saved { position, rows, .. } = Saved::peek(run)?;
-        Ok(Self { position, rows, is_held })
-    }
-}
-
-/// Where the training stands, and the scores of the best weights of that moment: while they are computed, the training may
+/// What [`state_of`] says, and the scores of the best weights of that moment: while they are computed, the training may
 /// find better ones.
 fn consistent(
     run: &NetworkRun,
     validation: &[Pair],
     device: DeviceChoice,
     sink: &dyn Sink,
-) -> Result<(State, Option<(Findings, Gallery)>)> {
-    let mut state = State::of(run)?;
+) -> Result<(Saved, bool, Option<(Findings, Gallery)>)> {
+    let (mut saved, mut is_held) = state_of(run)?;
     for _ in 0..TRIES {
-        if state.position.best.is_none() || validation.is_empty() {
-            return Ok((state, None));
+        if saved.position.best.is_none() || validation.is_empty() {
+            return Ok((saved, is_held, None));
         }
         let found = scored(run, validation, device, sink)?;
-        let before = state.position.best;
-        state = State::of(run)?;
-        if state.position.best == before {
-            return Ok((state, Some(found)));
+        let before = saved.position.best;
+        (saved, is_held) = state_of(run)?;
+        if saved.position.best == before {
+            return Ok((saved, is_held, Some(found)));
         }
     }
     let reason = "found better weights each time the report scored the best ones; try again when it is finished";

@@ -74,10 +74,8 @@ impl<R: BufRead> Machine<'_, R> {
 
     fn pop(&mut self) -> Result<Id, String> {
         let floor = self.marks.last().copied().unwrap_or(0);
-        if self.stack.len() <= floor {
-            return Err("the pickle takes an object where there is none".into());
-        }
-        self.stack.pop().ok_or_else(|| "the pickle takes an object where there is none".into())
+        let found = if self.stack.len() > floor { self.stack.pop() } else { None };
+        found.ok_or_else(|| "the pickle takes an object where there is none".into())
     }
 
     fn top(&self) -> Result<Id, String> {

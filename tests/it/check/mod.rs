@@ -36,6 +36,12 @@ fn section_part(index: u64, left: usize, width: usize) -> (GrayImage, GrayImage)
     (GrayImage::from_fn(width, SIDE, image), GrayImage::from_fn(width, SIDE, |x, y| Luma([class(x, y)])))
 }
 
+/// The label images of a [`Set`].
+fn label_names() -> impl Iterator<Item = String> {
+    let folder = |index: u64| if index < TRAINING { "labels" } else { "val_labels" };
+    (0..TRAINING + VALIDATION).map(move |index| format!("{}/{index:03}.png", folder(index)))
+}
+
 /// A set of training and validation folders without a fault.
 struct Set {
     folder: tempfile::TempDir,

@@ -8,7 +8,8 @@ use segtool::check::{Check, Kind, Severity};
 use segtool::data::{Dataset, StoredNumber};
 use segtool::train::{Source, Validation};
 
-use super::{SIDE, Set, copy, kinds, list, section_part};
+use super::{SIDE, Set, copy, kinds, label_names, list, section_part};
+use crate::orientation::exif;
 
 /// Kind and severity of what a fault is found as, the file that the finding must name, and how it is planted.
 type Planted = (Kind, Severity, &'static str, fn(&Set));
@@ -49,9 +50,7 @@ const PLANTED: &[Planted] = &[
     (Kind::Orientation, Severity::Note, "images/003.png", |set| {
         let gray = image::open(set.path("images/003.png")).unwrap().to_luma8();
         let mut encoder = PngEncoder::new(File::create(set.path("images/003.png")).unwrap());
-        let mut exif = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0".to_vec();
-        exif.extend([3, 0, 0, 0, 0, 0, 0, 0]);
-        encoder.set_exif_metadata(exif).unwrap();
+        encoder.set_exif_metadata(exif(3)).unwrap();
         encoder.write_image(gray.as_raw(), SIDE, SIDE, ExtendedColorType::L8).unwrap();
     }),
     (Kind::Duplicate, Severity::Warning, "val_images/x.png", |set| {
@@ -81,8 +80,7 @@ const PLANTED: &[Planted] = &[
     }),
     (Kind::EmptyLabels, Severity::Note, "images/003.png", |set| set.change("labels/003.png", |_, _, _| 0)),
     (Kind::ShiftedLabels, Severity::Warning, "", |set| {
-        for index in 0..16 {
-            let name = format!("{}labels/{index:03}.png", if index < 12 { "" } else { "val_" });
+        for name in label_names() {
             let old = image::open(set.path(&name)).unwrap().to_luma8();
             set.change(&name, |x, y, _| old.get_pixel((x + 6).min(SIDE - 1), y.saturating_sub(4))[0]);
         }
@@ -151,31 +149,26 @@ fn codings_of_labels_are_recognised_with_a_mapping() {
         assert!(report.would_fail());
         report.of_kind(Kind::LabelCoding).next().unwrap_or_else(|| panic!("{:?}", report.findings)).message.clone()
     };
-    let every = |set: &Set, change: &dyn Fn(&str)| {
-        (0..12).for_each(|i| change(&format!("labels/{i:03}.png")));
-        (12..16).for_each(|i| change(&format!("val_labels/{i:03}.png")));
-        let _ = set;
-    };
     let masks = Set::new();
-    every(&masks, &|name| masks.change(name, |_, _, value| if value > 0 { 255 } else { 0 }));
+    label_names().for_each(|name| masks.change(&name, |_, _, value| if value > 0 { 255 } else { 0 }));
     let said = mapping(&masks, &two);
     assert!(said.contains("masks of two values") && said.contains("255 = sand"), "{said}");
 
     let dataset = Dataset::find("demo").unwrap();
     let colors = Set::new();
     let shifted = |i: u8| dataset.classes[usize::from(i)].color;
-    every(&colors, &|name| {
-        let old = image::open(colors.path(name)).unwrap().to_luma8();
+    label_names().for_each(|name| {
+        let old = image::open(colors.path(&name)).unwrap().to_luma8();
         RgbImage::from_fn(SIDE, SIDE, |x, y| Rgb(shifted(old.get_pixel(x, y)[0]).map(|v| v ^ 1)))
-            .save(colors.path(name))
+            .save(colors.path(&name))
             .unwrap();
     });
     assert!(mapping(&colors, &dataset).contains("colours"), "{}", mapping(&colors, &dataset));
 
     let palettes = Set::new();
-    every(&palettes, &|name| {
-        let old = image::open(palettes.path(name)).unwrap().to_luma8();
-        let mut encoder = png::Encoder::new(File::create(palettes.path(name)).unwrap(), SIDE, SIDE);
+    label_names().for_each(|name| {
+        let old = image::open(palettes.path(&name)).unwrap().to_luma8();
+        let mut encoder = png::Encoder::new(File::create(palettes.path(&name)).unwrap(), SIDE, SIDE);
         encoder.set_color(png::ColorType::Indexed);
         encoder.set_depth(png::BitDepth::Eight);
         let mut palette = vec![0; 30];

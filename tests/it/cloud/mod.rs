@@ -15,9 +15,9 @@ use segtool::image::{ProbabilityTiffWriter, ProbabilityType};
 use servers::{S3, web_server};
 use tiff_reader::TiffFile;
 
-use crate::common::{assert_says, segtool, small_data, small_recipe, text};
+use crate::common::{assert_says, files_below, small_run, text};
 
-/// A run, and images.
+/// Images.
 struct Set {
     folder: tempfile::TempDir,
 }
@@ -25,11 +25,6 @@ struct Set {
 impl Set {
     fn new() -> Self {
         let set = Self { folder: tempfile::tempdir().unwrap() };
-        small_data(set.folder.path());
-        let recipe = small_recipe(set.folder.path(), 1);
-        let (images, labels) = (set.path("data/train_images.txt"), set.path("data/train_labels.txt"));
-        let train = segtool("train").arg("--recipe", &recipe).arg("--train-list", images).arg("--label-list", labels);
-        train.arg("--device", "flex").arg("--output-path", set.path("run")).run();
         fs::create_dir_all(set.path("in/north")).unwrap();
         ["in/a.png", "in/b.png", "in/north/c.png"]
             .iter()
@@ -64,7 +59,7 @@ impl Set {
     /// Predicts into a folder or a URL; what to predict is still to be added.
     fn predict(&self, server: Option<SocketAddr>, out: &str, more: &[&str]) -> Predict {
         let mut command = Command::new(env!("CARGO_BIN_EXE_segtool"));
-        let run = text(&self.path("run"));
+        let run = text(small_run());
         let out = if out.contains("://") { out.to_owned() } else { text(&self.path(out)) };
         command.args(["predict", "--device", "flex", "--run", &run, "--output-path", &out]).args(more);
         for variable in ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
@@ -79,16 +74,7 @@ impl Set {
 
     /// The files of a folder by their names below it, without record and journal, which name the images.
     fn files(&self, folder: &str) -> BTreeMap<String, Vec<u8>> {
-        let (root, mut found, mut folders) = (self.path(folder), BTreeMap::new(), vec![self.path(folder)]);
-        while let Some(folder) = folders.pop() {
-            for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
-                if path.is_dir() {
-                    folders.push(path);
-                } else {
-                    found.insert(text(path.strip_prefix(&root).unwrap()), fs::read(&path).unwrap());
-                }
-            }
-        }
+        let mut found = files_below(&self.path(folder));
         found.retain(|name, _| !name.contains(".json"));
         found
     }

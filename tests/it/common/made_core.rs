@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use image::{GrayImage, Luma, Rgb, RgbImage};
+use image::{GrayImage, Luma, Rgb, RgbImage, Rgba};
 use ndarray::Array2;
 use ndarray_npy::read_npy;
 use rand::{RngExt, SeedableRng};
@@ -52,6 +52,18 @@ pub(crate) fn label_value(x: u32, y: u32) -> u8 {
     RECTANGLES.iter().find(|(place, _)| inside(*place)).map_or(0, |(_, value)| *value)
 }
 
+/// The labels as strokes on a transparent layer.
+pub(crate) fn stroke(x: u32, y: u32) -> Rgba<u8> {
+    match label_value(x, y) {
+        // Whatever lies under transparent pixels.
+        0 => Rgba([77, 1, 200, 100]),
+        value => {
+            let [r, g, b] = COLORS[usize::from(value)];
+            Rgba([r, g, b, 255])
+        }
+    }
+}
+
 /// The core and its labels in a folder.
 pub(crate) struct Made {
     pub(crate) folder: TempDir,
@@ -75,7 +87,7 @@ impl Made {
     /// Arguments of a training on these labels.
     pub(crate) fn training<'a>(&'a self, run: &'a str, more: &[&'a str]) -> Vec<&'a str> {
         let first = ["train", "--recipe", "hypercolumn-core", "--images", &self.core, "--labels", &self.labels];
-        [&first, more, &["--set", "forest.trees=30", "--device", "flex", "--output-path", run]].concat()
+        [&first[..], &["--set", "forest.trees=30", "--device", "flex", "--output-path", run], more].concat()
     }
 }
 

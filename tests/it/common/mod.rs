@@ -7,9 +7,10 @@ pub(crate) mod references;
 pub(crate) mod tensors;
 pub(crate) mod tiny;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Child, Command, Output};
+use std::time::{Duration, Instant};
 
 use burn::tensor::{Device, TensorData};
 use rand::{RngExt, SeedableRng};
@@ -35,6 +36,20 @@ pub(crate) fn stderr_of(arguments: &[&str], code: i32) -> String {
 /// Standard output of a run that must succeed.
 pub(crate) fn stdout_of(arguments: &[&str]) -> String {
     segtool(arguments[0]).args(&arguments[1..]).run()
+}
+
+/// Waits until something is so, two minutes at most.
+pub(crate) fn wait_for(mut it_is_so: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !it_is_so() {
+        assert!(began.elapsed() < Duration::from_secs(120), "waited for two minutes");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Sends a signal, such as `-TERM`.
+pub(crate) fn signal(program: &Child, name: &str) {
+    assert!(Command::new("kill").args([name, &program.id().to_string()]).status().unwrap().success());
 }
 
 /// Checks that a message has all these parts.
@@ -119,6 +134,13 @@ pub(crate) fn floats(data: &TensorData) -> Vec<f32> {
     data.iter::<f32>().collect()
 }
 
+/// Writes a list of files into a folder; its path.
+pub(crate) fn write_list(folder: &Path, name: &str, files: &[PathBuf]) -> String {
+    let path = folder.join(name);
+    std::fs::write(&path, files.iter().map(|file| format!("{}\n", file.display())).collect::<String>()).unwrap();
+    text(&path)
+}
+
 /// A few made sections of 32x32 below `folder/data`, in the lists `train_*.txt` and `val_*.txt`.
 pub(crate) fn small_data(folder: &Path) -> (Vec<Pair>, Vec<Pair>) {
     let size = Size { width: 32, height: 32 };
@@ -149,6 +171,36 @@ augment = ["flip-horizontal", "flip-vertical", "rotate180"]
     );
     std::fs::write(&path, text).unwrap();
     path.to_string_lossy().into_owned()
+}
+
+/// A run of [`small_recipe`], trained once for all tests that only read it.
+pub(crate) fn small_run() -> &'static Path {
+    static RUN: std::sync::LazyLock<(tempfile::TempDir, PathBuf)> = std::sync::LazyLock::new(|| {
+        let folder = tempfile::tempdir().unwrap();
+        small_data(folder.path());
+        let run = folder.path().join("run");
+        let train = segtool("train").arg("--recipe", small_recipe(folder.path(), 1)).arg("--device", "flex");
+        let train = train.arg("--train-list", folder.path().join("data/train_images.txt"));
+        train.arg("--label-list", folder.path().join("data/train_labels.txt")).arg("--output-path", &run).run();
+        (folder, run)
+    });
+    &RUN.1
+}
+
+/// The files of a folder and of those below it, by their names from there.
+#[cfg_attr(not(unix), allow(dead_code))]
+pub(crate) fn files_below(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let (mut found, mut folders) = (BTreeMap::new(), vec![folder.to_owned()]);
+    while let Some(inner) = folders.pop() {
+        for path in std::fs::read_dir(inner).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                found.insert(text(path.strip_prefix(folder).unwrap()), std::fs::read(&path).unwrap());
+            }
+        }
+    }
+    found
 }
 
 /// Path as text.

@@ -1,7 +1,6 @@
 //! What is drawn, pixel by pixel.
 
 use std::fs;
-use std::path::Path;
 
 use image::{ImageBuffer, Luma, RgbImage};
 use ndarray::Array2;
@@ -10,7 +9,7 @@ use segtool::draw::Judgement;
 use segtool::image::distinct_colors;
 
 use super::{Bench, HEIGHT, STRIPE, WIDTH, camvid, photo, stripe_colors};
-use crate::common::{assert_says, stderr_of, stdout_of, text};
+use crate::common::{assert_says, stdout_of, text};
 
 #[test]
 fn image_label_and_prediction_stand_edge_to_edge() {
@@ -111,8 +110,7 @@ fn the_whole_image_keeps_to_a_width() {
 #[test]
 fn jpeg_is_written_on_request() {
     let bench = Bench::new();
-    let arguments = bench.arguments(&["--labels", "labels", "--format", "jpeg"]);
-    stdout_of(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    bench.command(&["--labels", "labels", "--format", "jpeg"]).run();
     let bytes = fs::read(bench.path("out/a_concat.jpg")).unwrap();
     assert_eq!(image::guess_format(&bytes).unwrap(), image::ImageFormat::Jpeg);
     let image = image::load_from_memory(&bytes).unwrap().to_rgb8();
@@ -177,12 +175,8 @@ fn a_vertical_layout_stands_panels_on_each_other() {
     assert_eq!(narrow.dimensions(), (60, 3 * 45));
     let titled = bench.draw(&["--labels", "labels", "--layout", "vertical", "--titles", "--legend"]);
     assert!(titled.height() > 3 * HEIGHT + 3 * 12 && titled.width() < 2 * WIDTH + 200, "{:?}", titled.dimensions());
-    assert_says(&bench_refusal(&bench), &["unknown layout 'diagonal'; choose horizontal or vertical"]);
-}
-
-fn bench_refusal(bench: &Bench) -> String {
-    let arguments = bench.arguments(&["--layout", "diagonal"]);
-    stderr_of(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), 2)
+    let refused = bench.command(&["--layout", "diagonal"]).fails_with(2);
+    assert_says(&refused, &["unknown layout 'diagonal'; choose horizontal or vertical"]);
 }
 
 #[test]
@@ -197,20 +191,13 @@ fn a_colour_tiff_of_labels_is_read_through_the_data_set() {
 /// The original model's own prediction, `ade/ADE_val_00001772.jpg` and `.npy` below `SEGTOOL_DATA`.
 #[test]
 fn the_original_models_prediction_is_drawn() {
-    let data = std::env::var_os("SEGTOOL_DATA").map(|data| Path::new(&data).join("ade"));
-    let Some(data) = data.filter(|data| data.join("ADE_val_00001772.npy").exists()) else {
-        #[allow(clippy::print_stdout)]
-        {
-            println!("skipped: SEGTOOL_DATA does not name a folder with ade/ADE_val_00001772.npy");
-        }
-        return;
-    };
+    let Some(prediction) = crate::real_data::real("ade/ADE_val_00001772.npy") else { return };
     let out = tempfile::tempdir().unwrap();
-    let (folder, out_text) = (text(&data), text(out.path()));
+    let (folder, out_text) = (text(prediction.parent().unwrap()), text(out.path()));
     stdout_of(&["concat", "--predictions", &folder, "--dataset", "ade20k", "--output-path", &out_text]);
     let image = image::open(out.path().join("ADE_val_00001772_concat.png")).unwrap().to_rgb8();
     assert_eq!(image.dimensions(), (2 * 640, 480));
-    let values: Array2<i64> = ndarray_npy::read_npy(data.join("ADE_val_00001772.npy")).unwrap();
+    let values: Array2<i64> = ndarray_npy::read_npy(prediction).unwrap();
     let colors = Dataset::find("ade20k").unwrap().colors();
     for ((y, x), &value) in values.indexed_iter() {
         assert_eq!(image.get_pixel(640 + x as u32, y as u32).0, colors[value as usize - 1], "({x}, {y})");

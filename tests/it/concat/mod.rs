@@ -11,7 +11,7 @@ use image::{GrayImage, Luma, RgbImage};
 use ndarray::Array2;
 use segtool::data::Dataset;
 
-use crate::common::{stderr_of, stdout_of, text};
+use crate::common::{Segtool, segtool, stderr_of, text};
 
 const WIDTH: u32 = 120;
 
@@ -66,25 +66,27 @@ impl Bench {
         ndarray_npy::write_npy(self.path("predictions/a_prob.npy"), &map).unwrap();
     }
 
-    /// Arguments that draw the first triple with CamVid's classes, and more.
-    fn arguments(&self, more: &[&str]) -> Vec<String> {
-        let fixed = ["concat", "--image-predict", "predictions/a.npy", "--images", "images", "--dataset", "camvid"];
-        let own = fixed.map(|word| if word.contains('/') || word == "images" { self.text(word) } else { word.into() });
-        let more = more.iter().map(|&word| if word == "labels" { self.text(word) } else { word.to_owned() });
-        own.into_iter().chain(["--output-path".into(), self.text("out")]).chain(more).collect()
+    /// The command that draws the first triple with CamVid's classes, and more; `labels` is the folder of that name.
+    fn command(&self, more: &[&str]) -> Segtool {
+        let labels = self.text("labels");
+        let more: Vec<&str> = more.iter().map(|&word| if word == "labels" { labels.as_str() } else { word }).collect();
+        segtool("concat")
+            .arg("--image-predict", self.path("predictions/a.npy"))
+            .arg("--images", self.path("images"))
+            .arg("--output-path", self.path("out"))
+            .args(&["--dataset", "camvid"])
+            .args(&more)
     }
 
     /// Draws the first triple.
     fn draw(&self, more: &[&str]) -> RgbImage {
-        let arguments = self.arguments(more);
-        stdout_of(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        self.command(more).run();
         image::open(self.path("out/a_concat.png")).unwrap().to_rgb8()
     }
 
     /// Standard error of drawing the first triple, which must fail.
     fn refused(&self, more: &[&str], code: i32) -> String {
-        let arguments = self.arguments(more);
-        let message = stderr_of(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), code);
+        let message = self.command(more).fails_with(code);
         assert!(!self.path("out/a_concat.png").exists());
         message
     }

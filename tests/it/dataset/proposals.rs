@@ -4,10 +4,8 @@ use image::{DynamicImage, ImageBuffer, ImageFormat, Rgba, RgbaImage};
 use ndarray::Array2;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use segtool::base::Size;
 use segtool::base::label_map::IGNORE;
 use segtool::data::{Normalisation, ValidPixels};
-use segtool::image::write_label_npy_as_i64;
 
 use super::*;
 
@@ -249,10 +247,9 @@ fn write_random(folder: &Path, kind: usize, rng: &mut ChaCha8Rng) {
             0 => RgbImage::from_fn(side, side, |x, y| Rgb(colors[place(x, y)])).save(&path).unwrap(),
             1 => write_indices(&path, &palette, |x, y| values[place(x, y)]),
             2 => {
-                let size = Size { width: side as usize, height: side as usize };
-                let value = |i| u16::from(values[place(i % side, i / side)]) * 250;
-                let labels: Vec<u16> = (0..side * side).map(value).collect();
-                write_label_npy_as_i64(&path.with_extension("npy"), size, &labels).unwrap();
+                let value = |(y, x): (usize, usize)| i64::from(values[place(x as u32, y as u32)]) * 250;
+                let labels = Array2::from_shape_fn((side as usize, side as usize), value);
+                ndarray_npy::write_npy(path.with_extension("npy"), &labels).unwrap();
             }
             _ => GrayImage::from_fn(side, side, |x, y| Luma([values[place(x, y)]])).save(&path).unwrap(),
         }

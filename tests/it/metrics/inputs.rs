@@ -27,9 +27,7 @@ fn every_npy_type_order_and_version_is_read() {
         ("f4", &|v| f32::from(v).to_le_bytes().into()),
         ("f8", &|v| f64::from(v).to_le_bytes().into()),
     ];
-    let path = folder.path().join("p.npy");
-    let lists =
-        (write_list(folder.path(), "p.txt", std::slice::from_ref(&path)), write_list(folder.path(), "l.txt", &[label]));
+    let (mut paths, mut expected) = (Vec::new(), Vec::new());
     for (kind, bytes) in types {
         for (mark, big) in [('<', false), ('>', true), ('|', false)] {
             for (version, fortran) in [(1, false), (2, true), (3, false)] {
@@ -37,12 +35,23 @@ fn every_npy_type_order_and_version_is_read() {
                 let word = |v: &u16| bytes(*v).into_iter().collect::<Vec<_>>();
                 let data = values.iter().flat_map(|v| if big { word(v).into_iter().rev().collect() } else { word(v) });
                 let file = npy(version, &format!("{mark}{kind}"), fortran, size, &data.collect::<Vec<_>>());
-                std::fs::write(&path, file).unwrap();
-                let accuracy = scored(&lists.0, &lists.1, &["--num-class", "3"])["pixel_accuracy"].as_f64();
+                paths.push(folder.path().join(format!("{}.npy", paths.len())));
+                std::fs::write(&paths[paths.len() - 1], file).unwrap();
                 // Truth values are all 1: a third is right.
-                assert_eq!(accuracy, Some(if kind == "b1" { 1.0 / 3.0 } else { 1.0 }), "{mark}{kind} {version}");
+                let accuracy: f64 = if kind == "b1" { 1.0 / 3.0 } else { 1.0 };
+                expected.push((format!("{mark}{kind} {version}"), accuracy.to_string()));
             }
         }
+    }
+    let labels = vec![label; paths.len()];
+    let lists = (write_list(folder.path(), "p.txt", &paths), write_list(folder.path(), "l.txt", &labels));
+    let rows = folder.path().join("rows.csv");
+    scored(&lists.0, &lists.1, &["--num-class", "3", "--per-image", &text(&rows)]);
+    let rows = std::fs::read_to_string(rows).unwrap();
+    let accuracies: Vec<&str> = rows.lines().skip(1).map(|row| row.split(',').nth(3).unwrap()).collect();
+    assert_eq!(accuracies.len(), expected.len());
+    for (accuracy, (what, expected)) in accuracies.into_iter().zip(&expected) {
+        assert_eq!(accuracy, expected, "{what}");
     }
 }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::common::{fixture_path, stdout_of, text};
+use crate::common::{fixture_path, stdout_of, write_list};
 
 /// A .npy file as numpy writes it.
 fn npy(version: u8, dataset: &str, fortran: bool, [height, width]: [usize; 2], data: &[u8]) -> Vec<u8> {
@@ -32,12 +32,6 @@ fn npy(version: u8, dataset: &str, fortran: bool, [height, width]: [usize; 2], d
 fn write_npy(path: &Path, size: [usize; 2], values: &[i64]) {
     let data: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
     std::fs::write(path, npy(1, "<i8", false, size, &data)).unwrap();
-}
-
-fn write_list(folder: &Path, name: &str, entries: &[PathBuf]) -> String {
-    let path = folder.join(name);
-    std::fs::write(&path, entries.iter().map(|e| format!("{}\n", e.display())).collect::<String>()).unwrap();
-    text(&path)
 }
 
 /// The maps of `scripts/goldens/make_metric_goldens.py`: 0..K-1, and -1 where there is no label.

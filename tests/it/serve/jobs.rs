@@ -5,7 +5,8 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use super::http::{Request, finish};
-use super::served::{Served, wait_for, world};
+use super::served::{Served, world};
+use crate::common::wait_for;
 
 /// An image that takes the small network seconds, in hundreds of windows.
 fn large() -> Vec<u8> {

@@ -14,9 +14,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::http::{Answer, Request};
-use super::served::{Served, wait_for, world};
+use super::served::{Served, world};
 use crate::common::made_core::{COLORS, NAMES, RECTANGLES, core};
-use crate::common::{stdout_of, text};
+use crate::common::{stdout_of, text, wait_for};
 
 /// A made core that is labelled.
 struct Desk {
@@ -65,7 +65,7 @@ impl Desk {
     fn patch(&self, revision: u64, tab: &str, [x, y, width, height]: [usize; 4], value: u8) -> Answer {
         let values = STANDARD.encode(vec![value; width * height]);
         let patch = json!({ "x": x, "y": y, "width": width, "height": height, "values": values });
-        let body = json!({ "revision": revision, "tab": tab, "patches": [patch], "force": false });
+        let body = json!({ "revision": revision, "tab": tab, "patches": [patch] });
         self.post("/api/label/images/0/patches", &body)
     }
 

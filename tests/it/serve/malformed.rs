@@ -139,7 +139,7 @@ fn uploads_that_are_cut_or_too_large_leave_nothing() {
     let chunks =
         [b"POST /api/jobs HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec(), part.repeat(20)];
     assert_eq!(send(served.port, &chunks.concat()).map(|answer| answer.status), Some(413));
-    super::served::wait_for(|| served.get("/metrics").text().contains("segtool_upload_bytes 0\n"));
+    crate::common::wait_for(|| served.get("/metrics").text().contains("segtool_upload_bytes 0\n"));
 }
 
 /// What drips does not hold a place for ever. The limits are seconds, so both are waited for at once.

@@ -2,24 +2,19 @@
 
 use std::fs;
 
+use segtool::base::Size;
+
 use super::served::{Served, world};
 use crate::common::{segtool, text};
+use crate::geotiff::{KEYS, SCALE, TIEPOINT, UTM, Value, write_scene};
 
 /// A GeoTIFF in UTM, larger than a window.
 fn scene() -> Vec<u8> {
-    use tiff::encoder::{TiffEncoder, colortype::Gray8};
-    use tiff::tags::Tag;
-    let (width, height) = (150, 90);
-    let mut file = std::io::Cursor::new(Vec::new());
-    let mut encoder = TiffEncoder::new(&mut file).unwrap();
-    let mut image = encoder.new_image::<Gray8>(width, height).unwrap();
-    let directory = image.encoder();
-    directory.write_tag(Tag::Unknown(33550), &[10.0, 10.0, 0.0][..]).unwrap();
-    directory.write_tag(Tag::Unknown(33922), &[0.0, 0.0, 0.0, 500_000.0, 7_000_000.0, 0.0][..]).unwrap();
-    directory.write_tag(Tag::Unknown(34735), &[1_u16, 1, 0, 2, 1024, 0, 1, 1, 3072, 0, 1, 32633][..]).unwrap();
-    let values: Vec<u8> = (0..width * height).map(|i| (i % width * 3 + i / width * 5) as u8).collect();
-    image.write_data(&values).unwrap();
-    file.into_inner()
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let scale = (SCALE, Value::Doubles(&[10.0, 10.0, 0.0]));
+    let tiepoint = (TIEPOINT, Value::Doubles(&[0.0, 0.0, 0.0, 500_000.0, 7_000_000.0, 0.0]));
+    write_scene(file.path(), Size { width: 150, height: 90 }, &[scale, tiepoint, (KEYS, Value::Shorts(UTM))]);
+    fs::read(file).unwrap()
 }
 
 #[test]

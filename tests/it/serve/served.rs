@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use image::{GrayImage, Luma};
 
 use super::http::{Answer, Request};
-use crate::common::{segtool, small_data, small_recipe, text};
+use crate::common::{segtool, small_data, small_recipe, text, wait_for};
 
 /// A run with its images, made once for all tests.
 pub(super) struct World {
@@ -140,13 +140,5 @@ impl Drop for Served {
     fn drop(&mut self) {
         let _ = self.program.kill();
         let _ = self.program.wait();
-    }
-}
-
-pub(super) fn wait_for(mut what: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !what() {
-        assert!(began.elapsed() < Duration::from_secs(60));
-        std::thread::sleep(Duration::from_millis(20));
     }
 }

@@ -129,7 +129,7 @@ assert all(torch.equal(v, b[k.removeprefix('module.')]) for k, v in a.items())
 #[test]
 fn export_refuses_what_the_other_project_would_misread() {
     let folder = tempdir().unwrap();
-    let save = |variant: Variant, dilation: Dilation, stem: Stem| {
+    let save_variant = |variant: Variant, dilation: Dilation, stem: Stem| {
         let encoder = ResNetConfig { width: 4, stem, dilation, ..ResNetConfig::new(variant) };
         let config = EncoderDecoderConfig::new(encoder, DecoderConfig::C1(C1Config::default()), 3, 2);
         let config = NetworkConfig::EncoderDecoder(config);
@@ -139,15 +139,11 @@ fn export_refuses_what_the_other_project_would_misread() {
         segtool::weights::save(&network, &segtool::weights::Description::own(config, normalisation), &path).unwrap();
         path
     };
-    let export = |path: &Path, to: &str, output: &str, code: i32| {
-        stderr_of(&["export", &text(path), "--to", to, "--output", &text(&folder.path().join(output))], code)
+    let export = |path: &Path, to: &str, code: i32| {
+        let output = folder.path().join(if to == "csail" { "out" } else { "out.pth" });
+        stderr_of(&["export", &text(path), "--to", to, "--output", &text(&output)], code)
     };
-    let export = |path: &Path, to: &str, code: i32| match to {
-        "csail" => export(path, to, "out", code),
-        _ => export(path, to, "out.pth", code),
-    };
-    let torchvisions = save;
-    let save = |dilation: Dilation, stem: Stem| torchvisions(Variant::Resnet18, dilation, stem);
+    let save = |dilation: Dilation, stem: Stem| save_variant(Variant::Resnet18, dilation, stem);
     for (dilation, note) in [
         (Dilation::AfterStride, "the one with 'dilated'"),
         (Dilation::None, "the one without 'dilated'"),
@@ -162,7 +158,7 @@ fn export_refuses_what_the_other_project_would_misread() {
     assert!(said.contains("cannot be written for"), "{said}");
     let said = export(&save(Dilation::AfterStride, Stem::Deep), "milesial", 1);
     assert!(said.contains("cannot be written for"), "{said}");
-    let deep = |dilation: Dilation| torchvisions(Variant::Resnet50, dilation, Stem::Conv7);
+    let deep = |dilation: Dilation| save_variant(Variant::Resnet50, dilation, Stem::Conv7);
     let said = export(&deep(Dilation::Throughout), "torchvision", 1);
     assert!(said.contains("including the first"), "{said}");
     let said = export(&deep(Dilation::AfterStride), "torchvision", 0);

@@ -57,7 +57,7 @@ pub struct C1 {
 
 impl C1 {
     pub(super) fn forward(&self, features: Features, draw: Option<u64>) -> Heads {
-        let (x, before) = last_two(features, draw.is_some());
+        let (x, before) = last_two(features);
         let heads = self.deep_supervision.as_ref().zip(before).zip(draw);
         Heads {
             logits: self.last.forward(self.unit.forward_relu(x)),

@@ -161,9 +161,9 @@ impl Decoder {
     }
 }
 
-/// The features of the last stage, and of the one before it for a second head in training.
-fn last_two(mut features: Features, training: bool) -> (Tensor<4>, Option<Tensor<4>>) {
-    (features.stages.pop().unwrap_or(features.stem), features.stages.pop().filter(|_| training))
+/// The features of the last stage, and of the one before it for a second head.
+fn last_two(mut features: Features) -> (Tensor<4>, Option<Tensor<4>>) {
+    (features.stages.pop().unwrap_or(features.stem), features.stages.pop())
 }
 
 /// Channels of features and the levels of a pyramid together.

@@ -148,7 +148,7 @@ pub struct Pyramid {
 
 impl Pyramid {
     pub(super) fn forward(&self, features: Features, draw: Option<u64>, resampling: Resampling) -> Heads {
-        let (x, before) = last_two(features, draw.is_some());
+        let (x, before) = last_two(features);
         let heads = self.deep_supervision.as_ref().zip(before).zip(draw);
         let auxiliary = heads.map(|((head, x), draw)| head.forward(x, draw));
         let mut x = self.unit.forward_relu(self.pool(x, resampling));

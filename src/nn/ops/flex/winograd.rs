@@ -203,7 +203,7 @@ fn transform_inputs(
             |scratch, channel| {
                 for (i, row) in rows.iter().enumerate() {
                     scratch.gather(problem, x, channels.start + channel, *row, columns);
-                    scratch.transform();
+                    Arch::new().dispatch(Transform(scratch));
                     let start = channel * tiles + i * columns.tiles.len();
                     // SAFETY: each task has its own channel.
                     unsafe { scratch.store(target, start, count * tiles, columns) };
@@ -236,12 +236,12 @@ impl Scratch {
 
     /// Reads the inputs; what lies outside the image is 0.
     fn gather(&mut self, problem: &Problem, x: &[f32], channel: usize, row: Row, columns: &Columns) {
-        let geometry = &problem.geometry;
-        let ([height, width], settings) = (geometry.input, geometry.settings);
+        let ([height, width], settings) = (problem.geometry.input, problem.geometry.settings);
+        let (padding, dilation) = (settings.padding, settings.dilation);
         let plane = &x[(row.image * problem.inputs + channel) * height * width..][..height * width];
         let groups = self.groups;
         for (r, lines) in self.inputs.chunks_exact_mut(OUT * groups).enumerate() {
-            let y = (row.first + r * settings.dilation[0]).checked_sub(settings.padding[0]).filter(|y| *y < height);
+            let y = (row.first + r * dilation[0]).checked_sub(padding[0]).filter(|y| *y < height);
             let Some(y) = y else {
                 lines.fill(0.0);
                 continue;
@@ -251,22 +251,11 @@ impl Scratch {
             for (phase, tiles) in columns.phases.iter().enumerate() {
                 for place in 0..OUT {
                     let to = &mut lines[place * groups + group..][..tiles.len() + 1];
-                    gather_line(
-                        line,
-                        phase + place * settings.dilation[1],
-                        settings.padding[1],
-                        settings.dilation[1],
-                        to,
-                    );
+                    gather_line(line, phase + place * dilation[1], padding[1], dilation[1], to);
                 }
                 group += tiles.len() + 1;
             }
         }
-    }
-
-    fn transform(&mut self) {
-        let Self { inputs, halves, points, groups } = self;
-        Arch::new().dispatch(Inputs { inputs, halves, points, groups: *groups });
     }
 
     /// Writes the points of the tiles, `step` apart.
@@ -284,23 +273,19 @@ impl Scratch {
     }
 }
 
-/// The transforms of a row of tiles, `B^T d B`; the numbers are those of [`Scratch`].
-struct Inputs<'a> {
-    inputs: &'a [f32],
-    halves: &'a mut [f32],
-    points: &'a mut [f32],
-    groups: usize,
-}
+/// The transforms of a row of tiles, `B^T d B`: from inputs to points.
+struct Transform<'a>(&'a mut Scratch);
 
-impl WithSimd for Inputs<'_> {
+impl WithSimd for Transform<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let groups = self.groups;
+        let Scratch { inputs, halves, points, groups } = self.0;
+        let groups = *groups;
         let length = OUT * groups;
-        input_lines(simd, lines(self.inputs, length), lines_mut(self.halves, length), length);
-        for (half, points) in self.halves.chunks_exact(length).zip(self.points.chunks_exact_mut(IN * groups)) {
+        input_lines(simd, lines(inputs, length), lines_mut(halves, length), length);
+        for (half, points) in halves.chunks_exact(length).zip(points.chunks_exact_mut(IN * groups)) {
             let (a, rest) = half.split_at(groups);
             let (b, rest) = rest.split_at(groups);
             let (c, d) = rest.split_at(groups);

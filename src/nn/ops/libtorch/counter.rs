@@ -4,8 +4,9 @@
 
 use std::collections::BTreeMap;
 use std::ffi::c_char;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use super::ffi::take_text;
+use crate::nn::group::c10d::take_text;
 
 unsafe extern "C" {
     fn segtool_start_counting() -> u64;
@@ -21,37 +22,23 @@ pub(in crate::nn::ops) struct OperatorCalls {
     pub(in crate::nn::ops) nested: u64,
 }
 
-/// Counts until it is stopped or dropped.
-struct Counting(u64);
-
-impl Counting {
-    fn stop(self) -> OperatorCalls {
-        let mut nested = 0;
-        // SAFETY: the handle is of a counting that goes on, on this thread; a string is handed over.
-        let lines = unsafe { take_text(segtool_stop_counting(self.0, &mut nested)) };
-        std::mem::forget(self);
-        let count = |line: &str| {
-            let (name, calls) = line.rsplit_once(' ')?;
-            Some((name.to_owned(), calls.parse().ok()?))
-        };
-        OperatorCalls { direct: lines.lines().filter_map(count).collect(), nested: nested.unsigned_abs() }
-    }
-}
-
-impl Drop for Counting {
-    fn drop(&mut self) {
-        let mut nested = 0;
-        // SAFETY: as above.
-        drop(unsafe { take_text(segtool_stop_counting(self.0, &mut nested)) });
-    }
-}
-
 /// Runs `work` and counts the operators that it calls on this thread.
 pub(in crate::nn::ops) fn count_calls<T>(work: impl FnOnce() -> T) -> (T, OperatorCalls) {
-    // SAFETY: no pointers; the callback stays until `Counting` goes.
-    let counting = Counting(unsafe { segtool_start_counting() });
-    let result = work();
-    (result, counting.stop())
+    // SAFETY: no pointers; the callback stays until counting is stopped below, also if `work` panics.
+    let handle = unsafe { segtool_start_counting() };
+    let result = catch_unwind(AssertUnwindSafe(work));
+    let mut nested = 0;
+    // SAFETY: the handle is of a counting that goes on, on this thread; a string is handed over.
+    let lines = unsafe { take_text(segtool_stop_counting(handle, &mut nested)) };
+    let count = |line: &str| {
+        let (name, calls) = line.rsplit_once(' ')?;
+        Some((name.to_owned(), calls.parse().ok()?))
+    };
+    let calls = OperatorCalls { direct: lines.lines().filter_map(count).collect(), nested: nested.unsigned_abs() };
+    match result {
+        Ok(result) => (result, calls),
+        Err(panic) => resume_unwind(panic),
+    }
 }
 
 #[cfg(test)]

@@ -1,15 +1,16 @@
-//! Safe forms of the functions in `kernels.cpp`.
+//! Safe forms of the functions in `kernels.cpp` and `memory.cpp`.
 //!
 //! Each takes tensors that live through the call and returns new ones that own themselves. libtorch's errors (out of
 //! memory, shapes that do not fit) are panics here, as everywhere in burn-tch.
 
 #![allow(unsafe_code)] // the boundary to C++
 
-use std::ffi::{CStr, c_char};
+use std::ffi::c_char;
 
 use tch::{Kind, Tensor};
 use torch_sys::C_tensor;
 
+use crate::nn::group::c10d::outcome;
 use crate::nn::ops::{ConvSettings, NormSettings};
 
 /// libtorch's mark in the work of a GPU.
@@ -80,29 +81,6 @@ unsafe extern "C" {
     fn segtool_peak_memory(bytes: *mut i64, device: i64) -> *mut c_char;
 }
 
-/// The message of a call that failed.
-fn outcome(message: *mut c_char) -> Result<(), String> {
-    if message.is_null() {
-        return Ok(());
-    }
-    // SAFETY: a non-null message is a NUL-terminated string from `strdup` that nothing else holds.
-    Err(unsafe { take_text(message) })
-}
-
-/// Takes over a text that C++ handed out.
-///
-/// # Safety
-///
-/// It is a NUL-terminated string from `strdup` that nothing else holds.
-pub(super) unsafe fn take_text(text: *mut c_char) -> String {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let owned = CStr::from_ptr(text).to_string_lossy().into_owned();
-        libc::free(text.cast());
-        owned
-    }
-}
-
 pub(super) fn check(message: *mut c_char) {
     if let Err(text) = outcome(message) {
         panic!("libtorch: {text}");
@@ -146,15 +124,8 @@ pub(super) fn convolution_backward(
     results.map(own)
 }
 
-/// Statistics of a batch, and the kernel that computed them.
-pub(super) struct Saved {
-    pub(super) mean: Tensor,
-    pub(super) inverse_deviation: Tensor,
-    pub(super) reserved: Tensor,
-    pub(super) kernel: i64,
-}
-
-/// Batch norm in training; the running statistics are updated in place.
+/// Batch norm in training; the running statistics are updated in place. Returns the output, means and inverse
+/// deviations of the batch and the reserved space, and the number of the kernel that computed them.
 pub(super) fn batch_norm(
     input: &Tensor,
     weight: &Tensor,
@@ -162,7 +133,7 @@ pub(super) fn batch_norm(
     running_mean: &Tensor,
     running_var: &Tensor,
     settings: NormSettings,
-) -> (Tensor, Saved) {
+) -> ([Tensor; 4], i64) {
     let mut results = [std::ptr::null_mut(); 4];
     let mut kernel = 0;
     // SAFETY: as above.
@@ -179,8 +150,7 @@ pub(super) fn batch_norm(
             settings.epsilon,
         )
     });
-    let [output, mean, inverse_deviation, reserved] = results.map(|tensor| own(tensor).unwrap_or_default());
-    (output, Saved { mean, inverse_deviation, reserved, kernel })
+    (results.map(|tensor| own(tensor).unwrap_or_default()), kernel)
 }
 
 /// The three gradients of a batch norm in training.
@@ -188,7 +158,8 @@ pub(super) fn batch_norm_backward(
     gradient: &Tensor,
     input: &Tensor,
     weight: &Tensor,
-    saved: &Saved,
+    [mean, inverse_deviation, reserved]: [&Tensor; 3],
+    kernel: i64,
     epsilon: f64,
     wanted: [bool; 3],
 ) -> [Option<Tensor>; 3] {
@@ -197,13 +168,13 @@ pub(super) fn batch_norm_backward(
     check(unsafe {
         segtool_batch_norm_backward(
             results.as_mut_ptr(),
-            saved.kernel,
+            kernel,
             gradient.as_ptr(),
             input.as_ptr(),
             weight.as_ptr(),
-            saved.mean.as_ptr(),
-            saved.inverse_deviation.as_ptr(),
-            saved.reserved.as_ptr(),
+            mean.as_ptr(),
+            inverse_deviation.as_ptr(),
+            reserved.as_ptr(),
             epsilon,
             wanted.as_ptr(),
         )

@@ -24,13 +24,10 @@ enum Update {
     Summed,
 }
 
-/// The tensors of one update, one list for each role: parameters first, then gradients or targets, then the state.
+/// Updates that wait, and their tensors in a list for each role: parameters first, then gradients or targets, then the
+/// state.
 #[derive(Debug, Default)]
-struct Lists([Vec<tch::Tensor>; 4]);
-
-/// Updates that wait.
-#[derive(Debug, Default)]
-pub(in crate::nn::ops) struct Gathered(Vec<(Update, Lists)>);
+pub(in crate::nn::ops) struct Gathered(Vec<(Update, [Vec<tch::Tensor>; 4])>);
 
 impl Gathered {
     /// A step of SGD; without momentum there is no velocity.
@@ -102,17 +99,17 @@ impl Gathered {
 
     fn add(&mut self, update: Update, roles: [Option<&tch::Tensor>; 4]) {
         let place = self.0.iter().position(|(other, _)| *other == update).unwrap_or_else(|| {
-            self.0.push((update, Lists::default()));
+            self.0.push((update, Default::default()));
             self.0.len() - 1
         });
-        for (list, tensor) in self.0[place].1.0.iter_mut().zip(roles) {
+        for (list, tensor) in self.0[place].1.iter_mut().zip(roles) {
             list.extend(tensor.map(tch::Tensor::shallow_clone));
         }
     }
 
     /// Makes all updates, and empties the lists. `group`: the processes over which to sum; `None`: no sums.
     pub(in crate::nn::ops) fn run(&mut self, group: Option<&Group>) {
-        for (update, Lists([tensors, others, first, second])) in std::mem::take(&mut self.0) {
+        for (update, [tensors, others, first, second]) in std::mem::take(&mut self.0) {
             match update {
                 Update::Sgd(step) => lists::sgd(&tensors, &others, &first, step),
                 Update::Adam(step) => {

@@ -45,15 +45,10 @@ unsafe extern "C" {
     fn segtool_limit_norm(count: usize, tensors: Pointers, most: f64, epsilon: f64) -> *mut c_char;
 }
 
-/// Pointers to the tensors of a list, which must outlive them.
-fn pointers(tensors: &[Tensor]) -> Vec<*const C_tensor> {
-    tensors.iter().map(|tensor| tensor.as_ptr()).collect()
-}
-
-/// The pointers of lists that go together.
+/// Pointers to the tensors of lists that go together, which must outlive them.
 fn columns<const N: usize>(lists: [&[Tensor]; N]) -> [Vec<*const C_tensor>; N] {
     assert!(lists.iter().all(|list| list.len() == lists[0].len()), "lists of different lengths");
-    lists.map(pointers)
+    lists.map(|list| list.iter().map(|tensor| tensor.as_ptr()).collect())
 }
 
 /// A step of stochastic gradient descent: parameters and, with a momentum, velocities are updated.

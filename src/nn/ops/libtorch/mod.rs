@@ -116,17 +116,11 @@ impl Kernels for LibTorch {
     ) -> Normalised<Self> {
         // libtorch updates in place; whoever else holds the old statistics keeps them.
         let [mean, var] = [running_mean, running_var].map(writable);
-        let (output, saved) = ffi::batch_norm(&x.tensor, &weight.tensor, &bias.tensor, &mean, &var, settings);
-        Normalised {
-            output: TchTensor::new(output),
-            running_mean: TchTensor::new(mean),
-            running_var: TchTensor::new(var),
-            statistics: Statistics {
-                mean: TchTensor::new(saved.mean),
-                inverse_deviation: TchTensor::new(saved.inverse_deviation),
-                reserved: Some((TchTensor::new(saved.reserved), saved.kernel)),
-            },
-        }
+        let (found, kernel) = ffi::batch_norm(&x.tensor, &weight.tensor, &bias.tensor, &mean, &var, settings);
+        let [running_mean, running_var] = [mean, var].map(TchTensor::new);
+        let [output, mean, inverse_deviation, reserved] = found.map(TchTensor::new);
+        let statistics = Statistics { mean, inverse_deviation, reserved: Some((reserved, kernel)) };
+        Normalised { output, running_mean, running_var, statistics }
     }
 
     fn batch_normalisation_gradients(
@@ -137,14 +131,10 @@ impl Kernels for LibTorch {
         epsilon: f64,
         wanted: Wanted<3>,
     ) -> Gradients<Self, 3> {
-        let (reserved, kernel) = statistics.reserved.map_or_else(Default::default, |(t, kernel)| (t.tensor, kernel));
-        let saved = ffi::Saved {
-            mean: statistics.mean.tensor,
-            inverse_deviation: statistics.inverse_deviation.tensor,
-            reserved,
-            kernel,
-        };
-        ffi::batch_norm_backward(&gradient.tensor, &x.tensor, &weight.tensor, &saved, epsilon, wanted)
+        let Statistics { mean, inverse_deviation, reserved } = statistics;
+        let (reserved, kernel) = reserved.map_or_else(Default::default, |(t, kernel)| (t.tensor, kernel));
+        let kept = [&mean.tensor, &inverse_deviation.tensor, &reserved];
+        ffi::batch_norm_backward(&gradient.tensor, &x.tensor, &weight.tensor, kept, kernel, epsilon, wanted)
             .map(|gradient| gradient.map(TchTensor::new))
     }
 
@@ -207,22 +197,19 @@ impl Kernels for LibTorch {
     }
 
     fn resample_gradient(gradient: FloatTensor<Self>, input: Shape, how: Resampling) -> FloatTensor<Self> {
-        let [batch, channels, height, width] = input.dims::<4>().map(|side| side as i64);
-        let input = [batch, channels, height, width];
+        let input = input.dims::<4>().map(|side| side as i64);
+        let [_, _, height, width] = input;
         let gradient = gradient.tensor;
         let size = gradient.size();
         if products::suits_resampling(&gradient, [height, width], image_size(&gradient), how) {
             return TchTensor::new(products::resample_gradient(&gradient, [height, width], how));
         }
-        let backward = match how.interpolation {
-            Interpolation::Nearest => {
-                let (size, input) = (&size[2..], &input[..]);
-                return TchTensor::new(Tensor::upsample_nearest2d_backward(&gradient, size, input, None, None));
-            }
-            Interpolation::Bilinear => Tensor::upsample_bilinear2d_backward,
-            Interpolation::Bicubic => Tensor::upsample_bicubic2d_backward,
-        };
-        TchTensor::new(backward(&gradient, &size[2..], &input[..], how.align_corners, None, None))
+        let (size, input, align) = (&size[2..], &input[..], how.align_corners);
+        TchTensor::new(match how.interpolation {
+            Interpolation::Nearest => Tensor::upsample_nearest2d_backward(&gradient, size, input, None, None),
+            Interpolation::Bilinear => Tensor::upsample_bilinear2d_backward(&gradient, size, input, align, None, None),
+            Interpolation::Bicubic => Tensor::upsample_bicubic2d_backward(&gradient, size, input, align, None, None),
+        })
     }
 
     fn argmax_channels(x: FloatTensor<Self>) -> IntTensor<Self> {

@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use tch::{Device, Kind, Tensor};
 
 use super::layout::in_tensor_cores;
-use crate::nn::ops::axis::taps;
+use crate::nn::ops::products::mixture;
 use crate::nn::ops::{Interpolation, Resampling};
 
 /// Changes of the area by less than this factor are left to libtorch: its kernels do well where few pixels meet. Where
@@ -38,8 +38,8 @@ struct Key {
     mixture: Mixture,
     to: i64,
     from: i64,
-    half: bool,
-    gpu: Option<usize>,
+    kind: Kind,
+    device: Device,
 }
 
 static MATRICES: Mutex<Option<HashMap<Key, Tensor>>> = Mutex::new(None);
@@ -106,13 +106,9 @@ fn mixed(x: &Tensor, size: [i64; 2], mixture: Mixture) -> Tensor {
 
 /// How much of each of `from` positions is in each of `to` positions, `[to, from]`.
 fn matrix(mixture: Mixture, to: i64, from: i64, kind: Kind, device: Device) -> Tensor {
-    let gpu = match device {
-        Device::Cuda(index) => Some(index),
-        _ => None,
-    };
     let mut matrices = MATRICES.lock().unwrap_or_else(PoisonError::into_inner);
     let matrices = matrices.get_or_insert_default();
-    let key = Key { mixture, to, from, half: kind != Kind::Float, gpu };
+    let key = Key { mixture, to, from, kind, device };
     if matrices.len() >= KEPT && !matrices.contains_key(&key) {
         matrices.clear();
     }
@@ -120,7 +116,7 @@ fn matrix(mixture: Mixture, to: i64, from: i64, kind: Kind, device: Device) -> T
         let matrix = match mixture {
             Mixture::Enlarge(how) => enlargement(to, from, how),
             Mixture::EnlargeGradient(how) => enlargement(from, to, how).transpose(0, 1).contiguous(),
-            Mixture::Sums => filled(to, from, (0..to).flat_map(|at| area(at, to, from).map(move |i| (at, i, 1.0)))),
+            Mixture::Sums => sums(to, from),
         };
         matrix.to_kind(kind).to_device(device)
     });
@@ -128,20 +124,16 @@ fn matrix(mixture: Mixture, to: i64, from: i64, kind: Kind, device: Device) -> T
 }
 
 fn enlargement(to: i64, from: i64, how: Resampling) -> Tensor {
-    let (count, taps) = taps(from as usize, to as usize, how);
-    let weights = taps.iter().enumerate().flat_map(|(at, tap)| {
-        tap.positions.iter().zip(&tap.weights).take(count).map(move |(i, weight)| (at as i64, *i as i64, *weight))
-    });
-    filled(to, from, weights)
+    Tensor::from_slice(&mixture(from as usize, to as usize, how)).view([to, from])
 }
 
-/// Sums of the `weights` `(row, column, weight)`.
-fn filled(rows: i64, columns: i64, weights: impl Iterator<Item = (i64, i64, f32)>) -> Tensor {
-    let mut values = vec![0f32; (rows * columns) as usize];
-    for (row, column, weight) in weights {
-        values[(row * columns + column) as usize] += weight;
-    }
-    Tensor::from_slice(&values).view([rows, columns])
+/// 1 where a position is in an area of the pooling.
+fn sums(to: i64, from: i64) -> Tensor {
+    let row = |at: i64| {
+        let area = area(at, to, from);
+        (0..from).map(move |i| if area.contains(&i) { 1.0 } else { 0.0 })
+    };
+    Tensor::from_slice(&(0..to).flat_map(row).collect::<Vec<f32>>()).view([to, from])
 }
 
 /// The positions that area `at` of `areas` takes of `from`: PyTorch's.

@@ -18,7 +18,7 @@ pub(in crate::nn::ops) fn gpu_number(device: &Device) -> Option<usize> {
     }
 }
 
-/// Whether tensors of a device are libtorch's, and have no gradients.
+/// Whether tensors of a device are libtorch's, with gradients or without.
 pub(in crate::nn::ops) fn is_libtorch(device: &Device) -> bool {
     matches!(device.clone().inner().as_dispatch(), DispatchDevice::LibTorch(_))
 }
