@@ -1,7 +1,6 @@
 //! Batches that are killed, or whose disk fails, at each call that changes the disk.
 
-// Of the build without libtorch, whose program starts at once: these tests start it hundreds of times.
-#![cfg(all(target_os = "linux", not(feature = "libtorch")))]
+#![cfg(target_os = "linux")]
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -339,7 +339,7 @@ fn encoders_take_torchvisions_files() {
 /// The published task on the real section, with random weights.
 #[test]
 fn the_real_section_is_learnt() {
-    let Some(image) = crate::real_data::real("core/section.png") else { return };
+    let Some(image) = crate::common::real::real("core/section.png") else { return };
     let folder = tempdir().unwrap();
     let labels = image.with_file_name("section_labels.png");
     let [image, labels, run] = [image, labels, folder.path().join("run")].map(|path| text(&path));

@@ -3,8 +3,7 @@
 //! Commands stand in blocks of `sh`. A block after a comment `<!-- not run: REASON -->` needs what a test does not have
 //! (a GPU, a download, a build); its options must exist all the same.
 
-// Once is enough: the commands are the same in every build.
-#![cfg(all(unix, not(feature = "libtorch")))]
+#![cfg(unix)]
 
 use std::collections::BTreeSet;
 use std::fs;

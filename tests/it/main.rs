@@ -4,71 +4,110 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod annotations;
-mod augment;
 mod bench;
-mod broken_input;
-mod check;
 #[cfg(feature = "cloud")]
 mod cloud;
 mod commands;
 mod common;
-mod concat;
-mod convert;
-mod dataset;
-mod defaults;
 mod demo;
-mod download;
 mod examples;
-mod exit_codes;
-mod faults;
-mod faults_batches;
 mod features;
-mod foreign_files;
-mod forest;
 mod forest_prediction;
-mod forest_refusals;
 mod forest_training;
-mod geotiff;
-mod guide;
-mod help;
-mod hostile_files;
-mod image_formats;
 mod info;
-mod inputs;
-mod layouts;
 mod losses;
 mod masks;
-mod metrics;
 mod networks;
-mod nodata;
 mod numbers;
-mod one_process;
 mod ops;
 mod optimizers;
-mod orientation;
-mod pairs;
-mod polygons;
 mod procedures;
 mod processes;
 mod pspnet;
-mod real_data;
-mod replacing;
-mod report;
 mod resume;
-mod rgb2gray;
 mod scenes;
-mod scripts;
-#[cfg(feature = "serve")]
-mod serve;
-#[cfg(feature = "serve")]
-mod serve_labelling;
-mod sets;
 mod streams;
-mod tiff;
 mod training;
 mod unet;
 #[cfg(feature = "vulkan")]
 mod vulkan;
-mod watch;
 mod weights;
+
+// Not in the build with libtorch, each of whose processes takes 0.8 s to load it, and these modules start hundreds: what
+// they show does not depend on the device, and the default build shows it.
+#[cfg(not(feature = "libtorch"))]
+mod annotations;
+#[cfg(not(feature = "libtorch"))]
+mod augment;
+#[cfg(not(feature = "libtorch"))]
+mod broken_input;
+#[cfg(not(feature = "libtorch"))]
+mod check;
+#[cfg(not(feature = "libtorch"))]
+mod concat;
+#[cfg(not(feature = "libtorch"))]
+mod convert;
+#[cfg(not(feature = "libtorch"))]
+mod dataset;
+#[cfg(not(feature = "libtorch"))]
+mod defaults;
+#[cfg(not(feature = "libtorch"))]
+mod download;
+#[cfg(not(feature = "libtorch"))]
+mod exit_codes;
+#[cfg(not(feature = "libtorch"))]
+mod faults;
+#[cfg(not(feature = "libtorch"))]
+mod faults_batches;
+#[cfg(not(feature = "libtorch"))]
+mod foreign_files;
+#[cfg(not(feature = "libtorch"))]
+mod forest;
+#[cfg(not(feature = "libtorch"))]
+mod forest_refusals;
+#[cfg(not(feature = "libtorch"))]
+mod geotiff;
+#[cfg(not(feature = "libtorch"))]
+mod guide;
+#[cfg(not(feature = "libtorch"))]
+mod help;
+#[cfg(not(feature = "libtorch"))]
+mod hostile_files;
+#[cfg(not(feature = "libtorch"))]
+mod image_formats;
+#[cfg(not(feature = "libtorch"))]
+mod inputs;
+#[cfg(not(feature = "libtorch"))]
+mod layouts;
+#[cfg(not(feature = "libtorch"))]
+mod metrics;
+#[cfg(not(feature = "libtorch"))]
+mod nodata;
+#[cfg(not(feature = "libtorch"))]
+mod one_process;
+#[cfg(not(feature = "libtorch"))]
+mod orientation;
+#[cfg(not(feature = "libtorch"))]
+mod pairs;
+#[cfg(not(feature = "libtorch"))]
+mod polygons;
+#[cfg(not(feature = "libtorch"))]
+mod real_data;
+#[cfg(not(feature = "libtorch"))]
+mod replacing;
+#[cfg(not(feature = "libtorch"))]
+mod report;
+#[cfg(not(feature = "libtorch"))]
+mod rgb2gray;
+#[cfg(not(feature = "libtorch"))]
+mod scripts;
+#[cfg(all(feature = "serve", not(feature = "libtorch")))]
+mod serve;
+#[cfg(all(feature = "serve", not(feature = "libtorch")))]
+mod serve_labelling;
+#[cfg(not(feature = "libtorch"))]
+mod sets;
+#[cfg(not(feature = "libtorch"))]
+mod tiff;
+#[cfg(not(feature = "libtorch"))]
+mod watch;

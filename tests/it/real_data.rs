@@ -1,31 +1,11 @@
-//! Real data sets, where they are: `SEGTOOL_DATA` names a folder with `seeps.tar.gz`, `camvid.tar.gz` and
-//! `parihaka.tar.gz`, each holding images, label images and the lists `train_*.txt` and `val_*.txt`.
-
-use std::path::{Path, PathBuf};
-use std::process::Command;
+//! Real data sets are read, and one is learned from, where they are.
 
 use segtool::base::Size;
 use segtool::base::event::Event;
 use segtool::data::{Dataset, pair_lists, survey};
 
+use crate::common::real::unpacked;
 use crate::common::{segtool, stdout_of, text};
-
-/// A file below `SEGTOOL_DATA`; `None`, saying so, where it is not there.
-#[allow(clippy::print_stdout)]
-pub(crate) fn real(name: &str) -> Option<PathBuf> {
-    let file = std::env::var_os("SEGTOOL_DATA").map(|data| Path::new(&data).join(name)).filter(|file| file.exists());
-    if file.is_none() {
-        println!("skipped: SEGTOOL_DATA does not name a folder with {name}");
-    }
-    file
-}
-
-/// Unpacks a data set, where it is there.
-pub(crate) fn unpacked(name: &str, folder: &Path) -> Option<PathBuf> {
-    let archive = real(&format!("{name}.tar.gz"))?;
-    assert!(Command::new("tar").arg("xzf").arg(archive).arg("-C").arg(folder).status().unwrap().success());
-    Some(folder.join(name))
-}
 
 /// Pairs and sizes of a split, every label value checked; and the labelled pixels of each class.
 fn surveyed(name: &str, labels: &str) -> Option<(usize, Vec<Size>, Vec<u64>)> {

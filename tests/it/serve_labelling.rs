@@ -78,8 +78,8 @@ fn paint(labelling: &Labelling, image: usize) {
     }
 }
 
-/// Labels a folder of made cores, and leaves labels and a run beside it. The guide is tried by builds without libtorch alone.
-#[cfg(not(feature = "libtorch"))]
+/// Labels a folder of made cores, and leaves labels and a run beside it, for the guide.
+#[cfg(unix)]
 pub(crate) fn label_and_save(images: &Path) {
     let labelling = open(&options(images));
     with_classes(&labelling);

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use image::{GrayImage, Luma};
 use segtool::base::event::Event;
+use segtool::nn::device::DeviceChoice;
+use segtool::nn::precision::Precision;
 use segtool::predict::{JOURNAL, Options, Outputs, Predictor, Shard, State, Target, read_journal};
 
 use crate::common::{Segtool, assert_says, files_below, segtool, small_run, text, wait_for};
@@ -285,7 +287,7 @@ fn an_output_folder_that_vanishes_ends_the_work_in_words() {
 #[test]
 fn the_library_has_it_all() {
     let set = Set::new(4);
-    let predictor = Predictor::open(small_run()).unwrap();
+    let predictor = Predictor::open_on(small_run(), DeviceChoice::Flex, Precision::Float32).unwrap();
     let inputs: Vec<PathBuf> = (0..4).map(|number| set.path(&format!("images/{number:03}.png"))).collect();
     let (folder, outputs, options) =
         (set.path("out"), Outputs { prob: true, ..Outputs::default() }, Options::default());

@@ -191,7 +191,7 @@ fn a_colour_tiff_of_labels_is_read_through_the_data_set() {
 /// The original model's own prediction, `ade/ADE_val_00001772.jpg` and `.npy` below `SEGTOOL_DATA`.
 #[test]
 fn the_original_models_prediction_is_drawn() {
-    let Some(prediction) = crate::real_data::real("ade/ADE_val_00001772.npy") else { return };
+    let Some(prediction) = crate::common::real::real("ade/ADE_val_00001772.npy") else { return };
     let out = tempfile::tempdir().unwrap();
     let (folder, out_text) = (text(prediction.parent().unwrap()), text(out.path()));
     stdout_of(&["concat", "--predictions", &folder, "--dataset", "ade20k", "--output-path", &out_text]);

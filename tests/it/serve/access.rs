@@ -128,8 +128,8 @@ fn signals_end_it_in_peace() {
 #[test]
 fn a_port_that_is_taken_is_named() {
     let taken = Served::new(&[]);
-    let run = text(&world().path("run"));
-    let said = crate::common::segtool("serve").args(&["--run", &run, "--port", &taken.port.to_string()]).fails_with(1);
+    let serve = crate::common::segtool("serve").arg("--run", world().path("run")).arg("--device", "flex");
+    let said = serve.arg("--port", taken.port.to_string()).fails_with(1);
     assert!(said.contains(&taken.port.to_string()) && said.contains("--port"), "{said}");
 }
 
