@@ -80,22 +80,20 @@ fn a_profile_accounts_for_the_whole_step() {
     }
 }
 
-/// Calls of libtorch's operators in a training step are no more than a tenth above those of the same step in PyTorch 2.9 with
-/// a fused optimiser (`scripts/peers/count_operators.py unet --size 16`, `pspnet50 --size 65`): with small images, a GPU waits
-/// for them.
+/// With small images, a GPU waits for these calls, so they should be no more than a tenth above those of the same step in
+/// PyTorch 2.9 with a fused optimiser: 120 and 674 (`scripts/peers/count_operators.py unet --size 16`,
+/// `pspnet50 --size 65`).
+#[cfg(feature = "libtorch")]
 #[test]
 fn a_training_step_calls_few_operators_and_reads_nothing() {
-    let libtorch = devices().iter().any(|(choice, _)| *choice == DeviceChoice::Libtorch);
-    for (arguments, calls, pytorch) in [(UNET, 131.0, 120.0), (PSPNET, 491.0, 674.0)] {
-        let device = if libtorch { "libtorch" } else { "flex" };
-        let more = ["--device", device, "--mode", "train", "--profile", "--json", "--steps", "10"];
+    for (arguments, calls) in [(UNET, 131.0), (PSPNET, 491.0)] {
+        let more = ["--device", "libtorch", "--mode", "train", "--profile", "--json", "--steps", "10"];
         // Without the number of steps that they end with.
         let (arguments, _) = arguments.split_at(arguments.len() - 2);
         let report: Value = serde_json::from_str(&stdout_of(&[arguments, &more].concat())).unwrap();
         let operators = &report["operators"];
         assert_eq!(operators["reads"], 0.0);
-        assert_eq!(operators["calls"], if libtorch { calls } else { 0.0 }, "{operators}");
-        assert!(calls <= 1.1 * pytorch, "{calls} calls, and {pytorch} in PyTorch");
+        assert_eq!(operators["calls"], calls, "{operators}");
     }
 }
 
@@ -197,11 +195,9 @@ fn a_device_that_is_not_built_in_names_the_feature() {
     }
 }
 
+#[cfg(feature = "libtorch")]
 #[test]
 fn libtorch_computes_in_bfloat16() {
-    if !devices().iter().any(|(choice, _)| *choice == DeviceChoice::Libtorch) {
-        return;
-    }
     for mode in ["train", "infer"] {
         let said = stdout_of(&[UNET, &["--device", "libtorch", "--precision", "bf16", "--mode", mode]].concat());
         assert_eq!(parse(said.trim_end()).0, format!("segtool-unet-seeps-{mode}-libtorch-bf16"));

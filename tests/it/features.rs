@@ -220,7 +220,7 @@ fn windows_change_nothing() {
 
 #[test]
 fn single_pixels_have_the_features_of_blocks() {
-    let (_, device) = devices().remove(0);
+    let device = Device::flex();
     let config = HypercolumnConfig { encoder: encoder("vgg16"), taps: taps("colors,pool1,pool2"), scales: vec![1, 2] };
     let (hypercolumns, raster, dataset) = (hypercolumns(&config, &device), raster([41, 67]), as_it_is());
     let image = PreparedImage::new(Path::new("image"), &raster, &dataset).unwrap();
@@ -249,7 +249,7 @@ fn single_pixels_have_the_features_of_blocks() {
 
 #[test]
 fn stored_features_are_those_that_were_computed_and_damaged_ones_are_computed_anew() {
-    let (_, device) = devices().remove(0);
+    let device = Device::flex();
     let folder = tempdir().unwrap();
     let file = folder.path().join("image.png");
     std::fs::write(&file, "its content").unwrap();

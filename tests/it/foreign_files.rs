@@ -6,6 +6,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
+use burn::tensor::Device;
 use safetensors::tensor::Dtype;
 use segtool::nn::activation::Activation;
 use segtool::nn::model::{DecoderConfig, Dilation, NetworkConfig, Variant};
@@ -17,8 +18,7 @@ use zip::ZipArchive;
 use crate::common::references::{Case, STEP, cases, weight};
 use crate::common::tensors::{Raw, raw, torchvision, write};
 use crate::common::{
-    devices, fixture, fixture_path, floats, read_tensors, relative_error, small_data, small_recipe, stderr_of,
-    stdout_of, text,
+    fixture, fixture_path, floats, read_tensors, relative_error, small_data, small_recipe, stderr_of, stdout_of, text,
 };
 
 /// What `import` says of a file that it must refuse; nothing is written.
@@ -50,7 +50,7 @@ fn network(weights: &Weights) -> segtool::nn::model::EncoderDecoderConfig {
 
 /// The relative error of recognised weights on a case's first image.
 fn error_of(weights: &Weights, case: &Case, name: &str) -> f32 {
-    let (_, device) = devices().remove(0);
+    let device = Device::flex();
     let (network, _) = weights.load(weights.network().unwrap().hollow(&device).unwrap(), false).unwrap();
     let size = case.sizes[0];
     let output = floats(&network.forward(case.image("input", 1, size, &device)).into_data());

@@ -44,7 +44,7 @@ fn output_equals_pytorch_at_even_odd_and_tiny_sizes() {
 fn initialisation_depends_on_the_seed_alone_and_has_pytorchs_bounds() {
     let all = |seed| -> Vec<Vec<f32>> {
         let config = UnetConfig::new(4, 2, 1, 2);
-        let (_, device) = devices().remove(0);
+        let device = Device::flex();
         let network = NetworkConfig::UnetSeeps(config).init(seed, &device).unwrap();
         collect(&network).iter().map(|p| floats(&p.data)).collect()
     };
@@ -57,7 +57,7 @@ fn initialisation_depends_on_the_seed_alone_and_has_pytorchs_bounds() {
 
 #[test]
 fn saved_weights_are_the_ones_loaded() {
-    let (_, device) = devices().remove(0);
+    let device = Device::flex();
     let golden = fixture_path("unet_seeps_weights.safetensors");
     let folder = tempfile::tempdir().unwrap();
     let copy = folder.path().join("copy.safetensors");
@@ -75,7 +75,7 @@ fn python_reads_our_file_and_we_read_pythons() {
         println!("skipped: python3 with torch and safetensors is not there");
         return;
     }
-    let (_, device) = devices().remove(0);
+    let device = Device::flex();
     let folder = tempfile::tempdir().unwrap();
     let (ours, theirs) = (folder.path().join("ours.safetensors"), folder.path().join("theirs.safetensors"));
     let network = network(4, &device);
@@ -93,7 +93,7 @@ fn python_reads_our_file_and_we_read_pythons() {
 
 #[test]
 fn weights_that_do_not_fit_are_listed() {
-    let (_, device) = devices().remove(0);
+    let device = Device::flex();
     let golden = fixture_path("unet_seeps_weights.safetensors");
     let message = weights::load(network(8, &device), &golden).unwrap_err().to_string();
     assert!(message.contains("dconv_down1.0.weight: the file has [4, 2, 3, 3], the network [8, 2, 3, 3]"), "{message}");
@@ -109,7 +109,7 @@ fn weights_that_do_not_fit_are_listed() {
 
 #[test]
 fn a_damaged_weight_file_is_refused() {
-    let (_, device) = devices().remove(0);
+    let device = Device::flex();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cut.safetensors");
     let bytes = std::fs::read(fixture_path("unet_seeps_weights.safetensors")).unwrap();
