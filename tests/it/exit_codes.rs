@@ -39,12 +39,14 @@ impl Bench {
         predict.args(&["--device", "flex"]).file(first).file(second).args(more)
     }
 
-    /// What the program says, after checking how it ended and that it left no run and no predictions.
+    /// What the program says, after checking how it ended and that it left no run and no predictions; after wrong usage
+    /// there is no folder for them either.
     fn said(&self, command: &Segtool, code: i32) -> String {
         let said = command.fails_with(code);
-        for name in ["never", "predictions"] {
-            assert!(!self.path(name).join("config.json").exists(), "{command:?}");
-        }
+        let (run, predictions) = (self.path("never"), self.path("predictions"));
+        assert!(!run.exists() && (code == 1 || !predictions.exists()), "{command:?}");
+        let mut left = fs::read_dir(predictions).into_iter().flatten().map(|entry| entry.unwrap().path());
+        assert!(!left.any(|path| path.extension().is_some_and(|ending| ending == "npy")), "{command:?}");
         said
     }
 

@@ -47,9 +47,10 @@ fn help_texts_are_as_reviewed() {
 /// What is broken by a terminal of 80 columns cannot be copied.
 #[test]
 fn examples_fit_80_columns() {
-    for command in COMMANDS {
+    // The program's own help alone has none.
+    for command in COMMANDS.into_iter().filter(|command| !command.is_empty()) {
         let text = reviewed(command);
-        let examples = text.split("\nExample").nth(1).unwrap_or_default();
+        let Some(examples) = text.split("\nExample").nth(1) else { panic!("{command} has no examples") };
         for line in examples.lines() {
             assert!(line.chars().count() <= 80, "{command}: {line}");
         }

@@ -433,7 +433,7 @@ fn many_results_are_found_quickly_in_a_second_call() {
     fs::create_dir(&images).unwrap();
     let tiny = GrayImage::from_pixel(4, 4, Luma([9]));
     tiny.save(images.join("0000.png")).unwrap();
-    for number in 1..1500 {
+    for number in 1..400 {
         fs::copy(images.join("0000.png"), images.join(format!("{number:04}.png"))).unwrap();
     }
     let (out, images) = (bench.text("out"), text(&images));
@@ -448,5 +448,5 @@ fn many_results_are_found_quickly_in_a_second_call() {
         spent[0] + spent[1]
     };
     let (first, second) = (seconds(), seconds());
-    assert!(second < 2.0 * first + 1.0, "{first} s, then {second} s");
+    assert!(second < 2.0 * first + 0.3, "{first} s, then {second} s");
 }

@@ -4,8 +4,6 @@ use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread::sleep;
-use std::time::Duration;
 
 use segtool::base::event::{Event, Sink};
 use segtool::data::{Augmentation, Dataset};
@@ -315,7 +313,7 @@ fn a_kill_while_the_save_is_replaced_leaves_the_old_one() {
 
 /// Starts a training that takes a while and waits until it has saved.
 fn long_training(folder: &Path, run: &Path) -> Child {
-    let recipe = small_recipe(folder, 60);
+    let recipe = small_recipe(folder, 20);
     let data = folder.join("data");
     let child = Command::new(env!("CARGO_BIN_EXE_segtool"))
         .args(["train", "--recipe", &recipe, "--device", "flex", "--seed", "1", "--output-path", &text(run)])
@@ -346,14 +344,16 @@ fn ctrl_c_and_kill_leave_a_run_that_resumes_exactly() {
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.code() == Some(130) && said.contains("continue with: segtool train --resume"), "{said}");
 
+    let saved = || fs::read(run.join("last/position.json")).ok();
     for _ in 0..3 {
+        let before = saved();
         let mut child = Command::new(env!("CARGO_BIN_EXE_segtool"))
             .args(["train", "--resume", &text(&run), "--device", "flex"])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        sleep(Duration::from_millis(300));
+        wait_for(|| saved().is_some_and(|now| before.as_ref() != Some(&now)) || child.try_wait().unwrap().is_some());
         child.kill().unwrap();
         child.wait().unwrap();
     }

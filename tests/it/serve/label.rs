@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use super::http::{Answer, Request};
 use super::served::{Served, world};
 use crate::common::made_core::{COLORS, NAMES, RECTANGLES, core};
-use crate::common::{stdout_of, text, wait_for};
+use crate::common::{segtool, stdout_of, text, wait_for};
 
 /// A made core that is labelled.
 struct Desk {
@@ -241,11 +241,30 @@ fn images_are_shown_and_predictions_of_a_run_are_offered() {
     }
     let overview = desk.overview();
     let run = overview["models"][0].as_str().unwrap();
-    let answer = desk.served.get(&format!("/api/label/images/0/filled.bin?run={run}"));
-    // The run is of another data set: what it says is matched by value, or is its fault to tell.
-    assert!(answer.status == 200 && answer.body.len() == 9600 || answer.status == 422, "{}", answer.text());
+    // The run is of grey images, and this one has colours.
+    let refused = desk.served.get(&format!("/api/label/images/0/filled.bin?run={run}"));
+    assert!(refused.status == 422 && refused.text().contains("has 3 bands"), "{}", refused.text());
     assert_eq!(desk.served.get("/api/label/images/0/filled.bin?run=none").status, 404);
-    assert!(desk.labels().iter().all(|value| *value == 0), "nothing is changed by it");
+}
+
+#[test]
+fn a_prediction_of_a_run_becomes_labels_of_the_same_values() {
+    let folder = tempfile::tempdir().unwrap();
+    let (images, out) = (folder.path().join("images"), folder.path().join("out"));
+    fs::create_dir(&images).unwrap();
+    fs::write(images.join("a.png"), world().image(1, 60, 40)).unwrap();
+    let served = serve(&images);
+    let run = served.get("/api/label").json()["models"][0].as_str().unwrap().to_owned();
+    let answer = served.get(&format!("/api/label/images/0/filled.bin?run={run}"));
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let predict = segtool("predict").arg("--run", world().path("run")).arg("--device", "flex");
+    predict.arg("--output-path", &out).file(images.join("a.png")).run();
+    let predicted: ndarray::Array2<u8> = ndarray_npy::read_npy(out.join("a.npy")).unwrap();
+    // Of the run's values 0 to 3, classes that are painted have 1 and 2.
+    let expected: Vec<u8> = predicted.into_iter().map(|value| if value < 3 { value } else { 0 }).collect();
+    assert!(answer.body == expected);
+    let labels = served.get("/api/label/images/0/labels.bin").body;
+    assert!(labels.iter().all(|value| *value == 0), "nothing is changed by it");
 }
 
 #[test]
