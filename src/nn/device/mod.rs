@@ -240,6 +240,13 @@ pub(crate) fn is_gpu(device: &Device) -> bool {
     *device != Device::flex() && *device != libtorch::cpu()
 }
 
+/// Begins a pass of a network on `device`; until the result is dropped, products are computed in `precision`, whichever
+/// precision the device was opened for last.
+#[must_use]
+pub(crate) fn begin_pass(device: &Device, precision: Precision) -> Option<ops::Tf32Pass> {
+    is_gpu(device).then(|| ops::Tf32Pass::begin(precision == Precision::Tf32))
+}
+
 /// Whether integers of 16 and of 64 bits are known to work there: some adapters have those of 32 bits alone.
 pub(crate) fn has_every_integer(device: &Device) -> bool {
     !adapters::is_adapter(device)
@@ -291,11 +298,16 @@ fn is_ampere_or_newer(capability: &str) -> bool {
 /// What the driver's own program says of a GPU: libtorch does not without a context on the GPU, which takes memory itself.
 fn asked_of_driver(index: usize, what: &str) -> Option<String> {
     let asked = [format!("--query-gpu={what}"), "--format=csv,noheader,nounits".to_owned()];
-    let id = match std::env::var("CUDA_VISIBLE_DEVICES") {
-        Ok(visible) => visible.split(',').nth(index)?.trim().to_owned(),
-        Err(_) => index.to_string(),
+    let by_number = || match std::env::var("CUDA_VISIBLE_DEVICES") {
+        Ok(visible) => visible.split(',').nth(index).map(|id| id.trim().to_owned()),
+        Err(_) => Some(index.to_string()),
     };
+    let id = libtorch::bus_address(index).or_else(by_number)?;
     let output = std::process::Command::new("nvidia-smi").arg(format!("--id={id}")).args(asked).output().ok()?;
+    // It writes its errors to standard output, too.
+    if !output.status.success() {
+        return None;
+    }
     Some(String::from_utf8(output.stdout).ok()?.lines().next()?.trim().to_owned())
 }
 

@@ -12,7 +12,9 @@ use super::parameters::Named;
 use super::resnet::{self, Dilation, ResNet, ResNetConfig, Stem, Style, Variant, published_width};
 use super::vgg::{Vgg, VggConfig};
 use crate::base::{Error, Result};
+use crate::nn::device::begin_pass;
 use crate::nn::layer::Init;
+use crate::nn::precision::Precision;
 
 impl From<Tap> for String {
     fn from(tap: Tap) -> Self {
@@ -154,8 +156,9 @@ pub enum FeatureEncoder {
 
 impl FeatureEncoder {
     /// Feature maps `[batch, channels, height, width]` at each of `taps`, in that order, of input images
-    /// `[batch, bands, height, width]`. The encoder must have been built for these taps.
+    /// `[batch, bands, height, width]`, in float32. The encoder must have been built for these taps.
     pub fn forward(&self, input: Tensor<4>, taps: &[Tap]) -> Vec<Tensor<4>> {
+        let _pass = begin_pass(&input.device(), Precision::Float32);
         match self {
             Self::Vgg(network) => network.forward(input, taps),
             Self::Resnet(network) => {

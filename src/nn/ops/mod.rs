@@ -25,6 +25,7 @@ mod results;
 mod settings;
 mod side_by_side;
 mod synchronised;
+mod tf32;
 mod transfer;
 mod update;
 
@@ -40,6 +41,7 @@ pub use settings::{
     AdamStep, ConvSettings, ConvTransposeSettings, Interpolation, NormSettings, PoolSettings, Resampling, SgdStep,
 };
 pub use side_by_side::{share, side_by_side};
+pub use tf32::{Tf32Pass, allow_tf32};
 pub use transfer::{Arriving, read_number, read_numbers, upload, upload_integers};
 pub use update::Updates;
 
@@ -290,15 +292,6 @@ pub fn with_gradient(x: Tensor<4>, value: Tensor<1>, gradient: Tensor<4>) -> Ten
 /// large: `[batch, height, width]`. Has no gradient.
 pub fn argmax_channels(x: Tensor<4>) -> Tensor<3, Int> {
     Tensor::from_dispatch(Dispatch::run_argmax_channels(x.into_dispatch()))
-}
-
-/// Whether float32 convolutions and products on an NVIDIA GPU may round their factors to TF32 (11 significant bits)
-/// first. libtorch does so in convolutions until told not to. Without libtorch there is nothing to set.
-pub fn allow_tf32(allowed: bool) {
-    #[cfg(feature = "libtorch")]
-    libtorch::allow_tf32(allowed);
-    #[cfg(not(feature = "libtorch"))]
-    let _ = allowed;
 }
 
 /// Lets libtorch on the CPU keep the memory of freed tensors for new ones, up to an eighth more in all than tensors

@@ -11,7 +11,7 @@ use super::source::Source;
 use super::tiles::{Tiles, mirrored};
 use crate::base::{Error, Result, Size};
 use crate::nn::activation::Rule;
-use crate::nn::device::has_own_threads;
+use crate::nn::device::{begin_pass, has_own_threads};
 use crate::nn::model::{InferenceNetwork, Scores};
 use crate::nn::ops::{share, side_by_side};
 use crate::nn::precision::Precision;
@@ -112,6 +112,7 @@ impl TileRunner<'_> {
 
     fn scores(&self, input: TensorData) -> Scores {
         let input = Tensor::<4>::from_data(input, self.device);
+        let _pass = begin_pass(self.device, self.precision);
         self.network.scores(self.precision.of_input(input))
     }
 

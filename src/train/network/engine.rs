@@ -15,7 +15,7 @@ use crate::base::{Error, Result};
 use crate::data::{Batch, Cache, Loader, Pair};
 use crate::draw::Classes;
 use crate::metric::{AbsentClass, Scores};
-use crate::nn::device::is_gpu;
+use crate::nn::device::{begin_pass, is_gpu};
 use crate::nn::group::Group;
 use crate::nn::learner::{Learner, Losses, Part, Settings, broadcast};
 use crate::nn::loss::Loss;
@@ -252,6 +252,7 @@ impl<'a> Trainer<'a> {
         let device = self.device.clone().autodiff();
         let config = &self.run.config;
         let (precision, seed) = (config.recipe.training.precision, config.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let _pass = begin_pass(&self.device, precision);
         let first = position.epoch * self.train.batches() + position.batch;
         let parts = batches.iter_mut().enumerate().map(|(i, batch)| Part {
             target: target(batch, &device),

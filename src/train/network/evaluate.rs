@@ -11,7 +11,7 @@ use crate::base::label_map::{IGNORE, LabelMap};
 use crate::data::{Batch, Loader};
 use crate::metric::ConfusionMatrix;
 use crate::nn::activation::Rule;
-use crate::nn::device::{has_every_integer, is_gpu};
+use crate::nn::device::{begin_pass, has_every_integer, is_gpu};
 use crate::nn::group::Group;
 use crate::nn::loss::{Loss, Target};
 use crate::nn::model::Network;
@@ -163,6 +163,7 @@ impl Examination<'_> {
 
     /// Asks the device for everything that is wanted of a batch.
     fn begin(&self, network: &Network, mut batch: Batch) -> Unread {
+        let _pass = begin_pass(self.device, self.precision);
         let target = self.loss.map(|_| target(&batch, self.device));
         let logits = network.forward(input_tensor(&mut batch, self.precision, self.device));
         let loss = self.loss.zip(target.as_ref()).map(|(loss, target)| {

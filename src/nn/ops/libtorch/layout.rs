@@ -3,7 +3,7 @@
 //! Where a GPU multiplies in its tensor cores (bfloat16 and TF32), convolutions are fastest with channels innermost
 //! (`channels_last`): weights are laid out so in each forward pass, and libtorch's convolutions then lay out the images likewise.
 //! Elsewhere, and for parameters, gradients and the optimiser's state, values are in the order of the shape. The precision itself
-//! is settled where the device is opened (`nn/device`). Figures: `benches/GPU.md`.
+//! is that of the pass (`nn/ops/tf32.rs`). Figures: `benches/GPU.md`.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
