@@ -15,7 +15,7 @@ fn libtorch() {
         "src/nn/ops/libtorch/memory.cpp",
         "src/nn/ops/libtorch/optimizers.cpp",
     ];
-    for path in SOURCES.iter().chain(&["src/nn/group/c10d.cpp", "src/nn/group/gloo"]) {
+    for path in SOURCES.iter().chain(&["src/nn/guarded.h", "src/nn/group/c10d.cpp", "src/nn/group/gloo"]) {
         println!("cargo:rerun-if-changed={path}");
     }
     println!("cargo:rerun-if-env-changed=DEP_TCH_LIBTORCH_LIB");

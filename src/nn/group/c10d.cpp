@@ -4,10 +4,10 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
-#include <exception>
 #include <iostream>
 #include <memory>
 #include <mutex>
+#include <sstream>
 #include <streambuf>
 #include <string>
 #include <vector>
@@ -19,21 +19,9 @@
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
-namespace {
+#include "../guarded.h"
 
-template <typename F>
-char *guarded(F run) {
-  try {
-    run();
-    return nullptr;
-  } catch (const c10::Error &error) {
-    return strdup(error.what_without_backtrace());
-  } catch (const std::exception &error) {
-    return strdup(error.what());
-  } catch (...) {
-    return strdup("an unknown error");
-  }
-}
+namespace {
 
 std::chrono::milliseconds milliseconds(double seconds) {
   return std::chrono::milliseconds(static_cast<int64_t>(1000 * seconds));
@@ -125,15 +113,20 @@ char *segtool_group_join(Link **result, const char *host, uint16_t port, bool se
   });
 }
 
-// Connects to all other processes from an address or, if there is a name, by a network interface.
-char *segtool_group_connect(Link *link, const char *address, const char *interface_name) {
+// Connects to all other processes from an address or, if there are names, by network interfaces, separated by commas.
+char *segtool_group_connect(Link *link, const char *address, const char *interface_names) {
   return guarded([&] {
     OutputAside aside;
     // Processes may come to the same point hours apart, in validation; those that are lost are found otherwise.
     auto options = c10d::ProcessGroupGloo::Options::create(milliseconds(link->seconds));
-    options->devices.push_back(interface_name != nullptr
-                                   ? c10d::ProcessGroupGloo::createDeviceForInterface(interface_name)
-                                   : c10d::ProcessGroupGloo::createDeviceForHostname(address));
+    if (interface_names == nullptr) {
+      options->devices.push_back(c10d::ProcessGroupGloo::createDeviceForHostname(address));
+    } else {
+      std::istringstream names(interface_names);
+      for (std::string name; std::getline(names, name, ',');) {
+        options->devices.push_back(c10d::ProcessGroupGloo::createDeviceForInterface(name));
+      }
+    }
     link->gloo = c10::make_intrusive<c10d::ProcessGroupGloo>(link->store, link->rank, link->size, options);
     link->gloo->setTimeout(std::chrono::hours(24));
   });

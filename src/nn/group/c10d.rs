@@ -45,7 +45,7 @@ unsafe extern "C" {
         size: i64,
         seconds: f64,
     ) -> *mut c_char;
-    fn segtool_group_connect(link: *mut RawLink, address: *const c_char, interface: *const c_char) -> *mut c_char;
+    fn segtool_group_connect(link: *mut RawLink, address: *const c_char, interfaces: *const c_char) -> *mut c_char;
     fn segtool_group_set(
         link: *const RawLink,
         lasting: bool,
@@ -155,13 +155,13 @@ impl Link {
         Ok(Self(link))
     }
 
-    /// Connects to all others from `address`, or by the network interface of that name.
-    pub(super) fn connect(&self, address: &str, interface: Option<&str>) -> Result<(), String> {
+    /// Connects to all others from `address`, or by the network interfaces of these names, separated by commas.
+    pub(super) fn connect(&self, address: &str, interfaces: Option<&str>) -> Result<(), String> {
         let address = c_string(address)?;
-        let interface = interface.map(c_string).transpose()?;
-        let interface = interface.as_ref().map_or(std::ptr::null(), |name| name.as_ptr());
+        let interfaces = interfaces.map(c_string).transpose()?;
+        let interfaces = interfaces.as_ref().map_or(std::ptr::null(), |names| names.as_ptr());
         // SAFETY: a live link that no other thread has yet, and strings that live through the call.
-        outcome(unsafe { segtool_group_connect(self.0, address.as_ptr(), interface) })
+        outcome(unsafe { segtool_group_connect(self.0, address.as_ptr(), interfaces) })
     }
 
     /// Sets a key for this attempt or, if `lasting` and the launcher hosts the store, also for later attempts.

@@ -173,7 +173,7 @@ impl Group {
     /// The folder of the run that an earlier attempt has begun; known only if the launcher outlives its processes.
     pub fn begun(&self) -> Option<PathBuf> {
         let find = |link: &Link| if link.has(BEGUN)? { link.get(true, BEGUN).map(Some) } else { Ok(None) };
-        self.with_link(find).flatten().map(|folder| String::from_utf8_lossy(&folder).into_owned().into())
+        self.with_link(find).flatten().map(path_of)
     }
 
     fn with_link<T>(&self, ask: impl FnOnce(&Link) -> Result<T, String>) -> Option<T> {
@@ -308,6 +308,18 @@ impl Drop for Member {
     }
 }
 
+/// The path of these bytes, which `as_encoded_bytes` gave.
+#[cfg(unix)]
+fn path_of(bytes: Vec<u8>) -> PathBuf {
+    use std::os::unix::ffi::OsStringExt;
+    std::ffi::OsString::from_vec(bytes).into()
+}
+
+#[cfg(not(unix))]
+fn path_of(bytes: Vec<u8>) -> PathBuf {
+    String::from_utf8_lossy(&bytes).into_owned().into()
+}
+
 fn connect(membership: &Membership, failure: &Failure) -> Result<(Link, Watch), String> {
     let Membership { rank, size, local_size, host, port, launcher_serves, restarts, .. } = membership;
     c10d::use_threads(threads_each(*local_size));
@@ -322,8 +334,8 @@ fn connect(membership: &Membership, failure: &Failure) -> Result<(Link, Watch), 
         seconds: PATIENCE.as_secs_f64(),
     })?;
     let address = own_address(&link, membership)?;
-    let interface = std::env::var("GLOO_SOCKET_IFNAME").ok().filter(|name| !name.is_empty());
-    link.connect(&address.to_string(), interface.as_deref())?;
+    let interfaces = std::env::var("GLOO_SOCKET_IFNAME").ok().filter(|names| !names.is_empty());
+    link.connect(&address.to_string(), interfaces.as_deref())?;
     let name = machine_name();
     let watch = if *rank == 0 {
         let listener = TcpListener::bind(SocketAddr::new(address, 0)).map_err(|e| e.to_string())?;
@@ -389,6 +401,14 @@ fn machine_name() -> String {
 mod tests {
     use super::super::MeetingPlace;
     use super::*;
+
+    #[test]
+    #[cfg(unix)]
+    fn a_path_that_is_no_utf_8_is_the_same_afterwards() {
+        use std::os::unix::ffi::OsStrExt;
+        let folder = Path::new(std::ffi::OsStr::from_bytes(b"runs/caf\xe9"));
+        assert_eq!(path_of(folder.as_os_str().as_encoded_bytes().to_vec()), folder);
+    }
 
     #[test]
     fn a_member_that_drops_out_ends_the_others() {

@@ -1,7 +1,5 @@
 // The libtorch functions that the `tch` crate leaves out. Each returns null, or a message that the caller frees.
 
-#include <cstring>
-#include <exception>
 #include <memory>
 
 #include <ATen/Context.h>
@@ -16,19 +14,9 @@
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <c10/util/Exception.h>
 
-namespace {
+#include "../../guarded.h"
 
-template <typename F>
-char *guarded(F run) {
-  try {
-    run();
-    return nullptr;
-  } catch (const std::exception &error) {
-    return strdup(error.what());
-  } catch (...) {
-    return strdup("an unknown error");
-  }
-}
+namespace {
 
 at::Tensor *hand_over(at::Tensor tensor) {
   return tensor.defined() ? new at::Tensor(std::move(tensor)) : nullptr;

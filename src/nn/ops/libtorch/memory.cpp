@@ -1,6 +1,6 @@
 // libtorch's allocator on the CPU: keeps large blocks that are freed, for the next tensor of about the same size.
 //
-// Pictures between layers are tens of megabytes each. The C library gives blocks of that size back to the system when
+// Features between layers are tens of megabytes each. The C library gives blocks of that size back to the system when
 // they are freed and asks for new, zeroed pages at the next allocation; in training, a third of the time goes into
 // that. Used and kept blocks together stay near what tensors have held at once, so that the peak hardly grows.
 
@@ -61,18 +61,29 @@ class Keeper final : public c10::Allocator {
       kept_.erase(fit);
       return block;
     }
-    peak_ = std::max(peak_, used_bytes_ + size);
-    while (!kept_.empty() && used_bytes_ + kept_bytes_ + size > allowed(peak_)) {
-      const auto largest = std::prev(kept_.end());
-      munmap(largest->second, largest->first);
-      kept_bytes_ -= largest->first;
-      kept_.erase(largest);
+    // It only counts as the peak once the block is there.
+    const size_t peak = std::max(peak_, used_bytes_ + size);
+    while (!kept_.empty() && used_bytes_ + kept_bytes_ + size > allowed(peak)) give_back_largest();
+    void *block = map(size);
+    while (block == MAP_FAILED && !kept_.empty()) {
+      give_back_largest();
+      block = map(size);
     }
-    void *block = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     TORCH_CHECK(block != MAP_FAILED, "out of memory: the system does not give ", size, " more bytes");
     madvise(block, size, MADV_HUGEPAGE);
     use(block, size);
     return block;
+  }
+
+  static void *map(size_t size) {
+    return mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  }
+
+  void give_back_largest() {
+    const auto largest = std::prev(kept_.end());
+    munmap(largest->second, largest->first);
+    kept_bytes_ -= largest->first;
+    kept_.erase(largest);
   }
 
   void use(void *block, size_t size) {

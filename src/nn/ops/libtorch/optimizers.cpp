@@ -1,8 +1,6 @@
 // Updates of many tensors in one call each. Each function returns null, or a message that the caller frees. Lists of
 // tensors are arrays of `count` pointers; the tensors that are updated must be written to by nobody else.
 
-#include <cstring>
-#include <exception>
 #include <vector>
 
 #include <ATen/TensorOperators.h>
@@ -17,21 +15,11 @@
 #include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/stack.h>
 
+#include "../../guarded.h"
+
 namespace {
 
 using Tensors = std::vector<at::Tensor>;
-
-template <typename F>
-char *guarded(F run) {
-  try {
-    run();
-    return nullptr;
-  } catch (const std::exception &error) {
-    return strdup(error.what());
-  } catch (...) {
-    return strdup("an unknown error");
-  }
-}
 
 Tensors list(const at::Tensor *const *tensors, size_t count) {
   Tensors all;
