@@ -84,7 +84,7 @@ fn results(options: &Options, phase: usize) -> Result<Vec<Parameter>> {
     let mut results = vec![named("output", output), named("loss", loss.into_data())];
     results.extend(collect_gradients(learner.network(), &gradients));
     check_finite(options, &results)?;
-    learner.apply(gradients, options.recipe.training.learning_rate, 0);
+    learner.apply(gradients, options.recipe.training.resolved_phases()[phase].learning_rate, 0);
     check_finite(options, &collect(learner.network()))?;
     Ok(results)
 }

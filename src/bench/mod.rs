@@ -15,7 +15,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::base::named_enum::named_enum;
-use crate::base::{Error, Remedy, Result, Size};
+use crate::base::{Error, Remedy, Result, Size, require};
 use crate::nn::activation::{Activation, Rule};
 use crate::nn::cost::{inference_memory, training_memory};
 use crate::nn::device::{DeviceChoice, free_memory, peak_memory};
@@ -185,8 +185,12 @@ impl fmt::Display for Report {
     }
 }
 
-/// Checks that a step of each of `processes` on this machine fits into the free memory.
-fn check_memory(options: &Options, processes: usize) -> Result<()> {
+/// Checks that there is something to measure, and that a step of each of `processes` on this machine fits into the free
+/// memory.
+fn check_work(options: &Options, processes: usize) -> Result<()> {
+    for (name, value) in [("steps", options.steps), ("batch", options.batch), ("size", options.size)] {
+        require(value > 0, name, value, "at least 1")?;
+    }
     let Options { recipe, batch, size: side, device, precision, .. } = options;
     let (config, size) = (recipe.fitted_network(options.classes)?, Size { width: *side, height: *side });
     let memory = match options.mode {
@@ -211,7 +215,7 @@ fn check_memory(options: &Options, processes: usize) -> Result<()> {
 /// Measures; a run begins with two steps that do not count.
 pub fn run(options: &Options) -> Result<Report> {
     let options = &options.settled()?;
-    check_memory(options, 1)?;
+    check_work(options, 1)?;
     let mut work = Work::of_phase(options, 0)?;
     for _ in 0..WARM_UP {
         work.step()?;

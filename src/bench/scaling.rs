@@ -5,7 +5,7 @@ use std::time::Instant;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::{Job, Mode, Options, WARM_UP, Work, check_memory, median, run};
+use super::{Job, Mode, Options, WARM_UP, Work, check_work, median, run};
 use crate::base::Result;
 use crate::nn::group::{Collectives, Exchange, Group};
 use crate::nn::learner::Members;
@@ -137,7 +137,7 @@ fn among(options: &Options, group: &Group, synchronised: Option<bool>, collectiv
         ("library of collectives", collectives.to_string()),
         ("version of segtool", env!("CARGO_PKG_VERSION").to_owned()),
     ])?;
-    group.together(check_memory(options, group.local_size()))?;
+    group.together(check_work(options, group.local_size()))?;
     let device = options.device.resolve()?;
     let exchange = group.connect_gpus(device.cuda_number(), collectives)?;
     let synchronised = synchronised.unwrap_or(options.batch < SMALL_SHARE);

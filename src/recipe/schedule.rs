@@ -80,7 +80,7 @@ impl Schedule {
             Curve::Constant {} => 1.0,
             Curve::Poly { power } => (1.0 - part).powf(power),
             Curve::Cosine { floor } => floor + (1.0 - floor) * (1.0 + (std::f64::consts::PI * part).cos()) / 2.0,
-            Curve::Step { every, factor } => factor.powf((step / (every * epoch_steps).max(1)) as f64),
+            Curve::Step { every, factor } => factor.powf((step / every.saturating_mul(epoch_steps).max(1)) as f64),
         };
         match self.warmup {
             Some(Warmup { steps, start }) if step < steps => {
@@ -147,6 +147,12 @@ mod tests {
                 assert!((found - expected).abs() < 1e-7, "{schedule:?} at {step}: {found}");
             }
         }
+    }
+
+    #[test]
+    fn a_fall_that_never_comes_is_no_fall() {
+        let schedule = Schedule::from(Curve::Step { every: usize::MAX, factor: 0.1 });
+        assert_eq!(schedule.factor(1_000_000, usize::MAX, 5), 1.0);
     }
 
     #[test]

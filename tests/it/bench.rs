@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use segtool::bench::{Mode, Options, check};
+use segtool::bench::{Mode, Options, check, run};
 use segtool::nn::device::DeviceChoice;
 use segtool::nn::precision::Precision;
 use segtool::recipe::Recipe;
@@ -165,6 +165,37 @@ fn numbers_that_are_not_finite_fail_the_check() {
     let arguments = ["bench", "--check", "--recipe", "unet-seeps", "--width", "2", "--size", "16", "--set", huge];
     let said = stderr_of(&[&arguments[..], &["--device", "flex"]].concat(), 1);
     assert!(said.contains("not finite"), "{said}");
+    // Each phase steps at its own rate.
+    let huge = "training.phases.1.learning_rate=1e39";
+    let arguments =
+        ["bench", "--check", "--recipe", "unet-seeps-phases", "--width", "2", "--size", "32", "--set", huge];
+    let said = stderr_of(&[&arguments[..], &["--device", "flex"]].concat(), 1);
+    assert!(said.contains("not finite"), "{said}");
+}
+
+#[test]
+fn nothing_cannot_be_measured() {
+    let Recipe::Network(recipe) = Recipe::find("unet-demo").unwrap() else { unreachable!() };
+    let options = Options {
+        recipe: *recipe,
+        classes: None,
+        mode: Mode::Infer,
+        batch: 1,
+        size: 16,
+        device: DeviceChoice::Flex,
+        precision: Precision::Float32,
+        steps: 1,
+        profile: false,
+        own_step: false,
+    };
+    for (field, options) in [
+        ("steps", Options { steps: 0, ..options.clone() }),
+        ("batch", Options { batch: 0, ..options.clone() }),
+        ("size", Options { size: 0, ..options }),
+    ] {
+        let said = run(&options).unwrap_err().to_string();
+        assert!(said.contains(&format!("`{field}` is 0; it must be at least 1")), "{said}");
+    }
 }
 
 #[test]

@@ -16,7 +16,7 @@ use segtool::recipe::{
     Criterion, Curve, Decayed, NetworkRecipe, OptimizerConfig, OptimizerKind, Phase, Recipe, Schedule, Warmup,
 };
 use segtool::train::network::Plan;
-use segtool::train::{self, Job, Outcome, Session, Source, Validation, resume_for};
+use segtool::train::{self, Job, Need, Outcome, Session, Source, Validation, resume_for};
 
 use crate::common::{signal, small_data, small_recipe, stderr_of, stdout_of, text, wait_for};
 
@@ -65,12 +65,14 @@ fn session<'a>(stop: &'a AtomicBool, sink: &'a dyn Sink, workers: usize) -> Sess
 }
 
 /// The files that say what was learned. Seconds differ from run to run.
-fn learned(run: &Path) -> [Vec<u8>; 3] {
+fn learned(run: &Path) -> [Vec<u8>; 4] {
     let log = fs::read_to_string(run.join("log.csv")).unwrap();
     let timeless: String = log.lines().map(|line| line.rsplitn(4, ',').last().unwrap().to_owned() + "\n").collect();
     [
         fs::read(run.join("model.safetensors")).unwrap(),
         fs::read(run.join("last/model.safetensors")).unwrap(),
+        // Where there is a moving average.
+        fs::read(run.join("last/average.safetensors")).unwrap_or_default(),
         timeless.into_bytes(),
     ]
 }
@@ -96,7 +98,10 @@ fn running_statistics_and_dropout_survive_too() {
     let deep_supervision = Some(DeepSupervisionConfig { dropout: 0.5, ..DeepSupervisionConfig::default() });
     let decoder = PyramidConfig { bins: vec![1, 2], dropout: 0.5, deep_supervision, ..PyramidConfig::default() };
     let network = EncoderDecoderConfig::new(encoder, DecoderConfig::Pyramid(decoder), 1, 4);
-    stop_and_resume(|recipe| recipe.network = NetworkConfig::EncoderDecoder(network.clone()));
+    stop_and_resume(|recipe| {
+        recipe.network = NetworkConfig::EncoderDecoder(network.clone());
+        recipe.training.ema = Some(0.9);
+    });
 }
 
 #[test]
@@ -181,6 +186,22 @@ fn stop_and_resume_at(places: &[Vec<usize>], change: impl Fn(&mut NetworkRecipe)
         assert!(matches!(resume_for(&run, &[], &session(&never, &SILENT, 3)).unwrap(), Outcome::Finished { .. }));
         assert_eq!(learned(&run), learned(&whole), "{stops:?}");
     }
+}
+
+#[test]
+fn the_most_demanding_phase_counts_for_the_memory_wherever_it_stands() {
+    let folder = tempfile::tempdir().unwrap();
+    small_data(folder.path());
+    let of = |optimizers: [OptimizerConfig; 2]| {
+        let mut plan = plan(folder.path(), 2);
+        let phase = |optimizer| Phase { epochs: 1, optimizer: Some(optimizer), ..Phase::default() };
+        plan.recipe.training.phases = optimizers.map(phase).to_vec();
+        Need::of(&plan, DeviceChoice::Flex, None).unwrap().bytes()
+    };
+    let (adam, sgd) = (OptimizerConfig::adam(), OptimizerConfig::sgd());
+    let most = of([adam.clone(), sgd.clone()]);
+    assert_eq!(most, of([sgd.clone(), adam]));
+    assert!(most > of([sgd.clone(), sgd]));
 }
 
 #[test]

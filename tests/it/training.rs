@@ -8,7 +8,7 @@ use segtool::nn::learner::{Learner, Part, Settings};
 use segtool::nn::loss::{Loss, Target};
 use segtool::nn::model::{
     AttentionUnetConfig, DecoderConfig, DeepSupervisionConfig, EncoderDecoderConfig, Network, NetworkConfig, Parameter,
-    PyramidConfig, ResNetConfig, ResnetUnetConfig, UnetConfig, Variant, collect, collect_gradients,
+    PyramidConfig, ResNetConfig, ResnetUnetConfig, UnetConfig, Variant, collect, collect_gradients, replace,
 };
 use segtool::recipe::{Decayed, Freeze, OptimizerConfig, OptimizerKind};
 
@@ -172,6 +172,12 @@ fn the_average_follows_its_formula_and_predicts() {
             assert!(relative_error(&found, &expected[&name]) < TOLERANCE, "{name} on {choice}");
         }
         assert_ne!(of(&learner.predictor()), of(learner.network()));
+        // Other weights and running statistics in what predicts change nothing in the average.
+        let others: BTreeMap<_, _> = collect(learner.network()).into_iter().map(|p| (p.name, p.data)).collect();
+        let before = of(learner.average().unwrap());
+        let changed = replace(learner.predictor(), |name| others.get(name).cloned());
+        assert_eq!(of(&changed), of(learner.network()));
+        assert_eq!(of(learner.average().unwrap()), before);
     }
 }
 

@@ -170,9 +170,10 @@ impl Learner {
         self.network.as_ref().expect("the optimiser gives the network back")
     }
 
-    /// What predicts: the moving average if there is one, else the network as it is; without gradients.
+    /// What predicts: the moving average if there is one, else the network as it is; without gradients, and with running
+    /// statistics of its own.
     pub fn predictor(&self) -> Network {
-        self.average.clone().unwrap_or_else(|| self.network().valid())
+        self.average.as_ref().unwrap_or_else(|| self.network()).valid()
     }
 
     /// The moving average of the weights.

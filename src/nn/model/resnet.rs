@@ -234,9 +234,10 @@ impl ResNetConfig {
         self.stem.convolutions(self.width).last().map_or(0, |last| last.0)
     }
 
-    /// Output channels of a stage, from 1 to 4.
+    /// Output channels of a stage, from 1 to 4. Of hyperparameters that [`Self::check`] refuses, they are some number.
     pub fn channels(&self, stage: usize) -> usize {
-        (self.width << (stage - 1)) * self.variant.blocks().0.expansion
+        let width = self.width.saturating_mul(1 << (stage.clamp(1, 4) - 1));
+        width.saturating_mul(self.variant.blocks().0.expansion)
     }
 
     /// What a number of the stem (0) or of a stage (from 1) sees.

@@ -180,12 +180,12 @@ impl Course {
 
     /// Steps of all phases.
     pub(super) fn steps(&self) -> usize {
-        self.phases.iter().map(|phase| self.phase_steps(phase)).sum()
+        self.phases.iter().fold(0usize, |steps, phase| steps.saturating_add(self.phase_steps(phase)))
     }
 
     /// Steps of a phase.
     pub(super) fn phase_steps(&self, phase: &Training) -> usize {
-        phase.epochs * self.epoch_batches.div_ceil(phase.accumulate)
+        phase.epochs.saturating_mul(self.epoch_batches.div_ceil(phase.accumulate))
     }
 
     /// Whether the current phase is over: its epochs are done, or its patience is at an end.
@@ -209,7 +209,7 @@ impl Course {
         let Some(phase) = self.phase(position) else { return 0.0 };
         let epoch_steps = self.epoch_batches.div_ceil(phase.accumulate);
         let step = position.phase_epoch * epoch_steps + position.batch.div_ceil(phase.accumulate);
-        phase.learning_rate * phase.schedule.factor(step.saturating_sub(back), phase.epochs * epoch_steps, epoch_steps)
+        phase.learning_rate * phase.schedule.factor(step.saturating_sub(back), self.phase_steps(phase), epoch_steps)
     }
 }
 

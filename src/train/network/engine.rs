@@ -73,14 +73,17 @@ impl<'a> Trainer<'a> {
         let (rank, size) = session.group.map_or((0, 1), |group| (group.rank(), group.size()));
         session.check_shares(training.batch_size)?;
         session.connect_gpus()?;
-        let loader = |pairs: Vec<Pair>| {
+        let loader = |pairs: Vec<Pair>, batch_size| {
             let share = u128::from(cache) * pairs.len() as u128 / whole;
-            let loader = Loader::new(pairs, Arc::clone(&dataset), training.batch_size, session.workers);
+            let loader = Loader::new(pairs, Arc::clone(&dataset), batch_size, session.workers);
             let loader = loader.among(rank, size);
             loader.cached(Arc::new(Cache::new(usize::try_from(share).unwrap_or(usize::MAX))))
         };
-        let validation = (!samples.validation.is_empty()).then(|| loader(samples.validation));
-        let train = loader(samples.train).sampled(training.sampling.clone(), Arc::new(samples.presence))?;
+        // Each process predicts images of its own, as many at once as it trains on.
+        let at_once = training.batch_size.div_ceil(size);
+        let validation = (!samples.validation.is_empty()).then(|| loader(samples.validation, at_once));
+        let train = loader(samples.train, training.batch_size);
+        let train = train.sampled(training.sampling.clone(), Arc::new(samples.presence))?;
         let pace = Pace::new(train.samples(), validation.as_ref().map_or(0, |loader| loader.pairs.len()));
         let course = Course::new(training, train.batches());
         let last_save = Instant::now();

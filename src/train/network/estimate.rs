@@ -18,10 +18,12 @@ use crate::recipe::Training;
 #[derive(Debug, Clone)]
 pub struct Need {
     memory: Memory,
-    /// Images a batch.
+    /// Images a batch, or a process's share of them.
     pub batch_size: usize,
     /// Their size, the largest that occurs.
     pub size: Size,
+    /// How many processes share a batch.
+    processes: usize,
     /// Bytes that are free on the device, where that is known.
     pub free: Option<u64>,
     /// What is larger: a step of training, or the prediction of the validation images.
@@ -45,37 +47,20 @@ impl Need {
     /// Of several processes, each has a share of every batch, and of the memory of its machine.
     pub fn of(plan: &Plan, device: DeviceChoice, group: Option<&Group>) -> Result<Self> {
         let device = device.resolve()?;
-        let training = Self::of_training(plan, device, group)?;
-        if plan.validation_sizes.is_empty() {
-            return Ok(training);
-        }
-        let size = largest_after_all(&[], &plan.validation_sizes);
-        let memory = inference_memory(&plan.recipe.network, size, device)?;
-        let validation = Self { memory, size, kind: Kind::Validation, ..training.clone() };
-        Ok(if validation.bytes() > training.bytes() { validation } else { training })
-    }
-
-    fn of_training(plan: &Plan, device: DeviceChoice, group: Option<&Group>) -> Result<Self> {
-        let recipe = &plan.recipe;
-        let phases = recipe.training.resolved_phases();
-        let size_of = |phase: &Training| largest_after_all(&phase.augment, &plan.sizes);
-        let most = phases.iter().max_by_key(|phase| size_of(phase).width * size_of(phase).height);
-        let most = most.unwrap_or(&recipe.training);
-        let size = size_of(most);
-        let settings = Settings::from(most);
-        let loss = Loss::new(&most.loss, recipe.activation, None)?;
-        let estimate = |checkpointing| {
-            let settings = Settings { checkpointing, ..settings.clone() };
-            let memory = training_memory(&recipe.network, size, device, &settings, &loss)?;
-            Ok::<_, Error>(if most.precision == Precision::Bf16 { memory.with_halved_images() } else { memory })
-        };
-        let memory = estimate(settings.checkpointing)?;
-        let batch_size = most.batch_size.div_ceil(group.map_or(1, Group::size));
+        let processes = group.map_or(1, Group::size);
+        let batch_size = plan.recipe.training.batch_size.div_ceil(processes);
         let here = if device.is_gpu() { 1 } else { group.map_or(1, |group| group.local_size() as u64) };
-        let checkpointed = if settings.checkpointing { None } else { Some(estimate(true)?.bytes(batch_size)) };
-        let halves = device.supports(Precision::Bf16).is_ok() && most.precision != Precision::Bf16;
-        let kind = Kind::Training { checkpointed, halves };
-        Ok(Self { memory, batch_size, size, free: free_memory(device).map(|free| free / here), kind })
+        let free = free_memory(device).map(|free| free / here);
+        let need = |(memory, size, kind)| Self { memory, batch_size, processes, size, free, kind };
+        let mut needs = Vec::new();
+        for phase in plan.recipe.training.resolved_phases() {
+            needs.push(need(of_phase(plan, &phase, device, batch_size)?));
+        }
+        if !plan.validation_sizes.is_empty() {
+            let size = largest_after_all(&[], &plan.validation_sizes);
+            needs.push(need((inference_memory(&plan.recipe.network, size, device)?, size, Kind::Validation)));
+        }
+        Ok(needs.into_iter().max_by_key(Self::bytes).expect("a training has a phase"))
     }
 
     /// Bytes that are needed.
@@ -89,7 +74,7 @@ impl Need {
         let mut remedies = Vec::new();
         match self.memory.images_within(free) {
             0 => {}
-            fitting => remedies.push(Remedy::SmallerBatch(Some(fitting))),
+            fitting => remedies.push(Remedy::SmallerBatch(Some(fitting.saturating_mul(self.processes)))),
         }
         let what = match self.kind {
             Kind::Validation => {
@@ -108,14 +93,53 @@ impl Need {
             }
         };
         remedies.push(Remedy::IgnoreMemory);
-        let work = format!("{what} on batches of {} images of {}", self.batch_size, self.size);
+        let images = format!("{} images of {}", self.batch_size, self.size);
+        let work = match self.processes {
+            1 => format!("{what} on batches of {images}"),
+            several => format!("{what} by {several} processes, each on {images} at a time,"),
+        };
         Err(Error::Memory { work, needed: self.bytes(), free, remedies })
     }
+}
+
+/// Memory of a phase, and of images of which size.
+fn of_phase(plan: &Plan, phase: &Training, device: DeviceChoice, batch_size: usize) -> Result<(Memory, Size, Kind)> {
+    let recipe = &plan.recipe;
+    let size = largest_after_all(&phase.augment, &plan.sizes);
+    let settings = Settings::from(phase);
+    let loss = Loss::new(&phase.loss, recipe.activation, None)?;
+    let estimate = |checkpointing| {
+        let settings = Settings { checkpointing, ..settings.clone() };
+        let memory = training_memory(&recipe.network, size, device, &settings, &loss)?;
+        Ok::<_, Error>(if phase.precision == Precision::Bf16 { memory.with_halved_images() } else { memory })
+    };
+    let memory = estimate(settings.checkpointing)?;
+    let checkpointed = if settings.checkpointing { None } else { Some(estimate(true)?.bytes(batch_size)) };
+    let halves = device.supports(Precision::Bf16).is_ok() && phase.precision != Precision::Bf16;
+    Ok((memory, size, Kind::Training { checkpointed, halves }))
 }
 
 impl fmt::Display for Need {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "needs about {} of memory", bytes_in_words(self.bytes()))?;
         self.free.map_or(Ok(()), |free| write!(f, ", {} is free", bytes_in_words(free)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recipe::NetworkRecipe;
+
+    #[test]
+    fn the_batch_size_that_fits_is_that_of_all_processes() {
+        let network = NetworkRecipe::find("unet-demo").unwrap().fitted_network(None).unwrap();
+        let size = Size { width: 64, height: 64 };
+        let memory = inference_memory(&network, size, DeviceChoice::Flex).unwrap();
+        for (processes, fitting) in [(1, "use `batch_size` 2 "), (3, "use `batch_size` 6 ")] {
+            let (memory, free) = (memory.clone(), Some(memory.bytes(2)));
+            let need = Need { memory, batch_size: 4, processes, size, free, kind: Kind::Validation };
+            assert_refused!(need.check(), fitting);
+        }
     }
 }

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::course::Position;
-use crate::base::{Error, Result};
+use crate::base::{Error, Result, require};
 use crate::recipe::Training;
 
 /// Sets the epochs, one number a phase, of a run that stands at `position`.
@@ -19,6 +19,7 @@ pub(super) fn set_epochs(training: &mut Training, wanted: &[usize], position: &P
         let expected = format!("one number for each phase, {} for {}", phases.len(), run.display());
         return Err(Error::invalid("epochs", format!("a list of {}", wanted.len()), expected));
     }
+    require(!wanted.contains(&0), "epochs", 0, "at least 1 for each phase")?;
     let changed =
         |(i, (phase, epochs)): (usize, (&Training, &usize))| (*epochs != phase.epochs).then_some((i, *epochs));
     for (i, epochs) in phases.iter().zip(wanted).enumerate().filter_map(changed) {
@@ -98,10 +99,7 @@ mod tests {
 
     fn refused(training: &Training, wanted: &[usize], position: &Position) -> String {
         let said = set_epochs(&mut training.clone(), wanted, position, Path::new("r3")).unwrap_err().to_string();
-        assert!(
-            said.contains("one number for each phase") || said.contains("`weights` r3 with another `output`"),
-            "{said}"
-        );
+        assert!(said.contains("for each phase") || said.contains("`weights` r3 with another `output`"), "{said}");
         said
     }
 
@@ -141,6 +139,7 @@ mod tests {
         assert_eq!(longer.phases[1].epochs, 8);
         assert!(refused(&poly, &[4, 5], &at(0, 2)).contains("phase 1 has started"));
         assert!(refused(&poly, &[4, 5], &at(1, 0)).contains("phase 1 is over"));
+        assert!(refused(&poly, &[3, 0], &at(0, 2)).contains("`epochs` is 0; it must be at least 1 for each phase"));
     }
 
     #[test]

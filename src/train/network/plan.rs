@@ -125,10 +125,8 @@ fn note_warmup(plan: &Plan, sink: &dyn Sink) -> Result<()> {
     for (i, phase) in phases.iter().enumerate() {
         let steps = course.phase_steps(phase);
         let Some(warmup) = phase.schedule.warmup.filter(|warmup| warmup.steps > steps) else { continue };
-        let (what, key) = match phases.len() {
-            1 => ("the training".to_owned(), "training.schedule".to_owned()),
-            _ => (format!("phase {}", i + 1), format!("training.phases.{i}.schedule")),
-        };
+        let what = if phases.len() == 1 { "the training".to_owned() } else { format!("phase {}", i + 1) };
+        let key = schedule_key(&plan.recipe.training, i);
         sink.event(Event::Note(format!(
             "the warm-up takes {} steps, but {what} has only {steps}: the learning rate never reaches {}; shorten the warm-up, as \
              with `set` {key}.warmup.steps={}",
@@ -138,6 +136,12 @@ fn note_warmup(plan: &Plan, sink: &dyn Sink) -> Result<()> {
         )));
     }
     Ok(())
+}
+
+/// Where a recipe has the schedule of a phase: with the phase, or with what holds for all that have none of their own.
+fn schedule_key(training: &Training, phase: usize) -> String {
+    let is_its_own = training.phases.get(phase).is_some_and(|phase| phase.schedule.is_some());
+    if is_its_own { format!("training.phases.{phase}.schedule") } else { "training.schedule".into() }
 }
 
 /// Refuses sets without a labelled pixel, and says which classes do not occur in both.
@@ -202,4 +206,22 @@ impl Plan {
 fn absolute(pairs: Vec<Pair>) -> Result<Vec<Pair>> {
     let whole = |path: PathBuf| std::path::absolute(&path).map_err(|e| Error::read(&path, e));
     pairs.into_iter().map(|pair| Ok(Pair { image: whole(pair.image)?, label: pair.label.map(whole)? })).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schedule_of_a_phase_is_where_the_recipe_has_it() {
+        let with_phases = NetworkRecipe::find("unet-seeps-phases").unwrap().training;
+        assert_eq!(
+            [0, 1].map(|phase| schedule_key(&with_phases, phase)),
+            ["training.schedule", "training.phases.1.schedule"]
+        );
+        let plain = NetworkRecipe::find("unet-demo").unwrap().training;
+        assert_eq!(schedule_key(&plain, 0), "training.schedule");
+        let alone = Training { phases: with_phases.phases[1..].to_vec(), ..with_phases };
+        assert_eq!(schedule_key(&alone, 0), "training.phases.0.schedule");
+    }
 }

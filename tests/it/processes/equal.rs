@@ -70,8 +70,8 @@ fn session<'a>(device: DeviceChoice, stop: &'a AtomicBool, group: Option<&'a Gro
     Session { group, synchronised: Some(true), validation_images: 2, ..Session::new(device, stop, SILENT) }
 }
 
-/// Weights and scores of two runs.
-fn assert_equal(what: &str, found: &Path, expected: &Path) {
+/// Weights and scores of two runs. Overlap losses of the validation depend on which images a process predicts at once.
+fn assert_equal(what: &str, found: &Path, expected: &Path, with_validation_loss: bool) {
     for file in ["model.safetensors", "last/model.safetensors"] {
         let (found, expected) = (read_tensors(&found.join(file)), read_tensors(&expected.join(file)));
         assert_eq!(found.len(), expected.len());
@@ -95,6 +95,9 @@ fn assert_equal(what: &str, found: &Path, expected: &Path) {
     // Epoch, phase, learning rate, losses and scores; what follows are times.
     for (found, expected) in found.iter().zip(&expected).skip(1) {
         for (i, (f, e)) in found.iter().zip(expected).enumerate().take(7) {
+            if i == 4 && !with_validation_loss {
+                continue;
+            }
             let (f, e): (f64, f64) = (f.parse().unwrap(), e.parse().unwrap());
             assert!((f - e).abs() <= 1e-4 * e.abs().max(1e-3), "{what}: column {i} is {f}, not {e}");
         }
@@ -114,7 +117,7 @@ fn compare(folder: &Path, what: &str, sizes: &[usize], phases: &[Phase], change:
                     .unwrap();
                 assert!(matches!(outcome, Outcome::Finished { .. }));
             });
-            assert_equal(&format!("{what}, {size} processes, {device}"), &together, &alone);
+            assert_equal(&format!("{what}, {size} processes, {device}"), &together, &alone, false);
             let drawn = |run: &Path| {
                 let mut names: Vec<_> =
                     fs::read_dir(run.join("validation/epoch_0001")).unwrap().map(|e| e.unwrap().file_name()).collect();
@@ -153,7 +156,7 @@ fn batch_norms_dropout_and_means_are_of_the_whole_batch() {
         };
         let alone = run("alone", &[]);
         let together = run("together", &["--processes", "2"]);
-        assert_equal(&format!("pspnet18, 2 processes, {device}"), &together, &alone);
+        assert_equal(&format!("pspnet18, 2 processes, {device}"), &together, &alone, true);
     }
 }
 
@@ -229,5 +232,5 @@ fn a_run_goes_on_with_another_number_of_processes() {
     as_members(2, |group| {
         resume_for(&parts, &[], &session(device, &AtomicBool::new(false), Some(group))).unwrap();
     });
-    assert_equal("resumed", &parts, &whole);
+    assert_equal("resumed", &parts, &whole, true);
 }

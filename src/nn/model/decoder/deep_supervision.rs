@@ -28,8 +28,13 @@ impl Default for DeepSupervisionConfig {
 }
 
 impl DeepSupervisionConfig {
+    /// Channels of the stage whose loss is added; of an encoder that [`Self::check`] refuses, some number.
+    fn inputs(encoder: &ResNetConfig) -> usize {
+        encoder.channels(encoder.stages.saturating_sub(1))
+    }
+
     fn width(&self, encoder: &ResNetConfig) -> usize {
-        self.width.unwrap_or_else(|| encoder.channels(encoder.stages - 1).div_ceil(2))
+        self.width.unwrap_or_else(|| Self::inputs(encoder).div_ceil(2))
     }
 
     pub(super) fn resolve(&mut self, encoder: &ResNetConfig) {
@@ -40,7 +45,7 @@ impl DeepSupervisionConfig {
         check_stages("deeply supervised", encoder, 2)?;
         let width = self.width(encoder);
         check_positive("deep-supervision", &[("width", width)])?;
-        check_weights("deep-supervision", encoder.channels(encoder.stages - 1), width)?;
+        check_weights("deep-supervision", Self::inputs(encoder), width)?;
         let Self { dropout, weight, .. } = *self;
         require((0.0..1.0).contains(&dropout), "deep_supervision.dropout", dropout, "a share from 0 to below 1")?;
         let expected = "above 0 (for none, leave `deep_supervision` out)";
@@ -51,7 +56,7 @@ impl DeepSupervisionConfig {
         let how = Initialisation::Pytorch;
         let width = self.width(encoder);
         DeepSupervision {
-            unit: init.unit([encoder.channels(encoder.stages - 1), width], 3, 1, 1, how),
+            unit: init.unit([Self::inputs(encoder), width], 3, 1, 1, how),
             last: init.conv2d(width, outputs, 1, how),
             dropout: self.dropout,
         }
@@ -81,5 +86,22 @@ pub(super) fn torch_name(parts: &[&str]) -> Option<String> {
         ["deep_supervision", "unit", part, leaf] => Some(format!("cbr_deepsup.{}.{leaf}", entry(part, 0))),
         ["deep_supervision", "last", leaf] => Some(format!("conv_last_deepsup.{leaf}")),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::model::Variant;
+
+    #[test]
+    fn encoders_that_cannot_be_built_are_resolved_and_then_refused() {
+        for (stages, width) in [(0, 64), (1, 64), (9, 64), (4, usize::MAX)] {
+            let encoder = ResNetConfig { stages, width, ..ResNetConfig::new(Variant::Resnet50) };
+            let mut config = DeepSupervisionConfig::default();
+            config.resolve(&encoder);
+            assert!(config.width.is_some());
+            assert!(encoder.check().is_err() || config.check(&encoder).is_err(), "{stages} stages, width {width}");
+        }
     }
 }

@@ -83,7 +83,7 @@ impl Default for PyramidConfig {
 impl PyramidConfig {
     /// Channels of a level and before the last convolution.
     fn widths(&self, encoder: &ResNetConfig) -> [usize; 2] {
-        let published = 8 * encoder.width;
+        let published = encoder.width.saturating_mul(8);
         let level = match self.form {
             PyramidForm::Published => published,
             PyramidForm::Smp => encoder.channels(encoder.stages) / 4,

@@ -31,7 +31,7 @@ impl Default for UperNetConfig {
 impl UperNetConfig {
     /// Channels of a level and of the feature pyramid.
     fn widths(&self, encoder: &ResNetConfig) -> [usize; 2] {
-        [self.level_width, self.width].map(|width| width.unwrap_or(8 * encoder.width))
+        [self.level_width, self.width].map(|width| width.unwrap_or(encoder.width.saturating_mul(8)))
     }
 
     pub(super) fn resolve(&mut self, encoder: &ResNetConfig) {
