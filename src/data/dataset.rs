@@ -3,11 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::normalise::{Normalisation, ValidPixels};
 use super::number::StoredNumber;
-use super::one_or_many;
 use super::trained_samples::TrainedSamples;
 use crate::base::error::plain_types;
 use crate::base::named_enum::find_text;
@@ -42,7 +41,7 @@ pub struct Class {
     /// Its name, for tables and legends.
     pub name: String,
     /// The label values that stand for it on disk; predictions are written with the first.
-    #[serde(deserialize_with = "one_or_many::deserialize")]
+    #[serde(deserialize_with = "one_or_many")]
     pub values: Vec<u16>,
     /// Its colour in images, and in RGB label images.
     pub color: [u8; 3],
@@ -52,6 +51,20 @@ pub struct Class {
     /// Further names that mean it in files of annotation tools.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub other_names: Vec<String>,
+}
+
+/// `values = 3` as well as `values = [3, 4]`.
+fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u16>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "`values` must be a whole number from 0 to 65535, or a list of such numbers")]
+    enum OneOrMany {
+        One(u16),
+        Many(Vec<u16>),
+    }
+    Ok(match OneOrMany::deserialize(deserializer)? {
+        OneOrMany::One(value) => vec![value],
+        OneOrMany::Many(values) => values,
+    })
 }
 
 impl Class {
@@ -178,7 +191,7 @@ impl Dataset {
         }
     }
 
-    /// Names of the built-in descriptors.
+    /// Names of the built-in data sets.
     pub fn names() -> impl Iterator<Item = &'static str> {
         BUILT_IN.iter().map(|(name, _)| *name)
     }
@@ -258,18 +271,19 @@ impl Dataset {
         self.classes.iter().map(|class| generated[usize::from(class.values[0])]).collect()
     }
 
-    /// The same data set with all classes but the first merged into one.
+    /// The same data set with all classes but the first merged into one, if there are others.
     #[must_use]
     pub fn merged(&self) -> Self {
-        let (background, rest) = (self.classes[0].clone(), &self.classes[1..]);
+        let [background, first, ..] = &self.classes[..] else { return self.clone() };
+        let rest = &self.classes[1..];
         let foreground = Class {
             name: self.merged_name.clone(),
             values: rest.iter().flat_map(|c| c.values.iter().copied()).collect(),
-            color: rest[0].color,
+            color: first.color,
             other_colors: rest.iter().flat_map(Class::colors).skip(1).collect(),
             other_names: rest.iter().flat_map(Class::names).map(str::to_owned).collect(),
         };
-        Self { classes: vec![background, foreground], ..self.clone() }
+        Self { classes: vec![background.clone(), foreground], ..self.clone() }
     }
 
     /// The largest value that a prediction can carry.
@@ -323,7 +337,7 @@ mod tests {
     use crate::image::RawLabels;
 
     #[test]
-    fn every_built_in_descriptor_is_valid_and_carries_its_name() {
+    fn every_built_in_data_set_is_valid_and_carries_its_name() {
         for name in Dataset::names() {
             assert_eq!(Dataset::find(name).unwrap().name, name);
         }
@@ -348,6 +362,8 @@ mod tests {
         merged.validate().unwrap();
         let labels = RawLabels::Colors(Size { width: 8, height: 1 }, Dataset::find("seeps").unwrap().colors());
         assert_eq!(merged.class_map(Path::new("x"), &labels).unwrap().classes, [0, 1, 1, 1, 1, 1, 1, 1]);
+        let single = Dataset::numbered(1).unwrap();
+        assert_eq!(single.merged(), single);
     }
 
     #[test]

@@ -1,16 +1,23 @@
 //! Label maps from label images, masks and predictions.
 
+use std::path::Path;
+
 use super::dataset::Dataset;
-use super::drawn::draw_labels;
 use super::pair::{Labels, Pair};
+use crate::annotation;
 use crate::base::label_map::{IGNORE, LabelMap};
 use crate::base::{Error, Result, Size};
 use crate::image::{RawLabels, read_labels};
-use std::path::Path;
+
 /// The classes of a pair's image, which has that size.
 pub fn load_pair_labels(pair: &Pair, size: Size, dataset: &Dataset) -> Result<LabelMap> {
-    if let Labels::Annotated { annotations, image } = &pair.label {
-        return draw_labels((&pair.image, size), (annotations, image), dataset);
+    if let Labels::Annotated { annotations: file, image } = &pair.label {
+        let annotations = annotation::open(file)?;
+        let shapes = annotations.shapes(annotations.image(image)?, &pair.image, size)?;
+        // What no shape covers is of the class called background, or has no label where there is none.
+        let background = dataset.background_class().unwrap_or(IGNORE);
+        let classes = annotation::draw(&shapes, size, background, |class| dataset.expect_class(class, file))?;
+        return Ok(LabelMap { size, classes });
     }
     let mut merged: Option<LabelMap> = None;
     for file in pair.label.files() {

@@ -1,11 +1,10 @@
-//! From files to samples: descriptors, lists, decoding, normalisation, augmentation, batches.
+//! From files to samples: data sets, lists, decoding, normalisation, augmentation, batches.
 
 mod annotated;
 mod augment;
 mod cache;
 mod class_lookup;
 mod dataset;
-mod drawn;
 mod exchanged;
 mod file_table;
 mod folder;
@@ -22,7 +21,6 @@ mod loader;
 mod masks;
 mod normalise;
 mod number;
-mod one_or_many;
 mod pair;
 mod pair_names;
 mod parts;
