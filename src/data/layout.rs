@@ -13,7 +13,7 @@ use super::image_probe::probe_images;
 use super::list::pair_folders;
 use super::masks::{id_folders, pair_mask_folders};
 use super::pair::Pair;
-use super::proposal::class_lines;
+use super::proposal::{class_lines, quoted};
 use crate::base::error::plain_types;
 use crate::base::event::{Event, Sink};
 use crate::base::files::{entries, read_text};
@@ -234,7 +234,8 @@ fn nnunet(root: &Path, sink: &dyn Sink) -> Result<Layout> {
     let folder = root.file_name().unwrap_or_default().to_string_lossy();
     let name = description.name.unwrap_or_else(|| folder.into_owned());
     let text = format!(
-        "name = {name:?}\nbands = {bands}\nignore = {ignore:?}\nnormalisation = {{ kind = \"per-dataset\" }}\n{}",
+        "name = {}\nbands = {bands}\nignore = {ignore:?}\nnormalisation = {{ kind = \"per-dataset\" }}\n{}",
+        quoted(&name),
         class_lines(&classes)
     );
     let dataset = Dataset::parse(&text, &file)?;

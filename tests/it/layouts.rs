@@ -4,7 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use image::{GrayImage, Luma, RgbImage};
-use segtool::data::{Dataset, Pair, find_layout, pair_folders, pair_predictions, pair_suffixed, read_pairs};
+use segtool::data::{
+    Dataset, Pair, find_layout, pair_folders, pair_mask_folders, pair_predictions, pair_suffixed, read_pairs,
+};
 use serde_json::{Value, json};
 
 use crate::common::{assert_says, segtool, small_recipe, stdout_of, text};
@@ -102,10 +104,29 @@ fn nnunet_names_its_classes() {
     // As version 1 had them.
     let dataset = write_json(json!({ "0": "background", "1": "tumour" })).unwrap().dataset.unwrap();
     assert_eq!(dataset.class_count(), 2);
+    let described = |name: &str| {
+        let file = json!({ "name": name, "labels": { "background": 0, "tumour": 1 } });
+        fs::write(root.join("dataset.json"), file.to_string()).unwrap();
+        find_layout(root, &silent).unwrap().dataset.unwrap().name
+    };
+    // Quotes, and an umlaut of two characters, as macOS writes it.
+    for name in ["\"Ka\u{308}se\"", "C:\\tumours"] {
+        assert_eq!(described(name), name);
+    }
     let refused = write_json(json!({ "background": 0, "whole": [1, 2] })).unwrap_err();
     assert_says(&refused, &["dataset.json", "'whole'", "regions of several values"]);
     write(root, &["imagesTr/x_0001.png"], [0, 1]);
     assert_says(&write_json(json!({ "background": 0, "a": 1 })).unwrap_err(), &["several files for each image"]);
+}
+
+#[test]
+fn folders_of_masks_are_recognised_beside_hidden_folders() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    write(root, &["0001/images/a.jpg", "0001/masks/0.png", "0001/masks/1.png"], [0, 255]);
+    fs::create_dir(root.join(".ipynb_checkpoints")).unwrap();
+    let layout = find_layout(root, &silent).unwrap();
+    assert_eq!((layout.name, layout.train), ("folders of masks", pair_mask_folders(root).unwrap()));
 }
 
 #[test]

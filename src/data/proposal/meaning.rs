@@ -189,7 +189,7 @@ fn no_label(item: &Item, others: &[&Item], survey: &LabelSurvey) -> Option<&'sta
     let values: Vec<u16> = others.iter().filter_map(|other| other.value()).collect();
     let largest = values.iter().max()?;
     let numbered = *largest < NUMBERED_BELOW || values.len() * 2 > usize::from(*largest);
-    let apart = item.value().is_some_and(|value| USUAL_IGNORE.contains(&value) && *largest + 1 < value);
+    let apart = item.value().is_some_and(|value| USUAL_IGNORE.contains(&value) && largest.saturating_add(1) < value);
     (numbered && apart).then_some("separated by a gap from the numbers of the classes")
 }
 

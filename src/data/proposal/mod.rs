@@ -18,6 +18,7 @@ use meaning::{Item, Role, items, roles};
 pub(super) use annotated::class_lines;
 pub use annotated::{AnnotatedClass, AnnotatedClasses, dataset_of_annotations};
 pub use names::{ClassNames, NamedClass};
+pub(super) use write::quoted;
 
 /// What a proposal is made from, besides the label images.
 #[derive(Debug, Clone, Copy, Default)]
@@ -195,9 +196,15 @@ impl Content {
         item.value().or_else(by_color)
     }
 
+    /// The label value after the largest, or the smallest that no class has.
+    fn free_value(&self) -> u16 {
+        let next = self.classes.keys().next_back().map_or(Some(0), |last| last.checked_add(1));
+        let free = || (0..=u16::MAX).find(|value| !self.classes.contains_key(value));
+        next.or_else(free).unwrap_or_default()
+    }
+
     fn add_class(&mut self, item: &Item, named: bool) {
-        let next = self.classes.keys().last().map_or(0, |last| last + 1);
-        let value = self.place_of(item).unwrap_or(next);
+        let value = self.place_of(item).unwrap_or_else(|| self.free_value());
         let first = value == 0 && !named && (item.number.is_some() || item.colors.contains(&[0; 3]));
         let draft = self.classes.entry(value).or_insert_with(|| Draft {
             name: if first { "background".into() } else { format!("class {value}") },
@@ -221,13 +228,10 @@ impl Content {
         let no_label = |text: String| NoLabel { text, reason: reason.into(), found };
         if let Some(number) = item.number {
             let text = if number.0.is_nan() { "\"nan\"".into() } else { number.to_string() };
-            self.ignore.retain(|known| known.text != text);
-            self.ignore.push(no_label(text));
+            replace(&mut self.ignore, no_label(text));
         }
         for color in &item.colors {
-            let text = format!("{color:?}");
-            self.ignore_colors.retain(|known| known.text != text);
-            self.ignore_colors.push(no_label(text));
+            replace(&mut self.ignore_colors, no_label(format!("{color:?}")));
         }
         self.mean(item, "not labelled");
     }
@@ -237,4 +241,14 @@ impl Content {
         let labels = item.number.map(RawLabel::Number).into_iter().chain(colors);
         self.meanings.extend(labels.map(|label| (label, meaning.to_owned())));
     }
+}
+
+/// Adds what means "not labelled" in the place of what a names file says of the same.
+fn replace(list: &mut Vec<NoLabel>, no_label: NoLabel) {
+    // Those of the names file stand first; of numbers that were found there may be tens of thousands, each once.
+    let mut named = list.iter().take_while(|known| known.found.is_none());
+    if let Some(place) = named.position(|known| known.text == no_label.text) {
+        list.remove(place);
+    }
+    list.push(no_label);
 }

@@ -228,7 +228,8 @@ fn value_last(line: &str) -> Option<NamedClass> {
 
 /// `1,2,3`, `1 2 3`, `(1, 2, 3)` or `#010203`.
 fn parse_color(text: &str) -> Option<[u8; 3]> {
-    if let Some(digits) = text.trim().strip_prefix('#').filter(|digits| digits.len() == 6) {
+    let is_color = |digits: &&str| digits.len() == 6 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if let Some(digits) = text.trim().strip_prefix('#').filter(is_color) {
         let [_, r, g, b] = u32::from_str_radix(digits, 16).ok()?.to_be_bytes();
         return Some([r, g, b]);
     }

@@ -151,7 +151,8 @@ fn percent(share: f64) -> String {
     if share < 0.0001 { "under 0.01 %".into() } else { format!("{:.2} %", 100.0 * share) }
 }
 
-pub(super) fn quoted(text: &str) -> String {
+/// A text as TOML writes it, on one line.
+pub(in crate::data) fn quoted(text: &str) -> String {
     toml::Value::String(one_line(text)).to_string()
 }
 

@@ -84,6 +84,25 @@ fn values_of_16_bits_are_classes_unless_there_are_too_many() {
     assert!(message.contains("values 0 to 1599 (1 file); are they object numbers"), "{message}");
 }
 
+/// In a time that grows with how many there are, not with the square of that.
+#[test]
+fn tens_of_thousands_of_negative_numbers_are_no_classes() {
+    let folder = tempfile::tempdir().unwrap();
+    let depth = |(y, x): (usize, usize)| -2 - (x + 200 * y) as i32;
+    ndarray_npy::write_npy(folder.path().join("a.npy"), &Array2::from_shape_fn((200, 200), depth)).unwrap();
+    let message = refused(folder.path());
+    assert!(message.contains("at least two classes"), "{message}");
+}
+
+#[test]
+fn a_value_of_65535_beside_usual_ones_is_not_labelled() {
+    let folder = tempfile::tempdir().unwrap();
+    let values = [0, 1, 255, u16::MAX];
+    let image = ImageBuffer::<Luma<u16>, _>::from_fn(SIDE, SIDE, |x, y| Luma([values[quarter(x, y, 4)]]));
+    image.save(folder.path().join("a.tif")).unwrap();
+    assert_eq!(fitting(folder.path()).dataset.value_table()[usize::from(u16::MAX)], Some(IGNORE));
+}
+
 #[test]
 fn thin_lines_between_classes_are_not_labelled() {
     let folder = tempfile::tempdir().unwrap();

@@ -104,4 +104,9 @@ fn names_go_to_colours() {
         let message = named.propose("classes.txt", content).unwrap_err().to_string();
         assert!(message.contains(expected), "{message}");
     }
+    // A colour that is not named gets a value that is free, also beside the largest.
+    let largest = "name,value,r,g,b\nsand,0,1,2,3\nshale,65535,4,5,6\n";
+    write_colors(&named.image(), &[[7, 8, 9], [4, 5, 6], [1, 2, 3]]);
+    let largest = named.propose("classes.csv", largest).unwrap();
+    assert_eq!(classes(&largest), [("sand", 0), ("class 1", 1), ("shale", 65535)]);
 }
