@@ -123,7 +123,7 @@ impl Counts {
             let total = total.map_or_else(|| "too many".into(), |total| total.to_string());
             return Err(format!("its run lengths cover {total} pixels, but its size is {size}"));
         }
-        check_mask(path, size)?;
+        check_mask(path, size, 1)?;
         let mut runs = Vec::new();
         let mut at = 0;
         for (i, count) in counts.into_iter().enumerate() {

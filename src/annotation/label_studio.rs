@@ -7,7 +7,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-use super::parts::{check_mask, ellipse, image_size, json, polygon, turned};
+use super::parts::{check_mask, ellipse, image_size, json, png_mask, polygon, turned};
 use super::{AnnotatedImage, Annotations, Format, Geometry, Mask, Point, Shape, Unit};
 use crate::base::{Error, Result, Size};
 
@@ -154,6 +154,18 @@ impl Region {
                 turned([[x, y], [x + w, y + h]], [x, y], angle)
             }
             "ellipse" => ellipse(pair("x", "y")?, pair("radiusX", "radiusY")?, angle),
+            "bitmask" => {
+                let address = self.value.get("imageDataURL").and_then(Value::as_str);
+                let (_, png) = address
+                    .and_then(|address| address.split_once("base64,"))
+                    .ok_or("a bitmask without `imageDataURL`, a PNG in base64; export the project again")?;
+                // Black where something is drawn, and transparent elsewhere.
+                let mask = png_mask(path, png, [0.0; 2], |[.., opacity]: [u16; 4]| opacity > 0)?;
+                if mask.size != size {
+                    return Err(format!("a bitmask is {}, but the image {size}; export the project again", mask.size));
+                }
+                Geometry::Mask(mask)
+            }
             _ => {
                 let rle = self.value.get("rle").cloned().unwrap_or_default();
                 let bytes: Vec<u8> =
@@ -179,7 +191,7 @@ fn brush(path: &Path, bytes: &[u8], size: Size) -> Result<Mask, String> {
             pixels.saturating_mul(4)
         ));
     }
-    check_mask(path, size)?;
+    check_mask(path, size, 1)?;
     let word = take(5)? + 1;
     let widths = [take(4)? + 1, take(4)? + 1, take(4)? + 1, take(4)? + 1];
     let mut set = vec![false; pixels];
@@ -233,7 +245,8 @@ fn percent_decoded(name: &str) -> String {
     let mut bytes = Vec::with_capacity(name.len());
     let mut rest = name.as_bytes();
     while let [first, more @ ..] = rest {
-        let code = more.get(..2).filter(|_| *first == b'%').and_then(|hex| std::str::from_utf8(hex).ok());
+        let is_code = |hex: &&[u8]| *first == b'%' && hex.iter().all(u8::is_ascii_hexdigit);
+        let code = more.get(..2).filter(is_code).and_then(|hex| std::str::from_utf8(hex).ok());
         let decoded = code.and_then(|hex| u8::from_str_radix(hex, 16).ok());
         bytes.push(decoded.unwrap_or(*first));
         rest = if decoded.is_some() { &more[2..] } else { more };

@@ -58,7 +58,8 @@ impl Drawn {
         Ok(vec![match (kind, &self.points[..]) {
             ("mask", [corner, ..]) => {
                 let text = self.mask.as_deref().ok_or("a mask without pixels")?;
-                Geometry::Mask(png_mask(path, text, *corner)?)
+                let is_set = |[r, g, b, opacity]: [u16; 4]| opacity > 0 && [r, g, b] != [0; 3];
+                Geometry::Mask(png_mask(path, text, *corner, is_set)?)
             }
             ("rectangle", [a, b]) => Geometry::rectangle(*a, *b),
             ("circle", [center, edge]) => circle(*center, (edge[0] - center[0]).hypot(edge[1] - center[1])),

@@ -79,10 +79,11 @@ pub(super) fn no_class() -> String {
 /// A number in the EPSG register from the name of a coordinate reference system, as of a `.prj` file.
 pub(super) fn epsg_of_wkt(text: &str) -> ReferenceSystem {
     let quoted = |text: &str| text.trim_start_matches([' ', '"', ',']).split('"').next().map(str::to_owned);
-    // The last authority is that of the whole.
+    // The authority of the whole is the last element; any before it is that of a part, such as the unit.
     let number = |at: &str| {
-        text.rsplit_once(at)
-            .and_then(|(_, rest)| rest.split(['"', ',', ']', '}']).find(|part| !part.is_empty())?.trim().parse().ok())
+        let (number, rest) = text.rsplit_once(at)?.1.split_once(']')?;
+        let number = number.split(['"', ',']).map(str::trim).find(|part| !part.is_empty())?;
+        number.parse::<u16>().ok().filter(|_| rest.trim() == "]")
     };
     if let Some(number) = number("AUTHORITY[\"EPSG\",").or_else(|| number("ID[\"EPSG\",")) {
         return ReferenceSystem::Epsg(number);

@@ -9,11 +9,12 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::parts::json;
-use super::{Annotations, coco, cvat, geojson, label_studio, labelme, shapefile, via, yolo};
+use super::{Annotations, Unit, coco, cvat, geojson, label_studio, labelme, shapefile, via, yolo};
 use crate::base::files::read_text;
 use crate::base::{Error, Result};
 
-/// Files with labels of many images that stay in memory: a training reads from them image by image, and CVAT writes one for each task.
+/// Files with labels of many images that stay in memory: a training reads from them image by image, and CVAT writes one for
+/// each task.
 const KEPT: usize = 64;
 
 /// What tells the JSON formats apart: keys that only one of them has.
@@ -26,37 +27,50 @@ struct Keys {
     via: Option<IgnoredAny>,
 }
 
-/// A file that stays in memory, with the time of its last change.
-type Recent = (PathBuf, Option<SystemTime>, Arc<Annotations>);
+/// When a file, and those that belong to it, were last changed.
+type Times = Vec<Option<SystemTime>>;
 
-/// The labels in a file. Those of many images are kept in memory for the next call.
+/// A file that stays in memory.
+type Recent = (PathBuf, Times, Arc<Annotations>);
+
+/// The labels in a file. Those of many images, as all on a map may be, are kept in memory for the next call.
 ///
 /// # Errors
 ///
 /// If the file cannot be read, is of no known format, or is damaged.
 pub fn open(path: &Path) -> Result<Arc<Annotations>> {
     static RECENT: Mutex<Vec<Recent>> = Mutex::new(Vec::new());
-    let modified = fs::metadata(path).and_then(|file| file.modified()).ok();
+    let times = last_changes(path);
     let recent = || RECENT.lock().unwrap_or_else(PoisonError::into_inner);
-    let known = |(known, then, _): &&Recent| known == path && *then == modified;
+    let known = |(known, then, _): &&Recent| known == path && *then == times;
     if let Some((_, _, annotations)) = recent().iter().find(known) {
         return Ok(annotations.clone());
     }
     let annotations = Arc::new(parse(path)?);
-    if annotations.images.len() > 1 {
+    if annotations.images.len() > 1 || matches!(annotations.unit, Unit::Map(_)) {
         let mut recent = recent();
         recent.retain(|(known, ..)| known != path);
         recent.truncate(KEPT - 1);
-        recent.insert(0, (path.into(), modified, annotations.clone()));
+        recent.insert(0, (path.into(), times, annotations.clone()));
     }
     Ok(annotations)
+}
+
+fn last_changes(path: &Path) -> Times {
+    let beside = if is_shapefile(path) { shapefile::files_beside(path) } else { Vec::new() };
+    let modified = |file: &Path| fs::metadata(file).and_then(|file| file.modified()).ok();
+    std::iter::once(path).chain(beside.iter().map(PathBuf::as_path)).map(modified).collect()
+}
+
+fn is_shapefile(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("shp"))
 }
 
 /// What reads a text of one format.
 type Parser = fn(&Path, &str) -> Result<Annotations>;
 
 fn parse(path: &Path) -> Result<Annotations> {
-    if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("shp")) {
+    if is_shapefile(path) {
         return shapefile::parse(path);
     }
     let text = read_text(path)?;

@@ -18,8 +18,8 @@ use crate::image::limits;
 const ELLIPSE_POINTS: usize = 2048;
 /// Largest mask of a single shape, in bytes.
 const LARGEST_MASK: u64 = 1 << 30;
-/// Most bytes that a pixel of a PNG takes, decoded and in grey.
-const BYTES: usize = 9;
+/// Most bytes that a pixel of a PNG takes, decoded and in four bands of 16 bits.
+const BYTES: u64 = 14;
 
 pub(super) fn json<'a, T: Deserialize<'a>>(path: &Path, text: &'a str) -> Result<T> {
     serde_json::from_str(text).map_err(|e| {
@@ -85,14 +85,20 @@ fn turn([x, y]: Point, about: Point, degrees: f64) -> Point {
     [about[0] + dx * cos - dy * sin, about[1] + dx * sin + dy * cos]
 }
 
-/// Says whether the pixels of a mask would take more memory than there is.
-pub(super) fn check_mask(path: &Path, size: Size) -> Result<(), String> {
-    let bytes = (size.width as u64).saturating_mul(size.height as u64);
+/// Says whether the pixels of a mask, of so many bytes each, would take more memory than there is.
+pub(super) fn check_mask(path: &Path, size: Size, bytes: u64) -> Result<(), String> {
+    let bytes = (size.width as u64).saturating_mul(size.height as u64).saturating_mul(bytes);
     limits::check(path, format_args!("a mask claims {size} pixels"), bytes).map_err(|e| e.to_string())
 }
 
-/// The pixels of a PNG in base64 that are not zero, with the top left corner at a point of the image.
-pub(super) fn png_mask(path: &Path, text: &str, [left, top]: Point) -> Result<Mask, String> {
+/// The pixels of a PNG in base64 that are set, by their red, green, blue and opacity, with the top left corner at a point of
+/// the image.
+pub(super) fn png_mask(
+    path: &Path,
+    text: &str,
+    [left, top]: Point,
+    is_set: fn([u16; 4]) -> bool,
+) -> Result<Mask, String> {
     let place = |at: f64| if (0.0..=1e9).contains(&at) { Ok(at as usize) } else { Err("a mask outside the image") };
     let bytes = STANDARD.decode(text.trim()).map_err(|e| format!("its mask is not base64: {e}"))?;
     let reader = || {
@@ -104,8 +110,8 @@ pub(super) fn png_mask(path: &Path, text: &str, [left, top]: Point) -> Result<Ma
     };
     let not_png = |e: ImageError| format!("its mask is not a PNG: {e}");
     let (width, height) = reader().into_dimensions().map_err(not_png)?;
-    check_mask(path, Size { width: BYTES * width as usize, height: height as usize })?;
-    let mask = reader().decode().map_err(not_png)?.into_luma8();
-    let size = Size { width: mask.width() as usize, height: mask.height() as usize };
-    Ok(Mask::from_bits(place(left)?, place(top)?, size, mask.as_raw().iter().map(|pixel| *pixel > 0)))
+    let size = Size { width: width as usize, height: height as usize };
+    check_mask(path, size, BYTES)?;
+    let mask = reader().decode().map_err(not_png)?.into_rgba16();
+    Ok(Mask::from_bits(place(left)?, place(top)?, size, mask.pixels().map(|pixel| is_set(pixel.0))))
 }

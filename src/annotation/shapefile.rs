@@ -1,15 +1,16 @@
 //! ESRI shapefiles: polygons and lines on a map, with a table of their classes in the `.dbf` beside and the coordinate
 //! reference system in the `.prj`.
 
-use std::fs;
-use std::path::Path;
+use std::fs::{self, File};
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
-use shapefile::dbase::FieldValue;
+use shapefile::dbase::{self, FieldValue};
 use shapefile::record::polygon::GenericPolygon;
 use shapefile::record::polyline::GenericPolyline;
 use shapefile::record::traits::HasXY;
-use shapefile::{Reader, Shape as Stored};
+use shapefile::{Reader, Shape as Stored, ShapeReader};
 
 use super::map::{class_of, epsg_of_wkt, no_class};
 use super::{AnnotatedImage, Annotations, Format, Geometry, Point, Shape, Unit};
@@ -25,7 +26,7 @@ pub(super) fn parse(path: &Path) -> Result<Annotations> {
         Error::content(path, format!("cannot be read as a shapefile, of .shp, .shx and .dbf: {e}"))
     };
     check_counts(&read_bytes(path)?).map_err(|reason| Error::content(path, reason))?;
-    let mut reader = Reader::from_path(path).map_err(failed)?;
+    let mut reader = reader(path).map_err(failed)?;
     let mut shapes = Vec::new();
     for (i, record) in reader.iter_shapes_and_records().enumerate() {
         let (stored, record) = record.map_err(failed)?;
@@ -39,10 +40,30 @@ pub(super) fn parse(path: &Path) -> Result<Annotations> {
         let class = class_of(&properties).ok_or_else(|| fault(no_class()))?;
         shapes.extend(geometries.into_iter().map(|geometry| Shape { class: class.clone(), geometry }));
     }
-    let reference =
-        fs::read_to_string(path.with_extension("prj")).map_or(ReferenceSystem::Unknown, |text| epsg_of_wkt(&text));
+    let text = beside(path, "prj").and_then(|file| fs::read_to_string(file).ok());
+    let reference = text.map_or(ReferenceSystem::Unknown, |text| epsg_of_wkt(&text));
     let images = vec![AnnotatedImage { name: String::new(), size: None, shapes }];
     Ok(Annotations::new(path, (Format::Shapefile, Unit::Map(reference)), [], images))
+}
+
+/// The file of the same name with another ending; old programs write all in capitals.
+fn beside(path: &Path, ending: &str) -> Option<PathBuf> {
+    [ending, &ending.to_uppercase()].map(|ending| path.with_extension(ending)).into_iter().find(|file| file.is_file())
+}
+
+/// The files that belong to a `.shp`.
+pub(super) fn files_beside(path: &Path) -> Vec<PathBuf> {
+    ["shx", "dbf", "prj"].into_iter().filter_map(|ending| beside(path, ending)).collect()
+}
+
+fn reader(path: &Path) -> Result<Reader<BufReader<File>, BufReader<File>>, shapefile::Error> {
+    let open = |file: &Path| File::open(file).map(BufReader::new);
+    let shapes = match beside(path, "shx") {
+        Some(index) => ShapeReader::with_shx(open(path)?, open(&index)?)?,
+        None => ShapeReader::new(open(path)?)?,
+    };
+    let table = beside(path, "dbf").ok_or(shapefile::Error::MissingDbf)?;
+    Ok(Reader::new(shapes, dbase::Reader::new(open(&table)?)?))
 }
 
 /// Refuses records that claim more parts and points than they have room for: memory would be taken for them.

@@ -1,9 +1,17 @@
 //! Files that cannot be read say what is wrong, where, and what to do.
 
 use std::fs;
+use std::io::Cursor;
+use std::path::Path;
 
-use super::{Annotations, Format, Geometry, open};
-use crate::base::Result;
+use ::image::{DynamicImage, ImageBuffer, ImageFormat, Luma, Rgba};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::map::epsg_of_wkt;
+use super::{Annotations, Format, Geometry, Mask, open};
+use crate::base::{Result, Size};
+use crate::image::ReferenceSystem;
 
 /// What a file of that name and content holds.
 fn opened(name: &str, text: &str) -> Result<Annotations> {
@@ -23,7 +31,7 @@ fn unknown_and_damaged_files_are_named() {
     assert_refused!(opened("a.xml", "<other/>"), "a.xml", "known format");
     assert_refused!(opened("a.geojson", "{\"type\": \"FeatureCollection\", \"features\": 3}"), "a.geojson");
     assert_refused!(opened("a.shp", "nothing"), "a.shp", ".shx and .dbf");
-    assert_refused!(open(std::path::Path::new("gone.json")), "gone.json");
+    assert_refused!(open(Path::new("gone.json")), "gone.json");
 }
 
 #[test]
@@ -83,6 +91,77 @@ fn faults_of_coco_and_label_studio_are_located() {
         studio("{\"type\": \"brushlabels\", \"value\": {\"brushlabels\": [\"x\"], \"rle\": [1]}}"),
         "original_width"
     );
+}
+
+/// A PNG in base64.
+fn png(image: impl Into<DynamicImage>) -> String {
+    let mut bytes = Cursor::new(Vec::new());
+    image.into().write_to(&mut bytes, ImageFormat::Png).unwrap();
+    STANDARD.encode(bytes.get_ref())
+}
+
+/// The first shape of a file, which is a mask.
+fn first_mask(name: &str, text: &str) -> Result<Mask> {
+    let shapes = opened(name, text)?.images.swap_remove(0).shapes;
+    let Geometry::Mask(mask) = &shapes[0].geometry else { panic!("{shapes:?}") };
+    Ok(mask.clone())
+}
+
+#[test]
+fn label_studios_bitmasks_are_set_where_they_are_not_transparent() {
+    let studio = |value: &str| {
+        let region = format!(
+            "{{\"type\": \"bitmasklabels\", \"original_width\": 3, \"original_height\": 2, \"value\": \
+             {{\"bitmasklabels\": [\"x\"]{value}}}}}"
+        );
+        let data = "{\"image\": \"a.png\"}";
+        first_mask("a.json", &format!("[{{\"data\": {data}, \"annotations\": [{{\"result\": [{region}]}}]}}]"))
+    };
+    let drawn = |width: u32| {
+        let image = ImageBuffer::<Rgba<u8>, _>::from_fn(width, 2, |x, _| Rgba([0, 0, 0, if x == 1 { 255 } else { 0 }]));
+        studio(&format!(", \"imageDataURL\": \"data:image/png;base64,{}\"", png(image)))
+    };
+    let size = Size { width: 3, height: 2 };
+    assert_eq!(drawn(3).unwrap(), Mask { left: 0, top: 0, size, runs: vec![1..2, 4..5] });
+    assert_refused!(drawn(4), "a bitmask is 4x2, but the image 3x2");
+    assert_refused!(studio(""), "a.json", "a bitmask without `imageDataURL`");
+}
+
+#[test]
+fn labelmes_masks_are_set_where_they_are_not_zero() {
+    // Of 16 bits, of which the largest value is far above.
+    let image = ImageBuffer::<Luma<u16>, _>::from_fn(4, 1, |x, _| Luma([x as u16 % 2]));
+    let text = format!(
+        "{{\"shapes\": [{{\"label\": \"x\", \"points\": [[4, 5], [6, 5]], \"shape_type\": \"mask\", \"mask\": \"{}\"}}]}}",
+        png(image)
+    );
+    let mask = first_mask("a.json", &text).unwrap();
+    assert_eq!((mask.left, mask.top, mask.runs), (4, 5, vec![1..2, 3..4]));
+}
+
+#[test]
+fn names_from_addresses_are_decoded() {
+    let text = "[{\"data\": {\"image\": \"a%20b%+5%.png\"}, \"annotations\": [{\"result\": []}]}]";
+    assert_eq!(opened("a.json", text).unwrap().images[0].name, "a b%+5%.png");
+}
+
+#[test]
+fn coordinate_reference_systems_are_those_of_the_whole() {
+    let degrees = "GEOGCS[\"WGS 84\",UNIT[\"degree\",0.01],AUTHORITY[\"EPSG\",\"4326\"]]";
+    let unit = "UNIT[\"metre\",1,AUTHORITY[\"EPSG\",\"9001\"]]";
+    let projected = |name: &str, more: &str| {
+        epsg_of_wkt(&format!("PROJCS[\"{name}\",{degrees},PROJECTION[\"Transverse_Mercator\"],{unit}{more}]\n"))
+    };
+    let whole = ",AUTHORITY[\"EPSG\",\"32633\"]";
+    assert_eq!(projected("WGS 84 / UTM zone 33N", whole), ReferenceSystem::Epsg(32633));
+    assert_eq!(projected("site grid", ""), ReferenceSystem::Unknown);
+    assert_eq!(projected("site grid", ",AUTHORITY[\"ESRI\",\"102001\"]"), ReferenceSystem::Unknown);
+    // Its name tells.
+    assert_eq!(projected("WGS_1984_UTM_Zone_33N", ""), ReferenceSystem::Epsg(32633));
+    assert_eq!(epsg_of_wkt(degrees), ReferenceSystem::Epsg(4326));
+    let newer = "PROJCRS[\"x\",BASEGEOGCRS[\"y\",ID[\"EPSG\",4326]],LENGTHUNIT[\"metre\",1]";
+    assert_eq!(epsg_of_wkt(&format!("{newer},ID[\"EPSG\",25832]]")), ReferenceSystem::Epsg(25832));
+    assert_eq!(epsg_of_wkt(&format!("{newer}]")), ReferenceSystem::Unknown);
 }
 
 #[test]

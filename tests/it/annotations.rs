@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use image::{GrayImage, Luma, Rgb, RgbImage};
 use segtool::annotation::{self, Geometry, Shape};
@@ -141,6 +143,37 @@ fn a_map_in_degrees_says_how_to_convert_it() {
     let annotations = annotation::open(&path).unwrap();
     let refused = annotations.shapes(&annotations.images[0], &raster, SIZE).unwrap_err().to_string();
     assert_says(&refused, &["EPSG:4326 and EPSG:32631", "ogr2ogr -t_srs EPSG:32631"]);
+}
+
+/// A copy of the shapefile of the fixtures under another name.
+fn copied_shapefile(folder: &Path, name: &str, ending: impl Fn(&str) -> String) -> PathBuf {
+    let path = folder.join(name);
+    for own in ["shp", "shx", "dbf", "prj"] {
+        fs::copy(fixture("map").with_extension(own), path.with_extension(ending(own))).unwrap();
+    }
+    path.with_extension(ending("shp"))
+}
+
+#[test]
+fn a_shapefile_in_capitals_is_read_with_its_table_and_its_reference_system() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = copied_shapefile(folder.path(), "MAP", str::to_uppercase);
+    let [found, expected] = [path, fixture("map.shp")].map(|path| annotation::open(&path).unwrap());
+    assert_eq!((&found.images, found.unit), (&expected.images, expected.unit));
+}
+
+#[test]
+fn shapes_on_a_map_stay_in_memory_until_one_of_their_files_changes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = copied_shapefile(folder.path(), "map", str::to_owned);
+    for path in [&path, &fixture("map.geojson")] {
+        assert!(Arc::ptr_eq(&annotation::open(path).unwrap(), &annotation::open(path).unwrap()), "{path:?}");
+    }
+    let first = annotation::open(&path).unwrap();
+    let table = path.with_extension("dbf");
+    let later = fs::metadata(&table).unwrap().modified().unwrap() + Duration::from_secs(3);
+    fs::File::options().write(true).open(&table).unwrap().set_modified(later).unwrap();
+    assert!(!Arc::ptr_eq(&first, &annotation::open(&path).unwrap()));
 }
 
 /// Writes grey images with a bright square each, and returns the labelme file of each.
