@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
@@ -10,13 +11,15 @@ use super::folder::{IMAGES, LABELS, files_below, find_images, flat_or_below, has
 use super::pair::{Labels, Pair};
 use crate::annotation::{self, Annotations, Format, Unit};
 use crate::base::event::{Event, Sink};
-use crate::base::files::read_text;
+use crate::base::files::open_input;
 use crate::base::{Error, Result};
 
 /// Endings of files that hold annotations.
 const ANNOTATIONS: [&str; 5] = ["json", "xml", "csv", "geojson", "shp"];
 /// Of YOLO's, which are taken for annotations where an image has the same stem; other texts are lists.
 const TEXTS: [&str; 1] = ["txt"];
+/// Bytes in which a header of VIA's tables, of about a hundred letters, is looked for.
+const HEADER: u64 = 4096;
 /// Hexadecimal digits that Label Studio sets before the names of uploaded files, with a hyphen.
 const UPLOAD_DIGITS: usize = 8;
 
@@ -77,7 +80,12 @@ fn stems_of(files: &[PathBuf]) -> BTreeSet<String> {
 }
 
 fn is_via_table(path: &Path) -> bool {
-    read_text(path).is_ok_and(|text| text.lines().next().is_some_and(|line| line.contains("region_shape_attributes")))
+    let mut head = Vec::new();
+    let read = open_input(path).map(|(file, _)| file.take(HEADER).read_to_end(&mut head));
+    // In UTF-16 there are zeros between the letters.
+    head.retain(|byte| *byte != 0);
+    let text = String::from_utf8_lossy(&head);
+    matches!(read, Ok(Ok(_))) && text.lines().next().is_some_and(|line| line.contains("region_shape_attributes"))
 }
 
 /// Images with their labels in the annotation files that `labels` stands for, if it does; `place` is what errors call the images.

@@ -73,22 +73,23 @@ impl FileTable {
     }
 
     /// Of each pair the value of the row that names its image or a file of its labels: by path, relative to the table or to
-    /// the working directory; otherwise by file name, of the rows that name no file by its path. Values of equal names must
-    /// be equal.
+    /// the working directory; otherwise by file name, of the rows that name no file by its path. Values of equal paths, and
+    /// of equal names, must be equal.
     pub(super) fn of_pairs(&self, pairs: &[Pair]) -> Result<Vec<Option<&str>>> {
         let files =
             |pair: &Pair| -> Vec<PathBuf> { std::iter::once(&pair.image).chain(pair.label.files()).cloned().collect() };
         let by_path = self.by_path();
-        let row_of = |pair: &Pair| files(pair).iter().find_map(|file| by_path.get(&whole(file)).copied());
-        let rows: Vec<Option<usize>> = pairs.iter().map(row_of).collect();
-        let mut used: HashSet<usize> = rows.iter().flatten().copied().collect();
+        let rows_of = |pair: &Pair| files(pair).iter().find_map(|file| by_path.get(&whole(file)));
+        let found: Vec<Option<&Vec<usize>>> = pairs.iter().map(rows_of).collect();
+        let mut used: HashSet<usize> = found.iter().copied().flatten().flatten().copied().collect();
         // Paths of the other side of a split name no file of this one.
-        let has_folder = |row: usize| self.rows[row].0.contains(['/', '\\']);
-        used.extend(by_path.iter().filter(|(path, row)| has_folder(**row) && path.is_file()).map(|(_, row)| *row));
+        let has_folder = |row: &usize| self.rows[*row].0.contains(['/', '\\']);
+        let elsewhere = by_path.iter().filter(|(path, rows)| rows.iter().any(has_folder) && path.is_file());
+        used.extend(elsewhere.flat_map(|(_, rows)| rows).copied().filter(has_folder));
         let by_name = self.by_name(&used);
         let named = |pair: &Pair| files(pair).iter().find_map(|file| by_name.get(name(file).as_str()));
-        let value = |(pair, row): (&Pair, Option<usize>)| match (row, named(pair)) {
-            (Some(row), _) => Ok(Some(self.rows[row].2.as_str())),
+        let value = |(pair, rows): (&Pair, Option<&Vec<usize>>)| match (rows, named(pair)) {
+            (Some(rows), _) => self.agreed(rows).map(Some),
             (None, None) => Ok(None),
             (None, Some((row, true))) => Ok(Some(self.rows[*row].2.as_str())),
             (None, Some((row, false))) => {
@@ -100,16 +101,33 @@ impl FileTable {
                 Err(Error::content(&self.path, reason))
             }
         };
-        pairs.iter().zip(rows).map(value).collect()
+        pairs.iter().zip(found).map(value).collect()
     }
 
-    /// The row of each path.
-    fn by_path(&self) -> HashMap<PathBuf, usize> {
-        let folder = self.path.parent().unwrap_or(Path::new(""));
-        let paths = |(row, (file, ..)): (usize, &(String, u64, String))| {
-            [folder.join(file), PathBuf::from(file)].map(|path| (whole(&path), row))
+    /// What rows of one path say.
+    fn agreed(&self, rows: &[usize]) -> Result<&str> {
+        let (_, line, value) = &self.rows[rows[0]];
+        let Some((file, other_line, other)) = rows.iter().map(|row| &self.rows[*row]).find(|row| row.2 != *value)
+        else {
+            return Ok(value.as_str());
         };
-        self.rows.iter().enumerate().flat_map(paths).collect()
+        let reason = format!(
+            "line {other_line}: {file} is '{other}', but line {line} says '{value}' of the same file; delete one of the two \
+             lines, or give absolute paths"
+        );
+        Err(Error::content(&self.path, reason))
+    }
+
+    /// The rows of each path.
+    fn by_path(&self) -> HashMap<PathBuf, Vec<usize>> {
+        let folder = self.path.parent().unwrap_or(Path::new(""));
+        let mut found: HashMap<PathBuf, Vec<usize>> = HashMap::new();
+        for (row, (file, ..)) in self.rows.iter().enumerate() {
+            for path in [folder.join(file), PathBuf::from(file)] {
+                found.entry(whole(&path)).or_default().push(row);
+            }
+        }
+        found
     }
 
     /// The first row of each file name, but for the rows that name a file by its path, and whether all say the same.

@@ -74,15 +74,17 @@ pub(super) fn each_overlap(places: &[Option<Footprint>], take: &mut dyn FnMut((u
     }
 }
 
+/// Where the images of pairs lie.
+pub(super) fn footprints(pairs: &[Pair]) -> Vec<Option<Footprint>> {
+    pairs.par_iter().map(|pair| Footprint::of(&pair.image)).collect()
+}
+
 /// What there is to say of validation images that lie over training images, by their georeference.
 pub fn overlap_note(train: &[Pair], validation: &[Pair]) -> Option<String> {
     if validation.is_empty() {
         return None;
     }
-    let places = |pairs: &[Pair]| -> Vec<Option<Footprint>> {
-        pairs.par_iter().map(|pair| Footprint::of(&pair.image)).collect()
-    };
-    let (learnt, scored) = (places(train), places(validation));
+    let (learnt, scored) = (footprints(train), footprints(validation));
     // The first alone: of one place there may be thousands.
     let covering = |(i, place): (usize, &Option<Footprint>)| {
         let place = place.as_ref()?;

@@ -10,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use regex::Regex;
 
 use super::file_table::FileTable;
-use super::footprint::{Footprint, each_overlap};
+use super::footprint::{Footprint, each_overlap, footprints};
 use super::pair::Pair;
 use crate::base::{Error, Result, require};
 
@@ -80,8 +80,8 @@ impl GroupBy {
                 (keys, "its name does not match the pattern")
             }
             Self::Georeference => {
-                let places: Vec<Option<Footprint>> = images.iter().map(|image| Footprint::of(image)).collect();
-                let keys = united(&places).into_iter().map(|group| group.map(|group| group.to_string())).collect();
+                let keys =
+                    united(&footprints(pairs)).into_iter().map(|group| group.map(|group| group.to_string())).collect();
                 (keys, "it has no georeference; use a pattern or a table")
             }
             Self::Table(path) => {

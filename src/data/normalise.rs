@@ -60,13 +60,15 @@ impl fmt::Display for Normalisation {
 }
 
 impl Normalisation {
-    /// Checks that there is a number for each band.
+    /// Checks that there is a number for each band, and that it can be calculated with.
     pub fn validate(&self, bands: usize) -> Result<()> {
         let Self::Fixed { mean, std, .. } = self else { return Ok(()) };
         for (field, numbers) in [("normalisation.mean", mean), ("normalisation.std", std)] {
             let value = format!("a list of {} numbers", numbers.len());
             require(numbers.len() == bands, field, value, format!("a list of {bands}, one number for each band"))?;
         }
+        let finite = mean.iter().all(|mean| (*mean as f32).is_finite());
+        require(finite, "normalisation.mean", format!("{mean:?}"), "a finite number for every band")?;
         let usable = std.iter().all(|s| *s > 0.0 && s.is_finite());
         require(usable, "normalisation.std", format!("{std:?}"), "larger than 0 for every band")
     }
@@ -195,6 +197,18 @@ mod tests {
         // Mean 2, standard deviation 1 over the two valid pixels.
         let close = |a: f32, b: f32| (a - b).abs() < 1e-5;
         assert!(planes[0] == 0.0 && close(planes[1], -1.0) && close(planes[2], 1.0) && planes[3] == 0.0, "{planes:?}");
+    }
+
+    #[test]
+    fn means_and_deviations_must_be_usable() {
+        let fixed = |mean: f64, std: f64| {
+            Normalisation::Fixed { mean: vec![mean], std: vec![std], valid: ValidPixels::All }.validate(1)
+        };
+        fixed(-0.5, 0.2).unwrap();
+        for mean in [f64::NAN, f64::INFINITY, 1e300] {
+            assert_refused!(fixed(mean, 1.0), "normalisation.mean", "a finite number for every band");
+        }
+        assert_refused!(fixed(0.0, 0.0), "normalisation.std", "larger than 0");
     }
 
     #[test]

@@ -82,5 +82,24 @@ mod tests {
         assert_refused!(Ratings::read(&table), "line 2", "'awful'", "good, doubtful, bad");
         std::fs::write(&table, "name,rating\na.png,bad\n").unwrap();
         assert_refused!(Ratings::read(&table), "file,rating");
+        // Blank lines count.
+        std::fs::write(&table, "\n\nfile;rating\r\n\r\na.png;awful\n").unwrap();
+        assert_refused!(Ratings::read(&table), "line 5", "'awful'");
+    }
+
+    #[test]
+    fn lines_of_one_file_must_agree() {
+        let folder = tempfile::tempdir().unwrap();
+        let table = folder.path().join("qc.csv");
+        let keep = |rows: &str| {
+            std::fs::write(&table, format!("file,rating\n{rows}")).unwrap();
+            let pair = |image: &str| Pair { image: folder.path().join(image), label: PathBuf::from("m.png").into() };
+            Ratings::read(&table).unwrap().keep(vec![pair("i/a.png"), pair("j/a.png")])
+        };
+        assert_refused!(keep("i/a.png,bad\ni/a.png,good\n"), "line 3: i/a.png is 'good'", "line 2 says 'bad'");
+        assert_refused!(keep("i/a.png,good\n./i/a.png,bad\n"), "line 3: ./i/a.png is 'bad'", "line 2 says 'good'");
+        // Those that agree speak of that file alone.
+        let (kept, left_out) = keep("i/a.png,bad\ni/a.png,bad\n").unwrap();
+        assert_eq!((kept.len(), left_out), (1, vec![folder.path().join("i/a.png")]));
     }
 }
