@@ -96,7 +96,8 @@ fn faults_of_coco_and_label_studio_are_located() {
 /// A PNG in base64.
 fn png(image: impl Into<DynamicImage>) -> String {
     let mut bytes = Cursor::new(Vec::new());
-    image.into().write_to(&mut bytes, ImageFormat::Png).unwrap();
+    let image: DynamicImage = image.into();
+    image.write_to(&mut bytes, ImageFormat::Png).unwrap();
     STANDARD.encode(bytes.get_ref())
 }
 
