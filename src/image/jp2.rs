@@ -23,7 +23,7 @@ pub(super) fn is_jp2(bytes: &[u8]) -> bool {
 
 /// All components as bands, in the numbers of the file; a palette is expanded to its colours.
 pub(super) fn read_image(path: &Path, bytes: &[u8]) -> Result<Image> {
-    let (size, image, _held) = decode(path, bytes, DecodeParameters::new())?;
+    let (size, image, _held) = decode(path, bytes, DecodeParameters::new(), palette_bands(bytes))?;
     let components = image.components();
     let space = image.color_space();
     if matches!(space, ColorSpace::SYCC | ColorSpace::EYCC | ColorSpace::CMYK) {
@@ -53,7 +53,7 @@ pub(super) fn read_labels(path: &Path, bytes: &[u8]) -> Result<LabelImage> {
              or TIFF";
         return Err(Error::content(path, reason));
     }
-    let (size, image, _held) = decode(path, bytes, DecodeParameters::new().ignore_pclr_cmap_cdef())?;
+    let (size, image, _held) = decode(path, bytes, DecodeParameters::new().ignore_pclr_cmap_cdef(), 0)?;
     let [component] = image.components() else {
         let bands = image.components().len();
         return Err(convert(path, format!("a JPEG 2000 label image must have 1 band; this one has {bands}")));
@@ -62,10 +62,16 @@ pub(super) fn read_labels(path: &Path, bytes: &[u8]) -> Result<LabelImage> {
     Ok(LabelImage::new(RawLabels::from_numbers(size, numbers, None, None), None))
 }
 
-fn decode(path: &Path, bytes: &[u8], parameters: DecodeParameters) -> Result<(Size, J2kImage, Reservation)> {
+/// The image; `colors` bands of a palette come in addition to what is stored.
+fn decode(
+    path: &Path,
+    bytes: &[u8],
+    parameters: DecodeParameters,
+    colors: u64,
+) -> Result<(Size, J2kImage, Reservation)> {
     let damaged = || Error::content(path, "damaged JPEG 2000 image; copy or download the file again");
     let Header { size, components, .. } = header(bytes).ok_or_else(damaged)?;
-    let samples = (size.width as u64).saturating_mul(size.height as u64).saturating_mul(components);
+    let samples = (size.width as u64).saturating_mul(size.height as u64).saturating_mul(components + colors);
     let claim = format_args!("its header claims {size} pixels of {components} bands");
     let held = limits::reserve(path, claim, samples.saturating_mul(BYTES_A_SAMPLE))?;
     let image = J2kImage::from_bytes_with(bytes, parameters.strict(true)).map_err(|_| damaged())?;
@@ -142,6 +148,14 @@ fn header(bytes: &[u8]) -> Option<Header> {
     (size.width > 0 && size.height > 0 && components > 0).then_some(Header { size, components, transform })
 }
 
+/// Bands of the colours of a palette; 0 without one.
+fn palette_bands(bytes: &[u8]) -> u64 {
+    let boxes = &bytes[..bytes.len() - codestream(bytes).map_or(0, <[u8]>::len)];
+    let found = boxes.windows(4).position(|kind| kind == b"pclr");
+    // Behind the name: the number of entries in two bytes, and that of the bands in one.
+    found.and_then(|at| boxes.get(at + 6)).map_or(0, |bands| u64::from(*bands))
+}
+
 /// The codestream within its container.
 fn codestream(bytes: &[u8]) -> Option<&[u8]> {
     let mut rest = bytes;
@@ -210,6 +224,16 @@ mod tests {
         };
         assert_eq!(signed.values[..2], [-150.0, -149.0]);
         assert!(read_labels(path, fixture!("rgba.jp2")).unwrap_err().to_string().contains("this one has 4"));
+    }
+
+    #[test]
+    fn the_bands_of_a_palette_are_told_by_its_box() {
+        let file = fixture!("labels.jp2");
+        // The codestream's own box begins 8 bytes before it.
+        let boxes = file.len() - codestream(file).unwrap().len() - 8;
+        let palette = b"\0\0\0\x14pclr\0\x01\x03\x07\x07\x07\x0a\x0b\x0c\0\0\0";
+        let colored = [&file[..boxes], &palette[..], &file[boxes..]].concat();
+        assert_eq!([&file[..], &colored[..], &file[boxes + 8..]].map(palette_bands), [0, 3, 0]);
     }
 
     #[test]

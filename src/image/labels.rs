@@ -150,7 +150,11 @@ fn declared_alpha(trns: &[u8], labels: &RawLabels, color: png::ColorType) -> Sam
             let transparent = trns.iter().fold(0, |value, &byte| value << 8 | u16::from(byte));
             values.iter().map(|&value| opaque_unless(value == transparent)).collect()
         }
-        RawLabels::Colors(_, colors) => colors.iter().map(|color| opaque_unless(color == trns)).collect(),
+        RawLabels::Colors(_, colors) => {
+            // Three bytes, or six where samples have 16 bits, which are those of 8 bits twice.
+            let spread = |color: &[u8; 3]| color.iter().flat_map(|&sample| [sample; 2]).eq(trns.iter().copied());
+            colors.iter().map(|color| opaque_unless(color == trns || spread(color))).collect()
+        }
         RawLabels::Numbers(labels) => vec![u8::MAX; labels.values.len()],
     })
 }

@@ -143,6 +143,7 @@ pub enum Coding {
 impl Coding {
     /// How a PNG, JPEG or BMP is coded, from its first bytes; [`Self::Any`] for all others.
     pub fn of(bytes: &[u8]) -> Self {
+        const OS2_HEADER: u32 = 12;
         let half = |place: usize| Some(u32::from(u16::from_le_bytes(*bytes.get(place..)?.first_chunk()?)));
         let found = if bytes.starts_with(b"\x89PNG") {
             let samples = match bytes.get(25) {
@@ -156,9 +157,11 @@ impl Coding {
             Some(Self::Jpeg)
         } else if bytes.starts_with(b"BM") {
             // 1 and 2 are run lengths, 4 and 5 a JPEG or PNG inside.
-            match half(30) {
-                Some(0 | 3) => half(28).map(Self::Plain),
-                Some(1 | 2) => Some(Self::BmpRle),
+            match (half(14), half(30)) {
+                // The header of OS/2 is shorter and knows no compression.
+                (Some(OS2_HEADER), _) => half(24).map(Self::Plain),
+                (_, Some(0 | 3)) => half(28).map(Self::Plain),
+                (_, Some(1 | 2)) => Some(Self::BmpRle),
                 _ => None,
             }
         } else {
@@ -241,6 +244,7 @@ mod tests {
     fn the_coding_is_told_by_the_first_bytes() {
         let png = |depth: u8, color: u8| [b"\x89PNG\r\n\x1a\n".as_slice(), &[0; 16], &[depth, color]].concat();
         let bmp = |bits: u8, compression: u8| [b"BM".as_slice(), &[0; 26], &[bits, 0, compression, 0]].concat();
+        let os2 = [&b"BM"[..], &[0; 12], &[12, 0, 0, 0, 9, 0, 9, 0, 1, 0, 24, 0], &[255, 0, 0, 255, 0, 0]].concat();
         for (bytes, expected) in [
             (png(1, 3), Coding::Deflate(1)),
             (png(8, 2), Coding::Deflate(24)),
@@ -251,6 +255,8 @@ mod tests {
             (bmp(8, 1), Coding::BmpRle),
             (bmp(4, 2), Coding::BmpRle),
             (bmp(0, 4), Coding::Any),
+            // OS/2's header of 12 bytes, behind which pixels begin.
+            (os2, Coding::Plain(24)),
             (b"II*\0".to_vec(), Coding::Any),
             (b"BM".to_vec(), Coding::Any),
             (Vec::new(), Coding::Any),

@@ -21,8 +21,7 @@ pub(super) fn unscaled(bytes: &[u8], labels: RawLabels) -> RawLabels {
 
 /// The number that means white; none in bitmaps.
 fn white(bytes: &[u8]) -> Option<u32> {
-    let head = &bytes[..bytes.len().min(4096)];
-    let lines = head.split(|&byte| byte == b'\n').map(|line| line.split(|&byte| byte == b'#').next().unwrap_or(line));
+    let lines = bytes.split(|&byte| byte == b'\n').map(|line| line.split(|&byte| byte == b'#').next().unwrap_or(line));
     let mut words = lines.flat_map(|line| line.split(u8::is_ascii_whitespace)).filter(|word| !word.is_empty());
     let number = |word: &[u8]| std::str::from_utf8(word).ok()?.parse().ok();
     match words.next()? {
@@ -43,8 +42,10 @@ mod tests {
     #[test]
     fn labels_are_scaled_back_to_what_is_stored() {
         let size = Size { width: 3, height: 1 };
+        let commented = format!("P5\n#{}\n3 1\n15\n", "-".repeat(5000));
         for (head, scaled, stored) in [
             (&b"P5\n# made by hand\n3 1 # size\n15\n"[..], [0, 119, 255], [0, 7, 15]),
+            (commented.as_bytes(), [0, 119, 255], [0, 7, 15]),
             (b"P5 3 1 255\n", [0, 7, 15], [0, 7, 15]),
             (b"P2\n3 1\n4095\n", [0, 16, 65535], [0, 1, 4095]),
             (b"P7\nWIDTH 3\nHEIGHT 1\nDEPTH 1\nMAXVAL 3\nENDHDR\n", [0, 85, 255], [0, 1, 3]),

@@ -1,6 +1,6 @@
 //! Images read from their files.
 
-use std::io::{BufReader, Cursor, Read};
+use std::io::{BufReader, Cursor, Read, Result as IoResult, Seek};
 use std::path::Path;
 
 use image::codecs::webp::WebPDecoder;
@@ -198,8 +198,37 @@ pub(super) fn declared_by(path: &Path) -> Option<Orientation> {
     }
 }
 
-fn png_orientation(bytes: impl std::io::BufRead + std::io::Seek) -> Option<Orientation> {
-    Orientation::from_exif(Orientation::in_png(png::Decoder::new(bytes).read_info().ok()?.info())?)
+fn png_orientation(file: impl Read + Seek) -> Option<Orientation> {
+    let header = Cursor::new(without_pixels(file).ok()?);
+    Orientation::from_exif(Orientation::in_png(png::Decoder::new(header).read_info().ok()?.info())?)
+}
+
+/// A PNG without its pixels. EXIF data and texts may follow these, where `read_info` of the decoder does not come; here they
+/// are all in front.
+fn without_pixels(mut file: impl Read + Seek) -> IoResult<Vec<u8>> {
+    const CHECKSUM: u64 = 4;
+    let mut bytes = vec![0; 8];
+    file.read_exact(&mut bytes)?;
+    let (mut behind, mut head) = (false, [0; 8]);
+    // A file that is cut short has what is in front of the cut.
+    while file.read_exact(&mut head).is_ok() {
+        let [a, b, c, d, kind @ ..] = head;
+        let length = u64::from(u32::from_be_bytes([a, b, c, d])) + CHECKSUM;
+        behind |= kind == *b"IDAT";
+        if kind == *b"IEND" {
+            break;
+        } else if behind && !matches!(&kind, b"eXIf" | b"iTXt" | b"tEXt" | b"zTXt") {
+            file.seek_relative(length as i64)?;
+            continue;
+        }
+        let whole = bytes.len();
+        bytes.extend(head);
+        if file.by_ref().take(length).read_to_end(&mut bytes)? as u64 != length {
+            bytes.truncate(whole);
+        }
+    }
+    bytes.extend(b"\0\0\0\0IDAT\x35\xaf\x06\x1e");
+    Ok(bytes)
 }
 
 /// Whether there is more than one image to see; a decoder would take the first and say nothing.

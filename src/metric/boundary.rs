@@ -129,12 +129,12 @@ fn add_bands(counts: &mut [BoundaryCounts], size: Size, labels: &[u16], predicti
 /// Where a square of `2 * width + 1` pixels around the pixel is not all of the pixel's class: what `width` erosions by
 /// a 3x3 square take from the class, with nothing beyond the image's edge.
 fn band(classes: &[u16], size: Size, width: usize) -> Vec<bool> {
-    // How many pixels to the left (and right) are of the same class as this one; the same for rows of equal stretches.
+    // Hands on the places of each run of equal values that are at least `width` from both of its ends.
     let flat = |at: &dyn Fn(usize) -> u16, length: usize, inside: &mut dyn FnMut(usize)| {
         let mut start = 0;
         for i in 1..=length {
             if i == length || at(i) != at(start) {
-                (start + width..(i).saturating_sub(width)).for_each(&mut *inside);
+                (start + width..i.saturating_sub(width)).for_each(&mut *inside);
                 start = i;
             }
         }

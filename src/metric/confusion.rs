@@ -192,7 +192,7 @@ impl ConfusionMatrix {
         self.counts[..(self.classes + 1) * self.row()].iter().sum()
     }
 
-    /// All labelled pixels, unless they are more than there are numbers; counts that were read from a file may be.
+    /// All pixels, labelled or not, unless they are more than there are numbers; counts that were read from a file may be.
     pub fn checked_total(&self) -> Option<u64> {
         self.counts.iter().try_fold(0u64, |sum, &count| sum.checked_add(count))
     }

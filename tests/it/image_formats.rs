@@ -122,6 +122,23 @@ fn labels_of_a_white_is_zero_tiff_are_the_stored_numbers() {
     assert_eq!(read_labels(&path).unwrap(), RawLabels::Values(SIZE, VALUES.to_vec()));
 }
 
+/// Of a damaged file; an alpha beyond the samples there is none.
+#[test]
+fn a_tiff_with_more_extra_samples_than_samples_has_no_alpha() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut bytes = Cursor::new(Vec::new());
+    let mut encoder = TiffEncoder::new(&mut bytes).unwrap();
+    let mut image = encoder.new_image::<colortype::Gray8>(3, 2).unwrap();
+    // Unspecified, and alpha.
+    image.encoder().write_tag(Tag::ExtraSamples, &[0u16, 2][..]).unwrap();
+    image.write_data(&VALUES.map(|v| v as u8)).unwrap();
+    let path = write(folder.path(), "extra.tif", &bytes.into_inner());
+    let raster = read_image(&path).unwrap();
+    assert_eq!((raster.bands, raster.alpha), (1, None));
+    assert_eq!(raster.samples, Samples::U8(VALUES.map(|v| v as u8).to_vec()));
+    assert_eq!(read_labels(&path).unwrap(), RawLabels::Values(SIZE, VALUES.to_vec()));
+}
+
 #[test]
 fn float_tiffs_are_taken_as_they_are() {
     let folder = tempfile::tempdir().unwrap();

@@ -53,6 +53,27 @@ fn images_and_label_images_are_turned_upright() {
     assert_eq!((size.width, values[0], values[127]), (8, 20, 220));
 }
 
+/// EXIF data may follow the pixels.
+#[test]
+fn a_png_is_turned_by_exif_data_behind_its_pixels() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.png");
+    write(&path, 6);
+    let mut bytes = fs::read(&path).unwrap();
+    let start = bytes.windows(4).position(|kind| kind == b"eXIf").unwrap() - 4;
+    // With length, name and checksum.
+    let chunk: Vec<u8> = bytes.drain(start..start + 12 + exif(6).len()).collect();
+    let end = bytes.len() - 12;
+    assert_eq!(&bytes[end + 4..end + 8], b"IEND");
+    bytes.splice(end..end, chunk);
+    fs::write(&path, bytes).unwrap();
+    let upright = Size { width: 8, height: 16 };
+    let (image, labels) = (read_image(&path).unwrap(), read_labels(&path).unwrap());
+    assert_eq!((image.size, labels.size(), read_size(&path)), (upright, upright, Some(upright)));
+    let values = image.to_planes().iter().map(|v| (v * 255.0).round() as u16).collect();
+    assert_eq!(labels, RawLabels::Values(upright, values));
+}
+
 #[test]
 fn a_batch_gets_one_note_and_a_switch_leaves_pixels_as_stored() {
     let folder = tempfile::tempdir().unwrap();

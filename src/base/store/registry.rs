@@ -66,6 +66,10 @@ impl State {
         self.failed.remove(url);
         self.listed.remove(url);
         self.beside.remove(url);
+        // Its folder is to be listed again: of a folder that is known, an object that is not listed is not there.
+        if let Some(folder) = url.parent() {
+            self.folders.remove(folder);
+        }
     }
 }
 
@@ -257,4 +261,19 @@ pub(crate) fn delete(urls: &[PathBuf]) -> Result<()> {
     answer(removals.buffer_unordered(REMOVALS).try_collect::<()>())?;
     urls.iter().for_each(|url| state().forget(url));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whether_an_object_that_changed_is_there_is_not_told_by_an_old_listing() {
+        let (folder, url) = (Path::new("s3://bucket/out"), Path::new("s3://bucket/out/a.tif"));
+        let mut state = State::default();
+        state.folders.insert(folder.into());
+        state.listed.insert(url.into(), (1, 0));
+        state.forget(url);
+        assert!(state.listed.is_empty() && !state.folders.contains(folder));
+    }
 }

@@ -277,6 +277,15 @@ mod tests {
         let colors = [[222, 184, 135], [9, 9, 9], [25, 25, 25], [9, 9, 9], [9, 9, 9], [9, 9, 9]].concat();
         let path = declared(folder.path(), (png::ColorType::Rgb, &[]), &[0, 9, 0, 9, 0, 9], &colors);
         assert_eq!(classes(&path), [0, IGNORE, 3, IGNORE, IGNORE, IGNORE]);
+        let deep: Vec<u8> = colors.iter().flat_map(|&sample| [sample; 2]).collect();
+        let mut bytes = Vec::new();
+        let mut encoder = png::Encoder::new(&mut bytes, 3, 2);
+        encoder.set_color(png::ColorType::Rgb);
+        encoder.set_depth(png::BitDepth::Sixteen);
+        encoder.set_trns(vec![9u8; 6]);
+        encoder.write_header().unwrap().write_image_data(&deep).unwrap();
+        fs::write(&path, bytes).unwrap();
+        assert_eq!(classes(&path), [0, IGNORE, 3, IGNORE, IGNORE, IGNORE]);
     }
 
     #[test]

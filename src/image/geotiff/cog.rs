@@ -87,7 +87,7 @@ impl<T: Stored> Cog<T> {
         let Size { width, height } = head.size;
         let sides = 1..=u32::MAX as usize - TILE;
         if !sides.contains(&width) || !sides.contains(&height) {
-            let reason = format!("a label map of {} cannot be written as TIFF; write it as .npy", head.size);
+            let reason = format!("a raster of {} cannot be written as TIFF; write it as .npy", head.size);
             return Err(Error::content(path, reason));
         }
         let level = |size: &Size| Level { size: *size, nodata, rows: Vec::new(), done: 0, places: Vec::new() };
@@ -231,7 +231,7 @@ fn push<T: Stored>(levels: &mut [Level<T>], sheets: &mut [Sheet], mut values: &[
         let rows = TILE.min(height - level.done);
         let missing = (rows * width).saturating_sub(level.rows.len());
         if missing == 0 || !values.len().is_multiple_of(width) {
-            return Err(IoError::other("more rows than the label map has, or parts of rows"));
+            return Err(IoError::other("more rows than the raster has, or parts of rows"));
         }
         let (now, later) = values.split_at(missing.min(values.len()));
         level.rows.extend_from_slice(now);

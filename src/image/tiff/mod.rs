@@ -214,7 +214,8 @@ impl<'a> Tiff<'a> {
         // A fourth sample of which nothing is said is alpha to GDAL, too.
         let unnamed = extra.is_empty() && samples == 4 && self.photometric() == Some(PhotometricInterpretation::Rgb);
         let alpha = alpha.or(unnamed.then_some((3, false)));
-        Ok(Bands { count: samples, alpha: alpha.filter(|(position, _)| *position > 0) })
+        // A damaged file may declare more extra samples than it has samples.
+        Ok(Bands { count: samples, alpha: alpha.filter(|(position, _)| (1..samples).contains(position)) })
     }
 
     /// Some rows of the image, as they are stored: not turned upright.
