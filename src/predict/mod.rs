@@ -226,8 +226,8 @@ impl Predictor {
     /// Predicts files, or objects in stores by their URLs, and writes what `outputs` says for each into the folder of
     /// `target`, which may be in a store. Also writes `predictions.json`, which records what made the results,
     /// `predictions.jsonl`, which says what became of each input, and `predictions.txt`, the list of the results.
-    /// Reading, computing and writing overlap. An image that cannot be read is reported and left out; a result that
-    /// cannot be written ends the work.
+    /// Reading, computing and writing overlap. An image that cannot be read, or that has no coordinates where its polygons
+    /// are to be in longitude and latitude, is reported and left out; a result that cannot be written ends the work.
     ///
     /// # Errors
     ///
@@ -259,7 +259,7 @@ impl Predictor {
         sink: &dyn Sink,
     ) -> Result<Summary> {
         let maker = self.maker(options)?;
-        outputs.check(inputs)?;
+        outputs.check()?;
         let mut claim = Claim::new((target, remote), inputs, outputs, &maker)?;
         let options = Options { wanted: outputs.wanted(), ..options.clone() };
         let work = self.model.work(&options, target.stop)?;
@@ -274,7 +274,8 @@ impl Predictor {
         let (sender, receiver) = sync_channel::<(usize, Part)>(options.batch_size.min(to_do.len()));
         let (strip_waits, strip_taken) = sync_channel::<()>(1);
         let rasters = outputs.formats.map(|formats| formats.tiff);
-        let form = Form { shown: outputs.show_image(), strips: outputs.goes_in_strips(), rasters };
+        let (shown, strips, degrees) = (outputs.show_image(), outputs.goes_in_strips(), outputs.in_degrees());
+        let form = Form { shown, strips, rasters, degrees };
         let began = Instant::now();
         let computed = thread::scope(|scope| {
             let (claim, recording, to_do) = (&claim, &recording, &to_do);

@@ -17,6 +17,7 @@ use crate::base::{LabelMap, Result, Size};
 use crate::data::Dataset;
 use crate::image::Image;
 use crate::recipe::Kind;
+use crate::tools::polygons::{GeojsonCrs, Grid};
 
 /// A trained model of some kind. A new kind is one more of these.
 pub(crate) trait Model: fmt::Debug + Send + Sync {
@@ -67,6 +68,17 @@ pub(crate) struct Form {
     pub(crate) strips: bool,
     /// Whether GeoTIFFs are written; of GeoTIFFs alone if it is left out.
     pub(crate) rasters: Option<bool>,
+    /// Whether polygons are written in longitude and latitude, which not every image has.
+    pub(crate) degrees: bool,
+}
+
+impl Form {
+    /// Says of an image that is read whether its polygons can be written.
+    pub(crate) fn check_place(self, image: &Path) -> Result<()> {
+        // Its size does not decide whether.
+        let size = Size { width: 1, height: 1 };
+        if self.degrees { Grid::of(image, size, GeojsonCrs::Wgs84).map(drop) } else { Ok(()) }
+    }
 }
 
 /// Takes what was computed of an image, with the index of the input; whether there should be more.

@@ -1,15 +1,15 @@
 //! What a prediction leaves on disk.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::formats::{
     CHART, COLOR, Formats, GEOJSON, OVERLAY, PROB_NPY, PROB_TIFF, PROBS_NPY, PROBS_TIFF, SHARES, STYLE,
 };
 use super::label_file::NpyType;
 use super::merge::Wanted;
-use crate::base::{Error, Result, Size};
+use crate::base::{Result, require};
 use crate::image::ProbabilityType;
-use crate::tools::polygons::{GeojsonCrs, Grid, PolygonOptions};
+use crate::tools::polygons::{GeojsonCrs, PolygonOptions};
 use crate::tools::proportions::{Axis, Depths};
 
 /// How shares of the classes along an image are written.
@@ -64,8 +64,7 @@ impl Outputs {
     }
 
     pub(crate) fn wanted(&self) -> Wanted {
-        let has_polygons = self.formats.is_some_and(|formats| formats.geojson);
-        Wanted { highest: self.prob || has_polygons, all: self.prob_all }
+        Wanted { highest: self.prob || self.has_polygons(), all: self.prob_all }
     }
 
     /// Whether each image gets a file that can be scored, which polygons cannot.
@@ -73,17 +72,19 @@ impl Outputs {
         self.png || self.formats.is_none_or(Formats::has_label_map)
     }
 
-    /// Says, before any work, what cannot be written: a label map in no format, polygons in coordinates that an image does
-    /// not have.
-    pub(super) fn check(&self, inputs: &[PathBuf]) -> Result<()> {
-        let Some(formats) = self.formats else { return Ok(()) };
-        if !self.has_label_maps() && !formats.geojson {
-            return Err(Error::invalid("format", "empty", "one or more of npy, tiff, png and geojson"));
-        }
-        // A size does not decide whether.
-        let size = Size { width: 1, height: 1 };
-        let mut checked = inputs.iter().filter(|_| formats.geojson && self.polygons.crs != GeojsonCrs::Scene);
-        checked.try_for_each(|input| Grid::of(input, size, self.polygons.crs).map(drop))
+    /// Says, before any work, that a label map in no format cannot be written.
+    pub(super) fn check(&self) -> Result<()> {
+        let is_any = self.has_label_maps() || self.has_polygons();
+        require(is_any, "format", "empty", "one or more of npy, tiff, png and geojson")
+    }
+
+    fn has_polygons(&self) -> bool {
+        self.formats.is_some_and(|formats| formats.geojson)
+    }
+
+    /// Whether images need coordinates that polygons can be written in.
+    pub(super) fn in_degrees(&self) -> bool {
+        self.has_polygons() && self.polygons.crs == GeojsonCrs::Wgs84
     }
 
     /// Formats of the label map of an image; `usual` ones where they are not chosen.

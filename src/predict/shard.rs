@@ -91,9 +91,10 @@ impl Shard {
         match task.checked_sub(first) {
             Some(above) if above % step == 0 && above / step < count => Self::new(above / step + 1, count),
             _ => {
-                let expected = format!("{first} to {} for {count} tasks", first + step * count.saturating_sub(1));
-                let consecutive = if step == 1 { ", in steps of 1" } else { "" };
-                Err(Error::invalid(scheduler.index, task, expected + consecutive))
+                let last = first.saturating_add(step.saturating_mul(count.saturating_sub(1)));
+                let steps = if step == 1 { String::new() } else { format!(", in steps of {step}") };
+                let expected = format!("{first} to {last} for {count} tasks{steps}");
+                Err(Error::invalid(scheduler.index, task, expected))
             }
         }
     }
@@ -170,7 +171,17 @@ mod tests {
             (
                 "auto",
                 &[("SLURM_ARRAY_TASK_ID", "9"), ("SLURM_ARRAY_TASK_MIN", "1"), ("SLURM_ARRAY_TASK_COUNT", "3")],
-                "is 9; it must be 1 to 3 for 3 tasks, in steps of 1",
+                "is 9; it must be 1 to 3 for 3 tasks",
+            ),
+            (
+                "auto",
+                &[
+                    ("SLURM_ARRAY_TASK_ID", "3"),
+                    ("SLURM_ARRAY_TASK_MIN", "0"),
+                    ("SLURM_ARRAY_TASK_STEP", "2"),
+                    ("SLURM_ARRAY_TASK_COUNT", "4"),
+                ],
+                "is 3; it must be 0 to 6 for 4 tasks, in steps of 2",
             ),
         ] {
             assert_refused!(parsed(text, variables), words);

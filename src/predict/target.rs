@@ -302,6 +302,8 @@ impl<'a> Claim<'a> {
     fn find(&self, there: &BTreeSet<String>, record: Option<&Record>) -> Found {
         let mut found = Found::default();
         let mut recorded = BTreeSet::new();
+        let all: BTreeSet<&String> =
+            record.iter().flat_map(|of| of.results.values()).flat_map(|of| &of.files).collect();
         for (number, Planned { key, input, names, .. }) in self.own() {
             let entry = record.and_then(|record| Some((record, record.results.get(key)?)));
             if let Some((record, entry)) = entry {
@@ -320,9 +322,10 @@ impl<'a> Claim<'a> {
             let before = found.unknown.len();
             found.unknown.extend(names.iter().filter(is_unknown).cloned());
             if found.unknown.len() > before {
-                // What an earlier version wrote beside the label values would be taken for that of the new ones.
+                // What an earlier version wrote beside the label values would be taken for that of the new ones; but not
+                // the recorded result of another image, which may have such a name.
                 let beside = Outputs::all_beside(key).filter(|name| !names.contains(name));
-                found.unknown.extend(beside.filter(|name| is_unknown(&name)));
+                found.unknown.extend(beside.filter(|name| there.contains(name) && !all.contains(name)));
             }
         }
         if record.is_none() {

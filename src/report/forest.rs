@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 use super::tables::{class_table, confusion};
 use super::text::{duration, score};
 use super::{Page, SamplePrediction, section, tile, viewer};
-use crate::base::Result;
 use crate::base::files::write_bytes;
 use crate::base::markup::escaped;
 use crate::base::named_enum::classes_that;
 use crate::base::words::{count, per_cent};
+use crate::base::{Error, Result};
 use crate::data::REGION_FOLDS as FOLDS;
 use crate::draw::Classes;
 use crate::metric::Evaluation;
@@ -134,11 +134,29 @@ impl ForestReport {
         lines
     }
 
-    /// With the confusion matrices that files hold as plain counts.
-    pub(crate) fn restored(mut self) -> Self {
+    /// With the confusion matrices that files hold as plain counts. `path` is the file, of a run of that many classes.
+    ///
+    /// # Errors
+    ///
+    /// If it is of other classes, or damaged.
+    pub(crate) fn restored(mut self, path: &Path, classes: usize) -> Result<Self> {
+        let mut fits = self.classes.len() == classes;
         let all = [&mut self.by_region, &mut self.by_pixel, &mut self.validation, &mut self.out_of_bag];
-        all.into_iter().flatten().for_each(|found| *found = Evaluation::of_counts(&found.confusion));
-        self
+        for found in all.into_iter().flatten() {
+            let counts = &found.confusion;
+            let sum = counts.iter().flatten().try_fold(0u64, |sum, count| sum.checked_add(*count));
+            fits &= counts.len() == classes && counts.iter().all(|row| row.len() == classes) && sum.is_some();
+            if fits {
+                *found = Evaluation::of_counts(counts);
+            }
+        }
+        let reason = || {
+            format!(
+                "its scores are not those of the {classes} classes in the run's config.json; they do not belong together, or \
+                 the file is damaged; copy the run again, or train again"
+            )
+        };
+        if fits { Ok(self) } else { Err(Error::content(path, reason())) }
     }
 
     /// Writes the page of a run, with `samples` of its images, to `path`.
@@ -254,5 +272,27 @@ impl ForestReport {
             table("The most important features", &self.strongest)
         );
         section("importances", "Importances", &content)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scores_of_other_classes_are_refused() {
+        let scores = |confusion: &[Vec<u64>]| {
+            let found =
+                Evaluation { confusion: confusion.to_vec(), ..Evaluation::of_counts(&[vec![1, 0], vec![0, 1]]) };
+            let classes = ["a", "b"].map(|name| ClassReport { name: name.into(), pixels: 1, regions: 1 }).to_vec();
+            let report = ForestReport { classes, validation: Some(found), ..ForestReport::default() };
+            report.restored(Path::new("scores.json"), 2)
+        };
+        let found = scores(&[vec![3, 1], vec![0, 4]]).unwrap().validation.unwrap();
+        assert_eq!((found.pixels, found.matrix.at(0, 1)), (8, 1));
+        let wrong = [&[vec![1], vec![2]][..], &[vec![1, 0]], &[vec![u64::MAX, 1], vec![0, 1]]];
+        for confusion in wrong {
+            assert_refused!(scores(confusion), "scores.json: its scores are not those of the 2 classes");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! `segtool check --report`: images with their annotations to page through and to rate, in one file that asks the network
 //! for nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -89,7 +89,7 @@ impl Review<'_> {
     ///
     /// If no pair can be shown, or the file cannot be written.
     pub fn write(&self, path: &Path, sink: &dyn Sink) -> Result<usize> {
-        let predictions = self.prediction_files()?;
+        let predictions = self.prediction_files(sink)?;
         let chosen = match &predictions {
             Some(files) => self.worst(files, sink)?,
             None => self.drawn(),
@@ -116,11 +116,20 @@ impl Review<'_> {
         Ok(shown.len())
     }
 
-    /// The predictions by the stems of their names.
-    fn prediction_files(&self) -> Result<Option<BTreeMap<String, PathBuf>>> {
+    /// The predictions by the stems of their names, without those whose name several images have.
+    fn prediction_files(&self, sink: &dyn Sink) -> Result<Option<BTreeMap<String, PathBuf>>> {
         let Some(folder) = self.predictions else { return Ok(None) };
-        let files = find_predictions(folder)?.into_iter().map(|file| (stem(&file), file));
-        Ok(Some(files.collect()))
+        let mut files: BTreeMap<_, _> = find_predictions(folder)?.into_iter().map(|file| (stem(&file), file)).collect();
+        let mut seen = BTreeSet::new();
+        let stems = self.pairs.iter().map(|pair| stem(&pair.image));
+        let repeated: BTreeSet<String> = stems.filter(|stem| !seen.insert(stem.clone())).collect();
+        let shared: Vec<PathBuf> = repeated.iter().filter_map(|stem| files.remove(stem)).collect();
+        if let Some(first) = shared.first() {
+            let (count, first) = (counted(shared.len(), "prediction"), first.display());
+            let text = format!("{count} left out whose name several images have, the first of them {first}");
+            sink.event(Event::Note(text));
+        }
+        Ok(Some(files))
     }
 
     /// Pairs in the order of the set, chosen at random.
@@ -134,7 +143,10 @@ impl Review<'_> {
 
     /// Pairs with predictions, from the worst on.
     fn worst(&self, files: &BTreeMap<String, PathBuf>, sink: &dyn Sink) -> Result<Vec<Scored>> {
-        sink.event(Event::Started { task: Task::Score, total: self.pairs.len(), done: 0 });
+        let has_prediction = |place: &usize| files.contains_key(&stem(&self.pairs[*place].image));
+        let places: Vec<usize> = (0..self.pairs.len()).filter(has_prediction).collect();
+        let missing = self.pairs.len() - places.len();
+        sink.event(Event::Started { task: Task::Score, total: places.len(), done: 0 });
         let done = AtomicUsize::new(0);
         let scored = |place: usize| {
             let pair = &self.pairs[place];
@@ -144,13 +156,12 @@ impl Review<'_> {
             let (labels, prediction) = unless_skipped(pair, maps, sink)?;
             Some((place, image_iou(&labels, &prediction, self.dataset.class_count())))
         };
-        let mut found: Vec<Scored> = (0..self.pairs.len()).into_par_iter().filter_map(scored).collect();
+        let mut found: Vec<Scored> = places.into_par_iter().filter_map(scored).collect();
         sink.event(Event::Finished);
         if found.is_empty() {
             let advice = "predictions are matched to images by file stem: a.jpg with a.npy";
             return Err(Error::no_data("no image has a prediction that can be read", advice));
         }
-        let missing = self.pairs.iter().filter(|pair| !files.contains_key(&stem(&pair.image))).count();
         if missing > 0 {
             sink.event(Event::Note(format!("{} without a prediction left out", counted(missing, "image"))));
         }
@@ -269,6 +280,8 @@ fn stem(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
 
     #[test]
@@ -278,5 +291,22 @@ mod tests {
         let sample = Sample { file: "a".into(), image: RgbImage::new(400, 100), labels, prediction: None };
         let sample = sample.reduced(100.0);
         assert_eq!((sample.labels.size.to_string(), sample.image.dimensions()), ("200x50".into(), (200, 50)));
+    }
+
+    #[test]
+    fn a_prediction_whose_name_several_images_have_is_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        ["x.npy", "y.npy"].iter().for_each(|name| std::fs::write(folder.path().join(name), "").unwrap());
+        let pair = |image: &str| Pair { image: image.into(), label: PathBuf::from("labels.png").into() };
+        let (pairs, dataset) = (["a/x.png", "b/x.png", "b/y.png"].map(pair), Dataset::find("demo").unwrap());
+        let predictions = Some(folder.path());
+        let review = Review { pairs: &pairs, dataset: &dataset, samples: 3, seed: 0, predictions };
+        let notes = Mutex::new(Vec::new());
+        let sink = |event: Event| notes.lock().unwrap().push(format!("{event:?}"));
+        let files = review.prediction_files(&sink).unwrap().unwrap();
+        assert_eq!(files.into_keys().collect::<Vec<_>>(), ["y"]);
+        let notes = notes.lock().unwrap();
+        let words = ["left out whose name several images have", "x.npy"];
+        assert!(notes.len() == 1 && words.iter().all(|words| notes[0].contains(words)), "{notes:?}");
     }
 }

@@ -103,7 +103,7 @@ impl Task<'_> {
         let (options, tile) = self.model.options(first.file.path(), first.size, first.bands.as_deref())?;
         let paths: Vec<_> = self.jobs.iter().map(|job| job.file.path().to_path_buf()).collect();
         let work = self.model.predictor.work(&options, Some(self.stop))?;
-        let form = Form { shown: false, strips: true, rasters: Some(false) };
+        let form = Form { strips: true, rasters: Some(false), ..Form::default() };
         let total = AtomicUsize::new(0);
         let sink = |event: Event| self.hear(event, &total);
         let mut growing: Option<Prediction> = None;

@@ -251,8 +251,8 @@ fn single_pixels_have_the_features_of_blocks() {
 fn stored_features_are_those_that_were_computed_and_damaged_ones_are_computed_anew() {
     let device = Device::flex();
     let folder = tempdir().unwrap();
+    // Where there is no such file: features are of the image that is given.
     let file = folder.path().join("image.png");
-    std::fs::write(&file, "its content").unwrap();
     let config = HypercolumnConfig { encoder: encoder("vgg16"), taps: taps("pool1,pool2"), scales: vec![1] };
     let (hypercolumns, raster, dataset) = (hypercolumns(&config, &device), raster([40, 50]), as_it_is());
     let image = PreparedImage::new(&file, &raster, &dataset).unwrap();
@@ -292,5 +292,11 @@ fn stored_features_are_those_that_were_computed_and_damaged_ones_are_computed_an
     let other = encoder("vgg16").init(3, &config.taps, 1, &device).unwrap();
     let other = Hypercolumns::new(config, other, 3, device).unwrap();
     assert_ne!(all(&other, &image), first);
-    assert_eq!(below(&folder.path().join("cache")).len(), 3);
+    // So have other samples of an image of that name, such as its bands in another order.
+    let Samples::F32(mut samples) = raster.samples.clone() else { panic!("floats") };
+    samples.chunks_exact_mut(3).for_each(<[f32]>::reverse);
+    let reversed = Image { samples: Samples::F32(samples), ..raster.clone() };
+    let reversed = PreparedImage::new(&file, &reversed, &dataset).unwrap();
+    assert_ne!(all(&hypercolumns, &reversed), first);
+    assert_eq!(below(&folder.path().join("cache")).len(), 4);
 }

@@ -135,13 +135,15 @@ fn longitudes_and_latitudes_are_written_where_they_take_no_more_than_a_formula()
     write_utm(&other, SMALL, 25832);
     write_scene(&plain, SMALL, &[]);
     let degrees = ["--format", "geojson", "--geojson-crs", "wgs84"];
-    let command = bench.predict("out").args(&degrees);
-    let said = command.clone().file(&utm).file(&other).fails_with(1);
+    // Images without such coordinates are skipped, as those that cannot be read are.
+    fs::write(bench.at("broken.tif"), "II*").unwrap();
+    let mixed =
+        bench.predict("mixed").args(&degrees).file(&other).file(&plain).file(&bench.at("broken.tif")).file(&utm);
+    let said = mixed.fails_with(3);
     assert_says(&said, &["other.tif", "EPSG:25832", "Leave --geojson-crs out", "ogr2ogr -t_srs EPSG:4326"]);
-    let said = command.clone().file(&plain).fails_with(1);
-    assert_says(&said, &["plain.tif: has no coordinates", "leave --geojson-crs out"]);
-    assert!(!bench.at("out").exists(), "refused before any work");
-    let said = command.file(&utm).run();
+    assert_says(&said, &["plain.tif: has no coordinates", "leave --geojson-crs out", "3 of 4 images were skipped"]);
+    assert_eq!(bench.names("mixed"), ["utm.geojson"]);
+    let said = bench.predict("out").args(&degrees).file(&utm).run();
     assert_says(&said, &["no predictions.txt", "--format"]);
     assert_eq!(bench.names("out"), ["utm.geojson"]);
     let file = read(&bench.at("out/utm.geojson"));

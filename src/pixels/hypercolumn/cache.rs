@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use safetensors::SafeTensors;
@@ -13,12 +12,12 @@ use super::Hypercolumns;
 use super::layout::{Layout, Window};
 use super::prepared_image::PreparedImage;
 use super::sampler::{Map, WindowFeatures};
-use crate::base::files::{create_folder, open_file, read_bytes, write_bytes_unsynced};
+use crate::base::files::{create_folder, read_bytes, write_bytes_unsynced};
 use crate::base::{Error, Result};
-use crate::image::orientation_policy;
+use crate::image::{Image, Samples};
 
 /// Stored features are computed anew when this changes.
-const FORMAT: &[u8] = b"segtool features 2";
+const FORMAT: &[u8] = b"segtool features 3";
 /// The entry of a file that tells whether it is whole.
 const CHECK: &str = "crc32c";
 
@@ -42,26 +41,37 @@ impl FeatureCache {
         Ok(Self { root: root.into() })
     }
 
-    /// The place of an image's features: by its content, not its name, and by all that they depend on besides.
+    /// The place of an image's features: by the samples that they are computed from, not its name, and by all that they
+    /// depend on besides. Which bands were chosen and how the image was turned is in its samples.
     pub fn image(&self, hypercolumns: &Hypercolumns, image: &PreparedImage<'_>) -> Result<StoredFeatures> {
-        let path = image.path();
         let mut hash = Sha256::new();
         hash.update(FORMAT);
         hash.update(hypercolumns.fingerprint);
         hash.update(image.normalisation());
-        hash.update(format!("{:?}", orientation_policy()));
-        let failed = |e| Error::read(path, e);
-        let ((mut file, _), mut buffer) = (open_file(path)?, vec![0; 1 << 16]);
-        loop {
-            match file.read(&mut buffer).map_err(failed)? {
-                0 => break,
-                count => hash.update(&buffer[..count]),
-            }
-        }
+        add_image(&mut hash, image.raster());
         let hash: String = hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
         let folder = self.root.join(hash);
         create_folder(&folder).map_err(unwritable)?;
         Ok(StoredFeatures { folder })
+    }
+}
+
+/// Adds an image to what is hashed.
+fn add_image(hash: &mut Sha256, image: &Image) {
+    hash.update(format!("{} {} {:?}", image.size, image.bands, image.sample_type));
+    match &image.samples {
+        Samples::U8(samples) => hash.update(samples),
+        Samples::U16(samples) => add(hash, samples, u16::to_le_bytes),
+        Samples::F32(samples) => add(hash, samples, f32::to_le_bytes),
+    }
+    if let Some(nodata) = &image.nodata {
+        add(hash, nodata, |nodata| [u8::from(nodata)]);
+    }
+}
+
+fn add<T: Copy, const N: usize>(hash: &mut Sha256, values: &[T], bytes: impl Fn(T) -> [u8; N]) {
+    for part in values.chunks(1 << 16) {
+        hash.update(part.iter().flat_map(|value| bytes(*value)).collect::<Vec<u8>>());
     }
 }
 

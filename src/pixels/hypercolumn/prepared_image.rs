@@ -23,9 +23,9 @@ impl<'a> PreparedImage<'a> {
         Ok(Self { path, raster, dataset: settled(path, raster, dataset)? })
     }
 
-    /// What it is called.
-    pub(super) fn path(&self) -> &Path {
-        self.path
+    /// The image before it is normalised.
+    pub(super) fn raster(&self) -> &Image {
+        self.raster
     }
 
     /// All that is done to its samples, as bytes.

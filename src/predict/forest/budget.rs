@@ -71,9 +71,10 @@ impl Budget {
 
     /// The image, and its file while that is decoded.
     fn image_bytes(&self, path: &Path, size: Size) -> u64 {
-        let of_tiff = |ending: &OsStr| ["tif", "tiff"].iter().any(|tiff| ending.eq_ignore_ascii_case(tiff));
-        // Only TIFF has floats.
-        let sample = if path.extension().is_some_and(of_tiff) { 4 } else { 2 };
+        // Floats, as no other format has them.
+        let has_floats =
+            |ending: &OsStr| ["tif", "tiff", "npy", "npz"].iter().any(|floats| ending.eq_ignore_ascii_case(floats));
+        let sample = if path.extension().is_some_and(has_floats) { 4 } else { 2 };
         let file = open_input(path).map_or(0, |(_, length)| length);
         file + sample * (size.width * size.height * self.bands) as u64
     }

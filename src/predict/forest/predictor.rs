@@ -289,14 +289,17 @@ impl Work for ForestWork<'_> {
         // An image whose size cannot be told beforehand counts as one window.
         let planned =
             |path: &PathBuf| read_size(path).map_or(1, |size| self.windows(path, size).map_or(1, |all| all.len()));
-        sink.event(Event::Started { task: Task::Predict, total: inputs.iter().map(planned).sum(), done: 0 });
-        let (mut skipped, mut done) = (0, 0);
+        let planned: Vec<usize> = inputs.iter().map(planned).collect();
+        sink.event(Event::Started { task: Task::Predict, total: planned.iter().sum(), done: 0 });
+        let (mut skipped, mut done, mut after) = (0, 0, 0);
         for (i, path) in inputs.iter().enumerate() {
+            after += planned[i];
             let mut read = || {
                 if let Some(size) = read_size(path) {
                     self.windows(path, size)?;
                 }
                 let image = load_bands(path, &self.predictor.dataset, self.bands)?;
+                form.check_place(path)?;
                 let pending = self.decide(path, &image, &mut || {
                     done += 1;
                     sink.event(Event::Advanced { done, loss: None });
@@ -321,6 +324,8 @@ impl Work for ForestWork<'_> {
                 Err(error) => {
                     skipped += 1;
                     sink.event(Event::Skipped { path: path.clone(), reason: error.to_string() });
+                    done = after;
+                    sink.event(Event::Advanced { done, loss: None });
                 }
             }
         }

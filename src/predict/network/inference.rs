@@ -200,13 +200,14 @@ impl TileRunner<'_> {
 
     /// What is seen in the windows of a view: what the procedure averages.
     pub(super) fn tiled(&self, view: &View, tiles: Tiles, procedure: &Procedure) -> Result<Vec<WeightedScores>> {
-        let (padded, corner) = if tiles.is_padded() { view.padded(tiles.side) } else { (view.clone(), [0, 0]) };
+        let padded = tiles.is_padded().then(|| view.padded(tiles.side));
+        let (source, corner) = padded.as_ref().map_or((view, [0, 0]), |(padded, corner)| (padded, *corner));
         // mmsegmentation mirrors the image, not its windows.
         let mirrored_views = procedure.flip && procedure.join != Join::Probabilities;
         let mut parts = Vec::with_capacity(2);
         for mirrored in [false, true].into_iter().take(1 + usize::from(mirrored_views)) {
-            let turned = mirrored.then(|| padded.mirrored());
-            let seen = turned.as_ref().unwrap_or(&padded);
+            let turned = mirrored.then(|| source.mirrored());
+            let seen = turned.as_ref().unwrap_or(source);
             let mut whole: Option<ScoreMap> = None;
             self.sweep_rows(seen, tiles, procedure, &mut |rows| {
                 match &mut whole {
@@ -228,7 +229,7 @@ pub(super) fn not_numbers(path: &Path) -> Error {
     Error::content(
         path,
         "the network's scores are not numbers (NaN or infinite), so there is no prediction; its weights may come from a \
-         training that diverged: train with a smaller --learning-rate, or use other weights",
+         training that diverged: train with a smaller `learning_rate`, or use other weights",
     )
 }
 

@@ -153,8 +153,8 @@ fn dataset_of(weights: &Weights, config: &NetworkConfig, dataset: Option<Dataset
     dataset.normalisation.validate(bands).map_err(|reason| weights.checkpoint.error(reason))?;
     if let Normalisation::PerDataset { .. } = dataset.normalisation {
         return Err(weights.checkpoint.error(
-            "it is not known how the training images were normalised; give a data set whose normalisation is fixed or per-image \
-             with --dataset",
+            "it is not known how the training images were normalised; give a `dataset` whose normalisation is fixed or \
+             per-image",
         ));
     }
     Ok(dataset)

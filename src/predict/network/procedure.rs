@@ -180,6 +180,7 @@ impl Choices {
             let Some((field, _)) = given.iter().find(|(_, given)| *given) else { return Ok(None) };
             return refuse(field, "applies only to sliding windows; also give their side with `tile`");
         };
+        require(side > 0, "tile", side, "at least 1")?;
         if tile.is_some() && preset == Some(Preset::Csail) {
             let reason = "has no effect with the preset csail, which predicts whole images: leave it out, or give factors as \
                           `scales`, as in 0.5,1";
@@ -405,6 +406,8 @@ mod tests {
         };
         assert!(refused(|c| c.upsample = Some(Interpolation::Bicubic)).contains("`resize` or `scales`"));
         assert!(refused(|c| c.stride = Some(3)).contains("`tile`"));
+        assert!(refused(|c| c.tile = Some(0)).contains("`tile` is 0; it must be at least 1"));
+        assert!(refused(|c| (c.tile, c.overlap) = (Some(0), Some(0))).contains("`tile` is 0"));
         assert!(refused(|c| (c.tile, c.stride) = (Some(8), Some(9))).contains("from 1 to 8"));
         assert!(refused(|c| c.overlap = Some(3)).contains("`tile`"));
         assert!(refused(|c| (c.tile, c.blend) = (Some(8), Some(Blend::Crop))).contains("also give `overlap`"));

@@ -57,12 +57,12 @@ impl Reading {
     fn read(&self, turn: usize, path: &Path, form: Form) -> Result<Found> {
         if let Some((tiles, file)) = self.scene(path, form) {
             let reserved = Some(self.budget.admit_scene(path, turn, (tiles, &file), form)?);
-            return Ok(Found::Scene(Scene { size: file.size(), tiles, reserved }));
+            return form.check_place(path).map(|()| Found::Scene(Scene { size: file.size(), tiles, reserved }));
         }
         let reserved = self.budget.admit(path, turn, form)?;
         let image = load_bands(path, &self.dataset, self.bands.as_deref())?;
         // The beginning of the file may not have told the size.
-        self.budget.check(path, image.size, form)?;
+        self.budget.check(path, image.size, form).and_then(|()| form.check_place(path))?;
         let shown = form.shown.then(|| image.clone().to_rgb(&[]));
         Ok(Found::Image(Read { shown, reserved: Some(reserved), ..self.prepare(path, image)? }))
     }

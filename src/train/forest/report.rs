@@ -56,11 +56,11 @@ pub(super) fn classified(
 
 /// Writes the report of a run to `path`, with all of its images.
 pub(in crate::train) fn write(run: &ForestRun, path: &Path, device: DeviceChoice, sink: &dyn Sink) -> Result<()> {
-    let report: ForestReport = read_json(&run.scores_path())?;
+    let (scores, dataset) = (run.scores_path(), &run.config.dataset);
+    let report = read_json::<ForestReport>(&scores)?.restored(&scores, dataset.class_count())?;
     let predictor = ForestPredictor::open(run, device)?;
-    let dataset = &run.config.dataset;
     let samples = classified(&predictor, &images(run)?, (dataset, None), usize::MAX, sink)?;
-    report.restored().write_html(run, path, &samples)
+    report.write_html(run, path, &samples)
 }
 
 /// The images that a run learnt from: with label images, or with the rows of tables.
