@@ -18,7 +18,7 @@ use segtool::tools::proportions::{Axis, Depths};
 use segtool::weights::{Choice, Weights, locate};
 
 use super::stop::Stop;
-use super::together::{self, Place};
+use super::together::{self, OnFailure, Place};
 use super::{refuse_flags, say_hardware, say_precision};
 use crate::cli::{Chosen, ForestPrediction, NetworkPrediction, Polygons, Predict, Tile};
 use crate::program::exit::{Exit, wrong_usage};
@@ -33,7 +33,7 @@ const LONG: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(mut arguments: Predict) -> Result<Exit> {
     match processes(&mut arguments)? {
-        Some(count) => together::launch(count),
+        Some(count) => together::launch(count, OnFailure::GoOn),
         None => predict(arguments),
     }
 }

@@ -1,4 +1,4 @@
-//! Training in several processes, which are started here or by a launcher.
+//! Work in several processes, which are started here or by a launcher.
 
 use std::io::Read;
 use std::path::PathBuf;
@@ -40,6 +40,15 @@ impl Member {
     pub(super) fn begun(&self) -> Option<PathBuf> {
         if self.membership.restarts > 0 { self.group.begun() } else { None }
     }
+}
+
+/// What the failure of a process means for the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OnFailure {
+    /// They cannot go on without it.
+    EndAll,
+    /// Each has a share of its own, which it completes.
+    GoOn,
 }
 
 /// The role of this process in a command that several GPUs work on, each with its own images.
@@ -86,7 +95,7 @@ pub(super) fn run(options: &Together, train: impl FnOnce(Option<&Member>) -> Res
             );
         }
         let count = options.devices.as_ref().map_or(Ok(options.processes.unwrap_or(1)), count_of)?;
-        return if count > 1 { launch(count) } else { train(None) };
+        return if count > 1 { launch(count, OnFailure::EndAll) } else { train(None) };
     };
     let threads = threads_each(membership.local_size);
     as_member(membership, threads, |member| train(Some(member)))
@@ -181,11 +190,11 @@ fn tell_torchrun(text: &str) {
 }
 
 /// Starts this command in `count` processes and waits for them.
-pub(super) fn launch(count: usize) -> Result<Exit> {
+pub(super) fn launch(count: usize, on_failure: OnFailure) -> Result<Exit> {
     let stop = Stop::announcing("stopping the processes as soon as everything is saved")?;
-    let exit = Children::start(count, &[], Stdio::inherit())?.wait(Some(&stop))?;
+    let exit = Children::start(count, &[], Stdio::inherit())?.wait(on_failure, Some(&stop))?;
     // After a signal, the exit code is that of the signal.
-    Ok(if exit == Exit::Done { stop.exit().unwrap_or(exit) } else { exit })
+    Ok(if matches!(exit, Exit::Done | Exit::SomeSkipped) { stop.exit().unwrap_or(exit) } else { exit })
 }
 
 /// Starts this command with further arguments in `count` processes and waits for them. Also returns what process 0
@@ -197,7 +206,7 @@ pub(super) fn launch_and_read(count: usize, more: &[String]) -> Result<(Exit, St
         let mut text = String::new();
         output.map_or(Ok(0), |mut output| output.read_to_string(&mut text)).map(|_| text)
     });
-    let exit = children.wait(None)?;
+    let exit = children.wait(OnFailure::EndAll, None)?;
     let text = reader.join().ok().and_then(Result::ok).context("cannot read what process 0 printed")?;
     Ok((exit, text))
 }
@@ -229,27 +238,39 @@ impl Children {
         Ok(children)
     }
 
-    /// Waits until all have ended. Returns the exit of the first that failed.
-    fn wait(&mut self, stop: Option<&Stop>) -> Result<Exit> {
-        let mut failed: Option<(usize, ExitStatus, Instant)> = None;
-        let mut ended = vec![false; self.children.len()];
+    /// Waits until all have ended. Returns how the command ends: as the first process that failed, or by [`exit_of_shares`].
+    fn wait(&mut self, on_failure: OnFailure, stop: Option<&Stop>) -> Result<Exit> {
+        let size = self.children.len();
+        let mut failed: Option<(Exit, Instant)> = None;
+        let mut exits: Vec<Option<Exit>> = vec![None; size];
         let mut told = false;
-        while ended.contains(&false) {
+        while exits.contains(&None) {
             for (rank, child) in
-                self.children.iter_mut().enumerate().filter(|(rank, _)| !ended[*rank]).collect::<Vec<_>>()
+                self.children.iter_mut().enumerate().filter(|(rank, _)| exits[*rank].is_none()).collect::<Vec<_>>()
             {
                 let Some(status) = child.try_wait().context("cannot wait for a process")? else { continue };
-                ended[rank] = true;
-                if !status.success() && failed.is_none() {
-                    failed = Some((rank, status, Instant::now()));
+                let exit = exit_of(status);
+                exits[rank] = Some(exit);
+                if failed.is_some() {
+                    continue;
+                }
+                if status.code().is_none() {
+                    ui::warn(&format!("error: process {rank} of {size} ended: {status}"));
+                }
+                if exit != Exit::Done && on_failure == OnFailure::EndAll {
+                    failed = Some((exit, Instant::now()));
                 }
             }
             if stop.is_some_and(|stop| stop.flag().load(Ordering::Relaxed)) && !std::mem::replace(&mut told, true) {
                 // In a terminal, all processes have received the signal; sent from elsewhere, only this one has.
-                self.children.iter().zip(&ended).filter(|(_, ended)| !**ended).for_each(|(child, _)| terminate(child));
+                self.children
+                    .iter()
+                    .zip(&exits)
+                    .filter(|(_, exit)| exit.is_none())
+                    .for_each(|(child, _)| terminate(child));
             }
-            if let Some((_, _, since)) = failed {
-                for (child, _) in self.children.iter_mut().zip(&ended).filter(|(_, ended)| !**ended) {
+            if let Some((_, since)) = failed {
+                for (child, _) in self.children.iter_mut().zip(&exits).filter(|(_, exit)| exit.is_none()) {
                     match since.elapsed() {
                         time if time > 2 * PATIENCE => drop(child.kill()),
                         time if time > PATIENCE => terminate(child),
@@ -259,14 +280,9 @@ impl Children {
             }
             std::thread::sleep(TURN);
         }
-        Ok(match failed {
-            None => Exit::Done,
-            Some((rank, status, _)) => {
-                if status.code().is_none() {
-                    ui::warn(&format!("error: process {rank} of {} ended: {status}", ended.len()));
-                }
-                exit_of(status)
-            }
+        Ok(match (on_failure, failed) {
+            (OnFailure::EndAll, failed) => failed.map_or(Exit::Done, |(exit, _)| exit),
+            (OnFailure::GoOn, _) => exit_of_shares(&exits.into_iter().flatten().collect::<Vec<_>>()),
         })
     }
 }
@@ -283,10 +299,18 @@ impl Drop for Children {
 }
 
 fn exit_of(status: ExitStatus) -> Exit {
-    [Exit::WrongUsage, Exit::SomeSkipped, Exit::HungUp, Exit::Interrupted, Exit::Terminated]
+    [Exit::Done, Exit::WrongUsage, Exit::SomeSkipped, Exit::HungUp, Exit::Interrupted, Exit::Terminated]
         .into_iter()
         .find(|exit| status.code() == Some(*exit as i32))
         .unwrap_or(Exit::Failed)
+}
+
+/// How a command ends whose processes each have a share of the images: it has failed if all have, and images are skipped
+/// if one has.
+fn exit_of_shares(exits: &[Exit]) -> Exit {
+    let Some(first) = exits.iter().copied().find(|exit| *exit != Exit::Done) else { return Exit::Done };
+    let all_failed = exits.iter().all(|exit| !matches!(exit, Exit::Done | Exit::SomeSkipped));
+    if all_failed { first } else { Exit::SomeSkipped }
 }
 
 #[cfg(unix)]
@@ -315,3 +339,42 @@ fn ends_with_parent(command: &mut Command) {
 
 #[cfg(not(target_os = "linux"))]
 fn ends_with_parent(_: &mut Command) {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_fail_together_only_if_each_fails() {
+        for (exits, whole) in [
+            (&[Exit::Done, Exit::Done][..], Exit::Done),
+            (&[Exit::Done, Exit::SomeSkipped], Exit::SomeSkipped),
+            (&[Exit::Failed, Exit::Done], Exit::SomeSkipped),
+            (&[Exit::Failed, Exit::SomeSkipped], Exit::SomeSkipped),
+            (&[Exit::Failed, Exit::Failed], Exit::Failed),
+            (&[Exit::WrongUsage, Exit::WrongUsage], Exit::WrongUsage),
+            (&[Exit::Terminated, Exit::Terminated], Exit::Terminated),
+        ] {
+            assert_eq!(exit_of_shares(exits), whole, "{exits:?}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn one_that_fails_ends_the_others_only_if_they_depend_on_it() {
+        let ended = |on_failure: OnFailure, scripts: [&str; 2]| {
+            let child = |script: &str| Command::new("sh").args(["-c", script]).spawn().unwrap();
+            let mut children = Children { children: scripts.map(child).into(), place: None };
+            children.wait(on_failure, None).unwrap()
+        };
+        for (first, together, apart) in
+            [("exit 0", Exit::Done, Exit::Done), ("exit 1", Exit::Failed, Exit::SomeSkipped)]
+        {
+            assert_eq!(ended(OnFailure::EndAll, [first, "sleep 0.2"]), together);
+            assert_eq!(ended(OnFailure::GoOn, [first, "sleep 0.2"]), apart);
+        }
+        // Killed, as by the system when memory is short.
+        assert_eq!(ended(OnFailure::GoOn, ["kill -9 $$", "exit 0"]), Exit::SomeSkipped);
+        assert_eq!(ended(OnFailure::GoOn, ["exit 3", "sleep 0.2; exit 3"]), Exit::SomeSkipped);
+    }
+}
