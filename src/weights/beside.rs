@@ -60,7 +60,7 @@ pub(super) struct Told {
 /// Changes what weights are taken for by what lies beside them.
 ///
 /// # Errors
-/// What lies beside them says that they are of another network.
+/// What lies beside them cannot be read, or says that they are of another network.
 pub(super) fn apply(checkpoint: &Checkpoint, names: Names, content: &mut Content) -> Described<Told> {
     let mut told = Told::default();
     for path in &checkpoint.paths {
@@ -81,7 +81,7 @@ pub(super) fn apply(checkpoint: &Checkpoint, names: Names, content: &mut Content
     if let (Names::Mmseg, Some(text)) = (names, checkpoint.metadata.get(MMSEG_CONFIG)) {
         mmseg(text, content, &mut told)?;
     }
-    if let Some(config) = hub_config(checkpoint) {
+    if let Some(config) = hub_config(checkpoint)? {
         if config.contains_key("_model_class") || config.contains_key("encoder_name") {
             smp(&config, names, content, &mut told)?;
         } else if let Some(architecture) = config.get("architecture").and_then(Value::as_str) {
@@ -93,14 +93,20 @@ pub(super) fn apply(checkpoint: &Checkpoint, names: Names, content: &mut Content
 }
 
 /// The `config.json` beside a file of weights that has the usual name.
-fn hub_config(checkpoint: &Checkpoint) -> Option<Map<String, Value>> {
-    let [path] = &checkpoint.paths[..] else { return None };
-    let name = path.file_name()?.to_str()?;
+fn hub_config(checkpoint: &Checkpoint) -> Described<Option<Map<String, Value>>> {
+    let [path] = &checkpoint.paths[..] else { return Ok(None) };
+    let is_of_hub = path.file_name().is_some_and(|name| HUB_FILES.iter().any(|usual| name == *usual));
     let config = path.with_file_name("config.json");
-    if !HUB_FILES.contains(&name) || !config.is_file() {
-        return None;
+    if !is_of_hub || !config.is_file() {
+        return Ok(None);
     }
-    serde_json::from_str(&read_text(&config).ok()?).ok()
+    let text = read_text(&config).map_err(|e| e.to_string());
+    text.and_then(|text| serde_json::from_str(&text).map_err(|e| e.to_string())).map(Some).map_err(|e| {
+        format!(
+            "config.json beside it, which may change what the network computes, is not readable ({e}); fetch it again, or \
+             remove it"
+        )
+    })
 }
 
 /// That timm's network of that name is a plain ResNet.

@@ -159,8 +159,10 @@ impl Weights {
 
     /// Says how the network differs from what the other project would take the weights for.
     fn check_meaning(&self, names: Names, tensors: &BTreeMap<String, Stored>) -> Result<(), String> {
-        let checkpoint = Checkpoint { tensors: tensors.clone(), metadata: HashMap::new(), ..self.checkpoint.clone() };
-        let read = Self::recognise(checkpoint, None).map_err(|e| e.to_string())?;
+        let (tensors, metadata, odd) = (tensors.clone(), HashMap::new(), BTreeMap::new());
+        let checkpoint = Checkpoint { tensors, metadata, odd, ..self.checkpoint.clone() };
+        // What lies beside the source describes it by the names of its own project.
+        let read = Self::as_they_are(&checkpoint, None, false).map_err(|e| e.to_string())?;
         if read.description.names != names {
             return Err(format!("it would be taken for {}", read.summary()));
         }
@@ -298,7 +300,7 @@ fn write_files(
         write_one(output, tensors, around, entries)?;
         return Ok(vec![output.into()]);
     }
-    if output.extension().is_some() {
+    if output.extension().is_some_and(|ending| ["pth", "pt", "safetensors"].iter().any(|file| ending == *file)) {
         return Err(Error::invalid("output", output.display(), "a folder: CSAIL's weights are two files"));
     }
     let decoders = |name: &str| names.ours(name).is_some_and(|ours| ours.starts_with("decoder."));

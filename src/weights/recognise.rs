@@ -136,7 +136,7 @@ impl Weights {
     }
 
     /// `beside` says whether configurations that lie beside the weights count.
-    fn as_they_are(checkpoint: &Checkpoint, recipe: Option<&NetworkConfig>, beside: bool) -> Result<Self> {
+    pub(super) fn as_they_are(checkpoint: &Checkpoint, recipe: Option<&NetworkConfig>, beside: bool) -> Result<Self> {
         let found = match checkpoint.metadata.get(ENTRY) {
             Some(text) => Self::own(checkpoint, text),
             None => Self::foreign(checkpoint, recipe, beside),

@@ -349,6 +349,24 @@ fn config_json_beside_the_weights_is_followed() {
         let said = refusal(&folder, &hub(&folder, &case, &config), &[]);
         assert!(said.contains(value.as_str().unwrap_or("output_stride")), "{key}: {said}");
     }
+    let cut = hub(&folder, &case, &serde_json::json!({ "_model_class": "Unet", "decoder_interpolation": "bilinear" }));
+    let config = cut.join("config.json");
+    let bytes = fs::read(&config).unwrap();
+    fs::write(&config, &bytes[..bytes.len() / 2]).unwrap();
+    let said = refusal(&folder, &cut, &[]);
+    assert!(said.contains("config.json beside it") && said.contains("is not readable"), "{said}");
+}
+
+#[test]
+fn config_json_beside_the_weights_does_not_stand_in_the_way_of_an_export() {
+    let folder = tempdir().unwrap();
+    let case = cases().remove("smp-unet-resnet18").unwrap();
+    let hub = hub(&folder, &case, &serde_json::json!({ "_model_class": "Unet", "encoder_name": "resnet18" }));
+    let encoder = folder.path().join("encoder.pth");
+    let arguments = ["export", &text(&hub), "--to", "torchvision", "--output", &text(&encoder)];
+    let said = stderr_of(&arguments, 0);
+    assert!(said.contains("left out"), "{said}");
+    assert!(matches!(Weights::open(&[encoder], None).unwrap().description.content, Content::Encoder { .. }));
 }
 
 #[test]

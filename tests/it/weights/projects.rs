@@ -152,6 +152,12 @@ fn export_refuses_what_the_other_project_would_misread() {
         let said = export(&save(dilation, Stem::Deep), "csail", 0);
         assert!(said.contains(note), "{said}");
     }
+    let own = text(&save(Dilation::None, Stem::Deep));
+    for (output, code) in [("v1.0", 0), ("v1.pth", 2)] {
+        let path = folder.path().join(output);
+        stderr_of(&["export", &own, "--to", "csail", "--output", &text(&path)], code);
+        assert_eq!(path.join("encoder.pth").is_file(), code == 0, "{output}");
+    }
     let said = export(&save(Dilation::Throughout, Stem::Deep), "csail", 1);
     assert!(said.contains("encoder.dilation is \"throughout\" here, but \"after-stride\" there"), "{said}");
     let said = export(&save(Dilation::AfterStride, Stem::Conv7), "csail", 1);
