@@ -12,7 +12,7 @@ const FLAGS: [(&str, &str); 3] = [("train", "train-list"), ("lab", "label-list")
 
 /// Flags of scripts that have a value and no counterpart, and what there is instead.
 const DROPPED: [(&str, &str); 2] = [
-    ("num-gpus", "segtool computes on one device, which --device names"),
+    ("num-gpus", "segtool computes on one device, unless --devices names GPUs"),
     ("print-report", "report.html in the run folder is always written"),
 ];
 
@@ -59,11 +59,25 @@ pub(super) fn modernise(arguments: impl Iterator<Item = OsString>, command: &Com
     if arguments.len() > before + 1 {
         arguments[1..=before + 1].rotate_right(1);
     }
-    // Images stand without a flag here.
     if arguments.get(1).is_some_and(|command| command == "predict") {
-        arguments.retain(|argument| argument != "-i" && argument != "--input-path");
+        take_out_input_flags(&mut arguments);
     }
     arguments
+}
+
+/// Leaves of the flags that scripts have before an image only the image.
+fn take_out_input_flags(arguments: &mut Vec<OsString>) {
+    const WITH_VALUE: &str = "--input-path=";
+    let mut literal = false;
+    arguments.retain(|argument| {
+        literal |= argument == "--";
+        literal || (argument != "-i" && argument != "--input-path")
+    });
+    for argument in arguments.iter_mut().take_while(|argument| **argument != *"--") {
+        if let Some(image) = argument.to_str().and_then(|text| text.strip_prefix(WITH_VALUE)) {
+            *argument = image.to_owned().into();
+        }
+    }
 }
 
 /// The recipe that a script's model is, unless there is a run of its name.
@@ -159,6 +173,7 @@ mod tests {
             ("segtool train -optimizer SGD -Learning_Rate=1e-5", "segtool train --optimizer SGD --learning-rate=1e-5"),
             ("segtool predict -il l.txt -f -o out -m r_1", "segtool predict --input-list l.txt -f -o out -m r_1"),
             ("segtool predict -i a.jpg --input_path b.jpg", "segtool predict a.jpg b.jpg"),
+            ("segtool predict --input_path=a.jpg -- -i --input-path=b", "segtool predict a.jpg -- -i --input-path=b"),
             ("segtool predict -m pspnet50_ade20k -flip", "segtool predict -m pspnet50_ade20k --flip"),
             ("segtool -q --verbose train --lr=1", "segtool train -q --verbose --lr=1"),
             ("segtool -q", "segtool -q"),

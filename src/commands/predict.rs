@@ -121,8 +121,15 @@ fn say_pace(summary: &Summary) {
 /// Says of folders in stores what cannot work, before the model is opened.
 fn check_folders(arguments: &mut Predict) -> Result<()> {
     let Some(folder) = arguments.output_path.as_mut().filter(|folder| store::is_url(folder)) else { return Ok(()) };
-    let plain = folder.to_string_lossy().trim_end_matches('/').to_owned();
-    *folder = plain.into();
+    let plain = PathBuf::from(folder.to_string_lossy().trim_end_matches('/'));
+    // It would be a folder `s3:` on this machine.
+    if !store::is_url(&plain) {
+        wrong_usage!(
+            "--output-path {} names no bucket or server; give a URL such as s3://bucket/maps",
+            folder.display()
+        );
+    }
+    *folder = plain;
     if arguments.watch.is_some() {
         wrong_usage!("--watch can write only to a folder on this machine, not to {}", folder.display());
     }

@@ -18,17 +18,24 @@ pub(crate) fn run(arguments: Rgb2Gray) -> Result<Exit> {
     use_threads(arguments.workers)?;
     let Rgb2Gray { method, stretch, alpha, overwrite, .. } = arguments;
     let summary = convert_files(&jobs, Options { method, stretch, alpha, overwrite }, &progress)?;
-    if summary.written + summary.kept == 0 {
+    if summary.written + summary.kept + summary.in_place == 0 {
         bail!("none of the {} images could be used", jobs.len());
     }
     let kept = match summary.kept {
         0 => String::new(),
-        kept => format!("; {kept} existing files kept (--overwrite replaces them)"),
+        1 => "; 1 existing file kept (--overwrite replaces it)".into(),
+        kept => format!("; {} kept (--overwrite replaces them)", counted(kept, "existing file")),
     };
+    if summary.in_place > 0 {
+        let images = counted(summary.in_place, "image");
+        ui::say(&format!(
+            "note: left out {images}, as the results would overwrite them; choose another --output-folder"
+        ));
+    }
     if summary.others > 0 {
         ui::say(&format!(
-            "note: {} of the kept files were made with a different method or options; --overwrite replaces them",
-            summary.others
+            "note: {} made with a different method or options; --overwrite replaces such files",
+            counted(summary.others, "kept file")
         ));
     }
     let folder = arguments.output_folder.display();

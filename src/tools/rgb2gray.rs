@@ -78,6 +78,8 @@ pub struct Summary {
     pub kept: usize,
     /// Of these, such as were made with other options, or not here.
     pub others: usize,
+    /// Images left out because their grey images would overwrite them.
+    pub in_place: usize,
     /// Images that could not be used.
     pub skipped: usize,
 }
@@ -219,15 +221,21 @@ fn sixteen_bits(path: &Path, samples: &[f32], width: usize, bands: usize, nodata
 /// Turns the images grey, on all threads of the rayon pool. An image that cannot be used is reported and left out; one
 /// that cannot be written ends the work.
 pub fn convert_files(jobs: &[Job], options: Options, sink: &dyn Sink) -> Result<Summary> {
-    // What is the result of another job is no input: with one folder for both, a second call finds the first one's.
-    let made = |job: &Job| {
+    // What is there under the name of the result and is not the image itself.
+    let found = |job: &Job| {
         job.output.canonicalize().ok().filter(|output| job.input.canonicalize().ok().as_ref() != Some(output))
     };
-    let made: BTreeSet<PathBuf> = jobs.iter().filter_map(made).collect();
-    let is_result = |job: &Job| job.input.canonicalize().is_ok_and(|input| made.contains(&input)) && is_own(&job.input);
+    let made: BTreeSet<PathBuf> = jobs.iter().filter_map(found).collect();
+    // What is the result of another job is no input: with one folder for both, a second call finds the first one's.
+    let is_made = |job: &Job| job.input.canonicalize().is_ok_and(|input| made.contains(&input));
     let is_there = |job: &Job| job.output.is_file() && job.input.exists();
-    let jobs_to_do: Vec<&Job> =
-        jobs.iter().filter(|job| if options.overwrite { !is_result(job) } else { !is_there(job) }).collect();
+    let (left_out, jobs_to_do): (Vec<&Job>, Vec<&Job>) =
+        jobs.iter().partition(|job| if options.overwrite { is_made(job) && is_own(&job.input) } else { is_there(job) });
+    let mut kept: BTreeSet<PathBuf> = left_out.iter().filter_map(|job| found(job)).collect();
+    if options.overwrite {
+        kept.clear();
+    }
+    let in_place = left_out.iter().filter(|job| found(job).is_none() && !is_made(job)).count();
     refuse_equal_outputs(jobs_to_do.iter().map(|job| (job.output.clone(), job.input.as_path())))?;
     refuse_inputs(jobs, &jobs_to_do)?;
     if let Some(job) = jobs_to_do.iter().find(|job| job.output.is_dir()) {
@@ -237,7 +245,6 @@ pub fn convert_files(jobs: &[Job], options: Options, sink: &dyn Sink) -> Result<
     for folder in folders(&jobs_to_do) {
         create_folder(folder)?;
     }
-    let to_do: BTreeSet<&Path> = jobs_to_do.iter().map(|job| job.output.as_path()).collect();
     let gray = Gray::new(options);
     sink.event(Event::Started { task: Task::Gray, total: jobs_to_do.len(), done: 0 });
     let (done, skipped) = (AtomicUsize::new(0), AtomicUsize::new(0));
@@ -258,9 +265,8 @@ pub fn convert_files(jobs: &[Job], options: Options, sink: &dyn Sink) -> Result<
     sink.event(Event::Finished);
     report_notes(sink);
     let (skipped, mark) = (skipped.into_inner(), options.mark());
-    let is_other = |job: &&Job| !options.overwrite && is_there(job) && maker_of(&job.output).as_ref() != Some(&mark);
-    let others = jobs.iter().filter(|job| !to_do.contains(job.output.as_path())).filter(is_other).count();
-    Ok(Summary { written: jobs_to_do.len() - skipped, kept: jobs.len() - jobs_to_do.len(), others, skipped })
+    let others = kept.iter().filter(|output| maker_of(output).as_ref() != Some(&mark)).count();
+    Ok(Summary { written: jobs_to_do.len() - skipped, kept: kept.len(), others, in_place, skipped })
 }
 
 /// Refuses to write over an image, or over a file beside it that may be its label image.

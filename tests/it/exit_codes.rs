@@ -78,6 +78,10 @@ fn wrong_usage_ends_with_2_whoever_finds_it() {
         (bench.train_forest(&["--val-fraction", "2"]), "--val-fraction is 2; it must be between 0 and 1"),
         (bench.predict(&["--cache-features", "cache"]), "--cache-features has no effect with a run of a network"),
         (bench.predict(&["--depth-top", "1", "--depth-bottom", "2", "--proportions"]), "predict one image at a time"),
+        (
+            segtool("predict").args(&["--run", &bench.run, "--output-path", "s3://", "a.png"]),
+            "--output-path s3:// names no bucket or server",
+        ),
         (segtool("import").args(&[&bench.run, "--output", &never]), "imported weights are written as .safetensors"),
         (metrics.arg("--confusion", bench.path("confusion.txt")), "the name must end in .png, .csv or .npy"),
         // The library.

@@ -8,7 +8,7 @@ use segtool::base::Size;
 use segtool::image::{GrayConverter, GrayMethod, Samples, read_image};
 use sha2::{Digest, Sha256};
 
-use crate::common::{fixture_path, stderr_of, stdout_of, text};
+use crate::common::{fixture_path, segtool, stderr_of, stdout_of, text};
 
 #[test]
 fn every_method_equals_numpy_on_all_colours() {
@@ -130,7 +130,11 @@ fn what_is_there_is_kept_and_the_folders_may_be_one() {
     assert!(stdout_of(&arguments).contains("(luminance)"));
     assert_eq!(std::fs::read(at("b.png")).unwrap(), before);
     let a = bytes_of(&at("a.png"));
-    assert!(stdout_of(&arguments).starts_with("0 greyscale images"));
+    // b.png is no result of an earlier call.
+    let again = segtool("rgb2gray").args(&arguments[1..]);
+    let found = again.run();
+    assert!(found.starts_with("0 greyscale images") && found.contains("; 1 existing file kept"), "{found}");
+    assert!(again.says().contains("note: left out 1 image, as the results would overwrite them"));
     assert_eq!(bytes_of(&at("a.png")), a);
     // b.png has no other source, and would become grey itself.
     let again = [&arguments[..], &["--overwrite", "--method", "value"]].concat();
@@ -139,7 +143,8 @@ fn what_is_there_is_kept_and_the_folders_may_be_one() {
     assert!(bytes_of(&at("a.png")) == a && std::fs::read(at("b.png")).unwrap() == before);
     // Made again: a.png from a.jpg, not from itself.
     std::fs::remove_file(at("b.png")).unwrap();
-    assert!(stdout_of(&again).starts_with("1 greyscale image written to"));
+    let found = stdout_of(&again);
+    assert!(found.starts_with("1 greyscale image written to") && !found.contains("kept"), "{found}");
     assert!(bytes_of(&at("a.png")) != a);
     // An image that merely has the name of a result is none.
     colors().save(at("c.jpg")).unwrap();

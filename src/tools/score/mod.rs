@@ -11,6 +11,7 @@ use rayon::prelude::*;
 
 use crate::base::event::{Event, Sink, Task};
 use crate::base::label_map::{IGNORE, LabelMap, NO_CLASS};
+use crate::base::words::counted;
 use crate::base::{Error, Result};
 use crate::data::{
     Dataset, Labels, Pair, check_size, load_pair_labels, load_prediction, load_sparse_labels, prediction_map,
@@ -333,9 +334,11 @@ impl Unexpected {
         }
         if let (files @ 1.., pixels) = self.unpredicted {
             sink.event(Event::Note(format!(
-                "{files} predictions have the ignore value {} at {pixels} labelled pixels, as they do where an image is nodata; \
-                 these count as errors, whereas scoring a `run` leaves nodata pixels out",
-                settings.dataset.unlabelled_value()
+                "the ignore value {} is predicted at {} in {}, as where an image is nodata; this counts as errors, whereas \
+                 scoring a `run` leaves nodata pixels out",
+                settings.dataset.unlabelled_value(),
+                counted(pixels as usize, "labelled pixel"),
+                counted(files, "prediction")
             )));
         }
         if let Some((path, value)) = &self.first {
