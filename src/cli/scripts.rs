@@ -65,7 +65,7 @@ pub(super) fn modernise(arguments: impl Iterator<Item = OsString>, command: &Com
     arguments
 }
 
-/// Leaves of the flags that scripts have before an image only the image.
+/// Takes out the flags that scripts have before an image, which stands without one here.
 fn take_out_input_flags(arguments: &mut Vec<OsString>) {
     const WITH_VALUE: &str = "--input-path=";
     let mut literal = false;

@@ -15,7 +15,7 @@ use segtool::run::{Run, find_dataset, is_run};
 use super::data::Sources;
 use super::overrides::refuse_data_without_effect;
 use super::start::RECIPE_FOR_PIXELS;
-use super::{aligned, check_target, use_threads};
+use super::{aligned, check_target, refuse_same_file, use_threads};
 use crate::cli;
 use crate::program::exit::Exit;
 use crate::program::flags;
@@ -32,6 +32,7 @@ pub(crate) fn run(arguments: &cli::Check) -> Result<Exit> {
         (&arguments.write_groups, "--write-groups"),
         (&arguments.report, "--report"),
     ];
+    refuse_same_file(&outputs)?;
     for (output, flag) in outputs {
         output.iter().try_for_each(|output| check_target(output, flag, arguments.overwrite))?;
     }

@@ -22,7 +22,7 @@ mod stop;
 mod together;
 pub(crate) mod train;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use segtool::base::files::check_writable;
@@ -54,6 +54,33 @@ fn check_target(output: &Path, flag: &str, overwrite: bool) -> Result<()> {
         bail!("{} already exists; choose another {flag}, or replace it with --overwrite", output.display());
     }
     Ok(check_writable(output)?)
+}
+
+/// Refuses options that name the same file: the output that is written last would replace the other.
+fn refuse_same_file(outputs: &[(&Option<PathBuf>, &str)]) -> Result<()> {
+    let mut seen: Vec<(PathBuf, &str)> = Vec::new();
+    for (path, flag) in outputs.iter().filter_map(|(path, flag)| Some((path.as_deref()?, *flag))) {
+        let Some(file) = file_behind(path) else { continue };
+        if let Some((_, other)) = seen.iter().find(|(known, _)| *known == file) {
+            wrong_usage!("{other} and {flag} name the same file, {}; give each its own", path.display());
+        }
+        seen.push((file, flag));
+    }
+    Ok(())
+}
+
+/// The file of that name, behind links, whether it is there or not; `None` for a pipe or a device, which takes several
+/// outputs.
+fn file_behind(path: &Path) -> Option<PathBuf> {
+    if path.starts_with("/dev") || (path.exists() && !path.is_file()) {
+        return None;
+    }
+    if let Ok(file) = path.canonicalize() {
+        return Some(file);
+    }
+    let file = std::path::absolute(path).ok()?;
+    let folder = file.parent()?;
+    Some(folder.canonicalize().unwrap_or_else(|_| folder.into()).join(file.file_name()?))
 }
 
 /// How a command ends that may have skipped some of its inputs; says how many.

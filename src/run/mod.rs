@@ -50,10 +50,10 @@ const SAMPLES: &str = "samples.json";
 
 /// A data set by name or file, or the one that a run folder was trained on, with its classes merged or not. A folder that is
 /// no run does not stand in the way of a data set of its name.
-pub fn find_dataset(name_or_run: &str) -> Result<Dataset> {
-    let folder = Path::new(name_or_run);
+pub fn find_dataset(name_or_run: impl AsRef<Path>) -> Result<Dataset> {
+    let folder = name_or_run.as_ref();
     if !is_run(folder) {
-        return Dataset::find(name_or_run).map_err(|e| match e {
+        return Dataset::find(&folder.to_string_lossy()).map_err(|e| match e {
             Error::Unknown { known, .. } if folder.is_dir() => Error::content(
                 folder,
                 format!(

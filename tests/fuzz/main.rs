@@ -165,7 +165,7 @@ fn safetensors() {
 fn run_folders() {
     let read = |path: &Path| {
         let folder = path.parent().unwrap();
-        find_dataset(&folder.to_string_lossy()).is_ok() && Run::open(folder).is_ok()
+        find_dataset(folder).is_ok() && Run::open(folder).is_ok()
     };
     fuzz(&Target { name: "runs", file: "config.json", seeds: seeds::runs(), repair: repair::nothing, read: &read });
 }

@@ -212,6 +212,13 @@ fn what_cannot_be_converted_says_why() {
         &["no effect on label maps"],
     );
     assert_says(&refused_with(&["--to", "coco", "--output", &images], 2), &["is a folder", "one file"]);
+    // Found before the work, in which an image without a size would be named.
+    let raster = setting.at("images/b.tif");
+    let before = fs::read(&raster).unwrap();
+    fs::write(&raster, "damaged").unwrap();
+    let said = refused_with(&["--to", "coco", "--output", &text(&setting.at("made.toml/coco.json"))], 1);
+    assert!(said.contains("cannot write") && !said.contains("skipped"), "{said}");
+    fs::write(&raster, before).unwrap();
     assert_says(&refused_with(&["--to", "png", "--output", &masks], 1), &["is also an input"]);
     setting.convert("masks", "png", "out").run();
     assert_says(&refused_with(&["--to", "png", "--output", &output], 1), &["exists", "--overwrite"]);

@@ -113,8 +113,7 @@ pub(super) fn refuse_written(arguments: &Metrics, pairs: &[Pair]) -> Result<()> 
 
 /// The data set of the run, or the one that is named.
 pub(super) fn named_dataset(arguments: &Metrics) -> Result<Option<Dataset>> {
-    let run = arguments.run.as_ref().map(|run| run.to_string_lossy());
-    let name = run.as_deref().or(arguments.dataset.as_deref());
+    let name = arguments.run.as_deref().or(arguments.dataset.as_deref().map(Path::new));
     Ok(name.map(find_dataset).transpose()?)
 }
 

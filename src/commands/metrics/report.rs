@@ -16,6 +16,7 @@ use segtool::tools::score::Partial;
 use serde::Serialize;
 
 use crate::cli::{Column, Metrics};
+use crate::commands::refuse_same_file;
 use crate::program::exit::wrong_usage;
 use crate::program::ui;
 
@@ -245,10 +246,9 @@ pub(super) fn check_targets(arguments: &Metrics) -> Result<()> {
     if let Some(path) = &arguments.confusion {
         kind(path)?;
     }
-    for path in [&arguments.confusion, &arguments.partial, &arguments.per_image].into_iter().flatten() {
-        check_writable(path)?;
-    }
-    Ok(())
+    let Metrics { confusion, partial, per_image, .. } = arguments;
+    refuse_same_file(&[(per_image, "--per-image"), (partial, "--partial"), (confusion, "--confusion")])?;
+    Ok([confusion, partial, per_image].into_iter().flatten().try_for_each(|path| check_writable(path))?)
 }
 
 /// Refuses, before any work, an image of a matrix that nobody could look at.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::region::{Form, Region, bits, run_lengths};
+use super::region::{Form, Order, Region, image_run_lengths};
 use crate::base::Size;
 
 /// The image and then its annotations, still without numbers and with names as categories.
@@ -17,15 +17,8 @@ fn annotation(region: &Region, size: Size) -> Value {
     let segmentation = match &region.form {
         Form::Polygon(points) => json!([points.iter().flatten().collect::<Vec<_>>()]),
         Form::Mask(mask) => {
-            let pixels = bits(mask);
-            let Size { width, height } = mask.size;
-            let is_set = |x: usize, y: usize| {
-                let (column, row) = (x.checked_sub(mask.left), y.checked_sub(mask.top));
-                let inside = column.zip(row).filter(|(column, row)| *column < width && *row < height);
-                inside.is_some_and(|(column, row)| pixels[row * width + column])
-            };
-            let down = (0..size.width).flat_map(|x| (0..size.height).map(move |y| (x, y)));
-            json!({ "size": [size.height, size.width], "counts": run_lengths(down.map(|(x, y)| is_set(x, y))) })
+            let counts = image_run_lengths(mask, size, Order::Columns);
+            json!({ "size": [size.height, size.width], "counts": counts })
         }
     };
     let (area, bbox) = (region.area(), region.bounds());

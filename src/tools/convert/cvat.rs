@@ -24,7 +24,7 @@ pub(super) fn image(regions: &[Region], name: &str, size: Size) -> String {
                 writeln!(text, "    <polygon label=\"{label}\" {ALL} points=\"{points}\"></polygon>")
             }
             Form::Mask(mask) => {
-                let lengths = run_lengths(bits(mask).into_iter());
+                let lengths = run_lengths(bits(mask).into_iter().map(|bit| (bit, 1)));
                 let lengths: Vec<String> = lengths.iter().map(usize::to_string).collect();
                 let (rle, left, top, Size { width, height }) = (lengths.join(", "), mask.left, mask.top, mask.size);
                 writeln!(

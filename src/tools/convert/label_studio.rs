@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::region::{Form, Region, bits};
+use super::region::{Form, Order, Region, image_run_lengths};
 use crate::annotation::Mask;
 use crate::base::Size;
 
@@ -40,25 +40,20 @@ fn result(number: usize, region: &Region, size: Size) -> Value {
 
 /// The pixels of a mask as the library `@thi.ng/rle-pack` packs them: a head, then runs of equal values.
 fn packed(mask: &Mask, size: Size) -> Vec<u8> {
-    let mut set = vec![false; size.width * size.height];
-    let pixels = bits(mask);
-    for (row, bits) in pixels.chunks_exact(mask.size.width.max(1)).enumerate() {
-        let start = (mask.top + row) * size.width + mask.left;
-        set[start..start + bits.len()].copy_from_slice(bits);
-    }
     let mut out = Bits::default();
-    out.put((BANDS * set.len()) as u32, 32);
+    out.put((BANDS * size.width * size.height) as u32, 32);
     out.put(WORD - 1, 5);
     WIDTHS.into_iter().for_each(|width| out.put(width - 1, 4));
-    for run in set.chunk_by(|a, b| a == b) {
-        let mut left = BANDS * run.len();
+    for (i, run) in image_run_lengths(mask, size, Order::Rows).into_iter().enumerate() {
+        let mut left = BANDS * run;
         while left > 0 {
             let length = left.min(1 << WIDTHS[3]);
             let kind = WIDTHS.iter().position(|width| length <= 1 << width).unwrap_or(WIDTHS.len() - 1);
             out.put(1, 1);
             out.put(kind as u32, 2);
             out.put(length as u32 - 1, WIDTHS[kind]);
-            out.put(if run[0] { u32::from(u8::MAX) } else { 0 }, WORD);
+            // Every other run is of pixels that are set.
+            out.put(if i % 2 == 1 { u32::from(u8::MAX) } else { 0 }, WORD);
             left -= length;
         }
     }

@@ -15,7 +15,9 @@ use serde_json::Value;
 
 use super::Summary;
 use crate::base::event::{Event, Sink, Task};
-use crate::base::files::{create_folder, folder_of, refuse_equal_outputs, write_bytes, write_bytes_unsynced};
+use crate::base::files::{
+    check_writable, create_folder, folder_of, refuse_equal_outputs, write_bytes, write_bytes_unsynced,
+};
 use crate::base::inputs::ReadFiles;
 use crate::base::label_map::LabelMap;
 use crate::base::named_enum::named_enum;
@@ -117,6 +119,10 @@ pub fn convert_files(pairs: &[Pair], dataset: &Dataset, options: &Options, sink:
             return Err(Error::occupied(path, "exists", [Remedy::Overwrite, Remedy::Another("output")]));
         }
     }
+    if options.format.is_single() {
+        create_folder(folder_of(&options.output))?;
+        check_writable(&options.output)?;
+    }
     sink.event(Event::Started { task: Task::Convert, total: pairs.len(), done: 0 });
     let done = AtomicUsize::new(0);
     let convert = |pair: &Pair| -> Result<Option<Content>> {
@@ -143,7 +149,6 @@ pub fn convert_files(pairs: &[Pair], dataset: &Dataset, options: &Options, sink:
     report_notes(sink);
     let count = converted.iter().flatten().count();
     if options.format.is_single() && count > 0 {
-        create_folder(folder_of(&options.output))?;
         write_bytes(&options.output, &whole(converted, dataset, options.format)?)?;
     }
     Ok(Summary { written: count, skipped: pairs.len() - count })

@@ -1,5 +1,7 @@
 //! Class regions of a label map as annotation tools take them: as an outline, or, with holes, as pixels.
 
+use std::iter;
+
 use crate::annotation::{Geometry, Mask, Point, Shape, draw};
 use crate::base::Size;
 use crate::base::label_map::{IGNORE, LabelMap};
@@ -109,16 +111,44 @@ pub(super) fn bits(mask: &Mask) -> Vec<bool> {
     bits
 }
 
-/// Lengths of runs of bits, the first of those that are not set.
-pub(super) fn run_lengths(bits: impl Iterator<Item = bool>) -> Vec<usize> {
+/// Lengths of runs of bits, the first of those that are not set, from bits that are each there so many times.
+pub(super) fn run_lengths(bits: impl Iterator<Item = (bool, usize)>) -> Vec<usize> {
     let (mut lengths, mut last, mut length) = (Vec::new(), false, 0);
-    for bit in bits {
+    for (bit, times) in bits.filter(|(_, times)| *times > 0) {
         if bit != last {
             lengths.push(length);
             (last, length) = (bit, 0);
         }
-        length += 1;
+        length += times;
     }
     lengths.push(length);
     lengths
+}
+
+/// In which order the pixels of an image are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    Rows,
+    Columns,
+}
+
+/// [`run_lengths`] of all pixels of an image of that size in which a mask lies.
+pub(super) fn image_run_lengths(mask: &Mask, size: Size, order: Order) -> Vec<usize> {
+    let bits = bits(mask);
+    let (set, width) = (&bits, mask.size.width);
+    // Where the mask begins, how far it goes, and how far the image does.
+    let rows = [mask.top, mask.size.height, size.height];
+    let columns = [mask.left, width, size.width];
+    let (lines, pixels) = if order == Order::Rows { (rows, columns) } else { (columns, rows) };
+    let rest = |[start, length, whole]: [usize; 3]| whole.saturating_sub(start + length);
+    let line = |line: usize| {
+        let bit = move |pixel: usize| match order {
+            Order::Rows => set[line * width + pixel],
+            Order::Columns => set[pixel * width + line],
+        };
+        let inside = (0..pixels[1]).map(move |pixel| (bit(pixel), 1));
+        iter::once((false, pixels[0])).chain(inside).chain([(false, rest(pixels))])
+    };
+    let [before, after] = [lines[0], rest(lines)].map(|lines| (false, lines * pixels[2]));
+    run_lengths(iter::once(before).chain((0..lines[1]).flat_map(line)).chain([after]))
 }

@@ -38,6 +38,15 @@ fn exit_codes_tell_whether_training_would_start() {
 }
 
 #[test]
+fn two_outputs_are_not_one_file() {
+    let set = Set::new();
+    let output = set.text("my.toml");
+    let said = command(&set).args(&["--write-dataset", &output, "--write-groups", &output]).fails_with(2);
+    assert!(said.contains("--write-dataset and --write-groups name the same file"), "{said}");
+    assert!(!set.path("my.toml").exists());
+}
+
+#[test]
 fn json_has_findings_classes_and_suggestions() {
     let set = Set::new();
     set.change("labels/003.png", |x, y, value| if (x, y) == (7, 5) { 9 } else { value });

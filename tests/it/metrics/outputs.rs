@@ -74,6 +74,36 @@ fn tables_and_files_hold_the_same_scores() {
 }
 
 #[test]
+fn two_outputs_are_not_one_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| text(&folder.path().join(name));
+    let (one, again) = (at("a.csv"), at("./a.csv"));
+    let arguments = ["metrics", "--predictions", &at(""), "--labels", &at(""), "--num-class", "2", "--per-image", &one];
+    for flag in ["--confusion", "--partial"] {
+        let said = stderr_of(&[&arguments[..], &[flag, &again]].concat(), 2);
+        assert!(said.contains(flag) && said.contains("--per-image") && said.contains("the same file"), "{said}");
+    }
+    assert!(!folder.path().join("a.csv").exists());
+}
+
+/// Other systems take no such name.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_name_of_a_run_need_not_be_utf_8() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    use crate::common::{segtool, small_run};
+    let (folder, data) = (tempfile::tempdir().unwrap(), small_run().with_file_name("data"));
+    let run = folder.path().join(OsStr::from_bytes(b"r\xff"));
+    std::os::unix::fs::symlink(small_run(), &run).unwrap();
+    let scored = segtool("metrics").arg("--run", &run).args(&["--device", "flex"]);
+    let scored = scored.arg("--image-list", data.join("val_images.txt"));
+    let said = scored.arg("--list-true", data.join("val_labels.txt")).run();
+    assert!(said.contains("3 images, 0 skipped"), "{said}");
+}
+
+#[test]
 fn a_run_is_scored_without_files_in_between() {
     let folder = tempfile::tempdir().unwrap();
     let (_, validation) = small_data(folder.path());
