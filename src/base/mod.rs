@@ -11,6 +11,7 @@ pub(crate) mod main_memory;
 pub(crate) mod markup;
 #[doc(hidden)]
 pub mod named_enum;
+pub(crate) mod path_text;
 pub mod remedy;
 pub mod size;
 #[doc(hidden)]

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::base::path_text;
 use crate::base::words::counted;
 
 /// How much a finding matters.
@@ -96,9 +97,10 @@ pub enum Kind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Place {
     /// The file.
+    #[serde(serialize_with = "path_text::one")]
     pub file: PathBuf,
     /// The other file, where a finding is about two.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "path_text::optional")]
     pub with: Option<PathBuf>,
     /// What was found there.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -152,5 +154,21 @@ impl Finding {
 
     pub(super) fn remedy(self, remedy: impl Into<String>) -> Self {
         Self { remedy: remedy.into(), ..self }
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    use super::*;
+
+    #[test]
+    fn files_whose_names_are_not_utf_8_are_in_json() {
+        let [file, with] = [&b"a\xff.png"[..], b"b.png"].map(|name| Path::new(OsStr::from_bytes(name)));
+        let json = |place: Place| serde_json::to_value(place).unwrap();
+        assert_eq!(json(Place::new(file, "x")), serde_json::json!({ "file": "a\u{fffd}.png", "detail": "x" }));
+        assert_eq!(json(Place::two(with, file, "")), serde_json::json!({ "file": "b.png", "with": "a\u{fffd}.png" }));
     }
 }

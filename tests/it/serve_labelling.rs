@@ -409,6 +409,47 @@ fn little_memory_changes_no_class_and_features_are_kept_on_disk() {
 }
 
 #[test]
+fn strokes_of_other_programs_keep_their_classes_when_colours_change() {
+    let folder = folder(&["a.png"]);
+    let (images, labels) = (folder.path().join("cores"), folder.path().join("cores-labels"));
+    with_classes(&open(&options(&images)));
+    let [red, green, blue] = classes()[0].color.0;
+    let color = |x: u32| image::Rgba(if x < 9 { [red, green, blue, 255] } else { [0; 4] });
+    image::RgbaImage::from_fn(240, 40, |x, _| color(x)).save(labels.join("a.png")).unwrap();
+    let labelling = open(&options(&images));
+    let values = labelling.labels(0).unwrap().0;
+    assert!((0..9600).all(|i| values[i] == u8::from(i % 240 < 9)));
+    // The second class gets the colour that the first one had.
+    let mut recolored = classes();
+    recolored[1].color = recolored[0].color;
+    recolored[0].color = Color([200, 10, 10]);
+    let revision = labelling.overview().classes_revision;
+    assert!(matches!(labelling.reclass(revision, recolored.clone(), false).unwrap(), Reclassed::Done(_)));
+    assert_eq!(on_disk(&labels, "a.png"), *values);
+    drop(labelling);
+    let labelling = open(&options(&images));
+    assert_eq!((labelling.labels(0).unwrap().0, labelling.overview().classes), (values, recolored));
+}
+
+/// Other systems refuse such names.
+#[cfg(target_os = "linux")]
+#[test]
+fn folders_whose_names_are_not_utf_8_are_labelled() {
+    use std::os::unix::ffi::OsStrExt;
+
+    let folder = folder(&["a.png"]);
+    let labels = folder.path().join(std::ffi::OsStr::from_bytes(b"mine\xff"));
+    let with = LabelOptions { labels: Some(labels.clone()), ..options(&folder.path().join("cores")) };
+    with_classes(&open(&with));
+    let labelling = open(&with);
+    assert_eq!(labelling.overview().classes, classes());
+    let overview = serde_json::to_value(labelling.overview()).unwrap();
+    assert!(overview["labels_folder"].as_str().unwrap().ends_with("/mine\u{fffd}"), "{overview}");
+    let saved = serde_json::to_value(labelling.save(None).unwrap()).unwrap();
+    assert!(saved["csv"].as_str().unwrap().ends_with("/mine\u{fffd}/labels.csv") && saved["run"].is_null(), "{saved}");
+}
+
+#[test]
 fn labels_that_are_there_are_taken_over_with_what_they_mean() {
     let folder = folder(&["a.png"]);
     let (images, labels) = (folder.path().join("cores"), folder.path().join("mine"));

@@ -13,7 +13,7 @@ use super::events::LabelEvent;
 use super::patch::{Patch, Rect};
 use super::place::{ImageFile, Place};
 use super::raster::Raster;
-use super::store::{read_values, write_dataset, write_labels, write_missing};
+use super::store::{holds_values, read_values, write_dataset, write_labels, write_missing};
 use super::table::write_table;
 use crate::base::{Error, Result};
 use crate::data::Dataset;
@@ -34,6 +34,13 @@ pub struct Classes {
 impl Classes {
     fn has(&self, value: u8) -> bool {
         self.classes.iter().any(|class| class.value == value)
+    }
+
+    /// Whether other classes have a colour that is new, or that of another value here.
+    fn is_recolored_by(&self, next: &Self) -> bool {
+        let same =
+            |class: &LabelClass| self.classes.iter().any(|own| (own.value, own.color) == (class.value, class.color));
+        !next.classes.iter().all(same)
     }
 }
 
@@ -201,6 +208,7 @@ impl Project {
         }
         let dataset = classes::dataset(&next.classes, &self.base);
         let (erased, done) = self.erase(&dropped, &next);
+        let done = if own.is_recolored_by(&next) { done.and_then(|()| self.without_colors(&next)) } else { done };
         let done = done.and_then(|()| write_dataset(&self.place.dataset(), &dataset));
         for (image, revision) in erased {
             self.tell(LabelEvent::Labels { image, revision, tab: String::new() });
@@ -238,6 +246,18 @@ impl Project {
             }
         }
         (erased, Ok(()))
+    }
+
+    /// Writes label images that are read by their colours, as other programs save strokes, as values: with other colours of
+    /// the classes they would mean something else, or nothing. The classes must not change meanwhile.
+    fn without_colors(&self, next: &Classes) -> Result<()> {
+        self.place.images.par_iter().enumerate().try_for_each(|(image, file)| {
+            let values = self.raster(image).values.clone();
+            match values.filter(|_| !holds_values(&file.labels)) {
+                Some(values) => write_labels(file, &values, &next.classes),
+                None => Ok(()),
+            }
+        })
     }
 
     /// Writes all label images with the classes' colours of now, and the table of rectangles.

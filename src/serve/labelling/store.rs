@@ -5,10 +5,12 @@ use std::path::Path;
 
 use super::classes::{self, LabelClass, palette};
 use super::place::{ImageFile, Place};
-use crate::base::files::{is_there, write_bytes, write_bytes_unsynced};
+use crate::base::files::{is_there, read_text, write_bytes, write_bytes_unsynced};
 use crate::base::{Error, Result};
 use crate::data::{Dataset, check_size, load_sparse_labels};
-use crate::image::{Pixels, RawLabels, encode_marked_png, encode_png, maker_of, read_labels};
+use crate::image::{
+    LabelImage, Pixels, RawLabels, encode_marked_png, encode_png, maker_of, read_labels, read_labels_and_alpha,
+};
 
 /// Marks label images in which nothing is labelled yet, so that they need not be decoded.
 const BLANK: &str = "segtool serve: nothing labelled yet";
@@ -44,6 +46,12 @@ pub(super) fn read_values(image: &ImageFile, dataset: &Dataset) -> Result<Option
     Ok(Some(labels.classes.iter().map(value).collect()))
 }
 
+/// Whether a label image is read by its values alone, whatever colours the classes have.
+pub(super) fn holds_values(path: &Path) -> bool {
+    let is_plain = |labels: LabelImage| matches!(labels.raw, RawLabels::Values(..)) && labels.alpha.is_none();
+    read_labels_and_alpha(path).is_ok_and(is_plain)
+}
+
 /// Writes what the labels mean.
 pub(super) fn write_dataset(path: &Path, dataset: &Dataset) -> Result<()> {
     let failed = |e: &dyn std::fmt::Display| Error::content(path, e);
@@ -57,8 +65,7 @@ pub(super) fn write_dataset(path: &Path, dataset: &Dataset) -> Result<()> {
 pub(super) fn read_classes(place: &Place, usual: &Dataset) -> Result<(Vec<LabelClass>, Option<Dataset>)> {
     let path = place.dataset();
     if is_there(&path)? {
-        let name = path.to_string_lossy();
-        let dataset = Dataset::find(&name)?;
+        let dataset = Dataset::parse(&read_text(&path)?, &path)?;
         let classes = classes::of_dataset(&dataset).ok_or_else(|| {
             let reason =
                 "has classes that cannot be painted: their label values must be 1 to 254, and 0 means not labelled";

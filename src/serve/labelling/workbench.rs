@@ -27,7 +27,7 @@ use super::score::ShownScore;
 use super::store::read_classes;
 use super::suggest::{Suggestion, suggestions};
 use crate::base::event::Sink;
-use crate::base::{Error, Result, Size};
+use crate::base::{Error, Result, Size, path_text};
 use crate::data::{Dataset, displayed, shell_word};
 use crate::image::{orientation_policy, read_image};
 use crate::nn::device::DeviceChoice;
@@ -79,8 +79,10 @@ pub struct Overview {
     /// Models whose predictions may be corrected; the server knows them.
     pub models: Vec<String>,
     /// Where labels are.
+    #[serde(serialize_with = "path_text::one")]
     pub labels_folder: PathBuf,
     /// Where the forest is saved.
+    #[serde(serialize_with = "path_text::one")]
     pub run_folder: PathBuf,
 }
 
@@ -105,12 +107,16 @@ pub struct ImageOverview {
 #[derive(Debug, Clone, Serialize)]
 pub struct Saved {
     /// The run folder, if there was a model.
+    #[serde(serialize_with = "path_text::optional")]
     pub run: Option<PathBuf>,
     /// The folder of the label images.
+    #[serde(serialize_with = "path_text::one")]
     pub labels: PathBuf,
     /// What these mean.
+    #[serde(serialize_with = "path_text::one")]
     pub dataset: PathBuf,
     /// The same labels as a table.
+    #[serde(serialize_with = "path_text::one")]
     pub csv: PathBuf,
     /// What predicts further images, if there was a model.
     pub command: Option<String>,
