@@ -165,3 +165,27 @@ impl Line {
         batch
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Size;
+    use crate::base::store::HeldFile;
+    use crate::serve::budget::Budget;
+
+    #[test]
+    fn a_job_that_was_taken_does_not_count_as_one_that_waits() {
+        let queue = Queue::new(4);
+        let job = || {
+            let file = (HeldFile::new("a.png", vec![0; 4]), Budget::new(100).share());
+            Arc::new(Job::new(("seeps", false), file, Size { width: 2, height: 2 }, None))
+        };
+        let [taken, waiting] = [job(), job()];
+        [&taken, &waiting].into_iter().for_each(|job| queue.push(Arc::clone(job)).unwrap());
+        let batch = queue.next().unwrap();
+        assert_eq!((batch.jobs.len(), taken.state()), (1, State::Queued));
+        assert!(queue.cancel(&waiting) && !queue.cancel(&waiting));
+        assert!(!queue.cancel(&taken) && batch.stop.load(Ordering::Relaxed));
+        assert_eq!([taken.state(), waiting.state()], [State::Cancelled; 2]);
+    }
+}

@@ -236,6 +236,8 @@ addEventListener("resize", paint);
 addEventListener("storage", event => {
   if (event.key !== key || !event.newValue) return;
   kept = JSON.parse(event.newValue);
+  // Else the next letter that is typed here would put back the notes that were.
+  notes.value = of(sample.file).notes;
   paintRating();
 });
 

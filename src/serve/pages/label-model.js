@@ -134,7 +134,7 @@ export class Model {
       if (!await this.flush()) return;
       const view = this.view.visible();
       const { edits } = this.host;
-      this.asked = { image: this.host.image.id, ...(view[2] > 0 && view[3] > 0 && { view }) };
+      this.asked = { image: this.host.image?.id ?? 0, ...(view[2] > 0 && view[3] > 0 && { view }) };
       const { number } = await getJson("/api/label/train", { method: "POST", json: this.asked });
       this.newest = number;
       this.covered = edits;
@@ -197,6 +197,7 @@ export class Model {
 
   #fetchAll() {
     this.stop();
+    if (!this.host.image) return;
     this.fetched = this.#fetchParts();
   }
 
@@ -242,6 +243,7 @@ export class Model {
   }
 
   async #suggest() {
+    if (!this.host.image) return;
     const { id } = this.host.image;
     const { number } = this;
     this.suggesting = number;

@@ -112,14 +112,21 @@ export class Sync {
     return left.length;
   }
 
-  /** Fetches the labels of an image, with what is unsent on top, and follows it from now on. */
+  /** Fetches the labels of an image, for `follow`. */
   async load(id) {
     const image = this.images[id];
-    const { values, revision } = await this.#fetch(image);
+    // What is heard of from now on need not be in them.
+    if (image !== this.open) image.stale = false;
+    return this.#fetch(image);
+  }
+
+  /** Takes over an image's labels from `load`, with what is unsent on top, and follows it from now on; its label map. */
+  follow(id, { values, revision }) {
+    const image = this.images[id];
     this.open = image;
     image.map.data = values.slice();
     this.#know(image, values, revision);
-    for (const [tile, own] of image.pending) image.map.writeTile(tile, own);
+    if (image.stale) this.#soon(0);
     return image.map;
   }
 
@@ -372,19 +379,28 @@ export class Sync {
   }
 
   async #refresh(image) {
-    const { values, revision } = await this.#fetch(image);
+    // What is heard of from now on need not be in the answer.
+    image.stale = false;
+    const { values, revision } = await this.#fetch(image).catch(error => {
+      image.stale = true;
+      throw error;
+    });
     // Pixels under a stroke are not exchanged midway.
     while (this.busy()) await new Promise(done => setTimeout(done, 50));
     image.map.data.set(values);
     this.#know(image, values, revision);
-    for (const [tile, own] of image.pending) image.map.writeTile(tile, own);
     if (image === this.open) this.merged(image);
   }
 
+  /** Labels of the server, which the label map has now: those that are unsent go on top. */
   #know(image, values, revision) {
+    // An answer may come after a newer one.
+    if (revision < image.revision) image.stale = true;
     image.known = values;
     image.revision = revision;
-    image.stale = false;
+    for (const tiles of [image.sending ?? [], image.pending]) {
+      for (const [tile, own] of tiles) image.map.writeTile(tile, own);
+    }
   }
 
   async #fetch(image) {

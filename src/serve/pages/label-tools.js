@@ -71,7 +71,7 @@ export class Tools {
   }
 
   press(point, shift) {
-    if (this.name === "pan" || (this.name !== "eraser" && !this.host.ready())) return;
+    if (this.name === "pan" || !this.host.map || (this.name !== "eraser" && !this.host.ready())) return;
     this.pressed = point;
     switch (this.name) {
       case "brush":
@@ -161,6 +161,7 @@ export class Tools {
   }
 
   fillHoles() {
+    if (!this.host.map) return;
     const found = holes(this.host.map);
     if (!found.length) return say("No unlabelled area is enclosed by one class.");
     this.#edit(edit => found.forEach(({ value, region }) => region.forEach(at => edit.pixel(at, value))));

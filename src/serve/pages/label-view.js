@@ -350,7 +350,7 @@ export class LabelView {
   }
 
   #jump(event) {
-    if (!event.buttons) return;
+    if (!event.buttons || !this.map) return;
     const { overview, map } = this;
     const box = overview.getBoundingClientRect();
     const along = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];

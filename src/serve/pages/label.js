@@ -20,7 +20,7 @@ const state = await getJson("/api/label").catch(error => {
 const stage = find("stage");
 const view = new LabelView(stage, find("overview"));
 
-// What tools paint into: the open image.
+// What tools paint into: the open image; without one until one can be shown.
 const host = {
   image: null,
   painted: 0,
@@ -86,17 +86,24 @@ async function flush() {
 // Images.
 
 let opening = 0;
+// The image that was asked for last, whether it can be shown or not.
+let wanted = 0;
 
+/** Shows an image; true if it is shown then, and no other one was asked for meanwhile. */
 async function openImage(id) {
   const turn = ++opening;
+  wanted = id;
   tools.giveUp();
   model.stop();
   const entry = state.images[id];
   stage.setAttribute("aria-busy", "true");
   try {
-    const [bitmap, map] = await Promise.all([getBitmap(`/api/label/images/${id}/image.jpg`), sync.load(id)]);
-    if (turn !== opening) return;
+    const [bitmap, labels] = await Promise.all([getBitmap(`/api/label/images/${id}/image.jpg`), sync.load(id)]);
+    if (turn !== opening) return false;
+    settle("image");
+    tools.giveUp();
     tools.last = null;
+    const map = sync.follow(id, labels);
     host.image = entry;
     host.map = map;
     host.history = historyOf(id, map);
@@ -110,10 +117,12 @@ async function openImage(id) {
     showImages();
     recount();
     showUndo();
+    return true;
   } catch (error) {
-    notice("image", `${entry.name} cannot be shown. ${wordsOf(error)}`, [["Try again", () => { settle("image"); openImage(id); }]], "bad");
+    if (turn === opening) notice("image", `${entry.name} cannot be shown. ${wordsOf(error)}`, [["Try again", () => { settle("image"); openImage(id); }]], "bad");
+    return false;
   } finally {
-    stage.removeAttribute("aria-busy");
+    if (turn === opening) stage.removeAttribute("aria-busy");
   }
 }
 
@@ -179,8 +188,8 @@ function listImages() {
 
 function step(by) {
   const { length } = state.images;
-  const id = (host.image.id + by + length) % length;
-  if (length > 1) openImage(id).then(() => say(`Image ${id + 1} of ${length}: ${state.images[id].name}`));
+  const id = (wanted + by + length) % length;
+  if (length > 1) openImage(id).then(shown => { if (shown) say(`Image ${id + 1} of ${length}: ${state.images[id].name}`); });
 }
 
 // State of saving.
@@ -230,7 +239,7 @@ function follow() {
   if (!find("follow").checked) return;
   following = setTimeout(() => {
     // A single class gives no model; other images may have the second one.
-    if (host.painted > 1 || state.images.some(({ id, labelled }) => labelled && id !== host.image.id)) model.train();
+    if (host.painted > 1 || state.images.some(({ id, labelled }) => labelled && id !== host.image?.id)) model.train();
   }, 400);
 }
 
@@ -316,6 +325,7 @@ async function mayReplace(name) {
 }
 
 async function prefill() {
+  if (!host.map) return;
   const run = find("prefill-run").value;
   const onlyEmpty = document.querySelector("input[name=prefill]:checked").value === "empty";
   const { id, name } = host.image;
@@ -365,6 +375,7 @@ viewer.addEventListener("pointer", ({ detail }) => showPlace(detail));
 viewer.addEventListener("crosshair", ({ detail }) => { if (detail) showPlace({ ...detail, inside: true }); });
 
 function turn() {
+  if (!host.map) return;
   view.turn();
   find("turn").setAttribute("aria-pressed", view.turned);
 }
@@ -404,7 +415,9 @@ const connect = () => listen("/api/label/events", {
   },
   classes: async ({ revision }) => {
     if (revision <= classes.revision) return;
-    const now = await getJson("/api/label");
+    // Once the server answers again, `reconnect` asks for them.
+    const now = await getJson("/api/label").catch(() => null);
+    if (!now) return;
     classes.take(now.classes, now.classes_revision);
     for (const { id, revision: latest } of now.images) heard({ image: id, revision: latest, tab: "" });
   },

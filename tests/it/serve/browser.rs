@@ -60,3 +60,15 @@ fn the_page_that_labels() {
         [&"--serve", &serve, &"--out", &out, &"--segtool", &program, &"--image", &image, &"--labels-folder", &labels];
     check("browser_label.py", &arguments);
 }
+
+#[test]
+fn the_page_that_labels_several_images() {
+    let folder = tempfile::tempdir().unwrap();
+    let images = folder.path().join("cores");
+    fs::create_dir(&images).unwrap();
+    for (name, shade) in [("a.png", 60), ("b.png", 120), ("c.png", 180)] {
+        RgbImage::from_fn(240, 160, |x, y| Rgb([x as u8, y as u8, shade])).save(images.join(name)).unwrap();
+    }
+    let served = Served::new(&["--label", &text(&images)]);
+    check("browser_label_images.py", &[&"--url", &served.url]);
+}
