@@ -25,6 +25,9 @@ const MIN_SHIFT: i32 = 3;
 const SIGNIFICANCE: f64 = 6.0;
 const CLEAR: f32 = 6.0;
 const COMMON_LOSS: f32 = 0.3;
+/// Minimum number of label images for a common shift: fewer have no standard error worth the name. They are judged one by
+/// one, by the stricter thresholds for one image.
+const MIN_COMMON: usize = 3;
 /// Minimum share of images whose own peak is near zero shift; with fewer, shifts of single images are not reported.
 const AT_PEAK: f64 = 0.7;
 /// Thresholds for a shift of one image: the contrast lost without it and the margin over the highest contrast beyond
@@ -209,14 +212,16 @@ fn shifted(data: &Data, profiles: &ProfileSum) -> Option<Finding> {
     let usual = common.peak;
     let is_clear = usual.contrast >= MIN_CONTRAST && usual.contrast > usual.noise * CLEAR;
     let lost = usual.contrast - usual.unshifted > COMMON_LOSS * usual.contrast;
-    if is_clear && lost && is_far(usual.shift) && common.significance >= SIGNIFICANCE {
+    let peaks = || data.labels().filter_map(|(i, labels)| Some((i, labels.peak?)));
+    let count = peaks().count();
+    let has_common = count >= MIN_COMMON;
+    if has_common && is_clear && lost && is_far(usual.shift) && common.significance >= SIGNIFICANCE {
         let message = format!("all labels are shifted relative to the edges in the images: {}", move_by(usual.shift));
         let finding = Finding::new(Kind::ShiftedLabels, Severity::Warning, message, Vec::new());
         return Some(finding.remedy("compare a few pairs; move the labels, or export them again"));
     }
-    let peaks = || data.labels().filter_map(|(i, labels)| Some((i, labels.peak?)));
     let at_peak = peaks().filter(|(_, peak)| !is_far(peak.shift)).count() as f64;
-    if !is_clear || at_peak < AT_PEAK * peaks().count() as f64 {
+    if !is_clear || (has_common && at_peak < AT_PEAK * count as f64) {
         return None;
     }
     let is_shifted = |peak: &Peak| {

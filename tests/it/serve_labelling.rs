@@ -439,7 +439,7 @@ fn folders_whose_names_are_not_utf_8_are_labelled() {
 
     let folder = folder(&["a.png"]);
     let labels = folder.path().join(std::ffi::OsStr::from_bytes(b"mine\xff"));
-    let with = LabelOptions { labels: Some(labels.clone()), ..options(&folder.path().join("cores")) };
+    let with = LabelOptions { labels: Some(labels), ..options(&folder.path().join("cores")) };
     with_classes(&open(&with));
     let labelling = open(&with);
     assert_eq!(labelling.overview().classes, classes());

@@ -8,7 +8,7 @@ use segtool::check::{Check, Kind, Severity};
 use segtool::data::{Dataset, StoredNumber};
 use segtool::train::{Source, Validation};
 
-use super::{SIDE, Set, copy, kinds, label_names, list, section_part};
+use super::{SIDE, Set, TRAINING, copy, kinds, label_names, list, section_part};
 use crate::orientation::exif;
 
 /// Kind and severity of what a fault is found as, the file that the finding must name, and how it is planted.
@@ -80,10 +80,7 @@ const PLANTED: &[Planted] = &[
     }),
     (Kind::EmptyLabels, Severity::Note, "images/003.png", |set| set.change("labels/003.png", |_, _, _| 0)),
     (Kind::ShiftedLabels, Severity::Warning, "", |set| {
-        for name in label_names() {
-            let old = image::open(set.path(&name)).unwrap().to_luma8();
-            set.change(&name, |x, y, _| old.get_pixel((x + 6).min(SIDE - 1), y.saturating_sub(4))[0]);
-        }
+        label_names().for_each(|name| shift(set, &name));
     }),
     (Kind::MissingClass, Severity::Warning, "", |set| {
         for index in 12..16 {
@@ -91,6 +88,11 @@ const PLANTED: &[Planted] = &[
         }
     }),
 ];
+
+fn shift(set: &Set, name: &str) {
+    let old = image::open(set.path(name)).unwrap().to_luma8();
+    set.change(name, |x, y, _| old.get_pixel((x + 6).min(SIDE - 1), y.saturating_sub(4))[0]);
+}
 
 fn cut(set: &Set, name: &str) {
     let bytes = fs::read(set.path(name)).unwrap();
@@ -129,6 +131,20 @@ fn every_planted_fault_is_found_and_nothing_else() {
         assert_eq!(others, [], "{kind:?}: {:?}", report.findings);
         assert_eq!(report.would_fail(), *severity == Severity::Error, "{kind:?}");
     }
+}
+
+#[test]
+fn the_shift_of_a_single_pair_is_not_one_of_all_labels() {
+    let set = Set::new();
+    for index in (0..TRAINING).filter(|index| *index != 3) {
+        ["images", "labels"].iter().for_each(|folder| {
+            fs::remove_file(set.path(&format!("{folder}/{index:03}.png"))).unwrap();
+        });
+    }
+    shift(&set, "labels/003.png");
+    let report = Check { validation: Validation::None, ..set.check() }.run(&|_| ()).unwrap();
+    let mut shifts = report.of_kind(Kind::ShiftedLabels);
+    assert!(shifts.all(|finding| finding.places.len() == 1), "{:?}", report.findings);
 }
 
 #[test]
