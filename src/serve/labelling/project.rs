@@ -208,7 +208,7 @@ impl Project {
         }
         let dataset = classes::dataset(&next.classes, &self.base);
         let (erased, done) = self.erase(&dropped, &next);
-        let done = if own.is_recolored_by(&next) { done.and_then(|()| self.without_colors(&next)) } else { done };
+        let done = if own.is_recolored_by(&next) { done.and_then(|()| self.write_as_values(&next)) } else { done };
         let done = done.and_then(|()| write_dataset(&self.place.dataset(), &dataset));
         for (image, revision) in erased {
             self.tell(LabelEvent::Labels { image, revision, tab: String::new() });
@@ -250,7 +250,7 @@ impl Project {
 
     /// Writes label images that are read by their colours, as other programs save strokes, as values: with other colours of
     /// the classes they would mean something else, or nothing. The classes must not change meanwhile.
-    fn without_colors(&self, next: &Classes) -> Result<()> {
+    fn write_as_values(&self, next: &Classes) -> Result<()> {
         self.place.images.par_iter().enumerate().try_for_each(|(image, file)| {
             let values = self.raster(image).values.clone();
             match values.filter(|_| !holds_values(&file.labels)) {
