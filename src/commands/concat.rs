@@ -81,12 +81,17 @@ fn dataset(
         (Some(name), _) => find_dataset(name)?,
         (None, Some(classes)) => Dataset::numbered(classes)?,
         (None, None) if of_ade20k => Dataset::find("ade20k")?,
-        (None, None) => match known.map_or_else(|| dataset_of_annotations(pairs, progress), |known| Ok(Some(known)))? {
-            Some(known) => known,
-            None => {
-                Dataset::unnamed(Dataset::MAX_CLASSES, None, (3, Normalisation::PerImage { valid: ValidPixels::All }))?
+        (None, None) => {
+            let found = match known {
+                None => dataset_of_annotations(pairs, progress)?,
+                known => known,
+            };
+            let normalisation = Normalisation::PerImage { valid: ValidPixels::All };
+            match found {
+                Some(dataset) => dataset,
+                None => Dataset::unnamed(Dataset::MAX_CLASSES, None, (3, normalisation))?,
             }
-        },
+        }
     })
 }
 

@@ -28,9 +28,7 @@ pub(crate) fn run(arguments: Rgb2Gray) -> Result<Exit> {
     };
     if summary.in_place > 0 {
         let images = counted(summary.in_place, "image");
-        ui::say(&format!(
-            "note: left out {images}, as the results would overwrite them; choose another --output-folder"
-        ));
+        ui::say(&format!("note: left out {images} that the results would overwrite; choose another --output-folder"));
     }
     if summary.others > 0 {
         ui::say(&format!(

@@ -69,7 +69,7 @@ impl Normalisation {
         }
         let finite = mean.iter().all(|mean| (*mean as f32).is_finite());
         require(finite, "normalisation.mean", format!("{mean:?}"), "a finite number for every band")?;
-        let usable = std.iter().all(|s| *s > 0.0 && s.is_finite());
+        let usable = std.iter().map(|std| *std as f32).all(|std| std > 0.0 && std.is_finite());
         require(usable, "normalisation.std", format!("{std:?}"), "larger than 0 for every band")
     }
 

@@ -1,6 +1,6 @@
 //! Images read from their files.
 
-use std::io::{BufReader, Cursor, Read, Result as IoResult, Seek};
+use std::io::{BufReader, Cursor, Read, Result as IoResult, Seek, SeekFrom};
 use std::path::Path;
 
 use image::codecs::webp::WebPDecoder;
@@ -209,19 +209,17 @@ fn without_pixels(mut file: impl Read + Seek) -> IoResult<Vec<u8>> {
     const CHECKSUM: u64 = 4;
     let mut bytes = vec![0; 8];
     file.read_exact(&mut bytes)?;
-    let (mut behind, mut head) = (false, [0; 8]);
+    let mut head = [0; 8];
     // A file that is cut short has what is in front of the cut.
     while file.read_exact(&mut head).is_ok() {
         let [a, b, c, d, kind @ ..] = head;
-        let length = u64::from(u32::from_be_bytes([a, b, c, d])) + CHECKSUM;
-        behind |= kind == *b"IDAT";
-        if kind == *b"IEND" {
-            break;
-        } else if behind && !matches!(&kind, b"eXIf" | b"iTXt" | b"tEXt" | b"zTXt") {
-            file.seek_relative(length as i64)?;
-            continue;
+        if kind == *b"IDAT" {
+            bytes.extend(behind_pixels(&mut file)?);
         }
-        let whole = bytes.len();
+        if kind == *b"IDAT" || kind == *b"IEND" {
+            break;
+        }
+        let (whole, length) = (bytes.len(), u64::from(u32::from_be_bytes([a, b, c, d])) + CHECKSUM);
         bytes.extend(head);
         if file.by_ref().take(length).read_to_end(&mut bytes)? as u64 != length {
             bytes.truncate(whole);
@@ -229,6 +227,40 @@ fn without_pixels(mut file: impl Read + Seek) -> IoResult<Vec<u8>> {
     }
     bytes.extend(b"\0\0\0\0IDAT\x35\xaf\x06\x1e");
     Ok(bytes)
+}
+
+/// EXIF data and texts behind the pixels of a PNG, if they are among its last bytes: a walk there, from one chunk of
+/// pixels to the next, would read the whole file where only its size is wanted.
+fn behind_pixels(file: &mut (impl Read + Seek)) -> IoResult<Vec<u8>> {
+    const MOST: u64 = 1 << 17;
+    let (here, end) = (file.stream_position()?, file.seek(SeekFrom::End(0))?);
+    let start = here.max(end.saturating_sub(MOST));
+    file.seek(SeekFrom::Start(start))?;
+    let mut tail = vec![0; end.saturating_sub(start) as usize];
+    file.read_exact(&mut tail)?;
+    Ok((0..tail.len()).find_map(|at| texts(&tail[at..])).unwrap_or_default())
+}
+
+/// EXIF data and texts from there to the end of a PNG; `None` where none begins.
+fn texts(mut bytes: &[u8]) -> Option<Vec<u8>> {
+    let is_text = |kind: &[u8]| matches!(kind, b"eXIf" | b"iTXt" | b"tEXt" | b"zTXt");
+    if !is_text(bytes.get(4..8)?) {
+        return None;
+    }
+    let mut found = Vec::new();
+    loop {
+        let kind = bytes.get(4..8)?;
+        if kind == b"IEND" {
+            return Some(found);
+        }
+        // Around the data: length, kind and checksum.
+        let length = (u32::from_be_bytes(*bytes.first_chunk()?) as usize).checked_add(12)?;
+        let (chunk, rest) = bytes.split_at_checked(length)?;
+        if is_text(kind) {
+            found.extend(chunk);
+        }
+        bytes = rest;
+    }
 }
 
 /// Whether there is more than one image to see; a decoder would take the first and say nothing.

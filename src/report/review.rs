@@ -126,7 +126,7 @@ impl Review<'_> {
         let shared: Vec<PathBuf> = repeated.iter().filter_map(|stem| files.remove(stem)).collect();
         if let Some(first) = shared.first() {
             let (count, first) = (counted(shared.len(), "prediction"), first.display());
-            let text = format!("{count} left out whose name several images have, the first of them {first}");
+            let text = format!("{count} left out, because several images have the same name; the first is {first}");
             sink.event(Event::Note(text));
         }
         Ok(Some(files))
@@ -306,7 +306,7 @@ mod tests {
         let files = review.prediction_files(&sink).unwrap().unwrap();
         assert_eq!(files.into_keys().collect::<Vec<_>>(), ["y"]);
         let notes = notes.lock().unwrap();
-        let words = ["left out whose name several images have", "x.npy"];
+        let words = ["left out, because several images have the same name", "x.npy"];
         assert!(notes.len() == 1 && words.iter().all(|words| notes[0].contains(words)), "{notes:?}");
     }
 }

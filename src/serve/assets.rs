@@ -29,7 +29,7 @@ const ASSETS: &[Asset] = assets![
     "base.css" STYLE,
     "colors.js" SCRIPT,
     "label-classes.js" SCRIPT,
-    "label-dom.js" SCRIPT,
+    "label-messages.js" SCRIPT,
     "label-history.js" SCRIPT,
     "label-keys.js" SCRIPT,
     "label-model.js" SCRIPT,

@@ -134,7 +134,7 @@ fn what_is_there_is_kept_and_the_folders_may_be_one() {
     let again = segtool("rgb2gray").args(&arguments[1..]);
     let found = again.run();
     assert!(found.starts_with("0 greyscale images") && found.contains("; 1 existing file kept"), "{found}");
-    assert!(again.says().contains("note: left out 1 image, as the results would overwrite them"));
+    assert!(again.says().contains("note: left out 1 image that the results would overwrite"));
     assert_eq!(bytes_of(&at("a.png")), a);
     // b.png has no other source, and would become grey itself.
     let again = [&arguments[..], &["--overwrite", "--method", "value"]].concat();

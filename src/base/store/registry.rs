@@ -66,10 +66,14 @@ impl State {
         self.failed.remove(url);
         self.listed.remove(url);
         self.beside.remove(url);
-        // Its folder is to be listed again: of a folder that is known, an object that is not listed is not there.
-        if let Some(folder) = url.parent() {
-            self.folders.remove(folder);
-        }
+    }
+
+    /// Whether an object is there, if that is known: of a folder that was listed, what was not listed is not there, unless
+    /// it was written since.
+    fn is_there(&self, url: &Path) -> Option<bool> {
+        let listed = self.listed.contains_key(url).then_some(true);
+        let asked = listed.or_else(|| self.beside.get(url).copied());
+        asked.or_else(|| url.parent().filter(|folder| self.folders.contains(*folder)).map(|_| false))
     }
 }
 
@@ -160,13 +164,8 @@ pub(crate) fn version(url: &Path) -> Option<(u64, String)> {
 
 /// Whether there is such an object; `false` where the store does not say.
 pub(crate) fn is_there(url: &Path) -> bool {
-    {
-        let state = state();
-        let known = state.listed.contains_key(url).then_some(true);
-        let known = known.or_else(|| url.parent().filter(|folder| state.folders.contains(*folder)).map(|_| false));
-        if let Some(known) = known.or_else(|| state.beside.get(url).copied()) {
-            return known;
-        }
+    if let Some(known) = state().is_there(url) {
+        return known;
     }
     let found = Place::of(url).is_ok_and(|place| answer(place.store.head(&place.key)).is_ok());
     state().beside.insert(url.into(), found);
@@ -212,7 +211,9 @@ pub(crate) fn list(url: &Path, is_deep: bool) -> Result<Vec<Listed>> {
 /// Copies an object as it is now into a file.
 pub(crate) fn download(url: &Path, to: &Path) -> Result<()> {
     state().forget(url);
-    std::fs::write(to, read(url)?).map_err(|cause| Error::write(to, cause))
+    let bytes = read(url)?;
+    state().beside.insert(url.into(), true);
+    std::fs::write(to, bytes).map_err(|cause| Error::write(to, cause))
 }
 
 /// Copies a file into the place of an object, whole or not at all.
@@ -227,7 +228,9 @@ pub(crate) fn upload(from: &Path, url: &Path) -> Result<()> {
         false => answer(again(|| send_in_parts(&place, from))),
     };
     state().forget(url);
-    sent.map_err(|e| Error::write(url, in_words(url, &e)))
+    sent.map_err(|e| Error::write(url, in_words(url, &e)))?;
+    state().beside.insert(url.into(), true);
+    Ok(())
 }
 
 async fn send_in_parts(place: &Place, from: &Path) -> object_store::Result<()> {
@@ -268,12 +271,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whether_an_object_that_changed_is_there_is_not_told_by_an_old_listing() {
+    fn what_was_written_since_a_folder_was_listed_is_there() {
         let (folder, url) = (Path::new("s3://bucket/out"), Path::new("s3://bucket/out/a.tif"));
         let mut state = State::default();
+        assert_eq!(state.is_there(url), None);
         state.folders.insert(folder.into());
-        state.listed.insert(url.into(), (1, 0));
+        assert_eq!(state.is_there(url), Some(false));
+        state.beside.insert(url.into(), true);
+        assert_eq!(state.is_there(url), Some(true));
         state.forget(url);
-        assert!(state.listed.is_empty() && !state.folders.contains(folder));
+        assert_eq!(state.is_there(url), Some(false));
     }
 }

@@ -164,7 +164,12 @@ impl From<Change> for Augmentation {
             | Change::ColorJitter { .. }
             | Change::Blur { .. }
             | Change::Noise { .. } => 0.5,
-            _ => 1.0,
+            Change::Rotate90 {}
+            | Change::Rotate { .. }
+            | Change::Scale { .. }
+            | Change::ResizeShort { .. }
+            | Change::Resize { .. }
+            | Change::Crop { .. } => 1.0,
         };
         Self { change, probability }
     }

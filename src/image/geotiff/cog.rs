@@ -17,10 +17,10 @@ use crate::image::orientation::Orientation;
 
 /// Bytes of a level that are held in memory before they go to a temporary file.
 pub(super) const SPOOLED: usize = 4 << 20;
-/// The same of a file that is to be in memory.
-pub(super) const ALL: usize = usize::MAX;
 /// The same of all levels, of which there are seldom more.
 pub(super) const SHEETS: u64 = 8 * SPOOLED as u64;
+/// In place of [`SPOOLED`] for a file that is to be in memory as a whole.
+pub(super) const ALL: usize = usize::MAX;
 
 /// What is said of a raster.
 #[derive(Debug, Clone)]

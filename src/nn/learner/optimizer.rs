@@ -54,7 +54,7 @@ impl Kinds {
 }
 
 /// The optimiser of a network, as a recipe has it: `head_rate` is a factor on the learning rate of what is not in the
-/// encoder. Its steps end with a run of `updates`.
+/// encoder. A step only defers changes to `updates`, which are to be run after it.
 pub(super) fn optimizer_of(
     config: &OptimizerConfig,
     head_rate: f64,

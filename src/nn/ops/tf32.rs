@@ -9,7 +9,8 @@ static TURNS: Turns = Turns::new(set);
 /// Whether TF32 is allowed, and the passes that rely on it.
 #[derive(Debug)]
 struct Setting {
-    allowed: bool,
+    /// Unknown until it is first set: libtorch begins with TF32 in convolutions and without it in other products.
+    allowed: Option<bool>,
     passes: usize,
 }
 
@@ -23,7 +24,7 @@ struct Turns {
 
 impl Turns {
     const fn new(set: fn(bool)) -> Self {
-        Self { setting: Mutex::new(Setting { allowed: false, passes: 0 }), over: Condvar::new(), set }
+        Self { setting: Mutex::new(Setting { allowed: None, passes: 0 }), over: Condvar::new(), set }
     }
 
     fn setting(&self) -> MutexGuard<'_, Setting> {
@@ -32,21 +33,21 @@ impl Turns {
 
     /// The setting once no pass needs another one.
     fn setting_for(&self, allowed: bool) -> MutexGuard<'_, Setting> {
-        let is_taken = |setting: &mut Setting| setting.passes > 0 && setting.allowed != allowed;
+        let is_taken = |setting: &mut Setting| setting.passes > 0 && setting.allowed != Some(allowed);
         self.over.wait_while(self.setting(), is_taken).unwrap_or_else(PoisonError::into_inner)
     }
 
     fn allow(&self, allowed: bool) {
         let mut setting = self.setting_for(allowed);
         (self.set)(allowed);
-        setting.allowed = allowed;
+        setting.allowed = Some(allowed);
     }
 
     fn begin(&'static self, allowed: bool) -> Tf32Pass {
         let mut setting = self.setting_for(allowed);
-        if setting.allowed != allowed {
+        if setting.allowed != Some(allowed) {
             (self.set)(allowed);
-            setting.allowed = allowed;
+            setting.allowed = Some(allowed);
         }
         setting.passes += 1;
         Tf32Pass(self)
@@ -59,7 +60,8 @@ impl Turns {
 pub struct Tf32Pass(&'static Turns);
 
 impl Tf32Pass {
-    /// Begins a pass with TF32 or without it, once those of the other kind are over.
+    /// Begins a pass with TF32 or without it, once those of the other kind are over. While a thread holds one, it must
+    /// neither begin one of the other kind nor call [`allow_tf32`] for it: it would wait for itself.
     pub fn begin(allowed: bool) -> Self {
         TURNS.begin(allowed)
     }
@@ -75,7 +77,8 @@ impl Drop for Tf32Pass {
     }
 }
 
-/// Whether TF32 is allowed where no [`Tf32Pass`] says otherwise. In its convolutions, libtorch allows it until told not to.
+/// Whether TF32 is allowed from now on, until this is called again or a [`Tf32Pass`] begins that needs it otherwise. Waits
+/// for passes of the other kind. In its convolutions, libtorch allows it until told not to.
 pub fn allow_tf32(allowed: bool) {
     TURNS.allow(allowed);
 }

@@ -71,7 +71,7 @@ impl Budget {
 
     /// The image, and its file while that is decoded.
     fn image_bytes(&self, path: &Path, size: Size) -> u64 {
-        // Floats, as no other format has them.
+        // These usually hold floats, others hardly ever.
         let has_floats =
             |ending: &OsStr| ["tif", "tiff", "npy", "npz"].iter().any(|floats| ending.eq_ignore_ascii_case(floats));
         let sample = if path.extension().is_some_and(has_floats) { 4 } else { 2 };

@@ -86,6 +86,8 @@ pub(super) struct Project {
     base: Dataset,
     classes: RwLock<Classes>,
     rasters: Vec<Mutex<Raster>>,
+    /// Whether no label image is left that is read by its colours.
+    all_values: AtomicBool,
     events: broadcast::Sender<LabelEvent>,
     _lock: RunLock,
 }
@@ -107,6 +109,7 @@ impl Project {
             base,
             classes: RwLock::new(Classes { revision: now, classes }),
             rasters,
+            all_values: AtomicBool::new(false),
             events: broadcast::channel(BEHIND).0,
             _lock: lock,
         };
@@ -249,15 +252,21 @@ impl Project {
     }
 
     /// Writes label images that are read by their colours, as other programs save strokes, as values: with other colours of
-    /// the classes they would mean something else, or nothing. The classes must not change meanwhile.
+    /// the classes they would mean something else, or nothing. Once is enough: all that is written here holds values.
+    /// The classes must not change meanwhile.
     fn write_as_values(&self, next: &Classes) -> Result<()> {
+        if self.all_values.load(Ordering::Relaxed) {
+            return Ok(());
+        }
         self.place.images.par_iter().enumerate().try_for_each(|(image, file)| {
             let values = self.raster(image).values.clone();
             match values.filter(|_| !holds_values(&file.labels)) {
                 Some(values) => write_labels(file, &values, &next.classes),
                 None => Ok(()),
             }
-        })
+        })?;
+        self.all_values.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Writes all label images with the classes' colours of now, and the table of rectangles.

@@ -1,7 +1,7 @@
 // The list of classes: chosen, named, coloured, added and deleted.
 import { getJson } from "/assets/api.js";
 import { ask, element, find, open, whole } from "/assets/words.js";
-import { problem, settle, wordsOf } from "./label-dom.js";
+import { problem, settle, wordsOf } from "./label-messages.js";
 
 // Colours told apart on most images, also with a red-green weakness.
 const COLORS = ["#e69f00", "#56b4e9", "#009e73", "#f0e442", "#d55e00", "#cc79a7", "#0072b2", "#b3de69", "#8c6bb1"];

@@ -1,7 +1,7 @@
 // The model trained on the labels: its state, its predictions of the open image, the visible part first, its score, and saving it.
 import { getBytes, getJson, sentence } from "/assets/api.js";
 import { ask, element, find, open } from "/assets/words.js";
-import { problem, say, settle, toast, wordsOf } from "./label-dom.js";
+import { problem, say, settle, toast, wordsOf } from "./label-messages.js";
 
 // Predictions are fetched by tiles of this side, a block of several at once.
 const TILE = 128;

@@ -1,7 +1,7 @@
 // Tools that paint: they turn presses, drags and the keyboard's crosshair into edits of the label map.
 import { holes, polygon, rectangle, regionAt, stroke } from "./label-raster.js";
 import { counted } from "/assets/words.js";
-import { say } from "./label-dom.js";
+import { say } from "./label-messages.js";
 import { outline } from "./label-view.js";
 
 // Screen pixels within which two clicks are at the same place.

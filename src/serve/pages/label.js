@@ -2,7 +2,7 @@
 import { getBitmap, getJson, listen } from "/assets/api.js";
 import { Classes } from "./label-classes.js";
 import { ask, counted, element, find, open, whole } from "/assets/words.js";
-import { notice, noticed, problem, say, settle, toast, wordsOf } from "./label-dom.js";
+import { notice, noticed, problem, say, settle, toast, wordsOf } from "./label-messages.js";
 import { History } from "./label-history.js";
 import { keys } from "./label-keys.js";
 import { copyCommand, filledBy, Model, Predicted, save, showScore } from "./label-model.js";

@@ -334,7 +334,7 @@ impl Unexpected {
         }
         if let (files @ 1.., pixels) = self.unpredicted {
             sink.event(Event::Note(format!(
-                "the ignore value {} is predicted at {} in {}, as where an image is nodata; this counts as errors, whereas \
+                "the ignore value {} is predicted at {} in {}, as where an image is nodata; each counts as an error, whereas \
                  scoring a `run` leaves nodata pixels out",
                 settings.dataset.unlabelled_value(),
                 counted(pixels as usize, "labelled pixel"),

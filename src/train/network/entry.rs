@@ -172,8 +172,8 @@ fn written(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
-/// Bytes for decoded images: a part of the main memory that is free, and of what the training leaves if it takes that
-/// many there, too; each process of this machine has its share.
+/// Bytes for decoded images: a part of the main memory that is free, and of what is left of it where the training takes
+/// `taken` bytes there, too; each process of this machine has its share.
 fn cache_bytes(session: &Session<'_>, taken: u64) -> u64 {
     session.cache.unwrap_or_else(|| {
         let free = free_memory(DeviceChoice::Flex).unwrap_or(0);

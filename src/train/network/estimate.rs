@@ -96,7 +96,7 @@ impl Need {
         let images = format!("{} images of {}", self.batch_size, self.size);
         let work = match self.processes {
             1 => format!("{what} on batches of {images}"),
-            several => format!("{what} by {several} processes, each on {images} at a time,"),
+            several => format!("{what} in each of {several} processes, on batches of {images},"),
         };
         Err(Error::Memory { work, needed: self.bytes(), free, remedies })
     }

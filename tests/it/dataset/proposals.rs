@@ -84,7 +84,6 @@ fn values_of_16_bits_are_classes_unless_there_are_too_many() {
     assert!(message.contains("values 0 to 1599 (1 file); are they object numbers"), "{message}");
 }
 
-/// In a time that grows with how many there are, not with the square of that.
 #[test]
 fn tens_of_thousands_of_negative_numbers_are_no_classes() {
     let folder = tempfile::tempdir().unwrap();
