@@ -1,6 +1,7 @@
 //! What the engines report while they work. They never print: whoever calls them draws.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// A progress report from a running engine.
@@ -177,9 +178,55 @@ impl<F: Fn(Event) + Sync> Sink for F {
     }
 }
 
+/// A stretch of work, on one thread or several. It ends when it is dropped, so that it also does where an error leaves it.
+pub(crate) struct Stretch<'a> {
+    sink: &'a dyn Sink,
+    done: AtomicUsize,
+}
+
+impl<'a> Stretch<'a> {
+    /// Begins work on so many items.
+    pub(crate) fn begin(sink: &'a dyn Sink, task: Task, total: usize) -> Self {
+        sink.event(Event::Started { task, total, done: 0 });
+        Self { sink, done: AtomicUsize::new(0) }
+    }
+
+    /// Counts an item that is done.
+    pub(crate) fn advance(&self) {
+        self.advance_to(self.done.fetch_add(1, Ordering::Relaxed) + 1);
+    }
+
+    /// Says how many items are done, where the caller counts them.
+    pub(crate) fn advance_to(&self, done: usize) {
+        self.sink.event(Event::Advanced { done, loss: None });
+    }
+}
+
+impl Drop for Stretch<'_> {
+    fn drop(&mut self) {
+        self.sink.event(Event::Finished);
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
+
+    #[test]
+    fn a_stretch_ends_where_an_error_leaves_it() {
+        let events = Mutex::new(Vec::new());
+        let sink = |event: Event| events.lock().unwrap().push(format!("{event:?}"));
+        let work = || -> Result<(), ()> {
+            let stretch = Stretch::begin(&sink, Task::Check, 2);
+            stretch.advance();
+            Err(())
+        };
+        assert_eq!(work(), Err(()));
+        let expected = ["Started { task: Check, total: 2, done: 0 }", "Advanced { done: 1, loss: None }", "Finished"];
+        assert_eq!(*events.lock().unwrap(), expected);
+    }
 
     fn seconds(left: Left) -> (f64, bool) {
         (left.time.as_secs_f64(), left.by_deadline)

@@ -29,13 +29,12 @@ mod thumbnail;
 mod values;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
 use crate::base::error::require;
-use crate::base::event::{Event, Sink, Task};
+use crate::base::event::{Event, Sink, Stretch, Task};
 use crate::base::{Error, Result};
 use crate::data::{
     Dataset, GroupBy, LabelFiles, Labels, Pair, Proposal, Ratings, dataset_of_annotations, refuse_exchanged,
@@ -205,8 +204,7 @@ fn read_all(
     (dataset, kept): (Option<&Dataset>, &KeptLabels),
     sink: &dyn Sink,
 ) -> (Vec<PairSummary>, ProfileSum) {
-    sink.event(Event::Started { task: Task::Check, total: sides.pairs.len(), done: 0 });
-    let done = AtomicUsize::new(0);
+    let stretch = Stretch::begin(sink, Task::Check, sides.pairs.len());
     let profiles = Mutex::new(ProfileSum::default());
     let inspection =
         inspect::Inspection { dataset, kept, landmarks: sides.pairs.iter().any(|pair| recoded::is_lossy(&pair.image)) };
@@ -216,10 +214,9 @@ fn read_all(
         .map(|pair| {
             let (summary, profile) = inspection.inspect(pair, sides.tables.get(&pair.image));
             profile.iter().for_each(|profile| profiles.lock().unwrap_or_else(PoisonError::into_inner).add(profile));
-            sink.event(Event::Advanced { done: done.fetch_add(1, Ordering::Relaxed) + 1, loss: None });
+            stretch.advance();
             summary
         })
         .collect();
-    sink.event(Event::Finished);
     (summaries, profiles.into_inner().unwrap_or_else(PoisonError::into_inner))
 }

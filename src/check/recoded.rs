@@ -4,7 +4,6 @@
 
 use std::collections::HashSet;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
@@ -13,7 +12,7 @@ use super::fine::Fine;
 use super::landmarks::Landmark;
 use super::repeated::Repeated;
 use super::summary::ImageSummary;
-use crate::base::event::{Event, Sink, Task};
+use crate::base::event::{Sink, Stretch, Task};
 
 /// Maximum Hamming distance between two descriptors of the same landmark, and minimum number of landmarks that two
 /// crops must share.
@@ -68,8 +67,7 @@ pub(super) fn recoded<'a>(
     if candidates.is_empty() {
         return Recoded { links: Vec::new(), left_out, all_counted };
     }
-    sink.event(Event::Started { task: Task::Check, total: candidates.len(), done: 0 });
-    let done = AtomicUsize::new(0);
+    let stretch = Stretch::begin(sink, Task::Check, candidates.len());
     // Pairs with the same first image are compared in groups, for each of which it is read only once.
     let alike = candidates.chunk_by(|a, b| a.first == b.first).flat_map(|same| same.chunks(MAX_PER_IMAGE));
     let compare = |same: &&[Candidate]| -> Vec<Link> {
@@ -83,13 +81,12 @@ pub(super) fn recoded<'a>(
                 let kind = LinkKind::Overlap(x, y, one.share(&other, (x, y))?);
                 Some(Link { first, second, kind })
             });
-            sink.event(Event::Advanced { done: done.fetch_add(1, Ordering::Relaxed) + 1, loss: None });
+            stretch.advance();
             link
         });
         compared.collect()
     };
     let links = alike.collect::<Vec<_>>().par_iter().flat_map_iter(compare).collect();
-    sink.event(Event::Finished);
     Recoded { links, left_out, all_counted }
 }
 

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
@@ -16,7 +15,7 @@ use super::repeats::{Fingerprint, KnownImage, repeat_notes};
 use super::sample::fit_bands;
 use super::suggestion;
 use super::trained_samples::TrainedSamples;
-use crate::base::event::{Event, Sink, Task};
+use crate::base::event::{Event, Sink, Stretch, Task};
 use crate::base::label_map::{IGNORE, LabelMap};
 use crate::base::{Error, Result, Size};
 use crate::image::{RawLabels, SampleType, read_image, read_labels, report_notes};
@@ -91,18 +90,13 @@ pub fn survey(train: &[Pair], validation: &[Pair], dataset: &Dataset, sink: &dyn
 
 /// Reports keep the order of the pairs, so that sums of floats do not depend on the threads.
 fn examine_all(pairs: &[&Pair], dataset: &Dataset, sink: &dyn Sink) -> Vec<PairReport> {
-    sink.event(Event::Started { task: Task::Check, total: pairs.len(), done: 0 });
-    let done = AtomicUsize::new(0);
-    let reports = pairs
-        .par_iter()
-        .map(|pair| {
-            let report = examine(pair, dataset);
-            sink.event(Event::Advanced { done: done.fetch_add(1, Ordering::Relaxed) + 1, loss: None });
-            report
-        })
-        .collect();
-    sink.event(Event::Finished);
-    reports
+    let stretch = Stretch::begin(sink, Task::Check, pairs.len());
+    let examined = |pair: &&Pair| {
+        let report = examine(pair, dataset);
+        stretch.advance();
+        report
+    };
+    pairs.par_iter().map(examined).collect()
 }
 
 fn refuse_faults(reports: &[PairReport], pairs: &[&Pair], dataset: &Dataset) -> Result<()> {

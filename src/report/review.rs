@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use image::RgbImage;
 use image::imageops::{FilterType, resize};
@@ -16,7 +15,7 @@ use serde::Serialize;
 use super::ranking::image_iou;
 use super::samples::{QUALITY, errors, legend, map_uri};
 use super::text::{data_uri, filled, json, score};
-use crate::base::event::{Event, Sink, Task};
+use crate::base::event::{Event, Sink, Stretch, Task};
 use crate::base::files::write_bytes;
 use crate::base::label_map::LabelMap;
 use crate::base::markup::{escaped, hex};
@@ -97,18 +96,17 @@ impl Review<'_> {
         let chosen: Vec<Scored> = chosen.into_iter().take(self.samples).collect();
         let classes = Classes::of(self.dataset);
         let most = (PAGE_BYTES as f64 / chosen.len().max(1) as f64 / PIXEL_BYTES).sqrt().clamp(SIDES[0], SIDES[1]);
-        sink.event(Event::Started { task: Task::Draw, total: chosen.len(), done: 0 });
-        let done = AtomicUsize::new(0);
+        let stretch = Stretch::begin(sink, Task::Draw, chosen.len());
         let encode = |&(place, mean_iou): &Scored| {
             let pair = &self.pairs[place];
             let prediction = predictions.as_ref().and_then(|files| files.get(&stem(&pair.image)));
             let shown = self.load(pair, prediction.map(PathBuf::as_path));
             let shown = shown.and_then(|sample| sample.reduced(most).shown(mean_iou, &classes)).and_then(|s| json(&s));
-            sink.event(Event::Advanced { done: done.fetch_add(1, Ordering::Relaxed) + 1, loss: None });
+            stretch.advance();
             unless_skipped(pair, shown, sink).map(|text| (pair, text))
         };
         let shown: Vec<(&Pair, String)> = chosen.par_iter().filter_map(encode).collect();
-        sink.event(Event::Finished);
+        drop(stretch);
         if shown.is_empty() {
             return Err(Error::no_data("no pair can be shown", "the reasons are given above; check the files"));
         }
@@ -146,18 +144,17 @@ impl Review<'_> {
         let has_prediction = |place: &usize| files.contains_key(&stem(&self.pairs[*place].image));
         let places: Vec<usize> = (0..self.pairs.len()).filter(has_prediction).collect();
         let missing = self.pairs.len() - places.len();
-        sink.event(Event::Started { task: Task::Score, total: places.len(), done: 0 });
-        let done = AtomicUsize::new(0);
+        let stretch = Stretch::begin(sink, Task::Score, places.len());
         let scored = |place: usize| {
             let pair = &self.pairs[place];
             let prediction = files.get(&stem(&pair.image))?;
             let maps = self.maps(pair, prediction);
-            sink.event(Event::Advanced { done: done.fetch_add(1, Ordering::Relaxed) + 1, loss: None });
+            stretch.advance();
             let (labels, prediction) = unless_skipped(pair, maps, sink)?;
             Some((place, image_iou(&labels, &prediction, self.dataset.class_count())))
         };
         let mut found: Vec<Scored> = places.into_par_iter().filter_map(scored).collect();
-        sink.event(Event::Finished);
+        drop(stretch);
         if found.is_empty() {
             let advice = "predictions are matched to images by file stem: a.jpg with a.npy";
             return Err(Error::no_data("no image has a prediction that can be read", advice));

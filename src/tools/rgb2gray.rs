@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
-use crate::base::event::{Event, Sink, Task};
+use crate::base::event::{Event, Sink, Stretch, Task};
 use crate::base::files::{create_folder, folder_of, refuse_equal_outputs, write_bytes_unsynced};
 use crate::base::inputs::ReadFiles;
 use crate::base::named_enum::named_enum;
@@ -246,8 +246,8 @@ pub fn convert_files(jobs: &[Job], options: Options, sink: &dyn Sink) -> Result<
         create_folder(folder)?;
     }
     let gray = Gray::new(options);
-    sink.event(Event::Started { task: Task::Gray, total: jobs_to_do.len(), done: 0 });
-    let (done, skipped) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let stretch = Stretch::begin(sink, Task::Gray, jobs_to_do.len());
+    let skipped = AtomicUsize::new(0);
     jobs_to_do.par_iter().try_for_each(|job| -> Result<()> {
         match gray.encode(&job.input) {
             Ok(file) => {
@@ -259,10 +259,10 @@ pub fn convert_files(jobs: &[Job], options: Options, sink: &dyn Sink) -> Result<
                 sink.event(Event::Skipped { path: job.input.clone(), reason: fault.to_string() });
             }
         }
-        sink.event(Event::Advanced { done: done.fetch_add(1, Ordering::Relaxed) + 1, loss: None });
+        stretch.advance();
         Ok(())
     })?;
-    sink.event(Event::Finished);
+    drop(stretch);
     report_notes(sink);
     let (skipped, mark) = (skipped.into_inner(), options.mark());
     let others = kept.iter().filter(|output| maker_of(output).as_ref() != Some(&mark)).count();

@@ -7,11 +7,10 @@ mod sentence;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
-use crate::base::event::{Event, Sink, Task};
+use crate::base::event::{Event, Sink, Stretch, Task};
 use crate::base::{Error, Result};
 use crate::image::{LabelImage, RawLabels, read_labels_and_alpha};
 
@@ -117,8 +116,7 @@ pub fn survey_and_keep(
     keep: &(dyn Fn(usize, RawLabels) + Sync),
 ) -> Result<LabelSurvey> {
     let files = &source.files;
-    sink.event(Event::Started { task: Task::Check, total: files.len(), done: 0 });
-    let done = AtomicUsize::new(0);
+    let stretch = Stretch::begin(sink, Task::Check, files.len());
     let sum = files
         .par_iter()
         .enumerate()
@@ -127,11 +125,11 @@ pub fn survey_and_keep(
                 sink.event(Event::Skipped { path: path.clone(), reason: error.to_string() });
                 Sum { skipped: 1, ..Sum::default() }
             });
-            sink.event(Event::Advanced { done: done.fetch_add(1, Ordering::Relaxed) + 1, loss: None });
+            stretch.advance();
             found
         })
         .reduce(Sum::default, Sum::merge);
-    sink.event(Event::Finished);
+    drop(stretch);
     if sum.skipped == files.len() {
         let missing = format!("none of the {} label images could be read", files.len());
         return Err(Error::no_data(missing, "see the message for each file"));

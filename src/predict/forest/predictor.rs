@@ -10,7 +10,7 @@ use std::sync::mpsc::channel;
 use rayon::prelude::*;
 
 use super::budget::{BLOCK, Budget, Limits};
-use crate::base::event::{Event, Sink, Task};
+use crate::base::event::{Event, Sink, Stretch, Task};
 use crate::base::files::read_bytes;
 use crate::base::label_map::IGNORE;
 use crate::base::{Error, Result, Size};
@@ -290,7 +290,7 @@ impl Work for ForestWork<'_> {
         let planned =
             |path: &PathBuf| read_size(path).map_or(1, |size| self.windows(path, size).map_or(1, |all| all.len()));
         let planned: Vec<usize> = inputs.iter().map(planned).collect();
-        sink.event(Event::Started { task: Task::Predict, total: planned.iter().sum(), done: 0 });
+        let stretch = Stretch::begin(sink, Task::Predict, planned.iter().sum());
         let (mut skipped, mut done, mut after) = (0, 0, 0);
         for (i, path) in inputs.iter().enumerate() {
             after += planned[i];
@@ -302,7 +302,7 @@ impl Work for ForestWork<'_> {
                 form.check_place(path)?;
                 let pending = self.decide(path, &image, &mut || {
                     done += 1;
-                    sink.event(Event::Advanced { done, loss: None });
+                    stretch.advance_to(done);
                     let stopped = self.stop.is_some_and(|stop| stop.load(Ordering::Relaxed));
                     if stopped { Err(Error::Stopped) } else { Ok(()) }
                 })?;
@@ -325,11 +325,10 @@ impl Work for ForestWork<'_> {
                     skipped += 1;
                     sink.event(Event::Skipped { path: path.clone(), reason: error.to_string() });
                     done = after;
-                    sink.event(Event::Advanced { done, loss: None });
+                    stretch.advance_to(done);
                 }
             }
         }
-        sink.event(Event::Finished);
         Ok(skipped)
     }
 }

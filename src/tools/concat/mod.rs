@@ -5,12 +5,11 @@ mod inputs;
 pub use inputs::{Inputs, Partners, Predictions, Triple};
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
 use super::Summary;
-use crate::base::event::{Event, Sink, Task};
+use crate::base::event::{Event, Sink, Stretch, Task};
 use crate::base::files::{create_folder, refuse_equal_outputs, write_bytes_unsynced};
 use crate::base::inputs::ReadFiles;
 use crate::base::{Error, LabelMap, Result, Size};
@@ -42,8 +41,7 @@ pub fn concat_files(triples: &[Triple], dataset: &Dataset, options: &Options, si
     refuse_inputs(triples, &output)?;
     create_folder(&options.output)?;
     let classes = Classes::of(dataset);
-    sink.event(Event::Started { task: Task::Draw, total: triples.len(), done: 0 });
-    let done = AtomicUsize::new(0);
+    let stretch = Stretch::begin(sink, Task::Draw, triples.len());
     let draw = |triple: &Triple| -> Result<Summary> {
         let image = load(triple, dataset, &options.style).and_then(|shown| {
             let image = compose(shown, &classes, &options.style);
@@ -59,12 +57,12 @@ pub fn concat_files(triples: &[Triple], dataset: &Dataset, options: &Options, si
                 Summary { written: 0, skipped: 1 }
             }
         };
-        sink.event(Event::Advanced { done: done.fetch_add(1, Ordering::Relaxed) + 1, loss: None });
+        stretch.advance();
         Ok(summary)
     };
     let add = |a: Summary, b: Summary| Ok(Summary { written: a.written + b.written, skipped: a.skipped + b.skipped });
     let summary = triples.par_iter().with_max_len(1).map(draw).try_reduce(Summary::default, add);
-    sink.event(Event::Finished);
+    drop(stretch);
     report_notes(sink);
     summary
 }

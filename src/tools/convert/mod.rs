@@ -8,13 +8,12 @@ mod labelme;
 mod region;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 use serde_json::Value;
 
 use super::Summary;
-use crate::base::event::{Event, Sink, Task};
+use crate::base::event::{Event, Sink, Stretch, Task};
 use crate::base::files::{
     check_writable, create_folder, folder_of, refuse_equal_outputs, write_bytes, write_bytes_unsynced,
 };
@@ -123,8 +122,7 @@ pub fn convert_files(pairs: &[Pair], dataset: &Dataset, options: &Options, sink:
         create_folder(folder_of(&options.output))?;
         check_writable(&options.output)?;
     }
-    sink.event(Event::Started { task: Task::Convert, total: pairs.len(), done: 0 });
-    let done = AtomicUsize::new(0);
+    let stretch = Stretch::begin(sink, Task::Convert, pairs.len());
     let convert = |pair: &Pair| -> Result<Option<Content>> {
         let path = output(pair);
         let content = load(pair, dataset, options).and_then(|labelled| content(&labelled, dataset, options, &path));
@@ -141,11 +139,11 @@ pub fn convert_files(pairs: &[Pair], dataset: &Dataset, options: &Options, sink:
                 None
             }
         };
-        sink.event(Event::Advanced { done: done.fetch_add(1, Ordering::Relaxed) + 1, loss: None });
+        stretch.advance();
         Ok(converted)
     };
     let converted: Vec<Option<Content>> = pairs.par_iter().map(convert).collect::<Result<_>>()?;
-    sink.event(Event::Finished);
+    drop(stretch);
     report_notes(sink);
     let count = converted.iter().flatten().count();
     if options.format.is_single() && count > 0 {

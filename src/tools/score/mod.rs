@@ -4,12 +4,11 @@ mod partial;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
 
-use crate::base::event::{Event, Sink, Task};
+use crate::base::event::{Event, Sink, Stretch, Task};
 use crate::base::label_map::{IGNORE, LabelMap, NO_CLASS};
 use crate::base::words::counted;
 use crate::base::{Error, Result};
@@ -371,8 +370,7 @@ pub fn score_files(
     let threads = rayon::current_num_threads();
     let first = Scorer::new(settings)?;
     let scorers: Vec<_> = (0..threads).map(|_| Mutex::new(first.sibling())).collect();
-    sink.event(Event::Started { task: Task::Score, total: pairs.len(), done: 0 });
-    let done = AtomicUsize::new(0);
+    let stretch = Stretch::begin(sink, Task::Score, pairs.len());
     let wanted = on_image.is_some();
     let score = |pair: &Pair| -> Result<Option<ImageScores>> {
         let read = ReadPair::read(pair, &settings.dataset);
@@ -388,7 +386,7 @@ pub fn score_files(
                 None
             }
         };
-        sink.event(Event::Advanced { done: done.fetch_add(1, Ordering::Relaxed) + 1, loss: None });
+        stretch.advance();
         Ok(scores)
     };
     for chunk in pairs.chunks(CHUNK) {
@@ -399,7 +397,7 @@ pub fn score_files(
             }
         }
     }
-    sink.event(Event::Finished);
+    drop(stretch);
     report_notes(sink);
     let mut tally = Tally::new(settings.dataset.class_count(), settings.boundary);
     let mut unexpected = Unexpected::default();

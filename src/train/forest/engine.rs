@@ -12,7 +12,7 @@ use super::report::{QUICK, classified};
 use super::result::{RunContent, importances};
 use super::samples::Samples;
 use super::split::Split;
-use crate::base::event::{Event, Sink, Task};
+use crate::base::event::{Sink, Stretch, Task};
 use crate::base::named_enum::classes_that;
 use crate::base::{Error, Result, require};
 use crate::data::{Dataset, StoredNumber, measured, repeat_notes};
@@ -204,16 +204,15 @@ fn validate(predictor: &ForestPredictor, plan: &Plan, session: &Session<'_>) -> 
     let mut matrix = ConfusionMatrix::new(plan.dataset.class_count());
     let options = Options { cache_features: session.cache_features.map(Path::to_path_buf), ..Options::default() };
     let work = predictor.work(&options, None)?;
-    session.sink.event(Event::Started { task: Task::Validate, total: plan.validation.len(), done: 0 });
-    for (done, validation) in plan.validation.iter().enumerate() {
+    let stretch = Stretch::begin(session.sink, Task::Validate, plan.validation.len());
+    for validation in &plan.validation {
         if session.stop.load(Ordering::Relaxed) {
             return Ok(None);
         }
         let Loaded { image, labels, .. } = validation.load(&plan.dataset)?;
         matrix.add(&labels.classes, &work.one(&validation.image, image)?.labels.classes);
-        session.sink.event(Event::Advanced { done: done + 1, loss: None });
+        stretch.advance();
     }
-    session.sink.event(Event::Finished);
     Ok(Some(Evaluation::new(matrix)))
 }
 

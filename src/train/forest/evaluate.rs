@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::samples::Samples;
 use crate::base::Result;
-use crate::base::event::{Event, Sink, Task};
+use crate::base::event::{Sink, Stretch, Task};
 use crate::data::{REGION_FOLDS as FOLDS, Region, pixel_split, region_folds, region_split};
 use crate::metric::{ConfusionMatrix, Evaluation};
 use crate::pixels::forest::{self, Fitted, Outcome, Settings, Watch};
@@ -25,11 +25,10 @@ impl Fitting<'_> {
     }
 
     fn fit_with(&self, samples: &Samples, settings: &Settings, what: &'static str) -> Result<Option<Fitted>> {
-        self.sink.event(Event::Started { task: Task::Fit(what), total: settings.trees, done: 0 });
-        let progress = |done| self.sink.event(Event::Advanced { done, loss: None });
+        let stretch = Stretch::begin(self.sink, Task::Fit(what), settings.trees);
+        let progress = |done| stretch.advance_to(done);
         let watch = Watch { progress: &progress, stop: self.stop };
         let outcome = forest::fit(&samples.features()?, &samples.classes, self.classes, settings, watch)?;
-        self.sink.event(Event::Finished);
         Ok(match outcome {
             Outcome::Finished(fitted) => Some(fitted),
             Outcome::Stopped => None,

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::labels::{LabelledImage, Loaded};
 use super::samples::{Samples, chosen_for};
-use crate::base::event::{Event, Sink, Task};
+use crate::base::event::{Sink, Stretch, Task};
 use crate::base::{Error, Result, Size};
 use crate::data::{Dataset, Fingerprint, KnownImage, NO_REGION, Region, Regions, load_raster};
 use crate::pixels::hypercolumn::{FeatureCache, Hypercolumns, PreparedImage, Window};
@@ -115,8 +115,7 @@ impl Seeing<'_> {
             first += pixels.len();
         }
         let total = work.iter().map(|(_, windows)| windows.len()).sum();
-        self.sink.event(Event::Started { task: Task::Features, total, done: 0 });
-        let mut done = 0;
+        let stretch = Stretch::begin(self.sink, Task::Features, total);
         for (labelled, windows) in work.into_iter().filter(|(_, windows)| !windows.is_empty()) {
             let raster = load_raster(&labelled.image, self.dataset)?;
             let layout = self.hypercolumns.layout(raster.size);
@@ -128,11 +127,9 @@ impl Seeing<'_> {
                 }
                 let seen = self.hypercolumns.recall(stored.as_ref(), &image, &layout, &window)?;
                 seen.pick(&places, &mut planes, count);
-                done += 1;
-                self.sink.event(Event::Advanced { done, loss: None });
+                stretch.advance();
             }
         }
-        self.sink.event(Event::Finished);
         let (classes, regions) = labelled.pixels().map(|pixel| (pixel.class, pixel.region)).unzip();
         Ok(Some(Samples::new(planes, features, classes, regions)))
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::labels::{LabelledImage, Loaded};
 use crate::base::Result;
-use crate::base::event::{Event, Sink, Task};
+use crate::base::event::{Event, Sink, Stretch, Task};
 use crate::base::words::counted;
 use crate::data::{Dataset, Labels, ends_as_label_image};
 use crate::nn::device::DeviceChoice;
@@ -30,7 +30,7 @@ pub(super) fn classified(
     let options = Options { cache_features: cache_features.map(Path::to_path_buf), ..Options::default() };
     let work = predictor.work(&options, None)?;
     let (mut pixels, mut left_out) = (0, 0);
-    sink.event(Event::Started { task: Task::Predict, total: images.len(), done: 0 });
+    let stretch = Stretch::begin(sink, Task::Predict, images.len());
     for (i, labelled) in images.iter().enumerate() {
         if !gallery.wants(i) {
             continue;
@@ -43,9 +43,9 @@ pub(super) fn classified(
         }
         pixels += area;
         gallery.add(i, &labels, &work.one(&labelled.image, image)?.labels);
-        sink.event(Event::Advanced { done: i + 1, loss: None });
+        stretch.advance_to(i + 1);
     }
-    sink.event(Event::Finished);
+    drop(stretch);
     if left_out > 0 {
         let images = counted(left_out, "large image");
         sink.event(Event::Note(format!("the report leaves out {images}; `segtool report RUN` shows all")));

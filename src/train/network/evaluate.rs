@@ -6,7 +6,7 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use super::oom;
 use crate::base::Result;
-use crate::base::event::{Event, Sink, Task};
+use crate::base::event::{Sink, Stretch, Task};
 use crate::base::label_map::{IGNORE, LabelMap};
 use crate::data::{Batch, Loader};
 use crate::metric::ConfusionMatrix;
@@ -132,7 +132,7 @@ impl Examination<'_> {
     ) -> Result<Option<Tally>> {
         let total = images.len();
         let matrix = ConfusionMatrix::new(self.loader.dataset.class_count());
-        sink.event(Event::Started { task: Task::Validate, total, done: 0 });
+        let stretch = Stretch::begin(sink, Task::Validate, total);
         let mut tally = Tally { matrix, losses: 0.0, done: 0 };
         // A GPU that is asked for the next batch before the results of the last are read never waits; on a CPU, what is
         // computed is there at once.
@@ -147,17 +147,15 @@ impl Examination<'_> {
                     tally.add(first, on_image)?;
                 }
             }
-            sink.event(Event::Advanced { done: tally.done, loss: None });
+            stretch.advance_to(tally.done);
             if tally.done < total && is_over() {
-                sink.event(Event::Finished);
                 return Ok(None);
             }
         }
         if !unread.is_empty() {
             unread.into_iter().try_for_each(|rest| tally.add(rest, on_image))?;
-            sink.event(Event::Advanced { done: tally.done, loss: None });
+            stretch.advance_to(tally.done);
         }
-        sink.event(Event::Finished);
         Ok(Some(tally))
     }
 
