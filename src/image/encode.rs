@@ -47,6 +47,15 @@ pub fn encode_png(size: Size, pixels: Pixels<'_>) -> Result<Vec<u8>> {
     encode(size, pixels, Compression::Fast, None)
 }
 
+/// Label values as a grey PNG, in 8 bits if these hold `largest`, the data set's largest label value.
+pub fn encode_label_png(size: Size, values: &[u16], largest: u16) -> Result<Vec<u8>> {
+    if largest > u16::from(u8::MAX) {
+        return encode_png(size, Pixels::Gray16(values));
+    }
+    let bytes: Vec<u8> = values.iter().map(|&value| value as u8).collect();
+    encode_png(size, Pixels::Gray8(&bytes))
+}
+
 /// [`encode_png`], with what made it in the file's text, where [`maker_of`] finds it.
 pub fn encode_marked_png(size: Size, pixels: Pixels<'_>, maker: &str) -> Result<Vec<u8>> {
     encode(size, pixels, Compression::Fast, Some(maker))

@@ -25,7 +25,7 @@ mod show;
 mod tiff;
 mod webp;
 
-pub use encode::{Pixels, encode_marked_png, encode_png, encode_small_png, maker_of};
+pub use encode::{Pixels, encode_label_png, encode_marked_png, encode_png, encode_small_png, maker_of};
 pub(crate) use foreign::image_inside;
 pub(crate) use geotiff::keep_place;
 pub use geotiff::{

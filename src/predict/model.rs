@@ -12,7 +12,6 @@ use image::RgbImage;
 use super::merge::{Decision, Wanted, WeightedScores, decide};
 use super::{Maker, Options, Prediction};
 use crate::base::event::Sink;
-use crate::base::label_map::IGNORE;
 use crate::base::{LabelMap, Result, Size};
 use crate::data::Dataset;
 use crate::image::Image;
@@ -101,23 +100,19 @@ pub(crate) struct Strip {
     pub(crate) size: Size,
     /// The first row.
     pub(crate) top: usize,
-    /// The class of each pixel.
-    pub(crate) classes: Vec<u16>,
-    /// The probability of that class, if asked for.
-    pub(crate) highest: Option<Vec<f32>>,
-    /// The probabilities of all classes, `[classes, rows, width]`, if asked for.
-    pub(crate) all: Option<Vec<f32>>,
+    pub(crate) decision: Decision,
 }
 
 impl Strip {
     /// All rows of a prediction.
     pub(crate) fn whole(prediction: Prediction) -> Self {
         let Prediction { labels, probability, probabilities, .. } = prediction;
-        Self { size: labels.size, top: 0, classes: labels.classes, highest: probability, all: probabilities }
+        let decision = Decision { classes: labels.classes, highest: probability, all: probabilities };
+        Self { size: labels.size, top: 0, decision }
     }
 
     pub(crate) fn rows(&self) -> usize {
-        self.classes.len() / self.size.width
+        self.decision.classes.len() / self.size.width
     }
 
     /// Whether they are the last of the image.
@@ -127,13 +122,8 @@ impl Strip {
 
     /// Takes class and probabilities away from pixels without data, row by row.
     pub(crate) fn leave_out(&mut self, nodata: impl Iterator<Item = Option<Vec<bool>>>) {
-        let (width, pixels) = (self.size.width, self.classes.len());
         for (y, row) in nodata.enumerate() {
-            for x in row.iter().flatten().enumerate().filter_map(|(x, nodata)| nodata.then_some(y * width + x)) {
-                self.classes[x] = IGNORE;
-                self.highest.iter_mut().for_each(|highest| highest[x] = 0.0);
-                self.all.iter_mut().for_each(|all| all.iter_mut().skip(x).step_by(pixels).for_each(|p| *p = 0.0));
-            }
+            row.iter().for_each(|row| self.decision.leave_out(y * self.size.width, row));
         }
     }
 }
@@ -163,17 +153,16 @@ pub(crate) enum Computed {
 impl Pending {
     pub(crate) fn finish(self) -> Prediction {
         let size = self.size;
-        let decision = match self.computed {
+        let mut decision = match self.computed {
             Computed::Scores(parts) => decide(&parts, size, 0..size.height, self.wanted),
             Computed::Decided(decision) => decision,
         };
-        let mut prediction = Prediction {
+        self.nodata.iter().for_each(|nodata| decision.leave_out(0, nodata));
+        Prediction {
             labels: LabelMap { size, classes: decision.classes },
             probability: decision.highest,
             probabilities: decision.all,
             dataset: self.dataset,
-        };
-        prediction.leave_out(self.nodata.as_deref());
-        prediction
+        }
     }
 }

@@ -40,14 +40,4 @@ impl Prediction {
     pub fn write_npy(&self, path: impl AsRef<Path>) -> Result<()> {
         write_label_npy(path.as_ref(), self.size(), &self.label_values(), self.dataset.largest_value())
     }
-
-    /// Takes class and probabilities away from pixels without data: they are "not labelled", of probability 0.
-    pub(crate) fn leave_out(&mut self, nodata: Option<&[bool]>) {
-        let Some(nodata) = nodata else { return };
-        self.labels.leave_out(nodata);
-        let planes = self.probabilities.iter_mut().flat_map(|all| all.chunks_exact_mut(nodata.len()));
-        for plane in self.probability.iter_mut().map(Vec::as_mut_slice).chain(planes) {
-            plane.iter_mut().zip(nodata).filter(|(_, nodata)| **nodata).for_each(|(value, _)| *value = 0.0);
-        }
-    }
 }

@@ -159,13 +159,14 @@ impl<'a> StripWriter<'a> {
 
     /// Adds the next rows.
     pub(super) fn push(&mut self, strip: &Strip) -> Result<()> {
-        let values: Vec<u16> = strip.classes.iter().map(|&class| self.dataset.value_of(class)).collect();
+        let Decision { classes, highest, all } = &strip.decision;
+        let values: Vec<u16> = classes.iter().map(|&class| self.dataset.value_of(class)).collect();
         self.npy.as_mut().map_or(Ok(()), |npy| npy.push(&values))?;
         self.tiff.as_mut().map_or(Ok(()), |tiff| tiff.push(&values))?;
-        self.polygons.as_mut().map_or(Ok(()), |polygons| polygons.push(&values, strip.highest.as_deref()))?;
-        let has_data: Vec<bool> = strip.classes.iter().map(|&class| class != IGNORE).collect();
-        self.probability.push(strip.highest.as_deref(), &has_data)?;
-        self.probabilities.push(strip.all.as_deref(), &has_data)
+        self.polygons.as_mut().map_or(Ok(()), |polygons| polygons.push(&values, highest.as_deref()))?;
+        let has_data: Vec<bool> = classes.iter().map(|&class| class != IGNORE).collect();
+        self.probability.push(highest.as_deref(), &has_data)?;
+        self.probabilities.push(all.as_deref(), &has_data)
     }
 
     /// Gives the files their names, the label map last.

@@ -8,11 +8,11 @@ use super::formats::{CHART, COLOR, Formats, OVERLAY, PNG, SHARES};
 use super::model::{Part, Strip};
 use super::strips::StripWriter;
 use super::{Along, Outputs, Prediction};
+use crate::base::Result;
 use crate::base::files::write_bytes;
-use crate::base::{Result, Size};
 use crate::data::Dataset;
 use crate::draw::{Classes, color_labels, overlay_labels, write_png};
-use crate::image::{Pixels, encode_png};
+use crate::image::{Pixels, encode_label_png, encode_png};
 use crate::tools::proportions::{Axis, Proportions};
 
 /// Writes predictions as they come, whole or some rows at a time.
@@ -73,7 +73,7 @@ fn write_whole(
     let Classes { names, colors, .. } = Classes::of(dataset);
     let image = |image: RgbImage| encode_png(size, Pixels::Rgb8(image.as_raw()));
     if formats.png {
-        write_bytes(&file(PNG), &label_png(size, &prediction.label_values(), dataset.largest_value())?)?;
+        write_bytes(&file(PNG), &encode_label_png(size, &prediction.label_values(), dataset.largest_value())?)?;
     }
     if outputs.color {
         write_bytes(&file(COLOR), &image(color_labels(classes, size.width, &colors))?)?;
@@ -90,12 +90,4 @@ fn write_whole(
     let mut files = StripWriter::new(outputs, dataset, (input, formats), size, output)?;
     files.push(&Strip::whole(prediction))?;
     files.finish()
-}
-
-fn label_png(size: Size, values: &[u16], largest: u16) -> Result<Vec<u8>> {
-    if largest > u16::from(u8::MAX) {
-        return encode_png(size, Pixels::Gray16(values));
-    }
-    let bytes: Vec<u8> = values.iter().map(|&value| value as u8).collect();
-    encode_png(size, Pixels::Gray8(&bytes))
 }

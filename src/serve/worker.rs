@@ -113,8 +113,8 @@ impl Task<'_> {
                 Part::Strip(strip) => {
                     let is_last = strip.is_last();
                     let grown = growing.get_or_insert_with(|| self.begun(&strip));
-                    grown.labels.classes.extend(strip.classes);
-                    if let (Some(all), Some(next)) = (&mut grown.probability, strip.highest) {
+                    grown.labels.classes.extend(strip.decision.classes);
+                    if let (Some(all), Some(next)) = (&mut grown.probability, strip.decision.highest) {
                         all.extend(next);
                     }
                     if is_last { growing.take() } else { None }
@@ -135,7 +135,7 @@ impl Task<'_> {
         let pixels = first.size.width * first.size.height;
         Prediction {
             labels: LabelMap { size: first.size, classes: Vec::with_capacity(pixels) },
-            probability: first.highest.is_some().then(|| Vec::with_capacity(pixels)),
+            probability: first.decision.highest.is_some().then(|| Vec::with_capacity(pixels)),
             probabilities: None,
             dataset: Arc::new(self.model.predictor.dataset().clone()),
         }

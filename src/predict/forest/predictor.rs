@@ -12,7 +12,6 @@ use rayon::prelude::*;
 use super::budget::{BLOCK, Budget, Limits};
 use crate::base::event::{Event, Sink, Stretch, Task};
 use crate::base::files::read_bytes;
-use crate::base::label_map::IGNORE;
 use crate::base::{Error, Result, Size};
 use crate::data::{Dataset, chosen_bands, load_bands, prepared};
 use crate::image::{Image, orientation_policy, read_size};
@@ -163,13 +162,7 @@ struct Canvas {
 
 impl Canvas {
     fn new(size: Size, classes: usize, wanted: Wanted) -> Self {
-        let pixels = size.width * size.height;
-        let decision = Decision {
-            classes: vec![IGNORE; pixels],
-            highest: wanted.highest.then(|| vec![0.0; pixels]),
-            all: wanted.all.then(|| vec![0.0; classes * pixels]),
-        };
-        Self { decision, size, classes }
+        Self { decision: Decision::blank(size.width * size.height, classes, wanted), size, classes }
     }
 
     fn paint(&mut self, block: &Window, decided: &Decided) {

@@ -3,6 +3,7 @@
 //! Scores come at the size that a network gives them in, often an eighth of the image. They are enlarged row by row,
 //! averaged and decided on at once, so that scores of all classes at the image's size are never held.
 
+mod decision;
 mod on_device;
 mod pixel;
 
@@ -13,6 +14,7 @@ use crate::base::{Error, Result, Size, vectorised};
 use crate::nn::activation::Rule;
 use crate::nn::ops::Resampling;
 use crate::nn::ops::axis::{Tap, taps};
+pub use decision::{Decision, Wanted};
 pub use on_device::{decide_on_device, decided, decides_on_device};
 use pixel::{Choice, activate, complete, pick};
 
@@ -143,26 +145,6 @@ impl WeightedScores {
         map.values.drain(..(first - map.top) * map.size.width * map.classes);
         map.top = first;
     }
-}
-
-/// Classes of the pixels of an image, or of some rows of it.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Decision {
-    /// The class of each pixel by the rule of the scores.
-    pub classes: Vec<u16>,
-    /// Its probability, if asked for.
-    pub highest: Option<Vec<f32>>,
-    /// The probabilities of all classes, `[classes, height, width]`, if asked for.
-    pub all: Option<Vec<f32>>,
-}
-
-/// What is wanted of a [`Decision`].
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Wanted {
-    /// The probability of the class that is picked.
-    pub highest: bool,
-    /// The probabilities of all classes.
-    pub all: bool,
 }
 
 /// Looks at their new size.

@@ -14,7 +14,6 @@ use super::procedure::Procedure;
 use super::source::{Moving, Source};
 use super::sweep::Block;
 use super::tiles::Tiles;
-use crate::base::label_map::IGNORE;
 use crate::base::{Error, Result, Size};
 use crate::data::{Dataset, Parts, chosen_bands};
 use crate::image::{Image, TiffRows};
@@ -166,16 +165,15 @@ impl Growing {
         let strip = self.strip.get_or_insert_with(|| Strip {
             size,
             top: rows.start,
-            classes: vec![IGNORE; pixels],
-            highest: wanted.highest.then(|| vec![0.0; pixels]),
-            all: wanted.all.then(|| vec![0.0; classes * pixels]),
+            decision: Decision::blank(pixels, classes, wanted),
         });
+        let whole = &mut strip.decision;
         let copy = |to: &mut [f32], from: &[f32]| paste(to, from, size.width, columns);
-        paste(&mut strip.classes, &decision.classes, size.width, columns);
-        if let (Some(to), Some(from)) = (&mut strip.highest, &decision.highest) {
+        paste(&mut whole.classes, &decision.classes, size.width, columns);
+        if let (Some(to), Some(from)) = (&mut whole.highest, &decision.highest) {
             copy(to, from);
         }
-        if let (Some(to), Some(from)) = (&mut strip.all, &decision.all) {
+        if let (Some(to), Some(from)) = (&mut whole.all, &decision.all) {
             let planes = to.chunks_exact_mut(pixels.max(1)).zip(from.chunks_exact((rows.len() * columns.len()).max(1)));
             planes.for_each(|(to, from)| copy(to, from));
         }

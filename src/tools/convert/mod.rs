@@ -20,9 +20,9 @@ use crate::base::files::{
 use crate::base::inputs::ReadFiles;
 use crate::base::label_map::LabelMap;
 use crate::base::named_enum::named_enum;
-use crate::base::{Error, Remedy, Result, Size};
+use crate::base::{Error, Remedy, Result};
 use crate::data::{Dataset, Labels, Pair, check_size, load_pair_labels, load_prediction};
-use crate::image::{Pixels, Samples, encode_label_npy, encode_png, read_image, read_size, report_notes};
+use crate::image::{encode_label_npy, encode_label_png, read_image, read_size, report_notes};
 use region::Region;
 
 /// What is written.
@@ -186,7 +186,7 @@ fn content(labelled: &Labelled<'_>, dataset: &Dataset, options: &Options, output
     let regions = || Region::all_of(map, dataset, options.simplify);
     let values = || -> Vec<u16> { map.classes.iter().map(|class| dataset.value_of(*class)).collect() };
     Ok(match options.format {
-        Format::Png => Content::File(label_png(size, values(), largest(dataset))?),
+        Format::Png => Content::File(encode_label_png(size, &values(), largest(dataset))?),
         Format::Npy => Content::File(encode_label_npy(size, &values(), largest(dataset))?),
         Format::Labelme => Content::File(labelme::file(&regions(), size, &labelme::path_from(output, &pair.image)?)?),
         Format::Geojson => Content::File(geojson::file(&pair.image, map, dataset, options.simplify)?),
@@ -199,16 +199,6 @@ fn content(labelled: &Labelled<'_>, dataset: &Dataset, options: &Options, output
 /// The largest value that is written, "not labelled" among them.
 fn largest(dataset: &Dataset) -> u16 {
     dataset.largest_value().max(dataset.unlabelled_value())
-}
-
-fn label_png(size: Size, values: Vec<u16>, largest: u16) -> Result<Vec<u8>> {
-    let samples = if largest <= u16::from(u8::MAX) {
-        Samples::U8(values.into_iter().map(|value| value as u8).collect())
-    } else {
-        Samples::U16(values)
-    };
-    let pixels = Pixels::gray(&samples).ok_or_else(|| Error::failed("encode a label map", "no samples"))?;
-    encode_png(size, pixels)
 }
 
 /// The one file of all images.
