@@ -37,6 +37,28 @@ const FLOAT: u16 = 3;
 /// Of a sample format, which is read as unsigned.
 const UNDEFINED: u16 = 4;
 
+/// A page of an open file.
+#[derive(Clone, Copy)]
+pub(super) struct Page<'a> {
+    pub(super) path: &'a Path,
+    pub(super) file: &'a TiffFile,
+    pub(super) ifd: &'a Ifd,
+}
+
+/// Width and height of a page's tiles, or of its strips. A damaged file may say 0.
+pub(super) fn block_size(page: &Ifd) -> (usize, usize) {
+    match (page.tile_width(), page.tile_height()) {
+        (Some(width), Some(height)) => (width as usize, height as usize),
+        _ => (page.width() as usize, page.rows_per_strip().min(page.height()) as usize),
+    }
+}
+
+/// Where the blocks of a page begin, and their bytes. Some writers put those of tiles into the tags of strips.
+pub(super) fn tables(page: &Ifd) -> Option<(Vec<u64>, Vec<u64>)> {
+    let strips = || page.strip_offsets().zip(page.strip_byte_counts());
+    if page.is_tiled() { page.tile_offsets().zip(page.tile_byte_counts()).or_else(strips) } else { strips() }
+}
+
 /// How the samples of a page are laid out.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Layout {
@@ -50,14 +72,11 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    fn of(path: &Path, page: &Ifd) -> Result<Self> {
+    fn of(Page { path, ifd: page, .. }: Page<'_>) -> Result<Self> {
         let failed = |e: TiffError| refused(path, e);
         let (bits, formats) = (page.bits_per_sample().map_err(failed)?, page.sample_format().map_err(failed)?);
         let (width, height) = (page.width() as usize, page.height() as usize);
-        let block = match (page.tile_width(), page.tile_height()) {
-            (Some(width), Some(height)) => (width as usize, height as usize),
-            _ => (width, (page.rows_per_strip() as usize).min(height)),
-        };
+        let block = block_size(page);
         let bands = usize::from(page.samples_per_pixel());
         let all_equal = |values: &[u16]| values.windows(2).all(|pair| pair[0] == pair[1]);
         let block_bytes = block.0.checked_mul(block.1).and_then(|pixels| pixels.checked_mul(8 * bands));
@@ -103,9 +122,7 @@ impl Layout {
 
 /// The blocks of a page.
 pub(super) struct Blocks<'a> {
-    path: &'a Path,
-    file: &'a TiffFile,
-    page: &'a Ifd,
+    page: Page<'a>,
     layout: Layout,
     offsets: Vec<u64>,
     counts: Vec<u64>,
@@ -113,43 +130,40 @@ pub(super) struct Blocks<'a> {
 
 impl<'a> Blocks<'a> {
     /// The blocks of a page that has to be decoded here; `None` if `tiff-reader` does it.
-    pub(super) fn of(path: &'a Path, file: &'a TiffFile, page: &'a Ifd) -> Result<Option<Self>> {
-        let bits = page.bits_per_sample().ok().and_then(|bits| bits.first().copied()).unwrap_or(1);
-        let half = bits == 16 && page.sample_format().is_ok_and(|formats| formats.first() == Some(&FLOAT));
-        if is_fax(page.compression()) || page.compression() == LZMA || half || (17..32).contains(&bits) {
-            return Self::new(path, file, page).map(Some);
+    pub(super) fn of(page: Page<'a>) -> Result<Option<Self>> {
+        let (ifd, codec) = (page.ifd, page.ifd.compression());
+        let bits = ifd.bits_per_sample().ok().and_then(|bits| bits.first().copied()).unwrap_or(1);
+        let half = bits == 16 && ifd.sample_format().is_ok_and(|formats| formats.first() == Some(&FLOAT));
+        if is_fax(codec) || codec == LZMA || half || (17..32).contains(&bits) {
+            return Self::new(page).map(Some);
         }
         Ok(None)
     }
 
     /// The blocks of a page that `tiff-reader` refuses, if they can be decoded here.
-    pub(super) fn lenient(path: &'a Path, file: &'a TiffFile, page: &'a Ifd) -> Result<Option<Self>> {
-        let codec = page.compression();
+    pub(super) fn lenient(page: Page<'a>) -> Result<Option<Self>> {
+        let codec = page.ifd.compression();
         let known = [LZW, DEFLATE, OLD_DEFLATE, WEBP].contains(&codec) || OTHERS.contains(&codec);
-        let plain = page.photometric_interpretation_enum() != Some(PhotometricInterpretation::YCbCr);
-        if known && plain { Self::new(path, file, page).map(Some) } else { Ok(None) }
+        let plain = page.ifd.photometric_interpretation_enum() != Some(PhotometricInterpretation::YCbCr);
+        if known && plain { Self::new(page).map(Some) } else { Ok(None) }
     }
 
-    fn new(path: &'a Path, file: &'a TiffFile, page: &'a Ifd) -> Result<Self> {
-        let codec = page.compression();
-        let layout = Layout::of(path, page)?;
-        let strips = || page.strip_offsets().zip(page.strip_byte_counts());
-        let tables =
-            if page.is_tiled() { page.tile_offsets().zip(page.tile_byte_counts()).or_else(strips) } else { strips() };
+    fn new(page: Page<'a>) -> Result<Self> {
+        let layout = Layout::of(page)?;
         let planes = if layout.separate { layout.bands } else { 1 };
         let enough =
             |(offsets, counts): &(Vec<u64>, Vec<u64>)| offsets.len().min(counts.len()) >= layout.blocks() * planes;
-        let Some((offsets, counts)) = tables.filter(enough) else {
-            return Err(Error::content(path, "damaged TIFF: it has fewer strips or tiles than its size requires"));
+        let Some((offsets, counts)) = tables(page.ifd).filter(enough) else {
+            return Err(Error::content(page.path, "damaged TIFF: it has fewer strips or tiles than its size requires"));
         };
-        let fits = match codec {
+        let fits = match page.ifd.compression() {
             WEBP => layout.bits == 8 && matches!(layout.block_bands(), 3 | 4),
             codec => !is_fax(codec) || (layout.bits, layout.block_bands()) == (1, 1),
         };
         if !fits {
-            return Err(refused(path, TiffError::UnsupportedBitsPerSample(layout.bits)));
+            return Err(refused(page.path, TiffError::UnsupportedBitsPerSample(layout.bits)));
         }
-        Ok(Self { path, file, page, layout, offsets, counts })
+        Ok(Self { page, layout, offsets, counts })
     }
 
     pub(super) fn layout(&self) -> Layout {
@@ -191,12 +205,12 @@ impl<'a> Blocks<'a> {
             return Ok(vec![0; length]);
         }
         let count = usize::try_from(count).unwrap_or(usize::MAX);
-        let mut bytes = self.file.source().read_exact_at(offset, count).map_err(|e| refused(self.path, e))?;
-        if self.page.fill_order() == 2 {
+        let mut bytes = self.page.file.source().read_exact_at(offset, count).map_err(|e| refused(self.page.path, e))?;
+        if self.page.ifd.fill_order() == 2 {
             bytes.iter_mut().for_each(|byte| *byte = byte.reverse_bits());
         }
         let limit = layout.packed_row() * layout.block.1;
-        let unpacked = match self.page.compression() {
+        let unpacked = match self.page.ifd.compression() {
             codec if is_fax(codec) => return self.fax(index, &bytes),
             LZMA => unpacked(XzReader::new(bytes.as_slice(), true), limit),
             DEFLATE | OLD_DEFLATE => unpacked(flate2::read::ZlibDecoder::new(bytes.as_slice()), limit),
@@ -221,13 +235,13 @@ impl<'a> Blocks<'a> {
         }
         bytes.resize(row * layout.block.1, 0);
         if !matches!(layout.bits, 8 | 16 | 32 | 64) {
-            let differences = self.page.predictor() == 2;
+            let differences = self.page.ifd.predictor() == 2;
             return Ok(bytes.chunks_exact(row).flat_map(|line| unpacked_bits(line, layout, differences)).collect());
         }
         for line in bytes.chunks_exact_mut(row) {
-            let (order, predictor) = (self.file.byte_order(), self.page.predictor());
+            let (order, predictor) = (self.page.file.byte_order(), self.page.ifd.predictor());
             fix_endianness_and_predict(line, layout.bits, layout.block_bands() as u16, order, predictor)
-                .map_err(|e| refused(self.path, e))?;
+                .map_err(|e| refused(self.page.path, e))?;
         }
         Ok(bytes)
     }
@@ -235,13 +249,13 @@ impl<'a> Blocks<'a> {
     /// Rows of a block that belong to the image: the last strip may have fewer than the others.
     fn rows_needed(&self, index: usize) -> usize {
         let high = self.layout.block.1;
-        if self.page.is_tiled() { high } else { high.min(self.layout.height - index % self.layout.blocks() * high) }
+        if self.page.ifd.is_tiled() { high } else { high.min(self.layout.height - index % self.layout.blocks() * high) }
     }
 
     fn fax(&self, index: usize, bytes: &[u8]) -> Result<Vec<u8>> {
         let (columns, rows) = (self.layout.block.0, self.rows_needed(index));
-        let codec = self.page.compression();
-        let options = self.page.tag(T4_OPTIONS).and_then(|tag| tag.value.as_u64()).unwrap_or(0);
+        let codec = self.page.ifd.compression();
+        let options = self.page.ifd.tag(T4_OPTIONS).and_then(|tag| tag.value.as_u64()).unwrap_or(0);
         let encoding = match codec {
             CCITT_GROUP_4 => EncodingMode::Group4,
             CCITT_GROUP_3 if options & TWO_DIMENSIONAL != 0 => EncodingMode::Group3_2D,
@@ -267,8 +281,8 @@ impl<'a> Blocks<'a> {
     }
 
     fn damaged(&self, index: usize, reason: &str) -> Error {
-        let block = if self.page.is_tiled() { "tile" } else { "strip" };
-        Error::content(self.path, format!("damaged TIFF: {block} {index} cannot be decoded: {reason}"))
+        let block = if self.page.ifd.is_tiled() { "tile" } else { "strip" };
+        Error::content(self.page.path, format!("damaged TIFF: {block} {index} cannot be decoded: {reason}"))
     }
 }
 

@@ -26,6 +26,7 @@ use super::webp::is_lossy_webp;
 use crate::base::files::is_file;
 use crate::base::store;
 use crate::base::{Error, Result, Size};
+use blocks::{Page, block_size, tables};
 pub(super) use numbers::Numbers;
 use numbers::Stored;
 use object::{HeldSource, ObjectSource};
@@ -132,6 +133,10 @@ impl<'a> Tiff<'a> {
         Ok(Self { path, file, page, mask })
     }
 
+    fn own_page(&self) -> Page<'_> {
+        Page { path: self.path, file: &self.file, ifd: &self.page }
+    }
+
     fn size(&self) -> Size {
         Size { width: self.page.width() as usize, height: self.page.height() as usize }
     }
@@ -169,10 +174,8 @@ impl<'a> Tiff<'a> {
             _ => 4,
         };
         let (width, height) = (u64::from(page.width()), u64::from(page.height()));
-        let (wide, high) = match (page.tile_width(), page.tile_height()) {
-            (Some(wide), Some(high)) => (u64::from(wide), u64::from(high)),
-            _ => (width, u64::from(page.rows_per_strip()).min(height)),
-        };
+        let (wide, high) = block_size(page);
+        let (wide, high) = (wide as u64, high as u64);
         let bytes = |pixels: u64| pixels.saturating_mul(page.samples_per_pixel().into()).saturating_mul(stored);
         let (image, block) = (bytes(width.saturating_mul(height)), bytes(wide.saturating_mul(high)));
         if block > LARGEST_BLOCK && block / 4 > image {
@@ -259,7 +262,7 @@ impl<'a> Tiff<'a> {
 
     /// Pixels with a sample that equals a number in double precision.
     fn holding(&self, value: f64, rows: Range<usize>) -> Result<Vec<bool>> {
-        let Numbers::Wide(numbers) = numbers::read_exactly(self.path, &self.file, &self.page, rows)? else {
+        let Numbers::Wide(numbers) = numbers::read_exactly(self.own_page(), rows)? else {
             return Ok(Vec::new());
         };
         let samples = usize::from(self.page.samples_per_pixel());
@@ -292,10 +295,10 @@ impl<'a> Tiff<'a> {
             if !(1..=8 * MASK_SAMPLE).contains(&bits) {
                 return Err(Error::content(path, format!("is not a mask: its pixels have {bits} bits")));
             }
-            numbers::read(path, &mask.file, &mask.page, rows).map(Some)
+            numbers::read(mask.own_page(), rows).map(Some)
         };
         let mask = match &self.mask {
-            Some(mask) => Some(numbers::read(self.path, &self.file, mask, rows)?),
+            Some(mask) => Some(numbers::read(Page { ifd: mask, ..self.own_page() }, rows)?),
             None => beside(rows)?,
         };
         // With a mask for each band, as GDAL may write, a pixel needs all of them.
@@ -311,9 +314,9 @@ impl<'a> Tiff<'a> {
     fn stored(&self, rows: Range<usize>) -> Result<Stored> {
         let top = rows.start;
         let mut stored = if color::is_converted(self) {
-            numbers::read_converted(self.path, &self.file, &self.page, rows)?
+            numbers::read_converted(self.own_page(), rows)?
         } else {
-            numbers::read(self.path, &self.file, &self.page, rows)?
+            numbers::read(self.own_page(), rows)?
         };
         if let Some(value) = self.nodata().filter(|value| *value != 0.0) {
             sparse::fill(&self.page, &mut stored, value, top);
@@ -323,10 +326,7 @@ impl<'a> Tiff<'a> {
 
     /// The bytes of the first strip or tile that is stored.
     fn first_block(&self) -> Result<Option<Vec<u8>>> {
-        let page = &self.page;
-        let tables = page.tile_offsets().zip(page.tile_byte_counts());
-        let (offsets, counts) =
-            tables.or_else(|| page.strip_offsets().zip(page.strip_byte_counts())).unwrap_or_default();
+        let (offsets, counts) = tables(&self.page).unwrap_or_default();
         let stored = offsets.into_iter().zip(counts).find(|(offset, count)| *offset > 0 && *count > 0);
         let read = |(offset, count)| {
             let count = usize::try_from(count).unwrap_or(usize::MAX);
@@ -366,7 +366,7 @@ impl<'a> Tiff<'a> {
             let reason = format!("a label image must have 1 band or be RGB(A); this one has {labels} bands");
             return Err(Error::content(self.path, reason));
         }
-        let mut numbers = numbers::read_exactly(self.path, &self.file, &self.page, 0..size.height)?;
+        let mut numbers = numbers::read_exactly(self.own_page(), 0..size.height)?;
         if let Some(value) = self.nodata().filter(|value| *value != 0.0) {
             sparse::fill_numbers(&self.page, &mut numbers, value);
         }

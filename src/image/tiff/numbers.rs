@@ -4,9 +4,9 @@ use std::ops::Range;
 use std::path::Path;
 
 use half::f16;
-use tiff_reader::{ByteOrder, Ifd, TiffError, TiffFile};
+use tiff_reader::{ByteOrder, Ifd, TiffError};
 
-use super::blocks::{Blocks, Layout};
+use super::blocks::{Blocks, Layout, Page, block_size};
 use super::object::fetch_ahead;
 use super::refusal::refused;
 use crate::base::{Error, Result};
@@ -53,18 +53,18 @@ impl Numbers {
 }
 
 /// The samples of some rows as they are stored: palette indices, packed bits as numbers.
-pub(super) fn read(path: &Path, file: &TiffFile, page: &Ifd, rows: Range<usize>) -> Result<Stored> {
-    read_with(path, file, page, |source| source.samples(rows.clone()))
+pub(super) fn read(page: Page<'_>, rows: Range<usize>) -> Result<Stored> {
+    read_with(page, |source| source.samples(rows.clone()))
 }
 
 /// Reads with the stricter decoder, and what that refuses with the more lenient one, if this decodes all of it.
-fn read_with<T>(path: &Path, file: &TiffFile, page: &Ifd, read: impl Fn(&Source<'_>) -> Result<T>) -> Result<T> {
-    Source::stored(path, file, page).and_then(|source| read(&source)).or_else(|refusal| {
+fn read_with<T>(page: Page<'_>, read: impl Fn(&Source<'_>) -> Result<T>) -> Result<T> {
+    Source::stored(page).and_then(|source| read(&source)).or_else(|refusal| {
         // What did not arrive, no decoder reads.
         if matches!(refusal, Error::Read { .. }) {
             return Err(refusal);
         }
-        match Source::lenient(path, file, page) {
+        match Source::lenient(page) {
             Ok(Some(source)) => read(&source).map_err(|_| refusal),
             _ => Err(refusal),
         }
@@ -72,25 +72,23 @@ fn read_with<T>(path: &Path, file: &TiffFile, page: &Ifd, read: impl Fn(&Source<
 }
 
 /// The samples of some rows with YCbCr, CMYK and CIELab converted to RGB.
-pub(super) fn read_converted(path: &Path, file: &TiffFile, page: &Ifd, rows: Range<usize>) -> Result<Stored> {
-    Source::converted(path, file, page)?.samples(rows)
+pub(super) fn read_converted(page: Page<'_>, rows: Range<usize>) -> Result<Stored> {
+    Source::converted(page)?.samples(rows)
 }
 
 /// The samples of some rows of a label image.
-pub(super) fn read_exactly(path: &Path, file: &TiffFile, page: &Ifd, rows: Range<usize>) -> Result<Numbers> {
-    read_with(path, file, page, |source| source.numbers(rows.clone()))
+pub(super) fn read_exactly(page: Page<'_>, rows: Range<usize>) -> Result<Numbers> {
+    read_with(page, |source| source.numbers(rows.clone()))
 }
 
 /// Rows of a page that are decoded together: those of a strip or a tile.
 pub(super) fn block_rows(page: &Ifd) -> usize {
-    page.tile_height().unwrap_or_else(|| page.rows_per_strip()).max(1) as usize
+    block_size(page).1.max(1)
 }
 
 /// Where the numbers of a page come from, some rows at a time from the top down.
 struct Source<'a> {
-    path: &'a Path,
-    file: &'a TiffFile,
-    page: &'a Ifd,
+    page: Page<'a>,
     way: Way<'a>,
     sample_type: SampleType,
     bits: u16,
@@ -109,45 +107,39 @@ enum Way<'a> {
 }
 
 impl<'a> Source<'a> {
-    fn stored(path: &'a Path, file: &'a TiffFile, page: &'a Ifd) -> Result<Self> {
-        if let Some(blocks) = Blocks::of(path, file, page)? {
-            return Self::blocks(path, file, page, blocks);
+    fn stored(page: Page<'a>) -> Result<Self> {
+        if let Some(blocks) = Blocks::of(page)? {
+            return Self::blocks(page, blocks);
         }
-        let layout = page.raster_layout().map_err(|e| refused(path, e))?;
-        Self::of(path, file, page, Way::Stored, layout)
+        let layout = page.ifd.raster_layout().map_err(|e| refused(page.path, e))?;
+        Self::of(page, Way::Stored, layout)
     }
 
-    fn lenient(path: &'a Path, file: &'a TiffFile, page: &'a Ifd) -> Result<Option<Self>> {
-        Blocks::lenient(path, file, page)?.map(|blocks| Self::blocks(path, file, page, blocks)).transpose()
+    fn lenient(page: Page<'a>) -> Result<Option<Self>> {
+        Blocks::lenient(page)?.map(|blocks| Self::blocks(page, blocks)).transpose()
     }
 
-    fn blocks(path: &'a Path, file: &'a TiffFile, page: &'a Ifd, blocks: Blocks<'a>) -> Result<Self> {
+    fn blocks(page: Page<'a>, blocks: Blocks<'a>) -> Result<Self> {
         let Layout { width, height, bands, bits, sample_format, .. } = blocks.layout();
-        let sample_type = sample_type(path, sample_format, bits)?;
-        Ok(Self { path, file, page, way: Way::Blocks(blocks), sample_type, bits, width, height, bands })
+        let sample_type = sample_type(page.path, sample_format, bits)?;
+        Ok(Self { page, way: Way::Blocks(blocks), sample_type, bits, width, height, bands })
     }
 
-    fn converted(path: &'a Path, file: &'a TiffFile, page: &'a Ifd) -> Result<Self> {
-        let layout = page.decoded_raster_layout().map_err(|e| refused(path, e))?;
-        Self::of(path, file, page, Way::Converted, layout)
+    fn converted(page: Page<'a>) -> Result<Self> {
+        let layout = page.ifd.decoded_raster_layout().map_err(|e| refused(page.path, e))?;
+        Self::of(page, Way::Converted, layout)
     }
 
-    fn of(
-        path: &'a Path,
-        file: &'a TiffFile,
-        page: &'a Ifd,
-        way: Way<'a>,
-        layout: tiff_reader::RasterLayout,
-    ) -> Result<Self> {
+    fn of(page: Page<'a>, way: Way<'a>, layout: tiff_reader::RasterLayout) -> Result<Self> {
         let bits = layout.bits_per_sample;
-        let sample_type = sample_type(path, layout.sample_format, bits)?;
+        let sample_type = sample_type(page.path, layout.sample_format, bits)?;
         let (width, height, bands) = (layout.width, layout.height, layout.samples_per_pixel);
-        Ok(Self { path, file, page, way, sample_type, bits, width, height, bands })
+        Ok(Self { page, way, sample_type, bits, width, height, bands })
     }
 
     /// An empty vector with room for all samples of that many rows.
     fn room<T>(&self, rows: usize) -> Result<Vec<T>> {
-        limits::buffer(self.path, self.width.saturating_mul(rows).saturating_mul(self.bands))
+        limits::buffer(self.page.path, self.width.saturating_mul(rows).saturating_mul(self.bands))
     }
 
     fn samples(&self, rows: Range<usize>) -> Result<Stored> {
@@ -191,23 +183,23 @@ impl<'a> Source<'a> {
     fn is_swapped(&self) -> bool {
         const LERC: u16 = 34887;
         let native = if cfg!(target_endian = "big") { ByteOrder::BigEndian } else { ByteOrder::LittleEndian };
-        matches!(self.way, Way::Stored) && self.page.compression() == LERC && self.file.byte_order() != native
+        matches!(self.way, Way::Stored) && self.page.ifd.compression() == LERC && self.page.file.byte_order() != native
     }
 
     /// Hands the samples of some rows on, in the machine's byte order, whole rows of strips or tiles at a time.
     fn each(&self, rows: Range<usize>, sink: &mut dyn FnMut(&[u8])) -> Result<()> {
         let step = self.rows_at_once();
         let swapped = self.is_swapped();
+        let (Page { path, file, ifd }, width) = (self.page, self.width);
         for top in rows.clone().step_by(step) {
             let rows = step.min(rows.end - top);
-            fetch_ahead(self.path, self.page, block_rows(self.page), top..top + rows)?;
-            let (file, page, width) = (self.file, self.page, self.width);
+            fetch_ahead(path, ifd, top..top + rows)?;
             let bytes = match &self.way {
-                Way::Stored => file.read_window_bytes_from_ifd(page, top, 0, rows, width),
-                Way::Converted => file.read_decoded_window_bytes_from_ifd(page, top, 0, rows, width),
+                Way::Stored => file.read_window_bytes_from_ifd(ifd, top, 0, rows, width),
+                Way::Converted => file.read_decoded_window_bytes_from_ifd(ifd, top, 0, rows, width),
                 Way::Blocks(blocks) => Ok(blocks.rows(top, rows)?),
             };
-            let mut bytes = bytes.map_err(|e| refused(self.path, e))?;
+            let mut bytes = bytes.map_err(|e| refused(path, e))?;
             if swapped {
                 bytes.chunks_exact_mut(usize::from(self.bits.div_ceil(8))).for_each(<[u8]>::reverse);
             }
@@ -218,7 +210,7 @@ impl<'a> Source<'a> {
 
     /// Whole strips or tiles, as many as fit into a window.
     fn rows_at_once(&self) -> usize {
-        let block = block_rows(self.page);
+        let block = block_rows(self.page.ifd);
         let row = self.width * self.bands * usize::from(self.bits.div_ceil(8)).next_power_of_two();
         let blocks = (WINDOW_BYTES / row.max(1)).div_ceil(block).max(1);
         blocks.saturating_mul(block).min(self.height.max(1))

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use tiff_reader::source::TiffSource;
 use tiff_reader::{Ifd, TiffError};
 
+use super::blocks::{block_size, tables};
 use crate::base::Result;
 use crate::base::store::{self, HeldBytes, Object};
 
@@ -42,18 +43,15 @@ impl TiffSource for HeldSource {
     }
 }
 
-/// Has the strips or tiles, `high` rows each, that hold some rows of a page sent together, if the file is in a store.
-/// Overviews are left there.
-pub(super) fn fetch_ahead(path: &Path, page: &Ifd, high: usize, rows: Range<usize>) -> Result<()> {
+/// Has the strips or tiles that hold some rows of a page sent together, if the file is in a store. Overviews are left there.
+pub(super) fn fetch_ahead(path: &Path, page: &Ifd, rows: Range<usize>) -> Result<()> {
     if !store::is_url(path) {
         return Ok(());
     }
-    let tiles = page.tile_offsets().zip(page.tile_byte_counts());
-    let tables = tiles.or_else(|| page.strip_offsets().zip(page.strip_byte_counts()));
-    let (offsets, counts) = tables.unwrap_or_default();
-    let (width, height) = (page.width() as usize, page.height() as usize);
-    let across = page.tile_width().map_or(1, |wide| width.div_ceil(wide.max(1) as usize));
-    let plane = across * height.div_ceil(high);
+    let (offsets, counts) = tables(page).unwrap_or_default();
+    let (wide, high) = block_size(page);
+    let (across, high) = ((page.width() as usize).div_ceil(wide.max(1)), high.max(1));
+    let plane = across * (page.height() as usize).div_ceil(high);
     let planes = if page.planar_configuration() == 2 { usize::from(page.samples_per_pixel()) } else { 1 };
     let (first, last) = (rows.start / high * across, rows.end.div_ceil(high) * across);
     let blocks = (0..planes).flat_map(|i| i * plane + first..i * plane + last);

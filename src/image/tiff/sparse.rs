@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use tiff_reader::Ifd;
 
+use super::blocks::{block_size, tables};
 use super::numbers::{Numbers, Stored};
 use crate::image::Samples;
 
@@ -46,13 +47,11 @@ struct Layout {
 impl Layout {
     fn of(page: &Ifd, bands: usize, top: usize) -> Self {
         let (width, height) = (page.width() as usize, page.height() as usize);
-        let (offsets, counts, block) = match (page.tile_width(), page.tile_height()) {
-            (Some(wide), Some(high)) => (page.tile_offsets(), page.tile_byte_counts(), (wide as usize, high as usize)),
-            _ => (page.strip_offsets(), page.strip_byte_counts(), (width, page.rows_per_strip() as usize)),
-        };
-        let (wide, high) = (block.0.max(1), block.1.clamp(1, height.max(1)));
+        let (offsets, counts) = tables(page).unwrap_or_default();
+        let (wide, high) = block_size(page);
+        let (wide, high) = (wide.max(1), high.max(1));
         let (across, down) = (width.div_ceil(wide), height.div_ceil(high));
-        let blocks = offsets.unwrap_or_default().into_iter().zip(counts.unwrap_or_default());
+        let blocks = offsets.into_iter().zip(counts);
         let hole = |(i, _)| {
             let (plane, i) = (i / (across * down).max(1), i % (across * down).max(1));
             let (upper, left) = (i / across * high, i % across * wide);
