@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{AbsentClass, ConfusionMatrix, Scores};
+use super::{AbsentClass, ConfusionMatrix};
 
 /// Scores of predicting the most frequent class everywhere: what a model has to beat. With rare classes the pixel accuracy
 /// of this baseline is high, and its mean IoU is not.
@@ -25,11 +25,13 @@ impl Baseline {
         if labelled[class] == 0 {
             return None;
         }
-        let mut constant = ConfusionMatrix::new(labelled.len());
-        let row = |pixels: &u64| (0..labelled.len()).map(|p| if p == class { *pixels } else { 0 }).collect::<Vec<_>>();
-        constant.add_counts(&labelled.iter().flat_map(row).collect::<Vec<_>>());
-        let scores = Scores::new(&constant, absent);
-        Some(Self { class, pixel_accuracy: scores.pixel_accuracy, mean_iou: scores.mean_iou })
+        let pixel_accuracy = labelled[class] as f64 / labelled.iter().sum::<u64>() as f64;
+        let counted = match absent {
+            AbsentClass::Zero => labelled.len(),
+            AbsentClass::LeftOut => labelled.iter().filter(|pixels| **pixels > 0).count(),
+        };
+        // The union of the class and its predictions is all pixels; the IoU of any other class is 0.
+        Some(Self { class, pixel_accuracy, mean_iou: pixel_accuracy / counted as f64 })
     }
 }
 

@@ -106,7 +106,7 @@ pub fn resume_for(folder: &Path, epochs: &[usize], session: &Session<'_>) -> Res
     let phases = training.resolved_phases();
     let phase = phases.get(saved.position.phase).unwrap_or(training).clone();
     let device = session.device.open_for(training.precision)?;
-    let network = saved.network(identify(run.config.recipe.network.init(run.config.seed, &device)?))?;
+    let network = saved.network(identify(run.config.recipe.network.hollow(&device)?))?;
     let mut learner = Learner::new(network.train(), Settings::from(&phase), loss_of(&run.config, &phase)?)?;
     saved.restore(&mut learner)?;
     if let Some(group) = session.group {

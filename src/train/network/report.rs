@@ -10,7 +10,6 @@ use crate::base::event::Sink;
 use crate::base::{Error, Result};
 use crate::data::{Loader, Pair};
 use crate::nn::device::DeviceChoice;
-use crate::nn::model::identify;
 use crate::nn::precision::Precision;
 use crate::report::{Gallery, Report, Status};
 use crate::run::{NetworkRun, RunLock};
@@ -89,7 +88,7 @@ fn scored(run: &NetworkRun, validation: &[Pair], device: DeviceChoice, sink: &dy
     let trained_in = recipe.training.precision;
     let precision = if device.supports(trained_in).is_ok() { trained_in } else { Precision::Float32 };
     let device = device.open_for(precision)?;
-    let network = weights::load(identify(recipe.network.init(config.seed, &device)?), &run.weights_path())?;
+    let network = weights::load(recipe.network.hollow(&device)?, &run.weights_path())?;
     let loader = Loader::new(validation.to_vec(), dataset, recipe.training.batch_size, WORKERS);
     let mut gallery = Gallery::new(validation.len(), config.dataset.class_count());
     let rule = recipe.rule();
