@@ -3,6 +3,8 @@
 pub mod activation;
 pub mod cost;
 pub mod device;
+#[cfg(feature = "libtorch")]
+mod ffi;
 pub mod group;
 #[doc(hidden)]
 pub mod layer;

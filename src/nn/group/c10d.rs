@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)] // the boundary to C++
 
-use std::ffi::{CStr, CString, c_char};
+use std::ffi::{CString, c_char};
 use std::ptr::null_mut;
 
 use tch::Tensor;
@@ -10,6 +10,7 @@ use torch_sys::C_tensor;
 
 use super::failure::Failure;
 use super::membership::Joining;
+use crate::nn::ffi::outcome;
 
 /// Values that can be exchanged.
 pub(super) use tch::kind::Element as Number;
@@ -70,29 +71,6 @@ unsafe extern "C" {
     fn segtool_exchange_wait(exchange: *mut RawExchange, seconds: f64, over: *mut bool) -> *mut c_char;
     fn segtool_free_exchange(exchange: *mut RawExchange);
     fn segtool_free_link(link: *mut RawLink);
-}
-
-/// Turns the message of a failed call into an error.
-pub(in crate::nn) fn outcome(message: *mut c_char) -> Result<(), String> {
-    if message.is_null() {
-        return Ok(());
-    }
-    // SAFETY: a non-null message is a NUL-terminated string from `strdup` that nothing else owns.
-    Err(unsafe { take_text(message) })
-}
-
-/// Takes over a text that C++ handed out.
-///
-/// # Safety
-///
-/// It is a NUL-terminated string from `strdup` that nothing else holds.
-pub(in crate::nn) unsafe fn take_text(text: *mut c_char) -> String {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let owned = CStr::from_ptr(text).to_string_lossy().into_owned();
-        libc::free(text.cast());
-        owned
-    }
 }
 
 fn c_string(text: &str) -> Result<CString, String> {

@@ -15,7 +15,7 @@ mod share;
 mod watch;
 
 #[cfg(feature = "libtorch")]
-pub(in crate::nn) mod c10d;
+mod c10d;
 #[cfg(feature = "libtorch")]
 pub(in crate::nn) mod nccl;
 

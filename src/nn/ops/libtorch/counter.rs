@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::ffi::c_char;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use crate::nn::group::c10d::take_text;
+use crate::nn::ffi::take_text;
 
 unsafe extern "C" {
     fn segtool_start_counting() -> u64;

@@ -10,7 +10,7 @@ use std::ffi::c_char;
 use tch::{Kind, Tensor};
 use torch_sys::C_tensor;
 
-use crate::nn::group::c10d::outcome;
+use crate::nn::ffi::outcome;
 use crate::nn::ops::{ConvSettings, NormSettings};
 
 /// libtorch's mark in the work of a GPU.
