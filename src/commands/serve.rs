@@ -2,7 +2,8 @@
 
 use anyhow::{Context, Result};
 use segtool::base::words::counted;
-use segtool::serve::{Access, Compute, Limits, Server, Settings, labelling};
+use segtool::serve::labelling::LabelOptions;
+use segtool::serve::{Access, Compute, Limits, Server, Settings};
 use segtool::weights::locate;
 
 use super::stop::Stop;
@@ -75,16 +76,10 @@ fn token(arguments: &Serve) -> Result<Option<String>> {
     }
 }
 
-fn label(arguments: &Serve, progress: &Progress) -> Result<Option<labelling::Settings>> {
-    let Some(path) = arguments.label.clone() else { return Ok(None) };
-    // Here, where a download is shown.
-    let weights = locate(&arguments.weights, progress)?;
-    Ok(Some(labelling::Settings {
-        path,
-        recipe: arguments.recipe.clone(),
-        weights: weights.into_iter().map(|file| file.to_string_lossy().into_owned()).collect(),
-        labels: arguments.labels.clone(),
-        device: arguments.device.unwrap_or_default(),
-        memory: arguments.memory,
-    }))
+fn label(arguments: &Serve, progress: &Progress) -> Result<Option<LabelOptions>> {
+    let Some(path) = &arguments.label else { return Ok(None) };
+    let usual = LabelOptions::find(path, arguments.recipe.as_deref())?;
+    let (labels, weights) = (arguments.labels.clone(), locate(&arguments.weights, progress)?);
+    let (device, memory) = (arguments.device.unwrap_or_default(), arguments.memory);
+    Ok(Some(LabelOptions { labels, weights, device, memory, ..usual }))
 }

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
 
 use super::budget::Budget;
+use super::error::{ApiResult, fault};
 use super::job::{Job, State};
 use super::jobs::Jobs;
 use super::labelling::Labelling;
@@ -38,7 +40,7 @@ pub(super) struct Shared {
     pub(super) uploads: Arc<Budget>,
     /// Bytes of answers that clients have not taken yet.
     pub(super) answers: Arc<Budget>,
-    pub(super) drawing: Arc<Semaphore>,
+    drawing: Arc<Semaphore>,
     pub(super) fetching: Arc<Semaphore>,
 }
 
@@ -49,7 +51,7 @@ impl Shared {
     /// Opens the models and what is labelled.
     pub(super) fn open(settings: Settings) -> Result<Self> {
         let models = Arc::new(Models::open(&settings)?);
-        let label = settings.label.as_ref().map(Labelling::open).transpose()?.map(Arc::new);
+        let label = settings.label.as_ref().map(|options| Labelling::with(options, &|_| ())).transpose()?.map(Arc::new);
         let limits = settings.limits;
         let free = main_memory::free().unwrap_or(UNKNOWN);
         // Images are decoded while others wait, are drawn or sent.
@@ -97,6 +99,17 @@ impl Shared {
             self.metrics.job(State::Cancelled.name(), Some(job.created.elapsed()), None);
         }
         !was_over
+    }
+
+    /// Draws, encodes or reads an image where that holds nobody up, when it is its turn.
+    pub(super) async fn drawn<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> ApiResult<T> {
+        let turn = Arc::clone(&self.drawing).acquire_owned().await.map_err(|_| fault())?;
+        let work = move || {
+            // It goes with the work, which goes on when its client is gone.
+            let _turn = turn;
+            work()
+        };
+        spawn_blocking(work).await.map_err(|_| fault())
     }
 
     /// Gauges, read when they are asked for.

@@ -53,6 +53,14 @@ impl ApiError {
     }
 }
 
+/// What is said where a thread of this program failed.
+pub(super) fn fault() -> ApiError {
+    ApiError::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "internal error; the operator finds details in the server's standard error",
+    )
+}
+
 impl From<Error> for ApiError {
     /// What is wrong with a file or a setting lies with the request; what the system refuses does not.
     fn from(error: Error) -> Self {

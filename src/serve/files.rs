@@ -6,7 +6,6 @@ use axum::body::Bytes;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use tokio::task::spawn_blocking;
 
 use super::app::App;
 use super::budget::Share;
@@ -14,7 +13,6 @@ use super::draw;
 use super::error::{ApiError, ApiResult};
 use super::finished::{Content, File, Finished};
 use super::job::Job;
-use super::submit::fault;
 use crate::base::Result;
 use crate::data::load_bands;
 use crate::predict::PolygonOptions;
@@ -35,14 +33,8 @@ pub(super) async fn answer(
         let text = "the image is not georeferenced, so there is no GeoTIFF of its labels; use npy or png";
         return Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, text));
     }
-    let turn = Arc::clone(&app.drawing).acquire_owned().await.map_err(|_| fault())?;
     let named = Arc::clone(&job);
-    let made = move || {
-        // It goes with the work, which goes on when its client is gone.
-        let _turn = turn;
-        make(&job, &result, file.content, &bands, most)
-    };
-    let made = spawn_blocking(made).await.map_err(|_| fault())?;
+    let made = app.drawn(move || make(&job, &result, file.content, &bands, most)).await?;
     let (bytes, scale) = made.map_err(|fault| {
         let fault = ApiError::from(fault);
         ApiError::new(fault.status, named.file.named(fault.text()))

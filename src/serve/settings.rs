@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::labelling;
+use super::labelling::LabelOptions;
 use crate::base::{Error, Result};
 use crate::nn::device::DeviceChoice;
 use crate::nn::precision::Precision;
@@ -18,7 +18,7 @@ pub struct Settings {
     /// Runs whose models predict.
     pub runs: Vec<PathBuf>,
     /// What is labelled, if something is.
-    pub label: Option<labelling::Settings>,
+    pub label: Option<LabelOptions>,
     /// The address that it listens at.
     pub host: IpAddr,
     /// The port; 0 for a free one.

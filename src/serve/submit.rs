@@ -9,7 +9,7 @@ use tokio::task::spawn_blocking;
 
 use super::app::App;
 use super::budget::Share;
-use super::error::{ApiError, ApiResult};
+use super::error::{ApiError, ApiResult, fault};
 use super::fetch;
 use super::job::Job;
 use super::models::Model;
@@ -193,12 +193,4 @@ fn refused(reason: Refused) -> ApiError {
         Refused::Full(seconds) => ApiError::busy(format!("the queue is full; try again in {seconds} s"), seconds),
         Refused::Closed => ApiError::busy("the server is shutting down", 10),
     }
-}
-
-/// What is said where a thread of this program failed.
-pub(super) fn fault() -> ApiError {
-    ApiError::new(
-        StatusCode::INTERNAL_SERVER_ERROR,
-        "internal error; the operator finds details in the server's standard error",
-    )
 }

@@ -28,7 +28,7 @@ mod workbench;
 pub use classes::{Color, LabelClass, MAX_CLASSES};
 pub use events::{LabelEvent, Progress, TrainingState};
 pub use model::{PartPrediction, Summary};
-pub use options::{LabelOptions, Settings};
+pub use options::LabelOptions;
 pub use patch::{KEEP, Patch, Rect};
 pub use project::{Change, Classes, Patched, Reclassed};
 pub(super) use routes::routes;

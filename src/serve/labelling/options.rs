@@ -5,42 +5,9 @@ use std::path::PathBuf;
 use crate::base::{Error, Result};
 use crate::nn::device::DeviceChoice;
 use crate::recipe::{ForestRecipe, Recipe};
-use crate::weights::locate;
 
 /// The recipe that is usual.
 const RECIPE: &str = "hypercolumn-core";
-
-/// What a server is told to label.
-#[derive(Debug, Clone, Default)]
-pub struct Settings {
-    /// The folder of the images, or one image.
-    pub path: PathBuf,
-    /// Name or file of the recipe, which must be of a forest; `hypercolumn-core` if left out.
-    pub recipe: Option<String>,
-    /// Names or files of the encoder's weights; random ones if there are none.
-    pub weights: Vec<String>,
-    /// Where labels go; a folder beside the images if left out.
-    pub labels: Option<PathBuf>,
-    /// Where features are computed.
-    pub device: DeviceChoice,
-    /// Most bytes that features may take in memory; a quarter of what is free if left out.
-    pub memory: Option<u64>,
-}
-
-impl Settings {
-    /// With the recipe read and the weights found.
-    pub(super) fn options(&self) -> Result<LabelOptions> {
-        let name = self.recipe.as_deref().unwrap_or(RECIPE);
-        let Recipe::Forest(recipe) = Recipe::find(name)? else {
-            let reason = format!("{name} is a network, but label mode trains random forests; choose {RECIPE}");
-            return Err(Error::conflict("recipe", reason));
-        };
-        let (labels, weights) = (self.labels.clone(), locate(&self.weights, &|_| ())?);
-        let Self { path, device, memory, .. } = self;
-        let usual = LabelOptions::new(path, *recipe);
-        Ok(LabelOptions { labels, weights, device: *device, memory: *memory, ..usual })
-    }
-}
 
 /// What label mode is started with.
 #[derive(Debug, Clone)]
@@ -76,5 +43,15 @@ impl LabelOptions {
             cache_features: None,
             seed: 0,
         }
+    }
+
+    /// The same with a recipe by its name or file, which must be of a forest; `hypercolumn-core` if left out.
+    pub fn find(images: impl Into<PathBuf>, recipe: Option<&str>) -> Result<Self> {
+        let name = recipe.unwrap_or(RECIPE);
+        let Recipe::Forest(recipe) = Recipe::find(name)? else {
+            let reason = format!("{name} is a network, but label mode trains random forests; choose {RECIPE}");
+            return Err(Error::conflict("recipe", reason));
+        };
+        Ok(Self::new(images, *recipe))
     }
 }

@@ -18,7 +18,7 @@ use super::features::{FeatureStore, locked};
 use super::fill::as_labels;
 use super::input::{Input, usual_dataset};
 use super::model::{PartPrediction, Summary, Trained};
-use super::options::{LabelOptions, Settings};
+use super::options::LabelOptions;
 use super::patch::Rect;
 use super::place::Place;
 use super::project::{Change, Classes, Patched, Project, Reclassed};
@@ -123,11 +123,6 @@ pub struct Saved {
 }
 
 impl Labelling {
-    /// Opens what a server labels.
-    pub fn open(settings: &Settings) -> Result<Self> {
-        Self::with(&settings.options()?, &|_| ())
-    }
-
     /// Opens a folder of images with the labels that it has.
     pub fn with(options: &LabelOptions, sink: &dyn Sink) -> Result<Self> {
         let place = Place::find(&options.images, options.labels.as_deref(), sink)?;

@@ -1,18 +1,14 @@
 //! What programs ask of the server itself: how it is, which models it has, what it counted.
 
-use std::sync::Arc;
-
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
-use tokio::task::spawn_blocking;
 
 use crate::serve::app::App;
 use crate::serve::draw;
 use crate::serve::error::{ApiError, ApiResult};
-use crate::serve::submit::fault;
 
 /// The description of the interface, but for the version.
 const OPENAPI: &str = include_str!("../openapi.json");
@@ -48,11 +44,6 @@ pub(super) async fn thumbnail(
     let sample = sample.ok_or_else(|| ApiError::not_found(format!("{id} has no sample image of that number")))?;
     let dataset = model.predictor.dataset();
     let (bands, nodata) = (dataset.bands, dataset.nodata_numbers());
-    let turn = Arc::clone(&app.drawing).acquire_owned().await.map_err(|_| fault())?;
-    let drawn = move || {
-        let _turn = turn;
-        draw::thumbnail(&sample, bands, &nodata)
-    };
-    let drawn = spawn_blocking(drawn).await.map_err(|_| fault())??;
+    let drawn = app.drawn(move || draw::thumbnail(&sample, bands, &nodata)).await??;
     Ok(([(CONTENT_TYPE, "image/jpeg")], drawn).into_response())
 }

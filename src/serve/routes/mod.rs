@@ -21,10 +21,9 @@ use tower_http::compression::CompressionLayer;
 use tower_http::timeout::RequestBodyTimeoutLayer;
 
 use super::app::App;
-use super::error::ApiError;
+use super::error::{ApiError, fault};
 use super::guard::guard;
 use super::labelling;
-use super::submit::fault;
 
 /// Longest time in which nothing of a body arrives.
 const SILENCE: Duration = Duration::from_secs(20);

@@ -9,12 +9,12 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use crate::serve::app::App;
-use crate::serve::error::{ApiError, ApiResult};
+use crate::serve::error::{ApiError, ApiResult, fault};
 use crate::serve::files::answer;
 use crate::serve::finished::File;
 use crate::serve::job::Job;
 use crate::serve::params::Params;
-use crate::serve::submit::{Asked, fault, submit};
+use crate::serve::submit::{Asked, submit};
 
 /// Gives a job up when nobody waits for it any more.
 struct Waiting {
