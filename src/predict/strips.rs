@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::Outputs;
 use super::formats::{Formats, GEOJSON, NAMES, NPY, PROB_NPY, PROB_TIFF, PROBS_NPY, PROBS_TIFF, STYLE, TIFF};
 use super::label_file::{NpyType, category_names, label_tiff, qgis_style};
+use super::merge::Decision;
 use super::model::Strip;
 use crate::base::files::{AtomicFile, write_bytes};
 use crate::base::label_map::IGNORE;
