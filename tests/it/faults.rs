@@ -11,8 +11,8 @@ use segtool::run::Run;
 use tempfile::tempdir;
 
 use crate::common::faults::{BROKEN, Fate, KILL, NO_SPACE, at, shim, sweep};
-use crate::common::tiny::{Tiny, strings};
-use crate::common::{output_of, stderr_of, stdout_of, text};
+use crate::common::tiny::{Tiny, resume};
+use crate::common::{Segtool, copy_folder, segtool};
 
 /// What was learned, file by file. Times differ from run to run.
 fn learned(run: &Path) -> BTreeMap<String, Vec<u8>> {
@@ -52,13 +52,13 @@ fn listing(folder: &Path) -> Vec<String> {
 
 /// Goes on with a run as its user would: resumes it, or trains anew where it is no run yet.
 fn go_on(tiny: &Tiny, run: &Path, what: &str) {
-    let resumed = output_of(&["train", "--resume", &text(run)]);
+    let resumed = resume(run).output();
     if resumed.status.success() {
         return;
     }
     let said = String::from_utf8_lossy(&resumed.stderr).into_owned();
     assert!(said.contains("is not a run folder"), "{what}: {said}");
-    stdout_of(&strings(&tiny.train(run, &[])));
+    tiny.train(run, &[]).run();
 }
 
 /// Checks that a run is the same, and that there is no more and no less in its folder. `whole` is to be said where nothing
@@ -80,17 +80,16 @@ fn sweep_training(step: usize, kind: &str, settings: &[(&str, &str)], more: &[&s
     let Some(shim) = shim() else { return 0 };
     let tiny = Tiny::new();
     let reference = tiny.path("reference");
-    stdout_of(&strings(&tiny.train(&reference, more)));
+    tiny.train(&reference, more).run();
     let count = sweep(step, |number| {
         let run = tiny.path(&format!("run{number}"));
-        let Fate { output, call } = at(shim, &run, (number, kind), settings, &strings(&tiny.train(&run, more)));
+        let Fate { output, call } = at(shim, &run, (number, kind), settings, &tiny.train(&run, more));
         let Some(call) = call else { return false };
         let what = format!("{kind} at call {number}, {call}{}", String::from_utf8_lossy(&output.stderr));
         if kind == KILL {
             assert_eq!(output.status.code(), None, "{what}");
             // Killed a second time while it mends what the first time left, and sometimes later.
-            let resume = ["train", "--resume", &text(&run)];
-            at(shim, &run, (1 + number % 40, kind), settings, &resume);
+            at(shim, &run, (1 + number % 40, kind), settings, &resume(&run));
         }
         go_on(&tiny, &run, &what);
         check_same(&run, &reference, kind == KILL, &what);
@@ -140,12 +139,11 @@ fn forest_files(run: &Path) -> Vec<Vec<u8>> {
     ]
 }
 
-/// Arguments that train a tiny forest.
-fn forest<'a>(folder: &'a str, run: &'a str, more: &[&'a str]) -> Vec<String> {
-    let files = [format!("{folder}/core.png"), format!("{folder}/labels.png")];
-    let first = ["train", "--recipe", "hypercolumn-core", "--images", &files[0], "--labels", &files[1]];
-    let rest = ["--taps", "conv1_1", "--split", "none", "--device", "flex", "--output-path", run];
-    [&first[..], &rest[..], more].concat().into_iter().map(String::from).collect()
+/// The command that trains a tiny forest of the files of `core`.
+fn forest(folder: &Path, run: &Path, more: &[&str]) -> Segtool {
+    let train = segtool("train").arg("--images", folder.join("core.png")).arg("--labels", folder.join("labels.png"));
+    let train = train.args(&["--recipe", "hypercolumn-core", "--taps", "conv1_1", "--split", "none"]);
+    train.args(&["--device", "flex"]).arg("--output-path", run).args(more)
 }
 
 fn core(folder: &Path) {
@@ -155,40 +153,27 @@ fn core(folder: &Path) {
     GrayImage::from_fn(32, 24, label).save(folder.join("labels.png")).unwrap();
 }
 
-fn copy_folder(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy_folder(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
-}
-
 #[test]
 fn a_forest_that_replaces_another_leaves_the_old_or_the_new_one() {
     let Some(shim) = shim() else { return };
     let folder = tempdir().unwrap();
     core(folder.path());
-    let (data, path) = (text(folder.path()), |name: &str| folder.path().join(name));
+    let (data, path) = (folder.path(), |name: &str| folder.path().join(name));
     let old = ["--set", "forest.trees=2"];
     let new = ["--set", "forest.trees=3", "--seed", "5", "--overwrite"];
-    stdout_of(&strings(&forest(&data, &text(&path("old")), &old)));
-    stdout_of(&strings(&forest(&data, &text(&path("new")), &new)));
+    forest(data, &path("old"), &old).run();
+    forest(data, &path("new"), &new).run();
     let (old, expected) = (forest_files(&path("old")), forest_files(&path("new")));
     for (kind, step) in [(KILL, 1), (NO_SPACE, 3), (BROKEN, 3)] {
         let count = sweep(step, |number| {
             let run = path(&format!("{kind}{number}"));
             copy_folder(&path("old"), &run);
-            let fate = at(shim, &run, (number, kind), &[], &strings(&forest(&data, &text(&run), &new)));
+            let fate = at(shim, &run, (number, kind), &[], &forest(data, &run, &new));
             let Some(call) = fate.call else { return false };
             let what = format!("{kind} at call {number}, {call}");
             let found = forest_files(&run);
             assert!(found == old || found == expected, "{what}");
-            stdout_of(&strings(&forest(&data, &text(&run), &new)));
+            forest(data, &run, &new).run();
             assert!(forest_files(&run) == expected, "{what}");
             assert_eq!(listing(&run), listing(&path("new")), "{what}");
             fs::remove_dir_all(run).unwrap();
@@ -204,19 +189,19 @@ fn a_forest_killed_in_a_new_folder_is_trained_anew() {
     let Some(shim) = shim() else { return };
     let folder = tempdir().unwrap();
     core(folder.path());
-    let (data, path) = (text(folder.path()), |name: &str| folder.path().join(name));
+    let (data, path) = (folder.path(), |name: &str| folder.path().join(name));
     let settings = ["--set", "forest.trees=2"];
-    stdout_of(&strings(&forest(&data, &text(&path("reference")), &settings)));
+    forest(data, &path("reference"), &settings).run();
     let count = sweep(3, |number| {
         let run = path(&format!("run{number}"));
-        let fate = at(shim, &run, (number, KILL), &[], &strings(&forest(&data, &text(&run), &settings)));
+        let fate = at(shim, &run, (number, KILL), &[], &forest(data, &run, &settings));
         let Some(call) = fate.call else { return false };
-        let again = output_of(&strings(&forest(&data, &text(&run), &settings)));
+        let again = forest(data, &run, &settings).output();
         let said = String::from_utf8_lossy(&again.stderr).into_owned();
         assert!(again.status.success() || said.contains("already holds a run"), "{number}, {call}: {said}");
         assert!(forest_files(&run) == forest_files(&path("reference")), "{number}, {call}");
         // Whatever a network takes the place of.
-        stdout_of(&strings(&forest(&data, &text(&run), &[&settings[..], &["--overwrite"]].concat())));
+        forest(data, &run, &[&settings[..], &["--overwrite"]].concat()).run();
         assert_eq!(listing(&run), listing(&path("reference")), "{number}, {call}");
         fs::remove_dir_all(run).unwrap();
         true
@@ -230,15 +215,15 @@ fn a_network_killed_while_it_replaces_a_run_leaves_one_of_them() {
     let Some(shim) = shim() else { return };
     let tiny = Tiny::new();
     let (old, new) = (tiny.path("old"), tiny.path("new"));
-    stdout_of(&strings(&tiny.train(&old, &["--num-epoch", "1,1", "--seed", "9"])));
-    stdout_of(&strings(&tiny.train(&new, &[])));
+    tiny.train(&old, &["--num-epoch", "1,1", "--seed", "9"]).run();
+    tiny.train(&new, &[]).run();
     let count = sweep(13, |number| {
         let run = tiny.path(&format!("run{number}"));
         copy_folder(&old, &run);
-        let fate = at(shim, &run, (number, KILL), &[], &strings(&tiny.train(&run, &["--overwrite"])));
+        let fate = at(shim, &run, (number, KILL), &[], &tiny.train(&run, &["--overwrite"]));
         let Some(call) = fate.call else { return false };
         let what = format!("call {number}, {call}");
-        stdout_of(&["train", "--resume", &text(&run)]);
+        resume(&run).run();
         let is_old = learned(&run)["model.safetensors"] == learned(&old)["model.safetensors"];
         check_same(&run, if is_old { &old } else { &new }, true, &what);
         fs::remove_dir_all(run).unwrap();
@@ -257,7 +242,7 @@ fn what_killed_programs_left_counts_as_nothing() {
     for name in [".segtool-AbCdEf.tmp", ".segtool-0000beef-1-2-AbCdEf.tmp", ".segtool.lock"] {
         fs::write(run.join(name), "").unwrap();
     }
-    stdout_of(&strings(&forest(&text(folder.path()), &text(&run), &["--set", "forest.trees=2"])));
+    forest(folder.path(), &run, &["--set", "forest.trees=2"]).run();
     assert!(listing(&run).iter().all(|name| !name.starts_with('.')), "{:?}", listing(&run));
 }
 
@@ -268,13 +253,12 @@ fn a_batch_clears_what_one_of_before_left_when_it_was_killed() {
     let (from, to) = (folder.path().join("from"), folder.path().join("to"));
     fs::create_dir_all(&from).unwrap();
     image::RgbImage::from_fn(8, 8, |x, y| image::Rgb([x as u8, y as u8, 9])).save(from.join("a.png")).unwrap();
-    let (input, output) = (text(&from), text(&to));
-    let arguments = ["rgb2gray", "--overwrite", "--input-folder", &input, "--output-folder", &output];
+    let convert = segtool("rgb2gray").flag("--overwrite").arg("--input-folder", &from).arg("--output-folder", &to);
     let mut left = 0;
     for number in 1.. {
-        let fate = at(shim, &to, (number, KILL), &[], &arguments);
+        let fate = at(shim, &to, (number, KILL), &[], &convert);
         left += usize::from(to.exists() && listing(&to).iter().any(|name| name.starts_with(".segtool-")));
-        stdout_of(&arguments);
+        convert.run();
         assert_eq!(listing(&to), ["a.png"], "{:?}", fate.call);
         if fate.call.is_none() {
             break;
@@ -287,12 +271,12 @@ fn a_batch_clears_what_one_of_before_left_when_it_was_killed() {
 fn a_log_that_cannot_be_written_is_a_note() {
     let tiny = Tiny::new();
     let (run, whole) = (tiny.path("run"), tiny.path("whole"));
-    stdout_of(&strings(&tiny.train(&whole, &[])));
-    stdout_of(&strings(&tiny.train(&run, &["--max-time", "1ms"])));
+    tiny.train(&whole, &[]).run();
+    tiny.train(&run, &["--max-time", "1ms"]).run();
     for name in ["log.csv", "curves.png"] {
         fs::create_dir_all(run.join(name)).unwrap();
     }
-    let said = stderr_of(&["train", "--resume", &text(&run)], 0);
+    let said = resume(&run).says();
     for name in ["log.csv", "curves.png"] {
         assert!(said.contains(&format!("{name}: is a folder")) && said.contains("the training continues"), "{said}");
         fs::remove_dir(run.join(name)).unwrap();

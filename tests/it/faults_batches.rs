@@ -10,8 +10,10 @@ use image::{Rgb, RgbImage};
 use segtool::predict::{State, origins, read_journal};
 
 use crate::common::faults::{BROKEN, Fate, KILL, NO_SPACE, at, faulty, shim, sweep};
-use crate::common::tiny::{Tiny, strings};
-use crate::common::{assert_says, stdout_of, text};
+use crate::common::tiny::Tiny;
+use crate::common::{Segtool, assert_says, copy_folder, segtool};
+
+const OVERWRITE: &str = "--overwrite";
 
 /// Name and bytes of every file in a folder.
 fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
@@ -24,17 +26,11 @@ fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     found
 }
 
-fn copy_files(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    contents(from).into_iter().for_each(|(name, bytes)| fs::write(to.join(name), bytes).unwrap());
-}
-
-/// Arguments that predict four images with a run.
-fn predict(tiny: &Tiny, run: &Path, results: &Path) -> Vec<String> {
-    let images = (0..4).map(|i| text(&tiny.path(&format!("data/images/{i:03}.png"))));
-    let first = ["predict", "--run", &text(run), "--output-path", &text(results), "--device", "flex", "--workers", "1"];
-    let more = ["--prob", "--png", "--overwrite"];
-    first.iter().chain(&more).map(ToString::to_string).chain(images).collect()
+/// The command that predicts four images with a run.
+fn predict(tiny: &Tiny, run: &Path, results: &Path, existing: &str) -> Segtool {
+    let predict = segtool("predict").arg("--run", run).arg("--output-path", results);
+    let predict = predict.args(&["--device", "flex", "--workers", "1", "--prob", "--png", existing]);
+    (0..4).fold(predict, |predict, i| predict.file(tiny.path(&format!("data/images/{i:03}.png"))))
 }
 
 /// Each result is one of before or one of now, whole, and a list names those of one network or is known to mix them.
@@ -64,24 +60,24 @@ fn predictions_over_those_of_another_network_are_never_mixed_nor_half() {
     let tiny = Tiny::new();
     let runs = ["a", "b"].map(|name| tiny.path(name));
     for (run, seed) in runs.iter().zip(["1", "2"]) {
-        stdout_of(&strings(&tiny.train(run, &["--seed", seed])));
+        tiny.train(run, &["--seed", seed]).run();
     }
     let [old, new] = ["old", "new"].map(|name| tiny.path(name));
-    stdout_of(&strings(&predict(&tiny, &runs[0], &old)));
-    copy_files(&old, &new);
-    stdout_of(&strings(&predict(&tiny, &runs[1], &new)));
+    predict(&tiny, &runs[0], &old, OVERWRITE).run();
+    copy_folder(&old, &new);
+    predict(&tiny, &runs[1], &new, OVERWRITE).run();
     let (before, now) = (contents(&old), contents(&new));
     assert!(before.iter().any(|(name, bytes)| name.ends_with(".npy") && now[name] != *bytes));
     for (kind, step) in [(KILL, 1), (NO_SPACE, 3), (BROKEN, 3)] {
         let count = sweep(step, |number| {
             let results = tiny.path(&format!("results-{kind}-{number}"));
-            copy_files(&old, &results);
-            let arguments = predict(&tiny, &runs[1], &results);
-            let Fate { output, call } = at(shim, &results, (number, kind), &[], &strings(&arguments));
+            copy_folder(&old, &results);
+            let predict = predict(&tiny, &runs[1], &results, OVERWRITE);
+            let Fate { output, call } = at(shim, &results, (number, kind), &[], &predict);
             let Some(call) = call else { return false };
             let what = format!("{kind} at call {number}, {call}{}", String::from_utf8_lossy(&output.stderr));
             check_results(&results, [&before, &now], &what);
-            stdout_of(&strings(&arguments));
+            predict.run();
             let after = contents(&results);
             assert_eq!(after.keys().collect::<Vec<_>>(), now.keys().collect::<Vec<_>>(), "{what}");
             assert!(after.iter().all(|(name, bytes)| is_text(name) || now[name] == *bytes), "{what}");
@@ -103,12 +99,9 @@ fn a_set_that_ends_at_any_call_goes_on_to_the_same_bytes() {
     let Some(shim) = shim() else { return };
     let tiny = Tiny::new();
     let (run, whole) = (tiny.path("run"), tiny.path("whole"));
-    stdout_of(&strings(&tiny.train(&run, &[])));
-    let arguments = |results: &Path| {
-        let arguments = predict(&tiny, &run, results).into_iter().filter(|argument| argument != "--overwrite");
-        arguments.chain(["--skip-existing".to_owned()]).collect::<Vec<String>>()
-    };
-    stdout_of(&strings(&arguments(&whole)));
+    tiny.train(&run, &[]).run();
+    let predict = |results: &Path| predict(&tiny, &run, results, "--skip-existing");
+    predict(&whole).run();
     let timeless = |folder: &Path| {
         let mut found = contents(folder);
         found.remove("predictions.jsonl");
@@ -118,7 +111,7 @@ fn a_set_that_ends_at_any_call_goes_on_to_the_same_bytes() {
     for (kind, step) in [(KILL, 1), (NO_SPACE, 2), (BROKEN, 2)] {
         let count = sweep(step, |number| {
             let results = tiny.path(&format!("results-{kind}-{number}"));
-            let Fate { output, call } = at(shim, &results, (number, kind), &[], &strings(&arguments(&results)));
+            let Fate { output, call } = at(shim, &results, (number, kind), &[], &predict(&results));
             let Some(call) = call else { return false };
             let said = String::from_utf8_lossy(&output.stderr);
             let what = format!("{kind} at call {number}, {call}{said}");
@@ -127,7 +120,7 @@ fn a_set_that_ends_at_any_call_goes_on_to_the_same_bytes() {
             }
             let journal = read_journal(&results).unwrap();
             let done = journal.values().filter(|line| line.state == State::Done).count();
-            let again = stdout_of(&strings(&arguments(&results)));
+            let again = predict(&results).run();
             assert!(done == 0 || again.contains(&format!("; {done} were there already")), "{what}{again}");
             assert!(timeless(&results) == expected, "{what}");
             assert_eq!(read_journal(&results).unwrap().len(), 4, "{what}");
@@ -144,12 +137,10 @@ fn an_image_that_hangs_is_left_out_and_the_rest_is_predicted() {
     let Some(shim) = shim() else { return };
     let tiny = Tiny::new();
     let (run, results) = (tiny.path("run"), tiny.path("results"));
-    stdout_of(&strings(&tiny.train(&run, &[])));
-    let images = text(&tiny.path("data/images"));
-    let output_path = text(&results);
-    let arguments = ["predict", "--run", &text(&run), "--output-path", &output_path, "--device", "flex", &images]
-        .map(str::to_owned);
-    let within = [&strings(&arguments)[..], &["--read-timeout", "500ms"]].concat();
+    tiny.train(&run, &[]).run();
+    let predict = segtool("predict").arg("--run", &run).arg("--output-path", &results).args(&["--device", "flex"]);
+    let predict = predict.file(tiny.path("data/images"));
+    let within = predict.clone().arg("--read-timeout", "500ms");
     let output = faulty(shim, &results, &[("FAULTS_HANG", "images/002.png")], &within).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(3), "{said}");
@@ -162,8 +153,7 @@ fn an_image_that_hangs_is_left_out_and_the_rest_is_predicted() {
     let line = journal.values().find(|line| line.input.ends_with("002.png")).unwrap();
     assert!(line.state == State::Skipped && line.reason.as_ref().unwrap().contains("500ms"), "{line:?}");
     // The disk is back.
-    let again = [&strings(&arguments)[..], &["--skip-existing"]].concat();
-    assert!(stdout_of(&again).contains("1 prediction in "));
+    assert!(predict.flag("--skip-existing").run().contains("1 prediction in "));
     assert_eq!(list().lines().count(), 5);
 }
 
@@ -172,16 +162,16 @@ fn a_full_disk_ends_the_work_in_words_and_keeps_what_is_there() {
     let Some(shim) = shim() else { return };
     let tiny = Tiny::new();
     let (run, results) = (tiny.path("run"), tiny.path("results"));
-    stdout_of(&strings(&tiny.train(&run, &[])));
-    let arguments = predict(&tiny, &run, &results);
+    tiny.train(&run, &[]).run();
+    let predict = predict(&tiny, &run, &results, OVERWRITE);
     // Somewhere in the files of the second image.
     let number = (1..).find(|number| {
         let _ = fs::remove_dir_all(&results);
-        let Fate { call, .. } = at(shim, &results, (*number, NO_SPACE), &[], &strings(&arguments));
+        let Fate { call, .. } = at(shim, &results, (*number, NO_SPACE), &[], &predict);
         call.unwrap().contains("001_prob.npy")
     });
     let _ = fs::remove_dir_all(&results);
-    let output = at(shim, &results, (number.unwrap(), NO_SPACE), &[], &strings(&arguments)).output;
+    let output = at(shim, &results, (number.unwrap(), NO_SPACE), &[], &predict).output;
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
     let words = ["No space left on device", "001_prob.npy", "note: 1 of 4 images have complete results"];
@@ -201,28 +191,26 @@ fn grey_images_are_whole_wherever_the_program_ends() {
         let pixel = |x: u32, y: u32| Rgb([x as u8 * 7 + i, y as u8 * 5, (x * y) as u8]);
         RgbImage::from_fn(16, 16, pixel).save(path("from").join(format!("{i}.png"))).unwrap();
     }
-    let from = text(&path("from"));
-    let arguments = |to: &str, method: &str| -> Vec<String> {
-        let settings = ["rgb2gray", "--method", method, "--overwrite", "--workers", "1"];
-        let folders = ["--input-folder", &from, "--output-folder", to];
-        settings.into_iter().chain(folders).map(String::from).collect()
+    let convert = |to: &Path, method: &str| {
+        let convert = segtool("rgb2gray").args(&["--method", method, "--overwrite", "--workers", "1"]);
+        convert.arg("--input-folder", path("from")).arg("--output-folder", to)
     };
     for (name, method) in [("old", "luminance"), ("new", "gleam")] {
-        stdout_of(&strings(&arguments(&text(&path(name)), method)));
+        convert(&path(name), method).run();
     }
     let (before, now) = (contents(&path("old")), contents(&path("new")));
     for (kind, step) in [(KILL, 1), (NO_SPACE, 1), (BROKEN, 1)] {
         let count = sweep(step, |number| {
             let to = path(&format!("to-{kind}-{number}"));
-            copy_files(&path("old"), &to);
-            let arguments = arguments(&text(&to), "gleam");
-            let Fate { output, call } = at(shim, &to, (number, kind), &[], &strings(&arguments));
+            copy_folder(&path("old"), &to);
+            let convert = convert(&to, "gleam");
+            let Fate { output, call } = at(shim, &to, (number, kind), &[], &convert);
             let Some(call) = call else { return false };
             let what = format!("{kind} at call {number}, {call}{}", String::from_utf8_lossy(&output.stderr));
             for (name, bytes) in contents(&to).iter().filter(|(name, _)| !name.starts_with(".segtool-")) {
                 assert!(before[name] == *bytes || now[name] == *bytes, "{name} is half: {what}");
             }
-            stdout_of(&strings(&arguments));
+            convert.run();
             assert!(contents(&to) == now, "{what}");
             fs::remove_dir_all(to).unwrap();
             true

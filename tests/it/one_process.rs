@@ -9,15 +9,15 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::common::faults::{faulty, shim};
-use crate::common::tiny::{Tiny, strings};
-use crate::common::{output_of, signal, stderr_of, stdout_of, text, wait_for};
+use crate::common::tiny::{Tiny, resume};
+use crate::common::{Segtool, copy_folder, segtool, signal, wait_for};
 
 const LOCK: &str = ".segtool.lock";
 /// More epochs than any test waits for.
 const LONG: [&str; 2] = ["--num-epoch", "20000,1"];
 
-fn spawn(arguments: &[&str]) -> Child {
-    piped(Command::new(env!("CARGO_BIN_EXE_segtool")).args(arguments))
+fn spawn(segtool: &Segtool) -> Child {
+    piped(&mut segtool.command())
 }
 
 fn piped(command: &mut Command) -> Child {
@@ -41,17 +41,15 @@ fn weights(run: &Path) -> Vec<u8> {
 fn a_run_that_is_being_trained_is_refused_by_the_name_of_its_process() {
     let tiny = Tiny::new();
     let run = tiny.path("run");
-    let child = spawn(&strings(&tiny.train(&run, &LONG)));
+    let child = spawn(&tiny.train(&run, &LONG));
     wait_for_steps(&run);
     let named = format!("{}: is being trained by process {} (since ", run.display(), child.id());
     let core = tiny.path("core.png");
     image::GrayImage::new(8, 8).save(&core).unwrap();
-    let (run_text, core) = (text(&run), text(&core));
-    let resume = ["train", "--resume", &run_text].map(String::from).to_vec();
-    let forest = ["train", "--recipe", "hypercolumn-core", "--images", &core, "--labels", &core, "--overwrite"];
-    let forest = forest.into_iter().chain(["--output-path", &run_text]).map(String::from).collect();
-    for arguments in [resume, tiny.train(&run, &["--overwrite"]), tiny.train(&run, &[]), forest] {
-        let words = stderr_of(&strings(&arguments), 1);
+    let forest = segtool("train").arg("--recipe", "hypercolumn-core").arg("--images", &core).arg("--labels", &core);
+    let forest = forest.flag("--overwrite").arg("--output-path", &run);
+    for train in [resume(&run), tiny.train(&run, &["--overwrite"]), tiny.train(&run, &[]), forest] {
+        let words = train.fails_with(1);
         assert!(words.contains(&named) && words.contains("wait until it ends"), "{words}");
     }
     signal(&child, "-TERM");
@@ -64,23 +62,21 @@ fn a_run_that_is_being_trained_is_refused_by_the_name_of_its_process() {
 fn of_two_processes_one_goes_on_unhurt() {
     let tiny = Tiny::new();
     let (base, whole) = (tiny.path("base"), tiny.path("whole"));
-    stdout_of(&strings(&tiny.train(&whole, &[])));
-    let stopped = output_of(&strings(&tiny.train(&base, &["--max-time", "1ms"])));
-    assert!(stopped.status.success(), "{}", said(&stopped));
+    tiny.train(&whole, &[]).run();
+    tiny.train(&base, &["--max-time", "1ms"]).run();
     let pairs = std::env::var("SEGTOOL_PAIRS").map_or(6, |pairs| pairs.parse().unwrap());
     let mut refused = 0;
     for pair in 0..pairs {
         let run = tiny.path(&format!("pair{pair}"));
-        let resumed = ["train", "--resume", &text(&run)].map(String::from).to_vec();
-        let arguments = if pair % 2 == 0 {
-            assert!(Command::new("cp").arg("-r").args([&base, &run]).status().unwrap().success());
-            resumed.clone()
+        let train = if pair % 2 == 0 {
+            copy_folder(&base, &run);
+            resume(&run)
         } else {
             tiny.train(&run, &[])
         };
-        let first = spawn(&strings(&arguments));
+        let first = spawn(&train);
         sleep(Duration::from_millis(pair * 3 % 25));
-        let second = spawn(&strings(&arguments));
+        let second = spawn(&train);
         let both = [first, second].map(|child| child.wait_with_output().unwrap());
         assert!(both.iter().any(|output| output.status.success()), "{}{}", said(&both[0]), said(&both[1]));
         for output in &both {
@@ -89,7 +85,7 @@ fn of_two_processes_one_goes_on_unhurt() {
             assert!(output.status.success() || known, "{words}");
             refused += usize::from(!output.status.success());
         }
-        stdout_of(&strings(&resumed));
+        resume(&run).run();
         assert!(weights(&run) == weights(&whole) && !run.join(LOCK).exists(), "pair {pair}");
         assert_eq!(
             fs::read(run.join("model.safetensors")).unwrap(),
@@ -104,12 +100,12 @@ fn of_two_processes_one_goes_on_unhurt() {
 fn the_lock_of_a_killed_process_is_taken_over() {
     let tiny = Tiny::new();
     let run = tiny.path("run");
-    let mut child = spawn(&strings(&tiny.train(&run, &LONG)));
+    let mut child = spawn(&tiny.train(&run, &LONG));
     wait_for_steps(&run);
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(run.join(LOCK).exists());
-    let words = stderr_of(&["train", "--resume", &text(&run), "--max-time", "1ms"], 0);
+    let words = resume(&run).arg("--max-time", "1ms").says();
     assert!(words.contains("resuming"), "{words}");
     assert!(!run.join(LOCK).exists());
 }
@@ -120,8 +116,8 @@ fn without_locks_of_the_file_system_the_process_counts() {
     let tiny = Tiny::new();
     let run = tiny.path("run");
     let settings = [("FAULTS_NO_LOCKS", "1")];
-    let resume = ["train", "--resume", &text(&run), "--max-time", "1ms"];
-    let child = piped(&mut faulty(shim, &run, &settings, &strings(&tiny.train(&run, &LONG))));
+    let resume = resume(&run).arg("--max-time", "1ms");
+    let child = piped(&mut faulty(shim, &run, &settings, &tiny.train(&run, &LONG)));
     wait_for_steps(&run);
     let refused = faulty(shim, &run, &settings, &resume).output().unwrap();
     assert!(said(&refused).contains(&format!("process {}", child.id())), "{}", said(&refused));
@@ -166,7 +162,7 @@ fn signals_end_a_training_with_their_own_code_after_a_save() {
             continue;
         }
         let run = tiny.path(&format!("run{name}"));
-        let child = spawn(&strings(&tiny.train(&run, &LONG)));
+        let child = spawn(&tiny.train(&run, &LONG));
         wait_for_steps(&run);
         signal(&child, name);
         // The echo of a terminal or a process manager.
@@ -184,10 +180,10 @@ fn a_later_second_signal_ends_it_at_once_and_what_was_saved_is_kept() {
     let Some(shim) = shim() else { return };
     let tiny = Tiny::new();
     let run = tiny.path("run");
-    stdout_of(&strings(&tiny.train(&run, &["--num-epoch", "1,1", "--max-time", "1ms"])));
+    tiny.train(&run, &["--num-epoch", "1,1", "--max-time", "1ms"]).run();
     // A save takes half a minute on this disk.
     let slow = [("FAULTS_SLOW", "4000")];
-    let child = piped(&mut faulty(shim, &run, &slow, &["train", "--resume", &text(&run), "--save-every", "1ns"]));
+    let child = piped(&mut faulty(shim, &run, &slow, &resume(&run).arg("--save-every", "1ns")));
     wait_for(|| run.join("last.new").exists());
     let began = Instant::now();
     signal(&child, "-INT");
@@ -198,9 +194,9 @@ fn a_later_second_signal_ends_it_at_once_and_what_was_saved_is_kept() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(143), "{}", said(&output));
     assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
-    stdout_of(&["train", "--resume", &text(&run)]);
+    resume(&run).run();
     let whole = tiny.path("whole");
-    stdout_of(&strings(&tiny.train(&whole, &["--num-epoch", "1,1"])));
+    tiny.train(&whole, &["--num-epoch", "1,1"]).run();
     assert!(weights(&run) == weights(&whole));
 }
 
@@ -208,8 +204,8 @@ fn a_later_second_signal_ends_it_at_once_and_what_was_saved_is_kept() {
 fn a_hang_up_that_is_ignored_stays_ignored() {
     let tiny = Tiny::new();
     let run = tiny.path("run");
-    let arguments = tiny.train(&run, &LONG);
-    let child = piped(Command::new("nohup").arg(env!("CARGO_BIN_EXE_segtool")).args(&arguments));
+    let train = tiny.train(&run, &LONG).command();
+    let child = piped(Command::new("nohup").arg(train.get_program()).args(train.get_args()));
     wait_for_steps(&run);
     let before = weights(&run);
     signal(&child, "-HUP");
@@ -224,9 +220,9 @@ fn a_forest_that_is_stopped_says_so_by_its_code() {
     let (core, labels, run) = (tiny.path("core.png"), tiny.path("labels.png"), tiny.path("forest"));
     image::RgbImage::from_fn(400, 300, |x, y| image::Rgb([(x * 7) as u8, (y * 11) as u8, 3])).save(&core).unwrap();
     image::GrayImage::from_fn(400, 300, |x, _| image::Luma([1 + (x % 2) as u8])).save(&labels).unwrap();
-    let arguments = ["train", "--recipe", "hypercolumn-core", "--images", &text(&core), "--labels", &text(&labels)];
-    let settings = ["--set", "forest.trees=20000", "--device", "flex", "--output-path", &text(&run)];
-    let child = spawn(&[&arguments[..], &settings].concat());
+    let train = segtool("train").arg("--recipe", "hypercolumn-core").arg("--images", &core).arg("--labels", &labels);
+    let train = train.args(&["--set", "forest.trees=20000", "--device", "flex"]).arg("--output-path", &run);
+    let child = spawn(&train);
     wait_for(|| run.join(LOCK).exists());
     sleep(Duration::from_millis(1500));
     signal(&child, "-TERM");
@@ -240,9 +236,8 @@ fn the_interval_of_saves_is_a_time_or_none() {
     let tiny = Tiny::new();
     for interval in ["0", "0s", "none", "90s"] {
         let run = tiny.path(&format!("run{interval}"));
-        let epochs = ["--num-epoch", "1,1", "--save-every", interval];
-        stdout_of(&strings(&tiny.train(&run, &epochs)));
+        tiny.train(&run, &["--num-epoch", "1,1", "--save-every", interval]).run();
     }
-    let words = stderr_of(&strings(&tiny.train(&tiny.path("run"), &["--save-every", "often"])), 2);
+    let words = tiny.train(&tiny.path("run"), &["--save-every", "often"]).fails_with(2);
     assert!(words.contains("is not a time such as 45s, 90m or 1h30m, or none"), "{words}");
 }

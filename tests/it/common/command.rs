@@ -35,9 +35,16 @@ impl Segtool {
         arguments.iter().fold(self, Self::file)
     }
 
+    /// The process to be, for what the methods below do not do.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_segtool"));
+        command.args(&self.0);
+        command
+    }
+
     /// Runs it, whatever becomes of it.
     pub(crate) fn output(&self) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_segtool")).args(&self.0).output().unwrap()
+        self.command().output().unwrap()
     }
 
     /// Standard output of a run that must succeed.

@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tempfile::TempDir;
 
+use super::Segtool;
+
 /// Errors of a full disk and of a broken one.
 pub(crate) const NO_SPACE: &str = "28";
 pub(crate) const BROKEN: &str = "5";
@@ -38,9 +40,9 @@ pub(crate) fn shim() -> Option<&'static Path> {
 }
 
 /// The program with what the shim is to do below `root`.
-pub(crate) fn faulty(shim: &Path, root: &Path, settings: &[(&str, &str)], arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_segtool"));
-    command.args(arguments).env("LD_PRELOAD", shim).env("FAULTS_ROOT", root).envs(settings.iter().copied());
+pub(crate) fn faulty(shim: &Path, root: &Path, settings: &[(&str, &str)], segtool: &Segtool) -> Command {
+    let mut command = segtool.command();
+    command.env("LD_PRELOAD", shim).env("FAULTS_ROOT", root).envs(settings.iter().copied());
     command
 }
 
@@ -57,13 +59,13 @@ pub(crate) fn at(
     root: &Path,
     (number, kind): (usize, &str),
     settings: &[(&str, &str)],
-    arguments: &[&str],
+    segtool: &Segtool,
 ) -> Fate {
     let log = root.with_extension("call");
     let number = number.to_string();
     let log_text = log.to_string_lossy().into_owned();
     let own = [("FAULTS_AT", number.as_str()), ("FAULTS_KIND", kind), ("FAULTS_LOG", &log_text)];
-    let output = faulty(shim, root, &[&own, settings].concat(), arguments).output().unwrap();
+    let output = faulty(shim, root, &[&own, settings].concat(), segtool).output().unwrap();
     let call = fs::read_to_string(&log).ok();
     let _ = fs::remove_file(&log);
     Fate { output, call }

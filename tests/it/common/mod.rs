@@ -206,6 +206,16 @@ pub(crate) fn files_below(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     found
 }
 
+/// Copies the files of a folder and of those below it.
+#[cfg_attr(not(target_os = "linux"), allow(dead_code))]
+pub(crate) fn copy_folder(from: &Path, to: &Path) {
+    for (name, bytes) in files_below(from) {
+        let path = to.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    }
+}
+
 /// Path as text.
 pub(crate) fn text(path: &Path) -> String {
     path.to_string_lossy().into_owned()

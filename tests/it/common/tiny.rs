@@ -9,7 +9,7 @@ use segtool::base::Size;
 use segtool::data::synthetic::write_set;
 use tempfile::{TempDir, tempdir};
 
-use super::text;
+use super::{Segtool, segtool};
 
 /// Two phases with a moving average and accumulated batches, the second from the best weights.
 const RECIPE: &str = r#"
@@ -40,7 +40,7 @@ optimizer = { kind = "sgd" }
 /// Data and recipe of a training that takes a moment.
 pub(crate) struct Tiny {
     folder: TempDir,
-    arguments: Vec<String>,
+    train: Segtool,
 }
 
 impl Tiny {
@@ -51,32 +51,27 @@ impl Tiny {
         write_set(&data, "train", 3, 0..4, size).unwrap();
         write_set(&data, "val", 3, 4..5, size).unwrap();
         fs::write(folder.path().join("tiny.toml"), RECIPE).unwrap();
-        let path = |name: &str| text(&folder.path().join(name));
-        let arguments = [
-            ("--recipe", path("tiny.toml")),
-            ("--train-list", path("data/train_images.txt")),
-            ("--label-list", path("data/train_labels.txt")),
-            ("--val-list", path("data/val_images.txt")),
-            ("--val-label-list", path("data/val_labels.txt")),
-            ("--device", "flex".into()),
-            ("--workers", "1".into()),
-        ];
-        let arguments = arguments.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]).collect();
-        Self { folder, arguments }
+        let train = segtool("train")
+            .arg("--recipe", folder.path().join("tiny.toml"))
+            .arg("--train-list", data.join("train_images.txt"))
+            .arg("--label-list", data.join("train_labels.txt"))
+            .arg("--val-list", data.join("val_images.txt"))
+            .arg("--val-label-list", data.join("val_labels.txt"))
+            .args(&["--device", "flex", "--workers", "1"]);
+        Self { folder, train }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// Arguments that train a run.
-    pub(crate) fn train(&self, run: &Path, more: &[&str]) -> Vec<String> {
-        let own = ["--output-path", &text(run)].map(String::from);
-        let more = more.iter().map(|argument| (*argument).to_owned());
-        ["train".to_owned()].into_iter().chain(self.arguments.clone()).chain(own).chain(more).collect()
+    /// The command that trains a run.
+    pub(crate) fn train(&self, run: &Path, more: &[&str]) -> Segtool {
+        self.train.clone().arg("--output-path", run).args(more)
     }
 }
 
-pub(crate) fn strings(arguments: &[String]) -> Vec<&str> {
-    arguments.iter().map(String::as_str).collect()
+/// The command that goes on with a run.
+pub(crate) fn resume(run: &Path) -> Segtool {
+    segtool("train").arg("--resume", run)
 }

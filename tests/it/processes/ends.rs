@@ -6,22 +6,27 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::free_port;
-use crate::common::{assert_says, small_data, small_recipe, text};
+use crate::common::{assert_says, segtool, signal, small_data, small_recipe, wait_for};
+
+/// A training in `folder`.
+fn training(folder: &Path, more: &[&str]) -> Command {
+    let file = |name: &str| folder.join(name);
+    let train = segtool("train").arg("--recipe", file("small.toml")).arg("--output-path", file("run"));
+    let train = train.arg("--train-list", file("data/train_images.txt"));
+    let train = train.arg("--label-list", file("data/train_labels.txt")).args(&["--device", "flex"]);
+    let mut command = train.args(more).command();
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
 
 /// The program as process `rank` of `size`.
 fn process(rank: usize, size: usize, port: u16, folder: &Path, more: &[&str]) -> Child {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_segtool"));
-    let list = |name: &str| text(&folder.join(format!("data/{name}.txt")));
-    command
-        .args(["train", "--recipe", &text(&folder.join("small.toml")), "--output-path", &text(&folder.join("run"))])
-        .args(["--train-list", &list("train_images"), "--label-list", &list("train_labels"), "--device", "flex"])
-        .args(more)
+    training(folder, more)
         .envs([("RANK", rank.to_string()), ("WORLD_SIZE", size.to_string())])
         .envs([("LOCAL_RANK", rank.to_string()), ("LOCAL_WORLD_SIZE", size.to_string())])
         .envs([("MASTER_ADDR", "127.0.0.1".to_owned()), ("MASTER_PORT", port.to_string())])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    command.spawn().unwrap()
+        .spawn()
+        .unwrap()
 }
 
 /// Exit code and standard error.
@@ -39,11 +44,7 @@ fn prepared(epochs: usize) -> tempfile::TempDir {
 
 /// Until the run has a log of an epoch.
 fn wait_for_an_epoch(folder: &Path) {
-    let began = Instant::now();
-    while !folder.join("run/log.csv").is_file() {
-        assert!(began.elapsed() < Duration::from_secs(120), "no epoch within two minutes");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    wait_for(|| folder.join("run/log.csv").is_file());
 }
 
 #[test]
@@ -115,19 +116,9 @@ fn processes_that_are_told_different_things_are_found_before_they_begin() {
 #[test]
 fn the_program_starts_processes_itself_and_stops_them_on_a_signal() {
     let folder = prepared(100_000);
-    let mut command = Command::new(env!("CARGO_BIN_EXE_segtool"));
-    let list = |name: &str| text(&folder.path().join(format!("data/{name}.txt")));
-    let run = folder.path().join("run");
-    command
-        .args(["train", "--recipe", &text(&folder.path().join("small.toml")), "--output-path", &text(&run)])
-        .args(["--train-list", &list("train_images"), "--label-list", &list("train_labels"), "--device", "flex"])
-        .args(["--processes", "2"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let child = command.spawn().unwrap();
+    let child = training(folder.path(), &["--processes", "2"]).spawn().unwrap();
     wait_for_an_epoch(folder.path());
-    let told = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
-    assert!(told.success());
+    signal(&child, "-TERM");
     let output = child.wait_with_output().unwrap();
     let (said, shown) = (String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));
     assert_eq!(output.status.code(), Some(143), "{said}");
@@ -135,5 +126,5 @@ fn the_program_starts_processes_itself_and_stops_them_on_a_signal() {
     // One speaks for both.
     assert_eq!(shown.matches("stopped in epoch").count(), 1, "{shown}");
     assert_says(&shown, &["--resume"]);
-    assert!(run.join("last/position.json").is_file());
+    assert!(folder.path().join("run/last/position.json").is_file());
 }
