@@ -13,12 +13,7 @@ use segtool::weights::{Checkpoint, Weights};
 use serde_json::{Value, json};
 use zip::write::SimpleFileOptions;
 
-use crate::common::{output_of, text};
-
-fn npy(dataset: &str, shape: &str, values: &[u8]) -> Vec<u8> {
-    let header = format!("{{'descr': {dataset}, 'fortran_order': False, 'shape': {shape}, }}\n");
-    [b"\x93NUMPY\x01\0", (header.len() as u16).to_le_bytes().as_slice(), header.as_bytes(), values].concat()
-}
+use crate::common::{npy, output_of, text};
 
 /// A PNG of 8-bit grey whose header claims `side * side` pixels, and that holds one byte.
 fn huge_png(side: u32) -> Vec<u8> {
@@ -36,8 +31,8 @@ fn a_nested_header_and_a_huge_label_image_cost_only_their_pairs() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     let nested = format!("{}'|u1'{}", "[".repeat(40), "]".repeat(40));
-    fs::write(at("good.npy"), npy("'|u1'", "(24, 32)", &[1; 768])).unwrap();
-    fs::write(at("nested.npy"), npy(&nested, "(24, 32)", &[1; 768])).unwrap();
+    fs::write(at("good.npy"), npy(1, "'|u1'", false, "(24, 32)", &[1; 768])).unwrap();
+    fs::write(at("nested.npy"), npy(1, &nested, false, "(24, 32)", &[1; 768])).unwrap();
     fs::write(at("huge.png"), huge_png(400_000)).unwrap();
     fs::write(at("p.txt"), "nested.npy\ngood.npy\nhuge.png\ngood.npy\n").unwrap();
     fs::write(at("l.txt"), "good.npy\nhuge.png\ngood.npy\ngood.npy\n").unwrap();
@@ -62,13 +57,13 @@ fn arrays_are_read_as_images_where_they_are_named_or_alone() {
     fs::create_dir(&labels).unwrap();
     let at = |name: &str| images.join(name);
     let silent = |_: segtool::base::event::Event| {};
-    fs::write(at("a.npy"), npy("'<u2'", "(2, 5, 2)", &[2; 40])).unwrap();
+    fs::write(at("a.npy"), npy(1, "'<u2'", false, "(2, 5, 2)", &[2; 40])).unwrap();
     let mut zip = zip::ZipWriter::new(fs::File::create(at("b.npz")).unwrap());
     zip.start_file("arr_0.npy", SimpleFileOptions::default()).unwrap();
-    zip.write_all(&npy("'|u1'", "(3, 4, 5)", &[7; 60])).unwrap();
+    zip.write_all(&npy(1, "'|u1'", false, "(3, 4, 5)", &[7; 60])).unwrap();
     zip.finish().unwrap();
     fs::copy(at("b.npz"), labels.join("b.npz")).unwrap();
-    fs::write(labels.join("a.npy"), npy("'|u1'", "(4, 5)", &[1; 20])).unwrap();
+    fs::write(labels.join("a.npy"), npy(1, "'|u1'", false, "(4, 5)", &[1; 20])).unwrap();
 
     let (a, b) = (read_image(&at("a.npy")), read_image(&at("b.npz")).unwrap());
     assert!(a.unwrap_err().to_string().contains("has shape [2, 5, 2], which may be"));

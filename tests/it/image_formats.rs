@@ -10,6 +10,8 @@ use segtool::image::{RawLabels, Samples, read_image, read_label_npy, read_labels
 use tiff::encoder::{TiffEncoder, colortype};
 use tiff::tags::Tag;
 
+use crate::common::npy;
+
 const SIZE: Size = Size { width: 3, height: 2 };
 const VALUES: [u16; 6] = [0, 1, 2, 3, 4, 200];
 
@@ -202,36 +204,55 @@ fn predictions_come_back_in_the_smallest_type() {
 }
 
 #[test]
-fn npy_of_other_types_and_orders() {
+fn every_npy_type_order_and_version_is_read() {
     let folder = tempfile::tempdir().unwrap();
-    let file = |descr: &str, fortran: &str, shape: &str, data: &[u8]| {
-        let mut header = format!("{{'descr': '{descr}', 'fortran_order': {fortran}, 'shape': {shape}, }}");
-        while (header.len() + 11) % 64 != 0 {
-            header.push(' ');
+    let (rows, columns) = ([1u16, 2, 3, 4, 5, 6], [1, 4, 2, 5, 3, 6]);
+    type Bytes<'a> = &'a dyn Fn(u16) -> Vec<u8>;
+    let types: [(&str, Bytes<'_>); 11] = [
+        ("b1", &|v| vec![u8::from(v > 0)]),
+        ("u1", &|v| vec![v as u8]),
+        ("i1", &|v| vec![v as u8]),
+        ("u2", &|v| v.to_le_bytes().into()),
+        ("i2", &|v| (v as i16).to_le_bytes().into()),
+        ("u4", &|v| u32::from(v).to_le_bytes().into()),
+        ("i4", &|v| i32::from(v).to_le_bytes().into()),
+        ("i8", &|v| i64::from(v).to_le_bytes().into()),
+        ("f2", &|v| half::f16::from_f32(v.into()).to_le_bytes().into()),
+        ("f4", &|v| f32::from(v).to_le_bytes().into()),
+        ("f8", &|v| f64::from(v).to_le_bytes().into()),
+    ];
+    for (kind, bytes) in types {
+        for (mark, big) in [('<', false), ('>', true), ('|', false)] {
+            for (version, fortran) in [(1, false), (2, true), (3, false)] {
+                let mut words = if fortran { columns } else { rows }.map(bytes);
+                words.iter_mut().filter(|_| big).for_each(|word| word.reverse());
+                let file = npy(version, &format!("'{mark}{kind}'"), fortran, "(2, 3)", &words.concat());
+                let read = read_label_npy(&write(folder.path(), "x.npy", &file)).unwrap();
+                // Truth values are all 1.
+                let wanted = if kind == "b1" { vec![1; 6] } else { rows.to_vec() };
+                assert_eq!(read, (SIZE, wanted), "{mark}{kind} {version}");
+            }
         }
-        let length = (header.len() as u16 + 1).to_le_bytes();
-        let bytes = [b"\x93NUMPY\x01\x00".as_slice(), &length, header.as_bytes(), b"\n", data].concat();
-        write(folder.path(), "x.npy", &bytes)
-    };
-    let as_i64 = |values: &[i64]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>();
-    let as_big_u16 = |values: &[u16]| values.iter().flat_map(|v| v.to_be_bytes()).collect::<Vec<_>>();
-    let as_f32 = |values: &[f32]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>();
-    let wanted = (SIZE, vec![1, 2, 3, 4, 5, 6]);
-    assert_eq!(read_label_npy(&file("<i8", "False", "(2, 3)", &as_i64(&[1, 2, 3, 4, 5, 6]))).unwrap(), wanted);
-    assert_eq!(read_label_npy(&file("<i8", "True", "(2, 3)", &as_i64(&[1, 4, 2, 5, 3, 6]))).unwrap(), wanted);
-    assert_eq!(read_label_npy(&file(">u2", "False", "(2, 3)", &as_big_u16(&[1, 2, 3, 4, 5, 6]))).unwrap(), wanted);
-    let whole = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
-    assert_eq!(read_label_npy(&file("<f4", "False", "(2, 3)", &as_f32(&whole))).unwrap(), wanted);
-    let refused = |path: PathBuf, words: &str| {
-        let message = read_label_npy(&path).unwrap_err().to_string();
+    }
+}
+
+#[test]
+fn npy_without_labels_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let refused = |file: &[u8], words: &str| {
+        let message = read_label_npy(&write(folder.path(), "x.npy", file)).unwrap_err().to_string();
         assert!(message.contains(words), "{message}");
     };
-    refused(file("<i8", "False", "(6,)", &as_i64(&[1, 2, 3, 4, 5, 6])), "has shape [6]");
-    refused(file("<c8", "False", "(2, 3)", &[0; 48]), "has type '<c8'");
-    refused(file("<i8", "False", "(2, 3)", &as_i64(&[1, 2])), "cut short");
-    refused(file("<i8", "False", "(2, 3)", &as_i64(&[1, 2, 3, -4, 5, 6])), "label -4 at pixel (0, 1)");
-    refused(file("<f4", "False", "(2, 3)", &as_f32(&[1.0, 2.5, 3.0, 4.0, 5.0, 6.0])), "label 2.5 at pixel (1, 0)");
-    refused(write(folder.path(), "not.npy", b"hello"), "not a .npy file");
+    let integers = |shape: &str, values: &[i64]| {
+        npy(1, "'<i8'", false, shape, &values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>())
+    };
+    refused(&integers("(6,)", &[1, 2, 3, 4, 5, 6]), "has shape [6]");
+    refused(&integers("(2, 3)", &[1, 2]), "cut short");
+    refused(&integers("(2, 3)", &[1, 2, 3, -4, 5, 6]), "label -4 at pixel (0, 1)");
+    refused(&npy(1, "'<c8'", false, "(2, 3)", &[0; 48]), "has type '<c8'");
+    let floats: Vec<u8> = [1.0f32, 2.5, 3.0, 4.0, 5.0, 6.0].iter().flat_map(|v| v.to_le_bytes()).collect();
+    refused(&npy(1, "'<f4'", false, "(2, 3)", &floats), "label 2.5 at pixel (1, 0)");
+    refused(b"hello", "not a .npy file");
 }
 
 #[test]

@@ -154,10 +154,7 @@ fn schedulers_spread_the_shards() {
     let set = Set::new(5);
     set.predict_images("whole").run();
     let task = |out: &str, shard: &str, variables: &[(&str, String)]| {
-        let run = text(small_run());
-        let mut program = Command::new(env!("CARGO_BIN_EXE_segtool"));
-        program.args(["predict", "--device", "flex", "--prob", "--run", &run, "--output-path"]).arg(set.path(out));
-        program.args(["--shard", shard]).arg(set.path("images"));
+        let mut program = set.predict_images(out).arg("--shard", shard).command();
         let output = program.envs(variables.iter().map(|(name, value)| (*name, value))).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     };
@@ -231,9 +228,7 @@ fn a_set_that_is_killed_again_and_again_ends_with_the_same_bytes() {
     let time = began.elapsed();
     let mut kept = 0;
     for kill in 1..=5u32 {
-        let mut program = Command::new(env!("CARGO_BIN_EXE_segtool"));
-        program.args(["predict", "--device", "flex", "--prob", "--skip-existing", "--run"]).arg(small_run());
-        program.arg("--output-path").arg(set.path("killed")).arg(set.path("images"));
+        let mut program = set.predict_images("killed").flag("--skip-existing").command();
         let mut child = program.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         sleep(time * (2 + kill) / 10);
         child.kill().unwrap();
@@ -266,10 +261,8 @@ fn a_file_beyond_the_limit_ends_the_work_in_words() {
 #[test]
 fn an_output_folder_that_vanishes_ends_the_work_in_words() {
     let set = Set::new(60);
-    let mut program = Command::new(env!("CARGO_BIN_EXE_segtool"));
-    program.args(["predict", "--device", "flex", "--prob", "--tile", "16", "--stride", "4", "--run"]).arg(small_run());
-    program.arg("--output-path").arg(set.path("out")).arg(set.path("images"));
-    let child = program.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let predict = set.predict_images("out").args(&["--tile", "16", "--stride", "4"]);
+    let child = predict.command().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     wait_for(|| set.path("out/001.npy").exists());
     fs::rename(set.path("out"), set.path("away")).unwrap();
     let output = child.wait_with_output().unwrap();
@@ -279,8 +272,7 @@ fn an_output_folder_that_vanishes_ends_the_work_in_words() {
     assert!(!set.path("out").exists());
     // It is back.
     fs::rename(set.path("away"), set.path("out")).unwrap();
-    let again = set.predict_images("out").args(&["--tile", "16", "--stride", "4", "--skip-existing"]).run();
-    assert_says(&again, &["were there already"]);
+    assert_says(&predict.flag("--skip-existing").run(), &["were there already"]);
     assert_eq!(lines(&set.path("out/predictions.txt")).len(), 60);
 }
 

@@ -5,14 +5,14 @@
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
 use image::{GrayImage, Luma};
 use segtool::predict::{State, read_journal};
 
-use crate::common::{assert_says, segtool, signal, small_run, text, wait_for};
+use crate::common::{assert_says, segtool, signal, small_run, wait_for};
 
 /// A folder in which images arrive.
 struct Arriving {
@@ -38,10 +38,9 @@ impl Arriving {
     }
 
     fn watch(&self, more: &[&str]) -> Child {
-        let mut program = Command::new(env!("CARGO_BIN_EXE_segtool"));
-        program.args(["predict", "--device", "flex", "--run", &text(small_run())]);
-        program.args(["--output-path", &text(&self.path("out")), "--watch", &text(&self.path("in"))]).args(more);
-        program.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        let predict = segtool("predict").args(&["--device", "flex"]).arg("--run", small_run());
+        let predict = predict.arg("--output-path", self.path("out")).arg("--watch", self.path("in")).args(more);
+        predict.command().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 }
 

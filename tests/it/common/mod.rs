@@ -144,6 +144,19 @@ pub(crate) fn write_list(folder: &Path, name: &str, files: &[PathBuf]) -> String
     text(&path)
 }
 
+/// A .npy file as numpy writes it; its type and its shape as Python's text.
+pub(crate) fn npy(version: u8, descr: &str, fortran: bool, shape: &str, data: &[u8]) -> Vec<u8> {
+    let order = if fortran { "True" } else { "False" };
+    let mut header = format!("{{'descr': {descr}, 'fortran_order': {order}, 'shape': {shape}, }}");
+    let start = if version == 1 { 10 } else { 12 };
+    while (header.len() + start + 1) % 64 != 0 {
+        header.push(' ');
+    }
+    header.push('\n');
+    let length = (header.len() as u32).to_le_bytes();
+    [b"\x93NUMPY".as_slice(), &[version, 0], &length[..start - 8], header.as_bytes(), data].concat()
+}
+
 /// A few made sections of 32x32 below `folder/data`, in the lists `train_*.txt` and `val_*.txt`.
 pub(crate) fn small_data(folder: &Path) -> (Vec<Pair>, Vec<Pair>) {
     let size = Size { width: 32, height: 32 };

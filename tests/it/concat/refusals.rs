@@ -90,7 +90,6 @@ fn wrong_command_lines_end_with_2() {
     let bench = Bench::new();
     for more in [
         ["--overlay", "1.5"],
-        ["--format", "gif"],
         ["--scale", "0"],
         ["--max-width", "0"],
         ["--num-class", "3"],

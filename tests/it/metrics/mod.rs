@@ -9,29 +9,12 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::common::{fixture_path, stdout_of, write_list};
-
-/// A .npy file as numpy writes it.
-fn npy(version: u8, dataset: &str, fortran: bool, [height, width]: [usize; 2], data: &[u8]) -> Vec<u8> {
-    let order = if fortran { "True" } else { "False" };
-    let mut header = format!("{{'descr': '{dataset}', 'fortran_order': {order}, 'shape': ({height}, {width}), }}");
-    let lengths = if version == 1 { 10 } else { 12 };
-    while (header.len() + lengths + 1) % 64 != 0 {
-        header.push(' ');
-    }
-    header.push('\n');
-    let mut file = vec![0x93, b'N', b'U', b'M', b'P', b'Y', version, 0];
-    match version {
-        1 => file.extend((header.len() as u16).to_le_bytes()),
-        _ => file.extend((header.len() as u32).to_le_bytes()),
-    }
-    [file, header.into_bytes(), data.to_vec()].concat()
-}
+use crate::common::{fixture_path, npy, stdout_of, write_list};
 
 /// An int64 .npy, as the Capstone's script wrote them.
-fn write_npy(path: &Path, size: [usize; 2], values: &[i64]) {
+fn write_npy(path: &Path, [height, width]: [usize; 2], values: &[i64]) {
     let data: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-    std::fs::write(path, npy(1, "<i8", false, size, &data)).unwrap();
+    std::fs::write(path, npy(1, "'<i8'", false, &format!("({height}, {width})"), &data)).unwrap();
 }
 
 /// The maps of `scripts/goldens/make_metric_goldens.py`: 0..K-1, and -1 where there is no label.
