@@ -13,7 +13,6 @@ DIR gets screenshots. Exits with 1 and says what is wrong if any check fails.
 """
 import argparse
 import contextlib
-import os
 import pathlib
 import shlex
 import subprocess
@@ -21,14 +20,10 @@ import sys
 
 import numpy
 from PIL import Image
-from playwright.sync_api import Error, sync_playwright
+from playwright.sync_api import Error
 
-from label_desk import WAIT, Desk, Server, Wrong, capsule, expect, region, same, until
-
-CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-FLAGS = ["--no-sandbox", "--headless", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-         "--disable-background-networking", "--disable-component-update"]
-SIZES = {1440: 900, 390: 844}
+from browser import LOOKS, Failed, check, check_accessible, chromium
+from label_desk import WAIT, Desk, Server, capsule, region, same, until
 
 
 def class_names(desk):
@@ -62,14 +57,14 @@ def make_classes(desk):
         until(lambda name=name: name in class_names(desk), f"class {name} is not added")
     change_class(desk, "extra", "Extra 2", "#123456")
     last = desk.state["classes"][-1]
-    expect((last["name"], last["color"]) == ("Extra 2", "#123456"), f"the class is {last} on the server")
+    check((last["name"], last["color"]) == ("Extra 2", "#123456"), f"the class is {last} on the server")
     for name in [*(f"old {name}" for name in old), "Extra 2"]:
         open_class(desk, name)
         desk.page.click("#class-delete")
         desk.page.click("#confirm-yes")
         until(lambda name=name: name not in class_names(desk), f"class {name} is not deleted")
     names = [entry["name"] for entry in desk.state["classes"]]
-    expect(names == ["sandstone", "mudstone", "coal"], f"the server's classes are {names}")
+    check(names == ["sandstone", "mudstone", "coal"], f"the server's classes are {names}")
     return [entry["value"] for entry in desk.state["classes"]]
 
 
@@ -103,9 +98,9 @@ def check_shapes(desk, labels, value):
     desk.key("Enter")
     (x0, y0), (x1, y1) = desk.place(*corners[0]), desk.place(*corners[2])
     area = slice(y0, y1 + 1), slice(x0, x1 + 1)
-    expect((desk.labels()[area] != value).any(), "a ring of lines encloses nothing")
+    check((desk.labels()[area] != value).any(), "a ring of lines encloses nothing")
     desk.key("f")
-    expect((desk.labels()[area] == value).all(), f"the hole in a ring is not filled; the page says {desk.text('#said')!r}")
+    check((desk.labels()[area] == value).all(), f"the hole in a ring is not filled; the page says {desk.text('#said')!r}")
     desk.key("Control+z")
     desk.key("Control+z")
     same(desk.labels(), before, "after a ring and its hole were undone")
@@ -114,7 +109,7 @@ def check_shapes(desk, labels, value):
         desk.page.mouse.click(*desk.screen(*place))
     desk.key("Enter")
     inside = desk.place(0, -20)
-    expect(desk.labels()[inside[1], inside[0]] == value, "the polygon's middle is not labelled")
+    check(desk.labels()[inside[1], inside[0]] == value, "the polygon's middle is not labelled")
     desk.key("Control+z")
     desk.key("o")
     point = desk.place(0, 0)
@@ -142,7 +137,7 @@ def check_keyboard(desk, labels, value):
         desk.key("ArrowRight")
     desk.page.keyboard.up(" ")
     end = tuple(int(part) for part in desk.text("#place").split(" · ")[0].split(", "))
-    expect(end[0] > start[0], f"the crosshair did not move: {start} to {end}")
+    check(end[0] > start[0], f"the crosshair did not move: {start} to {end}")
     wanted = labels.copy()
     capsule(wanted, start, end, value)
     same(desk.labels(), wanted, "a stroke by keyboard")
@@ -178,7 +173,7 @@ def check_touch(desk, labels, value):
     same(desk.labels(), labels, "after two fingers zoomed")
     desk.key("0")
     desk.key("z")
-    expect(desk.place(0, 0) is not None, "the view is lost after a zoom")
+    check(desk.place(0, 0) is not None, "the view is lost after a zoom")
 
 
 def check_no_model(desk):
@@ -186,7 +181,7 @@ def check_no_model(desk):
     desk.key("s")
     desk.shown("#save-dialog")
     told = desk.text("#save-dialog")
-    expect("No model was saved" in told, f"without a model the page says {told!r}")
+    check("No model was saved" in told, f"without a model the page says {told!r}")
     desk.key("Escape")
 
 
@@ -194,14 +189,14 @@ def check_predictions(desk, values):
     """What is shown is what the server predicts: the class under the pointer, and its colour over the image."""
     number = desk.train()
     predicted = desk.predicted(number)
-    expect(set(numpy.unique(predicted)) <= set(values), f"predicted values {numpy.unique(predicted)} are not those of the classes")
+    check(set(numpy.unique(predicted)) <= set(values), f"predicted values {numpy.unique(predicted)} are not those of the classes")
     names = {entry["value"]: entry["name"] for entry in desk.state["classes"]}
     for dx in range(-150, 151, 60):
         x, y = desk.place(dx, 10)
         wanted = f"predicted {names[int(predicted[y, x])]}"
         desk.page.wait_for_timeout(30)
-        expect(wanted in desk.text("#place"), f"at {x}, {y} the page says {desk.text('#place')!r} instead of {wanted!r}")
-    expect(desk.page.locator("#view-classes").is_checked(), "the predicted classes are not shown after the first training")
+        check(wanted in desk.text("#place"), f"at {x}, {y} the page says {desk.text('#place')!r} instead of {wanted!r}")
+    check(desk.page.locator("#view-classes").is_checked(), "the predicted classes are not shown after the first training")
     desk.page.wait_for_selector("#score-panel:not([hidden])", timeout=WAIT)
     def next_place():
         desk.key("n")
@@ -214,7 +209,7 @@ def check_predictions(desk, values):
     desk.key("b")
     desk.key("1")
     desk.key(" ")
-    expect((desk.labels() != before).any(), "space does not paint at the place to label next")
+    check((desk.labels() != before).any(), "space does not paint at the place to label next")
     desk.key("Control+z")
     same(desk.labels(), before, "after a point at the place to label next was undone")
     desk.key("Escape")
@@ -230,7 +225,7 @@ def check_correction(desk, labels, values):
     same(desk.labels(), labels, "after a correction")
     predicted = desk.predicted(desk.train())
     right = (predicted[labels > 0] == labels[labels > 0]).mean()
-    expect(right > 0.8, f"the model agrees with {right:.0%} of the labelled pixels only")
+    check(right > 0.8, f"the model agrees with {right:.0%} of the labelled pixels only")
 
 
 def check_filling(desk, labels):
@@ -253,7 +248,7 @@ def check_filling(desk, labels):
         desk.page.click("#prefill")
         desk.shown("#confirm-dialog")
         asked = desk.text("#confirm-text")
-        expect(f"{(labels > 0).sum():,} labelled" in asked, f"before labels are replaced the page asks {asked!r}")
+        check(f"{(labels > 0).sum():,} labelled" in asked, f"before labels are replaced the page asks {asked!r}")
         desk.key("Escape")
     same(desk.labels(), labels, "after fillings were undone")
 
@@ -284,7 +279,7 @@ def check_reload(desk, labels):
     same(desk.labels(), labels, "after a reload")
     counts = [int(text.replace(",", "")) for text in desk.page.locator("#classes .count").all_inner_texts()]
     wanted = [int((labels == entry["value"]).sum()) for entry in desk.state["classes"]]
-    expect(counts == wanted, f"after a reload the page counts {counts} pixels instead of {wanted}")
+    check(counts == wanted, f"after a reload the page counts {counts} pixels instead of {wanted}")
 
 
 def check_tabs(desk, context, labels, values, out):
@@ -296,7 +291,7 @@ def check_tabs(desk, context, labels, values, out):
     x, y = other.place(0, 90)
     until(lambda: "another tab" in desk.text("#said"), "the first tab does not tell of the second one's stroke")
     desk.place(0, 90)
-    expect("coal" in desk.text("#place"), f"the first tab shows {desk.text('#place')!r} at {x}, {y}, where the second painted coal")
+    check("coal" in desk.text("#place"), f"the first tab shows {desk.text('#place')!r} at {x}, {y}, where the second painted coal")
     for choice, key in [("Take theirs", 2), ("Keep mine", 3)]:
         conflict(desk, other, labels, values, choice, key, out)
     other.done()
@@ -322,8 +317,8 @@ def conflict(desk, other, labels, values, choice, key, out):
     labels[:] = numpy.where((ours != labels) & ((choice == "Keep mine") | ~both), ours, theirs)
     same(other.labels(), labels, f"after {choice!r}")
     x, y = other.place(10, 98)
-    expect(other.text("#place").split(" · ")[1] == {v["value"]: v["name"] for v in other.state["classes"]}[int(labels[y, x])],
-           f"after {choice!r} the second tab shows {other.text('#place')!r} at {x}, {y}")
+    check(other.text("#place").split(" · ")[1] == {v["value"]: v["name"] for v in other.state["classes"]}[int(labels[y, x])],
+          f"after {choice!r} the second tab shows {other.text('#place')!r} at {x}, {y}")
     desk.page.wait_for_timeout(300)
 
 
@@ -334,7 +329,7 @@ def check_killed(desk, server, context, labels, values):
     server.kill()
     desk.stroke(labels, "1", (-150, 110), (-110, 110), values[0])
     desk.page.wait_for_selector("#state[data-kind=warn]", timeout=WAIT)
-    expect("offline" in desk.text("#state"), f"the page says {desk.text('#state')!r} while the server is away")
+    check("offline" in desk.text("#state"), f"the page says {desk.text('#state')!r} while the server is away")
     server.start()
     same(desk.labels(), labels, "after the server was killed and started again")
     server.kill()
@@ -353,16 +348,16 @@ def check_saved(desk, labels, arguments, out):
     desk.key("s")
     desk.shown("#confirm-dialog")
     asked = desk.text("#confirm-text")
-    expect("latest strokes" in asked, f"before an older model is saved the page asks {asked!r}")
+    check("latest strokes" in asked, f"before an older model is saved the page asks {asked!r}")
     desk.page.click("#confirm-yes")
     desk.shown("#save-dialog")
     number, before = desk.state["model"]["number"], number
-    expect(number > before, f"model {number} is saved, which does not include the latest strokes")
+    check(number > before, f"model {number} is saved, which does not include the latest strokes")
     predicted = desk.predicted(number)
     desk.page.screenshot(path=out / "saved.png")
     command = desk.text("#command")
     print(f"  {command}")
-    expect(command.startswith("segtool predict"), f"the command is {command!r}")
+    check(command.startswith("segtool predict"), f"the command is {command!r}")
     words = shlex.split(command)
     run = words[words.index("--run") + 1]
     desk.key("Escape")
@@ -372,7 +367,7 @@ def check_saved(desk, labels, arguments, out):
     to = out / "predicted"
     result = subprocess.run([arguments.segtool, "predict", "--run", run, "--output-path", str(to), "--overwrite", arguments.image],
                             capture_output=True, text=True, check=False)
-    expect(result.returncode == 0, f"segtool predict ended with {result.returncode}: {result.stderr[-600:]}")
+    check(result.returncode == 0, f"segtool predict ended with {result.returncode}: {result.stderr[-600:]}")
     file = to / (pathlib.Path(arguments.image).stem + ".npy")
     same(numpy.load(file), predicted, f"{file} of `segtool predict` and the page")
 
@@ -380,45 +375,31 @@ def check_saved(desk, labels, arguments, out):
 def check_folder(labels, folder, name):
     """The label image on disk has the same labelled pixels, whatever its value of unlabelled ones."""
     files = [file for file in pathlib.Path(folder).rglob("*.png") if file.stem == pathlib.Path(name).stem]
-    expect(len(files) == 1, f"{folder} holds {len(files)} label images of {name}")
+    check(len(files) == 1, f"{folder} holds {len(files)} label images of {name}")
     stored = numpy.asarray(Image.open(files[0]))
     count = int((stored[labels > 0] != labels[labels > 0]).sum())
-    expect(not count, f"{files[0]}: {count} labelled pixels differ from the page")
-
-
-def accessible(page, where):
-    script = os.environ.get("AXE_JS")
-    if not script:
-        return
-    page.evaluate(pathlib.Path(script).read_text(encoding="utf-8") + "; undefined")
-    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
-    heavy = [fault for fault in found if fault["impact"] in ("serious", "critical")]
-    words = [f"{fault['id']} ({fault['impact']}): {fault['help']}: {fault['nodes'][0]['html'][:160]}" for fault in heavy]
-    expect(not heavy, f"axe-core on {where}:\n    " + "\n    ".join(words))
-    for fault in found:
-        print(f"  axe-core, {fault['impact']}, on {where}: {fault['help']}: {fault['nodes'][0]['html'][:120]}")
+    check(not count, f"{files[0]}: {count} labelled pixels differ from the page")
 
 
 def check_appearance(browser, address, out):
-    for scheme in ["light", "dark"]:
-        for width, height in SIZES.items():
-            with contextlib.closing(browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)) as context:
-                desk = Desk(context, address)
-                where = f"{width} px, {scheme}"
-                while not desk.page.is_checked("#view-classes"):
-                    desk.key("v")
-                desk.page.wait_for_timeout(1500)
-                desk.page.screenshot(path=out / f"label-{width}-{scheme}.png")
-                accessible(desk.page, where)
-                wide = desk.page.evaluate("document.documentElement.scrollWidth")
-                expect(wide <= width, f"the page is {wide} px wide at {where}")
-                for key, name in [("?", "help"), (None, "class")]:
-                    desk.key(key) if key else desk.page.click("#add-class")
-                    desk.page.wait_for_selector(f"#{name}-dialog[open]")
-                    desk.page.screenshot(path=out / f"label-{name}-{width}-{scheme}.png")
-                    accessible(desk.page, f"{name} dialog, {where}")
-                    desk.key("Escape")
-                desk.done()
+    for width, height, scheme in LOOKS:
+        with contextlib.closing(browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)) as context:
+            desk = Desk(context, address)
+            where = f"{width} px, {scheme}"
+            while not desk.page.is_checked("#view-classes"):
+                desk.key("v")
+            desk.page.wait_for_timeout(1500)
+            desk.page.screenshot(path=out / f"label-{width}-{scheme}.png")
+            check_accessible(desk.page, where)
+            wide = desk.page.evaluate("document.documentElement.scrollWidth")
+            check(wide <= width, f"the page is {wide} px wide at {where}")
+            for key, name in [("?", "help"), (None, "class")]:
+                desk.key(key) if key else desk.page.click("#add-class")
+                desk.page.wait_for_selector(f"#{name}-dialog[open]")
+                desk.page.screenshot(path=out / f"label-{name}-{width}-{scheme}.png")
+                check_accessible(desk.page, f"{name} dialog, {where}")
+                desk.key("Escape")
+            desk.done()
 
 
 def run(browser, server, arguments, out):
@@ -468,16 +449,12 @@ def main():
     parser.add_argument("--labels-folder")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    if not os.environ.get("AXE_JS"):
-        print("Accessibility is NOT checked: name axe.min.js of the npm package axe-core in AXE_JS.")
     server = None
     try:
         server = Server(arguments.serve) if arguments.serve else None
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        with chromium() as browser:
             run(browser, server, arguments, arguments.out)
-            browser.close()
-    except (Wrong, Error) as wrong:
+    except (Failed, Error) as wrong:
         print(f"Wrong: {wrong}", file=sys.stderr)
         return 1
     finally:

@@ -10,14 +10,10 @@ import argparse
 import base64
 import sys
 
-from playwright.sync_api import Error, sync_playwright
+from playwright.sync_api import Error
 
-from browser_label import CHROMIUM, FLAGS
-from label_desk import WAIT, Desk, Wrong, expect, until
-
-
-def origin(page):
-    return "/".join(page.url.split("/")[:3])
+from browser import Failed, check, chromium, origin
+from label_desk import WAIT, Desk, until
 
 
 def wait_shown(page, name):
@@ -30,8 +26,8 @@ def paint(desk, image):
     values = base64.b64encode(bytes([state["classes"][0]["value"]]) * 16).decode()
     patch = {"x": 2, "y": 2, "width": 4, "height": 4, "values": values}
     body = {"revision": state["images"][image]["revision"], "tab": "another", "patches": [patch]}
-    answer = desk.page.request.post(f"{origin(desk.page)}/api/label/images/{image}/patches", data=body)
-    expect(answer.ok, f"the patch is answered with {answer.status}: {answer.text()[:200]}")
+    answer = desk.page.request.post(f"{origin(desk.page.url)}/api/label/images/{image}/patches", data=body)
+    check(answer.ok, f"the patch is answered with {answer.status}: {answer.text()[:200]}")
 
 
 def check_late_labels(context, address):
@@ -70,11 +66,11 @@ def check_unreadable(context, url, names):
         page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     page.wait_for_timeout(500)
     told = page.locator("#trained").inner_text()
-    expect("Cannot read" not in told, f"without an image a training ends with {told!r}")
+    check("Cannot read" not in told, f"without an image a training ends with {told!r}")
     page.keyboard.press("PageDown")
     wait_shown(page, names[1])
-    expect(not page.locator("#notice-image").count(), "the message about the first image stays while the second one is shown")
-    expect(not faults, "without an image the page fails:\n    " + "\n    ".join(faults[:5]))
+    check(not page.locator("#notice-image").count(), "the message about the first image stays while the second one is shown")
+    check(not faults, "without an image the page fails:\n    " + "\n    ".join(faults[:5]))
     page.close()
 
 
@@ -83,15 +79,13 @@ def main():
     parser.add_argument("--url", required=True)
     arguments = parser.parse_args()
     try:
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        with chromium() as browser:
             context = browser.new_context(viewport={"width": 1440, "height": 900})
             print("labels that come late")
             names = check_late_labels(context, arguments.url)
             print("an image that cannot be shown")
-            check_unreadable(context, "/".join(arguments.url.split("/")[:3]) + "/label", names)
-            browser.close()
-    except (Wrong, Error) as wrong:
+            check_unreadable(context, origin(arguments.url) + "/label", names)
+    except (Failed, Error) as wrong:
         print(f"Wrong: {wrong}", file=sys.stderr)
         return 1
     print("All checks passed.")

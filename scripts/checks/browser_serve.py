@@ -12,7 +12,6 @@ import argparse
 import ast
 import base64
 import json
-import os
 import re
 import struct
 import sys
@@ -20,16 +19,12 @@ import time
 from pathlib import Path
 
 from playwright.sync_api import Error as BrowserError
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
-from segment_page import SLOW, Failed, Result, Session, check, percent, rgb
+from browser import LOOKS, Failed, check, check_accessible, chromium
+from segment_page import SLOW, Result, Session, percent, rgb
 
-CHROMIUM_FLAGS = (
-    "--no-sandbox --headless --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
 NO_DATA = 65535
-LOOKS = [(width, height, scheme) for width, height in [(1440, 900), (390, 844)] for scheme in ["light", "dark"]]
 
 
 def check_upload(session):
@@ -418,16 +413,7 @@ def inspect(session, name):
     screenshot(session, name)
     wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
     check(wide <= 0, f"{name}: the page is {wide} pixels wider than the window")
-    if not session.options.axe:
-        return
-    page.evaluate(session.options.axe)
-    found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")["violations"]
-    bad = [
-        f"{v['id']} ({v['impact']}): {v['help']}: " + ", ".join(" ".join(node["target"]) for node in v["nodes"][:3])
-        for v in found
-        if v["impact"] in ("serious", "critical")
-    ]
-    check(not bad, f"{name}: accessibility: {'; '.join(bad)}")
+    check_accessible(page, name)
 
 
 def screenshot(session, name):
@@ -473,21 +459,13 @@ def main():
     parser.add_argument("--only", help="run the checks whose name contains this")
     options = parser.parse_args()
     Path(options.out).mkdir(parents=True, exist_ok=True)
-    axe = os.environ.get("AXE_JS")
-    options.axe = Path(axe).read_text() if axe else None
-    if not axe:
-        print("AXE_JS is not set: ACCESSIBILITY IS NOT CHECKED")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=os.environ.get("CHROMIUM", "/usr/bin/chromium"), args=CHROMIUM_FLAGS
-        )
+    with chromium() as browser:
         jobs = [(act.__name__, lambda act=act: with_session(browser, options, act)) for act in CHECKS]
         for look in LOOKS:
             name = f"check_looks {look[0]} {look[2]}"
             jobs.append((name, lambda look=look: with_session(browser, options, check_looks, *look)))
         wanted = [(name, job) for name, job in jobs if not options.only or options.only in name]
         passed = [run(name, job) for name, job in wanted]
-        browser.close()
     print(f"{sum(passed)} of {len(passed)} checks passed")
     return 0 if passed and all(passed) else 1
 

@@ -30,8 +30,7 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "goldens"))
-import make_network_goldens as goldens
+from check_foreign_weights import goldens, randomise
 
 warnings.filterwarnings("ignore")
 import segmentation_models_pytorch as smp
@@ -39,17 +38,6 @@ import segmentation_models_pytorch as smp
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 CLASSES, LIMIT = 3, 1e-4
 DEPTHS = (18, 34, 50, 101, 152)
-
-
-def randomise(net):
-    for module in net.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is not None:
-            nn.init.normal_(module.running_mean, 0, 0.1)
-            nn.init.uniform_(module.running_var, 0.5, 1.5)
-            if module.affine:
-                nn.init.uniform_(module.weight, 0.5, 1.0)
-                nn.init.normal_(module.bias, 0, 0.1)
-    return net.eval()
 
 
 # How people save -------------------------------------------------------------------------------------------------------

@@ -7,24 +7,17 @@ from urllib.parse import urlsplit
 import numpy
 from playwright.sync_api import TimeoutError
 
+from browser import Failed, check, origin
+
 WAIT = 60_000
 BRUSH = 7
-
-
-class Wrong(Exception):
-    """A check failed; says how."""
-
-
-def expect(holds, words):
-    if not holds:
-        raise Wrong(words)
 
 
 def until(holds, words):
     """Waits for a condition; `words` says what is wrong if it does not come true."""
     deadline = time.monotonic() + WAIT / 1000
     while not holds():
-        expect(time.monotonic() < deadline, words() if callable(words) else words)
+        check(time.monotonic() < deadline, words() if callable(words) else words)
         time.sleep(0.03)
 
 
@@ -38,7 +31,7 @@ class Server:
     def start(self):
         self.process = subprocess.Popen(self.command, stdout=subprocess.PIPE, text=True)
         self.address = self.process.stdout.readline().strip()
-        expect(self.address.startswith("http"), f"the server's first line is {self.address!r}, not its address")
+        check(self.address.startswith("http"), f"the server's first line is {self.address!r}, not its address")
 
     def kill(self):
         self.process.kill()
@@ -70,19 +63,18 @@ class Desk:
             self.page.reload()
         else:
             self.page.goto(self.address)
-        place = urlsplit(self.page.url)
-        if place.path != "/label":
-            self.page.goto(f"{place.scheme}://{place.netloc}/label")
+        if urlsplit(self.page.url).path != "/label":
+            self.page.goto(origin(self.page.url) + "/label")
         try:
             self.page.wait_for_selector("main.desk:not([hidden])", timeout=WAIT)
         except TimeoutError as error:
-            raise Wrong(f"the page does not open. It says {self.text('body')!r}; the console: {self.faults}") from error
+            raise Failed(f"the page does not open. It says {self.text('body')!r}; the console: {self.faults}") from error
         self.page.wait_for_selector("#stage:not([aria-busy])", timeout=WAIT)
         self.page.wait_for_selector("#stage[aria-label^='Image ']:not([aria-label='Image to label'])", timeout=WAIT)
         self.page.wait_for_timeout(300)
 
     def api(self, path):
-        return self.page.request.get("/".join(self.page.url.split("/")[:3]) + "/api/label" + path)
+        return self.page.request.get(origin(self.page.url) + "/api/label" + path)
 
     @property
     def state(self):
@@ -114,7 +106,7 @@ class Desk:
         """The pixel of the image there, as the page tells it: (x, y)."""
         self.page.mouse.move(*self.screen(dx, dy))
         words = self.text("#place").split(" · ")[0]
-        expect("," in words, f"the page tells no pixel under the pointer at {dx}, {dy}: {words!r}")
+        check("," in words, f"the page tells no pixel under the pointer at {dx}, {dy}: {words!r}")
         return tuple(int(part) for part in words.split(", "))
 
     def key(self, key):
@@ -149,7 +141,7 @@ class Desk:
               lambda: f"no model after a minute; the page says {self.text('#trained')!r}")
         number = self.state["model"]["number"]
         print(f"  model {number} after {time.monotonic() - started:.2f} s")
-        expect(self.text("#trained").startswith(f"Model {number},"), f"the page says {self.text('#trained')!r} of model {number}")
+        check(self.text("#trained").startswith(f"Model {number},"), f"the page says {self.text('#trained')!r} of model {number}")
         self.page.wait_for_timeout(500)
         return number
 
@@ -157,11 +149,11 @@ class Desk:
         image = self.state["images"][0]
         width, height = image["width"], image["height"]
         answer = self.api(f"/images/0/prediction.bin?model={number}&x=0&y=0&width={width}&height={height}")
-        expect(answer.ok, f"prediction.bin answers {answer.status}: {answer.text()[:200]}")
+        check(answer.ok, f"prediction.bin answers {answer.status}: {answer.text()[:200]}")
         return numpy.frombuffer(answer.body(), numpy.uint8)[:width * height].reshape(height, width)
 
     def done(self):
-        expect(not self.faults, "the browser's console tells of errors:\n    " + "\n    ".join(self.faults[:5]))
+        check(not self.faults, "the browser's console tells of errors:\n    " + "\n    ".join(self.faults[:5]))
 
 
 def capsule(labels, start, end, value, size=BRUSH):
@@ -193,4 +185,4 @@ def same(found, wanted, words):
     if not count:
         return
     row, column = (int(part[0]) for part in numpy.nonzero(found != wanted))
-    raise Wrong(f"{words}: {count} pixels differ, first at {column}, {row}: {found[row, column]} instead of {wanted[row, column]}")
+    raise Failed(f"{words}: {count} pixels differ, first at {column}, {row}: {found[row, column]} instead of {wanted[row, column]}")

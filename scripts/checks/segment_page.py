@@ -7,16 +7,9 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import expect
 
+from browser import check, origin
+
 SLOW = 120_000
-
-
-class Failed(Exception):
-    """A check failed; says how."""
-
-
-def check(holds, message):
-    if not holds:
-        raise Failed(message)
 
 
 class Session:
@@ -32,14 +25,13 @@ class Session:
         self.page.set_default_timeout(15_000)
         self.faults = []
         self.forgiven = False
-        origin = "{0.scheme}://{0.netloc}".format(urlsplit(options.url))
-        self.origin = origin
+        self.origin = origin(options.url)
         page = self.page
         page.on("console", lambda m: m.type in ("error", "warning") and self.fault(f"console: {m.text}"))
         page.on("pageerror", lambda error: self.faults.append(f"exception: {error}"))
         page.on("requestfailed", self.on_failed)
         page.on("response", lambda r: r.status >= 400 and self.fault(f"{r.request.method} {r.url}: status {r.status}"))
-        page.on("request", lambda r: r.url.startswith((origin, "data:", "blob:")) or self.faults.append(f"outside: {r.url}"))
+        page.on("request", lambda r: r.url.startswith((self.origin, "data:", "blob:")) or self.faults.append(f"outside: {r.url}"))
 
     def on_failed(self, request):
         # The page itself closes the stream of events of a finished job, and gives up what another image replaced.

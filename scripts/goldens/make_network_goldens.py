@@ -27,26 +27,15 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import nn
 
+import make_pspnet_golden
 from make_pspnet_golden import numbers
 
 CLASSES, BATCH, STEP, SAMPLES, FLOOR, GOOD, CLEAR = 3, 4, 7, 8, 1e-3, 5e-5, 3e-6
 
 
 def weight(name, shape):
-    """Convolutions keep the signal's size. Batch norms shift by much more than they scale, so that few values lie close to
-    a ReLU's kink, where rounding decides on a gradient: with scales near 1, PyTorch's float32 gradients are 7 % off."""
-    values = numbers(name, int(np.prod(shape)))
-    if len(shape) == 4:
-        values *= np.sqrt(np.float32(6) / np.float32(np.prod(shape[1:])))
-    elif name.endswith("running_var"):
-        values = np.float32(1) + values / np.float32(2)
-    elif name.endswith("weight"):
-        values = np.float32(0.15) + values / np.float32(20)
-    elif name.endswith("bias"):
-        values = values / np.float32(2) + np.where(values < 0, np.float32(-0.5), np.float32(0.5))
-    else:
-        values /= np.float32(4)
-    return torch.from_numpy(values.reshape(shape))
+    """As in the golden of PSPNet, but batch norms scale by less."""
+    return make_pspnet_golden.weight(name, shape, scale=0.15, spread=20)
 
 
 def image(batch, bands, height, width, name="input"):

@@ -106,16 +106,17 @@ def numbers(name, count):
     return (x >> np.uint32(8)).astype(np.float32) / np.float32(1 << 23) - np.float32(1)
 
 
-def weight(name, shape):
+def weight(name, shape, scale=0.25, spread=8):
     """Convolutions keep the signal's size. Batch norms shift by more than they scale, so that few values lie close to a
-    ReLU's kink, where rounding decides on a gradient: with scales near 1, PyTorch's float32 gradients are 7 % off."""
+    ReLU's kink, where rounding decides on a gradient: with scales near 1, PyTorch's float32 gradients are 7 % off. The scales
+    are `scale` plus or minus 1 / `spread`."""
     values = numbers(name, int(np.prod(shape)))
     if len(shape) == 4:
         values *= np.sqrt(np.float32(6) / np.float32(np.prod(shape[1:])))
     elif name.endswith("running_var"):
         values = np.float32(1) + values / np.float32(2)
     elif name.endswith("weight"):
-        values = np.float32(0.25) + values / np.float32(8)
+        values = np.float32(scale) + values / np.float32(spread)
     elif name.endswith("bias"):
         values = values / np.float32(2) + np.where(values < 0, np.float32(-0.5), np.float32(0.5))
     else:
