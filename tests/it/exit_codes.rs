@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::common::{Segtool, segtool, small_data, small_recipe, text};
+use crate::common::{Segtool, copy_folder, segtool, small_data, small_recipe, small_run, text};
 
 /// A folder with data, a recipe and a run of it.
 struct Bench {
@@ -17,9 +17,8 @@ impl Bench {
         let folder = tempfile::tempdir().unwrap();
         small_data(folder.path());
         let (recipe, run) = (small_recipe(folder.path(), 1), text(&folder.path().join("run")));
-        let bench = Self { folder, recipe, run };
-        bench.train(&bench.recipe, Path::new(&bench.run)).run();
-        bench
+        copy_folder(small_run(), Path::new(&run));
+        Self { folder, recipe, run }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -77,7 +76,10 @@ fn wrong_usage_ends_with_2_whoever_finds_it() {
         (bench.train_forest(&["--optimizer", "sgd"]), "--optimizer has no effect with a recipe of a random forest"),
         (bench.train_forest(&["--val-fraction", "2"]), "--val-fraction is 2; it must be between 0 and 1"),
         (bench.predict(&["--cache-features", "cache"]), "--cache-features has no effect with a run of a network"),
-        (bench.predict(&["--depth-top", "1", "--depth-bottom", "2", "--proportions"]), "predict one image at a time"),
+        (
+            bench.predict(&["--depth-top", "1", "--depth-bottom", "2", "--proportions"]),
+            "describe one core, but 2 images are given; predict one image at a time",
+        ),
         (
             segtool("predict").args(&["--run", &bench.run, "--output-path", "s3://", "a.png"]),
             "--output-path s3:// names no bucket or server",

@@ -234,27 +234,22 @@ fn a_killed_prediction_leaves_nothing_mixed() {
 #[cfg(unix)]
 #[test]
 fn a_stopped_prediction_writes_its_list() {
+    use crate::common::{signal, wait_for};
     let bench = Bench::new();
     let big = bench.text("big.png");
     GrayImage::from_fn(1500, 1500, |x, y| Luma([((x * y) % 251) as u8])).save(&big).unwrap();
     let inputs = [bench.image(9), big, bench.image(10)];
     let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
-    for (signal, code) in [("TERM", 143), ("INT", 130)] {
-        let out = bench.text(signal);
+    for (name, code) in [("-TERM", 143), ("-INT", 130)] {
+        let out = bench.text(name);
         let mut program = Command::new(env!("CARGO_BIN_EXE_segtool"));
         let windows = ["--tile", "16", "--stride", "2", "--batch-size", "1"];
         program.args(bench.predict(0, &out, &[&windows[..], &inputs].concat()));
         let child = program.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let began = Instant::now();
-        while !Path::new(&out).join("009.npy").exists() {
-            assert!(began.elapsed() < Duration::from_secs(60));
-            sleep(Duration::from_millis(5));
-        }
+        wait_for(|| Path::new(&out).join("009.npy").exists());
         // As `timeout` does it: to the process and to its group.
-        for _ in 0..2 {
-            let kill = Command::new("kill").args([&format!("-{signal}"), &child.id().to_string()]).status().unwrap();
-            assert!(kill.success());
-        }
+        signal(&child, name);
+        signal(&child, name);
         let output = child.wait_with_output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{said}");

@@ -16,7 +16,7 @@ use tempfile::{TempDir, tempdir};
 use tokio::sync::broadcast::error::TryRecvError;
 
 use crate::common::made_core::{NAMES, RECTANGLES, core, truth};
-use crate::common::{stdout_of, text};
+use crate::common::{stdout_of, text, wait_for};
 
 const WAIT: Duration = Duration::from_secs(120);
 
@@ -138,11 +138,7 @@ fn every_change_is_on_disk_and_is_there_again_after_a_start() {
     paint(&labelling, 0);
     let (values, revision) = labelling.labels(0).unwrap();
     assert_eq!(on_disk(&labels, "a.png"), *values);
-    let until = Instant::now() + WAIT;
-    while !labels.join("b.png").exists() {
-        assert!(Instant::now() < until, "no label image of an image without labels");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    wait_for(|| labels.join("b.png").exists());
     assert!(on_disk(&labels, "b.png").iter().all(|value| *value == 0));
     let labelled = values.iter().filter(|value| **value != 0).count();
     assert_eq!(labelling.overview().images[0].labelled, labelled);

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::LazyLock;
 
 use image::{GrayImage, Luma, Rgb, RgbImage, Rgba};
 use ndarray::Array2;
@@ -11,7 +12,7 @@ use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
 use tempfile::{TempDir, tempdir};
 
-use super::text;
+use super::{stdout_of, text};
 
 /// Class names of data set `core`, by label value.
 pub(crate) const NAMES: [&str; 5] = ["", "intact sandstone", "rubble", "grey granodiorite", "dark gap"];
@@ -89,6 +90,17 @@ impl Made {
         let first = ["train", "--recipe", "hypercolumn-core", "--images", &self.core, "--labels", &self.labels];
         [&first[..], &["--set", "forest.trees=30", "--device", "flex", "--output-path", run], more].concat()
     }
+}
+
+/// A run of all these labels, trained once for all tests that only read it.
+pub(crate) fn made_run() -> &'static str {
+    static RUN: LazyLock<(Made, String)> = LazyLock::new(|| {
+        let made = Made::new();
+        let run = made.path("run");
+        stdout_of(&made.training(&run, &["--split", "none"]));
+        (made, run)
+    });
+    &RUN.1
 }
 
 pub(crate) fn scores(run: &str) -> Value {

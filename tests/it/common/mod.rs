@@ -204,7 +204,6 @@ pub(crate) fn small_run() -> &'static Path {
 }
 
 /// The files of a folder and of those below it, by their names from there.
-#[cfg_attr(not(unix), allow(dead_code))]
 pub(crate) fn files_below(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let (mut found, mut folders) = (BTreeMap::new(), vec![folder.to_owned()]);
     while let Some(inner) = folders.pop() {
@@ -220,7 +219,6 @@ pub(crate) fn files_below(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 }
 
 /// Copies the files of a folder and of those below it.
-#[cfg_attr(not(target_os = "linux"), allow(dead_code))]
 pub(crate) fn copy_folder(from: &Path, to: &Path) {
     for (name, bytes) in files_below(from) {
         let path = to.join(name);
