@@ -58,17 +58,13 @@ fn what_would_do_nothing_is_refused() {
             vec!["--set", "forest.class_weights=[1, 2]"],
             "`forest.class_weights` is a list of 2 numbers; it must be a list of 4",
         ),
-        (vec!["--val-fraction", "1.5"], "--val-fraction is 1.5; it must be between 0 and 1"),
-        (vec!["--val-fraction", "NaN"], "--val-fraction is NaN"),
+        (vec!["--val-fraction", "NaN"], "--val-fraction is NaN; it must be between 0 and 1"),
         (vec!["--set", "features.encoder.stages=1"], "unknown field 'stages'"),
     ] {
         let said = stderr_of(&made.training(&run, &more), 2);
         assert!(said.contains(expected), "{more:?}: {said}");
         assert!(!Path::new(&run).exists());
     }
-    let of_network = ["train", "--recipe", "unet-demo", "--images", &made.core, "--labels", &made.labels];
-    let said = stderr_of(&[&of_network[..], &["--split", "pixel", "--output-path", &run]].concat(), 2);
-    assert!(said.contains("--split has no effect with a recipe of a network"), "{said}");
     stdout_of(&made.training(&run, &["--split", "none"]));
     let predict = ["predict", "--run", &run, "--output-path", &made.path("out"), &made.core];
     for (more, expected) in [
