@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use serde::Deserialize;
@@ -11,7 +11,7 @@ use serde::de::IgnoredAny;
 use super::parts::json;
 use super::{Annotations, Unit, coco, cvat, geojson, label_studio, labelme, shapefile, via, yolo};
 use crate::base::files::read_text;
-use crate::base::{Error, Result};
+use crate::base::{Error, Result, locked};
 
 /// Files with labels of many images that stay in memory: a training reads from them image by image, and CVAT writes one for
 /// each task.
@@ -41,7 +41,7 @@ type Recent = (PathBuf, Times, Arc<Annotations>);
 pub fn open(path: &Path) -> Result<Arc<Annotations>> {
     static RECENT: Mutex<Vec<Recent>> = Mutex::new(Vec::new());
     let times = last_changes(path);
-    let recent = || RECENT.lock().unwrap_or_else(PoisonError::into_inner);
+    let recent = || locked(&RECENT);
     let known = |(known, then, _): &&Recent| known == path && *then == times;
     if let Some((_, _, annotations)) = recent().iter().find(known) {
         return Ok(annotations.clone());

@@ -7,6 +7,7 @@ pub mod files;
 #[doc(hidden)]
 pub mod inputs;
 pub mod label_map;
+mod lock;
 pub(crate) mod main_memory;
 pub(crate) mod markup;
 #[doc(hidden)]
@@ -23,6 +24,7 @@ pub mod words;
 pub(crate) use error::require;
 pub use error::{Error, Result};
 pub use label_map::LabelMap;
+pub(crate) use lock::locked;
 pub use remedy::Remedy;
 pub use size::Size;
 pub(crate) use vectorised::vectorised;

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 
-use crate::base::{Result, Size};
+use crate::base::{Result, Size, locked};
 use crate::image::{RawLabels, declares_orientation, read_labels_turned};
 
 /// Maximum number of runs of equal values kept, over all label images: 256 MiB.
@@ -39,7 +39,7 @@ impl KeptLabels {
         let mut free = most;
         if runs.len() <= most {
             free -= runs.len();
-            let old = self.found.lock().unwrap_or_else(PoisonError::into_inner).insert(path.into(), (*size, runs));
+            let old = locked(&self.found).insert(path.into(), (*size, runs));
             free += old.map_or(0, |(_, runs)| runs.len());
         }
         self.runs.fetch_sub(free, Ordering::Relaxed);
@@ -47,7 +47,7 @@ impl KeptLabels {
 
     /// Takes a label image out of memory, or reads it, and tells whether its file declares an orientation.
     pub(super) fn read(&self, path: &Path) -> Result<(RawLabels, bool)> {
-        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner).remove(path);
+        let found = locked(&self.found).remove(path);
         match found {
             None => read_labels_turned(path),
             Some((size, runs)) => {

@@ -35,7 +35,7 @@ use rayon::prelude::*;
 
 use crate::base::error::require;
 use crate::base::event::{Event, Sink, Stretch, Task};
-use crate::base::{Error, Result};
+use crate::base::{Error, Result, locked};
 use crate::data::{
     Dataset, GroupBy, LabelFiles, Labels, Pair, Proposal, Ratings, dataset_of_annotations, refuse_exchanged,
     split_groups, split_validation, survey_and_keep,
@@ -213,7 +213,7 @@ fn read_all(
         .par_iter()
         .map(|pair| {
             let (summary, profile) = inspection.inspect(pair, sides.tables.get(&pair.image));
-            profile.iter().for_each(|profile| profiles.lock().unwrap_or_else(PoisonError::into_inner).add(profile));
+            profile.iter().for_each(|profile| locked(&profiles).add(profile));
             stretch.advance();
             summary
         })

@@ -4,11 +4,11 @@
 use std::fmt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::base::words::bytes_in_words;
-use crate::base::{Error, Result, Size, main_memory};
+use crate::base::{Error, Result, Size, locked, main_memory};
 
 /// The limit where the system does not say how much memory is free.
 const UNKNOWN: u64 = 8 << 30;
@@ -32,10 +32,6 @@ struct Held {
     free: u64,
 }
 
-fn held() -> MutexGuard<'static, Held> {
-    HELD.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// Sets how much memory the files that are read at one time may take, in all threads together; `None`, the default, is
 /// what the system has free.
 pub fn set_memory_limit(bytes: Option<u64>) {
@@ -50,7 +46,7 @@ pub struct Reservation(u64);
 impl Drop for Reservation {
     fn drop(&mut self) {
         if self.0 > 0 {
-            held().bytes -= self.0;
+            locked(&HELD).bytes -= self.0;
             RETURNED.notify_all();
         }
     }
@@ -67,7 +63,7 @@ pub fn reserve(path: &Path, claim: impl fmt::Display, bytes: u64) -> Result<Rese
         return Ok(Reservation(0));
     }
     let began = Instant::now();
-    let mut held = held();
+    let mut held = locked(&HELD);
     loop {
         let free = if limit == 0 { main_memory::free().unwrap_or(UNKNOWN) } else { limit };
         if held.bytes == 0 {

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use crate::base::event::{Event, Sink};
+use crate::base::locked;
 
 /// What was noticed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,7 +49,7 @@ static FOUND: Mutex<Found> = Mutex::new(Found { files: BTreeMap::new(), told: Ve
 
 /// Notes a file.
 pub(crate) fn add(kind: Kind, path: &Path) {
-    let mut found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut found = locked(&FOUND);
     if found.told.contains(&kind) {
         return;
     }
@@ -58,7 +59,7 @@ pub(crate) fn add(kind: Kind, path: &Path) {
 /// Reports what was noticed since the last call, a note for each kind. A kind is reported once in the life of the process:
 /// the same files are read again in every epoch.
 pub fn report_notes(sink: &dyn Sink) {
-    let mut found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut found = locked(&FOUND);
     let files = std::mem::take(&mut found.files);
     found.told.extend(files.keys().cloned());
     drop(found);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Instant, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::output::Outputs;
 use super::record::Maker;
 use crate::base::store;
-use crate::base::{Error, Result};
+use crate::base::{Error, Result, locked};
 use crate::nn::model::checksum_of_text;
 
 /// The file's name.
@@ -119,7 +119,7 @@ impl Journal {
     /// found out, and not written to any more.
     pub(super) fn add(&self, mut line: Line) -> Result<()> {
         let now = Instant::now();
-        let before = std::mem::replace(&mut *self.last.lock().unwrap_or_else(PoisonError::into_inner), now);
+        let before = std::mem::replace(&mut *locked(&self.last), now);
         line.seconds = (now.duration_since(before).as_secs_f64() * 1e3).round() / 1e3;
         let mut text = serde_json::to_vec(&line).map_err(|e| Error::failed("write a line of the journal", e))?;
         text.push(b'\n');

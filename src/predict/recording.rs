@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use super::journal::{Journal, State};
 use super::target::Claim;
 use crate::base::event::{Event, Sink};
-use crate::base::{Error, Result};
+use crate::base::{Error, Result, locked};
 
 /// Adds a line to the journal for each input, and hands events on. Inputs go by their numbers in the claim.
 pub(super) struct Recording<'a> {
@@ -30,7 +30,7 @@ impl<'a> Recording<'a> {
         let line = sent.and_then(|()| self.claim.line(number, State::Done, None));
         match line.and_then(|line| self.journal.add(line)) {
             Ok(()) => {
-                self.done.lock().unwrap_or_else(PoisonError::into_inner).push(number);
+                locked(&self.done).push(number);
                 self.claim.send_journal()
             }
             Err(fault) => {

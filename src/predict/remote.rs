@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ use super::record::{RECORD, Record};
 use super::shard::{Shard, own_name};
 use crate::base::files::{create_folder, folder_of};
 use crate::base::store;
-use crate::base::{Error, Remedy, Result};
+use crate::base::{Error, Remedy, Result, locked};
 
 /// How often the journal is sent: a run that is killed predicts again what was done since.
 const JOURNAL_EVERY: Duration = Duration::from_secs(30);
@@ -206,7 +206,7 @@ impl Remote {
 
     /// Sends the lines of this run, behind those that its object had; unless `now`, not more often than needed.
     pub(super) fn send_journal(&self, now: bool) -> Result<()> {
-        let mut sent = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sent = locked(&self.journal);
         if !now && sent.last.elapsed() < JOURNAL_EVERY {
             return Ok(());
         }

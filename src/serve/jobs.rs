@@ -1,9 +1,10 @@
 //! The jobs that clients may ask for: those that wait or run, and the results that are kept.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::job::Job;
+use crate::base::locked;
 
 /// Most results that are kept, however small.
 const MOST: usize = 500;
@@ -40,25 +41,21 @@ impl Jobs {
         Self { limit, known: Mutex::default() }
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     pub(super) fn add(&self, job: &Arc<Job>) {
-        self.known().jobs.insert(job.id.clone(), Arc::clone(job));
+        locked(&self.known).jobs.insert(job.id.clone(), Arc::clone(job));
     }
 
     pub(super) fn get(&self, id: &str) -> Option<Arc<Job>> {
-        self.known().jobs.get(id).cloned()
+        locked(&self.known).jobs.get(id).cloned()
     }
 
     pub(super) fn forget(&self, id: &str) -> Option<Arc<Job>> {
-        self.known().forget(id)
+        locked(&self.known).forget(id)
     }
 
     /// Notes that a job is over, and forgets the oldest results for which there is no room any more; the newest stays.
     pub(super) fn ended(&self, job: &Job) {
-        let mut known = self.known();
+        let mut known = locked(&self.known);
         if !known.jobs.contains_key(&job.id) || known.over.iter().any(|(id, _)| *id == job.id) {
             return;
         }
@@ -73,7 +70,7 @@ impl Jobs {
 
     /// Results that are kept, and their bytes.
     pub(super) fn kept(&self) -> (usize, u64) {
-        let known = self.known();
+        let known = locked(&self.known);
         (known.over.len(), known.bytes)
     }
 }

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
+
+use crate::base::locked;
 
 /// Upper bounds of the classes of times, in seconds.
 const BOUNDS: [f64; 14] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0];
@@ -69,7 +71,7 @@ pub(super) struct Now {
 
 impl Metrics {
     fn counted(&self, count: impl FnOnce(&mut Counted)) {
-        count(&mut self.counted.lock().unwrap_or_else(PoisonError::into_inner));
+        count(&mut locked(&self.counted));
     }
 
     /// A request to a route as it is defined, not as it was called: there are endless ids.

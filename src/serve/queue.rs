@@ -2,10 +2,11 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::job::{Job, State};
+use crate::base::locked;
 
 /// Images that a network computes together at most.
 pub(super) const BATCH: usize = 4;
@@ -51,27 +52,23 @@ impl Queue {
         Self { capacity, line: Mutex::new(line), changed: Condvar::new() }
     }
 
-    fn line(&self) -> MutexGuard<'_, Line> {
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     pub(super) fn capacity(&self) -> usize {
         self.capacity
     }
 
     /// Images that wait, and that are computed.
     pub(super) fn lengths(&self) -> (usize, usize) {
-        let line = self.line();
+        let line = locked(&self.line);
         (line.waiting.len(), line.running.jobs.len())
     }
 
     /// Whether another image would be taken.
     pub(super) fn check(&self) -> Result<(), Refused> {
-        self.line().check(self.capacity)
+        locked(&self.line).check(self.capacity)
     }
 
     pub(super) fn push(&self, job: Arc<Job>) -> Result<(), Refused> {
-        let mut line = self.line();
+        let mut line = locked(&self.line);
         line.check(self.capacity)?;
         line.waiting.push_back(job);
         line.number();
@@ -82,7 +79,7 @@ impl Queue {
 
     /// Waits for the next image, with those behind it that can be computed together with it; `None` once closed.
     pub(super) fn next(&self) -> Option<Batch> {
-        let mut line = self.line();
+        let mut line = locked(&self.line);
         loop {
             if line.closed {
                 return None;
@@ -99,7 +96,7 @@ impl Queue {
 
     /// Notes that what was computed is over.
     pub(super) fn done(&self, images: usize, began: Instant) {
-        let mut line = self.line();
+        let mut line = locked(&self.line);
         line.running = Batch::default();
         if images > 0 {
             line.pace = (line.pace + began.elapsed() / images as u32) / 2;
@@ -109,7 +106,7 @@ impl Queue {
     /// Has a job end at once, whether it waits or is computed: a batch is given up when nobody wants any of it. Returns
     /// whether it waited.
     pub(super) fn cancel(&self, job: &Job) -> bool {
-        let mut line = self.line();
+        let mut line = locked(&self.line);
         let before = line.waiting.len();
         line.waiting.retain(|waiting| waiting.id != job.id);
         line.number();
@@ -122,7 +119,7 @@ impl Queue {
 
     /// Takes nothing more; all that wait or are computed are cancelled.
     pub(super) fn close(&self) {
-        let mut line = self.line();
+        let mut line = locked(&self.line);
         line.closed = true;
         let waiting = std::mem::take(&mut line.waiting);
         waiting.iter().chain(&line.running.jobs).for_each(|job| {

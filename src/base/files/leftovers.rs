@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::{self, DirEntry};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use super::process::ProcessId;
-use crate::base::{Error, Result};
+use crate::base::{Error, Result, locked};
 
 /// How names of temporary files and folders begin; the process that makes one follows.
 const PREFIX: &str = ".segtool-";
@@ -78,7 +78,7 @@ fn is_left_over(entry: &DirEntry, alone: bool) -> bool {
 /// [`clear_leftovers`] in a folder that is about to be written to, once in the life of this process.
 pub(super) fn clear_once(folder: &Path) {
     static CLEARED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
-    if CLEARED.lock().unwrap_or_else(PoisonError::into_inner).insert(folder.into()) {
+    if locked(&CLEARED).insert(folder.into()) {
         clear_leftovers(folder, false);
     }
 }

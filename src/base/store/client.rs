@@ -5,7 +5,7 @@ use std::error::Error as Cause;
 use std::io::{Error as IoError, ErrorKind};
 use std::iter::successors;
 use std::path::Path;
-use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, OnceLock};
 use std::time::Duration;
 
 use object_store::aws::AmazonS3Builder;
@@ -18,7 +18,7 @@ use reqwest::Url;
 use tokio::runtime::{Builder, Runtime};
 
 use super::url::is_web;
-use crate::base::error::{Error, Result};
+use crate::base::{Error, Result, locked};
 
 /// Threads that wait for answers; those that ask are others.
 const THREADS: usize = 2;
@@ -85,7 +85,7 @@ fn store(url: &Path, parsed: &Url) -> Result<Arc<dyn ObjectStore>> {
         false => ObjectStoreScheme::parse(parsed).map_err(|e| Error::content(url, e))?.0,
     };
     let name = parsed.as_str().strip_suffix(parsed.path()).unwrap_or(parsed.as_str());
-    let mut stores = STORES.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut stores = locked(&STORES);
     if let Some(known) = stores.get(name) {
         return Ok(Arc::clone(known));
     }

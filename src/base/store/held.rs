@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use std::io::{Error as IoError, ErrorKind, Result as IoResult};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
+
+use crate::base::locked;
 
 /// What paths of such files begin with.
 const SCHEME: &str = "memory://";
@@ -16,7 +18,7 @@ static NUMBER: AtomicU64 = AtomicU64::new(1);
 
 fn files() -> MutexGuard<'static, HashMap<PathBuf, HeldBytes>> {
     static FILES: LazyLock<Mutex<HashMap<PathBuf, HeldBytes>>> = LazyLock::new(Mutex::default);
-    FILES.lock().unwrap_or_else(PoisonError::into_inner)
+    locked(&FILES)
 }
 
 /// The bytes of a file in memory.

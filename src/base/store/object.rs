@@ -6,12 +6,13 @@ use std::io::{Error as IoError, ErrorKind, Read, Result as IoResult, Seek, SeekF
 use std::iter::once;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStoreExt};
 
 use super::client::{Place, again, answer, causes, in_words};
+use crate::base::locked;
 
 /// Bytes of a block: what a small read asks for, and the first request of an object. The directories of most TIFFs fit.
 const BLOCK: u64 = 16 << 10;
@@ -110,10 +111,6 @@ impl Known {
         Ok(Self { url: url.into(), place, bytes: meta.size, modified, tag, parts: Mutex::new(parts) })
     }
 
-    fn parts(&self) -> MutexGuard<'_, Parts> {
-        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Exactly those bytes.
     pub(super) fn read_at(&self, offset: u64, length: usize) -> IoResult<Vec<u8>> {
         let end = offset.checked_add(length as u64).filter(|end| *end <= self.bytes);
@@ -123,12 +120,12 @@ impl Known {
         if length == 0 {
             return Ok(Vec::new());
         }
-        if let Some(found) = self.parts().find(offset, length) {
+        if let Some(found) = locked(&self.parts).find(offset, length) {
             return Ok(found);
         }
         if length as u64 >= BLOCK {
             let bytes = self.fetch(once(offset..end))?.concat();
-            let mut parts = self.parts();
+            let mut parts = locked(&self.parts);
             if parts.large.iter().map(|(_, bytes)| bytes.len()).sum::<usize>() + length <= KEPT {
                 parts.large.push((offset, bytes.clone()));
             }
@@ -144,19 +141,19 @@ impl Known {
     }
 
     fn block(&self, number: u64) -> IoResult<Vec<u8>> {
-        if let Some(block) = self.parts().block(number) {
+        if let Some(block) = locked(&self.parts).block(number) {
             return Ok(block.to_vec());
         }
         let range = number * BLOCK..((number + 1) * BLOCK).min(self.bytes);
         let bytes = self.fetch(once(range))?.concat();
-        self.parts().keep_block(number, bytes.clone());
+        locked(&self.parts).keep_block(number, bytes.clone());
         Ok(bytes)
     }
 
     /// Reads parts, by offset and length, that will be wanted soon, neighbours together. What was read so before and is not
     /// wanted is dropped.
     pub(super) fn fetch_ahead(&self, wanted: &[(u64, u64)]) -> IoResult<()> {
-        let mut parts = self.parts();
+        let mut parts = locked(&self.parts);
         let is_wanted = |(start, bytes): &(u64, Vec<u8>)| {
             wanted.iter().any(|(offset, _)| (*start..*start + bytes.len() as u64).contains(offset))
         };
@@ -172,7 +169,7 @@ impl Known {
         let ranges = merged(&missing, self.bytes);
         let starts: Vec<u64> = ranges.iter().map(|range| range.start).collect();
         let fetched = self.fetch(ranges)?;
-        let mut parts = self.parts();
+        let mut parts = locked(&self.parts);
         parts.ahead.extend(starts.into_iter().zip(fetched));
         parts.ahead.sort_by_key(|(start, _)| *start);
         Ok(())
@@ -180,14 +177,14 @@ impl Known {
 
     /// Forgets all but the beginning.
     pub(super) fn drop_parts(&self) {
-        let mut parts = self.parts();
+        let mut parts = locked(&self.parts);
         (parts.ahead, parts.large) = (Vec::new(), Vec::new());
     }
 
     /// All of it.
     pub(super) fn read(&self) -> IoResult<Vec<u8>> {
         let ranges = (0..self.bytes).step_by(MOST as usize).map(|start| start..(start + MOST).min(self.bytes));
-        match self.parts().block(0).filter(|first| first.len() as u64 == self.bytes) {
+        match locked(&self.parts).block(0).filter(|first| first.len() as u64 == self.bytes) {
             Some(whole) => return Ok(whole.to_vec()),
             None if self.bytes == 0 => return Ok(Vec::new()),
             None => {}

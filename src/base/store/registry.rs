@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs::File;
 use std::io::{Error as IoError, ErrorKind, Read};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -13,7 +13,7 @@ use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutPayload, WriteMul
 use super::client::{Place, again, answer, in_words};
 use super::object::{Known, Reader};
 use super::url::{Listed, is_url, is_web};
-use crate::base::error::{Error, Result};
+use crate::base::{Error, Result, locked};
 
 /// Most objects that are kept open, besides those in use.
 const OPEN: usize = 32;
@@ -41,7 +41,7 @@ struct State {
 
 fn state() -> MutexGuard<'static, State> {
     static STATE: LazyLock<Mutex<State>> = LazyLock::new(Mutex::default);
-    STATE.lock().unwrap_or_else(PoisonError::into_inner)
+    locked(&STATE)
 }
 
 impl State {

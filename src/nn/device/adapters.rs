@@ -69,13 +69,13 @@ pub(super) use wgpu_backend::{adapters, is_adapter, open};
 
 #[cfg(any(feature = "vulkan", feature = "metal"))]
 mod wgpu_backend {
-    use std::sync::{Mutex, OnceLock, PoisonError};
+    use std::sync::{Mutex, OnceLock};
 
     use burn::tensor::wgpu::{WgpuBackend, wgpu};
     use burn::tensor::{Device, DeviceKind, try_read_sync};
 
     use super::{Adapter, Api};
-    use crate::base::{Error, Result};
+    use crate::base::{Error, Result, locked};
 
     impl Api {
         fn burn(self) -> WgpuBackend {
@@ -145,7 +145,7 @@ mod wgpu_backend {
     ///
     /// [`Error::Device`] with the driver's words if it does not open.
     pub(in super::super) fn open(api: Api, number: usize) -> Result<Device> {
-        let mut opened = OPENED.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut opened = locked(&OPENED);
         if let Some((.., device)) = opened.iter().find(|(its, which, _)| (*its, *which) == (api, number)) {
             return Ok(device.clone());
         }
@@ -162,7 +162,7 @@ mod wgpu_backend {
 
     /// Whether [`open`] returned this device.
     pub(in super::super) fn is_adapter(device: &Device) -> bool {
-        OPENED.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|(.., opened)| opened == device)
+        locked(&OPENED).iter().any(|(.., opened)| opened == device)
     }
 
     #[cfg(test)]

@@ -77,9 +77,8 @@ impl Group {
 
 #[cfg(feature = "libtorch")]
 mod connected {
-    use std::sync::PoisonError;
-
     use super::Group;
+    use crate::base::locked;
     use crate::nn::group::nccl::{Communicator, Functions, UniqueId, fail};
 
     impl Group {
@@ -138,7 +137,7 @@ mod connected {
                 fail(&self.0.failure, &words);
             }
             let bytes = tensors.iter().map(|tensor| tensor.numel() * tensor.kind().elt_size_in_bytes()).sum::<usize>();
-            self.0.spent.lock().unwrap_or_else(PoisonError::into_inner).bytes += bytes as u64;
+            locked(&self.0.spent).bytes += bytes as u64;
             true
         }
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::base::{Error, Result};
+use crate::base::{Error, Result, locked};
 
 use super::c10d::{self, Link, Number};
 use super::failure::Failure;
@@ -103,7 +103,7 @@ impl Group {
 
     /// The cost of the collectives so far.
     pub fn spent(&self) -> Spent {
-        *self.0.spent.lock().unwrap_or_else(PoisonError::into_inner)
+        *locked(&self.0.spent)
     }
 
     /// Fails if this process or another one has failed.
@@ -177,7 +177,7 @@ impl Group {
     }
 
     fn with_link<T>(&self, ask: impl FnOnce(&Link) -> Result<T, String>) -> Option<T> {
-        let link = self.0.link.lock().unwrap_or_else(PoisonError::into_inner);
+        let link = locked(&self.0.link);
         let answer = link.as_ref().map(ask)?;
         answer.map_err(|cause| self.0.failure.set(format!("the connection between the processes broke: {cause}"))).ok()
     }
@@ -259,13 +259,13 @@ impl Group {
         }
         let (gpus, over) = (self.0.gpus.get(), cause.is_none() && met.is_ok());
         gpus.iter().filter(|_| over).for_each(|gpus| gpus.close());
-        let watch = self.0.watch.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let watch = locked(&self.0.watch).take();
         if let Some(watch) = watch {
             watch.leave(cause);
         }
         // After the others have been told: an abort takes a while.
         gpus.iter().filter(|_| !over).for_each(|gpus| gpus.abort());
-        let link = self.0.link.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let link = locked(&self.0.link).take();
         // Otherwise, closing it would wait for a process that is lost.
         if let Some(link) = link.filter(|_| over) {
             link.close();
@@ -279,11 +279,11 @@ impl Group {
 
     /// `None` after a failure, which is recorded.
     fn exchange_owned<T: Number>(&self, values: Vec<T>, root: Option<usize>) -> Option<Vec<T>> {
-        let link = self.0.link.lock().unwrap_or_else(PoisonError::into_inner);
+        let link = locked(&self.0.link);
         let link = link.as_ref().filter(|_| !self.0.failure.is_set())?;
         let (began, bytes) = (Instant::now(), size_of_val(&values[..]));
         let exchanged = link.exchange(values, BUCKET, root, &self.0.failure);
-        let mut spent = self.0.spent.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut spent = locked(&self.0.spent);
         spent.time += began.elapsed();
         spent.bytes += bytes as u64;
         drop(spent);

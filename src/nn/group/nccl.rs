@@ -10,7 +10,7 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, OnceLock, TryLockError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,7 @@ use libloading::os::unix::Library;
 use tch::{Kind, Tensor};
 
 use super::failure::Failure;
+use crate::base::locked;
 
 /// How often to check whether a process or a connection has failed.
 const TURN: Duration = Duration::from_millis(200);
@@ -262,7 +263,7 @@ impl Communicator {
                 return Err(format!("libtorch has no current stream on GPU {gpu}"));
             }
         }
-        let _turn = calls.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = locked(calls);
         if closed.load(Ordering::SeqCst) {
             // Closed because of an error or of a failure, which is known already.
             return self.0.error.get().map_or(Ok(()), |words| Err(words.clone()));
@@ -286,7 +287,7 @@ impl Communicator {
     /// Closes the connections once everything queued is done. All processes must call this.
     pub(super) fn close(&self) {
         let Connections { functions, handle, closed, calls, .. } = &*self.0;
-        let _turn = calls.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = locked(calls);
         if !closed.swap(true, Ordering::SeqCst) {
             // SAFETY: a live handle, used nowhere from here on. An error is of no interest any more.
             unsafe { (functions.destroy)(*handle) };

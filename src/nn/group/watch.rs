@@ -6,11 +6,12 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::failure::Failure;
+use crate::base::locked;
 
 /// Interval between two heartbeats.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -43,11 +44,11 @@ struct Peer {
 
 impl Peer {
     fn send(&self, message: &[u8]) -> std::io::Result<()> {
-        self.stream.lock().unwrap_or_else(PoisonError::into_inner).write_all(message)
+        locked(&self.stream).write_all(message)
     }
 
     fn close(&self) {
-        let stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
+        let stream = locked(&self.stream);
         // The other end may be gone.
         let _ = stream.shutdown(Shutdown::Write);
     }
@@ -114,7 +115,7 @@ impl Watch {
     fn begin(rank: usize, peers: Vec<Peer>, failure: &Failure) -> Result<Self, String> {
         let peers = Arc::new(peers);
         for i in 0..peers.len() {
-            let stream = peers[i].stream.lock().unwrap_or_else(PoisonError::into_inner).try_clone();
+            let stream = locked(&peers[i].stream).try_clone();
             let stream = stream.and_then(|stream| {
                 // A second handle to the same connection. Reads time out after `PATIENCE`; writes of a few bytes never
                 // block for long.

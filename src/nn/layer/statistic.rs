@@ -1,10 +1,12 @@
 //! A running statistic of a layer.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use burn::module::{Content, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Device, Tensor};
+
+use crate::base::locked;
 
 /// A per-channel buffer, updated by the forward pass and not trained. Clones share it, as long as none of them goes
 /// to another device. burn's own, `RunningState`, is for several threads at once: it keeps the last value twice and copies
@@ -26,25 +28,21 @@ impl Statistic {
         Self { id, value: Arc::new(Mutex::new(Some(value))) }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Tensor<1>>> {
-        self.value.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The value as it is now.
     ///
     /// # Panics
     ///
     /// If an update of it has failed.
     pub fn value(&self) -> Tensor<1> {
-        self.lock().clone().expect(UPDATED)
+        locked(&self.value).clone().expect(UPDATED)
     }
 
     /// Updates two values; `update` owns them exclusively, so it can change them in place.
     pub(super) fn update<T>(both: [&Self; 2], update: impl FnOnce([Tensor<1>; 2]) -> ([Tensor<1>; 2], T)) -> T {
-        let old = both.map(|statistic| statistic.lock().take().expect(UPDATED));
+        let old = both.map(|statistic| locked(&statistic.value).take().expect(UPDATED));
         let (new, result) = update(old);
         for (statistic, new) in both.into_iter().zip(new) {
-            *statistic.lock() = Some(new);
+            *locked(&statistic.value) = Some(new);
         }
         result
     }
@@ -72,7 +70,7 @@ impl Module for Statistic {
     }
 
     fn map<M: ModuleMapper>(self, mapper: &mut M) -> Self {
-        let mut value = self.lock();
+        let mut value = locked(&self.value);
         let mapped = mapper.map_float(Param::initialized(self.id, value.take().expect(UPDATED)));
         let (_, mapped, _) = mapped.consume();
         // A mapper that lets parameters learn must not let this.

@@ -2,11 +2,13 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use burn::backend::Backend;
+
+use crate::base::locked;
 
 static ON: AtomicBool = AtomicBool::new(false);
 static TIMES: Mutex<BTreeMap<&str, Spent>> = Mutex::new(BTreeMap::new());
@@ -57,18 +59,14 @@ pub struct Spent {
 /// Starts to measure, from zero. While it measures, every operation waits for the device before and after, so that the
 /// whole is slower than it is otherwise.
 pub fn start() {
-    times().clear();
+    locked(&TIMES).clear();
     ON.store(true, Ordering::Relaxed);
 }
 
 /// Stops to measure; returns what each kind of operation took.
 pub fn stop() -> BTreeMap<&'static str, Spent> {
     ON.store(false, Ordering::Relaxed);
-    std::mem::take(&mut *times())
-}
-
-fn times() -> MutexGuard<'static, BTreeMap<&'static str, Spent>> {
-    TIMES.lock().unwrap_or_else(PoisonError::into_inner)
+    std::mem::take(&mut *locked(&TIMES))
 }
 
 /// Runs `operation`, which leaves the device nothing to do, and, while measuring, adds its time to `kind`.
@@ -95,7 +93,7 @@ pub(super) fn timed<B: Backend, T>(kind: &'static str, device: &B::Device, opera
 
 fn add(kind: &'static str, start: Instant) {
     if ON.load(Ordering::Relaxed) {
-        let mut times = times();
+        let mut times = locked(&TIMES);
         let spent = times.entry(kind).or_default();
         spent.time += start.elapsed();
         spent.calls += 1;

@@ -4,6 +4,8 @@
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
+use crate::base::locked;
+
 static TURNS: Turns = Turns::new(set);
 
 /// Whether TF32 is allowed, and the passes that rely on it.
@@ -27,14 +29,10 @@ impl Turns {
         Self { setting: Mutex::new(Setting { allowed: None, passes: 0 }), over: Condvar::new(), set }
     }
 
-    fn setting(&self) -> MutexGuard<'_, Setting> {
-        self.setting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The setting once no pass needs another one.
     fn setting_for(&self, allowed: bool) -> MutexGuard<'_, Setting> {
         let is_taken = |setting: &mut Setting| setting.passes > 0 && setting.allowed != Some(allowed);
-        self.over.wait_while(self.setting(), is_taken).unwrap_or_else(PoisonError::into_inner)
+        self.over.wait_while(locked(&self.setting), is_taken).unwrap_or_else(PoisonError::into_inner)
     }
 
     fn allow(&self, allowed: bool) {
@@ -69,7 +67,7 @@ impl Tf32Pass {
 
 impl Drop for Tf32Pass {
     fn drop(&mut self) {
-        let mut setting = self.0.setting();
+        let mut setting = locked(&self.0.setting);
         setting.passes -= 1;
         if setting.passes == 0 {
             self.0.over.notify_all();

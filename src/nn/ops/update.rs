@@ -2,13 +2,15 @@
 //! tensor; other devices apply each update immediately.
 
 #[cfg(feature = "libtorch")]
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use burn::tensor::{Device, Tensor};
 
 #[cfg(feature = "libtorch")]
 use super::libtorch::{Gathered, is_libtorch};
 use super::settings::{AdamStep, SgdStep};
+#[cfg(feature = "libtorch")]
+use crate::base::locked;
 use crate::nn::group::Group;
 
 /// Updates of tensors that do not track gradients. On libtorch, they are deferred until [`Self::run`]; until then, the
@@ -33,7 +35,7 @@ impl Updates {
 
     #[cfg(feature = "libtorch")]
     fn gathered(&self) -> Option<MutexGuard<'_, Gathered>> {
-        self.gathered.as_ref().map(|gathered| gathered.lock().unwrap_or_else(PoisonError::into_inner))
+        self.gathered.as_ref().map(|gathered| locked(gathered))
     }
 
     /// Parameter and velocity after a step of stochastic gradient descent. There is no velocity before the first step,

@@ -1,7 +1,7 @@
 //! How much memory images take, and how much there is.
 
 use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use super::by_rows::{ROWS, larger_than, rows_at_once, windows};
 use super::predictor::NetworkPredictor;
@@ -9,7 +9,7 @@ use super::procedure::{Join, Procedure, Sizes};
 use super::sweep::Grid;
 use super::tiles::{Border, Tiles};
 use crate::base::words::bytes_in_words;
-use crate::base::{Error, Remedy, Result, Size};
+use crate::base::{Error, Remedy, Result, Size, locked};
 use crate::image::{LabelTiffWriter, ProbabilityTiffWriter, TiffRows, is_geotiff, read_size};
 use crate::nn::cost::inference_memory;
 use crate::nn::device::{DeviceChoice, free_memory};
@@ -344,12 +344,8 @@ pub(crate) struct Reservation {
 }
 
 impl Gate {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn turn(self: &Arc<Self>, turn: usize) -> Turn {
-        let mut state = self.lock();
+        let mut state = locked(&self.state);
         while state.turn != turn {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
@@ -361,7 +357,7 @@ impl Turn {
     /// Goes in when those that are in leave `bytes` of `room`, or take no more than those that wait to be computed may.
     fn reserve(self, bytes: u64, room: u64, waiting: u64) -> Reservation {
         let gate = Arc::clone(&self.0);
-        let mut state = gate.lock();
+        let mut state = locked(&gate.state);
         while state.held > waiting && state.held.saturating_add(bytes) > room {
             state = gate.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
@@ -373,14 +369,14 @@ impl Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.0.lock().turn += 1;
+        locked(&self.0.state).turn += 1;
         self.0.changed.notify_all();
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        let mut state = self.gate.lock();
+        let mut state = locked(&self.gate.state);
         state.held = state.held.saturating_sub(self.bytes);
         drop(state);
         self.gate.changed.notify_all();
@@ -401,7 +397,7 @@ mod tests {
         let other = Arc::clone(&gate);
         let third = thread::spawn(move || other.turn(2).reserve(50, 100, 12).bytes);
         thread::sleep(Duration::from_millis(30));
-        assert!(!third.is_finished() && gate.lock().held == 100);
+        assert!(!third.is_finished() && locked(&gate.state).held == 100);
         drop(second);
         thread::sleep(Duration::from_millis(30));
         assert!(!third.is_finished());
@@ -409,6 +405,6 @@ mod tests {
         assert_eq!(third.join().unwrap(), 50);
         // What alone takes more than there is goes in when the rest is out.
         assert_eq!(gate.turn(3).reserve(500, 100, 12).bytes, 500);
-        assert_eq!(gate.lock().held, 0);
+        assert_eq!(locked(&gate.state).held, 0);
     }
 }

@@ -9,14 +9,14 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::classes::{self, LabelClass};
 use super::events::{LabelEvent, Progress, TrainingState};
-use super::features::{FeatureStore, locked};
+use super::features::FeatureStore;
 use super::labelled::{AllLabelled, Picked, Snapshot, class_of};
 use super::model::{Summary, Trained};
 use super::patch::Rect;
 use super::project::Project;
 use super::score::Score;
 use crate::base::event::Event;
-use crate::base::{Error, Result};
+use crate::base::{Error, Result, locked};
 use crate::pixels::forest::Settings;
 use crate::report::ClassReport;
 use crate::train::forest::{Fitting, Samples};

@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use super::input::Input;
 use super::options::LabelOptions;
 use super::place::{ImageFile, Place};
 use crate::base::label_map::{IGNORE, LabelMap};
-use crate::base::{Error, Result};
+use crate::base::{Error, Result, locked};
 use crate::data::{Dataset, load_raster};
 use crate::image::Image;
 use crate::nn::device::{DeviceChoice, free_memory};
@@ -65,10 +65,6 @@ struct Kept {
     /// With the time of their last use.
     windows: HashMap<Key, (Arc<WindowFeatures>, u64)>,
     bytes: u64,
-}
-
-pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl FeatureStore {

@@ -6,10 +6,10 @@ use std::time::SystemTime;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::features::{FeatureStore, locked};
+use super::features::FeatureStore;
 use super::patch::Rect;
 use super::score::Score;
-use crate::base::Result;
+use crate::base::{Result, locked};
 use crate::data::Dataset;
 use crate::pixels::forest::Forest;
 use crate::pixels::hypercolumn::{Window, WindowFeatures};

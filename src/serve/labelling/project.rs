@@ -15,7 +15,7 @@ use super::place::{ImageFile, Place};
 use super::raster::Raster;
 use super::store::{holds_values, read_values, write_dataset, write_labels, write_missing};
 use super::table::write_table;
-use crate::base::{Error, Result};
+use crate::base::{Error, Result, locked};
 use crate::data::Dataset;
 use crate::run::RunLock;
 
@@ -143,7 +143,7 @@ impl Project {
 
     /// The labels of an image, which must be there.
     pub(super) fn raster(&self, image: usize) -> MutexGuard<'_, Raster> {
-        self.rasters[image].lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.rasters[image])
     }
 
     /// The labels of an image and their revision.
@@ -226,7 +226,7 @@ impl Project {
 
     fn pixels_of(&self, counts: &(dyn Fn(u8) -> bool + Sync)) -> usize {
         let of = |raster: &Mutex<Raster>| {
-            let values = raster.lock().unwrap_or_else(PoisonError::into_inner).values.clone();
+            let values = locked(raster).values.clone();
             values.map_or(0, |values| values.iter().filter(|value| **value != 0 && counts(**value)).count())
         };
         self.rasters.par_iter().map(of).sum()

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use crate::base::event::{Event, Sink, Stretch, Task};
 use crate::base::label_map::{IGNORE, LabelMap, NO_CLASS};
 use crate::base::words::counted;
-use crate::base::{Error, Result};
+use crate::base::{Error, Result, locked};
 use crate::data::{
     Dataset, Labels, Pair, check_size, load_pair_labels, load_prediction, load_sparse_labels, prediction_map,
 };
@@ -376,7 +376,7 @@ pub fn score_files(
         let read = ReadPair::read(pair, &settings.dataset);
         // Each thread has its own, so this never waits.
         let thread = rayon::current_thread_index().unwrap_or(0) % threads;
-        let mut scorer = scorers[thread].lock().unwrap_or_else(PoisonError::into_inner);
+        let mut scorer = locked(&scorers[thread]);
         let scores = match read.and_then(|read| scorer.add(&read)) {
             Ok(()) => wanted.then(|| scorer.last()),
             Err(fault) if settings.on_fault == OnFault::Stop => return Err(fault),

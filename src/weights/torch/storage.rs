@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use safetensors::tensor::Dtype;
 use zip::ZipArchive;
+
+use crate::base::locked;
 
 /// Element types, their names in PyTorch and the classes of its storages of them.
 pub(in crate::weights) const TYPES: [(Dtype, &str, Option<&str>); 13] = [
@@ -78,7 +80,7 @@ impl Storages {
 
     /// A whole storage.
     fn read(&self, key: &str) -> io::Result<Arc<Vec<u8>>> {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = locked(&self.last);
         if let Some((_, bytes)) = last.as_ref().filter(|(last, _)| last == key) {
             return Ok(bytes.clone());
         }
@@ -90,7 +92,7 @@ impl Storages {
     fn read_anew(&self, key: &str) -> io::Result<Vec<u8>> {
         let size = self.size(key).ok_or_else(|| io::Error::other(format!("storage {key} is missing")))?;
         let mut bytes = Vec::new();
-        match &mut *self.place.lock().unwrap_or_else(PoisonError::into_inner) {
+        match &mut *locked(&self.place) {
             // Up to the end, so that the checksum is looked at.
             Place::Zip(archive, folder) => {
                 archive.by_name(&format!("{folder}{key}"))?.take(size + 1).read_to_end(&mut bytes)?;

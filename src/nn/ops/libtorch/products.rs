@@ -6,11 +6,12 @@
 //! matrix of the mixture does neither, and its sums come in the same order each time.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use tch::{Device, Kind, Tensor};
 
 use super::layout::in_tensor_cores;
+use crate::base::locked;
 use crate::nn::ops::products::mixture;
 use crate::nn::ops::{Interpolation, Resampling};
 
@@ -106,7 +107,7 @@ fn mixed(x: &Tensor, size: [i64; 2], mixture: Mixture) -> Tensor {
 
 /// How much of each of `from` positions is in each of `to` positions, `[to, from]`.
 fn matrix(mixture: Mixture, to: i64, from: i64, kind: Kind, device: Device) -> Tensor {
-    let mut matrices = MATRICES.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut matrices = locked(&MATRICES);
     let matrices = matrices.get_or_insert_default();
     let key = Key { mixture, to, from, kind, device };
     if matrices.len() >= KEPT && !matrices.contains_key(&key) {
