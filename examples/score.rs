@@ -9,14 +9,14 @@ use std::path::Path;
 use segtool::data::pair_predictions;
 use segtool::metric::AbsentClass;
 use segtool::tools::score::{OnFault, Settings, score_files};
-use segtool::{Dataset, Event, Result, Scores};
+use segtool::{Dataset, Result, Scores};
 
 /// Pixel accuracy, mean IoU and the scores of every class.
 pub fn score(predictions: &Path, labels: &Path, dataset: &str) -> Result<Scores> {
     let pairs = pair_predictions(predictions, labels, &|_| ())?;
     let dataset = Dataset::find(dataset)?;
     let settings = Settings { on_fault: OnFault::Stop, ..Settings::new(dataset) };
-    let tally = score_files(&pairs, &settings, None, &|_: Event| ())?;
+    let tally = score_files(&pairs, &settings, None, &|_| ())?;
     Ok(Scores::new(&tally.matrix, AbsentClass::LeftOut))
 }
 

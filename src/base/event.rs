@@ -170,6 +170,11 @@ impl Validation {
 pub trait Sink: Sync {
     /// Takes one event.
     fn event(&self, event: Event);
+
+    /// Takes a note.
+    fn note(&self, text: String) {
+        self.event(Event::Note(text));
+    }
 }
 
 impl<F: Fn(Event) + Sync> Sink for F {

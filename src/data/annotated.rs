@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use super::folder::{IMAGES, LABELS, files_below, find_images, flat_or_below, has_ending, stem};
 use super::pair::{Labels, Pair};
 use crate::annotation::{self, Annotations, Format, Unit};
-use crate::base::event::{Event, Sink};
+use crate::base::event::Sink;
 use crate::base::files::open_input;
 use crate::base::{Error, Result};
 
@@ -136,14 +136,14 @@ pub(super) fn pair_annotated(
         let (count, all, name) = (absent.len(), names.len(), &first.name);
         let (labels, images) = (labels.display(), images.display());
         let text = format!("{count} of the {all} images that {labels} names are not in {images} (the first is {name})");
-        sink.event(Event::Note(text));
+        sink.note(text);
     }
     let left_out: Vec<&PathBuf> = (0..found.len()).filter(|i| !labelled.contains_key(i)).map(|i| &found[i]).collect();
     if let Some(first) = left_out.first() {
         let (count, all, labels) = (left_out.len(), found.len(), labels.display());
         let first = first.display();
         let text = format!("{count} of {all} images are left out: {labels} does not name them (the first is {first})");
-        sink.event(Event::Note(text));
+        sink.note(text);
     }
     Ok(labelled.into_iter().map(|(place, named)| named.pair(found[place].clone())).collect())
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::base::event::{Event, Sink};
+use crate::base::event::Sink;
 use crate::base::files::entries;
 use crate::base::{Error, Result};
 use crate::image::image_inside;
@@ -179,7 +179,7 @@ impl Listing {
         if let Some((first, what)) = images.first() {
             let files = if images.len() == 1 { "file was" } else { "files were" };
             let (count, folder) = (images.len(), folder.display());
-            sink.event(Event::Note(format!("{count} {files} left out of {folder}: {first} is {what}")));
+            sink.note(format!("{count} {files} left out of {folder}: {first} is {what}"));
         }
     }
 }
@@ -211,6 +211,7 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
+    use crate::base::event::Event;
 
     const JPEG: &[u8] = b"\xff\xd8\xff\xe0\0\x10JFIF\0";
 

@@ -163,7 +163,6 @@ fn fixed_folder(pattern: &str) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::event::Event;
 
     fn tree() -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
@@ -182,7 +181,7 @@ mod tests {
         let below = |paths: Vec<PathBuf>| -> Vec<String> {
             paths.iter().map(|path| path.strip_prefix(folder).unwrap().to_string_lossy().into_owned()).collect()
         };
-        search.find(&named, &|_: Event| {}).map(|found| (below(found.images), below(found.roots)))
+        search.find(&named, &|_| ()).map(|found| (below(found.images), below(found.roots)))
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::masks::{id_folders, pair_mask_folders};
 use super::pair::Pair;
 use super::proposal::{class_lines, quoted};
 use crate::base::error::plain_types;
-use crate::base::event::{Event, Sink};
+use crate::base::event::Sink;
 use crate::base::files::{entries, read_text};
 use crate::base::words::counted;
 use crate::base::{Error, Result};
@@ -81,7 +81,7 @@ impl Layout {
         }
         if !self.validation.is_empty() {
             let images = counted(self.train.len(), "image");
-            sink.event(Event::Note(format!("the predictions are of the training images: {images}")));
+            sink.note(format!("the predictions are of the training images: {images}"));
         }
         self.train
     }
@@ -120,7 +120,7 @@ pub fn find_layout(root: &Path, sink: &dyn Sink) -> Result<Layout> {
     let (train, validation) = (layout.train.len(), layout.validation.len());
     let place = root.display();
     let text = format!("{place} holds {}: {train} images for training, {validation} for validation", layout.name);
-    sink.event(Event::Note(text));
+    sink.note(text);
     Ok(layout)
 }
 

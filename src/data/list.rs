@@ -16,7 +16,7 @@ use super::pair::{Labels, Pair};
 use super::pair_names::name_note;
 use super::stems::{Endings, Tree, pair_trees};
 use crate::base::error::plain_types;
-use crate::base::event::{Event, Sink};
+use crate::base::event::Sink;
 use crate::base::files::read_text;
 use crate::base::store::is_url;
 use crate::base::{Error, Result, require};
@@ -58,7 +58,7 @@ fn note_names(pairs: &[Pair], sink: &dyn Sink) {
     let names: Vec<[&Path; 2]> =
         pairs.iter().filter(of_its_own).map(|pair| [pair.image.as_path(), pair.label.name()]).collect();
     if let Some(note) = name_note(&names) {
-        sink.event(Event::Note(note));
+        sink.note(note);
     }
 }
 
@@ -100,7 +100,7 @@ fn read_column(list: &Path, column: Column, sink: &dyn Sink) -> Result<Vec<PathB
     if lines.iter().any(|line| of_two(&line)) {
         let which = if column == Column::First { "first" } else { "second" };
         let list = list.display();
-        sink.event(Event::Note(format!("{list} names two files in each line; the {which} of the two is used")));
+        sink.note(format!("{list} names two files in each line; the {which} of the two is used"));
     }
     let path = |(_, line)| match (line, column) {
         (Line::One(path), _) | (Line::Two(path, _), Column::First) | (Line::Two(_, path), Column::Last) => path,
@@ -280,8 +280,6 @@ pub fn split_validation(mut pairs: Vec<Pair>, fraction: f64, seed: u64) -> Resul
 mod tests {
     use super::*;
 
-    fn silent(_: Event) {}
-
     fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
         let path = folder.join(name);
         fs::write(&path, text).unwrap();
@@ -293,16 +291,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         write(folder.path(), "a b.png", "");
         let list = write(folder.path(), "list.txt", "\u{feff}# images\n\na b.png\r\n  /abs/c.png  \n");
-        assert_eq!(read_list(&list, &silent).unwrap(), [folder.path().join("a b.png"), PathBuf::from("/abs/c.png")]);
+        assert_eq!(read_list(&list, &|_| ()).unwrap(), [folder.path().join("a b.png"), PathBuf::from("/abs/c.png")]);
     }
 
     #[test]
     fn an_empty_list_and_lists_of_unequal_length_are_errors() {
         let folder = tempfile::tempdir().unwrap();
         let empty = write(folder.path(), "empty.txt", "# nothing\n");
-        assert!(read_list(&empty, &silent).unwrap_err().to_string().contains("names no files"));
+        assert!(read_list(&empty, &|_| ()).unwrap_err().to_string().contains("names no files"));
         let (one, two) = (write(folder.path(), "1.txt", "a\n"), write(folder.path(), "2.txt", "a\nb\n"));
-        assert_refused!(pair_lists(&one, &two, &silent), "1 and 2 files", "2.txt has entries without a");
+        assert_refused!(pair_lists(&one, &two, &|_| ()), "1 and 2 files", "2.txt has entries without a");
     }
 
     #[test]
@@ -317,8 +315,8 @@ mod tests {
             let list = write(folder.path(), "pairs.txt", &text);
             let wanted = [("a.png", "a_label.png"), ("b c.png", "b c.npy"), ("no.png", "no.npy")];
             let wanted = wanted.map(|(image, label)| Pair { image: path(image), label: path(label).into() });
-            assert_eq!(read_pairs(&list, &silent).unwrap(), wanted, "{separator:?}");
-            assert_eq!(pair_lists(&list, &list, &silent).unwrap(), wanted, "{separator:?}");
+            assert_eq!(read_pairs(&list, &|_| ()).unwrap(), wanted, "{separator:?}");
+            assert_eq!(pair_lists(&list, &list, &|_| ()).unwrap(), wanted, "{separator:?}");
             let notes = std::sync::Mutex::new(Vec::new());
             let images = read_list(&list, &|event| notes.lock().unwrap().push(format!("{event:?}"))).unwrap();
             assert_eq!(images, wanted.map(|pair| pair.image));
@@ -327,8 +325,8 @@ mod tests {
             );
         }
         let mixed = write(folder.path(), "mixed.txt", "a.png a_label.png\n# more\nb c.png\n");
-        assert_refused!(read_list(&mixed, &silent), "line 1 names two files, but line 3 only one");
-        assert!(read_pairs(&mixed, &silent).unwrap_err().to_string().contains("line 3 names only one file"));
+        assert_refused!(read_list(&mixed, &|_| ()), "line 1 names two files, but line 3 only one");
+        assert!(read_pairs(&mixed, &|_| ()).unwrap_err().to_string().contains("line 3 names only one file"));
     }
 
     #[test]
@@ -343,10 +341,10 @@ mod tests {
         let list = write(folder.path(), "list.txt", text);
         let wanted =
             ["m/1.png", "m/2 2.png", "'q'.png", "m/1.png", "a.png b.png", "gone 1.png", "m\\gone.png"].map(path);
-        assert_eq!(read_list(&list, &silent).unwrap(), wanted);
+        assert_eq!(read_list(&list, &|_| ()).unwrap(), wanted);
         let wide: Vec<u8> = "\u{feff}m/1.png\r\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
         fs::write(&list, wide).unwrap();
-        assert_eq!(read_list(&list, &silent).unwrap(), [path("m/1.png")]);
+        assert_eq!(read_list(&list, &|_| ()).unwrap(), [path("m/1.png")]);
     }
 
     #[test]
@@ -357,7 +355,7 @@ mod tests {
         }
         let list =
             write(folder.path(), "list.txt", "# 4.png\n#1.png\n 2.png\n3.png \n \t\n  4.png\n#gone.png\n./#1.png\n");
-        let found = read_list(&list, &silent).unwrap();
+        let found = read_list(&list, &|_| ()).unwrap();
         assert_eq!(found, ["#1.png", " 2.png", "3.png ", "4.png", "./#1.png"].map(|name| folder.path().join(name)));
     }
 
@@ -373,10 +371,10 @@ mod tests {
         for name in ["a.png", "b.png"] {
             write(&labels, name, "");
         }
-        let pairs = pair_folders(&images, &labels, &silent).unwrap();
+        let pairs = pair_folders(&images, &labels, &|_| ()).unwrap();
         assert_eq!(pairs[1], Pair { image: images.join("b.jpg"), label: labels.join("b.png").into() });
         write(&labels, "c.png", "");
-        assert!(pair_folders(&images, &labels, &silent).unwrap_err().to_string().contains("c.png"));
+        assert!(pair_folders(&images, &labels, &|_| ()).unwrap_err().to_string().contains("c.png"));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::file_table::FileTable;
 use super::pair::Pair;
-use crate::base::event::{Event, Sink};
+use crate::base::event::Sink;
 use crate::base::words::counted;
 use crate::base::{Error, Result};
 
@@ -52,11 +52,7 @@ impl Ratings {
             let missing = format!("{table} rates all {} as bad", counted(all, "pair"));
             return Err(Error::no_data(missing, "rate some as good or doubtful, or leave `exclude` out"));
         }
-        sink.event(Event::Note(format!(
-            "{} of {} left out: rated bad in {table}",
-            left_out.len(),
-            counted(all, "pair")
-        )));
+        sink.note(format!("{} of {} left out: rated bad in {table}", left_out.len(), counted(all, "pair")));
         Ok(kept)
     }
 }

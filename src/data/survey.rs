@@ -84,7 +84,7 @@ pub fn survey(train: &[Pair], validation: &[Pair], dataset: &Dataset, sink: &dyn
     let known: Vec<KnownImage<'_>> =
         pairs.iter().zip(&reports).map(|(pair, report)| (pair.image.as_path(), report.content)).collect();
     let (first, others) = known.split_at(train.len());
-    repeat_notes(first, others).into_iter().for_each(|note| sink.event(Event::Note(note)));
+    repeat_notes(first, others).into_iter().for_each(|note| sink.note(note));
     Ok(Survey::of(reports.split_at(train.len()), dataset, samples))
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use crate::base::event::{Event, Sink};
+use crate::base::event::Sink;
 use crate::base::locked;
 
 /// What was noticed.
@@ -65,7 +65,7 @@ pub fn report_notes(sink: &dyn Sink) {
     drop(found);
     for (kind, files) in files {
         let first = files.first().map_or(Path::new(""), PathBuf::as_path);
-        sink.event(Event::Note(kind.sentence(files.len(), first)));
+        sink.note(kind.sentence(files.len(), first));
     }
 }
 

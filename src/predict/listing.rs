@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::formats::GEOJSON;
 use super::shard::{Shard, own_name};
-use crate::base::event::{Event, Sink};
+use crate::base::event::Sink;
 use crate::base::files::{entries, write_bytes};
 use crate::base::store;
 use crate::base::{Error, Result};
@@ -24,9 +24,7 @@ pub(super) fn write_list(folder: &Path, written: &[&str], sink: &dyn Sink) -> Re
     let mut list = String::new();
     for &name in written.iter().filter(|name| !name.ends_with(GEOJSON)) {
         if name.contains(['\n', '\r']) {
-            sink.event(Event::Note(format!(
-                "{name:?} contains a line break, so it is left out of {LIST}; rename the image"
-            )));
+            sink.note(format!("{name:?} contains a line break, so it is left out of {LIST}; rename the image"));
             continue;
         }
         let plain = !name.starts_with(['#', '"', '\'']) && name.trim() == name;

@@ -74,7 +74,7 @@ impl Sink for Recording<'_> {
         {
             let line = self.claim.line(number, State::Skipped, Some(reason.clone()));
             if let Err(fault) = line.and_then(|line| self.journal.add(line)) {
-                self.sink.event(Event::Note(fault.to_string()));
+                self.sink.note(fault.to_string());
             }
         }
         self.sink.event(event);

@@ -14,7 +14,7 @@ use super::planned::{Planned, hanging, plan};
 use super::record::{Entry, Maker, RECORD, Record};
 use super::remote::Remote;
 use super::shard::Shard;
-use crate::base::event::{Event, Sink};
+use crate::base::event::Sink;
 use crate::base::files::{create_folder, folder_of, refuse_equal_outputs, remove_file, sync_folder};
 use crate::base::inputs::ReadFiles;
 use crate::base::words::counted;
@@ -416,16 +416,16 @@ impl<'a> Claim<'a> {
             let (name, whose) =
                 others.first().cloned().unwrap_or_else(|| (unknown[0].clone(), "by an unknown program".into()));
             let count = results(others.len() + unknown.len());
-            sink.event(Event::Note(format!("replacing {count} in {folder}: {name} was made {whose}")));
+            sink.note(format!("replacing {count} in {folder}: {name} was made {whose}"));
         }
         let replaced = own.difference(&self.kept).count();
         if replaced > 0 {
             let count = results(replaced);
-            sink.event(Event::Note(format!("replacing {count} of the same network and options in {folder}")));
+            sink.note(format!("replacing {count} of the same network and options in {folder}"));
         }
         if !self.kept.is_empty() {
             let (kept, all) = (self.kept.len(), counted(self.count(), "image"));
-            sink.event(Event::Note(format!("{kept} of {all} have complete results in {folder} already")));
+            sink.note(format!("{kept} of {all} have complete results in {folder} already"));
         }
     }
 
@@ -433,7 +433,7 @@ impl<'a> Claim<'a> {
     pub(crate) fn give_up(&self, done: &[usize], listed: Listed, sink: &dyn Sink) {
         let _ = self.finish(done, false, listed, sink);
         let (complete, all) = (done.len() + self.kept.len(), counted(self.count(), "image"));
-        sink.event(Event::Note(format!("{complete} of {all} have complete results, which `skip_existing` keeps")));
+        sink.note(format!("{complete} of {all} have complete results, which `skip_existing` keeps"));
     }
 
     /// Says in the record what was written, `done`, and writes the list of all complete results. An earlier result by

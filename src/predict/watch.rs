@@ -78,7 +78,7 @@ impl Predictor {
             match search.in_folder(watch.folder) {
                 Ok(images) => {
                     if std::mem::take(&mut is_away) {
-                        sink.event(Event::Note(format!("{} is there again", watch.folder.display())));
+                        sink.note(format!("{} is there again", watch.folder.display()));
                     }
                     let complete = arrivals.complete(images);
                     let batch = Batch { predictor: self, target: &target, outputs, options, sink };
@@ -87,7 +87,7 @@ impl Predictor {
                 // A network disk may come back.
                 Err(fault) if !is_away => {
                     is_away = true;
-                    sink.event(Event::Note(format!("{fault}; waiting until it is there again")));
+                    sink.note(format!("{fault}; waiting until it is there again"));
                 }
                 Err(_) => {}
             }
@@ -173,7 +173,7 @@ impl Batch<'_> {
             let name = new.written[0].file_name().unwrap_or_default().to_string_lossy();
             let more = if new.written.len() > 1 { ", ..." } else { "" };
             let count = counted(new.written.len(), "prediction");
-            sink.event(Event::Note(format!("{count} written: {name}{more}")));
+            sink.note(format!("{count} written: {name}{more}"));
         }
         summary.inputs += new.inputs;
         summary.kept += new.kept;

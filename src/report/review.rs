@@ -125,7 +125,7 @@ impl Review<'_> {
         if let Some(first) = shared.first() {
             let (count, first) = (counted(shared.len(), "prediction"), first.display());
             let text = format!("{count} left out, because several images have the same name; the first is {first}");
-            sink.event(Event::Note(text));
+            sink.note(text);
         }
         Ok(Some(files))
     }
@@ -160,7 +160,7 @@ impl Review<'_> {
             return Err(Error::no_data("no image has a prediction that can be read", advice));
         }
         if missing > 0 {
-            sink.event(Event::Note(format!("{} without a prediction left out", counted(missing, "image"))));
+            sink.note(format!("{} without a prediction left out", counted(missing, "image")));
         }
         found.sort_by(|(_, a), (_, b)| a.unwrap_or(f64::INFINITY).total_cmp(&b.unwrap_or(f64::INFINITY)));
         Ok(found)

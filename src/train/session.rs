@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::network::Position;
-use crate::base::event::{Event, Sink};
+use crate::base::event::Sink;
 use crate::base::{Error, Remedy, Result, require};
 use crate::nn::device::DeviceChoice;
 use crate::nn::group::{Collectives, Group};
@@ -114,7 +114,7 @@ impl<'a> Session<'a> {
         let gpu = self.device.resolve()?.cuda_number();
         let exchange = group.connect_gpus(gpu, self.collectives)?;
         if gpu.is_some() {
-            self.note(exchange.to_string());
+            self.sink.note(exchange.to_string());
         }
         Ok(())
     }
@@ -146,10 +146,6 @@ impl<'a> Session<'a> {
 
     pub(super) fn is_over(&self) -> bool {
         self.stop.load(Ordering::Relaxed) || self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
-    }
-
-    pub(super) fn note(&self, text: String) {
-        self.sink.event(Event::Note(text));
     }
 }
 

@@ -126,7 +126,7 @@ fn download(remote: &Remote, target: &Path, sink: &dyn Sink) -> Result<PathBuf> 
     match lock.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            sink.event(Event::Note(format!("another process is downloading {name}; waiting for it")));
+            sink.note(format!("another process is downloading {name}; waiting for it"));
             lock.lock().map_err(lock_failed)?;
         }
         Err(TryLockError::Error(e)) => return Err(lock_failed(e)),
@@ -135,7 +135,7 @@ fn download(remote: &Remote, target: &Path, sink: &dyn Sink) -> Result<PathBuf> 
         if checksum(target)?.starts_with(&remote.sha256) {
             return Ok(target.into());
         }
-        sink.event(Event::Note(format!("{} is damaged and will be downloaded again", target.display())));
+        sink.note(format!("{} is damaged and will be downloaded again", target.display()));
         fs::remove_file(target).map_err(|e| Error::write(target, e))?;
     }
     let part_path = part_path(target);
@@ -225,7 +225,7 @@ fn transfer_all(remote: &Remote, part: &mut File, path: &Path, sink: &dyn Sink) 
                 ),
             });
         };
-        sink.event(Event::Note(format!("{reason}; trying again")));
+        sink.note(format!("{reason}; trying again"));
         sleep(*pause);
     }
 }

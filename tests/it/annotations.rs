@@ -24,8 +24,6 @@ fn fixture(name: &str) -> PathBuf {
     fixture_path("annotations").join(name)
 }
 
-fn silent(_: segtool::Event) {}
-
 /// The classes of the fixtures, as their generator numbers them.
 fn dataset() -> Dataset {
     let text = r#"
@@ -261,7 +259,7 @@ fn images_are_paired_by_the_names_in_annotation_files() {
 #[test]
 fn folders_of_files_for_one_image_each_and_lists_are_paired() {
     let folder = labelme_folder();
-    let pairs = pair_folders(folder.path(), folder.path(), &silent).unwrap();
+    let pairs = pair_folders(folder.path(), folder.path(), &|_| ()).unwrap();
     assert_eq!(pairs.len(), 4);
     let list = |name: &str, ending: &str| {
         let path = folder.path().join(name);
@@ -271,7 +269,7 @@ fn folders_of_files_for_one_image_each_and_lists_are_paired() {
         path
     };
     let (images, labels) = (list("images.lst", "png"), list("labels.lst", "json"));
-    assert_eq!(pair_lists(&images, &labels, &silent).unwrap(), pairs);
+    assert_eq!(pair_lists(&images, &labels, &|_| ()).unwrap(), pairs);
     // YOLO's texts, found by the stems of the images, with the names in a folder above.
     let yolo = folder.path().join("yolo");
     squares(&yolo.join("images"), &["scene.png", "empty.png"]);
@@ -280,7 +278,7 @@ fn folders_of_files_for_one_image_each_and_lists_are_paired() {
     for name in ["data.yaml", "labels/scene.txt"] {
         fs::copy(fixture("yolo").join(name), yolo.join(name)).unwrap();
     }
-    let pairs = pair_folders(&yolo.join("images"), &yolo.join("labels"), &silent).unwrap();
+    let pairs = pair_folders(&yolo.join("images"), &yolo.join("labels"), &|_| ()).unwrap();
     let maps: Vec<Vec<u16>> = pairs
         .iter()
         .map(|pair| load_pair_labels(pair, Size { width: 32, height: 32 }, &dataset()).unwrap().classes)
@@ -291,7 +289,7 @@ fn folders_of_files_for_one_image_each_and_lists_are_paired() {
 #[test]
 fn what_no_shape_covers_is_background_or_not_labelled() {
     let folder = labelme_folder();
-    let pair = &pair_folders(folder.path(), folder.path(), &silent).unwrap()[0];
+    let pair = &pair_folders(folder.path(), folder.path(), &|_| ()).unwrap()[0];
     let of = |classes: &str| {
         let text = format!("name = 'x'\nbands = 1\nnormalisation = {{ kind = 'per-dataset' }}\nclasses = [{classes}]");
         let dataset = Dataset::parse(&text, Path::new("x.toml")).unwrap();
@@ -323,8 +321,8 @@ fn training_metrics_and_figures_take_the_classes_of_annotations() {
     // Predictions that are the labels score 1; the class names are the data set.
     let predictions = folder.path().join("predictions");
     fs::create_dir(&predictions).unwrap();
-    for pair in pair_folders(folder.path(), folder.path(), &silent).unwrap() {
-        let dataset = segtool::data::dataset_of_annotations(std::slice::from_ref(&pair), &silent).unwrap().unwrap();
+    for pair in pair_folders(folder.path(), folder.path(), &|_| ()).unwrap() {
+        let dataset = segtool::data::dataset_of_annotations(std::slice::from_ref(&pair), &|_| ()).unwrap().unwrap();
         let map = load_pair_labels(&pair, Size { width: 32, height: 32 }, &dataset).unwrap();
         let bytes: Vec<u8> = map.classes.iter().map(|class| *class as u8).collect();
         let name = pair.image.file_name().unwrap();
@@ -374,8 +372,8 @@ fn colour_images_give_three_bands() {
     let shape = json!({ "label": "tree", "shape_type": "circle", "points": [[9, 9], [9, 12]] });
     file["shapes"].as_array_mut().unwrap().push(shape);
     fs::write(folder.path().join("a.json"), file.to_string()).unwrap();
-    let pairs = pair_folders(&folder.path().join("a.png"), &folder.path().join("a.json"), &silent).unwrap();
-    let dataset = segtool::data::dataset_of_annotations(&pairs, &silent).unwrap().unwrap();
+    let pairs = pair_folders(&folder.path().join("a.png"), &folder.path().join("a.json"), &|_| ()).unwrap();
+    let dataset = segtool::data::dataset_of_annotations(&pairs, &|_| ()).unwrap().unwrap();
     let names: Vec<&str> = dataset.classes.iter().map(|class| class.name.as_str()).collect();
     assert_eq!((dataset.bands, names), (3, vec!["background", "tree"]));
     let map = load_pair_labels(&pairs[0], Size { width: 32, height: 32 }, &dataset).unwrap();

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use image::{GrayImage, Luma};
-use segtool::base::event::Event;
 use segtool::data::{
     Augmentation, Batch, Cache, ClassPresence, Dataset, Loader, Pair, Sampling, find_images, pair_folders, survey,
 };
@@ -54,7 +53,7 @@ fn set(batch_size: usize) -> Set {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().to_path_buf();
     let (pairs, dataset) = (pairs(&root), dataset(&root));
-    let presence = Arc::new(survey(&pairs, &[], &dataset, &|_: Event| {}).unwrap().presence);
+    let presence = Arc::new(survey(&pairs, &[], &dataset, &|_| ()).unwrap().presence);
     Set { _folder: folder, root, loader: Loader::new(pairs, Arc::new(dataset), batch_size, 2), presence }
 }
 

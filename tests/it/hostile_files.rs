@@ -56,7 +56,6 @@ fn arrays_are_read_as_images_where_they_are_named_or_alone() {
     fs::create_dir(&images).unwrap();
     fs::create_dir(&labels).unwrap();
     let at = |name: &str| images.join(name);
-    let silent = |_: segtool::base::event::Event| {};
     fs::write(at("a.npy"), npy(1, "'<u2'", false, "(2, 5, 2)", &[2; 40])).unwrap();
     let mut zip = zip::ZipWriter::new(fs::File::create(at("b.npz")).unwrap());
     zip.start_file("arr_0.npy", SimpleFileOptions::default()).unwrap();
@@ -69,11 +68,11 @@ fn arrays_are_read_as_images_where_they_are_named_or_alone() {
     assert!(a.unwrap_err().to_string().contains("has shape [2, 5, 2], which may be"));
     assert_eq!((b.bands, b.samples), (3, Samples::U8(vec![7; 60])));
     assert_eq!(read_size(&at("b.npz")).map(|size| size.to_string()), Some("5x4".into()));
-    assert_eq!(find_images(&images, &silent).unwrap(), [at("a.npy"), at("b.npz")]);
-    assert_eq!(pair_folders(&images, &labels, &silent).unwrap().len(), 2);
+    assert_eq!(find_images(&images, &|_| ()).unwrap(), [at("a.npy"), at("b.npz")]);
+    assert_eq!(pair_folders(&images, &labels, &|_| ()).unwrap().len(), 2);
     // Beside images they are predictions.
     image::GrayImage::new(5, 4).save(at("c.png")).unwrap();
-    assert_eq!(find_images(&images, &silent).unwrap(), [at("c.png")]);
+    assert_eq!(find_images(&images, &|_| ()).unwrap(), [at("c.png")]);
 
     let grey = folder.path().join("grey");
     let output = output_of(&["rgb2gray", "--output-folder", &text(&grey), &text(&at("b.npz"))]);

@@ -11,8 +11,6 @@ use serde_json::{Value, json};
 
 use crate::common::{assert_says, segtool, small_recipe, stdout_of, text};
 
-fn silent(_: segtool::Event) {}
-
 /// Makes small images: colours of `.jpg`, otherwise grey with these values.
 fn write(root: &Path, names: &[&str], values: [u8; 2]) {
     for name in names {
@@ -51,7 +49,7 @@ fn cityscapes_pascal_voc_mmsegmentation_and_ade20k_are_recognised() {
             [7, 26],
         );
     }
-    let layout = find_layout(&root, &silent).unwrap();
+    let layout = find_layout(&root, &|_| ()).unwrap();
     assert_eq!(
         names(&layout.train, &root),
         [["leftImg8bit/train/aachen/aachen_0_1_leftImg8bit.png", "gtFine/train/aachen/aachen_0_1_gtFine_labelIds.png"]]
@@ -60,7 +58,7 @@ fn cityscapes_pascal_voc_mmsegmentation_and_ade20k_are_recognised() {
     // Predictions, which lie side by side, find their labels in the folders below.
     let predictions = folder.path().join("predictions");
     write(&predictions, &["ulm_0_1_leftImg8bit.png"], [7, 7]);
-    assert_eq!(pair_predictions(&predictions, &root.join("gtFine/val"), &silent).unwrap().len(), 1);
+    assert_eq!(pair_predictions(&predictions, &root.join("gtFine/val"), &|_| ()).unwrap().len(), 1);
 
     let root = folder.path().join("VOCdevkit");
     write(&root, &["VOC2012/JPEGImages/a.jpg", "VOC2012/JPEGImages/b.jpg", "VOC2012/JPEGImages/c.jpg"], [0, 0]);
@@ -69,7 +67,7 @@ fn cityscapes_pascal_voc_mmsegmentation_and_ade20k_are_recognised() {
     fs::create_dir_all(&sets).unwrap();
     fs::write(sets.join("train.txt"), "a\n").unwrap();
     fs::write(sets.join("val.txt"), "b\n").unwrap();
-    let layout = find_layout(&root, &silent).unwrap();
+    let layout = find_layout(&root, &|_| ()).unwrap();
     let first = ["VOC2012/JPEGImages/a.jpg", "VOC2012/SegmentationClass/a.png"];
     assert_eq!((names(&layout.train, &root), layout.validation.len()), (vec![first.map(String::from)], 1));
     assert_eq!(layout.dataset.unwrap().name, "voc2012");
@@ -81,7 +79,7 @@ fn cityscapes_pascal_voc_mmsegmentation_and_ade20k_are_recognised() {
         for part in parts {
             write(&root, &[&format!("{images}/{part}/a.jpg"), &format!("{labels}/{part}/a.png")], [1, 2]);
         }
-        let layout = find_layout(&root, &silent).unwrap();
+        let layout = find_layout(&root, &|_| ()).unwrap();
         assert_eq!((layout.train.len(), layout.validation.len()), (1, 1), "{images}");
     }
 }
@@ -95,7 +93,7 @@ fn nnunet_names_its_classes() {
         let file =
             json!({ "channel_names": { "0": "gray" }, "labels": labels, "numTraining": 2, "file_ending": ".png" });
         fs::write(root.join("dataset.json"), file.to_string()).unwrap();
-        find_layout(root, &silent).map_err(|e| e.to_string())
+        find_layout(root, &|_| ()).map_err(|e| e.to_string())
     };
     let layout = write_json(json!({ "background": 0, "tumour": 1, "ignore": 2 })).unwrap();
     assert_eq!(names(&layout.train, root)[1], ["imagesTr/y_0000.png", "labelsTr/y.png"]);
@@ -107,7 +105,7 @@ fn nnunet_names_its_classes() {
     let described = |name: &str| {
         let file = json!({ "name": name, "labels": { "background": 0, "tumour": 1 } });
         fs::write(root.join("dataset.json"), file.to_string()).unwrap();
-        find_layout(root, &silent).unwrap().dataset.unwrap().name
+        find_layout(root, &|_| ()).unwrap().dataset.unwrap().name
     };
     // Quotes, and an umlaut of two characters, as macOS writes it.
     for name in ["\"Ka\u{308}se\"", "C:\\tumours"] {
@@ -125,7 +123,7 @@ fn folders_of_masks_are_recognised_beside_hidden_folders() {
     let root = folder.path();
     write(root, &["0001/images/a.jpg", "0001/masks/0.png", "0001/masks/1.png"], [0, 255]);
     fs::create_dir(root.join(".ipynb_checkpoints")).unwrap();
-    let layout = find_layout(root, &silent).unwrap();
+    let layout = find_layout(root, &|_| ()).unwrap();
     assert_eq!((layout.name, layout.train), ("folders of masks", pair_mask_folders(root).unwrap()));
 }
 
@@ -135,20 +133,20 @@ fn suffixes_folders_below_and_odgt_lists_are_paired() {
     let root = folder.path();
     write(root, &["flat/a.jpg", "flat/a_mask.png", "flat/b.jpg", "flat/b_mask.png"], [0, 1]);
     let flat = root.join("flat");
-    let pairs = pair_suffixed(&flat, &flat, "_mask", &silent).unwrap();
+    let pairs = pair_suffixed(&flat, &flat, "_mask", &|_| ()).unwrap();
     assert_eq!(names(&pairs, &flat), [["a.jpg", "a_mask.png"], ["b.jpg", "b_mask.png"]]);
     write(root, &["images/x/a.jpg", "images/y/a.jpg", "labels/x/a.png", "labels/y/a.png"], [0, 1]);
-    let pairs = pair_folders(&root.join("images"), &root.join("labels"), &silent).unwrap();
+    let pairs = pair_folders(&root.join("images"), &root.join("labels"), &|_| ()).unwrap();
     assert_eq!(names(&pairs, root), [["images/x/a.jpg", "labels/x/a.png"], ["images/y/a.jpg", "labels/y/a.png"]]);
     write(root, &["labels/z/a.png"], [0, 1]);
-    let refused = pair_folders(&root.join("images"), &root.join("labels"), &silent).unwrap_err().to_string();
+    let refused = pair_folders(&root.join("images"), &root.join("labels"), &|_| ()).unwrap_err().to_string();
     assert_says(&refused, &["do not match", "z/a.png"]);
     let line = |name: &str| json!({ "fpath_img": format!("images/{name}.jpg"), "fpath_segm": format!("labels/{name}.png"), "width": 16, "height": 12 });
     let list = root.join("training.odgt");
     fs::write(&list, format!("{}\n{}\n", line("x/a"), line("y/a"))).unwrap();
-    assert_eq!(read_pairs(&list, &silent).unwrap().len(), 2);
+    assert_eq!(read_pairs(&list, &|_| ()).unwrap().len(), 2);
     fs::write(&list, "images/x/a.jpg\n").unwrap();
-    assert_says(&read_pairs(&list, &silent).unwrap_err().to_string(), &["training.odgt: line 1", "fpath_segm"]);
+    assert_says(&read_pairs(&list, &|_| ()).unwrap_err().to_string(), &["training.odgt: line 1", "fpath_segm"]);
 }
 
 #[test]

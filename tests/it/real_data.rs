@@ -1,7 +1,6 @@
 //! Real data sets are read, and one is learned from, where they are.
 
 use segtool::base::Size;
-use segtool::base::event::Event;
 use segtool::data::{Dataset, pair_lists, survey};
 
 use crate::common::real::unpacked;
@@ -12,7 +11,7 @@ fn surveyed(name: &str, labels: &str) -> Option<(usize, Vec<Size>, Vec<u64>)> {
     let folder = tempfile::tempdir().unwrap();
     let data = unpacked(name, folder.path())?;
     let pairs = pair_lists(&data.join("val_images.txt"), &data.join(labels), &|_| {}).unwrap();
-    let survey = survey(&pairs, &[], &Dataset::find(name).unwrap(), &|_: Event| {}).unwrap();
+    let survey = survey(&pairs, &[], &Dataset::find(name).unwrap(), &|_| ()).unwrap();
     Some((pairs.len(), survey.sizes, survey.class_pixels))
 }
 

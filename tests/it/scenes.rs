@@ -5,7 +5,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use segtool::base::Size;
-use segtool::base::event::Event;
 use segtool::data::{Dataset, Normalisation, ValidPixels};
 use segtool::image::{Image, Samples, read_label_npy, read_probability_npy};
 use segtool::nn::activation::Rule;
@@ -177,7 +176,7 @@ fn files(predictor: &Predictor, inputs: &[PathBuf], folder: &Path, options: &Opt
     let formats = Some("npy,tiff".parse().unwrap());
     // Images in colours are made of whole label maps.
     let outputs = Outputs { formats, prob: true, prob_all: true, color: whole, ..Outputs::default() };
-    let summary = predictor.predict_files(inputs, &Target::new(folder), &outputs, options, &|_: Event| {}).unwrap();
+    let summary = predictor.predict_files(inputs, &Target::new(folder), &outputs, options, &|_| ()).unwrap();
     assert_eq!((summary.written.len(), summary.skipped), (inputs.len(), 0));
     let stems = inputs.iter().map(|input| input.file_stem().unwrap().to_string_lossy().into_owned());
     let names = stems.flat_map(|stem| [".npy", ".tif", "_prob.npy", "_probs.npy"].map(|end| format!("{stem}{end}")));
@@ -326,7 +325,7 @@ fn a_scene_that_is_cut_off_leaves_nothing_and_the_others_are_done() {
     let output = at("out");
     let outputs = Outputs { formats: Some("npy,tiff".parse().unwrap()), prob: true, ..Outputs::default() };
     let options = options(Some(OVERLAP), None, false);
-    let summary = predictor.predict_files(&inputs, &Target::new(&output), &outputs, &options, &|_: Event| {}).unwrap();
+    let summary = predictor.predict_files(&inputs, &Target::new(&output), &outputs, &options, &|_| ()).unwrap();
     assert_eq!((summary.written.len(), summary.skipped), (2, 1));
     let mut names: Vec<String> =
         fs::read_dir(&output).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();

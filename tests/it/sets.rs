@@ -10,7 +10,6 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use image::{GrayImage, Luma};
-use segtool::base::event::Event;
 use segtool::nn::device::DeviceChoice;
 use segtool::nn::precision::Precision;
 use segtool::predict::{JOURNAL, Options, Outputs, Predictor, Shard, State, Target, read_journal};
@@ -283,8 +282,7 @@ fn the_library_has_it_all() {
     let inputs: Vec<PathBuf> = (0..4).map(|number| set.path(&format!("images/{number:03}.png"))).collect();
     let (folder, outputs, options) =
         (set.path("out"), Outputs { prob: true, ..Outputs::default() }, Options::default());
-    let predict =
-        |target: &Target<'_>| predictor.predict_files(&inputs, target, &outputs, &options, &|_: Event| {}).unwrap();
+    let predict = |target: &Target<'_>| predictor.predict_files(&inputs, target, &outputs, &options, &|_| ()).unwrap();
     let shard = Some(Shard::new(2, 3).unwrap());
     let part = predict(&Target { shard, ..Target::new(&folder) });
     assert_eq!((part.inputs, part.kept, part.written), (1, 0, vec![folder.join("001.npy")]));

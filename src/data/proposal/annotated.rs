@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::write::{BACKGROUND, bands, comment, normalisation, quoted};
 use super::{Known, Proposal};
 use crate::annotation;
-use crate::base::event::{Event, Sink};
+use crate::base::event::Sink;
 use crate::base::words::counted;
 use crate::base::{Error, Result};
 use crate::data::class_lookup::{means_background, means_unlabelled};
@@ -152,6 +152,6 @@ pub fn dataset_of_annotations(pairs: &[Pair], sink: &dyn Sink) -> Result<Option<
     let classes = AnnotatedClasses::read(&files)?;
     let dataset = classes.propose(&Known { name, labels: &labels, images: Some(&images), names: None })?.dataset;
     let names: Vec<&str> = dataset.classes.iter().map(|class| class.name.as_str()).collect();
-    sink.event(Event::Note(format!("classes of the annotations: {}", names.join(", "))));
+    sink.note(format!("classes of the annotations: {}", names.join(", ")));
     Ok(Some(dataset))
 }

@@ -155,13 +155,13 @@ impl Work for NetworkWork<'_> {
             && tiles != asked
         {
             let multiple = self.predictor.network.multiple();
-            sink.event(Event::Note(format!(
+            sink.note(format!(
                 "windows of {} that overlap by {} instead of {} and {}: this network takes multiples of {multiple}",
                 tiles.side,
                 tiles.overlap(),
                 asked.side,
                 asked.overlap()
-            )));
+            ));
         }
         let (paths, reading) = (inputs.to_vec(), Arc::clone(&self.reading));
         let reads = ordered(inputs.len(), self.readers(inputs.len()), move |i| reading.read(i, &paths[i], form));

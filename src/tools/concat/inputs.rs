@@ -4,7 +4,7 @@ use std::collections::btree_map::{BTreeMap, Entry};
 use std::path::{Path, PathBuf};
 
 use crate::base::error::require;
-use crate::base::event::{Event, Sink};
+use crate::base::event::Sink;
 use crate::base::files::folder_of;
 use crate::base::{Error, Result};
 use crate::data::{
@@ -164,7 +164,7 @@ impl Inputs {
         };
         if found.len() == predictions.len() {
             let names: Vec<[&Path; 2]> = found.iter().zip(predictions).map(|(a, b)| [a.as_path(), b]).collect();
-            name_note(&names).into_iter().for_each(|note| sink.event(Event::Note(note)));
+            name_note(&names).into_iter().for_each(|note| sink.note(note));
             return Ok(found);
         }
         Err(Error::lengths(list, [found.len(), predictions.len()], self.source()))

@@ -329,24 +329,24 @@ impl Unexpected {
     fn report(&self, tally: &Tally, settings: &Settings, sink: &dyn Sink) {
         let name = &settings.dataset.name;
         if let (Some(value), 1..) = (settings.implied_ignore, self.ignored) {
-            sink.event(Event::Note(ignored_note(value, self.ignored, tally, settings)));
+            sink.note(ignored_note(value, self.ignored, tally, settings));
         }
         if let (files @ 1.., pixels) = self.unpredicted {
-            sink.event(Event::Note(format!(
+            sink.note(format!(
                 "the ignore value {} is predicted at {} in {}, as where an image is nodata; each counts as an error, whereas \
                  scoring a `run` leaves nodata pixels out",
                 settings.dataset.unlabelled_value(),
                 counted(pixels as usize, "labelled pixel"),
                 counted(files, "prediction")
-            )));
+            ));
         }
         if let Some((path, value)) = &self.first {
-            sink.event(Event::Note(format!(
+            sink.note(format!(
                 "{} values outside {name} (for example {value} in {}): counted as not labelled, or as \
                  errors where predicted; to make them classes, raise `classes`, or change `first_label` or `dataset`",
                 if self.files == 1 { "1 file holds".to_owned() } else { format!("{} files hold", self.files) },
                 path.display()
-            )));
+            ));
         }
     }
 

@@ -1,7 +1,7 @@
 //! The encoder that gives a forest its features.
 
 use crate::base::Result;
-use crate::base::event::{Event, Sink};
+use crate::base::event::Sink;
 use crate::data::Dataset;
 use crate::nn::device::DeviceChoice;
 use crate::nn::model::FeatureEncoder;
@@ -15,17 +15,16 @@ pub(crate) fn fit_to_weights(
     dataset: &mut Dataset,
     sink: &dyn Sink,
 ) -> Result<()> {
-    let note = |text: String| sink.event(Event::Note(text));
     let (encoder, mut changes) = weights.adapt_features(&features.encoder)?;
     features.encoder = encoder;
     changes.extend(weights.fit_normalisation(dataset));
     if let Some(bands) = weights.other_bands(dataset) {
-        note(format!(
+        sink.note(format!(
             "the weights' normalisation is for {bands} bands, but data set '{}' has {}; the data set's normalisation is kept",
             dataset.name, dataset.bands
         ));
     }
-    changes.into_iter().for_each(|change| note(format!("changed to fit the weights: {change}")));
+    changes.into_iter().for_each(|change| sink.note(format!("changed to fit the weights: {change}")));
     Ok(())
 }
 
@@ -42,6 +41,6 @@ pub(crate) fn encoder(
     let Some(weights) = weights else { return encoder.init(bands, taps, seed, &device) };
     let (loaded, report) = weights.load_features(encoder.hollow(bands, taps, &device)?)?;
     let (tensors, numbers) = (report.tensors, report.numbers);
-    sink.event(Event::Note(format!("loaded {tensors} tensors ({numbers} numbers): {}", report.source)));
+    sink.note(format!("loaded {tensors} tensors ({numbers} numbers): {}", report.source));
     Ok(loaded)
 }

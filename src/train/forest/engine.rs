@@ -159,7 +159,7 @@ pub(in crate::train) fn train(plan: Plan, folder: &Path, session: &Session<'_>) 
     let own = (&plan.dataset, session.cache_features);
     // The forest does not need them.
     let samples = classified(&predictor, &plan.images, own, QUICK, session.sink).unwrap_or_else(|fault| {
-        session.note(format!("the report shows no images: {fault}"));
+        session.sink.note(format!("the report shows no images: {fault}"));
         Vec::new()
     });
     write(folder, &plan, (&predictor, &encoder), (session, began), (&report, &samples))?;
@@ -190,7 +190,7 @@ fn read_labels<'a>(plan: &'a Plan, session: &Session<'_>) -> Result<(Labelled<'a
     let classes = check_labels(&labelled, plan, session)?;
     compare(&labelled, &validation, plan, session);
     if labelled.thin_out(plan.recipe.max_pixels, plan.seed)? {
-        session.note(format!(
+        session.sink.note(format!(
             "{} pixels are labelled; {} of them, chosen at random, are learnt from (max_pixels in the recipe)",
             labelled.total,
             labelled.classes().len()
@@ -228,7 +228,7 @@ fn read_validation(plan: &Plan) -> Result<Labelled<'_>> {
 
 /// Notes images that are there more than once, and classes that one of the sets alone has.
 fn compare(labelled: &Labelled<'_>, validation: &Labelled<'_>, plan: &Plan, session: &Session<'_>) {
-    repeat_notes(&labelled.known(), &validation.known()).into_iter().for_each(|note| session.note(note));
+    repeat_notes(&labelled.known(), &validation.known()).into_iter().for_each(|note| session.sink.note(note));
     if plan.validation.is_empty() {
         return;
     }
@@ -237,7 +237,7 @@ fn compare(labelled: &Labelled<'_>, validation: &Labelled<'_>, plan: &Plan, sess
         let there = |class: usize| (labelled.pixels_of(class) > 0, validation.pixels_of(class) > 0);
         let names = classes.filter(|(class, _)| wanted(there(*class).0, there(*class).1)).map(|(_, c)| c.name.as_str());
         if let Some(classes) = classes_that(names, ["is", "are"]) {
-            session.note(format!("{classes} {what}"));
+            session.sink.note(format!("{classes} {what}"));
         }
     };
     note(&|learnt, scored| scored && !learnt, "labelled only in the validation set: not learnt, and scored 0");
@@ -272,11 +272,11 @@ fn check_labels(labelled: &Labelled<'_>, plan: &Plan, session: &Session<'_>) -> 
         _ => {
             let absent = names(&|class| class.pixels == 0);
             if !absent.is_empty() {
-                session.note(format!("no pixel is labelled {}, so it is never predicted", absent.join(" or ")));
+                session.sink.note(format!("no pixel is labelled {}, so it is never predicted", absent.join(" or ")));
             }
             let single = names(&|class| class.pixels == 1);
             if !single.is_empty() {
-                session.note(format!(
+                session.sink.note(format!(
                     "only one pixel is labelled {}: it is learnt from, but cannot be scored",
                     single.join(" and only one ")
                 ));
@@ -289,7 +289,7 @@ fn check_labels(labelled: &Labelled<'_>, plan: &Plan, session: &Session<'_>) -> 
                     } else {
                         "there is no score by region"
                     };
-                    session.note(format!(
+                    session.sink.note(format!(
                         "labelled in only one connected region, so not held out by region: {}; {rest}; label a \
                          second place for each",
                         alone.join(", ")

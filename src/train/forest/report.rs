@@ -48,7 +48,7 @@ pub(super) fn classified(
     drop(stretch);
     if left_out > 0 {
         let images = counted(left_out, "large image");
-        sink.event(Event::Note(format!("the report leaves out {images}; `segtool report RUN` shows all")));
+        sink.note(format!("the report leaves out {images}; `segtool report RUN` shows all"));
     }
     let pairs: Vec<_> = images.iter().map(LabelledImage::pair).collect();
     gallery.samples(&pairs, dataset)

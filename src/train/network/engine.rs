@@ -139,7 +139,7 @@ impl<'a> Trainer<'a> {
         let Some(group) = self.session.group else { return };
         let (spent, all) = (group.spent(), since.elapsed());
         let gpus = if group.connects_gpus() { ", not counting exchanges between GPUs" } else { "" };
-        self.session.note(format!(
+        self.session.sink.note(format!(
             "exchanging values with the other processes, and waiting for them, took {} of the time{gpus}; {} were sent",
             per_cent(spent.time.as_millis() as u64, all.as_millis() as u64),
             bytes_in_words(spent.bytes)
@@ -162,8 +162,8 @@ impl<'a> Trainer<'a> {
         let training = &self.run.config.recipe.training;
         let loss_before = self.course.phase(position).map(|phase| phase.loss.clone());
         if self.course.phase(position).is_some_and(|phase| position.phase_epoch < phase.epochs) {
-            self.session
-                .note(format!("validation has not improved for {} epochs: the phase is over", position.since_best));
+            let epochs = position.since_best;
+            self.session.sink.note(format!("validation has not improved for {epochs} epochs: the phase is over"));
         }
         *position = position.next_phase();
         let Some(phase) = self.course.phase(position) else { return Ok(()) };
@@ -171,7 +171,7 @@ impl<'a> Trainer<'a> {
             position.forget_loss(training.best_by);
         }
         let (number, phases) = (position.phase + 1, self.course.phases());
-        self.session.note(format!("phase {number} of {phases}: {} epochs", phase.epochs));
+        self.session.sink.note(format!("phase {number} of {phases}: {} epochs", phase.epochs));
         let mut network = self.learner.network().valid();
         let from_best = training.phases.get(position.phase).is_some_and(|phase| phase.from_best);
         if from_best {
@@ -377,7 +377,7 @@ impl<'a> Trainer<'a> {
         let done = position.clone();
         let verdict = position.close_epoch(config.recipe.training.best_by, validation.as_ref());
         if let Some(validation) = validation.as_ref().filter(|validation| !validation.is_numeric()) {
-            self.session.note(format!(
+            self.session.sink.note(format!(
                 "epoch {}: the validation loss is {}, so its scores are meaningless and it cannot be the best epoch; try a smaller \
                  `learning_rate`, or `clip_norm`",
                 position.epoch,
@@ -389,8 +389,8 @@ impl<'a> Trainer<'a> {
                 let folder = self.run.validation_path().join(format!("epoch_{:04}", position.epoch));
                 let classes = Classes::of(&config.dataset);
                 if let Err(e) = write_images(&folder, &exam.ranking, &loader.pairs, &classes) {
-                    self.session
-                        .note(format!("the validation images of epoch {} were not written: {e}", position.epoch));
+                    let epoch = position.epoch;
+                    self.session.sink.note(format!("the validation images of epoch {epoch} were not written: {e}"));
                 }
             }
             if verdict == Verdict::Best {
@@ -424,7 +424,7 @@ impl<'a> Trainer<'a> {
         match exam {
             Ok(Some(Some(exam))) => record.keep_best(exam.findings.matrix, exam.gallery),
             Ok(_) => {}
-            Err(e) => self.session.note(format!("the report lacks predictions of the best weights: {e}")),
+            Err(e) => self.session.sink.note(format!("the report lacks predictions of the best weights: {e}")),
         }
         // What ended the other processes is no matter of the report.
         self.session.group.map_or(Ok(()), Group::check)
@@ -450,7 +450,7 @@ impl<'a> Trainer<'a> {
         let kept = create_folder(path.parent().unwrap_or(&path))
             .and_then(|()| weights::save(&self.learner.predictor(), &description, &path));
         if let Err(e) = kept {
-            self.session.note(format!("the weights of epoch {epoch} were not kept: {e}"));
+            self.session.sink.note(format!("the weights of epoch {epoch} were not kept: {e}"));
         }
     }
 
@@ -459,7 +459,7 @@ impl<'a> Trainer<'a> {
         let cache = &self.train.cache;
         if cache.is_full() && !std::mem::replace(&mut self.cache_noted, true) {
             let usage = cache.usage(self.train.pairs.len());
-            self.session.note(format!("the cache is full: {usage}; raise `cache` to hold more"));
+            self.session.sink.note(format!("the cache is full: {usage}; raise `cache` to hold more"));
         }
     }
 

@@ -33,7 +33,7 @@ pub(in crate::train) fn start(mut plan: Plan, folder: &Path, session: &Session<'
     // The run goes on in it wherever it is resumed.
     plan.recipe.training.precision = session.device.settle(plan.recipe.training.precision)?;
     let need = Need::of(&plan, session.device, session.group)?;
-    session.note(need.to_string());
+    session.sink.note(need.to_string());
     if !session.ignore_memory {
         need.check()?;
     }
@@ -48,7 +48,7 @@ pub(in crate::train) fn start(mut plan: Plan, folder: &Path, session: &Session<'
     if let Some(initial) = &plan.initial {
         let report;
         (network, report) = initial.weights.load(network, initial.new_head)?;
-        session.note(report.to_string());
+        session.sink.note(report.to_string());
     }
     if let Some(group) = session.group {
         agree(group, &plan, session)?;
@@ -202,7 +202,7 @@ fn go_on(run: &mut NetworkRun, position: &mut Position, epochs: &[usize], sessio
     match end {
         Some(end) if !Course::new(training, 0).phase_is_over(&end) => *position = end,
         end => {
-            session.note(longer::finished(training, end.as_ref(), position.epoch, run.folder()));
+            session.sink.note(longer::finished(training, end.as_ref(), position.epoch, run.folder()));
             return Ok(false);
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::course::Course;
 use super::initial::Initial;
-use crate::base::event::{Event, Sink};
+use crate::base::event::Sink;
 use crate::base::named_enum::classes_that;
 use crate::base::{Error, Result, Size};
 use crate::data::{
@@ -52,12 +52,12 @@ impl Plan {
         let initial = Initial::open(job, &recipe)?;
         if let Some(initial) = &initial {
             for change in initial.fit(&mut recipe, &mut dataset)? {
-                sink.event(Event::Note(format!("changed to fit the weights: {change}")));
+                sink.note(format!("changed to fit the weights: {change}"));
             }
         }
         let dataset = recipe.fit(&dataset)?;
         let (train, validation) = job.pairs(sink)?;
-        overlap_note(&train, &validation).into_iter().for_each(|note| sink.event(Event::Note(note)));
+        overlap_note(&train, &validation).into_iter().for_each(|note| sink.note(note));
         prepared(recipe, dataset, (absolute(train)?, absolute(validation)?), (initial, job.seed), sink)
     }
 
@@ -97,19 +97,19 @@ fn prepared(
     if validation.is_empty() && (recipe.training.patience.is_some() || recipe.training.best_by != Criterion::MeanIou) {
         let text =
             "without a validation set, `patience` and `best_by` have no effect: the last weights count as the best";
-        sink.event(Event::Note(text.into()));
+        sink.note(text.into());
     }
     if let Normalisation::PerDataset { valid } = dataset.normalisation {
         let (mean, std) = everything.statistics.mean_and_std();
         dataset.normalisation = Normalisation::Fixed { mean, std, valid };
-        sink.event(Event::Note(format!("normalisation measured: {}", dataset.normalisation)));
+        sink.note(format!("normalisation measured: {}", dataset.normalisation));
     }
     dataset = dataset.trained_on(everything.samples.clone());
     let (pixels, pixels_where_present) = everything.presence.frequencies(dataset.class_count());
     let class_weights = recipe.training.class_weights.resolve(&pixels, &pixels_where_present)?;
     if let Some(weights) = &class_weights {
         let named = weights.iter().zip(&dataset.classes).map(|(weight, class)| format!("{} {weight:.3}", class.name));
-        sink.event(Event::Note(format!("class weights: {}", named.collect::<Vec<_>>().join(", "))));
+        sink.note(format!("class weights: {}", named.collect::<Vec<_>>().join(", ")));
     }
     let Survey { presence, sizes, validation_sizes, .. } = everything;
     let plan =
@@ -127,13 +127,13 @@ fn note_warmup(plan: &Plan, sink: &dyn Sink) -> Result<()> {
         let Some(warmup) = phase.schedule.warmup.filter(|warmup| warmup.steps > steps) else { continue };
         let what = if phases.len() == 1 { "the training".to_owned() } else { format!("phase {}", i + 1) };
         let key = schedule_key(&plan.recipe.training, i);
-        sink.event(Event::Note(format!(
+        sink.note(format!(
             "the warm-up takes {} steps, but {what} has only {steps}: the learning rate never reaches {}; shorten the warm-up, as \
              with `set` {key}.warmup.steps={}",
             warmup.steps,
             phase.learning_rate,
             (steps / 10).max(1)
-        )));
+        ));
     }
     Ok(())
 }
@@ -161,7 +161,7 @@ fn check_classes(dataset: &Dataset, survey: &Survey, only_training: bool, sink: 
         let pixels = learnt.iter().zip(scored).zip(&dataset.classes);
         let names = pixels.filter(|((a, b), _)| wanted(**a, **b)).map(|(_, class)| class.name.as_str());
         if let Some(classes) = classes_that(names, ["does not occur", "do not occur"]) {
-            sink.event(Event::Note(format!("{classes} in {what}")));
+            sink.note(format!("{classes} in {what}"));
         }
     };
     note(&|learnt, scored| learnt + scored == 0, "any label image");
@@ -185,10 +185,10 @@ fn note_sizes(training: &Training, sizes: &[Size], sink: &dyn Sink) {
         after.any(|size| Some(size) != first)
     };
     if let ([first, .., last], true) = (sizes, training.batch_size > 1 && phases.iter().any(differ)) {
-        sink.event(Event::Note(format!(
+        sink.note(format!(
             "images have {} sizes ({first} to {last}): the smaller ones of a batch are padded with ignored pixels",
             sizes.len()
-        )));
+        ));
     }
 }
 

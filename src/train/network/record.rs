@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use super::course::Position;
 use super::tensorboard::Board;
 use crate::base::Result;
-use crate::base::event::{EpochReport, Event, Sink};
+use crate::base::event::{EpochReport, Sink};
 use crate::base::named_enum::classes_that;
 use crate::data::Pair;
 use crate::draw::{draw_curves, write_png};
@@ -96,9 +96,7 @@ impl<'a> Record<'a> {
         let never = self.best.iter().flat_map(|best| best.matrix.never_predicted());
         let names = never.map(|class| self.classes[class].as_str());
         if let Some(classes) = classes_that(names, ["occurs", "occur"]) {
-            self.sink.event(Event::Note(format!(
-                "{classes} in the validation set, but in no prediction of the best weights"
-            )));
+            self.sink.note(format!("{classes} in the validation set, but in no prediction of the best weights"));
         }
     }
 
@@ -118,7 +116,7 @@ impl<'a> Record<'a> {
         let curves = write_png(&self.run.curves_path(), &draw_curves(&curve_panels(&self.rows)));
         let log = log::write(&self.run.log_path(), &self.classes, &self.rows);
         for fault in [curves, log].into_iter().filter_map(Result::err) {
-            self.sink.event(Event::Note(format!("{fault}; the training continues")));
+            self.sink.note(format!("{fault}; the training continues"));
         }
     }
 
@@ -130,7 +128,7 @@ impl<'a> Record<'a> {
         self.board.flush();
         self.complete();
         if let Err(e) = self.write_report(status, position) {
-            self.sink.event(Event::Note(format!("the report was not written: {e}")));
+            self.sink.note(format!("the report was not written: {e}"));
         }
     }
 

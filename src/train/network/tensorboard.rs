@@ -228,8 +228,7 @@ impl<'a> Board<'a> {
     }
 
     fn noted(&self, file: Result<EventFile>) -> Option<EventFile> {
-        file.map_err(|e| self.sink.event(Event::Note(format!("curves for TensorBoard are no longer written: {e}"))))
-            .ok()
+        file.map_err(|e| self.sink.note(format!("curves for TensorBoard are no longer written: {e}"))).ok()
     }
 }
 
