@@ -9,6 +9,7 @@ use serde::{Serialize, Serializer};
 use super::finding::{Finding, Kind, Severity};
 use super::summary::{ImageSummary, LabelSummary, PairSummary};
 use crate::base::event::Event;
+use crate::base::files::absolute;
 use crate::base::words::{counted, per_cent};
 use crate::base::{Result, Size};
 use crate::data::{
@@ -336,8 +337,7 @@ impl Report {
     /// A table with the columns `file` and `group` that keeps what belongs together on one side of a split.
     pub fn group_table(&self) -> String {
         let row = |(pair, group): (&Pair, &usize)| {
-            let path = std::path::absolute(&pair.image).unwrap_or_else(|_| pair.image.clone());
-            let text = path.to_string_lossy().replace('"', "\"\"");
+            let text = absolute(&pair.image).to_string_lossy().replace('"', "\"\"");
             format!("\"{text}\",{group}\n")
         };
         let rows: String = self.checked.iter().zip(&self.groups).map(row).collect();

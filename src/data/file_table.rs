@@ -7,7 +7,7 @@ use csv::{ReaderBuilder, StringRecord};
 
 use super::folder::name;
 use super::pair::Pair;
-use crate::base::files::read_text;
+use crate::base::files::{absolute, read_text};
 use crate::base::{Error, Result};
 
 /// What may separate columns; at equal numbers in the header the last.
@@ -79,7 +79,7 @@ impl FileTable {
         let files =
             |pair: &Pair| -> Vec<PathBuf> { std::iter::once(&pair.image).chain(pair.label.files()).cloned().collect() };
         let by_path = self.by_path();
-        let rows_of = |pair: &Pair| files(pair).iter().find_map(|file| by_path.get(&whole(file)));
+        let rows_of = |pair: &Pair| files(pair).iter().find_map(|file| by_path.get(&absolute(file)));
         let found: Vec<Option<&Vec<usize>>> = pairs.iter().map(rows_of).collect();
         let mut used: HashSet<usize> = found.iter().copied().flatten().flatten().copied().collect();
         // Paths of the other side of a split name no file of this one.
@@ -124,7 +124,7 @@ impl FileTable {
         let mut found: HashMap<PathBuf, Vec<usize>> = HashMap::new();
         for (row, (file, ..)) in self.rows.iter().enumerate() {
             for path in [folder.join(file), PathBuf::from(file)] {
-                found.entry(whole(&path)).or_default().push(row);
+                found.entry(absolute(&path)).or_default().push(row);
             }
         }
         found
@@ -141,9 +141,4 @@ impl FileTable {
         }
         found
     }
-}
-
-/// A path that can be compared with others, without asking the disk.
-fn whole(path: &Path) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| path.into())
 }

@@ -11,8 +11,7 @@ use std::time::Duration;
 use super::formats::Formats;
 use super::journal::Version;
 use super::output::Outputs;
-use crate::base::files::open_input;
-use crate::base::store::is_url;
+use crate::base::files::{absolute, open_input};
 
 /// Threads that look at files.
 const LOOKERS: usize = 8;
@@ -71,11 +70,6 @@ impl Seen {
         let formats = outputs.formats_or(|| Formats { npy: true, ..Formats::default() });
         Self { whole: absolute(input), formats, version: None }
     }
-}
-
-fn absolute(input: &Path) -> PathBuf {
-    // A URL is the same in every folder.
-    if is_url(input) { input.into() } else { std::path::absolute(input).unwrap_or_else(|_| input.into()) }
 }
 
 /// The folders between an image and the nearest root above it.

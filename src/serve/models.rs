@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::settings::{Compute, Settings};
-use crate::base::files::is_file;
+use crate::base::files::{absolute, is_file};
 use crate::base::markup::hex;
 use crate::base::{Error, Result, Size};
 use crate::image::orientation_is_requested;
@@ -146,8 +146,7 @@ impl Model {
 
 /// The name of a folder in letters, digits, dots and dashes, with a number where others have the same.
 fn free_id(folder: &Path, taken: &mut BTreeSet<String>) -> String {
-    let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.into());
-    let name = absolute.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let name = absolute(folder).file_name().unwrap_or_default().to_string_lossy().into_owned();
     let plain = |c: char| if c.is_ascii_alphanumeric() || c == '.' || c == '_' { c } else { '-' };
     let plain: String = name.chars().map(plain).collect();
     let first = match plain.trim_matches(['.', '-']) {

@@ -198,6 +198,11 @@ pub(crate) fn is_there(path: &Path) -> Result<bool> {
     })
 }
 
+/// The path that means the same in every folder, found without asking the disk; a URL does already.
+pub fn absolute(path: &Path) -> PathBuf {
+    if store::is_url(path) { path.into() } else { std::path::absolute(path).unwrap_or_else(|_| path.into()) }
+}
+
 /// Waits until the names in a folder are on the disk, where the file system can. That matters when the power fails.
 pub(crate) fn sync_folder(path: &Path) {
     if let Ok(folder) = File::open(path) {

@@ -5,7 +5,7 @@ mod annotated;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use segtool::base::files::write_bytes;
+use segtool::base::files::{absolute, write_bytes};
 use segtool::base::inputs::ReadFiles;
 use segtool::data::{
     ClassNames, ImageProbe, Known, LabelFiles, LabelSurvey, Proposal, RawLabel, find_images_of, probe_images, propose,
@@ -85,10 +85,7 @@ fn proposal(
 }
 
 fn name(arguments: &InspectDataset) -> String {
-    let stem = |path: &Path| {
-        let whole = std::path::absolute(path).unwrap_or_else(|_| path.into());
-        whole.file_stem().map(|stem| stem.to_string_lossy().into_owned())
-    };
+    let stem = |path: &Path| absolute(path).file_stem().map(|stem| stem.to_string_lossy().into_owned());
     let of_file = || arguments.output.as_deref().or(arguments.labels.first().map(PathBuf::as_path)).and_then(stem);
     arguments.name.clone().or_else(of_file).unwrap_or_else(|| "my data set".into())
 }

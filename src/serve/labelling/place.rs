@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::base::event::Sink;
+use crate::base::files::{absolute, folder_of};
 use crate::base::{Error, Remedy, Result, Size};
 use crate::data::{FileKind, files_by_stem, find_images};
 use crate::image::{read_image, read_size};
@@ -45,7 +46,7 @@ impl Place {
         let is_folder = root.is_dir();
         let paths = if is_folder { find_images(root, sink)? } else { vec![root.to_path_buf()] };
         let labels = labels.map_or_else(|| beside(root), Path::to_path_buf);
-        let folder = if is_folder { root } else { crate::base::files::folder_of(root) };
+        let folder = if is_folder { root } else { folder_of(root) };
         if same(&labels, folder) {
             let reason = "is the folder of the images, which label images of the same names would overwrite";
             return Err(Error::occupied(&labels, reason, [Remedy::Another("labels")]));
@@ -58,7 +59,7 @@ impl Place {
 
     /// What it is called.
     pub(super) fn name(&self) -> String {
-        let whole = std::path::absolute(&self.root).unwrap_or_else(|_| self.root.clone());
+        let whole = absolute(&self.root);
         let name = if self.root.is_dir() { whole.file_name() } else { whole.file_stem() };
         name.map_or_else(|| "images".into(), |name| name.to_string_lossy().into_owned())
     }
@@ -81,7 +82,7 @@ impl Place {
 
 /// `cores-labels` beside `cores`, and `a-labels` beside `a.png`.
 fn beside(root: &Path) -> PathBuf {
-    let whole = std::path::absolute(root).unwrap_or_else(|_| root.into());
+    let whole = absolute(root);
     let stem = if root.is_dir() { whole.file_name() } else { whole.file_stem() };
     let mut name: OsString = stem.unwrap_or_default().into();
     name.push(BESIDE);

@@ -1,12 +1,11 @@
 //! The run folder of the forest that is shown.
 
-use std::path::Path;
-
 use super::features::FeatureStore;
 use super::input::Input;
 use super::model::Trained;
 use super::place::{ImageFile, Place};
 use crate::base::Result;
+use crate::base::files::absolute;
 use crate::data::Pair;
 use crate::nn::device::DeviceChoice;
 use crate::recipe::ForestRecipe;
@@ -61,6 +60,5 @@ fn report(recipe: &ForestRecipe, store: &FeatureStore, model: &Trained) -> Resul
 }
 
 fn pair(image: &ImageFile) -> Pair {
-    let whole = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.into());
-    Pair { image: whole(&image.path), label: whole(&image.labels).into() }
+    Pair { image: absolute(&image.path), label: absolute(&image.labels).into() }
 }

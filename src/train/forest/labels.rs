@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::base::event::Sink;
+use crate::base::files::absolute;
 use crate::base::label_map::LabelMap;
 use crate::base::{Error, Result};
 use crate::data::{
@@ -74,12 +75,13 @@ impl LabelledImage {
 
     /// For the run's record.
     pub(in crate::train) fn pair(&self) -> Pair {
-        let whole = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.into());
         let label = match &self.labels {
-            LabelSource::Image(file) | LabelSource::Table(file, _) => whole(file).into(),
-            LabelSource::Annotated(file, image) => Labels::Annotated { annotations: whole(file), image: image.clone() },
+            LabelSource::Image(file) | LabelSource::Table(file, _) => absolute(file).into(),
+            LabelSource::Annotated(file, image) => {
+                Labels::Annotated { annotations: absolute(file), image: image.clone() }
+            }
         };
-        Pair { image: whole(&self.image), label }
+        Pair { image: absolute(&self.image), label }
     }
 
     /// The classes of the image's pixels, of which those without a measurement have none. Both files are decoded, so that what

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use crate::base::Result;
-use crate::base::files::write_atomically;
+use crate::base::files::{absolute, write_atomically};
 use crate::data::{Dataset, Pair};
 use crate::nn::device::DeviceChoice;
 use crate::nn::model::FeatureEncoder;
@@ -37,12 +37,11 @@ pub(crate) struct RunContent<'a> {
 impl RunContent<'_> {
     /// Writes it with the pairs that were learnt from and scored on, in the place of a run that is in the folder.
     pub(crate) fn write(&self, folder: &Path, (train, validation): (Vec<Pair>, Vec<Pair>)) -> Result<()> {
-        let whole = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
         let config = ForestRunConfig {
             version: env!("CARGO_PKG_VERSION").into(),
             seed: self.seed,
             device: self.device.resolve()?.to_string(),
-            weights: self.weights.iter().map(whole).collect(),
+            weights: self.weights.iter().map(|path| absolute(path)).collect(),
             started: Some(utc(self.began)),
             class_weights: None,
             recipe: self.recipe.clone(),

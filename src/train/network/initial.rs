@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::base::files::absolute;
 use crate::base::{Error, Result};
 use crate::data::Dataset;
 use crate::recipe::NetworkRecipe;
@@ -38,7 +39,6 @@ impl Initial {
 
     /// The files, for the run's record.
     pub(super) fn files(&self) -> Vec<PathBuf> {
-        let whole = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
-        self.weights.checkpoint.paths.iter().map(whole).collect()
+        self.weights.checkpoint.paths.iter().map(|path| absolute(path)).collect()
     }
 }
