@@ -109,8 +109,7 @@ pub(super) fn png_mask(
         reader
     };
     let not_png = |e: ImageError| format!("its mask is not a PNG: {e}");
-    let (width, height) = reader().into_dimensions().map_err(not_png)?;
-    let size = Size { width: width as usize, height: height as usize };
+    let size = Size::from(reader().into_dimensions().map_err(not_png)?);
     check_mask(path, size, BYTES)?;
     let mask = reader().decode().map_err(not_png)?.into_rgba16();
     Ok(Mask::from_bits(place(left)?, place(top)?, size, mask.pixels().map(|pixel| is_set(pixel.0))))

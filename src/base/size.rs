@@ -11,6 +11,13 @@ pub struct Size {
     pub height: usize,
 }
 
+/// From a width and a height.
+impl From<(u32, u32)> for Size {
+    fn from((width, height): (u32, u32)) -> Self {
+        Self { width: width as usize, height: height as usize }
+    }
+}
+
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}x{}", self.width, self.height)

@@ -37,7 +37,7 @@ named_enum!(FigureFormat, "image format", "png" => Png, "jpeg" => Jpeg, "jpg" =>
 
 /// The image as a file of the format.
 pub fn encode_figure(image: &RgbImage, format: FigureFormat) -> Result<Vec<u8>> {
-    let size = Size { width: image.width() as usize, height: image.height() as usize };
+    let size = Size::from(image.dimensions());
     match format {
         FigureFormat::Png => encode_png(size, Pixels::Rgb8(image.as_raw())),
         FigureFormat::Jpeg => encode_jpeg(image, JPEG_QUALITY),
@@ -46,7 +46,7 @@ pub fn encode_figure(image: &RgbImage, format: FigureFormat) -> Result<Vec<u8>> 
 
 /// The image as a JPEG file of a quality from 1 to 100.
 pub fn encode_jpeg(image: &RgbImage, quality: u8) -> Result<Vec<u8>> {
-    let size = Size { width: image.width() as usize, height: image.height() as usize };
+    let size = Size::from(image.dimensions());
     let too_large = || Error::failed(format!("write an image of {size} as JPEG"), "it is too large; choose png");
     let (Ok(width), Ok(height)) = (u16::try_from(size.width), u16::try_from(size.height)) else {
         return Err(too_large());

@@ -50,7 +50,7 @@ pub(super) fn panel_size(shown: &Shown, style: &Style, frame: Frame) -> Result<(
 
 /// The same at another size: the image filtered, the rest by the nearest pixel.
 pub(super) fn resized(shown: &Shown, (width, height): (u32, u32)) -> Shown {
-    let (from, to) = (size(shown.image.dimensions()), size((width, height)));
+    let (from, to) = (Size::from(shown.image.dimensions()), Size::from((width, height)));
     Shown {
         image: resize(&shown.image, width, height, FilterType::CatmullRom),
         label: shown.label.as_ref().map(|label| nearest(label, from, to)),
@@ -58,8 +58,4 @@ pub(super) fn resized(shown: &Shown, (width, height): (u32, u32)) -> Shown {
         probability: shown.probability.as_ref().map(|values| nearest(values, from, to)),
         mean_iou: shown.mean_iou,
     }
-}
-
-fn size((width, height): (u32, u32)) -> Size {
-    Size { width: width as usize, height: height as usize }
 }

@@ -81,8 +81,7 @@ fn read_png(path: &Path, bytes: &[u8]) -> Result<(LabelImage, bool)> {
     if reader.info().animation_control.is_some_and(|animation| animation.num_frames > 1) {
         return Err(Error::content(path, "is an animation; save the frame that is meant as a label image"));
     }
-    let (width, height) = reader.info().size();
-    let size = Size { width: width as usize, height: height as usize };
+    let size = Size::from(reader.info().size());
     // Decoded, and as label values.
     let pixel = reader.info().bytes_per_pixel() + 2;
     let _held = check_image(path, size, pixel, bytes.len() as u64, Coding::of(bytes))?;

@@ -94,8 +94,7 @@ fn size_of(path: &Path, head: &[u8], format: ImageFormat) -> Result<Size> {
             let reader = ImageReader::with_format(BufReader::new(open()?), format);
             let damaged = |e| Error::content(path, format!("damaged or unsupported image: {e}"));
             let mut decoder = reader.into_decoder().map_err(damaged)?;
-            let (width, height) = decoder.dimensions();
-            let size = Size { width: width as usize, height: height as usize };
+            let size = Size::from(decoder.dimensions());
             let orientation = match format {
                 ImageFormat::Png => png_orientation(BufReader::new(open()?)),
                 _ => declared_orientation(&mut decoder),
@@ -166,8 +165,7 @@ pub(super) fn decode(
     limits.max_alloc = Some(MAX_BYTES as u64);
     reader.limits(limits);
     let mut decoder = reader.into_decoder().map_err(&damaged)?;
-    let (width, height) = decoder.dimensions();
-    let size = Size { width: width as usize, height: height as usize };
+    let size = Size::from(decoder.dimensions());
     // Decoded, and converted to what is made of it.
     let pixel = 2 * usize::from(decoder.color_type().bytes_per_pixel());
     let _held = check_image(path, size, pixel, bytes.len() as u64, Coding::of(bytes))?;

@@ -174,7 +174,7 @@ impl Review<'_> {
 
     fn load(&self, pair: &Pair, prediction: Option<&Path>) -> Result<Sample> {
         let image = displayed(read_image(&pair.image)?, self.dataset.bands, &self.dataset.nodata_numbers());
-        let size = Size { width: image.width() as usize, height: image.height() as usize };
+        let size = Size::from(image.dimensions());
         let labels = load_pair_labels(pair, size, self.dataset)?;
         let prediction = prediction.map(|file| {
             let map = load_prediction(file, self.dataset)?;

@@ -4,9 +4,9 @@ use std::cmp::Reverse;
 use std::fmt::Write;
 
 use super::text::{data_uri, score};
+use crate::base::Result;
 use crate::base::markup::{escaped, hex};
 use crate::base::words::{count, per_cent};
-use crate::base::{Result, Size};
 use crate::draw::{Classes, heatmap};
 use crate::image::{Pixels, encode_small_png};
 use crate::metric::{AbsentClass, ConfusionMatrix, Scores};
@@ -66,8 +66,7 @@ pub(crate) fn confusion(matrix: &ConfusionMatrix, classes: &Classes) -> Result<S
         return Ok(String::new());
     }
     let image = heatmap(&classes.names, &shares(matrix), "");
-    let size = Size { width: image.width() as usize, height: image.height() as usize };
-    let image = data_uri("image/png", &encode_small_png(size, Pixels::Rgb8(image.as_raw()))?);
+    let image = data_uri("image/png", &encode_small_png(image.dimensions().into(), Pixels::Rgb8(image.as_raw()))?);
     Ok(format!(r#"<img class="matrix" alt="confusion matrix" src="{image}">"#))
 }
 

@@ -22,16 +22,15 @@ const NO_DATA: u16 = u16::MAX;
 /// An image as it is shown, at most `most` pixels a side, as JPEG; and by what factor it is reduced.
 pub(super) fn image_jpeg(path: &Path, bands: &[usize], nodata: &[f64], most: usize) -> Result<(Vec<u8>, f64)> {
     let image = shown(Image::read(path)?, bands, nodata)?;
-    let whole = Size { width: image.width() as usize, height: image.height() as usize };
-    let (size, scale) = reduced(whole, most);
+    let (size, scale) = reduced(image.dimensions().into(), most);
     Ok((encode_jpeg(&at_size(image, size), QUALITY)?, scale))
 }
 
 /// A small image of a file.
 pub(super) fn thumbnail(path: &Path, bands: usize, nodata: &[f64]) -> Result<Vec<u8>> {
     let image = displayed(Image::read(path)?, bands, nodata);
-    let whole = Size { width: image.width() as usize, height: image.height() as usize };
-    encode_jpeg(&at_size(image, reduced(whole, THUMBNAIL).0), SMALL)
+    let (size, _) = reduced(image.dimensions().into(), THUMBNAIL);
+    encode_jpeg(&at_size(image, size), SMALL)
 }
 
 /// The bands of an image, by number from 1, in 8 bits: stretched between percentiles, unless they are grey or colours of 8
@@ -68,7 +67,7 @@ pub(super) fn reduced(size: Size, most: usize) -> (Size, f64) {
 }
 
 fn at_size(image: RgbImage, size: Size) -> RgbImage {
-    if (image.width() as usize, image.height() as usize) == (size.width, size.height) {
+    if Size::from(image.dimensions()) == size {
         return image;
     }
     resize(&image, size.width as u32, size.height as u32, FilterType::Triangle)

@@ -90,7 +90,7 @@ fn to_rgb(preview: &Preview) -> RgbImage {
 }
 
 fn resized(image: RgbImage, to: Size) -> RgbImage {
-    let size = Size { width: image.width() as usize, height: image.height() as usize };
+    let size = Size::from(image.dimensions());
     Image::new(size, 3, Samples::U8(image.into_raw())).resized(to, Scaling::Pillow).to_rgb(&[])
 }
 
