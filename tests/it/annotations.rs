@@ -13,7 +13,7 @@ use segtool::data::{Dataset, Labels, Pair, load_pair_labels, pair_folders, pair_
 use segtool::image::{RawLabels, read_labels};
 use serde_json::{Value, json};
 
-use crate::common::{assert_says, fixture_path, segtool, small_recipe, stdout_of, text};
+use crate::common::{assert_says, fixture_path, read_json, segtool, small_recipe, stdout_of, text};
 
 const SIZE: Size = Size { width: 96, height: 64 };
 /// How far outlines of labelme and of pycocotools may be from those that are exact, in pixels: Pillow rounds corners and
@@ -315,7 +315,7 @@ fn training_metrics_and_figures_take_the_classes_of_annotations() {
         .args(&["--output-path", &run, "--device", "flex"])
         .says();
     assert_says(&said, &["classes of the annotations: background, Square"]);
-    let config: Value = serde_json::from_slice(&fs::read(folder.path().join("run/config.json")).unwrap()).unwrap();
+    let config = read_json(folder.path().join("run/config.json"));
     assert_eq!(config["dataset"]["bands"], json!(1));
     assert_eq!(config["dataset"]["classes"][1]["name"], json!("Square"));
     // Predictions that are the labels score 1; the class names are the data set.

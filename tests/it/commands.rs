@@ -6,11 +6,7 @@ use std::path::Path;
 use ndarray::Array3;
 use serde_json::Value;
 
-use crate::common::{segtool, small_data, small_recipe, stderr_of, stdout_of, text};
-
-fn json(path: &Path) -> Value {
-    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
-}
+use crate::common::{read_json, segtool, small_data, small_recipe, stderr_of, stdout_of, text};
 
 #[test]
 fn folders_a_validation_share_and_merged_classes_end_in_a_run_that_describes_itself() {
@@ -27,7 +23,7 @@ fn folders_a_validation_share_and_merged_classes_end_in_a_run_that_describes_its
         .args(&["--batch-size", "3", "--width", "2", "--seed", "4", "--device", "flex", "--precision", "float32"])
         .arg("--output-path", &run)
         .run();
-    let config = json(&run.join("config.json"));
+    let config = read_json(run.join("config.json"));
     assert_eq!(config["seed"], 4);
     assert_eq!(config["device"], "flex");
     assert_eq!(config["recipe"]["network"]["width"], 2);
@@ -38,7 +34,7 @@ fn folders_a_validation_share_and_merged_classes_end_in_a_run_that_describes_its
     assert_eq!(config["dataset"]["classes"][1]["values"], serde_json::json!([1, 2, 3]));
     // The measured normalisation is stored.
     assert_eq!(config["dataset"]["normalisation"]["kind"], "fixed");
-    let samples = json(&run.join("samples.json"));
+    let samples = read_json(run.join("samples.json"));
     assert_eq!((samples["train"].as_array().unwrap().len(), samples["validation"].as_array().unwrap().len()), (9, 3));
     let log = fs::read_to_string(run.join("log.csv")).unwrap();
     assert!(

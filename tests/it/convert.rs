@@ -8,9 +8,9 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use segtool::data::Dataset;
 use segtool::image::{RawLabels, read_labels};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::common::{Segtool, assert_says, fixture_path, segtool, stderr_of, stdout_of, text};
+use crate::common::{Segtool, assert_says, fixture_path, read_json, segtool, stderr_of, stdout_of, text};
 
 const WIDTH: u32 = 96;
 const HEIGHT: u32 = 64;
@@ -133,7 +133,7 @@ fn simplified_outlines_have_fewer_points_and_are_a_little_off() {
     disk.save(&map).unwrap();
     let points = |simplify: &[&str], output: &str| {
         setting.convert("masks", "coco", output).args(simplify).run();
-        let file: Value = serde_json::from_slice(&fs::read(setting.at(output)).unwrap()).unwrap();
+        let file = read_json(setting.at(output));
         file["annotations"][0]["segmentation"][0].as_array().unwrap().len()
     };
     let (exact, simple) = (points(&[], "exact.json"), points(&["--simplify", "1"], "simple.json"));
@@ -150,7 +150,7 @@ fn predictions_of_a_run_are_read_with_its_data_set() {
     setting.convert("masks", "npy", "predictions").run();
     fs::copy(setting.at("masks/a.png"), setting.at("predictions/a_color.png")).unwrap();
     setting.convert("predictions", "coco", "coco.json").run();
-    let file: Value = serde_json::from_slice(&fs::read(setting.at("coco.json")).unwrap()).unwrap();
+    let file = read_json(setting.at("coco.json"));
     assert_eq!(file["images"].as_array().unwrap().len(), 2);
     assert_eq!(file["categories"][0], json!({ "id": 1, "name": "seep", "supercategory": "" }));
 }
@@ -180,7 +180,7 @@ fn folders_of_masks_are_merged() {
     );
     assert!(values(&at("maps/y/images/y.npy")).iter().all(|value| *value == 0));
     convert("coco", "coco.json");
-    let file: Value = serde_json::from_slice(&fs::read(at("coco.json")).unwrap()).unwrap();
+    let file = read_json(at("coco.json"));
     assert_eq!(
         (file["images"][0]["file_name"].as_str(), file["annotations"].as_array().unwrap().len()),
         (Some("x/images/x.png"), 2)

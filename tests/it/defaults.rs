@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use crate::common::made_core::{Made, RECTANGLES};
-use crate::common::{assert_says, segtool, small_data, small_recipe, stdout_of, text};
+use crate::common::{assert_says, read_json, segtool, small_data, small_recipe, stdout_of, text};
 
 fn run_in(folder: &Path, arguments: &[&str]) -> Output {
     let output = Command::new(env!("CARGO_BIN_EXE_segtool")).args(arguments).current_dir(folder).output().unwrap();
@@ -86,7 +86,7 @@ fn reports_are_written_again() {
     assert_says(&finished, &["finished", "Confusion matrix", "sample-data", "everywhere would give a pixel accuracy"]);
     // As of a run that was stopped.
     let position = folder.join("runs/small/last/position.json");
-    let mut stopped: serde_json::Value = serde_json::from_slice(&fs::read(&position).unwrap()).unwrap();
+    let mut stopped = read_json(&position);
     stopped["phase"] = 0.into();
     stopped["phase_epoch"] = 1.into();
     stopped["epoch"] = 1.into();

@@ -12,7 +12,7 @@ use tempfile::tempdir;
 
 use crate::common::faults::{BROKEN, Fate, KILL, NO_SPACE, at, shim, sweep};
 use crate::common::tiny::{Tiny, resume};
-use crate::common::{Segtool, copy_folder, segtool};
+use crate::common::{Segtool, copy_folder, read_json, segtool};
 
 /// What was learned, file by file. Times differ from run to run.
 fn learned(run: &Path) -> BTreeMap<String, Vec<u8>> {
@@ -26,8 +26,7 @@ fn learned(run: &Path) -> BTreeMap<String, Vec<u8>> {
         let timeless: String = log.lines().map(|line| line.rsplitn(4, ',').last().unwrap().to_owned() + "\n").collect();
         found.insert(name.to_owned(), timeless.into_bytes());
     }
-    let mut position: serde_json::Value =
-        serde_json::from_slice(&fs::read(run.join("last/position.json")).unwrap()).unwrap();
+    let mut position = read_json(run.join("last/position.json"));
     position["seconds"] = 0.into();
     position["waited"] = 0.into();
     found.insert("position".into(), position.to_string().into_bytes());
@@ -127,7 +126,7 @@ fn forest_files(run: &Path) -> Vec<Vec<u8>> {
     let Run::Forest(run) = Run::open(run).unwrap() else { panic!("a network") };
     let mut config = serde_json::to_value(&run.config).unwrap();
     config["started"] = "".into();
-    let scores: serde_json::Value = serde_json::from_slice(&fs::read(run.scores_path()).unwrap()).unwrap();
+    let scores = read_json(run.scores_path());
     let report = fs::read_to_string(run.report_path()).unwrap();
     assert!(report.ends_with("</html>\n") || report.ends_with("</html>"));
     vec![

@@ -14,7 +14,7 @@ use tempfile::tempdir;
 use crate::common::made_core::{
     COLORS, Made, NAMES, RECTANGLES, bytes, core, label_value, labels_of, scores, stroke, truth,
 };
-use crate::common::{floats, read_tensors, segtool, stderr_of, stdout_of, text};
+use crate::common::{floats, read_json, read_tensors, segtool, stderr_of, stdout_of, text};
 
 #[test]
 fn a_few_labels_are_enough_for_the_whole_core() {
@@ -331,7 +331,7 @@ fn encoders_take_torchvisions_files() {
     let more = ["--labels", &made.labels, "--weights", &plain, "--taps", "colors,pool1", "--output-path", &run];
     let said = stderr_of(&[&first[..], &more].concat(), 0);
     assert!(said.contains("spread over 1 bands instead of 3"), "{said}");
-    let config: Value = serde_json::from_slice(&bytes(&run, "config.json")).unwrap();
+    let config = read_json(Path::new(&run).join("config.json"));
     assert_eq!(config["dataset"]["normalisation"]["kind"], "fixed");
     assert!(scores(&run)["by_pixel"]["mean_f1"].as_f64().unwrap() > 0.9);
 }

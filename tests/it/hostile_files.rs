@@ -13,7 +13,7 @@ use segtool::weights::{Checkpoint, Weights};
 use serde_json::{Value, json};
 use zip::write::SimpleFileOptions;
 
-use crate::common::{npy, output_of, text};
+use crate::common::{npy, output_of, read_json, text};
 
 /// A PNG of 8-bit grey whose header claims `side * side` pixels, and that holds one byte.
 fn huge_png(side: u32) -> Vec<u8> {
@@ -99,7 +99,7 @@ fn refused_run(change: impl FnOnce(&mut Value)) -> String {
     NetworkRun::create(folder.path(), config, &pairs).unwrap();
     assert!(Run::open(folder.path()).is_ok());
     let path = folder.path().join("config.json");
-    let mut config: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let mut config = read_json(&path);
     change(&mut config);
     fs::write(&path, config.to_string()).unwrap();
     let said = Run::open(folder.path()).unwrap_err().to_string();

@@ -18,7 +18,7 @@ use segtool::predict::merge::{ScoreMap, Wanted, WeightedScores, decide, decided}
 use segtool::weights::{Description, Weights, save};
 use serde_json::Value;
 
-use crate::common::{devices, noise, output_of, segtool, stderr_of, stdout_of, text};
+use crate::common::{devices, noise, output_of, read_json, segtool, stderr_of, stdout_of, text};
 
 /// A block of houses from above, and left, top, width and height of the damaged ones: intact roofs are even, those of
 /// damaged buildings a rubble of light and dark.
@@ -200,11 +200,11 @@ fn the_earthquake_recipe_learns_from_masks() {
     let rate = ["--learning-rate", "0.004", "--seed", "1"];
     let settings = [&["--width", "4", "--num-epoch", "14", "--batch-size", "2"][..], &rate].concat();
     stdout_of(&[&source[..], &settings, &["--output-path", &run_text, "--device", "flex"]].concat());
-    let samples: Value = serde_json::from_slice(&fs::read(run.join("samples.json")).unwrap()).unwrap();
+    let samples = read_json(run.join("samples.json"));
     assert_eq!(samples["train"].as_array().unwrap().len(), 27);
     assert_eq!(samples["validation"].as_array().unwrap().len(), 3);
     assert_eq!(samples["validation"][0]["label"].as_array().unwrap().len(), 3);
-    let config: Value = serde_json::from_slice(&fs::read(run.join("config.json")).unwrap()).unwrap();
+    let config = read_json(run.join("config.json"));
     assert_eq!((&config["recipe"]["activation"], &config["recipe"]["threshold"]), (&"sigmoid".into(), &0.7.into()));
 
     let own = iou(&["metrics", "--run", &run_text, "--device", "flex", "--json"]);
@@ -260,7 +260,7 @@ fn a_second_root_validates() {
     let base = ["train", "--recipe", "unet-earthquake", "--mask-folders", &train, "--val-mask-folders", &validation];
     let settings = ["--width", "2", "--num-epoch", "1", "--batch-size", "2", "--output-path", &run, "--device", "flex"];
     stdout_of(&[&base[..], &settings].concat());
-    let samples: Value = serde_json::from_slice(&fs::read(Path::new(&run).join("samples.json")).unwrap()).unwrap();
+    let samples = read_json(Path::new(&run).join("samples.json"));
     assert_eq!((samples["train"].as_array().unwrap().len(), samples["validation"].as_array().unwrap().len()), (4, 2));
     for more in [["--images", "x"], ["--train-list", "x"], ["--val-fraction", "0.1"], ["--val-list", "x"]] {
         stderr_of(&[&base[..], &more, &["--output-path", "y"]].concat(), 2);

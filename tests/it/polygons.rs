@@ -6,7 +6,7 @@ use std::path::Path;
 use segtool::base::Size;
 use serde_json::{Value as Json, json};
 
-use crate::common::{assert_says, stdout_of, text};
+use crate::common::{assert_says, read_json, stdout_of, text};
 use crate::geotiff::{Bench, KEYS, NODATA, ROTATED, SCALE, SMALL, TIEPOINT, TRANSFORMATION, UTM, Value};
 use crate::geotiff::{npy_values, write_scene};
 
@@ -20,10 +20,6 @@ fn write_utm(path: &Path, size: Size, number: u16) {
     let tiepoint = (TIEPOINT, Value::Doubles(&[0.0, 0.0, 0.0, LEFT, TOP, 0.0]));
     let scale = (SCALE, Value::Doubles(&[10.0, 10.0, 0.0]));
     write_scene(path, size, &[scale, tiepoint, (KEYS, Value::Shorts(&keys)), (NODATA, Value::Text("0"))]);
-}
-
-fn read(path: &Path) -> Json {
-    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
 }
 
 fn features(file: &Json) -> &Vec<Json> {
@@ -87,12 +83,12 @@ fn regions_have_the_coordinates_of_the_scene_and_the_areas_of_the_pixels() {
     let crs = json!({ "type": "name", "properties": { "name": "urn:ogc:def:crs:EPSG::32633" } });
     let determinant = 8.66f64 * 8.66 + 25.0;
     for (name, crs, pixel) in [("utm", crs.clone(), 100.0), ("rotated", crs, determinant), ("plain", Json::Null, 1.0)] {
-        let file = read(&bench.at(&format!("out/{name}.geojson")));
+        let file = read_json(bench.at(&format!("out/{name}.geojson")));
         assert_eq!(file["type"], "FeatureCollection");
         assert_eq!(file.get("crs"), Some(&crs), "{name}");
         check(&file, &npy_values(&bench.at(&format!("out/{name}.npy"))), pixel, true);
     }
-    let file = read(&bench.at("out/utm.geojson"));
+    let file = read_json(bench.at("out/utm.geojson"));
     assert!(features(&file).len() > 4, "{} regions", features(&file).len());
     let points: Vec<[f64; 2]> = features(&file).iter().flat_map(rings).flatten().collect();
     let (right, bottom) = (LEFT + 10.0 * SCENE.width as f64, TOP - 10.0 * SCENE.height as f64);
@@ -108,7 +104,7 @@ fn small_regions_are_left_out_and_outlines_simplified() {
     write_utm(&scene, SCENE, 32633);
     let with = |output: &str, more: &[&str]| {
         bench.predict(output).args(&["--format", "npy,geojson"]).args(more).file(&scene).run();
-        read(&bench.at(&format!("{output}/utm.geojson")))
+        read_json(bench.at(&format!("{output}/utm.geojson")))
     };
     let (exact, simple) = (with("exact", &[]), with("simple", &["--simplify", "1.2"]));
     let areas = |file: &Json| -> Vec<f64> {
@@ -146,7 +142,7 @@ fn longitudes_and_latitudes_are_written_where_they_take_no_more_than_a_formula()
     let said = bench.predict("out").args(&degrees).file(&utm).run();
     assert_says(&said, &["no predictions.txt", "--format"]);
     assert_eq!(bench.names("out"), ["utm.geojson"]);
-    let file = read(&bench.at("out/utm.geojson"));
+    let file = read_json(bench.at("out/utm.geojson"));
     assert_eq!(file.get("crs"), None);
     let near = |[x, y]: [f64; 2]| (13.68..13.70).contains(&x) && (46.94..46.95).contains(&y);
     assert!(features(&file).iter().flat_map(rings).flatten().all(near));

@@ -9,7 +9,7 @@ use ndarray::Array2;
 use segtool::data::Dataset;
 use serde_json::Value;
 
-use crate::common::small_data;
+use crate::common::{read_json, small_data};
 
 /// Runs a command line, split at blanks, in a folder.
 fn run(folder: &Path, line: &str) -> Output {
@@ -34,7 +34,7 @@ fn refused(folder: &Path, line: &str, code: i32) -> String {
 }
 
 fn config(run: &Path) -> Value {
-    serde_json::from_slice(&fs::read(run.join("config.json")).unwrap()).unwrap()
+    read_json(run.join("config.json"))
 }
 
 /// Data, and a small run of the Capstone's network with the name of its weights.

@@ -16,7 +16,7 @@ use tempfile::{TempDir, tempdir};
 use tokio::sync::broadcast::error::TryRecvError;
 
 use crate::common::made_core::{NAMES, RECTANGLES, core, truth};
-use crate::common::{stdout_of, text, wait_for};
+use crate::common::{read_json, stdout_of, text, wait_for};
 
 const WAIT: Duration = Duration::from_secs(120);
 
@@ -304,8 +304,7 @@ fn training_on_the_saved_labels_gives_the_same_forest() {
     stdout_of(&[&own[..], &common].concat());
     let forest = |run: &Path| fs::read(run.join("forest.bin")).unwrap();
     assert!(forest(Path::new(&run)) == forest(&made));
-    let scores: serde_json::Value =
-        serde_json::from_slice(&fs::read(Path::new(&run).join("scores.json")).unwrap()).unwrap();
+    let scores = read_json(Path::new(&run).join("scores.json"));
     let close = |a: f64, b: &serde_json::Value| (a - b.as_f64().unwrap()).abs() < 1e-9;
     assert!(close(score.by_region.unwrap().mean_f1.unwrap(), &scores["by_region"]["mean_f1"]));
     assert!(close(score.by_pixel.unwrap().mean_f1.unwrap(), &scores["by_pixel"]["mean_f1"]));

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use segtool::image::{Image, NumberLabels, RawLabels, Samples, TiffRows, read_image, read_labels, read_size};
 use serde_json::Value;
 
+use crate::common::read_json;
+
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiff")
 }
@@ -84,7 +86,7 @@ fn rows_are_those_of_the_whole_image() {
 
 #[test]
 fn every_file_holds_what_its_writer_put_there() {
-    let expected: Value = serde_json::from_slice(&fs::read(folder().join("expected.json")).unwrap()).unwrap();
+    let expected = read_json(folder().join("expected.json"));
     let mut files = 0;
     for (name, expected) in expected.as_object().unwrap() {
         let path = folder().join(format!("{name}.tif"));

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::Bench;
-use crate::common::{assert_says, read_tensors};
+use crate::common::{assert_says, read_json, read_tensors};
 
 #[test]
 fn an_empty_list_is_refused() {
@@ -120,7 +120,7 @@ fn check_whole(folder: &Path) {
         assert!(!name.contains(".segtool-") && !name.ends_with(".new"), "{name} is left over");
         match path.extension().and_then(|e| e.to_str()) {
             _ if path.is_dir() => check_whole(&path),
-            Some("json") => drop(serde_json::from_slice::<serde_json::Value>(&fs::read(&path).unwrap()).unwrap()),
+            Some("json") => drop(read_json(&path)),
             Some("png") => drop(image::open(&path).unwrap()),
             Some("safetensors") => drop(read_tensors(&path)),
             _ => {}

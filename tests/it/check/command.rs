@@ -7,7 +7,7 @@ use segtool::data::Dataset;
 use serde_json::Value;
 
 use super::{SIDE, Set, section_part};
-use crate::common::{Segtool, segtool};
+use crate::common::{Segtool, read_json, segtool};
 
 fn command(set: &Set) -> Segtool {
     segtool("check").args(&["--dataset", "demo", "--images", &set.text("images"), "--labels", &set.text("labels")])
@@ -116,7 +116,7 @@ fn crops_of_one_scene_are_found_by_content_and_kept_together() {
         .arg("--exclude", &bad);
     let said = train.says();
     assert!(said.contains("1 of 16 pairs left out: rated bad in"), "{said}");
-    let samples: Value = serde_json::from_str(&fs::read_to_string(set.path("run/samples.json")).unwrap()).unwrap();
+    let samples = read_json(set.path("run/samples.json"));
     let group_of = |image: &str| table.lines().find(|line| line.contains(image)).unwrap().rsplit(',').next().unwrap();
     let groups_of = |side: &str| -> BTreeSet<&str> {
         samples[side].as_array().unwrap().iter().map(|pair| group_of(pair["image"].as_str().unwrap())).collect()

@@ -12,7 +12,7 @@ use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
 use tempfile::{TempDir, tempdir};
 
-use super::{stdout_of, text};
+use super::{read_json, stdout_of, text};
 
 /// Class names of data set `core`, by label value.
 pub(crate) const NAMES: [&str; 5] = ["", "intact sandstone", "rubble", "grey granodiorite", "dark gap"];
@@ -104,7 +104,7 @@ pub(crate) fn made_run() -> &'static str {
 }
 
 pub(crate) fn scores(run: &str) -> Value {
-    serde_json::from_slice(&fs::read(Path::new(run).join("scores.json")).unwrap()).unwrap()
+    read_json(Path::new(run).join("scores.json"))
 }
 
 pub(crate) fn labels_of(folder: &str, stem: &str) -> Array2<u8> {

@@ -24,6 +24,7 @@ use segtool::base::Size;
 use segtool::data::Pair;
 use segtool::data::synthetic::write_set;
 use segtool::nn::device::DeviceChoice;
+use serde_json::Value;
 
 pub(crate) use command::{Segtool, segtool};
 
@@ -85,6 +86,11 @@ pub(crate) fn fixture_path(name: &str) -> PathBuf {
 /// The tensors of a golden file.
 pub(crate) fn fixture(name: &str) -> HashMap<String, TensorData> {
     read_tensors(&fixture_path(name))
+}
+
+/// The JSON of a file.
+pub(crate) fn read_json(path: impl AsRef<Path>) -> Value {
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
 /// The tensors of a safetensors file.

@@ -8,7 +8,7 @@ use segtool::recipe::Recipe;
 use serde_json::Value;
 
 use super::*;
-use crate::common::{output_of, small_data, small_recipe, stderr_of, stdout_of};
+use crate::common::{output_of, read_json, small_data, small_recipe, stderr_of, stdout_of};
 
 #[test]
 fn from_label_images_to_a_trained_run() {
@@ -30,7 +30,7 @@ fn from_label_images_to_a_trained_run() {
     let run = text(&folder.path().join("run"));
     let train = ["train", "--recipe", &recipe, "--dataset", &output, "--images", &images, "--labels", &labels];
     stdout_of(&[&train[..], &["--num-epoch", "1", "--output-path", &run, "--device", "flex"]].concat());
-    let config: Value = serde_json::from_slice(&fs::read(Path::new(&run).join("config.json")).unwrap()).unwrap();
+    let config = read_json(Path::new(&run).join("config.json"));
     assert_eq!(config["dataset"]["name"], "my");
     // What is there stays, unless it is to be replaced.
     let before = fs::read(&output).unwrap();

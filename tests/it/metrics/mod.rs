@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::common::{fixture_path, npy, stdout_of, write_list};
+use crate::common::{fixture_path, npy, read_json, stdout_of, write_list};
 
 /// An int64 .npy, as the Capstone's script wrote them.
 fn write_npy(path: &Path, [height, width]: [usize; 2], values: &[i64]) {
@@ -27,7 +27,7 @@ struct Golden {
 
 impl Golden {
     fn read() -> Self {
-        let json: Value = serde_json::from_slice(&std::fs::read(fixture_path("metrics.json")).unwrap()).unwrap();
+        let json = read_json(fixture_path("metrics.json"));
         let maps = |key: &str| -> Vec<Vec<i64>> {
             let value = |c: u8| if c == b'.' { -1 } else { i64::from(c - b'a') };
             json[key].as_array().unwrap().iter().map(|m| m.as_str().unwrap().bytes().map(value).collect()).collect()

@@ -11,7 +11,7 @@ use tempfile::tempdir;
 use super::foreign;
 use crate::common::references::cases;
 use crate::common::tensors::torchvision;
-use crate::common::{fixture_path, output_of, small_data, stderr_of, stdout_of, text};
+use crate::common::{fixture_path, output_of, read_json, small_data, stderr_of, stdout_of, text};
 
 #[test]
 fn a_recipe_says_what_weights_do_not_show() {
@@ -106,8 +106,7 @@ fn training_begins_with_weights() {
     assert!(output.status.success(), "{said}");
     assert!(said.contains("newly initialised (new head): decoder.conv_last.weight, decoder.conv_last.bias"), "{said}");
     // Where they began is on record.
-    let config: serde_json::Value =
-        serde_json::from_str(&fs::read_to_string(folder.path().join("run/config.json")).unwrap()).unwrap();
+    let config = read_json(folder.path().join("run/config.json"));
     assert_eq!(config["weights"][0].as_str().unwrap(), text(&kept));
     // Weights of another encoder, or of another network.
     let other = torchvision(Variant::Resnet18, 4, folder.path());
