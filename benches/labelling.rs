@@ -15,8 +15,9 @@ use segtool::base::label_map::IGNORE;
 use segtool::data::{Dataset, load_sparse_labels};
 use segtool::metric::Evaluation;
 use segtool::serve::labelling::{
-    Change, Color, KEEP, LabelClass, LabelEvent, Labelling, Patch, Reclassed, Rect, Settings, TrainingState,
+    Change, Color, KEEP, LabelClass, LabelEvent, LabelOptions, Labelling, Patch, Reclassed, Rect, TrainingState,
 };
+use segtool::weights::locate;
 use segtool::{ConfusionMatrix, LabelMap};
 use tokio::sync::broadcast::Receiver;
 
@@ -33,15 +34,14 @@ fn main() {
     };
     let strokes = rest.first().map_or(30, |count| count.parse().unwrap());
     let folder = tempfile::tempdir().unwrap();
-    let settings = Settings {
-        path: image.into(),
+    let options = LabelOptions {
         labels: Some(folder.path().join("labels")),
-        weights: rest.get(1).cloned().into_iter().collect(),
-        ..Settings::default()
+        weights: locate(rest.get(1..).unwrap_or_default(), &|_| ()).unwrap(),
+        ..LabelOptions::find(image, None).unwrap()
     };
     let core = Dataset::find("core").unwrap();
     let truth = load_sparse_labels(Path::new(labels), &core).unwrap();
-    let labelling = Labelling::open(&settings).unwrap();
+    let labelling = Labelling::with(&options, &|_| ()).unwrap();
     with_classes(&labelling, &core);
     draw_all(&labelling, &truth, strokes);
     wait_for_score(&labelling);

@@ -15,7 +15,7 @@ use super::repeats::{Fingerprint, KnownImage, repeat_notes};
 use super::sample::fit_bands;
 use super::suggestion;
 use super::trained_samples::TrainedSamples;
-use crate::base::event::{Event, Sink, Stretch, Task};
+use crate::base::event::{Sink, Stretch, Task};
 use crate::base::label_map::{IGNORE, LabelMap};
 use crate::base::{Error, Result, Size};
 use crate::image::{RawLabels, SampleType, read_image, read_labels, report_notes};

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::labels::{LabelledImage, Loaded};
 use crate::base::Result;
-use crate::base::event::{Event, Sink, Stretch, Task};
+use crate::base::event::{Sink, Stretch, Task};
 use crate::base::words::counted;
 use crate::data::{Dataset, Labels, ends_as_label_image};
 use crate::nn::device::DeviceChoice;

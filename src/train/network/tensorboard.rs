@@ -9,7 +9,7 @@ use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::base::event::{Event, Sink};
+use crate::base::event::Sink;
 use crate::base::files::create_folder;
 use crate::base::{Error, Result};
 use crate::run::Row;
@@ -238,6 +238,7 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
+    use crate::base::event::Event;
 
     /// Contents of the records of a file, after checking lengths and checksums.
     fn records(path: &Path) -> Vec<Vec<u8>> {
