@@ -47,7 +47,7 @@ pub fn encode_png(size: Size, pixels: Pixels<'_>) -> Result<Vec<u8>> {
     encode(size, pixels, Compression::Fast, None)
 }
 
-/// Label values as a grey PNG, in 8 bits if these hold `largest`, the data set's largest label value.
+/// Label values as a grey PNG, in 8 bits if these hold `largest`, which no value exceeds.
 pub fn encode_label_png(size: Size, values: &[u16], largest: u16) -> Result<Vec<u8>> {
     if largest > u16::from(u8::MAX) {
         return encode_png(size, Pixels::Gray16(values));

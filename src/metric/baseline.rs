@@ -30,7 +30,7 @@ impl Baseline {
             AbsentClass::Zero => labelled.len(),
             AbsentClass::LeftOut => labelled.iter().filter(|pixels| **pixels > 0).count(),
         };
-        // The union of the class and its predictions is all pixels; the IoU of any other class is 0.
+        // The union of the class and its predictions is all labelled pixels; the IoU of any other class is 0.
         Some(Self { class, pixel_accuracy, mean_iou: pixel_accuracy / counted as f64 })
     }
 }

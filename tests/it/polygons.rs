@@ -133,8 +133,7 @@ fn longitudes_and_latitudes_are_written_where_they_take_no_more_than_a_formula()
     let degrees = ["--format", "geojson", "--geojson-crs", "wgs84"];
     // Images without such coordinates are skipped, as those that cannot be read are.
     fs::write(bench.at("broken.tif"), "II*").unwrap();
-    let mixed =
-        bench.predict("mixed").args(&degrees).file(&other).file(&plain).file(&bench.at("broken.tif")).file(&utm);
+    let mixed = bench.predict("mixed").args(&degrees).file(&other).file(&plain).file(bench.at("broken.tif")).file(&utm);
     let said = mixed.fails_with(3);
     assert_says(&said, &["other.tif", "EPSG:25832", "Leave --geojson-crs out", "ogr2ogr -t_srs EPSG:4326"]);
     assert_says(&said, &["plain.tif: has no coordinates", "leave --geojson-crs out", "3 of 4 images were skipped"]);

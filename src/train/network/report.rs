@@ -20,6 +20,9 @@ const TRIES: usize = 3;
 /// Threads that read images.
 const WORKERS: usize = 2;
 
+/// Counts of the best weights on the validation set, and images to show.
+type Scored = (Findings, Gallery);
+
 /// Scores the best weights of a run so far on its validation set and writes the report to `path`.
 pub(in crate::train) fn write(run: &NetworkRun, path: &Path, device: DeviceChoice, sink: &dyn Sink) -> Result<()> {
     let samples = run.samples()?;
@@ -63,7 +66,7 @@ fn consistent(
     validation: &[Pair],
     device: DeviceChoice,
     sink: &dyn Sink,
-) -> Result<(Saved, bool, Option<(Findings, Gallery)>)> {
+) -> Result<(Saved, bool, Option<Scored>)> {
     let (mut saved, mut is_held) = state_of(run)?;
     for _ in 0..TRIES {
         if saved.position.best.is_none() || validation.is_empty() {
@@ -80,8 +83,8 @@ fn consistent(
     Err(Error::failed("write the report of a run that is training", reason))
 }
 
-/// Counts of the best weights on the validation set, and images to show.
-fn scored(run: &NetworkRun, validation: &[Pair], device: DeviceChoice, sink: &dyn Sink) -> Result<(Findings, Gallery)> {
+/// Predicts the validation set with the best weights.
+fn scored(run: &NetworkRun, validation: &[Pair], device: DeviceChoice, sink: &dyn Sink) -> Result<Scored> {
     let config = &run.config;
     let (recipe, dataset) = (&config.recipe, Arc::new(config.dataset.clone()));
     // Weights that were trained in another precision are float32 all the same.
